@@ -1,0 +1,1 @@
+"""Validation of config.json, and the typed view of it."""
