@@ -1,0 +1,115 @@
+"""Which runtime is tested, and what is left out and why."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.harness.host import Host
+
+TOP = Path(__file__).resolve().parent.parent
+
+MARKS = """
+ocipy_only(reason): what only ocipy has; left out with another runtime
+differs_from_runc(reason): runc does otherwise, knowingly; expected to fail there
+unprivileged: runs without root too
+needs_cgroup_v2: needs the unified hierarchy
+needs_cgroup_v1: needs the v1 controllers (v1 or hybrid)
+needs_capability(name): needs root to hold this capability
+needs_program(name): needs this program on the host
+smoke: the short set for slow machines
+"""
+
+
+def runtime_path() -> str:
+    """The absolute path of the runtime under test: OCI_RUNTIME, a path or a name; else the checkout's own."""
+    wanted = os.environ.get("OCI_RUNTIME") or str(TOP / ".venv/bin/ocipy")
+    return shutil.which(wanted) or str(Path(wanted).absolute())
+
+
+def runtime_version(path: str) -> str:
+    """ "NAME VERSION" from the first line of --version; "" if the runtime does not run."""
+    try:
+        answer = subprocess.run([path, "--version"], check=False, capture_output=True, text=True, timeout=60)
+    except OSError:
+        return ""
+    first = answer.stdout.splitlines()[:1]
+    return first[0].replace(" version ", " ") if answer.returncode == 0 and first else ""
+
+
+@pytest.fixture(scope="session")
+def host() -> Host:
+    """Facts of this machine."""
+    return Host()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for line in MARKS.strip().splitlines():
+        config.addinivalue_line("markers", line)
+
+
+def pytest_report_header() -> list[str]:
+    path = runtime_path()
+    host = Host()
+    return [
+        f"runtime: {path} ({runtime_version(path) or 'does not run'})",
+        f"host: Linux {os.uname().release}, cgroup {host.cgroup}, {'root' if host.root else 'not root'}",
+    ]
+
+
+def _reason_to_leave_out(item: pytest.Item, host: Host, kind: str) -> str | None:
+    """Why this test can't run here, or None."""
+    integration = "tests/integration/" in item.nodeid or "tests/engines/" in item.nodeid
+    if integration and not host.root and item.get_closest_marker("unprivileged") is None:
+        return "needs root"
+    only = item.get_closest_marker("ocipy_only")
+    if only is not None and kind != "ocipy":
+        return f"only ocipy: {only.args[0]}"
+    if item.get_closest_marker("needs_cgroup_v2") is not None and host.cgroup != "v2":
+        return f"needs cgroup v2, this host is {host.cgroup}"
+    if item.get_closest_marker("needs_cgroup_v1") is not None and host.cgroup not in ("v1", "hybrid"):
+        return f"needs cgroup v1 controllers, this host is {host.cgroup}"
+    for mark in item.iter_markers("needs_capability"):
+        if not host.has_capability(mark.args[0]):
+            return f"needs {mark.args[0]}, which this host withholds"
+    for mark in item.iter_markers("needs_program"):
+        if shutil.which(mark.args[0]) is None:
+            return f"needs the program {mark.args[0]}"
+    return None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    host = Host()
+    version = runtime_version(runtime_path())
+    kind = version.split()[0] if version else "ocipy"
+    for item in items:
+        reason = _reason_to_leave_out(item, host, kind)
+        if reason is not None:
+            item.add_marker(pytest.mark.skip(reason=reason))
+        differs = item.get_closest_marker("differs_from_runc")
+        if differs is not None and kind != "ocipy":
+            # Strict for the runc that the mark was written against: a difference that has gone must be noticed.
+            strict = version.startswith("runc 1.5.")
+            item.add_marker(pytest.mark.xfail(reason=f"{kind} differs: {differs.args[0]}", strict=strict))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.skipped and not hasattr(report, "wasxfail") and isinstance(report.longrepr, tuple):
+        _left_out.setdefault(report.longrepr[2].removeprefix("Skipped: "), []).append(report.nodeid)
+    elif report.skipped and hasattr(report, "wasxfail"):
+        _left_out.setdefault(str(report.wasxfail), []).append(report.nodeid)
+
+
+_left_out: dict[str, list[str]] = {}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not _left_out:
+        return
+    terminalreporter.section("left out, or known to differ, and why")
+    for reason, tests in sorted(_left_out.items()):
+        terminalreporter.write_line(f"{len(tests):4} {reason}")

@@ -1,0 +1,49 @@
+"""What the integration tests stand on: bundles, the runtime under test, containers, and looking at them from outside."""
+
+from __future__ import annotations
+
+from tests.harness.bundle import Bundle, BusyboxRootfs, default_config
+from tests.harness.container import Container
+from tests.harness.host import Host, scaled, wait_until
+from tests.harness.look import (
+    Mount,
+    cgroup_dirs,
+    cgroup_value,
+    cgroups_of,
+    descendants,
+    namespace,
+    namespaces,
+    open_files,
+    parse_mountinfo,
+    parse_status,
+    proc_mounts,
+    proc_status,
+    process_state,
+)
+from tests.harness.runtime import CallTimeout, Result, Runtime
+
+__all__ = [
+    "Bundle",
+    "BusyboxRootfs",
+    "CallTimeout",
+    "Container",
+    "Host",
+    "Mount",
+    "Result",
+    "Runtime",
+    "cgroup_dirs",
+    "cgroup_value",
+    "cgroups_of",
+    "default_config",
+    "descendants",
+    "namespace",
+    "namespaces",
+    "open_files",
+    "parse_mountinfo",
+    "parse_status",
+    "proc_mounts",
+    "proc_status",
+    "process_state",
+    "scaled",
+    "wait_until",
+]

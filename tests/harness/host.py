@@ -1,0 +1,101 @@
+"""What the machine under the tests has and lacks. Read once; tests ask by marks or through the `host` fixture."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+# A slow (emulated) machine multiplies every time limit of the tests by this.
+TIMEOUT_FACTOR = float(os.environ.get("OCIPY_TEST_TIMEOUT_FACTOR", "1"))
+
+CLONE_NEWNS = 0x00020000
+MS_REC = 0x4000
+MS_PRIVATE = 1 << 18
+PR_SET_CHILD_SUBREAPER = 36
+
+CAPABILITY_BITS = {"CAP_SYS_ADMIN": 21, "CAP_SYS_RESOURCE": 24, "CAP_MKNOD": 27, "CAP_SYS_TIME": 25}
+
+
+def scaled(seconds: float) -> float:
+    """A time limit, in seconds, for this machine."""
+    return seconds * TIMEOUT_FACTOR
+
+
+def wait_until(true: Callable[[], object], what: str = "", timeout: float = 10) -> None:
+    """Wait until `true()` is true. Raises AssertionError after `timeout` seconds (scaled)."""
+    deadline = time.monotonic() + scaled(timeout)
+    pause = 0.002
+    while not true():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"still not so after {scaled(timeout):g} s: {what or true}")
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.05)
+
+
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _checked(result: int, what: str) -> None:
+    if result != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, f"{what}: {os.strerror(error)}")
+
+
+def unshare_mounts() -> None:
+    """Give this process a mount namespace of its own, so that mounts left behind are seen and nobody else's are."""
+    libc = _libc()
+    _checked(libc.unshare(CLONE_NEWNS), "unshare")
+    _checked(libc.mount(b"none", b"/", None, ctypes.c_ulong(MS_REC | MS_PRIVATE), None), "mount /")
+
+
+def become_subreaper() -> None:
+    """Orphans of the runtime (the inits of containers first of all) become children of this process: prctl(2)."""
+    _checked(_libc().prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "prctl")
+
+
+def umount(path: str) -> None:
+    """Detach what is mounted at `path`; quiet if nothing is."""
+    _libc().umount2(os.fsencode(path), 2)
+
+
+class Host:
+    """Facts of this machine."""
+
+    def __init__(self) -> None:
+        self.root = os.geteuid() == 0
+        self.machine = os.uname().machine
+        self.kernel = tuple(
+            int("".join(c for c in part if c.isdigit()) or 0) for part in os.uname().release.split(".")[:2]
+        )
+        status = Path("/proc/self/status").read_text()
+        line = next(text for text in status.splitlines() if text.startswith("CapEff:"))
+        self.effective = int(line.split()[1], 16)
+        self.cgroup = self._cgroup_mode()
+        self.apparmor = _reads("/sys/module/apparmor/parameters/enabled") == "Y"
+        self.selinux = Path("/sys/fs/selinux/enforce").exists()
+        self.time_namespaces = Path("/proc/self/ns/time").exists()
+
+    @staticmethod
+    def _cgroup_mode() -> str:
+        """One of "v2" (unified), "hybrid", "v1", "none"."""
+        base = Path("/sys/fs/cgroup")
+        if (base / "cgroup.controllers").exists():
+            return "v2"
+        if (base / "unified" / "cgroup.controllers").exists():
+            return "hybrid"
+        return "v1" if base.is_dir() and any(base.iterdir()) else "none"
+
+    def has_capability(self, name: str) -> bool:
+        """Whether this process holds the capability (one of CAPABILITY_BITS) in its effective set."""
+        return bool(self.effective >> CAPABILITY_BITS[name] & 1)
+
+
+def _reads(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,127 @@
+"""What a test must not leave behind: cgroups, mounts, processes, state, descriptors."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from tests.harness.host import scaled, umount
+from tests.harness.look import cgroup_dirs, descendants, open_files, proc_mounts, process_state
+from tests.harness.runtime import Runtime
+
+# Where runtimes keep state when nobody says --root.
+DEFAULT_ROOTS = (Path("/run/ocipy"), Path("/run/runc"), Path("/run/crun"))
+
+
+def reap() -> None:
+    """Collect every child that has died. Orphans of the runtime are ours (host.become_subreaper)."""
+    while True:
+        try:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+
+
+class Leaks:
+    """A snapshot before a test; `found` compares, `clean` removes what is left so that the next test is not harmed.
+
+    Others may be at work on the machine: processes are looked for among our descendants, mounts in our own mount
+    namespace, cgroups and state by the session's token, which is part of every id and cgroup path of the tests.
+    """
+
+    def __init__(self, token: str, parents: set[str]) -> None:
+        """`parents`: cgroup directory names that may stay until the session ends."""
+        self.token = token
+        self.parents = parents
+        self.fds = open_files()
+        self.processes = descendants()
+        self.mounts = {(mount.id, mount.point) for mount in proc_mounts()}
+
+    def _processes(self) -> set[int]:
+        return {pid for pid in descendants() - self.processes if process_state(pid) not in ("Z", "X", "")}
+
+    def _mounts(self) -> list[str]:
+        return [mount.point for mount in proc_mounts() if (mount.id, mount.point) not in self.mounts]
+
+    def _cgroups(self) -> list[Path]:
+        return [path for path in cgroup_dirs(self.token) if path.name not in self.parents]
+
+    def _fds(self) -> dict[int, str]:
+        # A descriptor that pytest's own capturing reopened keeps its number; a new number is a leak.
+        return {fd: target for fd, target in open_files().items() if fd not in self.fds}
+
+    def _default_state(self) -> list[Path]:
+        found = []
+        for root in DEFAULT_ROOTS:
+            if root.is_dir():
+                found += [entry for entry in root.iterdir() if self.token in entry.name]
+        return found
+
+    def _all(self, runtimes: list[Runtime]) -> list[str]:
+        found = [f"container {id} in {runtime.root}" for runtime in runtimes for id in runtime.ids()]
+        found += [f"state {path}" for path in self._default_state()]
+        found += [f"process {_describe(pid)}" for pid in sorted(self._processes())]
+        found += [f"cgroup {path}" for path in self._cgroups()]
+        found += [f"mount {point}" for point in self._mounts()]
+        found += [f"descriptor {fd} → {target}" for fd, target in self._fds().items()]
+        return found
+
+    def found(self, runtimes: list[Runtime], patience: float = 1.5) -> list[str]:
+        """What is there that was not before, after giving the kernel `patience` seconds (scaled) to end processes."""
+        deadline = time.monotonic() + scaled(patience)
+        while True:
+            reap()
+            left = self._all(runtimes)
+            if not left or time.monotonic() > deadline:
+                return left
+            time.sleep(0.02)
+
+    def clean(self, runtimes: list[Runtime]) -> None:
+        """Remove it all, by the runtime where it still can, by hand otherwise."""
+        for runtime in runtimes:
+            for id in runtime.ids():
+                try:
+                    runtime.delete(id, force=True, timeout=15)
+                except AssertionError:
+                    continue
+        for _ in range(50):
+            left = self._processes()
+            if not left:
+                break
+            for pid in left:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+            reap()
+            time.sleep(0.02)
+        for point in reversed(self._mounts()):
+            umount(point)
+        for path in reversed(self._cgroups()):
+            _remove_cgroup(path)
+        for fd in self._fds():
+            os.close(fd)
+
+
+def _describe(pid: int) -> str:
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        return f"{pid} ({os.readlink(f'/proc/{pid}/exe')}): {command}"
+    except OSError as error:
+        return f"{pid}: {error}"
+
+
+def _remove_cgroup(path: Path) -> None:
+    try:
+        freezer = path / "freezer.state"
+        if freezer.exists():
+            freezer.write_text("THAWED")
+        for pid in (path / "cgroup.procs").read_text().split():
+            os.kill(int(pid), signal.SIGKILL)
+        path.rmdir()
+    except OSError:
+        return  # the comparison after the next test still names it

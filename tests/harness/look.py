@@ -1,0 +1,174 @@
+"""Looking at processes, mounts, namespaces and cgroups from outside the container."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+CGROUP_ROOT = Path("/sys/fs/cgroup")
+
+
+class Mount(NamedTuple):
+    """A line of /proc/PID/mountinfo: proc_pid_mountinfo(5)."""
+
+    id: int
+    parent: int
+    root: str
+    point: str
+    options: tuple[str, ...]
+    propagation: tuple[str, ...]
+    fstype: str
+    source: str
+    super_options: tuple[str, ...]
+
+
+def _unescape(text: str) -> str:
+    """mountinfo writes blank, tab, newline and backslash as octal escapes."""
+    for code in ("040", "011", "012", "134"):
+        text = text.replace("\\" + code, chr(int(code, 8)))
+    return text
+
+
+def parse_mountinfo(text: str) -> list[Mount]:
+    """The mounts of a mountinfo text, in its order."""
+    mounts = []
+    for line in text.splitlines():
+        left, right = line.split(" - ", 1)
+        fields = left.split(" ")
+        fstype, source, super_options = right.split(" ", 2)
+        mounts.append(
+            Mount(
+                int(fields[0]),
+                int(fields[1]),
+                _unescape(fields[3]),
+                _unescape(fields[4]),
+                tuple(fields[5].split(",")),
+                tuple(fields[6:]),
+                fstype,
+                _unescape(source),
+                tuple(super_options.split(",")),
+            )
+        )
+    return mounts
+
+
+def proc_mounts(pid: int | str = "self") -> list[Mount]:
+    """The mounts of a process."""
+    return parse_mountinfo(Path(f"/proc/{pid}/mountinfo").read_text())
+
+
+def parse_status(text: str) -> dict[str, str]:
+    """A /proc/PID/status text as a dictionary."""
+    fields = {}
+    for line in text.splitlines():
+        name, colon, value = line.partition(":")
+        if colon:
+            fields[name] = value.strip()
+    return fields
+
+
+def proc_status(pid: int | str) -> dict[str, str]:
+    """/proc/PID/status as a dictionary: "CapEff" is hexadecimal text, "Uid" four numbers, and so on."""
+    return parse_status(Path(f"/proc/{pid}/status").read_text())
+
+
+def process_state(pid: int) -> str:
+    """The letter of proc_pid_stat(5), "Z" for a zombie; "" where there is no such process."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    return stat.rpartition(")")[2].split()[0]
+
+
+def namespace(pid: int | str, kind: str) -> str:
+    """The namespace of a process as "kind:[inode]"; kinds as in /proc/PID/ns."""
+    return os.readlink(f"/proc/{pid}/ns/{kind}")
+
+
+def namespaces(pid: int | str = "self") -> dict[str, str]:
+    """All namespaces of a process by kind."""
+    return {kind: namespace(pid, kind) for kind in sorted(os.listdir(f"/proc/{pid}/ns"))}
+
+
+def open_files(pid: int | str = "self") -> dict[int, str]:
+    """The descriptors of a process and what they lead to."""
+    found = {}
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found[int(name)] = os.readlink(f"/proc/{pid}/fd/{name}")
+        except FileNotFoundError:
+            continue  # the one that listed the directory
+    return found
+
+
+def _parents() -> dict[int, list[int]]:
+    """Every process by its parent."""
+    tree: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            stat = Path(f"/proc/{name}/stat").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        tree.setdefault(int(stat.rpartition(")")[2].split()[1]), []).append(int(name))
+    return tree
+
+
+def descendants(pid: int | None = None) -> set[int]:
+    """All processes below `pid` (this one unless given), zombies included."""
+    tree = _parents()
+    found: set[int] = set()
+    todo = [pid or os.getpid()]
+    while todo:
+        for child in tree.get(todo.pop(), ()):
+            found.add(child)
+            todo.append(child)
+    return found
+
+
+def cgroups_of(pid: int | str) -> dict[str, str]:
+    """/proc/PID/cgroup: controller list ("" for the unified hierarchy) → path."""
+    found = {}
+    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        found[controllers] = path
+    return found
+
+
+def cgroup_hierarchies() -> dict[str, Path]:
+    """Where each hierarchy is mounted: "" → unified, "memory", "cpu", "name=systemd", … → its mount point."""
+    found: dict[str, Path] = {}
+    for mount in proc_mounts():
+        if not Path(mount.point).is_relative_to(CGROUP_ROOT):
+            continue
+        if mount.fstype == "cgroup2":
+            found[""] = Path(mount.point)
+        elif mount.fstype == "cgroup":
+            for option in mount.super_options:
+                if option not in ("rw", "ro", "xattr", "clone_children") and not option.startswith("release_agent="):
+                    found[option] = Path(mount.point)
+    return found
+
+
+def cgroup_dirs(name: str) -> list[Path]:
+    """Every cgroup directory, in all hierarchies, with `name` in its path. Sorted, parents first."""
+    found: set[Path] = set()
+    for mountpoint in set(cgroup_hierarchies().values()):
+        for directory, children, _ in os.walk(mountpoint):
+            found.update(Path(directory, child) for child in children if name in f"{directory}/{child}")
+    return sorted(found)
+
+
+def cgroup_value(pid: int, controller: str, file: str) -> str:
+    """A file of the cgroup that a process is in. `controller` is the v1 controller; on a unified host the one cgroup
+    serves, and `file` must be v2's name. Raises FileNotFoundError."""
+    hierarchies = cgroup_hierarchies()
+    for controllers, path in cgroups_of(pid).items():
+        if controllers == "" and controller not in hierarchies:
+            return (hierarchies[""] / path.lstrip("/") / file).read_text().strip()
+        if controller in controllers.split(","):
+            return (hierarchies[controller] / path.lstrip("/") / file).read_text().strip()
+    raise FileNotFoundError(f"process {pid} is in no cgroup of {controller}")

@@ -1,0 +1,164 @@
+"""Fixtures of the integration tests: the runtime, bundles, containers, and the leak check after every test."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import runtime_path, runtime_version
+from tests.harness import Bundle, BusyboxRootfs, Container, Result, Runtime, cgroup_dirs, process_state
+from tests.harness.host import become_subreaper, unshare_mounts
+from tests.harness.leaks import Leaks
+
+# Part of every container id and cgroup path of this session: what is ours among others' on the same machine.
+TOKEN = f"t{os.getpid()}{secrets.token_hex(2)}"
+CGROUP_PARENT = f"ocipy-test-{TOKEN}"
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def private_host() -> Iterator[None]:
+    """A mount namespace of the session's own, orphans as children, and the parent cgroup removed at the end."""
+    become_subreaper()
+    if os.geteuid() == 0:
+        unshare_mounts()
+    yield
+    if os.geteuid() == 0:
+        for path in reversed(cgroup_dirs(CGROUP_PARENT)):
+            path.rmdir()
+
+
+@pytest.fixture(scope="session")
+def busybox(tmp_path_factory: pytest.TempPathFactory) -> BusyboxRootfs:
+    """The root filesystem that all bundles are copies of."""
+    return BusyboxRootfs(tmp_path_factory.mktemp("busybox"))
+
+
+@pytest.fixture
+def work() -> Iterator[Path]:
+    """A directory of the test's own with a short path (a socket's is limited to 108 bytes), on disk."""
+    path = Path(tempfile.mkdtemp(prefix=f"{TOKEN}-"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def runtime_identity() -> tuple[str, str]:
+    """Path and "NAME VERSION" of the runtime under test."""
+    path = runtime_path()
+    version = runtime_version(path)
+    if not version:
+        pytest.fail(f"the runtime {path} does not run; build it (make setup) or set OCI_RUNTIME", pytrace=False)
+    return path, version
+
+
+@pytest.fixture
+def make_runtime(runtime_identity: tuple[str, str], work: Path) -> Callable[[str], Runtime]:
+    """A wrapper of the runtime with a state directory of the given name; the fixture `runtime` is the usual one."""
+
+    def make(name: str) -> Runtime:
+        streams = work / f"{name}-streams"
+        streams.mkdir()
+        return Runtime(*runtime_identity, root=work / name, work=streams)
+
+    return make
+
+
+@pytest.fixture
+def runtime(make_runtime: Callable[[str], Runtime]) -> Runtime:
+    """The runtime under test, with its state in the test's own directory."""
+    return make_runtime("state")
+
+
+@pytest.fixture
+def new_id(request: pytest.FixtureRequest) -> Callable[[], str]:
+    """Makes container ids that no other test, session or user has."""
+    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower())[:40].strip("-")
+    return lambda: f"{TOKEN}-{next(_numbers)}-{name}"
+
+
+@pytest.fixture
+def make_bundle(busybox: BusyboxRootfs, work: Path, new_id: Callable[[], str]) -> Callable[..., Bundle]:
+    """Makes bundles. `hardlinks=False`: a root filesystem that may be destroyed. `rootfs=False`: none at all."""
+
+    def make(hardlinks: bool = True, rootfs: bool = True) -> Bundle:
+        id = new_id()
+        return Bundle(
+            work / f"bundle{id.split('-')[1]}", busybox if rootfs else None, f"/{CGROUP_PARENT}/{id}", hardlinks
+        )
+
+    return make
+
+
+@pytest.fixture
+def bundle(make_bundle: Callable[..., Bundle]) -> Bundle:
+    """One bundle."""
+    return make_bundle()
+
+
+@pytest.fixture
+def container(
+    runtime: Runtime, make_bundle: Callable[..., Bundle], new_id: Callable[[], str]
+) -> Iterator[Callable[..., Container]]:
+    """Makes containers, created by `create`, not started; removed at the end of the test.
+
+    container(bundle, *create_flags, sh="script" or args=[…], id=None): all optional; without bundle a new one,
+    without sh or args the process sleeps.
+    """
+    made: list[Container] = []
+
+    def make(
+        bundle: Bundle | None = None,
+        *flags: str | Path,
+        sh: str | None = None,
+        args: list[str] | None = None,
+        id: str | None = None,
+        **options: object,
+    ) -> Container:
+        if bundle is None:
+            bundle = make_bundle()
+            bundle.args("sleep", "1000")
+        if sh is not None:
+            bundle.sh(sh)
+        if args is not None:
+            bundle.args(*args)
+        one = Container(runtime, bundle, id or new_id())
+        made.append(one)
+        return one.create(*flags, **options)
+
+    yield make
+    for one in made:
+        alive = one.pid and process_state(one.pid) not in ("Z", "X", "")
+        if alive or one.id in runtime.ids():
+            runtime.delete(one.id, force=True).ok()
+
+
+@pytest.fixture
+def sh(runtime: Runtime, make_bundle: Callable[..., Bundle], new_id: Callable[[], str]) -> Callable[..., Result]:
+    """Run a shell script in a container, to its end, in the foreground: sh(script, bundle=None, *flags)."""
+
+    def run(script: str, bundle: Bundle | None = None, *flags: str, **options: object) -> Result:
+        return runtime.run((bundle or make_bundle()).sh(script), new_id(), *flags, **options)
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def no_leaks(work: Path, make_runtime: Callable[[str], Runtime], runtime: Runtime) -> Iterator[Leaks]:
+    """After every test: cgroups, mounts, processes, state and descriptors are as before, or the test fails."""
+    leaks = Leaks(TOKEN, {CGROUP_PARENT})
+    yield leaks
+    runtimes = [runtime]
+    left = leaks.found(runtimes)
+    if left:
+        leaks.clean(runtimes)
+        pytest.fail("left behind:\n  " + "\n  ".join(left), pytrace=False)
