@@ -1,0 +1,305 @@
+"""The command line: runc's, flag by flag. Parsing, and errors to exit status.
+
+A command is a module of ocipy.commands with a SUMMARY, a USAGE, FLAGS and `run(arguments) -> exit status`. The hot ones
+run in Python's core phase; the others have the start completed first.
+"""
+
+from __future__ import annotations
+
+import posix
+import sys
+
+from ocipy import SPEC_VERSION, __version__, log
+from ocipy.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HOT = ("create", "start", "state", "kill", "delete", "run")
+COLD = ("spec", "features", "list", "validate", "plan")
+
+
+class Flag:
+    """One flag: --name and its aliases. kind: "switch", "text", "number" or "list" (may be repeated)."""
+
+    __slots__ = ("aliases", "default", "help", "hidden", "kind", "metavar", "name")
+
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        help: str,
+        *,
+        aliases: tuple[str, ...] = (),
+        metavar: str = "VALUE",
+        default: str | int | bool | None = None,
+        hidden: bool = False,
+    ) -> None:
+        self.name = name
+        self.kind = kind
+        self.help = help
+        self.aliases = aliases
+        self.metavar = metavar
+        self.default = default
+        self.hidden = hidden
+
+    def initial(self) -> object:
+        """The value where the flag is not given."""
+        if self.default is not None:
+            return self.default
+        return {"switch": False, "text": "", "number": 0, "list": ()}[self.kind]
+
+
+GLOBALS = (
+    Flag("root", "text", "directory of the containers' state", metavar="DIR"),
+    Flag("log", "text", "append errors to this file too", metavar="FILE"),
+    Flag("log-format", "text", "format of the log: text or json", metavar="FORMAT", default="text"),
+    Flag("debug", "switch", "say more"),
+    Flag("systemd-cgroup", "switch", "cgroups by systemd (not available yet)"),
+    Flag("rootless", "text", "act as without the host's rights: auto, true or false", metavar="WHEN", default="auto"),
+    Flag("criu", "text", "ignored", metavar="PATH", hidden=True),
+    Flag("version", "switch", "print the version", aliases=("v",)),
+    Flag("help", "switch", "print this help", aliases=("h",)),
+)
+HELP = Flag("help", "switch", "print this help", aliases=("h",))
+
+
+class Arguments:
+    """What was typed: the values of globals and flags by name, and the positional arguments."""
+
+    __slots__ = ("positional", "values")
+
+    def __init__(self) -> None:
+        self.values: dict[str, object] = {}
+        self.positional: list[str] = []
+
+    def text(self, name: str) -> str:
+        """The value of a text flag, "" by default."""
+        return str(self.values[name])
+
+    def switch(self, name: str) -> bool:
+        """Whether a switch is on."""
+        return bool(self.values[name])
+
+    def number(self, name: str) -> int:
+        """The value of a number flag."""
+        value = self.values[name]
+        return value if isinstance(value, int) else 0
+
+    def one(self, what: str) -> str:
+        """The only positional argument. Raises Error where there is none, or more."""
+        return self.expect(what)[0]
+
+    def expect(self, *names: str, optional: int = 0) -> list[str]:
+        """So many positional arguments, the last ones optional. Raises Error."""
+        given = self.positional
+        if len(given) < len(names) - optional:
+            raise Error(f"{names[len(given)]} is missing")
+        if len(given) > len(names):
+            raise Error(f"unexpected argument {given[len(names)]!r}")
+        return given
+
+    @property
+    def root(self) -> str:
+        """The directory of all state directories: --root, or the default of this user."""
+        return state_root(self.text("root"))
+
+    @property
+    def rootless(self) -> bool | None:
+        """--rootless; None for auto."""
+        value = self.text("rootless")
+        if value not in ("auto", "true", "false"):
+            raise Error(f"--rootless is auto, true or false, not {value!r}")
+        return None if value == "auto" else value == "true"
+
+
+def state_root(given: str) -> str:
+    """The directory of the state directories. Not by HOME or PATH: engines call kill and delete without them."""
+    if given:
+        if not given.startswith("/"):
+            given = posix.getcwd() + "/" + given
+        given = given.rstrip("/")
+        if not given:
+            raise Error("--root / would mix the state with the root directory", hint="name a directory of its own")
+        return given
+    directory = posix.environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape")
+    if directory and (posix.geteuid() != 0 or _root_of_user_namespace()):
+        return directory.rstrip("/") + "/ocipy"
+    return "/run/ocipy"
+
+
+def _root_of_user_namespace() -> bool:
+    from ocipy.container.probe import in_user_namespace
+
+    return in_user_namespace() and posix.environ.get(b"USER") != b"root"
+
+
+def parse(words: Sequence[str], flags: Sequence[Flag], arguments: Arguments, stop_at_positional: bool = False) -> int:
+    """Parse flags in every form of runc's parser: --flag v, --flag=v, -flag v, before and after the positional arguments.
+
+    Returns the index of the first word that was not taken (stop_at_positional), or len(words).
+    """
+    known: dict[str, Flag] = {}
+    for flag in flags:
+        known[flag.name] = flag
+        for alias in flag.aliases:
+            known[alias] = flag
+        arguments.values[flag.name] = flag.initial()
+    index = 0
+    while index < len(words):
+        word = words[index]
+        index += 1
+        if word == "--":
+            arguments.positional += words[index:]
+            break
+        if len(word) < 2 or word[0] != "-":
+            if stop_at_positional:
+                return index - 1
+            arguments.positional.append(word)
+            continue
+        name, equals, value = word.lstrip("-").partition("=")
+        found = known.get(name)
+        if found is None:
+            raise Error(f"flag provided but not defined: -{name}", hint="see --help for the flags that there are")
+        if found.kind == "switch":
+            if equals and value not in ("true", "false"):
+                raise Error(f"--{name} is true or false, not {value!r}")
+            arguments.values[found.name] = value != "false"
+            continue
+        if not equals:
+            if index == len(words):
+                raise Error(f"flag needs an argument: -{name}")
+            value = words[index]
+            index += 1
+        _store(arguments, found, value)
+    return index
+
+
+def _store(arguments: Arguments, flag: Flag, value: str) -> None:
+    if flag.kind == "number":
+        digits = value[1:] if value[:1] == "-" else value
+        if not (digits.isascii() and digits.isdigit()):
+            raise Error(f"--{flag.name} needs a number, not {value!r}")
+        arguments.values[flag.name] = int(value)
+    elif flag.kind == "list":
+        old = arguments.values[flag.name]
+        arguments.values[flag.name] = (*old, value) if isinstance(old, tuple) else (value,)
+    else:
+        arguments.values[flag.name] = value
+
+
+def main(argv: list[str]) -> int:
+    """Run one command; argv[0] is the program. Returns the exit status. Never raises."""
+    arguments = Arguments()
+    command = ""
+    try:
+        command = _command(argv, arguments)
+        if not command:
+            return _without_command(arguments)
+        return _run_command(command, argv, arguments)
+    except Error as error:
+        return _report(command, arguments, error)
+    except OSError as problem:
+        error = Error("the kernel refused", errno=problem.errno or 0)
+        if isinstance(problem.filename, str):
+            error.pointer = problem.filename
+        return _report(command, arguments, error)
+    except KeyboardInterrupt:
+        return 130
+    except MemoryError:
+        return _report(command, arguments, Error("out of memory"))
+    except Exception as problem:
+        if arguments.values.get("debug"):
+            _print_traceback(problem)
+        what = f"internal error: {type(problem).__name__}: {problem}"
+        return _report(command, arguments, Error(what, hint="a bug of ocipy: --debug shows where"))
+
+
+def _command(argv: list[str], arguments: Arguments) -> str:
+    """Parse the globals; the command, "" if there is none."""
+    index = 1 + parse(argv[1:], GLOBALS, arguments, stop_at_positional=True)
+    log_format = arguments.text("log-format")
+    if log_format not in ("text", "json"):
+        raise Error(f"--log-format is text or json, not {log_format!r}")
+    log.configure(arguments.text("log"), log_format == "json", arguments.switch("debug"))
+    del argv[1:index]
+    if arguments.switch("version") or arguments.switch("help") or len(argv) < 2:
+        return ""
+    return argv[1]
+
+
+def _run_command(command: str, argv: list[str], arguments: Arguments) -> int:
+    if command == "help":
+        return _help(argv[2:])
+    if command not in HOT:
+        if command not in COLD:
+            raise Error(f"no such command: {command}", hint="ocipy --help lists the commands")
+        _complete_start()
+    name = "ocipy.commands." + command
+    __import__(name)
+    module = sys.modules[name]
+    parse(argv[2:], (*module.FLAGS, HELP), arguments)
+    if arguments.switch("help"):
+        return _help([command])
+    status: int = module.run(arguments)
+    return status
+
+
+def _without_command(arguments: Arguments) -> int:
+    if arguments.switch("version"):
+        lines = [
+            f"ocipy version {__version__}",
+            "commit: v" + __version__,
+            "spec: " + SPEC_VERSION,
+            "python: " + sys.version.split()[0],
+        ]
+        write_stdout("\n".join(lines) + "\n")
+        return 0
+    return _help([])
+
+
+def _help(words: list[str]) -> int:
+    _complete_start()
+    from ocipy import help as help_text
+
+    write_stdout(help_text.for_command(words[0]) if words else help_text.overview())
+    return 0
+
+
+def _complete_start() -> None:
+    from ocipy.launcher.python import complete_start
+
+    complete_start()
+
+
+def write_stdout(text: str) -> None:
+    """Write all of a text to standard output. Raises Error where that fails, but for a reader who has had enough."""
+    data = text.encode("utf-8", "surrogateescape")
+    try:
+        while data:
+            data = data[posix.write(1, data) :]
+    except BrokenPipeError:
+        pass
+    except OSError as problem:
+        raise Error("cannot write to standard output", errno=problem.errno or 0) from None
+
+
+def _report(command: str, arguments: Arguments, error: Error) -> int:
+    place = command
+    if command and arguments.positional:
+        place += " " + arguments.positional[0]
+    line = f"{place}: {error.line}" if place else error.line
+    log.error(line)
+    text = f"ocipy: {line}\n"
+    if error.hint:
+        text += f"  {error.hint}\n"
+    log.write_stderr(text)
+    return error.status
+
+
+def _print_traceback(problem: Exception) -> None:
+    _complete_start()
+    import traceback
+
+    log.write_stderr("".join(traceback.format_exception(problem)))

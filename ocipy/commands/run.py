@@ -1,0 +1,54 @@
+"""ocipy run: create, start, wait and delete in one."""
+
+from __future__ import annotations
+
+import posix
+
+from ocipy.cli import Arguments, Flag
+from ocipy.container import foreground
+from ocipy.container.lifecycle import abandon, create, destroy, start
+from ocipy.container.options import BUNDLE_FLAGS, options_from
+from ocipy.errors import Error
+
+SUMMARY = "create and start a container, wait for its end, and delete it"
+USAGE = "[FLAGS] ID"
+FLAGS: tuple[Flag, ...] = (
+    *BUNDLE_FLAGS,
+    Flag("detach", "switch", "do not wait for the container's end", aliases=("d",)),
+    Flag("keep", "switch", "do not delete the container after its end"),
+    Flag("no-subreaper", "switch", "do not take in the container's orphaned processes"),
+)
+
+
+def run(arguments: Arguments) -> int:
+    """The exit status is that of the container's process, 128 + the signal that ended it."""
+    container_id = arguments.one("the container's ID")
+    console_socket = arguments.text("console-socket")
+    detach = arguments.switch("detach")
+    options = options_from(arguments, container_id, has_console=bool(console_socket) or not detach)
+    foreground.check(console_socket, detach)
+    waiter = None if detach else foreground.Foreground(subreaper=not arguments.switch("no-subreaper"))
+    created, lock_fd = create(
+        arguments.root,
+        options,
+        console_socket=console_socket,
+        pid_file=arguments.text("pid-file"),
+        rootless=arguments.rootless,
+    )
+    try:
+        try:
+            start(created.state, created.pidfd)
+        except Error:
+            abandon(created.state)
+            raise
+        if waiter is None:
+            return 0
+        posix.close(lock_fd)
+        lock_fd = -1
+        status = waiter.wait(created.pid, created.pidfd, created.master)
+        if not arguments.switch("keep"):
+            destroy(created.state)
+        return status
+    finally:
+        if lock_fd >= 0:
+            posix.close(lock_fd)

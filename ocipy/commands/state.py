@@ -1,0 +1,18 @@
+"""ocipy state: print the state of a container."""
+
+from __future__ import annotations
+
+from ocipy.cli import Arguments, Flag, write_stdout
+from ocipy.container.state import load
+from ocipy.linux import _kernel
+
+SUMMARY = "print the state of a container"
+USAGE = "ID"
+FLAGS: tuple[Flag, ...] = ()
+
+
+def run(arguments: Arguments) -> int:
+    """Print the state as JSON (spec: runtime.md, State)."""
+    state = load(arguments.root, arguments.one("the container's ID"))
+    write_stdout(_kernel.json_dumps(state.to_oci(), 2).decode("utf-8", "surrogateescape") + "\n")
+    return 0

@@ -1,0 +1,54 @@
+"""What the steps of the host lane share."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ocipy.cgroups.cgroup import Cgroup
+    from ocipy.config.types import Config
+    from ocipy.container.state import State
+    from ocipy.linux.channel import Channel
+    from ocipy.plan.model import Options, Plan
+
+
+class HostRun:
+    """One create (or run) on its way: what exists so far, so that a failure can undo it.
+
+    pid, pidfd: the init process (for a moment the stage before it), 0 and -1 until it is cloned.
+    fds: descriptors that init inherits, by name; everything else is closed there.
+    keep: the parts of a plan that only its own steps understand, such as the seccomp program.
+    master: the pty's master that init sent, -1 if none; master_name: the name of its peer.
+    """
+
+    __slots__ = (
+        "cgroup",
+        "channel",
+        "config",
+        "console_socket",
+        "fds",
+        "keep",
+        "master",
+        "master_name",
+        "options",
+        "pid",
+        "pidfd",
+        "plan",
+        "state",
+    )
+
+    def __init__(self, config: Config, options: Options, plan: Plan, state: State) -> None:
+        self.config = config
+        self.options = options
+        self.plan = plan
+        self.state = state
+        self.pid = 0
+        self.pidfd = -1
+        self.channel: Channel | None = None
+        self.fds: dict[str, int] = {}
+        self.keep: dict[str, Any] = {}
+        self.cgroup: Cgroup | None = None
+        self.console_socket = ""
+        self.master = -1
+        self.master_name = ""

@@ -1,0 +1,189 @@
+"""The host lane: what the process on the host does for create, one step after the other."""
+
+from __future__ import annotations
+
+import posix
+
+from ocipy import log
+from ocipy.container import cgroup, hooks, limits, namespaces, seccomp, sources
+from ocipy.container.state import FIFO, FIFO_NEW, process_start, write_file
+from ocipy.errors import Error
+from ocipy.linux import _kernel, procfs
+from ocipy.linux.channel import Closed
+from ocipy.linux.constants import O_CLOEXEC, O_NOFOLLOW, O_PATH, POLLIN
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ocipy.container.context import HostRun
+    from ocipy.linux.channel import Channel
+
+NULL_DEVICE = (1, 3)
+
+
+def fifo(run: HostRun) -> None:
+    """Make the FIFO at which init waits. 0622: init may have an id that the host's root has not (fifo(7));
+    the directory above it lets nobody else in."""
+    path = run.state.directory + "/" + FIFO_NEW
+    posix.mkfifo(path, 0o600)
+    posix.chmod(path, 0o622)
+    run.fds["fifo"] = posix.open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC)
+
+
+def private_procfs(run: HostRun, *, sysctl: bool) -> None:
+    """A procfs of our own, made before anything of the container's is mounted (CVE-2025-52881)."""
+    run.fds["procfs"] = procfs.open_private(subset_pid=True)
+    if sysctl:
+        # The kind with /proc/sys, and so the dangerous one to leak: init closes it after the last sysctl.
+        run.fds["procfs/sysctl"] = procfs.open_private(subset_pid=False)
+
+
+def null_device(run: HostRun) -> None:
+    """The host's /dev/null, verified: the one of the image may be anything (CVE-2025-31133)."""
+    fd = posix.open("/dev/null", O_PATH | O_NOFOLLOW | O_CLOEXEC)
+    status = posix.stat(fd)
+    if status.st_mode & 0o170000 != 0o020000 or (posix.major(status.st_rdev), posix.minor(status.st_rdev)) != NULL_DEVICE:
+        raise Error("the host's /dev/null is not the null device")
+    run.fds["null"] = fd
+
+
+def adopt(run: HostRun) -> None:
+    """Learn the pid of the init process from the stage before it, and reap that."""
+    body = wait_for(run, "pid")
+    pid = body.get("pid")
+    stage = run.keep.pop("stage", 0)
+    if stage:
+        fds = run.keep.pop("received", [])
+        if not isinstance(pid, int) or len(fds) != 1:
+            raise Error("the init process sent a message that is none")
+        posix.waitpid(stage, 0)
+        posix.close(run.pidfd)
+        run.pid, run.pidfd = pid, fds[0]
+
+
+def save_state(run: HostRun) -> None:
+    """Write the state before init may go on, so that a killed create leaves nothing that delete cannot find."""
+    run.state.pid = run.pid
+    run.state.start_time = process_start(run.pid)
+    run.state.cgroup = run.cgroup.to_state() if run.cgroup is not None else None
+    run.state.save()
+
+
+def tell(run: HostRun, *, barrier: str) -> None:
+    """Let the init lane go on that waits for this."""
+    channel_of(run).send(barrier)
+
+
+def wait(run: HostRun, *, barrier: str) -> None:
+    """Wait for the init lane."""
+    wait_for(run, barrier)
+
+
+def wait_for(run: HostRun, barrier: str) -> dict[str, object]:
+    """Read what init says until it says this, or that it failed."""
+    while True:
+        kind, body, fds = channel_of(run).receive(max_fds=1)
+        if kind == barrier:
+            run.keep["received"] = fds
+            return body
+        if kind == "console" and len(fds) == 1 and run.master < 0:
+            run.master = fds[0]
+            run.master_name = str(body.get("name"))
+            continue
+        for fd in fds:
+            posix.close(fd)
+        if kind == "error":
+            raise Error.from_message(body)
+        if kind != "warning":
+            raise Error(f"the init process said {kind[:40]!r} instead of {barrier}")
+        log.warning(str(body.get("text"))[:4096])
+
+
+def channel_of(run: HostRun) -> Channel:
+    """The channel to init, which is there from the clone on."""
+    if run.channel is None:
+        raise Error("internal error: there is no init process yet")
+    return run.channel
+
+
+def created(run: HostRun) -> None:
+    """The container is created: this rename makes it so."""
+    posix.rename(run.state.directory + "/" + FIFO_NEW, run.state.directory + "/" + FIFO)
+    if run.channel is not None:
+        posix.close(run.channel.fd)
+        run.channel = None
+
+
+def pid_file(run: HostRun, *, path: str) -> None:
+    """Write the pid, without a newline: containerd takes the whole content for a number."""
+    try:
+        write_file(path, str(run.pid).encode(), 0o644)
+    except OSError as error:
+        raise Error("cannot write the pid file", pointer=path, errno=error.errno or 0) from None
+
+
+ACTIONS: dict[str, Callable[..., None]] = {
+    "adopt": adopt,
+    "created": created,
+    "fifo": fifo,
+    "null_device": null_device,
+    "pid_file": pid_file,
+    "private_procfs": private_procfs,
+    "save_state": save_state,
+    "tell": tell,
+    "wait": wait,
+}
+for _module in (cgroup, hooks, limits, namespaces, seccomp, sources):
+    ACTIONS.update(_module.ACTIONS)
+
+
+def carry_out(run: HostRun) -> None:
+    """Carry out the host lane. Raises Error with the pointer of the step that failed; undoing is the caller's."""
+    pointer = ""
+    try:
+        for step in run.plan.host:
+            pointer = step.pointer
+            ACTIONS[step.action](run, **step.args)
+    except Closed:
+        raise _end_of_init(run) from None
+    except OSError as error:
+        failure = Error("the kernel refused", pointer=pointer, errno=error.errno or 0)
+        raise _error_of_init(run) or failure from None
+    except Error as error:
+        if not error.pointer:
+            error.pointer = pointer
+        raise
+
+
+def _error_of_init(run: HostRun) -> Error | None:
+    """What init said last, if it was an error: the cause of ours, very likely."""
+    if run.channel is None:
+        return None
+    try:
+        while _kernel.poll([(run.channel.fd, POLLIN)], 0):
+            kind, body, fds = run.channel.receive(max_fds=1)
+            for fd in fds:
+                posix.close(fd)
+            if kind == "error":
+                return Error.from_message(body)
+    except (Error, OSError):
+        pass
+    return None
+
+
+def _end_of_init(run: HostRun) -> Error:
+    """Init is gone without a word: say how it ended."""
+    error = _error_of_init(run)
+    if error is not None:
+        return error
+    if run.cgroup is not None and run.cgroup.oom_kills() > 0:
+        return Error(
+            "container init was OOM-killed (memory limit too low?)",
+            pointer="/linux/resources/memory/limit",
+            hint="the limit has to leave some memory for the set-up of the container too",
+        )
+    status = posix.waitpid(run.pid, 0)[1] if run.pid else 0
+    if posix.WIFSIGNALED(status):
+        return Error(f"the init process was killed by signal {posix.WTERMSIG(status)}")
+    return Error(f"the init process ended with status {posix.WEXITSTATUS(status)}")

@@ -1,0 +1,325 @@
+"""The state machine: create, start, kill, delete (spec: runtime.md, Operations)."""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from ocipy import bundle, log
+from ocipy.cgroups import Cgroup
+from ocipy.container.context import HostRun
+from ocipy.container.host_lane import carry_out
+from ocipy.container.probe import describe_host
+from ocipy.container.state import (
+    CONFIG,
+    FIFO,
+    State,
+    check_id,
+    load,
+    lock,
+    make_directory,
+    now,
+    remove_directory,
+    write_file,
+)
+from ocipy.errors import Error
+from ocipy.init.fifo import AWAKE, EXECUTING
+from ocipy.init.hooks import run_hooks
+from ocipy.linux import _kernel
+from ocipy.linux.constants import O_CLOEXEC, O_NONBLOCK, O_RDONLY, POLLHUP, POLLIN, SIGKILL
+from ocipy.plan.build import build
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocipy.plan.model import Options
+
+KILL_PATIENCE_MS = 10_000
+
+
+def create(
+    root: str,
+    options: Options,
+    *,
+    console_socket: str = "",
+    pid_file: str = "",
+    rootless: bool | None = None,
+) -> tuple[HostRun, int]:
+    """Carry out the plan of a bundle up to the point where init waits at the FIFO.
+
+    options.bundle may be relative; it is made absolute. Returns the run and the lock of the container, which the caller
+    closes. Raises Error, with nothing left behind.
+    """
+    check_id(options.container_id)
+    options.bundle, config = bundle.read(options.bundle)
+    options.state_directory = root + "/" + options.container_id
+    plan = build(config, describe_host(rootless), options)
+    for pointer, text in plan.warnings:
+        log.warning(f"{pointer}: {text}")
+    state = State(options.state_directory, options.container_id, options.bundle)
+    state.rootfs = bundle.root_path(options.bundle, config)
+    state.created = now()
+    state.annotations = config.get("annotations") or {}
+    hooks = config.get("hooks") or {}
+    state.hooks = {kind: hooks[kind] for kind in ("poststart", "poststop") if hooks.get(kind)}
+    if pid_file:
+        # An engine takes a pid file for success, whosever it is.
+        _unlink(pid_file)
+        plan.on_host("pid_file", "", path=pid_file)
+    lock_fd = make_directory(root, options.container_id)
+    run = HostRun(config, options, plan, state)
+    run.console_socket = console_socket
+    try:
+        state.save()
+        write_file(options.state_directory + "/" + CONFIG, _kernel.json_dumps(config))
+        carry_out(run)
+    except BaseException as error:
+        _undo(run)
+        if pid_file:
+            _unlink(pid_file)
+        posix.close(lock_fd)
+        if isinstance(error, OSError):
+            raise Error("cannot write the state", pointer=options.state_directory, errno=error.errno or 0) from None
+        raise
+    return run, lock_fd
+
+
+def _undo(run: HostRun) -> None:
+    """Take back all that a failed create did."""
+    if run.pidfd >= 0:
+        _kill(run.pidfd, SIGKILL)
+        try:
+            posix.waitpid(run.pid, 0)
+        except ChildProcessError:
+            pass
+    stage = run.keep.get("stage", 0)
+    if stage and stage != run.pid:
+        posix.waitpid(stage, 0)
+    problem = _remove_cgroup(run.cgroup)
+    if problem is not None:
+        log.warning(problem.line)
+    if run.keep.get("hooks_ran"):
+        _poststop(run.state)
+    remove_directory(run.state.directory)
+
+
+def start(state: State, pidfd: int = -1) -> None:
+    """Let init go on to the exec, wait until that has happened, and run the poststart hooks.
+
+    The container's lock is held by the caller. Raises Error; where that is a hook's, the container is gone.
+    """
+    status = state.status()
+    if status != "created":
+        texts = {
+            "running": "cannot start an already running container",
+            "stopped": "cannot start a container that has stopped",
+        }
+        raise Error(texts.get(status, f"cannot start a container in the {status} state"))
+    ours = pidfd < 0
+    if ours:
+        pidfd = _open_init(state)
+    try:
+        _let_go(state, pidfd)
+        hooks = state.hooks.get("poststart")
+        if hooks:
+            run_hooks(hooks, "poststart", state.for_hooks("running"), cwd=state.bundle, default_env=None)
+    except Error as error:
+        if error.pointer.startswith("/hooks/"):
+            # Spec, lifecycle steps 7 and 9: stop the container and continue at step 12.
+            _kill_init(state)
+            destroy(state)
+        raise
+    finally:
+        if ours:
+            posix.close(pidfd)
+
+
+def _let_go(state: State, pidfd: int) -> None:
+    path = state.directory + "/" + FIFO
+    # Never a blocking open: init may be dead by the time (fifo(7)).
+    fifo = posix.open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
+    try:
+        said = b""
+        while True:
+            ready = dict(_kernel.poll([(fifo, POLLIN), (pidfd, POLLIN)], -1))
+            if ready.get(fifo, 0) & (POLLIN | POLLHUP):
+                data = posix.read(fifo, 65536)
+                said += data
+                if not data:
+                    break
+            elif pidfd in ready:
+                break
+    finally:
+        posix.close(fifo)
+    _unlink(path)
+    failure = said.lstrip(AWAKE + EXECUTING)
+    if failure:
+        raise Error.from_message(_message(failure))
+    if EXECUTING not in said:
+        raise Error("cannot start the container: its init process has ended", hint="it was killed, or ran out of memory")
+
+
+def _message(data: bytes) -> dict[str, object]:
+    try:
+        message = _kernel.json_loads(data)
+    except ValueError:
+        message = None
+    return message if isinstance(message, dict) else {"what": "the init process sent a message that is none"}
+
+
+def kill(state: State, signal: int, everyone: bool = False) -> None:
+    """Send a signal to the container's process, or to all in its cgroup."""
+    status = state.status()
+    if everyone:
+        if state.cgroup is not None:
+            Cgroup.from_state(state.cgroup).kill_all(signal)
+            return
+        if status == "stopped":
+            return
+    if status == "stopped":
+        raise Error("container not running")
+    pidfd = _open_init(state)
+    try:
+        _kernel.pidfd_send_signal(pidfd, signal)
+    except ProcessLookupError:
+        raise Error("container not running") from None
+    finally:
+        posix.close(pidfd)
+    if signal == SIGKILL and status == "paused" and state.cgroup is not None:
+        # A process in a frozen v1 cgroup dies only once it is thawed.
+        Cgroup.from_state(state.cgroup).thaw()
+
+
+def _open_init(state: State) -> int:
+    """A pidfd of the init process: opened first, then compared, so that the pid cannot be another's."""
+    try:
+        pidfd = _kernel.pidfd_open(state.pid, 0)
+    except OSError as error:
+        if error.errno in (errno.ESRCH, errno.EINVAL):
+            raise Error("container not running") from None
+        raise
+    if not state.is_alive():
+        posix.close(pidfd)
+        raise Error("container not running")
+    return pidfd
+
+
+def delete(root: str, container_id: str, force: bool = False) -> None:
+    """Undo what create did and run the poststop hooks. force: also kill, and no error for an id that is not there."""
+    check_id(container_id)
+    directory = root + "/" + container_id
+    try:
+        state = load(root, container_id)
+    except Error:
+        if force:
+            _delete_half_made(directory)
+            return
+        raise
+    if force and state.is_alive():
+        # Before the lock: a create that hangs in a hook holds it, and fails now.
+        _kill_init(state)
+    try:
+        lock_fd = lock(directory)
+    except Error:
+        if force and not _is_directory(directory):
+            return
+        raise
+    try:
+        state = load(root, container_id)
+        status = state.status()
+        if status != "stopped":
+            if not force:
+                raise Error(
+                    f"cannot delete container {container_id} that is not stopped: {status}",
+                    hint=f"stop it first, or kill and delete it by: ocipy delete --force {container_id}",
+                )
+            _kill_init(state)
+        destroy(state)
+    finally:
+        posix.close(lock_fd)
+
+
+def destroy(state: State) -> None:
+    """Remove the cgroup, with what is left in it, and the state; then the poststop hooks."""
+    problem = _remove_cgroup(Cgroup.from_state(state.cgroup) if state.cgroup is not None else None)
+    if problem is not None:
+        raise problem
+    remove_directory(state.directory)
+    _poststop(state)
+
+
+def abandon(state: State) -> None:
+    """Destroy a container of `run` that could not be started, if the start has not done so."""
+    if _is_directory(state.directory):
+        _kill_init(state)
+        destroy(state)
+
+
+def _delete_half_made(directory: str) -> None:
+    """A directory that a killed create left, without a state: there was no process yet."""
+    try:
+        lock_fd = lock(directory)
+    except Error:
+        if _is_directory(directory):
+            raise
+        return
+    remove_directory(directory)
+    posix.close(lock_fd)
+
+
+def _poststop(state: State) -> None:
+    hooks = state.hooks.get("poststop")
+    if hooks:
+        # Spec, lifecycle step 13: a failure is a warning, and the rest goes on.
+        for problem in run_hooks(
+            hooks, "poststop", state.for_hooks("stopped", 0), cwd=state.bundle, default_env=None, keep_going=True
+        ):
+            log.warning(problem.line)
+
+
+def _remove_cgroup(cgroup: Cgroup | None) -> Error | None:
+    if cgroup is None:
+        return None
+    try:
+        cgroup.remove()
+    except OSError as error:
+        return Error("cannot remove the cgroup", pointer="/linux/cgroupsPath", errno=error.errno or 0)
+    except Error as error:
+        return error
+    return None
+
+
+def _kill_init(state: State) -> None:
+    """SIGKILL, and wait until it is dead: a zombie counts, its parent may never reap it."""
+    try:
+        pidfd = _open_init(state)
+    except Error:
+        return
+    try:
+        _kill(pidfd, SIGKILL)
+        if state.cgroup is not None:
+            Cgroup.from_state(state.cgroup).thaw()
+        if not _kernel.poll([(pidfd, POLLIN)], KILL_PATIENCE_MS):
+            raise Error("the container's process does not die", hint="it may hang in the kernel, in a filesystem or a driver")
+    finally:
+        posix.close(pidfd)
+
+
+def _kill(pidfd: int, signal: int) -> None:
+    try:
+        _kernel.pidfd_send_signal(pidfd, signal)
+    except ProcessLookupError:
+        pass
+
+
+def _unlink(path: str) -> None:
+    try:
+        posix.unlink(path)
+    except OSError:
+        pass
+
+
+def _is_directory(path: str) -> bool:
+    try:
+        return posix.lstat(path).st_mode & 0o170000 == 0o040000
+    except OSError:
+        return False

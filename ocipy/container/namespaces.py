@@ -1,0 +1,169 @@
+"""The host lane's side of the namespaces: opening the joined ones, the clone, the stages, the id maps."""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from ocipy.errors import Error
+from ocipy.init.context import Init
+from ocipy.init.lane import become_init
+from ocipy.init.stage import run_stage
+from ocipy.linux import _kernel, channel
+from ocipy.linux.constants import CLONE_PIDFD, O_CLOEXEC, O_NONBLOCK, O_RDONLY, SIGCHLD
+from ocipy.linux.procfs import write as write_proc
+from ocipy.plan.namespaces import FLAGS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ocipy.container.context import HostRun
+    from ocipy.linux.channel import Channel
+
+HELPERS = {"uid_map": "newuidmap", "gid_map": "newgidmap"}
+HELPER_DIRECTORIES = ("/usr/bin", "/usr/local/bin", "/bin", "/usr/sbin", "/sbin")
+
+
+def open_namespace(run: HostRun, *, kind: str, path: str) -> None:
+    """Open the namespace file and see that it is of that kind (spec: MUST generate an error)."""
+    try:
+        fd = posix.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+    except OSError as error:
+        raise Error(
+            f"cannot open the {kind} namespace {path}",
+            errno=error.errno or 0,
+            hint="the process that it belonged to may have ended" if error.errno == errno.ENOENT else "",
+        ) from None
+    try:
+        actual = _kernel.ns_type(fd)
+    except OSError:
+        actual = 0
+    if actual != FLAGS[kind]:
+        posix.close(fd)
+        found = next((name for name, flag in FLAGS.items() if flag == actual), "")
+        what = f"is a {found} namespace" if found else "is not a namespace"
+        raise Error(f"cannot join {path} as {kind} namespace: it {what}")
+    run.fds["namespace/" + kind] = fd
+
+
+def clone(run: HostRun, *, kinds: Sequence[str], into_cgroup: bool) -> None:
+    """The init process by one clone3(2)."""
+    flags = CLONE_PIDFD
+    for kind in kinds:
+        flags |= FLAGS[kind]
+    ours, theirs = channel.pair()
+    directory = run.cgroup.directory_fd() if into_cgroup and run.cgroup is not None else -1
+    try:
+        pid, pidfd = _kernel.clone3(flags, SIGCHLD, directory)
+    except OSError as error:
+        raise Error(f"cannot make the namespaces ({' '.join(kinds)})", errno=error.errno or 0, hint=_clone_hint(error)) from None
+    if pid == 0:
+        become_init(run.plan, _init(run, theirs))
+    posix.close(theirs.fd)
+    if directory >= 0:
+        posix.close(directory)
+    run.channel = ours
+    run.pid, run.pidfd = pid, pidfd
+
+
+def _init(run: HostRun, theirs: Channel) -> Init:
+    linux = run.config.get("linux") or {}
+    return Init(
+        channel=theirs,
+        container_id=run.options.container_id,
+        bundle=run.options.bundle,
+        fds=run.fds,
+        state=run.state.for_hooks(),
+        preserved=run.options.preserve_fds + run.options.listen_fds,
+        new_user_namespace=any(entry["type"] == "user" for entry in linux.get("namespaces") or ()),
+    )
+
+
+def _clone_hint(error: OSError) -> str:
+    if error.errno == errno.EPERM:
+        return "making namespaces needs CAP_SYS_ADMIN, or a new user namespace where the host permits them"
+    if error.errno == errno.ENOSPC:
+        return "a limit of /proc/sys/user/max_*_namespaces is reached"
+    return ""
+
+
+def clone_stage(
+    run: HostRun, *, joined: Sequence[tuple[str, str]], user: bool, unshared: Sequence[str], forks: bool
+) -> None:
+    """A process that joins and unshares; the init process is itself, or (pid and time) its child."""
+    ours, theirs = channel.pair()
+    pid, pidfd = _kernel.clone3(CLONE_PIDFD, SIGCHLD, -1)
+    if pid == 0:
+        run_stage(run.plan, _init(run, theirs), joined, user, unshared, forks)
+    posix.close(theirs.fd)
+    run.channel = ours
+    run.pid, run.pidfd = pid, pidfd
+    run.keep["stage"] = pid if forks else 0
+
+
+def uid_map(run: HostRun, *, mappings: Sequence[tuple[int, int, int]], by_helper: bool) -> None:
+    """Write /proc/PID/uid_map, or have newuidmap do it."""
+    _write_map(run, "uid_map", mappings, by_helper)
+
+
+def gid_map(
+    run: HostRun, *, mappings: Sequence[tuple[int, int, int]], by_helper: bool, deny_setgroups: bool
+) -> None:
+    """Write /proc/PID/gid_map, or have newgidmap do it."""
+    if deny_setgroups:
+        write_proc(run.fds["procfs"], f"{run.pid}/setgroups", b"deny")
+    _write_map(run, "gid_map", mappings, by_helper)
+
+
+def _write_map(run: HostRun, name: str, mappings: Sequence[tuple[int, int, int]], by_helper: bool) -> None:
+    if by_helper:
+        _run_helper(HELPERS[name], run.pid, mappings)
+        return
+    # One write, all lines: the kernel takes a map only once (user_namespaces(7)).
+    lines = "".join("%d %d %d\n" % entry for entry in mappings)
+    try:
+        write_proc(run.fds["procfs"], f"{run.pid}/{name}", lines.encode())
+    except OSError as error:
+        hint = ""
+        if error.errno == errno.EINVAL:
+            hint = "entries overlap, there are over 340 of them, or an id is beyond the range"
+        elif error.errno == errno.EPERM:
+            hint = "a host id is not mapped in the runtime's own user namespace"
+        raise Error(f"cannot write {name} ({lines.strip()})", errno=error.errno or 0, hint=hint) from None
+
+
+def _run_helper(name: str, pid: int, mappings: Sequence[tuple[int, int, int]]) -> None:
+    """newuidmap(1) and newgidmap(1), from the host's own directories and never by PATH."""
+    path = ""
+    for directory in HELPER_DIRECTORIES:
+        candidate = directory + "/" + name
+        if posix.access(candidate, posix.X_OK):
+            path = candidate
+            break
+    if not path:
+        raise Error(f"{name} is missing", hint="rootless containers need it: install the package uidmap")
+    arguments = [name, str(pid)]
+    for entry in mappings:
+        arguments += [str(number) for number in entry]
+    child = posix.fork()
+    if child == 0:
+        try:
+            posix.execve(path, arguments, {})
+        except OSError:
+            posix._exit(127)
+    status = posix.waitstatus_to_exitcode(posix.waitpid(child, 0)[1])
+    if status != 0:
+        raise Error(
+            f"{name} failed with status {status} for {' '.join(arguments[2:])}",
+            hint="the ids must be allotted to the user in /etc/subuid and /etc/subgid",
+        )
+
+
+ACTIONS = {
+    "open_namespace": open_namespace,
+    "clone": clone,
+    "clone_stage": clone_stage,
+    "uid_map": uid_map,
+    "gid_map": gid_map,
+}

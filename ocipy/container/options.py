@@ -1,0 +1,73 @@
+"""From the command line of create and run to the options of a plan; and the descriptors that the caller gave us."""
+
+from __future__ import annotations
+
+import posix
+
+from ocipy.cli import Arguments, Flag
+from ocipy.errors import Error
+from ocipy.linux import _kernel
+from ocipy.linux.constants import CLOSE_RANGE_CLOEXEC, CLOSE_RANGE_MAX, O_RDWR
+from ocipy.plan.model import Options
+
+BUNDLE_FLAGS: tuple[Flag, ...] = (
+    Flag("bundle", "text", "the bundle's directory", aliases=("b",), metavar="DIR", default="."),
+    Flag("console-socket", "text", "socket that is sent the terminal's master", metavar="PATH"),
+    Flag("pid-file", "text", "file to write the pid to", metavar="FILE"),
+    Flag("preserve-fds", "number", "so many more descriptors for the process", metavar="N"),
+    Flag("no-pivot", "switch", "move and chroot instead of pivot_root, for an initramfs"),
+    Flag("no-new-keyring", "switch", "keep the caller's session keyring"),
+)
+
+
+def options_from(arguments: Arguments, container_id: str, *, has_console: bool) -> Options:
+    """The options; and every descriptor of the caller that is not for the payload is marked close-on-exec."""
+    if arguments.switch("systemd-cgroup"):
+        raise Error(
+            "--systemd-cgroup is not available yet",
+            hint="use cgroupfs: podman --cgroup-manager=cgroupfs, Docker native.cgroupdriver=cgroupfs",
+        )
+    preserve_fds = arguments.number("preserve-fds")
+    if preserve_fds < 0:
+        raise Error(f"--preserve-fds needs a number from 0 on, not {preserve_fds}")
+    listen_fds = _listen_fds()
+    _claim_descriptors(listen_fds, preserve_fds)
+    return Options(
+        container_id=container_id,
+        bundle=arguments.text("bundle"),
+        preserve_fds=preserve_fds,
+        listen_fds=listen_fds,
+        no_pivot=arguments.switch("no-pivot"),
+        no_new_keyring=arguments.switch("no-new-keyring"),
+        has_console=has_console,
+    )
+
+
+def _listen_fds() -> int:
+    """The descriptors of socket activation (sd_listen_fds(3)); counted whosever LISTEN_PID is, as runc does."""
+    text = posix.environ.get(b"LISTEN_FDS", b"")
+    return int(text) if text.isdigit() and len(text) < 5 else 0
+
+
+def _claim_descriptors(listen_fds: int, preserve_fds: int) -> None:
+    """See that the payload's descriptors exist, so that none of ours takes one of their numbers."""
+    count = listen_fds + preserve_fds
+    for fd in range(3):
+        if not _is_open(fd):
+            # Closed standard streams would be given to the next file that we open.
+            posix.open("/dev/null", O_RDWR)
+    for fd in range(3, 3 + count):
+        if not _is_open(fd):
+            raise Error(
+                f"unable to stat preserved-fd {fd - 3} (of {count})",
+                hint=f"descriptor {fd} is not open: LISTEN_FDS is {listen_fds}, --preserve-fds {preserve_fds}",
+            )
+    _kernel.close_range(3 + count, CLOSE_RANGE_MAX, CLOSE_RANGE_CLOEXEC)
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        posix.fstat(fd)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,61 @@
+"""The host as a plan sees it: a few cheap looks, no test of a feature that the plan does not depend on."""
+
+from __future__ import annotations
+
+import posix
+
+from ocipy import cgroups
+from ocipy.container.state import read_file
+from ocipy.linux import _kernel
+from ocipy.plan.model import Host
+
+# What a process in the initial user namespace finds in /proc/self/uid_map (user_namespaces(7)).
+WHOLE_RANGE = [b"0", b"0", b"4294967295"]
+
+
+def in_user_namespace() -> bool:
+    """The runtime is not in the initial user namespace."""
+    return read_file("/proc/self/uid_map").split() != WHOLE_RANGE
+
+
+def describe_host(rootless: bool | None = None) -> Host:
+    """Look at the machine. rootless: None finds out by itself (--rootless auto)."""
+    release = posix.uname().release.split(".")
+    uid = posix.geteuid()
+    nested = in_user_namespace()
+    layout = cgroups.probe()
+    return Host(
+        kernel=(int(release[0]), _leading_number(release[1])),
+        uid=uid,
+        in_user_namespace=nested,
+        rootless=(uid != 0 or nested) if rootless is None else rootless,
+        capabilities=_kernel.capget()[1],
+        last_capability=int(read_file("/proc/sys/kernel/cap_last_cap")),
+        cgroup_mode=layout.mode,
+        cgroup_controllers=layout.controllers,
+        apparmor=_says("/sys/module/apparmor/parameters/enabled", b"Y"),
+        selinux=_is_directory("/sys/fs/selinux/class"),
+    )
+
+
+def _leading_number(text: str) -> int:
+    digits = ""
+    for character in text:
+        if not character.isdigit():
+            break
+        digits += character
+    return int(digits or 0)
+
+
+def _says(path: str, word: bytes) -> bool:
+    try:
+        return read_file(path).startswith(word)
+    except OSError:
+        return False
+
+
+def _is_directory(path: str) -> bool:
+    try:
+        return posix.stat(path).st_mode & 0o170000 == 0o040000
+    except OSError:
+        return False

@@ -1,0 +1,335 @@
+"""The state directory of a container, and what is derived from it.
+
+ROOT/ID/ (0700) holds state.json, config.json (as it was at create: later changes of the bundle have no effect) and
+exec.fifo. Every file is written under another name and renamed. The lock is flock(2) on the directory itself.
+While create is at work the FIFO has the name exec.fifo.new: a rename, and the container is created.
+"""
+
+from __future__ import annotations
+
+import errno
+import posix
+import time
+
+from ocipy import SPEC_VERSION
+from ocipy.errors import Error
+from ocipy.linux import _kernel
+from ocipy.linux.constants import LOCK_EX, LOCK_NB, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_RDONLY, O_WRONLY
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
+SEALED_EXE = "/memfd:ocipy (deleted)"
+FIFO = "exec.fifo"
+FIFO_NEW = "exec.fifo.new"
+STATE = "state.json"
+CONFIG = "config.json"
+LOCK_PATIENCE = 10.0  # seconds
+
+
+def check_id(container_id: str) -> None:
+    """Raise Error unless the id is one (runc's rule)."""
+    if not container_id or container_id in (".", "..") or not ID_CHARACTERS.issuperset(container_id):
+        raise Error(
+            f"invalid container ID format: {container_id!r}", hint="use letters, digits, and the characters _ + - ."
+        )
+    if len(container_id) > 255:
+        raise Error("invalid container ID format: longer than 255 characters")
+
+
+class State:
+    """What is known of one container.
+
+    directory: ROOT/ID. pid, start_time: of the init process, 0 until it is cloned; start_time in clock ticks since boot
+    (proc(5), field 22 of stat). created: RFC 3339. cgroup: what cgroups.Cgroup.to_state gave. hooks: those that are run
+    after create, by kind. owner: uid of the one who made it.
+    """
+
+    __slots__ = (
+        "annotations",
+        "bundle",
+        "cgroup",
+        "container_id",
+        "created",
+        "directory",
+        "hooks",
+        "pid",
+        "rootfs",
+        "start_time",
+    )
+
+    def __init__(self, directory: str, container_id: str, bundle: str) -> None:
+        self.directory = directory
+        self.container_id = container_id
+        self.bundle = bundle
+        self.rootfs = ""
+        self.pid = 0
+        self.start_time = 0
+        self.created = ""
+        self.annotations: dict[str, str] = {}
+        self.cgroup: dict[str, Any] | None = None
+        self.hooks: dict[str, list[Any]] = {}
+
+    def save(self) -> None:
+        """Write state.json."""
+        document = {
+            "ociVersion": SPEC_VERSION,
+            "id": self.container_id,
+            "bundle": self.bundle,
+            "rootfs": self.rootfs,
+            "pid": self.pid,
+            "startTime": self.start_time,
+            "created": self.created,
+            "annotations": self.annotations,
+            "cgroup": self.cgroup,
+            "hooks": self.hooks,
+        }
+        write_file(self.directory + "/" + STATE, _kernel.json_dumps(document))
+
+    def is_alive(self) -> bool:
+        """The init process is there, is the same process, and is no zombie."""
+        return self.pid > 0 and process_start(self.pid) == self.start_time
+
+    def status(self) -> str:
+        """creating, created, running, paused or stopped (spec: runtime.md, State)."""
+        if not self.is_alive():
+            if self.pid == 0 and is_locked(self.directory):
+                return "creating"
+            return "stopped"
+        if self.cgroup is not None and self._is_frozen():
+            return "paused"
+        if _exists(self.directory + "/" + FIFO_NEW):
+            return "creating"
+        if _exists(self.directory + "/" + FIFO) and self._runs_our_executable():
+            return "created"
+        return "running"
+
+    def _is_frozen(self) -> bool:
+        from ocipy.cgroups import Cgroup
+
+        assert self.cgroup is not None
+        return Cgroup.from_state(self.cgroup).is_frozen()
+
+    def _runs_our_executable(self) -> bool:
+        # A start that is killed between the FIFO's byte and its unlink leaves the FIFO behind.
+        try:
+            return posix.readlink(f"/proc/{self.pid}/exe") == SEALED_EXE
+        except OSError:
+            return True  # an undumpable process that is not ours to look at: it has not executed anything yet
+
+    def for_hooks(self, status: str = "created", pid: int | None = None) -> dict[str, Any]:
+        """The state as a hook gets it. pid: as seen where the hook runs; 0 leaves it out."""
+        document: dict[str, Any] = {"ociVersion": SPEC_VERSION, "id": self.container_id, "status": status}
+        if pid is None:
+            pid = self.pid
+        if pid:
+            document["pid"] = pid
+        document["bundle"] = self.bundle
+        if self.annotations:
+            document["annotations"] = self.annotations
+        return document
+
+    def to_oci(self) -> dict[str, Any]:
+        """What the state command prints."""
+        status = self.status()
+        document: dict[str, Any] = {
+            "ociVersion": SPEC_VERSION,
+            "id": self.container_id,
+            "pid": 0 if status == "stopped" else self.pid,
+            "status": status,
+            "bundle": self.bundle,
+            "rootfs": self.rootfs,
+            "created": self.created,
+        }
+        if self.annotations:
+            document["annotations"] = self.annotations
+        document["owner"] = ""
+        return document
+
+
+def load(root: str, container_id: str) -> State:
+    """The state of a container. Raises Error where there is none."""
+    check_id(container_id)
+    directory = root + "/" + container_id
+    try:
+        document = _kernel.json_loads(read_file(directory + "/" + STATE))
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            raise Error("container does not exist") from None
+        raise Error("cannot read the state", pointer=directory + "/" + STATE, errno=error.errno or 0) from None
+    except ValueError:
+        raise Error(
+            "the state is not readable", pointer=directory + "/" + STATE, hint="delete --force removes the container"
+        ) from None
+    state = State(directory, container_id, document["bundle"])
+    state.rootfs = document["rootfs"]
+    state.pid = document["pid"]
+    state.start_time = document["startTime"]
+    state.created = document["created"]
+    state.annotations = document["annotations"]
+    state.cgroup = document["cgroup"]
+    state.hooks = document["hooks"]
+    return state
+
+
+def process_start(pid: int) -> int:
+    """The start time of a process in clock ticks since boot; -1 where there is none, or only a zombie."""
+    try:
+        data = read_file(f"/proc/{pid}/stat")
+    except OSError:
+        return -1
+    # The name, second field, may hold anything but is closed by the last parenthesis.
+    fields = data[data.rindex(b")") + 2 :].split()
+    if fields[0] in (b"Z", b"X"):
+        return -1
+    return int(fields[19])
+
+
+def now() -> str:
+    """RFC 3339 in UTC, with nanoseconds."""
+    nanoseconds = time.time_ns()
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(nanoseconds // 10**9)) + ".%09dZ" % (nanoseconds % 10**9)
+
+
+def make_directory(root: str, container_id: str) -> int:
+    """Make ROOT/ID and lock it; the lock's descriptor. mkdir(2) decides which of two creates wins."""
+    check_id(container_id)
+    _make_root(root)
+    directory = root + "/" + container_id
+    try:
+        posix.mkdir(directory, 0o700)
+    except FileExistsError:
+        raise Error(
+            "container with given ID already exists", hint="choose another id, or delete the container first"
+        ) from None
+    except OSError as error:
+        raise Error("cannot make the state directory", pointer=directory, errno=error.errno or 0) from None
+    fd = _lock(directory, patience=0)
+    if fd < 0:
+        raise Error("the container was deleted while it was being created")
+    return fd
+
+
+def _make_root(root: str) -> None:
+    path = ""
+    for part in root.split("/")[1:]:
+        path += "/" + part
+        try:
+            posix.mkdir(path, 0o700)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            if _exists(path):  # a read-only filesystem says so before it says that the directory is there
+                continue
+            raise Error("cannot make the state directory", pointer=path, errno=error.errno or 0) from None
+
+
+def lock(directory: str) -> int:
+    """Wait for the lock of a container; the lock's descriptor. Raises Error where it is gone, or busy for too long."""
+    fd = _lock(directory, LOCK_PATIENCE)
+    if fd < 0:
+        raise Error("container does not exist")
+    return fd
+
+
+def is_locked(directory: str) -> bool:
+    """Another process is at work on the container."""
+    try:
+        fd = _lock(directory, patience=0)
+    except Error:
+        return True
+    if fd >= 0:
+        posix.close(fd)
+    return False
+
+
+def _lock(directory: str, patience: float) -> int:
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fd = posix.open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)
+        except (FileNotFoundError, NotADirectoryError):
+            return -1
+        try:
+            _kernel.flock(fd, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            posix.close(fd)
+            if time.monotonic() >= deadline:
+                raise Error(
+                    "another command is at work on this container", hint="it may be waiting for a hook"
+                ) from None
+            time.sleep(0.005)
+            continue
+        # It may have been removed, and made anew, between the open and the lock.
+        try:
+            there = posix.stat(directory)
+        except FileNotFoundError:
+            posix.close(fd)
+            return -1
+        ours = posix.stat(fd)
+        if (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino):
+            return fd
+        posix.close(fd)
+
+
+def remove_directory(directory: str) -> None:
+    """Remove the state directory and what is in it."""
+    try:
+        names = posix.listdir(directory)
+    except FileNotFoundError:
+        return
+    for name in names:
+        try:
+            posix.unlink(directory + "/" + name)
+        except FileNotFoundError:
+            pass
+        except IsADirectoryError:
+            remove_directory(directory + "/" + name)
+    try:
+        posix.rmdir(directory)
+    except FileNotFoundError:
+        pass
+
+
+def read_file(path: str) -> bytes:
+    """All of a small file."""
+    fd = posix.open(path, O_RDONLY | O_CLOEXEC)
+    try:
+        parts = [posix.read(fd, 65536)]
+        while parts[-1]:
+            parts.append(posix.read(fd, 65536))
+        return b"".join(parts)
+    finally:
+        posix.close(fd)
+
+
+def write_file(path: str, data: bytes, mode: int = 0o600) -> None:
+    """Write a file under another name and rename it: a reader sees all of it or nothing."""
+    slash = path.rindex("/") + 1
+    temporary = f"{path[:slash]}.{path[slash:]}.{posix.getpid()}"
+    try:
+        fd = posix.open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode)
+    except FileExistsError:  # of a killed process that had our pid
+        posix.unlink(temporary)
+        fd = posix.open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode)
+    try:
+        try:
+            written = 0
+            while written < len(data):
+                written += posix.write(fd, data[written:])
+        finally:
+            posix.close(fd)
+        posix.rename(temporary, path)
+    except OSError:
+        posix.unlink(temporary)
+        raise
+
+
+def _exists(path: str) -> bool:
+    try:
+        posix.lstat(path)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,81 @@
+"""The one error of ocipy: what failed, for which field of config.json, and the likely cause.
+
+Printed as the design has it (docs/errors.md)::
+
+    ocipy: create web: /mounts/3: cannot bind /srv/data on /data: No such file or directory
+      the source does not exist on the host; create it or remove the mount
+"""
+
+from __future__ import annotations
+
+from posix import strerror
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Error(Exception):
+    """A failure that is reported to the user as one line, with an optional second line of advice.
+
+    what: what could not be done, in plain words. Engines match words in it (docs/errors.md), so
+        "permission denied", "not found" and the like stand only where they are meant.
+    pointer: JSON pointer of the config field that asked for it, or a file name, or "".
+    errno: the kernel's answer, 0 if the kernel had no part in it.
+    hint: the likely cause and what to do, "" if not known. Never logged, only printed.
+    status: the exit status of the command.
+    """
+
+    __slots__ = ("errno", "hint", "pointer", "status", "what")
+
+    def __init__(
+        self, what: str, *, pointer: str = "", errno: int = 0, hint: str = "", status: int = 1
+    ) -> None:
+        super().__init__(what)
+        self.what = what
+        self.pointer = pointer
+        self.errno = errno
+        self.hint = hint
+        self.status = status
+
+    @property
+    def line(self) -> str:
+        """The error in one line, without program, command and id."""
+        text = self.what
+        if self.pointer:
+            text = self.pointer + ": " + text
+        if self.errno:
+            text += ": " + strerror(self.errno)
+        return text.replace("\n", " ")
+
+    def __str__(self) -> str:
+        return self.line
+
+    def to_message(self) -> dict[str, Any]:
+        """The error as plain data, to be sent from the init process to the host's."""
+        return {
+            "what": self.what,
+            "pointer": self.pointer,
+            "errno": self.errno,
+            "hint": self.hint,
+            "status": self.status,
+        }
+
+    @classmethod
+    def from_message(cls, message: dict[str, Any]) -> Error:
+        """The reverse of to_message. Every member is checked: the sender is not trusted."""
+        def text(key: str) -> str:
+            value = message.get(key)
+            return value[:4096] if isinstance(value, str) else ""
+
+        def number(key: str, default: int) -> int:
+            value = message.get(key)
+            return value if isinstance(value, int) and 0 <= value < 4096 else default
+
+        return cls(
+            text("what"),
+            pointer=text("pointer"),
+            errno=number("errno", 0),
+            hint=text("hint"),
+            status=number("status", 1),
+        )

@@ -1,0 +1,49 @@
+"""The text of --help, made from the command table. Cold."""
+
+from __future__ import annotations
+
+import importlib
+
+from ocipy import cli
+
+WIDTH = 30
+
+
+def overview() -> str:
+    """ocipy --help."""
+    lines = [
+        "ocipy runs OCI containers.",
+        "",
+        "usage: ocipy [GLOBALS] COMMAND [FLAGS] …",
+        "",
+        "Commands:",
+    ]
+    for name in (*cli.HOT, *cli.COLD):
+        module = importlib.import_module("ocipy.commands." + name)
+        lines.append(f"  {name:{WIDTH - 4}}{module.SUMMARY}")
+    lines += ["", "Globals:", *_flags(cli.GLOBALS), "", "ocipy COMMAND --help explains a command."]
+    return "\n".join(lines) + "\n"
+
+
+def for_command(name: str) -> str:
+    """ocipy COMMAND --help. Raises Error for a command that is none."""
+    if name not in cli.HOT and name not in cli.COLD:
+        raise cli.Error(f"no such command: {name}", hint="ocipy --help lists the commands")
+    module = importlib.import_module("ocipy.commands." + name)
+    lines = [module.SUMMARY, "", f"usage: ocipy {name} {module.USAGE}", "", "Flags:", *_flags((*module.FLAGS, cli.HELP))]
+    return "\n".join(lines) + "\n"
+
+
+def _flags(flags: tuple[cli.Flag, ...]) -> list[str]:
+    lines = []
+    for flag in flags:
+        if flag.hidden:
+            continue
+        names = ", ".join([*("-" + alias for alias in flag.aliases), "--" + flag.name])
+        if flag.kind != "switch":
+            names += " " + flag.metavar
+        text = flag.help
+        if flag.default not in (None, ""):
+            text += f" (default: {flag.default})"
+        lines.append(f"  {names:{WIDTH - 4}} {text}" if len(names) <= WIDTH - 4 else f"  {names}\n{'':{WIDTH - 1}}{text}")
+    return lines

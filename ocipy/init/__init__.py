@@ -1,0 +1,1 @@
+"""All that runs inside the namespaces of the container: the init lane of a plan."""

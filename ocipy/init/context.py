@@ -1,0 +1,72 @@
+"""What the steps of the init lane share."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ocipy.linux.channel import Channel
+
+
+class Init:
+    """The state of the process that becomes the container, from the clone to the exec.
+
+    channel: to the process on the host; closed before init waits at the FIFO.
+    proc: our own procfs (subset=pid), a detached mount: paths of /proc are opened relative to it.
+    sysctl_proc: an unmasked one, -1 where the plan writes no sysctl.
+    rootfs: the root of the container as an O_PATH descriptor, -1 until it is opened; "/" after the pivot.
+    fds: descriptors that the host opened for us, by name: "null", "fifo", "mount/3", "namespace/network", …
+    state: the container's state as hooks get it, with the pid as seen in here.
+    preserved: so many descriptors from 3 on are the payload's.
+    started: the FIFO, once start has opened its other end; -1 before.
+    seccomp_program: BPF, taken from the host early.
+    environment, command: filled by the steps of the same name, used by the last one.
+    """
+
+    __slots__ = (
+        "bundle",
+        "channel",
+        "command",
+        "container_id",
+        "environment",
+        "fds",
+        "new_user_namespace",
+        "preserved",
+        "proc",
+        "rootfs",
+        "seccomp_program",
+        "started",
+        "state",
+        "sysctl_proc",
+    )
+
+    def __init__(
+        self,
+        *,
+        channel: Channel,
+        container_id: str,
+        bundle: str,
+        fds: dict[str, int],
+        state: dict[str, Any],
+        preserved: int = 0,
+        new_user_namespace: bool = False,
+    ) -> None:
+        self.channel = channel
+        self.container_id = container_id
+        self.bundle = bundle
+        self.fds = fds
+        self.proc = fds.get("procfs", -1)
+        self.sysctl_proc = fds.get("procfs/sysctl", -1)
+        self.rootfs = -1
+        self.started = -1
+        self.state = state
+        self.preserved = preserved
+        self.new_user_namespace = new_user_namespace
+        self.environment: dict[bytes, bytes] = {}
+        self.command = b""
+        self.seccomp_program = b""
+
+    def warn(self, text: str) -> None:
+        """Have the host log a warning."""
+        self.channel.send("warning", {"text": text})

@@ -1,0 +1,138 @@
+"""The init lane: from the clone to the exec, one step after the other.
+
+Everything that can still be needed is loaded when this module is. From become_init on nothing is imported.
+"""
+
+from __future__ import annotations
+
+import posix
+import sys
+
+from ocipy.errors import Error
+from ocipy.init import (
+    capabilities,
+    cgroup_mount,
+    devices,
+    fifo,
+    hooks,
+    identity,
+    keyring,
+    lookup,
+    lsm,
+    masks,
+    mounts,
+    namespaces,
+    process,
+    rootfs,
+    scheduling,
+    seccomp,
+    sysctl,
+    terminal,
+    uts,
+)
+from ocipy.linux import _kernel
+from ocipy.linux.channel import Closed
+from ocipy.linux.constants import CLOSE_RANGE_MAX, PR_SET_DUMPABLE, PR_SET_PDEATHSIG, SIGKILL
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, NoReturn
+
+    from ocipy.init.context import Init
+    from ocipy.plan.model import Plan
+
+
+def tell(init: Init, *, barrier: str) -> None:
+    """Let the host lane go on that waits for this."""
+    init.channel.send(barrier)
+
+
+def wait(init: Init, *, barrier: str) -> None:
+    """Wait for the host lane. Its end is ours: there is nobody left to report to."""
+    try:
+        received, _, _ = init.channel.receive()
+    except Closed:
+        posix._exit(1)
+    if received != barrier:
+        raise Error(f"the runtime said {received} instead of {barrier}")
+
+
+def undumpable(init: Init) -> None:
+    """No core dump, no ptrace, no look at /proc/PID/exe, fd and mem by whoever shares our namespaces (CVE-2016-9962).
+
+    Not earlier: in a user namespace the id maps can only be written while we are dumpable (proc(5)).
+    """
+    _kernel.prctl(PR_SET_DUMPABLE, 0)
+
+
+ACTIONS: dict[str, Callable[..., None]] = {"tell": tell, "wait": wait, "undumpable": undumpable}
+for _module in (
+    capabilities, cgroup_mount, devices, fifo, hooks, identity, keyring, lookup, lsm, masks, mounts, namespaces,
+    process, rootfs, scheduling, seccomp, sysctl, terminal, uts,
+):  # fmt: skip
+    ACTIONS.update(_module.ACTIONS)
+
+
+def become_init(plan: Plan, init: Init) -> NoReturn:
+    """Carry out the init lane. Ends in execve or _exit."""
+    pointer = ""
+    try:
+        # A create that is killed takes us along. The signal was for our parent at the clone, so see that it still lives:
+        # the wait at the first barrier does, by the end of file.
+        _kernel.prctl(PR_SET_PDEATHSIG, SIGKILL)
+        _kernel.set_name("ocipy:[INIT]")
+        close_others(init)
+        _seal_imports()
+        for step in plan.init:
+            pointer = step.pointer
+            ACTIONS[step.action](init, **step.args)
+    except BaseException as error:
+        report(init, error, pointer)
+    posix._exit(1)
+
+
+def close_others(init: Init) -> None:
+    """Close all but the standard streams, the payload's descriptors and our own.
+
+    Close-on-exec is not enough: such a descriptor is open for chdir and the lookup of the command (CVE-2024-21626).
+    """
+    first = 3 + init.preserved
+    for fd in sorted([init.channel.fd, *init.fds.values()]):
+        if fd > first:
+            _kernel.close_range(first, fd - 1, 0)
+        if fd >= first:
+            first = fd + 1
+    _kernel.close_range(first, CLOSE_RANGE_MAX, 0)
+
+
+def _no_import(name: str, *_arguments: Any) -> NoReturn:
+    raise Error(f"internal error: import of {name} inside the container")
+
+
+def _seal_imports() -> None:
+    """Remove the import machinery: what it would find below here is the container's (CVE-2019-14271)."""
+    sys.path.clear()
+    sys.meta_path.clear()
+    sys.path_hooks.clear()
+    sys.path_importer_cache.clear()
+    sys.modules["builtins"].__dict__["__import__"] = _no_import
+
+
+def report(init: Init, error: BaseException, pointer: str) -> NoReturn:
+    """Send the error to create, or to start once the FIFO is open, and end."""
+    if isinstance(error, Error):
+        failure = error
+        failure.pointer = failure.pointer or pointer
+    elif isinstance(error, OSError):
+        failure = Error("the kernel refused", pointer=pointer, errno=error.errno or 0)
+    else:
+        failure = Error(f"internal error: {type(error).__name__}: {error}", pointer=pointer)
+    try:
+        if init.started >= 0:
+            posix.write(init.started, _kernel.json_dumps(failure.to_message()))
+        else:
+            init.channel.send("error", failure.to_message())
+    except (OSError, Error):
+        pass
+    posix._exit(1)

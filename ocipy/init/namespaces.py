@@ -1,0 +1,52 @@
+"""Entering namespaces: joining those given by path, and unsharing the cgroup namespace once init is in its cgroup."""
+
+from __future__ import annotations
+
+import errno
+
+from ocipy.errors import Error
+from ocipy.linux import _kernel
+from ocipy.linux.constants import CLONE_NEWCGROUP
+from ocipy.plan.namespaces import FLAGS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ocipy.init.context import Init
+
+
+def join(namespaces: Sequence[tuple[str, str, int]]) -> None:
+    """Enter namespaces given as (kind, pointer, descriptor), in the order that the kernel permits.
+
+    All but the user namespace while the rights of outside are there; those that are refused (EPERM: they are
+    not owned by a user namespace that we have rights in) again once the user namespace is joined.
+    """
+    user = [entry for entry in namespaces if entry[0] == "user"]
+    later: list[tuple[str, str, int]] = []
+    for entry in namespaces:
+        if entry[0] == "user":
+            continue
+        try:
+            _kernel.setns(entry[2], FLAGS[entry[0]])
+        except OSError as error:
+            if error.errno != errno.EPERM or not user:
+                raise _refused(entry, error) from None
+            later.append(entry)
+    for entry in user + later:
+        try:
+            _kernel.setns(entry[2], FLAGS[entry[0]])
+        except OSError as error:
+            raise _refused(entry, error) from None
+
+
+def _refused(entry: tuple[str, str, int], error: OSError) -> Error:
+    return Error(f"cannot join the {entry[0]} namespace", pointer=entry[1], errno=error.errno or 0)
+
+
+def unshare_cgroup(init: Init) -> None:
+    """A cgroup namespace whose root is the cgroup that init is in by now."""
+    _kernel.unshare(CLONE_NEWCGROUP)
+
+
+ACTIONS = {"unshare_cgroup": unshare_cgroup}

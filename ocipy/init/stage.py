@@ -1,0 +1,78 @@
+"""The stage before init, where namespaces are joined or one must be made ahead of the others."""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from ocipy.errors import Error
+from ocipy.init.lane import become_init, close_others, report
+from ocipy.init.namespaces import join
+from ocipy.linux import _kernel
+from ocipy.linux.constants import CLONE_PARENT, CLONE_PIDFD, PR_SET_DUMPABLE
+from ocipy.plan.namespaces import FLAGS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn
+
+    from ocipy.init.context import Init
+    from ocipy.plan.model import Plan
+
+
+def run_stage(
+    plan: Plan, init: Init, joined: Sequence[tuple[str, str]], user: bool, unshared: Sequence[str], forks: bool
+) -> NoReturn:
+    """Join, unshare, fork if that is what it takes, and become the init process.
+
+    joined: (kind, pointer) of what is joined; user: a new user namespace; unshared: the other new ones.
+    forks: a pid or time namespace is among them, which only take effect for children (setns(2), unshare(2)).
+    """
+    try:
+        close_others(init)
+        _wait(init, "joined")
+        join([(kind, pointer, init.fds["namespace/" + kind]) for kind, pointer in joined])
+        if user:
+            _kernel.unshare(FLAGS["user"])
+            init.channel.send("user")
+            _wait(init, "mapped")
+        if user or any(kind == "user" for kind, _ in joined):
+            # The capabilities in the new namespace are full, but the ids are still those of outside.
+            _become_root()
+        # Whoever shares the pid namespace that is joined may look at us from here on (CVE-2016-9962).
+        _kernel.prctl(PR_SET_DUMPABLE, 0)
+        flags = 0
+        for kind in unshared:
+            flags |= FLAGS[kind]
+        if flags:
+            _kernel.unshare(flags)
+        if "time" in unshared:
+            init.channel.send("time")
+            _wait(init, "offset")
+        if forks:
+            # CLONE_PARENT makes the init process a child of the runtime, which waits for it and is its reaper.
+            pid, pidfd = _kernel.clone3(CLONE_PARENT | CLONE_PIDFD, 0, -1)
+            if pid != 0:
+                init.channel.send("pid", {"pid": pid}, pidfd)
+                posix._exit(0)
+        else:
+            init.channel.send("pid", {"pid": 0})
+    except BaseException as error:
+        report(init, error, "/linux/namespaces")
+    become_init(plan, init)
+
+
+def _wait(init: Init, kind: str) -> None:
+    received, _, _ = init.channel.receive()
+    if received != kind:
+        raise Error(f"the runtime said {received} instead of {kind}")
+
+
+def _become_root() -> None:
+    try:
+        posix.setresgid(0, 0, 0)
+        posix.setresuid(0, 0, 0)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # 0 is not mapped: the ids stay what they are
+            raise

@@ -1,0 +1,1 @@
+"""The only door to the kernel: thin system-call wrappers in C, and typed Python over them."""

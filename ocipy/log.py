@@ -1,0 +1,86 @@
+"""The log of --log: one record a line, each by one write, since all commands of a container append to one file.
+
+Only errors by default: podman takes the whole file for one record (docs/errors.md).
+"""
+
+from __future__ import annotations
+
+import posix
+import time
+
+from ocipy.linux import _kernel
+from ocipy.linux.constants import O_APPEND, O_CLOEXEC, O_CREAT, O_WRONLY
+
+TYPE_CHECKING = False
+
+
+class _Settings:
+    __slots__ = ("as_json", "debug", "path")
+
+    def __init__(self) -> None:
+        self.path = ""
+        self.as_json = False
+        self.debug = False
+
+
+_settings = _Settings()
+
+
+def configure(path: str, as_json: bool, debug: bool) -> None:
+    """Set where and how to log: the globals --log, --log-format and --debug."""
+    _settings.path = path
+    _settings.as_json = as_json
+    _settings.debug = debug
+
+
+def error(text: str) -> None:
+    """Log the error that ends the command. Standard error gets it from the command line's own code."""
+    if _settings.path:
+        _append("error", text)
+
+
+def warning(text: str) -> None:
+    """Say it on standard error; in the log only with --debug."""
+    if _settings.path:
+        if _settings.debug:
+            _append("warning", text)
+    else:
+        write_stderr(f"ocipy: warning: {text}\n")
+
+
+def debug(text: str) -> None:
+    """Log, or say, with --debug only."""
+    if not _settings.debug:
+        return
+    if _settings.path:
+        _append("debug", text)
+    else:
+        write_stderr(f"ocipy: {text}\n")
+
+
+def write_stderr(text: str) -> None:
+    """Write to standard error, which may be closed."""
+    try:
+        posix.write(2, text.encode("utf-8", "surrogateescape"))
+    except OSError:
+        pass
+
+
+def _append(level: str, text: str) -> None:
+    # RFC 3339 with a zone: containerd gives up on a time without one.
+    moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    if _settings.as_json:
+        record = _kernel.json_dumps({"level": level, "msg": text, "time": moment}) + b"\n"
+    else:
+        quoted = _kernel.json_dumps(text).decode("utf-8", "surrogateescape")
+        record = f'time="{moment}" level={level} msg={quoted}\n'.encode("utf-8", "surrogateescape")
+    try:
+        fd = posix.open(_settings.path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o644)
+    except OSError as problem:
+        write_stderr(f"ocipy: cannot write the log {_settings.path}: {posix.strerror(problem.errno or 0)}\n")
+        return
+    try:
+        posix.write(fd, record)
+    except OSError as problem:
+        write_stderr(f"ocipy: cannot write the log {_settings.path}: {posix.strerror(problem.errno or 0)}\n")
+    posix.close(fd)

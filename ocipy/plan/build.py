@@ -1,0 +1,131 @@
+"""Compile a config into a plan: every concern in its place. ARCHITECTURE.md says why the order is what it is."""
+
+from __future__ import annotations
+
+from ocipy.plan import (
+    capabilities,
+    cgroup,
+    devices,
+    hooks,
+    identity,
+    lsm,
+    masks,
+    mounts,
+    namespaces,
+    process,
+    refused,
+    rlimits,
+    rootfs,
+    scheduling,
+    seccomp,
+    sysctl,
+    terminal,
+    uts,
+)
+from ocipy.plan.model import Plan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocipy.config.types import Config
+    from ocipy.plan.model import Host, Options
+
+
+def build(config: Config, host: Host, options: Options) -> Plan:
+    """The plan of `create` (and of `run`). Raises Error for a field that is refused, with its pointer."""
+    plan = Plan()
+    refused.refuse(config, host, options)
+    _open_on_host(plan, config, host, options)
+    _make_init(plan, config, host, options)
+    _make_root(plan, config, host, options)
+    _enter_root(plan, config, host, options)
+    _become_process(plan, config, host, options)
+    return plan
+
+
+def _open_on_host(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """What has to be open, compiled or made before there is an init process."""
+    terminal.plan_check(plan, config, host, options)
+    seccomp.plan_seccomp_compile(plan, config, host, options)
+    plan.on_host("fifo", "")
+    plan.on_host("private_procfs", "", sysctl=bool((config.get("linux") or {}).get("sysctl")))
+    plan.on_host("null_device", "")
+    namespaces.plan_join(plan, config, host, options)
+    mounts.plan_sources(plan, config, host, options)
+    devices.plan_sources(plan, config, host, options)
+    cgroup.plan_cgroup_create(plan, config, host, options)
+
+
+def _make_init(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """The clone, and what the host does to the new process before it may do anything."""
+    staged = namespaces.needs_stages(config)
+    namespaces.plan_clone(plan, config, host, options)
+    plan.on_host("save_state", "")
+    if staged:
+        cgroup.plan_cgroup_join(plan, config, host, options)
+        namespaces.plan_stage(plan, config, host, options)
+        plan.on_host("adopt", "/linux/namespaces")
+        plan.on_host("save_state", "")
+    else:
+        namespaces.plan_id_maps(plan, config, host, options)
+        cgroup.plan_cgroup_join(plan, config, host, options)
+    process.plan_oom_score(plan, config, host, options)
+    plan.on_host("tell", "", barrier="begin")
+    plan.in_init("wait", "", barrier="begin")
+    plan.in_init("undumpable", "")
+    process.plan_session(plan, config, host, options)
+    identity.plan_become_root(plan, config, host, options)
+    namespaces.plan_unshare_cgroup(plan, config, host, options)
+    uts.plan_loopback(plan, config, host, options)
+
+
+def _make_root(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """The root filesystem, up to the hooks that see it before the pivot."""
+    rootfs.plan_rootfs(plan, config, host, options)
+    mounts.plan_mounts(plan, config, host, options)
+    devices.plan_devices(plan, config, host, options)
+    plan.in_init("tell", "", barrier="mounted")
+    plan.on_host("wait", "", barrier="mounted")
+    cgroup.plan_cgroup_limits(plan, config, host, options)
+    refused.plan_net_devices(plan, config, host, options)
+    hooks.plan_runtime_hooks(plan, config, host, options)
+    plan.on_host("tell", "", barrier="go")
+    plan.in_init("wait", "", barrier="go")
+    hooks.plan_create_container_hooks(plan, config, host, options)
+
+
+def _enter_root(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """The pivot, and what is done with all rights inside."""
+    rootfs.plan_pivot(plan, config, host, options)
+    process.plan_make_cwd(plan, config, host, options)
+    terminal.plan_console(plan, config, host, options)
+    mounts.plan_readonly(plan, config, host, options)
+    rootfs.plan_root_readonly(plan, config, host, options)
+    uts.plan_names(plan, config, host, options)
+    lsm.plan_labels(plan, config, host, options)
+    sysctl.plan_sysctl(plan, config, host, options)
+    masks.plan_readonly_paths(plan, config, host, options)
+    masks.plan_masked_paths(plan, config, host, options)
+    process.plan_no_new_privileges(plan, config, host, options)
+    scheduling.plan_scheduling(plan, config, host, options)
+    plan.in_init("tell", "", barrier="ready")
+    plan.on_host("wait", "", barrier="ready")
+    rlimits.plan_rlimits(plan, config, host, options)
+    terminal.plan_send_console(plan, config, host, options)
+    plan.on_host("tell", "", barrier="limited")
+    plan.in_init("wait", "", barrier="limited")
+
+
+def _become_process(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """From the container's root to its process: privileges only go down."""
+    seccomp.plan_seccomp_early(plan, config, host, options)
+    process.plan_before_ids(plan, config, host, options)
+    identity.plan_identity(plan, config, host, options)
+    process.plan_after_ids(plan, config, host, options)
+    plan.in_init("wait_for_start", "")
+    plan.on_host("wait", "", barrier="waiting")
+    plan.on_host("created", "")
+    hooks.plan_start_container_hooks(plan, config, host, options)
+    process.plan_close(plan, config, host, options)
+    plan.in_init("tell_executing", "")
+    seccomp.plan_seccomp_late(plan, config, host, options)
+    process.plan_execute(plan, config, host, options)

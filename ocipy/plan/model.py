@@ -1,0 +1,164 @@
+"""A plan: what will be done, in which order, by which process, and for which field of config.json.
+
+A plan is data. Making it is pure (plan/build.py), carrying it out is a loop (container/host_lane.py
+and init/lane.py), printing it is a table (plan/describe.py).
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Step:
+    """One kernel-facing action.
+
+    action: the name of a function in the lane's table of actions.
+    pointer: the JSON pointer of the config field that asked for it; "" if it is always done.
+    args: the keyword arguments of that function: strings, ints, bools, None, and tuples of these.
+    """
+
+    __slots__ = ("action", "args", "pointer")
+
+    def __init__(self, action: str, pointer: str, args: dict[str, Any]) -> None:
+        self.action = action
+        self.pointer = pointer
+        self.args = args
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Step)
+            and self.action == other.action
+            and self.pointer == other.pointer
+            and self.args == other.args
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        args = ", ".join(f"{name}={value!r}" for name, value in self.args.items())
+        return f"Step({self.action!r}, {self.pointer!r}, {args})"
+
+
+class Plan:
+    """Two ordered lists of steps, one for each process, and what the user should be warned of.
+
+    host: the steps of the process on the host. init: of the process that becomes the container.
+    A step "wait" in one lane waits for the step "tell" of the same barrier in the other.
+    warnings: (pointer, text) pairs.
+    """
+
+    __slots__ = ("host", "init", "warnings")
+
+    def __init__(self) -> None:
+        self.host: list[Step] = []
+        self.init: list[Step] = []
+        self.warnings: list[tuple[str, str]] = []
+
+    def on_host(self, action: str, pointer: str, **args: Any) -> None:
+        """Append a step to the host lane."""
+        self.host.append(Step(action, pointer, args))
+
+    def in_init(self, action: str, pointer: str, **args: Any) -> None:
+        """Append a step to the init lane."""
+        self.init.append(Step(action, pointer, args))
+
+    def warn(self, pointer: str, text: str) -> None:
+        """Have the user warned: logged by create, printed by plan and validate."""
+        self.warnings.append((pointer, text))
+
+
+class Host:
+    """What a plan needs to know of the machine; filled by container/probe.py, made up in tests.
+
+    kernel: (major, minor) of the running kernel.
+    uid: effective uid of the runtime. in_user_namespace: the runtime is not in the initial one.
+    rootless: lacks the rights of the host's root (uid not 0, or in a user namespace, or --rootless).
+    capabilities: bit mask of the runtime's permitted set. last_capability: highest known to the kernel.
+    cgroup_mode: "v1", "hybrid" or "v2". cgroup_controllers: names of the v1 hierarchies, as mounted
+    (("cpu,cpuacct", "memory", "name=systemd", …) or the controllers of the v2 root.
+    apparmor, selinux: the LSM is enabled.
+    """
+
+    __slots__ = (
+        "apparmor",
+        "capabilities",
+        "cgroup_controllers",
+        "cgroup_mode",
+        "in_user_namespace",
+        "kernel",
+        "last_capability",
+        "rootless",
+        "selinux",
+        "uid",
+    )
+
+    def __init__(
+        self,
+        *,
+        kernel: tuple[int, int] = (6, 1),
+        uid: int = 0,
+        in_user_namespace: bool = False,
+        rootless: bool = False,
+        capabilities: int = (1 << 41) - 1,
+        last_capability: int = 40,
+        cgroup_mode: str = "v2",
+        cgroup_controllers: tuple[str, ...] = (),
+        apparmor: bool = False,
+        selinux: bool = False,
+    ) -> None:
+        self.kernel = kernel
+        self.uid = uid
+        self.in_user_namespace = in_user_namespace
+        self.rootless = rootless
+        self.capabilities = capabilities
+        self.last_capability = last_capability
+        self.cgroup_mode = cgroup_mode
+        self.cgroup_controllers = cgroup_controllers
+        self.apparmor = apparmor
+        self.selinux = selinux
+
+
+class Options:
+    """What the command line adds to the bundle.
+
+    container_id, bundle (absolute path), state_directory (absolute path of the container's own).
+    preserve_fds: so many descriptors from 3 on go to the payload; listen_fds: those of LISTEN_FDS,
+    which come first. has_console: a --console-socket was given, or run is in the foreground.
+    """
+
+    __slots__ = (
+        "bundle",
+        "container_id",
+        "has_console",
+        "listen_fds",
+        "no_new_keyring",
+        "no_pivot",
+        "preserve_fds",
+        "state_directory",
+        "systemd_cgroup",
+    )
+
+    def __init__(
+        self,
+        *,
+        container_id: str,
+        bundle: str,
+        state_directory: str = "",
+        preserve_fds: int = 0,
+        listen_fds: int = 0,
+        no_pivot: bool = False,
+        no_new_keyring: bool = False,
+        has_console: bool = False,
+        systemd_cgroup: bool = False,
+    ) -> None:
+        self.container_id = container_id
+        self.bundle = bundle
+        self.state_directory = state_directory
+        self.preserve_fds = preserve_fds
+        self.listen_fds = listen_fds
+        self.no_pivot = no_pivot
+        self.no_new_keyring = no_new_keyring
+        self.has_console = has_console
+        self.systemd_cgroup = systemd_cgroup

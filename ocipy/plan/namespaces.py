@@ -1,0 +1,155 @@
+"""linux.namespaces, linux.uidMappings, linux.gidMappings: how the init process comes to be in its namespaces.
+
+One clone3 where that is right. Otherwise in stages (a process that is not yet the init): where a namespace is
+joined, since a joined one must be entered before the ones that are made below it, and where a time namespace
+is made, since its clocks are set between its making and the first process in it (time_namespaces(7)).
+The cgroup namespace's root is the cgroup of the moment of its making, so it is unshared after init is in
+its cgroup (cgroup_namespaces(7)), but for a unified host, where clone3 does both (CLONE_INTO_CGROUP).
+"""
+
+from __future__ import annotations
+
+from ocipy.errors import Error
+from ocipy.linux.constants import (
+    CLONE_NEWCGROUP,
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWTIME,
+    CLONE_NEWUSER,
+    CLONE_NEWUTS,
+)
+
+from ocipy.plan import refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ocipy.config.types import Config, IDMapping
+    from ocipy.plan.model import Host, Options, Plan
+
+FLAGS = {
+    "cgroup": CLONE_NEWCGROUP,
+    "ipc": CLONE_NEWIPC,
+    "mount": CLONE_NEWNS,
+    "network": CLONE_NEWNET,
+    "pid": CLONE_NEWPID,
+    "time": CLONE_NEWTIME,
+    "user": CLONE_NEWUSER,
+    "uts": CLONE_NEWUTS,
+}
+
+
+def new_kinds(config: Config) -> dict[str, str]:
+    """The kinds that get a namespace of their own, each with its pointer."""
+    return {kind: pointer for kind, path, pointer in _entries(config) if not path}
+
+
+def joined_kinds(config: Config) -> dict[str, tuple[str, str]]:
+    """The kinds that are joined, each with path and pointer."""
+    return {kind: (path, pointer) for kind, path, pointer in _entries(config) if path}
+
+
+def _entries(config: Config) -> list[tuple[str, str, str]]:
+    linux = config.get("linux") or {}
+    return [
+        (entry["type"], entry.get("path") or "", f"/linux/namespaces/{index}")
+        for index, entry in enumerate(linux.get("namespaces") or ())
+    ]
+
+
+def needs_stages(config: Config) -> bool:
+    """The init process is not made by one clone3."""
+    return bool(joined_kinds(config)) or "time" in new_kinds(config)
+
+
+def plan_join(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """Open the namespaces that are joined, while host paths can be walked with the host's rights."""
+    for kind, (path, pointer) in joined_kinds(config).items():
+        plan.on_host("open_namespace", pointer, kind=kind, path=path)
+
+
+def plan_clone(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """The clone itself."""
+    new = new_kinds(config)
+    joined = joined_kinds(config)
+    if not needs_stages(config):
+        kinds = tuple(kind for kind in new if kind != "cgroup" or _into_cgroup(config, host))
+        plan.on_host("clone", "/linux/namespaces", kinds=kinds, into_cgroup=_into_cgroup(config, host))
+        return
+    plan.on_host(
+        "clone_stage",
+        "/linux/namespaces",
+        joined=tuple((kind, pointer) for kind, (_, pointer) in joined.items()),
+        user="user" in new,
+        unshared=tuple(kind for kind in new if kind not in ("cgroup", "user")),
+        forks=any(kind in new or kind in joined for kind in ("pid", "time")),
+    )
+
+
+def _into_cgroup(config: Config, host: Host) -> bool:
+    return host.cgroup_mode == "v2" and not host.rootless and not needs_stages(config)
+
+
+def plan_stage(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """What the host does for the stage before init, which is in its cgroup already."""
+    plan.on_host("tell", "/linux/namespaces", barrier="joined")
+    new = new_kinds(config)
+    if "user" in new:
+        plan.on_host("wait", new["user"], barrier="user")
+        plan_id_maps(plan, config, host, options)
+        plan.on_host("tell", new["user"], barrier="mapped")
+    if "time" in new:
+        plan.on_host("wait", new["time"], barrier="time")
+        refused.plan_time_offsets(plan, config, host, options)
+        plan.on_host("tell", new["time"], barrier="offset")
+
+
+def plan_unshare_cgroup(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """A cgroup namespace that the clone could not make."""
+    new = new_kinds(config)
+    if "cgroup" in new and not _into_cgroup(config, host):
+        plan.in_init("unshare_cgroup", new["cgroup"])
+
+
+def plan_id_maps(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """The maps of a new user namespace."""
+    if "user" not in new_kinds(config):
+        return
+    linux = config.get("linux") or {}
+    uids = _triples(linux.get("uidMappings") or ())
+    gids = _triples(linux.get("gidMappings") or ())
+    if not uids:
+        raise Error(
+            "a new user namespace needs a mapping of user ids",
+            pointer="/linux/uidMappings",
+            hint='give at least one entry, such as {"containerID": 0, "hostID": 100000, "size": 65536}',
+        )
+    if not gids:
+        raise Error("a new user namespace needs a mapping of group ids", pointer="/linux/gidMappings")
+    by_helper = host.rootless and not (
+        len(uids) == len(gids) == 1 and uids[0][2] == gids[0][2] == 1 and uids[0][1] == host.uid
+    )
+    # As root of a user namespace (rootless podman) we map what we were given ourselves.
+    by_helper = by_helper and host.uid != 0
+    plan.on_host("uid_map", "/linux/uidMappings", mappings=uids, by_helper=by_helper)
+    plan.on_host(
+        "gid_map",
+        "/linux/gidMappings",
+        mappings=gids,
+        by_helper=by_helper,
+        deny_setgroups=denies_setgroups(config, host),
+    )
+
+
+def denies_setgroups(config: Config, host: Host) -> bool:
+    """Without CAP_SETGID in the parent, gid_map may only be written after setgroups was given up (user_namespaces(7))."""
+    linux = config.get("linux") or {}
+    gids = linux.get("gidMappings") or ()
+    return host.rootless and host.uid != 0 and len(gids) == 1 and gids[0]["size"] == 1
+
+
+def _triples(mappings: Sequence[IDMapping]) -> tuple[tuple[int, int, int], ...]:
+    return tuple((entry["containerID"], entry["hostID"], entry["size"]) for entry in mappings)
