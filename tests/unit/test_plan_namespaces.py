@@ -1,0 +1,117 @@
+"""linux.namespaces and the id maps: from config to steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ocipy.errors import Error
+from ocipy.plan import namespaces
+from ocipy.plan.model import Host, Options, Plan, Step
+
+OPTIONS = Options(container_id="c", bundle="/b")
+ONE = [{"containerID": 0, "hostID": 1000, "size": 1}]
+MANY = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+
+
+def config(*entries: dict[str, str], **linux: Any) -> Any:
+    return {"linux": {"namespaces": list(entries), **linux}}
+
+
+def cloned(document: Any, host: Host) -> Plan:
+    plan = Plan()
+    namespaces.plan_clone(plan, document, host, OPTIONS)
+    return plan
+
+
+def test_new_namespaces_are_one_clone() -> None:
+    plan = cloned(config({"type": "pid"}, {"type": "mount"}), Host(cgroup_mode="v1"))
+    assert plan.host == [
+        Step("clone", "/linux/namespaces", {"kinds": ("pid", "mount"), "into_cgroup": False}),
+    ]
+    assert plan.init == []
+
+
+def test_the_cgroup_namespace_is_made_by_the_clone_on_a_unified_host_only() -> None:
+    document = config({"type": "pid"}, {"type": "cgroup"})
+    assert cloned(document, Host(cgroup_mode="v2")).host[0].args == {"kinds": ("pid", "cgroup"), "into_cgroup": True}
+    for mode in ("v1", "hybrid"):
+        assert cloned(document, Host(cgroup_mode=mode)).host[0].args == {"kinds": ("pid",), "into_cgroup": False}
+        plan = Plan()
+        namespaces.plan_unshare_cgroup(plan, document, Host(cgroup_mode=mode), OPTIONS)
+        assert plan.init == [Step("unshare_cgroup", "/linux/namespaces/1", {})]
+
+
+@pytest.mark.parametrize("kind", ["pid", "time"])
+def test_a_joined_pid_or_time_namespace_takes_a_fork(kind: str) -> None:
+    plan = cloned(config({"type": "mount"}, {"type": kind, "path": "/proc/1/ns/x"}), Host())
+    assert plan.host == [
+        Step(
+            "clone_stage",
+            "/linux/namespaces",
+            {
+                "joined": ((kind, "/linux/namespaces/1"),),
+                "user": False,
+                "unshared": ("mount",),
+                "forks": True,
+            },
+        )
+    ]
+
+
+def test_a_joined_network_namespace_takes_a_stage_without_fork() -> None:
+    plan = cloned(config({"type": "network", "path": "/run/netns/a"}, {"type": "user"}), Host())
+    assert plan.host[0].args == {
+        "joined": (("network", "/linux/namespaces/0"),),
+        "user": True,
+        "unshared": (),
+        "forks": False,
+    }
+
+
+def test_joined_namespaces_are_opened_on_the_host() -> None:
+    plan = Plan()
+    namespaces.plan_join(plan, config({"type": "network", "path": "/run/netns/a"}), Host(), OPTIONS)
+    assert plan.host == [
+        Step("open_namespace", "/linux/namespaces/0", {"kind": "network", "path": "/run/netns/a"}),
+    ]
+
+
+def maps(host: Host, uids: Any, gids: Any) -> list[Step]:
+    plan = Plan()
+    document = config({"type": "user"}, uidMappings=uids, gidMappings=gids)
+    namespaces.plan_id_maps(plan, document, host, OPTIONS)
+    return plan.host
+
+
+def test_root_writes_the_maps_itself() -> None:
+    uid, gid = maps(Host(), MANY, MANY)
+    assert uid == Step("uid_map", "/linux/uidMappings", {"mappings": ((0, 100000, 65536),), "by_helper": False})
+    assert gid.args["by_helper"] is False
+    assert gid.args["deny_setgroups"] is False
+
+
+def test_a_user_has_many_ids_mapped_by_the_helpers() -> None:
+    uid, gid = maps(Host(uid=1000, rootless=True), MANY, MANY)
+    assert uid.args["by_helper"] is True
+    assert gid.args["deny_setgroups"] is False
+
+
+def test_a_user_maps_itself_without_helper_and_gives_up_setgroups() -> None:
+    uid, gid = maps(Host(uid=1000, rootless=True), ONE, ONE)
+    assert uid.args["by_helper"] is False
+    assert gid.args["deny_setgroups"] is True
+
+
+@pytest.mark.parametrize(("uids", "gids", "pointer"), [([], MANY, "/linux/uidMappings"), (MANY, [], "/linux/gidMappings")])
+def test_a_user_namespace_without_maps_is_refused(uids: Any, gids: Any, pointer: str) -> None:
+    with pytest.raises(Error) as caught:
+        maps(Host(), uids, gids)
+    assert caught.value.pointer == pointer
+
+
+def test_without_a_user_namespace_maps_are_not_written() -> None:
+    plan = Plan()
+    namespaces.plan_id_maps(plan, config({"type": "pid"}, uidMappings=MANY, gidMappings=MANY), Host(), OPTIONS)
+    assert plan.host == []
