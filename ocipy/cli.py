@@ -201,10 +201,8 @@ def main(argv: list[str]) -> int:
     except Error as error:
         return _report(command, arguments, error)
     except OSError as problem:
-        error = Error("the kernel refused", errno=problem.errno or 0)
-        if isinstance(problem.filename, str):
-            error.pointer = problem.filename
-        return _report(command, arguments, error)
+        file = problem.filename if isinstance(problem.filename, str) else ""
+        return _report(command, arguments, Error("the kernel refused", pointer=file, errno=problem.errno or 0))
     except KeyboardInterrupt:
         return 130
     except MemoryError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 
 from ocipy import cli
+from ocipy.errors import Error
 
 WIDTH = 30
 
@@ -28,7 +29,7 @@ def overview() -> str:
 def for_command(name: str) -> str:
     """ocipy COMMAND --help. Raises Error for a command that is none."""
     if name not in cli.HOT and name not in cli.COLD:
-        raise cli.Error(f"no such command: {name}", hint="ocipy --help lists the commands")
+        raise Error(f"no such command: {name}", hint="ocipy --help lists the commands")
     module = importlib.import_module("ocipy.commands." + name)
     lines = [module.SUMMARY, "", f"usage: ocipy {name} {module.USAGE}", "", "Flags:", *_flags((*module.FLAGS, cli.HELP))]
     return "\n".join(lines) + "\n"
