@@ -152,6 +152,18 @@ def sh(runtime: Runtime, make_bundle: Callable[..., Bundle], new_id: Callable[[]
     return run
 
 
+@pytest.fixture
+def assert_nothing_left(no_leaks: Leaks, runtime: Runtime) -> Callable[[], None]:
+    """The leak check at a point inside a test; what is found is removed before the test fails."""
+
+    def check() -> None:
+        left = no_leaks.found([runtime])
+        no_leaks.clean([runtime])
+        assert left == []
+
+    return check
+
+
 @pytest.fixture(autouse=True)
 def no_leaks(work: Path, make_runtime: Callable[[str], Runtime], runtime: Runtime) -> Iterator[Leaks]:
     """After every test: cgroups, mounts, processes, state and descriptors are as before, or the test fails."""

@@ -1,0 +1,391 @@
+"""The state machine of runtime.md: create, start, state, kill, delete, and what each refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.harness import Bundle, Container, Runtime, proc_status, process_state, wait_until
+
+MakeContainer = Callable[..., Container]
+
+
+@pytest.mark.smoke
+def test_whole_life(container: MakeContainer) -> None:
+    one = container(sh="echo working; exec sleep 1000")
+    assert one.status == "created"
+    assert one.stdout == ""
+    one.start()
+    assert one.status == "running"
+    one.wait_output("working")
+    one.kill("KILL").wait_dead()
+    assert one.status == "stopped"
+    one.runtime.delete(one.id).ok()
+    assert one.runtime.ids() == []
+    one.runtime.call("state", one.id).fails("does not exist")
+
+
+def test_commands_are_silent(container: MakeContainer) -> None:
+    """What a command prints shows up in the terminal of the engine's user."""
+    one = container()
+    for words in (("start", one.id), ("kill", one.id, "KILL"), ("delete", "--force", one.id)):
+        result = one.runtime.call(*words).ok()
+        assert (result.stdout, result.stderr) == ("", ""), repr(result)
+
+
+def test_state_document(container: MakeContainer, bundle: Bundle) -> None:
+    bundle.args("sleep", "1000")
+    bundle.config["annotations"] = {"org.example.one": "1", "org.example.text": "ü \"quoted\"\nline", "org.example.none": ""}
+    one = container(bundle)
+    document = one.state()
+    assert re.fullmatch(r"1\.\d+\.\d+([-+].*)?", document["ociVersion"])
+    assert document["id"] == one.id
+    assert document["status"] == "created"
+    assert document["pid"] == one.pid > 1
+    assert document["bundle"] == str(bundle.path)
+    assert document["annotations"] == bundle.config["annotations"]
+    # Engines parse this one as RFC 3339, with its zone.
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", document["created"])
+    one.start()
+    running = one.state()
+    assert {**document, "status": "running"} == running
+    one.kill().wait_dead()
+    stopped = one.state()
+    assert stopped["status"] == "stopped"
+    assert stopped.get("pid", 0) == 0
+    assert stopped["annotations"] == bundle.config["annotations"]
+
+
+def test_state_without_annotations_has_no_list(container: MakeContainer) -> None:
+    assert container().state().get("annotations", {}) == {}
+
+
+def test_bundle_is_the_current_directory_by_default(runtime: Runtime, bundle: Bundle, new_id: Callable[[], str]) -> None:
+    id = new_id()
+    bundle.sh("echo here").write()
+    runtime.call("create", id, cwd=bundle.path).ok()
+    assert runtime.state(id)["bundle"] == str(bundle.path)
+    runtime.delete(id, force=True).ok()
+
+
+def test_init_is_alive_but_runs_nothing_before_start(container: MakeContainer, bundle: Bundle) -> None:
+    bundle.config["root"]["readonly"] = False
+    one = container(bundle, sh="echo begun; exec sleep 1000")
+    time.sleep(0.05)
+    assert one.stdout == ""
+    assert process_state(one.pid) == "S"
+    assert one.proc("cmdline").read_bytes().split(b"\0")[0] != b"sh"
+
+
+@pytest.mark.parametrize("phase", ["running", "stopped"])
+def test_start_needs_a_created_container(container: MakeContainer, phase: str) -> None:
+    one = container().start()
+    if phase == "stopped":
+        one.kill().wait_dead()
+    sentence = {
+        "running": "cannot start an already running container",
+        "stopped": "cannot start a container that has stopped",
+    }
+    one.runtime.start(one.id).fails(sentence[phase])
+    assert one.status == phase
+
+
+def test_start_of_a_container_that_died_before_it(container: MakeContainer) -> None:
+    """The FIFO is still there and nobody is at its other end: an error, and no hanging."""
+    one = container()
+    os.kill(one.pid, signal.SIGKILL)
+    one.wait_dead()
+    one.runtime.start(one.id, timeout=10).fails()
+    assert one.status == "stopped"
+
+
+@pytest.mark.parametrize(
+    ("name", "number"), [("TERM", 15), ("SIGTERM", 15), ("15", 15), ("term", 15), ("sigusr1", 10), ("USR2", 12), (None, 15)]
+)
+def test_signal_names(container: MakeContainer, name: str | None, number: int) -> None:
+    script = "for s in TERM USR1 USR2 HUP; do trap \"echo got $s\" $s; done; echo ready; while :; do sleep 0.05; done"
+    one = container(sh=script).start()
+    one.wait_output("ready")
+    one.runtime.kill(one.id, name).ok()
+    one.wait_output(f"got {signal.Signals(number).name.removeprefix('SIG')}\n")
+
+
+def test_kill_with_an_unknown_signal(container: MakeContainer) -> None:
+    one = container().start()
+    for name in ("NOSUCH", "SIGNOSUCH", "0x9", "9x"):
+        one.runtime.kill(one.id, name).fails("unknown signal")
+    assert one.status == "running"
+
+
+def test_kill_reaches_a_created_container(container: MakeContainer) -> None:
+    one = container()
+    one.kill("KILL").wait_dead()
+    assert one.status == "stopped"
+
+
+def test_kill_of_a_stopped_container(container: MakeContainer) -> None:
+    """Engines take these words as "already gone"."""
+    one = container().start().kill().wait_dead()
+    one.runtime.kill(one.id, "TERM").fails("container not running")
+    one.runtime.kill(one.id, 9).fails("container not running")
+
+
+def test_kill_all_of_a_stopped_container_is_quiet(container: MakeContainer) -> None:
+    one = container().start().kill().wait_dead()
+    one.runtime.kill(one.id, 9, "--all").ok()
+
+
+def test_kill_all_reaches_what_init_left_behind(container: MakeContainer, bundle: Bundle) -> None:
+    """Without a pid namespace of its own the container outlives its init; an engine then says kill --all."""
+    bundle.without_namespace("pid")
+    one = container(bundle, sh="sleep 1000 & echo child $!; exec sleep 1000").start()
+    child = int(one.wait_output("child ").split()[1])
+    os.kill(one.pid, signal.SIGKILL)
+    one.wait_dead()
+    assert process_state(child) == "S"
+    one.runtime.kill(one.id, 9, "--all").ok()
+    wait_until(lambda: process_state(child) in ("Z", ""))
+
+
+def test_delete_kills_what_init_left_behind(container: MakeContainer, bundle: Bundle) -> None:
+    bundle.without_namespace("pid")
+    one = container(bundle, sh="sleep 1000 & echo child $!; exec sleep 1000").start()
+    child = int(one.wait_output("child ").split()[1])
+    os.kill(one.pid, signal.SIGKILL)
+    one.wait_dead()
+    one.runtime.delete(one.id).ok()
+    wait_until(lambda: process_state(child) in ("Z", ""))
+
+
+def test_zombie_init_counts_as_stopped(container: MakeContainer) -> None:
+    """An engine asks before it reaps."""
+    one = container(sh="exit 7").start()
+    one.wait_dead()
+    assert process_state(one.pid) == "Z"
+    assert one.status == "stopped"
+    one.runtime.kill(one.id, "TERM").fails("container not running")
+    one.runtime.delete(one.id).ok()
+    assert one.reap() == 7
+
+
+def test_delete_of_a_running_container(container: MakeContainer) -> None:
+    one = container().start()
+    one.runtime.delete(one.id).fails("not stopped")
+    assert one.status == "running"
+
+
+@pytest.mark.differs_from_runc("runc kills a created container on delete; the specification refuses all that is not stopped")
+def test_delete_of_a_created_container(container: MakeContainer) -> None:
+    one = container()
+    one.runtime.delete(one.id).fails("not stopped", "--force")
+    assert one.status == "created"
+
+
+@pytest.mark.parametrize("started", [False, True])
+def test_delete_by_force(container: MakeContainer, started: bool) -> None:
+    one = container()
+    if started:
+        one.start()
+    one.runtime.delete(one.id, force=True).ok()
+    assert process_state(one.pid) in ("Z", "")
+    assert one.runtime.ids() == []
+
+
+def test_delete_twice(container: MakeContainer) -> None:
+    one = container()
+    one.runtime.delete(one.id, force=True).ok()
+    one.runtime.delete(one.id).fails("container does not exist")
+    one.runtime.delete(one.id, force=True).ok()
+
+
+def test_what_is_missing(runtime: Runtime, new_id: Callable[[], str]) -> None:
+    id = new_id()
+    for command in ("start", "state", "kill", "delete"):
+        runtime.call(command, id).fails("container does not exist")
+    runtime.delete(id, force=True).ok()
+
+
+def test_delete_of_a_half_made_state_directory(runtime: Runtime, new_id: Callable[[], str]) -> None:
+    """A create that died before it wrote anything leaves an empty directory."""
+    id = new_id()
+    (runtime.root / id).mkdir(parents=True)
+    runtime.delete(id, force=True).ok()
+    assert runtime.ids() == []
+
+
+def test_second_create_of_an_id(container: MakeContainer, make_bundle: Callable[..., Bundle]) -> None:
+    one = container()
+    other = make_bundle()
+    one.runtime.create(other, one.id).fails("container with given ID already exists")
+    assert one.status == "created"
+    assert one.state()["pid"] == one.pid
+    one.start()
+    one.runtime.create(other, one.id).fails("already exists")
+    assert one.status == "running"
+
+
+def test_id_can_be_used_again(container: MakeContainer) -> None:
+    one = container()
+    one.runtime.delete(one.id, force=True).ok()
+    one.create()
+    assert one.status == "created"
+
+
+@pytest.mark.parametrize("id", ["", ".", "..", "a/b", "../up", "a b", "ü", "a\nb", "/abs", "a:b", "a@b"])
+def test_bad_ids(runtime: Runtime, bundle: Bundle, id: str) -> None:
+    bundle.args("true")
+    runtime.create(bundle, id).fails(status=None)
+    assert runtime.ids() == []
+
+
+@pytest.mark.parametrize("suffix", ["_x", "+x", "-x", ".x", "A9"])
+def test_good_ids(container: MakeContainer, new_id: Callable[[], str], suffix: str) -> None:
+    one = container(id=new_id() + suffix)
+    assert one.status == "created"
+
+
+def test_config_changes_after_create_have_no_effect(container: MakeContainer, bundle: Bundle) -> None:
+    bundle.config["annotations"] = {"kept": "yes"}
+    one = container(bundle, sh="echo first; hostname; exec sleep 1000")
+    bundle.config["hostname"] = "changed"
+    bundle.config["annotations"] = {}
+    bundle.sh("echo second").write()
+    one.start()
+    assert one.wait_output("ocipy-test").startswith("first")
+    assert one.state()["annotations"] == {"kept": "yes"}
+    (bundle.path / "config.json").unlink()
+    assert one.status == "running"
+    one.end()
+
+
+def test_pid_file(container: MakeContainer, work: Path) -> None:
+    """A newline after the number makes containerd fail."""
+    path = work / "pid"
+    path.write_text("stale")
+    one = container(None, "--pid-file", path)
+    assert path.read_bytes() == str(one.pid).encode()
+    assert [entry.name for entry in work.iterdir() if "pid" in entry.name] == ["pid"]
+
+
+def test_pid_file_is_relative_to_the_caller(runtime: Runtime, bundle: Bundle, new_id: Callable[[], str], work: Path) -> None:
+    id = new_id()
+    runtime.create(bundle.args("true"), id, "--pid-file", "here.pid", cwd=work).ok()
+    assert (work / "here.pid").read_text() == str(runtime.state(id)["pid"])
+    runtime.delete(id, force=True).ok()
+
+
+def test_no_pid_file_after_a_failed_create(runtime: Runtime, bundle: Bundle, new_id: Callable[[], str], work: Path) -> None:
+    runtime.create(bundle.args("/no/such/command"), new_id(), "--pid-file", work / "pid").fails()
+    assert not (work / "pid").exists()
+
+
+def test_init_is_the_callers_orphan(container: MakeContainer) -> None:
+    """No process of the runtime stands between the engine and init: the engine reaps it."""
+    one = container()
+    assert int(proc_status(one.pid)["PPid"]) == os.getpid()
+    children = Path(f"/proc/{one.pid}/task/{one.pid}/children").read_text()
+    assert children == ""
+    one.start()
+    assert int(proc_status(one.pid)["PPid"]) == os.getpid()
+
+
+def test_two_creates_of_one_id(runtime: Runtime, make_bundle: Callable[..., Bundle], new_id: Callable[[], str]) -> None:
+    bundles = [make_bundle(), make_bundle(), make_bundle()]
+    for number, bundle in enumerate(bundles):
+        bundle.sh(f"echo winner {number}; exec sleep 1000").write()
+    for _ in range(6):
+        id = new_id()
+        calls = [runtime.begin("create", "--bundle", bundle.path, id) for bundle in bundles]
+        results = [call.wait() for call in calls]
+        winners = [number for number, result in enumerate(results) if result.status == 0]
+        assert len(winners) == 1, results
+        for number, result in enumerate(results):
+            if number not in winners:
+                result.fails("exists")
+        state = runtime.state(id)
+        assert (state["status"], state["bundle"]) == ("created", str(bundles[winners[0]].path))
+        runtime.start(id).ok()
+        wait_until(lambda: results[winners[0]].stdout_path.read_text() == f"winner {winners[0]}\n")  # noqa: B023
+        runtime.delete(id, force=True).ok()
+        assert runtime.ids() == []
+
+
+@pytest.mark.differs_from_runc("of two starts at once one may hang", always=False)
+def test_two_starts_of_one_container(container: MakeContainer) -> None:
+    for _ in range(4):
+        one = container(sh="echo once; exec sleep 1000")
+        calls = [one.runtime.begin("start", one.id) for _ in range(3)]
+        statuses = sorted(call.wait(10).status for call in calls)
+        assert statuses == [0, 1, 1]
+        one.wait_output("once\n")
+        one.end()
+
+
+def test_create_against_delete(runtime: Runtime, bundle: Bundle, new_id: Callable[[], str]) -> None:
+    """Whoever wins, afterwards there is a whole container or none."""
+    bundle.args("sleep", "1000").write()
+    chance = random.Random(1)
+    for _ in range(8):
+        id = new_id()
+        create = runtime.begin("create", "--bundle", bundle.path, id)
+        time.sleep(chance.uniform(0, 0.04))
+        runtime.delete(id, force=True).ok()
+        if create.wait().status == 0 and id in runtime.ids():
+            runtime.start(id).ok()
+        runtime.delete(id, force=True).ok()
+        assert runtime.ids() == []
+
+
+@pytest.mark.differs_from_runc("a killed create of runc's leaves cgroups that no command knows", always=False)
+def test_create_killed_at_any_moment(
+    runtime: Runtime, bundle: Bundle, new_id: Callable[[], str], assert_nothing_left: Callable[[], None]
+) -> None:
+    """delete --force cleans whatever a killed create left."""
+    bundle.args("sleep", "1000").write()
+    chance = random.Random(2)
+    begun = time.monotonic()
+    id = new_id()
+    runtime.create(bundle, id).ok()
+    whole = time.monotonic() - begun
+    runtime.delete(id, force=True).ok()
+    for _ in range(25):
+        id = new_id()
+        create = runtime.begin("create", "--bundle", bundle.path, id)
+        time.sleep(chance.uniform(0, whole * 1.2))
+        create.signal(signal.SIGKILL)
+        create.wait()
+        runtime.delete(id, force=True).ok()
+        assert_nothing_left()
+
+
+@pytest.mark.differs_from_runc("a killed create of runc's leaves cgroups that no command knows")
+def test_killed_create_leaves_a_container_that_is_known(
+    runtime: Runtime, bundle: Bundle, new_id: Callable[[], str], assert_nothing_left: Callable[[], None]
+) -> None:
+    """Killed while a hook runs: init exists by then, so the id must answer to state or be gone; never half of it."""
+    marker = bundle.path / "hook-began"
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", f"touch {marker}; exec sleep 1"]}
+    bundle.config["hooks"] = {"createRuntime": [hook]}
+    id = new_id()
+    bundle.args("sleep", "1000").write()
+    create = runtime.begin("create", "--bundle", bundle.path, id)
+    wait_until(marker.exists)
+    create.signal(signal.SIGKILL)
+    create.wait()
+    answer = runtime.call("state", id)
+    if answer.status == 0:
+        assert json.loads(answer.stdout)["status"] in ("creating", "stopped")
+    else:
+        answer.fails("does not exist")
+    runtime.delete(id, force=True).ok()
+    assert runtime.ids() == []
+    time.sleep(1)  # the hook ends: it was the killed process's child, and nobody's to kill
+    assert_nothing_left()
