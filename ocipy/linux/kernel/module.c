@@ -1,0 +1,35 @@
+/* The module itself: one table of all functions. */
+#include "kernel.h"
+
+static PyMethodDef *const tables[] = {
+    bpf_methods,  data_methods, descriptor_methods, identity_methods,   json_read_methods, json_write_methods, mount_methods,
+    net_methods,  path_methods, process_methods,    scheduling_methods, seccomp_methods,   signal_methods,     tty_methods,
+};
+
+int optional_path(PyObject *value, void *bytes) {
+    PyObject **slot = bytes;
+    if (value == Py_None) {
+        *slot = NULL;
+        return 1;
+    }
+    return PyUnicode_FSConverter(value, bytes);
+}
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "ocipy.linux._kernel",
+    .m_doc = "Thin system-call wrappers; see _kernel.pyi.",
+    .m_size = -1,
+};
+
+PyMODINIT_FUNC PyInit__kernel(void) {
+    PyObject *module = PyModule_Create(&definition);
+    if (!module)
+        return NULL;
+    for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++)
+        if (PyModule_AddFunctions(module, tables[i])) {
+            Py_DECREF(module);
+            return NULL;
+        }
+    return module;
+}
