@@ -1,0 +1,168 @@
+"""Find and read a bundle (bundle.md): its config.json, checked in full, and the directory of its root filesystem.
+
+Hot. The bundle belongs to the caller, so its files are opened as what they have to be: a FIFO or a device in the place
+of config.json neither blocks nor is read, and no document may be longer than MAX_CONFIG.
+"""
+
+from __future__ import annotations
+
+import posix
+from errno import ELOOP, ENOENT, ENOTDIR
+
+from ocipy.config.check import check
+from ocipy.config.semantic import errors
+from ocipy.errors import Error
+from ocipy.linux import _kernel
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ocipy.config.types import Config
+
+MAX_CONFIG = 64 << 20
+"""Bytes. The largest configs of engines have some 100 kB."""
+
+_S_IFMT, _S_IFDIR, _S_IFREG = 0o170000, 0o040000, 0o100000
+
+_EXCERPT = 30
+
+
+def read(path: str, config_name: str = "config.json") -> tuple[str, Config]:
+    """The absolute path of the bundle without symbolic links, and its config, which holds all rules.
+
+    path: the bundle's directory. config_name: the file, relative to the bundle or absolute (`--config`).
+    Error: the bundle or a part of it is missing, unreadable or breaks a rule; with the JSON pointer or the file's path.
+    """
+    directory = open_directory(path)
+    try:
+        bundle = posix.readlink(f"/proc/self/fd/{directory}")
+        config = read_config(config_name, directory, bundle)
+        check_rootfs(config, directory, bundle)
+    finally:
+        posix.close(directory)
+    return bundle, config
+
+
+def read_config(name: str, directory: int, bundle: str) -> Config:
+    """The config of an open bundle, checked by schema and rules. name: as for read. bundle: its path. Error."""
+    path = name if name[:1] == "/" else bundle + "/" + name
+    data = read_document(name, directory, path)
+    config = parse(data, path)
+    failure = check(config)
+    if failure is not None:
+        raise _shape_error(config, failure, path)
+    broken = errors(config, may_hold_nul=b"\\u0000" in data)
+    if broken:
+        raise _rule_error(broken, path)
+    return config  # type: ignore[no-any-return]
+
+
+def read_document(name: str, directory: int, path: str) -> bytes:
+    """The bytes of a regular file of at most MAX_CONFIG. path: for the error's text. Error."""
+    try:
+        # not blocked by a FIFO without writer, no controlling terminal taken by a tty
+        flags = posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOCTTY | posix.O_CLOEXEC
+        fd = posix.open(name, flags, dir_fd=directory)
+    except OSError as error:
+        hint = "a bundle is a directory with a config.json; `ocipy spec` writes one" if error.errno == ENOENT else ""
+        raise Error("cannot open the configuration", pointer=path, errno=error.errno or 0, hint=hint) from None
+    try:
+        status = posix.fstat(fd)
+        if status.st_mode & _S_IFMT != _S_IFREG:
+            raise Error("the configuration is no regular file", pointer=path)
+        if status.st_size > MAX_CONFIG:
+            raise Error(f"the configuration is longer than {MAX_CONFIG >> 20} MiB", pointer=path)
+        return _read_all(fd, status.st_size, path)
+    except OSError as error:
+        raise Error("cannot read the configuration", pointer=path, errno=error.errno or 0) from None
+    finally:
+        posix.close(fd)
+
+
+def parse(data: bytes, path: str) -> Any:
+    """The value of a JSON document. Error: with line, column and the text around the place; path: for its text."""
+    try:
+        return _kernel.json_loads(data)
+    except ValueError as error:
+        text, offset = str(error.args[0]), error.args[-1]
+        raise Error(f"not JSON: {_place(data, offset)}: {text}", pointer=path) from None
+    except RecursionError:
+        raise Error("not a configuration: nested too deeply", pointer=path) from None
+
+
+def open_directory(path: str) -> int:
+    try:
+        return posix.open(path or ".", posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == ENOTDIR:
+            raise Error("the bundle must be a directory", pointer=path) from None
+        raise Error("cannot open the bundle", pointer=path, errno=error.errno or 0) from None
+
+
+def _read_all(fd: int, size: int, path: str) -> bytes:
+    """To the end, wherever that is by now: the size of a moment ago is only the first guess."""
+    parts: list[bytes] = []
+    total = 0
+    while True:
+        part = posix.read(fd, max(size + 1 - total, 65536))
+        if not part:
+            return b"".join(parts)
+        parts.append(part)
+        total += len(part)
+        if total > MAX_CONFIG:
+            raise Error(f"the configuration is longer than {MAX_CONFIG >> 20} MiB", pointer=path)
+
+
+def _place(data: bytes, offset: object) -> str:
+    """Line, column (in characters, from 1) and the text around a byte offset."""
+    at = min(offset, len(data)) if isinstance(offset, int) else 0
+    start = data.rfind(b"\n", 0, at) + 1
+    line = data.count(b"\n", 0, at) + 1
+    column = len(data[start:at].decode("utf-8", "replace")) + 1
+    end = data.find(b"\n", at)
+    around = data[max(start, at - _EXCERPT) : min(end if end >= 0 else len(data), at + _EXCERPT)]
+    excerpt = around.decode("utf-8", "replace").strip()
+    return f"line {line}, column {column}" + (f", at {excerpt!r}" if excerpt else "")
+
+
+def root_path(bundle: str, config: Config) -> str:
+    """The path of the root filesystem on the host, absolute if bundle is."""
+    name = config["root"]["path"]
+    return name if name[:1] == "/" else bundle + "/" + name
+
+
+def check_rootfs(config: Config, directory: int, bundle: str) -> None:
+    """config.md, root: a directory must exist at root.path. Which one it is then is opened once more by the plan."""
+    name = config["root"]["path"]
+    path = root_path(bundle, config)
+    try:
+        mode = posix.stat(name, dir_fd=directory).st_mode
+    except OSError as error:
+        if error.errno in (ENOENT, ENOTDIR):
+            raise Error(f"the root filesystem {path} does not exist", pointer="/root/path") from None
+        hint = "symbolic links lead in a circle" if error.errno == ELOOP else ""
+        raise Error(f"cannot reach {path}", pointer="/root/path", errno=error.errno or 0, hint=hint) from None
+    if mode & _S_IFMT != _S_IFDIR:
+        raise Error(f"the root filesystem {path} must be a directory", pointer="/root/path")
+
+
+def _shape_error(config: Any, failure: tuple[str, str], path: str) -> Error:
+    """Words for a broken schema; jsonschema finds them, which takes all of Python and is worth it only here."""
+    from ocipy.launcher.python import complete_start
+
+    complete_start()
+    try:
+        from ocipy.config.wording import schema_errors
+
+        broken = schema_errors(config)
+    except (ImportError, OSError):  # jsonschema or the schemas are not installed
+        broken = []
+    return _rule_error(broken or [failure], path)
+
+
+def _rule_error(broken: list[tuple[str, str]], path: str) -> Error:
+    pointer, text = broken[0]
+    others = len(broken) - 1
+    hint = f"and {others} more; `ocipy validate` lists them all" if others else ""
+    return Error(text, pointer=pointer or path, hint=hint)

@@ -1,0 +1,117 @@
+"""What in a config.json is allowed but deserves a warning: `ocipy validate`. Cold.
+
+unknown_members compares with the schema; the rest are the SHOULDs of the specification, and what the kernel would
+silently do otherwise than was meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from ocipy.config import schema
+from ocipy.config.check import escape
+from ocipy.linux.capabilities import NAMES as CAPABILITIES
+
+if TYPE_CHECKING:
+    from ocipy.config.types import Config, Linux
+
+_OTHER_PLATFORMS = ("freebsd", "solaris", "vm", "windows", "zos")
+
+Warnings = Iterator[tuple[str, str]]
+
+
+def warnings(config: Config) -> Warnings:
+    """(JSON pointer, text) of each. config has passed check.check."""
+    yield from _top(config)
+    process = config.get("process")
+    if process is not None:
+        yield from _capabilities(dict(process.get("capabilities") or {}))
+        if process.get("consoleSize") and not process.get("terminal"):
+            yield "/process/consoleSize", "is ignored without terminal"
+    yield from _mounts(config)
+    linux = config.get("linux")
+    if linux is not None:
+        yield from _linux(linux)
+    document = schema.load("config")
+    yield from unknown_members(config, document, document["definitions"])
+
+
+def _top(config: Config) -> Warnings:
+    if config.get("process") is None:
+        yield "/process", "is missing: the container can be created, but not started"
+    if (config.get("hooks") or {}).get("prestart"):
+        yield "/hooks/prestart", "is deprecated: use createRuntime, createContainer or startContainer"
+    for name in _OTHER_PLATFORMS:
+        if config.get(name) is not None:
+            yield "/" + name, "is for another platform and is ignored on Linux"
+
+
+def _capabilities(sets: dict[str, Any]) -> Warnings:
+    """config.md: what the kernel does not know is a warning. capabilities(7) has the relations between the sets."""
+    held = {name: set(values or ()) for name, values in sets.items() if isinstance(values, list)}
+    for name, values in sets.items():
+        for index, value in enumerate(values if isinstance(values, list) else ()):
+            pointer = f"/process/capabilities/{name}/{index}"
+            if value not in CAPABILITIES:
+                close = get_close_matches(str(value).upper(), CAPABILITIES, 1)
+                yield pointer, f"{value} is no capability of Linux" + (f"; meant {close[0]}?" if close else "")
+            elif name == "effective" and value not in held.get("permitted", ()):
+                yield pointer, f"{value} is not in the permitted set, so it cannot be effective"
+            elif name == "ambient" and not all(value in held.get(other, ()) for other in ("permitted", "inheritable")):
+                yield pointer, f"{value} is not both permitted and inheritable, so it cannot be ambient"
+
+
+def _mounts(config: Config) -> Warnings:
+    for index, mount in enumerate(config.get("mounts") or ()):
+        if mount["destination"][:1] != "/":
+            yield f"/mounts/{index}/destination", "is relative, which is deprecated; it is taken below /"
+        options = mount.get("options") or []
+        if mount.get("uidMappings") and not {"idmap", "ridmap"} & set(options):
+            yield f"/mounts/{index}/options", "should hold idmap or ridmap, so that no runtime overlooks the mappings"
+        if not mount.get("type") and not {"bind", "rbind", "remount"} & set(options):
+            yield f"/mounts/{index}/type", "is missing, and the mount is no bind mount"
+
+
+def _linux(linux: Linux) -> Warnings:
+    seen: dict[object, int] = {}
+    paths: dict[str, int] = {}
+    for index, device in enumerate(linux.get("devices") or ()):
+        key = (device["type"], device.get("major"), device.get("minor"))
+        if device["type"] != "p" and seen.setdefault(key, index) != index:
+            yield f"/linux/devices/{index}", f"is the same device as /linux/devices/{seen[key]}"
+        if paths.setdefault(device["path"], index) != index:
+            yield f"/linux/devices/{index}/path", f"is the path of /linux/devices/{paths[device['path']]}, too"
+    resources = linux.get("resources")
+    memory = resources.get("memory") if resources else None
+    for member in ("kernel", "kernelTCP"):
+        if memory and memory.get(member) is not None:
+            yield f"/linux/resources/memory/{member}", "is not recommended; newer kernels have no such limit"
+    rdt = linux.get("intelRdt")
+    cache = rdt.get("l3CacheSchema") if rdt else None
+    if cache and not cache.startswith("L3:"):
+        yield "/linux/intelRdt/l3CacheSchema", "should begin with L3:"
+    seccomp = linux.get("seccomp")
+    if seccomp and not seccomp.get("syscalls") and seccomp["defaultAction"].startswith("SCMP_ACT_KILL"):
+        yield "/linux/seccomp/defaultAction", "kills the process at its first system call, since syscalls is empty"
+
+
+def unknown_members(value: Any, node: dict[str, Any], definitions: dict[str, Any], pointer: str = "") -> Warnings:
+    """Members of objects that the schema does not name: ignored (config.md, extensibility), but maybe misspelt."""
+    if "$ref" in node:
+        node = definitions[node["$ref"].removeprefix("#/definitions/")]
+    if isinstance(value, list) and "items" in node:
+        for index, item in enumerate(value):
+            yield from unknown_members(item, node["items"], definitions, f"{pointer}/{index}")
+    elif isinstance(value, dict) and "additionalProperties" in node:
+        for name, member in value.items():
+            yield from unknown_members(member, node["additionalProperties"], definitions, pointer + escape(name))
+    elif isinstance(value, dict) and "properties" in node:
+        known = node["properties"]
+        for name, member in value.items():
+            if name in known:
+                yield from unknown_members(member, known[name], definitions, pointer + escape(name))
+            elif pointer or name not in _OTHER_PLATFORMS:
+                close = get_close_matches(name, known, 1, 0.75)
+                yield pointer + escape(name), "is unknown and ignored" + (f"; meant {close[0]}?" if close else "")

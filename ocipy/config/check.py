@@ -1,0 +1,144 @@
+"""Is a document a config.json? All of spec/config.schema.json, at the cost of a fraction of a millisecond.
+
+Hot. The rules are the schema, compiled ahead of time (generate.py); a property-based test proves that jsonschema
+and this module accept the same documents. Go's habits hold: a member that is null counts as absent, unknown
+members are ignored (config.md, extensibility), and a number with a point is no integer.
+"""
+
+from __future__ import annotations
+
+from ocipy.config.rules import ARRAY, BOOLEAN, CONFIG, ENUM, INTEGER, MAP, OBJECT, PATTERN, PROCESS, RESOURCES, STRING
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Failure = tuple[str, str]
+    Rule = tuple[Any, ...]
+
+
+def check(config: Any) -> Failure | None:
+    """The first place where config breaks the schema: (JSON pointer, what is expected there); None if there is none."""
+    return _find(config, CONFIG)
+
+
+def check_process(process: Any) -> Failure | None:
+    """As check, for a process object alone (`exec --process`); the pointer is relative to it."""
+    return _find(process, PROCESS)
+
+
+def check_resources(resources: Any) -> Failure | None:
+    """As check, for linux.resources alone (`update --resources`); the pointer is relative to it."""
+    return _find(resources, RESOURCES)
+
+
+def escape(name: object) -> str:
+    """A member's name as a part of a JSON pointer, with its slash (RFC 6901)."""
+    return "/" + str(name).replace("~", "~0").replace("/", "~1")
+
+
+def _find(value: Any, rule: Rule) -> Failure | None:
+    kind = rule[0]
+    if kind == OBJECT:
+        return _find_in_object(value, rule)
+    if kind == ARRAY:
+        return _find_in_array(value, rule)
+    if kind == MAP:
+        return _find_in_map(value, rule[1])
+    return None if _scalar(value, rule) else ("", expectation(rule))
+
+
+def _find_in_object(value: Any, rule: Rule) -> Failure | None:
+    if type(value) is not dict:
+        return "", expectation(rule)
+    members = rule[2]
+    for name in rule[1]:
+        if value.get(name) is None:
+            return "", "the member " + name + " is required"
+    for name, member in value.items():
+        if member is None:
+            continue
+        expected = members.get(name)
+        if expected is None:
+            continue
+        kind = expected[0]
+        if kind == STRING:  # the two kinds that are met most often are told here, without a call
+            if type(member) is str:
+                continue
+        elif kind == INTEGER and type(member) is int:
+            low, high = expected[1], expected[2]
+            if (low is None or low <= member) and (high is None or member <= high):
+                continue
+        failure = _find(member, expected)
+        if failure is not None:
+            return escape(name) + failure[0], failure[1]
+    return None
+
+
+def _find_in_array(value: Any, rule: Rule) -> Failure | None:
+    if type(value) is not list or len(value) < rule[2]:
+        return "", expectation(rule)
+    item_rule = rule[1]
+    strings = item_rule[0] == STRING
+    for index, item in enumerate(value):
+        if strings and type(item) is str:
+            continue
+        failure = _find(item, item_rule)
+        if failure is not None:
+            return "/" + str(index) + failure[0], failure[1]
+    return None
+
+
+def _find_in_map(value: Any, item_rule: Rule) -> Failure | None:
+    if type(value) is not dict:
+        return "", "must be an object"
+    for name, member in value.items():
+        if member is None:
+            continue
+        failure = _find(member, item_rule)
+        if failure is not None:
+            return escape(name) + failure[0], failure[1]
+    return None
+
+
+def _scalar(value: Any, rule: Rule) -> bool:
+    kind = rule[0]
+    if kind == INTEGER:  # of type int, since True is an instance of int
+        return type(value) is int and (rule[1] is None or rule[1] <= value) and (rule[2] is None or value <= rule[2])
+    if kind == BOOLEAN:
+        return value is True or value is False
+    if type(value) is not str:
+        return False
+    if kind == ENUM:
+        return value in rule[1]
+    if kind == PATTERN:
+        matches: bool = rule[1](value)
+        return matches
+    return True
+
+
+def expectation(rule: Rule) -> str:
+    """What a rule asks for, as the end of a sentence."""
+    kind = rule[0]
+    if kind == STRING:
+        return "must be a string"
+    if kind == BOOLEAN:
+        return "must be true or false"
+    if kind == INTEGER:
+        return "must be an integer" + _range(rule[1], rule[2])
+    if kind == ENUM:
+        return "must be one of " + ", ".join(rule[1])
+    if kind == PATTERN:
+        pattern: str = rule[2]
+        return "must be a string that matches " + pattern.removesuffix("(?!\\n)")
+    if kind == ARRAY:
+        return "must be an array" + (" of at least one element" if rule[2] else "")
+    return "must be an object"
+
+
+def _range(low: int | None, high: int | None) -> str:
+    if low is None:
+        return ""
+    if high is None:
+        return f" not less than {low}"
+    return f" from {low} to {high}"

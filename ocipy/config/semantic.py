@@ -1,0 +1,233 @@
+"""What a config.json must hold beyond the schema: the rules across fields, and the values that Linux does not know.
+
+Hot and pure: nothing of the host is asked. Each rule cites the specification (config.md unless said otherwise), a man
+page, or what the kernel refuses. The rules of the `linux` section are in semantic_linux.py and semantic_resources.py;
+what deserves a warning only is in advice.py.
+"""
+
+from __future__ import annotations
+
+from ocipy.config import semantic_linux, semantic_resources
+from ocipy.config.check import escape
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ocipy.config.types import Config, Hook, IOPriority, Mount, Process, Scheduler
+
+    Findings = list[tuple[str, str]]
+
+RLIMITS = (
+    "RLIMIT_AS",
+    "RLIMIT_CORE",
+    "RLIMIT_CPU",
+    "RLIMIT_DATA",
+    "RLIMIT_FSIZE",
+    "RLIMIT_LOCKS",
+    "RLIMIT_MEMLOCK",
+    "RLIMIT_MSGQUEUE",
+    "RLIMIT_NICE",
+    "RLIMIT_NOFILE",
+    "RLIMIT_NPROC",
+    "RLIMIT_RSS",
+    "RLIMIT_RTPRIO",
+    "RLIMIT_RTTIME",
+    "RLIMIT_SIGPENDING",
+    "RLIMIT_STACK",
+)
+"""getrlimit(2)."""
+
+HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+
+NO_ID = 0xFFFFFFFF
+"""(uid_t) -1 stands for "leave it" in setresuid(2) and chown(2), so it is no id."""
+
+
+def errors(config: Config, *, may_hold_nul: bool = True) -> Findings:
+    """Every broken rule as (JSON pointer, text), in the order of the document's sections; empty if all hold.
+
+    config has passed check.check. may_hold_nul: False if the document's text is known to hold no \\u0000.
+    """
+    found: Findings = []
+    _version(config["ociVersion"], found)
+    _root(config, found)
+    process = config.get("process")
+    if process is not None:
+        process_errors(process, found)
+    spaces = semantic_linux.namespaces(config)
+    _names_of_host(config, spaces, found)
+    for index, mount in enumerate(config.get("mounts") or ()):
+        _mount(mount, index, spaces, found)
+    _hooks(config, found)
+    if "" in (config.get("annotations") or ()):
+        found.append(("/annotations/", "the key of an annotation must not be empty"))
+    linux = config.get("linux")
+    if linux is not None:
+        semantic_linux.errors(linux, spaces, found)
+        resources = linux.get("resources")
+        if resources is not None:
+            semantic_resources.errors(resources, found)
+    if may_hold_nul:
+        _nul(config, "", found)
+    return found
+
+
+def _version(version: str, found: Findings) -> None:
+    """Semantic versioning 2.0.0; within a major version all are compatible with each other."""
+    core = version.split("+", 1)[0].split("-", 1)[0].split(".")
+    if len(core) != 3 or not all(part.isascii() and part.isdigit() for part in core):
+        found.append(("/ociVersion", f"must be a semantic version such as 1.3.0, not {version!r}"))
+    elif core[0] != "1":
+        found.append(("/ociVersion", f"version {version} is not supported, only 1.x is"))
+
+
+def _root(config: Config, found: Findings) -> None:
+    root = config.get("root")
+    if root is None:
+        found.append(("/root", "is required on Linux"))
+    elif not root["path"]:
+        found.append(("/root/path", "must not be empty"))
+
+
+def process_errors(process: Process, found: Findings, base: str = "/process") -> None:
+    """The rules of a process object: of config.json, or of `exec --process` with base ""."""
+    if not process.get("args"):
+        found.append((base + "/args", "args must not be empty"))
+    if process["cwd"][:1] != "/":
+        found.append((base + "/cwd", "Cwd must be an absolute path"))
+    for index, entry in enumerate(process.get("env") or ()):
+        if "=" not in entry or entry[0] == "=":
+            found.append((f"{base}/env/{index}", f"must be NAME=VALUE, not {entry!r}"))
+    _user(process, base, found)
+    _rlimits(process, base, found)
+    score = process.get("oomScoreAdj")
+    if score is not None and not -1000 <= score <= 1000:
+        found.append((base + "/oomScoreAdj", f"must be from -1000 to 1000, not {score}"))
+    scheduler = process.get("scheduler")
+    if scheduler is not None:
+        _scheduler(scheduler, base + "/scheduler", found)
+    priority = process.get("ioPriority")
+    if priority is not None:
+        _io_priority(priority, base + "/ioPriority", found)
+    affinity = process.get("execCPUAffinity")
+    if affinity is not None:
+        semantic_resources.list_of_numbers(affinity.get("initial"), base + "/execCPUAffinity/initial", found)
+        semantic_resources.list_of_numbers(affinity.get("final"), base + "/execCPUAffinity/final", found)
+
+
+def _user(process: Process, base: str, found: Findings) -> None:
+    user = process.get("user")
+    if user is None:
+        return
+    if user.get("uid") == NO_ID:
+        found.append((base + "/user/uid", "4294967295 is not a user id"))
+    if user.get("gid") == NO_ID:
+        found.append((base + "/user/gid", "4294967295 is not a group id"))
+    for index, gid in enumerate(user.get("additionalGids") or ()):
+        if gid == NO_ID:
+            found.append((f"{base}/user/additionalGids/{index}", "4294967295 is not a group id"))
+    umask = user.get("umask")
+    if umask is not None and umask > 0o777:
+        found.append((base + "/user/umask", f"must be from 0 to 511 (octal 777), not {umask}"))
+
+
+def _rlimits(process: Process, base: str, found: Findings) -> None:
+    """config.md, POSIX process: unknown names and duplicates are errors. setrlimit(2): soft must not exceed hard."""
+    seen = []
+    for index, limit in enumerate(process.get("rlimits") or ()):
+        name = limit["type"]
+        pointer = f"{base}/rlimits/{index}"
+        if name not in RLIMITS:
+            found.append((pointer + "/type", "wrong rlimit value: " + name))
+        elif name in seen:
+            found.append((pointer + "/type", name + " is given twice"))
+        if limit["soft"] > limit["hard"]:
+            found.append((pointer + "/soft", f"{limit['soft']} is more than the hard limit, {limit['hard']}"))
+        seen.append(name)
+
+
+def _scheduler(scheduler: Scheduler, base: str, found: Findings) -> None:
+    """sched_setattr(2), sched(7): which policy takes which parameter. 0 equals absent."""
+    policy = scheduler["policy"]
+    if policy == "SCHED_ISO":
+        found.append((base + "/policy", "Linux does not implement SCHED_ISO"))
+    nice = scheduler.get("nice") or 0
+    if nice and policy not in ("SCHED_OTHER", "SCHED_BATCH"):
+        found.append((base + "/nice", "goes with SCHED_OTHER and SCHED_BATCH only"))
+    elif not -20 <= nice <= 19:
+        found.append((base + "/nice", f"must be from -20 to 19, not {nice}"))
+    priority = scheduler.get("priority") or 0
+    if policy in ("SCHED_FIFO", "SCHED_RR"):
+        if not 1 <= priority <= 99:
+            found.append((base + "/priority", f"must be from 1 to 99 with {policy}, not {priority}"))
+    elif priority:
+        found.append((base + "/priority", "goes with SCHED_FIFO and SCHED_RR only"))
+    runtime, deadline, period = (scheduler.get("runtime"), scheduler.get("deadline"), scheduler.get("period"))
+    if policy != "SCHED_DEADLINE":
+        for name, value in (("runtime", runtime), ("deadline", deadline), ("period", period)):
+            if value:
+                found.append((f"{base}/{name}", "goes with SCHED_DEADLINE only"))
+    elif not 0 < (runtime or 0) <= (deadline or 0) <= (period or deadline or 0):
+        found.append((base, "SCHED_DEADLINE needs 0 < runtime <= deadline <= period"))
+
+
+def _io_priority(priority: IOPriority, base: str, found: Findings) -> None:
+    """ioprio_set(2)."""
+    level = priority.get("priority") or 0
+    if not 0 <= level <= 7:
+        found.append((base + "/priority", f"must be from 0 to 7, not {level}"))
+
+
+def _names_of_host(config: Config, spaces: dict[str, str], found: Findings) -> None:
+    """uts_namespaces(7): without an own or joined one, the host would be renamed."""
+    for member, name in (("/hostname", config.get("hostname")), ("/domainname", config.get("domainname"))):
+        if not name:
+            continue
+        if "uts" not in spaces:
+            found.append((member, "needs a uts namespace in linux.namespaces; the host would be renamed"))
+        if len(name.encode("utf-8", "surrogatepass")) > 64:
+            found.append((member, "is longer than 64 bytes"))
+
+
+def _mount(mount: Mount, index: int, spaces: dict[str, str], found: Findings) -> None:
+    if not mount["destination"]:
+        found.append((f"/mounts/{index}/destination", "must not be empty"))
+    uids, gids = mount.get("uidMappings"), mount.get("gidMappings")
+    if bool(uids) != bool(gids):
+        missing, given = ("gidMappings", "uidMappings") if uids else ("uidMappings", "gidMappings")
+        found.append((f"/mounts/{index}/{given}", f"must be given along with {missing}"))
+    elif uids and gids:
+        semantic_linux.id_map(uids, f"/mounts/{index}/uidMappings", found)
+        semantic_linux.id_map(gids, f"/mounts/{index}/gidMappings", found)
+    elif "user" not in spaces:
+        for number, option in enumerate(mount.get("options") or ()):
+            if option == "idmap" or option == "ridmap":
+                text = f"{option} needs uidMappings and gidMappings, or a user namespace"
+                found.append((f"/mounts/{index}/options/{number}", text))
+
+
+def _hooks(config: Config, found: Findings) -> None:
+    hooks = config.get("hooks")
+    if hooks is None:
+        return
+    for kind in HOOKS:
+        listed: list[Hook] | None = hooks.get(kind)  # type: ignore[assignment]
+        for index, hook in enumerate(listed or ()):
+            if hook["path"][:1] != "/":
+                found.append((f"/hooks/{kind}/{index}/path", f"must be an absolute path, not {hook['path']!r}"))
+
+
+def _nul(value: Any, pointer: str, found: Findings) -> None:
+    """No system call takes a string with a NUL byte: it would be cut short, and mean something else."""
+    if type(value) is str:
+        if "\0" in value:
+            found.append((pointer, "holds a NUL byte"))
+    elif type(value) is dict:
+        for name, member in value.items():
+            if "\0" in name:
+                found.append((pointer + escape(name), "has a NUL byte in its name"))
+            _nul(member, pointer + escape(name), found)
+    elif type(value) is list:
+        for index, item in enumerate(value):
+            _nul(item, pointer + "/" + str(index), found)

@@ -1,0 +1,277 @@
+"""The rules of the `linux` section but its resources (config-linux.md). Hot and pure; see semantic.py."""
+
+from __future__ import annotations
+
+from ocipy.config.check import escape
+from ocipy.config.semantic_resources import list_of_numbers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocipy.config.types import (
+        Config,
+        IDMapping,
+        IntelRdt,
+        Linux,
+        MemoryPolicy,
+        Seccomp,
+        TimeOffset,
+    )
+
+    Findings = list[tuple[str, str]]
+
+_IPC_SYSCTLS = (
+    "kernel.msgmax",
+    "kernel.msgmnb",
+    "kernel.msgmni",
+    "kernel.sem",
+    "kernel.shmall",
+    "kernel.shmmax",
+    "kernel.shmmni",
+    "kernel.shm_rmid_forced",
+)
+"""ipc_namespaces(7); with fs.mqueue.* these are all that an IPC namespace has of its own."""
+
+_MAX_ID_MAP_LINES = 340
+"""user_namespaces(7)."""
+
+_MAX_ERRNO = 4095
+
+
+def namespaces(config: Config) -> dict[str, str]:
+    """Type → path of the namespaces of the container's own; "" for a new one. The first of a type counts."""
+    spaces: dict[str, str] = {}
+    linux = config.get("linux")
+    if linux is not None:
+        for entry in linux.get("namespaces") or ():
+            spaces.setdefault(entry["type"], entry.get("path") or "")
+    return spaces
+
+
+def errors(linux: Linux, spaces: dict[str, str], found: Findings) -> None:
+    """Appends every broken rule to found as (JSON pointer, text). spaces: of namespaces()."""
+    _namespaces(linux, found)
+    _id_maps(linux, spaces, found)
+    _time_offsets(linux, spaces, found)
+    _devices(linux, found)
+    _net_devices(linux, spaces, found)
+    for name in linux.get("sysctl") or ():
+        text = _sysctl(name, spaces)
+        if text:
+            found.append(("/linux/sysctl" + escape(name), text))
+    seccomp = linux.get("seccomp")
+    if seccomp is not None:
+        _seccomp(seccomp, found)
+    _hidden_paths("maskedPaths", linux.get("maskedPaths"), spaces, found)
+    _hidden_paths("readonlyPaths", linux.get("readonlyPaths"), spaces, found)
+    personality = linux.get("personality")
+    if personality is not None and personality.get("flags"):
+        found.append(("/linux/personality/flags", "no flags are supported"))
+    policy = linux.get("memoryPolicy")
+    if policy is not None:
+        _memory_policy(policy, found)
+    rdt = linux.get("intelRdt")
+    if rdt is not None:
+        _intel_rdt(rdt, found)
+
+
+def _namespaces(linux: Linux, found: Findings) -> None:
+    seen = []
+    for index, entry in enumerate(linux.get("namespaces") or ()):
+        if entry["type"] in seen:
+            found.append((f"/linux/namespaces/{index}/type", f"the {entry['type']} namespace is given twice"))
+        seen.append(entry["type"])
+        path = entry.get("path")
+        if path and path[0] != "/":
+            found.append((f"/linux/namespaces/{index}/path", f"must be an absolute path, not {path!r}"))
+
+
+def _id_maps(linux: Linux, spaces: dict[str, str], found: Findings) -> None:
+    uids, gids = linux.get("uidMappings") or [], linux.get("gidMappings") or []
+    if "user" not in spaces:
+        for member, lines in (("uidMappings", uids), ("gidMappings", gids)):
+            if lines:
+                found.append(("/linux/" + member, "needs a user namespace in linux.namespaces"))
+        return
+    if bool(uids) != bool(gids):
+        missing, given = ("gidMappings", "uidMappings") if uids else ("uidMappings", "gidMappings")
+        found.append(("/linux/" + given, f"must be given along with {missing}"))
+    elif not uids and not spaces["user"]:
+        found.append(("/linux/uidMappings", "a new user namespace needs uidMappings and gidMappings"))
+    id_map(uids, "/linux/uidMappings", found)
+    id_map(gids, "/linux/gidMappings", found)
+
+
+def id_map(lines: list[IDMapping], pointer: str, found: Findings) -> None:
+    """user_namespaces(7), uid_map: what the kernel answers with a bare EINVAL is told apart here."""
+    if len(lines) > _MAX_ID_MAP_LINES:
+        found.append((pointer, f"has more than {_MAX_ID_MAP_LINES} entries"))
+        return
+    for index, line in enumerate(lines):
+        if line["size"] == 0:
+            found.append((f"{pointer}/{index}/size", "must not be 0"))
+    for member in ("containerID", "hostID"):
+        ranges = sorted((line[member], line["size"], index) for index, line in enumerate(lines))
+        free = 0
+        for first, size, index in ranges:
+            if first < free:
+                found.append((f"{pointer}/{index}/{member}", "overlaps with another entry"))
+            free = first + size
+            if free > 0xFFFFFFFF:
+                found.append((f"{pointer}/{index}/size", "reaches beyond the last id, 4294967294"))
+
+
+def _time_offsets(linux: Linux, spaces: dict[str, str], found: Findings) -> None:
+    """time_namespaces(7): offsets can be set until the first process is in the namespace."""
+    offsets: dict[str, TimeOffset] = linux.get("timeOffsets") or {}  # type: ignore[assignment]
+    if not offsets:
+        return
+    if spaces.get("time") != "":
+        found.append(("/linux/timeOffsets", "needs a new time namespace in linux.namespaces"))
+    for clock, offset in offsets.items():
+        pointer = "/linux/timeOffsets" + escape(clock)
+        if clock not in ("monotonic", "boottime"):
+            found.append((pointer, "only the clocks monotonic and boottime can be shifted"))
+        elif offset is not None and (offset.get("nanosecs") or 0) > 999_999_999:
+            found.append((pointer + "/nanosecs", "must be less than 1000000000"))
+
+
+def _devices(linux: Linux, found: Findings) -> None:
+    for index, device in enumerate(linux.get("devices") or ()):
+        pointer = f"/linux/devices/{index}"
+        if device["path"][:1] != "/":
+            found.append((pointer + "/path", f"must be an absolute path, not {device['path']!r}"))
+        for member, most in (("major", 0xFFF), ("minor", 0xFFFFF)):  # 12 and 20 bits: MKDEV of the kernel
+            number = device.get(member)
+            if number is None:
+                if device["type"] != "p":
+                    found.append((pointer, f"the member {member} is required for the type {device['type']}"))
+            elif not isinstance(number, int) or not 0 <= number <= most:
+                found.append((f"{pointer}/{member}", f"must be from 0 to {most}, not {number}"))
+        for member in ("uid", "gid"):
+            if device.get(member) == 0xFFFFFFFF:
+                found.append((f"{pointer}/{member}", "4294967295 is not an id"))
+
+
+def _net_devices(linux: Linux, spaces: dict[str, str], found: Findings) -> None:
+    devices = linux.get("netDevices")
+    if not devices:
+        return
+    if "network" not in spaces:
+        found.append(("/linux/netDevices", "needs a network namespace in linux.namespaces"))
+    seen = []
+    for name, device in devices.items():
+        pointer = "/linux/netDevices" + escape(name)
+        if not _interface_name(name) or "%" in name:
+            found.append((pointer, f"{name!r} is not the name of a network device"))
+        new = (device.get("name") if device else None) or name
+        if new != name and (not _interface_name(new) or new.count("%") > new.count("%d") or new.count("%") > 1):
+            found.append((pointer + "/name", f"{new!r} is not the name of a network device"))
+        if new in seen and "%d" not in new:
+            found.append((pointer, f"two devices would be named {new!r}"))
+        seen.append(new)
+
+
+def _interface_name(name: str) -> bool:
+    """dev_valid_name of the kernel."""
+    if not 0 < len(name.encode("utf-8", "surrogatepass")) <= 15 or name in (".", ".."):
+        return False
+    return not any(mark in name for mark in "/: \t\n\v\f\r")
+
+
+def _sysctl(name: str, spaces: dict[str, str]) -> str:
+    """Why a sysctl is refused, or "". One that is of no namespace of the container's own would change the host."""
+    dotted = name
+    slash, dot = name.find("/"), name.find(".")
+    if slash >= 0 and (dot < 0 or slash < dot):  # sysctl(8): the first separator decides, the other is plain
+        dotted = name.replace(".", "\1").replace("/", ".").replace("\1", "/")
+    for part in dotted.split("."):
+        if part in ("", "/", "//") or part[0] == "/" or part[-1] == "/":
+            return "is not the name of a sysctl"
+    if dotted in _IPC_SYSCTLS or dotted.startswith("fs.mqueue."):
+        return "" if "ipc" in spaces else "needs an ipc namespace in linux.namespaces"
+    if dotted.startswith("net."):
+        return "" if "network" in spaces else "needs a network namespace in linux.namespaces"
+    if dotted.startswith("user."):
+        return "" if "user" in spaces else "needs a user namespace in linux.namespaces"
+    if dotted == "kernel.domainname":
+        return "" if "uts" in spaces else "needs a uts namespace in linux.namespaces"
+    if dotted == "kernel.hostname":
+        return "is set by the field hostname"
+    return "belongs to no namespace: it would change the host"
+
+
+def _seccomp(seccomp: Seccomp, found: Findings) -> None:
+    base = "/linux/seccomp"
+    default = seccomp["defaultAction"]
+    notify = False
+    if default == "SCMP_ACT_NOTIFY":
+        found.append((base + "/defaultAction", "SCMP_ACT_NOTIFY cannot be the default action"))
+    _errno(default, seccomp.get("defaultErrnoRet"), base + "/defaultErrnoRet", found)
+    for index, call in enumerate(seccomp.get("syscalls") or ()):
+        action = call["action"]
+        notify = notify or action == "SCMP_ACT_NOTIFY"
+        number = call.get("errnoRet")
+        if number is not None:
+            _errno(action, number, f"{base}/syscalls/{index}/errnoRet", found)
+        if "" in call["names"]:
+            found.append((f"{base}/syscalls/{index}/names/{call['names'].index('')}", "must not be empty"))
+        for position, argument in enumerate(call.get("args") or ()):
+            if argument["index"] > 5:
+                pointer = f"{base}/syscalls/{index}/args/{position}/index"
+                found.append((pointer, f"a system call has six arguments, 0 to 5, not {argument['index']}"))
+    listener = seccomp.get("listenerPath")
+    if notify and not listener:
+        found.append((base + "/listenerPath", "is required for the action SCMP_ACT_NOTIFY"))
+    if listener and listener[0] != "/":
+        found.append((base + "/listenerPath", f"must be an absolute path, not {listener!r}"))
+    if seccomp.get("listenerMetadata") and not listener:
+        found.append((base + "/listenerMetadata", "must not be set without listenerPath"))
+
+
+def _errno(action: str, number: int | None, pointer: str, found: Findings) -> None:
+    if not number:
+        return
+    if action == "SCMP_ACT_ERRNO":
+        if number > _MAX_ERRNO:
+            found.append((pointer, f"must be from 0 to {_MAX_ERRNO}, not {number}"))
+    elif action == "SCMP_ACT_TRACE":
+        if number > 0xFFFF:
+            found.append((pointer, f"must be from 0 to 65535, not {number}"))
+    else:
+        found.append((pointer, f"the action {action} takes no number"))
+
+
+def _hidden_paths(member: str, paths: list[str] | None, spaces: dict[str, str], found: Findings) -> None:
+    if not paths:
+        return
+    if "mount" not in spaces:
+        found.append(("/linux/" + member, "needs a mount namespace in linux.namespaces"))
+    for index, path in enumerate(paths):
+        if path[:1] != "/":
+            found.append((f"/linux/{member}/{index}", f"must be an absolute path, not {path!r}"))
+
+
+def _memory_policy(policy: MemoryPolicy, found: Findings) -> None:
+    """set_mempolicy(2)."""
+    mode, nodes, flags = policy["mode"], policy.get("nodes"), policy.get("flags") or ()
+    list_of_numbers(nodes, "/linux/memoryPolicy/nodes", found)
+    if mode in ("MPOL_DEFAULT", "MPOL_LOCAL"):
+        if nodes:
+            found.append(("/linux/memoryPolicy/nodes", f"must be empty with {mode}"))
+    elif mode != "MPOL_PREFERRED" and not nodes:
+        found.append(("/linux/memoryPolicy/nodes", f"is required with {mode}"))
+    if "MPOL_F_STATIC_NODES" in flags and "MPOL_F_RELATIVE_NODES" in flags:
+        text = "MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES exclude each other"
+        found.append(("/linux/memoryPolicy/flags", text))
+
+
+def _intel_rdt(rdt: IntelRdt, found: Findings) -> None:
+    """closID becomes the name of a directory, the schemas lines of a file below it."""
+    identity = rdt.get("closID")
+    if identity and identity != "/" and (identity in (".", "..") or "/" in identity or "\n" in identity):
+        found.append(("/linux/intelRdt/closID", f"must be one name, or / for the default group, not {identity!r}"))
+    if "\n" in (rdt.get("l3CacheSchema") or ""):
+        found.append(("/linux/intelRdt/l3CacheSchema", "must not hold a newline"))
+    for index, line in enumerate(rdt.get("schemata") or ()):
+        if "\n" in line:
+            found.append((f"/linux/intelRdt/schemata/{index}", "must not hold a newline"))

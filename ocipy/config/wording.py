@@ -1,0 +1,79 @@
+"""Words for every place where a document breaks the schema, found by jsonschema.
+
+Cold: imported to report, never to decide.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jsonschema import Draft4Validator
+from jsonschema.exceptions import ValidationError
+
+from ocipy.config import schema
+from ocipy.config.check import escape
+
+_TYPES = {
+    "string": "a string",
+    "boolean": "true or false",
+    "integer": "an integer",
+    "array": "an array",
+    "object": "an object",
+}
+
+
+_NOT_BEFORE_NEWLINE = "(?!\\n)"
+"""Stands after each $ in the schema, which in Python matches before a last newline too."""
+
+
+def schema_errors(config: Any, name: str = "config") -> list[tuple[str, str]]:
+    """(JSON pointer, text) of each place where config breaks the schema of that name; empty if it holds.
+
+    ImportError, OSError: jsonschema or the schema is not installed.
+    """
+    validator = Draft4Validator(schema.load(name))
+    found = [_finding(error) for error in validator.iter_errors(without_nulls(config))]
+    return list(dict.fromkeys(found))
+
+
+def without_nulls(value: Any) -> Any:
+    """A copy without the members of objects that are null: they count as absent."""
+    if isinstance(value, dict):
+        return {name: without_nulls(member) for name, member in value.items() if member is not None}
+    if isinstance(value, list):
+        return [without_nulls(item) for item in value]
+    return value
+
+
+def _finding(error: ValidationError) -> tuple[str, str]:
+    return "".join(escape(part) for part in error.absolute_path), _text(error)
+
+
+def _text(error: ValidationError) -> str:
+    wanted: Any = error.validator_value
+    instance: Any = error.instance
+    given = shown(instance)
+    if error.validator == "type":
+        return f"must be {_TYPES.get(str(wanted), wanted)}, not {given}"
+    if error.validator == "enum":
+        return f"must be one of {', '.join(map(str, wanted))}, not {given}"
+    if error.validator == "pattern":
+        return f"must match {str(wanted).removesuffix(_NOT_BEFORE_NEWLINE)}, not {given}"
+    if error.validator == "minimum":
+        return f"must not be less than {wanted}, but is {given}"
+    if error.validator == "maximum":
+        return f"must not be more than {wanted}, but is {given}"
+    if error.validator == "minItems":
+        return "must not be empty"
+    if error.validator == "required":
+        missing = [name for name in wanted if name not in instance]
+        return f"the member {', '.join(missing)} is required"
+    return str(error.message)
+
+
+def shown(value: Any) -> str:
+    """A value as JSON, shortened, for the end of a sentence."""
+    if isinstance(value, (dict, list)):
+        return "an object" if isinstance(value, dict) else "an array"
+    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"
