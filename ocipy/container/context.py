@@ -19,6 +19,7 @@ class HostRun:
     pid, pidfd: the init process (for a moment the stage before it), 0 and -1 until it is cloned.
     fds: descriptors that init inherits, by name; everything else is closed there.
     keep: the parts of a plan that only its own steps understand, such as the seccomp program.
+    hooks_ran: a hook was started, so that poststop hooks are due after a failure (runtime.md, life cycle).
     master: the pty's master that init sent, -1 if none; master_name: the name of its peer.
     """
 
@@ -28,6 +29,7 @@ class HostRun:
         "config",
         "console_socket",
         "fds",
+        "hooks_ran",
         "keep",
         "master",
         "master_name",
@@ -50,5 +52,6 @@ class HostRun:
         self.keep: dict[str, Any] = {}
         self.cgroup: Cgroup | None = None
         self.console_socket = ""
+        self.hooks_ran = False
         self.master = -1
         self.master_name = ""

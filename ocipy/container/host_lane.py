@@ -144,6 +144,8 @@ def carry_out(run: HostRun) -> None:
     try:
         for step in run.plan.host:
             pointer = step.pointer
+            if step.action == "hook":
+                run.hooks_ran = True
             ACTIONS[step.action](run, **step.args)
     except Closed:
         raise _end_of_init(run) from None

@@ -8,6 +8,7 @@ import posix
 from ocipy import bundle, log
 from ocipy.cgroups import Cgroup
 from ocipy.container.context import HostRun
+from ocipy.container.hooks import run_hooks
 from ocipy.container.host_lane import carry_out
 from ocipy.container.probe import describe_host
 from ocipy.container.state import (
@@ -24,7 +25,6 @@ from ocipy.container.state import (
 )
 from ocipy.errors import Error
 from ocipy.init.fifo import AWAKE, EXECUTING
-from ocipy.init.hooks import run_hooks
 from ocipy.linux import _kernel
 from ocipy.linux.constants import O_CLOEXEC, O_NONBLOCK, O_RDONLY, POLLHUP, POLLIN, SIGKILL
 from ocipy.plan.build import build
@@ -59,8 +59,6 @@ def create(
     state.rootfs = bundle.root_path(options.bundle, config)
     state.created = now()
     state.annotations = config.get("annotations") or {}
-    hooks = config.get("hooks") or {}
-    state.hooks = {kind: hooks[kind] for kind in ("poststart", "poststop") if hooks.get(kind)}
     if pid_file:
         # An engine takes a pid file for success, whosever it is.
         _unlink(pid_file)
@@ -97,7 +95,7 @@ def _undo(run: HostRun) -> None:
     problem = _remove_cgroup(run.cgroup)
     if problem is not None:
         log.warning(problem.line)
-    if run.keep.get("hooks_ran"):
+    if run.hooks_ran:
         _poststop(run.state)
     remove_directory(run.state.directory)
 
@@ -119,9 +117,8 @@ def start(state: State, pidfd: int = -1) -> None:
         pidfd = _open_init(state)
     try:
         _let_go(state, pidfd)
-        hooks = state.hooks.get("poststart")
-        if hooks:
-            run_hooks(hooks, "poststart", state.for_hooks("running"), cwd=state.bundle, default_env=None)
+        for failure in run_hooks(state.hooks, "poststart", state.for_hooks("running"), directory=state.bundle):
+            raise failure
     except Error as error:
         if error.pointer.startswith("/hooks/"):
             # Spec, lifecycle steps 7 and 9: stop the container and continue at step 12.
@@ -267,13 +264,10 @@ def _delete_half_made(directory: str) -> None:
 
 
 def _poststop(state: State) -> None:
-    hooks = state.hooks.get("poststop")
-    if hooks:
-        # Spec, lifecycle step 13: a failure is a warning, and the rest goes on.
-        for problem in run_hooks(
-            hooks, "poststop", state.for_hooks("stopped", 0), cwd=state.bundle, default_env=None, keep_going=True
-        ):
-            log.warning(problem.line)
+    # Spec, lifecycle step 13: a failure is a warning, and the rest goes on.
+    stopped = state.for_hooks("stopped", 0)
+    for problem in run_hooks(state.hooks, "poststop", stopped, directory=state.bundle, keep_going=True):
+        log.warning(problem.line)
 
 
 def _remove_cgroup(cgroup: Cgroup | None) -> Error | None:

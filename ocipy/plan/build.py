@@ -45,6 +45,7 @@ def build(config: Config, host: Host, options: Options) -> Plan:
 def _open_on_host(plan: Plan, config: Config, host: Host, options: Options) -> None:
     """What has to be open, compiled or made before there is an init process."""
     terminal.plan_check(plan, config, host, options)
+    hooks.plan_hooks_later(plan, config, host, options)
     seccomp.plan_seccomp_compile(plan, config, host, options)
     plan.on_host("fifo", "")
     plan.on_host("private_procfs", "", sysctl=bool((config.get("linux") or {}).get("sysctl")))
@@ -87,10 +88,10 @@ def _make_root(plan: Plan, config: Config, host: Host, options: Options) -> None
     plan.on_host("wait", "", barrier="mounted")
     cgroup.plan_cgroup_limits(plan, config, host, options)
     refused.plan_net_devices(plan, config, host, options)
-    hooks.plan_runtime_hooks(plan, config, host, options)
+    hooks.plan_hooks_runtime(plan, config, host, options)
     plan.on_host("tell", "", barrier="go")
     plan.in_init("wait", "", barrier="go")
-    hooks.plan_create_container_hooks(plan, config, host, options)
+    hooks.plan_hooks_create_container(plan, config, host, options)
 
 
 def _enter_root(plan: Plan, config: Config, host: Host, options: Options) -> None:
@@ -121,10 +122,11 @@ def _become_process(plan: Plan, config: Config, host: Host, options: Options) ->
     process.plan_before_ids(plan, config, host, options)
     identity.plan_identity(plan, config, host, options)
     process.plan_after_ids(plan, config, host, options)
+    seccomp.plan_seccomp_listener(plan, config, host, options)
     plan.in_init("wait_for_start", "")
     plan.on_host("wait", "", barrier="waiting")
     plan.on_host("created", "")
-    hooks.plan_start_container_hooks(plan, config, host, options)
+    hooks.plan_hooks_start_container(plan, config, host, options)
     process.plan_close(plan, config, host, options)
     plan.in_init("tell_executing", "")
     seccomp.plan_seccomp_late(plan, config, host, options)
