@@ -1,0 +1,235 @@
+"""A seccomp profile made into BPF by libseccomp. A cold module: it takes all of Python, and pyseccomp."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import struct
+import tempfile
+
+import pyseccomp
+
+from ocipy.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ocipy.config.types import Seccomp, Syscall, SyscallArgument
+
+POINTER = "/linux/seccomp"
+PLAIN_ACTIONS = {
+    "SCMP_ACT_ALLOW": pyseccomp.ALLOW,
+    "SCMP_ACT_KILL": pyseccomp.KILL_THREAD,
+    "SCMP_ACT_KILL_PROCESS": pyseccomp.KILL_PROCESS,
+    "SCMP_ACT_KILL_THREAD": pyseccomp.KILL_THREAD,
+    "SCMP_ACT_LOG": pyseccomp.LOG,
+    "SCMP_ACT_NOTIFY": pyseccomp.NOTIFY,
+    "SCMP_ACT_TRAP": pyseccomp.TRAP,
+}
+OPERATORS = {
+    "SCMP_CMP_EQ": pyseccomp.EQ,
+    "SCMP_CMP_GE": pyseccomp.GE,
+    "SCMP_CMP_GT": pyseccomp.GT,
+    "SCMP_CMP_LE": pyseccomp.LE,
+    "SCMP_CMP_LT": pyseccomp.LT,
+    "SCMP_CMP_MASKED_EQ": pyseccomp.MASKED_EQ,
+    "SCMP_CMP_NE": pyseccomp.NE,
+}
+# From so many system calls on, a binary tree costs the payload less than a list does (seccomp_attr_set(3)).
+TREE_FROM = 32
+MAX_INSTRUCTIONS = 4096  # BPF_MAXINSNS, linux/bpf_common.h
+X32_BIT = 0x40000000  # __X32_SYSCALL_BIT, asm/unistd.h
+S390 = (pyseccomp.Arch.S390, pyseccomp.Arch.S390X)
+
+# pyseccomp keeps the library's handle to itself, and lacks two functions.
+_library = pyseccomp._libseccomp
+_library.seccomp_arch_resolve_name.argtypes = (ctypes.c_char_p,)
+_library.seccomp_arch_resolve_name.restype = ctypes.c_uint32
+_library.seccomp_version.argtypes = ()
+_library.seccomp_version.restype = ctypes.POINTER(ctypes.c_uint * 3)
+
+
+def compile_profile(profile: Seccomp) -> tuple[bytes, bytes]:
+    """(array of struct sock_filter, "FILE\\nVERSION" of libseccomp). Raises Error where libseccomp refuses."""
+    try:
+        filters = pyseccomp.SyscallFilter(action_value(profile["defaultAction"], profile.get("defaultErrnoRet")))
+    except OSError as error:
+        raise Error(
+            f"libseccomp refuses {profile['defaultAction']}", pointer=POINTER + "/defaultAction", errno=error.errno or 0
+        ) from None
+    architectures = _add_architectures(filters, profile)
+    if sum(len(rule["names"]) for rule in profile.get("syscalls") or ()) > TREE_FROM:
+        try:
+            filters.set_attr(pyseccomp.Attr.CTL_OPTIMIZE, 2)
+        except OSError:
+            pass  # libseccomp before 2.5: the same filter, as a list
+    default = action_value(profile["defaultAction"], profile.get("defaultErrnoRet"))
+    for index, rule in enumerate(profile.get("syscalls") or ()):
+        _add_rule(filters, rule, default, f"{POINTER}/syscalls/{index}")
+    with tempfile.TemporaryFile() as file:
+        filters.export_bpf(file)
+        file.seek(0)
+        program = file.read()
+    program = enosys_stub(profile, architectures) + program
+    if len(program) > MAX_INSTRUCTIONS * 8:
+        raise Error(
+            f"the filter takes {len(program) // 8} instructions, and the kernel at most {MAX_INSTRUCTIONS}",
+            pointer=POINTER + "/syscalls",
+        )
+    return program, _identity()
+
+
+def action_value(action: str, errno_ret: int | None) -> int:
+    """The 32 bits that a filter returns for an action (seccomp(2)); errno_ret: EPERM if not given."""
+    number = errno.EPERM if errno_ret is None else errno_ret
+    if action == "SCMP_ACT_ERRNO":
+        return pyseccomp.ERRNO(number)
+    if action == "SCMP_ACT_TRACE":
+        return pyseccomp.TRACE(number)
+    return PLAIN_ACTIONS[action]
+
+
+def _add_architectures(filters: pyseccomp.SyscallFilter, profile: Seccomp) -> list[int]:
+    """Add those that the profile lists, and give all with the native one, which libseccomp has in any filter."""
+    known = [pyseccomp.system_arch()]
+    for index, name in enumerate(profile.get("architectures") or ()):
+        token = _library.seccomp_arch_resolve_name(name.removeprefix("SCMP_ARCH_").lower().encode())
+        pointer = f"{POINTER}/architectures/{index}"
+        if token == 0:
+            raise Error(f"libseccomp {_version()} does not know {name}", pointer=pointer)
+        if token in known:
+            continue
+        try:
+            filters.add_arch(token)
+        except OSError as error:
+            raise Error(f"libseccomp refuses {name}", pointer=pointer, errno=error.errno or 0) from None
+        known.append(token)
+    return known
+
+
+def _add_rule(filters: pyseccomp.SyscallFilter, rule: Syscall, default: int, pointer: str) -> None:
+    action = action_value(rule["action"], rule.get("errnoRet"))
+    if action == default:
+        return  # libseccomp refuses it, and it changes nothing
+    for name in rule["names"]:
+        number = pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, name)
+        if number == -1:
+            # Profiles name the calls of kernels to come and of other architectures; one that this libseccomp has
+            # never heard of gets the default action (or ENOSYS, see enosys_stub).
+            continue
+        for conditions in alternatives(rule.get("args") or ()):
+            arguments = [
+                pyseccomp.Arg(
+                    condition["index"], OPERATORS[condition["op"]], condition["value"], condition.get("valueTwo") or 0
+                )
+                for condition in conditions
+            ]
+            try:
+                filters.add_rule(action, number, *arguments)
+            except OSError as error:
+                raise Error(
+                    f"libseccomp {_version()} refuses the rule for {name}",
+                    pointer=pointer,
+                    errno=error.errno or 0,
+                    hint=_hint(error),
+                ) from None
+
+
+def _hint(error: OSError) -> str:
+    if error.errno == errno.EEXIST:
+        # On 32-bit x86 socket is a case of socketcall, whose arguments a filter cannot see.
+        return "another rule says otherwise of the same call, on one of the architectures; put the rule before that one"
+    return ""
+
+
+def alternatives(conditions: Sequence[SyscallArgument]) -> Iterator[Sequence[SyscallArgument]]:
+    """The rules that a list of conditions stands for: one, for which all must hold; or, where two of them are on the
+    same argument, one for each, which libseccomp could not put into one, and which is what engines rely on."""
+    indices = [condition["index"] for condition in conditions]
+    if len(set(indices)) == len(indices):
+        yield conditions
+    else:
+        for condition in conditions:
+            yield (condition,)
+
+
+def enosys_stub(profile: Seccomp, architectures: Sequence[int]) -> bytes:
+    """What goes before the filter: ENOSYS for the system calls that are newer than the profile.
+
+    A libc tries a new system call and falls back to an old one on ENOSYS only; EPERM from a profile that does not
+    know the new one would be taken for a real answer. So, where what is not named is denied, a number above the
+    highest that the profile names is one that its author could not know (runc does the same). Architectures that are
+    not in the filter go straight to it.
+    """
+    permits = profile["defaultAction"] in ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE")
+    if permits or profile.get("defaultErrnoRet") == errno.ENOSYS:
+        return b""
+    names = {name for rule in profile.get("syscalls") or () for name in rule["names"]}
+    highest = {}
+    for token in architectures:
+        numbers = [number for name in names if (number := pyseccomp.resolve_syscall(token, name)) >= 0]
+        if numbers:
+            highest[token] = max(numbers)
+    return assemble_stub(highest)
+
+
+# cBPF, linux/filter.h: what is needed of it.
+LOAD, JUMP, JUMP_EQUAL, JUMP_GREATER, JUMP_SET, RETURN = 0x20, 0x05, 0x15, 0x25, 0x45, 0x06
+NUMBER_OFFSET, ARCH_OFFSET = 0, 4  # struct seccomp_data, linux/seccomp.h
+TO_FILTER = -1
+
+
+def assemble_stub(highest: dict[int, int]) -> bytes:
+    """The stub for the highest numbers of architectures, each by its AUDIT_ARCH_ (x32: libseccomp's token for it)."""
+    code: list[tuple[int, int, int, int]] = [(LOAD, 0, 0, ARCH_OFFSET)]
+    native_x86, x32 = highest.get(pyseccomp.Arch.X86_64), highest.get(pyseccomp.Arch.X32)
+    for token, number in highest.items():
+        if token not in (pyseccomp.Arch.X86_64, pyseccomp.Arch.X32):
+            body = [(LOAD, 0, 0, NUMBER_OFFSET)]
+            if token in S390:
+                # Number 0 is how the kernel reports one that does not fit in its own encoding.
+                body += [(JUMP_EQUAL, 0, 1, 0), _enosys()]
+            code += _for_arch(token, body + _above(number))
+    if native_x86 is not None or x32 is not None:
+        # Both come as AUDIT_ARCH_X86_64; bit 30 of the number tells them apart.
+        native_part, x32_part = _above(native_x86), _above(x32)
+        body = [(LOAD, 0, 0, NUMBER_OFFSET), (JUMP_SET, len(native_part), 0, X32_BIT)]
+        code += _for_arch(pyseccomp.Arch.X86_64, body + native_part + x32_part)
+    if len(code) == 1:
+        return b""
+    packed = []
+    for index, (operation, true, false, value) in enumerate(code):
+        if value == TO_FILTER:
+            value = len(code) - index - 1
+        packed.append(struct.pack("=HBBI", operation, true, false, value))
+    return b"".join(packed)
+
+
+def _for_arch(token: int, body: list[tuple[int, int, int, int]]) -> list[tuple[int, int, int, int]]:
+    return [(JUMP_EQUAL, 0, len(body), token), *body]
+
+
+def _above(number: int | None) -> list[tuple[int, int, int, int]]:
+    go_on = (JUMP, 0, 0, TO_FILTER)
+    return [go_on] if number is None else [(JUMP_GREATER, 0, 1, number), _enosys(), go_on]
+
+
+def _enosys() -> tuple[int, int, int, int]:
+    return (RETURN, 0, 0, pyseccomp.ERRNO(errno.ENOSYS))
+
+
+def _version() -> str:
+    return ".".join(str(part) for part in _library.seccomp_version().contents)
+
+
+def _identity() -> bytes:
+    """The file of the library that is loaded, by the name that an upgrade would change, and its version."""
+    with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
+        paths = [line.split(maxsplit=5)[5].rstrip("\n") for line in maps if "/libseccomp.so" in line]
+    path = paths[0] if paths else ""
+    link = os.path.join(os.path.dirname(path), "libseccomp.so.2")
+    if os.path.exists(link) and os.path.samefile(link, path):
+        path = link
+    return os.fsencode(path) + b"\n" + _version().encode()

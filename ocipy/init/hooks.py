@@ -1,0 +1,225 @@
+"""Running hooks: for both lanes, and for start and delete.
+
+A hook is a program of somebody else's, run with our rights. It gets the state on standard input and its own
+environment, is alone in a session and process group, and inherits no descriptor of ours. What it gets and gives are
+files in memory, not pipes: one that does not read, closes its end, or leaves a child behind with its output
+open, blocks nothing and nobody.
+"""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from ocipy.errors import Error
+from ocipy.linux import _kernel
+from ocipy.linux.constants import (
+    CLONE_PIDFD,
+    MFD_CLOEXEC,
+    MFD_NOEXEC_SEAL,
+    O_CLOEXEC,
+    POLLIN,
+    SIGCHLD,
+    SIGKILL,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any, NoReturn
+
+    from ocipy.init.context import Init
+
+SHOWN_OUTPUT = 4096  # bytes of a failing hook's output, the last ones
+# What a hook prints is kept in memory until it ends: beyond this it is thrown away from time to time.
+KEPT_OUTPUT = 16 * 1024 * 1024
+GLANCE_MS = 1000
+MAX_FD = (1 << 32) - 1
+
+
+def hook(
+    init: Init,
+    *,
+    kind: str,
+    index: int,
+    path: str,
+    args: Sequence[str] | None,
+    env: Sequence[str] | None,
+    timeout: int | None,
+) -> None:
+    """A createContainer or startContainer hook. Raises Error.
+
+    createContainer: in the root of the container-to-be as working directory, found by the host's paths. Without an
+    environment of its own it has an empty one: the process's would be the image's word in a program of the host's
+    (CVE-2024-0132, CVE-2025-23266). startContainer is the container's own program and has the container's.
+    """
+    state = dict(init.state)
+    state["pid"] = posix.getpid()
+    inside = kind == "startContainer"
+    run_hook(
+        kind, index, path, args, env, timeout, state,
+        directory="" if inside else init.rootfs, default_env=init.environment if inside else {},
+    )  # fmt: skip
+
+
+def run_hook(
+    kind: str,
+    index: int,
+    path: str,
+    args: Sequence[str] | None,
+    env: Sequence[str] | None,
+    timeout: int | None,
+    state: dict[str, Any],
+    *,
+    directory: str | int,
+    default_env: Mapping[bytes, bytes],
+) -> None:
+    """Run one hook to its end.
+
+    state: what it gets on standard input. directory: where it runs, a path or a descriptor, "" leaves it.
+    default_env: its environment if env is None. timeout: seconds, None for no limit; then it is killed, with its
+    process group. Raises Error with the hook's pointer, and the end of its output as the hint.
+    """
+    argv = [text.encode() for text in args] if args else [path.encode()]
+    environment = dict(default_env) if env is None else parse_environment(env)
+    stdin = _memory("state", _kernel.json_dumps(state))
+    output = _memory("output", b"")
+    reader, writer = posix.pipe2(O_CLOEXEC)
+    pidfd = -1
+    try:
+        try:
+            pid, pidfd = _kernel.clone3(CLONE_PIDFD, SIGCHLD, -1)
+            if pid == 0:
+                _become_hook(path.encode(), argv, environment, directory, stdin, output, writer)
+        finally:
+            posix.close(writer)
+        in_time = _wait(pidfd, output, timeout)
+        if not in_time:
+            _kill(pid, pidfd)
+        status = posix.waitpid(pid, 0)[1]
+        problem = posix.read(reader, 64) if in_time else b""
+        failure = _failure(kind, path, problem, in_time, timeout, status)
+        if failure is not None:
+            failure.pointer = f"/hooks/{kind}/{index}"
+            if not failure.hint:
+                failure.hint = _last_of(output)
+            raise failure
+    finally:
+        for fd in (stdin, output, reader, pidfd):
+            if fd >= 0:
+                posix.close(fd)
+
+
+def parse_environment(env: Sequence[str]) -> dict[bytes, bytes]:
+    """NAME=VALUE strings as execve takes them here: of two with one name the last one counts."""
+    environment = {}
+    for text in env:
+        name, _, value = text.encode().partition(b"=")
+        environment[name] = value
+    return environment
+
+
+def _memory(name: str, content: bytes) -> int:
+    try:
+        fd = posix.memfd_create(name, MFD_CLOEXEC | MFD_NOEXEC_SEAL)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # Linux before 6.3
+            raise
+        fd = posix.memfd_create(name, MFD_CLOEXEC)
+    while content:
+        content = content[posix.write(fd, content) :]
+    posix.lseek(fd, 0, 0)
+    return fd
+
+
+def _become_hook(
+    path: bytes,
+    argv: Sequence[bytes],
+    environment: Mapping[bytes, bytes],
+    directory: str | int,
+    stdin: int,
+    output: int,
+    writer: int,
+) -> NoReturn:
+    """The child's part. What goes wrong is written to the pipe, which an exec closes: stage and errno."""
+    stage = b"start"
+    try:
+        posix.setsid()
+        stage = b"chdir"
+        if directory != "":
+            posix.chdir(directory)
+        stage = b"start"
+        posix.dup2(stdin, 0)
+        posix.dup2(output, 1)
+        posix.dup2(output, 2)
+        if writer != 3:
+            posix.dup2(writer, 3, False)
+            writer = 3
+        _kernel.close_range(4, MAX_FD, 0)
+        # 0 is the umask of the set-up of mounts and devices, nothing for a program that does not know of it.
+        umask = posix.umask(0o022)
+        if umask:
+            posix.umask(umask)
+        stage = b"exec"
+        _kernel.reset_signals()
+        posix.execve(path, argv, environment)
+    except OSError as error:
+        posix.write(writer, b"%s %d" % (stage, error.errno or 0))
+    finally:
+        posix._exit(127)
+
+
+def _wait(pidfd: int, output: int, timeout: int | None) -> bool:
+    """Wait for the end, or for the timeout: False."""
+    deadline = None if timeout is None else _kernel.monotonic_ns() + timeout * 1_000_000_000
+    while True:
+        pause = GLANCE_MS
+        if deadline is not None:
+            # Rounded up: a poll that ends a little early would only be repeated.
+            left = -((_kernel.monotonic_ns() - deadline) // 1_000_000)
+            if left <= 0:
+                return bool(_kernel.poll([(pidfd, POLLIN)], 0))
+            pause = min(pause, left)
+        if _kernel.poll([(pidfd, POLLIN)], pause):
+            return True
+        if posix.stat(output).st_size > KEPT_OUTPUT:
+            posix.ftruncate(output, 0)
+
+
+def _kill(pid: int, pidfd: int) -> None:
+    """Kill the hook and its process group, so that what it has started does not go on in its place."""
+    try:
+        posix.killpg(pid, SIGKILL)
+    except OSError:
+        pass  # it has not come to be the leader of one yet
+    _kernel.pidfd_send_signal(pidfd, SIGKILL)
+
+
+def _failure(kind: str, path: str, problem: bytes, in_time: bool, timeout: int | None, status: int) -> Error | None:
+    """What went wrong, None if nothing did."""
+    name = f"the {kind} hook {path}"
+    if not in_time:
+        return Error(f"{name} was killed: it took longer than its timeout of {timeout} s")
+    if problem:
+        stage, _, number = problem.partition(b" ")
+        if stage == b"chdir":
+            return Error(f"cannot enter the working directory of {name}", errno=int(number))
+        hint = ""
+        if int(number) == errno.ENOENT:
+            hint = "the file is missing in the mount namespace where it is looked for, or its interpreter is"
+        return Error(f"cannot run {name}", errno=int(number), hint=hint)
+    code = posix.waitstatus_to_exitcode(status)
+    if code < 0:
+        return Error(f"{name} was killed by signal {-code}")
+    return Error(f"{name} failed with exit status {code}") if code else None
+
+
+def _last_of(output: int) -> str:
+    """The end of what the hook has printed."""
+    size = posix.stat(output).st_size
+    data = posix.pread(output, SHOWN_OUTPUT, max(0, size - SHOWN_OUTPUT)).lstrip(b"\0")
+    text = data.decode("utf-8", "replace").strip()
+    return "it said: " + text if text else ""
+
+
+ACTIONS = {"hook": hook}

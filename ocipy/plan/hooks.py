@@ -1,0 +1,75 @@
+"""hooks: the programs that are run at six points of a container's life (config.md, POSIX-platform hooks).
+
+Four kinds belong to create and start and are steps of a plan; poststart and poststop are run later by the state
+machine, from the copy in the state, and are only checked here: a hook that cannot be run is an error of create.
+"""
+
+from __future__ import annotations
+
+from ocipy.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocipy.config.types import Config, Hook
+    from ocipy.plan.model import Host, Options, Plan
+
+KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+
+
+def plan_hooks_runtime(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """prestart, then createRuntime: by the host, once init has its mounts and before it leaves the host's root."""
+    for kind in ("prestart", "createRuntime"):
+        for index, hook in enumerate(_hooks(config, kind)):
+            plan.on_host("hook", f"/hooks/{kind}/{index}", kind=kind, index=index, **_arguments(hook, kind, index))
+
+
+def plan_hooks_create_container(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """createContainer: by init, in the container's namespaces and still with the host's root."""
+    _plan_in_init(plan, config, "createContainer")
+
+
+def plan_hooks_start_container(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """startContainer: by init, after start was called, with all that the payload has and has not."""
+    _plan_in_init(plan, config, "startContainer")
+
+
+def plan_hooks_later(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """poststart and poststop: kept in the state, for start and delete."""
+    for kind in ("poststart", "poststop"):
+        for index, hook in enumerate(_hooks(config, kind)):
+            plan.on_host("keep_hook", f"/hooks/{kind}/{index}", kind=kind, index=index, **_arguments(hook, kind, index))
+
+
+def _plan_in_init(plan: Plan, config: Config, kind: str) -> None:
+    for index, hook in enumerate(_hooks(config, kind)):
+        plan.in_init("hook", f"/hooks/{kind}/{index}", kind=kind, index=index, **_arguments(hook, kind, index))
+
+
+def _hooks(config: Config, kind: str) -> list[Hook]:
+    hooks = config.get("hooks") or {}
+    return hooks.get(kind) or []  # type: ignore[return-value]
+
+
+def _arguments(hook: Hook, kind: str, index: int) -> dict[str, object]:
+    """path, args, env, timeout as a step has them. Raises Error for what execve(2) could not take."""
+    pointer = f"/hooks/{kind}/{index}"
+    path, args, env, timeout = hook["path"], hook.get("args"), hook.get("env"), hook.get("timeout")
+    if not path.startswith("/"):
+        raise Error(f"the path of a hook must be absolute: {path!r}", pointer=pointer + "/path")
+    if timeout is not None and timeout <= 0:
+        raise Error("the timeout of a hook must be greater than zero", pointer=pointer + "/timeout")
+    for name, strings in (("path", [path]), ("args", args or []), ("env", env or [])):
+        for position, text in enumerate(strings):
+            place = pointer + "/path" if name == "path" else f"{pointer}/{name}/{position}"
+            if "\0" in text:
+                raise Error("a string for execve cannot hold a zero byte", pointer=place)
+            if name == "env" and text.find("=") < 1:
+                raise Error(f"not of the form NAME=VALUE: {text!r}", pointer=place)
+    if args and not args[0]:
+        raise Error("the first argument, the program's name, must not be empty", pointer=pointer + "/args/0")
+    return {
+        "path": path,
+        "args": tuple(args) if args else None,
+        "env": tuple(env) if env is not None else None,
+        "timeout": timeout,
+    }

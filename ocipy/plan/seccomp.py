@@ -1,0 +1,216 @@
+"""linux.seccomp: the filter of system calls.
+
+The profile is checked here; making BPF of it (container/seccomp.py) is a step of the host lane, loading it one of
+the init lane: where no_new_privs is not set, seccomp(2) asks for CAP_SYS_ADMIN, so the filter comes before the ids
+and capabilities go; where it is, the filter comes as late as can be, so that a profile has to permit little
+besides what the payload does itself.
+"""
+
+from __future__ import annotations
+
+from ocipy.errors import Error
+from ocipy.linux.constants import (
+    SECCOMP_FILTER_FLAG_LOG,
+    SECCOMP_FILTER_FLAG_NEW_LISTENER,
+    SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+    SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocipy.config.types import Config, Seccomp, Syscall
+    from ocipy.plan.model import Host, Options, Plan
+
+# Actions, operators and architectures are those of seccomp.h (libseccomp), as config-linux.md lists them.
+ACTIONS = (
+    "SCMP_ACT_ALLOW",
+    "SCMP_ACT_ERRNO",
+    "SCMP_ACT_KILL",
+    "SCMP_ACT_KILL_PROCESS",
+    "SCMP_ACT_KILL_THREAD",
+    "SCMP_ACT_LOG",
+    "SCMP_ACT_NOTIFY",
+    "SCMP_ACT_TRACE",
+    "SCMP_ACT_TRAP",
+)
+OPERATORS = (
+    "SCMP_CMP_EQ",
+    "SCMP_CMP_GE",
+    "SCMP_CMP_GT",
+    "SCMP_CMP_LE",
+    "SCMP_CMP_LT",
+    "SCMP_CMP_MASKED_EQ",
+    "SCMP_CMP_NE",
+)
+ARCHITECTURES = (
+    "SCMP_ARCH_AARCH64",
+    "SCMP_ARCH_ARM",
+    "SCMP_ARCH_LOONGARCH64",
+    "SCMP_ARCH_M68K",
+    "SCMP_ARCH_MIPS",
+    "SCMP_ARCH_MIPS64",
+    "SCMP_ARCH_MIPS64N32",
+    "SCMP_ARCH_MIPSEL",
+    "SCMP_ARCH_MIPSEL64",
+    "SCMP_ARCH_MIPSEL64N32",
+    "SCMP_ARCH_PARISC",
+    "SCMP_ARCH_PARISC64",
+    "SCMP_ARCH_PPC",
+    "SCMP_ARCH_PPC64",
+    "SCMP_ARCH_PPC64LE",
+    "SCMP_ARCH_RISCV64",
+    "SCMP_ARCH_S390",
+    "SCMP_ARCH_S390X",
+    "SCMP_ARCH_SH",
+    "SCMP_ARCH_SHEB",
+    "SCMP_ARCH_X32",
+    "SCMP_ARCH_X86",
+    "SCMP_ARCH_X86_64",
+)
+FLAGS = {
+    # The threads that TSYNC would bring along are not there: init has one.
+    "SECCOMP_FILTER_FLAG_TSYNC": 0,
+    "SECCOMP_FILTER_FLAG_LOG": SECCOMP_FILTER_FLAG_LOG,
+    "SECCOMP_FILTER_FLAG_SPEC_ALLOW": SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
+}
+WITH_ERRNO = {"SCMP_ACT_ERRNO": 4095, "SCMP_ACT_TRACE": 65535}  # and the largest number: seccomp(2)
+POINTER = "/linux/seccomp"
+
+
+def plan_seccomp_compile(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """Check the profile and have it made into BPF, early on the host. Raises Error."""
+    profile = _profile(config)
+    if profile is None:
+        return
+    _check(profile)
+    plan.on_host(
+        "seccomp_filter",
+        POINTER,
+        default=profile["defaultAction"],
+        rules=len(profile.get("syscalls") or ()),
+        architectures=tuple(profile.get("architectures") or ()),
+    )
+    # Out of the descriptor at once: it is closed long before the filter is loaded.
+    plan.in_init("seccomp_receive", POINTER)
+
+
+def plan_seccomp_early(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """Without no_new_privs: the filter, before the bounding set and the ids go."""
+    profile = _profile(config)
+    if profile is not None and not _no_new_privileges(config):
+        _load(plan, profile)
+
+
+def plan_seccomp_listener(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """With no_new_privs and a listener: the filter, as the last thing before init tells create that it waits.
+
+    create sends the listener to the agent, so it must still be there.
+    """
+    profile = _profile(config)
+    if profile is not None and _no_new_privileges(config) and uses_notify(profile):
+        _load(plan, profile)
+
+
+def plan_seccomp_late(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """With no_new_privs: the filter, as the last thing before the exec."""
+    profile = _profile(config)
+    if profile is not None and _no_new_privileges(config) and not uses_notify(profile):
+        _load(plan, profile)
+
+
+def uses_notify(profile: Seccomp) -> bool:
+    """A rule hands system calls to an agent (seccomp_unotify(2))."""
+    return any(rule["action"] == "SCMP_ACT_NOTIFY" for rule in profile.get("syscalls") or ())
+
+
+def _profile(config: Config) -> Seccomp | None:
+    linux = config.get("linux") or {}
+    return linux.get("seccomp")
+
+
+def _no_new_privileges(config: Config) -> bool:
+    process = config.get("process")
+    return bool(process and process.get("noNewPrivileges"))
+
+
+def _load(plan: Plan, profile: Seccomp) -> None:
+    listener = uses_notify(profile)
+    names = profile.get("flags")
+    # Null is not the empty list: without a word on flags, speculative store bypass stays permitted, where the kernel
+    # knows the flag; the mitigation costs much and is of the payload's concern (prctl(2), PR_SPEC_STORE_BYPASS).
+    flags = SECCOMP_FILTER_FLAG_SPEC_ALLOW if names is None else 0
+    for name in names or ():
+        flags |= FLAGS[name]
+    if listener:
+        flags |= SECCOMP_FILTER_FLAG_NEW_LISTENER
+        plan.on_host(
+            "seccomp_listener",
+            POINTER + "/listenerPath",
+            path=profile["listenerPath"],
+            metadata=profile.get("listenerMetadata") or "",
+        )
+    plan.in_init("seccomp_load", POINTER, flags=flags, optional=names is None)
+
+
+def _check(profile: Seccomp) -> None:
+    _check_action(profile["defaultAction"], profile.get("defaultErrnoRet"), POINTER, "defaultAction", "defaultErrnoRet")
+    if profile["defaultAction"] == "SCMP_ACT_NOTIFY":
+        raise Error(
+            "SCMP_ACT_NOTIFY cannot be the default action",
+            pointer=POINTER + "/defaultAction",
+            hint="the descriptor of the listener could not be handed over: that takes system calls, too",
+        )
+    for index, name in enumerate(profile.get("architectures") or ()):
+        if name not in ARCHITECTURES:
+            raise Error(f"unknown architecture {name}", pointer=f"{POINTER}/architectures/{index}")
+    for index, rule in enumerate(profile.get("syscalls") or ()):
+        _check_rule(rule, f"{POINTER}/syscalls/{index}")
+    _check_flags(profile)
+    if uses_notify(profile) and not profile.get("listenerPath"):
+        raise Error("SCMP_ACT_NOTIFY needs the path of an agent's socket", pointer=POINTER + "/listenerPath")
+    if profile.get("listenerMetadata") and not profile.get("listenerPath"):
+        raise Error("listenerMetadata must not be set without listenerPath", pointer=POINTER + "/listenerMetadata")
+
+
+def _check_flags(profile: Seccomp) -> None:
+    for index, name in enumerate(profile.get("flags") or ()):
+        pointer = f"{POINTER}/flags/{index}"
+        if name not in FLAGS:
+            raise Error(f"unknown flag {name}", pointer=pointer)
+        if name == "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" and not uses_notify(profile):
+            raise Error(
+                f"{name} has no meaning without SCMP_ACT_NOTIFY",
+                pointer=pointer,
+                hint="the kernel refuses it without a listener: seccomp(2)",
+            )
+
+
+def _check_rule(rule: Syscall, pointer: str) -> None:
+    _check_action(rule["action"], rule.get("errnoRet"), pointer, "action", "errnoRet")
+    if not rule["names"]:
+        raise Error("names must have at least one entry", pointer=pointer + "/names")
+    if rule["action"] == "SCMP_ACT_NOTIFY" and "write" in rule["names"]:
+        raise Error(
+            "SCMP_ACT_NOTIFY is not possible for write",
+            pointer=pointer + "/names",
+            hint="the number of the listener's descriptor is reported with it, before an agent can answer",
+        )
+    for index, condition in enumerate(rule.get("args") or ()):
+        if condition["op"] not in OPERATORS:
+            raise Error(f"unknown operator {condition['op']}", pointer=f"{pointer}/args/{index}/op")
+        if condition["index"] > 5:
+            raise Error("a system call has the arguments 0 to 5", pointer=f"{pointer}/args/{index}/index")
+
+
+def _check_action(action: str, errno_ret: int | None, pointer: str, name: str, errno_name: str) -> None:
+    if action not in ACTIONS:
+        raise Error(f"unknown action {action}", pointer=f"{pointer}/{name}")
+    if errno_ret is None:
+        return
+    largest = WITH_ERRNO.get(action)
+    if largest is None:
+        # runc ignores it; config-linux.md: the runtime MUST print an error and fail.
+        raise Error(f"the action {action} takes no errno", pointer=f"{pointer}/{errno_name}")
+    if errno_ret > largest:
+        raise Error(f"{errno_ret} is no errno for {action}: at most {largest}", pointer=f"{pointer}/{errno_name}")

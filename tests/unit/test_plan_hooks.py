@@ -1,0 +1,91 @@
+"""hooks: from config to steps, and what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ocipy.errors import Error
+from ocipy.plan import hooks
+from ocipy.plan.model import Host, Options, Plan, Step
+
+OPTIONS = Options(container_id="c", bundle="/b")
+FULL = {"path": "/bin/a", "args": ["a", "b"], "env": ["X=1", "Y="], "timeout": 5}
+PARTS = {
+    "prestart": hooks.plan_hooks_runtime,
+    "createRuntime": hooks.plan_hooks_runtime,
+    "createContainer": hooks.plan_hooks_create_container,
+    "startContainer": hooks.plan_hooks_start_container,
+    "poststart": hooks.plan_hooks_later,
+    "poststop": hooks.plan_hooks_later,
+}
+
+
+def planned(kind: str, *entries: Any) -> Plan:
+    config: Any = {"hooks": {kind: list(entries)}}
+    plan = Plan()
+    PARTS[kind](plan, config, Host(), OPTIONS)
+    return plan
+
+
+def test_every_kind_has_its_part() -> None:
+    assert set(PARTS) == set(hooks.KINDS)
+
+
+@pytest.mark.parametrize("kind", hooks.KINDS)
+def test_a_step_for_each_hook(kind: str) -> None:
+    plan = planned(kind, FULL, {"path": "/bin/c"})
+    action = "keep_hook" if kind in ("poststart", "poststop") else "hook"
+    expected = [
+        Step(action, f"/hooks/{kind}/0", {
+            "kind": kind, "index": 0, "path": "/bin/a", "args": ("a", "b"), "env": ("X=1", "Y="), "timeout": 5,
+        }),
+        Step(action, f"/hooks/{kind}/1", {
+            "kind": kind, "index": 1, "path": "/bin/c", "args": None, "env": None, "timeout": None,
+        }),
+    ]  # fmt: skip
+    inside = kind in ("createContainer", "startContainer")
+    assert (plan.init if inside else plan.host) == expected
+    assert (plan.host if inside else plan.init) == []
+
+
+def test_prestart_comes_before_create_runtime() -> None:
+    config: Any = {"hooks": {"createRuntime": [{"path": "/b"}], "prestart": [{"path": "/a"}]}}
+    plan = Plan()
+    hooks.plan_hooks_runtime(plan, config, Host(), OPTIONS)
+    assert [step.args["path"] for step in plan.host] == ["/a", "/b"]
+
+
+@pytest.mark.parametrize("config", [{}, {"hooks": None}, {"hooks": {}}, {"hooks": {"prestart": None}}])
+def test_without_hooks_no_step(config: Any) -> None:
+    plan = Plan()
+    for part in PARTS.values():
+        part(plan, config, Host(), OPTIONS)
+    assert plan.host == plan.init == []
+
+
+def test_an_empty_environment_is_one() -> None:
+    assert planned("prestart", {"path": "/a", "env": []}).host[0].args["env"] == ()
+
+
+@pytest.mark.parametrize("kind", hooks.KINDS)
+@pytest.mark.parametrize(
+    ("hook", "pointer"),
+    [
+        ({"path": "bin/a"}, "path"),
+        ({"path": ""}, "path"),
+        ({"path": "/a\0b"}, "path"),
+        ({"path": "/a", "args": ["a", "b\0"]}, "args/1"),
+        ({"path": "/a", "args": ["", "b"]}, "args/0"),
+        ({"path": "/a", "env": ["A=1", "B"]}, "env/1"),
+        ({"path": "/a", "env": ["=1"]}, "env/0"),
+        ({"path": "/a", "env": ["A=\0"]}, "env/0"),
+        ({"path": "/a", "timeout": 0}, "timeout"),
+        ({"path": "/a", "timeout": -1}, "timeout"),
+    ],
+)
+def test_refused(kind: str, hook: Any, pointer: str) -> None:
+    with pytest.raises(Error) as caught:
+        planned(kind, FULL, hook)
+    assert caught.value.pointer == f"/hooks/{kind}/1/{pointer}"
