@@ -54,6 +54,7 @@ RENAME_NOREPLACE = 1
 RENAME_EXCHANGE = 2
 CLOSE_RANGE_UNSHARE = 2
 CLOSE_RANGE_CLOEXEC = 4
+CLOSE_RANGE_MAX = 0xFFFFFFFF  # the last argument that means "up to the highest": ~0U
 LOCK_SH = 1
 LOCK_EX = 2
 LOCK_NB = 4
@@ -416,6 +417,7 @@ NS_GET_OWNER_UID = 0xb704
 # memfd_create(2): linux/memfd.h, linux/fcntl.h
 MFD_CLOEXEC = 1
 MFD_ALLOW_SEALING = 2
+MFD_NOEXEC_SEAL = 8
 MFD_EXEC = 0x10
 F_DUPFD_CLOEXEC = 1030
 F_GETFD = 1

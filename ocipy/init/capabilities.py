@@ -1,0 +1,74 @@
+"""The capability sets of capabilities(7), in the order that lets privileges only go down."""
+
+from __future__ import annotations
+
+import errno
+
+from ocipy.errors import Error
+from ocipy.linux import _kernel
+from ocipy.linux.capabilities import names
+from ocipy.linux.constants import (
+    PR_CAP_AMBIENT,
+    PR_CAP_AMBIENT_CLEAR_ALL,
+    PR_CAP_AMBIENT_RAISE,
+    PR_CAPBSET_DROP,
+    PR_CAPBSET_READ,
+    PR_SET_DUMPABLE,
+    PR_SET_KEEPCAPS,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ocipy.init.context import Init
+
+
+def bounding(init: Init, *, kept: int, last: int) -> None:
+    """Drop all of the bounding set but what is kept. Needs CAP_SETPCAP, so it comes before the ids change."""
+    for number in range(last + 1):
+        if kept >> number & 1:
+            continue
+        try:
+            _kernel.prctl(PR_CAPBSET_DROP, number)
+        except OSError as error:
+            if error.errno == errno.EPERM and not _kernel.prctl(PR_CAPBSET_READ, number):
+                continue
+            raise Error(
+                f"cannot drop {names(1 << number)[0]} from the bounding set",
+                errno=error.errno or 0,
+                hint="that takes CAP_SETPCAP, which the runtime does not have",
+            ) from None
+
+
+def keep_capabilities(init: Init) -> None:
+    """Keep the permitted set through the change of the user id (prctl(2), PR_SET_KEEPCAPS)."""
+    _kernel.prctl(PR_SET_KEEPCAPS, 1)
+
+
+def capabilities(init: Init, *, effective: int, permitted: int, inheritable: int, ambient: int) -> None:
+    """The sets that the command starts with.
+
+    Ambient comes last, since it is bounded by permitted and inheritable; it is emptied even where none is asked for,
+    since a raised one outlives setuid (CVE-2016-8867).
+    """
+    try:
+        _kernel.capset(effective, permitted, inheritable)
+    except OSError as error:
+        raise Error("cannot set the capabilities", errno=error.errno or 0) from None
+    _kernel.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
+    missing = 0
+    for number in range(ambient.bit_length()):
+        if ambient >> number & 1:
+            try:
+                _kernel.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number)
+            except OSError:
+                missing |= 1 << number
+    if missing:
+        init.warn("/process/capabilities/ambient: capabilities that cannot be granted: " + ", ".join(names(missing)))
+    _kernel.prctl(PR_SET_KEEPCAPS, 0)
+    # The change of ids has made us dumpable again where fs.suid_dumpable says so.
+    _kernel.prctl(PR_SET_DUMPABLE, 0)
+
+
+ACTIONS: dict[str, Callable[..., None]] = {"bounding": bounding, "keep_capabilities": keep_capabilities, "capabilities": capabilities}

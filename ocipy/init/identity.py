@@ -1,0 +1,123 @@
+"""The ids of init: root of the user namespace during the set-up, the configured user at the end (credentials(7))."""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from ocipy.errors import Error
+from ocipy.linux import _kernel
+from ocipy.linux.constants import (
+    PR_SET_DUMPABLE,
+    PR_SET_PDEATHSIG,
+    S_IFIFO,
+    S_IFMT,
+    S_IFREG,
+    S_IFSOCK,
+    SIGKILL,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ocipy.init.context import Init
+
+
+def become_root(init: Init, *, uid: int, gid: int, drop_groups: bool) -> None:
+    """Take the ids 0 of the user namespace, or those of the process where 0 is not mapped.
+
+    What is made during the set-up gets an owner that exists, and none of the caller's groups helps to reach it.
+    """
+    if drop_groups:
+        try:
+            posix.setgroups([])
+        except PermissionError:  # setgroups is denied (user_namespaces(7)): the groups cannot be changed any more
+            pass
+    try:
+        posix.setresgid(0, 0, 0)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        _set_gid(gid)
+    try:
+        posix.setresuid(0, 0, 0)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        _set_uid(uid)
+    # The kernel undoes both at each change of ids (prctl(2)). If the parent died in between, the next wait ends us.
+    _kernel.prctl(PR_SET_DUMPABLE, 0)
+    _kernel.prctl(PR_SET_PDEATHSIG, SIGKILL)
+
+
+def stdio_owner(init: Init, *, uid: int) -> None:
+    """Let the user reopen /dev/stdout and its like: pipes, sockets and files among the standard streams become its own.
+
+    Devices do not: /dev/null and the caller's terminal are the host's, and our own terminal has its owner.
+    """
+    for fd in (0, 1, 2):
+        try:
+            status = posix.fstat(fd)
+        except OSError:
+            continue
+        if status.st_mode & S_IFMT not in (S_IFIFO, S_IFSOCK, S_IFREG) or status.st_uid == uid:
+            continue
+        try:
+            posix.fchown(fd, uid, -1)
+        except OSError as error:
+            # Not ours to change (in a user namespace also: its owner is not mapped), or on a read-only filesystem.
+            if error.errno not in (errno.EPERM, errno.EINVAL, errno.EROFS, errno.EOPNOTSUPP):
+                raise
+
+
+def groups(init: Init, *, gids: tuple[int, ...], gid: int) -> None:
+    """The additional groups, and none besides."""
+    try:
+        posix.setgroups(list(gids))
+    except OSError as error:
+        if error.errno == errno.EPERM:
+            # setgroups is denied here. That is no loss if the groups are in effect anyway.
+            if not set(gids) - {gid} - set(posix.getgroups()):
+                return
+            hint = "setgroups is denied in this user namespace, or CAP_SETGID is missing"
+        else:
+            hint = "a group is not mapped in the container's user namespace" if error.errno == errno.EINVAL else ""
+        raise Error(
+            f"cannot set the additional groups {', '.join(map(str, gids))}", errno=error.errno or 0, hint=hint
+        ) from None
+
+
+def gid_uid(init: Init, *, uid: int, gid: int) -> None:
+    """The group and then the user of the process: real, effective and saved."""
+    _set_gid(gid)
+    _set_uid(uid)
+
+
+def _set_gid(gid: int) -> None:
+    try:
+        posix.setresgid(gid, gid, gid)
+    except OSError as error:
+        raise Error(
+            f"cannot become gid {gid}", pointer="/process/user/gid", errno=error.errno or 0, hint=_hint(error)
+        ) from None
+
+
+def _set_uid(uid: int) -> None:
+    try:
+        posix.setresuid(uid, uid, uid)
+    except OSError as error:
+        raise Error(
+            f"cannot become uid {uid}", pointer="/process/user/uid", errno=error.errno or 0, hint=_hint(error)
+        ) from None
+
+
+def _hint(error: OSError) -> str:
+    if error.errno == errno.EINVAL:
+        return "it is not mapped in the user namespace of the container"
+    if error.errno == errno.EAGAIN:
+        return "the user has as many processes as RLIMIT_NPROC permits"
+    return ""
+
+
+ACTIONS: dict[str, Callable[..., None]] = {"become_root": become_root, "stdio_owner": stdio_owner, "groups": groups, "gid_uid": gid_uid}

@@ -1,0 +1,124 @@
+"""What init looks up in the container's files: the command in its PATH, and the user's home in its passwd file.
+
+Both are the image's and hostile. passwd(5) is read without libc, which would load what the image brings
+(CVE-2019-14271), and without ever blocking.
+"""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from ocipy.errors import Error
+from ocipy.init import paths
+from ocipy.linux import procfs
+from ocipy.linux.constants import O_NOCTTY, O_NONBLOCK, O_RDONLY, S_IFDIR, S_IFMT, S_IFREG, X_OK
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ocipy.init.context import Init
+
+PASSWD_MAX = 1 << 20  # bytes
+
+
+def command(init: Init, *, name: str) -> None:
+    """Find the command as execvp(3) would, with the PATH of the process and no default. Fills init.command.
+
+    As the final user and at create time: engines tell 126 and 127 from these sentences, which are runc's.
+    """
+    init.command = find(name.encode(), init.environment.get(b"PATH", b""))
+
+
+def find(name: bytes, path: bytes) -> bytes:
+    """The file to execute. Raises Error."""
+    quoted = quote(name)
+    if b"/" in name:
+        failure = _check(name)
+        if failure:
+            raise Error(f"exec: {quoted}: {failure}")
+        return name
+    if name:
+        for directory in path.split(b":") if path else ():
+            # POSIX: an empty entry is the working directory.
+            candidate = (directory or b".") + b"/" + name
+            if not _check(candidate):
+                return candidate
+    raise Error(f"exec: {quoted}: executable file not found in $PATH")
+
+
+def _check(path: bytes) -> str:
+    """Why the file cannot be executed, "" if it can be."""
+    try:
+        mode = posix.stat(path).st_mode
+    except OSError as error:
+        return f"stat {path.decode('utf-8', 'replace')}: {reason(error)}"
+    if mode & S_IFMT == S_IFDIR:
+        return "is a directory"
+    try:
+        executable = posix.access(path, X_OK, effective_ids=True)
+    except OSError:
+        executable = bool(mode & 0o111)
+    return "" if executable else "permission denied"
+
+
+def reason(error: OSError) -> str:
+    """The error's text as the engines look for it: in lower case."""
+    text = posix.strerror(error.errno or 0)
+    return text[:1].lower() + text[1:]
+
+
+def quote(name: bytes) -> str:
+    """In double quotes, with nothing in it that would end them or the line."""
+    text = name.decode("utf-8", "replace").replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(character if character.isprintable() else "?" for character in text) + '"'
+
+
+def home_directory(init: Init, uid: int) -> bytes:
+    """The home of this user in the container's /etc/passwd, b"/" if it has none there."""
+    return find_home(_read_passwd(init), uid) or b"/"
+
+
+def find_home(passwd: bytes, uid: int) -> bytes:
+    """The sixth field of the first line with this uid (passwd(5)), b"" without one."""
+    wanted = str(uid).encode()
+    for line in passwd.split(b"\n"):
+        fields = line.split(b":")
+        if len(fields) >= 6 and fields[2] == wanted:
+            return b"" if b"\0" in fields[5] else fields[5]
+    return b""
+
+
+def _read_passwd(init: Init) -> bytes:
+    """The content of /etc/passwd below the root, b"" if there is none that can be read."""
+    try:
+        handle = paths.open_below(init.rootfs, "/etc/passwd")
+    except OSError:
+        return b""
+    try:
+        # Looked at before it is opened: opening a device or a FIFO does things, or waits for ever.
+        if posix.fstat(handle).st_mode & S_IFMT != S_IFREG:
+            return b""
+        fd = procfs.reopen(init.proc, handle, O_RDONLY | O_NONBLOCK | O_NOCTTY)
+    except OSError:
+        return b""
+    finally:
+        posix.close(handle)
+    try:
+        content = b""
+        while len(content) < PASSWD_MAX:
+            part = posix.read(fd, 65536)
+            if not part:
+                break
+            content += part
+        return content
+    except OSError as error:
+        if error.errno in (errno.EIO, errno.EAGAIN):
+            return b""
+        raise
+    finally:
+        posix.close(fd)
+
+
+ACTIONS: dict[str, Callable[..., None]] = {"command": command}

@@ -1,0 +1,56 @@
+"""AppArmor and SELinux: the confinement of the next exec, written to /proc/self/attr on our own procfs.
+
+Through the container's /proc a write could land in another file (CVE-2019-16884, CVE-2025-52881); and what was
+written is read back.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from ocipy.errors import Error
+from ocipy.linux import procfs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ocipy.init.context import Init
+
+APPARMOR = "self/attr/apparmor/exec"  # since Linux 5.1
+SHARED = "self/attr/exec"
+
+
+def apparmor(init: Init, *, profile: str) -> None:
+    """Confine the command by this profile. Raises Error where it is not loaded."""
+    path = APPARMOR
+    try:
+        try:
+            procfs.write(init.proc, path, b"exec " + profile.encode())
+        except FileNotFoundError:
+            path = SHARED
+            procfs.write(init.proc, path, b"exec " + profile.encode())
+    except OSError as error:
+        hint = ""
+        if error.errno == errno.ENOENT:
+            hint = "the profile is not loaded: apparmor_parser(8)"
+        raise Error(f"cannot apply the AppArmor profile {profile}", errno=error.errno or 0, hint=hint) from None
+    # "NAME (MODE)"; a namespace or a stack of profiles is told in another form than it was written in.
+    told = procfs.read(init.proc, path).rstrip(b"\n\0").split(b" (")[0].decode("utf-8", "replace")
+    if told != profile and not (told and (":" in profile or "//&" in told)):
+        raise Error(f"the AppArmor profile {profile} was not taken: the kernel tells {told or 'nothing'}")
+
+
+def selinux(init: Init, *, label: str) -> None:
+    """Run the command under this label."""
+    try:
+        procfs.write(init.proc, SHARED, label.encode())
+    except OSError as error:
+        hint = "the policy does not know the label" if error.errno == errno.EINVAL else ""
+        raise Error(f"cannot apply the SELinux label {label}", errno=error.errno or 0, hint=hint) from None
+    told = procfs.read(init.proc, SHARED).rstrip(b"\n\0").decode("utf-8", "replace")
+    if told != label:
+        raise Error(f"the SELinux label {label} was not taken: the kernel tells {told or 'nothing'}")
+
+
+ACTIONS: dict[str, Callable[..., None]] = {"apparmor": apparmor, "selinux": selinux}

@@ -1,0 +1,173 @@
+"""What the process starts with: session, signals, working directory, environment, umask, descriptors; and the exec."""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from ocipy.errors import Error
+from ocipy.init import paths
+from ocipy.init.lookup import home_directory, quote, reason
+from ocipy.linux import _kernel
+from ocipy.linux.constants import CLOSE_RANGE_MAX, PR_SET_NO_NEW_PRIVS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from ocipy.init.context import Init
+
+def reset_signals(init: Init) -> None:
+    """Default dispositions, nothing blocked: what the caller ignores or blocks would outlive the exec (execve(2)).
+
+    conmon ignores SIGPIPE, and so does Python; the foreground of `run` blocks all.
+    """
+    _kernel.reset_signals()
+
+
+def session(init: Init) -> None:
+    """A session of our own, so that the caller's terminal is not our controlling one.
+
+    The umask is 0 until the process gets its own: what is made in between gets the mode that it is given.
+    """
+    try:
+        posix.setsid()
+    except PermissionError:  # we lead one already
+        pass
+    posix.umask(0)
+
+
+def make_cwd(init: Init, *, path: str) -> None:
+    """Make the working directory where it is missing. Whatever else is wrong with it, chdir will tell."""
+    try:
+        posix.close(paths.make_directory(init.rootfs, path))
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.ELOOP, errno.ENOTDIR):
+            raise Error(f"cannot make the working directory {path}", errno=error.errno or 0) from None
+
+
+def no_new_privileges(init: Init) -> None:
+    """PR_SET_NO_NEW_PRIVS."""
+    _kernel.prctl(PR_SET_NO_NEW_PRIVS, 1)
+
+
+def close_descriptors(init: Init, *, keep: tuple[str, ...]) -> None:
+    """Close all but the standard streams, the payload's, and what keep names: "rootfs", or a name in init.fds.
+
+    Close-on-exec is not enough: what is open is open for chdir, for the lookup of the command and for the path
+    walk of execve (CVE-2024-21626). The channel and the FIFO stay, which lead nowhere.
+    """
+    init.fds = {name: fd for name, fd in init.fds.items() if name in keep}
+    wanted = [init.channel.fd, init.started, *init.fds.values()]
+    if "rootfs" in keep:
+        wanted.append(init.rootfs)
+    else:
+        init.rootfs = -1
+    close_all_but(3 + init.preserved, wanted)
+
+
+def close_all_but(first: int, keep: Iterable[int]) -> None:
+    """Close every descriptor from first on that is not in keep (where -1 means none)."""
+    for fd in sorted(keep):
+        if fd < first:
+            continue
+        if fd > first:
+            _kernel.close_range(first, fd - 1, 0)
+        first = fd + 1
+    _kernel.close_range(first, CLOSE_RANGE_MAX, 0)
+
+
+def working_directory(init: Init, *, path: str) -> None:
+    """Change to it as root of the container; where that is refused, working_directory_again may be able to."""
+    try:
+        posix.chdir(path.encode())
+    except PermissionError:
+        return
+    except OSError as error:
+        raise _no_cwd(path, error) from None
+    _check_cwd()
+
+
+def working_directory_again(init: Init, *, path: str) -> None:
+    """As the final user, if root could not: a home of mode 0700 on NFS, where root is nobody."""
+    if path.strip("/") and _cwd() == "/":
+        try:
+            posix.chdir(path.encode())
+        except OSError as error:
+            raise _no_cwd(path, error) from None
+    _check_cwd()
+
+
+def _no_cwd(path: str, error: OSError) -> Error:
+    hint = "it does not exist in the container" if error.errno == errno.ENOENT else ""
+    return Error(f"cannot change to the working directory {path}", errno=error.errno or 0, hint=hint)
+
+
+def _cwd() -> str:
+    """The working directory as the kernel tells it, "" if it has been removed."""
+    try:
+        return _kernel.getcwd()
+    except FileNotFoundError:
+        return ""
+
+
+def _check_cwd() -> None:
+    """It must be reachable from the container's root: through a leaked descriptor it would not be (CVE-2024-21626)."""
+    if not _cwd().startswith("/"):
+        raise Error(
+            "the working directory is outside of the container's root",
+            hint="it must not lead through /proc/self/fd",
+        )
+
+
+def environment(init: Init, *, variables: tuple[str, ...], uid: int, listen_fds: int) -> None:
+    """The environment of the process, and nothing of ours. Fills init.environment.
+
+    variables: NAME=value, each name once. HOME comes from the container's passwd file where it is absent or empty.
+    listen_fds: so many descriptors are handed on by sd_listen_fds(3).
+    """
+    result: dict[bytes, bytes] = {}
+    for variable in variables:
+        name, _, value = variable.encode().partition(b"=")
+        result[name] = value
+    if not result.get(b"HOME"):
+        result.pop(b"HOME", None)
+        result[b"HOME"] = home_directory(init, uid)
+    if listen_fds:
+        result[b"LISTEN_FDS"] = str(listen_fds).encode()
+        result[b"LISTEN_PID"] = b"1"
+    init.environment = result
+
+
+def umask(init: Init, *, mask: int) -> None:
+    """umask(2)."""
+    posix.umask(mask)
+
+
+def execute(init: Init, *, arguments: tuple[str, ...]) -> None:
+    """execve(2), which returns only to fail."""
+    try:
+        posix.execve(init.command, [argument.encode() for argument in arguments], init.environment)
+    except OSError as error:
+        hint = ""
+        if error.errno == errno.ENOENT:
+            hint = "the file is there, but the interpreter that it names is not"
+        elif error.errno == errno.ENOEXEC:
+            hint = "it is neither a program for this machine nor a script that begins with #!"
+        elif error.errno == errno.E2BIG:
+            hint = "args and env are too long together: execve(2)"
+        raise Error(f"exec {quote(init.command)}: {reason(error)}", hint=hint) from None
+
+
+ACTIONS: dict[str, Callable[..., None]] = {
+    "reset_signals": reset_signals,
+    "session": session,
+    "make_cwd": make_cwd,
+    "no_new_privileges": no_new_privileges,
+    "close_descriptors": close_descriptors,
+    "working_directory": working_directory,
+    "working_directory_again": working_directory_again,
+    "environment": environment,
+    "umask": umask,
+    "execute": execute,
+}

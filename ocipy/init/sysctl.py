@@ -1,0 +1,40 @@
+"""Kernel parameters of the container's namespaces, written through a procfs that nothing of the container's covers."""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from ocipy.errors import Error
+from ocipy.linux import procfs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ocipy.init.context import Init
+
+
+def sysctl(init: Init, *, path: str, value: str) -> None:
+    """Write one parameter. path: below /proc/sys."""
+    try:
+        procfs.write(init.sysctl_proc, "sys/" + path, value.encode())
+    except OSError as error:
+        hint = ""
+        if error.errno == errno.ENOENT:
+            hint = "the kernel does not have this parameter, or its module is not loaded"
+        elif error.errno == errno.EINVAL:
+            hint = "the kernel does not take this value"
+        elif error.errno in (errno.EACCES, errno.EPERM):
+            hint = "in a user namespace it may not be changed"
+        raise Error(f"cannot set {path} to {value!r}", errno=error.errno or 0, hint=hint) from None
+
+
+def sysctl_done(init: Init) -> None:
+    """Close the unmasked procfs: it is the dangerous kind to have open."""
+    posix.close(init.sysctl_proc)
+    init.fds.pop("procfs/sysctl", None)
+    init.sysctl_proc = -1
+
+
+ACTIONS: dict[str, Callable[..., None]] = {"sysctl": sysctl, "sysctl_done": sysctl_done}

@@ -1,0 +1,99 @@
+"""process.capabilities: the five sets of capabilities(7), cut down to what can be granted.
+
+Spec 1.3, config.md, Linux process: what cannot be mapped or granted is a warning, not an error. Sets that are
+absent are empty, and so is everything where the whole object is absent.
+"""
+
+from __future__ import annotations
+
+from ocipy.linux.capabilities import mask, names
+from ocipy.plan.fields import process_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocipy.config.types import Capabilities, Config
+    from ocipy.plan.model import Host, Options, Plan
+
+POINTER = "/process/capabilities"
+
+
+class Sets:
+    """The five sets as bit masks, and why something that was asked for is not in them ("" if all is)."""
+
+    __slots__ = ("ambient", "bounding", "effective", "inheritable", "permitted", "refused")
+
+    def __init__(self, bounding: int, effective: int, permitted: int, inheritable: int, ambient: int, refused: str) -> None:
+        self.bounding = bounding
+        self.effective = effective
+        self.permitted = permitted
+        self.inheritable = inheritable
+        self.ambient = ambient
+        self.refused = refused
+
+
+def granted(wanted: Capabilities | None, available: int, last: int) -> Sets:
+    """What of the wanted sets the kernel will grant to a process that has `available` now.
+
+    The rules are capset(2)'s and those of PR_CAP_AMBIENT_RAISE in prctl(2): effective within permitted, inheritable
+    within bounding, ambient within both permitted and inheritable.
+    """
+    wanted = wanted or {}
+    known = (1 << (last + 1)) - 1
+    reasons: dict[str, list[str]] = {}
+
+    def note(reason: str, which: list[str]) -> None:
+        for name in which:
+            if not any(name in listed for listed in reasons.values()):
+                reasons.setdefault(reason, []).append(name)
+
+    def read(wanted_names: list[str] | None) -> int:
+        bits, unknown = mask(wanted_names or ())
+        note("unknown", unknown)
+        note("not known to this kernel", names(bits & ~known))
+        note("not among the runtime's own", names(bits & known & ~available))
+        return bits & known & available
+
+    def within(bits: int, limit: int, reason: str) -> int:
+        note(reason, names(bits & ~limit))
+        return bits & limit
+
+    bounding = read(wanted.get("bounding"))
+    permitted = read(wanted.get("permitted"))
+    effective = within(read(wanted.get("effective")), permitted, "effective but not permitted")
+    inheritable = within(read(wanted.get("inheritable")), bounding, "inheritable but not in the bounding set")
+    ambient = within(
+        read(wanted.get("ambient")), permitted & inheritable, "ambient but not both permitted and inheritable"
+    )
+    refused = "; ".join(f"{', '.join(listed)} ({reason})" for reason, listed in reasons.items())
+    return Sets(bounding, effective, permitted, inheritable, ambient, refused)
+
+
+def of_config(config: Config, host: Host) -> Sets:
+    """The sets of the container's process."""
+    namespaces = (config.get("linux") or {}).get("namespaces") or ()
+    # user_namespaces(7): whoever makes or joins a user namespace has all capabilities in it.
+    everything = any(entry["type"] == "user" for entry in namespaces)
+    available = (1 << (host.last_capability + 1)) - 1 if everything else host.capabilities
+    return granted(process_of(config).get("capabilities"), available, host.last_capability)
+
+
+def plan_bounding(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """Before the ids change, since it needs CAP_SETPCAP. Warns of all that cannot be granted, once."""
+    sets = of_config(config, host)
+    if sets.refused:
+        plan.warn(POINTER, "capabilities that cannot be granted: " + sets.refused)
+    plan.in_init("bounding", POINTER + "/bounding", kept=sets.bounding, last=host.last_capability)
+    plan.in_init("keep_capabilities", POINTER)
+
+
+def plan_sets(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """After the ids have changed: the sets that the process starts with."""
+    sets = of_config(config, host)
+    plan.in_init(
+        "capabilities",
+        POINTER,
+        effective=sets.effective,
+        permitted=sets.permitted,
+        inheritable=sets.inheritable,
+        ambient=sets.ambient,
+    )

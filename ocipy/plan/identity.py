@@ -1,0 +1,80 @@
+"""process.user: the ids of the container's process, and those that init has while it sets things up."""
+
+from __future__ import annotations
+
+from ocipy.errors import Error
+from ocipy.plan.capabilities import plan_bounding
+from ocipy.plan.fields import user_of
+from ocipy.plan.namespaces import denies_setgroups, joined_kinds, new_kinds
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ocipy.config.types import Config, IDMapping
+    from ocipy.plan.model import Host, Options, Plan
+
+POINTER = "/process/user"
+# (uid_t)-1, which the system calls take for "leave as it is" (setresuid(2)).
+NO_ID = 0xFFFFFFFF
+
+
+def plan_become_root(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """In a user namespace init is nobody until it takes an id that is mapped there."""
+    if "user" not in new_kinds(config) and "user" not in joined_kinds(config):
+        return
+    user = user_of(config)
+    plan.in_init(
+        "become_root",
+        "/linux/uidMappings",
+        uid=user.get("uid") or 0,
+        gid=user.get("gid") or 0,
+        drop_groups=not denies_setgroups(config, host) and not _keeps_groups(config),
+    )
+
+
+def plan_identity(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """Bounding set, owner of the standard streams, groups, gid and uid, in this order."""
+    user = user_of(config)
+    uid = user.get("uid") or 0
+    gid = user.get("gid") or 0
+    additional = tuple(user.get("additionalGids") or ())
+    linux = config.get("linux") or {}
+    if "user" in new_kinds(config):
+        uid_map, gid_map = linux.get("uidMappings") or (), linux.get("gidMappings") or ()
+        _check_mapped(uid, uid_map, "uid", POINTER + "/uid")
+        _check_mapped(gid, gid_map, "gid", POINTER + "/gid")
+        for index, number in enumerate(additional):
+            _check_mapped(number, gid_map, "gid", f"{POINTER}/additionalGids/{index}")
+    for number, pointer in ((uid, "/uid"), (gid, "/gid")):
+        if number == NO_ID:
+            raise Error(f"{number} is no id: the kernel takes it for none", pointer=POINTER + pointer)
+
+    plan_bounding(plan, config, host, options)
+    plan.in_init("stdio_owner", POINTER + "/uid", uid=uid)
+    _plan_groups(plan, config, host, additional, gid)
+    plan.in_init("gid_uid", POINTER, uid=uid, gid=gid)
+
+
+def _plan_groups(plan: Plan, config: Config, host: Host, additional: tuple[int, ...], gid: int) -> None:
+    pointer = POINTER + "/additionalGids"
+    if denies_setgroups(config, host):
+        if set(additional) - {gid}:
+            raise Error(
+                "additional groups cannot be set: without privileges the user namespace must give up setgroups",
+                pointer=pointer,
+                hint="allot group ids to the user in /etc/subgid, or remove the groups",
+            )
+        return
+    if not (_keeps_groups(config) and not additional):
+        plan.in_init("groups", pointer, gids=additional, gid=gid)
+
+
+def _keeps_groups(config: Config) -> bool:
+    """crun's annotation, which podman sets for `--group-add keep-groups`."""
+    return (config.get("annotations") or {}).get("run.oci.keep_original_groups") in ("1", "true")
+
+
+def _check_mapped(number: int, mappings: Sequence[IDMapping], kind: str, pointer: str) -> None:
+    if not any(entry["containerID"] <= number < entry["containerID"] + entry["size"] for entry in mappings):
+        raise Error(f"{kind} {number} is not mapped in the container's user namespace", pointer=pointer)

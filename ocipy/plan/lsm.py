@@ -1,0 +1,41 @@
+"""process.apparmorProfile and process.selinuxLabel: a confinement that was asked for and cannot be given is refused."""
+
+from __future__ import annotations
+
+from ocipy.errors import Error
+from ocipy.plan.fields import check_text, process_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocipy.config.types import Config
+    from ocipy.plan.model import Host, Options, Plan
+
+UNCONFINED = "unconfined"
+
+
+def plan_labels(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """What the next exec takes on; so no hook may run in init between this and the exec of the command."""
+    process = process_of(config)
+    profile = process.get("apparmorProfile")
+    if profile:
+        pointer = "/process/apparmorProfile"
+        check_text(profile, pointer)
+        if host.apparmor:
+            plan.in_init("apparmor", pointer, profile=profile)
+        elif profile != UNCONFINED:
+            raise Error(
+                f"the profile {profile} cannot be applied: the kernel runs without AppArmor",
+                pointer=pointer,
+                hint="remove the profile, or enable AppArmor on the host",
+            )
+    label = process.get("selinuxLabel")
+    if label:
+        pointer = "/process/selinuxLabel"
+        check_text(label, pointer)
+        if not host.selinux:
+            raise Error(
+                f"the label {label} cannot be applied: the kernel runs without SELinux",
+                pointer=pointer,
+                hint="remove the label, or enable SELinux on the host",
+            )
+        plan.in_init("selinux", pointer, label=label)

@@ -1,0 +1,123 @@
+"""process: args, env, cwd, umask, oomScoreAdj, noNewPrivileges; and what every process needs that a config does not name."""
+
+from __future__ import annotations
+
+from ocipy.errors import Error
+from ocipy.plan.capabilities import plan_sets
+from ocipy.plan.fields import check_text, process_of
+from ocipy.plan.namespaces import new_kinds
+from ocipy.plan.numbers import parse_list
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocipy.config.types import Config, Process
+    from ocipy.plan.model import Host, Options, Plan
+
+# What runc and crun take where the config gives none, and what engines count on.
+DEFAULT_UMASK = 0o022
+OOM_SCORE_ADJ_MIN, OOM_SCORE_ADJ_MAX = -1000, 1000
+
+
+def plan_oom_score(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """Written by the host while init is dumpable. Absent: left alone (spec: MUST NOT be changed)."""
+    score = process_of(config).get("oomScoreAdj")
+    if score is None:
+        return
+    if not OOM_SCORE_ADJ_MIN <= score <= OOM_SCORE_ADJ_MAX:
+        raise Error(f"{score} is not within -1000 and 1000", pointer="/process/oomScoreAdj")
+    plan.on_host("oom_score_adj", "/process/oomScoreAdj", score=score, rootless=host.rootless)
+
+
+def plan_session(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """Nothing of the caller's: its signal handling, umask, terminal, CPUs and keys."""
+    plan.on_host("reset_affinity", "")
+    plan.in_init("reset_signals", "")
+    plan.in_init("session", "")
+    if not options.no_new_keyring:
+        label = process_of(config).get("selinuxLabel") or ""
+        plan.in_init(
+            "keyring",
+            "",
+            name="_ses." + options.container_id,
+            in_user_namespace="user" in new_kinds(config),
+            label=label if host.selinux else "",
+        )
+
+
+def plan_make_cwd(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """The working directory is made where it is missing: in the new root, before that becomes read-only."""
+    cwd = check_text(process_of(config)["cwd"], "/process/cwd")
+    if not cwd.startswith("/"):
+        raise Error("Cwd must be an absolute path", pointer="/process/cwd")
+    plan.in_init("make_cwd", "/process/cwd", path=cwd)
+
+
+def plan_no_new_privileges(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """Before the filter that counts on it (seccomp(2))."""
+    if process_of(config).get("noNewPrivileges"):
+        plan.in_init("no_new_privileges", "/process/noNewPrivileges")
+
+
+def plan_before_ids(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """Working directory, environment and umask, while init is still root of the container."""
+    process = process_of(config)
+    user = process.get("user") or {}
+    # Descriptors that are open here are open for chdir and for the lookup of the command (CVE-2024-21626).
+    plan.in_init("close_descriptors", "", keep=("fifo", "procfs", "rootfs"))
+    plan.in_init("working_directory", "/process/cwd", path=process["cwd"])
+    plan.in_init(
+        "environment",
+        "/process/env",
+        variables=environment_of(process),
+        uid=user.get("uid") or 0,
+        listen_fds=options.listen_fds,
+    )
+    umask = user.get("umask")
+    plan.in_init("umask", "/process/user/umask", mask=DEFAULT_UMASK if umask is None else umask & 0o777)
+
+
+def plan_after_ids(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """What has to be done or checked as the final user."""
+    process = process_of(config)
+    arguments = arguments_of(process)
+    plan.in_init("working_directory_again", "/process/cwd", path=process["cwd"])
+    plan_sets(plan, config, host, options)
+    plan.in_init("command", "/process/args/0", name=arguments[0])
+    affinity = process.get("execCPUAffinity") or {}
+    for member, cpus in (("initial", affinity.get("initial")), ("final", affinity.get("final"))):
+        # For exec alone: "not applicable to the container's init process". But a mistake is told now.
+        parse_list(cpus or "", f"/process/execCPUAffinity/{member}")
+
+
+def plan_close(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """Close all that is not the payload's."""
+    plan.in_init("close_descriptors", "", keep=())
+
+
+def plan_execute(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """The end of the init lane."""
+    plan.in_init("execute", "/process/args", arguments=arguments_of(process_of(config)))
+
+
+def arguments_of(process: Process) -> tuple[str, ...]:
+    """process.args, checked. Raises Error."""
+    arguments = tuple(process.get("args") or ())
+    if not arguments:
+        raise Error("args must not be empty", pointer="/process/args")
+    for index, argument in enumerate(arguments):
+        check_text(argument, f"/process/args/{index}")
+    return arguments
+
+
+def environment_of(process: Process) -> tuple[str, ...]:
+    """process.env as NAME=value, each name once: of several the last one counts. Raises Error."""
+    variables: dict[str, str] = {}
+    for index, entry in enumerate(process.get("env") or ()):
+        pointer = f"/process/env/{index}"
+        name, separator, _ = check_text(entry, pointer).partition("=")
+        if not separator:
+            raise Error(f"{entry!r} has no = in it", pointer=pointer, hint="an entry has the form NAME=value")
+        if not name:
+            raise Error(f"{entry!r} has no name before the =", pointer=pointer)
+        variables[name] = entry
+    return tuple(variables.values())

@@ -1,0 +1,51 @@
+"""process.terminal and process.consoleSize: a pseudoterminal of the container's own devpts."""
+
+from __future__ import annotations
+
+from ocipy.errors import Error
+from ocipy.plan.fields import process_of, user_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocipy.config.types import Config
+    from ocipy.plan.model import Host, Options, Plan
+
+POINTER = "/process/terminal"
+# struct winsize of ioctl_tty(2) has 16 bits for each.
+SIZE_MAX = 0xFFFF
+
+
+def wants_terminal(config: Config) -> bool:
+    """The process gets a pseudoterminal."""
+    return bool(process_of(config).get("terminal"))
+
+
+def plan_check(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """Before anything is made: there must be somebody who takes the terminal's other end."""
+    if wants_terminal(config) and not options.has_console:
+        raise Error(
+            "cannot allocate tty if ocipy will detach without setting console socket",
+            pointer=POINTER,
+            hint="give --console-socket, or set process.terminal to false",
+        )
+
+
+def plan_console(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """After the pivot: the terminal is one of the container's devpts, and has the same name inside."""
+    if not wants_terminal(config):
+        # consoleSize MUST be ignored then (config.md).
+        return
+    rows, columns = 0, 0
+    size = process_of(config).get("consoleSize")
+    if size is not None:
+        rows, columns = size["height"], size["width"]
+        for member, number in (("height", rows), ("width", columns)):
+            if number > SIZE_MAX:
+                raise Error(f"{number} is more than {SIZE_MAX}", pointer=f"/process/consoleSize/{member}")
+    plan.in_init("console", POINTER, rows=rows, columns=columns, uid=user_of(config).get("uid") or 0)
+
+
+def plan_send_console(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """The master goes to whoever listens at --console-socket; without one it stays for the foreground of run."""
+    if wants_terminal(config):
+        plan.on_host("send_console", POINTER)

@@ -1,0 +1,46 @@
+"""hostname, domainname, and the loopback interface of a new network namespace."""
+
+from __future__ import annotations
+
+from ocipy.errors import Error
+from ocipy.plan.fields import check_text
+from ocipy.plan.namespaces import joined_kinds, new_kinds
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocipy.config.types import Config
+    from ocipy.plan.model import Host, Options, Plan
+
+# __NEW_UTS_LEN of linux/utsname.h
+NAME_MAX = 64
+
+
+def plan_loopback(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """Up in a network namespace that is new. A joined one is somebody else's to set up."""
+    if "network" in new_kinds(config):
+        plan.in_init("loopback", "/linux/namespaces")
+
+
+def plan_check(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """After the namespaces that are joined have been opened: it must not be the host's that gets a new name."""
+    if "uts" in joined_kinds(config):
+        for member, name in (("hostname", config.get("hostname")), ("domainname", config.get("domainname"))):
+            if name:
+                plan.on_host("not_our_namespace", "/" + member, kind="uts")
+
+
+def plan_names(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """The names that uname(2) tells. Without a UTS namespace of the container's they would be the host's."""
+    for member, name in (("hostname", config.get("hostname")), ("domainname", config.get("domainname"))):
+        if not name:
+            continue
+        pointer = "/" + member
+        if "uts" not in new_kinds(config) and "uts" not in joined_kinds(config):
+            raise Error(
+                f"cannot set the {member} without a UTS namespace of the container's own: it would be the host's",
+                pointer=pointer,
+                hint='add {"type": "uts"} to linux.namespaces',
+            )
+        if len(check_text(name, pointer).encode()) > NAME_MAX:
+            raise Error(f"a {member} has at most {NAME_MAX} bytes", pointer=pointer)
+        plan.in_init(member, pointer, name=name)
