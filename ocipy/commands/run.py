@@ -36,6 +36,8 @@ def run(arguments: Arguments) -> int:
         rootless=arguments.rootless,
     )
     try:
+        if waiter is not None:
+            waiter.catch_signals()
         try:
             start(created.state, created.pidfd)
         except Error:

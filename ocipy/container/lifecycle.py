@@ -7,6 +7,7 @@ import posix
 
 from ocipy import bundle, log
 from ocipy.cgroups import Cgroup
+from ocipy.container.console import check_socket
 from ocipy.container.context import HostRun
 from ocipy.container.hooks import run_hooks
 from ocipy.container.host_lane import carry_out
@@ -28,6 +29,7 @@ from ocipy.init.fifo import AWAKE, EXECUTING
 from ocipy.linux import _kernel
 from ocipy.linux.constants import O_CLOEXEC, O_NONBLOCK, O_RDONLY, POLLHUP, POLLIN, SIGKILL
 from ocipy.plan.build import build
+from ocipy.plan.terminal import wants_terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ def create(
     options.bundle, config = bundle.read(options.bundle)
     options.state_directory = root + "/" + options.container_id
     plan = build(config, describe_host(rootless), options)
+    check_socket(wants_terminal(config), console_socket)
     for pointer, text in plan.warnings:
         log.warning(f"{pointer}: {text}")
     state = State(options.state_directory, options.container_id, options.bundle)

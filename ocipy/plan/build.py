@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ocipy.plan import (
-    capabilities,
     cgroup,
     devices,
     hooks,
@@ -51,6 +50,8 @@ def _open_on_host(plan: Plan, config: Config, host: Host, options: Options) -> N
     plan.on_host("private_procfs", "", sysctl=bool((config.get("linux") or {}).get("sysctl")))
     plan.on_host("null_device", "")
     namespaces.plan_join(plan, config, host, options)
+    sysctl.plan_check(plan, config, host, options)
+    uts.plan_check(plan, config, host, options)
     mounts.plan_sources(plan, config, host, options)
     devices.plan_sources(plan, config, host, options)
     cgroup.plan_cgroup_create(plan, config, host, options)
