@@ -107,6 +107,7 @@ class BusyboxRootfs:
         self.path = path
         for directory in ("bin", "dev", "etc", "home", "proc", "root", "sys", "tmp", "usr/bin", "var"):
             (path / directory).mkdir(parents=True)
+        path.chmod(0o755)  # pytest makes its directories 0700
         (path / "tmp").chmod(0o1777)
         shutil.copy(busybox, path / "bin/busybox")
         listing = subprocess.run([busybox, "--list"], check=True, capture_output=True, text=True, timeout=60)
