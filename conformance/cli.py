@@ -18,11 +18,17 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         prog="conformance/run", description="Run the OCI runtime-tools validation suite against container runtimes."
     )
     parser.add_argument("--runtime", action="append", default=[], metavar="PATH", help="a runtime; may be repeated")
-    parser.add_argument("--expect", type=Path, metavar="FILE",
-                        help="judge the first runtime by this list of expected failures: exit 1 on any difference")
+    parser.add_argument(
+        "--expect",
+        type=Path,
+        metavar="FILE",
+        help="judge the first runtime by this list of expected failures: exit 1 on any difference",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all results as JSON")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write one self-contained page")
-    parser.add_argument("--only", action="append", default=[], metavar="PROGRAM", help="run this program only; may be repeated")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="PROGRAM", help="run this program only; may be repeated"
+    )
     parser.add_argument("--timeout", type=float, default=90.0, metavar="SECONDS", help="limit for each program (90)")
     parser.add_argument("--build-only", action="store_true", help="build the suite into the cache and stop")
     return parser.parse_args(argv)
@@ -30,7 +36,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def _run(suite: Suite, run: RuntimeRun, programs: tuple[str, ...], limit: float) -> None:
     def tell(outcome: Outcome) -> None:
-        print(f"{report.label(run)}: {outcome.program}: {report.cell(outcome)} ({outcome.seconds:.1f} s)", file=sys.stderr)
+        print(
+            f"{report.label(run)}: {outcome.program}: {report.cell(outcome)} ({outcome.seconds:.1f} s)", file=sys.stderr
+        )
         if outcome.left:
             print(f"    left behind, removed now: {report.left_behind(outcome.left)}", file=sys.stderr)
 
@@ -44,8 +52,10 @@ def _run(suite: Suite, run: RuntimeRun, programs: tuple[str, ...], limit: float)
 def _judge(run: RuntimeRun, expectations: dict[str, expected.Expectation]) -> int:
     surprises = expected.judge(run.outcomes, expectations)
     failing = len(run.outcomes) - run.count(PASSED)
-    print(f"\n{report.label(run)}: {run.count(PASSED)} of {len(run.outcomes)} programs passed, {failing} did not; "
-          f"{len(surprises)} unexpected")
+    print(
+        f"\n{report.label(run)}: {run.count(PASSED)} of {len(run.outcomes)} programs passed, {failing} did not; "
+        f"{len(surprises)} unexpected"
+    )
     for line in surprises:
         print(f"unexpected: {line}")
     return 1 if surprises else 0

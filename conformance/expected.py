@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import platform
+import re
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from conformance import host
 from conformance.runner import PASSED, Outcome
 
 
@@ -29,32 +32,25 @@ def _cap_sys_resource_missing() -> bool:
     return False
 
 
-def _apparmor_missing() -> bool:
-    enabled = Path("/sys/module/apparmor/parameters/enabled")
-    return not enabled.exists() or enabled.read_text().strip() != "Y"
+def _kernel_at_least(major: int, minor: int) -> Callable[[], bool]:
+    def newer() -> bool:
+        found = re.match(r"(\d+)\.(\d+)", platform.release())
+        return found is not None and (int(found[1]), int(found[2])) >= (major, minor)
+
+    return newer
 
 
-def _v1_file_missing(controller: str, name: str) -> Callable[[], bool]:
-    # In a v1 hierarchy the root has no limit files of most controllers, so a cgroup's own are looked for as well.
-    def missing() -> bool:
-        top = Path("/sys/fs/cgroup", controller)
-        return top.is_dir() and next(top.rglob(name), None) is None
-
-    return missing
-
-
-def _controller_missing(name: str) -> Callable[[], bool]:
-    return lambda: not any(line.split()[0] == name for line in Path("/proc/cgroups").read_text().splitlines())
+def _not_mounted(controller: str) -> Callable[[], bool]:
+    return lambda: not any(kind == "cgroup" and controller in options.split(",") for _, kind, options in host.mounts())
 
 
 CONDITIONS: dict[str, Callable[[], bool]] = {
     "always": lambda: True,
     "no CAP_SYS_RESOURCE": _cap_sys_resource_missing,
-    "no AppArmor": _apparmor_missing,
     "no SELinux": lambda: not Path("/sys/fs/selinux/enforce").exists(),
-    "no net_cls controller": _controller_missing("net_cls"),
-    "no blkio.leaf_weight": _v1_file_missing("blkio", "blkio.leaf_weight"),
-    "no memory.kmem.limit_in_bytes": _v1_file_missing("memory", "memory.kmem.limit_in_bytes"),
+    "net_cls not mounted": _not_mounted("net_cls"),
+    "kernel 5.0 or later": _kernel_at_least(5, 0),
+    "kernel 5.16 or later": _kernel_at_least(5, 16),
 }
 
 
@@ -72,7 +68,9 @@ def load(path: Path, programs: tuple[str, ...]) -> dict[str, Expectation]:
             raise ExpectationError(f"{path}: {program} has no reason")
         expectation = Expectation(str(entry["reason"]).strip(), str(entry.get("when", "always")))
         if expectation.when not in CONDITIONS:
-            raise ExpectationError(f"{path}: {program}: no condition {expectation.when!r}; there are: {', '.join(CONDITIONS)}")
+            raise ExpectationError(
+                f"{path}: {program}: no condition {expectation.when!r}; there are: {', '.join(CONDITIONS)}"
+            )
         expectations[program] = expectation
     return expectations
 

@@ -17,7 +17,7 @@ CGROUP_ROOT = Path("/sys/fs/cgroup")
 HUGETLB = CGROUP_ROOT / "hugetlb"
 LOCK = Path("/run/lock/ocipy-conformance.lock")
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
-# The suite names its containers by random UUIDs, and its cgroups by these or by one of its own (its cgroups/cgroups.go).
+# The suite names its containers by random UUIDs, and its cgroups by these or as its cgroups/cgroups.go says.
 _SUITE_CGROUP = re.compile(r"cgrouptest|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
@@ -104,7 +104,8 @@ def remove_cgroups(paths: list[str]) -> list[str]:
 
 
 def new_cgroups_of_suite(before: set[str]) -> list[str]:
-    """Cgroups that appeared since `before` and carry a name of the suite's: other work on the host is not ours to remove."""
+    """Cgroups that appeared since `before` and carry a name of the suite's; other work on the host is not ours."""
+
     def ours(path: str) -> bool:
         return any(_SUITE_CGROUP.search(part) for part in path.split("/")) or path.endswith("/testdir")
 
@@ -140,7 +141,7 @@ def reap() -> None:
 
 
 def end_descendants(limit: float = 10.0) -> list[str]:
-    """Kill all that still runs below this process; returns the names of the living it met. Gives up after `limit` seconds."""
+    """Kill all that still runs below this process; returns the names of those met. Gives up after `limit` seconds."""
     reap()
     names = []
     deadline = time.monotonic() + limit

@@ -24,16 +24,20 @@ h1 { font-size:1.5rem; margin:0 } p.sub { color:var(--soft); margin:.2rem 0 1.5r
 .bar { height:6px; border-radius:3px; background:var(--badbg); overflow:hidden; margin:.5rem 0 }
 .bar i { display:block; height:100%; background:var(--good) }
 table { border-collapse:collapse; width:100%; table-layout:fixed }
-th { text-align:left; font-weight:600; position:sticky; top:0; background:var(--paper); border-bottom:2px solid var(--line) }
+th { text-align:left; font-weight:600; position:sticky; top:0; background:var(--paper);
+  border-bottom:2px solid var(--line) }
 th, td { padding:.4rem .6rem; vertical-align:top } tbody tr { border-bottom:1px solid var(--line) }
-tbody tr:hover { background:var(--band) } td:first-child { font-family:ui-monospace, monospace; font-size:.87rem; overflow-wrap:anywhere }
+tbody tr:hover { background:var(--band) }
+td:first-child { font-family:ui-monospace, monospace; font-size:.87rem; overflow-wrap:anywhere }
 .chip { border-radius:4px; padding:.05rem .45rem; font-size:.85rem; font-weight:600; white-space:nowrap }
 .good { color:var(--good); background:var(--goodbg) } .bad { color:var(--bad); background:var(--badbg) }
 .known { color:var(--known); background:var(--knownbg) } .n { color:var(--soft); font-size:.83rem; margin-left:.3rem }
 details { font-size:.85rem } summary { cursor:pointer; list-style-position:outside }
 ul { margin:.4rem 0; padding-left:1.1rem } li { overflow-wrap:anywhere }
-pre { white-space:pre-wrap; overflow-wrap:anywhere; font-size:.78rem; color:var(--soft); margin:.2rem 0; max-height:16rem; overflow:auto }
-.why { color:var(--soft); font:italic .83rem/1.4 system-ui, sans-serif; margin:.2rem 0 0 } .tools { margin:0 0 .8rem; color:var(--soft) }
+pre { white-space:pre-wrap; overflow-wrap:anywhere; font-size:.78rem; color:var(--soft); margin:.2rem 0;
+  max-height:16rem; overflow:auto }
+.why { color:var(--soft); font:italic .83rem/1.4 system-ui, sans-serif; margin:.2rem 0 0 }
+.tools { margin:0 0 .8rem; color:var(--soft) }
 body:has(#failing:checked) tr.clean, body:has(#differing:checked) tr.same { display:none }
 """
 
@@ -51,7 +55,8 @@ def page(runs: list[RuntimeRun], expectations: dict[str, Expectation]) -> str:
         "<meta name='viewport' content='width=device-width'>"
         f"<title>OCI runtime conformance</title><style>{_STYLE}</style></head><body>"
         "<h1>OCI runtime conformance</h1>"
-        f"<p class='sub'>{escape(MODULE)} {escape(VERSION)}, {len(runs[0].outcomes)} programs, one by one on one host</p>"
+        f"<p class='sub'>{escape(MODULE)} {escape(VERSION)}, "
+        f"{len(runs[0].outcomes)} programs, one by one on one host</p>"
         f"<div class='cards'>{cards}</div>"
         "<p class='tools'><label><input type='checkbox' id='failing'> only programs that fail somewhere</label> &nbsp; "
         "<label><input type='checkbox' id='differing'> only where the runtimes differ</label></p>"
@@ -78,7 +83,8 @@ def _row(outcomes: list[Outcome], expectation: Expectation | None) -> str:
         when = "" if expectation.when == "always" else f" ({expectation.when})"
         why = f"<p class='why'>{escape(expectation.reason + when)}</p>"
     cells = "".join(
-        f"<td>{_cell(outcome, expectation is not None and position == 0)}</td>" for position, outcome in enumerate(outcomes)
+        f"<td>{_cell(outcome, expectation is not None and position == 0)}</td>"
+        for position, outcome in enumerate(outcomes)
     )
     return f"<tr class='{classes}'><td>{escape(outcomes[0].program)}{why}</td>{cells}</tr>"
 
@@ -96,7 +102,8 @@ def _details(outcome: Outcome) -> str:
     failing = [test for test in outcome.tests if not test.ok]
     if failing:
         items = "".join(
-            f"<li>{escape(test.text)}{f'<pre>{escape(test.detail)}</pre>' if test.detail else ''}</li>" for test in failing
+            f"<li>{escape(test.text)}{f'<pre>{escape(test.detail)}</pre>' if test.detail else ''}</li>"
+            for test in failing
         )
         parts.append(f"<ul>{items}</ul>")
     if outcome.status != PASSED:

@@ -87,7 +87,13 @@ def _spawn_and_wait(command: list[str], folder: Path, environment: dict[str, str
     """Returns (status, exit status) of a program run in its own process group; its output goes to files in `folder`."""
     with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as err:
         process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            start_new_session=True,
         )
     try:
         with _time_limit(limit):
@@ -134,7 +140,9 @@ class Runner:
         before = host.cgroups()
         environment = {**os.environ, "RUNTIME": str(self.wrapper), "TMPDIR": str(self.bundles)}
         started = time.monotonic()
-        status, exit_status = _spawn_and_wait([str(self.suite.folder / "bin" / program)], self.work, environment, self.limit)
+        status, exit_status = _spawn_and_wait(
+            [str(self.suite.folder / "bin" / program)], self.work, environment, self.limit
+        )
         seconds = time.monotonic() - started
         report = tap.parse((self.work / "stdout").read_text(errors="replace"))
         if status != TIMEOUT and report.passed(exit_status):
@@ -150,7 +158,10 @@ class Runner:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 subprocess.run(
                     [str(self.wrapper), "delete", "--force", container],
-                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=20,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    timeout=20,
                 )
         left += [f"process {name}" for name in host.end_descendants()]
         left += [f"mount {point}" for point in host.unmount_below(self.work)]

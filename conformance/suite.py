@@ -56,7 +56,7 @@ def _go_environment() -> dict[str, str]:
 
 
 def find_go() -> str:
-    """A Go compiler of at least 1.21: the system's, or one from the package index in a private environment of the cache.
+    """A Go compiler of at least 1.21: the system's, or one from the package index, kept in the cache.
 
     Raises SuiteError where neither is to be had."""
     candidates = [shutil.which("go"), "/usr/local/go/bin/go", "/usr/lib/go/bin/go"]
@@ -81,7 +81,10 @@ def _module_folder(go: str) -> Path:
     with tempfile.TemporaryDirectory() as empty:
         done = subprocess.run(
             [go, "mod", "download", "-json", f"{MODULE}@{VERSION}"],
-            cwd=empty, capture_output=True, text=True, env=_go_environment(),
+            cwd=empty,
+            capture_output=True,
+            text=True,
+            env=_go_environment(),
         )
     try:
         answer = json.loads(done.stdout)
@@ -113,7 +116,9 @@ def build() -> Suite:
         _build_into(folder, rootfs)
     programs = tuple(sorted(entry.name for entry in (folder / "bin").iterdir()))
     if len(programs) != PROGRAM_COUNT:
-        raise SuiteError(f"{folder}/bin holds {len(programs)} programs, not {PROGRAM_COUNT}; remove {folder} and try again")
+        raise SuiteError(
+            f"{folder}/bin holds {len(programs)} programs, not {PROGRAM_COUNT}; remove {folder} and try again"
+        )
     return Suite(folder, programs, rootfs, folder / "source")
 
 
@@ -133,7 +138,9 @@ def _build_into(folder: Path, rootfs: str) -> None:
             ([go, "build", "-o", str(fresh / "runtimetest"), "./cmd/runtimetest"], {"CGO_ENABLED": "0"}),
         ]
         for command, extra in steps:
-            done = subprocess.run(command, cwd=source, env={**_go_environment(), **extra}, capture_output=True, text=True)
+            done = subprocess.run(
+                command, cwd=source, env={**_go_environment(), **extra}, capture_output=True, text=True
+            )
             if done.returncode != 0:
                 raise SuiteError(f"{' '.join(command)} failed:\n{done.stderr}")
         shutil.copyfile(source / rootfs, fresh / rootfs)
