@@ -34,7 +34,7 @@ def errors(resources: Resources, found: Findings) -> None:
         if not name or " " in name or "\n" in name:
             found.append((_BASE + "/rdma" + escape(name), "is not the name of an RDMA device"))
     for name in resources.get("unified") or ():
-        if "/" in name or "." not in name[1:]:
+        if "/" in name or "." not in name.strip("."):
             text = "must be the name of a file of the cgroup, CONTROLLER.PARAMETER"
             found.append((_BASE + "/unified" + escape(name), text))
 
