@@ -1,4 +1,4 @@
-"""The hooks that run in the runtime's namespaces: prestart and createRuntime in the host lane, poststart and poststop."""
+"""The hooks in the runtime's namespaces: prestart and createRuntime in the host lane; poststart and poststop."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 
 from ocipy import log
-from ocipy.container import cgroup, console, hooks, limits, namespaces, seccomp, shared_namespace, sources
+from ocipy.container import cgroup, console, hooks, limits, namespace_contents, namespaces, seccomp, shared_namespace, sources
 from ocipy.container.state import FIFO, FIFO_NEW, process_start, write_file
 from ocipy.errors import Error
 from ocipy.linux import _kernel, procfs
@@ -134,7 +134,7 @@ ACTIONS: dict[str, Callable[..., None]] = {
     "tell": tell,
     "wait": wait,
 }
-for _module in (cgroup, console, hooks, limits, namespaces, seccomp, shared_namespace, sources):
+for _module in (cgroup, console, hooks, limits, namespace_contents, namespaces, seccomp, shared_namespace, sources):
     ACTIONS.update(_module.ACTIONS)
 
 

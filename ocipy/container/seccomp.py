@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import posix
 
+from ocipy.container import cold
 from ocipy.errors import Error
 from ocipy.linux import _kernel
 from ocipy.linux.constants import (
@@ -94,13 +95,14 @@ def _key(directory: int, text: bytes) -> str:
     except (OSError, ValueError):
         return ""
     system = posix.uname()
-    identity = f"{system.machine} {system.release} {status.st_dev} {status.st_ino} {status.st_size} {status.st_mtime_ns}\n"
-    return _kernel.sha256(MAGIC + identity.encode() + library + b"\n" + text)
+    file = f"{status.st_dev} {status.st_ino} {status.st_size} {status.st_mtime_ns}"
+    identity = f"{system.machine} {system.release} {file}\n".encode()
+    return _kernel.sha256(MAGIC + identity + library + b"\n" + text)
 
 
 def open_cache(root: str) -> int:
     """A descriptor of the directory of kept filters, -1 if there is none that can be trusted."""
-    places = [(SYSTEM_CACHE, ("ocipy", "seccomp"))] if posix.geteuid() == 0 else []
+    places: list[tuple[str, tuple[str, ...]]] = [(SYSTEM_CACHE, ("ocipy", "seccomp"))] if posix.geteuid() == 0 else []
     if root:
         places.append((root, (LOCAL_CACHE,)))
     for parent, names in places:
@@ -200,57 +202,14 @@ def _evict(directory: int) -> None:
 
 
 def compile_in_child(text: bytes) -> tuple[bytes, bytes]:
-    """(program, file and version of libseccomp). Raises Error.
-
-    In a child, so that neither all of Python nor libseccomp stays in the process that becomes the container.
-    """
-    reader, writer = posix.pipe2(O_CLOEXEC)
-    pid = posix.fork()
-    if pid == 0:
-        _compile(text, writer)
-    posix.close(writer)
-    parts = []
-    while part := posix.read(reader, 65536):
-        parts.append(part)
-    posix.close(reader)
-    status = posix.waitstatus_to_exitcode(posix.waitpid(pid, 0)[1])
-    answer = b"".join(parts)
-    kind, _, rest = answer.partition(b"\n")
-    if status != 0 or kind not in (b"program", b"error"):
-        raise Error(f"compiling the filter ended with status {status}", pointer="/linux/seccomp")
-    if kind == b"error":
-        raise Error.from_message(_kernel.json_loads(rest))
-    length, _, rest = rest.partition(b"\n")
-    library, compiled = rest[: int(length)], rest[int(length) :]
-    return compiled, library
-
-
-def _compile(text: bytes, writer: int) -> None:
-    """The child's part: never returns."""
-    status = 1
-    try:
-        try:
-            from ocipy.launcher import python
-
-            python.complete_start()
-            from ocipy.container.seccomp_compile import compile_profile
-
-            compiled, library = compile_profile(_kernel.json_loads(text))
-            answer = b"program\n%d\n" % len(library) + library + compiled
-        except Error as error:
-            answer = b"error\n" + _kernel.json_dumps(error.to_message())
-        except Exception as error:
-            failure = Error(
-                f"cannot compile the filter: {type(error).__name__}: {error}",
-                pointer="/linux/seccomp",
-                hint="it takes libseccomp (package libseccomp2) and the Python package pyseccomp",
-            )
-            answer = b"error\n" + _kernel.json_dumps(failure.to_message())
-        while answer:
-            answer = answer[posix.write(writer, answer) :]
-        status = 0
-    finally:
-        posix._exit(status)
+    """(program, file and version of libseccomp). Raises Error."""
+    answer = cold.call(
+        "ocipy.container.seccomp_compile",
+        text,
+        hint="it takes libseccomp (package libseccomp2) and the Python package pyseccomp",
+    )
+    length, _, rest = answer.partition(b"\n")
+    return rest[int(length) :], rest[: int(length)]
 
 
 def in_memory(data: bytes, name: str = "seccomp") -> int:
@@ -268,7 +227,7 @@ def in_memory(data: bytes, name: str = "seccomp") -> int:
 
 
 def seccomp_listener(run: HostRun, *, path: str, metadata: str) -> None:
-    """Fetch the listener from init by its number, and send it to the agent (config-linux.md, container process state)."""
+    """Fetch the listener from init by its number and send it to the agent (config-linux.md, seccomp). Raises Error."""
     from ocipy.container.host_lane import channel_of, wait_for
 
     body = wait_for(run, "seccomp")

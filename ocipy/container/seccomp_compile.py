@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import json
 import os
 import struct
 import tempfile
 
-import pyseccomp
+import pyseccomp  # type: ignore[import-untyped]
 
 from ocipy.errors import Error
 
@@ -51,6 +52,12 @@ _library.seccomp_version.argtypes = ()
 _library.seccomp_version.restype = ctypes.POINTER(ctypes.c_uint * 3)
 
 
+def main(data: bytes) -> bytes:
+    """For the profile as JSON: the length of the library's identity in a line, that, and the program. Raises Error."""
+    program, library = compile_profile(json.loads(data))
+    return b"%d\n" % len(library) + library + program
+
+
 def compile_profile(profile: Seccomp) -> tuple[bytes, bytes]:
     """(array of struct sock_filter, "FILE\\nVERSION" of libseccomp). Raises Error where libseccomp refuses."""
     try:
@@ -85,10 +92,10 @@ def action_value(action: str, errno_ret: int | None) -> int:
     """The 32 bits that a filter returns for an action (seccomp(2)); errno_ret: EPERM if not given."""
     number = errno.EPERM if errno_ret is None else errno_ret
     if action == "SCMP_ACT_ERRNO":
-        return pyseccomp.ERRNO(number)
+        return int(pyseccomp.ERRNO(number))
     if action == "SCMP_ACT_TRACE":
-        return pyseccomp.TRACE(number)
-    return PLAIN_ACTIONS[action]
+        return int(pyseccomp.TRACE(number))
+    return int(PLAIN_ACTIONS[action])
 
 
 def _add_architectures(filters: pyseccomp.SyscallFilter, profile: Seccomp) -> list[int]:

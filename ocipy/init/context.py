@@ -16,6 +16,7 @@ class Init:
     proc: our own procfs (subset=pid), a detached mount: paths of /proc are opened relative to it.
     sysctl_proc: an unmasked one, -1 where the plan writes no sysctl.
     rootfs: the root of the container as an O_PATH descriptor, -1 until it is opened; "/" after the pivot.
+    root_path: where that is in our mount namespace before the pivot, "" for "/".
     fds: descriptors that the host opened for us, by name: "null", "fifo", "mount/3", "namespace/network", …
     state: the container's state as hooks get it, with the pid as seen in here.
     preserved: so many descriptors from 3 on are the payload's.
@@ -34,6 +35,7 @@ class Init:
         "new_user_namespace",
         "preserved",
         "proc",
+        "root_path",
         "rootfs",
         "seccomp_program",
         "started",
@@ -59,6 +61,7 @@ class Init:
         self.proc = fds.get("procfs", -1)
         self.sysctl_proc = fds.get("procfs/sysctl", -1)
         self.rootfs = -1
+        self.root_path = ""
         self.started = -1
         self.state = state
         self.preserved = preserved

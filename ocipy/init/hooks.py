@@ -134,7 +134,7 @@ def _memory(name: str, content: bytes) -> int:
 
 def _become_hook(
     path: bytes,
-    argv: Sequence[bytes],
+    argv: list[bytes],
     environment: Mapping[bytes, bytes],
     directory: str | int,
     stdin: int,
@@ -182,7 +182,8 @@ def _wait(pidfd: int, output: int, timeout: int | None) -> bool:
             pause = min(pause, left)
         if _kernel.poll([(pidfd, POLLIN)], pause):
             return True
-        if posix.stat(output).st_size > KEPT_OUTPUT:
+        # In blocks of 512 bytes: what was thrown away is a hole.
+        if posix.stat(output).st_blocks * 512 > KEPT_OUTPUT:
             posix.ftruncate(output, 0)
 
 

@@ -1,0 +1,59 @@
+"""Work for all of Python (libseccomp, pyroute2), done in a child.
+
+So neither the standard library nor what it loads stays in the process that goes on, and becomes the container, and
+whatever goes wrong in a library is an error of ours and no end of the runtime.
+"""
+
+from __future__ import annotations
+
+import posix
+import sys
+
+from ocipy.errors import Error
+from ocipy.linux import _kernel
+from ocipy.linux.constants import O_CLOEXEC
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+
+def call(module: str, data: bytes, *, hint: str) -> bytes:
+    """What the function main of a cold module gives for the data. Raises its Error, or one with the hint."""
+    reader, writer = posix.pipe2(O_CLOEXEC)
+    pid = posix.fork()
+    if pid == 0:
+        _child(module, data, writer, hint)
+    posix.close(writer)
+    parts = []
+    while part := posix.read(reader, 65536):
+        parts.append(part)
+    posix.close(reader)
+    status = posix.waitstatus_to_exitcode(posix.waitpid(pid, 0)[1])
+    kind, _, answer = b"".join(parts).partition(b"\n")
+    if kind == b"done" and status == 0:
+        return answer
+    if kind == b"error":
+        raise Error.from_message(_kernel.json_loads(answer))
+    raise Error(f"{module} ended with status {status}", hint=hint)
+
+
+def _child(module: str, data: bytes, writer: int, hint: str) -> NoReturn:
+    status = 1
+    try:
+        try:
+            from ocipy.launcher import python
+
+            python.complete_start()
+            __import__(module)
+            answer = b"done\n" + sys.modules[module].main(data)
+        except Error as error:
+            answer = b"error\n" + _kernel.json_dumps(error.to_message())
+        except Exception as error:
+            failure = Error(f"{module} failed: {type(error).__name__}: {error}", hint=hint)
+            answer = b"error\n" + _kernel.json_dumps(failure.to_message())
+        while answer:
+            answer = answer[posix.write(writer, answer) :]
+        status = 0
+    finally:
+        posix._exit(status)

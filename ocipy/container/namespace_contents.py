@@ -1,0 +1,48 @@
+"""linux.timeOffsets and linux.netDevices: what the host puts into namespaces that init has made."""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from ocipy.container import cold
+from ocipy.errors import Error
+from ocipy.linux import _kernel, procfs
+from ocipy.linux.constants import O_CLOEXEC, O_RDONLY
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ocipy.container.context import HostRun
+
+
+def time_offsets(run: HostRun, *, offsets: Sequence[tuple[str, int, int]]) -> None:
+    """Shift the clocks of the time namespace of init's children. offsets: (clock, seconds, nanoseconds)."""
+    text = "".join(f"{clock} {seconds} {nanoseconds}\n" for clock, seconds, nanoseconds in offsets)
+    try:
+        procfs.write(run.fds["procfs"], f"{run.pid}/timens_offsets", text.encode())
+    except OSError as error:
+        hint = ""
+        if error.errno == errno.ERANGE:
+            hint = "no clock may show a time before 0, or later than some 146 years from now"
+        elif error.errno in (errno.EACCES, errno.EPERM):
+            hint = "setting the clocks takes CAP_SYS_TIME in the user namespace that owns the time namespace"
+        raise Error("cannot set the clocks of the time namespace", errno=error.errno or 0, hint=hint) from None
+
+
+def net_devices(run: HostRun, *, devices: Sequence[tuple[str, str]]) -> None:
+    """Move network devices of the host into the container's network namespace. devices: (name here, name there)."""
+    namespace = posix.open(f"{run.pid}/ns/net", O_RDONLY | O_CLOEXEC, dir_fd=run.fds["procfs"])
+    try:
+        request = {"namespace": namespace, "devices": [list(device) for device in devices]}
+        cold.call(
+            "ocipy.container.network_devices",
+            _kernel.json_dumps(request),
+            hint="it takes the Python package pyroute2",
+        )
+    finally:
+        posix.close(namespace)
+
+
+ACTIONS = {"time_offsets": time_offsets, "net_devices": net_devices}

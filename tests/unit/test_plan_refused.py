@@ -1,0 +1,72 @@
+"""What is refused, and linux.timeOffsets and linux.netDevices: from config to steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ocipy.errors import Error
+from ocipy.plan import refused
+from ocipy.plan.model import Host, Options, Plan, Step
+
+OPTIONS = Options(container_id="c", bundle="/b")
+
+
+@pytest.mark.parametrize(
+    ("config", "pointer"),
+    [
+        ({"linux": {"intelRdt": {"closID": "a"}}}, "/linux/intelRdt"),
+        ({"linux": {"intelRdt": {}}}, "/linux/intelRdt"),
+        ({"vm": {"kernel": {"path": "/k"}}}, "/vm"),
+    ],
+)
+def test_refused(config: Any, pointer: str) -> None:
+    with pytest.raises(Error) as caught:
+        refused.refuse(config, Host(), OPTIONS)
+    assert caught.value.pointer == pointer
+
+
+@pytest.mark.parametrize(
+    "config",
+    [{}, {"linux": None}, {"vm": None, "linux": {"intelRdt": None}}, {"windows": {}, "solaris": {}, "zos": {}}],
+)
+def test_not_refused(config: Any) -> None:
+    refused.refuse(config, Host(), OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("offsets", "expected"),
+    [
+        (None, None),
+        ({}, None),
+        ({"monotonic": None}, None),
+        ({"monotonic": {"secs": 5}}, (("monotonic", 5, 0),)),
+        (
+            {"boottime": {"secs": -3, "nanosecs": 7}, "monotonic": {"nanosecs": 1}},
+            (("monotonic", 0, 1), ("boottime", -3, 7)),
+        ),
+    ],
+)
+def test_time_offsets(offsets: Any, expected: Any) -> None:
+    plan = Plan()
+    config: Any = {"linux": {"timeOffsets": offsets}}
+    refused.plan_time_offsets(plan, config, Host(), OPTIONS)
+    steps = [] if expected is None else [Step("time_offsets", "/linux/timeOffsets", {"offsets": expected})]
+    assert plan.host == steps
+
+
+def test_net_devices() -> None:
+    plan = Plan()
+    config: Any = {"linux": {"netDevices": {"eth1": {"name": "a"}, "eth2": {}, "eth3": None, "eth4": {"name": "x%d"}}}}
+    refused.plan_net_devices(plan, config, Host(), OPTIONS)
+    moved = (("eth1", "a"), ("eth2", "eth2"), ("eth3", "eth3"), ("eth4", "x%d"))
+    assert plan.host == [Step("net_devices", "/linux/netDevices", {"devices": moved})]
+
+
+def test_without_them_no_step() -> None:
+    for config in ({}, {"linux": {}}, {"linux": {"netDevices": {}, "timeOffsets": None}}):
+        plan = Plan()
+        refused.plan_net_devices(plan, config, Host(), OPTIONS)  # type: ignore[arg-type]
+        refused.plan_time_offsets(plan, config, Host(), OPTIONS)  # type: ignore[arg-type]
+        assert plan.host == []
