@@ -52,8 +52,8 @@ def _open_on_host(plan: Plan, config: Config, host: Host, options: Options) -> N
     namespaces.plan_join(plan, config, host, options)
     sysctl.plan_check(plan, config, host, options)
     uts.plan_check(plan, config, host, options)
+    rootfs.plan_root_source(plan, config, host, options)
     mounts.plan_sources(plan, config, host, options)
-    devices.plan_sources(plan, config, host, options)
     cgroup.plan_cgroup_create(plan, config, host, options)
 
 
@@ -97,6 +97,7 @@ def _make_root(plan: Plan, config: Config, host: Host, options: Options) -> None
 
 def _enter_root(plan: Plan, config: Config, host: Host, options: Options) -> None:
     """The pivot, and what is done with all rights inside."""
+    masks.plan_null(plan, config, host, options)
     rootfs.plan_pivot(plan, config, host, options)
     process.plan_make_cwd(plan, config, host, options)
     terminal.plan_console(plan, config, host, options)
