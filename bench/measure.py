@@ -1,0 +1,112 @@
+"""Times single calls: posix_spawn, then a wait that blocks.
+
+A stopwatch with a timeout polls, and rounds what it measures.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.runtimes import Contestant
+
+CALLS = ("create", "start", "state", "kill", "delete")
+OPERATIONS = ("run", "five", *CALLS)
+_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+
+
+class CallError(Exception):
+    """A call failed: its command and what it wrote to standard error."""
+
+
+@dataclass
+class Samples:
+    """Milliseconds of one runtime, by operation; `five` is the sum of the five calls of one container."""
+
+    contestant: Contestant
+    times: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in OPERATIONS})
+
+
+def timed(argv: list[str], out: Path) -> float:
+    """Milliseconds from the spawn to the end of a call. Its output goes to files beside `out`. Raises CallError."""
+    error_file = f"{out}.err"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    actions = [
+        (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(out), flags, 0o600),
+        (os.POSIX_SPAWN_OPEN, 2, error_file, flags, 0o600),
+    ]
+    began = time.perf_counter_ns()
+    pid = os.posix_spawn(argv[0], argv, _ENVIRONMENT, file_actions=actions)
+    _, status = os.waitpid(pid, 0)
+    ended = time.perf_counter_ns()
+    if status != 0:
+        said = Path(error_file).read_text(errors="replace").strip()
+        raise CallError(f"{' '.join(argv)}: exit status {os.waitstatus_to_exitcode(status)}: {said}")
+    return (ended - began) / 1e6
+
+
+class Bench:
+    """Bundles, and a state directory for each runtime, below one scratch folder."""
+
+    def __init__(self, scratch: Path, run_bundle: Path, sleep_bundle: Path) -> None:
+        self.scratch = scratch
+        self.run_bundle = run_bundle
+        self.sleep_bundle = sleep_bundle
+        self._number = 0
+
+    def _command(self, contestant: Contestant, *words: str) -> list[str]:
+        root = self.scratch / "state" / contestant.name.replace(" ", "-")
+        return [contestant.path, "--root", str(root), *words]
+
+    def run_once(self, contestant: Contestant) -> float:
+        """`run true`, in ms."""
+        self._number += 1
+        words = ("run", "--bundle", str(self.run_bundle), f"bench-{os.getpid()}-{self._number}")
+        return timed(self._command(contestant, *words), self.scratch / "out")
+
+    def life_cycle(self, contestant: Contestant) -> dict[str, float]:
+        """One container through the five calls: ms of each. The wait for its end, after kill, is not counted."""
+        self._number += 1
+        container = f"bench-{os.getpid()}-{self._number}"
+        out = self.scratch / "out"
+        words = {
+            "create": ["--bundle", str(self.sleep_bundle), container],
+            "start": [container],
+            "state": [container],
+            "kill": [container, "KILL"],
+            "delete": [container],
+        }
+        times = {}
+        init = 0
+        for call in CALLS:
+            times[call] = timed(self._command(contestant, call, *words[call]), out)
+            if call == "state":
+                init = int(json.loads(out.read_text())["pid"])
+            elif call == "kill":
+                os.waitpid(init, 0)
+        return times
+
+
+def measure(
+    bench: Bench, contestants: list[Contestant], rounds: int, warm_up: int, tell: Callable[[str], None]
+) -> list[Samples]:
+    """Rounds in which every runtime has its turn, each round beginning with the next one; raises CallError."""
+    samples = [Samples(contestant) for contestant in contestants]
+    for number in range(-warm_up, rounds):
+        turn = number % len(samples)
+        for sample in samples[turn:] + samples[:turn]:
+            run = bench.run_once(sample.contestant)
+            calls = bench.life_cycle(sample.contestant)
+            if number < 0:
+                continue
+            sample.times["run"].append(run)
+            sample.times["five"].append(sum(calls.values()))
+            for call, milliseconds in calls.items():
+                sample.times[call].append(milliseconds)
+        tell(f"round {number + 1} of {rounds}")
+    return samples
