@@ -1,0 +1,109 @@
+# make help prints the targets. PYTHON=/path/to/python3 takes another Python than Debian's, in an environment of its own.
+
+PYTHON ?= /usr/bin/python3
+PREFIX ?= /usr/local
+ENGINES_CONF ?= /etc/containers/containers.conf.d/ocipy.conf
+OCI_RUNTIME ?=
+
+# Debian's Python has .venv; any other has an environment in its build directory, which is named after its place.
+ifeq ($(PYTHON),/usr/bin/python3)
+BUILD := build/default
+VENV ?= .venv
+else
+BUILD := build/$(subst /,-,$(patsubst /%,%,$(PYTHON)))
+VENV ?= $(BUILD)/venv
+endif
+SITE = $(shell $(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')
+PYTEST := $(VENV)/bin/python -m pytest
+
+.DEFAULT_GOAL := build
+.PHONY: help setup packages build demo test test-unit test-integration test-pythons test-engines test-vm conformance bench \
+	dockertest lint install uninstall clean
+
+help:
+	@echo 'setup             install Debian packages and a private environment, and build: once, as root'
+	@echo 'build             build in place: $(VENV)/bin/ocipy'
+	@echo 'demo              run a container and show what it sees'
+	@echo 'test              unit and integration tests (OCI_RUNTIME=/path/to/runtime tests another runtime)'
+	@echo 'test-pythons      the launcher and the unit tests on each Python of this machine'
+	@echo 'test-engines      podman and others with ocipy'
+	@echo 'test-vm           integration tests on a second kernel with cgroup v2'
+	@echo 'conformance       the OCI validation suite'
+	@echo 'bench             times beside runc and crun'
+	@echo 'dockertest        the tests in a container image'
+	@echo 'lint              ruff and mypy'
+	@echo 'install uninstall PREFIX=$(PREFIX)'
+
+setup: packages $(VENV)/.installed
+	@$(MAKE) --no-print-directory build
+
+# apt is asked only for what is missing: a machine that has all of it needs no network, nor root.
+packages:
+	@missing=$$(sed 's/#.*//' packages.txt | xargs dpkg-query -W -f '$${db:Status-Status} $${Package}\n' 2>&1 | \
+	  sed -n 's/^not-installed //p; s/^config-files //p; s/^dpkg-query: no packages found matching //p'); \
+	if [ -n "$$missing" ]; then \
+	  echo "installing:" $$missing; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+	fi
+
+$(VENV)/.installed: pyproject.toml
+	@mkdir -p build
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb")); \
+	  print(*p["build-system"]["requires"], *p["project"]["dependencies"], *p["project"]["optional-dependencies"]["test"], sep="\n")' \
+	  > build/requirements.txt
+	$(VENV)/bin/pip install -q wheel setuptools
+	$(VENV)/bin/pip install -q -r build/requirements.txt
+	@touch $@
+
+# Safe for several callers at once; does nothing, in well under a second, where nothing has changed.
+build:
+	@mkdir -p $(BUILD)
+	@[ -x $(VENV)/bin/meson ] || $(MAKE) --no-print-directory $(VENV)/.installed PYTHON=$(PYTHON)
+	@flock $(BUILD)/.lock packaging/build-in-place $(VENV) $(BUILD) $(SITE)
+
+demo: setup
+	@demo/run $(VENV)/bin/ocipy
+
+test: build
+	$(PYTEST) -q tests/unit tests/integration
+
+test-unit: build
+	$(PYTEST) -q tests/unit
+
+test-integration: build
+	$(PYTEST) -q tests/integration
+
+test-pythons:
+	@tests/pythons
+
+test-engines: build
+	$(PYTEST) -q tests/engines
+
+test-vm: build
+	@tests/vm/run
+
+conformance: build
+	@conformance/run --runtime $(CURDIR)/$(VENV)/bin/ocipy
+
+bench: build
+	@bench/run
+
+dockertest:
+	@tests/docker/run
+
+lint:
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+# A private environment below lib, so that no other Python package and ours can be in each other's way.
+install:
+	PYTHON=$(PYTHON) packaging/install $(DESTDIR)$(PREFIX) $(DESTDIR)$(ENGINES_CONF)
+
+uninstall:
+	packaging/uninstall $(DESTDIR)$(PREFIX) $(DESTDIR)$(ENGINES_CONF)
+
+clean:
+	rm -rf build .venv ocipy/linux/_kernel.*.so
+	find ocipy tests -name __pycache__ -type d -exec rm -rf {} +

@@ -1,0 +1,216 @@
+"""Freezing: the modules that can run in Python's core phase, compiled into one file that the start library maps.
+
+    python -m ocipy.launcher.freeze OUTPUT
+
+A module can, if all that it imports at its top level is built in or can as well; what a function imports is its own
+affair (it completes the start first). Docstrings, annotations, asserts and TYPE_CHECKING blocks are left out.
+
+The file, in the machine's byte order: 8 bytes "ocipyfz1", the version of Python (major << 8 | minor) and the number of modules (4 bytes each); then for
+each module its name (60 bytes, padded with zeros), is_package, offset and size of its code (4 bytes each), and a SHA-256 of
+what it was made from; then the code, as marshal writes it. The reader is frozen.c.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import marshal
+import os
+import struct
+import sys
+from pathlib import Path
+
+MAGIC = b"ocipyfz1"
+HEADER = struct.Struct("=8sII")
+ENTRY = struct.Struct("=60sIII32s")
+#: The bytecode is the same for all releases of one minor version.
+PYTHON = sys.hexversion >> 16
+
+#: What every CPython has built in, and has loaded once the core phase is reached; and what the start library adds.
+BUILT_IN = frozenset(("_signal", "builtins", "errno", "marshal", "posix", "sys", "time"))
+ADDED = frozenset(("ocipy.linux._kernel",))
+
+
+class Source:
+    """A module's source. digest: of all that its frozen form depends on."""
+
+    def __init__(self, name: str, path: Path) -> None:
+        self.name = name
+        self.path = path
+        self.is_package = path.name == "__init__.py"
+        self.text = path.read_bytes()
+        self.digest = hashlib.sha256(name.encode() + b"\0" + _own_text() + self.text).digest()
+        self.tree = ast.parse(self.text, str(path))
+
+
+def _own_text() -> bytes:
+    return Path(__file__).read_bytes()
+
+
+def read_sources(package: Path) -> dict[str, Source]:
+    """All modules below a package's directory, by their full names."""
+    found = {}
+    for path in sorted(package.rglob("*.py")):
+        parts = path.relative_to(package.parent).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        found[name] = Source(name, path)
+    return found
+
+
+def is_type_checking(node: ast.stmt) -> bool:
+    """`if TYPE_CHECKING:`."""
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def imported_at_top(source: Source, known: dict[str, Source]) -> set[str]:
+    """The modules that are imported when this one is. known: which names below a package are modules."""
+    found = set()
+    pending: list[ast.AST] = list(source.tree.body)
+    while pending:
+        node = pending.pop()
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            continue
+        if isinstance(node, ast.stmt) and is_type_checking(node):
+            continue
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module != "__future__":
+            found.update(_imported_from(node, source, known))
+        pending.extend(ast.iter_child_nodes(node))
+    return found
+
+
+def _imported_from(node: ast.ImportFrom, source: Source, known: dict[str, Source]) -> set[str]:
+    module = node.module or ""
+    if node.level:
+        base = source.name.split(".")
+        kept = len(base) - node.level + (1 if source.is_package else 0)
+        module = ".".join(base[:kept] + ([module] if module else []))
+    below = {f"{module}.{alias.name}" for alias in node.names}
+    return {module} | {name for name in below if name in known or name in ADDED}
+
+
+def obstacles(sources: dict[str, Source]) -> dict[str, str]:
+    """The modules that cannot run in the core phase, each with an import that it cannot have there."""
+    imports = {name: imported_at_top(source, sources) for name, source in sources.items()}
+    allowed = BUILT_IN | ADDED
+    found: dict[str, str] = {}
+    while True:
+        new = {
+            name: wanted
+            for name, wanteds in imports.items()
+            if name not in found
+            for wanted in wanteds
+            if wanted not in allowed and (wanted not in sources or wanted in found)
+        }
+        if not new:
+            return found
+        found.update(new)
+
+
+class Stripper(ast.NodeTransformer):
+    """Leaves out annotations, the import of their future, and what only type checkers read."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        """No annotations of parameters and result."""
+        arguments = node.args
+        for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg):
+            if argument is not None:
+                argument.annotation = None
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
+        """An assignment without its annotation."""
+        if node.value is None:
+            return ast.copy_location(ast.Pass(), node)
+        return ast.copy_location(ast.Assign([node.target], node.value), node)
+
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
+        """`if TYPE_CHECKING:` is never true."""
+        self.generic_visit(node)
+        return (node.orelse or ast.copy_location(ast.Pass(), node)) if is_type_checking(node) else node
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
+        """No annotations are left for the future to concern."""
+        return ast.copy_location(ast.Pass(), node) if node.module == "__future__" else node
+
+
+def compile_module(source: Source) -> bytes:
+    """The code of a module, as marshal writes it."""
+    tree = ast.fix_missing_locations(Stripper().visit(source.tree))
+    name = source.name.replace(".", "/") + ("/__init__.py" if source.is_package else ".py")
+    return marshal.dumps(compile(tree, name, "exec", dont_inherit=True, optimize=2))
+
+
+def read_frozen(path: Path) -> dict[str, tuple[bytes, bytes]]:
+    """(digest, code) of each module in a frozen file; nothing if there is none, or it is for another Python."""
+    try:
+        file = path.read_bytes()
+        magic, python, count = HEADER.unpack_from(file)
+    except (OSError, struct.error):
+        return {}
+    if magic != MAGIC or python != PYTHON:
+        return {}
+    found = {}
+    for index in range(count):
+        name, _, offset, size, digest = ENTRY.unpack_from(file, HEADER.size + index * ENTRY.size)
+        found[name.rstrip(b"\0").decode()] = (digest, file[offset : offset + size])
+    return found
+
+
+def frozen_file(sources: list[Source], old: dict[str, tuple[bytes, bytes]]) -> bytes:
+    """The contents of the frozen file; what the old one has of the same source is taken from there."""
+    entries, codes = [], []
+    offset = HEADER.size + len(sources) * ENTRY.size
+    for source in sources:
+        digest, code = old.get(source.name, (b"", b""))
+        if digest != source.digest:
+            code = compile_module(source)
+        name = source.name.encode()
+        if len(name) >= 60:
+            raise ValueError(f"{source.name}: the name is too long to be frozen")
+        entries.append(ENTRY.pack(name, source.is_package, offset, len(code), source.digest))
+        codes.append(code)
+        offset += len(code)
+    return b"".join((HEADER.pack(MAGIC, PYTHON, len(sources)), *entries, *codes))
+
+
+def differences(path: Path, package: Path) -> list[str]:
+    """The modules of which a frozen file has not what their sources are now."""
+    sources = read_sources(package)
+    cold = obstacles(sources)
+    old = {name: digest for name, (digest, _) in read_frozen(path).items()}
+    new = {name: source.digest for name, source in sources.items() if name not in cold}
+    return sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+
+
+def main(arguments: list[str]) -> int:
+    """Write the frozen file, if it is not what it should be; tell of hot modules that cannot be frozen."""
+    output, package = Path(arguments[0]), Path(__file__).resolve().parent.parent
+    sources = read_sources(package)
+    cold = obstacles(sources)
+    if "ocipy.cli" in cold:
+        print(f"ocipy.cli cannot run in the core phase: {_why('ocipy.cli', cold)}", file=sys.stderr)
+        return 1
+    hot = [source for name, source in sources.items() if name not in cold]
+    contents = frozen_file(hot, read_frozen(output))
+    if output.exists() and output.read_bytes() == contents:
+        return 0
+    temporary = output.with_name(output.name + f".{os.getpid()}")
+    temporary.write_bytes(contents)
+    temporary.chmod(0o644)
+    temporary.replace(output)
+    print(f"froze {len(hot)} modules, {len(contents) // 1024} KiB")
+    return 0
+
+
+def _why(name: str, cold: dict[str, str]) -> str:
+    chain = [name]
+    while chain[-1] in cold:
+        chain.append(cold[chain[-1]])
+    return " imports ".join(chain)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

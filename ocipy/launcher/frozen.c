@@ -1,0 +1,79 @@
+/* The frozen file: the hot modules, compiled by freeze.py, which describes the format. It is code, so it has to be trusted. */
+#include "launcher.h"
+#include "start.h"
+
+#include <fcntl.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+struct header {
+    char magic[8];
+    uint32_t python; /* major and minor version: the bytecode is the same for all releases of one */
+    uint32_t count;
+};
+
+struct entry {
+    char name[60];
+    uint32_t is_package;
+    uint32_t offset, size; /* of the code, in the file */
+    char digest[32];       /* of the source, for the check that it is not stale */
+};
+
+static const char MAGIC[8] = "ocipyfz1";
+
+static int refuse(const char *path, const char *reason) {
+    dprintf(STDERR_FILENO, "ocipy: refusing to load %s: it %s\n", path, reason);
+    return -1;
+}
+
+static const char *what_is_wrong(const char *file, size_t size) {
+    const struct header *header = (const void *)file;
+    if (size < sizeof(*header) || memcmp(header->magic, MAGIC, sizeof(MAGIC)))
+        return "is not a file of frozen modules";
+    if (header->python != Py_Version >> 16)
+        return "was built for another Python; build or install ocipy again";
+    const struct entry *entries = (const void *)(header + 1);
+    if (header->count > (size - sizeof(*header)) / sizeof(*entries))
+        return "is cut off";
+    for (const struct entry *entry = entries; entry < entries + header->count; entry++)
+        if (entry->offset > size || entry->size > size - entry->offset || !memchr(entry->name, '\0', sizeof(entry->name)))
+            return "is cut off";
+    return NULL;
+}
+
+static int make_table(const char *file) {
+    const struct header *header = (const void *)file;
+    const struct entry *entries = (const void *)(header + 1);
+    struct _frozen *table = calloc(header->count + 1, sizeof(*table));
+    if (!table)
+        return -1;
+    for (uint32_t i = 0; i < header->count; i++) {
+        table[i].name = entries[i].name;
+        table[i].code = (const unsigned char *)file + entries[i].offset;
+        table[i].size = (int)entries[i].size;
+        table[i].is_package = (int)entries[i].is_package;
+    }
+    PyImport_FrozenModules = table;
+    return 0;
+}
+
+int load_frozen(const char *path) {
+    struct stat about;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0 || fstat(fd, &about) < 0) {
+        complain("the runtime is incomplete; build or install it again:", path);
+        return -1;
+    }
+    const char *reason = distrust(&about);
+    char *file = MAP_FAILED;
+    if (!reason) {
+        file = mmap(NULL, about.st_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
+        reason = file == MAP_FAILED ? "cannot be mapped" : what_is_wrong(file, about.st_size);
+    }
+    close(fd);
+    return reason ? refuse(path, reason) : make_table(file);
+}
+
+void forget_frozen(void) { PyImport_FrozenModules = NULL; }

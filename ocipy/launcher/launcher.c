@@ -1,0 +1,110 @@
+/* The executable `ocipy`: seals itself where a command ends inside a container, then loads the start library, which runs Python.
+ *
+ * OCIPY_START_LIBRARY: absolute path of the start library, for a build in place; else it is looked for beside the executable's
+ * own place, as pip installs both. OCIPY_LINKED_START: the start library is linked in, for a Python without a shared libpython. */
+#include "launcher.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+/* The path of the start library across the second exec: a sealed copy does not know where it came from. */
+static const char START_VARIABLE[] = "_OCIPY_START";
+
+/* The commands that end inside a container. */
+static int needs_sealing(int argc, char **argv) {
+    static const char *const commands[] = {"create", "run", "exec", "restore"};
+    for (int i = 1; i < argc; i++)
+        for (size_t j = 0; j < sizeof(commands) / sizeof(*commands); j++)
+            if (!strcmp(argv[i], commands[j]))
+                return 1;
+    return 0;
+}
+
+#ifdef OCIPY_START_LIBRARY
+static int find_start_library(char *path) {
+    strcpy(path, OCIPY_START_LIBRARY);
+    return 0;
+}
+#else
+/* bin/ocipy and lib/pythonX.Y/site-packages/ocipy/launcher/libocipy-start.so have the same parent. */
+static int find_start_library(char *path) {
+    static const char below[] = OCIPY_START_BELOW_PREFIX;
+    ssize_t size = readlink("/proc/self/exe", path, PATH_MAX - sizeof(below));
+    if (size < 0) {
+        complain("cannot find the runtime's own place; is /proc mounted?", "/proc/self/exe");
+        return -1;
+    }
+    path[size] = '\0';
+    for (int i = 0; i < 2; i++) {
+        char *slash = strrchr(path, '/');
+        if (slash)
+            *slash = '\0';
+    }
+    strcat(path, below);
+    return 0;
+}
+#endif
+
+/* A library that somebody else could have written is not loaded. Its directory counts too: who may write there can replace it. */
+static int check_start_library(const char *path) {
+    char directory[PATH_MAX];
+    struct stat file, parent;
+    strcpy(directory, path);
+    *strrchr(directory, '/') = '\0';
+    if (stat(path, &file) < 0 || stat(directory, &parent) < 0) {
+        complain("the runtime is incomplete; install it again:", path);
+        return -1;
+    }
+    const char *reason = distrust(&file);
+    if (!reason)
+        reason = distrust(&parent);
+    if (reason)
+        dprintf(STDERR_FILENO, "ocipy: refusing to load %s: it, or its directory, %s\n", path, reason);
+    return reason ? -1 : 0;
+}
+
+static ocipy_start_function *load_start(const char *path) {
+#ifdef OCIPY_LINKED_START
+    (void)path;
+    return ocipy_start;
+#else
+    /* Global, since extension modules of the standard library take their symbols from it. */
+    void *library = dlopen(path, RTLD_LAZY | RTLD_GLOBAL);
+    ocipy_start_function *start = library ? (ocipy_start_function *)dlsym(library, OCIPY_START_FUNCTION) : NULL;
+    if (!start)
+        dprintf(STDERR_FILENO, "ocipy: cannot load the runtime: %s\n", dlerror());
+    return start;
+#endif
+}
+
+int main(int argc, char **argv) {
+    char path[PATH_MAX] = "";
+    const char *handed = getenv(START_VARIABLE);
+    int sealed = handed || needs_sealing(argc, argv) ? is_sealed() : 0;
+    if (sealed < 0) {
+        complain("cannot open the running executable; is /proc mounted?", "/proc/self/exe");
+        return 1;
+    }
+    if (sealed && handed && strlen(handed) < sizeof(path)) /* only the sealed copy believes the variable */
+        strcpy(path, handed);
+    unsetenv(START_VARIABLE);
+    if (!*path && find_start_library(path) < 0)
+        return 1;
+    if (!sealed && needs_sealing(argc, argv)) {
+        if (setenv(START_VARIABLE, path, 1) == 0)
+            execute_sealed_copy(argv);
+        return 1;
+    }
+    if (sealed)
+        prctl(PR_SET_NAME, "ocipy"); /* executed by descriptor, it would be named after that */
+    if (check_start_library(path) < 0)
+        return 1;
+    ocipy_start_function *start = load_start(path);
+    return start ? start(argc, argv, path) : 1;
+}

@@ -1,0 +1,31 @@
+/* What the launcher and the start library know of each other. Both know nothing of containers.
+ *
+ * The launcher (launcher.c, seal.c, trust.c) is an executable linked against libc only: small to seal, quick to execute.
+ * It loads the start library (start.c, frozen.c, python_start.c), which links libpython.
+ */
+#ifndef OCIPY_LAUNCHER_H
+#define OCIPY_LAUNCHER_H
+
+#include <sys/stat.h>
+
+/* Exported by the start library, called once: runs Python and leaves by exit or _exit.
+ * library: the absolute path of the start library itself. */
+typedef int ocipy_start_function(int argc, char **argv, const char *library);
+#define OCIPY_START_FUNCTION "ocipy_start"
+ocipy_start_function ocipy_start;
+
+/* Whether the running executable is a memfd with all four seals; -1 with errno if that cannot be told. */
+int is_sealed(void);
+
+/* Copies the running executable into a sealed memfd and executes that with the same arguments and environment.
+ * Returns only on failure, having said why on standard error. */
+void execute_sealed_copy(char **argv);
+
+/* 0 if a file that holds code of ours may be trusted: a regular file owned by root or by the caller, and writable by nobody else;
+ * else a text that says why not. */
+const char *distrust(const struct stat *about);
+
+/* Says `ocipy: WHAT PATH: errno's text` on standard error. */
+void complain(const char *what, const char *path);
+
+#endif

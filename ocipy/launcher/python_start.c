@@ -1,0 +1,137 @@
+/* How Python is started: isolated, every path given, and stopped before its "main" phase (PEP 587, PyConfig._init_main).
+ *
+ * What works in the core phase: the language, built-in and frozen modules, posix, errno, time, marshal, _signal, utf-8. What does not:
+ * open(), print(), imports from files, the codec registry. _Py_InitializeMain completes the start, for the commands and the
+ * errors that want all of Python. Both are private names: the build looks for them, and takes a whole isolated start instead. */
+#include "start.h"
+
+
+#ifdef OCIPY_CORE_PHASE
+PyStatus _Py_InitializeMain(void);
+static int complete;
+#else
+static int complete = 1;
+#endif
+
+static void check(PyStatus status) {
+    if (PyStatus_Exception(status))
+        Py_ExitStatusException(status);
+}
+
+static void set(PyConfig *config, wchar_t **member, const char *value) { check(PyConfig_SetBytesString(config, member, value)); }
+
+static void add_search_path(PyConfig *config, const char *path) {
+    wchar_t *wide = Py_DecodeLocale(path, NULL);
+    if (!wide)
+        check(PyStatus_NoMemory());
+    check(PyWideStringList_Append(&config->module_search_paths, wide));
+    PyMem_RawFree(wide);
+}
+
+static void set_places(PyConfig *config, const struct places *places) {
+    config->module_search_paths_set = 1;
+    add_search_path(config, OCIPY_STDLIB);
+    add_search_path(config, OCIPY_DYNLOAD);
+    add_search_path(config, places->packages);
+    if (strcmp(places->packages, places->dependencies))
+        add_search_path(config, places->dependencies);
+    set(config, &config->prefix, OCIPY_PREFIX);
+    set(config, &config->exec_prefix, OCIPY_PREFIX);
+    set(config, &config->base_prefix, OCIPY_PREFIX);
+    set(config, &config->base_exec_prefix, OCIPY_PREFIX);
+    set(config, &config->executable, OCIPY_EXECUTABLE);
+    set(config, &config->base_executable, OCIPY_EXECUTABLE);
+    set(config, &config->stdlib_dir, OCIPY_STDLIB);
+}
+
+static void set_encodings(PyConfig *config) {
+    set(config, &config->filesystem_encoding, "utf-8");
+    set(config, &config->filesystem_errors, "surrogateescape");
+    set(config, &config->stdio_encoding, "utf-8");
+    set(config, &config->stdio_errors, "surrogateescape");
+}
+
+void start_python(const struct places *places) {
+    PyPreConfig before;
+    PyPreConfig_InitIsolatedConfig(&before);
+    before.utf8_mode = 1;
+    check(Py_PreInitialize(&before));
+    PyConfig config;
+    PyConfig_InitIsolatedConfig(&config);
+#ifdef OCIPY_CORE_PHASE
+    config._init_main = 0;
+#endif
+    config.site_import = 0;
+    config.install_signal_handlers = 0; /* the dispositions of SIGPIPE and SIGXFSZ stay the caller's */
+    config.write_bytecode = 0;
+    config.parse_argv = 0;
+    set_places(&config, places);
+    set_encodings(&config);
+    check(Py_InitializeFromConfig(&config));
+    PyConfig_Clear(&config);
+    PyGC_Disable(); /* a process this short has no garbage worth the search */
+}
+
+int start_is_complete(void) { return complete; }
+
+/* _start.complete(): False if there was nothing left to do. */
+static PyObject *start_complete(PyObject *self, PyObject *Py_UNUSED(ignored)) {
+    static int forgotten;
+#ifdef OCIPY_CORE_PHASE
+    if (!complete) {
+        complete = 1;
+        check(_Py_InitializeMain());
+    }
+#endif
+    int first = !forgotten;
+    forgotten = 1;
+    forget_frozen();
+    return PyBool_FromLong(first);
+}
+
+static PyMethodDef methods[] = {
+    {"complete", start_complete, METH_NOARGS, "Complete Python's start; False if it was complete. For python.py only."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "ocipy.launcher._start",
+    .m_doc = "What the start library tells: argv, and packages, the directory that has the package ocipy.",
+    .m_size = -1,
+    .m_methods = methods,
+};
+
+static PyObject *decode_arguments(int argc, char **argv) {
+    PyObject *list = PyList_New(argc);
+    for (int i = 0; list && i < argc; i++) {
+        PyObject *word = PyUnicode_DecodeUTF8(argv[i], strlen(argv[i]), "surrogateescape");
+        if (!word)
+            Py_CLEAR(list);
+        else
+            PyList_SET_ITEM(list, i, word);
+    }
+    return list;
+}
+
+/* A new reference to a module becomes one that import finds. */
+static int publish(PyObject *module) {
+    int result = module ? PyDict_SetItemString(PyImport_GetModuleDict(), PyModule_GetName(module), module) : -1;
+    Py_XDECREF(module);
+    return result;
+}
+
+PyMODINIT_FUNC PyInit__kernel(void);
+
+int add_builtin_modules(int argc, char **argv, const struct places *places) {
+    PyObject *start = PyModule_Create(&definition);
+    PyObject *arguments = decode_arguments(argc, argv);
+    if (!start || PyModule_AddStringConstant(start, "packages", places->packages) ||
+        PyModule_AddObjectRef(start, "argv", arguments)) {
+        Py_XDECREF(start);
+        Py_XDECREF(arguments);
+        return -1;
+    }
+    Py_DECREF(arguments);
+    return publish(start) || publish(PyInit__kernel()) ? -1 : 0;
+}

@@ -1,0 +1,87 @@
+/* The start library: finds its places, starts Python, calls ocipy.cli.main, and leaves with its answer. */
+#include "launcher.h"
+#include "start.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define EXPORTED __attribute__((visibility("default")))
+
+#ifdef OCIPY_PACKAGES
+static int find_places(const char *library, struct places *places) {
+    (void)library;
+    strcpy(places->packages, OCIPY_PACKAGES);
+    strcpy(places->dependencies, OCIPY_DEPENDENCIES);
+    strcpy(places->frozen, OCIPY_FROZEN);
+    return 0;
+}
+#else
+/* The library is ocipy/launcher/libocipy-start.so in the directory of packages. */
+static int find_places(const char *library, struct places *places) {
+    static const char frozen[] = "/ocipy/launcher/_frozen.bin";
+    if (strlen(library) + sizeof(frozen) > PATH_MAX)
+        return -1;
+    strcpy(places->packages, library);
+    for (int i = 0; i < 3; i++) {
+        char *slash = strrchr(places->packages, '/');
+        if (!slash)
+            return -1;
+        *slash = '\0';
+    }
+    strcpy(places->dependencies, places->packages);
+    strcpy(places->frozen, places->packages);
+    strcat(places->frozen, frozen);
+    return 0;
+}
+#endif
+
+/* What libc would look at later, when the root is the container's: files named by these would be opened there. Python has its own
+ * copy of the environment by now, so hooks still inherit them. TZ stays set: without it libc reads /etc/localtime. */
+static void forget_libc_files(void) {
+    static const char *const names[] = {"GCONV_PATH", "GETCONF_DIR", "HOSTALIASES", "LANGUAGE", "LOCALDOMAIN", "LOCPATH",
+                                        "NLSPATH",    "RESOLV_ADD_TRIM_DOMAINS", "RES_OPTIONS", "TZDIR"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+        unsetenv(names[i]);
+}
+
+/* ocipy.cli.main(argv): the exit status, -1 with an exception. */
+static int call_main(void) {
+    PyObject *start = PyImport_ImportModule("ocipy.launcher._start");
+    PyObject *cli = start ? PyImport_ImportModule("ocipy.cli") : NULL;
+    PyObject *argv = cli ? PyObject_GetAttrString(start, "argv") : NULL;
+    PyObject *answer = argv ? PyObject_CallMethod(cli, "main", "O", argv) : NULL;
+    int status = answer ? (int)PyLong_AsLong(answer) : -1;
+    Py_XDECREF(answer);
+    Py_XDECREF(argv);
+    Py_XDECREF(cli);
+    Py_XDECREF(start);
+    return PyErr_Occurred() ? -1 : status;
+}
+
+/* For an error that main did not report. The interpreter may be too broken for a traceback, so one line is all that is tried. */
+static void report_exception(void) {
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyObject *text = value ? PyObject_Str(value) : NULL;
+    const char *words = text ? PyUnicode_AsUTF8(text) : "";
+    dprintf(STDERR_FILENO, "ocipy: internal error: %s: %s\n", type ? ((PyTypeObject *)type)->tp_name : "", words ? words : "");
+}
+
+EXPORTED int ocipy_start(int argc, char **argv, const char *library) {
+    struct places places;
+    if (find_places(library, &places) < 0)
+        return 1;
+    start_python(&places);
+    if (load_frozen(places.frozen) < 0)
+        return 1;
+    forget_libc_files();
+    int status = add_builtin_modules(argc, argv, &places) < 0 ? -1 : call_main();
+    if (status < 0) {
+        report_exception();
+        _exit(1);
+    }
+    if (start_is_complete() && Py_FinalizeEx() < 0 && status == 0)
+        status = 1; /* standard output could not be flushed */
+    _exit(status);
+}

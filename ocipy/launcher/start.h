@@ -1,0 +1,36 @@
+/* The parts of the start library.
+ *
+ * Set at build time, all absolute: OCIPY_STDLIB, OCIPY_DYNLOAD (the standard library's extension modules), OCIPY_PREFIX,
+ * OCIPY_EXECUTABLE (the Python that it was built for); for a build in place also OCIPY_PACKAGES (the directory that has the package
+ * ocipy), OCIPY_DEPENDENCIES (the private environment's site-packages) and OCIPY_FROZEN. OCIPY_CORE_PHASE: this Python has _init_main. */
+#ifndef OCIPY_START_H
+#define OCIPY_START_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <limits.h>
+
+/* Where things are, absolute. */
+struct places {
+    char packages[PATH_MAX];     /* the directory that has the package ocipy */
+    char dependencies[PATH_MAX]; /* the directory that has the packages that ocipy needs; may be the same */
+    char frozen[PATH_MAX];       /* the frozen file */
+};
+
+/* Maps the frozen file and makes its modules importable. 0, or -1 having said why not. */
+int load_frozen(const char *path);
+
+/* Makes the frozen modules unknown again: what is not loaded yet will come from files. */
+void forget_frozen(void);
+
+/* Starts Python up to its core phase (or all of it, where there is no core phase). Exits if that fails. */
+void start_python(const struct places *places);
+
+/* Adds the built-in modules ocipy.linux._kernel and ocipy.launcher._start. 0, or -1 with an exception. */
+int add_builtin_modules(int argc, char **argv, const struct places *places);
+
+/* Whether the start has been completed, so that there are streams to flush and handlers to run at the exit. */
+int start_is_complete(void);
+
+#endif
