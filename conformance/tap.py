@@ -32,7 +32,8 @@ class Report:
         """Whether a program with this exit status passed.
 
         The life-cycle and hook programs print no test line and, where they fail, a record with "error" in it
-        and exit status 0; after an `ok` such a record is only a remark."""
+        and exit status 0; after an `ok` such a record is only a remark.
+        """
         if exit_status != 0 or any(not test.ok for test in self.tests):
             return False
         return bool(self.tests) or not self.errors
