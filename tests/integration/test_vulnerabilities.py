@@ -1,0 +1,364 @@
+"""Published vulnerabilities of runtimes that concern processes, descriptors and the executable: a test each, named after its id.
+
+Those of mounts, devices and paths in the root filesystem are in test_hostile_rootfs.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness import Bundle, Container, Result, Runtime, parse_status, proc_status, wait_until
+
+MakeContainer = Callable[..., Container]
+MakeBundle = Callable[..., Bundle]
+NewId = Callable[[], str]
+RunScript = Callable[..., Result]
+
+EVERYTHING = [
+    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_KILL", "CAP_SYS_PTRACE", "CAP_SYS_ADMIN",
+    "CAP_SETUID", "CAP_SETGID", "CAP_MKNOD", "CAP_SYS_CHROOT",
+]  # fmt: skip
+
+
+def _installed(runtime: Runtime) -> list[Path]:
+    """The files that a container would want to overwrite: the executable, the libraries it maps, our modules, Python."""
+    executable = Path(runtime.path).resolve()
+    files = {executable}
+    listing = subprocess.run(["ldd", executable], check=False, capture_output=True, text=True)
+    files.update(Path(path).resolve() for path in re.findall(r"(/\S+) \(0x", listing.stdout))
+    if runtime.is_ocipy:
+        package = Path(__file__).resolve().parents[2] / "ocipy"
+        files.update(path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+        files.update(path.resolve() for path in executable.parent.glob("python*"))
+    return sorted(files)
+
+
+def _fingerprint(files: list[Path]) -> dict[Path, tuple[str, int]]:
+    return {path: (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_size) for path in files}
+
+
+@pytest.fixture
+def installation(runtime: Runtime) -> Iterator[None]:
+    """Asserts that no installed file has changed at the end of the test."""
+    before = _fingerprint(_installed(runtime))
+    yield
+    assert _fingerprint(list(before)) == before
+
+
+def _capabilities(bundle: Bundle, names: list[str]) -> None:
+    bundle.process["capabilities"] = {"bounding": names, "effective": names, "permitted": names}
+
+
+@pytest.mark.usefixtures("installation")
+@pytest.mark.parametrize("kind", ["command", "script", "link"])
+def test_cve_2019_5736_command_is_the_runtime(
+    runtime: Runtime, bundle: Bundle, new_id: NewId, container: MakeContainer, make_bundle: MakeBundle, kind: str
+) -> None:
+    """/proc/self/exe as the command, as the interpreter of a script, through a link: what runs is no file of the host,
+    and it cannot be written."""
+    if kind == "script":
+        bundle.file("/bin/evil", "#!/proc/self/exe\n", 0o755)
+    elif kind == "link":
+        (bundle.rootfs / "bin/evil").symlink_to("/proc/self/exe")
+    bundle.args("/proc/self/exe" if kind == "command" else "evil")
+    result = runtime.run(bundle, new_id(), timeout=20)
+    assert result.status != 0, "the runtime's executable must not do anything useful inside"
+
+
+@pytest.mark.usefixtures("installation")
+def test_cve_2019_5736_writing_to_the_runtime(
+    runtime: Runtime, container: MakeContainer, make_bundle: MakeBundle, new_id: NewId
+) -> None:
+    """A container with every capability tries to write each process that enters its pid namespace, while it is there and
+    after it has executed something else."""
+    attack = """
+    echo ready
+    while :; do
+      for p in /proc/[0-9]*; do
+        case $p in /proc/1|/proc/self|/proc/$$) continue;; esac
+        ( exec 8< $p/exe && for i in 1 2 3 4 5 6 7 8; do echo attack > /proc/self/fd/8; done ) 2>/dev/null &&
+        case $(readlink $p/exe 2>/dev/null) in */busybox|"") ;; *) echo wrote $p;; esac
+      done
+    done"""
+    attacker = make_bundle()
+    _capabilities(attacker, EVERYTHING)
+    # The attacker's own busybox must not be what it writes: the victims run another copy of it.
+    one = container(attacker, sh=attack).start()
+    one.wait_output("ready")
+    for _ in range(6):
+        victim = make_bundle(hardlinks=False).args("true")
+        for entry in victim.linux["namespaces"]:
+            if entry["type"] == "pid":
+                entry["path"] = f"/proc/{one.pid}/ns/pid"
+        runtime.run(victim, new_id())
+    one.end()
+
+
+@pytest.fixture
+def outside(work: Path) -> Iterator[tuple[Path, list[int]]]:
+    """A directory of the host with a secret, held open by the caller as descriptors 7 to 20."""
+    directory = work / "outside"
+    (directory / "bin").mkdir(parents=True)
+    (directory / "secret").write_text("of the host")
+    (directory / "bin/sh").write_text("#!/bin/echo reached\n")
+    (directory / "bin/sh").chmod(0o755)
+    first = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    descriptors = []
+    for number in range(7, 21):
+        copy = os.dup(first)
+        descriptors.append(copy)
+        assert number
+    os.close(first)
+    yield directory, descriptors
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def _numbers(descriptors: list[int]) -> list[int]:
+    """The leaked descriptors and those where a runtime's own are likely to be."""
+    return sorted({*range(3, 21), *descriptors})
+
+
+@pytest.mark.parametrize("through", ["cwd", "link"])
+def test_cve_2024_21626_working_directory(
+    runtime: Runtime, bundle: Bundle, new_id: NewId, outside: tuple[Path, list[int]], through: str
+) -> None:
+    """The working directory is a descriptor that the runtime or its caller left open."""
+    directory, descriptors = outside
+    for number in _numbers(descriptors):
+        target = f"/proc/self/fd/{number}"
+        if through == "link":
+            link = bundle.rootfs / "link"
+            link.unlink(missing_ok=True)
+            link.symlink_to(target)
+            target = "/link"
+        bundle.process["cwd"] = target
+        result = runtime.run(bundle.sh("cat secret; ls -a ../..; cat ../../etc/hostname; pwd"), new_id(), fds=descriptors)
+        assert "of the host" not in result.stdout, (number, result)
+        if result.status == 0:
+            assert "/work" not in result.stdout and directory.name not in result.stdout, (number, result)
+        assert runtime.ids() == []
+
+
+def test_cve_2024_21626_command(runtime: Runtime, bundle: Bundle, new_id: NewId, outside: tuple[Path, list[int]]) -> None:
+    """The command is reached through such a descriptor."""
+    _, descriptors = outside
+    for number in _numbers(descriptors):
+        result = runtime.run(bundle.args(f"/proc/self/fd/{number}/bin/sh", "x"), new_id(), fds=descriptors)
+        assert result.status != 0, (number, result)
+        assert "reached" not in result.stdout
+        assert runtime.ids() == []
+
+
+def test_cve_2016_8867_no_ambient_capabilities(sh: RunScript, bundle: Bundle) -> None:
+    """A user other than root has none unless the config says ambient."""
+    bundle.process["user"] = {"uid": 1000, "gid": 1000}
+    status = parse_status(sh("cat /proc/self/status", bundle).ok().stdout)
+    assert [int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")] == [0, 0, 0, 0]
+    assert int(status["CapBnd"], 16) != 0
+
+
+def test_cve_2022_24769_inheritable_is_what_the_config_says(
+    runtime: Runtime, sh: RunScript, work: Path
+) -> None:
+    """Not filled from the bounding set, and `spec` proposes none."""
+    assert parse_status(sh("cat /proc/self/status").ok().stdout)["CapInh"] == "0" * 16
+    (work / "spec").mkdir()
+    runtime.call("spec", cwd=work / "spec").ok()
+    assert '"inheritable"' not in (work / "spec/config.json").read_text()
+
+
+def test_cve_2016_9962_joining_processes_are_closed(
+    runtime: Runtime, container: MakeContainer, make_bundle: MakeBundle, new_id: NewId, work: Path
+) -> None:
+    """A container looks at everything that enters its pid namespace: no root, cwd or descriptor of the host."""
+    marker = work / "marker"
+    marker.write_text("of the host")
+    watcher = make_bundle()
+    _capabilities(watcher, ["CAP_DAC_OVERRIDE", "CAP_KILL", "CAP_SETUID"])
+    look = f"""
+    echo ready
+    while :; do
+      for p in /proc/[0-9]*; do
+        case $p in /proc/1) continue;; esac
+        for l in $p/root $p/cwd $p/fd/*; do
+          [ -e $l{marker} ] && echo REACHED $l
+        done
+      done 2>/dev/null
+    done"""
+    one = container(watcher, sh=look).start()
+    one.wait_output("ready")
+    for _ in range(12):
+        joining = make_bundle().args("true")
+        for entry in joining.linux["namespaces"]:
+            if entry["type"] == "pid":
+                entry["path"] = f"/proc/{one.pid}/ns/pid"
+        runtime.run(joining, new_id()).ok()
+    assert "REACHED" not in one.stdout
+    one.end()
+
+
+OPENS = re.compile(r'^(\d+) +(?:[\d:.]+ )?(\w+)\((.*)$')
+SUSPICIOUS = re.compile(r'"[^"]*(\.so\b|\.so\.|\.pyc?\b|\.pth\b|python|gconv|locale|nsswitch|/nss|ld\.so|zoneinfo|localtime)[^"]*"')
+
+
+@pytest.mark.needs_program("strace")
+@pytest.mark.parametrize("fails", [False, True])
+def test_cve_2019_14271_nothing_is_loaded_from_the_image(
+    runtime: Runtime, make_bundle: MakeBundle, new_id: NewId, work: Path, fails: bool
+) -> None:
+    """Between the change of root and the exec, init opens no library, module, codec, locale or name service of the image;
+    on the way of an error neither."""
+    bundle = make_bundle()
+    for planted in (
+        "lib/x86_64-linux-gnu/libnss_files.so.2",
+        "usr/lib/x86_64-linux-gnu/gconv/gconv-modules",
+        "usr/lib/python3/dist-packages/traceback.py",
+        "etc/nsswitch.conf",
+        "encodings/__init__.py",
+        "json/__init__.py",
+    ):
+        bundle.file(planted, "raise SystemExit('loaded from the image')")
+    bundle.process["user"] = {"uid": 1000, "gid": 1000, "additionalGids": [5]}
+    bundle.process["env"] += ["LANG=de_DE.UTF-8", "GCONV_PATH=/usr/lib", "PYTHONPATH=/", "TZ=Europe/Berlin", "LD_LIBRARY_PATH=/lib"]
+    bundle.args("/no/such/command" if fails else "true")
+    trace = work / "trace"
+    calls = "trace=open,openat,openat2,execve,execveat,pivot_root,chroot,fchdir"
+    result = runtime.run(bundle, new_id(), prefix=["strace", "-f", "-qq", "-o", str(trace), "-e", calls], timeout=60)
+    assert (result.status != 0) == fails, repr(result)
+    inside: set[str] = set()
+    checked = 0
+    for line in trace.read_text(errors="replace").splitlines():
+        match = OPENS.match(line)
+        if match is None:
+            continue
+        pid, call, rest = match.groups()
+        if call in ("pivot_root", "chroot") and "= 0" in rest:
+            inside.add(pid)
+        elif call in ("execve", "execveat"):
+            inside.discard(pid)
+        elif pid in inside:
+            checked += 1
+            assert not SUSPICIOUS.search(rest), line
+    assert checked > 0, "the trace holds no call of init after the change of root"
+
+
+def test_cve_2020_15257_no_abstract_sockets(container: MakeContainer, bundle: Bundle) -> None:
+    """A container in the host's network namespace can connect to those: unix(7)."""
+
+    def abstract() -> set[str]:
+        lines = Path("/proc/net/unix").read_text().splitlines()
+        return {line.split()[-1] for line in lines if line.split()[-1].startswith("@")}
+
+    before = abstract()
+    bundle.without_namespace("network").without_mount("/sys", "/sys/fs/cgroup")
+    listing = bundle.path / "during-hooks"
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", f"cat /proc/net/unix >> {listing}"]}
+    bundle.config["hooks"] = {"createRuntime": [hook], "poststart": [hook]}
+    one = container(bundle, sh="cat /proc/net/unix; exec sleep 1000")
+    assert abstract() <= before
+    one.start()
+    assert abstract() <= before
+    names = {line.split()[-1] for line in listing.read_text().splitlines()}
+    assert {name for name in names if name.startswith("@")} <= before
+
+
+@pytest.mark.parametrize("kind", ["prestart", "createRuntime", "createContainer", "poststart", "poststop"])
+def test_cve_2024_0132_hooks_do_not_get_the_images_environment(
+    runtime: Runtime, bundle: Bundle, new_id: NewId, kind: str
+) -> None:
+    """LD_PRELOAD from an image's env in a hook that runs with the host's rights (also CVE-2025-23266)."""
+    output = bundle.path / "hook-environment"
+    program = bundle.path / "hook"
+    program.write_text(f"#!/bin/sh\ncat /proc/self/environ | tr '\\0' '\\n' > {output}\necho done >> {output}\n")
+    program.chmod(0o755)
+    bundle.config["hooks"] = {kind: [{"path": str(program)}]}
+    bundle.process["env"] += ["LD_PRELOAD=/evil.so", "FROM_IMAGE=yes"]
+    runtime.run(bundle.sh("sleep 0.1"), new_id(), env={"FROM_CALLER": "yes"})
+    text = output.read_text()
+    assert "done" in text
+    assert "LD_PRELOAD" not in text and "FROM_IMAGE" not in text
+
+
+def test_cve_2022_1227_helpers_are_the_hosts(
+    runtime: Runtime, make_bundle: MakeBundle, new_id: NewId
+) -> None:
+    """A newuidmap, a criu, an mknod of the image is never run with the host's rights."""
+    bundle = make_bundle(hardlinks=False).user_namespace()
+    bundle.config["root"]["readonly"] = False
+    for name in ("newuidmap", "newgidmap", "criu", "mount", "ip", "nft", "python3", "ps", "sh"):
+        bundle.file(f"/evil/{name}", "#!/bin/busybox sh\necho ran $0 >> /ran\n", 0o755)
+    bundle.process["env"] = ["PATH=/evil:/bin"]
+    result = runtime.run(bundle.args("/bin/true"), new_id(), cwd=bundle.rootfs / "evil").ok()
+    assert result.stdout == ""
+    assert not (bundle.rootfs / "ran").exists()
+    assert not Path("/ran").exists()
+
+
+def test_cve_2021_43784_large_messages(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
+    """More than 64 KiB of everything that goes from the runtime to init: no length overflows into something else."""
+    bundle.user_namespace()
+    bundle.linux["uidMappings"] = [{"containerID": n, "hostID": 100000 + 2 * n, "size": 1} for n in range(300)]
+    bundle.linux["gidMappings"] = [{"containerID": n, "hostID": 100000 + 2 * n, "size": 1} for n in range(300)]
+    bundle.process["env"] += [f"E{number}={'e' * 1000}" for number in range(150)]
+    bundle.config["annotations"] = {f"a{number}": "x" * 1000 for number in range(150)}
+    bundle.linux["maskedPaths"] += [f"/proc/no-such-{'m' * 200}-{number}" for number in range(400)]
+    bundle.without_mount("/dev/pts").args("sh", "-c", "cat /proc/self/uid_map | wc -l; echo $#", "zero", *["y" * 1000] * 150)
+    assert runtime.run(bundle, new_id()).ok().lines == ["300", "150"]
+
+
+def test_cve_2021_43784_too_many_mappings(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
+    """The kernel takes 340 lines; 5000 (over 64 KiB of text) must be an error and not a truncated map."""
+    bundle.user_namespace()
+    bundle.linux["uidMappings"] = [{"containerID": n, "hostID": 100000 + 2 * n, "size": 1} for n in range(5000)]
+    runtime.create(bundle.args("true"), new_id()).fails()
+    assert runtime.ids() == []
+
+
+def test_cve_2021_43784_long_namespace_path(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
+    bundle.linux["namespaces"] = [{"type": "mount"}, {"type": "network", "path": "/" + "x" * 70000}]
+    runtime.create(bundle.args("true"), new_id()).fails()
+    assert runtime.ids() == []
+
+
+@pytest.mark.needs_cgroup_v1
+def test_cve_2022_0492_release_agent(sh: RunScript) -> None:
+    """The default container's cgroup file systems are read-only, and their agents out of reach."""
+    result = sh(
+        "for f in /sys/fs/cgroup/*/release_agent /sys/fs/cgroup/*/notify_on_release; do echo 1 > $f && echo wrote $f; done;"
+        "for d in /sys/fs/cgroup/*/; do mkdir ${d}new && echo made $d; done; echo end"
+    ).ok()
+    assert result.stdout == "end\n"
+
+
+@pytest.mark.ocipy_only("runc has no validate")
+@pytest.mark.parametrize("fstype", ["proc", "sysfs"])
+def test_second_proc_or_sysfs_is_warned_of(runtime: Runtime, bundle: Bundle, fstype: str) -> None:
+    """Masked and readonly paths do not cover it: core_pattern and sysrq are there again."""
+    bundle.mount("/mnt/second", fstype, type=fstype).args("true").write()
+    result = runtime.call("validate", bundle.path)
+    assert f"/mounts/{len(bundle.config['mounts']) - 1}" in result.stdout + result.stderr
+
+
+def test_interpreter_cannot_be_traced_by_the_containers_user(container: MakeContainer, bundle: Bundle) -> None:
+    """The waiting init, already of the user's id, is closed to other processes of that id: prctl(2), PR_SET_DUMPABLE."""
+    bundle.process["user"] = {"uid": 1000, "gid": 1000}
+    one = container(bundle.args("sleep", "1000"))
+    assert proc_status(one.pid)["Uid"].split()[0] == "1000"
+    attempt = subprocess.run(
+        ["setpriv", "--reuid", "1000", "--regid", "1000", "--clear-groups", "cat", f"/proc/{one.pid}/environ"],
+        check=False,
+        capture_output=True,
+    )
+    assert attempt.returncode != 0
+    one.start()
+    wait_until(lambda: one.proc("comm").read_text() == "sleep\n")
+    time.sleep(0)
