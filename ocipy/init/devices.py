@@ -1,0 +1,191 @@
+"""The steps that fill /dev: nodes by mknod(2), or the host's by bind mount where that is refused; and the links.
+
+All by descriptors inside the root: in an image, /dev may be a symlink to anywhere (CVE-2026-41579, CVE-2026-47766).
+"""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from ocipy.errors import Error
+from ocipy.init import paths
+from ocipy.init.mounts import attach
+from ocipy.linux import _kernel, procfs
+from ocipy.linux.constants import (
+    AT_EMPTY_PATH,
+    AT_FDCWD,
+    O_CREAT,
+    O_EXCL,
+    O_NOFOLLOW,
+    O_PATH,
+    O_WRONLY,
+    OPEN_TREE_CLONE,
+    S_IFBLK,
+    S_IFCHR,
+    S_IFIFO,
+    S_IFMT,
+    S_IFREG,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ocipy.init.context import Init
+
+KINDS = {"b": S_IFBLK, "c": S_IFCHR, "p": S_IFIFO}
+
+# runtime-linux.md, "Dev symbolic links".
+LINKS = (
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+)
+
+
+def device(
+    init: Init, *, path: str, kind: str, major: int, minor: int, mode: int, uid: int, gid: int, bind: bool
+) -> None:
+    """Make one node. What is there already must be that device, and is left as it is (spec: MUST generate an error)."""
+    parent, name = paths.make_parent(init.rootfs, path)
+    try:
+        if bind or not _make_node(init, parent, name, path, kind, (major, minor), mode, (uid, gid)):
+            _bind_node(parent, name, path, kind, (major, minor))
+    except OSError as error:
+        raise Error(f"cannot make the device {path}", errno=error.errno or 0) from None
+    finally:
+        posix.close(parent)
+
+
+def _make_node(
+    init: Init,
+    parent: int,
+    name: str,
+    path: str,
+    kind: str,
+    number: tuple[int, int],
+    mode: int,
+    owner: tuple[int, int],
+) -> bool:
+    """False if mknod is refused here."""
+    made = True
+    try:
+        posix.mknod(name, KINDS[kind] | mode & 0o777, posix.makedev(*number), dir_fd=parent)
+    except FileExistsError:
+        made = False
+    except PermissionError:
+        return False
+    node = posix.open(name, O_PATH | O_NOFOLLOW, dir_fd=parent)
+    try:
+        if not _is_device(node, kind, number):
+            raise Error(f"{path} exists, and is not the device {describe(kind, number)}")
+        if made:
+            _kernel.fchownat(node, "", owner[0], owner[1], AT_EMPTY_PATH)
+            procfs.change_mode(init.proc, node, mode)
+    finally:
+        posix.close(node)
+    return True
+
+
+def _bind_node(parent: int, name: str, path: str, kind: str, number: tuple[int, int]) -> None:
+    """Bind the host's node of the same path onto an empty file, which may be there from the last time."""
+    try:
+        source = _kernel.open_tree(AT_FDCWD, path, OPEN_TREE_CLONE)
+    except OSError as error:
+        raise Error(
+            f"cannot bind the host's {path}",
+            errno=error.errno or 0,
+            hint="devices can only be bound here, and the host has none there" if error.errno == errno.ENOENT else "",
+        ) from None
+    if not _is_device(source, kind, number):
+        raise Error(f"{path} on the host is not the device {describe(kind, number)}")
+    try:
+        posix.close(posix.open(name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o644, dir_fd=parent))
+    except FileExistsError:
+        pass
+    target = posix.open(name, O_PATH | O_NOFOLLOW, dir_fd=parent)
+    status = posix.stat(target)
+    empty = status.st_mode & S_IFMT == S_IFREG and status.st_size == 0
+    if not empty and not _is_device(target, kind, number):
+        raise Error(f"{path} exists, and is not the device {describe(kind, number)}")
+    attach(source, target)
+    posix.close(source)
+
+
+def existing_device(init: Init, *, path: str, kind: str, major: int, minor: int) -> None:
+    """/dev is the host's, and nothing is made in it; tell if the device is not there."""
+    try:
+        node = paths.open_below(init.rootfs, path)
+        found = _is_device(node, kind, (major, minor))
+        posix.close(node)
+    except OSError:
+        found = False
+    if not found:
+        init.warn(f"{path}: /dev is bound from the host, where this is not the device {describe(kind, (major, minor))}")
+
+
+def _is_device(fd: int, kind: str, number: tuple[int, int]) -> bool:
+    status = posix.stat(fd)
+    if status.st_mode & S_IFMT != KINDS[kind]:
+        return False
+    return kind == "p" or (posix.major(status.st_rdev), posix.minor(status.st_rdev)) == number
+
+
+def describe(kind: str, number: tuple[int, int]) -> str:
+    """Such as "c 1:3", as the cgroup's device list has it."""
+    return "fifo" if kind == "p" else f"{kind} {number[0]}:{number[1]}"
+
+
+def device_links(init: Init) -> None:
+    """The symlinks in /dev, each if what it names is there after the mounts; and ptmx, always the container's own."""
+    dev = paths.make_directory(init.rootfs, "dev")
+    if _exists(init, "proc/self/fd"):
+        for name, target in LINKS:
+            _link(dev, name, target)
+    if _exists(init, "proc/kcore"):
+        _link(dev, "core", "/proc/kcore")
+    _make_ptmx(dev)
+    posix.close(dev)
+
+
+def _exists(init: Init, path: str) -> bool:
+    try:
+        posix.close(paths.open_below(init.rootfs, path))
+        return True
+    except OSError:
+        return False
+
+
+def _link(dev: int, name: str, target: str) -> None:
+    try:
+        posix.symlink(target, name, dir_fd=dev)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise Error(f"cannot make /dev/{name}", errno=error.errno or 0) from None
+
+
+def _make_ptmx(dev: int) -> None:
+    """A node of the host's there would open the host's terminals (config-linux.md, Default Devices)."""
+    try:
+        if posix.readlink("ptmx", dir_fd=dev) == "pts/ptmx":
+            return
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.EINVAL):
+            raise
+    try:
+        posix.unlink("ptmx", dir_fd=dev)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise Error("cannot replace /dev/ptmx", errno=error.errno or 0) from None
+    _link(dev, "ptmx", "pts/ptmx")
+
+
+ACTIONS: dict[str, Callable[..., None]] = {
+    "device": device,
+    "device_links": device_links,
+    "existing_device": existing_device,
+}

@@ -1,0 +1,99 @@
+"""The steps that cover paths: read-only, or with nothing to read at all."""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from ocipy.errors import Error
+from ocipy.init import paths
+from ocipy.init.mounts import attach, make_filesystem
+from ocipy.linux import _kernel
+from ocipy.linux.constants import (
+    AT_EMPTY_PATH,
+    AT_FDCWD,
+    AT_RECURSIVE,
+    AT_SYMLINK_NOFOLLOW,
+    MOUNT_ATTR_NODEV,
+    MOUNT_ATTR_NOEXEC,
+    MOUNT_ATTR_NOSUID,
+    MOUNT_ATTR_RDONLY,
+    OPEN_TREE_CLONE,
+    S_IFCHR,
+    S_IFMT,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ocipy.init.context import Init
+
+NULL = (1, 3)
+EMPTY = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
+# One block and one inode, the root's: a tmpfs costs memory for each that it may have.
+EMPTY_DATA = ("nr_blocks=1", "nr_inodes=1", "mode=555")
+
+
+def take_null(init: Init) -> None:
+    """Take a detached, read-only mount of the host's /dev/null, verified by type and number."""
+    tree = _kernel.open_tree(AT_FDCWD, "/dev/null", OPEN_TREE_CLONE | AT_SYMLINK_NOFOLLOW)
+    status = posix.stat(tree)
+    if status.st_mode & S_IFMT != S_IFCHR or (posix.major(status.st_rdev), posix.minor(status.st_rdev)) != NULL:
+        raise Error("the host's /dev/null is not the null device")
+    # A character device takes writes even so; but its mode, owner and label cannot be changed.
+    _kernel.mount_setattr(tree, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0, 0, -1)
+    init.fds["mask/file"] = tree
+
+
+def readonly_path(init: Init, *, path: str) -> None:
+    """Bind the path on itself, read-only, with the other flags as they are. A missing one is skipped."""
+    target = _open(init, path)
+    if target < 0:
+        return
+    tree = _kernel.open_tree(target, "", OPEN_TREE_CLONE | AT_EMPTY_PATH | AT_RECURSIVE)
+    _kernel.mount_setattr(tree, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0, 0, -1)
+    attach(tree, target)
+    posix.close(tree)
+
+
+def mask(init: Init, *, path: str, label: str) -> None:
+    """Cover a file with /dev/null, a directory with an empty one. A missing path is skipped, a forbidden one too."""
+    target = _open(init, path)
+    if target < 0:
+        return
+    if paths.is_directory(target):
+        _cover(init, "mask/directory", target, label)
+    else:
+        _cover(init, "mask/file", target, label)
+
+
+def _open(init: Init, path: str) -> int:
+    try:
+        return paths.open_below(init.rootfs, path)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EACCES):
+            return -1
+        raise Error(f"cannot open {path}", errno=error.errno or 0) from None
+
+
+def _cover(init: Init, name: str, target: int, label: str) -> None:
+    """The first one of a kind is attached itself, the later ones are copies of it: one tmpfs serves them all."""
+    first = init.fds.get(name, -1)
+    attached = name + "/attached"
+    if first < 0:
+        first = init.fds[name] = make_filesystem("tmpfs", "tmpfs", EMPTY, ("ro",), EMPTY_DATA, label)
+    if attached not in init.fds:
+        init.fds[attached] = first
+        attach(first, target)
+        return
+    tree = _kernel.open_tree(first, "", OPEN_TREE_CLONE | AT_EMPTY_PATH)
+    attach(tree, target)
+    posix.close(tree)
+
+
+ACTIONS: dict[str, Callable[..., None]] = {
+    "mask": mask,
+    "readonly_path": readonly_path,
+    "take_null": take_null,
+}

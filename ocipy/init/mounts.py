@@ -1,0 +1,452 @@
+"""The steps that mount: made detached, given their attributes, and attached to a descriptor of the target.
+
+So there is no moment in which a read-only mount is writable or a nosuid one is not, and no path that is walked twice
+(open_tree(2), fsopen(2), mount_setattr(2), move_mount(2)). The target is opened, or made, inside the container's root.
+"""
+
+from __future__ import annotations
+
+import errno
+import posix
+from time import sleep
+
+from ocipy.errors import Error
+from ocipy.init import paths
+from ocipy.init.copy_up import copy_tree
+from ocipy.linux import _kernel, procfs
+from ocipy.linux.constants import (
+    AT_EMPTY_PATH,
+    AT_FDCWD,
+    AT_RECURSIVE,
+    AT_SYMLINK_NOFOLLOW,
+    FSCONFIG_CMD_CREATE,
+    FSCONFIG_SET_FLAG,
+    FSCONFIG_SET_STRING,
+    MOUNT_ATTR_NODEV,
+    MOUNT_ATTR_NOEXEC,
+    MOUNT_ATTR_NOSUID,
+    MOUNT_ATTR_RDONLY,
+    MOVE_MOUNT_F_EMPTY_PATH,
+    MOVE_MOUNT_T_EMPTY_PATH,
+    MS_BIND,
+    MS_REC,
+    MS_REMOUNT,
+    O_DIRECTORY,
+    O_NOFOLLOW,
+    O_PATH,
+    O_RDONLY,
+    OPEN_TREE_CLONE,
+    PROC_SUPER_MAGIC,
+    S_IFDIR,
+    S_IFMT,
+)
+from ocipy.plan.mounts import ALLOWED_IN_PROC
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ocipy.init.context import Init
+
+BUSY_TRIES = 5
+BUSY_PAUSE = 0.1
+SYS_FALLBACK = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
+
+
+def mount(
+    init: Init,
+    *,
+    destination: str,
+    source: str,
+    fstype: str,
+    attributes: int,
+    superblock: Sequence[str],
+    data: Sequence[str],
+    label: str,
+    propagation: Sequence[int],
+    recursive_set: int,
+    recursive_clear: int,
+    copy_up: bool,
+    late: str,
+) -> None:
+    """Mount a new filesystem."""
+    target = open_target(init, destination, fstype)
+    if fstype == "tmpfs":
+        data = with_mode(data, target)
+    relabel = label if fstype == "mqueue" else ""
+    try:
+        tree = make_filesystem(fstype, source, attributes, superblock, data, "" if relabel else label)
+    except OSError as error:
+        if fstype != "sysfs" or error.errno != errno.EPERM or not attributes & MOUNT_ATTR_RDONLY:
+            raise _cannot_mount(fstype, destination, error) from None
+        tree = _host_sysfs()
+    if copy_up:
+        _copy_up(target, tree, data)
+    if relabel:
+        # The superblock of an mqueue is shared in its IPC namespace, so it takes no context; its root takes a label.
+        _set_label(tree, relabel)
+    finish(init, tree, target, propagation, recursive_set, recursive_clear, late)
+
+
+def mount_classic(
+    init: Init,
+    *,
+    destination: str,
+    source: str,
+    fstype: str,
+    flags: int,
+    data: Sequence[str],
+    label: str,
+    propagation: Sequence[int],
+    recursive_set: int,
+    recursive_clear: int,
+    copy_up: bool,
+    late: str,
+) -> None:
+    """Mount a new filesystem by mount(2), for options that fsconfig(2) cannot carry."""
+    target = open_target(init, destination, fstype)
+    if fstype == "tmpfs":
+        data = with_mode(data, target)
+    if label:
+        kind, _, context = label.partition("=")
+        data = (*data, f'{kind}="{context}"')  # quoted: a context has commas of its own
+    try:
+        mount_on(init, target, source, fstype, flags, ",".join(data))
+    except OSError as error:
+        raise _cannot_mount(fstype, destination, error) from None
+    # The descriptor still shows what is below the mount: open what is on top now, if the path is still the same.
+    tree = paths.open_below(init.rootfs, destination)
+    if procfs.path_of(init.proc, tree) != procfs.path_of(init.proc, target):
+        raise Error(f"{destination} has changed while it was mounted on")
+    if copy_up:
+        _copy_up(target, tree, data)
+    posix.close(target)
+    _set_recursive(tree, recursive_set, recursive_clear)
+    _finish_attached(init, tree, propagation, late)
+
+
+def mount_on(init: Init, target: int, source: str | None, fstype: str | None, flags: int, data: str | None) -> None:
+    """mount(2) on a descriptor, by way of our own procfs since it takes only paths. Raises OSError."""
+    back = posix.open(".", O_PATH)
+    posix.fchdir(init.proc)
+    try:
+        _kernel.mount(source, f"self/fd/{target}", fstype, flags, data)
+    finally:
+        posix.fchdir(back)
+        posix.close(back)
+
+
+def bind(
+    init: Init,
+    *,
+    destination: str,
+    source: str,
+    name: str,
+    recursive: bool,
+    source_nofollow: bool,
+    target_nofollow: bool,
+    attr_set: int,
+    attr_clear: int,
+    attr_implicit: int,
+    propagation: Sequence[int],
+    recursive_set: int,
+    recursive_clear: int,
+) -> None:
+    """Bind a file or directory of the host."""
+    tree = init.fds.pop(name, -1) if name else -1
+    if tree < 0:
+        tree = open_source(source, destination, recursive, source_nofollow)
+    directory = posix.stat(tree).st_mode & S_IFMT == S_IFDIR
+    if target_nofollow:
+        target = _open_nofollow(init, destination)
+    else:
+        target = open_target(init, destination, "bind", directory, tree)
+    set_attributes(tree, attr_set, attr_clear, attr_implicit, destination)
+    finish(init, tree, target, propagation, recursive_set, recursive_clear, "")
+
+
+def open_source(source: str, destination: str, recursive: bool, nofollow: bool) -> int:
+    """A detached copy of the mount, or the tree of mounts, at the source. Also a step's of the host lane."""
+    flags = OPEN_TREE_CLONE | (AT_RECURSIVE if recursive else 0) | (AT_SYMLINK_NOFOLLOW if nofollow else 0)
+    try:
+        return _kernel.open_tree(AT_FDCWD, source, flags)
+    except OSError as error:
+        hint = ""
+        if error.errno == errno.ENOENT:
+            hint = "the source does not exist on the host; create it or remove the mount"
+        elif error.errno == errno.EINVAL and not recursive:
+            hint = "mounts on it may not be taken off in a user namespace, or it is unbindable; try rbind"
+        elif error.errno == errno.EINVAL:
+            hint = "the source is an unbindable mount"
+        raise Error(f"cannot bind {source} on {destination}", errno=error.errno or 0, hint=hint) from None
+
+
+def set_attributes(tree: int, attr_set: int, attr_clear: int, attr_implicit: int, destination: str) -> None:
+    """Set the attributes of a mount. What is only implied stays where it is locked (mount_namespaces(7))."""
+    if not (attr_set or attr_clear or attr_implicit):
+        return
+    try:
+        _kernel.mount_setattr(tree, "", AT_EMPTY_PATH, attr_set, attr_clear | attr_implicit, 0, -1)
+        return
+    except OSError as error:
+        if error.errno != errno.EPERM:
+            raise
+    try:
+        _kernel.mount_setattr(tree, "", AT_EMPTY_PATH, attr_set, attr_clear, 0, -1)
+    except OSError as error:
+        hint = "the source has ro, nosuid, nodev, noexec or an atime option which a user namespace may not change"
+        raise Error(f"cannot change the flags of {destination}", errno=error.errno or 0, hint=hint) from None
+
+
+def copy_symlink(init: Init, *, source: str, destination: str) -> None:
+    """Make the same symlink as on the host, instead of a mount (crun's copy-symlink); anything else is bound."""
+    try:
+        link = posix.readlink(source)
+    except OSError as error:
+        raise Error(f"cannot read the symlink {source}", errno=error.errno or 0) from None
+    parent, name = paths.make_parent(init.rootfs, destination)
+    try:
+        posix.symlink(link, name, dir_fd=parent)
+    except FileExistsError:
+        try:
+            same = posix.readlink(name, dir_fd=parent) == link
+        except OSError:
+            same = False
+        if not same:
+            raise Error(f"cannot make the symlink {destination}: something else is there") from None
+    finally:
+        posix.close(parent)
+
+
+def remount(
+    init: Init,
+    *,
+    destination: str,
+    bind: bool,
+    flags: int,
+    data: Sequence[str],
+    propagation: Sequence[int],
+    recursive_set: int,
+    recursive_clear: int,
+) -> None:
+    """Change the flags of what is mounted at the destination already, by mount(2) with MS_REMOUNT."""
+    target = paths.open_below(init.rootfs, destination)
+    flags = flags & ~MS_REC | MS_REMOUNT | (MS_BIND if bind else 0)
+    try:
+        mount_on(init, target, None, None, flags, ",".join(data))
+    except OSError as error:
+        hint = "nothing is mounted there" if error.errno == errno.EINVAL else ""
+        raise Error(f"cannot remount {destination}", errno=error.errno or 0, hint=hint) from None
+    _set_recursive(target, recursive_set, recursive_clear)
+    _finish_attached(init, target, propagation, "")
+
+
+def remount_readonly(init: Init, *, name: str) -> None:
+    """Make a mount read-only that was kept writable for the steps before; the descriptor cannot have moved."""
+    tree = init.fds.pop(name)
+    for left in range(BUSY_TRIES - 1, -1, -1):
+        try:
+            _kernel.mount_setattr(tree, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0, 0, -1)
+            break
+        except OSError as error:
+            if error.errno != errno.EBUSY or not left:
+                raise
+            sleep(BUSY_PAUSE)
+    posix.close(tree)
+
+
+def make_filesystem(
+    fstype: str, source: str, attributes: int, superblock: Sequence[str], data: Sequence[str], label: str
+) -> int:
+    """A detached mount of a new filesystem. Raises OSError, or Error with what the filesystem said."""
+    context = _kernel.fsopen(fstype, 0)
+    try:
+        if source:
+            _kernel.fsconfig(context, FSCONFIG_SET_STRING, "source", source, 0)
+        for word in superblock:
+            _kernel.fsconfig(context, FSCONFIG_SET_FLAG, word, None, 0)
+        for word in (*data, label) if label else data:
+            key, equals, value = word.partition("=")
+            try:
+                _kernel.fsconfig(
+                    context, FSCONFIG_SET_STRING if equals else FSCONFIG_SET_FLAG, key, value if equals else None, 0
+                )
+            except OSError as error:
+                raise Error(
+                    f"{fstype} does not take the option {word}", errno=error.errno or 0, hint=_messages(context)
+                ) from None
+        _kernel.fsconfig(context, FSCONFIG_CMD_CREATE, None, None, 0)
+        return _kernel.fsmount(context, 0, attributes)
+    finally:
+        posix.close(context)
+
+
+def _messages(context: int) -> str:
+    """What the filesystem had to say, as fsopen(2) offers it: "e tmpfs: Bad value for 'size'"."""
+    try:
+        return posix.read(context, 1024).decode("utf-8", "replace").strip()[2:]
+    except OSError:
+        return ""
+
+
+def _cannot_mount(fstype: str, destination: str, error: OSError) -> Error:
+    hint = ""
+    if error.errno == errno.ENODEV:
+        hint = "this kernel has no such filesystem; /proc/filesystems lists the ones it has"
+    elif error.errno == errno.EPERM:
+        hint = "a user namespace may mount only some filesystems, and proc and sysfs only where its own are not covered"
+    return Error(f"cannot mount {fstype} on {destination}", errno=error.errno or 0, hint=hint)
+
+
+def _host_sysfs() -> int:
+    """The host's /sys instead of our own, which needs the network namespace to be the user namespace's.
+
+    All of it read-only, with the cgroups that are mounted below (CVE-2023-25809).
+    """
+    tree = _kernel.open_tree(AT_FDCWD, "/sys", OPEN_TREE_CLONE | AT_RECURSIVE)
+    _kernel.mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, SYS_FALLBACK, 0, 0, -1)
+    return tree
+
+
+def open_target(init: Init, destination: str, fstype: str, directory: bool = True, tree: int = -1) -> int:
+    """An O_PATH descriptor of the mount's target, made if it is missing. Raises Error.
+
+    tree: what is to be bound, which tells whether it may be on /proc.
+    """
+    try:
+        if fstype in ("proc", "sysfs"):
+            target = _plain_target(init, destination, fstype)
+        else:
+            target = paths.make(init.rootfs, destination, directory=directory)
+    except OSError as error:
+        what = f"cannot make the mount point {destination}"
+        raise Error(what, errno=error.errno or 0, hint=_target_hint(error)) from None
+    _check_target(init, target, destination, fstype, tree)
+    if paths.is_directory(target) != directory:
+        kinds = ("a file", "a directory")
+        raise Error(f"cannot mount {kinds[directory]} on {destination}, which is {kinds[not directory]}")
+    return target
+
+
+def _plain_target(init: Init, destination: str, fstype: str) -> int:
+    try:
+        return paths.make_plain_directory(init.rootfs, destination)
+    except Error:
+        raise Error(
+            f'filesystem "{fstype}" must be mounted on ordinary directory, and {destination} is none',
+            hint="the image has a symlink or a file there",
+        ) from None
+
+
+def _target_hint(error: OSError) -> str:
+    if error.errno == errno.EROFS:
+        return "the root filesystem, or a mount above, is read-only; make the directory beforehand"
+    if error.errno == errno.ELOOP:
+        return "the image has a symlink there that leads nowhere but to itself, or into /proc"
+    if error.errno == errno.EACCES:
+        return "the container's root has no right to that directory; see linux.uidMappings"
+    return ""
+
+
+def _check_target(init: Init, target: int, destination: str, fstype: str, tree: int) -> None:
+    """Refuse what a symlink may have led to: the root itself, and /proc but for what is allowed there."""
+    root = init.root_path.rstrip("/")
+    found = procfs.path_of(init.proc, target)
+    if found in (root, root + "/"):
+        raise Error(f"cannot mount on the container's root itself, which is what {destination} is")
+    inside = found.removeprefix(root)
+    if inside == "/proc" and fstype != "proc" and not _is_procfs_root(tree):
+        raise Error(f"only a procfs can be mounted on /proc, which is what {destination} is")
+    if inside.startswith("/proc/") and inside not in ALLOWED_IN_PROC:
+        raise Error(f"{destination} cannot be mounted because it is inside /proc")
+
+
+def _is_procfs_root(tree: int) -> bool:
+    return tree >= 0 and _kernel.fstatfs(tree)[0] == PROC_SUPER_MAGIC and posix.stat(tree).st_ino == procfs.ROOT_INODE
+
+
+def _open_nofollow(init: Init, destination: str) -> int:
+    """crun's dest-nofollow: the target is there, and is used itself even if it is a symlink."""
+    parent_path, name = paths.split(destination)
+    try:
+        parent = paths.open_below(init.rootfs, parent_path, O_PATH | O_DIRECTORY)
+        target = posix.open(name, O_PATH | O_NOFOLLOW, dir_fd=parent)
+        posix.close(parent)
+    except OSError as error:
+        raise Error(f"cannot open the mount point {destination}", errno=error.errno or 0) from None
+    _check_target(init, target, destination, "", -1)
+    return target
+
+
+def finish(
+    init: Init,
+    tree: int,
+    target: int,
+    propagation: Sequence[int],
+    recursive_set: int,
+    recursive_clear: int,
+    late: str,
+) -> None:
+    """Give a detached mount its recursive attributes, attach it, and close both descriptors (tree not if late)."""
+    _set_recursive(tree, recursive_set, recursive_clear)
+    attach(tree, target)
+    _finish_attached(init, tree, propagation, late)
+
+
+def attach(tree: int, target: int) -> None:
+    """Attach a detached mount, and close the target."""
+    _kernel.move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH)
+    posix.close(target)
+
+
+def _finish_attached(init: Init, tree: int, propagation: Sequence[int], late: str) -> None:
+    # Only now: a mount becomes shared when it is attached below a shared one (mount_namespaces(7)).
+    for flag in propagation:
+        recursive = AT_RECURSIVE if flag & MS_REC else 0
+        _kernel.mount_setattr(tree, "", AT_EMPTY_PATH | recursive, 0, 0, flag & ~MS_REC, -1)
+    if late:
+        init.fds[late] = tree
+    else:
+        posix.close(tree)
+
+
+def _set_recursive(tree: int, attr_set: int, attr_clear: int) -> None:
+    if attr_set or attr_clear:
+        _kernel.mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, attr_set, attr_clear, 0, -1)
+
+
+def with_mode(data: Sequence[str], target: int) -> Sequence[str]:
+    """A tmpfs has the mode of the directory that it covers unless it is given one (semantics of runc and crun)."""
+    if any(word.startswith("mode=") or ",mode=" in word for word in data):
+        return data
+    return (*data, f"mode={posix.stat(target).st_mode & 0o7777:o}")
+
+
+def _copy_up(target: int, tree: int, data: Sequence[str]) -> None:
+    """tmpcopyup: what was in the directory is in the tmpfs too, and its owner is the same unless one is given."""
+    source = posix.open(".", O_RDONLY | O_DIRECTORY, dir_fd=target)
+    below = posix.open(".", O_RDONLY | O_DIRECTORY, dir_fd=tree)
+    try:
+        copy_tree(source, below)
+        if not any(word.startswith(("uid=", "gid=")) for word in data):
+            status = posix.stat(source)
+            _kernel.fchownat(below, "", status.st_uid, status.st_gid, AT_EMPTY_PATH)
+    finally:
+        posix.close(source)
+        posix.close(below)
+
+
+def _set_label(tree: int, label: str) -> None:
+    directory = posix.open(".", O_RDONLY | O_DIRECTORY, dir_fd=tree)
+    posix.setxattr(directory, "security.selinux", label.partition("=")[2].encode())
+    posix.close(directory)
+
+
+ACTIONS: dict[str, Callable[..., None]] = {
+    "bind": bind,
+    "copy_symlink": copy_symlink,
+    "mount": mount,
+    "mount_classic": mount_classic,
+    "remount": remount,
+    "remount_readonly": remount_readonly,
+}

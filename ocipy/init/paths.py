@@ -1,0 +1,189 @@
+"""Paths of the container, resolved by the kernel inside the container's root, used as descriptors.
+
+Its root filesystem is hostile: every component may be a symlink to anywhere, and may be swapped for another while
+we look (CVE-2021-30465, CVE-2024-45310). So no path is checked and then used: it is opened once, by openat2(2) with
+RESOLVE_IN_ROOT, and what is to be done is done to the descriptor. Directories that are missing are made one by one
+below the descriptor of the last.
+"""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from ocipy.errors import Error
+from ocipy.linux import _kernel
+from ocipy.linux.constants import (
+    O_CLOEXEC,
+    O_CREAT,
+    O_DIRECTORY,
+    O_EXCL,
+    O_NOFOLLOW,
+    O_PATH,
+    O_WRONLY,
+    RESOLVE_BENEATH,
+    RESOLVE_IN_ROOT,
+    RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_SYMLINKS,
+    RESOLVE_NO_XDEV,
+    S_IFDIR,
+    S_IFLNK,
+    S_IFMT,
+)
+
+IN_ROOT = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
+CHILD = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV
+MAX_SYMLINKS = 40  # as the kernel, path_resolution(7)
+MAX_RETRIES = 1000
+DIRECTORY_MODE = 0o755
+FILE_MODE = 0o644
+
+
+def open_below(root: int, path: str, flags: int = O_PATH) -> int:
+    """Open a path below the root, whether it is written with a leading slash or not. Raises OSError."""
+    return _retry(root, path.lstrip("/") or ".", flags | O_CLOEXEC, IN_ROOT)
+
+
+def _retry(directory: int, path: str, flags: int, resolve: int) -> int:
+    """openat2, again where a rename raced with a ".." (EAGAIN, openat2(2))."""
+    for _ in range(MAX_RETRIES):
+        try:
+            return _kernel.openat2(directory, path, flags, 0, resolve)
+        except OSError as error:
+            if error.errno != errno.EAGAIN:
+                raise
+    raise OSError(errno.EAGAIN, posix.strerror(errno.EAGAIN))
+
+
+def split(path: str) -> tuple[str, str]:
+    """(parent, last component) of a path, without slashes at their ends."""
+    parent, _, name = path.strip("/").rpartition("/")
+    return parent, name
+
+
+def is_directory(fd: int) -> bool:
+    """Whether the descriptor is of a directory."""
+    return posix.stat(fd).st_mode & S_IFMT == S_IFDIR
+
+
+def make_directory(root: int, path: str) -> int:
+    """An O_PATH descriptor of the directory, made with what is missing above it. Raises OSError or Error."""
+    return make(root, path, directory=True)
+
+
+def make_parent(root: int, path: str) -> tuple[int, str]:
+    """(O_PATH descriptor of the parent directory, made where missing; last component). Raises OSError or Error."""
+    parent, name = split(path)
+    if name in ("", ".", ".."):
+        raise Error(f"{path!r} names no file")
+    return make(root, parent, directory=True), name
+
+
+def make(root: int, path: str, *, directory: bool) -> int:
+    """An O_PATH descriptor of what is at the path; if nothing is, of a directory or an empty file made there.
+
+    A symlink that leads nowhere yet, as images have for resolv.conf, is followed: the file is made where it points to.
+    """
+    for _ in range(MAX_SYMLINKS):
+        try:
+            return open_below(root, path)
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                raise
+        parent, parent_path, rest = _deepest(root, path)
+        try:
+            link = _read_link(parent, rest[0])
+            if link is None:
+                return _make_rest(parent, rest, directory)
+        finally:
+            posix.close(parent)
+        # Joined as text only to be resolved by the kernel again, from the root on.
+        path = "/".join([link if link.startswith("/") else parent_path + "/" + link, *rest[1:]])
+    raise OSError(errno.ELOOP, posix.strerror(errno.ELOOP))
+
+
+def _deepest(root: int, path: str) -> tuple[int, str, list[str]]:
+    """(descriptor of the deepest part of the path that exists, its path, the components that do not)."""
+    done = [part for part in path.split("/") if part not in ("", ".")]
+    rest: list[str] = []
+    while done:
+        rest.insert(0, done.pop())
+        try:
+            return open_below(root, "/".join(done), O_PATH | O_DIRECTORY), "/".join(done), rest
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                raise
+    raise OSError(errno.ENOENT, posix.strerror(errno.ENOENT))  # the root itself has been removed
+
+
+def _read_link(directory: int, name: str) -> str | None:
+    """The target of a symlink, None if there is none of that name."""
+    try:
+        return posix.readlink(name, dir_fd=directory)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.EINVAL):
+            return None
+        raise
+
+
+def _make_rest(parent: int, rest: list[str], directory: bool) -> int:
+    if ".." in rest:
+        raise Error('cannot make a path that goes up by ".." from what does not exist')
+    current = posix.dup(parent)
+    try:
+        for position, name in enumerate(rest):
+            last = position == len(rest) - 1
+            below = _make_file(current, name) if last and not directory else _make_child(current, name)
+            posix.close(current)
+            current = below
+        return current
+    except BaseException:
+        posix.close(current)
+        raise
+
+
+def _make_child(directory: int, name: str) -> int:
+    """Make one directory and open it. What somebody else put there in between is opened only if it is one too."""
+    try:
+        posix.mkdir(name, DIRECTORY_MODE, dir_fd=directory)
+    except FileExistsError:
+        pass
+    return _retry(directory, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, CHILD)
+
+
+def _make_file(directory: int, name: str) -> int:
+    """Make one empty file and open it O_PATH."""
+    try:
+        posix.close(posix.open(name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, FILE_MODE, dir_fd=directory))
+    except FileExistsError:
+        pass
+    return _retry(directory, name, O_PATH | O_NOFOLLOW | O_CLOEXEC, CHILD)
+
+
+def make_plain_directory(root: int, path: str) -> int:
+    """As make_directory, but the last component must be a directory itself, not a symlink to one.
+
+    For proc and sysfs, which must be where masked and readonly paths suppose them (CVE-2019-19921, CVE-2023-27561).
+    """
+    parent, name = make_parent(root, path)
+    try:
+        try:
+            flags = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC
+            return _retry(parent, name, flags, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+        except FileNotFoundError:
+            return _make_child(parent, name)
+        except OSError as error:
+            # O_NOFOLLOW with O_PATH and O_DIRECTORY says ENOTDIR of a symlink, NO_SYMLINKS says ELOOP.
+            if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+                raise
+            raise Error(f"{path} is not an ordinary directory") from None
+    finally:
+        posix.close(parent)
+
+
+def is_symlink(directory: int, name: str) -> bool:
+    """Whether the entry is a symlink."""
+    try:
+        return posix.stat(name, dir_fd=directory, follow_symlinks=False).st_mode & S_IFMT == S_IFLNK
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,252 @@
+"""The steps that make the container's root a mount of its own, and then "/"."""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from ocipy.errors import Error
+from ocipy.init import paths
+from ocipy.init.mounts import attach
+from ocipy.linux import _kernel, procfs
+from ocipy.linux.constants import (
+    AT_EMPTY_PATH,
+    AT_FDCWD,
+    AT_RECURSIVE,
+    MNT_DETACH,
+    MOUNT_ATTR_RDONLY,
+    MOVE_MOUNT_F_EMPTY_PATH,
+    MS_REC,
+    MS_SLAVE,
+    O_DIRECTORY,
+    O_PATH,
+    O_RDWR,
+    OPEN_TREE_CLONE,
+    S_IFCHR,
+    S_IFMT,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ocipy.init.context import Init
+
+FULL_FILESYSTEMS = ("proc", "sysfs")
+NULL = (1, 3)
+
+
+def propagation(init: Init, *, flags: int) -> None:
+    """Set the mount propagation of "/", with MS_REC of all below it (mount_namespaces(7))."""
+    recursive = AT_RECURSIVE if flags & MS_REC else 0
+    _kernel.mount_setattr(AT_FDCWD, "/", recursive, 0, 0, flags & ~MS_REC, -1)
+
+
+def rootfs(init: Init, *, path: str, propagation: int, parent: int) -> None:
+    """Bind the root filesystem on itself, so that it is a mount that pivot_root(2) takes, and open it."""
+    directory = open_directory(path)
+    _set_parent(directory, parent)
+    tree = clone_root(path, propagation)
+    attach(tree, directory)
+    _use(init, tree)
+
+
+def open_directory(path: str) -> int:
+    """An O_PATH descriptor of the root filesystem. Raises Error."""
+    try:
+        return posix.open(path, O_PATH | O_DIRECTORY)
+    except OSError as error:
+        hint = "a directory must exist there; see config.md, Root" if error.errno == errno.ENOENT else ""
+        if error.errno == errno.EACCES:
+            hint = "the container's user namespace may not search a directory above it"
+        raise Error(f"cannot open the root filesystem {path}", errno=error.errno or 0, hint=hint) from None
+
+
+def _set_parent(directory: int, flag: int) -> None:
+    """Set the propagation of the mount that the directory is in: at that mount's root, which is here or above.
+
+    pivot_root(2) refuses a root whose parent mount is shared, and what is mounted on that would travel to the host.
+    """
+    current = posix.dup(directory)
+    try:
+        while True:
+            try:
+                _kernel.mount_setattr(current, "", AT_EMPTY_PATH, 0, 0, flag, -1)
+                return
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+            above = posix.open("..", O_PATH | O_DIRECTORY, dir_fd=current)
+            top = _same(above, current)
+            posix.close(current)
+            current = above
+            if top:
+                return  # "/" is no mount point: we are in a chroot, and pivot_root will refuse
+    finally:
+        posix.close(current)
+
+
+def _same(one: int, other: int) -> bool:
+    a, b = posix.stat(one), posix.stat(other)
+    if (a.st_dev, a.st_ino) != (b.st_dev, b.st_ino):
+        return False
+    return _kernel.mount_id(one, "", AT_EMPTY_PATH) == _kernel.mount_id(other, "", AT_EMPTY_PATH)
+
+
+def clone_root(path: str, propagation: int) -> int:
+    """A detached copy of the root filesystem with all that is mounted below it. Also a step's of the host lane."""
+    try:
+        tree = _kernel.open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | AT_RECURSIVE)
+    except OSError as error:
+        raise Error(f"cannot bind the root filesystem {path} on itself", errno=error.errno or 0) from None
+    # What is mounted in it may hear from the host, never the other way round.
+    _kernel.mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, 0, 0, MS_SLAVE, -1)
+    if propagation != MS_SLAVE:
+        _kernel.mount_setattr(tree, "", AT_EMPTY_PATH, 0, 0, propagation, -1)
+    return tree
+
+
+def attach_rootfs(init: Init, *, name: str) -> None:
+    """Attach the root filesystem that the host opened: on "/" itself, since its own place may be out of our reach.
+
+    Paths still start below it, at our root (path_resolution(7)), until the pivot.
+    """
+    tree = init.fds.pop(name)
+    _kernel.move_mount(tree, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH)
+    _use(init, tree)
+
+
+def use_rootfs(init: Init, *, path: str) -> None:
+    """Without a mount namespace of its own, the container's root is what the host bound there."""
+    _use(init, open_directory(path))
+
+
+def _use(init: Init, fd: int) -> None:
+    init.rootfs = fd
+    init.root_path = procfs.path_of(init.proc, fd).rstrip("/")
+
+
+def pivot_root(init: Init) -> None:
+    """Make the root "/" and detach the host's tree, by the way that needs no directory for it (pivot_root(2))."""
+    old = posix.open("/", O_PATH | O_DIRECTORY)
+    posix.fchdir(init.rootfs)
+    try:
+        _kernel.pivot_root(".", ".")
+    except OSError as error:
+        hint = "the root of the host may be an initramfs; use --no-pivot" if error.errno == errno.EINVAL else ""
+        raise Error("cannot pivot into the root filesystem", errno=error.errno or 0, hint=hint) from None
+    # The old root is on top of the new one now. A slave, not private: a private copy would keep host mounts busy.
+    posix.fchdir(old)
+    _kernel.mount_setattr(AT_FDCWD, ".", AT_RECURSIVE, 0, 0, MS_SLAVE, -1)
+    _kernel.umount2(".", MNT_DETACH)
+    posix.close(old)
+    _enter(init)
+
+
+def _enter(init: Init) -> None:
+    """Work from "/" on: the descriptor from before may be of another mount in the same place."""
+    posix.chdir("/")
+    posix.close(init.rootfs)
+    init.rootfs = posix.open("/", O_PATH | O_DIRECTORY)
+    init.root_path = ""
+
+
+def move_root(init: Init) -> None:
+    """--no-pivot: move the root over "/" and chroot. The host's tree stays in the mount namespace, out of sight.
+
+    A full procfs or sysfs in it would let the kernel allow more mounts of that kind in a user namespace
+    (mount_namespaces(7)), and is the way out for whoever leaves the chroot: each is unmounted, or covered.
+    """
+    for path in _full_mounts(init):
+        _hide(path)
+    _kernel.move_mount(init.rootfs, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH)
+    posix.fchdir(init.rootfs)
+    posix.chroot(".")
+    _enter(init)
+
+
+def _full_mounts(init: Init) -> list[str]:
+    """Mount points outside of the root of procfs and sysfs that show all of it, the innermost first."""
+    found = []
+    for line in procfs.read(init.proc, "self/mountinfo", 1 << 24).split(b"\n"):
+        before, separator, after = line.partition(b" - ")
+        if not separator:
+            continue
+        root, point = before.split(b" ")[3:5]
+        if after.split(b" ")[0].decode() not in FULL_FILESYSTEMS or root != b"/":
+            continue
+        path = unescape(point)
+        if path != init.root_path and not path.startswith(init.root_path + "/"):
+            found.append(path)
+    return found[::-1]
+
+
+def unescape(text: bytes) -> str:
+    """A path of mountinfo, where blanks and backslashes are octal (proc_pid_mountinfo(5))."""
+    parts = text.split(b"\\")
+    out = parts[0]
+    for part in parts[1:]:
+        out += bytes([int(part[:3], 8)]) + part[3:]
+    return out.decode("utf-8", "surrogateescape")
+
+
+def _hide(path: str) -> None:
+    try:
+        _kernel.umount2(path, MNT_DETACH)
+        return
+    except OSError as error:
+        # EINVAL: locked, in a user namespace. ENOENT: under another mount, and so hidden already.
+        if error.errno == errno.ENOENT:
+            return
+        if error.errno not in (errno.EINVAL, errno.EPERM):
+            raise
+    _kernel.mount("tmpfs", path, "tmpfs", 0, "size=0,nr_inodes=1")
+
+
+def chroot(init: Init) -> None:
+    """Without a mount namespace there is nothing to pivot."""
+    posix.fchdir(init.rootfs)
+    posix.chroot(".")
+    _enter(init)
+
+
+def stdio_null(init: Init) -> None:
+    """Standard streams that are the host's /dev/null become the container's: no inode of the host stays open."""
+    streams = [fd for fd in range(3) if _is_null(fd)]
+    if not streams:
+        return
+    device = paths.open_below(init.rootfs, "dev/null")
+    if not _is_null(device):
+        raise Error("/dev/null in the container is not the null device")
+    opened = procfs.reopen(init.proc, device, O_RDWR)
+    for fd in streams:
+        posix.dup2(opened, fd)
+    posix.close(opened)
+    posix.close(device)
+
+
+def _is_null(fd: int) -> bool:
+    try:
+        status = posix.stat(fd)
+    except OSError:
+        return False
+    number = (posix.major(status.st_rdev), posix.minor(status.st_rdev))
+    return status.st_mode & S_IFMT == S_IFCHR and number == NULL
+
+
+def root_readonly(init: Init) -> None:
+    """The root mount alone: what is mounted below it is as the config says."""
+    _kernel.mount_setattr(init.rootfs, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0, 0, -1)
+
+
+ACTIONS: dict[str, Callable[..., None]] = {
+    "attach_rootfs": attach_rootfs,
+    "chroot": chroot,
+    "move_root": move_root,
+    "pivot_root": pivot_root,
+    "propagation": propagation,
+    "root_readonly": root_readonly,
+    "rootfs": rootfs,
+    "stdio_null": stdio_null,
+    "use_rootfs": use_rootfs,
+}

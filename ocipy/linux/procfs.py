@@ -1,0 +1,143 @@
+"""A procfs of our own: nothing of a container's is mounted in it, and no path leads out of it.
+
+A write to /proc/self/attr/exec that a mount or a symlink of the container's redirects loses the label that it
+should have set, or triggers something else (CVE-2019-16884, CVE-2025-52881); that the file found is on *a* procfs
+proves nothing. So all reads and writes below /proc go through a mount that is attached nowhere.
+proc(5), fsopen(2), openat2(2).
+"""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from ocipy.errors import Error
+from ocipy.linux import _kernel
+from ocipy.linux.constants import (
+    AT_EMPTY_PATH,
+    AT_FDCWD,
+    AT_SYMLINK_NOFOLLOW,
+    FSCONFIG_CMD_CREATE,
+    FSCONFIG_SET_STRING,
+    FSMOUNT_CLOEXEC,
+    FSOPEN_CLOEXEC,
+    MOUNT_ATTR_NODEV,
+    MOUNT_ATTR_NOEXEC,
+    MOUNT_ATTR_NOSUID,
+    O_CLOEXEC,
+    O_DIRECTORY,
+    O_NOFOLLOW,
+    O_PATH,
+    O_RDONLY,
+    O_WRONLY,
+    OPEN_TREE_CLOEXEC,
+    OPEN_TREE_CLONE,
+    PROC_SUPER_MAGIC,
+    RESOLVE_BENEATH,
+    RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_XDEV,
+)
+
+ROOT_INODE = 1
+INSIDE = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS
+RESTRICTED = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
+
+
+def open_private(*, subset_pid: bool) -> int:
+    """The root, as a descriptor, of a procfs that nobody else sees, for the caller's pid namespace.
+
+    subset_pid: without /proc/sys and all else that is not a process's: the kind that does little harm if it leaks.
+    Where a new one may not be made (a user namespace whose own /proc is not fully visible), a clone of /proc without
+    what is mounted on it, or in the end /proc itself, is taken. Raises Error if there is no procfs at all.
+    """
+    fd = _new(subset_pid)
+    if fd < 0:
+        fd = _clone()
+    if fd < 0:
+        fd = posix.open("/proc", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+    if _kernel.fstatfs(fd)[0] != PROC_SUPER_MAGIC or posix.stat(fd).st_ino != ROOT_INODE:
+        posix.close(fd)
+        raise Error("there is no usable procfs", pointer="/proc", hint="mount one: mount -t proc proc /proc")
+    return fd
+
+
+def _new(subset_pid: bool) -> int:
+    filesystem = -1
+    try:
+        filesystem = _kernel.fsopen("proc", FSOPEN_CLOEXEC)
+        if subset_pid:
+            # Processes that we may not ptrace are none of our business, nor of one who gets hold of this.
+            _kernel.fsconfig(filesystem, FSCONFIG_SET_STRING, "hidepid", "ptraceable", 0)
+            _kernel.fsconfig(filesystem, FSCONFIG_SET_STRING, "subset", "pid", 0)
+        _kernel.fsconfig(filesystem, FSCONFIG_CMD_CREATE, None, None, 0)
+        return _kernel.fsmount(filesystem, FSMOUNT_CLOEXEC, RESTRICTED)
+    except OSError:
+        return -1
+    finally:
+        if filesystem >= 0:
+            posix.close(filesystem)
+
+
+def _clone() -> int:
+    """Without AT_RECURSIVE the mounts on it stay behind; EINVAL where they are locked (mount_namespaces(7))."""
+    try:
+        return _kernel.open_tree(AT_FDCWD, "/proc", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW)
+    except OSError:
+        return -1
+
+
+def open_file(proc: int, path: str, flags: int) -> int:
+    """Open one file of the procfs, such as "self/attr/exec", never through a magic link or a mount. Raises OSError."""
+    return _kernel.openat2(proc, path, flags | O_CLOEXEC | O_NOFOLLOW, 0, INSIDE)
+
+
+def read(proc: int, path: str, limit: int = 1 << 20) -> bytes:
+    """The content of a file, up to limit bytes. Raises OSError."""
+    fd = open_file(proc, path, O_RDONLY)
+    try:
+        parts = []
+        while limit > 0:
+            part = posix.read(fd, min(limit, 65536))
+            if not part:
+                break
+            parts.append(part)
+            limit -= len(part)
+        return b"".join(parts)
+    finally:
+        posix.close(fd)
+
+
+def write(proc: int, path: str, data: bytes) -> None:
+    """Write a file by one write(2), as procfs wants it. Raises OSError; a short write is EIO."""
+    fd = open_file(proc, path, O_WRONLY)
+    try:
+        if posix.write(fd, data) != len(data):
+            raise OSError(errno.EIO, posix.strerror(errno.EIO))
+    finally:
+        posix.close(fd)
+
+
+def reopen(proc: int, fd: int, flags: int) -> int:
+    """Open what the descriptor (O_PATH, as a rule) stands for once more, with other flags. Raises OSError.
+
+    By the magic link self/fd/N, which is checked to be the procfs's own: a mount on top of it has another mount id.
+    """
+    _check_link(proc, fd)
+    return posix.open(f"self/fd/{fd}", flags | O_CLOEXEC, dir_fd=proc)
+
+
+def change_mode(proc: int, fd: int, mode: int) -> None:
+    """Change the mode of what an O_PATH descriptor stands for, which fchmod(2) refuses. Raises OSError."""
+    _check_link(proc, fd)
+    posix.chmod(f"self/fd/{fd}", mode, dir_fd=proc)
+
+
+def path_of(proc: int, fd: int) -> str:
+    """Where the descriptor is in our mount namespace at this moment, as the kernel says it. Raises OSError."""
+    _check_link(proc, fd)
+    return posix.readlink(f"self/fd/{fd}", dir_fd=proc)
+
+
+def _check_link(proc: int, fd: int) -> None:
+    if _kernel.mount_id(proc, f"self/fd/{fd}", AT_SYMLINK_NOFOLLOW) != _kernel.mount_id(proc, "", AT_EMPTY_PATH):
+        raise Error("something is mounted over /proc/self/fd")

@@ -1,0 +1,111 @@
+"""Id-mapped bind mounts: mounts[].uidMappings and gidMappings, and the options idmap and ridmap.
+
+The kernel takes the map from a user namespace (mount_setattr(2), MOUNT_ATTR_IDMAP), so the host lane makes one for
+each map, or opens the container's where that is joined.
+"""
+
+from __future__ import annotations
+
+from ocipy.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ocipy.config.types import Config, IDMapping, Mount
+    from ocipy.plan.model import Host, Plan
+    from ocipy.plan.mount_options import MountOptions
+
+    Triples = tuple[tuple[int, int, int], ...]
+
+IDENTITY = ((0, 0, 0xFFFFFFFF),)
+
+
+def plan_idmap(
+    plan: Plan, config: Config, host: Host, mount: Mount, options: MountOptions, is_bind: bool, pointer: str
+) -> str:
+    """Plan the user namespace that maps this mount. Returns its name among the descriptors, "" if it is not mapped."""
+    if not (options.idmap or mount.get("uidMappings") or mount.get("gidMappings")):
+        return ""
+    if not is_bind:
+        raise Error("only a bind mount can be mapped to other ids", pointer=pointer + "/options")
+    if host.rootless:
+        raise Error(
+            "mapping the ids of a mount needs the rights of the host's root",
+            pointer=pointer + ("/options" if options.idmap else "/uidMappings"),
+        )
+    path = _joined_path(config)
+    given = _given(config, mount, options, pointer)
+    if given is None and path:
+        plan.on_host("idmap_join", pointer, name="idmap/" + path, path=path)
+        return "idmap/" + path
+    uids, gids = given or _of_container(config, pointer)
+    name = f"idmap/{_text(uids)};{_text(gids)}"
+    plan.on_host("idmap_source", pointer, name=name, uids=uids, gids=gids)
+    return name
+
+
+def _given(config: Config, mount: Mount, options: MountOptions, pointer: str) -> tuple[Triples, Triples] | None:
+    """The maps that the mount itself has, None if it has none."""
+    uids, gids = mount.get("uidMappings") or (), mount.get("gidMappings") or ()
+    if bool(uids) != bool(gids):
+        raise Error(
+            "uidMappings and gidMappings must be given together",
+            pointer=pointer + ("/uidMappings" if uids else "/gidMappings"),
+        )
+    if uids:
+        return _triples(uids), _triples(gids)
+    return _parse_text(config, options.idmap_text, pointer + "/options") if options.idmap_text else None
+
+
+def _of_container(config: Config, pointer: str) -> tuple[Triples, Triples]:
+    linux = config.get("linux") or {}
+    uids, gids = _triples(linux.get("uidMappings") or ()), _triples(linux.get("gidMappings") or ())
+    if not uids or not gids:
+        raise Error(
+            "idmap without mappings, in a container without a user namespace",
+            pointer=pointer + "/options",
+            hint="give the mount uidMappings and gidMappings, or the container a user namespace",
+        )
+    return uids, gids
+
+
+def _joined_path(config: Config) -> str:
+    for entry in (config.get("linux") or {}).get("namespaces") or ():
+        if entry["type"] == "user":
+            return entry.get("path") or ""
+    return ""
+
+
+def _triples(mappings: Sequence[IDMapping]) -> Triples:
+    return tuple((mapping["containerID"], mapping["hostID"], mapping["size"]) for mapping in mappings)
+
+
+def _text(triples: Triples) -> str:
+    return ",".join(f"{inside}-{outside}-{size}" for inside, outside, size in triples)
+
+
+def _parse_text(config: Config, text: str, pointer: str) -> tuple[Triples, Triples]:
+    """The form of crun, idmap=uids=0-1-10#10-11-10;gids=@0-100-10 (crun(1)): "@" is relative to the container's map."""
+    linux = config.get("linux") or {}
+    maps = {"uids": linux.get("uidMappings") or (), "gids": linux.get("gidMappings") or ()}
+    found: dict[str, Triples] = {kind: _triples(mappings) or IDENTITY for kind, mappings in maps.items()}
+    for part in text.split(";"):
+        kind, _, ranges = part.partition("=")
+        if kind not in maps:
+            raise Error(f"idmap knows uids and gids, not {kind!r}", pointer=pointer)
+        found[kind] = tuple(_parse_range(one, maps[kind], pointer) for one in ranges.split("#"))
+    return found["uids"], found["gids"]
+
+
+def _parse_range(text: str, container: Sequence[IDMapping], pointer: str) -> tuple[int, int, int]:
+    numbers = text.removeprefix("@").split("-")
+    if len(numbers) != 3 or not all(number.isdecimal() and len(number) <= 10 for number in numbers):
+        raise Error(f"{text!r} is not a mapping", pointer=pointer, hint="written as FROM-TO-LENGTH, such as 0-1000-1")
+    inside, outside, size = (int(number) for number in numbers)
+    if text.startswith("@"):
+        for mapping in container:
+            if 0 <= outside - mapping["containerID"] < mapping["size"]:
+                return inside, outside - mapping["containerID"] + mapping["hostID"], size
+        raise Error(f"{text!r}: the container has no id {outside}", pointer=pointer)
+    return inside, outside, size

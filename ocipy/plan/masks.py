@@ -1,0 +1,50 @@
+"""linux.maskedPaths and linux.readonlyPaths."""
+
+from __future__ import annotations
+
+from ocipy.errors import Error
+from ocipy.plan.fields import check_text
+from ocipy.plan.mounts import clean, has_namespace, plan_label
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ocipy.config.types import Config
+    from ocipy.plan.model import Host, Options, Plan
+
+
+def plan_null(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """Take /dev/null from the host's tree, before the pivot: the container's may be anything (CVE-2025-31133)."""
+    if (config.get("linux") or {}).get("maskedPaths"):
+        plan.in_init("take_null", "/linux/maskedPaths")
+
+
+def plan_readonly_paths(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """Each path read-only, whatever is mounted there; missing ones are skipped."""
+    for pointer, path in _paths(config, "readonlyPaths"):
+        plan.in_init("readonly_path", pointer, path=path)
+
+
+def plan_masked_paths(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """Each path covered, files by /dev/null, directories by an empty one; missing ones are skipped."""
+    label = plan_label(config, host)
+    for pointer, path in _paths(config, "maskedPaths"):
+        plan.in_init("mask", pointer, path=path, label=label)
+
+
+def _paths(config: Config, member: str) -> Iterator[tuple[str, str]]:
+    """(pointer, path) of each, without repetitions."""
+    linux = config.get("linux") or {}
+    paths: list[str] = linux.get(member) or []  # type: ignore[assignment]
+    if paths and not has_namespace(config, "mount"):
+        raise Error("paths cannot be covered without a mount namespace", pointer="/linux/" + member)
+    seen = set()
+    for index, path in enumerate(paths):
+        pointer = f"/linux/{member}/{index}"
+        if not path.startswith("/"):
+            raise Error(f"{path!r} is not absolute", pointer=pointer)
+        check_text(path, pointer)
+        if clean(path) not in seen:
+            seen.add(clean(path))
+            yield pointer, path

@@ -1,0 +1,289 @@
+"""The words of mounts[].options: what each of them means to the kernel.
+
+Words of the same meaning in mount(8) are flags of mount(2); the r… ones are attributes of
+mount_setattr(2) for the whole tree; a word that is none of ours is data for the filesystem
+(config.md, "Linux mount options"). docs/mounts.md has the table for people.
+"""
+
+from __future__ import annotations
+
+from ocipy.linux.constants import (
+    MOUNT_ATTR__ATIME,
+    MOUNT_ATTR_NOATIME,
+    MOUNT_ATTR_NODEV,
+    MOUNT_ATTR_NODIRATIME,
+    MOUNT_ATTR_NOEXEC,
+    MOUNT_ATTR_NOSUID,
+    MOUNT_ATTR_NOSYMFOLLOW,
+    MOUNT_ATTR_RDONLY,
+    MOUNT_ATTR_STRICTATIME,
+    MS_BIND,
+    MS_DIRSYNC,
+    MS_I_VERSION,
+    MS_LAZYTIME,
+    MS_MANDLOCK,
+    MS_NOATIME,
+    MS_NODEV,
+    MS_NODIRATIME,
+    MS_NOEXEC,
+    MS_NOSUID,
+    MS_NOSYMFOLLOW,
+    MS_PRIVATE,
+    MS_RDONLY,
+    MS_REC,
+    MS_RELATIME,
+    MS_REMOUNT,
+    MS_SHARED,
+    MS_SILENT,
+    MS_SLAVE,
+    MS_STRICTATIME,
+    MS_SYNCHRONOUS,
+    MS_UNBINDABLE,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# word: (flags that it sets, flags that it clears)
+FLAGS: dict[str, tuple[int, int]] = {
+    "async": (0, MS_SYNCHRONOUS),
+    "atime": (0, MS_NOATIME),
+    "bind": (MS_BIND, 0),
+    "defaults": (0, 0),
+    "dev": (0, MS_NODEV),
+    "diratime": (0, MS_NODIRATIME),
+    "dirsync": (MS_DIRSYNC, 0),
+    "exec": (0, MS_NOEXEC),
+    "iversion": (MS_I_VERSION, 0),
+    "lazytime": (MS_LAZYTIME, 0),
+    "loud": (0, MS_SILENT),
+    "mand": (MS_MANDLOCK, 0),
+    "noatime": (MS_NOATIME, 0),
+    "nodev": (MS_NODEV, 0),
+    "nodiratime": (MS_NODIRATIME, 0),
+    "noexec": (MS_NOEXEC, 0),
+    "noiversion": (0, MS_I_VERSION),
+    "nolazytime": (0, MS_LAZYTIME),
+    "nomand": (0, MS_MANDLOCK),
+    "norelatime": (0, MS_RELATIME),
+    "nostrictatime": (0, MS_STRICTATIME),
+    "nosuid": (MS_NOSUID, 0),
+    "nosymfollow": (MS_NOSYMFOLLOW, 0),
+    "rbind": (MS_BIND | MS_REC, 0),
+    "relatime": (MS_RELATIME, 0),
+    "remount": (MS_REMOUNT, 0),
+    "ro": (MS_RDONLY, 0),
+    "rw": (0, MS_RDONLY),
+    "silent": (MS_SILENT, 0),
+    "strictatime": (MS_STRICTATIME, 0),
+    "suid": (0, MS_NOSUID),
+    "symfollow": (0, MS_NOSYMFOLLOW),
+    "sync": (MS_SYNCHRONOUS, 0),
+}
+
+PROPAGATION: dict[str, int] = {
+    "private": MS_PRIVATE,
+    "rprivate": MS_PRIVATE | MS_REC,
+    "rshared": MS_SHARED | MS_REC,
+    "rslave": MS_SLAVE | MS_REC,
+    "runbindable": MS_UNBINDABLE | MS_REC,
+    "shared": MS_SHARED,
+    "slave": MS_SLAVE,
+    "unbindable": MS_UNBINDABLE,
+}
+
+# word: (attributes that it sets, attributes that it clears) on each mount of the tree.
+# The kinds of atime are one field of several bits: the kernel wants all of it cleared to set a new value.
+RECURSIVE: dict[str, tuple[int, int]] = {
+    "ratime": (0, MOUNT_ATTR__ATIME),
+    "rdev": (0, MOUNT_ATTR_NODEV),
+    "rdiratime": (0, MOUNT_ATTR_NODIRATIME),
+    "rexec": (0, MOUNT_ATTR_NOEXEC),
+    "rnoatime": (MOUNT_ATTR_NOATIME, MOUNT_ATTR__ATIME),
+    "rnodev": (MOUNT_ATTR_NODEV, 0),
+    "rnodiratime": (MOUNT_ATTR_NODIRATIME, 0),
+    "rnoexec": (MOUNT_ATTR_NOEXEC, 0),
+    "rnorelatime": (0, MOUNT_ATTR__ATIME),
+    "rnostrictatime": (0, MOUNT_ATTR__ATIME),
+    "rnosuid": (MOUNT_ATTR_NOSUID, 0),
+    "rnosymfollow": (MOUNT_ATTR_NOSYMFOLLOW, 0),
+    "rrelatime": (0, MOUNT_ATTR__ATIME),
+    "rro": (MOUNT_ATTR_RDONLY, 0),
+    "rrw": (0, MOUNT_ATTR_RDONLY),
+    "rstrictatime": (MOUNT_ATTR_STRICTATIME, MOUNT_ATTR__ATIME),
+    "rsuid": (0, MOUNT_ATTR_NOSUID),
+    "rsymfollow": (0, MOUNT_ATTR_NOSYMFOLLOW),
+}
+
+# What ocipy does itself. The last three are crun's.
+OWN = ("idmap", "ridmap", "tmpcopyup", "copy-symlink", "dest-nofollow", "src-nofollow")
+
+MOUNT_OPTIONS: tuple[str, ...] = tuple(sorted((*FLAGS, *PROPAGATION, *RECURSIVE, *OWN)))
+"""Every word that is not passed on to the filesystem, for `features` (features.md, mountOptions)."""
+
+# What belongs to the mount, as mount_setattr(2) has it. The kinds of atime are handled apart.
+_ATTRIBUTES = (
+    (MS_RDONLY, MOUNT_ATTR_RDONLY),
+    (MS_NOSUID, MOUNT_ATTR_NOSUID),
+    (MS_NODEV, MOUNT_ATTR_NODEV),
+    (MS_NOEXEC, MOUNT_ATTR_NOEXEC),
+    (MS_NODIRATIME, MOUNT_ATTR_NODIRATIME),
+    (MS_NOSYMFOLLOW, MOUNT_ATTR_NOSYMFOLLOW),
+)
+_ATIME = MS_NOATIME | MS_RELATIME | MS_STRICTATIME
+
+# What belongs to the filesystem, as fsconfig(2) has it. "silent" has no word there and no effect but on the
+# kernel's log; "iversion" has none either, and needs mount(2).
+_SUPERBLOCK = (
+    (MS_RDONLY, "ro"),
+    (MS_SYNCHRONOUS, "sync"),
+    (MS_DIRSYNC, "dirsync"),
+    (MS_MANDLOCK, "mand"),
+    (MS_LAZYTIME, "lazytime"),
+)
+
+RESTRICTIONS = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOSYMFOLLOW
+
+
+class MountOptions:
+    """The options of one mount, sorted by what they are for.
+
+    flags, cleared: MS_… of mount(2) that were asked for, and asked to be off; a later word overrides an earlier.
+    propagation: MS_… flags in the order of the words. recursive_set, recursive_clear: MOUNT_ATTR_….
+    data: what is the filesystem's. idmap: 0, 1 for the mount alone, 2 for its tree; idmap_text: after "idmap=".
+    copy_up, copy_symlink, source_nofollow, target_nofollow: the words of OWN.
+    """
+
+    __slots__ = (
+        "cleared",
+        "copy_symlink",
+        "copy_up",
+        "data",
+        "flags",
+        "idmap",
+        "idmap_text",
+        "propagation",
+        "recursive_clear",
+        "recursive_set",
+        "source_nofollow",
+        "target_nofollow",
+    )
+
+    def __init__(self) -> None:
+        self.flags = 0
+        self.cleared = 0
+        self.propagation: tuple[int, ...] = ()
+        self.recursive_set = 0
+        self.recursive_clear = 0
+        self.data: tuple[str, ...] = ()
+        self.idmap = 0
+        self.idmap_text = ""
+        self.copy_up = False
+        self.copy_symlink = False
+        self.source_nofollow = False
+        self.target_nofollow = False
+
+    @property
+    def is_bind(self) -> bool:
+        """There is bind or rbind (config.md: then the type means nothing)."""
+        return bool(self.flags & MS_BIND)
+
+    @property
+    def attributes(self) -> int:
+        """MOUNT_ATTR_… that were asked for, for fsmount(2). The kernel's default, relatime, is 0."""
+        attributes = _atime(self.flags)
+        for flag, attribute in _ATTRIBUTES:
+            if self.flags & flag:
+                attributes |= attribute
+        return attributes
+
+    @property
+    def explicit_clear(self) -> int:
+        """MOUNT_ATTR_… that were asked to be off, and the field of atime if one of its kinds was named."""
+        clear = 0
+        for flag, attribute in _ATTRIBUTES:
+            if self.cleared & flag:
+                clear |= attribute
+        if (self.flags | self.cleared) & _ATIME:
+            clear |= MOUNT_ATTR__ATIME
+        return clear
+
+    @property
+    def implicit_clear(self) -> int:
+        """MOUNT_ATTR_… that a bind mount loses though no word says so.
+
+        As with mount(8) -o remount,bind, and so with runc and crun: if any is named, those that are not are off.
+        """
+        if not self.attributes and not self.explicit_clear:
+            return 0
+        return RESTRICTIONS & ~self.attributes & ~self.explicit_clear
+
+    @property
+    def superblock(self) -> tuple[str, ...]:
+        """Words for fsconfig(2) of a new filesystem."""
+        return tuple(word for flag, word in _SUPERBLOCK if self.flags & flag)
+
+
+def _atime(flags: int) -> int:
+    """As mount(2): strictatime before noatime before relatime."""
+    if flags & MS_STRICTATIME:
+        return MOUNT_ATTR_STRICTATIME
+    return MOUNT_ATTR_NOATIME if flags & MS_NOATIME else 0
+
+
+def parse(words: Sequence[str]) -> MountOptions:
+    """Sort the words of mounts[].options."""
+    options = MountOptions()
+    data: list[str] = []
+    for word in words:
+        if word in FLAGS:
+            on, off = FLAGS[word]
+            options.flags = options.flags & ~off | on
+            options.cleared = options.cleared & ~on | off
+        elif word in PROPAGATION:
+            options.propagation += (PROPAGATION[word],)
+        elif word in RECURSIVE:
+            on, off = RECURSIVE[word]
+            options.recursive_set = options.recursive_set & ~off | on
+            options.recursive_clear = options.recursive_clear & ~on | off
+        elif not _parse_own(options, word) and word:
+            data.append(word)
+    options.data = tuple(data)
+    return options
+
+
+def _parse_own(options: MountOptions, word: str) -> bool:
+    if word == "tmpcopyup":
+        options.copy_up = True
+    elif word == "copy-symlink":
+        options.copy_symlink = True
+    elif word == "src-nofollow":
+        options.source_nofollow = True
+    elif word == "dest-nofollow":
+        options.target_nofollow = True
+    elif word in ("idmap", "ridmap") or word.startswith(("idmap=", "ridmap=")):
+        options.idmap = 2 if word[0] == "r" else 1
+        options.idmap_text = word.partition("=")[2]
+    else:
+        return False
+    return True
+
+
+def describe_attributes(attributes: int) -> tuple[str, ...]:
+    """MOUNT_ATTR_… as words, for `ocipy plan`."""
+    words = [_word(flag) for flag, attribute in _ATTRIBUTES if attributes & attribute]
+    if attributes & MOUNT_ATTR_NOATIME:
+        words.append("noatime")
+    if attributes & MOUNT_ATTR_STRICTATIME:
+        words.append("strictatime")
+    return tuple(words)
+
+
+def describe_propagation(flag: int) -> str:
+    """One propagation flag as its word."""
+    return next(word for word, value in PROPAGATION.items() if value == flag)
+
+
+def _word(flag: int) -> str:
+    return next(word for word, (on, _) in FLAGS.items() if on == flag)

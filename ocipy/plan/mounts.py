@@ -1,0 +1,295 @@
+"""mounts: what is mounted where, and how.
+
+Each entry becomes one step of the init lane: `bind`, `mount`, or one of the two that need mount(2): `mount_classic`
+for options that fsconfig(2) cannot carry, and `remount`. A bind mount's source is opened by a step of the host lane
+where init will lack the rights to walk there (a user namespace), or to map its ids.
+"""
+
+from __future__ import annotations
+
+from ocipy.errors import Error
+from ocipy.linux.constants import CAP_SYS_ADMIN, MOUNT_ATTR_RDONLY, MS_I_VERSION, MS_RDONLY, MS_REC, MS_REMOUNT
+from ocipy.plan import cgroup_mount
+from ocipy.plan.fields import check_text
+from ocipy.plan.idmap import plan_idmap
+from ocipy.plan.mount_options import parse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ocipy.config.types import Config, Mount
+    from ocipy.plan.model import Host, Options, Plan
+    from ocipy.plan.mount_options import MountOptions
+
+# fsconfig(2) takes values of up to 255 bytes; mount(2) a page of them.
+LONGEST_VALUE = 255
+
+# What may be mounted on below /proc: lxcfs shows a container its own figures there.
+ALLOWED_IN_PROC = (
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/loadavg",
+    "/proc/meminfo",
+    "/proc/slabinfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/sys/crypto/fips_enabled",
+    "/proc/sys/kernel/ns_last_pid",
+    "/proc/uptime",
+)
+
+CGROUP_TYPES = ("cgroup", "cgroup2")
+CONTEXTS = ("context", "fscontext", "defcontext", "rootcontext")
+
+
+def clean(path: str) -> str:
+    """A destination from "/", without empty and "." components and without ".." above the root."""
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/" + "/".join(parts)
+
+
+def has_namespace(config: Config, kind: str) -> bool:
+    """Whether the container has a namespace of this kind that is not the runtime's, new or joined."""
+    namespaces = (config.get("linux") or {}).get("namespaces") or ()
+    return any(entry["type"] == kind for entry in namespaces)
+
+
+def opened_by_host(config: Config, host: Host) -> bool:
+    """Whether init will lack rights that the runtime has: to walk to a source, and to open it."""
+    return has_namespace(config, "user") and bool(host.capabilities >> CAP_SYS_ADMIN & 1)
+
+
+def is_bind(mount: Mount, options: MountOptions) -> bool:
+    """config.md: a bind mount has bind or rbind among its options; the type "bind" alone is taken for it too."""
+    return options.is_bind or mount.get("type") == "bind"
+
+
+def dev_is_bound(config: Config) -> bool:
+    """Whether /dev is a bind mount: then it is the host's own, and nothing is made in it."""
+    return any(
+        clean(mount["destination"]) == "/dev" and is_bind(mount, parse(mount.get("options") or ()))
+        for mount in config.get("mounts") or ()
+    )
+
+
+def plan_sources(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """Open on the host what init could not open: sources of bind mounts, mapped or behind closed directories."""
+    for index, mount in enumerate(config.get("mounts") or ()):
+        parsed = parse(mount.get("options") or ())
+        pointer = f"/mounts/{index}"
+        mapped = plan_idmap(plan, config, host, mount, parsed, is_bind(mount, parsed), pointer)
+        if not is_bind(mount, parsed) or parsed.copy_symlink or parsed.flags & MS_REMOUNT:
+            continue
+        if mapped or opened_by_host(config, host):
+            plan.on_host(
+                "open_mount_source",
+                pointer,
+                name=f"mount/{index}",
+                source=_source(mount, options, pointer),
+                destination=clean(mount["destination"]),
+                recursive=bool(parsed.flags & MS_REC),
+                nofollow=parsed.source_nofollow,
+                slave=not _keeps_peers(config),
+                idmap=mapped,
+                idmap_recursive=parsed.idmap == 2,
+            )
+
+
+def plan_mounts(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """Every mount in the order of the config (config.md: MUST)."""
+    label = plan_label(config, host)
+    by_host = {step.pointer for step in plan.host if step.action == "open_mount_source"}
+    for index, mount in enumerate(config.get("mounts") or ()):
+        parsed = parse(mount.get("options") or ())
+        pointer = f"/mounts/{index}"
+        _check(plan, mount, pointer)
+        if parsed.flags & MS_REMOUNT:
+            _plan_remount(plan, mount, parsed, pointer)
+        elif is_bind(mount, parsed):
+            _plan_bind(plan, options, mount, parsed, index, pointer in by_host)
+        elif mount.get("type") in CGROUP_TYPES:
+            cgroup_mount.plan_cgroup_mount(plan, index, mount, config, host, options)
+        else:
+            _plan_filesystem(plan, mount, parsed, label, index)
+
+
+def plan_readonly(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """Make read-only what had to be writable until the devices and the console were there."""
+    for index, mount in enumerate(config.get("mounts") or ()):
+        parsed = parse(mount.get("options") or ())
+        if _is_late_readonly(mount, parsed):
+            plan.in_init("remount_readonly", f"/mounts/{index}", name=f"readonly/{index}")
+
+
+def plan_label(config: Config, host: Host) -> str:
+    """linux.mountLabel as an option for filesystems, such as "context=…"; "" without one."""
+    label = (config.get("linux") or {}).get("mountLabel") or ""
+    if not label:
+        return ""
+    if not host.selinux:
+        raise Error(
+            "cannot label mounts: SELinux is not enabled on this host",
+            pointer="/linux/mountLabel",
+            hint="leave the label out, or enable SELinux",
+        )
+    # crun's annotation, which podman sets: which of SELinux's four mount options it is.
+    context = (config.get("annotations") or {}).get("run.oci.mount_context_type") or "context"
+    if context not in CONTEXTS:
+        raise Error(
+            f"unknown type of SELinux context {context!r}",
+            pointer="/annotations/run.oci.mount_context_type",
+            hint="one of " + ", ".join(CONTEXTS),
+        )
+    return f"{context}={label}"
+
+
+def _check(plan: Plan, mount: Mount, pointer: str) -> None:
+    """What is refused whatever the type. init/mounts.py checks it again, on what the path turns out to be."""
+    check_text(mount["destination"], pointer + "/destination")
+    check_text(mount.get("source") or "", pointer + "/source")
+    check_text(mount.get("type") or "", pointer + "/type")
+    for number, word in enumerate(mount.get("options") or ()):
+        check_text(word, f"{pointer}/options/{number}")
+    destination = clean(mount["destination"])
+    if destination == "/":
+        raise Error(
+            "cannot mount on the container's root itself",
+            pointer=pointer + "/destination",
+            hint="make it the root: root.path",
+        )
+    if destination.startswith("/proc/") and destination not in ALLOWED_IN_PROC:
+        raise Error(
+            f"{destination} cannot be mounted because it is inside /proc",
+            pointer=pointer + "/destination",
+            hint="only what lxcfs offers may be: " + " ".join(path[6:] for path in ALLOWED_IN_PROC),
+        )
+    if not mount["destination"].startswith("/"):
+        text = f"{mount['destination']!r} is relative, which is deprecated; {destination} is meant"
+        plan.warn(pointer + "/destination", text)
+
+
+def _source(mount: Mount, options: Options, pointer: str) -> str:
+    source = mount.get("source") or ""
+    if not source:
+        raise Error("a bind mount needs a source", pointer=pointer + "/source")
+    return source if source.startswith("/") else options.bundle + "/" + source
+
+
+def _keeps_peers(config: Config) -> bool:
+    """With rootfsPropagation shared, bind mounts stay peers of their sources, so that mounts travel both ways."""
+    return ((config.get("linux") or {}).get("rootfsPropagation") or "") in ("shared", "rshared")
+
+
+def _plan_bind(
+    plan: Plan, options: Options, mount: Mount, parsed: MountOptions, index: int, by_host: bool
+) -> None:
+    pointer = f"/mounts/{index}"
+    destination = clean(mount["destination"])
+    source = _source(mount, options, pointer)
+    if parsed.copy_symlink and (parsed.source_nofollow or parsed.target_nofollow):
+        raise Error("copy-symlink excludes src-nofollow and dest-nofollow", pointer=pointer + "/options")
+    if parsed.data:
+        plan.warn(pointer + "/options", f"no option of a bind mount: {', '.join(parsed.data)}")
+    if parsed.copy_symlink:
+        plan.in_init("copy_symlink", pointer, source=source, destination=destination)
+        return
+    plan.in_init(
+        "bind",
+        pointer,
+        destination=destination,
+        source=source,
+        name=f"mount/{index}" if by_host else "",
+        recursive=bool(parsed.flags & MS_REC),
+        source_nofollow=parsed.source_nofollow,
+        target_nofollow=parsed.target_nofollow,
+        attr_set=parsed.attributes,
+        attr_clear=parsed.explicit_clear,
+        # In a user namespace the flags of the source are locked (mount_namespaces(7)): they stay unless named.
+        attr_implicit=0 if by_host else parsed.implicit_clear,
+        propagation=parsed.propagation,
+        recursive_set=parsed.recursive_set,
+        recursive_clear=parsed.recursive_clear,
+    )
+
+
+def _plan_filesystem(
+    plan: Plan, mount: Mount, parsed: MountOptions, label: str, index: int
+) -> None:
+    pointer = f"/mounts/{index}"
+    destination = clean(mount["destination"])
+    fstype = mount.get("type") or ""
+    if not fstype or fstype == "none":
+        raise Error(
+            "a mount needs a type, or bind or rbind among its options",
+            pointer=pointer + "/type",
+            hint="the filesystems of this kernel are in /proc/filesystems",
+        )
+    if parsed.copy_up and fstype != "tmpfs":
+        raise Error("tmpcopyup is for tmpfs only", pointer=pointer + "/options")
+    if destination == "/proc" and fstype != "proc":
+        raise Error("only a procfs can be mounted on /proc", pointer=pointer + "/type")
+    if destination != "/proc" and fstype == "proc":
+        plan.warn(pointer, "maskedPaths and readonlyPaths do not cover a procfs at another place than /proc")
+    if fstype in ("proc", "sysfs"):
+        label = ""  # their inodes have contexts of their own
+    late = _is_late_readonly(mount, parsed)
+    common: dict[str, Any] = {
+        "destination": destination,
+        "source": mount.get("source") or "",
+        "fstype": fstype,
+        "data": parsed.data,
+        "label": label,
+        "propagation": parsed.propagation,
+        "recursive_set": parsed.recursive_set,
+        "recursive_clear": parsed.recursive_clear,
+        "copy_up": parsed.copy_up,
+        "late": f"readonly/{index}" if late else "",
+    }
+    if _needs_mount2(parsed):
+        plan.in_init("mount_classic", pointer, flags=parsed.flags & ~MS_RDONLY if late else parsed.flags, **common)
+        return
+    plan.in_init(
+        "mount",
+        pointer,
+        attributes=parsed.attributes & ~MOUNT_ATTR_RDONLY if late else parsed.attributes,
+        # As with mount(2), ro is of the filesystem too.
+        superblock=tuple(word for word in parsed.superblock if not (late and word == "ro")),
+        **common,
+    )
+
+
+def _needs_mount2(parsed: MountOptions) -> bool:
+    """fsconfig(2) has no word for iversion, and no way to say several options in one, as with "size=1m,mode=755"."""
+    return bool(parsed.flags & MS_I_VERSION) or any(
+        "," in word or len(word.partition("=")[2].encode()) > LONGEST_VALUE for word in parsed.data
+    )
+
+
+def _plan_remount(plan: Plan, mount: Mount, parsed: MountOptions, pointer: str) -> None:
+    """remount: the flags, and without bind the data too, of what is mounted at the destination already."""
+    plan.in_init(
+        "remount",
+        pointer,
+        destination=clean(mount["destination"]),
+        bind=is_bind(mount, parsed),
+        flags=parsed.flags,
+        data=() if is_bind(mount, parsed) else parsed.data,
+        propagation=parsed.propagation,
+        recursive_set=parsed.recursive_set,
+        recursive_clear=parsed.recursive_clear,
+    )
+
+
+def _is_late_readonly(mount: Mount, parsed: MountOptions) -> bool:
+    """A read-only tmpfs gets mount points and copies first, a read-only /dev its nodes."""
+    if not parsed.flags & MS_RDONLY or parsed.flags & MS_REMOUNT:
+        return False
+    if is_bind(mount, parsed):
+        return False
+    return mount.get("type") == "tmpfs" or clean(mount["destination"]) == "/dev"

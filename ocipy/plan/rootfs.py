@@ -1,0 +1,111 @@
+"""root and linux.rootfsPropagation: the root filesystem, from the host's tree to the container's "/"."""
+
+from __future__ import annotations
+
+from ocipy.errors import Error
+from ocipy.linux.constants import MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE
+from ocipy.plan.fields import check_text
+from ocipy.plan.mounts import dev_is_bound, has_namespace, opened_by_host
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocipy.config.types import Config
+    from ocipy.plan.model import Host, Options, Plan
+
+POINTER = "/linux/rootfsPropagation"
+
+PROPAGATION = {
+    "private": MS_PRIVATE,
+    "rprivate": MS_PRIVATE | MS_REC,
+    "rshared": MS_SHARED | MS_REC,
+    "rslave": MS_SLAVE | MS_REC,
+    "runbindable": MS_UNBINDABLE | MS_REC,
+    "shared": MS_SHARED,
+    "slave": MS_SLAVE,
+    "unbindable": MS_UNBINDABLE,
+}
+
+
+def root_path(config: Config, options: Options) -> str:
+    """root.path, absolute."""
+    root = config.get("root")
+    if not root or not root["path"]:
+        raise Error("there is no root filesystem", pointer="/root")
+    path = check_text(root["path"], "/root/path")
+    return path if path.startswith("/") else options.bundle + "/" + path
+
+
+def plan_root_source(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """Open the root filesystem on the host, where init might not be able to walk to it."""
+    path = root_path(config, options)
+    if not has_namespace(config, "mount"):
+        plan.on_host("bind_rootfs", "/root/path", path=path)
+    elif opened_by_host(config, host):
+        plan.on_host("open_rootfs", "/root/path", path=path, propagation=_of_tree(config))
+
+
+def plan_rootfs(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """The container's root as a mount of its own, opened; nothing mounted from here on is seen on the host."""
+    path = root_path(config, options)
+    kind = (config.get("linux") or {}).get("rootfsPropagation") or ""
+    if kind and kind not in PROPAGATION:
+        raise Error(f"{kind!r} is no mount propagation", pointer=POINTER, hint="one of " + ", ".join(PROPAGATION))
+    if not has_namespace(config, "mount"):
+        if kind:
+            raise Error("a mount propagation needs a mount namespace", pointer=POINTER)
+        plan.in_init("use_rootfs", "/root/path", path=path)
+        return
+    before = _before(kind)
+    if before:
+        plan.in_init("propagation", POINTER if kind else "", flags=before)
+    if opened_by_host(config, host):
+        plan.in_init("attach_rootfs", "/root/path", name="rootfs")
+        return
+    plan.in_init("rootfs", "/root/path", path=path, propagation=_of_tree(config), parent=_of_parent(kind))
+
+
+def _before(kind: str) -> int:
+    """What the host's tree becomes in our mount namespace: deaf, or a slave of what it was.
+
+    Not if the root is to be shared: then a bind mount may be a peer of its source, so that mounts travel both ways.
+    """
+    if kind in ("shared", "rshared"):
+        return 0
+    if kind in ("private", "rprivate", "unbindable", "runbindable"):
+        return MS_PRIVATE | MS_REC
+    return MS_SLAVE | MS_REC
+
+
+def _of_tree(config: Config) -> int:
+    """Of the copy of the root filesystem: pivot_root(2) refuses a shared one, so that comes after the pivot."""
+    kind = (config.get("linux") or {}).get("rootfsPropagation") or ""
+    return MS_SLAVE if kind in ("slave", "rslave") else MS_PRIVATE
+
+
+def _of_parent(kind: str) -> int:
+    """Of the mount that the root filesystem is in: a shared one would carry ours to the host."""
+    return MS_SLAVE if kind in ("slave", "rslave") else MS_PRIVATE
+
+
+def plan_pivot(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """The root becomes "/", and the host's tree goes away."""
+    kind = (config.get("linux") or {}).get("rootfsPropagation") or ""
+    if not has_namespace(config, "mount"):
+        plan.in_init("chroot", "/root/path")
+    elif options.no_pivot:
+        if kind in ("private", "rprivate"):
+            raise Error("a private root is not safe without pivot_root", pointer=POINTER, hint="leave out --no-pivot")
+        plan.in_init("move_root", "/root/path")
+    else:
+        plan.in_init("pivot_root", "/root/path")
+    if kind:
+        plan.in_init("propagation", POINTER, flags=PROPAGATION[kind])
+    if not dev_is_bound(config):
+        plan.in_init("stdio_null", "")
+
+
+def plan_root_readonly(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """root.readonly, when all that had to be made in it is there."""
+    root = config.get("root")
+    if root and root.get("readonly"):
+        plan.in_init("root_readonly", "/root/readonly")
