@@ -50,7 +50,9 @@ def send_master(path: str, master: int, name: str) -> None:
         _kernel.send(socket, name.encode() or b"/dev/ptmx", (master,))
     except OSError as error:
         hint = "nobody listens there" if error.errno == errno.ECONNREFUSED else ""
-        raise Error("cannot send the terminal to the console socket", pointer=path, errno=error.errno or 0, hint=hint) from None
+        raise Error(
+            "cannot send the terminal to the console socket", pointer=path, errno=error.errno or 0, hint=hint
+        ) from None
     finally:
         if socket >= 0:
             posix.close(socket)

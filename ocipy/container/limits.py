@@ -80,4 +80,8 @@ def reset_affinity(run: HostRun) -> None:
             raise
 
 
-ACTIONS: dict[str, Callable[..., None]] = {"rlimit": rlimit, "oom_score_adj": oom_score_adj, "reset_affinity": reset_affinity}
+ACTIONS: dict[str, Callable[..., None]] = {
+    "rlimit": rlimit,
+    "oom_score_adj": oom_score_adj,
+    "reset_affinity": reset_affinity,
+}

@@ -71,4 +71,8 @@ def capabilities(init: Init, *, effective: int, permitted: int, inheritable: int
     _kernel.prctl(PR_SET_DUMPABLE, 0)
 
 
-ACTIONS: dict[str, Callable[..., None]] = {"bounding": bounding, "keep_capabilities": keep_capabilities, "capabilities": capabilities}
+ACTIONS: dict[str, Callable[..., None]] = {
+    "bounding": bounding,
+    "keep_capabilities": keep_capabilities,
+    "capabilities": capabilities,
+}

@@ -120,4 +120,9 @@ def _hint(error: OSError) -> str:
     return ""
 
 
-ACTIONS: dict[str, Callable[..., None]] = {"become_root": become_root, "stdio_owner": stdio_owner, "groups": groups, "gid_uid": gid_uid}
+ACTIONS: dict[str, Callable[..., None]] = {
+    "become_root": become_root,
+    "stdio_owner": stdio_owner,
+    "groups": groups,
+    "gid_uid": gid_uid,
+}

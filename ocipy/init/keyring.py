@@ -1,4 +1,4 @@
-"""The session keyring: one of the container's own, so that the keys of the caller's session stay outside (keyrings(7))."""
+"""The session keyring: one of the container's own, so that the caller's keys stay outside (keyrings(7))."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ocipy.init.context import Init
 
+
 def reset_signals(init: Init) -> None:
     """Default dispositions, nothing blocked: what the caller ignores or blocks would outlive the exec (execve(2)).
 

@@ -63,7 +63,7 @@ def names(mask: int) -> list[str]:
 
 
 def mask(wanted: Iterable[str]) -> tuple[int, list[str]]:
-    """The mask of these names, and those of them that are no capability's name. Names are exact: CAP_ and upper case."""
+    """The mask of these names, and those of them that name no capability. Names are exact: CAP_ and upper case."""
     bits = 0
     unknown = []
     for name in wanted:

@@ -22,7 +22,9 @@ class Sets:
 
     __slots__ = ("ambient", "bounding", "effective", "inheritable", "permitted", "refused")
 
-    def __init__(self, bounding: int, effective: int, permitted: int, inheritable: int, ambient: int, refused: str) -> None:
+    def __init__(
+        self, bounding: int, effective: int, permitted: int, inheritable: int, ambient: int, refused: str
+    ) -> None:
         self.bounding = bounding
         self.effective = effective
         self.permitted = permitted

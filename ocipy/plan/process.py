@@ -1,4 +1,4 @@
-"""process: args, env, cwd, umask, oomScoreAdj, noNewPrivileges; and what every process needs that a config does not name."""
+"""process: args, env, cwd, umask, oomScoreAdj, noNewPrivileges; and what every process needs besides."""
 
 from __future__ import annotations
 

@@ -181,7 +181,9 @@ def _plan_memory_policy(plan: Plan, memory_policy: MemoryPolicy) -> None:
     if not nodes and mode not in (MPOL_DEFAULT, MPOL_LOCAL, MPOL_PREFERRED):
         raise Error(f"{name} needs at least one node", pointer=MEMORY_POLICY + "/nodes")
     if flags & MPOL_F_STATIC_NODES and flags & MPOL_F_RELATIVE_NODES:
-        raise Error("MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES exclude each other", pointer=MEMORY_POLICY + "/flags")
+        raise Error(
+            "MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES exclude each other", pointer=MEMORY_POLICY + "/flags"
+        )
     if flags & MPOL_F_NUMA_BALANCING and mode not in (MPOL_BIND, MPOL_PREFERRED_MANY):
         raise Error(f"{name} does not go with MPOL_F_NUMA_BALANCING", pointer=MEMORY_POLICY + "/flags")
     plan.in_init("memory_policy", MEMORY_POLICY, mode=mode | flags, nodes=nodes)

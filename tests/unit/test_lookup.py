@@ -1,0 +1,137 @@
+"""What init looks up in the container's files: the command, and the home of the user."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ocipy.errors import Error
+from ocipy.init import lookup
+from ocipy.init.context import Init
+from tests.unit.fake_init import fake_init
+
+
+@pytest.fixture
+def init(tmp_path: Path) -> Iterator[Init]:
+    (tmp_path / "etc").mkdir()
+    made = fake_init(tmp_path)
+    yield made
+    os.close(made.rootfs)
+    os.close(made.proc)
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """Three directories: a tool that may not be executed, one that is a directory, one that is right."""
+    for number, mode in ((1, 0o644), (3, 0o755)):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "tool").write_text("")
+        (tmp_path / str(number) / "tool").chmod(mode)
+    (tmp_path / "2/tool").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    return b":".join(os.fsencode(tmp_path / number) for number in ("nowhere", "1", "2", "3"))
+
+
+def test_the_first_that_can_be_executed(path: bytes) -> None:
+    assert lookup.find(b"tool", path) == path.split(b":")[3] + b"/tool"
+
+
+@pytest.mark.usefixtures("path")
+def test_an_empty_entry_is_the_working_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path / "3")
+    assert lookup.find(b"tool", b"/nowhere:") == b"./tool"
+
+
+@pytest.mark.usefixtures("path")
+@pytest.mark.parametrize("name", [b"tool", b"", b".", b"..", b"missing"])
+@pytest.mark.parametrize("path_variable", [b"", b"/nowhere"])
+def test_no_path_no_default(name: bytes, path_variable: bytes) -> None:
+    with pytest.raises(Error) as caught:
+        lookup.find(name, path_variable)
+    assert caught.value.line == f'exec: "{name.decode()}": executable file not found in $PATH'
+
+
+def test_only_what_cannot_be_executed(path: bytes) -> None:
+    with pytest.raises(Error, match=r"executable file not found in \$PATH"):
+        lookup.find(b"tool", b":".join(path.split(b":")[:3]))
+
+
+def test_a_name_with_a_slash_is_taken_as_it_is(path: bytes) -> None:
+    assert lookup.find(b"3/tool", b"") == b"3/tool"
+    assert lookup.find(b"./3/tool", path) == b"./3/tool"
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("/no/such", 'exec: "/no/such": stat /no/such: no such file or directory'),
+        ("./no", 'exec: "./no": stat ./no: no such file or directory'),
+        ("1/tool/x", 'exec: "1/tool/x": stat 1/tool/x: not a directory'),
+        ("1/tool", 'exec: "1/tool": permission denied'),
+        ("/etc", 'exec: "/etc": is a directory'),
+        ("2/tool", 'exec: "2/tool": is a directory'),
+        ('/a"b\n', 'exec: "/a\\"b?": stat /a"b : no such file or directory'),
+    ],
+)
+def test_the_sentences_that_engines_know(path: bytes, name: str, sentence: str) -> None:
+    with pytest.raises(Error) as caught:
+        lookup.find(name.encode(), path)
+    assert caught.value.line == sentence
+
+
+def test_the_path_is_that_of_the_process(path: bytes, init: Init) -> None:
+    init.environment = {b"PATH": path}
+    lookup.command(init, name="tool")
+    assert init.command.endswith(b"/3/tool")
+
+
+def test_home_is_found_by_number() -> None:
+    passwd = b"root:x:0:0:root:/root:/bin/sh\n1000:x:0:0::/wrong:\nuser:x:1000:1000::/home/user:/bin/sh\nx:x:1000::\n"
+    assert lookup.find_home(passwd, 0) == b"/root"
+    assert lookup.find_home(passwd, 1000) == b"/home/user"
+    assert lookup.find_home(passwd, 7) == b""
+
+
+@pytest.mark.parametrize(
+    "passwd", [b"", b"\n\n", b"root", b"root:x:0:0:root", b"root:x: 0:0:r:/x:", b"root:x:00:0:r:/x:", b"r:x:0:0:r:/\0:"]
+)
+def test_passwd_lines_that_are_none(passwd: bytes) -> None:
+    assert lookup.find_home(passwd, 0) == b""
+
+
+def test_home_is_read_below_the_root(init: Init, tmp_path: Path) -> None:
+    (tmp_path / "etc/passwd").write_text("root:x:0:0:root:/home/of/image:/bin/sh\n")
+    assert lookup.home_directory(init, 0) == b"/home/of/image"
+    assert lookup.home_directory(init, 1) == b"/"
+
+
+def test_a_passwd_that_leads_out_of_the_root(init: Init, tmp_path: Path) -> None:
+    """The host's has a root with the home /root; the image's link must not reach it."""
+    (tmp_path / "etc/passwd").symlink_to("../../../../../../etc/passwd")
+    assert lookup.home_directory(init, 0) == b"/"
+
+
+def test_a_passwd_that_would_block_for_ever(init: Init, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "etc/passwd")
+    found: list[bytes] = []
+    thread = threading.Thread(target=lambda: found.append(lookup.home_directory(init, 0)), daemon=True)
+    thread.start()
+    thread.join(10)
+    assert found == [b"/"]
+
+
+def test_a_passwd_that_is_a_directory_or_not_there(init: Init, tmp_path: Path) -> None:
+    assert lookup.home_directory(init, 0) == b"/"
+    (tmp_path / "etc/passwd").mkdir()
+    assert lookup.home_directory(init, 0) == b"/"
+
+
+def test_a_passwd_without_end_is_read_to_a_limit(init: Init, tmp_path: Path) -> None:
+    with (tmp_path / "etc/passwd").open("wb") as file:
+        file.write(b"root:x:0:0:root:/early:/bin/sh\n")
+        file.truncate(1 << 40)
+    assert lookup.home_directory(init, 0) == b"/early"

@@ -1,0 +1,46 @@
+"""process.apparmorProfile and process.selinuxLabel: applied where the host can, refused where it cannot."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ocipy.errors import Error
+from ocipy.plan import lsm
+from ocipy.plan.model import Host, Options, Plan, Step
+
+
+def plan_of(host: Host, **process: Any) -> list[Step]:
+    plan = Plan()
+    config: Any = {"process": {"cwd": "/", "args": ["sh"], **process}}
+    lsm.plan_labels(plan, config, host, Options(container_id="c", bundle="/b"))
+    return plan.init
+
+
+def test_applied() -> None:
+    assert plan_of(Host(apparmor=True), apparmorProfile="p") == [
+        Step("apparmor", "/process/apparmorProfile", {"profile": "p"})
+    ]
+    assert plan_of(Host(selinux=True), selinuxLabel="u:r:t:s0") == [
+        Step("selinux", "/process/selinuxLabel", {"label": "u:r:t:s0"})
+    ]
+    # even then: a runtime that is confined itself would pass its profile on
+    assert len(plan_of(Host(apparmor=True), apparmorProfile="unconfined")) == 1
+
+
+@pytest.mark.parametrize("member", ["apparmorProfile", "selinuxLabel"])
+def test_refused_without_the_module(member: str) -> None:
+    with pytest.raises(Error) as caught:
+        plan_of(Host(), **{member: "something"})
+    assert caught.value.pointer == "/process/" + member
+
+
+@pytest.mark.parametrize("member", ["apparmorProfile", "selinuxLabel"])
+@pytest.mark.parametrize("value", ["", None])
+def test_empty_is_absent(member: str, value: Any) -> None:
+    assert plan_of(Host(), **{member: value}) == []
+
+
+def test_unconfined_is_what_everything_is_without_apparmor() -> None:
+    assert plan_of(Host(), apparmorProfile="unconfined") == []

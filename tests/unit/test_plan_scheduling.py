@@ -1,0 +1,118 @@
+"""process.scheduler, process.ioPriority, linux.personality and linux.memoryPolicy, from config to steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ocipy.errors import Error
+from ocipy.plan import scheduling
+from ocipy.plan.model import Host, Options, Plan, Step
+from ocipy.plan.numbers import parse_list
+
+
+def plan_of(linux: dict[str, Any] | None = None, **process: Any) -> list[Step]:
+    plan = Plan()
+    config: Any = {"process": {"cwd": "/", "args": ["sh"], **process}, "linux": linux}
+    scheduling.plan_scheduling(plan, config, Host(), Options(container_id="c", bundle="/b"))
+    return plan.init
+
+
+def pointer_of(linux: dict[str, Any] | None = None, **process: Any) -> str:
+    with pytest.raises(Error) as caught:
+        plan_of(linux, **process)
+    return caught.value.pointer
+
+
+def test_nothing_asked_nothing_done() -> None:
+    assert plan_of() == []
+    assert plan_of({}, scheduler=None, ioPriority=None) == []
+
+
+def test_scheduler() -> None:
+    (step,) = plan_of(scheduler={"policy": "SCHED_BATCH", "nice": -20, "flags": ["SCHED_FLAG_RESET_ON_FORK"]})
+    assert step == Step(
+        "scheduler", "/process/scheduler",
+        {"policy": 3, "flags": 1, "nice": -20, "priority": 0, "runtime": 0, "deadline": 0, "period": 0},
+    )  # fmt: skip
+    (step,) = plan_of(scheduler={"policy": "SCHED_FIFO", "priority": 99})
+    assert (step.args["policy"], step.args["priority"]) == (1, 99)
+    (step,) = plan_of(scheduler={"policy": "SCHED_DEADLINE", "runtime": 1, "deadline": 2, "period": 3})
+    assert (step.args["runtime"], step.args["deadline"], step.args["period"]) == (1, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "member"),
+    [
+        ({"policy": "SCHED_ISO"}, "policy"),
+        ({"policy": "SCHED_X"}, "policy"),
+        ({"policy": "SCHED_OTHER", "nice": 20}, "nice"),
+        ({"policy": "SCHED_OTHER", "nice": -21}, "nice"),
+        ({"policy": "SCHED_IDLE", "nice": 1}, "nice"),
+        ({"policy": "SCHED_OTHER", "priority": 1}, "priority"),
+        ({"policy": "SCHED_RR"}, "priority"),
+        ({"policy": "SCHED_RR", "priority": 100}, "priority"),
+        ({"policy": "SCHED_OTHER", "runtime": 1}, "runtime"),
+        ({"policy": "SCHED_FIFO", "priority": 1, "deadline": 1}, "deadline"),
+        ({"policy": "SCHED_OTHER", "period": 1}, "period"),
+        ({"policy": "SCHED_OTHER", "flags": ["SCHED_FLAG_RECLAIM", "X"]}, "flags/1"),
+    ],
+)
+def test_a_scheduler_that_cannot_be(scheduler: dict[str, Any], member: str) -> None:
+    assert pointer_of(scheduler=scheduler) == "/process/scheduler/" + member
+
+
+def test_io_priority() -> None:
+    assert plan_of(ioPriority={"class": "IOPRIO_CLASS_IDLE", "priority": 7}) == [
+        Step("io_priority", "/process/ioPriority", {"kind": 3, "level": 7})
+    ]
+    assert pointer_of(ioPriority={"class": "IOPRIO_CLASS_BE", "priority": 8}) == "/process/ioPriority/priority"
+    assert pointer_of(ioPriority={"class": "IOPRIO_CLASS_NONE"}) == "/process/ioPriority/class"
+
+
+def test_personality() -> None:
+    assert plan_of({"personality": {"domain": "LINUX32"}}) == [Step("personality", "/linux/personality", {"domain": 8})]
+    assert pointer_of({"personality": {"domain": "LINUX64"}}) == "/linux/personality/domain"
+    assert pointer_of({"personality": {"domain": "LINUX", "flags": ["X"]}}) == "/linux/personality/flags"
+
+
+def test_memory_policy() -> None:
+    policy = {"mode": "MPOL_INTERLEAVE", "nodes": "2-3", "flags": ["MPOL_F_STATIC_NODES"]}
+    assert plan_of({"memoryPolicy": policy}) == [
+        Step("memory_policy", "/linux/memoryPolicy", {"mode": 3 | 0x8000, "nodes": (2, 3)})
+    ]
+    assert plan_of({"memoryPolicy": {"mode": "MPOL_DEFAULT"}})[0].args == {"mode": 0, "nodes": ()}
+
+
+@pytest.mark.parametrize(
+    ("policy", "member"),
+    [
+        ({"mode": "MPOL_X"}, "mode"),
+        ({"mode": "MPOL_DEFAULT", "nodes": "0"}, "nodes"),
+        ({"mode": "MPOL_LOCAL", "nodes": "0"}, "nodes"),
+        ({"mode": "MPOL_BIND"}, "nodes"),
+        ({"mode": "MPOL_BIND", "nodes": "a"}, "nodes"),
+        ({"mode": "MPOL_BIND", "nodes": "0", "flags": ["X"]}, "flags/0"),
+        ({"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES", "MPOL_F_RELATIVE_NODES"]}, "flags"),
+        ({"mode": "MPOL_INTERLEAVE", "nodes": "0", "flags": ["MPOL_F_NUMA_BALANCING"]}, "flags"),
+    ],
+)
+def test_a_memory_policy_that_cannot_be(policy: dict[str, Any], member: str) -> None:
+    assert pointer_of({"memoryPolicy": policy}) == "/linux/memoryPolicy/" + member
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [("", ()), (" ", ()), ("0", (0,)), ("0-3,7", (0, 1, 2, 3, 7)), ("7, 1-2 ,2", (1, 2, 7)), ("5-5", (5,))],
+)
+def test_lists_of_numbers(text: str, numbers: tuple[int, ...]) -> None:
+    assert parse_list(text, "") == numbers
+
+
+@pytest.mark.parametrize(
+    "text", [",", "1,", "a", "1-", "-1", "3-1", "1-2-3", "0x1", "²", "99999999999", "0-8192", "1 2"]
+)
+def test_lists_that_are_none(text: str) -> None:
+    with pytest.raises(Error):
+        parse_list(text, "")
