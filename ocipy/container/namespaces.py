@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import posix
 
+from ocipy.container import cgroup
 from ocipy.errors import Error
 from ocipy.init.context import Init
 from ocipy.init.lane import become_init
@@ -53,16 +54,13 @@ def clone(run: HostRun, *, kinds: Sequence[str], into_cgroup: bool) -> None:
     for kind in kinds:
         flags |= FLAGS[kind]
     ours, theirs = channel.pair()
-    directory = run.cgroup.directory_fd() if into_cgroup and run.cgroup is not None else -1
     try:
-        pid, pidfd = _kernel.clone3(flags, SIGCHLD, directory)
+        pid, pidfd = cgroup.clone(run, flags, SIGCHLD, required=into_cgroup)
     except OSError as error:
         raise Error(f"cannot make the namespaces ({' '.join(kinds)})", errno=error.errno or 0, hint=_clone_hint(error)) from None
     if pid == 0:
         become_init(run.plan, _init(run, theirs))
     posix.close(theirs.fd)
-    if directory >= 0:
-        posix.close(directory)
     run.channel = ours
     run.pid, run.pidfd = pid, pidfd
 
@@ -77,6 +75,7 @@ def _init(run: HostRun, theirs: Channel) -> Init:
         state=run.state.for_hooks(),
         preserved=run.options.preserve_fds + run.options.listen_fds,
         new_user_namespace=any(entry["type"] == "user" for entry in linux.get("namespaces") or ()),
+        cgroup_paths=run.cgroup.paths if run.cgroup is not None else {},
     )
 
 
@@ -93,7 +92,7 @@ def clone_stage(
 ) -> None:
     """A process that joins and unshares; the init process is itself, or (pid and time) its child."""
     ours, theirs = channel.pair()
-    pid, pidfd = _kernel.clone3(CLONE_PIDFD, SIGCHLD, -1)
+    pid, pidfd = cgroup.clone(run, CLONE_PIDFD, SIGCHLD, required=False)
     if pid == 0:
         run_stage(run.plan, _init(run, theirs), joined, user, unshared, forks)
     posix.close(theirs.fd)

@@ -16,6 +16,7 @@ class Init:
     proc: our own procfs (subset=pid), a detached mount: paths of /proc are opened relative to it.
     sysctl_proc: an unmasked one, -1 where the plan writes no sysctl.
     rootfs: the root of the container as an O_PATH descriptor, -1 until it is opened; "/" after the pivot.
+    cgroup_paths: the container's cgroups on the host, by name of the hierarchy, "" for v2.
     root_path: where that is in our mount namespace before the pivot, "" for "/".
     fds: descriptors that the host opened for us, by name: "null", "fifo", "mount/3", "namespace/network", …
     state: the container's state as hooks get it, with the pid as seen in here.
@@ -27,6 +28,7 @@ class Init:
 
     __slots__ = (
         "bundle",
+        "cgroup_paths",
         "channel",
         "command",
         "container_id",
@@ -53,11 +55,13 @@ class Init:
         state: dict[str, Any],
         preserved: int = 0,
         new_user_namespace: bool = False,
+        cgroup_paths: dict[str, str] | None = None,
     ) -> None:
         self.channel = channel
         self.container_id = container_id
         self.bundle = bundle
         self.fds = fds
+        self.cgroup_paths = cgroup_paths or {}
         self.proc = fds.get("procfs", -1)
         self.sysctl_proc = fds.get("procfs/sysctl", -1)
         self.rootfs = -1

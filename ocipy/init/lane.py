@@ -11,6 +11,7 @@ import sys
 from ocipy.errors import Error
 from ocipy.init import (
     capabilities,
+    cgroup,
     cgroup_mount,
     devices,
     fifo,
@@ -68,7 +69,7 @@ def undumpable(init: Init) -> None:
 
 ACTIONS: dict[str, Callable[..., None]] = {"tell": tell, "wait": wait, "undumpable": undumpable}
 for _module in (
-    capabilities, cgroup_mount, devices, fifo, hooks, identity, keyring, lookup, lsm, masks, mounts, namespaces,
+    capabilities, cgroup, cgroup_mount, devices, fifo, hooks, identity, keyring, lookup, lsm, masks, mounts, namespaces,
     process, rootfs, scheduling, seccomp, sysctl, terminal, uts,
 ):  # fmt: skip
     ACTIONS.update(_module.ACTIONS)

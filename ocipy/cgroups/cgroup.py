@@ -1,0 +1,233 @@
+"""One container's cgroup: plain data that goes into the state file, and what can be done with it."""
+
+from __future__ import annotations
+
+import posix
+from errno import EBUSY, EINVAL, ENODEV, ENOENT, EOPNOTSUPP
+
+from ocipy.cgroups import ending, files, freezer
+from ocipy.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from ocipy.cgroups.writes import Action
+
+
+class Cgroup:
+    """A cgroup in every hierarchy.
+
+    mode: "v1", "hybrid" or "v2". paths: directory by name of the v1 hierarchy ("cpu,cpuacct", "name=systemd"), that of
+    v2 under "". A hierarchy in which none could be made (rootless) is missing.
+    created: the directories that create made, the topmost first; the others were there before and stay.
+    """
+
+    __slots__ = ("_deferred", "created", "mode", "paths")
+
+    def __init__(self, mode: str, paths: dict[str, str], created: list[str]) -> None:
+        self.mode = mode
+        self.paths = paths
+        self.created = created
+        self._deferred: list[tuple[str, str, str]] = []
+
+    def to_state(self) -> dict[str, Any]:
+        """As plain data."""
+        return {"mode": self.mode, "paths": self.paths, "created": self.created}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Cgroup:
+        """The reverse of to_state. Touches nothing."""
+        return cls(state["mode"], state["paths"], state["created"])
+
+    def path_of(self, controller: str) -> str:
+        """The directory in the hierarchy of a v1 controller, or of v2 (""); "" if there is none."""
+        found = self.paths.get(controller)
+        if found is not None:
+            return found
+        for name, path in self.paths.items():
+            if controller in name.split(","):
+                return path
+        return ""
+
+    # Members
+
+    def directory_fd(self) -> int:
+        """A descriptor of the v2 directory for CLONE_INTO_CGROUP (clone(2)), -1 if there is no v2."""
+        path = self.paths.get("")
+        return posix.open(path, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC) if path else -1
+
+    def open_tasks(self) -> dict[str, int]:
+        """`tasks` of each v1 hierarchy, open for writing, by its name.
+
+        A process of one thread that writes "0" there moves itself. The kernel needs no lock over all forks for that,
+        nor the grace period of one, which a write of a pid to cgroup.procs waits for: 10 ms and more.
+        """
+        fds: dict[str, int] = {}
+        try:
+            for name, path in self.paths.items():
+                if name:
+                    fds[name] = posix.open(path + "/tasks", posix.O_WRONLY | posix.O_CLOEXEC)
+        except OSError:
+            for fd in fds.values():
+                posix.close(fd)
+            raise
+        return fds
+
+    def join(self, pid: int, *, only_unified: bool = False) -> None:
+        """Move a process into the cgroup, in every hierarchy. Raises OSError."""
+        for name, path in self.paths.items():
+            if name and only_unified:
+                continue
+            try:
+                files.write_pid(path, pid)
+            except OSError as error:
+                if name or error.errno != EOPNOTSUPP:
+                    raise
+                # A threaded cgroup takes threads, not processes (cgroups(7)).
+                files.write(path + "/cgroup.threads", str(pid))
+
+    def processes(self, recursive: bool = True) -> list[int]:
+        """The ids of the processes in it, and in those below it."""
+        path = freezer.place(self)[1] or next(iter(self.paths.values()), "")
+        return files.processes(path, recursive) if path else []
+
+    # Limits
+
+    def apply(self, actions: Iterable[Action]) -> None:
+        """Carry out what resources.py made of the resources. Raises Error with the pointer of the one that failed."""
+        for action, pointer, arguments in actions:
+            try:
+                if action == "cgroup_write":
+                    self.write(**arguments)
+                else:
+                    self.check_memory(**arguments)
+            except Error as error:
+                error.pointer = error.pointer or pointer
+                raise
+
+    def write(
+        self,
+        controller: str,
+        file: str,
+        value: str,
+        *,
+        other_file: str = "",
+        other_value: str = "",
+        optional: bool = False,
+        defer: str = "",
+        resume: bool = False,
+    ) -> None:
+        """Write a control file. Raises Error.
+
+        other_file, other_value: written instead where the kernel has no such file. optional: a missing one is no error.
+        defer: a value that is refused (EINVAL) because it does not fit another that is still to come is written again
+        after that one, which has resume; defer is the JSON pointer to blame then.
+        """
+        directory = self.path_of(controller)
+        if not directory:
+            raise Error(
+                f"cannot set {file}: the container has no {controller or 'unified'} cgroup",
+                hint="the runtime could not make one; without root it needs a delegated cgroup, or no limits",
+            )
+        try:
+            files.write(directory + "/" + file, value)
+        except OSError as error:
+            if error.errno == ENOENT and other_file:
+                self.write(controller, other_file, other_value or value, optional=optional)
+            elif error.errno == ENOENT and optional:
+                pass
+            elif error.errno == EINVAL and defer:
+                self._deferred.append((directory + "/" + file, value, defer))
+            else:
+                raise _explain(directory, file, value, error) from None
+        if resume and self._deferred:
+            self._resume()
+
+    def _resume(self) -> None:
+        deferred, self._deferred = self._deferred, []
+        for path, value, pointer in deferred:
+            try:
+                files.write(path, value)
+            except OSError as error:
+                directory, _, file = path.rpartition("/")
+                failure = _explain(directory, file, value, error)
+                failure.pointer = pointer
+                raise failure from None
+
+    def check_memory(self, limit: int, swap: int) -> None:
+        """Refuse a limit (bytes, 0: none) below what is used already (linux.resources.memory.checkBeforeUpdate)."""
+        directory = self.path_of("")
+        usage = int(files.read(directory + "/memory.current")) if directory else 0
+        for name, value in (("memory", limit), ("memory and swap", swap)):
+            if 0 < value <= usage:
+                raise Error(f"cannot limit {name} to {value} bytes: {usage} are in use")
+
+    # The freezer
+
+    def freeze(self) -> None:
+        """Stop every process in it and wait until all are. Raises Error."""
+        freezer.freeze(self)
+
+    def thaw(self) -> None:
+        """Let them go on."""
+        freezer.thaw(self)
+
+    def is_frozen(self) -> bool:
+        """It was frozen itself, not only one above it."""
+        return freezer.is_frozen(self)
+
+    # The end
+
+    def oom_kills(self) -> int:
+        """How many of its processes the kernel has killed for want of memory; 0 if it does not say."""
+        directory = self.path_of("memory")
+        file = "memory.oom_control"
+        if not directory:
+            directory, file = self.path_of(""), "memory.events"
+        try:
+            text = files.read(directory + "/" + file)
+        except OSError:
+            return 0
+        return next((int(line[9:]) for line in text.splitlines() if line.startswith("oom_kill ")), 0)
+
+    def kill_all(self, signal: int) -> None:
+        """Send a signal to every process in it and below, none of which can escape by forking. Raises OSError."""
+        ending.kill_all(self, signal)
+
+    def remove(self) -> None:
+        """Remove what create made: the cgroup with all that is left in it, and the parents that nobody else uses.
+
+        Raises Error if a process in it does not die, OSError.
+        """
+        ending.remove(self)
+
+
+def _explain(directory: str, file: str, value: str, error: OSError) -> Error:
+    """An error that says which file, and the likely cause.
+
+    The words for ENOENT are our own: engines take the kernel's for a missing command (docs/errors.md).
+    """
+    if error.errno == ENOENT:
+        return Error(
+            f"cannot set {file}: the cgroup has no such control",
+            hint="the kernel lacks it, or the controller is not enabled here (cgroup.controllers)",
+        )
+    if error.errno == EBUSY and file == "memory.limit_in_bytes":
+        return Error(f"cannot set {file} to {value}: {_memory_use(directory)}", errno=EBUSY)
+    hint = ""
+    if error.errno == ENODEV:
+        hint = "there is no such device"
+    elif error.errno == EINVAL:
+        hint = "the kernel takes no such value here, or it exceeds what the cgroup above allows"
+    return Error(f"cannot set {file} to {value!r}", errno=error.errno or 0, hint=hint)
+
+
+def _memory_use(directory: str) -> str:
+    try:
+        usage = files.read(directory + "/memory.usage_in_bytes").strip()
+        peak = files.read(directory + "/memory.max_usage_in_bytes").strip()
+    except OSError:
+        return "it is less than what is in use"
+    return f"{usage} bytes are in use, {peak} were at the peak"

@@ -1,0 +1,167 @@
+"""Making a container's cgroup in every hierarchy."""
+
+from __future__ import annotations
+
+import posix
+from errno import EACCES, EPERM, EROFS
+
+from ocipy.cgroups import files, freezer
+from ocipy.cgroups.cgroup import Cgroup
+from ocipy.cgroups.paths import container_path
+from ocipy.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ocipy.cgroups.layout import Layout
+
+DENIED = (EPERM, EACCES, EROFS)
+DELEGATE = "/sys/kernel/cgroup/delegate"
+# The specification's list for a kernel that does not tell (config-linux.md, Cgroup ownership).
+DELEGATED = ("cgroup.procs", "cgroup.subtree_control", "cgroup.threads")
+
+
+def place(layout: Layout, wanted: str, container_id: str) -> Cgroup:
+    """Where the container's cgroup will be, and which of its directories are not there yet. Makes nothing.
+
+    wanted: linux.cgroupsPath or "". So that a create that is killed half-way has said before what it makes.
+    """
+    paths: dict[str, str] = {}
+    created: list[str] = []
+    for name in (*layout.mounts, *(("",) if layout.unified else ())):
+        path = layout.directory(name, container_path(wanted, container_id, layout.own[name], layout.mode))
+        paths[name] = path
+        top = layout.mounts[name] if name else layout.unified
+        missing: list[str] = []
+        while path != top and not files.exists(path):
+            missing.append(path)
+            path = files.parent_of(path)
+        created += reversed(missing)
+    return Cgroup(layout.mode, paths, created)
+
+
+def make(
+    cgroup: Cgroup, layout: Layout, *, tolerant: bool = False, enable: Iterable[str] = (), domain: bool = True
+) -> None:
+    """Make the cgroup that `place` found. Raises Error, OSError; what was made is in cgroup.created.
+
+    tolerant: a hierarchy in which we may not make one is left out (rootless without a cgroupsPath).
+    enable: the v2 controllers that are needed; on a v2 host all that there are get enabled beside.
+    domain: controllers are wanted that a threaded cgroup cannot have (memory, io, cpu limits, hugetlb).
+    """
+    planned = cgroup.created
+    cgroup.created = []
+    # A hierarchy is in `paths` while it can be used. The copy, since those that are refused leave it.
+    for name, path in list(cgroup.paths.items()):
+        top = layout.mounts[name] if name else layout.unified
+        try:
+            cgroup.created += files.make_directory(path, top)
+        except OSError as error:
+            if tolerant and error.errno in DENIED:
+                del cgroup.paths[name]
+                continue
+            cgroup.created += [place for place in planned if place not in cgroup.created and files.exists(place)]
+            raise Error(
+                f"cannot make the cgroup {path}",
+                errno=error.errno or 0,
+                hint="without root it takes a delegated cgroup" if error.errno in DENIED else "",
+            ) from None
+        if "cpuset" in name.split(","):
+            fill_cpuset(path, top)
+        if not name:
+            enable_controllers(path, top, layout.unified_controllers if layout.mode == "v2" else tuple(enable))
+            if layout.mode == "v2" and path != top:
+                _check_type(path, domain)
+    _check_fit(cgroup)
+
+
+def fill_cpuset(path: str, top: str) -> None:
+    """Give a cpuset without CPUs or memory nodes those of its parent, ancestors first.
+
+    v1 lets no task into an empty one.
+    """
+    if path == top:
+        return
+    parent = files.parent_of(path)
+    for file in ("/cpuset.cpus", "/cpuset.mems"):
+        if files.read(path + file).strip():
+            continue
+        value = files.read(parent + file).strip()
+        if not value:
+            fill_cpuset(parent, top)
+            value = files.read(parent + file).strip()
+        files.write(path + file, value)
+
+
+def enable_controllers(path: str, top: str, wanted: tuple[str, ...]) -> None:
+    """Enable controllers for a v2 cgroup, in all that are above it (cgroup.subtree_control).
+
+    What is on already is left alone, since enabling waits for every process there. One that is refused (in use
+    elsewhere, not delegated, realtime tasks) is left out: the write that needs it says so.
+    """
+    if not wanted or path == top:
+        return
+    parent = files.parent_of(path)
+    on = files.read(parent + "/cgroup.subtree_control").split()
+    if all(name in on for name in wanted):
+        return
+    enable_controllers(parent, top, wanted)
+    there = files.read(parent + "/cgroup.controllers").split()
+    missing = [name for name in wanted if name not in on and name in there]
+    if not missing:
+        return
+    try:
+        files.write(parent + "/cgroup.subtree_control", " ".join("+" + name for name in missing))
+    except OSError:
+        for name in missing:
+            try:
+                files.write(parent + "/cgroup.subtree_control", "+" + name)
+            except OSError:
+                pass
+
+
+def _check_type(path: str, domain: bool) -> None:
+    """Below a threaded cgroup a new one is invalid until it is made threaded too (cgroups(7), Thread mode)."""
+    kind = files.read(path + "/cgroup.type").strip()
+    if kind in ("domain", "domain threaded"):
+        return
+    if domain:
+        raise Error(
+            f"the cgroup {path} is {kind}: it can have no limits of memory, CPU time or I/O",
+            hint="it lies below a threaded cgroup; choose another cgroupsPath",
+        )
+    if kind == "domain invalid":
+        files.write(path + "/cgroup.type", "threaded")
+
+
+def _check_fit(cgroup: Cgroup) -> None:
+    """Refuse what would mix two containers up, or hang (config-linux.md, Control groups)."""
+    for path in cgroup.paths.values():
+        if path in cgroup.created:
+            continue
+        count = len(files.processes(path))
+        if count:
+            raise Error(
+                f"container's cgroup is not empty: {count} process(es) found",
+                hint=f"they are in {path}; another container may use it",
+            )
+    if freezer.blocks_newcomers(cgroup):
+        raise Error("container's cgroup unexpectedly frozen", hint="it, or one above it, is paused: thaw it first")
+
+
+def own(cgroup: Cgroup, uid: int) -> None:
+    """Give the v2 cgroup to a user, with the files that the kernel calls safe to delegate. Raises OSError."""
+    path = cgroup.path_of("")
+    if not path:
+        return
+    try:
+        delegated: Iterable[str] = files.read(DELEGATE).split()
+    except OSError:
+        delegated = DELEGATED
+    posix.chown(path, uid, -1)
+    for file in delegated:
+        try:
+            posix.chown(path + "/" + file, uid, -1)
+        except FileNotFoundError:
+            pass

@@ -1,0 +1,128 @@
+"""Putting the device rules into force: devices.allow and devices.deny on v1, an attached program on v2."""
+
+from __future__ import annotations
+
+import posix
+from errno import EINVAL, EPERM
+
+from ocipy.cgroups import files
+from ocipy.cgroups.device_program import assemble
+from ocipy.cgroups.devices import V1List, allows_everything, fold, parse_list, same, transition
+from ocipy.errors import Error
+from ocipy.linux import _kernel
+from ocipy.linux.constants import (
+    BPF_CGROUP_DEVICE,
+    BPF_F_ALLOW_MULTI,
+    BPF_F_REPLACE,
+    BPF_PROG_TYPE_CGROUP_DEVICE,
+    RLIMIT_MEMLOCK,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ocipy.cgroups.cgroup import Cgroup
+    from ocipy.cgroups.devices import Rule
+
+
+def set_devices(cgroup: Cgroup, rules: Sequence[Rule], *, tolerant: bool = False) -> None:
+    """Let the rules hold for the cgroup. Raises Error.
+
+    tolerant: a refusal for lack of rights is none of ours (rootless; in a user namespace nobody can do this).
+    """
+    try:
+        path = cgroup.path_of("devices")
+        if path:
+            set_v1(path, rules)
+            return
+        path = cgroup.path_of("")
+        if path:
+            set_v2(path, rules)
+            return
+        raise Error("cannot limit devices: the container has no cgroup for it")
+    except (OSError, Error) as error:
+        if tolerant:
+            return
+        if isinstance(error, Error):
+            raise
+        raise Error("cannot limit devices", errno=error.errno or 0) from None
+
+
+def set_v1(path: str, rules: Sequence[Rule]) -> None:
+    """Write what differs from what is in force, and see that the kernel has taken it."""
+    wanted = fold(rules)
+    _write_lines(path, transition(_list_v1(path), wanted))
+    if not same(_list_v1(path), wanted):
+        raise Error("the kernel has not taken the device rules as they were written")
+
+
+def _list_v1(path: str) -> V1List:
+    return parse_list(files.read(path + "/devices.list"))
+
+
+def _write_lines(path: str, lines: list[tuple[str, str]]) -> None:
+    """The kernel takes one line a write."""
+    fds: dict[str, int] = {}
+    try:
+        for file, line in lines:
+            if file not in fds:
+                fds[file] = posix.open(path + "/" + file, posix.O_WRONLY | posix.O_CLOEXEC)
+            try:
+                posix.write(fds[file], line.encode())
+            except OSError as error:
+                hint = "the cgroup above does not have this device either" if error.errno == EPERM else ""
+                raise Error(f"cannot write {line!r} to {file}", errno=error.errno or 0, hint=hint) from None
+    finally:
+        for fd in fds.values():
+            posix.close(fd)
+
+
+def set_v2(path: str, rules: Sequence[Rule]) -> None:
+    """Attach the program, in place of the one that is there: there is no moment without (BPF_F_REPLACE, Linux 5.6)."""
+    try:
+        program = _load(assemble(rules))
+    except OSError as error:
+        if allows_everything(rules):
+            return
+        raise Error("cannot load the device program", errno=error.errno or 0) from None
+    directory = posix.open(path, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
+    old: list[int] = []
+    try:
+        for number in _kernel.bpf_prog_query(directory, BPF_CGROUP_DEVICE):
+            old.append(_kernel.bpf_prog_get_fd_by_id(number))
+        _replace(directory, program, old)
+    except OSError as error:
+        raise Error("cannot attach the device program", errno=error.errno or 0) from None
+    finally:
+        for fd in (program, directory, *old):
+            posix.close(fd)
+
+
+def _load(instructions: bytes) -> int:
+    try:
+        return _kernel.bpf_prog_load(BPF_PROG_TYPE_CGROUP_DEVICE, BPF_CGROUP_DEVICE, instructions, "ocipy_devices")
+    except OSError as error:
+        if error.errno != EPERM:
+            raise
+    # Before Linux 5.11 a program counts as locked memory.
+    soft, hard = _kernel.prlimit(0, RLIMIT_MEMLOCK, -1, -1)
+    if soft == hard:
+        raise Error("cannot load the device program", errno=EPERM)
+    _kernel.prlimit(0, RLIMIT_MEMLOCK, hard, hard)
+    return _kernel.bpf_prog_load(BPF_PROG_TYPE_CGROUP_DEVICE, BPF_CGROUP_DEVICE, instructions, "ocipy_devices")
+
+
+def _replace(directory: int, program: int, old: list[int]) -> None:
+    if len(old) == 1:
+        try:
+            _kernel.bpf_prog_attach(directory, program, BPF_CGROUP_DEVICE, BPF_F_ALLOW_MULTI | BPF_F_REPLACE, old[0])
+            return
+        except OSError as error:
+            # An older kernel, or one attached by somebody who did not allow for others.
+            if error.errno not in (EINVAL, EPERM):
+                raise
+    # All of several must agree (BPF_F_ALLOW_MULTI), so there is no moment that allows too much.
+    _kernel.bpf_prog_attach(directory, program, BPF_CGROUP_DEVICE, BPF_F_ALLOW_MULTI, -1)
+    for fd in old:
+        _kernel.bpf_prog_detach(directory, fd, BPF_CGROUP_DEVICE)

@@ -1,0 +1,120 @@
+"""The device rules as a program of type BPF_PROG_TYPE_CGROUP_DEVICE (linux/bpf.h, bpf(2)). Pure.
+
+The kernel runs it at each mknod and open of a device with a struct bpf_cgroup_dev_ctx (access and type in one word,
+major, minor); 1 lets it through. The newest rule is asked first. One that denies any access that is still in question
+ends it; one that allows takes its access out of the question, and once nothing is left the answer is yes: each
+bit is decided by the last rule that matches, as if the rules had been carried out one by one.
+"""
+
+from __future__ import annotations
+
+from sys import byteorder
+
+from ocipy.cgroups.devices import ALL, ANY, MKNOD, READ, WRITE, effective
+from ocipy.linux.constants import (
+    BPF_ALU64,
+    BPF_AND,
+    BPF_DEVCG_ACC_MKNOD,
+    BPF_DEVCG_ACC_READ,
+    BPF_DEVCG_ACC_WRITE,
+    BPF_DEVCG_DEV_BLOCK,
+    BPF_DEVCG_DEV_CHAR,
+    BPF_EXIT,
+    BPF_JEQ,
+    BPF_JMP,
+    BPF_JMP32,
+    BPF_JNE,
+    BPF_K,
+    BPF_LDX,
+    BPF_MEM,
+    BPF_MOV,
+    BPF_REG_0,
+    BPF_REG_1,
+    BPF_REG_2,
+    BPF_REG_3,
+    BPF_REG_4,
+    BPF_REG_5,
+    BPF_RSH,
+    BPF_W,
+    BPF_X,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ocipy.cgroups.devices import Rule
+
+KINDS = {"b": BPF_DEVCG_DEV_BLOCK, "c": BPF_DEVCG_DEV_CHAR}
+# What is in which register while the rules are asked.
+TYPE, ACCESS, MAJOR, MINOR, SCRATCH = BPF_REG_2, BPF_REG_3, BPF_REG_4, BPF_REG_5, BPF_REG_1
+
+
+def instruction(code: int, destination: int = 0, source: int = 0, offset: int = 0, value: int = 0) -> bytes:
+    """One struct bpf_insn: code, two registers of 4 bits, offset of 16, value of 32, in the machine's byte order."""
+    registers = destination | source << 4 if byteorder == "little" else destination << 4 | source
+    return (
+        bytes((code, registers))
+        + (offset & 0xFFFF).to_bytes(2, byteorder)
+        + (value & 0xFFFFFFFF).to_bytes(4, byteorder)
+    )
+
+
+def assemble(rules: Sequence[Rule]) -> bytes:
+    """The program for rules in the order of the config."""
+    default, rest = effective(rules)
+    program = [
+        instruction(BPF_LDX | BPF_MEM | BPF_W, TYPE, BPF_REG_1, 0),
+        instruction(BPF_ALU64 | BPF_MOV | BPF_X, ACCESS, TYPE),
+        instruction(BPF_ALU64 | BPF_RSH | BPF_K, ACCESS, value=16),
+        instruction(BPF_ALU64 | BPF_AND | BPF_K, TYPE, value=0xFFFF),
+        instruction(BPF_LDX | BPF_MEM | BPF_W, MAJOR, BPF_REG_1, 4),
+        instruction(BPF_LDX | BPF_MEM | BPF_W, MINOR, BPF_REG_1, 8),
+    ]
+    for rule in reversed(rest):
+        program += _rule(rule)
+    return b"".join([*program, *_answer(default)])
+
+
+def _answer(allow: bool) -> list[bytes]:
+    return [
+        instruction(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, value=int(allow)),
+        instruction(BPF_JMP | BPF_EXIT),
+    ]
+
+
+def _rule(rule: Rule) -> list[bytes]:
+    allow, kind, major, minor, bits = rule
+    access = 0
+    for ours, theirs in ((READ, BPF_DEVCG_ACC_READ), (WRITE, BPF_DEVCG_ACC_WRITE), (MKNOD, BPF_DEVCG_ACC_MKNOD)):
+        if bits & ours:
+            access |= theirs
+    if bits == ALL:
+        # Whatever is asked, this rule answers it.
+        verdict = _answer(allow)
+    elif allow:
+        verdict = [
+            instruction(BPF_ALU64 | BPF_AND | BPF_K, ACCESS, value=~access),
+            instruction(BPF_JMP | BPF_JNE | BPF_K, ACCESS, offset=2, value=0),
+            *_answer(True),
+        ]
+    else:
+        verdict = [
+            instruction(BPF_ALU64 | BPF_MOV | BPF_X, SCRATCH, ACCESS),
+            instruction(BPF_ALU64 | BPF_AND | BPF_K, SCRATCH, value=access),
+            instruction(BPF_JMP | BPF_JEQ | BPF_K, SCRATCH, offset=2, value=0),
+            *_answer(False),
+        ]
+    tests = []
+    if kind != "a":
+        tests.append((TYPE, KINDS[kind]))
+    if major != ANY:
+        tests.append((MAJOR, major))
+    if minor != ANY:
+        tests.append((MINOR, minor))
+    # Each test that fails jumps over the rest of the rule. 32 bits: a value of 64 would be extended by its sign.
+    count = len(tests)
+    return [
+        instruction(BPF_JMP32 | BPF_JNE | BPF_K, register, offset=count - index - 1 + len(verdict), value=value)
+        for index, (register, value) in enumerate(tests)
+    ] + verdict

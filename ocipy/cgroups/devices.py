@@ -1,0 +1,188 @@
+"""The allowed device list (linux.resources.devices): rules in order, the last that matches decides.
+
+Pure. v1 has a default and exceptions from it, so the rules are folded into that; v2 has a program, which asks the rules
+one by one (device_program.py). Both begin with "nothing is allowed" (GO-2022-0396).
+"""
+
+from __future__ import annotations
+
+from ocipy.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    # (allow, "b" or "c" or "a", major or -1, minor or -1, access bits)
+    Rule = tuple[bool, str, int, int, int]
+    Key = tuple[str, int, int]
+
+READ, WRITE, MKNOD = 1, 2, 4
+ALL = READ | WRITE | MKNOD
+ANY = -1
+BITS = {"r": READ, "w": WRITE, "m": MKNOD}
+
+# The default devices of config-linux.md by path: a device of that path in the config takes the place of one.
+DEFAULT_NODES = {
+    "/dev/null": (1, 3),
+    "/dev/random": (1, 8),
+    "/dev/full": (1, 7),
+    "/dev/tty": (5, 0),
+    "/dev/zero": (1, 5),
+    "/dev/urandom": (1, 9),
+}
+# Making a node is no danger; opening it is. Then the ptys (136:*), /dev/ptmx, and /dev/net/tun, as runc has them.
+DEFAULT_RULES: tuple[Rule, ...] = (
+    (True, "c", ANY, ANY, MKNOD),
+    (True, "b", ANY, ANY, MKNOD),
+    *((True, "c", major, minor, ALL) for major, minor in DEFAULT_NODES.values()),
+    (True, "c", 136, ANY, ALL),
+    (True, "c", 5, 2, ALL),
+    (True, "c", 10, 200, ALL),
+)
+
+
+def bits_of(access: str, pointer: str) -> int:
+    """The access bits of "rwm". Raises Error."""
+    bits = 0
+    for letter in access:
+        if letter not in BITS:
+            raise Error(f"{letter!r} is no kind of access to a device (r, w, m)", pointer=pointer + "/access")
+        bits |= BITS[letter]
+    if not bits:
+        raise Error("a device rule needs an access: r, w or m", pointer=pointer + "/access")
+    return bits
+
+
+def effective(rules: Sequence[Rule]) -> tuple[bool, list[Rule]]:
+    """(default, the rules after it): what comes before a rule for all devices and all access has no effect."""
+    for index in range(len(rules) - 1, -1, -1):
+        if rules[index][1:] == ("a", ANY, ANY, ALL):
+            return rules[index][0], list(rules[index + 1 :])
+    return False, list(rules)
+
+
+class V1List:
+    """What a v1 cgroup enforces: a default, and exceptions from it (Documentation/admin-guide/cgroup-v1/devices.rst).
+
+    allow: the default. exceptions: access bits by (type "b" or "c", major, minor), the opposite of the default.
+    """
+
+    __slots__ = ("allow", "exceptions")
+
+    def __init__(self, allow: bool = False) -> None:
+        self.allow = allow
+        self.exceptions: dict[Key, int] = {}
+
+    def apply(self, rule: Rule) -> bool:
+        """Take in the next rule. False if v1 cannot express it: a hole in an exception with wildcards."""
+        allow, kind, major, minor, bits = rule
+        kinds = ("b", "c") if kind == "a" else (kind,)
+        if allow != self.allow:
+            for each in kinds:
+                key = (each, major, minor)
+                self.exceptions[key] = self.exceptions.get(key, 0) | bits
+            return True
+        for key, held in list(self.exceptions.items()):
+            if key[0] not in kinds or not held & bits or not _overlap(key, major, minor):
+                continue
+            if not _covers(major, minor, key):
+                return False
+            if held & ~bits:
+                self.exceptions[key] = held & ~bits
+            else:
+                del self.exceptions[key]
+        return True
+
+    def merged(self) -> dict[Key, int]:
+        """The exceptions as the kernel has to be given them.
+
+        It wants one that permits the whole of an access, so reading and writing must not be in different ones.
+        """
+        if self.allow:
+            return dict(self.exceptions)
+        return {key: bits | (self._wider(key) & (READ | WRITE)) for key, bits in self.exceptions.items()}
+
+    def _wider(self, key: Key) -> int:
+        bits = 0
+        for other, held in self.exceptions.items():
+            if other != key and other[0] == key[0] and _covers(other[1], other[2], key):
+                bits |= held
+        return bits
+
+
+def _covers(major: int, minor: int, key: Key) -> bool:
+    return major in (ANY, key[1]) and minor in (ANY, key[2])
+
+
+def _overlap(key: Key, major: int, minor: int) -> bool:
+    return (ANY in (major, key[1]) or major == key[1]) and (ANY in (minor, key[2]) or minor == key[2])
+
+
+def fold(rules: Sequence[Rule], base: str = "") -> V1List:
+    """The rules as v1 has them. Raises Error, whose pointer is that of a rule below base."""
+    allow, rest = effective(rules)
+    folded = V1List(allow)
+    for index, rule in enumerate(rest, len(rules) - len(rest)):
+        if not folded.apply(rule):
+            raise Error(
+                f"the device rule {_word(rule)} {line(rule[1:4], rule[4])} cannot be had on cgroup v1",
+                pointer=f"{base}/{index}" if base else "",
+                hint="it makes an exception from a rule with wildcards; name the devices instead",
+            )
+    return folded
+
+
+def _word(rule: Rule) -> str:
+    return "allow" if rule[0] else "deny"
+
+
+def line(key: Key, bits: int) -> str:
+    """A rule as v1's files have it: "c 1:3 rwm"."""
+    major, minor = ("*" if number == ANY else str(number) for number in key[1:])
+    letters = "".join(letter for letter, bit in BITS.items() if bits & bit)
+    return f"{key[0]} {major}:{minor} {letters}"
+
+
+def parse_list(text: str) -> V1List:
+    """devices.list. Where all is allowed the kernel shows no exceptions."""
+    found = V1List()
+    for entry in text.splitlines():
+        kind, numbers, access = entry.split()
+        if kind == "a":
+            return V1List(True)
+        major, minor = (ANY if number == "*" else int(number) for number in numbers.split(":"))
+        found.exceptions[(kind, major, minor)] = sum(BITS[letter] for letter in access)
+    return found
+
+
+def transition(current: V1List, wanted: V1List) -> list[tuple[str, str]]:
+    """(file, line) of each write that leads from one to the other.
+
+    Only the difference: a running container never loses for a moment what it has before and after.
+    """
+    writes: list[tuple[str, str]] = []
+    before: dict[Key, int] = current.exceptions
+    after = wanted.merged()
+    if current.allow != wanted.allow:
+        writes.append(("devices.allow" if wanted.allow else "devices.deny", "a"))
+        before = {}
+    add, take = ("devices.deny", "devices.allow") if wanted.allow else ("devices.allow", "devices.deny")
+    for key, bits in before.items():
+        gone = bits & ~after.get(key, 0)
+        if gone:
+            writes.append((take, line(key, gone)))
+    for key, bits in after.items():
+        new = bits & ~before.get(key, 0)
+        if new:
+            writes.append((add, line(key, new)))
+    return writes
+
+
+def same(found: V1List, wanted: V1List) -> bool:
+    """What devices.list says is what was wanted, as far as it says."""
+    return found.allow == wanted.allow and (wanted.allow or found.exceptions == wanted.merged())
+
+
+def allows_everything(rules: Iterable[Rule]) -> bool:
+    """No rule takes anything away from "all"."""
+    return all(rule[0] and rule[4] == ALL for rule in rules)

@@ -1,0 +1,120 @@
+"""Freezing and thawing.
+
+By the freezer controller of v1 (Documentation/admin-guide/cgroup-v1/freezer-subsystem.rst) or cgroup.freeze of v2
+(…/cgroup-v2.rst).
+"""
+
+from __future__ import annotations
+
+import posix
+from errno import ENODEV, ENOENT
+from time import sleep
+
+from ocipy.cgroups import files
+from ocipy.errors import Error
+from ocipy.linux import _kernel
+from ocipy.linux.constants import POLLPRI
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocipy.cgroups.cgroup import Cgroup
+
+V1_TRIES = 1000
+V2_PATIENCE_MS = 10_000
+
+
+def place(cgroup: Cgroup) -> tuple[bool, str]:
+    """(it is the v1 freezer, its directory); the v2 one where v1 has none."""
+    path = cgroup.path_of("freezer")
+    return (True, path) if path else (False, cgroup.path_of(""))
+
+
+def freeze(cgroup: Cgroup) -> None:
+    """Freeze and wait for it. Raises Error, thawed again; OSError."""
+    v1, path = place(cgroup)
+    if not path:
+        raise Error("cannot freeze: the container has no cgroup with a freezer")
+    if v1:
+        _freeze_v1(path)
+    else:
+        _freeze_v2(path)
+
+
+def _freeze_v1(path: str) -> None:
+    # A process that forks while the kernel walks the list keeps the state at FREEZING: writing again takes in the new
+    # ones, and now and then everybody has to run for a moment so that what the forks wait for can happen.
+    try:
+        for attempt in range(V1_TRIES):
+            if attempt % 50 == 49:
+                files.write(path + "/freezer.state", "THAWED")
+                sleep(0.01)
+            files.write(path + "/freezer.state", "FROZEN")
+            if attempt > 3:
+                sleep(0.001 if attempt < 25 else 0.01)
+            if files.read(path + "/freezer.state").strip() == "FROZEN":
+                return
+    except OSError:
+        _thaw_v1(path)
+        raise
+    _thaw_v1(path)
+    raise Error("cannot freeze the container", hint="a process hangs in the kernel")
+
+
+def _freeze_v2(path: str) -> None:
+    files.write(path + "/cgroup.freeze", "1")
+    fd = posix.open(path + "/cgroup.events", posix.O_RDONLY | posix.O_CLOEXEC)
+    try:
+        deadline = _kernel.monotonic_ns() + V2_PATIENCE_MS * 1_000_000
+        while "frozen 1" not in posix.pread(fd, 4096, 0).decode():
+            left = (deadline - _kernel.monotonic_ns()) // 1_000_000
+            if left <= 0:
+                files.write(path + "/cgroup.freeze", "0")
+                raise Error("cannot freeze the container", hint="a process hangs in the kernel")
+            # The kernel announces a change of the file as urgent data; the limit is for one between read and poll.
+            _kernel.poll([(fd, POLLPRI)], min(left, 50))
+    finally:
+        posix.close(fd)
+
+
+def thaw(cgroup: Cgroup) -> None:
+    """Thaw; one that is gone is thawed."""
+    v1, path = place(cgroup)
+    if not path:
+        return
+    try:
+        if v1:
+            _thaw_v1(path)
+        else:
+            files.write(path + "/cgroup.freeze", "0")
+    except OSError as error:
+        if error.errno not in (ENOENT, ENODEV):
+            raise
+
+
+def _thaw_v1(path: str) -> None:
+    files.write(path + "/freezer.state", "THAWED")
+
+
+def is_frozen(cgroup: Cgroup) -> bool:
+    """Whether this cgroup was frozen itself: a parent's freezing does not make a container paused."""
+    v1, path = place(cgroup)
+    if not path:
+        return False
+    try:
+        if not v1:
+            return files.read(path + "/cgroup.freeze").startswith("1")
+        if files.read(path + "/freezer.state").startswith("THAWED"):
+            return False
+        return files.read(path + "/freezer.self_freezing").startswith("1")
+    except OSError:
+        return False
+
+
+def blocks_newcomers(cgroup: Cgroup) -> bool:
+    """Whoever joins now would be frozen: by this cgroup or by one above it."""
+    v1, path = place(cgroup)
+    if not path:
+        return False
+    if v1:
+        return not files.read(path + "/freezer.state").startswith("THAWED")
+    return "frozen 1" in files.read(path + "/cgroup.events")

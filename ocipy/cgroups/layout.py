@@ -1,0 +1,186 @@
+"""What the host has of cgroups, and where we are in it: by /proc/self/cgroup and a stat(2) a hierarchy.
+
+/proc/self/mountinfo, which can have thousands of lines, is read only where a hierarchy is not at its usual place
+or where its mount does not begin at the root that /proc/self/cgroup counts from.
+"""
+
+from __future__ import annotations
+
+import posix
+from errno import ENOENT
+
+from ocipy.cgroups import files
+from ocipy.errors import Error
+from ocipy.linux import _kernel
+from ocipy.linux.constants import CGROUP2_SUPER_MAGIC
+
+ROOT = "/sys/fs/cgroup"
+# kernfs numbers the root of a hierarchy 1; a mount with another root shows a part of it.
+ROOT_INODE = 1
+
+
+class Layout:
+    """The hierarchies of this host.
+
+    mode: "v1", "hybrid" (v1 hierarchies and a v2 one beside them) or "v2".
+    mounts: mount point of each v1 hierarchy, by its name in /proc/self/cgroup ("cpu,cpuacct", "name=systemd").
+    unified: mount point of the v2 hierarchy, "" if there is none.
+    own: our own cgroup in each as a path below the mount point, "/" for the top; the v2 one under "".
+    """
+
+    __slots__ = ("_unified_controllers", "mode", "mounts", "own", "unified")
+
+    def __init__(self, mounts: dict[str, str], unified: str, own: dict[str, str]) -> None:
+        self.mounts = mounts
+        self.unified = unified
+        self.own = own
+        self.mode = "v2" if unified and not mounts else "hybrid" if unified else "v1"
+        self._unified_controllers: tuple[str, ...] | None = None
+
+    @property
+    def unified_controllers(self) -> tuple[str, ...]:
+        """The controllers that the v2 hierarchy has at its top."""
+        if self._unified_controllers is None:
+            self._unified_controllers = ()
+            if self.unified:
+                self._unified_controllers = tuple(files.read(self.unified + "/cgroup.controllers").split())
+        return self._unified_controllers
+
+    @property
+    def controllers(self) -> tuple[str, ...]:
+        """For plan.model.Host: the v1 hierarchies by name; the v2 controllers, on a hybrid host as "unified:NAME"."""
+        if self.mode == "v2":
+            return self.unified_controllers
+        return (*self.mounts, *("unified:" + name for name in self.unified_controllers))
+
+    def directory(self, hierarchy: str, path: str) -> str:
+        """A cgroup's directory, from its path below the mount point."""
+        mount = self.mounts[hierarchy] if hierarchy else self.unified
+        return mount + path if path != "/" else mount
+
+
+def parse_own(text: str) -> dict[str, str]:
+    """/proc/PID/cgroup (cgroups(7)): path by hierarchy name, the v2 one under ""."""
+    own = {}
+    for line in text.splitlines():
+        parts = line.split(":", 2)
+        if len(parts) == 3:
+            own[parts[1]] = parts[2]
+    return own
+
+
+def parse_mounts(text: str) -> list[tuple[str, str, str, frozenset[str]]]:
+    """The cgroup mounts of /proc/PID/mountinfo (proc(5)): (mount point, root, type, options of the superblock)."""
+    found = []
+    for line in text.splitlines():
+        if " - cgroup" not in line:
+            continue
+        left, _, right = line.partition(" - ")
+        fields = left.split(" ")
+        kind = right.split(" ")
+        if len(fields) >= 5 and len(kind) >= 3 and kind[0] in ("cgroup", "cgroup2"):
+            found.append((_unescape(fields[4]), _unescape(fields[3]), kind[0], frozenset(kind[2].split(","))))
+    return found
+
+
+def _unescape(text: str) -> str:
+    """Undo the octal escapes of mountinfo."""
+    if "\\" not in text:
+        return text
+    for character, escape in ((" ", "\\040"), ("\t", "\\011"), ("\n", "\\012"), ("\\", "\\134")):
+        text = text.replace(escape, character)
+    return text
+
+
+def relative(path: str, root: str) -> str:
+    """A path of /proc/self/cgroup below a mount whose root is `root`; "/" if the mount does not show it."""
+    if root in ("/", ""):
+        return path
+    if path == root:
+        return "/"
+    if path.startswith(root + "/"):
+        return path[len(root) :]
+    return "/"
+
+
+_known: Layout | None = None
+
+
+def probe() -> Layout:
+    """Look at the host, once a process. Raises Error where no cgroup filesystem is mounted."""
+    global _known
+    if _known is None:
+        _known = _probe()
+    return _known
+
+
+def _probe() -> Layout:
+    own = parse_own(files.read("/proc/self/cgroup"))
+    try:
+        fd = posix.open(ROOT, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+    except OSError:
+        return from_mountinfo(own, files.read("/proc/self/mountinfo"))
+    try:
+        magic = _kernel.fstatfs(fd)[0]
+        status = posix.stat(fd)
+    finally:
+        posix.close(fd)
+    if magic == CGROUP2_SUPER_MAGIC:
+        path = own.get("", "/")
+        if path == "/" or status.st_ino == ROOT_INODE:
+            return Layout({}, ROOT, {"": path})
+        return from_mountinfo(own, files.read("/proc/self/mountinfo"))
+    layout = _at_usual_places(own, status.st_dev)
+    if layout is None:
+        layout = from_mountinfo(own, files.read("/proc/self/mountinfo"))
+    return layout
+
+
+def _at_usual_places(own: dict[str, str], tree: int) -> Layout | None:
+    """v1 as everybody mounts it, None if anything is different. tree: device number of what holds the mount points."""
+    mounts = {}
+    unified = ""
+    for name, path in own.items():
+        place = ROOT + "/" + (name.removeprefix("name=") or "unified")
+        try:
+            status = posix.stat(place)
+        except OSError as error:
+            if name == "" and error.errno == ENOENT:
+                continue
+            return None
+        if status.st_dev == tree:
+            if name == "":
+                continue
+            return None
+        if path != "/" and status.st_ino != ROOT_INODE:
+            return None
+        if name:
+            mounts[name] = place
+        else:
+            unified = place
+    return Layout(mounts, unified, own) if mounts else None
+
+
+def from_mountinfo(own: dict[str, str], text: str) -> Layout:
+    """The same, from the content of /proc/self/mountinfo. Raises Error if there is no cgroup mount in it."""
+    mounts: dict[str, str] = {}
+    unified = ""
+    paths: dict[str, str] = {}
+    for point, root, kind, options in parse_mounts(text):
+        if kind == "cgroup2":
+            # The usual place counts, not a second mount that somebody made elsewhere.
+            if "" in own and (not unified or point.startswith(ROOT)):
+                unified = point
+                paths[""] = relative(own[""], root)
+            continue
+        for name, path in own.items():
+            wanted = name.split(",")
+            if name and name not in mounts and all(word in options for word in wanted):
+                mounts[name] = point
+                paths[name] = relative(path, root)
+    if not mounts and not unified:
+        raise Error(
+            "no cgroup filesystem is mounted",
+            hint="mount cgroup2 on /sys/fs/cgroup, or the controllers of v1 below it",
+        )
+    return Layout(mounts, unified, paths)

@@ -1,0 +1,107 @@
+"""linux.resources as a list of writes: which file of which hierarchy gets which value, in which order.
+
+Pure: what depends on the files that a kernel has, or on the values that stand in them, is left to Cgroup.write by
+its options. The device rules are another matter: devices.py.
+"""
+
+from __future__ import annotations
+
+from ocipy.cgroups import v1_files, v2_files
+from ocipy.cgroups.writes import Writes
+from ocipy.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from ocipy.config.types import Resources
+
+# The parts of resources: name, its v1 controller, its v2 one, and what turns it into writes on each.
+Part = tuple[str, str, str, "Callable[[Writes, Any], None]", "Callable[[Writes, Any], None]"]
+
+EARLY: tuple[Part, ...] = (
+    ("cpu", "cpuset", "cpuset", v1_files.cpuset, v2_files.nothing),
+    ("cpu", "cpu", "cpu", v1_files.realtime, v2_files.nothing),
+)
+# In runc's order. network has two controllers on v1, none on v2: v2_files.network refuses.
+LATER_V1: tuple[Part, ...] = (
+    ("cpu", "cpuset", "cpuset", v1_files.nothing, v2_files.cpuset),
+    ("memory", "memory", "memory", v1_files.memory, v2_files.memory),
+    ("cpu", "cpu", "cpu", v1_files.cpu, v2_files.cpu),
+    ("pids", "pids", "pids", v1_files.pids, v2_files.pids),
+    ("blockIO", "blkio", "io", v1_files.block_io, v2_files.block_io),
+    ("hugepageLimits", "hugetlb", "hugetlb", v1_files.hugetlb, v2_files.hugetlb),
+    ("network", "net_cls", "", v1_files.net_cls, v2_files.net_cls),
+    ("network", "net_prio", "", v1_files.net_prio, v2_files.net_prio),
+    ("rdma", "rdma", "rdma", v1_files.rdma, v2_files.rdma),
+)
+LATER_V2: tuple[Part, ...] = tuple(LATER_V1[index] for index in (3, 1, 4, 2, 0, 5, 6, 7, 8))
+
+
+def early(resources: Resources, mode: str, controllers: tuple[str, ...]) -> Writes:
+    """What has to stand before a process joins: v1's cpuset and realtime budget, without which a task is refused."""
+    return _compile(EARLY, resources, mode, controllers)
+
+
+def limits(resources: Resources, mode: str, controllers: tuple[str, ...]) -> Writes:
+    """All the rest but the devices. Raises Error for what this host cannot do, with its pointer.
+
+    mode, controllers: as of plan.model.Host. pids.limit is a number here, 0 included.
+    """
+    writes = _compile(LATER_V2 if mode == "v2" else LATER_V1, resources, mode, controllers)
+    _unified(writes, resources.get("unified") or {}, mode, controllers)
+    return writes
+
+
+def _compile(parts: tuple[Part, ...], resources: Resources, mode: str, controllers: tuple[str, ...]) -> Writes:
+    writes = Writes("/linux/resources")
+    for name, v1, v2, write_v1, write_v2 in parts:
+        part: Any = resources.get(name)
+        if not part:
+            continue
+        inner = writes.below(name)
+        if mode != "v2" and any(v1 in hierarchy.split(",") for hierarchy in controllers):
+            write_v1(inner, part)
+        elif mode == "v2" or "unified:" + v2 in controllers:
+            before = len(writes.actions)
+            write_v2(inner, part)
+            if len(writes.actions) == before:
+                continue
+            if mode == "v2" and v2 not in controllers:
+                raise _missing(v2, writes.actions[before][1])
+            writes.unified.add(v2)
+        else:
+            before = len(writes.actions)
+            write_v1(inner, part)
+            if len(writes.actions) > before:
+                raise _missing(v1, writes.actions[before][1])
+    return writes
+
+
+def _missing(controller: str, pointer: str) -> Error:
+    return Error(
+        f"the cgroup controller {controller} is not available on this host",
+        pointer=pointer,
+        hint="it is not mounted, not enabled at the top of the hierarchy, or the kernel has been built without it",
+    )
+
+
+def _unified(writes: Writes, unified: dict[str, str], mode: str, controllers: tuple[str, ...]) -> None:
+    """linux.resources.unified: file by file, line by line, after all else, so that it wins."""
+    for file, value in unified.items():
+        inner = writes.below("unified")
+        pointer = inner.base + "/" + file.replace("~", "~0").replace("/", "~1")
+        if mode == "v1":
+            raise Error("unified resources need cgroup v2, which this host does not have", pointer=pointer)
+        if "/" in file or file in ("", ".", ".."):
+            raise Error(f"{file!r} is no name of a file in a cgroup", pointer=pointer)
+        controller = file.partition(".")[0]
+        # The core's files and those of pressure stall information belong to no controller.
+        if controller != "cgroup" and not file.endswith(".pressure"):
+            if (controller if mode == "v2" else "unified:" + controller) not in controllers:
+                raise _missing(controller, pointer)
+            writes.unified.add(controller)
+        for line in value.split("\n"):
+            if line:
+                inner.add_at(pointer, "", file, line)

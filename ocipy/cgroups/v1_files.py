@@ -1,0 +1,203 @@
+"""resources on cgroup v1: what goes into which file (Documentation/admin-guide/cgroup-v1/).
+
+0, false and "" mean "not set", as engines send them; -1 is "no limit" where the specification says so.
+"""
+
+from __future__ import annotations
+
+from ocipy.cgroups.writes import Writes
+from ocipy.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from ocipy.config.types import CPU, BlockIO, HugepageLimit, Memory, Network, Pids, Rdma
+
+# kernel/sched/sched.h: MIN_SHARES and MAX_SHARES. The kernel takes other values and clamps them without a word.
+MIN_SHARES = 2
+MAX_SHARES = 1 << 18
+# swappiness is unsigned in the specification, and -1 ("not set") arrives as this.
+UNSET_SWAPPINESS = (1 << 64) - 1
+
+
+def nothing(writes: Writes, part: object) -> None:
+    """A part that is done elsewhere."""
+
+
+def cpuset(writes: Writes, cpu: CPU) -> None:
+    """The fields cpus and mems."""
+    for field in ("cpus", "mems"):
+        value = cpu.get(field)
+        if value:
+            writes.add(field, "cpuset", "cpuset." + field, value)
+
+
+def realtime(writes: Writes, cpu: CPU) -> None:
+    """The fields realtimePeriod and realtimeRuntime: each is refused while it does not fit the other."""
+    period, runtime = cpu.get("realtimePeriod"), cpu.get("realtimeRuntime")
+    if period:
+        defer = writes.base + "/realtimePeriod" if runtime else ""
+        writes.add("realtimePeriod", "cpu", "cpu.rt_period_us", period, **_defer(defer))
+    if runtime:
+        writes.add("realtimeRuntime", "cpu", "cpu.rt_runtime_us", runtime, resume=True)
+
+
+def _defer(pointer: str) -> dict[str, str]:
+    return {"defer": pointer} if pointer else {}
+
+
+def check_cpu(writes: Writes, cpu: CPU) -> None:
+    """The bounds that the specification sets, for v1 and v2."""
+    quota, burst = cpu.get("quota") or 0, cpu.get("burst") or 0
+    if quota > 0 and burst > quota:
+        raise Error(f"the burst of {burst} is larger than the quota of {quota}", pointer=writes.base + "/burst")
+
+
+def cpu(writes: Writes, cpu: CPU) -> None:
+    """shares, quota, period, burst, idle."""
+    check_cpu(writes, cpu)
+    shares, idle = cpu.get("shares"), cpu.get("idle")
+    if shares:
+        if not MIN_SHARES <= shares <= MAX_SHARES:
+            raise Error(
+                f"{shares} CPU shares cannot be given: the kernel knows {MIN_SHARES} to {MAX_SHARES}",
+                pointer=writes.base + "/shares",
+            )
+        # Refused while the cgroup is idle, so again after that was changed.
+        writes.add("shares", "cpu", "cpu.shares", shares, **_defer(writes.base + "/shares" if idle is not None else ""))
+    quota, period, burst = cpu.get("quota"), cpu.get("period"), cpu.get("burst")
+    if burst is not None:
+        options = _defer(writes.base + "/burst" if quota else "")
+        writes.add("burst", "cpu", "cpu.cfs_burst_us", burst, optional=not burst, **options)
+    if period:
+        writes.add("period", "cpu", "cpu.cfs_period_us", period, **_defer(writes.base + "/period" if quota else ""))
+    if quota:
+        writes.add("quota", "cpu", "cpu.cfs_quota_us", quota, resume=True)
+    if idle is not None:
+        writes.add("idle", "cpu", "cpu.idle", idle, optional=not idle, resume=True)
+
+
+def check_memory(writes: Writes, memory: Memory) -> None:
+    """What cannot be right, for v1 and v2."""
+    limit, swap = memory.get("limit") or 0, memory.get("swap") or 0
+    if 0 < swap < limit:
+        raise Error(
+            f"the limit of memory and swap ({swap}) is less than that of memory alone ({limit})",
+            pointer=writes.base + "/swap",
+        )
+    swappiness = memory.get("swappiness")
+    if swappiness is not None and swappiness > 100 and swappiness != UNSET_SWAPPINESS:
+        raise Error(f"a swappiness of {swappiness} is not within 0 and 100", pointer=writes.base + "/swappiness")
+
+
+def memory(writes: Writes, memory: Memory) -> None:
+    """All of memory. limit and swap are in the order that fits what stands there: limit must not exceed swap."""
+    check_memory(writes, memory)
+    limit, swap = memory.get("limit"), memory.get("swap")
+    if limit:
+        options = _defer(writes.base + "/limit" if swap or limit == -1 else "")
+        writes.add("limit", "memory", "memory.limit_in_bytes", limit, **options)
+    if swap:
+        writes.add("swap", "memory", "memory.memsw.limit_in_bytes", swap, resume=True)
+    elif limit == -1:
+        # Without a limit of memory there is none of both. The file is missing where swap is not accounted.
+        writes.add("limit", "memory", "memory.memsw.limit_in_bytes", -1, optional=True, resume=True)
+    for field, file in (
+        ("reservation", "memory.soft_limit_in_bytes"),
+        ("kernel", "memory.kmem.limit_in_bytes"),
+        ("kernelTCP", "memory.kmem.tcp.limit_in_bytes"),
+    ):
+        value = memory.get(field)
+        if value:
+            # "No limit" of what the kernel cannot limit is what it does anyway.
+            writes.add(field, "memory", file, value, **({"optional": True} if value == -1 else {}))
+    if memory.get("useHierarchy"):
+        writes.add("useHierarchy", "memory", "memory.use_hierarchy", 1)
+    swappiness = memory.get("swappiness")
+    if swappiness is not None and swappiness != UNSET_SWAPPINESS:
+        writes.add("swappiness", "memory", "memory.swappiness", swappiness)
+    if memory.get("disableOOMKiller"):
+        writes.add("disableOOMKiller", "memory", "memory.oom_control", 1)
+
+
+def pids(writes: Writes, pids: Pids) -> None:
+    """limit: 0 is a limit, below it there is none."""
+    limit = pids.get("limit")
+    if limit is not None:
+        writes.add("limit", "pids", "pids.max", limit if limit >= 0 else "max")
+
+
+def block_io(writes: Writes, io: BlockIO) -> None:
+    """Weights (of CFQ, else of BFQ) and throttles."""
+    fields: Any = io
+    if io.get("weight"):
+        writes.add("weight", "blkio", "blkio.weight", io["weight"], other_file="blkio.bfq.weight")
+    if io.get("leafWeight"):
+        writes.add("leafWeight", "blkio", "blkio.leaf_weight", io["leafWeight"])
+    for index, entry in enumerate(io.get("weightDevice") or ()):
+        device = f"{entry['major']}:{entry['minor']}"
+        weights = writes.below(f"weightDevice/{index}")
+        if entry.get("weight"):
+            value = f"{device} {entry['weight']}"
+            weights.add("weight", "blkio", "blkio.weight_device", value, other_file="blkio.bfq.weight_device")
+        if entry.get("leafWeight"):
+            weights.add("leafWeight", "blkio", "blkio.leaf_weight_device", f"{device} {entry['leafWeight']}")
+    for field, file in (
+        ("throttleReadBpsDevice", "read_bps_device"),
+        ("throttleWriteBpsDevice", "write_bps_device"),
+        ("throttleReadIOPSDevice", "read_iops_device"),
+        ("throttleWriteIOPSDevice", "write_iops_device"),
+    ):
+        for index, throttle in enumerate(fields.get(field) or ()):
+            value = f"{throttle['major']}:{throttle['minor']} {throttle['rate']}"
+            writes.add(f"{field}/{index}", "blkio", "blkio.throttle." + file, value)
+
+
+def hugetlb(writes: Writes, limits: Sequence[HugepageLimit]) -> None:
+    """Reservations and page faults; the kernel limits reservations since 5.7."""
+    for index, entry in enumerate(limits):
+        size = check_page_size(writes, index, entry)
+        writes.add(f"{index}/limit", "hugetlb", f"hugetlb.{size}.limit_in_bytes", entry["limit"])
+        writes.add(f"{index}/limit", "hugetlb", f"hugetlb.{size}.rsvd.limit_in_bytes", entry["limit"], optional=True)
+
+
+def check_page_size(writes: Writes, index: int, entry: HugepageLimit) -> str:
+    """The page size, which becomes part of a file name."""
+    size = entry["pageSize"]
+    if "/" in size:
+        raise Error(f"{size!r} is no page size", pointer=f"{writes.base}/{index}/pageSize")
+    return size
+
+
+def net_cls(writes: Writes, network: Network) -> None:
+    """The field classID."""
+    if network.get("classID"):
+        writes.add("classID", "net_cls", "net_cls.classid", network["classID"])
+
+
+def net_prio(writes: Writes, network: Network) -> None:
+    """priorities, one a write. The kernel looks the names up in the writer's network namespace, the runtime's."""
+    for index, entry in enumerate(network.get("priorities") or ()):
+        value = f"{entry['name']} {entry['priority']}"
+        writes.add(f"priorities/{index}", "net_prio", "net_prio.ifpriomap", value)
+
+
+def rdma(writes: Writes, devices: dict[str, Rdma]) -> None:
+    """v1's."""
+    write_rdma(writes, devices, "rdma")
+
+
+def write_rdma(writes: Writes, devices: dict[str, Rdma], controller: str) -> None:
+    """One line a device, the same on v1 and v2."""
+    for name, limits in devices.items():
+        parts = [name]
+        if limits.get("hcaHandles") is not None:
+            parts.append(f"hca_handle={limits['hcaHandles']}")
+        if limits.get("hcaObjects") is not None:
+            parts.append(f"hca_object={limits['hcaObjects']}")
+        field = name.replace("~", "~0").replace("/", "~1")
+        if len(parts) == 1:
+            raise Error("give hcaHandles or hcaObjects, at least one", pointer=f"{writes.base}/{field}")
+        writes.add(field, controller, "rdma.max", " ".join(parts))

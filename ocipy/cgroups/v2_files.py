@@ -1,0 +1,187 @@
+"""resources on cgroup v2: what goes into which file (Documentation/admin-guide/cgroup-v2.rst), and the conversions.
+
+The fields are those of v1. What has no equivalent is refused, unless it asks for nothing: 0, false, "", -1 for "no
+limit".
+"""
+
+from __future__ import annotations
+
+from ocipy.cgroups.v1_files import UNSET_SWAPPINESS, check_cpu, check_memory, check_page_size, write_rdma
+from ocipy.cgroups.writes import Writes
+from ocipy.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from ocipy.config.types import CPU, BlockIO, HugepageLimit, Memory, Network, Pids, Rdma
+
+DEFAULT_PERIOD = 100_000
+
+
+def nothing(writes: Writes, part: object) -> None:
+    """A part that is done elsewhere."""
+
+
+def _refuse(writes: Writes, field: str, text: str) -> Error:
+    return Error(text + " has no equivalent on cgroup v2", pointer=writes.base + "/" + field)
+
+
+def weight_of_shares(shares: int) -> int:
+    """cpu.weight (1 to 10000) of cpu.shares (2 to 262144), such that 2, 1024 and 262144 become 1, 100 and 10000.
+
+    A quadratic in the logarithms through these three points, as runc (1.3.2) and crun (1.23) have it.
+    """
+    if shares <= 2:
+        return 1
+    if shares >= 262144:
+        return 10000
+    log = _log2(shares)
+    weight = 10.0 ** ((log * log + 125 * log) / 612 - 7 / 34)
+    return -int(-weight // 1)
+
+
+def _log2(number: int) -> float:
+    """Binary logarithm of a positive number. math is no built-in module of every Python."""
+    whole = number.bit_length() - 1
+    rest = number / (1 << whole)
+    result = float(whole)
+    bit = 0.5
+    while bit > 1e-16 and rest != 1.0:
+        rest *= rest
+        if rest >= 2.0:
+            rest /= 2.0
+            result += bit
+        bit /= 2
+    return result
+
+
+def weight_of_blkio(weight: int) -> int:
+    """io.weight (1 to 10000) of blkio.weight (10 to 1000), linear."""
+    return 1 + (weight - 10) * 9999 // 990
+
+
+def _limit(value: int) -> str:
+    return "max" if value < 0 else str(value)
+
+
+def cpuset(writes: Writes, cpu: CPU) -> None:
+    """The fields cpus and mems."""
+    for field in ("cpus", "mems"):
+        value = cpu.get(field)
+        if value:
+            writes.add(field, "", "cpuset." + field, value)
+
+
+def cpu(writes: Writes, cpu: CPU) -> None:
+    """shares, idle, burst, quota and period."""
+    check_cpu(writes, cpu)
+    for field in ("realtimeRuntime", "realtimePeriod"):
+        if cpu.get(field):
+            raise _refuse(writes, field, "a budget of realtime scheduling")
+    shares, idle = cpu.get("shares"), cpu.get("idle")
+    if shares:
+        # The weight of an idle cgroup cannot be set: a change of both needs the order that fits what stands there.
+        options = {"defer": writes.base + "/shares"} if idle is not None else {}
+        writes.add("shares", "", "cpu.weight", weight_of_shares(shares), **options)
+    if idle is not None:
+        writes.add("idle", "", "cpu.idle", idle, optional=not idle, resume=True)
+    quota, period, burst = cpu.get("quota") or 0, cpu.get("period") or 0, cpu.get("burst")
+    has_max = bool(quota or period)
+    if burst is not None:
+        options = {"defer": writes.base + "/burst"} if has_max else {}
+        writes.add("burst", "", "cpu.max.burst", burst, optional=not burst, **options)
+    if has_max:
+        value = f"{quota if quota > 0 else 'max'} {period or DEFAULT_PERIOD}"
+        writes.add("quota" if quota else "period", "", "cpu.max", value, resume=True)
+
+
+def memory(writes: Writes, memory: Memory) -> None:
+    """limit, swap, reservation. swap is that of memory and swap together in the config, of swap alone in the file."""
+    check_memory(writes, memory)
+    for field in ("kernel", "kernelTCP"):
+        if (memory.get(field) or -1) != -1:
+            raise _refuse(writes, field, "a limit of the kernel's memory alone")
+    if (memory.get("swappiness") or UNSET_SWAPPINESS) != UNSET_SWAPPINESS:
+        raise _refuse(writes, "swappiness", "the swappiness of a cgroup")
+    if memory.get("disableOOMKiller"):
+        raise _refuse(writes, "disableOOMKiller", "switching the OOM killer off")
+    limit, swap, reservation = memory.get("limit") or 0, memory.get("swap") or 0, memory.get("reservation") or 0
+    if memory.get("checkBeforeUpdate") and (limit > 0 or swap > 0):
+        writes.check("checkBeforeUpdate", limit=max(limit, 0), swap=max(swap, 0))
+    if swap > 0:
+        if limit <= 0:
+            raise Error("a limit of memory and swap needs one of memory on cgroup v2", pointer=writes.base + "/swap")
+        # Where swap is not accounted there is no file, and none can be used: that is a limit of 0.
+        writes.add("swap", "", "memory.swap.max", swap - limit, **({"optional": True} if swap == limit else {}))
+    elif swap < 0:
+        writes.add("swap", "", "memory.swap.max", "max", optional=True)
+    elif limit < 0:
+        writes.add("limit", "", "memory.swap.max", "max", optional=True)
+    if limit:
+        writes.add("limit", "", "memory.max", _limit(limit))
+    if reservation:
+        writes.add("reservation", "", "memory.low", _limit(reservation))
+
+
+def pids(writes: Writes, pids: Pids) -> None:
+    """limit: 0 is a limit, below it there is none."""
+    limit = pids.get("limit")
+    if limit is not None:
+        writes.add("limit", "", "pids.max", _limit(limit))
+
+
+def block_io(writes: Writes, io: BlockIO) -> None:
+    """Weights: BFQ's, which are v1's numbers, else the generic ones. Throttles: io.max, one device and kind a write."""
+    fields: Any = io
+    if io.get("leafWeight"):
+        raise _refuse(writes, "leafWeight", "a leaf weight")
+    if io.get("weight"):
+        weight = io["weight"]
+        other = str(weight_of_blkio(weight))
+        writes.add("weight", "", "io.bfq.weight", weight, other_file="io.weight", other_value=other)
+    for index, entry in enumerate(io.get("weightDevice") or ()):
+        weights = writes.below(f"weightDevice/{index}")
+        device = f"{entry['major']}:{entry['minor']}"
+        if entry.get("leafWeight"):
+            raise _refuse(weights, "leafWeight", "a leaf weight")
+        if entry.get("weight"):
+            other = f"{device} {weight_of_blkio(entry['weight'])}"
+            value = f"{device} {entry['weight']}"
+            weights.add("weight", "", "io.bfq.weight", value, other_file="io.weight", other_value=other)
+    for field, key in (
+        ("throttleReadBpsDevice", "rbps"),
+        ("throttleWriteBpsDevice", "wbps"),
+        ("throttleReadIOPSDevice", "riops"),
+        ("throttleWriteIOPSDevice", "wiops"),
+    ):
+        for index, throttle in enumerate(fields.get(field) or ()):
+            # 0 takes a limit away on v1; here that is "max".
+            rate = throttle["rate"] or "max"
+            writes.add(f"{field}/{index}", "", "io.max", f"{throttle['major']}:{throttle['minor']} {key}={rate}")
+
+
+def hugetlb(writes: Writes, limits: Sequence[HugepageLimit]) -> None:
+    """Page faults, and reservations where the kernel limits them."""
+    for index, entry in enumerate(limits):
+        size = check_page_size(writes, index, entry)
+        writes.add(f"{index}/limit", "", f"hugetlb.{size}.max", entry["limit"])
+        writes.add(f"{index}/limit", "", f"hugetlb.{size}.rsvd.max", entry["limit"], optional=True)
+
+
+def net_cls(writes: Writes, network: Network) -> None:
+    """Refused."""
+    if network.get("classID"):
+        raise _refuse(writes, "classID", "a class of network packets")
+
+
+def net_prio(writes: Writes, network: Network) -> None:
+    """Refused."""
+    if network.get("priorities"):
+        raise _refuse(writes, "priorities/0", "a priority of network packets")
+
+
+def rdma(writes: Writes, devices: dict[str, Rdma]) -> None:
+    """v2's."""
+    write_rdma(writes, devices, "")

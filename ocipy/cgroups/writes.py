@@ -1,0 +1,45 @@
+"""A list of writes to control files in the making."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    # The name of a step, the JSON pointer of its field, its arguments (of Cgroup.write or Cgroup.check_memory).
+    Action = tuple[str, str, dict[str, Any]]
+
+
+class Writes:
+    """Collects actions. base: JSON pointer that the fields' pointers begin with.
+
+    actions, unified: shared by all that `below` gives; unified has the v2 controllers that must be enabled.
+    """
+
+    __slots__ = ("actions", "base", "unified")
+
+    def __init__(self, base: str) -> None:
+        self.base = base
+        self.actions: list[Action] = []
+        self.unified: set[str] = set()
+
+    def below(self, name: str) -> Writes:
+        """The same list, for the fields of a member."""
+        inner = Writes(self.base + "/" + name)
+        inner.actions = self.actions
+        inner.unified = self.unified
+        return inner
+
+    def add(self, field: str, controller: str, file: str, value: object, **options: Any) -> None:
+        """A write for the field of that name. controller: of v1, "" for v2. options: those of Cgroup.write."""
+        self.add_at(self.base + "/" + field, controller, file, value, **options)
+
+    def add_at(self, pointer: str, controller: str, file: str, value: object, **options: Any) -> None:
+        """The same with the whole pointer."""
+        self.actions.append(
+            ("cgroup_write", pointer, {"controller": controller, "file": file, "value": str(value), **options})
+        )
+
+    def check(self, field: str, **arguments: int) -> None:
+        """A check of the memory in use."""
+        self.actions.append(("cgroup_check_memory", self.base + "/" + field, dict(arguments)))

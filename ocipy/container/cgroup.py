@@ -1,0 +1,116 @@
+"""The host lane's side of the cgroup: made, joined, limited."""
+
+from __future__ import annotations
+
+import posix
+
+from ocipy.cgroups import probe
+from ocipy.cgroups.creation import DENIED, make, own, place
+from ocipy.cgroups.device_filter import set_devices
+from ocipy.errors import Error
+from ocipy.linux import _kernel
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ocipy.cgroups import Cgroup
+    from ocipy.cgroups.devices import Rule
+    from ocipy.container.context import HostRun
+
+
+def _cgroup(run: HostRun) -> Cgroup:
+    if run.cgroup is None:
+        raise Error("internal error: there is no cgroup yet")
+    return run.cgroup
+
+
+def cgroup_create(run: HostRun, *, path: str, tolerant: bool, enable: Sequence[str], domain: bool) -> None:
+    """Make the cgroup. What will be made is in the state before, so that `delete --force` finds it after a SIGKILL."""
+    layout = probe()
+    cgroup = place(layout, path, run.options.container_id)
+    run.state.cgroup = cgroup.to_state()
+    run.state.save()
+    run.cgroup = cgroup
+    try:
+        make(cgroup, layout, tolerant=tolerant, enable=enable, domain=domain)
+    finally:
+        run.state.cgroup = cgroup.to_state()
+
+
+def cgroup_own(run: HostRun, *, uid: int) -> None:
+    """Let the container's user manage the cgroups below its own."""
+    own(_cgroup(run), uid)
+
+
+def cgroup_open(run: HostRun) -> None:
+    """Open what init writes to when it enters the v1 hierarchies: there it may not find the way."""
+    for name, fd in _cgroup(run).open_tasks().items():
+        run.fds["cgroup/" + name] = fd
+
+
+def clone(run: HostRun, flags: int, exit_signal: int, *, required: bool) -> tuple[int, int]:
+    """Clone into the v2 cgroup where there is one: (pid, pidfd), or (0, -1) in the child. Raises OSError.
+
+    Where the kernel refuses that (before Linux 5.7, a threaded cgroup) the process is moved by cgroup_join, unless it
+    is required: the root of a cgroup namespace that the clone makes would be our own cgroup.
+    """
+    directory = run.cgroup.directory_fd() if run.cgroup is not None else -1
+    if directory >= 0:
+        try:
+            result = _kernel.clone3(flags, exit_signal, directory)
+            run.keep["in_cgroup"] = True
+            return result
+        except OSError:
+            if required:
+                raise
+        finally:
+            posix.close(directory)
+    return _kernel.clone3(flags, exit_signal, -1)
+
+
+def cgroup_join(run: HostRun, *, tolerant: bool) -> None:
+    """Move init, or the stage before it, into the v2 cgroup, unless it was cloned there. v1 is entered by itself."""
+    for name in [name for name in run.fds if name.startswith("cgroup/")]:
+        posix.close(run.fds.pop(name))
+    cgroup = _cgroup(run)
+    if "" not in cgroup.paths or run.keep.pop("in_cgroup", False):
+        return
+    try:
+        cgroup.join(run.pid, only_unified=True)
+    except OSError as error:
+        if not tolerant or error.errno not in DENIED:
+            raise Error(f"cannot join the cgroup {cgroup.paths['']}", errno=error.errno or 0) from None
+        # Not delegated to us: the container stays in our own.
+        path = cgroup.paths.pop("")
+        if path in cgroup.created:
+            posix.rmdir(path)
+            cgroup.created.remove(path)
+        run.state.cgroup = cgroup.to_state()
+        run.state.save()
+
+
+def cgroup_devices(run: HostRun, *, rules: Sequence[Rule], tolerant: bool) -> None:
+    """Put the device rules into force."""
+    set_devices(_cgroup(run), rules, tolerant=tolerant)
+
+
+def cgroup_write(run: HostRun, *, controller: str, file: str, value: str, **options: str | bool) -> None:
+    """Set one limit."""
+    _cgroup(run).write(controller, file, value, **options)  # type: ignore[arg-type]
+
+
+def cgroup_check_memory(run: HostRun, *, limit: int, swap: int) -> None:
+    """Refuse a limit below what is in use."""
+    _cgroup(run).check_memory(limit, swap)
+
+
+ACTIONS = {
+    "cgroup_check_memory": cgroup_check_memory,
+    "cgroup_create": cgroup_create,
+    "cgroup_devices": cgroup_devices,
+    "cgroup_join": cgroup_join,
+    "cgroup_open": cgroup_open,
+    "cgroup_own": cgroup_own,
+    "cgroup_write": cgroup_write,
+}

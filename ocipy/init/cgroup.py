@@ -1,0 +1,31 @@
+"""Entering the v1 hierarchies: the first thing that init does."""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from ocipy.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocipy.init.context import Init
+
+
+def cgroup_enter(init: Init) -> None:
+    """Write "0", ourselves, to each `tasks` file that the host opened, and close it (CVE-2024-21626).
+
+    The rights that count are those of the opener. By ourselves, since the kernel then needs no lock over all forks,
+    whose grace period costs more than much of a create (cgroups.Cgroup.open_tasks).
+    """
+    for name in [name for name in init.fds if name.startswith("cgroup/")]:
+        fd = init.fds.pop(name)
+        try:
+            posix.write(fd, b"0")
+        except OSError as error:
+            hint = "the cpuset has no CPUs or memory nodes" if error.errno == errno.ENOSPC else ""
+            raise Error(f"cannot join the cgroup of {name[7:]}", errno=error.errno or 0, hint=hint) from None
+        posix.close(fd)
+
+
+ACTIONS = {"cgroup_enter": cgroup_enter}

@@ -1,0 +1,143 @@
+"""Mounting the container's view of its cgroups."""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from ocipy.cgroups import probe
+from ocipy.errors import Error
+from ocipy.init import mounts
+from ocipy.linux import _kernel
+from ocipy.linux.constants import (
+    AT_EMPTY_PATH,
+    AT_FDCWD,
+    AT_RECURSIVE,
+    MOUNT_ATTR_NODEV,
+    MOUNT_ATTR_NOEXEC,
+    MOUNT_ATTR_NOSUID,
+    MOUNT_ATTR_RDONLY,
+    MOVE_MOUNT_F_EMPTY_PATH,
+    MS_REC,
+    OPEN_TREE_CLONE,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ocipy.init.context import Init
+
+# Nothing in a cgroup filesystem is a program or a device.
+SAFE = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
+# What a new mount is refused with in a user namespace, and where the hierarchy has other options already.
+REFUSED = (errno.EPERM, errno.EBUSY)
+
+
+def mount_cgroup2(
+    init: Init,
+    *,
+    destination: str,
+    source: str,
+    data: Sequence[str],
+    attributes: int,
+    propagation: Sequence[int],
+    recursive_set: int,
+    recursive_clear: int,
+    namespace: bool,
+    mask: bool,
+) -> None:
+    """Mount cgroup2: what the cgroup namespace shows. Where that is refused, it is bound from the host's mount."""
+    target = mounts.open_target(init, destination, "cgroup2")
+    try:
+        tree = mounts.make_filesystem("cgroup2", source, attributes, (), data, "")
+    except OSError as error:
+        if error.errno not in REFUSED:
+            raise Error(f"cannot mount cgroup2 on {destination}", errno=error.errno or 0) from None
+        tree = _bind_unified(init, attributes, namespace, mask)
+    mounts.attach(tree, target)
+    _finish(tree, propagation, recursive_set, recursive_clear)
+
+
+def _bind_unified(init: Init, attributes: int, namespace: bool, mask: bool) -> int:
+    layout = probe()
+    path = layout.unified
+    if namespace:
+        path = init.cgroup_paths.get("") or layout.directory("", layout.own[""])
+    try:
+        return _bind(path, attributes)
+    except OSError as error:
+        if not mask or error.errno != errno.ENOENT:
+            raise Error(f"cannot bind the cgroup {path}", errno=error.errno or 0) from None
+    # An empty directory rather than what may be below: the host's, and writable (CVE-2023-25809).
+    return mounts.make_filesystem("tmpfs", "tmpfs", SAFE | MOUNT_ATTR_RDONLY, (), ("nr_blocks=1", "nr_inodes=1"), "")
+
+
+def mount_cgroup1(
+    init: Init,
+    *,
+    destination: str,
+    attributes: int,
+    propagation: Sequence[int],
+    recursive_set: int,
+    recursive_clear: int,
+    namespace: bool,
+    label: str,
+) -> None:
+    """Mount a tmpfs with a directory for each v1 hierarchy.
+
+    In it: a mount of the hierarchy, or without a cgroup namespace the container's own cgroup, bound. Controllers that are mounted together share one, to which their names are symlinks. The v2 hierarchy of a
+    hybrid host is not shown.
+    """
+    target = mounts.open_target(init, destination, "cgroup")
+    # Writable until the directories are in it; what is mounted in them has its attributes before.
+    tree = mounts.make_filesystem("tmpfs", "tmpfs", SAFE | attributes & ~MOUNT_ATTR_RDONLY, (), ("mode=755",), label)
+    mounts.attach(tree, target)
+    layout = probe()
+    for name, point in layout.mounts.items():
+        own = init.cgroup_paths.get(name) or layout.directory(name, layout.own[name])
+        try:
+            hierarchy = _new_or_own(name, own, SAFE | attributes, namespace)
+        except OSError as error:
+            raise Error(f"cannot mount the cgroup hierarchy {name}", errno=error.errno or 0) from None
+        directory = point[point.rindex("/") + 1 :]
+        posix.mkdir(directory, 0o755, dir_fd=tree)
+        _kernel.move_mount(hierarchy, "", tree, directory, MOVE_MOUNT_F_EMPTY_PATH)
+        posix.close(hierarchy)
+        for word in name.split(","):
+            if "," in name and word != directory:
+                posix.symlink(directory, word, dir_fd=tree)
+    if attributes & MOUNT_ATTR_RDONLY:
+        _kernel.mount_setattr(tree, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0, 0, -1)
+    _finish(tree, propagation, recursive_set, recursive_clear)
+
+
+def _new_or_own(name: str, own: str, attributes: int, namespace: bool) -> int:
+    if namespace:
+        words = ("none", name) if name.startswith("name=") else name.split(",")
+        try:
+            return mounts.make_filesystem("cgroup", "cgroup", attributes, (), words, "")
+        except (OSError, Error) as error:
+            if error.errno not in REFUSED:
+                raise
+    return _bind(own, attributes)
+
+
+def _bind(path: str, attributes: int) -> int:
+    """A detached copy of the mount at a host's path, with more attributes: what it has may be locked, and stays."""
+    tree = _kernel.open_tree(AT_FDCWD, path, OPEN_TREE_CLONE)
+    _kernel.mount_setattr(tree, "", AT_EMPTY_PATH, attributes, 0, 0, -1)
+    return tree
+
+
+def _finish(tree: int, propagation: Sequence[int], recursive_set: int, recursive_clear: int) -> None:
+    if recursive_set or recursive_clear:
+        _kernel.mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, recursive_set, recursive_clear, 0, -1)
+    # Only once it is attached: a mount becomes shared below a shared one (mount_namespaces(7)).
+    for flag in propagation:
+        recursive = AT_RECURSIVE if flag & MS_REC else 0
+        _kernel.mount_setattr(tree, "", AT_EMPTY_PATH | recursive, 0, 0, flag & ~MS_REC, -1)
+    posix.close(tree)
+
+
+ACTIONS = {"mount_cgroup1": mount_cgroup1, "mount_cgroup2": mount_cgroup2}

@@ -1,0 +1,170 @@
+"""linux.cgroupsPath and linux.resources.
+
+The cgroup is made before init, joined by init first of all, and limited once the mounts are there, before any hook or
+anything of the image runs.
+"""
+
+from __future__ import annotations
+
+from ocipy.cgroups.devices import ANY, DEFAULT_NODES, DEFAULT_RULES, bits_of, fold
+from ocipy.cgroups.paths import clean
+from ocipy.cgroups.resources import early, limits
+from ocipy.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocipy.cgroups.devices import Rule
+    from ocipy.cgroups.writes import Writes
+    from ocipy.config.types import Config, Resources
+    from ocipy.plan.model import Host, Options, Plan
+
+PATH = "/linux/cgroupsPath"
+RESOURCES = "/linux/resources"
+# Limits that a threaded cgroup cannot have begin with these (cgroups(7)); cpu is threaded, but counted as runc does.
+DOMAIN = ("memory.", "io.", "cpu.", "hugetlb.")
+
+
+def _resources(config: Config) -> Resources:
+    """The resources, without a pids limit of 0 from podman, for which that is "unlimited" (engine contract).
+
+    For everybody else 0 is a limit: "0 is a valid limit value … and SHOULD be treated as such" (config-linux.md, PIDs).
+    """
+    resources = (config.get("linux") or {}).get("resources") or {}
+    pids = resources.get("pids") or {}
+    annotations = config.get("annotations") or {}
+    if pids.get("limit") == 0 and annotations.get("io.container.manager") == "libpod":
+        resources = resources.copy()
+        del resources["pids"]
+    return resources
+
+
+def plan_cgroup_create(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """Make the cgroup, and what must stand in it before a process joins. Init's first step is to enter it."""
+    wanted = (config.get("linux") or {}).get("cgroupsPath") or ""
+    if options.systemd_cgroup:
+        raise Error(
+            "the systemd cgroup driver is not there yet",
+            pointer=PATH,
+            hint="leave --systemd-cgroup out, and the cgroups are made by file",
+        )
+    if "\0" in wanted:
+        raise Error("a path has no NUL in it", pointer=PATH)
+    if wanted.startswith("/") and clean(wanted) == "/":
+        raise Error("the top of the hierarchy cannot be a container's cgroup", pointer=PATH)
+    resources = _resources(config)
+    later = limits(resources, host.cgroup_mode, host.cgroup_controllers)
+    plan.on_host(
+        "cgroup_create",
+        PATH,
+        path=wanted,
+        tolerant=host.rootless and not wanted,
+        enable=tuple(sorted(later.unified)),
+        domain=any(action[2].get("file", "").startswith(DOMAIN) for action in later.actions),
+    )
+    _append(plan, early(resources, host.cgroup_mode, host.cgroup_controllers))
+    uid = _owner(config, host)
+    if uid is not None:
+        plan.on_host("cgroup_own", PATH, uid=uid)
+    if host.cgroup_mode != "v2":
+        plan.on_host("cgroup_open", PATH)
+        plan.in_init("cgroup_enter", PATH)
+
+
+def plan_cgroup_join(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """The v2 hierarchy, where the clone could not put the process there."""
+    wanted = (config.get("linux") or {}).get("cgroupsPath") or ""
+    plan.on_host("cgroup_join", PATH, tolerant=host.rootless and not wanted)
+
+
+def plan_cgroup_limits(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """The device rules, then a step for each write."""
+    _plan_devices(plan, config, host)
+    _append(plan, limits(_resources(config), host.cgroup_mode, host.cgroup_controllers))
+
+
+def _append(plan: Plan, writes: Writes) -> None:
+    for action, pointer, arguments in writes.actions:
+        plan.on_host(action, pointer, **arguments)
+
+
+def _plan_devices(plan: Plan, config: Config, host: Host) -> None:
+    pointer = RESOURCES + "/devices"
+    given = _given_rules(config, pointer)
+    v1 = "devices" in host.cgroup_controllers
+    if v1 and host.in_user_namespace:
+        # The kernel lets nobody there write to devices.allow; what is allowed is what the runtime may do itself.
+        if given:
+            plan.warn(pointer, "device rules have no effect in a user namespace on cgroup v1")
+        return
+    if not v1 and host.cgroup_mode == "v1":
+        if host.rootless:
+            return
+        raise Error("the cgroup controller devices is not available on this host", pointer=pointer)
+    rules = [*given, *_default_rules(config)]
+    if v1:
+        fold(rules, pointer)
+    plan.on_host("cgroup_devices", pointer, rules=tuple(rules), tolerant=host.rootless)
+
+
+def _given_rules(config: Config, pointer: str) -> list[Rule]:
+    rules: list[Rule] = []
+    linux = config.get("linux") or {}
+    for index, entry in enumerate((linux.get("resources") or {}).get("devices") or ()):
+        where = f"{pointer}/{index}"
+        kind = entry.get("type") or "a"
+        if kind not in ("a", "b", "c"):
+            raise Error(f"{kind!r} is no type of a device rule (a, b, c)", pointer=where + "/type")
+        major = _number(entry.get("major"), where + "/major")
+        minor = _number(entry.get("minor"), where + "/minor")
+        # An absent access is every access, as an absent type is every type. The specification is silent.
+        rules.append((entry["allow"], kind, major, minor, bits_of(entry.get("access") or "rwm", where)))
+    return rules
+
+
+def _number(number: int | None, pointer: str) -> int:
+    """A major or minor number; absent means any, and so does -1, as runc writes it."""
+    if number is None:
+        return ANY
+    if not ANY <= number < 1 << 32:
+        raise Error(f"{number} is no number of a device", pointer=pointer)
+    return number
+
+
+def _default_rules(config: Config) -> list[Rule]:
+    """The default devices, but for those whose place a device of the config has taken."""
+    linux = config.get("linux") or {}
+    taken = {DEFAULT_NODES.get(clean(device["path"])) for device in linux.get("devices") or ()}
+    return [rule for rule in DEFAULT_RULES if (rule[2], rule[3]) not in taken]
+
+
+def _uid(config: Config) -> int:
+    process = config.get("process")
+    user = process.get("user") if process else None
+    return user.get("uid") or 0 if user else 0
+
+
+def _owner(config: Config, host: Host) -> int | None:
+    """The host's id of the user that the cgroup is to belong to, or None (config-linux.md, Cgroup ownership)."""
+    linux = config.get("linux") or {}
+    namespaces = {entry["type"]: entry.get("path") or "" for entry in linux.get("namespaces") or ()}
+    if host.cgroup_mode != "v2" or namespaces.get("cgroup") != "":
+        return None
+    if not any(
+        mount.get("source") == "cgroup"
+        and clean(mount["destination"]) == "/sys/fs/cgroup"
+        and "ro" not in (mount.get("options") or ())
+        for mount in config.get("mounts") or ()
+    ):
+        return None
+    uid = _uid(config)
+    if "user" in namespaces:
+        if namespaces["user"]:
+            # A joined one: its map is not in the config.
+            return None
+        for entry in linux.get("uidMappings") or ():
+            if entry["containerID"] <= uid < entry["containerID"] + entry["size"]:
+                uid = entry["hostID"] + uid - entry["containerID"]
+                break
+        else:
+            return None
+    return uid if uid != host.uid else None
