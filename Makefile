@@ -100,10 +100,10 @@ lint:
 
 # A private environment below lib, so that no other Python package and ours can be in each other's way.
 install:
-	PYTHON=$(PYTHON) packaging/install $(DESTDIR)$(PREFIX) $(DESTDIR)$(ENGINES_CONF)
+	PYTHON=$(PYTHON) packaging/install $(PREFIX) $(ENGINES_CONF)
 
 uninstall:
-	packaging/uninstall $(DESTDIR)$(PREFIX) $(DESTDIR)$(ENGINES_CONF)
+	packaging/uninstall $(PREFIX) $(ENGINES_CONF)
 
 clean:
 	rm -rf build .venv ocipy/linux/_kernel.*.so

@@ -5,9 +5,9 @@
 A module can, if all that it imports at its top level is built in or can as well; what a function imports is its own
 affair (it completes the start first). Docstrings, annotations, asserts and TYPE_CHECKING blocks are left out.
 
-The file, in the machine's byte order: 8 bytes "ocipyfz1", the version of Python (major << 8 | minor) and the number of modules (4 bytes each); then for
-each module its name (60 bytes, padded with zeros), is_package, offset and size of its code (4 bytes each), and a SHA-256 of
-what it was made from; then the code, as marshal writes it. The reader is frozen.c.
+The file, in the machine's byte order: 8 bytes "ocipyfz1"; the version of Python (major << 8 | minor) and the number of
+modules, 4 bytes each; for each module its name (60 bytes, padded with zeros), is_package, offset and size of its code
+(4 bytes each), and a SHA-256 of what it was made from; then the code, as marshal writes it. The reader is frozen.c.
 """
 
 from __future__ import annotations
@@ -114,7 +114,8 @@ class Stripper(ast.NodeTransformer):
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         """No annotations of parameters and result."""
         arguments = node.args
-        for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg):
+        named = arguments.posonlyargs + arguments.args + arguments.kwonlyargs
+        for argument in (*named, arguments.vararg, arguments.kwarg):
             if argument is not None:
                 argument.annotation = None
         node.returns = None

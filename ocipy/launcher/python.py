@@ -18,7 +18,7 @@ def complete_start() -> None:
 
 
 def _find_from_files(packages: str) -> None:
-    """Give the modules that were loaded frozen the place that their files have, so that the packages' other modules are found."""
+    """Give the modules that were loaded frozen the place of their files, so that the packages' others are found."""
     from importlib.machinery import PathFinder
 
     for name in sorted(name for name in sys.modules if name == "ocipy" or name.startswith("ocipy.")):

@@ -23,6 +23,7 @@ def mount_setattr(
 ) -> None: ...
 def fstatfs(fd: int) -> tuple[int, int]:
     """(f_type, f_flags) of statfs(2)."""
+
 def mount_id(dirfd: int, path: str, flags: int) -> int:
     """stx_mnt_id of statx(2)."""
 
@@ -33,21 +34,26 @@ def renameat2(old_dirfd: int, old: str, new_dirfd: int, new: str, flags: int) ->
 def close_range(first: int, last: int, flags: int) -> None: ...
 def getcwd() -> str:
     """The raw system call: may begin with "(unreachable)"."""
+
 def flock(fd: int, operation: int) -> None: ...
 
 # processes
 def clone3(flags: int, exit_signal: int, cgroup_fd: int) -> tuple[int, int]:
     """(pid, pidfd), or (0, -1) in the child, where PyOS_AfterFork_Child has run. cgroup_fd -1: none."""
+
 def unshare(flags: int) -> None: ...
 def setns(fd: int, nstype: int) -> None: ...
 def prctl(option: int, arg2: int = 0, arg3: int = 0, arg4: int = 0, arg5: int = 0) -> int: ...
 def set_name(name: str) -> None:
     """PR_SET_NAME."""
+
 def capget() -> tuple[int, int, int]:
     """(effective, permitted, inheritable) of this thread, each a mask of 64 bits."""
+
 def capset(effective: int, permitted: int, inheritable: int) -> None: ...
 def prlimit(pid: int, resource: int, soft: int, hard: int) -> tuple[int, int]:
     """Sets (soft < 0 and hard < 0: leaves) and returns the old (soft, hard), RLIM_INFINITY as 2**64-1."""
+
 def pidfd_open(pid: int, flags: int) -> int: ...
 def pidfd_send_signal(pidfd: int, signal: int) -> None: ...
 def pidfd_getfd(pidfd: int, target_fd: int) -> int: ...
@@ -64,37 +70,48 @@ def set_mempolicy(mode: int, nodes: Sequence[int]) -> None: ...
 def personality(persona: int) -> int: ...
 def reset_signals() -> None:
     """Every disposition to SIG_DFL, nothing blocked."""
+
 def block_signals() -> None:
     """Every signal blocked."""
+
 def signalfd(signals: Sequence[int]) -> int:
     """Blocks these signals (empty: all) and returns a signalfd, non-blocking."""
+
 def read_signal(fd: int) -> tuple[int, int] | None:
     """(signal, sender's pid) of the next signal on a signalfd, None if there is none."""
 
 # descriptors
 def poll(watched: Sequence[tuple[int, int]], timeout_ms: int) -> list[tuple[int, int]]:
     """(fd, revents) of those that are ready; retried on EINTR. timeout_ms -1: for ever."""
+
 def socketpair(kind: int) -> tuple[int, int]:
     """AF_UNIX; kind SOCK_STREAM or SOCK_SEQPACKET."""
+
 def connect_unix(path: str) -> int:
     """A connected SOCK_STREAM socket; OSError ENAMETOOLONG over 107 bytes."""
+
 def send(fd: int, data: bytes, fds: Sequence[int] = ()) -> int:
     """sendmsg(2) with MSG_NOSIGNAL and, where given, SCM_RIGHTS."""
+
 def recv(fd: int, size: int, max_fds: int) -> tuple[bytes, list[int]]:
     """recvmsg(2) with MSG_CMSG_CLOEXEC; a truncated message or more descriptors is OSError EMSGSIZE (all closed)."""
+
 def peer_pid(fd: int) -> int:
     """SO_PEERCRED."""
 
 # terminals: ioctl_tty(2)
 def tty_raw(fd: int) -> bytes:
     """Sets raw mode, returns the old struct termios for tty_restore."""
+
 def tty_restore(fd: int, saved: bytes) -> None: ...
 def tty_clear_onlcr(fd: int) -> None: ...
 def tty_size(fd: int) -> tuple[int, int]:
     """(rows, columns)."""
+
 def tty_set_size(fd: int, rows: int, columns: int) -> None: ...
 def tty_set_controlling(fd: int) -> None:
     """TIOCSCTTY."""
+
 def pty_unlock(master: int) -> None: ...
 def pty_number(master: int) -> int: ...
 def pty_peer(master: int, flags: int) -> int:
@@ -111,19 +128,24 @@ def ns_type(fd: int) -> int:
 # seccomp, bpf
 def seccomp_load(program: bytes, flags: int) -> int:
     """seccomp(2) SECCOMP_SET_MODE_FILTER of an array of struct sock_filter; the listener's fd or 0."""
+
 def seccomp_action_available(action: int) -> bool: ...
 def bpf_prog_load(program_type: int, attach_type: int, instructions: bytes, name: str) -> int: ...
 def bpf_prog_attach(target_fd: int, program_fd: int, attach_type: int, flags: int, replace_fd: int) -> None: ...
 def bpf_prog_detach(target_fd: int, program_fd: int, attach_type: int) -> None: ...
 def bpf_prog_query(target_fd: int, attach_type: int) -> list[int]:
     """Program ids attached to a cgroup."""
+
 def bpf_prog_get_fd_by_id(program_id: int) -> int: ...
 
 # data
 def json_loads(data: bytes) -> Any:
     """Strict JSON in UTF-8. ValueError(text, byte offset)."""
+
 def json_dumps(value: Any, indent: int = 0) -> bytes:
     """indent 0: the shortest form."""
+
 def sha256(data: bytes) -> str:
     """In hexadecimal."""
+
 def monotonic_ns() -> int: ...

@@ -1,0 +1,57 @@
+"""The constants against the headers of this machine, by a C program."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ocipy.linux import constants
+
+HEADERS = """
+fcntl.h poll.h sched.h signal.h unistd.h sys/file.h sys/inotify.h sys/ioctl.h sys/mount.h sys/resource.h sys/socket.h
+sys/stat.h sys/statvfs.h sys/wait.h linux/bpf.h linux/capability.h linux/close_range.h linux/ioprio.h linux/keyctl.h
+linux/magic.h linux/memfd.h linux/mempolicy.h linux/nsfs.h linux/openat2.h linux/personality.h linux/prctl.h
+linux/seccomp.h linux/securebits.h
+""".split()
+#: These have linux/sched.h for a header, which cannot stand beside libc's sched.h.
+KERNEL_SCHEDULING = "CLONE_CLEAR_SIGHAND CLONE_INTO_CGROUP SCHED_FLAG_"
+#: Newer than Linux 6.1, whose headers Debian 12 has: the program may do without these only.
+NEW = {"FSCONFIG_CMD_CREATE_EXCL", "MFD_EXEC", "MFD_NOEXEC_SEAL", "MOVE_MOUNT_BENEATH", "MPOL_WEIGHTED_INTERLEAVE"}
+#: In no header of libc: ~0U of close_range(2), and include/linux/statfs.h of the kernel's own sources.
+PRIVATE = {"CLOSE_RANGE_MAX", "ST_NOSYMFOLLOW"}
+
+NAMES = sorted(name for name in vars(constants) if name.isupper())
+
+
+def compile_and_run(directory: Path, headers: list[str], names: list[str]) -> dict[str, int]:
+    """The value of each name, of those that the headers have: the compiler's errors tell which they have not."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler")
+    names = list(names)
+    while names:
+        lines = [f"#include <{header}>" for header in ["stdio.h", *headers]]
+        lines += ["int main(void) {", *(f'printf("{name} %lld\\n", (long long)({name}));' for name in names), "}"]
+        source = directory / "constants.c"
+        source.write_text("#define _GNU_SOURCE\n" + "\n".join(lines))
+        command = [compiler, str(source), "-o", str(directory / "constants")]
+        result = subprocess.run(command, capture_output=True, text=True, check=False, env={"LC_ALL": "C", "PATH": "/bin"})
+        if result.returncode == 0:
+            break
+        missing = [name for name in names if f"'{name}' undeclared" in result.stderr]
+        assert missing, result.stderr
+        names = [name for name in names if name not in missing]
+    output = subprocess.run([directory / "constants"], capture_output=True, text=True, check=True).stdout
+    return {name: int(value) for name, value in (line.split() for line in output.splitlines())}
+
+
+def test_constants_are_those_of_the_headers(tmp_path: Path) -> None:
+    scheduling = [name for name in NAMES if name.startswith(tuple(KERNEL_SCHEDULING.split()))]
+    others = [name for name in NAMES if name not in scheduling]
+    found = compile_and_run(tmp_path, HEADERS, others)
+    found |= compile_and_run(tmp_path, ["linux/sched.h"], scheduling)
+    assert {name: vars(constants)[name] for name in found} == found
+    assert set(NAMES) - set(found) <= NEW | PRIVATE
