@@ -1,4 +1,4 @@
-"""What the integration tests stand on: bundles, the runtime under test, containers, and looking at them from outside."""
+"""What the integration tests stand on: bundles, the runtime under test, containers, looking at them from outside."""
 
 from __future__ import annotations
 

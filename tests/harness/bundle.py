@@ -174,7 +174,8 @@ class Bundle:
         return self.args("sh", "-c", script)
 
     def namespaces(self, **paths: str | None) -> Bundle:
-        """Set linux.namespaces: namespaces(pid=None, network="/proc/1/ns/net") is a new pid and a joined network one."""
+        """Set linux.namespaces: namespaces(pid=None, network="/proc/1/ns/net") is a new pid one, and
+        a joined network one."""
         self.linux["namespaces"] = [
             {"type": kind} if path is None else {"type": kind, "path": path} for kind, path in paths.items()
         ]

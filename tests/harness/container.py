@@ -112,6 +112,6 @@ class Container:
         return Path(f"/proc/{self.pid}/root") / path.lstrip("/")
 
     def enter(self, script: str, timeout: float = 10) -> Result:
-        """Run a shell script in the container's namespaces (all but cgroup and user) with the host's rights: nsenter(1)."""
+        """Run a shell script in the container's namespaces (not user and cgroup) with the host's rights: nsenter(1)."""
         argv = ["nsenter", "-t", str(self.pid), "-m", "-u", "-i", "-n", "-p", "--", "/bin/sh", "-c", script]
         return self.runtime.spawn(argv).wait(timeout)

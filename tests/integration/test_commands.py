@@ -49,7 +49,9 @@ def test_features(runtime: Runtime) -> None:
     document = result.json
     assert document["ociVersionMin"].startswith("1.0")
     assert document["ociVersionMax"].startswith("1.")
-    assert {"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"} == set(document["hooks"])
+    assert {"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"} == set(
+        document["hooks"]
+    )
     assert {"bind", "rbind", "ro", "nosuid", "nodev", "noexec", "rro", "rprivate"} <= set(document["mountOptions"])
     linux = document["linux"]
     assert {"pid", "network", "ipc", "uts", "mount", "user", "cgroup", "time"} == set(linux["namespaces"])
@@ -139,7 +141,9 @@ def test_delete_flags(runtime: Runtime, bundle: Bundle, new_id: NewId, words: li
     assert runtime.ids() == []
 
 
-@pytest.mark.parametrize("form", [["kill", "-a", "{id}", "9"], ["kill", "--all", "{id}", "KILL"], ["kill", "{id}", "sigkill"]])
+@pytest.mark.parametrize(
+    "form", [["kill", "-a", "{id}", "9"], ["kill", "--all", "{id}", "KILL"], ["kill", "{id}", "sigkill"]]
+)
 def test_kill_forms(runtime: Runtime, bundle: Bundle, new_id: NewId, form: list[str]) -> None:
     id = new_id()
     runtime.create(bundle.args("sleep", "1000"), id).ok()

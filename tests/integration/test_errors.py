@@ -46,7 +46,9 @@ def test_broken_json(runtime: Runtime, bundle: Bundle, new_id: NewId, text: str)
 @pytest.mark.unprivileged
 def test_broken_json_says_where(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
     (bundle.path / "config.json").write_text('{\n "ociVersion": "1.0.0",\n oops\n}')
-    runtime.call("create", "--bundle", bundle.path, new_id()).fails("invalid character" if not runtime.is_ocipy else "config.json")
+    runtime.call("create", "--bundle", bundle.path, new_id()).fails(
+        "invalid character" if not runtime.is_ocipy else "config.json"
+    )
 
 
 @pytest.mark.ocipy_only("runc does not say in which place of a file that is no UTF-8 the fault is")
@@ -210,7 +212,11 @@ def test_failing_hook(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
 
 def test_missing_mount_source(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
     result = refused(
-        runtime, bundle.args("true").mount("/mnt", "/no/such/source"), new_id(), "/no/such/source", "no such file or directory"
+        runtime,
+        bundle.args("true").mount("/mnt", "/no/such/source"),
+        new_id(),
+        "/no/such/source",
+        "no such file or directory",
     )
     if runtime.is_ocipy:
         assert f"/mounts/{len(bundle.config['mounts']) - 1}" in result.stderr
@@ -293,12 +299,15 @@ def test_read_only_state_directory(runtime: Runtime, bundle: Bundle, new_id: New
 def test_state_directory_is_a_file(runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path) -> None:
     (work / "file").write_text("")
     bundle.args("true").write()
-    runtime.call("create", "--bundle", bundle.path, new_id(), globals=["--root", work / "file"]).fails("not a directory")
+    runtime.call("create", "--bundle", bundle.path, new_id(), globals=["--root", work / "file"]).fails(
+        "not a directory"
+    )
 
 
 @pytest.mark.unprivileged
 @pytest.mark.parametrize(
-    "words", [["no-such-command"], ["state"], ["create"], ["create", "--no-such-flag", "x"], ["state", "--bundle"], ["kill"]]
+    "words",
+    [["no-such-command"], ["state"], ["create"], ["create", "--no-such-flag", "x"], ["state", "--bundle"], ["kill"]],
 )
 def test_usage(runtime: Runtime, words: list[str]) -> None:
     result = runtime.call(*words)

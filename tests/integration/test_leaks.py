@@ -94,7 +94,7 @@ def test_session_and_process_group_are_its_own(container: MakeContainer) -> None
 
 
 def test_session_keyring_is_new(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
-    """A session keyring named after the container, so that keys of the host's session are not possessed: keyrings(7)."""
+    """A session keyring named after the container, so that keys of the host's are not possessed: keyrings(7)."""
     bundle.linux["maskedPaths"] = []
     id = new_id()
     assert id in runtime.run(bundle.sh("cat /proc/keys"), id).ok().stdout
@@ -106,7 +106,10 @@ def test_affinity_is_not_the_callers(runtime: Runtime, bundle: Bundle, new_id: N
     if (os.cpu_count() or 1) < 2:
         pytest.skip("needs two CPUs")
     result = runtime.run(bundle.args("cat", "/proc/self/status"), new_id(), prefix=["taskset", "-c", "0"]).ok()
-    assert parse_status(result.stdout)["Cpus_allowed"] == parse_status(Path("/proc/self/status").read_text())["Cpus_allowed"]
+    assert (
+        parse_status(result.stdout)["Cpus_allowed"]
+        == parse_status(Path("/proc/self/status").read_text())["Cpus_allowed"]
+    )
 
 
 def test_groups_are_not_the_callers(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:

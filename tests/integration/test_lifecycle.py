@@ -43,7 +43,11 @@ def test_commands_are_silent(container: MakeContainer) -> None:
 
 def test_state_document(container: MakeContainer, bundle: Bundle) -> None:
     bundle.args("sleep", "1000")
-    bundle.config["annotations"] = {"org.example.one": "1", "org.example.text": "ü \"quoted\"\nline", "org.example.none": ""}
+    bundle.config["annotations"] = {
+        "org.example.one": "1",
+        "org.example.text": 'ü "quoted"\nline',
+        "org.example.none": "",
+    }
     one = container(bundle)
     document = one.state()
     assert re.fullmatch(r"1\.\d+\.\d+([-+].*)?", document["ociVersion"])
@@ -68,7 +72,9 @@ def test_state_without_annotations_has_no_list(container: MakeContainer) -> None
     assert container().state().get("annotations", {}) == {}
 
 
-def test_bundle_is_the_current_directory_by_default(runtime: Runtime, bundle: Bundle, new_id: Callable[[], str]) -> None:
+def test_bundle_is_the_current_directory_by_default(
+    runtime: Runtime, bundle: Bundle, new_id: Callable[[], str]
+) -> None:
     id = new_id()
     bundle.sh("echo here").write()
     runtime.call("create", id, cwd=bundle.path).ok()
@@ -108,10 +114,11 @@ def test_start_of_a_container_that_died_before_it(container: MakeContainer) -> N
 
 
 @pytest.mark.parametrize(
-    ("name", "number"), [("TERM", 15), ("SIGTERM", 15), ("15", 15), ("term", 15), ("sigusr1", 10), ("USR2", 12), (None, 15)]
+    ("name", "number"),
+    [("TERM", 15), ("SIGTERM", 15), ("15", 15), ("term", 15), ("sigusr1", 10), ("USR2", 12), (None, 15)],
 )
 def test_signal_names(container: MakeContainer, name: str | None, number: int) -> None:
-    script = "for s in TERM USR1 USR2 HUP; do trap \"echo got $s\" $s; done; echo ready; while :; do sleep 0.05; done"
+    script = 'for s in TERM USR1 USR2 HUP; do trap "echo got $s" $s; done; echo ready; while :; do sleep 0.05; done'
     one = container(sh=script).start()
     one.wait_output("ready")
     one.runtime.kill(one.id, name).ok()
@@ -182,7 +189,9 @@ def test_delete_of_a_running_container(container: MakeContainer) -> None:
     assert one.status == "running"
 
 
-@pytest.mark.differs_from_runc("runc kills a created container on delete; the specification refuses all that is not stopped")
+@pytest.mark.differs_from_runc(
+    "runc kills a created container on delete; the specification refuses all that is not stopped"
+)
 def test_delete_of_a_created_container(container: MakeContainer) -> None:
     one = container()
     one.runtime.delete(one.id).fails("not stopped", "--force")
@@ -275,14 +284,18 @@ def test_pid_file(container: MakeContainer, work: Path) -> None:
     assert [entry.name for entry in work.iterdir() if "pid" in entry.name] == ["pid"]
 
 
-def test_pid_file_is_relative_to_the_caller(runtime: Runtime, bundle: Bundle, new_id: Callable[[], str], work: Path) -> None:
+def test_pid_file_is_relative_to_the_caller(
+    runtime: Runtime, bundle: Bundle, new_id: Callable[[], str], work: Path
+) -> None:
     id = new_id()
     runtime.create(bundle.args("true"), id, "--pid-file", "here.pid", cwd=work).ok()
     assert (work / "here.pid").read_text() == str(runtime.state(id)["pid"])
     runtime.delete(id, force=True).ok()
 
 
-def test_no_pid_file_after_a_failed_create(runtime: Runtime, bundle: Bundle, new_id: Callable[[], str], work: Path) -> None:
+def test_no_pid_file_after_a_failed_create(
+    runtime: Runtime, bundle: Bundle, new_id: Callable[[], str], work: Path
+) -> None:
     runtime.create(bundle.args("/no/such/command"), new_id(), "--pid-file", work / "pid").fails()
     assert not (work / "pid").exists()
 

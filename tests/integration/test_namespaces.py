@@ -114,7 +114,9 @@ def test_joined_in_any_order(container: MakeContainer, make_bundle: Callable[...
 def test_host_namespace_joined_with_a_new_user_namespace(container: MakeContainer, bundle: Bundle) -> None:
     """A namespace that the new user namespace does not own can only be joined before it."""
     bundle.user_namespace()
-    bundle.without_mount("/sys", "/sys/fs/cgroup")  # sysfs cannot be mounted where the network namespace is not one's own
+    bundle.without_mount(
+        "/sys", "/sys/fs/cgroup"
+    )  # sysfs cannot be mounted where the network namespace is not one's own
     for entry in bundle.linux["namespaces"]:
         if entry["type"] == "network":
             entry["path"] = f"/proc/{os.getpid()}/ns/net"
@@ -123,7 +125,9 @@ def test_host_namespace_joined_with_a_new_user_namespace(container: MakeContaine
     assert one.namespace("user") != namespace("self", "user")
 
 
-@pytest.mark.parametrize(("kind", "given"), [("network", "ipc"), ("ipc", "net"), ("uts", "net"), ("pid", "uts"), ("user", "net")])
+@pytest.mark.parametrize(
+    ("kind", "given"), [("network", "ipc"), ("ipc", "net"), ("uts", "net"), ("pid", "uts"), ("user", "net")]
+)
 def test_path_of_the_wrong_kind(runtime: Runtime, bundle: Bundle, new_id: NewId, kind: str, given: str) -> None:
     bundle.without_namespace(kind)
     bundle.linux["namespaces"].append({"type": kind, "path": f"/proc/self/ns/{given}"})
@@ -168,7 +172,9 @@ def test_user_namespace_without_mappings(runtime: Runtime, bundle: Bundle, new_i
         [{"containerID": 0, "hostID": 100000, "size": 10}, {"containerID": 5, "hostID": 200000, "size": 10}],
     ],
 )
-def test_mappings_that_the_kernel_refuses(runtime: Runtime, bundle: Bundle, new_id: NewId, maps: list[dict[str, int]]) -> None:
+def test_mappings_that_the_kernel_refuses(
+    runtime: Runtime, bundle: Bundle, new_id: NewId, maps: list[dict[str, int]]
+) -> None:
     bundle.user_namespace()
     bundle.linux["uidMappings"] = maps
     runtime.create(bundle.args("true"), new_id()).fails()
@@ -205,7 +211,11 @@ def test_user_namespace_with_several_mappings(container: MakeContainer, bundle: 
     assert one.proc_status()["Uid"].split()[0] == "300000"
     assert one.proc_status()["Gid"].split()[0] == "100003"
     lines = one.proc("uid_map").read_text().splitlines()
-    assert [line.split() for line in lines] == [["0", "100000", "1000"], ["1000", "300000", "1"], ["1001", "101001", "500"]]
+    assert [line.split() for line in lines] == [
+        ["0", "100000", "1000"],
+        ["1000", "300000", "1"],
+        ["1001", "101001", "500"],
+    ]
 
 
 def test_user_namespace_where_root_is_not_mapped(sh: Callable[..., Result], bundle: Bundle) -> None:

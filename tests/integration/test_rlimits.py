@@ -32,7 +32,12 @@ LIMITS = {
     "RLIMIT_STACK": "Max stack size",
 }
 # Where the host's own hard limit is 0 nothing but 0 can be set without CAP_SYS_RESOURCE.
-VALUES = {"RLIMIT_NICE": (0, 0), "RLIMIT_RTPRIO": (0, 0), "RLIMIT_AS": (1 << 40, 1 << 41), "RLIMIT_DATA": (1 << 40, 1 << 41)}
+VALUES = {
+    "RLIMIT_NICE": (0, 0),
+    "RLIMIT_RTPRIO": (0, 0),
+    "RLIMIT_AS": (1 << 40, 1 << 41),
+    "RLIMIT_DATA": (1 << 40, 1 << 41),
+}
 
 
 def limits(pid: int) -> dict[str, tuple[str, str]]:

@@ -55,7 +55,9 @@ def test_state_is_running_meanwhile(runtime: Runtime, bundle: Bundle, new_id: Ne
     assert running.wait().ok().stdout == "up\nword\n"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT]
+)
 def test_signals_are_forwarded(runtime: Runtime, bundle: Bundle, new_id: NewId, number: int) -> None:
     name = signal.Signals(number).name.removeprefix("SIG")
     bundle.sh(f"trap 'echo got {name}; exit 9' {name}; echo ready; while :; do sleep 0.05; done").write()

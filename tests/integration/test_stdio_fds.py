@@ -130,7 +130,9 @@ def test_preserve_fds(container: MakeContainer, work: Path, runtime: Runtime, bu
         contents.append(os.open(work / name, os.O_RDONLY))
     contents.append(os.open(work / "five", os.O_WRONLY | os.O_CREAT))
     extra = os.open("/", os.O_RDONLY)
-    result = _with_descriptors(runtime, [*contents, extra], "run", "--preserve-fds", "3", "--bundle", bundle.path, new_id())
+    result = _with_descriptors(
+        runtime, [*contents, extra], "run", "--preserve-fds", "3", "--bundle", bundle.path, new_id()
+    )
     assert result.ok().lines[:2] == ["three", "four"]
     assert result.lines[2].split() == ["0", "1", "2", "3", "4", "5", "6"]  # 6 is ls's own
     assert (work / "five").read_text() == "written\n"
@@ -188,7 +190,9 @@ def test_listen_fds_and_preserve_fds_add_up(runtime: Runtime, bundle: Bundle, ne
     assert result.lines[1].split() == ["0", "1", "2", "3", "4", "5", "6"]
 
 
-def test_preserved_descriptor_is_not_closed_on_exec_twice(container: MakeContainer, work: Path, runtime: Runtime) -> None:
+def test_preserved_descriptor_is_not_closed_on_exec_twice(
+    container: MakeContainer, work: Path, runtime: Runtime
+) -> None:
     """The container's own children inherit it too."""
     one = container(sh="exec sleep 1000").start()
     assert not any(stat.S_ISSOCK(os.stat(f"/proc/{one.pid}/fd/{fd}").st_mode) for fd in open_files(one.pid))

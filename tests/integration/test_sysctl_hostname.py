@@ -86,7 +86,9 @@ def test_refused_where_the_namespace_is_the_hosts(
     assert path.read_text() == before
 
 
-def test_refused_where_the_joined_network_namespace_is_the_hosts(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
+def test_refused_where_the_joined_network_namespace_is_the_hosts(
+    runtime: Runtime, bundle: Bundle, new_id: NewId
+) -> None:
     bundle.without_namespace("network").without_mount("/sys", "/sys/fs/cgroup")
     bundle.linux["namespaces"].append({"type": "network", "path": f"/proc/{os.getpid()}/ns/net"})
     bundle.linux["sysctl"] = {"net.ipv4.ip_forward": Path("/proc/sys/net/ipv4/ip_forward").read_text().strip()}
@@ -94,7 +96,9 @@ def test_refused_where_the_joined_network_namespace_is_the_hosts(runtime: Runtim
     assert runtime.ids() == []
 
 
-@pytest.mark.parametrize("key", ["kernel.hostname", "vm.swappiness", "kernel.core_pattern", "fs.file-max", "kernel.panic"])
+@pytest.mark.parametrize(
+    "key", ["kernel.hostname", "vm.swappiness", "kernel.core_pattern", "fs.file-max", "kernel.panic"]
+)
 def test_refused_because_it_is_the_hosts(runtime: Runtime, bundle: Bundle, new_id: NewId, key: str) -> None:
     path = Path("/proc/sys/" + key.replace(".", "/"))
     before = path.read_text()
@@ -104,7 +108,9 @@ def test_refused_because_it_is_the_hosts(runtime: Runtime, bundle: Bundle, new_i
     assert path.read_text() == before
 
 
-@pytest.mark.parametrize("key", ["net.no_such_key", "net.ipv4.../../kernel.core_pattern", "net/../kernel/core_pattern", "net", ""])
+@pytest.mark.parametrize(
+    "key", ["net.no_such_key", "net.ipv4.../../kernel.core_pattern", "net/../kernel/core_pattern", "net", ""]
+)
 def test_keys_that_lead_astray(runtime: Runtime, bundle: Bundle, new_id: NewId, key: str) -> None:
     before = Path("/proc/sys/kernel/core_pattern").read_text()
     bundle.linux["sysctl"] = {key: "|/bin/false"}
