@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from ocipy.container.context import HostRun
     from ocipy.linux.channel import Channel
 
-NULL_DEVICE = (1, 3)
-
 
 def fifo(run: HostRun) -> None:
     """Make the FIFO at which init waits. 0622: init may have an id that the host's root has not (fifo(7));
@@ -37,15 +35,6 @@ def private_procfs(run: HostRun, *, sysctl: bool) -> None:
     if sysctl:
         # The kind with /proc/sys, and so the dangerous one to leak: init closes it after the last sysctl.
         run.fds["procfs/sysctl"] = procfs.open_private(subset_pid=False)
-
-
-def null_device(run: HostRun) -> None:
-    """The host's /dev/null, verified: the one of the image may be anything (CVE-2025-31133)."""
-    fd = posix.open("/dev/null", O_PATH | O_NOFOLLOW | O_CLOEXEC)
-    status = posix.stat(fd)
-    if status.st_mode & 0o170000 != 0o020000 or (posix.major(status.st_rdev), posix.minor(status.st_rdev)) != NULL_DEVICE:
-        raise Error("the host's /dev/null is not the null device")
-    run.fds["null"] = fd
 
 
 def adopt(run: HostRun) -> None:
@@ -127,7 +116,6 @@ ACTIONS: dict[str, Callable[..., None]] = {
     "adopt": adopt,
     "created": created,
     "fifo": fifo,
-    "null_device": null_device,
     "pid_file": pid_file,
     "private_procfs": private_procfs,
     "save_state": save_state,

@@ -12,6 +12,7 @@ from ocipy.container.context import HostRun
 from ocipy.container.hooks import run_hooks
 from ocipy.container.host_lane import carry_out
 from ocipy.container.probe import describe_host
+from ocipy.container.sources import release_rootfs
 from ocipy.container.state import (
     CONFIG,
     FIFO,
@@ -61,6 +62,7 @@ def create(
     state = State(options.state_directory, options.container_id, options.bundle)
     state.rootfs = bundle.root_path(options.bundle, config)
     state.created = now()
+    state.executable = posix.readlink("/proc/self/exe")
     state.annotations = config.get("annotations") or {}
     if pid_file:
         # An engine takes a pid file for success, whosever it is.
@@ -98,6 +100,7 @@ def _undo(run: HostRun) -> None:
     problem = _remove_cgroup(run.cgroup)
     if problem is not None:
         log.warning(problem.line)
+    release_rootfs(run.state.directory, run.state.rootfs)
     if run.hooks_ran:
         _poststop(run.state)
     remove_directory(run.state.directory)
@@ -243,6 +246,7 @@ def destroy(state: State) -> None:
     problem = _remove_cgroup(Cgroup.from_state(state.cgroup) if state.cgroup is not None else None)
     if problem is not None:
         raise problem
+    release_rootfs(state.directory, state.rootfs)
     remove_directory(state.directory)
     _poststop(state)
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
-SEALED_EXE = "/memfd:ocipy (deleted)"
 FIFO = "exec.fifo"
 FIFO_NEW = "exec.fifo.new"
 STATE = "state.json"
@@ -44,7 +43,7 @@ class State:
 
     directory: ROOT/ID. pid, start_time: of the init process, 0 until it is cloned; start_time in clock ticks since boot
     (proc(5), field 22 of stat). created: RFC 3339. cgroup: what cgroups.Cgroup.to_state gave. hooks: those that are run
-    after create, by kind. owner: uid of the one who made it.
+    after create, by kind. executable: what the init process runs until it executes the payload, as /proc/PID/exe tells it.
     """
 
     __slots__ = (
@@ -54,6 +53,7 @@ class State:
         "container_id",
         "created",
         "directory",
+        "executable",
         "hooks",
         "pid",
         "rootfs",
@@ -68,6 +68,7 @@ class State:
         self.pid = 0
         self.start_time = 0
         self.created = ""
+        self.executable = ""
         self.annotations: dict[str, str] = {}
         self.cgroup: dict[str, Any] | None = None
         self.hooks: dict[str, list[Any]] = {}
@@ -82,6 +83,7 @@ class State:
             "pid": self.pid,
             "startTime": self.start_time,
             "created": self.created,
+            "executable": self.executable,
             "annotations": self.annotations,
             "cgroup": self.cgroup,
             "hooks": self.hooks,
@@ -115,7 +117,7 @@ class State:
     def _runs_our_executable(self) -> bool:
         # A start that is killed between the FIFO's byte and its unlink leaves the FIFO behind.
         try:
-            return posix.readlink(f"/proc/{self.pid}/exe") == SEALED_EXE
+            return posix.readlink(f"/proc/{self.pid}/exe") == self.executable
         except OSError:
             return True  # an undumpable process that is not ours to look at: it has not executed anything yet
 
@@ -168,6 +170,7 @@ def load(root: str, container_id: str) -> State:
     state.pid = document["pid"]
     state.start_time = document["startTime"]
     state.created = document["created"]
+    state.executable = document["executable"]
     state.annotations = document["annotations"]
     state.cgroup = document["cgroup"]
     state.hooks = document["hooks"]

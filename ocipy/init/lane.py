@@ -113,10 +113,10 @@ def _no_import(name: str, *_arguments: Any) -> NoReturn:
 
 def _seal_imports() -> None:
     """Remove the import machinery: what it would find below here is the container's (CVE-2019-14271)."""
-    sys.path.clear()
-    sys.meta_path.clear()
-    sys.path_hooks.clear()
-    sys.path_importer_cache.clear()
+    for name in ("path", "meta_path", "path_hooks", "path_importer_cache"):
+        finder = getattr(sys, name, None)  # in the core phase some are not there yet
+        if finder is not None:
+            finder.clear()
     sys.modules["builtins"].__dict__["__import__"] = _no_import
 
 

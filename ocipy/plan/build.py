@@ -48,7 +48,6 @@ def _open_on_host(plan: Plan, config: Config, host: Host, options: Options) -> N
     seccomp.plan_seccomp_compile(plan, config, host, options)
     plan.on_host("fifo", "")
     plan.on_host("private_procfs", "", sysctl=bool((config.get("linux") or {}).get("sysctl")))
-    plan.on_host("null_device", "")
     namespaces.plan_join(plan, config, host, options)
     sysctl.plan_check(plan, config, host, options)
     uts.plan_check(plan, config, host, options)
