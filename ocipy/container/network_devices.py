@@ -40,8 +40,6 @@ def move(here: IPRoute, there: NetNS, name: str, new_name: str, namespace: int) 
     if "%d" not in new_name and there.link_lookup(ifname=new_name):
         raise Error(f"the container has a network device {new_name} already", pointer=pointer + "/name")
     addresses = permanent_addresses(here, links[0])
-    # A device that is up cannot be renamed on older kernels, and goes down in the move anyhow.
-    here.link("set", index=links[0], state="down")
     before = {link["index"] for link in there.get_links()}
     here.link("set", index=links[0], net_ns_fd=namespace, ifname=new_name)
     # It keeps its index unless another one has it there, and the kernel may have made up the name.

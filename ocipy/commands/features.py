@@ -1,0 +1,63 @@
+"""`ocipy features`: what this runtime knows, for those who call it (spec: features.md). Cold.
+
+Not what the host can do: the document is the same on each. Every list is the one that the code in question works with.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ocipy import SPEC_VERSION, __version__
+from ocipy.cli import Arguments, Flag, write_stdout
+from ocipy.linux.capabilities import NAMES as CAPABILITIES
+from ocipy.plan import hooks, scheduling, seccomp
+from ocipy.plan.mount_options import MOUNT_OPTIONS
+from ocipy.plan.namespaces import FLAGS as NAMESPACES
+from ocipy.plan.refused import LINUX as REFUSED
+
+SUMMARY = "print what this runtime supports, as JSON"
+USAGE = ""
+FLAGS: tuple[Flag, ...] = ()
+
+OLDEST_SPEC_VERSION = "1.0.0"
+# Annotations of a config.json that change what is done.
+ANNOTATIONS_WITH_EFFECT = ("io.container.manager", "run.oci.keep_original_groups", "run.oci.mount_context_type")
+
+
+def run(arguments: Arguments) -> int:
+    """Print the document."""
+    arguments.expect()
+    write_stdout(json.dumps(features(), indent=2) + "\n")
+    return 0
+
+
+def features() -> dict[str, Any]:
+    """The features structure."""
+    return {
+        "ociVersionMin": OLDEST_SPEC_VERSION,
+        "ociVersionMax": SPEC_VERSION,
+        "hooks": list(hooks.KINDS),
+        "mountOptions": list(MOUNT_OPTIONS),
+        "linux": {
+            "namespaces": sorted(NAMESPACES),
+            "capabilities": list(CAPABILITIES),
+            "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": True},
+            "seccomp": {
+                "enabled": True,
+                "actions": list(seccomp.ACTIONS),
+                "operators": list(seccomp.OPERATORS),
+                "archs": list(seccomp.ARCHITECTURES),
+                "knownFlags": list(seccomp.FLAGS),
+                "supportedFlags": list(seccomp.FLAGS),
+            },
+            "apparmor": {"enabled": True},
+            "selinux": {"enabled": True},
+            "memoryPolicy": {"modes": list(scheduling.MODES), "flags": list(scheduling.MODE_FLAGS)},
+            "intelRdt": {"enabled": "intelRdt" not in REFUSED},
+            "mountExtensions": {"idmap": {"enabled": True}},
+            "netDevices": {"enabled": True},
+        },
+        "annotations": {"ocipy.version": __version__},
+        "potentiallyUnsafeConfigAnnotations": list(ANNOTATIONS_WITH_EFFECT),
+    }

@@ -1,0 +1,87 @@
+"""`ocipy list`: the containers below the root directory. Cold."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+from typing import Any
+
+from ocipy import log
+from ocipy.cli import Arguments, Flag, write_stdout
+from ocipy.container.state import ID_CHARACTERS, STATE, load
+from ocipy.errors import Error
+
+SUMMARY = "list the containers"
+USAGE = "[FLAGS]"
+FLAGS: tuple[Flag, ...] = (
+    Flag("format", "text", "table or json", aliases=("f",), metavar="FORMAT", default="table"),
+    Flag("quiet", "switch", "only the IDs", aliases=("q",)),
+)
+
+COLUMNS = ("id", "pid", "status", "bundle", "created", "owner")
+# runc's: people and scripts know the table.
+CELL_WIDTH = 12
+CELL_GAP = 3
+
+
+def run(arguments: Arguments) -> int:
+    """Print them, in the order of their IDs."""
+    arguments.expect()
+    output_format = arguments.text("format")
+    if output_format not in ("table", "json"):
+        raise Error(f"--format is table or json, not {output_format!r}")
+    found = containers(arguments.root, must_exist=bool(arguments.text("root")))
+    if arguments.switch("quiet"):
+        write_stdout("".join(f"{entry['id']}\n" for entry in found))
+    elif output_format == "json":
+        # runc's word for an empty list is null.
+        write_stdout(json.dumps(found or None, separators=(",", ":"), ensure_ascii=False) + "\n")
+    else:
+        write_stdout(table(found))
+    return 0
+
+
+def containers(root: str, *, must_exist: bool) -> list[dict[str, Any]]:
+    """The state of each container, with the name of its owner. Raises Error where root is missing, if it must exist."""
+    try:
+        names = sorted(os.listdir(root))
+    except FileNotFoundError as error:
+        if not must_exist:
+            return []
+        raise Error("cannot list the containers", pointer=root, errno=error.errno or 0) from None
+    except OSError as error:
+        raise Error("cannot list the containers", pointer=root, errno=error.errno or 0) from None
+    found = []
+    for name in names:
+        # Not everything here is a container, and one that is being made or deleted may not be one any more.
+        if not ID_CHARACTERS.issuperset(name) or not os.path.exists(f"{root}/{name}/{STATE}"):
+            continue
+        try:
+            state = load(root, name)
+            found.append({**state.to_oci(), "owner": owner(state.directory)})
+        except Error as error:
+            log.warning(f"{name}: {error.line}")
+        except OSError:
+            continue
+    return found
+
+
+def owner(directory: str) -> str:
+    """The name of the user who made the container, "#UID" without one."""
+    uid = os.stat(directory).st_uid
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"#{uid}"
+
+
+def table(found: list[dict[str, Any]]) -> str:
+    """The table, in runc's columns."""
+    rows = [[name.upper() for name in COLUMNS], *([str(entry[name]) for name in COLUMNS] for entry in found)]
+    widths = [max(CELL_WIDTH, *(len(row[column]) + CELL_GAP for row in rows)) for column in range(len(COLUMNS))]
+    lines = []
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)]
+        lines.append("".join(cells) + row[-1] + "\n")
+    return "".join(lines)

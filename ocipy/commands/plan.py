@@ -1,0 +1,71 @@
+"""`ocipy plan [BUNDLE]`: what create would do with a bundle on this host, step by step. It touches nothing. Cold."""
+
+from __future__ import annotations
+
+import posix
+
+from ocipy import bundle
+from ocipy.cli import Arguments, Flag, write_stdout
+from ocipy.container.probe import describe_host
+from ocipy.errors import Error
+from ocipy.plan.build import build
+from ocipy.plan.describe import as_json, as_text
+from ocipy.plan.model import Options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocipy.config.types import Config
+
+SUMMARY = "print what would be done with a bundle, step by step"
+USAGE = "[FLAGS] [BUNDLE]"
+FLAGS: tuple[Flag, ...] = (
+    Flag("config", "text", "the configuration, relative to the bundle", aliases=("f",), metavar="FILE"),
+    Flag("format", "text", "text or json", metavar="FORMAT", default="text"),
+    Flag("only", "text", "only the steps for this field and below it", metavar="POINTER"),
+    Flag("no-pivot", "switch", "as create --no-pivot does it"),
+    Flag("no-new-keyring", "switch", "as create --no-new-keyring does it"),
+)
+# The id stands in names that are made of it; the bundle has none.
+ID = "ID"
+
+
+def run(arguments: Arguments) -> int:
+    """Print the plan. A config that create would refuse is refused in the same words."""
+    output_format = arguments.text("format")
+    if output_format not in ("text", "json"):
+        raise Error(f"--format is text or json, not {output_format!r}")
+    only = arguments.text("only")
+    if only and not only.startswith("/"):
+        raise Error(f"--only takes a JSON pointer such as /linux/resources, not {only!r}")
+    given = arguments.expect("the bundle", optional=1)
+    path, config, problem = _read(given[0] if given else ".", arguments.text("config") or "config.json")
+    options = Options(
+        container_id=ID,
+        bundle=path,
+        state_directory=f"{arguments.root}/{ID}",
+        no_pivot=arguments.switch("no-pivot"),
+        no_new_keyring=arguments.switch("no-new-keyring"),
+        has_console=True,
+        systemd_cgroup=arguments.switch("systemd-cgroup"),
+    )
+    plan = build(config, describe_host(arguments.rootless), options)
+    if problem is not None:
+        plan.warn(problem.pointer, problem.what)
+    write_stdout(as_json(plan, only) if output_format == "json" else as_text(plan, only))
+    return 0
+
+
+def _read(given: str, config_name: str) -> tuple[str, Config, Error | None]:
+    """The bundle's path, its config, and what is wrong with its root file system: an engine that has stopped a
+    container leaves a bundle without one, and its plan is worth reading all the same."""
+    directory = bundle.open_directory(given)
+    try:
+        path = posix.readlink(f"/proc/self/fd/{directory}")
+        config = bundle.read_config(config_name, directory, path)
+        try:
+            bundle.check_rootfs(config, directory, path)
+        except Error as error:
+            return path, config, error
+    finally:
+        posix.close(directory)
+    return path, config, None

@@ -1,0 +1,69 @@
+"""A plan as text and as JSON. Cold."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ocipy.plan.model import Plan, Step
+from ocipy.plan.wording import describe
+
+LANES = ("host", "init")
+WORDS_WIDTH = 72
+
+
+def selected(plan: Plan, only: str) -> list[tuple[str, int, Step]]:
+    """(lane, number from 1 on, step) of all steps, or of those that a field has asked for: the one that the JSON
+    pointer only names, or one below it."""
+    found = []
+    for lane, steps in zip(LANES, (plan.host, plan.init), strict=True):
+        for number, step in enumerate(steps, 1):
+            if concerns(step.pointer, only):
+                found.append((lane, number, step))
+    return found
+
+
+def concerns(pointer: str, only: str) -> bool:
+    """The pointer is only, or of something below it; an empty one is everything."""
+    only = only.rstrip("/")
+    return not only or pointer == only or pointer.startswith(only + "/")
+
+
+def as_text(plan: Plan, only: str = "") -> str:
+    """One line a step: lane, number, action, words, pointer; then the warnings."""
+    steps = selected(plan, only)
+    action_width = max((len(step.action) for _, _, step in steps), default=0)
+    words = [printable(describe(step.action, step.args)) for _, _, step in steps]
+    words_width = min(max(map(len, words), default=0), WORDS_WIDTH)
+    lines = []
+    for (lane, number, step), text in zip(steps, words, strict=True):
+        line = f"{lane}  {number:>3}  {step.action:<{action_width}}  {text:<{words_width}}  {printable(step.pointer)}"
+        lines.append(line.rstrip())
+    for pointer, text in plan.warnings:
+        if concerns(pointer, only):
+            lines.append(f"warning: {printable(pointer)}: {printable(text)}")
+    return "".join(line + "\n" for line in lines)
+
+
+def printable(text: str) -> str:
+    """One line, and nothing that a terminal would obey: a config may come from a stranger."""
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+
+
+def as_json(plan: Plan, only: str = "") -> str:
+    """The same as a document: {"host": [{"action", "pointer", "description", "arguments"}], "init": […], "warnings"}."""
+    document: dict[str, Any] = {lane: [] for lane in LANES}
+    for lane, number, step in selected(plan, only):
+        document[lane].append(
+            {
+                "number": number,
+                "action": step.action,
+                "pointer": step.pointer,
+                "description": describe(step.action, step.args),
+                "arguments": step.args,
+            }
+        )
+    document["warnings"] = [
+        {"pointer": pointer, "text": text} for pointer, text in plan.warnings if concerns(pointer, only)
+    ]
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"

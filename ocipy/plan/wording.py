@@ -1,0 +1,315 @@
+"""The steps of a plan in words: for each action of both lanes, what its arguments say. Cold.
+
+An action without arguments says itself what it does; the text then tells what for. tests/unit/test_describe.py sees
+that no action of the lanes is missing here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ocipy.linux import constants
+from ocipy.linux.capabilities import NAMES as CAPABILITIES
+from ocipy.plan.mount_options import FLAGS as MOUNT_WORDS
+from ocipy.plan.scheduling import DOMAINS, IO_CLASSES, MODE_FLAGS, MODES, POLICIES
+from ocipy.plan.seccomp import FLAGS as SECCOMP_FLAGS
+
+Arguments = Mapping[str, Any]
+
+ATTRIBUTES = (
+    (constants.MOUNT_ATTR_RDONLY, "ro"),
+    (constants.MOUNT_ATTR_NOSUID, "nosuid"),
+    (constants.MOUNT_ATTR_NODEV, "nodev"),
+    (constants.MOUNT_ATTR_NOEXEC, "noexec"),
+    (constants.MOUNT_ATTR_NODIRATIME, "nodiratime"),
+    (constants.MOUNT_ATTR_NOSYMFOLLOW, "nosymfollow"),
+)
+PROPAGATION = (
+    (constants.MS_PRIVATE, "private"),
+    (constants.MS_SLAVE, "slave"),
+    (constants.MS_SHARED, "shared"),
+    (constants.MS_UNBINDABLE, "unbindable"),
+)
+UNLIMITED = 2**64 - 1
+
+
+def describe(action: str, arguments: Arguments) -> str:
+    """A step in words, without its action's name and pointer."""
+    wording = WORDINGS.get(action, plain)
+    return wording if isinstance(wording, str) else wording(arguments)
+
+
+def plain(arguments: Arguments) -> str:
+    """name=value of what is not empty: for steps that have no words of their own."""
+    return " ".join(f"{name}={value}" for name, value in arguments.items() if value not in ("", None, False, ()))
+
+
+def join(*parts: str) -> str:
+    """The parts that say something."""
+    return " ".join(part for part in parts if part)
+
+
+def if_set(value: object, text: str) -> str:
+    return text if value else ""
+
+
+def capability_set(mask: int) -> str:
+    """Few capabilities by name, many by number."""
+    names = [name for number, name in enumerate(CAPABILITIES) if mask >> number & 1]
+    if len(names) == len(CAPABILITIES):
+        return "all"
+    if len(names) > 5:
+        return str(len(names))
+    return ",".join(name.removeprefix("CAP_").lower() for name in names) or "none"
+
+
+def flag_words(flags: int, table: tuple[tuple[int, str], ...]) -> str:
+    return " ".join(word for flag, word in table if flags & flag)
+
+
+def attribute_words(attributes: int) -> str:
+    """Attributes of mount_setattr(2) as mount(8) names them."""
+    atime = {constants.MOUNT_ATTR_NOATIME: "noatime", constants.MOUNT_ATTR_STRICTATIME: "strictatime"}
+    return join(flag_words(attributes, ATTRIBUTES), atime.get(attributes & constants.MOUNT_ATTR__ATIME, ""))
+
+
+def mount_flag_words(flags: int) -> str:
+    """Flags of mount(2) as mount(8) names them."""
+    return " ".join(word for word, (given, _) in MOUNT_WORDS.items() if given and word != "rbind" and flags & given)
+
+
+def propagation_words(flags: int) -> str:
+    recursive = "r" if flags & constants.MS_REC else ""
+    return " ".join(recursive + word for flag, word in PROPAGATION if flags & flag)
+
+
+def after_mount(a: Arguments) -> str:
+    """What mounts have in common: propagation, the recursive attributes, the label."""
+    recursive = " ".join("r" + word for word in attribute_words(a.get("recursive_set") or 0).split())
+    cleared = " ".join("not-r" + word for word in attribute_words(a.get("recursive_clear") or 0).split())
+    return join(
+        *(propagation_words(flags) for flags in a.get("propagation") or ()),
+        recursive,
+        cleared,
+        a.get("label") or "",
+        if_set(a.get("copy_up"), "with a copy of what is there"),
+        if_set(a.get("late"), "read-only later"),
+    )
+
+
+def bind(a: Arguments) -> str:
+    return join(
+        f"{a['source']} → {a['destination']}",
+        if_set(a["recursive"], "recursive"),
+        attribute_words(a["attr_set"]),
+        if_set(a["source_nofollow"], "the link itself"),
+        after_mount(a),
+    )
+
+
+def mount(a: Arguments) -> str:
+    options = join(attribute_words(a.get("attributes") or 0), mount_flag_words(a.get("flags") or 0))
+    return join(f"{a['fstype']} → {a['destination']}", options, ",".join(a["data"]), after_mount(a))
+
+
+def remount(a: Arguments) -> str:
+    return join(a["destination"], mount_flag_words(a["flags"]), ",".join(a["data"]), after_mount(a))
+
+
+def cgroup_mount(a: Arguments) -> str:
+    seen = "as the cgroup namespace shows it" if a["namespace"] else "the own cgroup only"
+    return join(f"→ {a['destination']}", attribute_words(a["attributes"]), after_mount(a)) + ", " + seen
+
+
+def device(a: Arguments) -> str:
+    number = "" if a["kind"] == "p" else f"{a['major']}:{a['minor']}"
+    made = "the host's, bound" if a.get("bind") else ""
+    mode = f"{a['mode']:04o} {a['uid']}:{a['gid']}" if "mode" in a else "expected to be there"
+    return join(a["path"], a["kind"], number, made or mode)
+
+
+def id_map(a: Arguments) -> str:
+    ranges = ", ".join(f"{inside}+{size} ← {outside}" for inside, outside, size in a["mappings"])
+    return join(ranges, if_set(a["by_helper"], "by the setuid helper"), if_set(a.get("deny_setgroups"), "no setgroups"))
+
+
+def clone_stage(a: Arguments) -> str:
+    return join(
+        if_set(a["joined"], "joins " + " ".join(kind for kind, _ in a["joined"]) + ";"),
+        if_set(a["user"], "new user;"),
+        if_set(a["unshared"], "new " + " ".join(a["unshared"])),
+        if_set(a["forks"], "and forks"),
+    ).strip("; ")
+
+
+def device_rules(a: Arguments) -> str:
+    def rule(allow: bool, kind: str, major: int, minor: int, access: int) -> str:
+        number = ":".join("*" if part < 0 else str(part) for part in (major, minor))
+        letters = "".join(letter for bit, letter in ((2, "r"), (4, "w"), (1, "m")) if access & bit)
+        return ("allow " if allow else "deny ") + (letters if kind == "a" else f"{kind} {number} {letters}")
+
+    first = [rule(*each) for each in a["rules"][:2]]
+    more = len(a["rules"]) - len(first)
+    return ", ".join(first) + (f", and {more} more" if more > 0 else "")
+
+
+def hook(a: Arguments) -> str:
+    arguments = " ".join((a["args"] or ())[1:])
+    return join(a["kind"], a["path"], arguments, if_set(a["timeout"], f"for at most {a['timeout']} s"))
+
+
+def limit(value: int) -> str:
+    return "unlimited" if value == UNLIMITED else str(value)
+
+
+def by_value(table: Mapping[str, int], value: int) -> str:
+    return next((name for name, number in table.items() if number == value), str(value))
+
+
+def memory_policy(a: Arguments) -> str:
+    flags = [name for name, flag in MODE_FLAGS.items() if a["mode"] & flag]
+    mode = a["mode"]
+    for name in flags:
+        mode &= ~MODE_FLAGS[name]
+    return join(by_value(MODES, mode), *flags, if_set(a["nodes"], "nodes " + ",".join(map(str, a["nodes"]))))
+
+
+def scheduler(a: Arguments) -> str:
+    times = "runtime {runtime} deadline {deadline} period {period} ns".format(**a) if a["runtime"] else ""
+    priority = if_set(a["priority"], f"priority {a['priority']}")
+    return join(by_value(POLICIES, a["policy"]), if_set(a["nice"], f"nice {a['nice']}"), priority, times)
+
+
+def seccomp_filter(a: Arguments) -> str:
+    others = " ".join(name.removeprefix("SCMP_ARCH_").lower() for name in a["architectures"])
+    return join(f"{a['default']} by default, {a['rules']} rules", if_set(others, "for " + others))
+
+
+def seccomp_load(a: Arguments) -> str:
+    names = [name for name, flag in SECCOMP_FLAGS.items() if flag and a["flags"] & flag]
+    listener = a["flags"] & constants.SECCOMP_FILTER_FLAG_NEW_LISTENER
+    words = [name.removeprefix("SECCOMP_FILTER_FLAG_").lower() for name in names]
+    return join("the filter", *words, if_set(a["optional"], "(where the kernel can)"), if_set(listener, "with listener"))
+
+
+def bounding(a: Arguments) -> str:
+    known = (1 << (a["last"] + 1)) - 1
+    kept = (a["kept"] & known).bit_count()
+    return f"{kept} kept, {a['last'] + 1 - kept} dropped"
+
+
+def capabilities(a: Arguments) -> str:
+    return " ".join(f"{name} {capability_set(a[name])}" for name in ("effective", "permitted", "inheritable", "ambient"))
+
+
+def hook_later(a: Arguments) -> str:
+    return hook(a) + (", by start" if a["kind"] == "poststart" else ", by delete")
+
+
+def value_of(name: str, before: str = "", after: str = "") -> Callable[[Arguments], str]:
+    """The wording of a step with one argument that matters."""
+    return lambda a: join(before, str(a[name]), after)
+
+
+WORDINGS: dict[str, str | Callable[[Arguments], str]] = {
+    "adopt": "the process that the stage has forked",
+    "apparmor": value_of("profile", "at the exec:"),
+    "attach_rootfs": "the tree that the host opened",
+    "become_root": lambda a: join("ids 0 of the user namespace", if_set(a["drop_groups"], "and no groups")),
+    "bind": bind,
+    "bind_rootfs": value_of("path", after="on itself, on the host"),
+    "bounding": bounding,
+    "capabilities": capabilities,
+    "cgroup_check_memory": lambda a: f"limit {a['limit']} is above what is in use",
+    "cgroup_create": lambda a: join(a["path"] or "below the runtime's own", if_set(a["tolerant"], "if permitted")),
+    "cgroup_devices": device_rules,
+    "cgroup_enter": "before there is anything of the container's to run",
+    "cgroup_join": lambda a: join("the unified hierarchy", if_set(a["tolerant"], "if permitted")),
+    "cgroup_open": "cgroup.procs of each v1 hierarchy, for init",
+    "cgroup_own": value_of("uid", "given to user"),
+    "cgroup_write": lambda a: f"{a['file']} ← {a['value']}",
+    "chroot": "into the root file system",
+    "clone": lambda a: join(*a["kinds"], if_set(a["into_cgroup"], "into its cgroup")) or "no new namespace",
+    "clone_stage": clone_stage,
+    "close_descriptors": lambda a: "all but the payload's" + if_set(a["keep"], " and what start needs"),
+    "command": value_of("name", "look up"),
+    "console": lambda a: join("a terminal on /dev/console", if_set(a["rows"], f"{a['columns']}×{a['rows']}")),
+    "copy_symlink": lambda a: f"{a['source']} → {a['destination']}, the link itself",
+    "created": "the container is created",
+    "device": device,
+    "device_links": "/dev/fd stdin stdout stderr core ptmx",
+    "domainname": value_of("name"),
+    "environment": lambda a: f"{len(a['variables'])} variables",
+    "execute": lambda a: " ".join(a["arguments"]),
+    "existing_device": device,
+    "fifo": "where init will wait for start",
+    "gid_map": id_map,
+    "gid_uid": lambda a: f"gid {a['gid']}, uid {a['uid']}",
+    "groups": lambda a: " ".join(map(str, a["gids"])) or "none",
+    "hook": hook,
+    "hostname": value_of("name"),
+    "idmap_join": value_of("path", "ids as in"),
+    "idmap_source": lambda a: "a user namespace with uids " + id_map({"mappings": a["uids"], "by_helper": False}),
+    "io_priority": lambda a: f"{by_value(IO_CLASSES, a['kind'])} {a['level']}",
+    "keep_capabilities": "through the change of ids",
+    "keep_hook": hook_later,
+    "keyring": value_of("name", "join"),
+    "loopback": "lo up",
+    "make_cwd": value_of("path", after="if it is missing"),
+    "mask": value_of("path", after="← nothing"),
+    "memory_policy": memory_policy,
+    "mount": mount,
+    "mount_cgroup1": cgroup_mount,
+    "mount_cgroup2": cgroup_mount,
+    "mount_classic": mount,
+    "move_root": "without pivot_root",
+    "net_devices": lambda a: ", ".join(here if here == there else f"{here} → {there}" for here, there in a["devices"]),
+    "no_new_privileges": "for good",
+    "not_our_namespace": value_of("kind", "the joined", "namespace is not the runtime's own"),
+    "oom_score_adj": value_of("score"),
+    "open_mount_source": lambda a: join(
+        f"{a['source']} for {a['destination']}", if_set(a["recursive"], "recursive"), if_set(a["idmap"], "id-mapped")
+    ),
+    "open_namespace": lambda a: f"{a['kind']} {a['path']}",
+    "open_rootfs": value_of("path"),
+    "personality": lambda a: by_value(DOMAINS, a["domain"]),
+    "pid_file": value_of("path"),
+    "pivot_root": "and the host's tree is detached",
+    "private_procfs": lambda a: join("for our own reads and writes", if_set(a["sysctl"], "and one with /proc/sys")),
+    "propagation": lambda a: "/ " + propagation_words(a["flags"]),
+    "readonly_path": value_of("path"),
+    "remount": remount,
+    "remount_readonly": "what had to be writable until here",
+    "reset_affinity": "to all CPUs of the cgroup",
+    "reset_signals": "nothing ignored, nothing blocked",
+    "rlimit": lambda a: f"{a['name'].removeprefix('RLIMIT_').lower()} {limit(a['soft'])}:{limit(a['hard'])}",
+    "root_readonly": "/",
+    "rootfs": value_of("path", after="on itself"),
+    "save_state": "so that delete finds it whatever happens",
+    "scheduler": scheduler,
+    "seccomp_filter": seccomp_filter,
+    "seccomp_listener": value_of("path", "to the agent at"),
+    "seccomp_load": seccomp_load,
+    "seccomp_receive": "the program",
+    "selinux": value_of("label", "at the exec:"),
+    "send_console": "the terminal's master to --console-socket",
+    "session": "of its own",
+    "stdio_null": "/dev/null of the container",
+    "stdio_owner": value_of("uid", "pipes and files to user"),
+    "sysctl": lambda a: f"{a['path'].replace('/', '.')} = {a['value']}",
+    "sysctl_done": "the procfs with /proc/sys is closed",
+    "take_null": "for masked files",
+    "tell": value_of("barrier"),
+    "tell_executing": "to start",
+    "time_offsets": lambda a: ", ".join(f"{clock} {seconds:+}.{nano:09} s" for clock, seconds, nano in a["offsets"]),
+    "uid_map": id_map,
+    "umask": lambda a: f"{a['mask']:04o}",
+    "undumpable": "nobody who shares our namespaces may look into us",
+    "unshare_cgroup": "a cgroup namespace, rooted at its cgroup",
+    "use_rootfs": value_of("path"),
+    "wait": value_of("barrier"),
+    "wait_for_start": "at the FIFO",
+    "working_directory": value_of("path"),
+    "working_directory_again": value_of("path", after="as the final user, if root could not"),
+}
