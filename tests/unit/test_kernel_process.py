@@ -1,0 +1,229 @@
+"""Processes, signals, seccomp and data of the C extension, as far as they need no root."""
+
+from __future__ import annotations
+
+import ast
+import ctypes
+import errno
+import fcntl
+import hashlib
+import os
+import resource
+import signal
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ocipy.linux import _kernel
+from ocipy.linux import constants as c
+from tests.unit.child import in_child
+
+STUB = Path(_kernel.__file__).with_name("_kernel.pyi")
+PR_GET_TID_ADDRESS = 40
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    ends = os.pipe()
+    yield ends
+    for end in ends:
+        try:
+            os.close(end)
+        except OSError:
+            continue
+
+
+def test_the_stub_names_what_there_is() -> None:
+    described = {node.name for node in ast.parse(STUB.read_text()).body if isinstance(node, ast.FunctionDef)}
+    assert described == {name for name in dir(_kernel) if not name.startswith("__")}
+
+
+def test_clone3_is_a_fork(pipe: tuple[int, int]) -> None:
+    pid, pidfd = _kernel.clone3(0, signal.SIGCHLD, -1)
+    if pid == 0:
+        address = ctypes.c_void_p()
+        _kernel.prctl(PR_GET_TID_ADDRESS, ctypes.addressof(address))
+        # The thread's id where libc keeps it is the child's, as after a fork.
+        right = ctypes.c_int.from_address(address.value or 0).value == os.getpid()
+        os.write(pipe[1], b"right" if right and pidfd == -1 else b"wrong")
+        os._exit(7)
+    assert not os.get_inheritable(pidfd)
+    assert _kernel.poll([(pidfd, c.POLLIN)], 5000) == [(pidfd, c.POLLIN)]
+    assert os.waitid(os.P_PIDFD, pidfd, os.WEXITED).si_status == 7  # type: ignore[union-attr]
+    assert os.read(pipe[0], 10) == b"right"
+    os.close(pidfd)
+
+
+def test_clone3_runs_what_was_registered_for_a_fork() -> None:
+    calls: list[str] = []
+    os.register_at_fork(
+        before=lambda: calls.append("before"),
+        after_in_parent=lambda: calls.append("parent"),
+        after_in_child=lambda: calls.append("child"),
+    )
+    pid, pidfd = _kernel.clone3(0, signal.SIGCHLD, -1)
+    if pid == 0:
+        os._exit(0 if calls == ["before", "child"] else 1)
+    os.close(pidfd)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert calls == ["before", "parent"]
+
+
+def test_clone3_says_why_not() -> None:
+    with pytest.raises(OSError) as caught:
+        _kernel.clone3(c.CLONE_NEWNS | 0x200, signal.SIGCHLD, -1)  # 0x200: CLONE_FS, which it excludes
+    assert caught.value.errno == errno.EINVAL
+    with pytest.raises(OSError) as caught:
+        _kernel.clone3(0, signal.SIGCHLD, 1_000_000)
+    assert caught.value.errno == errno.EBADF
+
+
+def test_pidfds() -> None:
+    pidfd = _kernel.pidfd_open(os.getpid(), 0)
+    _kernel.pidfd_send_signal(pidfd, 0)
+    copy = _kernel.pidfd_getfd(pidfd, pidfd)
+    assert os.path.sameopenfile(copy, pidfd)
+    os.close(copy)
+    os.close(pidfd)
+    with pytest.raises(ProcessLookupError):
+        _kernel.pidfd_open(2**22 + 1, 0)
+
+
+def test_namespaces_and_their_kind() -> None:
+    fd = os.open("/proc/self/ns/uts", os.O_RDONLY)
+    assert _kernel.ns_type(fd) == c.CLONE_NEWUTS
+    with pytest.raises(OSError) as caught:
+        _kernel.setns(fd, c.CLONE_NEWNET)
+    assert caught.value.errno == errno.EINVAL
+    os.close(fd)
+    with pytest.raises(OSError):
+        _kernel.unshare(1)
+
+
+def test_set_name_and_prctl() -> None:
+    def named() -> bool:
+        _kernel.set_name("a name")
+        _kernel.prctl(c.PR_SET_DUMPABLE, 0)
+        return Path("/proc/self/comm").read_text() == "a name\n" and _kernel.prctl(c.PR_GET_DUMPABLE) == 0
+
+    assert in_child(named) == 0
+
+
+def status_mask(name: str) -> int:
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name + ":"))
+    return int(line.split()[1], 16)
+
+
+def test_capabilities() -> None:
+    def dropped() -> bool:
+        effective, permitted, _ = _kernel.capget()
+        kept = permitted & (1 << c.CAP_CHOWN | 1 << c.CAP_CHECKPOINT_RESTORE)
+        _kernel.capset(effective & kept, kept, 0)
+        return _kernel.capget() == (effective & kept, kept, 0) and status_mask("CapPrm") == kept
+
+    assert _kernel.capget() == (status_mask("CapEff"), status_mask("CapPrm"), status_mask("CapInh"))
+    assert in_child(dropped) == 0
+    with pytest.raises(PermissionError):
+        _kernel.capset(2**64 - 1, 0, 0)  # more effective than permitted
+
+
+def test_prlimit() -> None:
+    def lowered() -> bool:
+        old = _kernel.prlimit(0, c.RLIMIT_NOFILE, 64, 128)
+        return old[0] > 64 and resource.getrlimit(resource.RLIMIT_NOFILE) == (64, 128)
+
+    def unlimited() -> bool:
+        _kernel.prlimit(0, c.RLIMIT_CORE, 0, _kernel.prlimit(0, c.RLIMIT_CORE, -1, -1)[1])
+        return resource.getrlimit(resource.RLIMIT_CORE)[0] == 0
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    assert _kernel.prlimit(0, c.RLIMIT_AS, -1, -1) == (soft % 2**64, hard % 2**64)
+    assert in_child(lowered) == 0
+    assert in_child(unlimited) == 0
+    with pytest.raises(ValueError, match="negative"):
+        _kernel.prlimit(0, c.RLIMIT_AS, -1, 5)
+
+
+def test_scheduling() -> None:
+    def batch() -> bool:
+        _kernel.sched_setattr(0, c.SCHED_BATCH, 0, 5, 0, 0, 0, 0)
+        _kernel.ioprio_set(c.IOPRIO_WHO_PROCESS, 0, c.IOPRIO_CLASS_IDLE << c.IOPRIO_CLASS_SHIFT)
+        return os.sched_getscheduler(0) == os.SCHED_BATCH and os.getpriority(os.PRIO_PROCESS, 0) == 5
+
+    def bound() -> bool:
+        _kernel.set_mempolicy(c.MPOL_BIND, [0])
+        policies = Path("/proc/self/numa_maps").read_text().splitlines()
+        _kernel.set_mempolicy(c.MPOL_DEFAULT, [])
+        return all(line.split()[1] == "bind:0" for line in policies)
+
+    assert in_child(batch) == 0
+    if Path("/proc/self/numa_maps").exists():
+        assert in_child(bound) == 0
+    with pytest.raises(ValueError, match="memory node"):
+        _kernel.set_mempolicy(c.MPOL_BIND, [100_000])
+
+
+def test_personality() -> None:
+    def changed() -> bool:
+        return _kernel.personality(c.ADDR_NO_RANDOMIZE) == 0 and _kernel.personality(0xFFFFFFFF) == c.ADDR_NO_RANDOMIZE
+
+    assert in_child(changed) == 0
+
+
+def test_signals_are_reset() -> None:
+    def reset() -> bool:
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        signal.signal(signal.SIGUSR1, lambda *_: None)
+        _kernel.block_signals()
+        blocked = status_mask("SigBlk")
+        _kernel.reset_signals()
+        return blocked.bit_count() >= 60 and not any(map(status_mask, ("SigBlk", "SigIgn", "SigCgt")))
+
+    assert in_child(reset) == 0
+
+
+def test_signalfd() -> None:
+    def received() -> bool:
+        fd = _kernel.signalfd([signal.SIGUSR1, signal.SIGCHLD])
+        before = _kernel.read_signal(fd)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        return before is None and _kernel.read_signal(fd) == (signal.SIGUSR1, os.getpid())
+
+    assert in_child(received) == 0
+    with pytest.raises(ValueError, match="no signal"):
+        _kernel.signalfd([65])
+
+
+def test_seccomp() -> None:
+    def filtered() -> bool:
+        _kernel.prctl(c.PR_SET_NO_NEW_PRIVS, 1)
+        allow = (0x06).to_bytes(2, "little") + b"\0\0" + c.SECCOMP_RET_ALLOW.to_bytes(4, "little")  # BPF_RET | BPF_K
+        _kernel.seccomp_load(allow, 0)
+        return "Seccomp:\t2\n" in Path("/proc/self/status").read_text()
+
+    assert _kernel.seccomp_action_available(c.SECCOMP_RET_ERRNO)
+    assert not _kernel.seccomp_action_available(0x12340000)
+    assert in_child(filtered) == 0
+    with pytest.raises(ValueError, match="sock_filter"):
+        _kernel.seccomp_load(b"short", 0)
+
+
+@given(st.binary(max_size=300))
+def test_sha256(data: bytes) -> None:
+    assert _kernel.sha256(data) == hashlib.sha256(data).hexdigest()
+
+
+def test_monotonic_ns() -> None:
+    assert time.monotonic_ns() <= _kernel.monotonic_ns() <= time.monotonic_ns()
+
+
+def test_new_descriptors_are_close_on_exec() -> None:
+    fd = _kernel.pidfd_open(os.getpid(), 0)
+    assert fcntl.fcntl(fd, fcntl.F_GETFD) & fcntl.FD_CLOEXEC
+    assert stat.S_IFMT(os.fstat(fd).st_mode) in (0, stat.S_IFREG)
+    os.close(fd)
