@@ -87,11 +87,10 @@ def parse(data: bytes, path: str) -> Any:
     except ValueError as error:
         text, offset = str(error.args[0]), error.args[-1]
         raise Error(f"not JSON: {_place(data, offset)}: {text}", pointer=path) from None
-    except RecursionError:
-        raise Error("not a configuration: nested too deeply", pointer=path) from None
 
 
 def open_directory(path: str) -> int:
+    """A descriptor of the bundle's directory, for looking up what is in it. Error."""
     try:
         return posix.open(path or ".", posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
     except OSError as error:

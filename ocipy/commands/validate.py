@@ -1,16 +1,26 @@
-"""`ocipy validate [BUNDLE]`: every finding in a bundle at once, each with its JSON pointer. Cold."""
+"""`ocipy validate [BUNDLE]`: every finding in a bundle at once, each with its JSON pointer. Cold.
+
+First the schema; if that holds the rules across fields; if they hold what the plan refuses on this host. Warnings
+come last.
+"""
 
 from __future__ import annotations
 
 import json
 import posix
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ocipy import bundle
 from ocipy.cli import Arguments, Flag, write_stdout
 from ocipy.config import advice, semantic
 from ocipy.config.check import check
+from ocipy.container.probe import describe_host
 from ocipy.errors import Error
+from ocipy.plan.build import build
+from ocipy.plan.model import Options
+
+if TYPE_CHECKING:
+    from ocipy.config.types import Config
 
 SUMMARY = "list everything that is wrong in a bundle"
 USAGE = "[FLAGS] [BUNDLE]"
@@ -62,7 +72,19 @@ def _validate_open(directory: int, path: str, config_name: str) -> list[Finding]
             bundle.check_rootfs(config, directory, path)
         except Error as error:
             found.append(_from_error(error))
-    return found + [Finding(WARNING, pointer, text) for pointer, text in advice.warnings(config)]
+    if not found:
+        found += _refused(config, path)
+    told = {finding.pointer for finding in found}
+    return found + [Finding(WARNING, *warning) for warning in advice.warnings(config) if warning[0] not in told]
+
+
+def _refused(config: Config, path: str) -> list[Finding]:
+    """What `create` would refuse or warn of on this host, as far as the plan knows it; nothing is done."""
+    try:
+        plan = build(config, describe_host(), Options(container_id="validate", bundle=path, has_console=True))
+    except Error as error:
+        return [_from_error(error)]
+    return [Finding(WARNING, pointer, text) for pointer, text in plan.warnings]
 
 
 def _from_error(error: Error) -> Finding:

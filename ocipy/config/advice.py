@@ -17,7 +17,7 @@ from ocipy.linux.capabilities import NAMES as CAPABILITIES
 if TYPE_CHECKING:
     from ocipy.config.types import Config, Linux
 
-_OTHER_PLATFORMS = ("freebsd", "solaris", "vm", "windows", "zos")
+_OTHER_PLATFORMS = ("freebsd", "solaris", "windows", "zos")
 
 Warnings = Iterator[tuple[str, str]]
 
@@ -40,7 +40,7 @@ def warnings(config: Config) -> Warnings:
 
 def _top(config: Config) -> Warnings:
     if config.get("process") is None:
-        yield "/process", "is missing: the container can be created, but not started"
+        yield "/process", "is missing, so there is nothing to start"
     if (config.get("hooks") or {}).get("prestart"):
         yield "/hooks/prestart", "is deprecated: use createRuntime, createContainer or startContainer"
     for name in _OTHER_PLATFORMS:
@@ -112,6 +112,6 @@ def unknown_members(value: Any, node: dict[str, Any], definitions: dict[str, Any
         for name, member in value.items():
             if name in known:
                 yield from unknown_members(member, known[name], definitions, pointer + escape(name))
-            elif pointer or name not in _OTHER_PLATFORMS:
+            elif pointer or name not in (*_OTHER_PLATFORMS, "vm"):
                 close = get_close_matches(name, known, 1, 0.75)
                 yield pointer + escape(name), "is unknown and ignored" + (f"; meant {close[0]}?" if close else "")

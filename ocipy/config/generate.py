@@ -80,7 +80,7 @@ class _Writer:
             if "\n" not in text:
                 self.known[name] = text
             else:
-                variable = "_" + name
+                variable = "_" + name[0].upper() + name[1:]
                 self.lines.append(f"{variable} = {text}\n")
                 self.known[name] = variable
         return self.known[name]

@@ -118,12 +118,12 @@ _DeviceCgroup = (OBJECT, ("allow",), {
     "minor": (INTEGER, -9223372036854775808, 9223372036854775807),
     "access": (STRING,),
 })
-_blockIODeviceThrottle = (OBJECT, ("major", "minor", "rate"), {
+_BlockIODeviceThrottle = (OBJECT, ("major", "minor", "rate"), {
     "major": (INTEGER, -9223372036854775808, 9223372036854775807),
     "minor": (INTEGER, -9223372036854775808, 9223372036854775807),
     "rate": (INTEGER, 0, 18446744073709551615),
 })
-_blockIODeviceWeight = (OBJECT, ("major", "minor"), {
+_BlockIODeviceWeight = (OBJECT, ("major", "minor"), {
     "major": (INTEGER, -9223372036854775808, 9223372036854775807),
     "minor": (INTEGER, -9223372036854775808, 9223372036854775807),
     "weight": (INTEGER, 0, 65535),
@@ -146,11 +146,11 @@ RESOURCES = (OBJECT, (), {
     "blockIO": (OBJECT, (), {
         "weight": (INTEGER, 0, 65535),
         "leafWeight": (INTEGER, 0, 65535),
-        "throttleReadBpsDevice": (ARRAY, _blockIODeviceThrottle, 0),
-        "throttleWriteBpsDevice": (ARRAY, _blockIODeviceThrottle, 0),
-        "throttleReadIOPSDevice": (ARRAY, _blockIODeviceThrottle, 0),
-        "throttleWriteIOPSDevice": (ARRAY, _blockIODeviceThrottle, 0),
-        "weightDevice": (ARRAY, _blockIODeviceWeight, 0),
+        "throttleReadBpsDevice": (ARRAY, _BlockIODeviceThrottle, 0),
+        "throttleWriteBpsDevice": (ARRAY, _BlockIODeviceThrottle, 0),
+        "throttleReadIOPSDevice": (ARRAY, _BlockIODeviceThrottle, 0),
+        "throttleWriteIOPSDevice": (ARRAY, _BlockIODeviceThrottle, 0),
+        "weightDevice": (ARRAY, _BlockIODeviceWeight, 0),
     }),
     "cpu": (OBJECT, (), {
         "cpus": (STRING,),

@@ -47,7 +47,7 @@ NO_ID = 0xFFFFFFFF
 def errors(config: Config, *, may_hold_nul: bool = True) -> Findings:
     """Every broken rule as (JSON pointer, text), in the order of the document's sections; empty if all hold.
 
-    config has passed check.check. may_hold_nul: False if the document's text is known to hold no \\u0000.
+    config has passed check.check. may_hold_nul: False if the document's text is known to hold no NUL.
     """
     found: Findings = []
     _version(config["ociVersion"], found)

@@ -1,4 +1,4 @@
-"""The checker made ahead of time agrees with jsonschema on every document (ocipy/config/check.py, generate.py, rules.py)."""
+"""The checker made ahead of time agrees with jsonschema on every document (ocipy/config: check, generate, rules)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules across fields: each has a config that breaks it, and one beside it that does not (ocipy/config/semantic*.py)."""
+"""The rules across fields: each has a config that breaks it, and one beside it that does not (semantic*.py)."""
 
 from __future__ import annotations
 
