@@ -1,0 +1,56 @@
+"""Which modules each hot command imports: the budget that tests/unit/hot_modules.txt keeps.
+
+python -m tests.unit.hot         prints the file's contents as they would be now
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ocipy.cli import HOT
+from ocipy.launcher import freeze
+
+PACKAGE = Path(freeze.__file__).resolve().parents[1]
+LIST = Path(__file__).with_name("hot_modules.txt")
+
+
+def imported() -> dict[str, set[str]]:
+    """For each hot command, the modules that are imported with it: those of the top level, and of these in turn."""
+    sources = freeze.read_sources(PACKAGE)
+    imports = {name: freeze.imported_at_top(source, sources) for name, source in sources.items()}
+    found = {}
+    for command in HOT:
+        pending, seen = ["ocipy.cli", "ocipy.commands." + command], set[str]()
+        while pending:
+            name = pending.pop()
+            if name not in seen:
+                seen.add(name)
+                pending += imports.get(name, ())
+                pending += [name.rpartition(".")[0]] if "." in name else []
+        found[command] = seen
+    return found
+
+
+def described(modules: dict[str, set[str]]) -> str:
+    """The list as text: what all have, then what each has besides."""
+    common = set.intersection(*modules.values())
+    sections = {"all": common} | {command: names - common for command, names in modules.items()}
+    return "".join(
+        f"{title}:\n" + "".join(f"  {name}\n" for name in sorted(names)) for title, names in sections.items()
+    )
+
+
+def listed() -> dict[str, set[str]]:
+    """What hot_modules.txt allows each command."""
+    sections: dict[str, set[str]] = {}
+    for line in LIST.read_text().splitlines():
+        if line.startswith("  "):
+            sections[next(reversed(sections))].add(line.strip())
+        else:
+            sections[line.rstrip(":")] = set()
+    common = sections.pop("all")
+    return {command: common | names for command, names in sections.items()}
+
+
+if __name__ == "__main__":
+    print(described(imported()), end="")
