@@ -86,8 +86,8 @@ def mount_cgroup1(
 ) -> None:
     """Mount a tmpfs with a directory for each v1 hierarchy.
 
-    In it: a mount of the hierarchy, or without a cgroup namespace the container's own cgroup, bound. Controllers that are mounted together share one, to which their names are symlinks. The v2 hierarchy of a
-    hybrid host is not shown.
+    In it: a mount of the hierarchy, or without a cgroup namespace the container's own cgroup, bound. Controllers that
+    are mounted together share one, to which their names are symlinks. The v2 hierarchy of a hybrid host is not shown.
     """
     target = mounts.open_target(init, destination, "cgroup")
     # Writable until the directories are in it; what is mounted in them has its attributes before.

@@ -1,7 +1,7 @@
 """Mounts of type cgroup and cgroup2: the container's view of its cgroups.
 
 `cgroup` means what the host has: v2, or on v1 and hybrid a tmpfs with a directory for each hierarchy. Whether it
-is writable is for the options to say, as with any mount: engines ask for "ro", and leave the word out to have it writable.
+is writable is for the options to say, as with any mount: engines ask for "ro", or leave it out to have it writable.
 """
 
 from __future__ import annotations

@@ -1,0 +1,408 @@
+"""Making, joining, limiting and removing cgroups, in a directory that looks like a cgroup filesystem."""
+
+from __future__ import annotations
+
+import errno
+import os
+import posix
+from pathlib import Path
+
+import pytest
+
+from ocipy.cgroups import Cgroup, Layout, creation, files
+from ocipy.errors import Error
+
+CONTROL = {
+    "v2": {
+        "cgroup.controllers": "cpu memory pids",
+        "cgroup.subtree_control": "",
+        "cgroup.procs": "",
+        "cgroup.type": "domain\n",
+        "cgroup.events": "populated 0\nfrozen 0\n",
+        "cgroup.freeze": "0\n",
+        "memory.events": "low 0\noom 3\noom_kill 2\noom_group_kill 1\n",
+    },
+    "cpuset": {"cgroup.procs": "", "cpuset.cpus": "", "cpuset.mems": "", "tasks": ""},
+    "freezer": {"cgroup.procs": "", "freezer.state": "THAWED\n", "freezer.self_freezing": "0\n", "tasks": ""},
+    "memory": {"cgroup.procs": "", "memory.oom_control": "under_oom 0\noom_kill 4\n", "tasks": ""},
+}
+
+
+class Tree:
+    """A fake cgroup filesystem: a directory that is made there gets the control files of its kind."""
+
+    def __init__(self, path: Path, kind: str, patch: pytest.MonkeyPatch) -> None:
+        self.path = path / kind
+        self.kind = kind
+        self.made: list[str] = []
+        self.refuse: dict[str, int] = {}
+        real_mkdir, real_rmdir = posix.mkdir, posix.rmdir
+        patch.setattr(posix, "mkdir", lambda name, mode=0o777: self._mkdir(real_mkdir, name, mode))
+        patch.setattr(posix, "rmdir", lambda name: self._rmdir(real_rmdir, name))
+        real_mkdir(str(self.path))
+        self.fill(self.path)
+
+    def _mkdir(self, real: object, name: str, mode: int) -> None:
+        if name.startswith(str(self.path) + "/"):
+            if name in self.refuse and Path(name).parent.exists():
+                raise OSError(self.refuse[name], os.strerror(self.refuse[name]))
+            real(name, mode)  # type: ignore[operator]
+            self.made.append(name)
+            self.fill(Path(name))
+        else:
+            real(name, mode)  # type: ignore[operator]
+
+    def _rmdir(self, real: object, name: str) -> None:
+        """A cgroup goes with its control files, but not with cgroups below it."""
+        if name.startswith(str(self.path) + "/") and not any(entry.is_dir() for entry in Path(name).glob("*")):
+            for entry in Path(name).glob("*"):
+                entry.unlink()
+        real(name)  # type: ignore[operator]
+
+    def fill(self, directory: Path) -> None:
+        for name, text in CONTROL[self.kind].items():
+            (directory / name).write_text(text)
+
+    def text(self, path: str) -> str:
+        return (self.path / path).read_text()
+
+
+@pytest.fixture
+def v2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
+    return Tree(tmp_path, "v2", monkeypatch)
+
+
+def layout_v2(tree: Tree, own: str = "/own/scope") -> Layout:
+    return Layout({}, str(tree.path), {"": own})
+
+
+def make(layout: Layout, wanted: str, **options: object) -> Cgroup:
+    cgroup = creation.place(layout, wanted, "id")
+    creation.make(cgroup, layout, **options)  # type: ignore[arg-type]
+    return cgroup
+
+
+def test_place_makes_nothing_and_knows_what_is_missing(v2: Tree) -> None:
+    (v2.path / "a").mkdir()
+    cgroup = creation.place(layout_v2(v2), "/a/b/c", "id")
+    assert cgroup.paths == {"": f"{v2.path}/a/b/c"}
+    assert cgroup.created == [f"{v2.path}/a/b", f"{v2.path}/a/b/c"]
+    assert v2.made == []
+
+
+def test_default_is_beside_our_own(v2: Tree) -> None:
+    (v2.path / "own").mkdir()
+    assert creation.place(layout_v2(v2), "", "id").paths == {"": f"{v2.path}/own/id"}
+
+
+def test_make_and_remove_leave_nothing(v2: Tree) -> None:
+    cgroup = make(layout_v2(v2), "/a/b")
+    assert cgroup.created == [f"{v2.path}/a", f"{v2.path}/a/b"] == v2.made
+    cgroup.remove()
+    assert not (v2.path / "a").exists()
+    cgroup.remove()
+
+
+def test_what_was_there_stays(v2: Tree) -> None:
+    for name in ("a", "a/b"):
+        (v2.path / name).mkdir()
+        v2.fill(v2.path / name)
+    cgroup = make(layout_v2(v2), "/a/b")
+    assert cgroup.created == []
+    cgroup.remove()
+    assert (v2.path / "a/b").is_dir()
+
+
+def test_a_parent_with_others_in_it_stays(v2: Tree) -> None:
+    first, second = make(layout_v2(v2), "/a/1"), make(layout_v2(v2), "/a/2")
+    first.remove()
+    assert (v2.path / "a/2").is_dir() and not (v2.path / "a/1").exists()
+    second.remove()
+    assert (v2.path / "a").is_dir(), "the second did not make it"
+
+
+def test_what_the_container_made_below_goes_too(v2: Tree) -> None:
+    cgroup = make(layout_v2(v2), "/a/b")
+    for name in ("sub", "sub/deep", "other"):
+        posix.mkdir(f"{v2.path}/a/b/{name}")
+    cgroup.remove()
+    assert not (v2.path / "a").exists()
+
+
+def test_parent_that_vanishes_is_made_again(v2: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another container's delete takes the empty parent between our two mkdirs."""
+    mkdir = posix.mkdir
+    raced = []
+
+    def racing(name: str, mode: int) -> None:
+        if name.endswith("/a/b") and (v2.path / "a").exists() and not raced:
+            raced.append(name)
+            posix.rmdir(f"{v2.path}/a")
+        mkdir(name, mode)
+
+    monkeypatch.setattr(posix, "mkdir", racing)
+    cgroup = make(layout_v2(v2), "/a/b")
+    assert raced and cgroup.created == [f"{v2.path}/a", f"{v2.path}/a/b"]
+
+
+def test_controllers_are_enabled_on_the_way_down(v2: Tree) -> None:
+    make(layout_v2(v2), "/a/b")
+    assert v2.text("cgroup.subtree_control") == "+cpu +memory +pids"
+    assert v2.text("a/cgroup.subtree_control") == "+cpu +memory +pids"
+    assert v2.text("a/b/cgroup.subtree_control") == ""
+
+
+def test_controllers_that_are_on_are_left_alone(v2: Tree) -> None:
+    (v2.path / "cgroup.subtree_control").write_text("pids memory cpu\n")
+    (v2.path / "cgroup.subtree_control").chmod(0o444)
+    make(layout_v2(v2), "/a")
+    assert v2.text("cgroup.subtree_control") == "pids memory cpu\n"
+
+
+def test_only_what_is_missing_is_enabled(v2: Tree) -> None:
+    layout = layout_v2(v2)
+    (v2.path / "cgroup.controllers").write_text("cpu memory pids rdma")
+    (v2.path / "cgroup.subtree_control").write_text("cpu\n")
+    creation.enable_controllers(f"{v2.path}/a", layout.unified, ("cpu", "pids", "unknown"))
+    assert v2.text("cgroup.subtree_control") == "+pids"
+
+
+def test_controllers_one_by_one_where_all_are_refused(v2: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+
+    def write(path: str, value: str) -> None:
+        written.append(value)
+        if "cpu" in value:
+            raise OSError(errno.EINVAL, "realtime tasks")
+
+    monkeypatch.setattr(files, "write", write)
+    creation.enable_controllers(f"{v2.path}/a", str(v2.path), ("cpu", "pids"))
+    assert written == ["+cpu +pids", "+cpu", "+pids"]
+
+
+def test_hybrid_enables_only_what_is_needed(v2: Tree) -> None:
+    layout = Layout({"pids": str(v2.path)}, str(v2.path), {"pids": "/", "": "/"})
+    assert layout.controllers == ("pids", "unified:cpu", "unified:memory", "unified:pids")
+    make(layout, "/a")
+    assert v2.text("cgroup.subtree_control") == ""
+    make(layout, "/b", enable=("memory",))
+    assert v2.text("cgroup.subtree_control") == "+memory"
+
+
+def test_threaded_cgroup(v2: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CONTROL["v2"], "cgroup.type", "domain invalid\n")
+    with pytest.raises(Error, match="domain invalid"):
+        make(layout_v2(v2), "/a", domain=True)
+    cgroup = make(layout_v2(v2), "/b", domain=False)
+    assert v2.text("b/cgroup.type").startswith("threaded")
+    cgroup.remove()
+
+
+def test_cgroup_of_another_is_refused(v2: Tree) -> None:
+    make(layout_v2(v2), "/a")
+    (v2.path / "a/cgroup.procs").write_text("1\n2\n")
+    with pytest.raises(Error, match="container's cgroup is not empty: 2 process"):
+        make(layout_v2(v2), "/a")
+
+
+def test_processes_below_count_too(v2: Tree) -> None:
+    cgroup = make(layout_v2(v2), "/a")
+    posix.mkdir(f"{v2.path}/a/sub")
+    (v2.path / "a/sub/cgroup.procs").write_text("7\n")
+    (v2.path / "a/cgroup.procs").write_text("1\n2\n")
+    assert sorted(cgroup.processes()) == [1, 2, 7]
+    assert sorted(cgroup.processes(recursive=False)) == [1, 2]
+    with pytest.raises(Error, match="not empty: 3"):
+        make(layout_v2(v2), "/a")
+
+
+def test_frozen_cgroup_is_refused(v2: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is new, too: below a frozen one the join would hang."""
+    monkeypatch.setitem(CONTROL["v2"], "cgroup.events", "populated 0\nfrozen 1\n")
+    with pytest.raises(Error, match="container's cgroup unexpectedly frozen"):
+        make(layout_v2(v2), "/a")
+
+
+def test_refused_mkdir(v2: Tree) -> None:
+    v2.refuse[f"{v2.path}/a"] = errno.EACCES
+    cgroup = creation.place(layout_v2(v2), "/a", "id")
+    with pytest.raises(Error) as caught:
+        creation.make(cgroup, layout_v2(v2))
+    assert caught.value.errno == errno.EACCES and cgroup.created == []
+    # Rootless, and nobody asked for a place: the container does without.
+    assert make(layout_v2(v2), "/a", tolerant=True).paths == {}
+
+
+def test_limits_without_a_cgroup() -> None:
+    with pytest.raises(Error, match="cannot set memory.max"):
+        Cgroup("v2", {}, []).write("", "memory.max", "1")
+
+
+def test_failure_half_way_names_what_it_made(v2: Tree) -> None:
+    v2.refuse[f"{v2.path}/a/b"] = errno.EDQUOT
+    cgroup = creation.place(layout_v2(v2), "/a/b", "id")
+    with pytest.raises(Error):
+        creation.make(cgroup, layout_v2(v2))
+    assert cgroup.created == [f"{v2.path}/a"]
+    cgroup.remove()
+    assert not (v2.path / "a").exists()
+
+
+def test_state_round_trip(v2: Tree) -> None:
+    cgroup = make(layout_v2(v2), "/a")
+    again = Cgroup.from_state(cgroup.to_state())
+    assert (again.mode, again.paths, again.created) == (cgroup.mode, cgroup.paths, cgroup.created)
+
+
+def test_co_mounted_controllers() -> None:
+    cgroup = Cgroup("v1", {"cpu,cpuacct": "/x", "name=systemd": "/y", "": "/z"}, [])
+    assert [cgroup.path_of(name) for name in ("cpu", "cpuacct", "systemd", "memory", "")] == ["/x", "/x", "", "", "/z"]
+
+
+def test_oom_kills(v2: Tree) -> None:
+    assert make(layout_v2(v2), "/a").oom_kills() == 2
+    assert Cgroup("v2", {"": "/nowhere"}, []).oom_kills() == 0
+
+
+def test_oom_kills_of_v1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = Tree(tmp_path, "memory", monkeypatch)
+    assert Cgroup("v1", {"memory": str(tree.path)}, []).oom_kills() == 4
+
+
+def test_cpuset_is_filled_from_above(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = Tree(tmp_path, "cpuset", monkeypatch)
+    (tree.path / "cpuset.cpus").write_text("0-3\n")
+    (tree.path / "cpuset.mems").write_text("0\n")
+    layout = Layout({"cpuset": str(tree.path)}, "", {"cpuset": "/"})
+    make(layout, "/a/b")
+    assert [tree.text(f"{name}/cpuset.{file}") for name in ("a", "a/b") for file in ("cpus", "mems")] == [
+        "0-3",
+        "0",
+        "0-3",
+        "0",
+    ]
+    (tree.path / "a/cpuset.cpus").write_text("2\n")
+    make(layout, "/a/c")
+    assert tree.text("a/c/cpuset.cpus") == "2"
+
+
+def test_freezer_of_v1_tells_its_own_state_from_its_parents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = Tree(tmp_path, "freezer", monkeypatch)
+    cgroup = make(Layout({"freezer": str(tree.path)}, "", {"freezer": "/"}), "/a")
+    assert not cgroup.is_frozen()
+    (tree.path / "a/freezer.state").write_text("FROZEN\n")
+    assert not cgroup.is_frozen(), "only one above it is frozen"
+    (tree.path / "a/freezer.self_freezing").write_text("1\n")
+    assert cgroup.is_frozen()
+    cgroup.thaw()
+    assert tree.text("a/freezer.state") == "THAWED\n"[:6] + "\n"
+    Cgroup("v1", {"freezer": "/nowhere"}, []).thaw()
+
+
+def test_freezer_of_v2(v2: Tree) -> None:
+    cgroup = make(layout_v2(v2), "/a")
+    (v2.path / "a/cgroup.events").write_text("populated 1\nfrozen 1\n")
+    cgroup.freeze()
+    assert v2.text("a/cgroup.freeze").startswith("1") and cgroup.is_frozen()
+    cgroup.thaw()
+    assert not cgroup.is_frozen()
+
+
+class TestWrite:
+    """The options of Cgroup.write."""
+
+    @pytest.fixture
+    def cgroup(self, tmp_path: Path) -> Cgroup:
+        for name in ("one", "two", "three"):
+            (tmp_path / name).write_text("")
+        return Cgroup("v2", {"": str(tmp_path)}, [])
+
+    @pytest.fixture
+    def refusing(self, monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], dict[str, int]]:
+        """Names of the files written in order; errno by name for those that are refused, once."""
+        written: list[str] = []
+        refuse: dict[str, int] = {}
+
+        def write(path: str, value: str) -> None:
+            name = path.rpartition("/")[2]
+            written.append(f"{name}={value}")
+            if name in refuse:
+                code = refuse.pop(name)
+                raise OSError(code, os.strerror(code))
+
+        monkeypatch.setattr(files, "write", write)
+        return written, refuse
+
+    def test_missing_file(self, cgroup: Cgroup) -> None:
+        with pytest.raises(Error) as caught:
+            cgroup.write("", "missing", "1")
+        assert caught.value.errno == 0, "engines take the kernel's words for a missing command"
+        assert "o such file" not in caught.value.line and "not found" not in caught.value.line
+        cgroup.write("", "missing", "1", optional=True)
+
+    def test_other_file(self, cgroup: Cgroup, tmp_path: Path) -> None:
+        cgroup.write("", "missing", "1", other_file="one", other_value="10")
+        assert (tmp_path / "one").read_text() == "10"
+        cgroup.write("", "missing", "7", other_file="two")
+        assert (tmp_path / "two").read_text() == "7"
+        cgroup.write("", "three", "3", other_file="one")
+        assert (tmp_path / "one").read_text() == "10"
+
+    def test_deferred(self, cgroup: Cgroup, refusing: tuple[list[str], dict[str, int]]) -> None:
+        written, refuse = refusing
+        refuse["one"] = errno.EINVAL
+        cgroup.write("", "one", "1", defer="/pointer")
+        cgroup.write("", "two", "2", resume=True)
+        assert written == ["one=1", "two=2", "one=1"]
+        cgroup.write("", "three", "3", resume=True)
+        assert written[3:] == ["three=3"]
+
+    def test_deferred_and_refused_again(self, cgroup: Cgroup, refusing: tuple[list[str], dict[str, int]]) -> None:
+        written, refuse = refusing
+        refuse["one"] = errno.EINVAL
+        cgroup.write("", "one", "1", defer="/pointer")
+        refuse["one"] = errno.EINVAL
+        with pytest.raises(Error) as caught:
+            cgroup.write("", "two", "2", resume=True)
+        assert (caught.value.pointer, caught.value.errno) == ("/pointer", errno.EINVAL)
+        assert written == ["one=1", "two=2", "one=1"]
+
+    def test_other_errors_are_not_deferred(self, cgroup: Cgroup, refusing: tuple[list[str], dict[str, int]]) -> None:
+        refusing[1]["one"] = errno.EBUSY
+        with pytest.raises(Error):
+            cgroup.write("", "one", "1", defer="/pointer")
+
+    def test_memory_in_use(self, tmp_path: Path, refusing: tuple[list[str], dict[str, int]]) -> None:
+        (tmp_path / "memory.usage_in_bytes").write_text("4096\n")
+        (tmp_path / "memory.max_usage_in_bytes").write_text("8192\n")
+        refusing[1]["memory.limit_in_bytes"] = errno.EBUSY
+        with pytest.raises(Error, match="4096 bytes are in use, 8192 were at the peak"):
+            Cgroup("v1", {"memory": str(tmp_path)}, []).write("memory", "memory.limit_in_bytes", "1")
+
+    def test_apply_blames_the_field(self, cgroup: Cgroup) -> None:
+        with pytest.raises(Error) as caught:
+            cgroup.apply([("cgroup_write", "/p", {"controller": "", "file": "missing", "value": "1"})])
+        assert caught.value.pointer == "/p"
+
+    def test_check_before_update(self, tmp_path: Path) -> None:
+        (tmp_path / "memory.current").write_text("1000\n")
+        cgroup = Cgroup("v2", {"": str(tmp_path)}, [])
+        cgroup.apply([("cgroup_check_memory", "/p", {"limit": 1001, "swap": 0})])
+        for limit, swap in ((1000, 0), (2000, 999)):
+            with pytest.raises(Error, match="1000 are in use"):
+                cgroup.check_memory(limit, swap)
+
+
+def test_own_gives_only_what_may_be_delegated(v2: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    cgroup = make(layout_v2(v2), "/a")
+    given: list[tuple[str, int, int]] = []
+    monkeypatch.setattr(posix, "chown", lambda path, uid, gid: given.append((path, uid, gid)))
+    monkeypatch.setattr(creation, "DELEGATE", str(v2.path / "nothing"))
+    creation.own(cgroup, 1000)
+    assert [path.removeprefix(f"{v2.path}/a") for path, _, _ in given] == [
+        "",
+        "/cgroup.procs",
+        "/cgroup.subtree_control",
+        "/cgroup.threads",
+    ]
+    assert {(uid, gid) for _, uid, gid in given} == {(1000, -1)}

@@ -1,0 +1,251 @@
+"""The steps for linux.cgroupsPath, linux.resources and mounts of type cgroup."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ocipy.cgroups.devices import DEFAULT_RULES
+from ocipy.errors import Error
+from ocipy.plan.cgroup import plan_cgroup_create, plan_cgroup_join, plan_cgroup_limits
+from ocipy.plan.cgroup_mount import plan_cgroup_mount
+from ocipy.plan.model import Host, Options, Plan
+
+V1 = Host(
+    cgroup_mode="hybrid", cgroup_controllers=("cpu", "cpuset", "memory", "pids", "devices", "freezer", "name=systemd")
+)
+V2 = Host(cgroup_mode="v2", cgroup_controllers=("cpu", "cpuset", "memory", "pids", "io"))
+
+
+def planned(config: Any, host: Host = V1, **options: Any) -> Plan:
+    plan = Plan()
+    choice = Options(container_id="c", bundle="/b", **options)
+    config = {"ociVersion": "1.0.2", **config}
+    for part in (plan_cgroup_create, plan_cgroup_join, plan_cgroup_limits):
+        part(plan, config, host, choice)
+    return plan
+
+
+def actions(plan: Plan) -> list[str]:
+    return [step.action for step in plan.host]
+
+
+def refused(config: Any, pointer: str, host: Host = V1, **options: Any) -> Error:
+    with pytest.raises(Error) as caught:
+        planned(config, host, **options)
+    assert caught.value.pointer == pointer
+    return caught.value
+
+
+def test_without_anything_there_is_still_a_cgroup() -> None:
+    for config in ({}, {"linux": None}, {"linux": {"resources": None, "cgroupsPath": None}}):
+        plan = planned(config)
+        assert actions(plan) == ["cgroup_create", "cgroup_open", "cgroup_join", "cgroup_devices"]
+        assert plan.host[0].args == {"path": "", "tolerant": False, "enable": (), "domain": False}
+        assert [step.action for step in plan.init] == ["cgroup_enter"]
+        assert plan.host[-1].args == {"rules": DEFAULT_RULES, "tolerant": False}
+
+
+def test_on_v2_the_clone_is_into_the_cgroup() -> None:
+    plan = planned({"linux": {"cgroupsPath": "/a"}}, V2)
+    assert actions(plan) == ["cgroup_create", "cgroup_join", "cgroup_devices"]
+    assert plan.init == []
+
+
+def test_a_step_for_each_write() -> None:
+    resources = {"memory": {"limit": 1048576}, "pids": {"limit": 5}, "cpu": {"cpus": "0", "quota": 1000}}
+    plan = planned({"linux": {"cgroupsPath": "/a", "resources": resources}})
+    assert [(step.action, step.pointer, step.args.get("file")) for step in plan.host] == [
+        ("cgroup_create", "/linux/cgroupsPath", None),
+        ("cgroup_write", "/linux/resources/cpu/cpus", "cpuset.cpus"),
+        ("cgroup_open", "/linux/cgroupsPath", None),
+        ("cgroup_join", "/linux/cgroupsPath", None),
+        ("cgroup_devices", "/linux/resources/devices", None),
+        ("cgroup_write", "/linux/resources/memory/limit", "memory.limit_in_bytes"),
+        ("cgroup_write", "/linux/resources/cpu/quota", "cpu.cfs_quota_us"),
+        ("cgroup_write", "/linux/resources/pids/limit", "pids.max"),
+    ]
+
+
+def test_only_threaded_limits() -> None:
+    assert not planned({"linux": {"resources": {"pids": {"limit": 5}}}}, V2).host[0].args["domain"]
+    assert planned({"linux": {"resources": {"memory": {"limit": 5}}}}, V2).host[0].args["domain"]
+
+
+def test_hybrid_enables_what_it_needs() -> None:
+    host = Host(cgroup_mode="hybrid", cgroup_controllers=("devices", "unified:hugetlb"))
+    limits = [{"pageSize": "2MB", "limit": 0}]
+    assert planned({"linux": {"resources": {"hugepageLimits": limits}}}, host).host[0].args["enable"] == ("hugetlb",)
+
+
+def test_zero_pids_from_podman_is_no_limit() -> None:
+    config: dict[str, Any] = {"linux": {"resources": {"pids": {"limit": 0}}}}
+    assert planned(config).host[-1].args["value"] == "0"
+    config["annotations"] = {"io.container.manager": "libpod"}
+    assert actions(planned(config))[-1] == "cgroup_devices"
+    assert config["linux"]["resources"] == {"pids": {"limit": 0}}, "the config is nobody's to change"
+    config["linux"]["resources"]["pids"]["limit"] = 7
+    assert planned(config).host[-1].args["value"] == "7"
+
+
+@pytest.mark.parametrize("path", ["/", "//", "/a/..", "/..", "/."])
+def test_the_top_is_nobodys(path: str) -> None:
+    refused({"linux": {"cgroupsPath": path}}, "/linux/cgroupsPath")
+
+
+def test_nul_in_the_path() -> None:
+    refused({"linux": {"cgroupsPath": "/a\0b"}}, "/linux/cgroupsPath")
+
+
+def test_systemd_is_not_there_yet() -> None:
+    refused({}, "/linux/cgroupsPath", systemd_cgroup=True)
+
+
+def test_rootless_tolerates_only_where_nobody_asked() -> None:
+    host = Host(cgroup_mode="v2", cgroup_controllers=(), uid=1000, rootless=True)
+    assert [step.args["tolerant"] for step in planned({}, host).host] == [True, True, True]
+    steps = planned({"linux": {"cgroupsPath": "/a"}}, host).host
+    assert [step.args["tolerant"] for step in steps] == [False, False, True]
+
+
+class TestDevices:
+    def rules(self, devices: Any, nodes: Any = (), host: Host = V1) -> list[Any]:
+        plan = planned({"linux": {"resources": {"devices": devices}, "devices": list(nodes)}}, host)
+        (step,) = [step for step in plan.host if step.action == "cgroup_devices"]
+        return list(step.args["rules"])
+
+    def test_config_first_then_the_defaults(self) -> None:
+        devices = [
+            {"allow": False, "access": "rwm"},
+            {"allow": True, "type": "c", "major": 10, "minor": 229, "access": "rw"},
+            {"allow": True, "type": "c", "major": 136},
+            {"allow": True, "type": "b", "major": None, "minor": -1, "access": "r"},
+        ]
+        assert self.rules(devices) == [
+            (False, "a", -1, -1, 7),
+            (True, "c", 10, 229, 3),
+            (True, "c", 136, -1, 7),
+            (True, "b", -1, -1, 1),
+            *DEFAULT_RULES,
+        ]
+
+    def test_a_node_that_takes_the_place_of_a_default_one(self) -> None:
+        rules = self.rules([], [{"path": "/dev/../dev/null", "type": "c", "major": 1, "minor": 9}])
+        assert (True, "c", 1, 3, 7) not in rules
+        assert len(rules) == len(DEFAULT_RULES) - 1
+
+    @pytest.mark.parametrize(
+        ("entry", "pointer"),
+        [
+            ({"allow": True, "type": "u"}, "/0/type"),
+            ({"allow": True, "type": "c", "major": -2}, "/0/major"),
+            ({"allow": True, "type": "c", "minor": 1 << 32}, "/0/minor"),
+            ({"allow": True, "access": "rx"}, "/0/access"),
+        ],
+    )
+    def test_refused(self, entry: Any, pointer: str) -> None:
+        config = {"linux": {"resources": {"devices": [entry]}}}
+        for host in (V1, V2):
+            refused(config, "/linux/resources/devices" + pointer, host)
+
+    def test_hole_in_a_wildcard(self) -> None:
+        devices = [
+            {"allow": True, "type": "c", "major": 1, "access": "rwm"},
+            {"allow": False, "type": "c", "major": 1, "minor": 3, "access": "w"},
+        ]
+        refused({"linux": {"resources": {"devices": devices}}}, "/linux/resources/devices/1", V1)
+        assert len(self.rules(devices, host=V2)) == len(DEFAULT_RULES) + 2
+
+    def test_in_a_user_namespace(self) -> None:
+        host = Host(cgroup_mode="v1", cgroup_controllers=("devices",), in_user_namespace=True, rootless=True)
+        plan = planned({"linux": {"resources": {"devices": [{"allow": False, "access": "rwm"}]}}}, host)
+        assert "cgroup_devices" not in actions(plan)
+        assert [pointer for pointer, _ in plan.warnings] == ["/linux/resources/devices"]
+        assert planned({}, host).warnings == []
+
+    def test_no_controller_for_it(self) -> None:
+        host = Host(cgroup_mode="v1", cgroup_controllers=("memory",))
+        refused({}, "/linux/resources/devices", host)
+
+
+class TestOwner:
+    MOUNT: Any = {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["rw"]}
+
+    def owner(self, config: Any, host: Host = V2) -> list[int]:
+        return [step.args["uid"] for step in planned(config, host).host if step.action == "cgroup_own"]
+
+    def config(self, **changes: Any) -> Any:
+        return {
+            "process": {"cwd": "/", "user": {"uid": 1000, "gid": 0}},
+            "mounts": [self.MOUNT],
+            "linux": {"namespaces": [{"type": "cgroup"}]},
+            **changes,
+        }
+
+    def test_writable_and_its_own_namespace(self) -> None:
+        assert self.owner(self.config()) == [1000]
+
+    def test_mapped(self) -> None:
+        linux = {
+            "namespaces": [{"type": "cgroup"}, {"type": "user"}],
+            "uidMappings": [
+                {"containerID": 0, "hostID": 50000, "size": 1000},
+                {"containerID": 1000, "hostID": 70000, "size": 10},
+            ],
+        }
+        assert self.owner(self.config(linux=linux)) == [70000]
+        linux["uidMappings"] = [{"containerID": 0, "hostID": 50000, "size": 1000}]
+        assert self.owner(self.config(linux=linux)) == []
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"linux": {"namespaces": []}},
+            {"linux": {"namespaces": [{"type": "cgroup", "path": "/proc/1/ns/cgroup"}]}},
+            {"linux": {"namespaces": [{"type": "cgroup"}, {"type": "user", "path": "/x"}]}},
+            {"mounts": []},
+            {"mounts": [{**MOUNT, "options": ["ro"]}]},
+            {"mounts": [{**MOUNT, "source": "/sys/fs/cgroup"}]},
+            {"mounts": [{**MOUNT, "destination": "/other"}]},
+            {"process": {"cwd": "/", "user": {"uid": 0, "gid": 0}}},
+        ],
+    )
+    def test_otherwise_it_stays(self, changes: Any) -> None:
+        assert self.owner(self.config(**changes)) == []
+
+    def test_never_on_v1(self) -> None:
+        assert self.owner(self.config(), V1) == []
+
+
+class TestMount:
+    def step(self, mount: Any, host: Host, **linux: Any) -> Any:
+        plan = Plan()
+        config: Any = {"ociVersion": "1.0.2", "mounts": [mount], "linux": linux}
+        plan_cgroup_mount(plan, 0, mount, config, host, Options(container_id="c", bundle="/b"))
+        (step,) = plan.init
+        assert step.pointer == "/mounts/0"
+        return step
+
+    def test_v1(self) -> None:
+        mount = {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro", "rprivate"]}
+        step = self.step(mount, V1)
+        assert step.action == "mount_cgroup1"
+        assert step.args["attributes"] & 1 and not step.args["namespace"]
+        assert len(step.args["propagation"]) == 1
+
+    def test_v2(self) -> None:
+        mount = {"destination": "/sys/fs/cgroup", "type": "cgroup", "options": ["nsdelegate", "nosuid"]}
+        step = self.step(mount, V2, namespaces=[{"type": "cgroup"}])
+        assert step.action == "mount_cgroup2"
+        assert (step.args["data"], step.args["source"], step.args["namespace"]) == (("nsdelegate",), "cgroup", True)
+
+    def test_cgroup2_by_name(self) -> None:
+        for host in (V1, V2):
+            assert self.step({"destination": "/x", "type": "cgroup2"}, host).action == "mount_cgroup2"
+
+    def test_data_on_v1(self) -> None:
+        mount = {"destination": "/sys/fs/cgroup", "type": "cgroup", "options": ["memory"]}
+        with pytest.raises(Error) as caught:
+            self.step(mount, V1)
+        assert caught.value.pointer == "/mounts/0/options"
