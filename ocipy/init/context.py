@@ -21,8 +21,9 @@ class Init:
     fds: descriptors that the host opened for us, by name: "null", "fifo", "mount/3", "namespace/network", …
     state: the container's state as hooks get it, with the pid as seen in here.
     preserved: so many descriptors from 3 on are the payload's.
-    started: the FIFO, once start has opened its other end; -1 before.
+    started: exec.report, once start was called; -1 before.
     seccomp_program: BPF, taken from the host early.
+    cwd_entered: the working directory could be entered, and was checked, before the ids changed.
     environment, command: filled by the steps of the same name, used by the last one.
     """
 
@@ -32,6 +33,7 @@ class Init:
         "channel",
         "command",
         "container_id",
+        "cwd_entered",
         "environment",
         "fds",
         "new_user_namespace",
@@ -72,6 +74,7 @@ class Init:
         self.new_user_namespace = new_user_namespace
         self.environment: dict[bytes, bytes] = {}
         self.command = b""
+        self.cwd_entered = False
         self.seccomp_program = b""
 
     def warn(self, text: str) -> None:

@@ -73,9 +73,18 @@ def close_all_but(first: int, keep: Iterable[int]) -> None:
         if fd < first:
             continue
         if fd > first:
-            _kernel.close_range(first, fd - 1, 0)
+            _close_range(first, fd - 1)
         first = fd + 1
-    _kernel.close_range(first, CLOSE_RANGE_MAX, 0)
+    _close_range(first, CLOSE_RANGE_MAX)
+
+
+def _close_range(first: int, last: int) -> None:
+    """Close first to last. A seccomp filter that is already in force may know nothing of close_range (Linux 5.9);
+    by then all descriptors have small numbers, since init began with few and each took the lowest that was free."""
+    try:
+        _kernel.close_range(first, last, 0)
+    except OSError:
+        posix.closerange(first, min(last, 4095) + 1)
 
 
 def working_directory(init: Init, *, path: str) -> None:
@@ -87,16 +96,18 @@ def working_directory(init: Init, *, path: str) -> None:
     except OSError as error:
         raise _no_cwd(path, error) from None
     _check_cwd()
+    init.cwd_entered = True
 
 
 def working_directory_again(init: Init, *, path: str) -> None:
     """As the final user, if root could not: a home of mode 0700 on NFS, where root is nobody."""
-    if path.strip("/") and _cwd() == "/":
+    # Else it was entered and checked before, and getcwd may be what the filter refuses by now.
+    if not init.cwd_entered:
         try:
             posix.chdir(path.encode())
         except OSError as error:
             raise _no_cwd(path, error) from None
-    _check_cwd()
+        _check_cwd()
 
 
 def _no_cwd(path: str, error: OSError) -> Error:

@@ -119,11 +119,13 @@ def _enter_root(plan: Plan, config: Config, host: Host, options: Options) -> Non
 
 def _become_process(plan: Plan, config: Config, host: Host, options: Options) -> None:
     """From the container's root to its process: privileges only go down."""
-    seccomp.plan_seccomp_early(plan, config, host, options)
     process.plan_before_ids(plan, config, host, options)
+    # After the paths are walked: a filter that knows nothing of openat2 or close_range refuses them.
+    seccomp.plan_seccomp_early(plan, config, host, options)
     identity.plan_identity(plan, config, host, options)
     process.plan_after_ids(plan, config, host, options)
     seccomp.plan_seccomp_listener(plan, config, host, options)
+    process.plan_close(plan, config, host, options, keep=("fifo", "report"))
     plan.in_init("wait_for_start", "")
     plan.on_host("wait", "", barrier="waiting")
     plan.on_host("created", "")
