@@ -13,11 +13,10 @@ else
 BUILD := build/$(subst /,-,$(patsubst /%,%,$(PYTHON)))
 VENV ?= $(BUILD)/venv
 endif
-SITE = $(shell $(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')
 PYTEST := $(VENV)/bin/python -m pytest
 
 .DEFAULT_GOAL := build
-.PHONY: help setup packages build demo test test-unit test-integration test-pythons test-engines test-vm conformance bench \
+.PHONY: help print-venv setup packages build demo test test-unit test-integration test-pythons test-engines test-vm conformance bench \
 	dockertest lint install uninstall clean
 
 help:
@@ -60,7 +59,7 @@ $(VENV)/.installed: pyproject.toml
 build:
 	@mkdir -p $(BUILD)
 	@[ -x $(VENV)/bin/meson ] || $(MAKE) --no-print-directory $(VENV)/.installed PYTHON=$(PYTHON)
-	@flock $(BUILD)/.lock packaging/build-in-place $(VENV) $(BUILD) $(SITE)
+	@flock $(BUILD)/.lock packaging/build-in-place $(VENV) $(BUILD)
 
 demo: setup
 	@demo/run $(VENV)/bin/ocipy
@@ -73,6 +72,9 @@ test-unit: build
 
 test-integration: build
 	$(PYTEST) -q tests/integration
+
+print-venv:
+	@echo $(VENV)
 
 test-pythons:
 	@tests/pythons

@@ -12,7 +12,10 @@ from ocipy.cli import HOT
 from ocipy.launcher import freeze
 from tests.unit import hot
 
-FROZEN = Path(__file__).resolve().parents[2] / "build/default/_frozen.bin"
+#: Of the build in place for this Python: the environment .venv belongs to build/default, build/X/venv to build/X.
+ENVIRONMENT = Path(sys.prefix)
+BUILD = ENVIRONMENT.parent / "build/default" if ENVIRONMENT.name == ".venv" else ENVIRONMENT.parent
+FROZEN = BUILD / "_frozen.bin"
 
 
 @pytest.mark.parametrize("command", HOT)
