@@ -10,13 +10,10 @@ from __future__ import annotations
 
 from sys import byteorder
 
-from ocipy.cgroups.devices import ALL, ANY, MKNOD, READ, WRITE, effective
+from ocipy.cgroups.devices import ALL, ANY, effective
 from ocipy.linux.constants import (
     BPF_ALU64,
     BPF_AND,
-    BPF_DEVCG_ACC_MKNOD,
-    BPF_DEVCG_ACC_READ,
-    BPF_DEVCG_ACC_WRITE,
     BPF_DEVCG_DEV_BLOCK,
     BPF_DEVCG_DEV_CHAR,
     BPF_EXIT,
@@ -85,23 +82,19 @@ def _answer(allow: bool) -> list[bytes]:
 
 def _rule(rule: Rule) -> list[bytes]:
     allow, kind, major, minor, bits = rule
-    access = 0
-    for ours, theirs in ((READ, BPF_DEVCG_ACC_READ), (WRITE, BPF_DEVCG_ACC_WRITE), (MKNOD, BPF_DEVCG_ACC_MKNOD)):
-        if bits & ours:
-            access |= theirs
     if bits == ALL:
         # Whatever is asked, this rule answers it.
         verdict = _answer(allow)
     elif allow:
         verdict = [
-            instruction(BPF_ALU64 | BPF_AND | BPF_K, ACCESS, value=~access),
+            instruction(BPF_ALU64 | BPF_AND | BPF_K, ACCESS, value=~bits),
             instruction(BPF_JMP | BPF_JNE | BPF_K, ACCESS, offset=2, value=0),
             *_answer(True),
         ]
     else:
         verdict = [
             instruction(BPF_ALU64 | BPF_MOV | BPF_X, SCRATCH, ACCESS),
-            instruction(BPF_ALU64 | BPF_AND | BPF_K, SCRATCH, value=access),
+            instruction(BPF_ALU64 | BPF_AND | BPF_K, SCRATCH, value=bits),
             instruction(BPF_JMP | BPF_JEQ | BPF_K, SCRATCH, offset=2, value=0),
             *_answer(False),
         ]

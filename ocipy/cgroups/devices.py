@@ -7,6 +7,7 @@ one by one (device_program.py). Both begin with "nothing is allowed" (GO-2022-03
 from __future__ import annotations
 
 from ocipy.errors import Error
+from ocipy.linux.constants import BPF_DEVCG_ACC_MKNOD, BPF_DEVCG_ACC_READ, BPF_DEVCG_ACC_WRITE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     Rule = tuple[bool, str, int, int, int]
     Key = tuple[str, int, int]
 
-READ, WRITE, MKNOD = 1, 2, 4
+# The bits that a device program is asked with.
+READ, WRITE, MKNOD = BPF_DEVCG_ACC_READ, BPF_DEVCG_ACC_WRITE, BPF_DEVCG_ACC_MKNOD
 ALL = READ | WRITE | MKNOD
 ANY = -1
 BITS = {"r": READ, "w": WRITE, "m": MKNOD}

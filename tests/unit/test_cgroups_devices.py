@@ -62,8 +62,7 @@ def kernel_v1(found: V1List, exceptions: dict[Key, int], kind: str, major: int, 
 
 def run_ebpf(program: bytes, kind: str, major: int, minor: int, access: int) -> int:
     """The few instructions of eBPF that the program uses, and no others."""
-    bits = (access & MKNOD and 1) | (access & READ and 2) | (access & WRITE and 4)
-    context = struct.pack("=III", bits << 16 | {"b": 1, "c": 2}[kind], major, minor)
+    context = struct.pack("=III", access << 16 | {"b": 1, "c": 2}[kind], major, minor)
     registers = [0] * 11
     instructions = [struct.unpack_from("=BBhi", program, at) for at in range(0, len(program), 8)]
     at = 0

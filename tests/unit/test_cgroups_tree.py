@@ -234,7 +234,7 @@ def test_refused_mkdir(v2: Tree) -> None:
 
 
 def test_limits_without_a_cgroup() -> None:
-    with pytest.raises(Error, match="cannot set memory.max"):
+    with pytest.raises(Error, match=r"cannot set memory\.max"):
         Cgroup("v2", {}, []).write("", "memory.max", "1")
 
 

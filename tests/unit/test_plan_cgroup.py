@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ocipy.cgroups.devices import DEFAULT_RULES
+from ocipy.cgroups.devices import DEFAULT_RULES, READ, WRITE
 from ocipy.errors import Error
 from ocipy.plan.cgroup import plan_cgroup_create, plan_cgroup_join, plan_cgroup_limits
 from ocipy.plan.cgroup_mount import plan_cgroup_mount
@@ -124,9 +124,9 @@ class TestDevices:
         ]
         assert self.rules(devices) == [
             (False, "a", -1, -1, 7),
-            (True, "c", 10, 229, 3),
+            (True, "c", 10, 229, READ | WRITE),
             (True, "c", 136, -1, 7),
-            (True, "b", -1, -1, 1),
+            (True, "b", -1, -1, READ),
             *DEFAULT_RULES,
         ]
 
@@ -169,16 +169,17 @@ class TestDevices:
         refused({}, "/linux/resources/devices", host)
 
 
-class TestOwner:
-    MOUNT: Any = {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["rw"]}
+MOUNT: Any = {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["rw"]}
 
+
+class TestOwner:
     def owner(self, config: Any, host: Host = V2) -> list[int]:
         return [step.args["uid"] for step in planned(config, host).host if step.action == "cgroup_own"]
 
     def config(self, **changes: Any) -> Any:
         return {
             "process": {"cwd": "/", "user": {"uid": 1000, "gid": 0}},
-            "mounts": [self.MOUNT],
+            "mounts": [MOUNT],
             "linux": {"namespaces": [{"type": "cgroup"}]},
             **changes,
         }
