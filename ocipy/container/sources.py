@@ -83,7 +83,7 @@ def open_mount_source(
 
     slave: the copy hears of the host's mounts, but not the other way round; as in a mount namespace of its own.
     """
-    tree = open_source(source, destination, recursive, nofollow)
+    tree = run.fds[name] = open_source(source, destination, recursive, nofollow)
     if slave:
         _kernel.mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, 0, 0, MS_SLAVE, -1)
     if idmap:
@@ -95,7 +95,6 @@ def open_mount_source(
             if error.errno == errno.EINVAL:
                 hint = "the filesystem of the source knows no mapped mounts, or this one is mapped already"
             raise Error(f"cannot map the ids of {source}", errno=error.errno or 0, hint=hint) from None
-    run.fds[name] = tree
 
 
 def idmap_join(run: HostRun, *, name: str, path: str) -> None:

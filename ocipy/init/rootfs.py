@@ -215,7 +215,10 @@ def stdio_null(init: Init) -> None:
     streams = [fd for fd in range(3) if _is_null(fd)]
     if not streams:
         return
-    device = paths.open_below(init.rootfs, "dev/null")
+    try:
+        device = paths.open_below(init.rootfs, "dev/null")
+    except OSError as error:
+        raise Error("cannot open /dev/null in the container", errno=error.errno or 0) from None
     if not _is_null(device):
         raise Error("/dev/null in the container is not the null device")
     opened = procfs.reopen(init.proc, device, O_RDWR)

@@ -1,0 +1,189 @@
+"""The steps of the root filesystem, mounts, devices and masks, carried out alone: in namespaces of a forked child.
+
+What the whole runtime does is tested by running it; here a step can be tried with a config of two lines, and looked at
+from inside by a function of the test's.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from ocipy.container import sources
+from ocipy.errors import Error
+from ocipy.init import devices, masks, mounts, rootfs
+from ocipy.init.context import Init
+from ocipy.linux import _kernel, procfs
+from ocipy.linux import constants as c
+from ocipy.plan import devices as plan_devices
+from ocipy.plan import masks as plan_masks
+from ocipy.plan import mounts as plan_mounts
+from ocipy.plan import rootfs as plan_rootfs
+from ocipy.plan.model import Host, Options, Plan
+from tests.unit.fake_init import Messages
+
+ACTIONS: dict[str, Callable[..., None]] = {
+    **mounts.ACTIONS, **rootfs.ACTIONS, **devices.ACTIONS, **masks.ACTIONS,
+}  # fmt: skip
+HOST_ACTIONS: dict[str, Callable[..., None]] = sources.ACTIONS
+NAMESPACES = {"mount": c.CLONE_NEWNS, "pid": c.CLONE_NEWPID, "network": c.CLONE_NEWNET, "ipc": c.CLONE_NEWIPC}
+FIRST_ID = 100000
+
+
+class Scratch:
+    """A bundle directory with an empty root filesystem, and a config of mounts, devices and paths."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.root = path / "rootfs"
+        self.root.mkdir(parents=True)
+        self.config: dict[str, Any] = {"root": {"path": "rootfs"}, "mounts": [], "linux": {}}
+        self.namespaces("mount", "pid", "network", "ipc")
+        self.no_pivot = False
+        self.host = Host()
+        self.only_mounts = True  # no default devices, and so no /dev/null for the streams
+
+    @property
+    def linux(self) -> dict[str, Any]:
+        """config.linux"""
+        linux: dict[str, Any] = self.config["linux"]
+        return linux
+
+    def namespaces(self, *kinds: str) -> Scratch:
+        """Set the new namespaces."""
+        self.linux["namespaces"] = [{"type": kind} for kind in kinds]
+        return self
+
+    def user_namespace(self) -> Scratch:
+        """Add one, whose root owns the root filesystem."""
+        self.linux["namespaces"].append({"type": "user"})
+        for member in ("uidMappings", "gidMappings"):
+            self.linux[member] = [{"containerID": 0, "hostID": FIRST_ID, "size": 65536}]
+        for path in [self.root, *self.root.rglob("*")]:
+            os.chown(path, FIRST_ID, FIRST_ID, follow_symlinks=False)
+        return self
+
+    def mount(self, destination: str, *options: str, type: str = "tmpfs", source: str = "scratch") -> Scratch:
+        """Append a mount."""
+        self.config["mounts"].append(
+            {"destination": destination, "type": type, "source": source, "options": list(options)}
+        )
+        return self
+
+    def bind(self, source: Path | str, destination: str, *options: str, **members: Any) -> Scratch:
+        """Append a bind mount, by `bind` unless the options have one."""
+        if not {"bind", "rbind"} & set(options):
+            options = ("bind", *options)
+        self.config["mounts"].append(
+            {"destination": destination, "source": str(source), "options": list(options), **members}
+        )
+        return self
+
+    def plan(self) -> Plan:
+        """The steps, in the order of the runtime's plan."""
+        plan, config, host = Plan(), self.config, self.host
+        options = Options(container_id="scratch", bundle=str(self.path), no_pivot=self.no_pivot)
+        arguments: Any = (plan, config, host, options)
+        plan_rootfs.plan_root_source(*arguments)
+        plan_mounts.plan_sources(*arguments)
+        plan_rootfs.plan_rootfs(*arguments)
+        plan_mounts.plan_mounts(*arguments)
+        if not self.only_mounts:
+            plan_devices.plan_devices(*arguments)
+        plan_masks.plan_null(*arguments)
+        plan_rootfs.plan_pivot(*arguments)
+        plan_mounts.plan_readonly(*arguments)
+        plan_rootfs.plan_root_readonly(*arguments)
+        plan_masks.plan_readonly_paths(*arguments)
+        plan_masks.plan_masked_paths(*arguments)
+        if self.only_mounts:
+            plan.init = [step for step in plan.init if step.action != "stdio_null"]
+        return plan
+
+    def run(self, look: Callable[[Init], Any] = lambda init: None, before: Callable[[], None] = lambda: None) -> Any:
+        """Carry the plan out in a child, and return what `look` returns in there. Raises the Error of a step.
+
+        before: called in the child before the first step, with the namespaces new.
+        """
+        plan = self.plan()
+        host: Any = SimpleNamespace(
+            fds={"procfs": procfs.open_private(subset_pid=True)},
+            keep={},
+            state=SimpleNamespace(directory=str(self.path)),
+        )
+        try:
+            for step in plan.host:
+                try:
+                    HOST_ACTIONS[step.action](host, **step.args)
+                except Error as error:
+                    error.pointer = error.pointer or step.pointer
+                    raise
+            return self._in_child(plan, host.fds, look, before)
+        finally:
+            for fd in [*host.fds.values(), *host.keep.values()]:
+                os.close(fd)
+
+    def _in_child(
+        self, plan: Plan, fds: dict[str, int], look: Callable[[Init], Any], before: Callable[[], None]
+    ) -> Any:
+        kinds = [entry["type"] for entry in self.linux["namespaces"]]
+        flags = sum(NAMESPACES[kind] for kind in kinds if kind in NAMESPACES)
+        answers, answer = os.pipe()
+        maps, mapped = os.pipe()
+        pid, pidfd = _kernel.clone3(
+            flags | c.CLONE_PIDFD | (c.CLONE_NEWUSER if "user" in kinds else 0), c.SIGCHLD, -1
+        )
+        if pid == 0:
+            os.close(mapped)
+            os.read(maps, 1)
+            _child(plan, dict(fds), answer, look, before)
+        if "user" in kinds:
+            for kind in ("uid_map", "gid_map"):
+                Path(f"/proc/{pid}/{kind}").write_text(f"0 {FIRST_ID} 65536\n")
+        for fd in (answer, maps, mapped, pidfd):
+            os.close(fd)
+        with os.fdopen(answers, "rb") as stream:
+            data = stream.read()
+        os.waitpid(pid, 0)
+        assert data, "the child ended without an answer"
+        result = pickle.loads(data)
+        if isinstance(result, dict) and "error" in result:
+            raise Error.from_message(result["error"])
+        if isinstance(result, dict) and "traceback" in result:
+            raise AssertionError(result["traceback"])
+        return result
+
+
+def _child(
+    plan: Plan, fds: dict[str, int], answer: int, look: Callable[[Init], Any], before: Callable[[], None]
+) -> None:
+    pointer = ""
+    try:
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+        os.umask(0)
+        before()
+        init = Init(channel=Messages(), container_id="scratch", bundle="/", fds=fds, state={})
+        for step in plan.init:
+            pointer = step.pointer
+            ACTIONS[step.action](init, **step.args)
+        result = look(init)
+    except Error as error:
+        error.pointer = error.pointer or pointer
+        result = {"error": error.to_message()}
+    except OSError as error:
+        if pointer and not error.filename:
+            result = {"error": Error("the kernel refused", pointer=pointer, errno=error.errno or 0).to_message()}
+        else:
+            result = {"traceback": traceback.format_exc()}
+    except BaseException:
+        result = {"traceback": traceback.format_exc()}
+    data = pickle.dumps(result)
+    while data:
+        data = data[os.write(answer, data) :]
+    os._exit(0)

@@ -1,0 +1,57 @@
+"""linux.maskedPaths and linux.readonlyPaths: from config to steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ocipy.errors import Error
+from ocipy.plan import masks
+from ocipy.plan.model import Host, Options, Plan, Step
+
+OPTIONS = Options(container_id="c", bundle="/b")
+
+
+def planned(namespaces: tuple[str, ...] = ("mount",), **linux: Any) -> list[Step]:
+    config: Any = {"linux": {"namespaces": [{"type": kind} for kind in namespaces], **linux}}
+    plan, host = Plan(), Host()
+    masks.plan_null(plan, config, host, OPTIONS)
+    masks.plan_readonly_paths(plan, config, host, OPTIONS)
+    masks.plan_masked_paths(plan, config, host, OPTIONS)
+    assert plan.host == []
+    return plan.init
+
+
+def test_steps() -> None:
+    assert planned(maskedPaths=["/proc/kcore", "/sys/firmware"], readonlyPaths=["/proc/sys"]) == [
+        Step("take_null", "/linux/maskedPaths", {}),
+        Step("readonly_path", "/linux/readonlyPaths/0", {"path": "/proc/sys"}),
+        Step("mask", "/linux/maskedPaths/0", {"path": "/proc/kcore", "label": ""}),
+        Step("mask", "/linux/maskedPaths/1", {"path": "/sys/firmware", "label": ""}),
+    ]
+
+
+def test_null_is_not_taken_for_nothing() -> None:
+    assert planned(readonlyPaths=["/proc/sys"], maskedPaths=None)[0].action == "readonly_path"
+    assert planned() == []
+
+
+def test_repetitions_are_left_out() -> None:
+    steps = planned(maskedPaths=["/a", "/b", "//a/.", "/b"])
+    assert [step.pointer for step in steps[1:]] == ["/linux/maskedPaths/0", "/linux/maskedPaths/1"]
+
+
+@pytest.mark.parametrize("member", ["maskedPaths", "readonlyPaths"])
+@pytest.mark.parametrize(
+    ("paths", "namespaces", "pointer"),
+    [
+        (["/a"], ("pid",), ""),
+        (["/a", "b"], ("mount",), "/1"),
+        (["/a\0"], ("mount",), "/0"),
+    ],
+)
+def test_what_is_refused(member: str, paths: list[str], namespaces: tuple[str, ...], pointer: str) -> None:
+    with pytest.raises(Error) as caught:
+        planned(namespaces, **{member: paths})
+    assert caught.value.pointer == f"/linux/{member}{pointer}"

@@ -1,0 +1,341 @@
+"""mounts: from config to steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ocipy.errors import Error
+from ocipy.linux import constants as c
+from ocipy.plan import mounts
+from ocipy.plan.model import Host, Options, Plan, Step
+
+OPTIONS = Options(container_id="c", bundle="/bundle")
+MAPS = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+
+
+def planned(
+    *entries: dict[str, Any],
+    namespaces: tuple[str, ...] = ("mount", "pid"),
+    host: Host | None = None,
+    **document: Any,
+) -> Plan:
+    linux = {"namespaces": [{"type": kind} for kind in namespaces], **document.pop("linux", {})}
+    config: Any = {"mounts": list(entries), "linux": linux, **document}
+    plan = Plan()
+    host = host or Host()
+    mounts.plan_sources(plan, config, host, OPTIONS)
+    mounts.plan_mounts(plan, config, host, OPTIONS)
+    mounts.plan_readonly(plan, config, host, OPTIONS)
+    return plan
+
+
+def bind(*words: str, **members: Any) -> dict[str, Any]:
+    return {"destination": "/data", "source": "/srv", "options": ["bind", *words], **members}
+
+
+def refused(*entries: dict[str, Any], **kwargs: Any) -> str:
+    with pytest.raises(Error) as caught:
+        planned(*entries, **kwargs)
+    return caught.value.pointer
+
+
+def test_a_filesystem() -> None:
+    plan = planned(
+        {
+            "destination": "/proc",
+            "type": "proc",
+            "source": "proc",
+            "options": ["nosuid", "noexec", "nodev", "hidepid=2"],
+        }
+    )
+    assert plan.host == []
+    assert plan.init == [
+        Step(
+            "mount",
+            "/mounts/0",
+            {
+                "destination": "/proc",
+                "source": "proc",
+                "fstype": "proc",
+                "attributes": c.MOUNT_ATTR_NOSUID | c.MOUNT_ATTR_NOEXEC | c.MOUNT_ATTR_NODEV,
+                "superblock": (),
+                "data": ("hidepid=2",),
+                "label": "",
+                "propagation": (),
+                "recursive_set": 0,
+                "recursive_clear": 0,
+                "copy_up": False,
+                "late": "",
+            },
+        )
+    ]
+
+
+def test_the_order_is_that_of_the_config() -> None:
+    plan = planned(
+        {"destination": "/b", "type": "tmpfs"},
+        {"destination": "/a", "type": "tmpfs"},
+        {"destination": "/b/c", "type": "tmpfs"},
+    )
+    assert [(step.pointer, step.args["destination"]) for step in plan.init] == [
+        ("/mounts/0", "/b"),
+        ("/mounts/1", "/a"),
+        ("/mounts/2", "/b/c"),
+    ]
+
+
+def test_null_options_are_absent_ones() -> None:
+    assert planned({"destination": "/a", "type": "tmpfs", "options": None}).init[0].args["data"] == ()
+
+
+@pytest.mark.parametrize(
+    ("mount", "late"),
+    [
+        ({"destination": "/t", "type": "tmpfs", "options": ["ro"]}, True),
+        ({"destination": "/dev", "type": "devtmpfs", "options": ["ro"]}, True),
+        ({"destination": "/t", "type": "tmpfs", "options": ["ro", "rw"]}, False),
+        ({"destination": "/sys", "type": "sysfs", "options": ["ro"]}, False),
+    ],
+)
+def test_what_is_filled_first_is_made_readonly_late(mount: dict[str, Any], late: bool) -> None:
+    plan = planned(mount)
+    assert (plan.init[-1] == Step("remount_readonly", "/mounts/0", {"name": "readonly/0"})) == late
+    readonly = bool(plan.init[0].args["attributes"] & c.MOUNT_ATTR_RDONLY)
+    assert readonly == (mount["type"] == "sysfs")
+    assert ("ro" in plan.init[0].args["superblock"]) == readonly
+
+
+@pytest.mark.parametrize(
+    ("words", "classic"),
+    [
+        (["size=1m"], False),
+        (["size=1m,mode=755"], True),
+        (["iversion"], True),
+        (["noiversion"], False),
+        (["lowerdir=/" + "x" * 254], False),
+        (["lowerdir=/" + "x" * 255], True),
+    ],
+)
+def test_mount2_only_where_fsconfig_cannot_say_it(words: list[str], classic: bool) -> None:
+    step = planned({"destination": "/t", "type": "tmpfs", "options": [*words, "ro"]}).init[0]
+    assert step.action == ("mount_classic" if classic else "mount")
+    if classic:
+        assert not step.args["flags"] & c.MS_RDONLY
+
+
+def test_a_bind_mount() -> None:
+    plan = planned(bind("ro", "nosuid", "rslave", "rro", "what"))
+    assert plan.host == []
+    assert plan.init == [
+        Step(
+            "bind",
+            "/mounts/0",
+            {
+                "destination": "/data",
+                "source": "/srv",
+                "name": "",
+                "recursive": False,
+                "source_nofollow": False,
+                "target_nofollow": False,
+                "attr_set": c.MOUNT_ATTR_RDONLY | c.MOUNT_ATTR_NOSUID,
+                "attr_clear": 0,
+                "attr_implicit": c.MOUNT_ATTR_NODEV | c.MOUNT_ATTR_NOEXEC | c.MOUNT_ATTR_NOSYMFOLLOW,
+                "propagation": (c.MS_SLAVE | c.MS_REC,),
+                "recursive_set": c.MOUNT_ATTR_RDONLY,
+                "recursive_clear": 0,
+            },
+        )
+    ]
+    assert plan.warnings == [("/mounts/0/options", "no option of a bind mount: what")]
+
+
+@pytest.mark.parametrize(
+    ("members", "recursive"),
+    [({"options": ["rbind"]}, True), ({"options": ["bind"]}, False), ({"type": "bind", "options": []}, False)],
+)
+def test_kinds_of_bind(members: dict[str, Any], recursive: bool) -> None:
+    step = planned(bind(**members)).init[0]
+    assert (step.action, step.args["recursive"]) == ("bind", recursive)
+
+
+def test_the_type_of_a_bind_mount_means_nothing() -> None:
+    assert planned(bind(type="proc", destination="/data")).init[0].action == "bind"
+    assert planned(bind(type="cgroup", destination="/data")).init[0].action == "bind"
+
+
+def test_a_relative_source_is_the_bundles() -> None:
+    assert planned(bind(source="data")).init[0].args["source"] == "/bundle/data"
+
+
+def test_a_relative_destination_is_from_the_root_and_warned_of() -> None:
+    plan = planned(bind(destination="data/./x/../y"))
+    assert plan.init[0].args["destination"] == "/data/y"
+    assert plan.warnings[0][0] == "/mounts/0/destination"
+
+
+def test_the_host_opens_sources_for_a_user_namespace() -> None:
+    plan = planned(bind("ro"), namespaces=("mount", "user"))
+    assert plan.host == [
+        Step(
+            "open_mount_source",
+            "/mounts/0",
+            {
+                "name": "mount/0",
+                "source": "/srv",
+                "destination": "/data",
+                "recursive": False,
+                "nofollow": False,
+                "slave": True,
+                "idmap": "",
+                "idmap_recursive": False,
+            },
+        )
+    ]
+    step = plan.init[0]
+    assert step.args["name"] == "mount/0"
+    assert step.args["attr_implicit"] == 0, "flags of the source are locked"
+
+
+def test_the_host_opens_nothing_where_it_has_no_more_rights() -> None:
+    plan = planned(bind(), namespaces=("mount", "user"), host=Host(uid=1000, rootless=True, capabilities=0))
+    assert plan.host == []
+    assert plan.init[0].args["name"] == ""
+
+
+def test_shared_roots_keep_bind_mounts_peers_of_their_sources() -> None:
+    for kind, slave in (("rshared", False), ("shared", False), ("slave", True)):
+        plan = planned(bind(), namespaces=("mount", "user"), linux={"rootfsPropagation": kind})
+        assert plan.host[0].args["slave"] == slave
+
+
+def test_idmap_by_the_mounts_own_maps() -> None:
+    plan = planned(bind("ridmap", uidMappings=MAPS, gidMappings=MAPS))
+    triples = ((0, 100000, 65536),)
+    name = "idmap/0-100000-65536;0-100000-65536"
+    assert plan.host[0] == Step("idmap_source", "/mounts/0", {"name": name, "uids": triples, "gids": triples})
+    assert plan.host[1].args["idmap"] == name
+    assert plan.host[1].args["idmap_recursive"] is True
+    assert plan.init[0].args["name"] == "mount/0"
+
+
+def test_idmap_without_maps_takes_the_containers() -> None:
+    plan = planned(bind("idmap"), namespaces=("mount", "user"), linux={"uidMappings": MAPS, "gidMappings": MAPS})
+    assert plan.host[0].args["uids"] == ((0, 100000, 65536),)
+    assert plan.host[1].args["idmap_recursive"] is False
+
+
+def test_idmap_of_a_joined_user_namespace_is_that() -> None:
+    linux = {"namespaces": [{"type": "mount"}, {"type": "user", "path": "/proc/9/ns/user"}]}
+    plan = planned(bind("idmap"), linux=linux)
+    assert plan.host[0] == Step("idmap_join", "/mounts/0", {"name": "idmap//proc/9/ns/user", "path": "/proc/9/ns/user"})
+
+
+def test_idmap_in_the_form_of_crun() -> None:
+    # crun(1): "@" is relative to the container's map.
+    linux = {
+        "uidMappings": [{"containerID": 0, "hostID": 0, "size": 1}, {"containerID": 1, "hostID": 2, "size": 1000}],
+        "gidMappings": MAPS,
+    }
+    plan = planned(bind("idmap=uids=@1-3-10#50-60-1;gids=0-7-2"), namespaces=("mount", "user"), linux=linux)
+    assert plan.host[0].args["uids"] == ((1, 4, 10), (50, 60, 1))
+    assert plan.host[0].args["gids"] == ((0, 7, 2),)
+
+
+@pytest.mark.parametrize(
+    ("mount", "pointer"),
+    [
+        (bind("idmap"), "/mounts/0/options"),
+        (bind("idmap", uidMappings=MAPS), "/mounts/0/uidMappings"),
+        (bind("idmap", gidMappings=MAPS), "/mounts/0/gidMappings"),
+        (bind("idmap=uids=1-2"), "/mounts/0/options"),
+        (bind("idmap=users=1-2-3"), "/mounts/0/options"),
+        (bind("idmap=uids=@1-2-3"), "/mounts/0/options"),
+        ({"destination": "/t", "type": "tmpfs", "uidMappings": MAPS, "gidMappings": MAPS}, "/mounts/0/options"),
+        (bind(source=None), "/mounts/0/source"),
+        (bind(destination="/"), "/mounts/0/destination"),
+        (bind(destination="/x/../.."), "/mounts/0/destination"),
+        (bind(destination="/proc/self"), "/mounts/0/destination"),
+        (bind(destination="proc/sys/kernel"), "/mounts/0/destination"),
+        (bind(source="/a\0b"), "/mounts/0/source"),
+        (bind("copy-symlink", "dest-nofollow"), "/mounts/0/options"),
+        ({"destination": "/proc", "type": "tmpfs"}, "/mounts/0/type"),
+        ({"destination": "/t", "source": "x"}, "/mounts/0/type"),
+        ({"destination": "/t", "type": "none", "options": ["rshared"]}, "/mounts/0/type"),
+        ({"destination": "/t", "type": "proc", "options": ["tmpcopyup"]}, "/mounts/0/options"),
+        ({"destination": "/t", "type": "tmpfs", "options": ["size=1\0"]}, "/mounts/0/options/0"),
+    ],
+)
+def test_what_is_refused(mount: dict[str, Any], pointer: str) -> None:
+    assert refused(mount) == pointer
+
+
+def test_idmap_is_refused_without_the_hosts_rights() -> None:
+    rootless = Host(uid=1000, rootless=True, capabilities=0)
+    assert refused(bind("idmap", uidMappings=MAPS, gidMappings=MAPS), host=rootless) == "/mounts/0/options"
+
+
+@pytest.mark.parametrize("path", mounts.ALLOWED_IN_PROC)
+def test_lxcfs_may_mount_in_proc(path: str) -> None:
+    assert planned(bind(destination=path)).init[0].args["destination"] == path
+
+
+def test_a_second_procfs_is_warned_of() -> None:
+    plan = planned({"destination": "/mnt/p", "type": "proc"})
+    assert plan.warnings == [
+        ("/mounts/0", "maskedPaths and readonlyPaths do not cover a procfs at another place than /proc")
+    ]
+
+
+def test_remount() -> None:
+    plan = planned({"destination": "/t", "options": ["remount", "bind", "ro", "size=1m"]})
+    assert plan.init == [
+        Step(
+            "remount",
+            "/mounts/0",
+            {
+                "destination": "/t",
+                "bind": True,
+                "flags": c.MS_REMOUNT | c.MS_BIND | c.MS_RDONLY,
+                "data": (),
+                "propagation": (),
+                "recursive_set": 0,
+                "recursive_clear": 0,
+            },
+        )
+    ]
+
+
+def test_the_label_needs_selinux() -> None:
+    label = {"mountLabel": "system_u:object_r:svirt_sandbox_file_t:s0:c1,c2"}
+    mount = {"destination": "/t", "type": "tmpfs"}
+    assert refused(mount, linux=label) == "/linux/mountLabel"
+    step = planned(mount, linux=label, host=Host(selinux=True)).init[0]
+    assert step.args["label"] == "context=" + label["mountLabel"]
+    proc = planned({"destination": "/proc", "type": "proc"}, linux=label, host=Host(selinux=True)).init[0]
+    assert proc.args["label"] == ""
+    assert planned(mount, linux={"mountLabel": ""}).init[0].args["label"] == ""
+
+
+def test_the_kind_of_context_is_an_annotation() -> None:
+    label = {"mountLabel": "x"}
+    mount = {"destination": "/t", "type": "tmpfs"}
+    key = "run.oci.mount_context_type"
+    step = planned(mount, linux=label, host=Host(selinux=True), annotations={key: "rootcontext"}).init[0]
+    assert step.args["label"] == "rootcontext=x"
+    wrong = refused(mount, linux=label, host=Host(selinux=True), annotations={key: "size=1,x"})
+    assert wrong == "/annotations/run.oci.mount_context_type"
+
+
+def test_copy_symlink_is_no_mount() -> None:
+    plan = planned(bind("copy-symlink"))
+    assert plan.init == [Step("copy_symlink", "/mounts/0", {"source": "/srv", "destination": "/data"})]
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [("/", "/"), ("", "/"), ("..", "/"), ("/a//b/", "/a/b"), ("/a/./../b", "/b"), ("a/../../b", "/b")],
+)
+def test_clean(path: str, expected: str) -> None:
+    assert mounts.clean(path) == expected

@@ -1,0 +1,116 @@
+"""root and linux.rootfsPropagation: from config to steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ocipy.errors import Error
+from ocipy.linux.constants import MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE
+from ocipy.plan import rootfs
+from ocipy.plan.model import Host, Options, Plan, Step
+
+Actions = list[tuple[str, str, dict[str, Any]]]
+
+
+def planned(
+    propagation: str | None = None,
+    namespaces: tuple[str, ...] = ("mount",),
+    no_pivot: bool = False,
+    root: Any = None,
+    mounts: Any = (),
+) -> Plan:
+    config: Any = {
+        "root": root if root is not None else {"path": "rootfs"},
+        "mounts": mounts,
+        "linux": {"namespaces": [{"type": kind} for kind in namespaces], "rootfsPropagation": propagation},
+    }
+    plan, host = Plan(), Host()
+    options = Options(container_id="c", bundle="/b", no_pivot=no_pivot)
+    rootfs.plan_root_source(plan, config, host, options)
+    rootfs.plan_rootfs(plan, config, host, options)
+    rootfs.plan_pivot(plan, config, host, options)
+    rootfs.plan_root_readonly(plan, config, host, options)
+    return plan
+
+
+def test_usually() -> None:
+    plan = planned()
+    assert plan.host == []
+    assert plan.init == [
+        Step("propagation", "", {"flags": MS_SLAVE | MS_REC}),
+        Step("rootfs", "/root/path", {"path": "/b/rootfs", "propagation": MS_PRIVATE, "parent": MS_PRIVATE}),
+        Step("pivot_root", "/root/path", {}),
+        Step("stdio_null", "", {}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "before", "tree", "after"),
+    [
+        ("slave", MS_SLAVE | MS_REC, MS_SLAVE, MS_SLAVE),
+        ("rslave", MS_SLAVE | MS_REC, MS_SLAVE, MS_SLAVE | MS_REC),
+        ("private", MS_PRIVATE | MS_REC, MS_PRIVATE, MS_PRIVATE),
+        ("rprivate", MS_PRIVATE | MS_REC, MS_PRIVATE, MS_PRIVATE | MS_REC),
+        ("shared", None, MS_PRIVATE, MS_SHARED),
+        ("rshared", None, MS_PRIVATE, MS_SHARED | MS_REC),
+        ("unbindable", MS_PRIVATE | MS_REC, MS_PRIVATE, MS_UNBINDABLE),
+    ],
+)
+def test_propagation(kind: str, before: int | None, tree: int, after: int) -> None:
+    init = planned(kind).init
+    flags = [step.args["flags"] for step in init if step.action == "propagation"]
+    assert flags == ([after] if before is None else [before, after])
+    assert all(step.pointer == "/linux/rootfsPropagation" for step in init if step.action == "propagation")
+    attached = next(step for step in init if step.action == "rootfs")
+    assert attached.args["propagation"] == tree
+    # The final one is set on "/", so after the pivot.
+    names = [step.action for step in init]
+    assert names.index("pivot_root") < len(names) - 1 - names[::-1].index("propagation")
+
+
+def test_the_host_opens_the_root_for_a_user_namespace() -> None:
+    plan = planned(namespaces=("mount", "user"))
+    assert plan.host == [Step("open_rootfs", "/root/path", {"path": "/b/rootfs", "propagation": MS_PRIVATE})]
+    assert plan.init[1] == Step("attach_rootfs", "/root/path", {"name": "rootfs"})
+
+
+def test_no_mount_namespace_is_a_chroot_on_a_mount_that_delete_removes() -> None:
+    plan = planned(namespaces=("pid",))
+    assert plan.host == [Step("bind_rootfs", "/root/path", {"path": "/b/rootfs"})]
+    assert [step.action for step in plan.init] == ["use_rootfs", "chroot", "stdio_null"]
+
+
+def test_no_pivot() -> None:
+    assert [step.action for step in planned(no_pivot=True).init][2] == "move_root"
+    with pytest.raises(Error) as caught:
+        planned("private", no_pivot=True)
+    assert caught.value.pointer == "/linux/rootfsPropagation"
+
+
+def test_a_bound_dev_leaves_the_streams_alone() -> None:
+    plan = planned(mounts=[{"destination": "/dev/", "source": "/dev", "options": ["rbind"]}])
+    assert "stdio_null" not in [step.action for step in plan.init]
+
+
+def test_readonly() -> None:
+    plan = planned(root={"path": "/r", "readonly": True})
+    assert plan.init[-1] == Step("root_readonly", "/root/readonly", {})
+    assert plan.init[1].args["path"] == "/r"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "pointer"),
+    [
+        ({"propagation": "sideways"}, "/linux/rootfsPropagation"),
+        ({"propagation": "slave", "namespaces": ("pid",)}, "/linux/rootfsPropagation"),
+        ({"root": {}}, "/root"),
+        ({"root": {"path": ""}}, "/root"),
+        ({"root": {"path": "a\0b"}}, "/root/path"),
+    ],
+)
+def test_what_is_refused(arguments: dict[str, Any], pointer: str) -> None:
+    with pytest.raises(Error) as caught:
+        planned(**arguments)
+    assert caught.value.pointer == pointer
