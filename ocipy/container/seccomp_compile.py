@@ -9,7 +9,7 @@ import os
 import struct
 import tempfile
 
-import pyseccomp  # type: ignore[import-untyped]
+import pyseccomp
 
 from ocipy.errors import Error
 
@@ -59,7 +59,7 @@ def main(data: bytes) -> bytes:
 
 
 def compile_profile(profile: Seccomp) -> tuple[bytes, bytes]:
-    """(array of struct sock_filter, "FILE\\nVERSION" of libseccomp). Raises Error where libseccomp refuses."""
+    """(array of struct sock_filter, file and version of libseccomp in two lines). Raises Error."""
     try:
         filters = pyseccomp.SyscallFilter(action_value(profile["defaultAction"], profile.get("defaultErrnoRet")))
     except OSError as error:

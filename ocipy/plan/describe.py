@@ -51,7 +51,7 @@ def printable(text: str) -> str:
 
 
 def as_json(plan: Plan, only: str = "") -> str:
-    """The same as a document: {"host": [{"action", "pointer", "description", "arguments"}], "init": […], "warnings"}."""
+    """The same as a document: lists "host" and "init" of steps, and "warnings"."""
     document: dict[str, Any] = {lane: [] for lane in LANES}
     for lane, number, step in selected(plan, only):
         document[lane].append(

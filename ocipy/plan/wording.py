@@ -51,6 +51,7 @@ def join(*parts: str) -> str:
 
 
 def if_set(value: object, text: str) -> str:
+    """The text, if there is something to say."""
     return text if value else ""
 
 
@@ -65,6 +66,7 @@ def capability_set(mask: int) -> str:
 
 
 def flag_words(flags: int, table: tuple[tuple[int, str], ...]) -> str:
+    """The words of the flags that are set."""
     return " ".join(word for flag, word in table if flags & flag)
 
 
@@ -80,6 +82,7 @@ def mount_flag_words(flags: int) -> str:
 
 
 def propagation_words(flags: int) -> str:
+    """Propagation flags of mount(2) as mount(8) names them."""
     recursive = "r" if flags & constants.MS_REC else ""
     return " ".join(recursive + word for flag, word in PROPAGATION if flags & flag)
 
@@ -99,6 +102,7 @@ def after_mount(a: Arguments) -> str:
 
 
 def bind(a: Arguments) -> str:
+    """A bind mount."""
     return join(
         f"{a['source']} → {a['destination']}",
         if_set(a["recursive"], "recursive"),
@@ -109,20 +113,24 @@ def bind(a: Arguments) -> str:
 
 
 def mount(a: Arguments) -> str:
+    """A new filesystem."""
     options = join(attribute_words(a.get("attributes") or 0), mount_flag_words(a.get("flags") or 0))
     return join(f"{a['fstype']} → {a['destination']}", options, ",".join(a["data"]), after_mount(a))
 
 
 def remount(a: Arguments) -> str:
+    """New flags of what is mounted."""
     return join(a["destination"], mount_flag_words(a["flags"]), ",".join(a["data"]), after_mount(a))
 
 
 def cgroup_mount(a: Arguments) -> str:
+    """The cgroup filesystem."""
     seen = "as the cgroup namespace shows it" if a["namespace"] else "the own cgroup only"
     return join(f"→ {a['destination']}", attribute_words(a["attributes"]), after_mount(a)) + ", " + seen
 
 
 def device(a: Arguments) -> str:
+    """A device node."""
     number = "" if a["kind"] == "p" else f"{a['major']}:{a['minor']}"
     made = "the host's, bound" if a.get("bind") else ""
     mode = f"{a['mode']:04o} {a['uid']}:{a['gid']}" if "mode" in a else "expected to be there"
@@ -130,11 +138,13 @@ def device(a: Arguments) -> str:
 
 
 def id_map(a: Arguments) -> str:
+    """uid_map and gid_map: inside+size ← outside."""
     ranges = ", ".join(f"{inside}+{size} ← {outside}" for inside, outside, size in a["mappings"])
     return join(ranges, if_set(a["by_helper"], "by the setuid helper"), if_set(a.get("deny_setgroups"), "no setgroups"))
 
 
 def clone_stage(a: Arguments) -> str:
+    """The process before init."""
     return join(
         if_set(a["joined"], "joins " + " ".join(kind for kind, _ in a["joined"]) + ";"),
         if_set(a["user"], "new user;"),
@@ -144,6 +154,7 @@ def clone_stage(a: Arguments) -> str:
 
 
 def device_rules(a: Arguments) -> str:
+    """The first rules, and how many more."""
     def rule(allow: bool, kind: str, major: int, minor: int, access: int) -> str:
         number = ":".join("*" if part < 0 else str(part) for part in (major, minor))
         letters = "".join(letter for bit, letter in ((2, "r"), (4, "w"), (1, "m")) if access & bit)
@@ -155,19 +166,23 @@ def device_rules(a: Arguments) -> str:
 
 
 def hook(a: Arguments) -> str:
+    """A hook."""
     arguments = " ".join((a["args"] or ())[1:])
     return join(a["kind"], a["path"], arguments, if_set(a["timeout"], f"for at most {a['timeout']} s"))
 
 
 def limit(value: int) -> str:
+    """A resource limit."""
     return "unlimited" if value == UNLIMITED else str(value)
 
 
 def by_value(table: Mapping[str, int], value: int) -> str:
+    """The name of a number."""
     return next((name for name, number in table.items() if number == value), str(value))
 
 
 def memory_policy(a: Arguments) -> str:
+    """set_mempolicy(2)."""
     flags = [name for name, flag in MODE_FLAGS.items() if a["mode"] & flag]
     mode = a["mode"]
     for name in flags:
@@ -176,34 +191,42 @@ def memory_policy(a: Arguments) -> str:
 
 
 def scheduler(a: Arguments) -> str:
+    """sched_setattr(2)."""
     times = "runtime {runtime} deadline {deadline} period {period} ns".format(**a) if a["runtime"] else ""
     priority = if_set(a["priority"], f"priority {a['priority']}")
     return join(by_value(POLICIES, a["policy"]), if_set(a["nice"], f"nice {a['nice']}"), priority, times)
 
 
 def seccomp_filter(a: Arguments) -> str:
+    """The profile in short."""
     others = " ".join(name.removeprefix("SCMP_ARCH_").lower() for name in a["architectures"])
     return join(f"{a['default']} by default, {a['rules']} rules", if_set(others, "for " + others))
 
 
 def seccomp_load(a: Arguments) -> str:
+    """The flags that the filter is loaded with."""
     names = [name for name, flag in SECCOMP_FLAGS.items() if flag and a["flags"] & flag]
     listener = a["flags"] & constants.SECCOMP_FILTER_FLAG_NEW_LISTENER
     words = [name.removeprefix("SECCOMP_FILTER_FLAG_").lower() for name in names]
-    return join("the filter", *words, if_set(a["optional"], "(where the kernel can)"), if_set(listener, "with listener"))
+    optional = if_set(a["optional"], "(where the kernel can)")
+    return join("the filter", *words, optional, if_set(listener, "with listener"))
 
 
 def bounding(a: Arguments) -> str:
+    """The bounding set in numbers."""
     known = (1 << (a["last"] + 1)) - 1
     kept = (a["kept"] & known).bit_count()
     return f"{kept} kept, {a['last'] + 1 - kept} dropped"
 
 
 def capabilities(a: Arguments) -> str:
-    return " ".join(f"{name} {capability_set(a[name])}" for name in ("effective", "permitted", "inheritable", "ambient"))
+    """The four sets."""
+    sets = ("effective", "permitted", "inheritable", "ambient")
+    return " ".join(f"{name} {capability_set(a[name])}" for name in sets)
 
 
 def hook_later(a: Arguments) -> str:
+    """A hook, and the command that runs it."""
     return hook(a) + (", by start" if a["kind"] == "poststart" else ", by delete")
 
 
@@ -234,7 +257,7 @@ WORDINGS: dict[str, str | Callable[[Arguments], str]] = {
     "clone_stage": clone_stage,
     "close_descriptors": lambda a: "all but the payload's" + if_set(a["keep"], " and what start needs"),
     "command": value_of("name", "look up"),
-    "console": lambda a: join("a terminal on /dev/console", if_set(a["rows"], f"{a['columns']}×{a['rows']}")),
+    "console": lambda a: join("a terminal on /dev/console", if_set(a["rows"], f"{a['columns']}x{a['rows']}")),
     "copy_symlink": lambda a: f"{a['source']} → {a['destination']}, the link itself",
     "created": "the container is created",
     "device": device,
