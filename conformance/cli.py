@@ -34,7 +34,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _run(suite: Suite, run: RuntimeRun, programs: tuple[str, ...], limit: float) -> None:
+def _run(suite: Suite, run: RuntimeRun, programs: tuple[str, ...], attempts: dict[str, int], limit: float) -> None:
     def tell(outcome: Outcome) -> None:
         print(
             f"{report.label(run)}: {outcome.program}: {report.cell(outcome)} ({outcome.seconds:.1f} s)", file=sys.stderr
@@ -44,7 +44,7 @@ def _run(suite: Suite, run: RuntimeRun, programs: tuple[str, ...], limit: float)
 
     runner = Runner(suite, run, limit)
     try:
-        runner.run_all(programs, tell)
+        runner.run_all(programs, attempts, tell)
     finally:
         runner.close()
 
@@ -72,10 +72,11 @@ def _work(arguments: argparse.Namespace) -> int:
         raise SuiteError(f"the suite has no program {', '.join(unknown)}")
     programs = tuple(arguments.only) or suite.programs
     runs = [describe(str(Path(path).absolute())) for path in arguments.runtime]
+    attempts = {program: expectation.attempts for program, expectation in expectations.items()}
     host.become_subreaper()
     with host.only_one(), host.hugetlb_mounted():
         for run in runs:
-            _run(suite, run, programs, arguments.timeout)
+            _run(suite, run, programs, attempts, arguments.timeout)
     print(report.table(runs))
     for run in runs if len(runs) == 1 else []:
         print(f"\n{report.failures(run)}")

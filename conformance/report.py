@@ -17,10 +17,12 @@ def label(run: RuntimeRun) -> str:
 
 def cell(outcome: Outcome) -> str:
     """A program's result in a few characters: its status, and how many of its tests passed."""
-    if not outcome.tests:
-        return outcome.status
-    passed = sum(test.ok for test in outcome.tests)
-    return f"{outcome.status} {passed}/{len(outcome.tests)}"
+    words = [outcome.status]
+    if outcome.tests:
+        words.append(f"{sum(test.ok for test in outcome.tests)}/{len(outcome.tests)}")
+    if outcome.attempts > 1:
+        words.append(f"at attempt {outcome.attempts}")
+    return " ".join(words)
 
 
 def table(runs: list[RuntimeRun]) -> str:
@@ -101,6 +103,7 @@ def _program(outcome: Outcome) -> dict[str, Any]:
         "status": outcome.status,
         "exit_status": outcome.exit_status,
         "seconds": round(outcome.seconds, 2),
+        "attempts": outcome.attempts,
         "tests": [_test(test.ok, test.skipped, test.text, test.detail) for test in outcome.tests],
         "errors": outcome.errors,
         "stderr": outcome.stderr,

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 
@@ -33,6 +33,7 @@ class Outcome:
     errors: list[str] = field(default_factory=list)
     stderr: str = ""
     left: list[str] = field(default_factory=list)
+    attempts: int = 1
 
 
 @dataclass
@@ -128,10 +129,13 @@ class Runner:
         if not host.unmount_below(self.work):
             shutil.rmtree(self.work, ignore_errors=True)
 
-    def run_all(self, programs: tuple[str, ...], tell: Callable[[Outcome], None]) -> None:
-        """Run these programs, calling `tell` after each."""
+    def run_all(self, programs: tuple[str, ...], attempts: dict[str, int], tell: Callable[[Outcome], None]) -> None:
+        """Run these programs, calling `tell` after each. `attempts`: how often one that fails by chance is tried."""
         for program in programs:
             outcome = self._run_one(program)
+            while outcome.status != PASSED and outcome.attempts < attempts.get(program, 1):
+                tell(outcome)
+                outcome = replace(self._run_one(program), attempts=outcome.attempts + 1)
             self.run.outcomes.append(outcome)
             tell(outcome)
 
