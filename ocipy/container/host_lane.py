@@ -5,12 +5,22 @@ from __future__ import annotations
 import posix
 
 from ocipy import log
-from ocipy.container import cgroup, console, hooks, limits, namespace_contents, namespaces, seccomp, shared_namespace, sources
-from ocipy.container.state import FIFO, FIFO_NEW, process_start, write_file
+from ocipy.container import (
+    cgroup,
+    console,
+    hooks,
+    limits,
+    namespace_contents,
+    namespaces,
+    seccomp,
+    shared_namespace,
+    sources,
+)
+from ocipy.container.state import FIFO, FIFO_NEW, REPORT, process_start, write_file
 from ocipy.errors import Error
 from ocipy.linux import _kernel, procfs
 from ocipy.linux.channel import Closed
-from ocipy.linux.constants import O_CLOEXEC, O_NOFOLLOW, O_PATH, POLLIN
+from ocipy.linux.constants import O_CLOEXEC, O_NOFOLLOW, O_RDWR, POLLIN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,15 +28,18 @@ if TYPE_CHECKING:
 
     from ocipy.container.context import HostRun
     from ocipy.linux.channel import Channel
+    from ocipy.plan.model import Step
 
 
 def fifo(run: HostRun) -> None:
-    """Make the FIFO at which init waits. 0622: init may have an id that the host's root has not (fifo(7));
-    the directory above it lets nobody else in."""
-    path = run.state.directory + "/" + FIFO_NEW
-    posix.mkfifo(path, 0o600)
-    posix.chmod(path, 0o622)
-    run.fds["fifo"] = posix.open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC)
+    """Make the FIFO at which init waits, and the one by which start learns how the exec went (init/fifo.py).
+
+    Opened here, for reading and writing: init might have no right to open them, and that neither blocks nor ends (fifo(7)).
+    """
+    for name, file in (("fifo", FIFO_NEW), ("report", REPORT)):
+        path = run.state.directory + "/" + file
+        posix.mkfifo(path, 0o600)
+        run.fds[name] = posix.open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC)
 
 
 def private_procfs(run: HostRun, *, sysctl: bool) -> None:
@@ -97,11 +110,14 @@ def channel_of(run: HostRun) -> Channel:
 
 
 def created(run: HostRun) -> None:
-    """The container is created: this rename makes it so."""
+    """The container is created: this rename makes it so. What init was handed is init's alone from here on."""
     posix.rename(run.state.directory + "/" + FIFO_NEW, run.state.directory + "/" + FIFO)
     if run.channel is not None:
         posix.close(run.channel.fd)
         run.channel = None
+    for fd in run.fds.values():
+        posix.close(fd)
+    run.fds.clear()
 
 
 def pid_file(run: HostRun, *, path: str) -> None:
@@ -132,7 +148,7 @@ def carry_out(run: HostRun) -> None:
     try:
         for step in run.plan.host:
             pointer = step.pointer
-            if step.action == "hook":
+            if step.action == "hook" or (step.args.get("barrier") == "go" and _has_hooks(run.plan.init)):
                 run.hooks_ran = True
             ACTIONS[step.action](run, **step.args)
     except Closed:
@@ -144,6 +160,11 @@ def carry_out(run: HostRun) -> None:
         if not error.pointer:
             error.pointer = pointer
         raise
+
+
+def _has_hooks(steps: list[Step]) -> bool:
+    """createContainer hooks come right after the barrier "go"."""
+    return any(step.action == "hook" and step.args["kind"] == "createContainer" for step in steps)
 
 
 def _error_of_init(run: HostRun) -> Error | None:

@@ -16,6 +16,7 @@ from ocipy.container.sources import release_rootfs
 from ocipy.container.state import (
     CONFIG,
     FIFO,
+    REPORT,
     State,
     check_id,
     load,
@@ -28,7 +29,7 @@ from ocipy.container.state import (
 from ocipy.errors import Error
 from ocipy.init.fifo import AWAKE, EXECUTING
 from ocipy.linux import _kernel
-from ocipy.linux.constants import O_CLOEXEC, O_NONBLOCK, O_RDONLY, POLLHUP, POLLIN, SIGKILL
+from ocipy.linux.constants import O_CLOEXEC, O_NONBLOCK, O_RDONLY, O_WRONLY, POLLHUP, POLLIN, SIGKILL
 from ocipy.plan.build import build
 from ocipy.plan.terminal import wants_terminal
 
@@ -137,28 +138,47 @@ def start(state: State, pidfd: int = -1) -> None:
 
 
 def _let_go(state: State, pidfd: int) -> None:
-    path = state.directory + "/" + FIFO
+    said = b""
     # Never a blocking open: init may be dead by the time (fifo(7)).
-    fifo = posix.open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
+    report = posix.open(state.directory + "/" + REPORT, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
     try:
-        said = b""
-        while True:
-            ready = dict(_kernel.poll([(fifo, POLLIN), (pidfd, POLLIN)], -1))
-            if ready.get(fifo, 0) & (POLLIN | POLLHUP):
-                data = posix.read(fifo, 65536)
-                said += data
-                if not data:
-                    break
-            elif pidfd in ready:
-                break
+        if _wake(state.directory + "/" + FIFO):
+            said = _read_to_end(report, pidfd)
     finally:
-        posix.close(fifo)
-    _unlink(path)
+        posix.close(report)
+    _unlink(state.directory + "/" + FIFO)
     failure = said.lstrip(AWAKE + EXECUTING)
     if failure:
         raise Error.from_message(_message(failure))
     if EXECUTING not in said:
         raise Error("cannot start the container: its init process has ended", hint="it was killed, or ran out of memory")
+
+
+def _wake(path: str) -> bool:
+    """Write the byte that init waits for; False if it is dead, and so nobody has the FIFO open."""
+    try:
+        fifo = posix.open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            return False
+        raise
+    posix.write(fifo, AWAKE)
+    posix.close(fifo)
+    return True
+
+
+def _read_to_end(report: int, pidfd: int) -> bytes:
+    """What init says until it executes or dies: either closes its end."""
+    said = b""
+    while True:
+        ready = dict(_kernel.poll([(report, POLLIN), (pidfd, POLLIN)], -1))
+        if ready.get(report, 0) & (POLLIN | POLLHUP):
+            data = posix.read(report, 65536)
+            said += data
+            if not data:
+                return said
+        elif pidfd in ready:
+            return said
 
 
 def _message(data: bytes) -> dict[str, object]:
@@ -210,16 +230,9 @@ def delete(root: str, container_id: str, force: bool = False) -> None:
     """Undo what create did and run the poststop hooks. force: also kill, and no error for an id that is not there."""
     check_id(container_id)
     directory = root + "/" + container_id
-    try:
-        state = load(root, container_id)
-    except Error:
-        if force:
-            _delete_half_made(directory)
-            return
-        raise
-    if force and state.is_alive():
+    if force:
         # Before the lock: a create that hangs in a hook holds it, and fails now.
-        _kill_init(state)
+        _kill_early(root, container_id)
     try:
         lock_fd = lock(directory)
     except Error:
@@ -227,18 +240,38 @@ def delete(root: str, container_id: str, force: bool = False) -> None:
             return
         raise
     try:
-        state = load(root, container_id)
-        status = state.status()
-        if status != "stopped":
-            if not force:
-                raise Error(
-                    f"cannot delete container {container_id} that is not stopped: {status}",
-                    hint=f"stop it first, or kill and delete it by: ocipy delete --force {container_id}",
-                )
-            _kill_init(state)
-        destroy(state)
+        _delete_locked(root, container_id, force)
     finally:
         posix.close(lock_fd)
+
+
+def _kill_early(root: str, container_id: str) -> None:
+    try:
+        state = load(root, container_id)
+    except Error:
+        return
+    if state.is_alive():
+        _kill_init(state)
+
+
+def _delete_locked(root: str, container_id: str, force: bool) -> None:
+    try:
+        state = load(root, container_id)
+    except Error:
+        if force:
+            # What a killed create left before it had a state, and so before it had a process; or a state beyond reading.
+            remove_directory(root + "/" + container_id)
+            return
+        raise
+    status = state.status()
+    if status != "stopped":
+        if not force:
+            raise Error(
+                f"cannot delete container {container_id} that is not stopped: {status}",
+                hint=f"stop it first, or kill and delete it by: ocipy delete --force {container_id}",
+            )
+        _kill_init(state)
+    destroy(state)
 
 
 def destroy(state: State) -> None:
@@ -256,18 +289,6 @@ def abandon(state: State) -> None:
     if _is_directory(state.directory):
         _kill_init(state)
         destroy(state)
-
-
-def _delete_half_made(directory: str) -> None:
-    """A directory that a killed create left, without a state: there was no process yet."""
-    try:
-        lock_fd = lock(directory)
-    except Error:
-        if _is_directory(directory):
-            raise
-        return
-    remove_directory(directory)
-    posix.close(lock_fd)
 
 
 def _poststop(state: State) -> None:

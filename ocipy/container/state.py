@@ -1,7 +1,7 @@
 """The state directory of a container, and what is derived from it.
 
-ROOT/ID/ (0700) holds state.json, config.json (as it was at create: later changes of the bundle have no effect) and
-exec.fifo. Every file is written under another name and renamed. The lock is flock(2) on the directory itself.
+ROOT/ID/ (0700) holds state.json, config.json (as it was at create: later changes of the bundle have no effect),
+exec.fifo and exec.report. Every file is written under another name and renamed. The lock is flock(2) on the directory itself.
 While create is at work the FIFO has the name exec.fifo.new: a rename, and the container is created.
 """
 
@@ -14,7 +14,17 @@ import time
 from ocipy import SPEC_VERSION
 from ocipy.errors import Error
 from ocipy.linux import _kernel
-from ocipy.linux.constants import LOCK_EX, LOCK_NB, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_RDONLY, O_WRONLY
+from ocipy.linux.constants import (
+    LOCK_EX,
+    LOCK_NB,
+    O_CLOEXEC,
+    O_CREAT,
+    O_DIRECTORY,
+    O_EXCL,
+    O_NOFOLLOW,
+    O_RDONLY,
+    O_WRONLY,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +33,7 @@ if TYPE_CHECKING:
 ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
 FIFO = "exec.fifo"
 FIFO_NEW = "exec.fifo.new"
+REPORT = "exec.report"
 STATE = "state.json"
 CONFIG = "config.json"
 LOCK_PATIENCE = 10.0  # seconds
@@ -310,7 +321,7 @@ def read_file(path: str) -> bytes:
 
 def write_file(path: str, data: bytes, mode: int = 0o600) -> None:
     """Write a file under another name and rename it: a reader sees all of it or nothing."""
-    slash = path.rindex("/") + 1
+    slash = path.rfind("/") + 1
     temporary = f"{path[:slash]}.{path[slash:]}.{posix.getpid()}"
     try:
         fd = posix.open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode)

@@ -1,32 +1,37 @@
-"""The FIFO at which a created container waits, and by which start learns how the exec went."""
+"""The two FIFOs of a created container: at exec.fifo its init process waits, by exec.report start learns how the exec went.
+
+Both were opened by the host, for reading and writing, so init needs no path and no procfs to wait, and holds nothing else.
+"""
 
 from __future__ import annotations
 
 import posix
 
 from ocipy.linux import _kernel
-from ocipy.linux.constants import O_CLOEXEC, O_WRONLY, PR_SET_PDEATHSIG
+from ocipy.linux.constants import PR_SET_PDEATHSIG
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocipy.init.context import Init
 
-# What init writes: AWAKE once start has opened the FIFO, EXECUTING as the last thing before execve. The descriptor is
-# close-on-exec, so the end of file after EXECUTING says that the exec has happened; an error comes as JSON instead.
+# What init writes into exec.report: AWAKE once start has written to exec.fifo, EXECUTING as the last thing before execve.
+# The descriptor is close-on-exec, so the end of file after EXECUTING says that the exec has happened; an error comes as
+# JSON instead.
 AWAKE = b"\0"
 EXECUTING = b"\1"
 
 
 def wait_for_start(init: Init) -> None:
-    """Tell create that all is done, let go of it, and block until start opens the other end."""
-    path = f"self/fd/{init.fds['fifo']}"
+    """Tell create that all is done, let go of it, and block until start writes a byte."""
     # From here on the runtime may end without taking us along.
     _kernel.prctl(PR_SET_PDEATHSIG, 0)
     init.channel.send("waiting")
     posix.close(init.channel.fd)
     init.channel.fd = -1
-    # fifo(7): blocks until there is a reader. Opened anew from the O_PATH descriptor, by our own procfs.
-    init.started = posix.open(path, O_WRONLY | O_CLOEXEC, dir_fd=init.proc)
+    fifo = init.fds.pop("fifo")
+    posix.read(fifo, 1)
+    posix.close(fifo)
+    init.started = init.fds.pop("report")
     posix.write(init.started, AWAKE)
 
 

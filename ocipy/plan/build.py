@@ -125,7 +125,6 @@ def _become_process(plan: Plan, config: Config, host: Host, options: Options) ->
     identity.plan_identity(plan, config, host, options)
     process.plan_after_ids(plan, config, host, options)
     seccomp.plan_seccomp_listener(plan, config, host, options)
-    process.plan_close(plan, config, host, options, keep=("fifo", "report"))
     plan.in_init("wait_for_start", "")
     plan.on_host("wait", "", barrier="waiting")
     plan.on_host("created", "")

@@ -62,9 +62,6 @@ def plan_before_ids(plan: Plan, config: Config, host: Host, options: Options) ->
     """Working directory, environment and umask, while init is still root of the container."""
     process = process_of(config)
     user = process.get("user") or {}
-    # Descriptors that are open here are open for chdir and for the lookup of the command (CVE-2024-21626).
-    plan.in_init("close_descriptors", "", keep=("fifo", "procfs", "rootfs"))
-    plan.in_init("working_directory", "/process/cwd", path=process["cwd"])
     plan.in_init(
         "environment",
         "/process/env",
@@ -72,6 +69,9 @@ def plan_before_ids(plan: Plan, config: Config, host: Host, options: Options) ->
         uid=user.get("uid") or 0,
         listen_fds=options.listen_fds,
     )
+    # Descriptors that are open here are open for chdir and for the lookup of the command (CVE-2024-21626).
+    plan.in_init("close_descriptors", "", keep=("fifo", "report"))
+    plan.in_init("working_directory", "/process/cwd", path=process["cwd"])
     umask = user.get("umask")
     plan.in_init("umask", "/process/user/umask", mask=DEFAULT_UMASK if umask is None else umask & 0o777)
 
