@@ -76,7 +76,7 @@ EXPORTED int ocipy_start(int argc, char **argv, const char *library) {
     if (load_frozen(places.frozen) < 0)
         return 1;
     forget_libc_files();
-    int status = add_builtin_modules(argc, argv, &places) < 0 ? -1 : call_main();
+    int status = add_builtin_modules(argc, argv, &places) || take_over_imports() ? -1 : call_main();
     if (status < 0) {
         report_exception();
         _exit(1);

@@ -21,6 +21,9 @@ struct places {
 /* Maps the frozen file and makes its modules importable. 0, or -1 having said why not. */
 int load_frozen(const char *path);
 
+/* Has frozen modules imported by a shorter way than importlib's. 0, or -1 with an exception. */
+int take_over_imports(void);
+
 /* Makes the frozen modules unknown again: what is not loaded yet will come from files. */
 void forget_frozen(void);
 
