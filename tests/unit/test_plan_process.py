@@ -82,9 +82,9 @@ def test_what_is_done_before_the_ids_change() -> None:
     document = config(cwd="/srv", env=["A=1"], user={"uid": 5, "gid": 6, "umask": 0o77})
     plan = plan_of(process.plan_before_ids, document)
     assert plan.init == [
-        Step("close_descriptors", "", {"keep": ("fifo", "procfs", "rootfs")}),
-        Step("working_directory", "/process/cwd", {"path": "/srv"}),
         Step("environment", "/process/env", {"variables": ("A=1",), "uid": 5, "listen_fds": 2}),
+        Step("close_descriptors", "", {"keep": ("fifo", "report")}),
+        Step("working_directory", "/process/cwd", {"path": "/srv"}),
         Step("umask", "/process/user/umask", {"mask": 0o77}),
     ]
 

@@ -1,0 +1,137 @@
+"""process.capabilities: the five sets in /proc/PID/status, and what they are good for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ocipy.linux.capabilities import NAMES
+from tests.harness import Bundle, Container, Result, proc_status
+
+MakeContainer = Callable[..., Container]
+RunScript = Callable[..., Result]
+
+CHOWN, DAC_OVERRIDE, KILL, SETGID, NET_BIND_SERVICE = (1 << number for number in (0, 1, 5, 6, 10))
+SETS = {
+    "bounding": "CapBnd",
+    "effective": "CapEff",
+    "permitted": "CapPrm",
+    "inheritable": "CapInh",
+    "ambient": "CapAmb",
+}
+
+
+def sets(status: dict[str, str]) -> dict[str, int]:
+    return {name: int(status[field], 16) for name, field in SETS.items()}
+
+
+def held(container: Container) -> dict[str, int]:
+    """What the command starts with, after the exec: root gets its bounding set then, others their ambient one."""
+    return sets(proc_status(container.pid))
+
+
+@pytest.mark.smoke
+def test_none(container: MakeContainer, bundle: Bundle) -> None:
+    bundle.process["capabilities"] = {}
+    one = container(bundle.args("sleep", "1000")).start()
+    assert held(one) == dict.fromkeys(SETS, 0)
+
+
+@pytest.mark.ocipy_only("open in the specification: crun drops all, runc 1.5 keeps all of its own")
+def test_absent(container: MakeContainer, bundle: Bundle) -> None:
+    del bundle.process["capabilities"]
+    one = container(bundle.args("sleep", "1000")).start()
+    assert held(one) == dict.fromkeys(SETS, 0)
+
+
+def test_each_set_of_the_waiting_process(container: MakeContainer, bundle: Bundle) -> None:
+    """Before the exec, which for root mixes them (capabilities(7)), they are exactly as configured."""
+    bundle.process["capabilities"] = {
+        "bounding": ["CAP_CHOWN", "CAP_KILL", "CAP_SETGID", "CAP_DAC_OVERRIDE"],
+        "permitted": ["CAP_CHOWN", "CAP_KILL", "CAP_SETGID"],
+        "effective": ["CAP_CHOWN"],
+        "inheritable": ["CAP_KILL", "CAP_SETGID"],
+        "ambient": ["CAP_KILL"],
+    }
+    one = container(bundle.args("sleep", "1000"))
+    assert held(one) == {
+        "bounding": CHOWN | KILL | SETGID | DAC_OVERRIDE,
+        "permitted": CHOWN | KILL | SETGID,
+        "effective": CHOWN,
+        "inheritable": KILL | SETGID,
+        "ambient": KILL,
+    }
+
+
+def test_a_user_keeps_the_ambient_ones_only(container: MakeContainer, bundle: Bundle) -> None:
+    names = ["CAP_CHOWN", "CAP_NET_BIND_SERVICE"]
+    bundle.process["user"] = {"uid": 1000, "gid": 1000}
+    bundle.process["capabilities"] = {
+        "bounding": names,
+        "permitted": names,
+        "effective": names,
+        "inheritable": names,
+        "ambient": ["CAP_NET_BIND_SERVICE"],
+    }
+    one = container(bundle, sh="echo ready; exec sleep 1000").start()
+    one.wait_output("ready")
+    assert held(one) == {
+        "bounding": CHOWN | NET_BIND_SERVICE,
+        "permitted": NET_BIND_SERVICE,
+        "effective": NET_BIND_SERVICE,
+        "inheritable": CHOWN | NET_BIND_SERVICE,
+        "ambient": NET_BIND_SERVICE,
+    }
+
+
+def test_a_user_without_ambient_has_none(container: MakeContainer, bundle: Bundle) -> None:
+    bundle.process["user"] = {"uid": 1000, "gid": 1000}
+    one = container(bundle, sh="echo ready; exec sleep 1000").start()
+    one.wait_output("ready")
+    found = held(one)
+    assert found["bounding"] != 0
+    assert found["effective"] == found["permitted"] == found["inheritable"] == found["ambient"] == 0
+
+
+@pytest.mark.ocipy_only("runc 1.5 says it in its log alone, and other runtimes refuse")
+def test_what_cannot_be_granted_is_a_warning_that_names_it(container: MakeContainer, bundle: Bundle) -> None:
+    """config.md: MUST be logged as a warning, and SHOULD NOT fail."""
+    names = ["CAP_KILL", "CAP_NO_SUCH_THING", "cap_chown"]
+    bundle.process["capabilities"] = {"bounding": names, "permitted": names, "effective": names}
+    one = container(bundle.args("sleep", "1000"))
+    assert held(one)["bounding"] == KILL
+    assert one.created is not None
+    assert "CAP_NO_SUCH_THING" in one.created.stderr
+    assert "cap_chown" in one.created.stderr
+    assert "CAP_KILL" not in one.created.stderr
+    assert one.created.stderr.count("cannot be granted") == 1
+
+
+@pytest.mark.differs_from_runc("runc fails where a capability cannot be granted, against the SHOULD NOT", always=False)
+def test_all_that_the_runtime_has(container: MakeContainer, bundle: Bundle) -> None:
+    """podman --privileged asks for all there are; on a host that withholds some, it gets the others."""
+    last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
+    names = list(NAMES[: last + 1])
+    bundle.process["capabilities"] = {"bounding": names, "permitted": names, "effective": names}
+    one = container(bundle.args("sleep", "1000"))
+    ours = int(proc_status("self")["CapPrm"], 16)
+    assert held(one)["bounding"] == held(one)["permitted"] == held(one)["effective"] == ours
+
+
+def test_in_a_user_namespace_there_are_all(container: MakeContainer, bundle: Bundle) -> None:
+    names = ["CAP_SYS_RESOURCE", "CAP_SYS_ADMIN", "CAP_KILL"]
+    bundle.user_namespace()
+    bundle.process["capabilities"] = {"bounding": names, "permitted": names, "effective": names}
+    one = container(bundle.args("sleep", "1000")).start()
+    assert held(one)["effective"] == held(one)["bounding"] == 1 << 24 | 1 << 21 | KILL
+
+
+def test_what_they_are_good_for(sh: RunScript, bundle: Bundle) -> None:
+    bundle.config["root"]["readonly"] = False
+    script = "touch /tmp/f; chown 1:1 /tmp/f 2>/dev/null && echo chown; hostname x 2>/dev/null && echo hostname"
+    bundle.process["capabilities"] = {name: ["CAP_CHOWN"] for name in ("bounding", "permitted", "effective")}
+    assert sh(script, bundle).lines == ["chown"]
+    bundle.process["capabilities"] = {name: ["CAP_SYS_ADMIN"] for name in ("bounding", "permitted", "effective")}
+    assert sh(script, bundle).ok().lines == ["hostname"]

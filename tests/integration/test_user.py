@@ -1,0 +1,145 @@
+"""process.user: ids, groups and umask as the kernel has them, inside and outside; and who owns the streams."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import pytest
+
+from tests.harness import Bundle, Container, Result, Runtime, parse_status, proc_status
+
+MakeContainer = Callable[..., Container]
+NewId = Callable[[], str]
+RunScript = Callable[..., Result]
+
+
+def ids(status: dict[str, str], name: str) -> set[int]:
+    """Real, effective, saved and filesystem id, of which one is as good as another here."""
+    return {int(number) for number in status[name].split()}
+
+
+@pytest.mark.smoke
+def test_ids_inside_and_outside(container: MakeContainer, bundle: Bundle) -> None:
+    bundle.process["user"] = {"uid": 1234, "gid": 5678, "additionalGids": [10, 20, 30]}
+    one = container(bundle, sh="cat /proc/self/status; exec sleep 1000")
+    created = proc_status(one.pid)
+    one.start()
+    inside = parse_status(one.wait_output("nonvoluntary"))
+    for status in (created, inside, proc_status(one.pid)):
+        assert ids(status, "Uid") == {1234}
+        assert ids(status, "Gid") == {5678}
+        assert sorted(map(int, status["Groups"].split())) == [10, 20, 30]
+
+
+def test_root_has_no_groups_of_the_callers(sh: RunScript) -> None:
+    """The tester's root may be in groups; the container's is in none that the config does not name."""
+    status = parse_status(sh("cat /proc/self/status", None, user=0, extra_groups=[7, 8]).ok().stdout)
+    assert ids(status, "Uid") == ids(status, "Gid") == {0}
+    assert status["Groups"] == ""
+
+
+def test_ids_in_a_user_namespace(container: MakeContainer, bundle: Bundle) -> None:
+    bundle.user_namespace(host_id=200000, size=5000)
+    bundle.process["user"] = {"uid": 1000, "gid": 2000, "additionalGids": [3000]}
+    one = container(bundle, sh="cat /proc/self/status; exec sleep 1000").start()
+    inside = parse_status(one.wait_output("nonvoluntary"))
+    outside = proc_status(one.pid)
+    assert (ids(inside, "Uid"), ids(inside, "Gid"), inside["Groups"]) == ({1000}, {2000}, "3000")
+    assert (ids(outside, "Uid"), ids(outside, "Gid"), outside["Groups"]) == ({201000}, {202000}, "203000")
+
+
+@pytest.mark.ocipy_only("runc wants 0 to be mapped")
+def test_user_namespace_without_root(sh: RunScript, bundle: Bundle) -> None:
+    """0 is not mapped: the set-up is done by the ids of the process."""
+    bundle.user_namespace()
+    for kind in ("uidMappings", "gidMappings"):
+        bundle.linux[kind] = [{"containerID": 1000, "hostID": 100000, "size": 10}]
+    bundle.process["user"] = {"uid": 1000, "gid": 1001}
+    for mount in bundle.config["mounts"]:
+        mount["options"] = [option for option in mount.get("options", ()) if option != "gid=5"]
+    status = parse_status(sh("cat /proc/self/status", bundle).ok().stdout)
+    assert (ids(status, "Uid"), ids(status, "Gid")) == ({1000}, {1001})
+
+
+@pytest.mark.parametrize("member", ["uid", "gid"])
+def test_id_that_is_not_mapped(runtime: Runtime, bundle: Bundle, new_id: NewId, member: str) -> None:
+    bundle.user_namespace(size=100)
+    bundle.process["user"] = {"uid": 0, "gid": 0, member: 100}
+    runtime.create(bundle.args("true"), new_id()).fails()
+    assert runtime.ids() == []
+
+
+@pytest.mark.parametrize("kind", ["plain", "user namespace"])
+def test_highest_id(sh: RunScript, bundle: Bundle, kind: str) -> None:
+    top = 2**32 - 2 if kind == "plain" else 65535
+    if kind != "plain":
+        bundle.user_namespace()
+    bundle.process["user"] = {"uid": top, "gid": top, "additionalGids": [top]}
+    status = parse_status(sh("cat /proc/self/status", bundle).ok().stdout)
+    assert (ids(status, "Uid"), ids(status, "Gid"), status["Groups"]) == ({top}, {top}, str(top))
+
+
+@pytest.mark.ocipy_only("the number means `leave it` to setresuid, so runc stays root")
+@pytest.mark.parametrize("member", ["uid", "gid"])
+def test_number_that_is_no_id(runtime: Runtime, bundle: Bundle, new_id: NewId, member: str) -> None:
+    bundle.process["user"] = {"uid": 0, "gid": 0, member: 2**32 - 1}
+    runtime.create(bundle.args("true"), new_id()).fails(f"/process/user/{member}")
+    assert runtime.ids() == []
+
+
+@pytest.mark.parametrize(("configured", "seen"), [(None, "0022"), (0o077, "0077"), (0, "0000"), (0o777, "0777")])
+def test_umask(sh: RunScript, bundle: Bundle, configured: int | None, seen: str) -> None:
+    if configured is not None:
+        bundle.process["user"]["umask"] = configured
+    assert parse_status(sh("cat /proc/self/status", bundle, umask=0o055).ok().stdout)["Umask"] == seen
+
+
+@pytest.mark.differs_from_runc("runc makes the directories under the caller's umask")
+def test_umask_of_the_caller_does_not_shape_the_container(sh: RunScript, bundle: Bundle) -> None:
+    """A strict one must not make directories that the user cannot enter."""
+    bundle.config["root"]["readonly"] = False
+    bundle.process["cwd"] = "/made/for/it"
+    bundle.process["user"] = {"uid": 1000, "gid": 1000}
+    assert sh("pwd; stat -c %a /made/for", bundle, umask=0o077).ok().lines == ["/made/for/it", "755"]
+
+
+def test_streams_are_the_users(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
+    """An engine's pipes are root's, and /dev/stdout is opened anew."""
+    bundle.process["user"] = {"uid": 1000, "gid": 1000}
+    reader, writer = os.pipe()
+    os.fchmod(writer, 0o600)
+    id = new_id()
+    runtime.create(
+        bundle.sh("echo one > /dev/stdout; echo two > /proc/self/fd/2"), id, stdout=writer, stderr=writer
+    ).ok()
+    assert os.fstat(writer).st_uid == 1000
+    os.close(writer)
+    runtime.start(id).ok()
+    with os.fdopen(reader) as file:
+        assert file.read() == "one\ntwo\n"
+    runtime.delete(id, force=True).ok()
+
+
+def test_null_stays_roots(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
+    before = os.stat("/dev/null")
+    null = os.open("/dev/null", os.O_RDWR)
+    bundle.process["user"] = {"uid": 1000, "gid": 1000}
+    runtime.run(bundle.args("true"), new_id(), stdout=null, stderr=null)
+    os.close(null)
+    after = os.stat("/dev/null")
+    assert (after.st_uid, after.st_gid, after.st_mode) == (before.st_uid, before.st_gid, before.st_mode)
+
+
+@pytest.mark.ocipy_only("runc gives a terminal of the caller's to the container's user")
+def test_callers_terminal_stays_the_callers(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
+    master, peer = os.openpty()
+    before = os.fstat(peer)
+    bundle.process["user"] = {"uid": 1000, "gid": 1000}
+    id = new_id()
+    runtime.create(bundle.args("sleep", "1000"), id, stdin=peer, stdout=peer, stderr=peer).ok()
+    after = os.fstat(peer)
+    runtime.delete(id, force=True).ok()
+    os.close(master)
+    os.close(peer)
+    assert (after.st_uid, after.st_gid, after.st_mode) == (before.st_uid, before.st_gid, before.st_mode)
