@@ -1,0 +1,114 @@
+"""Mounts of type cgroup and cgroup2, from inside and outside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.harness import Bundle, Container, Host, Result
+from tests.harness.look import cgroup_hierarchies
+
+MakeContainer = Callable[..., Container]
+RunScript = Callable[..., Result]
+
+WRITABLE = ["nosuid", "noexec", "nodev", "relatime"]
+
+
+def options(bundle: Bundle, *words: str, type: str = "cgroup") -> Bundle:
+    """Change the cgroup mount of the default config."""
+    (mount,) = [mount for mount in bundle.config["mounts"] if mount["destination"] == "/sys/fs/cgroup"]
+    mount["options"] = list(words)
+    mount["type"] = type
+    return bundle
+
+
+def writes(bundle: Bundle, host: Host) -> str:
+    """A script that tells whether a cgroup can be made in the container."""
+    place = "/sys/fs/cgroup" if host.cgroup == "v2" else "/sys/fs/cgroup/pids"
+    return f"mkdir {place}/below 2>/dev/null && rmdir {place}/below && echo writable || echo refused"
+
+
+@pytest.fixture(params=["namespace", "none", "user", "user-none"])
+def variant(request: pytest.FixtureRequest, bundle: Bundle) -> Bundle:
+    """With and without a cgroup namespace, with and without a user namespace."""
+    if request.param.startswith("user"):
+        bundle.user_namespace()
+        for path in bundle.rootfs.rglob("*"):
+            if path.is_dir() and not path.is_symlink():
+                path.chmod(0o755)
+    if request.param.endswith("none"):
+        bundle.without_namespace("cgroup")
+    return bundle
+
+
+@pytest.mark.needs_cgroup_v1
+def test_every_hierarchy_is_there(container: MakeContainer, variant: Bundle) -> None:
+    one = container(variant.args("sleep", "1000"))
+    top = one.mount_at("/sys/fs/cgroup")
+    assert top.fstype == "tmpfs"
+    assert {"nosuid", "noexec", "nodev"} <= set(top.options)
+    mounted = {mount.point for mount in one.mounts() if mount.fstype == "cgroup"}
+    expected = {
+        "/sys/fs/cgroup/" + path.name for name, path in cgroup_hierarchies().items() if name
+    }
+    assert mounted == expected
+    for mount in one.mounts():
+        if mount.fstype == "cgroup":
+            assert {"ro", "nosuid", "noexec", "nodev"} <= set(mount.options), mount
+    assert not [mount for mount in one.mounts() if mount.fstype == "cgroup2"]
+
+
+@pytest.mark.needs_cgroup_v1
+def test_only_its_own_part(sh: RunScript, variant: Bundle) -> None:
+    """The directory of the mount is the container's own cgroup: its init is in it, and the host's is not."""
+    result = sh("cat /sys/fs/cgroup/pids/cgroup.procs; ls /sys/fs/cgroup/pids/release_agent", variant)
+    assert "1" in result.stdout.split()
+    assert "release_agent" not in result.stdout, "that is only at the top of the hierarchy (CVE-2022-0492)"
+
+
+@pytest.mark.needs_cgroup_v2
+def test_v2(container: MakeContainer, variant: Bundle) -> None:
+    one = container(variant.args("sleep", "1000"))
+    mount = one.mount_at("/sys/fs/cgroup")
+    assert mount.fstype == "cgroup2"
+    assert {"ro", "nosuid", "noexec", "nodev"} <= set(mount.options)
+
+
+def test_readonly(sh: RunScript, variant: Bundle, host: Host) -> None:
+    assert sh(writes(variant, host), variant).stdout == "refused\n"
+
+
+def test_writable_where_asked(sh: RunScript, bundle: Bundle, host: Host) -> None:
+    assert sh(writes(bundle, host), options(bundle, *WRITABLE)).stdout == "writable\n"
+
+
+def test_propagation_word(container: MakeContainer, bundle: Bundle) -> None:
+    """As podman writes it."""
+    one = container(options(bundle, "ro", "rprivate", *WRITABLE).args("sleep", "1000"))
+    assert "ro" in one.mount_at("/sys/fs/cgroup").options
+
+
+def test_cgroup2_by_name(container: MakeContainer, bundle: Bundle) -> None:
+    if "" not in cgroup_hierarchies():
+        pytest.skip("this host has no v2 hierarchy")
+    one = container(options(bundle, "ro", *WRITABLE, type="cgroup2").args("sleep", "1000"))
+    assert one.mount_at("/sys/fs/cgroup").fstype == "cgroup2"
+    assert one.root("/sys/fs/cgroup/cgroup.procs").exists()
+
+
+@pytest.mark.needs_cgroup_v2
+def test_owner_of_a_writable_one(container: MakeContainer, bundle: Bundle, host: Host) -> None:
+    """config-linux.md, Cgroup ownership."""
+    bundle.process["user"] = {"uid": 1000, "gid": 1000}
+    one = container(options(bundle, *WRITABLE).args("sleep", "1000"))
+    place = cgroup_hierarchies()[""] / bundle.linux["cgroupsPath"].lstrip("/")
+    owners = {name: (place / name).stat().st_uid for name in (".", "cgroup.procs", "cgroup.kill", "pids.max")}
+    if one.runtime.is_ocipy:
+        assert owners == {".": 1000, "cgroup.procs": 1000, "cgroup.kill": 0, "pids.max": 0}
+
+
+def test_namespace_begins_at_the_containers_cgroup(sh: RunScript, bundle: Bundle) -> None:
+    """The namespace was made after the process had joined."""
+    paths = {line.partition(":")[2].partition(":")[2] for line in sh("cat /proc/self/cgroup", bundle).stdout.split()}
+    assert paths == {"/"}
