@@ -40,6 +40,8 @@ from ocipy.linux.constants import (
 CHUNK = 4096
 # So much may wait on one side until the other takes it; more is not read.
 BUFFER = 64 * 1024
+# More than a pseudoterminal can hold: what was in it when the process ended is within this.
+LEFT_OVER = 1024 * 1024
 READABLE = POLLIN | POLLHUP | POLLERR
 
 
@@ -269,9 +271,10 @@ class Relay:
         A signal that would end us, ends it: the reader of our output may be stuck.
         """
         self.input = -1
+        left_over = LEFT_OVER
         while True:
-            while len(self.to_user) < BUFFER and self._read_master():
-                pass
+            while left_over > 0 and len(self.to_user) < BUFFER and self._read_master():
+                left_over -= CHUNK
             if self.output < 0 or not self.to_user:
                 return
             ready = dict(_kernel.poll([(signals, POLLIN), (self.output, POLLOUT)], -1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -196,3 +197,38 @@ def test_labels_are_refused_without_the_module(runtime: Runtime, bundle: Bundle,
     bundle.process[member] = "acme_secure_profile"
     runtime.create(bundle.args("true"), new_id()).fails("apparmor" if "armor" in member else "selinux")
     assert runtime.ids() == []
+
+
+@pytest.mark.needs_apparmor
+def test_apparmor_unconfined(sh: RunScript, bundle: Bundle) -> None:
+    bundle.process["apparmorProfile"] = "unconfined"
+    assert sh("cat /proc/self/attr/current", bundle).ok().stdout.strip("\0\n") == "unconfined"
+
+
+@pytest.mark.needs_apparmor
+def test_apparmor_profile_that_is_not_loaded(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
+    bundle.process["apparmorProfile"] = "no-such-profile"
+    runtime.create(bundle.args("true"), new_id()).fails("no-such-profile")
+    assert runtime.ids() == []
+
+
+PROFILE = """
+profile ocipy-test flags=(attach_disconnected,mediate_deleted) {
+  file, capability, mount, signal, network, umount, ptrace,
+  deny /etc/passwd r,
+}
+"""
+
+
+@pytest.mark.needs_apparmor
+@pytest.mark.needs_program("apparmor_parser")
+@pytest.mark.parametrize("no_new_privileges", [True, False])
+def test_apparmor_profile(sh: RunScript, bundle: Bundle, work: Path, no_new_privileges: bool) -> None:
+    source = work / "profile"
+    source.write_text(PROFILE)
+    subprocess.run(["apparmor_parser", "--replace", "--skip-cache", source], check=True, timeout=120)
+    bundle.process["noNewPrivileges"] = no_new_privileges
+    bundle.process["apparmorProfile"] = "ocipy-test"
+    result = sh("cat /proc/self/attr/current; cat /etc/passwd || echo denied", bundle)
+    subprocess.run(["apparmor_parser", "--remove", source], check=True, timeout=120)
+    assert result.stdout.replace("\0", "").splitlines() == ["ocipy-test (enforce)", "denied"]

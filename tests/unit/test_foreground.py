@@ -133,6 +133,18 @@ def test_a_reader_that_goes_away_does_not_end_the_container() -> None:
         assert process.wait(60) == 5
 
 
+def test_one_who_goes_on_writing_does_not_keep_us_from_ending() -> None:
+    """The process has left somebody behind on its terminal, who is not ours to wait for."""
+    script = "trap '' HUP; (yes & echo $! >&0); exit 5"
+    with subprocess.Popen(
+        arguments("terminal", script), cwd=TOP, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+    ) as process:
+        output, _ = process.communicate(timeout=30)
+    # yes ends by EIO once the master is closed.
+    assert process.returncode == 5
+    assert len(output) < 4_000_000
+
+
 def test_a_reader_that_is_stuck_does_not_keep_us_from_ending() -> None:
     reader, writer = os.pipe()
     with subprocess.Popen(
