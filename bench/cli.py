@@ -6,13 +6,14 @@ import argparse
 import json
 import os
 import shutil
+import statistics
 import sys
 import tempfile
 from pathlib import Path
 
-from bench import bundle, chart, report
+from bench import bundle, chart, phases, report
 from bench.measure import Bench, CallError, Samples, measure
-from bench.runtimes import RUNC_VERSION, TOP, Contestant, MissingError, contestants
+from bench.runtimes import RUNC_VERSION, TOP, Contestant, MissingError, contestants, version
 from conformance.host import become_subreaper, hugetlb_mounted, only_one
 
 
@@ -26,6 +27,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--warm-up", type=int, default=3, metavar="N", help="rounds before those, not counted (3)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures as JSON")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="write a chart")
+    parser.add_argument(
+        "--profile", action="store_true", help="instead: what each millisecond of `run` of ours goes into"
+    )
     parser.add_argument("--check", action="store_true", help="exit 1 if a bar is not met")
     return parser.parse_args(argv)
 
@@ -48,6 +52,24 @@ def _measure(arguments: argparse.Namespace, all_of_them: list[Contestant]) -> li
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def _profile(arguments: argparse.Namespace) -> None:
+    scratch = Path(tempfile.mkdtemp(prefix="ocipy-bench-", dir="/run"))
+    try:
+        bench = Bench(scratch, bundle.make(scratch / "true", ["true"]), scratch)
+        ours = Contestant(version(arguments.ours), arguments.ours)
+        plain, samples = [], []
+        for number in range(-arguments.warm_up, arguments.rounds):
+            milliseconds = bench.run_once(ours)
+            sample = phases.split(phases.trace(bench.run_command(ours), scratch / "strace"))
+            if number >= 0:
+                plain.append(milliseconds)
+                samples.append(sample)
+        print(f"{ours.name}: `run true`, medians of {arguments.rounds}\n")
+        print(phases.table(phases.medians(samples), statistics.median(plain)))
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
 def _judge(ours: Samples, base: Samples) -> bool:
     met_all = True
     for operation, ratio, bar, met in report.bars(ours, base):
@@ -64,6 +86,9 @@ def main(argv: list[str] | None = None) -> int:
         print("bench/run: needs root, as the runtimes do", file=sys.stderr)
         return 2
     try:
+        if arguments.profile:
+            _profile(arguments)
+            return 0
         all_of_them = contestants(arguments.ours, arguments.others)
         become_subreaper()
         # crun 1.8 refuses a hybrid host with a controller on the unified tree.

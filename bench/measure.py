@@ -63,11 +63,14 @@ class Bench:
         root = self.scratch / "state" / contestant.name.replace(" ", "-")
         return [contestant.path, "--root", str(root), *words]
 
+    def run_command(self, contestant: Contestant) -> list[str]:
+        """The command line of the next `run true`."""
+        self._number += 1
+        return self._command(contestant, "run", "--bundle", str(self.run_bundle), f"bench-{os.getpid()}-{self._number}")
+
     def run_once(self, contestant: Contestant) -> float:
         """`run true`, in ms."""
-        self._number += 1
-        words = ("run", "--bundle", str(self.run_bundle), f"bench-{os.getpid()}-{self._number}")
-        return timed(self._command(contestant, *words), self.scratch / "out")
+        return timed(self.run_command(contestant), self.scratch / "out")
 
     def life_cycle(self, contestant: Contestant) -> dict[str, float]:
         """One container through the five calls: ms of each. The wait for its end, after kill, is not counted."""
