@@ -1,0 +1,56 @@
+"""The pure parts of bench: ratios, the chart, and how a trace is split into phases."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+import pytest
+
+from bench import chart, phases, report
+from bench.bundle import config
+from bench.measure import OPERATIONS, Samples
+from bench.runtimes import Contestant
+from ocipy.config.check import check
+
+
+def samples(name: str, milliseconds: float) -> Samples:
+    made = Samples(Contestant(name, f"/{name}"))
+    for times in made.times.values():
+        times.extend([milliseconds, milliseconds * 1.5, milliseconds * 0.9])
+    return made
+
+
+def test_bars_are_met_or_not() -> None:
+    base = samples("runc 1.5.2", 10)
+    assert [met for *_, met in report.bars(samples("ocipy", 6), base)] == [True, True]
+    assert [met for *_, met in report.bars(samples("ocipy", 7), base)] == [False, True]
+
+
+def test_the_table_has_every_operation() -> None:
+    text = report.table([samples("ocipy", 5), samples("runc", 10)], samples("runc", 10))
+    assert text.count("(0.50)") == len(OPERATIONS)
+
+
+def test_the_chart_is_well_formed() -> None:
+    ElementTree.fromstring(chart.chart([samples("ocipy", 5), samples("runc <2>", 10)], samples("runc <2>", 10)))
+
+
+def test_a_trace_is_split_at_the_marks() -> None:
+    marks = (
+        phases.Phase("first", r"^execveat"),
+        phases.Phase("missing", r"^never"),
+        phases.Phase("second", r"^exit", "init"),
+    )
+    lines = [(1.0, True, "execve()"), (1.002, True, "execveat()"), (1.003, True, "exit()"), (1.007, False, "exit()")]
+    times = phases.split(lines, marks)
+    assert {name: round(value, 3) for name, value in times.items()} == {"first": 2.0, "second": 5.0}
+
+
+def test_medians_keep_the_order_of_the_phases() -> None:
+    first, second = phases.PHASES[0].name, phases.PHASES[1].name
+    assert list(phases.medians([{second: 1.0, first: 2.0}])) == [first, second]
+
+
+@pytest.mark.parametrize("args", [["true"], ["sleep", "1000"]])
+def test_the_bundle_is_valid(args: list[str]) -> None:
+    assert check(config(args)) is None

@@ -1,0 +1,96 @@
+"""The conformance runner's pure parts: what a program's output means, and how it is judged by the list."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from conformance import expected, page, report, tap
+from conformance.runner import FAILED, PASSED, Outcome, RuntimeRun
+
+LIST = Path(__file__).resolve().parents[2] / "conformance/expected-failures.toml"
+
+
+@pytest.mark.parametrize(
+    ("output", "exit_status", "passed"),
+    [
+        ("TAP version 13\nok 1 - a\nok 2 - b\n1..2\n", 0, True),
+        ("TAP version 13\nok 1 - a\nnot ok 2 - b\n1..2\n", 0, False),
+        ("TAP version 13\nok 1 - a\n1..1\n", 1, False),
+        # A program of the life cycle prints no test, and a record where it failed.
+        ("TAP version 13\n1..0\n", 0, True),
+        ('TAP version 13\n  ---\n  {\n    "error": "late"\n  }\n  ...\n1..0\n', 0, False),
+        # After a test that passed it is a remark, and so is an empty one.
+        ('ok 1 - refused\n  ---\n  {\n    "error": "exit status 1"\n  }\n  ...\n1..1\n', 0, True),
+        ('  ---\n  {\n    "error": ""\n  }\n  ...\n1..0\n', 0, True),
+        # What a container printed is quoted in a record and is no test of the program's.
+        ('ok 1 - a\n  ---\n  {\n    "stdout": "not ok 1 - inner"\n  }\n  ...\n', 0, True),
+        ("", 1, False),
+    ],
+)
+def test_what_counts_as_passed(output: str, exit_status: int, passed: bool) -> None:
+    assert tap.parse(output).passed(exit_status) is passed
+
+
+def test_single_tests() -> None:
+    found = tap.parse('ok 1 - one\nnot ok 2 - two\n  ---\n  {\n    "actual": 3\n  }\n  ...\nok 3 # SKIP no LSM\n').tests
+    assert [(test.ok, test.skipped, test.text) for test in found] == [
+        (True, False, "one"),
+        (False, False, "two"),
+        (True, True, "no LSM"),
+    ]
+    assert found[1].detail == '"actual": 3'
+
+
+def outcome(program: str, status: str) -> Outcome:
+    return Outcome(program, status, 1.0, 0, [tap.Test(status == PASSED, "a <test>")])
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "list.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_difference_from_the_list_is_told(tmp_path: Path) -> None:
+    path = write(tmp_path, '[hooks]\nreason = "r"\n[start]\nreason = "r"\nattempts = 2\n')
+    expectations = expected.load(path, ("hooks", "start", "state"))
+    all_as_listed = [outcome("hooks", FAILED), outcome("start", PASSED), outcome("state", PASSED)]
+    assert expected.judge(all_as_listed, expectations) == []
+    other = [outcome("hooks", PASSED), outcome("start", FAILED), outcome("state", FAILED)]
+    assert [line.split()[0] for line in expected.judge(other, expectations)] == ["hooks", "start", "state"]
+
+
+def test_a_condition_that_does_not_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expectations = expected.load(write(tmp_path, '[hooks]\nreason = "r"\nwhen = "no SELinux"\n'), ("hooks",))
+    monkeypatch.setitem(expected.CONDITIONS, "no SELinux", lambda: False)
+    assert expected.judge([outcome("hooks", PASSED)], expectations) == []
+    assert len(expected.judge([outcome("hooks", FAILED)], expectations)) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['[nothing]\nreason = "r"\n', "[hooks]\n", '[hooks]\nreason = " "\n', '[hooks]\nreason="r"\nwhen="?"\n', "=\n"],
+)
+def test_a_wrong_list_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(expected.ExpectationError):
+        expected.load(write(tmp_path, text), ("hooks",))
+
+
+def test_our_own_list_is_of_the_right_form() -> None:
+    programs = tuple(tomllib.loads(LIST.read_text()))
+    assert expected.load(LIST, programs)
+
+
+def test_table_and_page_show_every_program_and_runtime() -> None:
+    first = RuntimeRun("ocipy", "/a", "1", [outcome("hooks", FAILED), outcome("state", PASSED)])
+    second = RuntimeRun("runc", "/b", "2", [outcome("hooks", PASSED), outcome("state", PASSED)])
+    text = report.table([first, second])
+    assert "failed 0/1" in text
+    assert "1 of 2" in text
+    html = page.page([first, second], {"hooks": expected.Expectation("because <it> is")})
+    assert "because &lt;it&gt; is" in html
+    assert "a &lt;test&gt;" in html
+    assert "http" not in html.replace("https://github.com", "")
