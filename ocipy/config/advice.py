@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ocipy.config.types import Config, Linux
 
 _OTHER_PLATFORMS = ("freebsd", "solaris", "windows", "zos")
+_COVERED = {"proc": "/proc", "sysfs": "/sys"}
 
 Warnings = Iterator[tuple[str, str]]
 
@@ -67,6 +68,8 @@ def _mounts(config: Config) -> Warnings:
     for index, mount in enumerate(config.get("mounts") or ()):
         if mount["destination"][:1] != "/":
             yield f"/mounts/{index}/destination", "is relative, which is deprecated; it is taken below /"
+        if mount.get("type") in _COVERED and mount["destination"].rstrip("/") != _COVERED[mount["type"]]:
+            yield f"/mounts/{index}/destination", "is not the usual place, so maskedPaths and readonlyPaths do not cover it"
         options = mount.get("options") or []
         if mount.get("uidMappings") and not {"idmap", "ridmap"} & set(options):
             yield f"/mounts/{index}/options", "should hold idmap or ridmap, so that no runtime overlooks the mappings"

@@ -99,6 +99,7 @@ WRONG_SHAPES = [
 @pytest.mark.parametrize(("pointer", "value"), WRONG_SHAPES)
 def test_wrong_shape(runtime: Runtime, bundle: Bundle, new_id: NewId, pointer: str, value: Any) -> None:
     bundle.args("true")
+    del bundle.config["hostname"]  # it needs one of the namespaces that are taken away
     _edit(pointer, value)(bundle)
     result = refused(runtime, bundle, new_id())
     if runtime.is_ocipy:
@@ -167,7 +168,7 @@ def test_missing_config(runtime: Runtime, work: Path, new_id: NewId) -> None:
 
 
 def test_missing_rootfs(runtime: Runtime, make_bundle: Callable[..., Bundle], new_id: NewId) -> None:
-    refused(runtime, make_bundle(rootfs=False).args("true"), new_id(), "rootfs", "no such file or directory")
+    refused(runtime, make_bundle(rootfs=False).args("true"), new_id(), "rootfs")
 
 
 def test_rootfs_is_a_file(runtime: Runtime, make_bundle: Callable[..., Bundle], new_id: NewId) -> None:
@@ -176,11 +177,13 @@ def test_rootfs_is_a_file(runtime: Runtime, make_bundle: Callable[..., Bundle], 
     refused(runtime, bundle, new_id())
 
 
+@pytest.mark.differs_from_runc("runc cannot pivot into the host's root")
 def test_rootfs_is_the_hosts_root(runtime: Runtime, make_bundle: Callable[..., Bundle], new_id: NewId) -> None:
-    """Refused or run, but nothing on the host may change: looked at by the leak check."""
-    bundle = make_bundle(rootfs=False).args("/bin/true")
+    """Allowed, and what is mounted in the container stays there: the leak check looks at the host's mounts."""
+    bundle = make_bundle(rootfs=False).args("/bin/sh", "-c", "touch /etc/new || echo read-only")
     bundle.config["root"] = {"path": "/", "readonly": True}
-    refused(runtime, bundle, new_id())
+    bundle.without_mount("/sys/fs/cgroup")
+    assert runtime.run(bundle, new_id()).ok().stdout == "read-only\n"
 
 
 @pytest.mark.parametrize(

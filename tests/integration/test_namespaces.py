@@ -150,7 +150,7 @@ def test_path_that_is_a_fifo_does_not_hang(runtime: Runtime, bundle: Bundle, new
 
 def test_kind_given_twice(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
     bundle.linux["namespaces"].append({"type": "network"})
-    runtime.create(bundle.args("true"), new_id()).fails("duplicate")
+    runtime.create(bundle.args("true"), new_id()).fails("network")
     assert runtime.ids() == []
 
 
