@@ -69,7 +69,7 @@ def _mounts(config: Config) -> Warnings:
         if mount["destination"][:1] != "/":
             yield f"/mounts/{index}/destination", "is relative, which is deprecated; it is taken below /"
         if mount.get("type") in _COVERED and mount["destination"].rstrip("/") != _COVERED[mount["type"]]:
-            yield f"/mounts/{index}/destination", "is not the usual place, so maskedPaths and readonlyPaths do not cover it"
+            yield f"/mounts/{index}/destination", "is not the usual place: maskedPaths and readonlyPaths miss it"
         options = mount.get("options") or []
         if mount.get("uidMappings") and not {"idmap", "ridmap"} & set(options):
             yield f"/mounts/{index}/options", "should hold idmap or ridmap, so that no runtime overlooks the mappings"
