@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from ocipy.cgroups.writes import Action
 
+LARGEST_PAGE = 65536
+
 
 class Cgroup:
     """A cgroup in every hierarchy.
@@ -118,12 +120,14 @@ class Cgroup:
         optional: bool = False,
         defer: str = "",
         resume: bool = False,
+        verify: bool = False,
     ) -> None:
         """Write a control file. Raises Error.
 
         other_file, other_value: written instead where the kernel has no such file. optional: a missing one is no error.
         defer: a value that is refused (EINVAL) because it does not fit another that is still to come is written again
         after that one, which has resume; defer is the JSON pointer to blame then.
+        verify: the kernel may take a number of bytes and do nothing, so read it again (it rounds down to pages).
         """
         directory = self.path_of(controller)
         if not directory:
@@ -144,6 +148,11 @@ class Cgroup:
                 raise _explain(directory, file, value, error) from None
         if resume and self._deferred:
             self._resume()
+        if verify and not int(value) - LARGEST_PAGE < int(files.read(directory + "/" + file)) <= int(value):
+            raise Error(
+                f"cannot set {file} to {value}: this kernel has no such limit any more",
+                hint="what the kernel uses for the container counts for its limit of memory",
+            )
 
     def _resume(self) -> None:
         deferred, self._deferred = self._deferred, []

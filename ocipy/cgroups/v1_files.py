@@ -97,8 +97,8 @@ def memory(writes: Writes, memory: Memory) -> None:
     check_memory(writes, memory)
     limit, swap = memory.get("limit"), memory.get("swap")
     if limit:
-        options = _defer(writes.base + "/limit" if swap or limit == -1 else "")
-        writes.add("limit", "memory", "memory.limit_in_bytes", limit, **options)
+        defer = _defer(writes.base + "/limit" if swap or limit == -1 else "")
+        writes.add("limit", "memory", "memory.limit_in_bytes", limit, **defer)
     if swap:
         writes.add("swap", "memory", "memory.memsw.limit_in_bytes", swap, resume=True)
     elif limit == -1:
@@ -111,8 +111,14 @@ def memory(writes: Writes, memory: Memory) -> None:
     ):
         value = memory.get(field)
         if value:
-            # "No limit" of what the kernel cannot limit is what it does anyway.
-            writes.add(field, "memory", file, value, **({"optional": True} if value == -1 else {}))
+            options: dict[str, Any] = {}
+            if value == -1:
+                # "No limit" of what the kernel cannot limit is what it does anyway.
+                options["optional"] = True
+            elif field == "kernel":
+                # Since Linux 5.16 refused, or taken and ignored.
+                options["verify"] = True
+            writes.add(field, "memory", file, value, **options)
     if memory.get("useHierarchy"):
         writes.add("useHierarchy", "memory", "memory.use_hierarchy", 1)
     swappiness = memory.get("swappiness")

@@ -49,9 +49,7 @@ def test_every_hierarchy_is_there(container: MakeContainer, variant: Bundle) -> 
     assert top.fstype == "tmpfs"
     assert {"nosuid", "noexec", "nodev"} <= set(top.options)
     mounted = {mount.point for mount in one.mounts() if mount.fstype == "cgroup"}
-    expected = {
-        "/sys/fs/cgroup/" + path.name for name, path in cgroup_hierarchies().items() if name
-    }
+    expected = {"/sys/fs/cgroup/" + path.name for name, path in cgroup_hierarchies().items() if name}
     assert mounted == expected
     for mount in one.mounts():
         if mount.fstype == "cgroup":

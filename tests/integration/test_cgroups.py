@@ -109,6 +109,16 @@ def test_memory_and_swap(container: MakeContainer, bundle: Bundle) -> None:
 
 
 @pytest.mark.needs_cgroup_v1
+@pytest.mark.ocipy_only("runc ignores it")
+def test_limit_that_the_kernel_takes_and_forgets(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
+    """Since Linux 5.16 memory.kmem.limit_in_bytes does nothing."""
+    if tuple(int(part) for part in os.uname().release.split(".")[:2]) < (5, 16):
+        pytest.skip("this kernel limits the kernel's memory")
+    bundle.linux["resources"]["memory"] = {"kernel": 100 * MEGABYTE}
+    runtime.create(bundle.args("true"), new_id()).fails("/linux/resources/memory/kernel")
+
+
+@pytest.mark.needs_cgroup_v1
 def test_limits_of_a_cgroup_that_was_limited_before(container: MakeContainer, bundle: Bundle) -> None:
     """The path was used before, with limits that the new ones do not fit in the plain order."""
     place = cgroup_hierarchies()["memory"] / bundle.linux["cgroupsPath"].lstrip("/")

@@ -372,6 +372,25 @@ class TestWrite:
         with pytest.raises(Error):
             cgroup.write("", "one", "1", defer="/pointer")
 
+    def test_verified(self, tmp_path: Path) -> None:
+        """A limit that the kernel takes and forgets."""
+        cgroup = Cgroup("v2", {"": str(tmp_path)}, [])
+        limit = tmp_path / "limit"
+        limit.write_text("")
+        cgroup.write("", "limit", "10000001", verify=True)
+        for shown, fits in (("9998336", True), ("9223372036854771712", False), ("9000000", False)):
+
+            def read(path: str, shown: str = shown) -> str:
+                return shown
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(files, "read", read)
+                if fits:
+                    cgroup.write("", "limit", "10000001", verify=True)
+                else:
+                    with pytest.raises(Error, match="no such limit any more"):
+                        cgroup.write("", "limit", "10000001", verify=True)
+
     def test_memory_in_use(self, tmp_path: Path, refusing: tuple[list[str], dict[str, int]]) -> None:
         (tmp_path / "memory.usage_in_bytes").write_text("4096\n")
         (tmp_path / "memory.max_usage_in_bytes").write_text("8192\n")
