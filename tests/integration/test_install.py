@@ -1,0 +1,105 @@
+"""make install and uninstall, in a prefix of the test's own; and what an installed runtime refuses to load."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).resolve().parents[2]
+
+pytestmark = pytest.mark.ocipy_only(reason="its own installation")
+
+
+def make(target: str, prefix: Path) -> None:
+    """make TARGET with this prefix, and no place of the host's for podman's configuration."""
+    variables = [f"PREFIX={prefix}", f"ENGINES_CONF={prefix}/conf.d/ocipy.conf"]
+    command = ["make", "-s", "-C", str(TOP), target, *variables]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.fixture(scope="module")
+def prefix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A prefix with ocipy installed; removed, and checked to be gone, afterwards."""
+    place = tmp_path_factory.mktemp("prefix")
+    make("install", place)
+    yield place
+    make("uninstall", place)
+    assert [path for path in place.rglob("*") if not path.is_dir()] == []
+
+
+def call(prefix: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """The installed runtime with nothing of the environment, from another directory."""
+    command = [str(prefix / "bin/ocipy"), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", env={}, timeout=60)
+
+
+@pytest.fixture
+def frozen(prefix: Path) -> Iterator[Path]:
+    """The frozen file of the installation, which a test may spoil; put back afterwards."""
+    (file,) = prefix.rglob("_frozen.bin")
+    kept = file.with_name("kept")
+    shutil.copy2(file, kept)
+    yield file
+    kept.replace(file)
+
+
+def test_the_installed_runtime_runs_from_its_own_environment(prefix: Path) -> None:
+    assert (prefix / "bin/ocipy").is_symlink()
+    assert call(prefix, "--version").stdout.startswith("ocipy version ")
+    for words in (["--help"], ["state", "--help"]):  # hot and cold modules
+        assert "usage:" in call(prefix, *words).stdout
+    strange = call(prefix, "run", "--bundle", "/nonexistent", "name")
+    assert strange.returncode == 1
+    assert strange.stderr.startswith("ocipy: run name: /nonexistent: ")
+
+
+def test_podman_is_told(prefix: Path) -> None:
+    lines = (prefix / "conf.d/ocipy.conf").read_text().splitlines()
+    assert f'ocipy = ["{prefix}/bin/ocipy"]' in lines
+    assert not any("runtime_supports" in line for line in lines)
+
+
+def test_nothing_that_is_installed_is_writable_by_others(prefix: Path) -> None:
+    paths = [path for path in (prefix / "lib/ocipy").rglob("*") if not path.is_symlink()]
+    assert [path for path in paths if path.stat().st_mode & 0o022 or path.stat().st_uid != os.getuid()] == []
+
+
+def test_a_frozen_file_that_others_can_write_is_refused(prefix: Path, frozen: Path) -> None:
+    frozen.chmod(0o646)
+    refused = call(prefix, "state", "name")
+    assert refused.returncode == 1
+    assert refused.stderr == f"ocipy: refusing to load {frozen}: it is writable by others\n"
+
+
+def test_a_frozen_file_of_another_user_is_refused(prefix: Path, frozen: Path) -> None:
+    os.chown(frozen, 1234, 1234)
+    assert "belongs to another user" in call(prefix, "state", "name").stderr
+
+
+@pytest.mark.parametrize(
+    ("contents", "reason"),
+    [
+        (lambda whole: b"", "cannot be mapped"),
+        (lambda whole: b"x" * 4096, "is not a file of frozen modules"),
+        (lambda whole: whole[:2000], "is cut off"),
+        (lambda whole: whole[:8] + b"\x01\x02\0\0" + whole[12:], "was built for another Python"),
+        (lambda whole: whole[:12] + b"\xff\xff\xff\xff" + whole[16:], "is cut off"),
+    ],
+)
+def test_a_broken_frozen_file_is_refused(prefix: Path, frozen: Path, contents: object, reason: str) -> None:
+    frozen.write_bytes(contents(frozen.read_bytes()))  # type: ignore[operator]
+    refused = call(prefix, "state", "name")
+    assert refused.returncode == 1
+    assert reason in refused.stderr
+
+
+def test_a_symlink_instead_of_the_frozen_file_is_refused(prefix: Path, frozen: Path) -> None:
+    frozen.unlink()
+    frozen.symlink_to(frozen.with_name("kept"))
+    assert "incomplete" in call(prefix, "state", "name").stderr
