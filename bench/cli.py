@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import statistics
 import sys
 import tempfile
@@ -82,6 +83,8 @@ def _judge(ours: Samples, base: Samples) -> bool:
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns its exit status: 0, 1 (a bar is not met, with --check), 2 (it could not be run)."""
     arguments = _arguments(argv)
+    # So that the host is put in order on SIGTERM too.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     if os.geteuid() != 0:
         print("bench/run: needs root, as the runtimes do", file=sys.stderr)
         return 2
