@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 
 from ocipy.cli import Arguments, Flag
-from ocipy.container.lifecycle import create
+from ocipy.container.creation import create
 from ocipy.container.options import BUNDLE_FLAGS, options_from
 
 SUMMARY = "create a container, which then waits for start"

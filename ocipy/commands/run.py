@@ -6,7 +6,8 @@ import posix
 
 from ocipy.cli import Arguments, Flag
 from ocipy.container import foreground
-from ocipy.container.lifecycle import abandon, create, destroy, start
+from ocipy.container.creation import create
+from ocipy.container.lifecycle import abandon, destroy, start
 from ocipy.container.options import BUNDLE_FLAGS, options_from
 from ocipy.errors import Error
 

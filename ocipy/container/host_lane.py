@@ -5,19 +5,9 @@ from __future__ import annotations
 import posix
 
 from ocipy import log
-from ocipy.container import (
-    cgroup,
-    console,
-    hooks,
-    limits,
-    namespace_contents,
-    namespaces,
-    seccomp,
-    shared_namespace,
-    sources,
-)
 from ocipy.container.state import FIFO, FIFO_NEW, REPORT, process_start, write_file
 from ocipy.errors import Error
+from ocipy.init import lane
 from ocipy.linux import _kernel, procfs
 from ocipy.linux.channel import Closed
 from ocipy.linux.constants import O_CLOEXEC, O_NOFOLLOW, O_RDWR, POLLIN
@@ -138,12 +128,28 @@ ACTIONS: dict[str, Callable[..., None]] = {
     "tell": tell,
     "wait": wait,
 }
-for _module in (cgroup, console, hooks, limits, namespace_contents, namespaces, seccomp, shared_namespace, sources):
-    ACTIONS.update(_module.ACTIONS)
+
+# Where the other actions are carried out: the modules of this package.
+PLACES = {
+    "cgroup": (
+        "cgroup_check_memory", "cgroup_create", "cgroup_devices", "cgroup_join", "cgroup_open", "cgroup_own",
+        "cgroup_write",
+    ),
+    "console": ("send_console",),
+    "hooks": ("hook", "keep_hook"),
+    "limits": ("rlimit", "oom_score_adj", "reset_affinity"),
+    "namespace_contents": ("time_offsets", "net_devices"),
+    "namespaces": ("open_namespace", "clone", "clone_stage", "uid_map", "gid_map"),
+    "seccomp": ("seccomp_filter", "seccomp_listener"),
+    "shared_namespace": ("not_our_namespace",),
+    "sources": ("bind_rootfs", "idmap_join", "idmap_source", "open_mount_source", "open_rootfs"),
+}  # fmt: skip
 
 
 def carry_out(run: HostRun) -> None:
     """Carry out the host lane. Raises Error with the pointer of the step that failed; undoing is the caller's."""
+    lane.load(run.plan.host, "ocipy.container", PLACES, ACTIONS)
+    lane.load(run.plan.init)
     pointer = ""
     try:
         for step in run.plan.host:

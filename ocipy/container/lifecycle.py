@@ -1,110 +1,24 @@
-"""The state machine: create, start, kill, delete (spec: runtime.md, Operations)."""
+"""The state machine after create: start, kill, delete (spec: runtime.md, Operations)."""
 
 from __future__ import annotations
 
 import errno
 import posix
 
-from ocipy import bundle, log
-from ocipy.cgroups import Cgroup
-from ocipy.container.console import check_socket
-from ocipy.container.context import HostRun
-from ocipy.container.hooks import run_hooks
-from ocipy.container.host_lane import carry_out
-from ocipy.container.probe import describe_host
-from ocipy.container.sources import release_rootfs
-from ocipy.container.state import (
-    CONFIG,
-    FIFO,
-    REPORT,
-    State,
-    check_id,
-    load,
-    lock,
-    make_directory,
-    now,
-    remove_directory,
-    write_file,
-)
+from ocipy import log
+from ocipy.container.state import FIFO, REPORT, ROOTFS_MOUNT, State, check_id, exists, load, lock, remove_directory
 from ocipy.errors import Error
 from ocipy.init.fifo import AWAKE, EXECUTING
 from ocipy.linux import _kernel
 from ocipy.linux.constants import O_CLOEXEC, O_NONBLOCK, O_RDONLY, O_WRONLY, POLLHUP, POLLIN, SIGKILL
-from ocipy.plan.build import build
-from ocipy.plan.terminal import wants_terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ocipy.plan.model import Options
+    from typing import Any
+
+    from ocipy.cgroups import Cgroup
 
 KILL_PATIENCE_MS = 10_000
-
-
-def create(
-    root: str,
-    options: Options,
-    *,
-    console_socket: str = "",
-    pid_file: str = "",
-    rootless: bool | None = None,
-) -> tuple[HostRun, int]:
-    """Carry out the plan of a bundle up to the point where init waits at the FIFO.
-
-    options.bundle may be relative; it is made absolute. Returns the run and the lock of the container, which the caller
-    closes. Raises Error, with nothing left behind.
-    """
-    check_id(options.container_id)
-    options.bundle, config = bundle.read(options.bundle)
-    options.state_directory = root + "/" + options.container_id
-    plan = build(config, describe_host(rootless), options)
-    check_socket(wants_terminal(config), console_socket)
-    for pointer, text in plan.warnings:
-        log.warning(f"{pointer}: {text}")
-    state = State(options.state_directory, options.container_id, options.bundle)
-    state.rootfs = bundle.root_path(options.bundle, config)
-    state.created = now()
-    state.executable = posix.readlink("/proc/self/exe")
-    state.annotations = config.get("annotations") or {}
-    if pid_file:
-        # An engine takes a pid file for success, whosever it is.
-        _unlink(pid_file)
-        plan.on_host("pid_file", "", path=pid_file)
-    lock_fd = make_directory(root, options.container_id)
-    run = HostRun(config, options, plan, state)
-    run.console_socket = console_socket
-    try:
-        state.save()
-        write_file(options.state_directory + "/" + CONFIG, _kernel.json_dumps(config))
-        carry_out(run)
-    except BaseException as error:
-        _undo(run)
-        if pid_file:
-            _unlink(pid_file)
-        posix.close(lock_fd)
-        if isinstance(error, OSError):
-            raise Error("cannot write the state", pointer=options.state_directory, errno=error.errno or 0) from None
-        raise
-    return run, lock_fd
-
-
-def _undo(run: HostRun) -> None:
-    """Take back all that a failed create did."""
-    if run.pidfd >= 0:
-        _kill(run.pidfd, SIGKILL)
-        try:
-            posix.waitpid(run.pid, 0)
-        except ChildProcessError:
-            pass
-    stage = run.keep.get("stage", 0)
-    if stage and stage != run.pid:
-        posix.waitpid(stage, 0)
-    problem = _remove_cgroup(run.cgroup)
-    if problem is not None:
-        log.warning(problem.line)
-    release_rootfs(run.state.directory, run.state.rootfs)
-    if run.hooks_ran:
-        _poststop(run.state)
-    remove_directory(run.state.directory)
 
 
 def start(state: State, pidfd: int = -1) -> None:
@@ -124,8 +38,7 @@ def start(state: State, pidfd: int = -1) -> None:
         pidfd = _open_init(state)
     try:
         _let_go(state, pidfd)
-        for failure in run_hooks(state.hooks, "poststart", state.for_hooks("running"), directory=state.bundle):
-            raise failure
+        run_poststart(state)
     except Error as error:
         if error.pointer.startswith("/hooks/"):
             # Spec, lifecycle steps 7 and 9: stop the container and continue at step 12.
@@ -146,7 +59,7 @@ def _let_go(state: State, pidfd: int) -> None:
             said = _read_to_end(report, pidfd)
     finally:
         posix.close(report)
-    _unlink(state.directory + "/" + FIFO)
+    unlink(state.directory + "/" + FIFO)
     failure = said.lstrip(AWAKE + EXECUTING)
     if failure:
         raise Error.from_message(_message(failure))
@@ -194,7 +107,7 @@ def kill(state: State, signal: int, everyone: bool = False) -> None:
     status = state.status()
     if everyone:
         if state.cgroup is not None:
-            Cgroup.from_state(state.cgroup).kill_all(signal)
+            _cgroup(state.cgroup).kill_all(signal)
             return
         if status == "stopped":
             return
@@ -209,7 +122,7 @@ def kill(state: State, signal: int, everyone: bool = False) -> None:
         posix.close(pidfd)
     if signal == SIGKILL and status == "paused" and state.cgroup is not None:
         # A process in a frozen v1 cgroup dies only once it is thawed.
-        Cgroup.from_state(state.cgroup).thaw()
+        _cgroup(state.cgroup).thaw()
 
 
 def _open_init(state: State) -> int:
@@ -276,12 +189,12 @@ def _delete_locked(root: str, container_id: str, force: bool) -> None:
 
 def destroy(state: State) -> None:
     """Remove the cgroup, with what is left in it, and the state; then the poststop hooks."""
-    problem = _remove_cgroup(Cgroup.from_state(state.cgroup) if state.cgroup is not None else None)
+    problem = remove_cgroup(_cgroup(state.cgroup) if state.cgroup is not None else None)
     if problem is not None:
         raise problem
-    release_rootfs(state.directory, state.rootfs)
+    release_root(state)
     remove_directory(state.directory)
-    _poststop(state)
+    run_poststop(state)
 
 
 def abandon(state: State) -> None:
@@ -291,14 +204,40 @@ def abandon(state: State) -> None:
         destroy(state)
 
 
-def _poststop(state: State) -> None:
-    # Spec, lifecycle step 13: a failure is a warning, and the rest goes on.
-    stopped = state.for_hooks("stopped", 0)
-    for problem in run_hooks(state.hooks, "poststop", stopped, directory=state.bundle, keep_going=True):
-        log.warning(problem.line)
+def release_root(state: State) -> None:
+    """Unmount what create had to mount on the root filesystem itself, for want of a mount namespace."""
+    if exists(state.directory + "/" + ROOTFS_MOUNT):
+        from ocipy.container.sources import release_rootfs
+
+        release_rootfs(state.directory, state.rootfs)
 
 
-def _remove_cgroup(cgroup: Cgroup | None) -> Error | None:
+def run_poststart(state: State) -> None:
+    """The hooks that follow the exec. Raises the Error of the first that fails."""
+    if state.hooks.get("poststart"):
+        from ocipy.container.hooks import run_hooks
+
+        for failure in run_hooks(state.hooks, "poststart", state.for_hooks("running"), directory=state.bundle):
+            raise failure
+
+
+def run_poststop(state: State) -> None:
+    """The hooks that follow the end. Spec, lifecycle step 13: a failure is a warning, and the rest goes on."""
+    if state.hooks.get("poststop"):
+        from ocipy.container.hooks import run_hooks
+
+        stopped = state.for_hooks("stopped", 0)
+        for problem in run_hooks(state.hooks, "poststop", stopped, directory=state.bundle, keep_going=True):
+            log.warning(problem.line)
+
+
+def _cgroup(saved: dict[str, Any]) -> Cgroup:
+    from ocipy.cgroups import Cgroup
+
+    return Cgroup.from_state(saved)
+
+
+def remove_cgroup(cgroup: Cgroup | None) -> Error | None:
     if cgroup is None:
         return None
     try:
@@ -317,23 +256,23 @@ def _kill_init(state: State) -> None:
     except Error:
         return
     try:
-        _kill(pidfd, SIGKILL)
+        send_signal(pidfd, SIGKILL)
         if state.cgroup is not None:
-            Cgroup.from_state(state.cgroup).thaw()
+            _cgroup(state.cgroup).thaw()
         if not _kernel.poll([(pidfd, POLLIN)], KILL_PATIENCE_MS):
             raise Error("the container's process does not die", hint="it may hang in the kernel, in a filesystem or a driver")
     finally:
         posix.close(pidfd)
 
 
-def _kill(pidfd: int, signal: int) -> None:
+def send_signal(pidfd: int, signal: int) -> None:
     try:
         _kernel.pidfd_send_signal(pidfd, signal)
     except ProcessLookupError:
         pass
 
 
-def _unlink(path: str) -> None:
+def unlink(path: str) -> None:
     try:
         posix.unlink(path)
     except OSError:

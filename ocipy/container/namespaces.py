@@ -9,7 +9,6 @@ from ocipy.container import cgroup
 from ocipy.errors import Error
 from ocipy.init.context import Init
 from ocipy.init.lane import become_init
-from ocipy.init.stage import run_stage
 from ocipy.linux import _kernel, channel
 from ocipy.linux.constants import CLONE_PIDFD, O_CLOEXEC, O_NONBLOCK, O_RDONLY, SIGCHLD
 from ocipy.linux.procfs import write as write_proc
@@ -91,6 +90,8 @@ def clone_stage(
     run: HostRun, *, joined: Sequence[tuple[str, str]], user: bool, unshared: Sequence[str], forks: bool
 ) -> None:
     """A process that joins and unshares; the init process is itself, or (pid and time) its child."""
+    from ocipy.init.stage import run_stage
+
     ours, theirs = channel.pair()
     pid, pidfd = cgroup.clone(run, CLONE_PIDFD, SIGCHLD, required=False)
     if pid == 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import posix
 
-from ocipy.container.state import read_file, write_file
+from ocipy.container.state import ROOTFS_MOUNT, read_file, write_file
 from ocipy.errors import Error
 from ocipy.init.mounts import open_source
 from ocipy.init.rootfs import clone_root, open_directory
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 
 # In the state directory: the id of the mount that delete takes away.
-ROOTFS_MOUNT = "rootfs.mount"
 
 
 def open_rootfs(run: HostRun, *, path: str, propagation: int) -> None:

@@ -34,6 +34,7 @@ ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0
 FIFO = "exec.fifo"
 FIFO_NEW = "exec.fifo.new"
 REPORT = "exec.report"
+ROOTFS_MOUNT = "rootfs.mount"
 STATE = "state.json"
 CONFIG = "config.json"
 LOCK_PATIENCE = 10.0  # seconds
@@ -113,9 +114,9 @@ class State:
             return "stopped"
         if self.cgroup is not None and self._is_frozen():
             return "paused"
-        if _exists(self.directory + "/" + FIFO_NEW):
+        if exists(self.directory + "/" + FIFO_NEW):
             return "creating"
-        if _exists(self.directory + "/" + FIFO) and self._runs_our_executable():
+        if exists(self.directory + "/" + FIFO) and self._runs_our_executable():
             return "created"
         return "running"
 
@@ -235,7 +236,7 @@ def _make_root(root: str) -> None:
         except FileExistsError:
             continue
         except OSError as error:
-            if _exists(path):  # a read-only filesystem says so before it says that the directory is there
+            if exists(path):  # a read-only filesystem says so before it says that the directory is there
                 continue
             raise Error("cannot make the state directory", pointer=path, errno=error.errno or 0) from None
 
@@ -341,7 +342,8 @@ def write_file(path: str, data: bytes, mode: int = 0o600) -> None:
         raise
 
 
-def _exists(path: str) -> bool:
+def exists(path: str) -> bool:
+    """There is a file of that name, also a dangling link."""
     try:
         posix.lstat(path)
     except OSError:

@@ -1,6 +1,6 @@
 """The init lane: from the clone to the exec, one step after the other.
 
-Everything that can still be needed is loaded when this module is. From become_init on nothing is imported.
+Every module that a plan needs is loaded before the clone (load). From become_init on nothing is imported.
 """
 
 from __future__ import annotations
@@ -9,39 +9,17 @@ import posix
 import sys
 
 from ocipy.errors import Error
-from ocipy.init import (
-    capabilities,
-    cgroup,
-    cgroup_mount,
-    devices,
-    fifo,
-    hooks,
-    identity,
-    keyring,
-    lookup,
-    lsm,
-    masks,
-    mounts,
-    namespaces,
-    process,
-    rootfs,
-    scheduling,
-    seccomp,
-    sysctl,
-    terminal,
-    uts,
-)
 from ocipy.linux import _kernel
 from ocipy.linux.channel import Closed
 from ocipy.linux.constants import CLOSE_RANGE_MAX, PR_SET_DUMPABLE, PR_SET_PDEATHSIG, SIGKILL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any, NoReturn
 
     from ocipy.init.context import Init
-    from ocipy.plan.model import Plan
+    from ocipy.plan.model import Plan, Step
 
 
 def tell(init: Init, *, barrier: str) -> None:
@@ -68,11 +46,51 @@ def undumpable(init: Init) -> None:
 
 
 ACTIONS: dict[str, Callable[..., None]] = {"tell": tell, "wait": wait, "undumpable": undumpable}
-for _module in (
-    capabilities, cgroup, cgroup_mount, devices, fifo, hooks, identity, keyring, lookup, lsm, masks, mounts, namespaces,
-    process, rootfs, scheduling, seccomp, sysctl, terminal, uts,
-):  # fmt: skip
-    ACTIONS.update(_module.ACTIONS)
+
+# Where the other actions are carried out: the modules of this package.
+PLACES = {
+    "capabilities": ("bounding", "keep_capabilities", "capabilities"),
+    "cgroup": ("cgroup_enter",),
+    "cgroup_mount": ("mount_cgroup1", "mount_cgroup2"),
+    "devices": ("device", "device_links", "existing_device"),
+    "fifo": ("wait_for_start", "tell_executing"),
+    "hooks": ("hook",),
+    "identity": ("become_root", "stdio_owner", "groups", "gid_uid"),
+    "keyring": ("keyring",),
+    "lookup": ("command",),
+    "lsm": ("apparmor", "selinux"),
+    "masks": ("mask", "readonly_path", "take_null"),
+    "mounts": ("bind", "copy_symlink", "mount", "mount_classic", "remount", "remount_readonly"),
+    "namespaces": ("unshare_cgroup",),
+    "process": (
+        "reset_signals", "session", "make_cwd", "no_new_privileges", "close_descriptors", "working_directory",
+        "working_directory_again", "environment", "umask", "execute",
+    ),
+    "rootfs": (
+        "attach_rootfs", "chroot", "move_root", "pivot_root", "propagation", "root_readonly", "rootfs", "stdio_null",
+        "use_rootfs",
+    ),
+    "scheduling": ("scheduler", "io_priority", "personality", "memory_policy"),
+    "seccomp": ("seccomp_receive", "seccomp_load"),
+    "sysctl": ("sysctl", "sysctl_done"),
+    "terminal": ("console",),
+    "uts": ("hostname", "domainname", "loopback"),
+}  # fmt: skip
+
+
+def load(
+    steps: Sequence[Step],
+    package: str = "ocipy.init",
+    places: dict[str, tuple[str, ...]] = PLACES,
+    actions: dict[str, Callable[..., None]] = ACTIONS,
+) -> None:
+    """Import the modules that carry out these steps, and only these: imports are what a start costs."""
+    wanted = {step.action for step in steps}
+    for name, its_actions in places.items():
+        if not wanted.isdisjoint(its_actions):
+            module = package + "." + name
+            __import__(module)
+            actions.update(sys.modules[module].ACTIONS)
 
 
 def become_init(plan: Plan, init: Init) -> NoReturn:

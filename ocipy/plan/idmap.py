@@ -24,9 +24,7 @@ IDENTITY = ((0, 0, 0xFFFFFFFF),)
 def plan_idmap(
     plan: Plan, config: Config, host: Host, mount: Mount, options: MountOptions, is_bind: bool, pointer: str
 ) -> str:
-    """Plan the user namespace that maps this mount. Returns its name among the descriptors, "" if it is not mapped."""
-    if not (options.idmap or mount.get("uidMappings") or mount.get("gidMappings")):
-        return ""
+    """Plan the user namespace that maps this mount. Returns its name among the descriptors."""
     if not is_bind:
         raise Error("only a bind mount can be mapped to other ids", pointer=pointer + "/options")
     if host.rootless:

@@ -11,7 +11,6 @@ from ocipy.errors import Error
 from ocipy.linux.constants import CAP_SYS_ADMIN, MOUNT_ATTR_RDONLY, MS_I_VERSION, MS_RDONLY, MS_REC, MS_REMOUNT
 from ocipy.plan import cgroup_mount
 from ocipy.plan.fields import check_text
-from ocipy.plan.idmap import plan_idmap
 from ocipy.plan.mount_options import parse
 
 TYPE_CHECKING = False
@@ -83,7 +82,11 @@ def plan_sources(plan: Plan, config: Config, host: Host, options: Options) -> No
     for index, mount in enumerate(config.get("mounts") or ()):
         parsed = parse(mount.get("options") or ())
         pointer = f"/mounts/{index}"
-        mapped = plan_idmap(plan, config, host, mount, parsed, is_bind(mount, parsed), pointer)
+        mapped = ""
+        if parsed.idmap or mount.get("uidMappings") or mount.get("gidMappings"):
+            from ocipy.plan.idmap import plan_idmap
+
+            mapped = plan_idmap(plan, config, host, mount, parsed, is_bind(mount, parsed), pointer)
         if not is_bind(mount, parsed) or parsed.copy_symlink or parsed.flags & MS_REMOUNT:
             continue
         if mapped or opened_by_host(config, host):

@@ -20,7 +20,6 @@ from ocipy.linux.constants import (
     CLONE_NEWUSER,
     CLONE_NEWUTS,
 )
-
 from ocipy.plan import refused
 
 TYPE_CHECKING = False

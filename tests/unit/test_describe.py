@@ -30,7 +30,8 @@ def engine_configs() -> list[Any]:
 
 
 def test_every_action_has_words() -> None:
-    assert set(WORDINGS) == set(host_lane.ACTIONS) | set(lane.ACTIONS)
+    elsewhere = {action for places in (host_lane.PLACES, lane.PLACES) for names in places.values() for action in names}
+    assert set(WORDINGS) == set(host_lane.ACTIONS) | set(lane.ACTIONS) | elsewhere
 
 
 @pytest.mark.parametrize("host", HOSTS, ids=["hybrid", "v2"])
@@ -39,6 +40,8 @@ def test_the_words_fit_the_arguments(config: Any, host: Host) -> None:
     plan = build(config, host, OPTIONS)
     assert len(plan.host) > 10
     assert len(plan.init) > 30
+    lane.load(plan.host, "ocipy.container", host_lane.PLACES, host_lane.ACTIONS)
+    lane.load(plan.init)
     for table, steps in ((host_lane.ACTIONS, plan.host), (lane.ACTIONS, plan.init)):
         for step in steps:
             assert describe(step.action, step.args)

@@ -1,0 +1,89 @@
+"""create: the plan of a bundle, carried out up to the point where init waits, or undone (spec: runtime.md, Create)."""
+
+from __future__ import annotations
+
+import posix
+
+from ocipy import bundle, log
+from ocipy.container.console import check_socket
+from ocipy.container.context import HostRun
+from ocipy.container.host_lane import carry_out
+from ocipy.container.lifecycle import release_root, remove_cgroup, run_poststop, send_signal, unlink
+from ocipy.container.probe import describe_host
+from ocipy.container.state import CONFIG, State, check_id, make_directory, now, remove_directory, write_file
+from ocipy.errors import Error
+from ocipy.linux import _kernel
+from ocipy.linux.constants import SIGKILL
+from ocipy.plan.build import build
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocipy.plan.model import Options
+
+
+def create(
+    root: str,
+    options: Options,
+    *,
+    console_socket: str = "",
+    pid_file: str = "",
+    rootless: bool | None = None,
+) -> tuple[HostRun, int]:
+    """Carry out the plan of a bundle up to the point where init waits at the FIFO.
+
+    options.bundle may be relative; it is made absolute. Returns the run and the lock of the container, which the caller
+    closes. Raises Error, with nothing left behind.
+    """
+    check_id(options.container_id)
+    options.bundle, config = bundle.read(options.bundle)
+    options.state_directory = root + "/" + options.container_id
+    plan = build(config, describe_host(rootless), options)
+    process = config.get("process")
+    check_socket(process is not None and bool(process.get("terminal")), console_socket)
+    for pointer, text in plan.warnings:
+        log.warning(f"{pointer}: {text}")
+    state = State(options.state_directory, options.container_id, options.bundle)
+    state.rootfs = bundle.root_path(options.bundle, config)
+    state.created = now()
+    state.executable = posix.readlink("/proc/self/exe")
+    state.annotations = config.get("annotations") or {}
+    lock_fd = make_directory(root, options.container_id)
+    if pid_file:
+        # An engine takes a pid file for success, also an older one.
+        unlink(pid_file)
+        plan.on_host("pid_file", "", path=pid_file)
+    run = HostRun(config, options, plan, state)
+    run.console_socket = console_socket
+    try:
+        state.save()
+        write_file(options.state_directory + "/" + CONFIG, _kernel.json_dumps(config))
+        carry_out(run)
+    except BaseException as error:
+        _undo(run)
+        if pid_file:
+            unlink(pid_file)
+        posix.close(lock_fd)
+        if isinstance(error, OSError):
+            raise Error("cannot write the state", pointer=options.state_directory, errno=error.errno or 0) from None
+        raise
+    return run, lock_fd
+
+
+def _undo(run: HostRun) -> None:
+    """Take back all that a failed create did."""
+    if run.pidfd >= 0:
+        send_signal(run.pidfd, SIGKILL)
+        try:
+            posix.waitpid(run.pid, 0)
+        except ChildProcessError:
+            pass
+    stage = run.keep.get("stage", 0)
+    if stage and stage != run.pid:
+        posix.waitpid(stage, 0)
+    problem = remove_cgroup(run.cgroup)
+    if problem is not None:
+        log.warning(problem.line)
+    release_root(run.state)
+    if run.hooks_ran:
+        run_poststop(run.state)
+    remove_directory(run.state.directory)
