@@ -80,7 +80,7 @@ test-pythons:
 	@tests/pythons
 
 test-engines: build
-	$(PYTEST) -q tests/engines
+	@PYTHON=$(VENV)/bin/python tests/engines/run
 
 test-vm: build
 	@tests/vm/run
