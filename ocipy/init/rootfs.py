@@ -43,9 +43,13 @@ def propagation(init: Init, *, flags: int) -> None:
 
 
 def rootfs(init: Init, *, path: str, propagation: int, parent: int) -> None:
-    """Bind the root filesystem on itself, so that it is a mount that pivot_root(2) takes, and open it."""
+    """Bind the root filesystem on itself, so that it is a mount that pivot_root(2) takes, and open it.
+
+    propagation, parent: MS_… of the copy, and of the mount that it is put on, 0 to leave that alone.
+    """
     directory = open_directory(path)
-    _set_parent(directory, parent)
+    if parent:
+        _set_parent(directory, parent)
     tree = clone_root(path, propagation)
     attach(tree, directory)
     _use(init, tree)

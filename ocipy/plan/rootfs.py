@@ -5,7 +5,7 @@ from __future__ import annotations
 from ocipy.errors import Error
 from ocipy.linux.constants import MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE
 from ocipy.plan.fields import check_text
-from ocipy.plan.mounts import dev_is_bound, has_namespace, opened_by_host
+from ocipy.plan.mounts import dev_is_bound, opened_by_host
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,12 +35,21 @@ def root_path(config: Config, options: Options) -> str:
     return path if path.startswith("/") else options.bundle + "/" + path
 
 
+def _mount_namespace(config: Config) -> str:
+    """The mount namespace of the container: "new", "joined", or "" for the runtime's own."""
+    for entry in (config.get("linux") or {}).get("namespaces") or ():
+        if entry["type"] == "mount":
+            return "joined" if entry.get("path") else "new"
+    return ""
+
+
 def plan_root_source(plan: Plan, config: Config, host: Host, options: Options) -> None:
     """Open the root filesystem on the host, where init might not be able to walk to it."""
     path = root_path(config, options)
-    if not has_namespace(config, "mount"):
+    kind = _mount_namespace(config)
+    if not kind:
         plan.on_host("bind_rootfs", "/root/path", path=path)
-    elif opened_by_host(config, host):
+    elif kind == "new" and opened_by_host(config, host):
         plan.on_host("open_rootfs", "/root/path", path=path, propagation=_of_tree(config))
 
 
@@ -50,10 +59,15 @@ def plan_rootfs(plan: Plan, config: Config, host: Host, options: Options) -> Non
     kind = (config.get("linux") or {}).get("rootfsPropagation") or ""
     if kind and kind not in PROPAGATION:
         raise Error(f"{kind!r} is no mount propagation", pointer=POINTER, hint="one of " + ", ".join(PROPAGATION))
-    if not has_namespace(config, "mount"):
+    namespace = _mount_namespace(config)
+    if not namespace:
         if kind:
             raise Error("a mount propagation needs a mount namespace", pointer=POINTER)
         plan.in_init("use_rootfs", "/root/path", path=path)
+        return
+    if namespace == "joined":
+        # What others there see is not ours to change: neither propagation, nor in the end the root.
+        plan.in_init("rootfs", "/root/path", path=path, propagation=MS_PRIVATE, parent=0)
         return
     before = _before(kind)
     if before:
@@ -88,9 +102,15 @@ def _of_parent(kind: str) -> int:
 
 
 def plan_pivot(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """The root becomes "/", and the host's tree goes away."""
+    """The root becomes "/", and the host's tree goes away; but for a mount namespace that others live in too.
+
+    pivot_root(2) there would take the root from under them, and from under the host if it is the host's.
+    """
     kind = (config.get("linux") or {}).get("rootfsPropagation") or ""
-    if not has_namespace(config, "mount"):
+    namespace = _mount_namespace(config)
+    if namespace != "new":
+        if namespace:
+            plan.warn("/linux/namespaces", "in a joined mount namespace the root is held by chroot alone")
         plan.in_init("chroot", "/root/path")
     elif options.no_pivot:
         if kind in ("private", "rprivate"):

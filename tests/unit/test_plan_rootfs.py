@@ -21,10 +21,11 @@ def planned(
     root: Any = None,
     mounts: Any = (),
 ) -> Plan:
+    entries = [{"type": kind.split("=")[0], "path": kind.partition("=")[2]} for kind in namespaces]
     config: Any = {
         "root": root if root is not None else {"path": "rootfs"},
         "mounts": mounts,
-        "linux": {"namespaces": [{"type": kind} for kind in namespaces], "rootfsPropagation": propagation},
+        "linux": {"namespaces": entries, "rootfsPropagation": propagation},
     }
     plan, host = Plan(), Host()
     options = Options(container_id="c", bundle="/b", no_pivot=no_pivot)
@@ -80,6 +81,21 @@ def test_no_mount_namespace_is_a_chroot_on_a_mount_that_delete_removes() -> None
     plan = planned(namespaces=("pid",))
     assert plan.host == [Step("bind_rootfs", "/root/path", {"path": "/b/rootfs"})]
     assert [step.action for step in plan.init] == ["use_rootfs", "chroot", "stdio_null"]
+
+
+@pytest.mark.parametrize("no_pivot", [False, True])
+def test_a_joined_mount_namespace_keeps_its_root(no_pivot: bool) -> None:
+    plan = planned("shared", namespaces=("mount=/proc/9/ns/mnt", "user"), no_pivot=no_pivot)
+    assert plan.host == []
+    assert plan.init == [
+        Step("rootfs", "/root/path", {"path": "/b/rootfs", "propagation": MS_PRIVATE, "parent": 0}),
+        Step("chroot", "/root/path", {}),
+        Step("propagation", "/linux/rootfsPropagation", {"flags": MS_SHARED}),
+        Step("stdio_null", "", {}),
+    ]
+    assert plan.warnings == [
+        ("/linux/namespaces", "in a joined mount namespace the root is held by chroot alone")
+    ]
 
 
 def test_no_pivot() -> None:
