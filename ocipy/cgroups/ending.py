@@ -27,8 +27,8 @@ def kill_all(cgroup: Cgroup, signal: int) -> None:
     SIGKILL goes by cgroup.kill (Linux 5.14) where there is one. Otherwise all are frozen while they are signalled, so
     that no fork escapes and no id is another's by the time; SIGKILL takes effect on v1 only after the thaw.
     """
-    if signal == SIGKILL:
-        _kill_unified(cgroup)
+    if signal == SIGKILL and _kill_unified(cgroup) and cgroup.mode == "v2":
+        return
     was_frozen = freezer.is_frozen(cgroup)
     if not cgroup.processes():
         return
@@ -46,16 +46,16 @@ def kill_all(cgroup: Cgroup, signal: int) -> None:
             freezer.thaw(cgroup)
 
 
-def _kill_unified(cgroup: Cgroup) -> None:
+def _kill_unified(cgroup: Cgroup) -> bool:
+    """Whether cgroup.kill took it: not before Linux 5.14, and not in a threaded cgroup."""
     path = cgroup.path_of("")
     if not path:
-        return
+        return False
     try:
         files.write(path + "/cgroup.kill", "1")
-    except OSError as error:
-        # EOPNOTSUPP: threaded. Any failure leaves the other way.
-        if error.errno in GONE:
-            return
+    except OSError:
+        return False
+    return True
 
 
 def _signal(cgroup: Cgroup, signal: int, frozen: bool) -> None:

@@ -10,7 +10,6 @@ import posix
 from errno import ENOENT
 
 from ocipy.cgroups import files
-from ocipy.errors import Error
 from ocipy.linux import _kernel
 from ocipy.linux.constants import CGROUP2_SUPER_MAGIC
 
@@ -107,7 +106,7 @@ _known: Layout | None = None
 
 
 def probe() -> Layout:
-    """Look at the host, once a process. Raises Error where no cgroup filesystem is mounted."""
+    """Look at the host, once a process. Raises OSError."""
     global _known
     if _known is None:
         _known = _probe()
@@ -162,7 +161,7 @@ def _at_usual_places(own: dict[str, str], tree: int) -> Layout | None:
 
 
 def from_mountinfo(own: dict[str, str], text: str) -> Layout:
-    """The same, from the content of /proc/self/mountinfo. Raises Error if there is no cgroup mount in it."""
+    """The same, from the content of /proc/self/mountinfo. Without a cgroup mount: v1 without a hierarchy."""
     mounts: dict[str, str] = {}
     unified = ""
     paths: dict[str, str] = {}
@@ -178,9 +177,4 @@ def from_mountinfo(own: dict[str, str], text: str) -> Layout:
             if name and name not in mounts and all(word in options for word in wanted):
                 mounts[name] = point
                 paths[name] = relative(path, root)
-    if not mounts and not unified:
-        raise Error(
-            "no cgroup filesystem is mounted",
-            hint="mount cgroup2 on /sys/fs/cgroup, or the controllers of v1 below it",
-        )
     return Layout(mounts, unified, paths)

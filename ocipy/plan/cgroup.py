@@ -51,6 +51,12 @@ def plan_cgroup_create(plan: Plan, config: Config, host: Host, options: Options)
         raise Error("a path has no NUL in it", pointer=PATH)
     if wanted.startswith("/") and clean(wanted) == "/":
         raise Error("the top of the hierarchy cannot be a container's cgroup", pointer=PATH)
+    if host.cgroup_mode == "v1" and not host.cgroup_controllers and not (host.rootless and not wanted):
+        raise Error(
+            "no cgroup filesystem is mounted",
+            pointer=PATH,
+            hint="mount cgroup2 on /sys/fs/cgroup, or the controllers of v1 below it",
+        )
     resources = _resources(config)
     later = limits(resources, host.cgroup_mode, host.cgroup_controllers)
     plan.on_host(
@@ -90,7 +96,7 @@ def _append(plan: Plan, writes: Writes) -> None:
 def _plan_devices(plan: Plan, config: Config, host: Host) -> None:
     pointer = RESOURCES + "/devices"
     given = _given_rules(config, pointer)
-    v1 = "devices" in host.cgroup_controllers
+    v1 = any("devices" in name.split(",") for name in host.cgroup_controllers)
     if v1 and host.in_user_namespace:
         # The kernel lets nobody there write to devices.allow; what is allowed is what the runtime may do itself.
         if given:

@@ -109,6 +109,13 @@ def test_rootless_tolerates_only_where_nobody_asked() -> None:
     assert [step.args["tolerant"] for step in steps] == [False, False, True]
 
 
+def test_a_host_without_cgroups() -> None:
+    refused({}, "/linux/cgroupsPath", Host(cgroup_mode="v1"))
+    rootless = Host(cgroup_mode="v1", uid=1000, rootless=True)
+    assert "cgroup_devices" not in actions(planned({}, rootless))
+    refused({"linux": {"cgroupsPath": "/a"}}, "/linux/cgroupsPath", rootless)
+
+
 class TestDevices:
     def rules(self, devices: Any, nodes: Any = (), host: Host = V1) -> list[Any]:
         plan = planned({"linux": {"resources": {"devices": devices}, "devices": list(nodes)}}, host)
@@ -163,6 +170,10 @@ class TestDevices:
         assert "cgroup_devices" not in actions(plan)
         assert [pointer for pointer, _ in plan.warnings] == ["/linux/resources/devices"]
         assert planned({}, host).warnings == []
+
+    def test_mounted_with_others(self) -> None:
+        host = Host(cgroup_mode="v1", cgroup_controllers=("devices,freezer",))
+        assert self.rules([], host=host) == list(DEFAULT_RULES)
 
     def test_no_controller_for_it(self) -> None:
         host = Host(cgroup_mode="v1", cgroup_controllers=("memory",))
