@@ -136,7 +136,7 @@ def _root_of_user_namespace() -> bool:
 
 
 def parse(words: Sequence[str], flags: Sequence[Flag], arguments: Arguments, stop_at_positional: bool = False) -> int:
-    """Parse flags in every form of runc's parser: --flag v, --flag=v, -flag v, before and after the positional arguments.
+    """Parse flags in every form of runc's parser: --flag v, --flag=v, -flag v, before and after the arguments.
 
     Returns the index of the first word that was not taken (stop_at_positional), or len(words).
     """

@@ -31,8 +31,8 @@ def for_command(name: str) -> str:
     if name not in cli.HOT and name not in cli.COLD:
         raise Error(f"no such command: {name}", hint="ocipy --help lists the commands")
     module = importlib.import_module("ocipy.commands." + name)
-    lines = [module.SUMMARY, "", f"usage: ocipy {name} {module.USAGE}", "", "Flags:", *_flags((*module.FLAGS, cli.HELP))]
-    return "\n".join(lines) + "\n"
+    usage = f"usage: ocipy {name} {module.USAGE}"
+    return "\n".join([module.SUMMARY, "", usage, "", "Flags:", *_flags((*module.FLAGS, cli.HELP))]) + "\n"
 
 
 def _flags(flags: tuple[cli.Flag, ...]) -> list[str]:
@@ -46,5 +46,8 @@ def _flags(flags: tuple[cli.Flag, ...]) -> list[str]:
         text = flag.help
         if flag.default not in (None, ""):
             text += f" (default: {flag.default})"
-        lines.append(f"  {names:{WIDTH - 4}} {text}" if len(names) <= WIDTH - 4 else f"  {names}\n{'':{WIDTH - 1}}{text}")
+        if len(names) > WIDTH - 4:
+            lines.append("  " + names)
+            names = ""
+        lines.append(f"  {names:{WIDTH - 4}} {text}")
     return lines

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 def fifo(run: HostRun) -> None:
     """Make the FIFO at which init waits, and the one by which start learns how the exec went (init/fifo.py).
 
-    Opened here, for reading and writing: init might have no right to open them, and that neither blocks nor ends (fifo(7)).
+    Opened here, for reading and writing: init might have no right to open them, and that neither blocks nor ends
+    (fifo(7)).
     """
     for name, file in (("fifo", FIFO_NEW), ("report", REPORT)):
         path = run.state.directory + "/" + file

@@ -64,7 +64,9 @@ def _let_go(state: State, pidfd: int) -> None:
     if failure:
         raise Error.from_message(_message(failure))
     if EXECUTING not in said:
-        raise Error("cannot start the container: its init process has ended", hint="it was killed, or ran out of memory")
+        raise Error(
+            "cannot start the container: its init process has ended", hint="it was killed, or ran out of memory"
+        )
 
 
 def _wake(path: str) -> bool:
@@ -99,7 +101,9 @@ def _message(data: bytes) -> dict[str, object]:
         message = _kernel.json_loads(data)
     except ValueError:
         message = None
-    return message if isinstance(message, dict) else {"what": "the init process sent a message that is none"}
+    if not isinstance(message, dict):
+        message = {"what": "the init process sent a message that is none"}
+    return message
 
 
 def kill(state: State, signal: int, everyone: bool = False) -> None:
@@ -172,7 +176,7 @@ def _delete_locked(root: str, container_id: str, force: bool) -> None:
         state = load(root, container_id)
     except Error:
         if force:
-            # What a killed create left before it had a state, and so before it had a process; or a state beyond reading.
+            # Left by a killed create before it had a state, and so before it had a process; or a state beyond reading.
             remove_directory(root + "/" + container_id)
             return
         raise
@@ -238,6 +242,7 @@ def _cgroup(saved: dict[str, Any]) -> Cgroup:
 
 
 def remove_cgroup(cgroup: Cgroup | None) -> Error | None:
+    """Remove it with what is left in it; the Error where that fails."""
     if cgroup is None:
         return None
     try:
@@ -260,12 +265,15 @@ def _kill_init(state: State) -> None:
         if state.cgroup is not None:
             _cgroup(state.cgroup).thaw()
         if not _kernel.poll([(pidfd, POLLIN)], KILL_PATIENCE_MS):
-            raise Error("the container's process does not die", hint="it may hang in the kernel, in a filesystem or a driver")
+            raise Error(
+                "the container's process does not die", hint="it may hang in the kernel, in a filesystem or a driver"
+            )
     finally:
         posix.close(pidfd)
 
 
 def send_signal(pidfd: int, signal: int) -> None:
+    """Send it, to a process that may have ended."""
     try:
         _kernel.pidfd_send_signal(pidfd, signal)
     except ProcessLookupError:
@@ -273,6 +281,7 @@ def send_signal(pidfd: int, signal: int) -> None:
 
 
 def unlink(path: str) -> None:
+    """Remove a file that may not be there."""
     try:
         posix.unlink(path)
     except OSError:

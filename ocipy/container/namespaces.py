@@ -56,7 +56,8 @@ def clone(run: HostRun, *, kinds: Sequence[str], into_cgroup: bool) -> None:
     try:
         pid, pidfd = cgroup.clone(run, flags, SIGCHLD, required=into_cgroup)
     except OSError as error:
-        raise Error(f"cannot make the namespaces ({' '.join(kinds)})", errno=error.errno or 0, hint=_clone_hint(error)) from None
+        what = f"cannot make the namespaces ({' '.join(kinds)})"
+        raise Error(what, errno=error.errno or 0, hint=_clone_hint(error)) from None
     if pid == 0:
         become_init(run.plan, _init(run, theirs))
     posix.close(theirs.fd)
@@ -121,7 +122,7 @@ def _write_map(run: HostRun, name: str, mappings: Sequence[tuple[int, int, int]]
         _run_helper(HELPERS[name], run.pid, mappings)
         return
     # One write, all lines: the kernel takes a map only once (user_namespaces(7)).
-    lines = "".join("%d %d %d\n" % entry for entry in mappings)
+    lines = "".join(f"{inside} {outside} {size}\n" for inside, outside, size in mappings)
     try:
         write_proc(run.fds["procfs"], f"{run.pid}/{name}", lines.encode())
     except OSError as error:

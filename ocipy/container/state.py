@@ -1,8 +1,8 @@
 """The state directory of a container, and what is derived from it.
 
 ROOT/ID/ (0700) holds state.json, config.json (as it was at create: later changes of the bundle have no effect),
-exec.fifo and exec.report. Every file is written under another name and renamed. The lock is flock(2) on the directory itself.
-While create is at work the FIFO has the name exec.fifo.new: a rename, and the container is created.
+exec.fifo and exec.report. Every file is written under another name and renamed. The lock is flock(2) on the directory
+itself. While create is at work the FIFO has the name exec.fifo.new: a rename, and the container is created.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ class State:
 
     directory: ROOT/ID. pid, start_time: of the init process, 0 until it is cloned; start_time in clock ticks since boot
     (proc(5), field 22 of stat). created: RFC 3339. cgroup: what cgroups.Cgroup.to_state gave. hooks: those that are run
-    after create, by kind. executable: what the init process runs until it executes the payload, as /proc/PID/exe tells it.
+    after create, by kind. executable: what the init process runs until it executes the payload, as /proc/PID/exe
+    tells it.
     """
 
     __slots__ = (
@@ -205,7 +206,7 @@ def process_start(pid: int) -> int:
 def now() -> str:
     """RFC 3339 in UTC, with nanoseconds."""
     nanoseconds = time.time_ns()
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(nanoseconds // 10**9)) + ".%09dZ" % (nanoseconds % 10**9)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(nanoseconds // 10**9)) + f".{nanoseconds % 10**9:09}Z"
 
 
 def make_directory(root: str, container_id: str) -> int:

@@ -1,6 +1,6 @@
-"""The two FIFOs of a created container: at exec.fifo its init process waits, by exec.report start learns how the exec went.
+"""The two FIFOs of a created container: at exec.fifo its init waits, by exec.report start learns how the exec went.
 
-Both were opened by the host, for reading and writing, so init needs no path and no procfs to wait, and holds nothing else.
+Both were opened by the host, for reading and writing: init needs no path and no procfs to wait, and holds nothing else.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocipy.init.context import Init
 
-# What init writes into exec.report: AWAKE once start has written to exec.fifo, EXECUTING as the last thing before execve.
-# The descriptor is close-on-exec, so the end of file after EXECUTING says that the exec has happened; an error comes as
-# JSON instead.
+# What init writes into exec.report: AWAKE once start has written to exec.fifo, EXECUTING as the last thing before
+# execve. The descriptor is close-on-exec, so the end of file after EXECUTING says that the exec has happened; an error
+# comes as JSON instead.
 AWAKE = b"\0"
 EXECUTING = b"\1"
 

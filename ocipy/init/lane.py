@@ -97,8 +97,7 @@ def become_init(plan: Plan, init: Init) -> NoReturn:
     """Carry out the init lane. Ends in execve or _exit."""
     pointer = ""
     try:
-        # A create that is killed takes us along. The signal was for our parent at the clone, so see that it still lives:
-        # the wait at the first barrier does, by the end of file.
+        # A create that is killed takes us along. If it was killed before this, the first barrier ends us.
         _kernel.prctl(PR_SET_PDEATHSIG, SIGKILL)
         _kernel.set_name("ocipy:[INIT]")
         close_others(init)

@@ -144,7 +144,7 @@ def plan_id_maps(plan: Plan, config: Config, host: Host, options: Options) -> No
 
 
 def denies_setgroups(config: Config, host: Host) -> bool:
-    """Without CAP_SETGID in the parent, gid_map may only be written after setgroups was given up (user_namespaces(7))."""
+    """Without CAP_SETGID in the parent, setgroups is given up before gid_map is written (user_namespaces(7))."""
     linux = config.get("linux") or {}
     gids = linux.get("gidMappings") or ()
     return host.rootless and host.uid != 0 and len(gids) == 1 and gids[0]["size"] == 1

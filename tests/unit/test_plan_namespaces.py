@@ -104,7 +104,9 @@ def test_a_user_maps_itself_without_helper_and_gives_up_setgroups() -> None:
     assert gid.args["deny_setgroups"] is True
 
 
-@pytest.mark.parametrize(("uids", "gids", "pointer"), [([], MANY, "/linux/uidMappings"), (MANY, [], "/linux/gidMappings")])
+@pytest.mark.parametrize(
+    ("uids", "gids", "pointer"), [([], MANY, "/linux/uidMappings"), (MANY, [], "/linux/gidMappings")]
+)
 def test_a_user_namespace_without_maps_is_refused(uids: Any, gids: Any, pointer: str) -> None:
     with pytest.raises(Error) as caught:
         maps(Host(), uids, gids)
