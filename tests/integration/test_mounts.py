@@ -1,0 +1,326 @@
+"""Mounts, root, devices and covered paths of whole containers, from inside and outside; also against runc.
+
+What each step does in every case is in test_mount_steps.py.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness import Bundle, Container, Mount, Result, Runtime, parse_mountinfo
+from tests.harness.host import umount
+
+MakeContainer = Callable[..., Container]
+MakeBundle = Callable[..., Bundle]
+NewId = Callable[[], str]
+RunScript = Callable[..., Result]
+
+MOUNTINFO = "cat /proc/self/mountinfo"
+
+
+def _mounts(result: Result) -> dict[str, Mount]:
+    """The topmost mount at each point."""
+    return {mount.point: mount for mount in parse_mountinfo(result.ok().stdout)}
+
+
+@pytest.fixture
+def volume(work: Path) -> Iterator[Path]:
+    """A shared tmpfs with another one in it, at "below"."""
+    path = work / "volume"
+    path.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "volume", path], check=True)
+    subprocess.run(["mount", "--make-shared", path], check=True)
+    (path / "below").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "below", path / "below"], check=True)
+    (path / "file").write_text("of the volume")
+    yield path
+    umount(str(path))
+
+
+@pytest.mark.smoke
+def test_the_default_mounts(sh: RunScript) -> None:
+    mounts = _mounts(sh(MOUNTINFO))
+    kinds = {point: mounts[point].fstype for point in ("/proc", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue", "/sys")}
+    assert kinds == {
+        "/proc": "proc",
+        "/dev": "tmpfs",
+        "/dev/pts": "devpts",
+        "/dev/shm": "tmpfs",
+        "/dev/mqueue": "mqueue",
+        "/sys": "sysfs",
+    }
+    assert {"ro", "nosuid", "nodev", "noexec"} <= set(mounts["/sys"].options)
+    assert {"nosuid"} <= set(mounts["/dev"].options)
+    assert "relatime" not in mounts["/dev"].options
+    assert {"gid=5", "mode=620", "ptmxmode=666"} <= set(mounts["/dev/pts"].super_options)
+    assert {"size=65536k"} <= set(mounts["/dev/shm"].super_options)
+
+
+def test_the_host_sees_none_of_them(container: MakeContainer, bundle: Bundle) -> None:
+    one = container(bundle.args("sleep", "100"))
+    assert str(bundle.rootfs) not in Path("/proc/self/mountinfo").read_text()
+    assert not any(str(bundle.rootfs) in mount.point for mount in parse_mountinfo(one.proc("mountinfo").read_text()))
+
+
+@pytest.mark.parametrize("flags", [(), ("--no-pivot",)])
+def test_nothing_of_the_host_is_left_inside(sh: RunScript, bundle: Bundle, flags: tuple[str, ...]) -> None:
+    bundle.linux["maskedPaths"] = []
+    bundle.linux["readonlyPaths"] = []
+    points = set(_mounts(sh(MOUNTINFO, bundle, *flags)))
+    expected = {"/", *(mount["destination"] for mount in bundle.config["mounts"])}
+    assert {point for point in points if not point.startswith("/sys/fs/cgroup/")} == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["ro"], {"ro", "relatime"}),
+        (["nosuid", "nodev", "noexec"], {"rw", "nosuid", "nodev", "noexec", "relatime"}),
+        (["noatime", "nodiratime"], {"rw", "noatime", "nodiratime"}),
+        (["strictatime"], {"rw"}),
+        (["nosymfollow"], {"rw", "nosymfollow", "relatime"}),
+        (["ro", "rw", "noexec", "exec"], {"rw", "relatime"}),
+        (["lazytime", "silent", "iversion"], {"rw", "relatime"}),
+    ],
+)
+@pytest.mark.parametrize("kind", ["tmpfs", "bind"])
+def test_flags(
+    sh: RunScript, bundle: Bundle, volume: Path, words: list[str], shown: set[str], kind: str
+) -> None:
+    bundle.mount("/mnt", str(volume) if kind == "bind" else "tmpfs", *words, type=kind)
+    assert set(_mounts(sh(MOUNTINFO, bundle))["/mnt"].options) == shown
+
+
+@pytest.mark.parametrize("below", [False, True])
+def test_rro_is_all_of_the_tree(sh: RunScript, bundle: Bundle, volume: Path, below: bool) -> None:
+    bundle.mount("/mnt", str(volume), "rbind", "rro" if below else "ro")
+    mounts = _mounts(sh(MOUNTINFO, bundle))
+    assert "ro" in mounts["/mnt"].options
+    assert ("ro" in mounts["/mnt/below"].options) == below
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], ["master"]),
+        (["rslave"], ["master"]),
+        (["rprivate"], []),
+        (["rshared"], ["master", "shared"]),
+        (["unbindable"], ["unbindable"]),
+        (["private"], []),
+    ],
+)
+def test_propagation(sh: RunScript, bundle: Bundle, volume: Path, words: list[str], expected: list[str]) -> None:
+    bundle.mount("/mnt", str(volume), *words)
+    mount = _mounts(sh(MOUNTINFO, bundle))["/mnt"]
+    assert sorted(word.split(":")[0] for word in mount.propagation) == expected
+
+
+@pytest.mark.parametrize("kind", ["bind", "rbind"])
+def test_a_mount_made_on_the_host_later_arrives_in_a_slave(
+    container: MakeContainer, bundle: Bundle, volume: Path, kind: str
+) -> None:
+    (volume / "late").mkdir()
+    bundle.mount("/mnt", str(volume), kind, "rslave")
+    one = container(bundle.args("sleep", "100")).start()
+    subprocess.run(["mount", "-t", "tmpfs", "late", volume / "late"], check=True)
+    assert "/mnt/late" in [mount.point for mount in parse_mountinfo(one.proc("mountinfo").read_text())]
+
+
+def test_a_mount_made_inside_arrives_on_the_host_if_all_is_shared(
+    runtime: Runtime, bundle: Bundle, volume: Path, new_id: NewId
+) -> None:
+    (volume / "inner").mkdir()
+    bundle.linux["rootfsPropagation"] = "rshared"
+    bundle.linux.pop("seccomp", None)
+    bundle.process["capabilities"] = {
+        name: ["CAP_SYS_ADMIN"] for name in ("bounding", "effective", "permitted")
+    }
+    bundle.mount("/mnt", str(volume), "rshared")
+    runtime.run(bundle.sh("mount -t tmpfs inner /mnt/inner"), new_id()).ok()
+    assert str(volume / "inner") in [mount.point for mount in parse_mountinfo(Path("/proc/self/mountinfo").read_text())]
+
+
+@pytest.mark.parametrize("kind", ["private", "slave", "shared", "unbindable", "rprivate", "rslave", "rshared"])
+def test_rootfs_propagation(sh: RunScript, bundle: Bundle, kind: str) -> None:
+    bundle.linux["rootfsPropagation"] = kind
+    words = {word.split(":")[0] for word in _mounts(sh(MOUNTINFO, bundle))["/"].propagation}
+    assert words - {"master"} == {"shared": {"shared"}, "rshared": {"shared"}, "unbindable": {"unbindable"}}.get(
+        kind, set()
+    )
+
+
+def test_tmpcopyup(sh: RunScript, bundle: Bundle) -> None:
+    bundle.mount("/etc", "tmpfs", "tmpcopyup", "mode=755", type="tmpfs")
+    result = sh("cat /etc/group; echo x > /etc/new && cat /etc/new", bundle).ok()
+    assert result.lines == [*(bundle.rootfs / "etc/group").read_text().splitlines(), "x"]
+    assert not (bundle.rootfs / "etc/new").exists()
+
+
+@pytest.mark.parametrize("readonly", [False, True])
+def test_root_readonly(sh: RunScript, bundle: Bundle, readonly: bool) -> None:
+    bundle.config["root"]["readonly"] = readonly
+    result = sh("touch /new 2>/dev/null && echo writable; touch /dev/shm/new && echo shm", bundle).ok()
+    assert result.lines == (["shm"] if readonly else ["writable", "shm"])
+    assert (bundle.rootfs / "new").exists() != readonly
+
+
+def test_readonly_tmpfs_and_dev_still_get_what_belongs_in_them(sh: RunScript, bundle: Bundle) -> None:
+    next(mount for mount in bundle.config["mounts"] if mount["destination"] == "/dev")["options"].append("ro")
+    bundle.mount("/mnt", "tmpfs", "ro", type="tmpfs").mount("/mnt/below", "tmpfs", type="tmpfs")
+    result = sh("ls -l /dev/null > /mnt/below/x; test -c /dev/zero && cat /proc/self/mountinfo", bundle)
+    mounts = _mounts(result)
+    assert "ro" in mounts["/dev"].options
+    assert "ro" in mounts["/mnt"].options
+    assert "rw" in mounts["/mnt/below"].options
+
+
+def test_a_source_that_is_missing_is_named(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
+    bundle.mount("/data", "/srv/no-such-source")
+    result = runtime.run(bundle.args("true"), new_id()).fails("/srv/no-such-source", "no such file or directory")
+    if runtime.is_ocipy:
+        first, second = result.stderr.splitlines()[-2:]
+        assert first.endswith(": /mounts/7: cannot bind /srv/no-such-source on /data: No such file or directory")
+        assert second == "  the source does not exist on the host; create it or remove the mount"
+
+
+def test_files_are_bound_on_files_that_are_made(sh: RunScript, bundle: Bundle, volume: Path) -> None:
+    bundle.mount("/etc/deep/er/file", str(volume / "file"), "ro")
+    assert sh("cat /etc/deep/er/file", bundle).ok().stdout == "of the volume"
+    assert (bundle.rootfs / "etc/deep/er/file").read_text() == ""
+
+
+@pytest.mark.ocipy_only("runc needs the directories above to be searchable for the container's root")
+def test_sources_and_root_behind_closed_directories(
+    sh: RunScript, bundle: Bundle, volume: Path, work: Path
+) -> None:
+    bundle.file("/mnt", "")  # the root filesystem is not the container's root's to make anything in
+    bundle.user_namespace().mount("/mnt", str(volume / "file"), "ro")
+    work.chmod(0o700)
+    assert sh("cat /mnt", bundle).ok().stdout == "of the volume"
+
+
+@pytest.mark.parametrize("word", ["idmap", "ridmap"])
+def test_idmap(sh: RunScript, bundle: Bundle, volume: Path, word: str) -> None:
+    os.chown(volume / "file", 3, 4)
+    bundle.mount("/mnt", str(volume), word)
+    maps = [{"containerID": 0, "hostID": 7000, "size": 100}]
+    bundle.config["mounts"][-1].update(uidMappings=maps, gidMappings=maps)
+    result = sh("stat -c %u:%g /mnt/file /mnt/below", bundle).ok()
+    assert result.lines == ["7003:7004", "7000:7000" if word == "ridmap" else "0:0"]
+
+
+def test_idmap_of_the_containers_user_namespace(sh: RunScript, bundle: Bundle, volume: Path) -> None:
+    os.chown(volume / "file", 3, 4)
+    (bundle.rootfs / "mnt").mkdir()
+    bundle.user_namespace().mount("/mnt", str(volume), "idmap")
+    maps = bundle.linux["uidMappings"]
+    bundle.config["mounts"][-1].update(uidMappings=maps, gidMappings=maps)
+    assert sh("stat -c %u:%g /mnt/file", bundle).ok().stdout == "3:4\n"
+
+
+@pytest.mark.parametrize("user", [False, True])
+@pytest.mark.smoke
+def test_default_devices(sh: RunScript, bundle: Bundle, user: bool) -> None:
+    if user:
+        bundle.user_namespace()
+    script = "stat -c '%n %t:%T' /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty; echo hi > /dev/null;"
+    links = "for name in ptmx fd stdin stdout stderr; do readlink /dev/$name; done"
+    assert sh(script + links, bundle).ok().lines == [
+        "/dev/null 1:3",
+        "/dev/zero 1:5",
+        "/dev/full 1:7",
+        "/dev/random 1:8",
+        "/dev/urandom 1:9",
+        "/dev/tty 5:0",
+        "pts/ptmx",
+        "/proc/self/fd",
+        "/proc/self/fd/0",
+        "/proc/self/fd/1",
+        "/proc/self/fd/2",
+    ]
+
+
+def test_devices_of_the_config(sh: RunScript, bundle: Bundle) -> None:
+    bundle.linux["devices"] = [
+        {"path": "/dev/deep/loop", "type": "b", "major": 7, "minor": 9, "fileMode": 0o60640, "uid": 1, "gid": 2},
+        {"path": "/dev/pipe", "type": "p", "fileMode": 0o600},
+    ]
+    result = sh("stat -c '%F %a %u:%g %t:%T' /dev/deep/loop; stat -c '%F %a' /dev/pipe", bundle).ok()
+    assert result.lines == ["block special file 640 1:2 7:9", "fifo 600"]
+
+
+@pytest.mark.differs_from_runc("it takes whatever is there for the device")
+def test_a_file_in_the_place_of_a_device(runtime: Runtime, make_bundle: MakeBundle, new_id: NewId) -> None:
+    """config-linux.md, Devices: MUST generate an error."""
+    bundle = make_bundle(hardlinks=False)
+    bundle.config["root"]["readonly"] = False
+    bundle.file("/srv/device", "a file")
+    bundle.linux["devices"] = [{"path": "/srv/device", "type": "c", "major": 1, "minor": 3}]
+    runtime.run(bundle.args("true"), new_id()).fails("device")
+
+
+def test_masked_and_readonly_paths(sh: RunScript, bundle: Bundle) -> None:
+    bundle.file("/secret/file", "x")
+    bundle.file("/secretfile", "x")
+    bundle.config["root"]["readonly"] = False
+    bundle.linux["maskedPaths"] += ["/secret", "/secretfile", "/no/such/path"]
+    bundle.linux["readonlyPaths"] += ["/var", "/no/such/path"]
+    script = "ls /secret; cat /secretfile; touch /var/x || echo ro; touch /home/x && echo rw; echo > /proc/sys/kernel/x"
+    result = sh(script + "; true", bundle).ok()
+    assert result.lines == ["ro", "rw"]
+    mounts = _mounts(sh(MOUNTINFO, bundle))
+    assert "ro" in mounts["/secret"].options
+    assert "ro" in mounts["/proc/sys"].options
+
+
+def test_streams_from_null_are_the_containers(container: MakeContainer, bundle: Bundle) -> None:
+    one = container(bundle.args("sleep", "100"), stdin=None).start()
+    link = one.proc("fd/0")
+    about, inside = link.stat(), one.proc("root/dev/null").stat()
+    assert stat.S_ISCHR(about.st_mode)
+    assert (about.st_dev, about.st_ino) == (inside.st_dev, inside.st_ino)
+
+
+@pytest.mark.ocipy_only("runc mounts nothing without a mount namespace")
+def test_without_a_mount_namespace(
+    runtime: Runtime, bundle: Bundle, new_id: NewId, assert_nothing_left: Callable[[], None]
+) -> None:
+    """The mounts are the host's, and delete takes them away; so does a create that fails."""
+    bundle.without_namespace("mount")
+    bundle.linux["maskedPaths"] = bundle.linux["readonlyPaths"] = None
+    points = list(_mounts(runtime.run(bundle.sh(MOUNTINFO), new_id())))
+    assert "/proc" in points
+    assert_nothing_left()
+    runtime.run(bundle.args("/no/such/command"), new_id()).fails()
+    assert_nothing_left()
+    bundle.linux["maskedPaths"] = ["/proc/kcore"]
+    runtime.run(bundle.args("true"), new_id()).fails("mount namespace")
+
+
+@pytest.mark.differs_from_runc("it pivots there, which changes the root of the others")
+def test_a_joined_mount_namespace_keeps_its_root(
+    container: MakeContainer, make_bundle: MakeBundle, work: Path
+) -> None:
+    """Others live in it: their root stays what it is."""
+    with subprocess.Popen(["unshare", "--mount", "sleep", "100"]) as other:
+        try:
+            bundle = make_bundle()
+            for entry in bundle.linux["namespaces"]:
+                if entry["type"] == "mount":
+                    entry["path"] = f"/proc/{other.pid}/ns/mnt"
+            while os.readlink(f"/proc/{other.pid}/ns/mnt") == os.readlink("/proc/self/ns/mnt"):
+                pass
+            one = container(bundle.sh("ls /; exec sleep 100")).start()
+            one.wait_output("tmp")
+            assert one.namespace("mnt") == os.readlink(f"/proc/{other.pid}/ns/mnt")
+            assert Path(f"/proc/{other.pid}/root").stat().st_ino == Path("/").stat().st_ino
+            assert Path(f"/proc/{other.pid}/root{work}").is_dir()
+        finally:
+            other.terminate()
