@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import functools
 import os
 import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 CGROUP_ROOT = Path("/sys/fs/cgroup")
@@ -62,16 +63,61 @@ def hugetlb_mounted() -> Iterator[bool]:
     made = not HUGETLB.exists()
     HUGETLB.mkdir(exist_ok=True)
     try:
-        subprocess.run(["mount", "-t", "cgroup", "-o", "hugetlb", "cgroup", str(HUGETLB)], check=True)
-        try:
-            yield True
-        finally:
-            # A hierarchy with children outlives its mount, and the controller would not go back to the unified tree.
-            remove_cgroups([path for path in _folders(HUGETLB) if path != str(HUGETLB)])
-            subprocess.run(["umount", str(HUGETLB)], check=True)
+        with _free_of_unified():
+            _patiently(_mount_hugetlb)
+            try:
+                yield True
+            finally:
+                _patiently(_unmount_hugetlb)
     finally:
         if made:
             HUGETLB.rmdir()
+
+
+@contextlib.contextmanager
+def _free_of_unified() -> Iterator[None]:
+    """Take the controller from the children of the unified tree, where some runtime enabled it, and give it back."""
+    controls = [Path(point, "cgroup.subtree_control") for point, kind, _ in mounts() if kind == "cgroup2"]
+    enabled = [control for control in controls if "hugetlb" in control.read_text().split()]
+    for control in enabled:
+        control.write_text("-hugetlb")
+    try:
+        yield
+    finally:
+        for control in enabled:
+            _patiently(functools.partial(control.write_text, "+hugetlb"))
+
+
+def _mount_hugetlb() -> None:
+    command = ["mount", "-t", "cgroup", "-o", "hugetlb", "cgroup", str(HUGETLB)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise OSError(f"cannot mount a hugetlb hierarchy: {done.stderr.strip()}")
+
+
+def _unmount_hugetlb() -> None:
+    """A hierarchy with children, even dying ones, outlives its mount, and keeps the controller from the unified tree:
+    then it is mounted again, for another try. Raises OSError."""
+    remove_cgroups([path for path in _folders(HUGETLB) if path != str(HUGETLB)])
+    subprocess.run(["umount", str(HUGETLB)], check=True)
+    time.sleep(0.1)
+    if any(line.split()[:2] == ["hugetlb", "0"] for line in Path("/proc/cgroups").read_text().splitlines()):
+        return
+    _mount_hugetlb()
+    raise OSError(f"the hierarchy of {HUGETLB} is still in use")
+
+
+def _patiently(action: Callable[[], object], patience: float = 10.0) -> None:
+    """The kernel moves a controller only after it has taken down the cgroups and the hierarchy that had it."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            action()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.1)
 
 
 def _folders(top: Path) -> Iterator[str]:
