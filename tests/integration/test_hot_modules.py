@@ -1,0 +1,91 @@
+"""What the hot commands have loaded when they are done, beside the list of what they may import at their top level.
+
+They run under an ordinary interpreter, without site, so that there is somebody to ask.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ocipy.launcher import freeze
+from tests.harness import Bundle
+from tests.unit import hot
+
+pytestmark = pytest.mark.ocipy_only(reason="its own modules")
+
+TOP = Path(__file__).resolve().parents[2]
+# Import what finds out is imported before, so that it is not counted.
+SCRIPT = """
+import sys
+top, answer, *argv = sys.argv[1:]
+sys.path.insert(0, top)
+before = set(sys.modules)
+from ocipy.cli import main
+status = main(["ocipy", *argv])
+loaded = set(sys.modules) - before
+import json
+with open(answer, "w") as file:
+    json.dump([status, sorted(loaded)], file)
+import os
+os._exit(0)
+"""
+
+
+# What create and run load for the plan of an ordinary container, besides.
+PLANNED = set(
+    """
+    ocipy.cgroups.creation ocipy.cgroups.device_filter ocipy.cgroups.device_program ocipy.container.cgroup
+    ocipy.container.limits ocipy.container.namespaces ocipy.init.capabilities ocipy.init.cgroup ocipy.init.cgroup_mount
+    ocipy.init.context ocipy.init.copy_up ocipy.init.devices ocipy.init.identity ocipy.init.keyring ocipy.init.lookup
+    ocipy.init.masks ocipy.init.mounts ocipy.init.namespaces ocipy.init.paths ocipy.init.process ocipy.init.rootfs
+    ocipy.init.uts
+    """.split()
+)
+# What the others load to see whether the cgroup is frozen, and to remove it.
+CGROUP = set(
+    """
+    ocipy.cgroups ocipy.cgroups.cgroup ocipy.cgroups.ending ocipy.cgroups.files ocipy.cgroups.freezer
+    ocipy.cgroups.layout
+    """.split()
+)
+ON_DEMAND = {"create": PLANNED, "run": PLANNED, "state": CGROUP, "start": CGROUP, "kill": CGROUP, "delete": CGROUP}
+
+
+def loaded_by(work: Path, *words: str) -> set[str]:
+    """The modules that a command has loaded; it must have succeeded."""
+    answer = work / "loaded.json"
+    command = [sys.executable, "-I", "-S", "-c", SCRIPT, str(TOP), str(answer), "--root", str(work / "root"), *words]
+    with (work / "output").open("w+") as output:
+        subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False, timeout=60)
+        assert answer.exists(), (work / "output").read_text()
+    status, modules = json.loads(answer.read_text())
+    answer.unlink()
+    assert status == 0, (work / "output").read_text()
+    return set(modules) - {"__future__"}  # which freezing leaves out
+
+
+def test_hot_commands_load_what_is_listed_and_nothing_of_the_standard_library(
+    work: Path, bundle: Bundle, new_id: Callable[[], str]
+) -> None:
+    place, name, other = str(bundle.args("/bin/sleep", "60").write().parent), new_id(), new_id()
+    sources = freeze.read_sources(hot.PACKAGE)
+    frozen = sources.keys() - freeze.obstacles(sources).keys()
+    loaded = {
+        "create": loaded_by(work, "create", "--bundle", place, name),
+        "state": loaded_by(work, "state", name),
+        "start": loaded_by(work, "start", name),
+        "kill": loaded_by(work, "kill", name, "KILL"),
+        "delete": loaded_by(work, "delete", "--force", name),
+        "run": loaded_by(work, "run", "--bundle", str(bundle.args("/bin/true").write().parent), other),
+    }
+    for command, modules in loaded.items():
+        assert {name for name in modules if not name.startswith("ocipy")} - freeze.BUILT_IN == set(), command
+        later = modules - hot.listed()[command]
+        assert later - ON_DEMAND[command] == set(), command
+        assert later <= frozen
