@@ -16,7 +16,6 @@ from ocipy.linux.constants import (
     MNT_DETACH,
     MOUNT_ATTR_RDONLY,
     MOVE_MOUNT_F_EMPTY_PATH,
-    MS_REC,
     MS_SLAVE,
     O_DIRECTORY,
     O_PATH,
@@ -37,9 +36,11 @@ NULL = (1, 3)
 
 
 def propagation(init: Init, *, flags: int) -> None:
-    """Set the mount propagation of "/", with MS_REC of all below it (mount_namespaces(7))."""
-    recursive = AT_RECURSIVE if flags & MS_REC else 0
-    _kernel.mount_setattr(AT_FDCWD, "/", recursive, 0, 0, flags & ~MS_REC, -1)
+    """Set the mount propagation of "/", with MS_REC of all below it (mount_namespaces(7)).
+
+    By mount(2): mount_setattr(2) of older kernels refuses a root that is mounted on nothing, as an initramfs is.
+    """
+    _kernel.mount(None, "/", None, flags, None)
 
 
 def rootfs(init: Init, *, path: str, propagation: int, parent: int) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from ocipy.errors import Error
 from ocipy.init.context import Init
-from tests.harness import Mount, proc_mounts
+from tests.harness import Host, Mount, proc_mounts
 from tests.harness.host import umount
 from tests.harness.scratch import Scratch
 
@@ -434,11 +434,17 @@ def test_tmpcopyup_that_does_not_fit(scratch: Scratch) -> None:
 # Id-mapped mounts
 
 
+def _needs_mapped_tmpfs(host: Host) -> None:
+    if host.kernel < (6, 3):
+        pytest.skip("a tmpfs knows mapped mounts since Linux 6.3")
+
+
 MAPS = [{"containerID": 0, "hostID": 5000, "size": 10}]
 
 
 @pytest.mark.parametrize("word", ["idmap", "ridmap"])
-def test_idmap(scratch: Scratch, source: Path, word: str) -> None:
+def test_idmap(scratch: Scratch, source: Path, host: Host, word: str) -> None:
+    _needs_mapped_tmpfs(host)
     (source / "below/file").write_text("")
     os.chown(source / "file", 3, 4)
     scratch.bind(source, "/m", "rbind", word, uidMappings=MAPS, gidMappings=MAPS)
@@ -449,7 +455,8 @@ def test_idmap(scratch: Scratch, source: Path, word: str) -> None:
     assert scratch.run(owners) == [(5003, 5004), (5000, 5000) if word == "ridmap" else (0, 0)]
 
 
-def test_idmap_by_the_maps_of_the_container(scratch: Scratch, source: Path) -> None:
+def test_idmap_by_the_maps_of_the_container(scratch: Scratch, source: Path, host: Host) -> None:
+    _needs_mapped_tmpfs(host)
     os.chown(source / "file", 3, 4)
     scratch.user_namespace()
     scratch.bind(source, "/plain").bind(source, "/mapped", "idmap").bind(

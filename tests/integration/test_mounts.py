@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Bundle, Container, Mount, Result, Runtime, parse_mountinfo
+from tests.harness import Bundle, Container, Host, Mount, Result, Runtime, parse_mountinfo
 from tests.harness.host import umount
 
 MakeContainer = Callable[..., Container]
@@ -206,8 +206,14 @@ def test_sources_and_root_behind_closed_directories(
     assert sh("cat /mnt", bundle).ok().stdout == "of the volume"
 
 
+def _needs_mapped_tmpfs(host: Host) -> None:
+    if host.kernel < (6, 3):
+        pytest.skip("a tmpfs knows mapped mounts since Linux 6.3")
+
+
 @pytest.mark.parametrize("word", ["idmap", "ridmap"])
-def test_idmap(sh: RunScript, bundle: Bundle, volume: Path, word: str) -> None:
+def test_idmap(sh: RunScript, bundle: Bundle, volume: Path, host: Host, word: str) -> None:
+    _needs_mapped_tmpfs(host)
     os.chown(volume / "file", 3, 4)
     bundle.mount("/mnt", str(volume), word)
     maps = [{"containerID": 0, "hostID": 7000, "size": 100}]
@@ -216,7 +222,8 @@ def test_idmap(sh: RunScript, bundle: Bundle, volume: Path, word: str) -> None:
     assert result.lines == ["7003:7004", "7000:7000" if word == "ridmap" else "0:0"]
 
 
-def test_idmap_of_the_containers_user_namespace(sh: RunScript, bundle: Bundle, volume: Path) -> None:
+def test_idmap_of_the_containers_user_namespace(sh: RunScript, bundle: Bundle, volume: Path, host: Host) -> None:
+    _needs_mapped_tmpfs(host)
     os.chown(volume / "file", 3, 4)
     (bundle.rootfs / "mnt").mkdir()
     bundle.user_namespace().mount("/mnt", str(volume), "idmap")
