@@ -105,7 +105,9 @@ def _unmount_hugetlb() -> None:
     """A hierarchy with children, even dying ones, outlives its mount, and keeps the controller from the unified tree:
     then it is mounted again, for another try. Raises OSError."""
     remove_cgroups([path for path in _folders(HUGETLB) if path != str(HUGETLB)])
-    subprocess.run(["umount", str(HUGETLB)], check=True)
+    done = subprocess.run(["umount", str(HUGETLB)], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise OSError(f"cannot unmount {HUGETLB}: {done.stderr.strip()}")
     time.sleep(0.1)
     if any(line.split()[:2] == ["hugetlb", "0"] for line in Path("/proc/cgroups").read_text().splitlines()):
         return
