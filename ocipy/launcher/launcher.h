@@ -1,7 +1,7 @@
 /* What the launcher and the start library know of each other. Both know nothing of containers.
  *
  * The launcher (launcher.c, seal.c, trust.c) is an executable linked against libc only: small to seal, quick to execute.
- * It loads the start library (start.c, frozen.c, python_start.c), which links libpython.
+ * It loads the start library (start.c, frozen.c, importer.c, python_start.c), which links libpython.
  */
 #ifndef OCIPY_LAUNCHER_H
 #define OCIPY_LAUNCHER_H

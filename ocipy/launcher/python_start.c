@@ -83,10 +83,13 @@ static PyObject *start_complete(PyObject *self, PyObject *Py_UNUSED(ignored)) {
         check(_Py_InitializeMain());
     }
 #endif
-    int first = !forgotten;
+    if (forgotten)
+        Py_RETURN_FALSE;
     forgotten = 1;
     forget_frozen();
-    return PyBool_FromLong(first);
+    if (give_back_imports())
+        return NULL;
+    Py_RETURN_TRUE;
 }
 
 static PyMethodDef methods[] = {

@@ -21,11 +21,15 @@ struct places {
 /* Maps the frozen file and makes its modules importable. 0, or -1 having said why not. */
 int load_frozen(const char *path);
 
-/* Has frozen modules imported by a shorter way than importlib's. 0, or -1 with an exception. */
-int take_over_imports(void);
-
 /* Makes the frozen modules unknown again: what is not loaded yet will come from files. */
 void forget_frozen(void);
+
+/* The entry of a module in the frozen file; NULL if it is not there. */
+const struct _frozen *find_frozen(const char *name);
+
+/* Has frozen modules imported by a shorter way than importlib's, and back. 0, or -1 with an exception. */
+int take_over_imports(void);
+int give_back_imports(void);
 
 /* Starts Python up to its core phase (or all of it, where there is no core phase). Exits if that fails. */
 void start_python(const struct places *places);

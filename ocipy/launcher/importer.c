@@ -1,0 +1,129 @@
+/* Importing frozen modules without importlib, whose Python code takes longer than most of our modules need to run.
+ *
+ * The hook is the documented one: builtins.__import__ is replaced. What is loaded, or is in the frozen file, is answered here; all else
+ * (relative imports, names that a module has not, built-in modules) by the original, whose finder of frozen modules sees the same
+ * table, PyImport_FrozenModules. Completing the start puts the original back. */
+#include "start.h"
+
+#include <marshal.h>
+
+static PyObject *original;
+
+/* A new module in sys.modules, with the members that an import gives it; a borrowed reference. */
+static PyObject *new_module(PyObject *name, PyObject *parent, int is_package) {
+    PyObject *module = PyModule_NewObject(name);
+    PyObject *path = is_package ? PyList_New(0) : NULL;
+    PyObject *dict = module ? PyModule_GetDict(module) : NULL;
+    int failed = !dict || (is_package && (!path || PyDict_SetItemString(dict, "__path__", path))) ||
+                 PyDict_SetItemString(dict, "__package__", is_package ? name : parent) ||
+                 PyDict_SetItemString(dict, "__builtins__", PyEval_GetBuiltins()) ||
+                 PyDict_SetItem(PyImport_GetModuleDict(), name, module);
+    Py_XDECREF(path);
+    Py_XDECREF(module);
+    return failed ? NULL : module;
+}
+
+static int run_code(PyObject *module, const struct _frozen *entry) {
+    PyObject *dict = PyModule_GetDict(module);
+    PyObject *code = PyMarshal_ReadObjectFromString((const char *)entry->code, entry->size);
+    PyObject *result = code ? PyEval_EvalCode(code, dict, dict) : NULL;
+    Py_XDECREF(code);
+    Py_XDECREF(result);
+    return result ? 0 : -1;
+}
+
+static PyObject *get_module(PyObject *name);
+
+/* Runs the module's code; one that fails is not left in sys.modules. A borrowed reference. */
+static PyObject *load_below(PyObject *parent, PyObject *name, const char *tail, const struct _frozen *entry) {
+    PyObject *above = PyUnicode_GET_LENGTH(parent) ? get_module(parent) : NULL;
+    if (!above && (PyErr_Occurred() || PyUnicode_GET_LENGTH(parent)))
+        return NULL;
+    PyObject *module = PyDict_GetItemWithError(PyImport_GetModuleDict(), name); /* the package may have imported it */
+    if (module || PyErr_Occurred())
+        return module;
+    module = new_module(name, parent, entry->is_package);
+    if (!module || (!run_code(module, entry) && (!above || !PyObject_SetAttrString(above, tail, module))))
+        return module;
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (PyDict_DelItem(PyImport_GetModuleDict(), name))
+        PyErr_Clear();
+    PyErr_Restore(type, value, traceback);
+    return NULL;
+}
+
+/* The module of a full name, loaded now if it is a frozen one. A borrowed reference; NULL without an exception if it is neither. */
+static PyObject *get_module(PyObject *name) {
+    PyObject *module = PyDict_GetItemWithError(PyImport_GetModuleDict(), name);
+    if (module || PyErr_Occurred())
+        return module;
+    const char *text = PyUnicode_AsUTF8(name);
+    const struct _frozen *entry = text ? find_frozen(text) : NULL;
+    if (!entry)
+        return NULL;
+    const char *dot = strrchr(text, '.');
+    PyObject *parent = PyUnicode_FromStringAndSize(text, dot ? dot - text : 0);
+    if (!parent)
+        return NULL;
+    module = load_below(parent, name, dot ? dot + 1 : text, entry);
+    Py_DECREF(parent);
+    return module;
+}
+
+/* `from PACKAGE import NAME`, where NAME is no member yet: a module below, if there is one. 0 if the original must see to it. */
+static int has_member(PyObject *module, PyObject *package, PyObject *name) {
+    if (!PyUnicode_Check(name) || !PyModule_Check(module))
+        return 0;
+    int there = PyDict_Contains(PyModule_GetDict(module), name);
+    if (there)
+        return there;
+    PyObject *full = PyUnicode_FromFormat("%U.%U", package, name);
+    PyObject *found = full ? get_module(full) : NULL;
+    Py_XDECREF(full);
+    return PyErr_Occurred() ? -1 : found != NULL;
+}
+
+/* What `import NAME` (the first package of the name) or `from NAME import …` (the module) is to get; a new reference, or NULL without
+ * an exception where the original must see to it. */
+static PyObject *answer(PyObject *name, PyObject *members) {
+    PyObject *module = get_module(name);
+    if (!module)
+        return NULL;
+    if (members == Py_None || PyTuple_GET_SIZE(members) == 0) {
+        Py_ssize_t dot = PyUnicode_FindChar(name, '.', 0, PyUnicode_GET_LENGTH(name), 1);
+        PyObject *first = dot < 0 ? Py_NewRef(name) : PyUnicode_Substring(name, 0, dot);
+        module = first ? PyDict_GetItemWithError(PyImport_GetModuleDict(), first) : NULL;
+        Py_XDECREF(first);
+        return Py_XNewRef(module);
+    }
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(members); i++)
+        if (has_member(module, name, PyTuple_GET_ITEM(members, i)) <= 0)
+            return NULL;
+    return Py_NewRef(module);
+}
+
+/* __import__(name, globals=None, locals=None, fromlist=(), level=0) */
+static PyObject *import(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
+    PyObject *members = count > 3 ? args[3] : Py_None;
+    int absolute = count < 5 || (PyLong_Check(args[4]) && PyLong_AsLong(args[4]) == 0);
+    if (!keywords && count && PyUnicode_CheckExact(args[0]) && absolute && (members == Py_None || PyTuple_CheckExact(members))) {
+        PyObject *module = answer(args[0], members);
+        if (module || PyErr_Occurred())
+            return module;
+    }
+    return PyObject_Vectorcall(original, args, count, keywords);
+}
+
+static PyMethodDef hook = {"__import__", (PyCFunction)(void (*)(void))import, METH_FASTCALL | METH_KEYWORDS, NULL};
+
+int take_over_imports(void) {
+    PyObject *builtins = PyEval_GetBuiltins();
+    original = Py_XNewRef(PyDict_GetItemString(builtins, hook.ml_name));
+    PyObject *ours = original ? PyCFunction_New(&hook, NULL) : NULL;
+    int result = ours ? PyDict_SetItemString(builtins, hook.ml_name, ours) : -1;
+    Py_XDECREF(ours);
+    return result;
+}
+
+int give_back_imports(void) { return PyDict_SetItemString(PyEval_GetBuiltins(), hook.ml_name, original); }
