@@ -64,7 +64,7 @@ def is_type_checking(node: ast.stmt) -> bool:
 
 def imported_at_top(source: Source, known: dict[str, Source]) -> set[str]:
     """The modules that are imported when this one is. known: which names below a package are modules."""
-    found = set()
+    found: set[str] = set()
     pending: list[ast.AST] = list(source.tree.body)
     while pending:
         node = pending.pop()

@@ -38,7 +38,9 @@ def compile_and_run(directory: Path, headers: list[str], names: list[str]) -> di
         source = directory / "constants.c"
         source.write_text("#define _GNU_SOURCE\n" + "\n".join(lines))
         command = [compiler, str(source), "-o", str(directory / "constants")]
-        result = subprocess.run(command, capture_output=True, text=True, check=False, env={"LC_ALL": "C", "PATH": "/bin"})
+        result = subprocess.run(
+            command, capture_output=True, text=True, check=False, env={"LC_ALL": "C", "PATH": "/bin"}
+        )
         if result.returncode == 0:
             break
         missing = [name for name in names if f"'{name}' undeclared" in result.stderr]
