@@ -64,7 +64,7 @@ PLACES = {
     "namespaces": ("unshare_cgroup",),
     "process": (
         "reset_signals", "session", "make_cwd", "no_new_privileges", "close_descriptors", "working_directory",
-        "working_directory_again", "environment", "umask", "execute",
+        "working_directory_again", "environment", "umask", "execute", "no_process",
     ),
     "rootfs": (
         "attach_rootfs", "chroot", "move_root", "pivot_root", "propagation", "root_readonly", "rootfs", "stdio_null",

@@ -171,6 +171,11 @@ def execute(init: Init, *, arguments: tuple[str, ...]) -> None:
         raise Error(f"exec {quote(init.command)}: {reason(error)}", hint=hint) from None
 
 
+def no_process(init: Init) -> None:
+    """start MUST generate an error if process was not set (runtime.md, Start)."""
+    raise Error("there is no process to run", hint="config.json had no process when the container was created")
+
+
 ACTIONS: dict[str, Callable[..., None]] = {
     "reset_signals": reset_signals,
     "session": session,
@@ -182,4 +187,5 @@ ACTIONS: dict[str, Callable[..., None]] = {
     "environment": environment,
     "umask": umask,
     "execute": execute,
+    "no_process": no_process,
 }

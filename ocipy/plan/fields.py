@@ -8,13 +8,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocipy.config.types import Config, Process, User
 
+# create takes a config without a process, start does not (config.md, Process; runtime.md, Start).
+NO_PROCESS: Process = {"cwd": "/", "args": []}
+
 
 def process_of(config: Config) -> Process:
-    """process, without which a container cannot be started (config.md, Process). Raises Error."""
-    process = config.get("process")
-    if process is None:
-        raise Error("there is no process to run", pointer="/process")
-    return process
+    """process, or what a container has that cannot be started."""
+    return config.get("process") or NO_PROCESS
 
 
 def user_of(config: Config) -> User:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ocipy.errors import Error
 from ocipy.plan.capabilities import plan_sets
-from ocipy.plan.fields import check_text, process_of
+from ocipy.plan.fields import NO_PROCESS, check_text, process_of
 from ocipy.plan.namespaces import new_kinds
 from ocipy.plan.numbers import parse_list
 
@@ -79,10 +79,10 @@ def plan_before_ids(plan: Plan, config: Config, host: Host, options: Options) ->
 def plan_after_ids(plan: Plan, config: Config, host: Host, options: Options) -> None:
     """What has to be done or checked as the final user."""
     process = process_of(config)
-    arguments = arguments_of(process)
     plan.in_init("working_directory_again", "/process/cwd", path=process["cwd"])
     plan_sets(plan, config, host, options)
-    plan.in_init("command", "/process/args/0", name=arguments[0])
+    if process is not NO_PROCESS:
+        plan.in_init("command", "/process/args/0", name=arguments_of(process)[0])
     affinity = process.get("execCPUAffinity") or {}
     for member, cpus in (("initial", affinity.get("initial")), ("final", affinity.get("final"))):
         # For exec alone: "not applicable to the container's init process". But a mistake is told now.
@@ -96,7 +96,11 @@ def plan_close(plan: Plan, config: Config, host: Host, options: Options) -> None
 
 def plan_execute(plan: Plan, config: Config, host: Host, options: Options) -> None:
     """The end of the init lane."""
-    plan.in_init("execute", "/process/args", arguments=arguments_of(process_of(config)))
+    process = process_of(config)
+    if process is NO_PROCESS:
+        plan.in_init("no_process", "/process")
+    else:
+        plan.in_init("execute", "/process/args", arguments=arguments_of(process))
 
 
 def arguments_of(process: Process) -> tuple[str, ...]:

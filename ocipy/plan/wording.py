@@ -265,6 +265,7 @@ WORDINGS: dict[str, str | Callable[[Arguments], str]] = {
     "domainname": value_of("name"),
     "environment": lambda a: f"{len(a['variables'])} variables",
     "execute": lambda a: " ".join(a["arguments"]),
+    "no_process": lambda a: "there is none: start will fail",
     "existing_device": device,
     "fifo": "where init will wait for start",
     "gid_map": id_map,

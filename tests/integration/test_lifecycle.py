@@ -402,3 +402,12 @@ def test_killed_create_leaves_a_container_that_is_known(
     assert runtime.ids() == []
     time.sleep(1)  # the hook ends: it was the killed process's child, and nobody's to kill
     assert_nothing_left()
+
+
+@pytest.mark.ocipy_only("runc refuses such a config at create")
+def test_without_a_process_start_is_an_error(container: MakeContainer, bundle: Bundle) -> None:
+    """config.md: process is only REQUIRED when start is called; runtime.md: start MUST generate an error then."""
+    del bundle.config["process"]
+    one = container(bundle)
+    one.runtime.call("start", one.id).fails("/process: there is no process to run")
+    assert one.runtime.state(one.id)["status"] == "stopped"

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from ocipy.config.template import template
 from ocipy.errors import Error
 from ocipy.plan import process
+from ocipy.plan.build import build
 from ocipy.plan.model import Host, Options, Plan, Step
 
 OPTIONS = Options(container_id="web", bundle="/b", listen_fds=2)
@@ -125,3 +127,10 @@ def test_cpu_affinity_is_for_exec_but_checked() -> None:
     plan_of(process.plan_after_ids, config(execCPUAffinity={"initial": "0-3,7", "final": ""}))
     document = config(execCPUAffinity={"initial": "0", "final": "3-1"})
     assert pointer_of(process.plan_after_ids, document) == "/process/execCPUAffinity/final"
+
+
+def test_without_a_process_create_succeeds_and_start_fails() -> None:
+    document: Any = {**template(), "process": None}
+    plan = build(document, Host(), Options(container_id="c", bundle="/b"))
+    assert plan.init[-1] == Step("no_process", "/process", {})
+    assert "execute" not in {step.action for step in plan.init}
