@@ -3,7 +3,8 @@
     python -m ocipy.launcher.freeze OUTPUT
 
 A module can, if all that it imports at its top level is built in or can as well; what a function imports is its own
-affair (it completes the start first). Docstrings, annotations, asserts and TYPE_CHECKING blocks are left out.
+affair (it completes the start first). Docstrings, annotations, asserts and TYPE_CHECKING blocks are left out, and
+the kernel's constants are numbers already.
 
 The file, in the machine's byte order: 8 bytes "ocipyfz1"; the version of Python (major << 8 | minor) and the number of
 modules, 4 bytes each; for each module its name (60 bytes, padded with zeros), is_package, offset and size of its code
@@ -30,6 +31,9 @@ PYTHON = sys.hexversion >> 16
 BUILT_IN = frozenset(("_signal", "builtins", "errno", "marshal", "posix", "sys", "time"))
 ADDED = frozenset(("ocipy.linux._kernel",))
 
+CONSTANTS = "ocipy.linux.constants"
+CONSTANTS_FILE = Path(__file__).resolve().parents[1] / "linux" / "constants.py"
+
 
 class Source:
     """A module's source. digest: of all that its frozen form depends on."""
@@ -39,12 +43,20 @@ class Source:
         self.path = path
         self.is_package = path.name == "__init__.py"
         self.text = path.read_bytes()
-        self.digest = hashlib.sha256(name.encode() + b"\0" + _own_text() + self.text).digest()
+        self.digest = hashlib.sha256(name.encode() + b"\0" + _shared_text() + self.text).digest()
         self.tree = ast.parse(self.text, str(path))
 
 
-def _own_text() -> bytes:
-    return Path(__file__).read_bytes()
+def _shared_text() -> bytes:
+    """What the frozen form of every module depends on: this file, and the constants."""
+    return Path(__file__).read_bytes() + CONSTANTS_FILE.read_bytes()
+
+
+def constants() -> dict[str, int]:
+    """The names in ocipy.linux.constants and their values."""
+    values: dict[str, object] = {}
+    exec(compile(CONSTANTS_FILE.read_bytes(), str(CONSTANTS_FILE), "exec", dont_inherit=True), values)
+    return {name: value for name, value in values.items() if name.isupper() and isinstance(value, int)}
 
 
 def read_sources(package: Path) -> dict[str, Source]:
@@ -109,7 +121,11 @@ def obstacles(sources: dict[str, Source]) -> dict[str, str]:
 
 
 class Stripper(ast.NodeTransformer):
-    """Leaves out annotations, the import of their future, and what only type checkers read."""
+    """Leaves out annotations, the import of their future, and what only type checkers read; puts in constants."""
+
+    def __init__(self, known: dict[str, int]) -> None:
+        self.known = known
+        self.imported: set[str] = set()
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         """No annotations of parameters and result."""
@@ -125,7 +141,7 @@ class Stripper(ast.NodeTransformer):
         """An assignment without its annotation."""
         if node.value is None:
             return ast.copy_location(ast.Pass(), node)
-        return ast.copy_location(ast.Assign([node.target], node.value), node)
+        return ast.copy_location(ast.Assign([node.target], self.visit(node.value)), node)
 
     def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
         """`if TYPE_CHECKING:` is never true."""
@@ -133,13 +149,26 @@ class Stripper(ast.NodeTransformer):
         return (node.orelse or ast.copy_location(ast.Pass(), node)) if is_type_checking(node) else node
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
-        """No annotations are left for the future to concern."""
-        return ast.copy_location(ast.Pass(), node) if node.module == "__future__" else node
+        """No annotations are left for the future to concern, and no constants to be imported."""
+        names = {alias.name for alias in node.names}
+        if node.module == CONSTANTS and names <= self.known.keys() and not any(alias.asname for alias in node.names):
+            self.imported |= names
+        elif node.module != "__future__":
+            return node
+        return ast.copy_location(ast.Pass(), node)
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        """A constant's number for its name. The import is above its uses, as everywhere in this project."""
+        if node.id not in self.imported:
+            return node
+        if not isinstance(node.ctx, ast.Load):
+            raise ValueError(f"line {node.lineno}: {node.id} is a constant of the kernel, and assigned to")
+        return ast.copy_location(ast.Constant(self.known[node.id]), node)
 
 
 def compile_module(source: Source) -> bytes:
     """The code of a module, as marshal writes it."""
-    tree = ast.fix_missing_locations(Stripper().visit(source.tree))
+    tree = ast.fix_missing_locations(Stripper(constants()).visit(source.tree))
     name = source.name.replace(".", "/") + ("/__init__.py" if source.is_package else ".py")
     return marshal.dumps(compile(tree, name, "exec", dont_inherit=True, optimize=2))
 

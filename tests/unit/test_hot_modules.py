@@ -115,3 +115,22 @@ def test_unchanged_modules_are_taken_from_the_old_file(tmp_path: Path) -> None:
     assert freeze.frozen_file([one], {"package.module": (digest, b"kept")}).endswith(b"kept")
     assert not freeze.frozen_file([one], {"package.module": (b"other", b"kept")}).endswith(b"kept")
     assert freeze.read_frozen(tmp_path / "missing") == {}
+
+
+def test_the_frozen_form_has_the_constants_as_numbers(tmp_path: Path) -> None:
+    text = """from ocipy.linux.constants import O_PATH, SIGKILL
+table: dict[str, int] = {"kill": SIGKILL}
+def flags() -> int:
+    return O_PATH | SIGKILL
+"""
+    code = marshal.loads(freeze.compile_module(source(tmp_path, text)))
+    namespace: dict[str, object] = {}
+    exec(code, namespace)
+    assert namespace["table"] == {"kill": 9}
+    assert namespace["flags"]() == freeze.constants()["O_PATH"] | 9  # type: ignore[operator]
+    assert "SIGKILL" not in namespace
+
+
+def test_a_constant_cannot_be_assigned_to(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="SIGKILL is a constant"):
+        freeze.compile_module(source(tmp_path, "from ocipy.linux.constants import SIGKILL\nSIGKILL = 1\n"))

@@ -36,11 +36,6 @@ def only(plan: Plan, action: str) -> Step:
     return step
 
 
-def test_without_a_process_nothing_is_planned() -> None:
-    assert pointer_of(process.plan_execute, {}) == "/process"
-    assert pointer_of(process.plan_execute, {"process": None}) == "/process"
-
-
 def test_oom_score_is_left_alone_unless_given() -> None:
     assert plan_of(process.plan_oom_score, config()).host == []
     step = only(plan_of(process.plan_oom_score, config(oomScoreAdj=0)), "oom_score_adj")
