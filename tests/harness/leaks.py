@@ -57,7 +57,7 @@ class Leaks:
     def _default_state(self) -> list[Path]:
         found = []
         for root in DEFAULT_ROOTS:
-            if root.is_dir():
+            if os.access(root, os.R_OK | os.X_OK):
                 found += [entry for entry in root.iterdir() if self.token in entry.name]
         return found
 

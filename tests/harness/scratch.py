@@ -135,9 +135,7 @@ class Scratch:
         flags = sum(NAMESPACES[kind] for kind in kinds if kind in NAMESPACES)
         answers, answer = os.pipe()
         maps, mapped = os.pipe()
-        pid, pidfd = _kernel.clone3(
-            flags | c.CLONE_PIDFD | (c.CLONE_NEWUSER if "user" in kinds else 0), c.SIGCHLD, -1
-        )
+        pid, pidfd = _kernel.clone3(flags | c.CLONE_PIDFD | (c.CLONE_NEWUSER if "user" in kinds else 0), c.SIGCHLD, -1)
         if pid == 0:
             os.close(mapped)
             os.read(maps, 1)
