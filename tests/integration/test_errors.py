@@ -298,7 +298,6 @@ def test_read_only_state_directory(runtime: Runtime, bundle: Bundle, new_id: New
     result.fails("read-only file system")
 
 
-@pytest.mark.unprivileged
 def test_state_directory_is_a_file(runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path) -> None:
     (work / "file").write_text("")
     bundle.args("true").write()
