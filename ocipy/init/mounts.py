@@ -45,6 +45,7 @@ from ocipy.plan.mounts import ALLOWED_IN_PROC
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Any
 
     from ocipy.init.context import Init
 
@@ -198,12 +199,13 @@ def set_attributes(tree: int, attr_set: int, attr_clear: int, attr_implicit: int
         raise Error(f"cannot change the flags of {destination}", errno=error.errno or 0, hint=hint) from None
 
 
-def copy_symlink(init: Init, *, source: str, destination: str) -> None:
+def copy_symlink(init: Init, *, source: str, destination: str, **arguments: Any) -> None:
     """Make the same symlink as on the host, instead of a mount (crun's copy-symlink); anything else is bound."""
     try:
         link = posix.readlink(source)
-    except OSError as error:
-        raise Error(f"cannot read the symlink {source}", errno=error.errno or 0) from None
+    except OSError:
+        bind(init, source=source, destination=destination, **arguments)
+        return
     parent, name = paths.make_parent(init.rootfs, destination)
     try:
         posix.symlink(link, name, dir_fd=parent)

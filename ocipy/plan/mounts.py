@@ -61,7 +61,8 @@ def has_namespace(config: Config, kind: str) -> bool:
 
 def opened_by_host(config: Config, host: Host) -> bool:
     """Whether init will lack rights that the runtime has: to walk to a source, and to open it."""
-    return has_namespace(config, "user") and bool(host.capabilities >> CAP_SYS_ADMIN & 1)
+    capable = host.clones_mounts and bool(host.capabilities >> CAP_SYS_ADMIN & 1)
+    return capable and has_namespace(config, "user")
 
 
 def is_bind(mount: Mount, options: MountOptions) -> bool:
@@ -199,11 +200,8 @@ def _plan_bind(
         raise Error("copy-symlink excludes src-nofollow and dest-nofollow", pointer=pointer + "/options")
     if parsed.data:
         plan.warn(pointer + "/options", f"no option of a bind mount: {', '.join(parsed.data)}")
-    if parsed.copy_symlink:
-        plan.in_init("copy_symlink", pointer, source=source, destination=destination)
-        return
     plan.in_init(
-        "bind",
+        "copy_symlink" if parsed.copy_symlink else "bind",
         pointer,
         destination=destination,
         source=source,

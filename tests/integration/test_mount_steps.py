@@ -361,6 +361,13 @@ def test_the_symlink_itself_can_be_bound_or_copied(scratch: Scratch, work: Path)
     assert scratch.run(lambda init: [os.readlink(path) for path in ("/there", "/copy")]) == ["/nowhere"] * 2
 
 
+def test_copy_symlink_binds_what_is_none(scratch: Scratch, source: Path) -> None:
+    scratch.bind(source / "file", "/copy", "copy-symlink").bind("/no/such", "/none", "copy-symlink")
+    _fails(scratch, "cannot bind /no/such", pointer="/mounts/1")
+    scratch.config["mounts"].pop()
+    assert scratch.run(lambda init: Path("/copy").read_text()) == "of the source"
+
+
 def test_a_symlink_is_not_copied_over_something_else(scratch: Scratch, work: Path) -> None:
     (work / "link").symlink_to("/nowhere")
     (scratch.root / "copy").write_text("mine")

@@ -328,9 +328,10 @@ def test_the_kind_of_context_is_an_annotation() -> None:
     assert wrong == "/annotations/run.oci.mount_context_type"
 
 
-def test_copy_symlink_is_no_mount() -> None:
-    plan = planned(bind("copy-symlink"))
-    assert plan.init == [Step("copy_symlink", "/mounts/0", {"source": "/srv", "destination": "/data"})]
+def test_copy_symlink_is_a_bind_mount_unless_the_source_is_one() -> None:
+    plan = planned(bind("copy-symlink"), namespaces=("mount", "user"))
+    assert plan.host == [], "a link that leads nowhere can be copied, but not opened"
+    assert plan.init == [Step("copy_symlink", "/mounts/0", planned(bind()).init[0].args)]
 
 
 @pytest.mark.parametrize(
