@@ -7,7 +7,7 @@ import posix
 
 from ocipy.container import cold
 from ocipy.errors import Error
-from ocipy.linux import _kernel, procfs
+from ocipy.linux import _kernel
 from ocipy.linux.constants import O_CLOEXEC, O_RDONLY
 
 TYPE_CHECKING = False
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 def time_offsets(run: HostRun, *, offsets: Sequence[tuple[str, int, int]]) -> None:
     """Shift the clocks of the time namespace of init's children. offsets: (clock, seconds, nanoseconds)."""
     text = "".join(f"{clock} {seconds} {nanoseconds}\n" for clock, seconds, nanoseconds in offsets)
+    fd = run.keep.pop("timens_offsets")
     try:
-        procfs.write(run.fds["procfs"], f"{run.pid}/timens_offsets", text.encode())
+        posix.write(fd, text.encode())  # one write, all lines, as it wants it
     except OSError as error:
         hint = ""
         if error.errno == errno.ERANGE:
@@ -29,6 +30,8 @@ def time_offsets(run: HostRun, *, offsets: Sequence[tuple[str, int, int]]) -> No
         elif error.errno in (errno.EACCES, errno.EPERM):
             hint = "setting the clocks takes CAP_SYS_TIME in the user namespace that owns the time namespace"
         raise Error("cannot set the clocks of the time namespace", errno=error.errno or 0, hint=hint) from None
+    finally:
+        posix.close(fd)
 
 
 def net_devices(run: HostRun, *, devices: Sequence[tuple[str, str]]) -> None:

@@ -10,7 +10,8 @@ from ocipy.errors import Error
 from ocipy.init.context import Init
 from ocipy.init.lane import become_init
 from ocipy.linux import _kernel, channel
-from ocipy.linux.constants import CLONE_PIDFD, O_CLOEXEC, O_NONBLOCK, O_RDONLY, SIGCHLD
+from ocipy.linux.constants import CLONE_PIDFD, O_CLOEXEC, O_NONBLOCK, O_RDONLY, O_WRONLY, SIGCHLD
+from ocipy.linux.procfs import open_file as open_proc
 from ocipy.linux.procfs import write as write_proc
 from ocipy.plan.namespaces import FLAGS
 
@@ -53,13 +54,14 @@ def clone(run: HostRun, *, kinds: Sequence[str], into_cgroup: bool) -> None:
     for kind in kinds:
         flags |= FLAGS[kind]
     ours, theirs = channel.pair()
+    init = _init(run, theirs)  # before the clone: an error of the child's is nobody's but become_init's
     try:
         pid, pidfd = cgroup.clone(run, flags, SIGCHLD, required=into_cgroup)
     except OSError as error:
         what = f"cannot make the namespaces ({' '.join(kinds)})"
         raise Error(what, errno=error.errno or 0, hint=_clone_hint(error)) from None
     if pid == 0:
-        become_init(run.plan, _init(run, theirs))
+        become_init(run.plan, init)
     posix.close(theirs.fd)
     run.channel = ours
     run.pid, run.pidfd = pid, pidfd
@@ -94,13 +96,17 @@ def clone_stage(
     from ocipy.init.stage import run_stage
 
     ours, theirs = channel.pair()
+    init = _init(run, theirs)
     pid, pidfd = cgroup.clone(run, CLONE_PIDFD, SIGCHLD, required=False)
     if pid == 0:
-        run_stage(run.plan, _init(run, theirs), joined, user, unshared, forks)
+        run_stage(run.plan, init, joined, user, unshared, forks)
     posix.close(theirs.fd)
     run.channel = ours
     run.pid, run.pidfd = pid, pidfd
     run.keep["stage"] = pid if forks else 0
+    if "time" in unshared and (run.config.get("linux") or {}).get("timeOffsets"):
+        # While the stage is dumpable, and so its files are ours: a user who is not root cannot open it later (proc(5)).
+        run.keep["timens_offsets"] = open_proc(run.fds["procfs"], f"{pid}/timens_offsets", O_WRONLY)
 
 
 def uid_map(run: HostRun, *, mappings: Sequence[tuple[int, int, int]], by_helper: bool) -> None:
@@ -147,17 +153,29 @@ def _run_helper(name: str, pid: int, mappings: Sequence[tuple[int, int, int]]) -
     arguments = [name, str(pid)]
     for entry in mappings:
         arguments += [str(number) for number in entry]
+    # What it has to say goes into our message: an engine shows the first line of standard error as the cause.
+    reading, writing = posix.pipe()
     child = posix.fork()
     if child == 0:
         try:
+            _kernel.reset_signals()
+            posix.dup2(writing, 1)
+            posix.dup2(writing, 2)
             posix.execve(path, arguments, {})
         except OSError:
             posix._exit(127)
+    posix.close(writing)
+    said = b""
+    while part := posix.read(reading, 4096):
+        said += part
+    posix.close(reading)
     status = posix.waitstatus_to_exitcode(posix.waitpid(child, 0)[1])
     if status != 0:
+        reason = " ".join(said[:1024].decode("utf-8", "replace").split()) or f"it ended with status {status}"
+        file = "/etc/subuid" if name == "newuidmap" else "/etc/subgid"
         raise Error(
-            f"{name} failed with status {status} for {' '.join(arguments[2:])}",
-            hint="the ids must be allotted to the user in /etc/subuid and /etc/subgid",
+            f"{name} cannot map {' '.join(arguments[2:])}: {reason}",
+            hint=f"the ids must be allotted to the user in {file}, and {name} must be setuid root",
         )
 
 

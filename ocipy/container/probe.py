@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import posix
 
 from ocipy import cgroups
 from ocipy.container.state import read_file
 from ocipy.linux import _kernel
+from ocipy.linux.constants import AT_FDCWD, OPEN_TREE_CLOEXEC, OPEN_TREE_CLONE
 from ocipy.plan.model import Host
 
 # What a process in the initial user namespace finds in /proc/self/uid_map (user_namespaces(7)).
@@ -27,7 +29,9 @@ def describe_host(rootless: bool | None = None) -> Host:
     return Host(
         kernel=(int(release[0]), _leading_number(release[1])),
         uid=uid,
+        gid=posix.getegid(),
         in_user_namespace=nested,
+        clones_mounts=not nested or _clones_mounts(),
         rootless=(uid != 0 or nested) if rootless is None else rootless,
         capabilities=_kernel.capget()[1],
         last_capability=int(read_file("/proc/sys/kernel/cap_last_cap")),
@@ -36,6 +40,15 @@ def describe_host(rootless: bool | None = None) -> Host:
         apparmor=_says("/sys/module/apparmor/parameters/enabled", b"Y"),
         selinux=_is_directory("/sys/fs/selinux/class"),
     )
+
+
+def _clones_mounts() -> bool:
+    """Whether open_tree(2) may copy mounts here: not for root of a user namespace in the host's mount namespace."""
+    try:
+        posix.close(_kernel.open_tree(AT_FDCWD, "/", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC))
+    except OSError as error:
+        return error.errno != errno.EPERM
+    return True
 
 
 def _leading_number(text: str) -> int:

@@ -27,6 +27,8 @@ def sysctl(init: Init, *, path: str, value: str) -> None:
             hint = "the kernel does not take this value"
         elif error.errno in (errno.EACCES, errno.EPERM):
             hint = "in a user namespace it may not be changed"
+        elif error.errno == errno.EXDEV:
+            hint = "something is mounted over /proc/sys, where the runtime may not mount a procfs of its own"
         raise Error(f"cannot set {path} to {value!r}", errno=error.errno or 0, hint=hint) from None
 
 

@@ -73,7 +73,8 @@ class Host:
     """What a plan needs to know of the machine; filled by container/probe.py, made up in tests.
 
     kernel: (major, minor) of the running kernel.
-    uid: effective uid of the runtime. in_user_namespace: the runtime is not in the initial one.
+    uid, gid: effective ids of the runtime. in_user_namespace: the runtime is not in the initial one.
+    clones_mounts: its mount namespace belongs to its own user namespace, so that open_tree(2) may copy mounts.
     rootless: lacks the rights of the host's root (uid not 0, or in a user namespace, or --rootless).
     capabilities: bit mask of the runtime's permitted set. last_capability: highest known to the kernel.
     cgroup_mode: "v1", "hybrid" or "v2". cgroup_controllers: names of the v1 hierarchies, as mounted
@@ -86,6 +87,8 @@ class Host:
         "capabilities",
         "cgroup_controllers",
         "cgroup_mode",
+        "clones_mounts",
+        "gid",
         "in_user_namespace",
         "kernel",
         "last_capability",
@@ -99,7 +102,9 @@ class Host:
         *,
         kernel: tuple[int, int] = (6, 1),
         uid: int = 0,
+        gid: int = 0,
         in_user_namespace: bool = False,
+        clones_mounts: bool = True,
         rootless: bool = False,
         capabilities: int = (1 << 41) - 1,
         last_capability: int = 40,
@@ -110,7 +115,9 @@ class Host:
     ) -> None:
         self.kernel = kernel
         self.uid = uid
+        self.gid = gid
         self.in_user_namespace = in_user_namespace
+        self.clones_mounts = clones_mounts
         self.rootless = rootless
         self.capabilities = capabilities
         self.last_capability = last_capability

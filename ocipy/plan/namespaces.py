@@ -128,26 +128,29 @@ def plan_id_maps(plan: Plan, config: Config, host: Host, options: Options) -> No
         )
     if not gids:
         raise Error("a new user namespace needs a mapping of group ids", pointer="/linux/gidMappings")
-    by_helper = host.rootless and not (
-        len(uids) == len(gids) == 1 and uids[0][2] == gids[0][2] == 1 and uids[0][1] == host.uid
-    )
-    # As root of a user namespace (rootless podman) we map what we were given ourselves.
-    by_helper = by_helper and host.uid != 0
-    plan.on_host("uid_map", "/linux/uidMappings", mappings=uids, by_helper=by_helper)
+    plan.on_host("uid_map", "/linux/uidMappings", mappings=uids, by_helper=_by_helper(uids, host.uid, host))
     plan.on_host(
         "gid_map",
         "/linux/gidMappings",
         mappings=gids,
-        by_helper=by_helper,
+        by_helper=_by_helper(gids, host.gid, host),
         deny_setgroups=denies_setgroups(config, host),
     )
 
 
+def _by_helper(mappings: Sequence[tuple[int, int, int]], own: int, host: Host) -> bool:
+    """A user may map one id without a helper, its own. Root of a user namespace maps what it was given itself."""
+    return host.rootless and host.uid != 0 and not _is_own(mappings, own)
+
+
+def _is_own(mappings: Sequence[tuple[int, int, int]], own: int) -> bool:
+    return len(mappings) == 1 and mappings[0][1:] == (own, 1)
+
+
 def denies_setgroups(config: Config, host: Host) -> bool:
-    """Without CAP_SETGID in the parent, setgroups is given up before gid_map is written (user_namespaces(7))."""
-    linux = config.get("linux") or {}
-    gids = linux.get("gidMappings") or ()
-    return host.rootless and host.uid != 0 and len(gids) == 1 and gids[0]["size"] == 1
+    """A user who writes gid_map itself has to give up setgroups first (user_namespaces(7))."""
+    gids = _triples((config.get("linux") or {}).get("gidMappings") or ())
+    return host.rootless and host.uid != 0 and _is_own(gids, host.gid)
 
 
 def _triples(mappings: Sequence[IDMapping]) -> tuple[tuple[int, int, int], ...]:

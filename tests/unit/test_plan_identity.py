@@ -13,7 +13,7 @@ from ocipy.plan.model import Host, Options, Plan
 OPTIONS = Options(container_id="c", bundle="/b")
 MAP = [{"containerID": 0, "hostID": 100000, "size": 1000}]
 ONE = [{"containerID": 0, "hostID": 1000, "size": 1}]
-ROOTLESS = Host(uid=1000, rootless=True)
+ROOTLESS = Host(uid=1000, gid=1000, rootless=True)
 
 
 def config(user: dict[str, Any], **linux: Any) -> Any:

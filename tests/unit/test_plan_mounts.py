@@ -198,8 +198,16 @@ def test_the_host_opens_sources_for_a_user_namespace() -> None:
     assert step.args["attr_implicit"] == 0, "flags of the source are locked"
 
 
-def test_the_host_opens_nothing_where_it_has_no_more_rights() -> None:
-    plan = planned(bind(), namespaces=("mount", "user"), host=Host(uid=1000, rootless=True, capabilities=0))
+@pytest.mark.parametrize(
+    "host",
+    [
+        Host(uid=1000, rootless=True, capabilities=0),
+        # Root of a user namespace, but in the host's mount namespace: `unshare -Ur`.
+        Host(in_user_namespace=True, rootless=True, clones_mounts=False),
+    ],
+)
+def test_the_host_opens_nothing_where_it_has_no_more_rights(host: Host) -> None:
+    plan = planned(bind(), namespaces=("mount", "user"), host=host)
     assert plan.host == []
     assert plan.init[0].args["name"] == ""
 

@@ -99,9 +99,21 @@ def test_a_user_has_many_ids_mapped_by_the_helpers() -> None:
 
 
 def test_a_user_maps_itself_without_helper_and_gives_up_setgroups() -> None:
-    uid, gid = maps(Host(uid=1000, rootless=True), ONE, ONE)
-    assert uid.args["by_helper"] is False
+    uid, gid = maps(Host(uid=1000, gid=1000, rootless=True), ONE, ONE)
+    assert uid.args["by_helper"] is gid.args["by_helper"] is False
     assert gid.args["deny_setgroups"] is True
+
+
+def test_one_id_that_is_not_the_users_own_is_mapped_by_the_helper() -> None:
+    uid, gid = maps(Host(uid=1000, gid=100, rootless=True), ONE, ONE)
+    assert uid.args["by_helper"] is False
+    assert gid.args["by_helper"] is True
+    assert gid.args["deny_setgroups"] is False
+
+
+def test_root_of_a_user_namespace_maps_what_it_has_itself() -> None:
+    uid, gid = maps(Host(in_user_namespace=True, rootless=True), MANY, ONE)
+    assert uid.args["by_helper"] is gid.args["by_helper"] is gid.args["deny_setgroups"] is False
 
 
 @pytest.mark.parametrize(
