@@ -10,7 +10,7 @@ import posix
 import sys
 
 from ocipy import SPEC_VERSION, __version__, log
-from ocipy.errors import Error
+from ocipy.errors import Error, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -287,12 +287,9 @@ def _report(command: str, arguments: Arguments, error: Error) -> int:
     place = command
     if command and arguments.positional:
         place += " " + arguments.positional[0]
-    line = f"{place}: {error.line}" if place else error.line
+    line = f"{printable(place)}: {error.line}" if place else error.line
     log.error(line)
-    text = f"ocipy: {line}\n"
-    if error.hint:
-        text += f"  {error.hint}\n"
-    log.write_stderr(text)
+    log.write_stderr(f"ocipy: {line}\n{error.advice}")
     return error.status
 
 

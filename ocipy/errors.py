@@ -15,6 +15,29 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+LONGEST_TEXT = 4096
+"""Characters of a text in a message; the rest is cut off, so that every error fits into one (linux/channel.py)."""
+
+
+def printable(text: str) -> str:
+    """The text without what a terminal would act on: names and outputs in it are other people's.
+
+    Line ends and control characters become escapes as Python writes them, bytes that are not UTF-8 as well.
+    """
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else _escape(character) for character in text)
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte of a file name that is not UTF-8
+        code -= 0xDC00
+    elif code > 0xFF:
+        return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+    return {10: "\\n", 9: "\\t", 13: "\\r"}.get(code) or f"\\x{code:02x}"
+
+
 class Error(Exception):
     """A failure that is reported to the user as one line, with an optional second line of advice.
 
@@ -46,7 +69,12 @@ class Error(Exception):
             text = self.pointer + ": " + text
         if self.errno:
             text += ": " + strerror(self.errno)
-        return text.replace("\n", " ")
+        return printable(text)
+
+    @property
+    def advice(self) -> str:
+        """The hint for a terminal: indented, as many lines as it has, "" if there is none."""
+        return "".join(f"  {printable(line)}\n" for line in self.hint.split("\n") if self.hint)
 
     def __str__(self) -> str:
         return self.line
@@ -54,28 +82,28 @@ class Error(Exception):
     def to_message(self) -> dict[str, Any]:
         """The error as plain data, to be sent from the init process to the host's."""
         return {
-            "what": self.what,
-            "pointer": self.pointer,
+            "what": self.what[:LONGEST_TEXT],
+            "pointer": self.pointer[:LONGEST_TEXT],
             "errno": self.errno,
-            "hint": self.hint,
+            "hint": self.hint[:LONGEST_TEXT],
             "status": self.status,
         }
 
     @classmethod
     def from_message(cls, message: dict[str, Any]) -> Error:
-        """The reverse of to_message. Every member is checked: the sender is not trusted."""
+        """The reverse of to_message. Every member is checked: the sender is not trusted, and an error stays one."""
         def text(key: str) -> str:
             value = message.get(key)
-            return value[:4096] if isinstance(value, str) else ""
+            return value[:LONGEST_TEXT] if isinstance(value, str) else ""
 
-        def number(key: str, default: int) -> int:
+        def number(key: str, least: int, most: int) -> int:
             value = message.get(key)
-            return value if isinstance(value, int) and 0 <= value < 4096 else default
+            return value if isinstance(value, int) and least <= value <= most else least
 
         return cls(
             text("what"),
             pointer=text("pointer"),
-            errno=number("errno", 0),
+            errno=number("errno", 0, 4095),
             hint=text("hint"),
-            status=number("status", 1),
+            status=number("status", 1, 255),
         )

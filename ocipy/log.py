@@ -8,6 +8,7 @@ from __future__ import annotations
 import posix
 import time
 
+from ocipy.errors import printable
 from ocipy.linux import _kernel
 from ocipy.linux.constants import O_APPEND, O_CLOEXEC, O_CREAT, O_WRONLY
 
@@ -45,7 +46,7 @@ def warning(text: str) -> None:
         if _settings.debug:
             _append("warning", text)
     else:
-        write_stderr(f"ocipy: warning: {text}\n")
+        write_stderr(f"ocipy: warning: {printable(text)}\n")
 
 
 def debug(text: str) -> None:
@@ -55,7 +56,7 @@ def debug(text: str) -> None:
     if _settings.path:
         _append("debug", text)
     else:
-        write_stderr(f"ocipy: {text}\n")
+        write_stderr(f"ocipy: {printable(text)}\n")
 
 
 def write_stderr(text: str) -> None:

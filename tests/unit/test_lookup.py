@@ -74,7 +74,7 @@ def test_a_name_with_a_slash_is_taken_as_it_is(path: bytes) -> None:
         ("1/tool", 'exec: "1/tool": permission denied'),
         ("/etc", 'exec: "/etc": is a directory'),
         ("2/tool", 'exec: "2/tool": is a directory'),
-        ('/a"b\n', 'exec: "/a\\"b?": stat /a"b : no such file or directory'),
+        ('/a"b\n', 'exec: "/a\\"b?": stat /a"b\\n: no such file or directory'),
     ],
 )
 def test_the_sentences_that_engines_know(path: bytes, name: str, sentence: str) -> None:
