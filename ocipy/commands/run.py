@@ -7,9 +7,8 @@ import posix
 from ocipy.cli import Arguments, Flag
 from ocipy.container import foreground
 from ocipy.container.creation import create
-from ocipy.container.lifecycle import abandon, destroy, start
+from ocipy.container.lifecycle import abandon, delete_ended, start
 from ocipy.container.options import BUNDLE_FLAGS, options_from
-from ocipy.errors import Error
 
 SUMMARY = "create and start a container, wait for its end, and delete it"
 USAGE = "[FLAGS] ID"
@@ -29,6 +28,8 @@ def run(arguments: Arguments) -> int:
     options = options_from(arguments, container_id, has_console=bool(console_socket) or not detach)
     foreground.check(console_socket, detach)
     waiter = None if detach else foreground.Foreground(subreaper=not arguments.switch("no-subreaper"))
+    if waiter is not None:
+        waiter.catch_signals()
     created, lock_fd = create(
         arguments.root,
         options,
@@ -37,11 +38,9 @@ def run(arguments: Arguments) -> int:
         rootless=arguments.rootless,
     )
     try:
-        if waiter is not None:
-            waiter.catch_signals()
         try:
-            start(created.state, created.pidfd)
-        except Error:
+            start(created.state, created.pidfd, created.interrupts)
+        except BaseException:
             abandon(created.state)
             raise
         if waiter is None:
@@ -50,7 +49,7 @@ def run(arguments: Arguments) -> int:
         lock_fd = -1
         status = waiter.wait(created.pid, created.pidfd, created.master)
         if not arguments.switch("keep"):
-            destroy(created.state)
+            delete_ended(created.state)
         return status
     finally:
         if lock_fd >= 0:

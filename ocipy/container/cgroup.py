@@ -56,17 +56,16 @@ def clone(run: HostRun, flags: int, exit_signal: int, *, required: bool) -> tupl
     is required: the root of a cgroup namespace that the clone makes would be our own cgroup.
     """
     directory = run.cgroup.directory_fd() if run.cgroup is not None else -1
-    if directory >= 0:
-        try:
-            result = _kernel.clone3(flags, exit_signal, directory)
-            run.keep["in_cgroup"] = True
-            return result
-        except OSError:
-            if required:
-                raise
-        finally:
-            posix.close(directory)
-    return _kernel.clone3(flags, exit_signal, -1)
+    try:
+        pid, pidfd = _kernel.clone3(flags, exit_signal, directory)
+    except OSError:
+        if required or directory < 0:
+            raise
+        return _kernel.clone3(flags, exit_signal, -1)
+    if pid and directory >= 0:
+        run.keep["in_cgroup"] = True
+        posix.close(directory)
+    return pid, pidfd
 
 
 def cgroup_join(run: HostRun, *, tolerant: bool) -> None:

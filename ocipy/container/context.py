@@ -20,6 +20,7 @@ class HostRun:
     fds: descriptors that init inherits, by name; everything else is closed there.
     keep: the parts of a plan that only its own steps understand, such as the seccomp program.
     hooks_ran: a hook was started, so that poststop hooks are due after a failure (runtime.md, life cycle).
+    interrupts: signalfd of what ends the run before it has begun (container/interrupts.py), -1 if nobody listens.
     master: the pty's master that init sent, -1 if none; master_name: the name of its peer.
     """
 
@@ -30,6 +31,7 @@ class HostRun:
         "console_socket",
         "fds",
         "hooks_ran",
+        "interrupts",
         "keep",
         "master",
         "master_name",
@@ -53,5 +55,6 @@ class HostRun:
         self.cgroup: Cgroup | None = None
         self.console_socket = ""
         self.hooks_ran = False
+        self.interrupts = -1
         self.master = -1
         self.master_name = ""

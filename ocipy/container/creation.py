@@ -8,12 +8,12 @@ from ocipy import bundle, log
 from ocipy.container.console import check_socket
 from ocipy.container.context import HostRun
 from ocipy.container.host_lane import carry_out
-from ocipy.container.lifecycle import release_root, remove_cgroup, run_poststop, send_signal, unlink
+from ocipy.container.interrupts import catch
+from ocipy.container.lifecycle import end_process, release_root, remove_cgroup, run_poststop, unlink
 from ocipy.container.probe import describe_host
 from ocipy.container.state import CONFIG, State, check_id, make_directory, now, remove_directory, write_file
 from ocipy.errors import Error
 from ocipy.linux import _kernel
-from ocipy.linux.constants import SIGKILL
 from ocipy.plan.build import build
 
 TYPE_CHECKING = False
@@ -32,7 +32,7 @@ def create(
     """Carry out the plan of a bundle up to the point where init waits at the FIFO.
 
     options.bundle may be relative; it is made absolute. Returns the run and the lock of the container, which the caller
-    closes. Raises Error, with nothing left behind.
+    closes. Raises Error, with nothing left behind: also where a signal ends it (container/interrupts.py).
     """
     check_id(options.container_id)
     options.bundle, config = bundle.read(options.bundle)
@@ -47,6 +47,7 @@ def create(
     state.created = now()
     state.executable = posix.readlink("/proc/self/exe")
     state.annotations = config.get("annotations") or {}
+    interrupts = catch()
     lock_fd = make_directory(root, options.container_id)
     if pid_file:
         # An engine takes a pid file for success, also an older one.
@@ -54,6 +55,7 @@ def create(
         plan.on_host("pid_file", "", path=pid_file)
     run = HostRun(config, options, plan, state)
     run.console_socket = console_socket
+    run.interrupts = interrupts
     try:
         state.save()
         write_file(options.state_directory + "/" + CONFIG, _kernel.json_dumps(config))
@@ -70,20 +72,34 @@ def create(
 
 
 def _undo(run: HostRun) -> None:
-    """Take back all that a failed create did."""
+    """Take back all that a failed create did. The state stays if that fails, for `delete --force` to try again."""
+    try:
+        _end_init(run)
+        problem = remove_cgroup(run.cgroup)
+        if problem is not None:
+            raise problem
+        release_root(run.state)
+        if run.hooks_ran:
+            run_poststop(run.state)
+        remove_directory(run.state.directory)
+    except (Error, OSError) as problem:
+        log.warning(f"{problem}; what is left goes by: ocipy delete --force {run.state.container_id}")
+
+
+def _end_init(run: HostRun) -> None:
+    """Kill the init process and reap it. Raises Error if it does not die.
+
+    One that its stage has made, but not told us of before it died, waits for a word of ours: it ends with the channel.
+    """
+    # First of all: the rest takes descriptors, and having no more may be what has failed.
+    for fd in [*run.fds.values(), run.channel.fd if run.channel is not None else -1]:
+        if fd >= 0:
+            posix.close(fd)
+    run.fds.clear()
+    run.channel = None
     if run.pidfd >= 0:
-        send_signal(run.pidfd, SIGKILL)
+        end_process(run.pidfd, run.cgroup)
         try:
             posix.waitpid(run.pid, 0)
-        except ChildProcessError:
+        except ChildProcessError:  # reaped already, to see how it ended
             pass
-    stage = run.keep.get("stage", 0)
-    if stage and stage != run.pid:
-        posix.waitpid(stage, 0)
-    problem = remove_cgroup(run.cgroup)
-    if problem is not None:
-        log.warning(problem.line)
-    release_root(run.state)
-    if run.hooks_ran:
-        run_poststop(run.state)
-    remove_directory(run.state.directory)

@@ -68,7 +68,8 @@ class Foreground:
             _kernel.prctl(PR_SET_CHILD_SUBREAPER, 1)
 
     def catch_signals(self) -> None:
-        """From here on signals are kept for the process. To be called when it is there, but not yet let go."""
+        """From here on signals are kept for the process. To be called before there is one: create looks for the
+        signals that end it, and the others wait."""
         if self.signals < 0:
             self.signals = _kernel.signalfd(())
 

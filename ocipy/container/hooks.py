@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import posix
 
+from ocipy.container import interrupts
 from ocipy.errors import Error
-from ocipy.init.hooks import run_hook
+from ocipy.init.hooks import GivenUp, run_hook
+from ocipy.linux.channel import Closed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,10 +31,14 @@ def hook(
 
     Its state says created, as the specification's life cycle does: these hooks are what follows step 2.
     """
-    run_hook(
-        kind, index, path, args, env, timeout, run.state.for_hooks("created", run.pid),
-        directory=run.options.bundle, default_env=posix.environ,
-    )  # fmt: skip
+    try:
+        run_hook(
+            kind, index, path, args, env, timeout, run.state.for_hooks("created", run.pid),
+            directory=run.options.bundle, default_env=posix.environ, give_up=(run.interrupts, run.pidfd),
+        )  # fmt: skip
+    except GivenUp:
+        interrupts.check(run.interrupts)
+        raise Closed("the init process has ended") from None
 
 
 def keep_hook(
@@ -56,13 +62,19 @@ def keep_hook(
 
 
 def run_hooks(
-    hooks: dict[str, list[Any]], kind: str, state: dict[str, Any], *, directory: str, keep_going: bool = False
+    hooks: dict[str, list[Any]],
+    kind: str,
+    state: dict[str, Any],
+    *,
+    directory: str,
+    keep_going: bool = False,
+    interrupts: int = -1,
 ) -> list[Error]:
     """Run the hooks of one kind in their order: poststart (after the exec), poststop (after the container is gone).
 
     hooks: as keep_hook kept them. state: what they get on standard input. directory: the bundle; gone by now, it is
     the root. The first failure ends the list, unless keep_going (poststop: the rest go on as if it had succeeded).
-    Gives the errors.
+    interrupts: see container/interrupts.py. Gives the errors.
     """
     errors: list[Error] = []
     try:
@@ -72,8 +84,8 @@ def run_hooks(
     for index, kept in enumerate(hooks.get(kind) or ()):
         try:
             run_hook(
-                kind, index, kept["path"], kept["args"], kept["env"], kept["timeout"], state,
-                directory=directory, default_env=posix.environ,
+                kind, index, kept["path"], kept.get("args"), kept.get("env"), kept.get("timeout"), state,
+                directory=directory, default_env=posix.environ, give_up=(interrupts,),
             )  # fmt: skip
         except Error as error:
             errors.append(error)

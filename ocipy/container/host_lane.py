@@ -5,12 +5,13 @@ from __future__ import annotations
 import posix
 
 from ocipy import log
+from ocipy.container import interrupts
 from ocipy.container.state import FIFO, FIFO_NEW, REPORT, process_start, write_file
 from ocipy.errors import Error
 from ocipy.init import lane
 from ocipy.linux import _kernel, procfs
 from ocipy.linux.channel import Closed
-from ocipy.linux.constants import O_CLOEXEC, O_NOFOLLOW, O_RDWR, POLLIN
+from ocipy.linux.constants import O_CLOEXEC, O_NOFOLLOW, O_RDWR, POLLIN, SIGKILL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from ocipy.container.context import HostRun
     from ocipy.linux.channel import Channel
     from ocipy.plan.model import Step
+
+
+LONGEST_NAME = 64  # of a terminal: "/dev/pts/N"
+# An init that has closed the channel is about to end.
+END_PATIENCE_MS = 2000
 
 
 def fifo(run: HostRun) -> None:
@@ -42,17 +48,27 @@ def private_procfs(run: HostRun, *, sysctl: bool) -> None:
 
 
 def adopt(run: HostRun) -> None:
-    """Learn the pid of the init process from the stage before it, and reap that."""
-    body = wait_for(run, "pid")
-    pid = body.get("pid")
+    """Learn the pid of the init process from the stage before it, and reap that.
+
+    Only a child of ours is believed to be it (the stage has made it one by CLONE_PARENT): what follows changes the
+    limits of whatever process it is, and kills it where something fails.
+    """
+    pid = wait_for(run, "pid").get("pid")
     stage = run.keep.pop("stage", 0)
     if stage:
-        fds = run.keep.pop("received", [])
-        if not isinstance(pid, int) or len(fds) != 1:
+        if not isinstance(pid, int) or not 0 < pid < 1 << 31 or pid == stage or not _is_our_child(pid):
             raise Error("the init process sent a message that is none")
         posix.waitpid(stage, 0)
         posix.close(run.pidfd)
-        run.pid, run.pidfd = pid, fds[0]
+        run.pid, run.pidfd = pid, _kernel.pidfd_open(pid, 0)
+
+
+def _is_our_child(pid: int) -> bool:
+    try:
+        posix.waitid(posix.P_PID, pid, posix.WEXITED | posix.WNOHANG | posix.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def save_state(run: HostRun) -> None:
@@ -74,18 +90,20 @@ def wait(run: HostRun, *, barrier: str) -> None:
 
 
 def wait_for(run: HostRun, barrier: str) -> dict[str, object]:
-    """Read what init says until it says this, or that it failed."""
+    """Read what init says until it says this, or that it failed. Raises Error for a signal that ends us, too."""
     while True:
-        kind, body, fds = channel_of(run).receive(max_fds=1)
-        if kind == barrier:
-            run.keep["received"] = fds
-            return body
-        if kind == "console" and len(fds) == 1 and run.master < 0:
+        channel = channel_of(run)
+        _kernel.poll([(channel.fd, POLLIN), (run.interrupts, POLLIN)], -1)
+        interrupts.check(run.interrupts)
+        kind, body, fds = channel.receive(max_fds=1)
+        if kind == "console" and len(fds) == 1 and run.master < 0 and posix.isatty(fds[0]):
             run.master = fds[0]
-            run.master_name = str(body.get("name"))
+            run.master_name = str(body.get("name"))[:LONGEST_NAME]
             continue
         for fd in fds:
             posix.close(fd)
+        if kind == barrier:
+            return body
         if kind == "error":
             raise Error.from_message(body)
         if kind != "warning":
@@ -195,13 +213,16 @@ def _end_of_init(run: HostRun) -> Error:
     error = _error_of_init(run)
     if error is not None:
         return error
-    if run.cgroup is not None and run.cgroup.oom_kills() > 0:
+    if not _kernel.poll([(run.pidfd, POLLIN)], END_PATIENCE_MS):
+        return Error("the init process has closed the channel")
+    status = posix.waitid(posix.P_PID, run.pid, posix.WEXITED | posix.WNOWAIT)
+    assert status is not None
+    if status.si_code == posix.CLD_EXITED:
+        return Error(f"the init process ended with status {status.si_status}")
+    if status.si_status == SIGKILL and run.cgroup is not None and run.cgroup.oom_kills() > 0:
         return Error(
             "container init was OOM-killed (memory limit too low?)",
             pointer="/linux/resources/memory/limit",
             hint="the limit has to leave some memory for the set-up of the container too",
         )
-    status = posix.waitpid(run.pid, 0)[1] if run.pid else 0
-    if posix.WIFSIGNALED(status):
-        return Error(f"the init process was killed by signal {posix.WTERMSIG(status)}")
-    return Error(f"the init process ended with status {posix.WEXITSTATUS(status)}")
+    return Error(f"the init process was killed by signal {status.si_status}")

@@ -6,6 +6,7 @@ import errno
 import posix
 
 from ocipy import log
+from ocipy.container.interrupts import check as check_interrupts
 from ocipy.container.state import FIFO, REPORT, ROOTFS_MOUNT, State, check_id, exists, load, lock, remove_directory
 from ocipy.errors import Error
 from ocipy.init.fifo import AWAKE, EXECUTING
@@ -19,14 +20,17 @@ if TYPE_CHECKING:
     from ocipy.cgroups import Cgroup
 
 KILL_PATIENCE_MS = 10_000
+# Bytes: more than an error has (errors.LONGEST_TEXT).
+MAX_MESSAGE = 65536
 
 
-def start(state: State, pidfd: int = -1) -> None:
+def start(state: State, pidfd: int = -1, interrupts: int = -1) -> None:
     """Let init go on to the exec, wait until that has happened, and run the poststart hooks.
 
-    The container's lock is held by the caller. Raises Error; where that is a hook's, the container is gone.
+    The container's lock is held by the caller. interrupts: as container/interrupts.py has it. Raises Error; where that
+    is a hook's, the container is gone.
     """
-    status = state.status()
+    status = state.status(locked=True)
     if status != "created":
         texts = {
             "running": "cannot start an already running container",
@@ -37,8 +41,8 @@ def start(state: State, pidfd: int = -1) -> None:
     if ours:
         pidfd = _open_init(state)
     try:
-        _let_go(state, pidfd)
-        run_poststart(state)
+        _let_go(state, pidfd, interrupts)
+        run_poststart(state, interrupts)
     except Error as error:
         if error.pointer.startswith("/hooks/"):
             # Spec, lifecycle steps 7 and 9: stop the container and continue at step 12.
@@ -50,13 +54,13 @@ def start(state: State, pidfd: int = -1) -> None:
             posix.close(pidfd)
 
 
-def _let_go(state: State, pidfd: int) -> None:
+def _let_go(state: State, pidfd: int, interrupts: int) -> None:
     said = b""
     # Never a blocking open: init may be dead by the time (fifo(7)).
     report = posix.open(state.directory + "/" + REPORT, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
     try:
         if _wake(state.directory + "/" + FIFO):
-            said = _read_to_end(report, pidfd)
+            said = _read_to_end(report, pidfd, interrupts)
     finally:
         posix.close(report)
     unlink(state.directory + "/" + FIFO)
@@ -82,18 +86,21 @@ def _wake(path: str) -> bool:
     return True
 
 
-def _read_to_end(report: int, pidfd: int) -> bytes:
-    """What init says until it executes or dies: either closes its end."""
+def _read_to_end(report: int, pidfd: int, interrupts: int) -> bytes:
+    """What init says until it executes or dies: either closes its end. No more than it has to say."""
     said = b""
-    while True:
-        ready = dict(_kernel.poll([(report, POLLIN), (pidfd, POLLIN)], -1))
+    while len(said) < MAX_MESSAGE:
+        ready = dict(_kernel.poll([(report, POLLIN), (pidfd, POLLIN), (interrupts, POLLIN)], -1))
         if ready.get(report, 0) & (POLLIN | POLLHUP):
-            data = posix.read(report, 65536)
+            data = posix.read(report, MAX_MESSAGE)
             said += data
             if not data:
-                return said
+                break
         elif pidfd in ready:
-            return said
+            break
+        elif ready:
+            check_interrupts(interrupts)
+    return said
 
 
 def _message(data: bytes) -> dict[str, object]:
@@ -180,7 +187,7 @@ def _delete_locked(root: str, container_id: str, force: bool) -> None:
             remove_directory(root + "/" + container_id)
             return
         raise
-    status = state.status()
+    status = state.status(locked=True)
     if status != "stopped":
         if not force:
             raise Error(
@@ -203,9 +210,29 @@ def destroy(state: State) -> None:
 
 def abandon(state: State) -> None:
     """Destroy a container of `run` that could not be started, if the start has not done so."""
-    if _is_directory(state.directory):
-        _kill_init(state)
-        destroy(state)
+    try:
+        if _is_directory(state.directory):
+            _kill_init(state)
+            destroy(state)
+    except (Error, OSError) as problem:
+        log.warning(f"{problem}; what is left goes by: ocipy delete --force {state.container_id}")
+
+
+def delete_ended(state: State) -> None:
+    """Destroy a container of `run` that has come to its end, unless a delete is quicker."""
+    root = state.directory.rpartition("/")[0]
+    try:
+        lock_fd = lock(state.directory)
+    except Error:
+        if _is_directory(state.directory):
+            raise
+        return
+    try:
+        # Another container may have the id by now.
+        if load(root, state.container_id).created == state.created:
+            destroy(state)
+    finally:
+        posix.close(lock_fd)
 
 
 def release_root(state: State) -> None:
@@ -216,12 +243,15 @@ def release_root(state: State) -> None:
         release_rootfs(state.directory, state.rootfs)
 
 
-def run_poststart(state: State) -> None:
+def run_poststart(state: State, interrupts: int = -1) -> None:
     """The hooks that follow the exec. Raises the Error of the first that fails."""
     if state.hooks.get("poststart"):
         from ocipy.container.hooks import run_hooks
 
-        for failure in run_hooks(state.hooks, "poststart", state.for_hooks("running"), directory=state.bundle):
+        running = state.for_hooks("running")
+        for failure in run_hooks(
+            state.hooks, "poststart", running, directory=state.bundle, interrupts=interrupts
+        ):
             raise failure
 
 
@@ -255,29 +285,28 @@ def remove_cgroup(cgroup: Cgroup | None) -> Error | None:
 
 
 def _kill_init(state: State) -> None:
-    """SIGKILL, and wait until it is dead: a zombie counts, its parent may never reap it."""
     try:
         pidfd = _open_init(state)
     except Error:
         return
     try:
-        send_signal(pidfd, SIGKILL)
-        if state.cgroup is not None:
-            _cgroup(state.cgroup).thaw()
-        if not _kernel.poll([(pidfd, POLLIN)], KILL_PATIENCE_MS):
-            raise Error(
-                "the container's process does not die", hint="it may hang in the kernel, in a filesystem or a driver"
-            )
+        end_process(pidfd, _cgroup(state.cgroup) if state.cgroup is not None else None)
     finally:
         posix.close(pidfd)
 
 
-def send_signal(pidfd: int, signal: int) -> None:
-    """Send it, to a process that may have ended."""
+def end_process(pidfd: int, cgroup: Cgroup | None) -> None:
+    """SIGKILL, and wait until it is dead: a zombie counts, its parent may never reap it. Raises Error."""
     try:
-        _kernel.pidfd_send_signal(pidfd, signal)
+        _kernel.pidfd_send_signal(pidfd, SIGKILL)
     except ProcessLookupError:
-        pass
+        return
+    if cgroup is not None:
+        cgroup.thaw()
+    if not _kernel.poll([(pidfd, POLLIN)], KILL_PATIENCE_MS):
+        raise Error(
+            "the container's process does not die", hint="it may hang in the kernel, in a filesystem or a driver"
+        )
 
 
 def unlink(path: str) -> None:

@@ -46,9 +46,10 @@ def bind_rootfs(run: HostRun, *, path: str) -> None:
     """Without a mount namespace the container's mounts are the host's: put them on a mount that delete takes away."""
     directory = open_directory(path)
     tree = clone_root(path, MS_PRIVATE)
-    _kernel.move_mount(tree, "", directory, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH)
+    # Written first: a create that is killed in between leaves nothing that delete does not know of.
     number = _kernel.mount_id(tree, "", AT_EMPTY_PATH)
     write_file(run.state.directory + "/" + ROOTFS_MOUNT, str(number).encode())
+    _kernel.move_mount(tree, "", directory, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH)
     posix.close(tree)
     posix.close(directory)
 
@@ -112,9 +113,11 @@ def idmap_source(
     pid, pidfd = _kernel.clone3(CLONE_NEWUSER | CLONE_PIDFD, SIGCHLD, -1)
     if pid == 0:
         # Until the other end is closed: by the runtime when it is done, or by its death.
-        posix.close(writing)
-        posix.read(reading, 1)
-        posix._exit(0)
+        try:
+            posix.close(writing)
+            posix.read(reading, 1)
+        finally:
+            posix._exit(0)
     posix.close(reading)
     posix.close(pidfd)
     try:

@@ -87,7 +87,7 @@ class State:
         self.hooks: dict[str, list[Any]] = {}
 
     def save(self) -> None:
-        """Write state.json."""
+        """Write state.json. Raises Error."""
         document = {
             "ociVersion": SPEC_VERSION,
             "id": self.container_id,
@@ -101,16 +101,22 @@ class State:
             "cgroup": self.cgroup,
             "hooks": self.hooks,
         }
-        write_file(self.directory + "/" + STATE, _kernel.json_dumps(document))
+        try:
+            write_file(self.directory + "/" + STATE, _kernel.json_dumps(document))
+        except OSError as error:
+            raise Error("cannot write the state", pointer=self.directory, errno=error.errno or 0) from None
 
     def is_alive(self) -> bool:
         """The init process is there, is the same process, and is no zombie."""
         return self.pid > 0 and process_start(self.pid) == self.start_time
 
-    def status(self) -> str:
-        """creating, created, running, paused or stopped (spec: runtime.md, State)."""
+    def status(self, *, locked: bool = False) -> str:
+        """creating, created, running, paused or stopped (spec: runtime.md, State).
+
+        locked: the caller holds the lock, so nobody is creating it.
+        """
         if not self.is_alive():
-            if self.pid == 0 and is_locked(self.directory):
+            if self.pid == 0 and not locked and is_locked(self.directory):
                 return "creating"
             return "stopped"
         if self.cgroup is not None and self._is_frozen():
@@ -169,24 +175,42 @@ def load(root: str, container_id: str) -> State:
     check_id(container_id)
     directory = root + "/" + container_id
     try:
-        document = _kernel.json_loads(read_file(directory + "/" + STATE))
+        return _from_document(directory, container_id, _kernel.json_loads(read_file(directory + "/" + STATE)))
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
             raise Error("container does not exist") from None
         raise Error("cannot read the state", pointer=directory + "/" + STATE, errno=error.errno or 0) from None
-    except ValueError:
+    except (ValueError, LookupError, TypeError, AttributeError):
         raise Error(
             "the state is not readable", pointer=directory + "/" + STATE, hint="delete --force removes the container"
         ) from None
-    state = State(directory, container_id, document["bundle"])
-    state.rootfs = document["rootfs"]
-    state.pid = document["pid"]
-    state.start_time = document["startTime"]
-    state.created = document["created"]
-    state.executable = document["executable"]
-    state.annotations = document["annotations"]
-    state.cgroup = document["cgroup"]
-    state.hooks = document["hooks"]
+
+
+def _from_document(directory: str, container_id: str, document: Any) -> State:
+    """The reverse of save. Raises LookupError, TypeError or AttributeError where it is none of ours."""
+
+    def member(name: str, kind: type) -> Any:
+        value = document[name]
+        if not isinstance(value, kind):
+            raise TypeError(name)
+        return value
+
+    state = State(directory, container_id, member("bundle", str))
+    state.rootfs = member("rootfs", str)
+    state.pid = member("pid", int)
+    state.start_time = member("startTime", int)
+    state.created = member("created", str)
+    state.executable = member("executable", str)
+    state.annotations = member("annotations", dict)
+    state.hooks = member("hooks", dict)
+    for hooks in state.hooks.values():
+        for hook in hooks:
+            if not isinstance(hook["path"], str):
+                raise TypeError("hooks")
+    if document["cgroup"] is not None:
+        state.cgroup = cgroup = member("cgroup", dict)
+        if any(not isinstance(path, str) for path in (cgroup["mode"], *cgroup["paths"].values(), *cgroup["created"])):
+            raise TypeError("cgroup")
     return state
 
 
@@ -222,7 +246,12 @@ def make_directory(root: str, container_id: str) -> int:
         ) from None
     except OSError as error:
         raise Error("cannot make the state directory", pointer=directory, errno=error.errno or 0) from None
-    fd = _lock(directory, patience=0)
+    try:
+        # Whoever looks at an empty directory has the lock only for a moment.
+        fd = _lock(directory, LOCK_PATIENCE)
+    except (Error, OSError):
+        posix.rmdir(directory)
+        raise
     if fd < 0:
         raise Error("the container was deleted while it was being created")
     return fd

@@ -37,6 +37,12 @@ GLANCE_MS = 1000
 MAX_FD = (1 << 32) - 1
 
 
+class GivenUp(Error):
+    """The hook did not end of itself: something else made its end pointless."""
+
+    __slots__ = ()
+
+
 def hook(
     init: Init,
     *,
@@ -73,12 +79,14 @@ def run_hook(
     *,
     directory: str | int,
     default_env: Mapping[bytes, bytes],
+    give_up: Sequence[int] = (),
 ) -> None:
     """Run one hook to its end.
 
     state: what it gets on standard input. directory: where it runs, a path or a descriptor, "" leaves it.
     default_env: its environment if env is None. timeout: seconds, None for no limit; then it is killed, with its
-    process group. Raises Error with the hook's pointer, and the end of its output as the hint.
+    process group. give_up: descriptors; if one can be read the hook is killed as well (-1 is none). Raises Error with
+    the hook's pointer, and the end of its output as the hint; GivenUp.
     """
     argv = [text.encode() for text in args] if args else [path.encode()]
     environment = dict(default_env) if env is None else parse_environment(env)
@@ -93,10 +101,16 @@ def run_hook(
                 _become_hook(path.encode(), argv, environment, directory, stdin, output, writer)
         finally:
             posix.close(writer)
-        in_time = _wait(pidfd, output, timeout)
+        in_time = given_up = False
+        try:
+            in_time = _wait(pidfd, output, timeout, give_up)
+        except GivenUp:
+            given_up = True
         if not in_time:
             _kill(pid, pidfd)
         status = posix.waitpid(pid, 0)[1]
+        if given_up:
+            raise GivenUp(f"the {kind} hook {path} was killed before its end", pointer=f"/hooks/{kind}/{index}")
         problem = posix.read(reader, 64) if in_time else b""
         failure = _failure(kind, path, problem, in_time, timeout, status)
         if failure is not None:
@@ -169,8 +183,9 @@ def _become_hook(
         posix._exit(127)
 
 
-def _wait(pidfd: int, output: int, timeout: int | None) -> bool:
-    """Wait for the end, or for the timeout: False."""
+def _wait(pidfd: int, output: int, timeout: int | None, give_up: Sequence[int]) -> bool:
+    """Wait for the end, or for the timeout: False. Raises GivenUp."""
+    watched = [(pidfd, POLLIN), *((fd, POLLIN) for fd in give_up)]
     deadline = None if timeout is None else _kernel.monotonic_ns() + timeout * 1_000_000_000
     while True:
         pause = GLANCE_MS
@@ -180,8 +195,11 @@ def _wait(pidfd: int, output: int, timeout: int | None) -> bool:
             if left <= 0:
                 return bool(_kernel.poll([(pidfd, POLLIN)], 0))
             pause = min(pause, left)
-        if _kernel.poll([(pidfd, POLLIN)], pause):
+        ready = dict(_kernel.poll(watched, pause))
+        if pidfd in ready:
             return True
+        if ready:
+            raise GivenUp("a hook was killed before its end")
         # In blocks of 512 bytes: what was thrown away is a hole.
         if posix.stat(output).st_blocks * 512 > KEPT_OUTPUT:
             posix.ftruncate(output, 0)

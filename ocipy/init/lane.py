@@ -9,9 +9,10 @@ import posix
 import sys
 
 from ocipy.errors import Error
+from ocipy.init.process import close_all_but
 from ocipy.linux import _kernel
 from ocipy.linux.channel import Closed
-from ocipy.linux.constants import CLOSE_RANGE_MAX, PR_SET_DUMPABLE, PR_SET_PDEATHSIG, SIGKILL
+from ocipy.linux.constants import PR_SET_DUMPABLE, PR_SET_PDEATHSIG, SIGKILL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,17 +112,8 @@ def become_init(plan: Plan, init: Init) -> NoReturn:
 
 
 def close_others(init: Init) -> None:
-    """Close all but the standard streams, the payload's descriptors and our own.
-
-    Close-on-exec is not enough: such a descriptor is open for chdir and the lookup of the command (CVE-2024-21626).
-    """
-    first = 3 + init.preserved
-    for fd in sorted([init.channel.fd, *init.fds.values()]):
-        if fd > first:
-            _kernel.close_range(first, fd - 1, 0)
-        if fd >= first:
-            first = fd + 1
-    _kernel.close_range(first, CLOSE_RANGE_MAX, 0)
+    """Close all but the standard streams, the payload's descriptors and our own."""
+    close_all_but(3 + init.preserved, [init.channel.fd, *init.fds.values()])
 
 
 def _no_import(name: str, *_arguments: Any) -> NoReturn:

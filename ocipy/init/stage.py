@@ -9,7 +9,7 @@ from ocipy.errors import Error
 from ocipy.init.lane import become_init, close_others, report
 from ocipy.init.namespaces import join
 from ocipy.linux import _kernel
-from ocipy.linux.constants import CLONE_PARENT, CLONE_PIDFD, PR_SET_DUMPABLE
+from ocipy.linux.constants import CLONE_PARENT, PR_SET_DUMPABLE
 from ocipy.plan.namespaces import FLAGS
 
 TYPE_CHECKING = False
@@ -52,9 +52,9 @@ def run_stage(
             _wait(init, "offset")
         if forks:
             # CLONE_PARENT makes the init process a child of the runtime, which waits for it and is its reaper.
-            pid, pidfd = _kernel.clone3(CLONE_PARENT | CLONE_PIDFD, 0, -1)
+            pid, _ = _kernel.clone3(CLONE_PARENT, 0, -1)
             if pid != 0:
-                init.channel.send("pid", {"pid": pid}, pidfd)
+                init.channel.send("pid", {"pid": pid})
                 posix._exit(0)
         else:
             init.channel.send("pid", {"pid": 0})

@@ -7,6 +7,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,6 +86,10 @@ static ocipy_start_function *load_start(const char *path) {
 
 int main(int argc, char **argv) {
     char path[PATH_MAX] = "";
+    /* A reader that has gone, or a file that may not grow, is an error to undo things after, and no death in the middle. What we
+     * execute gets the default back. */
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
     const char *handed = getenv(START_VARIABLE);
     int sealed = handed || needs_sealing(argc, argv) ? is_sealed() : 0;
     if (sealed < 0) {

@@ -62,7 +62,7 @@ void start_python(const struct places *places) {
     config._init_main = 0;
 #endif
     config.site_import = 0;
-    config.install_signal_handlers = 0; /* the dispositions of SIGPIPE and SIGXFSZ stay the caller's */
+    config.install_signal_handlers = 0; /* the launcher has seen to SIGPIPE and SIGXFSZ */
     config.write_bytecode = 0;
     config.parse_argv = 0;
     set_places(&config, places);

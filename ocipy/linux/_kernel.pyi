@@ -74,6 +74,9 @@ def reset_signals() -> None:
 def block_signals() -> None:
     """Every signal blocked."""
 
+def signal_is_ignored(signal: int) -> bool:
+    """The disposition is SIG_IGN."""
+
 def signalfd(signals: Sequence[int]) -> int:
     """Blocks these signals (empty: all) and returns a signalfd, non-blocking."""
 

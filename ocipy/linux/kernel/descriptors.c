@@ -7,7 +7,7 @@
 #include <sys/un.h>
 #include <time.h>
 
-enum { MAX_WATCHED = 64, MAX_PASSED = 253 /* SCM_MAX_FD of unix(7) */ };
+enum { MAX_WATCHED = 64, MAX_PASSED = 253 /* SCM_MAX_FD of unix(7) */, SEND_PATIENCE = 10 /* seconds */ };
 
 static long long now_ms(void) {
     struct timespec now;
@@ -88,6 +88,8 @@ static PyObject *kernel_connect_unix(PyObject *self, PyObject *args) {
     } else {
         memcpy(address.sun_path, text_of(path), size);
         fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        /* A listener that accepts nobody, or a reader that does not read, must not hold us up for ever (EAGAIN). */
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &(struct timeval){.tv_sec = SEND_PATIENCE}, sizeof(struct timeval));
     }
     Py_DECREF(path);
     if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {

@@ -22,6 +22,16 @@ static PyObject *kernel_block_signals(PyObject *self, PyObject *Py_UNUSED(ignore
     return none_or_error(syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, KERNEL_MASK_SIZE));
 }
 
+static PyObject *kernel_signal_is_ignored(PyObject *self, PyObject *args) {
+    int signal;
+    struct sigaction action;
+    if (!PyArg_ParseTuple(args, "i", &signal))
+        return NULL;
+    if (sigaction(signal, NULL, &action))
+        return PyErr_SetFromErrno(PyExc_OSError);
+    return PyBool_FromLong(action.sa_handler == SIG_IGN);
+}
+
 /* The set of the signals in a sequence; of all if it is empty. -1 with an exception. */
 static int parse_signals(PyObject *signals, sigset_t *set) {
     PyObject *fast = PySequence_Fast(signals, "signals: a sequence of int");
@@ -70,6 +80,7 @@ static PyObject *kernel_read_signal(PyObject *self, PyObject *args) {
 PyMethodDef signal_methods[] = {
     {"reset_signals", kernel_reset_signals, METH_NOARGS, NULL},
     {"block_signals", kernel_block_signals, METH_NOARGS, NULL},
+    {"signal_is_ignored", kernel_signal_is_ignored, METH_VARARGS, NULL},
     {"signalfd", kernel_signalfd, METH_VARARGS, NULL},
     {"read_signal", kernel_read_signal, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
