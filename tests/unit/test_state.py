@@ -1,0 +1,162 @@
+"""The state directory: ids, locks, files, and the status that is derived from them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ocipy.container import state as states
+from ocipy.container.state import State
+from ocipy.errors import Error
+
+
+@pytest.mark.parametrize("name", ["a", "web-1", "A_b+c.d", "0", "..a", ".hidden", "a" * 255])
+def test_what_is_an_id(name: str) -> None:
+    states.check_id(name)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a b", "a\n", "ä", "@a", "a" * 256])
+def test_what_is_none(name: str) -> None:
+    with pytest.raises(Error, match="invalid container ID format"):
+        states.check_id(name)
+
+
+def made(root: Path, name: str = "web") -> tuple[State, int]:
+    lock = states.make_directory(str(root), name)
+    state = State(f"{root}/{name}", name, "/bundle")
+    return state, lock
+
+
+def test_a_state_is_read_as_it_was_written(tmp_path: Path) -> None:
+    state, lock = made(tmp_path)
+    state.rootfs, state.pid, state.start_time, state.created = "/bundle/rootfs", 7, 8, states.now()
+    state.executable, state.annotations = "/memfd:ocipy (deleted)", {"a": "ä"}
+    state.hooks = {"poststop": [{"path": "/x"}]}
+    state.save()
+    again = states.load(str(tmp_path), "web")
+    assert all(getattr(again, name) == getattr(state, name) for name in State.__slots__)
+    assert sorted(os.listdir(tmp_path / "web")) == ["state.json"]
+    os.close(lock)
+
+
+def test_the_directory_is_for_its_owner_alone(tmp_path: Path) -> None:
+    _, lock = made(tmp_path / "root")
+    assert (tmp_path / "root").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "root/web").stat().st_mode & 0o777 == 0o700
+    os.close(lock)
+
+
+def test_mkdir_decides_who_has_an_id(tmp_path: Path) -> None:
+    _, lock = made(tmp_path)
+    with pytest.raises(Error, match="container with given ID already exists"):
+        made(tmp_path)
+    os.close(lock)
+
+
+def test_what_is_not_there_does_not_exist(tmp_path: Path) -> None:
+    with pytest.raises(Error, match="container does not exist"):
+        states.load(str(tmp_path), "web")
+    with pytest.raises(Error, match="container does not exist"):
+        states.lock(f"{tmp_path}/web")
+
+
+def test_a_lock_is_seen_by_others_and_ends_with_its_descriptor(tmp_path: Path) -> None:
+    state, lock = made(tmp_path)
+    assert states.is_locked(state.directory)
+    os.close(lock)
+    assert not states.is_locked(state.directory)
+
+
+def test_a_container_without_a_pid_is_creating_while_it_is_locked(tmp_path: Path) -> None:
+    state, lock = made(tmp_path)
+    assert state.status() == "creating"
+    os.close(lock)
+    assert state.status() == "stopped"
+
+
+def living(tmp_path: Path, executable: str) -> State:
+    state, lock = made(tmp_path)
+    os.close(lock)
+    state.pid = os.getpid()
+    state.start_time = states.process_start(os.getpid())
+    state.executable = executable
+    return state
+
+
+def test_the_status_follows_the_fifo_and_the_executable(tmp_path: Path) -> None:
+    state = living(tmp_path, os.readlink("/proc/self/exe"))
+    assert state.status() == "running"
+    Path(state.directory, states.FIFO_NEW).touch()
+    assert state.status() == "creating"
+    os.rename(Path(state.directory, states.FIFO_NEW), Path(state.directory, states.FIFO))
+    assert state.status() == "created"
+    # A start that was killed before it removed the FIFO: the process runs something else by now.
+    state.executable = "/memfd:ocipy (deleted)"
+    assert state.status() == "running"
+
+
+def test_another_process_of_the_same_pid_is_not_ours(tmp_path: Path) -> None:
+    state = living(tmp_path, "")
+    state.start_time -= 1
+    assert state.status() == "stopped"
+    assert state.to_oci()["pid"] == 0
+
+
+def test_a_zombie_has_stopped() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    assert states.process_start(child.pid) > 0
+    assert child.stdin is not None
+    child.stdin.close()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert states.process_start(child.pid) == -1
+    child.wait()
+    assert states.process_start(child.pid) == -1
+
+
+def test_a_process_may_have_any_name(tmp_path: Path) -> None:
+    program = "import sys; open('/proc/self/comm', 'w').write('a) Z 1 (b'); print('named', flush=True); sys.stdin.read()"
+    child = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    child.stdout.readline()
+    assert states.process_start(child.pid) > 0
+    child.communicate()
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    states.write_file(str(path), b"one")
+    states.write_file(str(path), b"two" * 100000)
+    assert path.read_bytes() == b"two" * 100000
+    with pytest.raises(OSError):
+        states.write_file(str(tmp_path / "missing/file"), b"")
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_relative_path_is_one_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    states.write_file("pid", b"1")
+    assert (tmp_path / "pid").read_bytes() == b"1"
+
+
+def test_hooks_get_what_the_specification_names() -> None:
+    state = State("/run/x", "web", "/bundle")
+    state.pid, state.annotations = 7, {"a": "b"}
+    assert state.for_hooks("created") == {
+        "ociVersion": "1.3.0",
+        "id": "web",
+        "status": "created",
+        "pid": 7,
+        "bundle": "/bundle",
+        "annotations": {"a": "b"},
+    }
+    assert "pid" not in state.for_hooks("stopped", 0)
+
+
+def test_the_time_has_a_zone() -> None:
+    import datetime
+
+    assert datetime.datetime.fromisoformat(states.now()).tzinfo is not None
