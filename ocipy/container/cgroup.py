@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posix
 
+from ocipy import log
 from ocipy.cgroups import probe
 from ocipy.cgroups.creation import DENIED, make, own, place
 from ocipy.cgroups.device_filter import set_devices
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from ocipy.cgroups import Cgroup
     from ocipy.cgroups.devices import Rule
+    from ocipy.config.types import Namespace
     from ocipy.container.context import HostRun
 
 
@@ -34,8 +36,14 @@ def cgroup_create(run: HostRun, *, path: str, tolerant: bool, enable: Sequence[s
     run.cgroup = cgroup
     try:
         make(cgroup, layout, tolerant=tolerant, enable=enable, domain=domain)
+        if not cgroup.paths and not any(entry["type"] == "pid" for entry in _namespaces(run)):
+            log.warning("the container has neither a cgroup nor a pid namespace of its own: delete may miss processes")
     finally:
         run.state.cgroup = cgroup.to_state()
+
+
+def _namespaces(run: HostRun) -> Sequence[Namespace]:
+    return (run.config.get("linux") or {}).get("namespaces") or ()
 
 
 def cgroup_own(run: HostRun, *, uid: int) -> None:

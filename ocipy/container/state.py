@@ -245,7 +245,7 @@ def make_directory(root: str, container_id: str) -> int:
             "container with given ID already exists", hint="choose another id, or delete the container first"
         ) from None
     except OSError as error:
-        raise Error("cannot make the state directory", pointer=directory, errno=error.errno or 0) from None
+        raise _no_directory(directory, error) from None
     try:
         # Whoever looks at an empty directory has the lock only for a moment.
         fd = _lock(directory, LOCK_PATIENCE)
@@ -262,13 +262,21 @@ def _make_root(root: str) -> None:
     for part in root.split("/")[1:]:
         path += "/" + part
         try:
-            posix.mkdir(path, 0o700)
+            # Sticky, so that nobody who tidies up XDG_RUNTIME_DIR removes it (XDG Base Directory Specification).
+            posix.mkdir(path, 0o1700 if path == root else 0o700)
         except FileExistsError:
             continue
         except OSError as error:
             if exists(path):  # a read-only filesystem says so before it says that the directory is there
                 continue
-            raise Error("cannot make the state directory", pointer=path, errno=error.errno or 0) from None
+            raise _no_directory(path, error) from None
+
+
+def _no_directory(path: str, error: OSError) -> Error:
+    hint = ""
+    if error.errno == errno.EACCES:
+        hint = "set XDG_RUNTIME_DIR to a directory of your own, or name one by --root"
+    return Error("cannot make the state directory", pointer=path, errno=error.errno or 0, hint=hint)
 
 
 def lock(directory: str) -> int:
