@@ -57,7 +57,6 @@ def create(
     run.console_socket = console_socket
     run.interrupts = interrupts
     try:
-        state.save()
         write_file(options.state_directory + "/" + CONFIG, _kernel.json_dumps(config))
         carry_out(run)
     except BaseException as error:
