@@ -61,7 +61,8 @@ PLACES = {
     "lookup": ("command",),
     "lsm": ("apparmor", "selinux"),
     "masks": ("mask", "readonly_path", "take_null"),
-    "mounts": ("bind", "copy_symlink", "mount", "mount_classic", "remount", "remount_readonly"),
+    "mount2": ("mount_classic", "remount"),
+    "mounts": ("bind", "copy_symlink", "mount", "remount_readonly"),
     "namespaces": ("unshare_cgroup",),
     "process": (
         "reset_signals", "session", "make_cwd", "no_new_privileges", "close_descriptors", "working_directory",

@@ -28,9 +28,7 @@ from ocipy.linux.constants import (
     MOUNT_ATTR_RDONLY,
     MOVE_MOUNT_F_EMPTY_PATH,
     MOVE_MOUNT_T_EMPTY_PATH,
-    MS_BIND,
     MS_REC,
-    MS_REMOUNT,
     O_DIRECTORY,
     O_NOFOLLOW,
     O_PATH,
@@ -79,62 +77,14 @@ def mount(
         tree = make_filesystem(fstype, source, attributes, superblock, data, "" if relabel else label)
     except OSError as error:
         if fstype != "sysfs" or error.errno != errno.EPERM or not attributes & MOUNT_ATTR_RDONLY:
-            raise _cannot_mount(fstype, destination, error) from None
+            raise cannot_mount(fstype, destination, error) from None
         tree = _host_sysfs()
     if copy_up:
-        _copy_up(target, tree, data)
+        copy_content(target, tree, data)
     if relabel:
         # The superblock of an mqueue is shared in its IPC namespace, so it takes no context; its root takes a label.
         _set_label(tree, relabel)
     finish(init, tree, target, propagation, recursive_set, recursive_clear, late)
-
-
-def mount_classic(
-    init: Init,
-    *,
-    destination: str,
-    source: str,
-    fstype: str,
-    flags: int,
-    data: Sequence[str],
-    label: str,
-    propagation: Sequence[int],
-    recursive_set: int,
-    recursive_clear: int,
-    copy_up: bool,
-    late: str,
-) -> None:
-    """Mount a new filesystem by mount(2), for options that fsconfig(2) cannot carry."""
-    target = open_target(init, destination, fstype)
-    if fstype == "tmpfs":
-        data = with_mode(data, target)
-    if label:
-        kind, _, context = label.partition("=")
-        data = (*data, f'{kind}="{context}"')  # quoted: a context has commas of its own
-    try:
-        mount_on(init, target, source, fstype, flags, ",".join(data))
-    except OSError as error:
-        raise _cannot_mount(fstype, destination, error) from None
-    # The descriptor still shows what is below the mount: open what is on top now, if the path is still the same.
-    tree = paths.open_below(init.rootfs, destination)
-    if procfs.path_of(init.proc, tree) != procfs.path_of(init.proc, target):
-        raise Error(f"{destination} has changed while it was mounted on")
-    if copy_up:
-        _copy_up(target, tree, data)
-    posix.close(target)
-    _set_recursive(tree, recursive_set, recursive_clear)
-    _finish_attached(init, tree, propagation, late)
-
-
-def mount_on(init: Init, target: int, source: str | None, fstype: str | None, flags: int, data: str | None) -> None:
-    """mount(2) on a descriptor, by way of our own procfs since it takes only paths. Raises OSError."""
-    back = posix.open(".", O_PATH)
-    posix.fchdir(init.proc)
-    try:
-        _kernel.mount(source, f"self/fd/{target}", fstype, flags, data)
-    finally:
-        posix.fchdir(back)
-        posix.close(back)
 
 
 def bind(
@@ -220,29 +170,6 @@ def copy_symlink(init: Init, *, source: str, destination: str, **arguments: Any)
         posix.close(parent)
 
 
-def remount(
-    init: Init,
-    *,
-    destination: str,
-    bind: bool,
-    flags: int,
-    data: Sequence[str],
-    propagation: Sequence[int],
-    recursive_set: int,
-    recursive_clear: int,
-) -> None:
-    """Change the flags of what is mounted at the destination already, by mount(2) with MS_REMOUNT."""
-    target = paths.open_below(init.rootfs, destination)
-    flags = flags & ~MS_REC | MS_REMOUNT | (MS_BIND if bind else 0)
-    try:
-        mount_on(init, target, None, None, flags, ",".join(data))
-    except OSError as error:
-        hint = "nothing is mounted there" if error.errno == errno.EINVAL else ""
-        raise Error(f"cannot remount {destination}", errno=error.errno or 0, hint=hint) from None
-    _set_recursive(target, recursive_set, recursive_clear)
-    _finish_attached(init, target, propagation, "")
-
-
 def remount_readonly(init: Init, *, name: str) -> None:
     """Make a mount read-only that was kept writable for the steps before; the descriptor cannot have moved."""
     tree = init.fds.pop(name)
@@ -291,7 +218,8 @@ def _messages(context: int) -> str:
         return ""
 
 
-def _cannot_mount(fstype: str, destination: str, error: OSError) -> Error:
+def cannot_mount(fstype: str, destination: str, error: OSError) -> Error:
+    """The error of a filesystem that could not be mounted, with the likely cause."""
     hint = ""
     if error.errno == errno.ENODEV:
         hint = "this kernel has no such filesystem; /proc/filesystems lists the ones it has"
@@ -390,9 +318,9 @@ def finish(
     late: str,
 ) -> None:
     """Give a detached mount its recursive attributes, attach it, and close both descriptors (tree not if late)."""
-    _set_recursive(tree, recursive_set, recursive_clear)
+    set_recursive(tree, recursive_set, recursive_clear)
     attach(tree, target)
-    _finish_attached(init, tree, propagation, late)
+    finish_attached(init, tree, propagation, late)
 
 
 def attach(tree: int, target: int) -> None:
@@ -401,7 +329,8 @@ def attach(tree: int, target: int) -> None:
     posix.close(target)
 
 
-def _finish_attached(init: Init, tree: int, propagation: Sequence[int], late: str) -> None:
+def finish_attached(init: Init, tree: int, propagation: Sequence[int], late: str) -> None:
+    """Set the propagation of an attached mount, and close it, or keep it for remount_readonly under the name late."""
     # Only now: a mount becomes shared when it is attached below a shared one (mount_namespaces(7)).
     for flag in propagation:
         recursive = AT_RECURSIVE if flag & MS_REC else 0
@@ -412,7 +341,8 @@ def _finish_attached(init: Init, tree: int, propagation: Sequence[int], late: st
         posix.close(tree)
 
 
-def _set_recursive(tree: int, attr_set: int, attr_clear: int) -> None:
+def set_recursive(tree: int, attr_set: int, attr_clear: int) -> None:
+    """Set and clear attributes of every mount of a tree."""
     if attr_set or attr_clear:
         _kernel.mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, attr_set, attr_clear, 0, -1)
 
@@ -424,7 +354,7 @@ def with_mode(data: Sequence[str], target: int) -> Sequence[str]:
     return (*data, f"mode={posix.stat(target).st_mode & 0o7777:o}")
 
 
-def _copy_up(target: int, tree: int, data: Sequence[str]) -> None:
+def copy_content(target: int, tree: int, data: Sequence[str]) -> None:
     """tmpcopyup: what was in the directory is in the tmpfs too, and its owner is the same unless one is given."""
     source = posix.open(".", O_RDONLY | O_DIRECTORY, dir_fd=target)
     below = posix.open(".", O_RDONLY | O_DIRECTORY, dir_fd=tree)
@@ -448,7 +378,5 @@ ACTIONS: dict[str, Callable[..., None]] = {
     "bind": bind,
     "copy_symlink": copy_symlink,
     "mount": mount,
-    "mount_classic": mount_classic,
-    "remount": remount,
     "remount_readonly": remount_readonly,
 }

@@ -16,7 +16,7 @@ from typing import Any
 
 from ocipy.container import sources
 from ocipy.errors import Error
-from ocipy.init import devices, masks, mounts, rootfs
+from ocipy.init import devices, masks, mount2, mounts, rootfs
 from ocipy.init.context import Init
 from ocipy.linux import _kernel, procfs
 from ocipy.linux import constants as c
@@ -28,7 +28,7 @@ from ocipy.plan.model import Host, Options, Plan
 from tests.unit.fake_init import Messages
 
 ACTIONS: dict[str, Callable[..., None]] = {
-    **mounts.ACTIONS, **rootfs.ACTIONS, **devices.ACTIONS, **masks.ACTIONS,
+    **mounts.ACTIONS, **mount2.ACTIONS, **rootfs.ACTIONS, **devices.ACTIONS, **masks.ACTIONS,
 }  # fmt: skip
 HOST_ACTIONS: dict[str, Callable[..., None]] = sources.ACTIONS
 NAMESPACES = {"mount": c.CLONE_NEWNS, "pid": c.CLONE_NEWPID, "network": c.CLONE_NEWNET, "ipc": c.CLONE_NEWIPC}

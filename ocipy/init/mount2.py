@@ -1,0 +1,95 @@
+"""The two steps that need mount(2): a new filesystem with options that fsconfig(2) cannot carry, and remount."""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from ocipy.errors import Error
+from ocipy.init import paths
+from ocipy.init.mounts import cannot_mount, copy_content, finish_attached, open_target, set_recursive, with_mode
+from ocipy.linux import _kernel, procfs
+from ocipy.linux.constants import MS_BIND, MS_REC, MS_REMOUNT, O_PATH
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ocipy.init.context import Init
+
+
+def mount_classic(
+    init: Init,
+    *,
+    destination: str,
+    source: str,
+    fstype: str,
+    flags: int,
+    data: Sequence[str],
+    label: str,
+    propagation: Sequence[int],
+    recursive_set: int,
+    recursive_clear: int,
+    copy_up: bool,
+    late: str,
+) -> None:
+    """Mount a new filesystem by mount(2), for options that fsconfig(2) cannot carry."""
+    target = open_target(init, destination, fstype)
+    if fstype == "tmpfs":
+        data = with_mode(data, target)
+    if label:
+        kind, _, context = label.partition("=")
+        data = (*data, f'{kind}="{context}"')  # quoted: a context has commas of its own
+    try:
+        mount_on(init, target, source, fstype, flags, ",".join(data))
+    except OSError as error:
+        raise cannot_mount(fstype, destination, error) from None
+    # The descriptor still shows what is below the mount: open what is on top now, if the path is still the same.
+    tree = paths.open_below(init.rootfs, destination)
+    if procfs.path_of(init.proc, tree) != procfs.path_of(init.proc, target):
+        raise Error(f"{destination} has changed while it was mounted on")
+    if copy_up:
+        copy_content(target, tree, data)
+    posix.close(target)
+    set_recursive(tree, recursive_set, recursive_clear)
+    finish_attached(init, tree, propagation, late)
+
+
+def mount_on(init: Init, target: int, source: str | None, fstype: str | None, flags: int, data: str | None) -> None:
+    """mount(2) on a descriptor, by way of our own procfs since it takes only paths. Raises OSError."""
+    back = posix.open(".", O_PATH)
+    posix.fchdir(init.proc)
+    try:
+        _kernel.mount(source, f"self/fd/{target}", fstype, flags, data)
+    finally:
+        posix.fchdir(back)
+        posix.close(back)
+
+
+def remount(
+    init: Init,
+    *,
+    destination: str,
+    bind: bool,
+    flags: int,
+    data: Sequence[str],
+    propagation: Sequence[int],
+    recursive_set: int,
+    recursive_clear: int,
+) -> None:
+    """Change the flags of what is mounted at the destination already, by mount(2) with MS_REMOUNT."""
+    target = paths.open_below(init.rootfs, destination)
+    flags = flags & ~MS_REC | MS_REMOUNT | (MS_BIND if bind else 0)
+    try:
+        mount_on(init, target, None, None, flags, ",".join(data))
+    except OSError as error:
+        hint = "nothing is mounted there" if error.errno == errno.EINVAL else ""
+        raise Error(f"cannot remount {destination}", errno=error.errno or 0, hint=hint) from None
+    set_recursive(target, recursive_set, recursive_clear)
+    finish_attached(init, target, propagation, "")
+
+
+ACTIONS: dict[str, Callable[..., None]] = {
+    "mount_classic": mount_classic,
+    "remount": remount,
+}
