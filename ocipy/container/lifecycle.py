@@ -114,10 +114,13 @@ def _message(data: bytes) -> dict[str, object]:
 
 
 def kill(state: State, signal: int, everyone: bool = False) -> None:
-    """Send a signal to the container's process, or to all in its cgroup."""
+    """Send a signal to the container's process, or to all in its cgroup.
+
+    Without a cgroup (rootless) everyone is its process: with SIGKILL all of its pid namespace end (pid_namespaces(7)).
+    """
     status = state.status()
     if everyone:
-        if state.cgroup is not None:
+        if state.cgroup is not None and state.cgroup["paths"]:
             _cgroup(state.cgroup).kill_all(signal)
             return
         if status == "stopped":

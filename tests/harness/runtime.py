@@ -198,7 +198,7 @@ class Runtime:
         return self.call("list", "--format", "json", **options).ok().json or []
 
     def ids(self) -> list[str]:
-        """What the state directory holds; names that begin with a dot are the runtime's own (caches)."""
+        """What the state directory holds; names that are no ids are the runtime's own (kept seccomp filters)."""
         if not self.root.is_dir():
             return []
-        return sorted(entry.name for entry in self.root.iterdir() if not entry.name.startswith("."))
+        return sorted(entry.name for entry in self.root.iterdir() if entry.name[0] not in ".@")

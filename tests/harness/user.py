@@ -1,0 +1,67 @@
+"""The runtime as an unprivileged user calls it, and as root of that user's user namespace does (rootless podman)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.harness.host import wait_until
+from tests.harness.runtime import Running, Runtime
+
+# A user that no host has. Its ranges are in the files that the fixture subordinate_ids makes.
+USER = 4242
+FIRST_UID, FIRST_GID, RANGE = 200000, 300000, 65536
+NAME = "ocipy-test"
+
+
+class UserRuntime(Runtime):
+    """The runtime under test, called by USER where the tests run as root, else by whoever runs them.
+
+    `inside`: what is put between, to call it from a user namespace.
+    """
+
+    def __init__(self, runtime: Runtime, home: Path) -> None:
+        super().__init__(runtime.path, runtime.version, runtime.root, runtime.work)
+        self.home = home
+        self.uid, self.gid = (USER, USER) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+        self.user = (
+            ["setpriv", "--reuid", str(USER), "--regid", str(USER), "--clear-groups"] if os.geteuid() == 0 else []
+        )
+        self.inside: list[str] = []
+        self.give(home)
+
+    def begin(self, *args: str | Path, prefix: Sequence[str] = (), **options: Any) -> Running:
+        options.setdefault("cwd", self.home)
+        return super().begin(*args, prefix=[*self.user, *self.inside, *prefix], **options)
+
+    def give(self, path: Path) -> None:
+        """Let the user own a tree."""
+        if os.geteuid() == 0:
+            subprocess.run(["chown", "-R", "-h", f"{self.uid}:{self.gid}", path], check=True)
+
+
+class UserNamespace:
+    """A user namespace of the user's, held by a process that sleeps; the runtime is called as its root."""
+
+    def __init__(self, runtime: UserRuntime, *, range: bool, mounts: bool) -> None:
+        """range: ids through newuidmap, else the user's own alone; mounts: with a mount namespace that is its own."""
+        flags = ["--map-root-user", *(["--map-auto"] if range else []), *(["--mount"] if mounts else [])]
+        self.runtime = runtime
+        self.holder = runtime.spawn([*runtime.user, "unshare", *flags, "sleep", "1000"])
+        comm = Path(f"/proc/{self.holder.pid}/comm")
+        wait_until(lambda: comm.read_text() == "sleep\n", "the user namespace")
+        enter = ["nsenter", "-t", str(self.holder.pid), "-U", *(["-m"] if mounts else []), "--preserve-credentials"]
+        runtime.inside = [*enter, "--"]
+
+    @property
+    def pid(self) -> int:
+        """The process that holds it."""
+        return self.holder.pid
+
+    def close(self) -> None:
+        self.runtime.inside = []
+        self.holder.process.kill()
+        self.holder.process.wait()
