@@ -62,6 +62,11 @@ def pytest_report_header() -> list[str]:
     ]
 
 
+def _reason(mark: pytest.Mark) -> str:
+    """The reason that a mark gives, by position or by name."""
+    return str(mark.args[0] if mark.args else mark.kwargs["reason"])
+
+
 def _reason_to_leave_out(item: pytest.Item, host: Host, kind: str) -> str | None:
     """Why this test can't run here, or None."""
     integration = "tests/integration/" in item.nodeid or "tests/engines/" in item.nodeid
@@ -69,7 +74,7 @@ def _reason_to_leave_out(item: pytest.Item, host: Host, kind: str) -> str | None
         return "needs root"
     only = item.get_closest_marker("ocipy_only")
     if only is not None and kind != "ocipy":
-        return f"only ocipy: {only.args[0]}"
+        return f"only ocipy: {_reason(only)}"
     if item.get_closest_marker("needs_cgroup_v2") is not None and host.cgroup != "v2":
         return f"needs cgroup v2, this host is {host.cgroup}"
     if item.get_closest_marker("needs_cgroup_v1") is not None and host.cgroup not in ("v1", "hybrid"):
@@ -97,7 +102,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if differs is not None and kind != "ocipy":
             # Strict for the runc that the mark was written against: a difference that has gone must be noticed.
             strict = version.startswith("runc 1.5.") and differs.kwargs.get("always", True)
-            item.add_marker(pytest.mark.xfail(reason=f"{kind} differs: {differs.args[0]}", strict=strict))
+            item.add_marker(pytest.mark.xfail(reason=f"{kind} differs: {_reason(differs)}", strict=strict))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
