@@ -136,7 +136,7 @@ def _write_map(run: HostRun, name: str, mappings: Sequence[tuple[int, int, int]]
         if error.errno == errno.EINVAL:
             hint = "entries overlap, there are over 340 of them, or an id is beyond the range"
         elif error.errno == errno.EPERM:
-            hint = "a host id is not mapped in the runtime's own user namespace"
+            hint = "a range of host ids is not mapped, or not in one piece, in the runtime's own user namespace"
         raise Error(f"cannot write {name} ({lines.strip()})", errno=error.errno or 0, hint=hint) from None
 
 
