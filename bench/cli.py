@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from bench import bundle, chart, phases, report
-from bench.measure import Bench, CallError, Samples, measure
+from bench.measure import Bench, CallError, Samples, measure, state_folder
 from bench.runtimes import RUNC_VERSION, TOP, Contestant, MissingError, contestants, version
 from conformance.host import become_subreaper, hugetlb_mounted, only_one
 
@@ -51,6 +51,7 @@ def _measure(arguments: argparse.Namespace, all_of_them: list[Contestant]) -> li
     finally:
         _tell("\n")
         shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(state_folder(scratch), ignore_errors=True)
 
 
 def _profile(arguments: argparse.Namespace) -> None:
@@ -69,6 +70,7 @@ def _profile(arguments: argparse.Namespace) -> None:
         print(phases.table(phases.medians(samples), statistics.median(plain)))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(state_folder(scratch), ignore_errors=True)
 
 
 def _judge(ours: Samples, base: Samples) -> bool:

@@ -50,17 +50,31 @@ def timed(argv: list[str], out: Path) -> float:
     return (ended - began) / 1e6
 
 
+def is_tmpfs(path: str) -> bool:
+    """The folder is on a tmpfs: proc(5), /proc/self/mounts."""
+    mounts = [line.split()[1:3] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    above = [(point, kind) for point, kind in mounts if f"{path}/".startswith(point.rstrip("/") + "/")]
+    return max(enumerate(above), key=lambda entry: (len(entry[1][0]), entry[0]))[1][1] == "tmpfs"
+
+
+def state_folder(scratch: Path) -> Path:
+    """Where the runtimes have their state: a tmpfs, if there is one. Their default is below /run, one on most hosts."""
+    place = next((place for place in ("/run", "/dev/shm") if os.access(place, os.W_OK) and is_tmpfs(place)), None)
+    return Path(place, scratch.name + "-state") if place else scratch / "state"
+
+
 class Bench:
     """Bundles, and a state directory for each runtime, below one scratch folder."""
 
     def __init__(self, scratch: Path, run_bundle: Path, sleep_bundle: Path) -> None:
         self.scratch = scratch
+        self.state = state_folder(scratch)
         self.run_bundle = run_bundle
         self.sleep_bundle = sleep_bundle
         self._number = 0
 
     def _command(self, contestant: Contestant, *words: str) -> list[str]:
-        root = self.scratch / "state" / contestant.name.replace(" ", "-")
+        root = self.state / contestant.name.replace(" ", "-")
         return [contestant.path, "--root", str(root), *words]
 
     def run_command(self, contestant: Contestant) -> list[str]:

@@ -6,6 +6,9 @@ A module can, if all that it imports at its top level is built in or can as well
 affair (it completes the start first). Docstrings, annotations, asserts and TYPE_CHECKING blocks are left out, and
 the kernel's constants are numbers already.
 
+What a hot command imports is there once more, together: its group, a dictionary from names to code objects, which
+unmarshal faster for sharing their strings. It has the name of the command's module in angle brackets.
+
 The file, in the machine's byte order: 8 bytes "ocipyfz1"; the version of Python (major << 8 | minor) and the number of
 modules, 4 bytes each; for each module its name (60 bytes, padded with zeros), is_package, offset and size of its code
 (4 bytes each), and a SHA-256 of what it was made from; then the code, as marshal writes it. The reader is frozen.c.
@@ -19,6 +22,7 @@ import marshal
 import os
 import struct
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 MAGIC = b"ocipyfz1"
@@ -30,6 +34,21 @@ PYTHON = sys.hexversion >> 16
 #: What every CPython has built in, and has loaded once the core phase is reached; and what the start library adds.
 BUILT_IN = frozenset(("_signal", "builtins", "errno", "marshal", "posix", "sys", "time"))
 ADDED = frozenset(("ocipy.linux._kernel",))
+
+#: The commands that have a group, and what is in it besides what they import at the top: what they import on demand for
+#: an ordinary container.
+CGROUP = ("ocipy.cgroups", "ocipy.cgroups.ending", "ocipy.cgroups.freezer", "ocipy.cgroups.files")
+PLANNED = (
+    *(f"ocipy.cgroups.{name}" for name in ("creation", "device_filter", "device_program")),
+    *(f"ocipy.container.{name}" for name in ("cgroup", "limits", "namespaces")),
+    *(f"ocipy.init.{name}" for name in (
+        "capabilities", "cgroup", "cgroup_mount", "devices", "identity", "keyring", "lookup", "masks", "mounts",
+        "namespaces", "process", "rootfs", "uts",
+    )),
+)  # fmt: skip
+GROUPS = {"create": PLANNED, "run": PLANNED, "start": CGROUP, "state": CGROUP, "kill": CGROUP, "delete": CGROUP}
+#: Loaded before the command is known.
+FIRST = "ocipy.cli"
 
 CONSTANTS = "ocipy.linux.constants"
 CONSTANTS_FILE = Path(__file__).resolve().parents[1] / "linux" / "constants.py"
@@ -102,6 +121,30 @@ def _imported_from(node: ast.ImportFrom, source: Source, known: dict[str, Source
     return {module} | {name for name in below if name in known or name in ADDED}
 
 
+def closure(names: Iterable[str], sources: dict[str, Source]) -> set[str]:
+    """These modules, all that they import at the top, and so on, and the packages that they are in."""
+    pending, found = list(names), set[str]()
+    while pending:
+        name = pending.pop()
+        if name not in found:
+            found.add(name)
+            pending += imported_at_top(sources[name], sources) if name in sources else ()
+            pending += [name.rpartition(".")[0]] if "." in name else []
+    return found
+
+
+def groups(sources: dict[str, Source]) -> dict[str, list[str]]:
+    """The modules of each group, by its name."""
+    first = closure([FIRST], sources)
+    return {
+        f"<ocipy.commands.{command}>": sorted(
+            (closure([f"ocipy.commands.{command}", *more], sources) - first) & sources.keys()
+        )
+        for command, more in GROUPS.items()
+        if f"ocipy.commands.{command}" in sources
+    }
+
+
 def obstacles(sources: dict[str, Source]) -> dict[str, str]:
     """The modules that cannot run in the core phase, each with an import that it cannot have there."""
     imports = {name: imported_at_top(source, sources) for name, source in sources.items()}
@@ -166,6 +209,11 @@ class Stripper(ast.NodeTransformer):
         return ast.copy_location(ast.Constant(self.known[node.id]), node)
 
 
+def group_digest(names: Iterable[str], sources: dict[str, Source]) -> bytes:
+    """Of all that a group depends on."""
+    return hashlib.sha256(b"".join(sources[name].digest for name in names)).digest()
+
+
 def compile_module(source: Source) -> bytes:
     """The code of a module, as marshal writes it."""
     tree = ast.fix_missing_locations(Stripper(constants()).visit(source.tree))
@@ -189,29 +237,39 @@ def read_frozen(path: Path) -> dict[str, tuple[bytes, bytes]]:
     return found
 
 
-def frozen_file(sources: list[Source], old: dict[str, tuple[bytes, bytes]]) -> bytes:
+def frozen_file(hot: dict[str, Source], old: dict[str, tuple[bytes, bytes]]) -> bytes:
     """The contents of the frozen file; what the old one has of the same source is taken from there."""
+    made: dict[str, tuple[bytes, bytes]] = {}
+    grouped = groups(hot)  # before compiling, which takes imports away
+    for name, source in hot.items():
+        digest, code = old.get(name, (b"", b""))
+        made[name] = (source.digest, code if digest == source.digest else compile_module(source))
+    for name, members in grouped.items():
+        digest, code = old.get(name, (b"", b""))
+        new = group_digest(members, hot)
+        if digest != new:
+            code = marshal.dumps({member: marshal.loads(made[member][1]) for member in members})
+        made[name] = (new, code)
     entries, codes = [], []
-    offset = HEADER.size + len(sources) * ENTRY.size
-    for source in sources:
-        digest, code = old.get(source.name, (b"", b""))
-        if digest != source.digest:
-            code = compile_module(source)
-        name = source.name.encode()
-        if len(name) >= 60:
-            raise ValueError(f"{source.name}: the name is too long to be frozen")
-        entries.append(ENTRY.pack(name, source.is_package, offset, len(code), source.digest))
+    offset = HEADER.size + len(made) * ENTRY.size
+    for name, (digest, code) in made.items():
+        if len(name.encode()) >= 60:
+            raise ValueError(f"{name}: the name is too long to be frozen")
+        is_package = name in hot and hot[name].is_package
+        entries.append(ENTRY.pack(name.encode(), is_package, offset, len(code), digest))
         codes.append(code)
         offset += len(code)
-    return b"".join((HEADER.pack(MAGIC, PYTHON, len(sources)), *entries, *codes))
+    return b"".join((HEADER.pack(MAGIC, PYTHON, len(made)), *entries, *codes))
 
 
 def differences(path: Path, package: Path) -> list[str]:
     """The modules of which a frozen file has not what their sources are now."""
     sources = read_sources(package)
     cold = obstacles(sources)
+    hot = {name: source for name, source in sources.items() if name not in cold}
     old = {name: digest for name, (digest, _) in read_frozen(path).items()}
-    new = {name: source.digest for name, source in sources.items() if name not in cold}
+    new = {name: source.digest for name, source in hot.items()}
+    new |= {name: group_digest(members, hot) for name, members in groups(hot).items()}
     return sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
 
 
@@ -223,7 +281,7 @@ def main(arguments: list[str]) -> int:
     if "ocipy.cli" in cold:
         print(f"ocipy.cli cannot run in the core phase: {_why('ocipy.cli', cold)}", file=sys.stderr)
         return 1
-    hot = [source for name, source in sources.items() if name not in cold]
+    hot = {name: source for name, source in sources.items() if name not in cold}
     contents = frozen_file(hot, read_frozen(output))
     if output.exists() and output.read_bytes() == contents:
         return 0

@@ -9,6 +9,9 @@
 
 static PyObject *original;
 
+/* The code objects of the command's group, by name: what it will import, unmarshalled at once (freeze.py). */
+static PyObject *group;
+
 /* A new module in sys.modules, with the members that an import gives it; a borrowed reference. */
 static PyObject *new_module(PyObject *name, PyObject *parent, int is_package) {
     PyObject *module = PyModule_NewObject(name);
@@ -23,9 +26,27 @@ static PyObject *new_module(PyObject *name, PyObject *parent, int is_package) {
     return failed ? NULL : module;
 }
 
+static void load_group(const char *name) {
+    char quoted[64];
+    snprintf(quoted, sizeof(quoted), "<%s>", name);
+    const struct _frozen *entry = find_frozen(quoted);
+    if (!entry)
+        return;
+    Py_XSETREF(group, PyMarshal_ReadObjectFromString((const char *)entry->code, entry->size));
+    if (!group)
+        PyErr_Clear(); /* each module is there by itself too */
+}
+
+static PyObject *code_of(const struct _frozen *entry) {
+    if (!strncmp(entry->name, "ocipy.commands.", 15))
+        load_group(entry->name);
+    PyObject *code = group && PyDict_Check(group) ? PyDict_GetItemString(group, entry->name) : NULL;
+    return code ? Py_NewRef(code) : PyMarshal_ReadObjectFromString((const char *)entry->code, entry->size);
+}
+
 static int run_code(PyObject *module, const struct _frozen *entry) {
     PyObject *dict = PyModule_GetDict(module);
-    PyObject *code = PyMarshal_ReadObjectFromString((const char *)entry->code, entry->size);
+    PyObject *code = code_of(entry);
     PyObject *result = code ? PyEval_EvalCode(code, dict, dict) : NULL;
     Py_XDECREF(code);
     Py_XDECREF(result);

@@ -1,18 +1,25 @@
 /* The executable `ocipy`: seals itself where a command ends inside a container, then loads the start library, which runs Python.
  *
  * OCIPY_START_LIBRARY: absolute path of the start library, for a build in place; else it is looked for beside the executable's
- * own place, as pip installs both. OCIPY_LINKED_START: the start library is linked in, for a Python without a shared libpython. */
+ * own place, as pip installs both. OCIPY_LINKED_START: the start library is linked in. OCIPY_SEALED: name of the executable to
+ * seal, in the start library's directory; else this one. */
 #include "launcher.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <unistd.h>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14, madvise(2) */
+#endif
 
 /* The path of the start library across the second exec: a sealed copy does not know where it came from. */
 static const char START_VARIABLE[] = "_OCIPY_START";
@@ -52,8 +59,8 @@ static int find_start_library(char *path) {
 }
 #endif
 
-/* A library that somebody else could have written is not loaded. Its directory counts too: who may write there can replace it. */
-static int check_start_library(const char *path) {
+/* A file that somebody else could have written is not loaded. Its directory counts too: who may write there can replace it. */
+static int check_file(const char *path) {
     char directory[PATH_MAX];
     struct stat file, parent;
     strcpy(directory, path);
@@ -70,9 +77,37 @@ static int check_start_library(const char *path) {
     return reason ? -1 : 0;
 }
 
+/* What is sealed is code of ours as well. 0 with its path in file, else -1 having said why. */
+static int find_sealed(const char *library, char *file) {
+#ifdef OCIPY_SEALED
+    strcpy(file, library);
+    char *name = strrchr(file, '/') + 1;
+    if (name - file + sizeof(OCIPY_SEALED) > PATH_MAX)
+        return -1;
+    strcpy(name, OCIPY_SEALED);
+    return check_file(file);
+#else
+    (void)library;
+    strcpy(file, "/proc/self/exe");
+    return 0;
+#endif
+}
+
+#ifdef OCIPY_LINKED_START
+extern char __data_start[], _end[];
+
+/* Python's start writes to most of its data: one call instead of some 300 page faults. An older kernel than 5.14 has them. */
+static void populate_data(void) {
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t start = (uintptr_t)__data_start & -page, end = ((uintptr_t)_end + page - 1) & -page;
+    madvise((void *)start, end - start, MADV_POPULATE_WRITE);
+}
+#endif
+
 static ocipy_start_function *load_start(const char *path) {
 #ifdef OCIPY_LINKED_START
     (void)path;
+    populate_data();
     return ocipy_start;
 #else
     /* Global, since extension modules of the standard library take their symbols from it. */
@@ -102,13 +137,14 @@ int main(int argc, char **argv) {
     if (!*path && find_start_library(path) < 0)
         return 1;
     if (!sealed && needs_sealing(argc, argv)) {
-        if (setenv(START_VARIABLE, path, 1) == 0)
-            execute_sealed_copy(argv);
+        char file[PATH_MAX];
+        if (find_sealed(path, file) == 0 && setenv(START_VARIABLE, path, 1) == 0)
+            execute_sealed_copy(file, argv);
         return 1;
     }
     if (sealed)
         prctl(PR_SET_NAME, "ocipy"); /* executed by descriptor, it would be named after that */
-    if (check_start_library(path) < 0)
+    if (check_file(path) < 0)
         return 1;
     ocipy_start_function *start = load_start(path);
     return start ? start(argc, argv, path) : 1;

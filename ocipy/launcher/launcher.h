@@ -2,6 +2,9 @@
  *
  * The launcher (launcher.c, seal.c, trust.c) is an executable linked against libc only: small to seal, quick to execute.
  * It loads the start library (start.c, frozen.c, importer.c, python_start.c), which links libpython.
+ *
+ * Where there is a static libpython besides, `ocipy` is the same program with the start library and libpython linked in, at fixed
+ * addresses: what need not be sealed runs there, without a relocation. The launcher is beside the start library then.
  */
 #ifndef OCIPY_LAUNCHER_H
 #define OCIPY_LAUNCHER_H
@@ -17,9 +20,9 @@ ocipy_start_function ocipy_start;
 /* Whether the running executable is a memfd with all four seals; -1 with errno if that cannot be told. */
 int is_sealed(void);
 
-/* Copies the running executable into a sealed memfd and executes that with the same arguments and environment.
+/* Copies an executable into a sealed memfd and executes that with the same arguments and environment.
  * Returns only on failure, having said why on standard error. */
-void execute_sealed_copy(char **argv);
+void execute_sealed_copy(const char *file, char **argv);
 
 /* 0 if a file that holds code of ours may be trusted: a regular file owned by root or by the caller, and writable by nobody else;
  * else a text that says why not. */

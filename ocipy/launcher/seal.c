@@ -69,23 +69,23 @@ static int add_seals(int copy) {
     return -1;
 }
 
-void execute_sealed_copy(char **argv) {
-    int self = open(SELF, O_RDONLY | O_CLOEXEC);
-    if (self < 0) {
-        complain("cannot open the running executable; is /proc mounted?", SELF);
+void execute_sealed_copy(const char *file, char **argv) {
+    int original = open(file, O_RDONLY | O_CLOEXEC);
+    if (original < 0) {
+        complain("cannot open the executable; is /proc mounted?", file);
         return;
     }
     int copy = create_memory_file();
     if (copy < 0)
         return;
-    if (copy_all(self, copy) < 0)
-        complain("cannot copy into memory:", SELF);
+    if (copy_all(original, copy) < 0)
+        complain("cannot copy into memory:", file);
     else if (fchmod(copy, 0511) < 0 || add_seals(copy) < 0)
-        complain("cannot seal the copy in memory of", SELF);
+        complain("cannot seal the copy in memory of", file);
     else {
         fexecve(copy, argv, environ);
-        complain("cannot execute the sealed copy of the runtime; does a security module forbid files in memory?", SELF);
+        complain("cannot execute the sealed copy of the runtime; does a security module forbid files in memory?", file);
     }
     close(copy);
-    close(self);
+    close(original);
 }

@@ -17,18 +17,7 @@ LIST = Path(__file__).with_name("hot_modules.txt")
 def imported() -> dict[str, set[str]]:
     """For each hot command, the modules that are imported with it: those of the top level, and of these in turn."""
     sources = freeze.read_sources(PACKAGE)
-    imports = {name: freeze.imported_at_top(source, sources) for name, source in sources.items()}
-    found = {}
-    for command in HOT:
-        pending, seen = ["ocipy.cli", "ocipy.commands." + command], set[str]()
-        while pending:
-            name = pending.pop()
-            if name not in seen:
-                seen.add(name)
-                pending += imports.get(name, ())
-                pending += [name.rpartition(".")[0]] if "." in name else []
-        found[command] = seen
-    return found
+    return {command: freeze.closure(["ocipy.cli", "ocipy.commands." + command], sources) for command in HOT}
 
 
 def described(modules: dict[str, set[str]]) -> str:

@@ -109,11 +109,11 @@ def test_an_obstacle_spreads_to_its_importers(tmp_path: Path) -> None:
 def test_unchanged_modules_are_taken_from_the_old_file(tmp_path: Path) -> None:
     one = source(tmp_path, "x = 1")
     file = tmp_path / "frozen"
-    file.write_bytes(freeze.frozen_file([one], {}))
+    file.write_bytes(freeze.frozen_file({one.name: one}, {}))
     digest, code = freeze.read_frozen(file)["package.module"]
     assert (digest, code) == (one.digest, freeze.compile_module(one))
-    assert freeze.frozen_file([one], {"package.module": (digest, b"kept")}).endswith(b"kept")
-    assert not freeze.frozen_file([one], {"package.module": (b"other", b"kept")}).endswith(b"kept")
+    assert freeze.frozen_file({one.name: one}, {"package.module": (digest, b"kept")}).endswith(b"kept")
+    assert not freeze.frozen_file({one.name: one}, {"package.module": (b"other", b"kept")}).endswith(b"kept")
     assert freeze.read_frozen(tmp_path / "missing") == {}
 
 

@@ -118,7 +118,8 @@ def test_a_zombie_has_stopped() -> None:
 
 
 def test_a_process_may_have_any_name(tmp_path: Path) -> None:
-    program = "import sys; open('/proc/self/comm', 'w').write('a) Z 1 (b'); print('named', flush=True); sys.stdin.read()"
+    rename = "open('/proc/self/comm', 'w').write('a) Z 1 (b')"
+    program = f"import sys; {rename}; print('named', flush=True); sys.stdin.read()"
     child = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert child.stdout is not None
     child.stdout.readline()
