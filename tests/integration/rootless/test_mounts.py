@@ -48,13 +48,13 @@ def test_filesystems(container: MakeContainer, bundle: Bundle) -> None:
 
 def test_devices_are_the_hosts(container: MakeContainer, bundle: Bundle) -> None:
     """mknod(2) is refused, so the host's nodes are bound: the same number, and each a mount of its own."""
-    one = container(bundle, sh="for d in null zero full random urandom tty; do stat -c '%n %t %T' /dev/$d; done")
+    script = "for d in null zero full random urandom tty; do stat -c '%n %t %T' /dev/$d; done; exec sleep 1000"
+    one = container(bundle, sh=script).start()  # created, it is not dumpable, and root alone may look at its files
     for path, number in DEVICES.items():
         status = one.root(path).stat()
         assert (os.major(status.st_rdev), os.minor(status.st_rdev)) == number
         assert one.mount_at(path).fstype == "devtmpfs" or one.mount_at(path).root == Path(path).name
-    one.start()
-    one.reap()
+    one.wait_output("/dev/tty 5 0\n")
     assert one.stdout.splitlines() == [f"{path} {major:x} {minor:x}" for path, (major, minor) in DEVICES.items()]
 
 
