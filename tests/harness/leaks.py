@@ -33,9 +33,11 @@ class Leaks:
     namespace, cgroups and state by the session's token, which is part of every id and cgroup path of the tests.
     """
 
-    def __init__(self, token: str, parents: set[str]) -> None:
-        """`parents`: cgroup directory names that may stay until the session ends."""
+    def __init__(self, token: str, parents: set[str], mountpoints: set[str] | None = None) -> None:
+        """`parents`: cgroup directory names that may stay until the session ends; `mountpoints`: where mounts may
+        come and go."""
         self.token = token
+        self.mountpoints = mountpoints or set()
         self.parents = parents
         self.fds = open_files()
         self.processes = descendants()
@@ -45,7 +47,11 @@ class Leaks:
         return {pid for pid in descendants() - self.processes if process_state(pid) not in ("Z", "X", "")}
 
     def _mounts(self) -> list[str]:
-        return [mount.point for mount in proc_mounts() if (mount.id, mount.point) not in self.mounts]
+        return [
+            mount.point
+            for mount in proc_mounts()
+            if (mount.id, mount.point) not in self.mounts and mount.point not in self.mountpoints
+        ]
 
     def _cgroups(self) -> list[Path]:
         return [path for path in cgroup_dirs(self.token) if path.name not in self.parents]
