@@ -59,7 +59,7 @@ def clone(run: HostRun, *, kinds: Sequence[str], into_cgroup: bool) -> None:
         pid, pidfd = cgroup.clone(run, flags, SIGCHLD, required=into_cgroup)
     except OSError as error:
         what = f"cannot make the namespaces ({' '.join(kinds)})"
-        raise Error(what, errno=error.errno or 0, hint=_clone_hint(error)) from None
+        raise Error(what, errno=error.errno or 0, hint=_clone_hint(error, "user" in kinds)) from None
     if pid == 0:
         become_init(run.plan, init)
     posix.close(theirs.fd)
@@ -81,7 +81,9 @@ def _init(run: HostRun, theirs: Channel) -> Init:
     )
 
 
-def _clone_hint(error: OSError) -> str:
+def _clone_hint(error: OSError, user: bool) -> str:
+    if error.errno == errno.EPERM and user:
+        return "the host may forbid its users new user namespaces: see sysctl kernel.unprivileged_userns_clone"
     if error.errno == errno.EPERM:
         return "making namespaces needs CAP_SYS_ADMIN, or a new user namespace where the host permits them"
     if error.errno == errno.ENOSPC:

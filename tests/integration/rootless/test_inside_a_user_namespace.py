@@ -121,6 +121,18 @@ def _ids(namespace: UserNamespace) -> int:
     return sum(int(line.split()[2]) for line in Path(f"/proc/{namespace.pid}/uid_map").read_text().splitlines())
 
 
+@pytest.mark.ocipy_only("the words are ocipy's")
+def test_no_more_user_namespaces(runtime: UserRuntime, bundle: Bundle, new_id: NewId, one_id: UserNamespace) -> None:
+    """A host that grants its users none has the limit 0."""
+    runtime.inside += ["sh", "-c", 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"', "sh"]
+    bundle.linux["namespaces"].append({"type": "user"})
+    for kind in ("uidMappings", "gidMappings"):
+        bundle.linux[kind] = [{"containerID": 0, "hostID": 0, "size": 1}]
+    result = runtime.create(bundle.args("true"), new_id())
+    result.fails("/linux/namespaces", "no space left on device", "/proc/sys/user/max_")
+    assert runtime.ids() == []
+
+
 def test_joined_network_namespace(container: MakeContainer, bundle: Bundle, outer: UserNamespace) -> None:
     """Of another container of the same caller, as in a pod."""
     bundle.linux["namespaces"].append({"type": "network"})
