@@ -58,9 +58,10 @@ def adopt(run: HostRun) -> None:
     if stage:
         if not isinstance(pid, int) or not 0 < pid < 1 << 31 or pid == stage or not _is_our_child(pid):
             raise Error("the init process sent a message that is none")
+        pidfd = _kernel.pidfd_open(pid, 0)
         posix.waitpid(stage, 0)
         posix.close(run.pidfd)
-        run.pid, run.pidfd = pid, _kernel.pidfd_open(pid, 0)
+        run.pid, run.pidfd = pid, pidfd
 
 
 def _is_our_child(pid: int) -> bool:

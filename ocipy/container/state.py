@@ -328,12 +328,12 @@ def _lock(directory: str, patience: float) -> int:
 
 
 def remove_directory(directory: str) -> None:
-    """Remove the state directory and what is in it."""
+    """Remove the state directory and what is in it. The state last: while there is one, delete finds what else is."""
     try:
         names = posix.listdir(directory)
     except FileNotFoundError:
         return
-    for name in names:
+    for name in sorted(names, key=STATE.__eq__):
         try:
             posix.unlink(directory + "/" + name)
         except FileNotFoundError:

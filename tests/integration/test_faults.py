@@ -1,0 +1,199 @@
+"""Every system call may fail, and a signal may come at any: then there is one clear line, and nothing is left behind.
+
+strace(1) injects the faults. It counts the calls of each process on its own, so that the Nth is the Nth of the runtime
+on the host as well as that of the init process, whichever comes to it first.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness import Bundle, Result, Runtime
+
+pytestmark = [pytest.mark.ocipy_only("its own calls, one by one"), pytest.mark.needs_program("strace")]
+
+MakeBundle = Callable[..., Bundle]
+NewId = Callable[[], str]
+Check = Callable[[], None]
+
+# Places tried of each call, spread evenly over all that there are.
+SAMPLES = int(os.environ.get("OCIPY_TEST_FAULTS", "3"))
+# Where the runtime begins to work: all before is the loader's and Python's.
+BEGIN = "signalfd4("
+# The calls of an ordinary container, and errors that the kernel has for them.
+FAULTS = {
+    "capset": "EPERM",
+    "chdir": "EACCES",
+    "clone3": "EAGAIN",
+    "close_range": "EINVAL",
+    "fchdir": "EACCES",
+    "fchmodat": "EPERM",
+    "fchownat": "EPERM",
+    "flock": "ENOLCK",
+    "fsconfig": "EINVAL",
+    "fsmount": "EPERM",
+    "fsopen": "EMFILE",
+    "fstatfs": "EIO",
+    "keyctl": "EDQUOT",
+    "mkdir": "ENOSPC",
+    "mkdirat": "EROFS",
+    "mknodat": "ENOSPC",
+    "mount_setattr": "EINVAL",
+    "move_mount": "EINVAL",
+    "newfstatat": "EIO",
+    "open_tree": "EMFILE",
+    "openat": "EMFILE",
+    "openat2": "ENFILE",
+    "pivot_root": "EINVAL",
+    "poll": "ENOMEM",
+    "prctl": "EINVAL",
+    "prlimit64": "EPERM",
+    "read": "EIO",
+    "readlinkat": "EIO",
+    "recvmsg": "ENOMEM",
+    "rename": "ENOSPC",
+    "rmdir": "EIO",
+    "sendmsg": "ENOBUFS",
+    "sethostname": "EPERM",
+    "setresuid": "EAGAIN",
+    "setsid": "EACCES",
+    "signalfd4": "EMFILE",
+    "socketpair": "EMFILE",
+    "statx": "EIO",
+    "symlinkat": "ENOSPC",
+    "umount2": "EINVAL",
+    "unlink": "EIO",
+    "unshare": "ENOSPC",
+    "wait4": "EINTR",
+    "write": "ENOSPC",
+}
+# What a container with joined and made namespaces, mapped ids and hooks has besides.
+STAGED = {
+    "clone3": "ENOMEM",
+    "memfd_create": "EMFILE",
+    "mkdir": "EDQUOT",
+    "mount_setattr": "EPERM",
+    "openat2": "EXDEV",
+    "pidfd_open": "EMFILE",
+    "pipe2": "ENFILE",
+    "poll": "EINVAL",
+    "recvmsg": "EIO",
+    "sendmsg": "EPIPE",
+    "setns": "EPERM",
+    "setresgid": "EPERM",
+    "setresuid": "EPERM",
+    "unshare": "EUSERS",
+    "wait4": "ECHILD",
+    "waitid": "ECHILD",
+    "write": "EPERM",
+}
+
+
+class Injector:
+    """Runs containers under strace, with one fault each."""
+
+    def __init__(self, runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path, nothing_left: Check) -> None:
+        self.runtime = runtime
+        self.bundle = bundle
+        self.new_id = new_id
+        self.nothing_left = nothing_left
+        trace = work / "trace"
+        runtime.run(bundle, new_id(), prefix=["strace", "-ff", "-o", str(trace)]).ok()
+        self.first: Counter[str] = Counter()
+        self.last: Counter[str] = Counter()
+        for path in work.glob("trace.*"):
+            text = path.read_text(errors="replace")
+            calls = Counter(re.findall(r"^(\w+)\(", text, re.MULTILINE))
+            self.last |= calls
+            if BEGIN in text:
+                self.first = Counter(re.findall(r"^(\w+)\(", text.partition(BEGIN)[0], re.MULTILINE))
+
+    def places(self, call: str, samples: int = SAMPLES) -> list[int]:
+        """Which of the calls to try."""
+        first, last = self.first[call] + 1, self.last[call]
+        return sorted({first + (last - first) * index // max(samples - 1, 1) for index in range(samples)})
+
+    def inject(self, call: str, place: int, fault: str) -> tuple[str, Result]:
+        """(the container's id, what came of it)."""
+        id = self.new_id()
+        strace = ["strace", "-f", "-qq", "--seccomp-bpf", "-o", "/dev/null"]
+        prefix = [*strace, "-e", f"trace={call}", "-e", f"inject={call}:{fault}:when={place}"]
+        return id, self.runtime.run(self.bundle, id, prefix=prefix)
+
+    def fail(self, call: str, error: str) -> None:
+        assert self.last[call], f"nobody calls {call}"
+        for place in self.places(call):
+            id, result = self.inject(call, place, f"error={error}")
+            told = [line for line in result.stderr.splitlines() if not line.startswith(("  ", "ocipy: warning: "))]
+            assert "internal error" not in result.stderr, result
+            assert "Traceback" not in result.stderr, result
+            assert (result.status, len(told)) in ((0, 0), (1, 1)), f"{call} {place} {error}: {result!r}"
+            assert all(line.startswith("ocipy: run ") for line in told), result
+            if result.status and (call in ("rmdir", "unlink") or self._has_run(id)):
+                # It was the deletion that failed. What it has left is known.
+                self.runtime.delete(id, force=True).ok()
+            self.nothing_left()
+
+    def _has_run(self, id: str) -> bool:
+        """start has let it go: the FIFO is gone."""
+        directory = self.runtime.root / id
+        return (directory / "state.json").exists() and not any(directory.glob("exec.fifo*"))
+
+    def interrupt(self, call: str, number: signal.Signals) -> None:
+        for place in self.places(call):
+            id, result = self.inject(call, place, f"signal={number.name}")
+            if number == signal.SIGKILL:
+                self.runtime.delete(id, force=True).ok()
+            # Killed as other programs are before the runtime begins, and where the payload is what got it.
+            assert result.status in (0, 1, 128 + number, -number), f"{call} {place}: {result!r}"
+            assert "internal error" not in result.stderr, result
+            self.nothing_left()
+
+
+@pytest.fixture
+def ordinary(runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path, assert_nothing_left: Check) -> Injector:
+    return Injector(runtime, bundle.args("true"), new_id, work, assert_nothing_left)
+
+
+@pytest.fixture
+def staged(
+    runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path, assert_nothing_left: Check
+) -> Iterator[Injector]:
+    """A stage before init: a new user and a new time namespace; and a hook of each kind."""
+    whole = [{"containerID": 0, "hostID": 0, "size": 4294967295}]
+    bundle.linux["uidMappings"] = bundle.linux["gidMappings"] = whole
+    bundle.linux["namespaces"] += [{"type": "user"}, {"type": "time"}, {"type": "uts", "path": "/proc/self/ns/uts"}]
+    bundle.linux["namespaces"].remove({"type": "uts"})
+    del bundle.config["hostname"]
+    kinds = ("prestart", "createRuntime", "createContainer", "poststart", "poststop")
+    bundle.config["hooks"] = {kind: [{"path": "/bin/true"}] for kind in kinds}
+    yield Injector(runtime, bundle.args("true"), new_id, work, assert_nothing_left)
+
+
+@pytest.mark.parametrize("call", FAULTS)
+def test_a_call_fails(ordinary: Injector, call: str) -> None:
+    ordinary.fail(call, FAULTS[call])
+
+
+@pytest.mark.parametrize("call", STAGED)
+def test_a_call_fails_on_the_way_through_a_stage(staged: Injector, call: str) -> None:
+    staged.fail(call, STAGED[call])
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGPIPE])
+@pytest.mark.parametrize("call", ["mkdir", "move_mount", "sendmsg", "rename", "openat"])
+def test_a_signal_comes(ordinary: Injector, call: str, number: signal.Signals) -> None:
+    ordinary.interrupt(call, number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("call", ["clone3", "recvmsg", "poll"])
+def test_a_signal_comes_on_the_way_through_a_stage(staged: Injector, call: str, number: signal.Signals) -> None:
+    staged.interrupt(call, number)
