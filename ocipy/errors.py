@@ -51,9 +51,7 @@ class Error(Exception):
 
     __slots__ = ("errno", "hint", "pointer", "status", "what")
 
-    def __init__(
-        self, what: str, *, pointer: str = "", errno: int = 0, hint: str = "", status: int = 1
-    ) -> None:
+    def __init__(self, what: str, *, pointer: str = "", errno: int = 0, hint: str = "", status: int = 1) -> None:
         super().__init__(what)
         self.what = what
         self.pointer = pointer
@@ -92,6 +90,7 @@ class Error(Exception):
     @classmethod
     def from_message(cls, message: dict[str, Any]) -> Error:
         """The reverse of to_message. Every member is checked: the sender is not trusted, and an error stays one."""
+
         def text(key: str) -> str:
             value = message.get(key)
             return value[:LONGEST_TEXT] if isinstance(value, str) else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posix
 
-from ocipy.container import interrupts
+from ocipy.container.interrupts import check as check_interrupts
 from ocipy.errors import Error
 from ocipy.init.hooks import GivenUp, run_hook
 from ocipy.linux.channel import Closed
@@ -37,7 +37,7 @@ def hook(
             directory=run.options.bundle, default_env=posix.environ, give_up=(run.interrupts, run.pidfd),
         )  # fmt: skip
     except GivenUp:
-        interrupts.check(run.interrupts)
+        check_interrupts(run.interrupts)
         raise Closed("the init process has ended") from None
 
 
@@ -87,6 +87,9 @@ def run_hooks(
                 kind, index, kept["path"], kept.get("args"), kept.get("env"), kept.get("timeout"), state,
                 directory=directory, default_env=posix.environ, give_up=(interrupts,),
             )  # fmt: skip
+        except GivenUp:
+            check_interrupts(interrupts)
+            raise
         except Error as error:
             errors.append(error)
             if not keep_going:

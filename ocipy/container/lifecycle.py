@@ -252,9 +252,7 @@ def run_poststart(state: State, interrupts: int = -1) -> None:
         from ocipy.container.hooks import run_hooks
 
         running = state.for_hooks("running")
-        for failure in run_hooks(
-            state.hooks, "poststart", running, directory=state.bundle, interrupts=interrupts
-        ):
+        for failure in run_hooks(state.hooks, "poststart", running, directory=state.bundle, interrupts=interrupts):
             raise failure
 
 

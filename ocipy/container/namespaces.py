@@ -116,9 +116,7 @@ def uid_map(run: HostRun, *, mappings: Sequence[tuple[int, int, int]], by_helper
     _write_map(run, "uid_map", mappings, by_helper)
 
 
-def gid_map(
-    run: HostRun, *, mappings: Sequence[tuple[int, int, int]], by_helper: bool, deny_setgroups: bool
-) -> None:
+def gid_map(run: HostRun, *, mappings: Sequence[tuple[int, int, int]], by_helper: bool, deny_setgroups: bool) -> None:
     """Write /proc/PID/gid_map, or have newgidmap do it."""
     if deny_setgroups:
         write_proc(run.fds["procfs"], f"{run.pid}/setgroups", b"deny")

@@ -70,4 +70,3 @@ def permanent_addresses(here: IPRoute, index: int) -> list[dict[str, Any]]:
             address["broadcast"] = broadcast
         found.append(address)
     return found
-

@@ -190,9 +190,7 @@ def _keeps_peers(config: Config) -> bool:
     return ((config.get("linux") or {}).get("rootfsPropagation") or "") in ("shared", "rshared")
 
 
-def _plan_bind(
-    plan: Plan, options: Options, mount: Mount, parsed: MountOptions, index: int, by_host: bool
-) -> None:
+def _plan_bind(plan: Plan, options: Options, mount: Mount, parsed: MountOptions, index: int, by_host: bool) -> None:
     pointer = f"/mounts/{index}"
     destination = clean(mount["destination"])
     source = _source(mount, options, pointer)
@@ -219,9 +217,7 @@ def _plan_bind(
     )
 
 
-def _plan_filesystem(
-    plan: Plan, mount: Mount, parsed: MountOptions, label: str, index: int
-) -> None:
+def _plan_filesystem(plan: Plan, mount: Mount, parsed: MountOptions, label: str, index: int) -> None:
     pointer = f"/mounts/{index}"
     destination = clean(mount["destination"])
     fstype = mount.get("type") or ""

@@ -155,6 +155,7 @@ def clone_stage(a: Arguments) -> str:
 
 def device_rules(a: Arguments) -> str:
     """The first rules, and how many more."""
+
     def rule(allow: bool, kind: str, major: int, minor: int, access: int) -> str:
         number = ":".join("*" if part < 0 else str(part) for part in (major, minor))
         letters = "".join(letter for bit, letter in ((2, "r"), (4, "w"), (1, "m")) if access & bit)

@@ -167,9 +167,7 @@ def test_an_environment_of_its_own(container: MakeContainer, bundle: Bundle, sha
         assert (shared / kind).read_text() == "1 x=y\n", kind
 
 
-def test_start_container_has_the_rights_of_the_process(
-    container: MakeContainer, bundle: Bundle, shared: Path
-) -> None:
+def test_start_container_has_the_rights_of_the_process(container: MakeContainer, bundle: Bundle, shared: Path) -> None:
     bundle.process["user"] = {"uid": 1000, "gid": 1000}
     look = "id -u; grep -e CapEff -e NoNewPrivs /proc/self/status"
     hooks(bundle, startContainer=[shell(f"({look}) > {shared}/id")])
@@ -189,9 +187,7 @@ def test_it_inherits_no_descriptor(container: MakeContainer, bundle: Bundle, sha
 
 
 @pytest.mark.parametrize("kind", ["prestart", "createRuntime", "createContainer"])
-def test_a_failing_hook_of_create(
-    runtime: Runtime, bundle: Bundle, new_id: NewId, shared: Path, kind: str
-) -> None:
+def test_a_failing_hook_of_create(runtime: Runtime, bundle: Bundle, new_id: NewId, shared: Path, kind: str) -> None:
     failing = [shell("echo its own words; exit 3"), shell(f"touch {shared}/second")]
     hooks(bundle, **{kind: failing, "poststop": [shell(f"cat > {shared}/poststop")]})
     result = runtime.create(bundle, new_id()).fails()
@@ -242,7 +238,7 @@ def test_poststart_comes_after_the_exec(container: MakeContainer, bundle: Bundle
     hooks(bundle, poststart=[shell(f"cat /proc/{pid}/cmdline > {shared}/cmdline")])
     one = container(bundle, args=["sleep", "1000"])
     one.start()
-    assert (shared / "cmdline").read_text() == "sleep\0" "1000\0"
+    assert (shared / "cmdline").read_text() == "sleep\01000\0"
 
 
 def test_later_changes_of_the_config_do_not_matter(container: MakeContainer, bundle: Bundle, shared: Path) -> None:
@@ -266,9 +262,7 @@ def test_timeout(runtime: Runtime, bundle: Bundle, new_id: NewId, kind: str) -> 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("script", ["exec 0<&-", "exec 0<&- 1>&- 2>&-", "exit 0"])
-def test_one_that_does_not_read_its_input(
-    container: MakeContainer, bundle: Bundle, kind: str, script: str
-) -> None:
+def test_one_that_does_not_read_its_input(container: MakeContainer, bundle: Bundle, kind: str, script: str) -> None:
     bundle.config["annotations"] = {"long": "x" * 200_000}
     hooks(bundle, **{kind: [shell(script, timeout=5)]})
     whole_life(container, bundle)

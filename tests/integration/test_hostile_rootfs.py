@@ -153,9 +153,7 @@ def test_links_at_the_usual_mount_points(
 
 
 @pytest.mark.parametrize("target", ["/", "..", "/bin/.."])
-def test_a_link_to_the_root_is_no_mount_point(
-    runtime: Runtime, hostile: Bundle, new_id: NewId, target: str
-) -> None:
+def test_a_link_to_the_root_is_no_mount_point(runtime: Runtime, hostile: Bundle, new_id: NewId, target: str) -> None:
     _replace(hostile, "trap", target)
     hostile.mount("/trap", "tmpfs", type="tmpfs")
     runtime.run(hostile.args("true"), new_id()).fails("root")
@@ -443,9 +441,7 @@ def test_cve_2025_52565_console_and_ptmx_are_symlinks(
 
 
 @pytest.mark.parametrize("way", ["absolute", "relative"])
-def test_the_working_directory_is_made_inside(
-    sh: RunScript, hostile: Bundle, outside: Path, way: str
-) -> None:
+def test_the_working_directory_is_made_inside(sh: RunScript, hostile: Bundle, outside: Path, way: str) -> None:
     _replace(hostile, "trap", _ways_out(hostile, outside)[way])
     hostile.process["cwd"] = "/trap/sub/made"
     result = sh("pwd -P", hostile)

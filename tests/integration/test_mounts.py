@@ -90,9 +90,7 @@ def test_nothing_of_the_host_is_left_inside(sh: RunScript, bundle: Bundle, flags
     ],
 )
 @pytest.mark.parametrize("kind", ["tmpfs", "bind"])
-def test_flags(
-    sh: RunScript, bundle: Bundle, volume: Path, words: list[str], shown: set[str], kind: str
-) -> None:
+def test_flags(sh: RunScript, bundle: Bundle, volume: Path, words: list[str], shown: set[str], kind: str) -> None:
     bundle.mount("/mnt", str(volume) if kind == "bind" else "tmpfs", *words, type=kind)
     assert set(_mounts(sh(MOUNTINFO, bundle))["/mnt"].options) == shown
 
@@ -139,9 +137,7 @@ def test_a_mount_made_inside_arrives_on_the_host_if_all_is_shared(
     (volume / "inner").mkdir()
     bundle.linux["rootfsPropagation"] = "rshared"
     bundle.linux.pop("seccomp", None)
-    bundle.process["capabilities"] = {
-        name: ["CAP_SYS_ADMIN"] for name in ("bounding", "effective", "permitted")
-    }
+    bundle.process["capabilities"] = {name: ["CAP_SYS_ADMIN"] for name in ("bounding", "effective", "permitted")}
     bundle.mount("/mnt", str(volume), "rshared")
     runtime.run(bundle.sh("mount -t tmpfs inner /mnt/inner"), new_id()).ok()
     assert str(volume / "inner") in [mount.point for mount in parse_mountinfo(Path("/proc/self/mountinfo").read_text())]
@@ -197,9 +193,7 @@ def test_files_are_bound_on_files_that_are_made(sh: RunScript, bundle: Bundle, v
 
 
 @pytest.mark.ocipy_only("runc needs the directories above to be searchable for the container's root")
-def test_sources_and_root_behind_closed_directories(
-    sh: RunScript, bundle: Bundle, volume: Path, work: Path
-) -> None:
+def test_sources_and_root_behind_closed_directories(sh: RunScript, bundle: Bundle, volume: Path, work: Path) -> None:
     bundle.file("/mnt", "")  # the root filesystem is not the container's root's to make anything in
     bundle.user_namespace().mount("/mnt", str(volume / "file"), "ro")
     work.chmod(0o700)
@@ -312,9 +306,7 @@ def test_without_a_mount_namespace(
 
 
 @pytest.mark.differs_from_runc("it pivots there, which changes the root of the others")
-def test_a_joined_mount_namespace_keeps_its_root(
-    container: MakeContainer, make_bundle: MakeBundle, work: Path
-) -> None:
+def test_a_joined_mount_namespace_keeps_its_root(container: MakeContainer, make_bundle: MakeBundle, work: Path) -> None:
     """Others live in it: their root stays what it is."""
     with subprocess.Popen(["unshare", "--mount", "sleep", "100"]) as other:
         try:

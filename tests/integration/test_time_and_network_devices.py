@@ -116,9 +116,7 @@ class TestNetDevices:
         assert set(devices) == {"lo", "fresh0" if given else pair[0]}
 
     @pytest.mark.differs_from_runc("runc 1.5 has moved the device by then, and it goes with the namespace")
-    def test_a_name_that_is_taken(
-        self, runtime: Runtime, bundle: Bundle, new_id: NewId, pair: tuple[str, str]
-    ) -> None:
+    def test_a_name_that_is_taken(self, runtime: Runtime, bundle: Bundle, new_id: NewId, pair: tuple[str, str]) -> None:
         bundle.linux["netDevices"] = {pair[0]: {"name": "lo"}}
         result = runtime.create(bundle, new_id()).fails()
         if runtime.is_ocipy:

@@ -241,9 +241,7 @@ HOLDING: list[Any] = [
     config(("/hooks/startContainer", [{"path": "/bin/x"}])),
     config(("/annotations", {"a": ""})),
     config(("/linux/namespaces/0/path", "")),
-    config(
-        ("/linux/namespaces/5/path", "/proc/1/ns/user"), ("/linux/uidMappings", None), ("/linux/gidMappings", None)
-    ),
+    config(("/linux/namespaces/5/path", "/proc/1/ns/user"), ("/linux/uidMappings", None), ("/linux/gidMappings", None)),
     config(("/linux/uidMappings", [{"containerID": 0, "hostID": 0, "size": 2**32 - 1}])),
     config(("/linux/uidMappings", [{"containerID": 10, "hostID": 0, "size": 1}, *MAP])),
     config(("/linux/timeOffsets", {"boottime": {"secs": -1, "nanosecs": 999_999_999}, "monotonic": None})),

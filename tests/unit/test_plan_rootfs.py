@@ -93,9 +93,7 @@ def test_a_joined_mount_namespace_keeps_its_root(no_pivot: bool) -> None:
         Step("propagation", "/linux/rootfsPropagation", {"flags": MS_SHARED}),
         Step("stdio_null", "", {}),
     ]
-    assert plan.warnings == [
-        ("/linux/namespaces", "in a joined mount namespace the root is held by chroot alone")
-    ]
+    assert plan.warnings == [("/linux/namespaces", "in a joined mount namespace the root is held by chroot alone")]
 
 
 def test_no_pivot() -> None:

@@ -76,9 +76,7 @@ def test_what_the_plan_refuses(tmp_path: Path) -> None:
 
 def test_no_bundle(tmp_path: Path) -> None:
     missing = tmp_path / "none"
-    assert validate(str(missing)) == [
-        Finding(ERROR, str(missing), "cannot open the bundle: No such file or directory")
-    ]
+    assert validate(str(missing)) == [Finding(ERROR, str(missing), "cannot open the bundle: No such file or directory")]
 
 
 def test_not_json(tmp_path: Path) -> None:
