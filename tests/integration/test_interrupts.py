@@ -1,0 +1,158 @@
+"""Signals and other commands that come while create is at work: it gives up, at once, and leaves nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.harness import Bundle, Runtime, process_state, wait_until
+
+pytestmark = pytest.mark.ocipy_only("runc dies where it stands, and leaves what it has made")
+
+NewId = Callable[[], str]
+Check = Callable[[], None]
+
+HOST_KINDS = ("prestart", "createRuntime", "poststart")
+INNER_KINDS = ("createContainer", "startContainer")
+
+
+def _hang(bundle: Bundle, kind: str) -> Path:
+    """A hook that writes its pid and sleeps. The file that it writes to."""
+    inside = kind == "startContainer"
+    marker = bundle.rootfs / "marker" if inside else bundle.path / "marker"
+    script = f"echo $$ > {'/marker' if inside else marker}; exec sleep 100"
+    bundle.config["hooks"] = {kind: [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}
+    bundle.config["root"]["readonly"] = False
+    bundle.args("sleep", "100").write()
+    return marker
+
+
+def _written(marker: Path) -> bool:
+    return marker.exists() and marker.read_text().endswith("\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+@pytest.mark.parametrize("kind", HOST_KINDS + INNER_KINDS)
+def test_run_is_interrupted_in_a_hook(
+    runtime: Runtime, bundle: Bundle, new_id: NewId, assert_nothing_left: Check, kind: str, number: signal.Signals
+) -> None:
+    marker = _hang(bundle, kind)
+    running = runtime.begin("run", "--bundle", bundle.path, new_id())
+    wait_until(lambda: _written(marker))
+    running.signal(number)
+    running.wait(5).fails(f"interrupted by {number.name}", status=128 + number)
+    if kind in HOST_KINDS:
+        assert process_state(int(marker.read_text())) in ("", "Z")
+    assert_nothing_left()
+
+
+@pytest.mark.parametrize("kind", ["createRuntime", "createContainer"])
+def test_create_is_interrupted_in_a_hook(
+    runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path, assert_nothing_left: Check, kind: str
+) -> None:
+    marker = _hang(bundle, kind)
+    running = runtime.begin("create", "--pid-file", work / "pid", "--bundle", bundle.path, new_id())
+    wait_until(lambda: _written(marker))
+    running.signal(signal.SIGTERM)
+    running.wait(5).fails("interrupted by SIGTERM", status=143)
+    assert not (work / "pid").exists()
+    assert_nothing_left()
+
+
+def test_an_ignored_signal_is_ignored(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
+    marker = bundle.path / "marker"
+    script = f"echo > {marker}; sleep 0.3"
+    bundle.config["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}
+    bundle.args("true").write()
+    running = runtime.begin("run", "--bundle", bundle.path, new_id(), prefix=["nohup"])
+    wait_until(marker.exists)
+    running.signal(signal.SIGHUP)
+    running.wait().ok()
+
+
+def test_other_signals_wait_for_the_process(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
+    marker = bundle.path / "marker"
+    script = f"echo > {marker}; sleep 0.3"
+    bundle.config["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}
+    # Without a pid namespace: a process 1 would not get a signal that it has no handler for.
+    bundle.linux["namespaces"].remove({"type": "pid"})
+    bundle.args("sleep", "100").write()
+    running = runtime.begin("run", "--bundle", bundle.path, new_id())
+    wait_until(marker.exists)
+    running.signal(signal.SIGUSR1)
+    assert running.wait(5).status == 128 + signal.SIGUSR1
+
+
+@pytest.mark.parametrize("kind", ["createRuntime", "createContainer"])
+def test_delete_by_force_ends_a_create_that_hangs(
+    runtime: Runtime, bundle: Bundle, new_id: NewId, assert_nothing_left: Check, kind: str
+) -> None:
+    marker = _hang(bundle, kind)
+    id = new_id()
+    create = runtime.begin("create", "--bundle", bundle.path, id)
+    wait_until(lambda: _written(marker))
+    begun = time.monotonic()
+    runtime.delete(id, force=True).ok()
+    assert time.monotonic() - begun < 5
+    create.wait(5).fails("the init process was killed by signal 9")
+    assert_nothing_left()
+
+
+def test_a_killed_create_is_stopped_for_every_command(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
+    marker = _hang(bundle, "createContainer")
+    id = new_id()
+    create = runtime.begin("create", "--bundle", bundle.path, id)
+    wait_until(lambda: _written(marker))
+    create.signal(signal.SIGKILL)
+    create.wait()
+    wait_until(lambda: runtime.state(id)["status"] == "stopped")
+    runtime.start(id).fails("cannot start a container that has stopped")
+    runtime.delete(id).ok()
+
+
+def test_poststop_hooks_run_once_when_delete_overtakes_run(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
+    count = bundle.path / "count"
+    script = f"echo once >> {count}"
+    bundle.config["hooks"] = {"poststop": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}
+    bundle.args("sleep", "100").write()
+    for _ in range(4):
+        id = new_id()
+        running = runtime.begin("run", "--bundle", bundle.path, id)
+        wait_until(lambda: '"running"' in runtime.call("state", id).stdout)  # noqa: B023
+        runtime.delete(id, force=True).ok()
+        assert running.wait(5).status == 137
+        assert count.read_text() == "once\n"
+        count.unlink()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{}", "[]", "null", '{"bundle": 1}', '{"pid": {}}', '{"id":', "\\xff", '{"cgroup": {"paths": 5}}'],
+)
+def test_a_state_that_is_none(runtime: Runtime, bundle: Bundle, new_id: NewId, text: str) -> None:
+    id = new_id()
+    (runtime.root / id).mkdir(parents=True)
+    (runtime.root / id / "state.json").write_text(text)
+    for command in ("state", "start", "kill", "delete"):
+        result = runtime.call(command, id).fails("the state is not readable")
+        assert "internal error" not in result.stderr
+    runtime.delete(id, force=True).ok()
+
+
+def test_a_warning_that_nobody_reads(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
+    """SIGPIPE must not end a create half-way."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    bundle.config["linux"]["maskedPaths"] = []
+    bundle.config["mounts"].append({"destination": "/mnt/p", "type": "proc", "source": "proc"})
+    bundle.process["capabilities"]["ambient"] = ["CAP_SYS_ADMIN"]
+    id = new_id()
+    bundle.args("true").write()
+    runtime.call("create", "--bundle", bundle.path, id, stderr=writing).ok()
+    os.close(writing)
+    runtime.delete(id, force=True).ok()
