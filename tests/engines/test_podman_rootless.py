@@ -15,7 +15,7 @@ import pytest
 from tests.engines.conftest import TOKEN, Podman
 from tests.harness import BusyboxRootfs, Host, cgroups_of, namespace, proc_status, wait_until
 from tests.harness.host import umount
-from tests.harness.user import FIRST_GID, FIRST_UID, NAME, RANGE, USER
+from tests.harness.user import FIRST_GID, FIRST_UID, NAME, RANGE, USER, opened
 
 pytestmark = [pytest.mark.needs_program("newuidmap"), pytest.mark.needs_program("setpriv")]
 
@@ -28,7 +28,7 @@ class RootlessPodman(Podman):
     def argv(self, *words: str, runtime: str | None = None) -> list[str]:
         command = ["podman", "--runtime", runtime or self.runtime, "--tmpdir", f"{self.home}/tmp", *words]
         # From a directory that the user may be in.
-        return ["setpriv", *IN_THE_USERS_HANDS, "env", "-C", str(self.home), *command]
+        return [*opened(Path(self.runtime)), "setpriv", *IN_THE_USERS_HANDS, "env", "-C", str(self.home), *command]
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,25 @@ USER = 4242
 FIRST_UID, FIRST_GID, RANGE = 200000, 300000, 65536
 NAME = "ocipy-test"
 
+TOP = Path(__file__).resolve().parents[2]
+# In a mount namespace of its own: an empty directory over the closed one, and in it the place, where it was.
+OPEN = """
+closed=$1 place=$2; shift 2
+exec 9< "$place"
+mount -t tmpfs -o mode=755 none "$closed" && mkdir -p "$place" && mount -c --bind /proc/self/fd/9 "$place" || exit 99
+exec 9<&-
+exec "$@"
+"""
+
+
+def opened(path: Path) -> list[str]:
+    """What to put before a user's call of a program that is below a closed directory: a checkout of root's in /root."""
+    closed = next((directory for directory in reversed(path.parents) if not directory.stat().st_mode & 0o001), None)
+    if closed is None:
+        return []
+    place = TOP if path.is_relative_to(TOP) else path.parent
+    return ["unshare", "--mount", "sh", "-c", OPEN, "sh", str(closed), str(place)]
+
 
 class UserRuntime(Runtime):
     """The runtime under test, called by USER where the tests run as root, else by whoever runs them.
@@ -27,9 +46,10 @@ class UserRuntime(Runtime):
         super().__init__(runtime.path, runtime.version, runtime.root, runtime.work)
         self.home = home
         self.uid, self.gid = (USER, USER) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
-        self.user = (
-            ["setpriv", "--reuid", str(USER), "--regid", str(USER), "--clear-groups"] if os.geteuid() == 0 else []
-        )
+        self.user: list[str] = []
+        if os.geteuid() == 0:
+            become = ["setpriv", "--reuid", str(USER), "--regid", str(USER), "--clear-groups"]
+            self.user = [*opened(Path(runtime.path)), *become]
         self.inside: list[str] = []
         self.give(home)
 
