@@ -105,7 +105,8 @@ class Podman:
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, tempfile.TemporaryFile() as source:
             source.write(stdin)
             source.seek(0)
-            process = subprocess.Popen(argv, stdin=source, stdout=out, stderr=err, env=self.env)
+            # conmon leaves a file named oom where it was started, if the container ran out of memory.
+            process = subprocess.Popen(argv, cwd=self.home, stdin=source, stdout=out, stderr=err, env=self.env)
             try:
                 status = process.wait(scaled(timeout))
             except subprocess.TimeoutExpired:
