@@ -227,7 +227,18 @@ def _command(argv: list[str], arguments: Arguments) -> str:
     return argv[1]
 
 
+def _hold_streams(flags: int) -> None:
+    """Closed standard streams would be given to the next files that we open: it is /dev/null that gets them."""
+    for fd in range(3):
+        try:
+            posix.fstat(fd)
+        except OSError:
+            posix.open("/dev/null", flags)
+
+
 def _run_command(command: str, argv: list[str], arguments: Arguments) -> int:
+    # A container gets them; for our own output a closed stream is an error.
+    _hold_streams(posix.O_RDWR if command in ("create", "run") else posix.O_RDONLY)
     if command == "help":
         return _help(argv[2:])
     if command not in HOT:

@@ -47,6 +47,8 @@ def create(
     state.created = now()
     state.executable = posix.readlink("/proc/self/exe")
     state.annotations = config.get("annotations") or {}
+    # A caller's mask that takes our own rights away as well would lock us out of what we make.
+    posix.umask(posix.umask(0o077) & 0o077)
     interrupts = catch()
     lock_fd = make_directory(root, options.container_id)
     if pid_file:

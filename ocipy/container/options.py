@@ -7,7 +7,7 @@ import posix
 from ocipy.cli import Arguments, Flag
 from ocipy.errors import Error
 from ocipy.linux import _kernel
-from ocipy.linux.constants import CLOSE_RANGE_CLOEXEC, CLOSE_RANGE_MAX, O_RDWR
+from ocipy.linux.constants import CLOSE_RANGE_CLOEXEC, CLOSE_RANGE_MAX
 from ocipy.plan.model import Options
 
 BUNDLE_FLAGS: tuple[Flag, ...] = (
@@ -52,10 +52,6 @@ def _listen_fds() -> int:
 def _claim_descriptors(listen_fds: int, preserve_fds: int) -> None:
     """See that the payload's descriptors exist, so that none of ours takes one of their numbers."""
     count = listen_fds + preserve_fds
-    for fd in range(3):
-        if not _is_open(fd):
-            # Closed standard streams would be given to the next file that we open.
-            posix.open("/dev/null", O_RDWR)
     for fd in range(3, 3 + count):
         if not _is_open(fd):
             raise Error(
