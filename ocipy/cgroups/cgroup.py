@@ -45,13 +45,7 @@ class Cgroup:
 
     def path_of(self, controller: str) -> str:
         """The directory in the hierarchy of a v1 controller, or of v2 (""); "" if there is none."""
-        found = self.paths.get(controller)
-        if found is not None:
-            return found
-        for name, path in self.paths.items():
-            if controller in name.split(","):
-                return path
-        return ""
+        return files.path_of(self.paths, controller)
 
     # Members
 
@@ -92,7 +86,7 @@ class Cgroup:
 
     def processes(self, recursive: bool = True) -> list[int]:
         """The ids of the processes in it, and in those below it."""
-        path = freezer.place(self)[1] or next(iter(self.paths.values()), "")
+        path = freezer.place(self.paths)[1] or next(iter(self.paths.values()), "")
         return files.processes(path, recursive) if path else []
 
     # Limits
@@ -177,15 +171,15 @@ class Cgroup:
 
     def freeze(self) -> None:
         """Stop every process in it and wait until all are. Raises Error."""
-        freezer.freeze(self)
+        freezer.freeze(self.paths)
 
     def thaw(self) -> None:
         """Let them go on."""
-        freezer.thaw(self)
+        freezer.thaw(self.paths)
 
     def is_frozen(self) -> bool:
         """It was frozen itself, not only one above it."""
-        return freezer.is_frozen(self)
+        return freezer.is_frozen(self.paths)
 
     # The end
 

@@ -146,7 +146,7 @@ def _check_fit(cgroup: Cgroup) -> None:
                 f"container's cgroup is not empty: {count} process(es) found",
                 hint=f"they are in {path}; another container may use it",
             )
-    if freezer.blocks_newcomers(cgroup):
+    if freezer.blocks_newcomers(cgroup.paths):
         raise Error("container's cgroup unexpectedly frozen", hint="it, or one above it, is paused: thaw it first")
 
 

@@ -29,13 +29,13 @@ def kill_all(cgroup: Cgroup, signal: int) -> None:
     """
     if signal == SIGKILL and _kill_unified(cgroup) and cgroup.mode == "v2":
         return
-    was_frozen = freezer.is_frozen(cgroup)
+    was_frozen = freezer.is_frozen(cgroup.paths)
     if not cgroup.processes():
         return
     still = was_frozen
     if not was_frozen:
         try:
-            freezer.freeze(cgroup)
+            freezer.freeze(cgroup.paths)
             still = True
         except (OSError, Error):
             pass
@@ -43,7 +43,7 @@ def kill_all(cgroup: Cgroup, signal: int) -> None:
         _signal(cgroup, signal, still)
     finally:
         if not was_frozen or signal == SIGKILL:
-            freezer.thaw(cgroup)
+            freezer.thaw(cgroup.paths)
 
 
 def _kill_unified(cgroup: Cgroup) -> bool:
@@ -99,7 +99,7 @@ def remove(cgroup: Cgroup) -> None:
     places = set(cgroup.paths.values())
     # After a normal end there is nothing in them. The freezer's first: what is frozen there does not die elsewhere.
     leaves = [path for path in cgroup.created if path in places and not _rmdir(path)]
-    leaves.sort(key=lambda path: path != freezer.place(cgroup)[1])
+    leaves.sort(key=lambda path: path != freezer.place(cgroup.paths)[1])
     for path in leaves:
         _empty(path)
     for path in reversed(cgroup.created):

@@ -8,7 +8,7 @@ from time import sleep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 # A task that is still being made is refused with EINVAL for a moment.
 YOUNG_TASK_TRIES = 5
@@ -123,3 +123,14 @@ def processes(directory: str, recursive: bool = True) -> list[int]:
     else:
         collect(directory)
     return found
+
+
+def path_of(paths: Mapping[str, str], controller: str) -> str:
+    """Of the directories of a cgroup, by hierarchy, that of a v1 controller, or of v2 (""); "" if there is none."""
+    found = paths.get(controller)
+    if found is not None:
+        return found
+    for name, path in paths.items():
+        if controller in name.split(","):
+            return path
+    return ""

@@ -17,21 +17,21 @@ from ocipy.linux.constants import POLLPRI
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ocipy.cgroups.cgroup import Cgroup
+    from collections.abc import Mapping
 
 V1_TRIES = 1000
 V2_PATIENCE_MS = 10_000
 
 
-def place(cgroup: Cgroup) -> tuple[bool, str]:
+def place(paths: Mapping[str, str]) -> tuple[bool, str]:
     """(it is the v1 freezer, its directory); the v2 one where v1 has none."""
-    path = cgroup.path_of("freezer")
-    return (True, path) if path else (False, cgroup.path_of(""))
+    path = files.path_of(paths, "freezer")
+    return (True, path) if path else (False, paths.get("", ""))
 
 
-def freeze(cgroup: Cgroup) -> None:
+def freeze(paths: Mapping[str, str]) -> None:
     """Freeze and wait for it. Raises Error, thawed again; OSError."""
-    v1, path = place(cgroup)
+    v1, path = place(paths)
     if not path:
         raise Error("cannot freeze: the container has no cgroup with a freezer")
     if v1:
@@ -76,9 +76,9 @@ def _freeze_v2(path: str) -> None:
         posix.close(fd)
 
 
-def thaw(cgroup: Cgroup) -> None:
+def thaw(paths: Mapping[str, str]) -> None:
     """Thaw; one that is gone is thawed."""
-    v1, path = place(cgroup)
+    v1, path = place(paths)
     if not path:
         return
     try:
@@ -95,9 +95,9 @@ def _thaw_v1(path: str) -> None:
     files.write(path + "/freezer.state", "THAWED")
 
 
-def is_frozen(cgroup: Cgroup) -> bool:
+def is_frozen(paths: Mapping[str, str]) -> bool:
     """Whether this cgroup was frozen itself: a parent's freezing does not make a container paused."""
-    v1, path = place(cgroup)
+    v1, path = place(paths)
     if not path:
         return False
     try:
@@ -110,9 +110,9 @@ def is_frozen(cgroup: Cgroup) -> bool:
         return False
 
 
-def blocks_newcomers(cgroup: Cgroup) -> bool:
+def blocks_newcomers(paths: Mapping[str, str]) -> bool:
     """Whoever joins now would be frozen: by this cgroup or by one above it."""
-    v1, path = place(cgroup)
+    v1, path = place(paths)
     if not path:
         return False
     if v1:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import posix
 
 from ocipy import log
-from ocipy.cgroups import probe
 from ocipy.cgroups.creation import DENIED, make, own, place
 from ocipy.cgroups.device_filter import set_devices
+from ocipy.cgroups.layout import probe
 from ocipy.errors import Error
 from ocipy.linux import _kernel
 
@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ocipy.cgroups import Cgroup
+    from ocipy.cgroups.cgroup import Cgroup
     from ocipy.cgroups.devices import Rule
     from ocipy.config.types import Namespace
     from ocipy.container.context import HostRun

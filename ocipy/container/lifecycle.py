@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ocipy.cgroups import Cgroup
+    from ocipy.cgroups.cgroup import Cgroup
 
 KILL_PATIENCE_MS = 10_000
 # Bytes: more than an error has (errors.LONGEST_TEXT).
@@ -267,7 +267,7 @@ def run_poststop(state: State) -> None:
 
 
 def _cgroup(saved: dict[str, Any]) -> Cgroup:
-    from ocipy.cgroups import Cgroup
+    from ocipy.cgroups.cgroup import Cgroup
 
     return Cgroup.from_state(saved)
 

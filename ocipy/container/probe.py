@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import posix
 
-from ocipy import cgroups
+from ocipy.cgroups.layout import probe
 from ocipy.container.state import read_file
 from ocipy.linux import _kernel
 from ocipy.linux.constants import AT_FDCWD, OPEN_TREE_CLOEXEC, OPEN_TREE_CLONE
@@ -25,7 +25,7 @@ def describe_host(rootless: bool | None = None) -> Host:
     release = posix.uname().release.split(".")
     uid = posix.geteuid()
     nested = in_user_namespace()
-    layout = cgroups.probe()
+    layout = probe()
     return Host(
         kernel=(int(release[0]), _leading_number(release[1])),
         uid=uid,

@@ -12,6 +12,7 @@ import posix
 import time
 
 from ocipy import SPEC_VERSION
+from ocipy.cgroups import freezer
 from ocipy.errors import Error
 from ocipy.linux import _kernel
 from ocipy.linux.constants import (
@@ -119,19 +120,13 @@ class State:
             if self.pid == 0 and not locked and is_locked(self.directory):
                 return "creating"
             return "stopped"
-        if self.cgroup is not None and self._is_frozen():
+        if self.cgroup is not None and freezer.is_frozen(self.cgroup["paths"]):
             return "paused"
         if exists(self.directory + "/" + FIFO_NEW):
             return "creating"
         if exists(self.directory + "/" + FIFO) and self._runs_our_executable():
             return "created"
         return "running"
-
-    def _is_frozen(self) -> bool:
-        from ocipy.cgroups import Cgroup
-
-        assert self.cgroup is not None
-        return Cgroup.from_state(self.cgroup).is_frozen()
 
     def _runs_our_executable(self) -> bool:
         # A start that is killed between the FIFO's byte and its unlink leaves the FIFO behind.

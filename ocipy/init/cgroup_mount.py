@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import posix
 
-from ocipy.cgroups import probe
+from ocipy.cgroups.layout import probe
 from ocipy.errors import Error
 from ocipy.init import mounts
 from ocipy.linux import _kernel

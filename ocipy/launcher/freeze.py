@@ -37,7 +37,7 @@ ADDED = frozenset(("ocipy.linux._kernel",))
 
 #: The commands that have a group, and what is in it besides what they import at the top: what they import on demand for
 #: an ordinary container.
-CGROUP = ("ocipy.cgroups", "ocipy.cgroups.ending", "ocipy.cgroups.freezer", "ocipy.cgroups.files")
+REMOVED = ("ocipy.cgroups.cgroup",)
 PLANNED = (
     *(f"ocipy.cgroups.{name}" for name in ("creation", "device_filter", "device_program")),
     *(f"ocipy.container.{name}" for name in ("cgroup", "limits", "namespaces")),
@@ -46,7 +46,7 @@ PLANNED = (
         "namespaces", "process", "rootfs", "uts",
     )),
 )  # fmt: skip
-GROUPS = {"create": PLANNED, "run": PLANNED, "start": CGROUP, "state": CGROUP, "kill": CGROUP, "delete": CGROUP}
+GROUPS = {"create": PLANNED, "run": PLANNED, "start": (), "state": (), "kill": (), "delete": REMOVED}
 #: Loaded before the command is known.
 FIRST = "ocipy.cli"
 

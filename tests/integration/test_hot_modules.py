@@ -47,14 +47,17 @@ PLANNED = set(
     ocipy.init.uts
     """.split()
 )
-# What the others load to see whether the cgroup is frozen, and to remove it.
-CGROUP = set(
-    """
-    ocipy.cgroups ocipy.cgroups.cgroup ocipy.cgroups.ending ocipy.cgroups.files ocipy.cgroups.freezer
-    ocipy.cgroups.layout
-    """.split()
-)
-ON_DEMAND = {"create": PLANNED, "run": PLANNED, "state": CGROUP, "start": CGROUP, "kill": CGROUP, "delete": CGROUP}
+# What delete loads to remove the cgroup.
+REMOVED = {"ocipy.cgroups.cgroup", "ocipy.cgroups.ending"}
+PLANNED |= REMOVED
+ON_DEMAND: dict[str, set[str]] = {
+    "create": PLANNED,
+    "run": PLANNED,
+    "state": set(),
+    "start": set(),
+    "kill": set(),
+    "delete": REMOVED,
+}
 
 
 def loaded_by(work: Path, *words: str) -> set[str]:

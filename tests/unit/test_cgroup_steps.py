@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from ocipy.cgroups import Layout, creation
+from ocipy.cgroups import creation
+from ocipy.cgroups.layout import Layout
 from ocipy.container import cgroup
 from ocipy.container.context import HostRun
 from ocipy.errors import Error

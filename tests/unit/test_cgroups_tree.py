@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ocipy.cgroups import Cgroup, Layout, creation, files
+from ocipy.cgroups import creation, files
+from ocipy.cgroups.cgroup import Cgroup
+from ocipy.cgroups.layout import Layout
 from ocipy.errors import Error
 
 CONTROL = {
