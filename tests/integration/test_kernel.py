@@ -31,7 +31,7 @@ def test_mount_and_umount(tmp_path: Path) -> None:
     def work() -> bool:
         _kernel.mount("tmpfs", str(tmp_path), "tmpfs", c.MS_NOEXEC, "size=64k,mode=711")
         (tmp_path / "file").write_text("x")
-        mounted = os.statvfs(tmp_path).f_flag & os.ST_NOEXEC and tmp_path.stat().st_mode & 0o777 == 0o711
+        mounted = bool(os.statvfs(tmp_path).f_flag & os.ST_NOEXEC) and tmp_path.stat().st_mode & 0o777 == 0o711
         _kernel.umount2(str(tmp_path), c.MNT_DETACH | c.UMOUNT_NOFOLLOW)
         return mounted and not (tmp_path / "file").exists()
 
@@ -51,7 +51,7 @@ def test_a_detached_tree_is_attached_by_descriptor(tmp_path: Path) -> None:
         _kernel.move_mount(tree, "", at, "", c.MOVE_MOUNT_F_EMPTY_PATH | c.MOVE_MOUNT_T_EMPTY_PATH)
         flag = os.statvfs(target).f_flag
         same = _kernel.mount_id(c.AT_FDCWD, str(target), 0) == _kernel.mount_id(tree, "", c.AT_EMPTY_PATH)
-        return (target / "file").exists() and flag & os.ST_RDONLY and flag & 4 and same
+        return (target / "file").exists() and bool(flag & os.ST_RDONLY) and bool(flag & 4) and same
 
     assert in_namespaces(0, work) == 0
 

@@ -45,6 +45,6 @@ def run(program: bytes, arch: int, number: int, arguments: tuple[int, ...] = ())
             }[operation]
             at += true if holds else false
         elif operation == 0x06:  # BPF_RET | BPF_K
-            return value
+            return int(value)
         else:
             raise AssertionError(f"instruction {operation:#x} at {at - 1}")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ocipy.cgroups import creation
+from ocipy.cgroups import creation, files
 from ocipy.cgroups.layout import Layout
 from ocipy.container import cgroup
 from ocipy.container.context import HostRun
@@ -62,7 +62,7 @@ def test_what_was_planned_and_not_made_does_not_count(
     def refused(*_: Any) -> list[str]:
         raise PermissionError(13, "no")
 
-    monkeypatch.setattr(creation.files, "make_directory", refused)
+    monkeypatch.setattr(files, "make_directory", refused)
     with pytest.raises(Error):
         create(run)
     assert run.cgroup is not None and run.cgroup.created == []
@@ -71,7 +71,7 @@ def test_what_was_planned_and_not_made_does_not_count(
 
 def test_descriptors_for_init_are_closed_after_the_clone(run: HostRun, tmp_path: Path) -> None:
     (tmp_path / "tasks").write_text("")
-    run.cgroup = cgroup.place(Layout({"pids": str(tmp_path)}, "", {"pids": "/"}), "/", "c")
+    run.cgroup = creation.place(Layout({"pids": str(tmp_path)}, "", {"pids": "/"}), "/", "c")
     cgroup.cgroup_open(run)
     (name,) = run.fds
     fd = run.fds[name]

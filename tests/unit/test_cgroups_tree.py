@@ -134,7 +134,7 @@ def test_what_the_container_made_below_goes_too(v2: Tree) -> None:
 def test_parent_that_vanishes_is_made_again(v2: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another container's delete takes the empty parent between our two mkdirs."""
     mkdir = posix.mkdir
-    raced = []
+    raced: list[str] = []
 
     def racing(name: str, mode: int) -> None:
         if name.endswith("/a/b") and (v2.path / "a").exists() and not raced:

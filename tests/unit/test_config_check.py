@@ -51,7 +51,24 @@ def assert_agreement(document: Any) -> None:
         assert failure[1]
 
 
-VALUES = [*EDGES, *WORDS, None, True, False, 1.0, 0.5, [], {}, [None], [""], [0], [{}], {"": ""}, {"a": 1}, {"a": None}]
+VALUES: list[Any] = [
+    *EDGES,
+    *WORDS,
+    None,
+    True,
+    False,
+    1.0,
+    0.5,
+    [],
+    {},
+    [None],
+    [""],
+    [0],
+    [{}],
+    {"": ""},
+    {"a": 1},
+    {"a": None},
+]
 
 
 @pytest.mark.parametrize("place", list(every_place()), ids=lambda place: place.field)

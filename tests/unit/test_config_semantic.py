@@ -282,7 +282,8 @@ def test_what_holds_is_accepted(document: Any) -> None:
 
 @pytest.mark.parametrize("name", sorted(real_configs()))
 def test_accepts_what_engines_write(name: str) -> None:
-    assert errors(real_configs()[name]) == []
+    config: Any = real_configs()[name]
+    assert errors(config) == []
 
 
 def test_all_findings_come_at_once_in_the_order_of_the_document() -> None:

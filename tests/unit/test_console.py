@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,8 @@ def test_the_master_is_sent_before_anybody_accepts(tmp_path: Path, directory: st
 
 def test_nobody_listens(tmp_path: Path) -> None:
     path = tmp_path / "socket"
-    for prepare in (lambda: None, path.touch):
+    prepares: tuple[Callable[[], object], ...] = (lambda: None, path.touch)
+    for prepare in prepares:
         prepare()
         with pytest.raises(Error, match="cannot send the terminal to the console socket") as caught:
             console.send_master(str(path), 0, "/dev/pts/0")

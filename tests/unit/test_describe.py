@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ocipy.config.template import template
+from ocipy.config import template as templates
 from ocipy.container import host_lane
 from ocipy.init import lane
 from ocipy.plan.build import build
@@ -23,6 +23,10 @@ HOSTS = [
     Host(cgroup_mode="hybrid", cgroup_controllers=("cpu,cpuacct", "memory", "pids", "name=systemd"), apparmor=True),
     Host(cgroup_mode="v2", cgroup_controllers=("cpu", "io", "memory", "pids"), apparmor=True),
 ]
+
+
+def template() -> Any:
+    return templates.template()
 
 
 def engine_configs() -> list[Any]:

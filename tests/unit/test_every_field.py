@@ -86,7 +86,12 @@ RULE = {"allow": True, "type": "c", "major": 10, "minor": 229, "access": "rwm"}
 SYSCALL = {"names": ["mkdir"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1}
 ARGUMENT = {"index": 0, "value": 1, "valueTwo": 2, "op": "SCMP_CMP_MASKED_EQ"}
 FILTER = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{**SYSCALL, "args": [ARGUMENT]}]}
-DEADLINE = {"policy": "SCHED_DEADLINE", "runtime": 10_000_000, "deadline": 20_000_000, "period": 30_000_000}
+DEADLINE: dict[str, Any] = {
+    "policy": "SCHED_DEADLINE",
+    "runtime": 10_000_000,
+    "deadline": 20_000_000,
+    "period": 30_000_000,
+}
 HOOK = {"path": "/bin/hook", "args": ["hook"], "env": ["A=1"], "timeout": 1}
 RESOURCES = "/linux/resources"
 BLOCK = RESOURCES + "/blockIO"

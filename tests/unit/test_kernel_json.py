@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ocipy.linux import _kernel
 
 # Lone surrogates stand for bytes of file names that are not UTF-8; JSON has no form for them.
-TEXT = st.text(st.characters(exclude_categories=("Cs",)))
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
     lambda values: st.lists(values) | st.dictionaries(TEXT, values),

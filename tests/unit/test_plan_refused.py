@@ -65,8 +65,9 @@ def test_net_devices() -> None:
 
 
 def test_without_them_no_step() -> None:
+    config: Any
     for config in ({}, {"linux": {}}, {"linux": {"netDevices": {}, "timeOffsets": None}}):
         plan = Plan()
-        refused.plan_net_devices(plan, config, Host(), OPTIONS)  # type: ignore[arg-type]
-        refused.plan_time_offsets(plan, config, Host(), OPTIONS)  # type: ignore[arg-type]
+        refused.plan_net_devices(plan, config, Host(), OPTIONS)
+        refused.plan_time_offsets(plan, config, Host(), OPTIONS)
         assert plan.host == []

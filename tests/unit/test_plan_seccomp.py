@@ -46,6 +46,7 @@ def loaded(plan: Plan) -> dict[str, Any]:
 
 
 def test_no_profile_no_step() -> None:
+    absent: Any
     for absent in ({}, {"linux": None}, {"linux": {}}, {"linux": {"seccomp": None}}):
         plan = Plan()
         config: Any = absent

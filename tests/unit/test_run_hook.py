@@ -248,7 +248,7 @@ def test_poststart_and_poststop(tmp_path: Path) -> None:
 def test_the_runtime_s_environment_is_the_default_on_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import posix
 
-    monkeypatch.setitem(posix.environ, b"OF_THE_RUNTIME", b"yes")  # type: ignore[arg-type]
+    monkeypatch.setitem(posix.environ, b"OF_THE_RUNTIME", b"yes")
     hooks = {"poststop": [{"path": "/bin/sh", "args": ["sh", "-c", f"echo $OF_THE_RUNTIME > {tmp_path}/out"],
                            "env": None, "timeout": None}]}  # fmt: skip
     assert run_hooks(hooks, "poststop", STATE, directory="/") == []

@@ -29,7 +29,7 @@ def program(profile: dict[str, Any]) -> bytes:
 
 
 def number(name: str, arch: int = bpf.X86_64) -> int:
-    return pyseccomp.resolve_syscall(arch, name)
+    return int(pyseccomp.resolve_syscall(arch, name))
 
 
 def deny_all(*rules: dict[str, Any], **rest: Any) -> dict[str, Any]:
@@ -264,7 +264,7 @@ def profiles(draw: st.DrawFn) -> dict[str, Any]:
 
 def satisfies(given: dict[str, Any], arguments: tuple[int, ...]) -> bool:
     value, other, argument = given["value"], given["valueTwo"], arguments[given["index"]]
-    return {
+    holds: dict[str, bool] = {
         "SCMP_CMP_EQ": argument == value,
         "SCMP_CMP_NE": argument != value,
         "SCMP_CMP_LT": argument < value,
@@ -272,7 +272,8 @@ def satisfies(given: dict[str, Any], arguments: tuple[int, ...]) -> bool:
         "SCMP_CMP_GE": argument >= value,
         "SCMP_CMP_GT": argument > value,
         "SCMP_CMP_MASKED_EQ": argument & value == other & value,  # libseccomp drops bits outside of the mask
-    }[given["op"]]
+    }
+    return holds[given["op"]]
 
 
 def meaning(profile: dict[str, Any], name: str, arguments: tuple[int, ...]) -> int:
@@ -332,9 +333,10 @@ def engine_profile() -> dict[str, Any]:
 
 def _name(call: int) -> bytes | None:
     try:
-        return pyseccomp.resolve_syscall(bpf.X86_64, call)
+        found: bytes = pyseccomp.resolve_syscall(bpf.X86_64, call)
     except ValueError:
         return None
+    return found
 
 
 def test_the_profile_of_engines() -> None:
