@@ -37,12 +37,14 @@ static int find_places(const char *library, struct places *places) {
 #endif
 
 /* What libc would look at later, when the root is the container's: files named by these would be opened there. Python has its own
- * copy of the environment by now, so hooks still inherit them. TZ stays set: without it libc reads /etc/localtime. */
+ * copy of the environment by now, so hooks still inherit them. Times are told in UTC: TZ says so, or libc would
+ * read /etc/localtime. */
 static void forget_libc_files(void) {
     static const char *const names[] = {"GCONV_PATH", "GETCONF_DIR", "HOSTALIASES", "LANGUAGE", "LOCALDOMAIN", "LOCPATH",
                                         "NLSPATH",    "RESOLV_ADD_TRIM_DOMAINS", "RES_OPTIONS", "TZDIR"};
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
         unsetenv(names[i]);
+    setenv("TZ", "UTC0", 1);
 }
 
 /* ocipy.cli.main(argv): the exit status, -1 with an exception. */
