@@ -76,9 +76,7 @@ def _undo(run: HostRun) -> None:
     """Take back all that a failed create did. The state stays if that fails, for `delete --force` to try again."""
     try:
         _end_init(run)
-        problem = remove_cgroup(run.cgroup)
-        if problem is not None:
-            raise problem
+        remove_cgroup(run.cgroup)
         release_root(run.state)
         if run.hooks_ran:
             run_poststop(run.state)

@@ -203,9 +203,7 @@ def _delete_locked(root: str, container_id: str, force: bool) -> None:
 
 def destroy(state: State) -> None:
     """Remove the cgroup, with what is left in it, and the state; then the poststop hooks."""
-    problem = remove_cgroup(_cgroup(state.cgroup) if state.cgroup is not None else None)
-    if problem is not None:
-        raise problem
+    remove_cgroup(_cgroup(state.cgroup) if state.cgroup is not None else None)
     release_root(state)
     remove_directory(state.directory)
     run_poststop(state)
@@ -272,17 +270,14 @@ def _cgroup(saved: dict[str, Any]) -> Cgroup:
     return Cgroup.from_state(saved)
 
 
-def remove_cgroup(cgroup: Cgroup | None) -> Error | None:
-    """Remove it with what is left in it; the Error where that fails."""
+def remove_cgroup(cgroup: Cgroup | None) -> None:
+    """Remove it with what is left in it. Raises Error."""
     if cgroup is None:
-        return None
+        return
     try:
         cgroup.remove()
     except OSError as error:
-        return Error("cannot remove the cgroup", pointer="/linux/cgroupsPath", errno=error.errno or 0)
-    except Error as error:
-        return error
-    return None
+        raise Error("cannot remove the cgroup", pointer="/linux/cgroupsPath", errno=error.errno or 0) from None
 
 
 def _kill_init(state: State) -> None:

@@ -18,8 +18,6 @@ from ocipy.container import cold
 from ocipy.errors import Error
 from ocipy.linux import _kernel
 from ocipy.linux.constants import (
-    MFD_CLOEXEC,
-    MFD_NOEXEC_SEAL,
     O_CLOEXEC,
     O_CREAT,
     O_DIRECTORY,
@@ -31,6 +29,7 @@ from ocipy.linux.constants import (
     S_IFMT,
     S_IFREG,
 )
+from ocipy.linux.memory import memory_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def seccomp_filter(run: HostRun, **_summary: Any) -> None:
     profile = (run.config.get("linux") or {}).get("seccomp")
     assert profile is not None
     root = run.options.state_directory.rpartition("/")[0]
-    run.fds["seccomp"] = in_memory(program(profile, root))
+    run.fds["seccomp"] = memory_file("seccomp", program(profile, root))
 
 
 def program(profile: Seccomp, root: str) -> bytes:
@@ -210,20 +209,6 @@ def compile_in_child(text: bytes) -> tuple[bytes, bytes]:
     )
     length, _, rest = answer.partition(b"\n")
     return rest[int(length) :], rest[: int(length)]
-
-
-def in_memory(data: bytes, name: str = "seccomp") -> int:
-    """A memfd that holds the data, at its beginning."""
-    try:
-        fd = posix.memfd_create(name, MFD_CLOEXEC | MFD_NOEXEC_SEAL)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # Linux before 6.3
-            raise
-        fd = posix.memfd_create(name, MFD_CLOEXEC)
-    while data:
-        data = data[posix.write(fd, data) :]
-    posix.lseek(fd, 0, 0)
-    return fd
 
 
 def seccomp_listener(run: HostRun, *, path: str, metadata: str) -> None:

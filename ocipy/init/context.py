@@ -18,7 +18,7 @@ class Init:
     rootfs: the root of the container as an O_PATH descriptor, -1 until it is opened; "/" after the pivot.
     cgroup_paths: the container's cgroups on the host, by name of the hierarchy, "" for v2.
     root_path: where that is in our mount namespace before the pivot, "" for "/".
-    fds: descriptors that the host opened for us, by name: "null", "fifo", "mount/3", "namespace/network", …
+    fds: descriptors that the host opened for us, by name: "fifo", "report", "mount/3", "namespace/network", …
     state: the container's state as hooks get it, with the pid as seen in here.
     preserved: so many descriptors from 3 on are the payload's.
     started: exec.report, once start was called; -1 before.

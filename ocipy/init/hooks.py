@@ -15,13 +15,12 @@ from ocipy.errors import Error
 from ocipy.linux import _kernel
 from ocipy.linux.constants import (
     CLONE_PIDFD,
-    MFD_CLOEXEC,
-    MFD_NOEXEC_SEAL,
     O_CLOEXEC,
     POLLIN,
     SIGCHLD,
     SIGKILL,
 )
+from ocipy.linux.memory import memory_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,8 +89,8 @@ def run_hook(
     """
     argv = [text.encode() for text in args] if args else [path.encode()]
     environment = dict(default_env) if env is None else parse_environment(env)
-    stdin = _memory("state", _kernel.json_dumps(state))
-    output = _memory("output", b"")
+    stdin = memory_file("state", _kernel.json_dumps(state))
+    output = memory_file("output", b"")
     reader, writer = posix.pipe2(O_CLOEXEC)
     pidfd = -1
     try:
@@ -131,19 +130,6 @@ def parse_environment(env: Sequence[str]) -> dict[bytes, bytes]:
         name, _, value = text.encode().partition(b"=")
         environment[name] = value
     return environment
-
-
-def _memory(name: str, content: bytes) -> int:
-    try:
-        fd = posix.memfd_create(name, MFD_CLOEXEC | MFD_NOEXEC_SEAL)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # Linux before 6.3
-            raise
-        fd = posix.memfd_create(name, MFD_CLOEXEC)
-    while content:
-        content = content[posix.write(fd, content) :]
-    posix.lseek(fd, 0, 0)
-    return fd
 
 
 def _become_hook(
