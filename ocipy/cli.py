@@ -1,7 +1,8 @@
 """The command line: runc's, flag by flag. Parsing, and errors to exit status.
 
 A command is a module of ocipy.commands with a SUMMARY, a USAGE, FLAGS and `run(arguments) -> exit status`. The hot ones
-run in Python's core phase; the others have the start completed first.
+run in Python's core phase; the others have the start completed first. One with FLAGS_END_AT_ID takes what follows the
+ID as it is: it is for another program.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-HOT = ("create", "start", "state", "kill", "delete", "run")
+HOT = ("create", "start", "state", "kill", "delete", "run", "pause", "resume", "ps")
 COLD = ("spec", "features", "list", "validate", "plan")
 
 
@@ -138,7 +139,7 @@ def _root_of_user_namespace() -> bool:
 def parse(words: Sequence[str], flags: Sequence[Flag], arguments: Arguments, stop_at_positional: bool = False) -> int:
     """Parse flags in every form of runc's parser: --flag v, --flag=v, -flag v, before and after the arguments.
 
-    Returns the index of the first word that was not taken (stop_at_positional), or len(words).
+    stop_at_positional: only before them. Returns the index of the first word that was not taken, or len(words).
     """
     known: dict[str, Flag] = {}
     for flag in flags:
@@ -151,6 +152,8 @@ def parse(words: Sequence[str], flags: Sequence[Flag], arguments: Arguments, sto
         word = words[index]
         index += 1
         if word == "--":
+            if stop_at_positional:
+                return index
             arguments.positional += words[index:]
             break
         if len(word) < 2 or word[0] != "-":
@@ -173,7 +176,7 @@ def parse(words: Sequence[str], flags: Sequence[Flag], arguments: Arguments, sto
             value = words[index]
             index += 1
         _store(arguments, found, value)
-    return index
+    return len(words)
 
 
 def _store(arguments: Arguments, flag: Flag, value: str) -> None:
@@ -248,7 +251,9 @@ def _run_command(command: str, argv: list[str], arguments: Arguments) -> int:
     name = "ocipy.commands." + command
     __import__(name)
     module = sys.modules[name]
-    parse(argv[2:], (*module.FLAGS, HELP), arguments)
+    words = argv[2:]
+    stop = hasattr(module, "FLAGS_END_AT_ID")
+    arguments.positional += words[parse(words, (*module.FLAGS, HELP), arguments, stop_at_positional=stop) :]
     if arguments.switch("help"):
         return _help([command])
     status: int = module.run(arguments)

@@ -33,7 +33,10 @@ def freeze(paths: Mapping[str, str]) -> None:
     """Freeze and wait for it. Raises Error, thawed again; OSError."""
     v1, path = place(paths)
     if not path:
-        raise Error("cannot freeze: the container has no cgroup with a freezer")
+        raise Error(
+            "cannot freeze: the container has no cgroup with a freezer",
+            hint="the runtime could not make one; without root it needs a delegated cgroup",
+        )
     if v1:
         _freeze_v1(path)
     else:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ocipy.cgroups.cgroup import Cgroup
 
 KILL_PATIENCE_MS = 10_000
+THAW_INTERVAL_MS = 500
 # Bytes: more than an error has (errors.LONGEST_TEXT).
 MAX_MESSAGE = 65536
 
@@ -297,12 +298,13 @@ def end_process(pidfd: int, cgroup: Cgroup | None) -> None:
         _kernel.pidfd_send_signal(pidfd, SIGKILL)
     except ProcessLookupError:
         return
-    if cgroup is not None:
-        cgroup.thaw()
-    if not _kernel.poll([(pidfd, POLLIN)], KILL_PATIENCE_MS):
-        raise Error(
-            "the container's process does not die", hint="it may hang in the kernel, in a filesystem or a driver"
-        )
+    for _ in range(KILL_PATIENCE_MS // THAW_INTERVAL_MS):
+        if cgroup is not None:
+            # On v1 what is frozen does not die; and a pause may come in between.
+            cgroup.thaw()
+        if _kernel.poll([(pidfd, POLLIN)], THAW_INTERVAL_MS):
+            return
+    raise Error("the container's process does not die", hint="it may hang in the kernel, in a filesystem or a driver")
 
 
 def unlink(path: str) -> None:

@@ -46,7 +46,10 @@ PLANNED = (
         "namespaces", "process", "rootfs", "uts",
     )),
 )  # fmt: skip
-GROUPS = {"create": PLANNED, "run": PLANNED, "start": (), "state": (), "kill": (), "delete": REMOVED}
+GROUPS = {
+    "create": PLANNED, "run": PLANNED, "start": (), "state": (), "kill": (), "delete": REMOVED,
+    "pause": (), "resume": (), "ps": (),
+}  # fmt: skip
 #: Loaded before the command is known.
 FIRST = "ocipy.cli"
 

@@ -95,6 +95,14 @@ def test_globals_stop_at_the_command() -> None:
     assert parse(["--detach", "create", "-b", "x"], FLAGS, arguments, stop_at_positional=True) == 1
 
 
+def test_what_follows_the_id_may_be_for_another_program() -> None:
+    words = ["-d", "id", "-d", "--", "--nonsense"]
+    arguments = Arguments()
+    assert words[parse(words, FLAGS, arguments, stop_at_positional=True) :] == ["id", "-d", "--", "--nonsense"]
+    assert arguments.switch("detach")
+    assert parse(["-d", "--", "-d"], FLAGS, Arguments(), stop_at_positional=True) == 2
+
+
 def test_the_state_root_is_never_the_root_directory() -> None:
     with pytest.raises(Error, match="--root /"):
         state_root("/")

@@ -1,0 +1,42 @@
+"""pause and resume: the freezer of the container's cgroup. runc's operations: the specification has none."""
+
+from __future__ import annotations
+
+import posix
+
+from ocipy.cgroups import freezer
+from ocipy.container.state import load, lock
+from ocipy.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+def pause(root: str, container_id: str) -> None:
+    """Freeze every process of a created or running container, and wait until all are frozen. Raises Error."""
+    _switch(root, container_id, ("created", "running"), "container not running", freezer.freeze)
+
+
+def resume(root: str, container_id: str) -> None:
+    """Let them go on. Raises Error."""
+    _switch(root, container_id, ("paused",), "container not paused", freezer.thaw)
+
+
+def _switch(
+    root: str, container_id: str, statuses: tuple[str, ...], refusal: str, act: Callable[[Mapping[str, str]], None]
+) -> None:
+    # Without the lock first: who creates or starts it may hold that for long, and the answer can be had now.
+    state = load(root, container_id)
+    if state.status() not in statuses:
+        raise Error(refusal)
+    lock_fd = lock(state.directory)
+    try:
+        state = load(root, container_id)
+        if state.status(locked=True) not in statuses:
+            raise Error(refusal)
+        act(state.cgroup["paths"] if state.cgroup is not None else {})
+    except OSError as error:
+        raise Error("cannot change the freezer of the container's cgroup", errno=error.errno or 0) from None
+    finally:
+        posix.close(lock_fd)

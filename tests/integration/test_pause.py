@@ -1,0 +1,158 @@
+"""pause and resume, and what the other commands do with a paused container."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from tests.harness import Bundle, Container, Runtime, process_state, wait_until
+
+MakeContainer = Callable[..., Container]
+
+TICKS = "i=0; while :; do i=$((i+1)); echo tick $i; sleep 0.02; done"
+
+
+@pytest.mark.smoke
+def test_pause_stops_all_and_resume_goes_on(container: MakeContainer) -> None:
+    one = container(sh=TICKS).start()
+    one.wait_output("tick 2")
+    one.runtime.call("pause", one.id).ok()
+    assert one.status == "paused"
+    # The write of a line is one system call: what was written when the freezer was done is all there is.
+    said = one.stdout
+    with pytest.raises(AssertionError):
+        wait_until(lambda: one.stdout != said, timeout=0.3)
+    one.runtime.call("resume", one.id).ok()
+    assert one.status == "running"
+    wait_until(lambda: one.stdout != said)
+
+
+def test_they_are_silent_and_need_no_environment(container: MakeContainer) -> None:
+    """podman calls them with XDG_RUNTIME_DIR alone, empty for root, and on the user's terminal."""
+    one = container().start()
+    bare = ("env", "-i", "XDG_RUNTIME_DIR=")
+    for command, status in (("pause", "paused"), ("resume", "running")):
+        result = one.runtime.call(command, one.id, prefix=bare).ok()
+        assert (result.stdout, result.stderr) == ("", "")
+        assert one.status == status
+
+
+def test_pause_twice(container: MakeContainer) -> None:
+    one = container().start()
+    one.runtime.call("pause", one.id).ok()
+    one.runtime.call("pause", one.id).fails("container not running")
+    assert one.status == "paused"
+
+
+def test_resume_of_what_is_not_paused(container: MakeContainer) -> None:
+    one = container()
+    one.runtime.call("resume", one.id).fails("container not paused")
+    one.start()
+    one.runtime.call("resume", one.id).fails("container not paused")
+    one.kill().wait_dead()
+    one.runtime.call("resume", one.id).fails("container not paused")
+
+
+def test_pause_of_a_stopped_container(container: MakeContainer) -> None:
+    one = container().start().kill().wait_dead()
+    one.runtime.call("pause", one.id).fails("container not running")
+
+
+@pytest.mark.parametrize("command", ["pause", "resume"])
+def test_of_no_container(runtime: Runtime, new_id: Callable[[], str], command: str) -> None:
+    runtime.call(command, new_id()).fails("container does not exist")
+    runtime.call(command).fails()
+
+
+def test_a_created_container_can_be_paused(container: MakeContainer) -> None:
+    one = container(sh="echo begun; exec sleep 1000")
+    one.runtime.call("pause", one.id).ok()
+    assert one.status == "paused"
+    one.runtime.start(one.id).fails("cannot start a container in the paused state")
+    one.runtime.call("resume", one.id).ok()
+    assert one.status == "created"
+    one.start()
+    one.wait_output("begun")
+
+
+def test_delete_refuses_a_paused_container(container: MakeContainer) -> None:
+    one = container().start()
+    one.runtime.call("pause", one.id).ok()
+    one.runtime.delete(one.id).fails(f"cannot delete container {one.id} that is not stopped: paused")
+    assert one.status == "paused"
+
+
+@pytest.mark.parametrize("started", [False, True])
+def test_delete_of_a_paused_container_by_force(container: MakeContainer, started: bool) -> None:
+    one = container()
+    if started:
+        one.start()
+    one.runtime.call("pause", one.id).ok()
+    one.runtime.delete(one.id, force=True).ok()
+    assert process_state(one.pid) in ("Z", "")
+    assert one.runtime.ids() == []
+
+
+@pytest.mark.parametrize("flags", [(), ("--all",)])
+def test_kill_ends_a_paused_container(container: MakeContainer, flags: tuple[str, ...]) -> None:
+    """On cgroup v1 what is frozen does not die of a signal."""
+    one = container(sh="sleep 1000 & exec sleep 1000").start()
+    one.runtime.call("pause", one.id).ok()
+    one.runtime.kill(one.id, signal.SIGKILL, *flags).ok()
+    one.wait_dead()
+    assert one.status == "stopped"
+    one.runtime.call("resume", one.id).fails("container not paused")
+    one.runtime.delete(one.id).ok()
+
+
+@pytest.mark.ocipy_only("runc 1.5 on cgroup v1 leaves them frozen, with the signal pending")
+def test_kill_all_of_a_paused_container_without_a_pid_namespace(container: MakeContainer, bundle: Bundle) -> None:
+    bundle.without_namespace("pid")
+    one = container(bundle, sh="sleep 1000 & echo child $!; exec sleep 1000").start()
+    child = int(one.wait_output("child ").split()[1])
+    one.runtime.call("pause", one.id).ok()
+    one.runtime.kill(one.id, 9, "--all").ok()
+    wait_until(lambda: process_state(child) in ("Z", ""))
+    one.wait_dead()
+
+
+@pytest.mark.parametrize("flags", [(), ("--all",)])
+def test_other_signals_wait_until_it_goes_on(container: MakeContainer, flags: tuple[str, ...]) -> None:
+    one = container(sh="trap 'echo got it' USR1; echo ready; while :; do sleep 0.02; done").start()
+    one.wait_output("ready")
+    one.runtime.call("pause", one.id).ok()
+    one.runtime.kill(one.id, "USR1", *flags).ok()
+    assert one.status == "paused"
+    one.runtime.call("resume", one.id).ok()
+    one.wait_output("got it")
+
+
+def test_resume_when_init_has_died(container: MakeContainer) -> None:
+    """containerd asks for it: it may fail, but not hang."""
+    one = container().start()
+    one.runtime.call("pause", one.id).ok()
+    os.kill(one.pid, signal.SIGKILL)
+    one.runtime.call("resume", one.id, timeout=10)
+    one.wait_dead()
+    one.runtime.delete(one.id).ok()
+
+
+def test_pause_against_delete(container: MakeContainer) -> None:
+    """Whoever wins, the container is gone in the end, and nobody waits long."""
+    for _ in range(6):
+        one = container().start()
+        pause = one.runtime.begin("pause", one.id)
+        one.runtime.delete(one.id, force=True, timeout=15).ok()
+        pause.wait()
+        assert one.runtime.ids() == []
+        one.reap()
+
+
+def test_a_paused_container_is_listed_as_such(container: MakeContainer, runtime: Runtime) -> None:
+    one = container().start()
+    runtime.call("pause", one.id).ok()
+    [entry] = runtime.containers()
+    assert (entry["status"], entry["pid"]) == ("paused", one.pid)
