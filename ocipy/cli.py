@@ -16,6 +16,7 @@ from ocipy.errors import Error, printable
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
 HOT = ("create", "start", "state", "kill", "delete", "run", "pause", "resume", "ps")
 COLD = ("spec", "features", "list", "validate", "plan")
@@ -59,6 +60,7 @@ GLOBALS = (
     Flag("debug", "switch", "say more"),
     Flag("systemd-cgroup", "switch", "cgroups by systemd (not available yet)"),
     Flag("rootless", "text", "act as without the host's rights: auto, true or false", metavar="WHEN", default="auto"),
+    Flag("trace", "text", "write what each step took, as a Chrome trace", metavar="FILE"),
     Flag("criu", "text", "ignored", metavar="PATH", hidden=True),
     Flag("version", "switch", "print the version", aliases=("v",)),
     Flag("help", "switch", "print this help", aliases=("h",)),
@@ -195,6 +197,15 @@ def _store(arguments: Arguments, flag: Flag, value: str) -> None:
 def main(argv: list[str]) -> int:
     """Run one command; argv[0] is the program. Returns the exit status. Never raises."""
     arguments = Arguments()
+    status = _main(argv, arguments)
+    if arguments.values.get("trace"):
+        from ocipy import trace
+
+        trace.end(status)
+    return status
+
+
+def _main(argv: list[str], arguments: Arguments) -> int:
     command = ""
     try:
         command = _command(argv, arguments)
@@ -240,6 +251,10 @@ def _hold_streams(flags: int) -> None:
 
 
 def _run_command(command: str, argv: list[str], arguments: Arguments) -> int:
+    if arguments.values["trace"]:
+        from ocipy import trace
+
+        trace.begin(arguments.text("trace"), command)
     # A container gets them; for our own output a closed stream is an error.
     _hold_streams(posix.O_RDWR if command in ("create", "run") else posix.O_RDONLY)
     if command == "help":
@@ -248,9 +263,7 @@ def _run_command(command: str, argv: list[str], arguments: Arguments) -> int:
         if command not in COLD:
             raise Error(f"no such command: {command}", hint="ocipy --help lists the commands")
         _complete_start()
-    name = "ocipy.commands." + command
-    __import__(name)
-    module = sys.modules[name]
+    module = load_command(command)
     words = argv[2:]
     stop = hasattr(module, "FLAGS_END_AT_ID")
     arguments.positional += words[parse(words, (*module.FLAGS, HELP), arguments, stop_at_positional=stop) :]
@@ -258,6 +271,13 @@ def _run_command(command: str, argv: list[str], arguments: Arguments) -> int:
         return _help([command])
     status: int = module.run(arguments)
     return status
+
+
+def load_command(command: str) -> Any:
+    """The module of a command."""
+    name = "ocipy.commands." + command
+    __import__(name)
+    return sys.modules[name]
 
 
 def _without_command(arguments: Arguments) -> int:

@@ -171,8 +171,9 @@ def carry_out(run: HostRun) -> None:
     lane.load(run.plan.host, "ocipy.container", PLACES, ACTIONS)
     lane.load(run.plan.init)
     pointer = ""
+    trace = run.plan.trace
     try:
-        for step in run.plan.host:
+        for step in run.plan.host if trace is None else trace.host_lane(run):
             pointer = step.pointer
             if step.action == "hook" or (step.args.get("barrier") == "go" and _has_hooks(run.plan.init)):
                 run.hooks_ran = True

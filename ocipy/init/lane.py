@@ -104,7 +104,7 @@ def become_init(plan: Plan, init: Init) -> NoReturn:
         _kernel.set_name("ocipy:[INIT]")
         close_others(init)
         _seal_imports()
-        for step in plan.init:
+        for step in plan.init if plan.trace is None else plan.trace.init_lane(plan.init):
             pointer = step.pointer
             ACTIONS[step.action](init, **step.args)
     except BaseException as error:

@@ -152,3 +152,5 @@ def sha256(data: bytes) -> str:
     """In hexadecimal."""
 
 def monotonic_ns() -> int: ...
+def shared_memory(size: int) -> memoryview:
+    """mmap(2), MAP_SHARED | MAP_ANONYMOUS: zeroed, shared with children until they exec, never unmapped."""

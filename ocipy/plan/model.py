@@ -10,6 +10,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ocipy.trace import Trace
+
 
 class Step:
     """One kernel-facing action.
@@ -46,15 +48,16 @@ class Plan:
 
     host: the steps of the process on the host. init: of the process that becomes the container.
     A step "wait" in one lane waits for the step "tell" of the same barrier in the other.
-    warnings: (pointer, text) pairs.
+    warnings: (pointer, text) pairs. trace: whom the lanes have their steps timed by, None without --trace.
     """
 
-    __slots__ = ("host", "init", "warnings")
+    __slots__ = ("host", "init", "trace", "warnings")
 
     def __init__(self) -> None:
         self.host: list[Step] = []
         self.init: list[Step] = []
         self.warnings: list[tuple[str, str]] = []
+        self.trace: Trace | None = None
 
     def on_host(self, action: str, pointer: str, **args: Any) -> None:
         """Append a step to the host lane."""

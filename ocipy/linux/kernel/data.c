@@ -1,8 +1,9 @@
-/* What the built-in modules of a core-phase interpreter lack: SHA-256 (FIPS 180-4), the monotonic clock. */
+/* What the built-in modules of a core-phase interpreter lack: SHA-256 (FIPS 180-4), the monotonic clock, shared memory. */
 #include "kernel.h"
 
 #include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 static const uint32_t ROUND[64] = {
@@ -72,8 +73,19 @@ static PyObject *kernel_monotonic_ns(PyObject *self, PyObject *Py_UNUSED(ignored
     return PyLong_FromLongLong(now.tv_sec * 1000000000LL + now.tv_nsec);
 }
 
+static PyObject *kernel_shared_memory(PyObject *self, PyObject *args) {
+    Py_ssize_t size;
+    if (!PyArg_ParseTuple(args, "n", &size))
+        return NULL;
+    char *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    return PyMemoryView_FromMemory(memory, size, PyBUF_WRITE);
+}
+
 PyMethodDef data_methods[] = {
     {"sha256", kernel_sha256, METH_VARARGS, NULL},
     {"monotonic_ns", kernel_monotonic_ns, METH_NOARGS, NULL},
+    {"shared_memory", kernel_shared_memory, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
