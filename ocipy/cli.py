@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-HOT = ("create", "start", "state", "kill", "delete", "run", "pause", "resume", "ps")
+HOT = ("create", "start", "state", "kill", "delete", "run", "pause", "resume", "ps", "update")
 COLD = ("spec", "features", "list", "validate", "plan")
 
 

@@ -10,10 +10,7 @@ from ocipy.errors import Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Any
-
-    from ocipy.cgroups.writes import Action
 
 LARGEST_PAGE = 65536
 
@@ -90,18 +87,6 @@ class Cgroup:
         return files.processes(path, recursive) if path else []
 
     # Limits
-
-    def apply(self, actions: Iterable[Action]) -> None:
-        """Carry out what resources.py made of the resources. Raises Error with the pointer of the one that failed."""
-        for action, pointer, arguments in actions:
-            try:
-                if action == "cgroup_write":
-                    self.write(**arguments)
-                else:
-                    self.check_memory(**arguments)
-            except Error as error:
-                error.pointer = error.pointer or pointer
-                raise
 
     def write(
         self,

@@ -341,9 +341,9 @@ def remove_directory(directory: str) -> None:
         pass
 
 
-def read_file(path: str) -> bytes:
-    """All of a small file."""
-    fd = posix.open(path, O_RDONLY | O_CLOEXEC)
+def read_file(path: str | int) -> bytes:
+    """All of a small file. path: its name, or a descriptor, which is closed."""
+    fd = posix.open(path, O_RDONLY | O_CLOEXEC) if isinstance(path, str) else path
     try:
         parts = [posix.read(fd, 65536)]
         while parts[-1]:

@@ -48,7 +48,7 @@ PLANNED = (
 )  # fmt: skip
 GROUPS = {
     "create": PLANNED, "run": PLANNED, "start": (), "state": (), "kill": (), "delete": REMOVED,
-    "pause": (), "resume": (), "ps": (),
+    "pause": (), "resume": (), "ps": (), "update": (),
 }  # fmt: skip
 #: Loaded before the command is known.
 FIRST = "ocipy.cli"

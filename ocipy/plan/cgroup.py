@@ -24,7 +24,7 @@ RESOURCES = "/linux/resources"
 DOMAIN = ("memory.", "io.", "cpu.", "hugetlb.")
 
 
-def _resources(config: Config) -> Resources:
+def resources_of(config: Config) -> Resources:
     """The resources, without a pids limit of 0 from podman, for which that is "unlimited" (engine contract).
 
     For everybody else 0 is a limit: "0 is a valid limit value … and SHOULD be treated as such" (config-linux.md, PIDs).
@@ -57,7 +57,7 @@ def plan_cgroup_create(plan: Plan, config: Config, host: Host, options: Options)
             pointer=PATH,
             hint="mount cgroup2 on /sys/fs/cgroup, or the controllers of v1 below it",
         )
-    resources = _resources(config)
+    resources = resources_of(config)
     later = limits(resources, host.cgroup_mode, host.cgroup_controllers)
     plan.on_host(
         "cgroup_create",
@@ -85,7 +85,7 @@ def plan_cgroup_join(plan: Plan, config: Config, host: Host, options: Options) -
 def plan_cgroup_limits(plan: Plan, config: Config, host: Host, options: Options) -> None:
     """The device rules, then a step for each write."""
     _plan_devices(plan, config, host)
-    _append(plan, limits(_resources(config), host.cgroup_mode, host.cgroup_controllers))
+    _append(plan, limits(resources_of(config), host.cgroup_mode, host.cgroup_controllers))
 
 
 def _append(plan: Plan, writes: Writes) -> None:

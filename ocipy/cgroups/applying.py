@@ -1,0 +1,72 @@
+"""Carrying out a change of limits as a whole: where a write fails, those before it are taken back."""
+
+from __future__ import annotations
+
+from ocipy import log
+from ocipy.cgroups import files
+from ocipy.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ocipy.cgroups.cgroup import Cgroup
+    from ocipy.cgroups.writes import Action
+
+    # Files and what stood in them.
+    Undo = list[tuple[str, str]]
+
+
+def apply(cgroup: Cgroup, actions: Iterable[Action]) -> Undo:
+    """Carry out what resources.py has made. Returns what `restore` needs.
+
+    Raises Error with the pointer of the one that failed, and everything as before.
+    """
+    undo: Undo = []
+    try:
+        for action, pointer, arguments in actions:
+            try:
+                if action == "cgroup_write":
+                    undo += _before(cgroup, arguments["controller"], arguments["file"], arguments["value"])
+                    if arguments.get("other_file"):
+                        undo += _before(cgroup, arguments["controller"], arguments["other_file"], arguments["value"])
+                    cgroup.write(**arguments)
+                else:
+                    cgroup.check_memory(**arguments)
+            except Error as error:
+                error.pointer = error.pointer or pointer
+                raise
+    except (Error, OSError):
+        restore(undo)
+        raise
+    return undo
+
+
+def _before(cgroup: Cgroup, controller: str, file: str, value: str) -> Undo:
+    path = cgroup.path_of(controller) + "/" + file
+    try:
+        return [(path, standing(files.read(path), value))]
+    except OSError:  # there is no such file: the write says so, or has another
+        return []
+
+
+def standing(text: str, value: str) -> str:
+    """Of a control file's text what a value will replace: the line of the same device, or the only line."""
+    lines = text.splitlines() or [""]
+    key = value.partition(" ")[0] + " "
+    return next((line for line in lines if line.startswith(key)), lines[0])
+
+
+def restore(undo: Undo) -> None:
+    """Write back what stood there. What depends on another value goes in a second round."""
+    failed: Undo = []
+    for path, value in reversed(undo):
+        try:
+            files.write(path, value)
+        except OSError:
+            failed.append((path, value))
+    for path, value in failed:
+        try:
+            files.write(path, value)
+        except OSError as error:
+            log.warning(f"cannot set {path} back to {value!r}: {error.strerror}")
