@@ -76,7 +76,22 @@ int load_frozen(const char *path) {
     return reason ? refuse(path, reason) : make_table(file);
 }
 
-void forget_frozen(void) { PyImport_FrozenModules = NULL; }
+void forget_frozen(void) {
+    free((void *)PyImport_FrozenModules);
+    PyImport_FrozenModules = NULL;
+}
+
+int import_frozen(void) {
+    for (const struct _frozen *entry = PyImport_FrozenModules; entry && entry->name; entry++) {
+        if (entry->name[0] == '<') /* a group: the same modules once more */
+            continue;
+        PyObject *module = PyImport_ImportModule(entry->name);
+        if (!module)
+            return -1;
+        Py_DECREF(module);
+    }
+    return 0;
+}
 
 const struct _frozen *find_frozen(const char *name) {
     for (const struct _frozen *entry = PyImport_FrozenModules; entry && entry->name; entry++)

@@ -17,10 +17,6 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23 /* Linux 5.14, madvise(2) */
-#endif
-
 /* The path of the start library across the second exec: a sealed copy does not know where it came from. */
 static const char START_VARIABLE[] = "_OCIPY_START";
 
@@ -93,21 +89,9 @@ static int find_sealed(const char *library, char *file) {
 #endif
 }
 
-#ifdef OCIPY_LINKED_START
-extern char __data_start[], _end[];
-
-/* Python's start writes to most of its data: one call instead of some 300 page faults. An older kernel than 5.14 has them. */
-static void populate_data(void) {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    uintptr_t start = (uintptr_t)__data_start & -page, end = ((uintptr_t)_end + page - 1) & -page;
-    madvise((void *)start, end - start, MADV_POPULATE_WRITE);
-}
-#endif
-
 static ocipy_start_function *load_start(const char *path) {
 #ifdef OCIPY_LINKED_START
     (void)path;
-    populate_data();
     return ocipy_start;
 #else
     /* Global, since extension modules of the standard library take their symbols from it. */
@@ -119,27 +103,58 @@ static ocipy_start_function *load_start(const char *path) {
 #endif
 }
 
+/* START_VARIABLE is IDENTITY "=" PATH of the start library; the identity is empty for a sealed memfd. */
+static const char *library_to_hand_over;
+
+static int hand_over(const char *identity) {
+    char value[IDENTITY_SIZE + PATH_MAX];
+    snprintf(value, sizeof(value), "%s=%s", identity, library_to_hand_over);
+    return setenv(START_VARIABLE, value, 1);
+}
+
+/* Takes the variable out of the environment. The identity, and in path the library, of a process that was handed them; else "". */
+static void take_over(char identity[IDENTITY_SIZE], char *path) {
+    const char *handed = getenv(START_VARIABLE), *equals = handed ? strchr(handed, '=') : NULL;
+    *identity = *path = '\0';
+    if (equals && equals - handed < IDENTITY_SIZE && strlen(equals) <= PATH_MAX) {
+        memcpy(identity, handed, equals - handed);
+        identity[equals - handed] = '\0';
+        strcpy(path, equals + 1);
+    }
+    unsetenv(START_VARIABLE);
+}
+
+/* Executes this command once more, sealed. Returns if that cannot be done, having said why. */
+static void seal(const char *library, char **argv) {
+    char file[PATH_MAX];
+    library_to_hand_over = library;
+#ifdef OCIPY_LINKED_START
+    strcpy(file, library);
+    *strrchr(file, '/') = '\0';
+    execute_on_overlay(file, hand_over, argv);
+#endif
+    if (find_sealed(library, file) == 0 && hand_over("") == 0)
+        execute_sealed_copy(file, argv);
+}
+
 int main(int argc, char **argv) {
-    char path[PATH_MAX] = "";
+    char path[PATH_MAX], identity[IDENTITY_SIZE];
     /* A reader that has gone, or a file that may not grow, is an error to undo things after, and no death in the middle. What we
      * execute gets the default back. */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
-    const char *handed = getenv(START_VARIABLE);
-    int sealed = handed || needs_sealing(argc, argv) ? is_sealed() : 0;
+    take_over(identity, path);
+    int sealed = *path || needs_sealing(argc, argv) ? is_sealed(identity) : 0;
     if (sealed < 0) {
         complain("cannot open the running executable; is /proc mounted?", "/proc/self/exe");
         return 1;
     }
-    if (sealed && handed && strlen(handed) < sizeof(path)) /* only the sealed copy believes the variable */
-        strcpy(path, handed);
-    unsetenv(START_VARIABLE);
+    if (!sealed) /* only what is sealed believes the variable */
+        *path = '\0';
     if (!*path && find_start_library(path) < 0)
         return 1;
     if (!sealed && needs_sealing(argc, argv)) {
-        char file[PATH_MAX];
-        if (find_sealed(path, file) == 0 && setenv(START_VARIABLE, path, 1) == 0)
-            execute_sealed_copy(file, argv);
+        seal(path, argv);
         return 1;
     }
     if (sealed)

@@ -1,10 +1,11 @@
 /* What the launcher and the start library know of each other. Both know nothing of containers.
  *
- * The launcher (launcher.c, seal.c, trust.c) is an executable linked against libc only: small to seal, quick to execute.
+ * The launcher (launcher.c, overlay.c, seal.c, trust.c) is an executable linked against libc only: small to seal, quick to execute.
  * It loads the start library (start.c, frozen.c, importer.c, python_start.c), which links libpython.
  *
- * Where there is a static libpython besides, `ocipy` is the same program with the start library and libpython linked in, at fixed
- * addresses: what need not be sealed runs there, without a relocation. The launcher is beside the start library then.
+ * Where there is a static libpython, `ocipy` is the same program with the start library and libpython linked in, at fixed addresses:
+ * nothing is relocated, and Python need not even start (snapshot.c). That one is sealed by an overlay (overlay.c). Where there can be no
+ * overlay the small launcher is sealed by a copy, if this Python has a shared libpython besides; it is beside the start library then.
  */
 #ifndef OCIPY_LAUNCHER_H
 #define OCIPY_LAUNCHER_H
@@ -17,8 +18,17 @@ typedef int ocipy_start_function(int argc, char **argv, const char *library);
 #define OCIPY_START_FUNCTION "ocipy_start"
 ocipy_start_function ocipy_start;
 
-/* Whether the running executable is a memfd with all four seals; -1 with errno if that cannot be told. */
-int is_sealed(void);
+/* Whether the running executable can be written by nobody: a memfd with all four seals, or the file of an overlay that has this
+ * identity. -1 with errno if that cannot be told. */
+int is_sealed(const char *identity);
+
+/* The identity of a file on an overlay, as a text. */
+enum { IDENTITY_SIZE = 40 };
+int is_on_overlay(int executable, const char *identity);
+
+/* Executes the running executable once more, from an overlay of its own. hand_over is called with the identity that is_sealed is to get.
+ * Returns where there can be no such overlay. */
+void execute_on_overlay(const char *other_layer, int (*hand_over)(const char *identity), char **argv);
 
 /* Copies an executable into a sealed memfd and executes that with the same arguments and environment.
  * Returns only on failure, having said why on standard error. */

@@ -126,15 +126,47 @@ static int publish(PyObject *module) {
 
 PyMODINIT_FUNC PyInit__kernel(void);
 
-int add_builtin_modules(int argc, char **argv, const struct places *places) {
+int add_builtin_modules(const struct places *places) {
     PyObject *start = PyModule_Create(&definition);
-    PyObject *arguments = decode_arguments(argc, argv);
-    if (!start || PyModule_AddStringConstant(start, "packages", places->packages) ||
-        PyModule_AddObjectRef(start, "argv", arguments)) {
+    if (!start || PyModule_AddStringConstant(start, "packages", places->packages)) {
         Py_XDECREF(start);
-        Py_XDECREF(arguments);
         return -1;
     }
-    Py_DECREF(arguments);
     return publish(start) || publish(PyInit__kernel()) ? -1 : 0;
+}
+
+int set_arguments(int argc, char **argv) {
+    PyObject *start = PyDict_GetItemString(PyImport_GetModuleDict(), definition.m_name);
+    PyObject *arguments = decode_arguments(argc, argv);
+    int result = start && arguments ? PyModule_AddObjectRef(start, "argv", arguments) : -1;
+    Py_XDECREF(arguments);
+    return result;
+}
+
+/* posix.environ is of the process that wrote the snapshot. Of two variables of a name the first counts, as at Python's start. */
+static int renew_environment(void) {
+    PyObject *posix = PyDict_GetItemString(PyImport_GetModuleDict(), "posix");
+    PyObject *dict = posix ? PyDict_GetItemString(PyModule_GetDict(posix), "environ") : NULL;
+    if (!dict)
+        return -1;
+    PyDict_Clear(dict);
+    for (char **entry = environ; entry && *entry; entry++) {
+        const char *equals = strchr(*entry, '=');
+        PyObject *name = equals ? PyBytes_FromStringAndSize(*entry, equals - *entry) : NULL;
+        PyObject *value = equals ? PyBytes_FromString(equals + 1) : NULL;
+        int failed = equals && !(name && value && PyDict_SetDefault(dict, name, value));
+        Py_XDECREF(name);
+        Py_XDECREF(value);
+        if (failed)
+            return -1;
+    }
+    return 0;
+}
+
+int resume_python(PyThreadState *thread) {
+    PyEval_RestoreThread(thread);
+    /* What the child of a fork needs as well: this thread is the only one, has another identity, and holds new locks. */
+    PyOS_BeforeFork();
+    PyOS_AfterFork_Child();
+    return renew_environment();
 }

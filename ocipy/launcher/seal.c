@@ -20,14 +20,15 @@ static const char SELF[] = "/proc/self/exe";
 
 extern char **environ;
 
-int is_sealed(void) {
+int is_sealed(const char *identity) {
     int self = open(SELF, O_RDONLY | O_CLOEXEC);
     if (self < 0)
         return -1;
     int seals = fcntl(self, F_GET_SEALS);
-    close(self);
     /* All four: every file of a tmpfs answers F_SEAL_SEAL alone. EINVAL is the answer of other file systems. */
-    return seals >= 0 && (seals & SEALS) == SEALS;
+    int sealed = (seals >= 0 && (seals & SEALS) == SEALS) || (*identity && is_on_overlay(self, identity));
+    close(self);
+    return sealed;
 }
 
 /* MFD_EXEC says since Linux 6.3 that the file will be executed; before, it is an unknown flag. Where vm.memfd_noexec=2 forbids

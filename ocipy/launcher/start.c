@@ -1,6 +1,6 @@
 /* The start library: finds its places, starts Python, calls ocipy.cli.main, and leaves with its answer. */
 #include "launcher.h"
-#include "start.h"
+#include "snapshot.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -14,13 +14,14 @@ static int find_places(const char *library, struct places *places) {
     strcpy(places->packages, OCIPY_PACKAGES);
     strcpy(places->dependencies, OCIPY_DEPENDENCIES);
     strcpy(places->frozen, OCIPY_FROZEN);
+    strcpy(places->snapshot, OCIPY_SNAPSHOT_FILE);
     return 0;
 }
 #else
 /* The library is ocipy/launcher/libocipy-start.so in the directory of packages. */
 static int find_places(const char *library, struct places *places) {
-    static const char frozen[] = "/ocipy/launcher/_frozen.bin";
-    if (strlen(library) + sizeof(frozen) > PATH_MAX)
+    static const char frozen[] = "/ocipy/launcher/_frozen.bin", snapshot[] = "/ocipy/launcher/_snapshot.bin";
+    if (strlen(library) + sizeof(snapshot) > PATH_MAX)
         return -1;
     strcpy(places->packages, library);
     for (int i = 0; i < 3; i++) {
@@ -32,6 +33,8 @@ static int find_places(const char *library, struct places *places) {
     strcpy(places->dependencies, places->packages);
     strcpy(places->frozen, places->packages);
     strcat(places->frozen, frozen);
+    strcpy(places->snapshot, places->packages);
+    strcat(places->snapshot, snapshot);
     return 0;
 }
 #endif
@@ -70,17 +73,54 @@ static void report_exception(void) {
     dprintf(STDERR_FILENO, "ocipy: internal error: %s: %s\n", type ? ((PyTypeObject *)type)->tp_name : "", words ? words : "");
 }
 
+/* Python as it starts, with our modules to be imported. 0, or -1 having said why not, or with an exception. */
+static int start_fresh(const struct places *places) {
+    start_python(places);
+    return load_frozen(places->frozen) || add_builtin_modules(places) || take_over_imports() ? -1 : 0;
+}
+
+/* `ocipy _snapshot FILE`, which the build or the installation calls once all else is in its place: 0 as well where there can be none. */
+static int is_snapshot_call(int argc, char **argv) { return argc == 3 && !strcmp(argv[1], "_snapshot"); }
+
+#ifdef OCIPY_SNAPSHOT
+static int record_snapshot(const struct places *places, const char *file) {
+    struct stat frozen;
+    if (stat(places->frozen, &frozen) || begin_recording()) {
+        complain("cannot begin the snapshot of", places->frozen);
+        return 1;
+    }
+    PyObject_SetArenaAllocator(&recorded_arenas);
+    if (start_fresh(places) || import_frozen())
+        return -1;
+    forget_frozen(); /* all of them are loaded */
+    return write_snapshot(file, PyEval_SaveThread(), &frozen) ? 1 : 0;
+}
+
+static int start_from_snapshot(const struct places *places) {
+    PyThreadState *thread = map_snapshot(places->snapshot, places->frozen);
+    return thread ? resume_python(thread) : start_fresh(places);
+}
+#else
+static int record_snapshot(const struct places *places, const char *file) { return 0; }
+static int start_from_snapshot(const struct places *places) { return start_fresh(places); }
+#endif
+
+static int run(int argc, char **argv, const struct places *places) {
+    if (is_snapshot_call(argc, argv))
+        return record_snapshot(places, argv[2]);
+    int failed = start_from_snapshot(places);
+    forget_libc_files();
+    return failed || set_arguments(argc, argv) ? -1 : call_main();
+}
+
 EXPORTED int ocipy_start(int argc, char **argv, const char *library) {
     struct places places;
     if (find_places(library, &places) < 0)
         return 1;
-    start_python(&places);
-    if (load_frozen(places.frozen) < 0)
-        return 1;
-    forget_libc_files();
-    int status = add_builtin_modules(argc, argv, &places) || take_over_imports() ? -1 : call_main();
+    int status = run(argc, argv, &places);
     if (status < 0) {
-        report_exception();
+        if (PyErr_Occurred())
+            report_exception();
         _exit(1);
     }
     if (start_is_complete() && Py_FinalizeEx() < 0 && status == 0)

@@ -2,7 +2,8 @@
  *
  * Set at build time, all absolute: OCIPY_STDLIB, OCIPY_DYNLOAD (the standard library's extension modules), OCIPY_PREFIX,
  * OCIPY_EXECUTABLE (the Python that it was built for); for a build in place also OCIPY_PACKAGES (the directory that has the package
- * ocipy), OCIPY_DEPENDENCIES (the private environment's site-packages) and OCIPY_FROZEN. OCIPY_CORE_PHASE: this Python has _init_main. */
+ * ocipy), OCIPY_DEPENDENCIES (the private environment's site-packages), OCIPY_FROZEN and OCIPY_SNAPSHOT_FILE. OCIPY_CORE_PHASE: this
+ * Python has _init_main. OCIPY_SNAPSHOT: this is linked at fixed addresses, so that there can be snapshots. */
 #ifndef OCIPY_START_H
 #define OCIPY_START_H
 
@@ -16,6 +17,7 @@ struct places {
     char packages[PATH_MAX];     /* the directory that has the package ocipy */
     char dependencies[PATH_MAX]; /* the directory that has the packages that ocipy needs; may be the same */
     char frozen[PATH_MAX];       /* the frozen file */
+    char snapshot[PATH_MAX];     /* the snapshot, where there is one */
 };
 
 /* Maps the frozen file and makes its modules importable. 0, or -1 having said why not. */
@@ -23,6 +25,9 @@ int load_frozen(const char *path);
 
 /* Makes the frozen modules unknown again: what is not loaded yet will come from files. */
 void forget_frozen(void);
+
+/* Imports all of them. 0, or -1 with an exception. */
+int import_frozen(void);
 
 /* The entry of a module in the frozen file; NULL if it is not there. */
 const struct _frozen *find_frozen(const char *name);
@@ -35,7 +40,13 @@ int give_back_imports(void);
 void start_python(const struct places *places);
 
 /* Adds the built-in modules ocipy.linux._kernel and ocipy.launcher._start. 0, or -1 with an exception. */
-int add_builtin_modules(int argc, char **argv, const struct places *places);
+int add_builtin_modules(const struct places *places);
+
+/* Tells Python the command line of this process. 0, or -1 with an exception. */
+int set_arguments(int argc, char **argv);
+
+/* Makes the Python of a snapshot that of this process. 0, or -1 with an exception. */
+int resume_python(PyThreadState *thread);
 
 /* Whether the start has been completed, so that there are streams to flush and handlers to run at the exit. */
 int start_is_complete(void);

@@ -46,7 +46,7 @@ def compiled(directory: Path, place: str) -> Path:
         (directory / name).mkdir(mode=0o755)
     (directory / "start.c").write_text(START)
     subprocess.run([compiler, "-shared", "-fPIC", str(directory / "start.c"), "-o", str(library)], check=True)
-    sources = [str(SOURCES / name) for name in ("launcher.c", "seal.c", "trust.c")]
+    sources = [str(SOURCES / name) for name in ("launcher.c", "overlay.c", "seal.c", "trust.c")]
     options = ["-D_GNU_SOURCE", place.format(library=library)]
     subprocess.run([compiler, *options, *sources, "-o", str(directory / "bin/ocipy"), "-ldl"], check=True)
     library.chmod(0o755)
@@ -57,6 +57,17 @@ def compiled(directory: Path, place: str) -> Path:
 def launcher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A launcher as for a build in place."""
     return compiled(tmp_path_factory.mktemp("launcher"), '-DOCIPY_START_LIBRARY="{library}"')
+
+
+def linked(directory: Path) -> Path:
+    """A launcher with the start library linked in, which has another one, beside its library's place, for sealed copies."""
+    launcher = compiled(directory, '-DOCIPY_START_LIBRARY="{library}"')
+    launcher.rename(directory / "lib/small")
+    sources = [str(SOURCES / name) for name in ("launcher.c", "overlay.c", "seal.c", "trust.c")]
+    options = ["-D_GNU_SOURCE", "-DOCIPY_LINKED_START", f'-DOCIPY_START_LIBRARY="{directory}/lib/start.so"']
+    options += ['-DOCIPY_SEALED="small"', str(directory / "start.c")]
+    subprocess.run(["cc", *options, *sources, "-o", str(launcher), "-ldl"], check=True)
+    return launcher
 
 
 class Running:
@@ -168,6 +179,45 @@ def test_the_start_library_is_found_from_the_launchers_own_place(tmp_path: Path)
             running = Running(path, command)
             assert running.library == str(tmp_path / "lib/start.so")
             running.finish()
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="an overlay takes root")
+
+
+@needs_root
+@pytest.mark.parametrize("command", SEALING)
+def test_with_all_linked_in_it_runs_from_an_overlay(tmp_path: Path, command: str) -> None:
+    launcher = linked(tmp_path)
+    running = Running(launcher, command, "name", environment={"A": "b"})
+    assert (running.exe, running.variable, running.arguments) == ("/ocipy", "unset", "3 name")
+    assert running.library == str(tmp_path / "lib/start.so")
+    assert (running.proc / "comm").read_text() == "ocipy\n"
+    assert sorted(int(fd) for fd in os.listdir(running.proc / "fd")) == [0, 1, 2]
+    with pytest.raises(OSError, match="Read-only file system"):
+        (running.proc / "exe").open("r+b")
+    exe = os.open(running.proc / "exe", os.O_RDONLY)
+    assert running.finish() == ["A=b"]
+    # Nobody runs it any longer: what still refuses is the file system.
+    with pytest.raises(OSError, match="Read-only file system"):
+        os.open(f"/proc/self/fd/{exe}", os.O_WRONLY)
+    os.close(exe)
+
+
+@needs_root
+@pytest.mark.parametrize("name", ["with:colon", "with,comma"])
+def test_a_place_that_is_no_name_of_a_layer_gets_a_sealed_copy(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    running = Running(linked(tmp_path / name), "run")
+    assert running.exe.startswith("/memfd:ocipy")
+    running.finish()
+
+
+@pytest.mark.parametrize("identity", ["", "0:0", "1:", "x" * 30])
+def test_an_identity_that_somebody_made_up_is_not_believed(launcher: Path, identity: str) -> None:
+    running = Running(launcher, "run", environment={"_OCIPY_START": identity + "=/tmp/evil.so"})
+    assert running.library == str(launcher.parents[1] / "lib/start.so")
+    assert running.exe.startswith("/memfd:ocipy")
+    running.finish()
 
 
 @pytest.fixture

@@ -1,0 +1,204 @@
+/* Writing and mapping a snapshot.
+ *
+ * The executable is linked at fixed addresses, so its data are at the same place in every process; the heap is put at one (heap.c).
+ * What is in them is Python after its start: the interpreter, its types, the hot modules. Mapped privately, copied page by page
+ * where something writes. Whatever libc keeps (its own data, the thread's block, the relocated table of functions) is not in it: for
+ * that the process is new, and for Python it is the child of a fork, which PyOS_AfterFork_Child makes good (python_start.c). */
+#include "snapshot.h"
+
+#include "launcher.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <link.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { PAGE = 4096, BUILD_ID_SIZE = 20, MAX_COPIES = 32, MAX_COPY = 64 };
+
+#ifdef __aarch64__
+enum { COPY_RELOCATION = R_AARCH64_COPY };
+#else
+enum { COPY_RELOCATION = R_X86_64_COPY };
+#endif
+
+struct header {
+    char magic[8];
+    unsigned char build_id[BUILD_ID_SIZE]; /* of the executable */
+    uint32_t key;                          /* of Python's thread-specific value, which libc hands out */
+    struct extent data, heap;
+    uint64_t thread;                    /* address of the PyThreadState */
+    int64_t frozen_size, frozen_seconds; /* of the frozen file: whether it is still what the modules were made from */
+};
+
+static const char MAGIC[8] = "ocipysn1";
+
+/* Alone at its alignment, so that the linker begins the data on a page of its own: before it are libc's addresses. */
+static char page_of_data[PAGE] __attribute__((aligned(PAGE), used, section(".data"))) = {1};
+
+extern char __data_start[], _end[];
+extern const ElfW(Ehdr) __ehdr_start;
+
+static struct extent data_extent(void) {
+    uintptr_t start = (uintptr_t)__data_start & -PAGE, end = ((uintptr_t)_end + PAGE - 1) & -PAGE;
+    return (struct extent){start, end - start};
+}
+
+/* The note that the linker makes of all that it has linked. NULL if there is none. */
+static const unsigned char *build_id(void) {
+    const ElfW(Phdr) *segment = (const void *)((const char *)&__ehdr_start + __ehdr_start.e_phoff);
+    for (int i = 0; i < __ehdr_start.e_phnum; i++) {
+        if (segment[i].p_type != PT_NOTE)
+            continue;
+        const char *at = (const char *)segment[i].p_vaddr, *end = at + segment[i].p_memsz;
+        while (at + sizeof(ElfW(Nhdr)) <= end) {
+            const ElfW(Nhdr) *note = (const void *)at;
+            const char *name = at + sizeof(*note), *content = name + ((note->n_namesz + 3) & -4);
+            if (note->n_type == NT_GNU_BUILD_ID && note->n_descsz == BUILD_ID_SIZE && !memcmp(name, "GNU", 4))
+                return (const unsigned char *)content;
+            at = content + ((note->n_descsz + 3) & -4);
+        }
+    }
+    return NULL;
+}
+
+/* Variables of libc's that the linker has put among ours (stdin, environ): their values belong to the process. */
+struct copies {
+    int count;
+    struct {
+        char *place;
+        size_t size;
+        char value[MAX_COPY];
+    } of[MAX_COPIES];
+};
+
+static int keep_copies(struct copies *copies) {
+    const ElfW(Rela) *relocation = NULL;
+    const ElfW(Sym) *symbols = NULL;
+    size_t size = 0;
+    for (const ElfW(Dyn) *entry = _DYNAMIC; entry->d_tag != DT_NULL; entry++) {
+        if (entry->d_tag == DT_RELA)
+            relocation = (const void *)entry->d_un.d_ptr;
+        else if (entry->d_tag == DT_RELASZ)
+            size = entry->d_un.d_val;
+        else if (entry->d_tag == DT_SYMTAB)
+            symbols = (const void *)entry->d_un.d_ptr;
+    }
+    copies->count = 0;
+    for (const ElfW(Rela) *end = (const void *)((const char *)relocation + size); relocation < end; relocation++) {
+        if (ELF64_R_TYPE(relocation->r_info) != COPY_RELOCATION)
+            continue;
+        size_t length = symbols[ELF64_R_SYM(relocation->r_info)].st_size;
+        if (copies->count == MAX_COPIES || length > MAX_COPY)
+            return -1;
+        copies->of[copies->count].place = (char *)relocation->r_offset;
+        copies->of[copies->count].size = length;
+        memcpy(copies->of[copies->count].value, (char *)relocation->r_offset, length);
+        copies->count++;
+    }
+    return 0;
+}
+
+static void restore_copies(const struct copies *copies) {
+    for (int i = 0; i < copies->count; i++)
+        memcpy(copies->of[i].place, copies->of[i].value, copies->of[i].size);
+}
+
+/* Python keeps its thread state as a value of libc's; the key under which it does, or -1. */
+static int find_key(const PyThreadState *thread) {
+    for (pthread_key_t key = 0; key < PTHREAD_KEYS_MAX; key++)
+        if (pthread_getspecific(key) == thread)
+            return (int)key;
+    return -1;
+}
+
+/* The same key in this process, where the first ones are still free. */
+static int claim_key(pthread_key_t wanted, const PyThreadState *thread) {
+    pthread_key_t key;
+    do {
+        if (pthread_key_create(&key, NULL) || key > wanted)
+            return -1;
+    } while (key < wanted);
+    return pthread_setspecific(key, thread) ? -1 : 0;
+}
+
+static int write_all(int file, const void *from, size_t size) {
+    while (size) {
+        ssize_t written = write(file, from, size);
+        if (written < 0)
+            return -1;
+        from = (const char *)from + written;
+        size -= written;
+    }
+    return 0;
+}
+
+int write_snapshot(const char *path, PyThreadState *thread, const struct stat *frozen) {
+    union {
+        struct header header;
+        char page[PAGE];
+    } first = {.header = {.data = data_extent(), .thread = (uintptr_t)thread}};
+    struct header *header = &first.header;
+    const unsigned char *id = build_id();
+    int key = find_key(thread);
+    if (!id || key < 0 || (uintptr_t)__data_start % PAGE) {
+        dprintf(STDERR_FILENO, "ocipy: this executable cannot have a snapshot\n");
+        return -1;
+    }
+    memcpy(header->magic, MAGIC, sizeof(MAGIC));
+    memcpy(header->build_id, id, BUILD_ID_SIZE);
+    header->key = key;
+    header->frozen_size = frozen->st_size;
+    header->frozen_seconds = frozen->st_mtim.tv_sec;
+    int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+    end_recording(&header->heap);
+    if (file < 0 || write_all(file, &first, sizeof(first)) || write_all(file, (void *)header->data.start, header->data.size) ||
+        write_all(file, (void *)header->heap.start, header->heap.size) || close(file)) {
+        complain("cannot write the snapshot", path);
+        return -1;
+    }
+    return 0;
+}
+
+/* The header of a snapshot that is ours, current and whole. */
+static int read_header(int file, const char *frozen, struct header *header) {
+    struct stat about, modules;
+    const unsigned char *id = build_id();
+    struct extent data = data_extent();
+    return sysconf(_SC_PAGESIZE) != PAGE || fstat(file, &about) || distrust(&about) || pread(file, header, sizeof(*header), 0) != sizeof(*header) ||
+                   memcmp(header->magic, MAGIC, sizeof(MAGIC)) || !id || memcmp(header->build_id, id, BUILD_ID_SIZE) ||
+                   memcmp(&header->data, &data, sizeof(data)) || stat(frozen, &modules) ||
+                   modules.st_size != header->frozen_size || modules.st_mtim.tv_sec != header->frozen_seconds ||
+                   (uint64_t)about.st_size != PAGE + header->data.size + header->heap.size
+               ? -1
+               : 0;
+}
+
+static int map(int file, struct extent extent, off_t at, int how) {
+    void *place = (void *)extent.start;
+    return mmap(place, extent.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | how, file, at) == place ? 0 : -1;
+}
+
+PyThreadState *map_snapshot(const char *path, const char *frozen) {
+    struct header header;
+    struct copies copies;
+    int file = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (file < 0)
+        return NULL;
+    if (read_header(file, frozen, &header) || keep_copies(&copies) || claim_key(header.key, (PyThreadState *)header.thread) ||
+        map(file, header.heap, PAGE + header.data.size, MAP_FIXED_NOREPLACE)) {
+        close(file);
+        return NULL;
+    }
+    if (map(file, header.data, PAGE, MAP_FIXED)) {
+        complain("cannot map", path); /* and the data that were there may be gone */
+        _exit(1);
+    }
+    restore_copies(&copies);
+    close(file);
+    return (PyThreadState *)header.thread;
+}

@@ -1,0 +1,27 @@
+/* Snapshots: the memory of a Python that has started and has imported the hot modules, mapped back by later processes. */
+#ifndef OCIPY_SNAPSHOT_H
+#define OCIPY_SNAPSHOT_H
+
+#include "start.h"
+
+#include <stdint.h>
+#include <sys/stat.h>
+
+/* A range of memory, in whole pages. */
+struct extent {
+    uint64_t start, size;
+};
+
+/* heap.c: from here on memory is taken from the region of the snapshot; 0, or -1 with errno. And until here; says how much it is. */
+int begin_recording(void);
+void end_recording(struct extent *heap);
+extern PyObjectArenaAllocator recorded_arenas;
+
+/* Writes the memory of this process, which has started Python and holds no lock of it. frozen: about the frozen file that its
+ * modules are from. 0, or -1 having said why not. */
+int write_snapshot(const char *path, PyThreadState *thread, const struct stat *frozen);
+
+/* Maps a snapshot of this executable, if there is a current one that can be trusted; what Python knows of its thread then, else NULL. */
+PyThreadState *map_snapshot(const char *path, const char *frozen);
+
+#endif

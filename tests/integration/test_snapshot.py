@@ -1,0 +1,140 @@
+"""The snapshot that the executable starts from, and the overlay that it is sealed on (ARCHITECTURE.md)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ocipy.linux import constants as c
+from tests.harness import Bundle, Container, Runtime
+from tests.harness.host import umount, wait_until
+from tests.unit.test_hot_modules import BUILD
+
+SNAPSHOT = BUILD / "_snapshot.bin"
+pytestmark = [
+    pytest.mark.ocipy_only(reason="its own start"),
+    pytest.mark.skipif(not SNAPSHOT.exists(), reason="this build has no snapshot"),
+]
+PAGE = 4096
+
+
+def maps(pid: int) -> str:
+    return Path(f"/proc/{pid}/maps").read_text()
+
+
+@pytest.fixture
+def waiting(runtime: Runtime, work: Path) -> Iterator[Callable[[], str]]:
+    """What a process of the runtime has mapped: one that waits for a reader of its log. Its answer is as always."""
+    fifo = work / "log"
+    os.mkfifo(fifo)
+
+    def look() -> str:
+        call = runtime.begin("state", "nobody", globals=["--log", fifo])
+        wait_until(lambda: "wait_for_partner" in Path(f"/proc/{call.pid}/wchan").read_text(), "the opening of the log")
+        found = maps(call.pid)
+        log = os.open(fifo, os.O_RDONLY)
+        call.wait().fails("container does not exist")
+        os.close(log)
+        return found
+
+    yield look
+
+
+def test_python_is_mapped_not_started(waiting: Callable[[], str]) -> None:
+    found = waiting()
+    assert str(SNAPSHOT) in found
+    assert str(BUILD / "_frozen.bin") not in found
+
+
+def spoiled(data: bytes, what: str) -> bytes:
+    if what == "cut off":
+        return data[:-PAGE]
+    if what == "of another executable":
+        return data[:8] + bytes(byte ^ 1 for byte in data[8:28]) + data[28:]
+    if what == "of another format":
+        return b"X" + data[1:]
+    return data
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["cut off", "of another executable", "of another format", "writable by others", "of another user"],
+)
+def test_one_that_is_not_right_is_not_used(waiting: Callable[[], str], work: Path, what: str) -> None:
+    other = work / "snapshot"
+    other.write_bytes(spoiled(SNAPSHOT.read_bytes(), what))
+    other.chmod(0o666 if what == "writable by others" else 0o644)
+    if what == "of another user":
+        os.chown(other, 1234, 1234)
+    subprocess.run(["mount", "--bind", other, SNAPSHOT], check=True)
+    try:
+        found = waiting()
+    finally:
+        umount(str(SNAPSHOT))
+    assert "_frozen.bin" in found, "it started Python"
+    assert "snapshot" not in found
+
+
+def test_one_of_older_modules_is_not_used(waiting: Callable[[], str], work: Path) -> None:
+    frozen = work / "frozen"
+    shutil.copy(BUILD / "_frozen.bin", frozen)
+    os.utime(frozen, (1, 1))
+    subprocess.run(["mount", "--bind", frozen, BUILD / "_frozen.bin"], check=True)
+    try:
+        found = waiting()
+    finally:
+        umount(str(BUILD / "_frozen.bin"))
+    assert str(SNAPSHOT) not in found
+
+
+def test_environment_and_arguments_are_the_process_s_own(
+    runtime: Runtime, bundle: Bundle, new_id: Callable[[], str]
+) -> None:
+    bundle.write()
+    for number in ("2", "3"):
+        call = runtime.call("create", "--bundle", bundle.path, new_id(), env={"LISTEN_FDS": number})
+        call.fails(f"unable to stat preserved-fd 0 (of {number})")
+
+
+def test_commands_for_all_of_python_complete_the_start(runtime: Runtime) -> None:
+    assert runtime.call("features").ok().json["ociVersionMax"]
+    assert "ocipy run" in runtime.call("run", "--help").ok().stdout
+
+
+def test_a_waiting_init_is_executed_from_an_overlay_that_nobody_can_write(container: Callable[..., Container]) -> None:
+    init = container()
+    exe = Path(f"/proc/{init.pid}/exe")
+    assert os.readlink(exe) == "/ocipy"
+    for flags in (os.O_WRONLY, os.O_RDWR):
+        with pytest.raises(OSError, match=os.strerror(errno.EROFS)):
+            os.open(exe, flags)
+    with pytest.raises(OSError, match=os.strerror(errno.EROFS)):
+        os.truncate(exe, 0)
+    file = os.open(exe, c.O_PATH)
+    try:
+        # In no mount namespace: what has no path there can be neither remounted nor walked up from.
+        mount = Path(f"/proc/self/fdinfo/{file}").read_text().split("mnt_id:")[1].split()[0]
+        assert all(line.split()[0] != mount for line in Path("/proc/self/mountinfo").read_text().splitlines())
+        assert all(line.split()[0] != mount for line in Path(f"/proc/{init.pid}/mountinfo").read_text().splitlines())
+    finally:
+        os.close(file)
+    init.start()
+    init.end()
+
+
+@pytest.mark.needs_program("strace")
+def test_where_there_can_be_no_overlay_a_copy_is_sealed(container: Callable[..., Container], work: Path) -> None:
+    refused = ["strace", "-qq", "-o", str(work / "calls"), "-e", "inject=fsopen:error=EPERM:when=1"]
+    init = container(prefix=refused)
+    assert 'fsopen("overlay"' in (work / "calls").read_text()
+    assert os.readlink(f"/proc/{init.pid}/exe").startswith("/memfd:ocipy")
+    assert init.status == "created"
+    init.start()
+    assert init.status == "running"
+    init.end()
