@@ -23,6 +23,7 @@ def run(arguments: Arguments) -> int:
         options,
         console_socket=console_socket,
         pid_file=arguments.text("pid-file"),
+        pidfd_socket=arguments.text("pidfd-socket"),
         rootless=arguments.rootless,
     )
     posix.close(lock_fd)

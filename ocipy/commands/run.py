@@ -35,19 +35,27 @@ def run(arguments: Arguments) -> int:
         options,
         console_socket=console_socket,
         pid_file=arguments.text("pid-file"),
+        pidfd_socket=arguments.text("pidfd-socket"),
         rootless=arguments.rootless,
     )
+    notifier = None
     try:
         try:
+            if posix.environ.get(b"NOTIFY_SOCKET"):
+                from ocipy.container.notify import listen
+
+                notifier = listen(created.state)
             start(created.state, created.pidfd, created.interrupts)
         except BaseException:
             abandon(created.state)
             raise
-        if waiter is None:
-            return 0
         posix.close(lock_fd)
         lock_fd = -1
-        status = waiter.wait(created.pid, created.pidfd, created.master)
+        if waiter is None:
+            if notifier is not None:
+                notifier.wait(created.pid, created.pidfd, created.interrupts)
+            return 0
+        status = waiter.wait(created.pid, created.pidfd, created.master, notifier)
         if not arguments.switch("keep"):
             delete_ended(created.state)
         return status

@@ -19,8 +19,16 @@ def run(arguments: Arguments) -> int:
     container_id = arguments.one("the container's ID")
     state = load(root, container_id)
     lock_fd = lock(state.directory)
+    notifier = None
     try:
-        start(load(root, container_id))
+        state = load(root, container_id)
+        if posix.environ.get(b"NOTIFY_SOCKET"):
+            from ocipy.container.notify import listen
+
+            notifier = listen(state)
+        start(state)
     finally:
         posix.close(lock_fd)
+    if notifier is not None:
+        notifier.wait_for(state)
     return 0

@@ -27,6 +27,7 @@ def create(
     *,
     console_socket: str = "",
     pid_file: str = "",
+    pidfd_socket: str = "",
     rootless: bool | None = None,
 ) -> tuple[HostRun, int]:
     """Carry out the plan of a bundle up to the point where init waits at the FIFO.
@@ -37,7 +38,12 @@ def create(
     check_id(options.container_id)
     options.bundle, config = bundle.read(options.bundle)
     options.state_directory = root + "/" + options.container_id
-    plan = build(config, describe_host(rootless), options)
+    planned = config
+    if posix.environ.get(b"NOTIFY_SOCKET"):
+        from ocipy.plan.notify import with_notify_socket
+
+        planned = with_notify_socket(config, options.state_directory)
+    plan = build(planned, describe_host(rootless), options)
     process = config.get("process")
     check_socket(process is not None and bool(process.get("terminal")), console_socket)
     for pointer, text in plan.warnings:
@@ -51,15 +57,21 @@ def create(
     posix.umask(posix.umask(0o077) & 0o077)
     interrupts = catch()
     lock_fd = make_directory(root, options.container_id)
+    if pidfd_socket:
+        plan.on_host("send_pidfd", "", path=pidfd_socket, name="standard")
     if pid_file:
         # An engine takes a pid file for success, also an older one.
         unlink(pid_file)
         plan.on_host("pid_file", "", path=pid_file)
-    run = HostRun(config, options, plan, state)
+    run = HostRun(planned, options, plan, state)
     run.console_socket = console_socket
     run.interrupts = interrupts
     try:
         write_file(options.state_directory + "/" + CONFIG, _kernel.json_dumps(config))
+        if planned is not config:
+            from ocipy.container.notify import make_directory as make_notify_directory
+
+            make_notify_directory(options.state_directory)
         carry_out(run)
     except BaseException as error:
         _undo(run)

@@ -36,6 +36,10 @@ from ocipy.linux.constants import (
     WNOHANG,
 )
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocipy.container.notify import Notifier
+
 # A pipe that poll(2) calls writable takes at least this much without blocking (pipe(7), PIPE_BUF).
 CHUNK = 4096
 # So much may wait on one side until the other takes it; more is not read.
@@ -73,27 +77,30 @@ class Foreground:
         if self.signals < 0:
             self.signals = _kernel.signalfd(())
 
-    def wait(self, pid: int, pidfd: int, master: int = -1) -> int:
+    def wait(self, pid: int, pidfd: int, master: int = -1, notifier: Notifier | None = None) -> int:
         """Stay until the process has ended; return its exit status, 128 + the signal if one killed it.
 
-        pid: a child of ours. master: its terminal, -1 where it has our own standard streams.
+        pid: a child of ours. master: its terminal, -1 where it has our own standard streams. notifier: passes on that
+        it is ready; the service manager's main process is this one, then.
         """
         self.catch_signals()
         if master < 0:
-            return _until_end(pid, pidfd, self.signals, None)
+            return _until_end(pid, pidfd, self.signals, None, notifier)
         relay = Relay(master)
         try:
             relay.start()
-            status = _until_end(pid, pidfd, self.signals, relay)
+            status = _until_end(pid, pidfd, self.signals, relay, notifier)
             relay.drain(self.signals)
             return status
         finally:
             relay.close()
 
 
-def _until_end(pid: int, pidfd: int, signals: int, relay: Relay | None) -> int:
+def _until_end(pid: int, pidfd: int, signals: int, relay: Relay | None, notifier: Notifier | None) -> int:
     while True:
         watched = [(signals, POLLIN), (pidfd, POLLIN)]
+        if notifier is not None:
+            watched.append((notifier.fd, POLLIN))
         if relay is not None:
             watched += relay.watched()
         ready = dict(_kernel.poll(watched, -1))
@@ -101,6 +108,8 @@ def _until_end(pid: int, pidfd: int, signals: int, relay: Relay | None) -> int:
             _handle_signals(pid, pidfd, signals, relay)
         if relay is not None:
             relay.move(ready)
+        if notifier is not None and notifier.fd in ready:
+            notifier.forward(posix.getpid(), barrier=False)
         if pidfd in ready:
             status = posix.waitstatus_to_exitcode(posix.waitpid(pid, 0)[1])
             return status if status >= 0 else 128 - status

@@ -160,6 +160,7 @@ PLACES = {
     "limits": ("rlimit", "oom_score_adj", "reset_affinity"),
     "namespace_contents": ("time_offsets", "net_devices"),
     "namespaces": ("open_namespace", "clone", "clone_stage", "uid_map", "gid_map"),
+    "pidfd_socket": ("send_pidfd",),
     "seccomp": ("seccomp_filter", "seccomp_listener"),
     "shared_namespace": ("not_our_namespace",),
     "sources": ("bind_rootfs", "idmap_join", "idmap_source", "open_mount_source", "open_rootfs"),

@@ -13,6 +13,7 @@ from ocipy.plan.model import Options
 BUNDLE_FLAGS: tuple[Flag, ...] = (
     Flag("bundle", "text", "the bundle's directory", aliases=("b",), metavar="DIR", default="."),
     Flag("console-socket", "text", "socket that is sent the terminal's master", metavar="PATH"),
+    Flag("pidfd-socket", "text", "socket that is sent a pidfd of the process", metavar="PATH"),
     Flag("pid-file", "text", "file to write the pid to", metavar="FILE"),
     Flag("preserve-fds", "number", "so many more descriptors for the process", metavar="N"),
     Flag("no-pivot", "switch", "move and chroot instead of pivot_root, for an initramfs"),

@@ -319,6 +319,7 @@ WORDINGS: dict[str, str | Callable[[Arguments], str]] = {
     "seccomp_receive": "the program",
     "selinux": value_of("label", "at the exec:"),
     "send_console": "the terminal's master to --console-socket",
+    "send_pidfd": value_of("path", "to"),
     "session": "of its own",
     "stdio_null": "/dev/null of the container",
     "stdio_owner": value_of("uid", "pipes and files to user"),
