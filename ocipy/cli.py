@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-HOT = ("create", "start", "state", "kill", "delete", "run", "pause", "resume", "ps", "update")
+HOT = ("create", "start", "state", "kill", "delete", "run", "exec", "pause", "resume", "ps", "update")
 COLD = ("spec", "features", "list", "validate", "plan")
 
 
@@ -69,12 +69,13 @@ HELP = Flag("help", "switch", "print this help", aliases=("h",))
 
 
 class Arguments:
-    """What was typed: the values of globals and flags by name, and the positional arguments."""
+    """What was typed: the values of globals and flags by name, the names of those given, the positional arguments."""
 
-    __slots__ = ("positional", "values")
+    __slots__ = ("given", "positional", "values")
 
     def __init__(self) -> None:
         self.values: dict[str, object] = {}
+        self.given: set[str] = set()
         self.positional: list[str] = []
 
     def text(self, name: str) -> str:
@@ -89,6 +90,11 @@ class Arguments:
         """The value of a number flag."""
         value = self.values[name]
         return value if isinstance(value, int) else 0
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """The values of a list flag, in their order."""
+        value = self.values[name]
+        return value if isinstance(value, tuple) else ()
 
     def one(self, what: str) -> str:
         """The only positional argument. Raises Error where there is none, or more."""
@@ -157,7 +163,7 @@ def parse(words: Sequence[str], flags: Sequence[Flag], arguments: Arguments, sto
             if stop_at_positional:
                 return index
             arguments.positional += words[index:]
-            break
+            return len(words)
         if len(word) < 2 or word[0] != "-":
             if stop_at_positional:
                 return index - 1
@@ -167,6 +173,7 @@ def parse(words: Sequence[str], flags: Sequence[Flag], arguments: Arguments, sto
         found = known.get(name)
         if found is None:
             raise Error(f"flag provided but not defined: -{name}", hint="see --help for the flags that there are")
+        arguments.given.add(found.name)
         if found.kind == "switch":
             if equals and value not in ("true", "false"):
                 raise Error(f"--{name} is true or false, not {value!r}")
@@ -256,7 +263,7 @@ def _run_command(command: str, argv: list[str], arguments: Arguments) -> int:
 
         trace.begin(arguments.text("trace"), command)
     # A container gets them; for our own output a closed stream is an error.
-    _hold_streams(posix.O_RDWR if command in ("create", "run") else posix.O_RDONLY)
+    _hold_streams(posix.O_RDWR if command in ("create", "run", "exec") else posix.O_RDONLY)
     if command == "help":
         return _help(argv[2:])
     if command not in HOT:

@@ -69,7 +69,7 @@ def errors(config: Config, *, may_hold_nul: bool = True) -> Findings:
         if resources is not None:
             semantic_resources.errors(resources, found)
     if may_hold_nul:
-        _nul(config, "", found)
+        nul_errors(config, "", found)
     return found
 
 
@@ -218,7 +218,7 @@ def _hooks(config: Config, found: Findings) -> None:
                 found.append((f"/hooks/{kind}/{index}/path", f"must be an absolute path, not {hook['path']!r}"))
 
 
-def _nul(value: Any, pointer: str, found: Findings) -> None:
+def nul_errors(value: Any, pointer: str, found: Findings) -> None:
     """No system call takes a string with a NUL byte: it would be cut short, and mean something else."""
     if type(value) is str:
         if "\0" in value:
@@ -227,7 +227,7 @@ def _nul(value: Any, pointer: str, found: Findings) -> None:
         for name, member in value.items():
             if "\0" in name:
                 found.append((pointer + escape(name), "has a NUL byte in its name"))
-            _nul(member, pointer + escape(name), found)
+            nul_errors(member, pointer + escape(name), found)
     elif type(value) is list:
         for index, item in enumerate(value):
-            _nul(item, pointer + "/" + str(index), found)
+            nul_errors(item, pointer + "/" + str(index), found)

@@ -22,6 +22,7 @@ class HostRun:
     hooks_ran: a hook was started, so that poststop hooks are due after a failure (runtime.md, life cycle).
     interrupts: signalfd of what ends the run before it has begun (container/interrupts.py), -1 if nobody listens.
     master: the pty's master that init sent, -1 if none; master_name: the name of its peer.
+    name: what the new process is called in errors. status: of the container meanwhile, as others are told.
     """
 
     __slots__ = (
@@ -35,11 +36,13 @@ class HostRun:
         "keep",
         "master",
         "master_name",
+        "name",
         "options",
         "pid",
         "pidfd",
         "plan",
         "state",
+        "status",
     )
 
     def __init__(self, config: Config, options: Options, plan: Plan, state: State) -> None:
@@ -58,3 +61,5 @@ class HostRun:
         self.interrupts = -1
         self.master = -1
         self.master_name = ""
+        self.name = "the init process"
+        self.status = "creating"

@@ -52,6 +52,7 @@ def create(
     state.rootfs = bundle.root_path(options.bundle, config)
     state.created = now()
     state.executable = posix.readlink("/proc/self/exe")
+    state.no_new_keyring = options.no_new_keyring
     state.annotations = config.get("annotations") or {}
     # A caller's mask that takes our own rights away as well would lock us out of what we make.
     posix.umask(posix.umask(0o077) & 0o077)

@@ -156,8 +156,9 @@ PLACES = {
         "cgroup_write",
     ),
     "console": ("send_console",),
+    "exec_join": ("clone_joining", "exec_cgroup", "executed", "open_root", "report_pipe"),
     "hooks": ("hook", "keep_hook"),
-    "limits": ("rlimit", "oom_score_adj", "reset_affinity"),
+    "limits": ("final_affinity", "initial_affinity", "oom_score_adj", "reset_affinity", "rlimit"),
     "namespace_contents": ("time_offsets", "net_devices"),
     "namespaces": ("open_namespace", "clone", "clone_stage", "uid_map", "gid_map"),
     "pidfd_socket": ("send_pidfd",),
@@ -217,15 +218,15 @@ def _end_of_init(run: HostRun) -> Error:
     if error is not None:
         return error
     if not _kernel.poll([(run.pidfd, POLLIN)], END_PATIENCE_MS):
-        return Error("the init process has closed the channel")
+        return Error(f"{run.name} has closed the channel")
     status = posix.waitid(posix.P_PID, run.pid, posix.WEXITED | posix.WNOWAIT)
     assert status is not None
     if status.si_code == posix.CLD_EXITED:
-        return Error(f"the init process ended with status {status.si_status}")
+        return Error(f"{run.name} ended with status {status.si_status}")
     if status.si_status == SIGKILL and run.cgroup is not None and run.cgroup.oom_kills() > 0:
         return Error(
             "container init was OOM-killed (memory limit too low?)",
             pointer="/linux/resources/memory/limit",
             hint="the limit has to leave some memory for the set-up of the container too",
         )
-    return Error(f"the init process was killed by signal {status.si_status}")
+    return Error(f"{run.name} was killed by signal {status.si_status}")

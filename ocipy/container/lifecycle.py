@@ -40,7 +40,7 @@ def start(state: State, pidfd: int = -1, interrupts: int = -1) -> None:
         raise Error(texts.get(status, f"cannot start a container in the {status} state"))
     ours = pidfd < 0
     if ours:
-        pidfd = _open_init(state)
+        pidfd = open_init(state)
     try:
         _let_go(state, pidfd, interrupts)
         run_poststart(state, interrupts)
@@ -61,13 +61,11 @@ def _let_go(state: State, pidfd: int, interrupts: int) -> None:
     report = posix.open(state.directory + "/" + REPORT, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
     try:
         if _wake(state.directory + "/" + FIFO):
-            said = _read_to_end(report, pidfd, interrupts)
+            said = read_to_end(report, pidfd, interrupts)
     finally:
         posix.close(report)
     unlink(state.directory + "/" + FIFO)
-    failure = said.lstrip(AWAKE + EXECUTING)
-    if failure:
-        raise Error.from_message(_message(failure))
+    raise_failure(said)
     if EXECUTING not in said:
         raise Error(
             "cannot start the container: its init process has ended", hint="it was killed, or ran out of memory"
@@ -87,7 +85,7 @@ def _wake(path: str) -> bool:
     return True
 
 
-def _read_to_end(report: int, pidfd: int, interrupts: int) -> bytes:
+def read_to_end(report: int, pidfd: int, interrupts: int) -> bytes:
     """What init says until it executes or dies: either closes its end. No more than it has to say."""
     said = b""
     while len(said) < MAX_MESSAGE:
@@ -102,6 +100,13 @@ def _read_to_end(report: int, pidfd: int, interrupts: int) -> bytes:
         elif ready:
             check_interrupts(interrupts)
     return said
+
+
+def raise_failure(said: bytes) -> None:
+    """Raise the Error that is in what init has said, if one is."""
+    failure = said.lstrip(AWAKE + EXECUTING)
+    if failure:
+        raise Error.from_message(_message(failure))
 
 
 def _message(data: bytes) -> dict[str, object]:
@@ -128,7 +133,7 @@ def kill(state: State, signal: int, everyone: bool = False) -> None:
             return
     if status == "stopped":
         raise Error("container not running")
-    pidfd = _open_init(state)
+    pidfd = open_init(state)
     try:
         _kernel.pidfd_send_signal(pidfd, signal)
     except ProcessLookupError:
@@ -140,7 +145,7 @@ def kill(state: State, signal: int, everyone: bool = False) -> None:
         _cgroup(state.cgroup).thaw()
 
 
-def _open_init(state: State) -> int:
+def open_init(state: State) -> int:
     """A pidfd of the init process: opened first, then compared, so that the pid cannot be another's."""
     try:
         pidfd = _kernel.pidfd_open(state.pid, 0)
@@ -283,7 +288,7 @@ def remove_cgroup(cgroup: Cgroup | None) -> None:
 
 def _kill_init(state: State) -> None:
     try:
-        pidfd = _open_init(state)
+        pidfd = open_init(state)
     except Error:
         return
     try:

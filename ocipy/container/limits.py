@@ -13,7 +13,7 @@ from ocipy.linux.constants import O_CLOEXEC, O_WRONLY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ocipy.container.context import HostRun
 
@@ -80,7 +80,30 @@ def reset_affinity(run: HostRun) -> None:
             raise
 
 
+def initial_affinity(run: HostRun, *, cpus: Sequence[int]) -> None:
+    """Run on these CPUs from here on: the process that is cloned starts there (sched_setaffinity(2))."""
+    _set_affinity(0, cpus)
+
+
+def final_affinity(run: HostRun, *, cpus: Sequence[int]) -> None:
+    """The CPUs of the process, now that it is in its cgroup."""
+    _set_affinity(run.pid, cpus)
+
+
+def _set_affinity(pid: int, cpus: Sequence[int]) -> None:
+    try:
+        posix.sched_setaffinity(pid, cpus)
+    except OSError as error:
+        hint = ""
+        if error.errno == errno.EINVAL:
+            hint = "none of them is there, or among those of the cgroup (linux.resources.cpu.cpus)"
+        text = ",".join(map(str, cpus))
+        raise Error(f"cannot run on the CPUs {text}", errno=error.errno or 0, hint=hint) from None
+
+
 ACTIONS: dict[str, Callable[..., None]] = {
+    "final_affinity": final_affinity,
+    "initial_affinity": initial_affinity,
     "rlimit": rlimit,
     "oom_score_adj": oom_score_adj,
     "reset_affinity": reset_affinity,

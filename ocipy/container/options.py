@@ -29,10 +29,8 @@ def options_from(arguments: Arguments, container_id: str, *, has_console: bool) 
             hint="use cgroupfs: podman --cgroup-manager=cgroupfs, Docker native.cgroupdriver=cgroupfs",
         )
     preserve_fds = arguments.number("preserve-fds")
-    if preserve_fds < 0:
-        raise Error(f"--preserve-fds needs a number from 0 on, not {preserve_fds}")
     listen_fds = _listen_fds()
-    _claim_descriptors(listen_fds, preserve_fds)
+    claim_descriptors(listen_fds, preserve_fds)
     return Options(
         container_id=container_id,
         bundle=arguments.text("bundle"),
@@ -50,8 +48,11 @@ def _listen_fds() -> int:
     return int(text) if text.isdigit() and len(text) < 5 else 0
 
 
-def _claim_descriptors(listen_fds: int, preserve_fds: int) -> None:
-    """See that the payload's descriptors exist, so that none of ours takes one of their numbers."""
+def claim_descriptors(listen_fds: int, preserve_fds: int) -> None:
+    """See that the payload's descriptors exist, so that none of ours takes one of their numbers; mark the others
+    close-on-exec. Raises Error."""
+    if preserve_fds < 0:
+        raise Error(f"--preserve-fds needs a number from 0 on, not {preserve_fds}")
     count = listen_fds + preserve_fds
     for fd in range(3, 3 + count):
         if not _is_open(fd):

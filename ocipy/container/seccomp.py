@@ -221,15 +221,15 @@ def seccomp_listener(run: HostRun, *, path: str, metadata: str) -> None:
         raise Error("the init process sent a message that is none")
     listener = _kernel.pidfd_getfd(run.pidfd, number)
     try:
-        send_listener(listener, path, metadata, run.state.for_hooks("creating"))
+        send_listener(listener, path, metadata, run.pid, run.state.for_hooks(run.status))
     finally:
         posix.close(listener)
     channel_of(run).send("seccomp")
 
 
-def send_listener(listener: int, path: str, metadata: str, state: dict[str, Any]) -> None:
-    """One connection, one message, one descriptor. Raises Error."""
-    message = {"ociVersion": state["ociVersion"], "fds": ["seccompFd"], "pid": state["pid"], "state": state}
+def send_listener(listener: int, path: str, metadata: str, pid: int, state: dict[str, Any]) -> None:
+    """One connection, one message, one descriptor. pid: whose system calls they are. Raises Error."""
+    message = {"ociVersion": state["ociVersion"], "fds": ["seccompFd"], "pid": pid, "state": state}
     if metadata:
         message["metadata"] = metadata
     agent = -1

@@ -56,8 +56,8 @@ class State:
 
     directory: ROOT/ID. pid, start_time: of the init process, 0 until it is cloned; start_time in clock ticks since boot
     (proc(5), field 22 of stat). created: RFC 3339. cgroup: what cgroups.Cgroup.to_state gave. hooks: those that are run
-    after create, by kind. executable: what the init process runs until it executes the payload, as /proc/PID/exe
-    tells it.
+    after create, by kind. no_new_keyring: create has left the process the caller's session keyring. executable: what
+    the init process runs until it executes the payload, as /proc/PID/exe tells it.
     """
 
     __slots__ = (
@@ -69,6 +69,7 @@ class State:
         "directory",
         "executable",
         "hooks",
+        "no_new_keyring",
         "pid",
         "rootfs",
         "start_time",
@@ -86,6 +87,7 @@ class State:
         self.annotations: dict[str, str] = {}
         self.cgroup: dict[str, Any] | None = None
         self.hooks: dict[str, list[Any]] = {}
+        self.no_new_keyring = False
 
     def save(self) -> None:
         """Write state.json. Raises Error."""
@@ -101,6 +103,7 @@ class State:
             "annotations": self.annotations,
             "cgroup": self.cgroup,
             "hooks": self.hooks,
+            "noNewKeyring": self.no_new_keyring,
         }
         try:
             write_file(self.directory + "/" + STATE, _kernel.json_dumps(document))
@@ -198,6 +201,8 @@ def _from_document(directory: str, container_id: str, document: Any) -> State:
     state.executable = member("executable", str)
     state.annotations = member("annotations", dict)
     state.hooks = member("hooks", dict)
+    # Not there in the state of a container that an older release has made.
+    state.no_new_keyring = document.get("noNewKeyring") is True
     for hooks in state.hooks.values():
         for hook in hooks:
             if not isinstance(hook["path"], str):

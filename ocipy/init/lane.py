@@ -54,6 +54,7 @@ PLACES = {
     "cgroup": ("cgroup_enter",),
     "cgroup_mount": ("mount_cgroup1", "mount_cgroup2"),
     "devices": ("device", "device_links", "existing_device"),
+    "exec_join": ("exec_root", "let_go"),
     "fifo": ("wait_for_start", "tell_executing"),
     "hooks": ("hook",),
     "identity": ("become_root", "stdio_owner", "groups", "gid_uid"),
@@ -65,12 +66,11 @@ PLACES = {
     "mounts": ("bind", "copy_symlink", "mount", "remount_readonly"),
     "namespaces": ("unshare_cgroup",),
     "process": (
-        "reset_signals", "session", "make_cwd", "no_new_privileges", "close_descriptors", "working_directory",
-        "working_directory_again", "environment", "umask", "execute", "no_process",
+        "reset_signals", "session", "stdio_null", "make_cwd", "no_new_privileges", "close_descriptors",
+        "working_directory", "working_directory_again", "environment", "umask", "execute", "no_process",
     ),
     "rootfs": (
-        "attach_rootfs", "chroot", "move_root", "pivot_root", "propagation", "root_readonly", "rootfs", "stdio_null",
-        "use_rootfs",
+        "attach_rootfs", "chroot", "move_root", "pivot_root", "propagation", "root_readonly", "rootfs", "use_rootfs",
     ),
     "scheduling": ("scheduler", "io_priority", "personality", "memory_policy"),
     "seccomp": ("seccomp_receive", "seccomp_load"),

@@ -28,7 +28,7 @@ def command(init: Init, *, name: str) -> None:
 
     As the final user and at create time: engines tell 126 and 127 from these sentences, which are runc's.
     """
-    init.command = find(name.encode(), init.environment.get(b"PATH", b""))
+    init.command = find(to_bytes(name), init.environment.get(b"PATH", b""))
 
 
 def find(name: bytes, path: bytes) -> bytes:
@@ -62,6 +62,11 @@ def _check(path: bytes) -> str:
     except OSError:
         executable = bool(mode & 0o111)
     return "" if executable else "permission denied"
+
+
+def to_bytes(text: str) -> bytes:
+    """The text as the kernel takes it: words of exec's command line need not be UTF-8."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def reason(error: OSError) -> str:

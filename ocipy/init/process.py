@@ -7,15 +7,17 @@ import posix
 
 from ocipy.errors import Error
 from ocipy.init import paths
-from ocipy.init.lookup import home_directory, quote, reason
-from ocipy.linux import _kernel
-from ocipy.linux.constants import CLOSE_RANGE_MAX, PR_SET_NO_NEW_PRIVS
+from ocipy.init.lookup import home_directory, quote, reason, to_bytes
+from ocipy.linux import _kernel, procfs
+from ocipy.linux.constants import CLOSE_RANGE_MAX, O_RDWR, PR_SET_NO_NEW_PRIVS, S_IFCHR, S_IFMT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from ocipy.init.context import Init
+
+NULL = (1, 3)  # /dev/null: devices.txt
 
 
 def reset_signals(init: Init) -> None:
@@ -36,6 +38,39 @@ def session(init: Init) -> None:
     except PermissionError:  # we lead one already
         pass
     posix.umask(0)
+
+
+def stdio_null(init: Init, *, required: bool) -> None:
+    """Standard streams that are the host's /dev/null become the container's: no inode of the host stays open.
+
+    required: create has made the device. Later on the container may have removed it, and then they stay what they are.
+    """
+    streams = [fd for fd in range(3) if _is_null(fd)]
+    if not streams:
+        return
+    try:
+        device = paths.open_below(init.rootfs, "dev/null")
+    except OSError as error:
+        if not required:
+            return
+        raise Error("cannot open /dev/null in the container", errno=error.errno or 0) from None
+    if _is_null(device):
+        opened = procfs.reopen(init.proc, device, O_RDWR)
+        for fd in streams:
+            posix.dup2(opened, fd)
+        posix.close(opened)
+    elif required:
+        raise Error("/dev/null in the container is not the null device")
+    posix.close(device)
+
+
+def _is_null(fd: int) -> bool:
+    try:
+        status = posix.stat(fd)
+    except OSError:
+        return False
+    number = (posix.major(status.st_rdev), posix.minor(status.st_rdev))
+    return status.st_mode & S_IFMT == S_IFCHR and number == NULL
 
 
 def make_cwd(init: Init, *, path: str) -> None:
@@ -90,7 +125,7 @@ def _close_range(first: int, last: int) -> None:
 def working_directory(init: Init, *, path: str) -> None:
     """Change to it as root of the container; where that is refused, working_directory_again may be able to."""
     try:
-        posix.chdir(path.encode())
+        posix.chdir(to_bytes(path))
     except PermissionError:
         return
     except OSError as error:
@@ -104,7 +139,7 @@ def working_directory_again(init: Init, *, path: str) -> None:
     # Else it was entered and checked before, and getcwd may be what the filter refuses by now.
     if not init.cwd_entered:
         try:
-            posix.chdir(path.encode())
+            posix.chdir(to_bytes(path))
         except OSError as error:
             raise _no_cwd(path, error) from None
         _check_cwd()
@@ -140,7 +175,7 @@ def environment(init: Init, *, variables: tuple[str, ...], uid: int, listen_fds:
     """
     result: dict[bytes, bytes] = {}
     for variable in variables:
-        name, _, value = variable.encode().partition(b"=")
+        name, _, value = to_bytes(variable).partition(b"=")
         result[name] = value
     if not result.get(b"HOME"):
         result.pop(b"HOME", None)
@@ -159,7 +194,7 @@ def umask(init: Init, *, mask: int) -> None:
 def execute(init: Init, *, arguments: tuple[str, ...]) -> None:
     """execve(2), which returns only to fail."""
     try:
-        posix.execve(init.command, [argument.encode() for argument in arguments], init.environment)
+        posix.execve(init.command, [to_bytes(argument) for argument in arguments], init.environment)
     except OSError as error:
         hint = ""
         if error.errno == errno.ENOENT:
@@ -179,6 +214,7 @@ def no_process(init: Init) -> None:
 ACTIONS: dict[str, Callable[..., None]] = {
     "reset_signals": reset_signals,
     "session": session,
+    "stdio_null": stdio_null,
     "make_cwd": make_cwd,
     "no_new_privileges": no_new_privileges,
     "close_descriptors": close_descriptors,

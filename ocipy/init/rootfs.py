@@ -6,7 +6,6 @@ import errno
 import posix
 
 from ocipy.errors import Error
-from ocipy.init import paths
 from ocipy.init.mounts import attach
 from ocipy.linux import _kernel, procfs
 from ocipy.linux.constants import (
@@ -19,10 +18,7 @@ from ocipy.linux.constants import (
     MS_SLAVE,
     O_DIRECTORY,
     O_PATH,
-    O_RDWR,
     OPEN_TREE_CLONE,
-    S_IFCHR,
-    S_IFMT,
 )
 
 TYPE_CHECKING = False
@@ -32,7 +28,6 @@ if TYPE_CHECKING:
     from ocipy.init.context import Init
 
 FULL_FILESYSTEMS = ("proc", "sysfs")
-NULL = (1, 3)
 
 
 def propagation(init: Init, *, flags: int) -> None:
@@ -215,33 +210,6 @@ def chroot(init: Init) -> None:
     _enter(init)
 
 
-def stdio_null(init: Init) -> None:
-    """Standard streams that are the host's /dev/null become the container's: no inode of the host stays open."""
-    streams = [fd for fd in range(3) if _is_null(fd)]
-    if not streams:
-        return
-    try:
-        device = paths.open_below(init.rootfs, "dev/null")
-    except OSError as error:
-        raise Error("cannot open /dev/null in the container", errno=error.errno or 0) from None
-    if not _is_null(device):
-        raise Error("/dev/null in the container is not the null device")
-    opened = procfs.reopen(init.proc, device, O_RDWR)
-    for fd in streams:
-        posix.dup2(opened, fd)
-    posix.close(opened)
-    posix.close(device)
-
-
-def _is_null(fd: int) -> bool:
-    try:
-        status = posix.stat(fd)
-    except OSError:
-        return False
-    number = (posix.major(status.st_rdev), posix.minor(status.st_rdev))
-    return status.st_mode & S_IFMT == S_IFCHR and number == NULL
-
-
 def root_readonly(init: Init) -> None:
     """The root mount alone: what is mounted below it is as the config says."""
     _kernel.mount_setattr(init.rootfs, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0, 0, -1)
@@ -255,6 +223,5 @@ ACTIONS: dict[str, Callable[..., None]] = {
     "propagation": propagation,
     "root_readonly": root_readonly,
     "rootfs": rootfs,
-    "stdio_null": stdio_null,
     "use_rootfs": use_rootfs,
 }

@@ -31,15 +31,15 @@ def run_stage(
     """
     try:
         close_others(init)
-        _wait(init, "joined")
+        wait_for_host(init, "joined")
         join([(kind, pointer, init.fds["namespace/" + kind]) for kind, pointer in joined])
         if user:
             _kernel.unshare(FLAGS["user"])
             init.channel.send("user")
-            _wait(init, "mapped")
+            wait_for_host(init, "mapped")
         if user or any(kind == "user" for kind, _ in joined):
             # The capabilities in the new namespace are full, but the ids are still those of outside.
-            _become_root()
+            become_root()
         # Whoever shares the pid namespace that is joined may look at us from here on (CVE-2016-9962).
         _kernel.prctl(PR_SET_DUMPABLE, 0)
         flags = 0
@@ -49,7 +49,7 @@ def run_stage(
             _kernel.unshare(flags)
         if "time" in unshared:
             init.channel.send("time")
-            _wait(init, "offset")
+            wait_for_host(init, "offset")
         if forks:
             # CLONE_PARENT makes the init process a child of the runtime, which waits for it and is its reaper.
             pid, _ = _kernel.clone3(CLONE_PARENT, 0, -1)
@@ -63,13 +63,15 @@ def run_stage(
     become_init(plan, init)
 
 
-def _wait(init: Init, kind: str) -> None:
+def wait_for_host(init: Init, kind: str) -> None:
+    """Wait for this word of the host lane's. Raises Error for another, and where the host is gone."""
     received, _, _ = init.channel.receive()
     if received != kind:
         raise Error(f"the runtime said {received} instead of {kind}")
 
 
-def _become_root() -> None:
+def become_root() -> None:
+    """Take the ids 0 of the user namespace, if they are mapped there."""
     try:
         posix.setresgid(0, 0, 0)
         posix.setresuid(0, 0, 0)

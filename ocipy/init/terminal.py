@@ -44,10 +44,11 @@ PTMX_INODE = 2
 PTMX_DEVICE = (5, 2)
 
 
-def console(init: Init, *, rows: int, columns: int, uid: int) -> None:
+def console(init: Init, *, rows: int, columns: int, uid: int, bind: bool) -> None:
     """Make the terminal, send its master to the host, and take the other side as standard streams.
 
-    rows, columns: 0 leaves the kernel's. uid: the user of the process, who gets to own it.
+    rows, columns: 0 leaves the kernel's. uid: the user of the process, who gets to own it. bind: it is the container's
+    /dev/console as well.
     """
     master = _open_master(init)
     try:
@@ -57,7 +58,8 @@ def console(init: Init, *, rows: int, columns: int, uid: int) -> None:
         if rows and columns:
             _kernel.tty_set_size(master, rows, columns)
         _give(peer, uid)
-        _bind_console(init, peer)
+        if bind:
+            _bind_console(init, peer)
         init.channel.send("console", {"name": name}, master)
     finally:
         posix.close(master)

@@ -46,8 +46,12 @@ PLANNED = (
         "namespaces", "process", "rootfs", "uts",
     )),
 )  # fmt: skip
+EXECUTED = (
+    *(f"ocipy.container.{name}" for name in ("exec_file", "exec_join", "limits")),
+    *(f"ocipy.init.{name}" for name in ("capabilities", "exec_join", "identity", "keyring", "lookup", "process")),
+)
 GROUPS = {
-    "create": PLANNED, "run": PLANNED, "start": (), "state": (), "kill": (), "delete": REMOVED,
+    "create": PLANNED, "run": PLANNED, "exec": EXECUTED, "start": (), "state": (), "kill": (), "delete": REMOVED,
     "pause": (), "resume": (), "ps": (), "update": (),
 }  # fmt: skip
 #: Loaded before the command is known.

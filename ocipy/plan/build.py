@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from ocipy.plan import (
     cgroup,
     devices,
@@ -18,25 +16,12 @@ from ocipy.plan import (
     uts,
 )
 from ocipy.plan.model import Plan
+from ocipy.plan.rare import rare
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from ocipy.config.types import Config
     from ocipy.plan.model import Host, Options
-
-
-# Concerns that plan nothing unless one of these members is there. They are imported only then: imports are what a start
-# costs.
-RARE = {
-    "hooks": ("/hooks",),
-    "lsm": ("/process/apparmorProfile", "/process/selinuxLabel"),
-    "scheduling": ("/process/scheduler", "/process/ioPriority", "/linux/personality", "/linux/memoryPolicy"),
-    "seccomp": ("/linux/seccomp",),
-    "sysctl": ("/linux/sysctl",),
-    "terminal": ("/process/terminal",),
-}
 
 
 def build(config: Config, host: Host, options: Options) -> Plan:
@@ -53,13 +38,13 @@ def build(config: Config, host: Host, options: Options) -> Plan:
 
 def _open_on_host(plan: Plan, config: Config, host: Host, options: Options) -> None:
     """What has to be open, compiled or made before there is an init process."""
-    _rare("terminal", "plan_check", plan, config, host, options)
-    _rare("hooks", "plan_hooks_later", plan, config, host, options)
-    _rare("seccomp", "plan_seccomp_compile", plan, config, host, options)
+    rare("terminal", "plan_check", plan, config, host, options)
+    rare("hooks", "plan_hooks_later", plan, config, host, options)
+    rare("seccomp", "plan_seccomp_compile", plan, config, host, options)
     plan.on_host("fifo", "")
     plan.on_host("private_procfs", "", sysctl=bool((config.get("linux") or {}).get("sysctl")))
     namespaces.plan_join(plan, config, host, options)
-    _rare("sysctl", "plan_check", plan, config, host, options)
+    rare("sysctl", "plan_check", plan, config, host, options)
     uts.plan_check(plan, config, host, options)
     rootfs.plan_root_source(plan, config, host, options)
     mounts.plan_sources(plan, config, host, options)
@@ -83,6 +68,7 @@ def _make_init(plan: Plan, config: Config, host: Host, options: Options) -> None
     plan.on_host("tell", "", barrier="begin")
     plan.in_init("wait", "", barrier="begin")
     plan.in_init("undumpable", "")
+    process.plan_affinity(plan, config, host, options)
     process.plan_session(plan, config, host, options)
     identity.plan_become_root(plan, config, host, options)
     namespaces.plan_unshare_cgroup(plan, config, host, options)
@@ -98,10 +84,10 @@ def _make_root(plan: Plan, config: Config, host: Host, options: Options) -> None
     plan.on_host("wait", "", barrier="mounted")
     cgroup.plan_cgroup_limits(plan, config, host, options)
     refused.plan_net_devices(plan, config, host, options)
-    _rare("hooks", "plan_hooks_runtime", plan, config, host, options)
+    rare("hooks", "plan_hooks_runtime", plan, config, host, options)
     plan.on_host("tell", "", barrier="go")
     plan.in_init("wait", "", barrier="go")
-    _rare("hooks", "plan_hooks_create_container", plan, config, host, options)
+    rare("hooks", "plan_hooks_create_container", plan, config, host, options)
 
 
 def _enter_root(plan: Plan, config: Config, host: Host, options: Options) -> None:
@@ -109,20 +95,20 @@ def _enter_root(plan: Plan, config: Config, host: Host, options: Options) -> Non
     masks.plan_null(plan, config, host, options)
     rootfs.plan_pivot(plan, config, host, options)
     process.plan_make_cwd(plan, config, host, options)
-    _rare("terminal", "plan_console", plan, config, host, options)
+    rare("terminal", "plan_console", plan, config, host, options)
     mounts.plan_readonly(plan, config, host, options)
     rootfs.plan_root_readonly(plan, config, host, options)
     uts.plan_names(plan, config, host, options)
-    _rare("lsm", "plan_labels", plan, config, host, options)
-    _rare("sysctl", "plan_sysctl", plan, config, host, options)
+    rare("lsm", "plan_labels", plan, config, host, options)
+    rare("sysctl", "plan_sysctl", plan, config, host, options)
     masks.plan_readonly_paths(plan, config, host, options)
     masks.plan_masked_paths(plan, config, host, options)
     process.plan_no_new_privileges(plan, config, host, options)
-    _rare("scheduling", "plan_scheduling", plan, config, host, options)
+    rare("scheduling", "plan_scheduling", plan, config, host, options)
     plan.in_init("tell", "", barrier="ready")
     plan.on_host("wait", "", barrier="ready")
     rlimits.plan_rlimits(plan, config, host, options)
-    _rare("terminal", "plan_send_console", plan, config, host, options)
+    rare("terminal", "plan_send_console", plan, config, host, options)
     plan.on_host("tell", "", barrier="limited")
     plan.in_init("wait", "", barrier="limited")
 
@@ -131,30 +117,15 @@ def _become_process(plan: Plan, config: Config, host: Host, options: Options) ->
     """From the container's root to its process: privileges only go down."""
     process.plan_before_ids(plan, config, host, options)
     # After the paths are walked: a filter that knows nothing of openat2 or close_range refuses them.
-    _rare("seccomp", "plan_seccomp_early", plan, config, host, options)
+    rare("seccomp", "plan_seccomp_early", plan, config, host, options)
     identity.plan_identity(plan, config, host, options)
     process.plan_after_ids(plan, config, host, options)
-    _rare("seccomp", "plan_seccomp_listener", plan, config, host, options)
+    rare("seccomp", "plan_seccomp_listener", plan, config, host, options)
     plan.in_init("wait_for_start", "")
     plan.on_host("wait", "", barrier="waiting")
     plan.on_host("created", "")
-    _rare("hooks", "plan_hooks_start_container", plan, config, host, options)
+    rare("hooks", "plan_hooks_start_container", plan, config, host, options)
     process.plan_close(plan, config, host, options)
     plan.in_init("tell_executing", "")
-    _rare("seccomp", "plan_seccomp_late", plan, config, host, options)
+    rare("seccomp", "plan_seccomp_late", plan, config, host, options)
     process.plan_execute(plan, config, host, options)
-
-
-def _rare(concern: str, function: str, plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """Call a function of a concern of RARE, if the config has what it is about."""
-    if any(_member(config, pointer) for pointer in RARE[concern]):
-        name = "ocipy.plan." + concern
-        __import__(name)
-        getattr(sys.modules[name], function)(plan, config, host, options)
-
-
-def _member(config: Config, pointer: str) -> object:
-    found: Any = config
-    for name in pointer.split("/")[1:]:
-        found = found.get(name) if found else None
-    return found

@@ -23,11 +23,14 @@ def user_of(config: Config) -> User:
 
 
 def check_text(text: str, pointer: str) -> str:
-    """The string itself, if the kernel can take it: no NUL in it, and representable in UTF-8. Raises Error."""
+    """The string itself, if the kernel can take it: no NUL in it, and representable in UTF-8. Raises Error.
+
+    Bytes of a command line that are no UTF-8 are in it as Python has them (PEP 383).
+    """
     if "\0" in text:
         raise Error("the string has a NUL byte in it", pointer=pointer)
     try:
-        text.encode()
+        text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         raise Error("the string has half of a surrogate pair in it", pointer=pointer) from None
     return text

@@ -28,9 +28,13 @@ def plan_oom_score(plan: Plan, config: Config, host: Host, options: Options) -> 
     plan.on_host("oom_score_adj", "/process/oomScoreAdj", score=score, rootless=host.rootless)
 
 
-def plan_session(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """Nothing of the caller's: its signal handling, umask, terminal, CPUs and keys."""
+def plan_affinity(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """All CPUs of the cgroup, not those that the caller is pinned to."""
     plan.on_host("reset_affinity", "")
+
+
+def plan_session(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """Nothing of the caller's: its signal handling, umask, terminal and keys."""
     plan.in_init("reset_signals", "")
     plan.in_init("session", "")
     if not options.no_new_keyring:

@@ -121,7 +121,7 @@ def plan_pivot(plan: Plan, config: Config, host: Host, options: Options) -> None
     if kind:
         plan.in_init("propagation", POINTER, flags=PROPAGATION[kind])
     if not dev_is_bound(config):
-        plan.in_init("stdio_null", "")
+        plan.in_init("stdio_null", "", required=True)
 
 
 def plan_root_readonly(plan: Plan, config: Config, host: Host, options: Options) -> None:

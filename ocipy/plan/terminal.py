@@ -32,6 +32,15 @@ def plan_check(plan: Plan, config: Config, host: Host, options: Options) -> None
 
 def plan_console(plan: Plan, config: Config, host: Host, options: Options) -> None:
     """After the pivot: the terminal is one of the container's devpts, and has the same name inside."""
+    _plan_console(plan, config, bind=True)
+
+
+def plan_exec_console(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """As plan_console, for a further process: /dev/console is the first one's."""
+    _plan_console(plan, config, bind=False)
+
+
+def _plan_console(plan: Plan, config: Config, *, bind: bool) -> None:
     if not wants_terminal(config):
         # consoleSize MUST be ignored then (config.md).
         return
@@ -42,7 +51,8 @@ def plan_console(plan: Plan, config: Config, host: Host, options: Options) -> No
         for member, number in (("height", rows), ("width", columns)):
             if number > SIZE_MAX:
                 raise Error(f"{number} is more than {SIZE_MAX}", pointer=f"/process/consoleSize/{member}")
-    plan.in_init("console", POINTER, rows=rows, columns=columns, uid=user_of(config).get("uid") or 0)
+    uid = user_of(config).get("uid") or 0
+    plan.in_init("console", POINTER, rows=rows, columns=columns, uid=uid, bind=bind)
 
 
 def plan_send_console(plan: Plan, config: Config, host: Host, options: Options) -> None:

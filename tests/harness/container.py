@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,14 @@ class Container:
         """Send a signal; asserts success."""
         self.runtime.kill(self.id, number).ok()
         return self
+
+    def exec(self, *words: str | Path, flags: Sequence[str | Path] = (), **options: Any) -> Result:
+        """`exec` in the foreground: the words are the command; options as for `Runtime.call`."""
+        return self.runtime.call("exec", *flags, self.id, *words, **options)
+
+    def sh(self, script: str, *flags: str | Path, **options: Any) -> Result:
+        """A shell script by `exec` in the foreground."""
+        return self.exec("sh", "-c", script, flags=flags, **options)
 
     def wait_dead(self, timeout: float = 10) -> Container:
         """Wait until init has died. It stays a zombie: the test process is its parent and has not reaped it."""

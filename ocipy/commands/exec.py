@@ -1,0 +1,90 @@
+"""ocipy exec: run a further process in a running container."""
+
+from __future__ import annotations
+
+from ocipy.cli import Arguments, Flag
+from ocipy.container import foreground
+from ocipy.container.exec import execute
+from ocipy.container.options import claim_descriptors
+from ocipy.errors import Error
+from ocipy.plan.exec_process import Changes
+
+SUMMARY = "run a process in a running container"
+USAGE = "[FLAGS] ID COMMAND [ARGUMENT…]"
+FLAGS: tuple[Flag, ...] = (
+    Flag(
+        "process",
+        "text",
+        "the process as a JSON object, instead of the container's own",
+        aliases=("p",),
+        metavar="FILE",
+    ),
+    Flag("tty", "switch", "give it a terminal", aliases=("t",)),
+    Flag("detach", "switch", "do not wait for its end", aliases=("d",)),
+    Flag("console-socket", "text", "socket that is sent the terminal's master", metavar="PATH"),
+    Flag("pid-file", "text", "file to write the pid to", metavar="FILE"),
+    Flag("cwd", "text", "its working directory", metavar="DIR"),
+    Flag("env", "list", "one more variable", aliases=("e",), metavar="NAME=VALUE"),
+    Flag("user", "text", "its user, and group, by number", aliases=("u",), metavar="UID[:GID]"),
+    Flag("additional-gids", "list", "one more group", aliases=("g",), metavar="GID"),
+    Flag("cap", "list", "one more capability", aliases=("c",), metavar="CAP_NAME"),
+    Flag("no-new-privs", "switch", "set no_new_privs"),
+    Flag("preserve-fds", "number", "so many more descriptors for the process", metavar="N"),
+    Flag("cgroup", "list", "cgroup below the container's, which must be there", metavar="[CONTROLLER:]PATH"),
+    Flag("apparmor", "text", "its AppArmor profile", metavar="PROFILE"),
+    Flag("process-label", "text", "its SELinux label", metavar="LABEL"),
+    Flag("ignore-paused", "switch", "also in a paused container, where it starts once that is resumed"),
+)
+FLAGS_END_AT_ID = True
+# Of exec's own failures, so that nobody takes them for the process's (runc's).
+FAILED = 255
+
+
+def run(arguments: Arguments) -> int:
+    """The exit status is that of the process, 128 + the signal that ended it; 0 once a detached one is executed."""
+    if not arguments.positional:
+        raise Error("the container's ID is missing")
+    try:
+        return _run(arguments)
+    except Error as error:
+        if error.status == 1:
+            error.status = FAILED
+        raise
+    except OSError as problem:
+        raise Error("the kernel refused", errno=problem.errno or 0, status=FAILED) from None
+
+
+def _run(arguments: Arguments) -> int:
+    words = arguments.positional
+    changes = Changes(
+        args=words[1:],
+        cwd=arguments.text("cwd"),
+        env=arguments.texts("env"),
+        user=arguments.text("user"),
+        additional_gids=arguments.texts("additional-gids"),
+        capabilities=arguments.texts("cap"),
+        no_new_privileges=arguments.switch("no-new-privs") if "no-new-privs" in arguments.given else None,
+        apparmor=arguments.text("apparmor"),
+        label=arguments.text("process-label"),
+        terminal=arguments.switch("tty"),
+    )
+    detach = arguments.switch("detach")
+    foreground.check(arguments.text("console-socket"), detach)
+    claim_descriptors(0, arguments.number("preserve-fds"))
+    waiter = None if detach else foreground.Foreground(subreaper=False)
+    if waiter is not None:
+        waiter.catch_signals()
+    started = execute(
+        arguments.root,
+        words[0],
+        changes,
+        process_file=arguments.text("process"),
+        cgroups=arguments.texts("cgroup"),
+        console_socket=arguments.text("console-socket"),
+        detach=detach,
+        ignore_paused=arguments.switch("ignore-paused"),
+        pid_file=arguments.text("pid-file"),
+        preserve_fds=arguments.number("preserve-fds"),
+        rootless=arguments.rootless,
+    )
+    return waiter.wait(started.pid, started.pidfd, started.master) if waiter is not None else 0

@@ -1,0 +1,188 @@
+"""exec: a process in a running container, carried out up to the moment at which it runs its command, or undone."""
+
+from __future__ import annotations
+
+import posix
+
+from ocipy import log
+from ocipy.container.console import check_socket
+from ocipy.container.context import HostRun
+from ocipy.container.host_lane import carry_out
+from ocipy.container.interrupts import catch
+from ocipy.container.lifecycle import open_init, unlink
+from ocipy.container.probe import describe_host
+from ocipy.container.state import CONFIG, State, load, read_file
+from ocipy.errors import Error
+from ocipy.init.exec_join import FILES
+from ocipy.linux import _kernel
+from ocipy.linux.constants import POLLIN, SIGKILL
+from ocipy.plan.exec import Target, build, sub_cgroups
+from ocipy.plan.exec_process import Changes, process_to_execute
+from ocipy.plan.model import Options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from ocipy.config.types import Config, Process
+
+# A process that is killed while its cgroup is frozen dies only once that is thawed (v1), and is nobody's to wait for.
+KILL_PATIENCE_MS = 1000
+
+
+def execute(
+    root: str,
+    container_id: str,
+    changes: Changes,
+    *,
+    process_file: str = "",
+    cgroups: Sequence[str] = (),
+    console_socket: str = "",
+    detach: bool = False,
+    ignore_paused: bool = False,
+    pid_file: str = "",
+    preserve_fds: int = 0,
+    rootless: bool | None = None,
+) -> HostRun:
+    """Execute a process in a container; returns once its execve(2) has succeeded.
+
+    process_file: a process object (config.md) in the place of the container's own. detach: nobody stays to hold its
+    terminal. Raises Error, with nothing left behind: also where a signal ends it (container/interrupts.py).
+    """
+    state = load(root, container_id)
+    if pid_file:
+        # An engine takes a pid file for success, also an older one.
+        unlink(pid_file)
+    given = _read_process(process_file) if process_file else None
+    container = _open_container(state, ignore_paused)
+    try:
+        run = _planned(state, changes, given, cgroups, has_console=bool(console_socket) or not detach,
+                       preserve_fds=preserve_fds, rootless=rootless)  # fmt: skip
+        check_socket(bool(run.config["process"].get("terminal")), console_socket)
+        if pid_file:
+            run.plan.on_host("pid_file", "--pid-file", path=pid_file)
+        run.console_socket = console_socket
+        run.interrupts = catch()
+    except BaseException:
+        posix.close(container)
+        raise
+    run.fds["container"] = container
+    try:
+        carry_out(run)
+    except BaseException:
+        _undo(run)
+        if pid_file:
+            unlink(pid_file)
+        raise
+    return run
+
+
+def _open_container(state: State, ignore_paused: bool) -> int:
+    """A pidfd of the container's process. Raises Error if nothing can be executed there."""
+    status = state.status()
+    if status == "stopped":
+        raise Error("cannot exec in a stopped container")
+    if status == "creating":
+        raise Error("cannot exec in a container that is being created")
+    if status == "paused" and not ignore_paused:
+        raise Error("cannot exec in a paused container (use --ignore-paused to override)")
+    return open_init(state)
+
+
+def _planned(
+    state: State,
+    changes: Changes,
+    given: Process | None,
+    cgroups: Sequence[str],
+    *,
+    has_console: bool,
+    preserve_fds: int,
+    rootless: bool | None,
+) -> HostRun:
+    saved = _saved_config(state)
+    config: Config = {**saved, "process": process_to_execute(saved, given, changes)}
+    options = Options(
+        container_id=state.container_id,
+        bundle=state.bundle,
+        state_directory=state.directory,
+        preserve_fds=preserve_fds,
+        no_new_keyring=state.no_new_keyring,
+        has_console=has_console,
+    )
+    paths = state.cgroup["paths"] if state.cgroup is not None else {}
+    target = Target(kinds=_foreign_kinds(state.pid), cgroups=sub_cgroups(paths, cgroups), chosen=bool(cgroups))
+    plan = build(config, describe_host(rootless), options, target)
+    own = saved.get("process")
+    if own is None or config["process"].get("capabilities") != own.get("capabilities"):
+        # Of the container's own capabilities create has warned.
+        for pointer, text in plan.warnings:
+            log.warning(f"{pointer}: {text}")
+    run = HostRun(config, options, plan, state)
+    run.name = "the process"
+    run.status = "running"
+    return run
+
+
+def _saved_config(state: State) -> Config:
+    """config.json as it was at create, when it was checked: later changes of the bundle have no effect."""
+    path = state.directory + "/" + CONFIG
+    try:
+        return _kernel.json_loads(read_file(path))  # type: ignore[no-any-return]
+    except OSError as error:
+        raise Error("cannot read the saved configuration", pointer=path, errno=error.errno or 0) from None
+    except ValueError:
+        raise Error("the saved configuration is not readable", pointer=path) from None
+
+
+def _read_process(path: str) -> Any:
+    """The process object of a file, checked in full."""
+    from ocipy.container.exec_file import read_process
+
+    return read_process(path)
+
+
+def _foreign_kinds(pid: int) -> list[str]:
+    """The kinds of namespaces in which the container's process is elsewhere than we are."""
+    kinds = []
+    for kind, name in FILES.items():
+        try:
+            theirs = posix.stat(f"/proc/{pid}/ns/{name}")
+            ours = posix.stat(f"/proc/self/ns/{name}")
+        except FileNotFoundError:  # this kernel has no such namespaces, or the process has ended: the join will tell
+            continue
+        except OSError as error:
+            raise Error(
+                "cannot look at the namespaces of the container's process",
+                errno=error.errno or 0,
+                hint="a user can enter the own containers only, and only once they are started",
+            ) from None
+        if (theirs.st_dev, theirs.st_ino) != (ours.st_dev, ours.st_ino):
+            kinds.append(kind)
+    return kinds
+
+
+def _undo(run: HostRun) -> None:
+    """Kill the process, and that which is about to become it, and reap both."""
+    # First of all: one that its parent has made, but not told us of before it died, ends with the channel.
+    for fd in (*run.fds.values(), run.channel.fd if run.channel is not None else -1, run.keep.pop("report", -1)):
+        if fd >= 0:
+            posix.close(fd)
+    run.fds.clear()
+    run.channel = None
+    if run.pidfd >= 0:
+        try:
+            _kernel.pidfd_send_signal(run.pidfd, SIGKILL)
+        except ProcessLookupError:
+            pass
+        _kernel.poll([(run.pidfd, POLLIN)], KILL_PATIENCE_MS)
+    _reap()
+
+
+def _reap() -> None:
+    """Reap what has ended of our children."""
+    try:
+        while posix.waitpid(-1, posix.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass

@@ -1,0 +1,35 @@
+"""`exec --process FILE`: a process object alone, checked as that of a config.json is."""
+
+from __future__ import annotations
+
+from ocipy import bundle
+from ocipy.config.check import check_process
+from ocipy.config.semantic import nul_errors, process_errors
+from ocipy.errors import Error
+from ocipy.linux.constants import AT_FDCWD
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocipy.config.types import Process
+
+
+def read_process(path: str) -> Process:
+    """The process object of a file, which holds all rules. Raises Error with the file and the pointer in the object."""
+    data = bundle.read_document(path, AT_FDCWD, path)
+    process = bundle.parse(data, path)
+    failure = check_process(process)
+    if failure is not None:
+        raise _error(path, [failure])
+    broken: list[tuple[str, str]] = []
+    process_errors(process, broken, "")
+    if b"\\u0000" in data:
+        nul_errors(process, "", broken)
+    if broken:
+        raise _error(path, broken)
+    return process  # type: ignore[no-any-return]
+
+
+def _error(path: str, broken: list[tuple[str, str]]) -> Error:
+    pointer, text = broken[0]
+    others = len(broken) - 1
+    return Error(f"{pointer}: {text}" if pointer else text, pointer=path, hint=f"and {others} more" if others else "")

@@ -1,0 +1,177 @@
+"""The host lane's side of exec: the container's cgroup, the process that joins, and how its exec went."""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from ocipy.cgroups.cgroup import Cgroup
+from ocipy.cgroups.layout import parse_own, probe
+from ocipy.container.lifecycle import raise_failure, read_to_end
+from ocipy.container.state import read_file
+from ocipy.errors import Error
+from ocipy.init.context import Init
+from ocipy.init.exec_join import run_joining
+from ocipy.init.fifo import EXECUTING
+from ocipy.linux import _kernel, channel
+from ocipy.linux.constants import CLONE_PIDFD, O_CLOEXEC, O_DIRECTORY, O_PATH, SIGCHLD
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ocipy.container.context import HostRun
+
+# A cgroup that is gone, or that takes no process of its own: it has controllers enabled for those below it, or is
+# threaded (cgroups(7)).
+REFUSED = (errno.EBUSY, errno.ENODEV, errno.ENOENT, errno.EOPNOTSUPP)
+
+
+def report_pipe(run: HostRun) -> None:
+    """The pipe by which the process tells of its exec, or why there is none."""
+    reading, writing = posix.pipe2(O_CLOEXEC)
+    run.keep["report"] = reading
+    run.fds["report"] = writing
+
+
+def open_root(run: HostRun) -> None:
+    """Open the root of the container's process, for a container without a mount namespace of its own."""
+    try:
+        run.fds["root"] = posix.open(f"/proc/{run.state.pid}/root", O_PATH | O_DIRECTORY | O_CLOEXEC)
+    except OSError as error:
+        raise Error("cannot open the container's root", errno=error.errno or 0) from None
+
+
+def exec_cgroup(run: HostRun, *, paths: Sequence[tuple[str, str]], chosen: bool) -> None:
+    """Take the container's cgroup, and open what the process writes to when it enters the v1 hierarchies."""
+    run.cgroup = Cgroup("", dict(paths), [])
+    run.keep["chosen"] = chosen
+    try:
+        for name, fd in run.cgroup.open_tasks().items():
+            run.fds["cgroup/" + name] = fd
+    except FileNotFoundError:
+        raise _no_cgroup([path for name, path in paths if name]) from None
+
+
+def _no_cgroup(paths: Sequence[str]) -> Error:
+    """In words of our own: engines take the kernel's for a missing command (docs/errors.md)."""
+    missing = next((path for path in paths if not _is_there(path)), "")
+    return Error(f"there is no cgroup {missing}", hint="--cgroup names one below the container's, which must be there")
+
+
+def _is_there(path: str) -> bool:
+    try:
+        posix.stat(path)
+    except OSError:
+        return False
+    return True
+
+
+def clone_joining(run: HostRun, *, kinds: Sequence[str]) -> None:
+    """Clone the process that joins the container, into its v2 cgroup where there is one."""
+    ours, theirs = channel.pair()
+    init = Init(
+        channel=theirs,
+        container_id=run.options.container_id,
+        bundle=run.options.bundle,
+        fds=run.fds,
+        state={},
+        preserved=run.options.preserve_fds,
+    )
+    pid, pidfd = _clone(run)
+    if pid == 0:
+        run_joining(run.plan, init, kinds, run.state.pid)
+    posix.close(theirs.fd)
+    run.channel = ours
+    run.pid, run.pidfd = pid, pidfd
+    run.keep["stage"] = pid if "pid" in kinds else 0
+    for name in [name for name in run.fds if name.startswith("cgroup/")]:
+        posix.close(run.fds.pop(name))
+
+
+def _clone(run: HostRun) -> tuple[int, int]:
+    """(pid, pidfd), or (0, -1) in the child."""
+    path = run.cgroup.path_of("") if run.cgroup is not None else ""
+    if not path:
+        return _kernel.clone3(CLONE_PIDFD, SIGCHLD, -1)
+    try:
+        return _clone_into(path)
+    except OSError as error:
+        if error.errno not in REFUSED:
+            raise _cannot_clone(error) from None
+        refusal = error
+    other = _cgroup_of_init(run.state.pid)
+    if run.keep["chosen"] or not other:
+        if refusal.errno == errno.ENOENT:
+            raise _no_cgroup([path])
+        raise Error(f"cannot join the cgroup {path}", errno=refusal.errno or 0)
+    try:
+        # Its first process has moved on, as systemd does, to where there may be processes.
+        return _clone_into(other)
+    except OSError as error:
+        raise Error(f"cannot join the cgroup {other}", errno=error.errno or 0) from None
+
+
+def _clone_into(path: str) -> tuple[int, int]:
+    """Clone into a cgroup; where the kernel cannot do that at once (before Linux 5.7), move the new process."""
+    directory = posix.open(path, O_PATH | O_DIRECTORY | O_CLOEXEC)
+    try:
+        return _kernel.clone3(CLONE_PIDFD, SIGCHLD, directory)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.E2BIG, errno.EOPNOTSUPP):
+            raise
+    finally:
+        posix.close(directory)
+    pid, pidfd = _kernel.clone3(CLONE_PIDFD, SIGCHLD, -1)
+    if pid:
+        try:
+            Cgroup("", {"": path}, []).join(pid)
+        except OSError:
+            # It waits for a word of ours, and has done nothing yet.
+            _kernel.pidfd_send_signal(pidfd, 9)
+            posix.waitpid(pid, 0)
+            posix.close(pidfd)
+            raise
+    return pid, pidfd
+
+
+def _cannot_clone(error: OSError) -> Error:
+    hint = ""
+    if error.errno == errno.EAGAIN:
+        hint = "the container has as many processes as its limit permits (linux.resources.pids)"
+    return Error("cannot make a process in the container's cgroup", errno=error.errno or 0, hint=hint)
+
+
+def _cgroup_of_init(pid: int) -> str:
+    """The v2 cgroup that the container's process is in, "" if it is not to be told."""
+    try:
+        path = parse_own(read_file(f"/proc/{pid}/cgroup").decode())[""]
+        return probe().directory("", path) if path.startswith("/") and ".." not in path.split("/") else ""
+    except (OSError, KeyError, ValueError):
+        return ""
+
+
+def executed(run: HostRun) -> None:
+    """Wait until the process executes its command. Raises the Error of one that cannot."""
+    if run.channel is not None:
+        posix.close(run.channel.fd)
+        run.channel = None
+    for fd in run.fds.values():
+        posix.close(fd)
+    run.fds.clear()
+    report = run.keep["report"]
+    said = read_to_end(report, run.pidfd, run.interrupts)
+    raise_failure(said)
+    if EXECUTING not in said:
+        raise Error(
+            f"{run.name} has ended before it could execute its command", hint="it was killed, or ran out of memory"
+        )
+
+
+ACTIONS = {
+    "report_pipe": report_pipe,
+    "open_root": open_root,
+    "exec_cgroup": exec_cgroup,
+    "clone_joining": clone_joining,
+    "executed": executed,
+}

@@ -1,0 +1,509 @@
+"""exec: the process as its flags and the container's config make it, seen from inside and outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.harness import (
+    Bundle,
+    Container,
+    Runtime,
+    cgroups_of,
+    namespaces,
+    open_files,
+    parse_status,
+    proc_status,
+    process_state,
+    wait_until,
+)
+
+MakeContainer = Callable[..., Container]
+Detached = Callable[..., int]
+FAILED = 255
+
+
+@pytest.fixture
+def one(container: MakeContainer) -> Container:
+    """A running container."""
+    return container().start()
+
+
+@pytest.fixture
+def detached() -> Iterator[Detached]:
+    """Executes words in the background, and gives the pid. This session is the process's parent, and reaps it: until
+    then the container's first process could not end (pid_namespaces(7))."""
+    pids: list[int] = []
+
+    def execute(one: Container, *words: str, flags: tuple[str | Path, ...] = (), **options: Any) -> int:
+        file = one.bundle.path / "exec.pid"
+        one.exec(*words, flags=["--detach", "--pid-file", file, *flags], **options).ok()
+        pids.append(int(file.read_text()))
+        return pids[-1]
+
+    yield execute
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+# What becomes of its exit status.
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("status", [0, 1, 7, 125, 255])
+def test_exit_status_is_passed_on(one: Container, status: int) -> None:
+    assert one.sh(f"exit {status}").status == status
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
+def test_death_by_signal_is_128_and_its_number(one: Container, number: int) -> None:
+    assert one.sh(f"kill -{number} $$; sleep 5").status == 128 + number
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("no-such-command", 'exec: "no-such-command": executable file not found in $PATH'),
+        ("/no/such", 'exec: "/no/such": stat /no/such: no such file or directory'),
+        ("/etc", 'exec: "/etc": is a directory'),
+        ("/etc/passwd", 'exec: "/etc/passwd": permission denied'),
+    ],
+)
+@pytest.mark.parametrize("detach", [False, True])
+def test_command_that_cannot_be_executed(one: Container, work: Path, name: str, words: str, detach: bool) -> None:
+    """The sentences that engines know, 255, and no pid file, nor one of before."""
+    file = work / "pid"
+    file.write_text("1")
+    flags: list[str | Path] = ["--pid-file", file, *(["--detach"] if detach else [])]
+    one.exec(name, flags=flags).fails(words, status=FAILED)
+    assert not file.exists() or not one.runtime.is_ocipy
+    assert os.listdir(f"/proc/{one.pid}/task") == [str(one.pid)]
+
+
+@pytest.mark.parametrize("detach", [False, True])
+def test_interpreter_that_is_missing(container: MakeContainer, bundle: Bundle, detach: bool) -> None:
+    """Only execve(2) itself finds that out; detached as well."""
+    bundle.file("/bin/script", "#!/no/such/interpreter\n", 0o755)
+    one = container(bundle.args("sleep", "1000")).start()
+    one.exec("script", flags=["--detach"] if detach else []).fails("no such file or directory", status=FAILED)
+
+
+def test_container_that_is_not_there(runtime: Runtime) -> None:
+    runtime.call("exec", "no-such-container", "true").fails("container does not exist", status=FAILED)
+
+
+def test_stopped_container(container: MakeContainer) -> None:
+    one = container(args=["true"]).start().wait_dead()
+    one.exec("true").fails("cannot exec in a stopped container", status=FAILED)
+
+
+def test_created_container(container: MakeContainer) -> None:
+    """Its namespaces are there, and its process waits."""
+    one = container()
+    assert one.exec("hostname").ok().stdout == "ocipy-test\n"
+    assert one.status == "created"
+
+
+def test_no_command(one: Container) -> None:
+    one.exec().fails(status=None)
+
+
+def test_no_id(runtime: Runtime) -> None:
+    runtime.call("exec").fails(status=1) if runtime.is_ocipy else runtime.call("exec")
+
+
+# Where it is.
+
+
+@pytest.mark.smoke
+def test_it_is_where_the_container_is(container: MakeContainer, detached: Detached) -> None:
+    one = container().start()
+    pid = detached(one, "sleep", "1000")
+    assert namespaces(pid) == namespaces(one.pid)
+    assert cgroups_of(pid) == cgroups_of(one.pid)
+    assert os.readlink(f"/proc/{pid}/root") == "/"
+    assert Path(f"/proc/{pid}/cmdline").read_bytes() == b"sleep\x001000\0"
+    status = proc_status(pid)
+    assert status["NSpid"].split()[-1] != "1"
+    assert status["PPid"] == str(os.getpid())
+
+
+def test_its_parent_is_outside(one: Container) -> None:
+    assert one.sh("cut -d' ' -f4 /proc/self/stat; cat /proc/$$/stat | cut -d' ' -f4").ok().lines[-1] == "0"
+
+
+@pytest.mark.parametrize("kinds", [("network",), ("network", "ipc", "uts"), ("pid",), ("cgroup",), ("time",)])
+def test_namespaces_that_are_shared_with_the_host(
+    container: MakeContainer, bundle: Bundle, kinds: tuple[str, ...], detached: Detached
+) -> None:
+    bundle.without_namespace(*kinds)
+    if "uts" in kinds:
+        bundle.config.pop("hostname")
+    if "network" in kinds:
+        bundle.without_mount("/sys", "/sys/fs/cgroup")
+        bundle.linux["maskedPaths"] = []
+    one = container(bundle.args("sleep", "1000")).start()
+    pid = detached(one, "sleep", "1000")
+    assert namespaces(pid) == namespaces(one.pid)
+
+
+def test_time_namespace(container: MakeContainer, bundle: Bundle, detached: Detached) -> None:
+    bundle.linux["namespaces"].append({"type": "time"})
+    bundle.linux["timeOffsets"] = {"boottime": {"secs": 100000000}}
+    one = container(bundle.args("sleep", "1000")).start()
+    assert float(one.exec("cat", "/proc/uptime").ok().stdout.split()[0]) > 100000000
+    pid = detached(one, "sleep", "1000")
+    assert namespaces(pid) == namespaces(one.pid)
+
+
+def test_namespaces_that_were_joined(
+    runtime: Runtime, container: MakeContainer, make_bundle: Callable[[], Bundle], detached: Detached
+) -> None:
+    first = container().start()
+    bundle = make_bundle().args("sleep", "1000")
+    for entry in bundle.linux["namespaces"]:
+        if entry["type"] in ("network", "ipc", "uts"):
+            entry["path"] = f"/proc/{first.pid}/ns/{entry['type'].replace('network', 'net')}"
+    bundle.config.pop("hostname")
+    second = container(bundle).start()
+    pid = detached(second, "sleep", "1000")
+    assert namespaces(pid) == namespaces(second.pid)
+    assert namespaces(pid)["net"] == namespaces(first.pid)["net"]
+
+
+def test_user_namespace(container: MakeContainer, bundle: Bundle, detached: Detached) -> None:
+    bundle.user_namespace()
+    one = container(bundle.args("sleep", "1000")).start()
+    assert (
+        one.sh("id -u; id -g; id -G; cat /proc/self/uid_map").ok().stdout.split()[:6] == "0 0 0 0 100000 65536".split()
+    )
+    pid = detached(one, "sleep", "1000", flags=("--user", "1000:1001"))
+    assert namespaces(pid) == namespaces(one.pid)
+    assert proc_status(pid)["Uid"].split() == ["101000"] * 4
+    assert proc_status(pid)["Gid"].split() == ["101001"] * 4
+    one.exec("true", flags=["--user", "65536"]).fails("65536", status=FAILED)
+
+
+@pytest.mark.ocipy_only("runc joins no root without a mount namespace")
+def test_without_a_mount_namespace_its_root_is_the_containers(
+    container: MakeContainer, bundle: Bundle, detached: Detached
+) -> None:
+    bundle.without_namespace("mount")
+    bundle.config["mounts"] = []
+    bundle.linux.pop("maskedPaths")
+    bundle.linux.pop("readonlyPaths")
+    bundle.config["root"]["readonly"] = False
+    bundle.file("/etc/mark", "of the container")
+    one = container(bundle.args("sleep", "1000")).start()
+    assert one.exec("cat", "/etc/mark").ok().stdout == "of the container"
+    pid = detached(one, "sleep", "1000")
+    assert os.readlink(f"/proc/{pid}/root") == str(bundle.rootfs)
+
+
+def test_no_pivot(container: MakeContainer, bundle: Bundle) -> None:
+    bundle.file("/etc/mark", "of the container")
+    one = container(bundle.args("sleep", "1000"), "--no-pivot").start()
+    assert one.exec("cat", "/etc/mark").ok().stdout == "of the container"
+
+
+# What it is.
+
+
+@pytest.mark.smoke
+def test_by_default_it_is_as_the_containers_process(
+    container: MakeContainer, bundle: Bundle, detached: Detached
+) -> None:
+    bundle.process["env"].append("FOO=bar")
+    bundle.process["cwd"] = "/usr/bin"
+    bundle.process["user"] = {"uid": 1000, "gid": 1001, "additionalGids": [5, 6]}
+    one = container(bundle.args("sleep", "1000")).start()
+    lines = one.sh("id -u; id -g; id -G; pwd; echo $FOO; echo $HOME; umask").ok().lines
+    assert lines == ["1000", "1001", "1001 5 6", "/usr/bin", "bar", "/home/user", "0022"]
+    pid = detached(one, "sleep", "1000")
+    ours, theirs = proc_status(pid), proc_status(one.pid)
+    for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "SigBlk", "SigIgn", "Uid", "Gid"):
+        assert ours[name] == theirs[name], name
+    assert Path(f"/proc/{pid}/limits").read_text() == Path(f"/proc/{one.pid}/limits").read_text()
+    assert set(open_files(pid)) == {0, 1, 2}
+
+
+@pytest.mark.differs_from_runc("runc reads the bundle anew")
+def test_config_is_that_of_create(one: Container) -> None:
+    one.bundle.process["env"] = ["PATH=/nowhere"]
+    one.bundle.process["user"] = {"uid": 77, "gid": 77}
+    one.bundle.write()
+    assert one.exec("id", "-u").ok().stdout == "0\n"
+    (one.bundle.path / "config.json").unlink()
+    one.exec("true").ok()
+
+
+def test_environment(one: Container) -> None:
+    result = one.sh(
+        "echo $FOO-$BAR-$TERM-$OUTSIDE", "--env", "FOO=1", "-e", "BAR=a=b", "-e", "TERM=dumb", env={"OUTSIDE": "x"}
+    )
+    assert result.ok().stdout == "1-a=b-dumb-\n"
+
+
+@pytest.mark.parametrize("entry", ["FOO", "=x", ""])
+def test_environment_that_is_none(one: Container, entry: str) -> None:
+    one.exec("true", flags=["--env", entry]).fails(status=FAILED)
+
+
+def test_working_directory(one: Container) -> None:
+    assert one.exec("pwd", flags=["--cwd", "/usr"]).ok().stdout == "/usr\n"
+    one.exec("pwd", flags=["--cwd", "/no/such/directory"]).fails("no such", status=FAILED)
+    one.exec("pwd", flags=["--cwd", "usr"]).fails("Cwd must be an absolute path", status=FAILED)
+    assert not (one.bundle.rootfs / "no").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "uid", "gid"),
+    [("1000", 1000, 3), ("1000:1001", 1000, 1001), ("0:0", 0, 0), ("4294967294", 4294967294, 3)],
+)
+def test_user(container: MakeContainer, bundle: Bundle, given: str, uid: int, gid: int, detached: Detached) -> None:
+    """The group stays the container's unless it is given."""
+    bundle.process["user"] = {"uid": 2, "gid": 3, "additionalGids": [4]}
+    one = container(bundle.args("sleep", "1000")).start()
+    pid = detached(one, "sleep", "1000", flags=("--user", given, "-g", "7", "--additional-gids=8"))
+    status = proc_status(pid)
+    assert status["Uid"].split() == [str(uid)] * 4
+    assert status["Gid"].split() == [str(gid)] * 4
+    assert status["Groups"].split() == ["4", "7", "8"]
+
+
+@pytest.mark.parametrize("given", ["user", "1x", "x1", "1:x", "x:1", "0x10", " 1"])
+def test_user_that_is_no_number(one: Container, given: str) -> None:
+    one.exec("true", flags=["--user", given]).fails("bad", status=FAILED)
+
+
+@pytest.mark.differs_from_runc("runc takes any number modulo 2**32")
+@pytest.mark.parametrize("given", ["-1", "4294967295", "4294967296", "+1", "1:4294967295", "99999999999999999999"])
+def test_user_that_is_no_id(one: Container, given: str) -> None:
+    one.exec("true", flags=["--user", given]).fails("bad", status=FAILED)
+
+
+@pytest.mark.parametrize("given", ["1:", ":1", ":"])
+def test_user_with_one_half(one: Container, given: str) -> None:
+    one.exec("true", flags=["--user", given]).fails("bad", status=FAILED)
+
+
+def test_capabilities(one: Container, detached: Detached) -> None:
+    """Added to bounding, effective and permitted, not to inheritable, and so not to ambient."""
+    before = proc_status(one.pid)
+    pid = detached(one, "sleep", "1000", flags=("--cap", "CAP_CHOWN", "-c", "CAP_SYS_CHROOT"))
+    added = 1 << 0 | 1 << 18
+    status = proc_status(pid)
+    for name in ("CapPrm", "CapEff", "CapBnd"):
+        assert int(status[name], 16) == int(before[name], 16) | added
+    assert int(status["CapInh"], 16) == int(status["CapAmb"], 16) == 0
+
+
+def test_capabilities_of_a_user_without_any(container: MakeContainer, bundle: Bundle, detached: Detached) -> None:
+    bundle.process["user"] = {"uid": 1000, "gid": 1000}
+    bundle.process.pop("capabilities")
+    one = container(bundle.args("sleep", "1000")).start()
+    pid = detached(one, "sleep", "1000")
+    assert all(int(proc_status(pid)[name], 16) == 0 for name in ("CapPrm", "CapEff", "CapBnd", "CapInh", "CapAmb"))
+
+
+def test_ambient_with_inheritable(container: MakeContainer, bundle: Bundle) -> None:
+    bundle.process["capabilities"]["inheritable"] = ["CAP_KILL"]
+    one = container(bundle.args("sleep", "1000")).start()
+    status = parse_status(one.exec("cat", "/proc/self/status", flags=["--cap", "CAP_KILL"]).ok().stdout)
+    assert int(status["CapInh"], 16) == 1 << 5
+    assert int(status["CapAmb"], 16) == 1 << 5
+
+
+@pytest.mark.parametrize("container_has", [False, True])
+def test_no_new_privileges(container: MakeContainer, bundle: Bundle, container_has: bool) -> None:
+    bundle.process["noNewPrivileges"] = container_has
+    one = container(bundle.args("sleep", "1000")).start()
+    script = "grep NoNewPrivs /proc/self/status"
+    assert one.sh(script).ok().stdout.split()[1] == str(int(container_has))
+    assert one.sh(script, "--no-new-privs").ok().stdout.split()[1] == "1"
+
+
+def test_seccomp(container: MakeContainer, bundle: Bundle) -> None:
+    bundle.linux["seccomp"] = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}],
+    }
+    one = container(bundle.args("sleep", "1000")).start()
+    result = one.sh("grep Seccomp: /proc/self/status; mkdir /dev/shm/a")
+    assert result.stdout.split()[1] == "2"
+    assert "Operation not permitted" in result.stderr
+
+
+def test_rlimits_and_oom_score(container: MakeContainer, bundle: Bundle) -> None:
+    bundle.process["oomScoreAdj"] = 500
+    bundle.process["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200}]
+    one = container(bundle.args("sleep", "1000")).start()
+    assert one.sh("cat /proc/self/oom_score_adj; ulimit -Sn; ulimit -Hn").ok().lines == ["500", "100", "200"]
+
+
+def test_keyring(container: MakeContainer) -> None:
+    """The session keyring of the container, not one more of that name."""
+    one = container(sh="cat /proc/keys; exec sleep 1000").start()
+    script = "cat /proc/keys"
+    one.exec("sh", "-c", script).ok()
+
+
+def test_words_after_the_id_are_the_commands(one: Container) -> None:
+    assert one.exec("echo", "--user", "x", "--", "-e", "").ok().stdout == "--user x -- -e \n"
+    assert one.exec("printf", "%s", "a\nb\tc").ok().stdout == "a\nb\tc"
+    one.exec("--", "true").fails('exec: "--": executable file not found', status=FAILED)
+    one.runtime.call("exec", "--", one.id, "true").ok()
+
+
+@pytest.mark.differs_from_runc("runc replaces what is no UTF-8")
+def test_words_that_are_no_utf_8(one: Container) -> None:
+    word = os.fsdecode(b"\xff\xfe x")
+    assert one.exec("printf", "%s", word, flags=["--env", "A=" + word]).ok().raw_stdout == b"\xff\xfe x"
+    assert one.sh('printf "%s" "$A"', "--env", "A=" + word).ok().raw_stdout == b"\xff\xfe x"
+
+
+# Streams and descriptors.
+
+
+def test_streams(one: Container) -> None:
+    data = bytes(range(256)) * 1000
+    result = one.sh("cat; echo err >&2", stdin=data).ok()
+    assert result.raw_stdout == data
+    assert result.stderr == "err\n"
+
+
+def test_streams_belong_to_the_user(one: Container) -> None:
+    """So that /dev/stdout can be opened anew."""
+    read, write = os.pipe()
+    one.sh("echo text > /proc/self/fd/1", "--user", "1000:1000", stdout=write).ok()
+    os.close(write)
+    assert os.read(read, 100) == b"text\n"
+    os.close(read)
+
+
+@pytest.mark.ocipy_only("runc leaves the host's /dev/null open")
+def test_null_device_is_the_containers(one: Container, detached: Detached) -> None:
+    pid = detached(one, "sleep", "1000")
+    inside = os.stat(f"/proc/{one.pid}/root/dev/null")
+    assert os.stat(f"/proc/{pid}/fd/0").st_dev == inside.st_dev
+
+
+def test_preserved_descriptors(one: Container) -> None:
+    """3 is handed on, 4 is not."""
+    prefix = ["sh", "-c", 'exec 3>&1 4>&1; exec "$@"', "sh"]
+    script = "echo through >&3; for fd in 3 4; do test -e /proc/self/fd/$fd && echo $fd; done"
+    result = one.sh(script, "--preserve-fds", "1", prefix=prefix)
+    assert result.lines == ["through", "3"]
+
+
+def test_preserved_descriptor_that_is_not_open(one: Container) -> None:
+    one.exec("true", flags=["--preserve-fds", "30"]).fails("preserved-fd", status=FAILED)
+
+
+def test_nothing_of_the_caller_is_left_open(one: Container, detached: Detached) -> None:
+    descriptor = os.open("/", os.O_RDONLY)
+    try:
+        assert set(open_files(detached(one, "sleep", "1000", fds=(descriptor,)))) == {0, 1, 2}
+    finally:
+        os.close(descriptor)
+
+
+# Detached.
+
+
+@pytest.mark.smoke
+def test_detached(one: Container, detached: Detached) -> None:
+    pid = detached(one, "sleep", "1000")
+    assert (one.bundle.path / "exec.pid").read_text() == str(pid), "no newline"
+    wait_until(lambda: process_state(pid) == "S")
+
+
+def test_many_at_once(one: Container, runtime: Runtime) -> None:
+    calls = [runtime.begin("exec", one.id, "sh", "-c", f"exit {number}") for number in range(20)]
+    assert [call.wait().status for call in calls] == list(range(20))
+
+
+# --process
+
+
+def process(one: Container, **members: object) -> Path:
+    """A file with a process object."""
+    document = {"cwd": "/", "args": ["true"], "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}, **members}
+    path = one.bundle.path / "process.json"
+    path.write_text(json.dumps(document))
+    return path
+
+
+@pytest.mark.smoke
+def test_process_object(one: Container) -> None:
+    path = process(
+        one,
+        args=["sh", "-c", "pwd; id -u; id -g; id -G; umask; echo $X $TERM; ulimit -n"],
+        cwd="/usr",
+        env=["PATH=/bin", "X=1"],
+        user={"uid": 7, "gid": 8, "additionalGids": [9], "umask": 0o077},
+        rlimits=[{"type": "RLIMIT_NOFILE", "soft": 50, "hard": 60}],
+    )
+    result = one.exec(flags=["--process", path]).ok()
+    assert result.lines == ["/usr", "7", "8", "8 9", "0077", "1", "50"]
+
+
+def test_what_a_process_object_leaves_out_is_the_containers(container: MakeContainer, bundle: Bundle) -> None:
+    """Engines leave out capabilities, limits and labels; a process must not be freer for that."""
+    bundle.process["user"]["umask"] = 0o027
+    bundle.process["oomScoreAdj"] = 333
+    one = container(bundle.args("sleep", "1000")).start()
+    path = process(one, args=["sh", "-c", "umask; ulimit -n; cat /proc/self/oom_score_adj /proc/self/status"])
+    lines = one.exec(flags=["-p", path]).ok().stdout.split("\n", 3)
+    assert lines[:3] == ["0027", "1024", "333"]
+    ours, theirs = parse_status(lines[3]), proc_status(one.pid)
+    for name in ("CapPrm", "CapEff", "CapBnd"):
+        assert ours[name] == theirs[name]
+
+
+@pytest.mark.differs_from_runc("runc takes it for false")
+def test_no_new_privileges_that_a_process_object_leaves_out(one: Container) -> None:
+    path = process(one, args=["grep", "NoNewPrivs", "/proc/self/status"])
+    assert one.exec(flags=["-p", path]).ok().stdout.split()[1] == "1"
+
+
+def test_capabilities_of_a_process_object(one: Container) -> None:
+    path = process(one, args=["cat", "/proc/self/status"], capabilities={"bounding": ["CAP_KILL"]})
+    status = parse_status(one.exec(flags=["-p", path]).ok().stdout)
+    assert int(status["CapBnd"], 16) == 1 << 5
+    assert int(status["CapEff"], 16) == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"cwd": "/"}',
+        '{"cwd": "x", "args": ["true"]}',
+        '{"cwd": "/", "args": ["true"], "env": ["X"]}',
+    ],
+)
+def test_process_object_that_is_none(one: Container, text: str) -> None:
+    path = one.bundle.path / "process.json"
+    path.write_text(text)
+    one.exec(flags=["--process", path]).fails(status=FAILED)
+
+
+def test_process_object_that_is_no_file(one: Container, work: Path) -> None:
+    one.exec(flags=["--process", work / "nothing"]).fails(status=FAILED)
+
+
+@pytest.mark.ocipy_only("runc waits for a writer")
+def test_process_object_that_is_a_fifo(one: Container, work: Path) -> None:
+    os.mkfifo(work / "fifo")
+    one.exec(flags=["--process", work / "fifo"], timeout=10).fails("no regular file", status=FAILED)
