@@ -44,6 +44,13 @@ PHASES = {
         "carry_out": "carry out the plan",
         "_undo": "undo",
     },
+    "ocipy.container.exec": {
+        "process_to_execute": "put the process together",
+        "describe_host": "probe the host",
+        "build": "plan",
+        "carry_out": "carry out the plan, until the process has executed",
+        "_undo": "undo",
+    },
     "ocipy.init.lane": {"load": "import the steps' modules"},
     "ocipy.container.lifecycle": {
         "_let_go": "let init go on, until it has executed",
@@ -56,8 +63,8 @@ PHASES = {
     "ocipy.commands.run": {"start": "start", "delete_ended": "delete"},
     "ocipy.commands.start": {"start": "start"},
 }
-# An init that executes its process is at the end of its lane when this phase ends.
-EXECUTED = "let init go on, until it has executed"
+# An init that executes its process is at the end of its lane when one of these phases ends.
+EXECUTED = ("let init go on, until it has executed", "carry out the plan, until the process has executed")
 
 # Numbers of 64 bits for each step of the init lane in the shared memory.
 BEGIN, END, DONE, SIZE = 0, 1, 2, 3

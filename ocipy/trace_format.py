@@ -48,7 +48,7 @@ def init_steps(trace: Trace, end: int) -> list[Timed]:
     """
     if trace.run is None or trace.times is None:
         return []
-    executed = next((until for name, _, until, _ in trace.events if name == EXECUTED), 0)
+    executed = next((until for name, _, until, _ in trace.events if name in EXECUTED), 0)
     found = []
     earliest = trace.entered
     for number, step in enumerate(trace.run.plan.init[: len(trace.times) // SIZE]):

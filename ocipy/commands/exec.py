@@ -22,6 +22,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("tty", "switch", "give it a terminal", aliases=("t",)),
     Flag("detach", "switch", "do not wait for its end", aliases=("d",)),
     Flag("console-socket", "text", "socket that is sent the terminal's master", metavar="PATH"),
+    Flag("pidfd-socket", "text", "socket that is sent a pidfd of the process", metavar="PATH"),
     Flag("pid-file", "text", "file to write the pid to", metavar="FILE"),
     Flag("cwd", "text", "its working directory", metavar="DIR"),
     Flag("env", "list", "one more variable", aliases=("e",), metavar="NAME=VALUE"),
@@ -84,6 +85,7 @@ def _run(arguments: Arguments) -> int:
         detach=detach,
         ignore_paused=arguments.switch("ignore-paused"),
         pid_file=arguments.text("pid-file"),
+        pidfd_socket=arguments.text("pidfd-socket"),
         preserve_fds=arguments.number("preserve-fds"),
         rootless=arguments.rootless,
     )

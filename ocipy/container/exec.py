@@ -42,6 +42,7 @@ def execute(
     detach: bool = False,
     ignore_paused: bool = False,
     pid_file: str = "",
+    pidfd_socket: str = "",
     preserve_fds: int = 0,
     rootless: bool | None = None,
 ) -> HostRun:
@@ -60,6 +61,8 @@ def execute(
         run = _planned(state, changes, given, cgroups, has_console=bool(console_socket) or not detach,
                        preserve_fds=preserve_fds, rootless=rootless)  # fmt: skip
         check_socket(bool(run.config["process"].get("terminal")), console_socket)
+        if pidfd_socket:
+            run.plan.on_host("send_pidfd", "--pidfd-socket", path=pidfd_socket, name="setns")
         if pid_file:
             run.plan.on_host("pid_file", "--pid-file", path=pid_file)
         run.console_socket = console_socket
