@@ -41,12 +41,14 @@ def call(prefix: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def frozen(prefix: Path) -> Iterator[Path]:
-    """The frozen file of the installation, which a test may spoil; put back afterwards."""
+    """The frozen file of the installation, which a test may spoil; put back afterwards. Without a snapshot it is read."""
     (file,) = prefix.rglob("_frozen.bin")
-    kept = file.with_name("kept")
+    kept, snapshot = file.with_name("kept"), file.with_name("_snapshot.bin")
     shutil.copy2(file, kept)
+    snapshot.rename(file.with_name("kept_snapshot"))
     yield file
     kept.replace(file)
+    file.with_name("kept_snapshot").rename(snapshot)
 
 
 def test_the_installed_runtime_runs_from_its_own_environment(prefix: Path) -> None:

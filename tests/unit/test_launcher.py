@@ -60,7 +60,7 @@ def launcher(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def linked(directory: Path) -> Path:
-    """A launcher with the start library linked in, which has another one, beside its library's place, for sealed copies."""
+    """A launcher with the start library linked in; beside its library is a small one for sealed copies."""
     launcher = compiled(directory, '-DOCIPY_START_LIBRARY="{library}"')
     launcher.rename(directory / "lib/small")
     sources = [str(SOURCES / name) for name in ("launcher.c", "overlay.c", "seal.c", "trust.c")]
