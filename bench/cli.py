@@ -10,10 +10,12 @@ import signal
 import statistics
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from bench import bundle, chart, phases, report
-from bench.measure import Bench, CallError, Samples, measure, state_folder
+from bench import besides, bundle, chart, phases, report
+from bench.measure import Bench, CallError, measure, state_folder
 from bench.runtimes import RUNC_VERSION, TOP, Contestant, MissingError, contestants, version
 from conformance.host import become_subreaper, hugetlb_mounted, only_one
 
@@ -31,6 +33,8 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--profile", action="store_true", help="instead: what each millisecond of `run` of ours goes into"
     )
+    parser.add_argument("--all", action="store_true", help="memory, many containers and podman as well: some minutes")
+    parser.add_argument("--crowd", type=int, default=1000, metavar="N", help="how many containers are many (1000)")
     parser.add_argument("--check", action="store_true", help="exit 1 if a bar is not met")
     return parser.parse_args(argv)
 
@@ -40,14 +44,12 @@ def _tell(text: str) -> None:
         print(f"\r{text} ", end="", file=sys.stderr, flush=True)
 
 
-def _measure(arguments: argparse.Namespace, all_of_them: list[Contestant]) -> list[Samples]:
+@contextmanager
+def _bench() -> Iterator[Bench]:
     base = "/run" if os.access("/run", os.W_OK) else None
     scratch = Path(tempfile.mkdtemp(prefix="ocipy-bench-", dir=base))
     try:
-        bench = Bench(
-            scratch, bundle.make(scratch / "true", ["true"]), bundle.make(scratch / "sleep", ["sleep", "1000"])
-        )
-        return measure(bench, all_of_them, arguments.rounds, arguments.warm_up, _tell)
+        yield Bench(scratch, bundle.make(scratch / "true", ["true"]), bundle.make(scratch / "sleep", ["sleep", "1000"]))
     finally:
         _tell("\n")
         shutil.rmtree(scratch, ignore_errors=True)
@@ -55,31 +57,23 @@ def _measure(arguments: argparse.Namespace, all_of_them: list[Contestant]) -> li
 
 
 def _profile(arguments: argparse.Namespace) -> None:
-    scratch = Path(tempfile.mkdtemp(prefix="ocipy-bench-", dir="/run"))
-    try:
-        bench = Bench(scratch, bundle.make(scratch / "true", ["true"]), scratch)
-        ours = Contestant(version(arguments.ours), arguments.ours)
-        plain, samples = [], []
+    ours = Contestant(version(arguments.ours), arguments.ours)
+    plain, samples = [], []
+    with _bench() as bench:
         for number in range(-arguments.warm_up, arguments.rounds):
             milliseconds = bench.run_once(ours)
-            sample = phases.split(phases.trace(bench.run_command(ours), scratch / "strace"))
+            sample = phases.split(phases.trace(bench.run_command(ours), bench.scratch / "strace"))
             if number >= 0:
                 plain.append(milliseconds)
                 samples.append(sample)
-        print(f"{ours.name}: `run true`, medians of {arguments.rounds}\n")
-        print(phases.table(phases.medians(samples), statistics.median(plain)))
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-        shutil.rmtree(state_folder(scratch), ignore_errors=True)
+    print(f"{ours.name}: `run true`, medians of {arguments.rounds}\n")
+    print(phases.table(phases.medians(samples), statistics.median(plain)))
 
 
-def _judge(ours: Samples, base: Samples) -> bool:
-    met_all = True
-    for operation, ratio, bar, met in report.bars(ours, base):
-        met_all &= met
-        title = report.TITLES[operation]
-        print(f"{title}: {ratio:.2f} of {base.contestant.name}, wanted at most {bar}: {'met' if met else 'NOT MET'}")
-    return met_all
+def _judge(bars: list[tuple[str, float, float, bool]], base: str) -> bool:
+    for title, figure, bar, met in bars:
+        print(f"{title}: {figure:.2f} of {base}'s, wanted at most {bar}: {'met' if met else 'NOT MET'}")
+    return all(met for *_, met in bars)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -94,21 +88,33 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.profile:
             _profile(arguments)
             return 0
-        all_of_them = contestants(arguments.ours, arguments.others)
-        become_subreaper()
-        # crun 1.8 refuses a hybrid host with a controller on the unified tree.
-        with only_one(), hugetlb_mounted():
-            all_samples = _measure(arguments, all_of_them)
+        return _compare(arguments)
     except (MissingError, CallError, OSError) as error:
         print(f"bench/run: {error}", file=sys.stderr)
         return 2
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    all_of_them = contestants(arguments.ours, arguments.others)
+    base_name = f"runc {RUNC_VERSION}"
+    become_subreaper()
+    lines: list[besides.Line] = []
+    # crun 1.8 refuses a hybrid host with a controller on the unified tree.
+    with only_one(), hugetlb_mounted(), _bench() as bench:
+        all_samples = measure(bench, all_of_them, arguments.rounds, arguments.warm_up, _tell)
+        if arguments.all:
+            lines = besides.measure_besides(bench, all_of_them, base_name, arguments.crowd, _tell)
     ours = all_samples[0]
-    base = next(samples for samples in all_samples if samples.contestant.name == f"runc {RUNC_VERSION}")
+    base = next(samples for samples in all_samples if samples.contestant.name == base_name)
     print(report.table(all_samples, base))
-    print(f"\n{arguments.rounds} rounds, each runtime in each round; ratios to {base.contestant.name}")
-    met = _judge(ours, base)
+    print(f"\n{arguments.rounds} rounds, each runtime in each round; ratios to {base_name}")
+    bars = report.bars(ours, base)
+    if lines:
+        print("\n" + besides.table(lines, [one.name for one in all_of_them], base_name) + "\n")
+        bars += besides.bars(lines, ours.contestant.name, base_name)
+    met = _judge(bars, base_name)
     if arguments.json:
-        document = report.document(all_samples, base, arguments.rounds)
+        document = report.document(all_samples, base, arguments.rounds) | {"besides": besides.document(lines)}
         arguments.json.write_text(json.dumps(document, indent=1) + "\n")
     if arguments.svg:
         arguments.svg.write_text(chart.chart(all_samples, base))

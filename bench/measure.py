@@ -15,7 +15,7 @@ from pathlib import Path
 from bench.runtimes import Contestant
 
 CALLS = ("create", "start", "state", "kill", "delete")
-OPERATIONS = ("run", "five", *CALLS)
+OPERATIONS = ("run", "five", *CALLS, "exec")
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
@@ -31,8 +31,10 @@ class Samples:
     times: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in OPERATIONS})
 
 
-def timed(argv: list[str], out: Path) -> float:
-    """Milliseconds from the spawn to the end of a call. Its output goes to files beside `out`. Raises CallError."""
+def timed(argv: list[str], out: Path, variables: dict[str, str] | None = None) -> float:
+    """Milliseconds from the spawn to the end of a call. Its output goes to files beside `out`. Raises CallError.
+
+    variables: of the environment, besides PATH."""
     error_file = f"{out}.err"
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     actions = [
@@ -41,7 +43,7 @@ def timed(argv: list[str], out: Path) -> float:
         (os.POSIX_SPAWN_OPEN, 2, error_file, flags, 0o600),
     ]
     began = time.perf_counter_ns()
-    pid = os.posix_spawn(argv[0], argv, _ENVIRONMENT, file_actions=actions)
+    pid = os.posix_spawn(argv[0], argv, {**_ENVIRONMENT, **(variables or {})}, file_actions=actions)
     _, status = os.waitpid(pid, 0)
     ended = time.perf_counter_ns()
     if status != 0:
@@ -73,39 +75,53 @@ class Bench:
         self.sleep_bundle = sleep_bundle
         self._number = 0
 
-    def _command(self, contestant: Contestant, *words: str) -> list[str]:
+    def command(self, contestant: Contestant, *words: str) -> list[str]:
+        """A command line with the state directory of this runtime."""
         root = self.state / contestant.name.replace(" ", "-")
         return [contestant.path, "--root", str(root), *words]
 
+    def call(self, contestant: Contestant, *words: str) -> float:
+        """Any call, in ms. What it wrote is in `out`."""
+        return timed(self.command(contestant, *words), self.out)
+
+    def new_id(self) -> str:
+        """An id that no container of this bench has had."""
+        self._number += 1
+        return f"bench-{os.getpid()}-{self._number}"
+
+    @property
+    def out(self) -> Path:
+        """The file with the output of the last call."""
+        return self.scratch / "out"
+
+    def create(self, contestant: Contestant, container: str) -> float:
+        """`create` of a container that sleeps, in ms."""
+        return self.call(contestant, "create", "--bundle", str(self.sleep_bundle), container)
+
+    def init_of(self, contestant: Contestant, container: str) -> tuple[int, float]:
+        """The pid of a container's process, and the ms of the `state` that said it."""
+        milliseconds = self.call(contestant, "state", container)
+        return int(json.loads(self.out.read_text())["pid"]), milliseconds
+
     def run_command(self, contestant: Contestant) -> list[str]:
         """The command line of the next `run true`."""
-        self._number += 1
-        return self._command(contestant, "run", "--bundle", str(self.run_bundle), f"bench-{os.getpid()}-{self._number}")
+        return self.command(contestant, "run", "--bundle", str(self.run_bundle), self.new_id())
 
     def run_once(self, contestant: Contestant) -> float:
         """`run true`, in ms."""
-        return timed(self.run_command(contestant), self.scratch / "out")
+        return timed(self.run_command(contestant), self.out)
 
     def life_cycle(self, contestant: Contestant) -> dict[str, float]:
-        """One container through the five calls: ms of each. The wait for its end, after kill, is not counted."""
-        self._number += 1
-        container = f"bench-{os.getpid()}-{self._number}"
-        out = self.scratch / "out"
-        words = {
-            "create": ["--bundle", str(self.sleep_bundle), container],
-            "start": [container],
-            "state": [container],
-            "kill": [container, "KILL"],
-            "delete": [container],
-        }
-        times = {}
-        init = 0
-        for call in CALLS:
-            times[call] = timed(self._command(contestant, call, *words[call]), out)
-            if call == "state":
-                init = int(json.loads(out.read_text())["pid"])
-            elif call == "kill":
-                os.waitpid(init, 0)
+        """One container through the five calls, with an `exec true` among them: ms of each.
+
+        The wait for its end, after kill, is not counted."""
+        container = self.new_id()
+        times = {"create": self.create(contestant, container), "start": self.call(contestant, "start", container)}
+        init, times["state"] = self.init_of(contestant, container)
+        times["exec"] = self.call(contestant, "exec", container, "/bin/true")
+        times["kill"] = self.call(contestant, "kill", container, "KILL")
+        os.waitpid(init, 0)
+        times["delete"] = self.call(contestant, "delete", container)
         return times
 
 
@@ -122,7 +138,7 @@ def measure(
             if number < 0:
                 continue
             sample.times["run"].append(run)
-            sample.times["five"].append(sum(calls.values()))
+            sample.times["five"].append(sum(calls[call] for call in CALLS))
             for call, milliseconds in calls.items():
                 sample.times[call].append(milliseconds)
         tell(f"round {number + 1} of {rounds}")

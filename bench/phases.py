@@ -33,10 +33,9 @@ class Phase:
 
 # Those of ocipy. One whose mark does not come is left out, and its time counted to the next.
 PHASES = (
-    Phase("launcher: exec, copy into a memfd, seal", r"^execveat\("),
-    Phase("launcher again, libpython linked in", r"^openat\(AT_FDCWD, \".*libm\.so"),
-    Phase("the interpreter's core phase", r"^openat\(AT_FDCWD, \".*_frozen\.bin\""),
-    Phase("imports of our own modules, arguments", r"^openat\(.*\"config\.json\""),
+    Phase("launcher: exec, overlay", r"^execveat\("),
+    Phase("launcher again: exec, libc", r"^openat\(AT_FDCWD, \".*_snapshot\.bin\""),
+    Phase("Python mapped and made this process's, arguments", r"^openat\(.*\"config\.json\""),
     Phase("config read and checked, host described, plan", r"^mkdir\("),
     Phase("state directory, FIFO, procfs, sources", r"^mkdir\(\"/sys/fs/cgroup"),
     Phase("cgroups made", r"^clone3?\("),

@@ -9,8 +9,8 @@ from typing import Any
 from bench.measure import OPERATIONS, Samples
 
 # What the project wants to keep: ocipy's median over runc 1.5.2's.
-BARS = {"run": 0.6, "five": 0.85}
-TITLES = {"run": "run true", "five": "the five calls"}
+BARS = {"run": 0.6, "five": 0.85, "exec": 0.6}
+TITLES = {"run": "run true", "five": "the five calls", "exec": "exec true"}
 
 
 def median(samples: Samples, operation: str) -> float:
@@ -35,9 +35,9 @@ def table(all_samples: list[Samples], base: Samples) -> str:
 
 
 def bars(ours: Samples, base: Samples) -> list[tuple[str, float, float, bool]]:
-    """(operation, ratio, bar, whether it is met) for each bar."""
+    """(title, ratio, bar, whether it is met) for each bar."""
     return [
-        (operation, ratio(ours, base, operation), bar, ratio(ours, base, operation) <= bar)
+        (TITLES[operation], ratio(ours, base, operation), bar, ratio(ours, base, operation) <= bar)
         for operation, bar in BARS.items()
     ]
 

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench import chart, phases, report
+from bench import besides, chart, phases, report
 from bench.bundle import config
 from bench.measure import OPERATIONS, Samples
 from bench.runtimes import Contestant
@@ -22,8 +22,8 @@ def samples(name: str, milliseconds: float) -> Samples:
 
 def test_bars_are_met_or_not() -> None:
     base = samples("runc 1.5.2", 10)
-    assert [met for *_, met in report.bars(samples("ocipy", 6), base)] == [True, True]
-    assert [met for *_, met in report.bars(samples("ocipy", 7), base)] == [False, True]
+    assert [met for *_, met in report.bars(samples("ocipy", 6), base)] == [True, True, True]
+    assert [met for *_, met in report.bars(samples("ocipy", 7), base)] == [False, True, False]
 
 
 def test_the_table_has_every_operation() -> None:
@@ -33,6 +33,18 @@ def test_the_table_has_every_operation() -> None:
 
 def test_the_chart_is_well_formed() -> None:
     ElementTree.fromstring(chart.chart([samples("ocipy", 5), samples("runc <2>", 10)], samples("runc <2>", 10)))
+
+
+def test_what_is_measured_besides_has_bars_too() -> None:
+    lines = [
+        besides.Line("a waiting init", "KiB Pss", {"ocipy": 2000, "runc": 1000}, 1.0),
+        besides.Line("podman run", "ms", {"ocipy": 90, "runc": 100, "crun": 80}, 1.0),
+        besides.Line("the same, over create alone", "", {"ocipy": 1.05, "runc": 1.3}, None),
+    ]
+    assert [met for *_, met in besides.bars(lines, "ocipy", "runc")] == [False, True, True]
+    text = besides.table(lines, ["ocipy", "runc", "crun"], "runc")
+    assert "2000.00 (2.00)" in text
+    assert "80.00 (0.80)" in text
 
 
 def test_a_trace_is_split_at_the_marks() -> None:

@@ -1,0 +1,90 @@
+"""What `bench/run --all` measures besides the calls: memory, many containers, podman. Each with its bar."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from bench.crowd import measure_crowd
+from bench.engine import Podman
+from bench.measure import Bench
+from bench.runtimes import Contestant
+from bench.weight import smallest_limit, waiting_init
+
+PODMAN_ROUNDS = 12
+
+
+@dataclass(frozen=True)
+class Line:
+    """One figure of each runtime. bar: ours over the base's, at most; None if there is none."""
+
+    title: str
+    unit: str
+    values: dict[str, float]
+    bar: float | None
+
+
+def measure_besides(
+    bench: Bench, contestants: list[Contestant], base: str, size: int, tell: Callable[[str], None]
+) -> list[Line]:
+    """All of them. size: how many containers are many; there they are made by ours and the base alone."""
+    names = {contestant.name: contestant for contestant in contestants}
+    crowds = {
+        name: measure_crowd(bench, names[name], size, tell) for name in dict.fromkeys([contestants[0].name, base])
+    }
+    return [
+        Line("a waiting init", "KiB Pss", {name: waiting_init(bench, one) for name, one in names.items()}, 1.0),
+        Line(
+            "smallest limit for `true`", "KiB", {name: smallest_limit(bench, one) for name, one in names.items()}, 2.0
+        ),
+        Line("podman run", "ms", _podman(bench, contestants, tell), 1.0),
+        Line(f"list of {size}", "ms", {name: crowd.list_all for name, crowd in crowds.items()}, None),
+        Line(f"create beside {size}", "ms", {name: crowd.create_beside for name, crowd in crowds.items()}, None),
+        Line("the same, over create alone", "", {n: c.create_beside / c.create_alone for n, c in crowds.items()}, None),
+    ]
+
+
+def _podman(bench: Bench, contestants: list[Contestant], tell: Callable[[str], None]) -> dict[str, float]:
+    podman = Podman(bench.scratch / "podman", bench.run_bundle / "rootfs")
+    times: dict[str, list[float]] = {contestant.name: [] for contestant in contestants}
+    try:
+        for number in range(-1, PODMAN_ROUNDS):
+            turn = number % len(contestants)
+            for contestant in contestants[turn:] + contestants[:turn]:
+                milliseconds = podman.run_once(contestant, bench.out)
+                if number >= 0:
+                    times[contestant.name].append(milliseconds)
+            tell(f"podman, round {number + 1} of {PODMAN_ROUNDS}")
+    finally:
+        podman.remove()
+        shutil.rmtree(podman.home, ignore_errors=True)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def table(lines: list[Line], names: list[str], base: str) -> str:
+    """A row a figure, a column a runtime: the figure and its ratio to the base's."""
+    rows = [["", *names]]
+    for line in lines:
+        cells = []
+        for name in names:
+            value = line.values.get(name)
+            cells.append("" if value is None else f"{value:.2f} ({value / line.values[base]:.2f})")
+        rows.append([f"{line.title} {line.unit}".strip(), *cells])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    text = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return "\n".join([text[0], "-" * len(text[0]), *text[1:]])
+
+
+def bars(lines: list[Line], ours: str, base: str, most_growth: float = 1.1) -> list[tuple[str, float, float, bool]]:
+    """(title, figure, bar, whether it is met): ratios to the base; the last line is one of ours alone."""
+    judged = [(line.title, line.values[ours] / line.values[base], line.bar) for line in lines if line.bar is not None]
+    judged.append((lines[-1].title, lines[-1].values[ours], most_growth))
+    return [(title, figure, bar, figure <= bar) for title, figure, bar in judged]
+
+
+def document(lines: list[Line]) -> list[dict[str, Any]]:
+    """For `--json`."""
+    return [{"title": line.title, "unit": line.unit, "values": line.values, "bar": line.bar} for line in lines]

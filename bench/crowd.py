@@ -1,0 +1,62 @@
+"""Many containers at once: what `list` takes, and `create` beside them."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bench.measure import Bench
+from bench.runtimes import Contestant
+
+TIMES = 15
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """Medians in ms: `create` alone and beside so many others, and `list` of them all."""
+
+    size: int
+    create_alone: float
+    create_beside: float
+    list_all: float
+
+
+def measure_crowd(bench: Bench, contestant: Contestant, size: int, tell: Callable[[str], None]) -> Crowd:
+    """Make so many containers that wait for start, measure, and remove them."""
+    made: list[str] = []
+    alone = _creates(bench, contestant)
+    try:
+        for number in range(size):
+            made.append(bench.new_id())
+            bench.create(contestant, made[-1])
+            if number % 50 == 49:
+                tell(f"{contestant.name}: {number + 1} of {size} containers")
+        beside = _creates(bench, contestant)
+        listed = statistics.median(bench.call(contestant, "list", "--quiet") for _ in range(TIMES))
+        found = len(bench.out.read_text().split())
+        assert found == size, f"{contestant.name} lists {found} of {size} containers"
+        return Crowd(size, alone, beside, listed)
+    finally:
+        for container in made:
+            bench.call(contestant, "delete", "--force", container)
+        _reap()
+
+
+def _creates(bench: Bench, contestant: Contestant) -> float:
+    times = []
+    for _ in range(TIMES):
+        container = bench.new_id()
+        times.append(bench.create(contestant, container))
+        bench.call(contestant, "delete", "--force", container)
+        _reap()
+    return statistics.median(times)
+
+
+def _reap() -> None:
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass

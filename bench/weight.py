@@ -1,0 +1,61 @@
+"""What a container costs in memory: that of a waiting init, and the smallest limit under which `true` runs."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from bench.measure import Bench, CallError
+from bench.runtimes import Contestant
+
+KIB = 1024
+# Bytes: what is tried for the limit, a quarter more each time.
+SMALLEST, LARGEST, STEP = 256 * KIB, 64 * KIB * KIB, 1.25
+
+
+def pss(pid: int) -> int:
+    """The proportional set size of a process in KiB: proc_pid_smaps(5), smaps_rollup."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+def waiting_init(bench: Bench, contestant: Contestant) -> int:
+    """The Pss of an init that waits for start, in KiB. It is the only one: what others would share it has alone."""
+    container = bench.new_id()
+    bench.create(contestant, container)
+    init, _ = bench.init_of(contestant, container)
+    found = pss(init)
+    bench.call(contestant, "delete", "--force", container)
+    try:
+        os.waitpid(init, 0)
+    except ChildProcessError:  # the runtime has waited for it
+        pass
+    return found
+
+
+def smallest_limit(bench: Bench, contestant: Contestant) -> int:
+    """The smallest tried linux.resources.memory.limit, in KiB, with which `run true` succeeds three times."""
+    limit = SMALLEST
+    while limit <= LARGEST:
+        if _runs(bench, contestant, limit):
+            return limit // KIB
+        limit = int(limit * STEP) // 4096 * 4096
+    raise CallError(f"{contestant.name}: `run true` fails even with a limit of {LARGEST} bytes")
+
+
+def _runs(bench: Bench, contestant: Contestant, limit: int) -> bool:
+    bundle = bench.scratch / "limited"
+    config = json.loads((bench.run_bundle / "config.json").read_text())
+    config["linux"]["resources"]["memory"] = {"limit": limit}
+    config["root"]["path"] = str(bench.run_bundle / "rootfs")
+    bundle.mkdir(exist_ok=True)
+    (bundle / "config.json").write_text(json.dumps(config))
+    try:
+        for _ in range(3):
+            container = bench.new_id()
+            bench.call(contestant, "run", "--bundle", str(bundle), container)
+    except CallError:
+        bench.call(contestant, "delete", "--force", container)
+        return False
+    return True
