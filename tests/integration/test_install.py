@@ -41,7 +41,7 @@ def call(prefix: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def frozen(prefix: Path) -> Iterator[Path]:
-    """The frozen file of the installation, which a test may spoil, and no snapshot in its place; put back afterwards."""
+    """The frozen file of the installation, which a test may spoil, with no snapshot beside it; put back afterwards."""
     (file,) = prefix.rglob("_frozen.bin")
     kept, snapshot = file.with_name("kept"), file.with_name("_snapshot.bin")
     shutil.copy2(file, kept)
