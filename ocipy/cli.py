@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 HOT = ("create", "start", "state", "kill", "delete", "run", "exec", "pause", "resume", "ps", "update")
-COLD = ("spec", "features", "list", "validate", "plan")
+COLD = ("spec", "features", "list", "events", "validate", "plan")
 
 
 class Flag:
