@@ -35,6 +35,11 @@ struct header {
     int64_t frozen_size, frozen_seconds; /* of the frozen file: whether it is still what the modules were made from */
 };
 
+union first_page {
+    struct header header;
+    char page[PAGE];
+};
+
 static const char MAGIC[8] = "ocipysn1";
 
 /* Alone at its alignment, so that the linker begins the data on a page of its own: before it are libc's addresses. */
@@ -137,14 +142,24 @@ static int write_all(int file, const void *from, size_t size) {
     return 0;
 }
 
+static int write_parts(const char *path, const union first_page *first) {
+    const struct header *header = &first->header;
+    int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (file < 0)
+        return -1;
+    int failed = write_all(file, first, sizeof(*first)) || write_all(file, (void *)header->data.start, header->data.size) ||
+                 write_all(file, (void *)header->heap.start, header->heap.size);
+    return close(file) || failed ? -1 : 0;
+}
+
 int write_snapshot(const char *path, PyThreadState *thread, const struct stat *frozen) {
-    union {
-        struct header header;
-        char page[PAGE];
-    } first = {.header = {.data = data_extent(), .thread = (uintptr_t)thread}};
+    union first_page first = {.header = {.data = data_extent(), .thread = (uintptr_t)thread}};
     struct header *header = &first.header;
     const unsigned char *id = build_id();
     int key = find_key(thread);
+    /* By rename: an older one is mapped by the inits that wait at this moment. */
+    char temporary[PATH_MAX];
+    snprintf(temporary, sizeof(temporary), "%s.%d", path, (int)getpid());
     if (!id || key < 0 || (uintptr_t)__data_start % PAGE) {
         dprintf(STDERR_FILENO, "ocipy: this executable cannot have a snapshot\n");
         return -1;
@@ -154,11 +169,10 @@ int write_snapshot(const char *path, PyThreadState *thread, const struct stat *f
     header->key = key;
     header->frozen_size = frozen->st_size;
     header->frozen_seconds = frozen->st_mtim.tv_sec;
-    int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
     end_recording(&header->heap);
-    if (file < 0 || write_all(file, &first, sizeof(first)) || write_all(file, (void *)header->data.start, header->data.size) ||
-        write_all(file, (void *)header->heap.start, header->heap.size) || close(file)) {
+    if (write_parts(temporary, &first) || rename(temporary, path)) {
         complain("cannot write the snapshot", path);
+        unlink(temporary);
         return -1;
     }
     return 0;
