@@ -1,4 +1,39 @@
-"""ocipy: an OCI container runtime. See ARCHITECTURE.md for the rooms of this package."""
+"""ocipy: an OCI container runtime. See ARCHITECTURE.md for the rooms of this package.
+
+What a program may import is in __all__, and documented in docs/library.md; everything else is the runtime's own affair.
+"""
+
+from __future__ import annotations
 
 __version__ = "0.1.0"
 SPEC_VERSION = "1.3.0"
+
+__all__ = (
+    "SPEC_VERSION",
+    "Container",
+    "Error",
+    "Finding",
+    "Plan",
+    "Runtime",
+    "State",
+    "Step",
+    "__version__",
+    "template",
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocipy.config.template import template
+    from ocipy.errors import Error
+    from ocipy.library.container import Container
+    from ocipy.library.records import Finding, Plan, State, Step
+    from ocipy.library.runtime import Runtime
+
+
+def __getattr__(name: str) -> object:
+    """The other names of __all__ when they are first asked for (PEP 562): the executable imports none of them."""
+    if name in __all__:
+        from ocipy import library
+
+        return library.member(name)
+    raise AttributeError(f"module 'ocipy' has no attribute {name!r}")

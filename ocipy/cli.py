@@ -12,6 +12,7 @@ import sys
 
 from ocipy import SPEC_VERSION, __version__, log
 from ocipy.errors import Error, printable
+from ocipy.linux import _kernel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ GLOBALS = (
     Flag("systemd-cgroup", "switch", "cgroups by systemd (not available yet)"),
     Flag("rootless", "text", "act as without the host's rights: auto, true or false", metavar="WHEN", default="auto"),
     Flag("trace", "text", "write what each step took, as a Chrome trace", metavar="FILE"),
+    Flag("error-fd", "number", "tell the error, as JSON, there and not on standard error", metavar="N", hidden=True),
     Flag("criu", "text", "ignored", metavar="PATH", hidden=True),
     Flag("version", "switch", "print the version", aliases=("v",)),
     Flag("help", "switch", "print this help", aliases=("h",)),
@@ -332,8 +334,18 @@ def _report(command: str, arguments: Arguments, error: Error) -> int:
         place += " " + arguments.positional[0]
     line = f"{printable(place)}: {error.line}" if place else error.line
     log.error(line)
-    log.write_stderr(f"ocipy: {line}\n{error.advice}")
+    if not arguments.values.get("error-fd") or not _tell(arguments.number("error-fd"), error):
+        log.write_stderr(f"ocipy: {line}\n{error.advice}")
     return error.status
+
+
+def _tell(fd: int, error: Error) -> bool:
+    """The error for the program that has called us (ocipy/library/executable.py); whether it could be told."""
+    try:
+        posix.write(fd, _kernel.json_dumps(error.to_message()))
+    except OSError:
+        return False
+    return True
 
 
 def _print_traceback(problem: Exception) -> None:

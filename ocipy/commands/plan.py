@@ -15,6 +15,7 @@ from ocipy.plan.model import Options
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocipy.config.types import Config
+    from ocipy.plan.model import Plan
 
 SUMMARY = "print what would be done with a bundle, step by step"
 USAGE = "[FLAGS] [BUNDLE]"
@@ -38,21 +39,44 @@ def run(arguments: Arguments) -> int:
     if only and not only.startswith("/"):
         raise Error(f"--only takes a JSON pointer such as /linux/resources, not {only!r}")
     given = arguments.expect("the bundle", optional=1)
-    path, config, problem = _read(given[0] if given else ".", arguments.text("config") or "config.json")
+    plan = plan_bundle(
+        given[0] if given else ".",
+        arguments.text("config") or "config.json",
+        root=arguments.root,
+        rootless=arguments.rootless,
+        no_pivot=arguments.switch("no-pivot"),
+        no_new_keyring=arguments.switch("no-new-keyring"),
+        systemd_cgroup=arguments.switch("systemd-cgroup"),
+    )
+    write_stdout(as_json(plan, only) if output_format == "json" else as_text(plan, only))
+    return 0
+
+
+def plan_bundle(
+    given: str,
+    config_name: str,
+    *,
+    root: str,
+    rootless: bool | None,
+    no_pivot: bool,
+    no_new_keyring: bool,
+    systemd_cgroup: bool,
+) -> Plan:
+    """The plan of create for a bundle on this host. Raises Error for what create would refuse."""
+    path, config, problem = _read(given, config_name)
     options = Options(
         container_id=ID,
         bundle=path,
-        state_directory=f"{arguments.root}/{ID}",
-        no_pivot=arguments.switch("no-pivot"),
-        no_new_keyring=arguments.switch("no-new-keyring"),
+        state_directory=f"{root}/{ID}",
+        no_pivot=no_pivot,
+        no_new_keyring=no_new_keyring,
         has_console=True,
-        systemd_cgroup=arguments.switch("systemd-cgroup"),
+        systemd_cgroup=systemd_cgroup,
     )
-    plan = build(config, describe_host(arguments.rootless), options)
+    plan = build(config, describe_host(rootless), options)
     if problem is not None:
         plan.warn(problem.pointer, problem.what)
-    write_stdout(as_json(plan, only) if output_format == "json" else as_text(plan, only))
-    return 0
+    return plan
 
 
 def _read(given: str, config_name: str) -> tuple[str, Config, Error | None]:

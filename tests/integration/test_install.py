@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,6 +60,26 @@ def test_the_installed_runtime_runs_from_its_own_environment(prefix: Path) -> No
     strange = call(prefix, "run", "--bundle", "/nonexistent", "name")
     assert strange.returncode == 1
     assert strange.stderr.startswith("ocipy: run name: /nonexistent: ")
+
+
+def test_programs_can_import_it(prefix: Path) -> None:
+    """With its types: py.typed is installed, and a strict checker finds nothing in the example."""
+    python, example = prefix / "lib/ocipy/bin/python", TOP / "examples/one_container.py"
+    checked = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        "--config-file=",
+        f"--python-executable={python}",
+        str(example),
+    ]
+    cache = ["--cache-dir", str(prefix / "mypy")]
+    result = subprocess.run([*checked, *cache], capture_output=True, text=True, check=False, cwd="/", timeout=300)
+    shutil.rmtree(prefix / "mypy")
+    assert result.returncode == 0, result.stdout + result.stderr
+    done = subprocess.run([python, example, "/bin/busybox"], capture_output=True, text=True, check=False, cwd="/")
+    assert "web is running" in done.stdout, done.stderr
 
 
 def test_podman_is_told(prefix: Path) -> None:

@@ -1,0 +1,155 @@
+"""Calls of the installed executable, whose errors come back as what they are and not as words."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from ocipy.errors import Error
+
+Stream = int | IO[Any] | None
+
+# Of the program's own service manager: its sockets and its readiness are not a container's.
+NOT_HANDED_ON = ("LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID", "NOTIFY_SOCKET")
+
+
+def find() -> str:
+    """The executable that belongs to this package, or else to this Python, or else is in PATH. Raises Error."""
+    package = Path(__file__).resolve().parents[1]
+    candidates = [package.parents[3] / "bin/ocipy"] if len(package.parents) > 3 else []
+    candidates.append(Path(sysconfig.get_path("scripts")) / "ocipy")
+    candidates.append(Path(sys.prefix) / "bin/ocipy")
+    for candidate in candidates:
+        if os.access(candidate, os.X_OK):
+            return str(candidate)
+    found = shutil.which("ocipy")
+    if found is None:
+        raise Error("the executable ocipy is not to be found", hint="install it, or name it: Runtime(executable=…)")
+    return found
+
+
+class Executable:
+    """The executable and the global flags that go with every call."""
+
+    def __init__(self, path: str, flags: Sequence[str]) -> None:
+        self.path = path
+        self.flags = list(flags)
+
+    def quietly(self, *words: str, input: bytes | None = None) -> bytes:
+        """Call a command that has to do with nobody's streams; what it has printed. Raises Error.
+
+        Its warnings become Python's.
+        """
+        with self._begin(
+            words, preserve_fds=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as (
+            process,
+            errors,
+        ):
+            output, said = process.communicate(input)
+        errors.raise_for(process.returncode, said)
+        for line in said.decode("utf-8", "replace").splitlines():
+            warnings.warn(line.removeprefix("ocipy: warning: "), RuntimeWarning, stacklevel=3)
+        return bytes(output)
+
+    def leaving(self, *words: str, preserve_fds: int, stdin: Stream, stdout: Stream, stderr: Stream) -> None:
+        """Call a command that leaves a process behind, to which the streams belong. Raises Error."""
+        if subprocess.PIPE in (stdin, stdout, stderr):
+            raise ValueError("a pipe would have to be read as long as the process lives: give a file or a descriptor")
+        with self._begin(words, preserve_fds, stdin, stdout, stderr) as (process, errors):
+            process.wait()
+        errors.raise_for(process.returncode)
+
+    def foreground(
+        self, *words: str, preserve_fds: int, stdin: Stream, stdout: Stream, stderr: Stream, input: bytes | None
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Call a command that stays until its process has ended. Raises Error where there was none."""
+        if input is not None:
+            stdin = subprocess.PIPE
+        with self._begin(words, preserve_fds, stdin, stdout, stderr) as (process, errors):
+            output, said = process.communicate(input)
+        errors.raise_if_told()
+        return subprocess.CompletedProcess(list(words), process.returncode, output, said)
+
+    def lines(self, *words: str) -> Iterator[bytes]:
+        """The lines that a command prints, as they come; it is ended with the generator. Raises Error."""
+        with self._begin(words, 0, subprocess.DEVNULL, subprocess.PIPE, subprocess.PIPE) as (process, errors):
+            assert process.stdout is not None and process.stderr is not None
+            try:
+                yield from process.stdout
+            finally:
+                process.terminate()
+                said = process.stderr.read()
+                process.wait()
+        errors.raise_for(process.returncode, said)
+
+    @contextmanager
+    def _begin(
+        self, words: Sequence[str], preserve_fds: int, stdin: Stream, stdout: Stream, stderr: Stream
+    ) -> Iterator[tuple[subprocess.Popen[bytes], Errors]]:
+        errors = Errors(3 + preserve_fds)
+        with errors:
+            argv = [self.path, *self.flags, "--error-fd", str(errors.writer), *words]
+            try:
+                process = subprocess.Popen(
+                    argv,
+                    stdin=stdin,
+                    stdout=stdout,
+                    stderr=stderr,
+                    env={name: value for name, value in os.environ.items() if name not in NOT_HANDED_ON},
+                    pass_fds=(errors.writer, *range(3, 3 + preserve_fds)),
+                )
+            except OSError as error:
+                raise Error("cannot execute ocipy", pointer=self.path, errno=error.errno or 0) from None
+            with process:
+                yield process, errors
+
+
+class Errors:
+    """The pipe by which the executable tells its error (--error-fd).
+
+    first: the least number that its descriptor may have: those below it are a container's.
+    """
+
+    def __init__(self, first: int) -> None:
+        self.reader, writer = os.pipe()
+        self.writer = fcntl.fcntl(writer, fcntl.F_DUPFD_CLOEXEC, first)
+        os.close(writer)
+        self.told: Error | None = None
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_exception: object) -> None:
+        os.close(self.writer)
+        # Whoever else may have the other end: what is there is all that comes.
+        os.set_blocking(self.reader, False)
+        try:
+            data = os.read(self.reader, 1 << 16)
+        except BlockingIOError:
+            data = b""
+        os.close(self.reader)
+        if data:
+            self.told = Error.from_message(json.loads(data))
+
+    def raise_if_told(self) -> None:
+        """Raise the Error, if there was one."""
+        if self.told is not None:
+            raise self.told
+
+    def raise_for(self, status: int, said: bytes = b"") -> None:
+        """Raise the Error of a command that has failed. said: its standard error, the best there is if it told none."""
+        self.raise_if_told()
+        if status:
+            words = said.decode("utf-8", "replace").strip().removeprefix("ocipy: ")
+            raise Error(words or f"ocipy ended with status {status}", status=status if status > 0 else 128 - status)
