@@ -30,13 +30,20 @@ def check_socket(terminal: bool, socket: str) -> None:
 
 
 def send_console(run: HostRun) -> None:
-    """Hand the master over. In the foreground there is no socket, and the master stays with us."""
+    """Hand the master over. In the foreground there is no socket, and the master stays with us.
+
+    It gets the size of the user's terminal before the process can ask for it.
+    """
     if run.master < 0:
         raise Error("the init process has sent no terminal")
     if run.console_socket:
         send_master(run.console_socket, run.master, run.master_name)
         posix.close(run.master)
         run.master = -1
+    else:
+        from ocipy.container.foreground import copy_size, standard_terminal
+
+        copy_size(standard_terminal(), run.master)
 
 
 def send_master(path: str, master: int, name: str) -> None:

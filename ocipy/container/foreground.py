@@ -147,6 +147,23 @@ def _reap_others(pid: int) -> None:
         posix.waitpid(found.si_pid, WNOHANG)
 
 
+def standard_terminal() -> int:
+    """The standard stream that is a terminal; -1 without one."""
+    for fd in (0, 1, 2):
+        if posix.isatty(fd):
+            return fd
+    return -1
+
+
+def copy_size(terminal: int, master: int) -> None:
+    """Give the terminal of that master the size of another, -1 for none."""
+    if terminal < 0:
+        return
+    rows, columns = _kernel.tty_size(terminal)
+    if rows and columns:
+        _kernel.tty_set_size(master, rows, columns)
+
+
 class Relay:
     """Copies between the user's side (standard input and output) and the master of the container's terminal.
 
@@ -177,9 +194,9 @@ class Relay:
 
     def _find_terminal(self) -> int:
         """The user's terminal: that of a standard stream, or the controlling one; -1 without any."""
-        for fd in (0, 1, 2):
-            if posix.isatty(fd):
-                return fd
+        fd = standard_terminal()
+        if fd >= 0:
+            return fd
         try:
             fd = posix.open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC)
         except OSError:
@@ -200,11 +217,7 @@ class Relay:
 
     def resize(self) -> None:
         """Give the container's terminal the size of the user's."""
-        if self.terminal < 0:
-            return
-        rows, columns = _kernel.tty_size(self.terminal)
-        if rows and columns:
-            _kernel.tty_set_size(self.master, rows, columns)
+        copy_size(self.terminal, self.master)
 
     def watched(self) -> list[tuple[int, int]]:
         """What poll(2) has to look at for us to go on."""

@@ -67,6 +67,9 @@ def _join(plan: Plan, config: Config, host: Host, options: Options, target: Targ
     process.plan_oom_score(plan, config, host, options)
     plan.on_host("tell", "", barrier="joined")
     plan.on_host("adopt", "/linux/namespaces")
+    _plan_affinity(plan, config, host, options)
+    plan.on_host("tell", "", barrier="begin")
+    plan.in_init("wait", "", barrier="begin")
 
 
 def _has_own_root(config: Config, target: Target) -> bool:
@@ -80,7 +83,6 @@ def _has_own_root(config: Config, target: Target) -> bool:
 
 def _prepare(plan: Plan, config: Config, host: Host, options: Options, target: Target) -> None:
     """In the container, with all rights still there."""
-    _plan_affinity(plan, config, host, options)
     plan.in_init("undumpable", "")
     process.plan_session(plan, config, host, options)
     if "user" in target.kinds:

@@ -7,9 +7,11 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +19,7 @@ from tests.conftest import runtime_path, runtime_version
 from tests.harness import Bundle, BusyboxRootfs, Container, Result, Runtime, cgroup_dirs, process_state
 from tests.harness.host import become_subreaper, unshare_mounts
 from tests.harness.leaks import Leaks
+from tests.harness.terminal import Console
 
 # Part of every container id and cgroup path of this session: what is ours among others' on the same machine.
 TOKEN = f"t{os.getpid()}{secrets.token_hex(2)}"
@@ -140,6 +143,32 @@ def container(
         alive = one.pid and process_state(one.pid) not in ("Z", "X", "")
         if alive or one.id in runtime.ids():
             runtime.delete(one.id, force=True).ok()
+
+
+@pytest.fixture
+def detached() -> Iterator[Callable[..., int]]:
+    """Executes words in the background, and gives the pid. This session is the process's parent, and reaps it: until
+    then the container's first process could not end (pid_namespaces(7))."""
+    pids: list[int] = []
+
+    def execute(one: Container, *words: str, flags: tuple[str | Path, ...] = (), **options: Any) -> int:
+        file = one.bundle.path / "exec.pid"
+        one.exec(*words, flags=["--detach", "--pid-file", file, *flags], **options).ok()
+        pids.append(int(file.read_text()))
+        return pids[-1]
+
+    yield execute
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+@pytest.fixture
+def console(work: Path) -> Iterator[Console]:
+    """An engine's --console-socket."""
+    made = Console(work / "console")
+    yield made
+    made.close()
 
 
 @pytest.fixture

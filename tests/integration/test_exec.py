@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -33,24 +32,6 @@ FAILED = 255
 def one(container: MakeContainer) -> Container:
     """A running container."""
     return container().start()
-
-
-@pytest.fixture
-def detached() -> Iterator[Detached]:
-    """Executes words in the background, and gives the pid. This session is the process's parent, and reaps it: until
-    then the container's first process could not end (pid_namespaces(7))."""
-    pids: list[int] = []
-
-    def execute(one: Container, *words: str, flags: tuple[str | Path, ...] = (), **options: Any) -> int:
-        file = one.bundle.path / "exec.pid"
-        one.exec(*words, flags=["--detach", "--pid-file", file, *flags], **options).ok()
-        pids.append(int(file.read_text()))
-        return pids[-1]
-
-    yield execute
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
 
 
 # What becomes of its exit status.

@@ -3,81 +3,24 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
-import socket
 import termios
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.harness import Bundle, Container, Runtime, open_files, proc_mounts, scaled, wait_until
+from tests.harness import Bundle, Container, Runtime, open_files, proc_mounts, wait_until
+from tests.harness.terminal import Console, UserTerminal, read_until
 
 MakeContainer = Callable[..., Container]
 NewId = Callable[[], str]
-
-
-class Console:
-    """A --console-socket as an engine has it: listening, and accepting only when it is asked to."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        directory = os.open(path.parent, os.O_PATH)
-        self.server.bind(f"/proc/self/fd/{directory}/{path.name}")
-        os.close(directory)
-        self.server.listen(1)
-        self.server.settimeout(scaled(10))
-        self.name = b""
-        self.master = -1
-
-    def accept(self) -> int:
-        """The master, as the one descriptor of the one message."""
-        connection, _ = self.server.accept()
-        with connection:
-            self.name, fds, flags, _ = socket.recv_fds(connection, 4096, 8)
-            assert not flags & socket.MSG_CTRUNC
-            assert len(fds) == 1
-            assert self.name
-            assert connection.recv(1) == b"", "nothing follows"
-        self.master = fds[0]
-        return self.master
-
-    def close(self) -> None:
-        self.server.close()
-        if self.master >= 0:
-            os.close(self.master)
-
-
-@pytest.fixture
-def console(work: Path) -> Iterator[Console]:
-    made = Console(work / "console")
-    yield made
-    made.close()
 
 
 @pytest.fixture
 def terminal(bundle: Bundle) -> Bundle:
     bundle.process["terminal"] = True
     return bundle
-
-
-def read_until(master: int, word: str) -> str:
-    """Read a terminal until the word is in it; its line ends are told as newlines."""
-    seen = b""
-    wanted = word.replace("\n", "\r\n").encode()
-    end = time.monotonic() + scaled(10)
-    while wanted not in seen:
-        assert select.select([master], [], [], max(0, end - time.monotonic()))[0], f"{word!r} is not in {seen!r}"
-        try:
-            part = os.read(master, 4096)
-        except OSError:
-            part = b""
-        assert part, f"{word!r} is not in {seen!r}"
-        seen += part
-    return seen.decode().replace("\r\n", "\n")
 
 
 LOOK = """
@@ -260,32 +203,12 @@ def test_console_that_the_image_brings(container: MakeContainer, terminal: Bundl
     one.end()
 
 
-class UserTerminal:
-    """The foreground of `run` on a terminal of its own, as a user has it."""
-
-    def __init__(self, runtime: Runtime, bundle: Bundle, id: str, rows: int = 33, columns: int = 99) -> None:
-        self.master, self.peer = os.openpty()
-        termios.tcsetwinsize(self.peer, (rows, columns))
-        self.before = termios.tcgetattr(self.peer)
-        bundle.write()
-        self.running = runtime.begin(
-            "run", "--bundle", bundle.path, id,
-            stdin=self.peer, stdout=self.peer, stderr=self.peer, start_new_session=True,
-        )  # fmt: skip
-
-    def close(self) -> None:
-        self.running.process.kill()
-        self.running.process.wait()
-        os.close(self.master)
-        os.close(self.peer)
-
-
 @pytest.fixture
 def user(runtime: Runtime, terminal: Bundle, new_id: NewId) -> Iterator[Callable[[str], UserTerminal]]:
     made: list[UserTerminal] = []
 
     def make(script: str) -> UserTerminal:
-        made.append(UserTerminal(runtime, terminal.sh(script), new_id()))
+        made.append(UserTerminal(runtime, "run", "--bundle", terminal.sh(script).write().parent, new_id()))
         return made[-1]
 
     yield make
@@ -338,7 +261,7 @@ def test_foreground_much_output(user: Callable[[str], UserTerminal]) -> None:
 
 def test_foreground_command_that_is_missing(runtime: Runtime, terminal: Bundle, new_id: NewId) -> None:
     """The user's terminal is as before also when there never was a container."""
-    one = UserTerminal(runtime, terminal.args("no-such-command"), new_id())
+    one = UserTerminal(runtime, "run", "--bundle", terminal.args("no-such-command").write().parent, new_id())
     assert "executable file not found in $PATH" in read_until(one.master, "PATH")
     assert one.running.wait().status == 1
     assert termios.tcgetattr(one.peer) == one.before

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.harness import Bundle, Container, namespaces, open_files, proc_status, process_state, wait_until
+from tests.harness.terminal import Console, UserTerminal, read_until
 from tests.harness.user import UserRuntime
-from tests.integration.test_terminal import Console, UserTerminal, read_until
 
 MakeContainer = Callable[..., Container]
 NewId = Callable[[], str]
@@ -168,7 +168,8 @@ def test_terminal(container: MakeContainer, bundle: Bundle, console: Console) ->
 @pytest.mark.skipif(os.geteuid() != 0, reason="a terminal is passed on to another user")
 def test_foreground_terminal(runtime: UserRuntime, bundle: Bundle, new_id: NewId) -> None:
     bundle.process["terminal"] = True
-    user = UserTerminal(runtime, bundle.sh('tty; stty size; echo ready; read line; echo "got $line"; exit 6'), new_id())
+    bundle.sh('tty; stty size; echo ready; read line; echo "got $line"; exit 6').write()
+    user = UserTerminal(runtime, "run", "--bundle", bundle.path, new_id())
     assert read_until(user.master, "ready\n").splitlines()[:2] == ["/dev/pts/0", "33 99"]
     os.write(user.master, b"typed\n")
     read_until(user.master, "got typed\n")
