@@ -56,10 +56,11 @@ class Flag:
 
 GLOBALS = (
     Flag("root", "text", "directory of the containers' state", metavar="DIR"),
-    Flag("log", "text", "append errors to this file too", metavar="FILE"),
+    Flag("log", "text", "append errors to this file too; journald:NAME, syslog:NAME: send them there", metavar="FILE"),
     Flag("log-format", "text", "format of the log: text or json", metavar="FORMAT", default="text"),
     Flag("debug", "switch", "say more"),
     Flag("systemd-cgroup", "switch", "cgroups by systemd (not available yet)"),
+    Flag("cgroup-manager", "text", "cgroupfs (the default), systemd or disabled", metavar="MANAGER"),
     Flag("rootless", "text", "act as without the host's rights: auto, true or false", metavar="WHEN", default="auto"),
     Flag("trace", "text", "write what each step took, as a Chrome trace", metavar="FILE"),
     Flag("error-fd", "number", "tell the error, as JSON, there and not on standard error", metavar="N", hidden=True),
@@ -115,6 +116,14 @@ class Arguments:
     def root(self) -> str:
         """The directory of all state directories: --root, or the default of this user."""
         return state_root(self.text("root"))
+
+    @property
+    def cgroup_manager(self) -> str:
+        """--cgroup-manager, or --systemd-cgroup where that is not given: cgroupfs, systemd or disabled."""
+        value = self.text("cgroup-manager")
+        if value not in ("", "cgroupfs", "systemd", "disabled"):
+            raise Error(f"--cgroup-manager is cgroupfs, systemd or disabled, not {value!r}")
+        return value or ("systemd" if self.switch("systemd-cgroup") else "cgroupfs")
 
     @property
     def rootless(self) -> bool | None:

@@ -1,6 +1,7 @@
 """The log of --log: one record a line, each by one write, since all commands of a container append to one file.
 
-Only errors by default: podman takes the whole file for one record (docs/errors.md).
+Only errors by default: podman takes the whole file for one record (docs/errors.md). As in crun the log may be the
+journal or the system's log instead of a file.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ TYPE_CHECKING = False
 
 
 class _Settings:
-    __slots__ = ("as_json", "debug", "path")
+    __slots__ = ("as_json", "debug", "path", "receiver")
 
     def __init__(self) -> None:
         self.path = ""
+        self.receiver = "file"
         self.as_json = False
         self.debug = False
 
@@ -29,6 +31,9 @@ _settings = _Settings()
 
 def configure(path: str, as_json: bool, debug: bool) -> None:
     """Set where and how to log: the globals --log, --log-format and --debug."""
+    kind, colon, name = path.partition(":")
+    if colon and kind in ("file", "journald", "syslog"):
+        _settings.receiver, path = kind, name
     _settings.path = path
     _settings.as_json = as_json
     _settings.debug = debug
@@ -68,6 +73,14 @@ def write_stderr(text: str) -> None:
 
 
 def _append(level: str, text: str) -> None:
+    if _settings.receiver != "file":
+        from ocipy.log_socket import send
+
+        try:
+            send(_settings.receiver, _settings.path, level, text)
+        except OSError as problem:
+            write_stderr(f"ocipy: cannot log to {_settings.receiver}: {posix.strerror(problem.errno or 0)}\n")
+        return
     # RFC 3339 with a zone: containerd gives up on a time without one.
     moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     if _settings.as_json:

@@ -9,10 +9,18 @@ SUMMARY = "remove a stopped container"
 USAGE = "[FLAGS] ID"
 FLAGS: tuple[Flag, ...] = (
     Flag("force", "switch", "kill it first if it is not stopped; no error if it does not exist", aliases=("f",)),
+    Flag("regex", "switch", "every container in whose ID the regular expression ID is found", aliases=("r",)),
 )
 
 
 def run(arguments: Arguments) -> int:
     """Undo what create did."""
-    delete(arguments.root, arguments.one("the container's ID"), arguments.switch("force"))
+    root, force = arguments.root, arguments.switch("force")
+    container_id = arguments.one("the container's ID")
+    if arguments.switch("regex"):
+        from ocipy.container.several import for_each
+
+        for_each(root, container_id, lambda name: delete(root, name, force))
+    else:
+        delete(root, container_id, force)
     return 0

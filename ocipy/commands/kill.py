@@ -11,6 +11,7 @@ SUMMARY = "send a signal to the container's process (default: TERM)"
 USAGE = "[FLAGS] ID [SIGNAL]"
 FLAGS: tuple[Flag, ...] = (
     Flag("all", "switch", "to all processes of the container, and no error if it is stopped", aliases=("a",)),
+    Flag("regex", "switch", "to every container in whose ID the regular expression ID is found", aliases=("r",)),
 )
 
 
@@ -18,5 +19,11 @@ def run(arguments: Arguments) -> int:
     """Send the signal, given by name, SIG-name or number."""
     words = arguments.expect("the container's ID", "the signal", optional=1)
     signal = signals.number(words[1] if len(words) > 1 else "TERM")
-    kill(load(arguments.root, words[0]), signal, arguments.switch("all"))
+    root, everyone = arguments.root, arguments.switch("all")
+    if arguments.switch("regex"):
+        from ocipy.container.several import for_each
+
+        for_each(root, words[0], lambda name: kill(load(root, name), signal, everyone))
+    else:
+        kill(load(root, words[0]), signal, everyone)
     return 0

@@ -36,7 +36,7 @@ def create(
     closes. Raises Error, with nothing left behind: also where a signal ends it (container/interrupts.py).
     """
     check_id(options.container_id)
-    options.bundle, config = bundle.read(options.bundle)
+    options.bundle, config = bundle.read(options.bundle, options.config)
     options.state_directory = root + "/" + options.container_id
     planned = config
     if posix.environ.get(b"NOTIFY_SOCKET"):

@@ -12,6 +12,7 @@ from ocipy.plan.model import Options
 
 BUNDLE_FLAGS: tuple[Flag, ...] = (
     Flag("bundle", "text", "the bundle's directory", aliases=("b",), metavar="DIR", default="."),
+    Flag("config", "text", "another file than the bundle's config.json", aliases=("f",), metavar="FILE"),
     Flag("console-socket", "text", "socket that is sent the terminal's master", metavar="PATH"),
     Flag("pidfd-socket", "text", "socket that is sent a pidfd of the process", metavar="PATH"),
     Flag("pid-file", "text", "file to write the pid to", metavar="FILE"),
@@ -23,7 +24,8 @@ BUNDLE_FLAGS: tuple[Flag, ...] = (
 
 def options_from(arguments: Arguments, container_id: str, *, has_console: bool) -> Options:
     """The options; and every descriptor of the caller that is not for the payload is marked close-on-exec."""
-    if arguments.switch("systemd-cgroup"):
+    cgroup_manager = arguments.cgroup_manager
+    if cgroup_manager == "systemd":
         raise Error(
             "--systemd-cgroup is not available yet",
             hint="use cgroupfs: podman --cgroup-manager=cgroupfs, Docker native.cgroupdriver=cgroupfs",
@@ -34,12 +36,21 @@ def options_from(arguments: Arguments, container_id: str, *, has_console: bool) 
     return Options(
         container_id=container_id,
         bundle=arguments.text("bundle"),
+        config=_config_name(arguments.text("config")),
         preserve_fds=preserve_fds,
         listen_fds=listen_fds,
         no_pivot=arguments.switch("no-pivot"),
         no_new_keyring=arguments.switch("no-new-keyring"),
         has_console=has_console,
+        no_cgroup=cgroup_manager == "disabled",
     )
+
+
+def _config_name(given: str) -> str:
+    """--config is relative to the caller's directory, as in crun; the usual name is one in the bundle."""
+    if given in ("", "config.json"):
+        return "config.json"
+    return given if given[0] == "/" else posix.getcwd() + "/" + given
 
 
 def _listen_fds() -> int:

@@ -90,8 +90,8 @@ def poll(watched: Sequence[tuple[int, int]], timeout_ms: int) -> list[tuple[int,
 def socketpair(kind: int) -> tuple[int, int]:
     """AF_UNIX; kind SOCK_STREAM or SOCK_SEQPACKET."""
 
-def connect_unix(path: str) -> int:
-    """A connected SOCK_STREAM socket; OSError ENAMETOOLONG over 107 bytes."""
+def connect_unix(path: str, kind: int = ...) -> int:
+    """A connected socket, SOCK_STREAM by default; OSError ENAMETOOLONG over 107 bytes."""
 
 def send(fd: int, data: bytes, fds: Sequence[int] = ()) -> int:
     """sendmsg(2) with MSG_NOSIGNAL and, where given, SCM_RIGHTS."""

@@ -40,6 +40,9 @@ def resources_of(config: Config) -> Resources:
 
 def plan_cgroup_create(plan: Plan, config: Config, host: Host, options: Options) -> None:
     """Make the cgroup, and what must stand in it before a process joins. Init's first step is to enter it."""
+    if options.no_cgroup:
+        _plan_without(plan, config, host)
+        return
     wanted = (config.get("linux") or {}).get("cgroupsPath") or ""
     if options.systemd_cgroup:
         raise Error(
@@ -76,14 +79,30 @@ def plan_cgroup_create(plan: Plan, config: Config, host: Host, options: Options)
         plan.in_init("cgroup_enter", PATH)
 
 
+def _plan_without(plan: Plan, config: Config, host: Host) -> None:
+    """The container stays in the caller's cgroup, whose limits are not ours to change."""
+    resources = resources_of(config)
+    for writes in (early, limits):
+        for _, pointer, _ in writes(resources, host.cgroup_mode, host.cgroup_controllers).actions:
+            raise Error("a limit needs a cgroup, and --cgroup-manager=disabled makes none", pointer=pointer)
+    if _given_rules(config, RESOURCES + "/devices"):
+        plan.warn(RESOURCES + "/devices", "device rules have no effect with --cgroup-manager=disabled")
+    if not any(entry["type"] == "pid" for entry in (config.get("linux") or {}).get("namespaces") or ()):
+        plan.warn(PATH, "the container has neither a cgroup nor a pid namespace of its own: delete may miss processes")
+
+
 def plan_cgroup_join(plan: Plan, config: Config, host: Host, options: Options) -> None:
     """The v2 hierarchy, where the clone could not put the process there."""
+    if options.no_cgroup:
+        return
     wanted = (config.get("linux") or {}).get("cgroupsPath") or ""
     plan.on_host("cgroup_join", PATH, tolerant=host.rootless and not wanted)
 
 
 def plan_cgroup_limits(plan: Plan, config: Config, host: Host, options: Options) -> None:
     """The device rules, then a step for each write."""
+    if options.no_cgroup:
+        return
     _plan_devices(plan, config, host)
     _append(plan, limits(resources_of(config), host.cgroup_mode, host.cgroup_controllers))
 

@@ -135,14 +135,18 @@ class Options:
 
     container_id, bundle (absolute path), state_directory (absolute path of the container's own).
     preserve_fds: so many descriptors from 3 on go to the payload; listen_fds: those of LISTEN_FDS,
-    which come first. has_console: a --console-socket was given, or run is in the foreground.
+    which come first. config: the name of the configuration, relative to the bundle or absolute.
+    no_cgroup: the container stays in the caller's cgroup (--cgroup-manager=disabled).
+    has_console: a --console-socket was given, or run is in the foreground.
     """
 
     __slots__ = (
         "bundle",
+        "config",
         "container_id",
         "has_console",
         "listen_fds",
+        "no_cgroup",
         "no_new_keyring",
         "no_pivot",
         "preserve_fds",
@@ -156,15 +160,18 @@ class Options:
         container_id: str,
         bundle: str,
         state_directory: str = "",
+        config: str = "config.json",
         preserve_fds: int = 0,
         listen_fds: int = 0,
         no_pivot: bool = False,
         no_new_keyring: bool = False,
         has_console: bool = False,
         systemd_cgroup: bool = False,
+        no_cgroup: bool = False,
     ) -> None:
         self.container_id = container_id
         self.bundle = bundle
+        self.config = config
         self.state_directory = state_directory
         self.preserve_fds = preserve_fds
         self.listen_fds = listen_fds
@@ -172,3 +179,4 @@ class Options:
         self.no_new_keyring = no_new_keyring
         self.has_console = has_console
         self.systemd_cgroup = systemd_cgroup
+        self.no_cgroup = no_cgroup

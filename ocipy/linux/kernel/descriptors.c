@@ -78,7 +78,8 @@ static PyObject *kernel_socketpair(PyObject *self, PyObject *args) {
 
 static PyObject *kernel_connect_unix(PyObject *self, PyObject *args) {
     PyObject *path;
-    if (!PyArg_ParseTuple(args, "O&", PyUnicode_FSConverter, &path))
+    int kind = SOCK_STREAM;
+    if (!PyArg_ParseTuple(args, "O&|i", PyUnicode_FSConverter, &path, &kind))
         return NULL;
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     Py_ssize_t size = PyBytes_GET_SIZE(path);
@@ -87,7 +88,7 @@ static PyObject *kernel_connect_unix(PyObject *self, PyObject *args) {
         errno = ENAMETOOLONG;
     } else {
         memcpy(address.sun_path, text_of(path), size);
-        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        fd = socket(AF_UNIX, kind | SOCK_CLOEXEC, 0);
         /* A listener that accepts nobody, or a reader that does not read, must not hold us up for ever (EAGAIN). */
         setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &(struct timeval){.tv_sec = SEND_PATIENCE}, sizeof(struct timeval));
     }
