@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 HOT = ("create", "start", "state", "kill", "delete", "run", "exec", "pause", "resume", "ps", "update")
-COLD = ("spec", "features", "list", "events", "validate", "plan")
+COLD = ("checkpoint", "restore", "spec", "features", "list", "events", "validate", "plan")
 
 
 class Flag:
@@ -64,7 +64,7 @@ GLOBALS = (
     Flag("rootless", "text", "act as without the host's rights: auto, true or false", metavar="WHEN", default="auto"),
     Flag("trace", "text", "write what each step took, as a Chrome trace", metavar="FILE"),
     Flag("error-fd", "number", "tell the error, as JSON, there and not on standard error", metavar="N", hidden=True),
-    Flag("criu", "text", "ignored", metavar="PATH", hidden=True),
+    Flag("criu", "text", "the criu to use (default: that in PATH)", metavar="PATH"),
     Flag("version", "switch", "print the version", aliases=("v",)),
     Flag("help", "switch", "print this help", aliases=("h",)),
 )
@@ -274,7 +274,7 @@ def _run_command(command: str, argv: list[str], arguments: Arguments) -> int:
 
         trace.begin(arguments.text("trace"), command)
     # A container gets them; for our own output a closed stream is an error.
-    _hold_streams(posix.O_RDWR if command in ("create", "run", "exec") else posix.O_RDONLY)
+    _hold_streams(posix.O_RDWR if command in ("create", "run", "exec", "restore") else posix.O_RDONLY)
     if command == "help":
         return _help(argv[2:])
     if command not in HOT:

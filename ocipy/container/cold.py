@@ -15,15 +15,30 @@ from ocipy.linux.constants import O_CLOEXEC
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import NoReturn
 
 
 def call(module: str, data: bytes, *, hint: str) -> bytes:
     """What the function main of a cold module gives for the data. Raises its Error, or one with the hint."""
+    return in_child(module, lambda: _main_of(module, data), hint=hint)
+
+
+def _main_of(module: str, data: bytes) -> bytes:
+    from ocipy.launcher import python
+
+    python.complete_start()
+    __import__(module)
+    answer: bytes = sys.modules[module].main(data)
+    return answer
+
+
+def in_child(what: str, work: Callable[[], bytes], *, hint: str = "") -> bytes:
+    """What a function gives that is called in a child. Raises its Error, or one with the hint."""
     reader, writer = posix.pipe2(O_CLOEXEC)
     pid = posix.fork()
     if pid == 0:
-        _child(module, data, writer, hint)
+        _child(what, work, writer, hint)
     posix.close(writer)
     parts = []
     while part := posix.read(reader, 65536):
@@ -35,22 +50,18 @@ def call(module: str, data: bytes, *, hint: str) -> bytes:
         return answer
     if kind == b"error":
         raise Error.from_message(_kernel.json_loads(answer))
-    raise Error(f"{module} ended with status {status}", hint=hint)
+    raise Error(f"{what} ended with status {status}", hint=hint)
 
 
-def _child(module: str, data: bytes, writer: int, hint: str) -> NoReturn:
+def _child(what: str, work: Callable[[], bytes], writer: int, hint: str) -> NoReturn:
     status = 1
     try:
         try:
-            from ocipy.launcher import python
-
-            python.complete_start()
-            __import__(module)
-            answer = b"done\n" + sys.modules[module].main(data)
+            answer = b"done\n" + work()
         except Error as error:
             answer = b"error\n" + _kernel.json_dumps(error.to_message())
         except Exception as error:
-            failure = Error(f"{module} failed: {type(error).__name__}: {error}", hint=hint)
+            failure = Error(f"{what} failed: {type(error).__name__}: {error}", hint=hint)
             answer = b"error\n" + _kernel.json_dumps(failure.to_message())
         while answer:
             answer = answer[posix.write(writer, answer) :]

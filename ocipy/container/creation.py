@@ -54,6 +54,7 @@ def create(
     state.executable = posix.readlink("/proc/self/exe")
     state.no_new_keyring = options.no_new_keyring
     state.annotations = config.get("annotations") or {}
+    state.streams = [posix.readlink(f"/proc/self/fd/{fd}") for fd in range(3)]
     # A caller's mask that takes our own rights away as well would lock us out of what we make.
     posix.umask(posix.umask(0o077) & 0o077)
     interrupts = catch()
@@ -75,7 +76,7 @@ def create(
             make_notify_directory(options.state_directory)
         carry_out(run)
     except BaseException as error:
-        _undo(run)
+        undo(run)
         if pid_file:
             unlink(pid_file)
         posix.close(lock_fd)
@@ -85,8 +86,11 @@ def create(
     return run, lock_fd
 
 
-def _undo(run: HostRun) -> None:
-    """Take back all that a failed create did. The state stays if that fails, for `delete --force` to try again."""
+def undo(run: HostRun) -> None:
+    """Take back all that a failed create or restore did.
+
+    The state stays if that fails, for `delete --force` to try again.
+    """
     try:
         _end_init(run)
         remove_cgroup(run.cgroup)

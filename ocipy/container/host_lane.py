@@ -162,6 +162,10 @@ PLACES = {
     "namespace_contents": ("time_offsets", "net_devices"),
     "namespaces": ("open_namespace", "clone", "clone_stage", "uid_map", "gid_map"),
     "pidfd_socket": ("send_pidfd",),
+    "restore": (
+        "restore_criu", "restore_join", "restore_mount_points", "restore_namespaces", "restore_processes", "restored",
+        "restoring",
+    ),
     "seccomp": ("seccomp_filter", "seccomp_listener"),
     "shared_namespace": ("not_our_namespace",),
     "sources": ("bind_rootfs", "idmap_join", "idmap_source", "open_mount_source", "open_rootfs"),

@@ -47,8 +47,7 @@ def start(state: State, pidfd: int = -1, interrupts: int = -1) -> None:
     except Error as error:
         if error.pointer.startswith("/hooks/"):
             # Spec, lifecycle steps 7 and 9: stop the container and continue at step 12.
-            _kill_init(state)
-            destroy(state)
+            end(state)
         raise
     finally:
         if ours:
@@ -203,7 +202,12 @@ def _delete_locked(root: str, container_id: str, force: bool) -> None:
                 f"cannot delete container {container_id} that is not stopped: {status}",
                 hint=f"stop it first, or kill and delete it by: ocipy delete --force {container_id}",
             )
-        _kill_init(state)
+    end(state)
+
+
+def end(state: State) -> None:
+    """Kill the init process, if it lives, and destroy the container. Raises Error."""
+    _kill_init(state)
     destroy(state)
 
 
@@ -219,8 +223,7 @@ def abandon(state: State) -> None:
     """Destroy a container of `run` that could not be started, if the start has not done so."""
     try:
         if _is_directory(state.directory):
-            _kill_init(state)
-            destroy(state)
+            end(state)
     except (Error, OSError) as problem:
         log.warning(f"{problem}; what is left goes by: ocipy delete --force {state.container_id}")
 

@@ -57,7 +57,8 @@ class State:
     directory: ROOT/ID. pid, start_time: of the init process, 0 until it is cloned; start_time in clock ticks since boot
     (proc(5), field 22 of stat). created: RFC 3339. cgroup: what cgroups.Cgroup.to_state gave. hooks: those that are run
     after create, by kind. no_new_keyring: create has left the process the caller's session keyring. executable: what
-    the init process runs until it executes the payload, as /proc/PID/exe tells it.
+    the init process runs until it executes the payload, as /proc/PID/exe tells it. streams: what the caller's standard
+    streams were, as /proc/PID/fd told it, for checkpoint.
     """
 
     __slots__ = (
@@ -73,6 +74,7 @@ class State:
         "pid",
         "rootfs",
         "start_time",
+        "streams",
     )
 
     def __init__(self, directory: str, container_id: str, bundle: str) -> None:
@@ -88,6 +90,7 @@ class State:
         self.cgroup: dict[str, Any] | None = None
         self.hooks: dict[str, list[Any]] = {}
         self.no_new_keyring = False
+        self.streams: list[str] = []
 
     def save(self) -> None:
         """Write state.json. Raises Error."""
@@ -104,6 +107,7 @@ class State:
             "cgroup": self.cgroup,
             "hooks": self.hooks,
             "noNewKeyring": self.no_new_keyring,
+            "streams": self.streams,
         }
         try:
             write_file(self.directory + "/" + STATE, _kernel.json_dumps(document))
@@ -203,6 +207,7 @@ def _from_document(directory: str, container_id: str, document: Any) -> State:
     state.hooks = member("hooks", dict)
     # Not there in the state of a container that an older release has made.
     state.no_new_keyring = document.get("noNewKeyring") is True
+    state.streams = document.get("streams", [])  # of a version before checkpoint there are none
     for hooks in state.hooks.values():
         for hook in hooks:
             if not isinstance(hook["path"], str):

@@ -1,0 +1,272 @@
+"""Talking to criu: where it is, one request after the other (`criu swrk`, https://criu.org/RPC), its log. Cold.
+
+criu is a program of the host's. It is looked for, and executed, before and outside of anything that is the
+container's (CVE-2022-1227).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import posix
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
+
+from ocipy.container import criu_messages as messages
+from ocipy.container.interrupts import check as check_interrupts
+from ocipy.errors import Error
+from ocipy.linux import _kernel
+from ocipy.linux.constants import CLONE_PIDFD, O_CLOEXEC, POLLIN, SIGCHLD, SIGKILL, SOCK_SEQPACKET
+from ocipy.plan.checkpoint import OLDEST, describe_version
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+INSTALL = "install criu 3.0 or later (package criu), or name it by --criu PATH"
+# Bytes; a response is some hundred.
+MAX_MESSAGE = 64 * 1024
+END_PATIENCE_MS = 30_000
+# Descriptors of the child above all that criu gets.
+SAFE_FD = 64
+# A line of criu's log, "(00.131739) Error (criu/sk-inet.c:191): inet: …", of a restored process with its pid before.
+ERROR = re.compile(r"\(\d+\.\d+\)\s+(?:pie: )?(?:\d+: )?Error \(([^)]*)\): (.*)")
+SOCKET_FD = 3
+FIRST_FD = 4
+"""The number in criu of the first of the descriptors that are handed to it."""
+
+
+class Criu:
+    """An executable, and its version as plan/checkpoint.py compares it. Make it by find."""
+
+    def __init__(self, path: str, version: int) -> None:
+        self.path = path
+        self.version = version
+
+    def check_feature(self, feature: str, flag: str) -> None:
+        """Raise Error if criu, or this kernel, lacks a feature (of the message criu_features) that a flag needs."""
+        response = ask(self.path, {"type": messages.FEATURE_CHECK, "features": {feature: True}})
+        if not response.get("success") or not response.get("features", {}).get(feature):
+            raise Error(
+                f"{flag} needs criu's feature {feature}, which is missing here",
+                hint=f"criu {describe_version(self.version)} or this kernel lacks it: criu check --feature",
+            )
+
+
+def find(given: str) -> Criu:
+    """criu by --criu, or in PATH, with its version. Raises Error where there is none, or one that is too old."""
+    wanted = given or "criu"
+    search = ":".join(place for place in os.environ.get("PATH", DEFAULT_PATH).split(":") if place.startswith("/"))
+    path = shutil.which(wanted, path=search or DEFAULT_PATH)
+    if path is None:
+        where = "there is no program of that name" if given else "criu is not installed"
+        raise Error(f"cannot run {wanted}: {where}", pointer="--criu" if given else "", hint=INSTALL)
+    path = os.path.abspath(path)
+    try:
+        response = ask(path, {"type": messages.VERSION})
+    except NoAnswer as problem:
+        raise Error(f"{path} does not answer as criu 3.0 does: {problem.what}", hint=INSTALL) from None
+    version = number_of(response.get("version") or {})
+    if not response.get("success") or version < OLDEST:
+        found = f"is version {describe_version(version)}, which" if version else "does not tell its version, so it"
+        raise Error(f"{path} {found} is too old", hint=INSTALL)
+    return Criu(path, version)
+
+
+def number_of(version: Mapping[str, Any]) -> int:
+    """31701 for 3.17.1. A build from between two versions (it has a gitid) counts as the next minor one."""
+    number = int(version.get("major_number", 0)) * 10000 + int(version.get("minor_number", 0)) * 100
+    return number + (100 if version.get("gitid") else int(version.get("sublevel", 0)))
+
+
+def ask(path: str, request: Mapping[str, Any]) -> dict[str, Any]:
+    """The response to a request that needs nothing but an answer. Raises Error."""
+    session = Session(path)
+    try:
+        session.send(request)
+        return session.receive()[0]
+    finally:
+        session.end()
+
+
+class NoAnswer(Error):
+    """criu has ended without a response."""
+
+    __slots__ = ()
+
+
+class Session:
+    """A running `criu swrk`, which serves one request.
+
+    prepare: what the child does before it becomes criu. fds: handed to it, as 4 and on. streams: it gets our standard
+    streams, for the processes that it restores; else /dev/null. Raises Error.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        prepare: Callable[[], None] | None = None,
+        fds: Sequence[int] = (),
+        streams: bool = False,
+    ) -> None:
+        self.path = path
+        ours, theirs = _kernel.socketpair(SOCK_SEQPACKET)
+        reader, writer = posix.pipe2(O_CLOEXEC)
+        try:
+            self.pid, self.pidfd = _kernel.clone3(CLONE_PIDFD, SIGCHLD, -1)
+            if self.pid == 0:
+                _become_criu(path, theirs, fds, writer, streams, prepare)
+        finally:
+            posix.close(theirs)
+            posix.close(writer)
+        self.socket = ours
+        self.status: int | None = None
+        with os.fdopen(reader, "rb") as pipe:
+            failure = pipe.read()
+        if failure:
+            self.end()
+            raise Error.from_message(_kernel.json_loads(failure))
+
+    def send(self, request: Mapping[str, Any]) -> None:
+        """Send a request, or the answer to a notification."""
+        try:
+            _kernel.send(self.socket, messages.encode(messages.REQUEST, request))
+        except (BrokenPipeError, ConnectionResetError):
+            raise self._gone() from None
+
+    def receive(self, interrupts: int = -1) -> tuple[dict[str, Any], list[int]]:
+        """The next response, with its descriptors. Raises Error, NoAnswer; also for a signal that ends us."""
+        _kernel.poll([(self.socket, POLLIN), (interrupts, POLLIN)], -1)
+        check_interrupts(interrupts)
+        try:
+            data, fds = _kernel.recv(self.socket, MAX_MESSAGE, 1)
+        except ConnectionResetError:
+            raise self._gone() from None
+        if not data:
+            raise self._gone()
+        try:
+            return messages.decode(messages.RESPONSE, data), fds
+        except ValueError as problem:
+            raise Error(f"{self.path} sent a message that is none: {problem}") from None
+
+    def _gone(self) -> NoAnswer:
+        code = posix.waitstatus_to_exitcode(self.wait())
+        how = f"it was killed by signal {-code}" if code < 0 else f"it ended with status {code}"
+        return NoAnswer(how)
+
+    def wait(self) -> int:
+        """Wait for criu's end; its wait status."""
+        if self.status is None:
+            self.status = posix.waitpid(self.pid, 0)[1]
+        return self.status
+
+    def finish(self) -> None:
+        """Close the connection after the last response, and give criu time to end of itself.
+
+        How it ends is of no interest: after a pre-dump it waits for another request, and takes the end for an error.
+        """
+        posix.close(self.socket)
+        self.socket = -1
+        if _kernel.poll([(self.pidfd, POLLIN)], END_PATIENCE_MS):
+            self.wait()
+
+    def end(self) -> None:
+        """Close the connection; criu, where it still runs, is killed."""
+        if self.pidfd < 0:
+            return
+        if self.socket >= 0:
+            posix.close(self.socket)
+            self.socket = -1
+        if self.status is None:
+            try:
+                _kernel.pidfd_send_signal(self.pidfd, SIGKILL)
+            except ProcessLookupError:
+                pass
+            self.wait()
+        posix.close(self.pidfd)
+        self.pidfd = -1
+
+
+def _become_criu(
+    path: str, socket: int, fds: Sequence[int], writer: int, streams: bool, prepare: Callable[[], None] | None
+) -> NoReturn:
+    """The child's part. What goes wrong is written to the pipe, which an exec closes."""
+    failure = Error("internal error: criu was not executed")
+    writer = fcntl.fcntl(writer, fcntl.F_DUPFD_CLOEXEC, SAFE_FD)
+    try:
+        if prepare is not None:
+            prepare()
+        if not streams:
+            # A terminal's signals are not for it: a dump that is cut off leaves the container in pieces.
+            posix.setpgid(0, 0)
+            null = posix.open("/dev/null", posix.O_RDWR)
+            for fd in range(3):
+                posix.dup2(null, fd)
+        handed = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, SAFE_FD) for fd in (socket, *fds)]
+        for fd, safe in enumerate(handed, SOCKET_FD):
+            posix.dup2(safe, fd)
+        _kernel.close_range(SOCKET_FD + len(handed), SAFE_FD - 1, 0)
+        _kernel.reset_signals()
+        posix.execve(path, [path, "swrk", str(SOCKET_FD)], os.environ)
+    except Error as error:
+        failure = error
+    except OSError as error:
+        failure = Error(f"cannot run {path}", errno=error.errno or 0)
+    except Exception as error:
+        failure = Error(f"internal error: {type(error).__name__}: {error}")
+    finally:
+        posix.write(writer, _kernel.json_dumps(failure.to_message()))
+        posix._exit(127)
+
+
+def failure(what: str, response: Mapping[str, Any], log: str) -> Error:
+    """The error of a request that has failed. what: "criu cannot dump the container". log: the path of criu's log.
+
+    What criu says first is the cause; what follows are the consequences.
+    """
+    said = first_error(log) or str(response.get("cr_errmsg") or "").strip()
+    number = response.get("cr_errno", 0)
+    error = Error(f"{what}: {said or 'it does not say why'} (criu's log: {log})")
+    if not said and 0 < number < 4096:
+        error.errno = number
+    error.hint = _hint(said)
+    return error
+
+
+def first_error(path: str) -> str:
+    """The first error in a log of criu's, without its time: "inet: Connected TCP socket, … (criu/sk-inet.c:191)".
+
+    Before it begins criu tries out the kernel, and calls it an error where that lacks something. So errors from before
+    the last word of that (mmap_min_addr) count only if there are no others.
+    """
+    first = ""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as log:
+            trying = True
+            for line in log:
+                trying = trying and "mmap_min_addr" not in line
+                found = ERROR.match(line)
+                if not found or (trying and first):
+                    continue
+                first = f"{found[2].strip()} ({found[1]})"
+                if not trying:
+                    break
+    except OSError:
+        pass
+    return first
+
+
+# Words of criu's errors (criu/*.c), and what helps.
+HINTS = (
+    ("Connected TCP socket", "give --tcp-established, here and at the restore"),
+    ("External socket", "give --ext-unix-sk, here and at the restore"),
+    ("half of stream unix", "give --ext-unix-sk, here and at the restore"),
+    ("file locks are hold", "give --file-locks, here and at the restore"),
+    ("not a session leader", "give --shell-job, here and at the restore"),
+    ("Can't lookup mount", "a file of the host's is open: as a standard stream criu takes a pipe, or /dev/null"),
+    ("has unreachable sharing", "a mount in the container is neither of config.json nor of the container's own making"),
+)
+
+
+def _hint(said: str) -> str:
+    return next((hint for words, hint in HINTS if words in said), "")

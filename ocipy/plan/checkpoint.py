@@ -1,0 +1,322 @@
+"""checkpoint and restore: from the flags, the plan of create and a few facts to the options that criu is asked with.
+
+Pure, and cold. The names of the options are those of criu's images/rpc.proto (container/criu_messages.py). What a
+container has of the host's, criu must be told of as external, under the same key at both ends (criu(8), --external):
+bind mounts under their mount point, masked files under /dev/null, joined namespaces under names of runc's. So a
+checkpoint of runc's, or crun's, can be restored here, and the reverse.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ocipy.errors import Error
+from ocipy.linux.constants import CLONE_NEWNET
+from ocipy.plan.fields import check_text
+from ocipy.plan.namespaces import joined_kinds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ocipy.config.types import Config
+    from ocipy.plan.model import Plan, Step
+
+LOG_LEVEL = 4  # debug, as runc has it: criu's log is the only witness
+DUMP_LOG, RESTORE_LOG = "dump.log", "restore.log"
+
+# enum criu_cg_mode; "" leaves the choice to criu, which takes soft.
+CGROUP_MODES = {"ignore": 0, "soft": 3, "full": 4, "strict": 5, "": 6}
+# enum criu_network_lock_method
+NETWORK_LOCKS = {"iptables": 1, "nftables": 2, "skip": 3}
+# The namespaces that criu takes as external (dump), and gets as a descriptor (restore), with the key of each.
+EXTERNAL_NAMESPACES = {"network": ("net", "extRootNetNS"), "pid": ("pid", "extRootPidNS")}
+# Those that it joins by itself at restore, by their names in /proc/PID/ns.
+JOINED_NAMESPACES = {"ipc": "ipc", "mount": "mnt", "user": "user", "uts": "uts"}
+
+BINDS = ("bind", "copy_symlink")
+
+# criu's versions, as 10000 * major + 100 * minor + sublevel, and what came with them.
+OLDEST = 30000  # the request for the version itself
+EXTERNAL_VERSIONS = {"network": 31100, "pid": 31500}
+FREEZER_V2 = 31400
+STATUS_READY = 31500
+LSM_PROFILE = 31600
+
+
+@dataclass(frozen=True)
+class CriuFlags:
+    """The flags of both commands, as runc has them; those of the other command are at their defaults.
+
+    image_path: directory of the images, absolute. work_path: of the log, "" for the same. parent_path: of an earlier
+    pre-dump, relative to image_path. status_fd: -1 if not given. page_server: (address, port), None if not given.
+    config_file: criu's own configuration file, "" for none.
+    """
+
+    image_path: str
+    work_path: str = ""
+    parent_path: str = ""
+    leave_running: bool = False
+    tcp_established: bool = False
+    tcp_skip_in_flight: bool = False
+    tcp_close: bool = False
+    link_remap: bool = False
+    ext_unix_sk: bool = False
+    shell_job: bool = False
+    file_locks: bool = False
+    lazy_pages: bool = False
+    pre_dump: bool = False
+    auto_dedup: bool = False
+    status_fd: int = -1
+    page_server: tuple[str, int] | None = None
+    manage_cgroups_mode: str = ""
+    network_lock: str = ""
+    empty_ns: tuple[str, ...] = ()
+    lsm_profile: str = ""
+    lsm_mount_context: str = ""
+    config_file: str = ""
+
+
+@dataclass
+class DumpFacts:
+    """What is looked up for a dump.
+
+    version: criu's. pid: of the init process. root: the root filesystem on the host. freezer: its cgroup with a
+    freezer, "" for none. unified: that is of v2. inodes: of the joined namespaces, by kind. mount_points: where in the
+    container the destination of a mount is, by the destination. masked_files: the masked paths that are there and no
+    directories, as they are in the container. hierarchies: names of the directories in a cgroup v1 mount.
+    """
+
+    version: int
+    pid: int
+    root: str
+    freezer: str = ""
+    unified: bool = True
+    inodes: dict[str, int] = field(default_factory=dict)
+    mount_points: dict[str, str] = field(default_factory=dict)
+    masked_files: tuple[str, ...] = ()
+    hierarchies: tuple[str, ...] = ()
+
+
+@dataclass
+class RestoreFacts:
+    """What is looked up for a restore.
+
+    version: criu's. root: the mount that becomes the container's root. mount_points: as of DumpFacts.
+    hierarchies: the container's cgroup of each directory in a cgroup v1 mount. cgroup_roots: (controllers, path) as
+    /proc/PID/cgroup has them. namespace_fds: of the joined external ones, by kind, as criu has them.
+    descriptors: what the standard streams were at create, as /proc/PID/fd had them.
+    """
+
+    version: int
+    root: str
+    mount_points: dict[str, str] = field(default_factory=dict)
+    hierarchies: dict[str, str] = field(default_factory=dict)
+    cgroup_roots: Sequence[tuple[str, str]] = ()
+    namespace_fds: dict[str, int] = field(default_factory=dict)
+    descriptors: Sequence[str] = ()
+
+
+def parse_page_server(text: str) -> tuple[str, int] | None:
+    """--page-server ADDRESS:PORT, an IPv6 address in brackets. Raises Error."""
+    if not text:
+        return None
+    address, colon, port = text.rpartition(":")
+    address = address.removeprefix("[").removesuffix("]")
+    if not (address and colon and port.isascii() and port.isdigit() and int(port) <= 65535):
+        raise Error(f"--page-server is ADDRESS:PORT, not {text!r}")
+    return address, int(port)
+
+
+def check_flags(flags: CriuFlags) -> None:
+    """Raise Error for a value that is none."""
+    if flags.manage_cgroups_mode not in CGROUP_MODES:
+        raise Error(f"--manage-cgroups-mode is soft, full, strict or ignore, not {flags.manage_cgroups_mode!r}")
+    if flags.network_lock and flags.network_lock not in NETWORK_LOCKS:
+        raise Error(f"--network-lock is iptables, nftables or skip, not {flags.network_lock!r}")
+    for kind in flags.empty_ns:
+        if kind != "network":
+            raise Error(f"--empty-ns: namespace {kind!r} is not supported", hint="criu knows it for network alone")
+    if flags.parent_path.startswith("/"):
+        raise Error("--parent-path must be relative", hint="it is looked for below --image-path")
+
+
+def refuse(config: Config, plan: Plan) -> None:
+    """Raise Error for what criu would restore as something else. plan: of create."""
+    if not any(entry["type"] == "mount" for entry in (config.get("linux") or {}).get("namespaces") or ()):
+        raise Error(
+            "a container without a mount namespace cannot be checkpointed",
+            pointer="/linux/namespaces",
+            hint='add {"type": "mount"}: its mounts are the host\'s own otherwise',
+        )
+    for step in plan.host:
+        if step.action == "open_mount_source" and step.args["idmap"]:
+            raise Error("a mount with mapped ids cannot be checkpointed", pointer=step.pointer, hint="criu knows none")
+
+
+def config_file(config: Config, exists: Sequence[str]) -> str:
+    """criu's configuration file: of the annotation org.criu.config, where "" means none; else the first of exists."""
+    named = (config.get("annotations") or {}).get("org.criu.config")
+    if named is not None:
+        check_text(named, "/annotations/org.criu.config")
+        return named
+    return exists[0] if exists else ""
+
+
+def bound_steps(plan: Plan) -> list[Step]:
+    """The steps of create that bind something of the host's."""
+    return [step for step in plan.init if step.action in BINDS or (step.action == "device" and step.args["bind"])]
+
+
+def _cgroup1_mounts(plan: Plan) -> list[str]:
+    """Destinations of the mounts of type cgroup that hold bind mounts of the container's own cgroups (v1)."""
+    return [
+        step.args["destination"] for step in plan.init if step.action == "mount_cgroup1" and not step.args["namespace"]
+    ]
+
+
+def destinations(plan: Plan, hierarchies: Sequence[str]) -> list[str]:
+    """Where something of the host's is mounted, as the config has it. hierarchies: as of DumpFacts."""
+    points = [_place(step) for step in bound_steps(plan)]
+    return points + [f"{top}/{name}" for top in _cgroup1_mounts(plan) for name in hierarchies]
+
+
+def _place(step: Step) -> str:
+    place: str = step.args["path" if step.action == "device" else "destination"]
+    return place
+
+
+def dump_options(config: Config, plan: Plan, flags: CriuFlags, facts: DumpFacts) -> dict[str, Any]:
+    """The options of a DUMP or PRE_DUMP request, but for the descriptors of directories. Raises Error."""
+    options = _common(flags, DUMP_LOG)
+    options |= {
+        "pid": facts.pid,
+        "root": facts.root,
+        "leave_running": flags.leave_running,
+        "tcp_skip_in_flight": flags.tcp_skip_in_flight,
+        "link_remap": flags.link_remap,
+    }
+    if facts.freezer and (not facts.unified or facts.version >= FREEZER_V2):
+        options["freeze_cgroup"] = facts.freezer
+    if flags.page_server is not None:
+        options["ps"] = {"address": flags.page_server[0], "port": flags.page_server[1]}
+    if flags.parent_path:
+        options |= {"parent_img": flags.parent_path, "track_mem": True}
+    if flags.network_lock:
+        options["network_lock"] = NETWORK_LOCKS[flags.network_lock]
+    if flags.lazy_pages and flags.status_fd >= 0 and facts.version < STATUS_READY:
+        options["status_fd"] = flags.status_fd  # later versions say "status-ready" instead
+    external = [
+        f"{name}[{facts.inodes[kind]}]:{key}" for kind, (name, key) in _external_namespaces(config, facts.version)
+    ]
+    if not flags.pre_dump:
+        external += _dump_mounts(plan, facts)
+    if external:
+        options["external"] = external
+    return options
+
+
+def _dump_mounts(plan: Plan, facts: DumpFacts) -> list[str]:
+    points = [facts.mount_points.get(point, point) for point in destinations(plan, facts.hierarchies)]
+    return [f"mnt[{point}]:{point}" for point in points] + [f"mnt[{path}]:/dev/null" for path in facts.masked_files]
+
+
+def restore_options(config: Config, plan: Plan, flags: CriuFlags, facts: RestoreFacts) -> dict[str, Any]:
+    """The options of a RESTORE request, but for the descriptors of directories. Raises Error."""
+    options = _common(flags, RESTORE_LOG)
+    options |= {"root": facts.root, "evasive_devices": True, "rst_sibling": True}
+    for flag, value in (("lsm_profile", flags.lsm_profile), ("lsm_mount_context", flags.lsm_mount_context)):
+        if value:
+            if facts.version < LSM_PROFILE:
+                raise Error(f"--{flag.replace('_', '-')} requires at least CRIU 3.16")
+            options[flag] = value
+    joined = _joined_namespaces(config)
+    if joined:
+        options["join_ns"] = joined
+    if facts.cgroup_roots:
+        options["cg_root"] = [{"ctrl": controllers, "path": path} for controllers, path in facts.cgroup_roots]
+    inherited = [
+        {"key": EXTERNAL_NAMESPACES[kind][1], "fd": facts.namespace_fds[kind]}
+        for kind, _ in _external_namespaces(config, facts.version)
+    ]
+    inherited += [{"key": name, "fd": fd} for fd, name in enumerate(facts.descriptors) if name.startswith("pipe:")]
+    if inherited:
+        options["inherit_fd"] = inherited
+    external = _restore_mounts(config, plan, facts)
+    if external:
+        options["external"] = external
+    return options
+
+
+def _restore_mounts(config: Config, plan: Plan, facts: RestoreFacts) -> list[str]:
+    sources = [(_place(step), step.args.get("source") or _place(step)) for step in bound_steps(plan)]
+    sources += [
+        (f"{top}/{name}", source) for top in _cgroup1_mounts(plan) for name, source in facts.hierarchies.items()
+    ]
+    external = [f"mnt[{facts.mount_points.get(point, point)}]:{source}" for point, source in sources]
+    if (config.get("linux") or {}).get("maskedPaths"):
+        external.append("mnt[/dev/null]:/dev/null")
+    return external
+
+
+def _common(flags: CriuFlags, log_file: str) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "log_level": LOG_LEVEL,
+        "log_file": log_file,
+        "notify_scripts": True,
+        "manage_cgroups": True,  # of criu before 1.8; the mode counts
+        "manage_cgroups_mode": CGROUP_MODES[flags.manage_cgroups_mode],
+        "orphan_pts_master": True,
+        # Devices of the network are not ours to save: engines make them anew, before or in the hooks.
+        "empty_ns": CLONE_NEWNET,
+        "shell_job": flags.shell_job,
+        "ext_unix_sk": flags.ext_unix_sk,
+        "tcp_established": flags.tcp_established,
+        "file_locks": flags.file_locks,
+        "auto_dedup": flags.auto_dedup,
+        "lazy_pages": flags.lazy_pages,
+    }
+    if flags.tcp_close:
+        options["tcp_close"] = True
+    if flags.config_file:
+        options["config_file"] = flags.config_file
+    return options
+
+
+def external_kinds(config: Config) -> dict[str, str]:
+    """The joined namespaces that criu is to take as external: their paths by kind."""
+    return {kind: path for kind, (path, _) in joined_kinds(config).items() if kind in EXTERNAL_NAMESPACES}
+
+
+def _external_namespaces(config: Config, version: int) -> list[tuple[str, tuple[str, str]]]:
+    """(kind, (criu's name, key)) of each. Raises Error where this criu is too old."""
+    kinds = []
+    for kind, (_, pointer) in joined_kinds(config).items():
+        if kind not in EXTERNAL_NAMESPACES:
+            continue
+        if version < EXTERNAL_VERSIONS[kind]:
+            raise Error(
+                f"criu {describe_version(version)} knows no external {kind} namespaces",
+                pointer=pointer,
+                hint=f"it takes criu {describe_version(EXTERNAL_VERSIONS[kind])} or later",
+            )
+        kinds.append((kind, EXTERNAL_NAMESPACES[kind]))
+    return kinds
+
+
+def _joined_namespaces(config: Config) -> list[dict[str, str]]:
+    """The joined namespaces that criu enters by itself. Raises Error for those that it can't."""
+    joined = []
+    for kind, (path, pointer) in joined_kinds(config).items():
+        if kind in EXTERNAL_NAMESPACES:
+            continue
+        if kind not in JOINED_NAMESPACES:
+            raise Error(f"criu cannot restore a container into an existing {kind} namespace", pointer=pointer)
+        joined.append({"ns": JOINED_NAMESPACES[kind], "ns_file": path})
+    return joined
+
+
+def describe_version(version: int) -> str:
+    """31701 is "3.17.1"."""
+    text = f"{version // 10000}.{version // 100 % 100}"
+    return f"{text}.{version % 100}" if version % 100 else text

@@ -1,0 +1,50 @@
+"""restore: another plan over the steps of create, where criu stands in the place of the init lane.
+
+The cgroup is made and joined by criu, which is what the restored processes inherit it from; it is limited before they
+are there. The hooks of the runtime's namespaces run when the namespaces are there, before the processes are. What
+init does at create is in the images. Cold.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ocipy.plan import build as create
+from ocipy.plan.checkpoint import refuse
+from ocipy.plan.model import Plan
+
+if TYPE_CHECKING:
+    from ocipy.config.types import Config
+    from ocipy.plan.model import Host, Options, Step
+
+# Steps of the host lane of create that are a restore's as well, beside those of the cgroup; of these the two that are
+# for init alone are not.
+BEFORE = ("keep_hook", "open_namespace")
+NOT_KEPT = ("cgroup_open", "cgroup_join")
+
+
+def build(config: Config, host: Host, options: Options) -> tuple[Plan, Plan]:
+    """(the plan of restore, that of create). Raises Error for a field that is refused, with its pointer."""
+    made = create.build(config, host, options)
+    refuse(config, made)
+    clone = next(index for index, step in enumerate(made.host) if step.action in ("clone", "clone_stage"))
+    before, after = made.host[:clone], made.host[clone:]
+    plan = Plan()
+    plan.warnings = made.warnings
+    plan.on_host("private_procfs", "", sysctl=False)
+    plan.on_host("restoring", "")
+    plan.on_host("restore_mount_points", "/mounts")
+    plan.host += [step for step in before if step.action in BEFORE or _is_of_cgroup(step)]
+    plan.on_host("restore_criu", "/root/path")
+    plan.on_host("restore_join", "/linux/cgroupsPath")
+    plan.host += [step for step in after if _is_of_cgroup(step)]
+    plan.on_host("restore_namespaces", "/linux/namespaces")
+    plan.host += [step for step in after if step.action in ("net_devices", "hook")]
+    plan.on_host("restore_processes", "")
+    plan.host += [step for step in after if step.action == "send_console"]
+    plan.on_host("restored", "")
+    return plan, made
+
+
+def _is_of_cgroup(step: Step) -> bool:
+    return step.action.startswith("cgroup_") and step.action not in NOT_KEPT

@@ -1,0 +1,88 @@
+"""An executable that speaks as `criu swrk` does, and does nothing: for what has to be shown without criu, or root."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import TOP
+
+_PROGRAM = """#!{python} -I
+import json, os, socket, sys
+sys.path.insert(0, {top!r})
+from ocipy.container import criu_messages as m
+
+here = {here!r}
+behaviour = json.load(open(here + ".behaviour"))
+if behaviour.get("exits") is not None:
+    sys.exit(behaviour["exits"])
+connection = socket.socket(fileno=int(sys.argv[2]))
+request = m.decode(m.REQUEST, connection.recv(1 << 16))
+with open(here + ".requests", "a") as file:
+    file.write(json.dumps(request) + "\\n")
+kind = request["type"]
+if kind == m.VERSION:
+    response = {{"type": kind, "success": True, "version": behaviour["version"]}}
+elif kind == m.FEATURE_CHECK:
+    response = {{"type": kind, "success": True, "features": behaviour["features"]}}
+else:
+    options = request["opts"]
+    directory = options.get("work_dir_fd", options["images_dir_fd"])
+    place = f"/proc/{{os.getppid()}}/fd/{{directory}}/" + options["log_file"]
+    with open(place, "w") as log:
+        log.write(behaviour["log"])
+    for script in behaviour["notifies"]:
+        notify = {{"type": m.NOTIFY, "success": True, "notify": {{"script": script, "pid": 0}}}}
+        connection.send(m.encode(m.RESPONSE, notify))
+        answer = m.decode(m.REQUEST, connection.recv(1 << 16))
+        assert answer == {{"type": m.NOTIFY, "notify_success": True}}, answer
+    if behaviour["hangs"]:
+        open(here + ".hangs", "w").close()
+        connection.recv(1)
+        sys.exit(1)
+    if behaviour["dies"]:
+        os._exit(3)
+    response = {{"type": kind, "success": not behaviour["fails"], "cr_errno": behaviour["fails"]}}
+connection.send(m.encode(m.RESPONSE, response))
+"""
+
+
+class FakeCriu:
+    """The executable at `path`. What it does is given when it is made, and can be changed by `behave`."""
+
+    def __init__(self, path: Path, **behaviour: Any) -> None:
+        self.path = path
+        self._behaviour: dict[str, Any] = {
+            "version": {"major_number": 3, "minor_number": 17, "sublevel": 1},
+            "features": {"mem_track": True, "lazy_pages": True},
+            "log": "",
+            "notifies": [],
+            "fails": 0,
+            "dies": False,
+            "hangs": False,
+        }
+        self.behave(**behaviour)
+        path.write_text(_PROGRAM.format(python=sys.executable, top=str(TOP), here=str(path)))
+        path.chmod(0o755)
+
+    def behave(self, **behaviour: Any) -> None:
+        """exits: at once, with this status. version, features: of its answers. log: what it writes as its log.
+        notifies: the scripts that it tells of first. fails: the errno of its failure. dies: without an answer.
+        hangs: says no more, until the connection is closed."""
+        self._behaviour.update(behaviour)
+        Path(f"{self.path}.behaviour").write_text(json.dumps(self._behaviour))
+
+    @property
+    def hanging(self) -> bool:
+        """It has come to where it hangs."""
+        return Path(f"{self.path}.hangs").exists()
+
+    def requests(self, kinds: Sequence[int] = ()) -> list[dict[str, Any]]:
+        """What it was asked so far, decoded; of a repeated field the last one alone."""
+        file = Path(f"{self.path}.requests")
+        lines = file.read_text().splitlines() if file.exists() else []
+        asked: list[dict[str, Any]] = [json.loads(line) for line in lines]
+        return [request for request in asked if not kinds or request["type"] in kinds]

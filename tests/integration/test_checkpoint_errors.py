@@ -1,0 +1,360 @@
+"""checkpoint and restore as far as they go without criu: what is refused, what criu is asked, what a failure leaves.
+
+Instead of criu there is an executable that only speaks as it does (tests/harness/fake_criu.py).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.harness import Bundle, Container, Runtime, process_state, wait_until
+from tests.harness.fake_criu import FakeCriu
+
+DUMP, RESTORE, PRE_DUMP = 1, 2, 4
+LOG = """\
+(00.000093) Running on vm
+(00.131740) Error (criu/sk-inet.c:191): inet: Connected TCP socket, consider using --tcp-established option.
+(00.141530) Error (criu/cr-dump.c:1635): Dump files (pid: 281) failed with -1
+"""
+
+MakeContainer = Callable[..., Container]
+NewId = Callable[[], str]
+Check = Callable[[], None]
+
+only_ocipy = pytest.mark.ocipy_only("runc takes no --criu")
+
+
+@pytest.fixture
+def fake(work: Path) -> FakeCriu:
+    return FakeCriu(work / "criu")
+
+
+@pytest.fixture
+def images(work: Path) -> Path:
+    """A directory that looks like one of images."""
+    (work / "images").mkdir()
+    (work / "images" / "inventory.img").touch()
+    return work / "images"
+
+
+def test_a_created_container(runtime: Runtime, container: MakeContainer, work: Path) -> None:
+    one = container()
+    result = runtime.call("checkpoint", "--image-path", work / "i", one.id)
+    result.fails("Container cannot be checkpointed in created state")
+    assert one.status == "created"
+
+
+def test_a_stopped_container(runtime: Runtime, container: MakeContainer, work: Path) -> None:
+    one = container().start().kill().wait_dead()
+    result = runtime.call("checkpoint", "--image-path", work / "i", one.id)
+    result.fails("Container cannot be checkpointed in stopped state")
+
+
+def test_no_container(runtime: Runtime, work: Path, new_id: NewId) -> None:
+    runtime.call("checkpoint", "--image-path", work / "i", new_id()).fails("container does not exist")
+    assert not (work / "i").exists() or not runtime.is_ocipy
+
+
+def test_help(runtime: Runtime) -> None:
+    """podman asks in this way whether there is a checkpoint at all."""
+    for command in ("checkpoint", "restore"):
+        assert "--image-path" in runtime.call(command, "--help").ok().stdout
+
+
+def test_a_flag_without_its_value(runtime: Runtime) -> None:
+    """podman asks in this way whether the flag is known."""
+    result = runtime.call("restore", "--lsm-mount-context")
+    assert result.status != 0
+    assert "flag needs an argument" in result.stdout + result.stderr
+
+
+@pytest.mark.ocipy_only("about the sentence; runc's is the one of exec.LookPath, or of a version check")
+def test_criu_is_missing(runtime: Runtime, container: MakeContainer, images: Path) -> None:
+    one = container().start()
+    nowhere = {"PATH": "/nowhere"}
+    result = runtime.call("checkpoint", "--image-path", images, one.id, env=nowhere)
+    result.fails("cannot run criu: criu is not installed", "install criu")
+    assert one.status == "running"
+    result = runtime.call("restore", "--bundle", one.bundle.path, "--image-path", images, one.id + "-2", env=nowhere)
+    result.fails("cannot run criu: criu is not installed")
+    assert runtime.ids() == [one.id]
+
+
+@only_ocipy
+@pytest.mark.parametrize(
+    ("behaviour", "words"),
+    [
+        ({"version": {"major_number": 2, "minor_number": 9}}, "is version 2.9, which is too old"),
+        ({"exits": 1}, "does not answer as criu 3.0 does"),
+    ],
+)
+def test_criu_is_none_for_us(
+    runtime: Runtime, container: MakeContainer, work: Path, fake: FakeCriu, behaviour: dict[str, object], words: str
+) -> None:
+    fake.behave(**behaviour)
+    one = container().start()
+    runtime.call("checkpoint", "--image-path", work / "i", one.id, globals=["--criu", fake.path]).fails(words)
+    assert one.status == "running"
+
+
+@only_ocipy
+def test_never_a_criu_of_the_container(runtime: Runtime, container: MakeContainer, bundle: Bundle, work: Path) -> None:
+    """As CVE-2022-1227: a helper that is found where the container's files are runs with the host's rights."""
+    (bundle.rootfs / "usr/bin/criu").write_text(f"#!/bin/sh\ntouch {work}/taken\n")
+    (bundle.rootfs / "usr/bin/criu").chmod(0o755)
+    one = container(bundle.args("sleep", "1000")).start()
+    path = {"PATH": ":.:usr/bin:/nowhere"}
+    for directory in (bundle.rootfs, bundle.rootfs / "usr/bin"):
+        result = runtime.call("checkpoint", "--image-path", work / "i", one.id, env=path, cwd=directory)
+        result.fails("criu is not installed")
+    assert not (work / "taken").exists()
+
+
+@only_ocipy
+def test_the_log_of_criu_says_why(runtime: Runtime, container: MakeContainer, work: Path, fake: FakeCriu) -> None:
+    fake.behave(log=LOG, fails=1)
+    one = container().start()
+    command: list[str | Path] = ["checkpoint", "--image-path", work / "i", "--work-path", work / "w", one.id]
+    result = runtime.call(*command, globals=["--criu", fake.path, "--log", work / "log"])
+    cause = "inet: Connected TCP socket, consider using --tcp-established option. (criu/sk-inet.c:191)"
+    result.fails(f"criu cannot dump the container: {cause} (criu's log: {work}/w/dump.log)", "give --tcp-established")
+    assert cause in (work / "log").read_text()
+    assert (work / "w/dump.log").read_text() == LOG
+    assert one.status == "running"
+
+
+@only_ocipy
+def test_criu_dies(runtime: Runtime, container: MakeContainer, work: Path, fake: FakeCriu) -> None:
+    fake.behave(dies=True)
+    one = container().start()
+    result = runtime.call("checkpoint", "--image-path", work / "i", one.id, globals=["--criu", fake.path])
+    result.fails("criu cannot dump the container: it ended with status 3")
+    assert one.status == "running"
+
+
+@only_ocipy
+def test_what_criu_is_asked(runtime: Runtime, container: MakeContainer, work: Path, fake: FakeCriu) -> None:
+    """And that the container is gone afterwards, as with runc, its poststop hooks run."""
+    one = container()
+    one.start()
+    result = runtime.call(
+        "checkpoint", "--image-path", work / "i", "-work-path=" + str(work / "w"), "--tcp-established", "--file-locks",
+        "--shell-job", "--ext-unix-sk", "--manage-cgroups-mode", "soft", "--page-server", "localhost:27", one.id,
+        globals=["--criu", fake.path],
+    ).ok()  # fmt: skip
+    assert (result.stdout, result.stderr) == ("", "")
+    [request] = fake.requests([DUMP])
+    options = request["opts"]
+    assert options["pid"] == one.pid
+    assert options["ps"] == {"address": "localhost", "port": 27}
+    assert options["manage_cgroups_mode"] == 3
+    assert options["root"] == str(one.bundle.rootfs)
+    assert os.path.basename(options["freeze_cgroup"]) == os.path.basename(one.bundle.linux["cgroupsPath"])
+    assert options["external"].endswith(":/dev/null"), "the last of the masked files"
+    for switch in ("tcp_established", "file_locks", "shell_job", "ext_unix_sk", "notify_scripts", "orphan_pts_master"):
+        assert options[switch] is True
+    assert options["leave_running"] is False
+    assert (work / "i").stat().st_mode & 0o077 == 0
+    assert (work / "i/descriptors.json").read_text().count('"') == 6
+    assert runtime.ids() == []
+    one.wait_dead()
+
+
+@only_ocipy
+@pytest.mark.parametrize(("flag", "kind"), [("--leave-running", DUMP), ("--pre-dump", PRE_DUMP)])
+def test_the_container_goes_on(
+    runtime: Runtime, container: MakeContainer, work: Path, fake: FakeCriu, flag: str, kind: int
+) -> None:
+    one = container().start()
+    runtime.call("checkpoint", flag, flag, "--image-path", work / "i", one.id, globals=["--criu", fake.path]).ok()
+    assert len(fake.requests([kind])) == 1
+    assert one.status == "running"
+    assert (work / "i/descriptors.json").exists() == (kind == DUMP)
+
+
+@only_ocipy
+def test_the_streams_are_told_with_the_images(
+    runtime: Runtime, container: MakeContainer, work: Path, fake: FakeCriu
+) -> None:
+    """As runc writes them: a restore hands pipes over under these names."""
+    reading, writing = os.pipe()
+    one = container(stderr=writing).start()
+    name = os.readlink(f"/proc/self/fd/{writing}")
+    os.close(reading)
+    os.close(writing)
+    runtime.call("checkpoint", "--image-path", work / "i", one.id, globals=["--criu", fake.path]).ok()
+    assert one.created is not None
+    assert json.loads((work / "i/descriptors.json").read_text()) == ["/dev/null", str(one.created.stdout_path), name]
+
+
+@only_ocipy
+def test_the_byte_that_says_the_pages_can_be_had(
+    runtime: Runtime, container: MakeContainer, work: Path, fake: FakeCriu
+) -> None:
+    fake.behave(notifies=["status-ready"])
+    one = container().start()
+    reading, writing = os.pipe()
+    result = runtime.call(
+        "checkpoint", "--lazy-pages", "--status-fd", str(writing), "--image-path", work / "i", one.id,
+        globals=["--criu", fake.path], fds=[writing],
+    )  # fmt: skip
+    result.ok()
+    os.close(writing)
+    assert os.read(reading, 9) == b"\0"
+    os.close(reading)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--manage-cgroups-mode", "hard"], "manage-cgroups-mode"),
+        (["--page-server", "nowhere"], "--page-server"),
+        (["--parent-path", "/absolute"], "--parent-path must be relative"),
+        (["--parent-path", "../missing"], "invalid --parent-path"),
+        (["--empty-ns", "user"], "is not supported"),
+        (["--lazy-pages", "--status-fd", "77"], "invalid --status-fd"),
+    ],
+)
+@only_ocipy
+def test_flags_that_are_none(
+    runtime: Runtime, container: MakeContainer, work: Path, fake: FakeCriu, flags: list[str], words: str
+) -> None:
+    one = container().start()
+    command: list[str | Path] = ["checkpoint", "--image-path", work / "i", *flags, one.id]
+    runtime.call(*command, globals=["--criu", fake.path]).fails(words)
+    assert one.status == "running"
+    assert fake.requests([DUMP]) == []
+
+
+@only_ocipy
+@pytest.mark.parametrize("behaviour", [{"log": LOG, "fails": 1}, {"log": LOG, "dies": True}])
+@pytest.mark.parametrize("notifies", [[], ["setup-namespaces"], ["setup-namespaces", "post-restore"]])
+def test_a_failed_restore_leaves_nothing(
+    runtime: Runtime,
+    bundle: Bundle,
+    new_id: NewId,
+    work: Path,
+    images: Path,
+    fake: FakeCriu,
+    assert_nothing_left: Check,
+    behaviour: dict[str, object],
+    notifies: list[str],
+) -> None:
+    fake.behave(notifies=notifies, **behaviour)
+    (work / "data").mkdir()
+    bundle.mount("/new/place", str(work / "data"), "rbind")
+    bundle.write()
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", f"echo $0 >> {work}/hooks", "poststop"]}
+    bundle.config["hooks"] = {"createRuntime": [{"path": "/bin/true"}], "poststop": [hook]}
+    bundle.write()
+    result = runtime.call(
+        "restore", "--bundle", bundle.path, "--image-path", images, "--pid-file", work / "pid", new_id(),
+        globals=["--criu", fake.path],
+    )  # fmt: skip
+    result.fails("criu cannot restore the container: inet: Connected TCP socket", f"{images}/restore.log")
+    assert_nothing_left()
+    assert not (work / "pid").exists()
+    assert (work / "hooks").exists() == bool(notifies), "the hooks of a container that has come to be"
+    [request] = fake.requests([RESTORE])
+    assert request["opts"]["root"].endswith("/criu-root")
+    assert request["opts"]["cg_root"]["path"].endswith(bundle.linux["cgroupsPath"])
+    assert (bundle.rootfs / "new/place").is_dir(), "the mount point, which the image may lack"
+
+
+@only_ocipy
+@pytest.mark.parametrize("notifies", [[], ["setup-namespaces"]])
+def test_a_restore_is_interrupted(
+    runtime: Runtime,
+    bundle: Bundle,
+    new_id: NewId,
+    images: Path,
+    fake: FakeCriu,
+    assert_nothing_left: Check,
+    notifies: list[str],
+) -> None:
+    fake.behave(notifies=notifies, hangs=True)
+    bundle.write()
+    command: list[str | Path] = ["restore", "--bundle", bundle.path, "--image-path", images, new_id()]
+    running = runtime.begin(*command, globals=["--criu", fake.path])
+    wait_until(lambda: fake.hanging)
+    running.signal(signal.SIGTERM)
+    running.wait().fails("interrupted by SIGTERM", status=143)
+    assert_nothing_left()
+
+
+@only_ocipy
+def test_a_restore_is_killed(
+    runtime: Runtime, bundle: Bundle, new_id: NewId, images: Path, fake: FakeCriu, assert_nothing_left: Check
+) -> None:
+    """criu sees the end of the connection, and ends; the rest is for delete."""
+    fake.behave(notifies=["setup-namespaces"], hangs=True)
+    bundle.write()
+    id = new_id()
+    running = runtime.begin(
+        "restore", "--bundle", bundle.path, "--image-path", images, id, globals=["--criu", fake.path]
+    )
+    wait_until(lambda: fake.hanging)
+    running.signal(signal.SIGKILL)
+    running.process.wait()
+    assert runtime.state(id)["status"] in ("creating", "stopped")
+    runtime.delete(id, force=True).ok()
+    _reap_orphans()
+    assert_nothing_left()
+
+
+def _reap_orphans() -> None:
+    """What the killed runtime had for children is ours now: wait for their ends."""
+
+    def none_left() -> bool:
+        try:
+            while os.waitpid(-1, os.WNOHANG) != (0, 0):
+                pass
+        except ChildProcessError:
+            return True
+        return False
+
+    wait_until(none_left)
+
+
+@only_ocipy
+def test_nothing_to_restore_from(runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path, fake: FakeCriu) -> None:
+    bundle.write()
+    (work / "empty").mkdir()
+    for directory in (work / "empty", work / "missing"):
+        result = runtime.call(
+            "restore", "--bundle", bundle.path, "--image-path", directory, new_id(), globals=["--criu", fake.path]
+        )
+        result.fails(f"there is no checkpoint in {directory}")
+    assert not (work / "missing").exists()
+
+
+@only_ocipy
+def test_an_id_that_is_taken(runtime: Runtime, container: MakeContainer, images: Path, fake: FakeCriu) -> None:
+    one = container().start()
+    command: list[str | Path] = ["restore", "--bundle", one.bundle.path, "--image-path", images, one.id]
+    runtime.call(*command, globals=["--criu", fake.path]).fails("container with given ID already exists")
+    assert one.status == "running"
+    assert process_state(one.pid) == "S"
+    assert fake.requests([RESTORE]) == []
+
+
+@only_ocipy
+@pytest.mark.parametrize("flags", [["--detach"], []])
+def test_terminals_and_sockets(
+    runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path, images: Path, fake: FakeCriu, flags: list[str]
+) -> None:
+    bundle.process["terminal"] = bool(flags)
+    bundle.write()
+    socket: list[str | Path] = [] if flags else ["--console-socket", work / "s"]
+    command: list[str | Path] = ["restore", "--bundle", bundle.path, "--image-path", images, *flags, *socket, new_id()]
+    words = (
+        "cannot allocate tty if ocipy will detach" if flags else "cannot use console socket if ocipy will not detach"
+    )
+    runtime.call(*command, globals=["--criu", fake.path]).fails(words)
+    assert fake.requests([RESTORE]) == []

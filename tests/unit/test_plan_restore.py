@@ -1,0 +1,64 @@
+"""The plan of a restore: which of create's steps it has, and in which order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ocipy.config.template import template
+from ocipy.errors import Error
+from ocipy.plan import build, hooks, restore
+from ocipy.plan.model import Host, Options
+from tests.unit.test_every_field import HOSTS
+
+OPTIONS = Options(container_id="c", bundle="/b", state_directory="/run/ocipy/c", has_console=True)
+
+
+def config_of_everything() -> Any:
+    config: Any = template()
+    config["hooks"] = {kind: [{"path": "/bin/h"}] for kind in hooks.KINDS}
+    config["linux"]["netDevices"] = {"eth0": {}}
+    config["linux"]["resources"]["pids"] = {"limit": 9}
+    config["linux"]["namespaces"][0]["path"] = "/proc/7/ns/pid"
+    return config
+
+
+@pytest.mark.parametrize("name", ["v1", "v2"])
+def test_what_is_left_of_create(name: str) -> None:
+    plan, made = restore.build(config_of_everything(), HOSTS[name], OPTIONS)
+    actions = [step.action for step in plan.host]
+    order = [
+        "private_procfs", "restoring", "restore_mount_points", "keep_hook", "open_namespace", "cgroup_create",
+        "restore_criu", "restore_join", "cgroup_devices", "cgroup_write", "restore_namespaces", "net_devices", "hook",
+        "restore_processes", "send_console", "restored",
+    ]  # fmt: skip
+    assert list(dict.fromkeys(actions)) == order
+    assert plan.init == []
+    planned = [step.pointer for step in plan.host if "hook" in step.action]
+    assert planned == ["/hooks/poststart/0", "/hooks/poststop/0", "/hooks/prestart/0", "/hooks/createRuntime/0"]
+    assert made.host[-1].action == "created"
+
+
+def test_every_limit_of_create_is_one_of_restore() -> None:
+    config = config_of_everything()
+    plan, made = restore.build(config, HOSTS["v1"], OPTIONS)
+    limits = [step for step in made.host if step.action in ("cgroup_create", "cgroup_devices", "cgroup_write")]
+    assert [step for step in plan.host if step.action.startswith("cgroup_")] == limits
+
+
+def test_a_config_that_create_refuses_is_refused() -> None:
+    config: Any = template()
+    config["linux"]["intelRdt"] = {}
+    with pytest.raises(Error) as caught:
+        restore.build(config, Host(), OPTIONS)
+    assert caught.value.pointer == "/linux/intelRdt"
+    with pytest.raises(Error):
+        build.build(config, Host(), OPTIONS)
+
+
+def test_warnings_are_those_of_create() -> None:
+    config: Any = template()
+    config["mounts"].append({"destination": "x", "type": "bind", "source": "/srv", "options": ["bind"]})
+    plan, made = restore.build(config, Host(), OPTIONS)
+    assert plan.warnings == made.warnings != []
