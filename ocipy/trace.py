@@ -42,7 +42,7 @@ PHASES = {
         "build": "plan",
         "make_directory": "make the state directory",
         "carry_out": "carry out the plan",
-        "_undo": "undo",
+        "undo": "undo",
     },
     "ocipy.container.exec": {
         "process_to_execute": "put the process together",

@@ -22,7 +22,12 @@ FLAGS: tuple[Flag, ...] = ()
 
 OLDEST_SPEC_VERSION = "1.0.0"
 # Annotations of a config.json that change what is done.
-ANNOTATIONS_WITH_EFFECT = ("io.container.manager", "run.oci.keep_original_groups", "run.oci.mount_context_type")
+ANNOTATIONS_WITH_EFFECT = (
+    "io.container.manager",
+    "org.criu.config",
+    "run.oci.keep_original_groups",
+    "run.oci.mount_context_type",
+)
 
 
 def run(arguments: Arguments) -> int:
@@ -58,6 +63,7 @@ def features() -> dict[str, Any]:
             "mountExtensions": {"idmap": {"enabled": True}},
             "netDevices": {"enabled": True},
         },
-        "annotations": {"ocipy.version": __version__},
+        # The second is runc's, as in the example of features.md: there is none of the specification's own for it.
+        "annotations": {"ocipy.version": __version__, "org.opencontainers.runc.checkpoint.enabled": "true"},
         "potentiallyUnsafeConfigAnnotations": list(ANNOTATIONS_WITH_EFFECT),
     }

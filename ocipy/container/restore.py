@@ -12,7 +12,6 @@ import json
 import os
 import posix
 from collections.abc import Callable
-from typing import Any
 
 from ocipy.cgroups.layout import probe
 from ocipy.container import cold, criu, criu_messages
@@ -20,7 +19,7 @@ from ocipy.container.checkpoint import DESCRIPTORS, open_directory
 from ocipy.container.context import HostRun
 from ocipy.container.criu import FIRST_FD, Session
 from ocipy.container.host_lane import save_state
-from ocipy.container.state import CONFIG, FIFO_NEW, now, read_file, write_file
+from ocipy.container.state import FIFO_NEW, now, read_file, write_file
 from ocipy.errors import Error
 from ocipy.init.context import Init
 from ocipy.init.mounts import bind, copy_symlink, open_target, set_attributes, set_recursive
@@ -323,24 +322,8 @@ def restored(run: HostRun) -> None:
     """The container runs."""
     run.state.created = now()
     save_state(run)
-    _note_time_namespace(run)
     posix.rmdir(run.state.directory + "/" + ROOT)
     posix.unlink(run.state.directory + "/" + FIFO_NEW)
-
-
-def _note_time_namespace(run: HostRun) -> None:
-    """criu restores into a time namespace, so that the clocks go on where they were: exec has to join it."""
-    linux: Any = run.config.setdefault("linux", {})
-    namespaces = linux.setdefault("namespaces", [])
-    if any(entry["type"] == "time" for entry in namespaces):
-        return
-    try:
-        its, ours = (posix.readlink(f"/proc/{pid}/ns/time") for pid in (run.pid, "self"))
-    except OSError:
-        return
-    if its != ours:
-        namespaces.append({"type": "time"})
-        write_file(run.state.directory + "/" + CONFIG, _kernel.json_dumps(run.config))
 
 
 def read_descriptors(image_path: str) -> list[str]:

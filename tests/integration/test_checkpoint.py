@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.harness import Bundle, Container, Result, Runtime, process_state, scaled, wait_until
-from tests.integration.test_terminal import Console
+from tests.harness.terminal import Console
 
 MakeContainer = Callable[..., Container]
 NewId = Callable[[], str]

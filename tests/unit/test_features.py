@@ -42,6 +42,7 @@ def test_what_engines_look_for() -> None:
     linux = document["linux"]
     assert set(linux["namespaces"]) == {"cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"}
     assert linux["mountExtensions"] == {"idmap": {"enabled": True}}
+    assert document["annotations"]["org.opencontainers.runc.checkpoint.enabled"] == "true"
     assert len(linux["capabilities"]) == CAP_CHECKPOINT_RESTORE + 1
 
 

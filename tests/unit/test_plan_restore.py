@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import pytest
 
 from ocipy.config.template import template
+from ocipy.container import host_lane
 from ocipy.errors import Error
+from ocipy.init import lane
 from ocipy.plan import build, hooks, restore
+from ocipy.plan.describe import as_text
 from ocipy.plan.model import Host, Options
 from tests.unit.test_every_field import HOSTS
 
@@ -62,3 +66,11 @@ def test_warnings_are_those_of_create() -> None:
     config["mounts"].append({"destination": "x", "type": "bind", "source": "/srv", "options": ["bind"]})
     plan, made = restore.build(config, Host(), OPTIONS)
     assert plan.warnings == made.warnings != []
+
+
+def test_the_steps_can_be_printed_and_carried_out() -> None:
+    plan, _ = restore.build(config_of_everything(), HOSTS["v2"], OPTIONS)
+    assert "restore_criu" in as_text(plan)
+    lane.load(plan.host, "ocipy.container", host_lane.PLACES, host_lane.ACTIONS)
+    for step in plan.host:
+        inspect.signature(host_lane.ACTIONS[step.action]).bind(None, **step.args)
