@@ -13,10 +13,8 @@ from ocipy.container.restoration import restore_container
 
 SUMMARY = "make a container from the images of a checkpoint"
 USAGE = "[FLAGS] ID"
-# The process has its descriptors and its keyring already.
-_OF_CREATE = ("bundle", "console-socket", "pid-file", "no-pivot", "no-new-keyring", "preserve-fds")
 FLAGS: tuple[Flag, ...] = (
-    *(flag for flag in BUNDLE_FLAGS if flag.name in _OF_CREATE),
+    *(flag for flag in BUNDLE_FLAGS if flag.name != "pidfd-socket"),
     Flag("detach", "switch", "do not wait for the container's end", aliases=("d",)),
     Flag("no-subreaper", "switch", "do not take in the container's orphaned processes"),
     *RESTORE,

@@ -43,7 +43,7 @@ def restore_container(
     """
     check_id(options.container_id)
     plan.check_flags(flags)
-    options.bundle, config = bundle.read(options.bundle)
+    options.bundle, config = bundle.read(options.bundle, options.config)
     options.state_directory = root + "/" + options.container_id
     planned, made = restore.build(config, describe_host(rootless), options)
     process = config.get("process")

@@ -234,7 +234,7 @@ def test_flags_that_are_none(
 
 @only_ocipy
 @pytest.mark.parametrize("behaviour", [{"log": LOG, "fails": 1}, {"log": LOG, "dies": True}])
-@pytest.mark.parametrize("notifies", [[], ["setup-namespaces"], ["setup-namespaces", "post-restore"]])
+@pytest.mark.parametrize("notifies", [[], ["setup-namespaces"], ["setup-namespaces", "orphan-pts-master"]])
 def test_a_failed_restore_leaves_nothing(
     runtime: Runtime,
     bundle: Bundle,
