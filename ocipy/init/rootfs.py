@@ -35,7 +35,13 @@ def propagation(init: Init, *, flags: int) -> None:
 
     By mount(2): mount_setattr(2) of older kernels refuses a root that is mounted on nothing, as an initramfs is.
     """
-    _kernel.mount(None, "/", None, flags, None)
+    try:
+        _kernel.mount(None, "/", None, flags, None)
+    except OSError as error:
+        hint = ""
+        if error.errno == errno.EINVAL:
+            hint = 'the runtime\'s own "/" is no mount point, as in a chroot: bind-mount that directory on itself first'
+        raise Error('cannot set the propagation of the mounts below "/"', errno=error.errno or 0, hint=hint) from None
 
 
 def rootfs(init: Init, *, path: str, propagation: int, parent: int) -> None:

@@ -389,3 +389,20 @@ def test_closed_standard_output(runtime: Runtime) -> None:
     os.close(write)
     assert result.status in (0, 1, -13), repr(result)
     assert "Exception ignored" not in result.stderr and "Traceback" not in result.stderr
+
+
+@pytest.mark.ocipy_only(reason="the words are its own")
+def test_a_runtime_in_a_chroot_says_so(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
+    """Where "/" is no mount point its propagation cannot be set: a host's tree below a plain directory."""
+    bundle.write()
+    top = bundle.path / "chroot"
+    top.mkdir()
+    script = f"""
+        for name in usr lib lib64 bin sbin etc work root tmp opt proc dev sys run; do
+            [ -d /$name ] && mkdir -p {top}/$name && mount --rbind /$name {top}/$name
+        done
+        exec chroot {top} {runtime.path} --root {runtime.root} create --bundle {bundle.path} {new_id()}
+    """
+    result = runtime.spawn(["unshare", "-m", "sh", "-c", script]).wait()
+    result.fails('cannot set the propagation of the mounts below "/": Invalid argument', "as in a chroot")
+    one_error(result)
