@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import posix
 
 from ocipy.cgroups.cgroup import Cgroup
@@ -18,13 +17,9 @@ from ocipy.linux.constants import CLONE_PIDFD, O_CLOEXEC, O_DIRECTORY, O_PATH, S
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from ocipy.container.context import HostRun
-
-# A cgroup that is gone, or that takes no process of its own: it has controllers enabled for those below it, or is
-# threaded (cgroups(7)).
-REFUSED = (errno.EBUSY, errno.ENODEV, errno.ENOENT, errno.EOPNOTSUPP)
 
 
 def report_pipe(run: HostRun) -> None:
@@ -85,61 +80,56 @@ def clone_joining(run: HostRun, *, kinds: Sequence[str]) -> None:
     run.channel = ours
     run.pid, run.pidfd = pid, pidfd
     run.keep["stage"] = pid if "pid" in kinds else 0
-    for name in [name for name in run.fds if name.startswith("cgroup/")]:
-        posix.close(run.fds.pop(name))
 
 
 def _clone(run: HostRun) -> tuple[int, int]:
     """(pid, pidfd), or (0, -1) in the child."""
-    path = run.cgroup.path_of("") if run.cgroup is not None else ""
-    if not path:
-        return _kernel.clone3(CLONE_PIDFD, SIGCHLD, -1)
-    try:
-        return _clone_into(path)
-    except OSError as error:
-        if error.errno not in REFUSED:
-            raise _cannot_clone(error) from None
-        refusal = error
-    other = _cgroup_of_init(run.state.pid)
-    if run.keep["chosen"] or not other:
-        if refusal.errno == errno.ENOENT:
-            raise _no_cgroup([path])
-        raise Error(f"cannot join the cgroup {path}", errno=refusal.errno or 0)
-    try:
-        # Its first process has moved on, as systemd does, to where there may be processes.
-        return _clone_into(other)
-    except OSError as error:
-        raise Error(f"cannot join the cgroup {other}", errno=error.errno or 0) from None
-
-
-def _clone_into(path: str) -> tuple[int, int]:
-    """Clone into a cgroup; where the kernel cannot do that at once (before Linux 5.7), move the new process."""
-    directory = posix.open(path, O_PATH | O_DIRECTORY | O_CLOEXEC)
-    try:
-        return _kernel.clone3(CLONE_PIDFD, SIGCHLD, directory)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.E2BIG, errno.EOPNOTSUPP):
-            raise
-    finally:
-        posix.close(directory)
-    pid, pidfd = _kernel.clone3(CLONE_PIDFD, SIGCHLD, -1)
-    if pid:
+    for path in _unified_cgroups(run):
         try:
-            Cgroup("", {"": path}, []).join(pid)
+            directory = posix.open(path, O_PATH | O_DIRECTORY | O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        try:
+            pid, pidfd = _kernel.clone3(CLONE_PIDFD, SIGCHLD, directory)
         except OSError:
-            # It waits for a word of ours, and has done nothing yet.
-            _kernel.pidfd_send_signal(pidfd, 9)
-            posix.waitpid(pid, 0)
-            posix.close(pidfd)
-            raise
-    return pid, pidfd
+            # Older than Linux 5.7, or the cgroup takes no process (cgroups(7)); the next one, or exec_cgroup_join.
+            continue
+        finally:
+            posix.close(directory)
+        run.keep["in_cgroup"] = True
+        return pid, pidfd
+    return _kernel.clone3(CLONE_PIDFD, SIGCHLD, -1)
 
 
-def _cannot_clone(error: OSError) -> Error:
-    hint = ""
-    if error.errno == errno.EAGAIN:
-        hint = "the container has as many processes as its limit permits (linux.resources.pids)"
-    return Error("cannot make a process in the container's cgroup", errno=error.errno or 0, hint=hint)
+def _unified_cgroups(run: HostRun) -> Iterator[str]:
+    """The v2 cgroup, and where its first process is by now: one that has children with controllers may hold none
+    itself, so systemd moves on (cgroups(7))."""
+    path = run.cgroup.path_of("") if run.cgroup is not None else ""
+    if path:
+        yield path
+        if not run.keep["chosen"]:
+            other = _cgroup_of_init(run.state.pid)
+            if other and other != path:
+                yield other
+
+
+def exec_cgroup_join(run: HostRun) -> None:
+    """Move the process into the v2 cgroup, if it was not cloned there. v1 is entered by itself."""
+    for name in [name for name in run.fds if name.startswith("cgroup/")]:
+        posix.close(run.fds.pop(name))
+    if run.keep.get("in_cgroup"):
+        return
+    refusal: Error | None = None
+    for path in _unified_cgroups(run):
+        try:
+            Cgroup("", {"": path}, []).join(run.pid)
+            return
+        except FileNotFoundError:
+            refusal = refusal or _no_cgroup([path])
+        except OSError as error:
+            refusal = refusal or Error(f"cannot join the cgroup {path}", errno=error.errno or 0)
+    if refusal is not None:
+        raise refusal
 
 
 def _cgroup_of_init(pid: int) -> str:
@@ -173,5 +163,6 @@ ACTIONS = {
     "open_root": open_root,
     "exec_cgroup": exec_cgroup,
     "clone_joining": clone_joining,
+    "exec_cgroup_join": exec_cgroup_join,
     "executed": executed,
 }

@@ -156,7 +156,7 @@ PLACES = {
         "cgroup_write",
     ),
     "console": ("send_console",),
-    "exec_join": ("clone_joining", "exec_cgroup", "executed", "open_root", "report_pipe"),
+    "exec_join": ("clone_joining", "exec_cgroup", "exec_cgroup_join", "executed", "open_root", "report_pipe"),
     "hooks": ("hook", "keep_hook"),
     "limits": ("final_affinity", "initial_affinity", "oom_score_adj", "reset_affinity", "rlimit"),
     "namespace_contents": ("time_offsets", "net_devices"),

@@ -1,7 +1,7 @@
 """exec: the process that joins a running container, and becomes the one that is executed.
 
-It enters the container's cgroup and namespaces, and forks once, for the pid namespace takes effect for children only
-(setns(2)). Nobody in the container sees it before: what is seen there is the child, which has left the host.
+It enters the container's namespaces, and forks once, for the pid namespace takes effect for children only (setns(2)).
+Nobody in the container sees it before: what is seen there is the child, which has left the host.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import errno
 import posix
 
 from ocipy.errors import Error
-from ocipy.init.cgroup import cgroup_enter
 from ocipy.init.lane import become_init, close_others, report
 from ocipy.init.namespaces import join
 from ocipy.init.stage import become_root, wait_for_host
@@ -60,7 +59,6 @@ def run_joining(plan: Plan, init: Init, kinds: Sequence[str], pid: int) -> NoRet
         wait_for_host(init, "joined")
         # Before the first setns: whoever is in the container's pid namespace may look at us (CVE-2016-9962).
         _kernel.prctl(PR_SET_DUMPABLE, 0)
-        cgroup_enter(init)
         container = init.fds.pop("container")
         _join(init, container, kinds, pid)
         # The kernel undoes it where the join has changed the capabilities (prctl(2)).

@@ -48,7 +48,10 @@ PLANNED = (
 )  # fmt: skip
 EXECUTED = (
     *(f"ocipy.container.{name}" for name in ("exec_file", "exec_join", "limits")),
-    *(f"ocipy.init.{name}" for name in ("capabilities", "exec_join", "identity", "keyring", "lookup", "process")),
+    *(
+        f"ocipy.init.{name}"
+        for name in ("capabilities", "cgroup", "exec_join", "identity", "keyring", "lookup", "process")
+    ),
 )
 GROUPS = {
     "create": PLANNED, "run": PLANNED, "exec": EXECUTED, "start": (), "state": (), "kill": (), "delete": REMOVED,

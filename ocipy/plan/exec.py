@@ -60,13 +60,18 @@ def _join(plan: Plan, config: Config, host: Host, options: Options, target: Targ
         plan.on_host("initial_affinity", AFFINITY + "/initial", cpus=initial)
     if not _has_own_root(config, target):
         plan.on_host("open_root", "/linux/namespaces")
+    pointer = "--cgroup" if target.chosen else "/linux/cgroupsPath"
     if target.cgroups:
-        pointer = "--cgroup" if target.chosen else "/linux/cgroupsPath"
         plan.on_host("exec_cgroup", pointer, paths=tuple(target.cgroups.items()), chosen=target.chosen)
     plan.on_host("clone_joining", "/linux/namespaces", kinds=target.kinds)
     process.plan_oom_score(plan, config, host, options)
     plan.on_host("tell", "", barrier="joined")
     plan.on_host("adopt", "/linux/namespaces")
+    if target.cgroups:
+        # By itself and before all else; v2 by the clone, where that can be. A process that moves is not held up by a
+        # limit of processes that is reached, as one that is forked there would be (cgroups(7), pids).
+        plan.in_init("cgroup_enter", pointer)
+        plan.on_host("exec_cgroup_join", pointer)
     _plan_affinity(plan, config, host, options)
     plan.on_host("tell", "", barrier="begin")
     plan.in_init("wait", "", barrier="begin")

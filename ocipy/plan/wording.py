@@ -271,6 +271,7 @@ WORDINGS: dict[str, str | Callable[[Arguments], str]] = {
     "execute": lambda a: " ".join(a["arguments"]),
     "no_process": lambda a: "there is none: start will fail",
     "exec_cgroup": lambda a: join(*(path for _, path in a["paths"]), if_set(a["chosen"], "as chosen")),
+    "exec_cgroup_join": "the unified hierarchy, if the clone could not",
     "exec_root": lambda a: "by chroot" if a["chroot"] else "of the mount namespace",
     "executed": "the exec has happened",
     "existing_device": device,

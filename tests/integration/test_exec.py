@@ -68,7 +68,9 @@ def test_command_that_cannot_be_executed(one: Container, work: Path, name: str, 
     assert os.listdir(f"/proc/{one.pid}/task") == [str(one.pid)]
 
 
-@pytest.mark.parametrize("detach", [False, True])
+@pytest.mark.parametrize(
+    "detach", [False, pytest.param(True, marks=pytest.mark.ocipy_only("runc's detached exec does not learn of it"))]
+)
 def test_interpreter_that_is_missing(container: MakeContainer, bundle: Bundle, detach: bool) -> None:
     """Only execve(2) itself finds that out; detached as well."""
     bundle.file("/bin/script", "#!/no/such/interpreter\n", 0o755)
@@ -169,7 +171,7 @@ def test_user_namespace(container: MakeContainer, bundle: Bundle, detached: Deta
     assert namespaces(pid) == namespaces(one.pid)
     assert proc_status(pid)["Uid"].split() == ["101000"] * 4
     assert proc_status(pid)["Gid"].split() == ["101001"] * 4
-    one.exec("true", flags=["--user", "65536"]).fails("65536", status=FAILED)
+    one.exec("true", flags=["--user", "65536"]).fails(status=FAILED)
 
 
 @pytest.mark.ocipy_only("runc joins no root without a mount namespace")
@@ -227,7 +229,7 @@ def test_config_is_that_of_create(one: Container) -> None:
 
 def test_environment(one: Container) -> None:
     result = one.sh(
-        "echo $FOO-$BAR-$TERM-$OUTSIDE", "--env", "FOO=1", "-e", "BAR=a=b", "-e", "TERM=dumb", env={"OUTSIDE": "x"}
+        "echo $FOO-$BAR-$TERM-$OUTSIDE", "-e", "FOO=1", "-e", "BAR=a=b", "-e", "TERM=dumb", env={"OUTSIDE": "x"}
     )
     assert result.ok().stdout == "1-a=b-dumb-\n"
 
@@ -252,20 +254,20 @@ def test_user(container: MakeContainer, bundle: Bundle, given: str, uid: int, gi
     """The group stays the container's unless it is given."""
     bundle.process["user"] = {"uid": 2, "gid": 3, "additionalGids": [4]}
     one = container(bundle.args("sleep", "1000")).start()
-    pid = detached(one, "sleep", "1000", flags=("--user", given, "-g", "7", "--additional-gids=8"))
+    pid = detached(one, "sleep", "1000", flags=("--user", given, "-g", "7", "-g=8"))
     status = proc_status(pid)
     assert status["Uid"].split() == [str(uid)] * 4
     assert status["Gid"].split() == [str(gid)] * 4
     assert status["Groups"].split() == ["4", "7", "8"]
 
 
-@pytest.mark.parametrize("given", ["user", "1x", "x1", "1:x", "x:1", "0x10", " 1"])
+@pytest.mark.parametrize("given", ["user", "1x", "x1", "1:x", "x:1", "0x10", " 1", "9" * 20])
 def test_user_that_is_no_number(one: Container, given: str) -> None:
     one.exec("true", flags=["--user", given]).fails("bad", status=FAILED)
 
 
 @pytest.mark.differs_from_runc("runc takes any number modulo 2**32")
-@pytest.mark.parametrize("given", ["-1", "4294967295", "4294967296", "+1", "1:4294967295", "99999999999999999999"])
+@pytest.mark.parametrize("given", ["-1", "4294967295", "4294967296", "+1", "1:4294967295"])
 def test_user_that_is_no_id(one: Container, given: str) -> None:
     one.exec("true", flags=["--user", given]).fails("bad", status=FAILED)
 
@@ -278,7 +280,7 @@ def test_user_with_one_half(one: Container, given: str) -> None:
 def test_capabilities(one: Container, detached: Detached) -> None:
     """Added to bounding, effective and permitted, not to inheritable, and so not to ambient."""
     before = proc_status(one.pid)
-    pid = detached(one, "sleep", "1000", flags=("--cap", "CAP_CHOWN", "-c", "CAP_SYS_CHROOT"))
+    pid = detached(one, "sleep", "1000", flags=("--cap", "CAP_CHOWN", "--cap=CAP_SYS_CHROOT"))
     added = 1 << 0 | 1 << 18
     status = proc_status(pid)
     for name in ("CapPrm", "CapEff", "CapBnd"):
@@ -286,12 +288,19 @@ def test_capabilities(one: Container, detached: Detached) -> None:
     assert int(status["CapInh"], 16) == int(status["CapAmb"], 16) == 0
 
 
+@pytest.mark.differs_from_runc("runc's process has the runtime's bounding set")
 def test_capabilities_of_a_user_without_any(container: MakeContainer, bundle: Bundle, detached: Detached) -> None:
     bundle.process["user"] = {"uid": 1000, "gid": 1000}
     bundle.process.pop("capabilities")
     one = container(bundle.args("sleep", "1000")).start()
     pid = detached(one, "sleep", "1000")
     assert all(int(proc_status(pid)[name], 16) == 0 for name in ("CapPrm", "CapEff", "CapBnd", "CapInh", "CapAmb"))
+
+
+@pytest.mark.ocipy_only("runc takes one form of a flag only")
+def test_flags_in_both_forms(one: Container) -> None:
+    result = one.sh("echo $A$B; id -G", "--env", "A=1", "-e", "B=2", "-g", "5", "--additional-gids", "6")
+    assert result.ok().lines == ["12", "0 5 6"]
 
 
 def test_ambient_with_inheritable(container: MakeContainer, bundle: Bundle) -> None:
@@ -391,7 +400,8 @@ def test_preserved_descriptor_that_is_not_open(one: Container) -> None:
 def test_nothing_of_the_caller_is_left_open(one: Container, detached: Detached) -> None:
     descriptor = os.open("/", os.O_RDONLY)
     try:
-        assert set(open_files(detached(one, "sleep", "1000", fds=(descriptor,)))) == {0, 1, 2}
+        pid = detached(one, "sleep", "1000", fds=(descriptor,))
+        wait_until(lambda: set(open_files(pid)) == {0, 1, 2})
     finally:
         os.close(descriptor)
 
@@ -422,20 +432,27 @@ def process(one: Container, **members: object) -> Path:
     return path
 
 
+@pytest.mark.differs_from_runc("runc leaves the umask out")
+def test_umask_of_a_process_object(one: Container) -> None:
+    path = process(one, args=["sh", "-c", "umask"], user={"umask": 0o077})
+    assert one.exec(flags=["--process", path]).ok().stdout == "0077\n"
+
+
 @pytest.mark.smoke
 def test_process_object(one: Container) -> None:
     path = process(
         one,
-        args=["sh", "-c", "pwd; id -u; id -g; id -G; umask; echo $X $TERM; ulimit -n"],
+        args=["sh", "-c", "pwd; id -u; id -g; id -G; echo $X $TERM; ulimit -n"],
         cwd="/usr",
         env=["PATH=/bin", "X=1"],
-        user={"uid": 7, "gid": 8, "additionalGids": [9], "umask": 0o077},
+        user={"uid": 7, "gid": 8, "additionalGids": [9]},
         rlimits=[{"type": "RLIMIT_NOFILE", "soft": 50, "hard": 60}],
     )
     result = one.exec(flags=["--process", path]).ok()
-    assert result.lines == ["/usr", "7", "8", "8 9", "0077", "1", "50"]
+    assert result.lines == ["/usr", "7", "8", "8 9", "1", "50"]
 
 
+@pytest.mark.differs_from_runc("runc's process has the caller's limits")
 def test_what_a_process_object_leaves_out_is_the_containers(container: MakeContainer, bundle: Bundle) -> None:
     """Engines leave out capabilities, limits and labels; a process must not be freer for that."""
     bundle.process["user"]["umask"] = 0o027
@@ -456,7 +473,9 @@ def test_no_new_privileges_that_a_process_object_leaves_out(one: Container) -> N
 
 
 def test_capabilities_of_a_process_object(one: Container) -> None:
-    path = process(one, args=["cat", "/proc/self/status"], capabilities={"bounding": ["CAP_KILL"]})
+    path = process(
+        one, args=["cat", "/proc/self/status"], capabilities={"bounding": ["CAP_KILL"]}, noNewPrivileges=True
+    )
     status = parse_status(one.exec(flags=["-p", path]).ok().stdout)
     assert int(status["CapBnd"], 16) == 1 << 5
     assert int(status["CapEff"], 16) == 0
