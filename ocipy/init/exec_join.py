@@ -10,7 +10,7 @@ import errno
 import posix
 
 from ocipy.errors import Error
-from ocipy.init.lane import become_init, close_others, report
+from ocipy.init.lane import become_init, close_others, report, seal_imports
 from ocipy.init.namespaces import join
 from ocipy.init.stage import become_root, wait_for_host
 from ocipy.linux import _kernel
@@ -59,6 +59,7 @@ def run_joining(plan: Plan, init: Init, kinds: Sequence[str], pid: int) -> NoRet
         wait_for_host(init, "joined")
         # Before the first setns: whoever is in the container's pid namespace may look at us (CVE-2016-9962).
         _kernel.prctl(PR_SET_DUMPABLE, 0)
+        seal_imports()
         container = init.fds.pop("container")
         _join(init, container, kinds, pid)
         # The kernel undoes it where the join has changed the capabilities (prctl(2)).

@@ -103,7 +103,7 @@ def become_init(plan: Plan, init: Init) -> NoReturn:
         _kernel.prctl(PR_SET_PDEATHSIG, SIGKILL)
         _kernel.set_name("ocipy:[INIT]")
         close_others(init)
-        _seal_imports()
+        seal_imports()
         for step in plan.init if plan.trace is None else plan.trace.init_lane(plan.init):
             pointer = step.pointer
             ACTIONS[step.action](init, **step.args)
@@ -121,7 +121,7 @@ def _no_import(name: str, *_arguments: Any) -> NoReturn:
     raise Error(f"internal error: import of {name} inside the container")
 
 
-def _seal_imports() -> None:
+def seal_imports() -> None:
     """Remove the import machinery: what it would find below here is the container's (CVE-2019-14271)."""
     for name in ("path", "meta_path", "path_hooks", "path_importer_cache"):
         finder = getattr(sys, name, None)  # in the core phase some are not there yet

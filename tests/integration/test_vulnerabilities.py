@@ -5,9 +5,6 @@ Those of mounts, devices and paths in the root filesystem are in test_hostile_ro
 
 from __future__ import annotations
 
-import hashlib
-import os
-import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -16,6 +13,16 @@ from pathlib import Path
 import pytest
 
 from tests.harness import Bundle, Container, Result, Runtime, parse_status, proc_status, wait_until
+from tests.harness.attacks import (
+    LURING,
+    OPENS,
+    PLANTED,
+    SUSPICIOUS,
+    fingerprint,
+    leaked_directory,
+    likely_numbers,
+    unchanged_installation,
+)
 
 MakeContainer = Callable[..., Container]
 MakeBundle = Callable[..., Bundle]
@@ -28,36 +35,10 @@ EVERYTHING = [
 ]  # fmt: skip
 
 
-def _installed(runtime: Runtime) -> list[Path]:
-    """The files that a container would want to overwrite: the executable, its libraries, our modules, Python."""
-    executable = Path(runtime.path).resolve()
-    files = {executable}
-    listing = subprocess.run(["ldd", executable], check=False, capture_output=True, text=True)
-    files.update(Path(path).resolve() for path in re.findall(r"(/\S+) \(0x", listing.stdout))
-    if runtime.is_ocipy:
-        package = Path(__file__).resolve().parents[2] / "ocipy"
-        files.update(path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-        files.update(path.resolve() for path in executable.parent.glob("python*"))
-    return sorted(files)
-
-
-def _fingerprint(files: list[Path]) -> dict[Path, tuple[str, int]]:
-    return {path: (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_size) for path in files}
-
-
 @pytest.fixture
 def installation(runtime: Runtime) -> Iterator[None]:
-    """Asserts that no installed file has changed at the end of the test. A runtime that fails here gets its files back:
-    the attacks are real."""
-    before = {path: path.read_bytes() for path in _installed(runtime)}
-    yield
-    changed = [path for path, content in before.items() if path.read_bytes() != content]
-    for path in changed:
-        copy = path.with_name(path.name + ".restored")
-        copy.write_bytes(before[path])
-        shutil.copymode(path, copy)
-        copy.rename(path)
-    assert not changed
+    """Asserts that no installed file has changed at the end of the test."""
+    yield from unchanged_installation(runtime)
 
 
 def _capabilities(bundle: Bundle, names: list[str]) -> None:
@@ -102,11 +83,11 @@ def test_cve_2019_5736_writing_to_the_runtime(
     programs = []
     for original in ("/usr/bin/nsenter", "/bin/busybox"):
         programs.append(Path(shutil.copy(original, work)))
-    before = _fingerprint(programs)
+    before = fingerprint(programs)
 
     def overwritten() -> bool:
         subprocess.run([programs[0], "-t", str(one.pid), "-p", "--", programs[1], "sleep", "0.03"], check=False)
-        return _fingerprint(programs) != before
+        return fingerprint(programs) != before
 
     wait_until(overwritten, "an unsealed program overwritten")
     for _ in range(8):
@@ -120,25 +101,8 @@ def test_cve_2019_5736_writing_to_the_runtime(
 
 @pytest.fixture
 def outside(work: Path) -> Iterator[tuple[Path, list[int]]]:
-    """A directory of the host with a secret, held open by the caller as fourteen descriptors."""
-    directory = work / "outside"
-    (directory / "bin").mkdir(parents=True)
-    (directory / "secret").write_text("of the host")
-    (directory / "bin/sh").write_text("#!/bin/echo reached\n")
-    (directory / "bin/sh").chmod(0o755)
-    first = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    descriptors = []
-    for _ in range(14):
-        descriptors.append(os.dup(first))
-    os.close(first)
-    yield directory, descriptors
-    for descriptor in descriptors:
-        os.close(descriptor)
-
-
-def _numbers(descriptors: list[int]) -> list[int]:
-    """The leaked descriptors and those where a runtime's own are likely to be."""
-    return sorted({*range(3, 21), *descriptors})
+    """A directory of the host with a secret, and descriptors of it that the caller leaks."""
+    yield from leaked_directory(work)
 
 
 @pytest.mark.parametrize("through", ["cwd", "link"])
@@ -147,7 +111,7 @@ def test_cve_2024_21626_working_directory(
 ) -> None:
     """The working directory is a descriptor that the runtime or its caller left open."""
     directory, descriptors = outside
-    for number in _numbers(descriptors):
+    for number in likely_numbers(descriptors):
         target = f"/proc/self/fd/{number}"
         if through == "link":
             link = bundle.rootfs / "link"
@@ -169,7 +133,7 @@ def test_cve_2024_21626_command(
 ) -> None:
     """The command is reached through such a descriptor."""
     _, descriptors = outside
-    for number in _numbers(descriptors):
+    for number in likely_numbers(descriptors):
         result = runtime.run(bundle.args(f"/proc/self/fd/{number}/bin/sh", "x"), new_id(), fds=descriptors)
         assert result.status != 0, (number, result)
         assert "reached" not in result.stdout
@@ -222,12 +186,6 @@ def test_cve_2016_9962_joining_processes_are_closed(
     one.end()
 
 
-OPENS = re.compile(r"^(\d+) +(?:[\d:.]+ )?(\w+)\((.*)$")
-SUSPICIOUS = re.compile(
-    r'"[^"]*(\.so\b|\.so\.|\.pyc?\b|\.pth\b|python|gconv|locale|nsswitch|/nss|ld\.so|zoneinfo|localtime)[^"]*"'
-)
-
-
 @pytest.mark.needs_program("strace")
 @pytest.mark.parametrize("fails", [False, True])
 def test_cve_2019_14271_nothing_is_loaded_from_the_image(
@@ -236,23 +194,10 @@ def test_cve_2019_14271_nothing_is_loaded_from_the_image(
     """Between the change of root and the exec, init opens no library, module, codec, locale, name service of the image;
     on the way of an error neither."""
     bundle = make_bundle()
-    for planted in (
-        "lib/x86_64-linux-gnu/libnss_files.so.2",
-        "usr/lib/x86_64-linux-gnu/gconv/gconv-modules",
-        "usr/lib/python3/dist-packages/traceback.py",
-        "etc/nsswitch.conf",
-        "encodings/__init__.py",
-        "json/__init__.py",
-    ):
+    for planted in PLANTED:
         bundle.file(planted, "raise SystemExit('loaded from the image')")
     bundle.process["user"] = {"uid": 1000, "gid": 1000, "additionalGids": [5]}
-    bundle.process["env"] += [
-        "LANG=de_DE.UTF-8",
-        "GCONV_PATH=/usr/lib",
-        "PYTHONPATH=/",
-        "TZ=Europe/Berlin",
-        "LD_LIBRARY_PATH=/lib",
-    ]
+    bundle.process["env"] += LURING
     bundle.args("/no/such/command" if fails else "true")
     trace = work / "trace"
     calls = "trace=open,openat,openat2,execve,execveat,pivot_root,chroot,fchdir"

@@ -1,0 +1,345 @@
+"""Published vulnerabilities of joining a container and of `exec`, each named after its id."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness import Bundle, Container, Runtime, cgroups_of, parse_status, proc_status, wait_until
+from tests.harness.attacks import (
+    LURING,
+    OPENS,
+    PLANTED,
+    SUSPICIOUS,
+    fingerprint,
+    leaked_directory,
+    likely_numbers,
+    unchanged_installation,
+)
+from tests.harness.look import cgroup_hierarchies
+from tests.integration.test_vulnerabilities import EVERYTHING, OVERWRITE
+
+MakeContainer = Callable[..., Container]
+Detached = Callable[..., int]
+FAILED = 255
+
+
+@pytest.fixture
+def installation(runtime: Runtime) -> Iterator[None]:
+    """Asserts that no installed file has changed at the end of the test."""
+    yield from unchanged_installation(runtime)
+
+
+@pytest.fixture
+def outside(work: Path) -> Iterator[tuple[Path, list[int]]]:
+    """A directory of the host with a secret, and descriptors of it that the caller leaks."""
+    yield from leaked_directory(work)
+
+
+@pytest.fixture
+def one(container: MakeContainer) -> Container:
+    """A running container."""
+    return container().start()
+
+
+def test_cve_2016_3697_digits_are_a_number(container: MakeContainer, bundle: Bundle) -> None:
+    """Also where the image's passwd has them for a name."""
+    bundle.file("/etc/passwd", "root:x:0:0::/:/bin/sh\n1000:x:0:0::/root:/bin/sh\n0:x:7:7::/:/bin/sh\n")
+    bundle.file("/etc/group", "root:x:0:\n1000:x:0:\n")
+    one = container(bundle.args("sleep", "1000")).start()
+    assert one.sh("id -u; id -g", "--user", "1000:1000").ok().stdout.split() == ["1000", "1000"]
+    assert one.sh("id -u; id -g", "--user", "0:0").ok().stdout.split() == ["0", "0"]
+    path = bundle.path / "process.json"
+    process = {"cwd": "/", "args": ["id", "-u"], "env": ["PATH=/bin"], "user": {"uid": 1000, "gid": 1000}}
+    path.write_text(json.dumps(process))
+    assert one.exec(flags=["--process", path]).ok().stdout == "1000\n"
+
+
+def test_cve_2016_8867_no_ambient_capabilities(one: Container) -> None:
+    """A user other than root has none."""
+    status = parse_status(one.sh("cat /proc/self/status", "--user", "1000:1000").ok().stdout)
+    assert [int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")] == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("capabilities", [[], ["CAP_SYS_ADMIN"]])
+def test_cve_2016_9962_nothing_of_the_host_is_to_be_seen(
+    container: MakeContainer, bundle: Bundle, work: Path, capabilities: list[str]
+) -> None:
+    """A container looks at everything that enters its pid namespace: no root, cwd or descriptor of the host."""
+    marker = work / "marker"
+    marker.write_text("of the host")
+    names = ["CAP_DAC_OVERRIDE", "CAP_KILL", "CAP_SETUID", *capabilities]
+    bundle.process["capabilities"] = {"bounding": names, "effective": names, "permitted": names}
+    look = f"""
+    echo ready
+    while :; do
+      for p in /proc/[0-9]*; do
+        case $p in /proc/1) continue;; esac
+        for l in $p/root $p/cwd $p/fd/*; do
+          [ -e $l{marker} ] && echo REACHED $l
+        done
+      done 2>/dev/null
+    done"""
+    one = container(bundle, sh=look).start()
+    one.wait_output("ready")
+    for _ in range(200 if not capabilities else 50):
+        one.exec("true").ok()
+    assert "REACHED" not in one.stdout
+    one.end()
+
+
+@pytest.mark.usefixtures("installation")
+@pytest.mark.parametrize("kind", ["command", "script", "link"])
+def test_cve_2019_5736_command_is_the_runtime(container: MakeContainer, bundle: Bundle, kind: str) -> None:
+    """/proc/self/exe as the command, as the interpreter of a script, through a link."""
+    if kind == "script":
+        bundle.file("/bin/evil", "#!/proc/self/exe\n", 0o755)
+    elif kind == "link":
+        (bundle.rootfs / "bin/evil").symlink_to("/proc/self/exe")
+    one = container(bundle.args("sleep", "1000")).start()
+    result = one.exec("/proc/self/exe" if kind == "command" else "evil", timeout=20)
+    assert result.status != 0, "the runtime's executable must not do anything useful inside"
+
+
+@pytest.mark.usefixtures("installation")
+def test_cve_2019_5736_writing_to_the_runtime(container: MakeContainer, bundle: Bundle, work: Path) -> None:
+    """A container holds on to the executable of each process that enters its pid namespace, and writes when it can."""
+    bundle.process["capabilities"] = dict.fromkeys(("bounding", "effective", "permitted"), EVERYTHING)
+    one = container(bundle, sh=OVERWRITE).start()
+    one.wait_output("ready")
+    # The attack is a real one: ordinary programs that are run there do not survive it.
+    programs = [Path(shutil.copy(original, work)) for original in ("/usr/bin/nsenter", "/bin/busybox")]
+    before = fingerprint(programs)
+
+    def overwritten() -> bool:
+        subprocess.run([programs[0], "-t", str(one.pid), "-p", "--", programs[1], "sleep", "0.03"], check=False)
+        return fingerprint(programs) != before
+
+    wait_until(overwritten, "an unsealed program overwritten")
+    for _ in range(20):
+        one.exec("true")
+    one.end()
+
+
+@pytest.mark.needs_program("strace")
+@pytest.mark.parametrize("fails", [False, True])
+def test_cve_2019_14271_nothing_is_loaded_from_the_image(
+    container: MakeContainer, bundle: Bundle, work: Path, fails: bool
+) -> None:
+    """Between the join and the exec no library, module, codec, locale, name service of the image is opened."""
+    for planted in PLANTED:
+        bundle.file(planted, "raise SystemExit('loaded from the image')")
+    bundle.process["user"] = {"uid": 1000, "gid": 1000, "additionalGids": [5]}
+    bundle.process["env"] += LURING
+    one = container(bundle.args("sleep", "1000")).start()
+    trace = work / "trace"
+    calls = "trace=open,openat,openat2,execve,execveat,setns,clone,clone3"
+    prefix = ["strace", "-f", "-qq", "-o", str(trace), "-e", calls]
+    result = one.exec("/no/such/command" if fails else "true", prefix=prefix, timeout=60)
+    assert (result.status != 0) == fails, repr(result)
+    inside: set[str] = set()
+    checked = 0
+    for line in trace.read_text(errors="replace").splitlines():
+        match = OPENS.match(line)
+        if match is None:
+            continue
+        pid, call, rest = match.groups()
+        if call == "setns" and "= 0" in rest:
+            inside.add(pid)
+        elif call in ("clone", "clone3") and pid in inside:
+            inside.add(rest.rpartition("= ")[2].strip())
+        elif call in ("execve", "execveat"):
+            inside.discard(pid)
+        elif pid in inside:
+            checked += 1
+            assert not SUSPICIOUS.search(rest), line
+    assert checked > 0, "the trace holds no call after the join"
+
+
+def test_cve_2019_16884_label_by_a_proc_that_is_none(container: MakeContainer, bundle: Bundle) -> None:
+    """What the container has mounted on /proc is neither read nor written by the way in (also CVE-2025-52881)."""
+    bundle.process["capabilities"] = {name: ["CAP_SYS_ADMIN"] for name in ("bounding", "effective", "permitted")}
+    script = "mount -t tmpfs none /proc && mkdir -p /proc/self/attr /proc/self/fd && echo mounted; exec sleep 1000"
+    bundle.process.pop("apparmorProfile", None)
+    one = container(bundle.without_mount("/sys", "/sys/fs/cgroup"), sh=script).start()
+    one.wait_output("mounted")
+    one.exec("true", flags=["--user", "1000:1000"])
+    found = one.enter("find /proc -type f; find /proc -type l").ok()
+    assert found.stdout == ""
+    one.end()
+
+
+@pytest.mark.needs_apparmor
+def test_cve_2019_16884_profile_through_a_proc_that_is_none(container: MakeContainer, bundle: Bundle) -> None:
+    """It is applied all the same, or the exec fails."""
+    bundle.process["capabilities"] = {name: ["CAP_SYS_ADMIN"] for name in ("bounding", "effective", "permitted")}
+    bundle.process["apparmorProfile"] = "unconfined"
+    script = "mount -t tmpfs none /proc && mkdir -p /proc/self/attr/apparmor && echo mounted; exec sleep 1000"
+    one = container(bundle.without_mount("/sys", "/sys/fs/cgroup"), sh=script).start()
+    one.wait_output("mounted")
+    one.exec("true", flags=["--apparmor", "no-such-profile"]).fails("no-such-profile", status=FAILED)
+    assert one.enter("find /proc -type f").ok().stdout == ""
+    one.end()
+
+
+def test_cve_2020_15257_no_abstract_sockets(container: MakeContainer, bundle: Bundle, detached: Detached) -> None:
+    """A container in the host's network namespace can connect to those: unix(7)."""
+
+    def abstract() -> set[str]:
+        lines = Path("/proc/net/unix").read_text().splitlines()
+        return {line.split()[-1] for line in lines if line.split()[-1].startswith("@")}
+
+    before = abstract()
+    bundle.without_namespace("network").without_mount("/sys", "/sys/fs/cgroup").args("sleep", "1000")
+    one = container(bundle).start()
+    listing = one.exec("cat", "/proc/net/unix").ok().lines
+    assert {line.split()[-1] for line in listing if line.split()[-1].startswith("@")} <= before
+    detached(one, "sleep", "1000")
+    assert abstract() <= before
+
+
+def test_cve_2021_43784_large_messages(one: Container) -> None:
+    """More than 64 KiB of everything that goes to the process."""
+    env = [f"E{number}={'e' * 1000}" for number in range(150)]
+    args = ["sh", "-c", "echo $#; env | grep -c ^E", "zero", *["y" * 1000] * 150]
+    path = one.bundle.path / "process.json"
+    groups = {"uid": 0, "gid": 0, "additionalGids": list(range(10000, 40000))}
+    path.write_text(json.dumps({"cwd": "/", "args": args, "env": ["PATH=/bin", *env], "user": groups}))
+    assert one.exec(flags=["--process", path]).ok().lines == ["150", "150"]
+    flags = [word for entry in env for word in ("--env", entry)]
+    assert one.exec(*args, flags=flags).ok().lines == ["150", "150"]
+
+
+def test_cve_2022_24769_inheritable_stays_empty(one: Container) -> None:
+    """--cap adds to bounding, effective and permitted (also CVE-2022-29162, CVE-2022-27650, CVE-2025-27612)."""
+    for user in ("0:0", "1000:1000"):
+        flags = ["--user", user, "--cap", "CAP_KILL", "--cap", "CAP_CHOWN"]
+        status = parse_status(one.exec("cat", "/proc/self/status", flags=flags).ok().stdout)
+        assert int(status["CapInh"], 16) == 0
+        assert int(status["CapAmb"], 16) == 0
+
+
+@pytest.mark.parametrize("through", ["flag", "link", "process"])
+def test_cve_2024_21626_working_directory(
+    container: MakeContainer, bundle: Bundle, outside: tuple[Path, list[int]], through: str
+) -> None:
+    """The working directory is a descriptor that the runtime or its caller left open."""
+    directory, descriptors = outside
+    bundle.config["root"]["readonly"] = False
+    one = container(bundle.args("sleep", "1000")).start()
+    script = "cat secret; ls -a ../..; cat ../../etc/hostname; pwd"
+    path = bundle.path / "process.json"
+    for number in likely_numbers(descriptors):
+        target = f"/proc/self/fd/{number}"
+        if through == "link":
+            link = bundle.rootfs / "link"
+            link.unlink(missing_ok=True)
+            link.symlink_to(target)
+            target = "/link"
+        if through == "process":
+            path.write_text(json.dumps({"cwd": target, "args": ["sh", "-c", script], "env": ["PATH=/bin"]}))
+            result = one.exec(flags=["--process", path], fds=descriptors)
+        else:
+            result = one.sh(script, "--cwd", target, fds=descriptors)
+        assert "of the host" not in result.stdout, (number, result)
+        if result.status == 0:
+            assert "/work" not in result.stdout and directory.name not in result.stdout, (number, result)
+
+
+def test_cve_2024_21626_command(one: Container, outside: tuple[Path, list[int]]) -> None:
+    """The command is reached through such a descriptor."""
+    _, descriptors = outside
+    for number in likely_numbers(descriptors):
+        result = one.exec(f"/proc/self/fd/{number}/bin/sh", "x", fds=descriptors)
+        assert result.status != 0, (number, result)
+        assert "reached" not in result.stdout
+
+
+def test_cve_2024_21626_directory_that_becomes_a_link(container: MakeContainer, bundle: Bundle) -> None:
+    """The container swaps its directory for a link to a descriptor while it is entered."""
+    bundle.config["root"]["readonly"] = False
+    script = """
+    mkdir /a /b; ln -s /proc/self/fd/5 /b/link; echo ready
+    while :; do mkdir /a/d; rmdir /a/d; ln -s /proc/self/fd/5 /a/d; rm /a/d; done 2>/dev/null"""
+    one = container(bundle, sh=script).start()
+    one.wait_output("ready")
+    for _ in range(30):
+        result = one.exec("pwd", flags=["--cwd", "/a/d"])
+        assert result.status == FAILED or result.stdout in ("/a/d\n", "/proc/self/fd/5\n", ""), repr(result)
+    one.end()
+
+
+@pytest.mark.parametrize(("given", "uid"), [("1", 1), ("1:2", 1), ("01", 1)])
+def test_cve_2026_30892_user_without_a_group(one: Container, given: str, uid: int) -> None:
+    """`-u 1` is user 1, and not root."""
+    assert one.exec("id", "-u", flags=["-u", given]).ok().stdout == f"{uid}\n"
+
+
+@pytest.mark.ocipy_only("runc takes -1 for 4294967295, and no group for an error of another kind")
+@pytest.mark.parametrize("given", ["1:", ":2", "-1", "4294967295", "4294967296", "1x"])
+def test_cve_2026_30892_user_that_is_none(one: Container, given: str) -> None:
+    one.exec("id", "-u", flags=["-u", given]).fails("--user", status=FAILED)
+
+
+def test_sub_cgroup_does_not_lead_out(one: Container) -> None:
+    """A cgroup beside the container's, whose name begins with the container's (runc, crun 1.29)."""
+    beside = []
+    for controllers, path in cgroups_of(one.pid).items():
+        directory = cgroup_hierarchies()[controllers.split(",")[0]] / (path.lstrip("/") + "-beside")
+        if path == one.bundle.linux["cgroupsPath"] and directory not in beside:
+            directory.mkdir()
+            beside.append(directory)
+    assert beside
+    try:
+        name = one.bundle.linux["cgroupsPath"].rpartition("/")[2]
+        for path in (f"../{name}-beside", f"/../{name}-beside", f"x/../../{name}-beside"):
+            one.exec("true", flags=["--cgroup", path]).fails(status=FAILED)
+        one.exec("true", flags=["--cgroup", "-beside"]).fails(status=FAILED)
+    finally:
+        for directory in beside:
+            directory.rmdir()
+
+
+@pytest.mark.parametrize("file", ["/etc/passwd", "/dev/null"])
+def test_fifo_in_the_place_of_a_file(container: MakeContainer, bundle: Bundle, file: str) -> None:
+    """What the container puts there neither blocks nor is read."""
+    bundle.config["root"]["readonly"] = False
+    bundle.process["capabilities"] = {name: ["CAP_MKNOD"] for name in ("bounding", "effective", "permitted")}
+    bundle.process["env"] = ["PATH=/bin"]
+    one = container(bundle, sh=f"rm {file}; mkfifo {file}; echo ready; exec sleep 1000").start()
+    one.wait_output("ready")
+    assert (
+        one.sh("echo $HOME", timeout=10).ok().stdout == "/\n" if "passwd" in file else one.exec("true", timeout=10).ok()
+    )
+
+
+def test_joining_process_is_closed_to_the_containers_user(container: MakeContainer, bundle: Bundle) -> None:
+    """A process of the same user in the container traces, and looks into, whatever comes in: prctl(2),
+    PR_SET_DUMPABLE."""
+    bundle.process["user"] = {"uid": 1000, "gid": 1000}
+    bundle.process["env"] = ["PATH=/bin"]
+    look = """
+    echo ready
+    while :; do
+      for p in /proc/[0-9]*; do
+        case $p in /proc/1|/proc/$$) continue;; esac
+        case $(readlink $p/exe) in /bin/*|"") continue;; *) echo REACHED $(readlink $p/exe);; esac
+      done 2>/dev/null
+    done"""
+    one = container(bundle, sh=look).start()
+    one.wait_output("ready")
+    threads = [threading.Thread(target=lambda: [one.exec("true") for _ in range(15)]) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert "REACHED" not in one.stdout
+    assert os.getpid() != one.pid and proc_status(one.pid)["Uid"].split()[0] == "1000"
+    one.end()
