@@ -29,14 +29,24 @@ def set_rlimit(pid: int, name: str, resource: int, soft: int, hard: int) -> None
         _kernel.prlimit(pid, resource, soft, hard)
     except OSError as error:
         hint = ""
-        if error.errno == errno.EPERM:
-            current = _kernel.prlimit(pid, resource, -1, -1)[1]
+        current = _hard_limit(pid, resource)
+        if error.errno == errno.EPERM and current < 0:
+            hint = "the process is in a user namespace of somebody else's, where that takes CAP_SYS_RESOURCE"
+        elif error.errno == errno.EPERM:
             hint = f"the hard limit is {current} now, and raising it takes CAP_SYS_RESOURCE, which the runtime lacks"
             if hard <= current:
                 hint = "the runtime lacks CAP_SYS_RESOURCE"
             elif name == "RLIMIT_NOFILE":
                 hint += "; or it is above /proc/sys/fs/nr_open"
         raise Error(f"cannot set {name} to {soft}:{hard}", errno=error.errno or 0, hint=hint) from None
+
+
+def _hard_limit(pid: int, resource: int) -> int:
+    """The hard limit in force, -1 where we may not even ask."""
+    try:
+        return _kernel.prlimit(pid, resource, -1, -1)[1]
+    except OSError:
+        return -1
 
 
 def oom_score_adj(run: HostRun, *, score: int, rootless: bool) -> None:
