@@ -15,7 +15,7 @@ from ocipy.errors import Error
 SUMMARY = "list the containers"
 USAGE = "[FLAGS]"
 FLAGS: tuple[Flag, ...] = (
-    Flag("format", "text", "table or json", aliases=("f",), metavar="FORMAT", default="table"),
+    Flag("format", "text", "how to print them", aliases=("f",), metavar="table|json", default="table"),
     Flag("quiet", "switch", "only the IDs", aliases=("q",)),
 )
 

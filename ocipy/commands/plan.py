@@ -21,7 +21,7 @@ SUMMARY = "print what would be done with a bundle, step by step"
 USAGE = "[FLAGS] [BUNDLE]"
 FLAGS: tuple[Flag, ...] = (
     Flag("config", "text", "the configuration, relative to the bundle", aliases=("f",), metavar="FILE"),
-    Flag("format", "text", "text or json", metavar="FORMAT", default="text"),
+    Flag("format", "text", "how to print it", metavar="text|json", default="text"),
     Flag("only", "text", "only the steps for this field and below it", metavar="POINTER"),
     Flag("no-pivot", "switch", "as create --no-pivot does it"),
     Flag("no-new-keyring", "switch", "as create --no-new-keyring does it"),

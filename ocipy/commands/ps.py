@@ -11,7 +11,7 @@ from ocipy.linux import _kernel
 SUMMARY = "list the processes of a container"
 USAGE = "[FLAGS] ID [PS-OPTIONS …]"
 FLAGS: tuple[Flag, ...] = (
-    Flag("format", "text", "table (of the host's ps) or json", aliases=("f",), metavar="FORMAT", default="table"),
+    Flag("format", "text", "the host's ps, or the pids", aliases=("f",), metavar="table|json", default="table"),
 )
 FLAGS_END_AT_ID = True
 

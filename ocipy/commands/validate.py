@@ -26,7 +26,7 @@ SUMMARY = "list everything that is wrong in a bundle"
 USAGE = "[FLAGS] [BUNDLE]"
 FLAGS: tuple[Flag, ...] = (
     Flag("config", "text", "the configuration, relative to the bundle", aliases=("f",), metavar="FILE"),
-    Flag("format", "text", "text or json", metavar="FORMAT", default="text"),
+    Flag("format", "text", "how to print it", metavar="text|json", default="text"),
 )
 
 ERROR = "error"

@@ -7,7 +7,7 @@ import os
 import select
 import signal as signals
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ocipy.container.processes import processes
@@ -138,7 +138,7 @@ class Container:
         line = json.loads(self._call("events", "--stats"))
         return dict(line["data"])
 
-    def events(self, interval: float = 5.0) -> Iterator[dict[str, Any]]:
+    def events(self, interval: float = 5.0) -> Generator[dict[str, Any], None, None]:
         """Its statistics every so many seconds, and a record of each OOM kill, until it ends or this is closed.
 
         Each has type ("stats" or "oom"), id, and data.

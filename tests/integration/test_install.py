@@ -82,6 +82,17 @@ def test_programs_can_import_it(prefix: Path) -> None:
     assert "web is running" in done.stdout, done.stderr
 
 
+def test_man_pages_and_completion_are_there(prefix: Path) -> None:
+    share = prefix / "share"
+    assert ".SH OPTIONS" in (share / "man/man1/ocipy-create.1").read_text()
+    for name in (
+        "bash-completion/completions/ocipy",
+        "zsh/site-functions/_ocipy",
+        "fish/vendor_completions.d/ocipy.fish",
+    ):
+        assert "create" in (share / name).read_text()
+
+
 def test_podman_is_told(prefix: Path) -> None:
     lines = (prefix / "conf.d/ocipy.conf").read_text().splitlines()
     assert f'ocipy = ["{prefix}/bin/ocipy"]' in lines

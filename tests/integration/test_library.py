@@ -75,6 +75,47 @@ def test_run_has_the_status_and_the_streams(library: ocipy.Runtime, bundle: Bund
     assert library.run(new_id(), bundle.path, stdin=subprocess.DEVNULL).returncode == 200
 
 
+def test_another_process_in_it(library: ocipy.Runtime, bundle: Bundle, new_id: Callable[[], str], work: Path) -> None:
+    bundle.args("sleep", "1000").write()
+    with (work / "output").open("w") as output:
+        container = library.create(new_id(), bundle.path, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+    pid = container.state().pid
+    container.start()
+    done = container.exec(
+        ["sh", "-c", 'cat; echo " $X $PWD $(id -u)"; exit 1'],
+        cwd="/bin", env={"X": "a=b"}, user="7", input=b"in", stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (1, b"in a=b /bin 7\n", b"")
+    process = {"cwd": "/", "args": ["sh", "-c", "echo $Y"], "env": ["PATH=/bin", "Y=z"]}
+    assert container.exec(process=process, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE).stdout == b"z\n"
+    with pytest.raises(ocipy.Error, match="executable file not found in") as caught:
+        container.exec(["nonsense"], stdin=subprocess.DEVNULL)
+    assert caught.value.status == 255
+    with pytest.raises(ValueError, match="arguments, or a process"):
+        container.exec()
+    container.delete(force=True)
+    os.waitpid(pid, 0)
+
+
+def test_statistics_and_events(library: ocipy.Runtime, bundle: Bundle, new_id: Callable[[], str], work: Path) -> None:
+    bundle.args("sleep", "1000").write()
+    with (work / "output").open("w") as output:
+        container = library.create(new_id(), bundle.path, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+    pid = container.state().pid
+    container.start()
+    assert container.stats()["pids"]["current"] == 1
+    events = container.events(0.05)
+    for _ in range(2):
+        event = next(events)
+        assert (event["type"], event["id"]) == ("stats", container.id)
+        assert event["data"]["pids"]["current"] == 1
+    events.close()
+    container.delete(force=True)
+    os.waitpid(pid, 0)
+    with pytest.raises(ocipy.Error, match="does not exist"):
+        next(container.events())
+
+
 def test_descriptors_are_handed_on_under_their_numbers(
     library: ocipy.Runtime, bundle: Bundle, new_id: Callable[[], str], work: Path
 ) -> None:

@@ -1,0 +1,109 @@
+"""Completion for bash, with nothing but bash: no function of the package bash-completion is used."""
+
+from __future__ import annotations
+
+from ocipy.pages.table import Command, kind, signal_names, spellings
+
+SCRIPT = r"""# Completion of ocipy for bash. Made from the table of its commands by ocipy.pages.
+
+# _ocipy_flags COMMAND: its flags, each with what completes its value, if it takes one; of no command: the globals.
+_ocipy_flags() {
+    case $1 in
+@flags@
+    esac
+}
+
+# _ocipy_arguments COMMAND: what completes its arguments.
+_ocipy_arguments() {
+    case $1 in
+@arguments@
+    esac
+}
+
+# _ocipy_kind COMMAND FLAG: what completes the flag's value, nothing for a switch.
+_ocipy_kind() {
+    local entry name=${2#-}
+    name=${name#-}
+    for entry in $(_ocipy_flags "$1"); do
+        case $entry in
+        "--$name="* | "-$name="*) echo "${entry#*=}" ;;
+        esac
+    done
+}
+
+# _ocipy_complete KIND WORD
+_ocipy_complete() {
+    case $1 in
+    dir) compopt -o filenames && mapfile -t COMPREPLY < <(compgen -d -- "$2") ;;
+    file) compopt -o filenames && mapfile -t COMPREPLY < <(compgen -f -- "$2") ;;
+    id) mapfile -t COMPREPLY < <(compgen -W "$("$ocipy" "${root[@]}" list --quiet 2>/dev/null)" -- "$2") ;;
+    signal) mapfile -t COMPREPLY < <(compgen -W "@signals@" -- "$2") ;;
+    *'|'*) mapfile -t COMPREPLY < <(compgen -W "${1//|/ }" -- "$2") ;;
+    esac
+}
+
+_ocipy() {
+    local ocipy=$1 current=$2 command='' pending='' flag='' word i count=0
+    local -a root=() kinds=()
+    COMPREPLY=()
+    # readline splits words at "=": --root=/x is three, and what is completed after it may be "=".
+    [[ $current == '=' ]] && current=''
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        word=${COMP_WORDS[i]}
+        if [[ $word == '=' ]]; then
+            [[ -n $pending ]] || ((i++))
+        elif [[ -n $pending ]]; then
+            [[ $command$flag == --root || $command$flag == -root ]] && root=(--root "${word/#\~/$HOME}")
+            pending=''
+        elif [[ $word == -?* ]]; then
+            flag=$word
+            pending=$(_ocipy_kind "$command" "$word")
+        elif [[ -z $command ]]; then
+            command=$word
+        else
+            ((++count))
+        fi
+    done
+    case $command in
+    @ending@) ((count)) && return ;;
+    esac
+    if [[ -n $pending ]]; then
+        _ocipy_complete "$pending" "$current"
+    elif [[ $current == -* ]]; then
+        for word in $(_ocipy_flags "$command"); do
+            kinds+=("${word%%=*}")
+        done
+        mapfile -t COMPREPLY < <(compgen -W "${kinds[*]}" -- "$current")
+    elif [[ -z $command ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "@commands@ help" -- "$current")
+    else
+        read -ra kinds <<<"$(_ocipy_arguments "$command")"
+        _ocipy_complete "${kinds[count]:-}" "$current"
+    fi
+}
+
+complete -F _ocipy ocipy
+"""
+
+
+def completion(commands: tuple[Command, ...]) -> str:
+    """The script."""
+    flags, arguments = [], []
+    for command in commands:
+        pattern = command.name or "''"
+        flags.append(f"    {pattern}) echo '{' '.join(_entries(command))}' ;;")
+        if command.name and command.arguments:
+            arguments.append(f"    {pattern}) echo '{' '.join(map(kind, command.arguments))}' ;;")
+    names = [command.name for command in commands if command.name]
+    arguments.append(f"    help) echo '{'|'.join(names)}' ;;")
+    script = SCRIPT.replace("@flags@", "\n".join(flags)).replace("@arguments@", "\n".join(arguments))
+    script = script.replace("@ending@", " | ".join(command.name for command in commands if command.ends_at_id))
+    return script.replace("@commands@", " ".join(names)).replace("@signals@", " ".join(signal_names()))
+
+
+def _entries(command: Command) -> list[str]:
+    return [
+        spelling if flag.kind == "switch" else f"{spelling}={kind(flag.metavar)}"
+        for flag in command.flags
+        for spelling in spellings(flag)
+    ]

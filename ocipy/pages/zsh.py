@@ -1,0 +1,92 @@
+"""Completion for zsh, by its own _arguments."""
+
+from __future__ import annotations
+
+from ocipy.cli import Flag
+from ocipy.pages.table import Command, kind, signal_names, spellings
+
+SCRIPT = r"""#compdef ocipy
+# Completion of ocipy for zsh. Made from the table of its commands by ocipy.pages.
+
+_ocipy_ids() {
+    local -a ids
+    ids=(${(f)"$(_call_program ids ocipy ${(q)ocipy_root} list --quiet 2>/dev/null)"})
+    compadd -a ids
+}
+
+_ocipy() {
+    local curcontext=$curcontext state line
+    local -a commands ocipy_root
+    local -A opt_args
+    commands=(
+@commands@
+    )
+    _arguments -C \
+@globals@
+        '1:command:->command' \
+        '*::argument:->argument' && return
+    [[ -n ${opt_args[--root]} ]] && ocipy_root=(--root ${opt_args[--root]})
+    case $state in
+    command) _describe command commands ;;
+    argument)
+        curcontext=${curcontext%:*}-$words[1]:
+        case $words[1] in
+@cases@
+        esac
+        ;;
+    esac
+}
+
+_ocipy "$@"
+"""
+ACTIONS = {"file": "_files", "dir": "_files -/", "id": "_ocipy_ids", "text": " "}
+
+
+def completion(commands: tuple[Command, ...]) -> str:
+    """The script."""
+    ours, *others = commands
+    names = "\n".join(f"        {_quoted(_escaped(one.name) + ':' + one.summary)}" for one in others)
+    script = SCRIPT.replace("@commands@", names)
+    script = script.replace("@globals@", "\n".join(f"        {_flag(flag)} \\" for flag in ours.flags))
+    return script.replace("@cases@", "\n".join(map(_case, others)))
+
+
+def _case(command: Command) -> str:
+    specs = [_flag(flag) for flag in command.flags]
+    for number, word in enumerate(command.arguments, 1):
+        rest = command.ends_at_id and number > 1
+        specs.append(_quoted(f"*::{word}:_default" if rest else f"{number}:{word}:{_action(word)}"))
+        if rest:
+            break
+    body = " \\\n                ".join(specs)
+    return f"        {command.name})\n            _arguments \\\n                {body}\n            ;;"
+
+
+def _flag(flag: Flag) -> str:
+    """{-b,--bundle=}'[help]:DIR:action', as _arguments takes it."""
+    value = "" if flag.kind == "switch" else f":{flag.metavar}:{_action(flag.metavar)}"
+    again = "*" if flag.kind == "list" else ""
+    names = [name + ("=" if value and name.startswith("--") else "") for name in spellings(flag)]
+    help_text = flag.help.replace("[", r"\[").replace("]", r"\]").replace(":", r"\:")
+    rest = f"[{help_text}]{value}"
+    if len(names) == 1:
+        return _quoted(again + names[0] + rest)
+    excluded = "" if again else _quoted(f"({' '.join(spellings(flag))})")
+    return f"{excluded}{{{','.join(_quoted(again + name) for name in names)}}}{_quoted(rest)}"
+
+
+def _action(word: str) -> str:
+    found = kind(word)
+    if "|" in found:
+        return f"({found.replace('|', ' ')})"
+    if found == "signal":
+        return f"({' '.join(signal_names())})"
+    return ACTIONS[found]
+
+
+def _escaped(text: str) -> str:
+    return text.replace(":", r"\:")
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", r"'\''") + "'"
