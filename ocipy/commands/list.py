@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import pwd
+from errno import ENOENT
 from typing import Any
 
 from ocipy import log
 from ocipy.cli import Arguments, Flag, write_stdout
-from ocipy.container.state import ID_CHARACTERS, STATE, load
+from ocipy.container.several import container_ids
+from ocipy.container.state import load
 from ocipy.errors import Error
 
 SUMMARY = "list the containers"
@@ -31,10 +34,12 @@ def run(arguments: Arguments) -> int:
     output_format = arguments.text("format")
     if output_format not in ("table", "json"):
         raise Error(f"--format is table or json, not {output_format!r}")
-    found = containers(arguments.root, must_exist=bool(arguments.text("root")))
+    root, must_exist = arguments.root, bool(arguments.text("root"))
     if arguments.switch("quiet"):
-        write_stdout("".join(f"{entry['id']}\n" for entry in found))
-    elif output_format == "json":
+        write_stdout("".join(f"{name}\n" for name in ids(root, must_exist=must_exist)))
+        return 0
+    found = containers(root, must_exist=must_exist)
+    if output_format == "json":
         # runc's word for an empty list is null.
         write_stdout(json.dumps(found or None, separators=(",", ":"), ensure_ascii=False) + "\n")
     else:
@@ -42,24 +47,23 @@ def run(arguments: Arguments) -> int:
     return 0
 
 
-def containers(root: str, *, must_exist: bool) -> list[dict[str, Any]]:
-    """The state of each container, with the name of its owner. Raises Error where root is missing, if it must exist."""
+def ids(root: str, *, must_exist: bool) -> list[str]:
+    """Their ids. Raises Error where root is missing, if it must exist."""
     try:
-        names = sorted(os.listdir(root))
-    except FileNotFoundError as error:
-        if not must_exist:
+        return container_ids(root)
+    except OSError as error:
+        if error.errno == ENOENT and not must_exist:
             return []
         raise Error("cannot list the containers", pointer=root, errno=error.errno or 0) from None
-    except OSError as error:
-        raise Error("cannot list the containers", pointer=root, errno=error.errno or 0) from None
+
+
+def containers(root: str, *, must_exist: bool) -> list[dict[str, Any]]:
+    """The state of each container, with the name of its owner. Raises Error where root is missing, if it must exist."""
     found = []
-    for name in names:
-        # Not everything here is a container, and one that is being made or deleted may not be one any more.
-        if not ID_CHARACTERS.issuperset(name) or not os.path.exists(f"{root}/{name}/{STATE}"):
-            continue
+    for name in ids(root, must_exist=must_exist):
         try:
             state = load(root, name)
-            found.append({**state.to_oci(), "owner": owner(state.directory)})
+            found.append({**state.to_oci(), "owner": owner(os.stat(state.directory).st_uid)})
         except Error as error:
             log.warning(f"{name}: {error.line}")
         except OSError:
@@ -67,9 +71,9 @@ def containers(root: str, *, must_exist: bool) -> list[dict[str, Any]]:
     return found
 
 
-def owner(directory: str) -> str:
+@functools.cache
+def owner(uid: int) -> str:
     """The name of the user who made the container, "#UID" without one."""
-    uid = os.stat(directory).st_uid
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

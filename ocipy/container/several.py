@@ -1,4 +1,4 @@
-"""Commands for all containers whose id has a regular expression in it: crun's --regex."""
+"""Commands for several containers: all below the root directory, or those of crun's --regex."""
 
 from __future__ import annotations
 
@@ -27,7 +27,11 @@ def for_each(root: str, pattern: str, act: Callable[[str], None]) -> None:
         found = re.compile(pattern).search
     except re.error as error:
         raise Error(f"invalid regular expression {pattern!r}: {error}") from None
-    for name in container_ids(root):
+    try:
+        names = container_ids(root)
+    except FileNotFoundError:
+        return
+    for name in names:
         if found(name):
             try:
                 act(name)
@@ -36,10 +40,7 @@ def for_each(root: str, pattern: str, act: Callable[[str], None]) -> None:
 
 
 def container_ids(root: str) -> list[str]:
-    """The ids of the containers below the root directory, sorted. Raises OSError, but not where there is none."""
-    try:
-        names = posix.listdir(root)
-    except FileNotFoundError:
-        return []
+    """The ids of the containers below the root directory, sorted. Raises OSError."""
     # Not everything here is a container, and one that is being made or deleted may not be one any more.
+    names = posix.listdir(root)
     return sorted(name for name in names if ID_CHARACTERS.issuperset(name) and exists(f"{root}/{name}/{STATE}"))

@@ -266,7 +266,6 @@ def test_all_or_nothing(container: MakeContainer, host: Host) -> None:
         (["--memory", "lots"], ["invalid value for memory", "invalid size: 'lots'"]),
         (["--memory", "-5"], ["invalid value for memory"]),
         (["--cpu-share", "x"], ["invalid value for cpu-share"]),
-        (["--cpu-share", "1"], ["shares"]),
         (["--cpuset-cpus", "4095"], ["cpuset.cpus"]),
         (["--l3-cache-schema", "L3:0=f"], ["Intel RDT/CAT: l3 cache schema is not enabled"]),
         (["--mem-bw-schema", "MB:0=20"], ["Intel RDT/MBA: memory bandwidth schema is not enabled"]),
@@ -277,6 +276,13 @@ def test_all_or_nothing(container: MakeContainer, host: Host) -> None:
 def test_what_is_refused(container: MakeContainer, flags: list[str], words: list[str]) -> None:
     one = container()
     update(one, *flags).fails(*words)
+
+
+@pytest.mark.needs_cgroup_v1
+def test_shares_that_the_kernel_would_change(container: MakeContainer) -> None:
+    """On v2 they become a weight, whatever they are."""
+    for shares in ("1", "262145"):
+        update(container(), "--cpu-share", shares).fails("shares")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '"x"', '{"cpu": {"quota": "x"}}', '{"pids": []}'])
