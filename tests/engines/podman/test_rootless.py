@@ -5,21 +5,35 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.engines.conftest import TOKEN, Podman
+from tests.engines.podman.conftest import Podman, load_images
 from tests.harness import BusyboxRootfs, Host, cgroups_of, namespace, proc_status, wait_until
 from tests.harness.host import umount
 from tests.harness.user import FIRST_GID, FIRST_UID, NAME, RANGE, USER, opened
 
-pytestmark = [pytest.mark.needs_program("newuidmap"), pytest.mark.needs_program("setpriv")]
+pytestmark = [
+    pytest.mark.engine("podman rootless"),
+    pytest.mark.needs_program("newuidmap"),
+    pytest.mark.needs_program("setpriv"),
+]
 
 IN_THE_USERS_HANDS = ["--reuid", str(USER), "--regid", str(USER), "--clear-groups"]
+
+
+def open_tun() -> None:
+    """Let everybody use /dev/net/tun, as udev does, where the host does not: slirp4netns opens it."""
+    tun = Path("/dev/net/tun")
+    if tun.exists() and tun.stat().st_mode & 0o006 != 0o006:
+        device = tun.stat().st_rdev
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "net", tun.parent], check=True)
+        os.mknod(tun, stat.S_IFCHR, device)
+        tun.chmod(0o666)
 
 
 class RootlessPodman(Podman):
@@ -32,9 +46,9 @@ class RootlessPodman(Podman):
 
 
 @pytest.fixture(scope="session")
-def user(private_host: None) -> Iterator[Path]:
+def user(make_home: Callable[[str], Path]) -> Iterator[Path]:
     """A home for the user, and its entries in files of /etc, in the session's mount namespace only."""
-    home = Path(tempfile.mkdtemp(prefix=f"{TOKEN}-user-", dir="/var/tmp"))
+    home = make_home("user")
     home.chmod(0o755)
     entries = {
         "passwd": f"{NAME}:x:{USER}:{USER}::{home}:/bin/sh\n",
@@ -50,14 +64,12 @@ def user(private_host: None) -> Iterator[Path]:
     yield home
     for name in entries:
         umount(f"/etc/{name}")
-    shutil.rmtree(home)
 
 
 @pytest.fixture(scope="session")
-def rootless(podman: Podman, user: Path) -> Iterator[RootlessPodman]:
+def rootless(podman: Podman, user: Path, rootfs: BusyboxRootfs) -> Iterator[RootlessPodman]:
     """podman of the user's own, with the busybox image as localhost/alpine."""
-    rootfs = BusyboxRootfs(user / "rootfs")
-    subprocess.run(["tar", "-C", rootfs.path, "-cf", user / "image.tar", "."], check=True)
+    open_tun()
     (user / "xdg").mkdir(mode=0o700)
     for driver in ("overlay", "vfs"):
         for name in ("networks", "storage", "run", "tmp"):
@@ -67,8 +79,7 @@ def rootless(podman: Podman, user: Path) -> Iterator[RootlessPodman]:
         subprocess.run(["chown", "-R", f"{USER}:{USER}", user], check=True)
         if one("info").status == 0:
             break
-    environment = "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    one("import", "--change", environment, "--change", "CMD sh", str(user / "image.tar"), "localhost/alpine").ok()
+    load_images(one, rootfs)
     yield one
     one("rm", "--all", "--force", "--time", "0")
     one("unshare", "rm", "-rf", str(user / "storage"), str(user / "run"))

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.engines.conftest import CGROUP_PARENT, Podman
+from tests.engines.conftest import CGROUP_PARENT
+from tests.engines.podman.conftest import Podman
 from tests.harness import cgroup_value, proc_status, wait_until
 
 Inspect = Callable[[str, str], str]
@@ -25,7 +26,7 @@ def test_hello(podman: Podman) -> None:
 
 def test_runtime_by_name(podman: Podman) -> None:
     """As a line in containers.conf names it, and podman's own record says so."""
-    assert podman("run", "--rm", "alpine", "echo", "hello", runtime="tested").text == "hello"
+    assert podman.by("tested", "run", "--rm", "alpine", "echo", "hello").text == "hello"
 
 
 def test_podman_knows_the_runtime(podman: Podman) -> None:

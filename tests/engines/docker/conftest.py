@@ -1,0 +1,106 @@
+"""Docker: a daemon of the session's own, in a network namespace of its own; the runtime under test is its default."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.engines import docs, image
+from tests.engines.conftest import CGROUP_PARENT, Check
+from tests.engines.engine import PATH, Daemon, Engine
+from tests.harness import BusyboxRootfs
+
+NAMESPACE = ["unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh"]
+
+
+class Docker(Engine):
+    """The command docker, and its daemon."""
+
+    def __init__(self, home: Path, runtime: str) -> None:
+        super().__init__(home, runtime)
+        # Debian's; another may stand before it in PATH.
+        self.program = "/usr/bin/docker" if os.access("/usr/bin/docker", os.X_OK) else "docker"
+        self.socket = f"unix://{home}/d.sock"
+        self.env |= {"DOCKER_CONFIG": str(home), "DOCKER_BUILDKIT": "0"}
+        self.daemon: Daemon | None = None
+
+    def argv(self, *words: str) -> list[str]:
+        return [self.program, "--host", self.socket, *words]
+
+    def start(self) -> None:
+        """Start the daemon, with the file of docs/docker.md."""
+        settings = json.loads(docs.file("docker.md", "/etc/docker/daemon.json", self.runtime))
+        settings["runtimes"]["with-args"] = {"path": self.runtime, "runtimeArgs": ["--systemd-cgroup=false"]}
+        (self.home / "daemon.json").write_text(json.dumps(settings))
+        # BuildKit takes what is called runc.
+        (self.home / "bin").mkdir()
+        (self.home / "bin/runc").symlink_to(self.runtime)
+        command = ["dockerd", "--config-file", f"{self.home}/daemon.json", "--host", self.socket]
+        command += ["--data-root", f"{self.home}/data", "--exec-root", f"{self.home}/exec"]
+        command += ["--pidfile", f"{self.home}/pid", "--cgroup-parent", f"/{CGROUP_PARENT}"]
+        environment = {"PATH": f"{self.home}/bin:{PATH}", "HOME": str(self.home)}
+        self.daemon = Daemon([*NAMESPACE, *command], self.home / "log", environment, self.answers)
+
+    def answers(self) -> bool:
+        """Whether the daemon does."""
+        return self("info").status == 0
+
+    def nsenter(self, *words: str) -> list[str]:
+        """A command line for the daemon's network namespace: the host's, as far as its containers can tell."""
+        assert self.daemon is not None
+        return ["nsenter", "-t", str(self.daemon.process.pid), "-n", *words]
+
+    def remove_all(self) -> None:
+        """Remove every container and network."""
+        ids = self("ps", "--all", "--quiet").text.split()
+        if ids:
+            self("rm", "--force", "--volumes", *ids).ok()
+        self("network", "prune", "--force").ok()
+
+
+@pytest.fixture(scope="session")
+def docker(tested: str, rootfs: BusyboxRootfs, make_home: Callable[[str], Path]) -> Iterator[Docker]:
+    """Docker, with the busybox image as alpine."""
+    if shutil.which("dockerd") is None:
+        pytest.fail("Docker is not installed; tests/engines/run installs it", pytrace=False)
+    one = Docker(make_home("docker"), tested)
+    one.start()
+    assert one.daemon is not None
+    archive = one.home / "image.tar"
+    image.save(rootfs, archive, "alpine:latest")
+    one("load", "--quiet", "--input", str(archive)).ok()
+    archive.unlink()
+    yield one
+    one.daemon.end()
+
+
+@pytest.fixture(autouse=True)
+def no_leaks(docker: Docker) -> Iterator[None]:
+    """After each test, when Docker has removed its containers, nothing of them is left."""
+    # The namespace files of networks that containers are in, and of the last one.
+    check = Check({"buildkit"}, {f"{docker.home}/exec/netns/default"})
+    yield
+    docker.remove_all()
+    check.nothing_left()
+
+
+@pytest.fixture
+def inspect(docker: Docker) -> Callable[[str, str], str]:
+    """inspect(name, template): one value of docker inspect."""
+    return lambda name, template: docker("inspect", "--format", template, name).text
+
+
+@pytest.fixture
+def sleeping(docker: Docker, name: str) -> Callable[..., str]:
+    """sleeping(*flags): the name of a container that sleeps."""
+
+    def start(*flags: str) -> str:
+        docker("run", "-d", "--name", name, *flags, "alpine", "sleep", "1000").ok()
+        return name
+
+    return start

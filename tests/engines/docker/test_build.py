@@ -1,0 +1,52 @@
+"""docker build: its RUN steps are containers too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.engines.docker.conftest import Docker
+
+DOCKERFILE = """\
+FROM alpine
+ENV A=1
+RUN echo built-$A > /file && id -u > /who
+USER 1000:1000
+WORKDIR /tmp
+RUN id -u >> made && pwd >> made
+CMD ["sh", "-c", "cat /file /who /tmp/made"]
+"""
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Path:
+    """A directory with the Dockerfile."""
+    (tmp_path / "Dockerfile").write_text(DOCKERFILE)
+    return tmp_path
+
+
+@pytest.mark.parametrize("buildkit", ["0", "1"])
+def test_build(docker: Docker, context: Path, name: str, buildkit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By both builders: the old one takes the default runtime, BuildKit what is called runc."""
+    monkeypatch.setitem(docker.env, "DOCKER_BUILDKIT", buildkit)
+    docker("build", "--no-cache", "--tag", name, str(context)).ok()
+    try:
+        assert docker("run", "--rm", name).lines == ["built-1", "0", "1000", "/tmp"]
+    finally:
+        docker("rmi", "--force", name).ok()
+
+
+@pytest.mark.feature("build")
+@pytest.mark.parametrize("buildkit", ["0", "1"])
+def test_build_that_fails(
+    docker: Docker, tmp_path: Path, name: str, buildkit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(docker.env, "DOCKER_BUILDKIT", buildkit)
+    (tmp_path / "Dockerfile").write_text("FROM alpine\nRUN echo said && exit 9\n")
+    answer = (
+        docker("build", "--no-cache", "--tag", name, str(tmp_path)).fails("returned a non-zero code: 9")
+        if buildkit == "0"
+        else docker("build", "--no-cache", "--tag", name, str(tmp_path)).fails("exit code: 9")
+    )
+    assert "said" in answer.stdout + answer.stderr
