@@ -26,27 +26,34 @@ def context(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("buildkit", ["0", "1"])
+BUILDERS = pytest.mark.parametrize(
+    "buildkit",
+    [
+        pytest.param("0", marks=pytest.mark.feature("build")),
+        pytest.param("1", marks=pytest.mark.feature("build by BuildKit")),
+    ],
+)
+
+
+@BUILDERS
 def test_build(docker: Docker, context: Path, name: str, buildkit: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By both builders: the old one takes the default runtime, BuildKit what is called runc."""
+    """The old builder takes the default runtime, BuildKit what is called runc."""
     monkeypatch.setitem(docker.env, "DOCKER_BUILDKIT", buildkit)
+    before = docker.runc_calls()
     docker("build", "--no-cache", "--tag", name, str(context)).ok()
+    assert docker.runc_calls() > before or buildkit == "0"
     try:
         assert docker("run", "--rm", name).lines == ["built-1", "0", "1000", "/tmp"]
     finally:
         docker("rmi", "--force", name).ok()
 
 
-@pytest.mark.feature("build")
-@pytest.mark.parametrize("buildkit", ["0", "1"])
+@BUILDERS
 def test_build_that_fails(
     docker: Docker, tmp_path: Path, name: str, buildkit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(docker.env, "DOCKER_BUILDKIT", buildkit)
     (tmp_path / "Dockerfile").write_text("FROM alpine\nRUN echo said && exit 9\n")
-    answer = (
-        docker("build", "--no-cache", "--tag", name, str(tmp_path)).fails("returned a non-zero code: 9")
-        if buildkit == "0"
-        else docker("build", "--no-cache", "--tag", name, str(tmp_path)).fails("exit code: 9")
-    )
+    words = "returned a non-zero code: 9" if buildkit == "0" else "exit code: 9"
+    answer = docker("build", "--no-cache", "--tag", name, str(tmp_path)).fails(words)
     assert "said" in answer.stdout + answer.stderr
