@@ -12,7 +12,7 @@ from tests.engines.engine import PATH
 from tests.harness import BusyboxRootfs
 
 
-def save(rootfs: BusyboxRootfs, archive: Path, *names: str, command: str = "sh") -> None:
+def save(rootfs: BusyboxRootfs, archive: Path, *names: str, command: tuple[str, ...] = ("sh",)) -> None:
     """Write the image to `archive`, under these names."""
     layer = archive.with_suffix(".layer")
     with tarfile.open(layer, "w") as tar:
@@ -20,7 +20,7 @@ def save(rootfs: BusyboxRootfs, archive: Path, *names: str, command: str = "sh")
     config = {
         "architecture": "amd64",
         "os": "linux",
-        "config": {"Env": [f"PATH={PATH}"], "Cmd": [command]},
+        "config": {"Env": [f"PATH={PATH}"], "Cmd": list(command)},
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer.read_bytes()).hexdigest()}"]},
         "history": [{"created": "2000-01-01T00:00:00Z", "created_by": "tests"}],
     }

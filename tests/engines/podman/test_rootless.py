@@ -49,7 +49,6 @@ class RootlessPodman(Podman):
 def user(make_home: Callable[[str], Path]) -> Iterator[Path]:
     """A home for the user, and its entries in files of /etc, in the session's mount namespace only."""
     home = make_home("user")
-    home.chmod(0o755)
     entries = {
         "passwd": f"{NAME}:x:{USER}:{USER}::{home}:/bin/sh\n",
         "group": f"{NAME}:x:{USER}:\n",
