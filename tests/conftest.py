@@ -29,7 +29,7 @@ smoke: the short set for slow machines
 def runtime_path() -> str:
     """The absolute path of the runtime under test: OCI_RUNTIME, a path or a name; else the checkout's own."""
     wanted = os.environ.get("OCI_RUNTIME") or str(TOP / ".venv/bin/ocipy")
-    return shutil.which(wanted) or str(Path(wanted).absolute())
+    return str(Path(shutil.which(wanted) or wanted).absolute())
 
 
 def runtime_version(path: str) -> str:

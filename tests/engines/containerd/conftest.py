@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.engines import docs, image
 from tests.engines.conftest import CGROUP_PARENT, TOKEN, Check
+from tests.engines.crictl import crictl
 from tests.engines.engine import PATH, Daemon, Engine
-from tests.harness import BusyboxRootfs
+from tests.harness import BusyboxRootfs, Host, cgroup_dirs
 
 IN_NAMESPACE = ["unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh"]
 
@@ -26,6 +29,7 @@ state = "{home}/state"
   path = "{home}/opt"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "localhost/pause:latest"
+  restrict_oom_score_adj = {restricted}
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/usr/lib/cni"
     conf_dir = "{home}/cni"
@@ -69,7 +73,9 @@ class Ctr(Engine):
     def start(self) -> None:
         """Start the daemon, with the file of docs/containerd.md."""
         recipe = docs.file("containerd.md", "/etc/containerd/config.toml", self.runtime)
-        (self.home / "config.toml").write_text(CONFIG.format(home=self.home, recipe=recipe))
+        # Sandboxes have -998, which needs a right to lower it.
+        restricted = "false" if Host().has_capability("CAP_SYS_RESOURCE") else "true"
+        (self.home / "config.toml").write_text(CONFIG.format(home=self.home, recipe=recipe, restricted=restricted))
         (self.home / "cni").mkdir()
         (self.home / "cni/10-tests.conflist").write_text(json.dumps(NETWORK))
         command = ["containerd", "--config", f"{self.home}/config.toml"]
@@ -131,3 +137,116 @@ def id() -> Iterator[str]:
 
 
 numbers: list[int] = []
+
+
+class Cri(Engine):
+    """crictl, which asks the daemon as the kubelet does. The handler of pods is the recipe's, by its name."""
+
+    def __init__(self, ctr: Ctr, program: str) -> None:
+        super().__init__(ctr.home, ctr.runtime)
+        assert ctr.daemon is not None
+        self.program = program
+        self.process = ctr.daemon.process.pid
+        self.socket = f"unix://{ctr.socket}"
+        (self.home / "crictl.yaml").write_text("")
+        (self.home / "logs").mkdir()
+
+    def argv(self, *words: str) -> list[str]:
+        # exec and port-forward talk to a port of the daemon's.
+        enter = ["nsenter", "-t", str(self.process), "-n"]
+        flags = ["--config", f"{self.home}/crictl.yaml", "--runtime-endpoint", self.socket, "--timeout", "60s"]
+        return [*enter, self.program, *flags, *words]
+
+    def file(self, name: str, document: dict[str, Any]) -> str:
+        """The path of a file with the document."""
+        path = self.home / name
+        path.write_text(json.dumps(document))
+        return str(path)
+
+    def remove_all(self) -> None:
+        """Remove every pod and what is in it."""
+        for pod in self("pods", "--quiet").lines:
+            self("stopp", pod)
+            self("rmp", "--force", pod)
+        assert self("pods", "--quiet").text == ""
+
+
+@pytest.fixture(scope="session")
+def cri(ctr: Ctr) -> Cri:
+    """crictl."""
+    return Cri(ctr, crictl())
+
+
+class Pod:
+    """A sandbox with the documents that its containers are made of."""
+
+    def __init__(self, cri: Cri, name: str, **linux: Any) -> None:
+        self.cri = cri
+        self.config: dict[str, Any] = {
+            "metadata": {"name": name, "namespace": "tests", "uid": name, "attempt": 1},
+            # A pod on the node's network has the node's name.
+            "hostname": ""
+            if linux.get("security_context", {}).get("namespace_options", {}).get("network")
+            else "named",
+            "log_directory": str(cri.home / "logs"),
+            "linux": {"cgroup_parent": f"/{CGROUP_PARENT}/{name}", **linux},
+        }
+        self.name = name
+        self.id = ""
+
+    def run(self) -> Pod:
+        """Make the sandbox, by the handler of the recipe."""
+        self.id = self.cri("runp", "--runtime=ocipy", self.cri.file("pod.json", self.config)).text
+        return self
+
+    def create(self, *command: str, **members: Any) -> str:
+        """The id of a new container."""
+        name = f"c{len(list((self.cri.home / 'logs').iterdir()))}"
+        config: dict[str, Any] = {
+            "metadata": {"name": name, "attempt": 1},
+            "image": {"image": "localhost/alpine:latest"},
+            "command": list(command),
+            "log_path": f"{self.name}-{name}.log",
+            **members,
+        }
+        (self.cri.home / "logs" / config["log_path"]).touch()
+        files = self.cri.file("container.json", config), self.cri.file("pod.json", self.config)
+        return self.cri("create", self.id, *files).text
+
+    def start(self, *command: str, **members: Any) -> str:
+        """The id of a new container that runs."""
+        id = self.create(*command, **members)
+        self.cri("start", id).ok()
+        return id
+
+    def status(self, id: str) -> dict[str, Any]:
+        """What `crictl inspect` says."""
+        found: dict[str, Any] = json.loads(self.cri("inspect", id).text)
+        return found
+
+    def state(self, id: str) -> str:
+        """Its state's name without the word that they all begin with."""
+        return str(self.status(id)["status"]["state"]).removeprefix("CONTAINER_")
+
+    def pid(self, id: str) -> int:
+        """Its first process."""
+        return int(self.status(id)["info"]["pid"])
+
+
+@pytest.fixture
+def make_pod(cri: Cri, name: str) -> Callable[..., Pod]:
+    """make_pod(**linux): a pod that runs."""
+    return lambda **linux: Pod(cri, f"{name}-{secrets.token_hex(2)}", **linux).run()
+
+
+@pytest.fixture
+def cri_check(cri: Cri) -> Iterator[None]:
+    """After each test of the CRI plugin, when its pods are removed, nothing of them is left."""
+    check = Check(set(), set())
+    yield
+    cri.remove_all()
+    # Parents of pods are the kubelet's to remove.
+    for path in reversed(cgroup_dirs(CGROUP_PARENT)):
+        if path.parent.name == CGROUP_PARENT:
+            path.rmdir()
+    check.nothing_left()

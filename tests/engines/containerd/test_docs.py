@@ -1,0 +1,47 @@
+"""The files of docs/kubernetes.md and docs/containerd.md, read by the programs that they are for."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.engines import docs
+
+pytestmark = pytest.mark.engine("Kubernetes")
+
+
+@pytest.mark.feature("containerd's file: containerd config dump")
+def test_containerds_file(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(docs.file("containerd.md", "/etc/containerd/config.toml", "/usr/local/bin/ocipy"))
+    dump = subprocess.run(
+        ["containerd", "--config", file, "config", "dump"], check=True, capture_output=True, text=True
+    ).stdout
+    cri = tomllib.loads(dump)["plugins"]["io.containerd.grpc.v1.cri"]["containerd"]
+    assert cri["runtimes"]["ocipy"]["options"]["BinaryName"] == "/usr/local/bin/ocipy"
+    assert cri["runtimes"]["ocipy"]["runtime_type"] == "io.containerd.runc.v2"
+
+
+@pytest.mark.feature("CRI-O's file: parsed as TOML, CRI-O is not in Debian 12")
+def test_crios_file(tmp_path: Path) -> None:
+    text = docs.file("kubernetes.md", "/etc/crio/crio.conf.d/50-ocipy.conf", "/usr/local/bin/ocipy")
+    table = tomllib.loads(text)["crio"]["runtime"]["runtimes"]["ocipy"]
+    assert (table["runtime_path"], table["runtime_type"]) == ("/usr/local/bin/ocipy", "oci")
+    if shutil.which("crio"):
+        file = tmp_path / "crio.conf"
+        file.write_text(text)
+        dump = subprocess.run(["crio", "--config", file, "config"], check=True, capture_output=True, text=True).stdout
+        assert "ocipy" in dump
+
+
+@pytest.mark.feature("RuntimeClass")
+def test_runtime_class() -> None:
+    """The handler is the one that the nodes' files name."""
+    kind, pod = yaml.safe_load_all(docs.file("kubernetes.md", "runtimeclass.yaml", ""))
+    assert (kind["apiVersion"], kind["kind"], kind["handler"]) == ("node.k8s.io/v1", "RuntimeClass", "ocipy")
+    assert pod["spec"]["runtimeClassName"] == kind["metadata"]["name"]
