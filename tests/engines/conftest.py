@@ -28,11 +28,11 @@ CLONE_NEWNET = 0x40000000
 SHADOWED = ("/run", "/var/lib", "/etc/docker")
 
 
-def shadow(directory: Path) -> None:
+def shadow(directory: Path, only_mounts: bool = False) -> None:
     """Mount an empty directory over one of the host's, with the host's entries in it: what is new stays in this mount
-    namespace."""
+    namespace. `only_mounts`: entries that nothing is mounted on are left out."""
     old = os.open(directory, os.O_PATH | os.O_DIRECTORY)
-    entries = list(os.scandir(directory))
+    entries = [entry for entry in os.scandir(directory) if not only_mounts or os.path.ismount(entry)]
     subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "shadow", directory], check=True)
     for entry in entries:
         new = directory / entry.name
@@ -59,6 +59,9 @@ def private_host() -> Iterator[None]:
     for directory in SHADOWED:
         if Path(directory).is_dir():
             shadow(Path(directory))
+    # podman takes each directory there for a hierarchy, also one that a systemd in some container has left empty.
+    if not Path("/sys/fs/cgroup/cgroup.controllers").exists():
+        shadow(Path("/sys/fs/cgroup"), only_mounts=True)
     if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
         raise OSError(ctypes.get_errno(), "unshare")
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)

@@ -105,3 +105,14 @@ def no_leaks(podman: Podman) -> Iterator[None]:
 def inspect(podman: Podman) -> Callable[[str, str], str]:
     """inspect(name, template): one value of podman inspect."""
     return lambda name, template: podman("inspect", "--format", template, name).text
+
+
+@pytest.fixture
+def sleeping(podman: Podman, name: str) -> Callable[..., str]:
+    """sleeping(*flags): the name of a container that sleeps."""
+
+    def start(*flags: str) -> str:
+        podman("run", "-d", "--name", name, *flags, "alpine", "sleep", "1000").ok()
+        return name
+
+    return start
