@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engines import image
+from tests.engines import docs, image
 from tests.engines.conftest import CGROUP_PARENT, Check
 from tests.engines.engine import Answer, Engine
 from tests.harness import BusyboxRootfs
@@ -19,17 +19,16 @@ default_ulimits = []
 log_driver = "k8s-file"
 cgroupns = "private"
 
-[engine]
-cgroup_manager = "cgroupfs"
-events_logger = "file"
-runtime_supports_json = ["ocipy", "runc", "crun"]
-
-[engine.runtimes]
-tested = ["{runtime}"]
-
 [network]
 network_backend = "netavark"
 network_config_dir = "{home}/networks"
+
+{recipe}"""
+
+ENGINE = """\
+[engine]
+cgroup_manager = "cgroupfs"
+events_logger = "file"
 """
 
 STORAGE_CONF = """\
@@ -46,7 +45,9 @@ class Podman(Engine):
     def __init__(self, home: Path, runtime: str, driver: str) -> None:
         super().__init__(home, runtime)
         conf = home / "containers.conf"
-        conf.write_text(CONTAINERS_CONF.format(runtime=runtime, home=home))
+        recipe = docs.file("podman.md", "/etc/containers/containers.conf.d/ocipy.conf", runtime)
+        recipe = recipe.replace("[engine]\n", ENGINE)  # a table stands once in a file
+        conf.write_text(CONTAINERS_CONF.format(home=home, recipe=recipe))
         storage = home / "storage.conf"
         storage.write_text(STORAGE_CONF.format(driver=driver, home=home))
         (home / "networks").mkdir()

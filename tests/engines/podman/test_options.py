@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.engines.podman.conftest import Podman
-from tests.harness import namespace, proc_status
+from tests.harness import cgroups_of, namespace, proc_status
 from tests.harness.host import umount
 
 Inspect = Callable[[str, str], str]
@@ -45,6 +45,15 @@ def test_cgroupns(podman: Podman) -> None:
     words = ["alpine", "readlink", "/proc/self/ns/cgroup"]
     assert podman("run", "--rm", "--cgroupns=host", *words).text == namespace("self", "cgroup")
     assert podman("run", "--rm", "--cgroupns=private", *words).text != namespace("self", "cgroup")
+
+
+@pytest.mark.feature("--cgroups=disabled")
+@pytest.mark.differs_from_runc("runc has no --cgroup-manager")
+def test_without_cgroups(podman: Podman, name: str, inspect: Inspect) -> None:
+    """Only runtimes that containers.conf says can do without are asked to."""
+    words = ["run", "-d", "--name", name, "--cgroups=disabled", "alpine", "sleep", "1000"]
+    podman.call(["podman", "--runtime=ocipy", "--tmpdir", f"{podman.home}/tmp", *words]).ok()
+    assert cgroups_of(int(inspect(name, "{{.State.Pid}}"))) == cgroups_of("self")
 
 
 @pytest.mark.feature("--pid --ipc --uts --network=host")

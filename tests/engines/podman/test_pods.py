@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.engines.conftest import CGROUP_PARENT
 from tests.engines.podman.conftest import Podman
 from tests.harness import cgroup_dirs, namespace, wait_until
 
@@ -47,8 +48,9 @@ def pod(podman: Podman, name: str) -> Iterator[str]:
     there = cgroup_dirs("libpod_parent")
     yield name
     podman("pod", "rm", "--force", "--time", "0", name)
-    for path in reversed(cgroup_dirs("libpod_parent")):  # where `play kube` puts its pods, whatever is said
-        if path not in there:
+    # podman leaves a pod's own cgroup in hierarchies without a controller, and what `play kube` puts pods in.
+    for path in [*reversed(cgroup_dirs("libpod_parent")), *reversed(cgroup_dirs(CGROUP_PARENT))]:
+        if path not in there and path.name not in (CGROUP_PARENT, "conmon"):
             path.rmdir()
     # Its pause image is podman's own.
     assert podman("pod", "ps", "--quiet").text == ""

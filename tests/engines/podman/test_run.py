@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.engines import docs
 from tests.engines.conftest import CGROUP_PARENT
 from tests.engines.podman.conftest import Podman
 from tests.harness import cgroup_value, proc_status, wait_until
@@ -24,9 +25,14 @@ def test_hello(podman: Podman) -> None:
     assert (answer.stdout, answer.stderr) == ("hello\n", "")
 
 
-def test_runtime_by_name(podman: Podman) -> None:
-    """As a line in containers.conf names it, and podman's own record says so."""
-    assert podman.by("tested", "run", "--rm", "alpine", "echo", "hello").text == "hello"
+@pytest.mark.parametrize("words", docs.commands("podman.md", "podman"))
+def test_recipe_of_the_docs(podman: Podman, words: list[str]) -> None:
+    """By its path, by its name as a line in containers.conf has it, and without cgroups."""
+    runtime, command = words[0].removeprefix("--runtime="), words[1:]
+    if runtime == "--runtime":
+        assert words[1] == docs.INSTALLED
+        runtime, command = podman.runtime, words[2:]
+    assert podman.by(runtime, *command).text == "hello"
 
 
 def test_podman_knows_the_runtime(podman: Podman) -> None:
