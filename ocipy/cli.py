@@ -59,7 +59,7 @@ GLOBALS = (
     Flag("log", "text", "append errors to this file too; journald:NAME, syslog:NAME: send them there", metavar="FILE"),
     Flag("log-format", "text", "format of the log", metavar="text|json", default="text"),
     Flag("debug", "switch", "say more"),
-    Flag("systemd-cgroup", "switch", "cgroups by systemd (not available yet)"),
+    Flag("systemd-cgroup", "switch", "have systemd make the cgroup: a scope"),
     Flag(
         "cgroup-manager",
         "text",

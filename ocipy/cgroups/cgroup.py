@@ -10,6 +10,7 @@ from ocipy.errors import Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Container
     from typing import Any
 
 LARGEST_PAGE = 65536
@@ -21,24 +22,31 @@ class Cgroup:
     mode: "v1", "hybrid" or "v2". paths: directory by name of the v1 hierarchy ("cpu,cpuacct", "name=systemd"), that of
     v2 under "". A hierarchy in which none could be made (rootless) is missing.
     created: the directories that create made, the topmost first; the others were there before and stay.
+    systemd: the unit that it is of (container/systemd.py), None if there is none.
     """
 
-    __slots__ = ("_deferred", "created", "mode", "paths")
+    __slots__ = ("_deferred", "created", "mode", "paths", "systemd")
 
-    def __init__(self, mode: str, paths: dict[str, str], created: list[str]) -> None:
+    def __init__(
+        self, mode: str, paths: dict[str, str], created: list[str], systemd: dict[str, Any] | None = None
+    ) -> None:
         self.mode = mode
         self.paths = paths
         self.created = created
+        self.systemd = systemd
         self._deferred: list[tuple[str, str, str]] = []
 
     def to_state(self) -> dict[str, Any]:
         """As plain data."""
-        return {"mode": self.mode, "paths": self.paths, "created": self.created}
+        state: dict[str, Any] = {"mode": self.mode, "paths": self.paths, "created": self.created}
+        if self.systemd is not None:
+            state["systemd"] = self.systemd
+        return state
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Cgroup:
         """The reverse of to_state. Touches nothing."""
-        return cls(state["mode"], state["paths"], state["created"])
+        return cls(state["mode"], state["paths"], state["created"], state.get("systemd"))
 
     def path_of(self, controller: str) -> str:
         """The directory in the hierarchy of a v1 controller, or of v2 (""); "" if there is none."""
@@ -68,10 +76,10 @@ class Cgroup:
             raise
         return fds
 
-    def join(self, pid: int, *, only_unified: bool = False) -> None:
-        """Move a process into the cgroup, in every hierarchy. Raises OSError."""
+    def join(self, pid: int, *, only_unified: bool = False, but: Container[str] = ()) -> None:
+        """Move a process into the cgroup, in every hierarchy, but for those named in `but`. Raises OSError."""
         for name, path in self.paths.items():
-            if name and only_unified:
+            if (name and only_unified) or name in but:
                 continue
             try:
                 files.write_pid(path, pid)

@@ -76,6 +76,21 @@ def make(
     _check_fit(cgroup)
 
 
+def complete(cgroup: Cgroup, layout: Layout) -> None:
+    """Make what systemd has not made of a unit's cgroup: it does not know every hierarchy, nor every controller.
+
+    cgroup.created has all of the unit's own directories, which go with the unit; and of those above it what is missing.
+    Raises OSError.
+    """
+    for name, path in cgroup.paths.items():
+        top = layout.mounts[name] if name else layout.unified
+        files.make_directory(path, top)
+        if "cpuset" in name.split(","):
+            fill_cpuset(path, top)
+        if layout.mode == "v2":
+            enable_controllers(path, top, layout.unified_controllers)
+
+
 def fill_cpuset(path: str, top: str) -> None:
     """Give a cpuset without CPUs or memory nodes those of its parent, ancestors first.
 

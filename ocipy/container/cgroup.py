@@ -63,7 +63,7 @@ def clone(run: HostRun, flags: int, exit_signal: int, *, required: bool) -> tupl
     Where the kernel refuses that (before Linux 5.7, a threaded cgroup) the process is moved by cgroup_join, unless it
     is required: the root of a cgroup namespace that the clone makes would be our own cgroup.
     """
-    directory = run.cgroup.directory_fd() if run.cgroup is not None else -1
+    directory = run.cgroup.directory_fd() if run.cgroup is not None and run.cgroup.systemd is None else -1
     try:
         pid, pidfd = _kernel.clone3(flags, exit_signal, directory)
     except OSError:

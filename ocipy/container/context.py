@@ -8,6 +8,7 @@ if TYPE_CHECKING:
 
     from ocipy.cgroups.cgroup import Cgroup
     from ocipy.config.types import Config
+    from ocipy.container.helper import Helper
     from ocipy.container.state import State
     from ocipy.linux.channel import Channel
     from ocipy.plan.model import Options, Plan
@@ -19,6 +20,7 @@ class HostRun:
     pid, pidfd: the init process (for a moment the stage before it), 0 and -1 until it is cloned.
     fds: descriptors that init inherits, by name; everything else is closed there.
     keep: the parts of a plan that only its own steps understand, such as the seccomp program.
+    helper: a child that speaks to systemd for us, None if there is none.
     hooks_ran: a hook was started, so that poststop hooks are due after a failure (runtime.md, life cycle).
     interrupts: signalfd of what ends the run before it has begun (container/interrupts.py), -1 if nobody listens.
     master: the pty's master that init sent, -1 if none; master_name: the name of its peer.
@@ -31,6 +33,7 @@ class HostRun:
         "config",
         "console_socket",
         "fds",
+        "helper",
         "hooks_ran",
         "interrupts",
         "keep",
@@ -57,6 +60,7 @@ class HostRun:
         self.keep: dict[str, Any] = {}
         self.cgroup: Cgroup | None = None
         self.console_socket = ""
+        self.helper: Helper | None = None
         self.hooks_ran = False
         self.interrupts = -1
         self.master = -1

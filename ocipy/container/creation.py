@@ -113,6 +113,9 @@ def _end_init(run: HostRun) -> None:
             posix.close(fd)
     run.fds.clear()
     run.channel = None
+    if run.helper is not None:
+        run.helper.close()
+        run.helper = None
     if run.pidfd >= 0:
         end_process(run.pidfd, run.cgroup)
         try:

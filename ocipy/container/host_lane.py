@@ -168,6 +168,7 @@ PLACES = {
     ),
     "seccomp": ("seccomp_filter", "seccomp_listener"),
     "shared_namespace": ("not_our_namespace",),
+    "systemd": ("systemd_join", "systemd_properties", "systemd_scope", "systemd_unit"),
     "sources": ("bind_rootfs", "idmap_join", "idmap_source", "open_mount_source", "open_rootfs"),
 }  # fmt: skip
 

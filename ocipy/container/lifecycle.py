@@ -284,6 +284,10 @@ def remove_cgroup(cgroup: Cgroup | None) -> None:
     if cgroup is None:
         return
     try:
+        if cgroup.systemd is not None:
+            from ocipy.container import systemd
+
+            systemd.stop(cgroup)
         cgroup.remove()
     except OSError as error:
         raise Error("cannot remove the cgroup", pointer="/linux/cgroupsPath", errno=error.errno or 0) from None

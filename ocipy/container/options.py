@@ -25,11 +25,6 @@ BUNDLE_FLAGS: tuple[Flag, ...] = (
 def options_from(arguments: Arguments, container_id: str, *, has_console: bool) -> Options:
     """The options; and every descriptor of the caller that is not for the payload is marked close-on-exec."""
     cgroup_manager = arguments.cgroup_manager
-    if cgroup_manager == "systemd":
-        raise Error(
-            "--systemd-cgroup is not available yet",
-            hint="use cgroupfs: podman --cgroup-manager=cgroupfs, Docker native.cgroupdriver=cgroupfs",
-        )
     preserve_fds = arguments.number("preserve-fds")
     listen_fds = _listen_fds()
     claim_descriptors(listen_fds, preserve_fds)
@@ -42,6 +37,7 @@ def options_from(arguments: Arguments, container_id: str, *, has_console: bool) 
         no_pivot=arguments.switch("no-pivot"),
         no_new_keyring=arguments.switch("no-new-keyring"),
         has_console=has_console,
+        systemd_cgroup=cgroup_manager == "systemd",
         no_cgroup=cgroup_manager == "disabled",
     )
 

@@ -214,7 +214,11 @@ def _from_document(directory: str, container_id: str, document: Any) -> State:
                 raise TypeError("hooks")
     if document["cgroup"] is not None:
         state.cgroup = cgroup = member("cgroup", dict)
-        if any(not isinstance(path, str) for path in (cgroup["mode"], *cgroup["paths"].values(), *cgroup["created"])):
+        unit = cgroup.get("systemd")
+        texts = [cgroup["mode"], *cgroup["paths"].values(), *cgroup["created"]]
+        if unit is not None:
+            texts += [unit["unit"], unit["description"], *unit["addresses"]]
+        if any(not isinstance(text, str) for text in texts):
             raise TypeError("cgroup")
     return state
 

@@ -13,6 +13,8 @@ from ocipy.errors import Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from ocipy.cgroups.devices import Rule
     from ocipy.cgroups.writes import Writes
     from ocipy.config.types import Config, Resources
@@ -43,23 +45,15 @@ def plan_cgroup_create(plan: Plan, config: Config, host: Host, options: Options)
     if options.no_cgroup:
         _plan_without(plan, config, host)
         return
-    wanted = (config.get("linux") or {}).get("cgroupsPath") or ""
+    _check_mounted(config, host)
     if options.systemd_cgroup:
-        raise Error(
-            "the systemd cgroup driver is not there yet",
-            pointer=PATH,
-            hint="leave --systemd-cgroup out, and the cgroups are made by file",
-        )
+        _systemd().plan_unit(plan, config, host, options)
+        return
+    wanted = (config.get("linux") or {}).get("cgroupsPath") or ""
     if "\0" in wanted:
         raise Error("a path has no NUL in it", pointer=PATH)
     if wanted.startswith("/") and clean(wanted) == "/":
         raise Error("the top of the hierarchy cannot be a container's cgroup", pointer=PATH)
-    if host.cgroup_mode == "v1" and not host.cgroup_controllers and not (host.rootless and not wanted):
-        raise Error(
-            "no cgroup filesystem is mounted",
-            pointer=PATH,
-            hint="mount cgroup2 on /sys/fs/cgroup, or the controllers of v1 below it",
-        )
     resources = resources_of(config)
     later = limits(resources, host.cgroup_mode, host.cgroup_controllers)
     plan.on_host(
@@ -70,10 +64,7 @@ def plan_cgroup_create(plan: Plan, config: Config, host: Host, options: Options)
         enable=tuple(sorted(later.unified)),
         domain=any(action[2].get("file", "").startswith(DOMAIN) for action in later.actions),
     )
-    _append(plan, early(resources, host.cgroup_mode, host.cgroup_controllers))
-    uid = _owner(config, host)
-    if uid is not None:
-        plan.on_host("cgroup_own", PATH, uid=uid)
+    _plan_before_join(plan, config, host)
     if host.cgroup_mode != "v2":
         plan.on_host("cgroup_open", PATH)
         plan.in_init("cgroup_enter", PATH)
@@ -91,20 +82,55 @@ def _plan_without(plan: Plan, config: Config, host: Host) -> None:
         plan.warn(PATH, "the container has neither a cgroup nor a pid namespace of its own: delete may miss processes")
 
 
+def _check_mounted(config: Config, host: Host) -> None:
+    wanted = (config.get("linux") or {}).get("cgroupsPath")
+    if host.cgroup_mode == "v1" and not host.cgroup_controllers and not (host.rootless and not wanted):
+        raise Error(
+            "no cgroup filesystem is mounted",
+            pointer=PATH,
+            hint="mount cgroup2 on /sys/fs/cgroup, or the controllers of v1 below it",
+        )
+
+
+def _plan_before_join(plan: Plan, config: Config, host: Host) -> None:
+    _append(plan, early(resources_of(config), host.cgroup_mode, host.cgroup_controllers))
+    uid = _owner(config, host)
+    if uid is not None:
+        plan.on_host("cgroup_own", PATH, uid=uid)
+
+
 def plan_cgroup_join(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """The v2 hierarchy, where the clone could not put the process there."""
+    """The v2 hierarchy, where the clone could not put the process there. A unit of systemd begins with the process."""
     if options.no_cgroup:
+        return
+    if options.systemd_cgroup:
+        _systemd().plan_scope(plan, config, host, options)
+        _plan_before_join(plan, config, host)
+        if host.cgroup_mode != "v2":
+            plan.on_host("systemd_join", PATH)
         return
     wanted = (config.get("linux") or {}).get("cgroupsPath") or ""
     plan.on_host("cgroup_join", PATH, tolerant=host.rootless and not wanted)
 
 
 def plan_cgroup_limits(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """The device rules, then a step for each write."""
+    """The device rules, then a step for each write. systemd is told of both before."""
     if options.no_cgroup:
         return
-    _plan_devices(plan, config, host)
-    _append(plan, limits(resources_of(config), host.cgroup_mode, host.cgroup_controllers))
+    resources = resources_of(config)
+    rules = _device_rules(plan, config, host)
+    if options.systemd_cgroup:
+        resources = _systemd().plan_properties(plan, resources, host, rules)
+    if rules is not None:
+        plan.on_host("cgroup_devices", RESOURCES + "/devices", rules=rules, tolerant=host.rootless)
+    _append(plan, limits(resources, host.cgroup_mode, host.cgroup_controllers))
+
+
+def _systemd() -> ModuleType:
+    """Imported only where it is asked for: imports are what a start costs."""
+    from ocipy.plan import systemd
+
+    return systemd
 
 
 def _append(plan: Plan, writes: Writes) -> None:
@@ -112,7 +138,8 @@ def _append(plan: Plan, writes: Writes) -> None:
         plan.on_host(action, pointer, **arguments)
 
 
-def _plan_devices(plan: Plan, config: Config, host: Host) -> None:
+def _device_rules(plan: Plan, config: Config, host: Host) -> tuple[Rule, ...] | None:
+    """The rules that are to hold, None if none can."""
     pointer = RESOURCES + "/devices"
     given = _given_rules(config, pointer)
     v1 = any("devices" in name.split(",") for name in host.cgroup_controllers)
@@ -120,15 +147,15 @@ def _plan_devices(plan: Plan, config: Config, host: Host) -> None:
         # The kernel lets nobody there write to devices.allow; what is allowed is what the runtime may do itself.
         if given:
             plan.warn(pointer, "device rules have no effect in a user namespace on cgroup v1")
-        return
+        return None
     if not v1 and host.cgroup_mode == "v1":
         if host.rootless:
-            return
+            return None
         raise Error("the cgroup controller devices is not available on this host", pointer=pointer)
     rules = [*given, *_default_rules(config)]
     if v1:
         fold(rules, pointer)
-    plan.on_host("cgroup_devices", pointer, rules=tuple(rules), tolerant=host.rootless)
+    return tuple(rules)
 
 
 def _given_rules(config: Config, pointer: str) -> list[Rule]:

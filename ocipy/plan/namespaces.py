@@ -75,8 +75,8 @@ def plan_clone(plan: Plan, config: Config, host: Host, options: Options) -> None
     new = new_kinds(config)
     joined = joined_kinds(config)
     if not needs_stages(config):
-        kinds = tuple(kind for kind in new if kind != "cgroup" or _into_cgroup(config, host))
-        plan.on_host("clone", "/linux/namespaces", kinds=kinds, into_cgroup=_into_cgroup(config, host))
+        kinds = tuple(kind for kind in new if kind != "cgroup" or _into_cgroup(config, host, options))
+        plan.on_host("clone", "/linux/namespaces", kinds=kinds, into_cgroup=_into_cgroup(config, host, options))
         return
     plan.on_host(
         "clone_stage",
@@ -88,8 +88,9 @@ def plan_clone(plan: Plan, config: Config, host: Host, options: Options) -> None
     )
 
 
-def _into_cgroup(config: Config, host: Host) -> bool:
-    return host.cgroup_mode == "v2" and not host.rootless and not needs_stages(config)
+def _into_cgroup(config: Config, host: Host, options: Options) -> bool:
+    # systemd makes the cgroup when there is a process for it.
+    return host.cgroup_mode == "v2" and not (host.rootless or options.systemd_cgroup or needs_stages(config))
 
 
 def plan_stage(plan: Plan, config: Config, host: Host, options: Options) -> None:
@@ -109,7 +110,7 @@ def plan_stage(plan: Plan, config: Config, host: Host, options: Options) -> None
 def plan_unshare_cgroup(plan: Plan, config: Config, host: Host, options: Options) -> None:
     """A cgroup namespace that the clone could not make."""
     new = new_kinds(config)
-    if "cgroup" in new and not _into_cgroup(config, host):
+    if "cgroup" in new and not _into_cgroup(config, host, options):
         plan.in_init("unshare_cgroup", new["cgroup"])
 
 

@@ -129,6 +129,19 @@ def cgroup_mount(a: Arguments) -> str:
     return join(f"→ {a['destination']}", attribute_words(a["attributes"]), after_mount(a)) + ", " + seen
 
 
+def systemd_properties(a: Arguments) -> str:
+    """Properties of a unit."""
+    return " ".join(f"{name}={_property(value)}" for name, _, value, _ in a["properties"]) or "none to set"
+
+
+def _property(value: object) -> str:
+    if isinstance(value, tuple):
+        return "[" + ",".join(_property(part) for part in value) + "]"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "infinity" if value == UNLIMITED else str(value)
+
+
 def device(a: Arguments) -> str:
     """A device node."""
     number = "" if a["kind"] == "p" else f"{a['major']}:{a['minor']}"
@@ -345,6 +358,10 @@ WORDINGS: dict[str, str | Callable[[Arguments], str]] = {
     "sysctl": lambda a: f"{a['path'].replace('/', '.')} = {a['value']}",
     "sysctl_done": "the procfs with /proc/sys is closed",
     "take_null": "for masked files",
+    "systemd_join": "the v1 hierarchies that systemd does not use",
+    "systemd_properties": systemd_properties,
+    "systemd_scope": systemd_properties,
+    "systemd_unit": lambda a: join(f"{a['slice_path']}/{a['unit']}", if_set(a["user"], "of the user's systemd")),
     "tell": value_of("barrier"),
     "tell_executing": "to start",
     "time_offsets": lambda a: ", ".join(f"{clock} {seconds:+}.{nano:09} s" for clock, seconds, nano in a["offsets"]),

@@ -1,0 +1,212 @@
+"""linux.resources as properties of a systemd unit (systemd.resource-control(5), org.freedesktop.systemd1(5)). Pure.
+
+systemd writes a unit's control files again when it likes: at a daemon-reload, at a change of a neighbour. So it has to
+know what it has a property for; everything is written to the files as well, by the same code as without systemd.
+What has no property (devices' throttles, hugetlb, rdma, …) systemd leaves alone, since the unit is delegated.
+"""
+
+from __future__ import annotations
+
+from ocipy.cgroups.devices import ANY, fold, line
+from ocipy.cgroups.v2_files import DEFAULT_PERIOD, weight_of_blkio, weight_of_shares
+from ocipy.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from ocipy.cgroups.devices import Rule
+    from ocipy.config.types import CPU, Memory, Resources
+
+    # Name, D-Bus signature, value, and the version of systemd that first has it (0: every one that we meet).
+    Property = tuple[str, str, Any, int]
+
+INFINITY = (1 << 64) - 1
+# systemd keeps a quota as a percentage of one CPU, in whole numbers.
+QUOTA_STEP = 10_000
+CPU_IDLE, ALLOWED_CPUS, QUOTA_PERIOD, OOM_POLICY = 252, 244, 242, 253
+
+
+def for_resources(resources: Resources, mode: str) -> tuple[Property, ...]:
+    """The properties for all but the devices. mode: as of plan.model.Host. Raises Error with a pointer.
+
+    cpu.quota alone is one of the default period, as systemd takes it.
+    """
+    v2 = mode == "v2"
+    found = _memory(resources.get("memory") or {}, v2) + _cpu(resources.get("cpu") or {}, v2)
+    limit = (resources.get("pids") or {}).get("limit")
+    if limit is not None:
+        found.append(("TasksMax", "t", _tasks(limit), 0))
+    weight = (resources.get("blockIO") or {}).get("weight")
+    if weight:
+        found.append(("IOWeight", "t", weight_of_blkio(weight), 0) if v2 else ("BlockIOWeight", "t", weight, 0))
+    if v2:
+        found += _unified(resources.get("unified") or {})
+    return tuple(found)
+
+
+def rounded(resources: Resources) -> Resources:
+    """The resources with the quota that systemd can keep, rounded up, so that what it writes is what we write."""
+    cpu = resources.get("cpu") or {}
+    quota = cpu.get("quota") or 0
+    if quota <= 0:
+        return resources
+    period = cpu.get("period") or DEFAULT_PERIOD
+    copy = resources.copy()
+    copy["cpu"] = cpu.copy()
+    copy["cpu"]["quota"] = -(-_per_second(quota, period) * period // 1_000_000)
+    return copy
+
+
+def _per_second(quota: int, period: int) -> int:
+    """A quota as microseconds of CPU time per second, rounded up to what systemd can keep."""
+    return -(-(quota * 1_000_000 // period) // QUOTA_STEP) * QUOTA_STEP if quota > 0 else INFINITY
+
+
+def _tasks(limit: int) -> int:
+    """A limit of 0 systemd does not have; 1 is the same for a container, whose process counts."""
+    return INFINITY if limit < 0 else max(limit, 1)
+
+
+def _bytes(limit: int) -> int:
+    return INFINITY if limit < 0 else limit
+
+
+def _memory(memory: Memory, v2: bool) -> list[Property]:
+    limit, swap, reservation = memory.get("limit") or 0, memory.get("swap") or 0, memory.get("reservation") or 0
+    found: list[Property] = []
+    if limit:
+        found.append(("MemoryMax" if v2 else "MemoryLimit", "t", _bytes(limit), 0))
+    if not v2:
+        return found
+    if reservation:
+        found.append(("MemoryLow", "t", _bytes(reservation), 0))
+    if swap < 0 or (limit < 0 and not swap):
+        found.append(("MemorySwapMax", "t", INFINITY, 0))
+    elif swap > 0:
+        # That of swap alone, as in v2_files.memory.
+        found.append(("MemorySwapMax", "t", max(swap - limit, 0), 0))
+    return found
+
+
+def _cpu(cpu: CPU, v2: bool) -> list[Property]:
+    found: list[Property] = []
+    shares = cpu.get("shares") or 0
+    if v2 and cpu.get("idle") == 1:
+        # A weight of 0 is systemd's word for an idle one. An older one is told nothing: the file says it.
+        found.append(("CPUWeight", "t", 0, CPU_IDLE))
+    elif shares:
+        found.append(("CPUWeight", "t", weight_of_shares(shares), 0) if v2 else ("CPUShares", "t", shares, 0))
+    found += _quota(cpu.get("quota") or 0, cpu.get("period") or 0)
+    for field, name in (("cpus", "AllowedCPUs"), ("mems", "AllowedMemoryNodes")):
+        value = cpu.get(field)
+        if isinstance(value, str) and value:
+            found.append((name, "ay", _bits(value, f"/linux/resources/cpu/{field}"), ALLOWED_CPUS))
+    return found
+
+
+def _quota(quota: int, period: int) -> list[Property]:
+    found: list[Property] = []
+    if period:
+        found.append(("CPUQuotaPeriodUSec", "t", period, QUOTA_PERIOD))
+    if quota or period:
+        found.append(("CPUQuotaPerSecUSec", "t", _per_second(quota, period or DEFAULT_PERIOD), 0))
+    return found
+
+
+def _bits(text: str, pointer: str) -> tuple[int, ...]:
+    """A list such as "0-2,7" as a bit mask, the first byte having the lowest numbers."""
+    mask = 0
+    for part in text.split(","):
+        first, _, last = part.strip().partition("-")
+        try:
+            low, high = int(first), int(last or first)
+        except ValueError:
+            raise Error(f"{part.strip()!r} is no number and no range", pointer=pointer) from None
+        if not 0 <= low <= high < 1 << 16:
+            raise Error(f"{part.strip()!r} is no range", pointer=pointer)
+        mask |= (1 << high + 1) - (1 << low)
+    return tuple(mask.to_bytes((mask.bit_length() + 7) // 8, "little"))
+
+
+AMOUNTS = {
+    "memory.high": "MemoryHigh",
+    "memory.low": "MemoryLow",
+    "memory.max": "MemoryMax",
+    "memory.min": "MemoryMin",
+    "memory.swap.max": "MemorySwapMax",
+    "pids.max": "TasksMax",
+}
+SETS = {"cpuset.cpus": "AllowedCPUs", "cpuset.mems": "AllowedMemoryNodes"}
+
+
+def _unified(unified: dict[str, str]) -> list[Property]:
+    """Those of linux.resources.unified that systemd has a property for. A later one of a name wins, so these do."""
+    found: list[Property] = []
+    for file, text in unified.items():
+        pointer = "/linux/resources/unified/" + file.replace("~", "~0").replace("/", "~1")
+        value = text.strip()
+        if file in AMOUNTS:
+            amount = INFINITY if value == "max" else _amount(value, pointer)
+            found.append((AMOUNTS[file], "t", max(amount, 1) if file == "pids.max" else amount, 0))
+        elif file in SETS:
+            if value:
+                found.append((SETS[file], "ay", _bits(value, pointer), ALLOWED_CPUS))
+        elif file == "cpu.weight" and unified.get("cpu.idle", "").strip() != "1":
+            found.append(("CPUWeight", "t", _amount(value, pointer), 0))
+        elif file == "cpu.idle" and value == "1":
+            found.append(("CPUWeight", "t", 0, CPU_IDLE))
+        elif file == "cpu.max":
+            quota, _, period = value.partition(" ")
+            found += _quota(
+                0 if quota == "max" else _amount(quota, pointer),
+                _amount(period.strip(), pointer) if period.strip() else DEFAULT_PERIOD,
+            )
+    return found
+
+
+def _amount(text: str, pointer: str) -> int:
+    if not (text.isascii() and text.isdigit()) or int(text) > INFINITY:
+        raise Error(f"{text!r} is no number", pointer=pointer)
+    return int(text)
+
+
+def oom_policy(resources: Resources, mode: str) -> tuple[Property, ...]:
+    """memory.oom.group, which systemd knows by another name, and only when the unit is made."""
+    value = (resources.get("unified") or {}).get("memory.oom.group", "").strip() if mode == "v2" else ""
+    policy = {"0": "continue", "1": "kill"}.get(value)
+    return (("OOMPolicy", "s", policy, OOM_POLICY),) if policy else ()
+
+
+def for_devices(rules: Sequence[Rule], mode: str) -> tuple[Property, ...]:
+    """The device rules, which systemd would undo otherwise when it writes the unit's files again.
+
+    Its list has no exceptions from what it allows. Where ours needs that, on v2, it is told to have no list: our own
+    program stays attached, and both have to agree.
+    """
+    nothing: Property = ("DeviceAllow", "a(ss)", (), 0)
+    no_list = (nothing, ("DevicePolicy", "s", "auto", 0))
+    try:
+        folded = fold(rules)
+    except Error:
+        if mode != "v2":
+            raise
+        return no_list
+    if folded.allow:
+        return no_list
+    allowed = []
+    for key, bits in folded.merged().items():
+        kind, major, minor = key
+        group = "char" if kind == "c" else "block"
+        if minor == ANY:
+            device = f"{group}-{'*' if major == ANY else major}"
+        elif major != ANY:
+            device = f"/dev/{group}/{major}:{minor}"
+        elif mode == "v2":
+            return no_list
+        else:
+            # Nothing that systemd could be told: on v1 a reload takes this one away.
+            continue
+        allowed.append((device, line(key, bits).rpartition(" ")[2]))
+    return (nothing, ("DevicePolicy", "s", "strict", 0), ("DeviceAllow", "a(ss)", tuple(allowed), 0))

@@ -1,0 +1,171 @@
+"""--systemd-cgroup: the container's cgroup is that of a scope, a unit that systemd makes at our request.
+
+A scope is made with a process in it, so init is cloned first, waits outside, and is moved by systemd. The unit is
+known to the state before that. docs/cgroups.md has the names and the properties.
+"""
+
+from __future__ import annotations
+
+from ocipy.cgroups import gvariant, systemd_properties
+from ocipy.errors import Error
+from ocipy.plan.cgroup import PATH, RESOURCES, resources_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ocipy.cgroups.devices import Rule
+    from ocipy.cgroups.systemd_properties import Property
+    from ocipy.config.types import Config, Resources
+    from ocipy.plan.model import Host, Options, Plan
+
+ANNOTATION = "org.systemd.property."
+ANNOTATIONS = "/annotations/"
+PREFIX = "ocipy"
+NAME_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789:-_.\\@")
+LONGEST_NAME = 255  # of a unit (systemd.unit(5))
+MICROSECONDS = 1_000_000
+
+
+def plan_unit(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """Ask systemd where the unit will be, and say so in the state."""
+    if host.rootless and host.cgroup_mode != "v2":
+        raise Error(
+            "cannot use rootless systemd cgroups manager on cgroup v1",
+            pointer=PATH,
+            hint="a user's systemd has no rights there; leave --systemd-cgroup out",
+        )
+    unit, slice_name = unit_of(config, host, options)
+    plan.on_host(
+        "systemd_unit",
+        PATH,
+        unit=unit,
+        slice_path=expand(slice_name),
+        user=host.rootless,
+        description=next(
+            (value for name, kind, value, _ in wanted_properties(config) if (name, kind) == ("Description", "s")),
+            description(options),
+        ),
+    )
+
+
+def plan_scope(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """Have the unit made, with init in it."""
+    _, slice_name = unit_of(config, host, options)
+    resources = resources_of(config)
+    properties: list[Property] = [
+        ("Description", "s", description(options), 0),
+        ("Slice", "s", slice_name, 0),
+        ("Delegate", "b", True, 0),
+        ("MemoryAccounting", "b", True, 0),
+        ("CPUAccounting", "b", True, 0),
+        ("IOAccounting" if host.cgroup_mode == "v2" else "BlockIOAccounting", "b", True, 0),
+        ("TasksAccounting", "b", True, 0),
+        # Else systemd ends the scope at the beginning of a shutdown, before the engine ends its containers.
+        ("DefaultDependencies", "b", False, 0),
+        *systemd_properties.oom_policy(resources, host.cgroup_mode),
+        *wanted_properties(config),
+    ]
+    plan.on_host("systemd_scope", PATH, properties=tuple(properties))
+
+
+def plan_properties(plan: Plan, resources: Resources, host: Host, rules: Sequence[Rule] | None) -> Resources:
+    """Tell systemd of the limits; the resources as it can keep them. rules: for devices, None if there are none."""
+    properties: tuple[Property, ...] = ()
+    if rules is not None and not host.rootless:
+        properties = systemd_properties.for_devices(rules, host.cgroup_mode)
+    properties += systemd_properties.for_resources(resources, host.cgroup_mode)
+    plan.on_host("systemd_properties", RESOURCES, properties=properties)
+    return systemd_properties.rounded(resources)
+
+
+def description(options: Options) -> str:
+    """What `systemctl status` shows. It tells whose the unit is: who removes one compares it."""
+    root = options.state_directory.rpartition("/")[0]
+    return f"ocipy container {options.container_id} ({root})"
+
+
+def unit_of(config: Config, host: Host, options: Options) -> tuple[str, str]:
+    """The names of the unit and of its slice, from cgroupsPath, "SLICE:PREFIX:NAME" (runc's form). Raises Error."""
+    wanted = (config.get("linux") or {}).get("cgroupsPath") or f":{PREFIX}:{options.container_id}"
+    parts = wanted.split(":")
+    if len(parts) != 3:
+        quoted = '"' + wanted.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        raise Error(
+            'expected cgroupsPath to be of format "slice:prefix:name" for systemd cgroups, got ' + quoted + " instead",
+            pointer=PATH,
+            hint="the engine and the runtime must use the same cgroup driver (docs/cgroups.md)",
+        )
+    slice_name, prefix, name = parts
+    if not name:
+        raise Error(f"{wanted!r} has no name", pointer=PATH)
+    if name.endswith(".slice"):
+        raise Error(f"a container cannot be a slice ({name}): a slice has no processes of its own", pointer=PATH)
+    unit = escaped((prefix + "-" if prefix else "") + name) + ".scope"
+    if len(unit) > LONGEST_NAME:
+        raise Error(f"the unit's name is longer than {LONGEST_NAME} characters: {unit}", pointer=PATH)
+    if not slice_name:
+        slice_name = "user.slice" if host.rootless else "system.slice"
+    elif slice_name == "-":
+        slice_name = "-.slice"
+    expand(slice_name)
+    return unit, slice_name
+
+
+def escaped(name: str) -> str:
+    """The name with what no unit's may have as systemd writes it, by its bytes in hexadecimal (systemd.unit(5))."""
+    return "".join(
+        character if character in NAME_CHARACTERS else "".join(f"\\x{byte:02x}" for byte in character.encode())
+        for character in name
+    )
+
+
+def expand(slice_name: str) -> str:
+    """The path of a slice: a-b.slice is /a.slice/a-b.slice, -.slice is "" (systemd.slice(5)). Raises Error."""
+    stem = slice_name.removesuffix(".slice")
+    if stem == slice_name or "/" in slice_name or not NAME_CHARACTERS.issuperset(slice_name):
+        raise Error(f"invalid slice name: {slice_name}", pointer=PATH, hint="such as system.slice or user-1000.slice")
+    if stem == "-":
+        return ""
+    path = before = ""
+    for part in stem.split("-"):
+        if not part:
+            raise Error(f"invalid slice name: {slice_name}", pointer=PATH, hint="a - begins, ends or is doubled in it")
+        before += part
+        path += f"/{before}.slice"
+        before += "-"
+    return path
+
+
+def wanted_properties(config: Config) -> list[Property]:
+    """The properties that annotations ask for: org.systemd.property.NAME with a value in GVariant's text form.
+
+    What ends in Sec is documented by systemd in seconds, and taken by it in microseconds, under a name in USec.
+    """
+    found: list[Property] = []
+    for key, text in (config.get("annotations") or {}).items():
+        name = key.removeprefix(ANNOTATION)
+        if name == key:
+            continue
+        pointer = ANNOTATIONS + key.replace("~", "~0").replace("/", "~1")
+        if len(name) < 3 or not (name.isascii() and name.isalpha()):
+            raise Error(f"{name!r} is no name of a systemd property", pointer=pointer)
+        try:
+            signature, value = gvariant.parse(text)
+        except ValueError as problem:
+            raise Error(
+                f"{text!r} is no value: {problem}",
+                pointer=pointer,
+                hint="GVariant's text form is wanted, such as 'text' in quotes, true, or uint64 5000000",
+            ) from None
+        if name.endswith("Sec") and name[-4:-3].islower():
+            if signature not in ("y", "n", "q", "i", "u", "x", "t", "d") or value < 0:
+                raise Error(f"{text!r} is no number of seconds", pointer=pointer)
+            name, signature, value = name[:-3] + "USec", "t", int(value * MICROSECONDS)
+        found.append((name, signature, _as_plan_data(value), 0))
+    return found
+
+
+def _as_plan_data(value: object) -> object:
+    """Lists as tuples: a plan has only these."""
+    return tuple(_as_plan_data(part) for part in value) if isinstance(value, list | tuple) else value
