@@ -184,7 +184,7 @@ def _number(word: str, wanted: str) -> tuple[str, Any]:
     if signature not in RANGES:
         raise ValueError(f"{word!r} where there should be another type")
     sign = -1 if word[0] == "-" else 1
-    digits = word.lstrip("+-").lower()
+    digits = word[word[0] in "+-" :].lower()
     base = 16 if digits.startswith("0x") else 8 if digits.startswith("0") and len(digits) > 1 else 10
     if not digits.isalnum():
         raise ValueError(f"{word!r} is no number")

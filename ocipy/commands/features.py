@@ -25,6 +25,7 @@ OLDEST_SPEC_VERSION = "1.0.0"
 ANNOTATIONS_WITH_EFFECT = (
     "io.container.manager",
     "org.criu.config",
+    "org.systemd.property.",
     "run.oci.keep_original_groups",
     "run.oci.mount_context_type",
 )

@@ -98,10 +98,6 @@ def test_nul_in_the_path() -> None:
     refused({"linux": {"cgroupsPath": "/a\0b"}}, "/linux/cgroupsPath")
 
 
-def test_systemd_is_not_there_yet() -> None:
-    refused({}, "/linux/cgroupsPath", systemd_cgroup=True)
-
-
 def test_rootless_tolerates_only_where_nobody_asked() -> None:
     host = Host(cgroup_mode="v2", cgroup_controllers=(), uid=1000, rootless=True)
     assert [step.args["tolerant"] for step in planned({}, host).host] == [True, True, True]

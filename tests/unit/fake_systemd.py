@@ -1,0 +1,141 @@
+"""A systemd that is none: the other side of a D-Bus connection, which answers as it is told to."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from jeepney import DBusAddress, HeaderFields, Message, Parser, new_error, new_method_return, new_signal
+
+SERVICE = "org.freedesktop.systemd1"
+MANAGER = DBusAddress("/org/freedesktop/systemd1", SERVICE, SERVICE + ".Manager")
+PROPERTIES = {
+    "Version": ("s", "252.39-1~deb12u2"),
+    "ControlGroup": ("s", ""),
+    "Description": ("s", "ocipy container web (/run/ocipy)"),
+}
+
+
+class Refusal(Exception):
+    """Raised by an answer: the D-Bus error."""
+
+    def __init__(self, name: str, text: str = "because") -> None:
+        super().__init__(name)
+        self.name = name
+        self.text = text
+
+
+class HangUp(Exception):
+    """Raised by an answer: the connection ends."""
+
+
+class FakeSystemd:
+    """calls: what was called, (method, arguments). answers: by method, what gives (signature, values) for arguments.
+
+    results: those of the jobs to come, in order; "done" where there is none, None for a job that does not end.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.address = f"unix:path={path}"
+        self.calls: list[tuple[str, Any]] = []
+        self.greeting = b"DATA\r\nOK 0123456789abcdef0123456789abcdef\r\n"
+        self.properties = dict(PROPERTIES)
+        self.results: list[str | None] = []
+        self.answers: dict[str, Callable[[Any], tuple[str, tuple[Any, ...]]]] = {
+            "Get": lambda arguments: ("v", (self.properties[arguments[1]],)),
+            "GetUnit": lambda arguments: ("o", ("/org/freedesktop/systemd1/unit/x",)),
+            "Hello": lambda arguments: ("s", (":1.1",)),
+            "StartTransientUnit": self.job,
+            "StopUnit": self.job,
+        }
+        self._jobs = 0
+        self._stream: socket.socket | None = None
+        self._pending: list[Message] = []
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(path))
+        self._listener.listen()
+
+    def job(self, arguments: Any) -> tuple[str, tuple[Any, ...]]:
+        """Begin a job, whose end is told at once, before the answer even: systemd may be as quick."""
+        self._jobs += 1
+        path = f"/org/freedesktop/systemd1/job/{self._jobs}"
+        result = self.results.pop(0) if self.results else "done"
+        if result is not None:
+            body = (self._jobs, path, arguments[0], result)
+            self._pending.append(new_signal(MANAGER, "JobRemoved", "uoss", body))
+        return "o", (path,)
+
+    def method(self, name: str) -> list[Any]:
+        """The arguments of the calls of one method."""
+        return [arguments for called, arguments in self.calls if called == name]
+
+    def serve(self) -> None:
+        """Serve one connection after the other until the listener is closed."""
+        while True:
+            try:
+                stream, _ = self._listener.accept()
+            except OSError:
+                return
+            with stream:
+                self._stream = stream
+                try:
+                    self._converse(stream)
+                except (HangUp, OSError):
+                    pass
+
+    def close(self) -> None:
+        for end in (self._listener, self._stream):
+            try:
+                if end is not None:
+                    end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+        self._listener.close()
+
+    def _converse(self, stream: socket.socket) -> None:
+        data = b""
+        while not data.endswith(b"BEGIN\r\n"):
+            part = stream.recv(4096)
+            if not part:
+                return
+            data += part
+        assert data == b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n"
+        stream.sendall(self.greeting)
+        parser = Parser()
+        serial = 0
+        while part := stream.recv(65536):
+            parser.add_data(part)
+            while (message := parser.get_next_message()) is not None:
+                for answer in self._answers(message):
+                    serial += 1
+                    stream.sendall(answer.serialise(serial=serial))
+
+    def _answers(self, message: Message) -> Iterator[Message]:
+        method = message.header.fields[HeaderFields.member]
+        self.calls.append((method, message.body))
+        try:
+            signature, values = self.answers.get(method, lambda arguments: ("", ()))(message.body)
+        except Refusal as refusal:
+            yield new_error(message, refusal.name, "s", (refusal.text,))
+            return
+        yield from self._pending
+        self._pending.clear()
+        yield new_method_return(message, signature or None, values)
+
+
+@contextmanager
+def fake_systemd(path: Path) -> Iterator[FakeSystemd]:
+    """One that serves, at a socket of that path."""
+    fake = FakeSystemd(path)
+    thread = threading.Thread(target=fake.serve, daemon=True)
+    thread.start()
+    try:
+        yield fake
+    finally:
+        fake.close()
+        thread.join()
