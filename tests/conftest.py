@@ -20,6 +20,7 @@ unprivileged: runs without root too
 needs_cgroup_v2: needs the unified hierarchy
 needs_cgroup_v1: needs the v1 controllers (v1 or hybrid)
 needs_apparmor: needs a kernel with AppArmor
+needs_systemd: needs a host that systemd was booted on; tests/systemd/run has one
 needs_capability(name): needs root to hold this capability
 needs_program(name): needs this program on the host
 smoke: the short set for slow machines
@@ -81,6 +82,8 @@ def _reason_to_leave_out(item: pytest.Item, host: Host, kind: str) -> str | None
         return f"needs cgroup v1 controllers, this host is {host.cgroup}"
     if item.get_closest_marker("needs_apparmor") is not None and not host.apparmor:
         return "needs AppArmor, which this kernel runs without"
+    if item.get_closest_marker("needs_systemd") is not None and not Path("/run/systemd/system").is_dir():
+        return "needs systemd as init: tests/systemd/run brings one"
     for mark in item.iter_markers("needs_capability"):
         if not host.has_capability(mark.args[0]):
             return f"needs {mark.args[0]}, which this host withholds"

@@ -46,7 +46,7 @@ def run(arguments: Arguments) -> int:
         rootless=arguments.rootless,
         no_pivot=arguments.switch("no-pivot"),
         no_new_keyring=arguments.switch("no-new-keyring"),
-        systemd_cgroup=arguments.switch("systemd-cgroup"),
+        systemd_cgroup=arguments.cgroup_manager == "systemd",
     )
     write_stdout(as_json(plan, only) if output_format == "json" else as_text(plan, only))
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import posix
 
 from ocipy.cgroups.cgroup import Cgroup
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ocipy.container.context import HostRun
+
+DENIED = (errno.EACCES, errno.EPERM)
 
 
 def report_pipe(run: HostRun) -> None:
@@ -127,9 +130,20 @@ def exec_cgroup_join(run: HostRun) -> None:
         except FileNotFoundError:
             refusal = refusal or _no_cgroup([path])
         except OSError as error:
+            if error.errno in DENIED and run.state.cgroup is not None and run.state.cgroup.get("systemd"):
+                _attach(run, path)
+                return
             refusal = refusal or Error(f"cannot join the cgroup {path}", errno=error.errno or 0)
     if refusal is not None:
         raise refusal
+
+
+def _attach(run: HostRun, path: str) -> None:
+    """Have systemd move the process: a user may not move one out of what is not delegated to it."""
+    from ocipy.container import systemd
+
+    cgroup = Cgroup.from_state(run.state.cgroup or {})
+    systemd.attach(cgroup, run.pid, path.removeprefix(cgroup.path_of("")))
 
 
 def _cgroup_of_init(pid: int) -> str:

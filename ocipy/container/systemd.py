@@ -134,7 +134,7 @@ def _see_where_it_is(run: HostRun, cgroup: Cgroup) -> None:
 
 
 def systemd_join(run: HostRun) -> None:
-    """Move init into the v1 hierarchies that systemd does not use."""
+    """Move init into the unit's cgroup in each v1 hierarchy where systemd has not."""
     cgroup = _cgroup(run)
     layout = probe()
     own = parse_own(files.read(f"/proc/{run.pid}/cgroup"))
@@ -144,8 +144,12 @@ def systemd_join(run: HostRun) -> None:
 
 def systemd_properties(run: HostRun, *, properties: Sequence[Property]) -> None:
     """Tell systemd of the limits. It is the last that it is told, so the child that told it ends."""
+    cgroup = _cgroup(run)
     if properties:
-        _ask(run, {"do": "set", "unit": _unit(_cgroup(run)), "properties": properties})
+        _ask(run, {"do": "set", "unit": _unit(cgroup), "properties": properties})
+        if cgroup.mode != "v2":
+            # A device list makes systemd begin with that hierarchy in the slices above, and move all below up there.
+            systemd_join(run)
     if run.helper is not None:
         run.helper.close()
         run.helper = None

@@ -37,9 +37,15 @@ def update(root: str, container_id: str, change: Resources) -> None:
         state = _living(root, container_id)
         path = state.directory + "/" + CONFIG
         config: Config = _kernel.json_loads(read_file(path))
-        actions = _change(config, change)
+        before = (config.get("linux") or {}).get("resources") or {}
+        wanted = _change(config, change, unit=bool(state.cgroup and state.cgroup.get("systemd")))
+        layout = probe()
+        actions = [
+            *early(wanted, layout.mode, layout.controllers).actions,
+            *limits(wanted, layout.mode, layout.controllers).actions,
+        ]
         if actions:
-            _carry_out(state, actions, path, config)
+            _carry_out(state, actions, path, config, (before, wanted))
     except OSError as error:
         raise Error("cannot update the container", errno=error.errno or 0) from None
     finally:
@@ -53,8 +59,11 @@ def _living(root: str, container_id: str) -> State:
     return state
 
 
-def _change(config: Config, change: Resources) -> list[Action]:
-    """Put the change into the config; what has to be written for it. Raises Error."""
+def _change(config: Config, change: Resources, *, unit: bool) -> Resources:
+    """Put the change into the config; the part of the resources that it has an effect on. Raises Error.
+
+    unit: the cgroup is that of a unit of systemd.
+    """
     linux = config.get("linux") or {}
     old = linux.get("resources") or {}
     devices = change.get("devices")
@@ -67,25 +76,45 @@ def _change(config: Config, change: Resources) -> list[Action]:
     if found:
         raise Error(found[0][1], pointer=found[0][0])
     config["linux"] = {**linux, "resources": new}
-    layout = probe()
     part: Config = {**config, "linux": {"resources": affected(new, change)}}
     wanted = resources_of(part)
-    later = limits(wanted, layout.mode, layout.controllers)
-    return [*early(wanted, layout.mode, layout.controllers).actions, *later.actions]
+    if unit:
+        from ocipy.cgroups.systemd_properties import rounded
+
+        wanted = rounded(wanted)
+    return wanted
 
 
-def _carry_out(state: State, actions: list[Action], path: str, config: Config) -> None:
+def _carry_out(
+    state: State, actions: list[Action], path: str, config: Config, resources: tuple[Resources, Resources]
+) -> None:
+    """Write the limits, tell systemd, and keep the config. resources: those before, and what changes of them."""
     if state.cgroup is None:
         raise Error("the container has no cgroup to limit", pointer=RESOURCES)
     cgroup = Cgroup.from_state(state.cgroup)
     if cgroup.mode == "hybrid":
         _enable_unified(cgroup, probe(), actions)
     undo = applying.apply(cgroup, actions)
+    before, wanted = resources
     try:
-        write_file(path, _kernel.json_dumps(config))
-    except OSError:
+        # After the files: what the kernel refuses is known by then, and systemd writes the same.
+        _tell_systemd(cgroup, wanted)
+        try:
+            write_file(path, _kernel.json_dumps(config))
+        except OSError:
+            _tell_systemd(cgroup, before)
+            raise
+    except (Error, OSError):
         applying.restore(undo)
         raise
+
+
+def _tell_systemd(cgroup: Cgroup, resources: Resources) -> None:
+    if cgroup.systemd is not None:
+        from ocipy.cgroups.systemd_properties import for_resources
+        from ocipy.container.systemd import set_properties
+
+        set_properties(cgroup, for_resources(resources, cgroup.mode))
 
 
 def _enable_unified(cgroup: Cgroup, layout: Layout, actions: list[Action]) -> None:

@@ -1,0 +1,361 @@
+"""--systemd-cgroup: a scope for each container. They need a systemd; tests/systemd/run brings one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.harness import Bundle, Container, Runtime
+from tests.harness.host import scaled, wait_until
+
+pytestmark = pytest.mark.needs_systemd
+
+MIB = 1 << 20
+V2 = Path("/sys/fs/cgroup/cgroup.controllers").exists()
+
+
+def systemctl(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["systemctl", *arguments], capture_output=True, text=True, check=False, timeout=scaled(30))
+
+
+def shown(unit: str, *names: str) -> dict[str, str]:
+    """Properties of a unit, as `systemctl show` has them."""
+    lines = systemctl("show", unit, "-p", ",".join(names)).stdout.splitlines()
+    return dict(line.split("=", 1) for line in lines)
+
+
+def is_gone(unit: str) -> bool:
+    """systemd has no unit of that name, not even a failed one (exit status 4 of systemctl(1))."""
+    return systemctl("status", unit).returncode == 4
+
+
+def control_file(path: str, v1: str, v2: str, v1_controller: str) -> str:
+    """The content of a control file of the cgroup below the top."""
+    place = Path("/sys/fs/cgroup") / path / v2 if V2 else Path("/sys/fs/cgroup", v1_controller, path, v1)
+    return place.read_text().strip()
+
+
+@pytest.fixture
+def runtime(runtime: Runtime) -> Runtime:
+    """The runtime, told to let systemd make the cgroups as conmon does: create and run alone."""
+    begin = runtime.begin
+
+    def with_systemd(*args: str | Path, **options: Any) -> Any:
+        return begin(*(["--systemd-cgroup"] if args[0] in ("create", "run") else []), *args, **options)
+
+    runtime.begin = with_systemd  # type: ignore[method-assign]
+    return runtime
+
+
+@pytest.fixture
+def bundle(bundle: Bundle) -> Bundle:
+    """A bundle whose container sleeps in a scope of its own name."""
+    bundle.linux["cgroupsPath"] = ""
+    bundle.args("sleep", "1000")
+    return bundle
+
+
+@pytest.fixture(autouse=True)
+def no_unit_left() -> Iterator[None]:
+    yield
+    units = systemctl("list-units", "--all", "--plain", "--no-legend", "--type=scope", "ocipy*", "p-*").stdout
+    assert units == ""
+
+
+def unit_of(container: Container) -> str:
+    return f"ocipy-{container.id}.scope"
+
+
+def test_from_create_to_delete(container: Callable[..., Container], bundle: Bundle, runtime: Runtime) -> None:
+    one = container(bundle)
+    unit = unit_of(one)
+    assert shown(unit, "ActiveState", "Slice", "Delegate", "Transient", "DefaultDependencies", "Description") == {
+        "ActiveState": "active",
+        "Slice": "system.slice",
+        "Delegate": "yes",
+        "Transient": "yes",
+        "DefaultDependencies": "no",
+        "Description": f"ocipy container {one.id} ({runtime.root})",
+    }
+    for path in one.cgroups().values():
+        assert path == f"/system.slice/{unit}", "in every hierarchy, before create returns"
+    one.start()
+    assert runtime.state(one.id)["status"] == "running"
+    runtime.call("kill", one.id, "KILL").ok()
+    one.reap()
+    runtime.delete(one.id).ok()
+    assert is_gone(unit)
+    assert not list(Path("/sys/fs/cgroup").glob(f"**/{unit}"))
+
+
+def test_run_to_its_end(runtime: Runtime, bundle: Bundle, new_id: Callable[[], str]) -> None:
+    id = new_id()
+    result = runtime.run(bundle.sh("cat /proc/self/cgroup; exit 7"), id)
+    assert result.status == 7
+    assert is_gone(f"ocipy-{id}.scope")
+
+
+def test_the_limits_are_systemds_and_the_kernels(container: Callable[..., Container], bundle: Bundle) -> None:
+    bundle.linux["resources"] = {
+        "memory": {"limit": 64 * MIB},
+        "cpu": {"shares": 512, "quota": 12345, "period": 100000, "cpus": "0"},
+        "pids": {"limit": 33},
+    }
+    one = container(bundle).start()
+    unit = unit_of(one)
+    found = shown(unit, "TasksMax", "CPUQuotaPerSecUSec", "AllowedCPUs", "MemoryMax" if V2 else "MemoryLimit")
+    assert sorted(found.values()) == ["0", "130ms", "33", str(64 * MIB)]
+
+    def kernels() -> list[str]:
+        place = f"system.slice/{unit}"
+        return [
+            control_file(place, "memory.limit_in_bytes", "memory.max", "memory"),
+            control_file(place, "cpu.cfs_quota_us", "cpu.max", "cpu").removesuffix(" 100000"),
+            control_file(place, "pids.max", "pids.max", "pids"),
+            control_file(place, "cpuset.cpus", "cpuset.cpus", "cpuset"),
+        ]
+
+    wanted = [str(64 * MIB), "13000", "33", "0"]
+    assert kernels() == wanted
+    systemctl("daemon-reload").check_returncode()
+    systemctl("set-property", "--runtime", unit, "CPUWeight=50" if V2 else "CPUShares=100").check_returncode()
+    assert kernels() == wanted, "what systemd writes by itself is the same"
+
+
+def test_a_reload_does_not_open_the_devices(container: Callable[..., Container], bundle: Bundle) -> None:
+    """systemd writes the device list again, on v1 from nothing: it has to know ours."""
+    bundle.linux["resources"] = {
+        "devices": [
+            {"allow": False, "access": "rwm"},
+            {"allow": True, "type": "c", "major": 10, "minor": 229, "access": "rw"},
+        ]
+    }
+    for capabilities in bundle.process["capabilities"].values():
+        capabilities.append("CAP_MKNOD")
+    one = container(bundle, sh="mknod /dev/other c 1 11; mknod /dev/zero2 c 1 5; sleep 1000").start()
+    wait_until(lambda: one.root("/dev/zero2").exists())
+    unit = unit_of(one)
+    assert shown(unit, "DevicePolicy") == {"DevicePolicy": "strict"}
+
+    def verdicts() -> tuple[int, int]:
+        script = "head -c1 /dev/zero2 >/dev/null; echo $?; head -c1 /dev/other >/dev/null; echo $?"
+        said = one.runtime.call("exec", one.id, "sh", "-c", script)
+        numbers = said.stdout.split()
+        return int(numbers[0]), int(numbers[1])
+
+    assert verdicts()[0] == 0
+    assert verdicts()[1] != 0
+    systemctl("daemon-reload").check_returncode()
+    systemctl("set-property", "--runtime", unit, "TasksMax=50").check_returncode()
+    time.sleep(scaled(0.1))
+    assert verdicts()[0] == 0
+    assert verdicts()[1] != 0
+
+
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [
+        ("system.slice:p:{id}", "system.slice/p-{id}.scope"),
+        ("a-b.slice:p:{id}", "a.slice/a-b.slice/p-{id}.scope"),
+        ("-.slice:p:{id}", "p-{id}.scope"),
+        (":p:{id}", "system.slice/p-{id}.scope"),
+    ],
+)
+def test_slices(
+    container: Callable[..., Container], bundle: Bundle, new_id: Callable[[], str], path: str, place: str
+) -> None:
+    name = new_id().rpartition("-")[0]
+    bundle.linux["cgroupsPath"] = path.format(id=name)
+    one = container(bundle)
+    assert set(one.cgroups().values()) == {"/" + place.format(id=name)}
+    assert shown(f"p-{name}.scope", "ActiveState") == {"ActiveState": "active"}
+
+
+def test_the_wrong_form_of_a_path(runtime: Runtime, bundle: Bundle, new_id: Callable[[], str]) -> None:
+    bundle.linux["cgroupsPath"] = "/docker/0123"
+    runtime.create(bundle, new_id()).fails(
+        'expected cgroupsPath to be of format "slice:prefix:name" for systemd cgroups, got "/docker/0123" instead'
+    )
+
+
+def test_an_id_that_is_no_name_of_a_unit(container: Callable[..., Container], bundle: Bundle, new_id: Any) -> None:
+    id = new_id() + "+1"
+    one = container(bundle, id=id)
+    assert shown(f"ocipy-{id}.scope".replace("+", "\\x2b"), "ActiveState") == {"ActiveState": "active"}
+    one.start()
+
+
+def test_annotations(container: Callable[..., Container], bundle: Bundle) -> None:
+    bundle.config["annotations"] = {
+        "org.systemd.property.KillSignal": "12",
+        "org.systemd.property.TimeoutStopUSec": "uint64 10000000",
+        "org.systemd.property.CollectMode": "'inactive-or-failed'",
+        "org.systemd.property.RuntimeMaxSec": "300",
+        "org.systemd.property.Description": "'somebody else'",
+    }
+    one = container(bundle)
+    assert shown(unit_of(one), "KillSignal", "TimeoutStopUSec", "CollectMode", "RuntimeMaxUSec", "Description") == {
+        "KillSignal": "12",
+        "TimeoutStopUSec": "10s",
+        "CollectMode": "inactive-or-failed",
+        "RuntimeMaxUSec": "5min",
+        "Description": "somebody else",
+    }
+
+
+def test_a_property_that_there_is_not(runtime: Runtime, bundle: Bundle, new_id: Callable[[], str]) -> None:
+    bundle.config["annotations"] = {"org.systemd.property.Nonsense": "1"}
+    result = runtime.create(bundle, new_id())
+    result.fails("/annotations/org.systemd.property.Nonsense: ", "Nonsense")
+
+
+def test_a_unit_that_ends_by_systemd_is_removed_by_delete(
+    container: Callable[..., Container], bundle: Bundle, runtime: Runtime
+) -> None:
+    """As in runc's tests: a scope that has run for too long has failed, and stays until it is reset."""
+    bundle.config["annotations"] = {
+        "org.systemd.property.RuntimeMaxSec": "1",
+        "org.systemd.property.TimeoutStopSec": "1",
+    }
+    one = container(bundle).start()
+    wait_until(lambda: runtime.state(one.id)["status"] == "stopped", timeout=20)
+    one.reap()
+    assert not is_gone(unit_of(one))
+    runtime.delete(one.id).ok()
+    assert is_gone(unit_of(one))
+
+
+def test_update(container: Callable[..., Container], bundle: Bundle, runtime: Runtime) -> None:
+    bundle.linux["resources"] = {"memory": {"limit": 64 * MIB}, "pids": {"limit": 33}}
+    one = container(bundle).start()
+    runtime.call("update", "--memory", "100M", "--cpu-quota", "12345", "--pids-limit", "44", one.id).ok()
+    unit = unit_of(one)
+    found = shown(unit, "TasksMax", "CPUQuotaPerSecUSec", "MemoryMax" if V2 else "MemoryLimit")
+    assert sorted(found.values()) == [str(100 * MIB), "130ms", "44"]
+    place = f"system.slice/{unit}"
+    assert control_file(place, "memory.limit_in_bytes", "memory.max", "memory") == str(100 * MIB)
+    assert control_file(place, "cpu.cfs_quota_us", "cpu.max", "cpu").startswith("13000")
+    assert control_file(place, "pids.max", "pids.max", "pids") == "44"
+
+
+def test_exec_pause_and_resume(container: Callable[..., Container], bundle: Bundle, runtime: Runtime) -> None:
+    one = container(bundle).start()
+    said = runtime.call("exec", one.id, "cat", "/proc/self/cgroup").ok()
+    bundle_view = {line.split(":", 2)[2] for line in said.lines}
+    assert bundle_view <= {"/", f"/system.slice/{unit_of(one)}"}
+    runtime.call("pause", one.id).ok()
+    assert runtime.state(one.id)["status"] == "paused"
+    runtime.call("resume", one.id).ok()
+    assert runtime.state(one.id)["status"] == "running"
+    runtime.call("pause", one.id).ok()
+    runtime.delete(one.id, force=True).ok()
+    assert is_gone(unit_of(one))
+
+
+def test_what_is_left_in_the_unit_ends_with_it(
+    container: Callable[..., Container], bundle: Bundle, runtime: Runtime
+) -> None:
+    """Without a pid namespace a child outlives the container's process, and SIGTERM is not enough for this one."""
+    bundle.without_namespace("pid")
+    began = time.monotonic()
+    one = container(bundle, sh="trap '' TERM; (trap '' TERM; sleep 1000) & exec sleep 1000").start()
+    place = Path("/sys/fs/cgroup", "" if V2 else "systemd", "system.slice", unit_of(one), "cgroup.procs")
+    wait_until(lambda: len(place.read_text().split()) > 1)
+    runtime.call("kill", one.id, "KILL").ok()
+    one.reap()
+    runtime.delete(one.id).ok()
+    assert is_gone(unit_of(one))
+    assert time.monotonic() - began < scaled(20), "not after TimeoutStopSec, which is 90 s"
+
+
+def test_somebody_elses_unit_of_that_name(runtime: Runtime, bundle: Bundle, new_id: Callable[[], str]) -> None:
+    id = new_id()
+    unit = f"ocipy-{id}.scope"
+    sleeper = subprocess.Popen(["systemd-run", "--scope", "-q", f"--unit={unit}", "sleep", "1000"])
+    try:
+        wait_until(lambda: shown(unit, "ActiveState") == {"ActiveState": "active"})
+        result = runtime.create(bundle, id)
+        result.fails(f"there is a unit {unit} already")
+        assert id not in runtime.ids()
+        assert shown(unit, "ActiveState") == {"ActiveState": "active"}, "it is not ours to stop"
+    finally:
+        systemctl("stop", unit)
+        sleeper.wait()
+
+
+def test_a_failed_unit_of_that_name_makes_place(
+    container: Callable[..., Container], bundle: Bundle, new_id: Callable[[], str]
+) -> None:
+    id = new_id()
+    unit = f"ocipy-{id}.scope"
+    run = ["systemd-run", "--scope", "-q", f"--unit={unit}", "-p", "RuntimeMaxSec=1", "sleep", "1000"]
+    subprocess.run(run, check=False, timeout=scaled(30))
+    wait_until(lambda: shown(unit, "ActiveState") == {"ActiveState": "failed"})
+    container(bundle, id=id).start()
+
+
+@pytest.mark.parametrize("moment", range(6))
+def test_a_create_that_is_killed(runtime: Runtime, bundle: Bundle, new_id: Callable[[], str], moment: int) -> None:
+    id = new_id()
+    began = time.monotonic()
+    runtime.create(bundle, id).ok()
+    whole = time.monotonic() - began
+    runtime.delete(id, force=True).ok()
+    running = runtime.begin("create", "--bundle", bundle.path, id)
+    time.sleep(whole * (moment + 1) / 7)
+    os.kill(running.process.pid, signal.SIGKILL)
+    running.process.wait()
+    runtime.delete(id, force=True).ok()
+    assert id not in runtime.ids()
+    assert is_gone(f"ocipy-{id}.scope")
+
+
+def test_a_create_that_fails_later(runtime: Runtime, bundle: Bundle, new_id: Callable[[], str]) -> None:
+    id = new_id()
+    bundle.args("/no/such/command")
+    runtime.create(bundle, id).fails("no such file or directory")
+    assert is_gone(f"ocipy-{id}.scope")
+
+
+def test_a_cgroup_namespace_begins_at_the_unit(runtime: Runtime, bundle: Bundle, new_id: Callable[[], str]) -> None:
+    result = runtime.run(bundle.sh("cut -d: -f3 /proc/self/cgroup | sort -u"), new_id()).ok()
+    assert result.lines == ["/"]
+
+
+def test_a_joined_namespace(container: Callable[..., Container], bundle: Bundle) -> None:
+    """The stage before init is what systemd moves; init is its child."""
+    bundle.without_namespace("network")
+    bundle.linux["namespaces"].append({"type": "network", "path": "/proc/self/ns/net"})
+    one = container(bundle).start()
+    assert set(one.cgroups().values()) == {f"/system.slice/{unit_of(one)}"}
+
+
+def test_delete_where_systemd_does_not_answer(
+    container: Callable[..., Container], bundle: Bundle, runtime: Runtime
+) -> None:
+    """The unit goes by itself once it is empty; what is left is removed by hand."""
+    one = container(bundle).start()
+    moved = Path("/run/systemd/private.moved")
+    Path("/run/systemd/private").rename(moved)
+    try:
+        runtime.delete(one.id, force=True).ok()
+    finally:
+        moved.rename("/run/systemd/private")
+    wait_until(lambda: is_gone(unit_of(one)))
+
+
+def test_without_systemds_own_socket_the_bus_will_do(container: Callable[..., Container], bundle: Bundle) -> None:
+    moved = Path("/run/systemd/private.moved")
+    Path("/run/systemd/private").rename(moved)
+    try:
+        one = container(bundle)
+    finally:
+        moved.rename("/run/systemd/private")
+    assert shown(unit_of(one), "ActiveState") == {"ActiveState": "active"}
