@@ -49,7 +49,7 @@ PHASES = {
         "describe_host": "probe the host",
         "build": "plan",
         "carry_out": "carry out the plan, until the process has executed",
-        "_undo": "undo",
+        "undo": "undo",
     },
     "ocipy.init.lane": {"load": "import the steps' modules"},
     "ocipy.container.lifecycle": {

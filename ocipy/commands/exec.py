@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ocipy.cli import Arguments, Flag
 from ocipy.container import foreground
-from ocipy.container.exec import execute
+from ocipy.container.exec import execute, undo
 from ocipy.container.options import claim_descriptors
 from ocipy.errors import Error
 from ocipy.plan.exec_process import Changes
@@ -89,4 +89,11 @@ def _run(arguments: Arguments) -> int:
         preserve_fds=arguments.number("preserve-fds"),
         rootless=arguments.rootless,
     )
-    return waiter.wait(started.pid, started.pidfd, started.master) if waiter is not None else 0
+    if waiter is None:
+        return 0
+    try:
+        return waiter.wait(started.pid, started.pidfd, started.master)
+    except BaseException:
+        # Nobody would learn how it ends.
+        undo(started)
+        raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posix
+import time
 
 from ocipy import log
 from ocipy.container.console import check_socket
@@ -15,7 +16,7 @@ from ocipy.container.state import CONFIG, State, load, read_file
 from ocipy.errors import Error
 from ocipy.init.exec_join import FILES
 from ocipy.linux import _kernel
-from ocipy.linux.constants import POLLIN, SIGKILL
+from ocipy.linux.constants import SIGKILL
 from ocipy.plan.exec import Target, build, sub_cgroups
 from ocipy.plan.exec_process import Changes, process_to_execute
 from ocipy.plan.model import Options
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from ocipy.config.types import Config, Process
 
 # A process that is killed while its cgroup is frozen dies only once that is thawed (v1), and is nobody's to wait for.
-KILL_PATIENCE_MS = 1000
+KILL_PATIENCE = 1.0  # seconds
 
 
 def execute(
@@ -74,7 +75,7 @@ def execute(
     try:
         carry_out(run)
     except BaseException:
-        _undo(run)
+        undo(run)
         if pid_file:
             unlink(pid_file)
         raise
@@ -165,7 +166,7 @@ def _foreign_kinds(pid: int) -> list[str]:
     return kinds
 
 
-def _undo(run: HostRun) -> None:
+def undo(run: HostRun) -> None:
     """Kill the process, and that which is about to become it, and reap both."""
     # First of all: one that its parent has made, but not told us of before it died, ends with the channel.
     for fd in (*run.fds.values(), run.channel.fd if run.channel is not None else -1, run.keep.pop("report", -1)):
@@ -178,14 +179,15 @@ def _undo(run: HostRun) -> None:
             _kernel.pidfd_send_signal(run.pidfd, SIGKILL)
         except ProcessLookupError:
             pass
-        _kernel.poll([(run.pidfd, POLLIN)], KILL_PATIENCE_MS)
     _reap()
 
 
 def _reap() -> None:
-    """Reap what has ended of our children."""
+    """Wait until our children have ended, and reap them."""
+    deadline = time.monotonic() + KILL_PATIENCE
     try:
-        while posix.waitpid(-1, posix.WNOHANG)[0]:
-            pass
+        while time.monotonic() < deadline:
+            if not posix.waitpid(-1, posix.WNOHANG)[0]:
+                time.sleep(0.001)
     except ChildProcessError:
         pass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -329,6 +330,36 @@ def test_seccomp(container: MakeContainer, bundle: Bundle) -> None:
     result = one.sh("grep Seccomp: /proc/self/status; mkdir /dev/shm/a")
     assert result.stdout.split()[1] == "2"
     assert "Operation not permitted" in result.stderr
+
+
+PROFILE = """
+profile ocipy-exec-test flags=(attach_disconnected,mediate_deleted) {
+  file, capability, mount, signal, network, umount, ptrace,
+  deny /etc/passwd r,
+}
+"""
+
+
+@pytest.mark.needs_apparmor
+@pytest.mark.needs_program("apparmor_parser")
+@pytest.mark.parametrize("by", ["config", "flag", "process"])
+def test_apparmor(container: MakeContainer, bundle: Bundle, work: Path, by: str) -> None:
+    """The profile of the container, unless another is asked for; also where noNewPrivileges is set."""
+    source = work / "profile"
+    source.write_text(PROFILE)
+    subprocess.run(["apparmor_parser", "--replace", "--skip-cache", source], check=True, timeout=120)
+    try:
+        bundle.process["apparmorProfile"] = "ocipy-exec-test" if by != "flag" else "unconfined"
+        one = container(bundle.args("sleep", "1000")).start()
+        script = "cat /proc/self/attr/current; cat /etc/passwd || echo denied"
+        if by == "process":
+            result = one.exec(flags=["--process", process(one, args=["sh", "-c", script])])
+        else:
+            result = one.sh(script, *(["--apparmor", "ocipy-exec-test"] if by == "flag" else []))
+        assert result.stdout.replace("\0", "").splitlines() == ["ocipy-exec-test (enforce)", "denied"]
+        one.end()
+    finally:
+        subprocess.run(["apparmor_parser", "--remove", source], check=True, timeout=120)
 
 
 def test_rlimits_and_oom_score(container: MakeContainer, bundle: Bundle) -> None:

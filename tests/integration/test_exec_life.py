@@ -121,6 +121,20 @@ def test_cgroup_of_some_controllers(one: Container, detached: Detached) -> None:
         directory.rmdir()
 
 
+@pytest.mark.needs_cgroup_v2
+def test_process_that_has_moved_on(one: Container, detached: Detached) -> None:
+    """A cgroup with controllers for its children takes no process itself: exec goes where the first one went."""
+    (mount,) = cgroup_hierarchies().values()
+    own = mount / one.bundle.linux["cgroupsPath"].lstrip("/")
+    (own / "init").mkdir()
+    (own / "init/cgroup.procs").write_text(str(one.pid))
+    (own / "cgroup.subtree_control").write_text("+memory")
+    pid = detached(one, "sleep", "1000")
+    assert cgroups_of(pid) == cgroups_of(one.pid) == {"": one.bundle.linux["cgroupsPath"] + "/init"}
+    # One that is asked for by name is not exchanged for another.
+    one.exec("true", flags=["--cgroup", "/"]).fails(status=FAILED)
+
+
 @pytest.mark.parametrize("path", ["..", "../other", "x/../../other", "/..", "/../other"])
 def test_cgroup_outside_of_the_containers(one: Container, path: str) -> None:
     one.exec("true", flags=["--cgroup", path]).fails("sub cgroup path", status=FAILED)

@@ -1,0 +1,137 @@
+"""exec, with each of its system calls failing, and signals at any: one clear line, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness import Container, Result, descendants, process_state, wait_until
+from tests.integration.test_faults import BEGIN, SAMPLES
+
+pytestmark = [pytest.mark.ocipy_only("its own calls, one by one"), pytest.mark.needs_program("strace")]
+
+MakeContainer = Callable[..., Container]
+FAILED = 255
+FAULTS = {
+    "capset": "EPERM",
+    "chdir": "EACCES",
+    "clone3": "EAGAIN",
+    "close_range": "EINVAL",
+    "fsopen": "EMFILE",
+    "keyctl": "EDQUOT",
+    "newfstatat": "EIO",
+    "openat": "EMFILE",
+    "openat2": "ENFILE",
+    "pidfd_open": "EMFILE",
+    "pipe2": "EMFILE",
+    "poll": "ENOMEM",
+    "prctl": "EINVAL",
+    "prlimit64": "EPERM",
+    "read": "EIO",
+    "recvmsg": "ENOMEM",
+    "sendmsg": "ENOBUFS",
+    "setns": "EPERM",
+    "setresuid": "EAGAIN",
+    "setsid": "EACCES",
+    "signalfd4": "EMFILE",
+    "socketpair": "EMFILE",
+    "wait4": "EINTR",
+    "waitid": "ECHILD",
+    "write": "ENOSPC",
+}
+
+
+class Injector:
+    """Executes `true` in a container under strace, with one fault each."""
+
+    def __init__(self, one: Container, work: Path) -> None:
+        self.one = one
+        self.file = work / "pid"
+        self.before = descendants()
+        trace = work / "trace"
+        one.exec("true", flags=["--pid-file", self.file], prefix=["strace", "-ff", "-o", str(trace)]).ok()
+        self.file.unlink()
+        self.first: Counter[str] = Counter()
+        self.last: Counter[str] = Counter()
+        for path in work.glob("trace.*"):
+            text = path.read_text(errors="replace")
+            self.last |= Counter(re.findall(r"^(\w+)\(", text, re.MULTILINE))
+            if BEGIN in text:
+                self.first = Counter(re.findall(r"^(\w+)\(", text.partition(BEGIN)[0], re.MULTILINE))
+
+    def places(self, call: str) -> list[int]:
+        """Which of the calls to try."""
+        first, last = self.first[call] + 1, self.last[call]
+        return sorted({first + (last - first) * index // max(SAMPLES - 1, 1) for index in range(SAMPLES)})
+
+    def inject(self, call: str, place: int, fault: str) -> Result:
+        strace = ["strace", "-f", "-qq", "--seccomp-bpf", "-o", "/dev/null"]
+        prefix = [*strace, "-e", f"trace={call}", "-e", f"inject={call}:{fault}:when={place}"]
+        return self.one.exec("true", flags=["--pid-file", self.file], prefix=prefix)
+
+    def nothing_left(self) -> None:
+        """No process, and no pid file unless it was written; the container is as it was."""
+        wait_until(lambda: not descendants() - self.before)
+        assert process_state(self.one.pid) == "S"
+        self.file.unlink(missing_ok=True)
+
+    def reap(self) -> None:
+        """What a killed runtime leaves to its caller."""
+        for pid in descendants() - self.before:
+            wait_until(lambda: process_state(pid) in ("Z", ""))  # noqa: B023
+            os.waitpid(pid, 0)
+
+    def fail(self, call: str, error: str) -> None:
+        assert self.last[call], f"nobody calls {call}"
+        for place in self.places(call):
+            result = self.inject(call, place, f"error={error}")
+            told = [line for line in result.stderr.splitlines() if not line.startswith(("  ", "ocipy: warning: "))]
+            assert "internal error" not in result.stderr, result
+            assert "Traceback" not in result.stderr, result
+            # The message of a write that fails may be the next one.
+            expected = ((0, 0), (FAILED, 1), *([(FAILED, 0)] if call == "write" else []))
+            assert (result.status, len(told)) in expected, f"{call} {place} {error}: {result!r}"
+            assert all(line.startswith("ocipy: exec ") for line in told), result
+            self.nothing_left()
+
+    def interrupt(self, call: str, number: signal.Signals) -> None:
+        for place in self.places(call):
+            result = self.inject(call, place, f"signal={number.name}")
+            assert result.status in (0, FAILED, 128 + number, -number), f"{call} {place}: {result!r}"
+            assert "internal error" not in result.stderr, result
+            if result.status == -number:
+                self.reap()
+            self.nothing_left()
+
+
+@pytest.fixture
+def injector(container: MakeContainer, work: Path) -> Iterator[Injector]:
+    yield Injector(container().start(), work)
+
+
+@pytest.mark.parametrize("call", FAULTS)
+def test_a_call_fails(injector: Injector, call: str) -> None:
+    injector.fail(call, FAULTS[call])
+
+
+@pytest.mark.parametrize(("call", "error"), [("setns", "EINVAL"), ("setns", "ESRCH"), ("clone3", "ENOMEM")])
+def test_a_call_fails_in_another_way(injector: Injector, call: str, error: str) -> None:
+    injector.fail(call, error)
+
+
+def test_namespaces_one_by_one(injector: Injector) -> None:
+    """An older kernel takes no pidfd for setns, and one of another user namespace is refused as a whole."""
+    for error in ("EINVAL", "EPERM"):
+        injector.inject("setns", 1, f"error={error}").ok()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("call", ["clone3", "recvmsg", "sendmsg", "setns", "poll"])
+def test_a_signal_comes(injector: Injector, call: str, number: signal.Signals) -> None:
+    injector.interrupt(call, number)
