@@ -159,6 +159,7 @@ def test_limits_hold(container: MakeContainer, bundle: Bundle) -> None:
     assert "fork" in result.stderr
 
 
+@pytest.mark.ocipy_only("runc does not always get the threads that it needs")
 def test_as_many_processes_as_the_limit_permits(container: MakeContainer, bundle: Bundle) -> None:
     """There is a way in all the same, to see what the matter is."""
     bundle.linux["resources"]["pids"] = {"limit": 1}
@@ -245,6 +246,7 @@ def test_container_ends_meanwhile(one: Container) -> None:
     one.reap()
 
 
+@pytest.mark.ocipy_only("runc leaves processes behind")
 def test_container_ends_while_exec_begins(container: MakeContainer, work: Path) -> None:
     """Whatever comes first: one clear line, no hang, no process left behind."""
     before = descendants()
