@@ -237,7 +237,7 @@ def first_error(path: str) -> str:
     """The first error in a log of criu's, without its time: "inet: Connected TCP socket, … (criu/sk-inet.c:191)".
 
     Before it begins criu tries out the kernel, and calls it an error where that lacks something. So errors from before
-    the last word of that (mmap_min_addr) count only if there are no others.
+    the last word of that (mmap_min_addr), and those that it goes on after, count only if there are no others.
     """
     first = ""
     try:
@@ -246,16 +246,19 @@ def first_error(path: str) -> str:
             for line in log:
                 trying = trying and "mmap_min_addr" not in line
                 found = ERROR.match(line)
-                if not found or (trying and first):
+                if not found:
                     continue
-                first = f"{found[2].strip()} ({found[1]})"
-                if not trying:
-                    break
+                error = f"{found[2].strip()} ({found[1]})"
+                if not trying and not error.startswith(HARMLESS):
+                    return error
+                first = first or error
     except OSError:
         pass
     return first
 
 
+# Raising this takes CAP_SYS_RESOURCE; without it criu can do with fewer files.
+HARMLESS = ("rlimit: Can't setup RLIMIT_NOFILE",)
 # Words of criu's errors (criu/*.c), and what helps.
 HINTS = (
     ("Connected TCP socket", "give --tcp-established, here and at the restore"),
@@ -264,6 +267,7 @@ HINTS = (
     ("file locks are hold", "give --file-locks, here and at the restore"),
     ("not a session leader", "give --shell-job, here and at the restore"),
     ("Can't lookup mount", "a file of the host's is open: as a standard stream criu takes a pipe, or /dev/null"),
+    (".img: Permission denied", "in a user namespace its root reads the images: let it search their directory"),
     ("has unreachable sharing", "a mount in the container is neither of config.json nor of the container's own making"),
 )
 

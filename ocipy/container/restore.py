@@ -278,14 +278,16 @@ def _take_process(run: HostRun, pid: int, script: str) -> None:
 def _renew_attributes(run: HostRun) -> bytes:
     """Give the mounts that criu made of ours their attributes again, in the container's mount namespace.
 
-    Of two external mounts of one filesystem with the same flags criu (3.17, do_bind_mount) sets only the first one's:
-    the second is writable then. The processes are there, but do not run yet.
+    criu (3.17, 4.1) leaves the root writable, and of two external mounts of one filesystem with the same flags it sets
+    only the first one's. The processes are there, but do not run yet.
     """
     _kernel.setns(run.pidfd, CLONE_NEWNS)
     root = posix.open("/", O_PATH | O_DIRECTORY | O_CLOEXEC)
     for step in restoring_of(run).made.init:
         if step.action == "bind":
             _renew(root, step, step.args["destination"], step.args["attr_set"], step.args["attr_clear"])
+        elif step.action == "root_readonly":
+            _renew(root, step, "/", MOUNT_ATTR_RDONLY, 0)
         elif step.action == "mask":
             _renew(root, step, step.args["path"], MOUNT_ATTR_RDONLY, 0)
     return b""

@@ -17,6 +17,7 @@ LOG = """\
 (00.000093) Running on vm Linux 6.1.0
 (00.018291) Error (criu/tun.c:85): tun: Unable to create tun: No such file or directory
 (00.025042) Found mmap_min_addr 0x10000
+(00.131738) Error (criu/util.c:1533): rlimit: Can't setup RLIMIT_NOFILE for self: Operation not permitted
 (00.131739) 280 has Error (no error at all) in its name, far behind the time stamp
 (00.131740) Error (criu/sk-inet.c:191): inet: Connected TCP socket, consider using --tcp-established option.
 (00.141530) Error (criu/cr-dump.c:1635): Dump files (pid: 281) failed with -1
