@@ -55,9 +55,11 @@ def _join(plan: Plan, config: Config, host: Host, options: Options, target: Targ
     plan.on_host("report_pipe", "")
     plan.on_host("private_procfs", "", sysctl=False)
     initial = _affinity(config, "initial")
+    # Before the process is in the cgroup: from there on the CPUs are the kernel's affair (config.md, execCPUAffinity).
     if initial:
-        # Before the clone, which takes the process into the cgroup: the kernel fits it into the cpuset from there.
         plan.on_host("initial_affinity", AFFINITY + "/initial", cpus=initial)
+    else:
+        process.plan_affinity(plan, config, host, options)
     if not _has_own_root(config, target):
         plan.on_host("open_root", "/linux/namespaces")
     pointer = "--cgroup" if target.chosen else "/linux/cgroupsPath"
@@ -72,7 +74,9 @@ def _join(plan: Plan, config: Config, host: Host, options: Options, target: Targ
         # limit of processes that is reached, as one that is forked there would be (cgroups(7), pids).
         plan.in_init("cgroup_enter", pointer)
         plan.on_host("exec_cgroup_join", pointer)
-    _plan_affinity(plan, config, host, options)
+    final = _affinity(config, "final")
+    if final:
+        plan.on_host("final_affinity", AFFINITY + "/final", cpus=final)
     plan.on_host("tell", "", barrier="begin")
     plan.in_init("wait", "", barrier="begin")
 
@@ -104,15 +108,6 @@ def _prepare(plan: Plan, config: Config, host: Host, options: Options, target: T
     rare("terminal", "plan_send_console", plan, config, host, options)
     plan.on_host("tell", "", barrier="limited")
     plan.in_init("wait", "", barrier="limited")
-
-
-def _plan_affinity(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """config.md, execCPUAffinity: with an initial one and no final one the rest is the kernel's affair."""
-    final = _affinity(config, "final")
-    if final:
-        plan.on_host("final_affinity", AFFINITY + "/final", cpus=final)
-    elif not _affinity(config, "initial"):
-        process.plan_affinity(plan, config, host, options)
 
 
 def _affinity(config: Config, member: str) -> tuple[int, ...]:
