@@ -78,7 +78,8 @@ def oom_score_adj(run: HostRun, *, score: int, rootless: bool) -> None:
 def reset_affinity(run: HostRun) -> None:
     """All CPUs that the cgroup permits, also where the caller had itself pinned to some.
 
-    Of init; before there is one (exec), our own, which it inherits. The kernel narrows the mask to the cpuset of the cgroup, but never widens one that was inherited (cpuset(7)).
+    Of init; before there is one (exec), our own, which it inherits. The kernel narrows the mask to the cpuset of the
+    cgroup, but never widens one that was inherited (cpuset(7)).
     """
     count = posix.cpu_count()
     if count is None or len(posix.sched_getaffinity(0)) >= count:
