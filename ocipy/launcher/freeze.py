@@ -9,9 +9,10 @@ the kernel's constants are numbers already.
 What a hot command imports is there once more, together: its group, a dictionary from names to code objects, which
 unmarshal faster for sharing their strings. It has the name of the command's module in angle brackets.
 
-The file, in the machine's byte order: 8 bytes "ocipyfz1"; the version of Python (major << 8 | minor) and the number of
-modules, 4 bytes each; for each module its name (60 bytes, padded with zeros), is_package, offset and size of its code
-(4 bytes each), and a SHA-256 of what it was made from; then the code, as marshal writes it. The reader is frozen.c.
+The file, in the machine's byte order: 8 bytes "ocipyfz2"; the version of Python (major << 8 | minor) and the number of
+modules, 4 bytes each; a SHA-256 of all that follows, by which a snapshot knows it; for each module its name (60 bytes,
+padded with zeros), is_package, offset and size of its code (4 bytes each), and a SHA-256 of what it was made from; then
+the code, as marshal writes it. The reader is frozen.c.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-MAGIC = b"ocipyfz1"
-HEADER = struct.Struct("=8sII")
+MAGIC = b"ocipyfz2"
+HEADER = struct.Struct("=8sII32s")
 ENTRY = struct.Struct("=60sIII32s")
 #: The bytecode is the same for all releases of one minor version.
 PYTHON = sys.hexversion >> 16
@@ -235,7 +236,7 @@ def read_frozen(path: Path) -> dict[str, tuple[bytes, bytes]]:
     """(digest, code) of each module in a frozen file; nothing if there is none, or it is for another Python."""
     try:
         file = path.read_bytes()
-        magic, python, count = HEADER.unpack_from(file)
+        magic, python, count, _ = HEADER.unpack_from(file)
     except (OSError, struct.error):
         return {}
     if magic != MAGIC or python != PYTHON:
@@ -269,7 +270,8 @@ def frozen_file(hot: dict[str, Source], old: dict[str, tuple[bytes, bytes]]) -> 
         entries.append(ENTRY.pack(name.encode(), is_package, offset, len(code), digest))
         codes.append(code)
         offset += len(code)
-    return b"".join((HEADER.pack(MAGIC, PYTHON, len(made)), *entries, *codes))
+    rest = b"".join((*entries, *codes))
+    return HEADER.pack(MAGIC, PYTHON, len(made), hashlib.sha256(rest).digest()) + rest
 
 
 def differences(path: Path, package: Path) -> list[str]:

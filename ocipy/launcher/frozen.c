@@ -8,12 +8,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-struct header {
-    char magic[8];
-    uint32_t python; /* major and minor version: the bytecode is the same for all releases of one */
-    uint32_t count;
-};
-
 struct entry {
     char name[60];
     uint32_t is_package;
@@ -21,7 +15,7 @@ struct entry {
     char digest[32];       /* of the source, for the check that it is not stale */
 };
 
-static const char MAGIC[8] = "ocipyfz1";
+static const char MAGIC[8] = "ocipyfz2";
 
 static int refuse(const char *path, const char *reason) {
     dprintf(STDERR_FILENO, "ocipy: refusing to load %s: it %s\n", path, reason);
@@ -29,7 +23,7 @@ static int refuse(const char *path, const char *reason) {
 }
 
 static const char *what_is_wrong(const char *file, size_t size) {
-    const struct header *header = (const void *)file;
+    const struct frozen_header *header = (const void *)file;
     if (size < sizeof(*header) || memcmp(header->magic, MAGIC, sizeof(MAGIC)))
         return "is not a file of frozen modules";
     if (header->python != Py_Version >> 16)
@@ -44,7 +38,7 @@ static const char *what_is_wrong(const char *file, size_t size) {
 }
 
 static int make_table(const char *file) {
-    const struct header *header = (const void *)file;
+    const struct frozen_header *header = (const void *)file;
     const struct entry *entries = (const void *)(header + 1);
     struct _frozen *table = calloc(header->count + 1, sizeof(*table));
     if (!table)

@@ -34,7 +34,7 @@ void execute_on_overlay(const char *other_layer, int (*hand_over)(const char *id
  * Returns only on failure, having said why on standard error. */
 void execute_sealed_copy(const char *file, char **argv);
 
-/* 0 if a file that holds code of ours may be trusted: a regular file owned by root or by the caller, and writable by nobody else;
+/* NULL if a file that holds code of ours, or its directory, may be trusted: owned by root or by the caller, and writable by nobody else;
  * else a text that says why not. */
 const char *distrust(const struct stat *about);
 

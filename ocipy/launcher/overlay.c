@@ -14,13 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/statvfs.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
-extern char **environ;
+static const char SELF[] = "/proc/self/exe";
 
-/* What overlayfs takes for syntax in the list of its layers. */
-static int is_plain(const char *path) { return !path[strcspn(path, ":,\\")]; }
+extern char **environ;
 
 static long set_string(int context, const char *key, const char *value) {
     return syscall(SYS_fsconfig, context, FSCONFIG_SET_STRING, key, value, 0);
@@ -38,40 +38,42 @@ static int mount_overlay(const char *layers) {
     return root;
 }
 
-/* "DEVICE:INODE", by which the file is known to the process that it is executed in. -1 if it is on no overlay. */
+/* "DEVICE:INODE", by which the file is known to the process that it is executed in. -1 if it is on no read-only overlay. */
 static int describe(int file, char identity[IDENTITY_SIZE]) {
     struct stat about;
     struct statfs system;
-    if (fstat(file, &about) || fstatfs(file, &system) || system.f_type != OVERLAYFS_SUPER_MAGIC)
+    if (fstat(file, &about) || fstatfs(file, &system) || system.f_type != OVERLAYFS_SUPER_MAGIC || !(system.f_flags & ST_RDONLY))
         return -1;
     snprintf(identity, IDENTITY_SIZE, "%llx:%llx", (unsigned long long)about.st_dev, (unsigned long long)about.st_ino);
     return 0;
 }
 
 int is_on_overlay(int executable, const char *identity) {
-    char actual[IDENTITY_SIZE];
-    return describe(executable, actual) == 0 && !strcmp(actual, identity);
+    char actual[IDENTITY_SIZE], self[PATH_MAX];
+    ssize_t size = readlink(SELF, self, sizeof(self) - 1);
+    /* What is attached nowhere has the file at its own root. */
+    return size > 0 && memrchr(self, '/', size) == self && describe(executable, actual) == 0 && !strcmp(actual, identity);
 }
 
 void execute_on_overlay(const char *other_layer, int (*hand_over)(const char *identity), char **argv) {
-    char self[PATH_MAX], layers[2 * PATH_MAX], identity[IDENTITY_SIZE];
-    ssize_t size = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    char self[PATH_MAX], layers[64], identity[IDENTITY_SIZE];
+    ssize_t size = readlink(SELF, self, sizeof(self) - 1);
     if (size < 0)
         return;
     self[size] = '\0';
     char *name = strrchr(self, '/');
-    if (!name || name == self || strlen(other_layer) >= PATH_MAX)
+    if (!name || name == self)
         return;
     *name++ = '\0';
-    if (!is_plain(self) || !is_plain(other_layer))
-        return;
-    snprintf(layers, sizeof(layers), "%s:%s", self, other_layer);
-    int root = mount_overlay(layers);
+    int first = open(self, O_PATH | O_DIRECTORY | O_CLOEXEC), second = open(other_layer, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    /* By descriptor: fsconfig(2) takes 255 bytes, and of them : , and \ as syntax. */
+    snprintf(layers, sizeof(layers), "/proc/self/fd/%d:/proc/self/fd/%d", first, second);
+    int root = first < 0 || second < 0 ? -1 : mount_overlay(layers);
     int file = root < 0 ? -1 : openat(root, name, O_PATH | O_CLOEXEC | O_NOFOLLOW);
     if (file >= 0 && describe(file, identity) == 0 && hand_over(identity) == 0)
         syscall(SYS_execveat, file, "", argv, environ, AT_EMPTY_PATH);
-    if (file >= 0)
-        close(file);
-    if (root >= 0)
-        close(root);
+    int opened[] = {first, second, root, file};
+    for (size_t i = 0; i < sizeof(opened) / sizeof(*opened); i++)
+        if (opened[i] >= 0)
+            close(opened[i]);
 }

@@ -31,8 +31,9 @@ struct header {
     unsigned char build_id[BUILD_ID_SIZE]; /* of the executable */
     uint32_t key;                          /* of Python's thread-specific value, which libc hands out */
     struct extent data, heap;
-    uint64_t thread;                    /* address of the PyThreadState */
-    int64_t frozen_size, frozen_seconds; /* of the frozen file: whether it is still what the modules were made from */
+    uint64_t thread; /* address of the PyThreadState */
+    unsigned char modules[32]; /* the frozen file's digest */
+    char packages[2048];       /* where the modules are imported from that are not in it: a copied one is of no use elsewhere */
 };
 
 union first_page {
@@ -40,7 +41,7 @@ union first_page {
     char page[PAGE];
 };
 
-static const char MAGIC[8] = "ocipysn1";
+static const char MAGIC[8] = "ocipysn2";
 
 /* Alone at its alignment, so that the linker begins the data on a page of its own: before it are libc's addresses. */
 static char page_of_data[PAGE] __attribute__((aligned(PAGE), used, section(".data"))) = {1};
@@ -152,7 +153,19 @@ static int write_parts(const char *path, const union first_page *first) {
     return close(file) || failed ? -1 : 0;
 }
 
-int write_snapshot(const char *path, PyThreadState *thread, const struct stat *frozen) {
+/* The digest that the frozen file begins with. */
+static int read_digest(const char *frozen, unsigned char digest[32]) {
+    struct frozen_header header;
+    int file = open(frozen, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (file < 0)
+        return -1;
+    ssize_t size = read(file, &header, sizeof(header));
+    close(file);
+    memcpy(digest, header.digest, sizeof(header.digest));
+    return size == sizeof(header) ? 0 : -1;
+}
+
+int write_snapshot(const char *path, PyThreadState *thread, const struct places *places) {
     union first_page first = {.header = {.data = data_extent(), .thread = (uintptr_t)thread}};
     struct header *header = &first.header;
     const unsigned char *id = build_id();
@@ -160,15 +173,14 @@ int write_snapshot(const char *path, PyThreadState *thread, const struct stat *f
     /* By rename: an older one is mapped by the inits that wait at this moment. */
     char temporary[PATH_MAX];
     snprintf(temporary, sizeof(temporary), "%s.%d", path, (int)getpid());
-    if (!id || key < 0 || (uintptr_t)__data_start % PAGE) {
+    if (!id || key < 0 || strlen(places->packages) >= sizeof(header->packages) || read_digest(places->frozen, header->modules) || (uintptr_t)__data_start % PAGE) {
         dprintf(STDERR_FILENO, "ocipy: this executable cannot have a snapshot\n");
         return -1;
     }
     memcpy(header->magic, MAGIC, sizeof(MAGIC));
     memcpy(header->build_id, id, BUILD_ID_SIZE);
     header->key = key;
-    header->frozen_size = frozen->st_size;
-    header->frozen_seconds = frozen->st_mtim.tv_sec;
+    strcpy(header->packages, places->packages);
     end_recording(&header->heap);
     if (write_parts(temporary, &first) || rename(temporary, path)) {
         complain("cannot write the snapshot", path);
@@ -179,15 +191,17 @@ int write_snapshot(const char *path, PyThreadState *thread, const struct stat *f
 }
 
 /* The header of a snapshot that is ours, current and whole. */
-static int read_header(int file, const char *frozen, struct header *header) {
-    struct stat about, modules;
+static int read_header(int file, const struct places *places, struct header *header) {
+    struct stat about;
+    unsigned char modules[sizeof(header->modules)];
     const unsigned char *id = build_id();
     struct extent data = data_extent();
-    return sysconf(_SC_PAGESIZE) != PAGE || fstat(file, &about) || distrust(&about) || pread(file, header, sizeof(*header), 0) != sizeof(*header) ||
-                   memcmp(header->magic, MAGIC, sizeof(MAGIC)) || !id || memcmp(header->build_id, id, BUILD_ID_SIZE) ||
-                   memcmp(&header->data, &data, sizeof(data)) || stat(frozen, &modules) ||
-                   modules.st_size != header->frozen_size || modules.st_mtim.tv_sec != header->frozen_seconds ||
-                   (uint64_t)about.st_size != PAGE + header->data.size + header->heap.size
+    return sysconf(_SC_PAGESIZE) != PAGE || fstat(file, &about) || distrust(&about) ||
+                   pread(file, header, sizeof(*header), 0) != sizeof(*header) || memcmp(header->magic, MAGIC, sizeof(MAGIC)) ||
+                   !id || memcmp(header->build_id, id, BUILD_ID_SIZE) || memcmp(&header->data, &data, sizeof(data)) ||
+                   (uint64_t)about.st_size != PAGE + header->data.size + header->heap.size ||
+                   strncmp(header->packages, places->packages, sizeof(header->packages)) ||
+                   read_digest(places->frozen, modules) || memcmp(header->modules, modules, sizeof(modules))
                ? -1
                : 0;
 }
@@ -197,19 +211,19 @@ static int map(int file, struct extent extent, off_t at, int how) {
     return mmap(place, extent.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | how, file, at) == place ? 0 : -1;
 }
 
-PyThreadState *map_snapshot(const char *path, const char *frozen) {
+PyThreadState *map_snapshot(const struct places *places) {
     struct header header;
     struct copies copies;
-    int file = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int file = open(places->snapshot, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (file < 0)
         return NULL;
-    if (read_header(file, frozen, &header) || keep_copies(&copies) || claim_key(header.key, (PyThreadState *)header.thread) ||
+    if (read_header(file, places, &header) || keep_copies(&copies) || claim_key(header.key, (PyThreadState *)header.thread) ||
         map(file, header.heap, PAGE + header.data.size, MAP_FIXED_NOREPLACE)) {
         close(file);
         return NULL;
     }
     if (map(file, header.data, PAGE, MAP_FIXED)) {
-        complain("cannot map", path); /* and the data that were there may be gone */
+        complain("cannot map", places->snapshot); /* and the data that were there may be gone */
         _exit(1);
     }
     restore_copies(&copies);

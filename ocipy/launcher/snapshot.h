@@ -5,7 +5,6 @@
 #include "start.h"
 
 #include <stdint.h>
-#include <sys/stat.h>
 
 /* A range of memory, in whole pages. */
 struct extent {
@@ -17,11 +16,11 @@ int begin_recording(void);
 void end_recording(struct extent *heap);
 extern PyObjectArenaAllocator recorded_arenas;
 
-/* Writes the memory of this process, which has started Python and holds no lock of it. frozen: about the frozen file that its
- * modules are from. 0, or -1 having said why not. */
-int write_snapshot(const char *path, PyThreadState *thread, const struct stat *frozen);
+/* Writes the memory of this process, which has started Python and holds no lock of it. 0, or -1 having said why not. */
+int write_snapshot(const char *path, PyThreadState *thread, const struct places *places);
 
-/* Maps a snapshot of this executable, if there is a current one that can be trusted; what Python knows of its thread then, else NULL. */
-PyThreadState *map_snapshot(const char *path, const char *frozen);
+/* Maps the snapshot of this executable, if there is one that can be trusted, made at this place, of the modules that are there; what
+ * Python knows of its thread then, else NULL. */
+PyThreadState *map_snapshot(const struct places *places);
 
 #endif

@@ -84,20 +84,20 @@ static int is_snapshot_call(int argc, char **argv) { return argc == 3 && !strcmp
 
 #ifdef OCIPY_SNAPSHOT
 static int record_snapshot(const struct places *places, const char *file) {
-    struct stat frozen;
-    if (stat(places->frozen, &frozen) || begin_recording()) {
-        complain("cannot begin the snapshot of", places->frozen);
+    clearenv(); /* it is nobody's business, and would be in the file */
+    if (begin_recording()) {
+        complain("cannot begin the snapshot", file);
         return 1;
     }
     PyObject_SetArenaAllocator(&recorded_arenas);
     if (start_fresh(places) || import_frozen())
         return -1;
     forget_frozen(); /* all of them are loaded */
-    return write_snapshot(file, PyEval_SaveThread(), &frozen) ? 1 : 0;
+    return write_snapshot(file, PyEval_SaveThread(), places) ? 1 : 0;
 }
 
 static int start_from_snapshot(const struct places *places) {
-    PyThreadState *thread = map_snapshot(places->snapshot, places->frozen);
+    PyThreadState *thread = map_snapshot(places);
     return thread ? resume_python(thread) : start_fresh(places);
 }
 #else

@@ -11,6 +11,7 @@
 #include <Python.h>
 
 #include <limits.h>
+#include <stdint.h>
 
 /* Where things are, absolute. */
 struct places {
@@ -18,6 +19,14 @@ struct places {
     char dependencies[PATH_MAX]; /* the directory that has the packages that ocipy needs; may be the same */
     char frozen[PATH_MAX];       /* the frozen file */
     char snapshot[PATH_MAX];     /* the snapshot, where there is one */
+};
+
+/* How the frozen file begins: freeze.py. */
+struct frozen_header {
+    char magic[8];
+    uint32_t python; /* major and minor version: the bytecode is the same for all releases of one */
+    uint32_t count;
+    unsigned char digest[32]; /* of all that follows */
 };
 
 /* Maps the frozen file and makes its modules importable. 0, or -1 having said why not. */

@@ -52,6 +52,20 @@ def frozen(prefix: Path) -> Iterator[Path]:
     file.with_name("kept_snapshot").rename(snapshot)
 
 
+@pytest.mark.needs_program("strace")
+def test_a_copy_of_it_does_not_start_from_the_snapshot_of_the_original(prefix: Path, tmp_path: Path) -> None:
+    """It would import what is not in it from the original's place, which may be anybody's by then."""
+    copy = tmp_path / "copy"
+    shutil.copytree(prefix / "lib/ocipy", copy, symlinks=True)
+    mapped = []
+    for place in (prefix / "lib/ocipy", copy):
+        command = ["strace", "-e", "trace=mmap", str(place / "bin/ocipy"), "state", "nobody"]
+        said = subprocess.run(command, capture_output=True, text=True, check=False, env={}).stderr
+        assert "container does not exist" in said
+        mapped.append("mmap(0x1000000000," in said)  # the place of a snapshot's heap: heap.c
+    assert mapped == [True, False]
+
+
 def test_the_installed_runtime_runs_from_its_own_environment(prefix: Path) -> None:
     assert (prefix / "bin/ocipy").is_symlink()
     assert call(prefix, "--version").stdout.startswith("ocipy version ")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ocipy.launcher import freeze
 from ocipy.linux import constants as c
 from tests.harness import Bundle, Container, Runtime
 from tests.harness.host import umount, wait_until
@@ -83,14 +84,26 @@ def test_one_that_is_not_right_is_not_used(waiting: Callable[[], str], work: Pat
 
 def test_one_of_older_modules_is_not_used(waiting: Callable[[], str], work: Path) -> None:
     frozen = work / "frozen"
-    shutil.copy(BUILD / "_frozen.bin", frozen)
-    os.utime(frozen, (1, 1))
+    shutil.copy2(BUILD / "_frozen.bin", frozen)
+    times = frozen.stat()
+    data = bytearray(frozen.read_bytes())
+    data[freeze.HEADER.size - 1] ^= 1  # of the digest: size and time stay
+    frozen.write_bytes(data)
+    os.utime(frozen, ns=(times.st_atime_ns, times.st_mtime_ns))
     subprocess.run(["mount", "--bind", frozen, BUILD / "_frozen.bin"], check=True)
     try:
         found = waiting()
     finally:
         umount(str(BUILD / "_frozen.bin"))
     assert str(SNAPSHOT) not in found
+
+
+def test_nothing_of_the_environment_of_its_maker_is_in_it(runtime: Runtime, work: Path) -> None:
+    made = work / "snapshot"
+    runtime.spawn([runtime.path, "_snapshot", str(made)], env={"TOKEN": "marker-of-a-secret"}).wait().ok()
+    assert b"marker-of-a-secret" not in made.read_bytes()
+    assert made.stat().st_mode & 0o777 == 0o644
+    assert os.listdir(work).count(made.name) == 1
 
 
 def test_environment_and_arguments_are_the_process_s_own(

@@ -204,11 +204,11 @@ def test_with_all_linked_in_it_runs_from_an_overlay(tmp_path: Path, command: str
 
 
 @needs_root
-@pytest.mark.parametrize("name", ["with:colon", "with,comma"])
-def test_a_place_that_is_no_name_of_a_layer_gets_a_sealed_copy(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["with:colon", "with,comma", "long" * 50])
+def test_any_place_can_be_a_layer(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
     running = Running(linked(tmp_path / name), "run")
-    assert running.exe.startswith("/memfd:ocipy")
+    assert running.exe == "/ocipy"
     running.finish()
 
 
