@@ -181,6 +181,7 @@ def restore_criu(run: HostRun) -> None:
     try:
         shared.session = Session(shared.program.path, prepare=prepare, fds=fds, streams=True)
         _, shared.directories = _kernel.recv(ours, 64, 2)
+        run.pid = shared.session.pid  # for the cgroup, until there is a process of the container's
     finally:
         posix.close(ours)
         posix.close(theirs)
@@ -188,11 +189,10 @@ def restore_criu(run: HostRun) -> None:
 
 def restore_join(run: HostRun) -> None:
     """Move criu into the cgroup: what it restores is there from the beginning."""
-    session = _session(run)
     if run.cgroup is None:
         return
     try:
-        run.cgroup.join(session.pid)
+        run.cgroup.join(run.pid)
     except OSError as error:
         raise Error("cannot join the cgroup", errno=error.errno or 0) from None
 

@@ -1,8 +1,8 @@
 """restore: another plan over the steps of create, where criu stands in the place of the init lane.
 
-The cgroup is made and joined by criu, which is what the restored processes inherit it from; it is limited before they
-are there. The hooks of the runtime's namespaces run when the namespaces are there, before the processes are. What
-init does at create is in the images. Cold.
+criu joins the cgroup, or is what systemd makes the unit of, and the restored processes inherit it; it is limited
+before they are there. The hooks of the runtime's namespaces run when the namespaces are there, before the processes
+are. What init does at create is in the images. Cold.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ def build(config: Config, host: Host, options: Options) -> tuple[Plan, Plan]:
     plan.on_host("restore_mount_points", "/mounts")
     plan.host += [step for step in before if step.action in BEFORE or _is_of_cgroup(step)]
     plan.on_host("restore_criu", "/root/path")
-    plan.on_host("restore_join", "/linux/cgroupsPath")
+    if any(step.action == "cgroup_create" for step in before):
+        plan.on_host("restore_join", "/linux/cgroupsPath")
     plan.host += [step for step in after if _is_of_cgroup(step)]
     plan.on_host("restore_namespaces", "/linux/namespaces")
     plan.host += [step for step in after if step.action in ("net_devices", "hook")]
@@ -47,4 +48,4 @@ def build(config: Config, host: Host, options: Options) -> tuple[Plan, Plan]:
 
 
 def _is_of_cgroup(step: Step) -> bool:
-    return step.action.startswith("cgroup_") and step.action not in NOT_KEPT
+    return step.action.startswith(("cgroup_", "systemd_")) and step.action not in NOT_KEPT

@@ -65,6 +65,7 @@ class Checkpointed:
         self.id = id
         self.work = work
         self.images = work / "images"
+        self.globals: list[str | Path] = ["--log", work / "log"]
         (work / "count").mkdir(exist_ok=True)
         bundle.mount("/count", str(work / "count"), "rbind")
 
@@ -100,7 +101,7 @@ class Checkpointed:
     def _quiet(self, *command: str | Path, **options: Any) -> Result:
         """A call whose streams become the container's: what it has to say is in its log."""
         log = self.work / "log"
-        result = self.runtime.call(*command, globals=["--log", log], **{**nothing(), **options})
+        result = self.runtime.call(*command, globals=self.globals, **{**nothing(), **options})
         result.stderr = result.stderr or (log.read_text() if log.exists() else "")
         return result
 
@@ -346,6 +347,30 @@ def test_a_user_namespace(counter: Checkpointed) -> None:
     counter.restore().ok()
     assert Path(f"/proc/{counter.pid}/uid_map").read_text() == maps
     counter.goes_on(before)
+
+
+@pytest.mark.needs_systemd
+def test_a_unit_of_systemd(counter: Checkpointed) -> None:
+    """The unit is made anew, with the restored processes in it, and stopped each time that the container goes."""
+    unit = f"ocipy-{counter.id}.scope"
+    counter.bundle.linux["cgroupsPath"] = f":ocipy:{counter.id}"
+    counter.globals.append("--systemd-cgroup")
+    counter.run()
+    counter.checkpoint().ok()
+    assert unit not in units()
+    before = counter.count
+    counter.restore().ok()
+    assert unit in units()
+    assert f"/{unit}\n" in Path(f"/proc/{counter.pid}/cgroup").read_text()
+    counter.goes_on(before)
+    counter.runtime.delete(counter.id, force=True).ok()
+    assert unit not in units()
+
+
+def units() -> str:
+    """The scopes that systemd knows."""
+    command = ["systemctl", "list-units", "--all", "--plain", "--no-legend", "--type=scope"]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=scaled(30)).stdout
 
 
 def test_a_broken_image(counter: Checkpointed, assert_nothing_left: Check) -> None:

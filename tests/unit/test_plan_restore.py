@@ -51,6 +51,18 @@ def test_every_limit_of_create_is_one_of_restore() -> None:
     assert [step for step in plan.host if step.action.startswith("cgroup_")] == limits
 
 
+def test_systemd_makes_the_unit_of_criu() -> None:
+    config = config_of_everything()
+    config["linux"]["cgroupsPath"] = "a.slice:b:c"
+    options = Options(container_id="c", bundle="/b", has_console=True, systemd_cgroup=True)
+    plan, _ = restore.build(config, HOSTS["v1"], options)
+    actions = [step.action for step in plan.host if step.action.startswith(("systemd_", "restore_"))]
+    assert actions == [
+        "restore_mount_points", "systemd_unit", "restore_criu", "systemd_scope", "systemd_join", "systemd_properties",
+        "restore_namespaces", "restore_processes",
+    ]  # fmt: skip
+
+
 def test_a_config_that_create_refuses_is_refused() -> None:
     config: Any = template()
     config["linux"]["intelRdt"] = {}
