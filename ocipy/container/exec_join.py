@@ -48,13 +48,14 @@ def exec_cgroup(run: HostRun, *, paths: Sequence[tuple[str, str]], chosen: bool)
         for name, fd in run.cgroup.open_tasks().items():
             run.fds["cgroup/" + name] = fd
     except FileNotFoundError:
-        raise _no_cgroup([path for name, path in paths if name]) from None
+        raise _no_cgroup(run, [path for name, path in paths if name]) from None
 
 
-def _no_cgroup(paths: Sequence[str]) -> Error:
+def _no_cgroup(run: HostRun, paths: Sequence[str]) -> Error:
     """In words of our own: engines take the kernel's for a missing command (docs/errors.md)."""
     missing = next((path for path in paths if not _is_there(path)), "")
-    return Error(f"there is no cgroup {missing}", hint="--cgroup names one below the container's, which must be there")
+    hint = "--cgroup names one below the container's, which must be there" if run.keep["chosen"] else ""
+    return Error(f"there is no cgroup {missing}", hint=hint)
 
 
 def _is_there(path: str) -> bool:
@@ -128,7 +129,7 @@ def exec_cgroup_join(run: HostRun) -> None:
             Cgroup("", {"": path}, []).join(run.pid)
             return
         except FileNotFoundError:
-            refusal = refusal or _no_cgroup([path])
+            refusal = refusal or _no_cgroup(run, [path])
         except OSError as error:
             if error.errno in DENIED and run.state.cgroup is not None and run.state.cgroup.get("systemd"):
                 _attach(run, path)
