@@ -437,6 +437,23 @@ def test_nothing_of_the_caller_is_left_open(one: Container, detached: Detached) 
         os.close(descriptor)
 
 
+@pytest.mark.differs_from_runc("runc keeps the umask of the caller")
+def test_signals_and_umask_of_the_caller_are_not_inherited(one: Container, detached: Detached) -> None:
+    """conmon ignores SIGPIPE."""
+    prefix = ["sh", "-c", "trap '' PIPE HUP USR1; umask 077; exec \"$@\"", "sh"]
+    pid = detached(one, "sleep", "1000", prefix=prefix)
+    status = proc_status(pid)
+    assert int(status["SigIgn"], 16) == int(status["SigBlk"], 16) == 0
+    assert status["Umask"] == "0022"
+
+
+def test_death_of_the_callers_parent_is_not_the_processs(one: Container, detached: Detached) -> None:
+    """conmon and the shim start the runtime with PR_SET_PDEATHSIG, which only fork clears (prctl(2))."""
+    pid = detached(one, "sleep", "1000", prefix=["setpriv", "--pdeathsig", "KILL"])
+    wait_until(lambda: process_state(pid) == "S")
+    assert proc_status(pid)["PPid"] == str(os.getpid())
+
+
 # Detached.
 
 
