@@ -16,7 +16,7 @@ endif
 PYTEST := $(VENV)/bin/python -m pytest
 
 .DEFAULT_GOAL := build
-.PHONY: help print-venv setup packages build demo test test-unit test-integration test-pythons test-engines test-vm conformance bench \
+.PHONY: help print-venv setup packages build demo test test-unit test-integration test-pythons test-systemd test-engines test-vm conformance bench \
 	dockertest lint install uninstall clean
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo 'demo              run a container and show what it sees'
 	@echo 'test              unit and integration tests (OCI_RUNTIME=/path/to/runtime tests another runtime)'
 	@echo 'test-pythons      the launcher and the unit tests on each Python of this machine'
+	@echo 'test-systemd      the systemd cgroup driver, with a systemd of its own'
 	@echo 'test-engines      podman and others with ocipy'
 	@echo 'test-vm           integration tests on a second kernel with cgroup v2'
 	@echo 'conformance       the OCI validation suite'
@@ -79,11 +80,16 @@ print-venv:
 test-pythons:
 	@tests/pythons
 
+test-systemd: build
+	@tests/systemd/run
+	@tests/systemd/run --unified
+
 test-engines: build
 	@PYTHON=$(VENV)/bin/python tests/engines/run
 
 test-vm: build
 	@tests/vm/run
+	@tests/vm/run --systemd
 
 conformance: build
 	@conformance/run --runtime $(CURDIR)/$(VENV)/bin/ocipy --expect conformance/expected-failures.toml \
