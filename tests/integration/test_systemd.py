@@ -14,6 +14,7 @@ import pytest
 
 from tests.harness import Bundle, Container, Runtime
 from tests.harness.host import scaled, wait_until
+from tests.integration import test_checkpoint as checkpoints
 
 pytestmark = pytest.mark.needs_systemd
 
@@ -48,7 +49,7 @@ def runtime(runtime: Runtime) -> Runtime:
     begin = runtime.begin
 
     def with_systemd(*args: str | Path, **options: Any) -> Any:
-        return begin(*(["--systemd-cgroup"] if args[0] in ("create", "run") else []), *args, **options)
+        return begin(*(["--systemd-cgroup"] if args[0] in ("create", "run", "restore") else []), *args, **options)
 
     runtime.begin = with_systemd  # type: ignore[method-assign]
     return runtime
@@ -373,3 +374,23 @@ def test_without_systemds_own_socket_the_bus_will_do(container: Callable[..., Co
     finally:
         moved.rename("/run/systemd/private")
     assert shown(unit_of(one), "ActiveState") == {"ActiveState": "active"}
+
+
+def test_checkpoint_and_restore(runtime: Runtime, bundle: Bundle, work: Path, new_id: Callable[[], str]) -> None:
+    reason = checkpoints._reason()
+    if reason:
+        pytest.skip(reason)
+    one = checkpoints.Checkpointed(runtime, bundle.sh(checkpoints.COUNTER), work, new_id())
+    unit = f"ocipy-{one.id}.scope"
+    one.run()
+    one.checkpoint().ok()
+    assert is_gone(unit)
+    before = one.count
+    one.restore().ok()
+    one.goes_on(before)
+    paths = {line.split(":", 2)[2] for line in Path(f"/proc/{one.pid}/cgroup").read_text().splitlines()}
+    assert f"/system.slice/{unit}" in paths
+    assert shown(unit, "ActiveState") == {"ActiveState": "active"}
+    runtime.delete(one.id, force=True).ok()
+    checkpoints.reap()
+    assert is_gone(unit)
