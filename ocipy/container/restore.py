@@ -191,9 +191,6 @@ def restore_join(run: HostRun) -> None:
     """Move criu into the cgroup: what it restores is there from the beginning."""
     if run.cgroup is None:
         return
-    if run.cgroup.systemd is not None:
-        run.keep["criu"] = session.pid  # for systemd to make the unit with
-        return
     try:
         run.cgroup.join(run.pid)
     except OSError as error:

@@ -98,7 +98,7 @@ def place(layout: Layout, path: str) -> Cgroup:
 def systemd_scope(run: HostRun, *, properties: Sequence[Property]) -> None:
     """Have systemd make the unit with init in it, and make what it leaves out."""
     cgroup = _cgroup(run)
-    request = {"do": "start", "unit": _unit(cgroup), "properties": properties, "pid": _process(run)}
+    request = {"do": "start", "unit": _unit(cgroup), "properties": properties, "pid": run.pid}
     try:
         answer = _ask(run, request)
     except Error as error:
@@ -122,7 +122,7 @@ def systemd_scope(run: HostRun, *, properties: Sequence[Property]) -> None:
 def _see_where_it_is(run: HostRun, cgroup: Cgroup) -> None:
     """Compare with where init is now: a property of the config, or another systemd's root, may have moved the unit."""
     layout = probe()
-    own = parse_own(files.read(f"/proc/{_process(run)}/cgroup"))
+    own = parse_own(files.read(f"/proc/{run.pid}/cgroup"))
     path = own.get("" if layout.mode == "v2" else "name=systemd", "")
     if not path.endswith("/" + _unit(cgroup)):
         raise Error(f"systemd has made {_unit(cgroup)}, but the container's process is in {path or 'no cgroup of it'}")
@@ -137,9 +137,9 @@ def systemd_join(run: HostRun) -> None:
     """Move init into the unit's cgroup in each v1 hierarchy where systemd has not."""
     cgroup = _cgroup(run)
     layout = probe()
-    own = parse_own(files.read(f"/proc/{_process(run)}/cgroup"))
+    own = parse_own(files.read(f"/proc/{run.pid}/cgroup"))
     there = [name for name, path in cgroup.paths.items() if layout.directory(name, own.get(name, "/")) == path]
-    cgroup.join(_process(run), but=there)
+    cgroup.join(run.pid, but=there)
 
 
 def systemd_properties(run: HostRun, *, properties: Sequence[Property]) -> None:
@@ -203,12 +203,6 @@ def _cgroup(run: HostRun) -> Cgroup:
     if run.cgroup is None:
         raise Error("internal error: there is no cgroup yet")
     return run.cgroup
-
-
-def _process(run: HostRun) -> int:
-    """The process that the unit is made with: init, a stage before it, or criu, which makes what it restores."""
-    pid: int = run.keep.get("criu", run.pid)
-    return pid
 
 
 def _unit(cgroup: Cgroup) -> str:

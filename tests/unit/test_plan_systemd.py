@@ -237,6 +237,6 @@ def test_what_is_restored_is_in_a_unit_too() -> None:
     """The unit is made with criu in it, whose children the restored processes are."""
     plan, _ = restore.build(config(resources={"pids": {"limit": 5}}), V2, OPTIONS)
     assert [step.action for step in plan.host if "systemd" in step.action or "restore_" in step.action] == [
-        "restore_mount_points", "systemd_unit", "restore_criu", "restore_join", "systemd_scope", "systemd_properties",
+        "restore_mount_points", "systemd_unit", "restore_criu", "systemd_scope", "systemd_properties",
         "restore_namespaces", "restore_processes",
     ]  # fmt: skip
