@@ -6,6 +6,7 @@ import errno
 import posix
 
 from ocipy import log
+from ocipy.cgroups import freezer
 from ocipy.container.interrupts import check as check_interrupts
 from ocipy.container.state import FIFO, REPORT, ROOTFS_MOUNT, State, check_id, exists, load, lock, remove_directory
 from ocipy.errors import Error
@@ -139,9 +140,9 @@ def kill(state: State, signal: int, everyone: bool = False) -> None:
         raise Error("container not running") from None
     finally:
         posix.close(pidfd)
-    if signal == SIGKILL and status == "paused" and state.cgroup is not None:
-        # A process in a frozen v1 cgroup dies only once it is thawed.
-        _cgroup(state.cgroup).thaw()
+    if signal == SIGKILL and state.cgroup is not None and freezer.is_frozen(state.cgroup["paths"]):
+        # A process in a frozen v1 cgroup dies only once it is thawed. Asked now: a pause may have been quicker.
+        freezer.thaw(state.cgroup["paths"])
 
 
 def open_init(state: State) -> int:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -38,6 +41,17 @@ def test_they_are_silent_and_need_no_environment(container: MakeContainer) -> No
         result = one.runtime.call(command, one.id, prefix=bare).ok()
         assert (result.stdout, result.stderr) == ("", "")
         assert one.status == status
+
+
+def test_a_failure_is_told_on_both_ways(container: MakeContainer, work: Path) -> None:
+    """containerd looks into the log, and for the words of some commands on standard error."""
+    one, log = container(), work / "log.json"
+    result = one.runtime.call("resume", one.id, globals=["--log", log, "--log-format", "json"])
+    result.fails("container not paused")
+    [record] = [json.loads(line) for line in log.read_text().splitlines()]
+    assert record["level"] == "error"
+    assert "container not paused" in record["msg"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", record["time"])
 
 
 def test_pause_twice(container: MakeContainer) -> None:
