@@ -8,7 +8,18 @@ import posix
 from ocipy import log
 from ocipy.cgroups import freezer
 from ocipy.container.interrupts import check as check_interrupts
-from ocipy.container.state import FIFO, REPORT, ROOTFS_MOUNT, State, check_id, exists, load, lock, remove_directory
+from ocipy.container.state import (
+    DOES_NOT_EXIST,
+    FIFO,
+    REPORT,
+    ROOTFS_MOUNT,
+    State,
+    check_id,
+    exists,
+    load,
+    lock,
+    remove_directory,
+)
 from ocipy.errors import Error
 from ocipy.init.fifo import AWAKE, EXECUTING
 from ocipy.linux import _kernel
@@ -168,8 +179,8 @@ def delete(root: str, container_id: str, force: bool = False) -> None:
         _kill_early(root, container_id)
     try:
         lock_fd = lock(directory)
-    except Error:
-        if force and not _is_directory(directory):
+    except Error as error:
+        if force and _is_gone(directory, error):
             return
         raise
     try:
@@ -234,8 +245,8 @@ def delete_ended(state: State) -> None:
     root = state.directory.rpartition("/")[0]
     try:
         lock_fd = lock(state.directory)
-    except Error:
-        if _is_directory(state.directory):
+    except Error as error:
+        if not _is_gone(state.directory, error):
             raise
         return
     try:
@@ -326,6 +337,11 @@ def unlink(path: str) -> None:
         posix.unlink(path)
     except OSError:
         pass
+
+
+def _is_gone(directory: str, error: Error) -> bool:
+    """Whether the lock was refused for there is no such container. One that is made anew since then is another."""
+    return error.what == DOES_NOT_EXIST or not _is_directory(directory)
 
 
 def _is_directory(path: str) -> bool:

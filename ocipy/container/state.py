@@ -39,6 +39,8 @@ ROOTFS_MOUNT = "rootfs.mount"
 STATE = "state.json"
 CONFIG = "config.json"
 LOCK_PATIENCE = 10.0  # seconds
+# Engines match it.
+DOES_NOT_EXIST = "container does not exist"
 
 
 def check_id(container_id: str) -> None:
@@ -180,7 +182,7 @@ def load(root: str, container_id: str) -> State:
         return _from_document(directory, container_id, _kernel.json_loads(read_file(directory + "/" + STATE)))
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
-            raise Error("container does not exist") from None
+            raise Error(DOES_NOT_EXIST) from None
         raise Error("cannot read the state", pointer=directory + "/" + STATE, errno=error.errno or 0) from None
     except (ValueError, LookupError, TypeError, AttributeError):
         raise Error(
@@ -292,7 +294,7 @@ def lock(directory: str) -> int:
     """Wait for the lock of a container; the lock's descriptor. Raises Error where it is gone, or busy for too long."""
     fd = _lock(directory, LOCK_PATIENCE)
     if fd < 0:
-        raise Error("container does not exist")
+        raise Error(DOES_NOT_EXIST)
     return fd
 
 
