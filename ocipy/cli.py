@@ -76,6 +76,17 @@ GLOBALS = (
 HELP = Flag("help", "switch", "print this help", aliases=("h",))
 
 
+# What Go's parser takes for a switch, and so runc's: --detach=1.
+BOOLEANS = dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True)
+BOOLEANS |= dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), False)
+
+
+class UsageError(Error):
+    """An argument too few or too many; it gets the command's usage as its hint."""
+
+    __slots__ = ()
+
+
 class Arguments:
     """What was typed: the values of globals and flags by name, the names of those given, the positional arguments."""
 
@@ -112,9 +123,9 @@ class Arguments:
         """So many positional arguments, the last ones optional. Raises Error."""
         given = self.positional
         if len(given) < len(names) - optional:
-            raise Error(f"{names[len(given)]} is missing")
+            raise UsageError(f"{names[len(given)]} is missing")
         if len(given) > len(names):
-            raise Error(f"unexpected argument {given[len(names)]!r}")
+            raise UsageError(f"unexpected argument {given[len(names)]!r}")
         return given
 
     @property
@@ -160,6 +171,15 @@ def _root_of_user_namespace() -> bool:
     return in_user_namespace() and posix.environ.get(b"USER") != b"root"
 
 
+def _flag_hint(name: str, known: dict[str, Flag]) -> str:
+    if name not in known and any(name == flag.name for flag in GLOBALS):
+        return f"--{name} comes before the command, as all flags that are no command's own"
+    _complete_start()
+    from ocipy.help import nearest
+
+    return nearest(name, known, "--") or "see --help for the flags that there are"
+
+
 def parse(words: Sequence[str], flags: Sequence[Flag], arguments: Arguments, stop_at_positional: bool = False) -> int:
     """Parse flags in every form of runc's parser: --flag v, --flag=v, -flag v, before and after the arguments.
 
@@ -188,12 +208,12 @@ def parse(words: Sequence[str], flags: Sequence[Flag], arguments: Arguments, sto
         name, equals, value = word.lstrip("-").partition("=")
         found = known.get(name)
         if found is None:
-            raise Error(f"flag provided but not defined: -{name}", hint="see --help for the flags that there are")
+            raise Error(f"flag provided but not defined: -{name}", hint=_flag_hint(name, known))
         arguments.given.add(found.name)
         if found.kind == "switch":
-            if equals and value not in ("true", "false"):
+            if equals and value not in BOOLEANS:
                 raise Error(f"--{name} is true or false, not {value!r}")
-            arguments.values[found.name] = value != "false"
+            arguments.values[found.name] = BOOLEANS[value] if equals else True
             continue
         if not equals:
             if index == len(words):
@@ -252,7 +272,7 @@ def _main(argv: list[str], arguments: Arguments) -> int:
 
 
 def _command(argv: list[str], arguments: Arguments) -> str:
-    """Parse the globals; the command, "" if there is none."""
+    """Parse the globals; the command, "" if there is none. Raises Error for one that does not exist."""
     index = 1 + parse(argv[1:], GLOBALS, arguments, stop_at_positional=True)
     log_format = arguments.text("log-format")
     if log_format not in ("text", "json"):
@@ -261,6 +281,11 @@ def _command(argv: list[str], arguments: Arguments) -> str:
     del argv[1:index]
     if arguments.switch("version") or arguments.switch("help") or len(argv) < 2:
         return ""
+    if argv[1] not in HOT and argv[1] not in COLD and argv[1] != "help":
+        _complete_start()
+        from ocipy.help import no_such_command
+
+        raise no_such_command(argv[1])
     return argv[1]
 
 
@@ -283,8 +308,6 @@ def _run_command(command: str, argv: list[str], arguments: Arguments) -> int:
     if command == "help":
         return _help(argv[2:])
     if command not in HOT:
-        if command not in COLD:
-            raise Error(f"no such command: {command}", hint="ocipy --help lists the commands")
         _complete_start()
     module = load_command(command)
     words = argv[2:]
@@ -292,7 +315,11 @@ def _run_command(command: str, argv: list[str], arguments: Arguments) -> int:
     arguments.positional += words[parse(words, (*module.FLAGS, HELP), arguments, stop_at_positional=stop) :]
     if arguments.switch("help"):
         return _help([command])
-    status: int = module.run(arguments)
+    try:
+        status: int = module.run(arguments)
+    except UsageError as error:
+        error.hint = f"usage: ocipy {command} {module.USAGE}".rstrip()
+        raise
     return status
 
 
@@ -344,7 +371,7 @@ def write_stdout(text: str) -> None:
 
 def _report(command: str, arguments: Arguments, error: Error) -> int:
     place = command
-    if command and arguments.positional:
+    if command and arguments.positional and arguments.positional[0]:
         place += " " + arguments.positional[0]
     line = f"{printable(place)}: {error.line}" if place else error.line
     log.error(line)

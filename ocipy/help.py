@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
+from collections.abc import Iterable
 
 from ocipy import cli
 from ocipy.errors import Error
@@ -29,10 +31,22 @@ def overview() -> str:
 def for_command(name: str) -> str:
     """ocipy COMMAND --help. Raises Error for a command that is none."""
     if name not in cli.HOT and name not in cli.COLD:
-        raise Error(f"no such command: {name}", hint="ocipy --help lists the commands")
+        raise no_such_command(name)
     module = importlib.import_module("ocipy.commands." + name)
     usage = f"usage: ocipy {name} {module.USAGE}"
     return "\n".join([module.SUMMARY, "", usage, "", "Flags:", *_flags((*module.FLAGS, cli.HELP))]) + "\n"
+
+
+def no_such_command(name: str) -> Error:
+    """The error for a word that is no command."""
+    hint = nearest(name, (*cli.HOT, *cli.COLD), "ocipy ") or "ocipy --help lists the commands"
+    return Error(f"no such command: {name}", hint=hint)
+
+
+def nearest(word: str, known: Iterable[str], before: str) -> str:
+    """A hint at what was meant by a word with a slip in it, "" if nothing is near."""
+    found = difflib.get_close_matches(word, [name for name in known if len(name) > 1], 1)
+    return f"did you mean {before}{found[0]}?" if found else ""
 
 
 def _flags(flags: tuple[cli.Flag, ...]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocipy.cli import Arguments, Flag
+from ocipy.cli import Arguments, Flag, UsageError
 from ocipy.container import foreground
 from ocipy.container.exec import execute, undo
 from ocipy.container.options import claim_descriptors
@@ -44,7 +44,7 @@ FAILED = 255
 def run(arguments: Arguments) -> int:
     """The exit status is that of the process, 128 + the signal that ended it; 0 once a detached one is executed."""
     if not arguments.positional:
-        raise Error("the container's ID is missing")
+        raise UsageError("the container's ID is missing")
     try:
         return _run(arguments)
     except Error as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocipy.cli import Arguments, Flag, write_stdout
+from ocipy.cli import Arguments, Flag, UsageError, write_stdout
 from ocipy.container.processes import processes
 from ocipy.container.state import load
 from ocipy.errors import Error
@@ -19,7 +19,7 @@ FLAGS_END_AT_ID = True
 def run(arguments: Arguments) -> int:
     """Print their ids as the host sees them, or the lines that the host's ps has for them."""
     if not arguments.positional:
-        raise Error("the container's ID is missing")
+        raise UsageError("the container's ID is missing")
     container_id, *options = arguments.positional
     output_format = arguments.text("format")
     if output_format not in ("table", "json"):

@@ -180,18 +180,20 @@ def carry_out(run: HostRun) -> None:
     """Carry out the host lane. Raises Error with the pointer of the step that failed; undoing is the caller's."""
     lane.load(run.plan.host, "ocipy.container", PLACES, ACTIONS)
     lane.load(run.plan.init)
-    pointer = ""
+    pointer = action = ""
     trace = run.plan.trace
     try:
         for step in run.plan.host if trace is None else trace.host_lane(run):
-            pointer = step.pointer
+            pointer, action = step.pointer, step.action
             if step.action == "hook" or (step.args.get("barrier") == "go" and _has_hooks(run.plan.init)):
                 run.hooks_ran = True
             ACTIONS[step.action](run, **step.args)
     except Closed:
         raise _end_of_init(run) from None
     except OSError as error:
-        failure = Error("the kernel refused", pointer=pointer, errno=error.errno or 0)
+        # What no field has asked for is known by its step only, as `ocipy plan` prints it.
+        what = "the kernel refused" if pointer else f"the kernel refused the step {action}"
+        failure = Error(what, pointer=pointer, errno=error.errno or 0)
         raise _error_of_init(run) or failure from None
     except Error as error:
         if not error.pointer:

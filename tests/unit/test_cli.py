@@ -42,7 +42,13 @@ def test_a_value_in_every_form(words: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize(
     ("words", "on"),
-    [((), False), (("--detach",), True), (("-d",), True), (("--detach=true",), True), (("--detach=false",), False)],
+    [
+        ((), False),
+        (("--detach",), True),
+        (("-d",), True),
+        *(((f"--detach={word}",), True) for word in ("1", "t", "T", "true", "True", "TRUE")),
+        *(((f"--detach={word}",), False) for word in ("0", "f", "F", "false", "False", "FALSE")),
+    ],
 )
 def test_a_switch_in_every_form(words: tuple[str, ...], on: bool) -> None:
     assert parsed(*words).switch("detach") is on

@@ -1,0 +1,151 @@
+"""The command line for a person: slips of the fingers, full disks, closed streams."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ocipy.cli import COLD, HOT
+from tests.harness import Bundle, Runtime
+
+ours = pytest.mark.ocipy_only(reason="its own words")
+
+
+@ours
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["creat", "x"], "ocipy: no such command: creat\n  did you mean ocipy create?\n"),
+        (["xyzzy"], "ocipy: no such command: xyzzy\n  ocipy --help lists the commands\n"),
+        (["help", "stat"], "ocipy: help: no such command: stat\n  did you mean ocipy state?\n"),
+        (
+            ["create", "--bundel", "b", "x"],
+            "ocipy: create: flag provided but not defined: -bundel\n  did you mean --bundle?\n",
+        ),
+        (
+            ["delete", "--xyzzy", "x"],
+            "ocipy: delete: flag provided but not defined: -xyzzy\n  see --help for the flags that there are\n",
+        ),
+        (
+            ["state", "--root", "/x", "y"],
+            "ocipy: state: flag provided but not defined: -root\n"
+            "  --root comes before the command, as all flags that are no command's own\n",
+        ),
+        (["create"], "ocipy: create: the container's ID is missing\n  usage: ocipy create [FLAGS] ID\n"),
+        (["features", "x"], "ocipy: features x: unexpected argument 'x'\n  usage: ocipy features\n"),
+        (
+            ["exec"],
+            "ocipy: exec: the container's ID is missing\n  usage: ocipy exec [FLAGS] ID COMMAND [ARGUMENT…]\n",
+        ),
+        (["run", "--detach=2", "x"], "ocipy: run: --detach is true or false, not '2'\n"),
+        (
+            ["state", ""],
+            "ocipy: state: invalid container ID format: ''\n  use letters, digits, and the characters _ + - .\n",
+        ),
+    ],
+)
+def test_slips(runtime: Runtime, words: list[str], said: str) -> None:
+    result = runtime.call(*words).fails()
+    assert result.stderr == said
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("command", ["create", "run", "exec", "kill", "delete", "state", "start"])
+def test_an_unknown_flag_and_no_id_are_refused_by_every_runtime(runtime: Runtime, command: str) -> None:
+    runtime.call(command, "--nonsense", "x").fails("flag provided but not defined: -nonsense", status=None)
+    assert runtime.call(command).status != 0
+
+
+@ours
+@pytest.mark.parametrize("command", (*HOT, *COLD))
+def test_help_of_every_command_in_both_ways(runtime: Runtime, command: str) -> None:
+    by_flag = runtime.call(command, "--help").ok()
+    assert by_flag.stdout == runtime.call("help", command).ok().stdout == runtime.call(command, "-h").ok().stdout
+    assert f"usage: ocipy {command}" in by_flag.stdout
+    assert by_flag.stderr == ""
+    assert all(len(line) <= 132 for line in by_flag.lines)
+
+
+@pytest.mark.parametrize(("word", "detached"), [("1", True), ("T", True), ("0", False), ("False", False)])
+def test_switches_as_go_writes_them(
+    runtime: Runtime, bundle: Bundle, new_id: Callable[[], str], word: str, detached: bool
+) -> None:
+    id = new_id()
+    runtime.run(bundle.args("true"), id, f"--detach={word}").ok()
+    assert (id in runtime.ids()) is detached
+    runtime.delete(id, force=True).ok()
+
+
+@ours
+@pytest.mark.parametrize("words", [["list"], ["--version"], ["--help"], ["features"], ["help", "run"]])
+@pytest.mark.parametrize("how", [">&-", ">/dev/full"])
+def test_an_output_that_cannot_be_written_is_an_error(runtime: Runtime, words: list[str], how: str) -> None:
+    script = f'exec "$0" "$@" {how}'
+    done = subprocess.run(["sh", "-c", script, runtime.path, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "cannot write to standard output: " in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@ours
+def test_a_reader_that_has_had_enough_is_none(runtime: Runtime) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    result = runtime.call("--help", stdout=writing)
+    os.close(writing)
+    assert (result.status, result.stderr) == (0, "")
+
+
+@pytest.fixture
+def filesystem(work: Path) -> Iterator[Callable[[str], Path]]:
+    """Mounts a tmpfs with these options."""
+    place = work / "small"
+    place.mkdir()
+
+    def mounted(options: str) -> Path:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", str(place)], check=True)
+        return place
+
+    yield mounted
+    subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.mark.ocipy_only(reason="so many files are its own")
+@pytest.mark.parametrize("options", ["size=4k", *(f"nr_inodes={number}" for number in range(3, 8))])
+def test_a_full_disk_below_root_leaves_nothing(
+    runtime: Runtime, bundle: Bundle, new_id: Callable[[], str], filesystem: Callable[[str], Path], options: str
+) -> None:
+    """Whatever the first file is that there is no room for."""
+    root = filesystem(options) / "root"
+    root.mkdir()
+    if options.startswith("size"):
+        (root.parent / "fill").write_bytes(b"x" * 4096)
+    result = runtime.create(bundle, new_id(), globals=["--root", root])
+    result.fails("no space left on device")
+    assert list(root.iterdir()) == []
+    # The place, or the step, and not the kernel's answer alone.
+    assert str(root) in result.stderr or "the step " in result.stderr
+
+
+@ours
+def test_a_read_only_root_is_named(
+    runtime: Runtime, bundle: Bundle, new_id: Callable[[], str], filesystem: Callable[[str], Path]
+) -> None:
+    root = filesystem("ro") / "root"
+    result = runtime.create(bundle, new_id(), globals=["--root", root])
+    result.fails(f"{root}: cannot make the state directory: Read-only file system")
+
+
+def test_relative_paths(runtime: Runtime, bundle: Bundle, new_id: Callable[[], str], work: Path) -> None:
+    id = new_id()
+    bundle.args("true").write()
+    name = str(bundle.path.relative_to(work))
+    runtime.call("create", "--bundle", name, "--pid-file", "pid", id, globals=["--root", "state"], cwd=work).ok()
+    assert (work / "pid").read_text() == str(runtime.state(id)["pid"])
+    assert runtime.state(id)["bundle"] == str(bundle.path)
+    runtime.call("delete", "--force", id, globals=["--root=state"], cwd=work).ok()
+    os.waitpid(int((work / "pid").read_text()), 0)
