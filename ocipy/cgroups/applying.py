@@ -45,16 +45,27 @@ def apply(cgroup: Cgroup, actions: Iterable[Action]) -> Undo:
 def _before(cgroup: Cgroup, controller: str, file: str, value: str) -> Undo:
     path = cgroup.path_of(controller) + "/" + file
     try:
-        return [(path, standing(files.read(path), value))]
+        return [(path, standing(file, files.read(path), value))]
     except OSError:  # there is no such file: the write says so, or has another
         return []
 
 
-def standing(text: str, value: str) -> str:
-    """Of a control file's text what a value will replace: the line of the same device, or the only line."""
+def standing(file: str, text: str, value: str) -> str:
+    """Of a control file's text what a value will replace: the line of the same device, or the only line.
+
+    A device without a line has no limit, and gets that back."""
     lines = text.splitlines() or [""]
-    key = value.partition(" ")[0] + " "
-    return next((line for line in lines if line.startswith(key)), lines[0])
+    key = value.partition(" ")[0]
+    found = next((line for line in lines if line.startswith(key + " ")), None)
+    if found is None and ":" in key:
+        return key + " " + _unlimited(file)
+    return lines[0] if found is None else found
+
+
+def _unlimited(file: str) -> str:
+    if file == "io.max":
+        return "rbps=max wbps=max riops=max wiops=max"
+    return "default" if "weight" in file else "0"
 
 
 def restore(undo: Undo) -> None:

@@ -11,7 +11,16 @@ from ocipy.container.host_lane import carry_out
 from ocipy.container.interrupts import catch
 from ocipy.container.lifecycle import end_process, release_root, remove_cgroup, run_poststop, unlink
 from ocipy.container.probe import describe_host
-from ocipy.container.state import CONFIG, State, check_id, make_directory, now, remove_directory, write_file
+from ocipy.container.state import (
+    CONFIG,
+    State,
+    check_id,
+    executable_of,
+    make_directory,
+    now,
+    remove_directory,
+    write_file,
+)
 from ocipy.errors import Error
 from ocipy.linux import _kernel
 from ocipy.plan.build import build
@@ -51,7 +60,7 @@ def create(
     state = State(options.state_directory, options.container_id, options.bundle)
     state.rootfs = bundle.root_path(options.bundle, config)
     state.created = now()
-    state.executable = posix.readlink("/proc/self/exe")
+    state.executable = executable_of("self")
     state.no_new_keyring = options.no_new_keyring
     state.annotations = config.get("annotations") or {}
     state.streams = [posix.readlink(f"/proc/self/fd/{fd}") for fd in range(3)]

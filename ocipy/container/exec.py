@@ -60,12 +60,9 @@ def execute(
     container = _open_container(state, ignore_paused)
     try:
         run = _planned(state, changes, given, cgroups, has_console=bool(console_socket) or not detach,
-                       preserve_fds=preserve_fds, rootless=rootless)  # fmt: skip
+                       preserve_fds=preserve_fds, rootless=rootless, pid_file=pid_file,
+                       pidfd_socket=pidfd_socket)  # fmt: skip
         check_socket(bool(run.config["process"].get("terminal")), console_socket)
-        if pidfd_socket:
-            run.plan.on_host("send_pidfd", "--pidfd-socket", path=pidfd_socket, name="setns")
-        if pid_file:
-            run.plan.on_host("pid_file", "--pid-file", path=pid_file)
         run.console_socket = console_socket
         run.interrupts = catch()
     except BaseException:
@@ -103,6 +100,8 @@ def _planned(
     has_console: bool,
     preserve_fds: int,
     rootless: bool | None,
+    pid_file: str,
+    pidfd_socket: str,
 ) -> HostRun:
     saved = _saved_config(state)
     config: Config = {**saved, "process": process_to_execute(saved, given, changes)}
@@ -116,7 +115,7 @@ def _planned(
     )
     paths = state.cgroup["paths"] if state.cgroup is not None else {}
     target = Target(kinds=_foreign_kinds(state.pid), cgroups=sub_cgroups(paths, cgroups), chosen=bool(cgroups))
-    plan = build(config, describe_host(rootless), options, target)
+    plan = build(config, describe_host(rootless), options, target, pid_file=pid_file, pidfd_socket=pidfd_socket)
     own = saved.get("process")
     if own is None or config["process"].get("capabilities") != own.get("capabilities"):
         # Of the container's own capabilities create has warned.

@@ -113,7 +113,8 @@ def _unified_cgroups(run: HostRun) -> Iterator[str]:
         yield path
         if not run.keep["chosen"]:
             other = _cgroup_of_init(run.state.pid)
-            if other and other != path:
+            # The number was its own if it still lives.
+            if other and other != path and run.state.is_alive():
                 yield other
 
 

@@ -15,7 +15,7 @@ from ocipy.container.interrupts import catch
 from ocipy.container.lifecycle import unlink
 from ocipy.container.probe import describe_host
 from ocipy.container.restore import Restoring, read_descriptors
-from ocipy.container.state import CONFIG, State, check_id, make_directory, now, write_file
+from ocipy.container.state import CONFIG, State, check_id, executable_of, make_directory, now, write_file
 from ocipy.errors import Error
 from ocipy.linux import _kernel
 from ocipy.plan import checkpoint as plan
@@ -59,7 +59,7 @@ def restore_container(
     state = State(options.state_directory, options.container_id, options.bundle)
     state.rootfs = bundle.root_path(options.bundle, config)
     state.created = now()
-    state.executable = posix.readlink("/proc/self/exe")
+    state.executable = executable_of("self")
     state.annotations = config.get("annotations") or {}
     state.streams = [posix.readlink(f"/proc/self/fd/{fd}") for fd in range(3)]
     posix.umask(0o077)

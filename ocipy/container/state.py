@@ -59,7 +59,7 @@ class State:
     directory: ROOT/ID. pid, start_time: of the init process, 0 until it is cloned; start_time in clock ticks since boot
     (proc(5), field 22 of stat). created: RFC 3339. cgroup: what cgroups.Cgroup.to_state gave. hooks: those that are run
     after create, by kind. no_new_keyring: create has left the process the caller's session keyring. executable: what
-    the init process runs until it executes the payload, as /proc/PID/exe tells it. streams: what the caller's standard
+    the init process runs until it executes the payload, as executable_of tells it. streams: what the caller's standard
     streams were, as /proc/PID/fd told it, for checkpoint.
     """
 
@@ -140,7 +140,7 @@ class State:
     def _runs_our_executable(self) -> bool:
         # A start that is killed between the FIFO's byte and its unlink leaves the FIFO behind.
         try:
-            return posix.readlink(f"/proc/{self.pid}/exe") == self.executable
+            return executable_of(self.pid) == self.executable
         except OSError:
             return True  # an undumpable process that is not ours to look at: it has not executed anything yet
 
@@ -223,6 +223,13 @@ def _from_document(directory: str, container_id: str, document: Any) -> State:
         if any(not isinstance(text, str) for text in texts):
             raise TypeError("cgroup")
     return state
+
+
+def executable_of(pid: int | str) -> str:
+    """Device and inode of the file that a process executes; its name is nothing that a container's could not have too.
+    Raises OSError."""
+    about = posix.stat(f"/proc/{pid}/exe")
+    return f"{about.st_dev}:{about.st_ino}"
 
 
 def process_start(pid: int) -> int:

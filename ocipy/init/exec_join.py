@@ -62,10 +62,10 @@ def run_joining(plan: Plan, init: Init, kinds: Sequence[str], pid: int) -> NoRet
         seal_imports()
         container = init.fds.pop("container")
         _join(init, container, kinds, pid)
-        # The kernel undoes it where the join has changed the capabilities (prctl(2)).
-        _kernel.prctl(PR_SET_DUMPABLE, 0)
         if "user" in kinds:
             become_root()
+        # The kernel undoes it where the join, or new ids, have changed the capabilities (prctl(2)).
+        _kernel.prctl(PR_SET_DUMPABLE, 0)
         child = _fork(container) if "pid" in kinds else 0
         if child:
             init.channel.send("pid", {"pid": child})
@@ -80,7 +80,13 @@ def run_joining(plan: Plan, init: Init, kinds: Sequence[str], pid: int) -> NoRet
 
 def _join(init: Init, container: int, kinds: Sequence[str], pid: int) -> None:
     """All at once by the pidfd (Linux 5.8), or one by one: for older kernels, and where one of them belongs to a user
-    namespace other than the container's."""
+    namespace other than the container's.
+
+    Until now the runtime has looked at the container's process by its number: its namespaces, root and cgroup. It
+    lives, so the number was its own all the time; else the command would be executed beside some other process.
+    """
+    if _kernel.poll([(container, POLLIN)], 0):
+        raise _not_running()
     flags = 0
     for kind in kinds:
         flags |= FLAGS[kind]

@@ -217,13 +217,12 @@ PyThreadState *map_snapshot(const struct places *places) {
     int file = open(places->snapshot, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (file < 0)
         return NULL;
-    if (read_header(file, places, &header) || keep_copies(&copies) || claim_key(header.key, (PyThreadState *)header.thread) ||
-        map(file, header.heap, PAGE + header.data.size, MAP_FIXED_NOREPLACE)) {
+    if (read_header(file, places, &header) || keep_copies(&copies) || claim_key(header.key, (PyThreadState *)header.thread)) {
         close(file);
         return NULL;
     }
-    if (map(file, header.data, PAGE, MAP_FIXED)) {
-        complain("cannot map", places->snapshot); /* and the data that were there may be gone */
+    if (map(file, header.heap, PAGE + header.data.size, MAP_FIXED_NOREPLACE) || map(file, header.data, PAGE, MAP_FIXED)) {
+        complain("cannot map", places->snapshot); /* for want of memory; and the data that were there may be gone */
         _exit(1);
     }
     restore_copies(&copies);

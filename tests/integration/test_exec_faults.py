@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.harness import Container, Result, descendants, process_state, wait_until
+from tests.harness import Container, Result, Runtime, descendants, process_state, wait_until
 from tests.integration.test_faults import BEGIN, SAMPLES
 
 pytestmark = [pytest.mark.ocipy_only("its own calls, one by one"), pytest.mark.needs_program("strace")]
@@ -135,3 +137,39 @@ def test_namespaces_one_by_one(injector: Injector) -> None:
 @pytest.mark.parametrize("call", ["clone3", "recvmsg", "sendmsg", "setns", "poll"])
 def test_a_signal_comes(injector: Injector, call: str, number: signal.Signals) -> None:
     injector.interrupt(call, number)
+
+
+def test_a_pid_that_is_another_process_s_by_now(runtime: Runtime, container: MakeContainer, work: Path) -> None:
+    """The container's process dies after it was found alive, and its number goes to a process of the host's, whose
+    namespaces and root are those of the runtime. The command must not be executed there."""
+    one = container().start()
+    trap = ["strace", "-qq", "-o", str(work / "calls"), "-P", f"/proc/{one.pid}/ns/cgroup",
+            "-e", "inject=newfstatat:delay_enter=3000000"]  # fmt: skip
+    call = runtime.begin("exec", one.id, "sh", "-c", f"echo out > {work}/escaped", prefix=trap)
+    wait_until(lambda: (work / "calls").exists() and runtime_child(call.pid), "the exec")
+    time.sleep(1)
+    one.kill().reap()
+    taken = take_pid(one.pid)
+    try:
+        call.wait(60).fails("container not running", status=255)
+    finally:
+        taken.kill()
+        taken.wait()
+    assert not (work / "escaped").exists()
+
+
+def runtime_child(pid: int) -> bool:
+    """strace has started the runtime."""
+    return bool(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+
+
+def take_pid(pid: int) -> subprocess.Popen[bytes]:
+    """A process of ours with this number (ns_last_pid, pid_namespaces(7)). Others start processes too: a few tries."""
+    for _ in range(200):
+        Path("/proc/sys/kernel/ns_last_pid").write_text(str(pid - 1))
+        process = subprocess.Popen(["sleep", "1000"])
+        if process.pid == pid:
+            return process
+        process.kill()
+        process.wait()
+    pytest.skip("others took the number")

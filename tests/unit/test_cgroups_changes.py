@@ -126,17 +126,21 @@ def test_page_sizes_files_and_rdma_devices() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "value", "line"),
+    ("file", "text", "value", "line"),
     [
-        ("max\n", "5", "max"),
-        ("5000 100000\n", "max 50000", "5000 100000"),
-        ("default 100\n8:0 50\n", "8:0 70", "8:0 50"),
-        ("8:0 rbps=1 wbps=max\n8:16 rbps=2 wbps=max\n", "8:16 rbps=9", "8:16 rbps=2 wbps=max"),
-        ("", "0-1", ""),
+        ("pids.max", "max\n", "5", "max"),
+        ("cpu.max", "5000 100000\n", "max 50000", "5000 100000"),
+        ("io.weight", "default 100\n8:0 50\n", "8:0 70", "8:0 50"),
+        ("io.weight", "default 100\n", "8:0 70", "8:0 default"),
+        ("blkio.bfq.weight_device", "", "8:0 70", "8:0 default"),
+        ("io.max", "8:0 rbps=1 wbps=max\n8:16 rbps=2 wbps=max\n", "8:16 rbps=9", "8:16 rbps=2 wbps=max"),
+        ("io.max", "8:0 rbps=1 wbps=max\n", "8:16 rbps=9", "8:16 rbps=max wbps=max riops=max wiops=max"),
+        ("blkio.throttle.read_bps_device", "8:0 7\n", "8:16 9", "8:16 0"),
+        ("cpuset.cpus", "", "0-1", ""),
     ],
 )
-def test_what_a_value_will_replace(text: str, value: str, line: str) -> None:
-    assert applying.standing(text, value) == line
+def test_what_a_value_will_replace(file: str, text: str, value: str, line: str) -> None:
+    assert applying.standing(file, text, value) == line
 
 
 def write(file: str, value: str, **more: object) -> tuple[str, str, dict[str, Any]]:

@@ -34,7 +34,7 @@ def made(root: Path, name: str = "web") -> tuple[State, int]:
 def test_a_state_is_read_as_it_was_written(tmp_path: Path) -> None:
     state, lock = made(tmp_path)
     state.rootfs, state.pid, state.start_time, state.created = "/bundle/rootfs", 7, 8, states.now()
-    state.executable, state.annotations = "/memfd:ocipy (deleted)", {"a": "ä"}
+    state.executable, state.annotations = "1:2", {"a": "ä"}
     state.hooks = {"poststop": [{"path": "/x"}]}
     state.save()
     again = states.load(str(tmp_path), "web")
@@ -88,14 +88,14 @@ def living(tmp_path: Path, executable: str) -> State:
 
 
 def test_the_status_follows_the_fifo_and_the_executable(tmp_path: Path) -> None:
-    state = living(tmp_path, os.readlink("/proc/self/exe"))
+    state = living(tmp_path, states.executable_of("self"))
     assert state.status() == "running"
     Path(state.directory, states.FIFO_NEW).touch()
     assert state.status() == "creating"
     os.rename(Path(state.directory, states.FIFO_NEW), Path(state.directory, states.FIFO))
     assert state.status() == "created"
     # A start that was killed before it removed the FIFO: the process runs something else by now.
-    state.executable = "/memfd:ocipy (deleted)"
+    state.executable = "1:2"
     assert state.status() == "running"
 
 
