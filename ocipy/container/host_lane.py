@@ -95,10 +95,12 @@ def wait_for(run: HostRun, barrier: str) -> dict[str, object]:
     while True:
         channel = channel_of(run)
         ready = dict(_kernel.poll([(channel.fd, POLLIN), (run.interrupts, POLLIN), (run.pidfd, POLLIN)], -1))
-        interrupts.check(run.interrupts)
-        if channel.fd not in ready and not _kernel.poll([(channel.fd, POLLIN)], 0):
-            # A stage that is killed after its fork leaves a child that holds the channel, and waits as we do.
-            raise Closed("the other process has ended")
+        # A word of init's first: after its last one it goes on by itself, and exec's process may run its command by now.
+        if channel.fd not in ready:
+            interrupts.check(run.interrupts)
+            if not _kernel.poll([(channel.fd, POLLIN)], 0):
+                # A stage that is killed after its fork leaves a child that holds the channel, and waits as we do.
+                raise Closed("the other process has ended")
         kind, body, fds = channel.receive(max_fds=1)
         if kind == "console" and len(fds) == 1 and run.master < 0 and posix.isatty(fds[0]):
             run.master = fds[0]
