@@ -46,7 +46,7 @@ def run(arguments: Arguments) -> int:
         rootless=arguments.rootless,
         no_pivot=arguments.switch("no-pivot"),
         no_new_keyring=arguments.switch("no-new-keyring"),
-        systemd_cgroup=arguments.cgroup_manager == "systemd",
+        cgroup_manager=arguments.cgroup_manager,
     )
     write_stdout(as_json(plan, only) if output_format == "json" else as_text(plan, only))
     return 0
@@ -60,7 +60,7 @@ def plan_bundle(
     rootless: bool | None,
     no_pivot: bool,
     no_new_keyring: bool,
-    systemd_cgroup: bool,
+    cgroup_manager: str,
 ) -> Plan:
     """The plan of create for a bundle on this host. Raises Error for what create would refuse."""
     path, config, problem = _read(given, config_name)
@@ -71,7 +71,8 @@ def plan_bundle(
         no_pivot=no_pivot,
         no_new_keyring=no_new_keyring,
         has_console=True,
-        systemd_cgroup=systemd_cgroup,
+        systemd_cgroup=cgroup_manager == "systemd",
+        no_cgroup=cgroup_manager == "disabled",
     )
     plan = build(config, describe_host(rootless), options)
     if problem is not None:

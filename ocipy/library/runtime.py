@@ -144,7 +144,7 @@ class Runtime:
             rootless=self._rootless,
             no_pivot=no_pivot,
             no_new_keyring=no_new_keyring,
-            systemd_cgroup=self._systemd_cgroup,
+            cgroup_manager="systemd" if self._systemd_cgroup else "cgroupfs",
         )
         return Plan.from_model(plan)
 

@@ -47,6 +47,25 @@ def test_without_anything_there_is_still_a_cgroup() -> None:
         assert plan.host[-1].args == {"rules": DEFAULT_RULES, "tolerant": False}
 
 
+@pytest.mark.parametrize("host", [V1, V2])
+def test_without_a_cgroup_there_are_no_steps(host: Host) -> None:
+    linux = {"namespaces": [{"type": "pid"}], "resources": {"memory": {"limit": 0}, "cpu": {"shares": 0}}}
+    plan = planned({"linux": linux}, host, no_cgroup=True)
+    assert (plan.host, plan.init, plan.warnings) == ([], [], [])
+    linux = {"resources": {"devices": [{"allow": False, "access": "rwm"}]}}
+    plan = planned({"linux": linux}, host, no_cgroup=True)
+    assert (plan.host, plan.init) == ([], [])
+    assert [pointer for pointer, _ in plan.warnings] == ["/linux/resources/devices", "/linux/cgroupsPath"]
+
+
+@pytest.mark.parametrize("host", [V1, V2])
+@pytest.mark.parametrize(
+    ("resources", "pointer"), [({"pids": {"limit": 5}}, "pids/limit"), ({"cpu": {"cpus": "0"}}, "cpu/cpus")]
+)
+def test_without_a_cgroup_a_limit_is_refused(host: Host, resources: Any, pointer: str) -> None:
+    refused({"linux": {"resources": resources}}, "/linux/resources/" + pointer, host, no_cgroup=True)
+
+
 def test_on_v2_the_clone_is_into_the_cgroup() -> None:
     plan = planned({"linux": {"cgroupsPath": "/a"}}, V2)
     assert actions(plan) == ["cgroup_create", "cgroup_join", "cgroup_devices"]
