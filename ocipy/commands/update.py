@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import posix
+
 from ocipy import log
 from ocipy.bundle import parse
 from ocipy.cli import Arguments, Flag
@@ -95,7 +97,8 @@ def from_flags(arguments: Arguments) -> Any:
 def _from_file(name: str) -> Any:
     path = "standard input" if name == "-" else name
     try:
-        data = read_file(0 if name == "-" else name)
+        # A duplicate, since it is closed: the next file to be opened would become standard input.
+        data = read_file(posix.dup(0) if name == "-" else name)
     except OSError as error:
         raise Error("cannot read the resources", pointer=path, errno=error.errno or 0) from None
     return parse(data, path)

@@ -14,7 +14,6 @@ import pytest
 
 from tests.harness import Bundle, Container, Runtime
 from tests.harness.host import scaled, wait_until
-from tests.integration import test_checkpoint as checkpoints
 
 pytestmark = pytest.mark.needs_systemd
 
@@ -260,6 +259,14 @@ def test_update(container: Callable[..., Container], bundle: Bundle, runtime: Ru
     assert control_file(place, "pids.max", "pids.max", "pids") == "44"
 
 
+def test_update_from_standard_input(container: Callable[..., Container], bundle: Bundle, runtime: Runtime) -> None:
+    """As containerd calls it. What it closes must not become the standard input of who speaks to systemd."""
+    need("pids")
+    one = container(bundle).start()
+    runtime.call("update", "--resources", "-", one.id, stdin=b'{"pids": {"limit": 44}}').ok()
+    assert shown(unit_of(one), "TasksMax") == {"TasksMax": "44"}
+
+
 def test_exec_pause_and_resume(container: Callable[..., Container], bundle: Bundle, runtime: Runtime) -> None:
     one = container(bundle).start()
     said = runtime.call("exec", one.id, "cat", "/proc/self/cgroup").ok()
@@ -374,23 +381,3 @@ def test_without_systemds_own_socket_the_bus_will_do(container: Callable[..., Co
     finally:
         moved.rename("/run/systemd/private")
     assert shown(unit_of(one), "ActiveState") == {"ActiveState": "active"}
-
-
-def test_checkpoint_and_restore(runtime: Runtime, bundle: Bundle, work: Path, new_id: Callable[[], str]) -> None:
-    reason = checkpoints._reason()
-    if reason:
-        pytest.skip(reason)
-    one = checkpoints.Checkpointed(runtime, bundle.sh(checkpoints.COUNTER), work, new_id())
-    unit = f"ocipy-{one.id}.scope"
-    one.run()
-    one.checkpoint().ok()
-    assert is_gone(unit)
-    before = one.count
-    one.restore().ok()
-    one.goes_on(before)
-    paths = {line.split(":", 2)[2] for line in Path(f"/proc/{one.pid}/cgroup").read_text().splitlines()}
-    assert f"/system.slice/{unit}" in paths
-    assert shown(unit, "ActiveState") == {"ActiveState": "active"}
-    runtime.delete(one.id, force=True).ok()
-    checkpoints.reap()
-    assert is_gone(unit)

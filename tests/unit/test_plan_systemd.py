@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from ocipy.errors import Error
-from ocipy.plan import restore
 from ocipy.plan.build import build
 from ocipy.plan.model import Host, Options, Plan, Step
 from ocipy.plan.systemd import expand, unit_of, wanted_properties
@@ -231,12 +230,3 @@ def test_in_words() -> None:
     assert words["systemd_unit"] == "/system.slice/ocipy-web.scope"
     assert "Delegate=yes" in words["systemd_scope"]
     assert words["systemd_properties"].endswith("AllowedCPUs=[1] TasksMax=infinity")
-
-
-def test_what_is_restored_is_in_a_unit_too() -> None:
-    """The unit is made with criu in it, whose children the restored processes are."""
-    plan, _ = restore.build(config(resources={"pids": {"limit": 5}}), V2, OPTIONS)
-    assert [step.action for step in plan.host if "systemd" in step.action or "restore_" in step.action] == [
-        "restore_mount_points", "systemd_unit", "restore_criu", "systemd_scope", "systemd_properties",
-        "restore_namespaces", "restore_processes",
-    ]  # fmt: skip
