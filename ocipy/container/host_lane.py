@@ -95,7 +95,7 @@ def wait_for(run: HostRun, barrier: str) -> dict[str, object]:
     while True:
         channel = channel_of(run)
         ready = dict(_kernel.poll([(channel.fd, POLLIN), (run.interrupts, POLLIN), (run.pidfd, POLLIN)], -1))
-        # A word of init's first: after its last one it goes on by itself, and exec's process may run its command by now.
+        # A word of init's first: after its last one it goes on by itself, and exec's may run its command by now.
         if channel.fd not in ready:
             interrupts.check(run.interrupts)
             if not _kernel.poll([(channel.fd, POLLIN)], 0):

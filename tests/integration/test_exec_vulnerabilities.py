@@ -292,10 +292,11 @@ def test_sub_cgroup_does_not_lead_out(one: Container) -> None:
     """A cgroup beside the container's, whose name begins with the container's (runc, crun 1.29)."""
     beside = []
     for controllers, path in cgroups_of(one.pid).items():
-        directory = cgroup_hierarchies()[controllers.split(",")[0]] / (path.lstrip("/") + "-beside")
-        if path == one.bundle.linux["cgroupsPath"] and directory not in beside:
-            directory.mkdir()
-            beside.append(directory)
+        if path == one.bundle.linux["cgroupsPath"]:
+            directory = cgroup_hierarchies()[controllers.split(",")[0]] / (path.lstrip("/") + "-beside")
+            if directory not in beside:
+                directory.mkdir()
+                beside.append(directory)
     assert beside
     try:
         name = one.bundle.linux["cgroupsPath"].rpartition("/")[2]
