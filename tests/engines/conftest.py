@@ -89,7 +89,7 @@ def make_home(private_host: None) -> Iterator[Callable[[str], Path]]:
     made: list[Path] = []
 
     def make(name: str) -> Path:
-        made.append(Path(tempfile.mkdtemp(prefix=f"{TOKEN}-{name}-", dir="/var/tmp")))
+        made.append(Path(tempfile.mkdtemp(prefix=f"{TOKEN}-{name}-", dir=os.environ.get("TMPDIR", "/var/tmp"))))
         made[-1].chmod(0o755)
         return made[-1]
 

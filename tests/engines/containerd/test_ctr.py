@@ -43,12 +43,14 @@ def sleeping(ctr: Ctr, id: str) -> Callable[..., str]:
     return start
 
 
+@pytest.mark.smoke
 def test_run(ctr: Ctr, id: str) -> None:
     script = "head -n 1; echo err >&2; exit 7"  # ctr can miss the end of a short input
     answer = ctr("run", "--rm", IMAGE, id, "sh", "-c", script, stdin=b"to and fro\n")
     assert (answer.status, answer.stdout, answer.stderr) == (7, "to and fro\n", "err\n")
 
 
+@pytest.mark.smoke
 def test_recipe_of_the_docs(ctr: Ctr) -> None:
     for words in docs.commands("containerd.md", "ctr"):
         installed = ["--runc-binary", docs.INSTALLED]
@@ -64,6 +66,7 @@ def test_recipe_of_the_docs(ctr: Ctr) -> None:
             assert answer.text == "hello"
 
 
+@pytest.mark.smoke
 @pytest.mark.feature("run --tty")
 def test_run_on_a_terminal(ctr: Ctr, id: str) -> None:
     terminal = ctr.terminal("run", "--rm", "--tty", IMAGE, id, "sh")
@@ -71,6 +74,7 @@ def test_run_on_a_terminal(ctr: Ctr, id: str) -> None:
     assert terminal.end() == 3
 
 
+@pytest.mark.smoke
 @pytest.mark.feature("run: a command that is not there")
 def test_command_not_there(ctr: Ctr, id: str) -> None:
     """The runtime's message, out of its log."""
@@ -135,6 +139,7 @@ def test_places(ctr: Ctr, id: str, rootfs: BusyboxRootfs, tmp_path: Path) -> Non
     assert json.loads(state.text)["status"] == "running"
 
 
+@pytest.mark.smoke
 def test_task_exec(ctr: Ctr, sleeping: Callable[..., str]) -> None:
     one = sleeping("--env", "A=1")
     script = "cat; echo $A; echo err >&2; exit 5"
@@ -157,6 +162,7 @@ def test_task_exec_on_a_terminal(ctr: Ctr, sleeping: Callable[..., str]) -> None
     assert terminal.end() == 3
 
 
+@pytest.mark.smoke
 @pytest.mark.feature("task pause, resume")
 def test_task_pause(ctr: Ctr, id: str, tmp_path: Path) -> None:
     script = "while :; do echo x >> /mnt/ticks; sleep 0.05; done"
@@ -175,6 +181,7 @@ def test_task_pause(ctr: Ctr, id: str, tmp_path: Path) -> None:
     wait_until(lambda: ticks.stat().st_size > before)
 
 
+@pytest.mark.smoke
 def test_task_metrics(ctr: Ctr, sleeping: Callable[..., str]) -> None:
     data = json.loads(ctr("task", "metrics", "--format", "json", sleeping("--memory-limit", str(64 << 20))).text)
     text = json.dumps(data)
@@ -187,6 +194,7 @@ def test_task_ps(ctr: Ctr, sleeping: Callable[..., str]) -> None:
     assert ctr("task", "ps", one).lines[1].split()[0] == str(pid_of(ctr, one))
 
 
+@pytest.mark.smoke
 def test_task_kill(ctr: Ctr, id: str, tmp_path: Path) -> None:
     script = "trap 'echo got USR1 > /mnt/said' USR1; echo up > /mnt/up; while :; do sleep 0.1; done"
     flags = ["--mount", f"type=bind,src={tmp_path},dst=/mnt,options=rbind:rw"]

@@ -15,6 +15,7 @@ from tests.engines import docs
 pytestmark = pytest.mark.engine("Kubernetes")
 
 
+@pytest.mark.smoke
 @pytest.mark.feature("containerd's file: containerd config dump")
 def test_containerds_file(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
@@ -27,6 +28,7 @@ def test_containerds_file(tmp_path: Path) -> None:
     assert cri["runtimes"]["ocipy"]["runtime_type"] == "io.containerd.runc.v2"
 
 
+@pytest.mark.smoke
 @pytest.mark.feature("CRI-O's file: parsed as TOML, CRI-O is not in Debian 12")
 def test_crios_file(tmp_path: Path) -> None:
     text = docs.file("kubernetes.md", "/etc/crio/crio.conf.d/50-ocipy.conf", "/usr/local/bin/ocipy")
@@ -39,6 +41,7 @@ def test_crios_file(tmp_path: Path) -> None:
         assert "ocipy" in dump
 
 
+@pytest.mark.smoke
 @pytest.mark.feature("RuntimeClass")
 def test_runtime_class() -> None:
     """The handler is the one that the nodes' files name."""

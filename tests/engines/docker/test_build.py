@@ -36,6 +36,7 @@ BUILDERS = pytest.mark.parametrize(
 
 
 @BUILDERS
+@pytest.mark.smoke
 def test_build(docker: Docker, context: Path, name: str, buildkit: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The old builder takes the default runtime, BuildKit what is called runc."""
     monkeypatch.setitem(docker.env, "DOCKER_BUILDKIT", buildkit)

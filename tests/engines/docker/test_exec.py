@@ -13,6 +13,7 @@ Inspect = Callable[[str, str], str]
 Sleeping = Callable[..., str]
 
 
+@pytest.mark.smoke
 def test_exec(docker: Docker, sleeping: Sleeping) -> None:
     one = sleeping("--env", "A=1")
     answer = docker("exec", "-i", one, "sh", "-c", "cat; echo $A; echo err >&2; exit 5", stdin=b"to and fro\n")
@@ -26,6 +27,7 @@ def docker_is_old(docker: Docker) -> bool:
     return int(docker("version", "--format", "{{.Server.Version}}").text.split(".")[0]) < 23
 
 
+@pytest.mark.smoke
 def test_exec_it(docker: Docker, sleeping: Sleeping) -> None:
     terminal = docker.terminal("exec", "-it", sleeping(), "sh")
     terminal.shell()
@@ -49,6 +51,7 @@ def test_exec_privileged(docker: Docker, sleeping: Sleeping) -> None:
     assert int(text.split()[1], 16).bit_count() > 30
 
 
+@pytest.mark.smoke
 @pytest.mark.feature("exec --detach")
 def test_exec_is_in_all_of_the_container(docker: Docker, sleeping: Sleeping, inspect: Inspect) -> None:
     one = sleeping()
@@ -73,6 +76,7 @@ def test_top(docker: Docker, sleeping: Sleeping) -> None:
     assert lines[1].endswith("sleep 1000")
 
 
+@pytest.mark.smoke
 @pytest.mark.feature("health check")
 def test_healthcheck(docker: Docker, sleeping: Sleeping, inspect: Inspect) -> None:
     one = sleeping("--health-cmd", "test ! -e /sick", "--health-interval", "0.3s", "--health-retries", "1")

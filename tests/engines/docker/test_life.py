@@ -14,6 +14,7 @@ Inspect = Callable[[str, str], str]
 Sleeping = Callable[..., str]
 
 
+@pytest.mark.smoke
 @pytest.mark.feature("run --detach, logs, stop, start, rm")
 def test_detached(docker: Docker, name: str, inspect: Inspect) -> None:
     script = "trap 'echo stopping; exit 0' TERM; echo started; while :; do sleep 0.1; done"
@@ -38,6 +39,7 @@ def test_stop_of_one_that_does_not_listen(docker: Docker, sleeping: Sleeping, in
     assert inspect(one, "{{.State.Status}} {{.State.ExitCode}}") == "exited 137"
 
 
+@pytest.mark.smoke
 def test_kill(docker: Docker, name: str, inspect: Inspect) -> None:
     script = "trap 'echo got USR1' USR1; echo up; while :; do sleep 0.1; done"
     docker("run", "-d", "--name", name, "alpine", "sh", "-c", script).ok()
@@ -66,6 +68,7 @@ def test_restart(docker: Docker, sleeping: Sleeping, inspect: Inspect) -> None:
     assert inspect(one, "{{.State.Pid}}") != first
 
 
+@pytest.mark.smoke
 @pytest.mark.feature("restart policy")
 def test_restart_on_failure(docker: Docker, name: str, inspect: Inspect) -> None:
     docker("run", "-d", "--name", name, "--restart=on-failure:3", "alpine", "sh", "-c", "echo once; exit 9").ok()
@@ -82,6 +85,7 @@ def test_restart_always(docker: Docker, sleeping: Sleeping, inspect: Inspect) ->
     wait_until(lambda: inspect(one, "{{.RestartCount}} {{.State.Running}}") == "1 true", timeout=30)
 
 
+@pytest.mark.smoke
 @pytest.mark.feature("pause, unpause")
 def test_pause(docker: Docker, name: str, inspect: Inspect) -> None:
     script = "while :; do echo x >> /ticks; sleep 0.05; done"

@@ -25,6 +25,7 @@ def limits(pid: int) -> dict[str, str]:
     return {controller: cgroup_value(pid, controller, file).split()[0] for controller, file in files.items()}
 
 
+@pytest.mark.smoke
 @pytest.mark.feature("--memory --cpus --pids-limit")
 def test_limits(docker: Docker, sleeping: Sleeping, inspect: Inspect) -> None:
     pid = int(inspect(sleeping("--memory", "64m", "--cpus", "0.5", "--pids-limit", "50"), "{{.State.Pid}}"))
@@ -38,6 +39,7 @@ def test_pids_limit_holds(docker: Docker) -> None:
     docker("run", "--rm", "--pids-limit", "8", "alpine", "sh", "-c", script).fails("can't fork")
 
 
+@pytest.mark.smoke
 @pytest.mark.feature("OOM kill reported as such")
 def test_oom_killed(docker: Docker, name: str, inspect: Inspect) -> None:
     command = ["sh", "-c", "x=$(head -c 200000000 /dev/zero | tr '\\0' x); echo survived"]
@@ -46,6 +48,7 @@ def test_oom_killed(docker: Docker, name: str, inspect: Inspect) -> None:
     assert inspect(name, "{{.State.OOMKilled}} {{.State.ExitCode}}") == "true 137"
 
 
+@pytest.mark.smoke
 def test_update(docker: Docker, sleeping: Sleeping, inspect: Inspect) -> None:
     one = sleeping("--memory", "64m")
     flags = ["--memory", "96m", "--memory-swap", "96m", "--cpus", "0.25", "--pids-limit", "77"]
@@ -65,6 +68,7 @@ def test_update_a_paused_one(docker: Docker, sleeping: Sleeping, inspect: Inspec
     docker("unpause", one).ok()
 
 
+@pytest.mark.smoke
 def test_stats(docker: Docker, sleeping: Sleeping) -> None:
     one = sleeping("--memory", "64m")
     docker("exec", "--detach", one, "sh", "-c", "while :; do :; done").ok()

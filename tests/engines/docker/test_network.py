@@ -35,6 +35,7 @@ def test_published_port(docker: Docker, name: str) -> None:
     wait_until(served, timeout=20)
 
 
+@pytest.mark.smoke
 @pytest.mark.feature("three containers on a network, by name")
 def test_three_on_a_network(docker: Docker, name: str) -> None:
     """As compose starts an application: a store, a service that asks it, and a user of the service."""

@@ -19,6 +19,7 @@ Inspect = Callable[[str, str], str]
 Sleeping = Callable[..., str]
 
 
+@pytest.mark.smoke
 def test_run(docker: Docker) -> None:
     answer = docker("run", "--rm", "alpine", "echo", "hello").ok()
     assert (answer.stdout, answer.stderr) == ("hello\n", "")
@@ -32,6 +33,7 @@ def test_recipe_of_the_docs(docker: Docker, words: list[str]) -> None:
     assert docker(*words).text == expected
 
 
+@pytest.mark.smoke
 def test_as_default_runtime(docker: Docker, sleeping: Sleeping, inspect: Inspect) -> None:
     """Docker's state directory of it has the container."""
     id = inspect(sleeping(), "{{.Id}}")
@@ -40,6 +42,7 @@ def test_as_default_runtime(docker: Docker, sleeping: Sleeping, inspect: Inspect
     assert '"running"' in state.text
 
 
+@pytest.mark.smoke
 def test_runtime_with_arguments(docker: Docker) -> None:
     """Docker makes a shell script of it, which is the runtime's parent."""
     answer = docker("run", "--rm", "--runtime=with-args", "alpine", "sh", "-c", "echo 'a  b'; exit 3")
@@ -57,6 +60,7 @@ def test_exit_status_of_a_killed_one(docker: Docker) -> None:
     assert docker("run", "--rm", "--init", "alpine", "sh", "-c", "kill -9 $$").status == 137
 
 
+@pytest.mark.smoke
 @pytest.mark.feature("exit status 127 and 126")
 @pytest.mark.parametrize("command", ["no-such-command", "/no/such/path"])
 def test_command_not_there(docker: Docker, command: str) -> None:
@@ -68,6 +72,7 @@ def test_command_not_executable(docker: Docker) -> None:
     docker("run", "--rm", "alpine", "/etc/passwd").fails("ermission denied", status=126)
 
 
+@pytest.mark.smoke
 def test_run_it(docker: Docker) -> None:
     terminal = docker.terminal("run", "--rm", "-it", "alpine", "sh")
     terminal.shell()
@@ -103,6 +108,7 @@ def test_environment_hostname_workdir(docker: Docker) -> None:
     assert re.match(r"uid=1000\S* gid=1000\S* groups=(1000\S*,)?33", lines[3])
 
 
+@pytest.mark.smoke
 @pytest.mark.feature("--volume --mount --tmpfs --read-only")
 def test_mounts(docker: Docker, tmp_path: Path) -> None:
     (tmp_path / "in").write_text("from the host\n")
@@ -136,6 +142,7 @@ def test_default_confinement(sleeping: Sleeping, inspect: Inspect) -> None:
     assert (int(status["SigIgn"], 16), int(status["SigBlk"], 16)) == (0, 0)
 
 
+@pytest.mark.smoke
 @pytest.mark.feature("--security-opt seccomp, no-new-privileges")
 def test_security_options(docker: Docker, tmp_path: Path) -> None:
     profile = tmp_path / "profile.json"

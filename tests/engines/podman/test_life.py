@@ -118,6 +118,7 @@ def criu() -> None:
         pytest.skip("needs a kernel that criu works on: make test-vm")
 
 
+@pytest.mark.smoke
 @pytest.mark.feature("container checkpoint, restore")
 def test_checkpoint(podman: Podman, name: str, criu: None, inspect: Inspect) -> None:
     script = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done"

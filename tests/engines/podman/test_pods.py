@@ -56,6 +56,7 @@ def pod(podman: Podman, name: str) -> Iterator[str]:
     assert podman("pod", "ps", "--quiet").text == ""
 
 
+@pytest.mark.smoke
 @pytest.mark.feature("pods with shared namespaces")
 def test_pod(podman: Podman, pod: str, inspect: Inspect) -> None:
     podman("pod", "create", "--name", pod, "--hostname", "named", "--share", "net,ipc,uts,pid").ok()

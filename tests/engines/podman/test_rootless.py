@@ -101,11 +101,13 @@ def look(rootless: RootlessPodman, name: str) -> Inspect:
     return lambda template: rootless("inspect", "--format", template, name).text
 
 
+@pytest.mark.smoke
 def test_hello(rootless: RootlessPodman) -> None:
     answer = rootless("run", "--rm", "localhost/alpine", "echo", "hello").ok()
     assert answer.stdout == "hello\n"
 
 
+@pytest.mark.smoke
 def test_user_and_its_range(rootless: RootlessPodman, name: str, look: Inspect) -> None:
     script = "id -u; cat /proc/self/uid_map; exec sleep 1000"
     rootless("run", "-d", "--name", name, "--network=none", "localhost/alpine", "sh", "-c", script).ok()
@@ -126,6 +128,7 @@ def test_exit_status(rootless: RootlessPodman, command: str, status: int) -> Non
     assert rootless("run", "--rm", "--network=none", "localhost/alpine", *words).status == status
 
 
+@pytest.mark.smoke
 def test_terminal(rootless: RootlessPodman) -> None:
     terminal = rootless.terminal("run", "--rm", "-it", "--network=none", "localhost/alpine", "sh")
     terminal.expect(r"/ # ")
@@ -136,6 +139,7 @@ def test_terminal(rootless: RootlessPodman) -> None:
     assert terminal.end() == 3
 
 
+@pytest.mark.smoke
 def test_detached_with_logs_stop_and_rm(rootless: RootlessPodman, name: str, look: Inspect) -> None:
     script = "trap 'echo stopping; exit 0' TERM; echo started; while :; do sleep 0.1; done"
     rootless("run", "-d", "--name", name, "--network=none", "localhost/alpine", "sh", "-c", script).ok()

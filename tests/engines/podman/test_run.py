@@ -20,11 +20,13 @@ from tests.harness import cgroup_value, proc_status, wait_until
 Inspect = Callable[[str, str], str]
 
 
+@pytest.mark.smoke
 def test_hello(podman: Podman) -> None:
     answer = podman("run", "--rm", "alpine", "echo", "hello").ok()
     assert (answer.stdout, answer.stderr) == ("hello\n", "")
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("words", docs.commands("podman.md", "podman"))
 def test_recipe_of_the_docs(podman: Podman, words: list[str]) -> None:
     """By its path, by its name as a line in containers.conf has it, and without cgroups."""
@@ -84,6 +86,7 @@ def test_no_network_and_the_hosts(podman: Podman) -> None:
     assert inside == str(Path("/proc/self/ns/net").readlink())
 
 
+@pytest.mark.smoke
 def test_interactive_under_a_terminal(podman: Podman) -> None:
     terminal = podman.terminal("run", "--rm", "-it", "alpine", "sh")
     terminal.expect(r"/ # ")
@@ -115,6 +118,7 @@ def test_interrupt_key(podman: Podman) -> None:
     assert terminal.end() == 5
 
 
+@pytest.mark.smoke
 def test_detached_with_logs_stop_and_rm(podman: Podman, name: str, inspect: Inspect) -> None:
     script = "trap 'echo stopping; exit 0' TERM; echo started; while :; do sleep 0.1; done"
     id = podman("run", "-d", "--name", name, "alpine", "sh", "-c", script).text
@@ -155,6 +159,7 @@ def test_create_and_start(podman: Podman, name: str) -> None:
     assert podman("wait", name).text == "0"
 
 
+@pytest.mark.smoke
 def test_memory_cpus_and_pids_limit(podman: Podman, name: str, inspect: Inspect) -> None:
     flags = ["--memory", "64m", "--cpus", "0.5", "--pids-limit", "50"]
     podman("run", "-d", "--name", name, *flags, "alpine", "sleep", "1000").ok()
