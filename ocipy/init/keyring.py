@@ -28,7 +28,10 @@ def keyring(init: Init, *, name: str, in_user_namespace: bool, label: str) -> No
         key = _kernel.join_session_keyring(name)
         # type;uid;gid;permissions;description (keyctl_describe(3))
         permissions = int(_kernel.keyctl_describe(key).split(";")[3], 16)
-        _kernel.keyctl_setperm(key, permissions | (KEY_OTH_SEARCH if in_user_namespace else KEY_USR_SEARCH))
+        searched = permissions | (KEY_OTH_SEARCH if in_user_namespace else KEY_USR_SEARCH)
+        # A process that joins later is maybe not the user whose it is, and then may not set what is set already.
+        if searched != permissions:
+            _kernel.keyctl_setperm(key, searched)
     except OSError as error:
         if error.errno == errno.ENOSYS:
             init.warn("there is no session keyring of the container's own: the kernel is built without keyrings")

@@ -145,7 +145,21 @@ def test_inside_a_user_namespace(
 
 @pytest.mark.ocipy_only("runc makes no such container")
 def test_nested_user_namespace(podmans: UserNamespace, container: MakeContainer, bundle: Bundle) -> None:
-    """keep-id and its like: one more user namespace below that of podman."""
+    """One more user namespace below that of podman."""
     bundle.linux["uidMappings"] = bundle.linux["gidMappings"] = [{"containerID": 0, "hostID": 1, "size": 10}]
     one = container(bundle.args("sleep", "1000")).start()
     assert one.sh("id -u; cat /proc/self/uid_map", "--user", "5").ok().stdout.split() == ["5", "0", "1", "10"]
+
+
+@pytest.mark.ocipy_only("runc makes no such container")
+def test_nested_user_namespace_with_the_callers_id(
+    podmans: UserNamespace, container: MakeContainer, bundle: Bundle
+) -> None:
+    """podman's keep-id: the caller is mapped, and so joins as itself, whom the session keyring does not belong to."""
+    bundle.linux["uidMappings"] = bundle.linux["gidMappings"] = [
+        {"containerID": 0, "hostID": 1, "size": 3},
+        {"containerID": 3, "hostID": 0, "size": 1},
+    ]
+    bundle.process["user"] = {"uid": 3, "gid": 3}
+    one = container(bundle.args("sleep", "1000")).start()
+    assert one.sh("id -u").ok().stdout == "3\n"
