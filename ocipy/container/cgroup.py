@@ -46,6 +46,12 @@ def _namespaces(run: HostRun) -> Sequence[Namespace]:
     return (run.config.get("linux") or {}).get("namespaces") or ()
 
 
+def expected_paths(run: HostRun) -> dict[str, str]:
+    """Where the cgroup is, for init; or where that of a unit will be, which is made after the clone."""
+    expected: dict[str, str] | None = run.keep.get("expected_paths")
+    return expected or (run.cgroup.paths if run.cgroup is not None else {})
+
+
 def cgroup_own(run: HostRun, *, uid: int) -> None:
     """Let the container's user manage the cgroups below its own."""
     own(_cgroup(run), uid)

@@ -77,7 +77,7 @@ def _init(run: HostRun, theirs: Channel) -> Init:
         state=run.state.for_hooks(),
         preserved=run.options.preserve_fds + run.options.listen_fds,
         new_user_namespace=any(entry["type"] == "user" for entry in linux.get("namespaces") or ()),
-        cgroup_paths=run.cgroup.paths if run.cgroup is not None else {},
+        cgroup_paths=cgroup.expected_paths(run),
     )
 
 

@@ -48,7 +48,9 @@ def systemd_unit(run: HostRun, *, unit: str, slice_path: str, user: bool, descri
     run.helper = Helper(BUS, hint=HINT)
     answer = _ask(run, {"do": "connect", "addresses": addresses, "user": user})
     layout = probe()
-    run.cgroup = place(layout, str(answer["root"]) + slice_path + "/" + unit)
+    run.keep["expected_paths"] = place(layout, str(answer["root"]) + slice_path + "/" + unit).paths
+    # Without its paths: until the unit is made they may be somebody else's, whose unit has the same name.
+    run.cgroup = Cgroup(layout.mode, {}, [])
     run.cgroup.systemd = {"unit": unit, "description": description, "addresses": [answer["address"]]}
     run.state.cgroup = run.cgroup.to_state()
     run.state.save()
@@ -120,17 +122,16 @@ def systemd_scope(run: HostRun, *, properties: Sequence[Property]) -> None:
 
 
 def _see_where_it_is(run: HostRun, cgroup: Cgroup) -> None:
-    """Compare with where init is now: a property of the config, or another systemd's root, may have moved the unit."""
+    """The paths from where init is now: a property of the config may have moved the unit. They go into the state."""
     layout = probe()
     own = parse_own(files.read(f"/proc/{run.pid}/cgroup"))
     path = own.get("" if layout.mode == "v2" else "name=systemd", "")
     if not path.endswith("/" + _unit(cgroup)):
         raise Error(f"systemd has made {_unit(cgroup)}, but the container's process is in {path or 'no cgroup of it'}")
-    actual = place(layout, path)
-    if actual.paths != cgroup.paths:
-        cgroup.paths, cgroup.created = actual.paths, actual.created
-        run.state.cgroup = cgroup.to_state()
-        run.state.save()
+    made = place(layout, path)
+    cgroup.paths, cgroup.created = made.paths, made.created
+    run.state.cgroup = cgroup.to_state()
+    run.state.save()
 
 
 def systemd_join(run: HostRun) -> None:
@@ -173,23 +174,35 @@ def attach(cgroup: Cgroup, pid: int, below: str = "") -> None:
 def stop(cgroup: Cgroup) -> None:
     """End a unit with all that is in it. Its directories may be left: Cgroup.remove is for these. Raises OSError.
 
-    A systemd that cannot be asked is no error: a unit without processes goes by itself. Somebody else's unit of the
-    same name is left alone.
+    systemd may have forgotten ours, and made somebody else's of that name: then nothing is left of ours. A systemd that
+    cannot be asked is no error, since a unit without processes goes by itself.
     """
     if cgroup.systemd is None:
         return
-    # First of all, since systemd would send SIGTERM and wait.
-    cgroup.kill_all(SIGKILL)
+    helper = Helper(BUS, hint=HINT)
     try:
-        _call(cgroup.systemd, {"do": "stop", "description": cgroup.systemd["description"]})
+        request = {"do": "whose", **_unit_of(cgroup.systemd), "description": cgroup.systemd["description"]}
+        whose = _kernel.json_loads(helper.ask(_kernel.json_dumps(request)))["whose"]
+        if whose == "other":
+            cgroup.paths, cgroup.created = {}, []
+            return
+        # First of all, since systemd would send SIGTERM and wait.
+        cgroup.kill_all(SIGKILL)
+        if whose == "ours":
+            helper.ask(_kernel.json_dumps({"do": "stop", **_unit_of(cgroup.systemd)}))
     except Error as error:
         if any(files.exists(path) for path in cgroup.paths.values()):
             log.warning(f"{error}; {cgroup.systemd['unit']} is removed by hand")
+    finally:
+        helper.close()
+
+
+def _unit_of(unit: dict[str, Any]) -> dict[str, Any]:
+    return {"addresses": unit["addresses"], "unit": unit["unit"]}
 
 
 def _call(unit: dict[str, Any], request: dict[str, Any]) -> None:
-    request = {"addresses": unit["addresses"], "unit": unit["unit"], **request}
-    cold.call(BUS, _kernel.json_dumps(request), hint=HINT)
+    cold.call(BUS, _kernel.json_dumps({**_unit_of(unit), **request}), hint=HINT)
 
 
 def _ask(run: HostRun, request: dict[str, Any]) -> dict[str, Any]:

@@ -262,14 +262,24 @@ def do_attach(request: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
+def do_whose(request: dict[str, Any]) -> dict[str, Any]:
+    """Whose a unit is, by its description: "ours", "other", or "gone" if there is none."""
+    bus = connection(request)
+    try:
+        path = str(bus.call(MANAGER, "GetUnit", "s", request["unit"])[0])
+    except Refused as error:
+        if error.name != NO_UNIT:
+            raise
+        return {"whose": "gone"}
+    found = bus.property(path, SERVICE + ".Unit", "Description")
+    return {"whose": "ours" if found == request["description"] else "other"}
+
+
 def do_stop(request: dict[str, Any]) -> dict[str, Any]:
-    """Stop a unit and have it forgotten, if it is the one that we made."""
+    """Stop a unit and have it forgotten."""
     bus = connection(request)
     unit = request["unit"]
     try:
-        path = str(bus.call(MANAGER, "GetUnit", "s", unit)[0])
-        if bus.property(path, SERVICE + ".Unit", "Description") != request["description"]:
-            return {}
         bus.wait(str(bus.call(MANAGER, "StopUnit", "ss", unit, "replace")[0]))
     except Refused as error:
         if error.name != NO_UNIT:
@@ -293,4 +303,5 @@ REQUESTS = {
     "set": do_set,
     "start": do_start,
     "stop": do_stop,
+    "whose": do_whose,
 }

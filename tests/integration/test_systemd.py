@@ -312,6 +312,31 @@ def test_somebody_elses_unit_of_that_name(runtime: Runtime, bundle: Bundle, new_
         sleeper.wait()
 
 
+def test_deleting_what_has_ended_spares_a_later_unit_of_that_name(
+    make_runtime: Callable[[str], Runtime], runtime: Runtime, bundle: Bundle, new_id: Callable[[], str]
+) -> None:
+    """systemd forgets a scope that has ended by itself. Then its name, and its place, may be another container's."""
+    id = new_id()
+    other = make_runtime("other")
+    assert runtime.run(bundle.args("true"), id, "--keep").status == 0
+    wait_until(lambda: is_gone(f"ocipy-{id}.scope"))
+    bundle.args("sleep", "1000").write()
+    other.call("run", "--detach", "--bundle", bundle.path, id, globals=["--systemd-cgroup"]).ok()
+    try:
+        runtime.delete(id).ok()
+        assert other.state(id)["status"] == "running"
+        assert shown(f"ocipy-{id}.scope", "ActiveState") == {"ActiveState": "active"}
+    finally:
+        other.delete(id, force=True).ok()
+
+
+def test_a_slice_by_annotation(container: Callable[..., Container], bundle: Bundle) -> None:
+    """It is not where it was expected to be, and so looked for."""
+    bundle.config["annotations"] = {"org.systemd.property.Slice": "'c-d.slice'"}
+    one = container(bundle).start()
+    assert places(one) == {f"/c.slice/c-d.slice/{unit_of(one)}"}
+
+
 def test_a_failed_unit_of_that_name_makes_place(
     container: Callable[..., Container], bundle: Bundle, new_id: Callable[[], str]
 ) -> None:
@@ -323,8 +348,11 @@ def test_a_failed_unit_of_that_name_makes_place(
     container(bundle, id=id).start()
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 @pytest.mark.parametrize("moment", range(6))
-def test_a_create_that_is_killed(runtime: Runtime, bundle: Bundle, new_id: Callable[[], str], moment: int) -> None:
+def test_a_create_that_is_ended(
+    runtime: Runtime, bundle: Bundle, new_id: Callable[[], str], moment: int, number: int
+) -> None:
     id = new_id()
     began = time.monotonic()
     runtime.create(bundle, id).ok()
@@ -332,8 +360,11 @@ def test_a_create_that_is_killed(runtime: Runtime, bundle: Bundle, new_id: Calla
     runtime.delete(id, force=True).ok()
     running = runtime.begin("create", "--bundle", bundle.path, id)
     time.sleep(whole * (moment + 1) / 7)
-    os.kill(running.process.pid, signal.SIGKILL)
-    running.process.wait()
+    os.kill(running.process.pid, number)
+    status = running.process.wait()
+    if number == signal.SIGTERM and status != 0:
+        assert id not in runtime.ids(), "it has undone what it did"
+        assert is_gone(f"ocipy-{id}.scope")
     runtime.delete(id, force=True).ok()
     assert id not in runtime.ids()
     assert is_gone(f"ocipy-{id}.scope")

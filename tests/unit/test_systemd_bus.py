@@ -168,32 +168,31 @@ def test_a_process_is_attached(systemd: FakeSystemd) -> None:
 
 
 class TestStop:
-    def test_ours(self, systemd: FakeSystemd) -> None:
-        ask(systemd, "stop", description=DESCRIPTION)
-        assert [method for method, _ in systemd.calls] == ["GetUnit", "Get", "StopUnit", "ResetFailedUnit"]
-        assert systemd.method("StopUnit") == [(UNIT, "replace")]
-
-    def test_somebody_elses(self, systemd: FakeSystemd) -> None:
-        ask(systemd, "stop", description="ocipy container web (/somewhere/else)")
-        assert systemd.method("StopUnit") == []
-
-    def test_one_that_is_gone(self, systemd: FakeSystemd) -> None:
+    def test_whose_it_is(self, systemd: FakeSystemd) -> None:
+        assert ask(systemd, "whose", description=DESCRIPTION) == {"whose": "ours"}
+        assert ask(systemd, "whose", description="ocipy container web (/somewhere/else)") == {"whose": "other"}
         systemd.answers["GetUnit"] = refuse(SERVICE + ".NoSuchUnit")
-        ask(systemd, "stop", description=DESCRIPTION)
-        assert systemd.method("StopUnit") == []
+        assert ask(systemd, "whose", description=DESCRIPTION) == {"whose": "gone"}
+        systemd.answers["GetUnit"] = refuse("org.freedesktop.DBus.Error.AccessDenied", "no")
+        with pytest.raises(Error, match="systemd refused GetUnit: no"):
+            ask(systemd, "whose", description=DESCRIPTION)
+
+    def test_it_is_stopped_and_forgotten(self, systemd: FakeSystemd) -> None:
+        ask(systemd, "stop")
+        assert systemd.calls == [("StopUnit", (UNIT, "replace")), ("ResetFailedUnit", (UNIT,))]
 
     def test_one_that_goes_at_this_moment(self, systemd: FakeSystemd) -> None:
         systemd.answers["StopUnit"] = refuse(SERVICE + ".NoSuchUnit")
-        ask(systemd, "stop", description=DESCRIPTION)
+        ask(systemd, "stop")
 
     def test_one_that_did_not_fail(self, systemd: FakeSystemd) -> None:
         systemd.answers["ResetFailedUnit"] = refuse(SERVICE + ".NoSuchUnit")
-        ask(systemd, "stop", description=DESCRIPTION)
+        ask(systemd, "stop")
 
     def test_that_is_refused(self, systemd: FakeSystemd) -> None:
         systemd.answers["StopUnit"] = refuse("org.freedesktop.DBus.Error.AccessDenied", "no")
         with pytest.raises(Error, match="systemd refused StopUnit: no"):
-            ask(systemd, "stop", description=DESCRIPTION)
+            ask(systemd, "stop")
 
 
 @pytest.mark.parametrize("method", ["Get", "StartTransientUnit"])
