@@ -26,7 +26,7 @@ help:
 	@echo 'test              unit and integration tests (OCI_RUNTIME=/path/to/runtime tests another runtime)'
 	@echo 'test-pythons      the launcher and the unit tests on each Python of this machine'
 	@echo 'test-systemd      the systemd cgroup driver, with a systemd of its own'
-	@echo 'test-engines      podman and others with ocipy'
+	@echo 'test-engines      podman, Docker, containerd and its CRI plugin, with ocipy and with runc'
 	@echo 'test-vm           integration tests on a second kernel with cgroup v2'
 	@echo 'conformance       the OCI validation suite'
 	@echo 'bench             times beside runc and crun'
