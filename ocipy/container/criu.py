@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from ocipy.container import criu_messages as messages
 from ocipy.container.interrupts import check as check_interrupts
+from ocipy.container.probe import in_user_namespace
 from ocipy.errors import Error
 from ocipy.linux import _kernel
 from ocipy.linux.constants import CLONE_PIDFD, O_CLOEXEC, POLLIN, SIGCHLD, SIGKILL, SOCK_SEQPACKET
@@ -273,4 +274,5 @@ HINTS = (
 
 
 def _hint(said: str) -> str:
-    return next((hint for words, hint in HINTS if words in said), "")
+    known = next((hint for words, hint in HINTS if words in said), "")
+    return known or ("criu takes the rights of the host's root" if os.geteuid() != 0 or in_user_namespace() else "")

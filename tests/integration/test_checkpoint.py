@@ -109,8 +109,29 @@ class Checkpointed:
         """Assert that it counts on from there."""
         wait_until(lambda: self.count > before, "a higher count", 20)
 
+    def commands(self) -> str:
+        """The command lines in its pid namespace."""
+        lines = []
+        for pid in children(self.pid):
+            line = Path(f"/proc/{pid}/cmdline")
+            lines.append(line.read_bytes().replace(b"\0", b" ").decode().strip() if line.exists() else "")
+        return "\n".join(lines)
+
     def log(self, name: str) -> str:
         return (self.work / "w" / name).read_text(errors="replace")
+
+
+def children(init: int) -> list[int]:
+    """The processes in the pid namespace of an init."""
+    namespace = os.readlink(f"/proc/{init}/ns/pid")
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and os.readlink(entry / "ns/pid") == namespace:
+                found.append(int(entry.name))
+        except OSError:
+            pass
+    return found
 
 
 def nothing() -> dict[str, Any]:
@@ -347,6 +368,48 @@ def test_a_user_namespace(counter: Checkpointed) -> None:
     counter.restore().ok()
     assert Path(f"/proc/{counter.pid}/uid_map").read_text() == maps
     counter.goes_on(before)
+
+
+def test_what_exec_has_started(counter: Checkpointed) -> None:
+    """What it has left to the container's init is in the images; what still has its parent outside ends."""
+    counter.run()
+    script = "sleep 1234 < /dev/null > /dev/null 2>&1 &"
+    counter.runtime.call("exec", counter.id, "sh", "-c", script, **nothing()).ok()
+    counter.checkpoint().ok()
+    counter.restore().ok()
+    assert "sleep 1234" in counter.commands()
+    sleeping = counter.runtime.begin("exec", counter.id, "sleep", "2345", **nothing())
+    wait_until(lambda: "sleep 2345" in counter.commands(), "what exec runs")
+    counter.checkpoint().ok()
+    assert sleeping.wait().status == 128 + signal.SIGKILL
+    counter.restore().ok()
+    assert "sleep 1234" in counter.commands()
+    assert "sleep 2345" not in counter.commands()
+
+
+@pytest.mark.needs_cgroup_v1
+def test_the_cgroups_of_v1_without_a_namespace(counter: Checkpointed) -> None:
+    """The mount is of the container's own cgroups then: bind mounts, which are the host's."""
+    counter.bundle.without_namespace("cgroup")
+    mounts = mounts_of(counter.run())
+    assert any(point.startswith("/sys/fs/cgroup/") for point, _, _ in mounts)
+    counter.checkpoint().ok()
+    before = counter.count
+    counter.restore().ok()
+    assert mounts_of(counter.pid) == mounts
+    counter.goes_on(before)
+
+
+def test_connections_need_the_flag(counter: Checkpointed) -> None:
+    counter.bundle.sh("(sleep 1000 | nc -l -p 80) & sleep 1; (sleep 1000 | nc 127.0.0.1 80) & " + COUNTER)
+    counter.run()
+    connected = "01"  # TCP_ESTABLISHED in /proc/net/tcp
+    wait_until(lambda: f" {connected} " in (Path(f"/proc/{counter.pid}/net/tcp").read_text()), "the connection")
+    result = counter.checkpoint()
+    result.fails("criu")
+    if counter.runtime.is_ocipy:
+        result.fails("Connected TCP socket", "give --tcp-established, here and at the restore")
+    assert counter.runtime.state(counter.id)["status"] == "running"
 
 
 @pytest.mark.needs_systemd

@@ -268,6 +268,41 @@ def test_a_failed_restore_leaves_nothing(
 
 
 @only_ocipy
+def test_a_hook_fails_at_restore(
+    runtime: Runtime, bundle: Bundle, new_id: NewId, images: Path, fake: FakeCriu, assert_nothing_left: Check
+) -> None:
+    fake.behave(notifies=["setup-namespaces"])
+    bundle.config["hooks"] = {"prestart": [{"path": "/bin/false"}]}
+    bundle.write()
+    command: list[str | Path] = ["restore", "--bundle", bundle.path, "--image-path", images, new_id()]
+    runtime.call(*command, globals=["--criu", fake.path]).fails("/hooks/prestart/0", "exit status 1")
+    assert_nothing_left()
+
+
+@only_ocipy
+@pytest.mark.parametrize(
+    "flags",
+    [
+        pytest.param("--image-path I --work-path W --detach --pid-file P -no-subreaper --bundle B", id="containerd"),
+        pytest.param(
+            "--bundle B --pid-file P --no-pivot --no-new-keyring --detach --image-path I --work-path W"
+            " --tcp-established --tcp-close --file-locks --lsm-mount-context=c --lsm-profile=selinux:l", id="podman",
+        ),
+    ],
+)  # fmt: skip
+def test_restore_as_engines_call_it(
+    runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path, images: Path, fake: FakeCriu, flags: str
+) -> None:
+    fake.behave(fails=1)
+    bundle.write()
+    places = {"I": str(images), "W": str(work / "w"), "P": str(work / "pid"), "B": str(bundle.path)}
+    words = [places.get(word, word) for word in flags.split()]
+    runtime.call("restore", *words, new_id(), globals=["--criu", fake.path]).fails("criu cannot restore")
+    [request] = fake.requests([RESTORE])
+    assert request["opts"]["file_locks"] is ("--file-locks" in flags)
+
+
+@only_ocipy
 @pytest.mark.parametrize("notifies", [[], ["setup-namespaces"]])
 def test_a_restore_is_interrupted(
     runtime: Runtime,
