@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-HOT = ("create", "start", "state", "kill", "delete", "run", "exec", "pause", "resume", "ps", "update")
-COLD = ("checkpoint", "restore", "spec", "features", "list", "events", "validate", "plan")
+HOT = ("create", "start", "state", "kill", "delete", "run", "exec", "pause", "resume", "ps", "update", "list")
+COLD = ("checkpoint", "restore", "spec", "features", "events", "validate", "plan")
 
 
 class Flag:

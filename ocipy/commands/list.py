@@ -1,19 +1,20 @@
-"""`ocipy list`: the containers below the root directory. Cold."""
+"""ocipy list: the containers below the root directory."""
 
 from __future__ import annotations
 
-import functools
-import json
-import os
-import pwd
+import posix
 from errno import ENOENT
-from typing import Any
 
 from ocipy import log
 from ocipy.cli import Arguments, Flag, write_stdout
 from ocipy.container.several import container_ids
-from ocipy.container.state import load
+from ocipy.container.state import load, read_file
 from ocipy.errors import Error
+from ocipy.linux import _kernel
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 SUMMARY = "list the containers"
 USAGE = "[FLAGS]"
@@ -41,7 +42,7 @@ def run(arguments: Arguments) -> int:
     found = containers(root, must_exist=must_exist)
     if output_format == "json":
         # runc's word for an empty list is null.
-        write_stdout(json.dumps(found or None, separators=(",", ":"), ensure_ascii=False) + "\n")
+        write_stdout(_kernel.json_dumps(found or None).decode("utf-8", "surrogateescape") + "\n")
     else:
         write_stdout(table(found))
     return 0
@@ -59,11 +60,12 @@ def ids(root: str, *, must_exist: bool) -> list[str]:
 
 def containers(root: str, *, must_exist: bool) -> list[dict[str, Any]]:
     """The state of each container, with the name of its owner. Raises Error where root is missing, if it must exist."""
-    found = []
+    found: list[dict[str, Any]] = []
+    owners: dict[int, str] = {}
     for name in ids(root, must_exist=must_exist):
         try:
             state = load(root, name)
-            found.append({**state.to_oci(), "owner": owner(os.stat(state.directory).st_uid)})
+            found.append({**state.to_oci(), "owner": owner(posix.stat(state.directory).st_uid, owners)})
         except Error as error:
             log.warning(f"{name}: {error.line}")
         except OSError:
@@ -71,13 +73,41 @@ def containers(root: str, *, must_exist: bool) -> list[dict[str, Any]]:
     return found
 
 
-@functools.cache
-def owner(uid: int) -> str:
-    """The name of the user who made the container, "#UID" without one."""
+def owner(uid: int, known: dict[int, str]) -> str:
+    """The name of a user, "#UID" without one. known: those that were looked up before."""
+    name = known.get(uid)
+    if name is None:
+        name = known[uid] = _name_of(uid) or f"#{uid}"
+    return name
+
+
+def _name_of(uid: int) -> str:
+    try:
+        name = name_in(read_file("/etc/passwd"), uid)
+    except OSError:
+        name = ""
+    if name:
+        return name
+    # A user of a directory service, perhaps; libc knows how to ask (nss(5)).
+    from ocipy.launcher.python import complete_start
+
+    complete_start()
+    import pwd
+
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
-        return f"#{uid}"
+        return ""
+
+
+def name_in(passwd: bytes, uid: int) -> str:
+    """The first name with this uid in the content of a passwd(5) file, "" if there is none."""
+    number = str(uid).encode()
+    for line in passwd.split(b"\n"):
+        fields = line.split(b":")
+        if len(fields) > 2 and fields[2] == number:
+            return fields[0].decode("utf-8", "surrogateescape")
+    return ""
 
 
 def table(found: list[dict[str, Any]]) -> str:

@@ -81,6 +81,7 @@ def test_hot_commands_load_what_is_listed_and_nothing_of_the_standard_library(
         "state": loaded_by(work, "state", name),
         "start": loaded_by(work, "start", name),
         "ps": loaded_by(work, "ps", "--format", "json", name),
+        "list": loaded_by(work, "list"),
         "update": loaded_by(work, "update", "--pids-limit", "50", name),
         "pause": loaded_by(work, "pause", name),
         "resume": loaded_by(work, "resume", name),
