@@ -29,9 +29,6 @@ def run(arguments: Arguments) -> int:
         # runc's word for none is null. Nothing goes to standard error: engines read both as one.
         write_stdout(_kernel.json_dumps(pids or None).decode() + "\n")
         return 0
-    from ocipy.launcher.python import complete_start
-
-    complete_start()
     from ocipy.container.process_table import table
 
     write_stdout(table(pids, options or ["-ef"]))

@@ -1,24 +1,37 @@
-"""The lines of the host's ps(1) that are about a container's processes. Cold."""
+"""The lines of the host's ps(1) that are about a container's processes."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-from collections.abc import Collection, Sequence
+import posix
 
+from ocipy.container.state import read_file
 from ocipy.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
 
 
 def table(pids: Collection[int], options: Sequence[str]) -> str:
     """What `ps OPTIONS` prints of these processes, with its heading. Raises Error."""
+    reader, writer = posix.pipe()
+    streams = [
+        (posix.POSIX_SPAWN_OPEN, 0, "/dev/null", posix.O_RDONLY, 0),
+        (posix.POSIX_SPAWN_DUP2, writer, 1),
+        (posix.POSIX_SPAWN_DUP2, writer, 2),
+    ]
     try:
-        answer = subprocess.run(["ps", *options], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        pid = posix.posix_spawnp("ps", ["ps", *options], posix.environ, file_actions=streams)
     except OSError as error:
+        posix.close(reader)
         raise Error("cannot run ps", errno=error.errno or 0, hint="it is in the package procps") from None
-    if answer.returncode:
-        said = os.fsdecode(answer.stderr.strip() or answer.stdout.strip()).partition("\n")[0]
-        raise Error(f"ps {' '.join(options)} ended with status {answer.returncode}: {said}")
-    return chosen(os.fsdecode(answer.stdout), pids)
+    finally:
+        posix.close(writer)
+    text = read_file(reader).decode("utf-8", "surrogateescape")
+    status = posix.waitstatus_to_exitcode(posix.waitpid(pid, 0)[1])
+    if status:
+        raise Error(f"ps {' '.join(options)} ended with status {status}: {text.strip().partition(chr(10))[0]}")
+    return chosen(text, pids)
 
 
 def chosen(text: str, pids: Collection[int]) -> str:

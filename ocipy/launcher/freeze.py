@@ -56,7 +56,7 @@ EXECUTED = (
 )
 GROUPS = {
     "create": PLANNED, "run": PLANNED, "exec": EXECUTED, "start": (), "state": (), "kill": (), "delete": REMOVED,
-    "pause": (), "resume": (), "ps": (), "update": (), "list": (),
+    "pause": (), "resume": (), "ps": ("ocipy.container.process_table",), "update": (), "list": (),
 }  # fmt: skip
 #: Loaded before the command is known.
 FIRST = "ocipy.cli"
