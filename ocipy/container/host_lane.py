@@ -236,6 +236,9 @@ def _end_of_init(run: HostRun) -> Error:
     if status.si_code == posix.CLD_EXITED:
         return Error(f"{run.name} ended with status {status.si_status}")
     if status.si_status == SIGKILL and run.cgroup is not None and run.cgroup.oom_kills() > 0:
+        if run.status == "running":
+            # Others of the container's may have been before.
+            return Error(f"{run.name} was killed (possibly OOM-killed)", pointer="/linux/resources/memory/limit")
         return Error(
             "container init was OOM-killed (memory limit too low?)",
             pointer="/linux/resources/memory/limit",
