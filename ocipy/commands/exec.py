@@ -5,6 +5,7 @@ from __future__ import annotations
 from ocipy.cli import Arguments, Flag, UsageError
 from ocipy.container import foreground
 from ocipy.container.exec import execute, undo
+from ocipy.container.lifecycle import unlink
 from ocipy.container.options import claim_descriptors
 from ocipy.errors import Error
 from ocipy.plan.exec_process import Changes
@@ -57,6 +58,9 @@ def run(arguments: Arguments) -> int:
 
 def _run(arguments: Arguments) -> int:
     words = arguments.positional
+    if arguments.text("pid-file"):
+        # An engine takes a pid file for success, also an older one.
+        unlink(arguments.text("pid-file"))
     changes = Changes(
         args=words[1:],
         cwd=arguments.text("cwd"),

@@ -53,9 +53,6 @@ def execute(
     terminal. Raises Error, with nothing left behind: also where a signal ends it (container/interrupts.py).
     """
     state = load(root, container_id)
-    if pid_file:
-        # An engine takes a pid file for success, also an older one.
-        unlink(pid_file)
     given = _read_process(process_file) if process_file else None
     container = _open_container(state, ignore_paused)
     try:
