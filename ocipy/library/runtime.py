@@ -24,7 +24,7 @@ class Runtime:
 
     root: the directory of their state, the command line's default without it. executable: its path; without one it is
     looked for beside this package, in this Python's environment, and in PATH, when it is first needed.
-    systemd_cgroup, rootless: as --systemd-cgroup and --rootless (None: auto).
+    cgroup_manager, rootless: as --cgroup-manager ("cgroupfs", "systemd" or "disabled") and --rootless (None: auto).
     Every call may raise ocipy.Error.
     """
 
@@ -33,12 +33,14 @@ class Runtime:
         root: StrPath = "",
         *,
         executable: StrPath = "",
-        systemd_cgroup: bool = False,
+        cgroup_manager: str = "cgroupfs",
         rootless: bool | None = None,
     ) -> None:
         self.root = cli.state_root(os.fspath(root))
         self._root_is_given = bool(root)
-        self._systemd_cgroup = systemd_cgroup
+        if cgroup_manager not in ("cgroupfs", "systemd", "disabled"):
+            raise ValueError(f"no cgroup manager: {cgroup_manager!r}")
+        self._cgroup_manager = cgroup_manager
         self._rootless = rootless
         self._path = os.fspath(executable)
         self._executable: Executable | None = None
@@ -50,9 +52,7 @@ class Runtime:
     def executable(self) -> Executable:
         """The executable, with the global flags."""
         if self._executable is None:
-            flags = ["--root", self.root]
-            if self._systemd_cgroup:
-                flags.append("--systemd-cgroup")
+            flags = ["--root", self.root, "--cgroup-manager", self._cgroup_manager]
             if self._rootless is not None:
                 flags += ["--rootless", "true" if self._rootless else "false"]
             self._executable = Executable(self._path or executables.find(), flags)
@@ -144,7 +144,7 @@ class Runtime:
             rootless=self._rootless,
             no_pivot=no_pivot,
             no_new_keyring=no_new_keyring,
-            cgroup_manager="systemd" if self._systemd_cgroup else "cgroupfs",
+            cgroup_manager=self._cgroup_manager,
         )
         return Plan.from_model(plan)
 

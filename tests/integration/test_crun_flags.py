@@ -66,6 +66,13 @@ def without_limits(bundle: Bundle) -> Bundle:
     return bundle
 
 
+def test_the_plan_knows_of_it(runtime: Runtime, bundle: Bundle) -> None:
+    bundle.write()
+    for manager, made in (("cgroupfs", True), ("disabled", False)):
+        plan = runtime.call("plan", bundle.path, globals=[f"--cgroup-manager={manager}"]).ok()
+        assert ("cgroup_create" in plan.stdout) is made
+
+
 def test_disabled_makes_and_joins_no_cgroup(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
     id = new_id()
     without_limits(bundle).sh("trap 'exit 3' TERM; echo ready; while :; do sleep 0.02; done")

@@ -73,6 +73,11 @@ def test_validate_plan_and_features_need_no_executable(tmp_path: Path) -> None:
     assert {"ociVersionMin", "hooks", "linux"} <= runtime.features().keys()
     assert runtime.plan(tmp_path).init[-1].action == "execute"
     assert "execute" in str(runtime.plan(tmp_path))
+    for manager, made in (("cgroupfs", True), ("disabled", False)):
+        plan = ocipy.Runtime(tmp_path / "state", cgroup_manager=manager).plan(tmp_path)
+        assert ("cgroup_create" in [step.action for step in plan.host]) is made
+    with pytest.raises(ValueError, match="no cgroup manager: 'no'"):
+        ocipy.Runtime(cgroup_manager="no")
     config["linux"]["maskedPaths"] = 3
     (tmp_path / "config.json").write_text(json.dumps(config))
     (finding,) = runtime.validate(tmp_path)
