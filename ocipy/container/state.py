@@ -219,7 +219,7 @@ def _from_document(directory: str, container_id: str, document: Any) -> State:
         unit = cgroup.get("systemd")
         texts = [cgroup["mode"], *cgroup["paths"].values(), *cgroup["created"]]
         if unit is not None:
-            texts += [unit["unit"], unit["description"], *unit["addresses"]]
+            texts += [unit["unit"], unit["description"], unit["file"], *unit["addresses"]]
         if any(not isinstance(text, str) for text in texts):
             raise TypeError("cgroup")
     return state

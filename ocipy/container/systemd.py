@@ -4,8 +4,8 @@ What speaks to systemd is a cold module in a child (container/systemd_bus.py): o
 before the clone, so that it has loaded by the time that it is needed.
 
 Cgroup.systemd, in the state as well, says what the unit is: its name, its description, by which it is known for ours,
-and the D-Bus addresses of its systemd. It is there before the unit is, so that `delete --force` finds it after a
-SIGKILL.
+the D-Bus addresses of its systemd, and the file that this keeps for it, "" if that is not known. It is there before the
+unit is, so that `delete --force` finds it after a SIGKILL.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ HINT = "it takes the Python package jeepney"
 PATH = "/linux/cgroupsPath"
 ANNOTATION = "/annotations/org.systemd.property."
 # systemd's own socket, as systemctl takes it, needs no message bus; the bus is for where that is closed to us.
-SYSTEM = ("unix:path=/run/systemd/private", "unix:path=/run/dbus/system_bus_socket")
+RUNTIME = "/run/systemd"
+SYSTEM = (f"unix:path={RUNTIME}/private", "unix:path=/run/dbus/system_bus_socket")
 # What systemd says of a property that it does not have, before its name.
 UNKNOWN = "Cannot set property "
 
@@ -51,23 +52,34 @@ def systemd_unit(run: HostRun, *, unit: str, slice_path: str, user: bool, descri
     run.keep["expected_paths"] = place(layout, str(answer["root"]) + slice_path + "/" + unit).paths
     # Without its paths: until the unit is made they may be somebody else's, whose unit has the same name.
     run.cgroup = Cgroup(layout.mode, {}, [])
-    run.cgroup.systemd = {"unit": unit, "description": description, "addresses": [answer["address"]]}
+    run.cgroup.systemd = {
+        "unit": unit,
+        "description": description,
+        "addresses": [answer["address"]],
+        "file": f"{_user_directory() if user else RUNTIME}/transient/{unit}",
+    }
     run.state.cgroup = run.cgroup.to_state()
     run.state.save()
 
 
 def user_addresses() -> list[str]:
     """Where the systemd of the caller may be: its own socket, then the message bus."""
-    directory = posix.environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape").rstrip("/")
+    directory = _user_directory()
     bus = posix.environ.get(b"DBUS_SESSION_BUS_ADDRESS", b"").decode("utf-8", "surrogateescape")
     addresses = []
     if directory:
-        addresses.append("unix:path=" + escaped(directory + "/systemd/private"))
+        addresses.append("unix:path=" + escaped(directory + "/private"))
     if bus:
         addresses.append(bus)
     if directory:
-        addresses.append("unix:path=" + escaped(directory + "/bus"))
+        addresses.append("unix:path=" + escaped(directory.removesuffix("/systemd") + "/bus"))
     return addresses
+
+
+def _user_directory() -> str:
+    """Where the systemd of the caller has its own files, "" if that is not to be known."""
+    directory = posix.environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape").rstrip("/")
+    return directory + "/systemd" if directory else ""
 
 
 def escaped(path: str) -> str:
@@ -130,6 +142,8 @@ def _see_where_it_is(run: HostRun, cgroup: Cgroup) -> None:
         raise Error(f"systemd has made {_unit(cgroup)}, but the container's process is in {path or 'no cgroup of it'}")
     made = place(layout, path)
     cgroup.paths, cgroup.created = made.paths, made.created
+    if cgroup.systemd is not None and not files.exists(cgroup.systemd["file"]):
+        cgroup.systemd["file"] = ""
     run.state.cgroup = cgroup.to_state()
     run.state.save()
 
@@ -177,7 +191,7 @@ def stop(cgroup: Cgroup) -> None:
     systemd may have forgotten ours, and made somebody else's of that name: then nothing is left of ours. A systemd that
     cannot be asked is no error, since a unit without processes goes by itself.
     """
-    if cgroup.systemd is None:
+    if cgroup.systemd is None or _is_forgotten(cgroup):
         return
     helper = Helper(BUS, hint=HINT)
     try:
@@ -195,6 +209,15 @@ def stop(cgroup: Cgroup) -> None:
             log.warning(f"{error}; {cgroup.systemd['unit']} is removed by hand")
     finally:
         helper.close()
+
+
+def _is_forgotten(cgroup: Cgroup) -> bool:
+    """systemd has no unit of that name: seen without asking it, since it keeps a file for each, also for failed ones.
+
+    So it is for most that have come to their end, and asking takes an interpreter's start.
+    """
+    file = cgroup.systemd["file"] if cgroup.systemd is not None else ""
+    return bool(file and cgroup.paths) and not files.exists(file)
 
 
 def _unit_of(unit: dict[str, Any]) -> dict[str, Any]:
