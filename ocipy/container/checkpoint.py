@@ -48,20 +48,27 @@ def checkpoint(root: str, container_id: str, flags: CriuFlags, criu_path: str) -
     lock_fd = lock(state.directory)
     try:
         state = load(root, container_id)
-        check_status(state)
-        _dump(state, flags, program)
+        status = check_status(state)
+        try:
+            _dump(state, flags, program)
+        except Error:
+            # criu thaws what it has frozen, unless it has been killed.
+            if status == "running" and state.cgroup is not None:
+                freezer.thaw(state.cgroup["paths"])
+            raise
         if not (flags.leave_running or flags.pre_dump):
             end(state)
     finally:
         posix.close(lock_fd)
 
 
-def check_status(state: State) -> None:
-    """Raise Error for a container whose process does not run yet, or no more."""
+def check_status(state: State) -> str:
+    """The status. Raises Error for a container whose process does not run yet, or no more."""
     status = state.status()
     if status not in ("running", "paused"):
         hint = "it has not been started" if status == "created" else ""
         raise Error(f"Container cannot be checkpointed in {status} state", hint=hint)
+    return status
 
 
 def _check_status_fd(flags: CriuFlags) -> None:

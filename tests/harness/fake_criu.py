@@ -38,11 +38,17 @@ else:
         notify = {{"type": m.NOTIFY, "success": True, "notify": {{"script": script, "pid": 0}}}}
         connection.send(m.encode(m.RESPONSE, notify))
         answer = m.decode(m.REQUEST, connection.recv(1 << 16))
+        if not answer:
+            sys.exit(1)  # we are not wanted any more
         assert answer == {{"type": m.NOTIFY, "notify_success": True}}, answer
     if behaviour["hangs"]:
         open(here + ".hangs", "w").close()
         connection.recv(1)
         sys.exit(1)
+    if behaviour["freezes"]:
+        v1 = os.path.exists(options["freeze_cgroup"] + "/freezer.state")
+        with open(options["freeze_cgroup"] + ("/freezer.state" if v1 else "/cgroup.freeze"), "w") as freezer:
+            freezer.write("FROZEN" if v1 else "1")
     if behaviour["dies"]:
         os._exit(3)
     response = {{"type": kind, "success": not behaviour["fails"], "cr_errno": behaviour["fails"]}}
@@ -63,6 +69,7 @@ class FakeCriu:
             "fails": 0,
             "dies": False,
             "hangs": False,
+            "freezes": False,
         }
         self.behave(**behaviour)
         path.write_text(_PROGRAM.format(python=sys.executable, top=str(TOP), here=str(path)))
@@ -71,7 +78,7 @@ class FakeCriu:
     def behave(self, **behaviour: Any) -> None:
         """exits: at once, with this status. version, features: of its answers. log: what it writes as its log.
         notifies: the scripts that it tells of first. fails: the errno of its failure. dies: without an answer.
-        hangs: says no more, until the connection is closed."""
+        hangs: says no more, until the connection is closed. freezes: leaves the container frozen."""
         self._behaviour.update(behaviour)
         Path(f"{self.path}.behaviour").write_text(json.dumps(self._behaviour))
 

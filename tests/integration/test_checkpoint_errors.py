@@ -131,7 +131,8 @@ def test_the_log_of_criu_says_why(runtime: Runtime, container: MakeContainer, wo
 
 @only_ocipy
 def test_criu_dies(runtime: Runtime, container: MakeContainer, work: Path, fake: FakeCriu) -> None:
-    fake.behave(dies=True)
+    """As it would when killed, in the middle: with the container frozen."""
+    fake.behave(dies=True, freezes=True)
     one = container().start()
     result = runtime.call("checkpoint", "--image-path", work / "i", one.id, globals=["--criu", fake.path])
     result.fails("criu cannot dump the container: it ended with status 3")
