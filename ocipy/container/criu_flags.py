@@ -12,7 +12,7 @@ DEFAULT_IMAGES = "checkpoint"
 COMMON: tuple[Flag, ...] = (
     Flag("image-path", "text", "directory of criu's image files (default: ./checkpoint)", metavar="DIR"),
     Flag("work-path", "text", "directory of criu's log and work files (default: that of the images)", metavar="DIR"),
-    Flag("parent-path", "text", "images of an earlier pre-dump, relative to these; a restore finds them", metavar="DIR"),
+    Flag("parent-path", "text", "images of an earlier pre-dump, relative to these", metavar="DIR"),
     Flag("tcp-established", "switch", "allow established TCP connections"),
     Flag("tcp-close", "switch", "do without the established TCP connections"),
     Flag("ext-unix-sk", "switch", "allow Unix sockets whose other end is outside"),
