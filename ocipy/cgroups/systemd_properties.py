@@ -98,6 +98,9 @@ def _cpu(cpu: CPU, v2: bool) -> list[Property]:
         found.append(("CPUWeight", "t", 0, CPU_IDLE))
     elif shares:
         found.append(("CPUWeight", "t", weight_of_shares(shares), 0) if v2 else ("CPUShares", "t", shares, 0))
+    elif v2 and cpu.get("idle") == 0:
+        # No weight is given, and so no idle one any more.
+        found.append(("CPUWeight", "t", INFINITY, 0))
     found += _quota(cpu.get("quota") or 0, cpu.get("period") or 0)
     for field, name in (("cpus", "AllowedCPUs"), ("mems", "AllowedMemoryNodes")):
         value = cpu.get(field)

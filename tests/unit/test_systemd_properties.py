@@ -38,6 +38,7 @@ def properties(resources: Any, mode: str = "v2") -> dict[str, Any]:
         ({"cpu": {"shares": 1024}}, {"CPUWeight": 100}, {"CPUShares": 1024}),
         ({"cpu": {"shares": 1024, "idle": 1}}, {"CPUWeight": 0}, {"CPUShares": 1024}),
         ({"cpu": {"shares": 1024, "idle": 0}}, {"CPUWeight": 100}, {"CPUShares": 1024}),
+        ({"cpu": {"idle": 0}}, {"CPUWeight": INFINITY}, {}),
         ({"cpu": {"quota": 50000}}, {"CPUQuotaPerSecUSec": 500_000}, {"CPUQuotaPerSecUSec": 500_000}),
         ({"pids": {"limit": 7}}, {"TasksMax": 7}, {"TasksMax": 7}),
         ({"pids": {"limit": 0}}, {"TasksMax": 1}, {"TasksMax": 1}),
