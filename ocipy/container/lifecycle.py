@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 KILL_PATIENCE_MS = 10_000
 THAW_INTERVAL_MS = 500
+# For an init that has told of an error.
+END_PATIENCE_MS = 2000
 # Bytes: more than an error has (errors.LONGEST_TEXT).
 MAX_MESSAGE = 65536
 
@@ -76,7 +78,12 @@ def _let_go(state: State, pidfd: int, interrupts: int) -> None:
     finally:
         posix.close(report)
     unlink(state.directory + "/" + FIFO)
-    raise_failure(said)
+    try:
+        raise_failure(said)
+    except Error:
+        # It ends now: nobody who asks after this is to find it running.
+        _kernel.poll([(pidfd, POLLIN)], END_PATIENCE_MS)
+        raise
     if EXECUTING not in said:
         raise Error(
             "cannot start the container: its init process has ended", hint="it was killed, or ran out of memory"
