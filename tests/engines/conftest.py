@@ -117,7 +117,8 @@ class Check:
     """The leak check of an engine's test: `parents` are cgroups, `mountpoints` places, that may come and go."""
 
     def __init__(self, parents: set[str], mountpoints: set[str]) -> None:
-        self.leaks = Leaks(TOKEN, {CGROUP_PARENT, *parents}, mountpoints)
+        # BuildKit's stays as long as its daemon.
+        self.leaks = Leaks(TOKEN, {CGROUP_PARENT, "buildkit", *parents}, mountpoints)
 
     def nothing_left(self) -> None:
         """To be called when the engine has removed its containers. Fails, having removed what is left."""
