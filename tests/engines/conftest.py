@@ -26,6 +26,8 @@ CLONE_NEWNET = 0x40000000
 
 # Directories in which engines make some of their own, wherever their options point.
 SHADOWED = ("/run", "/var/lib", "/etc/docker")
+# What a machine's own engines have there is not for the tests' ones.
+ENGINES = {"containerd", "docker", "cni", "key.json"}
 
 
 def shadow(directory: Path, only_mounts: bool = False) -> None:
@@ -33,6 +35,7 @@ def shadow(directory: Path, only_mounts: bool = False) -> None:
     namespace. `only_mounts`: entries that nothing is mounted on are left out."""
     old = os.open(directory, os.O_PATH | os.O_DIRECTORY)
     entries = [entry for entry in os.scandir(directory) if not only_mounts or os.path.ismount(entry)]
+    entries = [entry for entry in entries if entry.name not in ENGINES]
     subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "shadow", directory], check=True)
     for entry in entries:
         new = directory / entry.name
