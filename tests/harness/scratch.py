@@ -16,7 +16,7 @@ from typing import Any
 
 from ocipy.container import sources
 from ocipy.errors import Error
-from ocipy.init import devices, masks, mount2, mounts, rootfs
+from ocipy.init import devices, masks, mount2, mounts, process, rootfs
 from ocipy.init.context import Init
 from ocipy.linux import _kernel, procfs
 from ocipy.linux import constants as c
@@ -29,6 +29,7 @@ from tests.unit.fake_init import Messages
 
 ACTIONS: dict[str, Callable[..., None]] = {
     **mounts.ACTIONS, **mount2.ACTIONS, **rootfs.ACTIONS, **devices.ACTIONS, **masks.ACTIONS,
+    "stdio_null": process.stdio_null,
 }  # fmt: skip
 HOST_ACTIONS: dict[str, Callable[..., None]] = sources.ACTIONS
 NAMESPACES = {"mount": c.CLONE_NEWNS, "pid": c.CLONE_NEWPID, "network": c.CLONE_NEWNET, "ipc": c.CLONE_NEWIPC}

@@ -398,8 +398,9 @@ def test_a_runtime_in_a_chroot_says_so(runtime: Runtime, bundle: Bundle, new_id:
     top = bundle.path / "chroot"
     top.mkdir()
     script = f"""
-        for name in usr lib lib64 bin sbin etc work root tmp opt proc dev sys run; do
-            [ -d /$name ] && mkdir -p {top}/$name && mount --rbind /$name {top}/$name
+        cd /
+        for name in */; do
+            mkdir -p {top}/$name && mount --rbind /$name {top}/$name
         done
         exec chroot {top} {runtime.path} --root {runtime.root} create --bundle {bundle.path} {new_id()}
     """
