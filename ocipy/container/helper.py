@@ -11,7 +11,7 @@ import sys
 from ocipy.container.interrupts import check as check_interrupts
 from ocipy.errors import Error
 from ocipy.linux import _kernel
-from ocipy.linux.constants import POLLIN, SIGKILL, SOCK_STREAM
+from ocipy.linux.constants import POLLIN, PR_SET_PDEATHSIG, SIGKILL, SOCK_STREAM
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ class Helper:
         self._fd, theirs = _kernel.socketpair(SOCK_STREAM)
         self._pid = posix.fork()
         if self._pid == 0:
+            # It must not outlive a create that is killed: it would hold the container's lock, and delete wait for it.
+            _kernel.prctl(PR_SET_PDEATHSIG, SIGKILL)
             posix.close(self._fd)
             _serve(module, theirs, hint)
         posix.close(theirs)
