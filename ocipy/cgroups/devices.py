@@ -102,7 +102,23 @@ class V1List:
         """
         if self.allow:
             return dict(self.exceptions)
-        return {key: bits | (self._wider(key) & (READ | WRITE)) for key, bits in self.exceptions.items()}
+        permitted = {key: bits | (self._wider(key) & (READ | WRITE)) for key, bits in self.exceptions.items()}
+        for key, bits in self._crossings().items():
+            permitted.setdefault(key, bits)
+        return permitted
+
+    def _crossings(self) -> dict[Key, int]:
+        """The single devices at which exceptions for a major and for a minor number meet, if only both permit reading
+        and writing."""
+        found: dict[Key, int] = {}
+        for (kind, any_major, minor), bits in self.exceptions.items():
+            for (other_kind, major, any_minor), other in self.exceptions.items():
+                if kind != other_kind or any_major != ANY or any_minor != ANY or ANY in (minor, major):
+                    continue
+                both = (bits | other) & (READ | WRITE)
+                if both & ~bits and both & ~other:
+                    found[(kind, major, minor)] = self._wider((kind, major, minor)) & (READ | WRITE)
+        return found
 
     def _wider(self, key: Key) -> int:
         bits = 0

@@ -124,6 +124,14 @@ def test_folded_list_decides_as_the_rules_do(rules: list[Rule], asked: list[tupl
         )
 
 
+def test_reading_by_one_wildcard_and_writing_by_another() -> None:
+    """Found by the test above: an open for both asks v1 for one exception that permits both."""
+    folded = fold([(True, "b", ANY, 0, READ), (True, "b", 1, ANY, WRITE)])
+    assert folded.merged() == {("b", ANY, 0): READ, ("b", 1, ANY): WRITE, ("b", 1, 0): READ | WRITE}
+    assert kernel_v1(folded, folded.merged(), "b", 1, 0, READ | WRITE)
+    assert not kernel_v1(folded, folded.merged(), "b", 2, 0, READ | WRITE)
+
+
 def carry_out(current: V1List, writes: list[tuple[str, str]]) -> tuple[bool, dict[Key, int]]:
     """devcgroup_update_access() of the kernel."""
     allow, exceptions = current.allow, dict(current.exceptions)
