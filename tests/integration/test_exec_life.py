@@ -64,7 +64,8 @@ def test_interrupted_while_the_container_is_paused(one: Container) -> None:
     """What it leaves is a process that is killed, and ends once the freezer lets it."""
     one.runtime.call("pause", one.id).ok()
     running = one.runtime.begin("exec", "--ignore-paused", one.id, "sleep", "1000")
-    wait_until(lambda: bool(descendants(running.pid)))
+    # Not before the one that joins has left: its child is in the container's pid namespace, and alone.
+    wait_until(lambda: inside(one, descendants(running.pid)))
     (pid,) = descendants(running.pid)
     running.signal(signal.SIGTERM)
     running.wait(10).fails("interrupted by SIGTERM", status=143)
@@ -72,6 +73,14 @@ def test_interrupted_while_the_container_is_paused(one: Container) -> None:
     wait_until(lambda: process_state(pid) in ("Z", ""))
     if process_state(pid):
         os.waitpid(pid, 0)
+
+
+def inside(one: Container, pids: set[int]) -> bool:
+    """There is one process, and it is in the container's pid namespace."""
+    try:
+        return [os.readlink(f"/proc/{pid}/ns/pid") for pid in pids] == [os.readlink(one.proc("ns/pid"))]
+    except OSError:  # one has just ended
+        return False
 
 
 # The cgroup.
