@@ -13,6 +13,7 @@ from ocipy.linux.constants import (
     AT_EMPTY_PATH,
     AT_FDCWD,
     AT_RECURSIVE,
+    MOUNT_ATTR__ATIME,
     MOUNT_ATTR_NODEV,
     MOUNT_ATTR_NOEXEC,
     MOUNT_ATTR_NOSUID,
@@ -44,7 +45,7 @@ def mount_cgroup2(
     propagation: Sequence[int],
     recursive_set: int,
     recursive_clear: int,
-    namespace: bool,
+    namespace: str,
     mask: bool,
 ) -> None:
     """Mount cgroup2: what the cgroup namespace shows. Where that is refused, it is bound from the host's mount."""
@@ -59,7 +60,7 @@ def mount_cgroup2(
     _finish(tree, propagation, recursive_set, recursive_clear)
 
 
-def _bind_unified(init: Init, attributes: int, namespace: bool, mask: bool) -> int:
+def _bind_unified(init: Init, attributes: int, namespace: str, mask: bool) -> int:
     layout = probe()
     path = layout.unified
     if namespace:
@@ -81,13 +82,15 @@ def mount_cgroup1(
     propagation: Sequence[int],
     recursive_set: int,
     recursive_clear: int,
-    namespace: bool,
+    namespace: str,
     label: str,
 ) -> None:
-    """Mount a tmpfs with a directory for each v1 hierarchy.
+    """Mount a tmpfs with a directory for each v1 hierarchy: in it the container's own cgroup, bound.
 
-    In it: a mount of the hierarchy, or without a cgroup namespace the container's own cgroup, bound. Controllers that
-    are mounted together share one, to which their names are symlinks. The v2 hierarchy of a hybrid host is not shown.
+    In a cgroup namespace of its own that is what mounting the hierarchy gives, the same root of the same filesystem
+    (cgroup_namespaces(7)); but to mount it the kernel walks through all cgroups there are. In one that is joined the
+    hierarchy is mounted, for what that namespace shows of it. Controllers that are mounted together share one
+    directory, to which their names are symlinks. The v2 hierarchy of a hybrid host is not shown.
     """
     target = mounts.open_target(init, destination, "cgroup")
     # Writable until the directories are in it; what is mounted in them has its attributes before.
@@ -97,7 +100,7 @@ def mount_cgroup1(
     for name, point in layout.mounts.items():
         own = init.cgroup_paths.get(name) or layout.directory(name, layout.own[name])
         try:
-            hierarchy = _new_or_own(name, own, SAFE | attributes, namespace)
+            hierarchy = _hierarchy(name, own, SAFE | attributes, namespace)
         except OSError as error:
             raise Error(f"cannot mount the cgroup hierarchy {name}", errno=error.errno or 0) from None
         directory = point[point.rindex("/") + 1 :]
@@ -112,8 +115,8 @@ def mount_cgroup1(
     _finish(tree, propagation, recursive_set, recursive_clear)
 
 
-def _new_or_own(name: str, own: str, attributes: int, namespace: bool) -> int:
-    if namespace:
+def _hierarchy(name: str, own: str, attributes: int, namespace: str) -> int:
+    if namespace == "joined":
         words = ("none", name) if name.startswith("name=") else name.split(",")
         try:
             return mounts.make_filesystem("cgroup", "cgroup", attributes, (), words, "")
@@ -124,9 +127,17 @@ def _new_or_own(name: str, own: str, attributes: int, namespace: bool) -> int:
 
 
 def _bind(path: str, attributes: int) -> int:
-    """A detached copy of the mount at a host's path, with more attributes: what it has may be locked, and stays."""
+    """A detached copy of the mount at a host's path, with these attributes.
+
+    In a user namespace those that it has are locked (mount_namespaces(7)): there it gets more, and keeps its own."""
     tree = _kernel.open_tree(AT_FDCWD, path, OPEN_TREE_CLONE)
-    _kernel.mount_setattr(tree, "", AT_EMPTY_PATH, attributes, 0, 0, -1)
+    others = MOUNT_ATTR_RDONLY & ~attributes | MOUNT_ATTR__ATIME
+    try:
+        _kernel.mount_setattr(tree, "", AT_EMPTY_PATH, attributes, others, 0, -1)
+    except OSError as error:
+        if error.errno != errno.EPERM:
+            raise
+        _kernel.mount_setattr(tree, "", AT_EMPTY_PATH, attributes, 0, 0, -1)
     return tree
 
 

@@ -23,13 +23,15 @@ def plan_cgroup_mount(plan: Plan, index: int, mount: Mount, config: Config, host
     if parsed.copy_up:
         raise Error("tmpcopyup is for tmpfs only", pointer=pointer + "/options")
     linux = config.get("linux") or {}
+    namespaces = [entry for entry in linux.get("namespaces") or () if entry["type"] == "cgroup"]
     arguments = {
         "destination": clean("/" + mount["destination"]),
         "attributes": parsed.attributes,
         "propagation": parsed.propagation,
         "recursive_set": parsed.recursive_set,
         "recursive_clear": parsed.recursive_clear,
-        "namespace": any(entry["type"] == "cgroup" for entry in linux.get("namespaces") or ()),
+        # One that is joined need not begin at the container's cgroup.
+        "namespace": ("joined" if namespaces[0].get("path") else "new") if namespaces else "",
     }
     if mount.get("type") == "cgroup" and host.cgroup_mode != "v2":
         if parsed.data:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -109,3 +111,48 @@ def test_namespace_begins_at_the_containers_cgroup(sh: RunScript, bundle: Bundle
     """The namespace was made after the process had joined."""
     paths = {line.partition(":")[2].partition(":")[2] for line in sh("cat /proc/self/cgroup", bundle).stdout.split()}
     assert paths == {"/"}
+
+
+@pytest.mark.needs_cgroup_v1
+def test_as_if_the_hierarchy_had_been_mounted(container: MakeContainer, bundle: Bundle, tmp_path: Path) -> None:
+    """In a cgroup namespace of its own: the same filesystem, with the same root and options (proc(5), mountinfo)."""
+    one = container(options(bundle, "ro", *WRITABLE).args("sleep", "1000"))
+    fresh = tmp_path / "pids"
+    fresh.mkdir()
+    done = subprocess.run(
+        ["nsenter", "-C", "-t", str(one.pid), "cat", f"/proc/{one.pid}/mountinfo"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (bound,) = [line.split() for line in done.stdout.splitlines() if line.split()[4] == "/sys/fs/cgroup/pids"]
+    script = (
+        f"mount -t cgroup -o ro,nosuid,noexec,nodev,relatime,pids cgroup {fresh} && grep {fresh} /proc/self/mountinfo"
+    )
+    done = subprocess.run(
+        ["nsenter", "-C", "-t", str(one.pid), "unshare", "-m", "sh", "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    mounted = done.stdout.split()
+    # The device, the root and the options of the mount; the superblock's come last.
+    assert (bound[2], bound[3], bound[5]) == (mounted[2], mounted[3], mounted[5])
+    assert bound[3] == "/"
+    assert set(bound[-1].split(",")) == set(mounted[-1].split(","))
+
+
+@pytest.mark.needs_cgroup_v1
+def test_joined_namespace_shows_what_it_begins_at(
+    container: MakeContainer, sh: RunScript, bundle: Bundle, make_bundle: Callable[..., Bundle]
+) -> None:
+    """Not the cgroup of the container that joins it, but the one that the namespace was made in."""
+    first = container(bundle.args("sleep", "1000"))
+    below = cgroup_hierarchies()["pids"] / bundle.linux["cgroupsPath"].lstrip("/") / "below"
+    below.mkdir()
+    try:
+        second = make_bundle().without_namespace("cgroup")
+        second.linux["namespaces"].append({"type": "cgroup", "path": f"/proc/{first.pid}/ns/cgroup"})
+        assert "below" in sh("ls /sys/fs/cgroup/pids", second).stdout.split()
+    finally:
+        below.rmdir()

@@ -265,7 +265,19 @@ class TestMount:
         mount = {"destination": "/sys/fs/cgroup", "type": "cgroup", "options": ["nsdelegate", "nosuid"]}
         step = self.step(mount, V2, namespaces=[{"type": "cgroup"}])
         assert step.action == "mount_cgroup2"
-        assert (step.args["data"], step.args["source"], step.args["namespace"]) == (("nsdelegate",), "cgroup", True)
+        assert (step.args["data"], step.args["source"], step.args["namespace"]) == (("nsdelegate",), "cgroup", "new")
+
+    @pytest.mark.parametrize(
+        ("namespaces", "expected"),
+        [
+            ([], ""),
+            ([{"type": "cgroup"}], "new"),
+            ([{"type": "mount"}, {"type": "cgroup", "path": "/proc/1/ns/cgroup"}], "joined"),
+        ],
+    )
+    def test_namespace(self, namespaces: Any, expected: str) -> None:
+        step = self.step({"destination": "/sys/fs/cgroup", "type": "cgroup"}, V1, namespaces=namespaces)
+        assert step.args["namespace"] == expected
 
     def test_cgroup2_by_name(self) -> None:
         for host in (V1, V2):
