@@ -114,18 +114,10 @@ def _enter_root(plan: Plan, config: Config, host: Host, options: Options) -> Non
 
 
 def _become_process(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """From the container's root to its process: privileges only go down."""
-    process.plan_before_ids(plan, config, host, options)
-    # After the paths are walked: a filter that knows nothing of openat2 or close_range refuses them.
-    rare("seccomp", "plan_seccomp_early", plan, config, host, options)
-    identity.plan_identity(plan, config, host, options)
-    process.plan_after_ids(plan, config, host, options)
-    rare("seccomp", "plan_seccomp_listener", plan, config, host, options)
+    """From the container's root to its process, with the wait for start in between."""
+    process.plan_become_user(plan, config, host, options)
     plan.in_init("wait_for_start", "")
     plan.on_host("wait", "", barrier="waiting")
     plan.on_host("created", "")
     rare("hooks", "plan_hooks_start_container", plan, config, host, options)
-    process.plan_close(plan, config, host, options)
-    plan.in_init("tell_executing", "")
-    rare("seccomp", "plan_seccomp_late", plan, config, host, options)
-    process.plan_execute(plan, config, host, options)
+    process.plan_become_command(plan, config, host, options)

@@ -126,17 +126,10 @@ def _affinity(config: Config, member: str) -> tuple[int, ...]:
 
 def _become_process(plan: Plan, config: Config, host: Host, options: Options) -> None:
     """As in create, but that nothing waits for start: the end of the pipe tells that the exec has happened."""
-    process.plan_before_ids(plan, config, host, options)
-    rare("seccomp", "plan_seccomp_early", plan, config, host, options)
-    identity.plan_identity(plan, config, host, options)
-    process.plan_after_ids(plan, config, host, options)
-    rare("seccomp", "plan_seccomp_listener", plan, config, host, options)
+    process.plan_become_user(plan, config, host, options)
     plan.in_init("let_go", "")
     plan.on_host("wait", "", barrier="waiting")
-    process.plan_close(plan, config, host, options)
-    plan.in_init("tell_executing", "")
-    rare("seccomp", "plan_seccomp_late", plan, config, host, options)
-    process.plan_execute(plan, config, host, options)
+    process.plan_become_command(plan, config, host, options)
     plan.on_host("executed", "")
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from ocipy.errors import Error
+from ocipy.plan import identity
 from ocipy.plan.capabilities import plan_sets
 from ocipy.plan.fields import NO_PROCESS, check_text, process_of
 from ocipy.plan.namespaces import new_kinds
 from ocipy.plan.numbers import parse_list
+from ocipy.plan.rare import rare
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,6 +64,24 @@ def plan_no_new_privileges(plan: Plan, config: Config, host: Host, options: Opti
         plan.in_init("no_new_privileges", "/process/noNewPrivileges")
 
 
+def plan_become_user(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """From the container's root to the user of the process, whose command is known then: privileges only go down."""
+    plan_before_ids(plan, config, host, options)
+    # After the paths are walked: a filter that knows nothing of openat2 or close_range refuses them.
+    rare("seccomp", "plan_seccomp_early", plan, config, host, options)
+    identity.plan_identity(plan, config, host, options)
+    plan_after_ids(plan, config, host, options)
+    rare("seccomp", "plan_seccomp_listener", plan, config, host, options)
+
+
+def plan_become_command(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """From the user's process to its command: what is not the payload's is closed, and the filter is loaded."""
+    plan.in_init("close_descriptors", "", keep=())
+    plan.in_init("tell_executing", "")
+    rare("seccomp", "plan_seccomp_late", plan, config, host, options)
+    plan_execute(plan, config, host, options)
+
+
 def plan_before_ids(plan: Plan, config: Config, host: Host, options: Options) -> None:
     """Working directory, environment and umask, while init is still root of the container."""
     process = process_of(config)
@@ -91,11 +111,6 @@ def plan_after_ids(plan: Plan, config: Config, host: Host, options: Options) -> 
     for member, cpus in (("initial", affinity.get("initial")), ("final", affinity.get("final"))):
         # For exec alone: "not applicable to the container's init process". But a mistake is told now.
         parse_list(cpus or "", f"/process/execCPUAffinity/{member}")
-
-
-def plan_close(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """Close all that is not the payload's."""
-    plan.in_init("close_descriptors", "", keep=())
 
 
 def plan_execute(plan: Plan, config: Config, host: Host, options: Options) -> None:
