@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import posix
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from ocipy.cgroups.cgroup import Cgroup
     from ocipy.config.types import Config
+    from ocipy.container.criu import Session
     from ocipy.container.helper import Helper
     from ocipy.container.state import State
     from ocipy.linux.channel import Channel
@@ -15,12 +18,12 @@ if TYPE_CHECKING:
 
 
 class HostRun:
-    """One create (or run) on its way: what exists so far, so that a failure can undo it.
+    """One create, run, exec or restore on its way: what exists so far, so that a failure can undo it.
 
     pid, pidfd: the init process (for a moment the stage before it), 0 and -1 until it is cloned.
     fds: descriptors that init inherits, by name; everything else is closed there.
     keep: the parts of a plan that only its own steps understand, such as the seccomp program.
-    helper: a child that speaks to systemd for us, None if there is none.
+    helper: a child that speaks to systemd for us, criu: one that restores; None if there is none.
     hooks_ran: a hook was started, so that poststop hooks are due after a failure (runtime.md, life cycle).
     interrupts: signalfd of what ends the run before it has begun (container/interrupts.py), -1 if nobody listens.
     master: the pty's master that init sent, -1 if none; master_name: the name of its peer.
@@ -32,6 +35,7 @@ class HostRun:
         "channel",
         "config",
         "console_socket",
+        "criu",
         "fds",
         "helper",
         "hooks_ran",
@@ -61,9 +65,18 @@ class HostRun:
         self.cgroup: Cgroup | None = None
         self.console_socket = ""
         self.helper: Helper | None = None
+        self.criu: Session | None = None
         self.hooks_ran = False
         self.interrupts = -1
         self.master = -1
         self.master_name = ""
         self.name = "the init process"
         self.status = "creating"
+
+    def let_go(self) -> None:
+        """Close the channel to init, and our copies of what was handed to it."""
+        for fd in [*self.fds.values(), self.channel.fd if self.channel is not None else -1]:
+            if fd >= 0:
+                posix.close(fd)
+        self.fds.clear()
+        self.channel = None

@@ -1,4 +1,7 @@
-"""create: the plan of a bundle, carried out up to the point where init waits, or undone (spec: runtime.md, Create)."""
+"""create: the plan of a bundle, carried out up to the point where init waits, or undone (spec: runtime.md, Create).
+
+restore (container/restoration.py) is the same with another plan.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +27,11 @@ from ocipy.container.state import (
 from ocipy.errors import Error
 from ocipy.linux import _kernel
 from ocipy.plan.build import build
+from ocipy.plan.model import Step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ocipy.config.types import Config
     from ocipy.plan.model import Options
 
 
@@ -44,19 +49,31 @@ def create(
     options.bundle may be relative; it is made absolute. Returns the run and the lock of the container, which the caller
     closes. Raises Error, with nothing left behind: also where a signal ends it (container/interrupts.py).
     """
-    check_id(options.container_id)
-    options.bundle, config = bundle.read(options.bundle, options.config)
-    options.state_directory = root + "/" + options.container_id
-    planned = config
+    config = planned = read_bundle(root, options)
     if posix.environ.get(b"NOTIFY_SOCKET"):
         from ocipy.plan.notify import with_notify_socket
 
         planned = with_notify_socket(config, options.state_directory)
     plan = build(planned, describe_host(rootless), options)
-    process = config.get("process")
-    check_socket(process is not None and bool(process.get("terminal")), console_socket)
-    for pointer, text in plan.warnings:
-        log.warning(f"{pointer}: {text}")
+    if planned is not config:
+        # Before the sources of mounts are opened: it is one.
+        plan.host.insert(0, Step("notify_directory", "", {}))
+    if pidfd_socket:
+        plan.on_host("send_pidfd", "", path=pidfd_socket, name="standard")
+    run = HostRun(planned, options, plan, new_state(options, config))
+    return run, make(run, root, config, console_socket=console_socket, pid_file=pid_file)
+
+
+def read_bundle(root: str, options: Options) -> Config:
+    """The config that the options name, checked; with their paths made absolute. Raises Error."""
+    check_id(options.container_id)
+    options.bundle, config = bundle.read(options.bundle, options.config)
+    options.state_directory = root + "/" + options.container_id
+    return config
+
+
+def new_state(options: Options, config: Config) -> State:
+    """The state of a container that is to be made."""
     state = State(options.state_directory, options.container_id, options.bundle)
     state.rootfs = bundle.root_path(options.bundle, config)
     state.created = now()
@@ -64,25 +81,30 @@ def create(
     state.no_new_keyring = options.no_new_keyring
     state.annotations = config.get("annotations") or {}
     state.streams = [posix.readlink(f"/proc/self/fd/{fd}") for fd in range(3)]
+    return state
+
+
+def make(run: HostRun, root: str, config: Config, *, console_socket: str, pid_file: str) -> int:
+    """Make a container by a plan, that of create or that of restore, or take back all that was done.
+
+    config: what the state directory keeps. Returns the lock of the container, which the caller closes. Raises Error.
+    """
+    options, plan = run.options, run.plan
+    process = config.get("process")
+    check_socket(process is not None and bool(process.get("terminal")), console_socket)
+    run.console_socket = console_socket
+    for pointer, text in plan.warnings:
+        log.warning(f"{pointer}: {text}")
     # A caller's mask that takes our own rights away as well would lock us out of what we make.
     posix.umask(posix.umask(0o077) & 0o077)
-    interrupts = catch()
+    run.interrupts = catch()
     lock_fd = make_directory(root, options.container_id)
-    if pidfd_socket:
-        plan.on_host("send_pidfd", "", path=pidfd_socket, name="standard")
     if pid_file:
         # An engine takes a pid file for success, also an older one.
         unlink(pid_file)
         plan.on_host("pid_file", "", path=pid_file)
-    run = HostRun(planned, options, plan, state)
-    run.console_socket = console_socket
-    run.interrupts = interrupts
     try:
         write_file(options.state_directory + "/" + CONFIG, _kernel.json_dumps(config))
-        if planned is not config:
-            from ocipy.container.notify import make_directory as make_notify_directory
-
-            make_notify_directory(options.state_directory)
         carry_out(run)
     except BaseException as error:
         undo(run)
@@ -92,7 +114,7 @@ def create(
         if isinstance(error, OSError):
             raise Error("cannot write the state", pointer=options.state_directory, errno=error.errno or 0) from None
         raise
-    return run, lock_fd
+    return lock_fd
 
 
 def undo(run: HostRun) -> None:
@@ -117,11 +139,10 @@ def _end_init(run: HostRun) -> None:
     One that its stage has made, but not told us of before it died, waits for a word of ours: it ends with the channel.
     """
     # First of all: the rest takes descriptors, and having no more may be what has failed.
-    for fd in [*run.fds.values(), run.channel.fd if run.channel is not None else -1]:
-        if fd >= 0:
-            posix.close(fd)
-    run.fds.clear()
-    run.channel = None
+    run.let_go()
+    if run.criu is not None:
+        run.criu.end()
+        run.criu = None
     if run.helper is not None:
         run.helper.close()
         run.helper = None

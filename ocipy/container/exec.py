@@ -165,11 +165,9 @@ def _foreign_kinds(pid: int) -> list[str]:
 def undo(run: HostRun) -> None:
     """Kill the process, and that which is about to become it, and reap both."""
     # First of all: one that its parent has made, but not told us of before it died, ends with the channel.
-    for fd in (*run.fds.values(), run.channel.fd if run.channel is not None else -1, run.keep.pop("report", -1)):
-        if fd >= 0:
-            posix.close(fd)
-    run.fds.clear()
-    run.channel = None
+    run.let_go()
+    if "report" in run.keep:
+        posix.close(run.keep.pop("report"))
     if run.pidfd >= 0:
         try:
             _kernel.pidfd_send_signal(run.pidfd, SIGKILL)

@@ -159,12 +159,7 @@ def _cgroup_of_init(pid: int) -> str:
 
 def executed(run: HostRun) -> None:
     """Wait until the process executes its command. Raises the Error of one that cannot."""
-    if run.channel is not None:
-        posix.close(run.channel.fd)
-        run.channel = None
-    for fd in run.fds.values():
-        posix.close(fd)
-    run.fds.clear()
+    run.let_go()
     report = run.keep["report"]
     said = read_to_end(report, run.pidfd, run.interrupts)
     raise_failure(said)

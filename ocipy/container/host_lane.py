@@ -127,12 +127,7 @@ def channel_of(run: HostRun) -> Channel:
 def created(run: HostRun) -> None:
     """The container is created: this rename makes it so. What init was handed is init's alone from here on."""
     posix.rename(run.state.directory + "/" + FIFO_NEW, run.state.directory + "/" + FIFO)
-    if run.channel is not None:
-        posix.close(run.channel.fd)
-        run.channel = None
-    for fd in run.fds.values():
-        posix.close(fd)
-    run.fds.clear()
+    run.let_go()
 
 
 def pid_file(run: HostRun, *, path: str) -> None:
@@ -166,6 +161,7 @@ PLACES = {
     "limits": ("final_affinity", "initial_affinity", "oom_score_adj", "reset_affinity", "rlimit"),
     "namespace_contents": ("time_offsets", "net_devices"),
     "namespaces": ("open_namespace", "clone", "clone_stage", "uid_map", "gid_map"),
+    "notify": ("notify_directory",),
     "pidfd_socket": ("send_pidfd",),
     "restore": (
         "restore_criu", "restore_join", "restore_mount_points", "restore_namespaces", "restore_processes", "restored",

@@ -18,6 +18,7 @@ from ocipy.plan.notify import DIRECTORY, SOCKET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ocipy.container.context import HostRun
     from ocipy.container.state import State
 
 LONGEST_MESSAGE = 4096
@@ -25,9 +26,9 @@ LONGEST_MESSAGE = 4096
 BARRIER_PATIENCE_MS = 30_000
 
 
-def make_directory(state_directory: str) -> None:
-    """The directory that is mounted, for create. Raises OSError."""
-    path = f"{state_directory}/{DIRECTORY}"
+def notify_directory(run: HostRun) -> None:
+    """Make the directory that is mounted. Raises OSError."""
+    path = f"{run.state.directory}/{DIRECTORY}"
     posix.mkdir(path)
     # Whatever the umask: the process in the container may be anybody.
     posix.chmod(path, 0o755)
@@ -136,3 +137,6 @@ def listen(state: State) -> Notifier | None:
     """The notifier for a container, None if create knew of no service manager. To be made before the start."""
     manager = posix.environ.get(b"NOTIFY_SOCKET")
     return Notifier(state, manager) if manager and exists(f"{state.directory}/{DIRECTORY}") else None
+
+
+ACTIONS = {"notify_directory": notify_directory}

@@ -66,7 +66,6 @@ class Restoring:
         self.descriptors: list[str] = []
         self.mount_points: dict[str, str] = {}
         self.directories: list[int] = []
-        self.session: Session | None = None
 
     @property
     def log(self) -> str:
@@ -82,10 +81,9 @@ def restoring_of(run: HostRun) -> Restoring:
 
 
 def _session(run: HostRun) -> Session:
-    session = restoring_of(run).session
-    if session is None:
+    if run.criu is None:
         raise Error("internal error: criu does not run yet")
-    return session
+    return run.criu
 
 
 def restoring(run: HostRun) -> None:
@@ -179,9 +177,9 @@ def restore_criu(run: HostRun) -> None:
         _kernel.send(theirs, b"directories", directories)
 
     try:
-        shared.session = Session(shared.program.path, prepare=prepare, fds=fds, streams=True)
+        run.criu = Session(shared.program.path, prepare=prepare, fds=fds, streams=True)
         _, shared.directories = _kernel.recv(ours, 64, 2)
-        run.pid = shared.session.pid  # for the cgroup, until there is a process of the container's
+        run.pid = run.criu.pid  # for the cgroup, until there is a process of the container's
     finally:
         posix.close(ours)
         posix.close(theirs)
@@ -326,6 +324,7 @@ def restored(run: HostRun) -> None:
     save_state(run)
     posix.rmdir(run.state.directory + "/" + ROOT)
     posix.unlink(run.state.directory + "/" + FIFO_NEW)
+    run.let_go()
 
 
 def read_descriptors(image_path: str) -> list[str]:

@@ -314,6 +314,7 @@ WORDINGS: dict[str, str | Callable[[Arguments], str]] = {
     "move_root": "without pivot_root",
     "net_devices": lambda a: ", ".join(here if here == there else f"{here} → {there}" for here, there in a["devices"]),
     "no_new_privileges": "for good",
+    "notify_directory": "for the socket that is NOTIFY_SOCKET in the container",
     "not_our_namespace": value_of("kind", "the joined", "namespace is not the runtime's own"),
     "oom_score_adj": value_of("score"),
     "open_mount_source": lambda a: join(
