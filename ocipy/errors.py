@@ -26,16 +26,21 @@ def printable(text: str) -> str:
     """
     if text.isprintable():
         return text
-    return "".join(character if character.isprintable() else _escape(character) for character in text)
+    return "".join(character if character.isprintable() else _printable(character) for character in text)
 
 
-def _escape(character: str) -> str:
+def _printable(character: str) -> str:
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:  # a byte of a file name that is not UTF-8
         code -= 0xDC00
     elif code > 0xFF:
         return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
     return {10: "\\n", 9: "\\t", 13: "\\r"}.get(code) or f"\\x{code:02x}"
+
+
+def escape(name: object) -> str:
+    """The name of a member, or the number of an element, as a part of a JSON pointer, with its slash (RFC 6901)."""
+    return "/" + str(name).replace("~", "~0").replace("/", "~1")
 
 
 class Error(Exception):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ocipy.cgroups import v1_files, v2_files
 from ocipy.cgroups.writes import Writes
-from ocipy.errors import Error
+from ocipy.errors import Error, escape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _unified(writes: Writes, unified: dict[str, str], mode: str, controllers: tu
     """linux.resources.unified: file by file, line by line, after all else, so that it wins."""
     for file, value in unified.items():
         inner = writes.below("unified")
-        pointer = inner.base + "/" + file.replace("~", "~0").replace("/", "~1")
+        pointer = inner.base + escape(file)
         if mode == "v1":
             raise Error("unified resources need cgroup v2, which this host does not have", pointer=pointer)
         if "/" in file or file in ("", ".", ".."):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ocipy.cgroups.devices import ANY, fold, line
 from ocipy.cgroups.v2_files import DEFAULT_PERIOD, weight_of_blkio, weight_of_shares
-from ocipy.errors import Error
+from ocipy.errors import Error, escape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def _unified(unified: dict[str, str]) -> list[Property]:
     """Those of linux.resources.unified that systemd has a property for. A later one of a name wins, so these do."""
     found: list[Property] = []
     for file, text in unified.items():
-        pointer = "/linux/resources/unified/" + file.replace("~", "~0").replace("/", "~1")
+        pointer = "/linux/resources/unified" + escape(file)
         value = text.strip()
         if file in AMOUNTS:
             amount = INFINITY if value == "max" else _amount(value, pointer)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from ocipy.cgroups.writes import Writes
-from ocipy.errors import Error
+from ocipy.errors import Error, escape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ def write_rdma(writes: Writes, devices: dict[str, Rdma], controller: str) -> Non
             parts.append(f"hca_handle={limits['hcaHandles']}")
         if limits.get("hcaObjects") is not None:
             parts.append(f"hca_object={limits['hcaObjects']}")
-        field = name.replace("~", "~0").replace("/", "~1")
+        pointer = writes.base + escape(name)
         if len(parts) == 1:
-            raise Error("give hcaHandles or hcaObjects, at least one", pointer=f"{writes.base}/{field}")
-        writes.add(field, controller, "rdma.max", " ".join(parts))
+            raise Error("give hcaHandles or hcaObjects, at least one", pointer=pointer)
+        writes.add_at(pointer, controller, "rdma.max", " ".join(parts))

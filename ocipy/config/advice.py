@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from ocipy.config import schema
-from ocipy.config.check import escape
+from ocipy.errors import escape
 from ocipy.linux.capabilities import NAMES as CAPABILITIES
 
 if TYPE_CHECKING:

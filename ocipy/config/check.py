@@ -8,6 +8,7 @@ members are ignored (config.md, extensibility), and a number with a point is no 
 from __future__ import annotations
 
 from ocipy.config.rules import ARRAY, BOOLEAN, CONFIG, ENUM, INTEGER, MAP, OBJECT, PATTERN, PROCESS, RESOURCES, STRING
+from ocipy.errors import escape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,11 +31,6 @@ def check_process(process: Any) -> Failure | None:
 def check_resources(resources: Any) -> Failure | None:
     """As check, for linux.resources alone (`update --resources`); the pointer is relative to it."""
     return _find(resources, RESOURCES)
-
-
-def escape(name: object) -> str:
-    """A member's name as a part of a JSON pointer, with its slash (RFC 6901)."""
-    return "/" + str(name).replace("~", "~0").replace("/", "~1")
 
 
 def _find(value: Any, rule: Rule) -> Failure | None:

@@ -8,7 +8,7 @@ what deserves a warning only is in advice.py.
 from __future__ import annotations
 
 from ocipy.config import semantic_linux, semantic_resources
-from ocipy.config.check import escape
+from ocipy.errors import escape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ocipy.config.check import escape
 from ocipy.config.semantic_resources import list_of_numbers
+from ocipy.errors import escape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,17 +19,27 @@ if TYPE_CHECKING:
 
     Findings = list[tuple[str, str]]
 
-_IPC_SYSCTLS = (
-    "kernel.msgmax",
-    "kernel.msgmnb",
-    "kernel.msgmni",
-    "kernel.sem",
-    "kernel.shmall",
-    "kernel.shmmax",
-    "kernel.shmmni",
-    "kernel.shm_rmid_forced",
+_IPC_SYSCTLS = frozenset(
+    "kernel/" + name
+    for name in (
+        "auto_msgmni",
+        "msg_next_id",
+        "msgmax",
+        "msgmnb",
+        "msgmni",
+        "sem",
+        "sem_next_id",
+        "shm_next_id",
+        "shm_rmid_forced",
+        "shmall",
+        "shmmax",
+        "shmmni",
+    )
 )
-"""ipc_namespaces(7); with fs.mqueue.* these are all that an IPC namespace has of its own."""
+"""ipc_namespaces(7), and ipc/ipc_sysctl.c of the kernel; beside fs/mqueue."""
+
+HOSTNAME = "kernel/hostname"
+DOMAINNAME = "kernel/domainname"
 
 _MAX_ID_MAP_LINES = 340
 """user_namespaces(7)."""
@@ -180,24 +190,41 @@ def _interface_name(name: str) -> bool:
 
 def _sysctl(name: str, spaces: dict[str, str]) -> str:
     """Why a sysctl is refused, or "". One that is of no namespace of the container's own would change the host."""
-    dotted = name
-    slash, dot = name.find("/"), name.find(".")
-    if slash >= 0 and (dot < 0 or slash < dot):  # sysctl(8): the first separator decides, the other is plain
-        dotted = name.replace(".", "\1").replace("/", ".").replace("\1", "/")
-    for part in dotted.split("."):
-        if part in ("", "/", "//") or part[0] == "/" or part[-1] == "/":
-            return "is not the name of a sysctl"
-    if dotted in _IPC_SYSCTLS or dotted.startswith("fs.mqueue."):
-        return "" if "ipc" in spaces else "needs an ipc namespace in linux.namespaces"
-    if dotted.startswith("net."):
-        return "" if "network" in spaces else "needs a network namespace in linux.namespaces"
-    if dotted.startswith("user."):
-        return "" if "user" in spaces else "needs a user namespace in linux.namespaces"
-    if dotted == "kernel.domainname":
-        return "" if "uts" in spaces else "needs a uts namespace in linux.namespaces"
-    if dotted == "kernel.hostname":
+    path = sysctl_path(name)
+    if not path:
+        return "is not the name of a sysctl"
+    if path == HOSTNAME:
         return "is set by the field hostname"
-    return "belongs to no namespace: it would change the host"
+    kind = sysctl_namespace(path)
+    if not kind:
+        return "belongs to no namespace: it would change the host"
+    return "" if kind in spaces else f"needs {'an' if kind == 'ipc' else 'a'} {kind} namespace in linux.namespaces"
+
+
+def sysctl_path(name: str) -> str:
+    """The path below /proc/sys of a name in either of the forms of sysctl(8), "" if it is none.
+
+    The first separator decides: net.ipv4.conf.eth0/1.forwarding and net/ipv4/conf/eth0.1/forwarding are the same.
+    """
+    dot, slash = name.find("."), name.find("/")
+    if dot >= 0 and (slash < 0 or dot < slash):
+        path = "/".join(part.replace("/", ".") for part in name.split("."))
+    else:
+        path = name
+    return "" if any(part in ("", ".", "..") for part in path.split("/")) else path
+
+
+def sysctl_namespace(path: str) -> str:
+    """The type of the namespace that a kernel parameter belongs to, by its path below /proc/sys; "" if to none."""
+    if path in _IPC_SYSCTLS or path.startswith("fs/mqueue/"):
+        return "ipc"
+    if path.startswith("net/"):
+        return "network"
+    if path in (HOSTNAME, DOMAINNAME):
+        return "uts"
+    if path.startswith("user/"):
+        return "user"
+    return ""
 
 
 def _seccomp(seccomp: Seccomp, found: Findings) -> None:

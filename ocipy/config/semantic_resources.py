@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocipy.config.check import escape
+from ocipy.errors import escape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

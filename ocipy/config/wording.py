@@ -11,7 +11,7 @@ from jsonschema import Draft4Validator
 from jsonschema.exceptions import ValidationError
 
 from ocipy.config import schema
-from ocipy.config.check import escape
+from ocipy.errors import escape
 
 _TYPES = {
     "string": "a string",

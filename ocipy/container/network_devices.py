@@ -7,8 +7,7 @@ from typing import Any
 
 from pyroute2 import IPRoute, NetlinkError, NetNS
 
-from ocipy.config.check import escape
-from ocipy.errors import Error
+from ocipy.errors import Error, escape
 
 IFA_F_PERMANENT = 0x80  # linux/if_addr.h
 RT_SCOPE_UNIVERSE = 0  # linux/rtnetlink.h

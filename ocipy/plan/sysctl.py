@@ -6,7 +6,8 @@ be changed for the whole machine.
 
 from __future__ import annotations
 
-from ocipy.errors import Error
+from ocipy.config.semantic_linux import HOSTNAME, sysctl_namespace, sysctl_path
+from ocipy.errors import Error, escape
 from ocipy.plan.fields import check_text
 from ocipy.plan.namespaces import joined_kinds, new_kinds
 
@@ -15,34 +16,13 @@ if TYPE_CHECKING:
     from ocipy.config.types import Config
     from ocipy.plan.model import Host, Options, Plan
 
-# ipc_namespaces(7)
-IPC = frozenset(
-    "kernel/" + name
-    for name in (
-        "auto_msgmni",
-        "msg_next_id",
-        "msgmax",
-        "msgmnb",
-        "msgmni",
-        "sem",
-        "sem_next_id",
-        "shm_next_id",
-        "shm_rmid_forced",
-        "shmall",
-        "shmmax",
-        "shmmni",
-    )
-)
-HOSTNAME = "kernel/hostname"
-DOMAINNAME = "kernel/domainname"
-
 
 def plan_check(plan: Plan, config: Config, host: Host, options: Options) -> None:
     """After the namespaces that are joined have been opened, and before anything is made in them."""
     joined = joined_kinds(config)
     checked: set[str] = set()
     for path, _, pointer in _parameters(config):
-        kind = kind_of(path)
+        kind = sysctl_namespace(path)
         if kind in joined and kind not in checked:
             plan.on_host("not_our_namespace", pointer, kind=kind)
             checked.add(kind)
@@ -53,7 +33,7 @@ def plan_sysctl(plan: Plan, config: Config, host: Host, options: Options) -> Non
     own = {**new_kinds(config), **joined_kinds(config)}
     parameters = _parameters(config)
     for path, value, pointer in parameters:
-        kind = kind_of(path)
+        kind = sysctl_namespace(path)
         if path == HOSTNAME:
             raise Error("the hostname has a field of its own", pointer=pointer, hint="set /hostname instead")
         if not kind:
@@ -74,35 +54,14 @@ def _parameters(config: Config) -> list[tuple[str, str, str]]:
     values = (config.get("linux") or {}).get("sysctl") or {}
     parameters = []
     for name, value in values.items():
-        pointer = "/linux/sysctl/" + name.replace("~", "~0").replace("/", "~1")
+        pointer = "/linux/sysctl" + escape(name)
         parameters.append((path_of(name, pointer), value, pointer))
     return parameters
 
 
 def path_of(name: str, pointer: str) -> str:
-    """The path below /proc/sys of a name in either of the forms of sysctl(8). Raises Error.
-
-    The first separator decides: net.ipv4.conf.eth0/1.forwarding and net/ipv4/conf/eth0.1/forwarding are the same.
-    """
-    check_text(name, pointer)
-    dot, slash = name.find("."), name.find("/")
-    if dot >= 0 and (slash < 0 or dot < slash):
-        path = "/".join(part.replace("/", ".") for part in name.split("."))
-    else:
-        path = name
-    if any(part in ("", ".", "..") for part in path.split("/")):
+    """The path below /proc/sys of a name. Raises Error."""
+    path = sysctl_path(check_text(name, pointer))
+    if not path:
         raise Error(f"{name!r} is not the name of a kernel parameter", pointer=pointer)
     return path
-
-
-def kind_of(path: str) -> str:
-    """The kind of the namespace that a parameter belongs to, "" if to none."""
-    if path in IPC or path.startswith("fs/mqueue/"):
-        return "ipc"
-    if path.startswith("net/"):
-        return "network"
-    if path in (HOSTNAME, DOMAINNAME):
-        return "uts"
-    if path.startswith("user/"):
-        return "user"
-    return ""

@@ -7,7 +7,7 @@ known to the state before that. docs/cgroups.md has the names and the properties
 from __future__ import annotations
 
 from ocipy.cgroups import gvariant, systemd_properties
-from ocipy.errors import Error
+from ocipy.errors import Error, escape
 from ocipy.plan.cgroup import PATH, RESOURCES, resources_of
 
 TYPE_CHECKING = False
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ocipy.plan.model import Host, Options, Plan
 
 ANNOTATION = "org.systemd.property."
-ANNOTATIONS = "/annotations/"
+ANNOTATIONS = "/annotations"
 PREFIX = "ocipy"
 NAME_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789:-_.\\@")
 LONGEST_NAME = 255  # of a unit (systemd.unit(5))
@@ -147,7 +147,7 @@ def wanted_properties(config: Config) -> list[Property]:
         name = key.removeprefix(ANNOTATION)
         if name == key:
             continue
-        pointer = ANNOTATIONS + key.replace("~", "~0").replace("/", "~1")
+        pointer = ANNOTATIONS + escape(key)
         if len(name) < 3 or not (name.isascii() and name.isalpha()):
             raise Error(f"{name!r} is no name of a systemd property", pointer=pointer)
         try:
