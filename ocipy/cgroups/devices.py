@@ -23,7 +23,8 @@ ALL = READ | WRITE | MKNOD
 ANY = -1
 BITS = {"r": READ, "w": WRITE, "m": MKNOD}
 
-# The default devices of config-linux.md by path: a device of that path in the config takes the place of one.
+# The default devices of config-linux.md by path, but for console and ptmx, which are no nodes: (major, minor). A device
+# of that path in the config takes the place of one.
 DEFAULT_NODES = {
     "/dev/null": (1, 3),
     "/dev/random": (1, 8),

@@ -1,10 +1,10 @@
-"""Where a container's cgroup is: pure functions of paths."""
+"""Paths as text: where a container's cgroup is, and what a path of the config means. Pure."""
 
 from __future__ import annotations
 
 
 def clean(path: str) -> str:
-    """An absolute path without "", "." and "..", which stops at the top: nothing leads out of the hierarchy."""
+    """An absolute path without "", "." and "..", which stops at the top: nothing leads out of it."""
     kept: list[str] = []
     for part in path.split("/"):
         if part == "..":

@@ -13,7 +13,7 @@ from ocipy.linux import _kernel, channel
 from ocipy.linux.constants import CLONE_PIDFD, O_CLOEXEC, O_NONBLOCK, O_RDONLY, O_WRONLY, SIGCHLD
 from ocipy.linux.procfs import open_file as open_proc
 from ocipy.linux.procfs import write as write_proc
-from ocipy.plan.namespaces import FLAGS
+from ocipy.plan.namespaces import FLAGS, flags_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,9 +50,7 @@ def open_namespace(run: HostRun, *, kind: str, path: str) -> None:
 
 def clone(run: HostRun, *, kinds: Sequence[str], into_cgroup: bool) -> None:
     """The init process by one clone3(2)."""
-    flags = CLONE_PIDFD
-    for kind in kinds:
-        flags |= FLAGS[kind]
+    flags = CLONE_PIDFD | flags_of(kinds)
     ours, theirs = channel.pair()
     init = _init(run, theirs)  # before the clone: an error of the child's is nobody's but become_init's
     try:

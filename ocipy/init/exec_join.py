@@ -24,7 +24,7 @@ from ocipy.linux.constants import (
     PR_SET_DUMPABLE,
     PR_SET_PDEATHSIG,
 )
-from ocipy.plan.namespaces import FLAGS
+from ocipy.plan.namespaces import flags_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,13 +87,10 @@ def _join(init: Init, container: int, kinds: Sequence[str], pid: int) -> None:
     """
     if _kernel.poll([(container, POLLIN)], 0):
         raise _not_running()
-    flags = 0
-    for kind in kinds:
-        flags |= FLAGS[kind]
-    if not flags:
+    if not kinds:
         return
     try:
-        _kernel.setns(container, flags)
+        _kernel.setns(container, flags_of(kinds))
     except OSError as error:
         if error.errno == errno.ESRCH:
             raise _not_running() from None

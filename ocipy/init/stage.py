@@ -10,7 +10,7 @@ from ocipy.init.lane import become_init, close_others, report
 from ocipy.init.namespaces import join
 from ocipy.linux import _kernel
 from ocipy.linux.constants import CLONE_PARENT, PR_SET_DUMPABLE
-from ocipy.plan.namespaces import FLAGS
+from ocipy.plan.namespaces import FLAGS, flags_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,11 +42,8 @@ def run_stage(
             become_root()
         # Whoever shares the pid namespace that is joined may look at us from here on (CVE-2016-9962).
         _kernel.prctl(PR_SET_DUMPABLE, 0)
-        flags = 0
-        for kind in unshared:
-            flags |= FLAGS[kind]
-        if flags:
-            _kernel.unshare(flags)
+        if unshared:
+            _kernel.unshare(flags_of(unshared))
         if "time" in unshared:
             init.channel.send("time")
             wait_for_host(init, "offset")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ocipy.linux.capabilities import mask, names
 from ocipy.plan.fields import process_of
+from ocipy.plan.namespaces import has_namespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,10 +73,9 @@ def granted(wanted: Capabilities | None, available: int, last: int) -> Sets:
 
 def of_config(config: Config, host: Host) -> Sets:
     """The sets of the container's process."""
-    namespaces = (config.get("linux") or {}).get("namespaces") or ()
     # user_namespaces(7): whoever makes or joins a user namespace has all capabilities in it.
-    everything = any(entry["type"] == "user" for entry in namespaces)
-    available = (1 << (host.last_capability + 1)) - 1 if everything else host.capabilities
+    everything = (1 << (host.last_capability + 1)) - 1
+    available = everything if has_namespace(config, "user") else host.capabilities
     return granted(process_of(config).get("capabilities"), available, host.last_capability)
 
 

@@ -10,6 +10,8 @@ from ocipy.cgroups.devices import ANY, DEFAULT_NODES, DEFAULT_RULES, bits_of, fo
 from ocipy.cgroups.paths import clean
 from ocipy.cgroups.resources import early, limits
 from ocipy.errors import Error
+from ocipy.plan.fields import user_of
+from ocipy.plan.namespaces import has_namespace, joined_kinds, new_kinds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,7 +80,7 @@ def _plan_without(plan: Plan, config: Config, host: Host) -> None:
             raise Error("a limit needs a cgroup, and --cgroup-manager=disabled makes none", pointer=pointer)
     if _given_rules(config, RESOURCES + "/devices"):
         plan.warn(RESOURCES + "/devices", "device rules have no effect with --cgroup-manager=disabled")
-    if not any(entry["type"] == "pid" for entry in (config.get("linux") or {}).get("namespaces") or ()):
+    if not has_namespace(config, "pid"):
         plan.warn(PATH, "the container has neither a cgroup nor a pid namespace of its own: delete may miss processes")
 
 
@@ -189,17 +191,9 @@ def _default_rules(config: Config) -> list[Rule]:
     return [rule for rule in DEFAULT_RULES if (rule[2], rule[3]) not in taken]
 
 
-def _uid(config: Config) -> int:
-    process = config.get("process")
-    user = process.get("user") if process else None
-    return user.get("uid") or 0 if user else 0
-
-
 def _owner(config: Config, host: Host) -> int | None:
     """The host's id of the user that the cgroup is to belong to, or None (config-linux.md, Cgroup ownership)."""
-    linux = config.get("linux") or {}
-    namespaces = {entry["type"]: entry.get("path") or "" for entry in linux.get("namespaces") or ()}
-    if host.cgroup_mode != "v2" or namespaces.get("cgroup") != "":
+    if host.cgroup_mode != "v2" or "cgroup" not in new_kinds(config):
         return None
     if not any(
         mount.get("source") == "cgroup"
@@ -208,12 +202,12 @@ def _owner(config: Config, host: Host) -> int | None:
         for mount in config.get("mounts") or ()
     ):
         return None
-    uid = _uid(config)
-    if "user" in namespaces:
-        if namespaces["user"]:
-            # A joined one: its map is not in the config.
-            return None
-        for entry in linux.get("uidMappings") or ():
+    uid = user_of(config).get("uid") or 0
+    if "user" in joined_kinds(config):
+        # Its map is not in the config.
+        return None
+    if "user" in new_kinds(config):
+        for entry in (config.get("linux") or {}).get("uidMappings") or ():
             if entry["containerID"] <= uid < entry["containerID"] + entry["size"]:
                 uid = entry["hostID"] + uid - entry["containerID"]
                 break

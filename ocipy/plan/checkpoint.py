@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ocipy.errors import Error
 from ocipy.linux.constants import CLONE_NEWNET
 from ocipy.plan.fields import check_text
-from ocipy.plan.namespaces import joined_kinds
+from ocipy.plan.namespaces import has_namespace, joined_kinds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -143,7 +143,7 @@ def check_flags(flags: CriuFlags) -> None:
 
 def refuse(config: Config, plan: Plan) -> None:
     """Raise Error for what criu would restore as something else. plan: of create."""
-    if not any(entry["type"] == "mount" for entry in (config.get("linux") or {}).get("namespaces") or ()):
+    if not has_namespace(config, "mount"):
         raise Error(
             "a container without a mount namespace cannot be checkpointed",
             pointer="/linux/namespaces",

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
+from ocipy.cgroups.devices import DEFAULT_NODES
+from ocipy.cgroups.paths import clean
 from ocipy.errors import Error
 from ocipy.plan.fields import check_text
-from ocipy.plan.mounts import clean, dev_is_bound, has_namespace
+from ocipy.plan.mounts import dev_is_bound
+from ocipy.plan.namespaces import has_namespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocipy.config.types import Config, Device
     from ocipy.plan.model import Host, Options, Plan
 
-# (path, major, minor) of config-linux.md, but for console and ptmx, which are not nodes.
-DEFAULTS = (
-    ("/dev/null", 1, 3),
-    ("/dev/random", 1, 8),
-    ("/dev/full", 1, 7),
-    ("/dev/tty", 5, 0),
-    ("/dev/zero", 1, 5),
-    ("/dev/urandom", 1, 9),
-)
 KINDS = {"b": "b", "c": "c", "u": "c", "p": "p"}
 DEFAULT_MODE = 0o666
 MODE_BITS = 0o7777  # podman gives st_mode, with the bits of the file's type
@@ -35,9 +29,9 @@ def plan_devices(plan: Plan, config: Config, host: Host, options: Options) -> No
     bind = has_namespace(config, "user") or host.in_user_namespace
     replaced = {clean(device["path"]) for device in devices}
     if not bound:
-        for path, major, minor in DEFAULTS:
+        for path, number in DEFAULT_NODES.items():
             if path not in replaced:
-                _node(plan, "", path, "c", (major, minor), DEFAULT_MODE, (0, 0), bind)
+                _node(plan, "", path, "c", number, DEFAULT_MODE, (0, 0), bind)
     for index, device in enumerate(devices):
         pointer = f"/linux/devices/{index}"
         kind, number = _identify(device, pointer)

@@ -10,6 +10,7 @@ from ocipy.errors import Error
 from ocipy.plan import identity, process, rlimits
 from ocipy.plan.fields import process_of
 from ocipy.plan.model import Plan
+from ocipy.plan.namespaces import new_kinds
 from ocipy.plan.numbers import parse_list
 from ocipy.plan.rare import rare
 
@@ -94,11 +95,7 @@ def _join(plan: Plan, config: Config, host: Host, options: Options, target: Targ
 
 def _has_own_root(config: Config, target: Target) -> bool:
     """The container's root is that of its mount namespace; else it is held by chroot alone (plan/rootfs.py)."""
-    new = any(
-        entry["type"] == "mount" and not entry.get("path")
-        for entry in (config.get("linux") or {}).get("namespaces") or ()
-    )
-    return new and "mount" in target.kinds
+    return "mount" in new_kinds(config) and "mount" in target.kinds
 
 
 def _prepare(plan: Plan, config: Config, host: Host, options: Options, target: Target) -> None:

@@ -7,6 +7,7 @@ each map, or opens the container's where that is joined.
 from __future__ import annotations
 
 from ocipy.errors import Error
+from ocipy.plan.namespaces import joined_kinds, triples
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def plan_idmap(
             "mapping the ids of a mount needs the rights of the host's root",
             pointer=pointer + ("/options" if options.idmap else "/uidMappings"),
         )
-    path = _joined_path(config)
+    path, _ = joined_kinds(config).get("user", ("", ""))
     given = _given(config, mount, options, pointer)
     if given is None and path:
         plan.on_host("idmap_join", pointer, name="idmap/" + path, path=path)
@@ -52,13 +53,13 @@ def _given(config: Config, mount: Mount, options: MountOptions, pointer: str) ->
             pointer=pointer + ("/uidMappings" if uids else "/gidMappings"),
         )
     if uids:
-        return _triples(uids), _triples(gids)
+        return triples(uids), triples(gids)
     return _parse_text(config, options.idmap_text, pointer + "/options") if options.idmap_text else None
 
 
 def _of_container(config: Config, pointer: str) -> tuple[Triples, Triples]:
     linux = config.get("linux") or {}
-    uids, gids = _triples(linux.get("uidMappings") or ()), _triples(linux.get("gidMappings") or ())
+    uids, gids = triples(linux.get("uidMappings") or ()), triples(linux.get("gidMappings") or ())
     if not uids or not gids:
         raise Error(
             "idmap without mappings, in a container without a user namespace",
@@ -66,17 +67,6 @@ def _of_container(config: Config, pointer: str) -> tuple[Triples, Triples]:
             hint="give the mount uidMappings and gidMappings, or the container a user namespace",
         )
     return uids, gids
-
-
-def _joined_path(config: Config) -> str:
-    for entry in (config.get("linux") or {}).get("namespaces") or ():
-        if entry["type"] == "user":
-            return entry.get("path") or ""
-    return ""
-
-
-def _triples(mappings: Sequence[IDMapping]) -> Triples:
-    return tuple((mapping["containerID"], mapping["hostID"], mapping["size"]) for mapping in mappings)
 
 
 def _text(triples: Triples) -> str:
@@ -87,7 +77,7 @@ def _parse_text(config: Config, text: str, pointer: str) -> tuple[Triples, Tripl
     """The form of crun, idmap=uids=0-1-10#10-11-10;gids=@0-100-10 (crun(1)): "@" is relative to the container's map."""
     linux = config.get("linux") or {}
     maps = {"uids": linux.get("uidMappings") or (), "gids": linux.get("gidMappings") or ()}
-    found: dict[str, Triples] = {kind: _triples(mappings) or IDENTITY for kind, mappings in maps.items()}
+    found: dict[str, Triples] = {kind: triples(mappings) or IDENTITY for kind, mappings in maps.items()}
     for part in text.split(";"):
         kind, _, ranges = part.partition("=")
         if kind not in maps:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from ocipy.cgroups.paths import clean
 from ocipy.errors import Error
 from ocipy.plan.fields import check_text
-from ocipy.plan.mounts import clean, has_namespace, plan_label
+from ocipy.plan.mounts import plan_label
+from ocipy.plan.namespaces import has_namespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -268,22 +268,3 @@ def _parse_own(options: MountOptions, word: str) -> bool:
     else:
         return False
     return True
-
-
-def describe_attributes(attributes: int) -> tuple[str, ...]:
-    """MOUNT_ATTR_… as words, for `ocipy plan`."""
-    words = [_word(flag) for flag, attribute in _ATTRIBUTES if attributes & attribute]
-    if attributes & MOUNT_ATTR_NOATIME:
-        words.append("noatime")
-    if attributes & MOUNT_ATTR_STRICTATIME:
-        words.append("strictatime")
-    return tuple(words)
-
-
-def describe_propagation(flag: int) -> str:
-    """One propagation flag as its word."""
-    return next(word for word, value in PROPAGATION.items() if value == flag)
-
-
-def _word(flag: int) -> str:
-    return next(word for word, (on, _) in FLAGS.items() if on == flag)

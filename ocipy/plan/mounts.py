@@ -7,11 +7,13 @@ where init will lack the rights to walk there (a user namespace), or to map its 
 
 from __future__ import annotations
 
+from ocipy.cgroups.paths import clean
 from ocipy.errors import Error
 from ocipy.linux.constants import CAP_SYS_ADMIN, MOUNT_ATTR_RDONLY, MS_I_VERSION, MS_RDONLY, MS_REC, MS_REMOUNT
 from ocipy.plan import cgroup_mount
 from ocipy.plan.fields import check_text
 from ocipy.plan.mount_options import parse
+from ocipy.plan.namespaces import has_namespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,23 +42,6 @@ ALLOWED_IN_PROC = (
 
 CGROUP_TYPES = ("cgroup", "cgroup2")
 CONTEXTS = ("context", "fscontext", "defcontext", "rootcontext")
-
-
-def clean(path: str) -> str:
-    """A destination from "/", without empty and "." components and without ".." above the root."""
-    parts: list[str] = []
-    for part in path.split("/"):
-        if part == "..":
-            del parts[-1:]
-        elif part not in ("", "."):
-            parts.append(part)
-    return "/" + "/".join(parts)
-
-
-def has_namespace(config: Config, kind: str) -> bool:
-    """Whether the container has a namespace of this kind that is not the runtime's, new or joined."""
-    namespaces = (config.get("linux") or {}).get("namespaces") or ()
-    return any(entry["type"] == kind for entry in namespaces)
 
 
 def opened_by_host(config: Config, host: Host) -> bool:

@@ -24,7 +24,7 @@ from ocipy.plan import refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from ocipy.config.types import Config, IDMapping
     from ocipy.plan.model import Host, Options, Plan
@@ -39,6 +39,19 @@ FLAGS = {
     "user": CLONE_NEWUSER,
     "uts": CLONE_NEWUTS,
 }
+
+
+def has_namespace(config: Config, kind: str) -> bool:
+    """Whether the container has a namespace of this kind that is not the runtime's, new or joined."""
+    return any(found == kind for found, _, _ in _entries(config))
+
+
+def flags_of(kinds: Iterable[str]) -> int:
+    """The CLONE_NEW… flags of these kinds, for clone(2), unshare(2) and setns(2)."""
+    flags = 0
+    for kind in kinds:
+        flags |= FLAGS[kind]
+    return flags
 
 
 def new_kinds(config: Config) -> dict[str, str]:
@@ -119,8 +132,8 @@ def plan_id_maps(plan: Plan, config: Config, host: Host, options: Options) -> No
     if "user" not in new_kinds(config):
         return
     linux = config.get("linux") or {}
-    uids = _triples(linux.get("uidMappings") or ())
-    gids = _triples(linux.get("gidMappings") or ())
+    uids = triples(linux.get("uidMappings") or ())
+    gids = triples(linux.get("gidMappings") or ())
     if not uids:
         raise Error(
             "a new user namespace needs a mapping of user ids",
@@ -150,9 +163,10 @@ def _is_own(mappings: Sequence[tuple[int, int, int]], own: int) -> bool:
 
 def denies_setgroups(config: Config, host: Host) -> bool:
     """A user who writes gid_map itself has to give up setgroups first (user_namespaces(7))."""
-    gids = _triples((config.get("linux") or {}).get("gidMappings") or ())
+    gids = triples((config.get("linux") or {}).get("gidMappings") or ())
     return host.rootless and host.uid != 0 and _is_own(gids, host.gid)
 
 
-def _triples(mappings: Sequence[IDMapping]) -> tuple[tuple[int, int, int], ...]:
+def triples(mappings: Sequence[IDMapping]) -> tuple[tuple[int, int, int], ...]:
+    """(inside, outside, size) of each entry."""
     return tuple((entry["containerID"], entry["hostID"], entry["size"]) for entry in mappings)

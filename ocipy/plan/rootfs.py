@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from ocipy.errors import Error
-from ocipy.linux.constants import MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE
+from ocipy.linux.constants import MS_PRIVATE, MS_REC, MS_SLAVE
 from ocipy.plan.fields import check_text
+from ocipy.plan.mount_options import PROPAGATION
 from ocipy.plan.mounts import dev_is_bound, opened_by_host
+from ocipy.plan.namespaces import joined_kinds, new_kinds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,17 +15,6 @@ if TYPE_CHECKING:
     from ocipy.plan.model import Host, Options, Plan
 
 POINTER = "/linux/rootfsPropagation"
-
-PROPAGATION = {
-    "private": MS_PRIVATE,
-    "rprivate": MS_PRIVATE | MS_REC,
-    "rshared": MS_SHARED | MS_REC,
-    "rslave": MS_SLAVE | MS_REC,
-    "runbindable": MS_UNBINDABLE | MS_REC,
-    "shared": MS_SHARED,
-    "slave": MS_SLAVE,
-    "unbindable": MS_UNBINDABLE,
-}
 
 
 def root_path(config: Config, options: Options) -> str:
@@ -37,10 +28,9 @@ def root_path(config: Config, options: Options) -> str:
 
 def _mount_namespace(config: Config) -> str:
     """The mount namespace of the container: "new", "joined", or "" for the runtime's own."""
-    for entry in (config.get("linux") or {}).get("namespaces") or ():
-        if entry["type"] == "mount":
-            return "joined" if entry.get("path") else "new"
-    return ""
+    if "mount" in new_kinds(config):
+        return "new"
+    return "joined" if "mount" in joined_kinds(config) else ""
 
 
 def plan_root_source(plan: Plan, config: Config, host: Host, options: Options) -> None:

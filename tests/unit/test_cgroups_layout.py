@@ -87,7 +87,17 @@ def test_relative(path: str, root: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     ("path", "expected"),
-    [("/", "/"), ("//a//b/", "/a/b"), ("/a/../..", "/"), ("/../../etc", "/etc"), ("/a/./b/..", "/a"), ("", "/")],
+    [
+        ("/", "/"),
+        ("", "/"),
+        ("..", "/"),
+        ("/a/../..", "/"),
+        ("/../../etc", "/etc"),
+        ("//a//b/", "/a/b"),
+        ("/a/./b/..", "/a"),
+        ("/a/./../b", "/b"),
+        ("a/../../b", "/b"),
+    ],
 )
 def test_clean(path: str, expected: str) -> None:
     assert clean(path) == expected

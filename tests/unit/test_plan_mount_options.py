@@ -8,15 +8,8 @@ from pathlib import Path
 import pytest
 
 from ocipy.linux import constants as c
-from ocipy.plan.mount_options import (
-    FLAGS,
-    MOUNT_OPTIONS,
-    PROPAGATION,
-    RECURSIVE,
-    describe_attributes,
-    describe_propagation,
-    parse,
-)
+from ocipy.plan.mount_options import FLAGS, MOUNT_OPTIONS, PROPAGATION, RECURSIVE, parse
+from ocipy.plan.wording import attribute_words, propagation_words
 
 # config.md, "Linux mount options": every word of its table.
 SPECIFIED = """
@@ -127,14 +120,10 @@ def test_idmap(word: str, expected: tuple[int, str]) -> None:
 
 
 def test_words_back_from_flags() -> None:
-    assert describe_attributes(parse(["ro", "nosuid", "nodiratime", "noatime"]).attributes) == (
-        "ro",
-        "nosuid",
-        "nodiratime",
-        "noatime",
-    )
+    words = ["ro", "nosuid", "nodiratime", "noatime"]
+    assert attribute_words(parse(words).attributes) == " ".join(words)
     for word, flag in PROPAGATION.items():
-        assert describe_propagation(flag) == word
+        assert propagation_words(flag) == word
 
 
 def test_the_documentation_has_every_word() -> None:

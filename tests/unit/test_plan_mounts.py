@@ -340,11 +340,3 @@ def test_copy_symlink_is_a_bind_mount_unless_the_source_is_one() -> None:
     plan = planned(bind("copy-symlink"), namespaces=("mount", "user"))
     assert plan.host == [], "a link that leads nowhere can be copied, but not opened"
     assert plan.init == [Step("copy_symlink", "/mounts/0", planned(bind()).init[0].args)]
-
-
-@pytest.mark.parametrize(
-    ("path", "expected"),
-    [("/", "/"), ("", "/"), ("..", "/"), ("/a//b/", "/a/b"), ("/a/./../b", "/b"), ("a/../../b", "/b")],
-)
-def test_clean(path: str, expected: str) -> None:
-    assert mounts.clean(path) == expected
