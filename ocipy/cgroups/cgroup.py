@@ -160,21 +160,11 @@ class Cgroup:
             if 0 < value <= usage:
                 raise Error(f"cannot limit {name} to {value} bytes: {usage} are in use")
 
-    # The freezer
-
-    def freeze(self) -> None:
-        """Stop every process in it and wait until all are. Raises Error."""
-        freezer.freeze(self.paths)
+    # The end
 
     def thaw(self) -> None:
-        """Let them go on."""
+        """Let its processes go on: on v1 none dies while it is frozen."""
         freezer.thaw(self.paths)
-
-    def is_frozen(self) -> bool:
-        """It was frozen itself, not only one above it."""
-        return freezer.is_frozen(self.paths)
-
-    # The end
 
     def oom_kills(self) -> int:
         """How many of its processes the kernel has killed for want of memory; 0 if it does not say."""

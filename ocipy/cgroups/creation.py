@@ -29,15 +29,10 @@ def place(layout: Layout, wanted: str, container_id: str) -> Cgroup:
     """
     paths: dict[str, str] = {}
     created: list[str] = []
-    for name in (*layout.mounts, *(("",) if layout.unified else ())):
+    for name in layout.hierarchies:
         path = layout.directory(name, container_path(wanted, container_id, layout.own[name], layout.mode))
         paths[name] = path
-        top = layout.mounts[name] if name else layout.unified
-        missing: list[str] = []
-        while path != top and not files.exists(path):
-            missing.append(path)
-            path = files.parent_of(path)
-        created += reversed(missing)
+        created += files.missing(path, layout.top(name))
     return Cgroup(layout.mode, paths, created)
 
 
@@ -54,7 +49,7 @@ def make(
     cgroup.created = []
     # A hierarchy is in `paths` while it can be used. The copy, since those that are refused leave it.
     for name, path in list(cgroup.paths.items()):
-        top = layout.mounts[name] if name else layout.unified
+        top = layout.top(name)
         try:
             cgroup.created += files.make_directory(path, top)
         except OSError as error:
@@ -83,7 +78,7 @@ def complete(cgroup: Cgroup, layout: Layout) -> None:
     Raises OSError.
     """
     for name, path in cgroup.paths.items():
-        top = layout.mounts[name] if name else layout.unified
+        top = layout.top(name)
         files.make_directory(path, top)
         if "cpuset" in name.split(","):
             fill_cpuset(path, top)

@@ -87,6 +87,15 @@ def parent_of(path: str) -> str:
     return path[: path.rindex("/")]
 
 
+def missing(path: str, top: str) -> list[str]:
+    """Of a directory and those above it, below `top`, the ones that are not there, the topmost first."""
+    found: list[str] = []
+    while path != top and not exists(path):
+        found.insert(0, path)
+        path = parent_of(path)
+    return found
+
+
 def children(directory: str) -> list[str]:
     """The cgroups directly below one; none if it is gone."""
     try:

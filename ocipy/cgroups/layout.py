@@ -52,10 +52,18 @@ class Layout:
             return self.unified_controllers
         return (*self.mounts, *("unified:" + name for name in self.unified_controllers))
 
+    @property
+    def hierarchies(self) -> tuple[str, ...]:
+        """All of them by name: those of v1, then "" for v2 if there is one."""
+        return (*self.mounts, "") if self.unified else tuple(self.mounts)
+
+    def top(self, hierarchy: str) -> str:
+        """The mount point of a hierarchy."""
+        return self.mounts[hierarchy] if hierarchy else self.unified
+
     def directory(self, hierarchy: str, path: str) -> str:
         """A cgroup's directory, from its path below the mount point."""
-        mount = self.mounts[hierarchy] if hierarchy else self.unified
-        return mount + path if path != "/" else mount
+        return self.top(hierarchy) + (path if path != "/" else "")
 
 
 def parse_own(text: str) -> dict[str, str]:

@@ -97,15 +97,9 @@ def place(layout: Layout, path: str) -> Cgroup:
     """
     paths: dict[str, str] = {}
     created: list[str] = []
-    for name in (*layout.mounts, *(("",) if layout.unified else ())):
+    for name in layout.hierarchies:
         paths[name] = below = layout.directory(name, path)
-        top = layout.mounts[name] if name else layout.unified
-        missing = [below]
-        below = files.parent_of(below)
-        while below != top and not files.exists(below):
-            missing.append(below)
-            below = files.parent_of(below)
-        created += reversed(missing)
+        created += [*files.missing(files.parent_of(below), layout.top(name)), below]
     return Cgroup(layout.mode, paths, created)
 
 
