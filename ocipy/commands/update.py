@@ -13,95 +13,12 @@ from ocipy.errors import Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 SUMMARY = "change the limits of a container"
 USAGE = "[FLAGS] ID"
-FLAGS: tuple[Flag, ...] = (
-    Flag("resources", "text", "take linux.resources from a file, - for standard input", aliases=("r",), metavar="FILE"),
-    Flag("blkio-weight", "text", "weight of block I/O, 10 to 1000", metavar="N"),
-    Flag("cpu-period", "text", "period of the CPU quota, in microseconds", metavar="N"),
-    Flag("cpu-quota", "text", "CPU time in a period, in microseconds; -1 for no limit", metavar="N"),
-    Flag("cpu-burst", "text", "CPU time that may be saved up beyond the quota, in microseconds", metavar="N"),
-    Flag("cpu-share", "text", "weight of CPU time, 2 to 262144", metavar="N"),
-    Flag("cpu-rt-period", "text", "period of the realtime budget, in microseconds", metavar="N"),
-    Flag("cpu-rt-runtime", "text", "realtime budget in a period, in microseconds", metavar="N"),
-    Flag("cpu-idle", "text", "1: only CPU time that nobody else wants", metavar="0|1"),
-    Flag("cpuset-cpus", "text", "CPUs, such as 0-3,7", metavar="LIST"),
-    Flag("cpuset-mems", "text", "memory nodes, such as 0-1", metavar="LIST"),
-    Flag("memory", "text", "limit of memory, such as 100M; -1 for no limit", metavar="SIZE"),
-    Flag("memory-reservation", "text", "memory that is not taken back while others have more", metavar="SIZE"),
-    Flag("memory-swap", "text", "limit of memory and swap together; -1 for no limit", metavar="SIZE"),
-    Flag("kernel-memory", "text", "limit of the kernel's memory", metavar="SIZE", hidden=True),
-    Flag("kernel-memory-tcp", "text", "limit of the memory of TCP", metavar="SIZE", hidden=True),
-    Flag("pids-limit", "text", "limit of processes and threads; -1 for no limit", metavar="N"),
-    Flag("l3-cache-schema", "text", "not supported", metavar="SCHEMA"),
-    Flag("mem-bw-schema", "text", "not supported", metavar="SCHEMA"),
-)
-NUMBERS = {
-    "blkio-weight": ("blockIO", "weight"),
-    "cpu-period": ("cpu", "period"),
-    "cpu-quota": ("cpu", "quota"),
-    "cpu-burst": ("cpu", "burst"),
-    "cpu-share": ("cpu", "shares"),
-    "cpu-rt-period": ("cpu", "realtimePeriod"),
-    "cpu-rt-runtime": ("cpu", "realtimeRuntime"),
-    "cpu-idle": ("cpu", "idle"),
-    "pids-limit": ("pids", "limit"),
-}
-SIZES = {
-    "memory": ("memory", "limit"),
-    "memory-reservation": ("memory", "reservation"),
-    "memory-swap": ("memory", "swap"),
-    "kernel-memory": ("memory", "kernel"),
-    "kernel-memory-tcp": ("memory", "kernelTCP"),
-}
-TEXTS = {"cpuset-cpus": ("cpu", "cpus"), "cpuset-mems": ("cpu", "mems")}
 UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
-
-
-def run(arguments: Arguments) -> int:
-    """Apply what the flags say, or what is in the file."""
-    container_id = arguments.one("the container's ID")
-    for name, words in (
-        ("l3-cache-schema", "Intel RDT/CAT: l3 cache schema is not enabled"),
-        ("mem-bw-schema", "Intel RDT/MBA: memory bandwidth schema is not enabled"),
-    ):
-        if arguments.text(name):
-            raise Error(words, hint="classes of service of the resctrl file system are not supported")
-    change = from_flags(arguments)
-    if arguments.text("resources"):
-        if change:
-            log.warning("with --resources the other flags have no effect")
-        change = _from_file(arguments.text("resources"))
-    update(arguments.root, container_id, change)
-    return 0
-
-
-def from_flags(arguments: Arguments) -> Any:
-    """linux.resources with what the flags set. Raises Error."""
-    change: dict[str, dict[str, Any]] = {}
-    for table, convert in ((NUMBERS, number), (SIZES, size), (TEXTS, str)):
-        for name, (part, member) in table.items():
-            text = arguments.text(name)
-            if not text:
-                continue
-            try:
-                value: object = convert(text)
-            except ValueError as error:
-                raise Error(f"invalid value for {name}: {error}") from None
-            change.setdefault(part, {})[member] = value
-    return change
-
-
-def _from_file(name: str) -> Any:
-    path = "standard input" if name == "-" else name
-    try:
-        # A duplicate, since it is closed: the next file to be opened would become standard input.
-        data = read_file(posix.dup(0) if name == "-" else name)
-    except OSError as error:
-        raise Error("cannot read the resources", pointer=path, errno=error.errno or 0) from None
-    return parse(data, path)
 
 
 def number(text: str) -> int:
@@ -127,3 +44,100 @@ def size(text: str) -> int:
         raise ValueError(f"invalid size: {text!r}")
     result: int = (int(whole + fraction) << shift) // 10 ** len(fraction)
     return result
+
+
+class Limit:
+    """A flag for a member of linux.resources.
+
+    member: (the part of the resources, the name in it). convert: makes its value of the text, or raises ValueError.
+    """
+
+    __slots__ = ("convert", "flag", "member")
+
+    def __init__(
+        self,
+        name: str,
+        member: tuple[str, str],
+        convert: Callable[[str], object],
+        help: str,
+        metavar: str,
+        *,
+        hidden: bool = False,
+    ) -> None:
+        self.flag = Flag(name, "text", help, metavar=metavar, hidden=hidden)
+        self.member = member
+        self.convert = convert
+
+
+LIMITS = (
+    Limit("blkio-weight", ("blockIO", "weight"), number, "weight of block I/O, 10 to 1000", "N"),
+    Limit("cpu-period", ("cpu", "period"), number, "period of the CPU quota, in microseconds", "N"),
+    Limit("cpu-quota", ("cpu", "quota"), number, "CPU time in a period, in microseconds; -1 for no limit", "N"),
+    Limit(
+        "cpu-burst", ("cpu", "burst"), number, "CPU time that may be saved up beyond the quota, in microseconds", "N"
+    ),
+    Limit("cpu-share", ("cpu", "shares"), number, "weight of CPU time, 2 to 262144", "N"),
+    Limit("cpu-rt-period", ("cpu", "realtimePeriod"), number, "period of the realtime budget, in microseconds", "N"),
+    Limit("cpu-rt-runtime", ("cpu", "realtimeRuntime"), number, "realtime budget in a period, in microseconds", "N"),
+    Limit("cpu-idle", ("cpu", "idle"), number, "1: only CPU time that nobody else wants", "0|1"),
+    Limit("cpuset-cpus", ("cpu", "cpus"), str, "CPUs, such as 0-3,7", "LIST"),
+    Limit("cpuset-mems", ("cpu", "mems"), str, "memory nodes, such as 0-1", "LIST"),
+    Limit("memory", ("memory", "limit"), size, "limit of memory, such as 100M; -1 for no limit", "SIZE"),
+    Limit(
+        "memory-reservation", ("memory", "reservation"), size, "memory that is not taken back while others have more",
+        "SIZE",
+    ),
+    Limit("memory-swap", ("memory", "swap"), size, "limit of memory and swap together; -1 for no limit", "SIZE"),
+    Limit("kernel-memory", ("memory", "kernel"), size, "limit of the kernel's memory", "SIZE", hidden=True),
+    Limit("kernel-memory-tcp", ("memory", "kernelTCP"), size, "limit of the memory of TCP", "SIZE", hidden=True),
+    Limit("pids-limit", ("pids", "limit"), number, "limit of processes and threads; -1 for no limit", "N"),
+)  # fmt: skip
+FLAGS: tuple[Flag, ...] = (
+    Flag("resources", "text", "take linux.resources from a file, - for standard input", aliases=("r",), metavar="FILE"),
+    *(limit.flag for limit in LIMITS),
+    Flag("l3-cache-schema", "text", "not supported", metavar="SCHEMA"),
+    Flag("mem-bw-schema", "text", "not supported", metavar="SCHEMA"),
+)
+
+
+def run(arguments: Arguments) -> int:
+    """Apply what the flags say, or what is in the file."""
+    container_id = arguments.one("the container's ID")
+    for name, words in (
+        ("l3-cache-schema", "Intel RDT/CAT: l3 cache schema is not enabled"),
+        ("mem-bw-schema", "Intel RDT/MBA: memory bandwidth schema is not enabled"),
+    ):
+        if arguments.text(name):
+            raise Error(words, hint="classes of service of the resctrl file system are not supported")
+    change = from_flags(arguments)
+    if arguments.text("resources"):
+        if change:
+            log.warning("with --resources the other flags have no effect")
+        change = _from_file(arguments.text("resources"))
+    update(arguments.root, container_id, change)
+    return 0
+
+
+def from_flags(arguments: Arguments) -> Any:
+    """linux.resources with what the flags set. Raises Error."""
+    change: dict[str, dict[str, Any]] = {}
+    for limit in LIMITS:
+        text = arguments.text(limit.flag.name)
+        if not text:
+            continue
+        part, member = limit.member
+        try:
+            change.setdefault(part, {})[member] = limit.convert(text)
+        except ValueError as error:
+            raise Error(f"invalid value for {limit.flag.name}: {error}") from None
+    return change
+
+
+def _from_file(name: str) -> Any:
+    path = "standard input" if name == "-" else name
+    try:
+        # A duplicate, since it is closed: the next file to be opened would become standard input.
+        data = read_file(posix.dup(0) if name == "-" else name)
+    except OSError as error:
+        raise Error("cannot read the resources", pointer=path, errno=error.errno or 0) from None
+    return parse(data, path)

@@ -37,7 +37,8 @@ def send_console(run: HostRun) -> None:
     if run.master < 0:
         raise Error("the init process has sent no terminal")
     if run.console_socket:
-        send_master(run.console_socket, run.master, run.master_name)
+        name = run.master_name or "/dev/ptmx"
+        send_descriptor(run.console_socket, run.master, name, "the terminal to the console socket")
         posix.close(run.master)
         run.master = -1
     else:
@@ -46,20 +47,19 @@ def send_console(run: HostRun) -> None:
         copy_size(standard_terminal(), run.master)
 
 
-def send_master(path: str, master: int, name: str) -> None:
-    """Connect to the socket and send the one message that engines expect: the name, with the descriptor.
+def send_descriptor(path: str, fd: int, name: str, what: str) -> None:
+    """Connect to the socket and send the one message that engines expect: a name, with the descriptor. Raises Error.
 
-    Nobody answers, and containerd accepts only once create has returned; so nothing is waited for.
+    what: "the terminal to the console socket". Nobody answers, and containerd accepts only once create has returned; so
+    nothing is waited for.
     """
     socket = -1
     try:
         socket = connect(path)
-        _kernel.send(socket, name.encode() or b"/dev/ptmx", (master,))
+        _kernel.send(socket, name.encode(), (fd,))
     except OSError as error:
         hint = "nobody listens there" if error.errno == errno.ECONNREFUSED else ""
-        raise Error(
-            "cannot send the terminal to the console socket", pointer=path, errno=error.errno or 0, hint=hint
-        ) from None
+        raise Error(f"cannot send {what}", pointer=path, errno=error.errno or 0, hint=hint) from None
     finally:
         if socket >= 0:
             posix.close(socket)

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import errno
-import posix
-
-from ocipy.container.console import connect
-from ocipy.errors import Error
-from ocipy.linux import _kernel
+from ocipy.container.console import send_descriptor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,18 +13,7 @@ if TYPE_CHECKING:
 
 def send_pidfd(run: HostRun, *, path: str, name: str) -> None:
     """One message with the pidfd, as for a terminal. name: what runc calls the kind of process in it."""
-    socket = -1
-    try:
-        socket = connect(path)
-        _kernel.send(socket, name.encode(), (run.pidfd,))
-    except OSError as error:
-        hint = "nobody listens there" if error.errno == errno.ECONNREFUSED else ""
-        raise Error(
-            "cannot send the pidfd to the pidfd socket", pointer=path, errno=error.errno or 0, hint=hint
-        ) from None
-    finally:
-        if socket >= 0:
-            posix.close(socket)
+    send_descriptor(path, run.pidfd, name, "the pidfd to the pidfd socket")
 
 
 ACTIONS: dict[str, Callable[..., None]] = {"send_pidfd": send_pidfd}

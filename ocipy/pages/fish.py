@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ocipy.cli import Flag
-from ocipy.pages.table import Command, kind, signal_names
+from ocipy.pages.table import Command, choices, kind
 
 HEAD = """# Completion of ocipy for fish. Made from the table of its commands by ocipy.pages.
 
@@ -80,12 +80,8 @@ def _flag(condition: str, flag: Flag) -> str:
 
 
 def _value(word: str) -> str:
-    found = kind(word)
-    if "|" in found:
-        return f" -x -a {_quoted(found.replace('|', ' '))}"
-    if found == "signal":
-        return f" -x -a {_quoted(' '.join(signal_names()))}"
-    return VALUES[found]
+    words = choices(word)
+    return f" -x -a {_quoted(' '.join(words))}" if words else VALUES[kind(word)]
 
 
 def _quoted(text: str) -> str:

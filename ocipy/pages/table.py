@@ -62,6 +62,12 @@ def kind(word: str) -> str:
     return KINDS.get(word, TEXT)
 
 
+def choices(word: str) -> list[str]:
+    """The words to choose from for a value that help calls by this word; none where it is a file, an id, any text."""
+    found = kind(word)
+    return signal_names() if found == "signal" else found.split("|") if "|" in found else []
+
+
 def signal_names() -> list[str]:
     """The names of signals, as kill takes them."""
     return sorted(signals.NUMBERS, key=signals.NUMBERS.__getitem__)

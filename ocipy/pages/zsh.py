@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ocipy.cli import Flag
-from ocipy.pages.table import Command, kind, signal_names, spellings
+from ocipy.pages.table import Command, choices, kind, spellings
 
 SCRIPT = r"""#compdef ocipy
 # Completion of ocipy for zsh. Made from the table of its commands by ocipy.pages.
@@ -76,12 +76,8 @@ def _flag(flag: Flag) -> str:
 
 
 def _action(word: str) -> str:
-    found = kind(word)
-    if "|" in found:
-        return f"({found.replace('|', ' ')})"
-    if found == "signal":
-        return f"({' '.join(signal_names())})"
-    return ACTIONS[found]
+    words = choices(word)
+    return f"({' '.join(words)})" if words else ACTIONS[kind(word)]
 
 
 def _escaped(text: str) -> str:

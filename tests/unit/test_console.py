@@ -28,7 +28,7 @@ def test_the_master_is_sent_before_anybody_accepts(tmp_path: Path, directory: st
     path.parent.mkdir(parents=True)
     with listen(path) as server:
         master, peer = os.openpty()
-        console.send_master(str(path), master, "/dev/pts/0")
+        console.send_descriptor(str(path), master, "/dev/pts/0", "the terminal")
         os.close(master)
         connection, _ = server.accept()
         with connection:
@@ -47,6 +47,6 @@ def test_nobody_listens(tmp_path: Path) -> None:
     prepares: tuple[Callable[[], object], ...] = (lambda: None, path.touch)
     for prepare in prepares:
         prepare()
-        with pytest.raises(Error, match="cannot send the terminal to the console socket") as caught:
-            console.send_master(str(path), 0, "/dev/pts/0")
+        with pytest.raises(Error, match="cannot send the terminal") as caught:
+            console.send_descriptor(str(path), 0, "/dev/pts/0", "the terminal")
         assert caught.value.pointer == str(path)

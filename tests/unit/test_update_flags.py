@@ -22,9 +22,10 @@ def test_no_flag_changes_nothing() -> None:
 
 
 def test_every_flag() -> None:
-    numbers = {name: str(index) for index, name in enumerate(update.NUMBERS, 1)}
-    sizes = {name: f"{index}k" for index, name in enumerate(update.SIZES, 1)}
-    words = [f"--{name}={value}" for name, value in {**numbers, **sizes}.items()]
+    numbers = [limit.flag.name for limit in update.LIMITS if limit.convert is update.number]
+    sizes = [limit.flag.name for limit in update.LIMITS if limit.convert is update.size]
+    words = [f"--{name}={value}" for value, name in enumerate(numbers, 1)]
+    words += [f"--{name}={value}k" for value, name in enumerate(sizes, 1)]
     assert change(*words, "--cpuset-cpus", "0-1", "--cpuset-mems=0") == {
         "blockIO": {"weight": 1},
         "cpu": {
