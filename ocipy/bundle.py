@@ -13,6 +13,7 @@ from ocipy.config.check import check
 from ocipy.config.semantic import errors
 from ocipy.errors import Error
 from ocipy.linux import _kernel
+from ocipy.linux.constants import S_IFDIR, S_IFMT, S_IFREG
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 MAX_CONFIG = 64 << 20
 """Bytes. The largest configs of engines have some 100 kB."""
-
-_S_IFMT, _S_IFDIR, _S_IFREG = 0o170000, 0o040000, 0o100000
 
 _EXCERPT = 30
 
@@ -69,7 +68,7 @@ def read_document(name: str, directory: int, path: str) -> bytes:
         raise Error("cannot open the configuration", pointer=path, errno=error.errno or 0, hint=hint) from None
     try:
         status = posix.fstat(fd)
-        if status.st_mode & _S_IFMT != _S_IFREG:
+        if status.st_mode & S_IFMT != S_IFREG:
             raise Error("the configuration is no regular file", pointer=path)
         if status.st_size > MAX_CONFIG:
             raise Error(f"the configuration is longer than {MAX_CONFIG >> 20} MiB", pointer=path)
@@ -142,7 +141,7 @@ def check_rootfs(config: Config, directory: int, bundle: str) -> None:
             raise Error(f"the root filesystem {path} does not exist", pointer="/root/path") from None
         hint = "symbolic links lead in a circle" if error.errno == ELOOP else ""
         raise Error(f"cannot reach {path}", pointer="/root/path", errno=error.errno or 0, hint=hint) from None
-    if mode & _S_IFMT != _S_IFDIR:
+    if mode & S_IFMT != S_IFDIR:
         raise Error(f"the root filesystem {path} must be a directory", pointer="/root/path")
 
 

@@ -74,11 +74,8 @@ def _run(arguments: Arguments) -> int:
         terminal=arguments.switch("tty"),
     )
     detach = arguments.switch("detach")
-    foreground.check(arguments.text("console-socket"), detach)
     claim_descriptors(0, arguments.number("preserve-fds"))
-    waiter = None if detach else foreground.Foreground(subreaper=False)
-    if waiter is not None:
-        waiter.catch_signals()
+    waiter = foreground.prepare(arguments.text("console-socket"), detach, subreaper=False)
     started = execute(
         arguments.root,
         words[0],

@@ -27,11 +27,8 @@ def run(arguments: Arguments) -> int:
     console_socket = arguments.text("console-socket")
     detach = arguments.switch("detach")
     options = options_from(arguments, container_id, has_console=bool(console_socket) or not detach)
-    foreground.check(console_socket, detach)
     flags = flags_from(arguments)
-    waiter = None if detach else foreground.Foreground(subreaper=not arguments.switch("no-subreaper"))
-    if waiter is not None:
-        waiter.catch_signals()
+    waiter = foreground.prepare(console_socket, detach, subreaper=not arguments.switch("no-subreaper"))
     restored, lock_fd = restore_container(
         arguments.root,
         options,

@@ -6,6 +6,7 @@ import errno
 import posix
 
 from ocipy.cgroups.cgroup import Cgroup
+from ocipy.cgroups.files import exists
 from ocipy.cgroups.layout import parse_own, probe
 from ocipy.container.lifecycle import raise_failure, read_to_end
 from ocipy.container.state import read_file
@@ -53,30 +54,15 @@ def exec_cgroup(run: HostRun, *, paths: Sequence[tuple[str, str]], chosen: bool)
 
 def _no_cgroup(run: HostRun, paths: Sequence[str]) -> Error:
     """In words of our own: engines take the kernel's for a missing command (docs/errors.md)."""
-    missing = next((path for path in paths if not _is_there(path)), "")
+    missing = next((path for path in paths if not exists(path)), "")
     hint = "--cgroup names one below the container's, which must be there" if run.keep["chosen"] else ""
     return Error(f"there is no cgroup {missing}", hint=hint)
-
-
-def _is_there(path: str) -> bool:
-    try:
-        posix.stat(path)
-    except OSError:
-        return False
-    return True
 
 
 def clone_joining(run: HostRun, *, kinds: Sequence[str]) -> None:
     """Clone the process that joins the container, into its v2 cgroup where there is one."""
     ours, theirs = channel.pair()
-    init = Init(
-        channel=theirs,
-        container_id=run.options.container_id,
-        bundle=run.options.bundle,
-        fds=run.fds,
-        state={},
-        preserved=run.options.preserve_fds,
-    )
+    init = Init(channel=theirs, fds=run.fds, state={}, preserved=run.options.preserve_fds)
     pid, pidfd = _clone(run)
     if pid == 0:
         run_joining(run.plan, init, kinds, run.state.pid)

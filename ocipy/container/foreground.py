@@ -58,6 +58,19 @@ def check(console_socket: str, detach: bool) -> None:
         )
 
 
+def prepare(console_socket: str, detach: bool, *, subreaper: bool) -> Foreground | None:
+    """Who waits for the process that will be made, with signals kept for it from here on; None for --detach.
+
+    After the descriptors of the payload are claimed, since it takes one. Raises Error.
+    """
+    check(console_socket, detach)
+    if detach:
+        return None
+    waiter = Foreground(subreaper=subreaper)
+    waiter.catch_signals()
+    return waiter
+
+
 class Foreground:
     """What the foreground needs before the container is there, and the waiting itself.
 

@@ -23,7 +23,17 @@ from ocipy.container.state import (
 from ocipy.errors import Error
 from ocipy.init.fifo import AWAKE, EXECUTING
 from ocipy.linux import _kernel
-from ocipy.linux.constants import O_CLOEXEC, O_NONBLOCK, O_RDONLY, O_WRONLY, POLLHUP, POLLIN, SIGKILL
+from ocipy.linux.constants import (
+    O_CLOEXEC,
+    O_NONBLOCK,
+    O_RDONLY,
+    O_WRONLY,
+    POLLHUP,
+    POLLIN,
+    S_IFDIR,
+    S_IFMT,
+    SIGKILL,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -353,6 +363,6 @@ def _is_gone(directory: str, error: Error) -> bool:
 
 def _is_directory(path: str) -> bool:
     try:
-        return posix.lstat(path).st_mode & 0o170000 == 0o040000
+        return posix.lstat(path).st_mode & S_IFMT == S_IFDIR
     except OSError:
         return False

@@ -66,15 +66,11 @@ def clone(run: HostRun, *, kinds: Sequence[str], into_cgroup: bool) -> None:
 
 
 def _init(run: HostRun, theirs: Channel) -> Init:
-    linux = run.config.get("linux") or {}
     return Init(
         channel=theirs,
-        container_id=run.options.container_id,
-        bundle=run.options.bundle,
         fds=run.fds,
         state=run.state.for_hooks(),
         preserved=run.options.preserve_fds + run.options.listen_fds,
-        new_user_namespace=any(entry["type"] == "user" for entry in linux.get("namespaces") or ()),
         cgroup_paths=cgroup.expected_paths(run),
     )
 

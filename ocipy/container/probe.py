@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import posix
 
+from ocipy.cgroups.files import exists
 from ocipy.cgroups.layout import probe
 from ocipy.container.state import read_file
 from ocipy.linux import _kernel
@@ -38,7 +39,7 @@ def describe_host(rootless: bool | None = None) -> Host:
         cgroup_mode=layout.mode,
         cgroup_controllers=layout.controllers,
         apparmor=_says("/sys/module/apparmor/parameters/enabled", b"Y"),
-        selinux=_is_directory("/sys/fs/selinux/class"),
+        selinux=exists("/sys/fs/selinux/class"),
     )
 
 
@@ -63,12 +64,5 @@ def _leading_number(text: str) -> int:
 def _says(path: str, word: bytes) -> bool:
     try:
         return read_file(path).startswith(word)
-    except OSError:
-        return False
-
-
-def _is_directory(path: str) -> bool:
-    try:
-        return posix.stat(path).st_mode & 0o170000 == 0o040000
     except OSError:
         return False

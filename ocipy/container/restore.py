@@ -107,7 +107,7 @@ def _make_mount_points(run: HostRun) -> bytes:
     """In a mount namespace that ends with us. As JSON: where in the root each destination is."""
     root = root_of(run)
     _own_mounts(run.state.rootfs, root)
-    init = Init(channel=Channel(-1), container_id="", bundle=run.options.bundle, fds=run.fds, state={})
+    init = Init(channel=Channel(-1), fds=run.fds, state={})
     init.rootfs = posix.open(root, O_PATH | O_DIRECTORY | O_CLOEXEC)
     init.root_path = root
     places: dict[str, str] = {}

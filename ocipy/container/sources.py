@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from ocipy.container.context import HostRun
 
 
-# In the state directory: the id of the mount that delete takes away.
-
-
 def open_rootfs(run: HostRun, *, path: str, propagation: int) -> None:
     """A detached copy of the root filesystem, for an init that may have no right to the directories above it."""
     posix.close(open_directory(path))

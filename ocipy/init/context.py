@@ -28,15 +28,12 @@ class Init:
     """
 
     __slots__ = (
-        "bundle",
         "cgroup_paths",
         "channel",
         "command",
-        "container_id",
         "cwd_entered",
         "environment",
         "fds",
-        "new_user_namespace",
         "preserved",
         "proc",
         "root_path",
@@ -51,17 +48,12 @@ class Init:
         self,
         *,
         channel: Channel,
-        container_id: str,
-        bundle: str,
         fds: dict[str, int],
         state: dict[str, Any],
         preserved: int = 0,
-        new_user_namespace: bool = False,
         cgroup_paths: dict[str, str] | None = None,
     ) -> None:
         self.channel = channel
-        self.container_id = container_id
-        self.bundle = bundle
         self.fds = fds
         self.cgroup_paths = cgroup_paths or {}
         self.proc = fds.get("procfs", -1)
@@ -71,7 +63,6 @@ class Init:
         self.started = -1
         self.state = state
         self.preserved = preserved
-        self.new_user_namespace = new_user_namespace
         self.environment: dict[bytes, bytes] = {}
         self.command = b""
         self.cwd_entered = False

@@ -10,6 +10,7 @@ import errno
 import posix
 
 from ocipy.errors import Error
+from ocipy.init.fifo import leave_runtime
 from ocipy.init.lane import become_init, close_others, report, seal_imports
 from ocipy.init.namespaces import join
 from ocipy.init.stage import become_root, wait_for_host
@@ -22,7 +23,6 @@ from ocipy.linux.constants import (
     O_RDONLY,
     POLLIN,
     PR_SET_DUMPABLE,
-    PR_SET_PDEATHSIG,
 )
 from ocipy.plan.namespaces import flags_of
 
@@ -145,11 +145,7 @@ def exec_root(init: Init, *, chroot: bool) -> None:
 
 def let_go(init: Init) -> None:
     """Let the runtime go on: it reads the pipe until the exec, which closes it, or an error."""
-    # From here on the runtime may end without taking us along.
-    _kernel.prctl(PR_SET_PDEATHSIG, 0)
-    init.channel.send("waiting")
-    posix.close(init.channel.fd)
-    init.channel.fd = -1
+    leave_runtime(init)
     init.started = init.fds.pop("report")
 
 

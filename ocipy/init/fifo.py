@@ -21,13 +21,17 @@ AWAKE = b"\0"
 EXECUTING = b"\1"
 
 
-def wait_for_start(init: Init) -> None:
-    """Tell create that all is done, let go of it, and block until start writes a byte."""
-    # From here on the runtime may end without taking us along.
+def leave_runtime(init: Init) -> None:
+    """Tell the runtime that all is done, and be no longer its own: it may end without taking us along."""
     _kernel.prctl(PR_SET_PDEATHSIG, 0)
     init.channel.send("waiting")
     posix.close(init.channel.fd)
     init.channel.fd = -1
+
+
+def wait_for_start(init: Init) -> None:
+    """Let go of create, and block until start writes a byte."""
+    leave_runtime(init)
     fifo = init.fds.pop("fifo")
     posix.read(fifo, 1)
     posix.close(fifo)

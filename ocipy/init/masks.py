@@ -8,6 +8,7 @@ import posix
 from ocipy.errors import Error
 from ocipy.init import paths
 from ocipy.init.mounts import attach, make_filesystem
+from ocipy.init.process import is_null
 from ocipy.linux import _kernel
 from ocipy.linux.constants import (
     AT_EMPTY_PATH,
@@ -19,8 +20,6 @@ from ocipy.linux.constants import (
     MOUNT_ATTR_NOSUID,
     MOUNT_ATTR_RDONLY,
     OPEN_TREE_CLONE,
-    S_IFCHR,
-    S_IFMT,
 )
 
 TYPE_CHECKING = False
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
     from ocipy.init.context import Init
 
-NULL = (1, 3)
 EMPTY = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
 # One block and one inode, the root's: a tmpfs costs memory for each that it may have.
 EMPTY_DATA = ("nr_blocks=1", "nr_inodes=1", "mode=555")
@@ -38,8 +36,7 @@ EMPTY_DATA = ("nr_blocks=1", "nr_inodes=1", "mode=555")
 def take_null(init: Init) -> None:
     """Take a detached, read-only mount of the host's /dev/null, verified by type and number."""
     tree = _kernel.open_tree(AT_FDCWD, "/dev/null", OPEN_TREE_CLONE | AT_SYMLINK_NOFOLLOW)
-    status = posix.stat(tree)
-    if status.st_mode & S_IFMT != S_IFCHR or (posix.major(status.st_rdev), posix.minor(status.st_rdev)) != NULL:
+    if not is_null(tree):
         raise Error("the host's /dev/null is not the null device")
     # A character device takes writes even so; but its mode, owner and label cannot be changed.
     _kernel.mount_setattr(tree, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0, 0, -1)

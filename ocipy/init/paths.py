@@ -27,7 +27,6 @@ from ocipy.linux.constants import (
     RESOLVE_NO_SYMLINKS,
     RESOLVE_NO_XDEV,
     S_IFDIR,
-    S_IFLNK,
     S_IFMT,
 )
 
@@ -179,11 +178,3 @@ def make_plain_directory(root: int, path: str) -> int:
             raise Error(f"{path} is not an ordinary directory") from None
     finally:
         posix.close(parent)
-
-
-def is_symlink(directory: int, name: str) -> bool:
-    """Whether the entry is a symlink."""
-    try:
-        return posix.stat(name, dir_fd=directory, follow_symlinks=False).st_mode & S_IFMT == S_IFLNK
-    except FileNotFoundError:
-        return False

@@ -45,7 +45,7 @@ def stdio_null(init: Init, *, required: bool) -> None:
 
     required: create has made the device. Later on the container may have removed it, and then they stay what they are.
     """
-    streams = [fd for fd in range(3) if _is_null(fd)]
+    streams = [fd for fd in range(3) if is_null(fd)]
     if not streams:
         return
     try:
@@ -54,7 +54,7 @@ def stdio_null(init: Init, *, required: bool) -> None:
         if not required:
             return
         raise Error("cannot open /dev/null in the container", errno=error.errno or 0) from None
-    if _is_null(device):
+    if is_null(device):
         opened = procfs.reopen(init.proc, device, O_RDWR)
         for fd in streams:
             posix.dup2(opened, fd)
@@ -64,7 +64,8 @@ def stdio_null(init: Init, *, required: bool) -> None:
     posix.close(device)
 
 
-def _is_null(fd: int) -> bool:
+def is_null(fd: int) -> bool:
+    """Whether the descriptor is of the null device, by type and number; False if it is not open."""
     try:
         status = posix.stat(fd)
     except OSError:

@@ -167,7 +167,7 @@ def _child(
         os.setresuid(0, 0, 0)
         os.umask(0)
         before()
-        init = Init(channel=Messages(), container_id="scratch", bundle="/", fds=fds, state={})
+        init = Init(channel=Messages(), fds=fds, state={})
         for step in plan.init:
             pointer = step.pointer
             ACTIONS[step.action](init, **step.args)

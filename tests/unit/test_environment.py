@@ -91,8 +91,7 @@ def opened():
 
 for fd in range(3, 30):
     os.dup2(0, fd)
-init = Init(channel=Messages(), container_id="c", bundle="/b", preserved=2, state={},
-            fds={"fifo": 7, "mount/3": 9, "null": 12})
+init = Init(channel=Messages(), preserved=2, state={}, fds={"fifo": 7, "mount/3": 9, "null": 12})
 init.rootfs = 20
 process.close_descriptors(init, keep=("fifo", "rootfs"))
 print(opened())
