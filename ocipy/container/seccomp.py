@@ -18,6 +18,7 @@ from ocipy.container import cold
 from ocipy.errors import Error
 from ocipy.linux import _kernel
 from ocipy.linux.constants import (
+    BPF_MAXINSNS,
     O_CLOEXEC,
     O_CREAT,
     O_DIRECTORY,
@@ -46,8 +47,8 @@ LIBRARY = "libseccomp"
 MAGIC = b"ocipy seccomp 1\n"
 HEADER = len(MAGIC) + 64 + 1
 KEPT_FILTERS = 128
-INSTRUCTION = 8
-MAX_PROGRAM = 4096 * INSTRUCTION
+INSTRUCTION = 8  # bytes: struct sock_filter, linux/filter.h
+MAX_PROGRAM = BPF_MAXINSNS * INSTRUCTION
 
 
 def seccomp_filter(run: HostRun, **_summary: Any) -> None:

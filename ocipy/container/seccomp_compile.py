@@ -12,6 +12,7 @@ import tempfile
 import pyseccomp
 
 from ocipy.errors import Error
+from ocipy.linux.constants import BPF_MAXINSNS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ OPERATORS = {
 }
 # From so many system calls on, a binary tree costs the payload less than a list does (seccomp_attr_set(3)).
 TREE_FROM = 32
-MAX_INSTRUCTIONS = 4096  # BPF_MAXINSNS, linux/bpf_common.h
 X32_BIT = 0x40000000  # __X32_SYSCALL_BIT, asm/unistd.h
 S390 = (pyseccomp.Arch.S390, pyseccomp.Arch.S390X)
 
@@ -80,9 +80,9 @@ def compile_profile(profile: Seccomp) -> tuple[bytes, bytes]:
         file.seek(0)
         program = file.read()
     program = enosys_stub(profile, architectures) + program
-    if len(program) > MAX_INSTRUCTIONS * 8:
+    if len(program) > BPF_MAXINSNS * 8:
         raise Error(
-            f"the filter takes {len(program) // 8} instructions, and the kernel at most {MAX_INSTRUCTIONS}",
+            f"the filter takes {len(program) // 8} instructions, and the kernel at most {BPF_MAXINSNS}",
             pointer=POINTER + "/syscalls",
         )
     return program, _identity()

@@ -7,22 +7,21 @@ import posix
 
 from ocipy.errors import Error
 from ocipy.linux import _kernel
-from ocipy.linux.constants import SECCOMP_FILTER_FLAG_NEW_LISTENER, SECCOMP_FILTER_FLAG_SPEC_ALLOW
+from ocipy.linux.constants import BPF_MAXINSNS, SECCOMP_FILTER_FLAG_NEW_LISTENER, SECCOMP_FILTER_FLAG_SPEC_ALLOW
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocipy.init.context import Init
 
 INSTRUCTION = 8  # bytes: struct sock_filter, linux/filter.h
-MAX_INSTRUCTIONS = 4096  # BPF_MAXINSNS, linux/bpf_common.h
 
 
 def seccomp_receive(init: Init) -> None:
     """Take the program, which the host lane left in a memfd, and close that."""
     fd = init.fds.pop("seccomp")
-    program = posix.pread(fd, (MAX_INSTRUCTIONS + 1) * INSTRUCTION, 0)
+    program = posix.pread(fd, (BPF_MAXINSNS + 1) * INSTRUCTION, 0)
     posix.close(fd)
-    if not program or len(program) % INSTRUCTION or len(program) > MAX_INSTRUCTIONS * INSTRUCTION:
+    if not program or len(program) % INSTRUCTION or len(program) > BPF_MAXINSNS * INSTRUCTION:
         raise Error(f"the filter program of {len(program)} bytes is none")
     init.seccomp_program = program
 
