@@ -61,15 +61,6 @@ def test_fchownat_of_an_o_path_descriptor(tmp_path: Path) -> None:
     os.close(fd)
 
 
-def test_renameat2_exchanges(tmp_path: Path) -> None:
-    (tmp_path / "a").write_text("a")
-    (tmp_path / "b").write_text("b")
-    _kernel.renameat2(c.AT_FDCWD, f"{tmp_path}/a", c.AT_FDCWD, f"{tmp_path}/b", c.RENAME_EXCHANGE)
-    assert (tmp_path / "a").read_text() == "b"
-    with pytest.raises(FileExistsError):
-        _kernel.renameat2(c.AT_FDCWD, f"{tmp_path}/a", c.AT_FDCWD, f"{tmp_path}/b", c.RENAME_NOREPLACE)
-
-
 def test_close_range(pipe: tuple[int, int]) -> None:
     def closed() -> bool:
         _kernel.close_range(pipe[0], 0xFFFFFFFF, 0)
@@ -141,7 +132,6 @@ def test_poll_goes_on_after_a_signal(pipe: tuple[int, int]) -> None:
 def test_messages_and_descriptors(pipe: tuple[int, int]) -> None:
     a, b = _kernel.socketpair(c.SOCK_SEQPACKET)
     assert not os.get_inheritable(a)
-    assert _kernel.peer_pid(a) == os.getpid()
     assert _kernel.send(a, b"message", (pipe[0],)) == 7
     data, fds = _kernel.recv(b, 100, 1)
     assert data == b"message"
@@ -173,7 +163,7 @@ def test_connect_unix(tmp_path: Path) -> None:
         server.bind(str(tmp_path / "s"))
         server.listen()
         fd = _kernel.connect_unix(str(tmp_path / "s"))
-        assert _kernel.peer_pid(fd) == os.getpid()
+        server.accept()[0].close()
         os.close(fd)
     with pytest.raises(OSError) as caught:
         _kernel.connect_unix("/" + "x" * 107)
@@ -193,8 +183,6 @@ def test_terminals() -> None:
     assert not termios.tcgetattr(slave)[3] & termios.ECHO
     _kernel.tty_restore(slave, saved)
     assert termios.tcgetattr(slave) == before
-    _kernel.tty_clear_onlcr(slave)
-    assert not termios.tcgetattr(slave)[1] & termios.ONLCR
     with pytest.raises(ValueError, match="termios"):
         _kernel.tty_restore(slave, b"short")
 

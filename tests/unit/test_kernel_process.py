@@ -179,7 +179,7 @@ def test_signals_are_reset() -> None:
     def reset() -> bool:
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         signal.signal(signal.SIGUSR1, lambda *_: None)
-        _kernel.block_signals()
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         blocked = status_mask("SigBlk")
         _kernel.reset_signals()
         return blocked.bit_count() >= 60 and not any(map(status_mask, ("SigBlk", "SigIgn", "SigCgt")))
@@ -206,8 +206,6 @@ def test_seccomp() -> None:
         _kernel.seccomp_load(allow, 0)
         return "Seccomp:\t2\n" in Path("/proc/self/status").read_text()
 
-    assert _kernel.seccomp_action_available(c.SECCOMP_RET_ERRNO)
-    assert not _kernel.seccomp_action_available(0x12340000)
     assert in_child(filtered) == 0
     with pytest.raises(ValueError, match="sock_filter"):
         _kernel.seccomp_load(b"short", 0)

@@ -217,23 +217,11 @@ static PyObject *kernel_recv(PyObject *self, PyObject *args) {
     return Py_BuildValue("(NN)", data, list);
 }
 
-static PyObject *kernel_peer_pid(PyObject *self, PyObject *args) {
-    int fd;
-    struct ucred peer;
-    socklen_t size = sizeof(peer);
-    if (!PyArg_ParseTuple(args, "i", &fd))
-        return NULL;
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
-        return PyErr_SetFromErrno(PyExc_OSError);
-    return PyLong_FromLong(peer.pid);
-}
-
 PyMethodDef descriptor_methods[] = {
     {"poll", kernel_poll, METH_VARARGS, NULL},
     {"socketpair", kernel_socketpair, METH_VARARGS, NULL},
     {"connect_unix", kernel_connect_unix, METH_VARARGS, NULL},
     {"send", kernel_send, METH_VARARGS, NULL},
     {"recv", kernel_recv, METH_VARARGS, NULL},
-    {"peer_pid", kernel_peer_pid, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -76,17 +76,6 @@ static PyObject *kernel_fsopen(PyObject *self, PyObject *args) {
     return int_or_error(syscall(SYS_fsopen, type, flags | FSOPEN_CLOEXEC));
 }
 
-static PyObject *kernel_fspick(PyObject *self, PyObject *args) {
-    int directory;
-    PyObject *path;
-    unsigned int flags;
-    if (!PyArg_ParseTuple(args, "iO&I", &directory, PyUnicode_FSConverter, &path, &flags))
-        return NULL;
-    PyObject *answer = int_or_error(syscall(SYS_fspick, directory, text_of(path), flags | FSPICK_CLOEXEC));
-    Py_DECREF(path);
-    return answer;
-}
-
 static PyObject *kernel_fsconfig(PyObject *self, PyObject *args) {
     int fd, aux;
     unsigned int command;
@@ -157,7 +146,6 @@ PyMethodDef mount_methods[] = {
     {"open_tree", kernel_open_tree, METH_VARARGS, NULL},
     {"move_mount", kernel_move_mount, METH_VARARGS, NULL},
     {"fsopen", kernel_fsopen, METH_VARARGS, NULL},
-    {"fspick", kernel_fspick, METH_VARARGS, NULL},
     {"fsconfig", kernel_fsconfig, METH_VARARGS, NULL},
     {"fsmount", kernel_fsmount, METH_VARARGS, NULL},
     {"mount_setattr", kernel_mount_setattr, METH_VARARGS, NULL},

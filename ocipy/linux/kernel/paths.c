@@ -1,4 +1,4 @@
-/* Paths and descriptors of files: openat2(2), fchownat(2), renameat2(2), close_range(2), getcwd(2), flock(2). */
+/* Paths and descriptors of files: openat2(2), fchownat(2), close_range(2), getcwd(2), flock(2). */
 #include "kernel.h"
 
 #include <fcntl.h>
@@ -26,20 +26,6 @@ static PyObject *kernel_fchownat(PyObject *self, PyObject *args) {
         return NULL;
     PyObject *answer = none_or_error(fchownat(directory, text_of(path), uid, gid, flags));
     Py_DECREF(path);
-    return answer;
-}
-
-static PyObject *kernel_renameat2(PyObject *self, PyObject *args) {
-    int old_directory, new_directory;
-    PyObject *old, *new;
-    unsigned int flags;
-    if (!PyArg_ParseTuple(args, "iO&iO&I", &old_directory, PyUnicode_FSConverter, &old, &new_directory,
-                          PyUnicode_FSConverter, &new, &flags))
-        return NULL;
-    PyObject *answer =
-        none_or_error(syscall(SYS_renameat2, old_directory, text_of(old), new_directory, text_of(new), flags));
-    Py_DECREF(old);
-    Py_DECREF(new);
     return answer;
 }
 
@@ -73,7 +59,6 @@ static PyObject *kernel_flock(PyObject *self, PyObject *args) {
 PyMethodDef path_methods[] = {
     {"openat2", kernel_openat2, METH_VARARGS, NULL},
     {"fchownat", kernel_fchownat, METH_VARARGS, NULL},
-    {"renameat2", kernel_renameat2, METH_VARARGS, NULL},
     {"close_range", kernel_close_range, METH_VARARGS, NULL},
     {"getcwd", kernel_getcwd, METH_NOARGS, NULL},
     {"flock", kernel_flock, METH_VARARGS, NULL},

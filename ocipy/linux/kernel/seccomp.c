@@ -20,18 +20,7 @@ static PyObject *kernel_seccomp_load(PyObject *self, PyObject *args) {
     return answer;
 }
 
-static PyObject *kernel_seccomp_action_available(PyObject *self, PyObject *args) {
-    unsigned int action;
-    if (!PyArg_ParseTuple(args, "I", &action))
-        return NULL;
-    long result = syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action);
-    if (result < 0 && errno != EOPNOTSUPP)
-        return PyErr_SetFromErrno(PyExc_OSError);
-    return PyBool_FromLong(result == 0);
-}
-
 PyMethodDef seccomp_methods[] = {
     {"seccomp_load", kernel_seccomp_load, METH_VARARGS, NULL},
-    {"seccomp_action_available", kernel_seccomp_action_available, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -17,11 +17,6 @@ static PyObject *kernel_reset_signals(PyObject *self, PyObject *Py_UNUSED(ignore
     return none_or_error(syscall(SYS_rt_sigprocmask, SIG_SETMASK, &nothing, NULL, KERNEL_MASK_SIZE));
 }
 
-static PyObject *kernel_block_signals(PyObject *self, PyObject *Py_UNUSED(ignored)) {
-    static const unsigned long long all = ~0ULL;
-    return none_or_error(syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, KERNEL_MASK_SIZE));
-}
-
 static PyObject *kernel_signal_is_ignored(PyObject *self, PyObject *args) {
     int signal;
     struct sigaction action;
@@ -79,7 +74,6 @@ static PyObject *kernel_read_signal(PyObject *self, PyObject *args) {
 
 PyMethodDef signal_methods[] = {
     {"reset_signals", kernel_reset_signals, METH_NOARGS, NULL},
-    {"block_signals", kernel_block_signals, METH_NOARGS, NULL},
     {"signal_is_ignored", kernel_signal_is_ignored, METH_VARARGS, NULL},
     {"signalfd", kernel_signalfd, METH_VARARGS, NULL},
     {"read_signal", kernel_read_signal, METH_VARARGS, NULL},

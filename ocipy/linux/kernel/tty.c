@@ -32,17 +32,6 @@ static PyObject *kernel_tty_restore(PyObject *self, PyObject *args) {
     return none_or_error(tcsetattr(fd, TCSANOW, &saved));
 }
 
-static PyObject *kernel_tty_clear_onlcr(PyObject *self, PyObject *args) {
-    int fd;
-    struct termios modes;
-    if (!PyArg_ParseTuple(args, "i", &fd))
-        return NULL;
-    if (tcgetattr(fd, &modes) < 0)
-        return PyErr_SetFromErrno(PyExc_OSError);
-    modes.c_oflag &= ~ONLCR;
-    return none_or_error(tcsetattr(fd, TCSANOW, &modes));
-}
-
 static PyObject *kernel_tty_size(PyObject *self, PyObject *args) {
     int fd;
     struct winsize size;
@@ -95,7 +84,6 @@ static PyObject *kernel_pty_peer(PyObject *self, PyObject *args) {
 PyMethodDef tty_methods[] = {
     {"tty_raw", kernel_tty_raw, METH_VARARGS, NULL},
     {"tty_restore", kernel_tty_restore, METH_VARARGS, NULL},
-    {"tty_clear_onlcr", kernel_tty_clear_onlcr, METH_VARARGS, NULL},
     {"tty_size", kernel_tty_size, METH_VARARGS, NULL},
     {"tty_set_size", kernel_tty_set_size, METH_VARARGS, NULL},
     {"tty_set_controlling", kernel_tty_set_controlling, METH_VARARGS, NULL},
