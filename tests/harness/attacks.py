@@ -7,9 +7,10 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
+from tests.harness.host import wait_until
 from tests.harness.runtime import Runtime
 
 OPENS = re.compile(r"^(\d+) +(?:[\d:.]+ )?(\w+)\((.*)$")
@@ -34,6 +35,75 @@ LURING = [
     "LD_LIBRARY_PATH=/lib",
 ]
 """An environment that would have it look there."""
+
+EVERYTHING = (
+    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_KILL", "CAP_SYS_PTRACE", "CAP_SYS_ADMIN",
+    "CAP_SETUID", "CAP_SETGID", "CAP_MKNOD", "CAP_SYS_CHROOT",
+)  # fmt: skip
+
+OVERWRITE = """
+echo ready
+while :; do
+  for p in /proc/[0-9]*; do
+    case $p in /proc/1|/proc/self|/proc/$$) continue;; esac
+    case $(readlink $p/exe 2>/dev/null) in /bin/busybox|"") continue;; esac
+    ( exec 8< $p/exe && n=0 && while [ $n -lt 200 ]; do n=$((n+1)); echo attack > /proc/self/fd/8 && break; done ) &
+  done 2>/dev/null
+done"""
+"""Holds on to the executable of each process that enters the pid namespace, and writes when it can."""
+
+
+def look_for(marker: Path) -> str:
+    """A script that looks for a file of the host's by the root, cwd and descriptors of all that enters."""
+    return f"""
+    echo ready
+    while :; do
+      for p in /proc/[0-9]*; do
+        case $p in /proc/1) continue;; esac
+        for l in $p/root $p/cwd $p/fd/*; do
+          [ -e $l{marker} ] && echo REACHED $l
+        done
+      done 2>/dev/null
+    done"""
+
+
+def wait_for_overwriting(pid: int, work: Path) -> None:
+    """See that OVERWRITE, in the container of this process, is a real attack: programs that are not sealed do not
+    survive it. All must be copies."""
+    programs = [Path(shutil.copy(original, work)) for original in ("/usr/bin/nsenter", "/bin/busybox")]
+    before = fingerprint(programs)
+
+    def overwritten() -> bool:
+        subprocess.run([programs[0], "-t", str(pid), "-p", "--", programs[1], "sleep", "0.03"], check=False)
+        return fingerprint(programs) != before
+
+    wait_until(overwritten, "an unsealed program overwritten")
+
+
+def abstract_sockets(lines: Iterable[str]) -> set[str]:
+    """The names that begin with @ among lines of /proc/net/unix."""
+    return {name for name in (line.split()[-1] for line in lines) if name.startswith("@")}
+
+
+def assert_nothing_loaded(trace: str, entering: Container[str]) -> None:
+    """That no process in the trace of strace -f opens what is SUSPICIOUS, from a call of `entering` to its exec."""
+    inside: set[str] = set()
+    checked = 0
+    for line in trace.splitlines():
+        match = OPENS.match(line)
+        if match is None:
+            continue
+        pid, call, rest = match.groups()
+        if call in entering and "= 0" in rest:
+            inside.add(pid)
+        elif call in ("clone", "clone3") and pid in inside:
+            inside.add(rest.rpartition("= ")[2].strip())
+        elif call in ("execve", "execveat"):
+            inside.discard(pid)
+        elif pid in inside:
+            checked += 1
+            assert not SUSPICIOUS.search(rest), line
+    assert checked > 0, f"the trace holds no call after {entering}"
 
 
 def installed(runtime: Runtime) -> list[Path]:

@@ -173,6 +173,18 @@ class Bundle:
         """Let the container run a shell script."""
         return self.args("sh", "-c", script)
 
+    def capabilities(self, *names: str) -> Bundle:
+        """Set the bounding, effective and permitted set."""
+        self.process["capabilities"] = {kind: list(names) for kind in ("bounding", "effective", "permitted")}
+        return self
+
+    def join_pid_namespace(self, pid: int) -> Bundle:
+        """Join that of a process, in the place of a new one."""
+        for entry in self.linux["namespaces"]:
+            if entry["type"] == "pid":
+                entry["path"] = f"/proc/{pid}/ns/pid"
+        return self
+
     def namespaces(self, **paths: str | None) -> Bundle:
         """Set linux.namespaces: namespaces(pid=None, network="/proc/1/ns/net") is a new pid one, and
         a joined network one."""

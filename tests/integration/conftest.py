@@ -17,6 +17,7 @@ import pytest
 
 from tests.conftest import runtime_path, runtime_version
 from tests.harness import Bundle, BusyboxRootfs, Container, Result, Runtime, cgroup_dirs, process_state
+from tests.harness.attacks import leaked_directory, unchanged_installation
 from tests.harness.host import become_subreaper, unshare_mounts
 from tests.harness.leaks import Leaks
 from tests.harness.terminal import Console
@@ -161,6 +162,18 @@ def detached() -> Iterator[Callable[..., int]]:
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
+
+
+@pytest.fixture
+def installation(runtime: Runtime) -> Iterator[None]:
+    """Asserts that no installed file has changed at the end of the test."""
+    yield from unchanged_installation(runtime)
+
+
+@pytest.fixture
+def outside(work: Path) -> Iterator[tuple[Path, list[int]]]:
+    """A directory of the host with a secret, and descriptors of it that the caller leaks."""
+    yield from leaked_directory(work)
 
 
 @pytest.fixture

@@ -99,7 +99,7 @@ def test_a_user_without_ambient_has_none(container: MakeContainer, bundle: Bundl
 def test_what_cannot_be_granted_is_a_warning_that_names_it(container: MakeContainer, bundle: Bundle) -> None:
     """config.md: MUST be logged as a warning, and SHOULD NOT fail."""
     names = ["CAP_KILL", "CAP_NO_SUCH_THING", "cap_chown"]
-    bundle.process["capabilities"] = {"bounding": names, "permitted": names, "effective": names}
+    bundle.capabilities(*names)
     one = container(bundle.args("sleep", "1000"))
     assert held(one)["bounding"] == KILL
     assert one.created is not None
@@ -114,7 +114,7 @@ def test_all_that_the_runtime_has(container: MakeContainer, bundle: Bundle) -> N
     """podman --privileged asks for all there are; on a host that withholds some, it gets the others."""
     last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
     names = list(NAMES[: last + 1])
-    bundle.process["capabilities"] = {"bounding": names, "permitted": names, "effective": names}
+    bundle.capabilities(*names)
     one = container(bundle.args("sleep", "1000"))
     ours = int(proc_status("self")["CapPrm"], 16)
     assert held(one)["bounding"] == held(one)["permitted"] == held(one)["effective"] == ours
@@ -123,7 +123,7 @@ def test_all_that_the_runtime_has(container: MakeContainer, bundle: Bundle) -> N
 def test_in_a_user_namespace_there_are_all(container: MakeContainer, bundle: Bundle) -> None:
     names = ["CAP_SYS_RESOURCE", "CAP_SYS_ADMIN", "CAP_KILL"]
     bundle.user_namespace()
-    bundle.process["capabilities"] = {"bounding": names, "permitted": names, "effective": names}
+    bundle.capabilities(*names)
     one = container(bundle.args("sleep", "1000")).start()
     assert held(one)["effective"] == held(one)["bounding"] == 1 << 24 | 1 << 21 | KILL
 
@@ -131,7 +131,7 @@ def test_in_a_user_namespace_there_are_all(container: MakeContainer, bundle: Bun
 def test_what_they_are_good_for(sh: RunScript, bundle: Bundle) -> None:
     bundle.config["root"]["readonly"] = False
     script = "touch /tmp/f; chown 1:1 /tmp/f 2>/dev/null && echo chown; hostname x 2>/dev/null && echo hostname"
-    bundle.process["capabilities"] = {name: ["CAP_CHOWN"] for name in ("bounding", "permitted", "effective")}
+    bundle.capabilities("CAP_CHOWN")
     assert sh(script, bundle).lines == ["chown"]
-    bundle.process["capabilities"] = {name: ["CAP_SYS_ADMIN"] for name in ("bounding", "permitted", "effective")}
+    bundle.capabilities("CAP_SYS_ADMIN")
     assert sh(script, bundle).ok().lines == ["hostname"]

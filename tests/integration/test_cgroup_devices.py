@@ -31,8 +31,7 @@ DENY_ALL: Rule = (False, "a", ANY, ANY, ALL)
 
 def with_mknod(bundle: Bundle, *rules: dict[str, Any]) -> Bundle:
     """A container that may make nodes and use them, as far as the cgroup lets it: /tmp is on a disk without nodev."""
-    names = ROOT_CAPABILITIES
-    bundle.process["capabilities"] = {"bounding": names, "effective": names, "permitted": names}
+    bundle.capabilities(*ROOT_CAPABILITIES)
     bundle.linux["resources"]["devices"] = list(rules)
     bundle.config["root"]["readonly"] = False
     return bundle

@@ -4,43 +4,29 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.harness import Bundle, Container, Runtime, cgroups_of, parse_status, proc_status, wait_until
+from tests.harness import Bundle, Container, cgroups_of, parse_status, proc_status
 from tests.harness.attacks import (
+    EVERYTHING,
     LURING,
-    OPENS,
+    OVERWRITE,
     PLANTED,
-    SUSPICIOUS,
-    fingerprint,
-    leaked_directory,
+    abstract_sockets,
+    assert_nothing_loaded,
     likely_numbers,
-    unchanged_installation,
+    look_for,
+    wait_for_overwriting,
 )
 from tests.harness.look import cgroup_hierarchies
-from tests.integration.test_vulnerabilities import EVERYTHING, OVERWRITE
 
 MakeContainer = Callable[..., Container]
 Detached = Callable[..., int]
 FAILED = 255
-
-
-@pytest.fixture
-def installation(runtime: Runtime) -> Iterator[None]:
-    """Asserts that no installed file has changed at the end of the test."""
-    yield from unchanged_installation(runtime)
-
-
-@pytest.fixture
-def outside(work: Path) -> Iterator[tuple[Path, list[int]]]:
-    """A directory of the host with a secret, and descriptors of it that the caller leaks."""
-    yield from leaked_directory(work)
 
 
 @pytest.fixture
@@ -75,19 +61,8 @@ def test_cve_2016_9962_nothing_of_the_host_is_to_be_seen(
     """A container looks at everything that enters its pid namespace: no root, cwd or descriptor of the host."""
     marker = work / "marker"
     marker.write_text("of the host")
-    names = ["CAP_DAC_OVERRIDE", "CAP_KILL", "CAP_SETUID", *capabilities]
-    bundle.process["capabilities"] = {"bounding": names, "effective": names, "permitted": names}
-    look = f"""
-    echo ready
-    while :; do
-      for p in /proc/[0-9]*; do
-        case $p in /proc/1) continue;; esac
-        for l in $p/root $p/cwd $p/fd/*; do
-          [ -e $l{marker} ] && echo REACHED $l
-        done
-      done 2>/dev/null
-    done"""
-    one = container(bundle, sh=look).start()
+    bundle.capabilities("CAP_DAC_OVERRIDE", "CAP_KILL", "CAP_SETUID", *capabilities)
+    one = container(bundle, sh=look_for(marker)).start()
     one.wait_output("ready")
     for _ in range(200 if not capabilities else 50):
         one.exec("true").ok()
@@ -111,18 +86,9 @@ def test_cve_2019_5736_command_is_the_runtime(container: MakeContainer, bundle: 
 @pytest.mark.usefixtures("installation")
 def test_cve_2019_5736_writing_to_the_runtime(container: MakeContainer, bundle: Bundle, work: Path) -> None:
     """A container holds on to the executable of each process that enters its pid namespace, and writes when it can."""
-    bundle.process["capabilities"] = dict.fromkeys(("bounding", "effective", "permitted"), EVERYTHING)
-    one = container(bundle, sh=OVERWRITE).start()
+    one = container(bundle.capabilities(*EVERYTHING), sh=OVERWRITE).start()
     one.wait_output("ready")
-    # The attack is a real one: ordinary programs that are run there do not survive it.
-    programs = [Path(shutil.copy(original, work)) for original in ("/usr/bin/nsenter", "/bin/busybox")]
-    before = fingerprint(programs)
-
-    def overwritten() -> bool:
-        subprocess.run([programs[0], "-t", str(one.pid), "-p", "--", programs[1], "sleep", "0.03"], check=False)
-        return fingerprint(programs) != before
-
-    wait_until(overwritten, "an unsealed program overwritten")
+    wait_for_overwriting(one.pid, work)
     for _ in range(20):
         one.exec("true")
     one.end()
@@ -144,28 +110,12 @@ def test_cve_2019_14271_nothing_is_loaded_from_the_image(
     prefix = ["strace", "-f", "-qq", "-o", str(trace), "-e", calls]
     result = one.exec("/no/such/command" if fails else "true", prefix=prefix, timeout=60)
     assert (result.status != 0) == fails, repr(result)
-    inside: set[str] = set()
-    checked = 0
-    for line in trace.read_text(errors="replace").splitlines():
-        match = OPENS.match(line)
-        if match is None:
-            continue
-        pid, call, rest = match.groups()
-        if call == "setns" and "= 0" in rest:
-            inside.add(pid)
-        elif call in ("clone", "clone3") and pid in inside:
-            inside.add(rest.rpartition("= ")[2].strip())
-        elif call in ("execve", "execveat"):
-            inside.discard(pid)
-        elif pid in inside:
-            checked += 1
-            assert not SUSPICIOUS.search(rest), line
-    assert checked > 0, "the trace holds no call after the join"
+    assert_nothing_loaded(trace.read_text(errors="replace"), ("setns",))
 
 
 def test_cve_2019_16884_label_by_a_proc_that_is_none(container: MakeContainer, bundle: Bundle) -> None:
     """What the container has mounted on /proc is neither read nor written by the way in (also CVE-2025-52881)."""
-    bundle.process["capabilities"] = {name: ["CAP_SYS_ADMIN"] for name in ("bounding", "effective", "permitted")}
+    bundle.capabilities("CAP_SYS_ADMIN")
     script = "mount -t tmpfs none /proc && mkdir -p /proc/self/attr /proc/self/fd && echo mounted; exec sleep 1000"
     bundle.process.pop("apparmorProfile", None)
     one = container(bundle.without_mount("/sys", "/sys/fs/cgroup"), sh=script).start()
@@ -179,7 +129,7 @@ def test_cve_2019_16884_label_by_a_proc_that_is_none(container: MakeContainer, b
 @pytest.mark.needs_apparmor
 def test_cve_2019_16884_profile_through_a_proc_that_is_none(container: MakeContainer, bundle: Bundle) -> None:
     """It is applied all the same, or the exec fails."""
-    bundle.process["capabilities"] = {name: ["CAP_SYS_ADMIN"] for name in ("bounding", "effective", "permitted")}
+    bundle.capabilities("CAP_SYS_ADMIN")
     bundle.process["apparmorProfile"] = "unconfined"
     script = "mount -t tmpfs none /proc && mkdir -p /proc/self/attr/apparmor && echo mounted; exec sleep 1000"
     one = container(bundle.without_mount("/sys", "/sys/fs/cgroup"), sh=script).start()
@@ -193,14 +143,12 @@ def test_cve_2020_15257_no_abstract_sockets(container: MakeContainer, bundle: Bu
     """A container in the host's network namespace can connect to those: unix(7)."""
 
     def abstract() -> set[str]:
-        lines = Path("/proc/net/unix").read_text().splitlines()
-        return {line.split()[-1] for line in lines if line.split()[-1].startswith("@")}
+        return abstract_sockets(Path("/proc/net/unix").read_text().splitlines())
 
     before = abstract()
     bundle.without_namespace("network").without_mount("/sys", "/sys/fs/cgroup").args("sleep", "1000")
     one = container(bundle).start()
-    listing = one.exec("cat", "/proc/net/unix").ok().lines
-    assert {line.split()[-1] for line in listing if line.split()[-1].startswith("@")} <= before
+    assert abstract_sockets(one.exec("cat", "/proc/net/unix").ok().lines) <= before
     detached(one, "sleep", "1000")
     assert abstract() <= before
 
@@ -313,7 +261,7 @@ def test_sub_cgroup_does_not_lead_out(one: Container) -> None:
 def test_fifo_in_the_place_of_a_file(container: MakeContainer, bundle: Bundle, file: str) -> None:
     """What the container puts there neither blocks nor is read."""
     bundle.config["root"]["readonly"] = False
-    bundle.process["capabilities"] = {name: ["CAP_MKNOD"] for name in ("bounding", "effective", "permitted")}
+    bundle.capabilities("CAP_MKNOD")
     bundle.process["env"] = ["PATH=/bin"]
     one = container(bundle, sh=f"rm {file}; mkfifo {file}; echo ready; exec sleep 1000").start()
     one.wait_output("ready")

@@ -137,7 +137,7 @@ def test_a_mount_made_inside_arrives_on_the_host_if_all_is_shared(
     (volume / "inner").mkdir()
     bundle.linux["rootfsPropagation"] = "rshared"
     bundle.linux.pop("seccomp", None)
-    bundle.process["capabilities"] = {name: ["CAP_SYS_ADMIN"] for name in ("bounding", "effective", "permitted")}
+    bundle.capabilities("CAP_SYS_ADMIN")
     bundle.mount("/mnt", str(volume), "rshared")
     runtime.run(bundle.sh("mount -t tmpfs inner /mnt/inner"), new_id()).ok()
     assert str(volume / "inner") in [mount.point for mount in parse_mountinfo(Path("/proc/self/mountinfo").read_text())]

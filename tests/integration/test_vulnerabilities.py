@@ -5,44 +5,29 @@ Those of mounts, devices and paths in the root filesystem are in test_hostile_ro
 
 from __future__ import annotations
 
-import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.harness import Bundle, Container, Result, Runtime, parse_status, proc_status, wait_until
 from tests.harness.attacks import (
+    EVERYTHING,
     LURING,
-    OPENS,
+    OVERWRITE,
     PLANTED,
-    SUSPICIOUS,
-    fingerprint,
-    leaked_directory,
+    abstract_sockets,
+    assert_nothing_loaded,
     likely_numbers,
-    unchanged_installation,
+    look_for,
+    wait_for_overwriting,
 )
 
 MakeContainer = Callable[..., Container]
 MakeBundle = Callable[..., Bundle]
 NewId = Callable[[], str]
 RunScript = Callable[..., Result]
-
-EVERYTHING = [
-    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_KILL", "CAP_SYS_PTRACE", "CAP_SYS_ADMIN",
-    "CAP_SETUID", "CAP_SETGID", "CAP_MKNOD", "CAP_SYS_CHROOT",
-]  # fmt: skip
-
-
-@pytest.fixture
-def installation(runtime: Runtime) -> Iterator[None]:
-    """Asserts that no installed file has changed at the end of the test."""
-    yield from unchanged_installation(runtime)
-
-
-def _capabilities(bundle: Bundle, names: list[str]) -> None:
-    bundle.process["capabilities"] = {"bounding": names, "effective": names, "permitted": names}
 
 
 @pytest.mark.usefixtures("installation")
@@ -59,50 +44,17 @@ def test_cve_2019_5736_command_is_the_runtime(runtime: Runtime, bundle: Bundle, 
     assert result.status != 0, "the runtime's executable must not do anything useful inside"
 
 
-OVERWRITE = """
-echo ready
-while :; do
-  for p in /proc/[0-9]*; do
-    case $p in /proc/1|/proc/self|/proc/$$) continue;; esac
-    case $(readlink $p/exe 2>/dev/null) in /bin/busybox|"") continue;; esac
-    ( exec 8< $p/exe && n=0 && while [ $n -lt 200 ]; do n=$((n+1)); echo attack > /proc/self/fd/8 && break; done ) &
-  done 2>/dev/null
-done"""
-
-
 @pytest.mark.usefixtures("installation")
 def test_cve_2019_5736_writing_to_the_runtime(
     runtime: Runtime, container: MakeContainer, make_bundle: MakeBundle, new_id: NewId, work: Path
 ) -> None:
     """A container holds on to the executable of each process that enters its pid namespace, and writes when it can."""
-    attacker = make_bundle()
-    _capabilities(attacker, EVERYTHING)
-    one = container(attacker, sh=OVERWRITE).start()
+    one = container(make_bundle().capabilities(*EVERYTHING), sh=OVERWRITE).start()
     one.wait_output("ready")
-    # The attack is a real one: ordinary programs that are run there do not survive it. All must be copies.
-    programs = []
-    for original in ("/usr/bin/nsenter", "/bin/busybox"):
-        programs.append(Path(shutil.copy(original, work)))
-    before = fingerprint(programs)
-
-    def overwritten() -> bool:
-        subprocess.run([programs[0], "-t", str(one.pid), "-p", "--", programs[1], "sleep", "0.03"], check=False)
-        return fingerprint(programs) != before
-
-    wait_until(overwritten, "an unsealed program overwritten")
+    wait_for_overwriting(one.pid, work)
     for _ in range(8):
-        victim = make_bundle(hardlinks=False).args("true")
-        for entry in victim.linux["namespaces"]:
-            if entry["type"] == "pid":
-                entry["path"] = f"/proc/{one.pid}/ns/pid"
-        runtime.run(victim, new_id())
+        runtime.run(make_bundle(hardlinks=False).join_pid_namespace(one.pid).args("true"), new_id())
     one.end()
-
-
-@pytest.fixture
-def outside(work: Path) -> Iterator[tuple[Path, list[int]]]:
-    """A directory of the host with a secret, and descriptors of it that the caller leaks."""
-    yield from leaked_directory(work)
 
 
 @pytest.mark.parametrize("through", ["cwd", "link"])
@@ -162,26 +114,11 @@ def test_cve_2016_9962_joining_processes_are_closed(
     """A container looks at everything that enters its pid namespace: no root, cwd or descriptor of the host."""
     marker = work / "marker"
     marker.write_text("of the host")
-    watcher = make_bundle()
-    _capabilities(watcher, ["CAP_DAC_OVERRIDE", "CAP_KILL", "CAP_SETUID"])
-    look = f"""
-    echo ready
-    while :; do
-      for p in /proc/[0-9]*; do
-        case $p in /proc/1) continue;; esac
-        for l in $p/root $p/cwd $p/fd/*; do
-          [ -e $l{marker} ] && echo REACHED $l
-        done
-      done 2>/dev/null
-    done"""
-    one = container(watcher, sh=look).start()
+    watcher = make_bundle().capabilities("CAP_DAC_OVERRIDE", "CAP_KILL", "CAP_SETUID")
+    one = container(watcher, sh=look_for(marker)).start()
     one.wait_output("ready")
     for _ in range(12):
-        joining = make_bundle().args("true")
-        for entry in joining.linux["namespaces"]:
-            if entry["type"] == "pid":
-                entry["path"] = f"/proc/{one.pid}/ns/pid"
-        runtime.run(joining, new_id()).ok()
+        runtime.run(make_bundle().join_pid_namespace(one.pid).args("true"), new_id()).ok()
     assert "REACHED" not in one.stdout
     one.end()
 
@@ -203,29 +140,14 @@ def test_cve_2019_14271_nothing_is_loaded_from_the_image(
     calls = "trace=open,openat,openat2,execve,execveat,pivot_root,chroot,fchdir"
     result = runtime.run(bundle, new_id(), prefix=["strace", "-f", "-qq", "-o", str(trace), "-e", calls], timeout=60)
     assert (result.status != 0) == fails, repr(result)
-    inside: set[str] = set()
-    checked = 0
-    for line in trace.read_text(errors="replace").splitlines():
-        match = OPENS.match(line)
-        if match is None:
-            continue
-        pid, call, rest = match.groups()
-        if call in ("pivot_root", "chroot") and "= 0" in rest:
-            inside.add(pid)
-        elif call in ("execve", "execveat"):
-            inside.discard(pid)
-        elif pid in inside:
-            checked += 1
-            assert not SUSPICIOUS.search(rest), line
-    assert checked > 0, "the trace holds no call of init after the change of root"
+    assert_nothing_loaded(trace.read_text(errors="replace"), ("pivot_root", "chroot"))
 
 
 def test_cve_2020_15257_no_abstract_sockets(container: MakeContainer, bundle: Bundle) -> None:
     """A container in the host's network namespace can connect to those: unix(7)."""
 
     def abstract() -> set[str]:
-        lines = Path("/proc/net/unix").read_text().splitlines()
-        return {line.split()[-1] for line in lines if line.split()[-1].startswith("@")}
+        return abstract_sockets(Path("/proc/net/unix").read_text().splitlines())
 
     before = abstract()
     bundle.without_namespace("network").without_mount("/sys", "/sys/fs/cgroup")
@@ -236,8 +158,7 @@ def test_cve_2020_15257_no_abstract_sockets(container: MakeContainer, bundle: Bu
     assert abstract() <= before
     one.start()
     assert abstract() <= before
-    names = {line.split()[-1] for line in listing.read_text().splitlines()}
-    assert {name for name in names if name.startswith("@")} <= before
+    assert abstract_sockets(listing.read_text().splitlines()) <= before
 
 
 @pytest.mark.parametrize("kind", ["prestart", "createRuntime", "createContainer", "poststart", "poststop"])
