@@ -16,6 +16,8 @@ from pathlib import Path
 from tests.harness import scaled, wait_until
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# Before a daemon's words: a network namespace of its own.
+IN_NAMESPACE = ["unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh"]
 
 
 class Answer:

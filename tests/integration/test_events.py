@@ -100,18 +100,23 @@ def test_it_ends_with_the_last_process(container: MakeContainer, bundle: Bundle,
     call.wait(20).ok()
 
 
-def test_a_kill_for_want_of_memory(container: MakeContainer, bundle: Bundle) -> None:
+def watched(container: MakeContainer, bundle: Bundle, script: str) -> tuple[Container, Running]:
+    """A container with little memory that is told a word once its events are listened to, and the call that listens."""
     bundle.linux["resources"]["memory"] = {"limit": 20 * MEGABYTE, "swap": 20 * MEGABYTE}
-    # The child is killed for it takes too much, and init lives on.
-    script = "read line; dd if=/dev/zero of=/dev/null bs=100M count=1; echo child $?; exec sleep 1000"
     reader, writer = os.pipe()
-    bundle.sh(script)
-    one = container(bundle, stdin=reader).start()
+    one = container(bundle.sh(script), stdin=reader).start()
     os.close(reader)
     call = one.runtime.begin("events", "--interval", "100ms", one.id)
     wait_until(lambda: lines_of(call), timeout=20)
     os.write(writer, b"now\n")
     os.close(writer)
+    return one, call
+
+
+def test_a_kill_for_want_of_memory(container: MakeContainer, bundle: Bundle) -> None:
+    """The child is killed, for it takes too much, and init lives on."""
+    script = "read line; dd if=/dev/zero of=/dev/null bs=100M count=1; echo child $?; exec sleep 1000"
+    one, call = watched(container, bundle, script)
     one.wait_output("child 137")
     wait_until(lambda: {"type": "oom", "id": one.id} in lines_of(call), timeout=20)
     one.end()
@@ -120,15 +125,7 @@ def test_a_kill_for_want_of_memory(container: MakeContainer, bundle: Bundle) -> 
 
 def test_init_is_killed_for_want_of_memory(container: MakeContainer, bundle: Bundle) -> None:
     """The event comes though the container ends with it."""
-    bundle.linux["resources"]["memory"] = {"limit": 20 * MEGABYTE, "swap": 20 * MEGABYTE}
-    reader, writer = os.pipe()
-    bundle.sh("read line; exec dd if=/dev/zero of=/dev/null bs=100M count=1")
-    one = container(bundle, stdin=reader).start()
-    os.close(reader)
-    call = one.runtime.begin("events", "--interval", "100ms", one.id)
-    wait_until(lambda: lines_of(call), timeout=20)
-    os.write(writer, b"now\n")
-    os.close(writer)
+    one, call = watched(container, bundle, "read line; exec dd if=/dev/zero of=/dev/null bs=100M count=1")
     assert one.reap() == 137
     one.runtime.delete(one.id).ok()
     call.wait(20)

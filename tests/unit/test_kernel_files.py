@@ -9,7 +9,6 @@ import signal
 import socket
 import termios
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,17 +16,6 @@ import pytest
 from ocipy.linux import _kernel
 from ocipy.linux import constants as c
 from tests.unit.child import in_child
-
-
-@pytest.fixture
-def pipe() -> Iterator[tuple[int, int]]:
-    ends = os.pipe()
-    yield ends
-    for end in ends:
-        try:
-            os.close(end)
-        except OSError:
-            continue
 
 
 def test_openat2_stays_in_the_root(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ import resource
 import signal
 import stat
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,17 +24,6 @@ from tests.unit.child import in_child
 
 STUB = Path(_kernel.__file__).with_name("_kernel.pyi")
 PR_GET_TID_ADDRESS = 40
-
-
-@pytest.fixture
-def pipe() -> Iterator[tuple[int, int]]:
-    ends = os.pipe()
-    yield ends
-    for end in ends:
-        try:
-            os.close(end)
-        except OSError:
-            continue
 
 
 def test_the_stub_names_what_there_is() -> None:

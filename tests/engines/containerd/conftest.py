@@ -14,10 +14,8 @@ import pytest
 from tests.engines import docs, image
 from tests.engines.conftest import CGROUP_PARENT, TOKEN, Check
 from tests.engines.crictl import crictl
-from tests.engines.engine import PATH, Daemon, Engine
+from tests.engines.engine import IN_NAMESPACE, PATH, Daemon, Engine
 from tests.harness import BusyboxRootfs, Host, cgroup_dirs
-
-IN_NAMESPACE = ["unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh"]
 
 CONFIG = """\
 root = "{home}/root"

@@ -10,12 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.engines import docs, image
+from tests.engines import alike, docs, image
 from tests.engines.conftest import CGROUP_PARENT, Check
-from tests.engines.engine import PATH, Daemon, Engine
+from tests.engines.engine import IN_NAMESPACE, PATH, Daemon, Engine
 from tests.harness import BusyboxRootfs
-
-NAMESPACE = ["unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh"]
 
 
 class Docker(Engine):
@@ -45,7 +43,7 @@ class Docker(Engine):
         command += ["--data-root", f"{self.home}/data", "--exec-root", f"{self.home}/exec"]
         command += ["--pidfile", f"{self.home}/pid", "--cgroup-parent", f"/{CGROUP_PARENT}"]
         environment = {"PATH": f"{self.home}/bin:{PATH}", "HOME": str(self.home)}
-        self.daemon = Daemon([*NAMESPACE, *command], self.home / "log", environment, self.answers)
+        self.daemon = Daemon([*IN_NAMESPACE, *command], self.home / "log", environment, self.answers)
 
     def answers(self) -> bool:
         """Whether the daemon does."""
@@ -98,15 +96,10 @@ def no_leaks(docker: Docker) -> Iterator[None]:
 @pytest.fixture
 def inspect(docker: Docker) -> Callable[[str, str], str]:
     """inspect(name, template): one value of docker inspect."""
-    return lambda name, template: docker("inspect", "--format", template, name).text
+    return alike.inspecting(docker)
 
 
 @pytest.fixture
 def sleeping(docker: Docker, name: str) -> Callable[..., str]:
     """sleeping(*flags): the name of a container that sleeps."""
-
-    def start(*flags: str) -> str:
-        docker("run", "-d", "--name", name, *flags, "alpine", "sleep", "1000").ok()
-        return name
-
-    return start
+    return alike.sleeper(docker, name)

@@ -6,23 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.engines import alike
 from tests.engines.docker.conftest import Docker
-
-DOCKERFILE = """\
-FROM alpine
-ENV A=1
-RUN echo built-$A > /file && id -u > /who
-USER 1000:1000
-WORKDIR /tmp
-RUN id -u >> made && pwd >> made
-CMD ["sh", "-c", "cat /file /who /tmp/made"]
-"""
 
 
 @pytest.fixture
 def context(tmp_path: Path) -> Path:
     """A directory with the Dockerfile."""
-    (tmp_path / "Dockerfile").write_text(DOCKERFILE)
+    (tmp_path / "Dockerfile").write_text("FROM alpine\n" + alike.BUILD)
     return tmp_path
 
 
@@ -44,7 +35,7 @@ def test_build(docker: Docker, context: Path, name: str, buildkit: str, monkeypa
     docker("build", "--no-cache", "--tag", name, str(context)).ok()
     assert docker.runc_calls() > before or buildkit == "0"
     try:
-        assert docker("run", "--rm", name).lines == ["built-1", "0", "1000", "/tmp"]
+        assert docker("run", "--rm", name).lines == alike.BUILT
     finally:
         docker("rmi", "--force", name).ok()
 

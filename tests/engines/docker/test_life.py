@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.engines import alike
 from tests.engines.docker.conftest import Docker
 from tests.harness import wait_until
 
@@ -41,12 +42,7 @@ def test_stop_of_one_that_does_not_listen(docker: Docker, sleeping: Sleeping, in
 
 @pytest.mark.smoke
 def test_kill(docker: Docker, name: str, inspect: Inspect) -> None:
-    script = "trap 'echo got USR1' USR1; echo up; while :; do sleep 0.1; done"
-    docker("run", "-d", "--name", name, "alpine", "sh", "-c", script).ok()
-    wait_until(lambda: "up" in docker("logs", name).stdout)
-    docker("kill", "--signal", "USR1", name).ok()
-    wait_until(lambda: "got USR1" in docker("logs", name).stdout)
-    docker("kill", name).ok()
+    alike.kill(docker, name)
     assert docker("wait", name).text == "137"
     docker("kill", name).fails("is not running")
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import re
-import struct
-import termios
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.engines import docs
+from tests.engines import alike, docs
 from tests.engines.docker.conftest import Docker
 from tests.harness import namespace, proc_status
 
@@ -81,23 +78,12 @@ def test_run_it(docker: Docker) -> None:
 
 @pytest.mark.feature("run it")
 def test_terminal_follows_the_windows_size(docker: Docker) -> None:
-    terminal = docker.terminal("run", "--rm", "-it", "alpine", "sh")
-    terminal.expect(r"/ # ")
-    fcntl.ioctl(terminal.master, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 99, 0, 0))
-    terminal.send("sleep 1; stty size\n")
-    terminal.expect(r"33 99\r\n")
-    terminal.expect(r"/ # ")
-    terminal.send("exit\n")
-    assert terminal.end() == 0
+    alike.follow_the_windows_size(docker)
 
 
 @pytest.mark.feature("run it")
 def test_interrupt_key(docker: Docker) -> None:
-    script = "trap 'exit 5' INT; echo up; while :; do sleep 0.1; done"
-    terminal = docker.terminal("run", "--rm", "-it", "alpine", "sh", "-c", script)
-    terminal.expect(r"up\r\n")
-    terminal.send("\x03")
-    assert terminal.end() == 5
+    alike.interrupt(docker)
 
 
 @pytest.mark.feature("--env --hostname --workdir --user --group-add")

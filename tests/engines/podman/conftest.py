@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engines import docs, image
+from tests.engines import alike, docs, image
 from tests.engines.conftest import CGROUP_PARENT, Check
 from tests.engines.engine import Answer, Engine
 from tests.harness import BusyboxRootfs
@@ -105,15 +105,10 @@ def no_leaks(podman: Podman) -> Iterator[None]:
 @pytest.fixture
 def inspect(podman: Podman) -> Callable[[str, str], str]:
     """inspect(name, template): one value of podman inspect."""
-    return lambda name, template: podman("inspect", "--format", template, name).text
+    return alike.inspecting(podman)
 
 
 @pytest.fixture
 def sleeping(podman: Podman, name: str) -> Callable[..., str]:
     """sleeping(*flags): the name of a container that sleeps."""
-
-    def start(*flags: str) -> str:
-        podman("run", "-d", "--name", name, *flags, "alpine", "sleep", "1000").ok()
-        return name
-
-    return start
+    return alike.sleeper(podman, name)

@@ -7,23 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.engines import alike
 from tests.engines.podman.conftest import Podman
-
-CONTAINERFILE = """\
-FROM localhost/alpine
-ENV A=1
-RUN echo built-$A > /file && id -u > /who
-USER 1000:1000
-WORKDIR /tmp
-RUN id -u >> made && pwd >> made
-CMD ["sh", "-c", "cat /file /who /tmp/made"]
-"""
 
 
 @pytest.fixture
 def context(tmp_path: Path) -> Path:
     """A directory with the Containerfile."""
-    (tmp_path / "Containerfile").write_text(CONTAINERFILE)
+    (tmp_path / "Containerfile").write_text("FROM localhost/alpine\n" + alike.BUILD)
     return tmp_path
 
 
@@ -34,7 +25,7 @@ def test_buildah(podman: Podman, context: Path, name: str) -> None:
     words = ["--runtime", podman.runtime, "--isolation=oci", "--network=none", "--tag", name]
     build = podman.call(["buildah", "bud", *words, str(context)]).ok()
     try:
-        assert podman("run", "--rm", name).lines == ["built-1", "0", "1000", "/tmp"], repr(build)
+        assert podman("run", "--rm", name).lines == alike.BUILT, repr(build)
     finally:
         podman("rmi", "--force", name).ok()
 
@@ -51,6 +42,6 @@ def test_buildah_that_fails(podman: Podman, tmp_path: Path) -> None:
 def test_podman_build(podman: Podman, context: Path, name: str) -> None:
     podman("build", "--network=none", "--tag", name, str(context)).ok()
     try:
-        assert podman("run", "--rm", name).lines == ["built-1", "0", "1000", "/tmp"]
+        assert podman("run", "--rm", name).lines == alike.BUILT
     finally:
         podman("rmi", "--force", name).ok()

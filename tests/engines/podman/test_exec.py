@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.engines import alike
 from tests.engines.podman.conftest import Podman
-from tests.harness import cgroups_of, namespaces, proc_status, wait_until
 
 Inspect = Callable[[str, str], str]
 Sleeping = Callable[..., str]
@@ -17,8 +17,7 @@ Sleeping = Callable[..., str]
 @pytest.mark.smoke
 def test_exec(podman: Podman, sleeping: Sleeping) -> None:
     one = sleeping("--env", "A=1")
-    answer = podman("exec", "-i", one, "sh", "-c", "cat; echo $A; echo err >&2; exit 5", stdin=b"to and fro\n")
-    assert (answer.status, answer.stdout, answer.stderr) == (5, "to and fro\n1\n", "err\n")
+    alike.execute_with_streams(podman, one)
     assert podman("exec", one, "cat", "/proc/1/comm").text == "sleep"
 
 
@@ -48,19 +47,8 @@ def test_exec_as_another(podman: Podman, sleeping: Sleeping) -> None:
 @pytest.mark.feature("exec --detach")
 def test_exec_is_in_all_of_the_container(podman: Podman, sleeping: Sleeping, inspect: Inspect) -> None:
     one = sleeping("--memory=64m")
-    podman("exec", "--detach", one, "sleep", "2000").ok()
     first = int(inspect(one, "{{.State.Pid}}"))
-
-    def pids() -> list[int]:
-        lines = podman("top", one, "hpid", "args").lines[1:]
-        return [int(line.split()[0]) for line in lines if line.endswith("sleep 2000")]
-
-    wait_until(pids)
-    (second,) = pids()
-    assert namespaces(second) == namespaces(first)
-    assert cgroups_of(second) == cgroups_of(first)
-    for field in ("CapEff", "CapBnd", "Seccomp", "NoNewPrivs", "SigIgn", "SigBlk"):
-        assert proc_status(second)[field] == proc_status(first)[field], field
+    alike.in_all_of_the_container(podman, one, first, ["hpid", "args"])
 
 
 @pytest.mark.feature("exec --preserve-fds")

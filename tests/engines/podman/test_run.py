@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import re
-import struct
-import termios
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.engines import docs
+from tests.engines import alike, docs
 from tests.engines.conftest import CGROUP_PARENT
 from tests.engines.podman.conftest import Podman
 from tests.harness import cgroup_value, proc_status, wait_until
@@ -99,23 +96,11 @@ def test_interactive_under_a_terminal(podman: Podman) -> None:
 
 
 def test_terminal_follows_the_windows_size(podman: Podman) -> None:
-    terminal = podman.terminal("run", "--rm", "-it", "alpine", "sh")
-    terminal.expect(r"/ # ")
-    fcntl.ioctl(terminal.master, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 99, 0, 0))
-    terminal.send("sleep 1; stty size\n")
-    terminal.expect(r"33 99\r\n")
-    terminal.expect(r"/ # ")
-    terminal.send("exit\n")
-    assert terminal.end() == 0
+    alike.follow_the_windows_size(podman)
 
 
 def test_interrupt_key(podman: Podman) -> None:
-    terminal = podman.terminal(
-        "run", "--rm", "-it", "alpine", "sh", "-c", "trap 'exit 5' INT; echo up; while :; do sleep 0.1; done"
-    )
-    terminal.expect(r"up\r\n")
-    terminal.send("\x03")
-    assert terminal.end() == 5
+    alike.interrupt(podman)
 
 
 @pytest.mark.smoke
@@ -142,12 +127,7 @@ def test_stop_of_one_that_does_not_listen(podman: Podman, name: str, inspect: In
 
 
 def test_kill(podman: Podman, name: str, inspect: Inspect) -> None:
-    script = "trap 'echo got USR1' USR1; echo up; while :; do sleep 0.1; done"
-    podman("run", "-d", "--name", name, "alpine", "sh", "-c", script).ok()
-    wait_until(lambda: "up" in podman("logs", name).stdout)
-    podman("kill", "--signal", "USR1", name).ok()
-    wait_until(lambda: "got USR1" in podman("logs", name).stdout)
-    podman("kill", name).ok()
+    alike.kill(podman, name)
     podman("wait", name).ok()
     assert inspect(name, "{{.State.ExitCode}}") == "137"
     assert podman("kill", name).status != 0

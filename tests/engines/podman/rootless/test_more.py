@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.engines import alike
 from tests.engines.podman.rootless.conftest import RootlessPodman
-from tests.harness import cgroups_of, namespace, namespaces, proc_status, wait_until
+from tests.harness import namespace
 
 pytestmark = [pytest.mark.engine("podman rootless"), pytest.mark.needs_program("newuidmap")]
 
@@ -19,19 +20,13 @@ Inspect = Callable[[str], str]
 @pytest.fixture
 def sleeping(rootless: RootlessPodman, name: str) -> Callable[..., str]:
     """sleeping(*flags): the name of a container that sleeps."""
-
-    def start(*flags: str) -> str:
-        rootless("run", "-d", "--name", name, "--network=none", *flags, IMAGE, "sleep", "1000").ok()
-        return name
-
-    return start
+    return alike.sleeper(rootless, name, IMAGE, "--network=none")
 
 
 @pytest.mark.smoke
 def test_exec(rootless: RootlessPodman, sleeping: Callable[..., str]) -> None:
     one = sleeping("--env", "A=1")
-    answer = rootless("exec", "-i", one, "sh", "-c", "cat; echo $A; echo err >&2; exit 5", stdin=b"to and fro\n")
-    assert (answer.status, answer.stdout, answer.stderr) == (5, "to and fro\n1\n", "err\n")
+    alike.execute_with_streams(rootless, one)
     rootless("exec", one, "no-such-command").fails(status=127)
     assert rootless("exec", "--user=1000:1000", one, "id", "-u").text == "1000"
 
@@ -48,19 +43,9 @@ def test_exec_is_in_all_of_the_container(
     rootless: RootlessPodman, sleeping: Callable[..., str], look: Inspect, userns: str
 ) -> None:
     one = sleeping(userns)
-    rootless("exec", "--detach", one, "sleep", "2000").ok()
     first = int(look("{{.State.Pid}}"))
-
-    def pids() -> list[int]:
-        lines = rootless("top", one, "hpid", "args").lines[1:]
-        return [int(line.split()[0]) for line in lines if line.endswith("sleep 2000")]
-
-    wait_until(pids)
-    (second,) = pids()
-    assert namespaces(second) == namespaces(first)
-    assert cgroups_of(second) == cgroups_of(first)
-    for field in ("Uid", "CapEff", "CapBnd", "Seccomp", "NoNewPrivs"):
-        assert proc_status(second)[field] == proc_status(first)[field], field
+    fields = ("Uid", "CapEff", "CapBnd", "Seccomp", "NoNewPrivs")
+    alike.in_all_of_the_container(rootless, one, first, ["hpid", "args"], fields)
 
 
 def test_healthcheck(rootless: RootlessPodman, sleeping: Callable[..., str], look: Inspect) -> None:
