@@ -83,7 +83,7 @@ def _make_root(plan: Plan, config: Config, host: Host, options: Options) -> None
     plan.in_init("tell", "", barrier="mounted")
     plan.on_host("wait", "", barrier="mounted")
     cgroup.plan_cgroup_limits(plan, config, host, options)
-    refused.plan_net_devices(plan, config, host, options)
+    rare("namespace_contents", "plan_net_devices", plan, config, host, options)
     rare("hooks", "plan_hooks_runtime", plan, config, host, options)
     plan.on_host("tell", "", barrier="go")
     plan.in_init("wait", "", barrier="go")

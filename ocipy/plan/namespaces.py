@@ -20,7 +20,7 @@ from ocipy.linux.constants import (
     CLONE_NEWUSER,
     CLONE_NEWUTS,
 )
-from ocipy.plan import refused
+from ocipy.plan.rare import rare
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def plan_stage(plan: Plan, config: Config, host: Host, options: Options) -> None
         plan.on_host("tell", new["user"], barrier="mapped")
     if "time" in new:
         plan.on_host("wait", new["time"], barrier="time")
-        refused.plan_time_offsets(plan, config, host, options)
+        rare("namespace_contents", "plan_time_offsets", plan, config, host, options)
         plan.on_host("tell", new["time"], barrier="offset")
 
 

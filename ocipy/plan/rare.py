@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from ocipy.config.types import Config
     from ocipy.plan.model import Host, Options, Plan
 
-# Concerns that plan nothing unless one of these members is there. They are imported only then: imports are what a start
-# costs.
+# Concerns that plan nothing unless one of these members is there.
 RARE = {
     "hooks": ("/hooks",),
     "lsm": ("/process/apparmorProfile", "/process/selinuxLabel"),
+    "namespace_contents": ("/linux/timeOffsets", "/linux/netDevices"),
     "scheduling": ("/process/scheduler", "/process/ioPriority", "/linux/personality", "/linux/memoryPolicy"),
     "seccomp": ("/linux/seccomp",),
     "sysctl": ("/linux/sysctl",),

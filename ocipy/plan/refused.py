@@ -1,4 +1,4 @@
-"""What is refused, and the two small concerns of config-linux.md that are carried out on the host by a step each.
+"""What is refused.
 
 A field that nothing carries out is an error that names it, never silence (runtime.md: if the runtime cannot apply a
 property it MUST generate an error). The sections solaris, windows, zos and freebsd are none: config.md gives each to
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ocipy.config.types import Config
-    from ocipy.plan.model import Host, Options, Plan
+    from ocipy.plan.model import Host, Options
 
 # Member of the document and of its linux section, and why it is not there.
 DOCUMENT = {"vm": "ocipy runs containers as processes of the host's kernel, not in a virtual machine"}
@@ -31,23 +31,3 @@ def _refuse(section: Mapping[str, object], pointer: str, refused: Mapping[str, s
     for name, reason in refused.items():
         if section.get(name) is not None:
             raise Error("not supported", pointer=f"{pointer}/{name}", hint=reason)
-
-
-def plan_time_offsets(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """linux.timeOffsets: after the time namespace is made, before there is a process in it (time_namespaces(7))."""
-    offsets = (config.get("linux") or {}).get("timeOffsets") or {}
-    given = []
-    for clock in ("monotonic", "boottime"):
-        offset = offsets.get(clock)
-        if offset:
-            given.append((clock, offset.get("secs") or 0, offset.get("nanosecs") or 0))  # type: ignore[attr-defined]
-    if given:
-        plan.on_host("time_offsets", "/linux/timeOffsets", offsets=tuple(given))
-
-
-def plan_net_devices(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """linux.netDevices: moved into the container's network namespace before the hooks, which may configure more."""
-    devices = (config.get("linux") or {}).get("netDevices") or {}
-    if devices:
-        moved = tuple((name, (device or {}).get("name") or name) for name, device in devices.items())
-        plan.on_host("net_devices", "/linux/netDevices", devices=moved)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ocipy.errors import Error
-from ocipy.plan import refused
+from ocipy.plan import namespace_contents, refused
 from ocipy.plan.model import Host, Options, Plan, Step
 
 OPTIONS = Options(container_id="c", bundle="/b")
@@ -51,7 +51,7 @@ def test_not_refused(config: Any) -> None:
 def test_time_offsets(offsets: Any, expected: Any) -> None:
     plan = Plan()
     config: Any = {"linux": {"timeOffsets": offsets}}
-    refused.plan_time_offsets(plan, config, Host(), OPTIONS)
+    namespace_contents.plan_time_offsets(plan, config, Host(), OPTIONS)
     steps = [] if expected is None else [Step("time_offsets", "/linux/timeOffsets", {"offsets": expected})]
     assert plan.host == steps
 
@@ -59,7 +59,7 @@ def test_time_offsets(offsets: Any, expected: Any) -> None:
 def test_net_devices() -> None:
     plan = Plan()
     config: Any = {"linux": {"netDevices": {"eth1": {"name": "a"}, "eth2": {}, "eth3": None, "eth4": {"name": "x%d"}}}}
-    refused.plan_net_devices(plan, config, Host(), OPTIONS)
+    namespace_contents.plan_net_devices(plan, config, Host(), OPTIONS)
     moved = (("eth1", "a"), ("eth2", "eth2"), ("eth3", "eth3"), ("eth4", "x%d"))
     assert plan.host == [Step("net_devices", "/linux/netDevices", {"devices": moved})]
 
@@ -68,6 +68,6 @@ def test_without_them_no_step() -> None:
     config: Any
     for config in ({}, {"linux": {}}, {"linux": {"netDevices": {}, "timeOffsets": None}}):
         plan = Plan()
-        refused.plan_net_devices(plan, config, Host(), OPTIONS)
-        refused.plan_time_offsets(plan, config, Host(), OPTIONS)
+        namespace_contents.plan_net_devices(plan, config, Host(), OPTIONS)
+        namespace_contents.plan_time_offsets(plan, config, Host(), OPTIONS)
         assert plan.host == []
