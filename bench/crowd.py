@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from bench.measure import Bench
 from bench.runtimes import Contestant
 
-TIMES = 15
-WARM_UP = 5
+TIMES = 25
+WARM_UP = 15
 # After a delete the kernel goes on for some ms, and holds the lock that all changes of cgroups take: it unhooks the
 # memory cgroup from every filesystem there is. That is no part of the next create.
 SETTLE = 0.25  # seconds
