@@ -116,13 +116,19 @@ def mount_cgroup1(
 
 
 def _hierarchy(name: str, own: str, attributes: int, namespace: str) -> int:
-    if namespace == "joined":
-        words = ("none", name) if name.startswith("name=") else name.split(",")
+    if namespace != "joined":
         try:
-            return mounts.make_filesystem("cgroup", "cgroup", attributes, (), words, "")
-        except (OSError, Error) as error:
-            if error.errno not in REFUSED:
+            return _bind(own, attributes)
+        except FileNotFoundError:
+            if not namespace:
                 raise
+            # A property of the config has had systemd put the unit elsewhere (container/systemd.py).
+    words = ("none", name) if name.startswith("name=") else name.split(",")
+    try:
+        return mounts.make_filesystem("cgroup", "cgroup", attributes, (), words, "")
+    except (OSError, Error) as error:
+        if error.errno not in REFUSED:
+            raise
     return _bind(own, attributes)
 
 
