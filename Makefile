@@ -89,7 +89,6 @@ test-engines: build
 
 test-vm: build
 	@tests/vm/run
-	@tests/vm/run --systemd
 
 conformance: build
 	@conformance/run --runtime $(CURDIR)/$(VENV)/bin/ocipy --expect conformance/expected-failures.toml \

@@ -86,6 +86,7 @@ def need(*controllers: str) -> None:
         pytest.skip(f"needs the v2 controllers {' '.join(missing)}, which this host uses on v1")
 
 
+@pytest.mark.smoke
 def test_from_create_to_delete(container: Callable[..., Container], bundle: Bundle, runtime: Runtime) -> None:
     one = container(bundle)
     unit = unit_of(one)
@@ -114,6 +115,7 @@ def test_run_to_its_end(runtime: Runtime, bundle: Bundle, new_id: Callable[[], s
     assert is_gone(f"ocipy-{id}.scope")
 
 
+@pytest.mark.smoke
 def test_the_limits_are_systemds_and_the_kernels(container: Callable[..., Container], bundle: Bundle) -> None:
     need("memory", "cpu", "cpuset", "pids")
     bundle.linux["resources"] = {
@@ -142,6 +144,7 @@ def test_the_limits_are_systemds_and_the_kernels(container: Callable[..., Contai
     assert kernels() == wanted, "what systemd writes by itself is the same"
 
 
+@pytest.mark.smoke
 def test_a_reload_does_not_open_the_devices(container: Callable[..., Container], bundle: Bundle) -> None:
     """systemd writes the device list again, on v1 from nothing: it has to know ours."""
     bundle.linux["resources"] = {
@@ -349,7 +352,7 @@ def test_a_failed_unit_of_that_name_makes_place(
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-@pytest.mark.parametrize("moment", range(6))
+@pytest.mark.parametrize("moment", [0, 1, 2, pytest.param(3, marks=pytest.mark.smoke), 4, 5])
 def test_a_create_that_is_ended(
     runtime: Runtime, bundle: Bundle, new_id: Callable[[], str], moment: int, number: int
 ) -> None:

@@ -107,6 +107,7 @@ def test_from_create_to_delete(container: Callable[..., Container], bundle: Bund
     assert not list(TOP.glob(f"**/{unit}"))
 
 
+@pytest.mark.smoke
 def test_limits(container: Callable[..., Container], bundle: Bundle, runtime: UserRuntime) -> None:
     if not has_controllers("memory", "pids", "cpu"):
         pytest.skip("memory, pids and cpu are not delegated: this host's v2 hierarchy has them not")
@@ -133,6 +134,7 @@ def test_limits(container: Callable[..., Container], bundle: Bundle, runtime: Us
     assert shown(unit, "MemoryMax", "TasksMax") == {"MemoryMax": str(100 * MIB), "TasksMax": "44"}
 
 
+@pytest.mark.smoke
 def test_a_limit_bites(runtime: UserRuntime, bundle: Bundle, new_id: Callable[[], str]) -> None:
     if not has_controllers("pids"):
         pytest.skip("pids is not delegated: this host's v2 hierarchy has it not")
