@@ -11,7 +11,7 @@ import posix
 import sys
 
 from ocipy import SPEC_VERSION, __version__, log
-from ocipy.errors import Error, printable
+from ocipy.errors import LONGEST_PLACE, Error, place_of, printable, refused, shortened
 from ocipy.linux import _kernel
 
 TYPE_CHECKING = False
@@ -259,7 +259,7 @@ def _main(argv: list[str], arguments: Arguments) -> int:
         return _report(command, arguments, error)
     except OSError as problem:
         file = problem.filename if isinstance(problem.filename, str) else ""
-        return _report(command, arguments, Error("the kernel refused", pointer=file, errno=problem.errno or 0))
+        return _report(command, arguments, refused(problem, place_of(problem.__traceback__), file))
     except KeyboardInterrupt:
         return 130
     except MemoryError:

@@ -8,10 +8,12 @@ Printed as the design has it (docs/errors.md)::
 
 from __future__ import annotations
 
+import errno as numbers
 from posix import strerror
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import TracebackType
     from typing import Any
 
 
@@ -50,7 +52,7 @@ class Error(Exception):
         "permission denied", "not found" and the like stand only where they are meant.
     pointer: JSON pointer of the config field that asked for it, or a file name, or "".
     errno: the kernel's answer, 0 if the kernel had no part in it.
-    hint: the likely cause and what to do, "" if not known. Never logged, only printed.
+    hint: the likely cause and what to do, by default what CAUSES has, "" if not known. Never logged, only printed.
     status: the exit status of the command.
     """
 
@@ -61,7 +63,7 @@ class Error(Exception):
         self.what = what
         self.pointer = pointer
         self.errno = errno
-        self.hint = hint
+        self.hint = hint or CAUSES.get(errno, "")
         self.status = status
 
     @property
@@ -111,3 +113,22 @@ class Error(Exception):
             hint=text("hint"),
             status=number("status", 1, 255),
         )
+
+
+def refused(error: OSError, step: str, pointer: str = "", status: int = 1) -> Error:
+    """What the kernel has answered to a step that had no words of its own for it.
+
+    step: its action, as `ocipy plan` prints it, or what place_of tells.
+    """
+    return Error(f"the kernel refused the step {step}", pointer=pointer, errno=error.errno or 0, status=status)
+
+
+def place_of(traceback: TracebackType | None) -> str:
+    """The innermost function of ours above the kernel's door, as module.function: the step, where no plan has one."""
+    place = "main"
+    while traceback is not None:
+        module = traceback.tb_frame.f_globals.get("__name__", "")
+        if not module.startswith("ocipy.linux"):
+            place = module.rpartition(".")[2] + "." + traceback.tb_frame.f_code.co_name
+        traceback = traceback.tb_next
+    return place

@@ -7,7 +7,7 @@ from ocipy.container import foreground
 from ocipy.container.exec import execute, undo
 from ocipy.container.lifecycle import unlink
 from ocipy.container.options import claim_descriptors
-from ocipy.errors import Error
+from ocipy.errors import Error, place_of, refused
 from ocipy.plan.exec_process import Changes
 
 SUMMARY = "run a process in a running container"
@@ -53,7 +53,8 @@ def run(arguments: Arguments) -> int:
             error.status = FAILED
         raise
     except OSError as problem:
-        raise Error("the kernel refused", errno=problem.errno or 0, status=FAILED) from None
+        file = problem.filename if isinstance(problem.filename, str) else ""
+        raise refused(problem, place_of(problem.__traceback__), file, status=FAILED) from None
 
 
 def _run(arguments: Arguments) -> int:

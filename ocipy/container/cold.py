@@ -9,7 +9,7 @@ from __future__ import annotations
 import posix
 import sys
 
-from ocipy.errors import Error
+from ocipy.errors import Error, place_of, refused
 from ocipy.linux import _kernel
 from ocipy.linux.constants import O_CLOEXEC
 
@@ -60,6 +60,10 @@ def _child(what: str, work: Callable[[], bytes], writer: int, hint: str) -> NoRe
             answer = b"done\n" + work()
         except Error as error:
             answer = b"error\n" + _kernel.json_dumps(error.to_message())
+        except OSError as error:
+            file = error.filename if isinstance(error.filename, str) else ""
+            failure = refused(error, place_of(error.__traceback__), file)
+            answer = b"error\n" + _kernel.json_dumps(failure.to_message())
         except Exception as error:
             failure = Error(f"{what} failed: {type(error).__name__}: {error}", hint=hint)
             answer = b"error\n" + _kernel.json_dumps(failure.to_message())

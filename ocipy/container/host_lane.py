@@ -7,7 +7,7 @@ import posix
 from ocipy import log
 from ocipy.container import interrupts
 from ocipy.container.state import FIFO, FIFO_NEW, REPORT, process_start, write_file
-from ocipy.errors import Error
+from ocipy.errors import Error, refused
 from ocipy.init import lane
 from ocipy.linux import _kernel, procfs
 from ocipy.linux.channel import Closed
@@ -189,10 +189,7 @@ def carry_out(run: HostRun) -> None:
     except Closed:
         raise _end_of_init(run) from None
     except OSError as error:
-        # What no field has asked for is known by its step only, as `ocipy plan` prints it.
-        what = "the kernel refused" if pointer else f"the kernel refused the step {action}"
-        failure = Error(what, pointer=pointer, errno=error.errno or 0)
-        raise _error_of_init(run) or failure from None
+        raise _error_of_init(run) or refused(error, action, pointer) from None
     except Error as error:
         if not error.pointer:
             error.pointer = pointer

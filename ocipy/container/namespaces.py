@@ -9,6 +9,7 @@ from ocipy.container import cgroup
 from ocipy.errors import Error
 from ocipy.init.context import Init
 from ocipy.init.lane import become_init
+from ocipy.init.namespaces import not_made
 from ocipy.linux import _kernel, channel
 from ocipy.linux.constants import CLONE_PIDFD, O_CLOEXEC, O_NONBLOCK, O_RDONLY, O_WRONLY, SIGCHLD
 from ocipy.linux.procfs import open_file as open_proc
@@ -56,8 +57,7 @@ def clone(run: HostRun, *, kinds: Sequence[str], into_cgroup: bool) -> None:
     try:
         pid, pidfd = cgroup.clone(run, flags, SIGCHLD, required=into_cgroup)
     except OSError as error:
-        what = f"cannot make the namespaces ({' '.join(kinds)})"
-        raise Error(what, errno=error.errno or 0, hint=_clone_hint(error, "user" in kinds)) from None
+        raise not_made(kinds, error) from None
     if pid == 0:
         become_init(run.plan, init)
     posix.close(theirs.fd)
@@ -73,16 +73,6 @@ def _init(run: HostRun, theirs: Channel) -> Init:
         preserved=run.options.preserve_fds + run.options.listen_fds,
         cgroup_paths=cgroup.expected_paths(run),
     )
-
-
-def _clone_hint(error: OSError, user: bool) -> str:
-    if error.errno == errno.EPERM and user:
-        return "the host may forbid its users new user namespaces: see sysctl kernel.unprivileged_userns_clone"
-    if error.errno == errno.EPERM:
-        return "making namespaces needs CAP_SYS_ADMIN, or a new user namespace where the host permits them"
-    if error.errno == errno.ENOSPC:
-        return "a limit of /proc/sys/user/max_*_namespaces is reached"
-    return ""
 
 
 def clone_stage(

@@ -74,7 +74,7 @@ def run_joining(plan: Plan, init: Init, kinds: Sequence[str], pid: int) -> NoRet
             init.channel.send("pid", {"pid": 0})
         posix.close(container)
     except BaseException as error:
-        report(init, error, "/linux/namespaces")
+        report(init, error, "clone_joining", "/linux/namespaces")
     become_init(plan, init)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import posix
 import sys
 
-from ocipy.errors import Error
+from ocipy.errors import Error, refused
 from ocipy.init.process import close_all_but
 from ocipy.linux import _kernel
 from ocipy.linux.channel import Closed
@@ -97,7 +97,7 @@ def load(
 
 def become_init(plan: Plan, init: Init) -> NoReturn:
     """Carry out the init lane. Ends in execve or _exit."""
-    pointer = ""
+    pointer, action = "", "become_init"
     try:
         # A create that is killed takes us along. If it was killed before this, the first barrier ends us.
         _kernel.prctl(PR_SET_PDEATHSIG, SIGKILL)
@@ -105,10 +105,10 @@ def become_init(plan: Plan, init: Init) -> NoReturn:
         close_others(init)
         seal_imports()
         for step in plan.init if plan.trace is None else plan.trace.init_lane(plan.init):
-            pointer = step.pointer
+            pointer, action = step.pointer, step.action
             ACTIONS[step.action](init, **step.args)
     except BaseException as error:
-        report(init, error, pointer)
+        report(init, error, action, pointer)
     posix._exit(1)
 
 
@@ -130,15 +130,15 @@ def seal_imports() -> None:
     sys.modules["builtins"].__dict__["__import__"] = _no_import
 
 
-def report(init: Init, error: BaseException, pointer: str) -> NoReturn:
-    """Send the error to create, or to start once the FIFO is open, and end."""
+def report(init: Init, error: BaseException, step: str, pointer: str) -> NoReturn:
+    """Send the error of a step to create, or to start once the FIFO is open, and end."""
     if isinstance(error, Error):
         failure = error
         failure.pointer = failure.pointer or pointer
     elif isinstance(error, OSError):
-        failure = Error("the kernel refused", pointer=pointer, errno=error.errno or 0)
+        failure = refused(error, step, pointer)
     else:
-        failure = Error(f"internal error: {type(error).__name__}: {error}", pointer=pointer)
+        failure = Error(f"internal error: {step}: {type(error).__name__}: {error}", pointer=pointer)
     try:
         if init.started >= 0:
             posix.write(init.started, _kernel.json_dumps(failure.to_message()))

@@ -44,9 +44,26 @@ def _refused(entry: tuple[str, str, int], error: OSError) -> Error:
     return Error(f"cannot join the {entry[0]} namespace", pointer=entry[1], errno=error.errno or 0)
 
 
+def not_made(kinds: Sequence[str], error: OSError) -> Error:
+    """The Error for namespaces that could not be made."""
+    hint = ""
+    if error.errno == errno.EPERM and "user" in kinds:
+        hint = "the host may forbid its users new user namespaces: see sysctl kernel.unprivileged_userns_clone"
+    elif error.errno == errno.EPERM:
+        hint = "making namespaces needs CAP_SYS_ADMIN, or a new user namespace where the host permits them"
+    elif error.errno in (errno.ENOSPC, errno.EUSERS):
+        hint = "a limit of /proc/sys/user/max_*_namespaces is reached"
+    elif error.errno == errno.EINVAL:
+        hint = "the kernel was built without one of these kinds, or is too old for it"
+    return Error(f"cannot make the namespaces ({' '.join(kinds)})", errno=error.errno or 0, hint=hint)
+
+
 def unshare_cgroup(init: Init) -> None:
     """A cgroup namespace whose root is the cgroup that init is in by now."""
-    _kernel.unshare(CLONE_NEWCGROUP)
+    try:
+        _kernel.unshare(CLONE_NEWCGROUP)
+    except OSError as error:
+        raise not_made(("cgroup",), error) from None
 
 
 ACTIONS = {"unshare_cgroup": unshare_cgroup}

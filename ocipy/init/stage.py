@@ -7,10 +7,10 @@ import posix
 
 from ocipy.errors import Error
 from ocipy.init.lane import become_init, close_others, report
-from ocipy.init.namespaces import join
+from ocipy.init.namespaces import join, not_made
 from ocipy.linux import _kernel
 from ocipy.linux.constants import CLONE_PARENT, PR_SET_DUMPABLE
-from ocipy.plan.namespaces import FLAGS, flags_of
+from ocipy.plan.namespaces import flags_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def run_stage(
         wait_for_host(init, "joined")
         join([(kind, pointer, init.fds["namespace/" + kind]) for kind, pointer in joined])
         if user:
-            _kernel.unshare(FLAGS["user"])
+            unshare(("user",))
             init.channel.send("user")
             wait_for_host(init, "mapped")
         if user or any(kind == "user" for kind, _ in joined):
@@ -42,8 +42,7 @@ def run_stage(
             become_root()
         # Whoever shares the pid namespace that is joined may look at us from here on (CVE-2016-9962).
         _kernel.prctl(PR_SET_DUMPABLE, 0)
-        if unshared:
-            _kernel.unshare(flags_of(unshared))
+        unshare(unshared)
         if "time" in unshared:
             init.channel.send("time")
             wait_for_host(init, "offset")
@@ -56,8 +55,17 @@ def run_stage(
         else:
             init.channel.send("pid", {"pid": 0})
     except BaseException as error:
-        report(init, error, "/linux/namespaces")
+        report(init, error, "clone_stage", "/linux/namespaces")
     become_init(plan, init)
+
+
+def unshare(kinds: Sequence[str]) -> None:
+    """Make namespaces of these kinds, if there are any. Raises Error."""
+    try:
+        if kinds:
+            _kernel.unshare(flags_of(kinds))
+    except OSError as error:
+        raise not_made(kinds, error) from None
 
 
 def wait_for_host(init: Init, kind: str) -> None:

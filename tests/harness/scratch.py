@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from ocipy.container import sources
-from ocipy.errors import Error
+from ocipy.errors import Error, refused
 from ocipy.init import devices, masks, mount2, mounts, process, rootfs
 from ocipy.init.context import Init
 from ocipy.linux import _kernel, procfs
@@ -161,7 +161,7 @@ class Scratch:
 def _child(
     plan: Plan, fds: dict[str, int], answer: int, look: Callable[[Init], Any], before: Callable[[], None]
 ) -> None:
-    pointer = ""
+    pointer = action = ""
     try:
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
@@ -169,7 +169,7 @@ def _child(
         before()
         init = Init(channel=Messages(), fds=fds, state={})
         for step in plan.init:
-            pointer = step.pointer
+            pointer, action = step.pointer, step.action
             ACTIONS[step.action](init, **step.args)
         result = look(init)
     except Error as error:
@@ -177,7 +177,7 @@ def _child(
         result = {"error": error.to_message()}
     except OSError as error:
         if pointer and not error.filename:
-            result = {"error": Error("the kernel refused", pointer=pointer, errno=error.errno or 0).to_message()}
+            result = {"error": refused(error, action, pointer).to_message()}
         else:
             result = {"traceback": traceback.format_exc()}
     except BaseException:

@@ -1,14 +1,24 @@
-"""The tables that say which module carries out an action."""
+"""The tables that say which module carries out an action, and what the lanes make of a refusal of the kernel's."""
 
 from __future__ import annotations
 
+import errno
 import importlib
 import importlib.resources
+import os
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from ocipy.container import host_lane
-from ocipy.init import lane
+from ocipy.container.context import HostRun
+from ocipy.container.state import State
+from ocipy.errors import Error
+from ocipy.init import exec_join, lane, stage
+from ocipy.init.context import Init
+from ocipy.linux import _kernel, channel
+from ocipy.plan.model import Options, Plan
 
 LANES = (("ocipy.init", lane.PLACES), ("ocipy.container", host_lane.PLACES))
 
@@ -34,3 +44,108 @@ def test_no_action_has_two_places() -> None:
     for _, places in LANES:
         actions = [action for its_actions in places.values() for action in its_actions]
         assert len(actions) == len(set(actions))
+
+
+HOST_ACTIONS = [*("adopt", "created", "fifo", "pid_file", "private_procfs", "save_state", "tell", "wait"),
+                *(action for actions in host_lane.PLACES.values() for action in actions)]  # fmt: skip
+INIT_ACTIONS = [*("tell", "wait", "undumpable"), *(action for actions in lane.PLACES.values() for action in actions)]
+
+
+def refuse(*_arguments: Any, **_keywords: Any) -> None:
+    raise OSError(errno.EMFILE, "x")
+
+
+def nothing(*_arguments: Any, **_keywords: Any) -> None:
+    pass
+
+
+def assert_complete(error: Error, action: str, pointer: str) -> None:
+    """What was to be done, for which field, the kernel's answer, and what it may come from."""
+    told = f"the kernel refused the step {action}: Too many open files"
+    assert error.line == (f"{pointer}: {told}" if pointer else told)
+    assert "RLIMIT_NOFILE" in error.hint
+
+
+def reported(child: Callable[[Init], None], started: bool = False) -> Error:
+    """The Error that a process of the init lane's reports, to create, or to start."""
+    ours, theirs = channel.pair()
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        init = Init(channel=theirs, fds={"report": writer}, state={})
+        if started:
+            init.started = writer
+        child(init)
+        os._exit(9)
+    os.close(theirs.fd)
+    os.close(writer)
+    kind, body, _ = ("error", _kernel.json_loads(os.read(reader, 65536)), []) if started else ours.receive()
+    os.close(ours.fd)
+    os.close(reader)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
+    assert kind == "error"
+    return Error.from_message(body)
+
+
+@pytest.mark.parametrize("pointer", ["", "/mounts/3"])
+@pytest.mark.parametrize("action", HOST_ACTIONS)
+def test_a_step_that_the_kernel_refuses_on_the_host(monkeypatch: pytest.MonkeyPatch, action: str, pointer: str) -> None:
+    monkeypatch.setattr(lane, "load", nothing)
+    monkeypatch.setitem(host_lane.ACTIONS, action, refuse)
+    plan = Plan()
+    plan.on_host(action, pointer)
+    config: Any = {}
+    run = HostRun(config, Options(container_id="c", bundle="/b"), plan, State("/nowhere/c", "c", "/b"))
+    with pytest.raises(Error) as caught:
+        host_lane.carry_out(run)
+    assert_complete(caught.value, action, pointer)
+
+
+@pytest.mark.parametrize("pointer", ["", "/mounts/3"])
+@pytest.mark.parametrize("action", INIT_ACTIONS)
+def test_a_step_that_the_kernel_refuses_inside(monkeypatch: pytest.MonkeyPatch, action: str, pointer: str) -> None:
+    monkeypatch.setitem(lane.ACTIONS, action, refuse)
+    plan = Plan()
+    plan.in_init(action, pointer)
+    assert_complete(reported(lambda init: lane.become_init(plan, init)), action, pointer)
+
+
+def test_a_step_that_the_kernel_refuses_once_it_was_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(lane.ACTIONS, "execute", refuse)
+    plan = Plan()
+    plan.in_init("execute", "/process/args")
+    error = reported(lambda init: lane.become_init(plan, init), started=True)
+    assert_complete(error, "execute", "/process/args")
+
+
+def test_what_is_no_answer_of_the_kernel_s_is_told_with_its_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_init: Init) -> None:
+        raise ValueError("oh")
+
+    monkeypatch.setitem(lane.ACTIONS, "umask", fail)
+    plan = Plan()
+    plan.in_init("umask", "/process/user/umask")
+    error = reported(lambda init: lane.become_init(plan, init))
+    assert error.line == "/process/user/umask: internal error: umask: ValueError: oh"
+
+
+def test_the_process_before_init(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stage of create, and that which joins for exec."""
+    monkeypatch.setattr(stage, "close_others", refuse)
+    error = reported(lambda init: stage.run_stage(Plan(), init, (), False, (), False))
+    assert_complete(error, "clone_stage", "/linux/namespaces")
+    monkeypatch.setattr(exec_join, "close_others", refuse)
+    error = reported(lambda init: exec_join.run_joining(Plan(), init, (), 1))
+    assert_complete(error, "clone_joining", "/linux/namespaces")
+
+
+@pytest.mark.parametrize("kinds", [("user",), ("time", "ipc"), ("cgroup",)])
+def test_namespaces_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch, kinds: tuple[str, ...]) -> None:
+    def unshare(_flags: int) -> None:
+        raise OSError(errno.ENOSPC, "x")
+
+    monkeypatch.setattr(_kernel, "unshare", unshare)
+    with pytest.raises(Error) as caught:
+        stage.unshare(kinds)
+    assert caught.value.line == f"cannot make the namespaces ({' '.join(kinds)}): No space left on device"
+    assert "/proc/sys/user" in caught.value.hint
