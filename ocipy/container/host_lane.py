@@ -158,7 +158,7 @@ PLACES = {
     "console": ("send_console",),
     "exec_join": ("clone_joining", "exec_cgroup", "exec_cgroup_join", "executed", "open_root", "report_pipe"),
     "hooks": ("hook", "keep_hook"),
-    "limits": ("final_affinity", "initial_affinity", "oom_score_adj", "reset_affinity", "rlimit"),
+    "limits": ("final_affinity", "initial_affinity", "oom_score_adj", "raise_rlimit", "reset_affinity", "rlimit"),
     "namespace_contents": ("time_offsets", "net_devices"),
     "namespaces": ("open_namespace", "clone", "clone_stage", "uid_map", "gid_map"),
     "notify": ("notify_directory",),

@@ -41,6 +41,13 @@ def set_rlimit(pid: int, name: str, resource: int, soft: int, hard: int) -> None
         raise Error(f"cannot set {name} to {soft}:{hard}", errno=error.errno or 0, hint=hint) from None
 
 
+def raise_rlimit(run: HostRun, *, name: str, resource: int, hard: int) -> None:
+    """Raise the hard limit, if it is lower: init, which will have no right to, lowers it itself (rlimit_at_exec)."""
+    soft, current = _kernel.prlimit(run.pid, resource, -1, -1)
+    if current < hard:
+        set_rlimit(run.pid, name, resource, soft, hard)
+
+
 def _hard_limit(pid: int, resource: int) -> int:
     """The hard limit in force, -1 where we may not even ask."""
     try:
@@ -115,6 +122,7 @@ def _set_affinity(pid: int, cpus: Sequence[int]) -> None:
 ACTIONS: dict[str, Callable[..., None]] = {
     "final_affinity": final_affinity,
     "initial_affinity": initial_affinity,
+    "raise_rlimit": raise_rlimit,
     "rlimit": rlimit,
     "oom_score_adj": oom_score_adj,
     "reset_affinity": reset_affinity,

@@ -24,7 +24,7 @@ class Init:
     started: exec.report, once start was called; -1 before.
     seccomp_program: BPF, taken from the host early.
     cwd_entered: the working directory could be entered, and was checked, before the ids changed.
-    environment, command: filled by the steps of the same name, used by the last one.
+    environment, command, limits: filled by steps, used by the last one. limits: (resource, soft, hard) of prlimit(2).
     """
 
     __slots__ = (
@@ -34,6 +34,7 @@ class Init:
         "cwd_entered",
         "environment",
         "fds",
+        "limits",
         "preserved",
         "proc",
         "root_path",
@@ -65,6 +66,7 @@ class Init:
         self.preserved = preserved
         self.environment: dict[bytes, bytes] = {}
         self.command = b""
+        self.limits: tuple[tuple[int, int, int], ...] = ()
         self.cwd_entered = False
         self.seccomp_program = b""
 

@@ -67,7 +67,8 @@ PLACES = {
     "namespaces": ("unshare_cgroup",),
     "process": (
         "reset_signals", "session", "stdio_null", "make_cwd", "no_new_privileges", "close_descriptors",
-        "working_directory", "working_directory_again", "environment", "umask", "execute", "no_process",
+        "working_directory", "working_directory_again", "environment", "rlimit_at_exec", "umask", "execute",
+        "no_process",
     ),
     "rootfs": (
         "attach_rootfs", "chroot", "move_root", "pivot_root", "propagation", "root_readonly", "rootfs", "use_rootfs",

@@ -192,10 +192,20 @@ def umask(init: Init, *, mask: int) -> None:
     posix.umask(mask)
 
 
+def rlimit_at_exec(init: Init, *, name: str, resource: int, soft: int, hard: int) -> None:
+    """Keep a limit that would bind us ourselves for the moment of the exec. The host has seen to it that it is
+    permitted. Fills init.limits."""
+    init.limits += ((resource, soft, hard),)
+
+
 def execute(init: Init, *, arguments: tuple[str, ...]) -> None:
     """execve(2), which returns only to fail."""
+    argv = tuple(to_bytes(argument) for argument in arguments)
     try:
-        posix.execve(init.command, [to_bytes(argument) for argument in arguments], init.environment)
+        if init.limits:
+            environment = tuple(name + b"=" + value for name, value in init.environment.items())
+            _kernel.execve_limited(init.command, argv, environment, init.limits)
+        posix.execve(init.command, argv, init.environment)
     except OSError as error:
         hint = ""
         if error.errno == errno.ENOENT:
@@ -203,7 +213,7 @@ def execute(init: Init, *, arguments: tuple[str, ...]) -> None:
         elif error.errno == errno.ENOEXEC:
             hint = "it is neither a program for this machine nor a script that begins with #!"
         elif error.errno == errno.E2BIG:
-            hint = "args and env are too long together: execve(2)"
+            hint = "args and env are too long together, also by RLIMIT_STACK: execve(2)"
         raise Error(f"exec {quote(init.command)}: {reason(error)}", hint=hint) from None
 
 
@@ -222,6 +232,7 @@ ACTIONS: dict[str, Callable[..., None]] = {
     "working_directory": working_directory,
     "working_directory_again": working_directory_again,
     "environment": environment,
+    "rlimit_at_exec": rlimit_at_exec,
     "umask": umask,
     "execute": execute,
     "no_process": no_process,

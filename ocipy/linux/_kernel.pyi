@@ -6,7 +6,7 @@ Descriptors that are returned are close-on-exec.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 # mounts: mount(2), umount2(2), pivot_root(2), and the new mount API
 def mount(source: str | None, target: str, fstype: str | None, flags: int, data: str | None) -> None: ...
@@ -38,6 +38,11 @@ def flock(fd: int, operation: int) -> None: ...
 # processes
 def clone3(flags: int, exit_signal: int, cgroup_fd: int) -> tuple[int, int]:
     """(pid, pidfd), or (0, -1) in the child, where PyOS_AfterFork_Child has run. cgroup_fd -1: none."""
+
+def execve_limited(
+    path: bytes, arguments: tuple[bytes, ...], environment: tuple[bytes, ...], limits: tuple[tuple[int, int, int], ...]
+) -> NoReturn:
+    """prlimit(2) with each (resource, soft, hard), then execve(2), and nothing in between."""
 
 def unshare(flags: int) -> None: ...
 def setns(fd: int, nstype: int) -> None: ...

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ocipy.config.types import Config
     from ocipy.plan.model import Host, Options, Plan
 
+PERMITTING = ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG")
 RESOURCES = {
     "RLIMIT_CPU": constants.RLIMIT_CPU,
     "RLIMIT_FSIZE": constants.RLIMIT_FSIZE,
@@ -30,9 +31,12 @@ RESOURCES = {
     "RLIMIT_RTTIME": constants.RLIMIT_RTTIME,
 }
 
+# Below these (bytes; descriptors) what is left to do in the process before the exec could fail.
+TIGHT = {"RLIMIT_AS": 1 << 30, "RLIMIT_DATA": 1 << 28, "RLIMIT_NOFILE": 64, "RLIMIT_STACK": 1 << 23}
+
 
 def plan_rlimits(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """Set by the host, as late as it can: they would bind the runtime's own set-up too."""
+    """Set by the host, as late as it can: they would bind the runtime's own set-up too. Tight ones by the process."""
     seen: dict[str, str] = {}
     for index, limit in enumerate(process_of(config).get("rlimits") or ()):
         pointer = f"/process/rlimits/{index}"
@@ -45,4 +49,20 @@ def plan_rlimits(plan: Plan, config: Config, host: Host, options: Options) -> No
         seen[name] = pointer
         if limit["soft"] > limit["hard"]:
             raise Error(f"the soft limit of {name} is above the hard limit", pointer=pointer + "/soft")
-        plan.on_host("rlimit", pointer, name=name, resource=RESOURCES[name], soft=limit["soft"], hard=limit["hard"])
+        resource, soft, hard = RESOURCES[name], limit["soft"], limit["hard"]
+        if soft < TIGHT.get(name, 0) and _filter_permits(config):
+            plan.on_host("raise_rlimit", pointer, name=name, resource=resource, hard=hard)
+            plan.in_init("rlimit_at_exec", pointer, name=name, resource=resource, soft=soft, hard=hard)
+        else:
+            plan.on_host("rlimit", pointer, name=name, resource=resource, soft=soft, hard=hard)
+
+
+def _filter_permits(config: Config) -> bool:
+    """Whether the process may call prlimit(2) with its seccomp filter loaded, for all that we know."""
+    profile = (config.get("linux") or {}).get("seccomp")
+    if profile is None:
+        return True
+    rules = [rule for rule in profile.get("syscalls") or () if "prlimit64" in rule["names"]]
+    if not rules:
+        return profile["defaultAction"] in PERMITTING
+    return all(rule["action"] in PERMITTING and not rule.get("args") for rule in rules)

@@ -341,6 +341,10 @@ WORDINGS: dict[str, str | Callable[[Arguments], str]] = {
     "restore_processes": "by criu, as they were",
     "restored": "the container runs",
     "restoring": "from here on delete finds it",
+    "raise_rlimit": lambda a: f"{a['name'].removeprefix('RLIMIT_').lower()} hard limit at least {limit(a['hard'])}",
+    "rlimit_at_exec": lambda a: (
+        f"{a['name'].removeprefix('RLIMIT_').lower()} {limit(a['soft'])}:{limit(a['hard'])} at the exec"
+    ),
     "rlimit": lambda a: f"{a['name'].removeprefix('RLIMIT_').lower()} {limit(a['soft'])}:{limit(a['hard'])}",
     "root_readonly": "/",
     "rootfs": value_of("path", after="on itself"),

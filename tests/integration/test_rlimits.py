@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
+import signal
 from collections.abc import Callable
 
 import pytest
@@ -38,6 +40,8 @@ VALUES = {
     "RLIMIT_AS": (1 << 40, 1 << 41),
     "RLIMIT_DATA": (1 << 40, 1 << 41),
 }
+# Under them a program may not even be loaded.
+DEADLY = ("RLIMIT_AS", "RLIMIT_DATA", "RLIMIT_STACK")
 
 
 def limits(pid: int) -> dict[str, tuple[str, str]]:
@@ -118,3 +122,52 @@ def test_name_given_twice(runtime: Runtime, bundle: Bundle, new_id: Callable[[],
     bundle.process["rlimits"] *= 2
     runtime.create(bundle.args("true"), new_id()).fails("/process/rlimits/1")
     assert runtime.ids() == []
+
+
+@pytest.mark.parametrize("value", [0, 1, 4096, 1 << 16, 1 << 20, 1 << 22])
+@pytest.mark.parametrize("name", LIMITS)
+def test_low_ones_bind_the_process_only(
+    runtime: Runtime, bundle: Bundle, new_id: Callable[[], str], name: str, value: int
+) -> None:
+    """What the kernel makes of the program under such a limit is its affair: it runs, is killed, or cannot be executed,
+    for which there is one clear line. The runtime itself is not in its way."""
+    bundle.process["rlimits"] = [{"type": name, "soft": value, "hard": value}]
+    result = runtime.run(bundle.args("true"), new_id())
+    if result.status == 1:
+        assert re.match(r"ocipy: run \S+: /process/(args|rlimits)", result.stderr) or not runtime.is_ocipy, result
+    else:
+        # Too little for its stack, data or address space.
+        deadly = (128 + signal.SIGSEGV, 128 + signal.SIGKILL)
+        assert result.status in ((0, 127, *deadly) if name in DEADLY else (0,)), result
+        assert "Python" not in result.stderr
+    assert len([line for line in result.stderr.splitlines() if not line.startswith("  ")]) <= 1
+
+
+@pytest.mark.ocipy_only("the field is named")
+def test_an_exec_that_a_limit_forbids_is_an_error(runtime: Runtime, bundle: Bundle, new_id: Callable[[], str]) -> None:
+    """128 KiB are always permitted, and more only a quarter of the stack: execve(2)."""
+    bundle.process["rlimits"] = [{"type": "RLIMIT_STACK", "soft": 1 << 16, "hard": 1 << 16}]
+    bundle.args("true", *["x" * 1000] * 200)
+    result = runtime.run(bundle, new_id()).fails("/process/args: exec ", "rgument list too long")
+    assert "RLIMIT_STACK" in result.stderr
+
+
+def test_low_ones_of_a_user_with_a_filter(runtime: Runtime, bundle: Bundle, new_id: Callable[[], str]) -> None:
+    """The limits come after the change of ids, and where the filter permits it."""
+    bundle.process["user"] = {"uid": 1000, "gid": 1000}
+    bundle.process["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": 5, "hard": 6}]
+    bundle.sh("ulimit -Sn; ulimit -Hn")
+    for profile in (
+        {"defaultAction": "SCMP_ACT_ALLOW"},
+        {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["acct"], "action": "SCMP_ACT_ERRNO"}]},
+    ):
+        bundle.linux["seccomp"] = profile
+        for no_new_privileges in (True, False):
+            bundle.process["noNewPrivileges"] = no_new_privileges
+            assert runtime.run(bundle, new_id()).ok().lines == ["5", "6"]
+
+
+def test_low_ones_of_exec(container: MakeContainer, bundle: Bundle) -> None:
+    bundle.process["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": 5, "hard": 6}]
+    one = container(bundle.args("sleep", "1000")).start()
+    assert one.sh("ulimit -Sn; ulimit -Hn").ok().lines == ["5", "6"]

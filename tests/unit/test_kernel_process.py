@@ -120,6 +120,36 @@ def test_capabilities() -> None:
         _kernel.capset(2**64 - 1, 0, 0)  # more effective than permitted
 
 
+def test_execve_limited() -> None:
+    """The limits hold for the program, however low; a refusal comes back."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.dup2(writer, 1)
+        limits = ((c.RLIMIT_NOFILE, 5, 6), (c.RLIMIT_DATA, 0, 2**64 - 1))
+        arguments = (b"sh", b"-c", b'ulimit -Sn; ulimit -Hn; echo "$X"')
+        try:
+            _kernel.execve_limited(b"/bin/busybox", arguments, (b"X=a=b",), limits)
+        finally:
+            os._exit(9)
+    os.close(writer)
+    with open(reader) as said:
+        assert said.read() == "5\n6\na=b\n"
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    for path, limits, error in (
+        (b"/nonexistent", (), errno.ENOENT),
+        (b"/bin/busybox", ((99, 0, 0),), errno.EINVAL),
+    ):
+        with pytest.raises(OSError) as caught:
+            _kernel.execve_limited(path, (b"x",), (), limits)
+        assert caught.value.errno == error
+    for arguments in ((b"a\0b",), ("text",)):
+        with pytest.raises((TypeError, ValueError)):
+            _kernel.execve_limited(b"/bin/busybox", arguments, (), ())  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="more limits"):
+        _kernel.execve_limited(b"/bin/busybox", (), (), ((0, 0, 0),) * 17)
+
+
 def test_prlimit() -> None:
     def lowered() -> bool:
         old = _kernel.prlimit(0, c.RLIMIT_NOFILE, 64, 128)

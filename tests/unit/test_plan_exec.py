@@ -150,7 +150,7 @@ def test_a_terminal_that_is_not_the_console() -> None:
 
 
 def test_what_the_process_has_of_its_own() -> None:
-    rlimits = [{"type": "RLIMIT_NOFILE", "soft": 1, "hard": 2}]
+    rlimits = [{"type": "RLIMIT_CORE", "soft": 1, "hard": 2}]
     scheduler = {"policy": "SCHED_OTHER", "nice": 3}
     plan = plan_of(
         config(

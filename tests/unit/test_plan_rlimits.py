@@ -12,9 +12,9 @@ from ocipy.plan import rlimits
 from ocipy.plan.model import Host, Options, Plan, Step
 
 
-def plan_of(*limits: dict[str, Any]) -> Plan:
+def plan_of(*limits: dict[str, Any], seccomp: Any = None) -> Plan:
     plan = Plan()
-    config: Any = {"process": {"cwd": "/", "rlimits": list(limits)}}
+    config: Any = {"process": {"cwd": "/", "rlimits": list(limits)}, "linux": {"seccomp": seccomp} if seccomp else {}}
     rlimits.plan_rlimits(plan, config, Host(), Options(container_id="c", bundle="/b"))
     return plan
 
@@ -62,3 +62,35 @@ def test_soft_above_hard() -> None:
     with pytest.raises(Error) as caught:
         plan_of(limit("RLIMIT_CPU", 3, 2))
     assert caught.value.pointer == "/process/rlimits/0/soft"
+
+
+@pytest.mark.parametrize("name", ["RLIMIT_AS", "RLIMIT_DATA", "RLIMIT_NOFILE", "RLIMIT_STACK"])
+def test_a_tight_one_is_set_at_the_exec(name: str) -> None:
+    """By the process itself; raising the hard limit takes the host's rights."""
+    number = rlimits.RESOURCES[name]
+    plan = plan_of(limit(name, 5, 2**64 - 1))
+    assert plan.host == [
+        Step("raise_rlimit", "/process/rlimits/0", {"name": name, "resource": number, "hard": 2**64 - 1})
+    ]
+    values = {"name": name, "resource": number, "soft": 5, "hard": 2**64 - 1}
+    assert plan.init == [Step("rlimit_at_exec", "/process/rlimits/0", values)]
+    assert plan_of(limit(name, 1 << 30, 1 << 30)).init == []
+
+
+@pytest.mark.parametrize(
+    ("default", "rules", "late"),
+    [
+        ("SCMP_ACT_ALLOW", [], True),
+        ("SCMP_ACT_LOG", [], True),
+        ("SCMP_ACT_ERRNO", [], False),
+        ("SCMP_ACT_ERRNO", [{"names": ["read", "prlimit64"], "action": "SCMP_ACT_ALLOW"}], True),
+        ("SCMP_ACT_ERRNO", [{"names": ["prlimit64"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 0}]}], False),
+        ("SCMP_ACT_ALLOW", [{"names": ["prlimit64"], "action": "SCMP_ACT_NOTIFY"}], False),
+        ("SCMP_ACT_ALLOW", [{"names": ["prlimit64"], "action": "SCMP_ACT_KILL"}], False),
+        ("SCMP_ACT_ALLOW", [{"names": ["setrlimit"], "action": "SCMP_ACT_KILL"}], True),
+    ],
+)
+def test_by_the_process_itself_only_where_its_filter_permits_that(default: str, rules: list[Any], late: bool) -> None:
+    plan = plan_of(limit("RLIMIT_DATA"), seccomp={"defaultAction": default, "syscalls": rules})
+    assert [step.action for step in plan.host] == ["raise_rlimit" if late else "rlimit"]
+    assert bool(plan.init) is late

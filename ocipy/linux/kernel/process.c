@@ -1,10 +1,11 @@
-/* Processes and namespaces: clone3(2), unshare(2), setns(2), pidfd_open(2) and its kin, ioctl_ns(2). */
+/* Processes and namespaces: clone3(2), execve(2), unshare(2), setns(2), pidfd_open(2) and its kin, ioctl_ns(2). */
 #include "kernel.h"
 
 #include <linux/nsfs.h>
 #include <linux/sched.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 
 /* libc keeps the thread's id in its thread descriptor, and fork(2) has the kernel write the child's there. A raw clone3 asks
  * for the same: the address is the one that libc registered for the thread's end. 0 where the kernel does not tell. */
@@ -83,8 +84,58 @@ static PyObject *kernel_pidfd_getfd(PyObject *self, PyObject *args) {
     return int_or_error(syscall(SYS_pidfd_getfd, pidfd, target, 0));
 }
 
+/* A tuple of bytes as execve(2) takes it; PyMem_Free it. NULL with an exception. */
+static char **vector_of(PyObject *texts) {
+    Py_ssize_t count = PyTuple_GET_SIZE(texts);
+    char **vector = PyMem_New(char *, count + 1);
+    if (!vector)
+        return (char **)PyErr_NoMemory();
+    for (Py_ssize_t at = 0; at < count; at++) {
+        if (PyBytes_AsStringAndSize(PyTuple_GET_ITEM(texts, at), &vector[at], NULL) < 0) {
+            PyMem_Free(vector);
+            return NULL;
+        }
+    }
+    vector[count] = NULL;
+    return vector;
+}
+
+/* prlimit(2) for each limit, then execve(2): under the limits there may be no memory for as much as a call of Python. */
+static PyObject *kernel_execve_limited(PyObject *self, PyObject *args) {
+    const char *path;
+    PyObject *arguments, *environment, *limits;
+    if (!PyArg_ParseTuple(args, "yO!O!O!", &path, &PyTuple_Type, &arguments, &PyTuple_Type, &environment, &PyTuple_Type,
+                          &limits))
+        return NULL;
+    int resources[RLIM_NLIMITS];
+    struct rlimit64 values[RLIM_NLIMITS];
+    Py_ssize_t count = PyTuple_GET_SIZE(limits);
+    if (count > RLIM_NLIMITS)
+        return PyErr_Format(PyExc_ValueError, "execve_limited: more limits than there are");
+    for (Py_ssize_t at = 0; at < count; at++) {
+        unsigned long long soft, hard;
+        if (!PyArg_ParseTuple(PyTuple_GET_ITEM(limits, at), "iKK", &resources[at], &soft, &hard))
+            return NULL;
+        values[at] = (struct rlimit64){.rlim_cur = soft, .rlim_max = hard};
+    }
+    char **argv = vector_of(arguments);
+    char **envp = argv ? vector_of(environment) : NULL;
+    if (envp) {
+        long result = 0;
+        for (Py_ssize_t at = 0; at < count && result == 0; at++)
+            result = syscall(SYS_prlimit64, 0, resources[at], &values[at], NULL);
+        if (result == 0)
+            execve(path, argv, envp);
+        PyErr_SetFromErrno(PyExc_OSError);
+    }
+    PyMem_Free(argv);
+    PyMem_Free(envp);
+    return NULL;
+}
+
 PyMethodDef process_methods[] = {
     {"clone3", kernel_clone3, METH_VARARGS, NULL},
+    {"execve_limited", kernel_execve_limited, METH_VARARGS, NULL},
     {"unshare", kernel_unshare, METH_VARARGS, NULL},
     {"setns", kernel_setns, METH_VARARGS, NULL},
     {"ns_type", kernel_ns_type, METH_VARARGS, NULL},
