@@ -275,9 +275,9 @@ def _command(argv: list[str], arguments: Arguments) -> str:
     """Parse the globals; the command, "" if there is none. Raises Error for one that does not exist."""
     index = 1 + parse(argv[1:], GLOBALS, arguments, stop_at_positional=True)
     log_format = arguments.text("log-format")
+    log.configure(arguments.text("log"), log_format == "json", arguments.switch("debug"))
     if log_format not in ("text", "json"):
         raise Error(f"--log-format is text or json, not {log_format!r}")
-    log.configure(arguments.text("log"), log_format == "json", arguments.switch("debug"))
     del argv[1:index]
     if arguments.switch("version") or arguments.switch("help") or len(argv) < 2:
         return ""

@@ -9,9 +9,9 @@ from __future__ import annotations
 import posix
 import time
 
-from ocipy.errors import printable
+from ocipy.errors import Error, printable
 from ocipy.linux import _kernel
-from ocipy.linux.constants import O_APPEND, O_CLOEXEC, O_CREAT, O_WRONLY
+from ocipy.linux.constants import O_APPEND, O_CLOEXEC, O_CREAT, O_NOCTTY, O_WRONLY
 
 TYPE_CHECKING = False
 
@@ -30,13 +30,21 @@ _settings = _Settings()
 
 
 def configure(path: str, as_json: bool, debug: bool) -> None:
-    """Set where and how to log: the globals --log, --log-format and --debug."""
+    """Set where and how to log: the globals --log, --log-format and --debug.
+
+    Raises Error if there is a file that cannot be written, before anything is done whose failure it would be for.
+    """
     kind, colon, name = path.partition(":")
     if colon and kind in ("file", "journald", "syslog"):
         _settings.receiver, path = kind, name
-    _settings.path = path
     _settings.as_json = as_json
     _settings.debug = debug
+    if path and _settings.receiver == "file":
+        try:
+            posix.close(_open(path))
+        except OSError as problem:
+            raise Error("cannot open the log", pointer=path, errno=problem.errno or 0) from None
+    _settings.path = path
 
 
 def error(text: str) -> None:
@@ -89,7 +97,7 @@ def _append(level: str, text: str) -> None:
         quoted = _kernel.json_dumps(text).decode("utf-8", "surrogateescape")
         record = f'time="{moment}" level={level} msg={quoted}\n'.encode("utf-8", "surrogateescape")
     try:
-        fd = posix.open(_settings.path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o644)
+        fd = _open(_settings.path)
     except OSError as problem:
         write_stderr(f"ocipy: cannot write the log {_settings.path}: {posix.strerror(problem.errno or 0)}\n")
         return
@@ -98,3 +106,8 @@ def _append(level: str, text: str) -> None:
     except OSError as problem:
         write_stderr(f"ocipy: cannot write the log {_settings.path}: {posix.strerror(problem.errno or 0)}\n")
     posix.close(fd)
+
+
+def _open(path: str) -> int:
+    # By its name each time: a descriptor kept open could be taken for one of those that are the payload's.
+    return posix.open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY | O_CLOEXEC, 0o644)

@@ -373,6 +373,26 @@ def test_text_log(runtime: Runtime, new_id: NewId, work: Path) -> None:
 
 
 @pytest.mark.unprivileged
+@pytest.mark.parametrize("name", ["no/such/directory/log", "directory", "file/log"])
+@pytest.mark.parametrize("command", ["create", "state", "delete", "features"])
+def test_a_log_that_cannot_be_written(
+    runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path, name: str, command: str
+) -> None:
+    """Before anything is done: who has asked for the log would look there for the reason of a failure."""
+    (work / "directory").mkdir()
+    (work / "file").touch()
+    words: list[str | Path] = [] if command == "features" else [new_id()]
+    if command == "create":
+        words = ["--bundle", bundle.args("true").write().parent, *words]
+    result = runtime.call(command, *words, globals=["--log", work / name]).fails(name)
+    assert result.stdout == ""
+    assert runtime.ids() == []
+    if runtime.is_ocipy:
+        one_error(result)
+        assert result.stderr.startswith(f"ocipy: {work / name}: cannot open the log: ")
+
+
+@pytest.mark.unprivileged
 def test_closed_standard_error(runtime: Runtime, new_id: NewId) -> None:
     """An engine that has gone must not turn an error into a crash."""
     read, write = os.pipe()
