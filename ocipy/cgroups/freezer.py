@@ -13,7 +13,7 @@ from time import sleep
 from ocipy.cgroups import files
 from ocipy.errors import Error
 from ocipy.linux import _kernel
-from ocipy.linux.constants import POLLPRI
+from ocipy.linux.constants import POLLPRI, SIGKILL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,12 +55,37 @@ def _freeze_v1(path: str) -> None:
             if attempt > 3:
                 sleep(0.001 if attempt < 25 else 0.01)
             if files.read(path + "/freezer.state").strip() == "FROZEN":
-                return
+                if not _holds_a_dying_one(path):
+                    return
+                # It would stay as it is for ever, and nobody could tell why: it is let go to its end first.
+                _thaw_v1(path)
+                sleep(0.01)
     except OSError:
         _thaw_v1(path)
         raise
     _thaw_v1(path)
     raise Error("cannot freeze the container", hint="a process hangs in the kernel")
+
+
+def _holds_a_dying_one(path: str) -> bool:
+    """A process in it was sent SIGKILL, which on v1 takes effect only once it is thawed."""
+    found = False
+
+    def look(directory: str) -> None:
+        nonlocal found
+        found = found or any(_is_dying(pid) for pid in files.processes(directory))
+
+    files.walk(path, look)
+    return found
+
+
+def _is_dying(pid: int) -> bool:
+    """SIGKILL is pending (proc_pid_status(5), SigPnd and ShdPnd)."""
+    try:
+        lines = files.read(f"/proc/{pid}/status").splitlines()
+    except OSError:
+        return False
+    return any(line[:7] in ("SigPnd:", "ShdPnd:") and int(line[7:], 16) & 1 << SIGKILL - 1 for line in lines)
 
 
 def _freeze_v2(path: str) -> None:

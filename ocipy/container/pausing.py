@@ -12,10 +12,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from ocipy.container.state import State
+
 
 def pause(root: str, container_id: str) -> None:
     """Freeze every process of a created or running container, and wait until all are frozen. Raises Error."""
-    _switch(root, container_id, ("created", "running"), "container not running", freezer.freeze)
+    state = _switch(root, container_id, ("created", "running"), "container not running", freezer.freeze)
+    if not state.is_alive():
+        # It was killed meanwhile. What it may have left is not to be found frozen by whoever has killed it.
+        freezer.thaw(state.cgroup["paths"] if state.cgroup is not None else {})
+        raise Error("container not running")
 
 
 def resume(root: str, container_id: str) -> None:
@@ -25,7 +31,7 @@ def resume(root: str, container_id: str) -> None:
 
 def _switch(
     root: str, container_id: str, statuses: tuple[str, ...], refusal: str, act: Callable[[Mapping[str, str]], None]
-) -> None:
+) -> State:
     # Without the lock first: who creates or starts it may hold that for long, and the answer can be had now.
     state = load(root, container_id)
     if state.status() not in statuses:
@@ -36,6 +42,7 @@ def _switch(
         if state.status(locked=True) not in statuses:
             raise Error(refusal)
         act(state.cgroup["paths"] if state.cgroup is not None else {})
+        return state
     except OSError as error:
         raise Error("cannot change the freezer of the container's cgroup", errno=error.errno or 0) from None
     finally:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ocipy.cgroups import freezer
 from tests.harness import Bundle, Container, Runtime, process_state, wait_until
 
 MakeContainer = Callable[..., Container]
@@ -163,6 +164,35 @@ def test_pause_against_delete(container: MakeContainer) -> None:
         pause.wait()
         assert one.runtime.ids() == []
         one.reap()
+
+
+def test_pause_against_kill(container: MakeContainer) -> None:
+    """Whoever wins, the container ends without more ado: on v1 one frozen with SIGKILL pending would not."""
+    for _ in range(10):
+        one = container(sh="sleep 1000 & exec sleep 1000").start()
+        kill = one.runtime.begin("kill", one.id, "KILL")
+        pause = one.runtime.begin("pause", one.id)
+        kill.wait().ok()
+        pause.wait()
+        one.wait_dead(30)
+        one.reap()
+        assert one.status == "stopped"
+        one.runtime.delete(one.id).ok()
+
+
+@pytest.mark.needs_cgroup_v1
+@pytest.mark.ocipy_only("runc on cgroup v1 leaves it frozen, with the signal pending")
+def test_what_is_dying_is_not_frozen(container: MakeContainer) -> None:
+    """A pause between the signal of a kill and its end."""
+    one = container(sh="sleep 1000 & exec sleep 1000").start()
+    state = Path("/sys/fs/cgroup/freezer") / one.cgroups()["freezer"].lstrip("/") / "freezer.state"
+    state.write_text("FROZEN")
+    wait_until(lambda: state.read_text() == "FROZEN\n")
+    os.kill(one.pid, signal.SIGKILL)
+    assert process_state(one.pid) not in ("Z", "")
+    freezer.freeze({"freezer": str(state.parent)})
+    one.wait_dead()
+    freezer.thaw({"freezer": str(state.parent)})
 
 
 def test_a_paused_container_is_listed_as_such(container: MakeContainer, runtime: Runtime) -> None:
