@@ -345,7 +345,9 @@ def end_process(pidfd: int, cgroup: Cgroup | None) -> None:
             cgroup.thaw()
         if _kernel.poll([(pidfd, POLLIN)], THAW_INTERVAL_MS):
             return
-    raise Error("the container's process does not die", hint="it may hang in the kernel, in a filesystem or a driver")
+    from ocipy.container.holding import does_not_die
+
+    raise does_not_die(pidfd)
 
 
 def unlink(path: str) -> None:

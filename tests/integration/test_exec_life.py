@@ -291,6 +291,20 @@ def test_many_in_the_background_end_with_the_container(one: Container, detached:
         wait_until(lambda: process_state(pid) == "Z")  # noqa: B023
 
 
+@pytest.mark.ocipy_only("runc says only that it has given up")
+def test_who_keeps_a_container_from_its_end_is_told(one: Container, work: Path) -> None:
+    """A process that its caller never reaps: the kernel lets the first one of the pid namespace end only after it."""
+    one.exec("sleep", "1000", flags=["--detach", "--pid-file", work / "pid"]).ok()
+    pid = int((work / "pid").read_text())
+    result = one.runtime.delete(one.id, force=True, timeout=60).fails(
+        f"the container's process {one.pid} does not die: it waits for process {pid} (sleep, a zombie), "
+        f"which its parent {os.getpid()} (", ") does not reap"
+    )  # fmt: skip
+    assert result.status == 1
+    os.waitpid(pid, 0)
+    one.runtime.delete(one.id, force=True).ok()
+
+
 # A seccomp filter with an agent.
 
 

@@ -1,0 +1,71 @@
+"""Why a process that was killed does not end. Cold.
+
+The first process of a pid namespace ends only once all others in it were reaped (pid_namespaces(7)). Those that exec
+has brought in from outside are not its children: their parent is whoever has called exec, or took them in.
+"""
+
+from __future__ import annotations
+
+import posix
+
+from ocipy.container.state import read_file
+from ocipy.errors import Error
+
+
+def does_not_die(pidfd: int) -> Error:
+    """The Error for a process that was killed and has not ended, with what it waits for if that can be found."""
+    pid = _pid_of(pidfd)
+    unreaped = [_described(other) for other in _others_in_namespace(pid)]
+    if not unreaped:
+        return Error(
+            f"the container's process {pid} does not die",
+            hint="it may hang in the kernel, in a filesystem or a driver",
+        )
+    more = f", and {len(unreaped) - 1} more" if len(unreaped) > 1 else ""
+    return Error(
+        f"the container's process {pid} does not die: it waits for {unreaped[0]}{more}",
+        hint="a process in a pid namespace ends only once its parent reaps it; who has called exec has to, or to end",
+    )
+
+
+def _pid_of(pidfd: int) -> int:
+    """The pid by fdinfo (pidfd_open(2)); 0 if it is not told."""
+    for line in read_file(f"/proc/self/fdinfo/{pidfd}").splitlines():
+        if line.startswith(b"Pid:"):
+            return max(0, int(line[4:]))
+    return 0
+
+
+def _others_in_namespace(pid: int) -> list[int]:
+    """The other processes in its pid namespace, if it is the first of one; those of the namespaces below excluded."""
+    own = _namespace(str(pid))
+    if not own or own == _namespace("self"):
+        return []
+    names = [name for name in posix.listdir("/proc") if name.isdigit() and name != str(pid)]
+    return sorted(int(name) for name in names if _namespace(name) == own)
+
+
+def _namespace(name: str) -> str:
+    try:
+        return posix.readlink(f"/proc/{name}/ns/pid")
+    except OSError:
+        return ""
+
+
+def _described(pid: int) -> str:
+    """Which process it is, and whose to reap."""
+    name, state, parent = _about(pid)
+    parent_name, _, _ = _about(parent)
+    if state == "Z":
+        return f"process {pid} ({name}, a zombie), which its parent {parent} ({parent_name}) does not reap"
+    return f"process {pid} ({name}, in state {state}), whose parent is {parent} ({parent_name})"
+
+
+def _about(pid: int) -> tuple[str, str, int]:
+    """Name, state and parent (proc_pid_stat(5))."""
+    try:
+        stat = read_file(f"/proc/{pid}/stat").decode("utf-8", "replace")
+    except OSError:
+        return "?", "?", 0
+    fields = stat[stat.rindex(")") + 2 :].split()
+    return stat[stat.index("(") + 1 : stat.rindex(")")], fields[0], int(fields[1])
