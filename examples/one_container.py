@@ -25,6 +25,27 @@ def make_bundle(directory: Path, busybox: str, script: str) -> Path:
     return directory
 
 
+def execute(web: ocipy.Container) -> None:
+    """Further processes in a container: with their output, with a timeout, on a terminal."""
+    done = web.exec(["sh", "-c", "echo hello from $PWD"], cwd="/bin", capture_output=True)
+    print("it answered:", done.stdout.decode().strip())
+    try:
+        web.exec(["sh", "-c", "echo so far; exec sleep 1000"], capture_output=True, timeout=1)
+    except ocipy.TimeoutExpired as expired:
+        print("too slow, killed: it had said", (expired.stdout or b"").decode().strip())
+    with ocipy.ConsoleSocket() as console:
+        shell = web.spawn(["sh", "-c", "read line; echo $line is $(($line))"], console_socket=console)
+        terminal = console.receive()
+    with shell, terminal:
+        terminal.write(b"6 + 36\n")
+        # What is typed is shown as well.
+        shown = b""
+        while shown.count(b"\n") < 2:
+            shown += terminal.read(1000)
+        shell.wait()
+    print("the shell shows:", shown.decode().splitlines()[-1])
+
+
 def main(busybox: str) -> None:
     """From the bundle to the end of the container."""
     with tempfile.TemporaryDirectory() as place:
@@ -44,6 +65,7 @@ def main(busybox: str) -> None:
             web.pause()
             print("web is", web.state().status)
             web.resume()
+            execute(web)
             web.kill("KILL")
             web.wait()
             web.delete()

@@ -10,13 +10,16 @@ SPEC_VERSION = "1.3.0"
 
 __all__ = (
     "SPEC_VERSION",
+    "ConsoleSocket",
     "Container",
     "Error",
     "Finding",
     "Plan",
+    "Process",
     "Runtime",
     "State",
     "Step",
+    "TimeoutExpired",
     "__version__",
     "template",
 )
@@ -26,8 +29,10 @@ if TYPE_CHECKING:
     from ocipy.config.template import template
     from ocipy.errors import Error
     from ocipy.library.container import Container
-    from ocipy.library.records import Finding, Plan, State, Step
+    from ocipy.library.process import Process
+    from ocipy.library.records import Finding, Plan, State, Step, TimeoutExpired
     from ocipy.library.runtime import Runtime
+    from ocipy.library.sockets import ConsoleSocket
 
 
 def __getattr__(name: str) -> object:

@@ -59,7 +59,7 @@ class Error(Exception):
     __slots__ = ("errno", "hint", "pointer", "status", "what")
 
     def __init__(self, what: str, *, pointer: str = "", errno: int = 0, hint: str = "", status: int = 1) -> None:
-        super().__init__(what)
+        Exception.__init__(self, what)  # not that of the library's other bases
         self.what = what
         self.pointer = pointer
         self.errno = errno

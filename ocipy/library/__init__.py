@@ -10,13 +10,16 @@ from __future__ import annotations
 import importlib
 
 PLACES = {
+    "ConsoleSocket": "ocipy.library.sockets",
     "Container": "ocipy.library.container",
     "Error": "ocipy.errors",
     "Finding": "ocipy.library.records",
     "Plan": "ocipy.library.records",
+    "Process": "ocipy.library.process",
     "Runtime": "ocipy.library.runtime",
     "State": "ocipy.library.records",
     "Step": "ocipy.library.records",
+    "TimeoutExpired": "ocipy.library.records",
     "template": "ocipy.config.template",
 }
 

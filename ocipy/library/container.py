@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal as signals
 import subprocess
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ocipy.container.processes import processes
 from ocipy.container.state import load
-from ocipy.library.executable import Stream
-from ocipy.library.records import State
+from ocipy.library.ended import exit_status, has_ended, open_process
+from ocipy.library.executable import Stream, captured
+from ocipy.library.process import Process
+from ocipy.library.records import State, TimeoutExpired
+from ocipy.library.sockets import PidfdReceiver
 
 if TYPE_CHECKING:
+    from ocipy.library.executable import StrPath
     from ocipy.library.runtime import Runtime
 
 
@@ -62,25 +66,22 @@ class Container:
         """Change its limits. resources: as linux.resources of config.json has them; what is not named stays."""
         self._call("update", "--resources=-", input=json.dumps(resources).encode())
 
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it is stopped, at most so many seconds: False if it is not by then.
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Wait until it is stopped, at most so many seconds: its process's exit status, 128 + the signal that ended it.
 
-        How it ended is known to its process's parent alone: for that use Runtime.run.
+        None where that cannot be known. The kernel tells it the process's parent, and, from Linux 6.15 on, whoever held
+        a pidfd when it was reaped. So it is known: where this was called before the end, on such a kernel; and where
+        the caller is the parent (a subreaper, prctl(2), or pid 1) as long as the process is not reaped, which
+        is left to the caller (os.waitpid with the pid that State had). Raises TimeoutExpired; nothing is killed then.
         """
-        state = self.state()
-        if state.pid == 0:
-            return True
+        state = load(self.runtime.root, self.id)
+        pidfd = open_process(state.pid, state.start_time) if state.pid > 0 else -1
+        if pidfd < 0:
+            return None
         try:
-            pidfd = os.pidfd_open(state.pid)
-        except ProcessLookupError:
-            return True
-        try:
-            # The pid may have become another's before it was opened.
-            if self.state().pid != state.pid:
-                return True
-            poll = select.poll()
-            poll.register(pidfd, select.POLLIN)
-            return bool(poll.poll(None if timeout is None else timeout * 1000))
+            if not has_ended(pidfd, timeout):
+                raise TimeoutExpired(["wait", self.id], timeout or 0.0)
+            return exit_status(pidfd)
         finally:
             os.close(pidfd)
 
@@ -96,42 +97,91 @@ class Container:
         cwd: str = "",
         env: Mapping[str, str] | None = None,
         user: str = "",
+        tty: bool = False,
         input: bytes | None = None,
         stdin: Stream = None,
         stdout: Stream = None,
         stderr: Stream = None,
+        capture_output: bool = False,
+        timeout: float | None = None,
         ignore_paused: bool = False,
     ) -> subprocess.CompletedProcess[bytes]:
         """Run another process in it and wait for its end.
 
-        arguments, cwd, env, user ("UID" or "UID:GID"): what differs from process of config.json; or process: all of it,
-        as config.json has it. The streams are as subprocess.run takes them, PIPE included; input is written to standard
-        input. The result's returncode is the process's, 128 + the signal that ended it.
+        arguments, cwd, env, user ("UID" or "UID:GID"), tty: what differs from process of config.json; or process: all
+        of it, as config.json has it. The streams, input, capture_output and timeout (seconds) are as subprocess.run
+        takes them. The result's returncode is the process's, 128 + the signal that ended it.
+
+        tty: it gets a terminal, whose size is that of the caller's if a standard stream is one. What is typed comes
+        from standard input, all that is shown goes to standard output.
+
+        Raises TimeoutExpired once the process was killed; not what it has started: that stays in the container.
         """
+        stdout, stderr = captured(capture_output, stdout, stderr)
+        with self._words(arguments, process, cwd, env, user, tty, ignore_paused) as words:
+            return self.runtime.executable.foreground(
+                "exec", *words, container_id=self.id,
+                preserve_fds=0, stdin=stdin, stdout=stdout, stderr=stderr, input=input, timeout=timeout,
+            )  # fmt: skip
+
+    def spawn(
+        self,
+        arguments: Sequence[str] = (),
+        *,
+        process: Mapping[str, Any] | None = None,
+        cwd: str = "",
+        env: Mapping[str, str] | None = None,
+        user: str = "",
+        stdin: Stream = None,
+        stdout: Stream = None,
+        stderr: Stream = None,
+        console_socket: StrPath = "",
+        ignore_paused: bool = False,
+    ) -> Process:
+        """Start another process in it, and do not wait for its end: back once it was executed.
+
+        As exec, but that the streams are a file, a descriptor or None (the caller's own). console_socket: it gets
+        a terminal instead, whose master is sent there (ocipy.ConsoleSocket).
+        """
+        flags = ["--detach", *([f"--console-socket={os.fspath(console_socket)}"] if console_socket else [])]
+        tty = bool(console_socket) and process is None
+        with self._words(arguments, process, cwd, env, user, tty, ignore_paused) as words, PidfdReceiver() as receiver:
+            self.runtime.executable.leaving(
+                "exec", *flags, f"--pidfd-socket={os.fspath(receiver)}", *words,
+                preserve_fds=0, stdin=stdin, stdout=stdout, stderr=stderr,
+            )  # fmt: skip
+            return Process(receiver.receive(0))
+
+    @contextmanager
+    def _words(
+        self,
+        arguments: Sequence[str],
+        process: Mapping[str, Any] | None,
+        cwd: str,
+        env: Mapping[str, str] | None,
+        user: str,
+        tty: bool,
+        ignore_paused: bool,
+    ) -> Iterator[list[str]]:
+        """The words that follow `exec`; they hold for the with block."""
         if bool(arguments) == (process is not None):
             raise ValueError("exec takes arguments, or a process")
         flags = ["--ignore-paused"] if ignore_paused else []
         if process is None:
+            flags += ["--tty"] if tty else []
             flags += [f"--cwd={cwd}"] if cwd else []
             flags += [f"--user={user}"] if user else []
             flags += [f"--env={name}={value}" for name, value in (env or {}).items()]
-            return self._exec([*flags, self.id, *arguments], input, stdin, stdout, stderr)
-        if cwd or env or user:
-            raise ValueError("cwd, env and user are members of process")
+            yield [*flags, self.id, *arguments]
+            return
+        if cwd or env or user or tty:
+            raise ValueError("cwd, env, user and tty are members of process (tty: terminal)")
         file = os.memfd_create("process")
         try:
             os.write(file, json.dumps(process).encode())
-            path = f"/proc/{os.getpid()}/fd/{file}"
-            return self._exec([*flags, f"--process={path}", self.id], input, stdin, stdout, stderr)
+            yield [*flags, f"--process=/proc/{os.getpid()}/fd/{file}", self.id]
         finally:
             os.close(file)
-
-    def _exec(
-        self, words: Sequence[str], input: bytes | None, stdin: Stream, stdout: Stream, stderr: Stream
-    ) -> subprocess.CompletedProcess[bytes]:
-        return self.runtime.executable.foreground(
-            "exec", *words, preserve_fds=0, stdin=stdin, stdout=stdout, stderr=stderr, input=input
-        )
 
     def stats(self) -> dict[str, Any]:
         """Its statistics, as `ocipy events --stats` has them in "data"."""

@@ -5,22 +5,30 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import select
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from ocipy.errors import Error
+from ocipy.library.records import TimeoutExpired
+from ocipy.library.sockets import PidfdReceiver
 
 Stream = int | IO[Any] | None
+StrPath = str | os.PathLike[str]
 
 # Of the program's own service manager: its sockets and its readiness are not a container's.
 NOT_HANDED_ON = ("LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID", "NOTIFY_SOCKET")
+
+# A process in a frozen cgroup dies only once that is thawed.
+KILL_PATIENCE = 2.0  # seconds
 
 
 def find() -> str:
@@ -71,15 +79,68 @@ class Executable:
         errors.raise_for(process.returncode)
 
     def foreground(
-        self, *words: str, preserve_fds: int, stdin: Stream, stdout: Stream, stderr: Stream, input: bytes | None
+        self,
+        command: str,
+        *words: str,
+        container_id: str,
+        preserve_fds: int,
+        stdin: Stream,
+        stdout: Stream,
+        stderr: Stream,
+        input: bytes | None,
+        timeout: float | None = None,
     ) -> subprocess.CompletedProcess[bytes]:
-        """Call a command that stays until its process has ended. Raises Error where there was none."""
+        """Call a command that stays until its process has ended. Raises Error where there was none, TimeoutExpired.
+
+        What was not executed by the timeout is undone, what was is killed.
+        """
         if input is not None:
             stdin = subprocess.PIPE
-        with self._begin(words, preserve_fds, stdin, stdout, stderr) as (process, errors):
-            output, said = process.communicate(input)
+        if timeout is None:
+            with self._begin([command, *words], preserve_fds, stdin, stdout, stderr) as (process, errors):
+                output, said = process.communicate(input)
+        else:
+            with (
+                PidfdReceiver() as receiver,
+                self._begin(
+                    [command, f"--pidfd-socket={os.fspath(receiver)}", *words], preserve_fds, stdin, stdout, stderr
+                ) as (process, errors),
+            ):
+                try:
+                    output, said = process.communicate(input, timeout)
+                except subprocess.TimeoutExpired as expired:
+                    self._end(process, receiver, command, container_id)
+                    raise TimeoutExpired([command, *words], timeout, expired.stdout, expired.stderr) from None
         errors.raise_if_told()
-        return subprocess.CompletedProcess(list(words), process.returncode, output, said)
+        return subprocess.CompletedProcess([command, *words], process.returncode, output, said)
+
+    def _end(self, process: subprocess.Popen[bytes], receiver: PidfdReceiver, command: str, container_id: str) -> None:
+        """End a command in the foreground, and the process that it has made.
+
+        SIGTERM ends one that is still at work (ocipy/container/interrupts.py); it is passed on by one that is not, but
+        then the pidfd has come, or comes.
+        """
+        own = os.pidfd_open(process.pid)
+        try:
+            if not _is_ready(receiver.fileno(), 0):
+                process.terminate()
+            if receiver.fileno() in _ready(receiver.fileno(), own):
+                made = receiver.receive()
+                try:
+                    _kill(made)
+                    if _is_ready(own, KILL_PATIENCE):
+                        return
+                    # It is frozen, or what is left in the container is hard to end.
+                    if command == "run":
+                        with suppress(Error):  # it may end meanwhile
+                            self.quietly("kill", container_id, "KILL")
+                    elif command == "exec":
+                        process.kill()
+                finally:
+                    os.close(made)
+            process.wait()
+        finally:
+            os.close(own)
 
     def lines(self, *words: str) -> Iterator[bytes]:
         """The lines that a command prints, as they come; it is ended with the generator. Raises Error."""
@@ -113,6 +174,34 @@ class Executable:
                 raise Error("cannot execute ocipy", pointer=self.path, errno=error.errno or 0) from None
             with process:
                 yield process, errors
+
+
+def captured(capture_output: bool, stdout: Stream, stderr: Stream) -> tuple[Stream, Stream]:
+    """stdout and stderr, as subprocess.run takes capture_output."""
+    if not capture_output:
+        return stdout, stderr
+    if stdout is not None or stderr is not None:
+        raise ValueError("capture_output is for stdout and stderr: give it, or them")
+    return subprocess.PIPE, subprocess.PIPE
+
+
+def _ready(*descriptors: int, timeout: float | None = None) -> list[int]:
+    """Those that are readable, once one is, or the timeout has expired."""
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    return [found for found, _ in poll.poll(None if timeout is None else round(timeout * 1000))]
+
+
+def _is_ready(descriptor: int, timeout: float) -> bool:
+    return bool(_ready(descriptor, timeout=timeout))
+
+
+def _kill(pidfd: int) -> None:
+    try:
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
 
 
 class Errors:

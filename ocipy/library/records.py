@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from ocipy.commands.validate import Finding as Finding
+from ocipy.errors import Error
 from ocipy.plan import model
 from ocipy.plan.describe import as_text
 from ocipy.plan.wording import describe
+
+
+class TimeoutExpired(Error, subprocess.TimeoutExpired):
+    """A timeout of the caller's has expired. What it was for was killed, where the call says so.
+
+    As that of subprocess, and an Error as well: cmd is the command, timeout in seconds; stdout and stderr are what was
+    captured until then, None where nothing was.
+    """
+
+    def __init__(
+        self, command: Sequence[str], timeout: float, stdout: bytes | None = None, stderr: bytes | None = None
+    ) -> None:
+        Error.__init__(self, f"{' '.join(command)} has not ended within {timeout:g} seconds")
+        self.cmd = list(command)
+        self.timeout = timeout
+        self.output = stdout
+        self.stderr = stderr
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,8 @@ from ocipy.commands import list as listing
 from ocipy.commands.plan import plan_bundle
 from ocipy.library import executable as executables
 from ocipy.library.container import Container
-from ocipy.library.executable import Executable, Stream
+from ocipy.library.executable import Executable, Stream, StrPath, captured
 from ocipy.library.records import Finding, Plan, State
-
-StrPath = str | os.PathLike[str]
 
 
 class Runtime:
@@ -76,7 +74,7 @@ class Runtime:
         """Make the container of a bundle, up to the point where its process waits for Container.start.
 
         The streams are its process's: None for the caller's own, a file, or a descriptor. The others as the flags of
-        `ocipy create`; preserve_fds takes the caller's descriptors 3 to N + 2.
+        `ocipy create`: console_socket takes a ConsoleSocket, preserve_fds the caller's descriptors 3 to N + 2.
         """
         flags = _creation_flags(
             bundle,
@@ -102,6 +100,8 @@ class Runtime:
         stdin: Stream = None,
         stdout: Stream = None,
         stderr: Stream = None,
+        capture_output: bool = False,
+        timeout: float | None = None,
         keep: bool = False,
         preserve_fds: int = 0,
         no_pivot: bool = False,
@@ -109,14 +109,18 @@ class Runtime:
     ) -> subprocess.CompletedProcess[bytes]:
         """Create and start a container, wait for its end, and delete it unless keep is set.
 
-        The streams are as subprocess.run takes them, PIPE included; input is written to standard input. The result's
-        returncode is that of the container's process, 128 + the signal that ended it.
+        The streams, input, capture_output and timeout (seconds) are as subprocess.run takes them. The result's
+        returncode is that of the container's process, 128 + the signal that ended it. With process.terminal what is
+        typed comes from standard input, and all that is shown goes to standard output.
+
+        Raises TimeoutExpired once the container was killed, and deleted unless keep is set.
         """
+        stdout, stderr = captured(capture_output, stdout, stderr)
         flags = _creation_flags(bundle, preserve_fds=preserve_fds, no_pivot=no_pivot, no_new_keyring=no_new_keyring)
         flags += ["--keep"] if keep else []
         return self.executable.foreground(
-            "run", *flags, container_id,
-            preserve_fds=preserve_fds, stdin=stdin, stdout=stdout, stderr=stderr, input=input,
+            "run", *flags, container_id, container_id=container_id,
+            preserve_fds=preserve_fds, stdin=stdin, stdout=stdout, stderr=stderr, input=input, timeout=timeout,
         )  # fmt: skip
 
     def container(self, container_id: str) -> Container:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,9 +15,12 @@ import pytest
 
 import ocipy
 from ocipy import library
-from ocipy.library import executable
+from ocipy.container.console import connect, send_descriptor
+from ocipy.container.state import process_start
+from ocipy.library import ended, executable
 from ocipy.library.executable import Errors, Executable
-from ocipy.library.records import State
+from ocipy.library.records import State, TimeoutExpired
+from tests.harness.host import wait_until
 
 TOP = Path(ocipy.__file__).parents[1]
 
@@ -33,7 +37,7 @@ def test_the_documentation_has_every_name_and_method() -> None:
     text = (TOP / "docs/library.md").read_text()
     for name in set(ocipy.__all__) - {"SPEC_VERSION", "__version__"}:
         assert f"`{name}" in text, name
-    for one in (ocipy.Runtime, ocipy.Container):
+    for one in (ocipy.Runtime, ocipy.Container, ocipy.Process, ocipy.ConsoleSocket):
         for name in vars(one):
             assert name.startswith("_") or name == "executable" or f"{name}(" in text, f"{one.__name__}.{name}"
 
@@ -114,7 +118,7 @@ def test_an_error_comes_by_its_own_descriptor(tmp_path: Path) -> None:
     assert (error.what, error.pointer, error.errno, error.hint, error.status) == ("no", "/mounts/3", 2, "look", 5)
     # So a process that ends with 1 is told from a runtime that does.
     done = script(tmp_path, "exit 1").foreground(
-        "run", "web", preserve_fds=0, stdin=None, stdout=None, stderr=None, input=None
+        "run", "web", container_id="web", preserve_fds=0, stdin=None, stdout=None, stderr=None, input=None
     )
     assert done.returncode == 1
 
@@ -145,6 +149,94 @@ def test_what_belongs_to_the_programs_own_service_is_not_handed_on(
 def test_a_pipe_for_a_process_that_stays_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="pipe"):
         script(tmp_path, "").leaving("create", preserve_fds=0, stdin=None, stdout=subprocess.PIPE, stderr=None)
+
+
+def test_a_command_that_takes_too_long_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here it has handed over no pidfd, so it is still at work: it is asked to undo that."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    made = script(tmp_path, "trap 'echo undone; exit 143' TERM; echo so far; sleep 100 & wait")
+    with pytest.raises(TimeoutExpired) as caught:
+        made.foreground(
+            "run", "web", container_id="web",
+            preserve_fds=0, stdin=None, stdout=subprocess.PIPE, stderr=None, input=None, timeout=1,
+        )  # fmt: skip
+    error = caught.value
+    assert isinstance(error, ocipy.Error)
+    assert isinstance(error, subprocess.TimeoutExpired)
+    assert (error.cmd, error.timeout, error.stdout, error.stderr) == (["run", "web"], 1, b"so far\n", None)
+    assert str(error) == "run web has not ended within 1 seconds"
+    assert os.listdir(tmp_path) == ["ocipy"]
+
+
+def test_capture_output_is_instead_of_the_streams() -> None:
+    assert executable.captured(True, None, None) == (subprocess.PIPE, subprocess.PIPE)
+    assert executable.captured(False, 5, None) == (5, None)
+    with pytest.raises(ValueError, match="capture_output"):
+        executable.captured(True, 5, None)
+
+
+def test_a_console_socket_is_a_path_that_a_descriptor_comes_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = tmp_path / ("d" * 120)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    before = os.listdir("/proc/self/fd")
+    with ocipy.ConsoleSocket() as console:
+        with pytest.raises(ocipy.TimeoutExpired):
+            console.receive(timeout=0)
+        master, peer = os.openpty()
+        send_descriptor(os.fspath(console), master, os.ttyname(peer), "the terminal")
+        os.close(master)
+        terminal = console.receive(timeout=60)
+        with terminal:
+            assert not os.get_inheritable(terminal.fileno())
+            os.write(peer, b"shown\n")
+            assert terminal.read(100) == b"shown\r\n"
+            terminal.write(b"typed\n")
+            assert os.read(peer, 100) == b"typed\n"
+        os.close(peer)
+        os.close(connect(os.fspath(console)))
+        with pytest.raises(ocipy.Error, match="nothing was handed over"):
+            console.receive(timeout=60)
+    assert os.listdir("/proc/self/fd") == before
+    assert os.listdir(long) == []
+
+
+@pytest.mark.parametrize(("line", "status"), [("exit 7", 7), ("kill -9 $$", 137)])
+def test_the_exit_status_of_a_child_is_there_until_it_is_reaped(line: str, status: int) -> None:
+    with subprocess.Popen(["sh", "-c", line]) as child:
+        pidfd = os.pidfd_open(child.pid)
+        assert ended.has_ended(pidfd, 60)
+        assert [ended.exit_status(pidfd), ended.exit_status(pidfd)] == [status, status]
+    assert ended.exit_status(pidfd) in ((status,) if remembers() else (None,))
+    os.close(pidfd)
+
+
+def remembers() -> bool:
+    """Linux 6.15 is the first to tell the exit status by a pidfd."""
+    major, minor = os.uname().release.split(".")[:2]
+    return (int(major), int(minor)) >= (6, 15)
+
+
+def test_a_pidfd_is_of_the_process_that_was_meant() -> None:
+    with subprocess.Popen(["sleep", "1000"]) as child:
+        start = process_start(child.pid)
+        assert ended.open_process(child.pid, start + 1) == -1
+        pidfd = ended.open_process(child.pid, start)
+        assert pidfd >= 0
+        with ocipy.Process(pidfd) as process:
+            assert process.pid == child.pid
+            with pytest.raises(TimeoutExpired):
+                process.wait(0.01)
+            process.kill()
+            wait_until(lambda: ended.has_ended(pidfd, 0), "its end")
+            # A zombie is still the process.
+            os.close(ended.open_process(child.pid, start))
+            assert [process.wait(60), process.wait()] == [143, 143]
+            with pytest.raises(ocipy.Error, match="cannot send signal 15 to process"):
+                process.kill()
+    assert ended.open_process(child.pid, start) == -1
+    with pytest.raises(ValueError, match="closed"):
+        process.wait()
 
 
 def test_nothing_is_left_open_and_the_containers_numbers_stay_free(tmp_path: Path) -> None:

@@ -1,0 +1,88 @@
+"""How a process has ended, as far as that can be known by who is not its parent."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import struct
+
+from ocipy.container.state import read_file
+
+# linux/pidfd.h: the exit status of a process that its parent has reaped, for whoever holds a pidfd (Linux 6.15).
+PIDFD_GET_INFO = 0xC040FF0B
+PIDFD_INFO_EXIT = 1 << 3
+INFO = struct.Struct("=QQ11Ii")
+# An orphan's parent is the host's init, or a subreaper that has something else to do as well.
+REAP_PATIENCE = 5.0  # seconds
+
+
+def open_process(pid: int, start_time: int) -> int:
+    """A pidfd of the process with this pid and start time, a zombie included; -1 if there is none.
+
+    Opened first, then compared, so that the pid cannot be another's.
+    """
+    try:
+        pidfd = os.pidfd_open(pid)
+    except OSError:
+        return -1
+    try:
+        stat = read_file(f"/proc/{pid}/stat")
+        if int(stat[stat.rindex(b")") + 2 :].split()[19]) == start_time:
+            return pidfd
+    except (OSError, ValueError, IndexError):
+        pass
+    os.close(pidfd)
+    return -1
+
+
+def has_ended(pidfd: int, timeout: float | None) -> bool:
+    """Whether it has ended within so many seconds; None: wait for ever."""
+    return bool(_poll(pidfd, timeout))
+
+
+def exit_status(pidfd: int, *, reap: bool = False) -> int | None:
+    """The exit status of a process that has ended, 128 + the signal that ended it; None if it cannot be known.
+
+    Known of a child of the caller's, which stays to be reaped unless reap is set; and of any other once its parent has
+    reaped it, from Linux 6.15 on.
+    """
+    try:
+        found = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | (0 if reap else os.WNOWAIT))
+    except ChildProcessError:
+        return _remembered(pidfd)
+    if found is None:
+        return None
+    return found.si_status if found.si_code == os.CLD_EXITED else 128 + found.si_status
+
+
+def _remembered(pidfd: int) -> int | None:
+    """What the kernel tells of a process that was reaped."""
+    try:
+        status = _asked(pidfd)
+        # poll(2) says POLLHUP once it is reaped, where the kernel remembers (pidfd_open(2)).
+        if status is None and _poll(pidfd, REAP_PATIENCE, until=select.POLLHUP):
+            status = _asked(pidfd)
+    except OSError:  # it is older
+        return None
+    if status is None:
+        return None
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
+
+
+def _asked(pidfd: int) -> int | None:
+    """The wait status, None before the process is reaped. Raises OSError."""
+    info = bytearray(INFO.pack(PIDFD_INFO_EXIT, *[0] * 13))
+    fcntl.ioctl(pidfd, PIDFD_GET_INFO, info)
+    told, *_, status = INFO.unpack(info)
+    return status if told & PIDFD_INFO_EXIT else None
+
+
+def _poll(pidfd: int, timeout: float | None, until: int = select.POLLIN) -> int:
+    poll = select.poll()
+    # POLLHUP is told whether it was asked for or not.
+    poll.register(pidfd, until & select.POLLIN)
+    for _, events in poll.poll(None if timeout is None else max(0, round(timeout * 1000))):
+        return events & until
+    return 0
