@@ -373,7 +373,7 @@ def _report(command: str, arguments: Arguments, error: Error) -> int:
     place = command
     if command and arguments.positional and arguments.positional[0]:
         place += " " + arguments.positional[0]
-    line = f"{printable(place)}: {error.line}" if place else error.line
+    line = f"{printable(shortened(place, LONGEST_PLACE))}: {error.line}" if place else error.line
     log.error(line)
     if not arguments.values.get("error-fd") or not _tell(arguments.number("error-fd"), error):
         log.write_stderr(f"ocipy: {line}\n{error.advice}")
@@ -384,7 +384,7 @@ def _tell(fd: int, error: Error) -> bool:
     """The error for the program that has called us (ocipy/library/executable.py); whether it could be told."""
     try:
         posix.write(fd, _kernel.json_dumps(error.to_message()))
-    except OSError:
+    except (OSError, OverflowError):
         return False
     return True
 

@@ -21,6 +21,30 @@ LONGEST_TEXT = 4096
 """Characters of a text in a message; the rest is cut off, so that every error fits into one (linux/channel.py)."""
 
 
+LONGEST_PLACE = 1024
+"""Characters of what only says where: an id, a pointer, a file's name."""
+
+# The likely cause of an answer, where who reports it knows no better.
+CAUSES = {
+    numbers.EACCES: "the mode of a file or directory on the way does not permit it, or a security module forbids it",
+    numbers.EAGAIN: "a limit is reached: of processes (RLIMIT_NPROC, pids.max, kernel.pid_max), most often",
+    numbers.EDQUOT: "a quota is used up: of a filesystem's user, or of keys (kernel.keys.maxkeys)",
+    numbers.EIO: "a device or a filesystem below has failed",
+    numbers.EMFILE: "the runtime has as many files open as its own RLIMIT_NOFILE permits",
+    numbers.ENFILE: "all of the host has as many files open as fs.file-max permits",
+    numbers.ENOMEM: "no memory is left, on the host or within the cgroup's limit",
+    numbers.ENOSPC: "a filesystem is full (or out of inodes), or a limit in /proc/sys/user is reached",
+    numbers.ENOSYS: "the kernel is too old or was built without it, or a sandbox around the runtime forbids it",
+    numbers.EPERM: "the runtime lacks a capability, or a sandbox or security module around it forbids it",
+    numbers.EROFS: "the filesystem is read-only",
+}
+
+
+def shortened(text: str, longest: int = LONGEST_TEXT) -> str:
+    """The text, or its beginning and how long it is: conmon reads no more than 8 kB of what an engine then shows."""
+    return text if len(text) <= longest else f"{text[:longest]}… ({len(text)} characters)"
+
+
 def printable(text: str) -> str:
     """The text without what a terminal would act on: names and outputs in it are other people's.
 
@@ -69,9 +93,9 @@ class Error(Exception):
     @property
     def line(self) -> str:
         """The error in one line, without program, command and id."""
-        text = self.what
+        text = shortened(self.what)
         if self.pointer:
-            text = self.pointer + ": " + text
+            text = shortened(self.pointer, LONGEST_PLACE) + ": " + text
         if self.errno:
             text += ": " + strerror(self.errno)
         return printable(text)
