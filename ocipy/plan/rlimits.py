@@ -31,8 +31,8 @@ RESOURCES = {
     "RLIMIT_RTTIME": constants.RLIMIT_RTTIME,
 }
 
-# Below these (bytes; descriptors) what is left to do in the process before the exec could fail.
-TIGHT = {"RLIMIT_AS": 1 << 30, "RLIMIT_DATA": 1 << 28, "RLIMIT_NOFILE": 64, "RLIMIT_STACK": 1 << 23}
+# Below these (bytes; seconds; descriptors) what is left to do in the process before the exec could fail.
+TIGHT = {"RLIMIT_AS": 1 << 30, "RLIMIT_CPU": 4, "RLIMIT_DATA": 1 << 28, "RLIMIT_NOFILE": 64, "RLIMIT_STACK": 1 << 23}
 
 
 def plan_rlimits(plan: Plan, config: Config, host: Host, options: Options) -> None:

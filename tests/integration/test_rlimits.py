@@ -40,8 +40,8 @@ VALUES = {
     "RLIMIT_AS": (1 << 40, 1 << 41),
     "RLIMIT_DATA": (1 << 40, 1 << 41),
 }
-# Under them a program may not even be loaded.
-DEADLY = ("RLIMIT_AS", "RLIMIT_DATA", "RLIMIT_STACK")
+# Under them a program may not even be loaded, or end at the next tick of the clock.
+DEADLY = ("RLIMIT_AS", "RLIMIT_CPU", "RLIMIT_DATA", "RLIMIT_STACK")
 
 
 def limits(pid: int) -> dict[str, tuple[str, str]]:
@@ -136,7 +136,6 @@ def test_low_ones_bind_the_process_only(
     if result.status == 1:
         assert re.match(r"ocipy: run \S+: /process/(args|rlimits)", result.stderr) or not runtime.is_ocipy, result
     else:
-        # Too little for its stack, data or address space.
         deadly = (128 + signal.SIGSEGV, 128 + signal.SIGKILL)
         assert result.status in ((0, 127, *deadly) if name in DEADLY else (0,)), result
         assert "Python" not in result.stderr

@@ -64,15 +64,15 @@ def test_soft_above_hard() -> None:
     assert caught.value.pointer == "/process/rlimits/0/soft"
 
 
-@pytest.mark.parametrize("name", ["RLIMIT_AS", "RLIMIT_DATA", "RLIMIT_NOFILE", "RLIMIT_STACK"])
+@pytest.mark.parametrize("name", ["RLIMIT_AS", "RLIMIT_CPU", "RLIMIT_DATA", "RLIMIT_NOFILE", "RLIMIT_STACK"])
 def test_a_tight_one_is_set_at_the_exec(name: str) -> None:
     """By the process itself; raising the hard limit takes the host's rights."""
     number = rlimits.RESOURCES[name]
-    plan = plan_of(limit(name, 5, 2**64 - 1))
+    plan = plan_of(limit(name, 3, 2**64 - 1))
     assert plan.host == [
         Step("raise_rlimit", "/process/rlimits/0", {"name": name, "resource": number, "hard": 2**64 - 1})
     ]
-    values = {"name": name, "resource": number, "soft": 5, "hard": 2**64 - 1}
+    values = {"name": name, "resource": number, "soft": 3, "hard": 2**64 - 1}
     assert plan.init == [Step("rlimit_at_exec", "/process/rlimits/0", values)]
     assert plan_of(limit(name, 1 << 30, 1 << 30)).init == []
 
