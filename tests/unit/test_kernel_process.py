@@ -136,16 +136,14 @@ def test_execve_limited() -> None:
     with open(reader) as said:
         assert said.read() == "5\n6\na=b\n"
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    for path, limits, error in (
-        (b"/nonexistent", (), errno.ENOENT),
-        (b"/bin/busybox", ((99, 0, 0),), errno.EINVAL),
-    ):
-        with pytest.raises(OSError) as caught:
-            _kernel.execve_limited(path, (b"x",), (), limits)
-        assert caught.value.errno == error
-    for arguments in ((b"a\0b",), ("text",)):
-        with pytest.raises((TypeError, ValueError)):
-            _kernel.execve_limited(b"/bin/busybox", arguments, (), ())  # type: ignore[arg-type]
+    with pytest.raises(FileNotFoundError):
+        _kernel.execve_limited(b"/nonexistent", (b"x",), (), ())
+    with pytest.raises(OSError, match="Invalid argument"):
+        _kernel.execve_limited(b"/bin/busybox", (b"x",), (), ((99, 0, 0),))
+    with pytest.raises(ValueError, match="null byte"):
+        _kernel.execve_limited(b"/bin/busybox", (b"a\0b",), (), ())
+    with pytest.raises(TypeError):
+        _kernel.execve_limited(b"/bin/busybox", ("text",), (), ())  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="more limits"):
         _kernel.execve_limited(b"/bin/busybox", (), (), ((0, 0, 0),) * 17)
 
