@@ -99,9 +99,12 @@ def send(fd: int, data: bytes, fds: Sequence[int] = ()) -> int:
 def recv(fd: int, size: int, max_fds: int) -> tuple[bytes, list[int]]:
     """recvmsg(2) with MSG_CMSG_CLOEXEC; a truncated message or more descriptors is OSError EMSGSIZE (all closed)."""
 
-# terminals: ioctl_tty(2)
+# terminals: termios(3), ioctl_tty(2)
 def tty_raw(fd: int) -> bytes:
-    """Sets raw mode, returns the old struct termios for tty_restore."""
+    """Sets raw mode, but for OPOST; returns the old struct termios for tty_restore."""
+
+def tty_clear_output(fd: int, flags: int) -> None:
+    """Clears c_oflag flags."""
 
 def tty_restore(fd: int, saved: bytes) -> None: ...
 def tty_size(fd: int) -> tuple[int, int]:

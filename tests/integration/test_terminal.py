@@ -275,3 +275,12 @@ def test_foreground_without_a_terminal_of_the_users(runtime: Runtime, terminal: 
         terminal.sh("tty; read line; echo got $line"), new_id(), stdin=b"hello\n", start_new_session=True
     ).ok()
     assert {"/dev/pts/0", "got hello"} <= set(result.lines)
+
+
+def test_foreground_output_to_a_file(runtime: Runtime, terminal: Bundle, new_id: NewId) -> None:
+    """A newline stays what it is: it is the user's terminal that makes CR NL of it, where the output goes to one."""
+    master, peer = os.openpty()
+    result = runtime.run(terminal.sh("tty; echo a line"), new_id(), stdin=peer, start_new_session=True).ok()
+    os.close(master)
+    os.close(peer)
+    assert result.raw_stdout == b"/dev/pts/0\na line\n"

@@ -169,6 +169,9 @@ def test_terminals() -> None:
     before = termios.tcgetattr(slave)
     saved = _kernel.tty_raw(slave)
     assert not termios.tcgetattr(slave)[3] & termios.ECHO
+    assert termios.tcgetattr(slave)[1] & termios.OPOST
+    _kernel.tty_clear_output(slave, termios.ONLCR)
+    assert not termios.tcgetattr(slave)[1] & termios.ONLCR
     _kernel.tty_restore(slave, saved)
     assert termios.tcgetattr(slave) == before
     with pytest.raises(ValueError, match="termios"):

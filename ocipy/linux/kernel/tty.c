@@ -14,9 +14,22 @@ static PyObject *kernel_tty_raw(PyObject *self, PyObject *args) {
         return PyErr_SetFromErrno(PyExc_OSError);
     raw = saved;
     cfmakeraw(&raw);
+    raw.c_oflag |= saved.c_oflag & OPOST;
     if (tcsetattr(fd, TCSANOW, &raw) < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
     return PyBytes_FromStringAndSize((char *)&saved, sizeof(saved));
+}
+
+static PyObject *kernel_tty_clear_output(PyObject *self, PyObject *args) {
+    int fd;
+    unsigned int flags;
+    struct termios attributes;
+    if (!PyArg_ParseTuple(args, "iI", &fd, &flags))
+        return NULL;
+    if (tcgetattr(fd, &attributes) < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    attributes.c_oflag &= ~flags;
+    return none_or_error(tcsetattr(fd, TCSANOW, &attributes));
 }
 
 static PyObject *kernel_tty_restore(PyObject *self, PyObject *args) {
@@ -83,6 +96,7 @@ static PyObject *kernel_pty_peer(PyObject *self, PyObject *args) {
 
 PyMethodDef tty_methods[] = {
     {"tty_raw", kernel_tty_raw, METH_VARARGS, NULL},
+    {"tty_clear_output", kernel_tty_clear_output, METH_VARARGS, NULL},
     {"tty_restore", kernel_tty_restore, METH_VARARGS, NULL},
     {"tty_size", kernel_tty_size, METH_VARARGS, NULL},
     {"tty_set_size", kernel_tty_set_size, METH_VARARGS, NULL},
