@@ -7,7 +7,7 @@ import posix
 
 from ocipy.errors import Error
 from ocipy.linux import _kernel
-from ocipy.linux.constants import O_CLOEXEC, O_PATH, ONLCR
+from ocipy.linux.constants import O_CLOEXEC, O_PATH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,11 +30,7 @@ def check_socket(terminal: bool, socket: str) -> None:
 
 
 def send_console(run: HostRun) -> None:
-    """Hand the master over. In the foreground there is no socket, and the master stays with us.
-
-    It gets the size of the user's terminal before the process can ask for it. And a newline stays one: the user's
-    terminal makes CR NL of it, and where the output goes to a file or a pipe nobody does.
-    """
+    """Hand the master over. In the foreground there is no socket, and the master stays with us."""
     if run.master < 0:
         raise Error("the init process has sent no terminal")
     if run.console_socket:
@@ -43,10 +39,9 @@ def send_console(run: HostRun) -> None:
         posix.close(run.master)
         run.master = -1
     else:
-        from ocipy.container.foreground import copy_size, standard_terminal
+        from ocipy.container.foreground import take_terminal
 
-        copy_size(standard_terminal(), run.master)
-        _kernel.tty_clear_output(run.master, ONLCR)
+        take_terminal(run.master)
 
 
 def send_descriptor(path: str, fd: int, name: str, what: str) -> None:

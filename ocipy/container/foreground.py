@@ -18,6 +18,7 @@ from ocipy.linux.constants import (
     O_NONBLOCK,
     O_RDONLY,
     O_WRONLY,
+    ONLCR,
     POLLERR,
     POLLHUP,
     POLLIN,
@@ -166,6 +167,16 @@ def standard_terminal() -> int:
         if posix.isatty(fd):
             return fd
     return -1
+
+
+def take_terminal(master: int) -> None:
+    """Make the terminal of that master fit the user's, before the process is on it.
+
+    It gets the size, before the process can ask for it. And a newline stays one: the user's terminal makes CR NL of it,
+    and where the output goes to a file or a pipe nobody does.
+    """
+    copy_size(standard_terminal(), master)
+    _kernel.tty_clear_output(master, ONLCR)
 
 
 def copy_size(terminal: int, master: int) -> None:

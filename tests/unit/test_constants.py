@@ -11,9 +11,9 @@ import pytest
 from ocipy.linux import constants
 
 HEADERS = """
-fcntl.h poll.h sched.h signal.h termios.h unistd.h sys/file.h sys/mount.h sys/resource.h sys/socket.h sys/stat.h sys/wait.h
-linux/bpf.h linux/bpf_common.h linux/capability.h linux/close_range.h linux/ioprio.h linux/magic.h linux/memfd.h
-linux/mempolicy.h linux/openat2.h linux/personality.h linux/prctl.h linux/seccomp.h
+fcntl.h poll.h sched.h signal.h termios.h unistd.h sys/file.h sys/mount.h sys/resource.h sys/socket.h sys/stat.h
+sys/wait.h linux/bpf.h linux/bpf_common.h linux/capability.h linux/close_range.h linux/ioprio.h linux/magic.h
+linux/memfd.h linux/mempolicy.h linux/openat2.h linux/personality.h linux/prctl.h linux/seccomp.h
 """.split()
 #: These have linux/sched.h for a header, which cannot stand beside libc's sched.h.
 KERNEL_SCHEDULING = "SCHED_FLAG_"

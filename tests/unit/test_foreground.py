@@ -22,7 +22,7 @@ TOP = Path(__file__).resolve().parent.parent.parent
 # Starts its arguments under the foreground: on a terminal of their own if the first is "terminal".
 DRIVER = """
 import fcntl, os, sys, termios
-from ocipy.container.foreground import Foreground
+from ocipy.container.foreground import Foreground, take_terminal
 from ocipy.linux import _kernel
 
 foreground = Foreground(subreaper=True)
@@ -30,6 +30,7 @@ foreground.catch_signals()
 master = peer = -1
 if sys.argv[1] == "terminal":
     master, peer = os.openpty()
+    take_terminal(master)
 pid = os.fork()
 if pid == 0:
     _kernel.reset_signals()
