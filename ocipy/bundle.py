@@ -131,7 +131,7 @@ def root_path(bundle: str, config: Config) -> str:
 
 
 def check_rootfs(config: Config, directory: int, bundle: str) -> None:
-    """config.md, root: a directory must exist at root.path. Which one it is then is opened once more by the plan."""
+    """config.md, root: a directory must exist at root.path; else Error. It is opened once more by the host lane."""
     name = config["root"]["path"]
     path = root_path(bundle, config)
     try:

@@ -1,8 +1,8 @@
 """The command line: runc's, flag by flag. Parsing, and errors to exit status.
 
-A command is a module of ocipy.commands with a SUMMARY, a USAGE, FLAGS and `run(arguments) -> exit status`. The hot ones
-run in Python's core phase; the others have the start completed first. One with FLAGS_END_AT_ID takes what follows the
-ID as it is: it is for another program.
+A command is a module of ocipy.commands with a SUMMARY, a USAGE, FLAGS and `run(arguments)`, which returns the exit
+status or raises Error. The hot ones run in Python's core phase; the others have the start completed first. One with
+FLAGS_END_AT_ID takes what follows the ID as it is: it is for another program.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class Arguments:
 
     @property
     def cgroup_manager(self) -> str:
-        """--cgroup-manager, or --systemd-cgroup where that is not given: cgroupfs, systemd or disabled."""
+        """--cgroup-manager, else --systemd-cgroup: cgroupfs, systemd or disabled. Raises Error."""
         value = self.text("cgroup-manager")
         if value not in ("", "cgroupfs", "systemd", "disabled"):
             raise Error(f"--cgroup-manager is cgroupfs, systemd or disabled, not {value!r}")
@@ -143,7 +143,7 @@ class Arguments:
 
     @property
     def rootless(self) -> bool | None:
-        """--rootless; None for auto."""
+        """--rootless; None for auto. Raises Error."""
         value = self.text("rootless")
         if value not in ("auto", "true", "false"):
             raise Error(f"--rootless is auto, true or false, not {value!r}")
@@ -151,7 +151,10 @@ class Arguments:
 
 
 def state_root(given: str) -> str:
-    """The directory of the state directories. Not by HOME or PATH: engines call kill and delete without them."""
+    """The directory of the state directories, absolute. Raises Error for "/".
+
+    Not by HOME or PATH: engines call kill and delete without them.
+    """
     if given:
         if not given.startswith("/"):
             given = posix.getcwd() + "/" + given
@@ -183,7 +186,8 @@ def _flag_hint(name: str, known: dict[str, Flag]) -> str:
 def parse(words: Sequence[str], flags: Sequence[Flag], arguments: Arguments, stop_at_positional: bool = False) -> int:
     """Parse flags in every form of runc's parser: --flag v, --flag=v, -flag v, before and after the arguments.
 
-    stop_at_positional: only before them. Returns the index of the first word that was not taken, or len(words).
+    stop_at_positional: only before them. Returns the index of the first word that was not taken, or len(words). Raises
+    Error for a flag that is not there, and for a value that is none of its kind.
     """
     known: dict[str, Flag] = {}
     for flag in flags:

@@ -50,7 +50,7 @@ def set_devices(cgroup: Cgroup, rules: Sequence[Rule], *, tolerant: bool = False
 
 
 def set_v1(path: str, rules: Sequence[Rule]) -> None:
-    """Write what differs from what is in force, and see that the kernel has taken it."""
+    """Write what differs from what is in force, and see that the kernel has taken it. Raises Error, OSError."""
     wanted = fold(rules)
     _write_lines(path, transition(_list_v1(path), wanted))
     if not same(_list_v1(path), wanted):
@@ -79,7 +79,10 @@ def _write_lines(path: str, lines: list[tuple[str, str]]) -> None:
 
 
 def set_v2(path: str, rules: Sequence[Rule]) -> None:
-    """Attach the program, in place of the one that is there: there is no moment without (BPF_F_REPLACE, Linux 5.6)."""
+    """Attach the program, in place of the one that is there: there is no moment without (BPF_F_REPLACE, Linux 5.6).
+
+    Raises Error.
+    """
     try:
         program = _load(assemble(rules))
     except OSError as error:

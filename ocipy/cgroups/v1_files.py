@@ -1,6 +1,7 @@
 """resources on cgroup v1: what goes into which file (Documentation/admin-guide/cgroup-v1/).
 
-0, false and "" mean "not set", as engines send them; -1 is "no limit" where the specification says so.
+0, false and "" mean "not set", as engines send them; -1 is "no limit" where the specification says so. What cannot be
+right raises Error with the field's pointer.
 """
 
 from __future__ import annotations

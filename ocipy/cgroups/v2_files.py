@@ -1,7 +1,7 @@
 """resources on cgroup v2: what goes into which file (Documentation/admin-guide/cgroup-v2.rst), and the conversions.
 
-The fields are those of v1. What has no equivalent is refused, unless it asks for nothing: 0, false, "", -1 for "no
-limit".
+The fields are those of v1. What has no equivalent is refused by an Error with the field's pointer, unless it asks for
+nothing: 0, false, "", -1 for "no limit".
 """
 
 from __future__ import annotations

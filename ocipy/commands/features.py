@@ -10,8 +10,9 @@ from typing import Any
 
 from ocipy import SPEC_VERSION, __version__
 from ocipy.cli import Arguments, Flag, write_stdout
+from ocipy.config.semantic import HOOKS
 from ocipy.linux.capabilities import NAMES as CAPABILITIES
-from ocipy.plan import hooks, scheduling, seccomp
+from ocipy.plan import scheduling, seccomp
 from ocipy.plan.mount_options import MOUNT_OPTIONS
 from ocipy.plan.namespaces import FLAGS as NAMESPACES
 from ocipy.plan.refused import LINUX as REFUSED
@@ -43,7 +44,7 @@ def features() -> dict[str, Any]:
     return {
         "ociVersionMin": OLDEST_SPEC_VERSION,
         "ociVersionMax": SPEC_VERSION,
-        "hooks": list(hooks.KINDS),
+        "hooks": list(HOOKS),
         "mountOptions": list(MOUNT_OPTIONS),
         "linux": {
             "namespaces": sorted(NAMESPACES),

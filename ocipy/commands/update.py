@@ -30,7 +30,10 @@ def number(text: str) -> int:
 
 
 def size(text: str) -> int:
-    """Bytes of a size as Docker writes it: 100M, 1.5g, 64 KiB, 512; units are powers of 1024. -1 is no limit."""
+    """Bytes of a size as Docker writes it: 100M, 1.5g, 64 KiB, 512; units are powers of 1024. -1 is no limit.
+
+    Raises ValueError.
+    """
     if text == "-1":
         return -1
     unit = text.lower().lstrip("0123456789.")

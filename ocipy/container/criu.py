@@ -129,7 +129,7 @@ class Session:
             raise Error.from_message(_kernel.json_loads(failure))
 
     def send(self, request: Mapping[str, Any]) -> None:
-        """Send a request, or the answer to a notification."""
+        """Send a request, or the answer to a notification. Raises NoAnswer, OSError."""
         try:
             _kernel.send(self.socket, messages.encode(messages.REQUEST, request))
         except (BrokenPipeError, ConnectionResetError):

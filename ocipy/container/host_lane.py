@@ -1,4 +1,7 @@
-"""The host lane: what the process on the host does for create, one step after the other."""
+"""The host lane: what the process on the host does for create, one step after the other.
+
+Each action may raise Error or OSError, which get the pointer of their step.
+"""
 
 from __future__ import annotations
 
@@ -118,7 +121,7 @@ def wait_for(run: HostRun, barrier: str) -> dict[str, object]:
 
 
 def channel_of(run: HostRun) -> Channel:
-    """The channel to init, which is there from the clone on."""
+    """The channel to init, which is there from the clone on. Raises Error before that."""
     if run.channel is None:
         raise Error("internal error: there is no init process yet")
     return run.channel

@@ -151,6 +151,7 @@ def kill(state: State, signal: int, everyone: bool = False) -> None:
     """Send a signal to the container's process, or to all in its cgroup.
 
     Without a cgroup (rootless) everyone is its process: with SIGKILL all of its pid namespace end (pid_namespaces(7)).
+    Raises Error, OSError.
     """
     status = state.status()
     if everyone:
@@ -174,7 +175,10 @@ def kill(state: State, signal: int, everyone: bool = False) -> None:
 
 
 def open_init(state: State) -> int:
-    """A pidfd of the init process: opened first, then compared, so that the pid cannot be another's."""
+    """A pidfd of the init process: opened first, then compared, so that the pid cannot be another's.
+
+    Raises Error where it has ended.
+    """
     try:
         pidfd = _kernel.pidfd_open(state.pid, 0)
     except OSError as error:

@@ -328,7 +328,10 @@ def restored(run: HostRun) -> None:
 
 
 def read_descriptors(image_path: str) -> list[str]:
-    """The standard streams at create, from the images; all of them unknown where the images have no such file."""
+    """The standard streams at create, from the images; all of them unknown where the images have no such file.
+
+    Raises Error for a file that is none of ours.
+    """
     path = f"{image_path}/{DESCRIPTORS}"
     try:
         found = json.loads(read_file(path))

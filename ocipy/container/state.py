@@ -252,7 +252,7 @@ def now() -> str:
 
 
 def make_directory(root: str, container_id: str) -> int:
-    """Make ROOT/ID and lock it; the lock's descriptor. mkdir(2) decides which of two creates wins."""
+    """Make ROOT/ID and lock it; the lock's descriptor. mkdir(2) decides which of two creates wins. Raises Error."""
     check_id(container_id)
     _make_root(root)
     directory = root + "/" + container_id

@@ -210,7 +210,10 @@ def do_connect(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def do_start(request: dict[str, Any]) -> dict[str, Any]:
-    """Make a transient unit with a process in it, and wait until that is there. One that has failed makes place."""
+    """Make a transient unit with a process in it, and wait until that is there. One that has failed makes place.
+
+    Raises Error.
+    """
     bus = connection(request)
     unit = request["unit"]
     properties = [*values(request["properties"], bus.version()), ("PIDs", ("au", [request["pid"]]))]
@@ -242,7 +245,7 @@ def _start(bus: Connection, unit: str, properties: list[tuple[str, tuple[str, An
 
 
 def do_set(request: dict[str, Any]) -> dict[str, Any]:
-    """Change properties of a unit, for as long as it runs."""
+    """Change properties of a unit, for as long as it runs. Raises Error."""
     bus = connection(request)
     properties = values(request["properties"], bus.version())
     if not properties:

@@ -1,6 +1,7 @@
 """The init lane: from the clone to the exec, one step after the other.
 
-Every module that a plan needs is loaded before the clone (load). From become_init on nothing is imported.
+Every module that a plan needs is loaded before the clone (load). From become_init on nothing is imported. Each action
+may raise Error or OSError, which get the pointer of their step and are reported to the host.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ def bind(
 
 
 def open_source(source: str, destination: str, recursive: bool, nofollow: bool) -> int:
-    """A detached copy of the mount, or the tree of mounts, at the source. Also a step's of the host lane."""
+    """A detached copy of the mount, or the tree of mounts, at the source. Also for the host lane. Raises Error."""
     flags = OPEN_TREE_CLONE | (AT_RECURSIVE if recursive else 0) | (AT_SYMLINK_NOFOLLOW if nofollow else 0)
     try:
         return _kernel.open_tree(AT_FDCWD, source, flags)
@@ -133,7 +133,10 @@ def open_source(source: str, destination: str, recursive: bool, nofollow: bool) 
 
 
 def set_attributes(tree: int, attr_set: int, attr_clear: int, attr_implicit: int, destination: str) -> None:
-    """Set the attributes of a mount. What is only implied stays where it is locked (mount_namespaces(7))."""
+    """Set the attributes of a mount. What is only implied stays where it is locked (mount_namespaces(7)).
+
+    Raises Error where one that was asked for is locked, OSError.
+    """
     if not (attr_set or attr_clear or attr_implicit):
         return
     try:

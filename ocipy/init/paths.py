@@ -82,6 +82,7 @@ def make(root: int, path: str, *, directory: bool) -> int:
     """An O_PATH descriptor of what is at the path; if nothing is, of a directory or an empty file made there.
 
     A symlink that leads nowhere yet, as images have for resolv.conf, is followed: the file is made where it points to.
+    Raises OSError, or Error for a path that cannot be made.
     """
     for _ in range(MAX_SYMLINKS):
         try:
@@ -163,6 +164,7 @@ def make_plain_directory(root: int, path: str) -> int:
     """As make_directory, but the last component must be a directory itself, not a symlink to one.
 
     For proc and sysfs, which must be where masked and readonly paths suppose them (CVE-2019-19921, CVE-2023-27561).
+    Raises Error for another kind, OSError.
     """
     parent, name = make_parent(root, path)
     try:

@@ -100,7 +100,7 @@ def _same(one: int, other: int) -> bool:
 
 
 def clone_root(path: str, propagation: int) -> int:
-    """A detached copy of the root filesystem with all that is mounted below it. Also a step's of the host lane."""
+    """A detached copy of the root filesystem, with all that is mounted below it. For both lanes. Raises Error."""
     try:
         tree = _kernel.open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | AT_RECURSIVE)
     except OSError as error:

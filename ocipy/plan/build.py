@@ -11,7 +11,6 @@ from ocipy.plan import (
     namespaces,
     process,
     refused,
-    rlimits,
     rootfs,
     uts,
 )
@@ -103,12 +102,7 @@ def _enter_root(plan: Plan, config: Config, host: Host, options: Options) -> Non
     rare("sysctl", "plan_sysctl", plan, config, host, options)
     masks.plan_readonly_paths(plan, config, host, options)
     masks.plan_masked_paths(plan, config, host, options)
-    process.plan_no_new_privileges(plan, config, host, options)
-    rare("scheduling", "plan_scheduling", plan, config, host, options)
-    plan.in_init("tell", "", barrier="ready")
-    plan.on_host("wait", "", barrier="ready")
-    rlimits.plan_rlimits(plan, config, host, options)
-    rare("terminal", "plan_send_console", plan, config, host, options)
+    process.plan_ready(plan, config, host, options)
     plan.on_host("tell", "", barrier="limited")
     plan.in_init("wait", "", barrier="limited")
 

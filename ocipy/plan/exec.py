@@ -7,7 +7,7 @@ same order (plan/build.py), for a config whose `process` is the one to be execut
 from __future__ import annotations
 
 from ocipy.errors import Error
-from ocipy.plan import identity, process, rlimits
+from ocipy.plan import identity, process
 from ocipy.plan.fields import process_of
 from ocipy.plan.model import Plan
 from ocipy.plan.namespaces import new_kinds
@@ -108,12 +108,7 @@ def _prepare(plan: Plan, config: Config, host: Host, options: Options, target: T
     plan.in_init("stdio_null", "", required=False)
     rare("terminal", "plan_exec_console", plan, config, host, options)
     rare("lsm", "plan_labels", plan, config, host, options)
-    process.plan_no_new_privileges(plan, config, host, options)
-    rare("scheduling", "plan_scheduling", plan, config, host, options)
-    plan.in_init("tell", "", barrier="ready")
-    plan.on_host("wait", "", barrier="ready")
-    rlimits.plan_rlimits(plan, config, host, options)
-    rare("terminal", "plan_send_console", plan, config, host, options)
+    process.plan_ready(plan, config, host, options)
 
 
 def _affinity(config: Config, member: str) -> tuple[int, ...]:

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from ocipy.config.types import Config, Hook
     from ocipy.plan.model import Host, Options, Plan
 
-KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
-
 
 def plan_hooks_runtime(plan: Plan, config: Config, host: Host, options: Options) -> None:
     """prestart, then createRuntime: by the host, once init has its mounts and before it leaves the host's root."""

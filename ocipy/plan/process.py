@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ocipy.errors import Error
-from ocipy.plan import identity
+from ocipy.plan import identity, rlimits
 from ocipy.plan.capabilities import plan_sets
 from ocipy.plan.fields import NO_PROCESS, check_text, process_of
 from ocipy.plan.namespaces import new_kinds
@@ -62,6 +62,16 @@ def plan_no_new_privileges(plan: Plan, config: Config, host: Host, options: Opti
     """Before the filter that counts on it (seccomp(2))."""
     if process_of(config).get("noNewPrivileges"):
         plan.in_init("no_new_privileges", "/process/noNewPrivileges")
+
+
+def plan_ready(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """The last that is done with all rights; then the host sets and sends what would bind the set-up, or show it."""
+    plan_no_new_privileges(plan, config, host, options)
+    rare("scheduling", "plan_scheduling", plan, config, host, options)
+    plan.in_init("tell", "", barrier="ready")
+    plan.on_host("wait", "", barrier="ready")
+    rlimits.plan_rlimits(plan, config, host, options)
+    rare("terminal", "plan_send_console", plan, config, host, options)
 
 
 def plan_become_user(plan: Plan, config: Config, host: Host, options: Options) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from ocipy.config.semantic import HOOKS
 from ocipy.errors import Error
 from ocipy.plan import hooks
 from ocipy.plan.model import Host, Options, Plan, Step
@@ -30,10 +31,10 @@ def planned(kind: str, *entries: Any) -> Plan:
 
 
 def test_every_kind_has_its_part() -> None:
-    assert set(PARTS) == set(hooks.KINDS)
+    assert set(PARTS) == set(HOOKS)
 
 
-@pytest.mark.parametrize("kind", hooks.KINDS)
+@pytest.mark.parametrize("kind", HOOKS)
 def test_a_step_for_each_hook(kind: str) -> None:
     plan = planned(kind, FULL, {"path": "/bin/c"})
     action = "keep_hook" if kind in ("poststart", "poststop") else "hook"
@@ -69,7 +70,7 @@ def test_an_empty_environment_is_one() -> None:
     assert planned("prestart", {"path": "/a", "env": []}).host[0].args["env"] == ()
 
 
-@pytest.mark.parametrize("kind", hooks.KINDS)
+@pytest.mark.parametrize("kind", HOOKS)
 @pytest.mark.parametrize(
     ("hook", "pointer"),
     [

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from ocipy.config.semantic import HOOKS
 from ocipy.config.template import template
 from ocipy.container import host_lane
 from ocipy.errors import Error
 from ocipy.init import lane
-from ocipy.plan import build, hooks, restore
+from ocipy.plan import build, restore
 from ocipy.plan.describe import as_text
 from ocipy.plan.model import Host, Options
 from tests.unit.test_every_field import HOSTS
@@ -21,7 +22,7 @@ OPTIONS = Options(container_id="c", bundle="/b", state_directory="/run/ocipy/c",
 
 def config_of_everything() -> Any:
     config: Any = template()
-    config["hooks"] = {kind: [{"path": "/bin/h"}] for kind in hooks.KINDS}
+    config["hooks"] = {kind: [{"path": "/bin/h"}] for kind in HOOKS}
     config["linux"]["netDevices"] = {"eth0": {}}
     config["linux"]["resources"]["pids"] = {"limit": 9}
     config["linux"]["namespaces"][0]["path"] = "/proc/7/ns/pid"
