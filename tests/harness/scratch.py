@@ -14,6 +14,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from ocipy.container import sources
 from ocipy.errors import Error, refused
 from ocipy.init import devices, masks, mount2, mounts, process, rootfs
@@ -25,6 +27,7 @@ from ocipy.plan import masks as plan_masks
 from ocipy.plan import mounts as plan_mounts
 from ocipy.plan import rootfs as plan_rootfs
 from ocipy.plan.model import Host, Options, Plan
+from tests.harness.look import Mount, proc_mounts
 from tests.unit.fake_init import Messages
 
 ACTIONS: dict[str, Callable[..., None]] = {
@@ -186,3 +189,33 @@ def _child(
     while data:
         data = data[os.write(answer, data) :]
     os._exit(0)
+
+
+def mount_on_host(source: str, target: Path, fstype: str, *words: str) -> None:
+    """mount(8), on the host."""
+    assert os.spawnlp(os.P_WAIT, "mount", "mount", "-t", fstype, "-o", ",".join(words) or "rw", source, target) == 0
+
+
+def make_on_host(propagation: str, path: Path) -> None:
+    """Change the propagation of a mount on the host."""
+    assert os.spawnlp(os.P_WAIT, "mount", "mount", f"--make-{propagation}", str(path)) == 0
+
+
+def mount_of(point: str) -> Mount:
+    """The topmost mount at the point, as the caller sees it."""
+    return [mount for mount in proc_mounts() if mount.point == point][-1]
+
+
+def with_proc(scratch: Scratch) -> Scratch:
+    """With a procfs on /proc."""
+    return scratch.mount("/proc", type="proc", source="proc")
+
+
+def fails(scratch: Scratch, *words: str, pointer: str) -> Error:
+    """Run the steps, and assert that they fail for this field, with these words."""
+    with pytest.raises(Error) as caught:
+        scratch.run()
+    assert caught.value.pointer == pointer
+    for word in words:
+        assert word in caught.value.line
+    return caught.value

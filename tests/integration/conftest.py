@@ -18,8 +18,9 @@ import pytest
 from tests.conftest import runtime_path, runtime_version
 from tests.harness import Bundle, BusyboxRootfs, Container, Result, Runtime, cgroup_dirs, process_state
 from tests.harness.attacks import leaked_directory, unchanged_installation
-from tests.harness.host import become_subreaper, unshare_mounts
+from tests.harness.host import become_subreaper, umount, unshare_mounts
 from tests.harness.leaks import Leaks
+from tests.harness.scratch import Scratch, mount_on_host
 from tests.harness.terminal import Console
 
 # Part of every container id and cgroup path of this session: what is ours among others' on the same machine.
@@ -144,6 +145,31 @@ def container(
         alive = one.pid and process_state(one.pid) not in ("Z", "X", "")
         if alive or one.id in runtime.ids():
             runtime.delete(one.id, force=True).ok()
+
+
+@pytest.fixture
+def scratch(work: Path) -> Scratch:
+    """An empty root filesystem."""
+    return Scratch(work / "bundle")
+
+
+@pytest.fixture
+def source(work: Path) -> Iterator[Path]:
+    """A tmpfs with another one mounted in it, at "below"."""
+    path = work / "source"
+    path.mkdir()
+    mount_on_host("tmpfs", path, "tmpfs")
+    (path / "below").mkdir()
+    mount_on_host("tmpfs", path / "below", "tmpfs")
+    (path / "file").write_text("of the source")
+    yield path
+    umount(str(path))
+
+
+@pytest.fixture
+def one(container: Callable[..., Container]) -> Container:
+    """A running container."""
+    return container().start()
 
 
 @pytest.fixture

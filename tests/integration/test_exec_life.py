@@ -30,12 +30,6 @@ Check = Callable[[], None]
 FAILED = 255
 
 
-@pytest.fixture
-def one(container: MakeContainer) -> Container:
-    """A running container."""
-    return container().start()
-
-
 # Paused.
 
 

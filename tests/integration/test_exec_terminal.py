@@ -21,12 +21,6 @@ LOOK = "tty; for n in 0 1 2; do readlink /proc/self/fd/$n; done; stat -c %u:%g $
 
 
 @pytest.fixture
-def one(container: MakeContainer) -> Container:
-    """A running container without a terminal."""
-    return container().start()
-
-
-@pytest.fixture
 def user(one: Container) -> Iterator[Callable[..., UserTerminal]]:
     """Executes a script on a terminal, as a user does."""
     made: list[UserTerminal] = []

@@ -29,12 +29,6 @@ Detached = Callable[..., int]
 FAILED = 255
 
 
-@pytest.fixture
-def one(container: MakeContainer) -> Container:
-    """A running container."""
-    return container().start()
-
-
 def test_cve_2016_3697_digits_are_a_number(container: MakeContainer, bundle: Bundle) -> None:
     """Also where the image's passwd has them for a name."""
     bundle.file("/etc/passwd", "root:x:0:0::/:/bin/sh\n1000:x:0:0::/root:/bin/sh\n0:x:7:7::/:/bin/sh\n")

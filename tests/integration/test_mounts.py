@@ -1,6 +1,6 @@
 """Mounts, root, devices and covered paths of whole containers, from inside and outside; also against runc.
 
-What each step does in every case is in test_mount_steps.py.
+What each step does in every case is in test_mount_steps.py and test_mount_steps_of_kinds.py.
 """
 
 from __future__ import annotations
