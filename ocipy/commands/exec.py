@@ -5,7 +5,7 @@ from __future__ import annotations
 from ocipy.cli import Arguments, Flag, UsageError
 from ocipy.container import foreground
 from ocipy.container.exec import execute, undo
-from ocipy.container.lifecycle import unlink
+from ocipy.container.lifecycle import check_pid_file, unlink
 from ocipy.container.options import claim_descriptors
 from ocipy.errors import Error, place_of, refused
 from ocipy.plan.exec_process import Changes
@@ -60,6 +60,7 @@ def run(arguments: Arguments) -> int:
 def _run(arguments: Arguments) -> int:
     words = arguments.positional
     if arguments.text("pid-file"):
+        check_pid_file(arguments.text("pid-file"))
         # An engine takes a pid file for success, also an older one.
         unlink(arguments.text("pid-file"))
     changes = Changes(

@@ -31,7 +31,9 @@ from ocipy.linux.constants import (
     POLLHUP,
     POLLIN,
     S_IFDIR,
+    S_IFLNK,
     S_IFMT,
+    S_IFREG,
     SIGKILL,
 )
 
@@ -360,6 +362,16 @@ def unlink(path: str) -> None:
         posix.unlink(path)
     except OSError:
         pass
+
+
+def check_pid_file(path: str) -> None:
+    """See that a pid file replaces no device, pipe or directory. Raises Error."""
+    try:
+        kind = posix.lstat(path).st_mode & S_IFMT
+    except OSError:  # it is not there, or its writing will tell
+        return
+    if kind not in (S_IFREG, S_IFLNK):
+        raise Error("the pid file is no regular file", pointer=path, hint="it would be replaced")
 
 
 def _is_gone(directory: str, error: Error) -> bool:

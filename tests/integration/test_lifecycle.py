@@ -7,6 +7,7 @@ import os
 import random
 import re
 import signal
+import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -282,6 +283,27 @@ def test_pid_file(container: MakeContainer, work: Path) -> None:
     one = container(None, "--pid-file", path)
     assert path.read_bytes() == str(one.pid).encode()
     assert [entry.name for entry in work.iterdir() if "pid" in entry.name] == ["pid"]
+
+
+@pytest.mark.ocipy_only("runc puts its file in the place of a device, the host's /dev/null among them")
+@pytest.mark.parametrize("kind", ["device", "FIFO", "directory"])
+def test_a_pid_file_replaces_nothing_else(container: MakeContainer, work: Path, kind: str) -> None:
+    """Neither where the command would have succeeded nor where it fails."""
+    file = work / "pid"
+    if kind == "directory":
+        file.mkdir()
+    else:
+        os.mknod(file, (stat.S_IFCHR if kind == "device" else stat.S_IFIFO) | 0o600, os.makedev(1, 3))
+    before = file.lstat()
+    one = container().start()
+    for words in (
+        ("create", "--bundle", one.bundle.path, "--pid-file", file, one.id + "-other"),
+        ("exec", "--detach", "--pid-file", file, one.id, "true"),
+        ("exec", "--pid-file", file, one.id, "/no/such/program"),
+    ):
+        one.runtime.call(*words).fails("the pid file is no regular file", status=None)
+    assert (file.lstat().st_ino, file.lstat().st_mode) == (before.st_ino, before.st_mode)
+    assert one.runtime.ids() == [one.id]
 
 
 def test_pid_file_is_relative_to_the_caller(
