@@ -203,6 +203,8 @@ def _from_document(directory: str, container_id: str, document: Any) -> State:
     state.rootfs = member("rootfs", str)
     state.pid = member("pid", int)
     state.start_time = member("startTime", int)
+    if not 0 <= state.pid < 1 << 31:
+        raise TypeError("pid")
     state.created = member("created", str)
     state.executable = member("executable", str)
     state.annotations = member("annotations", dict)
