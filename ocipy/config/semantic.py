@@ -43,6 +43,9 @@ HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "post
 NO_ID = 0xFFFFFFFF
 """(uid_t) -1 stands for "leave it" in setresuid(2) and chown(2), so it is no id."""
 
+NGROUPS_MAX = 65536
+"""setgroups(2)."""
+
 
 def errors(config: Config, *, may_hold_nul: bool = True) -> Findings:
     """Every broken rule as (JSON pointer, text), in the order of the document's sections; empty if all hold.
@@ -124,6 +127,8 @@ def _user(process: Process, base: str, found: Findings) -> None:
         found.append((base + "/user/uid", "4294967295 is not a user id"))
     if user.get("gid") == NO_ID:
         found.append((base + "/user/gid", "4294967295 is not a group id"))
+    if len(user.get("additionalGids") or ()) > NGROUPS_MAX:
+        found.append((base + "/user/additionalGids", f"must be at most {NGROUPS_MAX} groups"))
     for index, gid in enumerate(user.get("additionalGids") or ()):
         if gid == NO_ID:
             found.append((f"{base}/user/additionalGids/{index}", "4294967295 is not a group id"))

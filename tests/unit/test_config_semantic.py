@@ -67,6 +67,7 @@ BROKEN: list[tuple[Any, str]] = [
     (config(("/process/user/uid", 2**32 - 1)), "/process/user/uid"),
     (config(("/process/user/gid", 2**32 - 1)), "/process/user/gid"),
     (config(("/process/user/additionalGids", [0, 2**32 - 1])), "/process/user/additionalGids/1"),
+    (config(("/process/user/additionalGids", [5] * 65537)), "/process/user/additionalGids"),
     (config(("/process/user/umask", 0o1000)), "/process/user/umask"),
     (config(("/process/oomScoreAdj", -1001)), "/process/oomScoreAdj"),
     (config(("/process/oomScoreAdj", 1001)), "/process/oomScoreAdj"),

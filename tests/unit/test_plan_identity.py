@@ -57,6 +57,7 @@ def test_absent_user_is_root_without_groups() -> None:
         ({"uid": 1000, "gid": 0}, "/process/user/uid"),
         ({"uid": 0, "gid": 1000}, "/process/user/gid"),
         ({"uid": 0, "gid": 0, "additionalGids": [1, 5000]}, "/process/user/additionalGids/1"),
+        ({"uid": 0, "gid": 0, "additionalGids": [1] * 65537}, "/process/user/additionalGids"),
     ],
 )
 def test_an_id_that_is_not_mapped(user: dict[str, Any], pointer: str) -> None:
