@@ -12,7 +12,7 @@ from ocipy.container.console import check_socket
 from ocipy.container.context import HostRun
 from ocipy.container.host_lane import carry_out
 from ocipy.container.interrupts import catch
-from ocipy.container.lifecycle import end_process, release_root, remove_cgroup, run_poststop, unlink
+from ocipy.container.lifecycle import check_pid_file, end_process, release_root, remove_cgroup, run_poststop, unlink
 from ocipy.container.probe import describe_host
 from ocipy.container.state import (
     CONFIG,
@@ -95,6 +95,8 @@ def make(run: HostRun, root: str, config: Config, *, console_socket: str, pid_fi
     run.console_socket = console_socket
     for pointer, text in plan.warnings:
         log.warning(f"{pointer}: {text}")
+    if pid_file:
+        check_pid_file(pid_file)
     # A caller's mask that takes our own rights away as well would lock us out of what we make.
     posix.umask(posix.umask(0o077) & 0o077)
     run.interrupts = catch()
@@ -140,6 +142,9 @@ def _end_init(run: HostRun) -> None:
     """
     # First of all: the rest takes descriptors, and having no more may be what has failed.
     run.let_go()
+    if run.interrupts >= 0:
+        posix.close(run.interrupts)
+        run.interrupts = -1
     if run.criu is not None:
         run.criu.end()
         run.criu = None
