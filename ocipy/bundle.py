@@ -13,7 +13,7 @@ from ocipy.config.check import check
 from ocipy.config.semantic import errors
 from ocipy.errors import Error
 from ocipy.linux import _kernel
-from ocipy.linux.constants import S_IFDIR, S_IFMT, S_IFREG
+from ocipy.linux.constants import S_IFDIR, S_IFIFO, S_IFMT, S_IFREG
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ def read_config(name: str, directory: int, bundle: str) -> Config:
     return config  # type: ignore[no-any-return]
 
 
-def read_document(name: str, directory: int, path: str) -> bytes:
-    """The bytes of a regular file of at most MAX_CONFIG. path: for the error's text. Error."""
+def read_document(name: str, directory: int, path: str, pipe: bool = False) -> bytes:
+    """The bytes of a regular file of at most MAX_CONFIG. path: for the error's text. pipe: or one, as of <(…). Error."""
     try:
         # not blocked by a FIFO without writer, no controlling terminal taken by a tty
         flags = posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOCTTY | posix.O_CLOEXEC
@@ -68,7 +68,10 @@ def read_document(name: str, directory: int, path: str) -> bytes:
         raise Error("cannot open the configuration", pointer=path, errno=error.errno or 0, hint=hint) from None
     try:
         status = posix.fstat(fd)
-        if status.st_mode & S_IFMT != S_IFREG:
+        kind = status.st_mode & S_IFMT
+        if pipe and kind == S_IFIFO:
+            posix.set_blocking(fd, True)
+        elif kind != S_IFREG:
             raise Error("the configuration is no regular file", pointer=path)
         if status.st_size > MAX_CONFIG:
             raise Error(f"the configuration is longer than {MAX_CONFIG >> 20} MiB", pointer=path)

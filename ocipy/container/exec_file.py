@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 def read_process(path: str) -> Process:
-    """The process object of a file, which holds all rules. Raises Error with the file and the pointer in the object."""
-    data = bundle.read_document(path, AT_FDCWD, path)
+    """The process object of a file or pipe, which holds all rules. Raises Error with the file and the pointer in the object."""
+    data = bundle.read_document(path, AT_FDCWD, path, pipe=True)
     process = bundle.parse(data, path)
     failure = check_process(process)
     if failure is not None:

@@ -301,4 +301,23 @@ def test_process_object_that_is_no_file(one: Container, work: Path) -> None:
 @pytest.mark.ocipy_only("runc waits for a writer")
 def test_process_object_that_is_a_fifo(one: Container, work: Path) -> None:
     os.mkfifo(work / "fifo")
-    one.exec(flags=["--process", work / "fifo"], timeout=10).fails("no regular file", status=FAILED)
+    one.exec(flags=["--process", work / "fifo"], timeout=10).fails("not JSON", status=FAILED)
+
+
+def test_process_object_from_a_pipe(one: Container) -> None:
+    """As of `exec --process <(jq …)`. It is written to only later, and in two parts."""
+    reader, writer = os.pipe()
+    text = process(one, args=["echo", "from a pipe"]).read_bytes()
+    script = "sleep 0.3; head -c 20; sleep 0.3; cat"
+    with subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, stdout=writer) as shell:
+        os.close(writer)
+        assert shell.stdin is not None
+        shell.stdin.write(text)
+        shell.stdin.close()
+        result = one.exec(flags=["--process", f"/proc/{os.getpid()}/fd/{reader}"])
+    os.close(reader)
+    assert result.ok().stdout == "from a pipe\n"
+
+
+def test_process_object_that_is_a_device(one: Container) -> None:
+    one.exec(flags=["--process", "/dev/zero"], timeout=10).fails(status=FAILED)
