@@ -58,7 +58,7 @@ def read_config(name: str, directory: int, bundle: str) -> Config:
 
 
 def read_document(name: str, directory: int, path: str, pipe: bool = False) -> bytes:
-    """The bytes of a regular file of at most MAX_CONFIG. path: for the error's text. pipe: or one, as of <(…). Error."""
+    """The bytes of a regular file of at most MAX_CONFIG. path: for errors. pipe: or one, as of <(…). Error."""
     try:
         # not blocked by a FIFO without writer, no controlling terminal taken by a tty
         flags = posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOCTTY | posix.O_CLOEXEC

@@ -58,7 +58,7 @@ GLOBALS = (
     Flag("root", "text", "directory of the containers' state", metavar="DIR"),
     Flag("log", "text", "append errors to this file too; journald:NAME, syslog:NAME: send them there", metavar="FILE"),
     Flag("log-format", "text", "format of the log", metavar="text|json", default="text"),
-    Flag("debug", "switch", "say more"),
+    Flag("debug", "switch", "log each step as it is taken"),
     Flag("systemd-cgroup", "switch", "have systemd make the cgroup: a scope"),
     Flag(
         "cgroup-manager",

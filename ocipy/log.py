@@ -62,6 +62,11 @@ def warning(text: str) -> None:
         write_stderr(f"ocipy: warning: {printable(text)}\n")
 
 
+def is_debug() -> bool:
+    """Whether debug logs anything."""
+    return _settings.debug
+
+
 def debug(text: str) -> None:
     """Log, or say, with --debug only."""
     if not _settings.debug:

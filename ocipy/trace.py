@@ -164,7 +164,7 @@ class _Phase:
         finally:
             self.trace.events.append((self.name, begin, now(), arguments))
         if isinstance(result, Plan):
-            result.trace = self.trace
+            result.onlooker = self.trace
         # What it has imported may have phases of its own.
         self.trace.wrap_phases()
         return result

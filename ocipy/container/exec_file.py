@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def read_process(path: str) -> Process:
-    """The process object of a file or pipe, which holds all rules. Raises Error with the file and the pointer in the object."""
+    """The process object of a file or pipe, which holds all rules. Raises Error with the file and the pointer in it."""
     data = bundle.read_document(path, AT_FDCWD, path, pipe=True)
     process = bundle.parse(data, path)
     failure = check_process(process)

@@ -181,10 +181,14 @@ def carry_out(run: HostRun) -> None:
     """Carry out the host lane. Raises Error with the pointer of the step that failed; undoing is the caller's."""
     lane.load(run.plan.host, "ocipy.container", PLACES, ACTIONS)
     lane.load(run.plan.init)
+    if log.is_debug():
+        from ocipy.container.narration import Narrator
+
+        run.plan.onlooker = Narrator(run.plan.onlooker)
     pointer = action = ""
-    trace = run.plan.trace
+    onlooker = run.plan.onlooker
     try:
-        for step in run.plan.host if trace is None else trace.host_lane(run):
+        for step in run.plan.host if onlooker is None else onlooker.host_lane(run):
             pointer, action = step.pointer, step.action
             if step.action == "hook" or (step.args.get("barrier") == "go" and _has_hooks(run.plan.init)):
                 run.hooks_ran = True

@@ -106,7 +106,7 @@ def become_init(plan: Plan, init: Init) -> NoReturn:
         _kernel.set_name("ocipy:[INIT]")
         close_others(init)
         seal_imports()
-        for step in plan.init if plan.trace is None else plan.trace.init_lane(plan.init):
+        for step in plan.init if plan.onlooker is None else plan.onlooker.init_lane(plan.init):
             pointer, action = step.pointer, step.action
             ACTIONS[step.action](init, **step.args)
     except BaseException as error:

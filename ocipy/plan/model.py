@@ -8,9 +8,17 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Iterator, Sequence
+    from typing import Any, Protocol
 
-    from ocipy.trace import Trace
+    class Onlooker(Protocol):
+        """Passes the steps of the lanes on, each when it is to be taken: --trace and --debug."""
+
+        def host_lane(self, run: Any) -> Iterator[Step]:
+            """The steps of the host lane; run: the HostRun."""
+
+        def init_lane(self, steps: Sequence[Step]) -> Iterator[Step]:
+            """The steps of the init lane, in the init process."""
 
 
 class Step:
@@ -48,16 +56,16 @@ class Plan:
 
     host: the steps of the process on the host. init: of the process that becomes the container.
     A step "wait" in one lane waits for the step "tell" of the same barrier in the other.
-    warnings: (pointer, text) pairs. trace: whom the lanes have their steps timed by, None without --trace.
+    warnings: (pointer, text) pairs. onlooker: None without --trace and --debug.
     """
 
-    __slots__ = ("host", "init", "trace", "warnings")
+    __slots__ = ("host", "init", "onlooker", "warnings")
 
     def __init__(self) -> None:
         self.host: list[Step] = []
         self.init: list[Step] = []
         self.warnings: list[tuple[str, str]] = []
-        self.trace: Trace | None = None
+        self.onlooker: Onlooker | None = None
 
     def on_host(self, action: str, pointer: str, **args: Any) -> None:
         """Append a step to the host lane."""
