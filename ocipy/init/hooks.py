@@ -100,23 +100,15 @@ def run_hook(
                 _become_hook(path.encode(), argv, environment, directory, stdin, output, writer)
         finally:
             posix.close(writer)
-        in_time = given_up = False
-        try:
-            in_time = _wait(pidfd, output, timeout, give_up)
-        except GivenUp:
-            given_up = True
-        if not in_time:
-            _kill(pid, pidfd)
-        status = posix.waitpid(pid, 0)[1]
-        if given_up:
-            raise GivenUp(f"the {kind} hook {path} was killed before its end", pointer=f"/hooks/{kind}/{index}")
+        in_time, status = _end_of(pid, pidfd, output, timeout, give_up)
         problem = posix.read(reader, 64) if in_time else b""
         failure = _failure(kind, path, problem, in_time, timeout, status)
         if failure is not None:
-            failure.pointer = f"/hooks/{kind}/{index}"
-            if not failure.hint:
-                failure.hint = _last_of(output)
+            failure.hint = failure.hint or _last_of(output)
             raise failure
+    except Error as error:
+        error.pointer = f"/hooks/{kind}/{index}"
+        raise
     finally:
         for fd in (stdin, output, reader, pidfd):
             if fd >= 0:
@@ -167,6 +159,18 @@ def _become_hook(
         posix.write(writer, b"%s %d" % (stage, error.errno or 0))
     finally:
         posix._exit(127)
+
+
+def _end_of(pid: int, pidfd: int, output: int, timeout: int | None, give_up: Sequence[int]) -> tuple[bool, int]:
+    """(it ended in time, its wait status): one that did not, or is given up, is killed. Raises GivenUp."""
+    in_time = False
+    try:
+        in_time = _wait(pidfd, output, timeout, give_up)
+    finally:
+        if not in_time:
+            _kill(pid, pidfd)
+        status = posix.waitpid(pid, 0)[1]
+    return in_time, status
 
 
 def _wait(pidfd: int, output: int, timeout: int | None, give_up: Sequence[int]) -> bool:
