@@ -6,7 +6,7 @@ import errno
 import posix
 
 from ocipy.cgroups.cgroup import Cgroup
-from ocipy.cgroups.files import exists
+from ocipy.cgroups.files import exists, read
 from ocipy.cgroups.layout import parse_own, probe
 from ocipy.container.lifecycle import raise_failure, read_to_end
 from ocipy.container.state import read_file
@@ -75,6 +75,8 @@ def clone_joining(run: HostRun, *, kinds: Sequence[str]) -> None:
 def _clone(run: HostRun) -> tuple[int, int]:
     """(pid, pidfd), or (0, -1) in the child."""
     for path in _unified_cgroups(run):
+        if not _has_room(path):
+            break
         try:
             directory = posix.open(path, O_PATH | O_DIRECTORY | O_CLOEXEC)
         except FileNotFoundError:
@@ -89,6 +91,16 @@ def _clone(run: HostRun) -> tuple[int, int]:
         run.keep["in_cgroup"] = True
         return pid, pidfd
     return _kernel.clone3(CLONE_PIDFD, SIGCHLD, -1)
+
+
+def _has_room(path: str) -> bool:
+    """The limit of processes permits two more, the one that joins and its child. Otherwise exec_cgroup_join moves it
+    in, which no limit holds up (cgroups(7), pids)."""
+    try:
+        limit = read(path + "/pids.max").strip()
+        return limit == "max" or int(limit) - int(read(path + "/pids.current")) >= 2
+    except OSError:
+        return True  # without the controller
 
 
 def _unified_cgroups(run: HostRun) -> Iterator[str]:
