@@ -115,7 +115,7 @@ def criu() -> None:
         pytest.skip("needs criu")
     if check.returncode != 0 or not Path("/sys/fs/cgroup/cgroup.controllers").exists():
         # criu 3.17 says that it works on kernels whose vdso it does not understand.
-        pytest.skip("needs a kernel that criu works on: make test-vm")
+        pytest.skip("needs a kernel that criu works on: tests/vm/run --engines")
 
 
 @pytest.mark.smoke
