@@ -12,6 +12,7 @@ import errno
 import posix
 
 from ocipy.errors import Error
+from ocipy.init.seccomp import load
 from ocipy.linux import _kernel
 from ocipy.linux.constants import (
     CLONE_PIDFD,
@@ -51,8 +52,9 @@ def hook(
     args: Sequence[str] | None,
     env: Sequence[str] | None,
     timeout: int | None,
+    filter: tuple[int, bool] | None,
 ) -> None:
-    """A createContainer or startContainer hook. Raises Error.
+    """A createContainer or startContainer hook. filter: flags and optional of the filter that it gets. Raises Error.
 
     createContainer: in the root of the container-to-be as working directory, found by the host's paths. Without an
     environment of its own it has an empty one: the process's would be the image's word in a program of the host's
@@ -64,6 +66,7 @@ def hook(
     run_hook(
         kind, index, path, args, env, timeout, state,
         directory="" if inside else init.rootfs, default_env=init.environment if inside else {},
+        filter=(init.seccomp_program, *filter) if filter else None,
     )  # fmt: skip
 
 
@@ -79,13 +82,15 @@ def run_hook(
     directory: str | int,
     default_env: Mapping[bytes, bytes],
     give_up: Sequence[int] = (),
+    filter: tuple[bytes, int, bool] | None = None,
 ) -> None:
     """Run one hook to its end.
 
     state: what it gets on standard input. directory: where it runs, a path or a descriptor, "" leaves it.
     default_env: its environment if env is None. timeout: seconds, None for no limit; then it is killed, with its
-    process group. give_up: descriptors; if one can be read the hook is killed as well (-1 is none). Raises Error with
-    the hook's pointer, and the end of its output as the hint; GivenUp.
+    process group. give_up: descriptors; if one can be read the hook is killed as well (-1 is none). filter: what
+    seccomp.load gets before the hook is executed. Raises Error with the hook's pointer, and the end of its output as
+    the hint; GivenUp.
     """
     argv = [text.encode() for text in args] if args else [path.encode()]
     environment = dict(default_env) if env is None else parse_environment(env)
@@ -97,7 +102,7 @@ def run_hook(
         try:
             pid, pidfd = _kernel.clone3(CLONE_PIDFD, SIGCHLD, -1)
             if pid == 0:
-                _become_hook(path.encode(), argv, environment, directory, stdin, output, writer)
+                _become_hook(path.encode(), argv, environment, directory, stdin, output, writer, filter)
         finally:
             posix.close(writer)
         in_time, status = _end_of(pid, pidfd, output, timeout, give_up)
@@ -132,6 +137,7 @@ def _become_hook(
     stdin: int,
     output: int,
     writer: int,
+    filter: tuple[bytes, int, bool] | None,
 ) -> NoReturn:
     """The child's part. What goes wrong is written to the pipe, which an exec closes: stage and errno."""
     stage = b"start"
@@ -152,8 +158,11 @@ def _become_hook(
         umask = posix.umask(0o022)
         if umask:
             posix.umask(umask)
-        stage = b"exec"
         _kernel.reset_signals()
+        if filter is not None:
+            stage = b"filter"
+            load(*filter)
+        stage = b"exec"
         posix.execve(path, argv, environment)
     except OSError as error:
         posix.write(writer, b"%s %d" % (stage, error.errno or 0))
@@ -213,6 +222,8 @@ def _failure(kind: str, path: str, problem: bytes, in_time: bool, timeout: int |
         stage, _, number = problem.partition(b" ")
         if stage == b"chdir":
             return Error(f"cannot enter the working directory of {name}", errno=int(number))
+        if stage == b"filter":
+            return Error(f"cannot load the filter of linux.seccomp for {name}", errno=int(number))
         hint = ""
         if int(number) == errno.ENOENT:
             hint = "the file is missing in the mount namespace where it is looked for, or its interpreter is"

@@ -32,17 +32,25 @@ def seccomp_load(init: Init, *, flags: int, optional: bool) -> None:
     flags: of seccomp(2). optional: SPEC_ALLOW was not asked for by name, and goes where the kernel refuses it.
     """
     try:
-        listener = _kernel.seccomp_load(init.seccomp_program, flags)
+        listener = load(init.seccomp_program, flags, optional)
     except OSError as error:
-        if error.errno != errno.EINVAL or not optional:
-            raise Error("cannot load the filter", errno=error.errno or 0, hint=_hint(error)) from None
-        listener = _kernel.seccomp_load(init.seccomp_program, flags & ~SECCOMP_FILTER_FLAG_SPEC_ALLOW)
+        raise Error("cannot load the filter", errno=error.errno or 0, hint=_hint(error)) from None
     if flags & SECCOMP_FILTER_FLAG_NEW_LISTENER:
         # write and read, since they are what a profile permits before all others; the message has no descriptor in
         # it (sendmsg may be denied): the host fetches the listener by pidfd_getfd(2).
         posix.write(init.channel.fd, b'{"kind":"seccomp","fd":%d}' % listener)
         posix.read(init.channel.fd, 64)
         posix.close(listener)
+
+
+def load(program: bytes, flags: int, optional: bool) -> int:
+    """Load a program; returns its listener where flags ask for one. optional: as of seccomp_load. Raises OSError."""
+    try:
+        return _kernel.seccomp_load(program, flags)
+    except OSError as error:
+        if error.errno != errno.EINVAL or not optional:
+            raise
+    return _kernel.seccomp_load(program, flags & ~SECCOMP_FILTER_FLAG_SPEC_ALLOW)
 
 
 def _hint(error: OSError) -> str:

@@ -7,6 +7,7 @@ machine, from the copy in the state, and are only checked here: a hook that cann
 from __future__ import annotations
 
 from ocipy.errors import Error
+from ocipy.plan.seccomp import late_filter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,12 +24,15 @@ def plan_hooks_runtime(plan: Plan, config: Config, host: Host, options: Options)
 
 def plan_hooks_create_container(plan: Plan, config: Config, host: Host, options: Options) -> None:
     """createContainer: by init, in the container's namespaces and still with the host's root."""
-    _plan_in_init(plan, config, "createContainer")
+    _plan_in_init(plan, config, "createContainer", None)
 
 
 def plan_hooks_start_container(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """startContainer: by init, after start was called, with all that the payload has and has not."""
-    _plan_in_init(plan, config, "startContainer")
+    """startContainer: by init, after start was called, with all that the payload has and has not.
+
+    A filter that init loads only for its exec is loaded for each of them as well: the program is of the image's.
+    """
+    _plan_in_init(plan, config, "startContainer", late_filter(config))
 
 
 def plan_hooks_later(plan: Plan, config: Config, host: Host, options: Options) -> None:
@@ -38,9 +42,10 @@ def plan_hooks_later(plan: Plan, config: Config, host: Host, options: Options) -
             plan.on_host("keep_hook", f"/hooks/{kind}/{index}", kind=kind, index=index, **_arguments(hook, kind, index))
 
 
-def _plan_in_init(plan: Plan, config: Config, kind: str) -> None:
+def _plan_in_init(plan: Plan, config: Config, kind: str, filter: tuple[int, bool] | None) -> None:
     for index, hook in enumerate(_hooks(config, kind)):
-        plan.in_init("hook", f"/hooks/{kind}/{index}", kind=kind, index=index, **_arguments(hook, kind, index))
+        arguments = _arguments(hook, kind, index)
+        plan.in_init("hook", f"/hooks/{kind}/{index}", kind=kind, index=index, filter=filter, **arguments)
 
 
 def _hooks(config: Config, kind: str) -> list[Hook]:

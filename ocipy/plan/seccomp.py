@@ -115,8 +115,18 @@ def plan_seccomp_listener(plan: Plan, config: Config, host: Host, options: Optio
 def plan_seccomp_late(plan: Plan, config: Config, host: Host, options: Options) -> None:
     """With no_new_privs: the filter, as the last thing before the exec."""
     profile = _profile(config)
-    if profile is not None and _no_new_privileges(config) and not uses_notify(profile):
+    if profile is not None and _is_late(config, profile):
         _load(plan, profile)
+
+
+def late_filter(config: Config) -> tuple[int, bool] | None:
+    """What seccomp_load of plan_seccomp_late gets: flags, optional. None if that loads nothing."""
+    profile = _profile(config)
+    return _flags(profile) if profile is not None and _is_late(config, profile) else None
+
+
+def _is_late(config: Config, profile: Seccomp) -> bool:
+    return _no_new_privileges(config) and not uses_notify(profile)
 
 
 def uses_notify(profile: Seccomp) -> bool:
@@ -135,14 +145,8 @@ def _no_new_privileges(config: Config) -> bool:
 
 
 def _load(plan: Plan, profile: Seccomp) -> None:
-    listener = uses_notify(profile)
-    names = profile.get("flags")
-    # Null is not the empty list: without a word on flags, speculative store bypass stays permitted, where the kernel
-    # knows the flag; the mitigation costs much and is of the payload's concern (prctl(2), PR_SPEC_STORE_BYPASS).
-    flags = SECCOMP_FILTER_FLAG_SPEC_ALLOW if names is None else 0
-    for name in names or ():
-        flags |= FLAGS[name]
-    if listener:
+    flags, optional = _flags(profile)
+    if uses_notify(profile):
         flags |= SECCOMP_FILTER_FLAG_NEW_LISTENER
         plan.on_host(
             "seccomp_listener",
@@ -150,7 +154,18 @@ def _load(plan: Plan, profile: Seccomp) -> None:
             path=profile["listenerPath"],
             metadata=profile.get("listenerMetadata") or "",
         )
-    plan.in_init("seccomp_load", POINTER, flags=flags, optional=names is None)
+    plan.in_init("seccomp_load", POINTER, flags=flags, optional=optional)
+
+
+def _flags(profile: Seccomp) -> tuple[int, bool]:
+    """The flags, and whether SPEC_ALLOW is among them without having been asked for."""
+    names = profile.get("flags")
+    # Null is not the empty list: without a word on flags, speculative store bypass stays permitted, where the kernel
+    # knows the flag; the mitigation costs much and is of the payload's concern (prctl(2), PR_SPEC_STORE_BYPASS).
+    flags = SECCOMP_FILTER_FLAG_SPEC_ALLOW if names is None else 0
+    for name in names or ():
+        flags |= FLAGS[name]
+    return flags, names is None
 
 
 def _check(profile: Seccomp) -> None:

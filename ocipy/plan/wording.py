@@ -182,7 +182,8 @@ def device_rules(a: Arguments) -> str:
 def hook(a: Arguments) -> str:
     """A hook."""
     arguments = " ".join((a["args"] or ())[1:])
-    return join(a["kind"], a["path"], arguments, if_set(a["timeout"], f"for at most {a['timeout']} s"))
+    timeout = if_set(a["timeout"], f"for at most {a['timeout']} s")
+    return join(a["kind"], a["path"], arguments, timeout, if_set(a.get("filter"), "under the filter"))
 
 
 def limit(value: int) -> str:

@@ -177,6 +177,41 @@ def test_start_container_has_the_rights_of_the_process(container: MakeContainer,
     assert seen[seen.index("NoNewPrivs:") + 1] == "1"
 
 
+@pytest.mark.parametrize("no_new_privileges", [True, False])
+def test_start_container_is_under_the_filter(
+    container: MakeContainer, bundle: Bundle, shared: Path, no_new_privileges: bool
+) -> None:
+    """Its program is the image's; those of createContainer are the host's."""
+    bundle.process["noNewPrivileges"] = no_new_privileges
+    bundle.linux["seccomp"] = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["rmdir"], "action": "SCMP_ACT_ERRNO", "errnoRet": 42}],
+    }
+    look = f"mkdir {shared}/$0; rmdir {shared}/$0 2> /dev/null && echo removed || echo refused"
+    kinds = ("createContainer", "startContainer")
+    hooks(
+        bundle,
+        **{
+            kind: [{"path": "/bin/sh", "args": ["sh", "-c", f"({look}) > {shared}/{kind}.said", kind]}]
+            for kind in kinds
+        },
+    )
+    whole_life(container, bundle)
+    assert [(shared / f"{kind}.said").read_text() for kind in kinds] == ["removed\n", "refused\n"]
+
+
+def test_start_container_that_the_filter_kills(container: MakeContainer, bundle: Bundle, shared: Path) -> None:
+    bundle.linux["seccomp"] = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_KILL_PROCESS"}],
+    }
+    hooks(bundle, startContainer=[{"path": "/bin/mkdir", "args": ["mkdir", f"{shared}/made"]}])
+    one = container(bundle, args=["sleep", "1000"])
+    if one.runtime.is_ocipy:
+        one.runtime.start(one.id).fails("/hooks/startContainer/0", "killed by signal 31")
+    assert not (shared / "made").exists()
+
+
 def test_it_inherits_no_descriptor(container: MakeContainer, bundle: Bundle, shared: Path) -> None:
     """Of the runtime's, of its caller's, and of the payload's."""
     hooks(bundle, **{kind: [shell(f"ls /proc/$$/fd > {shared}/{kind}; true")] for kind in KINDS})

@@ -38,15 +38,17 @@ def test_every_kind_has_its_part() -> None:
 def test_a_step_for_each_hook(kind: str) -> None:
     plan = planned(kind, FULL, {"path": "/bin/c"})
     action = "keep_hook" if kind in ("poststart", "poststop") else "hook"
+    inside = kind in ("createContainer", "startContainer")
+    more = {"filter": None} if inside else {}
     expected = [
         Step(action, f"/hooks/{kind}/0", {
             "kind": kind, "index": 0, "path": "/bin/a", "args": ("a", "b"), "env": ("X=1", "Y="), "timeout": 5,
+            **more,
         }),
         Step(action, f"/hooks/{kind}/1", {
-            "kind": kind, "index": 1, "path": "/bin/c", "args": None, "env": None, "timeout": None,
+            "kind": kind, "index": 1, "path": "/bin/c", "args": None, "env": None, "timeout": None, **more,
         }),
     ]  # fmt: skip
-    inside = kind in ("createContainer", "startContainer")
     assert (plan.init if inside else plan.host) == expected
     assert (plan.host if inside else plan.init) == []
 
@@ -90,3 +92,25 @@ def test_refused(kind: str, hook: Any, pointer: str) -> None:
     with pytest.raises(Error) as caught:
         planned(kind, FULL, hook)
     assert caught.value.pointer == f"/hooks/{kind}/1/{pointer}"
+
+
+@pytest.mark.parametrize(
+    ("no_new_privileges", "seccomp", "expected"),
+    [
+        (True, {"flags": ["SECCOMP_FILTER_FLAG_LOG"]}, (2, False)),
+        (True, {}, (4, True)),
+        # It is loaded before, and holds for what follows.
+        (False, {}, None),
+        (True, {"syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}], "listenerPath": "/l"}, None),
+    ],
+)
+def test_the_filter_that_is_loaded_last(no_new_privileges: bool, seccomp: Any, expected: Any) -> None:
+    config: Any = {
+        "process": {"noNewPrivileges": no_new_privileges},
+        "hooks": {"startContainer": [{"path": "/a"}], "createContainer": [{"path": "/b"}]},
+        "linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", **seccomp}},
+    }
+    plan = Plan()
+    for part in (hooks.plan_hooks_create_container, hooks.plan_hooks_start_container):
+        part(plan, config, Host(), OPTIONS)
+    assert [step.args["filter"] for step in plan.init] == [None, expected]
