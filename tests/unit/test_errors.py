@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import os
 from typing import Any
 
 import pytest
 
-from ocipy.errors import LONGEST_TEXT, Error, printable
+from ocipy import cli
+from ocipy.commands import state as command
+from ocipy.errors import CAUSES, LONGEST_PLACE, LONGEST_TEXT, Error, place_of, printable, refused
 
 
 @pytest.mark.parametrize(
@@ -58,3 +61,45 @@ def test_a_message_is_short_enough_for_the_channel() -> None:
 def test_a_message_of_the_containers_is_never_a_success(message: dict[str, Any]) -> None:
     error = Error.from_message(message)
     assert (error.what, error.pointer, error.errno, error.hint, error.status) == ("", "", 0, "", 1)
+
+
+def test_what_is_too_long_is_cut_and_says_so() -> None:
+    """conmon reads at most 8191 bytes of what an engine then shows."""
+    line = Error("x" * 100_000, pointer="/" + "y" * 100_000, errno=errno.EIO).line
+    assert len(line) < 8000 - LONGEST_PLACE
+    assert "… (100000 characters)" in line and "… (100001 characters): " in line
+    assert line.endswith(": Input/output error")
+    assert Error("x" * LONGEST_TEXT).line == "x" * LONGEST_TEXT
+
+
+def test_the_usual_cause_is_the_hint_where_there_is_none() -> None:
+    assert "RLIMIT_NOFILE" in Error("x", errno=errno.EMFILE).hint
+    assert Error("x", errno=errno.EMFILE, hint="why").hint == "why"
+    assert Error("x", errno=errno.ENOENT).hint == ""
+    error = refused(OSError(errno.ENOSPC, "x"), "fifo", "/mounts/0", status=7)
+    assert error.line == "/mounts/0: the kernel refused the step fifo: No space left on device"
+    assert error.status == 7
+
+
+def test_no_cause_has_words_that_engines_look_for() -> None:
+    """They would change an exit status by them (docs/errors.md)."""
+    words = ("permission denied", "not permitted", "not found", "no such file", "does not exist", "not running",
+             "is a directory", "not a directory", "no such process", "invalid process")  # fmt: skip
+    for text in CAUSES.values():
+        assert not [word for word in words if word in text.lower()], text
+
+
+def test_outside_of_a_plan_the_step_is_the_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    def open_nothing(*_words: object) -> int:
+        os.open("/nonexistent/file", os.O_RDONLY)
+        return 0
+
+    monkeypatch.setattr(command, "run", open_nothing)
+    told: list[str] = []
+    monkeypatch.setattr(cli.log, "write_stderr", told.append)
+    assert cli.main(["ocipy", "--root", "/nonexistent", "state", "web"]) == 1
+    step = "test_errors.open_nothing"
+    assert told == [
+        f"ocipy: state web: /nonexistent/file: the kernel refused the step {step}: No such file or directory\n"
+    ]
+    assert place_of(None) == "main"
