@@ -142,7 +142,7 @@ class Error(Exception):
 def refused(error: OSError, step: str, pointer: str = "", status: int = 1) -> Error:
     """What the kernel has answered to a step that had no words of its own for it.
 
-    step: its action, as `ocipy plan` prints it, or what place_of tells.
+    step: as plan.model.Step names it, or what place_of tells.
     """
     return Error(f"the kernel refused the step {step}", pointer=pointer, errno=error.errno or 0, status=status)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 
 from ocipy.container.interrupts import check as check_interrupts
-from ocipy.errors import Error
+from ocipy.errors import Error, refused
 from ocipy.init.hooks import GivenUp, run_hook
 from ocipy.linux.channel import Closed
 
@@ -90,10 +90,12 @@ def run_hooks(
         except GivenUp:
             check_interrupts(interrupts)
             raise
+        except OSError as error:
+            errors.append(refused(error, "hook " + kept["path"], f"/hooks/{kind}/{index}"))
         except Error as error:
             errors.append(error)
-            if not keep_going:
-                break
+        if errors and not keep_going:
+            break
     return errors
 
 

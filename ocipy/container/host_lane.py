@@ -185,21 +185,21 @@ def carry_out(run: HostRun) -> None:
         from ocipy.container.narration import Narrator
 
         run.plan.onlooker = Narrator(run.plan.onlooker)
-    pointer = action = ""
+    step = None
     onlooker = run.plan.onlooker
     try:
         for step in run.plan.host if onlooker is None else onlooker.host_lane(run):
-            pointer, action = step.pointer, step.action
             if step.action == "hook" or (step.args.get("barrier") == "go" and _has_hooks(run.plan.init)):
                 run.hooks_ran = True
             ACTIONS[step.action](run, **step.args)
     except Closed:
         raise _end_of_init(run) from None
     except OSError as error:
-        raise _error_of_init(run) or refused(error, action, pointer) from None
+        name, pointer = ("carry_out", "") if step is None else (step.name, step.pointer)
+        raise _error_of_init(run) or refused(error, name, pointer) from None
     except Error as error:
-        if not error.pointer:
-            error.pointer = pointer
+        if not error.pointer and step is not None:
+            error.pointer = step.pointer
         raise
 
 

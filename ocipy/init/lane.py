@@ -99,7 +99,7 @@ def load(
 
 def become_init(plan: Plan, init: Init) -> NoReturn:
     """Carry out the init lane. Ends in execve or _exit."""
-    pointer, action = "", "become_init"
+    step = None
     try:
         # A create that is killed takes us along. If it was killed before this, the first barrier ends us.
         _kernel.prctl(PR_SET_PDEATHSIG, SIGKILL)
@@ -107,10 +107,9 @@ def become_init(plan: Plan, init: Init) -> NoReturn:
         close_others(init)
         seal_imports()
         for step in plan.init if plan.onlooker is None else plan.onlooker.init_lane(plan.init):
-            pointer, action = step.pointer, step.action
             ACTIONS[step.action](init, **step.args)
     except BaseException as error:
-        report(init, error, action, pointer)
+        report(init, error, *(("become_init", "") if step is None else (step.name, step.pointer)))
     posix._exit(1)
 
 

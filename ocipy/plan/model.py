@@ -36,6 +36,15 @@ class Step:
         self.pointer = pointer
         self.args = args
 
+    @property
+    def name(self) -> str:
+        """The action, and what it is about, so that it is known from others of its kind."""
+        for member in ("path", "destination", "barrier", "name"):
+            value = self.args.get(member)
+            if isinstance(value, str) and value:
+                return self.action + " " + value
+        return self.action
+
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, Step)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness import Container, Result, Runtime, descendants, process_state, wait_until
-from tests.integration.test_faults import BEGIN, SAMPLES
+from tests.integration.test_faults import BEGIN, NAMED, SAMPLES
 
 pytestmark = [pytest.mark.ocipy_only("its own calls, one by one"), pytest.mark.needs_program("strace")]
 
@@ -93,13 +93,18 @@ class Injector:
         assert self.last[call], f"nobody calls {call}"
         for place in self.places(call):
             result = self.inject(call, place, f"error={error}")
-            told = [line for line in result.stderr.splitlines() if not line.startswith(("  ", "ocipy: warning: "))]
+            told = [
+                line
+                for line in result.stderr.splitlines()
+                if not line.startswith(("  ", "ocipy: warning: ", "strace: "))
+            ]
             assert "internal error" not in result.stderr, result
             assert "Traceback" not in result.stderr, result
             # The message of a write that fails may be the next one.
             expected = ((0, 0), (FAILED, 1), *([(FAILED, 0)] if call == "write" else []))
             assert (result.status, len(told)) in expected, f"{call} {place} {error}: {result!r}"
             assert all(line.startswith("ocipy: exec ") for line in told), result
+            assert all(NAMED.search(line) for line in told), result
             self.nothing_left()
 
     def interrupt(self, call: str, number: signal.Signals) -> None:

@@ -27,6 +27,11 @@ Check = Callable[[], None]
 SAMPLES = int(os.environ.get("OCIPY_TEST_FAULTS", "3"))
 # Where the runtime begins to work: all before is the loader's and Python's.
 BEGIN = "signalfd4("
+# What was to be done, and for which field or file if it was for one.
+NAMED = re.compile(
+    r"ocipy: \w+ \S+: (/\S+: )?(cannot .|the kernel refused the step \w|tmpfs does not take .|the init process .|"
+    r"container |there is no .)"
+)
 # The calls of an ordinary container, and errors that the kernel has for them.
 FAULTS = {
     "capset": "EPERM",
@@ -131,11 +136,16 @@ class Injector:
         assert self.last[call], f"nobody calls {call}"
         for place in self.places(call):
             id, result = self.inject(call, place, f"error={error}")
-            told = [line for line in result.stderr.splitlines() if not line.startswith(("  ", "ocipy: warning: "))]
+            told = [
+                line
+                for line in result.stderr.splitlines()
+                if not line.startswith(("  ", "ocipy: warning: ", "strace: "))
+            ]
             assert "internal error" not in result.stderr, result
             assert "Traceback" not in result.stderr, result
             assert (result.status, len(told)) in ((0, 0), (1, 1)), f"{call} {place} {error}: {result!r}"
             assert all(line.startswith("ocipy: run ") for line in told), result
+            assert all(NAMED.search(line) for line in told), result
             if result.status and (call in ("rmdir", "unlink") or self._has_run(id)):
                 # It was the deletion that failed. What it has left is known.
                 self.runtime.delete(id, force=True).ok()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ocipy import cli
+from ocipy import cli, log
 from ocipy.commands import state as command
 from ocipy.errors import CAUSES, LONGEST_PLACE, LONGEST_TEXT, Error, place_of, printable, refused
 
@@ -96,7 +96,7 @@ def test_outside_of_a_plan_the_step_is_the_function(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(command, "run", open_nothing)
     told: list[str] = []
-    monkeypatch.setattr(cli.log, "write_stderr", told.append)
+    monkeypatch.setattr(log, "write_stderr", told.append)
     assert cli.main(["ocipy", "--root", "/nonexistent", "state", "web"]) == 1
     step = "test_errors.open_nothing"
     assert told == [

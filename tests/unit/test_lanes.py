@@ -90,15 +90,16 @@ def reported(child: Callable[[Init], None], started: bool = False) -> Error:
 @pytest.mark.parametrize("pointer", ["", "/mounts/3"])
 @pytest.mark.parametrize("action", HOST_ACTIONS)
 def test_a_step_that_the_kernel_refuses_on_the_host(monkeypatch: pytest.MonkeyPatch, action: str, pointer: str) -> None:
+    more = {"path": "/data"} if pointer else {}
     monkeypatch.setattr(lane, "load", nothing)
     monkeypatch.setitem(host_lane.ACTIONS, action, refuse)
     plan = Plan()
-    plan.on_host(action, pointer)
+    plan.on_host(action, pointer, **more)
     config: Any = {}
     run = HostRun(config, Options(container_id="c", bundle="/b"), plan, State("/nowhere/c", "c", "/b"))
     with pytest.raises(Error) as caught:
         host_lane.carry_out(run)
-    assert_complete(caught.value, action, pointer)
+    assert_complete(caught.value, action + (" /data" if pointer else ""), pointer)
 
 
 @pytest.mark.parametrize("pointer", ["", "/mounts/3"])
