@@ -67,7 +67,7 @@ PLACES = {
     "mounts": ("bind", "copy_symlink", "mount", "remount_readonly"),
     "namespaces": ("unshare_cgroup",),
     "process": (
-        "reset_signals", "session", "stdio_null", "make_cwd", "no_new_privileges", "close_descriptors",
+        "reset_signals", "heed_signals", "session", "stdio_null", "make_cwd", "no_new_privileges", "close_descriptors",
         "working_directory", "working_directory_again", "environment", "rlimit_at_exec", "umask", "execute",
         "no_process",
     ),

@@ -9,7 +9,17 @@ from ocipy.errors import Error
 from ocipy.init import paths
 from ocipy.init.lookup import home_directory, quote, reason, to_bytes
 from ocipy.linux import _kernel, procfs
-from ocipy.linux.constants import CLOSE_RANGE_MAX, O_RDWR, PR_SET_NO_NEW_PRIVS, S_IFCHR, S_IFMT
+from ocipy.linux.constants import (
+    CLOSE_RANGE_MAX,
+    O_RDWR,
+    PR_SET_NO_NEW_PRIVS,
+    S_IFCHR,
+    S_IFMT,
+    SIGHUP,
+    SIGINT,
+    SIGQUIT,
+    SIGTERM,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +36,16 @@ def reset_signals(init: Init) -> None:
     conmon ignores SIGPIPE, and so does Python; the foreground of `run` blocks all.
     """
     _kernel.reset_signals()
+
+
+def heed_signals(init: Init) -> None:
+    """Let `kill` end a container that waits for start, as runc's init does.
+
+    The first process of a pid namespace gets no signal that it has no handler for, but KILL (pid_namespaces(7)). The
+    exec takes the handlers away. Now, and not when it waits: a seccomp filter need not permit this.
+    """
+    for number in (SIGHUP, SIGINT, SIGQUIT, SIGTERM):
+        _kernel.exit_on_signal(number)
 
 
 def session(init: Init) -> None:
@@ -223,6 +243,7 @@ def no_process(init: Init) -> None:
 
 
 ACTIONS: dict[str, Callable[..., None]] = {
+    "heed_signals": heed_signals,
     "reset_signals": reset_signals,
     "session": session,
     "stdio_null": stdio_null,

@@ -74,6 +74,9 @@ def personality(persona: int) -> int: ...
 def reset_signals() -> None:
     """Every disposition to SIG_DFL, nothing blocked."""
 
+def exit_on_signal(signal: int) -> None:
+    """Installs a handler that ends the process with 128 + the signal."""
+
 def signal_is_ignored(signal: int) -> bool:
     """The disposition is SIG_IGN."""
 

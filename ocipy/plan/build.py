@@ -69,6 +69,7 @@ def _make_init(plan: Plan, config: Config, host: Host, options: Options) -> None
     plan.in_init("undumpable", "")
     process.plan_affinity(plan, config, host, options)
     process.plan_session(plan, config, host, options)
+    plan.in_init("heed_signals", "")
     identity.plan_become_root(plan, config, host, options)
     namespaces.plan_unshare_cgroup(plan, config, host, options)
     uts.plan_loopback(plan, config, host, options)

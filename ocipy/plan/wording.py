@@ -294,6 +294,7 @@ WORDINGS: dict[str, str | Callable[[Arguments], str]] = {
     "gid_map": id_map,
     "gid_uid": lambda a: f"gid {a['gid']}, uid {a['uid']}",
     "groups": lambda a: " ".join(map(str, a["gids"])) or "none",
+    "heed_signals": "HUP INT QUIT TERM end it, until the exec",
     "hook": hook,
     "hostname": value_of("name"),
     "idmap_join": value_of("path", "ids as in"),

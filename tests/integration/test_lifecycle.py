@@ -133,10 +133,19 @@ def test_kill_with_an_unknown_signal(container: MakeContainer) -> None:
     assert one.status == "running"
 
 
-def test_kill_reaches_a_created_container(container: MakeContainer) -> None:
+@pytest.mark.parametrize("name", ["KILL", "TERM", "INT", "HUP", "QUIT"])
+def test_kill_reaches_a_created_container(container: MakeContainer, name: str) -> None:
+    """Also a signal that the first process of a pid namespace does not get without a handler."""
     one = container()
-    one.kill("KILL").wait_dead()
+    one.kill(name).wait_dead()
     assert one.status == "stopped"
+
+
+def test_the_process_has_no_handler_of_ours(container: MakeContainer) -> None:
+    """As runc has it: one that does not handle TERM lives on, being the first of its pid namespace."""
+    one = container(args=["sleep", "1000"]).start().kill("TERM")
+    time.sleep(0.2)
+    assert one.status == "running"
 
 
 def test_kill_of_a_stopped_container(container: MakeContainer) -> None:

@@ -203,6 +203,15 @@ def test_signals_are_reset() -> None:
     assert in_child(reset) == 0
 
 
+def test_exit_on_signal() -> None:
+    child = os.fork()
+    if child == 0:
+        _kernel.exit_on_signal(signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 128 + signal.SIGTERM
+
+
 def test_signalfd() -> None:
     def received() -> bool:
         fd = _kernel.signalfd([signal.SIGUSR1, signal.SIGCHLD])

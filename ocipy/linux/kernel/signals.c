@@ -3,6 +3,7 @@
 
 #include <signal.h>
 #include <sys/signalfd.h>
+#include <unistd.h>
 
 enum { LAST_SIGNAL = 64, KERNEL_MASK_SIZE = LAST_SIGNAL / 8 };
 
@@ -15,6 +16,18 @@ static PyObject *kernel_reset_signals(PyObject *self, PyObject *Py_UNUSED(ignore
             syscall(SYS_rt_sigaction, signal, by_default, NULL, KERNEL_MASK_SIZE) < 0)
             return PyErr_SetFromErrno(PyExc_OSError);
     return none_or_error(syscall(SYS_rt_sigprocmask, SIG_SETMASK, &nothing, NULL, KERNEL_MASK_SIZE));
+}
+
+static void exit_by_signal(int signal) {
+    _exit(128 + signal);
+}
+
+static PyObject *kernel_exit_on_signal(PyObject *self, PyObject *args) {
+    int signal;
+    struct sigaction action = {.sa_handler = exit_by_signal};
+    if (!PyArg_ParseTuple(args, "i", &signal))
+        return NULL;
+    return none_or_error(sigaction(signal, &action, NULL));
 }
 
 static PyObject *kernel_signal_is_ignored(PyObject *self, PyObject *args) {
@@ -74,6 +87,7 @@ static PyObject *kernel_read_signal(PyObject *self, PyObject *args) {
 
 PyMethodDef signal_methods[] = {
     {"reset_signals", kernel_reset_signals, METH_NOARGS, NULL},
+    {"exit_on_signal", kernel_exit_on_signal, METH_VARARGS, NULL},
     {"signal_is_ignored", kernel_signal_is_ignored, METH_VARARGS, NULL},
     {"signalfd", kernel_signalfd, METH_VARARGS, NULL},
     {"read_signal", kernel_read_signal, METH_VARARGS, NULL},
