@@ -26,6 +26,7 @@ from ocipy.plan.model import Options, Plan
 
 # Beside criu's images, under runc's name: the standard streams that the container had.
 DESCRIPTORS = "descriptors.json"
+FAILED = "criu cannot dump the container"
 # criu's configuration: ours, and that which an administrator may have written for runc.
 CONFIG_FILES = ("/etc/criu/ocipy.conf", "/etc/criu/runc.conf")
 
@@ -182,13 +183,14 @@ def _look_up(root: int, path: str) -> tuple[str, bool] | None:
 
 def _serve(session: Session, flags: CriuFlags, log: str) -> None:
     """Answer criu's notifications until the dump is done. Raises Error."""
+    images = flags.image_path
     while True:
         try:
             response, _ = session.receive()
         except criu.NoAnswer as problem:
-            raise criu.failure("criu cannot dump the container", {"cr_errmsg": problem.what}, log) from None
+            raise criu.failure(FAILED, {"cr_errmsg": problem.what}, log, images) from None
         if not response.get("success"):
-            raise criu.failure("criu cannot dump the container", response, log)
+            raise criu.failure(FAILED, response, log, images)
         if response.get("type") != criu_messages.NOTIFY:
             return
         if response.get("notify", {}).get("script") == "status-ready" and flags.status_fd >= 0:

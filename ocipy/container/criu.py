@@ -6,6 +6,7 @@ container's (CVE-2022-1227).
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import posix
@@ -31,9 +32,15 @@ END_PATIENCE_MS = 30_000
 SAFE_FD = 64
 # A line of criu's log, "(00.131739) Error (criu/sk-inet.c:191): inet: …", of a restored process with its pid before.
 ERROR = re.compile(r"\(\d+\.\d+\)\s+(?:pie: )?(?:\d+: )?Error \(([^)]*)\): (.*)")
+# What it does not mark as one, though it fails for that reason.
+UNMARKED = re.compile(r"\(\d+\.\d+\)\s+(Can't connect to server .*)")
 SOCKET_FD = 3
 FIRST_FD = 4
 """The number in criu of the first of the descriptors that are handed to it."""
+
+
+# What the features need of the kernel's configuration.
+KERNEL = {"lazy_pages": "CONFIG_USERFAULTFD", "mem_track": "CONFIG_MEM_SOFT_DIRTY"}
 
 
 class Criu:
@@ -49,7 +56,7 @@ class Criu:
         if not response.get("success") or not response.get("features", {}).get(feature):
             raise Error(
                 f"{flag} needs criu's feature {feature}, which is missing here",
-                hint=f"criu {describe_version(self.version)} or this kernel lacks it: criu check --feature",
+                hint=f"criu {describe_version(self.version)} lacks it, or this kernel, which wants {KERNEL[feature]}",
             )
 
 
@@ -137,8 +144,11 @@ class Session:
 
     def receive(self, interrupts: int = -1) -> tuple[dict[str, Any], list[int]]:
         """The next response, with its descriptors. Raises Error, NoAnswer; also for a signal that ends us."""
-        _kernel.poll([(self.socket, POLLIN), (interrupts, POLLIN)], -1)
+        ready = dict(_kernel.poll([(self.socket, POLLIN), (self.pidfd, POLLIN), (interrupts, POLLIN)], -1))
         check_interrupts(interrupts)
+        # What criu restores has its end of the socket too for a while: only its own end is one of the connection.
+        if self.pidfd in ready and self.socket not in ready:
+            raise self._gone()
         try:
             data, fds = _kernel.recv(self.socket, MAX_MESSAGE, 1)
         except ConnectionResetError:
@@ -220,42 +230,56 @@ def _become_criu(
         posix._exit(127)
 
 
-def failure(what: str, response: Mapping[str, Any], log: str) -> Error:
+def failure(what: str, response: Mapping[str, Any], log: str, images: str = "") -> Error:
     """The error of a request that has failed. what: "criu cannot dump the container". log: the path of criu's log.
+    images: the directory that it has written into, "" if it has not.
 
     What criu says first is the cause; what follows are the consequences.
     """
-    said = first_error(log) or str(response.get("cr_errmsg") or "").strip()
+    said = first_error(log)
+    if not said and _is_full(os.path.dirname(log)):
+        return Error(f"{what}: there is no room for its log {log}", errno=errno.ENOSPC)
+    said = said or _message(response) or first_error(log, trials=True)
     number = response.get("cr_errno", 0)
     error = Error(f"{what}: {said or 'it does not say why'} (criu's log: {log})")
     if not said and 0 < number < 4096:
         error.errno = number
-    error.hint = _hint(said)
+    error.hint = f"the filesystem of {images} is full" if images and _is_full(images) else _hint(said)
     return error
 
 
-def first_error(path: str) -> str:
+def _is_full(directory: str) -> bool:
+    try:
+        return os.statvfs(directory).f_bavail == 0
+    except OSError:
+        return False
+
+
+def _message(response: Mapping[str, Any]) -> str:
+    message = str(response.get("cr_errmsg") or "").strip()
+    return "" if any(words in message for words in HARMLESS) else message
+
+
+def first_error(path: str, *, trials: bool = False) -> str:
     """The first error in a log of criu's, without its time: "inet: Connected TCP socket, … (criu/sk-inet.c:191)".
 
-    Before it begins criu tries out the kernel, and calls it an error where that lacks something. So errors from before
-    the last word of that (mmap_min_addr), and those that it goes on after, count only if there are no others.
+    Before it begins criu tries out the kernel, and calls it an error where that lacks something. So what is from before
+    the last word of that (mmap_min_addr) counts only where trials are wanted, and what it goes on after never.
     """
-    first = ""
     try:
         with open(path, encoding="utf-8", errors="replace") as log:
-            trying = True
+            trying = not trials
             for line in log:
                 trying = trying and "mmap_min_addr" not in line
+                unmarked = UNMARKED.match(line)
+                if unmarked:
+                    return unmarked[1]
                 found = ERROR.match(line)
-                if not found:
-                    continue
-                error = f"{found[2].strip()} ({found[1]})"
-                if not trying and not error.startswith(HARMLESS):
-                    return error
-                first = first or error
+                if found and not trying and not found[2].startswith(HARMLESS):
+                    return f"{found[2].strip()} ({found[1]})"
     except OSError:
         pass
-    return first
+    return ""
 
 
 # Raising this takes CAP_SYS_RESOURCE; without it criu can do with fewer files.
@@ -264,9 +288,17 @@ HARMLESS = ("rlimit: Can't setup RLIMIT_NOFILE",)
 HINTS = (
     ("Connected TCP socket", "give --tcp-established, here and at the restore"),
     ("External socket", "give --ext-unix-sk, here and at the restore"),
-    ("half of stream unix", "give --ext-unix-sk, here and at the restore"),
+    ("half of stream unix", "of Unix sockets to somebody outside criu can keep those of datagrams alone"),
+    ("without peer", "a Unix socket leads into another network namespace, where criu does not look"),
+    ("Dangling connection", "a Unix socket leads into another network namespace, where criu does not look"),
+    ("Can't get rlimit", "criu takes CAP_SYS_RESOURCE to save the processes of another user than root"),
+    ("In-flight connection", "give --tcp-skip-in-flight"),
+    ("Use link-remap option", "give --link-remap"),
+    ("Can't get 1:16 opt", "from Linux 6.16 on it takes criu 4.2 to save a socket of the network"),
     ("file locks are hold", "give --file-locks, here and at the restore"),
     ("not a session leader", "give --shell-job, here and at the restore"),
+    ("Can't connect to server", "what is to run there: criu page-server --images-dir DIR --port PORT"),
+    ("dangling tty", "give --shell-job, here and at the restore"),
     ("Can't lookup mount", "a file of the host's is open: as a standard stream criu takes a pipe, or /dev/null"),
     (".img: Permission denied", "in a user namespace its root reads the images: let it search their directory"),
     ("has unreachable sharing", "a mount in the container is neither of config.json nor of the container's own making"),

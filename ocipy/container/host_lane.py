@@ -167,8 +167,8 @@ PLACES = {
     "notify": ("notify_directory",),
     "pidfd_socket": ("send_pidfd",),
     "restore": (
-        "restore_criu", "restore_join", "restore_mount_points", "restore_namespaces", "restore_processes", "restored",
-        "restoring",
+        "restore_criu", "restore_join", "restore_loopback", "restore_mount_points", "restore_namespaces",
+        "restore_processes", "restored", "restoring",
     ),
     "seccomp": ("seccomp_filter", "seccomp_listener"),
     "shared_namespace": ("not_our_namespace",),

@@ -30,6 +30,7 @@ from ocipy.linux import _kernel, procfs
 from ocipy.linux.channel import Channel
 from ocipy.linux.constants import (
     AT_FDCWD,
+    CLONE_NEWNET,
     CLONE_NEWNS,
     MOUNT_ATTR_RDONLY,
     MOVE_MOUNT_F_EMPTY_PATH,
@@ -205,6 +206,20 @@ def restore_namespaces(run: HostRun) -> None:
     save_state(run)  # from here on there is a process that a delete has to find
 
 
+def restore_loopback(run: HostRun) -> None:
+    """Bring lo up, as init does at create."""
+    cold.in_child("bringing the loopback interface up", lambda: _bring_up(run.pidfd))
+
+
+def _bring_up(pidfd: int) -> bytes:
+    try:
+        _kernel.setns(pidfd, CLONE_NEWNET)
+        _kernel.link_up("lo")
+    except OSError as error:
+        raise Error("cannot bring the loopback interface up", errno=error.errno or 0) from None
+    return b""
+
+
 def _facts(run: HostRun) -> RestoreFacts:
     shared = restoring_of(run)
     hierarchies = {}
@@ -347,6 +362,7 @@ def read_descriptors(image_path: str) -> list[str]:
 ACTIONS: dict[str, Callable[..., None]] = {
     "restore_criu": restore_criu,
     "restore_join": restore_join,
+    "restore_loopback": restore_loopback,
     "restore_mount_points": restore_mount_points,
     "restore_namespaces": restore_namespaces,
     "restore_processes": restore_processes,

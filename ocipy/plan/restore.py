@@ -40,6 +40,10 @@ def build(config: Config, host: Host, options: Options) -> tuple[Plan, Plan]:
         plan.on_host("restore_join", "/linux/cgroupsPath")
     plan.host += [step for step in after if _is_of_cgroup(step)]
     plan.on_host("restore_namespaces", "/linux/namespaces")
+    # criu is told to leave a network namespace empty, and sockets are restored only where their addresses are.
+    for step in made.init:
+        if step.action == "loopback":
+            plan.on_host("restore_loopback", step.pointer)
     plan.host += [step for step in after if step.action in ("net_devices", "hook")]
     plan.on_host("restore_processes", "")
     plan.host += [step for step in after if step.action == "send_console"]

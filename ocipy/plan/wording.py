@@ -338,6 +338,7 @@ WORDINGS: dict[str, str | Callable[[Arguments], str]] = {
     "reset_signals": "nothing ignored, nothing blocked",
     "restore_criu": "criu, in a mount namespace with the root filesystem where it wants it",
     "restore_join": "criu, which the processes inherit it from",
+    "restore_loopback": "lo up",
     "restore_mount_points": "those that the root filesystem lacks",
     "restore_namespaces": "by criu, with a first process that does not run yet",
     "restore_processes": "by criu, as they were",

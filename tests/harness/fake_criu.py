@@ -11,9 +11,20 @@ from typing import Any
 from tests.conftest import TOP
 
 _PROGRAM = """#!{python} -I
-import json, os, socket, sys
+import ctypes, json, os, signal, socket, sys
 sys.path.insert(0, {top!r})
 from ocipy.container import criu_messages as m
+
+def first_process():
+    # A sibling, in a network namespace of its own (clone(2)): CLONE_PARENT, CLONE_NEWNET.
+    libc = ctypes.CDLL(None)
+    number = {{"x86_64": 56, "aarch64": 220}}[os.uname().machine]
+    pid = libc.syscall(number, 0x8000 | 0x40000000 | signal.SIGCHLD, 0, 0, 0, 0)
+    if pid == 0:
+        os.closerange(3, 1024)
+    while pid == 0:
+        libc.pause()
+    return pid
 
 here = {here!r}
 behaviour = json.load(open(here + ".behaviour"))
@@ -34,8 +45,9 @@ else:
     place = f"/proc/{{os.getppid()}}/fd/{{directory}}/" + options["log_file"]
     with open(place, "w") as log:
         log.write(behaviour["log"])
+    pid = first_process() if "setup-namespaces" in behaviour["notifies"] else 0
     for script in behaviour["notifies"]:
-        notify = {{"type": m.NOTIFY, "success": True, "notify": {{"script": script, "pid": 0}}}}
+        notify = {{"type": m.NOTIFY, "success": True, "notify": {{"script": script, "pid": pid}}}}
         connection.send(m.encode(m.RESPONSE, notify))
         answer = m.decode(m.REQUEST, connection.recv(1 << 16))
         if not answer:

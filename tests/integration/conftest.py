@@ -17,9 +17,11 @@ import pytest
 
 from tests.conftest import runtime_path, runtime_version
 from tests.harness import Bundle, BusyboxRootfs, Container, Result, Runtime, cgroup_dirs, process_state
+from tests.harness.agent import Agent
 from tests.harness.attacks import leaked_directory, unchanged_installation
+from tests.harness.criu import Asked, Counter, reason_against
 from tests.harness.host import become_subreaper, umount, unshare_mounts
-from tests.harness.leaks import Leaks
+from tests.harness.leaks import Leaks, reap
 from tests.harness.scratch import Scratch, mount_on_host
 from tests.harness.terminal import Console
 
@@ -218,6 +220,35 @@ def sh(runtime: Runtime, make_bundle: Callable[..., Bundle], new_id: Callable[[]
         return runtime.run((bundle or make_bundle()).sh(script), new_id(), *flags, **options)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def criu() -> None:
+    """Leaves a test out where criu does not work."""
+    reason = reason_against()
+    if reason:
+        pytest.skip(reason)
+
+
+@pytest.fixture
+def counter(criu: None, runtime: Runtime, bundle: Bundle, work: Path, new_id: Callable[[], str]) -> Iterator[Counter]:
+    """A container to checkpoint, which counts."""
+    one = Counter(runtime, bundle, work, new_id())
+    yield one
+    runtime.delete(one.id, force=True).ok()
+    reap()
+
+
+@pytest.fixture
+def asked(criu: None, runtime: Runtime, bundle: Bundle, work: Path, new_id: Callable[[], str]) -> Iterator[Asked]:
+    """A container to checkpoint, which does what it is told."""
+    reason = Agent.reason_against()
+    if reason:
+        pytest.skip(reason)
+    one = Asked(runtime, bundle, work, new_id())
+    yield one
+    runtime.delete(one.id, force=True).ok()
+    reap()
 
 
 @pytest.fixture

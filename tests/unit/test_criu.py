@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -151,7 +152,33 @@ def test_the_first_error_is_the_cause(tmp_path: Path) -> None:
 def test_an_error_while_criu_tries_the_kernel_out_is_the_cause_if_there_is_no_other(tmp_path: Path) -> None:
     log = tmp_path / "dump.log"
     log.write_text("".join(LOG.splitlines(keepends=True)[:3]))
-    assert first_error(str(log)) == "tun: Unable to create tun: No such file or directory (criu/tun.c:85)"
+    tried = "tun: Unable to create tun: No such file or directory (criu/tun.c:85)"
+    assert (first_error(str(log)), first_error(str(log), trials=True)) == ("", tried)
+    assert tried in criu.failure("criu cannot dump", {}, str(log)).what
+    assert "killed" in criu.failure("criu cannot dump", {"cr_errmsg": "killed"}, str(log)).what
+
+
+def test_a_server_that_is_not_there_is_no_error_in_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "dump.log"
+    log.write_text(
+        "(00.031886) Connecting to server 127.0.0.1:1\n"
+        "(00.031926) Can't connect to server 127.0.0.1:1\n"
+        "(00.031950) Error (compel/src/lib/infect.c:418): Unable to detach from 23911: No such process\n"
+    )
+    error = criu.failure("criu cannot dump", {}, str(log))
+    assert error.what.startswith("criu cannot dump: Can't connect to server 127.0.0.1:1 (criu's log")
+    assert "criu page-server" in error.hint
+
+
+def test_the_end_of_criu_is_noticed_while_a_child_of_its_has_the_socket(tmp_path: Path) -> None:
+    program = tmp_path / "criu"
+    program.write_text(f"#!/bin/sh\nsleep 1000 &\necho $! > {tmp_path}/pid\nexit 3\n")
+    program.chmod(0o755)
+    session = Session(str(program))
+    with pytest.raises(criu.NoAnswer, match="it ended with status 3"):
+        session.receive()
+    session.end()
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
 
 
 def test_a_log_that_says_nothing(tmp_path: Path) -> None:

@@ -35,8 +35,8 @@ def test_what_is_left_of_create(name: str) -> None:
     actions = [step.action for step in plan.host]
     order = [
         "private_procfs", "restoring", "restore_mount_points", "keep_hook", "open_namespace", "cgroup_create",
-        "restore_criu", "restore_join", "cgroup_devices", "cgroup_write", "restore_namespaces", "net_devices", "hook",
-        "restore_processes", "send_console", "restored",
+        "restore_criu", "restore_join", "cgroup_devices", "cgroup_write", "restore_namespaces", "restore_loopback",
+        "net_devices", "hook", "restore_processes", "send_console", "restored",
     ]  # fmt: skip
     assert list(dict.fromkeys(actions)) == order
     assert plan.init == []
@@ -60,7 +60,7 @@ def test_systemd_makes_the_unit_of_criu() -> None:
     actions = [step.action for step in plan.host if step.action.startswith(("systemd_", "restore_"))]
     assert actions == [
         "restore_mount_points", "systemd_unit", "restore_criu", "systemd_scope", "systemd_join", "systemd_properties",
-        "restore_namespaces", "restore_processes",
+        "restore_namespaces", "restore_loopback", "restore_processes",
     ]  # fmt: skip
 
 

@@ -1,0 +1,292 @@
+"""The flags of checkpoint and restore that decide about what leads out of the container."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness import cgroup_dirs, cgroups_of, proc_status, scaled, wait_until
+from tests.harness.agent import PYTHON
+from tests.harness.criu import Asked, Counter, version
+
+pytestmark = pytest.mark.usefixtures("criu")
+
+
+@pytest.fixture
+def connections() -> None:
+    """Leaves a test out where criu cannot save a TCP socket: before 4.2 it asks one for what Linux 6.16 refuses."""
+    with socket.socket() as one:
+        try:
+            one.getsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED)
+        except OSError:
+            if version() < (4, 2):
+                pytest.skip("needs criu 4.2 on a kernel that has no SO_PASSCRED for TCP sockets (Linux 6.16)")
+
+
+CONNECT = """
+import socket
+listening = socket.create_server(("127.0.0.1", 8000))
+client = socket.create_connection(("127.0.0.1", 8000))
+server = listening.accept()[0]
+client.sendall(b"before")
+"""
+
+
+def refused(asked: Asked, words: str, hint: str) -> None:
+    """Assert that a checkpoint without a flag fails, says so, and leaves the container as it was."""
+    pid = asked.pid
+    failed = asked.checkpoint()
+    failed.fails("criu")
+    if asked.runtime.is_ocipy:
+        failed.fails(words, hint)
+    assert (asked.pid, asked.status) == (pid, "running")
+    assert asked.ask("1 + 1") == 2
+
+
+@pytest.mark.differs_from_runc("the loopback interface stays down")
+def test_connections_of_the_containers_own(asked: Asked, connections: None) -> None:
+    """In a network namespace of the container's own, over its loopback interface."""
+    asked.run()
+    asked.ask(CONNECT)
+    refused(asked, "Connected TCP socket", "give --tcp-established, here and at the restore")
+    asked.there_and_back("--tcp-established")
+    assert asked.ask("server.recv(100).decode()") == "before"
+    asked.ask("server.sendall(b'after')")
+    assert asked.ask("client.recv(100).decode()") == "after"
+    asked.ask("another = socket.create_connection(('127.0.0.1', 8000)); third = listening.accept()[0]")
+    asked.ask("another.sendall(b'new')")
+    assert asked.ask("third.recv(100).decode()") == "new"
+
+
+# Sends the lines that it gets, and says what comes back.
+CLIENT = """
+import socket, sys
+connection = socket.create_connection(("127.0.0.1", 8000))
+print("connected", flush=True)
+for line in sys.stdin:
+    connection.sendall(line.encode())
+    print(connection.recv(100).decode(), end="", flush=True)
+"""
+
+
+@pytest.fixture
+def network() -> Iterator[str]:
+    """The path of a network namespace with a loopback interface, held by a process, as that of a pod is."""
+    holder = subprocess.Popen(["unshare", "--net", "sh", "-c", "ip link set lo up && exec sleep 1000"])
+    path = f"/proc/{holder.pid}/ns/net"
+    try:
+        command = Path(f"/proc/{holder.pid}/comm")
+        wait_until(lambda: command.read_text() == "sleep\n", "the namespace")
+        yield path
+    finally:
+        holder.kill()
+        holder.wait()
+
+
+def test_a_connection_to_somebody_outside(asked: Asked, network: str, connections: None) -> None:
+    """Who does not notice that the container was away."""
+    asked.bundle.without_namespace("network")
+    asked.bundle.linux["namespaces"].append({"type": "network", "path": network})
+    asked.run()
+    asked.ask("import socket; listening = socket.create_server(('127.0.0.1', 8000))")
+    client = subprocess.Popen(
+        ["nsenter", f"--net={network}", PYTHON, "-I", "-S", "-c", CLIENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert client.stdin is not None and client.stdout is not None
+    try:
+        assert client.stdout.readline() == b"connected\n"
+        asked.ask("server = listening.accept()[0]")
+        asked.checkpoint("--tcp-established").ok()
+        client.stdin.write(b"while it is away\n")
+        client.stdin.flush()
+        asked.restore("--tcp-established").ok()
+        assert asked.ask("server.recv(100).decode()") == "while it is away\n"
+        asked.ask("server.sendall(b'an answer\\n')")
+        assert select.select([client.stdout], [], [], scaled(30))[0]
+        assert client.stdout.readline() == b"an answer\n"
+        asked.runtime.delete(asked.id, force=True).ok()
+    finally:
+        client.kill()
+        client.communicate()
+
+
+def test_a_connection_that_is_not_accepted(asked: Asked, connections: None) -> None:
+    asked.run()
+    asked.ask("import socket; listening = socket.create_server(('127.0.0.1', 8000))")
+    asked.ask("client = socket.socket(); client.connect(('127.0.0.1', 8000)); client.close()")
+    refused(asked, "In-flight connection", "give --tcp-skip-in-flight")
+    asked.checkpoint("--tcp-skip-in-flight", "--tcp-established").ok()
+    asked.restore("--tcp-established").ok()
+    assert asked.ask("listening.getsockname()") == ["127.0.0.1", 8000]
+
+
+@pytest.mark.ocipy_only("runc has no --tcp-close")
+def test_connections_that_are_closed(asked: Asked, connections: None) -> None:
+    asked.run()
+    asked.ask(CONNECT)
+    asked.there_and_back("--tcp-close")
+    assert asked.ask("listening.getsockname()") == ["127.0.0.1", 8000]
+    assert asked.ask("client.recv(100).decode()") == ""
+
+
+def test_a_socket_of_the_hosts(asked: Asked, work: Path) -> None:
+    """As that of a log: datagrams go to whoever listens there. It has one path, inside and outside."""
+    address = str(work / "sockets/log")
+    (work / "sockets").mkdir()
+    asked.bundle.mount(str(work / "sockets"), str(work / "sockets"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
+        log.bind(address)
+        log.settimeout(scaled(10))
+        asked.bundle.without_namespace("network")  # criu looks for the other end in that of the container
+        asked.run()
+        asked.ask(f"import socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.connect({address!r})")
+        asked.ask("s.send(b'before')")
+        assert log.recv(100) == b"before"
+        refused(asked, "External socket", "give --ext-unix-sk, here and at the restore")
+        asked.there_and_back("--ext-unix-sk")
+        asked.ask("s.send(b'after')")
+        assert log.recv(100) == b"after"
+
+
+def test_a_stream_of_the_hosts(asked: Asked) -> None:
+    """criu has no way for it, with or without the flag."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+        listening.bind(str(asked.ask.place / "stream"))
+        listening.listen()
+        asked.bundle.without_namespace("network")
+        asked.run()
+        asked.ask("import socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM); s.connect('/agent/stream')")
+        connection, _ = listening.accept()
+        failed = asked.checkpoint("--ext-unix-sk")
+        failed.fails("criu")
+        if asked.runtime.is_ocipy:
+            failed.fails(
+                "half of stream unix", "of Unix sockets to somebody outside criu can keep those of datagrams alone"
+            )
+            assert "give --ext-unix-sk" not in failed.stderr
+        connection.close()
+        assert asked.ask("1 + 1") == 2
+
+
+@pytest.mark.parametrize("kind", ["flock", "lockf"])
+def test_locks_of_files(asked: Asked, kind: str) -> None:
+    asked.run()
+    asked.ask(f"import fcntl; file = open('/agent/lock', 'w'); fcntl.{kind}(file, fcntl.LOCK_EX)")
+    refused(asked, "file locks", "give --file-locks, here and at the restore")
+    asked.checkpoint("--file-locks").ok()
+    lock = getattr(fcntl, kind)
+    with (asked.ask.place / "lock").open("w") as file:
+        lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    asked.restore("--file-locks").ok()
+    with (asked.ask.place / "lock").open("w") as file:
+        with pytest.raises(BlockingIOError):
+            lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_a_lock_that_is_taken_meanwhile(asked: Asked) -> None:
+    """The restore waits for it."""
+    asked.run()
+    asked.ask("import fcntl; file = open('/agent/lock', 'w'); fcntl.flock(file, fcntl.LOCK_EX)")
+    asked.checkpoint("--file-locks").ok()
+    with (asked.ask.place / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        restore = asked.begin_restore("--file-locks")
+        waiting = f":{os.fstat(file.fileno()).st_ino} "
+        wait_until(lambda: Path("/proc/locks").read_text().count(waiting) > 1, "somebody who waits for the lock", 60)
+        assert restore.process.poll() is None
+    assert asked.ask("1 + 1") == 2
+    asked.runtime.delete(asked.id, force=True).ok()
+    assert restore.wait(30).status == 137
+
+
+def test_a_file_with_another_name(asked: Asked) -> None:
+    """Deleted, but there under another name: criu gives it back its own for the restore."""
+    asked.run()
+    asked.ask("import os; file = open('/agent/one', 'w+'); print('text', file=file, flush=True)")
+    asked.ask("os.link('/agent/one', '/agent/other'); os.unlink('/agent/one')")
+    refused(asked, "link-remap", "give --link-remap")
+    asked.checkpoint("--link-remap").ok()
+    asked.restore().ok()
+    assert asked.ask("(file.seek(0), file.read())[1]") == "text\n"
+    assert asked.ask("os.fstat(file.fileno()).st_ino == os.stat('/agent/other').st_ino")
+    assert sorted(path.name for path in asked.ask.place.iterdir()) == ["answer", "other"]
+
+
+def test_a_terminal_of_the_hosts(counter: Counter) -> None:
+    """It is a file of the host's. A terminal of the container's own is saved, with --shell-job or without."""
+    master, peer = os.openpty()
+    try:
+        counter.run(stdin=peer, stdout=peer, stderr=peer)
+        failed = counter.checkpoint()
+        failed.fails("criu")
+        if counter.runtime.is_ocipy:
+            failed.fails("/dev/pts/", "a file of the host's is open")
+        assert counter.status == "running"
+        counter.goes_on(counter.count)
+    finally:
+        os.close(master)
+        os.close(peer)
+
+
+@pytest.mark.differs_from_runc("the loopback interface stays down")
+def test_an_empty_network(counter: Counter) -> None:
+    """Devices of the network are left to the hooks; lo is up, as after create."""
+    pid = counter.run()
+    names = devices(pid)
+    counter.there_and_back("--empty-ns", "network")
+    assert devices(counter.pid) == names
+    counter.goes_on(counter.count)
+
+
+def devices(pid: int) -> dict[str, str]:
+    """The flags of each network device."""
+    command = ["nsenter", f"--net=/proc/{pid}/ns/net", "ip", "-o", "link"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    return {line.split()[1]: line.split()[2] for line in lines}
+
+
+@pytest.mark.parametrize("mode", ["soft", "full", "strict", "ignore"])
+def test_the_modes_of_cgroups(asked: Asked, mode: str) -> None:
+    """What is made below the container's cgroup comes back with who was in it, but for ignore; strict wants that no
+    cgroup is there, and that of the container is."""
+    asked.bundle.linux["resources"]["pids"] = {"limit": 100}
+    asked.run()
+    child = asked.ask("os.fork() or time.sleep(1e6)")
+    (outside,) = [pid for pid in asked.processes() if proc_status(pid)["NSpid"].split()[-1] == str(child)]
+    name = os.path.basename(asked.bundle.linux["cgroupsPath"])
+    for directory in cgroup_dirs(name):
+        _make_below(directory, outside)
+    before = _cgroups(outside)
+    assert all(path.endswith("/below") for path in before.values())
+    asked.checkpoint("--manage-cgroups-mode", mode).ok()
+    assert cgroup_dirs(name) == []
+    if mode == "strict":
+        asked.restore("--manage-cgroups-mode", mode).fails("existing cgroups")  # the container's own is there
+        asked.restore().ok()
+        return
+    asked.restore("--manage-cgroups-mode", mode).ok()
+    (outside,) = [pid for pid in asked.processes() if proc_status(pid)["NSpid"].split()[-1] == str(child)]
+    own = {name: path.removesuffix("/below") for name, path in before.items()}
+    assert _cgroups(outside) == (own if mode == "ignore" else before)
+    assert _cgroups(asked.pid) == own
+
+
+def _make_below(directory: Path, pid: int) -> None:
+    below = directory / "below"
+    below.mkdir()
+    for name in ("cpuset.cpus", "cpuset.mems"):  # of v1, where nobody may be in an empty one
+        if (below / name).exists():
+            (below / name).write_text((directory / name).read_text())
+    (below / "cgroup.procs").write_text(str(pid))
+
+
+def _cgroups(pid: int) -> dict[str, str]:
+    """The cgroup in each hierarchy that the container has one of its own in."""
+    return {name: path for name, path in cgroups_of(pid).items() if "ocipy-test" in path}
