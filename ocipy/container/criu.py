@@ -266,20 +266,29 @@ def first_error(path: str, *, trials: bool = False) -> str:
     Before it begins criu tries out the kernel, and calls it an error where that lacks something. So what is from before
     the last word of that (mmap_min_addr) counts only where trials are wanted, and what it goes on after never.
     """
+    tried, trying = "", True
     try:
         with open(path, encoding="utf-8", errors="replace") as log:
-            trying = not trials
             for line in log:
-                trying = trying and "mmap_min_addr" not in line
-                unmarked = UNMARKED.match(line)
-                if unmarked:
-                    return unmarked[1]
-                found = ERROR.match(line)
-                if found and not trying and not found[2].startswith(HARMLESS):
-                    return f"{found[2].strip()} ({found[1]})"
+                if trying and "mmap_min_addr" in line:
+                    trying = False
+                    if tried and trials:
+                        return tried
+                error = _error_of(line)
+                if error and not trying:
+                    return error
+                tried = tried or error
     except OSError:
         pass
-    return ""
+    return tried if trying else ""
+
+
+def _error_of(line: str) -> str:
+    unmarked = UNMARKED.match(line)
+    if unmarked:
+        return unmarked[1]
+    found = ERROR.match(line)
+    return f"{found[2].strip()} ({found[1]})" if found and not found[2].startswith(HARMLESS) else ""
 
 
 # Raising this takes CAP_SYS_RESOURCE; without it criu can do with fewer files.

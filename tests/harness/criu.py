@@ -105,7 +105,8 @@ class Checkpointed:
 
     def begin_restore(self, *flags: str | Path, **options: Any) -> Running:
         """Restore it in the foreground."""
-        command: list[str | Path] = ["restore", "--bundle", self.bundle.path, "--image-path", self.images]
+        command: list[str | Path] = ["restore", "--bundle", self.bundle.path]
+        command += ["--image-path", self.images, "--work-path", self.work / "w"]
         return self.runtime.begin(*command, *flags, self.id, env=SEARCHED, **{**nothing(), **options})
 
     def _quiet(self, *command: str | Path, **options: Any) -> Result:

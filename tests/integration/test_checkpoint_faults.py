@@ -184,7 +184,7 @@ def _newer(path: Path) -> None:
         ("core-1.img", _garble, "core-1.img"),
         ("core-1.img", Path.unlink, "Unexpected EOF"),
         ("pstree.img", _cut, "pstree.img"),
-        ("pages-1.img", Path.unlink, "Can't read async"),
+        ("pages-1.img", Path.unlink, "Can't read"),
         ("inventory.img", _cut, "inventory.img"),
         ("inventory.img", _garble, "inventory"),
         ("inventory.img", lambda path: path.write_bytes(b""), "inventory"),

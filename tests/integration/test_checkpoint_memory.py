@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -172,24 +173,30 @@ def test_lazy_pages(asked: Asked, work: Path) -> None:
     asked.run()
     asked.ask(FILL)
     asked.ask(f"fill(range({PAGES}), 'first')")
-    port = free_port()
+    first, port = asked.id, free_port()
     reading, writing = os.pipe()
     flags = ["--lazy-pages", "--page-server", f"127.0.0.1:{port}", "--status-fd", str(writing)]
     dumping = asked.begin_checkpoint(*flags, fds=[writing])
     os.close(writing)
-    try:
-        assert os.read(reading, 9) == b"\0"
-    finally:
-        os.close(reading)
-    (work / "w2").mkdir()
+    assert os.read(reading, 9) == b"\0"
+    os.close(reading)
     places: list[str | Path] = ["--images-dir", asked.images, "--work-dir", work / "w"]
     with running("lazy-pages", "--page-server", "--address", "127.0.0.1", "--port", str(port), *places) as server:
         wait_until((work / "w/lazy-pages.socket").exists, "the server of pages", 30)
-        first, asked.id = asked.id, f"{asked.id}-2"
+        asked.id = f"{first}-2"
         asked.bundle.linux["cgroupsPath"] += "-2"
         asked.bundle.write()
-        asked.restore("--lazy-pages").ok()
-        is_filled(asked, first=range(PAGES))
+        restoring = asked.begin_restore("--lazy-pages")
+        done = dumping.wait(120)
+        if "Lazy pages transfer FAILED" in asked.log("dump.log"):
+            # criu 4.1 and 4.2 on Linux 6.18, with runc as well: page-pipe: splice: -1: Bad file descriptor.
+            restoring.signal(signal.SIGTERM)
+            restoring.wait(60)
+            asked.runtime.delete(first, force=True).ok()
+            pytest.skip("needs a kernel on which criu can send lazy pages; it says: Lazy pages transfer FAILED")
+        done.ok()
         assert server.wait(scaled(60)) == 0
-    dumping.wait(60).ok()
-    assert first not in asked.runtime.ids()
+    is_filled(asked, first=range(PAGES))
+    assert asked.runtime.ids() == [asked.id]
+    asked.runtime.delete(asked.id, force=True).ok()
+    assert restoring.wait().status == 137
