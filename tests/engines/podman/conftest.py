@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from tests.engines import alike, docs, image
 from tests.engines.conftest import CGROUP_PARENT, Check
 from tests.engines.engine import Answer, Engine
 from tests.harness import BusyboxRootfs
+from tests.harness.criu import CRIU
 
 CONTAINERS_CONF = """\
 [containers]
@@ -51,6 +53,8 @@ class Podman(Engine):
         storage = home / "storage.conf"
         storage.write_text(STORAGE_CONF.format(driver=driver, home=home))
         (home / "networks").mkdir()
+        if CRIU:  # the first of its name in PATH, for podman and for the runtime
+            self.env["PATH"] = f"{os.path.dirname(CRIU)}:{self.env['PATH']}"
         self.env |= {"CONTAINERS_CONF": str(conf), "CONTAINERS_STORAGE_CONF": str(storage)}
 
     def argv(self, *words: str, runtime: str | None = None) -> list[str]:

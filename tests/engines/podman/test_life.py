@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -104,30 +103,3 @@ def test_fifty_at_once(podman: Podman, name: str) -> None:
     podman.call(["sh", "-c", script, "sh", *names], timeout=240).ok()
     assert set(podman("ps", "--format", "{{.Names}}").lines) == set(names)
     podman("rm", "--force", "--time", "0", *names, timeout=240)
-
-
-@pytest.fixture(scope="module")
-def criu() -> None:
-    """Leaves the test out where criu does not work."""
-    try:
-        check = subprocess.run(["criu", "check"], capture_output=True, text=True)
-    except FileNotFoundError:
-        pytest.skip("needs criu")
-    if check.returncode != 0 or not Path("/sys/fs/cgroup/cgroup.controllers").exists():
-        # criu 3.17 says that it works on kernels whose vdso it does not understand.
-        pytest.skip("needs a kernel that criu works on: tests/vm/run --engines")
-
-
-@pytest.mark.smoke
-@pytest.mark.feature("container checkpoint, restore")
-def test_checkpoint(podman: Podman, name: str, criu: None, inspect: Inspect) -> None:
-    script = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done"
-    podman("run", "-d", "--name", name, "--network=none", "alpine", "sh", "-c", script).ok()
-    wait_until(lambda: "3\n" in podman("logs", name).stdout)
-    podman("container", "checkpoint", name).ok()
-    assert inspect(name, "{{.State.Status}}") == "exited"
-    before = podman("logs", name).stdout.split()
-    podman("container", "restore", name).ok()
-    wait_until(lambda: len(podman("logs", name).stdout.split()) > len(before))
-    numbers = [int(word) for word in podman("logs", name).stdout.split()]
-    assert numbers == list(range(1, len(numbers) + 1)), "it went on where it was"
