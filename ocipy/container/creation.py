@@ -28,6 +28,7 @@ from ocipy.errors import Error
 from ocipy.linux import _kernel
 from ocipy.plan.build import build
 from ocipy.plan.model import Step
+from ocipy.plan.namespaces import new_kinds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def new_state(options: Options, config: Config) -> State:
     state.created = now()
     state.executable = executable_of("self")
     state.no_new_keyring = options.no_new_keyring
+    state.shares_pids = "pid" not in new_kinds(config)
     state.annotations = config.get("annotations") or {}
     state.streams = [posix.readlink(f"/proc/self/fd/{fd}") for fd in range(3)]
     return state

@@ -153,11 +153,15 @@ def kill(state: State, signal: int, everyone: bool = False) -> None:
     """Send a signal to the container's process, or to all in its cgroup.
 
     Without a cgroup (rootless) everyone is its process: with SIGKILL all of its pid namespace end (pid_namespaces(7)).
-    Raises Error, OSError.
+    Where that is not its own, SIGKILL is for all in the cgroup, as with runc: also for those that its process has left
+    behind, and then it is no error that this one is gone. Raises Error, OSError.
     """
     status = state.status()
+    paths = state.cgroup["paths"] if state.cgroup is not None else None
+    if paths and signal == SIGKILL and state.shares_pids and not everyone:
+        everyone = status != "stopped" or bool(_cgroup(state.cgroup).processes())
     if everyone:
-        if state.cgroup is not None and state.cgroup["paths"]:
+        if paths:
             _cgroup(state.cgroup).kill_all(signal)
             return
         if status == "stopped":
@@ -171,9 +175,9 @@ def kill(state: State, signal: int, everyone: bool = False) -> None:
         raise Error("container not running") from None
     finally:
         posix.close(pidfd)
-    if signal == SIGKILL and state.cgroup is not None and freezer.is_frozen(state.cgroup["paths"]):
+    if signal == SIGKILL and paths is not None and freezer.is_frozen(paths):
         # A process in a frozen v1 cgroup dies only once it is thawed. Asked now: a pause may have been quicker.
-        freezer.thaw(state.cgroup["paths"])
+        freezer.thaw(paths)
 
 
 def open_init(state: State) -> int:

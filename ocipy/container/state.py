@@ -58,9 +58,10 @@ class State:
 
     directory: ROOT/ID. pid, start_time: of the init process, 0 until it is cloned; start_time in clock ticks since boot
     (proc(5), field 22 of stat). created: RFC 3339. cgroup: what cgroups.Cgroup.to_state gave. hooks: those that are run
-    after create, by kind. no_new_keyring: create has left the process the caller's session keyring. executable: what
-    the init process runs until it executes the payload, as executable_of tells it. streams: what the caller's standard
-    streams were, as /proc/PID/fd told it, for checkpoint.
+    after create, by kind. no_new_keyring: create has left the process the caller's session keyring. shares_pids: its
+    pid namespace is not its own, and so does not end with its process. executable: what the init process runs until it
+    executes the payload, as executable_of tells it. streams: what the caller's standard streams were, as /proc/PID/fd
+    told it, for checkpoint.
     """
 
     __slots__ = (
@@ -75,6 +76,7 @@ class State:
         "no_new_keyring",
         "pid",
         "rootfs",
+        "shares_pids",
         "start_time",
         "streams",
     )
@@ -92,6 +94,7 @@ class State:
         self.cgroup: dict[str, Any] | None = None
         self.hooks: dict[str, list[Any]] = {}
         self.no_new_keyring = False
+        self.shares_pids = False
         self.streams: list[str] = []
 
     def save(self) -> None:
@@ -109,6 +112,7 @@ class State:
             "cgroup": self.cgroup,
             "hooks": self.hooks,
             "noNewKeyring": self.no_new_keyring,
+            "sharesPids": self.shares_pids,
             "streams": self.streams,
         }
         try:
@@ -211,6 +215,7 @@ def _from_document(directory: str, container_id: str, document: Any) -> State:
     state.hooks = member("hooks", dict)
     # Not there in the state of a container that an older release has made.
     state.no_new_keyring = document.get("noNewKeyring") is True
+    state.shares_pids = document.get("sharesPids") is True
     state.streams = document.get("streams", [])  # of a version before checkpoint there are none
     for hooks in state.hooks.values():
         for hook in hooks:

@@ -172,6 +172,24 @@ def test_kill_all_reaches_what_init_left_behind(container: MakeContainer, bundle
     wait_until(lambda: process_state(child) in ("Z", ""))
 
 
+@pytest.mark.parametrize("init_is_gone", [False, True])
+def test_kill_without_a_pid_namespace_is_for_all(container: MakeContainer, bundle: Bundle, init_is_gone: bool) -> None:
+    """KILL of the first process ends the others only in a pid namespace of their own; other signals are its alone."""
+    bundle.without_namespace("pid")
+    one = container(bundle, sh="sleep 1000 & echo child $!; exec sleep 1000").start()
+    child = int(one.wait_output("child ").split()[1])
+    if init_is_gone:
+        os.kill(one.pid, signal.SIGKILL)
+        one.wait_dead()
+        one.runtime.kill(one.id, "TERM").fails("container not running")
+    assert process_state(child) in ("S", "R")
+    one.runtime.kill(one.id, "KILL").ok()
+    wait_until(lambda: process_state(child) in ("Z", ""))
+    one.wait_dead()
+    if one.runtime.is_ocipy:  # runc is quiet about a cgroup that is empty
+        one.runtime.kill(one.id, "KILL").fails("container not running")
+
+
 def test_delete_kills_what_init_left_behind(container: MakeContainer, bundle: Bundle) -> None:
     bundle.without_namespace("pid")
     one = container(bundle, sh="sleep 1000 & echo child $!; exec sleep 1000").start()
