@@ -157,16 +157,13 @@ def kill(state: State, signal: int, everyone: bool = False) -> None:
     behind, and then it is no error that this one is gone. Raises Error, OSError.
     """
     status = state.status()
-    paths = state.cgroup["paths"] if state.cgroup is not None else None
-    if paths and signal == SIGKILL and state.shares_pids and not everyone:
-        everyone = status != "stopped" or bool(_cgroup(state.cgroup).processes())
-    if everyone:
-        if paths:
-            _cgroup(state.cgroup).kill_all(signal)
-            return
-        if status == "stopped":
-            return
+    cgroup = _cgroup(state) if everyone or (signal == SIGKILL and state.shares_pids) else None
+    if cgroup is not None and cgroup.paths and (everyone or status != "stopped" or cgroup.processes()):
+        cgroup.kill_all(signal)
+        return
     if status == "stopped":
+        if everyone:
+            return
         raise Error("container not running")
     pidfd = open_init(state)
     try:
@@ -175,9 +172,9 @@ def kill(state: State, signal: int, everyone: bool = False) -> None:
         raise Error("container not running") from None
     finally:
         posix.close(pidfd)
-    if signal == SIGKILL and paths is not None and freezer.is_frozen(paths):
+    if signal == SIGKILL and state.cgroup is not None and freezer.is_frozen(state.cgroup["paths"]):
         # A process in a frozen v1 cgroup dies only once it is thawed. Asked now: a pause may have been quicker.
-        freezer.thaw(paths)
+        freezer.thaw(state.cgroup["paths"])
 
 
 def open_init(state: State) -> int:
@@ -252,7 +249,7 @@ def end(state: State) -> None:
 
 def destroy(state: State) -> None:
     """Remove the cgroup, with what is left in it, and the state; then the poststop hooks."""
-    remove_cgroup(_cgroup(state.cgroup) if state.cgroup is not None else None)
+    remove_cgroup(_cgroup(state))
     release_root(state)
     remove_directory(state.directory)
     run_poststop(state)
@@ -312,10 +309,12 @@ def run_poststop(state: State) -> None:
             log.warning(problem.line)
 
 
-def _cgroup(saved: dict[str, Any]) -> Cgroup:
+def _cgroup(state: State) -> Cgroup | None:
+    if state.cgroup is None:
+        return None
     from ocipy.cgroups.cgroup import Cgroup
 
-    return Cgroup.from_state(saved)
+    return Cgroup.from_state(state.cgroup)
 
 
 def remove_cgroup(cgroup: Cgroup | None) -> None:
@@ -338,7 +337,7 @@ def _kill_init(state: State) -> None:
     except Error:
         return
     try:
-        end_process(pidfd, _cgroup(state.cgroup) if state.cgroup is not None else None)
+        end_process(pidfd, _cgroup(state))
     finally:
         posix.close(pidfd)
 
