@@ -39,7 +39,6 @@ from ocipy.linux.constants import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
 
     from ocipy.cgroups.cgroup import Cgroup
 
