@@ -39,7 +39,6 @@ from ocipy.linux.constants import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-
     from ocipy.cgroups.cgroup import Cgroup
 
 KILL_PATIENCE_MS = 10_000
