@@ -18,6 +18,7 @@ from ocipy.container import cold, criu, criu_messages
 from ocipy.container.checkpoint import DESCRIPTORS, open_directory
 from ocipy.container.context import HostRun
 from ocipy.container.criu import FIRST_FD, Session
+from ocipy.container.criu_images import check_pages
 from ocipy.container.host_lane import save_state
 from ocipy.container.state import FIFO_NEW, now, read_file, write_file
 from ocipy.errors import Error
@@ -167,6 +168,7 @@ def restore_criu(run: HostRun) -> None:
     """
     shared = restoring_of(run)
     flags = shared.flags
+    check_pages(flags.image_path)
     fds = [run.fds["namespace/" + kind] for kind in plan.external_kinds(run.config)]
     ours, theirs = _kernel.socketpair(SOCK_SEQPACKET)
 

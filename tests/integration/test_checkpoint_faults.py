@@ -116,11 +116,15 @@ def test_criu_is_killed(counter: Counter) -> None:
         server.accept()
         for criu in descendants(checkpoint.pid):
             os.kill(criu, signal.SIGKILL)
-        checkpoint.wait(60).fails("criu", "killed by signal 9")
+        failed = checkpoint.wait(60)
+        failed.fails("criu")
+        if counter.runtime.is_ocipy:
+            failed.fails("killed by signal 9")
     assert (counter.pid, counter.status) == (pid, "running")
     counter.goes_on(counter.count)
 
 
+@pytest.mark.ocipy_only("runc ends at once, and leaves criu alone with the container")
 def test_a_checkpoint_is_interrupted(counter: Counter) -> None:
     """Not before criu is done: here it fails, and the container goes on."""
     pid = counter.run()
@@ -160,6 +164,10 @@ def test_a_full_disk(counter: Counter, work: Path, size: str, log: str) -> None:
         counter.goes_on(counter.count)
 
 
+CUT_OFF = "pages-1.img is cut off"
+reads_on = pytest.mark.ocipy_only("criu reads on and on")
+
+
 def _cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
@@ -185,6 +193,7 @@ def _newer(path: Path) -> None:
         ("core-1.img", Path.unlink, "Unexpected EOF"),
         ("pstree.img", _cut, "pstree.img"),
         ("pages-1.img", Path.unlink, "Can't read"),
+        pytest.param("pages-1.img", _cut, CUT_OFF, marks=reads_on),
         ("inventory.img", _cut, "inventory.img"),
         ("inventory.img", _garble, "inventory"),
         ("inventory.img", lambda path: path.write_bytes(b""), "inventory"),
@@ -198,9 +207,9 @@ def test_a_broken_image(
     counter.checkpoint().ok()
     damage(counter.images / name)
     failed = counter.restore()
-    failed.fails("criu")
-    if counter.runtime.is_ocipy:
-        failed.fails("criu cannot restore the container", words, "restore.log")
+    failed.fails(words if counter.runtime.is_ocipy else "criu")
+    if counter.runtime.is_ocipy and words != CUT_OFF:
+        failed.fails("criu cannot restore the container", "restore.log")
     reap()
     assert_nothing_left()
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.harness import cgroup_dirs, cgroups_of, proc_status, scaled, wait_until
 from tests.harness.agent import PYTHON
-from tests.harness.criu import Asked, Counter, version
+from tests.harness.criu import Asked, Counter, has_feature, version
 
 pytestmark = pytest.mark.usefixtures("criu")
 
@@ -125,6 +125,20 @@ def test_a_connection_that_is_not_accepted(asked: Asked, connections: None) -> N
     asked.checkpoint("--tcp-skip-in-flight", "--tcp-established").ok()
     asked.restore("--tcp-established").ok()
     assert asked.ask("listening.getsockname()") == ["127.0.0.1", 8000]
+
+
+@pytest.mark.ocipy_only("runc has no --network-lock")
+@pytest.mark.parametrize("method", ["iptables", "nftables", "skip"])
+def test_how_connections_are_held(asked: Asked, connections: None, method: str) -> None:
+    if method == "nftables" and not has_feature("network_lock_nftables"):
+        pytest.skip("needs a criu with nftables (criu check --feature network_lock_nftables)")
+    asked.run()
+    asked.ask(CONNECT)
+    asked.checkpoint("--tcp-established", "--network-lock", method).ok()
+    asked.restore("--tcp-established").ok()
+    assert asked.ask("server.recv(100).decode()") == "before"
+    asked.ask("server.sendall(b'after')")
+    assert asked.ask("client.recv(100).decode()") == "after"
 
 
 @pytest.mark.ocipy_only("runc has no --tcp-close")
