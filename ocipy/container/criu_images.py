@@ -1,7 +1,7 @@
 """Whether criu's images hold all the memory that they list. Cold.
 
 Where pages-ID.img ends too early, criu (4.1, 4.2) reads on and on. What else is damaged it notices itself.
-A pagemap-*.img is two words of magic, and then messages, each after its length: criu's images/pagemap.proto.
+These images are two words of magic, and then messages, each after its length: criu's images/pstree.proto, pagemap.proto.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from ocipy.container.criu_messages import Field, Fields, decode
 from ocipy.errors import Error
 
+TREE: Fields = {"pid": Field(1, "int")}
 HEAD: Fields = {"pages_id": Field(1, "int")}
 # Up to criu 4.0 the number of pages is the second field.
 ENTRY: Fields = {
@@ -27,20 +28,26 @@ PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 
 
 def check_pages(directory: str) -> None:
-    """Raise Error for a file of pages that is shorter than what is listed for it."""
-    listed: dict[int, int] = {}
-    for name in sorted(os.listdir(directory)):
-        if name.startswith("pagemap-") and name.endswith(".img"):
-            try:
-                number, pages = pages_of(_read(f"{directory}/{name}"))
-            except (OSError, ValueError):
-                continue  # criu has its own words for it
-            listed[number] = listed.get(number, 0) + pages * PAGE_SIZE
-    for number, size in listed.items():
-        path = f"{directory}/pages-{number}.img"
-        if size and os.path.exists(path) and os.stat(path).st_size < size:
-            has = os.stat(path).st_size
-            raise Error(f"the image {path} is cut off: it has {has} of {size} bytes", pointer="--image-path")
+    """Raise Error for a file of pages that is shorter than what its process's pagemap lists.
+
+    An earlier checkpoint may have left files in the directory, so the processes count that are in this one.
+    """
+    for pid in _processes(directory):
+        try:
+            number, pages = pages_of(_read(f"{directory}/pagemap-{pid}.img"))
+            path = f"{directory}/pages-{number}.img"
+            has, wanted = os.stat(path).st_size, pages * PAGE_SIZE
+        except (OSError, ValueError):
+            continue  # criu has its own words for it
+        if has < wanted:
+            raise Error(f"the image {path} is cut off: it has {has} of {wanted} bytes", pointer="--image-path")
+
+
+def _processes(directory: str) -> list[int]:
+    try:
+        return [decode(TREE, message).get("pid", 0) for message in _messages(_read(f"{directory}/pstree.img"))]
+    except (OSError, ValueError):
+        return []
 
 
 def pages_of(data: bytes) -> tuple[int, int]:

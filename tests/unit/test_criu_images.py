@@ -8,14 +8,17 @@ from typing import Any
 
 import pytest
 
-from ocipy.container.criu_images import ENTRY, HEAD, PAGE_SIZE, check_pages, pages_of
+from ocipy.container.criu_images import ENTRY, HEAD, PAGE_SIZE, TREE, check_pages, pages_of
 from ocipy.container.criu_messages import encode
 from ocipy.errors import Error
 
 
-def pagemap(number: int, *entries: dict[str, Any]) -> bytes:
-    messages = [encode(HEAD, {"pages_id": number}), *(encode(ENTRY, entry) for entry in entries)]
+def image(*messages: bytes) -> bytes:
     return b"magicmag" + b"".join(struct.pack("<I", len(message)) + message for message in messages)
+
+
+def pagemap(number: int, *entries: dict[str, Any]) -> bytes:
+    return image(encode(HEAD, {"pages_id": number}), *(encode(ENTRY, entry) for entry in entries))
 
 
 def test_pages_that_are_present_count() -> None:
@@ -32,7 +35,9 @@ def test_pages_that_are_present_count() -> None:
 
 
 def test_a_file_of_pages_that_is_cut_off(tmp_path: Path) -> None:
-    (tmp_path / "pagemap-1.img").write_bytes(pagemap(1, {"compat_nr_pages": 2, "flags": 4}))
+    (tmp_path / "pstree.img").write_bytes(image(encode(TREE, {"pid": 7}), encode(TREE, {"pid": 9})))
+    (tmp_path / "pagemap-7.img").write_bytes(pagemap(1, {"compat_nr_pages": 2, "flags": 4}))
+    (tmp_path / "pagemap-8.img").write_bytes(pagemap(1, {"compat_nr_pages": 9, "flags": 4}))  # of an earlier checkpoint
     pages = tmp_path / "pages-1.img"
     pages.write_bytes(bytes(2 * PAGE_SIZE))
     check_pages(str(tmp_path))
@@ -47,5 +52,8 @@ def test_a_file_of_pages_that_is_cut_off(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"magicmag\xff", b"magicmag\x04\x00\x00\x00\x08"])
 def test_what_is_no_pagemap_is_left_to_criu(tmp_path: Path, data: bytes) -> None:
-    (tmp_path / "pagemap-1.img").write_bytes(data)
+    (tmp_path / "pstree.img").write_bytes(image(encode(TREE, {"pid": 7})))
+    (tmp_path / "pagemap-7.img").write_bytes(data)
+    check_pages(str(tmp_path))
+    (tmp_path / "pstree.img").write_bytes(data)
     check_pages(str(tmp_path))
