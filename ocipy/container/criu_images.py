@@ -1,7 +1,7 @@
 """Whether criu's images hold all the memory that they list. Cold.
 
 Where pages-ID.img ends too early, criu (4.1, 4.2) reads on and on. What else is damaged it notices itself.
-These images are two words of magic, and then messages, each after its length: criu's images/pstree.proto, pagemap.proto.
+These images are two words of magic, and then messages, each after its length: criu's pstree.proto, pagemap.proto.
 """
 
 from __future__ import annotations
