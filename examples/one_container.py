@@ -33,10 +33,16 @@ def execute(web: ocipy.Container) -> None:
         web.exec(["sh", "-c", "echo so far; exec sleep 1000"], capture_output=True, timeout=1)
     except ocipy.TimeoutExpired as expired:
         print("too slow, killed: it had said", (expired.stdout or b"").decode().strip())
-    script = "read line; echo $line is $(($line))"
-    done = web.exec(["sh", "-c", script], tty=True, input=b"6 + 36\n", capture_output=True)
-    # What is typed is shown as well.
-    print("the shell shows:", done.stdout.decode().splitlines()[-1])
+    with ocipy.ConsoleSocket() as console:
+        shell = web.spawn(["sh", "-c", "read line; echo $line is $(($line)); exit 7"], console_socket=console)
+        terminal = console.receive()
+    with shell, terminal:
+        terminal.write(b"6 + 36\n")
+        shown = b""
+        # What is typed is shown as well.
+        while shown.count(b"\n") < 2:
+            shown += terminal.read(1000)
+        print("the shell shows:", shown.decode().splitlines()[-1], "and ends with", shell.wait())
 
 
 def main(busybox: str) -> None:

@@ -128,6 +128,14 @@ class Arguments:
             raise UsageError(f"unexpected argument {given[len(names)]!r}")
         return given
 
+    def end_telling(self) -> None:
+        """Say by --error-fd that there was no error, and let go of it."""
+        fd = self.number("error-fd")
+        if fd > 0:
+            posix.write(fd, b"\n")
+            posix.close(fd)
+            self.values["error-fd"] = 0
+
     @property
     def root(self) -> str:
         """The directory of all state directories: --root, or the default of this user."""

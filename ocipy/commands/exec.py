@@ -22,6 +22,7 @@ FLAGS: tuple[Flag, ...] = (
     ),
     Flag("tty", "switch", "give it a terminal", aliases=("t",)),
     Flag("detach", "switch", "do not wait for its end", aliases=("d",)),
+    Flag("stay", "switch", "with --detach: wait for its end all the same; --error-fd ends when it begins", hidden=True),
     Flag("console-socket", "text", "socket that is sent the terminal's master", metavar="PATH"),
     Flag("pidfd-socket", "text", "socket that is sent a pidfd of the process", metavar="PATH"),
     Flag("pid-file", "text", "file to write the pid to", metavar="FILE"),
@@ -77,7 +78,8 @@ def _run(arguments: Arguments) -> int:
     )
     detach = arguments.switch("detach")
     claim_descriptors(0, arguments.number("preserve-fds"))
-    waiter = foreground.prepare(arguments.text("console-socket"), detach, subreaper=False)
+    stay = arguments.switch("stay")
+    waiter = foreground.prepare("" if stay else arguments.text("console-socket"), detach and not stay, subreaper=False)
     started = execute(
         arguments.root,
         words[0],
@@ -94,6 +96,8 @@ def _run(arguments: Arguments) -> int:
     )
     if waiter is None:
         return 0
+    if stay:
+        arguments.end_telling()
     try:
         return waiter.wait(started.pid, started.pidfd, started.master)
     except BaseException:

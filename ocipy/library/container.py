@@ -143,14 +143,14 @@ class Container:
         As exec, but that the streams are a file, a descriptor or None (the caller's own). console_socket: it gets
         a terminal instead, whose master is sent there (ocipy.ConsoleSocket).
         """
-        flags = ["--detach", *([f"--console-socket={os.fspath(console_socket)}"] if console_socket else [])]
+        flags = ["--detach", "--stay", *([f"--console-socket={os.fspath(console_socket)}"] if console_socket else [])]
         tty = bool(console_socket) and process is None
         with self._words(arguments, process, cwd, env, user, tty, ignore_paused) as words, PidfdReceiver() as receiver:
-            self.runtime.executable.leaving(
+            runtime = self.runtime.executable.staying(
                 "exec", *flags, f"--pidfd-socket={os.fspath(receiver)}", *words,
-                preserve_fds=0, stdin=stdin, stdout=stdout, stderr=stderr,
+                stdin=stdin, stdout=stdout, stderr=stderr,
             )  # fmt: skip
-            return Process(receiver.receive(0))
+            return Process(receiver.receive(0), runtime)
 
     @contextmanager
     def _words(

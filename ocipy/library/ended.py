@@ -41,14 +41,14 @@ def has_ended(pidfd: int, timeout: float | None) -> bool:
     return bool(_poll(pidfd, timeout))
 
 
-def exit_status(pidfd: int, *, reap: bool = False) -> int | None:
+def exit_status(pidfd: int) -> int | None:
     """The exit status of a process that has ended, 128 + the signal that ended it; None if it cannot be known.
 
-    Known of a child of the caller's, which stays to be reaped unless reap is set; and of any other once its parent has
-    reaped it, from Linux 6.15 on.
+    Known of a child of the caller's, which stays for the caller to reap; and of any other once its parent has reaped
+    it, from Linux 6.15 on.
     """
     try:
-        found = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | (0 if reap else os.WNOWAIT))
+        found = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
         return _remembered(pidfd)
     if found is None:

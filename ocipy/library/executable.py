@@ -78,6 +78,24 @@ class Executable:
             process.wait()
         errors.raise_for(process.returncode)
 
+    def staying(self, *words: str, stdin: Stream, stdout: Stream, stderr: Stream) -> subprocess.Popen[bytes]:
+        """Call `exec --detach --stay`: back once its process was executed. Its end, and status, are those of the
+        process. Not of the caller's session: the keys of a terminal are for the foreground. Raises Error."""
+        if subprocess.PIPE in (stdin, stdout, stderr):
+            raise ValueError("a pipe would have to be read as long as the process lives: give a file or a descriptor")
+        errors = Errors(3)
+        with errors:
+            process = self._popen(words, errors, 0, stdin, stdout, stderr, start_new_session=True)
+            try:
+                errors.wait()
+            except BaseException:
+                process.terminate()
+                raise
+        if not errors.begun:
+            process.wait()
+            errors.raise_for(process.returncode)
+        return process
+
     def foreground(
         self,
         command: str,
@@ -159,21 +177,31 @@ class Executable:
         self, words: Sequence[str], preserve_fds: int, stdin: Stream, stdout: Stream, stderr: Stream
     ) -> Iterator[tuple[subprocess.Popen[bytes], Errors]]:
         errors = Errors(3 + preserve_fds)
-        with errors:
-            argv = [self.path, *self.flags, "--error-fd", str(errors.writer), *words]
-            try:
-                process = subprocess.Popen(
-                    argv,
-                    stdin=stdin,
-                    stdout=stdout,
-                    stderr=stderr,
-                    env={name: value for name, value in os.environ.items() if name not in NOT_HANDED_ON},
-                    pass_fds=(errors.writer, *range(3, 3 + preserve_fds)),
-                )
-            except OSError as error:
-                raise Error("cannot execute ocipy", pointer=self.path, errno=error.errno or 0) from None
-            with process:
-                yield process, errors
+        with errors, self._popen(words, errors, preserve_fds, stdin, stdout, stderr) as process:
+            yield process, errors
+
+    def _popen(
+        self,
+        words: Sequence[str],
+        errors: Errors,
+        preserve_fds: int,
+        stdin: Stream,
+        stdout: Stream,
+        stderr: Stream,
+        start_new_session: bool = False,
+    ) -> subprocess.Popen[bytes]:
+        try:
+            return subprocess.Popen(
+                [self.path, *self.flags, "--error-fd", str(errors.writer), *words],
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                env={name: value for name, value in os.environ.items() if name not in NOT_HANDED_ON},
+                pass_fds=(errors.writer, *range(3, 3 + preserve_fds)),
+                start_new_session=start_new_session,
+            )
+        except OSError as error:
+            raise Error("cannot execute ocipy", pointer=self.path, errno=error.errno or 0) from None
 
 
 def captured(capture_output: bool, stdout: Stream, stderr: Stream) -> tuple[Stream, Stream]:
@@ -215,12 +243,20 @@ class Errors:
         self.writer = fcntl.fcntl(writer, fcntl.F_DUPFD_CLOEXEC, first)
         os.close(writer)
         self.told: Error | None = None
+        self.begun = False
 
     def __enter__(self) -> None:
         pass
 
-    def __exit__(self, *_exception: object) -> None:
+    def wait(self) -> None:
+        """Wait until it has told an error, or that there was none, or has ended."""
         os.close(self.writer)
+        self.writer = -1
+        _ready(self.reader)
+
+    def __exit__(self, *_exception: object) -> None:
+        if self.writer >= 0:
+            os.close(self.writer)
         # Whoever else may have the other end: what is there is all that comes.
         os.set_blocking(self.reader, False)
         try:
@@ -228,7 +264,8 @@ class Errors:
         except BlockingIOError:
             data = b""
         os.close(self.reader)
-        if data:
+        self.begun = data == b"\n"
+        if data.strip():
             self.told = Error.from_message(json.loads(data))
 
     def raise_if_told(self) -> None:

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import os
 import signal as signals
+import subprocess
 from typing import Self
 
 from ocipy.container.state import read_file
 from ocipy.errors import Error
-from ocipy.library.ended import exit_status, has_ended
 from ocipy.library.records import TimeoutExpired
 
 
 class Process:
     """A further process in a container. Holds a pidfd: used by with, or ended by close. The process lives on without.
 
-    pid: as the host sees it.
+    pid: as the host sees it. runtime: the executable that is its parent and ends with it.
     """
 
-    def __init__(self, pidfd: int) -> None:
+    def __init__(self, pidfd: int, runtime: subprocess.Popen[bytes]) -> None:
         self._pidfd = pidfd
-        self._status: int | None = None
+        self._runtime = runtime
         self.pid = _pid_of(pidfd)
 
     def __repr__(self) -> str:
@@ -39,7 +39,7 @@ class Process:
         return self._pidfd
 
     def close(self) -> None:
-        """Let go of it."""
+        """Let go of it. Its status can still be waited for."""
         if self._pidfd >= 0:
             os.close(self._pidfd)
             self._pidfd = -1
@@ -51,17 +51,16 @@ class Process:
         except OSError as error:
             raise Error(f"cannot send signal {int(signal)} to process {self.pid}", errno=error.errno or 0) from None
 
-    def wait(self, timeout: float | None = None) -> int | None:
+    def wait(self, timeout: float | None = None) -> int:
         """Wait until it has ended, at most so many seconds: the exit status, 128 + the signal that ended it.
 
-        None where that cannot be known, as with Container.wait. If it is the caller's to reap (the caller is a
-        subreaper, or pid 1) this does it. Raises TimeoutExpired; nothing is killed then.
+        Raises TimeoutExpired; nothing is killed then.
         """
-        if not has_ended(self.fileno(), timeout):
-            raise TimeoutExpired(["process", str(self.pid)], timeout or 0.0)
-        if self._status is None:
-            self._status = exit_status(self._pidfd, reap=True)
-        return self._status
+        try:
+            status = self._runtime.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise TimeoutExpired(["process", str(self.pid)], timeout or 0.0) from None
+        return status if status >= 0 else 128 - status
 
 
 def _pid_of(pidfd: int) -> int:

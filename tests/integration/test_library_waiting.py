@@ -164,7 +164,7 @@ def test_the_terminal_of_a_container_is_received(library: ocipy.Runtime, bundle:
 
 
 def test_a_process_that_is_not_waited_for(begin: Begin, work: Path) -> None:
-    """This process takes in orphans, so that their statuses are known to it."""
+    """Its status is known, and nobody else has to reap it."""
     container = begin()
     with (work / "out").open("w") as output:
         process = container.spawn(

@@ -221,14 +221,12 @@ def test_a_pidfd_is_of_the_process_that_was_meant() -> None:
     with subprocess.Popen(["sleep", "1000"]) as child:
         start = process_start(child.pid)
         assert ended.open_process(child.pid, start + 1) == -1
-        pidfd = ended.open_process(child.pid, start)
-        assert pidfd >= 0
-        with ocipy.Process(pidfd) as process:
+        with ocipy.Process(ended.open_process(child.pid, start), child) as process:
             assert process.pid == child.pid
             with pytest.raises(TimeoutExpired):
                 process.wait(0.01)
             process.kill()
-            wait_until(lambda: ended.has_ended(pidfd, 0), "its end")
+            wait_until(lambda: ended.has_ended(process.fileno(), 0), "its end")
             # A zombie is still the process.
             os.close(ended.open_process(child.pid, start))
             assert [process.wait(60), process.wait()] == [143, 143]
@@ -236,7 +234,25 @@ def test_a_pidfd_is_of_the_process_that_was_meant() -> None:
                 process.kill()
     assert ended.open_process(child.pid, start) == -1
     with pytest.raises(ValueError, match="closed"):
-        process.wait()
+        process.kill()
+
+
+def test_an_executable_that_stays(tmp_path: Path) -> None:
+    """It says when its process has begun; one that ends without a word has had none."""
+    streams = {"stdin": None, "stdout": None, "stderr": None}
+    process = script(tmp_path, "echo >/proc/self/fd/$4; exec sleep 1000").staying("exec", **streams)
+    assert process.poll() is None
+    assert os.getsid(process.pid) == process.pid
+    process.kill()
+    process.wait()
+    assert script(tmp_path, "echo >/proc/self/fd/$4; exit 4").staying("exec", **streams).wait() == 4
+    message = json.dumps({"what": "no", "status": 255})
+    with pytest.raises(ocipy.Error, match=r"^no$"):
+        script(tmp_path, f"echo '{message}' >/proc/self/fd/$4; exit 255").staying("exec", **streams)
+    with pytest.raises(ocipy.Error, match="ended with status 9"):
+        script(tmp_path, "exit 9").staying("exec", **streams)
+    with pytest.raises(ValueError, match="pipe"):
+        script(tmp_path, "").staying("exec", stdin=None, stdout=subprocess.PIPE, stderr=None)
 
 
 def test_nothing_is_left_open_and_the_containers_numbers_stay_free(tmp_path: Path) -> None:
