@@ -59,6 +59,9 @@ def pod(podman: Podman, name: str) -> Iterator[str]:
 @pytest.mark.smoke
 @pytest.mark.feature("pods with shared namespaces")
 def test_pod(podman: Podman, pod: str, inspect: Inspect) -> None:
+    if Path("/sys/fs/cgroup/cgroup.controllers").exists():
+        # Seen with ocipy and with runc 1.5.2: the cgroup above the container's refuses mknod before it has a program.
+        pytest.skip("podman 4.3 with cgroupfs has the cgroup of a pod deny all devices on v2, with runc as well")
     podman("pod", "create", "--name", pod, "--hostname", "named", "--share", "net,ipc,uts,pid").ok()
     for number in (1, 2):
         words = ["--name", f"{pod}-{number}", "alpine", "sleep", f"100{number}"]
