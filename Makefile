@@ -16,7 +16,7 @@ endif
 PYTEST := $(VENV)/bin/python -m pytest
 
 .DEFAULT_GOAL := build
-.PHONY: help print-venv setup packages build demo test test-unit test-integration test-pythons test-systemd test-engines test-vm conformance bench \
+.PHONY: help print-venv setup packages build demo test test-unit test-integration test-pythons test-systemd test-engines test-vm conformance runc-tests bench \
 	dockertest lint install uninstall clean
 
 help:
@@ -29,6 +29,7 @@ help:
 	@echo 'test-engines      podman, Docker, containerd and its CRI plugin, with ocipy and with runc'
 	@echo 'test-vm           integration tests on a second kernel with cgroup v2'
 	@echo 'conformance       the OCI validation suite'
+	@echo "runc-tests        runc's own integration tests"
 	@echo 'bench             times beside runc and crun'
 	@echo 'dockertest        the tests in a container image'
 	@echo 'lint              ruff and mypy'
@@ -93,6 +94,9 @@ test-vm: build
 conformance: build
 	@conformance/run --runtime $(CURDIR)/$(VENV)/bin/ocipy --expect conformance/expected-failures.toml \
 	  --json build/conformance.json --html build/conformance.html
+
+runc-tests: build
+	@conformance/runc-tests --runtime $(CURDIR)/$(VENV)/bin/ocipy
 
 bench: build
 	@bench/run --json build/bench.json --svg build/bench.svg

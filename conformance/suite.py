@@ -45,12 +45,13 @@ def cache_root() -> Path:
 
 
 def _go_version(go: str) -> tuple[int, int]:
-    done = subprocess.run([go, "version"], capture_output=True, text=True, env=_go_environment())
+    done = subprocess.run([go, "version"], capture_output=True, text=True, env=go_environment())
     found = re.search(r"go(\d+)\.(\d+)", done.stdout)
     return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
-def _go_environment() -> dict[str, str]:
+def go_environment() -> dict[str, str]:
+    """The environment of every call of go."""
     # GOTOOLCHAIN=local: use the compiler that is here, never fetch another one.
     return {**os.environ, "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=mod", "GOWORK": "off"}
 
@@ -78,14 +79,15 @@ def find_go() -> str:
     return str(own)
 
 
-def _module_folder(go: str) -> Path:
+def module_folder(go: str, module: str, version: str, checksum: str) -> Path:
+    """Where Go keeps a module; downloads it. checksum: what `go mod download` computes. Raises SuiteError."""
     with tempfile.TemporaryDirectory() as empty:
         done = subprocess.run(
-            [go, "mod", "download", "-json", f"{MODULE}@{VERSION}"],
+            [go, "mod", "download", "-json", f"{module}@{version}"],
             cwd=empty,
             capture_output=True,
             text=True,
-            env=_go_environment(),
+            env=go_environment(),
         )
     try:
         answer = json.loads(done.stdout)
@@ -93,12 +95,12 @@ def _module_folder(go: str) -> Path:
         raise SuiteError(f"go mod download failed: {done.stderr.strip()}") from None
     if answer.get("Error"):
         raise SuiteError(f"go mod download failed: {answer['Error']}")
-    if answer["Sum"] != MODULE_SUM:
-        raise SuiteError(f"{MODULE}@{VERSION} has the sum {answer['Sum']}, not {MODULE_SUM}")
+    if answer["Sum"] != checksum:
+        raise SuiteError(f"{module}@{version} has the sum {answer['Sum']}, not {checksum}")
     return Path(answer["Dir"])
 
 
-def _copy_writable(source: Path, target: Path) -> None:
+def copy_writable(source: Path, target: Path) -> None:
     """The module cache is read-only and must stay as it is: build in a copy."""
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("vendor"), copy_function=shutil.copyfile)
     for folder, _, _ in os.walk(target):
@@ -126,12 +128,12 @@ def build() -> Suite:
 def _build_into(folder: Path, rootfs: str) -> None:
     go = find_go()
     print(f"building {MODULE} {VERSION} into {folder}", file=sys.stderr)
-    module = _module_folder(go)
+    module = module_folder(go, MODULE, VERSION, MODULE_SUM)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as name:
         fresh = Path(name) / "suite"
         source = fresh / "source"
-        _copy_writable(module, source)
+        copy_writable(module, source)
         (fresh / "bin").mkdir()
         steps: list[tuple[list[str], dict[str, str]]] = [
             ([go, "build", "-o", str(fresh / "bin") + "/", "./validation/..."], {}),
@@ -140,7 +142,7 @@ def _build_into(folder: Path, rootfs: str) -> None:
         ]
         for command, extra in steps:
             done = subprocess.run(
-                command, cwd=source, env={**_go_environment(), **extra}, capture_output=True, text=True
+                command, cwd=source, env={**go_environment(), **extra}, capture_output=True, text=True
             )
             if done.returncode != 0:
                 raise SuiteError(f"{' '.join(command)} failed:\n{done.stderr}")

@@ -67,7 +67,10 @@ def _text(error: ValidationError) -> str:
         return "must not be empty"
     if error.validator == "required":
         missing = [name for name in wanted if name not in instance]
-        return f"the member {', '.join(missing)} is required"
+        text = f"the member {', '.join(missing)} is required"
+        # Go's runtimes take a member in any case.
+        alike = [name for name in instance if name.lower() in map(str.lower, missing)]
+        return f"{text}; {', '.join(alike)} is written otherwise" if alike else text
     return str(error.message)
 
 

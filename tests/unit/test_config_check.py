@@ -165,6 +165,11 @@ def test_names_the_place_and_what_is_expected(place: str, value: Any, pointer: s
     assert pointer in [found for found, _ in schema_errors(document)]
 
 
+def test_a_required_member_in_another_case() -> None:
+    (found,) = schema_errors(put(minimal(), "/mounts", [{"Destination": "/a"}]))
+    assert found == ("/mounts/0", "the member destination is required; Destination is written otherwise")
+
+
 @pytest.mark.parametrize("document", [None, [], 1, "config", True])
 def test_a_config_is_an_object(document: Any) -> None:
     assert check(document) == ("", "must be an object")

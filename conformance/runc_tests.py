@@ -1,0 +1,195 @@
+"""runc's own integration tests, run against any runtime: the command `conformance/runc-tests`.
+
+They are runc 1.5.2's, from its Go module, and written for bats. Nothing of them is kept here but the names of those
+that ocipy does not pass, with the reasons.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from conformance.suite import SuiteError, cache_root, copy_writable, find_go, go_environment, module_folder
+
+MODULE = "github.com/opencontainers/runc"
+VERSION = "v1.5.2"
+MODULE_SUM = "h1:eUUowc2WJCnFYzI87C1WqRcu356Dk/wsoi90y+2wEfE="
+DIFFERENCES = Path(__file__).parent / "runc-differences.toml"
+# What the tests call, and the package that brings it.
+PROGRAMS = {
+    "bats": "bats",
+    "busybox": "busybox-static",
+    "debootstrap": "debootstrap",
+    "gawk": "gawk",
+    "jq": "jq",
+    "gcc": "gcc",
+}
+# Without a criu of its own, an SELinux, an sshfs server and the network these can only fail.
+LEFT_OUT = ("checkpoint.bats", "selinux.bats", "mounts_sshfs.bats")
+HELPERS = ("fs-idmap", "key_label", "pidfd-kill", "recvtty", "remap-rootfs", "sd-helper", "seccompagent")
+PASSWD = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/home:/bin/false\n"
+GROUP = "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n"
+TEST = re.compile(r"^(?P<not>not )?ok \d+ (?P<name>.*?)(?P<skip> # skip.*)?$")
+
+
+@dataclass
+class Results:
+    """Of one runtime: `FILE: NAME` of the tests that passed, failed, and were skipped by themselves."""
+
+    runtime: str
+    passed: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
+    skipped: set[str] = field(default_factory=set)
+
+    def add(self, file: str, output: str) -> None:
+        """What bats printed for a file."""
+        for line in output.splitlines():
+            found = TEST.match(line)
+            if found:
+                kind = self.failed if found["not"] else self.skipped if found["skip"] else self.passed
+                kind.add(f"{file}: {found['name'].strip()}")
+
+
+def busybox_image(target: Path) -> None:
+    """A root filesystem of busybox's programs, as a tar file."""
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        for folder in ("bin", "dev", "etc", "home", "root", "tmp", "usr/bin", "usr/sbin", "var"):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+        (root / "tmp").chmod(0o1777)
+        busybox = shutil.which("busybox") or ""
+        shutil.copy(busybox, root / "bin/busybox")
+        listed = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True).stdout.split()
+        for applet in listed:
+            if applet != "busybox":
+                (root / "bin" / applet).symlink_to("busybox")
+        (root / "usr/bin/env").symlink_to("../../bin/env")
+        (root / "etc/passwd").write_text(PASSWD)
+        (root / "etc/group").write_text(GROUP)
+        (root / "etc/shadow").write_text("root:*:::::::\n")
+        subprocess.run(["tar", "-C", name, "-cf", str(target), "."], check=True)
+
+
+def debian_image(target: Path) -> None:
+    """A minimal Debian, as a tar file."""
+    with tempfile.TemporaryDirectory(dir=target.parent) as name:
+        command = ["debootstrap", "--variant=minbase", "bookworm", f"{name}/root"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(["tar", "-C", f"{name}/root", "--exclude=./dev/*", "-cf", str(target), "."], check=True)
+
+
+def build() -> Path:
+    """The folder of the tests, built into the cache if it is not there. Raises SuiteError, CalledProcessError."""
+    folder = cache_root() / f"runc-tests-{VERSION}"
+    if folder.is_dir():
+        return folder / "tests/integration"
+    go = find_go()
+    print(f"building the tests of {MODULE} {VERSION} into {folder}", file=sys.stderr)
+    module = module_folder(go, MODULE, VERSION, MODULE_SUM)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as name:
+        fresh = Path(name) / "runc"
+        copy_writable(module, fresh)
+        for script in fresh.glob("tests/**/*.sh"):
+            script.chmod(script.stat().st_mode | stat.S_IXUSR)
+        for helper in HELPERS:
+            command = [go, "build", "-tags", "seccomp", "-o", f"tests/cmd/_bin/{helper}", f"./tests/cmd/{helper}"]
+            subprocess.run(command, cwd=fresh, env=go_environment(), check=True)
+        # Under the names of what runc's script would download.
+        busybox_image(fresh / "tests/integration/testdata/busybox-amd64.tar.xz")
+        debian_image(fresh / "tests/integration/testdata/debian-amd64.tar.xz")
+        fresh.rename(folder)
+    return folder / "tests/integration"
+
+
+def run(tests: Path, runtime: str, files: list[str], limit: float) -> Results:
+    """Run the files with a runtime, each in a mount namespace of its own."""
+    results = Results(runtime)
+    go = Path(find_go()).parent
+    environment = {**go_environment(), "RUNC": runtime, "PATH": f"{go}:{os.environ['PATH']}"}
+    for file in files:
+        command = ["unshare", "-m", "--propagation", "private", "bats", "--tap", file]
+        with subprocess.Popen(
+            command,
+            cwd=tests,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        ) as process:
+            try:
+                output, _ = process.communicate(timeout=limit)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                output, _ = process.communicate()
+                print(f"{file}: ended after {limit:g} s", file=sys.stderr)
+        results.add(file, output)
+        print(f"{Path(runtime).name}: {file}: {len(results.failed)} failed so far", file=sys.stderr)
+    return results
+
+
+def judge(ours: Results, reference: Results | None, reasons: dict[str, str]) -> list[str]:
+    """What is unexpected: a failure that has no reason and is not the reference's too; a reason for what passes."""
+    failed = ours.failed - (reference.failed if reference else set())
+    return [f"{name}: failed" for name in sorted(failed - reasons.keys())] + [
+        f"{name}: passed, but is listed" for name in sorted(ours.passed & reasons.keys())
+    ]
+
+
+def load_reasons() -> dict[str, str]:
+    """The reasons of DIFFERENCES, by `FILE: NAME`."""
+    document = tomllib.loads(DIFFERENCES.read_text())
+    return {f"{file}: {name}": reason for file, tests in document.items() for name, reason in tests.items()}
+
+
+def report(all_results: list[Results], reasons: dict[str, str]) -> str:
+    """A line for each runtime, and the tests that differ."""
+    lines = [
+        f"{one.runtime}: {len(one.passed)} passed, {len(one.failed)} failed, {len(one.skipped)} skipped by themselves"
+        for one in all_results
+    ]
+    for name in sorted(all_results[0].failed):
+        also = "; ".join(f"{Path(one.runtime).name} fails too" for one in all_results[1:] if name in one.failed)
+        lines.append(f"  not passed: {name}: {reasons.get(name) or also or 'NOT EXPECTED'}")
+    return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; its exit status is 0, 1 (a failure that is not explained), 2 (it could not be run)."""
+    parser = argparse.ArgumentParser(prog="conformance/runc-tests", description=__doc__)
+    parser.add_argument("--runtime", required=True, metavar="PATH", help="the runtime")
+    parser.add_argument("--reference", metavar="PATH", help="another one; what it fails too is no surprise")
+    parser.add_argument("--only", action="append", default=[], metavar="FILE", help="this .bats file only")
+    parser.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS", help="limit for each file (600)")
+    arguments = parser.parse_args(argv)
+    missing = [package for program, package in PROGRAMS.items() if shutil.which(program) is None]
+    if missing or os.geteuid() != 0:
+        need = f"apt-get install {' '.join(missing)}" if missing else "be root"
+        print(f"conformance/runc-tests: {need}", file=sys.stderr)
+        return 2
+    try:
+        tests = build()
+        files = arguments.only or sorted(path.name for path in tests.glob("*.bats") if path.name not in LEFT_OUT)
+        runtimes = [arguments.runtime, *([arguments.reference] if arguments.reference else [])]
+        results = [run(tests, str(Path(path).absolute()), files, arguments.timeout) for path in runtimes]
+        reasons = load_reasons()
+    except (SuiteError, subprocess.CalledProcessError, OSError) as error:
+        print(f"conformance/runc-tests: {error}", file=sys.stderr)
+        return 2
+    print(report(results, reasons))
+    surprises = judge(results[0], results[1] if len(results) > 1 else None, reasons)
+    for line in surprises:
+        print(f"unexpected: {line}")
+    return 1 if surprises else 0
