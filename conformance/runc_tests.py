@@ -7,6 +7,7 @@ that ocipy does not pass, with the reasons.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import shutil
@@ -119,23 +120,26 @@ def run(tests: Path, runtime: str, files: list[str], limit: float) -> Results:
     environment = {**go_environment(), "RUNC": runtime, "PATH": f"{go}:{os.environ['PATH']}"}
     for file in files:
         command = ["unshare", "-m", "--propagation", "private", "bats", "--tap", file]
-        with subprocess.Popen(
-            command,
-            cwd=tests,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        ) as process:
+        # A file: what a failed test leaves behind would keep a pipe open.
+        with tempfile.TemporaryFile("w+") as output:
+            process = subprocess.Popen(
+                command,
+                cwd=tests,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
             try:
-                output, _ = process.communicate(timeout=limit)
+                process.wait(limit)
             except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                output, _ = process.communicate()
                 print(f"{file}: ended after {limit:g} s", file=sys.stderr)
-        results.add(file, output)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            output.seek(0)
+            results.add(file, output.read())
         print(f"{Path(runtime).name}: {file}: {len(results.failed)} failed so far", file=sys.stderr)
     return results
 
