@@ -39,6 +39,7 @@ def restore_container(
     planned, made = restore.build(config, describe_host(rootless), options)
     shared = Restoring(with_config_file(flags, config), criu.find(criu_path), made)
     _check_images(shared)
+    planned.warnings += restore.lost_by(shared.program.version, config)
     if flags.work_path:
         posix.close(open_directory(flags.work_path, "--work-path", make=True))
     if flags.lazy_pages:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ocipy.plan import build as create
-from ocipy.plan.checkpoint import refuse
+from ocipy.plan.checkpoint import NO_NEW_PRIVS, describe_version, refuse
 from ocipy.plan.model import Plan
 
 if TYPE_CHECKING:
@@ -49,6 +49,14 @@ def build(config: Config, host: Host, options: Options) -> tuple[Plan, Plan]:
     plan.host += [step for step in after if step.action == "send_console"]
     plan.on_host("restored", "")
     return plan, made
+
+
+def lost_by(version: int, config: Config) -> list[tuple[str, str]]:
+    """What a container loses that criu of this version restores: warnings, as of a plan."""
+    if version < NO_NEW_PRIVS and (config.get("process") or {}).get("noNewPrivileges"):
+        text = f"criu {describe_version(version)} does not restore no_new_privs; {describe_version(NO_NEW_PRIVS)} does"
+        return [("/process/noNewPrivileges", text)]
+    return []
 
 
 def _is_of_cgroup(step: Step) -> bool:

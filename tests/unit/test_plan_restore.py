@@ -81,6 +81,16 @@ def test_warnings_are_those_of_create() -> None:
     assert plan.warnings == made.warnings != []
 
 
+def test_what_an_older_criu_loses_is_told() -> None:
+    config: Any = template()
+    config["process"]["noNewPrivileges"] = True
+    (warning,) = restore.lost_by(31701, config)
+    assert warning == ("/process/noNewPrivileges", "criu 3.17.1 does not restore no_new_privs; 3.19 does")
+    assert restore.lost_by(31900, config) == []
+    config["process"]["noNewPrivileges"] = False
+    assert restore.lost_by(31701, config) == []
+
+
 def test_the_steps_can_be_printed_and_carried_out() -> None:
     plan, _ = restore.build(config_of_everything(), HOSTS["v2"], OPTIONS)
     assert "restore_criu" in as_text(plan)
