@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ocipy.plan import build as create
 from ocipy.plan.checkpoint import NO_NEW_PRIVS, describe_version, refuse
+from ocipy.plan.fields import process_of
 from ocipy.plan.model import Plan
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def build(config: Config, host: Host, options: Options) -> tuple[Plan, Plan]:
 
 def lost_by(version: int, config: Config) -> list[tuple[str, str]]:
     """What a container loses that criu of this version restores: warnings, as of a plan."""
-    if version < NO_NEW_PRIVS and (config.get("process") or {}).get("noNewPrivileges"):
+    if version < NO_NEW_PRIVS and process_of(config).get("noNewPrivileges"):
         text = f"criu {describe_version(version)} does not restore no_new_privs; {describe_version(NO_NEW_PRIVS)} does"
         return [("/process/noNewPrivileges", text)]
     return []
