@@ -65,6 +65,7 @@ def busybox_image(target: Path) -> None:
     """A root filesystem of busybox's programs, as a tar file."""
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
+        root.chmod(0o755)
         for folder in ("bin", "dev", "etc", "home", "root", "tmp", "usr/bin", "usr/sbin", "var"):
             (root / folder).mkdir(parents=True, exist_ok=True)
         (root / "tmp").chmod(0o1777)
@@ -86,6 +87,7 @@ def debian_image(target: Path) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent) as name:
         command = ["debootstrap", "--variant=minbase", "bookworm", f"{name}/root"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        Path(f"{name}/root").chmod(0o755)
         subprocess.run(["tar", "-C", f"{name}/root", "--exclude=./dev/*", "-cf", str(target), "."], check=True)
 
 

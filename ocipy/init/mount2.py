@@ -34,8 +34,9 @@ def mount_classic(
     late: str,
 ) -> None:
     """Mount a new filesystem by mount(2), for options that fsconfig(2) cannot carry."""
+    covers = fstype == "tmpfs" and paths.exists(init.rootfs, destination)
     target = open_target(init, destination, fstype)
-    if fstype == "tmpfs":
+    if covers:
         data = with_mode(data, target)
     if label:
         kind, _, context = label.partition("=")

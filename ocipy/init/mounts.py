@@ -69,8 +69,9 @@ def mount(
     late: str,
 ) -> None:
     """Mount a new filesystem."""
+    covers = fstype == "tmpfs" and paths.exists(init.rootfs, destination)
     target = open_target(init, destination, fstype)
-    if fstype == "tmpfs":
+    if covers:
         data = with_mode(data, target)
     relabel = label if fstype == "mqueue" else ""
     try:
@@ -351,7 +352,10 @@ def set_recursive(tree: int, attr_set: int, attr_clear: int) -> None:
 
 
 def with_mode(data: Sequence[str], target: int) -> Sequence[str]:
-    """A tmpfs has the mode of the directory that it covers unless it is given one (semantics of runc and crun)."""
+    """A tmpfs has the mode of the directory that it covers unless it is given one (semantics of runc and crun).
+
+    One for which the directory is made only now has the kernel's default, 1777 (tmpfs(5)).
+    """
     if any(word.startswith("mode=") or ",mode=" in word for word in data):
         return data
     return (*data, f"mode={posix.stat(target).st_mode & 0o7777:o}")

@@ -65,6 +65,15 @@ def is_directory(fd: int) -> bool:
     return posix.stat(fd).st_mode & S_IFMT == S_IFDIR
 
 
+def exists(root: int, path: str) -> bool:
+    """Whether anything is at the path, symlinks followed."""
+    try:
+        posix.close(open_below(root, path))
+    except OSError:
+        return False
+    return True
+
+
 def make_directory(root: int, path: str) -> int:
     """An O_PATH descriptor of the directory, made with what is missing above it. Raises OSError or Error."""
     return make(root, path, directory=True)

@@ -167,6 +167,14 @@ def test_root_readonly(sh: RunScript, bundle: Bundle, readonly: bool) -> None:
     assert (bundle.rootfs / "new").exists() != readonly
 
 
+def test_mode_of_a_tmpfs(sh: RunScript, bundle: Bundle) -> None:
+    """That of the directory which it covers; the kernel's where there was none."""
+    (bundle.rootfs / "there").mkdir()
+    (bundle.rootfs / "there").chmod(0o710)
+    bundle.mount("/there", "tmpfs", type="tmpfs").mount("/new/one", "tmpfs", type="tmpfs")
+    assert sh("stat -c %a /there /new/one", bundle).ok().lines == ["710", "1777"]
+
+
 def test_readonly_tmpfs_and_dev_still_get_what_belongs_in_them(sh: RunScript, bundle: Bundle) -> None:
     next(mount for mount in bundle.config["mounts"] if mount["destination"] == "/dev")["options"].append("ro")
     bundle.mount("/mnt", "tmpfs", "ro", type="tmpfs").mount("/mnt/below", "tmpfs", type="tmpfs")
