@@ -332,6 +332,8 @@ def test_what_cannot_be_run(
 
 
 def test_in_a_user_namespace(container: MakeContainer, bundle: Bundle, shared: Path) -> None:
+    # Not for the container's root to make, where it is not below a directory that everybody may write to.
+    (bundle.rootfs / str(shared).lstrip("/")).mkdir(parents=True)
     bundle.user_namespace().searchable()
     shared.parent.chmod(0o755)
     hooks(bundle, **{kind: [shell(f"id -u > {shared}/{kind}")] for kind in ("createRuntime", "startContainer")})
