@@ -7,7 +7,7 @@ import posix
 
 from ocipy.errors import Error
 from ocipy.init import paths
-from ocipy.init.mounts import cannot_mount, copy_content, finish_attached, open_target, set_recursive, with_mode
+from ocipy.init.mounts import cannot_mount, copy_content, finish_attached, open_new, set_recursive
 from ocipy.linux import _kernel, procfs
 from ocipy.linux.constants import MS_BIND, MS_REC, MS_REMOUNT, O_PATH
 
@@ -34,10 +34,7 @@ def mount_classic(
     late: str,
 ) -> None:
     """Mount a new filesystem by mount(2), for options that fsconfig(2) cannot carry."""
-    covers = fstype == "tmpfs" and paths.exists(init.rootfs, destination)
-    target = open_target(init, destination, fstype)
-    if covers:
-        data = with_mode(data, target)
+    target, data = open_new(init, destination, fstype, data)
     if label:
         kind, _, context = label.partition("=")
         data = (*data, f'{kind}="{context}"')  # quoted: a context has commas of its own

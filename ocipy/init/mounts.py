@@ -69,10 +69,7 @@ def mount(
     late: str,
 ) -> None:
     """Mount a new filesystem."""
-    covers = fstype == "tmpfs" and paths.exists(init.rootfs, destination)
-    target = open_target(init, destination, fstype)
-    if covers:
-        data = with_mode(data, target)
+    target, data = open_new(init, destination, fstype, data)
     relabel = label if fstype == "mqueue" else ""
     try:
         tree = make_filesystem(fstype, source, attributes, superblock, data, "" if relabel else label)
@@ -351,11 +348,18 @@ def set_recursive(tree: int, attr_set: int, attr_clear: int) -> None:
         _kernel.mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, attr_set, attr_clear, 0, -1)
 
 
-def with_mode(data: Sequence[str], target: int) -> Sequence[str]:
-    """A tmpfs has the mode of the directory that it covers unless it is given one (semantics of runc and crun).
+def open_new(init: Init, destination: str, fstype: str, data: Sequence[str]) -> tuple[int, Sequence[str]]:
+    """open_target for a new filesystem, and its data. Raises Error.
 
-    One for which the directory is made only now has the kernel's default, 1777 (tmpfs(5)).
+    A tmpfs has the mode of the directory that it covers unless it is given one (semantics of runc and crun). One for
+    which the directory is made only now has the kernel's default, 1777 (tmpfs(5)).
     """
+    covers = fstype == "tmpfs" and paths.exists(init.rootfs, destination)
+    target = open_target(init, destination, fstype)
+    return target, _with_mode(data, target) if covers else data
+
+
+def _with_mode(data: Sequence[str], target: int) -> Sequence[str]:
     if any(word.startswith("mode=") or ",mode=" in word for word in data):
         return data
     return (*data, f"mode={posix.stat(target).st_mode & 0o7777:o}")
