@@ -7,11 +7,9 @@ that ocipy does not pass, with the reasons.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import re
 import shutil
-import signal
 import stat
 import subprocess
 import sys
@@ -20,6 +18,8 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from conformance import host
+from conformance.runner import TIMEOUT, spawn_and_wait
 from conformance.suite import SuiteError, cache_root, copy_writable, find_go, go_environment, module_folder
 
 MODULE = "github.com/opencontainers/runc"
@@ -38,6 +38,7 @@ PROGRAMS = {
 # Without a criu of its own, an SELinux, an sshfs server and the network these can only fail.
 LEFT_OUT = ("checkpoint.bats", "selinux.bats", "mounts_sshfs.bats")
 HELPERS = ("fs-idmap", "key_label", "pidfd-kill", "recvtty", "remap-rootfs", "sd-helper", "seccompagent")
+CGROUP = "runc-cgroups-integration-test"  # in the path of each that they make
 PASSWD = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/home:/bin/false\n"
 GROUP = "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n"
 TEST = re.compile(r"^(?P<not>not )?ok \d+ (?P<name>.*?)(?P<skip> # skip.*)?$")
@@ -122,26 +123,14 @@ def run(tests: Path, runtime: str, files: list[str], limit: float) -> Results:
     environment = {**go_environment(), "RUNC": runtime, "PATH": f"{go}:{os.environ['PATH']}"}
     for file in files:
         command = ["unshare", "-m", "--propagation", "private", "bats", "--tap", file]
-        # A file: what a failed test leaves behind would keep a pipe open.
-        with tempfile.TemporaryFile("w+") as output:
-            process = subprocess.Popen(
-                command,
-                cwd=tests,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-            try:
-                process.wait(limit)
-            except subprocess.TimeoutExpired:
-                print(f"{file}: ended after {limit:g} s", file=sys.stderr)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            output.seek(0)
-            results.add(file, output.read())
+        before = host.cgroups()
+        with tempfile.TemporaryDirectory() as name:
+            status, _ = spawn_and_wait(command, Path(name), environment, limit, tests)
+            results.add(file, Path(name, "stdout").read_text(errors="replace"))
+        if status == TIMEOUT:
+            print(f"{file}: ended after {limit:g} s", file=sys.stderr)
+        host.end_descendants()
+        host.remove_cgroups(sorted(path for path in host.cgroups() - before if CGROUP in path))
         print(f"{Path(runtime).name}: {file}: {len(results.failed)} failed so far", file=sys.stderr)
     return results
 
@@ -189,6 +178,7 @@ def main(argv: list[str] | None = None) -> int:
         tests = build()
         files = arguments.only or sorted(path.name for path in tests.glob("*.bats") if path.name not in LEFT_OUT)
         runtimes = [arguments.runtime, *([arguments.reference] if arguments.reference else [])]
+        host.become_subreaper()
         results = [run(tests, str(Path(path).absolute()), files, arguments.timeout) for path in runtimes]
         reasons = load_reasons()
     except (SuiteError, subprocess.CalledProcessError, OSError) as error:

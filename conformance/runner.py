@@ -84,12 +84,16 @@ def _wait_reaping(pid: int) -> int:
             return os.waitstatus_to_exitcode(status)
 
 
-def _spawn_and_wait(command: list[str], folder: Path, environment: dict[str, str], limit: float) -> tuple[str, int]:
-    """Returns (status, exit status) of a program run in its own process group; its output goes to files in `folder`."""
+def spawn_and_wait(
+    command: list[str], folder: Path, environment: dict[str, str], limit: float, cwd: Path | None = None
+) -> tuple[str, int]:
+    """Returns (status, exit status) of a program run in its own process group; its output goes to files in `folder`.
+
+    cwd: where it runs, in `folder` by default. The caller is a subreaper (host.become_subreaper)."""
     with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as err:
         process = subprocess.Popen(
             command,
-            cwd=folder,
+            cwd=cwd or folder,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=out,
@@ -144,7 +148,7 @@ class Runner:
         before = host.cgroups()
         environment = {**os.environ, "RUNTIME": str(self.wrapper), "TMPDIR": str(self.bundles)}
         started = time.monotonic()
-        status, exit_status = _spawn_and_wait(
+        status, exit_status = spawn_and_wait(
             [str(self.suite.folder / "bin" / program)], self.work, environment, self.limit
         )
         seconds = time.monotonic() - started
