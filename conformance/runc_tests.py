@@ -20,7 +20,7 @@ from pathlib import Path
 
 from conformance import host
 from conformance.runner import TIMEOUT, spawn_and_wait
-from conformance.suite import SuiteError, cache_root, copy_writable, find_go, go_environment, module_folder
+from conformance.suite import SuiteError, cache_root, copy_writable, fetch, find_go, go_environment
 
 MODULE = "github.com/opencontainers/runc"
 VERSION = "v1.5.2"
@@ -97,10 +97,7 @@ def build() -> Path:
     folder = cache_root() / f"runc-tests-{VERSION}"
     if folder.is_dir():
         return folder / "tests/integration"
-    go = find_go()
-    print(f"building the tests of {MODULE} {VERSION} into {folder}", file=sys.stderr)
-    module = module_folder(go, MODULE, VERSION, MODULE_SUM)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    go, module = fetch(folder, MODULE, VERSION, MODULE_SUM)
     with tempfile.TemporaryDirectory(dir=folder.parent) as name:
         fresh = Path(name) / "runc"
         copy_writable(module, fresh)

@@ -79,7 +79,16 @@ def find_go() -> str:
     return str(own)
 
 
-def module_folder(go: str, module: str, version: str, checksum: str) -> Path:
+def fetch(folder: Path, module: str, version: str, checksum: str) -> tuple[str, Path]:
+    """A Go compiler, and where it keeps the module, which is to be built into a folder of the cache. SuiteError."""
+    go = find_go()
+    print(f"building {module} {version} into {folder}", file=sys.stderr)
+    source = _module_folder(go, module, version, checksum)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return go, source
+
+
+def _module_folder(go: str, module: str, version: str, checksum: str) -> Path:
     """Where Go keeps a module; downloads it. checksum: what `go mod download` computes. Raises SuiteError."""
     with tempfile.TemporaryDirectory() as empty:
         done = subprocess.run(
@@ -126,10 +135,7 @@ def build() -> Suite:
 
 
 def _build_into(folder: Path, rootfs: str) -> None:
-    go = find_go()
-    print(f"building {MODULE} {VERSION} into {folder}", file=sys.stderr)
-    module = module_folder(go, MODULE, VERSION, MODULE_SUM)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    go, module = fetch(folder, MODULE, VERSION, MODULE_SUM)
     with tempfile.TemporaryDirectory(dir=folder.parent) as name:
         fresh = Path(name) / "suite"
         source = fresh / "source"
