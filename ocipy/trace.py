@@ -215,7 +215,8 @@ def process_began(moment: int) -> int:
     The kernel tells it in ticks of 10 ms (proc(5), field 22 of stat). Within a tick the time on and for a processor
     tells more: until here a process waits for hardly anything else.
     """
-    from ocipy.container.state import process_start, read_file
+    from ocipy.container.state import process_start
+    from ocipy.linux.files import read_file
 
     tick = SECOND // posix.sysconf("SC_CLK_TCK")
     # The field counts from boot, time in suspend included.

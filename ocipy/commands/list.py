@@ -8,9 +8,10 @@ from errno import ENOENT
 from ocipy import log
 from ocipy.cli import Arguments, Flag, write_stdout
 from ocipy.container.several import container_ids
-from ocipy.container.state import load, read_file
+from ocipy.container.state import load
 from ocipy.errors import Error
 from ocipy.linux import _kernel
+from ocipy.linux.files import read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import posix
 
 from ocipy.cli import Arguments, Flag
+from ocipy.container.directory import lock
 from ocipy.container.lifecycle import start
-from ocipy.container.state import load, lock
+from ocipy.container.state import load
 
 SUMMARY = "run the process of a created container"
 USAGE = "ID"

@@ -7,9 +7,9 @@ import posix
 from ocipy import log
 from ocipy.bundle import parse
 from ocipy.cli import Arguments, Flag
-from ocipy.container.state import read_file
 from ocipy.container.updating import update
 from ocipy.errors import Error
+from ocipy.linux.files import read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,13 +12,15 @@ from ocipy.cgroups import freezer
 from ocipy.cgroups.layout import probe
 from ocipy.container import criu, criu_messages
 from ocipy.container.criu import Criu, Session
+from ocipy.container.directory import lock
 from ocipy.container.interrupts import catch
 from ocipy.container.lifecycle import end
 from ocipy.container.probe import describe_host
-from ocipy.container.state import CONFIG, State, load, lock, read_file, write_file
+from ocipy.container.state import CONFIG, State, load
 from ocipy.errors import Error
 from ocipy.init.paths import is_directory, open_below
 from ocipy.linux import _kernel
+from ocipy.linux.files import read_file, write_file
 from ocipy.plan import build
 from ocipy.plan import checkpoint as plan
 from ocipy.plan.checkpoint import CriuFlags, DumpFacts

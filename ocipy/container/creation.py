@@ -10,22 +10,15 @@ import posix
 from ocipy import bundle, log
 from ocipy.container.console import check_socket
 from ocipy.container.context import HostRun
+from ocipy.container.directory import check_id, make_directory, remove_directory
 from ocipy.container.host_lane import carry_out
 from ocipy.container.interrupts import catch
 from ocipy.container.lifecycle import check_pid_file, end_process, release_root, remove_cgroup, run_poststop, unlink
 from ocipy.container.probe import describe_host
-from ocipy.container.state import (
-    CONFIG,
-    State,
-    check_id,
-    executable_of,
-    make_directory,
-    now,
-    remove_directory,
-    write_file,
-)
+from ocipy.container.state import CONFIG, State, executable_of, now
 from ocipy.errors import Error
 from ocipy.linux import _kernel
+from ocipy.linux.files import write_file
 from ocipy.plan.build import build
 from ocipy.plan.model import Step
 from ocipy.plan.namespaces import new_kinds

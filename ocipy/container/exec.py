@@ -12,11 +12,12 @@ from ocipy.container.host_lane import carry_out
 from ocipy.container.interrupts import catch
 from ocipy.container.lifecycle import open_init, unlink
 from ocipy.container.probe import describe_host
-from ocipy.container.state import CONFIG, State, load, read_file
+from ocipy.container.state import CONFIG, State, load
 from ocipy.errors import Error
 from ocipy.init.exec_join import FILES
 from ocipy.linux import _kernel
 from ocipy.linux.constants import SIGKILL
+from ocipy.linux.files import read_file
 from ocipy.plan.exec import Target, build, sub_cgroups
 from ocipy.plan.exec_process import Changes, process_to_execute
 from ocipy.plan.model import Options

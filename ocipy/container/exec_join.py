@@ -9,13 +9,13 @@ from ocipy.cgroups.cgroup import Cgroup
 from ocipy.cgroups.files import exists, read
 from ocipy.cgroups.layout import parse_own, probe
 from ocipy.container.lifecycle import raise_failure, read_to_end
-from ocipy.container.state import read_file
 from ocipy.errors import Error
 from ocipy.init.context import Init
 from ocipy.init.exec_join import run_joining
 from ocipy.init.fifo import EXECUTING
 from ocipy.linux import _kernel, channel
 from ocipy.linux.constants import CLONE_PIDFD, O_CLOEXEC, O_DIRECTORY, O_PATH, SIGCHLD
+from ocipy.linux.files import read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import posix
 
-from ocipy.container.state import read_file
 from ocipy.errors import Error
+from ocipy.linux.files import read_file
 
 
 def does_not_die(pidfd: int) -> Error:

@@ -9,12 +9,13 @@ import posix
 
 from ocipy import log
 from ocipy.container import interrupts
-from ocipy.container.state import FIFO, FIFO_NEW, REPORT, process_start, write_file
+from ocipy.container.state import FIFO, FIFO_NEW, REPORT, process_start
 from ocipy.errors import Error, refused
 from ocipy.init import lane
 from ocipy.linux import _kernel, procfs
 from ocipy.linux.channel import Closed
 from ocipy.linux.constants import O_CLOEXEC, O_NOFOLLOW, O_RDWR, POLLIN, SIGKILL
+from ocipy.linux.files import write_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,19 +7,9 @@ import posix
 
 from ocipy import log
 from ocipy.cgroups import freezer
+from ocipy.container.directory import DOES_NOT_EXIST, check_id, lock, remove_directory
 from ocipy.container.interrupts import check as check_interrupts
-from ocipy.container.state import (
-    DOES_NOT_EXIST,
-    FIFO,
-    REPORT,
-    ROOTFS_MOUNT,
-    State,
-    check_id,
-    exists,
-    load,
-    lock,
-    remove_directory,
-)
+from ocipy.container.state import FIFO, REPORT, ROOTFS_MOUNT, State, load
 from ocipy.errors import Error
 from ocipy.init.fifo import AWAKE, EXECUTING
 from ocipy.linux import _kernel
@@ -36,6 +26,7 @@ from ocipy.linux.constants import (
     S_IFREG,
     SIGKILL,
 )
+from ocipy.linux.files import exists
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

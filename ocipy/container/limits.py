@@ -6,10 +6,10 @@ import errno
 import posix
 
 from ocipy import log
-from ocipy.container.state import read_file
 from ocipy.errors import Error
 from ocipy.linux import _kernel
 from ocipy.linux.constants import O_CLOEXEC, O_WRONLY
+from ocipy.linux.files import read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ import posix
 
 from ocipy import log
 from ocipy.container.interrupts import check as check_interrupts
-from ocipy.container.state import exists
 from ocipy.launcher.python import complete_start
 from ocipy.linux import _kernel
 from ocipy.linux.constants import O_CLOEXEC, O_DIRECTORY, O_PATH, POLLHUP, POLLIN
+from ocipy.linux.files import exists
 from ocipy.plan.notify import DIRECTORY, SOCKET
 
 TYPE_CHECKING = False

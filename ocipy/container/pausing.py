@@ -5,7 +5,8 @@ from __future__ import annotations
 import posix
 
 from ocipy.cgroups import freezer
-from ocipy.container.state import load, lock
+from ocipy.container.directory import lock
+from ocipy.container.state import load
 from ocipy.errors import Error
 
 TYPE_CHECKING = False

@@ -7,9 +7,9 @@ import posix
 
 from ocipy.cgroups.files import exists
 from ocipy.cgroups.layout import probe
-from ocipy.container.state import read_file
 from ocipy.linux import _kernel
 from ocipy.linux.constants import AT_FDCWD, OPEN_TREE_CLOEXEC, OPEN_TREE_CLONE
+from ocipy.linux.files import read_file
 from ocipy.plan.model import Host
 
 # What a process in the initial user namespace finds in /proc/self/uid_map (user_namespaces(7)).

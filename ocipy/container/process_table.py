@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import posix
 
-from ocipy.container.state import read_file
 from ocipy.errors import Error
+from ocipy.linux.files import read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from ocipy.container.context import HostRun
 from ocipy.container.criu import FIRST_FD, Session
 from ocipy.container.criu_images import check_pages
 from ocipy.container.host_lane import save_state
-from ocipy.container.state import FIFO_NEW, now, read_file, write_file
+from ocipy.container.state import FIFO_NEW, now
 from ocipy.errors import Error
 from ocipy.init.context import Init
 from ocipy.init.mounts import bind, copy_symlink, open_target, set_attributes, set_recursive
@@ -43,6 +43,7 @@ from ocipy.linux.constants import (
     O_PATH,
     SOCK_SEQPACKET,
 )
+from ocipy.linux.files import read_file, write_file
 from ocipy.plan import checkpoint as plan
 from ocipy.plan.checkpoint import RestoreFacts
 from ocipy.plan.model import Plan, Step

@@ -5,8 +5,9 @@ from __future__ import annotations
 import posix
 
 from ocipy import log
-from ocipy.container.state import ID_CHARACTERS, STATE, exists
+from ocipy.container.directory import ID_CHARACTERS, STATE
 from ocipy.errors import Error
+from ocipy.linux.files import exists
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import posix
 
-from ocipy.container.state import ROOTFS_MOUNT, read_file, write_file
+from ocipy.container.state import ROOTFS_MOUNT
 from ocipy.errors import Error
 from ocipy.init.mounts import open_source
 from ocipy.init.rootfs import clone_root, open_directory
@@ -25,6 +25,7 @@ from ocipy.linux.constants import (
     O_RDONLY,
     SIGCHLD,
 )
+from ocipy.linux.files import read_file, write_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,9 +12,11 @@ from ocipy.cgroups.layout import probe
 from ocipy.cgroups.resources import early, limits
 from ocipy.config.check import check_resources
 from ocipy.config.semantic_resources import errors
-from ocipy.container.state import CONFIG, State, load, lock, read_file, write_file
+from ocipy.container.directory import lock
+from ocipy.container.state import CONFIG, State, load
 from ocipy.errors import Error
 from ocipy.linux import _kernel
+from ocipy.linux.files import read_file, write_file
 from ocipy.plan.cgroup import RESOURCES, resources_of
 
 TYPE_CHECKING = False

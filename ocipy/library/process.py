@@ -7,9 +7,9 @@ import signal as signals
 import subprocess
 from typing import Self
 
-from ocipy.container.state import read_file
 from ocipy.errors import Error
 from ocipy.library.records import TimeoutExpired
+from ocipy.linux.files import read_file
 
 
 class Process:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ocipy.container import lifecycle
-from ocipy.container.state import DOES_NOT_EXIST
+from ocipy.container.directory import DOES_NOT_EXIST
 from ocipy.errors import Error
 
 

@@ -1,4 +1,4 @@
-"""The state directory: ids, locks, files, and the status that is derived from them."""
+"""What is kept of a container: ids, locks, the state, and the status that is derived from it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ocipy.container import directory
 from ocipy.container import state as states
 from ocipy.container.state import State
 from ocipy.errors import Error
@@ -16,17 +17,17 @@ from ocipy.errors import Error
 
 @pytest.mark.parametrize("name", ["a", "web-1", "A_b+c.d", "0", "..a", ".hidden", "a" * 255])
 def test_what_is_an_id(name: str) -> None:
-    states.check_id(name)
+    directory.check_id(name)
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a b", "a\n", "ä", "@a", "a" * 256])
 def test_what_is_none(name: str) -> None:
     with pytest.raises(Error, match="invalid container ID format"):
-        states.check_id(name)
+        directory.check_id(name)
 
 
 def made(root: Path, name: str = "web") -> tuple[State, int]:
-    lock = states.make_directory(str(root), name)
+    lock = directory.make_directory(str(root), name)
     state = State(f"{root}/{name}", name, "/bundle")
     return state, lock
 
@@ -61,14 +62,14 @@ def test_what_is_not_there_does_not_exist(tmp_path: Path) -> None:
     with pytest.raises(Error, match="container does not exist"):
         states.load(str(tmp_path), "web")
     with pytest.raises(Error, match="container does not exist"):
-        states.lock(f"{tmp_path}/web")
+        directory.lock(f"{tmp_path}/web")
 
 
 def test_a_lock_is_seen_by_others_and_ends_with_its_descriptor(tmp_path: Path) -> None:
     state, lock = made(tmp_path)
-    assert states.is_locked(state.directory)
+    assert directory.is_locked(state.directory)
     os.close(lock)
-    assert not states.is_locked(state.directory)
+    assert not directory.is_locked(state.directory)
 
 
 def test_a_container_without_a_pid_is_creating_while_it_is_locked(tmp_path: Path) -> None:
@@ -125,22 +126,6 @@ def test_a_process_may_have_any_name(tmp_path: Path) -> None:
     child.stdout.readline()
     assert states.process_start(child.pid) > 0
     child.communicate()
-
-
-def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    states.write_file(str(path), b"one")
-    states.write_file(str(path), b"two" * 100000)
-    assert path.read_bytes() == b"two" * 100000
-    with pytest.raises(OSError):
-        states.write_file(str(tmp_path / "missing/file"), b"")
-    assert os.listdir(tmp_path) == ["file"]
-
-
-def test_a_relative_path_is_one_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    states.write_file("pid", b"1")
-    assert (tmp_path / "pid").read_bytes() == b"1"
 
 
 def test_hooks_get_what_the_specification_names() -> None:

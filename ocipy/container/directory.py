@@ -1,0 +1,145 @@
+"""The state directory of a container, ROOT/ID: its name, its lock, its making and its end.
+
+The lock is flock(2) on the directory itself: nothing has to be made before it can be taken, or is left when its
+holder is killed.
+"""
+
+from __future__ import annotations
+
+import errno
+import posix
+import time
+
+from ocipy.errors import Error
+from ocipy.linux import _kernel
+from ocipy.linux.constants import LOCK_EX, LOCK_NB, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_RDONLY
+from ocipy.linux.files import exists
+
+ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
+STATE = "state.json"
+LOCK_PATIENCE = 10.0  # seconds
+# Engines match it.
+DOES_NOT_EXIST = "container does not exist"
+
+
+def check_id(container_id: str) -> None:
+    """Raise Error unless the id is one (runc's rule)."""
+    if not container_id or container_id in (".", "..") or not ID_CHARACTERS.issuperset(container_id):
+        raise Error(
+            f"invalid container ID format: {container_id!r}", hint="use letters, digits, and the characters _ + - ."
+        )
+    if len(container_id) > 255:
+        raise Error("invalid container ID format: longer than 255 characters")
+
+
+def make_directory(root: str, container_id: str) -> int:
+    """Make ROOT/ID and lock it; the lock's descriptor. mkdir(2) decides which of two creates wins. Raises Error."""
+    check_id(container_id)
+    _make_root(root)
+    directory = root + "/" + container_id
+    try:
+        posix.mkdir(directory, 0o700)
+    except FileExistsError:
+        raise Error(
+            "container with given ID already exists", hint="choose another id, or delete the container first"
+        ) from None
+    except OSError as error:
+        raise _no_directory(directory, error) from None
+    try:
+        # Whoever looks at an empty directory has the lock only for a moment.
+        fd = _lock(directory, LOCK_PATIENCE)
+    except (Error, OSError):
+        posix.rmdir(directory)
+        raise
+    if fd < 0:
+        raise Error("the container was deleted while it was being created")
+    return fd
+
+
+def _make_root(root: str) -> None:
+    path = ""
+    for part in root.split("/")[1:]:
+        path += "/" + part
+        try:
+            # Sticky, so that nobody who tidies up XDG_RUNTIME_DIR removes it (XDG Base Directory Specification).
+            posix.mkdir(path, 0o1700 if path == root else 0o700)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            if exists(path):  # a read-only filesystem says so before it says that the directory is there
+                continue
+            raise _no_directory(path, error) from None
+
+
+def _no_directory(path: str, error: OSError) -> Error:
+    hint = ""
+    if error.errno == errno.EACCES:
+        hint = "set XDG_RUNTIME_DIR to a directory of your own, or name one by --root"
+    return Error("cannot make the state directory", pointer=path, errno=error.errno or 0, hint=hint)
+
+
+def lock(directory: str) -> int:
+    """Wait for the lock of a container; the lock's descriptor. Raises Error where it is gone, or busy for too long."""
+    fd = _lock(directory, LOCK_PATIENCE)
+    if fd < 0:
+        raise Error(DOES_NOT_EXIST)
+    return fd
+
+
+def is_locked(directory: str) -> bool:
+    """Another process is at work on the container."""
+    try:
+        fd = _lock(directory, patience=0)
+    except Error:
+        return True
+    if fd >= 0:
+        posix.close(fd)
+    return False
+
+
+def _lock(directory: str, patience: float) -> int:
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fd = posix.open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)
+        except (FileNotFoundError, NotADirectoryError):
+            return -1
+        try:
+            _kernel.flock(fd, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            posix.close(fd)
+            if time.monotonic() >= deadline:
+                raise Error(
+                    "another command is at work on this container", hint="it may be waiting for a hook"
+                ) from None
+            time.sleep(0.005)
+            continue
+        # It may have been removed, and made anew, between the open and the lock.
+        try:
+            there = posix.stat(directory)
+        except FileNotFoundError:
+            posix.close(fd)
+            return -1
+        ours = posix.stat(fd)
+        if (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino):
+            return fd
+        posix.close(fd)
+
+
+def remove_directory(directory: str) -> None:
+    """Remove the state directory and what is in it. The state last: while there is one, delete finds what else is."""
+    try:
+        names = posix.listdir(directory)
+    except FileNotFoundError:
+        return
+    for name in sorted(names, key=STATE.__eq__):
+        try:
+            posix.unlink(directory + "/" + name)
+        except FileNotFoundError:
+            pass
+        except IsADirectoryError:
+            remove_directory(directory + "/" + name)
+    try:
+        posix.rmdir(directory)
+    except FileNotFoundError:
+        pass

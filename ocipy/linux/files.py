@@ -1,0 +1,50 @@
+"""Small files of the host's, each read or written as a whole."""
+
+from __future__ import annotations
+
+import posix
+
+from ocipy.linux.constants import O_CLOEXEC, O_CREAT, O_EXCL, O_NOFOLLOW, O_RDONLY, O_WRONLY
+
+
+def read_file(path: str | int) -> bytes:
+    """All of a small file. path: its name, or a descriptor, which is closed."""
+    fd = posix.open(path, O_RDONLY | O_CLOEXEC) if isinstance(path, str) else path
+    try:
+        parts = [posix.read(fd, 65536)]
+        while parts[-1]:
+            parts.append(posix.read(fd, 65536))
+        return b"".join(parts)
+    finally:
+        posix.close(fd)
+
+
+def write_file(path: str, data: bytes, mode: int = 0o600) -> None:
+    """Write a file under another name and rename it: a reader sees all of it or nothing."""
+    slash = path.rfind("/") + 1
+    temporary = f"{path[:slash]}.{path[slash:]}.{posix.getpid()}"
+    try:
+        fd = posix.open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode)
+    except FileExistsError:  # of a killed process that had our pid
+        posix.unlink(temporary)
+        fd = posix.open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode)
+    try:
+        try:
+            written = 0
+            while written < len(data):
+                written += posix.write(fd, data[written:])
+        finally:
+            posix.close(fd)
+        posix.rename(temporary, path)
+    except OSError:
+        posix.unlink(temporary)
+        raise
+
+
+def exists(path: str) -> bool:
+    """There is a file of that name, also a dangling link."""
+    try:
+        posix.lstat(path)
+    except OSError:
+        return False
+    return True
