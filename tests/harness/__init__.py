@@ -7,6 +7,7 @@ from tests.harness.container import Container
 from tests.harness.host import Host, scaled, wait_until
 from tests.harness.look import (
     Mount,
+    cgroup_dir,
     cgroup_dirs,
     cgroup_value,
     cgroups_of,
@@ -31,6 +32,7 @@ __all__ = [
     "Mount",
     "Result",
     "Runtime",
+    "cgroup_dir",
     "cgroup_dirs",
     "cgroup_value",
     "cgroups_of",

@@ -162,6 +162,15 @@ def cgroup_dirs(name: str) -> list[Path]:
     return sorted(found)
 
 
+def cgroup_dir(pid: int, controller: str) -> Path:
+    """Where a process is in the hierarchy of a controller, or of v2."""
+    hierarchies = cgroup_hierarchies()
+    for controllers, path in cgroups_of(pid).items():
+        if controller in controllers.split(",") or (controllers == "" and controller not in hierarchies):
+            return hierarchies[controller if controller in hierarchies else ""] / path.lstrip("/")
+    raise AssertionError(f"{controller} has no hierarchy")
+
+
 def cgroup_value(pid: int, controller: str, file: str) -> str:
     """A file of the cgroup that a process is in. `controller` is the v1 controller; on a unified host the one cgroup
     serves, and `file` must be v2's name. Raises FileNotFoundError."""

@@ -21,6 +21,7 @@ from tests.harness.agent import Agent
 from tests.harness.attacks import leaked_directory, unchanged_installation
 from tests.harness.criu import Asked, Counter, reason_against
 from tests.harness.host import become_subreaper, umount, unshare_mounts
+from tests.harness.hostile import everything_in
 from tests.harness.leaks import Leaks, reap
 from tests.harness.scratch import Scratch, mount_on_host
 from tests.harness.terminal import Console
@@ -199,7 +200,7 @@ def installation(runtime: Runtime) -> Iterator[None]:
 
 
 @pytest.fixture
-def outside(work: Path) -> Iterator[tuple[Path, list[int]]]:
+def leaked(work: Path) -> Iterator[tuple[Path, list[int]]]:
     """A directory of the host with a secret, and descriptors of it that the caller leaks."""
     yield from leaked_directory(work)
 
@@ -273,3 +274,24 @@ def no_leaks(work: Path, make_runtime: Callable[[str], Runtime], runtime: Runtim
     if left:
         leaks.clean(runtimes)
         pytest.fail("left behind:\n  " + "\n  ".join(left), pytrace=False)
+
+
+@pytest.fixture
+def outside(work: Path) -> Iterator[Path]:
+    """A directory of the host's with a few files; asserts at the end that nothing in it has changed."""
+    path = work / "outside"
+    for name in ("pts", "shm", "sub/below", "fs/cgroup", "bare"):
+        (path / name).mkdir(parents=True)
+    for name in ("bare/ptmx", "ptmx", "null", "console", "fd", "core", "sub/file", "kcore"):
+        (path / name).write_text("of the host")
+    before = everything_in(path)
+    yield path
+    assert everything_in(path) == before, "the host has been written to"
+
+
+@pytest.fixture
+def hostile(make_bundle: Callable[..., Bundle]) -> Bundle:
+    """A bundle whose root filesystem may be bent at will, writable."""
+    bundle = make_bundle(hardlinks=False)
+    bundle.config["root"]["readonly"] = False
+    return bundle

@@ -1,21 +1,25 @@
-"""The container's cgroup, from outside: where it is, what stands in it, what is left of it."""
+"""The limits of the container's cgroup, as the kernel has them."""
 
 from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.harness import Bundle, Container, Host, Result, Runtime, cgroup_dirs, cgroup_value, cgroups_of, process_state
+from tests.harness import (
+    Bundle,
+    Container,
+    Host,
+    Result,
+    Runtime,
+    cgroup_dir,
+    cgroup_value,
+)
 from tests.harness.look import cgroup_hierarchies
-from tests.integration.conftest import CGROUP_PARENT, TOKEN
 
 MakeContainer = Callable[..., Container]
 MakeBundle = Callable[..., Bundle]
@@ -23,19 +27,6 @@ NewId = Callable[[], str]
 RunScript = Callable[..., Result]
 
 MEGABYTE = 1 << 20
-
-
-def directory(pid: int, controller: str) -> Path:
-    """Where a process is in the hierarchy of a controller, or of v2."""
-    hierarchies = cgroup_hierarchies()
-    for controllers, path in cgroups_of(pid).items():
-        if controller in controllers.split(",") or (controllers == "" and controller not in hierarchies):
-            return hierarchies[controller if controller in hierarchies else ""] / path.lstrip("/")
-    raise AssertionError(f"{controller} has no hierarchy")
-
-
-def directories(name: str) -> list[Path]:
-    return [path for path in cgroup_dirs(name) if path.name == name]
 
 
 # resources, and for v1 and v2: controller, file, content.
@@ -167,7 +158,7 @@ def test_unified(container: MakeContainer, bundle: Bundle) -> None:
     bundle.linux["resources"]["unified"] = {"memory.high": "104857600", "pids.max": "33", "cgroup.max.depth": "3"}
     bundle.linux["resources"]["pids"] = {"limit": 5}
     one = container(bundle.args("sleep", "1000"))
-    place = directory(one.pid, "")
+    place = cgroup_dir(one.pid, "")
     assert [(place / name).read_text().strip() for name in ("memory.high", "pids.max", "cgroup.max.depth")] == [
         "104857600",
         "33",
@@ -256,251 +247,3 @@ def test_memory_limit_too_low_for_the_start(runtime: Runtime, bundle: Bundle, ne
     result = runtime.create(bundle.args("true"), new_id())
     result.fails("/linux/resources/memory/limit")
     assert runtime.ids() == []
-
-
-# Where it is
-
-
-def test_no_path(container: MakeContainer, bundle: Bundle, new_id: NewId, host: Host) -> None:
-    """Below our own cgroup on v1, beside it on v2, as runc does."""
-    del bundle.linux["cgroupsPath"]
-    one = container(bundle.args("sleep", "1000"))
-    own = cgroups_of(os.getpid())
-    for name, path in one.cgroups().items():
-        if name and name.split(",")[0] not in cgroup_hierarchies():
-            continue
-        base = own[name] if host.cgroup != "v2" else str(Path(own[name]).parent)
-        assert path == base.rstrip("/") + "/" + one.id, name
-
-
-@pytest.mark.parametrize("path", ["relative/{id}", "../../../{id}", "./a/../{id}"])
-def test_relative_path_stays_below(
-    container: MakeContainer, bundle: Bundle, new_id: NewId, host: Host, path: str
-) -> None:
-    id = new_id()
-    bundle.linux["cgroupsPath"] = path.format(id=f"{TOKEN}-{id}")
-    one = container(bundle.args("sleep", "1000"))
-    own = cgroups_of(os.getpid())
-    for name, place in one.cgroups().items():
-        if name and name.split(",")[0] not in cgroup_hierarchies():
-            continue
-        base = own[name] if host.cgroup != "v2" else str(Path(own[name]).parent)
-        assert place.startswith(base.rstrip("/") + "/") and place.endswith(f"{TOKEN}-{id}"), name
-    one.end()
-    remove_parents()
-
-
-def test_absolute_path_cannot_escape(container: MakeContainer, bundle: Bundle, new_id: NewId) -> None:
-    id = new_id()
-    bundle.linux["cgroupsPath"] = f"/../../{CGROUP_PARENT}/../{TOKEN}-{id}"
-    one = container(bundle.args("sleep", "1000"))
-    assert one.cgroups()["pids" if "pids" in one.cgroups() else ""] == f"/{TOKEN}-{id}"
-
-
-@pytest.mark.parametrize("path", ["/", "/a/.."])
-def test_the_top_is_refused(runtime: Runtime, bundle: Bundle, new_id: NewId, path: str) -> None:
-    bundle.linux["cgroupsPath"] = path
-    runtime.create(bundle.args("true"), new_id()).fails()
-
-
-def remove_parents() -> None:
-    """runc leaves the parents that it has made, all but the one that the harness expects."""
-    for hierarchy in set(cgroup_hierarchies().values()):
-        for name in ("relative", "a"):
-            for own in set(cgroups_of(os.getpid()).values()):
-                try:
-                    (hierarchy / own.lstrip("/") / name).rmdir()
-                except OSError:
-                    continue
-
-
-# What is refused
-
-
-@pytest.mark.differs_from_runc("older ones only warn", always=False)
-def test_cgroup_of_another_container_is_refused(runtime: Runtime, container: MakeContainer, bundle: Bundle) -> None:
-    one = container(bundle.args("sleep", "1000"))
-    result = runtime.create(bundle, one.id + "-second")
-    if result.status == 0:
-        runtime.delete(one.id + "-second", force=True)
-    result.fails("container's cgroup is not empty")
-    assert runtime.ids() == [one.id]
-    assert process_state(one.pid) not in ("Z", "X", ""), "the first has to survive"
-    assert directory(one.pid, "pids").is_dir()
-
-
-def freeze(place: Path, frozen: bool) -> None:
-    if (place / "freezer.state").exists():
-        (place / "freezer.state").write_text("FROZEN" if frozen else "THAWED")
-    else:
-        (place / "cgroup.freeze").write_text("1" if frozen else "0")
-    time.sleep(0.05)
-
-
-@pytest.mark.ocipy_only("runc hangs below a frozen parent")
-@pytest.mark.parametrize("which", ["own", "parent"])
-def test_frozen_cgroup_is_refused(runtime: Runtime, bundle: Bundle, new_id: NewId, which: str) -> None:
-    hierarchies = cgroup_hierarchies()
-    top = hierarchies.get("freezer", hierarchies.get("", Path("/")))
-    parent = top / f"{TOKEN}-frozen"
-    own = parent / "own"
-    own.mkdir(parents=True)
-    frozen = own if which == "own" else parent
-    freeze(frozen, True)
-    try:
-        bundle.linux["cgroupsPath"] = f"/{TOKEN}-frozen/own"
-        runtime.create(bundle.args("true"), new_id(), timeout=20).fails("container's cgroup unexpectedly frozen")
-        assert own.is_dir(), "it was there before"
-        assert runtime.ids() == []
-    finally:
-        freeze(frozen, False)
-        own.rmdir()
-        parent.rmdir()
-
-
-@pytest.mark.parametrize(
-    ("resources", "pointer"),
-    [
-        ({"memory": {"limit": 2**62, "swap": 2**61}}, "/linux/resources/memory/swap"),
-        ({"cpu": {"cpus": "4000"}}, "/linux/resources/cpu/cpus"),
-        ({"cpu": {"period": 1}}, "/linux/resources/cpu/"),
-        ({"blockIO": {"throttleReadBpsDevice": [{"major": 4000, "minor": 1, "rate": 1}]}}, "throttleReadBpsDevice/0"),
-    ],
-)
-def test_limit_that_the_kernel_refuses_leaves_nothing(
-    runtime: Runtime, bundle: Bundle, new_id: NewId, resources: dict[str, Any], pointer: str
-) -> None:
-    bundle.linux["resources"].update(resources)
-    id = new_id()
-    result = runtime.create(bundle.args("true"), id).fails()
-    if runtime.is_ocipy:
-        assert pointer in result.stderr
-        for word in ("o such file", "not found", "ermission denied"):
-            assert word not in result.stderr, "engines take these words for something else"
-    assert runtime.ids() == []
-    assert directories(Path(bundle.linux["cgroupsPath"]).name) == []
-
-
-# What is left
-
-
-@pytest.mark.differs_from_runc("leaves the parents that it made")
-def test_delete_removes_what_create_made(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
-    name = f"{TOKEN}-{new_id()}"
-    bundle.linux["cgroupsPath"] = f"/{name}/a/b"
-    id = new_id()
-    runtime.run(bundle.args("true"), id).ok()
-    left = cgroup_dirs(name)
-    for path in reversed(left):
-        path.rmdir()
-    assert left == []
-
-
-def test_delete_removes_nothing_else(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
-    name = f"{TOKEN}-{new_id()}"
-    made = []
-    for hierarchy in set(cgroup_hierarchies().values()):
-        made += [hierarchy / name, hierarchy / name / "neighbour"]
-    for path in made:
-        path.mkdir()
-    try:
-        bundle.linux["cgroupsPath"] = f"/{name}/own"
-        runtime.run(bundle.args("true"), new_id()).ok()
-        assert sorted(cgroup_dirs(name)) == sorted(made)
-    finally:
-        for path in reversed(made):
-            path.rmdir()
-
-
-@pytest.mark.differs_from_runc("removes a cgroup that it did not make")
-def test_delete_leaves_a_cgroup_that_was_there(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
-    name = Path(bundle.linux["cgroupsPath"]).name
-    hierarchies = cgroup_hierarchies()
-    place = hierarchies.get("pids", hierarchies.get("", Path("/"))) / bundle.linux["cgroupsPath"].lstrip("/")
-    place.mkdir(parents=True)
-    runtime.run(bundle.args("true"), new_id()).ok()
-    left = directories(name)
-    for path in left:
-        path.rmdir()
-    assert left == [place]
-
-
-def test_delete_removes_cgroups_below(container: MakeContainer, bundle: Bundle) -> None:
-    """A container with a writable cgroup mount makes cgroups of its own."""
-    one = container(bundle.args("sleep", "1000")).start()
-    place = directory(one.pid, "pids")
-    (place / "sub/deep").mkdir(parents=True)
-    one.end()
-    assert not place.exists()
-
-
-def leave_a_process(container: MakeContainer, bundle: Bundle) -> tuple[Container, int]:
-    """A container without a pid namespace whose init ends and leaves a process behind."""
-    bundle.without_namespace("pid")
-    one = container(bundle, sh="sleep 1000 & echo left $!; sleep 0.1")
-    one.start()
-    pid = int(one.wait_output("left").split()[1])
-    one.wait_dead()
-    assert process_state(pid) not in ("Z", "X", "")
-    return one, pid
-
-
-def test_delete_kills_what_is_left(container: MakeContainer, bundle: Bundle) -> None:
-    one, pid = leave_a_process(container, bundle)
-    one.runtime.delete(one.id).ok()
-    assert process_state(pid) in ("Z", "X", "")
-
-
-def test_kill_all_reaches_what_is_left(container: MakeContainer, bundle: Bundle) -> None:
-    """As the containerd shim does after the end of an init whose pid namespace is shared."""
-    one, pid = leave_a_process(container, bundle)
-    one.runtime.call("kill", "--all", one.id, "9").ok()
-    deadline = time.monotonic() + 5
-    while process_state(pid) not in ("Z", "X", "") and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert process_state(pid) in ("Z", "X", "")
-
-
-def test_delete_force_of_a_frozen_container(container: MakeContainer, bundle: Bundle) -> None:
-    one = container(bundle.args("sleep", "1000")).start()
-    freeze(directory(one.pid, "freezer"), True)
-    assert one.status == "paused"
-    one.runtime.delete(one.id, force=True).ok()
-
-
-def test_kill_of_a_frozen_container(container: MakeContainer, bundle: Bundle) -> None:
-    one = container(bundle.args("sleep", "1000")).start()
-    freeze(directory(one.pid, "freezer"), True)
-    one.kill(signal.SIGKILL).wait_dead()
-
-
-def test_containers_that_share_a_new_parent(runtime: Runtime, make_bundle: MakeBundle, new_id: NewId) -> None:
-    """Each finds the parent missing, there, or being removed by the end of another."""
-    bundles = [make_bundle() for _ in range(4)]
-    for number, bundle in enumerate(bundles):
-        bundle.linux["cgroupsPath"] = f"/{CGROUP_PARENT}/{TOKEN}-shared/{number}"
-        bundle.args("true").write()
-    for _ in range(3):
-        running = [
-            subprocess.Popen(
-                [runtime.path, "--root", runtime.root, "run", "--bundle", bundle.path, new_id()],
-                stdin=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-            )
-            for bundle in bundles
-        ]
-        for process in running:
-            _, stderr = process.communicate(timeout=60)
-            assert process.returncode == 0, stderr
-    for path in reversed(cgroup_dirs(f"{TOKEN}-shared")):
-        path.rmdir()
-
-
-def test_no_descriptor_of_a_cgroup_enters(container: MakeContainer, bundle: Bundle) -> None:
-    """CVE-2024-21626 was a descriptor of a cgroup directory."""
-    one = container(bundle.args("sleep", "1000"))
-    for state in ("created", "running"):
-        links = [os.readlink(path) for path in one.proc("fd").iterdir()]
-        assert not [link for link in links if link.startswith("/sys/") or link.endswith("/tasks")], state
-        if state == "created":
-            one.start()

@@ -170,10 +170,10 @@ def test_cve_2022_24769_inheritable_stays_empty(one: Container) -> None:
 
 @pytest.mark.parametrize("through", ["flag", "link", "process"])
 def test_cve_2024_21626_working_directory(
-    container: MakeContainer, bundle: Bundle, outside: tuple[Path, list[int]], through: str
+    container: MakeContainer, bundle: Bundle, leaked: tuple[Path, list[int]], through: str
 ) -> None:
     """The working directory is a descriptor that the runtime or its caller left open."""
-    directory, descriptors = outside
+    directory, descriptors = leaked
     bundle.config["root"]["readonly"] = False
     one = container(bundle.args("sleep", "1000")).start()
     script = "cat secret; ls -a ../..; cat ../../etc/hostname; pwd"
@@ -195,9 +195,9 @@ def test_cve_2024_21626_working_directory(
             assert "/work" not in result.stdout and directory.name not in result.stdout, (number, result)
 
 
-def test_cve_2024_21626_command(one: Container, outside: tuple[Path, list[int]]) -> None:
+def test_cve_2024_21626_command(one: Container, leaked: tuple[Path, list[int]]) -> None:
     """The command is reached through such a descriptor."""
-    _, descriptors = outside
+    _, descriptors = leaked
     for number in likely_numbers(descriptors):
         result = one.exec(f"/proc/self/fd/{number}/bin/sh", "x", fds=descriptors)
         assert result.status != 0, (number, result)

@@ -1,90 +1,27 @@
-"""A root filesystem that attacks: symlinks and other traps at each place that the runtime touches, also while it does.
+"""A root filesystem that attacks: symlinks and other traps at each place that the runtime touches.
 
 The tests of published vulnerabilities are named after their ids; those of processes, descriptors and the executable
-are in test_vulnerabilities.py. `outside` is what an attack would reach: a directory of the host next to the rootfs.
+are in test_vulnerabilities.py, those of one that changes meanwhile in test_hostile_races.py. `outside` is what an
+attack would reach: a directory of the host next to the rootfs.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
-import shutil
 import socket
-import stat
 import subprocess
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.harness import Bundle, Container, Result, Runtime, proc_mounts
+from tests.harness import Bundle, Container, Result, Runtime
+from tests.harness.hostile import replace_by_link, ways_out
 
 MakeContainer = Callable[..., Container]
 MakeBundle = Callable[..., Bundle]
 NewId = Callable[[], str]
 RunScript = Callable[..., Result]
-
-# Creates for each race; an implementation that checks and then uses loses within a few.
-RACES = int(os.environ.get("OCIPY_TEST_RACES", "15"))
-RENAME_EXCHANGE = 2
-AT_FDCWD = -100
-
-
-def _everything(top: Path) -> dict[str, tuple[int, int, int, int, bytes | str | None]]:
-    """What is in a directory: mode, owner, device and content of each."""
-    found: dict[str, tuple[int, int, int, int, bytes | str | None]] = {}
-    for path in [top, *sorted(top.rglob("*"))]:
-        about = path.lstat()
-        content: bytes | str | None = None
-        if path.is_symlink():
-            content = os.readlink(path)
-        elif stat.S_ISREG(about.st_mode):
-            content = path.read_bytes()
-        found[str(path)] = (about.st_mode, about.st_uid, about.st_gid, about.st_rdev, content)
-    return found
-
-
-@pytest.fixture
-def outside(work: Path) -> Iterator[Path]:
-    """A directory of the host's with a few files; asserts at the end that nothing in it has changed."""
-    path = work / "outside"
-    for name in ("pts", "shm", "sub/below", "fs/cgroup", "bare"):
-        (path / name).mkdir(parents=True)
-    for name in ("bare/ptmx", "ptmx", "null", "console", "fd", "core", "sub/file", "kcore"):
-        (path / name).write_text("of the host")
-    before = _everything(path)
-    yield path
-    assert _everything(path) == before, "the host has been written to"
-
-
-@pytest.fixture
-def hostile(make_bundle: MakeBundle) -> Bundle:
-    """A bundle whose root filesystem may be bent at will, writable."""
-    bundle = make_bundle(hardlinks=False)
-    bundle.config["root"]["readonly"] = False
-    return bundle
-
-
-def _replace(bundle: Bundle, path: str, target: str) -> None:
-    """Put a symlink in the place of a file or directory of the root filesystem."""
-    place = bundle.rootfs / path
-    if place.is_dir() and not place.is_symlink():
-        shutil.rmtree(place)
-    elif place.is_symlink() or place.exists():
-        place.unlink()
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.symlink_to(target)
-
-
-def _ways_out(bundle: Bundle, outside: Path) -> dict[str, str]:
-    """Targets of symlinks that lead to `outside` if they are followed on the host."""
-    return {
-        "absolute": str(outside),
-        "relative": os.path.relpath(outside, bundle.rootfs),
-        "root": "/",
-        "magic": f"/proc/self/cwd/../../{outside.name}",
-    }
 
 
 # Mount targets
@@ -96,7 +33,7 @@ def test_cve_2019_19921_proc_and_sys_are_symlinks(
     runtime: Runtime, hostile: Bundle, new_id: NewId, outside: Path, place: str, way: str
 ) -> None:
     """Also CVE-2023-27561, CVE-2023-28642 and CVE-2025-54867: create fails, and nothing is made on the host."""
-    _replace(hostile, place, _ways_out(hostile, outside)[way])
+    replace_by_link(hostile, place, ways_out(hostile, outside)[way])
     runtime.run(hostile.args("true"), new_id()).fails()
 
 
@@ -105,7 +42,7 @@ def test_cve_2019_19921_links_inside_are_refused_too(
     runtime: Runtime, hostile: Bundle, new_id: NewId, place: str
 ) -> None:
     (hostile.rootfs / "elsewhere").mkdir()
-    _replace(hostile, place, "elsewhere")
+    replace_by_link(hostile, place, "elsewhere")
     runtime.run(hostile.args("true"), new_id()).fails("ordinary directory")
     assert list((hostile.rootfs / "elsewhere").iterdir()) == []
 
@@ -115,7 +52,7 @@ def test_cve_2019_19921_links_inside_are_refused_too(
 def test_cve_2019_18837_targets_below_symlinks_stay_inside(
     sh: RunScript, hostile: Bundle, outside: Path, work: Path, kind: str, way: str
 ) -> None:
-    _replace(hostile, "trap", _ways_out(hostile, outside)[way])
+    replace_by_link(hostile, "trap", ways_out(hostile, outside)[way])
     source = work / "source"
     source.mkdir()
     (source / "mark").write_text("mounted")
@@ -131,7 +68,7 @@ def test_cve_2019_18837_targets_below_symlinks_stay_inside(
 
 
 def test_cve_2019_18837_etc_is_a_link_to_the_root(sh: RunScript, hostile: Bundle, work: Path) -> None:
-    _replace(hostile, "etc", "/")
+    replace_by_link(hostile, "etc", "/")
     (work / "x").write_text("mounted")
     hostile.mount("/etc/x", str(work / "x"))
     assert sh("cat /x", hostile).ok().stdout == "mounted"
@@ -147,14 +84,14 @@ def test_links_at_the_usual_mount_points(
     above = place.split("/")[0]
     hostile.without_mount(f"/{above}")
     (hostile.rootfs / above).mkdir(exist_ok=True)
-    _replace(hostile, place, _ways_out(hostile, outside)[way])
+    replace_by_link(hostile, place, ways_out(hostile, outside)[way])
     result = runtime.run(hostile.args("true"), new_id())
     assert result.status in (0, 1), repr(result)
 
 
 @pytest.mark.parametrize("target", ["/", "..", "/bin/.."])
 def test_a_link_to_the_root_is_no_mount_point(runtime: Runtime, hostile: Bundle, new_id: NewId, target: str) -> None:
-    _replace(hostile, "trap", target)
+    replace_by_link(hostile, "trap", target)
     hostile.mount("/trap", "tmpfs", type="tmpfs")
     runtime.run(hostile.args("true"), new_id()).fails("root")
 
@@ -164,7 +101,7 @@ def test_magic_links_are_not_followed(
     runtime: Runtime, hostile: Bundle, new_id: NewId, outside: Path, target: str
 ) -> None:
     """They lead to whatever the runtime has open or stands in."""
-    _replace(hostile, "trap", target)
+    replace_by_link(hostile, "trap", target)
     hostile.mount("/trap", str(outside))
     runtime.run(hostile.args("true"), new_id()).fails()
 
@@ -174,7 +111,7 @@ def test_magic_links_are_not_followed(
 )
 def test_cve_2015_3630_mounts_in_proc(runtime: Runtime, hostile: Bundle, new_id: NewId, destination: str) -> None:
     """Also -3627, -3629, -3631: nothing is mounted over what is read or written in /proc."""
-    _replace(hostile, "trap", "/proc")
+    replace_by_link(hostile, "trap", "/proc")
     hostile.mount(destination, "tmpfs", type="tmpfs")
     runtime.run(hostile.args("true"), new_id()).fails("inside /proc")
 
@@ -184,7 +121,7 @@ def test_cve_2015_3630_mounts_in_proc(runtime: Runtime, hostile: Bundle, new_id:
 def test_cve_2019_16884_volume_over_proc(
     runtime: Runtime, hostile: Bundle, new_id: NewId, outside: Path, kind: str, through: str
 ) -> None:
-    _replace(hostile, "trap", "/proc")
+    replace_by_link(hostile, "trap", "/proc")
     if kind == "tmpfs":
         hostile.mount(through, "tmpfs", type="tmpfs")
     else:
@@ -200,94 +137,6 @@ def test_cve_2023_25809_the_hosts_sysfs_is_readonly(sh: RunScript, bundle: Bundl
     assert sh(script, bundle).ok().stdout == ""
 
 
-# Races: somebody else swaps a directory for a symlink in a volume that two containers share
-
-
-class Swapper(threading.Thread):
-    """Swaps two names for each other as fast as it can, as a process of another container would."""
-
-    def __init__(self, one: Path, other: Path) -> None:
-        super().__init__(daemon=True)
-        self.names = os.fsencode(one), os.fsencode(other)
-        self.stopped = threading.Event()
-        self.swaps = 0
-
-    def run(self) -> None:
-        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
-        while not self.stopped.is_set():
-            for _ in range(50):
-                renameat2(AT_FDCWD, self.names[0], AT_FDCWD, self.names[1], RENAME_EXCHANGE)
-            self.swaps += 50
-            # 2 processors: leave one to the runtime.
-            self.stopped.wait(0.0001)
-
-    def __enter__(self) -> Swapper:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stopped.set()
-        self.join()
-
-
-def _race(runtime: Runtime, bundle: Bundle, new_id: NewId, volume: Path, target: Path, link: str) -> list[Result]:
-    """Results of creates while volume/dir and a symlink to somewhere are swapped."""
-    (volume / "dir").mkdir(exist_ok=True)
-    (volume / "link").symlink_to(link)
-    results = []
-    with Swapper(volume / "dir", volume / "link") as swapper:
-        for _ in range(RACES):
-            results.append(runtime.run(bundle, new_id()))
-        assert swapper.swaps > RACES
-    assert target.is_dir()
-    return results
-
-
-@pytest.mark.parametrize("way", ["absolute", "relative", "root"])
-def test_cve_2021_30465_target_swapped_for_a_symlink(
-    runtime: Runtime, hostile: Bundle, new_id: NewId, outside: Path, work: Path, way: str
-) -> None:
-    """The mount lands where the path leads inside the root, at one moment or another; never outside."""
-    volume = work / "volume"
-    (volume / "dir/target").mkdir(parents=True)
-    payload = work / "payload"
-    payload.mkdir()
-    (payload / "mark").write_text("mounted")
-    hostile.mount("/volume", str(volume)).mount("/volume/dir/target", str(payload))
-    hostile.sh("cut -d' ' -f5 /proc/self/mountinfo")
-    before = len(proc_mounts())
-    results = _race(runtime, hostile, new_id, volume, outside, _ways_out(hostile, outside)[way])
-    inside = ("/volume/", "/target", str(outside), "/outside")
-    for result in results:
-        if result.status == 0:
-            # A mount that went outside is gone with the pivot, and would be missing here.
-            landed = [point for point in result.lines if point.endswith("/target")]
-            assert len(landed) == 1, repr(result)
-            assert landed[0].startswith(inside), repr(result)
-        else:
-            result.fails()
-    assert len(proc_mounts()) == before
-
-
-@pytest.mark.parametrize("way", ["absolute", "relative"])
-def test_cve_2024_45310_nothing_is_made_outside(
-    runtime: Runtime, hostile: Bundle, new_id: NewId, outside: Path, work: Path, way: str
-) -> None:
-    """The target is missing, and its parent is swapped while it is made; the fixture looks at `outside`."""
-    volume = work / "volume"
-    volume.mkdir()
-    (work / "file").write_text("mounted")
-    hostile.mount("/volume", str(volume))
-    hostile.mount("/volume/dir/a/b/file", str(work / "file"))
-    hostile.mount("/volume/dir/c/d", "tmpfs", type="tmpfs")
-    hostile.args("true")
-    for result in _race(runtime, hostile, new_id, volume, outside, _ways_out(hostile, outside)[way]):
-        assert result.status in (0, 1), repr(result)
-        for made in (volume / "dir/a", volume / "dir/c"):
-            if not made.is_symlink():
-                shutil.rmtree(made, ignore_errors=True)
-
-
 # Devices
 
 
@@ -298,7 +147,7 @@ def test_cve_2026_41579_dev_is_a_symlink(
 ) -> None:
     """Also CVE-2026-47766: no node, no link, and above all no unlink of ptmx in a directory of the host's."""
     hostile.without_mount("/dev", "/dev/pts", "/dev/shm", "/dev/mqueue")
-    _replace(hostile, "dev", _ways_out(hostile, outside / "bare")[way])
+    replace_by_link(hostile, "dev", ways_out(hostile, outside / "bare")[way])
     if user:
         hostile.user_namespace()
     result = runtime.run(hostile.args("true"), new_id())
@@ -309,7 +158,7 @@ def test_cve_2026_41579_dev_is_a_symlink(
 def test_devices_below_symlinks_stay_inside(
     runtime: Runtime, hostile: Bundle, new_id: NewId, outside: Path, way: str
 ) -> None:
-    _replace(hostile, "trap", _ways_out(hostile, outside)[way])
+    replace_by_link(hostile, "trap", ways_out(hostile, outside)[way])
     hostile.linux["devices"] = [
         {"path": "/trap/sub/device", "type": "c", "major": 1, "minor": 3},
         {"path": "/trap/new/device", "type": "p"},
@@ -324,7 +173,7 @@ def test_cve_2025_31133_null_is_a_symlink(
 ) -> None:
     """Also CVE-2025-62161. With the image's own /dev: what is no null device is not taken for it."""
     hostile.without_mount("/dev", "/dev/pts", "/dev/shm", "/dev/mqueue")
-    _replace(hostile, "dev/null", "/proc/sys/kernel/core_pattern")
+    replace_by_link(hostile, "dev/null", "/proc/sys/kernel/core_pattern")
     if user:
         hostile.user_namespace()
     pattern = Path("/proc/sys/kernel/core_pattern").read_text()
@@ -350,8 +199,8 @@ def test_cve_2025_31133_masks_are_the_hosts_null(sh: RunScript, hostile: Bundle,
 
 
 def test_masked_and_readonly_paths_through_links_stay_inside(sh: RunScript, hostile: Bundle, outside: Path) -> None:
-    for number, way in enumerate(_ways_out(hostile, outside).values()):
-        _replace(hostile, f"trap{number}", way)
+    for number, way in enumerate(ways_out(hostile, outside).values()):
+        replace_by_link(hostile, f"trap{number}", way)
         hostile.linux["maskedPaths"] += [f"/trap{number}/null", f"/trap{number}/sub/below"]
         hostile.linux["readonlyPaths"] += [f"/trap{number}/sub"]
     # "magic" goes through /proc/self/cwd: an error is right, silence too if nothing of the host is touched.
@@ -397,7 +246,7 @@ def test_cve_2025_52881_proc_of_the_image_leads_elsewhere(
     hostile.linux["readonlyPaths"] = []
     hostile.linux["sysctl"] = {"kernel.shmmni": "1234"}
     for path in ("proc/sys/kernel/shmmni", "proc/self/attr/exec", "proc/self/oom_score_adj", "proc/self/uid_map"):
-        _replace(hostile, path, str(outside / "null"))
+        replace_by_link(hostile, path, str(outside / "null"))
     runtime.run(hostile.args("true"), new_id()).ok()
 
 
@@ -423,7 +272,7 @@ def test_cve_2025_52565_console_and_ptmx_are_symlinks(
         hostile.without_mount("/dev/pts")
     target = outside if place == "dev/pts" else outside / Path(place).name
     links = {"absolute": str(target), "relative": os.path.relpath(target, (hostile.rootfs / place).parent)}
-    _replace(hostile, place, links[way])
+    replace_by_link(hostile, place, links[way])
     hostile.process["terminal"] = True
     id = new_id()
     server, path = _console(work)
@@ -442,7 +291,7 @@ def test_cve_2025_52565_console_and_ptmx_are_symlinks(
 
 @pytest.mark.parametrize("way", ["absolute", "relative"])
 def test_the_working_directory_is_made_inside(sh: RunScript, hostile: Bundle, outside: Path, way: str) -> None:
-    _replace(hostile, "trap", _ways_out(hostile, outside)[way])
+    replace_by_link(hostile, "trap", ways_out(hostile, outside)[way])
     hostile.process["cwd"] = "/trap/sub/made"
     result = sh("pwd -P", hostile)
     if result.status == 0:

@@ -1,6 +1,6 @@
 """Published vulnerabilities of runtimes of processes, descriptors and the executable, each named after its id.
 
-Those of mounts, devices and paths in the root filesystem are in test_hostile_rootfs.py.
+Those of mounts, devices and paths in the root filesystem are in test_hostile_rootfs.py and test_hostile_races.py.
 """
 
 from __future__ import annotations
@@ -59,10 +59,10 @@ def test_cve_2019_5736_writing_to_the_runtime(
 
 @pytest.mark.parametrize("through", ["cwd", "link"])
 def test_cve_2024_21626_working_directory(
-    runtime: Runtime, bundle: Bundle, new_id: NewId, outside: tuple[Path, list[int]], through: str
+    runtime: Runtime, bundle: Bundle, new_id: NewId, leaked: tuple[Path, list[int]], through: str
 ) -> None:
     """The working directory is a descriptor that the runtime or its caller left open."""
-    directory, descriptors = outside
+    directory, descriptors = leaked
     for number in likely_numbers(descriptors):
         target = f"/proc/self/fd/{number}"
         if through == "link":
@@ -81,10 +81,10 @@ def test_cve_2024_21626_working_directory(
 
 
 def test_cve_2024_21626_command(
-    runtime: Runtime, bundle: Bundle, new_id: NewId, outside: tuple[Path, list[int]]
+    runtime: Runtime, bundle: Bundle, new_id: NewId, leaked: tuple[Path, list[int]]
 ) -> None:
     """The command is reached through such a descriptor."""
-    _, descriptors = outside
+    _, descriptors = leaked
     for number in likely_numbers(descriptors):
         result = runtime.run(bundle.args(f"/proc/self/fd/{number}/bin/sh", "x"), new_id(), fds=descriptors)
         assert result.status != 0, (number, result)
