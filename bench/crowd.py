@@ -20,18 +20,22 @@ SETTLE = 0.25  # seconds
 
 @dataclass(frozen=True)
 class Crowd:
-    """Medians in ms: `create` alone and beside so many others, and `list` of them all."""
+    """Medians in ms: `create` alone before and after, and beside so many others, and `list` of them all.
+
+    Alone twice, as a control: what a thousand containers do to the host's memory stays when they have gone.
+    """
 
     size: int
-    create_alone: float
+    alone_before: float
     create_beside: float
+    alone_after: float
     list_all: float
 
 
 def measure_crowd(bench: Bench, contestant: Contestant, size: int, tell: Callable[[str], None]) -> Crowd:
     """Make so many containers that wait for start, measure, and remove them."""
     made: list[str] = []
-    alone = _creates(bench, contestant)
+    before = _creates(bench, contestant)
     try:
         for number in range(size):
             made.append(bench.new_id())
@@ -42,11 +46,11 @@ def measure_crowd(bench: Bench, contestant: Contestant, size: int, tell: Callabl
         listed = statistics.median(bench.call(contestant, "list", "--quiet") for _ in range(TIMES))
         found = len(bench.out.read_text().split())
         assert found == size, f"{contestant.name} lists {found} of {size} containers"
-        return Crowd(size, alone, beside, listed)
     finally:
         for container in made:
             bench.call(contestant, "delete", "--force", container)
         _reap()
+    return Crowd(size, before, beside, _creates(bench, contestant), listed)
 
 
 def _creates(bench: Bench, contestant: Contestant) -> float:

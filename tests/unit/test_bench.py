@@ -39,9 +39,10 @@ def test_what_is_measured_besides_has_bars_too() -> None:
     lines = [
         besides.Line("a waiting init", "KiB Pss", {"ocipy": 2000, "runc": 1000}, 1.0),
         besides.Line("podman run", "ms", {"ocipy": 90, "runc": 100, "crun": 80}, 1.0),
-        besides.Line("the same, over create alone", "", {"ocipy": 1.05, "runc": 1.3}, None),
+        besides.Line("beside 1000 over before", "", {"ocipy": 1.15, "runc": 1.3}, 1.1, growth=True),
+        besides.Line("beside 1000 over afterwards", "", {"ocipy": 1.05, "runc": 0.9}, 1.1, growth=True),
     ]
-    assert [met for *_, met in besides.bars(lines, "ocipy", "runc")] == [False, True, True]
+    assert [met for *_, met in besides.bars(lines, "ocipy", "runc")] == [False, True, False, True]
     text = besides.table(lines, ["ocipy", "runc", "crun"], "runc")
     assert "2000.00 (2.00)" in text
     assert "80.00 (0.80)" in text
