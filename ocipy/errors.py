@@ -31,10 +31,12 @@ CAUSES = {
     numbers.EDQUOT: "a quota is used up: of a filesystem's user, or of keys (kernel.keys.maxkeys)",
     numbers.EIO: "a device or a filesystem below has failed",
     numbers.EMFILE: "the runtime has as many files open as its own RLIMIT_NOFILE permits",
+    numbers.ELOOP: "symbolic links on the way lead in a circle, or there is one where none may be",
     numbers.ENFILE: "all of the host has as many files open as fs.file-max permits",
     numbers.ENOMEM: "no memory is left, on the host or within the cgroup's limit",
     numbers.ENOSPC: "a filesystem is full (or out of inodes), or a limit in /proc/sys/user is reached",
     numbers.ENOSYS: "the kernel is too old or was built without it, or a sandbox around the runtime forbids it",
+    numbers.ENOTDIR: "a file stands where the path wants a directory",
     numbers.EPERM: "the runtime lacks a capability, or a sandbox or security module around it forbids it",
     numbers.EROFS: "the filesystem is read-only",
 }

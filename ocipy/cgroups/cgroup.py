@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posix
-from errno import EBUSY, EINVAL, ENODEV, ENOENT, EOPNOTSUPP
+from errno import EACCES, EBUSY, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, ERANGE
 
 from ocipy.cgroups import ending, files, freezer
 from ocipy.errors import Error
@@ -198,15 +198,20 @@ def _explain(directory: str, file: str, value: str, error: OSError) -> Error:
     if error.errno == ENOENT:
         return Error(
             f"cannot set {file}: the cgroup has no such control",
-            hint="the kernel lacks it, or the controller is not enabled here (cgroup.controllers)",
+            hint="the kernel lacks it, or the controller is not enabled here (cgroup.controllers)"
+            if not file.startswith("hugetlb.")
+            else "the huge pages that the kernel has are in /sys/kernel/mm/hugepages",
         )
     if error.errno == EBUSY and file == "memory.limit_in_bytes":
-        return Error(f"cannot set {file} to {value}: {_memory_use(directory)}", errno=EBUSY)
+        hint = "the container's set-up needs memory too: raise the limit"
+        return Error(f"cannot set {file} to {value}: {_memory_use(directory)}", errno=EBUSY, hint=hint)
     hint = ""
     if error.errno == ENODEV:
         hint = "there is no such device"
     elif error.errno == EINVAL:
         hint = "the kernel takes no such value here, or it exceeds what the cgroup above allows"
+    elif error.errno in (EACCES, ERANGE) and file.startswith("cpuset."):
+        hint = "the host has no such CPU or memory node, or the cgroup above does not have it"
     return Error(f"cannot set {file} to {value!r}", errno=error.errno or 0, hint=hint)
 
 

@@ -73,7 +73,7 @@ def _validate_open(directory: int, path: str, config_name: str) -> list[Finding]
         except Error as error:
             found.append(_from_error(error))
     if not found:
-        found += _refused(config, path)
+        found += _refused(config, path) + _missing_sources(config, directory)
     told = {finding.pointer for finding in found}
     return found + [Finding(WARNING, *warning) for warning in advice.warnings(config) if warning[0] not in told]
 
@@ -85,6 +85,22 @@ def _refused(config: Config, path: str) -> list[Finding]:
     except Error as error:
         return [_from_error(error)]
     return [Finding(WARNING, pointer, text) for pointer, text in plan.warnings]
+
+
+def _missing_sources(config: Config, directory: int) -> list[Finding]:
+    """Bind mounts that have nothing to bind: create would fail, unless somebody makes it in between."""
+    found = []
+    for index, mount in enumerate(config.get("mounts") or ()):
+        source = mount.get("source") or ""
+        if source and (mount.get("type") == "bind" or {"bind", "rbind"} & set(mount.get("options") or ())):
+            try:
+                posix.stat(source, dir_fd=directory, follow_symlinks=False)
+            except FileNotFoundError:
+                text = f"{source} does not exist on this host"
+                found.append(Finding(WARNING, f"/mounts/{index}/source", text))
+            except OSError:  # whoever validates may not look there, and create may
+                pass
+    return found
 
 
 def _from_error(error: Error) -> Finding:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ocipy.config.types import Config, Linux
 
 _OTHER_PLATFORMS = ("freebsd", "solaris", "windows", "zos")
+_FORBIDDING = ("SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL_THREAD", "SCMP_ACT_TRAP")
 _COVERED = {"proc": "/proc", "sysfs": "/sys"}
 
 Warnings = Iterator[tuple[str, str]]
@@ -96,8 +97,11 @@ def _linux(linux: Linux) -> Warnings:
     if cache and not cache.startswith("L3:"):
         yield "/linux/intelRdt/l3CacheSchema", "should begin with L3:"
     seccomp = linux.get("seccomp")
-    if seccomp and not seccomp.get("syscalls") and seccomp["defaultAction"].startswith("SCMP_ACT_KILL"):
-        yield "/linux/seccomp/defaultAction", "kills the process at its first system call, since syscalls is empty"
+    if seccomp and seccomp["defaultAction"] in _FORBIDDING:
+        if not any("execve" in rule["names"] for rule in seccomp.get("syscalls") or ()):
+            yield "/linux/seccomp/syscalls", "permits no execve: the container's process cannot be started"
+    if (linux.get("cgroupsPath") or "").count(":") == 2:
+        yield "/linux/cgroupsPath", "is a slice, prefix and name for --systemd-cgroup; without it a directory's name"
 
 
 def unknown_members(value: Any, node: dict[str, Any], definitions: dict[str, Any], pointer: str = "") -> Warnings:

@@ -21,6 +21,12 @@ _TYPES = {
     "object": "an object",
 }
 
+_PATTERNS = {
+    "^[cbup]$": "be one of c, b, u, p",
+    "^RLIMIT_[A-Z]+$": "be a name like RLIMIT_NOFILE",
+    "^[0-9, -]*$": "be a list of numbers and ranges like 0-2,7",
+    "^[1-9][0-9]*[KMG]B$": "be a size like 2MB or 1GB",
+}
 
 _NOT_BEFORE_NEWLINE = "(?!\\n)"
 """Stands after each $ in the schema, which in Python matches before a last newline too."""
@@ -58,7 +64,8 @@ def _text(error: ValidationError) -> str:
     if error.validator == "enum":
         return f"must be one of {', '.join(map(str, wanted))}, not {given}"
     if error.validator == "pattern":
-        return f"must match {str(wanted).removesuffix(_NOT_BEFORE_NEWLINE)}, not {given}"
+        pattern = str(wanted).removesuffix(_NOT_BEFORE_NEWLINE)
+        return f"must {_PATTERNS.get(pattern, f'match {pattern}')}, not {given}"
     if error.validator == "minimum":
         return f"must not be less than {wanted}, but is {given}"
     if error.validator == "maximum":

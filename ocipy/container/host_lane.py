@@ -245,4 +245,7 @@ def _end_of_init(run: HostRun) -> Error:
             pointer="/linux/resources/memory/limit",
             hint="the limit has to leave some memory for the set-up of the container too",
         )
-    return Error(f"{run.name} was killed by signal {status.si_status}")
+    hint = ""
+    if (run.config.get("linux") or {}).get("seccomp"):
+        hint = "linux.seccomp may forbid what the set-up still has to do: docs/seccomp.md, When it is loaded"
+    return Error(f"{run.name} was killed by signal {status.si_status}", hint=hint)

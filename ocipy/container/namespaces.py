@@ -32,11 +32,12 @@ def open_namespace(run: HostRun, *, kind: str, path: str) -> None:
     try:
         fd = posix.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     except OSError as error:
-        raise Error(
-            f"cannot open the {kind} namespace {path}",
-            errno=error.errno or 0,
-            hint="the process that it belonged to may have ended" if error.errno == errno.ENOENT else "",
-        ) from None
+        hint = ""
+        if error.errno == errno.ENOENT:
+            hint = "the process that it belonged to may have ended"
+        elif error.errno == errno.EACCES:
+            hint = "a namespace of a process takes the right to trace it: CAP_SYS_PTRACE, or its own user"
+        raise Error(f"cannot open the {kind} namespace {path}", errno=error.errno or 0, hint=hint) from None
     try:
         actual = _kernel.ns_type(fd)
     except OSError:

@@ -242,7 +242,8 @@ def send_listener(listener: int, path: str, metadata: str, pid: int, state: dict
         while sent < len(data):
             sent += _kernel.send(agent, data[sent:])
     except OSError as error:
-        raise Error(f"cannot send the listener to the agent at {path}", errno=error.errno or 0) from None
+        hint = "the agent must listen there before create" if error.errno in (errno.ENOENT, errno.ECONNREFUSED) else ""
+        raise Error(f"cannot send the listener to the agent at {path}", errno=error.errno or 0, hint=hint) from None
     finally:
         if agent >= 0:
             posix.close(agent)

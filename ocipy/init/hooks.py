@@ -226,7 +226,10 @@ def _failure(kind: str, path: str, problem: bytes, in_time: bool, timeout: int |
             return Error(f"cannot load the filter of linux.seccomp for {name}", errno=int(number))
         hint = ""
         if int(number) == errno.ENOENT:
-            hint = "the file is missing in the mount namespace where it is looked for, or its interpreter is"
+            where = "in the container's files" if kind == "startContainer" else "among the host's files"
+            hint = f"it is looked for {where}; or it is there, and the interpreter that it names is not"
+        elif int(number) == errno.ENOEXEC:
+            hint = "it is neither a program for this machine nor a script that begins with #!"
         return Error(f"cannot run {name}", errno=int(number), hint=hint)
     code = posix.waitstatus_to_exitcode(status)
     if code < 0:

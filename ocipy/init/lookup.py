@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import posix
 
-from ocipy.errors import Error
+from ocipy.errors import CAUSES, Error
 from ocipy.init import paths
 from ocipy.linux import procfs
 from ocipy.linux.constants import O_NOCTTY, O_NONBLOCK, O_RDONLY, S_IFDIR, S_IFMT, S_IFREG, X_OK
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ocipy.init.context import Init
 
 PASSWD_MAX = 1 << 20  # bytes
+DENIED = "permission denied"
 
 
 def command(init: Init, *, name: str) -> None:
@@ -35,33 +36,47 @@ def find(name: bytes, path: bytes) -> bytes:
     """The file to execute. Raises Error."""
     quoted = quote(name)
     if b"/" in name:
-        failure = _check(name)
+        failure, hint = _check(name)
         if failure:
-            raise Error(f"exec: {quoted}: {failure}")
+            raise Error(f"exec: {quoted}: {failure}", hint=hint)
         return name
+    unfit = ""
     if name:
         for directory in path.split(b":") if path else ():
             # POSIX: an empty entry is the working directory.
             candidate = (directory or b".") + b"/" + name
-            if not _check(candidate):
+            failure, hint = _check(candidate)
+            if not failure:
                 return candidate
-    raise Error(f"exec: {quoted}: executable file not found in $PATH")
+            if failure == DENIED:
+                unfit = unfit or f"{_text(candidate)} is there, but {hint}"
+    searched = f"the container's files do not have it in {_text(path)}" if path else "process.env has no PATH"
+    raise Error(f"exec: {quoted}: executable file not found in $PATH", hint=unfit or searched)
 
 
-def _check(path: bytes) -> str:
-    """Why the file cannot be executed, "" if it can be."""
+def _check(path: bytes) -> tuple[str, str]:
+    """(why the file cannot be executed, the likely cause), ("", "") if it can be."""
     try:
         mode = posix.stat(path).st_mode
     except OSError as error:
-        return f"stat {path.decode('utf-8', 'replace')}: {reason(error)}"
+        hint = "it is looked for in the container's files" if error.errno == errno.ENOENT else ""
+        return f"stat {_text(path)}: {reason(error)}", hint or CAUSES.get(error.errno or 0, "")
     if mode & S_IFMT == S_IFDIR:
-        return "is a directory"
+        return "is a directory", ""
     try:
         # A seccomp filter may refuse faccessat2 (Linux 5.8); the real ids are the effective ones by now.
         executable = posix.access(path, X_OK, effective_ids=True) or posix.access(path, X_OK)
     except OSError:
         executable = bool(mode & 0o111)
-    return "" if executable else "permission denied"
+    if executable:
+        return "", ""
+    if not mode & 0o111:
+        return DENIED, f"its mode, {mode & 0o7777:04o}, lets nobody execute it"
+    return DENIED, f"its mode, {mode & 0o7777:04o}, keeps process.user out, or its filesystem is mounted noexec"
+
+
+def _text(path: bytes) -> str:
+    return path.decode("utf-8", "replace")
 
 
 def to_bytes(text: str) -> bytes:

@@ -202,9 +202,10 @@ def make_filesystem(
                     context, FSCONFIG_SET_STRING if equals else FSCONFIG_SET_FLAG, key, value if equals else None, 0
                 )
             except OSError as error:
-                raise Error(
-                    f"{fstype} does not take the option {word}", errno=error.errno or 0, hint=_messages(context)
-                ) from None
+                said = _messages(context)
+                if error.errno == errno.ENOENT:
+                    said = said or "what it names must be there, on the host"
+                raise Error(f"{fstype} does not take the option {word}", errno=error.errno or 0, hint=said) from None
         _kernel.fsconfig(context, FSCONFIG_CMD_CREATE, None, None, 0)
         return _kernel.fsmount(context, 0, attributes)
     finally:
@@ -226,6 +227,8 @@ def cannot_mount(fstype: str, destination: str, error: OSError) -> Error:
         hint = "this kernel has no such filesystem; /proc/filesystems lists the ones it has"
     elif error.errno == errno.EPERM:
         hint = "a user namespace may mount only some filesystems, and proc and sysfs only where its own are not covered"
+    elif error.errno in (errno.ENOENT, errno.ENOTBLK):
+        hint = "the source must be there, and a block device if the filesystem is on a disk; so must what options name"
     return Error(f"cannot mount {fstype} on {destination}", errno=error.errno or 0, hint=hint)
 
 

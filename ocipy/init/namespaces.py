@@ -41,7 +41,10 @@ def join(namespaces: Sequence[tuple[str, str, int]]) -> None:
 
 
 def _refused(entry: tuple[str, str, int], error: OSError) -> Error:
-    return Error(f"cannot join the {entry[0]} namespace", pointer=entry[1], errno=error.errno or 0)
+    hint = ""
+    if error.errno == errno.EINVAL and entry[0] == "user":
+        hint = "it is the runtime's own user namespace: leave it out"
+    return Error(f"cannot join the {entry[0]} namespace", pointer=entry[1], errno=error.errno or 0, hint=hint)
 
 
 def not_made(kinds: Sequence[str], error: OSError) -> Error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import posix
 
-from ocipy.errors import Error
+from ocipy.errors import CAUSES, Error
 from ocipy.init import paths
 from ocipy.init.lookup import home_directory, quote, reason, to_bytes
 from ocipy.linux import _kernel, procfs
@@ -28,6 +28,16 @@ if TYPE_CHECKING:
     from ocipy.init.context import Init
 
 NULL = (1, 3)  # /dev/null: devices.txt
+
+# What execve(2) means by an answer for a file that may be executed.
+EXEC_CAUSES = {
+    errno.E2BIG: "args and env are too long together, also by RLIMIT_STACK: execve(2)",
+    errno.EACCES: "the interpreter that it names, by #! or as its dynamic loader, may not be executed",
+    errno.ENOENT: "the file is there, but not the interpreter that it names: by #! (a CR at the end counts), or as its"
+    " dynamic loader",
+    errno.ENOEXEC: "it is neither a program for this machine nor a script that begins with #!",
+    errno.EPERM: "linux.seccomp does not permit execve, or a security module forbids it",
+}
 
 
 def reset_signals(init: Init) -> None:
@@ -227,13 +237,7 @@ def execute(init: Init, *, arguments: tuple[str, ...]) -> None:
             _kernel.execve_limited(init.command, argv, environment, init.limits)
         posix.execve(init.command, argv, init.environment)
     except OSError as error:
-        hint = ""
-        if error.errno == errno.ENOENT:
-            hint = "the file is there, but the interpreter that it names is not"
-        elif error.errno == errno.ENOEXEC:
-            hint = "it is neither a program for this machine nor a script that begins with #!"
-        elif error.errno == errno.E2BIG:
-            hint = "args and env are too long together, also by RLIMIT_STACK: execve(2)"
+        hint = EXEC_CAUSES.get(error.errno or 0) or CAUSES.get(error.errno or 0, "")
         raise Error(f"exec {quote(init.command)}: {reason(error)}", hint=hint) from None
 
 

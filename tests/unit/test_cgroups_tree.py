@@ -240,6 +240,29 @@ def test_limits_without_a_cgroup() -> None:
         Cgroup("v2", {}, []).write("", "memory.max", "1")
 
 
+@pytest.mark.parametrize(
+    ("file", "number", "hint"),
+    [
+        ("cpuset.cpus", errno.ERANGE, "no such CPU"),
+        ("cpuset.mems", errno.EACCES, "the cgroup above"),
+        ("memory.limit_in_bytes", errno.EBUSY, "raise the limit"),
+        ("hugetlb.3MB.max", errno.ENOENT, "/sys/kernel/mm/hugepages"),
+        ("pids.max", errno.ENOENT, "cgroup.controllers"),
+        ("pids.max", errno.EACCES, "does not permit it"),
+    ],
+)
+def test_a_refused_limit_tells_the_likely_cause(
+    v2: Tree, monkeypatch: pytest.MonkeyPatch, file: str, number: int, hint: str
+) -> None:
+    def refuse(_path: str, _value: str) -> None:
+        raise OSError(number, "x")
+
+    monkeypatch.setattr(files, "write", refuse)
+    with pytest.raises(Error) as caught:
+        Cgroup("v2", {"": str(v2.path)}, []).write("", file, "1")
+    assert hint in caught.value.hint
+
+
 def test_failure_half_way_names_what_it_made(v2: Tree) -> None:
     v2.refuse[f"{v2.path}/a/b"] = errno.EDQUOT
     cgroup = creation.place(layout_v2(v2), "/a/b", "id")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posix
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -82,6 +83,7 @@ def test_a_working_directory_that_was_removed(init: Init, tmp_path: Path, monkey
 
 DESCRIPTORS = """
 import os
+import posix
 from ocipy.init import process
 from ocipy.init.context import Init
 from tests.unit.fake_init import Messages
@@ -149,3 +151,17 @@ def test_exec_that_fails_says_so_in_lower_case(tmp_path: Path, content: str, sen
     script.write_text(content)
     script.chmod(0o755)
     assert execute(script) == f'exec "{script}": {sentence}'
+
+
+@pytest.mark.parametrize("number", process.EXEC_CAUSES)
+def test_exec_that_fails_tells_the_likely_cause(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: int) -> None:
+    def refuse(*_arguments: object) -> None:
+        raise OSError(number, "x")
+
+    monkeypatch.setattr(posix, "execve", refuse)
+    init = fake_init(tmp_path)
+    with pytest.raises(Error) as caught:
+        process.execute(init, arguments=("x",))
+    os.close(init.rootfs)
+    os.close(init.proc)
+    assert caught.value.hint == process.EXEC_CAUSES[number] and caught.value.errno == 0

@@ -15,7 +15,7 @@ from ocipy.container import host_lane
 from ocipy.container.context import HostRun
 from ocipy.container.state import State
 from ocipy.errors import Error
-from ocipy.init import exec_join, lane, stage
+from ocipy.init import exec_join, lane, namespaces, stage
 from ocipy.init.context import Init
 from ocipy.linux import _kernel, channel
 from ocipy.plan.model import Options, Plan
@@ -138,6 +138,13 @@ def test_the_process_before_init(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exec_join, "close_others", refuse)
     error = reported(lambda init: exec_join.run_joining(Plan(), init, (), 1))
     assert_complete(error, "clone_joining", "/linux/namespaces")
+
+
+def test_the_runtime_s_own_user_namespace_cannot_be_joined() -> None:
+    with open("/proc/self/ns/user") as file, pytest.raises(Error) as caught:
+        namespaces.join([("user", "/linux/namespaces/6", file.fileno())])
+    assert caught.value.line == "/linux/namespaces/6: cannot join the user namespace: Invalid argument"
+    assert caught.value.hint == "it is the runtime's own user namespace: leave it out"
 
 
 @pytest.mark.parametrize("kinds", [("user",), ("time", "ipc"), ("cgroup",)])

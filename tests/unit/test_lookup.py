@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posix
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,6 +59,32 @@ def test_no_path_no_default(name: bytes, path_variable: bytes) -> None:
 def test_only_what_cannot_be_executed(path: bytes) -> None:
     with pytest.raises(Error, match=r"executable file not found in \$PATH"):
         lookup.find(b"tool", b":".join(path.split(b":")[:3]))
+
+
+@pytest.mark.parametrize(
+    ("name", "variable", "hint"),
+    [
+        ("tool", "1:2", "1/tool is there, but its mode, 0644, lets nobody execute it"),
+        ("tool", "nowhere:2", "the container's files do not have it in nowhere:2"),
+        ("tool", "", "process.env has no PATH"),
+        ("1/tool", "", "its mode, 0644, lets nobody execute it"),
+        ("./no", "", "it is looked for in the container's files"),
+        ("1/tool/x", "", "a file stands where the path wants a directory"),
+        ("/etc", "", ""),
+    ],
+)
+def test_the_likely_cause(path: bytes, name: str, variable: str, hint: str) -> None:
+    with pytest.raises(Error) as caught:
+        lookup.find(name.encode(), variable.encode())
+    assert caught.value.hint == hint
+
+
+def test_others_may_execute_it(path: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mode that permits somebody else, or a filesystem that is noexec: access(2) says no to both."""
+    monkeypatch.setattr(posix, "access", lambda *_arguments, **_options: False)
+    with pytest.raises(Error, match="permission denied") as caught:
+        lookup.find(b"3/tool", b"")
+    assert caught.value.hint == "its mode, 0755, keeps process.user out, or its filesystem is mounted noexec"
 
 
 def test_a_name_with_a_slash_is_taken_as_it_is(path: bytes) -> None:

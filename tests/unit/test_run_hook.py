@@ -183,6 +183,7 @@ def test_what_cannot_be_run(tmp_path: Path, make: str, number: int) -> None:
     assert caught.value.pointer == "/hooks/createRuntime/0"
     assert caught.value.what == f"cannot run the createRuntime hook {path}"
     assert caught.value.errno == number
+    assert caught.value.hint, "no word of the likely cause"
 
 
 def processes(mark: str) -> list[int]:

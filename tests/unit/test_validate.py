@@ -74,6 +74,34 @@ def test_what_the_plan_refuses(tmp_path: Path) -> None:
     assert [(finding.severity, finding.pointer) for finding in found] == [(ERROR, "/vm")]
 
 
+def test_bind_mounts_without_a_source(tmp_path: Path) -> None:
+    mounts = [
+        {"destination": "/a", "source": "rootfs", "options": ["bind"]},
+        {"destination": "/b", "source": "/no/such", "options": ["rbind", "ro"]},
+        {"destination": "/c", "source": "no", "type": "bind"},
+        {"destination": "/d", "source": "tmpfs", "type": "tmpfs"},
+    ]
+    assert validate(bundle(tmp_path, put(whole(), "/mounts", mounts))) == [
+        Finding(WARNING, "/mounts/1/source", "/no/such does not exist on this host"),
+        Finding(WARNING, "/mounts/2/source", "no does not exist on this host"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "text"),
+    [
+        ("/process/rlimits", [{"type": "nofile", "soft": 1, "hard": 1}], "must be a name like RLIMIT_NOFILE"),
+        ("/linux/devices", [{"path": "/dev/x", "type": "z"}], "must be one of c, b, u, p"),
+        ("/process/execCPUAffinity", {"initial": "a"}, "must be a list of numbers and ranges like 0-2,7"),
+        ("/linux/resources", {"hugepageLimits": [{"pageSize": "2M", "limit": 1}]}, "must be a size like 2MB or 1GB"),
+        ("/linux/intelRdt", {"memBwSchema": "x"}, "must match ^MB:[^\\n]*$"),
+    ],
+)
+def test_a_pattern_is_told_in_words(place: str, value: Any, text: str) -> None:
+    found = schema_errors(put(whole(), place, value))
+    assert [words.rpartition(", not ")[0] for _, words in found] == [text]
+
+
 def test_no_bundle(tmp_path: Path) -> None:
     missing = tmp_path / "none"
     assert validate(str(missing)) == [Finding(ERROR, str(missing), "cannot open the bundle: No such file or directory")]
@@ -142,7 +170,13 @@ ADVICE = [
     ("/mounts", [{"destination": "/x"}], "/mounts/0/type"),
     ("/linux/resources", {"memory": {"kernel": 1}}, "/linux/resources/memory/kernel"),
     ("/linux/intelRdt", {"l3CacheSchema": "0=f"}, "/linux/intelRdt/l3CacheSchema"),
-    ("/linux/seccomp", {"defaultAction": "SCMP_ACT_KILL"}, "/linux/seccomp/defaultAction"),
+    ("/linux/seccomp", {"defaultAction": "SCMP_ACT_KILL"}, "/linux/seccomp/syscalls"),
+    (
+        "/linux/seccomp",
+        {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_ALLOW"}]},
+        "/linux/seccomp/syscalls",
+    ),
+    ("/linux/cgroupsPath", "system.slice:ocipy:web", "/linux/cgroupsPath"),
     ("/process/noNewPrivilege", True, "/process/noNewPrivilege"),
     ("/linux/resources", {"devices": [{"allow": True, "accces": "r"}]}, "/linux/resources/devices/0/accces"),
     ("/linux/netDevices", {"eth0": {"nmae": "x"}}, "/linux/netDevices/eth0/nmae"),
