@@ -1,6 +1,6 @@
-"""A container's life by the library: python examples/one_container.py BUSYBOX
+"""A container's life by the library: python examples/one_container.py [BUSYBOX]
 
-BUSYBOX is a statically linked busybox. It needs root, and leaves nothing behind.
+BUSYBOX is a statically linked busybox, /bin/busybox by default. It needs root, and leaves nothing behind.
 """
 
 import json
@@ -83,4 +83,4 @@ def main(busybox: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1] if len(sys.argv) > 1 else "/bin/busybox")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import posix
 
-from ocipy import bundle
+from ocipy import bundle, log
 from ocipy.cli import Arguments, Flag, write_stdout
 from ocipy.container.probe import describe_host
 from ocipy.errors import Error
 from ocipy.plan.build import build
-from ocipy.plan.describe import as_json, as_text
+from ocipy.plan.describe import as_json, as_text, selected
 from ocipy.plan.model import Options
 
 TYPE_CHECKING = False
@@ -48,6 +48,8 @@ def run(arguments: Arguments) -> int:
         no_new_keyring=arguments.switch("no-new-keyring"),
         cgroup_manager=arguments.cgroup_manager,
     )
+    if only and not selected(plan, only):
+        log.warning(f"{only}: no step is there for this field")
     write_stdout(as_json(plan, only) if output_format == "json" else as_text(plan, only))
     return 0
 

@@ -13,8 +13,8 @@ WORDS_WIDTH = 72
 
 
 def selected(plan: Plan, only: str) -> list[tuple[str, int, Step]]:
-    """(lane, number from 1 on, step) of all steps, or of those that a field has asked for: the one that the JSON
-    pointer only names, or one below it."""
+    """(lane, number from 1 on, step) of the steps that the field with the JSON pointer `only`, or one below it, has
+    asked for; of all steps if `only` is ""."""
     found = []
     for lane, steps in zip(LANES, (plan.host, plan.init), strict=True):
         for number, step in enumerate(steps, 1):
@@ -24,7 +24,7 @@ def selected(plan: Plan, only: str) -> list[tuple[str, int, Step]]:
 
 
 def concerns(pointer: str, only: str) -> bool:
-    """The pointer is only, or of something below it; an empty one is everything."""
+    """Whether `pointer` is `only` or below it; everything is below ""."""
     only = only.rstrip("/")
     return not only or pointer == only or pointer.startswith(only + "/")
 

@@ -84,6 +84,8 @@ class TestPlan:
         pointers = {step["pointer"] for lane in ("host", "init") for step in document[lane]}
         assert pointers
         assert all(pointer.startswith("/mounts/") for pointer in pointers)
+        result = runtime.call("plan", "--only", "/no/such", bundle.path).ok()
+        assert (result.stdout, result.stderr) == ("", "ocipy: warning: /no/such: no step is there for this field\n")
 
     def test_a_bundle_that_an_engine_has_left(self, runtime: Runtime, bundle: Bundle) -> None:
         bundle.config["root"]["path"] = "/no/such/rootfs"

@@ -1,0 +1,60 @@
+"""What the documentation names is there: the links of its pages, files, targets of make, steps of plans."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ocipy.container import host_lane
+from ocipy.init import lane
+
+TOP = Path(__file__).parents[2]
+PAGES = ["README.md", "ARCHITECTURE.md", *sorted(f"docs/{path.name}" for path in (TOP / "docs").glob("*.md"))]
+STEP = re.compile(r"^    (?:\[?ocipy: )?(host|init) +(?:\d+ +)?([a-z_0-9]+) ", re.MULTILINE)
+
+
+def anchors(page: Path) -> set[str]:
+    """The names that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links(name: str) -> None:
+    page = TOP / name
+    for link in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+        if link.startswith("https://"):
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_files(name: str) -> None:
+    """`plan/build.py` may be said from the top or from where most of such names are; `build.py` from anywhere."""
+    for path in re.findall(r"`([\w./-]+\.(?:py|pyi|c|md|toml|txt))`", (TOP / name).read_text()):
+        if path.startswith("/") or "config.toml" in path:  # of the host
+            continue
+        places = [TOP, TOP / "ocipy", TOP / "tests", TOP / "tests/unit"]
+        assert any((place / path).exists() for place in places) or list((TOP / "ocipy").rglob(path)), path
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_targets_of_make(name: str) -> None:
+    targets = set(" ".join(re.findall(r"^([a-z -]+):", (TOP / "Makefile").read_text(), re.MULTILINE)).split())
+    said = re.findall(r"(?:`|^    )make ([a-z-]+)", (TOP / name).read_text(), re.MULTILINE)
+    assert set(said) <= targets
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_steps_of_plans(name: str) -> None:
+    known = {
+        "host": {action for actions in host_lane.PLACES.values() for action in actions} | set(host_lane.ACTIONS),
+        "init": {action for actions in lane.PLACES.values() for action in actions} | set(lane.ACTIONS),
+    }
+    for which, action in STEP.findall((TOP / name).read_text()):
+        assert action in known[which] or (name, action) == ("docs/extending.md", "mdwe"), action
