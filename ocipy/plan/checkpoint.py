@@ -39,6 +39,7 @@ BINDS = ("bind", "copy_symlink")
 # criu's versions, as 10000 * major + 100 * minor + sublevel, and what came with them.
 OLDEST = 30000  # the request for the version itself
 EXTERNAL_VERSIONS = {"network": 31100, "pid": 31500}
+NETWORK_LOCK_VERSIONS = {"iptables": OLDEST, "nftables": 31700, "skip": 31900}
 FREEZER_V2 = 31400
 STATUS_READY = 31500
 LSM_PROFILE = 31600
@@ -204,7 +205,7 @@ def dump_options(config: Config, plan: Plan, flags: CriuFlags, facts: DumpFacts)
     if flags.parent_path:
         options |= {"parent_img": flags.parent_path, "track_mem": True}
     if flags.network_lock:
-        options["network_lock"] = NETWORK_LOCKS[flags.network_lock]
+        options["network_lock"] = _network_lock(flags.network_lock, facts.version)
     if flags.lazy_pages and flags.status_fd >= 0 and facts.version < STATUS_READY:
         options["status_fd"] = flags.status_fd  # later versions say "status-ready" instead
     external = [
@@ -215,6 +216,16 @@ def dump_options(config: Config, plan: Plan, flags: CriuFlags, facts: DumpFacts)
     if external:
         options["external"] = external
     return options
+
+
+def _network_lock(method: str, version: int) -> int:
+    """Raises Error where this criu is too old: it would take a number that it does not know for its default."""
+    if version < NETWORK_LOCK_VERSIONS[method]:
+        needed = describe_version(NETWORK_LOCK_VERSIONS[method])
+        raise Error(
+            f"criu {describe_version(version)} knows no --network-lock {method}", hint=f"{needed} or later does"
+        )
+    return NETWORK_LOCKS[method]
 
 
 def _dump_mounts(plan: Plan, facts: DumpFacts) -> list[str]:

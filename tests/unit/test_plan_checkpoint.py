@@ -111,6 +111,12 @@ def test_a_page_server_a_parent_and_a_lock() -> None:
     assert options["network_lock"] == 2
 
 
+@pytest.mark.parametrize(("method", "version"), [("nftables", 31603), ("skip", 31701)])
+def test_a_lock_that_this_criu_does_not_know(method: str, version: int) -> None:
+    with pytest.raises(Error, match=f"knows no --network-lock {method}"):
+        dump(config_with(), CriuFlags(image_path="/i", network_lock=method), version=version)
+
+
 @pytest.mark.parametrize(
     ("unified", "version", "frozen"), [(True, 31701, True), (True, 31300, False), (False, 31300, True)]
 )
