@@ -77,7 +77,13 @@ def _init(run: HostRun, theirs: Channel) -> Init:
 
 
 def clone_stage(
-    run: HostRun, *, joined: Sequence[tuple[str, str]], user: bool, unshared: Sequence[str], forks: bool
+    run: HostRun,
+    *,
+    joined: Sequence[tuple[str, str]],
+    drop_groups: bool,
+    user: bool,
+    unshared: Sequence[str],
+    forks: bool,
 ) -> None:
     """A process that joins and unshares; the init process is itself, or (pid and time) its child."""
     from ocipy.init.stage import run_stage
@@ -86,7 +92,7 @@ def clone_stage(
     init = _init(run, theirs)
     pid, pidfd = cgroup.clone(run, CLONE_PIDFD, SIGCHLD, required=False)
     if pid == 0:
-        run_stage(run.plan, init, joined, user, unshared, forks)
+        run_stage(run.plan, init, joined, drop_groups, user, unshared, forks)
     posix.close(theirs.fd)
     run.channel = ours
     run.pid, run.pidfd = pid, pidfd

@@ -13,7 +13,7 @@ from ocipy.errors import Error
 from ocipy.init.fifo import leave_runtime
 from ocipy.init.lane import become_init, close_others, report, seal_imports
 from ocipy.init.namespaces import join
-from ocipy.init.stage import become_root, wait_for_host
+from ocipy.init.stage import become_root, leave_groups, wait_for_host
 from ocipy.linux import _kernel
 from ocipy.linux.constants import (
     CLONE_PARENT,
@@ -49,16 +49,19 @@ FILES = {
 END_PATIENCE_MS = 1000
 
 
-def run_joining(plan: Plan, init: Init, kinds: Sequence[str], pid: int) -> NoReturn:
+def run_joining(plan: Plan, init: Init, kinds: Sequence[str], drop_groups: bool, pid: int) -> NoReturn:
     """Join, fork if a pid namespace is among the kinds, and carry out the init lane.
 
-    pid: of the container's process, as the procfs of ours has it. init.fds: "container" is a pidfd of it.
+    drop_groups: as for run_stage. pid: of the container's process, as the procfs of ours has it. init.fds: "container"
+    is a pidfd of it.
     """
     try:
         close_others(init)
         wait_for_host(init, "joined")
         # Before the first setns: whoever is in the container's pid namespace may look at us (CVE-2016-9962).
         _kernel.prctl(PR_SET_DUMPABLE, 0)
+        if drop_groups:
+            leave_groups()
         seal_imports()
         container = init.fds.pop("container")
         _join(init, container, kinds, pid)

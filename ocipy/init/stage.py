@@ -22,16 +22,29 @@ if TYPE_CHECKING:
 
 
 def run_stage(
-    plan: Plan, init: Init, joined: Sequence[tuple[str, str]], user: bool, unshared: Sequence[str], forks: bool
+    plan: Plan,
+    init: Init,
+    joined: Sequence[tuple[str, str]],
+    drop_groups: bool,
+    user: bool,
+    unshared: Sequence[str],
+    forks: bool,
 ) -> NoReturn:
     """Join, unshare, fork if that is what it takes, and become the init process.
 
     joined: (kind, pointer) of what is joined; user: a new user namespace; unshared: the other new ones.
+    drop_groups: give up the caller's before the join, since a user namespace that is joined may deny it.
     forks: a pid or time namespace is among them, which only take effect for children (setns(2), unshare(2)).
     """
     try:
         close_others(init)
         wait_for_host(init, "joined")
+        if not user:
+            # Before the first setns: who has rights in a user namespace that is joined might trace us, while our ids
+            # and our files are still the host's. In a new one there is nobody, and the maps come first (proc(5)).
+            _kernel.prctl(PR_SET_DUMPABLE, 0)
+        if drop_groups:
+            leave_groups()
         join([(kind, pointer, init.fds["namespace/" + kind]) for kind, pointer in joined])
         if user:
             unshare(("user",))
@@ -40,7 +53,8 @@ def run_stage(
         if user or any(kind == "user" for kind, _ in joined):
             # The capabilities in the new namespace are full, but the ids are still those of outside.
             become_root()
-        # Whoever shares the pid namespace that is joined may look at us from here on (CVE-2016-9962).
+        # Whoever shares the pid namespace that is joined may look at us from here on (CVE-2016-9962). If it was done
+        # before: the kernel may undo it when a join, or new ids, change the capabilities (prctl(2)).
         _kernel.prctl(PR_SET_DUMPABLE, 0)
         unshare(unshared)
         if "time" in unshared:
@@ -73,6 +87,14 @@ def wait_for_host(init: Init, kind: str) -> None:
     received, _, _ = init.channel.receive()
     if received != kind:
         raise Error(f"the runtime said {received} instead of {kind}")
+
+
+def leave_groups() -> None:
+    """Give up the additional groups of the caller, where it may (user_namespaces(7), setgroups)."""
+    try:
+        posix.setgroups([])
+    except PermissionError:
+        pass
 
 
 def become_root() -> None:

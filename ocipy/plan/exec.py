@@ -10,7 +10,7 @@ from ocipy.errors import Error
 from ocipy.plan import identity, process
 from ocipy.plan.fields import process_of
 from ocipy.plan.model import Plan
-from ocipy.plan.namespaces import new_kinds
+from ocipy.plan.namespaces import keeps_groups, new_kinds
 from ocipy.plan.numbers import parse_list
 from ocipy.plan.rare import rare
 
@@ -77,7 +77,12 @@ def _join(plan: Plan, config: Config, host: Host, options: Options, target: Targ
     pointer = "--cgroup" if target.chosen else "/linux/cgroupsPath"
     if target.cgroups:
         plan.on_host("exec_cgroup", pointer, paths=tuple(target.cgroups.items()), chosen=target.chosen)
-    plan.on_host("clone_joining", "/linux/namespaces", kinds=target.kinds)
+    plan.on_host(
+        "clone_joining",
+        "/linux/namespaces",
+        kinds=target.kinds,
+        drop_groups="user" in target.kinds and not keeps_groups(config),
+    )
     process.plan_oom_score(plan, config, host, options)
     plan.on_host("tell", "", barrier="joined")
     plan.on_host("adopt", "/linux/namespaces")

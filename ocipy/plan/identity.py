@@ -5,7 +5,7 @@ from __future__ import annotations
 from ocipy.errors import Error
 from ocipy.plan.capabilities import plan_bounding
 from ocipy.plan.fields import user_of
-from ocipy.plan.namespaces import denies_setgroups, joined_kinds, new_kinds
+from ocipy.plan.namespaces import denies_setgroups, joined_kinds, keeps_groups, new_kinds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def plan_become_root(plan: Plan, config: Config, host: Host, options: Options) -
         "/linux/uidMappings",
         uid=user.get("uid") or 0,
         gid=user.get("gid") or 0,
-        drop_groups=not denies_setgroups(config, host) and not _keeps_groups(config),
+        drop_groups=not denies_setgroups(config, host) and not keeps_groups(config),
     )
 
 
@@ -70,13 +70,8 @@ def _plan_groups(plan: Plan, config: Config, host: Host, additional: tuple[int, 
                 hint="allot group ids to the user in /etc/subgid, or remove the groups",
             )
         return
-    if not (_keeps_groups(config) and not additional):
+    if not (keeps_groups(config) and not additional):
         plan.in_init("groups", pointer, gids=additional, gid=gid)
-
-
-def _keeps_groups(config: Config) -> bool:
-    """crun's annotation, which podman sets for `--group-add keep-groups`."""
-    return (config.get("annotations") or {}).get("run.oci.keep_original_groups") in ("1", "true")
 
 
 def _check_mapped(number: int, mappings: Sequence[IDMapping], kind: str, pointer: str) -> None:

@@ -95,6 +95,7 @@ def plan_clone(plan: Plan, config: Config, host: Host, options: Options) -> None
         "clone_stage",
         "/linux/namespaces",
         joined=tuple((kind, pointer) for kind, (_, pointer) in joined.items()),
+        drop_groups="user" in joined and not keeps_groups(config),
         user="user" in new,
         unshared=tuple(kind for kind in new if kind not in ("cgroup", "user")),
         forks=any(kind in new or kind in joined for kind in ("pid", "time")),
@@ -165,6 +166,11 @@ def denies_setgroups(config: Config, host: Host) -> bool:
     """A user who writes gid_map itself has to give up setgroups first (user_namespaces(7))."""
     gids = triples((config.get("linux") or {}).get("gidMappings") or ())
     return host.rootless and host.uid != 0 and _is_own(gids, host.gid)
+
+
+def keeps_groups(config: Config) -> bool:
+    """crun's annotation, which podman sets for `--group-add keep-groups`."""
+    return (config.get("annotations") or {}).get("run.oci.keep_original_groups") in ("1", "true")
 
 
 def triples(mappings: Sequence[IDMapping]) -> tuple[tuple[int, int, int], ...]:

@@ -286,3 +286,17 @@ def test_joining_process_is_closed_to_the_containers_user(container: MakeContain
     assert "REACHED" not in one.stdout
     assert os.getpid() != one.pid and proc_status(one.pid)["Uid"].split()[0] == "1000"
     one.end()
+
+
+def test_user_namespace_that_the_container_has_entered_gives_no_groups(
+    container: MakeContainer, bundle: Bundle
+) -> None:
+    """There setgroups is denied (user_namespaces(7)): who executes something there brings none along all the same."""
+    bundle.process["user"] = {"uid": 1000, "gid": 1000}
+    denied = "until echo deny > /proc/1/setgroups; do :; done"
+    mapped = "for f in uid_map gid_map; do echo 1000 1000 1 > /proc/1/$f; done"
+    first = "until grep -q 1000 /proc/self/gid_map; do :; done; echo ready; exec sleep 1000"
+    one = container(bundle, sh=f"({denied}; {mapped}) 2>/dev/null & exec unshare -U sh -c '{first}'").start()
+    one.wait_output("ready")
+    result = one.sh("cat /proc/self/status", user=0, extra_groups=[4, 42]).ok()
+    assert (parse_status(result.stdout)["Uid"].split()[0], parse_status(result.stdout)["Groups"]) == ("1000", "")

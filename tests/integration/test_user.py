@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from tests.harness import Bundle, Container, Result, Runtime, parse_status, proc_status
+from tests.harness import Bundle, Container, Result, Runtime, parse_status, proc_status, wait_until
 
 MakeContainer = Callable[..., Container]
 NewId = Callable[[], str]
@@ -37,6 +39,20 @@ def test_root_has_no_groups_of_the_callers(sh: RunScript) -> None:
     status = parse_status(sh("cat /proc/self/status", None, user=0, extra_groups=[7, 8]).ok().stdout)
     assert ids(status, "Uid") == ids(status, "Gid") == {0}
     assert status["Groups"] == ""
+
+
+def test_no_groups_of_the_callers_in_a_joined_user_namespace(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
+    """One that denies setgroups: they have to be given up before (user_namespaces(7))."""
+    owner = subprocess.Popen(["unshare", "--user", "--map-root-user", "sleep", "1000"])
+    try:
+        wait_until(lambda: Path(f"/proc/{owner.pid}/gid_map").read_text().split() == ["0", "0", "1"])
+        bundle.searchable().linux["namespaces"].append({"type": "user", "path": f"/proc/{owner.pid}/ns/user"})
+        bundle.config["mounts"] = [mount for mount in bundle.config["mounts"] if mount["type"] in ("proc", "tmpfs")]
+        result = runtime.run(bundle.args("cat", "/proc/self/status"), new_id(), user=0, extra_groups=[4, 42])
+    finally:
+        owner.kill()
+        owner.wait()
+    assert parse_status(result.ok().stdout)["Groups"] == ""
 
 
 def test_ids_in_a_user_namespace(container: MakeContainer, bundle: Bundle) -> None:

@@ -18,6 +18,7 @@ from ocipy.errors import Error
 from ocipy.init import exec_join, lane, namespaces, stage
 from ocipy.init.context import Init
 from ocipy.linux import _kernel, channel
+from ocipy.linux.constants import PR_GET_DUMPABLE
 from ocipy.plan.model import Options, Plan
 
 LANES = (("ocipy.init", lane.PLACES), ("ocipy.container", host_lane.PLACES))
@@ -133,10 +134,10 @@ def test_what_is_no_answer_of_the_kernel_s_is_told_with_its_step(monkeypatch: py
 def test_the_process_before_init(monkeypatch: pytest.MonkeyPatch) -> None:
     """The stage of create, and that which joins for exec."""
     monkeypatch.setattr(stage, "close_others", refuse)
-    error = reported(lambda init: stage.run_stage(Plan(), init, (), False, (), False))
+    error = reported(lambda init: stage.run_stage(Plan(), init, (), False, False, (), False))
     assert_complete(error, "clone_stage", "/linux/namespaces")
     monkeypatch.setattr(exec_join, "close_others", refuse)
-    error = reported(lambda init: exec_join.run_joining(Plan(), init, (), 1))
+    error = reported(lambda init: exec_join.run_joining(Plan(), init, (), False, 1))
     assert_complete(error, "clone_joining", "/linux/namespaces")
 
 
@@ -145,6 +146,23 @@ def test_the_runtime_s_own_user_namespace_cannot_be_joined() -> None:
         namespaces.join([("user", "/linux/namespaces/6", file.fileno())])
     assert caught.value.line == "/linux/namespaces/6: cannot join the user namespace: Invalid argument"
     assert caught.value.hint == "it is the runtime's own user namespace: leave it out"
+
+
+@pytest.mark.parametrize("kind", ["user", "pid", "network"])
+def test_the_stage_is_closed_to_those_whose_namespace_it_joins(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Before it does: who has rights in the user namespace could trace it there, with the ids of the host's root."""
+
+    def join(_namespaces: Any) -> None:
+        raise Error("traceable" if _kernel.prctl(PR_GET_DUMPABLE) else "closed")
+
+    monkeypatch.setattr(stage, "join", join)
+    monkeypatch.setattr(stage, "wait_for_host", nothing)
+
+    def child(init: Init) -> None:
+        init.fds["namespace/" + kind] = 0
+        stage.run_stage(Plan(), init, ((kind, "/linux/namespaces/0"),), False, False, (), False)
+
+    assert reported(child).what == "closed"
 
 
 @pytest.mark.parametrize("kinds", [("user",), ("time", "ipc"), ("cgroup",)])

@@ -65,7 +65,18 @@ def test_the_whole_plan() -> None:
 
 
 def test_the_namespaces_are_those_that_are_not_ours() -> None:
-    assert step(plan_of(kinds=("pid", "uts")).host, "clone_joining").args == {"kinds": ("pid", "uts")}
+    assert step(plan_of(kinds=("pid", "uts")).host, "clone_joining").args == {
+        "kinds": ("pid", "uts"),
+        "drop_groups": False,
+    }
+
+
+@pytest.mark.parametrize(("annotation", "dropped"), [("", True), ("1", False)])
+def test_a_user_namespace_is_entered_without_the_callers_groups(annotation: str, dropped: bool) -> None:
+    """Also one that the container has made itself: the config need not have any."""
+    document = {**config(), "annotations": {"run.oci.keep_original_groups": annotation}}
+    plan = plan_of(document, kinds=("pid", "user"))
+    assert step(plan.host, "clone_joining").args["drop_groups"] is dropped
 
 
 def test_a_barrier_has_two_sides() -> None:

@@ -52,6 +52,7 @@ def test_a_joined_pid_or_time_namespace_takes_a_fork(kind: str) -> None:
             "/linux/namespaces",
             {
                 "joined": ((kind, "/linux/namespaces/1"),),
+                "drop_groups": False,
                 "user": False,
                 "unshared": ("mount",),
                 "forks": True,
@@ -64,10 +65,18 @@ def test_a_joined_network_namespace_takes_a_stage_without_fork() -> None:
     plan = cloned(config({"type": "network", "path": "/run/netns/a"}, {"type": "user"}), Host())
     assert plan.host[0].args == {
         "joined": (("network", "/linux/namespaces/0"),),
+        "drop_groups": False,
         "user": True,
         "unshared": (),
         "forks": False,
     }
+
+
+@pytest.mark.parametrize(("annotation", "dropped"), [("", True), ("1", False), ("true", False)])
+def test_a_joined_user_namespace_is_entered_without_the_callers_groups(annotation: str, dropped: bool) -> None:
+    document = config({"type": "user", "path": "/proc/2/ns/user"})
+    document["annotations"] = {"run.oci.keep_original_groups": annotation}
+    assert cloned(document, Host()).host[0].args["drop_groups"] is dropped
 
 
 def test_joined_namespaces_are_opened_on_the_host() -> None:
