@@ -58,13 +58,15 @@ def read_config(name: str, directory: int, bundle: str) -> Config:
 
 
 def read_document(name: str, directory: int, path: str, pipe: bool = False) -> bytes:
-    """The bytes of a regular file of at most MAX_CONFIG. path: for errors. pipe: or one, as of <(…). Error."""
+    """The bytes of a regular file of at most MAX_CONFIG, or (pipe) of a pipe, as of <(…). path: for errors. Error."""
     try:
         # not blocked by a FIFO without writer, no controlling terminal taken by a tty
         flags = posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOCTTY | posix.O_CLOEXEC
         fd = posix.open(name, flags, dir_fd=directory)
     except OSError as error:
-        hint = "a bundle is a directory with a config.json; `ocipy spec` writes one" if error.errno == ENOENT else ""
+        hint = ""
+        if error.errno == ENOENT and not pipe:
+            hint = "a bundle is a directory with a config.json; `ocipy spec` writes one"
         raise Error("cannot open the configuration", pointer=path, errno=error.errno or 0, hint=hint) from None
     try:
         status = posix.fstat(fd)

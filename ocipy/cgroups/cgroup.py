@@ -203,7 +203,7 @@ def _explain(directory: str, file: str, value: str, error: OSError) -> Error:
             else "the huge pages that the kernel has are in /sys/kernel/mm/hugepages",
         )
     if error.errno == EBUSY and file == "memory.limit_in_bytes":
-        hint = "the container's set-up needs memory too: raise the limit"
+        hint = "the limit has to leave room for what is in use, in create for the set-up"
         return Error(f"cannot set {file} to {value}: {_memory_use(directory)}", errno=EBUSY, hint=hint)
     hint = ""
     if error.errno == ENODEV:

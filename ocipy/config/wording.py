@@ -77,7 +77,7 @@ def _text(error: ValidationError) -> str:
         text = f"the member {', '.join(missing)} is required"
         # Go's runtimes take a member in any case.
         alike = [name for name in instance if name.lower() in map(str.lower, missing)]
-        return f"{text}; {', '.join(alike)} is written otherwise" if alike else text
+        return f"{text}; case matters: {', '.join(alike)} is not it" if alike else text
     return str(error.message)
 
 

@@ -163,7 +163,8 @@ def executed(run: HostRun) -> None:
     raise_failure(said)
     if EXECUTING not in said:
         raise Error(
-            f"{run.name} has ended before it could execute its command", hint="it was killed, or ran out of memory"
+            f"{run.name} has ended before it could execute its command",
+            hint="it was killed, or ran out of memory: linux.resources.memory.limit",
         )
 
 

@@ -87,7 +87,8 @@ def _let_go(state: State, pidfd: int, interrupts: int) -> None:
         raise
     if EXECUTING not in said:
         raise Error(
-            "cannot start the container: its init process has ended", hint="it was killed, or ran out of memory"
+            "cannot start the container: its init process has ended",
+            hint="it was killed, or ran out of memory: linux.resources.memory.limit",
         )
 
 

@@ -35,13 +35,15 @@ def _switch(
 ) -> State:
     # Without the lock first: who creates or starts it may hold that for long, and the answer can be had now.
     state = load(root, container_id)
-    if state.status() not in statuses:
-        raise Error(refusal)
+    status = state.status()
+    if status not in statuses:
+        raise Error(refusal, hint=f"it is {status}")
     lock_fd = lock(state.directory)
     try:
         state = load(root, container_id)
-        if state.status(locked=True) not in statuses:
-            raise Error(refusal)
+        status = state.status(locked=True)
+        if status not in statuses:
+            raise Error(refusal, hint=f"it is {status}")
         act(state.cgroup["paths"] if state.cgroup is not None else {})
         return state
     except OSError as error:

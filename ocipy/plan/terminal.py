@@ -26,7 +26,7 @@ def plan_check(plan: Plan, config: Config, host: Host, options: Options) -> None
         raise Error(
             "cannot allocate tty if ocipy will detach without setting console socket",
             pointer=POINTER,
-            hint="give --console-socket, or set process.terminal to false",
+            hint="give --console-socket, or no terminal: leave out exec's --tty, or set process.terminal to false",
         )
 
 

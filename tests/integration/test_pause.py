@@ -58,8 +58,10 @@ def test_a_failure_is_told_on_both_ways(container: MakeContainer, work: Path) ->
 def test_pause_twice(container: MakeContainer) -> None:
     one = container().start()
     one.runtime.call("pause", one.id).ok()
-    one.runtime.call("pause", one.id).fails("container not running")
+    result = one.runtime.call("pause", one.id).fails("container not running")
     assert one.status == "paused"
+    if one.runtime.is_ocipy:
+        assert result.stderr.endswith("\n  it is paused\n")
 
 
 def test_resume_of_what_is_not_paused(container: MakeContainer) -> None:

@@ -75,6 +75,12 @@ def test_bundle_is_a_file(directory: Path) -> None:
     assert error_of(directory / "config.json").line == f"{directory}/config.json: the bundle must be a directory"
 
 
+def test_a_missing_process_of_exec_is_not_about_a_bundle() -> None:
+    with pytest.raises(Error) as caught:
+        bundle.read_document("/no/such", -1, "/no/such", pipe=True)
+    assert (caught.value.pointer, caught.value.hint) == ("/no/such", "")
+
+
 def test_missing_config(directory: Path) -> None:
     (directory / "config.json").unlink()
     error = error_of(directory)

@@ -245,7 +245,7 @@ def test_limits_without_a_cgroup() -> None:
     [
         ("cpuset.cpus", errno.ERANGE, "no such CPU"),
         ("cpuset.mems", errno.EACCES, "the cgroup above"),
-        ("memory.limit_in_bytes", errno.EBUSY, "raise the limit"),
+        ("memory.limit_in_bytes", errno.EBUSY, "leave room"),
         ("hugetlb.3MB.max", errno.ENOENT, "/sys/kernel/mm/hugepages"),
         ("pids.max", errno.ENOENT, "cgroup.controllers"),
         ("pids.max", errno.EACCES, "does not permit it"),
