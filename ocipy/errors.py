@@ -1,6 +1,6 @@
 """The one error of ocipy: what failed, for which field of config.json, and the likely cause.
 
-Printed as the design has it (docs/errors.md)::
+Printed so (docs/errors.md)::
 
     ocipy: create web: /mounts/3: cannot bind /srv/data on /data: No such file or directory
       the source does not exist on the host; create it or remove the mount

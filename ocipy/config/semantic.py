@@ -144,7 +144,7 @@ def _rlimits(process: Process, base: str, found: Findings) -> None:
         name = limit["type"]
         pointer = f"{base}/rlimits/{index}"
         if name not in RLIMITS:
-            found.append((pointer + "/type", "wrong rlimit value: " + name))
+            found.append((pointer + "/type", f"wrong rlimit value: {name}; getrlimit(2) has the names of Linux"))
         elif name in seen:
             found.append((pointer + "/type", name + " is given twice"))
         if limit["soft"] > limit["hard"]:

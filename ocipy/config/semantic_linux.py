@@ -197,7 +197,7 @@ def _sysctl(name: str, spaces: dict[str, str]) -> str:
         return "is set by the field hostname"
     kind = sysctl_namespace(path)
     if not kind:
-        return "belongs to no namespace: it would change the host"
+        return "belongs to no namespace: it would change the host; set it there, if at all"
     return "" if kind in spaces else f"needs {'an' if kind == 'ipc' else 'a'} {kind} namespace in linux.namespaces"
 
 

@@ -29,7 +29,7 @@ DOMAIN = ("memory.", "io.", "cpu.", "hugetlb.")
 
 
 def resources_of(config: Config) -> Resources:
-    """The resources, without a pids limit of 0 from podman, for which that is "unlimited" (engine contract).
+    """The resources, without a pids limit of 0 from podman, for which that is "unlimited" (docs/cgroups.md).
 
     For everybody else 0 is a limit: "0 is a valid limit value … and SHOULD be treated as such" (config-linux.md, PIDs).
     """

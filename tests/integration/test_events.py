@@ -53,7 +53,7 @@ def test_stats(container: MakeContainer, bundle: Bundle, host: Host) -> None:
 
 
 def test_numbers_are_unsigned(container: MakeContainer) -> None:
-    """The engine contract: a "max" or a negative number fails the decoder, so no limit is a large number."""
+    """What engines decode: a "max" or a negative number fails the decoder, so no limit is a large number."""
     one = container().start()
     text = one.runtime.call("events", "--stats", one.id).ok().stdout
     assert '"max"' not in text.replace('"max":', "")

@@ -191,7 +191,7 @@ def every_number(value: Any, at: str = "") -> Iterator[tuple[str, Any]]:
 
 @pytest.mark.parametrize("found", [v1(), v2(), v2(memory__swap__max="18446744073709551615\n"), v1({"pids": {}})])
 def test_a_decoder_of_unsigned_numbers_takes_all(found: Any) -> None:
-    """The engine contract: one that is negative, has a point or is "max" fails the whole document."""
+    """What engines decode: one that is negative, has a point or is "max" fails the whole document."""
     for path, value in every_number(found):
         if path.endswith("/op") or path == "/network_interfaces" or "/psi/" in path:
             continue
