@@ -65,11 +65,13 @@ class Notifier:
     def _bind(self, state_directory: str) -> None:
         # By descriptor: the path may be longer than the 107 bytes of unix(7).
         directory = posix.open(f"{state_directory}/{DIRECTORY}", O_PATH | O_DIRECTORY | O_CLOEXEC)
+        # Its mode as it is made, and not by its name afterwards: that may be a link by then, if the container can write
+        # there after all.
+        umask = posix.umask(0)
         try:
-            path = f"/proc/self/fd/{directory}/{SOCKET}"
-            self._ours.bind(path)
-            posix.chmod(path, 0o777)
+            self._ours.bind(f"/proc/self/fd/{directory}/{SOCKET}")
         finally:
+            posix.umask(umask)
             posix.close(directory)
 
     def forward(self, main_pid: int, *, barrier: bool) -> None:
