@@ -36,7 +36,8 @@ def table(pids: Collection[int], options: Sequence[str]) -> str:
 
 def chosen(text: str, pids: Collection[int]) -> str:
     """Of the output of ps the heading, and the lines with one of these ids under PID. Raises Error without a PID."""
-    heading, *lines = text.splitlines()
+    # Not splitlines: what is a line's end to that may be in the name of a process.
+    heading, *lines = text.removesuffix("\n").split("\n")
     try:
         column = heading.split().index("PID")
     except ValueError:

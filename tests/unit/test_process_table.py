@@ -33,6 +33,13 @@ def test_a_line_that_is_too_short_or_no_number_is_left_out() -> None:
     assert chosen("PID X\n\n  -\n 7 a\n", [7]) == "PID X\n 7 a\n"
 
 
+@pytest.mark.parametrize("end", ["\r", "\v", "\f", "\x1c", "\x85", "\u2028"])
+def test_a_command_is_no_line_of_its_own(end: str) -> None:
+    forged = f"PID CMD\n7 sh{end}8 forged\n"
+    assert chosen(forged, [8]) == "PID CMD\n"
+    assert chosen(forged, [7]) == forged
+
+
 @pytest.mark.parametrize("text", ["COMMAND\nsh\n", "pid\n1\n"])
 def test_without_the_column(text: str) -> None:
     with pytest.raises(Error, match="couldn't find PID field in ps output"):
