@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import Callable
@@ -122,6 +123,17 @@ def test_a_session_keyring() -> None:
         ring = _kernel.join_session_keyring("_ses.test")
         _kernel.keyctl_setperm(ring, 0x3F3F0000)
         return _kernel.keyctl_describe(ring).endswith(";3f3f0000;_ses.test")
+
+    assert in_child(work) == 0
+
+
+def test_a_keyring_that_is_described_at_too_great_length() -> None:
+    def work() -> bool:
+        try:
+            _kernel.keyctl_describe(_kernel.join_session_keyring("x" * 4090))
+        except OSError as error:
+            return error.errno == errno.EMSGSIZE
+        return False
 
     assert in_child(work) == 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import pty
+import resource
 import signal
 import socket
 import termios
@@ -156,6 +157,26 @@ def test_connect_unix(tmp_path: Path) -> None:
     with pytest.raises(OSError) as caught:
         _kernel.connect_unix("/" + "x" * 107)
     assert caught.value.errno == errno.ENAMETOOLONG
+
+
+def test_no_path_is_no_abstract_address() -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("\0" * 108)
+        server.listen()
+        with pytest.raises(FileNotFoundError):
+            _kernel.connect_unix("")
+
+
+def test_connect_unix_without_a_descriptor_left() -> None:
+    def refused() -> bool:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+        try:
+            _kernel.connect_unix("/nowhere")
+        except OSError as error:
+            return error.errno == errno.EMFILE
+        return False
+
+    assert in_child(refused) == 0
 
 
 def test_terminals() -> None:

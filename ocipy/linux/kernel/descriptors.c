@@ -86,14 +86,18 @@ static PyObject *kernel_connect_unix(PyObject *self, PyObject *args) {
     int fd = -1;
     if (size >= (Py_ssize_t)sizeof(address.sun_path)) {
         errno = ENAMETOOLONG;
+    } else if (size == 0) {
+        errno = ENOENT; /* what begins with a zero byte is an abstract address, and anybody's: unix(7) */
     } else {
         memcpy(address.sun_path, text_of(path), size);
         fd = socket(AF_UNIX, kind | SOCK_CLOEXEC, 0);
-        /* A listener that accepts nobody, or a reader that does not read, must not hold us up for ever (EAGAIN). */
-        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &(struct timeval){.tv_sec = SEND_PATIENCE}, sizeof(struct timeval));
     }
     Py_DECREF(path);
-    if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
+    if (fd < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    /* A listener that accepts nobody, or a reader that does not read, must not hold us up for ever (EAGAIN). */
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &(struct timeval){.tv_sec = SEND_PATIENCE}, sizeof(struct timeval));
+    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
         int error = errno;
         close(fd);
         fd = -1;

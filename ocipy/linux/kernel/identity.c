@@ -101,10 +101,12 @@ static PyObject *kernel_keyctl_describe(PyObject *self, PyObject *args) {
     if (!PyArg_ParseTuple(args, "i", &key))
         return NULL;
     long size = syscall(SYS_keyctl, KEYCTL_DESCRIBE, key, text, sizeof(text), 0);
+    if (size > (long)sizeof(text)) { /* then the kernel has written nothing */
+        errno = EMSGSIZE;
+        size = -1;
+    }
     if (size < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
-    if (size > (long)sizeof(text))
-        size = sizeof(text);
     return PyUnicode_DecodeUTF8(text, size ? size - 1 : 0, "surrogateescape");
 }
 
