@@ -47,6 +47,13 @@ if TYPE_CHECKING:
 
     from ocipy.init.context import Init
 
+# What a new filesystem means by an answer, where it has no words for it.
+MOUNT_CAUSES = {
+    errno.EINVAL: "an option is missing, or does not go with the others; the kernel's log may say which: dmesg",
+    errno.ENODEV: "this kernel does not have it; /proc/filesystems lists what it has",
+    errno.ENOENT: "the source, or what an option names, is not there",
+    errno.EPERM: "a user namespace may mount only some kinds, and proc and sysfs only where its own are not covered",
+}
 BUSY_TRIES = 5
 BUSY_PAUSE = 0.1
 SYS_FALLBACK = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
@@ -202,11 +209,13 @@ def make_filesystem(
                     context, FSCONFIG_SET_STRING if equals else FSCONFIG_SET_FLAG, key, value if equals else None, 0
                 )
             except OSError as error:
-                said = _messages(context)
-                if error.errno == errno.ENOENT:
-                    said = said or "what it names must be there, on the host"
-                raise Error(f"{fstype} does not take the option {word}", errno=error.errno or 0, hint=said) from None
-        _kernel.fsconfig(context, FSCONFIG_CMD_CREATE, None, None, 0)
+                hint = _messages(context) or MOUNT_CAUSES.get(error.errno or 0, "")
+                raise Error(f"{fstype} does not take the option {word}", errno=error.errno or 0, hint=hint) from None
+        try:
+            _kernel.fsconfig(context, FSCONFIG_CMD_CREATE, None, None, 0)
+        except OSError as error:
+            error.add_note(_messages(context))
+            raise
         return _kernel.fsmount(context, 0, attributes)
     finally:
         posix.close(context)
@@ -222,13 +231,7 @@ def _messages(context: int) -> str:
 
 def cannot_mount(fstype: str, destination: str, error: OSError) -> Error:
     """The error of a filesystem that could not be mounted, with the likely cause."""
-    hint = ""
-    if error.errno == errno.ENODEV:
-        hint = "this kernel has no such filesystem; /proc/filesystems lists the ones it has"
-    elif error.errno == errno.EPERM:
-        hint = "a user namespace may mount only some filesystems, and proc and sysfs only where its own are not covered"
-    elif error.errno in (errno.ENOENT, errno.ENOTBLK):
-        hint = "the source must be there, and a block device if the filesystem is on a disk; so must what options name"
+    hint = "".join(getattr(error, "__notes__", ())) or MOUNT_CAUSES.get(error.errno or 0, "")
     return Error(f"cannot mount {fstype} on {destination}", errno=error.errno or 0, hint=hint)
 
 

@@ -194,6 +194,32 @@ def test_a_source_that_is_missing_is_named(runtime: Runtime, bundle: Bundle, new
         assert second == "  the source does not exist on the host; create it or remove the mount"
 
 
+@pytest.mark.ocipy_only("compares words of ours")
+@pytest.mark.parametrize(
+    ("fstype", "source", "options", "line", "hint"),
+    [
+        ("ext4", "/dev/no-such", (), "cannot mount ext4 on /data: No such file or directory", "/dev/no-such"),
+        ("tmpfs", "tmpfs", ("size=x",), "tmpfs does not take the option size=x: Invalid argument", "Bad value for"),
+        ("no-such", "none", (), "cannot mount no-such on /data: No such device", "/proc/filesystems"),
+    ],
+)
+def test_a_filesystem_that_cannot_be_mounted_tells_why(
+    runtime: Runtime,
+    bundle: Bundle,
+    new_id: NewId,
+    fstype: str,
+    source: str,
+    options: tuple[str, ...],
+    line: str,
+    hint: str,
+) -> None:
+    bundle.mount("/data", source, *options, type=fstype)
+    result = runtime.run(bundle.args("true"), new_id()).fails()
+    first, second = result.stderr.splitlines()[-2:]
+    assert first.endswith(": /mounts/7: " + line)
+    assert hint in second
+
+
 def test_files_are_bound_on_files_that_are_made(sh: RunScript, bundle: Bundle, volume: Path) -> None:
     bundle.mount("/etc/deep/er/file", str(volume / "file"), "ro")
     assert sh("cat /etc/deep/er/file", bundle).ok().stdout == "of the volume"

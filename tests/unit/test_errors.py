@@ -11,6 +11,8 @@ import pytest
 from ocipy import cli, log
 from ocipy.commands import state as command
 from ocipy.errors import CAUSES, LONGEST_PLACE, LONGEST_TEXT, Error, place_of, printable, refused
+from ocipy.init.mounts import MOUNT_CAUSES, cannot_mount
+from ocipy.init.process import EXEC_CAUSES
 
 
 @pytest.mark.parametrize(
@@ -81,11 +83,18 @@ def test_the_usual_cause_is_the_hint_where_there_is_none() -> None:
     assert error.status == 7
 
 
+def test_a_filesystem_s_own_words_come_before_the_usual_cause() -> None:
+    error = OSError(errno.EINVAL, "x")
+    assert cannot_mount("overlay", "/data", error).hint == MOUNT_CAUSES[errno.EINVAL]
+    error.add_note("ext4: no journal")
+    assert cannot_mount("ext4", "/data", error).hint == "ext4: no journal"
+
+
 def test_no_cause_has_words_that_engines_look_for() -> None:
     """They would change an exit status by them (docs/errors.md)."""
     words = ("permission denied", "not permitted", "not found", "no such file", "does not exist", "not running",
              "is a directory", "not a directory", "no such process", "invalid process")  # fmt: skip
-    for text in CAUSES.values():
+    for text in (*CAUSES.values(), *EXEC_CAUSES.values(), *MOUNT_CAUSES.values()):
         assert not [word for word in words if word in text.lower()], text
 
 
