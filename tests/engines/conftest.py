@@ -17,6 +17,7 @@ import pytest
 from tests.conftest import runtime_path, runtime_version
 from tests.engines.table import Row
 from tests.harness import BusyboxRootfs, cgroup_dirs
+from tests.harness.bundle import busybox_applets
 from tests.harness.host import become_subreaper, umount, unshare_mounts
 from tests.harness.leaks import Leaks, reap
 
@@ -107,7 +108,7 @@ def make_home(private_host: None) -> Iterator[Callable[[str], Path]]:
 @pytest.fixture(scope="session")
 def rootfs(make_home: Callable[[str], Path]) -> BusyboxRootfs:
     """What the image of the tests is made of."""
-    return BusyboxRootfs(make_home("image") / "rootfs")
+    return BusyboxRootfs(make_home("image") / "rootfs", busybox_applets())
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,16 +93,31 @@ _CONFIG: dict[str, Any] = {
 }
 
 
+# What the integration tests call in a container. Each is a link in each bundle, so there are no others.
+APPLETS = """
+[ awk cat chmod chown chroot cmp cp cut date dd diff echo env expr false find free grep groups head hostname id ionice
+ip kill ln ls mkdir mkfifo mknod mount nc nsenter od passwd pivot_root printf ps pwd readlink reset rm rmdir sed seq
+setpriv setsid sh sha256sum sleep sort stat stty swapon sync sysctl tail tar taskset test timeout top touch tr true tty
+umount uname unlink unshare uptime wc which xargs yes
+""".split()
+
+
 def default_config() -> dict[str, Any]:
     """A fresh config like the one that `runc spec` writes, without a terminal."""
     return copy.deepcopy(_CONFIG)
 
 
+def busybox_applets() -> list[str]:
+    """All that the host's busybox has, but for its own name."""
+    listing = subprocess.run(["/bin/busybox", "--list"], check=True, capture_output=True, text=True, timeout=60)
+    return [applet for applet in listing.stdout.split() if applet != "busybox"]
+
+
 class BusyboxRootfs:
     """A root filesystem made of the host's static busybox, made once; bundles get cheap copies of it."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises AssertionError if the host has no static busybox."""
+    def __init__(self, path: Path, applets: Sequence[str] = APPLETS) -> None:
+        """Raises AssertionError if the host has no static busybox, or it lacks an applet."""
         busybox = Path("/bin/busybox")
         assert busybox.exists(), "the tests need /bin/busybox (Debian package busybox-static)"
         self.path = path
@@ -110,10 +126,10 @@ class BusyboxRootfs:
         path.chmod(0o755)  # pytest makes its directories 0700
         (path / "tmp").chmod(0o1777)
         shutil.copy(busybox, path / "bin/busybox")
-        listing = subprocess.run([busybox, "--list"], check=True, capture_output=True, text=True, timeout=60)
-        for applet in listing.stdout.split():
-            if applet != "busybox":
-                (path / "bin" / applet).symlink_to("busybox")
+        missing = set(applets) - set(busybox_applets())
+        assert not missing, f"/bin/busybox has no {' '.join(sorted(missing))}"
+        for applet in applets:
+            (path / "bin" / applet).symlink_to("busybox")
         (path / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n")
         (path / "etc/group").write_text("root:x:0:\nuser:x:1000:\n")
 
@@ -121,15 +137,12 @@ class BusyboxRootfs:
         """A copy; with hard links it costs next to nothing, without them even the busybox file is the copy's own."""
         target.mkdir(parents=True)
         for directory, children, files in os.walk(self.path):
-            here = target / os.path.relpath(directory, self.path)
-            here.mkdir(exist_ok=True)
+            here = os.path.normpath(os.path.join(target, os.path.relpath(directory, self.path)))
+            os.makedirs(here, exist_ok=True)
             shutil.copymode(directory, here)
+            copied = shutil.copy2 if not hardlinks or directory.endswith("/etc") else os.link
             for name in files + [child for child in children if os.path.islink(os.path.join(directory, child))]:
-                source = os.path.join(directory, name)
-                if hardlinks and not directory.endswith("/etc"):
-                    os.link(source, here / name, follow_symlinks=False)
-                else:
-                    shutil.copy2(source, here / name, follow_symlinks=False)
+                copied(os.path.join(directory, name), os.path.join(here, name), follow_symlinks=False)
 
 
 class Bundle:

@@ -103,29 +103,31 @@ def open_files(pid: int | str = "self") -> dict[int, str]:
     return found
 
 
-def _parents() -> dict[int, list[int]]:
-    """Every process by its parent."""
-    tree: dict[int, list[int]] = {}
-    for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
-        try:
-            stat = Path(f"/proc/{name}/stat").read_text()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        tree.setdefault(int(stat.rpartition(")")[2].split()[1]), []).append(int(name))
-    return tree
-
-
 def descendants(pid: int | None = None) -> set[int]:
     """All processes below `pid` (this one unless given), zombies included."""
-    tree = _parents()
     found: set[int] = set()
     todo = [pid or os.getpid()]
     while todo:
-        for child in tree.get(todo.pop(), ()):
-            found.add(child)
-            todo.append(child)
+        children = _children(todo.pop()) - found
+        found |= children
+        todo += children
+    return found
+
+
+def _children(pid: int) -> set[int]:
+    """Of all its threads: proc(5), /proc/PID/task/TID/children."""
+    found: set[int] = set()
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except FileNotFoundError:
+        return found  # it has ended meanwhile
+    for thread in threads:
+        directory = f"/proc/{pid}/task/{thread}"
+        try:
+            with open(f"{directory}/children", "rb") as file:
+                found.update(int(child) for child in file.read().split())
+        except (FileNotFoundError, ProcessLookupError):
+            assert not os.path.exists(directory) or os.path.exists(f"{directory}/children"), "no CONFIG_PROC_CHILDREN"
     return found
 
 
@@ -155,11 +157,17 @@ def cgroup_hierarchies() -> dict[str, Path]:
 
 def cgroup_dirs(name: str) -> list[Path]:
     """Every cgroup directory, in all hierarchies, with `name` in its path. Sorted, parents first."""
-    found: set[Path] = set()
-    for mountpoint in set(cgroup_hierarchies().values()):
-        for directory, children, _ in os.walk(mountpoint):
-            found.update(Path(directory, child) for child in children if name in f"{directory}/{child}")
-    return sorted(found)
+    found: list[str] = []
+    todo = [str(mountpoint) for mountpoint in set(cgroup_hierarchies().values())]
+    while todo:
+        try:
+            with os.scandir(todo.pop()) as entries:
+                children = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+        except FileNotFoundError:
+            continue  # it has been removed meanwhile
+        found += [child for child in children if name in child]
+        todo += children
+    return sorted(map(Path, found))
 
 
 def cgroup_dir(pid: int, controller: str) -> Path:
