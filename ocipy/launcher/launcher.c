@@ -143,6 +143,9 @@ int main(int argc, char **argv) {
      * execute gets the default back. */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
+    /* Ignored by the caller (shells, perl, supervisors do), it would have the kernel reap our children before we learn how they
+     * ended: wait(2). */
+    signal(SIGCHLD, SIG_DFL);
     take_over(identity, path);
     int sealed = *path || needs_sealing(argc, argv) ? is_sealed(identity) : 0;
     if (sealed < 0) {

@@ -67,6 +67,24 @@ def test_oom_score_that_may_not_be_lowered(runtime: Runtime, bundle: Bundle, new
     assert runtime.ids() == []
 
 
+@pytest.mark.parametrize("blocked", [False, True])
+def test_caller_that_ignores_the_end_of_its_children(
+    runtime: Runtime, container: MakeContainer, bundle: Bundle, new_id: NewId, blocked: bool
+) -> None:
+    """Their statuses would be lost (wait(2)); the disposition is inherited through execve(2)."""
+
+    def ignore() -> None:
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        if blocked:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+
+    bundle.sh("exit 7").write()
+    assert runtime.call("run", "--bundle", bundle.path, new_id(), preexec_fn=ignore).status == 7
+    one = container().start()
+    assert runtime.call("exec", one.id, "sh", "-c", "exit 9", preexec_fn=ignore).status == 9
+    runtime.call("delete", "--force", one.id, preexec_fn=ignore).ok()
+
+
 @pytest.mark.differs_from_runc("an ignored SIGRTMIN stays so: Go leaves it to libc")
 def test_signals_are_as_the_kernel_starts_a_process(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
     """conmon ignores SIGPIPE, others block some; nothing of it reaches the container."""
