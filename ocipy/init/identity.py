@@ -54,14 +54,18 @@ def become_root(init: Init, *, uid: int, gid: int, drop_groups: bool) -> None:
 def stdio_owner(init: Init, *, uid: int) -> None:
     """Let the user reopen /dev/stdout and its like: pipes, sockets and files among the standard streams become its own.
 
-    Devices do not: /dev/null and the caller's terminal are the host's, and our own terminal has its owner.
+    Devices do not: /dev/null and the caller's terminal are the host's, and our own terminal has its owner. Nor does a
+    file that is only read: its owner may open it for writing.
     """
     for fd in (0, 1, 2):
         try:
             status = posix.fstat(fd)
         except OSError:
             continue
-        if status.st_mode & S_IFMT not in (S_IFIFO, S_IFSOCK, S_IFREG) or status.st_uid == uid:
+        kind = status.st_mode & S_IFMT
+        if kind not in (S_IFIFO, S_IFSOCK, S_IFREG) or status.st_uid == uid:
+            continue
+        if kind == S_IFREG and not _is_writable(fd):
             continue
         try:
             posix.fchown(fd, uid, -1)
@@ -69,6 +73,14 @@ def stdio_owner(init: Init, *, uid: int) -> None:
             # Not ours to change (in a user namespace also: its owner is not mapped), or on a read-only filesystem.
             if error.errno not in (errno.EPERM, errno.EINVAL, errno.EROFS, errno.EOPNOTSUPP):
                 raise
+
+
+def _is_writable(fd: int) -> bool:
+    try:
+        posix.write(fd, b"")  # nothing is written: EBADF is the answer for a descriptor that is open for reading
+    except OSError:
+        return False
+    return True
 
 
 def groups(init: Init, *, gids: tuple[int, ...], gid: int) -> None:

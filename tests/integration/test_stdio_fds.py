@@ -110,6 +110,26 @@ def test_pipes_belong_to_the_containers_user(container: MakeContainer, bundle: B
     one.end()
 
 
+@pytest.mark.parametrize("command", ["run", "exec"])
+def test_a_file_that_is_read_keeps_its_owner(
+    container: MakeContainer, runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path, command: str
+) -> None:
+    """The container's user could open it for writing otherwise: `exec --user 1000 web cat < /etc/shadow`."""
+    (work / "input").write_bytes(b"secret")
+    (work / "input").chmod(0o600)
+    script = "cat; echo changed 2>&- > /proc/self/fd/0"
+    if command == "exec":
+        call = ["exec", "--user", "1000:1000", container().start().id, "sh", "-c", script]
+    else:
+        bundle.process["user"] = {"uid": 1000, "gid": 1000}
+        bundle.sh(script).write()
+        call = ["run", "--bundle", str(bundle.path), new_id()]
+    with (work / "input").open("rb") as file:
+        assert runtime.call(*call, stdin=file).raw_stdout == b"secret"
+    assert (work / "input").stat().st_uid == 0
+    assert (work / "input").read_bytes() == b"secret"
+
+
 def test_inherited_descriptors_are_closed(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
     """A caller that leaks its own descriptors must not leak them into the container."""
     leaked = [os.open("/", os.O_RDONLY | os.O_DIRECTORY) for _ in range(20)]
