@@ -18,7 +18,8 @@ FLAGS: tuple[Flag, ...] = (
 def run(arguments: Arguments) -> int:
     """Send the signal, given by name, SIG-name or number."""
     words = arguments.expect("the container's ID", "the signal", optional=1)
-    signal = signals.number(words[1] if len(words) > 1 else "TERM")
+    # An empty word is none, as in runc: scripts pass "$SIGNAL" on.
+    signal = signals.number((words[1] if len(words) > 1 else "") or "TERM")
     root, everyone = arguments.root, arguments.switch("all")
     if arguments.switch("regex"):
         from ocipy.container.several import for_each

@@ -114,7 +114,7 @@ def test_start_of_a_container_that_died_before_it(container: MakeContainer) -> N
 
 @pytest.mark.parametrize(
     ("name", "number"),
-    [("TERM", 15), ("SIGTERM", 15), ("15", 15), ("term", 15), ("sigusr1", 10), ("USR2", 12), (None, 15)],
+    [("TERM", 15), ("SIGTERM", 15), ("15", 15), ("term", 15), ("sigusr1", 10), ("USR2", 12), ("", 15), (None, 15)],
 )
 def test_signal_names(container: MakeContainer, name: str | None, number: int) -> None:
     script = 'for s in TERM USR1 USR2 HUP; do trap "echo got $s" $s; done; echo ready; while :; do sleep 0.05; done'
