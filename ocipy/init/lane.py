@@ -64,6 +64,7 @@ PLACES = {
     "lsm": ("apparmor", "selinux"),
     "masks": ("mask", "readonly_path", "take_null"),
     "mount2": ("mount_classic", "remount"),
+    "move_root": ("move_root",),
     "mounts": ("bind", "copy_symlink", "mount", "remount_readonly"),
     "namespaces": ("unshare_cgroup",),
     "process": (
@@ -72,7 +73,7 @@ PLACES = {
         "no_process",
     ),
     "rootfs": (
-        "attach_rootfs", "chroot", "move_root", "pivot_root", "propagation", "root_readonly", "rootfs", "use_rootfs",
+        "attach_rootfs", "chroot", "pivot_root", "propagation", "root_readonly", "rootfs", "use_rootfs",
     ),
     "scheduling": ("scheduler", "io_priority", "personality", "memory_policy"),
     "seccomp": ("seccomp_receive", "seccomp_load"),

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from ocipy.init.context import Init
 
-FULL_FILESYSTEMS = ("proc", "sysfs")
-
 
 def propagation(init: Init, *, flags: int) -> None:
     """Set the mount propagation of "/", with MS_REC of all below it (mount_namespaces(7)).
@@ -157,60 +155,8 @@ def _enter(init: Init) -> None:
     init.root_path = ""
 
 
-def move_root(init: Init) -> None:
-    """--no-pivot: move the root over "/" and chroot. The host's tree stays in the mount namespace, out of sight.
-
-    A full procfs or sysfs in it would let the kernel allow more mounts of that kind in a user namespace
-    (mount_namespaces(7)), and is the way out for whoever leaves the chroot: each is unmounted, or covered.
-    """
-    for path in _full_mounts(init):
-        _hide(path)
-    _kernel.move_mount(init.rootfs, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH)
-    posix.fchdir(init.rootfs)
-    posix.chroot(".")
-    _enter(init)
-
-
-def _full_mounts(init: Init) -> list[str]:
-    """Mount points outside of the root of procfs and sysfs that show all of it, the innermost first."""
-    found = []
-    for line in procfs.read(init.proc, "self/mountinfo", 1 << 24).split(b"\n"):
-        before, separator, after = line.partition(b" - ")
-        if not separator:
-            continue
-        root, point = before.split(b" ")[3:5]
-        if after.split(b" ")[0].decode() not in FULL_FILESYSTEMS or root != b"/":
-            continue
-        path = unescape(point)
-        if path != init.root_path and not path.startswith(init.root_path + "/"):
-            found.append(path)
-    return found[::-1]
-
-
-def unescape(text: bytes) -> str:
-    """A path of mountinfo, where blanks and backslashes are octal (proc_pid_mountinfo(5))."""
-    parts = text.split(b"\\")
-    out = parts[0]
-    for part in parts[1:]:
-        out += bytes([int(part[:3], 8)]) + part[3:]
-    return out.decode("utf-8", "surrogateescape")
-
-
-def _hide(path: str) -> None:
-    try:
-        _kernel.umount2(path, MNT_DETACH)
-        return
-    except OSError as error:
-        # EINVAL: locked, in a user namespace. ENOENT: under another mount, and so hidden already.
-        if error.errno == errno.ENOENT:
-            return
-        if error.errno not in (errno.EINVAL, errno.EPERM):
-            raise
-    _kernel.mount("tmpfs", path, "tmpfs", 0, "size=0,nr_inodes=1")
-
-
 def chroot(init: Init) -> None:
-    """Without a mount namespace there is nothing to pivot."""
+    """Where there is nothing to pivot: in a mount namespace of others, or when the root has been moved over "/"."""
     posix.fchdir(init.rootfs)
     posix.chroot(".")
     _enter(init)
@@ -224,7 +170,6 @@ def root_readonly(init: Init) -> None:
 ACTIONS: dict[str, Callable[..., None]] = {
     "attach_rootfs": attach_rootfs,
     "chroot": chroot,
-    "move_root": move_root,
     "pivot_root": pivot_root,
     "propagation": propagation,
     "root_readonly": root_readonly,

@@ -1,0 +1,179 @@
+"""The step of --no-pivot: the root is moved over "/", and the host's tree below it stays in the mount namespace.
+
+No path leads there. But a procfs or sysfs that shows all of itself lets the kernel allow more mounts of that kind in
+a user namespace (mount_namespaces(7)), without what the config masks, and is the way out for whoever gets past the
+chroot. So each outside of the root is unmounted; where the mount namespace belongs to a user namespace, which may not
+take off what it was born with, it is covered.
+
+Mounts are told apart by their ids: paths are not enough, as several may be in one place, and the root on "/" itself.
+"""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from ocipy.errors import Error
+from ocipy.init.mounts import attach, make_filesystem
+from ocipy.init.rootfs import chroot, propagation
+from ocipy.linux import _kernel, procfs
+from ocipy.linux.constants import (
+    AT_EMPTY_PATH,
+    AT_FDCWD,
+    AT_RECURSIVE,
+    MNT_DETACH,
+    MOUNT_ATTR_RDONLY,
+    MOVE_MOUNT_F_EMPTY_PATH,
+    MS_SLAVE,
+    O_CLOEXEC,
+    O_NOFOLLOW,
+    O_PATH,
+    RESOLVE_NO_SYMLINKS,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ocipy.init.context import Init
+
+FULL_FILESYSTEMS = ("proc", "sysfs")
+
+
+class Mount:
+    """A line of mountinfo (proc_pid_mountinfo(5)). full: a procfs or sysfs from its root on."""
+
+    __slots__ = ("cover", "full", "parent", "point", "shared")
+
+    def __init__(self, parent: int, point: str, *, full: bool = False, shared: bool = False, cover: bool = False):
+        self.parent = parent
+        self.point = point
+        self.full = full
+        self.shared = shared
+        self.cover = cover
+
+
+def move_root(init: Init) -> None:
+    """Move the root over "/", hide every full procfs and sysfs outside of it, and chroot."""
+    # With the rootfsPropagation "shared" our "/" may still be a peer of the host's, which would be covered as well.
+    propagation(init, flags=MS_SLAVE)
+    if init.root_path:  # else it is there already: by attach_rootfs, or since root.path is "/"
+        _kernel.move_mount(init.rootfs, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH)
+    # Until the chroot paths start at the host's root, below ours (path_resolution(7)).
+    mounts = _mounts(init)
+    own = _kernel.mount_id(init.rootfs, "", AT_EMPTY_PATH)
+    for number in _full_outside(mounts, own):
+        try:
+            _hide(mounts, number)
+        except OSError as error:
+            what = f"cannot hide the host's {mounts[number].point}"
+            raise Error(what, errno=error.errno or 0, hint="leave out --no-pivot") from None
+    chroot(init)
+
+
+def _mounts(init: Init) -> dict[int, Mount]:
+    """The mounts that our root, the host's still, has below it, by their ids."""
+    found = {}
+    for line in procfs.read(init.proc, "self/mountinfo", 1 << 24).split(b"\n"):
+        before, separator, after = line.partition(b" - ")
+        if separator:
+            number, parent, _, root, point, _, *optional = before.split(b" ")
+            found[int(number)] = Mount(
+                int(parent),
+                unescape(point),
+                full=root == b"/" and after.split(b" ")[0].decode() in FULL_FILESYSTEMS,
+                shared=any(word.startswith(b"shared:") for word in optional),
+            )
+    return found
+
+
+def unescape(text: bytes) -> str:
+    """A path of mountinfo, where blanks and backslashes are octal."""
+    parts = text.split(b"\\")
+    out = parts[0]
+    for part in parts[1:]:
+        out += bytes([int(part[:3], 8)]) + part[3:]
+    return out.decode("utf-8", "surrogateescape")
+
+
+def _above(mounts: dict[int, Mount], number: int) -> list[int]:
+    """The mounts that this one is on, from its parent up."""
+    found: list[int] = []
+    while number in mounts and mounts[number].parent not in found:
+        number = mounts[number].parent
+        found.append(number)
+    return found
+
+
+def _full_outside(mounts: dict[int, Mount], own: int) -> list[int]:
+    """Every full procfs and sysfs that is not within the root, what is on top first."""
+    depths = {}
+    for number, mount in mounts.items():
+        if mount.full:
+            above = _above(mounts, number)
+            if own not in above and own != number:
+                depths[number] = len(above)
+    return sorted(depths, key=depths.__getitem__, reverse=True)
+
+
+def _hide(mounts: dict[int, Mount], number: int) -> None:
+    """Unmount one, with what is on it or in the way to it; or see to it that it is covered. Raises Error, OSError."""
+    above = _above(mounts, number)
+    while True:
+        fd = _open(mounts[number].point)
+        try:
+            there = _kernel.mount_id(fd, "", AT_EMPTY_PATH)
+            if there in above:
+                return  # it has gone: the host has unmounted it, and we are its slave
+            if _unmount(mounts, there):
+                if there == number:
+                    return
+                continue
+            if there == number:
+                _cover(mounts, number, fd)
+                return
+        finally:
+            posix.close(fd)
+        if number in _above(mounts, there):
+            return  # as good as a cover of ours
+        what = f"cannot hide the host's {mounts[number].point}: another mount is in the way"
+        raise Error(what, hint="leave out --no-pivot")
+
+
+def _open(point: str) -> int:
+    """Open what is at this path, or as far as the path goes: where another mount covers it, that ends earlier."""
+    while True:
+        try:
+            return _kernel.openat2(AT_FDCWD, point or "/", O_PATH | O_NOFOLLOW | O_CLOEXEC, 0, RESOLVE_NO_SYMLINKS)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                raise
+        point = point.rpartition("/")[0]
+
+
+def _unmount(mounts: dict[int, Mount], number: int) -> bool:
+    """Unmount what _open has found, with all below it. False if that cannot be done, or would be on the host too."""
+    mount = mounts.get(number)
+    if mount is None or mount.cover:
+        return False
+    _kernel.mount_setattr(AT_FDCWD, mount.point, AT_RECURSIVE, 0, 0, MS_SLAVE, -1)
+    if mounts[mount.parent].shared:
+        return False
+    try:
+        _kernel.umount2(mount.point, MNT_DETACH)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # locked (mount_namespaces(7))
+            raise
+        return False
+    return True
+
+
+def _cover(mounts: dict[int, Mount], number: int, fd: int) -> None:
+    """Put a tmpfs without room for a file over it."""
+    tree = make_filesystem("tmpfs", "tmpfs", MOUNT_ATTR_RDONLY, (), ("nr_inodes=1", "mode=555"), "")
+    mounts[_kernel.mount_id(tree, "", AT_EMPTY_PATH)] = Mount(number, mounts[number].point, cover=True)
+    attach(tree, posix.dup(fd))
+    posix.close(tree)
+
+
+ACTIONS: dict[str, Callable[..., None]] = {"move_root": move_root}

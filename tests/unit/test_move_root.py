@@ -1,0 +1,56 @@
+"""Which mounts --no-pivot hides, and in which order: by their ids, not by their paths."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from ocipy.init import move_root
+from ocipy.init.move_root import Mount, unescape
+from ocipy.linux import _kernel
+
+
+def full(parent: int, point: str) -> Mount:
+    """A procfs or sysfs."""
+    return Mount(parent, point, full=True)
+
+
+def test_what_is_within_the_root_is_left() -> None:
+    """The root is on "/", so that its paths are the host's."""
+    mounts = {1: Mount(0, "/"), 2: full(1, "/proc"), 9: Mount(1, "/"), 3: full(9, "/proc"), 4: full(3, "/proc/deep")}
+    assert move_root._full_outside(mounts, 9) == [2]
+
+
+def test_a_root_that_is_a_full_procfs() -> None:
+    assert move_root._full_outside({1: Mount(1, "/"), 9: full(1, "/")}, 9) == []
+
+
+def test_what_is_on_top_comes_first() -> None:
+    """A child may have the smaller id: that of a mount that was made before it was attached."""
+    mounts = {7: Mount(7, "/"), 6: full(7, "/sys"), 5: full(6, "/sys"), 4: full(5, "/sys/proc"), 3: Mount(6, "/sys/x")}
+    assert move_root._full_outside(mounts, 99) == [4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [(b"/proc", "/proc"), (b"/a\\040b\\134c\\012", "/a b\\c\n"), (b"/\xff", "/\udcff"), (b"/\\011\\040", "/\t ")],
+)
+def test_unescape(text: bytes, path: str) -> None:
+    assert unescape(text) == path
+
+
+def test_what_the_host_has_unmounted_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its path ends at the mount below, which is left alone."""
+    mounts = {1: Mount(1, "/"), 2: Mount(1, "/a"), 3: full(2, "/a/proc")}
+
+    def openat2(directory: int, path: str, flags: int, mode: int, resolve: int) -> int:
+        if path == "/a/proc":
+            raise OSError(errno.ENOENT, "")
+        return 1000
+
+    monkeypatch.setattr(_kernel, "openat2", openat2)
+    monkeypatch.setattr(_kernel, "mount_id", lambda *_: 2)
+    monkeypatch.setattr(_kernel, "umount2", lambda *_: pytest.fail("unmounted"))
+    monkeypatch.setattr("posix.close", lambda fd: None)
+    move_root._hide(mounts, 3)
