@@ -242,6 +242,10 @@ def restore_options(config: Config, plan: Plan, flags: CriuFlags, facts: Restore
             if facts.version < LSM_PROFILE:
                 raise Error(f"--{flag.replace('_', '-')} requires at least CRIU 3.16")
             options[flag] = value
+    if "network" in joined_kinds(config):
+        # With it criu would lock what the dump has locked once more, and criu 3.17 cannot remove the two then (its
+        # issue 1435): the namespace would be left without network.
+        del options["empty_ns"]
     joined = _joined_namespaces(config)
     if joined:
         options["join_ns"] = joined

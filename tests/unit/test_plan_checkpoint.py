@@ -200,6 +200,8 @@ def test_joined_namespaces() -> None:
         {"ns": "ipc", "ns_file": "/proc/7/ns/ipc"},
         {"ns": "uts", "ns_file": "/proc/7/ns/uts"},
     ]
+    assert dump(config, inodes={"network": 41, "pid": 42})["empty_ns"] == CLONE_NEWNET
+    assert "empty_ns" not in options
 
 
 @pytest.mark.parametrize(("kind", "version"), [("network", 31000), ("pid", 31400)])
