@@ -20,7 +20,7 @@ from tests.harness import Bundle, BusyboxRootfs, Container, Result, Runtime, cgr
 from tests.harness.agent import Agent
 from tests.harness.attacks import leaked_directory, unchanged_installation
 from tests.harness.criu import Asked, Counter, reason_against
-from tests.harness.host import become_subreaper, umount, unshare_mounts
+from tests.harness.host import become_subreaper, scaled, umount, unshare_mounts
 from tests.harness.hostile import everything_in
 from tests.harness.leaks import Leaks, reap
 from tests.harness.scratch import Scratch, mount_on_host
@@ -29,6 +29,9 @@ from tests.harness.terminal import Console
 # Part of every container id and cgroup path of this session: what is ours among others' on the same machine.
 TOKEN = f"t{os.getpid()}{secrets.token_hex(2)}"
 CGROUP_PARENT = f"ocipy-test-{TOKEN}"
+
+# Of one test, in seconds: far above what any takes.
+TIME_LIMIT = min(scaled(240), 1200)
 
 _numbers = itertools.count(1)
 
@@ -262,6 +265,20 @@ def assert_nothing_left(no_leaks: Leaks, runtime: Runtime) -> Callable[[], None]
         assert left == []
 
     return check
+
+
+@pytest.fixture(autouse=True)
+def time_limit() -> Iterator[None]:
+    """A test that hangs fails, and the others still run."""
+
+    def over(_number: int, _frame: object) -> None:
+        pytest.fail(f"not done after {TIME_LIMIT:g} s")
+
+    before = signal.signal(signal.SIGALRM, over)
+    signal.setitimer(signal.ITIMER_REAL, TIME_LIMIT)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(autouse=True)
