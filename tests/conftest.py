@@ -23,6 +23,7 @@ needs_apparmor: needs a kernel with AppArmor
 needs_systemd: needs a host that systemd was booted on; tests/systemd/run has one
 needs_capability(name): needs root to hold this capability
 needs_program(name): needs this program on the host
+needs_network: needs a way to a package index, for pip
 smoke: the short set for slow machines
 """
 
@@ -84,6 +85,8 @@ def _reason_to_leave_out(item: pytest.Item, host: Host, kind: str) -> str | None
         return "needs AppArmor, which this kernel runs without"
     if item.get_closest_marker("needs_systemd") is not None and not Path("/run/systemd/system").is_dir():
         return "needs systemd as init: tests/systemd/run brings one"
+    if item.get_closest_marker("needs_network") is not None and not host.network:
+        return "needs a network: pip fetches packages"
     for mark in item.iter_markers("needs_capability"):
         if not host.has_capability(mark.args[0]):
             return f"needs {mark.args[0]}, which this host withholds"

@@ -78,6 +78,8 @@ class Host:
         self.apparmor = _reads("/sys/module/apparmor/parameters/enabled") == "Y"
         self.selinux = Path("/sys/fs/selinux/enforce").exists()
         self.time_namespaces = Path("/proc/self/ns/time").exists()
+        # A line for each route, below the heading.
+        self.network = _reads("/proc/net/route").count("\n") > 0
 
     @staticmethod
     def _cgroup_mode() -> str:

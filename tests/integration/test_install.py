@@ -13,7 +13,7 @@ import pytest
 
 TOP = Path(__file__).resolve().parents[2]
 
-pytestmark = pytest.mark.ocipy_only(reason="its own installation")
+pytestmark = [pytest.mark.ocipy_only(reason="its own installation"), pytest.mark.needs_network]
 
 
 def make(target: str, prefix: Path) -> None:
