@@ -70,9 +70,9 @@ def _profile(arguments: argparse.Namespace) -> None:
     print(phases.table(phases.medians(samples), statistics.median(plain)))
 
 
-def _judge(bars: list[tuple[str, float, float, bool]], base: str) -> bool:
+def _judge(bars: list[tuple[str, float, float, bool]]) -> bool:
     for title, figure, bar, met in bars:
-        print(f"{title}: {figure:.2f} of {base}'s, wanted at most {bar}: {'met' if met else 'NOT MET'}")
+        print(f"{title}: {figure:.2f}, wanted at most {bar}: {'met' if met else 'NOT MET'}")
     return all(met for *_, met in bars)
 
 
@@ -112,7 +112,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     if lines:
         print("\n" + besides.table(lines, [one.name for one in all_of_them], base_name) + "\n")
         bars += besides.bars(lines, ours.contestant.name, base_name)
-    met = _judge(bars, base_name)
+    met = _judge(bars)
     if arguments.json:
         document = report.document(all_samples, base, arguments.rounds) | {"besides": besides.document(lines)}
         arguments.json.write_text(json.dumps(document, indent=1) + "\n")
