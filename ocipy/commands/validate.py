@@ -18,6 +18,8 @@ from ocipy.container.probe import describe_host
 from ocipy.errors import Error
 from ocipy.plan.build import build
 from ocipy.plan.model import Options
+from ocipy.plan.mount_options import parse
+from ocipy.plan.mounts import is_bind
 
 if TYPE_CHECKING:
     from ocipy.config.types import Config
@@ -92,7 +94,7 @@ def _missing_sources(config: Config, directory: int) -> list[Finding]:
     found = []
     for index, mount in enumerate(config.get("mounts") or ()):
         source = mount.get("source") or ""
-        if source and (mount.get("type") == "bind" or {"bind", "rbind"} & set(mount.get("options") or ())):
+        if source and is_bind(mount, parse(mount.get("options") or ())):
             try:
                 posix.stat(source, dir_fd=directory, follow_symlinks=False)
             except FileNotFoundError:

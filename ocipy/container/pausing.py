@@ -35,18 +35,19 @@ def _switch(
 ) -> State:
     # Without the lock first: who creates or starts it may hold that for long, and the answer can be had now.
     state = load(root, container_id)
-    status = state.status()
-    if status not in statuses:
-        raise Error(refusal, hint=f"it is {status}")
+    _check(state.status(), statuses, refusal)
     lock_fd = lock(state.directory)
     try:
         state = load(root, container_id)
-        status = state.status(locked=True)
-        if status not in statuses:
-            raise Error(refusal, hint=f"it is {status}")
+        _check(state.status(locked=True), statuses, refusal)
         act(state.cgroup["paths"] if state.cgroup is not None else {})
         return state
     except OSError as error:
         raise Error("cannot change the freezer of the container's cgroup", errno=error.errno or 0) from None
     finally:
         posix.close(lock_fd)
+
+
+def _check(status: str, statuses: tuple[str, ...], refusal: str) -> None:
+    if status not in statuses:
+        raise Error(refusal, hint=f"it is {status}")

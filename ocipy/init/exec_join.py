@@ -12,8 +12,8 @@ import posix
 from ocipy.errors import Error
 from ocipy.init.fifo import leave_runtime
 from ocipy.init.lane import become_init, close_others, report, seal_imports
-from ocipy.init.namespaces import join
-from ocipy.init.stage import become_root, leave_groups, wait_for_host
+from ocipy.init.namespaces import join, leave_groups
+from ocipy.init.stage import become_root, wait_for_host
 from ocipy.linux import _kernel
 from ocipy.linux.constants import (
     CLONE_PARENT,

@@ -6,6 +6,7 @@ import errno
 import posix
 
 from ocipy.errors import Error
+from ocipy.init.namespaces import leave_groups
 from ocipy.linux import _kernel
 from ocipy.linux.constants import (
     PR_SET_DUMPABLE,
@@ -30,10 +31,7 @@ def become_root(init: Init, *, uid: int, gid: int, drop_groups: bool) -> None:
     What is made during the set-up gets an owner that exists, and none of the caller's groups helps to reach it.
     """
     if drop_groups:
-        try:
-            posix.setgroups([])
-        except PermissionError:  # setgroups is denied (user_namespaces(7)): the groups cannot be changed any more
-            pass
+        leave_groups()
     try:
         posix.setresgid(0, 0, 0)
     except OSError as error:

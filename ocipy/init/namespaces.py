@@ -1,8 +1,9 @@
-"""Entering namespaces: joining those given by path, and unsharing the cgroup namespace once init is in its cgroup."""
+"""Entering namespaces: joining those given by path, unsharing the cgroup one, and what is to be given up before."""
 
 from __future__ import annotations
 
 import errno
+import posix
 
 from ocipy.errors import Error
 from ocipy.linux import _kernel
@@ -38,6 +39,14 @@ def join(namespaces: Sequence[tuple[str, str, int]]) -> None:
             _kernel.setns(entry[2], FLAGS[entry[0]])
         except OSError as error:
             raise _refused(entry, error) from None
+
+
+def leave_groups() -> None:
+    """Give up the additional groups of the caller, unless setgroups is denied (user_namespaces(7))."""
+    try:
+        posix.setgroups([])
+    except PermissionError:
+        pass
 
 
 def _refused(entry: tuple[str, str, int], error: OSError) -> Error:

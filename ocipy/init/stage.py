@@ -7,7 +7,7 @@ import posix
 
 from ocipy.errors import Error
 from ocipy.init.lane import become_init, close_others, report
-from ocipy.init.namespaces import join, not_made
+from ocipy.init.namespaces import join, leave_groups, not_made
 from ocipy.linux import _kernel
 from ocipy.linux.constants import CLONE_PARENT, PR_SET_DUMPABLE
 from ocipy.plan.namespaces import flags_of
@@ -87,14 +87,6 @@ def wait_for_host(init: Init, kind: str) -> None:
     received, _, _ = init.channel.receive()
     if received != kind:
         raise Error(f"the runtime said {received} instead of {kind}")
-
-
-def leave_groups() -> None:
-    """Give up the additional groups of the caller, where it may (user_namespaces(7), setgroups)."""
-    try:
-        posix.setgroups([])
-    except PermissionError:
-        pass
 
 
 def become_root() -> None:
