@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bench.crowd import measure_crowd
+from bench.crowd import Crowd, measure_crowd
 from bench.engine import Podman
 from bench.measure import Bench
 from bench.runtimes import Contestant
@@ -44,24 +44,19 @@ def measure_besides(
         ),
         Line("podman run", "ms", _podman(bench, contestants, tell), 1.0),
         Line(f"list of {size}", "ms", {name: crowd.list_all for name, crowd in crowds.items()}, None),
-        Line(f"create beside {size}", "ms", {name: crowd.create_beside for name, crowd in crowds.items()}, None),
-        Line("create alone before", "ms", {name: crowd.alone_before for name, crowd in crowds.items()}, None),
-        Line("create alone afterwards", "ms", {name: crowd.alone_after for name, crowd in crowds.items()}, None),
-        Line(
-            f"beside {size} over before",
-            "",
-            {n: c.create_beside / c.alone_before for n, c in crowds.items()},
-            1.1,
-            growth=True,
-        ),
-        Line(
-            f"beside {size} over afterwards",
-            "",
-            {n: c.create_beside / c.alone_after for n, c in crowds.items()},
-            1.1,
-            growth=True,
-        ),
+        *_crowd_lines(size, crowds),
     ]
+
+
+def _crowd_lines(size: int, crowds: dict[str, Crowd]) -> list[Line]:
+    """`create` alone and beside the others, with the `state` that tells how fast the machine was, and the growth."""
+    lines: list[Line] = []
+    for which, place in enumerate(("alone", f"beside {size}")):
+        paces = {name: crowd.medians(which) for name, crowd in crowds.items()}
+        lines.append(Line(f"create {place}", "ms", {name: pace.create for name, pace in paces.items()}, None))
+        lines.append(Line(f"state {place}", "ms", {name: pace.state for name, pace in paces.items()}, None))
+    growths = {name: crowd.growth for name, crowd in crowds.items()}
+    return [*lines, Line(f"growth of create beside {size}", "", growths, 1.1, growth=True)]
 
 
 def _podman(bench: Bench, contestants: list[Contestant], tell: Callable[[str], None]) -> dict[str, float]:

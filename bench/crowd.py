@@ -11,58 +11,91 @@ from dataclasses import dataclass
 from bench.measure import Bench
 from bench.runtimes import Contestant
 
-TIMES = 25
-WARM_UP = 15
+ROUNDS = 3
+TIMES = 30
+# The first creates are not counted: in a virtual machine new memory has to come from the host.
+WARM_UP = 8
 # After a delete the kernel goes on for some ms, and holds the lock that all changes of cgroups take: it unhooks the
 # memory cgroup from every filesystem there is. That is no part of the next create.
 SETTLE = 0.25  # seconds
 
 
 @dataclass(frozen=True)
-class Crowd:
-    """Medians in ms: `create` alone before and after, and beside so many others, and `list` of them all.
+class Pace:
+    """Medians in ms of `create`, and of a `state` before and after each: how fast the machine was in those seconds."""
 
-    Alone twice, as a control: what a thousand containers do to the host's memory stays when they have gone.
-    """
+    create: float
+    state: float
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """Rounds of `create` alone and beside so many others, each with a crowd of its own, and `list` of it in ms."""
 
     size: int
-    alone_before: float
-    create_beside: float
-    alone_after: float
+    rounds: list[tuple[Pace, Pace]]
     list_all: float
+
+    def medians(self, which: int) -> Pace:
+        """Of all rounds. which: 0 alone, 1 beside the others."""
+        paces = [pair[which] for pair in self.rounds]
+        return Pace(statistics.median(pace.create for pace in paces), statistics.median(pace.state for pace in paces))
+
+    @property
+    def growth(self) -> float:
+        """`create` beside the others over `create` alone, both in the `state` calls of the same seconds: between the
+        two lies the minute in which the crowd is made, and a machine's speed changes by more than a container costs."""
+        return statistics.median(
+            (beside.create / beside.state) / (alone.create / alone.state) for alone, beside in self.rounds
+        )
 
 
 def measure_crowd(bench: Bench, contestant: Contestant, size: int, tell: Callable[[str], None]) -> Crowd:
-    """Make so many containers that wait for start, measure, and remove them."""
-    made: list[str] = []
-    before = _creates(bench, contestant)
+    """Make so many containers that wait for start, measure, and remove them, some times over."""
+    rounds: list[tuple[Pace, Pace]] = []
+    lists: list[float] = []
+    for number in range(ROUNDS):
+        title = f"{contestant.name}, crowd {number + 1} of {ROUNDS}"
+        made: list[str] = []
+        alone = _pace(bench, contestant)
+        try:
+            for _ in range(size):
+                made.append(bench.new_id())
+                bench.create(contestant, made[-1])
+                if len(made) % 50 == 0:
+                    tell(f"{title}: {len(made)} of {size} containers")
+            rounds.append((alone, _pace(bench, contestant)))
+            lists += [bench.call(contestant, "list", "--quiet") for _ in range(TIMES)]
+            found = len(bench.out.read_text().split())
+            assert found == size, f"{contestant.name} lists {found} of {size} containers"
+        finally:
+            for container in made:
+                bench.call(contestant, "delete", "--force", container)
+            _reap()
+    return Crowd(size, rounds, statistics.median(lists))
+
+
+def _pace(bench: Bench, contestant: Contestant) -> Pace:
+    creates: list[float] = []
+    states: list[float] = []
+    reference = bench.new_id()
+    bench.create(contestant, reference)
     try:
-        for number in range(size):
-            made.append(bench.new_id())
-            bench.create(contestant, made[-1])
-            if number % 50 == 49:
-                tell(f"{contestant.name}: {number + 1} of {size} containers")
-        beside = _creates(bench, contestant)
-        listed = statistics.median(bench.call(contestant, "list", "--quiet") for _ in range(TIMES))
-        found = len(bench.out.read_text().split())
-        assert found == size, f"{contestant.name} lists {found} of {size} containers"
-    finally:
-        for container in made:
+        for number in range(WARM_UP + TIMES):
+            container = bench.new_id()
+            before = bench.call(contestant, "state", reference)
+            create = bench.create(contestant, container)
+            after = bench.call(contestant, "state", reference)
             bench.call(contestant, "delete", "--force", container)
+            _reap()
+            time.sleep(SETTLE)
+            if number >= WARM_UP:
+                creates.append(create)
+                states += [before, after]
+    finally:
+        bench.call(contestant, "delete", "--force", reference)
         _reap()
-    return Crowd(size, before, beside, _creates(bench, contestant), listed)
-
-
-def _creates(bench: Bench, contestant: Contestant) -> float:
-    """The median. The first ones are not counted: in a virtual machine new memory has to come from the host."""
-    times = []
-    for _ in range(WARM_UP + TIMES):
-        container = bench.new_id()
-        times.append(bench.create(contestant, container))
-        bench.call(contestant, "delete", "--force", container)
-        _reap()
-        time.sleep(SETTLE)
-    return statistics.median(times[WARM_UP:])
+    return Pace(statistics.median(creates), statistics.median(states))
 
 
 def _reap() -> None:

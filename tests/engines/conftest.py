@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import runtime_path, runtime_version
+from tests.engines.crictl import crictl
 from tests.engines.table import Row
 from tests.harness import BusyboxRootfs, cgroup_dirs
 from tests.harness.bundle import busybox_applets
@@ -53,8 +54,10 @@ def shadow(directory: Path, only_mounts: bool = False) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def private_host() -> Iterator[None]:
+def private_host(request: pytest.FixtureRequest) -> Iterator[None]:
     """Mounts, interfaces and packet filters of the session's own: nothing of the engines' stays on the machine."""
+    if any("cri" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        crictl()  # its modules can't be had once the network is a private one
     become_subreaper()
     if os.geteuid() != 0:
         yield

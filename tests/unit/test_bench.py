@@ -8,6 +8,7 @@ import pytest
 
 from bench import besides, chart, phases, report
 from bench.bundle import config
+from bench.crowd import Crowd, Pace
 from bench.measure import OPERATIONS, Samples
 from bench.runtimes import Contestant
 from ocipy.config.check import check
@@ -39,13 +40,22 @@ def test_what_is_measured_besides_has_bars_too() -> None:
     lines = [
         besides.Line("a waiting init", "KiB Pss", {"ocipy": 2000, "runc": 1000}, 1.0),
         besides.Line("podman run", "ms", {"ocipy": 90, "runc": 100, "crun": 80}, 1.0),
-        besides.Line("beside 1000 over before", "", {"ocipy": 1.15, "runc": 1.3}, 1.1, growth=True),
-        besides.Line("beside 1000 over afterwards", "", {"ocipy": 1.05, "runc": 0.9}, 1.1, growth=True),
+        besides.Line("growth that is too much", "", {"ocipy": 1.15, "runc": 1.3}, 1.1, growth=True),
+        besides.Line("growth that is not", "", {"ocipy": 1.05, "runc": 0.9}, 1.1, growth=True),
     ]
     assert [met for *_, met in besides.bars(lines, "ocipy", "runc")] == [False, True, False, True]
     text = besides.table(lines, ["ocipy", "runc", "crun"], "runc")
     assert "2000.00 (2.00)" in text
     assert "80.00 (0.80)" in text
+
+
+def test_growth_is_what_a_slower_machine_does_not_explain() -> None:
+    slower_meanwhile = (Pace(create=10, state=2), Pace(create=22, state=4))
+    faster_meanwhile = (Pace(create=20, state=4), Pace(create=10, state=2))
+    much = (Pace(create=10, state=2), Pace(create=30, state=2))
+    crowd = Crowd(1000, [much, slower_meanwhile, faster_meanwhile], list_all=5)
+    assert crowd.growth == pytest.approx(1.1)
+    assert (crowd.medians(0), crowd.medians(1)) == (Pace(10, 2), Pace(22, 2))
 
 
 def test_a_trace_is_split_at_the_marks() -> None:
