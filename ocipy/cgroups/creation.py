@@ -37,13 +37,20 @@ def place(layout: Layout, wanted: str, container_id: str) -> Cgroup:
 
 
 def make(
-    cgroup: Cgroup, layout: Layout, *, tolerant: bool = False, enable: Iterable[str] = (), domain: bool = True
+    cgroup: Cgroup,
+    layout: Layout,
+    *,
+    tolerant: bool = False,
+    enable: Iterable[str] = (),
+    domain: bool = True,
+    cpuset: bool = True,
 ) -> None:
     """Make the cgroup that `place` found. Raises Error, OSError; what was made is in cgroup.created.
 
     tolerant: a hierarchy in which we may not make one is left out (rootless without a cgroupsPath).
     enable: the v2 controllers that are needed; on a v2 host all that there are get enabled beside.
     domain: controllers are wanted that a threaded cgroup cannot have (memory, io, cpu limits, hugetlb).
+    cpuset: fill a v1 cpuset; else that is left to the caller (fill_cpuset), before anything joins it.
     """
     planned = cgroup.created
     cgroup.created = []
@@ -62,7 +69,7 @@ def make(
                 errno=error.errno or 0,
                 hint="without root it takes a delegated cgroup" if error.errno in DENIED else "",
             ) from None
-        if "cpuset" in name.split(","):
+        if cpuset and "cpuset" in name.split(","):
             fill_cpuset(path, top)
         if not name:
             enable_controllers(path, top, layout.unified_controllers if layout.mode == "v2" else tuple(enable))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 
 from ocipy import log
-from ocipy.cgroups.creation import DENIED, make, own, place
+from ocipy.cgroups.creation import DENIED, fill_cpuset, make, own, place
 from ocipy.cgroups.device_filter import set_devices
 from ocipy.cgroups.layout import probe
 from ocipy.errors import Error
@@ -27,7 +27,9 @@ def _cgroup(run: HostRun) -> Cgroup:
     return run.cgroup
 
 
-def cgroup_create(run: HostRun, *, path: str, tolerant: bool, enable: Sequence[str], domain: bool) -> None:
+def cgroup_create(
+    run: HostRun, *, path: str, tolerant: bool, enable: Sequence[str], domain: bool, cpuset: bool
+) -> None:
     """Make the cgroup. What will be made is in the state before, so that `delete --force` finds it after a SIGKILL."""
     layout = probe()
     cgroup = place(layout, path, run.options.container_id)
@@ -35,7 +37,9 @@ def cgroup_create(run: HostRun, *, path: str, tolerant: bool, enable: Sequence[s
     run.state.save()
     run.cgroup = cgroup
     try:
-        make(cgroup, layout, tolerant=tolerant, enable=enable, domain=domain)
+        make(cgroup, layout, tolerant=tolerant, enable=enable, domain=domain, cpuset=cpuset)
+        if not cpuset and "cpuset" in cgroup.paths:
+            run.keep["cpuset"] = (cgroup.paths["cpuset"], layout.top("cpuset"))
         if not cgroup.paths and not any(entry["type"] == "pid" for entry in _namespaces(run)):
             log.warning("the container has neither a cgroup nor a pid namespace of its own: delete may miss processes")
     finally:
@@ -50,6 +54,12 @@ def expected_paths(run: HostRun) -> dict[str, str]:
     """Where the cgroup is, for init; or where that of a unit will be, which is made after the clone."""
     expected: dict[str, str] | None = run.keep.get("expected_paths")
     return expected or (run.cgroup.paths if run.cgroup is not None else {})
+
+
+def cgroup_cpuset(run: HostRun) -> None:
+    """Give the v1 cpuset what it must have before a process may join."""
+    if "cpuset" in run.keep:
+        fill_cpuset(*run.keep.pop("cpuset"))
 
 
 def cgroup_own(run: HostRun, *, uid: int) -> None:
@@ -120,6 +130,7 @@ def cgroup_check_memory(run: HostRun, *, limit: int, swap: int) -> None:
 
 ACTIONS = {
     "cgroup_check_memory": cgroup_check_memory,
+    "cgroup_cpuset": cgroup_cpuset,
     "cgroup_create": cgroup_create,
     "cgroup_devices": cgroup_devices,
     "cgroup_join": cgroup_join,

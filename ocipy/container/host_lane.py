@@ -156,8 +156,8 @@ ACTIONS: dict[str, Callable[..., None]] = {
 # Where the other actions are carried out: the modules of this package.
 PLACES = {
     "cgroup": (
-        "cgroup_check_memory", "cgroup_create", "cgroup_devices", "cgroup_join", "cgroup_open", "cgroup_own",
-        "cgroup_write",
+        "cgroup_check_memory", "cgroup_cpuset", "cgroup_create", "cgroup_devices", "cgroup_join", "cgroup_open",
+        "cgroup_own", "cgroup_write",
     ),
     "console": ("send_console",),
     "exec_join": ("clone_joining", "exec_cgroup", "exec_cgroup_join", "executed", "open_root", "report_pipe"),

@@ -12,13 +12,15 @@ if TYPE_CHECKING:
     from ocipy.init.context import Init
 
 
-def cgroup_enter(init: Init) -> None:
+def cgroup_enter(init: Init, *, but: str) -> None:
     """Write "0", ourselves, to each `tasks` file that the host opened, and close it (CVE-2024-21626).
+
+    but: the hierarchy that is left for a second time, or "".
 
     The rights that count are those of the opener. By ourselves, since the kernel then needs no lock over all forks,
     whose grace period costs more than much of a create (cgroups.Cgroup.open_tasks).
     """
-    for name in [name for name in init.fds if name.startswith("cgroup/")]:
+    for name in [name for name in init.fds if name.startswith("cgroup/") and name[7:] != but]:
         fd = init.fds.pop(name)
         try:
             posix.write(fd, b"0")

@@ -71,23 +71,36 @@ def _make_init(plan: Plan, config: Config, host: Host, options: Options) -> None
     process.plan_session(plan, config, host, options)
     plan.in_init("heed_signals", "")
     identity.plan_become_root(plan, config, host, options)
-    namespaces.plan_unshare_cgroup(plan, config, host, options)
     uts.plan_loopback(plan, config, host, options)
 
 
 def _make_root(plan: Plan, config: Config, host: Host, options: Options) -> None:
     """The root filesystem, up to the hooks that see it before the pivot."""
     rootfs.plan_rootfs(plan, config, host, options)
-    mounts.plan_mounts(plan, config, host, options)
+    first = mounts.first_of_cgroup(config)
+    mounts.plan_mounts(plan, config, host, options, end=first)
+    cgroup.plan_cgroup_meanwhile(plan, config, host, options, devices=not mounts.needs_devices(config))
+    namespaces.plan_unshare_cgroup(plan, config, host, options)
+    mounts.plan_mounts(plan, config, host, options, start=first)
     devices.plan_devices(plan, config, host, options)
-    plan.in_init("tell", "", barrier="mounted")
-    plan.on_host("wait", "", barrier="mounted")
-    cgroup.plan_cgroup_limits(plan, config, host, options)
-    rare("namespace_contents", "plan_net_devices", plan, config, host, options)
-    rare("hooks", "plan_hooks_runtime", plan, config, host, options)
-    plan.on_host("tell", "", barrier="go")
-    plan.in_init("wait", "", barrier="go")
-    rare("hooks", "plan_hooks_create_container", plan, config, host, options)
+    _plan_mounted(plan, config, host, options)
+
+
+def _plan_mounted(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """What the host does once the mounts are there. Where that is nothing, init need not wait for it."""
+    later = Plan()
+    cgroup.plan_cgroup_limits(later, config, host, options, devices=mounts.needs_devices(config))
+    rare("namespace_contents", "plan_net_devices", later, config, host, options)
+    rare("hooks", "plan_hooks_runtime", later, config, host, options)
+    rare("hooks", "plan_hooks_create_container", later, config, host, options)
+    plan.warnings += later.warnings
+    if later.host or later.init:
+        plan.in_init("tell", "", barrier="mounted")
+        plan.on_host("wait", "", barrier="mounted")
+        plan.host += later.host
+        plan.on_host("tell", "", barrier="go")
+        plan.in_init("wait", "", barrier="go")
+        plan.init += later.init
 
 
 def _enter_root(plan: Plan, config: Config, host: Host, options: Options) -> None:

@@ -1,7 +1,8 @@
 """linux.cgroupsPath and linux.resources.
 
 The cgroup is made before init, joined by init first of all, and limited once the mounts are there, before any hook or
-anything of the image runs.
+anything of the image runs. What init does not need for its mounts is done while it mounts: on v1 a cpuset's contents,
+since the kernel compares each with all of its siblings, and the device rules.
 """
 
 from __future__ import annotations
@@ -65,11 +66,12 @@ def plan_cgroup_create(plan: Plan, config: Config, host: Host, options: Options)
         tolerant=host.rootless and not wanted,
         enable=tuple(sorted(later.unified)),
         domain=any(action[2].get("file", "").startswith(DOMAIN) for action in later.actions),
+        cpuset=not _cpuset_is_late(host, options),
     )
-    _plan_before_join(plan, config, host)
+    _plan_before_join(plan, config, host, options)
     if host.cgroup_mode != "v2":
         plan.on_host("cgroup_open", PATH)
-        plan.in_init("cgroup_enter", PATH)
+        plan.in_init("cgroup_enter", PATH, but="cpuset" if _cpuset_is_late(host, options) else "")
 
 
 def _plan_without(plan: Plan, config: Config, host: Host) -> None:
@@ -94,8 +96,17 @@ def _check_mounted(config: Config, host: Host) -> None:
         )
 
 
-def _plan_before_join(plan: Plan, config: Config, host: Host) -> None:
-    _append(plan, early(resources_of(config), host.cgroup_mode, host.cgroup_controllers))
+def _cpuset_is_late(host: Host, options: Options) -> bool:
+    """v1, and a hierarchy of its own: with another controller in it, it is joined with that. A user who is not root may
+    join it only with the ids of now."""
+    if host.cgroup_mode == "v2" or host.rootless or options.systemd_cgroup:
+        return False
+    return "cpuset" in host.cgroup_controllers
+
+
+def _plan_before_join(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    writes = early(resources_of(config), host.cgroup_mode, host.cgroup_controllers)
+    _append(plan, writes, but="cpuset" if _cpuset_is_late(host, options) else "")
     uid = _owner(config, host)
     if uid is not None:
         plan.on_host("cgroup_own", PATH, uid=uid)
@@ -107,7 +118,7 @@ def plan_cgroup_join(plan: Plan, config: Config, host: Host, options: Options) -
         return
     if options.systemd_cgroup:
         _systemd().plan_scope(plan, config, host, options)
-        _plan_before_join(plan, config, host)
+        _plan_before_join(plan, config, host, options)
         if host.cgroup_mode != "v2":
             plan.on_host("systemd_join", PATH)
         return
@@ -115,16 +126,43 @@ def plan_cgroup_join(plan: Plan, config: Config, host: Host, options: Options) -
     plan.on_host("cgroup_join", PATH, tolerant=host.rootless and not wanted)
 
 
-def plan_cgroup_limits(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """The device rules, then a step for each write. systemd is told of both before."""
+def plan_cgroup_meanwhile(plan: Plan, config: Config, host: Host, options: Options, *, devices: bool) -> None:
+    """What the host does while init mounts. Init waits for it before it makes a cgroup namespace, or a device: on v1
+    there is a moment in which the rules allow nothing.
+
+    devices: set the device rules, of which systemd is always told with the limits.
+    """
+    if options.no_cgroup:
+        return
+    before = len(plan.host)
+    if _cpuset_is_late(host, options):
+        plan.on_host("cgroup_cpuset", PATH)
+        writes = early(resources_of(config), host.cgroup_mode, host.cgroup_controllers)
+        _append(plan, writes, only="cpuset")
+    if devices and not options.systemd_cgroup:
+        _plan_devices(plan, _device_rules(plan, config, host), host)
+    if len(plan.host) == before:
+        return
+    plan.on_host("tell", "", barrier="confined")
+    plan.in_init("wait", "", barrier="confined")
+    if _cpuset_is_late(host, options):
+        plan.in_init("cgroup_enter", PATH, but="")
+
+
+def _plan_devices(plan: Plan, rules: tuple[Rule, ...] | None, host: Host) -> None:
+    if rules is not None:
+        plan.on_host("cgroup_devices", RESOURCES + "/devices", rules=rules, tolerant=host.rootless)
+
+
+def plan_cgroup_limits(plan: Plan, config: Config, host: Host, options: Options, *, devices: bool) -> None:
+    """The device rules, if they are not in force yet, then a step for each write. systemd is told of both before."""
     if options.no_cgroup:
         return
     resources = resources_of(config)
-    rules = _device_rules(plan, config, host)
+    rules = _device_rules(plan, config, host) if devices or options.systemd_cgroup else None
     if options.systemd_cgroup:
         resources = _systemd().plan_properties(plan, resources, host, rules)
-    if rules is not None:
-        plan.on_host("cgroup_devices", RESOURCES + "/devices", rules=rules, tolerant=host.rootless)
+    _plan_devices(plan, rules, host)
     _append(plan, limits(resources, host.cgroup_mode, host.cgroup_controllers))
 
 
@@ -135,9 +173,12 @@ def _systemd() -> ModuleType:
     return systemd
 
 
-def _append(plan: Plan, writes: Writes) -> None:
+def _append(plan: Plan, writes: Writes, *, but: str = "", only: str = "") -> None:
+    """A step for each write. but, only: of a controller."""
     for action, pointer, arguments in writes.actions:
-        plan.on_host(action, pointer, **arguments)
+        controller = arguments.get("controller")
+        if not (but and controller == but) and not (only and controller != only):
+            plan.on_host(action, pointer, **arguments)
 
 
 def _device_rules(plan: Plan, config: Config, host: Host) -> tuple[Rule, ...] | None:

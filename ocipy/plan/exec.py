@@ -89,7 +89,7 @@ def _join(plan: Plan, config: Config, host: Host, options: Options, target: Targ
     if target.cgroups:
         # By itself and before all else; v2 by the clone, where that can be. A process that moves is not held up by a
         # limit of processes that is reached, as one that is forked there would be (cgroups(7), pids).
-        plan.in_init("cgroup_enter", pointer)
+        plan.in_init("cgroup_enter", pointer, but="")
         plan.on_host("exec_cgroup_join", pointer)
     final = _affinity(config, "final")
     if final:

@@ -41,6 +41,8 @@ ALLOWED_IN_PROC = (
 )
 
 CGROUP_TYPES = ("cgroup", "cgroup2")
+# Filesystems that lie on no device.
+NO_DEVICE = (*CGROUP_TYPES, "devpts", "mqueue", "proc", "sysfs", "tmpfs")
 CONTEXTS = ("context", "fscontext", "defcontext", "rootcontext")
 
 
@@ -90,11 +92,31 @@ def plan_sources(plan: Plan, config: Config, host: Host, options: Options) -> No
             )
 
 
-def plan_mounts(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """Every mount in the order of the config (config.md: MUST)."""
+def first_of_cgroup(config: Config) -> int:
+    """The index of the first mount that shows the container its cgroup; the number of all mounts if none does."""
+    mounts = config.get("mounts") or ()
+    return next((index for index, mount in enumerate(mounts) if mount.get("type") in CGROUP_TYPES), len(mounts))
+
+
+def needs_devices(config: Config) -> bool:
+    """Whether to mount takes a device: that a filesystem lies on, or that is in what a tmpfs copies up."""
+    for mount in config.get("mounts") or ():
+        parsed = parse(mount.get("options") or ())
+        if parsed.copy_up or not (
+            mount.get("type") in NO_DEVICE or is_bind(mount, parsed) or parsed.flags & MS_REMOUNT
+        ):
+            return True
+    return False
+
+
+def plan_mounts(
+    plan: Plan, config: Config, host: Host, options: Options, start: int = 0, end: int | None = None
+) -> None:
+    """The mounts from one index to before another, or to the last, in the order of the config (config.md: MUST)."""
+    mounts = config.get("mounts") or ()
     label = plan_label(config, host)
     by_host = {step.pointer for step in plan.host if step.action == "open_mount_source"}
-    for index, mount in enumerate(config.get("mounts") or ()):
+    for index, mount in enumerate(mounts[start:end], start):
         parsed = parse(mount.get("options") or ())
         pointer = f"/mounts/{index}"
         _check(plan, mount, pointer)

@@ -36,10 +36,11 @@ def build(config: Config, host: Host, options: Options) -> tuple[Plan, Plan]:
     plan.on_host("restoring", "")
     plan.on_host("restore_mount_points", "/mounts")
     plan.host += [step for step in before if step.action in BEFORE or _is_of_cgroup(step)]
+    plan.host += [step for step in after if step.action == "cgroup_cpuset"]  # which nothing can join before
     plan.on_host("restore_criu", "/root/path")
     if any(step.action == "cgroup_create" for step in before):
         plan.on_host("restore_join", "/linux/cgroupsPath")
-    plan.host += [step for step in after if _is_of_cgroup(step)]
+    plan.host += [step for step in after if _is_of_cgroup(step) and step.action != "cgroup_cpuset"]
     plan.on_host("restore_namespaces", "/linux/namespaces")
     # criu is told to leave a network namespace empty, and sockets are restored only where their addresses are.
     for step in made.init:

@@ -36,7 +36,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HostRun:
 
 
 def create(run: HostRun) -> None:
-    cgroup.cgroup_create(run, path="/a/b", tolerant=False, enable=(), domain=False)
+    cgroup.cgroup_create(run, path="/a/b", tolerant=False, enable=(), domain=False, cpuset=True)
 
 
 def test_state_knows_of_the_cgroup_before_it_is_made(

@@ -8,7 +8,7 @@ import pytest
 
 from ocipy.cgroups.devices import DEFAULT_RULES, READ, WRITE
 from ocipy.errors import Error
-from ocipy.plan.cgroup import plan_cgroup_create, plan_cgroup_join, plan_cgroup_limits
+from ocipy.plan.cgroup import plan_cgroup_create, plan_cgroup_join, plan_cgroup_limits, plan_cgroup_meanwhile
 from ocipy.plan.cgroup_mount import plan_cgroup_mount
 from ocipy.plan.model import Host, Options, Plan
 
@@ -18,12 +18,14 @@ V1 = Host(
 V2 = Host(cgroup_mode="v2", cgroup_controllers=("cpu", "cpuset", "memory", "pids", "io"))
 
 
-def planned(config: Any, host: Host = V1, **options: Any) -> Plan:
+def planned(config: Any, host: Host = V1, devices_early: bool = False, **options: Any) -> Plan:
     plan = Plan()
     choice = Options(container_id="c", bundle="/b", **options)
     config = {"ociVersion": "1.0.2", **config}
-    for part in (plan_cgroup_create, plan_cgroup_join, plan_cgroup_limits):
+    for part in (plan_cgroup_create, plan_cgroup_join):
         part(plan, config, host, choice)
+    plan_cgroup_meanwhile(plan, config, host, choice, devices=devices_early)
+    plan_cgroup_limits(plan, config, host, choice, devices=not devices_early)
     return plan
 
 
@@ -41,10 +43,35 @@ def refused(config: Any, pointer: str, host: Host = V1, **options: Any) -> Error
 def test_without_anything_there_is_still_a_cgroup() -> None:
     for config in ({}, {"linux": None}, {"linux": {"resources": None, "cgroupsPath": None}}):
         plan = planned(config)
-        assert actions(plan) == ["cgroup_create", "cgroup_open", "cgroup_join", "cgroup_devices"]
-        assert plan.host[0].args == {"path": "", "tolerant": False, "enable": (), "domain": False}
-        assert [step.action for step in plan.init] == ["cgroup_enter"]
+        assert actions(plan) == [
+            "cgroup_create", "cgroup_open", "cgroup_join", "cgroup_cpuset", "tell", "cgroup_devices",
+        ]  # fmt: skip
+        assert plan.host[0].args == {"path": "", "tolerant": False, "enable": (), "domain": False, "cpuset": False}
+        assert [(step.action, step.args.get("but")) for step in plan.init] == [
+            ("cgroup_enter", "cpuset"), ("wait", None), ("cgroup_enter", ""),
+        ]  # fmt: skip
         assert plan.host[-1].args == {"rules": DEFAULT_RULES, "tolerant": False}
+
+
+@pytest.mark.parametrize(("host", "cpuset"), [(V1, ["cgroup_cpuset"]), (V2, [])])
+def test_the_device_rules_may_be_set_while_init_mounts(host: Host, cpuset: list[str]) -> None:
+    plan = planned({}, host, devices_early=True)
+    joined = actions(plan).index("cgroup_join")
+    assert actions(plan)[joined + 1 :] == [*cpuset, "cgroup_devices", "tell"]
+
+
+def test_without_a_barrier_where_nothing_is_done_meanwhile() -> None:
+    for plan in (planned({}, V2), planned({}, V1, devices_early=True, no_cgroup=True)):
+        assert "tell" not in actions(plan)
+
+
+def test_a_cpuset_that_is_joined_with_another_controller_or_without_root_is_filled_at_once() -> None:
+    together = Host(cgroup_mode="v1", cgroup_controllers=("cpu,cpuset", "devices"))
+    rootless = Host(cgroup_mode="v1", cgroup_controllers=("cpuset", "devices"), rootless=True)
+    for host in (together, rootless):
+        plan = planned({}, host)
+        assert plan.host[0].args["cpuset"]
+        assert [(step.action, step.args) for step in plan.init] == [("cgroup_enter", {"but": ""})]
 
 
 @pytest.mark.parametrize("host", [V1, V2])
@@ -77,9 +104,11 @@ def test_a_step_for_each_write() -> None:
     plan = planned({"linux": {"cgroupsPath": "/a", "resources": resources}})
     assert [(step.action, step.pointer, step.args.get("file")) for step in plan.host] == [
         ("cgroup_create", "/linux/cgroupsPath", None),
-        ("cgroup_write", "/linux/resources/cpu/cpus", "cpuset.cpus"),
         ("cgroup_open", "/linux/cgroupsPath", None),
         ("cgroup_join", "/linux/cgroupsPath", None),
+        ("cgroup_cpuset", "/linux/cgroupsPath", None),
+        ("cgroup_write", "/linux/resources/cpu/cpus", "cpuset.cpus"),
+        ("tell", "", None),
         ("cgroup_devices", "/linux/resources/devices", None),
         ("cgroup_write", "/linux/resources/memory/limit", "memory.limit_in_bytes"),
         ("cgroup_write", "/linux/resources/cpu/quota", "cpu.cfs_quota_us"),
