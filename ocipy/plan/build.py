@@ -76,20 +76,21 @@ def _make_init(plan: Plan, config: Config, host: Host, options: Options) -> None
 
 def _make_root(plan: Plan, config: Config, host: Host, options: Options) -> None:
     """The root filesystem, up to the hooks that see it before the pivot."""
+    rules_later = mounts.needs_devices(config)
     rootfs.plan_rootfs(plan, config, host, options)
     first = mounts.first_of_cgroup(config)
     mounts.plan_mounts(plan, config, host, options, end=first)
-    cgroup.plan_cgroup_meanwhile(plan, config, host, options, devices=not mounts.needs_devices(config))
+    cgroup.plan_cgroup_meanwhile(plan, config, host, options, devices=not rules_later)
     namespaces.plan_unshare_cgroup(plan, config, host, options)
     mounts.plan_mounts(plan, config, host, options, start=first)
     devices.plan_devices(plan, config, host, options)
-    _plan_mounted(plan, config, host, options)
+    _plan_mounted(plan, config, host, options, rules_later)
 
 
-def _plan_mounted(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def _plan_mounted(plan: Plan, config: Config, host: Host, options: Options, device_rules: bool) -> None:
     """What the host does once the mounts are there. Where that is nothing, init need not wait for it."""
     later = Plan()
-    cgroup.plan_cgroup_limits(later, config, host, options, devices=mounts.needs_devices(config))
+    cgroup.plan_cgroup_limits(later, config, host, options, devices=device_rules)
     rare("namespace_contents", "plan_net_devices", later, config, host, options)
     rare("hooks", "plan_hooks_runtime", later, config, host, options)
     rare("hooks", "plan_hooks_create_container", later, config, host, options)
