@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <link.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -33,6 +34,7 @@ struct header {
     struct extent data, heap;
     uint64_t thread; /* address of the PyThreadState */
     unsigned char modules[32]; /* the frozen file's digest */
+    struct touched touched;
     char packages[2048];       /* where the modules are imported from that are not in it: a copied one is of no use elsewhere */
 };
 
@@ -41,7 +43,7 @@ union first_page {
     char page[PAGE];
 };
 
-static const char MAGIC[8] = "ocipysn2";
+static const char MAGIC[8] = "ocipysn3";
 
 /* Alone at its alignment, so that the linker begins the data on a page of its own: before it are libc's addresses. */
 static char page_of_data[PAGE] __attribute__((aligned(PAGE), used, section(".data"))) = {1};
@@ -225,7 +227,18 @@ PyThreadState *map_snapshot(const struct places *places) {
         complain("cannot map", places->snapshot); /* for want of memory; and the data that were there may be gone */
         _exit(1);
     }
+    copy_touched(&header.touched, header.data, header.heap);
     restore_copies(&copies);
     close(file);
     return (PyThreadState *)header.thread;
+}
+
+void note_touched(const struct places *places) {
+    struct header header;
+    int file = open(places->snapshot, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (file < 0)
+        return;
+    if (!read_header(file, places, &header) && !find_touched(&header.touched, header.data, header.heap))
+        (void)!pwrite(file, &header.touched, sizeof(header.touched), offsetof(struct header, touched));
+    close(file);
 }

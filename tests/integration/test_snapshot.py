@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import struct
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +24,8 @@ pytestmark = [
     pytest.mark.skipif(not SNAPSHOT.exists(), reason="this build has no snapshot"),
 ]
 PAGE = 4096
+# Where in the file the list of pages is that every command writes to: their runs, of 4 bytes, after their number.
+TOUCHED, MAX_RUNS = 104, 256
 
 
 def maps(pid: int) -> str:
@@ -96,6 +99,42 @@ def test_one_of_older_modules_is_not_used(waiting: Callable[[], str], work: Path
     finally:
         umount(str(BUILD / "_frozen.bin"))
     assert str(SNAPSHOT) not in found
+
+
+def with_list(work: Path, runs: bytes) -> Path:
+    """The snapshot with another list."""
+    other = work / "snapshot"
+    data = bytearray(SNAPSHOT.read_bytes())
+    data[TOUCHED : TOUCHED + 2 + len(runs)] = struct.pack("=H", len(runs) // 4) + runs
+    other.write_bytes(data)
+    other.chmod(0o644)
+    return other
+
+
+@pytest.mark.needs_program("strace")
+def test_pages_that_every_command_writes_to_are_copied_together(runtime: Runtime, work: Path) -> None:
+    if tuple(int(part) for part in os.uname().release.split(".")[:2]) < (5, 14):
+        pytest.skip("needs Linux 5.14: MADV_POPULATE_WRITE")
+    runtime.spawn(["strace", "-o", str(work / "calls"), "-e", "trace=madvise", runtime.path, "--version"]).wait().ok()
+    (number,) = struct.unpack_from("=H", SNAPSHOT.read_bytes(), TOUCHED)
+    calls = [line for line in (work / "calls").read_text().splitlines() if line.startswith("madvise")]
+    assert 20 < number < MAX_RUNS
+    assert len([line for line in calls if line.endswith("= 0")]) == len(calls) == number
+
+
+@pytest.mark.parametrize(
+    "runs",
+    [struct.pack("=HH", 65535, 1), struct.pack("=HH", 0, 65535), struct.pack("=HH", 0, 0), b"\xff" * 4 * MAX_RUNS],
+    ids=["after the end", "over the end", "of nothing", "full"],
+)
+def test_a_list_of_pages_that_are_not_there_is_left_at_that(
+    waiting: Callable[[], str], work: Path, runs: bytes
+) -> None:
+    subprocess.run(["mount", "--bind", with_list(work, runs), SNAPSHOT], check=True)
+    try:
+        assert "_frozen.bin" not in waiting()
+    finally:
+        umount(str(SNAPSHOT))
 
 
 def test_nothing_of_the_environment_of_its_maker_is_in_it(runtime: Runtime, work: Path) -> None:
