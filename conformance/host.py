@@ -70,7 +70,9 @@ def hugetlb_mounted() -> Iterator[bool]:
                 yield True
             finally:
                 try:
-                    _patiently(_unmount_hugetlb)
+                    # Of some thousand containers the last dying cgroup goes a minute after the last delete. A hierarchy
+                    # that stays without a mount is one that containerd finds no files of.
+                    _patiently(_unmount_hugetlb, patience=180)
                 except OSError as error:
                     # Somebody else's containers, or mount namespaces; what was measured is good all the same.
                     gone = subprocess.run(["umount", str(HUGETLB)], capture_output=True, check=False).returncode == 0
