@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench.measure import timed
 from bench.runtimes import Contestant, MissingError
+from conformance.host import cgroups, remove_cgroups
 
 CONTAINERS_CONF = """\
 [containers]
@@ -31,7 +32,6 @@ graphroot = "{home}/storage"
 runroot = "{home}/run"
 """
 IMAGE = "localhost/bench"
-CGROUP_ROOT = Path("/sys/fs/cgroup")
 
 
 class Podman:
@@ -70,6 +70,4 @@ class Podman:
     def remove(self) -> None:
         """Remove all that it has stored, its mounts and its cgroups."""
         self._quietly("system", "reset", "--force")
-        for place in [CGROUP_ROOT, *CGROUP_ROOT.iterdir()]:
-            for cgroup, _, _ in os.walk(place / self.cgroup_parent, topdown=False):
-                Path(cgroup).rmdir()
+        remove_cgroups([path for path in cgroups() if self.cgroup_parent in path.split("/")])

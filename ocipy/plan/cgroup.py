@@ -66,12 +66,12 @@ def plan_cgroup_create(plan: Plan, config: Config, host: Host, options: Options)
         tolerant=host.rootless and not wanted,
         enable=tuple(sorted(later.unified)),
         domain=any(action[2].get("file", "").startswith(DOMAIN) for action in later.actions),
-        cpuset=not _cpuset_is_late(host, options),
+        cpuset=not _joined_late(host, options),
     )
     _plan_before_join(plan, config, host, options)
     if host.cgroup_mode != "v2":
         plan.on_host("cgroup_open", PATH)
-        plan.in_init("cgroup_enter", PATH, but="cpuset" if _cpuset_is_late(host, options) else "")
+        plan.in_init("cgroup_enter", PATH, but=_joined_late(host, options))
 
 
 def _plan_without(plan: Plan, config: Config, host: Host) -> None:
@@ -96,17 +96,17 @@ def _check_mounted(config: Config, host: Host) -> None:
         )
 
 
-def _cpuset_is_late(host: Host, options: Options) -> bool:
-    """v1, and a hierarchy of its own: with another controller in it, it is joined with that. A user who is not root may
-    join it only with the ids of now."""
+def _joined_late(host: Host, options: Options) -> str:
+    """The hierarchy that init joins while it mounts: v1's cpuset, or "". With another controller in it, it is joined
+    with that. A user who is not root may join it only with the ids of now."""
     if host.cgroup_mode == "v2" or host.rootless or options.systemd_cgroup:
-        return False
-    return "cpuset" in host.cgroup_controllers
+        return ""
+    return "cpuset" if "cpuset" in host.cgroup_controllers else ""
 
 
 def _plan_before_join(plan: Plan, config: Config, host: Host, options: Options) -> None:
     writes = early(resources_of(config), host.cgroup_mode, host.cgroup_controllers)
-    _append(plan, writes, but="cpuset" if _cpuset_is_late(host, options) else "")
+    _append(plan, writes, but=_joined_late(host, options))
     uid = _owner(config, host)
     if uid is not None:
         plan.on_host("cgroup_own", PATH, uid=uid)
@@ -135,17 +135,18 @@ def plan_cgroup_meanwhile(plan: Plan, config: Config, host: Host, options: Optio
     if options.no_cgroup:
         return
     before = len(plan.host)
-    if _cpuset_is_late(host, options):
+    late = _joined_late(host, options)
+    if late:
         plan.on_host("cgroup_cpuset", PATH)
         writes = early(resources_of(config), host.cgroup_mode, host.cgroup_controllers)
-        _append(plan, writes, only="cpuset")
+        _append(plan, writes, only=late)
     if devices and not options.systemd_cgroup:
         _plan_devices(plan, _device_rules(plan, config, host), host)
     if len(plan.host) == before:
         return
     plan.on_host("tell", "", barrier="confined")
     plan.in_init("wait", "", barrier="confined")
-    if _cpuset_is_late(host, options):
+    if late:
         plan.in_init("cgroup_enter", PATH, but="")
 
 

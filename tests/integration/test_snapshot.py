@@ -15,7 +15,7 @@ import pytest
 from ocipy.launcher import freeze
 from ocipy.linux import constants as c
 from tests.harness import Bundle, Container, Runtime
-from tests.harness.host import umount, wait_until
+from tests.harness.host import Host, umount, wait_until
 from tests.unit.test_hot_modules import BUILD
 
 SNAPSHOT = BUILD / "_snapshot.bin"
@@ -113,7 +113,7 @@ def with_list(work: Path, runs: bytes) -> Path:
 
 @pytest.mark.needs_program("strace")
 def test_pages_that_every_command_writes_to_are_copied_together(runtime: Runtime, work: Path) -> None:
-    if tuple(int(part) for part in os.uname().release.split(".")[:2]) < (5, 14):
+    if Host().kernel < (5, 14):
         pytest.skip("needs Linux 5.14: MADV_POPULATE_WRITE")
     runtime.spawn(["strace", "-o", str(work / "calls"), "-e", "trace=madvise", runtime.path, "--version"]).wait().ok()
     (number,) = struct.unpack_from("=H", SNAPSHOT.read_bytes(), TOUCHED)
