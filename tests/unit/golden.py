@@ -1,0 +1,224 @@
+"""The golden plans: configs with every concern, on hosts of each kind, and what is to be done with them, as text.
+
+    python -m tests.unit.golden        writes tests/unit/plans anew
+
+`git diff` then shows what has moved: read it as you would read code. The order is what protects the host.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from ocipy.plan import build as create
+from ocipy.plan import exec as further
+from ocipy.plan.describe import printable
+from ocipy.plan.model import Host, Options, Plan, Step
+from ocipy.plan.wording import describe
+
+PLANS = Path(__file__).resolve().parent / "plans"
+
+V1 = Host(
+    cgroup_mode="hybrid",
+    cgroup_controllers=("cpuset", "cpu,cpuacct", "blkio", "memory", "devices", "freezer", "pids"),
+    apparmor=True,
+)
+V2 = Host(cgroup_mode="v2", cgroup_controllers=("cpuset", "cpu", "io", "memory", "pids"), apparmor=True)
+ROOTLESS = Host(
+    uid=1000, gid=1000, rootless=True, capabilities=0, clones_mounts=False, cgroup_mode="v2", cgroup_controllers=()
+)
+
+SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")
+CAPABILITIES = ["CAP_CHOWN", "CAP_NET_BIND_SERVICE"]
+HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+KINDS = ("pid", "network", "mount", "ipc", "uts", "cgroup")
+MAP = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+
+EVERYTHING: dict[str, Any] = {
+    "ociVersion": "1.3.0",
+    "hostname": "web",
+    "domainname": "example.org",
+    "root": {"path": "rootfs", "readonly": True},
+    "process": {
+        "terminal": True,
+        "consoleSize": {"height": 24, "width": 80},
+        "user": {"uid": 7, "gid": 8, "additionalGids": [9], "umask": 0o27},
+        "cwd": "/srv",
+        "args": ["server", "--all"],
+        "env": ["PATH=/usr/bin:/bin", "HOME=/srv"],
+        "capabilities": dict.fromkeys(SETS, CAPABILITIES),
+        "rlimits": [
+            {"type": "RLIMIT_NOFILE", "soft": 1024, "hard": 4096},
+            {"type": "RLIMIT_CPU", "soft": 1, "hard": 2},
+        ],
+        "noNewPrivileges": True,
+        "apparmorProfile": "a-profile",
+        "oomScoreAdj": 100,
+        "scheduler": {"policy": "SCHED_BATCH", "nice": 5},
+        "ioPriority": {"class": "IOPRIO_CLASS_BE", "priority": 6},
+        "execCPUAffinity": {"initial": "0", "final": "0-1"},
+    },
+    "mounts": [
+        {"destination": "/proc", "type": "proc", "source": "proc"},
+        {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["ro", "nosuid", "mode=755"]},
+        {
+            "destination": "/dev/pts",
+            "type": "devpts",
+            "source": "devpts",
+            "options": ["nosuid", "newinstance"],
+        },
+        {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue"},
+        {"destination": "/data", "source": "/srv/data", "options": ["rbind", "ro", "rslave"]},
+        {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "ro"]},
+        {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["nosuid", "ro"]},
+        {"destination": "/run", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "tmpcopyup"]},
+    ],
+    "hooks": {kind: [{"path": f"/hooks/{kind}", "timeout": 5}] for kind in HOOKS},
+    "linux": {
+        "namespaces": [{"type": kind} for kind in KINDS],
+        "cgroupsPath": "/engine/web",
+        "resources": {
+            "devices": [{"allow": False}, {"allow": True, "type": "c", "major": 10, "minor": 229, "access": "rw"}],
+            "memory": {"limit": 1 << 28},
+            "cpu": {"shares": 512, "quota": 50000, "period": 100000, "cpus": "0-1", "mems": "0"},
+            "pids": {"limit": 100},
+        },
+        "devices": [
+            {"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 0o666, "uid": 0, "gid": 0}
+        ],
+        "sysctl": {"net.ipv4.ip_forward": "1", "kernel.msgmax": "65536"},
+        "netDevices": {"eth7": {"name": "eth0"}},
+        "seccomp": {
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "listenerPath": "/run/agent",
+            "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}],
+        },
+        "maskedPaths": ["/proc/kcore", "/sys/firmware"],
+        "readonlyPaths": ["/proc/sys", "/proc/bus"],
+        "rootfsPropagation": "rslave",
+        "personality": {"domain": "LINUX"},
+        "memoryPolicy": {"mode": "MPOL_BIND", "nodes": "0"},
+    },
+}
+
+
+def options(**more: Any) -> Options:
+    """Those of an engine's call."""
+    return Options(container_id="web", bundle="/b", state_directory="/run/ocipy/web", has_console=True, **more)
+
+
+def of_systemd() -> dict[str, Any]:
+    """With a cgroupsPath in its form."""
+    changed = deepcopy(EVERYTHING)
+    changed["linux"]["cgroupsPath"] = "machine.slice:engine:web"
+    return changed
+
+
+def in_user_namespace() -> dict[str, Any]:
+    """With a new one, in which no_new_privs is not set: the filter needs CAP_SYS_ADMIN then."""
+    changed = deepcopy(EVERYTHING)
+    changed["process"]["noNewPrivileges"] = False
+    changed["linux"]["namespaces"].append({"type": "user"})
+    changed["linux"] |= {"uidMappings": MAP, "gidMappings": MAP}
+    return changed
+
+
+def staged() -> dict[str, Any]:
+    """Joined namespaces, a new user namespace and a time namespace: all that one clone3 cannot do."""
+    changed = in_user_namespace()
+    namespaces = changed["linux"]["namespaces"]
+    namespaces[1] = {"type": "network", "path": "/run/netns/a"}
+    namespaces[3] = {"type": "ipc", "path": "/proc/1/ns/ipc"}
+    namespaces.append({"type": "time"})
+    changed["linux"]["timeOffsets"] = {"boottime": {"secs": 100}}
+    del changed["linux"]["sysctl"]["kernel.msgmax"]
+    del changed["linux"]["sysctl"]["net.ipv4.ip_forward"]
+    del changed["linux"]["netDevices"]
+    return changed
+
+
+def rootless() -> dict[str, Any]:
+    """What `ocipy spec --rootless` writes, in short."""
+    return {
+        "ociVersion": "1.3.0",
+        "root": {"path": "rootfs"},
+        "process": {"cwd": "/", "args": ["sh"], "user": {"uid": 0, "gid": 0}, "noNewPrivileges": True},
+        "mounts": [
+            {"destination": "/proc", "type": "proc", "source": "proc"},
+            {"destination": "/sys", "source": "/sys", "options": ["rbind", "nosuid", "ro"]},
+        ],
+        "linux": {
+            "namespaces": [{"type": kind} for kind in ("pid", "ipc", "uts", "mount", "cgroup", "user")],
+            "uidMappings": [{"containerID": 0, "hostID": 1000, "size": 1}],
+            "gidMappings": [{"containerID": 0, "hostID": 1000, "size": 1}],
+            "maskedPaths": ["/proc/kcore"],
+        },
+    }
+
+
+def without_mount_namespace() -> dict[str, Any]:
+    """On the host's own mounts the root is held by chroot."""
+    return {
+        "ociVersion": "1.3.0",
+        "root": {"path": "rootfs"},
+        "process": {"cwd": "/", "args": ["sh"]},
+        "linux": {"namespaces": [{"type": "pid"}]},
+    }
+
+
+def _exec(document: Any, host: Host, **target: Any) -> Plan:
+    return further.build(
+        document, host, options(), further.Target(**target), pid_file="/run/pid", pidfd_socket="/run/pidfd"
+    )
+
+
+def _create(document: Any, host: Host, **more: Any) -> Plan:
+    return create.build(document, host, options(**more))
+
+
+def plans() -> dict[str, Plan]:
+    """Each golden plan by the name of its file."""
+    v1_cgroups = {"memory": "/sys/fs/cgroup/memory/web", "": "/sys/fs/cgroup/unified/web"}
+    user_kinds = (*KINDS, "user")
+    return {
+        "create-v1": _create(EVERYTHING, V1),
+        "create-v2": _create(EVERYTHING, V2),
+        "create-systemd-v2": _create(of_systemd(), V2, systemd_cgroup=True),
+        "create-user-namespace-v2": _create(in_user_namespace(), V2),
+        "create-staged-v1": _create(staged(), V1),
+        "create-rootless-v2": _create(rootless(), ROOTLESS),
+        "create-without-mount-namespace-v1": _create(without_mount_namespace(), V1),
+        "exec-v1": _exec(EVERYTHING, V1, kinds=KINDS, cgroups=v1_cgroups),
+        "exec-user-namespace-v2": _exec(in_user_namespace(), V2, kinds=user_kinds, cgroups={"": "/sys/fs/cgroup/web"}),
+    }
+
+
+def as_text(plan: Plan) -> str:
+    """A line for each step, without numbers: a step more is a line more. The host's lane first, then init's."""
+    lanes = (_lane("host", plan.host), _lane("init", plan.init))
+    warnings = [f"warning: {pointer}: {text}\n" for pointer, text in plan.warnings]
+    return "\n".join(lanes) + "".join(warnings)
+
+
+def _lane(name: str, steps: list[Step]) -> str:
+    lines = [
+        f"{name} {step.action:<23} {printable(describe(step.action, step.args)):<70} {step.pointer}".rstrip() + "\n"
+        for step in steps
+    ]
+    return "".join(lines)
+
+
+def write() -> None:
+    """Write every plan anew."""
+    PLANS.mkdir(exist_ok=True)
+    wanted = plans()
+    for path in PLANS.glob("*.txt"):
+        if path.stem not in wanted:
+            path.unlink()
+    for name, plan in wanted.items():
+        (PLANS / f"{name}.txt").write_text(as_text(plan))
+
+
+if __name__ == "__main__":
+    write()
