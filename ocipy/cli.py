@@ -348,7 +348,7 @@ def _without_command(arguments: Arguments) -> int:
             f"ocipy version {__version__}",
             "commit: v" + __version__,
             "spec: " + SPEC_VERSION,
-            "python: " + sys.version.split()[0],
+            "python: " + sys.version.partition(" ")[0],
         ]
         write_stdout("\n".join(lines) + "\n")
         return 0

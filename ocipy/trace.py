@@ -217,13 +217,14 @@ def process_began(moment: int) -> int:
     """
     from ocipy.container.state import process_start
     from ocipy.linux.files import read_file
+    from ocipy.linux.text import words_of
 
     tick = SECOND // posix.sysconf("SC_CLK_TCK")
     # The field counts from boot, time in suspend included.
     asleep = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - now()
     least = process_start(posix.getpid()) * tick - asleep
     try:
-        used = sum(map(int, read_file("/proc/self/schedstat").split()[:2]))
+        used = sum(map(int, words_of(read_file("/proc/self/schedstat"))[:2]))
     except (OSError, ValueError):  # a kernel without CONFIG_SCHED_INFO
         used = time.process_time_ns()
     return max(least, min(moment - used, least + tick))

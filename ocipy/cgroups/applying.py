@@ -5,6 +5,7 @@ from __future__ import annotations
 from ocipy import log
 from ocipy.cgroups import files
 from ocipy.errors import Error
+from ocipy.linux.text import lines_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def standing(file: str, text: str, value: str) -> str:
     """Of a control file's text what a value will replace: the line of the same device, or the only line.
 
     A device without a line has no limit, and gets that back."""
-    lines = text.splitlines() or [""]
+    lines = lines_of(text) or [""]
     key = value.partition(" ")[0]
     found = next((line for line in lines if line.startswith(key + " ")), None)
     if found is None and ":" in key:

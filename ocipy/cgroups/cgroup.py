@@ -7,6 +7,7 @@ from errno import EACCES, EBUSY, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, ERANGE
 
 from ocipy.cgroups import ending, files, freezer
 from ocipy.errors import Error
+from ocipy.linux.text import lines_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ class Cgroup:
             text = files.read(directory + "/" + file)
         except OSError:
             return 0
-        return next((int(line[9:]) for line in text.splitlines() if line.startswith("oom_kill ")), 0)
+        return next((int(line[9:]) for line in lines_of(text) if line.startswith("oom_kill ")), 0)
 
     def kill_all(self, signal: int) -> None:
         """Send a signal to every process in it and below, none of which can escape by forking. Raises OSError."""

@@ -9,6 +9,7 @@ from ocipy.cgroups import files, freezer
 from ocipy.cgroups.cgroup import Cgroup
 from ocipy.cgroups.paths import container_path
 from ocipy.errors import Error
+from ocipy.linux.text import words_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -120,11 +121,11 @@ def enable_controllers(path: str, top: str, wanted: tuple[str, ...]) -> None:
     if not wanted or path == top:
         return
     parent = files.parent_of(path)
-    on = files.read(parent + "/cgroup.subtree_control").split()
+    on = words_of(files.read(parent + "/cgroup.subtree_control"))
     if all(name in on for name in wanted):
         return
     enable_controllers(parent, top, wanted)
-    there = files.read(parent + "/cgroup.controllers").split()
+    there = words_of(files.read(parent + "/cgroup.controllers"))
     missing = [name for name in wanted if name not in on and name in there]
     if not missing:
         return
@@ -173,7 +174,7 @@ def own(cgroup: Cgroup, uid: int) -> None:
     if not path:
         return
     try:
-        delegated: Iterable[str] = files.read(DELEGATE).split()
+        delegated: Iterable[str] = words_of(files.read(DELEGATE))
     except OSError:
         delegated = DELEGATED
     posix.chown(path, uid, -1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ocipy.errors import Error
 from ocipy.linux.constants import BPF_DEVCG_ACC_MKNOD, BPF_DEVCG_ACC_READ, BPF_DEVCG_ACC_WRITE
+from ocipy.linux.text import lines_of, words_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -165,8 +166,8 @@ def line(key: Key, bits: int) -> str:
 def parse_list(text: str) -> V1List:
     """devices.list. Where all is allowed the kernel shows no exceptions."""
     found = V1List()
-    for entry in text.splitlines():
-        kind, numbers, access = entry.split()
+    for entry in lines_of(text):
+        kind, numbers, access = words_of(entry)
         if kind == "a":
             return V1List(True)
         major, minor = (ANY if number == "*" else int(number) for number in numbers.split(":"))

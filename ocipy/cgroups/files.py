@@ -6,6 +6,9 @@ import posix
 from errno import EEXIST, EINVAL, ENODEV, ENOENT, ENOTDIR, EOPNOTSUPP
 from time import sleep
 
+from ocipy.linux.files import read_file
+from ocipy.linux.text import decode, encode, words_of
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -15,28 +18,16 @@ YOUNG_TASK_TRIES = 5
 YOUNG_TASK_PAUSE = 0.03
 
 
-def read(path: str, size: int = 65536) -> str:
+def read(path: str) -> str:
     """The content of a control file. Raises OSError."""
-    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
-    try:
-        data = posix.read(fd, size)
-        if len(data) < 4096:
-            # The kernel hands out a page at a time, so less than one is all there is.
-            return data.decode()
-        parts = [data]
-        while data:
-            data = posix.read(fd, size)
-            parts.append(data)
-        return b"".join(parts).decode()
-    finally:
-        posix.close(fd)
+    return decode(read_file(path))
 
 
 def write(path: str, value: str) -> None:
     """Give a control file a value, in one write(2): the kernel takes each as a whole. Raises OSError."""
     fd = posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC)
     try:
-        posix.write(fd, value.encode())
+        posix.write(fd, encode(value))
     finally:
         posix.close(fd)
 
@@ -121,7 +112,7 @@ def processes(directory: str, recursive: bool = True) -> list[int]:
 
     def collect(place: str) -> None:
         try:
-            found.extend(int(line) for line in read(place + "/cgroup.procs").split())
+            found.extend(map(int, words_of(read_file(place + "/cgroup.procs"))))
         except OSError as error:
             # EOPNOTSUPP: a threaded cgroup, whose processes the domain above it lists (cgroups(7)).
             if error.errno not in (ENOENT, ENODEV, EOPNOTSUPP):

@@ -14,6 +14,8 @@ from ocipy.cgroups import files
 from ocipy.errors import Error
 from ocipy.linux import _kernel
 from ocipy.linux.constants import POLLPRI, SIGKILL
+from ocipy.linux.files import read_file
+from ocipy.linux.text import value_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,10 +84,10 @@ def _holds_a_dying_one(path: str) -> bool:
 def _is_dying(pid: int) -> bool:
     """SIGKILL is pending (proc_pid_status(5), SigPnd and ShdPnd)."""
     try:
-        lines = files.read(f"/proc/{pid}/status").splitlines()
+        status = read_file(f"/proc/{pid}/status")
     except OSError:
         return False
-    return any(line[:7] in ("SigPnd:", "ShdPnd:") and int(line[7:], 16) & 1 << SIGKILL - 1 for line in lines)
+    return any(int(value_of(status, name) or b"0", 16) & 1 << SIGKILL - 1 for name in (b"SigPnd", b"ShdPnd"))
 
 
 def _freeze_v2(path: str) -> None:
@@ -93,7 +95,7 @@ def _freeze_v2(path: str) -> None:
     fd = posix.open(path + "/cgroup.events", posix.O_RDONLY | posix.O_CLOEXEC)
     try:
         deadline = _kernel.monotonic_ns() + V2_PATIENCE_MS * 1_000_000
-        while "frozen 1" not in posix.pread(fd, 4096, 0).decode():
+        while b"frozen 1" not in posix.pread(fd, 4096, 0):
             left = (deadline - _kernel.monotonic_ns()) // 1_000_000
             if left <= 0:
                 files.write(path + "/cgroup.freeze", "0")

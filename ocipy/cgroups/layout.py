@@ -12,6 +12,7 @@ from errno import ENOENT
 from ocipy.cgroups import files
 from ocipy.linux import _kernel
 from ocipy.linux.constants import CGROUP2_SUPER_MAGIC
+from ocipy.linux.text import lines_of, words_of
 
 ROOT = "/sys/fs/cgroup"
 # kernfs numbers the root of a hierarchy 1; a mount with another root shows a part of it.
@@ -42,7 +43,7 @@ class Layout:
         if self._unified_controllers is None:
             self._unified_controllers = ()
             if self.unified:
-                self._unified_controllers = tuple(files.read(self.unified + "/cgroup.controllers").split())
+                self._unified_controllers = tuple(words_of(files.read(self.unified + "/cgroup.controllers")))
         return self._unified_controllers
 
     @property
@@ -69,7 +70,7 @@ class Layout:
 def parse_own(text: str) -> dict[str, str]:
     """/proc/PID/cgroup (cgroups(7)): path by hierarchy name, the v2 one under ""."""
     own = {}
-    for line in text.splitlines():
+    for line in lines_of(text):
         parts = line.split(":", 2)
         if len(parts) == 3:
             own[parts[1]] = parts[2]
@@ -79,7 +80,7 @@ def parse_own(text: str) -> dict[str, str]:
 def parse_mounts(text: str) -> list[tuple[str, str, str, frozenset[str]]]:
     """The cgroup mounts of /proc/PID/mountinfo (proc(5)): (mount point, root, type, options of the superblock)."""
     found = []
-    for line in text.splitlines():
+    for line in lines_of(text):
         if " - cgroup" not in line:
             continue
         left, _, right = line.partition(" - ")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ocipy.cgroups import files
+from ocipy.linux.text import lines_of, words_of
 
 UNLIMITED = (1 << 64) - 1
 # cpuacct.stat counts in USER_HZ, which is 100 on Linux.
@@ -121,7 +122,7 @@ def statistics_v2(read: Read, huge_pages: list[str]) -> dict[str, Any]:
         | _pressure(read, "cpu"),
         "cpuset": dict.fromkeys(CPUSET_NUMBERS, 0),
         "memory": _memory_v2(read) | _pressure(read, "memory"),
-        "pids": _pids(read, "") or _nonzero({"current": len(read("", "cgroup.procs").splitlines())}),
+        "pids": _pids(read, "") or _nonzero({"current": len(lines_of(read("", "cgroup.procs")))}),
         "blkio": _block_io_v2(read) | _pressure(read, "io"),
         "hugetlb": _hugetlb_v2(read, huge_pages),
         "intel_rdt": {},
@@ -135,7 +136,7 @@ def statistics_v2(read: Read, huge_pages: list[str]) -> dict[str, Any]:
 def numbers(text: str) -> dict[str, int]:
     """Lines of a name and a number; lines of another form are left out."""
     found = {}
-    for line in text.splitlines():
+    for line in lines_of(text):
         name, _, value = line.partition(" ")
         if value.isdigit():
             found[name] = int(value)
@@ -163,8 +164,8 @@ def members(text: str) -> list[int]:
 def block_lines(text: str) -> list[dict[str, Any]]:
     """Lines such as "8:0 Read 4096" or "8:0 4096" of blkio; the line of the total is left out."""
     found = []
-    for line in text.splitlines():
-        device, *operation, value = line.split()
+    for line in lines_of(text):
+        device, *operation, value = words_of(line)
         major, colon, minor = device.partition(":")
         if colon:
             entry = {"major": int(major), "minor": int(minor), "op": "".join(operation), "value": int(value)}
@@ -182,10 +183,10 @@ def _nonzero(entry: dict[str, Any], keep: tuple[str, ...] = ()) -> dict[str, Any
 
 def _cpu_usage_v1(read: Read) -> dict[str, Any]:
     stat = numbers(read("cpuacct", "cpuacct.stat"))
-    rows = [line.split() for line in read("cpuacct", "cpuacct.usage_all").splitlines()[1:]]
+    rows = [words_of(line) for line in lines_of(read("cpuacct", "cpuacct.usage_all"))[1:]]
     usage = {
         "total": number(read("cpuacct", "cpuacct.usage")),
-        "percpu": [int(value) for value in read("cpuacct", "cpuacct.usage_percpu").split()],
+        "percpu": [int(value) for value in words_of(read("cpuacct", "cpuacct.usage_percpu"))],
         "percpu_kernel": [int(row[2]) for row in rows],
         "percpu_user": [int(row[1]) for row in rows],
         "kernel": stat.get("system", 0) * NANOSECONDS_PER_TICK,
@@ -272,8 +273,8 @@ def _block_io_v1(read: Read) -> dict[str, Any]:
 
 def _block_io_v2(read: Read) -> dict[str, Any]:
     found: dict[str, list[dict[str, Any]]] = {}
-    for line in read("", "io.stat").splitlines():
-        device, *items = line.split()
+    for line in lines_of(read("", "io.stat")):
+        device, *items = words_of(line)
         major, colon, minor = device.partition(":")
         for item in items if colon else ():
             key, _, value = item.partition("=")
@@ -314,8 +315,8 @@ def _pressure(read: Read, resource: str) -> dict[str, Any]:
     if not text:
         return {}
     found = {}
-    for line in text.splitlines():
-        kind, *items = line.split()
+    for line in lines_of(text):
+        kind, *items = words_of(line)
         values = dict(item.split("=", 1) for item in items)
         parsed = {name: float(values.get(name, 0)) for name in ("avg10", "avg60", "avg300")}
         found[kind] = {**parsed, "total": int(values.get("total", 0))}

@@ -7,6 +7,7 @@ from ocipy.container.processes import processes
 from ocipy.container.state import load
 from ocipy.errors import Error
 from ocipy.linux import _kernel
+from ocipy.linux.text import decode
 
 SUMMARY = "list the processes of a container"
 USAGE = "[FLAGS] ID [PS-OPTIONS …]"
@@ -27,7 +28,7 @@ def run(arguments: Arguments) -> int:
     pids = processes(load(arguments.root, container_id))
     if output_format == "json":
         # runc's word for none is null. Nothing goes to standard error: engines read both as one.
-        write_stdout(_kernel.json_dumps(pids or None).decode() + "\n")
+        write_stdout(decode(_kernel.json_dumps(pids or None)) + "\n")
         return 0
     from ocipy.container.process_table import table
 

@@ -268,7 +268,7 @@ def first_error(path: str, *, trials: bool = False) -> str:
     """
     tried, trying = "", True
     try:
-        with open(path, encoding="utf-8", errors="replace") as log:
+        with open(path, encoding="utf-8", errors="replace", newline="\n") as log:
             for line in log:
                 if trying and "mmap_min_addr" in line:
                     trying = False

@@ -15,7 +15,6 @@ from ocipy.init.exec_join import run_joining
 from ocipy.init.fifo import EXECUTING
 from ocipy.linux import _kernel, channel
 from ocipy.linux.constants import CLONE_PIDFD, O_CLOEXEC, O_DIRECTORY, O_PATH, SIGCHLD
-from ocipy.linux.files import read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -149,7 +148,7 @@ def _attach(run: HostRun, path: str) -> None:
 def _cgroup_of_init(pid: int) -> str:
     """The v2 cgroup that the container's process is in, "" if it is not to be told."""
     try:
-        path = parse_own(read_file(f"/proc/{pid}/cgroup").decode())[""]
+        path = parse_own(read(f"/proc/{pid}/cgroup"))[""]
         return probe().directory("", path) if path.startswith("/") and ".." not in path.split("/") else ""
     except (OSError, KeyError, ValueError):
         return ""

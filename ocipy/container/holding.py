@@ -10,6 +10,7 @@ import posix
 
 from ocipy.errors import Error
 from ocipy.linux.files import read_file
+from ocipy.linux.text import shown, stat_fields, value_of
 
 
 def does_not_die(pidfd: int) -> Error:
@@ -30,10 +31,7 @@ def does_not_die(pidfd: int) -> Error:
 
 def _pid_of(pidfd: int) -> int:
     """The pid by fdinfo (pidfd_open(2)); 0 if it is not told."""
-    for line in read_file(f"/proc/self/fdinfo/{pidfd}").splitlines():
-        if line.startswith(b"Pid:"):
-            return max(0, int(line[4:]))
-    return 0
+    return max(0, int(value_of(read_file(f"/proc/self/fdinfo/{pidfd}"), b"Pid") or 0))
 
 
 def _others_in_namespace(pid: int) -> list[int]:
@@ -64,8 +62,8 @@ def _described(pid: int) -> str:
 def _about(pid: int) -> tuple[str, str, int]:
     """Name, state and parent (proc_pid_stat(5))."""
     try:
-        stat = read_file(f"/proc/{pid}/stat").decode("utf-8", "replace")
+        stat = read_file(f"/proc/{pid}/stat")
     except OSError:
         return "?", "?", 0
-    fields = stat[stat.rindex(")") + 2 :].split()
-    return stat[stat.index("(") + 1 : stat.rindex(")")], fields[0], int(fields[1])
+    fields = stat_fields(stat)
+    return shown(stat[stat.index(b"(") + 1 : stat.rindex(b")")]), shown(fields[0]), int(fields[1])

@@ -14,6 +14,7 @@ from ocipy.linux import _kernel, channel
 from ocipy.linux.constants import CLONE_PIDFD, O_CLOEXEC, O_NONBLOCK, O_RDONLY, O_WRONLY, SIGCHLD
 from ocipy.linux.procfs import open_file as open_proc
 from ocipy.linux.procfs import write as write_proc
+from ocipy.linux.text import shown, words_of
 from ocipy.plan.namespaces import FLAGS, flags_of
 
 TYPE_CHECKING = False
@@ -162,7 +163,7 @@ def _run_helper(name: str, pid: int, mappings: Sequence[tuple[int, int, int]]) -
     posix.close(reading)
     status = posix.waitstatus_to_exitcode(posix.waitpid(child, 0)[1])
     if status != 0:
-        reason = " ".join(said[:1024].decode("utf-8", "replace").split()) or f"it ended with status {status}"
+        reason = " ".join(words_of(shown(said[:1024]))) or f"it ended with status {status}"
         file = "/etc/subuid" if name == "newuidmap" else "/etc/subgid"
         raise Error(
             f"{name} cannot map {' '.join(arguments[2:])}: {reason}",

@@ -6,6 +6,7 @@ import posix
 
 from ocipy.errors import Error
 from ocipy.linux.files import read_file
+from ocipy.linux.text import decode, lines_of, words_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def table(pids: Collection[int], options: Sequence[str]) -> str:
         raise Error("cannot run ps", errno=error.errno or 0, hint="it is in the package procps") from None
     finally:
         posix.close(writer)
-    text = read_file(reader).decode("utf-8", "surrogateescape")
+    text = decode(read_file(reader))
     status = posix.waitstatus_to_exitcode(posix.waitpid(pid, 0)[1])
     if status:
         raise Error(f"ps {' '.join(options)} ended with status {status}: {text.strip().partition(chr(10))[0]}")
@@ -36,15 +37,14 @@ def table(pids: Collection[int], options: Sequence[str]) -> str:
 
 def chosen(text: str, pids: Collection[int]) -> str:
     """Of the output of ps the heading, and the lines with one of these ids under PID. Raises Error without a PID."""
-    # Not splitlines: what is a line's end to that may be in the name of a process.
-    heading, *lines = text.removesuffix("\n").split("\n")
+    heading, *lines = lines_of(text) or [""]
     try:
-        column = heading.split().index("PID")
+        column = words_of(heading).index("PID")
     except ValueError:
         raise Error("couldn't find PID field in ps output", hint="have the options show the column PID") from None
     kept = [heading]
     for line in lines:
-        fields = line.split()
+        fields = words_of(line)
         if len(fields) > column and fields[column].isdigit() and int(fields[column]) in pids:
             kept.append(line)
     return "\n".join(kept) + "\n"

@@ -44,6 +44,7 @@ from ocipy.linux.constants import (
     SOCK_SEQPACKET,
 )
 from ocipy.linux.files import read_file, write_file
+from ocipy.linux.text import decode, lines_of
 from ocipy.plan import checkpoint as plan
 from ocipy.plan.checkpoint import RestoreFacts
 from ocipy.plan.model import Plan, Step
@@ -243,7 +244,7 @@ def _facts(run: HostRun) -> RestoreFacts:
 
 def _cgroups_of(pid: int) -> list[tuple[str, str]]:
     """(controllers, path) of each hierarchy, from /proc/PID/cgroup (cgroups(7))."""
-    lines = os.fsdecode(read_file(f"/proc/{pid}/cgroup")).splitlines()
+    lines = lines_of(decode(read_file(f"/proc/{pid}/cgroup")))
     return [(controllers, path) for _, controllers, path in (line.split(":", 2) for line in lines)]
 
 

@@ -13,6 +13,8 @@ import pyseccomp
 
 from ocipy.errors import Error
 from ocipy.linux.constants import BPF_MAXINSNS
+from ocipy.linux.files import read_file
+from ocipy.linux.text import decode, lines_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -233,9 +235,9 @@ def _version() -> str:
 
 def _identity() -> bytes:
     """The file of the library that is loaded, by the name that an upgrade would change, and its version."""
-    with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
-        paths = [line.split(maxsplit=5)[5].rstrip("\n") for line in maps if "/libseccomp.so" in line]
-    path = paths[0] if paths else ""
+    maps = [line for line in lines_of(decode(read_file("/proc/self/maps"))) if "/libseccomp.so" in line]
+    # Five fields, then blanks, then the path (proc_pid_maps(5)).
+    path = maps[0][maps[0].index("/") :] if maps else ""
     link = os.path.join(os.path.dirname(path), "libseccomp.so.2")
     if os.path.exists(link) and os.path.samefile(link, path):
         path = link

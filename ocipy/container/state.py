@@ -17,6 +17,7 @@ from ocipy.container.directory import DOES_NOT_EXIST, STATE, check_id, is_locked
 from ocipy.errors import Error
 from ocipy.linux import _kernel
 from ocipy.linux.files import exists, read_file, write_file
+from ocipy.linux.text import stat_fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -221,8 +222,7 @@ def process_start(pid: int) -> int:
         data = read_file(f"/proc/{pid}/stat")
     except OSError:
         return -1
-    # The name, second field, may hold anything but is closed by the last parenthesis.
-    fields = data[data.rindex(b")") + 2 :].split()
+    fields = stat_fields(data)
     if fields[0] in (b"Z", b"X"):
         return -1
     return int(fields[19])

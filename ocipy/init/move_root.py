@@ -30,6 +30,7 @@ from ocipy.linux.constants import (
     O_PATH,
     RESOLVE_NO_SYMLINKS,
 )
+from ocipy.linux.text import decode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     from ocipy.init.context import Init
 
-FULL_FILESYSTEMS = ("proc", "sysfs")
+FULL_FILESYSTEMS = (b"proc", b"sysfs")
 
 
 class Mount:
@@ -81,7 +82,7 @@ def _mounts(init: Init) -> dict[int, Mount]:
             found[int(number)] = Mount(
                 int(parent),
                 unescape(point),
-                full=root == b"/" and after.split(b" ")[0].decode() in FULL_FILESYSTEMS,
+                full=root == b"/" and after.split(b" ")[0] in FULL_FILESYSTEMS,
                 shared=any(word.startswith(b"shared:") for word in optional),
             )
     return found
@@ -93,7 +94,7 @@ def unescape(text: bytes) -> str:
     out = parts[0]
     for part in parts[1:]:
         out += bytes([int(part[:3], 8)]) + part[3:]
-    return out.decode("utf-8", "surrogateescape")
+    return decode(out)
 
 
 def _above(mounts: dict[int, Mount], number: int) -> list[int]:

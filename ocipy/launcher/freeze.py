@@ -244,7 +244,7 @@ def read_frozen(path: Path) -> dict[str, tuple[bytes, bytes]]:
     found = {}
     for index in range(count):
         name, _, offset, size, digest = ENTRY.unpack_from(file, HEADER.size + index * ENTRY.size)
-        found[name.rstrip(b"\0").decode()] = (digest, file[offset : offset + size])
+        found[name.rstrip(b"\0").decode("ascii", "replace")] = (digest, file[offset : offset + size])
     return found
 
 

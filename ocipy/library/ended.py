@@ -8,6 +8,7 @@ import select
 import struct
 
 from ocipy.linux.files import read_file
+from ocipy.linux.text import stat_fields
 
 # linux/pidfd.h: the exit status of a process that its parent has reaped, for whoever holds a pidfd (Linux 6.15).
 PIDFD_GET_INFO = 0xC040FF0B
@@ -28,7 +29,7 @@ def open_process(pid: int, start_time: int) -> int:
         return -1
     try:
         stat = read_file(f"/proc/{pid}/stat")
-        if int(stat[stat.rindex(b")") + 2 :].split()[19]) == start_time:
+        if int(stat_fields(stat)[19]) == start_time:
             return pidfd
     except (OSError, ValueError, IndexError):
         pass

@@ -20,6 +20,7 @@ from typing import IO, Any
 from ocipy.errors import Error
 from ocipy.library.records import TimeoutExpired
 from ocipy.library.sockets import PidfdReceiver
+from ocipy.linux.text import lines_of, shown
 
 Stream = int | IO[Any] | None
 StrPath = str | os.PathLike[str]
@@ -66,7 +67,7 @@ class Executable:
         ):
             output, said = process.communicate(input)
         errors.raise_for(process.returncode, said)
-        for line in said.decode("utf-8", "replace").splitlines():
+        for line in lines_of(shown(said)):
             warnings.warn(line.removeprefix("ocipy: warning: "), RuntimeWarning, stacklevel=3)
         return bytes(output)
 
@@ -277,5 +278,5 @@ class Errors:
         """Raise the Error of a command that has failed. said: its standard error, the best there is if it told none."""
         self.raise_if_told()
         if status:
-            words = said.decode("utf-8", "replace").strip().removeprefix("ocipy: ")
+            words = shown(said).strip().removeprefix("ocipy: ")
             raise Error(words or f"ocipy ended with status {status}", status=status if status > 0 else 128 - status)

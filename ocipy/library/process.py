@@ -10,6 +10,7 @@ from typing import Self
 from ocipy.errors import Error
 from ocipy.library.records import TimeoutExpired
 from ocipy.linux.files import read_file
+from ocipy.linux.text import value_of
 
 
 class Process:
@@ -65,7 +66,4 @@ class Process:
 
 def _pid_of(pidfd: int) -> int:
     """pidfd_open(2): the line Pid of its fdinfo, -1 once it was reaped."""
-    for line in read_file(f"/proc/self/fdinfo/{pidfd}").splitlines():
-        if line.startswith(b"Pid:"):
-            return int(line.split()[1])
-    return -1
+    return int(value_of(read_file(f"/proc/self/fdinfo/{pidfd}"), b"Pid") or -1)

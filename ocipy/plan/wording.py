@@ -11,6 +11,7 @@ from typing import Any
 
 from ocipy.linux import constants
 from ocipy.linux.capabilities import NAMES as CAPABILITIES
+from ocipy.linux.text import words_of
 from ocipy.plan.mount_options import FLAGS as MOUNT_WORDS
 from ocipy.plan.scheduling import DOMAINS, IO_CLASSES, MODE_FLAGS, MODES, POLICIES
 from ocipy.plan.seccomp import FLAGS as SECCOMP_FLAGS
@@ -89,8 +90,8 @@ def propagation_words(flags: int) -> str:
 
 def after_mount(a: Arguments) -> str:
     """What mounts have in common: propagation, the recursive attributes, the label."""
-    recursive = " ".join("r" + word for word in attribute_words(a.get("recursive_set") or 0).split())
-    cleared = " ".join("not-r" + word for word in attribute_words(a.get("recursive_clear") or 0).split())
+    recursive = " ".join("r" + word for word in words_of(attribute_words(a.get("recursive_set") or 0)))
+    cleared = " ".join("not-r" + word for word in words_of(attribute_words(a.get("recursive_clear") or 0)))
     return join(
         *(propagation_words(flags) for flags in a.get("propagation") or ()),
         recursive,

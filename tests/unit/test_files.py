@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import posix
 from pathlib import Path
 
 import pytest
 
-from ocipy.linux.files import write_file
+from ocipy.cgroups import files
+from ocipy.linux.files import read_file, write_file
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -24,3 +26,20 @@ def test_a_relative_path_is_one_too(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(tmp_path)
     write_file("pid", b"1")
     assert (tmp_path / "pid").read_bytes() == b"1"
+
+
+def test_a_file_is_read_to_its_end_however_short_a_read_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel may hand out less than a page at a time: cgroup.procs, mountinfo."""
+    path = tmp_path / "file"
+    path.write_bytes(b"1\n\xff\n" * 500)
+    read = posix.read
+    monkeypatch.setattr(posix, "read", lambda fd, size: read(fd, min(size, 100)))
+    assert read_file(str(path)) == b"1\n\xff\n" * 500
+    assert files.read(str(path)) == "1\n\udcff\n" * 500
+
+
+def test_a_control_file_is_given_the_bytes_that_were_read(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"/a\xffb\x1c")
+    files.write(str(path), files.read(str(path)))
+    assert path.read_bytes() == b"/a\xffb\x1c"
