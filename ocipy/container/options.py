@@ -50,24 +50,45 @@ def _config_name(given: str) -> str:
 
 
 def _listen_fds() -> int:
-    """The descriptors of socket activation (sd_listen_fds(3)); counted whosever LISTEN_PID is, as runc does."""
+    """The descriptors of socket activation that are for us (sd_listen_fds(3)).
+
+    Of a caller that was activated itself the variables are left over, with its own pid: what descriptor 3 is by now is
+    none of the container's business.
+    """
+    if posix.environ.get(b"LISTEN_PID", b"") != str(posix.getpid()).encode():
+        return 0
     text = posix.environ.get(b"LISTEN_FDS", b"")
     return int(text) if text.isdigit() and len(text) < 5 else 0
 
 
 def claim_descriptors(listen_fds: int, preserve_fds: int) -> None:
-    """See that the payload's descriptors exist, so that none of ours takes one of their numbers; mark the others
-    close-on-exec. Raises Error."""
+    """See that none of ours takes the number of a descriptor of the payload; mark the others close-on-exec.
+
+    Those of LISTEN_FDS are all open, and so is the last one of --preserve-fds: podman gives that the highest number of
+    its list, and the numbers between belong to nobody. Raises Error.
+    """
     if preserve_fds < 0:
         raise Error(f"--preserve-fds needs a number from 0 on, not {preserve_fds}")
     count = listen_fds + preserve_fds
-    for fd in range(3, 3 + count):
+    last = 2 + count
+    for fd in (*range(3, 3 + listen_fds), *((last,) if preserve_fds else ())):
         if not _is_open(fd):
             raise Error(
                 f"unable to stat preserved-fd {fd - 3} (of {count})",
                 hint=f"descriptor {fd} is not open: LISTEN_FDS is {listen_fds}, --preserve-fds {preserve_fds}",
             )
+    for fd in range(3 + listen_fds, last):
+        if not _is_open(fd):
+            _fill(fd)
     _kernel.close_range(3 + count, CLOSE_RANGE_MAX, CLOSE_RANGE_CLOEXEC)
+
+
+def _fill(hole: int) -> None:
+    """Keep a number free until the exec, by what leads nowhere: one of ours with that number would not be closed."""
+    fd = posix.eventfd(0, posix.EFD_CLOEXEC)
+    if fd != hole:
+        posix.dup2(fd, hole, inheritable=False)
+        posix.close(fd)
 
 
 def _is_open(fd: int) -> bool:

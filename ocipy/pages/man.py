@@ -22,7 +22,11 @@ FILES = (
 )
 ENVIRONMENT = (
     ("XDG_RUNTIME_DIR", "See below, Files."),
-    ("LISTEN_FDS", "So many descriptors from 3 on go to the process of **create** and **run** (sd_listen_fds(3))."),
+    (
+        "LISTEN_FDS",
+        "So many descriptors from 3 on go to the process of **create** and **run**, where LISTEN_PID is its pid "
+        "(sd_listen_fds(3)).",
+    ),
     ("NOTIFY_SOCKET", "The readiness of the process is passed on to it (sd_notify(3))."),
 )
 

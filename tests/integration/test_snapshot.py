@@ -149,8 +149,9 @@ def test_environment_and_arguments_are_the_process_s_own(
     runtime: Runtime, bundle: Bundle, new_id: Callable[[], str]
 ) -> None:
     bundle.write()
+    prefix = ["sh", "-c", 'LISTEN_PID=$$ exec "$@"', "sh"]
     for number in ("2", "3"):
-        call = runtime.call("create", "--bundle", bundle.path, new_id(), env={"LISTEN_FDS": number})
+        call = runtime.call("create", "--bundle", bundle.path, new_id(), env={"LISTEN_FDS": number}, prefix=prefix)
         call.fails(f"unable to stat preserved-fd 0 (of {number})")
 
 

@@ -8,11 +8,12 @@ import socket
 import stat
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.harness import Bundle, Container, Result, Runtime, open_files, wait_until
+from tests.harness import Bundle, Container, Result, Runtime, open_files, process_state, wait_until
 
 MakeContainer = Callable[..., Container]
 NewId = Callable[[], str]
@@ -174,8 +175,57 @@ def _with_descriptors(runtime: Runtime, descriptors: list[int], *words: object, 
 
 
 @pytest.mark.ocipy_only("in runc descriptors of Go's own fill the gap, and are taken for the caller's")
+@pytest.mark.parametrize("command", ["run", "exec"])
+@pytest.mark.parametrize("kept", [(4,), (3, 9), (9, 40)])
+def test_numbers_between_the_preserved_descriptors_may_be_free(
+    container: MakeContainer,
+    runtime: Runtime,
+    bundle: Bundle,
+    new_id: NewId,
+    work: Path,
+    kept: tuple[int, ...],
+    command: str,
+) -> None:
+    """podman --preserve-fd=9,40 sends 38. Nothing of the runtime's own gets the numbers between, or the container."""
+    (work / "file").write_text("")
+    script = "cd /proc/$$/fd; for fd in *; do readlink $fd | grep -q /file && echo $fd; done; ls -l >&2"
+    flag = f"--preserve-fds={max(kept) - 2}"
+    if command == "run":
+        bundle.sh(script).write()
+        words = ["run", flag, "--bundle", str(bundle.path), new_id()]
+    else:
+        words = ["exec", flag, container().start().id, "sh", "-c", script]
+    opened = "".join(f" {fd}<{work}/file" for fd in kept)
+    result = runtime.call(*words, prefix=["/bin/bash", "-c", f'exec "$@"{opened}', "sh"]).ok()
+    assert sorted(int(line) for line in result.lines) == list(kept)
+    assert len([line for line in result.stderr.splitlines() if "->" in line]) == 3 + len(kept)
+
+
+@pytest.mark.ocipy_only("runc has something of its own there")
+def test_a_descriptor_that_fills_a_gap_leads_nowhere(
+    runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path
+) -> None:
+    """What is open while init walks paths of the container's (CVE-2024-21626): nothing with files behind it."""
+    find_init = """pid=$(sed 's/.*"pid": *//; s/[^0-9].*//')"""
+    script = f"{find_init}; cd /proc/$pid/fd; for fd in *; do echo $fd $(readlink $fd); done > {work}/open"
+    bundle.config["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}
+    bundle.args("true").write()
+    words = ["run", "--preserve-fds=30", "--bundle", str(bundle.path), new_id()]
+    runtime.call(*words, prefix=["/bin/bash", "-c", 'exec "$@" 32</dev/null', "sh"]).ok()
+    found = dict(line.split(" ", 1) for line in (work / "open").read_text().splitlines())
+    assert {found[str(fd)] for fd in range(3, 32)} == {"anon_inode:[eventfd]"}
+
+
+@pytest.mark.ocipy_only("in runc descriptors of Go's own fill the gap, and are taken for the caller's")
+def test_the_last_preserved_descriptor_must_be_open(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
+    bundle.args("true").write()
+    words = ["create", "--preserve-fds=2", "--bundle", str(bundle.path), new_id()]
+    runtime.call(*words, prefix=["/bin/bash", "-c", 'exec "$@" 3</dev/null', "sh"]).fails("preserved-fd 1 (of 2)")
+    assert runtime.ids() == []
+
+
+@pytest.mark.ocipy_only("in runc descriptors of Go's own fill the gap, and are taken for the caller's")
 def test_preserve_fds_that_are_not_open(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
-    """A gap would be filled by something of the runtime's own."""
     bundle.args("true").write()
     runtime.call("create", "--preserve-fds", "2", "--bundle", bundle.path, new_id()).fails("preserve")
     assert runtime.ids() == []
@@ -198,6 +248,33 @@ def test_listen_fds(runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path)
     result = _with_descriptors(runtime, [kept], "run", "--bundle", bundle.path, new_id(), env={"LISTEN_FDS": "1"})
     server.close()
     assert result.ok().lines == ["1 1", "socket"]
+
+
+@pytest.mark.parametrize("command", ["run", "create"])
+@pytest.mark.parametrize("pid", [None, "", "1", "0", "x"])
+def test_listen_fds_of_another_process_are_not_handed_on(
+    runtime: Runtime, bundle: Bundle, new_id: NewId, pid: str | None, command: str
+) -> None:
+    """LISTEN_PID says whose they are. A caller's leftover would hand out whatever its descriptor 3 is, or fail."""
+    bundle.sh("echo fds=$LISTEN_FDS pid=$LISTEN_PID; ls -l /proc/$$/fd").write()
+    for opened in (" 3</", ""):
+        id = new_id()
+        assignment = "" if pid is None else f'LISTEN_PID="{pid}" '
+        prefix = ["/bin/bash", "-c", f'{assignment}exec "$@"{opened}', "sh"]
+        words = [command, "--bundle", str(bundle.path), id]
+        result = runtime.call(*words, prefix=prefix, env={"LISTEN_FDS": "1"}).ok()
+        if command == "create":
+            init = runtime.state(id)["pid"]
+            runtime.start(id).ok()
+            wait_until(partial(_has_ended, init))
+            runtime.delete(id).ok()
+        lines = result.stdout_path.read_text().splitlines()
+        assert lines[0] == "fds= pid="
+        assert len([line for line in lines if "->" in line]) == 3
+
+
+def _has_ended(pid: int) -> bool:
+    return process_state(pid) in ("", "Z")
 
 
 def test_listen_fds_and_preserve_fds_add_up(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
