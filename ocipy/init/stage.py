@@ -6,7 +6,7 @@ import errno
 import posix
 
 from ocipy.errors import Error
-from ocipy.init.lane import become_init, close_others, report
+from ocipy.init.lane import become_init, close_others, report, seal_imports
 from ocipy.init.namespaces import join, leave_groups, not_made
 from ocipy.linux import _kernel
 from ocipy.linux.constants import CLONE_PARENT, PR_SET_DUMPABLE
@@ -45,6 +45,7 @@ def run_stage(
             _kernel.prctl(PR_SET_DUMPABLE, 0)
         if drop_groups:
             leave_groups()
+        seal_imports()  # a mount namespace that is joined may be a container's
         join([(kind, pointer, init.fds["namespace/" + kind]) for kind, pointer in joined])
         if user:
             unshare(("user",))

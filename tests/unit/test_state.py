@@ -13,6 +13,7 @@ from ocipy.container import directory
 from ocipy.container import state as states
 from ocipy.container.state import State
 from ocipy.errors import Error
+from ocipy.linux import _kernel
 
 
 @pytest.mark.parametrize("name", ["a", "web-1", "A_b+c.d", "0", "..a", ".hidden", "a" * 255])
@@ -70,6 +71,62 @@ def test_a_lock_is_seen_by_others_and_ends_with_its_descriptor(tmp_path: Path) -
     assert directory.is_locked(state.directory)
     os.close(lock)
     assert not directory.is_locked(state.directory)
+
+
+def test_a_lock_is_of_the_directory_that_the_path_leads_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the open and the lock the container was deleted, and another of its id made: the lock is this one's."""
+    real = _kernel.flock
+    web = tmp_path / "web"
+    web.mkdir()
+
+    def flock(fd: int, operation: int) -> None:
+        monkeypatch.setattr(_kernel, "flock", real)
+        web.rename(tmp_path / "old")  # so that the inode is not given to the new one
+        web.mkdir()
+        real(fd, operation)
+
+    monkeypatch.setattr(_kernel, "flock", flock)
+    lock = directory.lock(str(web))
+    assert os.fstat(lock).st_ino == web.stat().st_ino
+    assert directory.is_locked(str(web))
+    os.close(lock)
+
+
+def test_a_lock_of_a_directory_that_is_gone_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = _kernel.flock
+    web = tmp_path / "web"
+    web.mkdir()
+
+    def flock(fd: int, operation: int) -> None:
+        web.rmdir()
+        real(fd, operation)
+
+    monkeypatch.setattr(_kernel, "flock", flock)
+    before = set(os.listdir("/proc/self/fd"))
+    with pytest.raises(Error, match="container does not exist"):
+        directory.lock(str(web))
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_the_state_is_removed_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is killed in between leaves a container that delete finds, with its cgroup and its hooks."""
+    names = ["a", "config.json", "exec.fifo", "state.json", "z"]
+    for name in names:
+        (tmp_path / name).touch()
+    (tmp_path / "notify").mkdir()
+    (tmp_path / "notify/socket").touch()
+    real = os.unlink
+    there = []
+
+    def unlink(path: str) -> None:
+        there.append((os.path.basename(path), (tmp_path / "state.json").exists()))
+        real(path)
+
+    monkeypatch.setattr("posix.unlink", unlink)
+    directory.remove_directory(str(tmp_path))
+    assert {name for name, _ in there} == {*names, "notify", "socket"}
+    assert there[-1] == ("state.json", True)
+    assert not tmp_path.exists()
 
 
 def test_a_container_without_a_pid_is_creating_while_it_is_locked(tmp_path: Path) -> None:
