@@ -24,8 +24,26 @@ from ocipy.linux.constants import (
     S_IFREG,
 )
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 MAX_DEPTH = 100
 CHUNK = 1 << 20
+
+
+def copy_content(target: int, tree: int, data: Sequence[str]) -> None:
+    """tmpcopyup: what was in the directory is in the tmpfs too, and its owner is the same unless one is given."""
+    source = posix.open(".", O_RDONLY | O_DIRECTORY, dir_fd=target)
+    below = posix.open(".", O_RDONLY | O_DIRECTORY, dir_fd=tree)
+    try:
+        copy_tree(source, below)
+        if not any(word.startswith(("uid=", "gid=")) for word in data):
+            status = posix.stat(source)
+            _kernel.fchownat(below, "", status.st_uid, status.st_gid, AT_EMPTY_PATH)
+    finally:
+        posix.close(source)
+        posix.close(below)
 
 
 def copy_tree(source: int, target: int, depth: int = 0) -> None:

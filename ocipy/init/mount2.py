@@ -7,7 +7,8 @@ import posix
 
 from ocipy.errors import Error
 from ocipy.init import paths
-from ocipy.init.mounts import cannot_mount, copy_content, finish_attached, open_new, set_recursive
+from ocipy.init.copy_up import copy_content
+from ocipy.init.mounts import cannot_mount, finish_attached, open_new, set_recursive
 from ocipy.linux import _kernel, procfs
 from ocipy.linux.constants import MS_BIND, MS_REC, MS_REMOUNT, O_PATH
 

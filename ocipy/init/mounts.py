@@ -12,7 +12,7 @@ from time import sleep
 
 from ocipy.errors import Error
 from ocipy.init import paths
-from ocipy.init.copy_up import copy_tree
+from ocipy.init.copy_up import copy_content
 from ocipy.linux import _kernel, procfs
 from ocipy.linux.constants import (
     AT_EMPTY_PATH,
@@ -29,6 +29,7 @@ from ocipy.linux.constants import (
     MOVE_MOUNT_F_EMPTY_PATH,
     MOVE_MOUNT_T_EMPTY_PATH,
     MS_REC,
+    O_CLOEXEC,
     O_DIRECTORY,
     O_NOFOLLOW,
     O_PATH,
@@ -89,7 +90,7 @@ def mount(
     if relabel:
         # The superblock of an mqueue is shared in its IPC namespace, so it takes no context; its root takes a label.
         _set_label(tree, relabel)
-    finish(init, tree, target, propagation, recursive_set, recursive_clear, late)
+    finish(init, tree, target, propagation, recursive_set, recursive_clear, late, is_root=destination == "/")
 
 
 def bind(
@@ -118,7 +119,7 @@ def bind(
     else:
         target = open_target(init, destination, "bind", directory, tree)
     set_attributes(tree, attr_set, attr_clear, attr_implicit, destination)
-    finish(init, tree, target, propagation, recursive_set, recursive_clear, "")
+    finish(init, tree, target, propagation, recursive_set, recursive_clear, "", is_root=destination == "/")
 
 
 def open_source(source: str, destination: str, recursive: bool, nofollow: bool) -> int:
@@ -286,7 +287,12 @@ def _target_hint(error: OSError) -> str:
 
 
 def _check_target(init: Init, target: int, destination: str, fstype: str, tree: int) -> None:
-    """Refuse what a symlink may have led to: the root itself, and /proc but for what is allowed there."""
+    """Refuse what a symlink may have led to: the root itself, and /proc but for what is allowed there.
+
+    The root itself is a target only where the config says so: plan/mounts.py has checked that.
+    """
+    if destination == "/":
+        return
     root = init.root_path.rstrip("/")
     found = procfs.path_of(init.proc, target)
     if found in (root, root + "/"):
@@ -323,10 +329,18 @@ def finish(
     recursive_set: int,
     recursive_clear: int,
     late: str,
+    *,
+    is_root: bool = False,
 ) -> None:
-    """Give a detached mount its recursive attributes, attach it, and close both descriptors (tree not if late)."""
+    """Give a detached mount its recursive attributes, attach it, and close both descriptors (tree not if late).
+
+    is_root: it covers the root, whose descriptor shows what is below from now on; so its own takes that one's place.
+    """
     set_recursive(tree, recursive_set, recursive_clear)
     attach(tree, target)
+    if is_root:
+        posix.close(init.rootfs)
+        init.rootfs = _kernel.openat2(tree, ".", O_PATH | O_DIRECTORY | O_CLOEXEC, 0, 0)
     finish_attached(init, tree, propagation, late)
 
 
@@ -369,20 +383,6 @@ def _with_mode(data: Sequence[str], target: int) -> Sequence[str]:
     if any(word.startswith("mode=") or ",mode=" in word for word in data):
         return data
     return (*data, f"mode={posix.stat(target).st_mode & 0o7777:o}")
-
-
-def copy_content(target: int, tree: int, data: Sequence[str]) -> None:
-    """tmpcopyup: what was in the directory is in the tmpfs too, and its owner is the same unless one is given."""
-    source = posix.open(".", O_RDONLY | O_DIRECTORY, dir_fd=target)
-    below = posix.open(".", O_RDONLY | O_DIRECTORY, dir_fd=tree)
-    try:
-        copy_tree(source, below)
-        if not any(word.startswith(("uid=", "gid=")) for word in data):
-            status = posix.stat(source)
-            _kernel.fchownat(below, "", status.st_uid, status.st_gid, AT_EMPTY_PATH)
-    finally:
-        posix.close(source)
-        posix.close(below)
 
 
 def _set_label(tree: int, label: str) -> None:

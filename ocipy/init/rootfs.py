@@ -142,9 +142,24 @@ def pivot_root(init: Init) -> None:
     # The old root is on top of the new one now. A slave, not private: a private copy would keep host mounts busy.
     posix.fchdir(old)
     _kernel.mount_setattr(AT_FDCWD, ".", AT_RECURSIVE, 0, 0, MS_SLAVE, -1)
-    _kernel.umount2(".", MNT_DETACH)
+    _detach_old_root()
     posix.close(old)
     _enter(init)
+
+
+def _detach_old_root() -> None:
+    """Detach the working directory's mount, the host's tree, and first what lies on it: umount(2) takes the topmost.
+
+    That is the root filesystem of attach_rootfs where a mount of the config has covered it since then.
+    """
+    _kernel.umount2(".", MNT_DETACH)
+    while True:
+        try:
+            _kernel.umount2(".", MNT_DETACH)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # a detached mount is no mount point any more
+                raise
+            return
 
 
 def _enter(init: Init) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ocipy.cgroups.paths import clean
 from ocipy.errors import Error
 from ocipy.linux.constants import CLONE_NEWNET
 from ocipy.plan.fields import check_text
@@ -154,6 +155,13 @@ def refuse(config: Config, plan: Plan) -> None:
     for step in plan.host:
         if step.action == "open_mount_source" and step.args["idmap"]:
             raise Error("a mount with mapped ids cannot be checkpointed", pointer=step.pointer, hint="criu knows none")
+    for index, mount in enumerate(config.get("mounts") or ()):
+        if clean(mount["destination"]) == "/":
+            raise Error(
+                "a container with a mount on its root cannot be checkpointed",
+                pointer=f"/mounts/{index}",
+                hint="criu would restore it with the root filesystem below: make the mount beforehand, as root.path",
+            )
 
 
 def config_file(config: Config, exists: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from ocipy.linux.constants import CAP_SYS_ADMIN, MOUNT_ATTR_RDONLY, MS_I_VERSION
 from ocipy.plan import cgroup_mount
 from ocipy.plan.fields import check_text
 from ocipy.plan.mount_options import parse
-from ocipy.plan.namespaces import has_namespace
+from ocipy.plan.namespaces import has_namespace, new_kinds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -120,6 +120,8 @@ def plan_mounts(
         parsed = parse(mount.get("options") or ())
         pointer = f"/mounts/{index}"
         _check(plan, mount, pointer)
+        if clean(mount["destination"]) == "/":
+            _check_on_root(config, mount, parsed, pointer)
         if parsed.flags & MS_REMOUNT:
             _plan_remount(plan, mount, parsed, pointer)
         elif is_bind(mount, parsed):
@@ -168,12 +170,6 @@ def _check(plan: Plan, mount: Mount, pointer: str) -> None:
     for number, word in enumerate(mount.get("options") or ()):
         check_text(word, f"{pointer}/options/{number}")
     destination = clean(mount["destination"])
-    if destination == "/":
-        raise Error(
-            "cannot mount on the container's root itself",
-            pointer=pointer + "/destination",
-            hint="make it the root: root.path",
-        )
     if destination.startswith("/proc/") and destination not in ALLOWED_IN_PROC:
         raise Error(
             f"{destination} cannot be mounted because it is inside /proc",
@@ -183,6 +179,27 @@ def _check(plan: Plan, mount: Mount, pointer: str) -> None:
     if not mount["destination"].startswith("/"):
         text = f"{mount['destination']!r} is relative, which is deprecated; {destination} is meant"
         plan.warn(pointer + "/destination", text)
+
+
+def _check_on_root(config: Config, mount: Mount, parsed: MountOptions, pointer: str) -> None:
+    """What is mounted on "/" becomes the root for all that follows: an overlay, for one, with root.path below it."""
+    pointer += "/destination"
+    if "mount" not in new_kinds(config):
+        raise Error(
+            "cannot mount on the container's root itself without a new mount namespace",
+            pointer=pointer,
+            hint="others would lose their root; add the namespace, or make it the root: root.path",
+        )
+    if parsed.flags & MS_REMOUNT:
+        raise Error("cannot remount the container's root", pointer=pointer, hint="root.readonly makes it read-only")
+    if parsed.copy_symlink or parsed.target_nofollow or mount.get("type") in CGROUP_TYPES:
+        raise Error("this cannot be mounted on the container's root itself", pointer=pointer)
+    if not is_bind(mount, parsed) and _needs_mount2(parsed):
+        raise Error(
+            "cannot mount on the container's root itself with such options",
+            pointer=pointer,
+            hint="fsconfig(2) takes one option a word, of up to 255 bytes, and no iversion",
+        )
 
 
 def _source(mount: Mount, options: Options, pointer: str) -> str:

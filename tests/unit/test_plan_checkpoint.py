@@ -256,6 +256,10 @@ def test_what_criu_would_not_restore_is_refused() -> None:
     with pytest.raises(Error) as caught:
         checkpoint.refuse(config, planned(config))
     assert caught.value.pointer == "/mounts/0"
+    config = config_with(mounts__0={**DATA, "destination": "/"})
+    with pytest.raises(Error) as caught:
+        checkpoint.refuse(config, planned(config))
+    assert caught.value.pointer == "/mounts/0"
     config = config_with()
     checkpoint.refuse(config, planned(config))
 
