@@ -23,7 +23,8 @@ class HostRun:
     pid, pidfd: the init process (for a moment the stage before it), 0 and -1 until it is cloned.
     fds: descriptors that init inherits, by name; everything else is closed there.
     keep: the parts of a plan that only its own steps understand, such as the seccomp program.
-    helper: a child that speaks to systemd for us, criu: one that restores; None if there is none.
+    helper: a child that speaks to systemd for us, lender: one that has moved network devices, criu: one that restores;
+    None if there is none.
     hooks_ran: a hook was started, so that poststop hooks are due after a failure (runtime.md, life cycle).
     interrupts: signalfd of what ends the run before it has begun (container/interrupts.py), -1 if nobody listens.
     master: the pty's master that init sent, -1 if none; master_name: the name of its peer.
@@ -41,6 +42,7 @@ class HostRun:
         "hooks_ran",
         "interrupts",
         "keep",
+        "lender",
         "master",
         "master_name",
         "name",
@@ -65,6 +67,7 @@ class HostRun:
         self.cgroup: Cgroup | None = None
         self.console_socket = ""
         self.helper: Helper | None = None
+        self.lender: Helper | None = None
         self.criu: Session | None = None
         self.hooks_ran = False
         self.interrupts = -1

@@ -103,6 +103,8 @@ def make(run: HostRun, root: str, config: Config, *, console_socket: str, pid_fi
     try:
         write_file(options.state_directory + "/" + CONFIG, _kernel.json_dumps(config))
         carry_out(run)
+        if run.lender is not None:
+            run.lender.close()
     except BaseException as error:
         undo(run)
         if pid_file:
@@ -152,3 +154,8 @@ def _end_init(run: HostRun) -> None:
             posix.waitpid(run.pid, 0)
         except ChildProcessError:  # reaped already, to see how it ended
             pass
+    if run.lender is not None:
+        from ocipy.container.namespace_contents import take_back
+
+        take_back(run.lender)
+        run.lender = None

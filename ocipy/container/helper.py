@@ -24,20 +24,25 @@ DONE, FAILED = b"+", b"-"
 
 
 class Helper:
-    """A child that answers one request after the other by the function main of a cold module. It ends with us."""
+    """A child that answers one request after the other by the function main of a cold module.
+
+    It ends with us, at once; unless it is to undo what it has done when nobody has closed it: then main is called once
+    more, with nothing (undoes), and the container's lock is held until that is done.
+    """
 
     __slots__ = ("_fd", "_hint", "_module", "_pid")
 
-    def __init__(self, module: str, *, hint: str) -> None:
+    def __init__(self, module: str, *, hint: str, undoes: bool = False) -> None:
         self._module = module
         self._hint = hint
         self._fd, theirs = _kernel.socketpair(SOCK_STREAM)
         self._pid = posix.fork()
         if self._pid == 0:
-            # It must not outlive a create that is killed: it would hold the container's lock, and delete wait for it.
-            _kernel.prctl(PR_SET_PDEATHSIG, SIGKILL)
+            if not undoes:
+                # Not to outlive a create that is killed: it would hold the container's lock, and delete wait for it.
+                _kernel.prctl(PR_SET_PDEATHSIG, SIGKILL)
             posix.close(self._fd)
-            _serve(module, theirs, hint)
+            _serve(module, theirs, hint, undoes)
         posix.close(theirs)
 
     def ask(self, data: bytes, interrupts: int = -1) -> bytes:
@@ -58,22 +63,25 @@ class Helper:
         return answer[1:]
 
     def close(self) -> None:
-        """End it, whatever it is at."""
+        """End it, whatever it is at; what it has done remains."""
         if self._fd < 0:
             return
-        posix.close(self._fd)
-        self._fd = -1
         if self._pid:
             posix.kill(self._pid, SIGKILL)
             posix.waitpid(self._pid, 0)
+        # Last, for it to see no end.
+        posix.close(self._fd)
+        self._fd = -1
 
 
-def _serve(module: str, fd: int, hint: str) -> NoReturn:
+def _serve(module: str, fd: int, hint: str, undoes: bool) -> NoReturn:
     status = 1
     try:
         failure = _load(module, hint)
         while (data := _receive(fd)) is not None:
             _send(fd, _answer(module, data, hint) if failure is None else FAILED + _as_bytes(failure))
+        if undoes and failure is None:
+            _answer(module, b"", hint)
         status = 0
     finally:
         posix._exit(status)

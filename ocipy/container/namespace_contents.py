@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import posix
 
-from ocipy.container import cold
+from ocipy import log
+from ocipy.container.helper import Helper
 from ocipy.errors import Error
 from ocipy.linux import _kernel
 from ocipy.linux.constants import O_CLOEXEC, O_RDONLY
@@ -35,17 +36,29 @@ def time_offsets(run: HostRun, *, offsets: Sequence[tuple[str, int, int]]) -> No
 
 
 def net_devices(run: HostRun, *, devices: Sequence[tuple[str, str]]) -> None:
-    """Move network devices of the host into the container's network namespace. devices: (name here, name there)."""
+    """Move network devices of the host into the container's network namespace. devices: (name here, name there).
+
+    Whoever moves them takes them back if this create fails, or is killed (runtime.md, Errors): before the namespace,
+    which would take them with it, can go.
+    """
     namespace = posix.open(f"{run.pid}/ns/net", O_RDONLY | O_CLOEXEC, dir_fd=run.fds["procfs"])
     try:
-        request = {"namespace": namespace, "devices": [list(device) for device in devices]}
-        cold.call(
-            "ocipy.container.network_devices",
-            _kernel.json_dumps(request),
-            hint="it takes the Python package pyroute2",
-        )
+        run.lender = Helper("ocipy.container.network_devices", hint="it takes the Python package pyroute2", undoes=True)
     finally:
         posix.close(namespace)
+    request = {"namespace": namespace, "devices": [list(device) for device in devices]}
+    run.lender.ask(_kernel.json_dumps(request))
+
+
+def take_back(lender: Helper) -> None:
+    """Have the devices moved back, in the state that they were in; what cannot be restored is logged."""
+    try:
+        for problem in _kernel.json_loads(lender.ask(b"")):
+            log.warning(f"/linux/netDevices: {problem}")
+    except Error as error:
+        log.warning(error.line)
+    finally:
+        lender.close()
 
 
 ACTIONS = {"time_offsets": time_offsets, "net_devices": net_devices}

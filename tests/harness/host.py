@@ -5,13 +5,15 @@ from __future__ import annotations
 import ctypes
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 # A slow (emulated) machine multiplies every time limit of the tests by this.
 TIMEOUT_FACTOR = float(os.environ.get("OCIPY_TEST_TIMEOUT_FACTOR", "1"))
 
 CLONE_NEWNS = 0x00020000
+CLONE_NEWNET = 0x40000000
 MS_REC = 0x4000
 MS_PRIVATE = 1 << 18
 PR_SET_CHILD_SUBREAPER = 36
@@ -50,6 +52,19 @@ def unshare_mounts() -> None:
     libc = _libc()
     _checked(libc.unshare(CLONE_NEWNS), "unshare")
     _checked(libc.mount(b"none", b"/", None, ctypes.c_ulong(MS_REC | MS_PRIVATE), None), "mount /")
+
+
+@contextmanager
+def private_network() -> Iterator[None]:
+    """This process, and what it starts, in a network namespace of its own for a while."""
+    libc = _libc()
+    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    _checked(libc.unshare(CLONE_NEWNET), "unshare")
+    try:
+        yield
+    finally:
+        _checked(libc.setns(before, CLONE_NEWNET), "setns")
+        os.close(before)
 
 
 def become_subreaper() -> None:

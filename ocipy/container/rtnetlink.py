@@ -1,0 +1,100 @@
+"""Addresses and routes as the kernel's own messages, kept to be sent again: rtnetlink(7). A cold module.
+
+A message of a dump is also a request that makes the same thing anew, with every attribute, known here or not.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import Iterator
+
+# linux/netlink.h, linux/rtnetlink.h, linux/if_addr.h
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP, NLM_F_EXCL, NLM_F_CREATE = 0x1, 0x4, 0x300, 0x200, 0x400
+NLMSG_ERROR, NLMSG_DONE = 2, 3
+RTM_NEWADDR, RTM_GETADDR, RTM_NEWROUTE, RTM_GETROUTE = 20, 22, 24, 26
+RTA_OIF, RTA_GATEWAY, RTA_VIA = 4, 5, 18
+RTPROT_KERNEL, RTPROT_RA = 2, 9
+RTN_UNICAST = 1
+RTM_F_CLONED = 0x200
+
+HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
+ADDRESS = struct.Struct("=BBBBI")  # family, prefixlen, flags, scope, index
+ROUTE = struct.Struct("=BBBBBBBBI")  # family, dst_len, src_len, tos, table, protocol, scope, type, flags
+ATTRIBUTE = struct.Struct("=HH")  # length, type
+NUMBER = struct.Struct("=I")
+RECEIVE = 1 << 18
+
+
+def addresses(index: int) -> list[bytes]:
+    """All addresses of a device, in the order in which they have to be made. Raises OSError."""
+    offset = HEADER.size
+    found = _dump(RTM_GETADDR, RTM_NEWADDR, ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0))
+    return [message for message in found if ADDRESS.unpack_from(message, offset)[4] == index]
+
+
+def routes(index: int) -> list[bytes]:
+    """The routes over a device that somebody has made: the kernel's own come with the addresses. Raises OSError.
+
+    Those without a gateway come first: a gateway has to be reachable when its route is made.
+    """
+    found = []
+    for message in _dump(RTM_GETROUTE, RTM_NEWROUTE, ROUTE.pack(socket.AF_UNSPEC, 0, 0, 0, 0, 0, 0, 0, 0)):
+        *_, protocol, _, kind, flags = ROUTE.unpack_from(message, HEADER.size)
+        attributes = dict(_attributes(message, ROUTE.size))
+        over = attributes.get(RTA_OIF)
+        if over is None or NUMBER.unpack_from(message, over)[0] != index:
+            continue
+        if protocol not in (RTPROT_KERNEL, RTPROT_RA) and kind == RTN_UNICAST and not flags & RTM_F_CLONED:
+            found.append((RTA_GATEWAY in attributes or RTA_VIA in attributes, message))
+    return [message for _, message in sorted(found, key=lambda pair: pair[0])]
+
+
+def make_again(message: bytes, index: int) -> None:
+    """Make what a message of addresses or routes tells of, on the device of this index. Raises OSError."""
+    length, kind, *_ = HEADER.unpack_from(message)
+    changed = bytearray(message)
+    HEADER.pack_into(changed, 0, length, kind, NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, 1, 0)
+    if kind == RTM_NEWADDR:
+        NUMBER.pack_into(changed, HEADER.size + 4, index)
+    for number, offset in _attributes(message, ROUTE.size) if kind == RTM_NEWROUTE else ():
+        if number == RTA_OIF:
+            NUMBER.pack_into(changed, offset, index)
+    for _ in _ask(bytes(changed)):
+        pass
+
+
+def _attributes(message: bytes, fixed: int) -> Iterator[tuple[int, int]]:
+    """(type, offset of the value) of each attribute that follows the fixed part."""
+    offset = HEADER.size + fixed
+    while offset + ATTRIBUTE.size <= len(message):
+        length, number = ATTRIBUTE.unpack_from(message, offset)
+        if length < ATTRIBUTE.size:
+            return
+        yield number, offset + ATTRIBUTE.size
+        offset += (length + 3) & ~3
+
+
+def _dump(question: int, answer: int, body: bytes) -> list[bytes]:
+    header = HEADER.pack(HEADER.size + len(body), question, NLM_F_REQUEST | NLM_F_DUMP, 1, 0)
+    return [message for message in _ask(header + body) if HEADER.unpack_from(message)[1] == answer]
+
+
+def _ask(request: bytes) -> Iterator[bytes]:
+    """The messages of the answer, up to its end. Raises OSError."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE) as sock:
+        sock.send(request)
+        while True:
+            data = sock.recv(RECEIVE)
+            while len(data) >= HEADER.size:
+                length, kind, *_ = HEADER.unpack_from(data)
+                message, data = data[:length], data[(length + 3) & ~3 :]
+                if kind == NLMSG_ERROR:
+                    (code,) = struct.unpack_from("=i", message, HEADER.size)
+                    if code:
+                        raise OSError(-code, os.strerror(-code))
+                    return
+                if kind == NLMSG_DONE:
+                    return
+                yield message
