@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -50,7 +51,21 @@ def host() -> Host:
     return Host()
 
 
+def _nothing(_number: int, _frame: object) -> None:
+    """A handler: it goes with an exec, where "ignored" stays."""
+
+
+def restore_default_signals() -> None:
+    """What `nohup make test &` has the session ignore or block (HUP, INT, QUIT), every program that the tests execute
+    would ignore as well: signal(7). The session itself still takes no notice of it."""
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE, signal.SIGXFSZ}:
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL if number == signal.SIGCHLD else _nothing)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    restore_default_signals()
     for line in MARKS.strip().splitlines():
         config.addinivalue_line("markers", line)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import secrets
@@ -19,15 +18,17 @@ from tests.engines.crictl import crictl
 from tests.engines.table import Row
 from tests.harness import BusyboxRootfs, cgroup_dirs
 from tests.harness.bundle import busybox_applets
-from tests.harness.host import become_subreaper, umount, unshare_mounts
+from tests.harness.host import CLONE_NEWNET, become_subreaper, umount, unshare
 from tests.harness.leaks import Leaks, reap
+from tests.harness.private import WRITABLE, make_private
 
 TOKEN = f"e{os.getpid()}{secrets.token_hex(2)}"
 CGROUP_PARENT = f"ocipy-test-{TOKEN}"
-CLONE_NEWNET = 0x40000000
 
 # Directories in which engines make some of their own, wherever their options point.
 SHADOWED = ("/run", "/var/lib", "/etc/docker")
+# Engines write, and expect to, in more places than the tests of the runtime.
+CONFIGURATION = (Path("/etc"), Path("/home"), Path("/opt"), Path("/root"), Path("/var"))
 # What a machine's own engines have there is not for the tests' ones.
 ENGINES = {"containerd", "docker", "cni", "key.json"}
 
@@ -62,15 +63,14 @@ def private_host(request: pytest.FixtureRequest) -> Iterator[None]:
     if os.geteuid() != 0:
         yield
         return
-    unshare_mounts()
+    make_private(WRITABLE + CONFIGURATION, ())
     for directory in SHADOWED:
         if Path(directory).is_dir():
             shadow(Path(directory))
     # podman takes each directory there for a hierarchy, also one that a systemd in some container has left empty.
     if not Path("/sys/fs/cgroup/cgroup.controllers").exists():
         shadow(Path("/sys/fs/cgroup"), only_mounts=True)
-    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
-        raise OSError(ctypes.get_errno(), "unshare")
+    unshare(CLONE_NEWNET)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     # podman would do this itself with its first container, once, and leave it.
     Path("/run/netns").mkdir(exist_ok=True)

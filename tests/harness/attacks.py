@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
 from tests.harness.host import wait_until
+from tests.harness.private import TOP, is_protected
 from tests.harness.runtime import Runtime
 
 OPENS = re.compile(r"^(\d+) +(?:[\d:.]+ )?(\w+)\((.*)$")
@@ -67,14 +70,27 @@ def look_for(marker: Path) -> str:
     done"""
 
 
-def wait_for_overwriting(pid: int, work: Path) -> None:
+def make_entering(place: Path) -> Path:
+    """Compile enter.c; the path of the program."""
+    program = place / "enter"
+    subprocess.run(["cc", "-static", "-O1", "-Wall", "-o", program, Path(__file__).with_name("enter.c")], check=True)
+    return program
+
+
+def wait_for_overwriting(pid: int, entering: Path, work: Path) -> None:
     """See that OVERWRITE, in the container of this process, is a real attack: programs that are not sealed do not
-    survive it. All must be copies."""
-    programs = [Path(shutil.copy(original, work)) for original in ("/usr/bin/nsenter", "/bin/busybox")]
+    survive it. All that enters is a copy, and none falls back to another program of the host's."""
+    for path in (Path("/bin/sh"), Path("/bin/busybox"), Path(sys.executable)):
+        assert is_protected(path), f"{path} could be overwritten; no attack without tests/harness/private.py"
+    programs = [Path(shutil.copy(original, work)) for original in (entering, "/bin/busybox")]
     before = fingerprint(programs)
 
     def overwritten() -> bool:
-        subprocess.run([programs[0], "-t", str(pid), "-p", "--", programs[1], "sleep", "0.03"], check=False)
+        try:
+            subprocess.run([programs[0], str(pid), programs[1], "sleep", "0.03"], check=False)
+        except OSError as error:
+            # The attack has come to it in the meantime, or is just writing.
+            assert error.errno in (errno.ENOEXEC, errno.ETXTBSY), error
         return fingerprint(programs) != before
 
     wait_until(overwritten, "an unsealed program overwritten")
@@ -124,18 +140,33 @@ def fingerprint(files: list[Path]) -> dict[Path, tuple[str, int]]:
     return {path: (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_size) for path in files}
 
 
-def unchanged_installation(runtime: Runtime) -> Iterator[None]:
-    """Asserts that no installed file has changed at the end of the test. A runtime that fails here gets its files back:
-    the attacks are real."""
-    before = {path: path.read_bytes() for path in installed(runtime)}
+def copy_of_runtime(runtime: Runtime, place: Path) -> Path:
+    """A copy of the runtime that may be attacked, on a file system that can be written to; the path of its executable.
+
+    An executable that needs nothing of its own place is copied alone, an installed ocipy with its environment.
+    """
+    executable = Path(runtime.path).resolve()
+    environment = executable.parents[1]
+    if (environment / "pyvenv.cfg").exists() and not executable.is_relative_to(TOP):
+        shutil.copytree(environment, place, symlinks=True)
+        copy = place / "bin" / executable.name
+    else:
+        place.mkdir()
+        copy = Path(shutil.copy(executable, place))
+    assert os.access(copy, os.W_OK), f"{copy} could not be overwritten anyway: the test would show nothing"
+    return copy
+
+
+def unchanged_installation(runtime: Runtime, work: Path, programs: list[Path]) -> Iterator[None]:
+    """Has a copy of the runtime called; asserts at the end that neither this nor a file of the host's has changed."""
+    original, place = runtime.path, work / "attacked"
+    runtime.path = str(copy_of_runtime(runtime, place))
+    watched = sorted({*installed(runtime), *programs, *(path for path in place.rglob("*") if path.is_file())})
+    before = fingerprint(watched)
     yield
-    changed = [path for path, content in before.items() if path.read_bytes() != content]
-    for path in changed:
-        copy = path.with_name(path.name + ".restored")
-        copy.write_bytes(before[path])
-        shutil.copymode(path, copy)
-        copy.rename(path)
-    assert not changed
+    runtime.path = original  # what removes the containers of one that has been overwritten
+    after = fingerprint(watched)
+    assert [path for path in watched if before[path] != after[path]] == []
 
 
 def leaked_directory(work: Path) -> Iterator[tuple[Path, list[int]]]:

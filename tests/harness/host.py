@@ -12,10 +12,7 @@ from pathlib import Path
 # A slow (emulated) machine multiplies every time limit of the tests by this.
 TIMEOUT_FACTOR = float(os.environ.get("OCIPY_TEST_TIMEOUT_FACTOR", "1"))
 
-CLONE_NEWNS = 0x00020000
-CLONE_NEWNET = 0x40000000
-MS_REC = 0x4000
-MS_PRIVATE = 1 << 18
+CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWNET = 0x00020000, 0x04000000, 0x08000000, 0x40000000
 PR_SET_CHILD_SUBREAPER = 36
 
 CAPABILITY_BITS = {"CAP_SYS_ADMIN": 21, "CAP_SYS_RESOURCE": 24, "CAP_MKNOD": 27, "CAP_SYS_TIME": 25}
@@ -47,23 +44,25 @@ def _checked(result: int, what: str) -> None:
         raise OSError(error, f"{what}: {os.strerror(error)}")
 
 
-def unshare_mounts() -> None:
-    """Give this process a mount namespace of its own, so that mounts left behind are seen and nobody else's are."""
-    libc = _libc()
-    _checked(libc.unshare(CLONE_NEWNS), "unshare")
-    _checked(libc.mount(b"none", b"/", None, ctypes.c_ulong(MS_REC | MS_PRIVATE), None), "mount /")
+def unshare(flags: int) -> None:
+    """Give this process namespaces of its own: unshare(2)."""
+    _checked(_libc().unshare(flags), "unshare")
+
+
+def setns(namespace: int) -> None:
+    """Enter a namespace by its descriptor: setns(2)."""
+    _checked(_libc().setns(namespace, 0), "setns")
 
 
 @contextmanager
 def private_network() -> Iterator[None]:
     """This process, and what it starts, in a network namespace of its own for a while."""
-    libc = _libc()
     before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    _checked(libc.unshare(CLONE_NEWNET), "unshare")
+    unshare(CLONE_NEWNET)
     try:
         yield
     finally:
-        _checked(libc.setns(before, CLONE_NEWNET), "setns")
+        setns(before)
         os.close(before)
 
 

@@ -18,13 +18,15 @@ import pytest
 from tests.conftest import runtime_path, runtime_version
 from tests.harness import Bundle, BusyboxRootfs, Container, Result, Runtime, cgroup_dirs, process_state
 from tests.harness.agent import Agent
-from tests.harness.attacks import leaked_directory, unchanged_installation
+from tests.harness.attacks import leaked_directory, make_entering, unchanged_installation
 from tests.harness.criu import Asked, Counter, reason_against
-from tests.harness.host import become_subreaper, scaled, umount, unshare_mounts
+from tests.harness.host import become_subreaper, scaled, umount
 from tests.harness.hostile import everything_in
 from tests.harness.leaks import Leaks, reap
+from tests.harness.private import make_private
 from tests.harness.scratch import Scratch, mount_on_host
 from tests.harness.terminal import Console
+from tests.harness.untouched import Untouched
 
 # Part of every container id and cgroup path of this session: what is ours among others' on the same machine.
 TOKEN = f"t{os.getpid()}{secrets.token_hex(2)}"
@@ -37,15 +39,34 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def private_host() -> Iterator[None]:
-    """A mount namespace of the session's own, orphans as children, and the parent cgroup removed at the end."""
+def private_host() -> Iterator[Untouched | None]:
+    """Namespaces of the session's own, orphans as children. At the end the parent cgroup is removed, and the host is
+    compared in full. Gives what knows how the host was; None without root, which cannot change it."""
     become_subreaper()
-    if os.geteuid() == 0:
-        unshare_mounts()
-    yield
-    if os.geteuid() == 0:
-        for path in reversed(cgroup_dirs(CGROUP_PARENT)):
-            path.rmdir()
+    if os.geteuid() != 0:
+        yield None
+        return
+    host = Untouched([runtime_path()])
+    make_private()
+    host.begin()
+    yield host
+    for path in reversed(cgroup_dirs(CGROUP_PARENT)):
+        path.rmdir()
+    changed = host.thorough()
+    if changed:
+        host.restore()
+        pytest.fail("the session has changed the host:\n  " + "\n  ".join(changed), pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+def untouched(private_host: Untouched | None) -> Iterator[Untouched | None]:
+    """After every test: the host is as it was before, or the test fails."""
+    yield private_host
+    changed = private_host.quick() if private_host else []
+    if private_host and changed:
+        private_host.restore()
+        private_host.begin()  # what cannot be restored is held against this test alone
+        pytest.fail("the host has changed:\n  " + "\n  ".join(changed), pytrace=False)
 
 
 @pytest.fixture(scope="session")
@@ -196,10 +217,16 @@ def detached() -> Iterator[Callable[..., int]]:
         os.waitpid(pid, 0)
 
 
+@pytest.fixture(scope="session")
+def entering(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A program that enters a pid namespace, to be copied where a container attacks what comes in."""
+    return make_entering(tmp_path_factory.mktemp("entering"))
+
+
 @pytest.fixture
-def installation(runtime: Runtime) -> Iterator[None]:
-    """Asserts that no installed file has changed at the end of the test."""
-    yield from unchanged_installation(runtime)
+def installation(runtime: Runtime, work: Path, untouched: Untouched | None) -> Iterator[None]:
+    """The runtime is a copy; asserts at the end that neither this nor a program of the host's has changed."""
+    yield from unchanged_installation(runtime, work, untouched.programs if untouched else [])
 
 
 @pytest.fixture

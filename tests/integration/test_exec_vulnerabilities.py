@@ -25,6 +25,7 @@ from tests.harness.attacks import (
 from tests.harness.look import cgroup_hierarchies
 
 MakeContainer = Callable[..., Container]
+MakeBundle = Callable[..., Bundle]
 Detached = Callable[..., int]
 FAILED = 255
 
@@ -78,11 +79,13 @@ def test_cve_2019_5736_command_is_the_runtime(container: MakeContainer, bundle: 
 
 
 @pytest.mark.usefixtures("installation")
-def test_cve_2019_5736_writing_to_the_runtime(container: MakeContainer, bundle: Bundle, work: Path) -> None:
+def test_cve_2019_5736_writing_to_the_runtime(
+    container: MakeContainer, make_bundle: MakeBundle, entering: Path, work: Path
+) -> None:
     """A container holds on to the executable of each process that enters its pid namespace, and writes when it can."""
-    one = container(bundle.capabilities(*EVERYTHING), sh=OVERWRITE).start()
+    one = container(make_bundle(hardlinks=False).capabilities(*EVERYTHING), sh=OVERWRITE).start()
     one.wait_output("ready")
-    wait_for_overwriting(one.pid, work)
+    wait_for_overwriting(one.pid, entering, work)
     for _ in range(20):
         one.exec("true")
     one.end()

@@ -46,12 +46,12 @@ def test_cve_2019_5736_command_is_the_runtime(runtime: Runtime, bundle: Bundle, 
 
 @pytest.mark.usefixtures("installation")
 def test_cve_2019_5736_writing_to_the_runtime(
-    runtime: Runtime, container: MakeContainer, make_bundle: MakeBundle, new_id: NewId, work: Path
+    runtime: Runtime, container: MakeContainer, make_bundle: MakeBundle, new_id: NewId, entering: Path, work: Path
 ) -> None:
     """A container holds on to the executable of each process that enters its pid namespace, and writes when it can."""
-    one = container(make_bundle().capabilities(*EVERYTHING), sh=OVERWRITE).start()
+    one = container(make_bundle(hardlinks=False).capabilities(*EVERYTHING), sh=OVERWRITE).start()
     one.wait_output("ready")
-    wait_for_overwriting(one.pid, work)
+    wait_for_overwriting(one.pid, entering, work)
     for _ in range(8):
         runtime.run(make_bundle(hardlinks=False).join_pid_namespace(one.pid).args("true"), new_id())
     one.end()

@@ -1,0 +1,116 @@
+"""What the tests run in: namespaces of the session's own, where a test that attacks, or fails, cannot change the host.
+
+The host's files are read-only but for the places that tests write to; /dev has nodes of its own, /proc is another
+instance; hostname, message queues and the sysctls of both namespaces are not the host's.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from tests.harness.host import CLONE_NEWIPC, CLONE_NEWNS, CLONE_NEWUTS, unshare
+from tests.harness.look import proc_mounts
+
+TOP = Path(__file__).resolve().parents[2]
+
+# Where tests and runtimes write: their directories, the checkout (caches of pytest and Python), default directories.
+WRITABLE = (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp"), Path("/run"), TOP)
+# What a runtime keeps from one run to the next, of the session's own.
+EMPTY = (Path("/var/cache"),)
+# Those of the kernel's: what is in them is no file of the host's. None of them is a place for programs.
+KERNEL = (Path("/proc"), Path("/sys"), Path("/dev"))
+
+
+def make_private(writable: Iterable[Path] = WRITABLE, empty: Iterable[Path] = EMPTY) -> None:
+    """Give this process, which is root, such namespaces.
+
+    writable: directories that stay as they are; empty: directories that get an empty one on top. One that does not
+    exist is left out. Raises OSError, or CalledProcessError of mount(8).
+    """
+    unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC)
+    _mount("--make-rprivate", "/")
+    kept = {path.resolve() for path in writable if path.is_dir()}
+    for path in sorted(kept):
+        if not path.is_mount():
+            _mount("--bind", path, path)
+    for path in empty:
+        if path.is_dir():
+            _mount("-t", "tmpfs", "-o", "mode=755", "tests", path)
+            kept.add(path)
+    _make_read_only(kept)
+    _make_dev()
+    _make_proc()
+    os.chdir(os.getcwd())  # it was on a mount that is read-only now
+
+
+def is_protected(path: Path) -> bool:
+    """Whether a file of the host's is on a mount that is read-only."""
+    return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+
+
+def _mount(*words: str | Path) -> None:
+    subprocess.run(["mount", *words], check=True)
+
+
+def _make_read_only(kept: set[Path]) -> None:
+    """Every mount but the kernel's, and those in the places that are kept. The mount, not the file system, which is the
+    host's as well: mount(2), MS_BIND and MS_REMOUNT."""
+    for mount in proc_mounts():
+        path = Path(mount.point)
+        below = any(path.is_relative_to(other) for other in (*kept, *KERNEL))
+        if not below and "ro" not in mount.options and mount.fstype != "autofs":
+            _mount("-o", "remount,bind,ro", path)
+
+
+def _make_dev() -> None:
+    """A /dev with nodes like the host's: their owners and modes, their names, are the session's."""
+    stage = Path(tempfile.mkdtemp())
+    _mount("-t", "tmpfs", "-o", "mode=755,size=1m", "dev", stage)
+    _copy_dev(Path("/dev"), stage)
+    _mount("--move", stage, "/dev")
+    stage.rmdir()
+
+
+def _copy_dev(source: Path, target: Path) -> None:
+    for entry in sorted(source.iterdir()):
+        about, copy = entry.lstat(), target / entry.name
+        if stat.S_ISLNK(about.st_mode):
+            copy.symlink_to(os.readlink(entry))
+        elif entry.name in ("shm", "mqueue") and source == Path("/dev"):
+            copy.mkdir()
+            _mount("-t", "tmpfs" if entry.name == "shm" else "mqueue", "-o", "nosuid,nodev,mode=1777", "tests", copy)
+        elif stat.S_ISDIR(about.st_mode):
+            copy.mkdir(mode=stat.S_IMODE(about.st_mode))
+            if entry.is_mount():
+                _mount("--bind", entry, copy)
+            else:
+                _copy_dev(entry, copy)
+        elif stat.S_ISCHR(about.st_mode) or stat.S_ISBLK(about.st_mode):
+            _copy_node(entry, about, copy)
+
+
+def _copy_node(node: Path, about: os.stat_result, copy: Path) -> None:
+    """By mknod(2), or where that is not allowed a bind mount, read-only so that nobody changes the node by it."""
+    try:
+        if node.is_mount():  # a container's console
+            raise PermissionError
+        os.mknod(copy, about.st_mode, about.st_rdev)
+        os.chown(copy, about.st_uid, about.st_gid)
+        copy.chmod(stat.S_IMODE(about.st_mode))
+    except PermissionError:
+        copy.touch()
+        _mount("--bind", node, copy)
+        _mount("-o", "remount,bind,ro", copy)
+
+
+def _make_proc() -> None:
+    """Since Linux 5.8 each procfs has options of its own: a remount with hidepid does not reach the host's."""
+    host = [mount for mount in proc_mounts() if mount.point == "/proc"][-1]
+    own = [option for option in host.super_options if option.startswith(("hidepid=", "gid=", "subset="))]
+    flags = [option for option in host.options if option in ("nosuid", "nodev", "noexec")]
+    _mount("-t", "proc", "-o", ",".join(["rw", *flags, *own]), "proc", "/proc")
