@@ -6,6 +6,7 @@ restore (container/restoration.py) is the same with another plan.
 from __future__ import annotations
 
 import posix
+import time
 
 from ocipy import bundle, log
 from ocipy.container.console import check_socket
@@ -27,6 +28,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocipy.config.types import Config
     from ocipy.plan.model import Options
+
+REAP_PATIENCE = 1.0  # seconds
 
 
 def create(
@@ -150,12 +153,19 @@ def _end_init(run: HostRun) -> None:
         run.helper = None
     if run.pidfd >= 0:
         end_process(run.pidfd, run.cgroup)
-        try:
-            posix.waitpid(run.pid, 0)
-        except ChildProcessError:  # reaped already, to see how it ended
-            pass
+        _reap(run.pid)
     if run.lender is not None:
         from ocipy.container.namespace_contents import take_back
 
         take_back(run.lender)
         run.lender = None
+
+
+def _reap(pid: int) -> None:
+    """Reap a child that has ended. Where somebody traces it that is for the tracer to permit (ptrace(2))."""
+    deadline = time.monotonic() + REAP_PATIENCE
+    try:
+        while not posix.waitpid(pid, posix.WNOHANG)[0] and time.monotonic() < deadline:
+            time.sleep(0.001)
+    except ChildProcessError:  # reaped already, to see how it ended
+        pass

@@ -158,7 +158,7 @@ def executed(run: HostRun) -> None:
     """Wait until the process executes its command. Raises the Error of one that cannot."""
     run.let_go()
     report = run.keep["report"]
-    said = read_to_end(report, run.pidfd, run.interrupts)
+    said = read_to_end(report, run.name, run.pid, run.pidfd, run.interrupts)
     raise_failure(said)
     if EXECUTING not in said:
         raise Error(

@@ -9,6 +9,7 @@ import posix
 
 from ocipy import log
 from ocipy.container import interrupts
+from ocipy.container.lifecycle import GLANCE_MS
 from ocipy.container.state import FIFO, FIFO_NEW, REPORT, process_start
 from ocipy.errors import Error, refused
 from ocipy.init import lane
@@ -63,6 +64,11 @@ def adopt(run: HostRun) -> None:
         if not isinstance(pid, int) or not 0 < pid < 1 << 31 or pid == stage or not _is_our_child(pid):
             raise Error("the init process sent a message that is none")
         pidfd = _kernel.pidfd_open(pid, 0)
+        # It has nothing left to do, and who stops it shall not stop us.
+        try:
+            _kernel.pidfd_send_signal(run.pidfd, SIGKILL)
+        except ProcessLookupError:
+            pass
         posix.waitpid(stage, 0)
         posix.close(run.pidfd)
         run.pid, run.pidfd = pid, pidfd
@@ -95,10 +101,19 @@ def wait(run: HostRun, *, barrier: str) -> None:
 
 
 def wait_for(run: HostRun, barrier: str) -> dict[str, object]:
-    """Read what init says until it says this, or that it failed. Raises Error for a signal that ends us, too."""
+    """Read what init says until it says this, or that it failed.
+
+    Raises Error for a signal that ends us, and where init is held up by others.
+    """
+    stopped = 0
     while True:
         channel = channel_of(run)
-        ready = dict(_kernel.poll([(channel.fd, POLLIN), (run.interrupts, POLLIN), (run.pidfd, POLLIN)], -1))
+        ready = dict(_kernel.poll([(channel.fd, POLLIN), (run.interrupts, POLLIN), (run.pidfd, POLLIN)], GLANCE_MS))
+        if not ready:
+            from ocipy.container.held_up import glance
+
+            stopped = glance(run.name, run.pid, run.pidfd, stopped)
+            continue
         # A word of init's first: after its last one it goes on by itself, and exec's may run its command by now.
         if channel.fd not in ready:
             interrupts.check(run.interrupts)

@@ -36,6 +36,8 @@ KILL_PATIENCE_MS = 10_000
 THAW_INTERVAL_MS = 500
 # For an init that has told of an error.
 END_PATIENCE_MS = 2000
+# How long a process on its way to the exec may say nothing before a look is taken at it.
+GLANCE_MS = 100
 # Bytes: more than an error has (errors.LONGEST_TEXT).
 MAX_MESSAGE = 65536
 
@@ -75,7 +77,7 @@ def _let_go(state: State, pidfd: int, interrupts: int) -> None:
     report = posix.open(state.directory + "/" + REPORT, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
     try:
         if _wake(state.directory + "/" + FIFO):
-            said = read_to_end(report, pidfd, interrupts)
+            said = read_to_end(report, "the init process", state.pid, pidfd, interrupts)
     finally:
         posix.close(report)
     unlink(state.directory + "/" + FIFO)
@@ -105,19 +107,27 @@ def _wake(path: str) -> bool:
     return True
 
 
-def read_to_end(report: int, pidfd: int, interrupts: int) -> bytes:
-    """What init says until it executes or dies: either closes its end. No more than it has to say."""
+def read_to_end(report: int, name: str, pid: int, pidfd: int, interrupts: int) -> bytes:
+    """What init says until it executes or dies: either closes its end. No more than it has to say.
+
+    name: what it is called in errors. Raises Error for a signal that ends us, and where it is held up.
+    """
     said = b""
+    stopped = 0
     while len(said) < MAX_MESSAGE:
-        ready = dict(_kernel.poll([(report, POLLIN), (pidfd, POLLIN), (interrupts, POLLIN)], -1))
-        if ready.get(report, 0) & (POLLIN | POLLHUP):
+        ready = dict(_kernel.poll([(report, POLLIN), (pidfd, POLLIN), (interrupts, POLLIN)], GLANCE_MS))
+        if not ready:
+            from ocipy.container.held_up import glance
+
+            stopped = glance(name, pid, pidfd, stopped)
+        elif ready.get(report, 0) & (POLLIN | POLLHUP):
             data = posix.read(report, MAX_MESSAGE)
             said += data
             if not data:
                 break
         elif pidfd in ready:
             break
-        elif ready:
+        else:
             check_interrupts(interrupts)
     return said
 

@@ -1,0 +1,89 @@
+"""Processes of a container stop those that come in, before these have come to their command."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.harness import Bundle, Container, process_state, wait_until
+
+MakeContainer = Callable[..., Container]
+FAILED = 255
+
+# Stops what it has not seen yet, as soon as it is there.
+ONCE = """
+seen=" 1 $(exec sh -c 'echo $PPID') "; echo ready
+while :; do for p in /proc/[0-9]*; do p=${p#/proc/}
+  case "$seen" in *" $p "*) ;; *) seen="$seen$p "; kill -STOP $p;; esac
+done; done 2>/dev/null"""
+# Stops all but itself and the first process, as fast as it can (kill(2)).
+ALWAYS = "echo ready; while :; do kill -STOP -1; done"
+
+
+@pytest.fixture
+def attacked(container: MakeContainer, bundle: Bundle) -> Callable[[str], Container]:
+    def make(script: str) -> Container:
+        bundle.capabilities("CAP_KILL")
+        # A first process of a pid namespace gets no stop signal from within, but what it has started does.
+        one = container(bundle, sh=f"( {script} ) & wait").start()
+        one.wait_output("ready")
+        return one
+
+    return make
+
+
+def test_exec_goes_on_where_a_process_of_the_container_stops_each_joiner(
+    attacked: Callable[[str], Container], detached: Callable[..., int]
+) -> None:
+    one = attacked(ONCE)
+    for _ in range(5):
+        pid = detached(one, "sleep", "1000")
+        assert Path(f"/proc/{pid}/cmdline").read_bytes() == b"sleep\x001000\0"
+
+
+@pytest.mark.ocipy_only("runc hangs for ever, in most of its tries")
+def test_exec_ends_where_a_process_of_the_container_stops_its_joiner_again_and_again(
+    attacked: Callable[[str], Container],
+) -> None:
+    """It comes through between two stops, or says what holds it up and takes out what it has brought in."""
+    one = attacked(ALWAYS)
+    file = one.bundle.path / "pid"
+    for _ in range(3):
+        result = one.exec("true", flags=["--detach", "--pid-file", file], timeout=20)
+        if result.status == 0:
+            os.kill(int(file.read_text()), signal.SIGKILL)
+            os.waitpid(int(file.read_text()), 0)
+        else:
+            result.fails("is stopped each time that it is continued", status=FAILED)
+            assert not file.exists()
+
+
+@pytest.fixture
+def beside(attacked: Callable[[str], Container], make_bundle: Callable[..., Bundle]) -> Bundle:
+    """The bundle of a container in the pid namespace of one that stops what comes in."""
+    attacker = attacked(ONCE)
+    bundle = make_bundle().args("sleep", "1000")
+    namespaces = bundle.linux["namespaces"]
+    next(entry for entry in namespaces if entry["type"] == "pid")["path"] = f"/proc/{attacker.pid}/ns/pid"
+    return bundle
+
+
+def test_create_goes_on_where_a_process_of_the_joined_pid_namespace_stops_its_init(
+    beside: Bundle, container: MakeContainer
+) -> None:
+    one = container(beside).start()
+    assert one.status in ("created", "running")
+    one.end()
+
+
+@pytest.mark.ocipy_only("runc hangs for ever")
+def test_start_goes_on_where_the_waiting_init_was_stopped(container: MakeContainer) -> None:
+    one = container()
+    os.kill(one.pid, signal.SIGSTOP)
+    wait_until(lambda: process_state(one.pid) == "T")
+    one.start()
+    wait_until(lambda: one.proc("comm").read_text() == "sleep\n")
