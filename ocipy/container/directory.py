@@ -10,9 +10,10 @@ import errno
 import posix
 import time
 
+from ocipy import log
 from ocipy.errors import Error
 from ocipy.linux import _kernel
-from ocipy.linux.constants import LOCK_EX, LOCK_NB, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_RDONLY
+from ocipy.linux.constants import LOCK_EX, LOCK_NB, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, S_ISVTX, S_IWOTH
 from ocipy.linux.files import exists
 
 ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
@@ -36,6 +37,7 @@ def make_directory(root: str, container_id: str) -> int:
     """Make ROOT/ID and lock it; the lock's descriptor. mkdir(2) decides which of two creates wins. Raises Error."""
     check_id(container_id)
     _make_root(root)
+    _check_root(root)
     directory = root + "/" + container_id
     try:
         posix.mkdir(directory, 0o700)
@@ -71,6 +73,19 @@ def _make_root(root: str) -> None:
             raise _no_directory(path, error) from None
 
 
+def _check_root(root: str) -> None:
+    """Warn of a root in which others can rename the containers.
+
+    No more than that, since a state that is not our own is never taken (Foreign): a refusal would hit those who call us
+    by sudo with a directory of their own. In a sticky one, as /tmp, each has what is his.
+    """
+    about = posix.stat(root)
+    if about.st_uid not in (0, posix.geteuid()):
+        log.warning(f"{root}: --root belongs to uid {about.st_uid}, who can rename and remove the containers in it")
+    elif about.st_mode & (S_IWOTH | S_ISVTX) == S_IWOTH:
+        log.warning(f"{root}: --root is writable by all, who can rename and remove the containers in it")
+
+
 def _no_directory(path: str, error: OSError) -> Error:
     hint = ""
     if error.errno == errno.EACCES:
@@ -84,6 +99,20 @@ def lock(directory: str) -> int:
     if fd < 0:
         raise Error(DOES_NOT_EXIST)
     return fd
+
+
+class Foreign(Error):
+    """A state that another user has made: its hooks would be run with our rights, its pid and its cgroup be killed."""
+
+    __slots__ = ()
+
+    def __init__(self, path: str, uid: int) -> None:
+        Error.__init__(
+            self,
+            f"the state was made by another user (uid {uid})",
+            pointer=path,
+            hint="call ocipy as that user: what it says would be done with your rights",
+        )
 
 
 def is_locked(directory: str) -> bool:
@@ -104,6 +133,10 @@ def _lock(directory: str, patience: float) -> int:
             fd = posix.open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)
         except (FileNotFoundError, NotADirectoryError):
             return -1
+        ours = posix.stat(fd)
+        if ours.st_uid != posix.geteuid():
+            posix.close(fd)
+            raise Foreign(directory, ours.st_uid)
         try:
             _kernel.flock(fd, LOCK_EX | LOCK_NB)
         except BlockingIOError:
@@ -120,7 +153,6 @@ def _lock(directory: str, patience: float) -> int:
         except FileNotFoundError:
             posix.close(fd)
             return -1
-        ours = posix.stat(fd)
         if (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino):
             return fd
         posix.close(fd)

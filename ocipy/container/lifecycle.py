@@ -7,7 +7,7 @@ import posix
 
 from ocipy import log
 from ocipy.cgroups import freezer
-from ocipy.container.directory import DOES_NOT_EXIST, check_id, lock, remove_directory
+from ocipy.container.directory import DOES_NOT_EXIST, Foreign, check_id, lock, remove_directory
 from ocipy.container.interrupts import check as check_interrupts
 from ocipy.container.state import FIFO, REPORT, ROOTFS_MOUNT, State, load
 from ocipy.errors import Error
@@ -225,6 +225,8 @@ def _kill_early(root: str, container_id: str) -> None:
 def _delete_locked(root: str, container_id: str, force: bool) -> None:
     try:
         state = load(root, container_id)
+    except Foreign:
+        raise
     except Error:
         if force:
             # Left by a killed create before it had a state, and so before it had a process; or a state beyond reading.

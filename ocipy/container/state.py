@@ -13,9 +13,10 @@ import time
 
 from ocipy import SPEC_VERSION
 from ocipy.cgroups import freezer
-from ocipy.container.directory import DOES_NOT_EXIST, STATE, check_id, is_locked
+from ocipy.container.directory import DOES_NOT_EXIST, STATE, Foreign, check_id, is_locked
 from ocipy.errors import Error
 from ocipy.linux import _kernel
+from ocipy.linux.constants import O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK, O_RDONLY
 from ocipy.linux.files import exists, read_file, write_file
 from ocipy.linux.text import stat_fields
 
@@ -160,7 +161,7 @@ def load(root: str, container_id: str) -> State:
     check_id(container_id)
     directory = root + "/" + container_id
     try:
-        return _from_document(directory, container_id, _kernel.json_loads(read_file(directory + "/" + STATE)))
+        return _from_document(directory, container_id, _kernel.json_loads(_read_own(directory + "/" + STATE)))
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
             raise Error(DOES_NOT_EXIST) from None
@@ -169,6 +170,17 @@ def load(root: str, container_id: str) -> State:
         raise Error(
             "the state is not readable", pointer=directory + "/" + STATE, hint="delete --force removes the container"
         ) from None
+
+
+def _read_own(path: str) -> bytes:
+    """The content of a file of ours. Raises OSError, or Error for one that somebody else has put there."""
+    # A FIFO in its place must not hold us up.
+    fd = posix.open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+    owner = posix.stat(fd).st_uid
+    if owner != posix.geteuid():
+        posix.close(fd)
+        raise Foreign(path, owner)
+    return read_file(fd)
 
 
 def _from_document(directory: str, container_id: str, document: Any) -> State:

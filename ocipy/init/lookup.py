@@ -106,7 +106,8 @@ def find_home(passwd: bytes, uid: int) -> bytes:
     wanted = str(uid).encode()
     for line in passwd.split(b"\n"):
         fields = line.split(b":")
-        if len(fields) >= 6 and fields[2] == wanted:
+        # As libc reads numbers: 0500 is 500.
+        if len(fields) >= 6 and fields[2] and (fields[2].lstrip(b"0") or b"0") == wanted:
             return b"" if b"\0" in fields[5] else fields[5]
     return b""
 
@@ -134,10 +135,8 @@ def _read_passwd(init: Init) -> bytes:
                 break
             content += part
         return content
-    except OSError as error:
-        if error.errno in (errno.EIO, errno.EAGAIN):
-            return b""
-        raise
+    except OSError:  # a file of procfs may answer with anything
+        return b""
     finally:
         posix.close(fd)
 

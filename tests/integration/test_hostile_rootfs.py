@@ -325,3 +325,21 @@ def test_deep_and_strange_names(sh: RunScript, hostile: Bundle, work: Path) -> N
         hostile.mount(f"/strange/{name}/{number}", "tmpfs", type="tmpfs")
     os.makedirs(os.fsencode(hostile.rootfs) + b"/strange/\xff\xfe", exist_ok=True)
     assert sh("grep -c ' /strange/' /proc/self/mountinfo", hostile).ok().stdout.strip() == str(len(strange))
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["attr/current", "attr/exec", "mem", "syscall", "clear_refs", "pagemap", "fdinfo/0", "../kmsg", "../1/environ",
+     "../sys/net/ipv4/route/flush", "../sys/kernel/ns_last_pid", "../acpi"],
+)  # fmt: skip
+@pytest.mark.parametrize("command", ["run", "exec"])
+def test_a_passwd_that_leads_to_a_file_of_procfs_is_none(
+    container: MakeContainer, runtime: Runtime, hostile: Bundle, new_id: NewId, file: str, command: str
+) -> None:
+    """They answer to a read with all kinds of errors: the user has no home then, and the container starts."""
+    replace_by_link(hostile, "etc/passwd", f"/proc/self/{file}")
+    if command == "run":
+        result = runtime.run(hostile.sh("echo $HOME"), new_id())
+    else:
+        result = container(hostile.args("sleep", "1000")).start().sh("echo $HOME", "--env", "HOME=")
+    assert result.ok().stdout == "/\n"

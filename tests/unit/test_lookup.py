@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import posix
 import threading
@@ -123,8 +124,14 @@ def test_home_is_found_by_number() -> None:
     assert lookup.find_home(passwd, 7) == b""
 
 
+@pytest.mark.parametrize(("uid", "written"), [(500, b"0500"), (500, b"000500"), (0, b"0"), (0, b"00")])
+def test_home_is_found_for_a_uid_with_leading_zeros(uid: int, written: bytes) -> None:
+    """libc reads it as a decimal number (getpwuid(3)), and so runc and crun find it."""
+    assert lookup.find_home(b"a:x:5:5::/5:\nb:x:%s:5::/home/b:\n" % written, uid) == b"/home/b"
+
+
 @pytest.mark.parametrize(
-    "passwd", [b"", b"\n\n", b"root", b"root:x:0:0:root", b"root:x: 0:0:r:/x:", b"root:x:00:0:r:/x:", b"r:x:0:0:r:/\0:"]
+    "passwd", [b"", b"\n\n", b"root", b"root:x:0:0:root", b"root:x: 0:0:r:/x:", b"root:x::0:r:/x:", b"r:x:0:0:r:/\0:"]
 )
 def test_passwd_lines_that_are_none(passwd: bytes) -> None:
     assert lookup.find_home(passwd, 0) == b""
@@ -162,3 +169,17 @@ def test_a_passwd_without_end_is_read_to_a_limit(init: Init, tmp_path: Path) -> 
         file.write(b"root:x:0:0:root:/early:/bin/sh\n")
         file.truncate(1 << 40)
     assert lookup.home_directory(init, 0) == b"/early"
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EACCES, errno.EIO, errno.ESRCH, errno.EISDIR])
+def test_a_passwd_that_cannot_be_read_is_none(
+    init: Init, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Files of procfs and of FUSE answer a read with whatever they like."""
+
+    def read(_fd: int, _count: int) -> bytes:
+        raise OSError(number, "")
+
+    (tmp_path / "etc/passwd").write_text("root:x:0:0:root:/home/of/image:/bin/sh\n")
+    monkeypatch.setattr(posix, "read", read)
+    assert lookup.home_directory(init, 0) == b"/"

@@ -1,0 +1,98 @@
+"""A --root that others can write to: what they put there is not taken for ours, its hooks above all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness import Bundle, Container, Runtime
+
+pytestmark = pytest.mark.ocipy_only("runc takes whatever state there is")
+
+MakeContainer = Callable[..., Container]
+NewId = Callable[[], str]
+STRANGER = 4242
+REFUSED = f"the state was made by another user (uid {STRANGER})"
+
+
+@pytest.fixture
+def planted(container: MakeContainer, work: Path) -> Iterator[Container]:
+    """A container whose state another user has put there, with a hook."""
+    one = container()
+    document = json.loads((one.runtime.root / one.id / "state.json").read_text())
+    document["hooks"] = {"poststop": [{"path": "/bin/sh", "args": ["sh", "-c", f"touch {work}/marker"]}]}
+    (one.runtime.root / one.id / "state.json").write_text(json.dumps(document))
+    yield one
+    for path in (one.runtime.root / one.id, one.runtime.root / one.id / "state.json"):
+        os.chown(path, 0, 0)
+
+
+@pytest.mark.parametrize("what", ["state.json", "."])
+@pytest.mark.parametrize(
+    "words", [["delete"], ["delete", "--force"], ["start"], ["update", "--pids-limit", "5"]], ids=" ".join
+)
+def test_what_needs_the_lock_is_refused(planted: Container, work: Path, what: str, words: list[str]) -> None:
+    os.chown(planted.runtime.root / planted.id / what, STRANGER, STRANGER)
+    before = sorted(os.listdir(planted.runtime.root / planted.id))
+    planted.runtime.call(*words, planted.id).fails(REFUSED)
+    assert sorted(os.listdir(planted.runtime.root / planted.id)) == before
+    assert not (work / "marker").exists()
+    assert os.path.exists(f"/proc/{planted.pid}/ns")
+
+
+@pytest.mark.parametrize(
+    "words", [["state"], ["kill"], ["ps", "--format", "json"], ["pause"], ["events", "--stats"]], ids=" ".join
+)
+def test_what_only_reads_the_state_is_refused(planted: Container, words: list[str]) -> None:
+    """Its pid would be killed with our rights, its cgroup's files be read."""
+    os.chown(planted.runtime.root / planted.id / "state.json", STRANGER, STRANGER)
+    planted.runtime.call(*words, planted.id).fails(REFUSED)
+
+
+def test_a_fifo_in_the_place_of_the_state_holds_nobody_up(planted: Container) -> None:
+    path = planted.runtime.root / planted.id / "state.json"
+    kept = path.read_bytes()
+    path.unlink()
+    os.mkfifo(path)
+    os.chown(path, STRANGER, STRANGER)
+    planted.runtime.call("state", planted.id, timeout=5).fails(REFUSED)
+    path.unlink()
+    path.write_bytes(kept)
+
+
+def test_list_shows_the_others(planted: Container, container: MakeContainer) -> None:
+    own = container()
+    os.chown(planted.runtime.root / planted.id / "state.json", STRANGER, STRANGER)
+    result = own.runtime.call("list", "--format", "json").ok()
+    assert [entry["id"] for entry in result.json] == [own.id]
+    assert REFUSED in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("owner", "mode", "word"), [(STRANGER, 0o755, f"belongs to uid {STRANGER}"), (0, 0o777, "is writable by all")]
+)
+def test_create_warns_of_a_root_that_others_can_change(
+    container: MakeContainer, runtime: Runtime, owner: int, mode: int, word: str
+) -> None:
+    runtime.root.mkdir(exist_ok=True)
+    os.chown(runtime.root, owner, owner)
+    runtime.root.chmod(mode)
+    one = container()
+    os.chown(runtime.root, 0, 0)
+    assert one.created is not None
+    assert f"ocipy: warning: {runtime.root}: --root {word}" in one.created.stderr
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o755, 0o1777])
+def test_no_warning_of_a_root_in_which_each_keeps_what_is_his(
+    container: MakeContainer, runtime: Runtime, bundle: Bundle, mode: int
+) -> None:
+    runtime.root.mkdir(exist_ok=True)
+    runtime.root.chmod(mode)
+    one = container(bundle)
+    assert one.created is not None
+    assert one.created.stderr == ""
