@@ -7,7 +7,6 @@ import errno
 import json
 import os
 import struct
-import tempfile
 
 import pyseccomp
 
@@ -77,7 +76,7 @@ def compile_profile(profile: Seccomp) -> tuple[bytes, bytes]:
     default = action_value(profile["defaultAction"], profile.get("defaultErrnoRet"))
     for index, rule in enumerate(profile.get("syscalls") or ()):
         _add_rule(filters, rule, default, f"{POINTER}/syscalls/{index}")
-    with tempfile.TemporaryFile() as file:
+    with open(os.memfd_create("seccomp"), "w+b") as file:
         filters.export_bpf(file)
         file.seek(0)
         program = file.read()

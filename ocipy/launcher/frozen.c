@@ -15,7 +15,7 @@ struct entry {
     char digest[32];       /* of the source, for the check that it is not stale */
 };
 
-static const char MAGIC[8] = "ocipyfz2";
+static const char MAGIC[8] = {'o', 'c', 'i', 'p', 'y', 'f', 'z', '2'};
 
 static int refuse(const char *path, const char *reason) {
     dprintf(STDERR_FILENO, "ocipy: refusing to load %s: it %s\n", path, reason);

@@ -1,17 +1,21 @@
 /* How Python is started: isolated, every path given, and stopped before its "main" phase (PEP 587, PyConfig._init_main).
  *
  * What works in the core phase: the language, built-in and frozen modules, posix, errno, time, marshal, _signal, utf-8. What does not:
- * open(), print(), imports from files, the codec registry. _Py_InitializeMain completes the start, for the commands and the
- * errors that want all of Python. Both are private names: the build looks for them, and takes a whole isolated start instead. */
+ * open(), print(), imports from files, the codec registry. A second Py_InitializeFromConfig, without that member, completes the start, for
+ * the commands and the errors that want all of Python. The member is a private name: the build looks for it, and takes a whole
+ * isolated start instead. */
 #include "start.h"
 
+#include <sys/auxv.h>
+#include <sys/resource.h>
 
 #ifdef OCIPY_CORE_PHASE
-PyStatus _Py_InitializeMain(void);
 static int complete;
 #else
 static int complete = 1;
 #endif
+
+static const struct places *own_places; /* of this process, also where Python is a snapshot's */
 
 static void check(PyStatus status) {
     if (PyStatus_Exception(status))
@@ -51,15 +55,12 @@ static void set_encodings(PyConfig *config) {
     set(config, &config->stdio_errors, "surrogateescape");
 }
 
-void start_python(const struct places *places) {
-    PyPreConfig before;
-    PyPreConfig_InitIsolatedConfig(&before);
-    before.utf8_mode = 1;
-    check(Py_PreInitialize(&before));
+/* Starts Python, or goes on to its main phase. Exits if that fails. */
+static void initialize(const struct places *places) {
     PyConfig config;
     PyConfig_InitIsolatedConfig(&config);
 #ifdef OCIPY_CORE_PHASE
-    config._init_main = 0;
+    config._init_main = complete;
 #endif
     config.site_import = 0;
     config.install_signal_handlers = 0; /* the launcher has seen to SIGPIPE and SIGXFSZ */
@@ -69,6 +70,15 @@ void start_python(const struct places *places) {
     set_encodings(&config);
     check(Py_InitializeFromConfig(&config));
     PyConfig_Clear(&config);
+}
+
+void start_python(const struct places *places) {
+    PyPreConfig before;
+    PyPreConfig_InitIsolatedConfig(&before);
+    before.utf8_mode = 1;
+    check(Py_PreInitialize(&before));
+    initialize(places);
+    own_places = places;
     PyGC_Disable(); /* a process this short has no garbage worth the search */
 }
 
@@ -77,12 +87,10 @@ int start_is_complete(void) { return complete; }
 /* _start.complete(): False if there was nothing left to do. */
 static PyObject *start_complete(PyObject *self, PyObject *Py_UNUSED(ignored)) {
     static int forgotten;
-#ifdef OCIPY_CORE_PHASE
     if (!complete) {
         complete = 1;
-        check(_Py_InitializeMain());
+        initialize(own_places);
     }
-#endif
     if (forgotten)
         Py_RETURN_FALSE;
     forgotten = 1;
@@ -163,8 +171,28 @@ static int renew_environment(void) {
     return 0;
 }
 
-int resume_python(PyThreadState *thread) {
+#if defined(OCIPY_SNAPSHOT) && PY_VERSION_HEX >= 0x030E0000
+/* From 3.14 on Python watches where on the C stack it is, and each process has another one. It ends behind the name of the executable
+ * (AT_EXECFN, at the top of what execve(2) puts there) and may grow as far as RLIMIT_STACK. Python would ask
+ * pthread_getattr_np(3), which reads /proc/self/maps. */
+static int renew_stack(PyThreadState *thread) {
+    const rlim_t most = 8 << 20, least = 128 << 10; /* the kernel leaves room for as much as the least: execve(2) */
+    const uintptr_t page = 4096, top = ((uintptr_t)getauxval(AT_EXECFN) + page) & -page;
+    struct rlimit limit;
+    rlim_t size = getrlimit(RLIMIT_STACK, &limit) || limit.rlim_cur > most ? most : limit.rlim_cur;
+    if (size < least)
+        size = least;
+    return PyUnstable_ThreadState_SetStackProtection(thread, (void *)(top - size), size);
+}
+#else
+static int renew_stack(PyThreadState *thread) { return 0; }
+#endif
+
+int resume_python(PyThreadState *thread, const struct places *places) {
+    own_places = places;
     PyEval_RestoreThread(thread);
+    if (renew_stack(thread))
+        return -1;
     /* What the child of a fork needs as well: this thread is the only one, has another identity, and holds new locks. */
     PyOS_BeforeFork();
     PyOS_AfterFork_Child();

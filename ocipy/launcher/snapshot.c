@@ -43,7 +43,7 @@ union first_page {
     char page[PAGE];
 };
 
-static const char MAGIC[8] = "ocipysn3";
+static const char MAGIC[8] = {'o', 'c', 'i', 'p', 'y', 's', 'n', '3'};
 
 /* Alone at its alignment, so that the linker begins the data on a page of its own: before it are libc's addresses. */
 static char page_of_data[PAGE] __attribute__((aligned(PAGE), used, section(".data"))) = {1};

@@ -124,14 +124,14 @@ static int record_snapshot(const struct places *places, const char *file) {
 static int try_snapshot(const struct places *places) {
     static char *words[] = {"ocipy", "--root", "/proc", "state", "touched"};
     PyThreadState *thread = map_snapshot(places);
-    if (thread && !resume_python(thread) && !set_arguments(sizeof(words) / sizeof(*words), words) && call_main() >= 0)
+    if (thread && !resume_python(thread, places) && !set_arguments(sizeof(words) / sizeof(*words), words) && call_main() >= 0)
         note_touched(places);
     return 0;
 }
 
 static int start_from_snapshot(const struct places *places) {
     PyThreadState *thread = map_snapshot(places);
-    return thread ? resume_python(thread) : start_fresh(places);
+    return thread ? resume_python(thread, places) : start_fresh(places);
 }
 #else
 static int record_snapshot(const struct places *places, const char *file) { return 0; }

@@ -3,7 +3,7 @@
  * Set at build time, all absolute: OCIPY_STDLIB, OCIPY_DYNLOAD (the standard library's extension modules), OCIPY_PREFIX,
  * OCIPY_EXECUTABLE (the Python that it was built for); for a build in place also OCIPY_PACKAGES (the directory that has the package
  * ocipy), OCIPY_DEPENDENCIES (the private environment's site-packages), OCIPY_FROZEN and OCIPY_SNAPSHOT_FILE. OCIPY_CORE_PHASE: this
- * Python has _init_main. OCIPY_SNAPSHOT: this is linked at fixed addresses, so that there can be snapshots. */
+ * Python has PyConfig._init_main. OCIPY_SNAPSHOT: this is linked at fixed addresses, so that there can be snapshots. */
 #ifndef OCIPY_START_H
 #define OCIPY_START_H
 
@@ -45,7 +45,7 @@ const struct _frozen *find_frozen(const char *name);
 int take_over_imports(void);
 int give_back_imports(void);
 
-/* Starts Python up to its core phase (or all of it, where there is no core phase). Exits if that fails. */
+/* Starts Python up to its core phase (or all of it, where there is no core phase). The places are kept. Exits if that fails. */
 void start_python(const struct places *places);
 
 /* Adds the built-in modules ocipy.linux._kernel and ocipy.launcher._start. 0, or -1 with an exception. */
@@ -55,7 +55,7 @@ int add_builtin_modules(const struct places *places);
 int set_arguments(int argc, char **argv);
 
 /* Makes the Python of a snapshot that of this process. 0, or -1 with an exception. */
-int resume_python(PyThreadState *thread);
+int resume_python(PyThreadState *thread, const struct places *places);
 
 /* Whether the start has been completed, so that there are streams to flush and handlers to run at the exit. */
 int start_is_complete(void);

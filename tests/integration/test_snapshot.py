@@ -7,6 +7,7 @@ import os
 import shutil
 import struct
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,6 +27,7 @@ pytestmark = [
 PAGE = 4096
 # Where in the file the list of pages is that every command writes to: their runs, of 4 bytes, after their number.
 TOUCHED, MAX_RUNS = 104, 256
+THREAD = 64  # and the address of the thread's state
 
 
 def maps(pid: int) -> str:
@@ -143,6 +145,25 @@ def test_nothing_of_the_environment_of_its_maker_is_in_it(runtime: Runtime, work
     assert b"marker-of-a-secret" not in made.read_bytes()
     assert made.stat().st_mode & 0o777 == 0o644
     assert os.listdir(work).count(made.name) == 1
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="this Python does not watch its C stack")
+def test_python_knows_the_stack_of_this_process(runtime: Runtime, work: Path) -> None:
+    """Or it would take any depth for a deep one in some processes, and none in others."""
+    fifo = work / "log"
+    os.mkfifo(fifo)
+    call = runtime.begin("state", "nobody", globals=["--log", fifo])
+    wait_until(lambda: "wait_for_partner" in Path(f"/proc/{call.pid}/wchan").read_text(), "the opening of the log")
+    stack = next(line for line in maps(call.pid).splitlines() if line.endswith("[stack]"))
+    top = int(stack.split()[0].split("-")[1], 16)
+    (thread,) = struct.unpack_from("=Q", SNAPSHOT.read_bytes(), THREAD)
+    with open(f"/proc/{call.pid}/mem", "rb", buffering=0) as memory:
+        memory.seek(thread)
+        words = struct.unpack("=128Q", memory.read(1024))
+    log = os.open(fifo, os.O_RDONLY)
+    call.wait()
+    os.close(log)
+    assert top in words
 
 
 def test_environment_and_arguments_are_the_process_s_own(
