@@ -35,7 +35,7 @@ def read_symbols(listing: str) -> list[Member]:
     """The members of an archive, from what `nm --extern-only --format=posix ARCHIVE` prints (nm in POSIX.1-2017)."""
     members: list[Member] = []
     for line in listing.split("\n"):
-        words = line.split()
+        words = line.split(" ")
         if line.endswith(":") and len(words) == 1:
             members.append(Member())
         elif len(words) >= 2 and members:
@@ -74,7 +74,7 @@ def main(nm: str, archive: str, file: str) -> None:
     done = subprocess.run(
         [nm, "--extern-only", "--format=posix", archive], check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
-    Path(file).write_text(write(choose(read_symbols(done.stdout.decode()))))
+    Path(file).write_text(write(choose(read_symbols(done.stdout.decode(errors="replace")))))
 
 
 if __name__ == "__main__":
