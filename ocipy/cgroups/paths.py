@@ -32,3 +32,8 @@ def container_path(wanted: str, container_id: str, own: str, mode: str) -> str:
     if mode == "v2":
         own = own[: own.rindex("/")] if "/" in own else ""
     return join(own, wanted or container_id)
+
+
+def is_within(path: str, base: str) -> bool:
+    """`path` is `base` or below it, by components, and does not lead back out by "..". Both are absolute."""
+    return clean(path) == path and (path == base or path.startswith(base.rstrip("/") + "/"))

@@ -8,6 +8,7 @@ import posix
 from ocipy.cgroups.cgroup import Cgroup
 from ocipy.cgroups.files import exists, read
 from ocipy.cgroups.layout import parse_own, probe
+from ocipy.cgroups.paths import is_within
 from ocipy.container.lifecycle import raise_failure, read_to_end
 from ocipy.errors import Error
 from ocipy.init.context import Init
@@ -104,14 +105,14 @@ def _has_room(path: str) -> bool:
 
 def _unified_cgroups(run: HostRun) -> Iterator[str]:
     """The v2 cgroup, and where its first process is by now: one that has children with controllers may hold none
-    itself, so systemd moves on (cgroups(7))."""
+    itself, so systemd moves on (cgroups(7)). Below the container's own only: the process itself chooses the name."""
     path = run.cgroup.path_of("") if run.cgroup is not None else ""
     if path:
         yield path
         if not run.keep["chosen"]:
             other = _cgroup_of_init(run.state.pid)
             # The number was its own if it still lives.
-            if other and other != path and run.state.is_alive():
+            if other != path and is_within(other, path) and run.state.is_alive():
                 yield other
 
 
@@ -148,9 +149,8 @@ def _attach(run: HostRun, path: str) -> None:
 def _cgroup_of_init(pid: int) -> str:
     """The v2 cgroup that the container's process is in, "" if it is not to be told."""
     try:
-        path = parse_own(read(f"/proc/{pid}/cgroup"))[""]
-        return probe().directory("", path) if path.startswith("/") and ".." not in path.split("/") else ""
-    except (OSError, KeyError, ValueError):
+        return probe().directory("", parse_own(read(f"/proc/{pid}/cgroup"))[""])
+    except (OSError, KeyError):
         return ""
 
 

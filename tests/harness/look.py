@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from ocipy.linux.text import decode, lines_of, stat_fields
+
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 
 
@@ -33,7 +35,7 @@ def _unescape(text: str) -> str:
 def parse_mountinfo(text: str) -> list[Mount]:
     """The mounts of a mountinfo text, in its order."""
     mounts = []
-    for line in text.splitlines():
+    for line in lines_of(text):
         left, right = line.split(" - ", 1)
         fields = left.split(" ")
         fstype, source, super_options = right.split(" ", 2)
@@ -55,13 +57,13 @@ def parse_mountinfo(text: str) -> list[Mount]:
 
 def proc_mounts(pid: int | str = "self") -> list[Mount]:
     """The mounts of a process."""
-    return parse_mountinfo(Path(f"/proc/{pid}/mountinfo").read_text())
+    return parse_mountinfo(decode(Path(f"/proc/{pid}/mountinfo").read_bytes()))
 
 
 def parse_status(text: str) -> dict[str, str]:
     """A /proc/PID/status text as a dictionary."""
     fields = {}
-    for line in text.splitlines():
+    for line in lines_of(text):
         name, colon, value = line.partition(":")
         if colon:
             fields[name] = value.strip()
@@ -70,16 +72,15 @@ def parse_status(text: str) -> dict[str, str]:
 
 def proc_status(pid: int | str) -> dict[str, str]:
     """/proc/PID/status as a dictionary: "CapEff" is hexadecimal text, "Uid" four numbers, and so on."""
-    return parse_status(Path(f"/proc/{pid}/status").read_text())
+    return parse_status(decode(Path(f"/proc/{pid}/status").read_bytes()))
 
 
 def process_state(pid: int) -> str:
     """The letter of proc_pid_stat(5), "Z" for a zombie; "" where there is no such process."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        return decode(stat_fields(Path(f"/proc/{pid}/stat").read_bytes())[0])
     except (FileNotFoundError, ProcessLookupError):
         return ""
-    return stat.rpartition(")")[2].split()[0]
 
 
 def namespace(pid: int | str, kind: str) -> str:
@@ -134,7 +135,7 @@ def _children(pid: int) -> set[int]:
 def cgroups_of(pid: int | str) -> dict[str, str]:
     """/proc/PID/cgroup: controller list ("" for the unified hierarchy) → path."""
     found = {}
-    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+    for line in lines_of(decode(Path(f"/proc/{pid}/cgroup").read_bytes())):
         _, controllers, path = line.split(":", 2)
         found[controllers] = path
     return found

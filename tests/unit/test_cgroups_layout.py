@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ocipy.cgroups.layout import Layout, from_mountinfo, parse_mounts, parse_own, relative
-from ocipy.cgroups.paths import clean, container_path
+from ocipy.cgroups.paths import clean, container_path, is_within
 
 SELF_CGROUP = """12:name=systemd:/user.slice/x
 4:cpu,cpuacct:/a
@@ -22,6 +22,11 @@ MOUNTINFO = """\
 41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
 42 31 0:38 / /elsewhere rw - cgroup2 cgroup2 rw
 """
+
+
+@pytest.mark.parametrize("odd", "\r\v\f\x1c\x1d\x1e\x85\u2028\u2029")
+def test_the_name_of_a_cgroup_forges_no_line(odd: str) -> None:
+    assert parse_own(f"1:name=systemd:/x\n0::/a{odd}0::/victim\n") == {"name=systemd": "/x", "": f"/a{odd}0::/victim"}
 
 
 def test_own_cgroups() -> None:
@@ -130,3 +135,24 @@ def test_relative_path_is_below_our_own(wanted: str, own: str, mode: str, expect
 def test_own_cgroup_above_the_namespace() -> None:
     """/proc/self/cgroup shows "/.." where the process is outside the root of its cgroup namespace."""
     assert container_path("", "id", "/../x", "v1") == "/x/id"
+
+
+@pytest.mark.parametrize(
+    ("path", "base", "expected"),
+    [
+        ("/c/a", "/c/a", True),
+        ("/c/a/b/c", "/c/a", True),
+        ("/c/a\x1c/b", "/c", True),
+        ("/x", "/", True),
+        ("/c/ab", "/c/a", False),
+        ("/c", "/c/a", False),
+        ("/c/a/../b", "/c/a", False),
+        ("/c/a/..", "/c/a", False),
+        ("/c/a/./b", "/c/a", False),
+        ("/c/a//b", "/c/a", False),
+        ("c/a/b", "/c/a", False),
+        ("", "/c/a", False),
+    ],
+)
+def test_within_by_components(path: str, base: str, expected: bool) -> None:
+    assert is_within(path, base) is expected
