@@ -90,10 +90,10 @@ class Cgroup:
                 # A threaded cgroup takes threads, not processes (cgroups(7)).
                 files.write(path + "/cgroup.threads", str(pid))
 
-    def processes(self, recursive: bool = True) -> list[int]:
-        """The ids of the processes in it, and in those below it."""
+    def processes(self) -> list[int]:
+        """The ids of the processes in it, and in those below it, as files.processes gives them."""
         path = freezer.place(self.paths)[1] or next(iter(self.paths.values()), "")
-        return files.processes(path, recursive) if path else []
+        return files.processes(path) if path else []
 
     # Limits
 
@@ -164,8 +164,8 @@ class Cgroup:
     # The end
 
     def thaw(self) -> None:
-        """Let its processes go on: on v1 none dies while it is frozen."""
-        freezer.thaw(self.paths)
+        """Let its processes go on, also in the cgroups below it: on v1 none dies while it is frozen."""
+        freezer.thaw_all(self.paths)
 
     def oom_kills(self) -> int:
         """How many of its processes the kernel has killed for want of memory; 0 if it does not say."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import posix
-from errno import EBUSY, EINVAL, ENODEV, ENOENT, ENOTEMPTY, EROFS, ESRCH
+from errno import EBUSY, EINVAL, EMFILE, ENOTEMPTY, EROFS, ESRCH
 from time import sleep
 
 from ocipy.cgroups import files, freezer
+from ocipy.cgroups.files import GONE
 from ocipy.errors import Error
 from ocipy.linux import _kernel
 from ocipy.linux.constants import SIGKILL
@@ -17,8 +18,11 @@ if TYPE_CHECKING:
 
     from ocipy.cgroups.cgroup import Cgroup
 
-GONE = (ENOENT, ENODEV)
 REMOVE_TRIES = 11
+# Processes that are held at a time.
+BATCH = 256
+# Descriptors that a walk through the cgroups takes.
+FILES = 4
 
 
 def kill_all(cgroup: Cgroup, signal: int) -> None:
@@ -42,7 +46,9 @@ def kill_all(cgroup: Cgroup, signal: int) -> None:
     try:
         _signal(cgroup, signal, still)
     finally:
-        if not was_frozen or signal == SIGKILL:
+        if signal == SIGKILL:
+            freezer.thaw_all(cgroup.paths)
+        elif not was_frozen:
             freezer.thaw(cgroup.paths)
 
 
@@ -62,33 +68,66 @@ def _signal(cgroup: Cgroup, signal: int, frozen: bool) -> None:
     if not frozen:
         _signal_running(cgroup.processes, signal)
         return
-    for pid in cgroup.processes():
+    failure: OSError | None = None
+    for pid in _ours(cgroup.processes()):
         try:
             posix.kill(pid, signal)
         except ProcessLookupError:
             pass
+        except OSError as error:
+            failure = error
+    if failure is not None:
+        raise failure
+
+
+def _ours(pids: list[int]) -> list[int]:
+    """Without those that our pid namespace does not have: to kill(2) 0 is our own process group."""
+    return [pid for pid in pids if pid > 0]
 
 
 def _signal_running(members: Callable[[], list[int]], signal: int) -> None:
-    """They run, so an id may be another's by now: hold the process first, then see that it is still one of them."""
-    held: list[tuple[int, int]] = []
-    try:
-        for pid in members():
-            try:
-                held.append((pid, _kernel.pidfd_open(pid, 0)))
-            except OSError as error:
-                if error.errno not in (ESRCH, EINVAL):
-                    raise
-        still = set(members())
-        for pid, pidfd in held:
-            if pid in still:
-                try:
-                    _kernel.pidfd_send_signal(pidfd, signal)
-                except ProcessLookupError:
-                    pass
-    finally:
-        for _, pidfd in held:
-            posix.close(pidfd)
+    """They run, so an id may be another's by now: hold the process first, then see that it is still one of them.
+
+    In batches, since a process may have 1,024 descriptors open, or fewer (RLIMIT_NOFILE), and a cgroup any number of
+    processes.
+    """
+    pids = _ours(members())
+    failure: OSError | None = None
+    while pids:
+        held: dict[int, int] = {}
+        try:
+            _hold(pids, held)
+            for pid in members():
+                if pid in held:
+                    try:
+                        _kernel.pidfd_send_signal(held[pid], signal)
+                    except ProcessLookupError:
+                        pass
+                    except OSError as error:
+                        failure = error
+        finally:
+            for pidfd in held.values():
+                posix.close(pidfd)
+    if failure is not None:
+        raise failure
+
+
+def _hold(pids: list[int], held: dict[int, int]) -> None:
+    """Take as many as go in a batch from the list, and open a pidfd of each that lives."""
+    while pids and len(held) < BATCH:
+        try:
+            held[pids[-1]] = _kernel.pidfd_open(pids[-1], 0)
+        except OSError as error:
+            if error.errno == EMFILE and len(held) > FILES:
+                # Some are needed to list the members again.
+                for _ in range(FILES):
+                    pid, pidfd = held.popitem()
+                    posix.close(pidfd)
+                    pids.append(pid)
+                return
+            if error.errno not in (ESRCH, EINVAL):
+                raise
+        pids.pop()
 
 
 def remove(cgroup: Cgroup) -> None:
@@ -123,13 +162,14 @@ def _empty(path: str) -> None:
     """Kill what is left in a cgroup and below, and remove it, children first."""
     pause = 0.001
     for left in range(REMOVE_TRIES, 0, -1):
-        files.walk(path, _rmdir_quietly)
+        files.walk(path, leave=_rmdir_at)
+        _rmdir(path)
         if not files.exists(path):
             return
         if left > 1:
             _signal_running(lambda: files.processes(path), SIGKILL)
             if files.exists(path + "/freezer.state"):
-                files.walk(path, _thaw_quietly)
+                freezer.thaw_all({"freezer": path})
             sleep(pause)
             pause *= 2
     raise Error(
@@ -139,13 +179,9 @@ def _empty(path: str) -> None:
     )
 
 
-def _rmdir_quietly(path: str) -> None:
-    _rmdir(path)
-
-
-def _thaw_quietly(path: str) -> None:
+def _rmdir_at(above: int, name: str) -> None:
     try:
-        files.write(path + "/freezer.state", "THAWED")
+        posix.rmdir(name, dir_fd=above)
     except OSError as error:
-        if error.errno not in GONE:
+        if error.errno not in (EBUSY, ENOTEMPTY, EROFS, *GONE):
             raise

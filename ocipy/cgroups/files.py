@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posix
-from errno import EEXIST, EINVAL, ENODEV, ENOENT, ENOTDIR, EOPNOTSUPP
+from errno import EEXIST, EINVAL, ENODEV, ENOENT, EOPNOTSUPP
 from time import sleep
 
 from ocipy.linux.files import read_file
@@ -13,6 +13,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC
+# What the kernel says of a cgroup, or of a file in one, that has been removed.
+GONE = (ENOENT, ENODEV)
 # A task that is still being made is refused with EINVAL for a moment.
 YOUNG_TASK_TRIES = 5
 YOUNG_TASK_PAUSE = 0.03
@@ -87,41 +90,97 @@ def missing(path: str, top: str) -> list[str]:
     return found
 
 
-def children(directory: str) -> list[str]:
-    """The cgroups directly below one; none if it is gone."""
+def walk(
+    path: str, enter: Callable[[int], object] | None = None, leave: Callable[[int, str], object] | None = None
+) -> None:
+    """Go through a cgroup and all below it, by descriptors: a container may nest its own as deep as it likes.
+
+    enter: called with a descriptor of each, before those below it; where it returns True these are left out.
+    leave: called for each but the topmost, after those below it, with a descriptor of the one above it and its name.
+    No more than two descriptors are open at a time. The way back is "..": a cgroup cannot be moved under another one.
+    One that vanishes meanwhile is left out. Raises OSError.
+    """
     try:
-        entries = posix.scandir(directory)
+        fd = posix.open(path, DIRECTORY)
     except OSError as error:
-        if error.errno in (ENOENT, ENODEV, ENOTDIR):
+        if error.errno in GONE:
+            return
+        raise
+    names: list[str] = []
+    try:
+        todo = [_below(fd, enter)]
+        while True:
+            if todo[-1]:
+                name = todo[-1].pop()
+                try:
+                    below = posix.open(name, DIRECTORY, dir_fd=fd)
+                except OSError as error:
+                    if error.errno in GONE:
+                        continue
+                    raise
+                posix.close(fd)
+                fd = below
+                names.append(name)
+                todo.append(_below(fd, enter))
+            elif names:
+                todo.pop()
+                above = posix.open("..", DIRECTORY, dir_fd=fd)
+                posix.close(fd)
+                fd = above
+                name = names.pop()
+                if leave is not None:
+                    leave(fd, name)
+            else:
+                return
+    finally:
+        posix.close(fd)
+
+
+def _below(fd: int, enter: Callable[[int], object] | None) -> list[str]:
+    """The names of the cgroups directly below one, which is entered."""
+    if enter is not None and enter(fd) is True:
+        return []
+    if posix.fstat(fd).st_nlink == 2:  # the kernel counts those below as links (inode(7))
+        return []
+    try:
+        with posix.scandir(fd) as entries:
+            return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except OSError as error:
+        if error.errno in GONE:
             return []
         raise
-    with entries:
-        return [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
 
 
-def walk(directory: str, visit: Callable[[str], None]) -> None:
-    """Call visit for a cgroup and all below it, the deepest first."""
-    for child in children(directory):
-        walk(child, visit)
-    visit(directory)
+def read_at(directory: int, name: str) -> bytes:
+    """The content of a control file in a cgroup that is open. Raises OSError."""
+    return read_file(posix.open(name, posix.O_RDONLY | posix.O_CLOEXEC, dir_fd=directory))
 
 
-def processes(directory: str, recursive: bool = True) -> list[int]:
-    """The ids of the processes in a cgroup. One that vanishes has none."""
+def write_at(directory: int, name: str, value: bytes) -> None:
+    """Give a control file in a cgroup that is open a value, in one write(2). Raises OSError."""
+    fd = posix.open(name, posix.O_WRONLY | posix.O_CLOEXEC, dir_fd=directory)
+    try:
+        posix.write(fd, value)
+    finally:
+        posix.close(fd)
+
+
+def processes(path: str) -> list[int]:
+    """The ids of the processes in a cgroup and those below it. One that vanishes has none.
+
+    0 stands for one that our pid namespace does not have.
+    """
     found: list[int] = []
 
-    def collect(place: str) -> None:
+    def collect(fd: int) -> None:
         try:
-            found.extend(map(int, words_of(read_file(place + "/cgroup.procs"))))
+            found.extend(map(int, words_of(read_at(fd, "cgroup.procs"))))
         except OSError as error:
             # EOPNOTSUPP: a threaded cgroup, whose processes the domain above it lists (cgroups(7)).
-            if error.errno not in (ENOENT, ENODEV, EOPNOTSUPP):
+            if error.errno not in (*GONE, EOPNOTSUPP):
                 raise
 
-    if recursive:
-        walk(directory, collect)
-    else:
-        collect(directory)
+    walk(path, collect)
     return found
 
 

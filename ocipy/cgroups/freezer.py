@@ -7,7 +7,6 @@ By the freezer controller of v1 (Documentation/admin-guide/cgroup-v1/freezer-sub
 from __future__ import annotations
 
 import posix
-from errno import ENODEV, ENOENT
 from time import sleep
 
 from ocipy.cgroups import files
@@ -15,7 +14,7 @@ from ocipy.errors import Error
 from ocipy.linux import _kernel
 from ocipy.linux.constants import POLLPRI, SIGKILL
 from ocipy.linux.files import read_file
-from ocipy.linux.text import value_of
+from ocipy.linux.text import value_of, words_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,23 +61,34 @@ def _freeze_v1(path: str) -> None:
                 # It would stay as it is for ever, and nobody could tell why: it is let go to its end first.
                 _thaw_v1(path)
                 sleep(0.01)
-    except OSError:
+        raise Error("cannot freeze the container", hint="a process hangs in the kernel")
+    except BaseException:
         _thaw_v1(path)
         raise
-    _thaw_v1(path)
-    raise Error("cannot freeze the container", hint="a process hangs in the kernel")
 
 
 def _holds_a_dying_one(path: str) -> bool:
-    """A process in it was sent SIGKILL, which on v1 takes effect only once it is thawed."""
-    found = False
+    """A process in it was sent SIGKILL, which on v1 takes effect only once it is thawed.
 
-    def look(directory: str) -> None:
-        nonlocal found
-        found = found or any(_is_dying(pid) for pid in files.processes(directory))
+    One below that the container has frozen itself stays as it is whatever becomes of this cgroup, and does not count.
+    """
+    pids: list[int] = []
+    topmost = True
+
+    def look(fd: int) -> bool:
+        nonlocal topmost
+        try:
+            if not topmost and files.read_at(fd, "freezer.self_freezing").startswith(b"1"):
+                return True
+            pids.extend(map(int, words_of(files.read_at(fd, "cgroup.procs"))))
+        except OSError as error:
+            if error.errno not in files.GONE:
+                raise
+        topmost = False
+        return False
 
     files.walk(path, look)
-    return found
+    return any(_is_dying(pid) for pid in pids)
 
 
 def _is_dying(pid: int) -> bool:
@@ -91,17 +101,19 @@ def _is_dying(pid: int) -> bool:
 
 
 def _freeze_v2(path: str) -> None:
-    files.write(path + "/cgroup.freeze", "1")
     fd = posix.open(path + "/cgroup.events", posix.O_RDONLY | posix.O_CLOEXEC)
     try:
+        files.write(path + "/cgroup.freeze", "1")
         deadline = _kernel.monotonic_ns() + V2_PATIENCE_MS * 1_000_000
         while b"frozen 1" not in posix.pread(fd, 4096, 0):
             left = (deadline - _kernel.monotonic_ns()) // 1_000_000
             if left <= 0:
-                files.write(path + "/cgroup.freeze", "0")
                 raise Error("cannot freeze the container", hint="a process hangs in the kernel")
             # The kernel announces a change of the file as urgent data; the limit is for one between read and poll.
             _kernel.poll([(fd, POLLPRI)], min(left, 50))
+    except BaseException:
+        files.write(path + "/cgroup.freeze", "0")
+        raise
     finally:
         posix.close(fd)
 
@@ -117,7 +129,27 @@ def thaw(paths: Mapping[str, str]) -> None:
         else:
             files.write(path + "/cgroup.freeze", "0")
     except OSError as error:
-        if error.errno not in (ENOENT, ENODEV):
+        if error.errno not in files.GONE:
+            raise
+
+
+def thaw_all(paths: Mapping[str, str]) -> None:
+    """Thaw it, and on v1 all below it, which its own processes may have frozen: there SIGKILL takes effect only then.
+
+    Those that are gone are thawed.
+    """
+    v1, path = place(paths)
+    if v1:
+        files.walk(path, _thaw_open)
+    elif is_frozen(paths):
+        thaw(paths)
+
+
+def _thaw_open(fd: int) -> None:
+    try:
+        files.write_at(fd, "freezer.state", b"THAWED")
+    except OSError as error:
+        if error.errno not in files.GONE:
             raise
 
 

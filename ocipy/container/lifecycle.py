@@ -172,9 +172,9 @@ def kill(state: State, signal: int, everyone: bool = False) -> None:
         raise Error("container not running") from None
     finally:
         posix.close(pidfd)
-    if signal == SIGKILL and state.cgroup is not None and freezer.is_frozen(state.cgroup["paths"]):
+    if signal == SIGKILL and state.cgroup is not None:
         # A process in a frozen v1 cgroup dies only once it is thawed. Asked now: a pause may have been quicker.
-        freezer.thaw(state.cgroup["paths"])
+        freezer.thaw_all(state.cgroup["paths"])
 
 
 def open_init(state: State) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -164,8 +165,11 @@ def cgroup_dirs(name: str) -> list[Path]:
         try:
             with os.scandir(todo.pop()) as entries:
                 children = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
-        except FileNotFoundError:
-            continue  # it has been removed meanwhile
+        except OSError as error:
+            # Removed meanwhile; or a neighbour's that is nested deeper than a path can be long: those above it tell.
+            if error.errno not in (errno.ENOENT, errno.ENODEV, errno.ENAMETOOLONG):
+                raise
+            continue
         found += [child for child in children if name in child]
         todo += children
     return sorted(map(Path, found))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Bundle, Container, cgroups_of, wait_until
+from tests.harness import Bundle, Container, Runtime, cgroups_of, descendants, process_state, wait_until
 from tests.harness.look import cgroup_hierarchies
 from tests.integration.conftest import CGROUP_PARENT
 from tests.integration.test_cgroup_mount import WRITABLE, options
@@ -95,3 +96,147 @@ def test_exec_follows_the_containers_process_below_its_cgroup_only(
     finally:
         (top / own.lstrip("/") / "init/cgroup.procs").write_text(str(one.pid))
         alike.rmdir()
+
+
+# Cgroups in cgroups.
+
+
+def nest(top: Path, name: str, depth: int, pid: int) -> None:
+    """What a process of the container may do in the hierarchy that it sees; from outside, but by descriptors too."""
+    fd = os.open(top, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir(name, dir_fd=fd)
+        below = os.open(name, os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = below
+    procs = os.open("cgroup.procs", os.O_WRONLY, dir_fd=fd)
+    os.write(procs, str(pid).encode())
+    os.close(procs)
+    os.close(fd)
+
+
+@pytest.fixture(params=[("d", 1100), ("n" * 255, 30)], ids=["1100-deep", "long-names"])
+def nested(request: pytest.FixtureRequest, container: MakeContainer, bundle: Bundle) -> Container:
+    """A running container whose processes are in nested cgroups: its first in the lowest, another half-way."""
+    return make_nested(container, bundle, *request.param)
+
+
+def make_nested(container: MakeContainer, bundle: Bundle, name: str, depth: int) -> Container:
+    one = container(bundle, sh="sleep 1000 & echo ready; wait").start()
+    one.wait_output("ready")
+    (child,) = descendants(one.pid)
+    hierarchies = cgroup_hierarchies()
+    for place in {hierarchies.get("freezer", hierarchies.get("")), hierarchies.get("pids", hierarchies.get(""))}:
+        assert place is not None
+        nest(place / bundle.linux["cgroupsPath"].lstrip("/"), name, depth, one.pid)
+        nest(place / bundle.linux["cgroupsPath"].lstrip("/"), "b", depth // 2, child)
+    return one
+
+
+def test_cgroups_nested_however_deep_are_deleted(nested: Container) -> None:
+    one = nested
+    one.kill()
+    one.reap()
+    one.runtime.delete(one.id).ok()
+
+
+def test_cgroups_nested_however_deep_are_deleted_by_force(nested: Container) -> None:
+    nested.runtime.delete(nested.id, force=True).ok()
+    nested.reap()
+
+
+def test_processes_in_nested_cgroups_are_found(nested: Container, runtime: Runtime) -> None:
+    assert nested.pid in json.loads(runtime.call("ps", "--format", "json", nested.id).ok().stdout)
+    assert len(runtime.call("ps", nested.id).ok().stdout.splitlines()) >= 3
+    runtime.call("pause", nested.id).ok()
+    assert nested.status == "paused"
+    runtime.call("resume", nested.id).ok()
+    runtime.call("update", "--pids-limit", "100", nested.id).ok()
+    nested.exec("true").ok()
+    runtime.call("events", "--stats", nested.id).ok()
+    runtime.call("kill", "--all", nested.id, "TERM").ok()
+    runtime.call("kill", "--all", nested.id, "KILL").ok()
+    nested.wait_dead()
+
+
+@pytest.mark.ocipy_only("runc does not find them all")
+def test_kill_all_reaches_nested_cgroups_without_a_pid_namespace(container: MakeContainer, bundle: Bundle) -> None:
+    bundle.without_namespace("pid")
+    one = make_nested(container, bundle, "d", 1100)
+    (child,) = descendants(one.pid)
+    one.runtime.call("kill", "--all", one.id, "KILL").ok()
+    one.wait_dead()
+    wait_until(lambda: process_state(child) in ("Z", ""))
+
+
+# What froze itself (v1): SIGKILL takes effect only once it is thawed.
+
+FREEZE_SELF = """
+cd /sys/fs/cgroup/freezer
+mkdir -p own/inner && echo 1 >own/inner/cgroup.procs
+echo ready
+echo FROZEN >own/freezer.state
+"""
+
+
+@pytest.fixture
+def frozen_itself(container: MakeContainer, bundle: Bundle) -> Container:
+    one = container(options(bundle, *WRITABLE), sh=FREEZE_SELF).start()
+    one.wait_output("ready")
+    state = cgroup_hierarchies()["freezer"] / bundle.linux["cgroupsPath"].lstrip("/") / "own/inner/freezer.state"
+    wait_until(lambda: state.read_text() == "FROZEN\n")
+    assert one.status == "running"
+    return one
+
+
+@pytest.mark.needs_cgroup_v1
+@pytest.mark.parametrize("words", [["KILL"], ["--all", "KILL"]])
+def test_init_that_froze_itself_can_be_killed(frozen_itself: Container, words: list[str]) -> None:
+    *flags, number = words
+    frozen_itself.runtime.call("kill", *flags, frozen_itself.id, number).ok()
+    frozen_itself.wait_dead()
+    frozen_itself.end()
+
+
+@pytest.mark.needs_cgroup_v1
+def test_init_that_froze_itself_can_be_deleted(frozen_itself: Container) -> None:
+    frozen_itself.runtime.delete(frozen_itself.id, force=True).ok()
+    frozen_itself.reap()
+
+
+@pytest.mark.needs_cgroup_v1
+def test_what_froze_itself_stays_so_over_a_pause(frozen_itself: Container) -> None:
+    runtime, id = frozen_itself.runtime, frozen_itself.id
+    runtime.call("pause", id).ok()
+    assert frozen_itself.status == "paused"
+    runtime.call("resume", id).ok()
+    place = cgroup_hierarchies()["freezer"] / frozen_itself.bundle.linux["cgroupsPath"].lstrip("/")
+    assert (place / "own/freezer.state").read_text() == "FROZEN\n"
+
+
+@pytest.mark.needs_cgroup_v1
+@pytest.mark.ocipy_only("runc ends its processes in another way")
+def test_leftovers_that_are_frozen_below_are_deleted(container: MakeContainer, bundle: Bundle) -> None:
+    """Without a pid namespace of its own the end of init leaves them."""
+    options(bundle, *WRITABLE).without_namespace("pid")
+    script = """
+    cd /sys/fs/cgroup/freezer
+    mkdir -p own/inner; sleep 1000 & echo $! >own/inner/cgroup.procs; echo FROZEN >own/inner/freezer.state
+    """
+    one = container(bundle, sh=script).start()
+    one.reap()
+    one.runtime.delete(one.id).ok()
+
+
+@pytest.mark.needs_cgroup_v1
+@pytest.mark.ocipy_only("runc freezes it, dying processes and all")
+def test_one_that_dies_while_it_froze_itself_does_not_prevent_a_pause(container: MakeContainer, bundle: Bundle) -> None:
+    script = """
+    cd /sys/fs/cgroup/freezer
+    mkdir own; sleep 1000 & echo $! >own/cgroup.procs; echo FROZEN >own/freezer.state
+    kill -9 $!; echo ready; exec sleep 1000
+    """
+    one = container(options(bundle, *WRITABLE), sh=script).start()
+    one.wait_output("ready")
+    one.runtime.call("pause", one.id, timeout=5).ok()
+    one.runtime.call("resume", one.id).ok()
