@@ -1,0 +1,107 @@
+"""init/paths.py: what an image's symlinks lead to is inside of the root, and what was just made is what is opened."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ocipy.errors import Error
+from ocipy.init import paths
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    """A directory of the host's with a file that says so."""
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/whose").write_text("host")
+    return tmp_path / "outside"
+
+
+@pytest.fixture
+def root(tmp_path: Path, outside: Path) -> Iterator[int]:
+    """A root with links to the host's directory, by absolute path, by "..", and by a chain."""
+    tree = tmp_path / "root"
+    tree.mkdir()
+    (tree / "absolute").symlink_to(outside)
+    (tree / "up").symlink_to("../outside")
+    (tree / "chain").symlink_to("absolute")
+    (tree / "deep").mkdir()
+    (tree / "deep/up").symlink_to("../../../../../.." + str(outside))
+    fd = os.open(tree, os.O_PATH)
+    yield fd
+    os.close(fd)
+
+
+LINKS = ["absolute", "up", "chain", "deep/up", "/absolute", "../outside", "deep/../../outside"]
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_nothing_outside_is_opened(root: int, link: str) -> None:
+    assert not paths.exists(root, f"{link}/whose")
+    with pytest.raises(FileNotFoundError):
+        paths.open_below(root, f"{link}/whose")
+
+
+@pytest.mark.parametrize("link", LINKS)
+@pytest.mark.parametrize("directory", [True, False])
+def test_what_is_missing_is_made_inside(root: int, outside: Path, link: str, directory: bool) -> None:
+    fd = paths.make(root, f"{link}/made", directory=directory)
+    where = os.readlink(f"/proc/self/fd/{fd}")
+    assert where.startswith(str(outside.parent / "root") + "/")
+    assert paths.is_directory(fd) is directory
+    assert [path.name for path in outside.iterdir()] == ["whose"]
+    os.close(fd)
+
+
+def test_magic_links_are_not_followed(tmp_path: Path) -> None:
+    """/proc/self/fd/N of an image with a procfs in it leads to anywhere (openat2(2))."""
+    held = os.open(tmp_path, os.O_PATH)
+    proc = os.open("/proc", os.O_PATH)
+    with pytest.raises(OSError) as caught:
+        paths.open_below(proc, f"self/fd/{held}")
+    assert caught.value.errno == errno.ELOOP
+    os.close(held)
+    os.close(proc)
+
+
+def test_what_goes_up_from_nothing_is_refused(root: int) -> None:
+    with pytest.raises(Error, match=r"goes up"):
+        paths.make(root, "missing/../../outside", directory=True)
+
+
+@pytest.mark.parametrize("kind", ["link", "file"])
+def test_a_directory_that_was_swapped_is_not_opened(
+    root: int, outside: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Between mkdir and open somebody puts something else in its place."""
+    real = os.mkdir
+
+    def mkdir(name: str, mode: int, *, dir_fd: int) -> None:
+        real(name, mode, dir_fd=dir_fd)
+        os.rmdir(name, dir_fd=dir_fd)
+        if kind == "link":
+            os.symlink(outside, name, dir_fd=dir_fd)
+        else:
+            os.close(os.open(name, os.O_CREAT, dir_fd=dir_fd))
+
+    monkeypatch.setattr("posix.mkdir", mkdir)
+    with pytest.raises(OSError) as caught:
+        paths.make_directory(root, "new/below")
+    assert caught.value.errno in (errno.ELOOP, errno.ENOTDIR)
+    assert [path.name for path in outside.iterdir()] == ["whose"]
+
+
+@pytest.mark.parametrize("kind", ["link", "file"])
+def test_a_plain_directory_is_no_link(root: int, tmp_path: Path, kind: str) -> None:
+    """For proc and sysfs, which masks suppose at their place (CVE-2019-19921)."""
+    (tmp_path / "root/real").mkdir()
+    if kind == "link":
+        (tmp_path / "root/proc").symlink_to("real")
+    else:
+        (tmp_path / "root/proc").touch()
+    with pytest.raises(Error, match="not an ordinary directory"):
+        paths.make_plain_directory(root, "/proc")
