@@ -107,6 +107,22 @@ def test_owner_of_a_writable_one(container: MakeContainer, bundle: Bundle, host:
         assert owners == {".": 1000, "cgroup.procs": 1000, "cgroup.kill": 0, "pids.max": 0}
 
 
+@pytest.mark.needs_cgroup_v1
+@pytest.mark.parametrize("user", [False, True])
+def test_owners_are_kept_on_v1(container: MakeContainer, bundle: Bundle, user: bool) -> None:
+    """ "Runtimes SHOULD NOT change the ownership of container cgroups when cgroups v1 is in use.\""""
+    if user:
+        bundle.user_namespace()
+    bundle.process["user"] = {"uid": 1000, "gid": 1000}
+    container(options(bundle, *WRITABLE).args("sleep", "1000"))
+    places = [path / bundle.linux["cgroupsPath"].lstrip("/") for path in cgroup_hierarchies().values()]
+    there = [place for place in places if place.is_dir()]
+    assert there
+    for place in there:
+        owners = {path.name: path.stat().st_uid for path in [place, *place.iterdir()]}
+        assert set(owners.values()) == {0}, owners
+
+
 def test_namespace_begins_at_the_containers_cgroup(sh: RunScript, bundle: Bundle) -> None:
     """The namespace was made after the process had joined."""
     paths = {line.partition(":")[2].partition(":")[2] for line in sh("cat /proc/self/cgroup", bundle).stdout.split()}

@@ -238,6 +238,34 @@ def test_user_namespace_keeps_the_host_out(sh: Callable[..., Result], bundle: Bu
     assert secret.read_text() == "secret\n"
 
 
+@pytest.mark.parametrize("joined", [False, True])
+def test_user_namespace_leaves_the_owners_of_the_root(
+    container: MakeContainer, make_bundle: Callable[..., Bundle], joined: bool
+) -> None:
+    """config-linux.md: the runtime SHOULD NOT modify the ownership of the filesystems to realize the mapping."""
+    bundle = make_bundle(hardlinks=False).user_namespace()
+    source = bundle.path / "source"
+    (source / "below").mkdir(parents=True)
+    os.chown(source / "below", 1234, 5678)
+    (bundle.rootfs / "mnt").mkdir()
+    bundle.config["mounts"].append({"destination": "/mnt", "source": str(source), "options": ["rbind"]})
+
+    def owners() -> dict[str, tuple[int, int]]:
+        found = [bundle.rootfs, *bundle.rootfs.rglob("*"), source, *source.rglob("*")]
+        return {str(path): (path.lstat().st_uid, path.lstat().st_gid) for path in found}
+
+    if joined:
+        first = container(make_bundle().user_namespace().args("sleep", "1000")).start()
+        bundle.searchable()
+        bundle.linux["namespaces"] = [space for space in bundle.linux["namespaces"] if space["type"] != "user"]
+        bundle.linux["namespaces"].append({"type": "user", "path": f"/proc/{first.pid}/ns/user"})
+        del bundle.linux["uidMappings"], bundle.linux["gidMappings"]
+    before = owners()
+    container(bundle, sh="true")
+    after = owners()
+    assert {path: after[path] for path in before} == before
+
+
 def test_user_namespace_devices_and_proc_work(sh: Callable[..., Result], bundle: Bundle) -> None:
     bundle.user_namespace()
     result = sh(

@@ -132,6 +132,25 @@ def test_names(container: MakeContainer, bundle: Bundle, pair: tuple[str, str], 
     assert set(devices) == {"lo", "fresh0" if given else pair[0]}
 
 
+def test_a_device_is_left_where_it_is_at_the_end(
+    container: MakeContainer, make_bundle: Callable[..., Bundle], pair: tuple[str, str]
+) -> None:
+    """config-linux.md: its life is the namespace's, and the runtime MUST NOT move it out of that before deletion."""
+    keeper = container(make_bundle(), args=["sleep", "1000"])
+    bundle = make_bundle()
+    for space in bundle.linux["namespaces"]:
+        if space["type"] == "network":
+            space["path"] = f"/proc/{keeper.pid}/ns/net"
+    bundle.linux["netDevices"] = {pair[0]: {"name": "inside0"}}
+    one = container(bundle, args=["sleep", "1000"]).start()
+    subprocess.run(["nsenter", "-t", str(one.pid), "-n", "ip", "link", "set", "inside0", "down"], check=True)
+    before = devices_of(keeper)
+    one.kill().wait_dead()
+    one.runtime.delete(one.id).ok()
+    assert devices_of(keeper) == before
+    assert pair[0] not in ip("link")
+
+
 @pytest.mark.differs_from_runc("runc 1.5 has moved the device by then, and it goes with the namespace")
 def test_a_name_that_is_taken(runtime: Runtime, bundle: Bundle, new_id: NewId, pair: tuple[str, str]) -> None:
     bundle.linux["netDevices"] = {pair[0]: {"name": "lo"}}

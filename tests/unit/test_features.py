@@ -11,10 +11,15 @@ import jsonschema
 import pytest
 
 from ocipy.commands.features import features
+from ocipy.config.check import check
+from ocipy.config.semantic import errors
 from ocipy.errors import Error
 from ocipy.linux.constants import CAP_CHECKPOINT_RESTORE
 from ocipy.plan import refused, seccomp
+from ocipy.plan.build import build
 from ocipy.plan.model import Host, Options, Plan
+from ocipy.plan.mount_options import parse
+from tests.unit.documents import minimal
 
 TOP = Path(__file__).resolve().parents[2]
 OPTIONS = Options(container_id="c", bundle="/b")
@@ -32,6 +37,104 @@ def test_the_schema_would_find_a_mistake() -> None:
     document["linux"]["seccomp"]["actions"].append("SCMP_ACT_SING")
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.Draft4Validator(schema).validate(document)
+
+
+def closed(node: Any) -> Any:
+    """The schema, with objects that have no members but the ones it names."""
+    if isinstance(node, list):
+        return [closed(part) for part in node]
+    if not isinstance(node, dict):
+        return node
+    result = {name: closed(part) for name, part in node.items()}
+    if isinstance(node.get("properties"), dict):
+        result.setdefault("additionalProperties", False)
+    return result
+
+
+def objects(value: Any) -> list[Any]:
+    """The document, and every object in it that the schema gives members (maps of strings take any)."""
+    if not isinstance(value, dict):
+        return []
+    return [value, *(found for name, part in value.items() if name != "annotations" for found in objects(part))]
+
+
+def test_nothing_is_in_it_that_the_specification_has_not() -> None:
+    """features.md: MUST NOT contain properties that are not defined; the published schema lets them pass."""
+    schema = closed(json.loads((TOP / "spec/features.schema.json").read_text()))
+    validator = jsonschema.Draft4Validator(schema)
+    validator.validate(features())
+    for index in range(len(objects(features()))):
+        document = features()
+        objects(document)[index]["x-ocipy"] = True
+        with pytest.raises(jsonschema.ValidationError, match="x-ocipy"):
+            validator.validate(document)
+
+
+def test_there_is_no_null_in_it() -> None:
+    """features.md: null is not the same as empty. What ocipy does not know is absent, and what it knows has a value."""
+
+    def nulls(value: Any, pointer: str) -> list[str]:
+        if value is None:
+            return [pointer]
+        if isinstance(value, dict):
+            parts = list(value.items())
+        else:
+            parts = list(enumerate(value)) if isinstance(value, list) else []
+        return [found for name, part in parts for found in nulls(part, f"{pointer}/{name}")]
+
+    assert nulls(features(), "") == []
+    assert nulls({"a": [None]}, "") == ["/a/0"]
+
+
+def test_the_versions_are_accepted_and_in_order() -> None:
+    oldest, newest = features()["ociVersionMin"], features()["ociVersionMax"]
+    assert [int(part) for part in oldest.split(".")] <= [int(part) for part in newest.split(".")]
+    for version in (oldest, newest):
+        config: Any = {**minimal(), "ociVersion": version}
+        assert check(config) is None
+        assert errors(config) == []
+
+
+def test_it_does_not_depend_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """features.md: it SHOULD be known when the runtime is compiled. So it is made without a look at the machine."""
+    expected = features()
+
+    def look(*_arguments: Any, **_keywords: Any) -> Any:
+        raise AssertionError("features looks at the host")
+
+    for name in ("posix.open", "posix.stat", "posix.uname", "posix.listdir", "posix.readlink", "posix.geteuid"):
+        monkeypatch.setattr(name, look)
+    assert features() == expected
+
+
+def test_every_namespace_and_memory_policy_is_taken_by_the_checks() -> None:
+    linux = features()["linux"]
+    for kind in linux["namespaces"]:
+        config: Any = {**minimal(), "linux": {"namespaces": [{"type": kind, "path": "/proc/1/ns/x"}]}}
+        assert check(config) is None
+    for mode in linux["memoryPolicy"]["modes"]:
+        config = {**minimal(), "linux": {"memoryPolicy": {"mode": mode}}}
+        assert check(config) is None
+    for flag in linux["memoryPolicy"]["flags"]:
+        config = {**minimal(), "linux": {"memoryPolicy": {"mode": "MPOL_BIND", "nodes": "0", "flags": [flag]}}}
+        assert check(config) is None
+        assert errors(config) == []
+
+
+def test_every_hook_and_mount_option_is_taken_by_the_plan() -> None:
+    for kind in features()["hooks"]:
+        config: Any = {**minimal(), "hooks": {kind: [{"path": "/hook"}]}}
+        config["linux"] = {"namespaces": [{"type": "mount"}]}
+        plan = build(config, Host(), OPTIONS)
+        assert [step.args["kind"] for step in plan.host + plan.init if "hook" in step.action] == [kind]
+    for option in features()["mountOptions"]:
+        assert parse([option]).data == (), option
+
+
+def test_options_of_single_filesystems_are_not_listed() -> None:
+    """features.md: what a filesystem alone knows SHOULD NOT be in mountOptions."""
+    for word in ("size", "mode", "uid", "gid", "newinstance", "ptmxmode", "nr_inodes", "subset", "hidepid", "lowerdir"):
+        assert not [option for option in features()["mountOptions"] if option.partition("=")[0] == word], word
 
 
 def test_what_engines_look_for() -> None:

@@ -97,15 +97,19 @@ def test_a_lock_of_a_directory_that_is_gone_meanwhile(tmp_path: Path, monkeypatc
     web = tmp_path / "web"
     web.mkdir()
 
+    locked: list[int] = []
+
     def flock(fd: int, operation: int) -> None:
         web.rmdir()
         real(fd, operation)
+        locked.append(fd)
 
     monkeypatch.setattr(_kernel, "flock", flock)
-    before = set(os.listdir("/proc/self/fd"))
     with pytest.raises(Error, match="container does not exist"):
         directory.lock(str(web))
-    assert set(os.listdir("/proc/self/fd")) == before
+    (fd,) = locked
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
 
 
 def test_the_state_is_removed_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
