@@ -9,7 +9,7 @@ from __future__ import annotations
 import posix
 from errno import ELOOP, ENOENT, ENOTDIR
 
-from ocipy.config.check import check
+from ocipy.config.check import check, forget
 from ocipy.config.semantic import errors
 from ocipy.errors import Error
 from ocipy.linux import _kernel
@@ -19,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ocipy.config.check import Unknown
     from ocipy.config.types import Config
 
 MAX_CONFIG = 64 << 20
@@ -48,9 +49,12 @@ def read_config(name: str, directory: int, bundle: str) -> Config:
     path = name if name[:1] == "/" else bundle + "/" + name
     data = read_document(name, directory, path)
     config = parse(data, path)
-    failure = check(config)
+    unknown: Unknown = []
+    failure = check(config, unknown)
     if failure is not None:
         raise _shape_error(config, failure, path)
+    if unknown:
+        forget(unknown)
     broken = errors(config, may_hold_nul=b"\\u0000" in data)
     if broken:
         raise _rule_error(broken, path)
@@ -84,10 +88,13 @@ def read_document(name: str, directory: int, path: str, pipe: bool = False) -> b
         posix.close(fd)
 
 
-def parse(data: bytes, path: str) -> Any:
-    """The value of a JSON document. Error: with line, column and the text around the place; path: for its text."""
+def parse(data: bytes, path: str, repeated: list[tuple[str | int, ...]] | None = None) -> Any:
+    """The value of a JSON document. Error: with line, column and the text around the place; path: for its text.
+
+    repeated gets the places of members that are given more than once, as _kernel.json_loads has them.
+    """
     try:
-        return _kernel.json_loads(data)
+        return _kernel.json_loads(data) if repeated is None else _kernel.json_loads(data, repeated)
     except ValueError as error:
         text, offset = str(error.args[0]), error.args[-1]
         raise Error(f"not JSON: {_place(data, offset)}: {text}", pointer=path) from None

@@ -1,21 +1,27 @@
 """`ocipy validate [BUNDLE]`: every finding in a bundle at once, each with its JSON pointer. Cold.
 
-First the schema; if that holds the rules across fields; if they hold what the plan refuses on this host. Warnings
-come last.
+The schema, the rules across fields, the files of the host, and what the plan refuses: each judges what those before
+it have found no fault with. Warnings come last.
 """
 
 from __future__ import annotations
 
 import json
 import posix
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ocipy import bundle
 from ocipy.cli import Arguments, Flag, write_stdout
 from ocipy.config import advice, semantic
 from ocipy.config.check import check
+from ocipy.config.draft import Draft
+from ocipy.config.misspelt import unknown_members, unknown_text
+from ocipy.config.old import at, broken_once, unknown_once
+from ocipy.config.wording import schema_errors
 from ocipy.container.probe import describe_host
-from ocipy.errors import Error
+from ocipy.errors import Error, escape
+from ocipy.linux.constants import MS_REMOUNT
 from ocipy.plan.build import build
 from ocipy.plan.model import Options
 from ocipy.plan.mount_options import parse
@@ -23,6 +29,8 @@ from ocipy.plan.mounts import is_bind
 
 if TYPE_CHECKING:
     from ocipy.config.types import Config
+
+    Findings = list[tuple[str, str]]
 
 SUMMARY = "list everything that is wrong in a bundle"
 USAGE = "[FLAGS] [BUNDLE]"
@@ -60,49 +68,142 @@ def validate(path: str, config_name: str = "config.json") -> list[Finding]:
 
 def _validate_open(directory: int, path: str, config_name: str) -> list[Finding]:
     file = config_name if config_name[:1] == "/" else f"{path}/{config_name}"
+    repeated: list[tuple[str | int, ...]] = []
     try:
-        config = bundle.parse(bundle.read_document(config_name, directory, file), file)
+        document = bundle.parse(bundle.read_document(config_name, directory, file), file, repeated)
     except Error as error:
         return [_from_error(error)]
-    if check(config) is not None:
-        from ocipy.config.wording import schema_errors
-
-        return [Finding(ERROR, pointer, text) for pointer, text in schema_errors(config)]
-    found = [Finding(ERROR, pointer, text) for pointer, text in semantic.errors(config)]
-    if not any(finding.pointer.startswith("/root") for finding in found):
-        try:
-            bundle.check_rootfs(config, directory, path)
-        except Error as error:
-            found.append(_from_error(error))
-    if not found:
-        found += _refused(config, path) + _missing_sources(config, directory)
-    told = {finding.pointer for finding in found}
-    return found + [Finding(WARNING, *warning) for warning in advice.warnings(config) if warning[0] not in told]
+    judge = _Judge(document)
+    places = dict.fromkeys("".join(map(escape, parts)) for parts in repeated)
+    judge.warnings += [Finding(WARNING, place, "is given more than once; the last one counts") for place in places]
+    if judge.draft.is_object:
+        judge.rules()
+        judge.bundle(directory, path)
+        judge.plan(path, judge.advice())
+    return judge.errors + judge.warnings
 
 
-def _refused(config: Config, path: str) -> list[Finding]:
-    """What `create` would refuse or warn of on this host, as far as the plan knows it; nothing is done."""
-    try:
-        plan = build(config, describe_host(), Options(container_id="validate", bundle=path, has_console=True))
-    except Error as error:
-        return [_from_error(error)]
-    return [Finding(WARNING, pointer, text) for pointer, text in plan.warnings]
+class _Judge:
+    """What is found in a document, step by step. What one step finds fault with is left out for those after it.
+
+    draft: what nothing is said against so far. All pointers are into the document as it is written.
+    """
+
+    def __init__(self, document: Any) -> None:
+        self.document = document
+        self.draft = Draft(document)
+        broken = schema_errors(document) if check(document) is not None else []
+        self.errors = [Finding(ERROR, pointer, text) for pointer, text in broken_once(document, broken)]
+        self.warnings: list[Finding] = []
+
+    def error(self, found: Findings) -> bool:
+        """Add errors, and leave out of the draft what they are about. Whether anything could be left out.
+
+        Nothing is told of what is left out already, of what is only the rest of something, nor of a namespace that is
+        missing where one is wrong.
+        """
+        wrong = set(self.draft.wrong)
+        for pointer, text in found:
+            doubtful = "in linux.namespaces" in text and any(place.startswith("/linux/namespaces") for place in wrong)
+            if not doubtful and not _touches(pointer, wrong):
+                self.errors.append(Finding(ERROR, pointer, text))
+        return self.draft.remove_all(pointer for pointer, _ in found)
+
+    def warn(self, found: Iterable[tuple[str, str]]) -> None:
+        """Add warnings, but of what has a finding already, or is the rest of something wrong."""
+        told = {finding.pointer for finding in self.errors + self.warnings}
+        for pointer, text in found:
+            if pointer not in told and not _touches(pointer, self.draft.wrong):
+                told.add(pointer)
+                self.warnings.append(Finding(WARNING, pointer, text))
+
+    def rules(self) -> None:
+        """The rules across fields."""
+        self.error(self._broken())
+
+    def bundle(self, directory: int, path: str) -> None:
+        """The root filesystem, and the sources of bind mounts."""
+        if not self.draft.wrong & {"/root", "/root/path"}:
+            try:
+                bundle.check_rootfs(self.draft.config, directory, path)
+            except Error as error:
+                self.errors.append(_from_error(error))
+        self.error(self._original(_missing_sources(self.draft.config, directory)))
+
+    def advice(self) -> Findings:
+        """What deserves a warning in any case."""
+        return self._original(advice.warnings(self.draft.config))
+
+    def plan(self, path: str, advised: Findings) -> None:
+        """What `create` would refuse or warn of on this host, as far as the plan knows it; nothing is done."""
+        host, options = describe_host(), Options(container_id="validate", bundle=path, has_console=True)
+        self._leave_out_capabilities(advised)
+        warnings: Findings = []
+        while self._settles():
+            try:
+                plan = build(self.draft.config, host, options)
+            except Error as error:
+                pointer, text = _from_error(error)[1:]
+                if self.error(self._original([(pointer, text)])):
+                    continue
+            else:
+                warnings = self._original(plan.warnings)
+            break
+        self.warn(advised)
+        self._warn_of_unknown_members()
+        self.warn(warnings)
+
+    def _warn_of_unknown_members(self) -> None:
+        unknown = {pointer: (name, known) for pointer, name, known in unknown_members(self.document)}
+        old, others = unknown_once(unknown, [finding.text for finding in self.errors])
+        self.warnings += [Finding(WARNING, pointer, text) for pointer, text in old]
+        self.warn((pointer, unknown_text(name, known)) for pointer, (name, known) in others.items())
+
+    def _settles(self) -> bool:
+        """Leave out what breaks a rule only because something else is left out. False where that cannot be."""
+        while broken := self._broken():
+            if not self.draft.remove_all(pointer for pointer, _ in broken):
+                return False
+        return True
+
+    def _leave_out_capabilities(self, advised: Findings) -> None:
+        """What is told of by name already, so that the plan does not tell it again."""
+        sets = (self.draft.config.get("process") or {}).get("capabilities") or {}
+        told = {at(self.document, pointer) for pointer, _ in advised if pointer.startswith("/process/capabilities/")}
+        for names in sets.values():
+            names[:] = [name for name in names if name not in told]
+
+    def _broken(self) -> Findings:
+        return self._original(semantic.errors(self.draft.config))
+
+    def _original(self, found: Iterable[tuple[str, str]]) -> Findings:
+        return [(self.draft.original(pointer), text) for pointer, text in found]
 
 
-def _missing_sources(config: Config, directory: int) -> list[Finding]:
-    """Bind mounts that have nothing to bind: create would fail, unless somebody makes it in between."""
-    found = []
+def _touches(pointer: str, places: set[str]) -> bool:
+    """Whether a pointer names one of the places, what is in one, or what one is in."""
+    if pointer and any(place.startswith(pointer + "/") for place in places):
+        return True
+    while pointer:
+        if pointer in places:
+            return True
+        pointer = pointer.rpartition("/")[0]
+    return False
+
+
+def _missing_sources(config: Config, directory: int) -> Iterator[tuple[str, str]]:
+    """Bind mounts that have nothing to bind: create is sure to fail."""
     for index, mount in enumerate(config.get("mounts") or ()):
         source = mount.get("source") or ""
-        if source and is_bind(mount, parse(mount.get("options") or ())):
-            try:
-                posix.stat(source, dir_fd=directory, follow_symlinks=False)
-            except FileNotFoundError:
-                text = f"{source} does not exist on this host"
-                found.append(Finding(WARNING, f"/mounts/{index}/source", text))
-            except OSError:  # whoever validates may not look there, and create may
-                pass
-    return found
+        options = parse(mount.get("options") or ())
+        if not source or not is_bind(mount, options) or options.flags & MS_REMOUNT:
+            continue
+        try:
+            posix.stat(source, dir_fd=directory, follow_symlinks=not (options.copy_symlink or options.source_nofollow))
+        except (FileNotFoundError, NotADirectoryError):
+            yield f"/mounts/{index}/source", f"{source} does not exist on this host"
+        except (OSError, ValueError):  # whoever validates may not look there, and create may
+            pass
 
 
 def _from_error(error: Error) -> Finding:

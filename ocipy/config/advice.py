@@ -1,23 +1,20 @@
 """What in a config.json is allowed but deserves a warning: `ocipy validate`. Cold.
 
-unknown_members compares with the schema; the rest are the SHOULDs of the specification, and what the kernel would
-silently do otherwise than was meant.
+These are the SHOULDs of the specification, and what the kernel would silently do otherwise than was meant. Unknown
+members are in misspelt.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from ocipy.config import schema
-from ocipy.errors import escape
+from ocipy.config.misspelt import OTHER_PLATFORMS, nearest
 from ocipy.linux.capabilities import NAMES as CAPABILITIES
 
 if TYPE_CHECKING:
     from ocipy.config.types import Config, Linux
 
-_OTHER_PLATFORMS = ("freebsd", "solaris", "windows", "zos")
 _FORBIDDING = ("SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL_THREAD", "SCMP_ACT_TRAP")
 _COVERED = {"proc": "/proc", "sysfs": "/sys"}
 
@@ -36,8 +33,6 @@ def warnings(config: Config) -> Warnings:
     linux = config.get("linux")
     if linux is not None:
         yield from _linux(linux)
-    document = schema.load("config")
-    yield from unknown_members(config, document, document["definitions"])
 
 
 def _top(config: Config) -> Warnings:
@@ -45,7 +40,7 @@ def _top(config: Config) -> Warnings:
         yield "/process", "is missing, so there is nothing to start"
     if (config.get("hooks") or {}).get("prestart"):
         yield "/hooks/prestart", "is deprecated: use createRuntime, createContainer or startContainer"
-    for name in _OTHER_PLATFORMS:
+    for name in OTHER_PLATFORMS:
         if config.get(name) is not None:
             yield "/" + name, "is for another platform and is ignored on Linux"
 
@@ -53,12 +48,15 @@ def _top(config: Config) -> Warnings:
 def _capabilities(sets: dict[str, Any]) -> Warnings:
     """config.md: what the kernel does not know is a warning. capabilities(7) has the relations between the sets."""
     held = {name: set(values or ()) for name, values in sets.items() if isinstance(values, list)}
+    unknown: set[str] = set()
     for name, values in sets.items():
         for index, value in enumerate(values if isinstance(values, list) else ()):
             pointer = f"/process/capabilities/{name}/{index}"
             if value not in CAPABILITIES:
-                close = get_close_matches(str(value).upper(), CAPABILITIES, 1)
-                yield pointer, f"{value} is no capability of Linux" + (f"; meant {close[0]}?" if close else "")
+                meant = nearest(value, CAPABILITIES)
+                if value not in unknown:  # once for all sets
+                    yield pointer, f"{value} is no capability of Linux" + (f"; meant {meant}?" if meant else "")
+                unknown.add(value)
             elif name == "effective" and value not in held.get("permitted", ()):
                 yield pointer, f"{value} is not in the permitted set, so it cannot be effective"
             elif name == "ambient" and not all(value in held.get(other, ()) for other in ("permitted", "inheritable")):
@@ -74,8 +72,12 @@ def _mounts(config: Config) -> Warnings:
         options = mount.get("options") or []
         if mount.get("uidMappings") and not {"idmap", "ridmap"} & set(options):
             yield f"/mounts/{index}/options", "should hold idmap or ridmap, so that no runtime overlooks the mappings"
-        if not mount.get("type") and not {"bind", "rbind", "remount"} & set(options):
-            yield f"/mounts/{index}/type", "is missing, and the mount is no bind mount"
+        if not {"bind", "rbind", "remount"} & set(options):
+            if not mount.get("type"):
+                yield f"/mounts/{index}/type", "is missing, and the mount is no bind mount"
+            elif mount["type"] == "bind":
+                text = 'the type bind makes a bind mount only here: the specification has "bind" or "rbind" in options'
+                yield f"/mounts/{index}/options", text
 
 
 def _linux(linux: Linux) -> Warnings:
@@ -102,23 +104,3 @@ def _linux(linux: Linux) -> Warnings:
             yield "/linux/seccomp/syscalls", "permits no execve: the container's process cannot be started"
     if (linux.get("cgroupsPath") or "").count(":") == 2:
         yield "/linux/cgroupsPath", "is a slice, prefix and name for --systemd-cgroup; without it a directory's name"
-
-
-def unknown_members(value: Any, node: dict[str, Any], definitions: dict[str, Any], pointer: str = "") -> Warnings:
-    """Members of objects that the schema does not name: ignored (config.md, extensibility), but maybe misspelt."""
-    if "$ref" in node:
-        node = definitions[node["$ref"].removeprefix("#/definitions/")]
-    if isinstance(value, list) and "items" in node:
-        for index, item in enumerate(value):
-            yield from unknown_members(item, node["items"], definitions, f"{pointer}/{index}")
-    elif isinstance(value, dict) and "additionalProperties" in node:
-        for name, member in value.items():
-            yield from unknown_members(member, node["additionalProperties"], definitions, pointer + escape(name))
-    elif isinstance(value, dict) and "properties" in node:
-        known = node["properties"]
-        for name, member in value.items():
-            if name in known:
-                yield from unknown_members(member, known[name], definitions, pointer + escape(name))
-            elif pointer or name not in (*_OTHER_PLATFORMS, "vm"):
-                close = get_close_matches(name, known, 1, 0.75)
-                yield pointer + escape(name), "is unknown and ignored" + (f"; meant {close[0]}?" if close else "")

@@ -16,35 +16,46 @@ if TYPE_CHECKING:
 
     Failure = tuple[str, str]
     Rule = tuple[Any, ...]
+    # (the object, the name of the member, the members that the schema knows there)
+    Unknown = list[tuple[dict[str, Any], str, dict[str, Rule]]]
 
 
-def check(config: Any) -> Failure | None:
-    """The first place where config breaks the schema: (JSON pointer, what is expected there); None if there is none."""
-    return _find(config, CONFIG)
+def check(config: Any, unknown: Unknown | None = None) -> Failure | None:
+    """The first place where config breaks the schema: (JSON pointer, what is expected there); None if there is none.
+
+    unknown gets the members that the schema does not know, of all objects if nothing is broken.
+    """
+    return _find(config, CONFIG, [] if unknown is None else unknown)
 
 
-def check_process(process: Any) -> Failure | None:
+def check_process(process: Any, unknown: Unknown | None = None) -> Failure | None:
     """As check, for a process object alone (`exec --process`); the pointer is relative to it."""
-    return _find(process, PROCESS)
+    return _find(process, PROCESS, [] if unknown is None else unknown)
 
 
-def check_resources(resources: Any) -> Failure | None:
+def check_resources(resources: Any, unknown: Unknown | None = None) -> Failure | None:
     """As check, for linux.resources alone (`update --resources`); the pointer is relative to it."""
-    return _find(resources, RESOURCES)
+    return _find(resources, RESOURCES, [] if unknown is None else unknown)
 
 
-def _find(value: Any, rule: Rule) -> Failure | None:
+def forget(unknown: Unknown) -> None:
+    """Take unknown members out of their objects: they are ignored, and may be nested as deeply as memory permits."""
+    for holder, name, _ in unknown:
+        del holder[name]
+
+
+def _find(value: Any, rule: Rule, unknown: Unknown) -> Failure | None:
     kind = rule[0]
     if kind == OBJECT:
-        return _find_in_object(value, rule)
+        return _find_in_object(value, rule, unknown)
     if kind == ARRAY:
-        return _find_in_array(value, rule)
+        return _find_in_array(value, rule, unknown)
     if kind == MAP:
-        return _find_in_map(value, rule[1])
-    return None if _scalar(value, rule) else ("", expectation(rule))
+        return _find_in_map(value, rule[1], unknown)
+    return None if scalar_holds(value, rule) else ("", expectation(rule))
 
 
-def _find_in_object(value: Any, rule: Rule) -> Failure | None:
+def _find_in_object(value: Any, rule: Rule, unknown: Unknown) -> Failure | None:
     if type(value) is not dict:
         return "", expectation(rule)
     members = rule[2]
@@ -52,10 +63,11 @@ def _find_in_object(value: Any, rule: Rule) -> Failure | None:
         if value.get(name) is None:
             return "", "the member " + name + " is required"
     for name, member in value.items():
-        if member is None:
-            continue
         expected = members.get(name)
         if expected is None:
+            unknown.append((value, name, members))
+            continue
+        if member is None:
             continue
         kind = expected[0]
         if kind == STRING:  # the two kinds that are met most often are told here, without a call
@@ -65,13 +77,13 @@ def _find_in_object(value: Any, rule: Rule) -> Failure | None:
             low, high = expected[1], expected[2]
             if (low is None or low <= member) and (high is None or member <= high):
                 continue
-        failure = _find(member, expected)
+        failure = _find(member, expected, unknown)
         if failure is not None:
             return escape(name) + failure[0], failure[1]
     return None
 
 
-def _find_in_array(value: Any, rule: Rule) -> Failure | None:
+def _find_in_array(value: Any, rule: Rule, unknown: Unknown) -> Failure | None:
     if type(value) is not list or len(value) < rule[2]:
         return "", expectation(rule)
     item_rule = rule[1]
@@ -79,25 +91,26 @@ def _find_in_array(value: Any, rule: Rule) -> Failure | None:
     for index, item in enumerate(value):
         if strings and type(item) is str:
             continue
-        failure = _find(item, item_rule)
+        failure = _find(item, item_rule, unknown)
         if failure is not None:
             return "/" + str(index) + failure[0], failure[1]
     return None
 
 
-def _find_in_map(value: Any, item_rule: Rule) -> Failure | None:
+def _find_in_map(value: Any, item_rule: Rule, unknown: Unknown) -> Failure | None:
     if type(value) is not dict:
         return "", "must be an object"
     for name, member in value.items():
         if member is None:
             continue
-        failure = _find(member, item_rule)
+        failure = _find(member, item_rule, unknown)
         if failure is not None:
             return escape(name) + failure[0], failure[1]
     return None
 
 
-def _scalar(value: Any, rule: Rule) -> bool:
+def scalar_holds(value: Any, rule: Rule) -> bool:
+    """Whether a value keeps a rule whose kind is none of ARRAY, MAP and OBJECT."""
     kind = rule[0]
     if kind == INTEGER:  # of type int, since True is an instance of int
         return type(value) is int and (rule[1] is None or rule[1] <= value) and (rule[2] is None or value <= rule[2])

@@ -77,12 +77,13 @@ def errors(config: Config, *, may_hold_nul: bool = True) -> Findings:
 
 
 def _version(version: str, found: Findings) -> None:
-    """Semantic versioning 2.0.0; within a major version all are compatible with each other."""
+    """Semantic versioning 2.0.0; within a major version all are compatible with each other. 0.x deserves a warning:
+    what it has otherwise than 1.x is unknown, or breaks the schema."""
     core = version.split("+", 1)[0].split("-", 1)[0].split(".")
     if len(core) != 3 or not all(part.isascii() and part.isdigit() for part in core):
         found.append(("/ociVersion", f"must be a semantic version such as 1.3.0, not {version!r}"))
-    elif core[0] != "1":
-        found.append(("/ociVersion", f"version {version} is not supported, only 1.x is"))
+    elif core[0] not in ("0", "1"):
+        found.append(("/ociVersion", f"version {version} is not supported, only 0.x and 1.x are"))
 
 
 def _root(config: Config, found: Findings) -> None:

@@ -11,6 +11,7 @@ from jsonschema import Draft4Validator
 from jsonschema.exceptions import ValidationError
 
 from ocipy.config import schema
+from ocipy.config.old import REQUIRED
 from ocipy.errors import escape
 
 _TYPES = {
@@ -28,6 +29,9 @@ _PATTERNS = {
     "^[1-9][0-9]*[KMG]B$": "be a size like 2MB or 1GB",
 }
 
+_DEEPEST = 32
+"""Levels: no member of the schema has as many below it, so what is deeper is unknown, or of the wrong type above."""
+
 _NOT_BEFORE_NEWLINE = "(?!\\n)"
 """Stands after each $ in the schema, which in Python matches before a last newline too."""
 
@@ -38,16 +42,19 @@ def schema_errors(config: Any, name: str = "config") -> list[tuple[str, str]]:
     ImportError, OSError: jsonschema or the schema is not installed.
     """
     validator = Draft4Validator(schema.load(name))
-    found = [_finding(error) for error in validator.iter_errors(without_nulls(config))]
+    broken = validator.iter_errors(without_nulls(config))
+    # What has the wrong type is not also one of the wrong words.
+    found = [_finding(error) for error in broken if error.validator != "enum" or isinstance(error.instance, str)]
     return list(dict.fromkeys(found))
 
 
-def without_nulls(value: Any) -> Any:
-    """A copy without the members of objects that are null: they count as absent."""
+def without_nulls(value: Any, depth: int = _DEEPEST) -> Any:
+    """A copy without the members of objects that are null: they count as absent. What is below depth is left out."""
     if isinstance(value, dict):
-        return {name: without_nulls(member) for name, member in value.items() if member is not None}
+        members = value.items() if depth else ()
+        return {name: without_nulls(member, depth - 1) for name, member in members if member is not None}
     if isinstance(value, list):
-        return [without_nulls(item) for item in value]
+        return [without_nulls(item, depth - 1) for item in value] if depth else []
     return value
 
 
@@ -77,7 +84,10 @@ def _text(error: ValidationError) -> str:
         text = f"the member {', '.join(missing)} is required"
         # Go's runtimes take a member in any case.
         alike = [name for name in instance if name.lower() in map(str.lower, missing)]
-        return f"{text}; case matters: {', '.join(alike)} is not it" if alike else text
+        if alike:
+            return f"{text}; case matters: {', '.join(alike)} is not it"
+        old = [REQUIRED[name] for name in missing if REQUIRED.get(name) in instance]
+        return f"{text}; it was called {old[0]} before version 1.0" if old else text
     return str(error.message)
 
 

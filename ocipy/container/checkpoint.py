@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import posix
 from typing import Any
@@ -86,7 +85,7 @@ def _check_status_fd(flags: CriuFlags) -> None:
 
 
 def _dump(state: State, flags: CriuFlags, program: Criu) -> None:
-    config = json.loads(read_file(state.directory + "/" + CONFIG))
+    config = _kernel.json_loads(read_file(state.directory + "/" + CONFIG))
     options = Options(
         container_id=state.container_id, bundle=state.bundle, state_directory=state.directory, has_console=True
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from ocipy import bundle
-from ocipy.config.check import check_process
+from ocipy.config.check import check_process, forget
 from ocipy.config.semantic import nul_errors, process_errors
 from ocipy.errors import Error
 from ocipy.linux.constants import AT_FDCWD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ocipy.config.check import Unknown
     from ocipy.config.types import Process
 
 
@@ -17,9 +18,11 @@ def read_process(path: str) -> Process:
     """The process object of a file or pipe, which holds all rules. Raises Error with the file and the pointer in it."""
     data = bundle.read_document(path, AT_FDCWD, path, pipe=True)
     process = bundle.parse(data, path)
-    failure = check_process(process)
+    unknown: Unknown = []
+    failure = check_process(process, unknown)
     if failure is not None:
         raise _error(path, [failure])
+    forget(unknown)
     broken: list[tuple[str, str]] = []
     process_errors(process, broken, "")
     if b"\\u0000" in data:

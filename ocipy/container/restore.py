@@ -8,7 +8,6 @@ killed leaves none.
 from __future__ import annotations
 
 import errno
-import json
 import os
 import posix
 from collections.abc import Callable
@@ -353,7 +352,7 @@ def read_descriptors(image_path: str) -> list[str]:
     """
     path = f"{image_path}/{DESCRIPTORS}"
     try:
-        found = json.loads(read_file(path))
+        found = _kernel.json_loads(read_file(path))
     except FileNotFoundError:
         return []
     except ValueError:

@@ -10,7 +10,7 @@ from ocipy.cgroups.cgroup import Cgroup
 from ocipy.cgroups.changes import affected, merged
 from ocipy.cgroups.layout import probe
 from ocipy.cgroups.resources import early, limits
-from ocipy.config.check import check_resources
+from ocipy.config.check import check_resources, forget
 from ocipy.config.semantic_resources import errors
 from ocipy.container.directory import lock
 from ocipy.container.state import CONFIG, State, load
@@ -23,6 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocipy.cgroups.layout import Layout
     from ocipy.cgroups.writes import Action
+    from ocipy.config.check import Unknown
     from ocipy.config.types import Config, Resources
 
 
@@ -31,9 +32,11 @@ def update(root: str, container_id: str, change: Resources) -> None:
 
     change: members that are missing stay as they are. All of it holds afterwards, or nothing. Raises Error.
     """
-    failure = check_resources(change)
+    unknown: Unknown = []
+    failure = check_resources(change, unknown)
     if failure is not None:
         raise Error(failure[1], pointer=RESOURCES + failure[0])
+    forget(unknown)
     lock_fd = lock(_living(root, container_id).directory)
     try:
         state = _living(root, container_id)

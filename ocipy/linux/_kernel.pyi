@@ -143,8 +143,11 @@ def bpf_prog_query(target_fd: int, attach_type: int) -> list[int]:
 def bpf_prog_get_fd_by_id(program_id: int) -> int: ...
 
 # data
-def json_loads(data: bytes) -> Any:
-    """Strict JSON in UTF-8. ValueError(text, byte offset)."""
+def json_loads(data: bytes, repeated: list[tuple[str | int, ...]] = ...) -> Any:
+    """Strict JSON in UTF-8. ValueError(text, byte offset). Nested as deeply as memory permits.
+
+    Of members with one name the last counts; repeated gets the places of the others: the parts of their pointers.
+    """
 
 def json_dumps(value: Any, indent: int = 0) -> bytes:
     """indent 0: the shortest form."""

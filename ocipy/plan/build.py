@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 def build(config: Config, host: Host, options: Options) -> Plan:
     """The plan of `create` (and of `run`). Raises Error for a field that is refused, with its pointer."""
     plan = Plan()
+    if config["ociVersion"][:2] == "0.":
+        plan.warn("/ociVersion", f"{config['ociVersion']} is older than 1.0: what has another name since is ignored")
     refused.refuse(config, host, options)
     _open_on_host(plan, config, host, options)
     _make_init(plan, config, host, options)

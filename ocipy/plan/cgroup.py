@@ -12,7 +12,7 @@ from ocipy.cgroups.paths import clean
 from ocipy.cgroups.resources import early, limits
 from ocipy.errors import Error
 from ocipy.plan.fields import user_of
-from ocipy.plan.namespaces import has_namespace, joined_kinds, new_kinds
+from ocipy.plan.namespaces import has_namespace, id_maps, joined_kinds, new_kinds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -249,7 +249,7 @@ def _owner(config: Config, host: Host) -> int | None:
         # Its map is not in the config.
         return None
     if "user" in new_kinds(config):
-        for entry in (config.get("linux") or {}).get("uidMappings") or ():
+        for entry in id_maps(config)[0]:
             if entry["containerID"] <= uid < entry["containerID"] + entry["size"]:
                 uid = entry["hostID"] + uid - entry["containerID"]
                 break

@@ -35,11 +35,8 @@ def plan_cgroup_mount(plan: Plan, index: int, mount: Mount, config: Config, host
     }
     if mount.get("type") == "cgroup" and host.cgroup_mode != "v2":
         if parsed.data:
-            raise Error(
-                f"no option of a cgroup v1 mount: {', '.join(parsed.data)}",
-                pointer=pointer + "/options",
-                hint="the hierarchies are the host's, and their options cannot be changed",
-            )
+            # The hierarchies are the host's, and their options cannot be changed.
+            plan.warn(pointer + "/options", f"no option of a cgroup v1 mount: {', '.join(parsed.data)}")
         label = linux.get("mountLabel") or ""
         plan.in_init("mount_cgroup1", pointer, label=f"context={label}" if label and host.selinux else "", **arguments)
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ocipy.errors import Error
 from ocipy.plan.capabilities import plan_bounding
 from ocipy.plan.fields import user_of
-from ocipy.plan.namespaces import denies_setgroups, joined_kinds, keeps_groups, new_kinds
+from ocipy.plan.namespaces import denies_setgroups, id_maps, joined_kinds, keeps_groups, new_kinds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,9 +41,8 @@ def plan_identity(plan: Plan, config: Config, host: Host, options: Options) -> N
     uid = user.get("uid") or 0
     gid = user.get("gid") or 0
     additional = tuple(user.get("additionalGids") or ())
-    linux = config.get("linux") or {}
     if "user" in new_kinds(config):
-        uid_map, gid_map = linux.get("uidMappings") or (), linux.get("gidMappings") or ()
+        uid_map, gid_map = id_maps(config)
         _check_mapped(uid, uid_map, "uid", POINTER + "/uid")
         _check_mapped(gid, gid_map, "gid", POINTER + "/gid")
         for index, number in enumerate(additional):

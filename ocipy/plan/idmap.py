@@ -7,7 +7,7 @@ each map, or opens the container's where that is joined.
 from __future__ import annotations
 
 from ocipy.errors import Error
-from ocipy.plan.namespaces import joined_kinds, triples
+from ocipy.plan.namespaces import id_maps, joined_kinds, triples
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,8 +58,7 @@ def _given(config: Config, mount: Mount, options: MountOptions, pointer: str) ->
 
 
 def _of_container(config: Config, pointer: str) -> tuple[Triples, Triples]:
-    linux = config.get("linux") or {}
-    uids, gids = triples(linux.get("uidMappings") or ()), triples(linux.get("gidMappings") or ())
+    uids, gids = map(triples, id_maps(config))
     if not uids or not gids:
         raise Error(
             "idmap without mappings, in a container without a user namespace",
@@ -75,8 +74,7 @@ def _text(triples: Triples) -> str:
 
 def _parse_text(config: Config, text: str, pointer: str) -> tuple[Triples, Triples]:
     """The form of crun, idmap=uids=0-1-10#10-11-10;gids=@0-100-10 (crun(1)): "@" is relative to the container's map."""
-    linux = config.get("linux") or {}
-    maps = {"uids": linux.get("uidMappings") or (), "gids": linux.get("gidMappings") or ()}
+    maps = dict(zip(("uids", "gids"), id_maps(config), strict=True))
     found: dict[str, Triples] = {kind: triples(mappings) or IDENTITY for kind, mappings in maps.items()}
     for part in text.split(";"):
         kind, _, ranges = part.partition("=")

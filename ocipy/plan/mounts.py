@@ -256,7 +256,9 @@ def _plan_filesystem(plan: Plan, mount: Mount, parsed: MountOptions, label: str,
     if destination == "/proc" and fstype != "proc":
         raise Error("only a procfs can be mounted on /proc", pointer=pointer + "/type")
     if destination != "/proc" and fstype == "proc":
-        plan.warn(pointer, "maskedPaths and readonlyPaths do not cover a procfs at another place than /proc")
+        plan.warn(
+            pointer + "/destination", "maskedPaths and readonlyPaths do not cover a procfs at another place than /proc"
+        )
     if fstype in ("proc", "sysfs"):
         label = ""  # their inodes have contexts of their own
     late = _is_late_readonly(mount, parsed)

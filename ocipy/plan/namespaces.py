@@ -79,6 +79,10 @@ def needs_stages(config: Config) -> bool:
 
 def plan_join(plan: Plan, config: Config, host: Host, options: Options) -> None:
     """Open the namespaces that are joined, while host paths can be walked with the host's rights."""
+    linux = config.get("linux") or {}
+    for member, mappings in (("uidMappings", linux.get("uidMappings")), ("gidMappings", linux.get("gidMappings"))):
+        if mappings and not has_namespace(config, "user"):
+            plan.warn("/linux/" + member, "has no effect without a user namespace in linux.namespaces")
     for kind, (path, pointer) in joined_kinds(config).items():
         plan.on_host("open_namespace", pointer, kind=kind, path=path)
 
@@ -128,13 +132,19 @@ def plan_unshare_cgroup(plan: Plan, config: Config, host: Host, options: Options
         plan.in_init("unshare_cgroup", new["cgroup"])
 
 
+def id_maps(config: Config) -> tuple[Sequence[IDMapping], Sequence[IDMapping]]:
+    """The maps of user and group ids; empty where the container has no user namespace for them to be of."""
+    linux = config.get("linux") or {}
+    if not has_namespace(config, "user"):
+        return (), ()
+    return linux.get("uidMappings") or (), linux.get("gidMappings") or ()
+
+
 def plan_id_maps(plan: Plan, config: Config, host: Host, options: Options) -> None:
     """The maps of a new user namespace."""
     if "user" not in new_kinds(config):
         return
-    linux = config.get("linux") or {}
-    uids = triples(linux.get("uidMappings") or ())
-    gids = triples(linux.get("gidMappings") or ())
+    uids, gids = map(triples, id_maps(config))
     if not uids:
         raise Error(
             "a new user namespace needs a mapping of user ids",
@@ -164,8 +174,8 @@ def _is_own(mappings: Sequence[tuple[int, int, int]], own: int) -> bool:
 
 def denies_setgroups(config: Config, host: Host) -> bool:
     """A user who writes gid_map itself has to give up setgroups first (user_namespaces(7))."""
-    gids = triples((config.get("linux") or {}).get("gidMappings") or ())
-    return host.rootless and host.uid != 0 and _is_own(gids, host.gid)
+    _, gids = id_maps(config)
+    return host.rootless and host.uid != 0 and _is_own(triples(gids), host.gid)
 
 
 def keeps_groups(config: Config) -> bool:

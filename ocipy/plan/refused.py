@@ -1,8 +1,8 @@
 """What is refused.
 
 A field that nothing carries out is an error that names it, never silence (runtime.md: if the runtime cannot apply a
-property it MUST generate an error). The sections solaris, windows, zos and freebsd are none: config.md gives each to
-a target platform, and the platform of a config that is run here is Linux; `ocipy validate` warns of them.
+property it MUST generate an error). The sections vm, solaris, windows, zos and freebsd are none: config.md gives each
+to a target platform, and the platform of a config that is run here is Linux; `ocipy validate` warns of them.
 """
 
 from __future__ import annotations
@@ -16,14 +16,12 @@ if TYPE_CHECKING:
     from ocipy.config.types import Config
     from ocipy.plan.model import Host, Options
 
-# Member of the document and of its linux section, and why it is not there.
-DOCUMENT = {"vm": "ocipy runs containers as processes of the host's kernel, not in a virtual machine"}
+# Member of the linux section, and why it is not there.
 LINUX = {"intelRdt": "classes of service of the resctrl file system are not implemented"}
 
 
 def refuse(config: Config, host: Host, options: Options) -> None:
     """Raise Error for the first field that is not implemented."""
-    _refuse(config, "", DOCUMENT)
     _refuse(config.get("linux") or {}, "/linux", LINUX)
 
 

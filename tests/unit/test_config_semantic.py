@@ -53,7 +53,6 @@ BROKEN: list[tuple[Any, str]] = [
     (config(("/ociVersion", "")), "/ociVersion"),
     (config(("/ociVersion", "1.0")), "/ociVersion"),
     (config(("/ociVersion", "1.٣.0")), "/ociVersion"),
-    (config(("/ociVersion", "0.5.0-dev")), "/ociVersion"),
     (config(("/ociVersion", "2.0.0")), "/ociVersion"),
     (config(("/root", None)), "/root"),
     (config(("/root/path", "")), "/root/path"),
@@ -108,8 +107,6 @@ BROKEN: list[tuple[Any, str]] = [
     (config(("/annotations", {"": "x"})), "/annotations/"),
     (config(("/linux/namespaces/-", {"type": "pid"})), "/linux/namespaces/8/type"),
     (config(("/linux/namespaces/0/path", "proc/1/ns/pid")), "/linux/namespaces/0/path"),
-    (put(without("user"), "/linux/uidMappings", MAP), "/linux/uidMappings"),
-    (put(without("user"), "/linux/gidMappings", MAP), "/linux/gidMappings"),
     (config(("/linux/gidMappings", [])), "/linux/uidMappings"),
     (config(("/linux/uidMappings", None)), "/linux/gidMappings"),
     (config(("/linux/uidMappings", None), ("/linux/gidMappings", None)), "/linux/uidMappings"),
@@ -219,6 +216,7 @@ BROKEN: list[tuple[Any, str]] = [
 
 HOLDING: list[Any] = [
     config(("/ociVersion", "1.0.2-dev")),
+    config(("/ociVersion", "0.5.0-dev")),
     config(("/ociVersion", "1.1.0-rc.2+dirty")),
     config(("/ociVersion", "1.99.0")),
     config(("/process", None)),
@@ -235,6 +233,8 @@ HOLDING: list[Any] = [
     config(("/process/execCPUAffinity", {"initial": "0-3, 7", "final": ""})),
     config(("/hostname", "x" * 64)),
     without("uts", ("/hostname", "")),
+    put(without("user"), "/linux/uidMappings", MAP),
+    put(without("user"), "/linux/gidMappings", MAP),
     config(("/linux/namespaces/4/path", "/proc/1/ns/uts"), ("/hostname", "web")),
     config(("/mounts", [{"destination": "relative"}])),
     config(("/mounts", [{"destination": "/a", "options": ["idmap"]}])),

@@ -42,6 +42,30 @@ def barriers(plan: Plan) -> list[str]:
 
 
 @HOSTS
+def test_a_version_before_1_0_is_a_warning(host: Host) -> None:
+    old = config()
+    old["ociVersion"] = "0.5.0-dev"
+    assert build(old, host, OPTIONS).warnings == [
+        ("/ociVersion", "0.5.0-dev is older than 1.0: what has another name since is ignored")
+    ]
+
+
+@HOSTS
+def test_mappings_without_a_user_namespace_are_a_warning_and_have_no_effect(host: Host) -> None:
+    mappings = [{"containerID": 0, "hostID": 100000, "size": 1}]
+    document = config(uidMappings=mappings, gidMappings=mappings)
+    document["process"]["user"] = {"uid": 5, "gid": 5, "additionalGids": [6]}
+    plan = build(document, host, OPTIONS)
+    assert plan.warnings == [
+        (f"/linux/{member}", "has no effect without a user namespace in linux.namespaces")
+        for member in ("uidMappings", "gidMappings")
+    ]
+    del document["linux"]["uidMappings"], document["linux"]["gidMappings"]
+    without = build(document, host, OPTIONS)
+    assert (plan.host, plan.init) == (without.host, without.init)
+
+
+@HOSTS
 @ENGINES
 def test_every_barrier_has_two_sides_in_the_same_order(host: Host, path: Path) -> None:
     plan = build(json.loads(path.read_text()), host, OPTIONS)

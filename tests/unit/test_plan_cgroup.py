@@ -312,8 +312,11 @@ class TestMount:
         for host in (V1, V2):
             assert self.step({"destination": "/x", "type": "cgroup2"}, host).action == "mount_cgroup2"
 
-    def test_data_on_v1(self) -> None:
-        mount = {"destination": "/sys/fs/cgroup", "type": "cgroup", "options": ["memory"]}
-        with pytest.raises(Error) as caught:
-            self.step(mount, V1)
-        assert caught.value.pointer == "/mounts/0/options"
+    def test_an_unknown_data_option_on_v1_is_a_warning(self) -> None:
+        mount = {"destination": "/sys/fs/cgroup", "type": "cgroup", "options": ["mode=777", "ro"]}
+        plan = Plan()
+        config: Any = {"ociVersion": "1.0.2", "mounts": [mount]}
+        plan_cgroup_mount(plan, 0, config["mounts"][0], config, V1, Options(container_id="c", bundle="/b"))
+        assert plan.warnings == [("/mounts/0/options", "no option of a cgroup v1 mount: mode=777")]
+        mount["options"] = ["ro"]
+        assert plan.init == [self.step(mount, V1)]

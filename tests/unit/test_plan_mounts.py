@@ -251,6 +251,12 @@ def test_idmap_in_the_form_of_crun() -> None:
     assert plan.host[0].args["gids"] == ((0, 7, 2),)
 
 
+def test_an_idmap_is_not_relative_to_mappings_that_have_no_effect() -> None:
+    with pytest.raises(Error, match="the container has no id 3"):
+        planned(bind("idmap=uids=@1-3-10"), linux={"uidMappings": MAPS, "gidMappings": MAPS})
+    assert planned(bind("idmap=uids=1-3-10"), linux={"gidMappings": MAPS}).host[0].args["gids"] == ((0, 0, 2**32 - 1),)
+
+
 @pytest.mark.parametrize(
     ("mount", "pointer"),
     [
@@ -292,7 +298,7 @@ def test_lxcfs_may_mount_in_proc(path: str) -> None:
 def test_a_second_procfs_is_warned_of() -> None:
     plan = planned({"destination": "/mnt/p", "type": "proc"})
     assert plan.warnings == [
-        ("/mounts/0", "maskedPaths and readonlyPaths do not cover a procfs at another place than /proc")
+        ("/mounts/0/destination", "maskedPaths and readonlyPaths do not cover a procfs at another place than /proc")
     ]
 
 

@@ -18,7 +18,6 @@ OPTIONS = Options(container_id="c", bundle="/b")
     [
         ({"linux": {"intelRdt": {"closID": "a"}}}, "/linux/intelRdt"),
         ({"linux": {"intelRdt": {}}}, "/linux/intelRdt"),
-        ({"vm": {"kernel": {"path": "/k"}}}, "/vm"),
     ],
 )
 def test_refused(config: Any, pointer: str) -> None:
@@ -29,7 +28,13 @@ def test_refused(config: Any, pointer: str) -> None:
 
 @pytest.mark.parametrize(
     "config",
-    [{}, {"linux": None}, {"vm": None, "linux": {"intelRdt": None}}, {"windows": {}, "solaris": {}, "zos": {}}],
+    [
+        {},
+        {"linux": None},
+        {"vm": None, "linux": {"intelRdt": None}},
+        {"windows": {}, "solaris": {}, "zos": {}},
+        {"vm": {"kernel": {"path": "/k"}}},
+    ],
 )
 def test_not_refused(config: Any) -> None:
     refused.refuse(config, Host(), OPTIONS)

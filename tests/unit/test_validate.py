@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
 
 from ocipy.cli import Arguments, parse
 from ocipy.commands import validate as command
 from ocipy.commands.validate import ERROR, WARNING, Finding, validate
 from ocipy.config.advice import warnings
+from ocipy.config.misspelt import misspelt, nearest, unknown_members
 from ocipy.config.wording import schema_errors
 from ocipy.errors import Error
-from tests.unit.documents import minimal, put, real_configs
+from tests.unit.documents import minimal, mutated, put, real_configs
 
 
 def bundle(directory: Path, config: Any) -> str:
@@ -70,8 +72,128 @@ def test_every_broken_rule_then_the_warnings(tmp_path: Path) -> None:
 
 
 def test_what_the_plan_refuses(tmp_path: Path) -> None:
-    found = validate(bundle(tmp_path, put(whole(), "/vm", {"kernel": {"path": "/boot/x"}})))
-    assert [(finding.severity, finding.pointer) for finding in found] == [(ERROR, "/vm")]
+    found = validate(bundle(tmp_path, put(whole(), "/mounts", [{"destination": "/proc/x", "type": "tmpfs"}])))
+    assert [(finding.severity, finding.pointer) for finding in found] == [(ERROR, "/mounts/0/destination")]
+
+
+def places(found: list[Finding], severity: str = ERROR) -> list[str]:
+    return [finding.pointer for finding in found if finding.severity == severity]
+
+
+def test_the_schema_hides_neither_the_rules_nor_these_the_plan(tmp_path: Path) -> None:
+    config = put(put(whole(), "/process/terminal", "yes"), "/process/cwd", "x")
+    config["mounts"] = [
+        {"type": "tmpfs"},
+        {"destination": "/a", "source": "/no/such", "options": ["bind"]},
+        {"destination": "/proc", "type": "tmpfs"},
+        {"destination": "/b", "uidMappings": [{"containerID": 0, "hostID": 0, "size": 1}]},
+        {"destination": "/proc/x", "type": "tmpfs"},
+    ]
+    config["linux"]["sysctl"] = {"kernel.hostname": "x", "net.x": "1"}
+    config["hook"] = 1
+    assert validate(bundle(tmp_path, config)) == [
+        Finding(ERROR, "/process/terminal", "must be true or false, not 'yes'"),
+        Finding(ERROR, "/mounts/0", "the member destination is required"),
+        Finding(ERROR, "/process/cwd", "Cwd must be an absolute path"),
+        Finding(ERROR, "/mounts/3/uidMappings", "must be given along with gidMappings"),
+        Finding(ERROR, "/linux/sysctl/kernel.hostname", "is set by the field hostname"),
+        Finding(ERROR, "/linux/sysctl/net.x", "needs a network namespace in linux.namespaces"),
+        Finding(ERROR, "/mounts/1/source", "/no/such does not exist on this host"),
+        Finding(ERROR, "/mounts/2/type", "only a procfs can be mounted on /proc"),
+        Finding(ERROR, "/mounts/3/type", "a mount needs a type, or bind or rbind among its options"),
+        Finding(ERROR, "/mounts/4/destination", "/proc/x cannot be mounted because it is inside /proc"),
+        Finding(WARNING, "/hook", "is unknown and ignored; meant hooks?"),
+    ]
+
+
+def test_two_findings_of_one_place_are_both_told(tmp_path: Path) -> None:
+    config = put(whole(), "/process/rlimits", [{"type": "RLIMIT_X", "soft": 2, "hard": 1}])
+    assert places(validate(bundle(tmp_path, config))) == ["/process/rlimits/0/type", "/process/rlimits/0/soft"]
+
+
+@pytest.mark.parametrize(
+    ("broken", "wrong"),
+    [
+        ("/process", ["/process"]),
+        ("/process/cwd", ["/process/cwd"]),
+        ("/root", ["/root"]),
+        ("/root/path", ["/root/path"]),
+        ("/ociVersion", ["/ociVersion"]),
+        ("/linux/namespaces", ["/linux/namespaces"]),
+        ("/linux/namespaces/0", ["/linux/namespaces/0"]),
+        ("/linux/namespaces/0/type", ["/linux/namespaces/0/type"]),
+        ("/linux", ["/linux"]),
+        ("/linux/seccomp/defaultAction", ["/linux/seccomp/defaultAction"]),
+    ],
+)
+def test_what_follows_only_from_a_wrong_value_is_not_told(tmp_path: Path, broken: str, wrong: list[str]) -> None:
+    config = put(whole(), "/linux/maskedPaths", ["/proc/kcore"])
+    rules = [{"names": ["execve"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1}]
+    config["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules}
+    config["process"]["terminal"] = True
+    found = validate(bundle(tmp_path, put(config, broken, 7)))
+    assert places(found) == wrong and places(found, WARNING) == []
+
+
+def test_a_missing_map_is_told_once(tmp_path: Path) -> None:
+    config = put(whole(), "/linux/namespaces/-", {"type": "user"})
+    config["process"]["user"] = {"uid": 5, "gid": 5}
+    assert places(validate(bundle(tmp_path, config))) == ["/linux/uidMappings"]
+
+
+def test_members_given_twice_are_warned_of(tmp_path: Path) -> None:
+    text = json.dumps(put(whole(), "/linux/a~1b", [1])).replace('"cwd"', '"cwd": "/x", "cwd"')
+    text = text.replace("[1]", '[{"x": 1, "x": 2}]')
+    assert validate(bundle(tmp_path, text)) == [
+        Finding(WARNING, "/process/cwd", "is given more than once; the last one counts"),
+        Finding(WARNING, "/linux/a~1b/0/x", "is given more than once; the last one counts"),
+        Finding(WARNING, "/linux/a~1b", "is unknown and ignored"),
+    ]
+
+
+def test_old_names_are_told_once_with_a_count(tmp_path: Path) -> None:
+    config = put(whole(), "/process/capabilities", ["CAP_KILL", "CAP_CHOWN"])
+    config["mounts"] = [{"name": "x", "path": f"/{number}"} for number in range(12)]
+    calls = [{"name": f"call{number}", "action": "SCMP_ACT_ALLOW"} for number in range(320)]
+    config["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": calls}
+    config["platform"] = {"os": "linux"}
+    config["linux"]["rlimits"] = []
+    assert [str(finding) for finding in validate(bundle(tmp_path, config))] == [
+        "error: /process/capabilities: was a list; now an object with the lists bounding, effective, permitted, "
+        "inheritable and ambient",
+        "error: /mounts: the member destination is required; it was called path before version 1.0 (12 times)",
+        "error: /linux/seccomp/syscalls: the member names is required; it was called name before version 1.0 "
+        "(320 times)",
+        "warning: /linux/rlimits: is called process.rlimits now, and is ignored",
+        "warning: /mounts: name has no counterpart since version 1.0, and is ignored (12 times)",
+        "warning: /platform: has no counterpart since version 1.0, and is ignored",
+    ]
+
+
+def test_a_misspelt_capability_is_named_once(tmp_path: Path) -> None:
+    sets = {name: ["CAP_KILL", "CAP_SYS_ADMINS"] for name in ("bounding", "permitted", "effective")}
+    found = validate(bundle(tmp_path, put(whole(), "/process/capabilities", sets)))
+    assert [str(finding) for finding in found] == [
+        "warning: /process/capabilities/bounding/1: CAP_SYS_ADMINS is no capability of Linux; meant CAP_SYS_ADMIN?"
+    ]
+
+
+def test_what_the_plan_warns_of_is_not_told_twice(tmp_path: Path) -> None:
+    config = put(whole(), "/mounts", [{"destination": "rel", "type": "tmpfs"}, {"destination": "/x", "type": "proc"}])
+    assert places(validate(bundle(tmp_path, config)), WARNING) == ["/mounts/0/destination", "/mounts/1/destination"]
+
+
+UNHEALTHY = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=UNHEALTHY)
+@given(config=mutated())
+def test_whatever_is_broken_the_findings_are_findings(tmp_path: Path, config: Any) -> None:
+    from ocipy.config.check import check
+
+    found = validate(bundle(tmp_path, config))
+    assert (check(config) is None) or places(found)
+    assert len(set(found)) == len(found)
 
 
 def test_bind_mounts_without_a_source(tmp_path: Path) -> None:
@@ -82,8 +204,13 @@ def test_bind_mounts_without_a_source(tmp_path: Path) -> None:
         {"destination": "/d", "source": "tmpfs", "type": "tmpfs"},
     ]
     assert validate(bundle(tmp_path, put(whole(), "/mounts", mounts))) == [
-        Finding(WARNING, "/mounts/1/source", "/no/such does not exist on this host"),
-        Finding(WARNING, "/mounts/2/source", "no does not exist on this host"),
+        Finding(ERROR, "/mounts/1/source", "/no/such does not exist on this host"),
+        Finding(ERROR, "/mounts/2/source", "no does not exist on this host"),
+        Finding(
+            WARNING,
+            "/mounts/2/options",
+            'the type bind makes a bind mount only here: the specification has "bind" or "rbind" in options',
+        ),
     ]
 
 
@@ -119,7 +246,7 @@ def test_no_engine_s_config_breaks_a_rule(tmp_path: Path, name: str) -> None:
 
     config = put(real_configs()[name], "/root/path", "rootfs")
     assert schema_errors(config) == [] and semantic.errors(config) == []
-    assert [pointer for pointer, text in warnings(config) if "unknown" in text] == []
+    assert list(unknown_members(config)) == []
 
 
 def test_text(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -146,7 +273,11 @@ def test_the_current_directory_is_the_default(
     monkeypatch.chdir(tmp_path)
     assert command.run(arguments()) == 0
     assert command.run(arguments("--config", "other.json")) == 1
-    assert capfd.readouterr().out == "error: the member ociVersion is required\n"
+    assert capfd.readouterr().out == (
+        "error: the member ociVersion is required\n"
+        "error: /root: is required on Linux\n"
+        "warning: /process: is missing, so there is nothing to start\n"
+    )
 
 
 def test_an_unknown_format_is_refused() -> None:
@@ -177,9 +308,8 @@ ADVICE = [
         "/linux/seccomp/syscalls",
     ),
     ("/linux/cgroupsPath", "system.slice:ocipy:web", "/linux/cgroupsPath"),
-    ("/process/noNewPrivilege", True, "/process/noNewPrivilege"),
-    ("/linux/resources", {"devices": [{"allow": True, "accces": "r"}]}, "/linux/resources/devices/0/accces"),
-    ("/linux/netDevices", {"eth0": {"nmae": "x"}}, "/linux/netDevices/eth0/nmae"),
+    ("/mounts", [{"destination": "/x", "source": "/", "type": "bind"}], "/mounts/0/options"),
+    ("/vm", {}, "/vm"),
 ]
 
 
@@ -205,8 +335,36 @@ def test_advice_on_mappings_without_idmap() -> None:
 
 
 def test_close_names_are_offered() -> None:
-    config = put(put(whole(), "/process/capabilities", {"bounding": ["CAP_SYS_ADMINS"]}), "/linux/seccom", {})
+    config = put(whole(), "/process/capabilities", {"bounding": ["CAP_SYS_ADMINS", "sys-chroot", "CAP_FLY"]})
     assert [text for _, text in warnings(config)] == [
         "CAP_SYS_ADMINS is no capability of Linux; meant CAP_SYS_ADMIN?",
-        "is unknown and ignored; meant seccomp?",
+        "sys-chroot is no capability of Linux",
+        "CAP_FLY is no capability of Linux",
     ]
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "pointer", "meant"),
+    [
+        ("/process/argz", [], "/process/argz", "args"),
+        ("/process/noNewPrivilege", True, "/process/noNewPrivilege", "noNewPrivileges"),
+        ("/process/no_new_privileges", True, "/process/no_new_privileges", "noNewPrivileges"),
+        ("/linux/resources/devices", [{"allow": True, "accces": ""}], "/linux/resources/devices/0/accces", "access"),
+        ("/linux/netDevices", {"eth0": {"nmae": "x"}}, "/linux/netDevices/eth0/nmae", "name"),
+        ("/Linux", {}, "/Linux", "linux"),
+        ("/linux/seccom", {}, "/linux/seccom", "seccomp"),
+        ("/linux/resources/memory", {"limits": 1}, "/linux/resources/memory/limits", "limit"),
+        ("/process/user", {"id": 1}, "/process/user/id", ""),
+        ("/linux/resources/cpu", {"rtPeriod": 1}, "/linux/resources/cpu/rtPeriod", ""),
+        ("/vendor~/x", 1, "/vendor~0", ""),
+        ("/" + "x" * 100_000, 1, "/" + "x" * 100_000, ""),
+    ],
+)
+def test_an_unknown_member_that_looks_like_a_known_one_is_told(
+    place: str, value: Any, pointer: str, meant: str
+) -> None:
+    config = put(whole(), place.replace("~/", "~0/"), value)
+    [(found, name, known)] = unknown_members(config)
+    assert (found, nearest(name, known)) == (pointer, meant)
+    assert misspelt(config) == ([(pointer, f"is unknown and ignored; meant {meant}?")] if meant else [])
+    assert [] == [place for place, _ in misspelt(put(whole(), "/windows/args", 1))]

@@ -1,16 +1,26 @@
-/* Python objects into JSON (RFC 8259), in UTF-8. */
+/* Python objects into JSON (RFC 8259), in UTF-8. Never down the C stack: json_read.c says why. */
 #include "kernel.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_DEPTH = 256 };
+/* A container that is being written, and how much of it is. */
+typedef struct {
+    PyObject *object;
+    Py_ssize_t at; /* of PyDict_Next, or the index in a list */
+    int any;       /* a member or element is written */
+} Level;
 
 typedef struct {
     char *bytes;
     size_t size, room;
     int indent;
+    Level *levels;
+    size_t depth, levels_room;
+    /* Brent's way to find a circle: where the path down comes by this one again, it never ends. */
+    PyObject *landmark;
+    size_t landmark_depth;
 } Text;
 
 /* Each of these returns 0, or -1 with an exception. */
@@ -32,12 +42,12 @@ static int append(Text *text, const char *bytes, size_t size) {
 
 static int append_text(Text *text, const char *string) { return append(text, string, strlen(string)); }
 
-static int append_line(Text *text, int depth) {
+static int append_line(Text *text) {
     if (!text->indent)
         return 0;
     if (append(text, "\n", 1))
         return -1;
-    for (int i = 0; i < depth * text->indent; i++)
+    for (size_t i = 0; i < text->depth * (size_t)text->indent; i++)
         if (append(text, " ", 1))
             return -1;
     return 0;
@@ -80,45 +90,14 @@ static int append_string(Text *text, PyObject *string) {
     return append(text, "\"", 1);
 }
 
-static int append_value(Text *text, PyObject *value, int depth);
-
-static int append_list(Text *text, PyObject *list, int depth) {
-    PyObject *items = PySequence_Fast(list, "a list or a tuple");
-    if (!items)
-        return -1;
-    Py_ssize_t size = PySequence_Fast_GET_SIZE(items);
-    int result = append(text, "[", 1);
-    for (Py_ssize_t i = 0; !result && i < size; i++)
-        result = (i && append(text, ",", 1)) || append_line(text, depth + 1) ||
-                 append_value(text, PySequence_Fast_GET_ITEM(items, i), depth + 1);
-    Py_DECREF(items);
-    return result || (size && append_line(text, depth)) || append(text, "]", 1) ? -1 : 0;
-}
-
-static int append_dict(Text *text, PyObject *dict, int depth) {
-    PyObject *key, *value;
-    Py_ssize_t at = 0;
-    int first = 1;
-    if (append(text, "{", 1))
-        return -1;
-    for (; PyDict_Next(dict, &at, &key, &value); first = 0) {
-        if (!PyUnicode_Check(key)) {
-            PyErr_SetString(PyExc_TypeError, "JSON: the name of a member is no str");
-            return -1;
-        }
-        if ((!first && append(text, ",", 1)) || append_line(text, depth + 1) || append_string(text, key) ||
-            append_text(text, text->indent ? ": " : ":") || append_value(text, value, depth + 1))
-            return -1;
-    }
-    return (!first && append_line(text, depth)) || append(text, "}", 1) ? -1 : 0;
-}
-
-/* An int or a float: as repr has it, which is JSON but for the infinities and not-a-number. */
+/* An int or a float: as repr has it, which is JSON; an infinity as json_read.c reads one. */
 static int append_number(Text *text, PyObject *number) {
-    if (PyFloat_Check(number) && !isfinite(PyFloat_AS_DOUBLE(number))) {
-        PyErr_SetString(PyExc_ValueError, "JSON: a number that is not finite");
+    if (PyFloat_Check(number) && isnan(PyFloat_AS_DOUBLE(number))) {
+        PyErr_SetString(PyExc_ValueError, "JSON: not a number");
         return -1;
     }
+    if (PyFloat_Check(number) && isinf(PyFloat_AS_DOUBLE(number)))
+        return append_text(text, PyFloat_AS_DOUBLE(number) < 0 ? "-1e999" : "1e999");
     PyObject *repr = PyObject_Repr(number);
     Py_ssize_t size;
     const char *digits = repr ? PyUnicode_AsUTF8AndSize(repr, &size) : NULL;
@@ -127,11 +106,38 @@ static int append_number(Text *text, PyObject *number) {
     return result;
 }
 
-static int append_value(Text *text, PyObject *value, int depth) {
-    if (depth > MAX_DEPTH) {
-        PyErr_SetString(PyExc_ValueError, "JSON: nested too deeply");
+/* Begin to write a container. */
+static int push(Text *text, PyObject *container) {
+    if (container == text->landmark) {
+        PyErr_SetString(PyExc_ValueError, "JSON: a value that holds itself");
         return -1;
     }
+    if (text->depth == text->levels_room) {
+        size_t room = text->levels_room ? text->levels_room * 2 : 16;
+        Level *levels = realloc(text->levels, room * sizeof(Level));
+        if (!levels) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        text->levels = levels;
+        text->levels_room = room;
+    }
+    text->levels[text->depth++] = (Level){container, 0, 0};
+    if (!(text->depth & (text->depth - 1))) {
+        text->landmark = container;
+        text->landmark_depth = text->depth;
+    }
+    return append(text, PyDict_Check(container) ? "{" : "[", 1);
+}
+
+static int pop(Text *text) {
+    Level level = text->levels[--text->depth];
+    if (text->depth < text->landmark_depth)
+        text->landmark = NULL;
+    return (level.any && append_line(text)) || append(text, PyDict_Check(level.object) ? "}" : "]", 1) ? -1 : 0;
+}
+
+static int append_value(Text *text, PyObject *value) {
     if (value == Py_None)
         return append_text(text, "null");
     if (value == Py_True)
@@ -142,12 +148,36 @@ static int append_value(Text *text, PyObject *value, int depth) {
         return append_string(text, value);
     if (PyLong_CheckExact(value) || PyFloat_CheckExact(value))
         return append_number(text, value);
-    if (PyDict_Check(value))
-        return append_dict(text, value, depth);
-    if (PyList_Check(value) || PyTuple_Check(value))
-        return append_list(text, value, depth);
+    if (PyDict_Check(value) || PyList_Check(value) || PyTuple_Check(value))
+        return push(text, value);
     PyErr_Format(PyExc_TypeError, "JSON: no form for %s", Py_TYPE(value)->tp_name);
     return -1;
+}
+
+static int append_name(Text *text, PyObject *name) {
+    if (!PyUnicode_Check(name)) {
+        PyErr_SetString(PyExc_TypeError, "JSON: the name of a member is no str");
+        return -1;
+    }
+    return append_string(text, name) || append_text(text, text->indent ? ": " : ":") ? -1 : 0;
+}
+
+/* Append the next value of the innermost container, or its end. */
+static int append_next(Text *text) {
+    Level *level = &text->levels[text->depth - 1];
+    PyObject *name = NULL, *value;
+    if (PyDict_Check(level->object)) {
+        if (!PyDict_Next(level->object, &level->at, &name, &value))
+            return pop(text);
+    } else if (level->at < PySequence_Fast_GET_SIZE(level->object))
+        value = PySequence_Fast_GET_ITEM(level->object, level->at++);
+    else
+        return pop(text);
+    int first = !level->any;
+    level->any = 1;
+    if ((!first && append(text, ",", 1)) || append_line(text) || (name && append_name(text, name)))
+        return -1;
+    return append_value(text, value);
 }
 
 static PyObject *kernel_json_dumps(PyObject *self, PyObject *args, PyObject *keywords) {
@@ -156,7 +186,11 @@ static PyObject *kernel_json_dumps(PyObject *self, PyObject *args, PyObject *key
     Text text = {0};
     if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|i", names, &value, &text.indent))
         return NULL;
-    PyObject *answer = append_value(&text, value, 0) ? NULL : PyBytes_FromStringAndSize(text.bytes, text.size);
+    int failed = append_value(&text, value);
+    while (!failed && text.depth)
+        failed = append_next(&text);
+    PyObject *answer = failed ? NULL : PyBytes_FromStringAndSize(text.bytes, text.size);
+    free(text.levels);
     free(text.bytes);
     return answer;
 }
