@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.host import Host
+from tests.harness.text import lines
 
 TOP = Path(__file__).resolve().parent.parent
 
@@ -38,10 +39,10 @@ def runtime_path() -> str:
 def runtime_version(path: str) -> str:
     """ "NAME VERSION" from the first line of --version; "" if the runtime does not run."""
     try:
-        answer = subprocess.run([path, "--version"], check=False, capture_output=True, text=True, timeout=60)
+        answer = subprocess.run([path, "--version"], check=False, capture_output=True, timeout=60)
     except OSError:
         return ""
-    first = answer.stdout.splitlines()[:1]
+    first = lines(os.fsdecode(answer.stdout))[:1]
     return first[0].replace(" version ", " ") if answer.returncode == 0 and first else ""
 
 

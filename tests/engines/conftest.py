@@ -16,14 +16,17 @@ import pytest
 from tests.conftest import runtime_path, runtime_version
 from tests.engines.crictl import crictl
 from tests.engines.table import Row
-from tests.harness import BusyboxRootfs, cgroup_dirs
+from tests.harness import BusyboxRootfs
 from tests.harness.bundle import busybox_applets
+from tests.harness.cgroups import claim, remove_cgroups
 from tests.harness.host import CLONE_NEWNET, become_subreaper, umount, unshare
 from tests.harness.leaks import Leaks, reap
+from tests.harness.look import proc_mounts
 from tests.harness.private import WRITABLE, make_private
 
 TOKEN = f"e{os.getpid()}{secrets.token_hex(2)}"
 CGROUP_PARENT = f"ocipy-test-{TOKEN}"
+claim(TOKEN)
 
 # Directories in which engines make some of their own, wherever their options point.
 SHADOWED = ("/run", "/var/lib", "/etc/docker")
@@ -77,8 +80,7 @@ def private_host(request: pytest.FixtureRequest) -> Iterator[None]:
     subprocess.run(["mount", "--bind", "/run/netns", "/run/netns"], check=True)
     subprocess.run(["mount", "--make-shared", "/run/netns"], check=True)
     yield
-    for path in reversed(cgroup_dirs(CGROUP_PARENT)):
-        path.rmdir()
+    assert remove_cgroups(CGROUP_PARENT) == []
 
 
 @pytest.fixture(scope="session")
@@ -102,9 +104,9 @@ def make_home(private_host: None) -> Iterator[Callable[[str], Path]]:
 
     yield make
     for home in made:
-        for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
-            if str(home) in line.split()[4]:
-                umount(line.split()[4])
+        for mount in reversed(proc_mounts()):
+            if str(home) in mount.point:
+                umount(mount.point)
         shutil.rmtree(home)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from tests.harness.bundle import Bundle, BusyboxRootfs, default_config
+from tests.harness.cgroups import cgroup_dirs
 from tests.harness.container import Container
 from tests.harness.host import Host, scaled, wait_until
 from tests.harness.look import (
     Mount,
     cgroup_dir,
-    cgroup_dirs,
     cgroup_value,
     cgroups_of,
     descendants,

@@ -15,6 +15,7 @@ from pathlib import Path
 from tests.harness.host import wait_until
 from tests.harness.private import TOP, is_protected
 from tests.harness.runtime import Runtime
+from tests.harness.text import lines
 
 OPENS = re.compile(r"^(\d+) +(?:[\d:.]+ )?(\w+)\((.*)$")
 SUSPICIOUS = re.compile(
@@ -105,7 +106,7 @@ def assert_nothing_loaded(trace: str, entering: Container[str]) -> None:
     """That no process in the trace of strace -f opens what is SUSPICIOUS, from a call of `entering` to its exec."""
     inside: set[str] = set()
     checked = 0
-    for line in trace.splitlines():
+    for line in lines(trace):
         match = OPENS.match(line)
         if match is None:
             continue
@@ -126,8 +127,8 @@ def installed(runtime: Runtime) -> list[Path]:
     """The files that a container would want to overwrite: the executable, its libraries, our modules, Python."""
     executable = Path(runtime.path).resolve()
     files = {executable}
-    listing = subprocess.run(["ldd", executable], check=False, capture_output=True, text=True)
-    files.update(Path(path).resolve() for path in re.findall(r"(/\S+) \(0x", listing.stdout))
+    listing = subprocess.run(["ldd", executable], check=False, capture_output=True).stdout
+    files.update(Path(path).resolve() for path in re.findall(r"(/\S+) \(0x", os.fsdecode(listing)))
     if runtime.is_ocipy:
         package = Path(__file__).resolve().parents[2] / "ocipy"
         files.update(path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts)

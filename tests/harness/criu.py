@@ -12,6 +12,7 @@ from tests.harness.agent import Agent
 from tests.harness.bundle import Bundle
 from tests.harness.host import scaled, wait_until
 from tests.harness.runtime import ENVIRONMENT, Result, Running, Runtime
+from tests.harness.text import lines, read
 
 CRIU = os.environ.get("OCIPY_TEST_CRIU") or shutil.which("criu") or ""
 SEARCHED = {"PATH": f"{os.path.dirname(CRIU)}:{ENVIRONMENT['PATH']}"}
@@ -30,10 +31,10 @@ def reason_against() -> str:
         return "needs the program criu"
     if os.geteuid() != 0:
         return "needs root"
-    checked = subprocess.run([CRIU, "check"], capture_output=True, text=True, timeout=scaled(60), check=False)
+    checked = subprocess.run([CRIU, "check"], capture_output=True, timeout=scaled(60), check=False)
     if checked.returncode == 0:
         return ""
-    said = next((line for line in checked.stderr.splitlines() if "Error" in line), "it does not say why")
+    said = next((line for line in lines(os.fsdecode(checked.stderr)) if "Error" in line), "it does not say why")
     return f"needs a kernel that criu works on; `criu check`: {said}"
 
 
@@ -56,8 +57,8 @@ def nothing() -> dict[str, Any]:
 
 def mounts_of(pid: int) -> list[tuple[str, str, str]]:
     """(mount point, type, options) of all mounts, but for what criu restores in another order."""
-    lines = [line.split() for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines()]
-    return sorted((line[4], line[line.index("-") + 1], line[5]) for line in lines)
+    fields = [line.split(" ") for line in lines(read(f"/proc/{pid}/mountinfo"))]
+    return sorted((line[4], line[line.index("-") + 1], line[5]) for line in fields)
 
 
 class Checkpointed:
@@ -114,7 +115,7 @@ class Checkpointed:
         log = self.work / "log"
         log.unlink(missing_ok=True)
         result = self.runtime.call(*command, globals=self.globals, **{**nothing(), **options})
-        result.stderr = result.stderr or (log.read_text() if log.exists() else "")
+        result.stderr = result.stderr or (read(log) if log.exists() else "")
         return result
 
     def there_and_back(self, *flags: str | Path) -> None:
@@ -137,11 +138,11 @@ class Checkpointed:
 
     def commands(self) -> str:
         """The command lines of its processes."""
-        lines = []
+        found = []
         for pid in self.processes():
             line = Path(f"/proc/{pid}/cmdline")
-            lines.append(line.read_bytes().replace(b"\0", b" ").decode().strip() if line.exists() else "")
-        return "\n".join(lines)
+            found.append(read(line).replace("\0", " ").strip() if line.exists() else "")
+        return "\n".join(found)
 
     def log(self, name: str) -> str:
         return (self.work / "w" / name).read_text(errors="replace")

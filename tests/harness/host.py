@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.harness.text import lines, read
+
 # A slow (emulated) machine multiplies every time limit of the tests by this.
 TIMEOUT_FACTOR = float(os.environ.get("OCIPY_TEST_TIMEOUT_FACTOR", "1"))
 
@@ -85,8 +87,7 @@ class Host:
         self.kernel = tuple(
             int("".join(c for c in part if c.isdigit()) or 0) for part in os.uname().release.split(".")[:2]
         )
-        status = Path("/proc/self/status").read_text()
-        line = next(text for text in status.splitlines() if text.startswith("CapEff:"))
+        line = next(text for text in lines(read("/proc/self/status")) if text.startswith("CapEff:"))
         self.effective = int(line.split()[1], 16)
         self.cgroup = self._cgroup_mode()
         self.apparmor = _reads("/sys/module/apparmor/parameters/enabled") == "Y"
@@ -112,6 +113,6 @@ class Host:
 
 def _reads(path: str) -> str:
     try:
-        return Path(path).read_text().strip()
+        return read(path).strip()
     except OSError:
         return ""

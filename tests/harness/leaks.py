@@ -7,9 +7,11 @@ import signal
 import time
 from pathlib import Path
 
+from tests.harness.cgroups import cgroup_dirs, remove_cgroups
 from tests.harness.host import scaled, umount
-from tests.harness.look import cgroup_dirs, descendants, open_files, proc_mounts, process_state
+from tests.harness.look import descendants, open_files, proc_mounts, process_state
 from tests.harness.runtime import Runtime
+from tests.harness.text import read, shown
 
 # Where runtimes keep state when nobody says --root.
 DEFAULT_ROOTS = (Path("/run/ocipy"), Path("/run/runc"), Path("/run/crun"))
@@ -74,7 +76,7 @@ class Leaks:
         found += [f"cgroup {path}" for path in self._cgroups()]
         found += [f"mount {point}" for point in self._mounts()]
         found += [f"descriptor {fd} → {target}" for fd, target in self._fds().items()]
-        return found
+        return [shown(line) for line in found]
 
     def found(self, runtimes: list[Runtime], patience: float = 1.5) -> list[str]:
         """What is there that was not before, after giving the kernel `patience` seconds (scaled) to end processes."""
@@ -107,27 +109,14 @@ class Leaks:
             time.sleep(0.02)
         for point in reversed(self._mounts()):
             umount(point)
-        for path in reversed(self._cgroups()):
-            _remove_cgroup(path)
+        remove_cgroups(self.token, self.parents)
         for fd in self._fds():
             os.close(fd)
 
 
 def _describe(pid: int) -> str:
     try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        command = read(f"/proc/{pid}/cmdline").replace("\0", " ")
         return f"{pid} ({os.readlink(f'/proc/{pid}/exe')}): {command}"
     except OSError as error:
         return f"{pid}: {error}"
-
-
-def _remove_cgroup(path: Path) -> None:
-    try:
-        freezer = path / "freezer.state"
-        if freezer.exists():
-            freezer.write_text("THAWED")
-        for pid in (path / "cgroup.procs").read_text().split():
-            os.kill(int(pid), signal.SIGKILL)
-        path.rmdir()
-    except OSError:
-        return  # the comparison after the next test still names it

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from pathlib import Path
 from typing import NamedTuple
 
-from ocipy.linux.text import decode, lines_of, stat_fields
+from tests.harness.text import lines, read
 
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 
@@ -27,8 +26,8 @@ class Mount(NamedTuple):
 
 
 def _unescape(text: str) -> str:
-    """mountinfo writes blank, tab, newline and backslash as octal escapes."""
-    for code in ("040", "011", "012", "134"):
+    """mountinfo writes blank, tab, newline, number sign and backslash as octal escapes."""
+    for code in ("040", "011", "012", "043", "134"):
         text = text.replace("\\" + code, chr(int(code, 8)))
     return text
 
@@ -36,7 +35,7 @@ def _unescape(text: str) -> str:
 def parse_mountinfo(text: str) -> list[Mount]:
     """The mounts of a mountinfo text, in its order."""
     mounts = []
-    for line in lines_of(text):
+    for line in lines(text):
         left, right = line.split(" - ", 1)
         fields = left.split(" ")
         fstype, source, super_options = right.split(" ", 2)
@@ -58,13 +57,13 @@ def parse_mountinfo(text: str) -> list[Mount]:
 
 def proc_mounts(pid: int | str = "self") -> list[Mount]:
     """The mounts of a process."""
-    return parse_mountinfo(decode(Path(f"/proc/{pid}/mountinfo").read_bytes()))
+    return parse_mountinfo(read(f"/proc/{pid}/mountinfo"))
 
 
 def parse_status(text: str) -> dict[str, str]:
     """A /proc/PID/status text as a dictionary."""
     fields = {}
-    for line in lines_of(text):
+    for line in lines(text):
         name, colon, value = line.partition(":")
         if colon:
             fields[name] = value.strip()
@@ -73,15 +72,16 @@ def parse_status(text: str) -> dict[str, str]:
 
 def proc_status(pid: int | str) -> dict[str, str]:
     """/proc/PID/status as a dictionary: "CapEff" is hexadecimal text, "Uid" four numbers, and so on."""
-    return parse_status(decode(Path(f"/proc/{pid}/status").read_bytes()))
+    return parse_status(read(f"/proc/{pid}/status"))
 
 
 def process_state(pid: int) -> str:
     """The letter of proc_pid_stat(5), "Z" for a zombie; "" where there is no such process."""
     try:
-        return decode(stat_fields(Path(f"/proc/{pid}/stat").read_bytes())[0])
+        stat = read(f"/proc/{pid}/stat")
     except (FileNotFoundError, ProcessLookupError):
         return ""
+    return stat.rpartition(")")[2].split(" ")[1]
 
 
 def namespace(pid: int | str, kind: str) -> str:
@@ -136,7 +136,7 @@ def _children(pid: int) -> set[int]:
 def cgroups_of(pid: int | str) -> dict[str, str]:
     """/proc/PID/cgroup: controller list ("" for the unified hierarchy) → path."""
     found = {}
-    for line in lines_of(decode(Path(f"/proc/{pid}/cgroup").read_bytes())):
+    for line in lines(read(f"/proc/{pid}/cgroup")):
         _, controllers, path = line.split(":", 2)
         found[controllers] = path
     return found
@@ -155,24 +155,6 @@ def cgroup_hierarchies() -> dict[str, Path]:
                 if option not in ("rw", "ro", "xattr", "clone_children") and not option.startswith("release_agent="):
                     found[option] = Path(mount.point)
     return found
-
-
-def cgroup_dirs(name: str) -> list[Path]:
-    """Every cgroup directory, in all hierarchies, with `name` in its path. Sorted, parents first."""
-    found: list[str] = []
-    todo = [str(mountpoint) for mountpoint in set(cgroup_hierarchies().values())]
-    while todo:
-        try:
-            with os.scandir(todo.pop()) as entries:
-                children = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
-        except OSError as error:
-            # Removed meanwhile; or a neighbour's that is nested deeper than a path can be long: those above it tell.
-            if error.errno not in (errno.ENOENT, errno.ENODEV, errno.ENAMETOOLONG):
-                raise
-            continue
-        found += [child for child in children if name in child]
-        todo += children
-    return sorted(map(Path, found))
 
 
 def cgroup_dir(pid: int, controller: str) -> Path:

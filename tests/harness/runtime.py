@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from tests.harness.bundle import Bundle
 from tests.harness.host import scaled
+from tests.harness.text import lines
 
 # What an engine's direct calls have, and no more: nothing of the tester's environment can help or hurt.
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
@@ -42,7 +43,7 @@ class Result:
     @property
     def lines(self) -> list[str]:
         """The lines of standard output."""
-        return self.stdout.splitlines()
+        return lines(self.stdout)
 
     @property
     def json(self) -> Any:

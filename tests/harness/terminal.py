@@ -76,4 +76,4 @@ def read_until(master: int, word: str) -> str:
             part = b""
         assert part, f"{word!r} is not in {seen!r}"
         seen += part
-    return seen.decode().replace("\r\n", "\n")
+    return seen.decode(errors="replace").replace("\r\n", "\n")

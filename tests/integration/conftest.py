@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 
 from tests.conftest import runtime_path, runtime_version
-from tests.harness import Bundle, BusyboxRootfs, Container, Result, Runtime, cgroup_dirs, process_state
+from tests.harness import Bundle, BusyboxRootfs, Container, Result, Runtime, process_state
 from tests.harness.agent import Agent
 from tests.harness.attacks import leaked_directory, make_entering, unchanged_installation
+from tests.harness.cgroups import claim, remove_cgroups
 from tests.harness.criu import Asked, Counter, reason_against
 from tests.harness.host import become_subreaper, scaled, umount
 from tests.harness.hostile import everything_in
@@ -31,6 +32,7 @@ from tests.harness.untouched import Untouched
 # Part of every container id and cgroup path of this session: what is ours among others' on the same machine.
 TOKEN = f"t{os.getpid()}{secrets.token_hex(2)}"
 CGROUP_PARENT = f"ocipy-test-{TOKEN}"
+claim(TOKEN)
 
 # Of one test, in seconds: far above what any takes.
 TIME_LIMIT = min(scaled(240), 1200)
@@ -50,9 +52,8 @@ def private_host() -> Iterator[Untouched | None]:
     make_private()
     host.begin()
     yield host
-    for path in reversed(cgroup_dirs(CGROUP_PARENT)):
-        path.rmdir()
-    changed = host.thorough()
+    left = remove_cgroups(CGROUP_PARENT)
+    changed = [f"cgroup {path}" for path in left] + host.thorough()
     if changed:
         host.restore()
         pytest.fail("the session has changed the host:\n  " + "\n  ".join(changed), pytrace=False)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.harness import Bundle, Container, Result, Runtime, wait_until
+import pytest
+
+from tests.harness import Bundle, Container, Result, Runtime, cgroups_of, proc_status, process_state, wait_until
+from tests.harness.cgroups import remove_cgroups
 from tests.harness.leaks import Leaks
+from tests.harness.look import cgroup_hierarchies
 from tests.integration.conftest import CGROUP_PARENT, TOKEN
 
 
@@ -45,6 +49,61 @@ def test_leak_check_sees_each_kind(
     assert no_leaks.found([runtime]) == []
     sleeper.wait()
     assert CGROUP_PARENT
+
+
+@pytest.fixture
+def deep() -> Iterator[Callable[[str], Path]]:
+    """Makes a cgroup with a tree in it that no path leads to the end of, deeper than Python's stack."""
+    hierarchies = cgroup_hierarchies()
+    top, made = hierarchies.get("pids", hierarchies.get("")), []
+    assert top is not None
+
+    def make(name: str) -> Path:
+        assert top is not None
+        made.append(name)
+        (top / name).mkdir()
+        fd = os.open(top / name, os.O_RDONLY)
+        for level in range(1100):
+            below = b"n" * 250 if level < 20 else b"\xff\x1c"
+            os.mkdir(below, dir_fd=fd)
+            fd, above = os.open(below, os.O_RDONLY, dir_fd=fd), fd
+            os.close(above)
+        os.close(fd)
+        return top / name
+
+    yield make
+    for name in made:
+        assert remove_cgroups(name) == []
+
+
+def test_leak_check_takes_away_cgroups_of_any_depth_and_name(deep: Callable[[str], Path], no_leaks: Leaks) -> None:
+    place = deep(f"{TOKEN}-deep")
+    left = no_leaks.found([], patience=0)
+    assert f"cgroup {place}" in left
+    assert len(left) == 1101
+    assert all(line.isprintable() for line in left)
+    no_leaks.clean([])
+    assert no_leaks.found([]) == []
+    assert not place.exists()
+
+
+def test_leak_check_looks_into_nobody_elses_cgroups(deep: Callable[[str], Path], no_leaks: Leaks) -> None:
+    """Another session's tree; also one with our token below it is not ours."""
+    other = deep("ocipy-neighbour-of-" + TOKEN[::-1])
+    (other / TOKEN).mkdir()
+    assert no_leaks.found([], patience=0) == []
+    no_leaks.clean([])
+    assert (other / TOKEN).is_dir()
+
+
+def test_text_of_the_kernel_is_taken_apart_at_newlines_only(container: Callable[..., Container]) -> None:
+    """The name of a process, of which there is a line in /proc/PID/status, may hold what looks like the end of one."""
+    script = "printf '\\377) Z\\034CapEff:\\t1\\205' > /proc/self/comm; echo ready; sleep 1000; true"
+    one = container(sh=script).start()
+    one.wait_output("ready")
+    assert process_state(one.pid) != "Z"
+    assert proc_status(one.pid)["CapEff"] != "1"
+    assert len(cgroups_of(one.pid)) > 0 and len(one.mounts()) > 0
 
 
 def test_bundle_is_independent(make_bundle: Callable[..., Bundle]) -> None:
