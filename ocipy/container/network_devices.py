@@ -10,6 +10,7 @@ import errno
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -187,11 +188,10 @@ def settings_of(name: str) -> dict[str, bytes]:
     """What the sysctls of a device say, by path. The kernel makes them anew when a device moves."""
     found = {}
     for family in ("ipv4", "ipv6"):
-        try:
-            for path in Path(SETTINGS.format(family, name)).iterdir():
+        directory = Path(SETTINGS.format(family, name))
+        for path in directory.iterdir() if directory.is_dir() else ():
+            with suppress(OSError):  # such as stable_secret, which cannot be read until it is set
                 found[str(path)] = path.read_bytes()
-        except OSError:  # such as stable_secret, which cannot be read until it is set
-            continue
     return found
 
 
