@@ -13,6 +13,7 @@ import sys
 from ocipy import SPEC_VERSION, __version__, log
 from ocipy.errors import LONGEST_PLACE, Error, place_of, printable, refused, shortened
 from ocipy.linux import _kernel
+from ocipy.linux.files import hold_streams
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -301,22 +302,13 @@ def _command(argv: list[str], arguments: Arguments) -> str:
     return argv[1]
 
 
-def _hold_streams(flags: int) -> None:
-    """Closed standard streams would be given to the next files that we open: it is /dev/null that gets them."""
-    for fd in range(3):
-        try:
-            posix.fstat(fd)
-        except OSError:
-            posix.open("/dev/null", flags)
-
-
 def _run_command(command: str, argv: list[str], arguments: Arguments) -> int:
     if arguments.values["trace"]:
         from ocipy import trace
 
         trace.begin(arguments.text("trace"), command)
     # A container gets them; for our own output a closed stream is an error.
-    _hold_streams(posix.O_RDWR if command in ("create", "run", "exec", "restore") else posix.O_RDONLY)
+    hold_streams(posix.O_RDWR if command in ("create", "run", "exec", "restore") else posix.O_RDONLY)
     if command == "help":
         return _help(argv[2:])
     if command not in HOT:

@@ -175,6 +175,7 @@ PLACES = {
         "cgroup_own", "cgroup_write",
     ),
     "console": ("send_console",),
+    "device_nodes": ("device_filesystem", "device_mounts", "device_node"),
     "exec_join": ("clone_joining", "exec_cgroup", "exec_cgroup_join", "executed", "open_root", "report_pipe"),
     "hooks": ("hook", "keep_hook"),
     "limits": ("final_affinity", "initial_affinity", "oom_score_adj", "raise_rlimit", "reset_affinity", "rlimit"),

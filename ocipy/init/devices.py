@@ -46,13 +46,35 @@ LINKS = (
 
 
 def device(
-    init: Init, *, path: str, kind: str, major: int, minor: int, mode: int, uid: int, gid: int, bind: bool
+    init: Init,
+    *,
+    name: str,
+    path: str,
+    kind: str,
+    major: int,
+    minor: int,
+    mode: int,
+    uid: int,
+    gid: int,
+    bind: bool,
+    asked: bool,
 ) -> None:
-    """Make one node. What is there already must be that device, and is left as it is (spec: MUST generate an error)."""
-    parent, name = paths.make_parent(init.rootfs, path)
+    """Make one node. What is there already must be that device, and is left as it is (spec: MUST generate an error).
+
+    name: of the node that the host has made for this, "" if it has not: then to bind is to bind the host's own.
+    asked: the config has a mode or an owner, and it is told if the host's own has another one.
+    """
+    parent, last = paths.make_parent(init.rootfs, path)
+    made = init.fds.pop("device/" + name, -1) if name else -1
+    number = (major, minor)
     try:
-        if bind or not _make_node(init, parent, name, path, kind, (major, minor), mode, (uid, gid)):
-            _bind_node(parent, name, path, kind, (major, minor))
+        if made >= 0:
+            _bind_node(parent, last, path, kind, number, made)
+        elif bind or not _make_node(init, parent, last, path, kind, number, mode, (uid, gid)):
+            tree = _open_own(path, kind, number)
+            if asked:
+                _compare(init, tree, path, mode, (uid, gid))
+            _bind_node(parent, last, path, kind, number, tree)
     except OSError as error:
         raise Error(f"cannot make the device {path}", errno=error.errno or 0) from None
     finally:
@@ -89,18 +111,33 @@ def _make_node(
     return True
 
 
-def _bind_node(parent: int, name: str, path: str, kind: str, number: tuple[int, int]) -> None:
-    """Bind the host's node of the same path onto an empty file, which may be there from the last time."""
+def _open_own(path: str, kind: str, number: tuple[int, int]) -> int:
+    """A detached mount of the host's node of this path, which is verified. Raises Error."""
     try:
-        source = _kernel.open_tree(AT_FDCWD, path, OPEN_TREE_CLONE)
+        tree = _kernel.open_tree(AT_FDCWD, path, OPEN_TREE_CLONE)
     except OSError as error:
         raise Error(
             f"cannot bind the host's {path}",
             errno=error.errno or 0,
             hint="devices can only be bound here, and the host has none there" if error.errno == errno.ENOENT else "",
         ) from None
-    if not _is_device(source, kind, number):
+    if not _is_device(tree, kind, number):
         raise Error(f"{path} on the host is not the device {describe(kind, number)}")
+    return tree
+
+
+def _compare(init: Init, tree: int, path: str, mode: int, owner: tuple[int, int]) -> None:
+    """Tell where the host's node is not as the config has it: runc and crun bind it all the same, in silence."""
+    status = posix.stat(tree)
+    if status.st_mode & 0o7777 != mode:
+        init.warn(f"{path} is the host's, bound, with the mode {status.st_mode & 0o7777:04o} instead of {mode:04o}")
+    # Everybody's 0 here is the host's, whom engines name as they find him.
+    if any(owner) and (status.st_uid, status.st_gid) != owner:
+        init.warn(f"{path} is the host's, bound, and not owned by {owner[0]}:{owner[1]}")
+
+
+def _bind_node(parent: int, name: str, path: str, kind: str, number: tuple[int, int], source: int) -> None:
+    """Bind a node, a detached mount, onto an empty file, which may be there from the last time."""
     try:
         posix.close(posix.open(name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o644, dir_fd=parent))
     except FileExistsError:

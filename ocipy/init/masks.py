@@ -35,7 +35,10 @@ EMPTY_DATA = ("nr_blocks=1", "nr_inodes=1", "mode=555")
 
 def take_null(init: Init) -> None:
     """Take a detached, read-only mount of the host's /dev/null, verified by type and number."""
-    tree = _kernel.open_tree(AT_FDCWD, "/dev/null", OPEN_TREE_CLONE | AT_SYMLINK_NOFOLLOW)
+    try:
+        tree = _kernel.open_tree(AT_FDCWD, "/dev/null", OPEN_TREE_CLONE | AT_SYMLINK_NOFOLLOW)
+    except OSError as error:
+        raise Error("cannot take the host's /dev/null to cover files with", errno=error.errno or 0) from None
     if not is_null(tree):
         raise Error("the host's /dev/null is not the null device")
     # A character device takes writes even so; but its mode, owner and label cannot be changed.

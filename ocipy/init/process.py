@@ -85,7 +85,11 @@ def stdio_null(init: Init, *, required: bool) -> None:
             return
         raise Error("cannot open /dev/null in the container", errno=error.errno or 0) from None
     if is_null(device):
-        opened = procfs.reopen(init.proc, device, O_RDWR)
+        try:
+            opened = procfs.reopen(init.proc, device, O_RDWR)
+        except OSError as error:
+            hint = "no rule of linux.resources.devices allows c 1:3" if error.errno == errno.EPERM else ""
+            raise Error("cannot open /dev/null in the container", errno=error.errno or 0, hint=hint) from None
         for fd in streams:
             posix.dup2(opened, fd)
         posix.close(opened)

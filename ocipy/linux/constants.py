@@ -136,6 +136,7 @@ PR_CAP_AMBIENT_CLEAR_ALL = 4
 # Capabilities: linux/capability.h
 CAP_CHOWN = 0
 CAP_SYS_ADMIN = 21
+CAP_MKNOD = 27
 CAP_CHECKPOINT_RESTORE = 40
 
 # Resource limits: sys/resource.h

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posix
 
+from ocipy.errors import Error
 from ocipy.linux.constants import O_CLOEXEC, O_CREAT, O_EXCL, O_NOFOLLOW, O_RDONLY, O_WRONLY
 
 
@@ -39,6 +40,26 @@ def write_file(path: str, data: bytes, mode: int = 0o600) -> None:
     except OSError:
         posix.unlink(temporary)
         raise
+
+
+def hold_streams(flags: int) -> None:
+    """Closed standard streams would be given to the next files that we open: it is /dev/null that gets them.
+
+    Raises Error.
+    """
+    for fd in range(3):
+        try:
+            posix.fstat(fd)
+        except OSError:
+            _open_null(flags)
+
+
+def _open_null(flags: int) -> None:
+    try:
+        posix.open("/dev/null", flags)
+    except OSError as error:
+        what = "cannot open it in the place of a closed standard stream"
+        raise Error(what, pointer="/dev/null", errno=error.errno or 0) from None
 
 
 def exists(path: str) -> bool:

@@ -49,6 +49,7 @@ def _open_on_host(plan: Plan, config: Config, host: Host, options: Options) -> N
     uts.plan_check(plan, config, host, options)
     rootfs.plan_root_source(plan, config, host, options)
     mounts.plan_sources(plan, config, host, options)
+    devices.plan_nodes(plan, config, host, options)
     cgroup.plan_cgroup_create(plan, config, host, options)
 
 

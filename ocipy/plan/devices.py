@@ -5,15 +5,20 @@ from __future__ import annotations
 from ocipy.cgroups.devices import DEFAULT_NODES
 from ocipy.cgroups.paths import clean
 from ocipy.errors import Error
+from ocipy.linux.constants import CAP_MKNOD
 from ocipy.plan.fields import check_text
-from ocipy.plan.mounts import dev_is_bound
-from ocipy.plan.namespaces import has_namespace
+from ocipy.plan.mounts import dev_is_bound, opened_by_host, plan_label
+from ocipy.plan.namespaces import has_namespace, joined_kinds, triples
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ocipy.config.types import Config, Device
+    from collections.abc import Iterator, Sequence
+    from typing import Any
+
+    from ocipy.config.types import Config, Device, IDMapping
     from ocipy.plan.model import Host, Options, Plan
 
+POINTER = "/linux/devices"
 KINDS = {"b": "b", "c": "c", "u": "c", "p": "p"}
 DEFAULT_MODE = 0o666
 MODE_BITS = 0o7777  # podman gives st_mode, with the bits of the file's type
@@ -21,55 +26,112 @@ UID_MAX = 0xFFFFFFFE
 MAJOR_MAX, MINOR_MAX = 0xFFF, 0xFFFFF
 
 
+def plan_nodes(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """Make on the host the nodes that the container's user namespace may not make, for init to bind them."""
+    if not _made_by_host(config, host):
+        return
+    nodes = [node for node in _nodes(config) if node["kind"] != "p"]
+    if not nodes:
+        return
+    linux = config.get("linux") or {}
+    joined = "user" in joined_kinds(config)
+    label = plan_label(config, host)
+    plan.on_host("device_filesystem", POINTER, nodes=len(nodes), label=label, joined=joined)
+    for node in nodes:
+        pointer: str = node.pop("pointer")
+        del node["asked"]
+        if not joined:
+            for member, mappings in (("uid", linux.get("uidMappings")), ("gid", linux.get("gidMappings"))):
+                node[member] = _on_host(plan, node[member], mappings or (), f"{pointer}/{member}", node["path"])
+        plan.on_host("device_node", pointer, **node)
+    plan.on_host("device_mounts", POINTER, names=tuple(node["name"] for node in nodes))
+
+
+def _on_host(plan: Plan, number: int, mappings: Sequence[IDMapping], pointer: str, path: str) -> int:
+    """The id on the host; 0, which nobody inside has, where the namespace has none for it."""
+    for inside, outside, size in triples(mappings):
+        if inside <= number < inside + size:
+            return outside + number - inside
+    plan.warn(pointer, f"the user namespace has no id {number} to own {path}: it shows the overflow id (nobody)")
+    return 0
+
+
 def plan_devices(plan: Plan, config: Config, host: Host, options: Options) -> None:
     """The default nodes, then those of the config, which may replace them, then the links."""
-    devices = (config.get("linux") or {}).get("devices") or ()
     bound = dev_is_bound(config)
     # mknod(2) of a device needs the initial user namespace.
     bind = has_namespace(config, "user") or host.in_user_namespace
-    replaced = {clean(device["path"]) for device in devices}
+    by_host = _made_by_host(config, host)
+    for node in _nodes(config):
+        fifo = node["kind"] == "p"
+        if not by_host or fifo:
+            node["name"] = ""
+        plan.in_init("device", node.pop("pointer"), bind=bind and not fifo, **node)
+    for pointer, node in _existing(config) if bound else ():
+        plan.in_init("existing_device", pointer, **node)
     if not bound:
-        for path, number in DEFAULT_NODES.items():
-            if path not in replaced:
-                _node(plan, "", path, "c", number, DEFAULT_MODE, (0, 0), bind)
+        plan.in_init("device_links", POINTER)
+
+
+def _made_by_host(config: Config, host: Host) -> bool:
+    """Whether the runtime may make the nodes that init may not: mknod(2)."""
+    return opened_by_host(config, host) and not host.in_user_namespace and bool(host.capabilities >> CAP_MKNOD & 1)
+
+
+def _nodes(config: Config) -> Iterator[dict[str, Any]]:
+    """The arguments of each node that is to be made, with its pointer. Raises Error."""
+    devices = (config.get("linux") or {}).get("devices") or ()
+    bound = dev_is_bound(config)
+    replaced = {clean(device["path"]) for device in devices}
+    for path, number in DEFAULT_NODES.items() if not bound else ():
+        if path not in replaced:
+            yield _node(POINTER, path.rpartition("/")[2], path, "c", number, DEFAULT_MODE, (0, 0), asked=False)
     for index, device in enumerate(devices):
-        pointer = f"/linux/devices/{index}"
+        pointer = f"{POINTER}/{index}"
         kind, number = _identify(device, pointer)
         path = clean(device["path"])
-        if path == "/dev/ptmx":
-            continue  # always the link to the container's own
-        if bound and path.startswith("/dev/"):
-            plan.in_init("existing_device", pointer, path=path, kind=kind, major=number[0], minor=number[1])
-            continue
-        mode = device.get("fileMode")
-        owner = _owner(device, pointer)
-        _node(plan, pointer, path, kind, number, DEFAULT_MODE if mode is None else mode & MODE_BITS, owner, bind)
-    if not bound:
-        plan.in_init("device_links", "")
+        # /dev/ptmx is always the link to the container's own.
+        if path != "/dev/ptmx" and not (bound and path.startswith("/dev/")):
+            given, owner = device.get("fileMode"), _owner(device, pointer)
+            mode = DEFAULT_MODE if given is None else given & MODE_BITS
+            asked = given is not None or any(owner)
+            yield _node(pointer, str(index), path, kind, number, mode, owner, asked=asked)
 
 
 def _node(
-    plan: Plan,
     pointer: str,
+    name: str,
     path: str,
     kind: str,
     number: tuple[int, int],
     mode: int,
     owner: tuple[int, int],
-    bind: bool,
-) -> None:
-    plan.in_init(
-        "device",
-        pointer,
-        path=path,
-        kind=kind,
-        major=number[0],
-        minor=number[1],
-        mode=mode,
-        uid=owner[0],
-        gid=owner[1],
-        bind=bind and kind != "p",
-    )
+    *,
+    asked: bool,
+) -> dict[str, Any]:
+    """asked: the config has a mode or an owner, so that it counts if a node has another one."""
+    return {
+        "pointer": pointer,
+        "name": name,
+        "path": path,
+        "kind": kind,
+        "major": number[0],
+        "minor": number[1],
+        "mode": mode,
+        "uid": owner[0],
+        "gid": owner[1],
+        "asked": asked,
+    }
+
+
+def _existing(config: Config) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(pointer, arguments) of the devices of the config that have to be in a /dev of the host's already."""
+    for index, device in enumerate((config.get("linux") or {}).get("devices") or ()):
+        pointer = f"{POINTER}/{index}"
+        kind, number = _identify(device, pointer)
+        path = clean(device["path"])
+        if path.startswith("/dev/") and path != "/dev/ptmx":
+            yield pointer, {"path": path, "kind": kind, "major": number[0], "minor": number[1]}
 
 
 def _identify(device: Device, pointer: str) -> tuple[str, tuple[int, int]]:

@@ -110,7 +110,7 @@ def _prepare(plan: Plan, config: Config, host: Host, options: Options, target: T
     if "user" in target.kinds:
         identity.plan_become_root(plan, config, host, options)
     plan.in_init("exec_root", "", chroot=not _has_own_root(config, target))
-    plan.in_init("stdio_null", "", required=False)
+    plan.in_init("stdio_null", "/linux/devices", required=False)
     rare("terminal", "plan_exec_console", plan, config, host, options)
     rare("lsm", "plan_labels", plan, config, host, options)
     process.plan_ready(plan, config, host, options)

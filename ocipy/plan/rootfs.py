@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ocipy.cgroups.paths import clean
 from ocipy.errors import Error
 from ocipy.linux.constants import MS_PRIVATE, MS_REC, MS_SLAVE
 from ocipy.plan.fields import check_text
@@ -111,7 +112,9 @@ def plan_pivot(plan: Plan, config: Config, host: Host, options: Options) -> None
     if kind:
         plan.in_init("propagation", POINTER, flags=PROPAGATION[kind])
     if not dev_is_bound(config):
-        plan.in_init("stdio_null", "", required=True)
+        devices = (config.get("linux") or {}).get("devices") or ()
+        own = [index for index, device in enumerate(devices) if clean(device["path"]) == "/dev/null"]
+        plan.in_init("stdio_null", f"/linux/devices/{own[-1]}" if own else "/linux/devices", required=True)
 
 
 def plan_root_readonly(plan: Plan, config: Config, host: Host, options: Options) -> None:

@@ -146,7 +146,9 @@ def _property(value: object) -> str:
 def device(a: Arguments) -> str:
     """A device node."""
     number = "" if a["kind"] == "p" else f"{a['major']}:{a['minor']}"
-    made = "the host's, bound" if a.get("bind") else ""
+    made = ""
+    if a.get("bind"):
+        made = "made on the host, bound" if a["name"] else "the host's, bound"
     mode = f"{a['mode']:04o} {a['uid']}:{a['gid']}" if "mode" in a else "expected to be there"
     return join(a["path"], a["kind"], number, made or mode)
 
@@ -281,6 +283,11 @@ WORDINGS: dict[str, str | Callable[[Arguments], str]] = {
     "copy_symlink": lambda a: f"{a['source']} → {a['destination']}, the link itself",
     "created": "the container is created",
     "device": device,
+    "device_filesystem": lambda a: (
+        f"for {a['nodes']} nodes" + if_set(a["joined"], ", with the ids of the joined user namespace")
+    ),
+    "device_mounts": "of each node",
+    "device_node": device,
     "device_links": "/dev/fd stdin stdout stderr core ptmx",
     "domainname": value_of("name"),
     "environment": lambda a: f"{len(a['variables'])} variables",

@@ -104,7 +104,7 @@ def test_what_is_not_the_device_is_an_error(scratch: Scratch, what: str, user: b
         os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 5))
     if user:
         scratch.user_namespace()
-    fails(scratch, "/dev/null exists, and is not the device c 1:3", pointer="")
+    fails(scratch, "/dev/null exists, and is not the device c 1:3", pointer="/linux/devices")
 
 
 def test_devices_are_bound_in_a_user_namespace(scratch: Scratch) -> None:

@@ -35,8 +35,9 @@ def test_the_default_devices_and_the_links() -> None:
     assert [step.args.get("path") for step in steps[:-1]] == DEFAULT_PATHS
     assert steps[0] == Step(
         "device",
-        "",
+        "/linux/devices",
         {
+            "name": "",
             "path": "/dev/null",
             "kind": "c",
             "major": 1,
@@ -45,9 +46,10 @@ def test_the_default_devices_and_the_links() -> None:
             "uid": 0,
             "gid": 0,
             "bind": False,
+            "asked": False,
         },
     )
-    assert steps[-1] == Step("device_links", "", {})
+    assert steps[-1] == Step("device_links", "/linux/devices", {})
 
 
 def test_a_device_of_the_config() -> None:
@@ -55,6 +57,7 @@ def test_a_device_of_the_config() -> None:
     step = planned(fuse(fileMode=0o20640, uid=5, gid=6)).init[-2]
     assert step.pointer == "/linux/devices/0"
     assert step.args == {
+        "name": "",
         "path": "/dev/fuse",
         "kind": "c",
         "major": 10,
@@ -63,6 +66,7 @@ def test_a_device_of_the_config() -> None:
         "uid": 5,
         "gid": 6,
         "bind": False,
+        "asked": True,
     }
 
 
@@ -92,12 +96,94 @@ def test_bound_in_a_user_namespace() -> None:
     assert all(step.args["bind"] for step in planned(fuse(), host=Host(in_user_namespace=True)).init[:-1])
 
 
+def nodes(config: Any, host: Host | None = None) -> Plan:
+    plan = Plan()
+    devices.plan_nodes(plan, config, host or Host(), OPTIONS)
+    return plan
+
+
+def in_user_namespace(*entries: Any, path: str = "") -> Any:
+    return {
+        "linux": {
+            "devices": list(entries),
+            "namespaces": [{"type": "mount"}, {"type": "user", "path": path}],
+            "uidMappings": [{"containerID": 0, "hostID": 100000, "size": 10}],
+            "gidMappings": [
+                {"containerID": 0, "hostID": 200000, "size": 5},
+                {"containerID": 5, "hostID": 7, "size": 2},
+            ],
+        }
+    }
+
+
+def test_the_host_makes_the_nodes_of_a_user_namespace_with_the_ids_that_they_show_there() -> None:
+    config = in_user_namespace(fuse(fileMode=0o640, uid=9, gid=6), {"path": "/pipe", "type": "p"})
+    plan = nodes(config)
+    assert [step.action for step in plan.host] == ["device_filesystem", *["device_node"] * 7, "device_mounts"]
+    assert plan.host[0].args == {"nodes": 7, "label": "", "joined": False}
+    assert plan.host[-2] == Step(
+        "device_node",
+        "/linux/devices/0",
+        {
+            "name": "0",
+            "path": "/dev/fuse",
+            "kind": "c",
+            "major": 10,
+            "minor": 229,
+            "mode": 0o640,
+            "uid": 100009,
+            "gid": 8,
+        },
+    )
+    assert plan.host[-1].args == {"names": ("null", "random", "full", "tty", "zero", "urandom", "0")}
+    devices.plan_devices(plan, config, Host(), OPTIONS)
+    assert [step.args["name"] for step in plan.init[:-1]] == [
+        "null",
+        "random",
+        "full",
+        "tty",
+        "zero",
+        "urandom",
+        "0",
+        "",
+    ]
+    assert plan.warnings == []
+
+
+def test_an_owner_that_the_user_namespace_has_not_is_warned_of() -> None:
+    plan = nodes(in_user_namespace(fuse(uid=10)))
+    assert plan.host[-2].args["uid"] == 0
+    assert [pointer for pointer, _ in plan.warnings] == ["/linux/devices/0/uid"]
+
+
+def test_the_ids_of_a_joined_user_namespace_are_its_own() -> None:
+    plan = nodes(in_user_namespace(fuse(uid=10), path="/proc/1/ns/user"))
+    assert plan.host[0].args["joined"]
+    assert plan.host[-2].args["uid"] == 10
+    assert plan.warnings == []
+
+
+@pytest.mark.parametrize(
+    "host", [Host(in_user_namespace=True), Host(capabilities=((1 << 41) - 1) & ~(1 << 27)), Host(clones_mounts=False)]
+)
+def test_without_the_right_to_make_nodes_those_of_the_host_are_bound(host: Host) -> None:
+    config = in_user_namespace(fuse())
+    plan = nodes(config, host)
+    assert plan.host == []
+    devices.plan_devices(plan, config, host, OPTIONS)
+    assert {(step.args["bind"], step.args["name"]) for step in plan.init[:-1]} == {(True, "")}
+
+
+def test_without_a_user_namespace_the_host_makes_no_nodes() -> None:
+    assert nodes({"linux": {"devices": [fuse()], "namespaces": [{"type": "mount"}]}}).host == []
+
+
 def test_nothing_is_made_in_a_dev_of_the_hosts() -> None:
     mounts = [{"destination": "/dev", "source": "/dev", "options": ["rbind"]}]
     steps = planned(fuse(), fuse(path="/srv/fuse"), mounts=mounts).init
     assert [(step.action, step.args["path"]) for step in steps] == [
-        ("existing_device", "/dev/fuse"),
         ("device", "/srv/fuse"),
+        ("existing_device", "/dev/fuse"),
     ]
 
 

@@ -43,7 +43,7 @@ def test_usually() -> None:
         Step("propagation", "", {"flags": MS_SLAVE | MS_REC}),
         Step("rootfs", "/root/path", {"path": "/b/rootfs", "propagation": MS_PRIVATE, "parent": MS_PRIVATE}),
         Step("pivot_root", "/root/path", {}),
-        Step("stdio_null", "", {"required": True}),
+        Step("stdio_null", "/linux/devices", {"required": True}),
     ]
 
 
@@ -91,7 +91,7 @@ def test_a_joined_mount_namespace_keeps_its_root(no_pivot: bool) -> None:
         Step("rootfs", "/root/path", {"path": "/b/rootfs", "propagation": MS_PRIVATE, "parent": 0}),
         Step("chroot", "/root/path", {}),
         Step("propagation", "/linux/rootfsPropagation", {"flags": MS_SHARED}),
-        Step("stdio_null", "", {"required": True}),
+        Step("stdio_null", "/linux/devices", {"required": True}),
     ]
     assert plan.warnings == [("/linux/namespaces", "in a joined mount namespace the root is held by chroot alone")]
 

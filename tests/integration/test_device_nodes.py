@@ -1,0 +1,167 @@
+"""linux.devices and the default devices as nodes: type, number, mode and owner, in a user namespace too."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.harness import Bundle, Result, Runtime
+
+NewId = Callable[[], str]
+Shell = Callable[..., Result]
+
+LOOK = "stat -c '%n %F %a %u:%g %t:%T'"
+
+
+def zero(path: str, **members: Any) -> dict[str, Any]:
+    """/dev/zero by another path, which every host has the device for."""
+    return {"path": path, "type": "c", "major": 1, "minor": 5, **members}
+
+
+class TestUserNamespace:
+    """mknod(2) is refused there: the host makes the nodes."""
+
+    @pytest.mark.differs_from_runc("runc binds the host's, or refuses the device")
+    def test_mode_and_owner_are_those_of_the_config(self, sh: Shell, bundle: Bundle) -> None:
+        bundle.user_namespace()
+        bundle.linux["devices"] = [
+            zero("/dev/zero", fileMode=0o640, uid=7, gid=8),
+            zero("/dev/not/on/the/host", fileMode=0o20604, uid=9),
+            zero("/dev/more"),
+        ]
+        bundle.linux["resources"] = {"devices": [{"allow": True, "access": "rwm"}]}
+        script = f"{LOOK} /dev/zero /dev/not/on/the/host /dev/more /dev/null; head -c 3 /dev/more | od -An -tx1"
+        result = sh(script, bundle).ok()
+        assert result.lines == [
+            "/dev/zero character special file 640 7:8 1:5",
+            "/dev/not/on/the/host character special file 604 9:0 1:5",
+            "/dev/more character special file 666 0:0 1:5",
+            "/dev/null character special file 666 0:0 1:3",
+            " 00 00 00",
+        ]
+        assert result.stderr == ""
+
+    @pytest.mark.ocipy_only("runc's nodes are the host's own")
+    def test_a_node_of_the_containers_is_no_inode_of_the_hosts(self, sh: Shell, bundle: Bundle) -> None:
+        """What the container's root does to it stays there."""
+        bundle.user_namespace().capabilities("CAP_CHOWN")
+        before = [os.stat(f"/dev/{name}") for name in ("null", "zero")]
+        sh("chmod 600 /dev/null && chown 5 /dev/zero && stat -c '%a %u' /dev/null /dev/zero", bundle).ok()
+        after = [os.stat(f"/dev/{name}") for name in ("null", "zero")]
+        assert [(s.st_mode, s.st_uid, s.st_ctime_ns) for s in before] == [
+            (s.st_mode, s.st_uid, s.st_ctime_ns) for s in after
+        ]
+
+    @pytest.mark.ocipy_only("runc's nodes are the host's own")
+    def test_the_ids_are_those_of_a_joined_user_namespace(self, sh: Shell, bundle: Bundle) -> None:
+        bundle.user_namespace()
+        with subprocess.Popen(["unshare", "-U", "sh", "-c", "echo; read x"], stdin=-1, stdout=-1, text=True) as holder:
+            assert holder.stdout is not None and holder.stdin is not None
+            holder.stdout.readline()
+            for name in ("uid_map", "gid_map"):
+                Path(f"/proc/{holder.pid}/{name}").write_text("0 100000 20\n20 200000 1000\n")
+            bundle.linux["namespaces"][-1]["path"] = f"/proc/{holder.pid}/ns/user"
+            # As podman has them for a container of a pod: they are not those of the namespace.
+            for name in ("uidMappings", "gidMappings"):
+                bundle.linux[name] = [{"containerID": 0, "hostID": 0, "size": 1}]
+            bundle.linux["devices"] = [zero("/dev/here", fileMode=0o600, uid=21, gid=3)]
+            result = sh(f"{LOOK} /dev/here /dev/null", bundle).ok()
+            holder.stdin.close()
+        assert result.lines == [
+            "/dev/here character special file 600 21:3 1:5",
+            "/dev/null character special file 666 0:0 1:3",
+        ]
+
+    @pytest.mark.ocipy_only("runc ignores the owner")
+    def test_an_owner_that_the_namespace_has_not_is_told(self, sh: Shell, bundle: Bundle) -> None:
+        bundle.user_namespace(size=1000)
+        bundle.linux["devices"] = [zero("/dev/here", gid=1000)]
+        result = sh(f"{LOOK} /dev/here", bundle).ok()
+        assert result.lines == ["/dev/here character special file 666 0:65534 1:5"]
+        assert "/linux/devices/0/gid" in result.stderr
+
+    @pytest.mark.ocipy_only("runc does not look")
+    @pytest.mark.parametrize("kind", ["c", "b"])
+    def test_what_is_bound_without_the_right_to_make_nodes_is_verified(
+        self, runtime: Runtime, bundle: Bundle, new_id: NewId, kind: str
+    ) -> None:
+        """Another number, or another type of the same number: whatever the host has under that path."""
+        bundle.user_namespace()
+        bundle.linux["devices"] = [{"path": "/dev/full", "type": kind, "major": 1, "minor": 3 if kind == "c" else 7}]
+        bundle.write()
+        without = ["setpriv", "--bounding-set", "-mknod", "--inh-caps", "-mknod"]
+        result = runtime.call("run", "--bundle", bundle.path, new_id(), prefix=without)
+        result.fails("/linux/devices/0", "/dev/full on the host is not the device " + kind)
+
+    @pytest.mark.ocipy_only("the words are ocipy's")
+    def test_a_mode_that_a_bound_node_has_not_is_told(self, runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
+        bundle.user_namespace()
+        bundle.linux["devices"] = [zero("/dev/zero", fileMode=0o640)]
+        bundle.sh(f"{LOOK} /dev/zero").write()
+        without = ["setpriv", "--bounding-set", "-mknod", "--inh-caps", "-mknod"]
+        result = runtime.call("run", "--bundle", bundle.path, new_id(), prefix=without).ok()
+        assert result.lines == ["/dev/zero character special file 666 65534:65534 1:5"]
+        assert "0666 instead of 0640" in result.stderr
+
+
+@pytest.mark.ocipy_only("a private part of ocipy")
+def test_nodes_can_be_bound_where_a_detached_filesystem_cannot_be_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux before 6.15."""
+    from ocipy.container import device_nodes
+    from ocipy.init.mounts import make_filesystem
+
+    directory = make_filesystem("tmpfs", "devices", 0, (), ("nr_inodes=3",), "")
+    for minor, name in ((3, "null"), (5, "zero")):
+        os.mknod(name, stat.S_IFCHR | 0o600, os.makedev(1, minor), dir_fd=directory)
+    mounts = device_nodes._mounts_by_child(directory, ("null", "zero"))
+    assert [os.stat(fd).st_rdev for fd in mounts] == [os.makedev(1, 3), os.makedev(1, 5)]
+    for fd in (*mounts, directory):
+        os.close(fd)
+
+
+class TestNull:
+    """/dev/null of the host and of the container: what covers files, and stands for closed and discarded streams."""
+
+    # In a mount namespace of its own, with a /dev that has nothing but what the words make.
+    WITHOUT = ("unshare", "--mount", "--propagation", "private", "sh", "-c")
+
+    def run(self, runtime: Runtime, bundle: Bundle, container_id: str, script: str) -> Result:
+        bundle.write()
+        prefix = [*self.WITHOUT, f'mount -t tmpfs dev /dev; {script}; exec "$@"', "sh"]
+        with open("/etc/passwd", "rb") as stdin:
+            return runtime.call("run", "--bundle", bundle.path, container_id, prefix=prefix, stdin=stdin)
+
+    @pytest.mark.ocipy_only("the words are ocipy's")
+    @pytest.mark.parametrize(
+        "script",
+        [
+            "mknod -m 666 /dev/null c 1 5",
+            "mknod -m 666 /dev/null b 1 3",
+            ": > /dev/null",
+            "ln -s /etc/passwd /dev/null",
+        ],
+    )
+    def test_files_are_covered_by_the_null_device_of_the_host_or_not_at_all(
+        self, runtime: Runtime, bundle: Bundle, new_id: NewId, script: str
+    ) -> None:
+        """CVE-2025-31133: whatever has that name would be readable and writable in the place of what is masked."""
+        self.run(runtime, bundle, new_id(), script).fails("/linux/maskedPaths", "is not the null device")
+
+    @pytest.mark.ocipy_only("the words are ocipy's")
+    def test_a_host_without_null_is_told_by_name(self, runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
+        self.run(runtime, bundle, new_id(), ":").fails("/linux/maskedPaths", "/dev/null", "No such file")
+        self.run(runtime, bundle, new_id(), "exec 0<&-").fails("/dev/null", "closed standard stream")
+
+    @pytest.mark.ocipy_only("the words are ocipy's")
+    def test_a_null_of_the_config_without_a_rule_is_told_by_name(
+        self, runtime: Runtime, bundle: Bundle, new_id: NewId
+    ) -> None:
+        bundle.linux["devices"] = [zero("/dev/zero"), {"path": "/dev/null", "type": "c", "major": 1, "minor": 3}]
+        result = runtime.run(bundle.args("true"), new_id())
+        result.fails("/linux/devices/1", "/dev/null", "linux.resources.devices allows c 1:3")
