@@ -54,14 +54,13 @@ PHASES = {
     "ocipy.init.lane": {"load": "import the steps' modules"},
     "ocipy.container.lifecycle": {
         "_let_go": "let init go on, until it has executed",
-        "run_poststart": "poststart hooks",
         "remove_cgroup": "remove the cgroup",
         "remove_directory": "remove the state directory",
         "run_poststop": "poststop hooks",
     },
     "ocipy.container.foreground": {"_until_end": "wait for the end"},
-    "ocipy.commands.run": {"start": "start", "delete_ended": "delete"},
-    "ocipy.commands.start": {"start": "start"},
+    "ocipy.commands.run": {"start": "start", "run_poststart": "poststart hooks", "delete_ended": "delete"},
+    "ocipy.commands.start": {"start": "start", "run_poststart": "poststart hooks"},
 }
 # An init that executes its process is at the end of its lane when one of these phases ends.
 EXECUTED = ("let init go on, until it has executed", "carry out the plan, until the process has executed")

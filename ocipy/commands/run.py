@@ -7,7 +7,7 @@ import posix
 from ocipy.cli import Arguments, Flag
 from ocipy.container import foreground
 from ocipy.container.creation import create
-from ocipy.container.lifecycle import abandon, delete_ended, start
+from ocipy.container.lifecycle import abandon, delete_ended, run_poststart, start
 from ocipy.container.options import BUNDLE_FLAGS, options_from
 
 SUMMARY = "create and start a container, wait for its end, and delete it"
@@ -37,25 +37,22 @@ def run(arguments: Arguments) -> int:
     )
     notifier = None
     try:
-        try:
-            if posix.environ.get(b"NOTIFY_SOCKET"):
-                from ocipy.container.notify import listen
+        if posix.environ.get(b"NOTIFY_SOCKET"):
+            from ocipy.container.notify import listen
 
-                notifier = listen(created.state)
-            start(created.state, created.pidfd, created.interrupts)
-        except BaseException:
-            abandon(created.state)
-            raise
-        posix.close(lock_fd)
-        lock_fd = -1
-        if waiter is None:
-            if notifier is not None:
-                notifier.wait(created.pid, created.pidfd, created.interrupts)
-            return 0
-        status = waiter.wait(created.pid, created.pidfd, created.master, notifier)
-        if not arguments.switch("keep"):
-            delete_ended(created.state)
-        return status
+            notifier = listen(created.state)
+        start(created.state, created.pidfd, created.interrupts)
+    except BaseException:
+        abandon(created.state)
+        raise
     finally:
-        if lock_fd >= 0:
-            posix.close(lock_fd)
+        posix.close(lock_fd)
+    run_poststart(created.state, created.interrupts)
+    if waiter is None:
+        if notifier is not None:
+            notifier.wait(created.pid, created.pidfd, created.interrupts)
+        return 0
+    status = waiter.wait(created.pid, created.pidfd, created.master, notifier)
+    if not arguments.switch("keep"):
+        delete_ended(created.state)
+    return status

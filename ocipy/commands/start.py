@@ -6,7 +6,7 @@ import posix
 
 from ocipy.cli import Arguments, Flag
 from ocipy.container.directory import lock
-from ocipy.container.lifecycle import start
+from ocipy.container.lifecycle import run_poststart, start
 from ocipy.container.state import load
 
 SUMMARY = "run the process of a created container"
@@ -30,6 +30,7 @@ def run(arguments: Arguments) -> int:
         start(state)
     finally:
         posix.close(lock_fd)
+    run_poststart(state)
     if notifier is not None:
         notifier.wait_for(state)
     return 0

@@ -30,6 +30,8 @@ from ocipy.linux.files import exists
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ocipy.cgroups.cgroup import Cgroup
 
 KILL_PATIENCE_MS = 10_000
@@ -43,10 +45,10 @@ MAX_MESSAGE = 65536
 
 
 def start(state: State, pidfd: int = -1, interrupts: int = -1) -> None:
-    """Let init go on to the exec, wait until that has happened, and run the poststart hooks.
+    """Let init go on to the exec, and wait until that has happened.
 
-    The container's lock is held by the caller. interrupts: as container/interrupts.py has it. Raises Error; where that
-    is a hook's, the container is gone.
+    The container's lock is held by the caller, who lets go of it before run_poststart. interrupts: as
+    container/interrupts.py has it. Raises Error; where that is a hook's, the container is gone.
     """
     status = state.status(locked=True)
     if status != "created":
@@ -60,10 +62,9 @@ def start(state: State, pidfd: int = -1, interrupts: int = -1) -> None:
         pidfd = open_init(state)
     try:
         _let_go(state, pidfd, interrupts)
-        run_poststart(state, interrupts)
     except Error as error:
         if error.pointer.startswith("/hooks/"):
-            # Spec, lifecycle steps 7 and 9: stop the container and continue at step 12.
+            # Spec, lifecycle step 7: stop the container and continue at step 12.
             end(state)
         raise
     finally:
@@ -257,10 +258,12 @@ def destroy(state: State) -> None:
     run_poststop(state)
 
 
-def abandon(state: State) -> None:
-    """Destroy a container of `run` that could not be started, if the start has not done so."""
+def abandon(state: State, *, locked: bool = True) -> None:
+    """Destroy a container that could not be started, if nobody has done so. locked: the caller holds its lock."""
     try:
-        if _is_directory(state.directory):
+        if not locked:
+            _finish(state, end)
+        elif _is_directory(state.directory):
             end(state)
     except (Error, OSError) as problem:
         log.warning(f"{problem}; what is left goes by: ocipy delete --force {state.container_id}")
@@ -268,6 +271,11 @@ def abandon(state: State) -> None:
 
 def delete_ended(state: State) -> None:
     """Destroy a container of `run` that has come to its end, unless a delete is quicker."""
+    _finish(state, destroy)
+
+
+def _finish(state: State, how: Callable[[State], None]) -> None:
+    """Do the last thing to a container, with its lock, unless a delete is quicker."""
     root = state.directory.rpartition("/")[0]
     try:
         lock_fd = lock(state.directory)
@@ -278,7 +286,7 @@ def delete_ended(state: State) -> None:
     try:
         # Another container may have the id by now.
         if load(root, state.container_id).created == state.created:
-            destroy(state)
+            how(state)
     finally:
         posix.close(lock_fd)
 
@@ -292,13 +300,21 @@ def release_root(state: State) -> None:
 
 
 def run_poststart(state: State, interrupts: int = -1) -> None:
-    """The hooks that follow the exec. Raises the Error of the first that fails."""
-    if state.hooks.get("poststart"):
-        from ocipy.container.hooks import run_hooks
+    """The hooks that follow the exec, without the container's lock: they, and others meanwhile, may call ocipy.
 
-        running = state.for_hooks("running")
+    Raises the Error of the first that fails, or of a signal; then the container is gone (spec, lifecycle step 9).
+    """
+    if not state.hooks.get("poststart"):
+        return
+    from ocipy.container.hooks import run_hooks
+
+    running = state.for_hooks("running")
+    try:
         for failure in run_hooks(state.hooks, "poststart", running, directory=state.bundle, interrupts=interrupts):
             raise failure
+    except BaseException:
+        abandon(state, locked=False)
+        raise
 
 
 def run_poststop(state: State) -> None:
