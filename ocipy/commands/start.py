@@ -6,6 +6,7 @@ import posix
 
 from ocipy.cli import Arguments, Flag
 from ocipy.container.directory import lock
+from ocipy.container.interrupts import catch
 from ocipy.container.lifecycle import run_poststart, start
 from ocipy.container.state import load
 
@@ -30,7 +31,11 @@ def run(arguments: Arguments) -> int:
         start(state)
     finally:
         posix.close(lock_fd)
-    run_poststart(state)
+    interrupts = -1
+    if state.hooks.get("poststart"):
+        # A hook that is interrupted has failed: it does not go on without us, nor does the container.
+        interrupts = catch()
+        run_poststart(state, interrupts)
     if notifier is not None:
-        notifier.wait_for(state)
+        notifier.wait_for(state, interrupts)
     return 0

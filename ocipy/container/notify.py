@@ -118,14 +118,14 @@ class Notifier:
         finally:
             self.close()
 
-    def wait_for(self, state: State) -> None:
+    def wait_for(self, state: State, interrupts: int = -1) -> None:
         """The same for a process that is no child of ours."""
         try:
             pidfd = _kernel.pidfd_open(state.pid, 0)
         except OSError:  # it has ended, and was reaped
             self.close()
             return
-        self.wait(state.pid, pidfd)
+        self.wait(state.pid, pidfd, interrupts)
         posix.close(pidfd)
 
     def close(self) -> None:

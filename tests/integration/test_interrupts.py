@@ -51,6 +51,22 @@ def test_run_is_interrupted_in_a_hook(
     assert_nothing_left()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_start_is_interrupted_in_a_poststart_hook(
+    runtime: Runtime, bundle: Bundle, new_id: NewId, assert_nothing_left: Check, number: signal.Signals
+) -> None:
+    """The hook does not go on without it, and so has failed: the container ends (runtime.md, life cycle)."""
+    marker = _hang(bundle, "poststart")
+    id = new_id()
+    runtime.create(bundle, id).ok()
+    running = runtime.begin("start", id)
+    wait_until(lambda: _written(marker))
+    running.signal(number)
+    running.wait(5).fails(f"interrupted by {number.name}", status=128 + number)
+    assert process_state(int(marker.read_text())) in ("", "Z")
+    assert_nothing_left()
+
+
 @pytest.mark.parametrize("kind", ["createRuntime", "createContainer"])
 def test_create_is_interrupted_in_a_hook(
     runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path, assert_nothing_left: Check, kind: str
