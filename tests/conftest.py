@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,15 @@ def _reason_to_leave_out(item: pytest.Item, host: Host, kind: str) -> str | None
     return None
 
 
+def _other_target(item: pytest.Item) -> str | None:
+    """The make target that runs what this host can't: tests/vm/run (SMOKE) and tests/systemd/run choose."""
+    marks = {mark.name for mark in item.iter_markers()}
+    if "needs_systemd" in marks:
+        return "make test-systemd"
+    in_vm = marks & {"smoke", "needs_cgroup_v2", "needs_apparmor"} and "tests/integration/" in item.nodeid
+    return "make test-vm" if in_vm and "needs_cgroup_v1" not in marks else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     host = Host()
     version = runtime_version(runtime_path())
@@ -120,6 +130,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         reason = _reason_to_leave_out(item, host, kind)
         if reason is not None:
             item.add_marker(pytest.mark.skip(reason=reason))
+            _elsewhere[item.nodeid] = _other_target(item)
         differs = item.get_closest_marker("differs_from_runc")
         if differs is not None and kind != "ocipy":
             # Strict for the runc that the mark was written against: a difference that has gone must be noticed.
@@ -135,6 +146,13 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 _left_out: dict[str, list[str]] = {}
+_elsewhere: dict[str, str | None] = {}
+
+
+def _told(tests: list[str]) -> str:
+    """How many of these run by another target, for the end of a line."""
+    targets = Counter(target for target in map(_elsewhere.get, tests) if target)
+    return "".join(f"; {number} of them in `{target}`" for target, number in sorted(targets.items()))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -142,4 +160,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         return
     terminalreporter.section("left out, or known to differ, and why")
     for reason, tests in sorted(_left_out.items()):
-        terminalreporter.write_line(f"{len(tests):4} {reason}")
+        terminalreporter.write_line(f"{len(tests):4} {reason}{_told(tests)}")
+    every = [test for tests in _left_out.values() for test in tests]
+    terminalreporter.write_line(f"{len(every):4} in all{_told(every)}")

@@ -26,6 +26,9 @@ exec 9<&-
 exec "$@"
 """
 
+# As above: a procfs of its own, which since Linux 5.8 has options of its own, in the same pid namespace.
+HIDDEN = 'mount -t proc -o "hidepid=$1" proc /proc && shift && exec "$@" || exit 99'
+
 
 def opened(path: Path) -> list[str]:
     """What to put before a user's call of a program that is below a closed directory: a checkout of root's in /root."""
@@ -52,6 +55,13 @@ class UserRuntime(Runtime):
             self.user = [*opened(Path(runtime.path)), *become]
         self.inside: list[str] = []
         self.give(home)
+
+    def hide(self, hidepid: int) -> None:
+        """Call the runtime where /proc has this hidepid from now on: proc(5).
+
+        Takes root, and Linux 5.8: before, it would be the host's /proc as well.
+        """
+        self.user = ["unshare", "--mount", "sh", "-c", HIDDEN, "sh", str(hidepid), *self.user]
 
     def begin(self, *args: str | Path, prefix: Sequence[str] = (), **options: Any) -> Running:
         options.setdefault("cwd", self.home)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Bundle, BusyboxRootfs, Runtime
+from tests.harness import Bundle, BusyboxRootfs, Host, Runtime
 from tests.harness.user import FIRST_GID, FIRST_UID, NAME, RANGE, USER, UserNamespace, UserRuntime
 
 
@@ -38,6 +38,16 @@ def make_bundle(
         return bundle
 
     return make
+
+
+@pytest.fixture(params=[1, 2])
+def hidepid(request: pytest.FixtureRequest, runtime: UserRuntime, host: Host) -> int:
+    """The user's /proc has hidepid 1, then 2: other users' processes may not be looked into, then do not even show."""
+    if os.geteuid() != 0 or host.kernel < (5, 8):
+        pytest.skip("needs root, and Linux 5.8, for a procfs with options of its own")
+    hidden: int = request.param
+    runtime.hide(hidden)
+    return hidden
 
 
 @pytest.fixture
