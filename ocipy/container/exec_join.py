@@ -59,13 +59,13 @@ def _no_cgroup(run: HostRun, paths: Sequence[str]) -> Error:
     return Error(f"there is no cgroup {missing}", hint=hint)
 
 
-def clone_joining(run: HostRun, *, kinds: Sequence[str], drop_groups: bool) -> None:
+def clone_joining(run: HostRun, *, kinds: Sequence[str], chroot: bool, drop_groups: bool) -> None:
     """Clone the process that joins the container, into its v2 cgroup where there is one."""
     ours, theirs = channel.pair()
     init = Init(channel=theirs, fds=run.fds, state={}, preserved=run.options.preserve_fds)
     pid, pidfd = _clone(run)
     if pid == 0:
-        run_joining(run.plan, init, kinds, drop_groups, run.state.pid)
+        run_joining(run.plan, init, kinds, chroot, drop_groups, run.state.pid)
     posix.close(theirs.fd)
     run.channel = ours
     run.pid, run.pidfd = pid, pidfd

@@ -15,7 +15,7 @@ from ocipy.errors import Error, refused
 from ocipy.init import lane
 from ocipy.linux import _kernel, procfs
 from ocipy.linux.channel import Closed
-from ocipy.linux.constants import O_CLOEXEC, O_NOFOLLOW, O_RDWR, POLLIN, SIGKILL
+from ocipy.linux.constants import O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_PATH, O_RDWR, POLLIN, SIGKILL
 from ocipy.linux.files import write_file
 
 TYPE_CHECKING = False
@@ -50,6 +50,22 @@ def private_procfs(run: HostRun, *, sysctl: bool) -> None:
     if sysctl:
         # The kind with /proc/sys, and so the dangerous one to leak: init closes it after the last sysctl.
         run.fds["procfs/sysctl"] = procfs.open_private(subset_pid=False)
+
+
+def give_procfs(run: HostRun, *, whole: bool) -> None:
+    """Hand a process that has joined a pid namespace its own directory of /proc: whoever else is in there may look at
+    what it holds (CVE-2016-9962), and from a whole procfs of our pid namespace a path leads to the root of the host.
+
+    whole: where it may not be cloned (no CAP_SYS_ADMIN), all of /proc will do, since nobody there can look.
+    """
+    try:
+        fd = procfs.clone_of(run.pid)
+    except OSError:
+        if not whole:
+            raise
+        fd = posix.open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC)
+    channel_of(run).send("procfs", fd=fd)
+    posix.close(fd)
 
 
 def adopt(run: HostRun) -> None:
@@ -161,6 +177,7 @@ ACTIONS: dict[str, Callable[..., None]] = {
     "adopt": adopt,
     "created": created,
     "fifo": fifo,
+    "give_procfs": give_procfs,
     "pid_file": pid_file,
     "private_procfs": private_procfs,
     "save_state": save_state,
@@ -189,6 +206,7 @@ PLACES = {
     ),
     "seccomp": ("seccomp_filter", "seccomp_listener"),
     "shared_namespace": ("not_our_namespace",),
+    "sysctl": ("host_sysctl",),
     "systemd": ("systemd_join", "systemd_properties", "systemd_scope", "systemd_unit"),
     "sources": ("bind_rootfs", "idmap_join", "idmap_source", "open_mount_source", "open_rootfs"),
 }  # fmt: skip

@@ -85,6 +85,7 @@ def clone_stage(
     user: bool,
     unshared: Sequence[str],
     forks: bool,
+    watched: bool,
 ) -> None:
     """A process that joins and unshares; the init process is itself, or (pid and time) its child."""
     from ocipy.init.stage import run_stage
@@ -93,7 +94,7 @@ def clone_stage(
     init = _init(run, theirs)
     pid, pidfd = cgroup.clone(run, CLONE_PIDFD, SIGCHLD, required=False)
     if pid == 0:
-        run_stage(run.plan, init, joined, drop_groups, user, unshared, forks)
+        run_stage(run.plan, init, joined, drop_groups, user, unshared, forks, watched)
     posix.close(theirs.fd)
     run.channel = ours
     run.pid, run.pidfd = pid, pidfd

@@ -111,6 +111,7 @@ def _make_mount_points(run: HostRun) -> bytes:
     root = root_of(run)
     _own_mounts(run.state.rootfs, root)
     init = Init(channel=Channel(-1), fds=run.fds, state={})
+    init.proc = procfs.open_own(run.fds["procfs"])
     init.rootfs = posix.open(root, O_PATH | O_DIRECTORY | O_CLOEXEC)
     init.root_path = root
     places: dict[str, str] = {}

@@ -13,7 +13,8 @@ class Init:
     """The state of the process that becomes the container, from the clone to the exec.
 
     channel: to the process on the host; closed before init waits at the FIFO.
-    proc: our own procfs (subset=pid), a detached mount: paths of /proc are opened relative to it.
+    proc: our own directory of a procfs that is ours too: files of /proc/self are opened relative to it. -1 until
+    become_init, and in exec until the host has handed it over.
     sysctl_proc: an unmasked one, -1 where the plan writes no sysctl.
     rootfs: the root of the container as an O_PATH descriptor, -1 until it is opened; "/" after the pivot.
     cgroup_paths: the container's cgroups on the host, by name of the hierarchy, "" for v2.
@@ -57,7 +58,7 @@ class Init:
         self.channel = channel
         self.fds = fds
         self.cgroup_paths = cgroup_paths or {}
-        self.proc = fds.get("procfs", -1)
+        self.proc = -1
         self.sysctl_proc = fds.get("procfs/sysctl", -1)
         self.rootfs = -1
         self.root_path = ""

@@ -1,7 +1,10 @@
 """exec: the process that joins a running container, and becomes the one that is executed.
 
 It enters the container's namespaces, and forks once, for the pid namespace takes effect for children only (setns(2)).
-Nobody in the container sees it before: what is seen there is the child, which has left the host.
+Nobody in the container sees it before: what is seen there is the child, which has left the host. Whoever has
+CAP_SYS_PTRACE there, and no user namespace of the container's own, may look at all that the child holds: its root and
+working directory are the container's, and no descriptor leads to a file of the
+host (ARCHITECTURE.md, A further process).
 """
 
 from __future__ import annotations
@@ -49,11 +52,11 @@ FILES = {
 END_PATIENCE_MS = 1000
 
 
-def run_joining(plan: Plan, init: Init, kinds: Sequence[str], drop_groups: bool, pid: int) -> NoReturn:
+def run_joining(plan: Plan, init: Init, kinds: Sequence[str], chroot: bool, drop_groups: bool, pid: int) -> NoReturn:
     """Join, fork if a pid namespace is among the kinds, and carry out the init lane.
 
-    drop_groups: as for run_stage. pid: of the container's process, as the procfs of ours has it. init.fds: "container"
-    is a pidfd of it.
+    chroot: the container's root is not that of a mount namespace of its own; init.fds: "root" is opened for it, and
+    "container" is a pidfd of the container's process. pid: of that, in /proc. drop_groups: as for run_stage.
     """
     try:
         close_others(init)
@@ -64,7 +67,9 @@ def run_joining(plan: Plan, init: Init, kinds: Sequence[str], drop_groups: bool,
             leave_groups()
         seal_imports()
         container = init.fds.pop("container")
-        _join(init, container, kinds, pid)
+        _join(container, kinds, pid)
+        if chroot:
+            _enter_root(init.fds.pop("root"))
         if "user" in kinds:
             become_root()
         # The kernel undoes it where the join, or new ids, have changed the capabilities (prctl(2)).
@@ -81,7 +86,14 @@ def run_joining(plan: Plan, init: Init, kinds: Sequence[str], drop_groups: bool,
     become_init(plan, init)
 
 
-def _join(init: Init, container: int, kinds: Sequence[str], pid: int) -> None:
+def _enter_root(root: int) -> None:
+    """Before the fork: through the root of the child one would see the host's."""
+    posix.fchdir(root)
+    posix.chroot(".")
+    posix.close(root)
+
+
+def _join(container: int, kinds: Sequence[str], pid: int) -> None:
     """All at once by the pidfd (Linux 5.8), or one by one: for older kernels, and where one of them belongs to a user
     namespace other than the container's.
 
@@ -99,7 +111,7 @@ def _join(init: Init, container: int, kinds: Sequence[str], pid: int) -> None:
             raise _not_running() from None
         if error.errno not in (errno.EINVAL, errno.EPERM):
             raise Error("cannot join the container's namespaces", errno=error.errno or 0) from None
-        opened = [(kind, "/linux/namespaces", _open(init, kind, pid)) for kind in kinds]
+        opened = [(kind, "/linux/namespaces", _open(kind, pid)) for kind in kinds]
         if _kernel.poll([(container, POLLIN)], 0):
             # What was opened by number may be another process's.
             raise _not_running() from None
@@ -108,9 +120,9 @@ def _join(init: Init, container: int, kinds: Sequence[str], pid: int) -> None:
             posix.close(fd)
 
 
-def _open(init: Init, kind: str, pid: int) -> int:
+def _open(kind: str, pid: int) -> int:
     try:
-        return posix.open(f"{pid}/ns/{FILES[kind]}", O_RDONLY | O_CLOEXEC, dir_fd=init.proc)
+        return posix.open(f"/proc/{pid}/ns/{FILES[kind]}", O_RDONLY | O_CLOEXEC)
     except FileNotFoundError:
         raise _not_running() from None
     except OSError as error:
@@ -135,14 +147,8 @@ def _not_running() -> Error:
     return Error("container not running", hint="its process has just ended")
 
 
-def exec_root(init: Init, *, chroot: bool) -> None:
-    """Take the root of the container. chroot: that of its process, which the host has opened, else our mount
-    namespace's."""
-    if chroot:
-        root = init.fds.pop("root")
-        posix.fchdir(root)
-        posix.chroot(".")
-        posix.close(root)
+def exec_root(init: Init) -> None:
+    """Open the container's root, which is ours since the join."""
     init.rootfs = posix.open("/", O_PATH | O_DIRECTORY | O_CLOEXEC)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # a user namespace, whom the keyring does not belong to.
 KEY_USR_SEARCH = 0x80000
 KEY_OTH_SEARCH = 0x8
-KEY_LABEL = "self/attr/keycreate"
+KEY_LABEL = "attr/keycreate"
 
 
 def keyring(init: Init, *, name: str, in_user_namespace: bool, label: str) -> None:

@@ -11,7 +11,7 @@ import sys
 
 from ocipy.errors import Error, refused
 from ocipy.init.process import close_all_but
-from ocipy.linux import _kernel
+from ocipy.linux import _kernel, procfs
 from ocipy.linux.channel import Closed
 from ocipy.linux.constants import PR_SET_DUMPABLE, PR_SET_PDEATHSIG, SIGKILL
 
@@ -39,6 +39,26 @@ def wait(init: Init, *, barrier: str) -> None:
         raise Error(f"the runtime said {received} instead of {barrier}")
 
 
+def take_procfs(init: Init) -> None:
+    """Take what the host gives us of a procfs."""
+    try:
+        received, _, fds = init.channel.receive(max_fds=1)
+    except Closed:
+        posix._exit(1)
+    if received != "procfs" or not fds:
+        raise Error(f"the runtime said {received} instead of procfs")
+    use_procfs(init, fds[0])
+
+
+def use_procfs(init: Init, fd: int) -> None:
+    """Keep our own directory of a procfs, and nothing else of it. fd: that directory, or the root."""
+    if procfs.is_root(fd):
+        init.proc = procfs.open_own(fd)
+        posix.close(fd)
+    else:
+        init.proc = fd
+
+
 def undumpable(init: Init) -> None:
     """No core dump, no ptrace, no look at /proc/PID/exe, fd and mem by whoever shares our namespaces (CVE-2016-9962).
 
@@ -47,7 +67,12 @@ def undumpable(init: Init) -> None:
     _kernel.prctl(PR_SET_DUMPABLE, 0)
 
 
-ACTIONS: dict[str, Callable[..., None]] = {"tell": tell, "wait": wait, "undumpable": undumpable}
+ACTIONS: dict[str, Callable[..., None]] = {
+    "take_procfs": take_procfs,
+    "tell": tell,
+    "undumpable": undumpable,
+    "wait": wait,
+}
 
 # Where the other actions are carried out: the modules of this package.
 PLACES = {
@@ -107,6 +132,8 @@ def become_init(plan: Plan, init: Init) -> NoReturn:
         _kernel.set_name("ocipy:[INIT]")
         close_others(init)
         seal_imports()
+        if "procfs" in init.fds:
+            use_procfs(init, init.fds.pop("procfs"))
         for step in plan.init if plan.onlooker is None else plan.onlooker.init_lane(plan.init):
             ACTIONS[step.action](init, **step.args)
     except BaseException as error:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from ocipy.init.context import Init
 
-APPARMOR = "self/attr/apparmor/exec"  # since Linux 5.1
-SHARED = "self/attr/exec"
+APPARMOR = "attr/apparmor/exec"  # since Linux 5.1
+SHARED = "attr/exec"
 
 
 def apparmor(init: Init, *, profile: str) -> None:

@@ -59,7 +59,7 @@ def mount_on(init: Init, target: int, source: str | None, fstype: str | None, fl
     back = posix.open(".", O_PATH)
     posix.fchdir(init.proc)
     try:
-        _kernel.mount(source, f"self/fd/{target}", fstype, flags, data)
+        _kernel.mount(source, f"fd/{target}", fstype, flags, data)
     finally:
         posix.fchdir(back)
         posix.close(back)

@@ -75,7 +75,7 @@ def move_root(init: Init) -> None:
 def _mounts(init: Init) -> dict[int, Mount]:
     """The mounts that our root, the host's still, has below it, by their ids."""
     found = {}
-    for line in procfs.read(init.proc, "self/mountinfo", 1 << 24).split(b"\n"):
+    for line in procfs.read(init.proc, "mountinfo", 1 << 24).split(b"\n"):
         before, separator, after = line.partition(b" - ")
         if separator:
             number, parent, _, root, point, _, *optional = before.split(b" ")

@@ -12,6 +12,8 @@ from ocipy.linux import _kernel
 from ocipy.linux.constants import CLONE_PARENT, PR_SET_DUMPABLE
 from ocipy.plan.namespaces import flags_of
 
+USED_UP = "namespace/"  # the descriptors of what is joined
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,12 +31,14 @@ def run_stage(
     user: bool,
     unshared: Sequence[str],
     forks: bool,
+    watched: bool,
 ) -> NoReturn:
     """Join, unshare, fork if that is what it takes, and become the init process.
 
     joined: (kind, pointer) of what is joined; user: a new user namespace; unshared: the other new ones.
     drop_groups: give up the caller's before the join, since a user namespace that is joined may deny it.
     forks: a pid or time namespace is among them, which only take effect for children (setns(2), unshare(2)).
+    watched: there may be others in the pid namespace. The child is handed a procfs that has nothing but itself.
     """
     try:
         close_others(init)
@@ -61,6 +65,8 @@ def run_stage(
         if "time" in unshared:
             init.channel.send("time")
             wait_for_host(init, "offset")
+        for name in [name for name in init.fds if name.startswith(USED_UP) or (watched and name.startswith("procfs"))]:
+            posix.close(init.fds.pop(name))
         if forks:
             # CLONE_PARENT makes the init process a child of the runtime, which waits for it and is its reaper.
             pid, _ = _kernel.clone3(CLONE_PARENT, 0, -1)

@@ -17,8 +17,13 @@ if TYPE_CHECKING:
 
 def sysctl(init: Init, *, path: str, value: str) -> None:
     """Write one parameter. path: below /proc/sys."""
+    write(init.sysctl_proc, path, value)
+
+
+def write(root: int, path: str, value: str) -> None:
+    """Write one parameter, for both lanes. root: of a procfs with /proc/sys. Raises Error."""
     try:
-        procfs.write(init.sysctl_proc, "sys/" + path, value.encode())
+        procfs.write(root, "sys/" + path, value.encode())
     except OSError as error:
         hint = ""
         if error.errno == errno.ENOENT:

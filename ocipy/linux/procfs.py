@@ -55,7 +55,7 @@ def open_private(*, subset_pid: bool) -> int:
         fd = _clone()
     if fd < 0:
         fd = posix.open("/proc", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-    if _kernel.fstatfs(fd)[0] != PROC_SUPER_MAGIC or posix.stat(fd).st_ino != ROOT_INODE:
+    if _kernel.fstatfs(fd)[0] != PROC_SUPER_MAGIC or not is_root(fd):
         posix.close(fd)
         raise Error("there is no usable procfs", pointer="/proc", hint="mount one: mount -t proc proc /proc")
     return fd
@@ -86,8 +86,34 @@ def _clone() -> int:
         return -1
 
 
+def open_own(root: int) -> int:
+    """The caller's own directory of a procfs, by whose root it is. Raises OSError.
+
+    What reopen and the others below take: they need no more of a procfs, and a process that others can look at should
+    hold no more of it.
+    """
+    return posix.open("self", O_PATH | O_DIRECTORY | O_CLOEXEC, dir_fd=root)
+
+
+def clone_of(pid: int) -> int:
+    """A process's directory of /proc as a detached mount, from which no path leads to another process. Raises OSError.
+
+    Of /proc, and no procfs of our own: only what is attached in our mount namespace can be cloned before Linux 6.15.
+    """
+    tree = _kernel.open_tree(AT_FDCWD, f"/proc/{pid}", OPEN_TREE_CLONE | AT_SYMLINK_NOFOLLOW)
+    if _kernel.fstatfs(tree)[0] != PROC_SUPER_MAGIC:
+        posix.close(tree)
+        raise Error("there is no usable procfs", pointer="/proc", hint="mount one: mount -t proc proc /proc")
+    return tree
+
+
+def is_root(proc: int) -> bool:
+    """Whether a descriptor is of the root of a procfs."""
+    return posix.stat(proc).st_ino == ROOT_INODE
+
+
 def open_file(proc: int, path: str, flags: int) -> int:
-    """Open one file of the procfs, such as "self/attr/exec", never through a magic link or a mount. Raises OSError."""
+    """Open one file below a directory of the procfs, never through a magic link or a mount. Raises OSError."""
     return _kernel.openat2(proc, path, flags | O_CLOEXEC | O_NOFOLLOW, 0, INSIDE)
 
 
@@ -120,24 +146,25 @@ def write(proc: int, path: str, data: bytes) -> None:
 def reopen(proc: int, fd: int, flags: int) -> int:
     """Open what the descriptor (O_PATH, as a rule) stands for once more, with other flags. Raises OSError.
 
-    By the magic link self/fd/N, which is checked to be the procfs's own: a mount on top of it has another mount id.
+    proc: as open_own gives it. By the magic link fd/N, which is checked to be the procfs's own: a mount on top of it
+    has another mount id.
     """
     _check_link(proc, fd)
-    return posix.open(f"self/fd/{fd}", flags | O_CLOEXEC, dir_fd=proc)
+    return posix.open(f"fd/{fd}", flags | O_CLOEXEC, dir_fd=proc)
 
 
 def change_mode(proc: int, fd: int, mode: int) -> None:
     """Change the mode of what an O_PATH descriptor stands for, which fchmod(2) refuses. Raises OSError."""
     _check_link(proc, fd)
-    posix.chmod(f"self/fd/{fd}", mode, dir_fd=proc)
+    posix.chmod(f"fd/{fd}", mode, dir_fd=proc)
 
 
 def path_of(proc: int, fd: int) -> str:
     """Where the descriptor is in our mount namespace at this moment, as the kernel says it. Raises OSError."""
     _check_link(proc, fd)
-    return posix.readlink(f"self/fd/{fd}", dir_fd=proc)
+    return posix.readlink(f"fd/{fd}", dir_fd=proc)
 
 
 def _check_link(proc: int, fd: int) -> None:
-    if _kernel.mount_id(proc, f"self/fd/{fd}", AT_SYMLINK_NOFOLLOW) != _kernel.mount_id(proc, "", AT_EMPTY_PATH):
+    if _kernel.mount_id(proc, f"fd/{fd}", AT_SYMLINK_NOFOLLOW) != _kernel.mount_id(proc, "", AT_EMPTY_PATH):
         raise Error("something is mounted over /proc/self/fd")

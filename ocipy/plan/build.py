@@ -63,6 +63,9 @@ def _make_init(plan: Plan, config: Config, host: Host, options: Options) -> None
         namespaces.plan_stage(plan, config, host, options)
         plan.on_host("adopt", "/linux/namespaces")
         plan.on_host("save_state", "")
+        if namespaces.is_watched(config, host):
+            plan.on_host("give_procfs", "/linux/namespaces", whole=False)
+            plan.in_init("take_procfs", "/linux/namespaces")
     else:
         namespaces.plan_id_maps(plan, config, host, options)
         cgroup.plan_cgroup_join(plan, config, host, options)

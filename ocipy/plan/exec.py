@@ -10,7 +10,7 @@ from ocipy.errors import Error
 from ocipy.plan import identity, process
 from ocipy.plan.fields import process_of
 from ocipy.plan.model import Plan
-from ocipy.plan.namespaces import keeps_groups, new_kinds
+from ocipy.plan.namespaces import clones_mounts, keeps_groups, new_kinds
 from ocipy.plan.numbers import parse_list
 from ocipy.plan.rare import rare
 
@@ -65,7 +65,6 @@ def build(
 def _join(plan: Plan, config: Config, host: Host, options: Options, target: Target) -> None:
     """What has to be open, and the process that joins the container."""
     plan.on_host("report_pipe", "")
-    plan.on_host("private_procfs", "", sysctl=False)
     initial = _affinity(config, "initial")
     # Before the process is in the cgroup: from there on the CPUs are the kernel's affair (config.md, execCPUAffinity).
     if initial:
@@ -81,6 +80,7 @@ def _join(plan: Plan, config: Config, host: Host, options: Options, target: Targ
         "clone_joining",
         "/linux/namespaces",
         kinds=target.kinds,
+        chroot=not _has_own_root(config, target),
         drop_groups="user" in target.kinds and not keeps_groups(config),
     )
     process.plan_oom_score(plan, config, host, options)
@@ -94,6 +94,8 @@ def _join(plan: Plan, config: Config, host: Host, options: Options, target: Targ
     final = _affinity(config, "final")
     if final:
         plan.on_host("final_affinity", AFFINITY + "/final", cpus=final)
+    plan.on_host("give_procfs", "", whole=not clones_mounts(host))
+    plan.in_init("take_procfs", "")
     plan.on_host("tell", "", barrier="begin")
     plan.in_init("wait", "", barrier="begin")
 
@@ -109,7 +111,7 @@ def _prepare(plan: Plan, config: Config, host: Host, options: Options, target: T
     process.plan_session(plan, config, host, options)
     if "user" in target.kinds:
         identity.plan_become_root(plan, config, host, options)
-    plan.in_init("exec_root", "", chroot=not _has_own_root(config, target))
+    plan.in_init("exec_root", "")
     plan.in_init("stdio_null", "/linux/devices", required=False)
     rare("terminal", "plan_exec_console", plan, config, host, options)
     rare("lsm", "plan_labels", plan, config, host, options)

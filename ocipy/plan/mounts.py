@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from ocipy.cgroups.paths import clean
 from ocipy.errors import Error
-from ocipy.linux.constants import CAP_SYS_ADMIN, MOUNT_ATTR_RDONLY, MS_I_VERSION, MS_RDONLY, MS_REC, MS_REMOUNT
+from ocipy.linux.constants import MOUNT_ATTR_RDONLY, MS_I_VERSION, MS_RDONLY, MS_REC, MS_REMOUNT
 from ocipy.plan import cgroup_mount
 from ocipy.plan.fields import check_text
 from ocipy.plan.mount_options import parse
-from ocipy.plan.namespaces import has_namespace, new_kinds
+from ocipy.plan.namespaces import clones_mounts, has_namespace, new_kinds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,8 +48,7 @@ CONTEXTS = ("context", "fscontext", "defcontext", "rootcontext")
 
 def opened_by_host(config: Config, host: Host) -> bool:
     """Whether init will lack rights that the runtime has: to walk to a source, and to open it."""
-    capable = host.clones_mounts and bool(host.capabilities >> CAP_SYS_ADMIN & 1)
-    return capable and has_namespace(config, "user")
+    return clones_mounts(host) and has_namespace(config, "user")
 
 
 def is_bind(mount: Mount, options: MountOptions) -> bool:

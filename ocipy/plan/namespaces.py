@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from ocipy.errors import Error
 from ocipy.linux.constants import (
+    CAP_SYS_ADMIN,
     CLONE_NEWCGROUP,
     CLONE_NEWIPC,
     CLONE_NEWNET,
@@ -77,6 +78,17 @@ def needs_stages(config: Config) -> bool:
     return bool(joined_kinds(config)) or "time" in new_kinds(config)
 
 
+def clones_mounts(host: Host) -> bool:
+    """Whether open_tree(2) gives the runtime copies of mounts, which takes CAP_SYS_ADMIN over its mount namespace."""
+    return host.clones_mounts and bool(host.capabilities >> CAP_SYS_ADMIN & 1)
+
+
+def is_watched(config: Config, host: Host) -> bool:
+    """Whether somebody may look at init from the beginning: in a pid namespace that is joined, with CAP_SYS_PTRACE over
+    the runtime's own user namespace (ptrace(2)). Without rights there ourselves we can join none where that is so."""
+    return "pid" in joined_kinds(config) and clones_mounts(host)
+
+
 def plan_join(plan: Plan, config: Config, host: Host, options: Options) -> None:
     """Open the namespaces that are joined, while host paths can be walked with the host's rights."""
     linux = config.get("linux") or {}
@@ -103,6 +115,7 @@ def plan_clone(plan: Plan, config: Config, host: Host, options: Options) -> None
         user="user" in new,
         unshared=tuple(kind for kind in new if kind not in ("cgroup", "user")),
         forks=any(kind in new or kind in joined for kind in ("pid", "time")),
+        watched=is_watched(config, host),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ocipy.config.semantic_linux import HOSTNAME, sysctl_namespace, sysctl_path
 from ocipy.errors import Error, escape
 from ocipy.plan.fields import check_text
-from ocipy.plan.namespaces import joined_kinds, new_kinds
+from ocipy.plan.namespaces import is_watched, joined_kinds, new_kinds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,9 +29,14 @@ def plan_check(plan: Plan, config: Config, host: Host, options: Options) -> None
 
 
 def plan_sysctl(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """On an unmasked procfs of our own, before the container's is made read-only."""
+    """On an unmasked procfs of our own, before the container's is made read-only: by init, or if others may look at
+    that (container/sysctl.py) by the host."""
     own = {**new_kinds(config), **joined_kinds(config)}
     parameters = _parameters(config)
+    watched = bool(parameters) and is_watched(config, host)
+    if watched:
+        plan.in_init("tell", "/linux/sysctl", barrier="sysctl")
+        plan.on_host("wait", "/linux/sysctl", barrier="sysctl")
     for path, value, pointer in parameters:
         kind = sysctl_namespace(path)
         if path == HOSTNAME:
@@ -44,8 +49,16 @@ def plan_sysctl(plan: Plan, config: Config, host: Host, options: Options) -> Non
                 pointer=pointer,
                 hint=f'add {{"type": "{kind}"}} to linux.namespaces',
             )
-        plan.in_init("sysctl", pointer, path=path, value=check_text(value, pointer))
-    if parameters:
+        check_text(value, pointer)
+        if watched:
+            kinds = ("user", kind) if "user" in own else (kind,)
+            plan.on_host("host_sysctl", pointer, kinds=kinds, path=path, value=value)
+        else:
+            plan.in_init("sysctl", pointer, path=path, value=value)
+    if watched:
+        plan.on_host("tell", "/linux/sysctl", barrier="written")
+        plan.in_init("wait", "/linux/sysctl", barrier="written")
+    elif parameters:
         plan.in_init("sysctl_done", "/linux/sysctl")
 
 

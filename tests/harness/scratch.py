@@ -171,6 +171,7 @@ def _child(
         os.umask(0)
         before()
         init = Init(channel=Messages(), fds=fds, state={})
+        init.proc = procfs.open_own(fds.pop("procfs"))
         for step in plan.init:
             pointer, action = step.pointer, step.action
             ACTIONS[step.action](init, **step.args)

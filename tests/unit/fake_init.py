@@ -27,5 +27,5 @@ def fake_init(rootfs: Path) -> Init:
     """The caller closes init.rootfs and init.proc."""
     init = Init(channel=Messages(), fds={}, state={})
     init.rootfs = os.open(rootfs, os.O_PATH | os.O_DIRECTORY)
-    init.proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY)
+    init.proc = os.open("/proc/self", os.O_PATH | os.O_DIRECTORY)
     return init

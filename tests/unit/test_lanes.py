@@ -47,9 +47,13 @@ def test_no_action_has_two_places() -> None:
         assert len(actions) == len(set(actions))
 
 
-HOST_ACTIONS = [*("adopt", "created", "fifo", "pid_file", "private_procfs", "save_state", "tell", "wait"),
+HOST_ACTIONS = [*("adopt", "created", "fifo", "give_procfs", "pid_file", "private_procfs", "save_state", "tell",
+                  "wait"),
                 *(action for actions in host_lane.PLACES.values() for action in actions)]  # fmt: skip
-INIT_ACTIONS = [*("tell", "wait", "undumpable"), *(action for actions in lane.PLACES.values() for action in actions)]
+INIT_ACTIONS = [
+    *("take_procfs", "tell", "undumpable", "wait"),
+    *(action for actions in lane.PLACES.values() for action in actions),
+]
 
 
 def refuse(*_arguments: Any, **_keywords: Any) -> None:
@@ -134,10 +138,10 @@ def test_what_is_no_answer_of_the_kernel_s_is_told_with_its_step(monkeypatch: py
 def test_the_process_before_init(monkeypatch: pytest.MonkeyPatch) -> None:
     """The stage of create, and that which joins for exec."""
     monkeypatch.setattr(stage, "close_others", refuse)
-    error = reported(lambda init: stage.run_stage(Plan(), init, (), False, False, (), False))
+    error = reported(lambda init: stage.run_stage(Plan(), init, (), False, False, (), False, False))
     assert_complete(error, "clone_stage", "/linux/namespaces")
     monkeypatch.setattr(exec_join, "close_others", refuse)
-    error = reported(lambda init: exec_join.run_joining(Plan(), init, (), False, 1))
+    error = reported(lambda init: exec_join.run_joining(Plan(), init, (), False, False, 1))
     assert_complete(error, "clone_joining", "/linux/namespaces")
 
 
@@ -160,7 +164,7 @@ def test_the_stage_is_closed_to_those_whose_namespace_it_joins(monkeypatch: pyte
 
     def child(init: Init) -> None:
         init.fds["namespace/" + kind] = 0
-        stage.run_stage(Plan(), init, ((kind, "/linux/namespaces/0"),), False, False, (), False)
+        stage.run_stage(Plan(), init, ((kind, "/linux/namespaces/0"),), False, False, (), False, False)
 
     assert reported(child).what == "closed"
 

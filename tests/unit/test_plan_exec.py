@@ -53,20 +53,21 @@ def step(steps: list[Step], action: str) -> Step:
 def test_the_whole_plan() -> None:
     plan = plan_of()
     assert actions(plan.host) == [
-        "report_pipe", "private_procfs", "reset_affinity", "exec_cgroup", "clone_joining", "tell", "adopt",
-        "exec_cgroup_join", "tell", "wait", "tell", "wait", "executed",
+        "report_pipe", "reset_affinity", "exec_cgroup", "clone_joining", "tell", "adopt",
+        "exec_cgroup_join", "give_procfs", "tell", "wait", "tell", "wait", "executed",
     ]  # fmt: skip
     assert actions(plan.init) == [
-        "cgroup_enter", "wait", "undumpable", "reset_signals", "session", "keyring", "exec_root", "stdio_null", "tell",
-        "wait", "environment", "close_descriptors", "working_directory", "umask", "bounding", "keep_capabilities",
-        "stdio_owner", "groups", "gid_uid", "working_directory_again", "capabilities", "command", "let_go",
-        "close_descriptors", "tell_executing", "execute",
+        "cgroup_enter", "take_procfs", "wait", "undumpable", "reset_signals", "session", "keyring", "exec_root",
+        "stdio_null", "tell", "wait", "environment", "close_descriptors", "working_directory", "umask", "bounding",
+        "keep_capabilities", "stdio_owner", "groups", "gid_uid", "working_directory_again", "capabilities", "command",
+        "let_go", "close_descriptors", "tell_executing", "execute",
     ]  # fmt: skip
 
 
 def test_the_namespaces_are_those_that_are_not_ours() -> None:
     assert step(plan_of(kinds=("pid", "uts")).host, "clone_joining").args == {
         "kinds": ("pid", "uts"),
+        "chroot": True,
         "drop_groups": False,
     }
 
@@ -77,6 +78,12 @@ def test_a_user_namespace_is_entered_without_the_callers_groups(annotation: str,
     document = {**config(), "annotations": {"run.oci.keep_original_groups": annotation}}
     plan = plan_of(document, kinds=("pid", "user"))
     assert step(plan.host, "clone_joining").args["drop_groups"] is dropped
+
+
+def test_all_of_proc_is_handed_over_only_where_it_cannot_be_cloned() -> None:
+    assert step(plan_of().host, "give_procfs").args == {"whole": False}
+    for host in (Host(capabilities=0), Host(clones_mounts=False)):
+        assert step(plan_of(host=host).host, "give_procfs").args == {"whole": True}
 
 
 def test_a_barrier_has_two_sides() -> None:
@@ -111,10 +118,10 @@ def test_a_root_that_chroot_holds(entry: Any) -> None:
     document = config()
     document["linux"]["namespaces"] = [{"type": "pid"}, *([entry] if entry else [])]
     plan = plan_of(document, kinds=("pid", "mount") if entry else ("pid",))
-    assert step(plan.init, "exec_root").args == {"chroot": True}
+    assert step(plan.host, "clone_joining").args["chroot"] is True
     assert "open_root" in actions(plan.host)
     own = plan_of()
-    assert step(own.init, "exec_root").args == {"chroot": False}
+    assert step(own.host, "clone_joining").args["chroot"] is False
     assert "open_root" not in actions(own.host)
 
 

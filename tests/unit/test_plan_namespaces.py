@@ -56,6 +56,7 @@ def test_a_joined_pid_or_time_namespace_takes_a_fork(kind: str) -> None:
                 "user": False,
                 "unshared": ("mount",),
                 "forks": True,
+                "watched": kind == "pid",
             },
         )
     ]
@@ -69,6 +70,7 @@ def test_a_joined_network_namespace_takes_a_stage_without_fork() -> None:
         "user": True,
         "unshared": (),
         "forks": False,
+        "watched": False,
     }
 
 

@@ -108,6 +108,19 @@ def test_a_joined_namespace_is_looked_at_before_anything_is_set() -> None:
     ]
 
 
+def test_where_others_may_look_at_init_the_host_sets_them() -> None:
+    """In a pid namespace that is joined; init waits for it (container/sysctl.py)."""
+    document = config({"net.ipv4.ip_forward": "1"}, "network", "user", joined="pid")
+    plan = plan_of(document)
+    (step,) = (step for step in plan.host if step.action == "host_sysctl")
+    assert step.args == {"kinds": ("user", "network"), "path": "net/ipv4/ip_forward", "value": "1"}
+    assert [(step.action, step.args["barrier"]) for step in plan.init if "barrier" in step.args] == [
+        ("tell", "sysctl"),
+        ("wait", "written"),
+    ]
+    assert not any("sysctl" in step.action for step in plan.init)
+
+
 def test_names_of_the_machine() -> None:
     plan = plan_of(config(None, "uts", hostname="web", domainname="example.org"))
     assert plan.init == [

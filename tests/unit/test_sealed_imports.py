@@ -78,7 +78,7 @@ def test_the_process_that_joins_imports_nothing(
 
     def child(init: Init) -> None:
         _, init.fds["container"] = (end.fd for end in channel.pair())
-        exec_join.run_joining(Plan(), init, ("mount",), False, 1)
+        exec_join.run_joining(Plan(), init, ("mount",), False, False, 1)
 
     error = reported(child)
     assert not planted.exists()
@@ -90,6 +90,6 @@ def test_the_stage_imports_nothing(planted: Path, monkeypatch: pytest.MonkeyPatc
     """It may join a mount namespace that is a container's."""
     monkeypatch.setattr(stage, "join", lambda *_: way())
     monkeypatch.setattr(stage, "wait_for_host", lambda *_: None)
-    error = reported(lambda init: stage.run_stage(Plan(), init, (), False, False, (), False))
+    error = reported(lambda init: stage.run_stage(Plan(), init, (), False, False, (), False, False))
     assert not planted.exists()
     assert NAME in error.line

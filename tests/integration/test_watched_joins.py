@@ -1,0 +1,106 @@
+"""What a container with CAP_SYS_PTRACE, and no user namespace, sees of a process that comes into its pid namespace: it
+may follow its root, its working directory and its descriptors (CVE-2016-9962), and none leads to the host.
+
+The process is held up by strace(1) in one system call, so that the container need not be fast.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.harness import Bundle, Container, Runtime
+
+pytestmark = pytest.mark.needs_program("strace")
+
+MakeContainer = Callable[..., Container]
+MakeBundle = Callable[..., Bundle]
+NewId = Callable[..., str]
+
+# Where init and the process that joins are by then: just forked, in the middle, without most of their rights.
+MOMENTS = ("close_range", "setsid", "umask")
+
+
+def watch(marker: Path) -> str:
+    """A script that follows all that enters, also by a procfs that knows the processes of the host."""
+    seen = os.getpid()
+    return f"""
+    echo ready
+    while :; do
+      for p in /proc/[0-9]*; do
+        for l in $p/root $p/cwd $p/fd/*; do
+          for w in "" /.. /{seen}/root /../{seen}/root; do [ -e $l$w{marker} ] && echo REACHED $l$w; done
+          [ -e $l/sys/kernel/core_pattern ] && case $l in */fd/*) echo SYSCTL $l;; esac
+        done
+      done 2>/dev/null
+    done"""
+
+
+def held_up(call: str) -> list[str | Path]:
+    """The command before a runtime's that delays each of these calls of its processes."""
+    return ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:delay_enter=150000"]
+
+
+@pytest.fixture
+def marker(work: Path) -> Path:
+    path = work / "marker"
+    path.write_text("of the host")
+    return path
+
+
+def watcher_of(container: MakeContainer, bundle: Bundle, marker: Path) -> Container:
+    bundle.capabilities("CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_KILL", "CAP_SYS_PTRACE")
+    one = container(bundle, sh=watch(marker)).start()
+    one.wait_output("ready")
+    return one
+
+
+def assert_blind(one: Container) -> None:
+    assert "REACHED" not in one.stdout, one.stdout
+    assert "SYSCTL" not in one.stdout, one.stdout
+    one.end()
+
+
+@pytest.mark.parametrize("call", MOMENTS)
+def test_nothing_of_the_host_is_open_in_a_process_that_is_executed(
+    container: MakeContainer, bundle: Bundle, marker: Path, call: str
+) -> None:
+    one = watcher_of(container, bundle, marker)
+    one.exec("true", prefix=held_up(call), timeout=60).ok()
+    assert_blind(one)
+
+
+@pytest.mark.parametrize("call", MOMENTS)
+def test_the_root_of_a_process_that_is_executed_is_the_container_s_where_chroot_holds_it(
+    container: MakeContainer, bundle: Bundle, marker: Path, call: str
+) -> None:
+    """In a container without a mount namespace the host's root is a chroot away."""
+    bundle.without_namespace("mount")
+    bundle.config["mounts"] = [mount for mount in bundle.config["mounts"] if mount["destination"] == "/proc"]
+    bundle.linux.pop("maskedPaths")
+    bundle.linux.pop("readonlyPaths")
+    bundle.config["root"]["readonly"] = False
+    one = watcher_of(container, bundle, marker)
+    one.exec("true", prefix=held_up(call), timeout=60).ok()
+    assert_blind(one)
+
+
+@pytest.mark.parametrize("call", [*MOMENTS, "sethostname"])
+def test_no_procfs_of_the_host_is_open_in_an_init_that_joins_a_pid_namespace(
+    runtime: Runtime, container: MakeContainer, make_bundle: MakeBundle, new_id: NewId, marker: Path, call: str
+) -> None:
+    """Nor one with the host's kernel parameters, while it has some to set."""
+    one = watcher_of(container, make_bundle(), marker)
+    bundle: Any = make_bundle().join_pid_namespace(one.pid).sh("cat /proc/sys/net/ipv4/ip_forward; id -u")
+    bundle.linux["sysctl"] = {"net.ipv4.ip_forward": "1", "kernel.shmmni": "1234"}
+    bundle.config["hostname"] = "x"
+    result = runtime.run(bundle, new_id(), prefix=held_up(call), timeout=60).ok()
+    assert result.lines == ["1", "0"]
+    # Until it pivots its root is the host's, and what it has opened there is below that.
+    found = [line for line in one.stdout.splitlines() if f"/{os.getpid()}/root" in line or "SYSCTL" in line]
+    assert not found, found
+    one.end()
