@@ -9,6 +9,7 @@ from ocipy.errors import Error
 from ocipy.init import paths
 from ocipy.init.mounts import attach, make_filesystem
 from ocipy.init.process import is_null
+from ocipy.init.rootfs import root_readonly, same_place
 from ocipy.linux import _kernel
 from ocipy.linux.constants import (
     AT_EMPTY_PATH,
@@ -51,6 +52,11 @@ def readonly_path(init: Init, *, path: str) -> None:
     target = _open(init, path)
     if target < 0:
         return
+    if same_place(target, init.rootfs):
+        # What is mounted on "/" now would cover it for no path: they begin at our root, below (path_resolution(7)).
+        posix.close(target)
+        root_readonly(init)
+        return
     tree = _kernel.open_tree(target, "", OPEN_TREE_CLONE | AT_EMPTY_PATH | AT_RECURSIVE)
     _kernel.mount_setattr(tree, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0, 0, -1)
     attach(tree, target)
@@ -58,10 +64,12 @@ def readonly_path(init: Init, *, path: str) -> None:
 
 
 def mask(init: Init, *, path: str, label: str) -> None:
-    """Cover a file with /dev/null, a directory with an empty one. A missing path is skipped, a forbidden one too."""
+    """Cover a file with /dev/null, a directory with an empty one. A missing path is skipped."""
     target = _open(init, path)
     if target < 0:
         return
+    if same_place(target, init.rootfs):
+        raise Error(f"cannot mask the container's root itself, which is what {path} is")
     if paths.is_directory(target):
         _cover(init, "mask/directory", target, label)
     else:
@@ -69,12 +77,18 @@ def mask(init: Init, *, path: str, label: str) -> None:
 
 
 def _open(init: Init, path: str) -> int:
+    """-1 if nothing is there. Where root of a user namespace may not go, since owner or group are not mapped
+    (user_namespaces(7)), the process may, by its groups or as its owner: that is refused.
+    """
     try:
         return paths.open_below(init.rootfs, path)
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EACCES):
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
             return -1
-        raise Error(f"cannot open {path}", errno=error.errno or 0) from None
+        hint = ""
+        if error.errno == errno.EACCES:
+            hint = "owner or group of a directory above are not mapped: map them, or leave the path out"
+        raise Error(f"cannot cover {path}", errno=error.errno or 0, hint=hint) from None
 
 
 def _cover(init: Init, name: str, target: int, label: str) -> None:

@@ -81,7 +81,7 @@ def _set_parent(directory: int, flag: int) -> None:
                 if error.errno != errno.EINVAL:
                     raise
             above = posix.open("..", O_PATH | O_DIRECTORY, dir_fd=current)
-            top = _same(above, current)
+            top = same_place(above, current)
             posix.close(current)
             current = above
             if top:
@@ -90,7 +90,8 @@ def _set_parent(directory: int, flag: int) -> None:
         posix.close(current)
 
 
-def _same(one: int, other: int) -> bool:
+def same_place(one: int, other: int) -> bool:
+    """Whether two descriptors are of one file by one mount."""
     a, b = posix.stat(one), posix.stat(other)
     if (a.st_dev, a.st_ino) != (b.st_dev, b.st_ino):
         return False

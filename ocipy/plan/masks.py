@@ -32,6 +32,8 @@ def plan_masked_paths(plan: Plan, config: Config, host: Host, options: Options) 
     """Each path covered, files by /dev/null, directories by an empty one; missing ones are skipped."""
     label = plan_label(config, host)
     for pointer, path in _paths(config, "maskedPaths"):
+        if clean(path) == "/":
+            raise Error("cannot mask the container's root itself", pointer=pointer)
         plan.in_init("mask", pointer, path=path, label=label)
 
 
