@@ -7,7 +7,20 @@ members are ignored (config.md, extensibility), and a number with a point is no 
 
 from __future__ import annotations
 
-from ocipy.config.rules import ARRAY, BOOLEAN, CONFIG, ENUM, INTEGER, MAP, OBJECT, PATTERN, PROCESS, RESOURCES, STRING
+from ocipy.config.rules import (
+    ANY,
+    ARRAY,
+    BOOLEAN,
+    CONFIG,
+    ENUM,
+    INTEGER,
+    MAP,
+    OBJECT,
+    PATTERN,
+    PROCESS,
+    RESOURCES,
+    STRING,
+)
 from ocipy.errors import escape
 
 TYPE_CHECKING = False
@@ -25,12 +38,26 @@ def check(config: Any, unknown: Unknown | None = None) -> Failure | None:
 
     unknown gets the members that the schema does not know, of all objects if nothing is broken.
     """
-    return _find(config, CONFIG, [] if unknown is None else unknown)
+    found = [] if unknown is None else unknown
+    failure = _find(config, CONFIG, found)
+    if failure is None:
+        _pass_over_size(config.get("process"), found)
+    return failure
 
 
 def check_process(process: Any, unknown: Unknown | None = None) -> Failure | None:
     """As check, for a process object alone (`exec --process`); the pointer is relative to it."""
-    return _find(process, PROCESS, [] if unknown is None else unknown)
+    found = [] if unknown is None else unknown
+    failure = _find(process, PROCESS, found)
+    if failure is None:
+        _pass_over_size(process, found)
+    return failure
+
+
+def _pass_over_size(process: dict[str, Any] | None, unknown: Unknown) -> None:
+    """Without a terminal consoleSize is ignored (config.md: MUST), and may be what it likes, as unknown members may."""
+    if process is not None and not process.get("terminal") and "consoleSize" in process:
+        unknown.append((process, "consoleSize", {}))
 
 
 def check_resources(resources: Any, unknown: Unknown | None = None) -> Failure | None:
@@ -112,6 +139,8 @@ def _find_in_map(value: Any, item_rule: Rule, unknown: Unknown) -> Failure | Non
 def scalar_holds(value: Any, rule: Rule) -> bool:
     """Whether a value keeps a rule whose kind is none of ARRAY, MAP and OBJECT."""
     kind = rule[0]
+    if kind == ANY:
+        return True
     if kind == INTEGER:  # of type int, since True is an instance of int
         return type(value) is int and (rule[1] is None or rule[1] <= value) and (rule[2] is None or value <= rule[2])
     if kind == BOOLEAN:

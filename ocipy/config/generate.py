@@ -37,7 +37,7 @@ from __future__ import annotations
 
 from ocipy.config import patterns
 
-STRING, BOOLEAN, INTEGER, ENUM, PATTERN, ARRAY, MAP, OBJECT = range(8)
+STRING, BOOLEAN, INTEGER, ENUM, PATTERN, ARRAY, MAP, OBJECT, ANY = range(9)
 
 '''
 
@@ -61,6 +61,9 @@ class _Writer:
         if "$ref" in node:
             return self.reference(node)
         kind = node.get("type")
+        if kind is None:
+            _only(node)
+            return "(ANY,)"
         write = {
             "string": self.string,
             "boolean": self.boolean,

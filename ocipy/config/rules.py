@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ocipy.config import patterns
 
-STRING, BOOLEAN, INTEGER, ENUM, PATTERN, ARRAY, MAP, OBJECT = range(8)
+STRING, BOOLEAN, INTEGER, ENUM, PATTERN, ARRAY, MAP, OBJECT, ANY = range(9)
 
 _SchedulerPolicy = (ENUM, (
     "SCHED_OTHER",
@@ -29,10 +29,7 @@ _SchedulerFlag = (ENUM, (
 ))
 PROCESS = (OBJECT, ("cwd",), {
     "args": (ARRAY, (STRING,), 0),
-    "consoleSize": (OBJECT, ("height", "width"), {
-        "height": (INTEGER, 0, 18446744073709551615),
-        "width": (INTEGER, 0, 18446744073709551615),
-    }),
+    "consoleSize": (ANY,),
     "cwd": (STRING,),
     "env": (ARRAY, (STRING,), 0),
     "terminal": (BOOLEAN,),

@@ -46,6 +46,9 @@ NO_ID = 0xFFFFFFFF
 NGROUPS_MAX = 65536
 """setgroups(2)."""
 
+TTY_SIZE_MAX = 0xFFFF
+"""struct winsize, TIOCSWINSZ(2const)."""
+
 
 def errors(config: Config, *, may_hold_nul: bool = True) -> Findings:
     """Every broken rule as (JSON pointer, text), in the order of the document's sections; empty if all hold.
@@ -103,6 +106,7 @@ def process_errors(process: Process, found: Findings, base: str = "/process") ->
     for index, entry in enumerate(process.get("env") or ()):
         if "=" not in entry or entry[0] == "=":
             found.append((f"{base}/env/{index}", f"must be NAME=VALUE, not {entry!r}"))
+    _console_size(process, base, found)
     _user(process, base, found)
     _rlimits(process, base, found)
     score = process.get("oomScoreAdj")
@@ -118,6 +122,23 @@ def process_errors(process: Process, found: Findings, base: str = "/process") ->
     if affinity is not None:
         semantic_resources.list_of_numbers(affinity.get("initial"), base + "/execCPUAffinity/initial", found)
         semantic_resources.list_of_numbers(affinity.get("final"), base + "/execCPUAffinity/final", found)
+
+
+def _console_size(process: Process, base: str, found: Findings) -> None:
+    """MUST be ignored if terminal is false or unset (config.md); so the schema takes anything for it."""
+    size: Any = process.get("consoleSize")
+    if size is None or not process.get("terminal"):
+        return
+    base += "/consoleSize"
+    if type(size) is not dict:
+        found.append((base, "must be an object"))
+        return
+    for member in ("height", "width"):
+        number = size.get(member)
+        if number is None:
+            found.append((base, f"the member {member} is required"))
+        elif type(number) is not int or not 0 <= number <= TTY_SIZE_MAX:
+            found.append((f"{base}/{member}", f"must be an integer from 0 to {TTY_SIZE_MAX}"))
 
 
 def _user(process: Process, base: str, found: Findings) -> None:

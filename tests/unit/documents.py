@@ -89,7 +89,9 @@ def instances(node: dict[str, Any]) -> st.SearchStrategy[Any]:
 
 
 def _good(node: dict[str, Any]) -> st.SearchStrategy[Any]:
-    kind = node["type"]
+    kind = node.get("type")
+    if kind is None:
+        return junk
     if kind == "boolean":
         return st.booleans()
     if kind == "integer":

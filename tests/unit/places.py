@@ -43,8 +43,8 @@ def resolved(node: dict[str, Any]) -> dict[str, Any]:
 def example(node: dict[str, Any]) -> Any:
     """The smallest value that the schema allows here."""
     node = resolved(node)
-    kind = node["type"]
-    if kind == "object":
+    kind = node.get("type", "anything")
+    if kind in ("object", "anything"):
         properties = node.get("properties", {})
         return {name: example(properties[name]) for name in node.get("required", ())}
     if kind == "array":
@@ -66,7 +66,7 @@ def every_place() -> Iterator[Place]:
 def every_leaf() -> Iterator[Place]:
     """The places of scalars, of arrays of scalars, and of the values of maps: what can be configured."""
     for place in every_place():
-        if place.node["type"] not in ("object", "array"):
+        if place.node.get("type") not in ("object", "array"):
             yield place
 
 
@@ -74,11 +74,12 @@ def _below(pointer: str, node: dict[str, Any], document: Any, path: list[str]) -
     """path: the parts of pointer, apart."""
     node = resolved(node)
     children: list[tuple[str, dict[str, Any]]] = []
-    if node["type"] == "array":
+    kind = node.get("type", "anything")
+    if kind == "array":
         children = [("0", node["items"])]
     elif "additionalProperties" in node:
         children = [(KEY, node["additionalProperties"])]
-    elif node["type"] == "object":
+    elif kind == "object":
         children = list(node["properties"].items())
     for name, child in children:
         child = resolved(child)

@@ -162,6 +162,33 @@ def test_an_unknown_member_causes_no_error_however_deep_or_large(directory: Path
     assert bundle.read(str(directory)) == (str(directory), minimal())
 
 
+@pytest.mark.parametrize("terminal", [False, None, "absent"])
+@pytest.mark.parametrize("size", [b"{}", b"-5", b'{"height": "x"}', b'"80x24"', b'{"height": 1e999}', DEEP])
+def test_a_console_size_without_a_terminal_is_ignored_whatever_it_is(
+    directory: Path, size: bytes, terminal: object
+) -> None:
+    """config.md, Process: consoleSize MUST be ignored if terminal is false or unset."""
+    document = put(minimal(), "/process/consoleSize", "X")
+    if terminal != "absent":
+        document = put(document, "/process/terminal", terminal)
+    rewrite(directory, json.dumps(document).encode().replace(b'"X"', size))
+    assert "consoleSize" not in bundle.read(str(directory))[1]["process"]
+
+
+@pytest.mark.parametrize(
+    ("size", "line"),
+    [
+        (-5, "/process/consoleSize: must be an object"),
+        ({"height": 5}, "/process/consoleSize: the member width is required"),
+        ({"height": 5, "width": -1}, "/process/consoleSize/width: must be an integer from 0 to 65535"),
+        ({"height": True, "width": 1}, "/process/consoleSize/height: must be an integer from 0 to 65535"),
+    ],
+)
+def test_the_console_size_of_a_terminal_is_looked_at(directory: Path, size: object, line: str) -> None:
+    rewrite(directory, put(put(minimal(), "/process/consoleSize", size), "/process/terminal", True))
+    assert error_of(directory).line.startswith(line)
+
+
 def test_beside_a_deep_unknown_member_the_error_is_as_ever(directory: Path) -> None:
     document = put(put(minimal(), "/process/x", "X"), "/process/terminal", "yes")
     rewrite(directory, json.dumps(document).encode().replace(b'"X"', DEEP))
