@@ -103,7 +103,7 @@ static ocipy_start_function *load_start(const char *path) {
 #endif
 }
 
-/* START_VARIABLE is IDENTITY "=" PATH of the start library; the identity is empty for a sealed memfd. */
+/* START_VARIABLE is IDENTITY "," DESCRIPTOR "=" PATH of the start library; before the path is nothing for a sealed memfd. */
 static const char *library_to_hand_over;
 
 static int hand_over(const char *identity) {
@@ -112,14 +112,23 @@ static int hand_over(const char *identity) {
     return setenv(START_VARIABLE, value, 1);
 }
 
-/* Takes the variable out of the environment. The identity, and in path the library, of a process that was handed them; else "". */
-static void take_over(char identity[IDENTITY_SIZE], char *path) {
+int handed_snapshot = -1;
+
+/* Takes the variable out of the environment. The identity, and in path the library, of a process that was handed them; else "".
+ * And the number of the descriptor, or -1. */
+static void take_over(char identity[IDENTITY_SIZE], char *path, int *descriptor) {
     const char *handed = getenv(START_VARIABLE), *equals = handed ? strchr(handed, '=') : NULL;
     *identity = *path = '\0';
+    *descriptor = -1;
     if (equals && equals - handed < IDENTITY_SIZE && strlen(equals) <= PATH_MAX) {
         memcpy(identity, handed, equals - handed);
         identity[equals - handed] = '\0';
         strcpy(path, equals + 1);
+        char *comma = strchr(identity, ',');
+        if (comma) {
+            *comma = '\0';
+            *descriptor = atoi(comma + 1);
+        }
     }
     unsetenv(START_VARIABLE);
 }
@@ -146,7 +155,8 @@ int main(int argc, char **argv) {
     /* Ignored by the caller (shells, perl, supervisors do), it would have the kernel reap our children before we learn how they
      * ended: wait(2). */
     signal(SIGCHLD, SIG_DFL);
-    take_over(identity, path);
+    int descriptor;
+    take_over(identity, path, &descriptor);
     int sealed = *path || needs_sealing(argc, argv) ? is_sealed(identity) : 0;
     if (sealed < 0) {
         complain("cannot open the running executable; is /proc mounted?", "/proc/self/exe");
@@ -160,8 +170,10 @@ int main(int argc, char **argv) {
         seal(path, argv);
         return 1;
     }
-    if (sealed)
+    if (sealed) {
+        handed_snapshot = descriptor;
         prctl(PR_SET_NAME, "ocipy"); /* executed by descriptor, it would be named after that */
+    }
     if (check_file(path) < 0)
         return 1;
     ocipy_start_function *start = load_start(path);

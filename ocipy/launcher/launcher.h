@@ -22,9 +22,13 @@ ocipy_start_function ocipy_start;
  * identity. -1 with errno if that cannot be told. */
 int is_sealed(const char *identity);
 
-/* The identity of a file on an overlay, as a text. */
-enum { IDENTITY_SIZE = 40 };
+/* The identity of a file on an overlay, as a text; handed over, with a comma and the descriptor of the snapshot after it. */
+enum { IDENTITY_SIZE = 56 };
 int is_on_overlay(int executable, const char *identity);
+
+/* The descriptor of the snapshot on the overlay that this process is executed from; -1 if there is none. For snapshot.c, which closes it. */
+extern int handed_snapshot;
+#define SNAPSHOT_NAME "_snapshot.bin"
 
 /* Executes the running executable once more, from an overlay of its own. hand_over is called with the identity that is_sealed is to get.
  * Returns where there can be no such overlay. */

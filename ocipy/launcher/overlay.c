@@ -2,7 +2,7 @@
  *
  * Its two lower layers are the executable's own directory and another one (an overlay with a single one needs an upper layer). Without
  * an upper layer it can never be made writable, by nobody: what opens /proc/PID/exe for writing gets EROFS, and the file below it
- * cannot be reached from there. So executable and snapshot are shared with every other process, in the page cache. It takes CAP_SYS_ADMIN
+ * cannot be reached from there. The snapshot is opened there as well: it is what /proc/PID/map_files leads to. So executable and snapshot are shared with every other process, in the page cache. It takes CAP_SYS_ADMIN
  * in the user namespace, and a file system that can be a layer. https://docs.kernel.org/filesystems/overlayfs.html */
 #include "launcher.h"
 
@@ -55,6 +55,21 @@ int is_on_overlay(int executable, const char *identity) {
     return size > 0 && memrchr(self, '/', size) == self && describe(executable, actual) == 0 && !strcmp(actual, identity);
 }
 
+/* A descriptor that the execution leaves open, -1 where there is none. */
+static int open_snapshot(int root) {
+#ifdef OCIPY_SNAPSHOT
+    return openat(root, SNAPSHOT_NAME, O_RDONLY | O_NOFOLLOW);
+#else
+    return -1;
+#endif
+}
+
+static int add_number(char identity[IDENTITY_SIZE], int number) {
+    size_t length = strlen(identity);
+    int more = snprintf(identity + length, IDENTITY_SIZE - length, ",%d", number);
+    return more > 0 && length + more < IDENTITY_SIZE ? 0 : -1;
+}
+
 void execute_on_overlay(const char *other_layer, int (*hand_over)(const char *identity), char **argv) {
     char self[PATH_MAX], layers[64], identity[IDENTITY_SIZE];
     ssize_t size = readlink(SELF, self, sizeof(self) - 1);
@@ -70,9 +85,10 @@ void execute_on_overlay(const char *other_layer, int (*hand_over)(const char *id
     snprintf(layers, sizeof(layers), "/proc/self/fd/%d:/proc/self/fd/%d", first, second);
     int root = first < 0 || second < 0 ? -1 : mount_overlay(layers);
     int file = root < 0 ? -1 : openat(root, name, O_PATH | O_CLOEXEC | O_NOFOLLOW);
-    if (file >= 0 && describe(file, identity) == 0 && hand_over(identity) == 0)
+    int snapshot = file < 0 ? -1 : open_snapshot(root);
+    if (file >= 0 && describe(file, identity) == 0 && add_number(identity, snapshot) == 0 && hand_over(identity) == 0)
         syscall(SYS_execveat, file, "", argv, environ, AT_EMPTY_PATH);
-    int opened[] = {first, second, root, file};
+    int opened[] = {first, second, root, file, snapshot};
     for (size_t i = 0; i < sizeof(opened) / sizeof(*opened); i++)
         if (opened[i] >= 0)
             close(opened[i]);

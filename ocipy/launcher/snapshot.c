@@ -216,7 +216,8 @@ static int map(int file, struct extent extent, off_t at, int how) {
 PyThreadState *map_snapshot(const struct places *places) {
     struct header header;
     struct copies copies;
-    int file = open(places->snapshot, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    /* Where nobody can write to it, if this process is executed from there. */
+    int file = handed_snapshot >= 0 ? handed_snapshot : open(places->snapshot, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (file < 0)
         return NULL;
     if (read_header(file, places, &header) || keep_copies(&copies) || claim_key(header.key, (PyThreadState *)header.thread)) {

@@ -22,7 +22,7 @@ static int find_places(const char *library, struct places *places) {
 #else
 /* The library is ocipy/launcher/libocipy-start.so in the directory of packages. */
 static int find_places(const char *library, struct places *places) {
-    static const char frozen[] = "/ocipy/launcher/_frozen.bin", snapshot[] = "/ocipy/launcher/_snapshot.bin";
+    static const char frozen[] = "/ocipy/launcher/_frozen.bin", snapshot[] = "/ocipy/launcher/" SNAPSHOT_NAME;
     if (strlen(library) + sizeof(snapshot) > PATH_MAX)
         return -1;
     strcpy(places->packages, library);

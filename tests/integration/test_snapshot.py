@@ -202,6 +202,21 @@ def test_a_waiting_init_is_executed_from_an_overlay_that_nobody_can_write(contai
     init.end()
 
 
+def test_nor_the_snapshot_that_it_has_mapped(container: Callable[..., Container]) -> None:
+    """proc_pid_map_files(5): who has CAP_SYS_PTRACE and CAP_SYS_ADMIN opens what init has mapped."""
+    init = container()
+    mapped = [
+        line.split() for line in maps(init.pid).splitlines() if "_snapshot.bin" in line or line.endswith("/ocipy")
+    ]
+    assert len({words[-1] for words in mapped}) == 2
+    for words in mapped:
+        begin, end = (int(number, 16) for number in words[0].split("-"))
+        with pytest.raises(OSError, match=os.strerror(errno.EROFS)):
+            os.open(f"/proc/{init.pid}/map_files/{begin:x}-{end:x}", os.O_RDWR)
+    init.start()
+    init.end()
+
+
 @pytest.mark.needs_program("strace")
 def test_where_there_can_be_no_overlay_a_copy_is_sealed(container: Callable[..., Container], work: Path) -> None:
     refused = ["strace", "-qq", "-o", str(work / "calls"), "-e", "inject=fsopen:error=EPERM:when=1"]
