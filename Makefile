@@ -16,7 +16,7 @@ endif
 PYTEST := $(VENV)/bin/python -m pytest
 
 .DEFAULT_GOAL := build
-.PHONY: help print-venv setup packages build demo test test-unit test-integration test-pythons test-systemd test-engines test-vm conformance runc-tests bench \
+.PHONY: help print-venv setup packages build demo test test-unit test-integration test-pythons test-systemd test-engines test-hosts test-vm conformance runc-tests bench \
 	dockertest lint install uninstall clean
 
 help:
@@ -27,6 +27,7 @@ help:
 	@echo 'test-pythons      the launcher and the unit tests on each Python of this machine'
 	@echo 'test-systemd      the systemd cgroup driver, with a systemd of its own'
 	@echo 'test-engines      podman, Docker, containerd and its CRI plugin, with ocipy and with runc'
+	@echo 'test-hosts        all of this on Debian 13 and sid, in containers of ocipy'
 	@echo 'test-vm           integration tests on a second kernel with cgroup v2'
 	@echo 'conformance       the OCI validation suite'
 	@echo "runc-tests        runc's own integration tests"
@@ -87,6 +88,9 @@ test-systemd: build
 
 test-engines: build
 	@PYTHON=$(VENV)/bin/python tests/engines/run
+
+test-hosts: build
+	@tests/hosts/run
 
 test-vm: build
 	@tests/vm/run

@@ -83,7 +83,10 @@ def _copy_dev(source: Path, target: Path) -> None:
             copy.symlink_to(os.readlink(entry))
         elif entry.name in ("shm", "mqueue") and source == Path("/dev"):
             copy.mkdir()
-            _mount("-t", "tmpfs" if entry.name == "shm" else "mqueue", "-o", "nosuid,nodev,mode=1777", "tests", copy)
+            if entry.name == "shm":
+                _mount("-t", "tmpfs", "-o", "nosuid,nodev,mode=1777", "tests", copy)
+            else:  # it has no options: mount(8) of util-linux 2.39 and later is refused one
+                _mount("-t", "mqueue", "-o", "nosuid,nodev", "tests", copy)
         elif stat.S_ISDIR(about.st_mode):
             copy.mkdir(mode=stat.S_IMODE(about.st_mode))
             if entry.is_mount():

@@ -1,0 +1,62 @@
+"""What is run in another Debian: README's commands, the engines, checkpoint and restore. Pure."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+
+PYTEST = ".venv/bin/python -m pytest -q -p no:cacheprovider"
+# What makes it that Debian's own: no release has all of them.
+CRIU = {"sid"}
+
+
+@dataclass(frozen=True)
+class Stage:
+    name: str
+    minutes: int
+    command: str
+
+
+def of(suite: str, *, smoke: bool) -> list[Stage]:
+    """The stages of a suite, in order; smoke: what CI has time for."""
+    stages = [
+        Stage("demo", 8, "make demo"),
+        # By itself a build without one is only slower.
+        Stage("snapshot", 2, f"test -s build/default/_snapshot.bin && {PYTEST} tests/integration/test_snapshot.py"),
+    ]
+    if smoke:
+        stages.append(Stage("tests", 8, f"make build && {PYTEST} -m smoke tests/integration"))
+        return stages
+    stages.append(Stage("tests", 40, "make test"))
+    stages.append(
+        Stage("engines", 20, "apt-get install -y -qq --no-install-recommends golang-go && tests/engines/run -m smoke")
+    )
+    if suite in CRIU:
+        stages.append(
+            Stage(
+                "criu",
+                20,
+                f"apt-get install -y -qq criu && criu check && {PYTEST} tests/integration/test_checkpoint*.py",
+            )
+        )
+    return stages
+
+
+def script(stages: list[Stage]) -> str:
+    """For bash: each stage with its time limit, a summary, and exit status 1 if one of them failed."""
+    lines = [
+        "cd /src || exit 2",
+        "failed=0 summary=",
+        "stage() {",
+        '    printf \'\\n==== %s (at most %s minutes): %s\\n\' "$1" "$2" "$3"',
+        "    local began=$SECONDS status",
+        '    timeout --kill-after=30 "$2m" sh -c "$3" </dev/null',
+        "    status=$?",
+        '    [ "$status" = 0 ] || failed=1',
+        "    summary+=$(printf '%5s s  %-10s exit status %s' $((SECONDS - began)) \"$1\" \"$status\")$'\\n'",
+        "}",
+    ]
+    lines += [f"stage {stage.name} {stage.minutes} {shlex.quote(stage.command)}" for stage in stages]
+    lines += ["printf '\\n==== Debian %s, Python %s\\n%s' \"$(cat /etc/debian_version)\" \\"]
+    lines += ['    "$(python3 -c \'import platform; print(platform.python_version())\')" "$summary"', "exit $failed"]
+    return "\n".join(lines) + "\n"

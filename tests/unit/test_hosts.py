@@ -1,0 +1,98 @@
+"""The containers that stand for other Debians: what they are given, and what is never removed."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ocipy.config.check import check
+from tests.hosts import config, root, stages
+
+DOCUMENT = config.make(Path("/roots/sid"), "sid", ["bash", "/script"], ["A=b"], ["CAP_SYS_ADMIN"])
+
+
+def test_the_config_is_right() -> None:
+    assert check(DOCUMENT) is None
+
+
+def test_nothing_of_the_host_is_in_it_but_sys() -> None:
+    sources = [mount["source"] for mount in DOCUMENT["mounts"]]
+    assert [source for source in sources if "/" in source] == ["/sys"]
+    assert all(device["type"] == "c" for device in DOCUMENT["linux"]["devices"])
+    kinds = {namespace["type"] for namespace in DOCUMENT["linux"]["namespaces"]}
+    assert {"pid", "mount", "ipc"} <= kinds, "or what it starts and mounts would outlive it"
+    assert DOCUMENT["linux"]["rootfsPropagation"] == "private"
+
+
+def test_settings_of_the_network_are_passed_on_and_nothing_else() -> None:
+    given = config.environment(
+        {"PIP_INDEX_URL": "x", "https_proxy": "y", "PIP_FIND_LINKS": "/opt", "PIP_CERT": "/here", "TOKEN": "z"}
+    )
+    assert {"PIP_INDEX_URL=x", "https_proxy=y", f"PIP_CERT={root.CERTIFICATES}"} <= set(given)
+    assert not [entry for entry in given if entry.startswith(("TOKEN", "PIP_FIND_LINKS"))]
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return root.cache()
+
+
+def test_only_a_directory_of_the_cache_is_ever_removed(own_cache: Path, tmp_path: Path) -> None:
+    inside = own_cache / "sid-run.x"
+    (inside / "etc").mkdir(parents=True)
+    for other in (Path(""), Path("/"), tmp_path, own_cache, inside / "etc", own_cache / "..", own_cache / ""):
+        with pytest.raises(ValueError, match="not one of ours"):
+            root.remove(other)
+    assert (inside / "etc").is_dir()
+    root.remove(inside)
+    assert not inside.exists()
+
+
+def test_what_has_a_mount_in_it_is_left_alone(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside = own_cache / "sid-run.x"
+    inside.mkdir()
+    monkeypatch.setattr(root, "mounts_below", lambda directory: [f"{directory}/sys"])
+    with pytest.raises(ValueError, match="sys is mounted"):
+        root.remove(inside)
+    assert inside.is_dir()
+
+
+def test_mounts_are_found_by_path_components() -> None:
+    assert "/proc" in root.mounts_below(Path("/proc"))
+    assert root.mounts_below(Path("/pro")) == []
+
+
+def test_a_copy_is_removed_after_an_error_and_what_a_killed_run_left_before(own_cache: Path) -> None:
+    kept = own_cache / "sid"
+    (kept / "etc").mkdir(parents=True)
+    left = own_cache / "sid-run.left"
+    left.mkdir()
+    with pytest.raises(KeyError), root.copy_of(kept) as copy:
+        assert (copy / "etc").is_dir()
+        assert not left.exists()
+        raise KeyError
+    assert [path.name for path in own_cache.iterdir()] == ["sid"]
+
+
+def test_a_stage_that_fails_fails_the_run_and_the_others_are_run(tmp_path: Path) -> None:
+    made = [stages.Stage("one", 1, "exit 3"), stages.Stage("two", 1, "echo 'it runs'")]
+    text = stages.script(made).replace("cd /src", f"cd {tmp_path}")
+    done = subprocess.run(["bash", "-c", text], stdout=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert "it runs" in done.stdout
+    assert [line.split()[2:] for line in done.stdout.splitlines()[-2:]] == [
+        ["one", "exit", "status", "3"],
+        ["two", "exit", "status", "0"],
+    ]
+
+
+@pytest.mark.parametrize("suite", root.SUITES)
+@pytest.mark.parametrize("smoke", [True, False])
+def test_every_suite_has_the_snapshot_and_a_command_of_readme(suite: str, smoke: bool) -> None:
+    commands = [stage.command for stage in stages.of(suite, smoke=smoke)]
+    assert commands[0] == "make demo"
+    assert "_snapshot.bin" in commands[1]
+    assert ("make test" in commands) != smoke
