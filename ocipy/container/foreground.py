@@ -39,6 +39,7 @@ from ocipy.linux.constants import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ocipy.container.end_of_input import EndOfInput
     from ocipy.container.notify import Notifier
 
 # A pipe that poll(2) calls writable takes at least this much without blocking (pipe(7), PIPE_BUF).
@@ -111,17 +112,19 @@ class Foreground:
 
 
 def _until_end(pid: int, pidfd: int, signals: int, relay: Relay | None, notifier: Notifier | None) -> int:
+    timeout = -1
     while True:
         watched = [(signals, POLLIN), (pidfd, POLLIN)]
         if notifier is not None:
             watched.append((notifier.fd, POLLIN))
         if relay is not None:
             watched += relay.watched()
-        ready = dict(_kernel.poll(watched, -1))
+        ready = dict(_kernel.poll(watched, timeout))
         if signals in ready:
             _handle_signals(pid, pidfd, signals, relay)
         if relay is not None:
             relay.move(ready)
+            timeout = relay.pass_on_end()
         if notifier is not None and notifier.fd in ready:
             notifier.forward(posix.getpid(), barrier=False)
         if pidfd in ready:
@@ -195,11 +198,14 @@ class Relay:
     end, the output when nobody reads it any more, the master when the container has closed its side (EIO, pty(7)).
     """
 
-    __slots__ = ("input", "master", "master_open", "opened", "output", "saved", "terminal", "to_master", "to_user")
+    __slots__ = (
+        "end", "input", "master", "master_open", "opened", "output", "saved", "terminal", "to_master", "to_user"
+    )  # fmt: skip
 
     def __init__(self, master: int) -> None:
         self.master = master
         self.master_open = True
+        self.end: EndOfInput | None = None
         self.to_master = b""
         self.to_user = b""
         self.opened: list[int] = []
@@ -276,6 +282,16 @@ class Relay:
         if not data:
             self.input = -1
         self.to_master += data
+
+    def pass_on_end(self) -> int:
+        """Tell the process of the end of the user's input. For how many milliseconds to wait until then, -1 for ever."""
+        if self.input >= 0 or not self.master_open or self.to_master:
+            return -1
+        if self.end is None:
+            from ocipy.container.end_of_input import EndOfInput
+
+            self.end = EndOfInput()
+        return self.end.tell(self.master)
 
     def _read_master(self) -> bool:
         """False once there is nothing (more) to read."""

@@ -109,6 +109,9 @@ def tty_raw(fd: int) -> bytes:
 def tty_clear_output(fd: int, flags: int) -> None:
     """Clears c_oflag flags."""
 
+def tty_end_of_file(fd: int) -> tuple[int, bool]:
+    """(the end-of-file character, 0 without one; whether it is one: canonical mode). Of a master: its terminal's."""
+
 def tty_restore(fd: int, saved: bytes) -> None: ...
 def tty_size(fd: int) -> tuple[int, int]:
     """(rows, columns)."""

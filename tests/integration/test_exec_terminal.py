@@ -158,6 +158,16 @@ def test_foreground_without_a_terminal_of_the_users(one: Container) -> None:
     assert {"/dev/pts/0", "got hello"} <= set(result.lines)
 
 
+@pytest.mark.ocipy_only("runc hangs")
+@pytest.mark.parametrize("given", [None, b"", b"no newline"])
+def test_the_end_of_an_input_without_a_terminal(one: Container, given: bytes | None) -> None:
+    """exec -t … </dev/null, as in cron and CI."""
+    options = {} if given is None else {"stdin": given}
+    result = one.sh("cat; cat; echo; echo ended", "--tty", start_new_session=True, timeout=15, **options).ok()
+    assert result.lines[-1] == "ended"
+    assert result.lines[0] == (given or b"").decode() * 2 or not given
+
+
 def test_the_end_of_the_runtime_is_the_end_of_its_terminal(one: Container) -> None:
     """Killed, it leaves a process whose terminal hangs up (SIGHUP), as any shell does."""
     terminal = UserTerminal(one.runtime, "exec", "-t", one.id, "sh", "-c", "echo ready; exec sleep 1000")

@@ -277,6 +277,12 @@ def test_foreground_without_a_terminal_of_the_users(runtime: Runtime, terminal: 
     assert {"/dev/pts/0", "got hello"} <= set(result.lines)
 
 
+@pytest.mark.ocipy_only("runc hangs")
+def test_the_end_of_an_input_without_a_terminal(runtime: Runtime, terminal: Bundle, new_id: NewId) -> None:
+    result = runtime.run(terminal.sh("cat; echo ended"), new_id(), start_new_session=True, timeout=15).ok()
+    assert result.lines == ["ended"]
+
+
 def test_foreground_output_to_a_file(runtime: Runtime, terminal: Bundle, new_id: NewId) -> None:
     """A newline stays what it is: it is the user's terminal that makes CR NL of it, where the output goes to one."""
     master, peer = os.openpty()

@@ -168,6 +168,47 @@ def test_much_input_to_one_who_does_not_read() -> None:
     assert b"two" in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("cat", b""),
+        ("cat; echo; cat; echo end", b"END"),
+        ("sleep 0.3; cat; echo end", b"END"),
+        ("while read -r line; do echo \"<$line>\"; done; echo \"$line\"; echo end", b"END"),
+    ],
+)
+@pytest.mark.parametrize("given", [b"", b"a line\n", b"a line\nno newline", b"x\n" * 60_000])
+def test_the_process_learns_of_the_end_of_an_input_that_is_no_terminal(script: str, said: bytes, given: bytes) -> None:
+    """cron and CI have none, and who reads the container's terminal would wait for ever (script(1) does it so)."""
+    result = run(script, "terminal", input=given)
+    assert result.returncode == 0
+    assert result.stdout.rstrip().endswith(said.lower())
+    assert result.stdout.count(b"x") >= given.count(b"x")
+    assert b"\x04" not in result.stdout
+
+
+def test_in_raw_mode_the_end_of_the_input_is_one_character() -> None:
+    """For a line editor that waits for it; who reads keys does not get it over and over."""
+    script = "stty raw -echo min 1; (sleep 2; kill $$) & exec cat"
+    result = run(script, "terminal", stdin=subprocess.DEVNULL)
+    # What came before it was raw is a byte as well: the mark of an end in the terminal's buffer (n_tty).
+    assert result.stdout.replace(b"\0", b"") == b"\x04"
+    assert result.returncode == 143
+
+
+def test_no_end_is_sent_where_the_input_goes_on() -> None:
+    with subprocess.Popen(
+        arguments("terminal", "cat; echo ended"), cwd=TOP, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        process.stdin.write(b"first\n")
+        process.stdin.flush()
+        assert b"ended" not in wait_for(process, b"first\nfirst\n")
+        time.sleep(0.5)
+        output, _ = process.communicate(b"second\n", 60)
+    assert output.endswith(b"ended\n")
+
+
 def test_the_callers_pipe_is_not_made_nonblocking() -> None:
     reader, writer = os.pipe()
     subprocess.run(

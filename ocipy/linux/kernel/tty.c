@@ -32,6 +32,16 @@ static PyObject *kernel_tty_clear_output(PyObject *self, PyObject *args) {
     return none_or_error(tcsetattr(fd, TCSANOW, &attributes));
 }
 
+static PyObject *kernel_tty_end_of_file(PyObject *self, PyObject *args) {
+    int fd;
+    struct termios attributes;
+    if (!PyArg_ParseTuple(args, "i", &fd))
+        return NULL;
+    if (tcgetattr(fd, &attributes) < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    return Py_BuildValue("(iN)", attributes.c_cc[VEOF], PyBool_FromLong(attributes.c_lflag & ICANON));
+}
+
 static PyObject *kernel_tty_restore(PyObject *self, PyObject *args) {
     int fd;
     const char *bytes;
@@ -97,6 +107,7 @@ static PyObject *kernel_pty_peer(PyObject *self, PyObject *args) {
 PyMethodDef tty_methods[] = {
     {"tty_raw", kernel_tty_raw, METH_VARARGS, NULL},
     {"tty_clear_output", kernel_tty_clear_output, METH_VARARGS, NULL},
+    {"tty_end_of_file", kernel_tty_end_of_file, METH_VARARGS, NULL},
     {"tty_restore", kernel_tty_restore, METH_VARARGS, NULL},
     {"tty_size", kernel_tty_size, METH_VARARGS, NULL},
     {"tty_set_size", kernel_tty_set_size, METH_VARARGS, NULL},
