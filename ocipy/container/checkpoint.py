@@ -27,6 +27,8 @@ from ocipy.plan.model import Options, Plan
 
 # Beside criu's images, under runc's name: the standard streams that the container had.
 DESCRIPTORS = "descriptors.json"
+# The least exit status of an error that says that a signal has come.
+SIGNALLED = 128
 FAILED = "criu cannot dump the container"
 # criu's configuration: ours, and that which an administrator may have written for runc.
 CONFIG_FILES = ("/etc/criu/ocipy.conf", "/etc/criu/runc.conf")
@@ -35,7 +37,8 @@ CONFIG_FILES = ("/etc/criu/ocipy.conf", "/etc/criu/runc.conf")
 def checkpoint(root: str, container_id: str, flags: CriuFlags, criu_path: str) -> None:
     """Write the images, and destroy the container unless it is to go on. Raises Error: then it goes on as before.
 
-    criu_path: --criu. Signals wait until it is done: a dump that is broken off leaves processes in pieces.
+    criu_path: --criu. After a signal that ends it (container/interrupts.py) criu is given time to come to an end by
+    itself: a dump that is broken off may leave processes in pieces.
     """
     state = load(root, container_id)
     check_status(state)
@@ -46,13 +49,13 @@ def checkpoint(root: str, container_id: str, flags: CriuFlags, criu_path: str) -
         program.check_feature("mem_track", "--pre-dump")
     if flags.lazy_pages:
         program.check_feature("lazy_pages", "--lazy-pages")
-    catch()
+    interrupts = catch()
     lock_fd = lock(state.directory)
     try:
         state = load(root, container_id)
         status = check_status(state)
         try:
-            _dump(state, flags, program)
+            _dump(state, flags, program, interrupts)
         except Error:
             # criu thaws what it has frozen, unless it has been killed.
             if status == "running" and state.cgroup is not None:
@@ -84,7 +87,7 @@ def _check_status_fd(flags: CriuFlags) -> None:
         raise Error(f"invalid --status-fd {flags.status_fd}: it is not open for writing")
 
 
-def _dump(state: State, flags: CriuFlags, program: Criu) -> None:
+def _dump(state: State, flags: CriuFlags, program: Criu, interrupts: int) -> None:
     config = _kernel.json_loads(read_file(state.directory + "/" + CONFIG))
     options = Options(
         container_id=state.container_id, bundle=state.bundle, state_directory=state.directory, has_console=True
@@ -104,11 +107,11 @@ def _dump(state: State, flags: CriuFlags, program: Criu) -> None:
         streams = ["", "", ""] if terminal else state.streams
         write_file(f"{flags.image_path}/{DESCRIPTORS}", _kernel.json_dumps(streams))
     kind = criu_messages.PRE_DUMP if flags.pre_dump else criu_messages.DUMP
-    log = f"{flags.work_path or flags.image_path}/{plan.DUMP_LOG}"
+    log = criu.log_path(flags, plan.DUMP_LOG)
     session = Session(program.path)
     try:
         session.send({"type": kind, "opts": criu_options})
-        _serve(session, flags, log)
+        _serve(session, flags, log, interrupts)
         session.finish()
     finally:
         session.end()
@@ -182,14 +185,19 @@ def _look_up(root: int, path: str) -> tuple[str, bool] | None:
         posix.close(fd)
 
 
-def _serve(session: Session, flags: CriuFlags, log: str) -> None:
+def _serve(session: Session, flags: CriuFlags, log: str, interrupts: int) -> None:
     """Answer criu's notifications until the dump is done. Raises Error."""
     images = flags.image_path
     while True:
         try:
-            response, _ = session.receive()
+            response, _ = session.receive(interrupts)
         except criu.NoAnswer as problem:
             raise criu.failure(FAILED, {"cr_errmsg": problem.what}, log, images) from None
+        except Error as error:
+            if error.status > SIGNALLED:
+                session.finish(criu.GIVE_UP_PATIENCE_MS)
+                error.what += ": the dump by criu was given up"
+            raise
         if not response.get("success"):
             raise criu.failure(FAILED, response, log, images)
         if response.get("type") != criu_messages.NOTIFY:

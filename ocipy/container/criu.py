@@ -21,13 +21,17 @@ from ocipy.container.probe import in_user_namespace
 from ocipy.errors import Error
 from ocipy.linux import _kernel
 from ocipy.linux.constants import CLONE_PIDFD, O_CLOEXEC, POLLIN, SIGCHLD, SIGKILL, SOCK_SEQPACKET
-from ocipy.plan.checkpoint import OLDEST, describe_version
+from ocipy.linux.files import read_file
+from ocipy.linux.text import decode
+from ocipy.plan.checkpoint import OLDEST, CriuFlags, describe_version, log_file
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 INSTALL = "install criu 3.0 or later (package criu), or name it by --criu PATH"
 # Bytes; a response is some hundred.
 MAX_MESSAGE = 64 * 1024
 END_PATIENCE_MS = 30_000
+# To come to where a dump can be given up: it is told nothing more, and lets the container go on.
+GIVE_UP_PATIENCE_MS = 10_000
 # Descriptors of the child above all that criu gets.
 SAFE_FD = 64
 # A line of criu's log, "(00.131739) Error (criu/sk-inet.c:191): inet: …", of a restored process with its pid before.
@@ -171,14 +175,14 @@ class Session:
             self.status = posix.waitpid(self.pid, 0)[1]
         return self.status
 
-    def finish(self) -> None:
-        """Close the connection after the last response, and give criu time to end of itself.
+    def finish(self, patience: int = END_PATIENCE_MS) -> None:
+        """Close the connection after the last response, and give criu time to end of itself, in milliseconds.
 
         How it ends is of no interest: after a pre-dump it waits for another request, and takes the end for an error.
         """
         posix.close(self.socket)
         self.socket = -1
-        if _kernel.poll([(self.pidfd, POLLIN)], END_PATIENCE_MS):
+        if _kernel.poll([(self.pidfd, POLLIN)], patience):
             self.wait()
 
     def end(self) -> None:
@@ -246,6 +250,16 @@ def failure(what: str, response: Mapping[str, Any], log: str, images: str = "") 
         error.errno = number
     error.hint = f"the filesystem of {images} is full" if images and _is_full(images) else _hint(said)
     return error
+
+
+def log_path(flags: CriuFlags, name: str) -> str:
+    """Where criu's log is: that of its own configuration file, or of this name beside its work files."""
+    if flags.config_file:
+        try:
+            name = log_file(decode(read_file(flags.config_file))) or name
+        except OSError:  # criu tells of that
+            pass
+    return os.path.join(flags.work_path or flags.image_path, name)
 
 
 def _is_full(directory: str) -> bool:

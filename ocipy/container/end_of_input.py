@@ -1,7 +1,7 @@
 """The end of the user's input, where that is no terminal: the process is told by its terminal's end-of-file character.
 
-As script(1) does it: a terminal has no end of its own, and who reads it would wait for ever (`exec -t … </dev/null`, cron,
-CI). Cold: a user's terminal comes to no end.
+As script(1) does it: a terminal has no end of its own, and who reads it would wait for ever (`exec -t … </dev/null`,
+cron, CI). Cold: a user's terminal comes to no end.
 """
 
 from __future__ import annotations

@@ -284,7 +284,7 @@ class Relay:
         self.to_master += data
 
     def pass_on_end(self) -> int:
-        """Tell the process of the end of the user's input. For how many milliseconds to wait until then, -1 for ever."""
+        """Tell the process of the end of the user's input. In how many milliseconds to come again, -1 for never."""
         if self.input >= 0 or not self.master_open or self.to_master:
             return -1
         if self.end is None:

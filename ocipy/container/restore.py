@@ -73,7 +73,7 @@ class Restoring:
     @property
     def log(self) -> str:
         """The path of criu's log."""
-        return f"{self.flags.work_path or self.flags.image_path}/{plan.RESTORE_LOG}"
+        return criu.log_path(self.flags, plan.RESTORE_LOG)
 
 
 def restoring_of(run: HostRun) -> Restoring:

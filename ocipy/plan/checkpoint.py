@@ -173,6 +173,22 @@ def config_file(config: Config, exists: Sequence[str]) -> str:
     return exists[0] if exists else ""
 
 
+def log_file(configuration: str) -> str:
+    """The log that criu's configuration file names, "" if it names none: that wins over the request (criu.org, RPC).
+
+    As criu reads it: an option without its dashes, blanks and a value, which may be quoted; # begins a comment. Of two
+    the last one counts.
+    """
+    found = ""
+    for line in configuration.split("\n"):
+        option, _, value = line.replace("\t", " ").strip(" ").partition(" ")
+        value = value.strip(" ")
+        if option == "log-file" and value:
+            quoted = value[0] == '"' and value.find('"', 1) > 0
+            found = value[1 : value.index('"', 1)] if quoted else value.partition("#")[0].split(" ")[0] or found
+    return found
+
+
 def bound_steps(plan: Plan) -> list[Step]:
     """The steps of create that bind something of the host's."""
     return [step for step in plan.init if step.action in BINDS or (step.action == "device" and step.args["bind"])]

@@ -40,7 +40,8 @@ def plan_identity(plan: Plan, config: Config, host: Host, options: Options) -> N
     user = user_of(config)
     uid = user.get("uid") or 0
     gid = user.get("gid") or 0
-    additional = tuple(user.get("additionalGids") or ())
+    # podman sends its own group with the annotation.
+    additional = () if keeps_groups(config) else tuple(user.get("additionalGids") or ())
     if "user" in new_kinds(config):
         uid_map, gid_map = id_maps(config)
         _check_mapped(uid, uid_map, "uid", POINTER + "/uid")
@@ -55,7 +56,8 @@ def plan_identity(plan: Plan, config: Config, host: Host, options: Options) -> N
 
     plan_bounding(plan, config, host, options)
     plan.in_init("stdio_owner", POINTER + "/uid", uid=uid)
-    _plan_groups(plan, config, host, additional, gid)
+    if not keeps_groups(config):
+        _plan_groups(plan, config, host, additional, gid)
     plan.in_init("gid_uid", POINTER, uid=uid, gid=gid)
 
 
@@ -69,8 +71,7 @@ def _plan_groups(plan: Plan, config: Config, host: Host, additional: tuple[int, 
                 hint="allot group ids to the user in /etc/subgid, or remove the groups",
             )
         return
-    if not (keeps_groups(config) and not additional):
-        plan.in_init("groups", pointer, gids=additional, gid=gid)
+    plan.in_init("groups", pointer, gids=additional, gid=gid)
 
 
 def _check_mapped(number: int, mappings: Sequence[IDMapping], kind: str, pointer: str) -> None:

@@ -192,8 +192,8 @@ def denies_setgroups(config: Config, host: Host) -> bool:
 
 
 def keeps_groups(config: Config) -> bool:
-    """crun's annotation, which podman sets for `--group-add keep-groups`."""
-    return (config.get("annotations") or {}).get("run.oci.keep_original_groups") in ("1", "true")
+    """crun's annotation, which podman sets for `--group-add keep-groups`: any value but "0"."""
+    return (config.get("annotations") or {}).get("run.oci.keep_original_groups", "0") != "0"
 
 
 def triples(mappings: Sequence[IDMapping]) -> tuple[tuple[int, int, int], ...]:

@@ -42,7 +42,7 @@ elif kind == m.FEATURE_CHECK:
 else:
     options = request["opts"]
     directory = options.get("work_dir_fd", options["images_dir_fd"])
-    place = f"/proc/{{os.getppid()}}/fd/{{directory}}/" + options["log_file"]
+    place = behaviour["log_to"] or f"/proc/{{os.getppid()}}/fd/{{directory}}/" + options["log_file"]
     with open(place, "w") as log:
         log.write(behaviour["log"])
     pid = first_process() if "setup-namespaces" in behaviour["notifies"] else 0
@@ -56,6 +56,8 @@ else:
     if behaviour["hangs"]:
         open(here + ".hangs", "w").close()
         connection.recv(1)
+        while behaviour["hangs"] == "for ever":
+            signal.pause()
         sys.exit(1)
     if behaviour["freezes"]:
         v1 = os.path.exists(options["freeze_cgroup"] + "/freezer.state")
@@ -77,6 +79,7 @@ class FakeCriu:
             "version": {"major_number": 3, "minor_number": 17, "sublevel": 1},
             "features": {"mem_track": True, "lazy_pages": True},
             "log": "",
+            "log_to": "",
             "notifies": [],
             "fails": 0,
             "dies": False,
@@ -88,9 +91,11 @@ class FakeCriu:
         path.chmod(0o755)
 
     def behave(self, **behaviour: Any) -> None:
-        """exits: at once, with this status. version, features: of its answers. log: what it writes as its log.
+        """exits: at once, with this status. version, features: of its answers. log: what it writes as its log; log_to:
+        where, if its configuration file says so.
         notifies: the scripts that it tells of first. fails: the errno of its failure. dies: without an answer.
-        hangs: says no more, until the connection is closed. freezes: leaves the container frozen."""
+        hangs: says no more, until the connection is closed; "for ever": not then either. freezes: leaves the container
+        frozen."""
         self._behaviour.update(behaviour)
         Path(f"{self.path}.behaviour").write_text(json.dumps(self._behaviour))
 

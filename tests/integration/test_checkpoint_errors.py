@@ -130,6 +130,41 @@ def test_the_log_of_criu_says_why(runtime: Runtime, container: MakeContainer, wo
 
 
 @only_ocipy
+@pytest.mark.parametrize("command", ["checkpoint", "restore"])
+def test_the_log_that_criu_s_own_configuration_names_says_why(
+    runtime: Runtime, bundle: Bundle, new_id: NewId, images: Path, work: Path, fake: FakeCriu, command: str
+) -> None:
+    (work / "criu.conf").write_text(f"# ours\ntcp-established\nlog-file {work}/own.log\n")
+    fake.behave(log=LOG, fails=1, log_to=f"{work}/own.log")
+    bundle.config["annotations"] = {"org.criu.config": f"{work}/criu.conf"}
+    id = new_id()
+    bundle.args("sleep", "1000").write()
+    words: list[str | Path] = [command, "--image-path", images, id]
+    if command == "checkpoint":
+        runtime.call("run", "--detach", "--bundle", bundle.path, id).ok()
+    else:
+        words[1:1] = ["--bundle", bundle.path]
+    result = runtime.call(*words, globals=["--criu", fake.path])
+    result.fails("inet: Connected TCP socket", f"(criu's log: {work}/own.log)")
+    runtime.delete(id, force=True).ok()
+
+
+@only_ocipy
+@pytest.mark.parametrize("hangs", [True, "for ever"])
+def test_a_checkpoint_that_hangs_is_interrupted(
+    runtime: Runtime, container: MakeContainer, work: Path, fake: FakeCriu, hangs: bool | str
+) -> None:
+    """criu is given some time to come to its own end; then it is killed, and what it has frozen goes on."""
+    fake.behave(hangs=hangs, freezes=True)
+    one = container().start()
+    running = runtime.begin("checkpoint", "--image-path", work / "i", one.id, globals=["--criu", fake.path])
+    wait_until(lambda: fake.hanging)
+    running.signal(signal.SIGTERM)
+    running.wait(20).fails("interrupted by SIGTERM: the dump by criu was given up", status=143)
+    assert one.status == "running"
+
+
+@only_ocipy
 def test_criu_dies(runtime: Runtime, container: MakeContainer, work: Path, fake: FakeCriu) -> None:
     """As it would when killed, in the middle: with the container frozen."""
     fake.behave(dies=True, freezes=True)

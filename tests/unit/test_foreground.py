@@ -174,7 +174,7 @@ def test_much_input_to_one_who_does_not_read() -> None:
         ("cat", b""),
         ("cat; echo; cat; echo end", b"END"),
         ("sleep 0.3; cat; echo end", b"END"),
-        ("while read -r line; do echo \"<$line>\"; done; echo \"$line\"; echo end", b"END"),
+        ('while read -r line; do echo "<$line>"; done; echo "$line"; echo end', b"END"),
     ],
 )
 @pytest.mark.parametrize("given", [b"", b"a line\n", b"a line\nno newline", b"x\n" * 60_000])

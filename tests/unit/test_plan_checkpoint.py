@@ -246,6 +246,22 @@ def test_the_configuration_file_of_criu() -> None:
     assert restore(config_with(), CriuFlags(image_path="/i", config_file="/own.conf"))["config_file"] == "/own.conf"
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("", ""),
+        ("tcp-established\nlog-file own.log\n", "own.log"),
+        ("  log-file\t/var/log/criu.log  # where\n", "/var/log/criu.log"),
+        ('log-file "a b.log" # quoted\n', "a b.log"),
+        ("log-file one\nlog-file two", "two"),
+        ("#log-file no\nlog-level 4\nlog-files no\nlog-file\nlog-file # no", ""),
+        ("log-file x\x1cy\x85", "x\x1cy\x85"),
+    ],
+)
+def test_the_log_that_criu_s_configuration_names(text: str, name: str) -> None:
+    assert checkpoint.log_file(text) == name
+
+
 def test_what_criu_would_not_restore_is_refused() -> None:
     config = config_with(linux__namespaces=[{"type": "pid"}], linux__readonlyPaths=[])
     with pytest.raises(Error) as caught:

@@ -72,7 +72,7 @@ def test_the_namespaces_are_those_that_are_not_ours() -> None:
     }
 
 
-@pytest.mark.parametrize(("annotation", "dropped"), [("", True), ("1", False)])
+@pytest.mark.parametrize(("annotation", "dropped"), [("0", True), ("1", False)])
 def test_a_user_namespace_is_entered_without_the_callers_groups(annotation: str, dropped: bool) -> None:
     """Also one that the container has made itself: the config need not have any."""
     document = {**config(), "annotations": {"run.oci.keep_original_groups": annotation}}

@@ -90,9 +90,19 @@ def test_groups_that_cannot_be_set() -> None:
     assert caught.value.pointer.startswith("/process/user/additionalGids")
 
 
-def test_podmans_keep_groups() -> None:
-    document = in_user_namespace({"uid": 0, "gid": 0})
-    document["annotations"] = {"run.oci.keep_original_groups": "1"}
+@pytest.mark.parametrize("value", ["1", "true", "yes", "", "00"])
+@pytest.mark.parametrize("gids", [[], [5], [7, 100_000]])
+def test_podmans_keep_groups_leaves_setgroups_out(value: str, gids: list[int]) -> None:
+    """Also with additionalGids, which podman sends as well, and which need not be mapped, since nobody sets them."""
+    document = in_user_namespace({"uid": 0, "gid": 0, "additionalGids": gids})
+    document["annotations"] = {"run.oci.keep_original_groups": value}
     found = steps(document)
     assert "groups" not in found
     assert found["become_root"]["drop_groups"] is False
+    assert "groups" not in steps(document, ROOTLESS)
+
+
+def test_without_podmans_keep_groups() -> None:
+    document = in_user_namespace({"uid": 0, "gid": 0, "additionalGids": [5]})
+    document["annotations"] = {"run.oci.keep_original_groups": "0"}
+    assert steps(document)["groups"]["gids"] == (5,)

@@ -74,7 +74,7 @@ def test_a_joined_network_namespace_takes_a_stage_without_fork() -> None:
     }
 
 
-@pytest.mark.parametrize(("annotation", "dropped"), [("", True), ("1", False), ("true", False)])
+@pytest.mark.parametrize(("annotation", "dropped"), [("0", True), ("1", False), ("true", False)])
 def test_a_joined_user_namespace_is_entered_without_the_callers_groups(annotation: str, dropped: bool) -> None:
     document = config({"type": "user", "path": "/proc/2/ns/user"})
     document["annotations"] = {"run.oci.keep_original_groups": annotation}
