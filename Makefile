@@ -16,7 +16,7 @@ endif
 PYTEST := $(VENV)/bin/python -m pytest
 
 .DEFAULT_GOAL := build
-.PHONY: help print-venv setup packages build demo test test-unit test-integration test-pythons test-systemd test-engines test-hosts test-vm conformance runc-tests bench \
+.PHONY: help print-venv setup packages build demo test test-unit test-integration test-pythons test-systemd test-engines test-hosts test-vm mutants conformance runc-tests bench \
 	dockertest lint install uninstall clean
 
 help:
@@ -29,6 +29,7 @@ help:
 	@echo 'test-engines      podman, Docker, containerd and its CRI plugin, with ocipy and with runc'
 	@echo 'test-hosts        all of this on Debian 13 and sid, in containers of ocipy'
 	@echo 'test-vm           integration tests on a second kernel with cgroup v2'
+	@echo 'mutants           plants small faults, and sees that the tests notice each'
 	@echo 'conformance       the OCI validation suite'
 	@echo "runc-tests        runc's own integration tests"
 	@echo 'bench             times beside runc and crun'
@@ -94,6 +95,9 @@ test-hosts: build
 
 test-vm: build
 	@tests/vm/run
+
+mutants: build
+	@tests/mutants/run
 
 conformance: build
 	@conformance/run --runtime $(CURDIR)/$(VENV)/bin/ocipy --expect conformance/expected-failures.toml \

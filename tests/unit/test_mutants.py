@@ -1,0 +1,57 @@
+"""The table of faults that `make mutants` plants is kept up: each can still be planted, and its tests are there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests import collected
+from tests.mutants.table import TOP, Fault, load
+
+FAULTS = load()
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_a_fault_can_be_planted(fault: Fault) -> None:
+    """Who changes the text of a file changes the fault with it, so that it is the same fault still."""
+    assert fault.problem() == ""
+    assert fault.why and fault.tests
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_its_tests_are_there(fault: Fault) -> None:
+    for test in fault.tests:
+        assert test in collected.tests(), f"there is no test {test}"
+        assert "5736" not in test, "it attacks the host's programs"
+
+
+def test_names_are_unique() -> None:
+    assert [name for name, times in Counter(fault.name for fault in FAULTS).items() if times > 1] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [("a", "2 times"), ("b", "changes nothing"), ("z", "0 times"), ("c", "")],
+)
+def test_what_cannot_be_planted_is_told(tmp_path: Path, text: str, problem: str) -> None:
+    (tmp_path / "file").write_text("a a b c")
+    told = Fault("name", "file", text, "b", ["test"], "why").problem(tmp_path)
+    assert problem in told if problem else told == ""
+
+
+def test_a_file_that_is_gone_is_told() -> None:
+    assert "is not there" in Fault("name", "ocipy/gone.py", "a", "b", ["test"], "why").problem(TOP)
+
+
+@pytest.mark.parametrize(
+    ("file", "test", "needed"),
+    [
+        ("ocipy/errors.py", "tests/unit/test_x.py", False),
+        ("ocipy/errors.py", "tests/integration/test_x.py", True),
+        ("ocipy/launcher/seal.c", "tests/unit/test_x.py", True),
+    ],
+)
+def test_what_has_to_be_built(file: str, test: str, needed: bool) -> None:
+    assert Fault("name", file, "a", "b", [test], "why").needs_build is needed
