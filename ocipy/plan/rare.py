@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 # Concerns that plan nothing unless one of these members is there.
 RARE = {
     "hooks": ("/hooks",),
-    "intel_rdt": ("/linux/intelRdt",),
     "lsm": ("/process/apparmorProfile", "/process/selinuxLabel"),
     "namespace_contents": ("/linux/timeOffsets", "/linux/netDevices"),
     "scheduling": ("/process/scheduler", "/process/ioPriority", "/linux/personality", "/linux/memoryPolicy"),
@@ -24,14 +23,9 @@ RARE = {
 }
 
 
-# Those for which an empty member says something.
-EVEN_EMPTY = ("intel_rdt",)
-
-
 def rare(concern: str, function: str, plan: Plan, config: Config, host: Host, options: Options) -> None:
     """Call a function of a concern of RARE, if the config has what it is about. Raises Error, as that does."""
-    members = [_member(config, pointer) for pointer in RARE[concern]]
-    if any(members) or (concern in EVEN_EMPTY and members != [None]):
+    if any(_member(config, pointer) for pointer in RARE[concern]):
         name = "ocipy.plan." + concern
         __import__(name)
         getattr(sys.modules[name], function)(plan, config, host, options)

@@ -357,11 +357,6 @@ WORDINGS: dict[str, str | Callable[[Arguments], str]] = {
     "restore_namespaces": "by criu, with a first process that does not run yet",
     "restore_processes": "by criu, as they were",
     "restored": "the container runs",
-    "rdt_group": lambda a: f"class of service {a['name']}" + if_set(a["make"], ", made if it is not there"),
-    "rdt_join": "the class of service and the monitoring group",
-    "rdt_keep": "the class of service stays",
-    "rdt_monitoring": value_of("name"),
-    "rdt_schema": lambda a: f"schemata ← {a['line']}" + if_set(a["compared"], " if the class is new, or has it"),
     "restoring": "from here on delete finds it",
     "raise_rlimit": lambda a: f"{a['name'].removeprefix('RLIMIT_').lower()} hard limit at least {limit(a['hard'])}",
     "rlimit_at_exec": lambda a: (

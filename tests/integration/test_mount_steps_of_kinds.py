@@ -205,3 +205,19 @@ def test_readonly_paths_keep_their_flags(scratch: Scratch, source: Path) -> None
     options = scratch.run(lambda init: [set(mount_of(path).options) for path in paths])
     assert options[0] == {"ro", "nosuid", "noexec", "relatime"}
     assert all("ro" in option for option in options)
+
+
+def test_what_is_mounted_below_a_readonly_path_stays(scratch: Scratch, source: Path) -> None:
+    """It is seen as before, and as writable: read-only is the path's own mount, as with runc and crun."""
+    (source / "below/file").write_text("below")
+    with_proc(scratch).bind(source, "/m", "rbind")
+    scratch.linux["readonlyPaths"] = ["/m"]
+
+    def look(init: Init) -> Any:
+        options = [set(mount_of(path).options) for path in ("/m", "/m/below")]
+        return options, Path("/m/below/file").read_text()
+
+    options, text = scratch.run(look)
+    assert text == "below"
+    assert "ro" in options[0]
+    assert "rw" in options[1]

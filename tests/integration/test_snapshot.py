@@ -15,7 +15,7 @@ import pytest
 
 from ocipy.launcher import freeze
 from ocipy.linux import constants as c
-from tests.harness import Bundle, Container, Runtime, proc_mounts
+from tests.harness import Bundle, Container, Runtime
 from tests.harness.host import Host, umount, wait_until
 from tests.unit.test_hot_modules import BUILD
 
@@ -193,9 +193,9 @@ def test_a_waiting_init_is_executed_from_an_overlay_that_nobody_can_write(contai
     file = os.open(exe, c.O_PATH)
     try:
         # In no mount namespace: what has no path there can be neither remounted nor walked up from.
-        number = int(Path(f"/proc/self/fdinfo/{file}").read_text().split("mnt_id:")[1].split()[0])
-        assert number not in {mount.id for mount in proc_mounts()}
-        assert number not in {mount.id for mount in proc_mounts(init.pid)}
+        mount = Path(f"/proc/self/fdinfo/{file}").read_text().split("mnt_id:")[1].split()[0]
+        assert all(line.split()[0] != mount for line in Path("/proc/self/mountinfo").read_text().splitlines())
+        assert all(line.split()[0] != mount for line in Path(f"/proc/{init.pid}/mountinfo").read_text().splitlines())
     finally:
         os.close(file)
     init.start()
@@ -227,3 +227,12 @@ def test_where_there_can_be_no_overlay_a_copy_is_sealed(container: Callable[...,
     init.start()
     assert init.status == "running"
     init.end()
+
+
+def test_the_overlay_of_the_executable_gives_nobody_rights(container: Callable[..., Container]) -> None:
+    """It shows the whole directory of the executable: read-only, no setuid file counts there, and no device."""
+    one = container()
+    flags = os.statvfs(f"/proc/{one.pid}/exe").f_flag
+    assert flags & os.ST_RDONLY
+    assert flags & os.ST_NOSUID
+    assert flags & os.ST_NODEV

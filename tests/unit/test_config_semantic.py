@@ -114,6 +114,19 @@ BROKEN: list[tuple[Any, str]] = [
     (config(("/linux/uidMappings", MAP * 341)), "/linux/uidMappings"),
     (config(("/linux/uidMappings", [*MAP, {**MAP[0], "hostID": 5000}])), "/linux/uidMappings/1/containerID"),
     (config(("/linux/gidMappings", [*MAP, {**MAP[0], "containerID": 10}])), "/linux/gidMappings/1/hostID"),
+    # By one id, the last of the one and the first of the other.
+    (
+        config(("/linux/uidMappings", [*MAP, {"containerID": 9, "hostID": 5000, "size": 1}])),
+        "/linux/uidMappings/1/containerID",
+    ),
+    (
+        config(("/linux/uidMappings", [*MAP, {"containerID": 10, "hostID": 1009, "size": 1}])),
+        "/linux/uidMappings/1/hostID",
+    ),
+    (
+        config(("/linux/gidMappings", [{"containerID": 9, "hostID": 5000, "size": 2}, *MAP])),
+        "/linux/gidMappings/0/containerID",
+    ),
     (config(("/linux/uidMappings", [{**MAP[0], "size": 2**32 - 1}])), "/linux/uidMappings/0/size"),
     (without("time", ("/linux/timeOffsets", {"boottime": {"secs": 1}})), "/linux/timeOffsets"),
     (
@@ -245,6 +258,7 @@ HOLDING: list[Any] = [
     config(("/linux/namespaces/5/path", "/proc/1/ns/user"), ("/linux/uidMappings", None), ("/linux/gidMappings", None)),
     config(("/linux/uidMappings", [{"containerID": 0, "hostID": 0, "size": 2**32 - 1}])),
     config(("/linux/uidMappings", [{"containerID": 10, "hostID": 0, "size": 1}, *MAP])),
+    config(("/linux/uidMappings", [*MAP, {"containerID": 10, "hostID": 1010, "size": 1}])),
     config(("/linux/timeOffsets", {"boottime": {"secs": -1, "nanosecs": 999_999_999}, "monotonic": None})),
     without("time", ("/linux/timeOffsets", {})),
     config(("/linux/devices", [{"type": "p", "path": "/fifo"}])),

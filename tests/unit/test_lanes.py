@@ -15,11 +15,11 @@ from ocipy.container import host_lane
 from ocipy.container.context import HostRun
 from ocipy.container.state import State
 from ocipy.errors import Error
-from ocipy.init import exec_join, lane, namespaces, stage
+from ocipy.init import capabilities, exec_join, identity, lane, namespaces, stage
 from ocipy.init.context import Init
 from ocipy.linux import _kernel, channel
-from ocipy.linux.constants import PR_GET_DUMPABLE
-from ocipy.plan.model import Options, Plan
+from ocipy.linux.constants import PR_GET_DUMPABLE, PR_SET_DUMPABLE
+from ocipy.plan.model import Options, Plan, Step
 
 LANES = (("ocipy.init", lane.PLACES), ("ocipy.container", host_lane.PLACES))
 
@@ -133,6 +133,45 @@ def test_what_is_no_answer_of_the_kernel_s_is_told_with_its_step(monkeypatch: py
     plan.in_init("umask", "/process/user/umask")
     error = reported(lambda init: lane.become_init(plan, init))
     assert error.line == "/process/user/umask: internal error: umask: ValueError: oh"
+
+
+def test_undumpable_is_undumpable_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything of the container's is there: the sets of capabilities are changed much later."""
+
+    def look(_init: Init) -> None:
+        raise Error(f"dumpable: {_kernel.prctl(PR_GET_DUMPABLE)}")
+
+    monkeypatch.setitem(lane.ACTIONS, "session", look)
+    plan = Plan()
+    plan.in_init("session", "")
+    assert reported(lambda init: lane.become_init(plan, init)).what == "dumpable: 1"
+    plan.init.insert(0, Step("undumpable", "", {}))
+    assert reported(lambda init: lane.become_init(plan, init)).what == "dumpable: 0"
+
+
+@pytest.mark.parametrize("action", ["become_root", "capabilities"])
+def test_new_ids_do_not_make_it_dumpable_again(monkeypatch: pytest.MonkeyPatch, action: str) -> None:
+    """prctl(2): the kernel undoes it when ids or capabilities change, where fs.suid_dumpable says so."""
+    done: list[tuple[Any, ...]] = []
+
+    def prctl(option: int, *values: int) -> int:
+        done.append((option, *values))
+        return 0
+
+    def change(*_ids: int) -> None:
+        done.append(("change",))
+
+    for name in ("posix.setresuid", "posix.setresgid"):
+        monkeypatch.setattr(name, change)
+    monkeypatch.setattr(_kernel, "capset", change)
+    monkeypatch.setattr(_kernel, "prctl", prctl)
+    init: Any = None
+    if action == "become_root":
+        identity.become_root(init, uid=0, gid=0, drop_groups=False)
+    else:
+        capabilities.capabilities(init, effective=0, permitted=0, inheritable=0, ambient=0)
+    last_change = max(number for number, what in enumerate(done) if what == ("change",))
+    assert (PR_SET_DUMPABLE, 0) in done[last_change:]
 
 
 def test_the_process_before_init(monkeypatch: pytest.MonkeyPatch) -> None:

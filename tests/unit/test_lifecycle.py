@@ -9,8 +9,9 @@ import pytest
 
 from ocipy.container import lifecycle
 from ocipy.container.directory import DOES_NOT_EXIST, make_directory
-from ocipy.container.state import State
+from ocipy.container.state import FIFO, REPORT, State
 from ocipy.errors import Error
+from ocipy.linux import _kernel
 
 
 def test_delete_of_none_while_a_create_makes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,3 +64,32 @@ def test_run_deletes_its_own_container(tmp_path: Path) -> None:
     lifecycle.delete_ended(made(tmp_path, "1"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["poststop-1"]
     lifecycle.delete_ended(State(f"{tmp_path}/c", "c", "/"))  # gone already: that is success
+
+
+def test_a_pidfd_of_another_process_is_given_back(tmp_path: Path) -> None:
+    """The pid is another's by the time that it is opened: the start time tells, and nobody gets a signal."""
+    state = State(str(tmp_path), "c", "/")
+    state.pid, state.start_time = os.getpid(), 1
+    opened: list[int] = []
+    real = _kernel.pidfd_open
+
+    def pidfd_open(pid: int, flags: int) -> int:
+        opened.append(real(pid, flags))
+        return opened[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_kernel, "pidfd_open", pidfd_open)
+        with pytest.raises(Error, match="container not running"):
+            lifecycle.open_init(state)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(opened[0])
+
+
+def test_start_of_a_container_whose_init_ends_meanwhile(tmp_path: Path) -> None:
+    """It lived when the status was asked: nobody reads the FIFO then, and that is no start."""
+    for name in (FIFO, REPORT):
+        os.mkfifo(tmp_path / name)
+    pidfd = os.pidfd_open(os.getpid())
+    with pytest.raises(Error, match="its init process has ended"):
+        lifecycle._let_go(State(str(tmp_path), "c", "/"), pidfd, -1)
+    os.close(pidfd)

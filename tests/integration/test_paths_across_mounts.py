@@ -1,0 +1,66 @@
+"""A directory that init has just made is opened as what it is, not as what somebody mounts over it meanwhile."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ocipy.init import paths
+from ocipy.linux import _kernel
+from ocipy.linux.constants import MNT_DETACH
+
+pytestmark = pytest.mark.ocipy_only(reason="its way of making paths")
+
+
+@pytest.fixture
+def covered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A root in which another process mounts a tmpfs over `new` as soon as that is made."""
+    real_mkdir, real_open = os.mkdir, os.open
+    place = tmp_path / "new"
+
+    def cover() -> None:
+        monkeypatch.setattr("posix.mkdir", real_mkdir)
+        monkeypatch.setattr("posix.open", real_open)
+        if place.is_dir():
+            _kernel.mount("tmpfs", str(place), "tmpfs", 0, None)
+        else:
+            (tmp_path / "other").touch()
+            _kernel.mount(str(tmp_path / "other"), str(place), None, 0x1000, None)  # MS_BIND
+
+    def mkdir(name: str, mode: int, *, dir_fd: int) -> None:
+        real_mkdir(name, mode, dir_fd=dir_fd)
+        cover()
+
+    def open(name: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        fd = real_open(name, flags, mode, dir_fd=dir_fd)
+        cover()
+        return fd
+
+    root = os.open(tmp_path, os.O_PATH)
+    monkeypatch.setattr("posix.mkdir", mkdir)
+    monkeypatch.setattr("posix.open", open)
+    yield root
+    monkeypatch.undo()
+    _kernel.umount2(str(place), MNT_DETACH)
+    os.close(root)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda root: paths.make_directory(root, "new"),
+        lambda root: paths.make_directory(root, "new/below"),
+        lambda root: paths.make(root, "new", directory=False),
+        lambda root: paths.make_plain_directory(root, "new"),
+    ],
+    ids=["directory", "below", "file", "plain"],
+)
+def test_what_was_made_is_not_opened_across_a_mount(covered: int, make: Callable[[int], int]) -> None:
+    """Else the next is made in, or mounted on, a filesystem of somebody else's (CVE-2021-30465)."""
+    with pytest.raises(OSError) as caught:
+        make(covered)
+    assert caught.value.errno == errno.EXDEV

@@ -1,0 +1,131 @@
+"""Signals to all in a cgroup: to those that are still in it, and to nobody else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ocipy.cgroups import ending, freezer
+from ocipy.errors import Error
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    """A process of ours."""
+    with subprocess.Popen(["sleep", "100"]) as process:
+        yield process
+        process.kill()
+
+
+def listings(*lists: list[int]) -> Callable[[], list[int]]:
+    """What the cgroup lists, call by call; the last one for ever."""
+    rest = list(lists)
+    return lambda: rest.pop(0) if len(rest) > 1 else rest[0]
+
+
+def test_a_member_is_signalled(sleeper: subprocess.Popen[bytes]) -> None:
+    ending._signal_running(listings([sleeper.pid]), signal.SIGKILL)
+    assert sleeper.wait(10) == -signal.SIGKILL
+
+
+def test_who_has_left_the_cgroup_is_not_signalled(sleeper: subprocess.Popen[bytes]) -> None:
+    """It was held by its id after the list was read: by then the id may be a stranger's, which is not in the list."""
+    ending._signal_running(listings([sleeper.pid], []), signal.SIGKILL)
+    with pytest.raises(subprocess.TimeoutExpired):
+        sleeper.wait(0.2)
+
+
+def test_what_our_pid_namespace_does_not_have_is_not_signalled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel lists such a process as 0 (cgroups(7)), and 0 is our own process group to kill(2)."""
+    killed: list[int] = []
+    monkeypatch.setattr("posix.kill", lambda pid, _signal: killed.append(pid))
+
+    class Members:
+        def processes(self) -> list[int]:
+            return [0, os.getpid()]
+
+    ending._signal(Members(), signal.SIGTERM, True)  # type: ignore[arg-type]
+    assert killed == [os.getpid()]
+
+
+class Frozen:
+    """A cgroup of v1 whose freezer is a list of what was done, in order."""
+
+    mode = "v1"
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, frozen: bool = False, freezes: bool = True) -> None:
+        self.paths = {"freezer": "/nowhere"}
+        self.done: list[str] = []
+
+        def freeze(_paths: object) -> None:
+            self.done.append("freeze")
+            if not freezes:
+                raise Error("cannot freeze")
+
+        monkeypatch.setattr(freezer, "is_frozen", lambda _paths: frozen)
+        monkeypatch.setattr(freezer, "freeze", freeze)
+        monkeypatch.setattr(freezer, "thaw", lambda _paths: self.done.append("thaw"))
+        monkeypatch.setattr(freezer, "thaw_all", lambda _paths: self.done.append("thaw all"))
+        monkeypatch.setattr("posix.kill", lambda _pid, _signal: self.done.append("kill"))
+        monkeypatch.setattr(ending, "_signal_running", lambda _members, _signal: self.done.append("by pidfd"))
+
+    def processes(self) -> list[int]:
+        return [os.getpid()]
+
+    def path_of(self, _controller: str) -> str:
+        return ""
+
+
+@pytest.mark.parametrize(
+    ("number", "options", "done"),
+    [
+        (signal.SIGTERM, {}, ["freeze", "kill", "thaw"]),
+        (signal.SIGKILL, {}, ["freeze", "kill", "thaw all"]),
+        (signal.SIGTERM, {"frozen": True}, ["kill"]),
+        (signal.SIGKILL, {"frozen": True}, ["kill", "thaw all"]),
+        (signal.SIGTERM, {"freezes": False}, ["freeze", "by pidfd", "thaw"]),
+    ],
+)
+def test_no_fork_escapes_a_signal_to_all(
+    monkeypatch: pytest.MonkeyPatch, number: int, options: dict[str, bool], done: list[str]
+) -> None:
+    """They are frozen while they are signalled, and afterwards as they were before; SIGKILL works on what is thawed."""
+    cgroup = Frozen(monkeypatch, **options)
+    ending.kill_all(cgroup, number)  # type: ignore[arg-type]
+    assert cgroup.done == done
+
+
+def test_what_was_frozen_is_thawed_though_a_signal_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    cgroup = Frozen(monkeypatch)
+
+    def kill(_pid: int, _signal: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr("posix.kill", kill)
+    with pytest.raises(PermissionError):
+        ending.kill_all(cgroup, signal.SIGTERM)  # type: ignore[arg-type]
+    assert cgroup.done == ["freeze", "thaw"]
+
+
+def test_what_is_left_frozen_on_v1_is_thawed_to_die(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A process that init left behind may be frozen, by itself for one: SIGKILL waits for the thaw there."""
+    place = tmp_path / "cgroup"
+    place.mkdir()
+    (place / "freezer.state").write_text("FROZEN")
+    done: list[str] = []
+
+    def thaw_all(paths: dict[str, str]) -> None:
+        done.append("thaw all")
+        assert paths == {"freezer": str(place)}
+        (place / "freezer.state").unlink()  # it has died, so that the cgroup can be removed
+
+    monkeypatch.setattr(freezer, "thaw_all", thaw_all)
+    monkeypatch.setattr(ending, "_signal_running", lambda _members, _signal: done.append("kill"))
+    ending._empty(str(place))
+    assert done == ["kill", "thaw all"]
+    assert not place.exists()

@@ -1,0 +1,43 @@
+"""init/masks.py: what masked files are covered with is the null device, by type and number (CVE-2025-31133)."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+from ocipy.errors import Error
+from ocipy.init import masks
+from ocipy.init.context import Init
+from ocipy.linux import _kernel
+from ocipy.linux.channel import pair
+
+
+def init_that_finds(monkeypatch: pytest.MonkeyPatch, path: str) -> Init:
+    """An init for which this is at /dev/null of the host."""
+
+    def open_tree(_directory: int, asked: str, _flags: int) -> int:
+        assert asked == "/dev/null"
+        return os.open(path, os.O_PATH)
+
+    def mount_setattr(*_arguments: Any) -> None:
+        pass
+
+    monkeypatch.setattr(_kernel, "open_tree", open_tree)
+    monkeypatch.setattr(_kernel, "mount_setattr", mount_setattr)
+    return Init(channel=pair()[0], fds={}, state={})
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/full", "/etc/passwd", "/proc/self/fd", "/"])
+def test_what_is_not_the_null_device_is_refused(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    init = init_that_finds(monkeypatch, path)
+    with pytest.raises(Error, match="the host's /dev/null is not the null device"):
+        masks.take_null(init)
+    assert "mask/file" not in init.fds
+
+
+def test_the_null_device_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    init = init_that_finds(monkeypatch, "/dev/null")
+    masks.take_null(init)
+    os.close(init.fds["mask/file"])
