@@ -28,24 +28,27 @@ MAX_CONFIG = 64 << 20
 _EXCERPT = 30
 
 
-def read(path: str, config_name: str = "config.json") -> tuple[str, Config]:
+def read(
+    path: str, config_name: str = "config.json", misspelt: list[tuple[str, str]] | None = None
+) -> tuple[str, Config]:
     """The absolute path of the bundle without symbolic links, and its config, which holds all rules.
 
-    path: the bundle's directory. config_name: the file, relative to the bundle or absolute (`--config`).
+    path: the bundle's directory. config_name: the file, relative to the bundle or absolute (`--config`). misspelt gets
+    (JSON pointer, text) of each unknown member that looks like a known one.
     Error: the bundle or a part of it is missing, unreadable or breaks a rule; with the JSON pointer or the file's path.
     """
     directory = open_directory(path)
     try:
         bundle = posix.readlink(f"/proc/self/fd/{directory}")
-        config = read_config(config_name, directory, bundle)
+        config = read_config(config_name, directory, bundle, misspelt)
         check_rootfs(config, directory, bundle)
     finally:
         posix.close(directory)
     return bundle, config
 
 
-def read_config(name: str, directory: int, bundle: str) -> Config:
-    """The config of an open bundle, checked by schema and rules. name: as for read. bundle: its path. Error."""
+def read_config(name: str, directory: int, bundle: str, misspelt: list[tuple[str, str]] | None = None) -> Config:
+    """The config of an open bundle, checked in full. name, misspelt: as for read. bundle: its path. Error."""
     path = name if name[:1] == "/" else bundle + "/" + name
     data = read_document(name, directory, path)
     config = parse(data, path)
@@ -54,6 +57,10 @@ def read_config(name: str, directory: int, bundle: str) -> Config:
     if failure is not None:
         raise _shape_error(config, failure, path)
     if unknown:
+        if misspelt is not None:
+            from ocipy.config.misspelt import misspelt as find_misspelt
+
+            misspelt += find_misspelt(config)
         forget(unknown)
     broken = errors(config, may_hold_nul=b"\\u0000" in data)
     if broken:
@@ -70,7 +77,7 @@ def read_document(name: str, directory: int, path: str, pipe: bool = False) -> b
     except OSError as error:
         hint = ""
         if error.errno == ENOENT and not pipe:
-            hint = "a bundle is a directory with a config.json; `ocipy spec` writes one"
+            hint = "a bundle is a directory with a config.json; `ocipy spec` writes one; images are an engine's job"
         raise Error("cannot open the configuration", pointer=path, errno=error.errno or 0, hint=hint) from None
     try:
         status = posix.fstat(fd)

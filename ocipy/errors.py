@@ -66,6 +66,21 @@ def _printable(character: str) -> str:
     return {10: "\\n", 9: "\\t", 13: "\\r"}.get(code) or f"\\x{code:02x}"
 
 
+def in_bytes(number: int) -> str:
+    """A size for people: 104857600 bytes (100 MiB)."""
+    unit, value = "", number
+    for bigger in ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB"):
+        if abs(value) < 1024:
+            break
+        unit, value = bigger, value // 1024
+    shift = ("", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB").index(unit) * 10
+    if not shift:
+        return f"{number} byte" if number == 1 else f"{number} bytes"
+    shown = f"{number / (1 << shift):.4g}"
+    exact = float(shown) * (1 << shift) == number
+    return f"{number} bytes ({'' if exact else 'about '}{shown} {unit})"
+
+
 def escape(name: object) -> str:
     """The name of a member, or the number of an element, as a part of a JSON pointer, with its slash (RFC 6901)."""
     return "/" + str(name).replace("~", "~0").replace("/", "~1")

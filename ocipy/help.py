@@ -6,10 +6,18 @@ import difflib
 import importlib
 from collections.abc import Iterable
 
-from ocipy import cli
+from ocipy import arguments, cli
+from ocipy.elsewhere import command_elsewhere, flag_elsewhere
 from ocipy.errors import Error
 
 WIDTH = 30
+EXAMPLE = """\
+Example:
+  mkdir -p bundle/rootfs             # with a root filesystem in it
+  ocipy spec --bundle bundle         # writes config.json
+  ocipy validate bundle              # every finding
+  ocipy run --bundle bundle web      # web is the container's ID
+"""
 
 
 def overview() -> str:
@@ -24,7 +32,7 @@ def overview() -> str:
     for name in (*cli.HOT, *cli.COLD):
         module = importlib.import_module("ocipy.commands." + name)
         lines.append(f"  {name:{WIDTH - 4}}{module.SUMMARY}")
-    lines += ["", "Globals:", *_flags(cli.GLOBALS), "", "ocipy COMMAND --help explains a command."]
+    lines += ["", "Globals:", *_flags(arguments.GLOBALS), "", EXAMPLE, "ocipy COMMAND --help explains a command."]
     return "\n".join(lines) + "\n"
 
 
@@ -34,13 +42,26 @@ def for_command(name: str) -> str:
         raise no_such_command(name)
     module = importlib.import_module("ocipy.commands." + name)
     usage = f"usage: ocipy {name} {module.USAGE}"
-    return "\n".join([module.SUMMARY, "", usage, "", "Flags:", *_flags((*module.FLAGS, cli.HELP))]) + "\n"
+    return "\n".join([module.SUMMARY, "", usage, "", "Flags:", *_flags((*module.FLAGS, arguments.HELP))]) + "\n"
 
 
 def no_such_command(name: str) -> Error:
     """The error for a word that is no command."""
-    hint = nearest(name, (*cli.HOT, *cli.COLD), "ocipy ") or "ocipy --help lists the commands"
-    return Error(f"no such command: {name}", hint=hint)
+    hint = command_elsewhere(name) or nearest(name, (*cli.HOT, *cli.COLD), "ocipy ")
+    return Error(f"no such command: {name}", hint=hint or "ocipy --help lists the commands")
+
+
+def no_such_flag(typed: str, known: dict[str, arguments.Flag], command: str) -> Error:
+    """The error for a flag that the command (a global where that is "") has not; typed: with its dashes."""
+    name = typed.lstrip("-")
+    if command and any(name == flag.name for flag in arguments.GLOBALS):
+        hint = f"--{name} comes before the command, as all flags that are no command's own"
+    else:
+        hint = flag_elsewhere(name, command) or nearest(name, known, "--")
+    return Error(
+        f"flag provided but not defined: {typed}",
+        hint=hint or f"see {' '.join(filter(None, ('ocipy', command, '--help')))} for the flags that there are",
+    )
 
 
 def nearest(word: str, known: Iterable[str], before: str) -> str:
@@ -49,7 +70,7 @@ def nearest(word: str, known: Iterable[str], before: str) -> str:
     return f"did you mean {before}{found[0]}?" if found else ""
 
 
-def _flags(flags: tuple[cli.Flag, ...]) -> list[str]:
+def _flags(flags: tuple[arguments.Flag, ...]) -> list[str]:
     lines = []
     for flag in flags:
         if flag.hidden:

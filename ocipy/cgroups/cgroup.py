@@ -6,7 +6,8 @@ import posix
 from errno import EACCES, EBUSY, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, ERANGE
 
 from ocipy.cgroups import ending, files, freezer
-from ocipy.errors import Error
+from ocipy.cgroups.writes import shown
+from ocipy.errors import Error, in_bytes
 from ocipy.linux.text import lines_of
 
 TYPE_CHECKING = False
@@ -159,7 +160,7 @@ class Cgroup:
         usage = int(files.read(directory + "/memory.current")) if directory else 0
         for name, value in (("memory", limit), ("memory and swap", swap)):
             if 0 < value <= usage:
-                raise Error(f"cannot limit {name} to {value} bytes: {usage} are in use")
+                raise Error(f"cannot limit {name} to {in_bytes(value)}: {in_bytes(usage)} are in use")
 
     # The end
 
@@ -205,7 +206,7 @@ def _explain(directory: str, file: str, value: str, error: OSError) -> Error:
         )
     if error.errno == EBUSY and file == "memory.limit_in_bytes":
         hint = "the limit has to leave room for what is in use, in create for the set-up"
-        return Error(f"cannot set {file} to {value}: {_memory_use(directory)}", errno=EBUSY, hint=hint)
+        return Error(f"cannot set {file} to {shown(file, value)}: {_memory_use(directory)}", errno=EBUSY, hint=hint)
     hint = ""
     if error.errno == ENODEV:
         hint = "there is no such device"
@@ -213,13 +214,13 @@ def _explain(directory: str, file: str, value: str, error: OSError) -> Error:
         hint = "the kernel takes no such value here, or it exceeds what the cgroup above allows"
     elif error.errno in (EACCES, ERANGE) and file.startswith("cpuset."):
         hint = "the host has no such CPU or memory node, or the cgroup above does not have it"
-    return Error(f"cannot set {file} to {value!r}", errno=error.errno or 0, hint=hint)
+    return Error(f"cannot set {file} to {shown(file, repr(value))}", errno=error.errno or 0, hint=hint)
 
 
 def _memory_use(directory: str) -> str:
     try:
-        usage = files.read(directory + "/memory.usage_in_bytes").strip()
-        peak = files.read(directory + "/memory.max_usage_in_bytes").strip()
-    except OSError:
+        usage = in_bytes(int(files.read(directory + "/memory.usage_in_bytes")))
+        peak = in_bytes(int(files.read(directory + "/memory.max_usage_in_bytes")))
+    except (OSError, ValueError):
         return "it is less than what is in use"
-    return f"{usage} bytes are in use, {peak} were at the peak"
+    return f"{usage} are in use, {peak} were at the peak"

@@ -7,7 +7,7 @@ right raises Error with the field's pointer.
 from __future__ import annotations
 
 from ocipy.cgroups.writes import Writes
-from ocipy.errors import Error, escape
+from ocipy.errors import Error, escape, in_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def check_memory(writes: Writes, memory: Memory) -> None:
     limit, swap = memory.get("limit") or 0, memory.get("swap") or 0
     if 0 < swap < limit:
         raise Error(
-            f"the limit of memory and swap ({swap}) is less than that of memory alone ({limit})",
+            f"the limit of memory and swap, {in_bytes(swap)}, is less than that of memory alone, {in_bytes(limit)}",
             pointer=writes.base + "/swap",
         )
     swappiness = memory.get("swappiness")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ocipy.errors import in_bytes
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -43,3 +45,10 @@ class Writes:
     def check(self, field: str, **arguments: int) -> None:
         """A check of the memory in use."""
         self.actions.append(("cgroup_check_memory", self.base + "/" + field, dict(arguments)))
+
+
+def shown(file: str, value: str) -> str:
+    """The value of a control file for people: with its unit where it is a size."""
+    v2 = file.startswith(("memory.", "hugetlb.")) and file.endswith((".max", ".low", ".high", ".min"))
+    digits = value.strip("'")
+    return in_bytes(int(digits)) if (v2 or file.endswith("_in_bytes")) and digits.isdigit() else value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocipy.cli import Arguments, Flag
+from ocipy.arguments import Arguments, Flag
 from ocipy.container.checkpoint import checkpoint
 from ocipy.container.criu_flags import CHECKPOINT, flags_from
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posix
 
-from ocipy.cli import Arguments, Flag
+from ocipy.arguments import Arguments, Flag
 from ocipy.container.creation import create
 from ocipy.container.options import BUNDLE_FLAGS, options_from
 

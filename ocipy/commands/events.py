@@ -7,7 +7,7 @@ import os
 import re
 from typing import Any
 
-from ocipy.cli import Arguments, Flag
+from ocipy.arguments import Arguments, Flag
 from ocipy.container.events import stats, watch
 from ocipy.container.state import load
 from ocipy.errors import Error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocipy.cli import Arguments, Flag, UsageError
+from ocipy.arguments import Arguments, Flag, UsageError
 from ocipy.container import foreground
 from ocipy.container.exec import execute, undo
 from ocipy.container.lifecycle import check_pid_file, unlink

@@ -9,7 +9,8 @@ import json
 from typing import Any
 
 from ocipy import SPEC_VERSION, __version__
-from ocipy.cli import Arguments, Flag, write_stdout
+from ocipy.arguments import Arguments, Flag
+from ocipy.cli import write_stdout
 from ocipy.config.semantic import HOOKS
 from ocipy.linux.capabilities import NAMES as CAPABILITIES
 from ocipy.plan import scheduling, seccomp

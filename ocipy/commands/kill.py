@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocipy.cli import Arguments, Flag
+from ocipy.arguments import Arguments, Flag
 from ocipy.container.lifecycle import kill
 from ocipy.container.state import load
 from ocipy.linux import signals

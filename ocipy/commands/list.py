@@ -6,7 +6,8 @@ import posix
 from errno import ENOENT
 
 from ocipy import log
-from ocipy.cli import Arguments, Flag, write_stdout
+from ocipy.arguments import Arguments, Flag
+from ocipy.cli import write_stdout
 from ocipy.container.several import container_ids
 from ocipy.container.state import load
 from ocipy.errors import Error

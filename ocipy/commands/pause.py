@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocipy.cli import Arguments, Flag
+from ocipy.arguments import Arguments, Flag
 from ocipy.container.pausing import pause
 
 SUMMARY = "suspend all processes of a container"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import posix
 
 from ocipy import bundle, log
-from ocipy.cli import Arguments, Flag, write_stdout
+from ocipy.arguments import Arguments, Flag
+from ocipy.cli import write_stdout
+from ocipy.container.options import config_path
 from ocipy.container.probe import describe_host
 from ocipy.errors import Error
 from ocipy.plan.build import build
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 SUMMARY = "print what would be done with a bundle, step by step"
 USAGE = "[FLAGS] [BUNDLE]"
 FLAGS: tuple[Flag, ...] = (
-    Flag("config", "text", "the configuration, relative to the bundle", aliases=("f",), metavar="FILE"),
+    Flag("config", "text", "another file than the bundle's config.json", aliases=("f",), metavar="FILE"),
     Flag("format", "text", "how to print it", metavar="text|json", default="text"),
     Flag("only", "text", "only the steps for this field and below it", metavar="POINTER"),
     Flag("no-pivot", "switch", "as create --no-pivot does it"),
@@ -41,7 +43,7 @@ def run(arguments: Arguments) -> int:
     given = arguments.expect("the bundle", optional=1)
     plan = plan_bundle(
         given[0] if given else ".",
-        arguments.text("config") or "config.json",
+        config_path(arguments.text("config")),
         root=arguments.root,
         rootless=arguments.rootless,
         no_pivot=arguments.switch("no-pivot"),

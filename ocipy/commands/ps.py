@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ocipy.cli import Arguments, Flag, UsageError, write_stdout
+from ocipy.arguments import Arguments, Flag, UsageError
+from ocipy.cli import write_stdout
 from ocipy.container.processes import processes
 from ocipy.container.state import load
 from ocipy.errors import Error

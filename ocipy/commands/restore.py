@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posix
 
-from ocipy.cli import Arguments, Flag
+from ocipy.arguments import Arguments, Flag
 from ocipy.container import foreground
 from ocipy.container.criu_flags import RESTORE, flags_from
 from ocipy.container.lifecycle import delete_ended

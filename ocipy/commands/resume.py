@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocipy.cli import Arguments, Flag
+from ocipy.arguments import Arguments, Flag
 from ocipy.container.pausing import resume
 
 SUMMARY = "let the processes of a paused container go on"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posix
 
-from ocipy.cli import Arguments, Flag
+from ocipy.arguments import Arguments, Flag
 from ocipy.container import foreground
 from ocipy.container.creation import create
 from ocipy.container.lifecycle import abandon, delete_ended, run_poststart, start
@@ -34,6 +34,7 @@ def run(arguments: Arguments) -> int:
         pid_file=arguments.text("pid-file"),
         pidfd_socket=arguments.text("pidfd-socket"),
         rootless=arguments.rootless,
+        in_foreground=not detach,
     )
     notifier = None
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 
-from ocipy.cli import Arguments, Flag
+from ocipy.arguments import Arguments, Flag
 from ocipy.config.template import rootless_template, template
 from ocipy.errors import Error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posix
 
-from ocipy.cli import Arguments, Flag
+from ocipy.arguments import Arguments, Flag
 from ocipy.container.directory import lock
 from ocipy.container.interrupts import catch
 from ocipy.container.lifecycle import run_poststart, start

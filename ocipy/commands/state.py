@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ocipy.cli import Arguments, Flag, write_stdout
+from ocipy.arguments import Arguments, Flag
+from ocipy.cli import write_stdout
 from ocipy.container.state import load
 from ocipy.linux import _kernel
 

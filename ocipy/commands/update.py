@@ -5,8 +5,8 @@ from __future__ import annotations
 import posix
 
 from ocipy import log
+from ocipy.arguments import Arguments, Flag
 from ocipy.bundle import parse
-from ocipy.cli import Arguments, Flag
 from ocipy.container.updating import update
 from ocipy.errors import Error
 from ocipy.linux.files import read_file
@@ -132,7 +132,8 @@ def from_flags(arguments: Arguments) -> Any:
         try:
             change.setdefault(part, {})[member] = limit.convert(text)
         except ValueError as error:
-            raise Error(f"invalid value for {limit.flag.name}: {error}") from None
+            hint = "bytes, or a number with a unit: 512k, 100M, 1.5G" if limit.convert is size else ""
+            raise Error(f"invalid value for {limit.flag.name}: {error}", hint=hint) from None
     return change
 
 

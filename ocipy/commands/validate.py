@@ -12,13 +12,15 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ocipy import bundle
-from ocipy.cli import Arguments, Flag, write_stdout
+from ocipy.arguments import Arguments, Flag
+from ocipy.cli import write_stdout
 from ocipy.config import advice, semantic
 from ocipy.config.check import check
 from ocipy.config.draft import Draft
 from ocipy.config.misspelt import unknown_members, unknown_text
 from ocipy.config.old import at, broken_once, unknown_once
 from ocipy.config.wording import schema_errors
+from ocipy.container.options import config_path
 from ocipy.container.probe import describe_host
 from ocipy.errors import Error, escape
 from ocipy.linux.constants import MS_REMOUNT
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 SUMMARY = "list everything that is wrong in a bundle"
 USAGE = "[FLAGS] [BUNDLE]"
 FLAGS: tuple[Flag, ...] = (
-    Flag("config", "text", "the configuration, relative to the bundle", aliases=("f",), metavar="FILE"),
+    Flag("config", "text", "another file than the bundle's config.json", aliases=("f",), metavar="FILE"),
     Flag("format", "text", "how to print it", metavar="text|json", default="text"),
 )
 
@@ -217,7 +219,7 @@ def run(arguments: Arguments) -> int:
     if output_format not in ("text", "json"):
         raise Error(f"--format is text or json, not {output_format!r}")
     given = arguments.expect("the bundle", optional=1)
-    found = validate(given[0] if given else ".", arguments.text("config") or "config.json")
+    found = validate(given[0] if given else ".", config_path(arguments.text("config")))
     if output_format == "json":
         write_stdout(json.dumps([finding._asdict() for finding in found], indent=2) + "\n")
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocipy.errors import escape
+from ocipy.errors import escape, in_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _memory(memory: Memory, found: Findings) -> None:
             found.append((f"{_BASE}/memory/{member}", f"must be a number of bytes, or -1 for unlimited, not {amount}"))
     limit, swap = memory.get("limit") or 0, memory.get("swap") or 0
     if 0 < swap < limit:
-        text = f"is memory and swap together, so it must not be less than the limit, {limit}"
+        text = f"is memory and swap together, so it must not be less than the limit, {in_bytes(limit)}"
         found.append((_BASE + "/memory/swap", text))
     swappiness = memory.get("swappiness")
     if swappiness is not None and swappiness > 100:

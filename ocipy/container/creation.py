@@ -40,18 +40,25 @@ def create(
     pid_file: str = "",
     pidfd_socket: str = "",
     rootless: bool | None = None,
+    in_foreground: bool = False,
 ) -> tuple[HostRun, int]:
     """Carry out the plan of a bundle up to the point where init waits at the FIFO.
 
     options.bundle may be relative; it is made absolute. Returns the run and the lock of the container, which the caller
     closes. Raises Error, with nothing left behind: also where a signal ends it (container/interrupts.py).
+
+    in_foreground: a person looks on, who is told of members of the config that are misspelt. To an engine, which may
+    write members of its own, nothing is said of them but by --debug.
     """
-    config = planned = read_bundle(root, options)
+    misspelt: list[tuple[str, str]] | None = [] if in_foreground or log.is_debug() else None
+    config = planned = read_bundle(root, options, misspelt)
     if posix.environ.get(b"NOTIFY_SOCKET"):
         from ocipy.plan.notify import with_notify_socket
 
         planned = with_notify_socket(config, options.state_directory)
     plan = build(planned, describe_host(rootless), options)
+    for pointer, text in misspelt or ():
+        (log.warning if in_foreground else log.debug)(f"{pointer}: {text}")
     if planned is not config:
         # Before the sources of mounts are opened: it is one.
         plan.host.insert(0, Step("notify_directory", "", {}))
@@ -61,10 +68,10 @@ def create(
     return run, make(run, root, config, console_socket=console_socket, pid_file=pid_file)
 
 
-def read_bundle(root: str, options: Options) -> Config:
-    """The config that the options name, checked; with their paths made absolute. Raises Error."""
+def read_bundle(root: str, options: Options, misspelt: list[tuple[str, str]] | None = None) -> Config:
+    """The config that the options name, checked; their paths are made absolute. misspelt: as for bundle.read. Error."""
     check_id(options.container_id)
-    options.bundle, config = bundle.read(options.bundle, options.config)
+    options.bundle, config = bundle.read(options.bundle, options.config, misspelt)
     options.state_directory = root + "/" + options.container_id
     return config
 

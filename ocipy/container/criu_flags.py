@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ocipy.cli import Arguments, Flag
+from ocipy.arguments import Arguments, Flag
 from ocipy.plan.checkpoint import CriuFlags, parse_page_server
 
 DEFAULT_IMAGES = "checkpoint"

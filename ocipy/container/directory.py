@@ -97,8 +97,14 @@ def lock(directory: str) -> int:
     """Wait for the lock of a container; the lock's descriptor. Raises Error where it is gone, or busy for too long."""
     fd = _lock(directory, LOCK_PATIENCE)
     if fd < 0:
-        raise Error(DOES_NOT_EXIST)
+        raise does_not_exist(directory)
     return fd
+
+
+def does_not_exist(directory: str) -> Error:
+    """The error for a container whose directory is not there."""
+    root = directory.rpartition("/")[0]
+    return Error(DOES_NOT_EXIST, hint=f"looked for in {root}; --root DIR looks elsewhere")
 
 
 class Foreign(Error):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posix
 
-from ocipy.cli import Arguments, Flag
+from ocipy.arguments import Arguments, Flag
 from ocipy.errors import Error
 from ocipy.linux import _kernel
 from ocipy.linux.constants import CLOSE_RANGE_CLOEXEC, CLOSE_RANGE_MAX
@@ -31,7 +31,7 @@ def options_from(arguments: Arguments, container_id: str, *, has_console: bool) 
     return Options(
         container_id=container_id,
         bundle=arguments.text("bundle"),
-        config=_config_name(arguments.text("config")),
+        config=config_path(arguments.text("config")),
         preserve_fds=preserve_fds,
         listen_fds=listen_fds,
         no_pivot=arguments.switch("no-pivot"),
@@ -42,8 +42,8 @@ def options_from(arguments: Arguments, container_id: str, *, has_console: bool) 
     )
 
 
-def _config_name(given: str) -> str:
-    """--config is relative to the caller's directory, as in crun; the usual name is one in the bundle."""
+def config_path(given: str) -> str:
+    """--config: relative to the caller's directory, as in crun; "config.json", as "", is the one in the bundle."""
     if given in ("", "config.json"):
         return "config.json"
     return given if given[0] == "/" else posix.getcwd() + "/" + given

@@ -13,7 +13,7 @@ import time
 
 from ocipy import SPEC_VERSION
 from ocipy.cgroups import freezer
-from ocipy.container.directory import DOES_NOT_EXIST, STATE, Foreign, check_id, is_locked
+from ocipy.container.directory import STATE, Foreign, check_id, does_not_exist, is_locked
 from ocipy.errors import Error
 from ocipy.linux import _kernel
 from ocipy.linux.constants import O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK, O_RDONLY
@@ -164,7 +164,7 @@ def load(root: str, container_id: str) -> State:
         return _from_document(directory, container_id, _kernel.json_loads(_read_own(directory + "/" + STATE)))
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
-            raise Error(DOES_NOT_EXIST) from None
+            raise does_not_exist(directory) from None
         raise Error("cannot read the state", pointer=directory + "/" + STATE, errno=error.errno or 0) from None
     except (ValueError, LookupError, TypeError, AttributeError):
         raise Error(

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterable
 from typing import Any
 
-from ocipy import cli
+from ocipy import arguments
 from ocipy.commands import features, validate
 from ocipy.commands import list as listing
 from ocipy.commands.plan import plan_bundle
@@ -34,7 +34,7 @@ class Runtime:
         cgroup_manager: str = "cgroupfs",
         rootless: bool | None = None,
     ) -> None:
-        self.root = cli.state_root(os.fspath(root))
+        self.root = arguments.state_root(os.fspath(root))
         self._root_is_given = bool(root)
         if cgroup_manager not in ("cgroupfs", "systemd", "disabled"):
             raise ValueError(f"no cgroup manager: {cgroup_manager!r}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 
-from ocipy import cli
-from ocipy.cli import Flag
+from ocipy import arguments, cli
+from ocipy.arguments import Flag
 from ocipy.linux import signals
 
 # What a shell can complete, by the word that help has for the value: files, directories, ids, signals.
@@ -37,10 +37,10 @@ class Command:
 
 def table() -> tuple[Command, ...]:
     """ocipy itself, and every command."""
-    commands = [Command("", "run OCI containers", "[GLOBALS] COMMAND [FLAGS] …", _shown(cli.GLOBALS))]
+    commands = [Command("", "run OCI containers", "[GLOBALS] COMMAND [FLAGS] …", _shown(arguments.GLOBALS))]
     for name in sorted((*cli.HOT, *cli.COLD)):
         module = importlib.import_module("ocipy.commands." + name)
-        flags = _shown((*module.FLAGS, cli.HELP))
+        flags = _shown((*module.FLAGS, arguments.HELP))
         ends_at_id = hasattr(module, "FLAGS_END_AT_ID")
         commands.append(Command(name, module.SUMMARY, module.USAGE, flags, ends_at_id))
     return tuple(commands)

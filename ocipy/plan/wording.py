@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ocipy.cgroups.writes import shown
+from ocipy.errors import in_bytes
 from ocipy.linux import constants
 from ocipy.linux.capabilities import NAMES as CAPABILITIES
 from ocipy.linux.text import words_of
@@ -33,6 +35,9 @@ PROPAGATION = (
     (constants.MS_UNBINDABLE, "unbindable"),
 )
 UNLIMITED = 2**64 - 1
+# getrlimit(2)
+IN_BYTES = ("AS", "CORE", "DATA", "FSIZE", "MEMLOCK", "MSGQUEUE", "RSS", "STACK")
+UNITS = {"CPU": " s", "RTTIME": " µs"}
 
 
 def describe(action: str, arguments: Arguments) -> str:
@@ -189,9 +194,17 @@ def hook(a: Arguments) -> str:
     return join(a["kind"], a["path"], arguments, timeout, if_set(a.get("filter"), "under the filter"))
 
 
-def limit(value: int) -> str:
-    """A resource limit."""
-    return "unlimited" if value == UNLIMITED else str(value)
+def limit(value: int, name: str = "") -> str:
+    """A resource limit of that name: with the unit that it has (getrlimit(2))."""
+    if value == UNLIMITED:
+        return "unlimited"
+    return in_bytes(value) if name in IN_BYTES else f"{value}{UNITS.get(name, '')}"
+
+
+def rlimit(a: Arguments) -> str:
+    """Name, soft and hard limit."""
+    name = a["name"].removeprefix("RLIMIT_")
+    return f"{name.lower()} {limit(a['soft'], name)}:{limit(a['hard'], name)}"
 
 
 def by_value(table: Mapping[str, int], value: int) -> str:
@@ -262,7 +275,7 @@ WORDINGS: dict[str, str | Callable[[Arguments], str]] = {
     "bind_rootfs": value_of("path", after="on itself, on the host"),
     "bounding": bounding,
     "capabilities": capabilities,
-    "cgroup_check_memory": lambda a: f"limit {a['limit']} is above what is in use",
+    "cgroup_check_memory": lambda a: f"limit {in_bytes(a['limit'])} is above what is in use",
     "cgroup_cpuset": "CPUs and memory nodes of the cgroup above it",
     "cgroup_create": lambda a: join(a["path"] or "below the runtime's own", if_set(a["tolerant"], "if permitted")),
     "cgroup_devices": device_rules,
@@ -270,7 +283,7 @@ WORDINGS: dict[str, str | Callable[[Arguments], str]] = {
     "cgroup_join": lambda a: join("the unified hierarchy", if_set(a["tolerant"], "if permitted")),
     "cgroup_open": "cgroup.procs of each v1 hierarchy, for init",
     "cgroup_own": value_of("uid", "given to user"),
-    "cgroup_write": lambda a: f"{a['file']} ← {a['value']}",
+    "cgroup_write": lambda a: f"{a['file']} ← {shown(a['file'], a['value'])}",
     "chroot": "into the root file system",
     "clone": lambda a: join(*a["kinds"], if_set(a["into_cgroup"], "into its cgroup")) or "no new namespace",
     "clone_joining": lambda a: join(
@@ -359,10 +372,8 @@ WORDINGS: dict[str, str | Callable[[Arguments], str]] = {
     "restored": "the container runs",
     "restoring": "from here on delete finds it",
     "raise_rlimit": lambda a: f"{a['name'].removeprefix('RLIMIT_').lower()} hard limit at least {limit(a['hard'])}",
-    "rlimit_at_exec": lambda a: (
-        f"{a['name'].removeprefix('RLIMIT_').lower()} {limit(a['soft'])}:{limit(a['hard'])} at the exec"
-    ),
-    "rlimit": lambda a: f"{a['name'].removeprefix('RLIMIT_').lower()} {limit(a['soft'])}:{limit(a['hard'])}",
+    "rlimit_at_exec": lambda a: f"{rlimit(a)} at the exec",
+    "rlimit": rlimit,
     "root_readonly": "/",
     "rootfs": value_of("path", after="on itself"),
     "save_state": "so that delete finds it whatever happens",

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -104,3 +105,32 @@ def test_the_section_of_virtual_machines_is_ignored_as_those_of_other_platforms(
     bundle.sh("exit 3")
     bundle.config |= {"vm": {"kernel": {"path": "/boot/x"}}, "solaris": {}}
     assert runtime.run(bundle, new_id()).status == 3
+
+
+ARGZ = "/process/argz: is unknown and ignored; meant args?"
+
+
+@pytest.mark.ocipy_only("runc says nothing")
+def test_run_in_the_foreground_warns_of_a_misspelt_member(
+    bundle: Bundle, runtime: Runtime, new_id: NewId, tmp_path: Path
+) -> None:
+    bundle.sh("exit 3")
+    bundle.process["argz"] = ["x"]
+    bundle.config["vendor"] = {"args": 1}
+    result = runtime.run(bundle, new_id())
+    assert (result.status, result.stderr) == (3, f"ocipy: warning: {ARGZ}\n")
+    # What engines read: their log and what is said by the others.
+    log = tmp_path / "log"
+    assert runtime.run(bundle, new_id(), globals=["--log", log]).stderr == ""
+    assert log.read_text() == ""
+    id = new_id()
+    result = runtime.run(bundle, id, "--detach")
+    assert (result.status, result.stderr) == (0, "")
+    runtime.delete(id, force=True).ok()
+    id = new_id()
+    assert runtime.create(bundle, id).ok().stderr == ""
+    runtime.delete(id, force=True).ok()
+    id = new_id()
+    runtime.create(bundle, id, globals=["--log", log, "--debug"]).ok()
+    assert [line for line in log.read_text().splitlines() if "argz" in line and "level=debug" in line]
+    runtime.delete(id, force=True).ok()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import pytest
 from ocipy.cli import COLD, HOT
 from tests.harness import Bundle, Runtime
 
+NewId = Callable[[], str]
 ours = pytest.mark.ocipy_only(reason="its own words")
 
 
@@ -24,16 +26,54 @@ ours = pytest.mark.ocipy_only(reason="its own words")
         (["help", "stat"], "ocipy: help: no such command: stat\n  did you mean ocipy state?\n"),
         (
             ["create", "--bundel", "b", "x"],
-            "ocipy: create: flag provided but not defined: -bundel\n  did you mean --bundle?\n",
+            "ocipy: create: flag provided but not defined: --bundel\n  did you mean --bundle?\n",
         ),
         (
             ["delete", "--xyzzy", "x"],
-            "ocipy: delete: flag provided but not defined: -xyzzy\n  see --help for the flags that there are\n",
+            "ocipy: delete: flag provided but not defined: --xyzzy\n"
+            "  see ocipy delete --help for the flags that there are\n",
         ),
         (
             ["state", "--root", "/x", "y"],
-            "ocipy: state: flag provided but not defined: -root\n"
+            "ocipy: state: flag provided but not defined: --root\n"
             "  --root comes before the command, as all flags that are no command's own\n",
+        ),
+        (
+            ["--xyzzy"],
+            "ocipy: flag provided but not defined: --xyzzy\n  see ocipy --help for the flags that there are\n",
+        ),
+        (["inspect", "x"], "ocipy: no such command: inspect\n  ocipy state ID\n"),
+        (["rm", "x"], "ocipy: no such command: rm\n  ocipy delete ID\n"),
+        (
+            ["stop", "x"],
+            "ocipy: no such command: stop\n  ocipy kill ID (TERM by default); ocipy delete ID once it has stopped\n",
+        ),
+        (["version"], "ocipy: no such command: version\n  ocipy --version\n"),
+        (
+            ["pull", "alpine"],
+            "ocipy: no such command: pull\n"
+            "  pull is an engine's job; images are an engine's job, which calls ocipy: "
+            "podman --runtime=ocipy run IMAGE COMMAND\n",
+        ),
+        (
+            ["run", "alpine", "sh"],
+            "ocipy: run alpine: unexpected argument 'sh'\n  usage: ocipy run [FLAGS] ID\n"
+            "  images are an engine's job, which calls ocipy: podman --runtime=ocipy run IMAGE COMMAND\n",
+        ),
+        (
+            ["exec", "-it", "x", "sh"],
+            "ocipy: exec: flag provided but not defined: -it\n"
+            "  -t alone: the standard streams are always those of the caller\n",
+        ),
+        (
+            ["run", "-it", "alpine", "sh"],
+            "ocipy: run: flag provided but not defined: -it\n"
+            "  it is a field of the bundle's config.json: process.terminal; "
+            "the standard streams are always those of the caller\n",
+        ),
+        (
+            ["kill", "-9", "x"],
+            "ocipy: kill: flag provided but not defined: -9\n  the signal follows the ID: ocipy kill ID 9\n",
         ),
         (["create"], "ocipy: create: the container's ID is missing\n  usage: ocipy create [FLAGS] ID\n"),
         (["features", "x"], "ocipy: features x: unexpected argument 'x'\n  usage: ocipy features\n"),
@@ -56,7 +96,7 @@ def test_slips(runtime: Runtime, words: list[str], said: str) -> None:
 
 @pytest.mark.parametrize("command", ["create", "run", "exec", "kill", "delete", "state", "start"])
 def test_an_unknown_flag_and_no_id_are_refused_by_every_runtime(runtime: Runtime, command: str) -> None:
-    runtime.call(command, "--nonsense", "x").fails("flag provided but not defined: -nonsense", status=None)
+    runtime.call(command, "--nonsense", "x").fails("flag provided but not defined: ", "-nonsense", status=None)
     assert runtime.call(command).status != 0
 
 
@@ -149,3 +189,46 @@ def test_relative_paths(runtime: Runtime, bundle: Bundle, new_id: Callable[[], s
     assert runtime.state(id)["bundle"] == str(bundle.path)
     runtime.call("delete", "--force", id, globals=["--root=state"], cwd=work).ok()
     os.waitpid(int((work / "pid").read_text()), 0)
+
+
+@ours
+@pytest.mark.parametrize("words", [["state"], ["kill"], ["delete"], ["start"], ["exec"], ["ps"], ["pause"], ["update"]])
+def test_of_a_container_that_is_not_there_the_root_is_named_that_was_looked_in(
+    runtime: Runtime, words: list[str]
+) -> None:
+    more = ["true"] if words == ["exec"] else []
+    result = runtime.call(*words, "nobody", *more).fails("container does not exist", status=None)
+    assert result.stderr.splitlines() == [
+        f"ocipy: {words[0]} nobody: container does not exist",
+        f"  looked for in {runtime.root}; --root DIR looks elsewhere",
+    ]
+
+
+@ours
+def test_help_has_the_default_of_root_and_an_example(runtime: Runtime) -> None:
+    lines = runtime.call("--help").ok().lines
+    root = next(line for line in lines if "--root" in line)
+    assert "(default: /run/ocipy" in root
+    assert any(line.strip().startswith("ocipy run --bundle bundle web") for line in lines)
+
+
+@ours
+def test_plan_validate_and_run_take_the_path_of_config_the_same_way(
+    runtime: Runtime, bundle: Bundle, new_id: NewId, tmp_path: Path
+) -> None:
+    """Relative to the current directory, as in crun; config.json alone is the bundle's own."""
+    bundle.sh("exit 3").write()
+    for place, status in ((tmp_path, 4), (bundle.path, 5)):
+        other = json.loads((bundle.path / "config.json").read_text())
+        other["process"]["args"] = ["/bin/sh", "-c", f"exit {status}"]
+        (place / "other.json").write_text(json.dumps(other))
+    for given, status in (("other.json", 4), ("config.json", 3), (str(bundle.path / "other.json"), 5), ("", 3)):
+        flags = ["--bundle", str(bundle.path), "--config", given]
+        assert runtime.call("run", *flags, new_id(), cwd=tmp_path).status == status
+        planned = runtime.call("plan", "--config", given, bundle.path, cwd=tmp_path).ok().stdout
+        assert f"exit {status}" in planned
+        assert runtime.call("validate", "--config", given, bundle.path, cwd=tmp_path).status == 0
+    for command in (["run", "--bundle"], ["plan"], ["validate"]):
+        last = [new_id()] if command[0] == "run" else []
+        result = runtime.call(*command, bundle.path, "--config", "none.json", *last, cwd=tmp_path)
+        assert f"{tmp_path}/none.json: cannot open the configuration" in result.stderr + result.stdout

@@ -182,7 +182,7 @@ def test_values_that_depend_on_each_other_are_taken_back_in_two_rounds(
 
 def test_a_check_is_carried_out_too(tmp_path: Path) -> None:
     (tmp_path / "memory.current").write_text("1000\n")
-    with pytest.raises(Error, match="1000 are in use") as caught:
+    with pytest.raises(Error, match="1000 bytes are in use") as caught:
         applying.apply(
             Cgroup("v2", {"": str(tmp_path)}, []), [("cgroup_check_memory", "/check", {"limit": 10, "swap": 0})]
         )

@@ -421,7 +421,7 @@ class TestWrite:
         (tmp_path / "memory.usage_in_bytes").write_text("4096\n")
         (tmp_path / "memory.max_usage_in_bytes").write_text("8192\n")
         refusing[1]["memory.limit_in_bytes"] = errno.EBUSY
-        with pytest.raises(Error, match="4096 bytes are in use, 8192 were at the peak"):
+        with pytest.raises(Error, match=r"1 byte: 4096 bytes \(4 KiB\) are in use, 8192 bytes \(8 KiB\) were at"):
             Cgroup("v1", {"memory": str(tmp_path)}, []).write("memory", "memory.limit_in_bytes", "1")
 
     def test_check_before_update(self, tmp_path: Path) -> None:
@@ -429,7 +429,7 @@ class TestWrite:
         cgroup = Cgroup("v2", {"": str(tmp_path)}, [])
         cgroup.check_memory(1001, 0)
         for limit, swap in ((1000, 0), (2000, 999)):
-            with pytest.raises(Error, match="1000 are in use"):
+            with pytest.raises(Error, match="1000 bytes are in use"):
                 cgroup.check_memory(limit, swap)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ocipy.cli import Arguments, Flag, parse, state_root
+from ocipy.arguments import Arguments, Flag, parse, state_root
 from ocipy.errors import Error
 
 FLAGS = (
@@ -76,13 +76,18 @@ def test_a_dash_is_positional_and_two_end_the_flags() -> None:
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (("--nonsense",), "flag provided but not defined: -nonsense"),
-        (("--bundle",), "flag needs an argument: -bundle"),
+        (("--nonsense",), "flag provided but not defined: --nonsense"),
+        (("-nonsense=1",), "flag provided but not defined: -nonsense"),
+        (("-it",), "flag provided but not defined: -it"),
+        (("--bundle",), "flag needs an argument: --bundle"),
+        (("-b",), "flag needs an argument: -b"),
+        (("-preserve-fds=y",), "-preserve-fds needs a number, not 'y'"),
+        (("-d=maybe",), "-d is true or false, not 'maybe'"),
         (("--preserve-fds", "x"), "--preserve-fds needs a number, not 'x'"),
         (("--detach=maybe",), "--detach is true or false, not 'maybe'"),
     ],
 )
-def test_what_is_refused(words: tuple[str, ...], text: str) -> None:
+def test_what_is_refused_is_quoted_as_typed(words: tuple[str, ...], text: str) -> None:
     with pytest.raises(Error) as caught:
         parsed(*words)
     assert caught.value.what == text

@@ -91,13 +91,34 @@ def test_json_has_the_arguments() -> None:
                 "number": 1,
                 "action": "rlimit",
                 "pointer": "/process/rlimits/0",
-                "description": "core 0:unlimited",
+                "description": "core 0 bytes:unlimited",
                 "arguments": {"name": "RLIMIT_CORE", "resource": 4, "soft": 0, "hard": 2**64 - 1},
             }
         ],
         "init": [],
         "warnings": [{"pointer": "/process", "text": "something"}],
     }
+
+
+@pytest.mark.parametrize(
+    ("action", "arguments", "text"),
+    [
+        (
+            "rlimit",
+            {"name": "RLIMIT_MEMLOCK", "soft": 65536, "hard": 2**20},
+            "65536 bytes (64 KiB):1048576 bytes (1 MiB)",
+        ),
+        ("rlimit", {"name": "RLIMIT_CPU", "soft": 5, "hard": 2**64 - 1}, "cpu 5 s:unlimited"),
+        ("rlimit", {"name": "RLIMIT_NOFILE", "soft": 5, "hard": 6}, "nofile 5:6"),
+        ("cgroup_write", {"file": "memory.max", "value": "104857600"}, "memory.max ← 104857600 bytes (100 MiB)"),
+        ("cgroup_write", {"file": "memory.limit_in_bytes", "value": "-1"}, "memory.limit_in_bytes ← -1"),
+        ("cgroup_write", {"file": "hugetlb.2MB.max", "value": "2097152"}, "2097152 bytes (2 MiB)"),
+        ("cgroup_write", {"file": "pids.max", "value": "2048"}, "pids.max ← 2048"),
+        ("cgroup_check_memory", {"limit": 1536, "swap": 0}, "limit 1536 bytes (1.5 KiB) is above what is in use"),
+    ],
+)
+def test_sizes_show_their_units(action: str, arguments: dict[str, Any], text: str) -> None:
+    assert text in describe(action, arguments)
 
 
 def test_nothing_that_a_terminal_would_obey() -> None:

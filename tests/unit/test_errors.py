@@ -10,7 +10,7 @@ import pytest
 
 from ocipy import cli, log
 from ocipy.commands import state as command
-from ocipy.errors import CAUSES, LONGEST_PLACE, LONGEST_TEXT, Error, place_of, printable, refused
+from ocipy.errors import CAUSES, LONGEST_PLACE, LONGEST_TEXT, Error, in_bytes, place_of, printable, refused
 from ocipy.init.mounts import MOUNT_CAUSES, cannot_mount
 from ocipy.init.process import EXEC_CAUSES
 
@@ -112,3 +112,21 @@ def test_outside_of_a_plan_the_step_is_the_function(monkeypatch: pytest.MonkeyPa
         f"ocipy: state web: /nonexistent/file: the kernel refused the step {step}: No such file or directory\n"
     ]
     assert place_of(None) == "main"
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (1023, "1023 bytes"),
+        (1024, "1024 bytes (1 KiB)"),
+        (104857600, "104857600 bytes (100 MiB)"),
+        (1500000000, "1500000000 bytes (about 1.397 GiB)"),
+        (2**63 - 1, "9223372036854775807 bytes (about 8 EiB)"),
+        (2**80, "1208925819614629174706176 bytes (about 1.049e+06 EiB)"),
+        (-1, "-1 bytes"),
+    ],
+)
+def test_a_size_has_its_unit(number: int, text: str) -> None:
+    assert in_bytes(number) == text

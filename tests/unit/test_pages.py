@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import ocipy
-from ocipy import cli
+from ocipy import arguments, cli
 from ocipy.pages.__main__ import main
 from ocipy.pages.man import page
 from ocipy.pages.markdown import Block, inline, sections
@@ -84,7 +84,7 @@ def test_the_overview_lists_commands_and_globals(share: Path) -> None:
     text = rendered(share, "ocipy.1")
     for command in COMMANDS:
         assert f"ocipy-{command}(1)" in text
-    for flag in cli.GLOBALS:
+    for flag in arguments.GLOBALS:
         assert (f"--{flag.name}" in text) is not flag.hidden
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ocipy.cli import Arguments, parse
+from ocipy.arguments import Arguments, parse
 from ocipy.commands import spec
 from ocipy.config.advice import warnings
 from ocipy.config.check import check

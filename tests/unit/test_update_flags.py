@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ocipy.cli import Arguments, parse
+from ocipy.arguments import Arguments, parse
 from ocipy.commands import update
 from ocipy.errors import Error
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from ocipy.cli import Arguments, parse
+from ocipy.arguments import Arguments, parse
 from ocipy.commands import validate as command
 from ocipy.commands.validate import ERROR, WARNING, Finding, validate
 from ocipy.config.advice import warnings
