@@ -165,7 +165,7 @@ def expectation(rule: Rule) -> str:
     if kind == INTEGER:
         return "must be an integer" + _range(rule[1], rule[2])
     if kind == ENUM:
-        return "must be one of " + ", ".join(rule[1])
+        return "must be one of " + ", ".join(word for word in rule[1] if word)
     if kind == PATTERN:
         pattern: str = rule[2]
         return "must be a string that matches " + pattern.removesuffix("(?!\\n)")

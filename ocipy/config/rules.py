@@ -190,8 +190,9 @@ _RootfsPropagation = (ENUM, (
     "rshared",
     "rslave",
     "runbindable",
+    "",
 ))
-_SeccompAction = (ENUM, (
+_SeccompDefaultAction = (ENUM, (
     "SCMP_ACT_KILL",
     "SCMP_ACT_KILL_PROCESS",
     "SCMP_ACT_KILL_THREAD",
@@ -201,6 +202,7 @@ _SeccompAction = (ENUM, (
     "SCMP_ACT_ALLOW",
     "SCMP_ACT_LOG",
     "SCMP_ACT_NOTIFY",
+    "",
 ))
 _SeccompFlag = (ENUM, (
     "SECCOMP_FILTER_FLAG_TSYNC",
@@ -232,6 +234,17 @@ _SeccompArch = (ENUM, (
     "SCMP_ARCH_PARISC",
     "SCMP_ARCH_PARISC64",
     "SCMP_ARCH_RISCV64",
+))
+_SeccompAction = (ENUM, (
+    "SCMP_ACT_KILL",
+    "SCMP_ACT_KILL_PROCESS",
+    "SCMP_ACT_KILL_THREAD",
+    "SCMP_ACT_TRAP",
+    "SCMP_ACT_ERRNO",
+    "SCMP_ACT_TRACE",
+    "SCMP_ACT_ALLOW",
+    "SCMP_ACT_LOG",
+    "SCMP_ACT_NOTIFY",
 ))
 _SeccompOperators = (ENUM, (
     "SCMP_CMP_NE",
@@ -300,7 +313,7 @@ CONFIG = (OBJECT, ("ociVersion",), {
         "cgroupsPath": (STRING,),
         "rootfsPropagation": _RootfsPropagation,
         "seccomp": (OBJECT, ("defaultAction",), {
-            "defaultAction": _SeccompAction,
+            "defaultAction": _SeccompDefaultAction,
             "defaultErrnoRet": (INTEGER, 0, 4294967295),
             "flags": (ARRAY, _SeccompFlag, 0),
             "listenerPath": (STRING,),

@@ -228,6 +228,9 @@ def _seccomp(seccomp: Seccomp, found: Findings) -> None:
     base = "/linux/seccomp"
     default = seccomp["defaultAction"]
     notify = False
+    if not default and seccomp.get("syscalls"):
+        found.append((base + "/defaultAction", "must not be empty where there are syscalls"))
+        return
     if default == "SCMP_ACT_NOTIFY":
         found.append((base + "/defaultAction", "SCMP_ACT_NOTIFY cannot be the default action"))
     _errno(default, seccomp.get("defaultErrnoRet"), base + "/defaultErrnoRet", found)

@@ -69,7 +69,7 @@ def _text(error: ValidationError) -> str:
     if error.validator == "type":
         return f"must be {_TYPES.get(str(wanted), wanted)}, not {given}"
     if error.validator == "enum":
-        return f"must be one of {', '.join(map(str, wanted))}, not {given}"
+        return f"must be one of {', '.join(str(word) for word in wanted if word)}, not {given}"
     if error.validator == "pattern":
         pattern = str(wanted).removesuffix(_NOT_BEFORE_NEWLINE)
         return f"must {_PATTERNS.get(pattern, f'match {pattern}')}, not {given}"

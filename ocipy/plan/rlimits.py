@@ -60,7 +60,7 @@ def plan_rlimits(plan: Plan, config: Config, host: Host, options: Options) -> No
 def _filter_permits(config: Config) -> bool:
     """Whether the process may call prlimit(2) with its seccomp filter loaded, for all that we know."""
     profile = (config.get("linux") or {}).get("seccomp")
-    if profile is None:
+    if profile is None or not profile["defaultAction"]:
         return True
     rules = [rule for rule in profile.get("syscalls") or () if "prlimit64" in rule["names"]]
     if not rules:

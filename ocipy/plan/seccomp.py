@@ -82,6 +82,7 @@ def plan_seccomp_compile(plan: Plan, config: Config, host: Host, options: Option
     """Check the profile and have it made into BPF, early on the host. Raises Error."""
     profile = _profile(config)
     if profile is None:
+        plan.warn(POINTER + "/defaultAction", "is empty, so there is no filter")
         return
     _check(profile)
     plan.on_host(
@@ -135,8 +136,9 @@ def uses_notify(profile: Seccomp) -> bool:
 
 
 def _profile(config: Config) -> Seccomp | None:
-    linux = config.get("linux") or {}
-    return linux.get("seccomp")
+    """None also where there is no default action: Go's programs write such a section where they mean none."""
+    profile = (config.get("linux") or {}).get("seccomp")
+    return profile if profile and profile["defaultAction"] else None
 
 
 def _no_new_privileges(config: Config) -> bool:

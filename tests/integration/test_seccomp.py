@@ -43,6 +43,11 @@ def both(request: pytest.FixtureRequest, bundle: Bundle) -> Bundle:
     return bundle
 
 
+def test_an_empty_default_action_is_no_filter(sh: Shell, both: Bundle) -> None:
+    both.linux["seccomp"] = {"defaultAction": "", "architectures": None}
+    assert "Seccomp:\t0\n" in sh("cat /proc/self/status", both).ok().stdout
+
+
 @pytest.mark.smoke
 def test_errno(sh: Shell, both: Bundle) -> None:
     allow_all_but(both, rule(MKDIR, "ERRNO"))

@@ -45,6 +45,12 @@ def loaded(plan: Plan) -> dict[str, Any]:
     return steps[0].args
 
 
+def test_an_empty_default_action_is_no_profile_and_a_warning() -> None:
+    plan = planned({"defaultAction": "", "architectures": None})
+    assert (plan.host, plan.init) == ([], [])
+    assert plan.warnings == [("/linux/seccomp/defaultAction", "is empty, so there is no filter")]
+
+
 def test_no_profile_no_step() -> None:
     absent: Any
     for absent in ({}, {"linux": None}, {"linux": {}}, {"linux": {"seccomp": None}}):
