@@ -41,6 +41,10 @@ FLAGS: tuple[Flag, ...] = (
     Flag("format", "text", "how to print it", metavar="text|json", default="text"),
 )
 
+NAMESPACES = "/linux/namespaces"
+MOST_PLANS = 200
+"""Findings of the plan; it is made anew after each."""
+
 ERROR = "error"
 WARNING = "warning"
 
@@ -104,18 +108,21 @@ class _Judge:
         Nothing is told of what is left out already, of what is only the rest of something, nor of a namespace that is
         missing where one is wrong.
         """
-        wrong = set(self.draft.wrong)
-        for pointer, text in found:
-            doubtful = "in linux.namespaces" in text and any(place.startswith("/linux/namespaces") for place in wrong)
-            if not doubtful and not _touches(pointer, wrong):
-                self.errors.append(Finding(ERROR, pointer, text))
+        doubtful = self.draft.is_wrong(NAMESPACES) or self.draft.is_rest(NAMESPACES)
+        new = [
+            Finding(ERROR, pointer, text)
+            for pointer, text in found
+            if not (doubtful and "in linux.namespaces" in text)
+            and not (pointer and (self.draft.is_wrong(pointer) or self.draft.is_rest(pointer)))
+        ]
+        self.errors += new
         return self.draft.remove_all(pointer for pointer, _ in found)
 
     def warn(self, found: Iterable[tuple[str, str]]) -> None:
         """Add warnings, but of what has a finding already, or is the rest of something wrong."""
         told = {finding.pointer for finding in self.errors + self.warnings}
         for pointer, text in found:
-            if pointer not in told and not _touches(pointer, self.draft.wrong):
+            if pointer not in told and not self.draft.is_wrong(pointer) and not self.draft.is_rest(pointer):
                 told.add(pointer)
                 self.warnings.append(Finding(WARNING, pointer, text))
 
@@ -125,7 +132,7 @@ class _Judge:
 
     def bundle(self, directory: int, path: str) -> None:
         """The root filesystem, and the sources of bind mounts."""
-        if not self.draft.wrong & {"/root", "/root/path"}:
+        if not self.draft.is_wrong("/root/path"):
             try:
                 bundle.check_rootfs(self.draft.config, directory, path)
             except Error as error:
@@ -141,7 +148,13 @@ class _Judge:
         host, options = describe_host(), Options(container_id="validate", bundle=path, has_console=True)
         self._leave_out_capabilities(advised)
         warnings: Findings = []
-        while self._settles():
+        for left in range(MOST_PLANS, -1, -1):
+            if not left:
+                self.errors.append(
+                    Finding(ERROR, "", f"there may be more: the plan has been refused {MOST_PLANS} times")
+                )
+            if not left or not self._settles():
+                break
             try:
                 plan = build(self.draft.config, host, options)
             except Error as error:
@@ -180,17 +193,6 @@ class _Judge:
 
     def _original(self, found: Iterable[tuple[str, str]]) -> Findings:
         return [(self.draft.original(pointer), text) for pointer, text in found]
-
-
-def _touches(pointer: str, places: set[str]) -> bool:
-    """Whether a pointer names one of the places, what is in one, or what one is in."""
-    if pointer and any(place.startswith(pointer + "/") for place in places):
-        return True
-    while pointer:
-        if pointer in places:
-            return True
-        pointer = pointer.rpartition("/")[0]
-    return False
 
 
 def _missing_sources(config: Config, directory: int) -> Iterator[tuple[str, str]]:

@@ -6,6 +6,7 @@ is said against. Pointers are always those of the document as it was written.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from copy import deepcopy
 from typing import Any
@@ -37,12 +38,13 @@ _TOGETHER = ("/linux/uidMappings", "/linux/gidMappings")
 class Draft:
     """A copy of a document, which keeps the schema and has no unknown members.
 
-    config: the copy; only if is_object. wrong: the pointers of what was left out, or has a stand-in.
+    config: the copy; only if is_object.
     """
 
     def __init__(self, document: Any) -> None:
         self._indices: dict[int, list[int]] = {}
-        self.wrong: set[str] = set()
+        self._wrong: set[str] = set()
+        self._above: set[str] = set()
         self._replaced: set[str] = set()
         self.config: Any = self._kept(document, CONFIG, "")
         self.is_object = self.config is not _BROKEN
@@ -50,7 +52,7 @@ class Draft:
     def _kept(self, value: Any, rule: Any, pointer: str) -> Any:
         kept = self._right(value, rule, pointer)
         if kept is _BROKEN:
-            self.wrong.add(pointer)
+            self._note(pointer)
         return kept
 
     def _right(self, value: Any, rule: Any, pointer: str) -> Any:
@@ -93,8 +95,26 @@ class Draft:
 
     def _stand_in(self, pointer: str) -> Any:
         self._replaced.add(pointer)
-        self.wrong.add(pointer)
+        self._note(pointer)
         return deepcopy(STAND_INS[pointer])
+
+    def _note(self, pointer: str) -> None:
+        self._wrong.add(pointer)
+        while pointer:
+            pointer = pointer.rpartition("/")[0]
+            self._above.add(pointer)
+
+    def is_wrong(self, pointer: str) -> bool:
+        """Whether what a pointer names, or what that is in, has been left out or has a stand-in."""
+        while pointer:
+            if pointer in self._wrong:
+                return True
+            pointer = pointer.rpartition("/")[0]
+        return False
+
+    def is_rest(self, pointer: str) -> bool:
+        """Whether something in what a pointer names has been left out or has a stand-in."""
+        return pointer in self._above
 
     def original(self, pointer: str) -> str:
         """The pointer in the document as it was written of what a pointer into the copy names."""
@@ -118,7 +138,7 @@ class Draft:
     def remove(self, pointer: str) -> bool:
         """Take out what a pointer into the document names, or the least around it without which the rest keeps the
         schema. False if nothing was left to take out."""
-        self.wrong.add(pointer)
+        self._note(pointer)
         if pointer in STAND_INS and pointer not in self._replaced:
             for place in _TOGETHER if pointer in _TOGETHER else (pointer,):
                 self._put(place, self._stand_in(place))
@@ -169,9 +189,10 @@ class Draft:
     def _index(self, array: list[Any], part: str) -> int:
         """Where in the copy an element of the document is; -1 if it is there no more."""
         indices = self._indices.get(id(array))
-        if indices is None or not part.isdigit() or int(part) not in indices:
+        if indices is None or not part.isdigit():
             return -1
-        return indices.index(int(part))
+        at = bisect_left(indices, int(part))
+        return at if at < len(indices) and indices[at] == int(part) else -1
 
 
 def _name(part: str) -> str:

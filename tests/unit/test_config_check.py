@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from jsonschema import Draft4Validator
 
 from ocipy.config import generate, rules, schema
-from ocipy.config.check import check, check_process, check_resources
+from ocipy.config.check import check, check_process, check_resources, forget
 from ocipy.config.wording import schema_errors, without_nulls
 from tests.unit.documents import EDGES, SCHEMA, WORDS, at, instances, minimal, mutated, put, real_configs
 from tests.unit.places import Place, every_place, with_value
@@ -208,3 +208,18 @@ def test_parts_that_come_alone() -> None:
     assert check_resources({"pids": {"limit": 1}, "memory": None}) is None
     failure = check_resources({"cpu": {"shares": -1}})
     assert failure is not None and failure[0] == "/cpu/shares"
+
+
+def test_unknown_members_of_every_level_are_told_and_can_be_forgotten() -> None:
+    document = put(minimal(), "/x", 1)
+    document = put(document, "/process/user", {"uid": 1, "username": "a", "y": None})
+    document = put(document, "/linux", {"devices": [{"type": "c", "path": "/d", "major": 1, "minor": 1, "z": []}]})
+    document = put(document, "/annotations", {"free": "text"})
+    document = put(document, "/linux/netDevices", {"eth0": {"name": "a", "mtu": 5}})
+    unknown: Any = []
+    assert check(document, unknown) is None
+    assert sorted(name for _, name, _ in unknown) == ["mtu", "username", "x", "y", "z"]
+    forget(unknown)
+    rest: Any = []
+    assert check(document, rest) is None and rest == []
+    assert document["annotations"] == {"free": "text"} and document["process"]["user"] == {"uid": 1}

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 
 from ocipy.arguments import Arguments, parse
 from ocipy.commands import validate as command
-from ocipy.commands.validate import ERROR, WARNING, Finding, validate
+from ocipy.commands.validate import ERROR, MOST_PLANS, WARNING, Finding, validate
 from ocipy.config.advice import warnings
 from ocipy.config.misspelt import misspelt, nearest, unknown_members
 from ocipy.config.wording import schema_errors
@@ -176,6 +176,17 @@ def test_a_misspelt_capability_is_named_once(tmp_path: Path) -> None:
     assert [str(finding) for finding in found] == [
         "warning: /process/capabilities/bounding/1: CAP_SYS_ADMINS is no capability of Linux; meant CAP_SYS_ADMIN?"
     ]
+
+
+def test_very_many_findings_take_no_hour(tmp_path: Path) -> None:
+    config = put(whole(), "/linux/devices", [{"path": f"/dev/{n}", "type": "z"} for n in range(5000)])
+    config["process"]["env"] = ["x"] * 20_000
+    config["process"]["rlimits"] = [{"type": "RLIMIT_X", "soft": 2, "hard": 1}] * 5000
+    config["mounts"] = [{"destination": f"/proc/{n}", "type": "tmpfs"} for n in range(300)]
+    found = places(validate(bundle(tmp_path, config)))
+    # The type of a device, the type and the limits, which are two, of an rlimit.
+    assert len(found) == 5000 + 20_000 + 2 * 5000 + MOST_PLANS + 1
+    assert found[-1] == ""
 
 
 def test_what_the_plan_warns_of_is_not_told_twice(tmp_path: Path) -> None:
