@@ -54,7 +54,8 @@ def timed(argv: list[str], out: Path, variables: dict[str, str] | None = None) -
 
 def is_tmpfs(path: str) -> bool:
     """The folder is on a tmpfs: proc(5), /proc/self/mounts."""
-    mounts = [line.split()[1:3] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    lines = os.fsdecode(Path("/proc/self/mounts").read_bytes()).rstrip("\n").split("\n")
+    mounts = [line.split(" ")[1:3] for line in lines]
     above = [(point, kind) for point, kind in mounts if f"{path}/".startswith(point.rstrip("/") + "/")]
     return max(enumerate(above), key=lambda entry: (len(entry[1][0]), entry[0]))[1][1] == "tmpfs"
 

@@ -41,9 +41,9 @@ def only_one() -> Iterator[None]:
 def mounts() -> list[tuple[str, str, str]]:
     """(mount point, filesystem type, super options) of each mount, in the kernel's order (proc_pid_mountinfo(5))."""
     found = []
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+    for line in os.fsdecode(Path("/proc/self/mountinfo").read_bytes()).rstrip("\n").split("\n"):
         before, _, after = line.partition(" - ")
-        point = re.sub(r"\\(\d{3})", lambda octal: chr(int(octal[1], 8)), before.split()[4])
+        point = re.sub(r"\\(\d{3})", lambda octal: chr(int(octal[1], 8)), before.split(" ")[4])
         kind, _, options = after.split(" ", 2)
         found.append((point, kind, options))
     return found

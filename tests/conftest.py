@@ -114,7 +114,7 @@ def _reason_to_leave_out(item: pytest.Item, host: Host, kind: str) -> str | None
 
 
 def _other_target(item: pytest.Item) -> str | None:
-    """The make target that runs what this host can't: tests/vm/run (SMOKE) and tests/systemd/run choose."""
+    """The make target that runs what this host can't, by the choice of tests/vm/run (SMOKE) and tests/systemd/run."""
     marks = {mark.name for mark in item.iter_markers()}
     if "needs_systemd" in marks:
         return "make test-systemd"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from ocipy.arguments import Arguments, Flag, UsageError
 from ocipy.container import foreground
 from ocipy.container.exec import execute, undo
-from ocipy.container.lifecycle import check_pid_file, unlink
+from ocipy.container.host_lane import check_pid_file
+from ocipy.container.lifecycle import unlink
 from ocipy.container.options import claim_descriptors
 from ocipy.errors import Error, place_of, refused
 from ocipy.plan.exec_process import Changes

@@ -16,7 +16,6 @@ from ocipy.linux.capabilities import NAMES as CAPABILITIES
 from ocipy.plan import scheduling, seccomp
 from ocipy.plan.mount_options import MOUNT_OPTIONS
 from ocipy.plan.namespaces import FLAGS as NAMESPACES
-from ocipy.plan.refused import LINUX as REFUSED
 
 SUMMARY = "print what this runtime supports, as JSON"
 USAGE = ""
@@ -62,7 +61,7 @@ def features() -> dict[str, Any]:
             "apparmor": {"enabled": True},
             "selinux": {"enabled": True},
             "memoryPolicy": {"modes": list(scheduling.MODES), "flags": list(scheduling.MODE_FLAGS)},
-            "intelRdt": {"enabled": "intelRdt" not in REFUSED},
+            "intelRdt": {"enabled": True, "schemata": True, "monitoring": True},
             "mountExtensions": {"idmap": {"enabled": True}},
             "netDevices": {"enabled": True},
         },

@@ -95,29 +95,35 @@ LIMITS = (
     Limit("kernel-memory-tcp", ("memory", "kernelTCP"), size, "limit of the memory of TCP", "SIZE", hidden=True),
     Limit("pids-limit", ("pids", "limit"), number, "limit of processes and threads; -1 for no limit", "N"),
 )  # fmt: skip
+# Flags for members of linux.intelRdt.
+SCHEMAS = (("l3-cache-schema", "l3CacheSchema"), ("mem-bw-schema", "memBwSchema"))
 FLAGS: tuple[Flag, ...] = (
     Flag("resources", "text", "take linux.resources from a file, - for standard input", aliases=("r",), metavar="FILE"),
     *(limit.flag for limit in LIMITS),
-    Flag("l3-cache-schema", "text", "not supported", metavar="SCHEMA"),
-    Flag("mem-bw-schema", "text", "not supported", metavar="SCHEMA"),
+    Flag("l3-cache-schema", "text", "shares of the L3 cache, such as L3:0=7f0;1=1f", metavar="SCHEMA"),
+    Flag("mem-bw-schema", "text", "memory bandwidth for each L3 cache, such as MB:0=20;1=70", metavar="SCHEMA"),
 )
 
 
 def run(arguments: Arguments) -> int:
     """Apply what the flags say, or what is in the file."""
     container_id = arguments.one("the container's ID")
-    for name, words in (
-        ("l3-cache-schema", "Intel RDT/CAT: l3 cache schema is not enabled"),
-        ("mem-bw-schema", "Intel RDT/MBA: memory bandwidth schema is not enabled"),
-    ):
-        if arguments.text(name):
-            raise Error(words, hint="classes of service of the resctrl file system are not supported")
     change = from_flags(arguments)
     if arguments.text("resources"):
         if change:
             log.warning("with --resources the other flags have no effect")
         change = _from_file(arguments.text("resources"))
-    update(arguments.root, container_id, change)
+    schemas = {member: arguments.text(name) for name, member in SCHEMAS if arguments.text(name)}
+    if schemas:
+        from ocipy.container.rdt_updating import update_schemata
+
+        take_back = update_schemata(arguments.root, container_id, schemas)
+    try:
+        update(arguments.root, container_id, change)
+    except Error:
+        if schemas:
+            take_back()
+        raise
     return 0
 
 

@@ -38,6 +38,9 @@ _IPC_SYSCTLS = frozenset(
 )
 """ipc_namespaces(7), and ipc/ipc_sysctl.c of the kernel; beside fs/mqueue."""
 
+RESCTRL_OWN = ("info", "mon_groups", "mon_data")
+"""What the kernel has at the top of a resctrl filesystem beside the classes of service."""
+
 HOSTNAME = "kernel/hostname"
 DOMAINNAME = "kernel/domainname"
 
@@ -297,6 +300,8 @@ def _intel_rdt(rdt: IntelRdt, found: Findings) -> None:
     identity = rdt.get("closID")
     if identity and identity != "/" and (identity in (".", "..") or "/" in identity or "\n" in identity):
         found.append(("/linux/intelRdt/closID", f"must be one name, or / for the default group, not {identity!r}"))
+    elif identity in RESCTRL_OWN:
+        found.append(("/linux/intelRdt/closID", f"{identity} is a directory of the resctrl filesystem itself"))
     if "\n" in (rdt.get("l3CacheSchema") or ""):
         found.append(("/linux/intelRdt/l3CacheSchema", "must not hold a newline"))
     for index, line in enumerate(rdt.get("schemata") or ()):

@@ -12,9 +12,15 @@ from ocipy import bundle, log
 from ocipy.container.console import check_socket
 from ocipy.container.context import HostRun
 from ocipy.container.directory import check_id, make_directory, remove_directory
-from ocipy.container.host_lane import carry_out
+from ocipy.container.host_lane import carry_out, check_pid_file
 from ocipy.container.interrupts import catch
-from ocipy.container.lifecycle import check_pid_file, end_process, release_root, remove_cgroup, run_poststop, unlink
+from ocipy.container.lifecycle import (
+    end_process,
+    release_root,
+    remove_cgroup,
+    run_poststop,
+    unlink,
+)
 from ocipy.container.probe import describe_host
 from ocipy.container.state import CONFIG, State, executable_of, now
 from ocipy.errors import Error
@@ -134,6 +140,10 @@ def undo(run: HostRun) -> None:
     try:
         _end_init(run)
         remove_cgroup(run.cgroup)
+        if "rdt/made" in run.keep:
+            from ocipy.container.intel_rdt import remove
+
+            remove(run.keep["rdt/made"])
         release_root(run.state)
         if run.hooks_ran:
             run_poststop(run.state)

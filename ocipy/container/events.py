@@ -11,6 +11,8 @@ from typing import Any
 
 from ocipy.cgroups import files, statistics
 from ocipy.cgroups.cgroup import Cgroup
+from ocipy.container import rdt_statistics
+from ocipy.container.intel_rdt import top_of_resctrl
 from ocipy.container.state import State
 from ocipy.errors import Error
 
@@ -20,7 +22,10 @@ END_INTERVAL = 0.2
 
 def stats(state: State) -> dict[str, Any]:
     """The event with what the container has used so far. Raises Error."""
-    return {"type": "stats", "id": state.container_id, "data": statistics.collect(_cgroup(state).paths)}
+    data = statistics.collect(_cgroup(state).paths)
+    if state.rdt is not None:
+        data["intel_rdt"] = rdt_statistics.collect(state.rdt, top_of_resctrl())
+    return {"type": "stats", "id": state.container_id, "data": data}
 
 
 def watch(state: State, interval: float) -> Iterator[dict[str, Any]]:

@@ -15,7 +15,18 @@ from ocipy.errors import Error, refused
 from ocipy.init import lane
 from ocipy.linux import _kernel, procfs
 from ocipy.linux.channel import Closed
-from ocipy.linux.constants import O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_PATH, O_RDWR, POLLIN, SIGKILL
+from ocipy.linux.constants import (
+    O_CLOEXEC,
+    O_DIRECTORY,
+    O_NOFOLLOW,
+    O_PATH,
+    O_RDWR,
+    POLLIN,
+    S_IFLNK,
+    S_IFMT,
+    S_IFREG,
+    SIGKILL,
+)
 from ocipy.linux.files import write_file
 
 TYPE_CHECKING = False
@@ -165,6 +176,16 @@ def created(run: HostRun) -> None:
     run.let_go()
 
 
+def check_pid_file(path: str) -> None:
+    """See that a pid file replaces no device, pipe or directory. Raises Error."""
+    try:
+        kind = posix.lstat(path).st_mode & S_IFMT
+    except OSError:  # it is not there, or its writing will tell
+        return
+    if kind not in (S_IFREG, S_IFLNK):
+        raise Error("the pid file is no regular file", pointer=path, hint="it would be replaced")
+
+
 def pid_file(run: HostRun, *, path: str) -> None:
     """Write the pid, without a newline: containerd takes the whole content for a number."""
     try:
@@ -195,6 +216,7 @@ PLACES = {
     "device_nodes": ("device_filesystem", "device_mounts", "device_node"),
     "exec_join": ("clone_joining", "exec_cgroup", "exec_cgroup_join", "executed", "open_root", "report_pipe"),
     "hooks": ("hook", "keep_hook"),
+    "intel_rdt": ("rdt_group", "rdt_join", "rdt_keep", "rdt_monitoring", "rdt_schema"),
     "limits": ("final_affinity", "initial_affinity", "oom_score_adj", "raise_rlimit", "reset_affinity", "rlimit"),
     "namespace_contents": ("time_offsets", "net_devices"),
     "namespaces": ("open_namespace", "clone", "clone_stage", "uid_map", "gid_map"),

@@ -21,9 +21,7 @@ from ocipy.linux.constants import (
     POLLHUP,
     POLLIN,
     S_IFDIR,
-    S_IFLNK,
     S_IFMT,
-    S_IFREG,
     SIGKILL,
 )
 from ocipy.linux.files import exists
@@ -253,6 +251,10 @@ def end(state: State) -> None:
 def destroy(state: State) -> None:
     """Remove the cgroup, with what is left in it, and the state; then the poststop hooks."""
     remove_cgroup(_cgroup(state))
+    if state.rdt is not None:
+        from ocipy.container.intel_rdt import remove
+
+        remove(state.rdt["remove"])
     release_root(state)
     remove_directory(state.directory)
     run_poststop(state)
@@ -383,16 +385,6 @@ def unlink(path: str) -> None:
         posix.unlink(path)
     except OSError:
         pass
-
-
-def check_pid_file(path: str) -> None:
-    """See that a pid file replaces no device, pipe or directory. Raises Error."""
-    try:
-        kind = posix.lstat(path).st_mode & S_IFMT
-    except OSError:  # it is not there, or its writing will tell
-        return
-    if kind not in (S_IFREG, S_IFLNK):
-        raise Error("the pid file is no regular file", pointer=path, hint="it would be replaced")
 
 
 def _is_gone(directory: str, error: Error) -> bool:

@@ -22,7 +22,19 @@ from ocipy.linux.text import stat_fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypedDict
+
+    class RdtGroups(TypedDict):
+        """A container's groups in the resctrl filesystem (linux.intelRdt).
+
+        group: the directory of its class of service. monitoring: that of its monitoring group, or "".
+        remove: what delete removes, the innermost first: nothing that was there before, no class that the config names.
+        """
+
+        group: str
+        monitoring: str
+        remove: list[str]
+
 
 FIFO = "exec.fifo"
 FIFO_NEW = "exec.fifo.new"
@@ -53,6 +65,7 @@ class State:
         "hooks",
         "no_new_keyring",
         "pid",
+        "rdt",
         "rootfs",
         "shares_pids",
         "start_time",
@@ -72,6 +85,7 @@ class State:
         self.cgroup: dict[str, Any] | None = None
         self.hooks: dict[str, list[Any]] = {}
         self.no_new_keyring = False
+        self.rdt: RdtGroups | None = None
         self.shares_pids = False
         self.streams: list[str] = []
 
@@ -90,6 +104,7 @@ class State:
             "cgroup": self.cgroup,
             "hooks": self.hooks,
             "noNewKeyring": self.no_new_keyring,
+            "rdt": self.rdt,
             "sharesPids": self.shares_pids,
             "streams": self.streams,
         }
@@ -204,6 +219,7 @@ def _from_document(directory: str, container_id: str, document: Any) -> State:
     state.hooks = member("hooks", dict)
     # Not there in the state of a container that an older release has made.
     state.no_new_keyring = document.get("noNewKeyring") is True
+    state.rdt = _rdt_of(document.get("rdt"))
     state.shares_pids = document.get("sharesPids") is True
     state.streams = document.get("streams", [])  # of a version before checkpoint there are none
     for hooks in state.hooks.values():
@@ -219,6 +235,15 @@ def _from_document(directory: str, container_id: str, document: Any) -> State:
         if any(not isinstance(text, str) for text in texts):
             raise TypeError("cgroup")
     return state
+
+
+def _rdt_of(document: Any) -> RdtGroups | None:
+    if document is None:
+        return None
+    paths = [document["group"], document["monitoring"], *document["remove"]]
+    if any(not isinstance(path, str) for path in paths):
+        raise TypeError("rdt")
+    return {"group": paths[0], "monitoring": paths[1], "remove": paths[2:]}
 
 
 def executable_of(pid: int | str) -> str:

@@ -10,7 +10,6 @@ from ocipy.plan import (
     mounts,
     namespaces,
     process,
-    refused,
     rootfs,
     uts,
 )
@@ -28,7 +27,6 @@ def build(config: Config, host: Host, options: Options) -> Plan:
     plan = Plan()
     if config["ociVersion"][:2] == "0.":
         plan.warn("/ociVersion", f"{config['ociVersion']} is older than 1.0: what has another name since is ignored")
-    refused.refuse(config, host, options)
     _open_on_host(plan, config, host, options)
     _make_init(plan, config, host, options)
     _make_root(plan, config, host, options)
@@ -51,6 +49,7 @@ def _open_on_host(plan: Plan, config: Config, host: Host, options: Options) -> N
     mounts.plan_sources(plan, config, host, options)
     devices.plan_nodes(plan, config, host, options)
     cgroup.plan_cgroup_create(plan, config, host, options)
+    rare("intel_rdt", "plan_groups", plan, config, host, options)
 
 
 def _make_init(plan: Plan, config: Config, host: Host, options: Options) -> None:
@@ -69,6 +68,7 @@ def _make_init(plan: Plan, config: Config, host: Host, options: Options) -> None
     else:
         namespaces.plan_id_maps(plan, config, host, options)
         cgroup.plan_cgroup_join(plan, config, host, options)
+    rare("intel_rdt", "plan_join", plan, config, host, options)
     process.plan_oom_score(plan, config, host, options)
     plan.on_host("tell", "", barrier="begin")
     plan.in_init("wait", "", barrier="begin")
@@ -133,6 +133,7 @@ def _become_process(plan: Plan, config: Config, host: Host, options: Options) ->
     process.plan_become_user(plan, config, host, options)
     plan.in_init("wait_for_start", "")
     plan.on_host("wait", "", barrier="waiting")
+    rare("intel_rdt", "plan_keep", plan, config, host, options)
     plan.on_host("created", "")
     rare("hooks", "plan_hooks_start_container", plan, config, host, options)
     process.plan_become_command(plan, config, host, options)

@@ -83,6 +83,7 @@ def _join(plan: Plan, config: Config, host: Host, options: Options, target: Targ
         chroot=not _has_own_root(config, target),
         drop_groups="user" in target.kinds and not keeps_groups(config),
     )
+    rare("intel_rdt", "plan_join", plan, config, host, options)
     process.plan_oom_score(plan, config, host, options)
     plan.on_host("tell", "", barrier="joined")
     plan.on_host("adopt", "/linux/namespaces")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 # Concerns that plan nothing unless one of these members is there.
 RARE = {
     "hooks": ("/hooks",),
+    "intel_rdt": ("/linux/intelRdt",),
     "lsm": ("/process/apparmorProfile", "/process/selinuxLabel"),
     "namespace_contents": ("/linux/timeOffsets", "/linux/netDevices"),
     "scheduling": ("/process/scheduler", "/process/ioPriority", "/linux/personality", "/linux/memoryPolicy"),
@@ -23,9 +24,14 @@ RARE = {
 }
 
 
+# Those for which an empty member says something.
+EVEN_EMPTY = ("intel_rdt",)
+
+
 def rare(concern: str, function: str, plan: Plan, config: Config, host: Host, options: Options) -> None:
     """Call a function of a concern of RARE, if the config has what it is about. Raises Error, as that does."""
-    if any(_member(config, pointer) for pointer in RARE[concern]):
+    members = [_member(config, pointer) for pointer in RARE[concern]]
+    if any(members) or (concern in EVEN_EMPTY and members != [None]):
         name = "ocipy.plan." + concern
         __import__(name)
         getattr(sys.modules[name], function)(plan, config, host, options)

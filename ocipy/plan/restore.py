@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # Steps of the host lane of create that are a restore's as well, beside those of the cgroup; of these the two that are
 # for init alone are not.
-BEFORE = ("keep_hook", "open_namespace")
+BEFORE = ("keep_hook", "open_namespace", "rdt_group", "rdt_schema", "rdt_monitoring")
 NOT_KEPT = ("cgroup_open", "cgroup_join")
 
 
@@ -46,9 +46,10 @@ def build(config: Config, host: Host, options: Options) -> tuple[Plan, Plan]:
     for step in made.init:
         if step.action == "loopback":
             plan.on_host("restore_loopback", step.pointer)
-    plan.host += [step for step in after if step.action in ("net_devices", "hook")]
+    plan.host += [step for step in after if step.action in ("rdt_join", "net_devices", "hook")]
     plan.on_host("restore_processes", "")
     plan.host += [step for step in after if step.action == "send_console"]
+    plan.host += [step for step in after if step.action == "rdt_keep"]
     plan.on_host("restored", "")
     return plan, made
 

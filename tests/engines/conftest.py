@@ -23,6 +23,7 @@ from tests.harness.host import CLONE_NEWNET, become_subreaper, umount, unshare
 from tests.harness.leaks import Leaks, reap
 from tests.harness.look import proc_mounts
 from tests.harness.private import WRITABLE, make_private
+from tests.harness.untouched import Untouched
 
 TOKEN = f"e{os.getpid()}{secrets.token_hex(2)}"
 CGROUP_PARENT = f"ocipy-test-{TOKEN}"
@@ -66,6 +67,7 @@ def private_host(request: pytest.FixtureRequest) -> Iterator[None]:
     if os.geteuid() != 0:
         yield
         return
+    host = Untouched([runtime_path()])
     make_private(WRITABLE + CONFIGURATION, ())
     for directory in SHADOWED:
         if Path(directory).is_dir():
@@ -79,8 +81,13 @@ def private_host(request: pytest.FixtureRequest) -> Iterator[None]:
     Path("/run/netns").mkdir(exist_ok=True)
     subprocess.run(["mount", "--bind", "/run/netns", "/run/netns"], check=True)
     subprocess.run(["mount", "--make-shared", "/run/netns"], check=True)
+    host.begin()
     yield
     assert remove_cgroups(CGROUP_PARENT) == []
+    changed = host.thorough()
+    if changed:
+        host.restore()
+        pytest.fail("the session has changed the host:\n  " + "\n  ".join(changed), pytrace=False)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 from tests.harness.host import wait_until
@@ -97,9 +97,10 @@ def wait_for_overwriting(pid: int, entering: Path, work: Path) -> None:
     wait_until(overwritten, "an unsealed program overwritten")
 
 
-def abstract_sockets(lines: Iterable[str]) -> set[str]:
-    """The names that begin with @ among lines of /proc/net/unix."""
-    return {name for name in (line.split()[-1] for line in lines) if name.startswith("@")}
+def abstract_sockets(text: str) -> set[str]:
+    """The names that begin with @ in a text of /proc/net/unix. A name is the eighth field, and may hold blanks."""
+    fields = [line.split(maxsplit=7) for line in lines(text)]
+    return {words[7] for words in fields if len(words) == 8 and words[7].startswith("@")}
 
 
 def assert_nothing_loaded(trace: str, entering: Container[str]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import socket
 import stat
 import subprocess
 import sys
@@ -33,6 +34,8 @@ kernel/unprivileged_userns_clone kernel/yama/ptrace_scope net/ipv4/conf/lo/forwa
 net/ipv4/ip_forward net/ipv4/ip_unprivileged_port_start net/ipv4/ping_group_range user/max_user_namespaces
 vm/memfd_noexec vm/overcommit_memory
 """.split()
+
+SYSCTL_NAMESPACES = ("uts", "ipc", "net")
 
 HOSTS_DEV, OWN_DEV = "the host's /dev/", "/dev/"
 Facts = dict[str, object]
@@ -83,9 +86,12 @@ def nodes(directory: int | str) -> dict[str, Node]:
     return found
 
 
-def options() -> Facts:
-    """The options of each mount and of its file system."""
-    return {f"mount {mount.id} at {mount.point}": (mount.options, mount.super_options) for mount in proc_mounts()}
+def standing() -> Facts:
+    """The options of each mount and of its file system; the index of each network device."""
+    found: Facts = {f"network device {name}": index for index, name in socket.if_nameindex()}
+    for mount in proc_mounts():
+        found[f"mount {mount.id} at {mount.point}"] = (mount.options, mount.super_options)
+    return found
 
 
 def sysctls(proc: int) -> dict[str, bytes]:
@@ -115,12 +121,12 @@ class Untouched:
     def __init__(self, more: Iterable[str | Path] = ()) -> None:
         """more: further programs, such as the runtime under test."""
         self._dev, self._proc = (os.open(path, os.O_PATH | os.O_DIRECTORY) for path in ("/dev", "/proc"))
-        self._namespaces = {kind: os.open(f"/proc/self/ns/{kind}", os.O_RDONLY) for kind in ("mnt", "uts", "ipc")}
+        self._namespaces = {kind: os.open(f"/proc/self/ns/{kind}", os.O_RDONLY) for kind in ("mnt", *SYSCTL_NAMESPACES)}
         self.programs = programs(more)
         self._digests = digests(self.programs)
         self._sysctls = sysctls(self._proc)
         self._facts: Facts = {}
-        self._mounts: Facts = {}
+        self._standing: Facts = {}
 
     def close(self) -> None:
         """Close what it holds."""
@@ -130,18 +136,19 @@ class Untouched:
     def begin(self) -> None:
         """From here on nothing may change."""
         self._facts = self._now()
-        self._mounts = options()
+        self._standing = standing()
 
     def quick(self) -> list[str]:
         """What can be looked at in a moment: files' times and sizes, the nodes of the host's /dev and of the session's,
-        the options of mounts and their file systems. Mounts that have come are the leak check's."""
-        mounts = options()
-        mounts = {name: mounts[name] for name in self._mounts if name in mounts}
-        return differences(self._facts, self._now()) + differences(self._mounts, mounts)
+        mounts and network devices that were there. Those that have come are the leak check's, or a neighbour's."""
+        present = standing()
+        present = {name: present[name] for name in self._standing if name in present}
+        return differences(self._facts, self._now()) + differences(self._standing, present)
 
     def thorough(self) -> list[str]:
-        """The same, the contents of programs, and sysctls. Leaves the caller in the host's uts and ipc namespaces."""
-        for kind in ("uts", "ipc"):
+        """The same, the contents of programs, and sysctls. Leaves the caller in the host's uts, ipc and net
+        namespaces."""
+        for kind in SYSCTL_NAMESPACES:
             setns(self._namespaces[kind])
         changed = self.quick()
         changed += differences(self._digests, digests(self.programs))
@@ -166,9 +173,8 @@ class Untouched:
 
     def _restore_proc(self) -> None:
         """Remount each /proc that has another hidepid: the session's, and the host's in its own mount namespace."""
-        mounts = options()
-        procs = [name for name in self._mounts if name.endswith(" at /proc")]
-        if any(self._mounts[name] != mounts.get(name) for name in procs):
+        now = standing()
+        if any(self._standing[name] != now.get(name) for name in self._standing if name.endswith(" at /proc")):
             remount = ["mount", "-o", "remount,hidepid=0", "/proc"]
             subprocess.run(remount, check=False)
             place = f"/proc/{os.getpid()}/fd/{self._namespaces['mnt']}"

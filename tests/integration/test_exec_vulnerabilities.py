@@ -23,6 +23,7 @@ from tests.harness.attacks import (
     wait_for_overwriting,
 )
 from tests.harness.look import cgroup_hierarchies
+from tests.harness.text import read
 
 MakeContainer = Callable[..., Container]
 MakeBundle = Callable[..., Bundle]
@@ -140,12 +141,12 @@ def test_cve_2020_15257_no_abstract_sockets(container: MakeContainer, bundle: Bu
     """A container in the host's network namespace can connect to those: unix(7)."""
 
     def abstract() -> set[str]:
-        return abstract_sockets(Path("/proc/net/unix").read_text().splitlines())
+        return abstract_sockets(read("/proc/net/unix"))
 
     before = abstract()
     bundle.without_namespace("network").without_mount("/sys", "/sys/fs/cgroup").args("sleep", "1000")
     one = container(bundle).start()
-    assert abstract_sockets(one.exec("cat", "/proc/net/unix").ok().lines) <= before
+    assert abstract_sockets(os.fsdecode(one.exec("cat", "/proc/net/unix").ok().raw_stdout)) <= before
     detached(one, "sleep", "1000")
     assert abstract() <= before
 

@@ -95,9 +95,9 @@ class TestPlan:
         assert "warning: " in result.stdout
 
     def test_refused(self, runtime: Runtime, bundle: Bundle) -> None:
-        bundle.linux["intelRdt"] = {"closID": "x"}
+        bundle.linux["cgroupsPath"] = "/"
         bundle.write()
-        runtime.call("plan", bundle.path).fails("/linux/intelRdt")
+        runtime.call("plan", bundle.path).fails("/linux/cgroupsPath")
         runtime.call("plan", "--format", "xml", bundle.path).fails("--format")
         runtime.call("plan", "--only", "mounts", bundle.path).fails("--only")
 

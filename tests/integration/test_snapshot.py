@@ -15,7 +15,7 @@ import pytest
 
 from ocipy.launcher import freeze
 from ocipy.linux import constants as c
-from tests.harness import Bundle, Container, Runtime
+from tests.harness import Bundle, Container, Runtime, proc_mounts
 from tests.harness.host import Host, umount, wait_until
 from tests.unit.test_hot_modules import BUILD
 
@@ -193,9 +193,9 @@ def test_a_waiting_init_is_executed_from_an_overlay_that_nobody_can_write(contai
     file = os.open(exe, c.O_PATH)
     try:
         # In no mount namespace: what has no path there can be neither remounted nor walked up from.
-        mount = Path(f"/proc/self/fdinfo/{file}").read_text().split("mnt_id:")[1].split()[0]
-        assert all(line.split()[0] != mount for line in Path("/proc/self/mountinfo").read_text().splitlines())
-        assert all(line.split()[0] != mount for line in Path(f"/proc/{init.pid}/mountinfo").read_text().splitlines())
+        number = int(Path(f"/proc/self/fdinfo/{file}").read_text().split("mnt_id:")[1].split()[0])
+        assert number not in {mount.id for mount in proc_mounts()}
+        assert number not in {mount.id for mount in proc_mounts(init.pid)}
     finally:
         os.close(file)
     init.start()

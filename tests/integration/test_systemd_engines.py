@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import runtime_path
-from tests.harness import BusyboxRootfs
+from tests.harness import BusyboxRootfs, proc_mounts
 from tests.harness.host import scaled, wait_until
 from tests.integration.test_systemd import MIB, V2, need, shown, systemctl
 
@@ -80,9 +80,9 @@ def docker(work: Path, busybox: BusyboxRootfs) -> Iterator[Engine]:
     finally:
         daemon.terminate()
         daemon.wait(scaled(60))
-        for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
-            if str(work) in line.split()[1]:
-                subprocess.run(["umount", "-l", line.split()[1]], check=False)
+        for mount in reversed(proc_mounts()):
+            if str(work) in mount.point:
+                subprocess.run(["umount", "-l", mount.point], check=False)
 
 
 def drive(engine: Engine, unit_of: str) -> None:

@@ -23,6 +23,7 @@ from tests.harness.attacks import (
     look_for,
     wait_for_overwriting,
 )
+from tests.harness.text import read
 
 MakeContainer = Callable[..., Container]
 MakeBundle = Callable[..., Bundle]
@@ -147,7 +148,7 @@ def test_cve_2020_15257_no_abstract_sockets(container: MakeContainer, bundle: Bu
     """A container in the host's network namespace can connect to those: unix(7)."""
 
     def abstract() -> set[str]:
-        return abstract_sockets(Path("/proc/net/unix").read_text().splitlines())
+        return abstract_sockets(read("/proc/net/unix"))
 
     before = abstract()
     bundle.without_namespace("network").without_mount("/sys", "/sys/fs/cgroup")
@@ -158,7 +159,7 @@ def test_cve_2020_15257_no_abstract_sockets(container: MakeContainer, bundle: Bu
     assert abstract() <= before
     one.start()
     assert abstract() <= before
-    assert abstract_sockets(listing.read_text().splitlines()) <= before
+    assert abstract_sockets(read(listing)) <= before
 
 
 @pytest.mark.parametrize("kind", ["prestart", "createRuntime", "createContainer", "poststart", "poststop"])

@@ -89,6 +89,13 @@ EVERYTHING: dict[str, Any] = {
         ],
         "sysctl": {"net.ipv4.ip_forward": "1", "kernel.msgmax": "65536"},
         "netDevices": {"eth7": {"name": "eth0"}},
+        "intelRdt": {
+            "closID": "gold",
+            "l3CacheSchema": "L3:0=f",
+            "memBwSchema": "MB:0=20",
+            "schemata": ["L2:0=3"],
+            "enableMonitoring": True,
+        },
         "seccomp": {
             "defaultAction": "SCMP_ACT_ALLOW",
             "listenerPath": "/run/agent",

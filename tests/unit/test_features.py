@@ -13,9 +13,8 @@ import pytest
 from ocipy.commands.features import features
 from ocipy.config.check import check
 from ocipy.config.semantic import errors
-from ocipy.errors import Error
 from ocipy.linux.constants import CAP_CHECKPOINT_RESTORE
-from ocipy.plan import refused, seccomp
+from ocipy.plan import seccomp
 from ocipy.plan.build import build
 from ocipy.plan.model import Host, Options, Plan
 from ocipy.plan.mount_options import parse
@@ -173,11 +172,11 @@ def test_every_seccomp_word_is_taken_by_the_plan() -> None:
     assert set(words["supportedFlags"]) <= set(words["knownFlags"])
 
 
-def test_what_is_refused_is_not_enabled() -> None:
-    assert features()["linux"]["intelRdt"] == {"enabled": False}
-    config: Any = {"linux": {"intelRdt": {}}}
-    with pytest.raises(Error):
-        refused.refuse(config, Host(), OPTIONS)
+def test_what_it_promises_of_intel_rdt_is_planned() -> None:
+    assert features()["linux"]["intelRdt"] == {"enabled": True, "schemata": True, "monitoring": True}
+    config: Any = {**minimal(), "linux": {"intelRdt": {"schemata": ["L3:0=f"], "enableMonitoring": True}}}
+    actions = [step.action for step in build(config, Host(), OPTIONS).host]
+    assert {"rdt_group", "rdt_schema", "rdt_monitoring", "rdt_join"} <= set(actions)
 
 
 def test_annotations_that_have_an_effect_are_listed() -> None:

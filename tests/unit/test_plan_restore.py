@@ -69,10 +69,10 @@ def test_systemd_makes_the_unit_of_criu() -> None:
 
 def test_a_config_that_create_refuses_is_refused() -> None:
     config: Any = template()
-    config["linux"]["intelRdt"] = {}
+    config["linux"]["cgroupsPath"] = "/"
     with pytest.raises(Error) as caught:
         restore.build(config, Host(), OPTIONS)
-    assert caught.value.pointer == "/linux/intelRdt"
+    assert caught.value.pointer == "/linux/cgroupsPath"
     with pytest.raises(Error):
         build.build(config, Host(), OPTIONS)
 

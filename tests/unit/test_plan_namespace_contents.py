@@ -1,4 +1,4 @@
-"""What is refused, and linux.timeOffsets and linux.netDevices: from config to steps."""
+"""linux.timeOffsets and linux.netDevices: from config to steps."""
 
 from __future__ import annotations
 
@@ -6,38 +6,10 @@ from typing import Any
 
 import pytest
 
-from ocipy.errors import Error
-from ocipy.plan import namespace_contents, refused
+from ocipy.plan import namespace_contents
 from ocipy.plan.model import Host, Options, Plan, Step
 
 OPTIONS = Options(container_id="c", bundle="/b")
-
-
-@pytest.mark.parametrize(
-    ("config", "pointer"),
-    [
-        ({"linux": {"intelRdt": {"closID": "a"}}}, "/linux/intelRdt"),
-        ({"linux": {"intelRdt": {}}}, "/linux/intelRdt"),
-    ],
-)
-def test_refused(config: Any, pointer: str) -> None:
-    with pytest.raises(Error) as caught:
-        refused.refuse(config, Host(), OPTIONS)
-    assert caught.value.pointer == pointer
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        {},
-        {"linux": None},
-        {"vm": None, "linux": {"intelRdt": None}},
-        {"windows": {}, "solaris": {}, "zos": {}},
-        {"vm": {"kernel": {"path": "/k"}}},
-    ],
-)
-def test_not_refused(config: Any) -> None:
-    refused.refuse(config, Host(), OPTIONS)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,64 @@
+"""linux.intelRdt: a class of service of the resctrl filesystem, and a monitoring group (config-linux.md, IntelRdt).
+
+Made before the clone; the process is put in as soon as there is one, and before it can have children.
+"""
+
+from __future__ import annotations
+
+from ocipy.config.semantic_linux import RESCTRL_OWN
+from ocipy.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocipy.config.types import Config, IntelRdt
+    from ocipy.plan.model import Host, Options, Plan
+
+POINTER = "/linux/intelRdt"
+TOP = "/"  # closID of the default class, which is the top of the filesystem
+
+
+def plan_groups(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """Make, or find, the class of service, and write its schemata; then the monitoring group."""
+    rdt = _given(config)
+    wanted = rdt.get("closID") or ""
+    name = wanted or options.container_id
+    if name in RESCTRL_OWN:
+        raise Error(f"{name} is a directory of the resctrl filesystem itself", pointer=POINTER + "/closID")
+    lines = _lines(rdt)
+    # Without anything to write into it, a class that is named has to be there.
+    plan.on_host(
+        "rdt_group",
+        POINTER + ("/closID" if wanted else ""),
+        name=name,
+        make=name != TOP and (not wanted or bool(lines)),
+    )
+    for pointer, line, compared in lines:
+        plan.on_host("rdt_schema", pointer, line=line, compared=compared)
+    if rdt.get("enableMonitoring"):
+        plan.on_host("rdt_monitoring", POINTER + "/enableMonitoring", name=options.container_id)
+
+
+def _given(config: Config) -> IntelRdt:
+    return (config.get("linux") or {}).get("intelRdt") or {}
+
+
+def _lines(rdt: IntelRdt) -> list[tuple[str, str, bool]]:
+    """(pointer, line, whether it is compared with a class that is there) in the order of the writes."""
+    lines = []
+    for member in ("l3CacheSchema", "memBwSchema"):
+        line = rdt.get(member)
+        if line:
+            lines.append((f"{POINTER}/{member}", str(line), bool(rdt.get("closID"))))
+    lines += [(f"{POINTER}/schemata/{index}", line, False) for index, line in enumerate(rdt.get("schemata") or ())]
+    return lines
+
+
+def plan_join(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """Put the process in. What it forks is in the same groups."""
+    plan.on_host("rdt_join", POINTER)
+
+
+def plan_keep(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """A class that is named stays when the container goes; until create has come to its end it does not."""
+    if _given(config).get("closID"):
+        plan.on_host("rdt_keep", POINTER + "/closID")
