@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from conformance import expected, host, page, report
+from conformance.private import private_host
 from conformance.runner import PASSED, Outcome, Runner, RuntimeRun, describe
 from conformance.suite import Suite, SuiteError, build
 
@@ -75,7 +76,7 @@ def _work(arguments: argparse.Namespace) -> int:
     runs = [describe(str(Path(path).absolute())) for path in arguments.runtime]
     attempts = {program: expectation.attempts for program, expectation in expectations.items()}
     host.become_subreaper()
-    with host.only_one(), host.hugetlb_mounted():
+    with private_host() as changed, host.only_one(), host.hugetlb_mounted():
         for run in runs:
             _run(suite, run, programs, attempts, arguments.timeout)
     print(report.table(runs))
@@ -86,7 +87,10 @@ def _work(arguments: argparse.Namespace) -> int:
         arguments.json.write_text(json.dumps(document, indent=1) + "\n")
     if arguments.html:
         arguments.html.write_text(page.page(runs, expectations))
-    return _judge(runs[0], expectations) if arguments.expect else 0
+    for line in changed:
+        print(line)
+    status = _judge(runs[0], expectations) if arguments.expect else 0
+    return 1 if changed else status
 
 
 def main(argv: list[str] | None = None) -> int:

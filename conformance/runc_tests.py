@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from conformance import host
+from conformance.private import private_host
 from conformance.runner import TIMEOUT, spawn_and_wait
 from conformance.suite import SuiteError, cache_root, copy_writable, fetch, find_go, go_environment
 
@@ -176,13 +177,14 @@ def main(argv: list[str] | None = None) -> int:
         files = arguments.only or sorted(path.name for path in tests.glob("*.bats") if path.name not in LEFT_OUT)
         runtimes = [arguments.runtime, *([arguments.reference] if arguments.reference else [])]
         host.become_subreaper()
-        results = [run(tests, str(Path(path).absolute()), files, arguments.timeout) for path in runtimes]
+        with private_host() as changed:
+            results = [run(tests, str(Path(path).absolute()), files, arguments.timeout) for path in runtimes]
         reasons = load_reasons()
     except (SuiteError, subprocess.CalledProcessError, OSError) as error:
         print(f"conformance/runc-tests: {error}", file=sys.stderr)
         return 2
     print(report(results, reasons))
-    surprises = judge(results[0], results[1] if len(results) > 1 else None, reasons)
+    surprises = changed + judge(results[0], results[1] if len(results) > 1 else None, reasons)
     for line in surprises:
         print(f"unexpected: {line}")
     return 1 if surprises else 0
