@@ -6,7 +6,8 @@ import shlex
 from dataclasses import dataclass
 
 PYTEST = ".venv/bin/python -m pytest -q -p no:cacheprovider"
-# What makes it that Debian's own: no release has all of them.
+INSTALL = "apt-get install -y -qq --no-install-recommends"
+# Those whose criu is told to work on the newest kernels: 4.2.
 CRIU = {"sid"}
 
 
@@ -28,17 +29,10 @@ def of(suite: str, *, smoke: bool) -> list[Stage]:
         stages.append(Stage("tests", 8, f"make build && {PYTEST} -m smoke tests/integration"))
         return stages
     stages.append(Stage("tests", 40, "make test"))
-    stages.append(
-        Stage("engines", 20, "apt-get install -y -qq --no-install-recommends golang-go && tests/engines/run -m smoke")
-    )
+    stages.append(Stage("engines", 20, f"{INSTALL} golang-go && tests/engines/run -m smoke"))
     if suite in CRIU:
-        stages.append(
-            Stage(
-                "criu",
-                20,
-                f"apt-get install -y -qq criu && criu check && {PYTEST} tests/integration/test_checkpoint*.py",
-            )
-        )
+        criu = f"{INSTALL} criu iptables nftables && criu check && {PYTEST} tests/integration/test_checkpoint*.py"
+        stages.append(Stage("criu", 20, criu))
     return stages
 
 

@@ -23,7 +23,9 @@ def test_containerds_file(tmp_path: Path) -> None:
     dump = subprocess.run(
         ["containerd", "--config", file, "config", "dump"], check=True, capture_output=True, text=True
     ).stdout
-    cri = tomllib.loads(dump)["plugins"]["io.containerd.grpc.v1.cri"]["containerd"]
+    plugins = tomllib.loads(dump)["plugins"]
+    # containerd 2 reads the same file, and dumps it in its own form.
+    cri = plugins.get("io.containerd.cri.v1.runtime", plugins.get("io.containerd.grpc.v1.cri"))["containerd"]
     assert cri["runtimes"]["ocipy"]["options"]["BinaryName"] == "/usr/local/bin/ocipy"
     assert cri["runtimes"]["ocipy"]["runtime_type"] == "io.containerd.runc.v2"
 
