@@ -58,7 +58,8 @@ class Engine:
     def __init__(self, home: Path, runtime: str) -> None:
         self.home = home
         self.runtime = runtime
-        self.env = {"PATH": PATH, "HOME": str(home)}
+        # podman 5 says on cgroup v1 that it is deprecated, at each call, where the process's own words are compared.
+        self.env = {"PATH": PATH, "HOME": str(home), "PODMAN_IGNORE_CGROUPSV1_WARNING": "1"}
 
     def argv(self, *words: str) -> list[str]:
         """The command line of a call."""

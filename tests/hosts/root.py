@@ -17,6 +17,8 @@ INCLUDED = "ca-certificates,make,git,python3"
 # The host's certificates, in the root: where its network has a certificate of its own, Debian's bundle lacks it.
 CERTIFICATES = "/etc/ssl/host.crt"
 KEEP_DAYS = 30
+# Packages set these when they are installed, and there is but one kernel.
+NOT_INSTALLED = ("/usr/lib/sysctl.d/*", "/etc/sysctl.d/*", "/etc/sysctl.conf")
 
 
 def cache() -> Path:
@@ -56,7 +58,6 @@ def make(suite: str, mirror: str = MIRROR) -> Path:
         try:
             # It mounts /proc and /sys in the root; in a namespace of their own these end with it.
             _run_debootstrap(suite, new, mirror)
-            _adapt(new)
             new.chmod(0o755)
             new.rename(kept)
         except BaseException:
@@ -86,11 +87,13 @@ def _run_debootstrap(suite: str, root: Path, mirror: str) -> None:
 
 
 def _adapt(root: Path) -> None:
-    """What the host's programs are told of its network, the root's are."""
+    """What the host's programs are told of its network, the root's are; what sets sysctls stays out."""
     settings = subprocess.run(["apt-config", "dump"], check=True, stdout=subprocess.PIPE).stdout
     wanted = (b"Acquire::Check-", b"Acquire::http::", b"Acquire::https::")
     lines = [line for line in settings.split(b"\n") if line.startswith(wanted)]
     (root / "etc/apt/apt.conf.d/90host").write_bytes(b"\n".join(lines) + b"\n")
+    (root / "etc/dpkg/dpkg.cfg.d").mkdir(parents=True, exist_ok=True)
+    (root / "etc/dpkg/dpkg.cfg.d/90host").write_text("".join(f"path-exclude={path}\n" for path in NOT_INSTALLED))
     shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
     if Path("/etc/pip.conf").exists():
         shutil.copy("/etc/pip.conf", root / "etc/pip.conf")
@@ -108,6 +111,7 @@ def copy_of(kept: Path) -> Iterator[Path]:
     try:
         copy.chmod(0o755)
         subprocess.run(["cp", "-a", "--reflink=auto", f"{kept}/.", str(copy)], check=True)
+        _adapt(copy)
         yield copy
     finally:
         remove(copy)
