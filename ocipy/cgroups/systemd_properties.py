@@ -47,16 +47,18 @@ def for_resources(resources: Resources, mode: str) -> tuple[Property, ...]:
 
 
 def rounded(resources: Resources) -> Resources:
-    """The resources with the quota that systemd can keep, rounded up, so that what it writes is what we write."""
-    cpu = resources.get("cpu") or {}
+    """The resources with quota and pids limit as systemd can keep them, so that what it writes is what we write."""
+    cpu, pids = resources.get("cpu") or {}, resources.get("pids") or {}
     quota = cpu.get("quota") or 0
-    if quota <= 0:
-        return resources
-    period = cpu.get("period") or DEFAULT_PERIOD
-    copy = resources.copy()
-    copy["cpu"] = cpu.copy()
-    copy["cpu"]["quota"] = -(-_per_second(quota, period) * period // 1_000_000)
-    return copy
+    if quota > 0:
+        period = cpu.get("period") or DEFAULT_PERIOD
+        resources = resources.copy()
+        resources["cpu"] = cpu.copy()
+        resources["cpu"]["quota"] = -(-_per_second(quota, period) * period // 1_000_000)
+    if pids.get("limit") == 0:
+        resources = resources.copy()
+        resources["pids"] = {"limit": _tasks(0)}
+    return resources
 
 
 def _per_second(quota: int, period: int) -> int:

@@ -30,6 +30,7 @@ def warnings(config: Config) -> Warnings:
         if process.get("consoleSize") and not process.get("terminal"):
             yield "/process/consoleSize", "is ignored without terminal"
     yield from _mounts(config)
+    yield from _pids(config)
     linux = config.get("linux")
     if linux is not None:
         yield from _linux(linux)
@@ -43,6 +44,16 @@ def _top(config: Config) -> Warnings:
     for name in OTHER_PLATFORMS:
         if config.get(name) is not None:
             yield "/" + name, "is for another platform and is ignored on Linux"
+
+
+def _pids(config: Config) -> Warnings:
+    """Since 1.3 the specification says that 0 is a limit; runtimes of before took it for none."""
+    pids = ((config.get("linux") or {}).get("resources") or {}).get("pids") or {}
+    older = [int(part) for part in config["ociVersion"].split(".")[:2]] < [1, 3]
+    # podman's 0 is no limit (docs/cgroups.md).
+    by_podman = (config.get("annotations") or {}).get("io.container.manager") == "libpod"
+    if pids.get("limit") == 0 and older and not by_podman:
+        yield "/linux/resources/pids/limit", "0 allows no process; -1 is no limit, which 0 was before version 1.3"
 
 
 def _capabilities(sets: dict[str, Any]) -> Warnings:

@@ -215,6 +215,10 @@ def _names_of_host(config: Config, spaces: dict[str, str], found: Findings) -> N
             found.append((member, "needs a uts namespace in linux.namespaces; the host would be renamed"))
         if len(name.encode("utf-8", "surrogatepass")) > 64:
             found.append((member, "is longer than 64 bytes"))
+    name, sysctls = config.get("domainname"), (config.get("linux") or {}).get("sysctl") or {}
+    for key, value in sysctls.items():
+        if name and value != name and semantic_linux.sysctl_path(key) == semantic_linux.DOMAINNAME:
+            found.append(("/linux/sysctl" + escape(key), f"is set by the field domainname, to {name!r}"))
 
 
 def _mount(mount: Mount, index: int, spaces: dict[str, str], found: Findings) -> None:

@@ -82,7 +82,7 @@ def _change(config: Config, change: Resources, *, unit: bool) -> Resources:
         raise Error(found[0][1], pointer=found[0][0])
     config["linux"] = {**linux, "resources": new}
     part: Config = {**config, "linux": {"resources": affected(new, change)}}
-    wanted = resources_of(part)
+    wanted = resources_of(part, limited=((old.get("pids") or {}).get("limit") or 0) > 0)
     if unit:
         from ocipy.cgroups.systemd_properties import rounded
 

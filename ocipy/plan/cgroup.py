@@ -29,17 +29,21 @@ RESOURCES = "/linux/resources"
 DOMAIN = ("memory.", "io.", "cpu.", "hugetlb.")
 
 
-def resources_of(config: Config) -> Resources:
+def resources_of(config: Config, *, limited: bool = False) -> Resources:
     """The resources, without a pids limit of 0 from podman, for which that is "unlimited" (docs/cgroups.md).
 
     For everybody else 0 is a limit: "0 is a valid limit value … and SHOULD be treated as such" (config-linux.md, PIDs).
+    limited: there is a limit, which has to go.
     """
     resources = (config.get("linux") or {}).get("resources") or {}
     pids = resources.get("pids") or {}
     annotations = config.get("annotations") or {}
     if pids.get("limit") == 0 and annotations.get("io.container.manager") == "libpod":
         resources = resources.copy()
-        del resources["pids"]
+        if limited:
+            resources["pids"] = {"limit": -1}
+        else:
+            del resources["pids"]
     return resources
 
 

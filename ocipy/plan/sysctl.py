@@ -6,7 +6,7 @@ be changed for the whole machine.
 
 from __future__ import annotations
 
-from ocipy.config.semantic_linux import HOSTNAME, sysctl_namespace, sysctl_path
+from ocipy.config.semantic_linux import DOMAINNAME, HOSTNAME, sysctl_namespace, sysctl_path
 from ocipy.errors import Error, escape
 from ocipy.plan.fields import check_text
 from ocipy.plan.namespaces import is_watched, joined_kinds, new_kinds
@@ -41,6 +41,9 @@ def plan_sysctl(plan: Plan, config: Config, host: Host, options: Options) -> Non
         kind = sysctl_namespace(path)
         if path == HOSTNAME:
             raise Error("the hostname has a field of its own", pointer=pointer, hint="set /hostname instead")
+        domainname = config.get("domainname")
+        if path == DOMAINNAME and domainname and domainname != value:
+            raise Error(f"the field domainname has another one, {domainname}", pointer=pointer, hint="leave out one")
         if not kind:
             raise Error(f"{path} belongs to no namespace: it would be changed for the whole host", pointer=pointer)
         if kind not in own:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -195,6 +196,33 @@ def test_what_is_dying_is_not_frozen(container: MakeContainer) -> None:
     freezer.freeze({"freezer": str(state.parent)})
     one.wait_dead()
     freezer.thaw({"freezer": str(state.parent)})
+
+
+@pytest.mark.needs_cgroup_v1
+@pytest.mark.ocipy_only("runc 1.5 does not thaw what is left")
+def test_what_a_dead_container_has_left_frozen_is_ended_by_delete(container: MakeContainer) -> None:
+    """On cgroup v1 a process that is frozen does not die: whoever is left there is thawed to its end."""
+    one = container().start()
+    cgroup = Path("/sys/fs/cgroup/freezer") / one.cgroups()["freezer"].lstrip("/")
+    below = cgroup / "below"
+    below.mkdir()
+    left = subprocess.Popen(["sleep", "1000"])
+    try:
+        (below / "cgroup.procs").write_text(str(left.pid))
+        os.kill(one.pid, signal.SIGKILL)
+        one.wait_dead()
+        for place in (below, cgroup):
+            (place / "freezer.state").write_text("FROZEN")
+        wait_until(lambda: (below / "freezer.state").read_text() == "FROZEN\n")
+        one.runtime.delete(one.id, timeout=15).ok()
+        assert left.wait(10) == -signal.SIGKILL
+        assert not cgroup.exists()
+    finally:
+        for place in (cgroup, below):
+            if place.exists():
+                (place / "freezer.state").write_text("THAWED")
+        left.kill()
+        left.wait(10)
 
 
 def test_a_paused_container_is_listed_as_such(container: MakeContainer, runtime: Runtime) -> None:

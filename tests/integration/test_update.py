@@ -343,6 +343,33 @@ def test_no_pids_limit_by_podman(container: MakeContainer, bundle: Bundle) -> No
     assert pids_limit(one) == "max"
 
 
+@pytest.mark.ocipy_only("runc 1.5 sets a limit of 1 for podman")
+def test_zero_pids_by_podman_lift_the_limit_as_in_create(container: MakeContainer, bundle: Bundle) -> None:
+    bundle.config["annotations"] = {"io.container.manager": "libpod"}
+    bundle.linux["resources"]["pids"] = {"limit": 20}
+    one = container(bundle.args("sleep", "1000"))
+    update(one, document={"pids": {"limit": 0}}).ok()
+    assert pids_limit(one) == "max"
+    # And without a limit no controller is asked for.
+    update(one, document={"pids": {"limit": 0}}).ok()
+    assert pids_limit(one) == "max"
+
+
+@pytest.mark.ocipy_only("runc 1.5 sets a limit of 1")
+def test_zero_pids_are_a_limit_for_create_and_update(
+    container: MakeContainer, make_bundle: Callable[[], Bundle]
+) -> None:
+    limits = []
+    for begin, change in ((0, None), (5, 0)):
+        bundle = make_bundle()
+        bundle.linux["resources"]["pids"] = {"limit": begin}
+        one = container(bundle.args("sleep", "1000"))
+        if change is not None:
+            update(one, document={"pids": {"limit": change}}).ok()
+        limits.append(pids_limit(one))
+    assert limits == ["0", "0"]
+
+
 @pytest.mark.parametrize("status", ["created", "running", "paused"])
 def test_in_every_state_that_has_a_process(container: MakeContainer, status: str) -> None:
     one = container()

@@ -13,6 +13,11 @@ from tests.unit.documents import minimal, put, real_configs
 MAP = [{"containerID": 0, "hostID": 1000, "size": 10}]
 
 
+def ids(*ranges: tuple[int, int, int]) -> list[dict[str, int]]:
+    """(container id, host id, size) of each entry."""
+    return [{"containerID": first, "hostID": host, "size": size} for first, host, size in ranges]
+
+
 def config(*members: tuple[str, Any]) -> Any:
     """A config with one new namespace of each kind, and these members besides."""
     kinds = ["pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time"]
@@ -128,6 +133,7 @@ BROKEN: list[tuple[Any, str]] = [
         "/linux/gidMappings/0/containerID",
     ),
     (config(("/linux/uidMappings", [{**MAP[0], "size": 2**32 - 1}])), "/linux/uidMappings/0/size"),
+    (config(("/linux/uidMappings", ids((0, 2**32 - 2, 2)))), "/linux/uidMappings/0/size"),
     (without("time", ("/linux/timeOffsets", {"boottime": {"secs": 1}})), "/linux/timeOffsets"),
     (
         config(("/linux/namespaces/7/path", "/proc/1/ns/time"), ("/linux/timeOffsets", {"boottime": {"secs": 1}})),
@@ -201,6 +207,8 @@ BROKEN: list[tuple[Any, str]] = [
     ),
     (config(("/linux/intelRdt", {"closID": "../x"})), "/linux/intelRdt/closID"),
     (config(("/linux/intelRdt", {"closID": ".."})), "/linux/intelRdt/closID"),
+    (config(("/linux/intelRdt", {"closID": "mon_groups"})), "/linux/intelRdt/closID"),
+    (config(("/linux/sysctl", {"kernel/domainname": "a"}), ("/domainname", "b")), "/linux/sysctl/kernel~1domainname"),
     (config(("/linux/intelRdt", {"l3CacheSchema": "L3:0=f\nMB:0=1"})), "/linux/intelRdt/l3CacheSchema"),
     (config(("/linux/intelRdt", {"schemata": ["L3:0=f", "a\nb"]})), "/linux/intelRdt/schemata/1"),
     (config((RES + "/devices", [{"allow": True, "type": "u"}])), RES + "/devices/0/type"),
@@ -263,6 +271,7 @@ HOLDING: list[Any] = [
     config(("/linux/uidMappings", [{"containerID": 0, "hostID": 0, "size": 2**32 - 1}])),
     config(("/linux/uidMappings", [{"containerID": 10, "hostID": 0, "size": 1}, *MAP])),
     config(("/linux/uidMappings", [*MAP, {"containerID": 10, "hostID": 1010, "size": 1}])),
+    config(("/linux/gidMappings", ids((0, 2**32 - 2, 1)))),
     config(("/linux/timeOffsets", {"boottime": {"secs": -1, "nanosecs": 999_999_999}, "monotonic": None})),
     without("time", ("/linux/timeOffsets", {})),
     config(("/linux/devices", [{"type": "p", "path": "/fifo"}])),
@@ -280,6 +289,7 @@ HOLDING: list[Any] = [
     config(("/linux/memoryPolicy", {"mode": "MPOL_PREFERRED"})),
     config(("/linux/memoryPolicy", {"mode": "MPOL_INTERLEAVE", "nodes": "0-1", "flags": ["MPOL_F_STATIC_NODES"]})),
     config(("/linux/intelRdt", {"closID": "/"})),
+    config(("/linux/sysctl", {"kernel.domainname": "a"}), ("/domainname", "a")),
     config((RES + "/devices", [{"allow": False, "type": "", "access": "", "major": -1}])),
     config((RES + "/memory", {"limit": 5, "swap": -1, "swappiness": 100, "reservation": 0})),
     config((RES + "/memory", {"limit": 5, "swap": 0})),

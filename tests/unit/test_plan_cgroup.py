@@ -8,7 +8,13 @@ import pytest
 
 from ocipy.cgroups.devices import DEFAULT_RULES, READ, WRITE
 from ocipy.errors import Error
-from ocipy.plan.cgroup import plan_cgroup_create, plan_cgroup_join, plan_cgroup_limits, plan_cgroup_meanwhile
+from ocipy.plan.cgroup import (
+    plan_cgroup_create,
+    plan_cgroup_join,
+    plan_cgroup_limits,
+    plan_cgroup_meanwhile,
+    resources_of,
+)
 from ocipy.plan.cgroup_mount import plan_cgroup_mount
 from ocipy.plan.model import Host, Options, Plan
 
@@ -135,6 +141,18 @@ def test_zero_pids_from_podman_is_no_limit() -> None:
     assert config["linux"]["resources"] == {"pids": {"limit": 0}}, "the config is nobody's to change"
     config["linux"]["resources"]["pids"]["limit"] = 7
     assert planned(config).host[-1].args["value"] == "7"
+
+
+@pytest.mark.parametrize(("limited", "resources"), [(False, {}), (True, {"pids": {"limit": -1}})])
+def test_zero_pids_from_podman_lifts_a_limit_that_is_there(limited: bool, resources: Any) -> None:
+    """create and update agree: 0 is podman's word for no limit."""
+    config: Any = {
+        "linux": {"resources": {"pids": {"limit": 0}}},
+        "annotations": {"io.container.manager": "libpod"},
+    }
+    assert resources_of(config, limited=limited) == resources
+    del config["annotations"]
+    assert resources_of(config, limited=limited) == {"pids": {"limit": 0}}
 
 
 @pytest.mark.parametrize("path", ["/", "//", "/a/..", "/..", "/."])

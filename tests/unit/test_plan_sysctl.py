@@ -98,6 +98,15 @@ def test_what_is_the_hosts_is_refused(name: str) -> None:
     assert pointer_of(config({name: "1"}, "ipc", "network", "uts", "user")) == "/linux/sysctl/" + name
 
 
+@pytest.mark.parametrize("name", ["kernel.domainname", "kernel/domainname"])
+def test_a_domainname_beside_another_one_is_refused(name: str) -> None:
+    """Whichever is set last would win, in silence."""
+    both = config({name: "a.example"}, "uts", domainname="b.example")
+    assert pointer_of(both) == "/linux/sysctl/" + name.replace("/", "~1")
+    plan_of(config({name: "a.example"}, "uts", domainname="a.example"))
+    plan_of(config({name: "a.example"}, "uts", domainname=""))
+
+
 def test_a_joined_namespace_is_looked_at_before_anything_is_set() -> None:
     plan = plan_of(config({"net.core.somaxconn": "1", "net.ipv4.ip_forward": "1"}, joined="network"))
     assert plan.host == [Step("not_our_namespace", "/linux/sysctl/net.core.somaxconn", {"kind": "network"})]

@@ -71,6 +71,13 @@ def test_a_quota_is_rounded_up_and_written_so(quota: int, period: int, per_secon
     assert rounded(rounded(resources)) == rounded(resources)
 
 
+def test_systemd_has_no_pids_limit_of_zero_and_the_file_agrees() -> None:
+    assert rounded({"pids": {"limit": 0}}) == {"pids": {"limit": 1}}
+    assert rounded({"pids": {"limit": 0}, "cpu": {"quota": 1, "period": 1000}})["pids"] == {"limit": 1}
+    for limit in (-1, 1, 7):
+        assert rounded({"pids": {"limit": limit}}) == {"pids": {"limit": limit}}
+
+
 def test_without_a_quota_nothing_is_rounded() -> None:
     every: list[Any] = [{}, {"cpu": {}}, {"cpu": {"quota": -1}}, {"cpu": {"period": 1000}}]
     for resources in every:

@@ -194,6 +194,26 @@ def test_what_the_plan_warns_of_is_not_told_twice(tmp_path: Path) -> None:
     assert places(validate(bundle(tmp_path, config)), WARNING) == ["/mounts/0/destination", "/mounts/1/destination"]
 
 
+@pytest.mark.parametrize(
+    ("version", "annotations", "warned"),
+    [
+        ("1.0.2", {}, True),
+        ("1.2.1-dev", {}, True),
+        ("1.3.0", {}, False),
+        ("1.10.0", {}, False),
+        # To podman 0 is no limit.
+        ("1.2.0", {"io.container.manager": "libpod"}, False),
+    ],
+)
+def test_a_pids_limit_of_zero_in_an_older_config(
+    tmp_path: Path, version: str, annotations: dict[str, str], warned: bool
+) -> None:
+    config = put(whole(), "/linux/resources", {"pids": {"limit": 0}})
+    config |= {"ociVersion": version, "annotations": annotations}
+    found = validate(bundle(tmp_path, config))
+    assert places(found, WARNING) == (["/linux/resources/pids/limit"] if warned else [])
+
+
 UNHEALTHY = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 
 
