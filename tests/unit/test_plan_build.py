@@ -135,6 +135,16 @@ def test_these_take_no_device(mount: dict[str, Any]) -> None:
     assert not mounts.needs_devices(config(more_mounts=(mount,)))
 
 
+@HOSTS
+def test_what_is_made_or_set_inside_comes_before_it_is_closed(host: Host) -> None:
+    """The working directory before a read-only root, kernel parameters before paths of /proc are covered."""
+    document = config(sysctl={"net.ipv4.ip_forward": "1"}, readonlyPaths=["/proc/sys"], maskedPaths=["/proc/kcore"])
+    document["root"]["readonly"] = True
+    init = build(document, host, OPTIONS).init
+    assert index(init, "pivot_root") < index(init, "make_cwd") < index(init, "root_readonly")
+    assert index(init, "sysctl") < index(init, "sysctl_done") < index(init, "readonly_path") < index(init, "mask")
+
+
 def test_the_first_mount_of_the_cgroup() -> None:
     document = config()
     assert document["mounts"][mounts.first_of_cgroup(document)]["destination"] == "/sys/fs/cgroup"

@@ -2,6 +2,7 @@
 #include "kernel.h"
 
 #include <string.h>
+#include <fcntl.h>
 #include <sys/ioctl.h>
 #include <termios.h>
 
@@ -101,7 +102,7 @@ static PyObject *kernel_pty_peer(PyObject *self, PyObject *args) {
     int master, flags;
     if (!PyArg_ParseTuple(args, "ii", &master, &flags))
         return NULL;
-    return int_or_error(ioctl(master, TIOCGPTPEER, flags));
+    return int_or_error(ioctl(master, TIOCGPTPEER, flags | O_CLOEXEC));
 }
 
 PyMethodDef tty_methods[] = {
