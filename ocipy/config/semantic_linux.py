@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import posix
+
 from ocipy.config.semantic_resources import list_of_numbers
 from ocipy.errors import escape
 
@@ -46,6 +48,8 @@ DOMAINNAME = "kernel/domainname"
 
 _MAX_ID_MAP_LINES = 340
 """user_namespaces(7)."""
+_LONGEST_LINE = 33
+"""Of an id map: three numbers of ten digits, with what is between and behind them."""
 
 _MAX_ERRNO = 4095
 
@@ -116,6 +120,9 @@ def id_map(lines: list[IDMapping], pointer: str, found: Findings) -> None:
     if len(lines) > _MAX_ID_MAP_LINES:
         found.append((pointer, f"has more than {_MAX_ID_MAP_LINES} entries"))
         return
+    # Most are too short for that, whatever is in them.
+    if len(lines) * _LONGEST_LINE >= 4096 and len(id_map_text(lines)) >= posix.sysconf("SC_PAGE_SIZE"):
+        found.append((pointer, "has more entries than fit in one page of text, which is what the kernel takes"))
     for index, line in enumerate(lines):
         if line["size"] == 0:
             found.append((f"{pointer}/{index}/size", "must not be 0"))
@@ -128,6 +135,11 @@ def id_map(lines: list[IDMapping], pointer: str, found: Findings) -> None:
             free = first + size
             if free > 0xFFFFFFFF:
                 found.append((f"{pointer}/{index}/size", "reaches beyond the last id, 4294967294"))
+
+
+def id_map_text(lines: list[IDMapping]) -> str:
+    """What is written to the kernel's file."""
+    return "".join(f"{line['containerID']} {line['hostID']} {line['size']}\n" for line in lines)
 
 
 def _time_offsets(linux: Linux, spaces: dict[str, str], found: Findings) -> None:

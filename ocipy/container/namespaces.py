@@ -127,7 +127,7 @@ def _write_map(run: HostRun, name: str, mappings: Sequence[tuple[int, int, int]]
     except OSError as error:
         hint = ""
         if error.errno == errno.EINVAL:
-            hint = "entries overlap, there are over 340 of them, or an id is beyond the range"
+            hint = "entries overlap, or an id is beyond the range"
         elif error.errno == errno.EPERM:
             hint = "a range of host ids is not mapped, or not in one piece, in the runtime's own user namespace"
         raise Error(f"cannot write {name} ({lines.strip()})", errno=error.errno or 0, hint=hint) from None

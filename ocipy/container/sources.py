@@ -20,7 +20,6 @@ from ocipy.linux.constants import (
     MOVE_MOUNT_F_EMPTY_PATH,
     MOVE_MOUNT_T_EMPTY_PATH,
     MS_PRIVATE,
-    MS_SLAVE,
     O_CLOEXEC,
     O_RDONLY,
     SIGCHLD,
@@ -73,17 +72,17 @@ def open_mount_source(
     destination: str,
     recursive: bool,
     nofollow: bool,
-    slave: bool,
+    propagation: int,
     idmap: str,
     idmap_recursive: bool,
 ) -> None:
     """A detached copy of a bind mount's source, with its ids mapped if idmap names a user namespace's descriptor.
 
-    slave: the copy hears of the host's mounts, but not the other way round; as in a mount namespace of its own.
+    propagation: MS_… of the copy, 0 to leave it a peer. A slave hears of the host's mounts, not the reverse.
     """
     tree = run.fds[name] = open_source(source, destination, recursive, nofollow)
-    if slave:
-        _kernel.mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, 0, 0, MS_SLAVE, -1)
+    if propagation:
+        _kernel.mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, 0, 0, propagation, -1)
     if idmap:
         flags = AT_EMPTY_PATH | (AT_RECURSIVE if idmap_recursive else 0)
         try:

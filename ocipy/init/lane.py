@@ -91,7 +91,7 @@ PLACES = {
     "mount2": ("mount_classic", "remount"),
     "move_root": ("move_root",),
     "mounts": ("bind", "copy_symlink", "mount", "remount_readonly"),
-    "namespaces": ("unshare_cgroup",),
+    "namespaces": ("unshare_cgroup", "unshare_ipc"),
     "process": (
         "reset_signals", "heed_signals", "session", "stdio_null", "make_cwd", "no_new_privileges", "close_descriptors",
         "working_directory", "working_directory_again", "environment", "rlimit_at_exec", "umask", "execute",

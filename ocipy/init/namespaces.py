@@ -7,7 +7,7 @@ import posix
 
 from ocipy.errors import Error
 from ocipy.linux import _kernel
-from ocipy.linux.constants import CLONE_NEWCGROUP
+from ocipy.linux.constants import CLONE_NEWCGROUP, CLONE_NEWIPC
 from ocipy.plan.namespaces import FLAGS
 
 TYPE_CHECKING = False
@@ -78,4 +78,12 @@ def unshare_cgroup(init: Init) -> None:
         raise not_made(("cgroup",), error) from None
 
 
-ACTIONS = {"unshare_cgroup": unshare_cgroup}
+def unshare_ipc(init: Init) -> None:
+    """An IPC namespace whose message queues belong to the root of our user namespace."""
+    try:
+        _kernel.unshare(CLONE_NEWIPC)
+    except OSError as error:
+        raise not_made(("ipc",), error) from None
+
+
+ACTIONS = {"unshare_cgroup": unshare_cgroup, "unshare_ipc": unshare_ipc}

@@ -77,6 +77,7 @@ def _make_init(plan: Plan, config: Config, host: Host, options: Options) -> None
     process.plan_session(plan, config, host, options)
     plan.in_init("heed_signals", "")
     identity.plan_become_root(plan, config, host, options)
+    namespaces.plan_unshare_ipc(plan, config, host, options)
     uts.plan_loopback(plan, config, host, options)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ocipy.cgroups.paths import clean
 from ocipy.errors import Error
-from ocipy.linux.constants import MOUNT_ATTR_RDONLY, MS_I_VERSION, MS_RDONLY, MS_REC, MS_REMOUNT
+from ocipy.linux.constants import MOUNT_ATTR_RDONLY, MS_I_VERSION, MS_PRIVATE, MS_RDONLY, MS_REC, MS_REMOUNT, MS_SLAVE
 from ocipy.plan import cgroup_mount
 from ocipy.plan.fields import check_text
 from ocipy.plan.mount_options import parse
@@ -85,7 +85,7 @@ def plan_sources(plan: Plan, config: Config, host: Host, options: Options) -> No
                 destination=clean(mount["destination"]),
                 recursive=bool(parsed.flags & MS_REC),
                 nofollow=parsed.source_nofollow,
-                slave=not _keeps_peers(config),
+                propagation=_of_copy(config),
                 idmap=mapped,
                 idmap_recursive=parsed.idmap == 2,
             )
@@ -208,9 +208,13 @@ def _source(mount: Mount, options: Options, pointer: str) -> str:
     return source if source.startswith("/") else options.bundle + "/" + source
 
 
-def _keeps_peers(config: Config) -> bool:
-    """With rootfsPropagation shared, bind mounts stay peers of their sources, so that mounts travel both ways."""
-    return ((config.get("linux") or {}).get("rootfsPropagation") or "") in ("shared", "rshared")
+def _of_copy(config: Config) -> int:
+    """What a bind mount's source is opened as on the host, where it has no word of its own: as init would find it in a
+    mount namespace of its own (plan/rootfs.py). 0 for a peer, so that mounts travel both ways."""
+    kind = (config.get("linux") or {}).get("rootfsPropagation") or ""
+    if kind in ("shared", "rshared"):
+        return 0
+    return MS_PRIVATE if kind.removeprefix("r") in ("private", "unbindable") else MS_SLAVE
 
 
 def _plan_bind(plan: Plan, options: Options, mount: Mount, parsed: MountOptions, index: int, by_host: bool) -> None:

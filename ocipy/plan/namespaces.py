@@ -104,7 +104,8 @@ def plan_clone(plan: Plan, config: Config, host: Host, options: Options) -> None
     new = new_kinds(config)
     joined = joined_kinds(config)
     if not needs_stages(config):
-        kinds = tuple(kind for kind in new if kind != "cgroup" or _into_cgroup(config, host, options))
+        later = {"cgroup": not _into_cgroup(config, host, options), "ipc": unshares_ipc(config)}
+        kinds = tuple(kind for kind in new if not later.get(kind))
         plan.on_host("clone", "/linux/namespaces", kinds=kinds, into_cgroup=_into_cgroup(config, host, options))
         return
     plan.on_host(
@@ -117,6 +118,19 @@ def plan_clone(plan: Plan, config: Config, host: Host, options: Options) -> None
         forks=any(kind in new or kind in joined for kind in ("pid", "time")),
         watched=is_watched(config, host),
     )
+
+
+def unshares_ipc(config: Config) -> bool:
+    """Whether init makes its IPC namespace itself: /dev/mqueue belongs to whoever does that (mq_overview(7)), and is to
+    be the root of a new user namespace, who is nobody's until the maps are written."""
+    new = new_kinds(config)
+    return "user" in new and "ipc" in new and not needs_stages(config)
+
+
+def plan_unshare_ipc(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """The IPC namespace that the clone does not make."""
+    if unshares_ipc(config):
+        plan.in_init("unshare_ipc", new_kinds(config)["ipc"])
 
 
 def _into_cgroup(config: Config, host: Host, options: Options) -> bool:
@@ -166,6 +180,15 @@ def plan_id_maps(plan: Plan, config: Config, host: Host, options: Options) -> No
         )
     if not gids:
         raise Error("a new user namespace needs a mapping of group ids", pointer="/linux/gidMappings")
+    if not host.rootless:
+        # As runc has it. Who has no rights of the host's root may map what there is: `unshare -c` maps one's own id.
+        for mappings, pointer in ((uids, "/linux/uidMappings"), (gids, "/linux/gidMappings")):
+            if all(inside for inside, _, _ in mappings):
+                raise Error(
+                    "a new user namespace needs a mapping of the container's id 0",
+                    pointer=pointer,
+                    hint='one entry with "containerID": 0: the container is set up by its root',
+                )
     plan.on_host("uid_map", "/linux/uidMappings", mappings=uids, by_helper=_by_helper(uids, host.uid, host))
     plan.on_host(
         "gid_map",

@@ -110,7 +110,8 @@ def plan_pivot(plan: Plan, config: Config, host: Host, options: Options) -> None
     else:
         plan.in_init("pivot_root", "/root/path")
     if kind:
-        plan.in_init("propagation", POINTER, flags=PROPAGATION[kind])
+        # Of the root alone, also with an "r": what is mounted below it has words of its own.
+        plan.in_init("propagation", POINTER, flags=PROPAGATION[kind] & ~MS_REC)
     if not dev_is_bound(config):
         devices = (config.get("linux") or {}).get("devices") or ()
         own = [index for index, device in enumerate(devices) if clean(device["path"]) == "/dev/null"]

@@ -408,6 +408,7 @@ WORDINGS: dict[str, str | Callable[[Arguments], str]] = {
     "umask": lambda a: f"{a['mask']:04o}",
     "undumpable": "nobody who shares our namespaces may look into us",
     "unshare_cgroup": "a cgroup namespace, rooted at its cgroup",
+    "unshare_ipc": "an IPC namespace, whose message queues are root's",
     "use_rootfs": value_of("path"),
     "wait": value_of("barrier"),
     "wait_for_start": "at the FIFO",

@@ -152,6 +152,53 @@ def test_rootfs_propagation(sh: RunScript, bundle: Bundle, kind: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("kind", "words", "expected"),
+    [
+        ("rslave", ["rshared"], ["master", "shared"]),
+        ("rslave", [], ["master"]),
+        ("rslave", ["rprivate"], []),
+        ("rprivate", ["rshared"], ["shared"]),
+        ("rprivate", [], []),
+        ("rshared", ["rslave"], ["master"]),
+        ("rshared", ["rprivate"], []),
+        ("rshared", [], ["shared"]),
+        ("shared", ["rslave"], ["master"]),
+    ],
+)
+def test_a_mount_keeps_its_own_propagation_whatever_that_of_the_root_is(
+    sh: RunScript, bundle: Bundle, volume: Path, kind: str, words: list[str], expected: list[str]
+) -> None:
+    """rootfsPropagation is the root's, also with an "r" (kubelet, Docker in Docker)."""
+    bundle.linux["rootfsPropagation"] = kind
+    bundle.mount("/mnt", str(volume), *words)
+    mounts = _mounts(sh(MOUNTINFO, bundle))
+    assert sorted(word.split(":")[0] for word in mounts["/mnt"].propagation) == expected
+    assert mounts["/dev/shm"].propagation == ()
+
+
+@pytest.mark.ocipy_only("runc opens no sources for a user namespace whose root may not walk to them")
+@pytest.mark.parametrize(
+    ("kind", "words", "expected"),
+    [("rslave", ["rshared"], ["master", "shared"]), ("rslave", [], ["master"]), ("rprivate", [], []),
+     ("slave", ["rshared"], ["master", "shared"]), ("runbindable", ["rshared"], ["shared"])],
+)  # fmt: skip
+def test_a_mount_that_the_host_has_opened_keeps_its_own_propagation_too(
+    sh: RunScript, bundle: Bundle, volume: Path, kind: str, words: list[str], expected: list[str]
+) -> None:
+    bundle.user_namespace()
+    (bundle.rootfs / "mnt").mkdir(exist_ok=True)
+    bundle.linux["rootfsPropagation"] = kind
+    bundle.mount("/mnt", str(volume), *words)
+    found = _mounts(sh(MOUNTINFO, bundle))["/mnt"].propagation
+    assert sorted(word.split(":")[0] for word in found) == expected
+
+
+def test_an_empty_propagation_of_the_root_is_absent(sh: RunScript, bundle: Bundle) -> None:
+    bundle.linux["rootfsPropagation"] = ""
+    assert sh("echo runs", bundle).ok().stdout == "runs\n"
+
+
 def test_tmpcopyup(sh: RunScript, bundle: Bundle) -> None:
     bundle.mount("/etc", "tmpfs", "tmpcopyup", "mode=755", type="tmpfs")
     result = sh("cat /etc/group; echo x > /etc/new && cat /etc/new", bundle).ok()
@@ -321,6 +368,22 @@ def test_streams_from_null_are_the_containers(container: MakeContainer, bundle: 
     about, inside = link.stat(), one.proc("root/dev/null").stat()
     assert stat.S_ISCHR(about.st_mode)
     assert (about.st_dev, about.st_ino) == (inside.st_dev, inside.st_ino)
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_the_message_queues_belong_to_root_of_a_new_user_namespace(
+    container: MakeContainer, make_bundle: Callable[[], Bundle], joined: bool
+) -> None:
+    """mq_overview(7): /dev/mqueue is whose who makes the IPC namespace."""
+    bundle = make_bundle().user_namespace()
+    if joined:
+        other = container(make_bundle().args("sleep", "100")).start()
+        for entry in bundle.linux["namespaces"]:
+            if entry["type"] == "network":
+                entry["path"] = f"/proc/{other.pid}/ns/net"
+    one = container(bundle, sh="stat -c '%u %g %a' /dev/mqueue; echo end; exec sleep 100").start()
+    assert one.wait_output("end").splitlines()[0] == "0 0 1777"
+    assert one.namespace("ipc") != os.readlink("/proc/self/ns/ipc")
 
 
 @pytest.mark.ocipy_only("runc mounts nothing without a mount namespace")

@@ -65,16 +65,33 @@ def test_ids_in_a_user_namespace(container: MakeContainer, bundle: Bundle) -> No
     assert (ids(outside, "Uid"), ids(outside, "Gid"), outside["Groups"]) == ({201000}, {202000}, "203000")
 
 
-@pytest.mark.ocipy_only("runc wants 0 to be mapped")
-def test_user_namespace_without_root(sh: RunScript, bundle: Bundle) -> None:
-    """0 is not mapped: the set-up is done by the ids of the process."""
+def without_root(bundle: Bundle, *members: str) -> Bundle:
     bundle.user_namespace()
-    for kind in ("uidMappings", "gidMappings"):
-        bundle.linux[kind] = [{"containerID": 1000, "hostID": 100000, "size": 10}]
+    for member in members:
+        bundle.linux[member] = [{"containerID": 1000, "hostID": 100000, "size": 10}]
     bundle.process["user"] = {"uid": 1000, "gid": 1001}
+    return bundle
+
+
+@pytest.mark.parametrize("member", ["uidMappings", "gidMappings"])
+def test_user_namespace_without_root_is_refused(runtime: Runtime, bundle: Bundle, new_id: NewId, member: str) -> None:
+    """critest: "ContainerID 0" of a pod's user namespace has to be mapped."""
+    result = runtime.create(without_root(bundle, member).args("true"), new_id()).fails()
+    if runtime.is_ocipy:
+        assert f"/linux/{member}: a new user namespace needs a mapping of the container's id 0" in result.stderr
+        told = runtime.call("validate", bundle.path)
+        assert told.status == 1 and f"/linux/{member}: a new user namespace needs" in told.stdout
+    assert runtime.ids() == []
+
+
+@pytest.mark.ocipy_only("runc wants 0 to be mapped")
+def test_user_namespace_without_root(bundle: Bundle, runtime: Runtime, new_id: NewId) -> None:
+    """Who has no rights of the host's root maps what there is: the set-up is done by the ids of the process."""
+    without_root(bundle, "uidMappings", "gidMappings").sh("cat /proc/self/status")
     for mount in bundle.config["mounts"]:
         mount["options"] = [option for option in mount.get("options", ()) if option != "gid=5"]
-    status = parse_status(sh("cat /proc/self/status", bundle).ok().stdout)
+    bundle.write()
+    status = parse_status(runtime.call("--rootless", "true", "run", "--bundle", bundle.path, new_id()).ok().stdout)
     assert (ids(status, "Uid"), ids(status, "Gid")) == ({1000}, {1001})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -298,6 +299,25 @@ HOLDING: list[Any] = [
     config((RES + "/rdma", {"mlx5_1": {"hcaObjects": 0}})),
     config((RES + "/unified", {"memory.high": "1", "hugetlb.1GB.max": "1"})),
 ]
+
+
+def long_map(entries: int) -> Any:
+    return [{"containerID": 4_000_000_000 + n, "hostID": 4_000_000_000 + n, "size": 1} for n in range(entries)]
+
+
+def test_an_id_map_has_to_fit_in_a_page() -> None:
+    """user_namespaces(7): the text has to be shorter than that, however many entries there are."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    fits = (page - 1) // len("4000000000 4000000000 1\n")
+    if fits >= 340:
+        pytest.skip("340 entries always fit in a page of this size")
+    for member in ("/linux/uidMappings", "/linux/gidMappings"):
+        assert found(config((member, long_map(fits)))) == []
+        (finding,) = errors(config((member, long_map(fits + 1))))
+        assert finding[0] == member and "one page of text" in finding[1]
+    mount = {"destination": "/x", "source": "/y", "options": ["bind"], "uidMappings": long_map(fits + 1),
+             "gidMappings": MAP}  # fmt: skip
+    assert found(config(("/mounts", [mount]))) == ["/mounts/0/uidMappings"]
 
 
 @pytest.mark.parametrize(("document", "pointer"), BROKEN, ids=[f"{n}-{p}" for n, (_, p) in enumerate(BROKEN)])

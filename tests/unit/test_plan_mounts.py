@@ -187,7 +187,7 @@ def test_the_host_opens_sources_for_a_user_namespace() -> None:
                 "destination": "/data",
                 "recursive": False,
                 "nofollow": False,
-                "slave": True,
+                "propagation": c.MS_SLAVE,
                 "idmap": "",
                 "idmap_recursive": False,
             },
@@ -213,9 +213,9 @@ def test_the_host_opens_nothing_where_it_has_no_more_rights(host: Host) -> None:
 
 
 def test_shared_roots_keep_bind_mounts_peers_of_their_sources() -> None:
-    for kind, slave in (("rshared", False), ("shared", False), ("slave", True)):
+    for kind, flag in (("rshared", 0), ("shared", 0), ("slave", c.MS_SLAVE), ("rprivate", c.MS_PRIVATE)):
         plan = planned(bind(), namespaces=("mount", "user"), linux={"rootfsPropagation": kind})
-        assert plan.host[0].args["slave"] == slave
+        assert plan.host[0].args["propagation"] == flag
 
 
 def test_idmap_by_the_mounts_own_maps() -> None:

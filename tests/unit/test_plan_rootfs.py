@@ -51,11 +51,11 @@ def test_usually() -> None:
     ("kind", "before", "tree", "after"),
     [
         ("slave", MS_SLAVE | MS_REC, MS_SLAVE, MS_SLAVE),
-        ("rslave", MS_SLAVE | MS_REC, MS_SLAVE, MS_SLAVE | MS_REC),
+        ("rslave", MS_SLAVE | MS_REC, MS_SLAVE, MS_SLAVE),
         ("private", MS_PRIVATE | MS_REC, MS_PRIVATE, MS_PRIVATE),
-        ("rprivate", MS_PRIVATE | MS_REC, MS_PRIVATE, MS_PRIVATE | MS_REC),
+        ("rprivate", MS_PRIVATE | MS_REC, MS_PRIVATE, MS_PRIVATE),
         ("shared", None, MS_PRIVATE, MS_SHARED),
-        ("rshared", None, MS_PRIVATE, MS_SHARED | MS_REC),
+        ("rshared", None, MS_PRIVATE, MS_SHARED),
         ("unbindable", MS_PRIVATE | MS_REC, MS_PRIVATE, MS_UNBINDABLE),
     ],
 )
