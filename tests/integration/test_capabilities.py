@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from ocipy.linux.capabilities import NAMES
-from tests.harness import Bundle, Container, Result, proc_status
+from tests.harness import Bundle, Container, Result, Runtime, proc_status
 
 MakeContainer = Callable[..., Container]
 RunScript = Callable[..., Result]
+NewId = Callable[[], str]
 
 CHOWN, DAC_OVERRIDE, KILL, SETGID, NET_BIND_SERVICE = (1 << number for number in (0, 1, 5, 6, 10))
 SETS = {
@@ -135,3 +136,13 @@ def test_what_they_are_good_for(sh: RunScript, bundle: Bundle) -> None:
     assert sh(script, bundle).lines == ["chown"]
     bundle.capabilities("CAP_SYS_ADMIN")
     assert sh(script, bundle).ok().lines == ["hostname"]
+
+
+@pytest.mark.needs_program("setpriv")
+def test_ambient_ones_of_the_caller_are_not_passed_on(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
+    """A raised one stays while the permitted and the inheritable set have it, and outlives setuid (CVE-2016-8867)."""
+    bundle.process["capabilities"] = {name: ["CAP_CHOWN"] for name in SETS if name != "ambient"}
+    raised = ["setpriv", "--inh-caps", "+chown", "--ambient-caps", "+chown"]
+    told = runtime.run(bundle.args("cat", "/proc/self/status"), new_id(), prefix=raised).ok().stdout
+    assert "CapAmb:\t0000000000000000\n" in told
+    assert "CapInh:\t0000000000000001\n" in told
