@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ocipy.init import paths
-from ocipy.linux import _kernel
+from ocipy.linux import _kernel, procfs
 from ocipy.linux.constants import MNT_DETACH
 
 pytestmark = pytest.mark.ocipy_only(reason="its way of making paths")
@@ -64,3 +64,22 @@ def test_what_was_made_is_not_opened_across_a_mount(covered: int, make: Callable
     with pytest.raises(OSError) as caught:
         make(covered)
     assert caught.value.errno == errno.EXDEV
+
+
+def test_our_procfs_is_not_left(source: Path) -> None:
+    """A file of it is never reached across a mount, a magic link, or upwards (CVE-2025-52881)."""
+    (source / "below/file").touch()
+    (source / "file").touch()
+    directory, proc = os.open(source, os.O_PATH), os.open("/proc", os.O_PATH)
+    os.close(procfs.open_file(directory, "file", os.O_RDONLY))
+    for place, path, number in (
+        (directory, "below/file", errno.EXDEV),
+        (directory, "../source/file", errno.EXDEV),
+        (proc, f"self/fd/{directory}/file", errno.ELOOP),
+        (proc, "self/root/etc/passwd", errno.ELOOP),
+    ):
+        with pytest.raises(OSError) as caught:
+            procfs.open_file(place, path, os.O_RDONLY)
+        assert caught.value.errno == number, path
+    os.close(directory)
+    os.close(proc)

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from ocipy.init import rootfs
 from ocipy.init.context import Init
+from ocipy.linux import _kernel
+from ocipy.linux import constants as c
 from tests.harness import proc_mounts
 from tests.harness.behind import mounts_from
 from tests.harness.scratch import Scratch, fails, make_on_host, mount_of, mount_on_host, with_proc
@@ -237,3 +240,25 @@ def test_streams_on_the_hosts_null_become_the_containers(scratch: Scratch) -> No
         return found
 
     assert _dev(scratch).run(look, before) == [(True, True), (False, True), (True, True)]
+
+
+def test_what_is_mounted_in_the_copy_of_the_root_is_not_seen_in_the_root(source: Path, work: Path) -> None:
+    """Mounts below the root may be shared on the host: their copies hear from it, and tell it nothing."""
+    _kernel.mount(None, str(source), None, c.MS_SHARED | c.MS_REC, None)
+    (source / "below/place").mkdir()
+    copy = work / "copy"
+    copy.mkdir()
+    tree = rootfs.clone_root(str(source), c.MS_PRIVATE)
+    _kernel.move_mount(tree, "", c.AT_FDCWD, str(copy), c.MOVE_MOUNT_F_EMPTY_PATH)
+    os.close(tree)
+    try:
+        _kernel.mount("tmpfs", str(copy / "below/place"), "tmpfs", 0, None)
+        (copy / "below/place/file").touch()
+        assert os.listdir(source / "below/place") == []
+        # The other way round it is heard of.
+        (source / "below/later").mkdir()
+        _kernel.mount("tmpfs", str(source / "below/later"), "tmpfs", 0, None)
+        (source / "below/later/file").touch()
+        assert os.listdir(copy / "below/later") == ["file"]
+    finally:
+        _kernel.umount2(str(copy), c.MNT_DETACH)

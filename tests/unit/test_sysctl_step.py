@@ -1,0 +1,45 @@
+"""init/sysctl.py: the procfs with /proc/sys is the dangerous kind to have open, and is closed when all is written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ocipy.errors import Error
+from ocipy.init import sysctl
+from ocipy.init.context import Init
+from ocipy.linux.channel import pair
+
+
+def init_with(directory: Path) -> Init:
+    fd = os.open(directory, os.O_PATH)
+    init = Init(channel=pair()[0], fds={"procfs/sysctl": fd}, state={})
+    init.sysctl_proc = fd
+    return init
+
+
+def test_it_is_closed_at_the_end(tmp_path: Path) -> None:
+    init = init_with(tmp_path)
+    fd = init.sysctl_proc
+    sysctl.sysctl_done(init)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
+    assert init.sysctl_proc == -1
+    assert init.fds == {}
+
+
+def test_a_parameter_is_written_below_it_and_nowhere_else(tmp_path: Path) -> None:
+    (tmp_path / "proc/sys/net").mkdir(parents=True)
+    (tmp_path / "proc/sys/net/one").touch()
+    (tmp_path / "outside").touch()
+    (tmp_path / "proc/sys/net/link").symlink_to("../../../outside")
+    init = init_with(tmp_path / "proc")
+    sysctl.sysctl(init, path="net/one", value="1")
+    assert (tmp_path / "proc/sys/net/one").read_text() == "1"
+    for path in ("net/link", "net/../../../outside"):
+        with pytest.raises(Error, match="cannot set"):
+            sysctl.sysctl(init, path=path, value="1")
+    assert (tmp_path / "outside").read_text() == ""
+    sysctl.sysctl_done(init)
