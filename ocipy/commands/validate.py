@@ -137,7 +137,8 @@ class _Judge:
                 bundle.check_rootfs(self.draft.config, directory, path)
             except Error as error:
                 self.errors.append(_from_error(error))
-        self.error(self._original(_missing_sources(self.draft.config, directory)))
+        missing = self._original(_missing_sources(self.draft.config, directory))
+        self.errors += [Finding(ERROR, pointer, text) for pointer, text in missing]
 
     def advice(self) -> Findings:
         """What deserves a warning in any case."""
@@ -172,7 +173,9 @@ class _Judge:
         unknown = {pointer: (name, known) for pointer, name, known in unknown_members(self.document)}
         old, others = unknown_once(unknown, [finding.text for finding in self.errors])
         self.warnings += [Finding(WARNING, pointer, text) for pointer, text in old]
-        self.warn((pointer, unknown_text(name, known)) for pointer, (name, known) in others.items())
+        # Also in what is left out: it may be the member that is missing there.
+        for pointer, (name, known) in others.items():
+            self.warnings.append(Finding(WARNING, pointer, unknown_text(name, known)))
 
     def _settles(self) -> bool:
         """Leave out what breaks a rule only because something else is left out. False where that cannot be."""

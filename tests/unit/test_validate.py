@@ -106,6 +106,19 @@ def test_the_schema_hides_neither_the_rules_nor_these_the_plan(tmp_path: Path) -
     ]
 
 
+def test_a_misspelt_member_is_told_beside_the_one_that_is_missing(tmp_path: Path) -> None:
+    config = put(whole(), "/mounts", [{"destinaton": "/x", "type": "tmpfs"}])
+    assert [str(finding) for finding in validate(bundle(tmp_path, config))] == [
+        "error: /mounts/0: the member destination is required",
+        "warning: /mounts/0/destinaton: is unknown and ignored; meant destination?",
+    ]
+
+
+def test_a_missing_source_hides_nothing_else_of_its_mount(tmp_path: Path) -> None:
+    config = put(whole(), "/mounts", [{"destination": "/proc/x", "source": "/no/such", "options": ["bind"]}])
+    assert places(validate(bundle(tmp_path, config))) == ["/mounts/0/source", "/mounts/0/destination"]
+
+
 def test_two_findings_of_one_place_are_both_told(tmp_path: Path) -> None:
     config = put(whole(), "/process/rlimits", [{"type": "RLIMIT_X", "soft": 2, "hard": 1}])
     assert places(validate(bundle(tmp_path, config))) == ["/process/rlimits/0/type", "/process/rlimits/0/soft"]
