@@ -243,6 +243,22 @@ class TestAFailedCreate:
             assert settled() == before
             holder.stdin.close()
 
+    def test_devices_come_back_where_one_of_them_cannot_be_set_up(
+        self, runtime: Runtime, bundle: Bundle, new_id: NewId, dressed: tuple[str, str]
+    ) -> None:
+        """The first one has moved by then: here the addresses of the second are not permitted in the container."""
+        before = settled()
+        words = ["unshare", "-n", "sh", "-c", "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6; echo; read x"]
+        with subprocess.Popen(words, stdin=-1, stdout=-1, text=True) as holder:
+            assert holder.stdout is not None and holder.stdin is not None
+            holder.stdout.readline()
+            bundle.namespaces(pid=None, mount=None, network=f"/proc/{holder.pid}/ns/net")
+            bundle.config.pop("hostname")
+            bundle.linux["netDevices"] = {"idle": {"name": "first"}, "left": {}}
+            runtime.create(bundle, new_id()).fails("/linux/netDevices/left", "cannot move the network device left")
+            assert settled() == before
+            holder.stdin.close()
+
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
     def test_devices_come_back_after_a_signal(
         self, runtime: Runtime, bundle: Bundle, new_id: NewId, dressed: tuple[str, str], number: signal.Signals

@@ -91,6 +91,15 @@ def test_device(podman: Podman) -> None:
     assert podman("run", "--rm", *flags, "alpine", "sh", "-c", script).text == "open"
 
 
+@pytest.mark.feature("--device with --uidmap and --gidmap")
+def test_device_in_a_user_namespace(podman: Podman) -> None:
+    """At a path that the host has not, with the owner and the mode that podman has found on the host's own."""
+    flags = ["--uidmap", "0:100000:65536", "--gidmap", "0:200000:65536", "--device", "/dev/zero:/dev/not/there"]
+    script = "stat -c '%F %a %u:%g %t:%T' /dev/not/there /dev/null; head -c 2 /dev/not/there | od -An -tx1"
+    lines = podman("run", "--rm", *flags, "alpine", "sh", "-c", script).lines
+    assert lines == ["character special file 666 0:0 1:5", "character special file 666 0:0 1:3", " 00 00"]
+
+
 @pytest.mark.feature("--tmpfs, --mount type=bind|tmpfs|volume|devpts")
 def test_mounts(podman: Podman, tmp_path: Path) -> None:
     (tmp_path / "in").write_text("from the host\n")
