@@ -134,10 +134,16 @@ class Trace:
         from ocipy.launcher.python import complete_start
 
         complete_start()
-        from ocipy.trace_format import document
+        from ocipy.trace_format import document, init_steps
 
+        if self.path.endswith(".html"):
+            from ocipy.picture.of_trace import page_of
+
+            data = page_of(self, init_steps(self, end), status, end).encode("utf-8", "replace")
+        else:
+            data = _kernel.json_dumps(document(self, status, end)) + b"\n"
         try:
-            write(self.path, _kernel.json_dumps(document(self, status, end)) + b"\n")
+            write(self.path, data)
         except OSError as error:
             raise Error("cannot write the trace", pointer=self.path, errno=error.errno or 0) from None
 

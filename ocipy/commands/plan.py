@@ -24,6 +24,7 @@ USAGE = "[FLAGS] [BUNDLE]"
 FLAGS: tuple[Flag, ...] = (
     Flag("config", "text", "another file than the bundle's config.json", aliases=("f",), metavar="FILE"),
     Flag("format", "text", "how to print it", metavar="text|json", default="text"),
+    Flag("html", "switch", "print it as a page: two lanes, arrows, each step with its field"),
     Flag("only", "text", "only the steps for this field and below it", metavar="POINTER"),
     Flag("no-pivot", "switch", "as create --no-pivot does it"),
     Flag("no-new-keyring", "switch", "as create --no-new-keyring does it"),
@@ -41,7 +42,7 @@ def run(arguments: Arguments) -> int:
     if only and not only.startswith("/"):
         raise Error(f"--only takes a JSON pointer such as /linux/resources, not {only!r}")
     given = arguments.expect("the bundle", optional=1)
-    plan = plan_bundle(
+    plan, config = plan_and_config(
         given[0] if given else ".",
         config_path(arguments.text("config")),
         root=arguments.root,
@@ -52,6 +53,12 @@ def run(arguments: Arguments) -> int:
     )
     if only and not selected(plan, only):
         log.warning(f"{only}: no step is there for this field")
+    if arguments.switch("html"):
+        from ocipy.picture.page import html
+        from ocipy.picture.rows import of_plan
+
+        write_stdout(html(of_plan(plan, f"ocipy plan {given[0] if given else '.'}", config)))
+        return 0
     write_stdout(as_json(plan, only) if output_format == "json" else as_text(plan, only))
     return 0
 
@@ -66,7 +73,29 @@ def plan_bundle(
     no_new_keyring: bool,
     cgroup_manager: str,
 ) -> Plan:
-    """The plan of create for a bundle on this host. Raises Error for what create would refuse."""
+    """plan_and_config without the config."""
+    return plan_and_config(
+        given,
+        config_name,
+        root=root,
+        rootless=rootless,
+        no_pivot=no_pivot,
+        no_new_keyring=no_new_keyring,
+        cgroup_manager=cgroup_manager,
+    )[0]
+
+
+def plan_and_config(
+    given: str,
+    config_name: str,
+    *,
+    root: str,
+    rootless: bool | None,
+    no_pivot: bool,
+    no_new_keyring: bool,
+    cgroup_manager: str,
+) -> tuple[Plan, Config]:
+    """The plan of create for a bundle on this host, and its config. Raises Error for what create would refuse."""
     path, config, problem = _read(given, config_name)
     options = Options(
         container_id=ID,
@@ -81,7 +110,7 @@ def plan_bundle(
     plan = build(config, describe_host(rootless), options)
     if problem is not None:
         plan.warn(problem.pointer, problem.what)
-    return plan
+    return plan, config
 
 
 def _read(given: str, config_name: str) -> tuple[str, Config, Error | None]:

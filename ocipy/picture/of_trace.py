@@ -1,0 +1,32 @@
+"""The picture of a trace: the same lanes, with what each step has taken."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ocipy.picture.page import html
+from ocipy.picture.rows import Box, Picture, box_of, laid_out
+
+if TYPE_CHECKING:
+    from ocipy.plan.model import Step
+    from ocipy.trace import Trace
+    from ocipy.trace_format import Timed
+
+NANOSECONDS = 1e6  # in a millisecond
+
+
+def page_of(trace: Trace, init: list[Timed], status: int, end: int) -> str:
+    """The page. init: as trace_format.init_steps gives it; end: of the command, in ns."""
+    boxes = [_box("host", number, *step, trace.entered) for number, step in enumerate(trace.steps, 1)]
+    for number, (step, begin, until, arguments) in enumerate(init, 1):
+        boxes.append(_box("init", number, step, begin, until, "failed" not in arguments, trace.entered))
+    took = (end - trace.began) / NANOSECONDS
+    title = f"ocipy {trace.command}: {took:.1f} ms, exit status {status}"
+    return html(laid_out(Picture(title, boxes, trace.run.config if trace.run is not None else None)))
+
+
+def _box(lane: str, number: int, step: Step, begin: int, until: int, done: bool, entered: int) -> Box:
+    box = box_of(lane, number, step)
+    box.begin, box.milliseconds = (begin - entered) / NANOSECONDS, (until - begin) / NANOSECONDS
+    box.failed = not done
+    return box

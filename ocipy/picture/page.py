@@ -1,0 +1,88 @@
+"""The HTML of a picture: one file, without a network, for a screen of any width, light or dark."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from html import escape
+from pathlib import Path
+
+from ocipy import __version__
+from ocipy.picture.rows import Box, Picture, id_of, lines_of
+
+HERE = Path(__file__).parent
+
+
+def html(picture: Picture) -> str:
+    """The whole page. What it shows may come from a stranger: all is escaped, and no other script is let run (CSP)."""
+    style, script = _own("page.css"), _own("page.js")
+    longest = max((box.milliseconds or 0 for box in picture.boxes), default=0)
+    style += _placed(max((box.row for box in picture.boxes), default=0))
+    policy = f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'"
+    arrows = json.dumps(picture.arrows).replace("<", "\\u003c")
+    return "\n".join(
+        [
+            "<!DOCTYPE html>",
+            '<html lang="en"><head><meta charset="utf-8">',
+            f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f"<title>{escape(picture.title)}</title><style>{style}</style></head><body>",
+            f"<header><h1>{escape(picture.title)}</h1><p>What the runtime does on the host, and what the process does "
+            "that becomes the container. An arrow: one waits for the other. A click unfolds a step and shows the field "
+            "that asked for it.</p></header>",
+            '<main><section id="lanes"><h2 class="host">host</h2><h2 class="init">container</h2>',
+            *(_box(box, longest) for box in picture.boxes),
+            '<svg aria-hidden="true"><defs><marker id="head" viewBox="0 0 8 8" refX="6" refY="4" markerWidth="7" '
+            'markerHeight="7" orient="auto"><path d="M0,0 L8,4 L0,8 z"/></marker></defs></svg></section>',
+            '<aside id="config"><pre>'
+            + "".join(_line(*line) for line in lines_of(picture.config))
+            + "</pre></aside></main>",
+            _warnings(picture),
+            f'<footer>ocipy {__version__}</footer><script type="application/json" id="arrows">{arrows}</script>',
+            f"<script>{script}</script></body></html>",
+            "",
+        ]
+    )
+
+
+def _own(name: str) -> str:
+    """A file of this package."""
+    return (HERE / name).read_bytes().decode("utf-8", "replace")
+
+
+def _digest(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii", "replace")
+
+
+def _placed(rows: int) -> str:
+    """A class for each row, as the policy permits no style of a single element."""
+    lanes = "h2.host, details.host { grid-column: 1; } h2.init, details.init { grid-column: 2; }\n"
+    bars = "".join(f".w{tenth} {{ width: {tenth * 10}%; }}\n" for tenth in range(11))
+    return lanes + bars + "".join(f".r{row} {{ grid-row: {row + 1}; }}\n" for row in range(1, rows + 1))
+
+
+def _box(box: Box, longest: float) -> str:
+    kinds = [box.lane, f"r{box.row}", *(["barrier"] if box.barrier else []), *(["failed"] if box.failed else [])]
+    time = bar = ""
+    if box.milliseconds is not None:
+        time = f'<span class="time">{box.milliseconds:.2f} ms</span>'
+        bar = f'<span class="bar w{round(10 * box.milliseconds / longest) if longest else 0}"></span>'
+    arguments = json.dumps(dict(box.arguments), indent=1, ensure_ascii=False, default=str)
+    return (
+        f'<details class="{" ".join(kinds)}" id="{id_of(box)}" data-pointer="{escape(box.pointer)}"><summary>{time}'
+        f'<span class="number">{box.number}</span><span class="action">{escape(box.action)}</span> '
+        f'<span class="words">{escape(box.words)}</span>{bar}</summary>'
+        f'<code class="pointer">{escape(box.pointer) or "always done"}</code><pre>{escape(arguments)}</pre></details>'
+    )
+
+
+def _line(pointer: str, text: str) -> str:
+    return f'<span data-pointer="{escape(pointer)}">{escape(text)}</span>'
+
+
+def _warnings(picture: Picture) -> str:
+    if not picture.warnings:
+        return ""
+    items = "".join(f"<li><code>{escape(pointer)}</code> {escape(text)}</li>" for pointer, text in picture.warnings)
+    return f'<ul class="warnings">{items}</ul>'

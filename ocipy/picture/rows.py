@@ -1,0 +1,134 @@
+"""What a page shows, and where: pure. A step is in a row of the grid below everything that it waits for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ocipy.plan.model import Plan, Step
+from ocipy.plan.wording import describe
+
+LANES = ("host", "init")
+
+
+@dataclass(slots=True)
+class Box:
+    """One step. begin, milliseconds: of a trace, in ms since the command began; None in a plan. row: in the grid, from
+    1 on. failed: it was the last that its lane came to."""
+
+    lane: str
+    number: int
+    action: str
+    words: str
+    pointer: str
+    arguments: Mapping[str, Any]
+    begin: float | None = None
+    milliseconds: float | None = None
+    failed: bool = False
+    row: int = 0
+
+    @property
+    def barrier(self) -> str:
+        """The barrier that it tells of or waits for, "" if it does neither."""
+        return str(self.arguments["barrier"]) if self.action in ("tell", "wait") else ""
+
+
+@dataclass(slots=True)
+class Picture:
+    """arrows: from a `tell` to the `wait` of the other lane, by the ids of the boxes."""
+
+    title: str
+    boxes: list[Box]
+    config: object = None
+    warnings: Sequence[tuple[str, str]] = ()
+    arrows: list[tuple[str, str, str]] = field(default_factory=list)
+
+
+def of_plan(plan: Plan, title: str, config: object) -> Picture:
+    """The picture of a plan."""
+    boxes = [box_of(lane, number, step) for lane, steps in lanes_of(plan) for number, step in enumerate(steps, 1)]
+    return laid_out(Picture(title, boxes, config, tuple(plan.warnings)))
+
+
+def lanes_of(plan: Plan) -> list[tuple[str, Sequence[Step]]]:
+    """The steps of each lane, by its name."""
+    return list(zip(LANES, (plan.host, plan.init), strict=True))
+
+
+def box_of(lane: str, number: int, step: Step) -> Box:
+    """A step as a box without a place."""
+    return Box(lane, number, step.action, describe(step.action, step.args), step.pointer, step.args)
+
+
+def laid_out(picture: Picture) -> Picture:
+    """With rows and arrows. Each lane goes down; who waits is below who tells."""
+    lanes = {lane: [box for box in picture.boxes if box.lane == lane] for lane in LANES}
+    told = {(box.lane, box.barrier): box for box in picture.boxes if box.action == "tell"}
+    place = dict.fromkeys(LANES, 0)
+    last = dict.fromkeys(LANES, 0)
+    # The init lane begins with the clone.
+    last["init"] = next((box.number for box in lanes["host"] if box.action.startswith("clone")), 0)
+    while any(place[lane] < len(lanes[lane]) for lane in LANES):
+        moved = False
+        for lane in LANES:
+            while place[lane] < len(lanes[lane]):
+                box = lanes[lane][place[lane]]
+                teller = told.get((other_lane(lane), box.barrier)) if box.action == "wait" else None
+                if teller is not None and not teller.row:
+                    break
+                last[lane] = box.row = max(last[lane], teller.row if teller is not None else 0) + 1
+                place[lane] += 1
+                moved = True
+                if teller is not None:
+                    picture.arrows.append((id_of(teller), id_of(box), box.barrier))
+        if not moved:  # each waits for the other: a plan that cannot be carried out, shown all the same
+            for lane in LANES:
+                for box in lanes[lane][place[lane] :]:
+                    last[lane] = box.row = last[lane] + 1
+                place[lane] = len(lanes[lane])
+    return picture
+
+
+def other_lane(lane: str) -> str:
+    """The lane that this one waits for."""
+    return LANES[1 - LANES.index(lane)]
+
+
+def id_of(box: Box) -> str:
+    """The name of a box in the page."""
+    return f"{box.lane}-{box.number}"
+
+
+def lines_of(document: object) -> Iterator[tuple[str, str]]:
+    """(JSON pointer, text) of each line of a document, indented by two as `ocipy spec` writes it (RFC 6901)."""
+    yield from _lines(document, "", "", "", "")
+
+
+def _lines(value: object, pointer: str, indent: str, name: str, comma: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping) and value:
+        yield pointer, f"{indent}{name}{{"
+        yield from _members(
+            [
+                (f"{pointer}/{_escape(str(key))}", f"{json.dumps(str(key), ensure_ascii=False)}: ", one)
+                for key, one in value.items()
+            ],
+            indent,
+        )
+        yield pointer, f"{indent}}}{comma}"
+    elif isinstance(value, list | tuple) and value:
+        yield pointer, f"{indent}{name}["
+        yield from _members([(f"{pointer}/{index}", "", one) for index, one in enumerate(value)], indent)
+        yield pointer, f"{indent}]{comma}"
+    else:
+        yield pointer, f"{indent}{name}{json.dumps(value, ensure_ascii=False)}{comma}"
+
+
+def _members(members: Sequence[tuple[str, str, object]], indent: str) -> Iterator[tuple[str, str]]:
+    for index, (pointer, name, value) in enumerate(members):
+        yield from _lines(value, pointer, indent + "  ", name, "," if index + 1 < len(members) else "")
+
+
+def _escape(key: str) -> str:
+    return key.replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,73 @@
+"""A plan as a page: where each step stands, and that nothing of a stranger's is obeyed."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from ocipy.config.template import template
+from ocipy.picture.page import html
+from ocipy.picture.rows import Picture, box_of, id_of, laid_out, lines_of, of_plan, other_lane
+from ocipy.plan.build import build
+from ocipy.plan.model import Host, Options, Step
+
+OPTIONS = Options(container_id="c", bundle="/b", state_directory="/run/ocipy/c", has_console=True)
+
+
+@pytest.fixture
+def picture() -> Picture:
+    config: Any = template()
+    return of_plan(build(config, Host(), OPTIONS), "a plan", config)
+
+
+def test_who_waits_is_below_who_tells(picture: Picture) -> None:
+    rows = {id_of(box): box.row for box in picture.boxes}
+    told = {(box.lane, box.barrier) for box in picture.boxes if box.action == "tell"}
+    waits = [box for box in picture.boxes if box.action == "wait" and (other_lane(box.lane), box.barrier) in told]
+    assert len(picture.arrows) == len(waits) >= 4
+    assert all(rows[one] < rows[other] for one, other, _ in picture.arrows)
+
+
+def test_each_lane_goes_down_from_the_clone_on(picture: Picture) -> None:
+    for lane in ("host", "init"):
+        rows = [box.row for box in picture.boxes if box.lane == lane]
+        assert rows == sorted(set(rows))
+    clone = next(box.row for box in picture.boxes if box.action == "clone")
+    assert min(box.row for box in picture.boxes if box.lane == "init") > clone
+
+
+def test_lanes_that_wait_for_each_other_for_ever_are_shown_all_the_same() -> None:
+    steps = [Step("wait", "", {"barrier": "a"}), Step("tell", "", {"barrier": "b"})]
+    others = [Step("wait", "", {"barrier": "b"}), Step("tell", "", {"barrier": "a"})]
+    boxes = [box_of("host", number, step) for number, step in enumerate(steps, 1)]
+    boxes += [box_of("init", number, step) for number, step in enumerate(others, 1)]
+    assert all(box.row for box in laid_out(Picture("", boxes)).boxes)
+
+
+def test_the_lines_of_a_document_are_the_document() -> None:
+    document: dict[str, Any] = {"a/b": [1, {"~": "x"}, []], "c": {}, "d": None, "é": True}
+    lines = list(lines_of(document))
+    assert json.loads("\n".join(text for _, text in lines)) == document
+    assert ("/a~1b/1/~0", '      "~": "x"') in lines
+
+
+def test_a_strangers_config_is_shown_and_not_obeyed() -> None:
+    evil = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
+    config: Any = template()
+    config["annotations"] = {"a": evil}
+    config["process"]["args"] = [evil]
+    page = html(of_plan(build(config, Host(), OPTIONS), evil, config))
+    assert page.count("<script") == 2
+    assert "<img" not in page
+    assert "&lt;img" in page
+
+
+def test_the_page_needs_no_network_and_permits_only_its_own_script(picture: Picture) -> None:
+    page = html(picture)
+    assert not re.findall(r"""(?:src|href)=|url\((?!#)|@import""", page)
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)
+    assert policy and "default-src 'none'" in policy[1] and "unsafe-inline" not in policy[1]
+    assert not re.findall(r"<[^>]*\sstyle=|<[^>]*\son\w+=", page)
