@@ -16,7 +16,7 @@ endif
 PYTEST := $(VENV)/bin/python -m pytest
 
 .DEFAULT_GOAL := build
-.PHONY: help print-venv setup packages build demo test test-unit test-integration test-pythons test-systemd test-engines test-hosts test-vm mutants conformance runc-tests bench \
+.PHONY: help print-venv setup packages build demo test test-unit test-integration test-pythons test-systemd test-box test-engines test-hosts test-vm mutants conformance runc-tests bench \
 	dockertest lint install uninstall clean
 
 help:
@@ -28,6 +28,7 @@ help:
 	@echo 'test-systemd      the systemd cgroup driver, with a systemd of its own'
 	@echo 'test-engines      podman, Docker, containerd and its CRI plugin, with ocipy and with runc'
 	@echo 'test-hosts        all of this on Debian 13 and sid, in containers of ocipy'
+	@echo 'test-box          ocipy box: the articles'"'"' demonstrations, images, networks, and the pages in a browser'
 	@echo 'test-vm           integration tests on a second kernel with cgroup v2'
 	@echo 'mutants           plants small faults, and sees that the tests notice each'
 	@echo 'conformance       the OCI validation suite'
@@ -40,9 +41,12 @@ help:
 setup: packages $(VENV)/.installed
 	@$(MAKE) --no-print-directory build
 
+PACKAGES := packages.txt
+test-box: PACKAGES := packages-box.txt
+
 # apt is asked only for what is missing: a machine that has all of it needs no network, nor root.
 packages:
-	@missing=$$(sed 's/#.*//' packages.txt | xargs dpkg-query -W -f '$${db:Status-Status} $${Package}\n' 2>&1 | \
+	@missing=$$(sed 's/#.*//' $(PACKAGES) | xargs dpkg-query -W -f '$${db:Status-Status} $${Package}\n' 2>&1 | \
 	  sed -n 's/^not-installed //p; s/^config-files //p; s/^dpkg-query: no packages found matching //p'); \
 	if [ -n "$$missing" ]; then \
 	  echo "installing:" $$missing; \
@@ -92,6 +96,9 @@ test-engines: build
 
 test-hosts: build
 	@tests/hosts/run
+
+test-box: build packages
+	$(PYTEST) -q tests/box
 
 test-vm: build
 	@tests/vm/run

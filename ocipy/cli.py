@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 HOT = ("create", "start", "state", "kill", "delete", "run", "exec", "pause", "resume", "ps", "update", "list")
-COLD = ("checkpoint", "restore", "spec", "features", "events", "validate", "plan")
+COLD = ("checkpoint", "restore", "spec", "features", "events", "validate", "plan", "box")
 
 IMAGES = "images are an engine's job, which calls ocipy: podman --runtime=ocipy run IMAGE COMMAND"
 

@@ -158,7 +158,10 @@ def groups(sources: dict[str, Source]) -> dict[str, list[str]]:
 
 def obstacles(sources: dict[str, Source]) -> dict[str, str]:
     """The modules that cannot run in the core phase, each with an import that it cannot have there."""
-    imports = {name: imported_at_top(source, sources) for name, source in sources.items()}
+    # With a module the package that it is in is imported.
+    imports = {
+        name: imported_at_top(source, sources) | {name.rpartition(".")[0]} - {""} for name, source in sources.items()
+    }
     allowed = BUILT_IN | ADDED
     found: dict[str, str] = {}
     while True:

@@ -20,9 +20,11 @@
 /* The path of the start library across the second exec: a sealed copy does not know where it came from. */
 static const char START_VARIABLE[] = "_OCIPY_START";
 
-/* The commands that end inside a container. */
+/* The commands that end inside a container. `ocipy box run` is none: it calls another ocipy for that. */
 static int needs_sealing(int argc, char **argv) {
     static const char *const commands[] = {"create", "run", "exec", "restore"};
+    if (argc > 1 && !strcmp(argv[1], "box"))
+        return 0;
     for (int i = 1; i < argc; i++)
         for (size_t j = 0; j < sizeof(commands) / sizeof(*commands); j++)
             if (!strcmp(argv[i], commands[j]))

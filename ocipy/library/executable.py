@@ -35,6 +35,9 @@ KILL_PATIENCE = 2.0  # seconds
 def find() -> str:
     """The executable that belongs to this package, or else to this Python, or else is in PATH. Raises Error."""
     package = Path(__file__).resolve().parents[1]
+    ours = Path(os.readlink("/proc/self/exe"))
+    if ours.name == "ocipy":
+        return str(ours)  # `ocipy box`: we are it
     candidates = [package.parents[3] / "bin/ocipy"] if len(package.parents) > 3 else []
     candidates.append(Path(sysconfig.get_path("scripts")) / "ocipy")
     candidates.append(Path(sys.prefix) / "bin/ocipy")

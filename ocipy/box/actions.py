@@ -1,0 +1,280 @@
+"""What each command of `ocipy box` does, thin over Boxes and Box. Each gives the exit status, or raises Error."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ocipy import Error
+from ocipy.box.box import Box
+from ocipy.box.boxes import Boxes
+from ocipy.box.flags import make_request
+from ocipy.box.sizes import shown_size
+
+INTERVAL = 1.0
+CLEAR = "\x1b[H\x1b[2J"
+
+
+def run(boxes: Boxes, given: argparse.Namespace) -> int:
+    """Make a box and run it."""
+    request = make_request(given)
+    if given.dry_run:
+        from ocipy.box.dry_run import dry_run
+
+        print(dry_run(boxes, request))
+        return 0
+    box = boxes.create(request, name=given.name, pull=given.pull, remove=given.rm)
+    if given.detach:
+        try:
+            box.start()
+        except BaseException:
+            if given.rm:
+                box.remove(force=True)
+            raise
+        print(box.id)
+        return 0
+    status = box.run()
+    if box.record.oom_killed:
+        raise Error(
+            f"box {box.record.name} ran out of memory, and the kernel killed it",
+            hint=f"--memory gives it more than {shown_size(request.limits.memory or 0)}",
+            status=status or 137,
+        )
+    return status
+
+
+def create(boxes: Boxes, given: argparse.Namespace) -> int:
+    """Make a box."""
+    print(boxes.create(make_request(given), name=given.name, pull=given.pull, remove=given.rm).id)
+    return 0
+
+
+def ps(boxes: Boxes, given: argparse.Namespace) -> int:
+    """List boxes."""
+    rows = [("ID", "NAME", "IMAGE", "STATUS", "COMMAND")]
+    for box in boxes.all():
+        if given.all or box.is_running():
+            if given.quiet:
+                print(box.id)
+                continue
+            rows.append(
+                (
+                    box.id,
+                    box.record.name,
+                    box.record.image_name,
+                    shown_status(box),
+                    " ".join(box.record.request.command),
+                )
+            )
+    if not given.quiet:
+        print(table(rows))
+    return 0
+
+
+def shown_status(box: Box) -> str:
+    """The status for people, with the exit status and whether it ran out of memory."""
+    status = box.status()
+    if status == "exited" and box.record.exit_status is not None:
+        return f"exited ({box.record.exit_status})" + (", out of memory" if box.record.oom_killed else "")
+    return status
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows in columns, the first of them the heading."""
+    widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def each(boxes: Boxes, names: Sequence[str], action: Callable[[Box], object]) -> int:
+    """Do it for each, and go on after an error: 1 if there was one."""
+    status = 0
+    for name in names:
+        try:
+            answer = action(boxes.find(name))
+            print(name if answer is None else answer)
+        except Error as error:
+            print(f"ocipy box: {error.line}", file=sys.stderr)
+            status = 1
+    return status
+
+
+def start(boxes: Boxes, given: argparse.Namespace) -> int:
+    """Start boxes."""
+    return each(boxes, given.boxes, Box.start)
+
+
+def restart(boxes: Boxes, given: argparse.Namespace) -> int:
+    """Stop and start boxes."""
+
+    def again(box: Box) -> None:
+        box.stop()
+        box.start()
+
+    return each(boxes, given.boxes, again)
+
+
+def stop(boxes: Boxes, given: argparse.Namespace) -> int:
+    """Stop boxes."""
+    return each(boxes, given.boxes, lambda box: box.stop(given.time))
+
+
+def kill(boxes: Boxes, given: argparse.Namespace) -> int:
+    """Send a signal."""
+    return each(boxes, given.boxes, lambda box: box.kill(given.signal))
+
+
+def wait(boxes: Boxes, given: argparse.Namespace) -> int:
+    """Wait for the end."""
+    return each(boxes, given.boxes, Box.wait)
+
+
+def rm(boxes: Boxes, given: argparse.Namespace) -> int:
+    """Remove boxes."""
+    return each(boxes, given.boxes, lambda box: box.remove(force=given.force))
+
+
+def execute(boxes: Boxes, given: argparse.Namespace) -> int:
+    """Run a further command."""
+    return boxes.find(given.box).exec(
+        given.command,
+        terminal=given.tty,
+        interactive=given.interactive,
+        detach=given.detach,
+        environment=dict(word.partition("=")[::2] for word in given.env),
+        cwd=given.workdir,
+        user=given.user,
+    )
+
+
+def logs(boxes: Boxes, given: argparse.Namespace) -> int:
+    """Print the log."""
+    for line in boxes.find(given.box).logs(follow=given.follow):
+        stream = sys.stderr.buffer if line.stream == "stderr" else sys.stdout.buffer
+        stream.write(line.text)
+        stream.flush()
+    return 0
+
+
+def images(boxes: Boxes, _given: argparse.Namespace) -> int:
+    """List images."""
+    rows = [("NAME", "DIGEST", "SIZE", "MADE")]
+    for image in boxes.images.all():
+        made = image.created.astimezone().strftime("%Y-%m-%d %H:%M")
+        rows.append((image.name or "-", image.digest[:19], shown_size(image.size), made))
+    print(table(rows))
+    return 0
+
+
+def pull(boxes: Boxes, given: argparse.Namespace) -> int:
+    """Fetch an image."""
+    from ocipy.box.images import fetch
+
+    print(fetch.get(boxes.images, given.image, pull=True).digest)
+    return 0
+
+
+def rmi(boxes: Boxes, given: argparse.Namespace) -> int:
+    """Remove images."""
+    for name in given.images:
+        for line in boxes.images.remove(name, boxes.users_of):
+            print(line)
+    return 0
+
+
+def end(boxes: Boxes, given: argparse.Namespace) -> int:
+    """What conmon calls when a box in the background has ended."""
+    from ocipy.box.monitor import exit_status
+
+    box = boxes.find(given.box)
+    with box.directory.locked():
+        box.reload()
+        box.ended(exit_status(box.directory))
+    return 0
+
+
+def attach(boxes: Boxes, given: argparse.Namespace) -> int:
+    """Connect to its streams."""
+    from ocipy.box.attach import attach as attach_to
+
+    return attach_to(boxes.find(given.box))
+
+
+def copy(boxes: Boxes, given: argparse.Namespace) -> int:
+    """Copy files: one of both is BOX:PATH."""
+    from ocipy.box.copying import copy_in, copy_out
+
+    source_box, source = _place(given.source)
+    target_box, target = _place(given.target)
+    if bool(source_box) == bool(target_box):
+        raise Error("one of both is BOX:PATH, the other a path of the host", status=2)
+    box = boxes.find(source_box or target_box)
+    try:
+        with box.files() as root:
+            if source_box:
+                copy_out(root, source, Path(target))
+            else:
+                copy_in(Path(source), root, target)
+    except OSError as error:
+        raise Error(f"cannot copy {given.source} to {given.target}", errno=error.errno or 0) from None
+    return 0
+
+
+def _place(word: str) -> tuple[str, str]:
+    """(box, path); a path of the host that has a colon begins with / or ./"""
+    box, colon, path = word.partition(":")
+    return (box, path or "/") if colon and "/" not in box and box not in (".", "..") else ("", word)
+
+
+def diff(boxes: Boxes, given: argparse.Namespace) -> int:
+    """List what it has changed."""
+    from ocipy.box.changes import changes
+
+    box = boxes.find(given.box)
+    for kind, path in changes(box.directory.path / "upper", Path(box.record.rootfs)):
+        print(f"{kind} {path}")
+    return 0
+
+
+def inspect_boxes(boxes: Boxes, given: argparse.Namespace) -> int:
+    """Show all that is known."""
+    from ocipy.box.inspect import as_text, inspect
+
+    documents = [inspect(boxes.find(name)) for name in given.boxes]
+    print(json.dumps(documents, indent=2) if given.format == "json" else "\n\n".join(map(as_text, documents)))
+    return 0
+
+
+def explain_box(boxes: Boxes, given: argparse.Namespace) -> int:
+    """Tell what isolates it."""
+    from ocipy.box.explain import as_text, explain
+
+    print(as_text(explain(boxes.find(given.box))))
+    return 0
+
+
+def stats(boxes: Boxes, given: argparse.Namespace) -> int:
+    """Show what boxes use."""
+    from ocipy.box.stats import rows, running
+
+    while True:
+        text = table(rows(running(boxes, given.boxes), INTERVAL))
+        print(CLEAR + text if sys.stdout.isatty() and not given.no_stream else text, flush=True)
+        if given.no_stream:
+            return 0
+
+
+def top(boxes: Boxes, given: argparse.Namespace) -> int:
+    """Show the processes of a box."""
+    box = boxes.find(given.boxes[0])
+    while True:
+        text = box.processes()
+        print(CLEAR + text if sys.stdout.isatty() and not given.no_stream else text, flush=True)
+        if given.no_stream:
+            return 0
+        time.sleep(INTERVAL)

@@ -1,0 +1,95 @@
+"""`box attach`: our streams on those of a box in the background, by conmon's socket.
+
+The socket is SOCK_SEQPACKET: what comes begins with a byte that says which stream it is, what goes is standard input as
+it is. The size of a terminal goes through the FIFO `ctl`, as "1 ROWS COLUMNS" (conmon's own protocol).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import sys
+import termios
+import tty
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+from ocipy import Error
+from ocipy.box.box import Box
+
+STDERR = 3
+LONGEST = 65536
+DETACH = b"\x10\x11"  # Ctrl-P Ctrl-Q, docker's
+
+
+def attach(box: Box) -> int:
+    """Until the box ends, whose exit status comes back, or Ctrl-P Ctrl-Q is typed. Raises Error."""
+    if not box.is_running() or not box.record.monitor:
+        raise Error(f"box {box.record.name} does not run in the background", hint="ocipy box ps")
+    directory = os.open(box.directory.bundle, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+    try:
+        # The path may be longer than the 107 bytes of unix(7).
+        connection.connect(f"/proc/self/fd/{directory}/attach")
+    except OSError as error:
+        connection.close()
+        raise Error("cannot reach conmon", pointer=f"{box.directory.bundle}/attach", errno=error.errno or 0) from None
+    finally:
+        os.close(directory)
+    terminal = box.record.request.terminal and os.isatty(0)
+    with connection, raw(box) if terminal else contextlib.nullcontext():
+        detached = copy(connection)
+    if detached:
+        return 0
+    return box.wait() if not box.record.remove else 0
+
+
+def copy(connection: socket.socket) -> bool:
+    """Both ways until the other side closes; whether it was left by Ctrl-P Ctrl-Q."""
+    inputs: list[Any] = [connection, sys.stdin.fileno()]
+    typed = b""
+    while True:
+        ready, _, _ = select.select(inputs, [], [])
+        if connection in ready:
+            data = connection.recv(LONGEST)
+            if not data:
+                return False
+            stream = sys.stderr.buffer if data[0] == STDERR else sys.stdout.buffer
+            stream.write(data[1:])
+            stream.flush()
+        if sys.stdin.fileno() in ready:
+            data = os.read(sys.stdin.fileno(), LONGEST)
+            if not data:
+                inputs.remove(sys.stdin.fileno())
+                connection.shutdown(socket.SHUT_WR)
+                continue
+            typed = (typed + data)[-2:]
+            if typed == DETACH:
+                return True
+            connection.sendall(data)
+
+
+@contextlib.contextmanager
+def raw(box: Box) -> Iterator[None]:
+    """Our terminal passes on every key, and the box's has its size."""
+    before = termios.tcgetattr(0)
+
+    def resize(_number: int = 0, _frame: FrameType | None = None) -> None:
+        rows, columns = termios.tcgetwinsize(0)
+        with contextlib.suppress(OSError):
+            fd = os.open(box.directory.bundle / "ctl", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            os.write(fd, f"1 {rows} {columns}\n".encode())
+            os.close(fd)
+
+    old = signal.signal(signal.SIGWINCH, resize)
+    tty.setraw(0)
+    resize()
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGWINCH, old)
+        termios.tcsetattr(0, termios.TCSADRAIN, before)

@@ -1,0 +1,342 @@
+"""One box, from its making to its end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ocipy import Container, Error, TimeoutExpired
+from ocipy import State as RuntimeState
+from ocipy.box import monitor, network
+from ocipy.box.bundle import Bundle, id_map_for_images, replace_file
+from ocipy.box.cgroup import oom_kills
+from ocipy.box.forwarding import Forwarding
+from ocipy.box.images.store import remove_tree
+from ocipy.box.network import Peer
+from ocipy.box.orphans import end_callers
+from ocipy.box.record import Directory, Record, now
+from ocipy.box.runtime import executable_path, is_v2
+
+if TYPE_CHECKING:
+    from ocipy.box.boxes import Boxes
+
+STOP_PATIENCE = 10.0  # seconds: docker's
+END_PATIENCE = 10.0
+POLL = 0.02
+
+
+class Box:
+    """One box. record is as it was when this was made; reload() looks again."""
+
+    def __init__(self, boxes: Boxes, directory: Directory, record: Record) -> None:
+        self.boxes = boxes
+        self.directory = directory
+        self.record = record
+        self.id = record.id
+
+    @property
+    def container(self) -> Container:
+        """The container that it is while it runs."""
+        return self.boxes.runtime.container(self.id)
+
+    def reload(self) -> Record:
+        """Read the record again."""
+        self.record = self.directory.load()
+        return self.record
+
+    def state(self) -> RuntimeState | None:
+        """What the runtime knows of it; None where there is no container, as after its end or a reboot."""
+        try:
+            return self.container.state()
+        except Error:
+            return None
+
+    def status(self) -> str:
+        """running, paused, created (it has not run yet), or exited."""
+        state = self.state()
+        if state is not None and state.status in ("running", "paused"):
+            return state.status
+        return "created" if self.record.started is None else "exited"
+
+    def is_running(self) -> bool:
+        """Also while it is paused."""
+        return self.status() in ("running", "paused")
+
+    def own_root(self) -> None:
+        """The upper directory has the mode and the owner of the image's root; the ids of a user namespace own it."""
+        upper = self.directory.path / "upper"
+        status = os.stat(self.record.rootfs)
+        if not self.boxes.rootless:
+            for name in ("upper", "work"):
+                os.chown(self.directory.path / name, status.st_uid, status.st_gid)
+            owner = id_map_for_images(self.record.request, False)
+            if owner is not None:
+                os.chown(self.directory.path / "root", owner[0], owner[0])
+        upper.chmod(status.st_mode & 0o7777)
+
+    @property
+    def peer(self) -> Peer:
+        """What others on the same network call it, and where it is."""
+        return Peer((self.record.name, self.record.request.hostname), self.record.addresses)
+
+    def peers(self) -> list[Box]:
+        """The other boxes on the same network that run."""
+        others = [box for box in self.boxes.all() if box.id != self.id and box.record.addresses]
+        return [box for box in others if box.is_running()]
+
+    def tell_peers(self) -> None:
+        """Write into the /etc/hosts of the others who is on the network now."""
+        running = self.peers()
+        for one in running:
+            rest = [box.peer for box in (*running, self) if box.id != one.id and box.record.addresses]
+            replace_file(
+                one.directory.path / "etc/hosts",
+                network.hosts(one.record.request.hostname, one.record.addresses, rest),
+            )
+
+    @contextmanager
+    def prepared(self) -> Iterator[None]:
+        """The bundle is written, and the network there, for a container to be created meanwhile."""
+        request, peers = self.record.request, self.peers()
+        self._clear()
+        with network.connect(request.network, self.id, request.ports, self.boxes.places) as connection:
+            bundle = Bundle(self.directory, self.record, connection, rootless=self.boxes.rootless, v2=is_v2())
+            bundle.write([box.peer for box in peers])
+            self.record = self.directory.change(
+                addresses=connection.addresses,
+                started=now(),
+                finished=None,
+                exit_status=None,
+                oom_killed=False,
+                monitor=0,
+            )
+            if connection.addresses:
+                self.tell_peers()
+            yield
+
+    def _clear(self) -> None:
+        """Take away what a run that was killed has left: its processes on the host, its container, its network."""
+        end_callers(str(self.directory.bundle))
+        self.container.delete(force=True)
+        network.release(self.record.request.network, self.id, self.boxes.places)
+        # overlayfs keeps a directory there from mount to mount, and removes what is in it by itself.
+        self.directory.exit_file.unlink(missing_ok=True)
+
+    def run(self) -> int:
+        """Run it in the foreground, with our streams: its exit status. Raises Error where it could not start."""
+        request = self.record.request
+        self._check_idle()  # whoever runs it in the foreground holds the lock until its end
+        with self.directory.locked():
+            self._check_idle()
+            with self.prepared(), Forwarding(self.container):
+                stdin = None if request.interactive or request.terminal else subprocess.DEVNULL
+                try:
+                    done = self.boxes.runtime.run(self.id, self.directory.bundle, keep=True, stdin=stdin)
+                except BaseException:
+                    self.ended(None)
+                    raise
+            return self.ended(done.returncode)
+
+    def _check_idle(self) -> None:
+        if self.is_running():
+            raise Error(f"box {self.record.name} runs already")
+
+    def start(self) -> None:
+        """Start it in the background, under conmon. Raises Error."""
+        request = self.record.request
+        self._check_idle()
+        with self.directory.locked():
+            self._check_idle()
+            ended = (executable_path(), "box", "_ended", self.id)
+            call = monitor.Call(executable_path(), self.boxes.runtime.executable.flags, ended)
+            words = monitor.words(
+                self.directory, call, self.id, self.record.name, terminal=request.terminal, stdin=request.interactive
+            )
+            with self.prepared():
+                try:
+                    monitor.begin(words)
+                    self.container.start()
+                except BaseException:
+                    self._clear()
+                    raise
+            self.record = self.directory.change(monitor=_number_in(self.directory.bundle / "conmon.pid"))
+
+    def ended(self, status: int | None) -> int:
+        """Put in order what the end of a run leaves. status: of the process; None where it did not come so far."""
+        killed = oom_kills(self.id) > 0
+        self.container.delete(force=True)
+        network.release(self.record.request.network, self.id, self.boxes.places)
+        had_network = bool(self.record.addresses)
+        self.record = self.directory.change(
+            exit_status=status, finished=now(), oom_killed=killed, monitor=0, addresses=()
+        )
+        if had_network:
+            self.tell_peers()
+        if self.record.remove:
+            self._remove_directory()
+        return status if status is not None else 0
+
+    def stop(self, patience: float = STOP_PATIENCE) -> None:
+        """The image's stop signal, SIGTERM without one; SIGKILL after so many seconds. Raises Error."""
+        if not self.is_running():
+            return
+        if self.status() == "paused":
+            self.container.resume()
+        with suppress(Error):
+            self.container.kill(_signal_of(self.record.image.stop_signal))
+        if not self._wait_stopped(patience):
+            with suppress(Error):
+                self.container.kill(signal.SIGKILL)
+            self._wait_stopped(END_PATIENCE)
+        self._wait_put_in_order()
+
+    def kill(self, number: int | str) -> None:
+        """Send a signal to its first process. Raises Error."""
+        if not self.is_running():
+            raise Error(f"box {self.record.name} does not run")
+        self.container.kill(number)
+
+    def _wait_stopped(self, patience: float) -> bool:
+        try:
+            self.container.wait(patience)
+        except TimeoutExpired:
+            return False
+        except Error:
+            return True  # it is gone by now
+        return True
+
+    def _wait_put_in_order(self) -> None:
+        """Until whoever watches the box has noted its end; or do it, where nobody is left to."""
+        deadline = time.monotonic() + END_PATIENCE
+        while time.monotonic() < deadline:
+            try:
+                if self.reload().finished is not None or (self.state() is None and self.record.monitor == 0):
+                    return
+            except Error:
+                return  # it was removed with its end
+            time.sleep(POLL)
+        with self.directory.locked():
+            self.ended(monitor.exit_status(self.directory))
+
+    def wait(self) -> int:
+        """Wait until it has ended: its exit status. Raises Error."""
+        while True:
+            record = self.reload()
+            if record.finished is not None:
+                return record.exit_status if record.exit_status is not None else -1
+            if record.started is None or (not self.is_running() and record.monitor == 0):
+                raise Error(f"box {record.name} does not run")
+            self._wait_stopped(1.0)
+            time.sleep(POLL)
+
+    def remove(self, force: bool = False) -> None:
+        """Remove it with all that it has written. force: kill it first. Raises Error where it runs."""
+        if self.is_running():
+            if not force:
+                raise Error(f"box {self.record.name} runs", hint=f"ocipy box stop {self.record.name}, or rm -f")
+            with suppress(Error):
+                self.container.kill(signal.SIGKILL, all=True)
+            self._wait_stopped(END_PATIENCE)
+        try:
+            with self.directory.locked():
+                self._clear()
+                self._remove_directory()
+        except Error:
+            if self.directory.path.exists():
+                raise
+
+    def _remove_directory(self) -> None:
+        gone = self.directory.path.with_name(f".gone-{self.id}")
+        self.directory.path.rename(gone)
+        remove_tree(gone)
+
+    def exec(
+        self,
+        command: Sequence[str],
+        *,
+        terminal: bool = False,
+        interactive: bool = False,
+        detach: bool = False,
+        environment: Mapping[str, str] | None = None,
+        cwd: str = "",
+        user: str = "",
+    ) -> int:
+        """Run a further process in it: its exit status. Raises Error."""
+        from ocipy.box.inside import read_inside
+        from ocipy.box.users import resolve
+
+        state = self.state()
+        if state is None or not self.is_running():
+            raise Error(f"box {self.record.name} does not run", hint=f"ocipy box start {self.record.name}")
+        ids = ""
+        if user:
+            root = f"/proc/{state.pid}/root"
+            who = resolve(user, read_inside(root, "/etc/passwd"), read_inside(root, "/etc/group"))
+            ids = f"{who.uid}:{who.gid}"
+        if detach:
+            with open(os.devnull, "r+b") as null:
+                self.container.spawn(
+                    command, cwd=cwd, env=environment, user=ids, stdin=null, stdout=null, stderr=null
+                ).close()
+            return 0
+        stdin = None if interactive or terminal else subprocess.DEVNULL
+        done = self.container.exec(command, cwd=cwd, env=environment, user=ids, tty=terminal, stdin=stdin)
+        return done.returncode
+
+    @contextmanager
+    def files(self) -> Iterator[str]:
+        """Its root, to be walked with care (inside.py). One that does not run is brought up for that, with a process
+        that does nothing. Raises Error."""
+        state = self.state()
+        if state is not None and self.is_running():
+            yield f"/proc/{state.pid}/root"
+            return
+        from ocipy.box.images import busybox
+
+        with self.directory.locked():
+            self._check_idle()
+            self._clear()
+            bundle = Bundle(self.directory, self.record, network.Connection(), rootless=self.boxes.rootless, v2=is_v2())
+            bundle.write_idle(busybox.find())
+            with open(os.devnull, "r+b") as null:
+                idle = self.boxes.runtime.create(self.id, self.directory.bundle, stdin=null, stdout=null, stderr=null)
+            try:
+                idle.start()
+                yield f"/proc/{idle.state().pid}/root"
+            finally:
+                idle.delete(force=True)
+
+    def processes(self) -> str:
+        """A table of its processes, as ps(1) of the host shows them. Raises Error where it does not run."""
+        pids = [str(pid) for pid in self.container.processes()]
+        words = ["ps", "-o", "pid,user,stat,time,rss,args", "-p", ",".join(pids)]
+        return subprocess.run(words, check=False, capture_output=True).stdout.decode("utf-8", "replace").rstrip("\n")
+
+    def logs(self, *, follow: bool = False) -> Iterator[monitor.LogLine]:
+        """What it has said in the background. follow: and what it says from now on, until its end."""
+        offset = 0
+        while True:
+            running = self.is_running()
+            for after, line in monitor.log_lines(self.directory.log, offset):
+                offset = after
+                yield line
+            if not follow or not running:
+                return
+            time.sleep(POLL * 5)
+
+
+def _signal_of(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text or signal.SIGTERM
+
+
+def _number_in(path: Path) -> int:
+    try:
+        return int(path.read_bytes())
+    except (OSError, ValueError):
+        return 0

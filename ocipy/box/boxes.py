@@ -1,0 +1,105 @@
+"""All boxes: made, found, listed."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+
+from ocipy import Error, Runtime
+from ocipy.box import network
+from ocipy.box.box import Box
+from ocipy.box.bundle import check_overlay, id_map_for_images
+from ocipy.box.images import fetch
+from ocipy.box.images.store import Store, remove_tree
+from ocipy.box.names import check_name, new_id, new_name
+from ocipy.box.places import Places, default_places
+from ocipy.box.record import Directory, Record, now
+from ocipy.box.request import Request, has_limits
+from ocipy.box.runtime import can_limit, make_runtime
+
+
+class Boxes:
+    """All boxes of these places."""
+
+    def __init__(self, places: Places | None = None) -> None:
+        self.places = places or default_places()
+        self.places.make()
+        self.runtime: Runtime = make_runtime(self.places)
+        self.images = Store(self.places)
+        self.rootless = os.geteuid() != 0
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        fd = os.open(self.places.boxes / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
+    def all(self) -> list[Box]:
+        """Every box, the newest first."""
+        found = []
+        for path in self.places.boxes.iterdir():
+            with suppress(Error):
+                if not path.name.startswith("."):
+                    found.append(Box(self, Directory(path), Directory(path).load()))
+        return sorted(found, key=lambda box: box.record.created, reverse=True)
+
+    def find(self, word: str) -> Box:
+        """By name, id, or the beginning of an id. Raises Error."""
+        found = [box for box in self.all() if box.record.name == word]
+        found = found or [box for box in self.all() if word and box.id.startswith(word)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise Error(f"{word} is the beginning of several ids: {' '.join(box.id for box in found)}")
+        raise Error(f"there is no box {word}", hint="ocipy box ps -a lists them")
+
+    def create(self, request: Request, *, name: str = "", pull: bool = False, remove: bool = False) -> Box:
+        """Make a box of a request, with its image. It does not run yet. Raises Error with nothing left behind."""
+        check_overlay(str(self.places.boxes))
+        if self.rootless and has_limits(request.limits) and not can_limit():
+            raise Error(
+                "a user may set limits only where systemd has delegated a v2 cgroup to it",
+                hint="as root, or on a host with the v2 hierarchy; or leave --memory, --cpus, --pids-limit out",
+            )
+        image = fetch.get(self.images, request.image, pull=pull, id_map=id_map_for_images(request, self.rootless))
+        with self._locked():
+            taken = {box.record.name for box in self.all()}
+            if name:
+                check_name(name)
+                if name in taken:
+                    raise Error(f"there is a box {name} already", hint=f"ocipy box rm {name}")
+            box_id = new_id()
+            directory = Directory(self.places.boxes / box_id)
+            directory.make()
+            try:
+                request = with_defaults(request, box_id, self.rootless)
+                record = Record(
+                    box_id, name or new_name(taken), request, image.name or request.image, image.key, image.rootfs,
+                    image.config, now(), remove=remove,
+                )  # fmt: skip
+                box = Box(self, directory, record)
+                box.own_root()
+                directory.save(record)
+            except BaseException:
+                remove_tree(directory.path)
+                raise
+        return box
+
+    def users_of(self, key: str) -> list[str]:
+        """The names of the boxes that are made of this image."""
+        return [box.record.name for box in self.all() if box.record.image_key == key]
+
+
+def with_defaults(request: Request, box_id: str, rootless: bool) -> Request:
+    """The request with what was left to us: host name and network."""
+    return replace(
+        request,
+        hostname=request.hostname or box_id,
+        network=request.network or network.default_kind(rootless),
+    )

@@ -1,0 +1,237 @@
+"""The bundle of a box: config.json and the files that go with it, made anew for each start."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import platform
+import stat
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ocipy import Error
+from ocipy.box import seccomp
+from ocipy.box.config import Host, Root, User, capabilities_of, make_config
+from ocipy.box.inside import read_inside
+from ocipy.box.network import Connection, Peer, hosts, resolv_conf
+from ocipy.box.record import Directory, Record
+from ocipy.box.request import Request
+from ocipy.box.users import resolve
+
+INIT_PROGRAMS = ("/usr/bin/catatonit", "/usr/libexec/podman/catatonit", "/usr/bin/tini-static", "/sbin/docker-init")
+# Ids for boxes with ids of their own: above those that systemd-nspawn picks from (systemd's UIDS-GIDS.md).
+USERNS_BASE, USERNS_SIZE = 1_900_000_000, 65536
+IDLE = "/run/busybox"
+
+
+def id_map_for_images(request: Request, rootless: bool) -> tuple[int, int] | None:
+    """The host ids that the image's files belong to, where that is not the caller's own."""
+    return (USERNS_BASE, USERNS_SIZE) if request.userns == "auto" and not rootless else None
+
+
+def id_maps(
+    request: Request, rootless: bool
+) -> tuple[tuple[tuple[int, int, int], ...], tuple[tuple[int, int, int], ...]]:
+    """(uid map, gid map) of the box's user namespace; empty without one. Raises Error."""
+    if rootless:
+        if request.userns == "host":
+            raise Error("without root a box has a user namespace: --userns host takes root", status=2)
+        name, uid, gid = _user_name(), os.geteuid(), os.getegid()
+        return ((0, uid, 1), *allotted("/etc/subuid", name, uid)), ((0, gid, 1), *allotted("/etc/subgid", name, uid))
+    if request.userns == "auto":
+        return ((0, USERNS_BASE, USERNS_SIZE),), ((0, USERNS_BASE, USERNS_SIZE),)
+    return (), ()
+
+
+def _user_name() -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return ""
+
+
+def allotted(path: str, name: str, uid: int) -> tuple[tuple[int, int, int], ...]:
+    """The ranges of subuid(5) or subgid(5) that a user has, as map entries from 1 on."""
+    try:
+        lines = Path(path).read_bytes().split(b"\n")
+    except OSError:
+        return ()
+    made, first = [], 1
+    for line in lines:
+        owner, _, numbers = line.decode("utf-8", "replace").partition(":")
+        start, _, count = numbers.partition(":")
+        if owner and owner in (name, str(uid)) and start.isdecimal() and count.isdecimal() and int(count) > 0:
+            made.append((first, int(start), int(count)))
+            first += int(count)
+    return tuple(made)
+
+
+class Bundle:
+    """Made of a record and a connection. rootless: the caller is not root. v2: the host's cgroup hierarchy."""
+
+    def __init__(
+        self, directory: Directory, record: Record, connection: Connection, *, rootless: bool, v2: bool
+    ) -> None:
+        self.directory = directory
+        self.record = record
+        self.connection = connection
+        self.rootless = rootless
+        self.v2 = v2
+
+    def config(self) -> dict[str, Any]:
+        """config.json. Raises Error."""
+        request = self.record.request
+        uid_map, gid_map = id_maps(request, self.rootless)
+        host = Host(
+            rootless=self.rootless,
+            uid_map=uid_map,
+            gid_map=gid_map,
+            binds=tuple(
+                (str(self.directory.path / "etc" / name), f"/etc/{name}")
+                for name in ("hosts", "hostname", "resolv.conf")
+            ),
+            network=self.connection.path,
+            init=_init_program() if request.init else "",
+            cgroup="" if self.rootless else cgroup_path(self.record.id),
+            v2=self.v2,
+            seccomp=self._seccomp(request),
+        )
+        config = make_config(request, self.record.image, self._user(request), self._root(), host)
+        if request.privileged or request.devices:
+            with_devices(config, _devices(request), rootless=self.rootless)
+        if self.connection.hook:
+            config["hooks"] = {"createRuntime": [hook(self.connection.hook)]}
+        return config
+
+    def write(self, peers: Sequence[Peer]) -> None:
+        """Write config.json, and the files of /etc that tell the box about its network. Raises Error."""
+        record, etc = self.record, self.directory.path / "etc"
+        hostname = record.request.hostname
+        try:
+            host = Path("/etc/resolv.conf").read_text(errors="replace")
+        except OSError:
+            host = ""
+        replace_file(etc / "resolv.conf", resolv_conf(self.connection.name_servers, host))
+        replace_file(etc / "hostname", hostname + "\n")
+        replace_file(etc / "hosts", hosts(hostname, self.connection.addresses, peers))
+        for volume in record.request.volumes:
+            if not os.path.exists(volume.source):
+                os.makedirs(volume.source)
+        replace_file(self.directory.bundle / "config.json", json.dumps(self.config(), indent=2) + "\n", 0o600)
+
+    def write_idle(self, program: str) -> None:
+        """The same box with a busybox of ours that sleeps, so that its files are there."""
+        config = self.config()
+        config["process"] |= {"args": [IDLE, "sleep", "1000000"], "user": {"uid": 0, "gid": 0}, "terminal": False}
+        config["process"]["cwd"] = "/"
+        config["mounts"].append({"destination": IDLE, "type": "bind", "source": program, "options": ["bind", "ro"]})
+        replace_file(self.directory.bundle / "config.json", json.dumps(config), 0o600)
+
+    def _user(self, request: Request) -> User:
+        rootfs = self.record.rootfs
+        files = [read_inside(rootfs, f"/etc/{name}") for name in ("passwd", "group")]
+        return resolve(request.user or self.record.image.user, *files)
+
+    def _root(self) -> Root:
+        path = self.directory.path
+        for place in (self.record.rootfs, str(path)):
+            if any(letter in place for letter in ":,\\"):
+                raise Error(f"overlayfs takes no path with : , or \\ in it: {place}", hint="rename the directory")
+        words = ("userxattr",) if self.rootless or self.record.request.userns == "auto" else ()
+        return Root(str(path / "root"), self.record.rootfs, str(path / "upper"), str(path / "work"), words)
+
+    def _seccomp(self, request: Request) -> dict[str, Any] | None:
+        wanted = next(
+            (word.partition("=")[2] for word in reversed(request.security) if word.startswith("seccomp=")), ""
+        )
+        if wanted == "unconfined" or request.privileged:
+            return None
+        return seccomp.translate(seccomp.load(wanted or seccomp.PROFILE), capabilities_of(request), platform.machine())
+
+
+def replace_file(path: Path, text: str, mode: int = 0o644) -> None:
+    """Write a file under another name, and rename it. Raises Error.
+
+    A file that is mounted in a box keeps its inode: what is mounted there is written over.
+    """
+    try:
+        if path.parent.name == "etc" and path.exists():
+            path.write_text(text, encoding="utf-8")
+            return
+        fd, name = tempfile.mkstemp(dir=path.parent)
+        with os.fdopen(fd, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(name, mode)
+        os.rename(name, path)
+    except OSError as error:
+        raise Error("cannot write a file of the box", pointer=str(path), errno=error.errno or 0) from None
+
+
+def cgroup_path(box_id: str) -> str:
+    """cgroupsPath: at the top, so that nothing above it is left when the box is gone."""
+    return f"/ocipy-box-{box_id}"
+
+
+def hook(words: Sequence[str]) -> dict[str, Any]:
+    """A hook that calls `ocipy box` with these words."""
+    from ocipy.box.runtime import executable_path
+
+    path = executable_path()
+    return {"path": path, "args": ["ocipy", "box", *words], "env": [f"PATH={os.environ.get('PATH', os.defpath)}"]}
+
+
+def _init_program() -> str:
+    for path in INIT_PROGRAMS:
+        if os.access(path, os.X_OK):
+            return path
+    raise Error("--init needs a small init on this host", hint="install catatonit")
+
+
+def _devices(request: Request) -> Iterator[tuple[str, str, str]]:
+    """(path on the host, path in the box, access) of each device that is asked for."""
+    for source, destination, access in request.devices:
+        if os.path.isdir(source):
+            for path in sorted(glob.glob(f"{glob.escape(source)}/*")):
+                yield path, destination + path.removeprefix(source), access
+        else:
+            yield source, destination, access
+
+
+def with_devices(config: dict[str, Any], devices: Iterator[tuple[str, str, str]], *, rootless: bool) -> None:
+    """Add devices of the host's, and the rules that allow them. Raises Error for what is no device."""
+    made = config["linux"].setdefault("devices", [])
+    rules = config["linux"]["resources"].setdefault("devices", [])
+    for source, destination, access in devices:
+        try:
+            status = os.stat(source)
+        except OSError as error:
+            raise Error("there is no such device", pointer=source, errno=error.errno or 0) from None
+        kind = "b" if stat.S_ISBLK(status.st_mode) else "c" if stat.S_ISCHR(status.st_mode) else ""
+        if not kind:
+            raise Error("--device takes a device", pointer=source)
+        numbers = {"type": kind, "major": os.major(status.st_rdev), "minor": os.minor(status.st_rdev)}
+        mode = {
+            "fileMode": stat.S_IMODE(status.st_mode),
+            "uid": 0 if rootless else status.st_uid,
+            "gid": 0 if rootless else status.st_gid,
+        }
+        made.append({"path": destination, **numbers, **mode})
+        if not rootless:
+            rules.append({"allow": True, **numbers, "access": access})
+
+
+def check_overlay(path: str) -> None:
+    """See that the directory is one that overlayfs can write to. Raises Error: a FAT, an NFS, another overlay."""
+    done = subprocess.run(["stat", "-f", "-c", "%T", path], check=False, capture_output=True, text=True)
+    if done.stdout.strip() == "overlayfs":
+        raise Error(
+            "boxes are kept on an overlay, which another one cannot be written to",
+            pointer=path,
+            hint="name a directory on a disk or a tmpfs in OCIPY_BOX",
+        )

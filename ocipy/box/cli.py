@@ -1,0 +1,115 @@
+"""`ocipy box`: the command line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+
+from ocipy import Error
+from ocipy.box import actions
+from ocipy.box.boxes import Boxes
+from ocipy.box.flags import add_run_flags
+
+Command = Callable[[Boxes, argparse.Namespace], int]
+
+
+class Parser(argparse.ArgumentParser):
+    """Wrong words are an Error, as everywhere else in ocipy, with the command's own help as the hint."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        """Raises Error, with exit status 2."""
+        raise Error(message, hint=f"see: {self.prog} --help", status=2)
+
+
+def main(words: Sequence[str]) -> int:
+    """Carry out a command line: its exit status. Raises Error."""
+    if words and words[0] == "_pasta":
+        from ocipy.box.network import pasta
+
+        return pasta.main(words[1:])
+    given = parser().parse_args(words)
+    command: Command = given.command_function
+    return command(Boxes(), given)
+
+
+def parser() -> Parser:
+    """The parser of all commands."""
+    top = Parser(
+        prog="ocipy box",
+        description="Boxes: containers from an image, with limits and a network, by one command.",
+        epilog="example: ocipy box run -it --memory 50M busybox",
+    )
+    commands = top.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
+
+    def add(name: str, function: Command, summary: str) -> Parser:
+        made: Parser = commands.add_parser(name, help=summary, description=summary)
+        made.set_defaults(command_function=function)
+        return made
+
+    run_parser = add("run", actions.run, "make a box of an image and run a command in it")
+    run_parser.add_argument("-d", "--detach", action="store_true", help="in the background; prints its id")
+    run_parser.add_argument("--rm", action="store_true", help="remove it with its end")
+    run_parser.add_argument("--pull", action="store_true", help="fetch the image even if it is there")
+    run_parser.add_argument("--dry-run", action="store_true", help="print config.json and the plan, and make nothing")
+    add_run_flags(run_parser)
+    create_parser = add("create", actions.create, "make a box that does not run yet")
+    create_parser.add_argument("--rm", action="store_true", help="remove it with its end")
+    create_parser.add_argument("--pull", action="store_true", help="fetch the image even if it is there")
+    add_run_flags(create_parser)
+    listing = add("ps", actions.ps, "list boxes")
+    listing.add_argument("-a", "--all", action="store_true", help="those too that do not run")
+    listing.add_argument("-q", "--quiet", action="store_true", help="ids only")
+    for name, function, summary in (
+        ("start", actions.start, "start boxes in the background"),
+        ("restart", actions.restart, "stop boxes and start them again"),
+        ("wait", actions.wait, "wait for the end of boxes and print their exit status"),
+    ):
+        add(name, function, summary).add_argument("boxes", nargs="+", metavar="BOX")
+    stopping = add("stop", actions.stop, "stop boxes: a signal, then SIGKILL")
+    stopping.add_argument("-t", "--time", type=float, default=10.0, metavar="SECONDS", help="patience (10)")
+    stopping.add_argument("boxes", nargs="+", metavar="BOX")
+    killing = add("kill", actions.kill, "send a signal to boxes")
+    killing.add_argument("-s", "--signal", default="KILL", metavar="SIGNAL", help="(KILL)")
+    killing.add_argument("boxes", nargs="+", metavar="BOX")
+    removing = add("rm", actions.rm, "remove boxes, with what they have written")
+    removing.add_argument("-f", "--force", action="store_true", help="also those that run")
+    removing.add_argument("boxes", nargs="+", metavar="BOX")
+    executing = add("exec", actions.execute, "run a further command in a box")
+    executing.add_argument("-i", "--interactive", action="store_true", help="with standard input")
+    executing.add_argument("-t", "--tty", action="store_true", help="with a terminal")
+    executing.add_argument("-d", "--detach", action="store_true", help="in the background")
+    executing.add_argument("-e", "--env", action="append", default=[], metavar="NAME=VALUE", help="a variable")
+    executing.add_argument("-u", "--user", default="", metavar="USER[:GROUP]", help="names or numbers")
+    executing.add_argument("-w", "--workdir", default="", metavar="DIR", help="the working directory")
+    executing.add_argument("box", metavar="BOX")
+    executing.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND …")
+    logging = add("logs", actions.logs, "print what a box in the background has said")
+    logging.add_argument("-f", "--follow", action="store_true", help="until its end")
+    logging.add_argument("box", metavar="BOX")
+    add("images", actions.images, "list images")
+    add("pull", actions.pull, "fetch an image").add_argument("image", metavar="IMAGE")
+    add("rmi", actions.rmi, "remove images").add_argument("images", nargs="+", metavar="IMAGE")
+    add("attach", actions.attach, "connect to the streams of a box in the background").add_argument(
+        "box", metavar="BOX"
+    )
+    copying = add("cp", actions.copy, "copy files between the host and a box: BOX:PATH")
+    copying.add_argument("source", metavar="SOURCE")
+    copying.add_argument("target", metavar="TARGET")
+    add("diff", actions.diff, "list what a box has changed of its image").add_argument("box", metavar="BOX")
+    inspecting = add("inspect", actions.inspect_boxes, "show all that is known of boxes")
+    inspecting.add_argument("--format", choices=("text", "json"), default="text", help="(text)")
+    inspecting.add_argument("boxes", nargs="+", metavar="BOX")
+    add("explain", actions.explain_box, "tell what isolates a box, and where to see it").add_argument(
+        "box", metavar="BOX"
+    )
+    for name, function, summary in (
+        ("stats", actions.stats, "show what boxes use, again and again"),
+        ("top", actions.top, "show the processes of a box, again and again"),
+    ):
+        watching = add(name, function, summary)
+        watching.add_argument("--no-stream", action="store_true", help="once")
+        watching.add_argument("boxes", nargs="*" if name == "stats" else 1, metavar="BOX")
+    ended = commands.add_parser("_ended")
+    ended.set_defaults(command_function=actions.end)
+    ended.add_argument("box")
+    return top

@@ -1,0 +1,33 @@
+"""Signals that ask us to end go to the box, whose end is ours."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import suppress
+from typing import Any
+
+from ocipy import Container, Error
+
+
+class Forwarding:
+    """Signals that ask us to end go to the box, whose end is ours."""
+
+    NUMBERS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
+
+    def __init__(self, container: Container) -> None:
+        self.container = container
+        self.before: dict[int, Any] = {}
+
+    def __enter__(self) -> None:
+        for number in self.NUMBERS:
+            # From the terminal the runtime has it too, and passes it on by itself.
+            from_terminal = number in (signal.SIGINT, signal.SIGQUIT)
+            self.before[number] = signal.signal(number, signal.SIG_IGN if from_terminal else self._pass_on)
+
+    def _pass_on(self, number: int, _frame: object) -> None:
+        with suppress(Error):
+            self.container.kill(number)
+
+    def __exit__(self, *_exception: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)

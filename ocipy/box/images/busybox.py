@@ -1,0 +1,66 @@
+"""The image that needs nothing but the static busybox of the host (Debian: busybox-static)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from ocipy import Error
+from ocipy.box.config import ImageConfig
+
+CANDIDATES = ("/bin/busybox", "/usr/bin/busybox")
+DIRECTORIES = (
+    "bin",
+    "dev",
+    "etc",
+    "home",
+    "mnt",
+    "proc",
+    "root",
+    "run",
+    "sbin",
+    "srv",
+    "sys",
+    "tmp",
+    "usr",
+    "usr/bin",
+    "var",
+    "var/tmp",
+)
+# busybox has these as applets, and a box has no use for them under these names.
+LEFT_OUT = ("busybox", "init", "linuxrc")
+PASSWD = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n"
+GROUP = "root:x:0:\nnogroup:x:65534:\n"
+
+
+def find() -> str:
+    """The static busybox. Raises Error where there is none."""
+    for path in CANDIDATES:
+        if os.access(path, os.X_OK) and b"ld-linux" not in Path(path).read_bytes()[:4096]:
+            return path
+    raise Error("there is no static busybox on this host", hint="install busybox-static, or name another image")
+
+
+def digest(path: str) -> str:
+    """sha256:…, of the program: another one makes another image."""
+    return "sha256:" + hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def fill(path: str, rootfs: Path) -> ImageConfig:
+    """Make the root file system in an empty directory."""
+    for name in DIRECTORIES:
+        (rootfs / name).mkdir()
+    for name, mode in (("tmp", 0o1777), ("var/tmp", 0o1777), ("root", 0o700)):
+        (rootfs / name).chmod(mode)
+    shutil.copyfile(path, rootfs / "bin/busybox")
+    (rootfs / "bin/busybox").chmod(0o755)
+    names = subprocess.run([path, "--list"], check=True, capture_output=True, text=True).stdout.split("\n")
+    for name in names:
+        if name and "/" not in name and name not in LEFT_OUT:
+            (rootfs / "bin" / name).symlink_to("busybox")
+    for name, text in (("passwd", PASSWD), ("group", GROUP), ("hostname", ""), ("hosts", ""), ("resolv.conf", "")):
+        (rootfs / "etc" / name).write_text(text)
+    return ImageConfig(command=("/bin/sh",))

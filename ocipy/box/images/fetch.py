@@ -1,0 +1,180 @@
+"""From the IMAGE of the command line to an Image: by skopeo and umoci, which know the formats and the transports."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ocipy import Error
+from ocipy.box.config import ImageConfig
+from ocipy.box.images import archive, busybox, reference
+from ocipy.box.images.reference import Reference
+from ocipy.box.images.store import PARTIAL, Image, Store
+from ocipy.box.progress import Progress
+
+TAG = "box"
+PACKAGES = {"skopeo": "skopeo", "umoci": "umoci"}
+CHUNK = 1 << 20
+
+
+def get(store: Store, word: str, *, pull: bool = False, id_map: tuple[int, int] | None = None) -> Image:
+    """The image of an IMAGE, fetched and unpacked if it is not there, or if pull is set.
+
+    id_map: (first host id, size) of the user namespace that its files are to belong to. Raises Error.
+    """
+    where = reference.parse(word)
+    if where.kind == "directory":
+        if id_map is not None:
+            raise Error(
+                "a directory is used as it is, so its files cannot belong to other ids", hint="make a tar of it"
+            )
+        return Image("", "", "", where.source, ImageConfig(command=("/bin/sh",)), 0, datetime.now(UTC))
+    name = where.name + (f"+{id_map[0]}" if id_map else "")
+    if not pull and where.kind in ("registry", "busybox"):
+        found = store.find(name)
+        if found is not None:
+            return found
+    elif not pull and id_map is None and (found := store.find(word)) is not None:
+        return found
+    with store.locked():
+        if where.kind == "busybox":
+            return _busybox(store, name, id_map)
+        with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=store.directory) as work:
+            layout = f"{work}/oci:{TAG}"
+            if where.kind == "tar":
+                config, digest = _layout_of_tar(where, work)
+            else:
+                config, digest = _copy(where, work)
+            _check(where, layout)
+            key = digest.replace(":", "-") + (f"-{id_map[0]}" if id_map else "")
+            return store.add(name, key, digest, lambda rootfs: _unpack(layout, rootfs, config, id_map))
+
+
+def _busybox(store: Store, name: str, id_map: tuple[int, int] | None) -> Image:
+    path = busybox.find()
+    digest = busybox.digest(path)
+
+    def fill(rootfs: Path) -> ImageConfig:
+        config = busybox.fill(path, rootfs)
+        if id_map:
+            for place, directories, names in os.walk(rootfs):
+                for one in (*directories, *names, "."):
+                    os.chown(os.path.join(place, one), id_map[0], id_map[0], follow_symlinks=False)
+        return config
+
+    return store.add(name, "busybox-" + digest[7:] + (f"-{id_map[0]}" if id_map else ""), digest, fill)
+
+
+def call(words: Sequence[str], what: str) -> str:
+    """Run one of the tools: its output. Raises Error with the last line of what it has to say."""
+    try:
+        done = subprocess.run(words, check=False, capture_output=True, stdin=subprocess.DEVNULL)
+    except FileNotFoundError:
+        package = PACKAGES.get(words[0], words[0])
+        raise Error(f"{what}: there is no {words[0]}", hint=f"install the package {package}") from None
+    if done.returncode:
+        said = done.stderr.decode("utf-8", "replace").strip().split("\n")[-1]
+        raise Error(f"{what}: {_message(said)}")
+    return done.stdout.decode("utf-8", "replace")
+
+
+def _message(line: str) -> str:
+    """The message in a line of logrus, which skopeo and umoci log with."""
+    _, found, message = line.partition('msg="')
+    return message.rstrip('"').replace('\\"', '"') if found else line.strip()
+
+
+def _copy(where: Reference, work: str) -> tuple[ImageConfig, str]:
+    """Copy an image into a layout of our own: its config, and its digest."""
+    target = f"oci:{work}/oci:{TAG}"
+    flags = ["--src-tls-verify=false"] if where.is_local_registry else []
+    with Progress(f"pulling {where.name}"):
+        call(
+            ["skopeo", "--insecure-policy", "copy", "--quiet", *flags, where.transport, target],
+            f"cannot pull {where.name}",
+        )
+    digest = call(["skopeo", "inspect", "--format", "{{.Digest}}", target], f"cannot read {where.name}").strip()
+    document = json.loads(call(["skopeo", "inspect", "--config", target], f"cannot read {where.name}"))
+    return ImageConfig.from_document(document.get("config") or {}), digest
+
+
+def _layout_of_tar(where: Reference, work: str) -> tuple[ImageConfig, str]:
+    """A layout with the tar as its only layer."""
+    plain = Path(work) / "layer.tar"
+    digest = hashlib.sha256()
+    with Progress(f"reading {where.name}", os.path.getsize(where.source)) as progress, open(where.source, "rb") as file:
+        while data := file.read(CHUNK):
+            digest.update(data)
+            progress.advance(len(data))
+    check = archive.Check(where.name)
+    with archive.opened(where.source, where.name) as opened:
+        check.layer(archive.members_of(opened))
+    _decompress(where, plain)
+    for words in (["init", "--layout", f"{work}/oci"], ["new", "--image", f"{work}/oci:{TAG}"]):
+        call(["umoci", *words], f"cannot unpack {where.name}")
+    call(["umoci", "raw", "add-layer", "--image", f"{work}/oci:{TAG}", str(plain)], f"cannot unpack {where.name}")
+    plain.unlink()
+    return ImageConfig(command=("/bin/sh",)), "sha256:" + digest.hexdigest()
+
+
+def _decompress(where: Reference, plain: Path) -> None:
+    """Write the tar without its compression, by the program that made it."""
+    with open(where.source, "rb") as file:
+        magic = file.read(6)
+    program = next((words for start, words in COMPRESSIONS if magic.startswith(start)), None)
+    if program is None:
+        shutil.copyfile(where.source, plain)
+        return
+    with open(plain, "wb") as out:
+        try:
+            done = subprocess.run([*program, where.source], check=False, stdout=out, stderr=subprocess.PIPE)
+        except FileNotFoundError:
+            raise Error(f"{where.name}: there is no {program[0]}", hint=f"install {program[0]}") from None
+    if done.returncode:
+        raise Error(f"{where.name} is damaged: {done.stderr.decode('utf-8', 'replace').strip()}")
+
+
+COMPRESSIONS = (
+    (b"\x1f\x8b", ("gzip", "-dc")),
+    (b"\xfd7zXZ", ("xz", "-dc")),
+    (archive.ZSTD_MAGIC, ("zstd", "-dcq")),
+    (b"BZh", ("bzip2", "-dc")),
+)
+
+
+def layers_of(layout: str) -> list[Path]:
+    """The files of the layers of an image in a layout, the lowest first."""
+    place, _, _ = layout.rpartition(":")
+    manifest = json.loads(call(["skopeo", "inspect", "--raw", f"oci:{layout}"], "cannot read the image"))
+    return [Path(place, "blobs", *layer["digest"].split(":", 1)) for layer in manifest["layers"]]
+
+
+def _check(where: Reference, layout: str) -> None:
+    if where.kind == "tar":
+        return  # looked through before it was made a layer
+    check = archive.Check(where.name)
+    layers = layers_of(layout)
+    with Progress(f"checking {where.name}", len(layers)) as progress:
+        for path in layers:
+            with archive.opened(str(path), where.name) as opened:
+                check.layer(archive.members_of(opened))
+            progress.advance(1)
+
+
+def _unpack(layout: str, rootfs: Path, config: ImageConfig, id_map: tuple[int, int] | None) -> ImageConfig:
+    flags = []
+    if id_map is not None:
+        flags = [word for kind in ("--uid-map", "--gid-map") for word in (kind, f"0:{id_map[0]}:{id_map[1]}")]
+    elif os.geteuid() != 0:
+        flags = ["--rootless"]
+    rootfs.rmdir()  # umoci makes it
+    with Progress("unpacking"):
+        call(["umoci", "raw", "unpack", *flags, "--image", layout, str(rootfs)], "cannot unpack the image")
+    return config

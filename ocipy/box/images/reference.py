@@ -1,0 +1,95 @@
+"""What IMAGE of the command line means. Pure but for a look whether a file or directory of that name is there."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from dataclasses import dataclass
+
+from ocipy import Error
+
+ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.zst", ".tzst", ".tar.bz2")
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """kind: "busybox", "directory", "tar", "oci", "docker-archive" or "registry".
+
+    source: a path, or what skopeo takes. name: how the image is called from now on; "" for a directory, which is used
+    where it is.
+    """
+
+    kind: str
+    source: str
+    name: str
+
+    @property
+    def transport(self) -> str:
+        """The source as skopeo(1) takes it."""
+        return {"oci": "oci:", "docker-archive": "docker-archive:", "registry": "docker://"}[self.kind] + self.source
+
+    @property
+    def is_local_registry(self) -> bool:
+        """A registry on this machine, which need not speak TLS: docker and podman see it the same way."""
+        if self.kind != "registry":
+            return False
+        host = self.source.partition("/")[0]
+        host = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+        try:
+            return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return False
+
+
+def parse(word: str) -> Reference:
+    """Raises Error for what is no image."""
+    kind, colon, rest = word.partition(":")
+    if colon and kind in ("oci", "docker-archive"):
+        path, tag_colon, tag = rest.partition(":")
+        if not path:
+            raise Error(f"{kind}: takes a path, as in {kind}:/srv/image", status=2)
+        path = os.path.abspath(path)
+        if not os.path.exists(path):
+            raise Error(f"there is no image at {path}", hint=f"{kind}: takes what skopeo copies to such a place")
+        return Reference(kind, path + (tag_colon + tag if tag else ""), word)
+    if colon and kind == "docker" and rest.startswith("//"):
+        return parse(rest[2:])
+    if word.startswith(("/", "./", "../")) or word in (".", ".."):
+        return _of_path(word)
+    if word.endswith(ARCHIVES) or ("/" not in word and os.path.isdir(word) and word != "busybox"):
+        return _of_path(word)
+    if word == "busybox":
+        return Reference("busybox", "", word)
+    return Reference("registry", full_name(word), short_name(word))
+
+
+def _of_path(word: str) -> Reference:
+    path = os.path.realpath(word)
+    if os.path.isdir(path):
+        return Reference("directory", path, "")
+    if not os.path.exists(path):
+        raise Error(f"there is no image at {path}", hint="a directory, or a tar of a root file system")
+    return Reference("tar", path, os.path.basename(path))
+
+
+def full_name(word: str) -> str:
+    """With the registry, the path and the tag that docker means: "alpine" is docker.io/library/alpine:latest.
+
+    Raises Error for what no registry could have.
+    """
+    allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/:@[]"
+    if not word or word.startswith("-") or any(letter not in allowed for letter in word):
+        raise Error(
+            f"{word!r} is no image", hint="busybox, a path, oci:…, docker-archive:…, or a name in a registry", status=2
+        )
+    first, slash, rest = word.partition("/")
+    if not slash or not ("." in first or ":" in first or first == "localhost"):
+        first, rest = "docker.io", word if slash else "library/" + word
+    if "@" not in rest and ":" not in rest.rpartition("/")[2]:
+        rest += ":latest"
+    return f"{first}/{rest}"
+
+
+def short_name(word: str) -> str:
+    """How people write it: without docker.io/library, and with a tag."""
+    return full_name(word).removeprefix("docker.io/").removeprefix("library/")

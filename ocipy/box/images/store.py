@@ -1,0 +1,219 @@
+"""The images that are there: a directory for each, by digest, and the names that lead to them."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ocipy import Error
+from ocipy.box.config import ImageConfig
+from ocipy.box.places import Places
+
+ROOTFS = "rootfs"
+RECORD = "image.json"
+NAMES = "names.json"
+PARTIAL = "partial-"
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """key: its directory's name, "" for a directory of the caller's. digest: of the manifest, or of the archive.
+
+    rootfs: the absolute path of the root file system. size: in bytes, of the unpacked files.
+    """
+
+    name: str
+    key: str
+    digest: str
+    rootfs: str
+    config: ImageConfig
+    size: int
+    created: datetime
+
+
+class Store:
+    """The images of a place. Every change is made under a lock, and what was left half done goes with the next one."""
+
+    def __init__(self, places: Places) -> None:
+        self.places = places
+        self.directory = places.images
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else changes the images meanwhile."""
+        fd = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            for left in self.directory.glob(PARTIAL + "*"):
+                remove_tree(left)
+            yield
+        finally:
+            os.close(fd)
+
+    def names(self) -> dict[str, str]:
+        """The key of each name."""
+        try:
+            found = json.loads((self.directory / NAMES).read_bytes())
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise Error(f"cannot read the names of images: {error}", pointer=str(self.directory / NAMES)) from None
+        return dict(found)
+
+    def find(self, name: str) -> Image | None:
+        """The image of this name, or whose digest begins so."""
+        key = self.names().get(name)
+        if key is None and len(name) >= 4:
+            found = [
+                one for one in self._keys() if one.removeprefix("sha256-").startswith(name.removeprefix("sha256:"))
+            ]
+            key = found[0] if len(found) == 1 else None
+        return self.load(name, key) if key is not None and (self.directory / key / RECORD).exists() else None
+
+    def load(self, name: str, key: str) -> Image:
+        """Raises Error."""
+        path = self.directory / key / RECORD
+        try:
+            document = json.loads(path.read_bytes())
+            return Image(
+                name,
+                key,
+                document["digest"],
+                str(self.directory / key / ROOTFS),
+                ImageConfig.from_document(document["config"]),
+                document["size"],
+                datetime.fromisoformat(document["created"]),
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            raise Error(
+                "the record of an image is not readable", pointer=str(path), hint="ocipy box rmi, and pull again"
+            ) from None
+
+    def all(self) -> list[Image]:
+        """Every name's image; one without a name has "" for it."""
+        names = self.names()
+        found = [
+            self.load(name, key) for name, key in sorted(names.items()) if (self.directory / key / RECORD).exists()
+        ]
+        return found + [self.load("", key) for key in self._keys() if key not in names.values()]
+
+    def _keys(self) -> list[str]:
+        return sorted(path.parent.name for path in self.directory.glob("*/" + RECORD))
+
+    def add(self, name: str, key: str, digest: str, fill: Callable[[Path], ImageConfig]) -> Image:
+        """Make an image, unless its key is there already, and give it the name. The caller holds the lock.
+
+        fill: makes the root file system in the empty directory that it is given, and tells the image's config.
+        """
+        place = self.directory / key
+        if not (place / RECORD).exists():
+            partial = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=self.directory))
+            partial.chmod(0o711)
+            rootfs = partial / ROOTFS
+            rootfs.mkdir(mode=0o755)
+            config = fill(rootfs)
+            record: dict[str, Any] = {
+                "digest": digest,
+                "config": config.to_document(),
+                "size": size_of(rootfs),
+                "created": datetime.now(UTC).isoformat(),
+            }
+            (partial / RECORD).write_text(json.dumps(record))
+            partial.rename(place)
+        if name:
+            self._write_names({**self.names(), name: key})
+        return self.load(name, key)
+
+    def _write_names(self, names: dict[str, str]) -> None:
+        path = self.directory / NAMES
+        new = path.with_suffix(".new")
+        new.write_text(json.dumps(names, indent=1, sort_keys=True))
+        new.rename(path)
+
+    def remove(self, name: str, used: Callable[[str], list[str]]) -> list[str]:
+        """Take the name away, and the image with its last one. used: the boxes that need an image's key.
+
+        Gives what was removed, in words. Raises Error where there is no such image, or a box needs it.
+        """
+        with self.locked():
+            image = self.find(name)
+            if image is None:
+                raise Error(f"there is no image {name}")
+            names = self.names()
+            others = [one for one, key in names.items() if key == image.key and one != name]
+            done = []
+            if name in names:
+                if not others and used(image.key):
+                    raise self._needed(name, used(image.key))
+                del names[name]
+                self._write_names(names)
+                done.append(f"untagged: {name}")
+                if others:
+                    return done
+            elif used(image.key):
+                raise self._needed(name, used(image.key))
+            elif others:
+                self._write_names({one: key for one, key in names.items() if key != image.key})
+                done += [f"untagged: {one}" for one in others]
+            gone = self.directory / (PARTIAL + image.key)
+            (self.directory / image.key).rename(gone)
+            remove_tree(gone)
+            return [*done, f"deleted: {image.digest}"]
+
+    @staticmethod
+    def _needed(name: str, boxes: list[str]) -> Error:
+        return Error(f"the image {name} is needed by {', '.join(boxes)}", hint="remove these boxes first: ocipy box rm")
+
+
+def size_of(directory: Path) -> int:
+    """The bytes of all files below, each hard link counted once."""
+    seen = set()
+    total = 0
+    for place, _, names in os.walk(directory):
+        for name in names:
+            status = os.lstat(os.path.join(place, name))
+            if (status.st_dev, status.st_ino) not in seen:
+                seen.add((status.st_dev, status.st_ino))
+                total += status.st_size
+    return total
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a directory with all below it, also what is not open to its owner, or belongs to ids allotted to us.
+
+    Raises Error.
+    """
+    try:
+        open_up(path)
+        shutil.rmtree(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        if os.geteuid() == 0 or not _remove_as_their_root(path):
+            place = str(error.filename or path)
+            raise Error("cannot remove a directory", pointer=place, errno=error.errno or 0) from None
+
+
+def open_up(path: Path) -> None:
+    """Let the owner into every directory: overlayfs keeps one of mode 0 in its work directory."""
+    for place, directories, _ in os.walk(path):
+        for name in directories:
+            below = os.path.join(place, name)
+            if not os.path.islink(below) and os.lstat(below).st_mode & 0o700 != 0o700:
+                os.chmod(below, 0o700)
+
+
+def _remove_as_their_root(path: Path) -> bool:
+    """As root of a user namespace that has the ids allotted to us (subuid(5)): they own what a box has written."""
+    words = ["unshare", "--map-root-user", "--map-auto", "--", "rm", "-rf", "--", str(path)]
+    return subprocess.run(words, check=False, capture_output=True, stdin=subprocess.DEVNULL).returncode == 0

@@ -1,0 +1,71 @@
+"""`box inspect`: all that is known of a box, as a document; and the same for people."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ocipy.box.box import Box
+from ocipy.box.cgroup import usage
+
+NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
+
+
+def inspect(box: Box) -> dict[str, Any]:
+    """State, limits, what it uses, namespaces, addresses, mounts. Figures are None where it does not run."""
+    record, state = box.record, box.state()
+    pid = state.pid if state is not None and box.is_running() else 0
+    return {
+        "id": record.id,
+        "name": record.name,
+        "image": {"name": record.image_name, "key": record.image_key, "rootfs": record.rootfs},
+        "state": {
+            "status": box.status(),
+            "pid": pid,
+            "exitStatus": record.exit_status,
+            "oomKilled": record.oom_killed,
+            "created": record.created.isoformat(),
+            "started": record.started.isoformat() if record.started else None,
+            "finished": record.finished.isoformat() if record.finished else None,
+        },
+        "request": record.request.to_json(),
+        "usage": usage(box.id) if pid else None,
+        "processes": list(box.container.processes()) if pid else [],
+        "namespaces": namespaces(pid) if pid else {},
+        "addresses": list(record.addresses),
+        "directory": str(box.directory.path),
+        "bundle": str(box.directory.bundle),
+        "log": str(box.directory.log),
+    }
+
+
+def namespaces(pid: int) -> dict[str, int]:
+    """The inode of each namespace of a process (namespaces(7)); one that cannot be seen is left out."""
+    found = {}
+    for kind in NAMESPACES:
+        try:
+            found[kind] = os.stat(f"/proc/{pid}/ns/{kind}").st_ino
+        except OSError:
+            continue
+    return found
+
+
+def as_text(document: dict[str, Any], indent: str = "") -> str:
+    """A document for people: a name and a value in each line, what is empty left out."""
+    lines = []
+    for name, value in document.items():
+        if value in (None, "", [], {}, (), False):
+            continue
+        if isinstance(value, dict):
+            lines += [f"{indent}{name}:", as_text(value, indent + "  ")]
+        elif isinstance(value, list | tuple):
+            lines.append(f"{indent}{name}: " + " ".join(_shown(one) for one in value))
+        else:
+            lines.append(f"{indent}{name}: {_shown(value)}")
+    return "\n".join(line for line in lines if line.strip())
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return ",".join(f"{name}={one}" for name, one in value.items() if one not in ("", None, []))
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -1,0 +1,122 @@
+"""conmon(8): stays with a box in the background, keeps what it says, its exit status, and its terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ocipy import Error
+from ocipy.box.record import Directory
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """How conmon is to call the runtime, and what it is to call when the box has ended."""
+
+    runtime: str
+    flags: Sequence[str]
+    ended: Sequence[str]
+
+
+def words(directory: Directory, call: Call, box_id: str, name: str, *, terminal: bool, stdin: bool) -> list[str]:
+    """conmon's command line."""
+    made = [
+        "conmon", "--api-version", "1", "--cid", box_id, "--cuuid", box_id, "--name", name,
+        "--runtime", call.runtime, "--bundle", str(directory.bundle),
+        "--container-pidfile", str(directory.bundle / "pid"), "--conmon-pidfile", str(directory.bundle / "conmon.pid"),
+        "--exit-dir", str(directory.exit_file.parent), "--persist-dir", str(directory.bundle),
+        "--log-path", f"k8s-file:{directory.log}", "--log-level", "error", "--full-attach",
+    ]  # fmt: skip
+    for word in call.flags:
+        made += ["--runtime-arg", word]
+    made += ["--exit-command", call.ended[0]]
+    for word in call.ended[1:]:
+        made += ["--exit-command-arg", word]
+    return made + (["--terminal"] if terminal else []) + (["--stdin", "--leave-stdin-open"] if stdin else [])
+
+
+def begin(arguments: Sequence[str], pass_fds: Sequence[int] = ()) -> int:
+    """Have conmon create the box: its pid on the host. The box waits for its start. Raises Error with its words."""
+    reading, writing = os.pipe()
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "_OCI_SYNCPIPE": str(writing)}
+    for name in ("XDG_RUNTIME_DIR", "HOME", "DBUS_SESSION_BUS_ADDRESS", "OCIPY_BOX"):
+        if name in os.environ:
+            environment[name] = os.environ[name]
+    try:
+        process = subprocess.Popen(
+            arguments, env=environment, pass_fds=(writing, *pass_fds), stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+    except FileNotFoundError:
+        os.close(reading)
+        os.close(writing)
+        raise Error("there is no conmon, which stays with a box in the background", hint="install conmon") from None
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        said = pipe.readline()
+    process.wait()
+    assert process.stderr is not None
+    with process.stderr:
+        words = b"" if said else process.stderr.read(4096)
+    return _pid(said, words)
+
+
+def _pid(said: bytes, words: bytes) -> int:
+    """From the line that conmon says: {"data": PID}, or a negative number and the runtime's error."""
+    try:
+        document = json.loads(said)
+        pid = int(document.get("data", document.get("pid", -1)))
+        message = str(document.get("message") or "")
+    except (ValueError, TypeError, AttributeError):
+        pid, message = -1, words.decode("utf-8", "replace")
+    if pid > 0:
+        return pid
+    line = message.strip().split("\n")[0].removeprefix("ocipy: ")
+    raise Error(line or "conmon has ended without a word", hint="ocipy box run without -d shows more")
+
+
+def exit_status(directory: Directory) -> int | None:
+    """What conmon has written; None as long as it has not."""
+    try:
+        return int(directory.exit_file.read_bytes() or b"-1")
+    except (OSError, ValueError):
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """time: as conmon writes it (RFC 3339). stream: "stdout" or "stderr". text: with its newline, if it had one."""
+
+    time: str
+    stream: str
+    text: bytes
+
+
+def log_lines(path: Path, offset: int = 0) -> Iterator[tuple[int, LogLine]]:
+    """The lines of a log from an offset on: (offset after it, line). One that is not whole yet is left out."""
+    try:
+        file = open(path, "rb")
+    except FileNotFoundError:
+        return
+    with file:
+        file.seek(offset)
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            offset += len(line)
+            time, _, rest = line.partition(b" ")
+            stream, _, rest = rest.partition(b" ")
+            tag, _, text = rest.partition(b" ")
+            # "P": the rest of the line comes with the next one.
+            yield (
+                offset,
+                LogLine(
+                    time.decode("ascii", "replace"),
+                    stream.decode("ascii", "replace"),
+                    text if tag == b"F" else text[:-1],
+                ),
+            )

@@ -1,0 +1,41 @@
+"""Ids and names of boxes."""
+
+from __future__ import annotations
+
+import secrets
+
+from ocipy import Error
+
+# Made up anew; two words make a name.
+FIRST = (
+    "amber", "bold", "brave", "brisk", "calm", "clear", "copper", "crisp", "dawn", "deep", "eager", "early", "fair",
+    "fern", "fleet", "fresh", "gentle", "golden", "green", "keen", "kind", "light", "lively", "lucid", "mellow", "neat",
+    "noble", "open", "plain", "proud", "quick", "quiet", "ready", "silver", "sober", "steady", "sunny", "swift", "tidy",
+    "warm",
+)  # fmt: skip
+SECOND = (
+    "anchor", "arch", "badger", "barge", "beacon", "birch", "bridge", "brook", "canal", "cedar", "cliff", "comet",
+    "cove", "crane", "delta", "drum", "elm", "falcon", "ferry", "field", "finch", "forge", "fox", "gate", "glen",
+    "harbor", "heron", "hill", "inlet", "lantern", "maple", "mill", "otter", "pier", "pine", "quay", "raft", "ridge",
+    "river", "willow",
+)  # fmt: skip
+ALLOWED = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
+
+
+def new_id() -> str:
+    """12 hexadecimal digits."""
+    return secrets.token_hex(6)
+
+
+def new_name(taken: set[str]) -> str:
+    """Two words that no other box has."""
+    while True:
+        name = f"{secrets.choice(FIRST)}-{secrets.choice(SECOND)}"
+        if name not in taken:
+            return name
+
+
+def check_name(name: str) -> None:
+    """Raises Error for one that is not allowed: letters, digits, and _ . - after the first."""
+    if not name or len(name) > 128 or not name[0].isalnum() or any(letter not in ALLOWED for letter in name):
+        raise Error(f"{name!r} is no name for a box", hint="letters, digits, and _ . - after the first", status=2)

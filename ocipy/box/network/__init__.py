@@ -1,0 +1,97 @@
+"""Networks of boxes: none, the host's, a bridge of our own (root), or pasta (without root)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from ocipy import Error
+from ocipy.box.places import Places
+from ocipy.box.request import Port
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Another box on the same network: its names in /etc/hosts, and its addresses."""
+
+    names: tuple[str, ...]
+    addresses: tuple[str, ...]
+
+
+class Connection:
+    """What connects a box, as long as it is entered; the box keeps what it has been given then.
+
+    path: of a network namespace that is ready; "" for an empty one of its own, "host" for the host's. addresses: the
+    box's own. name_servers: empty for the host's. hook: words that are called once the namespaces are there.
+    """
+
+    path = ""
+    addresses: tuple[str, ...] = ()
+    name_servers: tuple[str, ...] = ()
+    hook: tuple[str, ...] = ()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Let go of what only the start of the box needs; undo all where that has failed."""
+
+
+class HostNetwork(Connection):
+    """The host's own."""
+
+    path = "host"
+
+
+def default_kind(rootless: bool) -> str:
+    """The network of a box that names none."""
+    return "pasta" if rootless else "bridge"
+
+
+def connect(kind: str, box_id: str, ports: Sequence[Port], places: Places) -> Connection:
+    """The connection of a box of this kind. Raises Error."""
+    if ports and kind in ("none", "host"):
+        raise Error(f"--publish does nothing with --network {kind}", status=2)
+    if kind == "none":
+        return Connection()
+    if kind == "host":
+        return HostNetwork()
+    if kind == "pasta":
+        from ocipy.box.network.pasta import Pasta
+
+        return Pasta(ports)
+    if os.geteuid() != 0:
+        raise Error("a bridge takes root", hint="--network pasta does not")
+    from ocipy.box.network.bridge import BridgeConnection
+
+    return BridgeConnection(box_id, ports, places)
+
+
+def release(kind: str, box_id: str, places: Places) -> None:
+    """Take back what a box that has ended was given. Quiet where there is nothing."""
+    if kind == "bridge" and os.geteuid() == 0:
+        from ocipy.box.network.bridge import release as release_bridge
+
+        release_bridge(box_id, places)
+
+
+def resolv_conf(name_servers: Sequence[str], host: str) -> str:
+    """/etc/resolv.conf of a box: its own name servers, else the host's. host: the text of the host's file."""
+    if name_servers:
+        kept = [line for line in host.split("\n") if line.startswith(("search ", "options "))]
+        return "".join(f"nameserver {one}\n" for one in name_servers) + "".join(f"{line}\n" for line in kept)
+    return host
+
+
+def hosts(hostname: str, addresses: Sequence[str], peers: Sequence[Peer]) -> str:
+    """/etc/hosts of a box: itself, and the others by name."""
+    lines = ["127.0.0.1 localhost", "::1 localhost ip6-localhost ip6-loopback"]
+    lines += [f"{address.partition('/')[0]} {hostname}" for address in addresses or ("127.0.1.1",)]
+    for peer in peers:
+        lines += [f"{address.partition('/')[0]} {' '.join(peer.names)}" for address in peer.addresses]
+    return "".join(line + "\n" for line in lines)

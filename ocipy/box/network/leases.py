@@ -1,0 +1,121 @@
+"""Who has which address of the bridge: a file that is changed under a lock, and pure choices."""
+
+from __future__ import annotations
+
+import fcntl
+import ipaddress
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from ocipy import Error
+from ocipy.box.request import Port
+
+# Private ones that neither Docker (172.16/12, 192.168/16) nor podman (10.88/16, 10.89/16) hands out.
+SUBNETS = tuple(f"10.{number}.0.0/24" for number in (77, 78, 79, 177, 178, 179))
+SUBNET6 = "fd6f:6369:7079::/64"
+
+
+@dataclass(slots=True)
+class Lease:
+    """The addresses of one box, and the ports of the host that lead to it."""
+
+    v4: str
+    v6: str
+    ports: list[Port] = field(default_factory=list)
+
+    @property
+    def hardware_address(self) -> str:
+        """Made of the IPv4 address: who gets that one next is found where others still remember it (arp(7))."""
+        return "02:42:" + ipaddress.IPv4Address(self.v4).packed.hex(":")
+
+
+@dataclass(slots=True)
+class Leases:
+    """subnet: "" as long as there is no bridge. before: sysctls as they were when it was made."""
+
+    subnet: str = ""
+    boxes: dict[str, Lease] = field(default_factory=dict)
+    before: dict[str, str] = field(default_factory=dict)
+    path: Path | None = None
+
+    def save(self) -> None:
+        """Write them now: before what they stand for is made, so that it is found whenever we are killed."""
+        if self.path is not None:
+            _write(self.path, self)
+
+    @property
+    def gateway(self) -> tuple[str, str]:
+        """The bridge's own addresses, IPv4 and IPv6."""
+        return str(ipaddress.ip_network(self.subnet)[1]), str(ipaddress.ip_network(SUBNET6)[1])
+
+    def take(self, box_id: str, ports: Sequence[Port]) -> Lease:
+        """The next free addresses. Raises Error where there are none, or a port is another's."""
+        for other, lease in self.boxes.items():
+            clash = [one for one in ports for two in lease.ports if _same_port(one, two) and other != box_id]
+            if clash:
+                raise Error(f"port {clash[0].host}/{clash[0].protocol} of the host is published for another box")
+        taken = {lease.v4 for lease in self.boxes.values()}
+        network = ipaddress.ip_network(self.subnet)
+        number = next((at for at in range(2, network.num_addresses - 1) if str(network[at]) not in taken), 0)
+        if not number:
+            raise Error(f"all addresses of {self.subnet} are taken", hint="remove boxes: ocipy box rm")
+        lease = Lease(str(network[number]), str(ipaddress.ip_network(SUBNET6)[number]), list(ports))
+        self.boxes[box_id] = lease
+        return lease
+
+
+def _same_port(one: Port, two: Port) -> bool:
+    same_address = one.address == two.address or "" in (one.address, two.address)
+    return one.host == two.host and one.protocol == two.protocol and same_address
+
+
+def free_subnet(used: Iterable[str]) -> str:
+    """The first of SUBNETS that none of the host's networks overlaps. Raises Error."""
+    taken = [ipaddress.ip_network(one, strict=False) for one in used]
+    for candidate in SUBNETS:
+        network = ipaddress.ip_network(candidate)
+        if not any(network.version == one.version and network.overlaps(one) for one in taken):
+            return candidate
+    raise Error("the host has routes to all networks that a bridge could have", hint="--network host or none")
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[Leases]:
+    """The leases, to be changed; they are written at the end, unless an exception goes through. Raises Error."""
+    fd = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        leases = _read(path)
+        leases.path = path
+        yield leases
+        leases.save()
+    finally:
+        os.close(fd)
+
+
+def _read(path: Path) -> Leases:
+    try:
+        document = json.loads(path.read_bytes())
+        boxes = {
+            one: Lease(lease["v4"], lease["v6"], [Port(**port) for port in lease["ports"]])
+            for one, lease in document["boxes"].items()
+        }
+        return Leases(document["subnet"], boxes, document["before"])
+    except FileNotFoundError:
+        return Leases()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise Error("the leases of addresses are not readable", pointer=str(path)) from None
+
+
+def _write(path: Path, leases: Leases) -> None:
+    if not leases.boxes and not leases.subnet:
+        path.unlink(missing_ok=True)
+        return
+    new = path.with_suffix(".new")
+    boxes = {one: asdict(lease) for one, lease in leases.boxes.items()}
+    new.write_text(json.dumps({"subnet": leases.subnet, "boxes": boxes, "before": leases.before}))
+    new.rename(path)

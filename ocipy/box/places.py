@@ -1,0 +1,63 @@
+"""Where boxes and images are kept: below /var/lib/ocipy and /run, or in a user's own directories (XDG)."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from ocipy import Error
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """data: what outlives a reboot. run: what does not: the state of the runtime, sockets, leases.
+
+    Both may be searched by everybody, as the user namespaces of boxes walk through them; no more than that.
+    """
+
+    data: Path
+    run: Path
+
+    @property
+    def boxes(self) -> Path:
+        """A directory for each box, named by its id."""
+        return self.data / "boxes"
+
+    @property
+    def images(self) -> Path:
+        """A directory for each image, named by its digest."""
+        return self.data / "images"
+
+    @property
+    def runtime(self) -> Path:
+        """--root of the runtime."""
+        return self.run / "runtime"
+
+    def make(self) -> None:
+        """Make the directories that are missing. Raises Error."""
+        try:
+            for path in (self.data.parent, self.data, self.run.parent, self.run):
+                path.mkdir(mode=0o711, parents=True, exist_ok=True)
+            for path in (self.boxes, self.images):
+                path.mkdir(mode=0o711, exist_ok=True)
+            self.runtime.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise Error(
+                "cannot make a directory for boxes", pointer=str(error.filename), errno=error.errno or 0
+            ) from None
+
+
+def default_places() -> Places:
+    """By who we are, and OCIPY_BOX, which names another directory for all of it."""
+    wanted = os.environ.get("OCIPY_BOX")
+    if wanted:
+        top = Path(wanted).absolute()
+        return Places(top / "data", top / "run")
+    if os.geteuid() == 0:
+        return Places(Path("/var/lib/ocipy/box"), Path("/run/ocipy-box"))
+    data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+    run = os.environ.get("XDG_RUNTIME_DIR")
+    if not run:
+        raise Error("XDG_RUNTIME_DIR is not set", hint="log in properly, or name a directory of yours in OCIPY_BOX")
+    return Places(Path(data) / "ocipy/box", Path(run) / "ocipy-box")

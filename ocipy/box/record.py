@@ -1,0 +1,180 @@
+"""What is kept of a box: one file of its directory, written whole, and changed under the box's lock."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from ocipy import Error
+from ocipy.box.config import ImageConfig
+from ocipy.box.request import Request
+
+RECORD = "box.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """image_name, image_key, rootfs: the image as it was found. exit_status: of the last run, None before its end.
+
+    oom_killed: the kernel has killed for want of memory in the last run. started, finished: of the last run.
+    remove: it goes with its end (--rm). monitor: conmon's pid, 0 in the foreground. addresses: in its network.
+    """
+
+    id: str
+    name: str
+    request: Request
+    image_name: str
+    image_key: str
+    rootfs: str
+    image: ImageConfig
+    created: datetime
+    started: datetime | None = None
+    finished: datetime | None = None
+    exit_status: int | None = None
+    oom_killed: bool = False
+    remove: bool = False
+    monitor: int = 0
+    addresses: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """As a document that from_json takes."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "request": self.request.to_json(),
+            "imageName": self.image_name,
+            "imageKey": self.image_key,
+            "rootfs": self.rootfs,
+            "image": self.image.to_document(),
+            "created": self.created.isoformat(),
+            "started": self.started.isoformat() if self.started else None,
+            "finished": self.finished.isoformat() if self.finished else None,
+            "exitStatus": self.exit_status,
+            "oomKilled": self.oom_killed,
+            "remove": self.remove,
+            "monitor": self.monitor,
+            "addresses": list(self.addresses),
+        }
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> Self:
+        """The reverse of to_json. Raises KeyError, TypeError, ValueError, Error where it is none of ours."""
+        return cls(
+            id=document["id"],
+            name=document["name"],
+            request=Request.from_json(document["request"]),
+            image_name=document["imageName"],
+            image_key=document["imageKey"],
+            rootfs=document["rootfs"],
+            image=ImageConfig.from_document(document["image"]),
+            created=datetime.fromisoformat(document["created"]),
+            started=_time(document["started"]),
+            finished=_time(document["finished"]),
+            exit_status=document["exitStatus"],
+            oom_killed=document["oomKilled"],
+            remove=document["remove"],
+            monitor=document["monitor"],
+            addresses=tuple(document["addresses"]),
+        )
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+def now() -> datetime:
+    """This moment, in UTC."""
+    return datetime.now(UTC)
+
+
+class Directory:
+    """The directory of one box."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def bundle(self) -> Path:
+        """Where config.json is, and what conmon puts beside it."""
+        return self.path / "bundle"
+
+    @property
+    def log(self) -> Path:
+        """What the box has said, as conmon writes it (k8s-file)."""
+        return self.path / "log"
+
+    @property
+    def exit_file(self) -> Path:
+        """Where conmon writes the exit status."""
+        return self.path / "exit" / self.path.name
+
+    def make(self) -> None:
+        """Make all of it that lasts: the root is copied on write into upper. Raises Error."""
+        try:
+            self.path.mkdir(mode=0o711)
+            for name, mode in (
+                ("bundle", 0o711),
+                ("root", 0o755),
+                ("upper", 0o755),
+                ("work", 0o755),
+                ("etc", 0o755),
+                ("exit", 0o700),
+            ):
+                (self.path / name).mkdir(mode=mode)
+        except OSError as error:
+            raise Error("cannot make the box's directory", pointer=str(self.path), errno=error.errno or 0) from None
+
+    def load(self) -> Record:
+        """Raises Error."""
+        try:
+            return Record.from_json(json.loads((self.path / RECORD).read_bytes()))
+        except FileNotFoundError:
+            raise Error(f"there is no box {self.path.name}") from None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            raise Error(
+                f"the record of box {self.path.name} is not readable",
+                pointer=str(self.path / RECORD),
+                hint=f"remove it: ocipy box rm -f {self.path.name}",
+            ) from None
+
+    def save(self, record: Record) -> None:
+        """Written whole under another name, and renamed. Raises Error."""
+        new = self.path / (RECORD + ".new")
+        try:
+            with open(new, "w", encoding="utf-8") as file:
+                json.dump(record.to_json(), file)
+            new.rename(self.path / RECORD)
+        except OSError as error:
+            raise Error("cannot write the record of the box", pointer=str(self.path), errno=error.errno or 0) from None
+
+    def change(self, **members: Any) -> Record:
+        """Change members of the record. The caller holds the lock."""
+        record = replace(self.load(), **members)
+        self.save(record)
+        return record
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else starts, ends or removes it meanwhile. Raises Error where it is gone."""
+        try:
+            fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise Error(f"there is no box {self.path.name}") from None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            if not os.path.samestat(os.fstat(fd), self.path.stat()):
+                raise FileNotFoundError
+            yield
+        except FileNotFoundError:
+            if self.path.exists():
+                raise
+            raise Error(f"there is no box {self.path.name}") from None
+        finally:
+            os.close(fd)

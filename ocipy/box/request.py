@@ -1,0 +1,102 @@
+"""What is asked of a box: the words of `box run`, as typed data that is kept with the box and can be asked again."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Self
+
+from ocipy import Error
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """-v SOURCE:DESTINATION[:OPTIONS]. source: an absolute path, or the name of a volume of the box's directory."""
+
+    source: str
+    destination: str
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """-p [ADDRESS:]HOST:BOX[/PROTOCOL]. address: "" for all of the host's."""
+
+    host: int
+    box: int
+    protocol: str = "tcp"
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """None: no limit. Sizes in bytes, quota and period in microseconds; memory_swap is memory and swap together."""
+
+    memory: int | None = None
+    memory_swap: int | None = None
+    memory_reservation: int | None = None
+    cpu_shares: int | None = None
+    cpu_quota: int | None = None
+    cpu_period: int | None = None
+    cpuset_cpus: str = ""
+    pids: int | None = None
+
+
+def has_limits(limits: Limits) -> bool:
+    """Whether anything is limited."""
+    return limits != Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """All that `box run` and `box create` can be asked for, but for what is over once the box runs."""
+
+    image: str
+    command: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] | None = None
+    hostname: str = ""
+    environment: tuple[tuple[str, str], ...] = ()
+    cwd: str = ""
+    user: str = ""
+    terminal: bool = False
+    interactive: bool = False
+    read_only: bool = False
+    init: bool = False
+    privileged: bool = False
+    limits: Limits = field(default_factory=Limits)
+    volumes: tuple[Volume, ...] = ()
+    tmpfs: tuple[tuple[str, str], ...] = ()
+    devices: tuple[tuple[str, str, str], ...] = ()
+    cap_add: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    security: tuple[str, ...] = ()
+    ulimits: tuple[tuple[str, int, int], ...] = ()
+    sysctls: tuple[tuple[str, str], ...] = ()
+    shm_size: int = 64 << 20
+    userns: str = ""
+    network: str = ""
+    ports: tuple[Port, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """As a document that from_json takes."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> Self:
+        """The reverse of to_json; members that this version does not know are left out. Raises Error."""
+        try:
+            known = {one.name: _frozen(document[one.name]) for one in fields(cls) if one.name in document}
+            known["limits"] = Limits(**document["limits"])
+            known["volumes"] = tuple(Volume(**_frozen_values(one)) for one in document["volumes"])
+            known["ports"] = tuple(Port(**one) for one in document["ports"])
+            return cls(**known)
+        except (KeyError, TypeError, AttributeError):
+            raise Error("the record of the box is not readable", hint="remove the box: ocipy box rm -f") from None
+
+
+def _frozen(value: object) -> Any:
+    return tuple(_frozen(one) for one in value) if isinstance(value, list | tuple) else value
+
+
+def _frozen_values(document: dict[str, Any]) -> dict[str, Any]:
+    return {name: _frozen(value) for name, value in document.items()}

@@ -1,0 +1,35 @@
+"""The runtime that boxes run on: ocipy itself, by its public library."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ocipy import Runtime
+from ocipy.box.places import Places
+
+
+def make_runtime(places: Places) -> Runtime:
+    """The Runtime of these places. systemd makes the cgroups where it is the one who has them all."""
+    systemd = has_systemd() and is_v2()
+    return Runtime(places.runtime, executable=executable_path(), cgroup_manager="systemd" if systemd else "cgroupfs")
+
+
+def executable_path() -> str:
+    """The executable: OCIPY, or the one that belongs to the package."""
+    return os.environ.get("OCIPY") or Runtime().executable.path
+
+
+def is_v2() -> bool:
+    """Whether the unified hierarchy is the host's only one (cgroups(7))."""
+    return Path("/sys/fs/cgroup/cgroup.controllers").exists()
+
+
+def has_systemd() -> bool:
+    """sd_booted(3)."""
+    return Path("/run/systemd/system").is_dir()
+
+
+def can_limit() -> bool:
+    """Whether a user who is not root may make a cgroup with limits: on v2, with a systemd of its own."""
+    return is_v2() and has_systemd() and Path(f"/run/user/{os.geteuid()}/systemd").is_dir()

@@ -1,0 +1,90 @@
+"""The seccomp profile of Debian's container packages, made into linux.seccomp of config.json. Pure but for reading it.
+
+The profile's own form is that of Docker and podman: rules that hold for some capabilities or architectures only, and
+the architectures with those that go with them (containers-common, seccomp.json).
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from ocipy import Error
+
+PROFILE = "/usr/share/containers/seccomp.json"
+# The names of the profile by the kernel's (uname(2)).
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "x86", "armv7l": "arm"}
+NATIVE = {
+    "x86_64": "SCMP_ARCH_X86_64",
+    "aarch64": "SCMP_ARCH_AARCH64",
+    "i686": "SCMP_ARCH_X86",
+    "armv7l": "SCMP_ARCH_ARM",
+}
+
+
+def load(path: str) -> dict[str, Any]:
+    """The profile of a file, as it is written there. Raises Error."""
+    try:
+        with open(path, "rb") as file:
+            document = json.load(file)
+    except (OSError, ValueError) as error:
+        raise Error(
+            f"cannot read the seccomp profile: {error}",
+            pointer=path,
+            hint="Debian's is in golang-github-containers-common; --security-opt seccomp=FILE takes another, "
+            "seccomp=unconfined none",
+        ) from None
+    if not isinstance(document, dict):
+        raise Error("a seccomp profile is a JSON object", pointer=path)
+    return document
+
+
+def translate(profile: Mapping[str, Any], capabilities: Collection[str], machine: str = "") -> dict[str, Any]:
+    """linux.seccomp for a process that may have these capabilities. machine: as uname(2) has it, this one's if "".
+
+    A profile that is in the form of config.json already comes out as it is.
+    """
+    machine = machine or platform.machine()
+    made: dict[str, Any] = {"defaultAction": profile["defaultAction"], "syscalls": []}
+    if profile.get("defaultErrnoRet") is not None:
+        made["defaultErrnoRet"] = profile["defaultErrnoRet"]
+    made["architectures"] = _architectures(profile, machine)
+    for rule in profile.get("syscalls") or ():
+        if _holds(rule, capabilities, ARCHITECTURES.get(machine, machine)):
+            made["syscalls"].append(_rule(rule))
+    return made
+
+
+def _architectures(profile: Mapping[str, Any], machine: str) -> list[str]:
+    if profile.get("architectures"):
+        return list(profile["architectures"])
+    native = NATIVE.get(machine, "")
+    for entry in profile.get("archMap") or ():
+        if entry.get("architecture") == native:
+            return [native, *(entry.get("subArchitectures") or ())]
+    return [native] if native else []
+
+
+def _holds(rule: Mapping[str, Any], capabilities: Collection[str], architecture: str) -> bool:
+    """All of what is included, and nothing of what is excluded, is there."""
+    included, excluded = rule.get("includes") or {}, rule.get("excludes") or {}
+    if any(name not in capabilities for name in included.get("caps") or ()):
+        return False
+    if included.get("arches") and architecture not in included["arches"]:
+        return False
+    if any(name in capabilities for name in excluded.get("caps") or ()):
+        return False
+    return architecture not in (excluded.get("arches") or ())
+
+
+def _rule(rule: Mapping[str, Any]) -> dict[str, Any]:
+    made: dict[str, Any] = {"names": rule.get("names") or [rule["name"]], "action": rule["action"]}
+    if rule.get("errnoRet") is not None:
+        made["errnoRet"] = rule["errnoRet"]
+    if rule.get("args"):
+        made["args"] = [
+            {name: one[name] for name in ("index", "value", "valueTwo", "op") if name in one} for one in rule["args"]
+        ]
+    return made

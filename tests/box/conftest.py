@@ -1,0 +1,181 @@
+"""Fixtures of the box's tests: the command, in namespaces of the session's own, and the check that nothing is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import runtime_path
+from tests.harness.host import become_subreaper, scaled, unshare, wait_until
+from tests.harness.leaks import reap
+from tests.harness.private import make_private
+
+CLONE_NEWNET = 0x40000000
+SECONDS = 60
+NEEDED = ("conmon", "nft", "skopeo", "umoci", "unshare")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def private_host() -> None:
+    """Mounts and networks of the session's own: nothing of the host's is touched, and nothing outlives it."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: tests/box/rootless is for others")
+    missing = [name for name in NEEDED if shutil.which(name) is None]
+    assert not missing, f"install {' '.join(missing)}: make setup"
+    become_subreaper()
+    make_private()
+    unshare(CLONE_NEWNET)
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+
+
+class Box:
+    """Calls `ocipy box`, with its places in a directory of the test's own."""
+
+    def __init__(self, places: Path, before: Sequence[str] = ()) -> None:
+        """before: words that are put before the command line, to call it as another user."""
+        self.places = places
+        self.before = list(before)
+        self.environment = {"PATH": os.environ["PATH"], "OCIPY_BOX": str(places), "HOME": "/root"}
+
+    def __call__(
+        self, *words: str, input: str = "", status: int | None = 0, timeout: float = SECONDS
+    ) -> subprocess.CompletedProcess[str]:
+        """Call it to its end; status None takes any exit status."""
+        words = (*self.before, runtime_path(), "box", *words)
+        done = subprocess.run(
+            words, check=False, capture_output=True, text=True, errors="replace", env=self.environment, input=input,
+            timeout=scaled(timeout),
+        )  # fmt: skip
+        assert status is None or done.returncode == status, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def run(self, *words: str, **options: Any) -> str:
+        """`box run --rm` without a network, unless one is named: what it has printed."""
+        network = [] if any(word.startswith("--network") for word in words) else ["--network", "none"]
+        return self("run", "--rm", *network, *words, **options).stdout
+
+    def inspect(self, name: str) -> dict[str, Any]:
+        """What `box inspect` says of one."""
+        found: list[dict[str, Any]] = json.loads(self("inspect", "--format", "json", name).stdout)
+        return found[0]
+
+    def begin(self, *words: str) -> subprocess.Popen[bytes]:
+        """Call it and go on."""
+        return subprocess.Popen(
+            [*self.before, runtime_path(), "box", *words], env=self.environment, stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def places() -> Iterator[Path]:
+    """Short, as sockets are in it, and on a disk that overlayfs takes."""
+    path = Path(tempfile.mkdtemp(prefix="box-"))
+    path.chmod(0o711)
+    yield path
+    shutil.rmtree(path)
+
+
+def left_behind(places: Path, ids: set[str]) -> list[str]:
+    """Links, rules, mounts, cgroups, processes and files that a box leaves."""
+    found = [line for line in _lines("ip", "-o", "link") if "ocipy0" in line or ": box" in line]
+    found += [line for line in _lines("nft", "list", "tables") if "ocipy" in line]
+    found += [line for line in Path("/proc/self/mountinfo").read_text().split("\n") if str(places) in line]
+    for pattern in ("ocipy-box-*", "*/ocipy-box-*"):
+        cgroups = [path for path in Path("/sys/fs/cgroup").glob(pattern) if path.name.removeprefix("ocipy-box-") in ids]
+        found += [str(path) for path in cgroups]
+    found += [line for line in _lines("ps", "-e", "-o", "pid,args") if str(places) in line]
+    found += [str(path) for path in (places / "run").glob("leases*") if path.suffix != ".lock"]
+    found += [str(path) for path in (places / "run/runtime").glob("[!@.]*")]
+    return found
+
+
+def _lines(*words: str) -> list[str]:
+    return subprocess.run(words, check=True, capture_output=True, text=True, errors="replace").stdout.split("\n")
+
+
+@pytest.fixture
+def box(places: Path) -> Iterator[Box]:
+    """The command. At the end all boxes are removed, and nothing may be left."""
+    made = Box(places)
+    yield made
+    ids = {path.name for path in (places / "data/boxes").glob("[!.]*")}
+    if ids:
+        made("rm", "-f", *ids)
+    left: list[str] = []
+
+    def nothing_left() -> bool:
+        reap()
+        left[:] = left_behind(places, ids)
+        return not left
+
+    try:
+        wait_until(nothing_left, "nothing is left of the boxes", timeout=5)
+    except AssertionError:
+        pytest.fail("left behind:\n  " + "\n  ".join(left))
+    assert list((places / "data/boxes").glob("[!.]*")) == []
+
+
+class Neighbour:
+    """Another host, 192.0.2.2 next to our 192.0.2.1 (RFC 5737): the internet of these tests."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+    def words(self, *words: str) -> list[str]:
+        """A command line that is carried out there."""
+        return ["nsenter", f"--net=/proc/{self.pid}/ns/net", *words]
+
+    def __call__(self, *words: str) -> str:
+        """Call a command there: what it has printed."""
+        return subprocess.run(
+            self.words(*words), capture_output=True, text=True, check=True, timeout=scaled(SECONDS)
+        ).stdout
+
+
+@pytest.fixture
+def neighbour() -> Iterator[Neighbour]:
+    """Reachable by the default route, as long as the test goes on."""
+    holder = subprocess.Popen(["unshare", "--net", "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert holder.stdin is not None and holder.stdout is not None
+    holder.stdin.write(b"\n")
+    holder.stdin.flush()
+    holder.stdout.readline()
+    made = Neighbour(holder.pid)
+
+    def here(words: str) -> None:
+        subprocess.run(words.split(), check=True)
+
+    here(f"ip link add net0 type veth peer name eth0 netns {holder.pid}")
+    here("ip addr add 192.0.2.1/24 dev net0")
+    here("ip link set net0 up")
+    here("ip route add default via 192.0.2.2")
+    for words in ("ip addr add 192.0.2.2/24 dev eth0", "ip link set eth0 up", "ip link set lo up"):
+        made(*words.split())
+    yield made
+    here("ip link del net0")
+    holder.kill()
+    holder.communicate()
+
+
+@pytest.fixture
+def server() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Begins programs that end with the test."""
+    begun: list[subprocess.Popen[bytes]] = []
+
+    def begin(words: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+        begun.append(subprocess.Popen(words, stdin=subprocess.DEVNULL, **options))
+        return begun[-1]
+
+    yield begin
+    for one in begun:
+        one.kill()
+        one.wait()

@@ -1,0 +1,185 @@
+"""Each demonstration of the articles on building a container runtime from scratch, typed as their readers type it."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.box.conftest import Box
+from tests.harness.host import Host, wait_until
+
+MIB = 1 << 20
+
+
+def test_a_shell_in_a_root_of_its_own(box: Box) -> None:
+    names = box.run("busybox", "ls", "/").split()
+    assert {"bin", "etc", "proc", "tmp"} <= set(names)
+    assert "boot" not in names
+
+
+def test_its_host_name_is_its_own(box: Box) -> None:
+    assert box.run("--hostname", "container", "busybox", "hostname").strip() == "container"
+    assert len(box.run("busybox", "hostname").strip()) == 12
+    assert os.uname().nodename != "container"
+
+
+def test_its_first_process_is_number_1(box: Box) -> None:
+    assert box.run("busybox", "sh", "-c", "echo $$").strip() == "1"
+
+
+def test_ps_shows_its_own_processes_alone(box: Box) -> None:
+    lines = box.run("busybox", "ps").strip().split("\n")
+    assert len(lines) == 2 and lines[1].split() == ["1", "root", "ps"]
+
+
+def test_its_mounts_are_its_own(box: Box) -> None:
+    before = Path("/proc/self/mountinfo").read_text()
+    assert "overlay on / type overlay" in box.run("busybox", "mount")
+    assert Path("/proc/self/mountinfo").read_text() == before
+
+
+def test_its_network_is_its_own(box: Box) -> None:
+    devices = re.findall(r"^\d+: ([^:@]+)", box.run("busybox", "ip", "link"), re.MULTILINE)
+    assert devices == ["lo"]
+
+
+def test_tmp_is_memory(box: Box) -> None:
+    shown = box.run("--tmpfs", "/tmp:size=1m", "busybox", "df", "-k", "/tmp")
+    assert re.search(r"^tmpfs\s+1024\s", shown, re.MULTILINE)
+
+
+def test_a_fork_bomb_chokes_at_20_processes_and_the_host_does_not(box: Box) -> None:
+    bomb = "trap '' TERM; for i in $(seq 100); do sleep 5 & done 2>&1; echo survived"
+    done = box("run", "--rm", "--network", "none", "--pids-limit", "20", "busybox", "sh", "-c", bomb, status=None)
+    assert "can't fork" in done.stdout + done.stderr
+    assert box.run("busybox", "echo", "fine") == "fine\n"
+
+
+EAT = "dd if=/dev/zero of=/eaten/x bs=1M count={} 2>/dev/null && echo eaten"
+
+
+def test_a_limit_of_50_mb_kills_between_49_and_51(box: Box) -> None:
+    """Counted by what a tmpfs of the box takes, which is its memory."""
+    flags = ("--memory", "50M", "--tmpfs", "/eaten:size=100m")
+    assert "eaten" in box.run(*flags, "busybox", "sh", "-c", EAT.format(45))
+    done = box("run", "--rm", "--network", "none", *flags, "busybox", "sh", "-c", "exec " + EAT.format(51), status=None)
+    assert done.returncode == 137
+    assert "ran out of memory" in done.stderr and "50.0 MiB" in done.stderr
+
+
+def test_the_limit_is_in_the_kernels_file(box: Box) -> None:
+    file = "/sys/fs/cgroup/memory.max" if Host().cgroup == "v2" else "/sys/fs/cgroup/memory/memory.limit_in_bytes"
+    assert box.run("--memory-limit", "100m", "busybox", "cat", file) == f"{100 * MIB}\n"
+
+
+def test_a_quota_of_50000_of_100000_is_half_a_cpu(box: Box) -> None:
+    """By the box's own count of its CPU time, in two seconds of the clock."""
+    box(
+        "run",
+        "-d",
+        "--name",
+        "busy",
+        "--network",
+        "none",
+        "--cpu",
+        "50000 100000",
+        "busybox",
+        "sh",
+        "-c",
+        "while :; do :; done",
+    )
+    time.sleep(0.5)
+    before, begun = box.inspect("busy")["usage"]["cpuMicroseconds"], time.monotonic()
+    time.sleep(3)
+    after, ended = box.inspect("busy")["usage"]["cpuMicroseconds"], time.monotonic()
+    share = (after - before) / 1e6 / (ended - begun)
+    assert share < 0.55
+    wait_until(lambda: box.inspect("busy")["usage"]["throttledMicroseconds"] > 0, "it is held back", timeout=30)
+
+
+def test_cpu_shares_reach_the_kernel(box: Box) -> None:
+    file, expected = ("cpu.weight", "59") if Host().cgroup == "v2" else ("cpu/cpu.shares", "512")
+    assert box.run("--cpu-shares", "512", "busybox", "cat", f"/sys/fs/cgroup/{file}").strip() == expected
+
+
+def test_two_boxes_on_one_base_see_their_own_writes(box: Box) -> None:
+    for name in ("one", "two"):
+        box("run", "--name", name, "--network", "none", "busybox", "sh", "-c", f"echo {name} > /etc/motd; rm /bin/vi")
+    image = Path(box.inspect("one")["image"]["rootfs"])
+    assert not (image / "etc/motd").exists() and (image / "bin/vi").is_symlink()
+    assert "A /etc/motd" in box("diff", "one").stdout and "D /bin/vi" in box("diff", "one").stdout
+    box("cp", "two:/etc/motd", str(box.places / "motd"))
+    assert (box.places / "motd").read_text() == "two\n"
+    assert box.run("busybox", "ls", "/bin/vi") == "/bin/vi\n"
+
+
+def test_a_user_namespace(box: Box) -> None:
+    shown = box.run(
+        "--userns", "auto", "busybox", "sh", "-c", "id -u; cat /proc/self/uid_map; touch /made; stat -c %u /made"
+    )
+    uid, mapping, owner = shown.strip().split("\n")
+    assert uid == "0" and owner == "0"
+    assert int(mapping.split()[1]) > 65536
+    assert box.run("--userns", "auto", "busybox", "cat", "/etc/passwd").startswith("root:")
+
+
+def test_boxes_that_outlive_the_command(box: Box) -> None:
+    """ps · stop · rm · inspect · start · exec."""
+    box("run", "-d", "--name", "web", "--network", "none", "busybox", "sh", "-c", "echo begun; sleep 1000")
+    assert "web" in box("ps").stdout
+    assert box.inspect("web")["state"]["status"] == "running"
+    assert box("exec", "web", "sh", "-c", "echo inside; exit 3", status=3).stdout == "inside\n"
+    box("stop", "-t", "0", "web")
+    assert "web" not in box("ps").stdout and "exited (137)" in box("ps", "-a").stdout
+    box("start", "web")
+    assert box.inspect("web")["state"]["status"] == "running"
+    assert box("logs", "web").stdout == "begun\nbegun\n"
+    assert "runs" in box("rm", "web", status=1).stderr
+    box("rm", "-f", "web")
+    assert box("ps", "-aq").stdout == ""
+
+
+def test_the_exit_status_is_the_commands(box: Box) -> None:
+    box.run("busybox", "sh", "-c", "exit 7", status=7)
+    box.run("busybox", "sh", "-c", "sh -c 'kill -9 $$'", status=137)
+    done = box("run", "--rm", "--network", "none", "busybox", "no-such-command", status=1)
+    assert "no-such-command" in done.stderr and done.stderr.count("\n") <= 2
+
+
+def test_twenty_boxes_at_once(box: Box) -> None:
+    box.run("busybox", "true")  # the image is there
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda number: box.run("busybox", "echo", str(number), timeout=240), range(20)))
+    assert answers == [f"{number}\n" for number in range(20)]
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> Callable[[str], Path]:
+    """Makes a tar with a member of this name, and a harmless one."""
+    import io
+    import tarfile
+
+    def make(name: str) -> Path:
+        path = tmp_path / "hostile.tar"
+        with tarfile.open(path, "w") as made:
+            for one in ("fine", name):
+                info = tarfile.TarInfo(one)
+                info.size = 4
+                made.addfile(info, io.BytesIO(b"evil"))
+        return path
+
+    return make
+
+
+@pytest.mark.parametrize("name", ["../../../../../../tmp/zip-slip", "/tmp/zip-slip", "a/../../../../../tmp/zip-slip"])
+def test_a_zip_slip_is_refused_by_name(box: Box, hostile: Callable[[str], Path], name: str) -> None:
+    done = box("run", "--rm", "--network", "none", str(hostile(name)), "true", status=1)
+    assert "is refused for" in done.stderr and name in done.stderr
+    assert not Path("/tmp/zip-slip").exists()
+    assert box("images").stdout.count("\n") == 1

@@ -1,0 +1,196 @@
+"""Images from everywhere: a directory, tars, layouts, archives, and a registry on loopback."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.box.conftest import Box
+from tests.harness.host import wait_until
+
+BUSYBOX = "/bin/busybox"
+
+
+def fill(archive: tarfile.TarFile, text: str) -> None:
+    """A root file system of a few files."""
+    for name in ("bin", "etc", "tmp", "proc", "sys", "dev"):
+        directory = tarfile.TarInfo(name)
+        directory.type, directory.mode = tarfile.DIRTYPE, 0o755
+        archive.addfile(directory)
+    archive.add(BUSYBOX, "bin/busybox")
+    for name in ("sh", "cat", "id", "true", "pwd", "sleep"):
+        link = tarfile.TarInfo(f"bin/{name}")
+        link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+        archive.addfile(link)
+    for name, content in (("etc/passwd", "root:x:0:0::/root:/bin/sh\nweb:x:33:44::/srv:/bin/sh\n"), ("etc/os", text)):
+        info = tarfile.TarInfo(name)
+        info.size = len(content)
+        archive.addfile(info, io.BytesIO(content.encode()))
+
+
+@pytest.fixture
+def minirootfs(tmp_path: Path) -> Path:
+    """As Alpine's: a tar of a root file system."""
+    path = tmp_path / "mini.tar"
+    with tarfile.open(path, "w") as archive:
+        fill(archive, "mini\n")
+    return path
+
+
+@pytest.fixture
+def layout(tmp_path: Path, minirootfs: Path) -> Path:
+    """An OCI layout with a config of its own, made by umoci."""
+    path = tmp_path / "layout"
+    for words in (
+        ["init", "--layout", str(path)],
+        ["new", "--image", f"{path}:v1"],
+        ["raw", "add-layer", "--image", f"{path}:v1", str(minirootfs)],
+        ["config", "--image", f"{path}:v1", "--config.entrypoint", "sh", "--config.entrypoint", "-c",
+         "--config.cmd", "pwd; id -u; echo $OF_IMAGE", "--config.env", "OF_IMAGE=yes", "--config.user", "web",
+         "--config.workingdir", "/etc", "--config.label", "a=b"],
+    ):  # fmt: skip
+        subprocess.run(["umoci", *words], check=True, capture_output=True)
+    return path
+
+
+def test_a_directory(box: Box, tmp_path: Path, minirootfs: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    subprocess.run(["tar", "-xf", minirootfs, "-C", root], check=True)
+    before = sorted(str(path) for path in root.rglob("*"))
+    assert box.run(str(root), "sh", "-c", "echo x > /etc/os; cat /etc/os") == "x\n"
+    assert sorted(str(path) for path in root.rglob("*")) == before
+    assert (root / "etc/os").read_text() == "mini\n"
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz", ".xz", ".zst"])
+def test_a_tar_compressed_or_not(box: Box, minirootfs: Path, suffix: str) -> None:
+    program = {"": None, ".gz": "gzip", ".xz": "xz", ".zst": "zstd"}[suffix]
+    path = Path(f"{minirootfs}{suffix}")
+    if program:
+        with open(path, "wb") as out:
+            subprocess.run([program, "-c", minirootfs], check=True, stdout=out)
+    assert box.run(str(path), "cat", "/etc/os") == "mini\n"
+    assert box.run(str(path)) == ""  # its command is a shell
+
+
+def test_the_images_own_config_holds(box: Box, layout: Path) -> None:
+    assert box.run(f"oci:{layout}:v1") == "/etc\n33\nyes\n"
+    assert box.run("--entrypoint", "cat", f"oci:{layout}:v1", "/etc/os") == "mini\n"
+    assert box.run("-u", "0", "-w", "/tmp", f"oci:{layout}:v1") == "/tmp\n0\nyes\n"
+
+
+def test_a_docker_archive(box: Box, layout: Path, tmp_path: Path) -> None:
+    path = tmp_path / "saved.tar"
+    words = ["skopeo", "--insecure-policy", "copy", "-q", f"oci:{layout}:v1", f"docker-archive:{path}:x:y"]
+    subprocess.run(words, check=True, capture_output=True)
+    assert box.run(f"docker-archive:{path}") == "/etc\n33\nyes\n"
+
+
+@pytest.fixture
+def registry(tmp_path: Path, server: Callable[..., subprocess.Popen[bytes]]) -> Iterator[str]:
+    """A registry on loopback, host:port."""
+    program = shutil.which("docker-registry")
+    assert program, "install docker-registry: make setup"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    config = tmp_path / "registry.yml"
+    config.write_text(
+        f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {tmp_path}/registry}}}}\n"
+        f"http: {{addr: '127.0.0.1:{port}'}}\n"
+    )
+    server([program, "serve", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def listens() -> bool:
+        with socket.socket() as one:
+            return one.connect_ex(("127.0.0.1", port)) == 0
+
+    wait_until(listens, "the registry listens", timeout=20)
+    yield f"localhost:{port}"
+
+
+def test_a_registry(box: Box, layout: Path, registry: str) -> None:
+    words = ["skopeo", "--insecure-policy", "copy", "-q", "--dest-tls-verify=false", f"oci:{layout}:v1"]
+    subprocess.run([*words, f"docker://{registry}/name:tag"], check=True, capture_output=True)
+    digest = box("pull", f"{registry}/name:tag").stdout.strip()
+    assert digest.startswith("sha256:")
+    assert box.run(f"{registry}/name:tag") == "/etc\n33\nyes\n"
+    assert f"{registry}/name:tag" in box("images").stdout
+    done = box("run", "--rm", f"{registry}/none", status=1)
+    assert "cannot pull" in done.stderr and done.stderr.count("\n") <= 2
+    assert "deleted" in box("rmi", f"{registry}/name:tag").stdout
+    assert registry not in box("images").stdout
+
+
+def test_unpacked_once_by_digest_and_shared(box: Box, layout: Path) -> None:
+    box.run(f"oci:{layout}:v1")
+    box.run(f"oci:{layout}:v1")
+    assert len(list((box.places / "data/images").glob("sha256-*"))) == 1
+
+
+def test_an_image_that_a_box_needs_stays(box: Box) -> None:
+    box("create", "--name", "one", "--network", "none", "busybox")
+    assert "is needed by one" in box("rmi", "busybox", status=1).stderr
+    box("rm", "one")
+    box("rmi", "busybox")
+    assert box("images").stdout.count("\n") == 1
+
+
+def test_what_is_half_unpacked_goes_with_the_next(box: Box) -> None:
+    box.run("busybox", "true")
+    partial = box.places / "data/images/partial-left"
+    (partial / "rootfs").mkdir(parents=True)
+    box("pull", "busybox")
+    assert not partial.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "link", "why"),
+    [
+        ("etc", tarfile.SYMTYPE, "/etc", "leads out"),
+        ("x", tarfile.LNKTYPE, "/etc/shadow", "links to"),
+        ("dev/sda", tarfile.BLKTYPE, "", "device"),
+        ("a/.wh...", tarfile.REGTYPE, "", "whiteout"),
+    ],
+)
+def test_hostile_archives_harm_nothing_and_are_refused_by_name(
+    box: Box, tmp_path: Path, name: str, kind: bytes, link: str, why: str
+) -> None:
+    path = tmp_path / "hostile.tar"
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    with tarfile.open(path, "w") as made:
+        info = tarfile.TarInfo(name)
+        info.type, info.linkname = kind, link.replace("/etc", str(outside)) if kind == tarfile.SYMTYPE else link
+        made.addfile(info)
+        if kind == tarfile.SYMTYPE:
+            made.addfile(tarfile.TarInfo(f"{name}/evil"))
+    for word in (str(path),):
+        done = box("run", "--rm", "--network", "none", word, "true", status=1)
+        assert "is refused for" in done.stderr and why in done.stderr
+    assert os.listdir(outside) == []
+
+
+def test_a_hostile_layer_of_an_image_is_refused_too(box: Box, tmp_path: Path) -> None:
+    layer, path = tmp_path / "layer.tar", tmp_path / "layout"
+    with tarfile.open(layer, "w") as made:
+        made.addfile(tarfile.TarInfo("../../evil"))
+    for words in (
+        ["init", "--layout", path],
+        ["new", "--image", f"{path}:x"],
+        ["raw", "add-layer", "--image", f"{path}:x", layer],
+    ):
+        subprocess.run(["umoci", *map(str, words)], check=True, capture_output=True)
+    done = box("run", "--rm", "--network", "none", f"oci:{path}:x", "true", status=1)
+    assert "'../../evil'" in done.stderr
+    assert json.loads((path / "index.json").read_text())["manifests"]

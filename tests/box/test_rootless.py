@@ -1,0 +1,104 @@
+"""The same as an ordinary user: a user namespace, the overlay in it, and no limits where the host delegates none."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.box.conftest import Box
+from tests.conftest import runtime_path
+from tests.harness.host import Host
+from tests.harness.user import FIRST_GID, FIRST_UID, NAME, RANGE, USER, opened
+
+
+@pytest.fixture
+def places() -> Iterator[Path]:
+    """A directory of the user's."""
+    path = Path(tempfile.mkdtemp(prefix="box-"))
+    path.chmod(0o755)
+    subprocess.run(["chown", f"{USER}:{USER}", path], check=True)
+    yield path
+    subprocess.run(["rm", "-rf", "--", path], check=True)
+
+
+@pytest.fixture(autouse=True)
+def allotted(tmp_path: Path) -> Iterator[None]:
+    """An entry for the user in /etc/passwd, and ids, in the session's mount namespace alone."""
+    texts = {
+        "passwd": Path("/etc/passwd").read_text() + f"{NAME}:x:{USER}:{USER}::/:/bin/sh\n",
+        "subuid": f"{NAME}:{FIRST_UID}:{RANGE}\n",
+        "subgid": f"{NAME}:{FIRST_GID}:{RANGE}\n",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+        subprocess.run(["mount", "--bind", tmp_path / name, f"/etc/{name}"], check=True)
+    yield
+    for name in texts:
+        subprocess.run(["umount", f"/etc/{name}"], check=True)
+
+
+@pytest.fixture
+def box(places: Path) -> Iterator[Box]:
+    """The command as the user calls it."""
+    become = ["setpriv", "--reuid", str(USER), "--regid", str(USER), "--clear-groups", "--"]
+    made = Box(places, [*opened(Path(runtime_path())), *become])
+    made.environment |= {"XDG_RUNTIME_DIR": str(places), "HOME": str(places)}
+    yield made
+    names = made("ps", "-aq").stdout.split()
+    if names:
+        made("rm", "-f", *names)
+    assert not list((places / "data/boxes").glob("[!.]*"))
+    assert not list((places / "run/runtime").glob("[!@.]*"))
+
+
+def test_its_root_is_the_user(box: Box) -> None:
+    shown = box.run("busybox", "sh", "-c", "id -u; touch /made; stat -c %u /made; cat /proc/self/uid_map")
+    assert shown.split() == ["0", "0", "0", str(USER), "1", "1", str(FIRST_UID), str(RANGE)]
+
+
+def test_other_ids_are_those_allotted_and_go_with_the_box(box: Box) -> None:
+    box(
+        "run",
+        "--name",
+        "one",
+        "--network",
+        "none",
+        "busybox",
+        "sh",
+        "-c",
+        "mkdir /srv/x; chown 33 /srv/x; chmod 700 /srv/x",
+    )
+    (directory,) = (box.places / "data/boxes").glob("[!.]*")
+    assert (directory / "upper/srv/x").stat().st_uid == FIRST_UID + 32
+    box("rm", "one")
+    assert not directory.exists()
+
+
+def test_two_boxes_on_one_base(box: Box) -> None:
+    for name in ("one", "two"):
+        box("run", "--name", name, "--network", "none", "busybox", "sh", "-c", f"echo {name} > /etc/motd")
+    box("cp", "one:/etc/motd", str(box.places / "motd"))
+    assert (box.places / "motd").read_text() == "one\n"
+
+
+def test_boxes_that_outlive_the_command(box: Box) -> None:
+    box("run", "-d", "--name", "web", "--network", "none", "busybox", "sh", "-c", "echo begun; sleep 1000")
+    assert box("exec", "web", "hostname").stdout != ""
+    assert "web" in box("ps").stdout
+    box("stop", "-t", "0", "web")
+    assert box("logs", "web").stdout == "begun\n"
+
+
+def test_limits_that_nobody_has_delegated_are_refused(box: Box) -> None:
+    if Host().cgroup == "v2":
+        pytest.skip("this host may delegate a v2 cgroup: tests/systemd/run has one")
+    done = box("run", "--rm", "--network", "none", "-m", "50M", "busybox", "true", status=1)
+    assert "delegated" in done.stderr
+
+
+def test_a_bridge_takes_root(box: Box) -> None:
+    assert "takes root" in box("run", "--rm", "--network", "bridge", "busybox", "true", status=1).stderr

@@ -1,0 +1,146 @@
+"""What is typed after `box run`, to a Request."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import pytest
+
+from ocipy import Error
+from ocipy.box import flags, sizes
+from ocipy.box.request import Port, Request, Volume
+
+
+def request(*words: str) -> Request:
+    parser = argparse.ArgumentParser()
+    flags.add_run_flags(parser)
+    return flags.make_request(parser.parse_args(words))
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("50M", 50 << 20),
+        ("50m", 50 << 20),
+        ("1.5g", 3 << 29),
+        ("64kb", 64 << 10),
+        ("64KiB", 64 << 10),
+        ("4096", 4096),
+        ("7b", 7),
+        ("0", 0),
+    ],
+)
+def test_sizes_as_docker_writes_them(text: str, size: int) -> None:
+    assert sizes.parse_size(text, "--memory") == size
+
+
+@pytest.mark.parametrize("text", ["", "M", "-1", "1x", "1/2", "five", "1e999x", "0x10", "1 0"])
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(Error, match="--memory is a size") as caught:
+        sizes.parse_size(text, "--memory")
+    assert caught.value.status == 2
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (50 << 20, "50.0 MiB"),
+        (3 << 29, "1.5 GiB"),
+        (1 << 60, "1024.0 PiB"),
+    ],
+)
+def test_sizes_for_people(size: int, text: str) -> None:
+    assert sizes.shown_size(size) == text
+
+
+def test_the_articles_and_dockers_words_for_limits() -> None:
+    assert request("--memory", "50M", "busybox").limits.memory == 50 << 20
+    assert request("--memory-limit", "100m", "busybox").limits.memory == 100 << 20
+    assert request("-m", "1g", "busybox").limits.memory == 1 << 30
+    limits = request("--cpu", "50000 100000", "busybox").limits
+    assert (limits.cpu_quota, limits.cpu_period) == (50000, 100000)
+    limits = request("--cpus", "0.5", "busybox").limits
+    assert (limits.cpu_quota, limits.cpu_period) == (50000, 100000)
+    assert request("--cpu", "max", "busybox").limits.cpu_quota == -1
+    assert request("--cpu-shares", "512", "--pids-limit", "20", "busybox").limits.cpu_shares == 512
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--cpus", "1", "--cpu", "1000 1000"),
+        ("--cpus", "1", "--cpu-quota", "1000"),
+        ("--cpus", "0"),
+        ("--cpus", "1/3"),
+        ("--cpu", "a b"),
+        ("--cpu", "1 2 3"),
+        ("--cpu", "1000 0"),
+        ("--volume", "/only"),
+        ("--volume", "/a:relative"),
+        ("--publish", "80"),
+        ("--publish", "0:80"),
+        ("--publish", "80:65536"),
+        ("--publish", "80:80/sctp"),
+        ("--device", "null"),
+        ("--device", "/dev/null:/dev/x:q"),
+        ("--ulimit", "files=1"),
+        ("--ulimit", "nofile=many"),
+        ("--security-opt", "selinux=off"),
+        ("--sysctl", "net.ipv4.ip_forward"),
+        ("--workdir", "here"),
+        ("--network", "macvlan"),
+        ("--userns", "keep-id"),
+        ("--env", "=x"),
+    ],
+)
+def test_what_is_typed_wrong_is_refused_with_status_2(words: tuple[str, ...]) -> None:
+    with pytest.raises(Error) as caught:
+        request(*words, "busybox")
+    assert caught.value.status == 2
+
+
+@pytest.mark.parametrize(
+    ("word", "port"),
+    [
+        ("8080:80", Port(8080, 80)),
+        ("8080:80/udp", Port(8080, 80, "udp")),
+        ("127.0.0.1:8080:80", Port(8080, 80, "tcp", "127.0.0.1")),
+        ("[::1]:8080:80", Port(8080, 80, "tcp", "::1")),
+    ],
+)
+def test_published_ports(word: str, port: Port) -> None:
+    assert flags.parse_port(word) == port
+
+
+def test_volumes_and_devices() -> None:
+    assert flags.parse_volume("/a:/b:ro,z") == Volume("/a", "/b", ("ro", "z"))
+    assert flags.parse_device("/dev/fuse") == ("/dev/fuse", "/dev/fuse", "rwm")
+    assert flags.parse_device("/dev/fuse:r") == ("/dev/fuse", "/dev/fuse", "r")
+    assert flags.parse_device("/dev/fuse:/dev/foo:rw") == ("/dev/fuse", "/dev/foo", "rw")
+    assert flags.parse_ulimit("nofile=10:20") == ("RLIMIT_NOFILE", 10, 20)
+    assert flags.parse_ulimit("core=unlimited") == ("RLIMIT_CORE", (1 << 64) - 1, (1 << 64) - 1)
+
+
+def test_what_follows_the_image_is_the_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OURS", "mine")
+    made = request("-it", "-e", "A=1", "-e", "OURS", "-e", "NOT_SET_ANYWHERE", "busybox", "sh", "-c", "echo --memory")
+    assert made.command == ("sh", "-c", "echo --memory")
+    assert made.environment == (("A", "1"), ("OURS", "mine"))
+    assert made.terminal and made.interactive
+    assert request("--entrypoint", "", "busybox").entrypoint == ()
+    assert request("busybox").entrypoint is None
+
+
+def test_a_request_is_the_same_after_it_was_kept() -> None:
+    words = ["-v", "/a:/b:ro", "-p", "1:2", "--tmpfs", "/tmp:size=1m", "--ulimit", "core=0", "-l", "a=b", "-m", "5m"]
+    made = request(*words, "--device", "/dev/fuse", "--sysctl", "net.x=1", "busybox", "sh", "-c", "x")
+    import json
+
+    kept: dict[str, Any] = json.loads(json.dumps(made.to_json()))
+    assert Request.from_json(kept) == made
+    with pytest.raises(Error, match="not readable"):
+        Request.from_json({"image": "x"})

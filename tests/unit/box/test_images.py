@@ -1,0 +1,143 @@
+"""What IMAGE means, and archives that are refused by the name of a member."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from ocipy import Error
+from ocipy.box.images import archive, reference
+
+
+@pytest.mark.parametrize(
+    ("word", "full"),
+    [
+        ("alpine", "docker.io/library/alpine:latest"),
+        ("alpine:3.20", "docker.io/library/alpine:3.20"),
+        ("me/app", "docker.io/me/app:latest"),
+        ("localhost:5000/name:tag", "localhost:5000/name:tag"),
+        ("quay.io/a/b@sha256:0123", "quay.io/a/b@sha256:0123"),
+    ],
+)
+def test_names_of_a_registry(word: str, full: str) -> None:
+    found = reference.parse(word)
+    assert (found.kind, found.source) == ("registry", full)
+
+
+@pytest.mark.parametrize("word", ["", "--help", "a b", "a\nb", "$(x)", "a;b"])
+def test_what_is_no_image(word: str) -> None:
+    with pytest.raises(Error):
+        reference.parse(word)
+
+
+def test_paths(tmp_path: Path) -> None:
+    (tmp_path / "root.tar.gz").write_bytes(b"")
+    assert reference.parse(str(tmp_path)).kind == "directory"
+    assert reference.parse(f"{tmp_path}/root.tar.gz").kind == "tar"
+    assert reference.parse("busybox").kind == "busybox"
+    (tmp_path / "layout").mkdir()
+    found = reference.parse(f"oci:{tmp_path}/layout:v1")
+    assert found.transport == f"oci:{tmp_path}/layout:v1"
+    for missing in (f"{tmp_path}/none.tar", f"oci:{tmp_path}/none", "oci:", "docker-archive:/none"):
+        with pytest.raises(Error):
+            reference.parse(missing)
+
+
+def test_a_registry_on_this_machine_need_not_speak_tls() -> None:
+    assert reference.parse("localhost:5000/x").is_local_registry
+    assert reference.parse("127.0.0.1:5000/x").is_local_registry
+    assert reference.parse("[::1]:5000/x").is_local_registry
+    for word in ("localhost.example.org/x", "127.0.0.1.example.org/x", "127.example.org/x", "alpine"):
+        assert not reference.parse(word).is_local_registry
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", size: int = 0) -> tarfile.TarInfo:
+    made = tarfile.TarInfo(name)
+    made.type, made.linkname, made.size = kind, link, size
+    return made
+
+
+SYM, HARD = tarfile.SYMTYPE, tarfile.LNKTYPE
+
+
+@pytest.mark.parametrize(
+    ("members", "why"),
+    [
+        ([member("../evil")], '".."'),
+        ([member("a/../../evil")], '".."'),
+        ([member("/etc/evil")], "absolute"),
+        ([member("etc", SYM, "/etc"), member("etc/evil")], "leads out"),
+        ([member("etc", SYM, "../../etc"), member("etc/evil")], "leads out"),
+        ([member("a/b", SYM, "../../x"), member("a/b/evil")], "leads out"),
+        ([member("evil", HARD, "/etc/shadow")], "links to"),
+        ([member("evil", HARD, "../shadow")], "links to"),
+        ([member("x", SYM, "/etc"), member("evil", HARD, "x/shadow")], "leads out"),
+        ([member("x", SYM, "/etc/shadow"), member("evil", HARD, "x")], "hard link to a symlink"),
+        ([member("dev/sda", tarfile.BLKTYPE)], "device"),
+        ([member("dev/mem", tarfile.CHRTYPE)], "device"),
+        ([member("x", SYM, "/etc"), member("x/.wh.passwd")], "leads out"),
+        ([member("a/.wh...")], "whiteout"),
+        ([member("bomb", size=1 << 60)], "GiB"),
+        ([member("n" * 5000)], "characters"),
+    ],
+)
+def test_hostile_members_are_refused_by_name(members: list[tarfile.TarInfo], why: str) -> None:
+    with pytest.raises(Error, match="IMAGE is refused for") as caught:
+        archive.Check("IMAGE").layer(members)
+    assert why in caught.value.what
+    assert members[-1].name[:100] in caught.value.what
+
+
+def test_what_images_really_have_is_taken() -> None:
+    archive.Check("IMAGE").layer(
+        [
+            member("./"),
+            member("bin", SYM, "usr/bin"),
+            member("usr/bin/sh", SYM, "busybox"),
+            member("bin/thing"),
+            member("etc/mtab", SYM, "/proc/mounts"),
+            member("var/run", SYM, "../run"),
+            member("usr/bin/again", HARD, "usr/bin/thing"),
+            member("run/fifo", tarfile.FIFOTYPE),
+            member("etc/.wh.motd"),
+            member("opt/.wh..wh..opq"),
+        ]
+    )
+
+
+def test_a_link_of_one_layer_is_there_for_the_next() -> None:
+    check = archive.Check("IMAGE")
+    check.layer([member("etc", SYM, "/etc")])
+    with pytest.raises(Error, match="leads out"):
+        check.layer([member("etc/evil")])
+    check = archive.Check("IMAGE")
+    check.layer([member("etc", SYM, "/etc")])
+    check.layer([member(".wh.etc"), member("etc", tarfile.DIRTYPE), member("etc/fine")])
+
+
+def test_too_many_members() -> None:
+    check = archive.Check("IMAGE", archive.Limits(members=2))
+    with pytest.raises(Error, match="more than 2 files"):
+        check.layer([member("a"), member("b"), member("c")])
+
+
+def test_what_is_no_tar(tmp_path: Path) -> None:
+    path = tmp_path / "x.tar"
+    for content in (b"", b"not a tar at all" * 100, b"\x1f\x8b not gzip"):
+        path.write_bytes(content)
+        with pytest.raises(Error, match="no tar"), archive.opened(str(path), "IMAGE") as opened:
+            list(archive.members_of(opened))
+
+
+def test_members_are_read_as_a_stream(tmp_path: Path) -> None:
+    path = tmp_path / "x.tar.gz"
+    with tarfile.open(path, "w:gz") as made:
+        for name in ("a", "b"):
+            info = tarfile.TarInfo(name)
+            info.size = 3
+            made.addfile(info, io.BytesIO(b"abc"))
+    with archive.opened(str(path), "IMAGE") as opened:
+        assert [one.name for one in archive.members_of(opened)] == ["a", "b"]

@@ -1,0 +1,195 @@
+"""Users, profiles, leases, rules, names: what a box is made of, without a kernel."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ocipy import Error
+from ocipy.box import bundle, changes, inside, monitor, names, network, seccomp, users
+from ocipy.box.config import User
+from ocipy.box.network import Peer, leases, nft, pasta
+from ocipy.box.network.leases import Lease, Leases
+from ocipy.box.request import Port
+
+PASSWD = b"root:x:0:0:root:/root:/bin/sh\nweb:x:33:44::/srv:/bin/sh\n#c:x:1:1:::\nbroken\n\xff:x:5:5::/odd:\n"
+GROUP = b"root:x:0:\nstaff:x:50:web,other\nwww:x:44:\n"
+
+
+@pytest.mark.parametrize(
+    ("word", "user"),
+    [
+        ("", User(0, 0, (), "/root")),
+        ("web", User(33, 44, (50,), "/srv")),
+        ("33", User(33, 44, (50,), "/srv")),
+        ("web:staff", User(33, 50, (), "/srv")),
+        ("1000", User(1000, 0, (), "")),
+        ("1000:7", User(1000, 7, (), "")),
+    ],
+)
+def test_users_of_the_image(word: str, user: User) -> None:
+    assert users.resolve(word, PASSWD, GROUP) == user
+
+
+@pytest.mark.parametrize("word", ["nobody", "web:nogroup", "4294967295", "c"])
+def test_users_that_are_not_there(word: str) -> None:
+    with pytest.raises(Error):
+        users.resolve(word, PASSWD, GROUP)
+
+
+PROFILE = {
+    "defaultAction": "SCMP_ACT_ERRNO",
+    "defaultErrnoRet": 38,
+    "archMap": [{"architecture": "SCMP_ARCH_X86_64", "subArchitectures": ["SCMP_ARCH_X86"]}],
+    "syscalls": [
+        {"names": ["read"], "action": "SCMP_ACT_ALLOW", "args": [], "includes": {}, "excludes": {}},
+        {"names": ["mount"], "action": "SCMP_ACT_ALLOW", "includes": {"caps": ["CAP_SYS_ADMIN"]}},
+        {"names": ["mount"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1, "excludes": {"caps": ["CAP_SYS_ADMIN"]}},
+        {"names": ["arch_prctl"], "action": "SCMP_ACT_ALLOW", "includes": {"arches": ["amd64"]}},
+        {"names": ["cacheflush"], "action": "SCMP_ACT_ALLOW", "includes": {"arches": ["arm"]}},
+    ],
+}
+
+
+def test_a_profile_for_these_capabilities_on_this_machine() -> None:
+    made = seccomp.translate(PROFILE, (), "x86_64")
+    assert made["architectures"] == ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"]
+    assert [(rule["names"], rule["action"]) for rule in made["syscalls"]] == [
+        (["read"], "SCMP_ACT_ALLOW"),
+        (["mount"], "SCMP_ACT_ERRNO"),
+        (["arch_prctl"], "SCMP_ACT_ALLOW"),
+    ]
+    allowed = seccomp.translate(PROFILE, ("CAP_SYS_ADMIN",), "x86_64")
+    assert [rule["action"] for rule in allowed["syscalls"] if rule["names"] == ["mount"]] == ["SCMP_ACT_ALLOW"]
+
+
+def test_a_profile_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(Error, match="cannot read the seccomp profile"):
+        seccomp.load(str(tmp_path / "none"))
+    (tmp_path / "list").write_text("[]")
+    with pytest.raises(Error, match="JSON object"):
+        seccomp.load(str(tmp_path / "list"))
+
+
+def test_leases_are_taken_one_by_one_and_given_back() -> None:
+    made = Leases("10.77.0.0/24")
+    assert made.gateway == ("10.77.0.1", "fd6f:6369:7079::1")
+    first = made.take("a", [])
+    assert (first.v4, first.hardware_address) == ("10.77.0.2", "02:42:0a:4d:00:02")
+    assert made.take("b", [Port(80, 80)]).v4 == "10.77.0.3"
+    del made.boxes["a"]
+    assert made.take("c", []).v4 == "10.77.0.2"
+    with pytest.raises(Error, match="port 80/tcp"):
+        made.take("d", [Port(80, 8080)])
+    made.take("e", [Port(80, 80, "udp"), Port(81, 80)])
+
+
+def test_all_addresses_are_taken() -> None:
+    made = Leases("10.77.0.0/24")
+    for number in range(253):
+        made.take(str(number), [])
+    with pytest.raises(Error, match="are taken"):
+        made.take("one more", [])
+
+
+def test_a_subnet_that_nobody_else_has() -> None:
+    assert leases.free_subnet([]) == "10.77.0.0/24"
+    assert leases.free_subnet(["10.77.0.0/16", "192.168.0.0/24"]) == "10.78.0.0/24"
+    with pytest.raises(Error):
+        leases.free_subnet(["10.0.0.0/8"])
+
+
+def test_leases_survive_their_file_and_go_with_the_last(tmp_path: Path) -> None:
+    path = tmp_path / "leases.json"
+    with leases.locked(path) as made:
+        made.subnet = "10.77.0.0/24"
+        made.take("a", [Port(1, 2, "udp", "127.0.0.1")])
+    with leases.locked(path) as made:
+        assert made.boxes["a"].ports == [Port(1, 2, "udp", "127.0.0.1")]
+        made.boxes.clear()
+        made.subnet = ""
+    assert not path.exists()
+
+
+def test_the_rules_are_one_table_made_anew() -> None:
+    made = Leases("10.77.0.0/24", {"a": Lease("10.77.0.2", "fd6f:6369:7079::2", [Port(8080, 80)])})
+    commands = nft.ruleset(made, "ocipy0")["nftables"]
+    tables = {one["table"]["name"] for command in commands for one in command.values() if "table" in one}
+    assert tables == {"ocipy_box"}
+    rules = [command["add"]["rule"] for command in commands if "rule" in command.get("add", {})]
+    assert {rule["chain"] for rule in rules} == {"prerouting", "output", "postrouting"}
+    targets = [part["dnat"] for rule in rules for part in rule["expr"] if "dnat" in part]
+    assert {(one["addr"], one["port"]) for one in targets} == {("10.77.0.2", 80), ("fd6f:6369:7079::2", 80)}
+
+
+def test_pasta_publishes_nothing_by_itself() -> None:
+    assert pasta.words_of_ports([]) == ["-t", "none", "-u", "none"]
+    assert pasta.words_of_ports([Port(8080, 80), Port(53, 53, "udp")]) == ["-t", "8080:80", "-u", "53:53"]
+
+
+def test_hosts_and_resolv_conf() -> None:
+    text = network.hosts("web", ("10.77.0.2/24",), [Peer(("db", "abc"), ("10.77.0.3/24",))])
+    assert "10.77.0.2 web\n" in text and "10.77.0.3 db abc\n" in text and "127.0.0.1 localhost\n" in text
+    assert network.resolv_conf(("1.2.3.4",), "search a\nnameserver 9.9.9.9\n") == "nameserver 1.2.3.4\nsearch a\n"
+    assert network.resolv_conf((), "nameserver 9.9.9.9\n") == "nameserver 9.9.9.9\n"
+
+
+def test_allotted_ids(tmp_path: Path) -> None:
+    path = tmp_path / "subuid"
+    path.write_text("me:100000:65536\nother:1:1\n1000:300000:5\nbroken\n")
+    assert bundle.allotted(str(path), "me", 1000) == ((1, 100000, 65536), (65537, 300000, 5))
+    assert bundle.allotted(str(tmp_path / "none"), "me", 1000) == ()
+
+
+@pytest.mark.parametrize("name", ["", "-a", "a b", "a/b", "é" * 200, "../x"])
+def test_names_that_are_none(name: str) -> None:
+    with pytest.raises(Error):
+        names.check_name(name)
+
+
+def test_names_are_made_up() -> None:
+    names.check_name(names.new_name(set()))
+    assert len(names.new_id()) == 12
+
+
+def test_no_symlink_leads_out(tmp_path: Path) -> None:
+    root, outside = tmp_path / "root", tmp_path / "secret"
+    (root / "etc").mkdir(parents=True)
+    outside.write_text("secret")
+    (root / "secret").write_text("inside")
+    (root / "etc/absolute").symlink_to(outside)
+    (root / "etc/up").symlink_to("../../../../secret")
+    (root / "etc/dir").symlink_to("/etc")
+    (root / "etc/loop").symlink_to("loop")
+    (root / "etc/file").write_text("of the root")
+    assert inside.read_inside(str(root), "/etc/absolute") == b""
+    assert inside.read_inside(str(root), "/etc/up") == b"inside"
+    assert inside.read_inside(str(root), "/etc/dir/file") == b"of the root"
+    assert inside.read_inside(str(root), "/etc/loop") == b""
+    assert inside.read_inside(str(root), "/../../secret") == b"inside"
+
+
+def test_a_fifo_or_a_device_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "passwd")
+    assert inside.read_inside(str(tmp_path), "/passwd") == b""
+
+
+def test_what_has_changed(tmp_path: Path) -> None:
+    lower, upper = tmp_path / "lower", tmp_path / "upper"
+    for path in (lower / "etc", upper / "etc", upper / "new"):
+        path.mkdir(parents=True)
+    (lower / "etc/kept").write_text("a")
+    (upper / "etc/kept").write_text("b")
+    (upper / "etc/hosts").write_text("")
+    (upper / "new/file").write_text("")
+    assert list(changes.changes(upper, lower)) == [("A", "/new"), ("C", "/etc/kept"), ("A", "/new/file")]
+
+
+def test_conmons_log(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"2026 stdout F one\n2026 stderr P par\n2026 stderr F t\n2026 stdout F \xff\n2026 stdout F unfin")
+    lines = [(line.stream, line.text) for _, line in monitor.log_lines(path)]
+    assert lines == [("stdout", b"one\n"), ("stderr", b"par"), ("stderr", b"t\n"), ("stdout", b"\xff\n")]
+    assert list(monitor.log_lines(tmp_path / "none")) == []
