@@ -208,6 +208,29 @@ def test_the_stage_is_closed_to_those_whose_namespace_it_joins(monkeypatch: pyte
     assert reported(child).what == "closed"
 
 
+def test_the_stage_gives_no_procfs_and_no_namespace_to_a_child_that_others_may_look_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nor the procfs with the host's kernel parameters."""
+
+    def fork(*_arguments: int) -> None:
+        raise Error(" ".join(left))
+
+    left: dict[str, int] = {}
+    monkeypatch.setattr(stage, "join", nothing)
+    monkeypatch.setattr(stage, "wait_for_host", nothing)
+    monkeypatch.setattr(_kernel, "clone3", fork)
+
+    def child(init: Init) -> None:
+        nonlocal left
+        left = init.fds
+        for name in ("procfs", "procfs/sysctl", "namespace/pid", "fifo"):
+            init.fds[name] = os.open("/proc", os.O_PATH)
+        stage.run_stage(Plan(), init, (("pid", "/linux/namespaces/0"),), False, False, (), True, True)
+
+    assert reported(child).what == "report fifo"
+
+
 @pytest.mark.parametrize("kinds", [("user",), ("time", "ipc"), ("cgroup",)])
 def test_namespaces_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch, kinds: tuple[str, ...]) -> None:
     def unshare(_flags: int) -> None:
