@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import posix
 import time
+from errno import ENXIO
 
 from ocipy.errors import Error, printable
 from ocipy.linux import _kernel
-from ocipy.linux.constants import O_APPEND, O_CLOEXEC, O_CREAT, O_NOCTTY, O_WRONLY
+from ocipy.linux.constants import O_APPEND, O_CLOEXEC, O_CREAT, O_NOCTTY, O_NONBLOCK, O_WRONLY
 
 TYPE_CHECKING = False
 
@@ -43,7 +44,8 @@ def configure(path: str, as_json: bool, debug: bool) -> None:
         try:
             posix.close(_open(path))
         except OSError as problem:
-            raise Error("cannot open the log", pointer=path, errno=problem.errno or 0) from None
+            hint = "it is a FIFO that nobody reads" if problem.errno == ENXIO else ""
+            raise Error("cannot open the log", pointer=path, errno=problem.errno or 0, hint=hint) from None
     _settings.path = path
 
 
@@ -114,5 +116,6 @@ def _append(level: str, text: str) -> None:
 
 
 def _open(path: str) -> int:
-    # By its name each time: a descriptor kept open could be taken for one of those that are the payload's.
-    return posix.open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY | O_CLOEXEC, 0o644)
+    # By its name each time: a descriptor kept open could be taken for one of those that are the payload's. A FIFO that
+    # nobody reads, or whose reader has fallen asleep, must not hold us up (fifo(7)).
+    return posix.open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY | O_NONBLOCK | O_CLOEXEC, 0o644)

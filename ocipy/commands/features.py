@@ -27,6 +27,8 @@ ANNOTATIONS_WITH_EFFECT = (
     "io.container.manager",
     "org.criu.config",
     "org.systemd.property.",
+    "run.oci.hooks.stderr",
+    "run.oci.hooks.stdout",
     "run.oci.keep_original_groups",
     "run.oci.mount_context_type",
 )

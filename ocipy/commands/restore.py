@@ -42,5 +42,6 @@ def run(arguments: Arguments) -> int:
     if waiter is None:
         return 0
     status = waiter.wait(restored.pid, restored.pidfd, restored.master)
+    foreground.tell_of_memory(container_id, restored.cgroup, status)
     delete_ended(restored.state)
     return status

@@ -54,6 +54,7 @@ def run(arguments: Arguments) -> int:
             notifier.wait(created.pid, created.pidfd, created.interrupts)
         return 0
     status = waiter.wait(created.pid, created.pidfd, created.master, notifier)
+    foreground.tell_of_memory(container_id, created.cgroup, status)
     if not arguments.switch("keep"):
         delete_ended(created.state)
     return status

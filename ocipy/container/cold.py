@@ -9,9 +9,10 @@ from __future__ import annotations
 import posix
 import sys
 
+from ocipy.container.interrupts import check as check_interrupts
 from ocipy.errors import Error, place_of, refused
 from ocipy.linux import _kernel
-from ocipy.linux.constants import O_CLOEXEC
+from ocipy.linux.constants import O_CLOEXEC, POLLIN, SIGKILL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,24 +34,41 @@ def _main_of(module: str, data: bytes) -> bytes:
     return answer
 
 
-def in_child(what: str, work: Callable[[], bytes], *, hint: str = "") -> bytes:
-    """What a function gives that is called in a child. Raises its Error, or one with the hint."""
+def in_child(what: str, work: Callable[[], bytes], *, hint: str = "", interrupts: int = -1) -> bytes:
+    """What a function gives that is called in a child. Raises its Error, one with the hint, or one for a signal
+    (container/interrupts.py)."""
     reader, writer = posix.pipe2(O_CLOEXEC)
     pid = posix.fork()
     if pid == 0:
         _child(what, work, writer, hint)
     posix.close(writer)
-    parts = []
-    while part := posix.read(reader, 65536):
-        parts.append(part)
-    posix.close(reader)
+    try:
+        parts = read_all(reader, interrupts)
+    except Error:
+        posix.kill(pid, SIGKILL)
+        posix.waitpid(pid, 0)
+        raise
+    finally:
+        posix.close(reader)
     status = posix.waitstatus_to_exitcode(posix.waitpid(pid, 0)[1])
-    kind, _, answer = b"".join(parts).partition(b"\n")
+    kind, _, answer = parts.partition(b"\n")
     if kind == b"done" and status == 0:
         return answer
     if kind == b"error":
         raise Error.from_message(_kernel.json_loads(answer))
     raise Error(f"{what} ended with status {status}", hint=hint)
+
+
+def read_all(reader: int, interrupts: int) -> bytes:
+    """What a child writes into a pipe until it has ended. Raises Error for a signal (container/interrupts.py)."""
+    parts: list[bytes] = []
+    while True:
+        _kernel.poll([(reader, POLLIN), (interrupts, POLLIN)], -1)
+        check_interrupts(interrupts)
+        part = posix.read(reader, 65536)
+        if not part:
+            return b"".join(parts)
+        parts.append(part)
 
 
 def _child(what: str, work: Callable[[], bytes], writer: int, hint: str) -> NoReturn:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import posix
 
+from ocipy import log
 from ocipy.errors import Error
 from ocipy.linux import _kernel
 from ocipy.linux.constants import (
@@ -30,6 +31,7 @@ from ocipy.linux.constants import (
     SIGCHLD,
     SIGHUP,
     SIGINT,
+    SIGKILL,
     SIGPIPE,
     SIGTERM,
     SIGURG,
@@ -39,6 +41,7 @@ from ocipy.linux.constants import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ocipy.cgroups.cgroup import Cgroup
     from ocipy.container.end_of_input import EndOfInput
     from ocipy.container.notify import Notifier
 
@@ -162,6 +165,13 @@ def _reap_others(pid: int) -> None:
         if found is None or found.si_pid == pid:
             return
         posix.waitpid(found.si_pid, WNOHANG)
+
+
+def tell_of_memory(container_id: str, cgroup: Cgroup | None, status: int) -> None:
+    """Say it where the process of a container in the foreground was killed for want of memory: SIGKILL alone says not
+    by whom. status: of its end."""
+    if status == 128 + SIGKILL and cgroup is not None and cgroup.oom_kills() > 0:
+        log.warning(f"{container_id}: the container was OOM-killed: linux.resources.memory.limit is too low for it")
 
 
 def standard_terminal() -> int:

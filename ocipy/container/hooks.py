@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import posix
 
+from ocipy import log
+from ocipy.container.interrupts import catch
 from ocipy.container.interrupts import check as check_interrupts
 from ocipy.errors import Error, refused
-from ocipy.init.hooks import GivenUp, run_hook
+from ocipy.init.hooks import GivenUp, outputs_of, run_hook
+from ocipy.linux import _kernel
 from ocipy.linux.channel import Closed
+from ocipy.linux.constants import O_APPEND, O_CLOEXEC, O_CREAT, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_WRONLY
+from ocipy.plan.hooks import ANNOTATIONS, output_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ocipy.container.context import HostRun
+    from ocipy.container.state import State
 
 
 def hook(
@@ -35,10 +42,35 @@ def hook(
         run_hook(
             kind, index, path, args, env, timeout, run.state.for_hooks("created", run.pid),
             directory=run.options.bundle, default_env=posix.environ, give_up=(run.interrupts, run.pidfd),
+            outputs=outputs_of(run.fds),
         )  # fmt: skip
     except GivenUp:
         check_interrupts(run.interrupts)
         raise Closed("the init process has ended") from None
+
+
+def hook_output(run: HostRun, *, name: str, path: str) -> None:
+    """Open the file that gets the standard output, or error, of all hooks; init inherits it for its own."""
+    run.fds["hook/" + name] = _open_output(path)
+
+
+def _open_output(path: str) -> int:
+    """A descriptor to append to the file, which is made for its owner alone.
+
+    A link in its place is not followed: in a directory that others can write to it would be theirs to say what we write
+    to. A FIFO that nobody reads does not hold us up. Raises Error.
+    """
+    try:
+        fd = posix.open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0o600)
+    except OSError as error:
+        hint = {errno.ELOOP: "it is a symbolic link", errno.ENXIO: "it is a FIFO that nobody reads"}
+        raise Error(
+            f"cannot open {path} for the output of the hooks",
+            errno=error.errno or 0,
+            hint=hint.get(error.errno or 0, ""),
+        ) from None
+    posix.set_blocking(fd, True)
+    return fd
 
 
 def keep_hook(
@@ -77,15 +109,27 @@ def run_hooks(
     interrupts: see container/interrupts.py. Gives the errors.
     """
     errors: list[Error] = []
+    fds: dict[str, int] = {}
+    if hooks.get(kind):
+        for name, annotation in ANNOTATIONS.items():
+            try:
+                path = output_path(state.get("annotations") or {}, annotation, directory)
+                if path:
+                    fds["hook/" + name] = _open_output(path)
+            except Error as error:
+                error.pointer = "/annotations/" + annotation
+                errors.append(error)
     try:
         posix.stat(directory)
     except OSError:
         directory = "/"
     for index, kept in enumerate(hooks.get(kind) or ()):
+        if errors and not keep_going:
+            break
         try:
             run_hook(
                 kind, index, kept["path"], kept.get("args"), kept.get("env"), kept.get("timeout"), state,
-                directory=directory, default_env=posix.environ, give_up=(interrupts,),
+                directory=directory, default_env=posix.environ, give_up=(interrupts,), outputs=outputs_of(fds),
             )  # fmt: skip
         except GivenUp:
             check_interrupts(interrupts)
@@ -94,9 +138,38 @@ def run_hooks(
             errors.append(refused(error, "hook " + kept["path"], f"/hooks/{kind}/{index}"))
         except Error as error:
             errors.append(error)
-        if errors and not keep_going:
-            break
+    for fd in fds.values():
+        posix.close(fd)
     return errors
 
 
-ACTIONS = {"hook": hook, "keep_hook": keep_hook}
+def run_poststart(state: State, interrupts: int) -> None:
+    """Raises the Error of the first that fails, or of a signal (container/interrupts.py)."""
+    running = state.for_hooks("running")
+    for failure in run_hooks(state.hooks, "poststart", running, directory=state.bundle, interrupts=interrupts):
+        raise failure
+
+
+def run_poststop(state: State) -> None:
+    """A failure is a warning, and the rest goes on.
+
+    A signal that ends us ends the hook, and those after it are left out. What has come before, and has ended the
+    container perhaps, is none of theirs.
+    """
+    interrupts = catch()
+    while _kernel.read_signal(interrupts) is not None:
+        pass
+    stopped = state.for_hooks("stopped", 0)
+    try:
+        problems = run_hooks(
+            state.hooks, "poststop", stopped, directory=state.bundle, keep_going=True, interrupts=interrupts
+        )
+        for problem in problems:
+            log.warning(problem.line)
+    except Error as problem:
+        log.warning(f"{problem.line}: the poststop hooks have not come to their end")
+    finally:
+        posix.close(interrupts)
+
+
+ACTIONS = {"hook": hook, "hook_output": hook_output, "keep_hook": keep_hook}

@@ -215,7 +215,7 @@ PLACES = {
     "console": ("send_console",),
     "device_nodes": ("device_filesystem", "device_mounts", "device_node"),
     "exec_join": ("clone_joining", "exec_cgroup", "exec_cgroup_join", "executed", "open_root", "report_pipe"),
-    "hooks": ("hook", "keep_hook"),
+    "hooks": ("hook", "hook_output", "keep_hook"),
     "intel_rdt": ("rdt_group", "rdt_join", "rdt_keep", "rdt_monitoring", "rdt_schema"),
     "limits": ("final_affinity", "initial_affinity", "oom_score_adj", "raise_rlimit", "reset_affinity", "rlimit"),
     "namespace_contents": ("time_offsets", "net_devices"),

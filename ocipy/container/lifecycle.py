@@ -306,27 +306,22 @@ def run_poststart(state: State, interrupts: int = -1) -> None:
 
     Raises the Error of the first that fails, or of a signal; then the container is gone (spec, lifecycle step 9).
     """
-    if not state.hooks.get("poststart"):
-        return
-    from ocipy.container.hooks import run_hooks
+    if state.hooks.get("poststart"):
+        from ocipy.container import hooks
 
-    running = state.for_hooks("running")
-    try:
-        for failure in run_hooks(state.hooks, "poststart", running, directory=state.bundle, interrupts=interrupts):
-            raise failure
-    except BaseException:
-        abandon(state, locked=False)
-        raise
+        try:
+            hooks.run_poststart(state, interrupts)
+        except BaseException:
+            abandon(state, locked=False)
+            raise
 
 
 def run_poststop(state: State) -> None:
-    """The hooks that follow the end. Spec, lifecycle step 13: a failure is a warning, and the rest goes on."""
+    """The hooks that follow the end, whatever becomes of them (spec, lifecycle step 13)."""
     if state.hooks.get("poststop"):
-        from ocipy.container.hooks import run_hooks
+        from ocipy.container import hooks
 
-        stopped = state.for_hooks("stopped", 0)
-        for problem in run_hooks(state.hooks, "poststop", stopped, directory=state.bundle, keep_going=True):
-            log.warning(problem.line)
+        hooks.run_poststop(state)
 
 
 def _cgroup(state: State) -> Cgroup | None:

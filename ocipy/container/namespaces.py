@@ -118,7 +118,7 @@ def gid_map(run: HostRun, *, mappings: Sequence[tuple[int, int, int]], by_helper
 
 def _write_map(run: HostRun, name: str, mappings: Sequence[tuple[int, int, int]], by_helper: bool) -> None:
     if by_helper:
-        _run_helper(HELPERS[name], run.pid, mappings)
+        _run_helper(HELPERS[name], run.pid, mappings, run.interrupts)
         return
     # One write, all lines: the kernel takes a map only once (user_namespaces(7)).
     lines = "".join(f"{inside} {outside} {size}\n" for inside, outside, size in mappings)
@@ -133,8 +133,13 @@ def _write_map(run: HostRun, name: str, mappings: Sequence[tuple[int, int, int]]
         raise Error(f"cannot write {name} ({lines.strip()})", errno=error.errno or 0, hint=hint) from None
 
 
-def _run_helper(name: str, pid: int, mappings: Sequence[tuple[int, int, int]]) -> None:
-    """newuidmap(1) and newgidmap(1), from the host's own directories and never by PATH."""
+def _run_helper(name: str, pid: int, mappings: Sequence[tuple[int, int, int]], interrupts: int) -> None:
+    """newuidmap(1) and newgidmap(1), from the host's own directories and never by PATH.
+
+    They ask the directory service of users, which may be long in answering. Raises Error, for a signal as well.
+    """
+    from ocipy.container.cold import read_all
+
     path = ""
     for directory in HELPER_DIRECTORIES:
         candidate = directory + "/" + name
@@ -158,10 +163,11 @@ def _run_helper(name: str, pid: int, mappings: Sequence[tuple[int, int, int]]) -
         except OSError:
             posix._exit(127)
     posix.close(writing)
-    said = b""
-    while part := posix.read(reading, 4096):
-        said += part
-    posix.close(reading)
+    try:
+        said = read_all(reading, interrupts)
+    finally:
+        # One that is setuid is not ours to kill; it ends with what it was to map.
+        posix.close(reading)
     status = posix.waitstatus_to_exitcode(posix.waitpid(child, 0)[1])
     if status != 0:
         reason = " ".join(words_of(shown(said[:1024]))) or f"it ended with status {status}"

@@ -97,7 +97,7 @@ def restoring(run: HostRun) -> None:
 
 def restore_mount_points(run: HostRun) -> None:
     """Make the mount points that are missing, as create does: criu only mounts on what is there."""
-    answer = cold.in_child("making the mount points", lambda: _make_mount_points(run))
+    answer = cold.in_child("making the mount points", lambda: _make_mount_points(run), interrupts=run.interrupts)
     restoring_of(run).mount_points = _kernel.json_loads(answer)
 
 
@@ -212,7 +212,7 @@ def restore_namespaces(run: HostRun) -> None:
 
 def restore_loopback(run: HostRun) -> None:
     """Bring lo up, as init does at create."""
-    cold.in_child("bringing the loopback interface up", lambda: _bring_up(run.pidfd))
+    cold.in_child("bringing the loopback interface up", lambda: _bring_up(run.pidfd), interrupts=run.interrupts)
 
 
 def _bring_up(pidfd: int) -> bytes:
@@ -289,7 +289,7 @@ def _take_process(run: HostRun, pid: int, script: str) -> None:
         run.pid = pid
     if script == "post-restore":
         save_state(run)
-        cold.in_child("setting the flags of the mounts", lambda: _renew_attributes(run))
+        cold.in_child("setting the flags of the mounts", lambda: _renew_attributes(run), interrupts=run.interrupts)
 
 
 def _renew_attributes(run: HostRun) -> bytes:

@@ -66,8 +66,13 @@ def hook(
     run_hook(
         kind, index, path, args, env, timeout, state,
         directory="" if inside else init.rootfs, default_env=init.environment if inside else {},
-        filter=(init.seccomp_program, *filter) if filter else None,
+        filter=(init.seccomp_program, *filter) if filter else None, outputs=outputs_of(init.fds),
     )  # fmt: skip
+
+
+def outputs_of(fds: Mapping[str, int]) -> tuple[int, int]:
+    """The descriptors that the host has opened for the output of hooks, -1 for none."""
+    return fds.get("hook/stdout", -1), fds.get("hook/stderr", -1)
 
 
 def run_hook(
@@ -83,14 +88,15 @@ def run_hook(
     default_env: Mapping[bytes, bytes],
     give_up: Sequence[int] = (),
     filter: tuple[bytes, int, bool] | None = None,
+    outputs: tuple[int, int] = (-1, -1),
 ) -> None:
     """Run one hook to its end.
 
     state: what it gets on standard input. directory: where it runs, a path or a descriptor, "" leaves it.
     default_env: its environment if env is None. timeout: seconds, None for no limit; then it is killed, with its
     process group. give_up: descriptors; if one can be read the hook is killed as well (-1 is none). filter: what
-    seccomp.load gets before the hook is executed. Raises Error with the hook's pointer, and the end of its output as
-    the hint; GivenUp.
+    seccomp.load gets before the hook is executed. outputs: its standard output and error, -1
+    where that is kept. Raises Error with the hook's pointer, and the end of its output as the hint; GivenUp.
     """
     argv = [text.encode() for text in args] if args else [path.encode()]
     environment = dict(default_env) if env is None else parse_environment(env)
@@ -102,7 +108,8 @@ def run_hook(
         try:
             pid, pidfd = _kernel.clone3(CLONE_PIDFD, SIGCHLD, -1)
             if pid == 0:
-                _become_hook(path.encode(), argv, environment, directory, stdin, output, writer, filter)
+                streams = (stdin, *(output if fd < 0 else fd for fd in outputs))
+                _become_hook(path.encode(), argv, environment, directory, streams, writer, filter)
         finally:
             posix.close(writer)
         in_time, status = _end_of(pid, pidfd, output, timeout, give_up)
@@ -134,8 +141,7 @@ def _become_hook(
     argv: list[bytes],
     environment: Mapping[bytes, bytes],
     directory: str | int,
-    stdin: int,
-    output: int,
+    streams: Sequence[int],
     writer: int,
     filter: tuple[bytes, int, bool] | None,
 ) -> NoReturn:
@@ -147,9 +153,8 @@ def _become_hook(
         if directory != "":
             posix.chdir(directory)
         stage = b"start"
-        posix.dup2(stdin, 0)
-        posix.dup2(output, 1)
-        posix.dup2(output, 2)
+        for fd, stream in enumerate(streams):
+            posix.dup2(stream, fd)
         if writer != 3:
             posix.dup2(writer, 3, False)
             writer = 3

@@ -38,6 +38,7 @@ def build(config: Config, host: Host, options: Options) -> Plan:
 def _open_on_host(plan: Plan, config: Config, host: Host, options: Options) -> None:
     """What has to be open, compiled or made before there is an init process."""
     rare("terminal", "plan_check", plan, config, host, options)
+    rare("hooks", "plan_hooks_output", plan, config, host, options)
     rare("hooks", "plan_hooks_later", plan, config, host, options)
     rare("seccomp", "plan_seccomp_compile", plan, config, host, options)
     plan.on_host("fifo", "")

@@ -7,12 +7,17 @@ machine, from the copy in the state, and are only checked here: a hook that cann
 from __future__ import annotations
 
 from ocipy.errors import Error
+from ocipy.plan.fields import check_text
 from ocipy.plan.seccomp import late_filter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ocipy.config.types import Config, Hook
     from ocipy.plan.model import Host, Options, Plan
+
+ANNOTATIONS = {"stdout": "run.oci.hooks.stdout", "stderr": "run.oci.hooks.stderr"}
 
 
 def plan_hooks_runtime(plan: Plan, config: Config, host: Host, options: Options) -> None:
@@ -33,6 +38,24 @@ def plan_hooks_start_container(plan: Plan, config: Config, host: Host, options: 
     A filter that init loads only for its exec is loaded for each of them as well: the program is of the image's.
     """
     _plan_in_init(plan, config, "startContainer", late_filter(config))
+
+
+def plan_hooks_output(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """crun's annotations run.oci.hooks.stdout and .stderr: files that get the output of all hooks.
+
+    Opened by the host and before init is there: the path is one of the host's, and init would look it up in the
+    container.
+    """
+    for name, annotation in ANNOTATIONS.items():
+        path = output_path(config.get("annotations") or {}, annotation, options.bundle)
+        if path:
+            plan.on_host("hook_output", "/annotations/" + annotation, name=name, path=path)
+
+
+def output_path(annotations: Mapping[str, str], annotation: str, bundle: str) -> str:
+    """The file that an annotation names, "" without one; relative to the bundle, as in crun. Raises Error."""
+    given = check_text(annotations.get(annotation, ""), "/annotations/" + annotation)
+    return f"{bundle}/{given}" if given and given[0] != "/" else given
 
 
 def plan_hooks_later(plan: Plan, config: Config, host: Host, options: Options) -> None:

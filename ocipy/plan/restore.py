@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # Steps of the host lane of create that are a restore's as well, beside those of the cgroup; of these the two that are
 # for init alone are not.
-BEFORE = ("keep_hook", "open_namespace", "rdt_group", "rdt_schema", "rdt_monitoring")
+BEFORE = ("hook_output", "keep_hook", "open_namespace", "rdt_group", "rdt_schema", "rdt_monitoring")
 NOT_KEPT = ("cgroup_open", "cgroup_join")
 
 

@@ -322,6 +322,7 @@ WORDINGS: dict[str, str | Callable[[Arguments], str]] = {
     "give_procfs": lambda a: join("its own directory of it", if_set(a["whole"], "or all of it")),
     "heed_signals": "HUP INT QUIT TERM end it, until the exec",
     "hook": hook,
+    "hook_output": lambda a: f"{a['name']} of the hooks → {a['path']}",
     "host_sysctl": lambda a: f"{a['path'].replace('/', '.')} = {a['value']}, from outside",
     "hostname": value_of("name"),
     "idmap_join": value_of("path", "ids as in"),

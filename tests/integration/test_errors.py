@@ -373,6 +373,35 @@ def test_text_log(runtime: Runtime, new_id: NewId, work: Path) -> None:
 
 
 @pytest.mark.unprivileged
+@pytest.mark.ocipy_only("runc waits for a reader for ever")
+@pytest.mark.parametrize("command", ["state", "create", "run"])
+def test_a_log_that_is_a_fifo_without_a_reader(
+    runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path, command: str
+) -> None:
+    os.mkfifo(work / "log")
+    words = [] if command == "state" else ["--bundle", str(bundle.args("true").write().parent)]
+    result = runtime.call(command, *words, new_id(), globals=["--log", work / "log"], timeout=5)
+    result.fails("cannot open the log", "it is a FIFO that nobody reads")
+    assert runtime.ids() == []
+
+
+@pytest.mark.ocipy_only("runc waits for a reader for ever")
+@pytest.mark.parametrize("full", [False, True])
+def test_a_log_that_is_a_fifo_with_a_reader(runtime: Runtime, new_id: NewId, work: Path, full: bool) -> None:
+    """It gets the record; one who has fallen asleep does not hold anybody up."""
+    os.mkfifo(work / "log")
+    reader = os.open(work / "log", os.O_RDWR | os.O_NONBLOCK)
+    if full:
+        os.write(reader, b"x" * 65536)
+    flags = ["--log", work / "log", "--log-format", "json"]
+    result = runtime.call("state", new_id(), globals=flags, timeout=5).fails("container does not exist")
+    if full:
+        assert "cannot write the log" in result.stderr
+    else:
+        assert "container does not exist" in json.loads(os.read(reader, 4096))["msg"]
+    os.close(reader)
+
+
 @pytest.mark.parametrize("name", ["no/such/directory/log", "directory", "file/log"])
 @pytest.mark.parametrize("command", ["create", "state", "delete", "features"])
 def test_a_log_that_cannot_be_written(

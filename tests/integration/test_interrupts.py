@@ -80,6 +80,34 @@ def test_create_is_interrupted_in_a_hook(
     assert_nothing_left()
 
 
+@pytest.mark.parametrize("command", ["run", "delete", "create"])
+def test_a_poststop_hook_that_hangs_is_interrupted(
+    runtime: Runtime, bundle: Bundle, new_id: NewId, assert_nothing_left: Check, command: str
+) -> None:
+    """All has gone by then; what is left of the hooks is left out."""
+    marker = _hang(bundle, "poststop")
+    second = bundle.path / "second"
+    bundle.config["hooks"]["poststop"].append({"path": "/bin/sh", "args": ["sh", "-c", f"echo > {second}"]})
+    if command == "create":
+        bundle.config["hooks"]["createRuntime"] = [{"path": "/bin/false"}]
+    bundle.args("true").write()
+    id = new_id()
+    if command == "delete":
+        runtime.call("run", "--detach", "--bundle", bundle.path, id).ok()
+        wait_until(lambda: runtime.state(id)["status"] == "stopped")
+        running = runtime.begin("delete", id)
+    else:
+        running = runtime.begin(command, "--bundle", bundle.path, id)
+    wait_until(lambda: _written(marker))
+    running.signal(signal.SIGTERM)
+    result = running.wait(5)
+    assert "interrupted by SIGTERM: the poststop hooks have not come to their end" in result.stderr
+    assert result.status == (1 if command == "create" else 0)
+    assert process_state(int(marker.read_text())) in ("", "Z")
+    assert not second.exists()
+    assert_nothing_left()
+
+
 def test_an_ignored_signal_is_ignored(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
     marker = bundle.path / "marker"
     script = f"echo > {marker}; sleep 0.3"

@@ -150,3 +150,17 @@ def test_two_at_once(runtime: Runtime, make_bundle: Callable[..., Bundle], new_i
         bundle.write()
     calls = [runtime.begin("run", "--bundle", bundle.path, new_id()) for bundle in bundles]
     assert [call.wait().ok().stdout for call in calls] == [f"{number}\n" for number in range(6)]
+
+
+@pytest.mark.ocipy_only("runc says nothing")
+def test_a_process_that_was_killed_for_want_of_memory_is_told(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
+    """One line; the exit status stays that of the signal."""
+    bundle.linux["resources"]["memory"] = {"limit": 16 << 20, "swap": 16 << 20}
+    id = new_id()
+    result = runtime.run(bundle.sh("x=xxxxxxxx; while :; do x=$x$x; done"), id)
+    assert result.status == 137
+    assert result.stderr.splitlines() == [
+        f"ocipy: warning: {id}: the container was OOM-killed: linux.resources.memory.limit is too low for it"
+    ]
+    other = runtime.run(bundle.sh("exit 137"), new_id())
+    assert (other.status, other.stderr) == (137, "")

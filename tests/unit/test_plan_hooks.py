@@ -8,7 +8,7 @@ import pytest
 
 from ocipy.config.semantic import HOOKS
 from ocipy.errors import Error
-from ocipy.plan import hooks
+from ocipy.plan import hooks, process
 from ocipy.plan.model import Host, Options, Plan, Step
 
 OPTIONS = Options(container_id="c", bundle="/b")
@@ -92,6 +92,32 @@ def test_refused(kind: str, hook: Any, pointer: str) -> None:
     with pytest.raises(Error) as caught:
         planned(kind, FULL, hook)
     assert caught.value.pointer == f"/hooks/{kind}/1/{pointer}"
+
+
+def test_files_for_the_output_of_hooks() -> None:
+    """crun's annotations; kept open in init only for its own hooks of start."""
+    config: Any = {"annotations": {"run.oci.hooks.stdout": "/log/out", "run.oci.hooks.stderr": "err"}}
+    plan = Plan()
+    hooks.plan_hooks_output(plan, config, Host(), OPTIONS)
+    assert plan.host == [
+        Step("hook_output", "/annotations/run.oci.hooks.stdout", {"name": "stdout", "path": "/log/out"}),
+        Step("hook_output", "/annotations/run.oci.hooks.stderr", {"name": "stderr", "path": "/b/err"}),
+    ]
+    kept = []
+    for kind in ("createContainer", "startContainer"):
+        plan = Plan()
+        document: Any = {**config, "hooks": {kind: [{"path": "/a"}]}}
+        process.plan_before_ids(plan, document, Host(), OPTIONS)
+        kept += [step.args["keep"] for step in plan.init if step.action == "close_descriptors"]
+    assert kept == [("fifo", "report"), ("fifo", "report", "hook/stdout", "hook/stderr")]
+
+
+@pytest.mark.parametrize("annotations", [{}, {"run.oci.hooks.stdout": ""}, {"run.oci.hooks.stdin": "/x"}])
+def test_no_files_for_the_output_of_hooks(annotations: dict[str, str]) -> None:
+    plan = Plan()
+    config: Any = {"annotations": annotations, "hooks": {"prestart": [{"path": "/a"}]}}
+    hooks.plan_hooks_output(plan, config, Host(), OPTIONS)
+    assert plan.host == []
 
 
 @pytest.mark.parametrize(
