@@ -47,7 +47,7 @@ def net_devices(run: HostRun, *, devices: Sequence[tuple[str, str]]) -> None:
     finally:
         posix.close(namespace)
     request = {"namespace": namespace, "devices": [list(device) for device in devices]}
-    run.lender.ask(_kernel.json_dumps(request))
+    run.lender.ask(_kernel.json_dumps(request), run.interrupts)
 
 
 def take_back(lender: Helper) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.harness import Bundle, Runtime, process_state, wait_until
+from tests.harness import Bundle, Container, Runtime, process_state, wait_until
+from tests.harness.runtime import Running
 
 pytestmark = pytest.mark.ocipy_only("runc dies where it stands, and leaves what it has made")
 
@@ -106,6 +108,34 @@ def test_a_poststop_hook_that_hangs_is_interrupted(
     assert process_state(int(marker.read_text())) in ("", "Z")
     assert not second.exists()
     assert_nothing_left()
+
+
+@pytest.fixture
+def waiting(request: pytest.FixtureRequest, runtime: Runtime, container: Callable[..., Container]) -> Iterator[Running]:
+    """A command that waits: for the container's lock, which this test holds, or for what happens to it."""
+    words = request.param.split()
+    one = container()
+    if words[0] not in ("start", "delete"):
+        one.start()
+    lock = os.open(runtime.root / one.id, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    running = runtime.begin(*words, one.id)
+    time.sleep(0.5 * float(os.environ.get("OCIPY_TEST_TIMEOUT_FACTOR", "1")))
+    assert running.process.poll() is None, "it does not wait"
+    yield running
+    os.close(lock)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "waiting",
+    ["start", "delete", "update --pids-limit 9", "pause", "events --interval 100s"],
+    indirect=True,
+)
+def test_every_command_that_waits_is_ended_by_a_signal(waiting: Running, number: signal.Signals) -> None:
+    """exec: test_exec_life.py; checkpoint, restore: test_checkpoint_errors.py."""
+    waiting.signal(number)
+    assert waiting.wait(5).status in (-number, 128 + number)
 
 
 def test_an_ignored_signal_is_ignored(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:

@@ -34,6 +34,22 @@ def test_ids_inside_and_outside(container: MakeContainer, bundle: Bundle) -> Non
         assert sorted(map(int, status["Groups"].split())) == [10, 20, 30]
 
 
+@pytest.mark.parametrize("command", ["run", "exec"])
+def test_podmans_keep_groups_keeps_the_callers_also_beside_additional_ones(
+    container: MakeContainer, runtime: Runtime, bundle: Bundle, new_id: NewId, command: str
+) -> None:
+    """`podman --group-add keep-groups` sends the annotation, and a group of its own in additionalGids."""
+    bundle.config["annotations"] = {"run.oci.keep_original_groups": "1"}
+    bundle.process["user"] = {"uid": 0, "gid": 0, "additionalGids": [30]}
+    if command == "run":
+        result = runtime.run(bundle.args("cat", "/proc/self/status"), new_id(), user=0, extra_groups=[4, 42])
+    else:
+        one = container(bundle.args("sleep", "1000")).start()
+        result = one.exec("cat", "/proc/self/status", user=0, extra_groups=[4, 42])
+    status = parse_status(result.ok().stdout)
+    assert sorted(map(int, status["Groups"].split())) == [4, 42]
+
+
 def test_root_has_no_groups_of_the_callers(sh: RunScript) -> None:
     """The tester's root may be in groups; the container's is in none that the config does not name."""
     status = parse_status(sh("cat /proc/self/status", None, user=0, extra_groups=[7, 8]).ok().stdout)
