@@ -133,7 +133,7 @@ def _write_map(run: HostRun, name: str, mappings: Sequence[tuple[int, int, int]]
         raise Error(f"cannot write {name} ({lines.strip()})", errno=error.errno or 0, hint=hint) from None
 
 
-def _run_helper(name: str, pid: int, mappings: Sequence[tuple[int, int, int]], interrupts: int) -> None:
+def _run_helper(name: str, pid: int, mappings: Sequence[tuple[int, int, int]], interrupts: int = -1) -> None:
     """newuidmap(1) and newgidmap(1), from the host's own directories and never by PATH.
 
     They ask the directory service of users, which may be long in answering. Raises Error, for a signal as well.
