@@ -1,0 +1,115 @@
+"""Processes that a container bends to mislead the runtime, or to be in its way: their names, and their number."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+
+import pytest
+
+from tests.harness import Bundle, Container, Runtime, descendants, process_state, wait_until
+
+MakeContainer = Callable[..., Container]
+
+# Names.
+
+# As prctl(2), PR_SET_NAME, takes them: 15 bytes of anything. In octal, for printf(1).
+NAMES = {
+    "no-utf-8": r"\377\376\200",
+    "cut-short": r"\303",
+    "forged-line": r"\035ShdPnd:\t100",
+    "forged-no-number": r"\034SigPnd:x",
+    "newline": r"\nShdPnd:\t100",
+    "parentheses": r") Z 1 (x) R",
+    "blanks": r"\t \240\013x",
+    "escape": r"\033[2J",
+}
+
+
+@pytest.fixture(params=list(NAMES.values()), ids=list(NAMES))
+def named(request: pytest.FixtureRequest, container: MakeContainer) -> Container:
+    """A running container whose processes, the first one too, have odd names."""
+    rename = f"printf '{request.param}' >/proc/self/comm"
+    # Of busybox's applets only the shell itself keeps a name.
+    one = container(sh=f"({rename}; sleep 1000 & wait) & {rename}; echo ready; wait").start()
+    one.wait_output("ready")
+    wait_until(lambda: len(descendants(one.pid)) == 2)
+    return one
+
+
+def test_a_name_keeps_no_command_from_its_work(named: Container, runtime: Runtime) -> None:
+    for _ in range(2):
+        runtime.call("pause", named.id, timeout=5).ok()
+        assert named.status == "paused"
+        runtime.call("resume", named.id).ok()
+        assert named.status == "running"
+    pids = {named.pid, *descendants(named.pid)}
+    assert set(json.loads(runtime.call("ps", "--format", "json", named.id).ok().stdout)) == pids
+    table = runtime.call("ps", named.id, "-eo", "pid,comm").ok().stdout
+    assert {int(line.split()[0]) for line in table.split("\n")[1:-1]} == pids
+    runtime.call("list").ok()
+    runtime.call("update", "--pids-limit", "100", named.id).ok()
+    runtime.call("events", "--stats", named.id).ok()
+    named.exec("true").ok()
+    runtime.call("kill", "--all", named.id, "CONT").ok()
+    assert named.status == "running"
+    runtime.call("kill", "--all", named.id, "KILL").ok()
+    named.wait_dead()
+
+
+def test_a_name_keeps_no_container_from_being_deleted(named: Container, runtime: Runtime) -> None:
+    runtime.call("pause", named.id, timeout=5).ok()
+    runtime.delete(named.id, force=True).ok()
+    named.reap()
+
+
+# Their number.
+
+MANY = 1501
+
+
+@pytest.fixture
+def crowd(container: MakeContainer, bundle: Bundle) -> Container:
+    """A running container of many processes, without a pid namespace of its own."""
+    bundle.without_namespace("pid")
+    one = container(bundle, sh=f"n=1; while [ $n -lt {MANY} ]; do sleep 1000 & n=$((n + 1)); done; echo ready; wait")
+    one.start().wait_output("ready", timeout=60)
+    wait_until(lambda: len(descendants(one.pid)) == MANY - 1)
+    return one
+
+
+def living(pids: set[int]) -> set[int]:
+    return {pid for pid in pids if process_state(pid) not in ("Z", "X", "")}
+
+
+def test_ps_lists_every_process_of_a_crowd(crowd: Container, runtime: Runtime) -> None:
+    pids = {crowd.pid, *descendants(crowd.pid)}
+    assert set(json.loads(runtime.call("ps", "--format", "json", crowd.id).ok().stdout)) == pids
+    assert len(runtime.call("ps", crowd.id).ok().stdout.split("\n")) == MANY + 2
+
+
+def test_kill_all_reaches_every_process_of_a_crowd(crowd: Container, runtime: Runtime) -> None:
+    pids = {crowd.pid, *descendants(crowd.pid)}
+    runtime.call("kill", "--all", crowd.id, "TERM", prefix=["prlimit", "--nofile=64"], timeout=60).ok()
+    wait_until(lambda: not living(pids - {crowd.pid}))
+    runtime.call("kill", "--all", crowd.id, "KILL").ok()
+    wait_until(lambda: not living(pids))
+
+
+@pytest.mark.ocipy_only("runc wants kill --all first")
+def test_a_crowd_that_is_left_behind_is_deleted(crowd: Container, runtime: Runtime) -> None:
+    """More processes than descriptors: they are not the first one's, and do not end with it."""
+    pids = descendants(crowd.pid)
+    os.kill(crowd.pid, 9)
+    crowd.reap()
+    assert living(pids) == pids
+    runtime.delete(crowd.id, prefix=["prlimit", "--nofile=64"], timeout=60).ok()
+    assert not living(pids)
+
+
+def test_a_crowd_is_paused_and_goes_on(crowd: Container, runtime: Runtime) -> None:
+    runtime.call("pause", crowd.id, timeout=60).ok()
+    assert crowd.status == "paused"
+    runtime.call("resume", crowd.id).ok()
+    assert crowd.status == "running"
