@@ -91,7 +91,8 @@ def _signal_running(members: Callable[[], list[int]], signal: int) -> None:
     In batches, since a process may have 1,024 descriptors open, or fewer (RLIMIT_NOFILE), and a cgroup any number of
     processes.
     """
-    pids = _ours(members())
+    # Each once: a process that moves while the kernel tells them may be told twice.
+    pids = list(dict.fromkeys(_ours(members())))
     failure: OSError | None = None
     while pids:
         held: dict[int, int] = {}
@@ -114,20 +115,23 @@ def _signal_running(members: Callable[[], list[int]], signal: int) -> None:
 
 def _hold(pids: list[int], held: dict[int, int]) -> None:
     """Take as many as go in a batch from the list, and open a pidfd of each that lives."""
-    while pids and len(held) < BATCH:
-        try:
-            held[pids[-1]] = _kernel.pidfd_open(pids[-1], 0)
-        except OSError as error:
-            if error.errno == EMFILE and len(held) > FILES:
-                # Some are needed to list the members again.
-                for _ in range(FILES):
-                    pid, pidfd = held.popitem()
-                    posix.close(pidfd)
-                    pids.append(pid)
-                return
-            if error.errno not in (ESRCH, EINVAL):
-                raise
-        pids.pop()
+    # Kept free meanwhile, to list the members again.
+    spare: list[int] = []
+    try:
+        while len(spare) < FILES:
+            spare.append(posix.open("/", posix.O_PATH | posix.O_CLOEXEC))
+        while pids and len(held) < BATCH:
+            try:
+                held[pids[-1]] = _kernel.pidfd_open(pids[-1], 0)
+            except OSError as error:
+                if error.errno == EMFILE and held:
+                    return
+                if error.errno not in (ESRCH, EINVAL):
+                    raise
+            pids.pop()
+    finally:
+        for fd in spare:
+            posix.close(fd)
 
 
 def remove(cgroup: Cgroup) -> None:

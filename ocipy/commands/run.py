@@ -53,7 +53,12 @@ def run(arguments: Arguments) -> int:
         if notifier is not None:
             notifier.wait(created.pid, created.pidfd, created.interrupts)
         return 0
-    status = waiter.wait(created.pid, created.pidfd, created.master, notifier)
+    try:
+        status = waiter.wait(created.pid, created.pidfd, created.master, notifier)
+    except BaseException:
+        # Nobody is left to wait for its end.
+        abandon(created.state)
+        raise
     foreground.tell_of_memory(container_id, created.cgroup, status)
     if not arguments.switch("keep"):
         delete_ended(created.state)

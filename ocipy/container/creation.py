@@ -25,6 +25,7 @@ from ocipy.container.probe import describe_host
 from ocipy.container.state import CONFIG, State, executable_of, now
 from ocipy.errors import Error
 from ocipy.linux import _kernel
+from ocipy.linux.constants import SIGKILL
 from ocipy.linux.files import write_file
 from ocipy.plan.build import build
 from ocipy.plan.model import Step
@@ -157,7 +158,13 @@ def _end_init(run: HostRun) -> None:
 
     One that its stage has made, but not told us of before it died, waits for a word of ours: it ends with the channel.
     """
-    # First of all: the rest takes descriptors, and having no more may be what has failed.
+    # First of all: the rest may fail, too.
+    if run.pidfd >= 0:
+        try:
+            _kernel.pidfd_send_signal(run.pidfd, SIGKILL)
+        except ProcessLookupError:
+            pass
+    # It takes descriptors, and having no more may be what has failed.
     run.let_go()
     if run.interrupts >= 0:
         posix.close(run.interrupts)

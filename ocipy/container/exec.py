@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import posix
 import time
 
@@ -12,7 +13,7 @@ from ocipy.container.host_lane import carry_out
 from ocipy.container.interrupts import catch
 from ocipy.container.lifecycle import open_init, unlink
 from ocipy.container.probe import describe_host
-from ocipy.container.state import CONFIG, State, load
+from ocipy.container.state import CONFIG, State, load, process_start
 from ocipy.errors import Error
 from ocipy.init.exec_join import FILES
 from ocipy.linux import _kernel
@@ -112,7 +113,7 @@ def _planned(
         has_console=has_console,
     )
     paths = state.cgroup["paths"] if state.cgroup is not None else {}
-    target = Target(kinds=_foreign_kinds(state.pid), cgroups=sub_cgroups(paths, cgroups), chosen=bool(cgroups))
+    target = Target(kinds=_foreign_kinds(state), cgroups=sub_cgroups(paths, cgroups), chosen=bool(cgroups))
     plan = build(config, describe_host(rootless), options, target, pid_file=pid_file, pidfd_socket=pidfd_socket)
     own = saved.get("process")
     if own is None or config["process"].get("capabilities") != own.get("capabilities"):
@@ -143,16 +144,25 @@ def _read_process(path: str) -> Any:
     return read_process(path)
 
 
-def _foreign_kinds(pid: int) -> list[str]:
-    """The kinds of namespaces in which the container's process is elsewhere than we are."""
+def _foreign_kinds(state: State) -> list[str]:
+    """The kinds of namespaces in which the container's process is elsewhere than we are. Raises Error.
+
+    One that cannot be looked at is no reason to stay outside of it.
+    """
     kinds = []
     for kind, name in FILES.items():
         try:
-            theirs = posix.stat(f"/proc/{pid}/ns/{name}")
             ours = posix.stat(f"/proc/self/ns/{name}")
-        except FileNotFoundError:  # this kernel has no such namespaces, or the process has ended: the join will tell
+        except FileNotFoundError:  # this kernel has no such namespaces
             continue
+        try:
+            theirs = posix.stat(f"/proc/{state.pid}/ns/{name}")
         except OSError as error:
+            if not state.is_alive():
+                raise Error("container not running", hint="its process has just ended") from None
+            if error.errno == errno.ENOENT and process_start(state.pid) >= 0:
+                # A thread that has ended is in no namespaces, nor can they be joined by its process's pidfd (setns(2)).
+                raise Error("cannot exec: the main thread of the container's process has ended") from None
             raise Error(
                 "cannot look at the namespaces of the container's process",
                 errno=error.errno or 0,

@@ -10,7 +10,7 @@ import posix
 from ocipy import log
 from ocipy.container import interrupts
 from ocipy.container.lifecycle import GLANCE_MS
-from ocipy.container.state import FIFO, FIFO_NEW, REPORT, process_start
+from ocipy.container.state import FIFO, FIFO_NEW, REPORT, pidfd_inode_of, process_start
 from ocipy.errors import Error, refused
 from ocipy.init import lane
 from ocipy.linux import _kernel, procfs
@@ -113,6 +113,7 @@ def save_state(run: HostRun) -> None:
     """Write the state before init may go on, so that a killed create leaves nothing that delete cannot find."""
     run.state.pid = run.pid
     run.state.start_time = process_start(run.pid)
+    run.state.pidfd_inode = pidfd_inode_of(run.pidfd)
     run.state.cgroup = run.cgroup.to_state() if run.cgroup is not None else None
     run.state.save()
 
@@ -173,6 +174,10 @@ def channel_of(run: HostRun) -> Channel:
 def created(run: HostRun) -> None:
     """The container is created: this rename makes it so. What init was handed is init's alone from here on."""
     posix.rename(run.state.directory + "/" + FIFO_NEW, run.state.directory + "/" + FIFO)
+    try:
+        channel_of(run).send("created")
+    except Closed:
+        pass  # it has been killed meanwhile, like one that is so in a moment
     run.let_go()
 
 

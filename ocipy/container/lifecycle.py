@@ -9,7 +9,8 @@ from ocipy import log
 from ocipy.cgroups import freezer
 from ocipy.container.directory import DOES_NOT_EXIST, Foreign, check_id, lock, remove_directory
 from ocipy.container.interrupts import check as check_interrupts
-from ocipy.container.state import FIFO, REPORT, ROOTFS_MOUNT, State, load
+from ocipy.container.state import FIFO, FIFO_NEW, REPORT, ROOTFS_MOUNT, State, load
+from ocipy.container.waking import dismiss, wake
 from ocipy.errors import Error
 from ocipy.init.fifo import AWAKE, EXECUTING
 from ocipy.linux import _kernel
@@ -17,7 +18,6 @@ from ocipy.linux.constants import (
     O_CLOEXEC,
     O_NONBLOCK,
     O_RDONLY,
-    O_WRONLY,
     POLLHUP,
     POLLIN,
     S_IFDIR,
@@ -40,6 +40,12 @@ END_PATIENCE_MS = 2000
 GLANCE_MS = 100
 # Bytes: more than an error has (errors.LONGEST_TEXT).
 MAX_MESSAGE = 65536
+
+
+class NotRunning(Error):
+    """The init process has ended."""
+
+    __slots__ = ()
 
 
 def start(state: State, pidfd: int = -1, interrupts: int = -1) -> None:
@@ -75,7 +81,7 @@ def _let_go(state: State, pidfd: int, interrupts: int) -> None:
     # Never a blocking open: init may be dead by the time (fifo(7)).
     report = posix.open(state.directory + "/" + REPORT, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
     try:
-        if _wake(state.directory + "/" + FIFO):
+        if wake(state.directory + "/" + FIFO):
             said = read_to_end(report, "the init process", state.pid, pidfd, interrupts)
     finally:
         posix.close(report)
@@ -91,19 +97,6 @@ def _let_go(state: State, pidfd: int, interrupts: int) -> None:
             "cannot start the container: its init process has ended",
             hint="it was killed, or ran out of memory: linux.resources.memory.limit",
         )
-
-
-def _wake(path: str) -> bool:
-    """Write the byte that init waits for; False if it is dead, and so nobody has the FIFO open."""
-    try:
-        fifo = posix.open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC)
-    except OSError as error:
-        if error.errno == errno.ENXIO:
-            return False
-        raise
-    posix.write(fifo, AWAKE)
-    posix.close(fifo)
-    return True
 
 
 def read_to_end(report: int, name: str, pid: int, pidfd: int, interrupts: int) -> bytes:
@@ -179,18 +172,21 @@ def kill(state: State, signal: int, everyone: bool = False) -> None:
 def open_init(state: State) -> int:
     """A pidfd of the init process: opened first, then compared, so that the pid cannot be another's.
 
-    Raises Error where it has ended.
+    Raises NotRunning where it has ended, Error, OSError.
     """
     try:
         pidfd = _kernel.pidfd_open(state.pid, 0)
     except OSError as error:
         if error.errno in (errno.ESRCH, errno.EINVAL):
-            raise Error("container not running") from None
+            raise NotRunning("container not running") from None
         raise
-    if not state.is_alive():
+    try:
+        if state.is_alive(pidfd):
+            return pidfd
+        raise NotRunning("container not running")
+    except BaseException:
         posix.close(pidfd)
-        raise Error("container not running")
-    return pidfd
+        raise
 
 
 def delete(root: str, container_id: str, force: bool = False) -> None:
@@ -226,9 +222,12 @@ def _delete_locked(root: str, container_id: str, force: bool) -> None:
         state = load(root, container_id)
     except Foreign:
         raise
-    except Error:
-        if force:
-            # Left by a killed create before it had a state, and so before it had a process; or a state beyond reading.
+    except Error as error:
+        if force and not error.errno:
+            # Left by a killed create before it had a state, and so before it had a process; or a state beyond reading,
+            # whose process waits for start perhaps.
+            for name in (FIFO, FIFO_NEW):
+                dismiss(f"{root}/{container_id}/{name}")
             remove_directory(root + "/" + container_id)
             return
         raise
@@ -349,7 +348,7 @@ def remove_cgroup(cgroup: Cgroup | None) -> None:
 def _kill_init(state: State) -> None:
     try:
         pidfd = open_init(state)
-    except Error:
+    except NotRunning:
         return
     try:
         end_process(pidfd, _cgroup(state))

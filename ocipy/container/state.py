@@ -16,7 +16,7 @@ from ocipy.cgroups import freezer
 from ocipy.container.directory import STATE, Foreign, check_id, does_not_exist, is_locked
 from ocipy.errors import Error
 from ocipy.linux import _kernel
-from ocipy.linux.constants import O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK, O_RDONLY
+from ocipy.linux.constants import O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, PID_FS_MAGIC, POLLIN
 from ocipy.linux.files import exists, read_file, write_file
 from ocipy.linux.text import stat_fields
 
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 FIFO = "exec.fifo"
 FIFO_NEW = "exec.fifo.new"
 REPORT = "exec.report"
+# In the place of a start time: there is only a zombie left; and nobody knows.
+ENDED, UNSEEN = -1, -2
 ROOTFS_MOUNT = "rootfs.mount"  # the id of the mount that delete takes away
 CONFIG = "config.json"
 
@@ -47,7 +49,8 @@ class State:
     """What is known of one container.
 
     directory: ROOT/ID. pid, start_time: of the init process, 0 until it is cloned; start_time in clock ticks since boot
-    (proc(5), field 22 of stat). created: RFC 3339. cgroup: what cgroups.Cgroup.to_state gave. hooks: those that are run
+    (proc(5), field 22 of stat), UNSEEN where /proc hid it. pidfd_inode: of its pidfd, 0 where that tells nothing
+    (pidfd_inode_of). created: RFC 3339. cgroup: what cgroups.Cgroup.to_state gave. hooks: those that are run
     after create, by kind. no_new_keyring: create has left the process the caller's session keyring. shares_pids: its
     pid namespace is not its own, and so does not end with its process. executable: what the init process runs until it
     executes the payload, as executable_of tells it. streams: what the caller's standard streams were, as /proc/PID/fd
@@ -65,6 +68,7 @@ class State:
         "hooks",
         "no_new_keyring",
         "pid",
+        "pidfd_inode",
         "rdt",
         "rootfs",
         "shares_pids",
@@ -79,6 +83,7 @@ class State:
         self.rootfs = ""
         self.pid = 0
         self.start_time = 0
+        self.pidfd_inode = 0
         self.created = ""
         self.executable = ""
         self.annotations: dict[str, str] = {}
@@ -98,6 +103,7 @@ class State:
             "rootfs": self.rootfs,
             "pid": self.pid,
             "startTime": self.start_time,
+            "pidfdInode": self.pidfd_inode,
             "created": self.created,
             "executable": self.executable,
             "annotations": self.annotations,
@@ -113,9 +119,36 @@ class State:
         except OSError as error:
             raise Error("cannot write the state", pointer=self.directory, errno=error.errno or 0) from None
 
-    def is_alive(self) -> bool:
-        """The init process is there, is the same process, and is no zombie."""
-        return self.pid > 0 and process_start(self.pid) == self.start_time
+    def is_alive(self, pidfd: int = -1) -> bool:
+        """The init process is there, is the same process, and has a thread that lives.
+
+        pidfd: one that was opened by its number, -1 for none. Raises Error where that cannot be found out.
+        """
+        if self.pid <= 0:
+            return False
+        start = process_start(self.pid)
+        if start == UNSEEN or (start != ENDED and self.start_time == UNSEEN):
+            return self._is_alive_unseen(pidfd)
+        return start >= 0 and start == self.start_time
+
+    def _is_alive_unseen(self, pidfd: int) -> bool:
+        """The same where /proc does not tell, for it hides the processes of others (hidepid, proc(5)).
+
+        Dead is what the kernel has no number of any more, or whose pidfd is readable (pidfd_open(2)).
+        """
+        opened = -1
+        try:
+            if pidfd < 0:
+                pidfd = opened = _kernel.pidfd_open(self.pid, 0)
+            return not _kernel.poll([(pidfd, POLLIN)], 0) and is_same_process(pidfd, self.pidfd_inode)
+        except OSError as error:
+            # EINVAL: by now it is the number of a thread.
+            if error.errno in (errno.ESRCH, errno.EINVAL):
+                return False
+            raise Error("cannot look at the container's process", errno=error.errno or 0) from None
+        finally:
+            if opened >= 0:
+                posix.close(opened)
 
     def status(self, *, locked: bool = False) -> str:
         """creating, created, running, paused or stopped (spec: runtime.md, State).
@@ -138,8 +171,10 @@ class State:
         # A start that is killed between the FIFO's byte and its unlink leaves the FIFO behind.
         try:
             return executable_of(self.pid) == self.executable
-        except OSError:
-            return True  # an undumpable process that is not ours to look at: it has not executed anything yet
+        except OSError as error:
+            # An undumpable process that is not ours to look at, or not to see, has not executed anything yet; one whose
+            # main thread has ended has no such link, and has.
+            return error.errno != errno.ENOENT or process_start(self.pid) == UNSEEN
 
     def for_hooks(self, status: str = "created", pid: int | None = None) -> dict[str, Any]:
         """The state as a hook gets it. pid: as seen where the hook runs; 0 leaves it out."""
@@ -218,6 +253,8 @@ def _from_document(directory: str, container_id: str, document: Any) -> State:
     state.annotations = member("annotations", dict)
     state.hooks = member("hooks", dict)
     # Not there in the state of a container that an older release has made.
+    inode = document.get("pidfdInode", 0)
+    state.pidfd_inode = inode if isinstance(inode, int) else 0
     state.no_new_keyring = document.get("noNewKeyring") is True
     state.rdt = _rdt_of(document.get("rdt"))
     state.shares_pids = document.get("sharesPids") is True
@@ -253,15 +290,39 @@ def executable_of(pid: int | str) -> str:
     return f"{about.st_dev}:{about.st_ino}"
 
 
-def process_start(pid: int) -> int:
-    """The start time of a process in clock ticks since boot; -1 where there is none, or only a zombie."""
+def pidfd_inode_of(pidfd: int) -> int:
+    """The inode of a pidfd. Each process of a boot has its own since Linux 6.9 (pidfs); 0 before. Raises OSError."""
+    return posix.stat(pidfd).st_ino if _kernel.fstatfs(pidfd)[0] == PID_FS_MAGIC else 0
+
+
+def is_same_process(pidfd: int, inode: int) -> bool:
+    """A pidfd that was opened by number is of the process that had this inode. Raises OSError.
+
+    Where the kernel did not tell it (0): of one that we may signal, which another user's, whose number it may be by
+    now, is not.
+    """
+    if inode:
+        return posix.stat(pidfd).st_ino == inode
     try:
-        data = read_file(f"/proc/{pid}/stat")
+        _kernel.pidfd_send_signal(pidfd, 0)
+    except PermissionError:
+        return False
+    return True
+
+
+def process_start(pid: int) -> int:
+    """The start time of a process in clock ticks since boot; ENDED of a zombie, UNSEEN where /proc does not show it.
+
+    A process whose main thread has ended is a zombie that has other threads (proc_pid_stat(5), num_threads).
+    """
+    try:
+        fields = stat_fields(read_file(f"/proc/{pid}/stat"))
+    except ProcessLookupError:
+        return ENDED
     except OSError:
-        return -1
-    fields = stat_fields(data)
-    if fields[0] in (b"Z", b"X"):
-        return -1
+        return UNSEEN
+    if fields[0] in (b"Z", b"X") and int(fields[17]) <= 1:
+        return ENDED
     return int(fields[19])
 
 

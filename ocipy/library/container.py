@@ -75,7 +75,7 @@ class Container:
         is left to the caller (os.waitpid with the pid that State had). Raises TimeoutExpired; nothing is killed then.
         """
         state = load(self.runtime.root, self.id)
-        pidfd = open_process(state.pid, state.start_time) if state.pid > 0 else -1
+        pidfd = open_process(state.pid, state.start_time, state.pidfd_inode) if state.pid > 0 else -1
         if pidfd < 0:
             return None
         try:

@@ -7,6 +7,7 @@ import os
 import select
 import struct
 
+from ocipy.container.state import UNSEEN, is_same_process
 from ocipy.linux.files import read_file
 from ocipy.linux.text import stat_fields
 
@@ -18,23 +19,34 @@ INFO = struct.Struct("=QQ11Ii")
 REAP_PATIENCE = 5.0  # seconds
 
 
-def open_process(pid: int, start_time: int) -> int:
+def open_process(pid: int, start_time: int, pidfd_inode: int) -> int:
     """A pidfd of the process with this pid and start time, a zombie included; -1 if there is none.
 
-    Opened first, then compared, so that the pid cannot be another's.
+    Opened first, then compared, so that the pid cannot be another's. pidfd_inode: as State has it, for where /proc
+    hides the process.
     """
     try:
         pidfd = os.pidfd_open(pid)
     except OSError:
         return -1
     try:
-        stat = read_file(f"/proc/{pid}/stat")
-        if int(stat_fields(stat)[19]) == start_time:
+        if _is_the_one(pid, pidfd, start_time, pidfd_inode):
             return pidfd
     except (OSError, ValueError, IndexError):
         pass
     os.close(pidfd)
     return -1
+
+
+def _is_the_one(pid: int, pidfd: int, start_time: int, pidfd_inode: int) -> bool:
+    """Raises OSError, ValueError or IndexError where it is gone."""
+    try:
+        stat = read_file(f"/proc/{pid}/stat")
+    except (FileNotFoundError, PermissionError):
+        return is_same_process(pidfd, pidfd_inode)
+    if start_time == UNSEEN:
+        return is_same_process(pidfd, pidfd_inode)
+    return int(stat_fields(stat)[19]) == start_time
 
 
 def has_ended(pidfd: int, timeout: float | None) -> bool:

@@ -133,7 +133,7 @@ def _enter_root(plan: Plan, config: Config, host: Host, options: Options) -> Non
 def _become_process(plan: Plan, config: Config, host: Host, options: Options) -> None:
     """From the container's root to its process, with the wait for start in between."""
     process.plan_become_user(plan, config, host, options)
-    plan.in_init("wait_for_start", "")
+    plan.in_init("wait_for_start", "", watch=all(step.action != "seccomp_load" for step in plan.init))
     plan.on_host("wait", "", barrier="waiting")
     rare("intel_rdt", "plan_keep", plan, config, host, options)
     plan.on_host("created", "")

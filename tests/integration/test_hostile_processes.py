@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from tests.harness import Bundle, Container, Runtime, descendants, process_state, wait_until
+from tests.harness.agent import PYTHON, Agent
 
 MakeContainer = Callable[..., Container]
 
@@ -113,3 +116,78 @@ def test_a_crowd_is_paused_and_goes_on(crowd: Container, runtime: Runtime) -> No
     assert crowd.status == "paused"
     runtime.call("resume", crowd.id).ok()
     assert crowd.status == "running"
+
+
+# A process whose main thread has ended lives as long as another one does (pthread_exit(3)).
+
+HEADLESS = """
+import ctypes, threading, time
+threading.Thread(target=time.sleep, args=(1000,)).start()
+print("ready", flush=True)
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
+
+@pytest.fixture(params=["own-pids", "without-a-pid-namespace"])
+def headless(request: pytest.FixtureRequest, bundle: Bundle, work: Path) -> Bundle:
+    """A bundle with such a process."""
+    reason = Agent.reason_against()
+    if reason:
+        pytest.skip(reason)
+    Agent(bundle, work / "agent")
+    bundle.args(PYTHON, "-I", "-S", "-c", HEADLESS)
+    return bundle if request.param == "own-pids" else bundle.without_namespace("pid")
+
+
+def begun(one: Container) -> Container:
+    one.start().wait_output("ready")
+    wait_until(lambda: process_state(one.pid) == "Z")
+    return one
+
+
+@pytest.mark.ocipy_only("runc takes it for dead")
+@pytest.mark.parametrize("manager", [[], ["--cgroup-manager", "disabled"]], ids=["cgroup", "no-cgroup"])
+def test_delete_refuses_a_container_that_only_lost_its_main_thread(
+    container: MakeContainer, headless: Bundle, runtime: Runtime, manager: list[str]
+) -> None:
+    if manager:
+        del headless.linux["cgroupsPath"]
+        headless.linux.pop("resources", None)
+    one = begun(container(headless, globals=manager))
+    assert one.status == "running"
+    runtime.delete(one.id, globals=manager).fails("cannot delete container", "that is not stopped: running")
+    one.exec("true", globals=manager).fails("the main thread of the container's process has ended", status=255)
+    runtime.call("kill", one.id, "KILL", globals=manager).ok()
+    os.waitid(os.P_PID, one.pid, os.WEXITED | os.WNOWAIT)
+    assert one.status == "stopped"
+    runtime.delete(one.id, globals=manager).ok()
+    os.waitpid(one.pid, 0)
+
+
+@pytest.mark.ocipy_only("runc takes it for dead")
+def test_every_command_sees_a_container_that_only_lost_its_main_thread(
+    container: MakeContainer, headless: Bundle, runtime: Runtime
+) -> None:
+    one = begun(container(headless))
+    assert json.loads(runtime.call("ps", "--format", "json", one.id).ok().stdout) == [one.pid]
+    runtime.call("pause", one.id).ok()
+    assert one.status == "paused"
+    runtime.call("resume", one.id).ok()
+    runtime.call("update", "--pids-limit", "100", one.id).ok()
+    runtime.call("events", "--stats", one.id).ok()
+    runtime.delete(one.id, force=True).ok()
+    one.reap()
+
+
+@pytest.mark.ocipy_only("runc takes it for dead")
+def test_run_waits_for_the_last_thread(headless: Bundle, runtime: Runtime, new_id: Callable[[], str]) -> None:
+    id = new_id()
+    headless.write()
+    running = runtime.begin("run", "--bundle", headless.path, id)
+    wait_until(lambda: "ready" in running.stdout_path.read_text())
+    pid = runtime.state(id)["pid"]
+    wait_until(lambda: process_state(pid) == "Z")
+    time.sleep(0.2)
+    assert running.process.poll() is None
+    runtime.kill(id, "KILL").ok()
+    assert running.wait().status == 137

@@ -47,10 +47,10 @@ def nested(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str
 
 @pytest.fixture
 def few_descriptors() -> Iterator[None]:
-    """Room for five more."""
+    """Room for a few more, but not for one a process."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     highest = max(map(int, os.listdir("/proc/self/fd")))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 6, before[1]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + ending.FILES + 6, before[1]))
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
 

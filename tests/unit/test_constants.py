@@ -18,7 +18,7 @@ linux/memfd.h linux/mempolicy.h linux/openat2.h linux/personality.h linux/prctl.
 #: These have linux/sched.h for a header, which cannot stand beside libc's sched.h.
 KERNEL_SCHEDULING = "SCHED_FLAG_"
 #: Newer than Linux 6.1, whose headers Debian 12 has: the program may do without these only.
-NEW = {"MFD_NOEXEC_SEAL", "MPOL_WEIGHTED_INTERLEAVE"}
+NEW = {"MFD_NOEXEC_SEAL", "MPOL_WEIGHTED_INTERLEAVE", "PID_FS_MAGIC"}
 #: In no header: ~0U of close_range(2).
 PRIVATE = {"CLOSE_RANGE_MAX"}
 

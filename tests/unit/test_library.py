@@ -220,19 +220,19 @@ def remembers() -> bool:
 def test_a_pidfd_is_of_the_process_that_was_meant() -> None:
     with subprocess.Popen(["sleep", "1000"]) as child:
         start = process_start(child.pid)
-        assert ended.open_process(child.pid, start + 1) == -1
-        with ocipy.Process(ended.open_process(child.pid, start), child) as process:
+        assert ended.open_process(child.pid, start + 1, 0) == -1
+        with ocipy.Process(ended.open_process(child.pid, start, 0), child) as process:
             assert process.pid == child.pid
             with pytest.raises(TimeoutExpired):
                 process.wait(0.01)
             process.kill()
             wait_until(lambda: ended.has_ended(process.fileno(), 0), "its end")
             # A zombie is still the process.
-            os.close(ended.open_process(child.pid, start))
+            os.close(ended.open_process(child.pid, start, 0))
             assert [process.wait(60), process.wait()] == [143, 143]
             with pytest.raises(ocipy.Error, match="cannot send signal 15 to process"):
                 process.kill()
-    assert ended.open_process(child.pid, start) == -1
+    assert ended.open_process(child.pid, start, 0) == -1
     with pytest.raises(ValueError, match="closed"):
         process.kill()
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -174,9 +177,9 @@ def test_a_zombie_has_stopped() -> None:
     assert child.stdin is not None
     child.stdin.close()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    assert states.process_start(child.pid) == -1
+    assert states.process_start(child.pid) == states.ENDED
     child.wait()
-    assert states.process_start(child.pid) == -1
+    assert states.process_start(child.pid) == states.UNSEEN
 
 
 def test_a_process_may_have_any_name(tmp_path: Path) -> None:
@@ -207,3 +210,101 @@ def test_the_time_has_a_zone() -> None:
     import datetime
 
     assert datetime.datetime.fromisoformat(states.now()).tzinfo is not None
+
+
+def test_a_process_whose_main_thread_has_ended_lives(tmp_path: Path) -> None:
+    program = (
+        "import ctypes, threading, time\n"
+        "threading.Thread(target=time.sleep, args=(1000,)).start()\n"
+        "print('ready', flush=True)\n"
+        "ctypes.CDLL(None).pthread_exit(None)\n"
+    )
+    child = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    try:
+        child.stdout.readline()
+        stat = Path(f"/proc/{child.pid}/stat")
+        while stat.read_text().rpartition(")")[2].split()[0] != "Z":
+            time.sleep(0.01)
+        state = living(tmp_path, "1:2")
+        state.pid, state.start_time = child.pid, states.process_start(child.pid)
+        assert state.start_time > 0
+        Path(state.directory, states.FIFO).touch()
+        assert state.status() == "running"
+    finally:
+        child.kill()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert state.status() == "stopped"
+        child.communicate()
+    assert state.status() == "stopped"
+
+
+# Where /proc does not show the process (hidepid).
+
+
+@pytest.fixture
+def unseen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[State, subprocess.Popen[bytes]]]:
+    """The state of a process that lives, with a /proc that hides it."""
+    child = subprocess.Popen(["sleep", "1000"])
+    state = living(tmp_path, "")
+    state.pid, state.start_time = child.pid, states.process_start(child.pid)
+    pidfd = os.pidfd_open(child.pid)
+    state.pidfd_inode = states.pidfd_inode_of(pidfd)
+    os.close(pidfd)
+    monkeypatch.setattr(states, "process_start", lambda _pid: states.UNSEEN)
+    yield state, child
+    child.kill()
+    child.wait()
+
+
+def test_a_process_that_cannot_be_seen_is_not_dead(unseen: tuple[State, subprocess.Popen[bytes]]) -> None:
+    state, child = unseen
+    assert state.is_alive()
+    state.start_time = states.UNSEEN
+    assert state.is_alive()
+    state.pidfd_inode = 0  # before Linux 6.9
+    assert state.is_alive()
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert not state.is_alive(), "a zombie"
+    child.wait()
+    assert not state.is_alive(), "no such process"
+
+
+def test_another_process_that_cannot_be_seen_is_not_ours(
+    unseen: tuple[State, subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, _ = unseen
+    if state.pidfd_inode:
+        state.pidfd_inode += 1
+        assert not state.is_alive()
+    state.pidfd_inode = 0
+
+    def refuse(_pidfd: int, _signal: int) -> None:
+        raise PermissionError(errno.EPERM, "another user's")
+
+    monkeypatch.setattr(_kernel, "pidfd_send_signal", refuse)
+    assert not state.is_alive()
+
+
+def test_what_cannot_be_found_out_is_an_error_and_not_death(
+    unseen: tuple[State, subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, _ = unseen
+
+    def refuse(_pid: int, _flags: int) -> int:
+        raise OSError(errno.EMFILE, "too many")
+
+    monkeypatch.setattr(_kernel, "pidfd_open", refuse)
+    with pytest.raises(Error, match="cannot look at the container's process"):
+        state.status()
+
+
+def test_a_dead_process_of_which_nothing_was_known_has_stopped(tmp_path: Path) -> None:
+    """Its start time could not be read any more when the state was written."""
+    state = living(tmp_path, "")
+    child = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    state.pid, state.start_time = child.pid, states.ENDED
+    assert state.status() == "stopped"
+    child.wait()

@@ -1,0 +1,88 @@
+"""No init is left behind that nobody knows of: it ends when who made it has, and when what it waits for has gone."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from tests.harness import Bundle, Container, Runtime, proc_status, process_state, wait_until
+
+pytestmark = pytest.mark.ocipy_only("its own FIFO")
+
+MakeContainer = Callable[..., Container]
+# Of init, in seconds: how long it takes to see that the FIFO has gone.
+WATCH_INTERVAL = 10
+
+
+def test_an_init_whose_fifo_has_gone_ends(container: MakeContainer, runtime: Runtime) -> None:
+    one = container()
+    (runtime.root / one.id / "exec.fifo").unlink()
+    one.wait_dead(WATCH_INTERVAL + 5)
+    runtime.delete(one.id).ok()
+    one.reap()
+
+
+@pytest.mark.needs_program("strace")
+def test_an_init_whose_create_was_killed_before_the_container_was_created_ends(
+    runtime: Runtime, bundle: Bundle, new_id: Callable[[], str]
+) -> None:
+    """At the last moment: init has told that it waits, and the container does not count as created yet."""
+    id = new_id()
+    bundle.args("sleep", "1000").write()
+    fault = ["-P", str(runtime.root / id / "exec.fifo.new"), "-e", "inject=rename:error=EIO:signal=KILL"]
+    runtime.call("create", "--bundle", bundle.path, id, prefix=["strace", "-f", "-o", "/dev/null", *fault])
+    pid = json.loads((runtime.root / id / "state.json").read_text())["pid"]
+    wait_until(lambda: process_state(pid) in ("Z", ""), "the end of init")
+    assert runtime.state(id)["status"] == "stopped"
+    runtime.delete(id).ok()
+
+
+def test_an_init_whose_state_cannot_be_read_ends_with_it(container: MakeContainer, runtime: Runtime) -> None:
+    one = container()
+    state = runtime.root / one.id / "state.json"
+    text = state.read_text()
+    state.write_text("{")
+    runtime.call("state", one.id).fails("the state is not readable")
+    again = runtime.root / "again"
+    again.mkdir()
+    (again / "state.json").write_text(text.replace(one.id, "again"))
+    runtime.delete(one.id, force=True).ok()
+    one.wait_dead(5)
+    one.reap()
+    runtime.delete("again", force=True).ok()
+
+
+def test_delete_by_force_forgets_no_container_that_it_could_not_look_at(
+    container: MakeContainer, runtime: Runtime
+) -> None:
+    """The state is there, but no descriptor to read it by."""
+    one = container()
+    for files in range(4, 9):
+        runtime.delete(one.id, force=True, prefix=["prlimit", f"--nofile={files}"])
+        if process_state(one.pid) not in ("Z", ""):
+            assert one.status == "created"
+    if process_state(one.pid) not in ("Z", ""):
+        runtime.delete(one.id, force=True).ok()
+    one.reap()
+
+
+@pytest.mark.needs_program("strace")
+def test_run_ends_a_container_that_it_can_wait_for_no_more(
+    runtime: Runtime, bundle: Bundle, new_id: Callable[[], str]
+) -> None:
+    id = new_id()
+    bundle.args("sleep", "1000").write()
+    fault = ["-e", "trace=poll", "-e", "inject=poll:error=ENOMEM:when=1"]
+    running = runtime.begin("run", "--bundle", bundle.path, id)
+    wait_until(lambda: '"running"' in runtime.call("state", id).stdout)
+    pid = runtime.state(id)["pid"]
+    strace = runtime.spawn(["strace", "-p", str(running.pid), "-o", "/dev/null", *fault])
+    wait_until(lambda: proc_status(running.pid)["TracerPid"] != "0")
+    running.signal(signal.SIGCONT)  # for the process: the next poll fails
+    running.wait(20).fails("cannot allocate memory", status=None)
+    strace.wait()
+    assert process_state(pid) in ("Z", "")
+    assert runtime.ids() == []
