@@ -160,6 +160,8 @@ def rootless() -> dict[str, Any]:
             "uidMappings": [{"containerID": 0, "hostID": 1000, "size": 1}],
             "gidMappings": [{"containerID": 0, "hostID": 1000, "size": 1}],
             "maskedPaths": ["/proc/kcore"],
+            # With noNewPrivileges it is loaded last.
+            "seccomp": {"defaultAction": "SCMP_ACT_ALLOW"},
         },
     }
 
