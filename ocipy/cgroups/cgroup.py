@@ -6,7 +6,6 @@ import posix
 from errno import EACCES, EBUSY, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, ERANGE
 
 from ocipy.cgroups import ending, files, freezer
-from ocipy.cgroups.writes import shown
 from ocipy.errors import Error, in_bytes
 from ocipy.linux.text import lines_of
 
@@ -197,6 +196,8 @@ def _explain(directory: str, file: str, value: str, error: OSError) -> Error:
 
     The words for ENOENT are our own: engines take the kernel's for a missing command (docs/errors.md).
     """
+    from ocipy.cgroups.writes import shown  # of limits, which most commands have nothing to do with
+
     if error.errno == ENOENT:
         return Error(
             f"cannot set {file}: the cgroup has no such control",

@@ -125,7 +125,8 @@ TABLE = [
 # Those that return a number which is none, and a tuple or list of other things.
 OTHERS = {
     "prctl", "join_session_keyring", "personality", "send", "pty_number", "ns_type", "monotonic_ns", "fstatfs",
-    "mount_id", "capget", "prlimit", "read_signal", "poll", "tty_size", "bpf_prog_query",
+    "mount_id", "capget", "prlimit", "read_signal", "poll", "tty_size", "tty_end_of_file",
+    "bpf_prog_query",
 }  # fmt: skip
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
 import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from ocipy.launcher import freeze
 from ocipy.linux import constants as c
 from tests.harness import Bundle, Container, Runtime, proc_mounts
 from tests.harness.host import Host, umount, wait_until
+from tests.harness.runtime import Running
 from tests.unit.test_hot_modules import BUILD
 
 SNAPSHOT = BUILD / "_snapshot.bin"
@@ -30,26 +33,45 @@ TOUCHED, MAX_RUNS = 104, 256
 THREAD = 64  # and the address of the thread's state
 
 
+HeldUp = Callable[[], AbstractContextManager[Running]]
+
+
 def maps(pid: int) -> str:
     return Path(f"/proc/{pid}/maps").read_text()
 
 
 @pytest.fixture
-def waiting(runtime: Runtime, work: Path) -> Iterator[Callable[[], str]]:
-    """What a process of the runtime has mapped: one that waits for a reader of its log. Its answer is as always."""
-    fifo = work / "log"
-    os.mkfifo(fifo)
+def held_up(runtime: Runtime) -> Iterator[HeldUp]:
+    """Begins a command that waits for a container's lock. Once that is free, its answer is as always."""
+    directory = runtime.root / "nobody"
+    directory.mkdir(parents=True)
+    lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+
+    @contextmanager
+    def begin() -> Iterator[Running]:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        call = runtime.begin("delete", "nobody")
+        try:
+            wait_until(lambda: "nanosleep" in Path(f"/proc/{call.pid}/wchan").read_text(), "the wait for the lock")
+            yield call
+        finally:
+            fcntl.flock(lock, fcntl.LOCK_UN)
+        call.wait().fails("container does not exist")
+
+    yield begin
+    os.close(lock)
+    directory.rmdir()
+
+
+@pytest.fixture
+def waiting(held_up: HeldUp) -> Callable[[], str]:
+    """What a process of the runtime has mapped."""
 
     def look() -> str:
-        call = runtime.begin("state", "nobody", globals=["--log", fifo])
-        wait_until(lambda: "wait_for_partner" in Path(f"/proc/{call.pid}/wchan").read_text(), "the opening of the log")
-        found = maps(call.pid)
-        log = os.open(fifo, os.O_RDONLY)
-        call.wait().fails("container does not exist")
-        os.close(log)
-        return found
+        with held_up() as call:
+            return maps(call.pid)
 
-    yield look
+    return look
 
 
 def test_python_is_mapped_not_started(waiting: Callable[[], str]) -> None:
@@ -148,22 +170,15 @@ def test_nothing_of_the_environment_of_its_maker_is_in_it(runtime: Runtime, work
 
 
 @pytest.mark.skipif(sys.version_info < (3, 14), reason="this Python does not watch its C stack")
-def test_python_knows_the_stack_of_this_process(runtime: Runtime, work: Path) -> None:
+def test_python_knows_the_stack_of_this_process(held_up: HeldUp) -> None:
     """Or it would take any depth for a deep one in some processes, and none in others."""
-    fifo = work / "log"
-    os.mkfifo(fifo)
-    call = runtime.begin("state", "nobody", globals=["--log", fifo])
-    wait_until(lambda: "wait_for_partner" in Path(f"/proc/{call.pid}/wchan").read_text(), "the opening of the log")
-    stack = next(line for line in maps(call.pid).splitlines() if line.endswith("[stack]"))
-    top = int(stack.split()[0].split("-")[1], 16)
-    (thread,) = struct.unpack_from("=Q", SNAPSHOT.read_bytes(), THREAD)
-    with open(f"/proc/{call.pid}/mem", "rb", buffering=0) as memory:
-        memory.seek(thread)
-        words = struct.unpack("=128Q", memory.read(1024))
-    log = os.open(fifo, os.O_RDONLY)
-    call.wait()
-    os.close(log)
-    assert top in words
+    with held_up() as call:
+        stack = next(line for line in maps(call.pid).split("\n") if line.endswith("[stack]"))
+        (thread,) = struct.unpack_from("=Q", SNAPSHOT.read_bytes(), THREAD)
+        with open(f"/proc/{call.pid}/mem", "rb", buffering=0) as memory:
+            memory.seek(thread)
+            words = struct.unpack("=128Q", memory.read(1024))
+    assert int(stack.partition("-")[2].partition(" ")[0], 16) in words
 
 
 def test_environment_and_arguments_are_the_process_s_own(
