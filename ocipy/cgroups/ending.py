@@ -11,6 +11,8 @@ from ocipy.cgroups.files import GONE
 from ocipy.errors import Error
 from ocipy.linux import _kernel
 from ocipy.linux.constants import SIGKILL
+from ocipy.linux.files import read_file
+from ocipy.linux.text import stat_fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +34,8 @@ def kill_all(cgroup: Cgroup, signal: int) -> None:
     that no fork escapes and no id is another's by the time; SIGKILL takes effect on v1 only after the thaw.
     """
     if signal == SIGKILL and _kill_unified(cgroup) and cgroup.mode == "v2":
-        return
+        if not any(map(_is_passed_by, cgroup.processes())):
+            return
     was_frozen = freezer.is_frozen(cgroup.paths)
     if not cgroup.processes():
         return
@@ -62,6 +65,15 @@ def _kill_unified(cgroup: Cgroup) -> bool:
     except OSError:
         return False
     return True
+
+
+def _is_passed_by(pid: int) -> bool:
+    """cgroup.kill may not have reached this process: it signals main threads, which may have ended before others."""
+    try:
+        fields = stat_fields(read_file(f"/proc/{pid}/stat"))
+    except OSError:
+        return True
+    return fields[0] == b"Z" and int(fields[17]) > 1
 
 
 def _signal(cgroup: Cgroup, signal: int, frozen: bool) -> None:

@@ -151,7 +151,7 @@ def test_processes_in_nested_cgroups_are_found(nested: Container, runtime: Runti
     runtime.call("pause", nested.id).ok()
     assert nested.status == "paused"
     runtime.call("resume", nested.id).ok()
-    runtime.call("update", "--pids-limit", "100", nested.id).ok()
+    runtime.call("update", "--resources=-", nested.id, stdin=b"{}").ok()
     nested.exec("true").ok()
     runtime.call("events", "--stats", nested.id).ok()
     runtime.call("kill", "--all", nested.id, "TERM").ok()

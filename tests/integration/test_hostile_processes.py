@@ -52,7 +52,7 @@ def test_a_name_keeps_no_command_from_its_work(named: Container, runtime: Runtim
     table = runtime.call("ps", named.id, "-eo", "pid,comm").ok().stdout
     assert {int(line.split()[0]) for line in table.split("\n")[1:-1]} == pids
     runtime.call("list").ok()
-    runtime.call("update", "--pids-limit", "100", named.id).ok()
+    runtime.call("update", "--resources=-", named.id, stdin=b"{}").ok()
     runtime.call("events", "--stats", named.id).ok()
     named.exec("true").ok()
     runtime.call("kill", "--all", named.id, "CONT").ok()
@@ -173,9 +173,22 @@ def test_every_command_sees_a_container_that_only_lost_its_main_thread(
     runtime.call("pause", one.id).ok()
     assert one.status == "paused"
     runtime.call("resume", one.id).ok()
-    runtime.call("update", "--pids-limit", "100", one.id).ok()
+    runtime.call("update", "--resources=-", one.id, stdin=b"{}").ok()
     runtime.call("events", "--stats", one.id).ok()
     runtime.delete(one.id, force=True).ok()
+    one.reap()
+
+
+@pytest.mark.ocipy_only("runc takes it for dead")
+@pytest.mark.parametrize("words", [["KILL"], ["--all", "KILL"]])
+def test_kill_reaches_a_container_that_only_lost_its_main_thread(
+    container: MakeContainer, headless: Bundle, runtime: Runtime, words: list[str]
+) -> None:
+    """The kernel's cgroup.kill does not."""
+    one = begun(container(headless))
+    *flags, number = words
+    runtime.kill(one.id, number, *flags).ok()
+    wait_until(lambda: one.status == "stopped")
     one.reap()
 
 
