@@ -13,27 +13,20 @@ from ocipy.cgroups.writes import shown
 from ocipy.errors import in_bytes
 from ocipy.linux import constants
 from ocipy.linux.capabilities import NAMES as CAPABILITIES
-from ocipy.linux.text import words_of
-from ocipy.plan.mount_options import FLAGS as MOUNT_WORDS
 from ocipy.plan.scheduling import DOMAINS, IO_CLASSES, MODE_FLAGS, MODES, POLICIES
 from ocipy.plan.seccomp import FLAGS as SECCOMP_FLAGS
+from ocipy.plan.wording_mounts import (
+    bind,
+    cgroup_mount,
+    if_set,
+    join,
+    mount,
+    propagation_words,
+    remount,
+)
 
 Arguments = Mapping[str, Any]
 
-ATTRIBUTES = (
-    (constants.MOUNT_ATTR_RDONLY, "ro"),
-    (constants.MOUNT_ATTR_NOSUID, "nosuid"),
-    (constants.MOUNT_ATTR_NODEV, "nodev"),
-    (constants.MOUNT_ATTR_NOEXEC, "noexec"),
-    (constants.MOUNT_ATTR_NODIRATIME, "nodiratime"),
-    (constants.MOUNT_ATTR_NOSYMFOLLOW, "nosymfollow"),
-)
-PROPAGATION = (
-    (constants.MS_PRIVATE, "private"),
-    (constants.MS_SLAVE, "slave"),
-    (constants.MS_SHARED, "shared"),
-    (constants.MS_UNBINDABLE, "unbindable"),
-)
 UNLIMITED = 2**64 - 1
 # getrlimit(2)
 IN_BYTES = ("AS", "CORE", "DATA", "FSIZE", "MEMLOCK", "MSGQUEUE", "RSS", "STACK")
@@ -51,16 +44,6 @@ def plain(arguments: Arguments) -> str:
     return " ".join(f"{name}={value}" for name, value in arguments.items() if value not in ("", None, False, ()))
 
 
-def join(*parts: str) -> str:
-    """The parts that say something."""
-    return " ".join(part for part in parts if part)
-
-
-def if_set(value: object, text: str) -> str:
-    """The text, if there is something to say."""
-    return text if value else ""
-
-
 def capability_set(mask: int) -> str:
     """Few capabilities by name, many by number."""
     names = [name for number, name in enumerate(CAPABILITIES) if mask >> number & 1]
@@ -69,70 +52,6 @@ def capability_set(mask: int) -> str:
     if len(names) > 5:
         return str(len(names))
     return ",".join(name.removeprefix("CAP_").lower() for name in names) or "none"
-
-
-def flag_words(flags: int, table: tuple[tuple[int, str], ...]) -> str:
-    """The words of the flags that are set."""
-    return " ".join(word for flag, word in table if flags & flag)
-
-
-def attribute_words(attributes: int) -> str:
-    """Attributes of mount_setattr(2) as mount(8) names them."""
-    atime = {constants.MOUNT_ATTR_NOATIME: "noatime", constants.MOUNT_ATTR_STRICTATIME: "strictatime"}
-    return join(flag_words(attributes, ATTRIBUTES), atime.get(attributes & constants.MOUNT_ATTR__ATIME, ""))
-
-
-def mount_flag_words(flags: int) -> str:
-    """Flags of mount(2) as mount(8) names them."""
-    return " ".join(word for word, (given, _) in MOUNT_WORDS.items() if given and word != "rbind" and flags & given)
-
-
-def propagation_words(flags: int) -> str:
-    """Propagation flags of mount(2) as mount(8) names them."""
-    recursive = "r" if flags & constants.MS_REC else ""
-    return " ".join(recursive + word for flag, word in PROPAGATION if flags & flag)
-
-
-def after_mount(a: Arguments) -> str:
-    """What mounts have in common: propagation, the recursive attributes, the label."""
-    recursive = " ".join("r" + word for word in words_of(attribute_words(a.get("recursive_set") or 0)))
-    cleared = " ".join("not-r" + word for word in words_of(attribute_words(a.get("recursive_clear") or 0)))
-    return join(
-        *(propagation_words(flags) for flags in a.get("propagation") or ()),
-        recursive,
-        cleared,
-        a.get("label") or "",
-        if_set(a.get("copy_up"), "with a copy of what is there"),
-        if_set(a.get("late"), "read-only later"),
-    )
-
-
-def bind(a: Arguments) -> str:
-    """A bind mount."""
-    return join(
-        f"{a['source']} → {a['destination']}",
-        if_set(a["recursive"], "recursive"),
-        attribute_words(a["attr_set"]),
-        if_set(a["source_nofollow"], "the link itself"),
-        after_mount(a),
-    )
-
-
-def mount(a: Arguments) -> str:
-    """A new filesystem."""
-    options = join(attribute_words(a.get("attributes") or 0), mount_flag_words(a.get("flags") or 0))
-    return join(f"{a['fstype']} → {a['destination']}", options, ",".join(a["data"]), after_mount(a))
-
-
-def remount(a: Arguments) -> str:
-    """New flags of what is mounted."""
-    return join(a["destination"], mount_flag_words(a["flags"]), ",".join(a["data"]), after_mount(a))
-
-
-def cgroup_mount(a: Arguments) -> str:
-    """The cgroup filesystem."""
-    seen = "as the cgroup namespace shows it" if a["namespace"] else "the own cgroup only"
-    return join(f"→ {a['destination']}", attribute_words(a["attributes"]), after_mount(a)) + ", " + seen
 
 
 def systemd_properties(a: Arguments) -> str:

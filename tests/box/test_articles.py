@@ -147,7 +147,7 @@ def test_boxes_that_outlive_the_command(box: Box) -> None:
 
 def test_the_exit_status_is_the_commands(box: Box) -> None:
     box.run("busybox", "sh", "-c", "exit 7", status=7)
-    box.run("busybox", "sh", "-c", "sh -c 'kill -9 $$'", status=137)
+    box.run("busybox", "sh", "-c", "sh -c 'kill -9 $$'; exit $?", status=137)
     done = box("run", "--rm", "--network", "none", "busybox", "no-such-command", status=1)
     assert "no-such-command" in done.stderr and done.stderr.count("\n") <= 2
 

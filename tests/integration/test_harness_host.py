@@ -132,7 +132,8 @@ def test_signals_that_nohup_ignores_are_default_in_what_tests_execute(work: Path
 def test_children():
     status = subprocess.run(["cat", "/proc/self/status"], capture_output=True, text=True, check=True).stdout
     values = dict(line.split(":\\t", 1) for line in status.splitlines())
-    assert [int(values[name], 16) for name in ("SigIgn", "SigBlk")] == [0, 0]
+    # HUP, INT and QUIT; what libc has posix_spawn(3) ignore, 32 and 33, is its own affair.
+    assert [int(values[name], 16) & 0b111 for name in ("SigIgn", "SigBlk")] == [0, 0]
 
 def test_session_goes_on():
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):

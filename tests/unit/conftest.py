@@ -18,3 +18,17 @@ def pipe() -> Iterator[tuple[int, int]]:
             os.close(end)
         except OSError:
             continue
+
+
+@pytest.fixture(autouse=True)
+def signals_as_before() -> Iterator[None]:
+    """No test blocks or ignores a signal for those that follow it, and for all that they execute."""
+    before = _signals()
+    yield
+    after = _signals()
+    assert after == before, "signals blocked, ignored"
+
+
+def _signals() -> list[str]:
+    with open("/proc/self/status") as status:
+        return [line for line in status if line.startswith(("SigBlk", "SigIgn"))]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,14 @@ def made(root: Path, created: str) -> State:
     state.hooks = {"poststop": [{"path": "/usr/bin/touch", "args": ["touch", f"{root}/poststop-{created}"]}]}
     state.save()
     return state
+
+
+@pytest.fixture(autouse=True)
+def signals_that_hooks_block() -> Iterator[None]:
+    """They stay blocked for the rest of a command (container/interrupts.py), but not of these tests."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    yield
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def test_run_deletes_its_own_container_alone(tmp_path: Path) -> None:

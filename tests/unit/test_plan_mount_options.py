@@ -9,7 +9,7 @@ import pytest
 
 from ocipy.linux import constants as c
 from ocipy.plan.mount_options import FLAGS, MOUNT_OPTIONS, PROPAGATION, RECURSIVE, parse
-from ocipy.plan.wording import attribute_words, propagation_words
+from ocipy.plan.wording_mounts import attribute_words, propagation_words
 
 # config.md, "Linux mount options": every word of its table.
 SPECIFIED = """
