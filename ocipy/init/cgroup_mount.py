@@ -48,16 +48,29 @@ def mount_cgroup2(
     namespace: str,
     mask: bool,
 ) -> None:
-    """Mount cgroup2: what the cgroup namespace shows. Where that is refused, it is bound from the host's mount."""
+    """Mount cgroup2: what the cgroup namespace shows. Where that is refused, it is bound from the host's mount.
+
+    Without a cgroup namespace it is bound from there at once, which shows the same: a new mount would give the
+    hierarchy its options, and take away the host's nsdelegate and memory_recursiveprot (cgroup-v2.rst, Mounting).
+    """
     target = mounts.open_target(init, destination, "cgroup2")
+    if not namespace and not data and probe().unified:
+        tree = _bind_unified(init, attributes, namespace, mask)
+    else:
+        tree = _mount_unified(init, destination, source, data, attributes, namespace, mask)
+    mounts.attach(tree, target)
+    _finish(tree, propagation, recursive_set, recursive_clear)
+
+
+def _mount_unified(
+    init: Init, destination: str, source: str, data: Sequence[str], attributes: int, namespace: str, mask: bool
+) -> int:
     try:
-        tree = mounts.make_filesystem("cgroup2", source, attributes, (), data, "")
+        return mounts.make_filesystem("cgroup2", source, attributes, (), data, "")
     except OSError as error:
         if error.errno not in REFUSED:
             raise Error(f"cannot mount cgroup2 on {destination}", errno=error.errno or 0) from None
-        tree = _bind_unified(init, attributes, namespace, mask)
-    mounts.attach(tree, target)
-    _finish(tree, propagation, recursive_set, recursive_clear)
+    return _bind_unified(init, attributes, namespace, mask)
 
 
 def _bind_unified(init: Init, attributes: int, namespace: str, mask: bool) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Bundle, Container, Host, Result
+from tests.harness import Bundle, Container, Host, Result, proc_mounts
 from tests.harness.look import cgroup_hierarchies
 
 MakeContainer = Callable[..., Container]
@@ -73,6 +73,18 @@ def test_v2(container: MakeContainer, variant: Bundle) -> None:
     mount = one.mount_at("/sys/fs/cgroup")
     assert mount.fstype == "cgroup2"
     assert {"ro", "nosuid", "noexec", "nodev"} <= set(mount.options)
+
+
+@pytest.mark.needs_cgroup_v2
+def test_the_hosts_hierarchy_keeps_its_options(container: MakeContainer, variant: Bundle) -> None:
+    """Without a cgroup namespace a new mount would set them anew: nsdelegate would be gone from the host."""
+
+    def options() -> list[list[str]]:
+        return [sorted(mount.super_options) for mount in proc_mounts() if mount.fstype == "cgroup2"]
+
+    before = options()
+    container(variant.args("sleep", "1000")).start().end()
+    assert options() == before
 
 
 def test_readonly(sh: RunScript, variant: Bundle, host: Host) -> None:
