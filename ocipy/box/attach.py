@@ -86,7 +86,7 @@ def raw(box: Box) -> Iterator[None]:
             os.close(fd)
 
     old = signal.signal(signal.SIGWINCH, resize)
-    tty.setraw(0)
+    tty.setraw(0, termios.TCSADRAIN)  # what was typed ahead is not thrown away
     resize()
     try:
         yield
