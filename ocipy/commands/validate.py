@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import posix
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ocipy import bundle
 from ocipy.arguments import Arguments, Flag
@@ -17,6 +17,7 @@ from ocipy.cli import write_stdout
 from ocipy.config import advice, semantic
 from ocipy.config.check import check
 from ocipy.config.draft import Draft
+from ocipy.config.finding import Finding
 from ocipy.config.misspelt import unknown_members, unknown_text
 from ocipy.config.old import at, broken_once, unknown_once
 from ocipy.config.wording import schema_errors
@@ -47,17 +48,6 @@ MOST_PLANS = 200
 
 ERROR = "error"
 WARNING = "warning"
-
-
-class Finding(NamedTuple):
-    """severity: "error" or "warning". pointer: JSON pointer, or a file's path, or "". text: the end of a sentence."""
-
-    severity: str
-    pointer: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.severity}: {self.pointer}: {self.text}" if self.pointer else f"{self.severity}: {self.text}"
 
 
 def validate(path: str, config_name: str = "config.json") -> list[Finding]:

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ocipy.commands.validate import Finding as Finding
+from ocipy.config.finding import Finding as Finding
 from ocipy.errors import Error
 from ocipy.plan import model
-from ocipy.plan.describe import as_text
-from ocipy.plan.wording import describe
 
 
 class TimeoutExpired(Error, subprocess.TimeoutExpired):
@@ -97,6 +95,9 @@ class Plan:
     @classmethod
     def from_model(cls, plan: model.Plan) -> Plan:
         """From the plan that the runtime itself works with."""
+        from ocipy.plan.describe import as_text
+        from ocipy.plan.wording import describe
+
         lanes = [
             tuple(
                 Step(number, step.action, step.pointer, describe(step.action, step.args), dict(step.args))

@@ -8,9 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ocipy import arguments
-from ocipy.commands import features, validate
 from ocipy.commands import list as listing
-from ocipy.commands.plan import plan_bundle
 from ocipy.library import executable as executables
 from ocipy.library.container import Container
 from ocipy.library.executable import Executable, Stream, StrPath, captured
@@ -141,6 +139,8 @@ class Runtime:
         no_new_keyring: bool = False,
     ) -> Plan:
         """What create would do with a bundle on this host. config: relative to the bundle, or absolute."""
+        from ocipy.commands.plan import plan_bundle
+
         plan = plan_bundle(
             os.fspath(bundle),
             config,
@@ -154,11 +154,15 @@ class Runtime:
 
     def validate(self, bundle: StrPath = ".", *, config: str = "config.json") -> tuple[Finding, ...]:
         """Everything that is wrong in a bundle, errors first; empty if there is nothing to say. Raises nothing."""
-        return tuple(validate.validate(os.fspath(bundle), config))
+        from ocipy.commands.validate import validate
+
+        return tuple(validate(os.fspath(bundle), config))
 
     def features(self) -> dict[str, Any]:
         """What this runtime supports (features.md)."""
-        return features.features()
+        from ocipy.commands.features import features
+
+        return features()
 
 
 def _creation_flags(

@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 
 from ocipy.arguments import Arguments, parse
 from ocipy.commands import validate as command
-from ocipy.commands.validate import ERROR, MOST_PLANS, WARNING, Finding, validate
+from ocipy.commands.validate import ERROR, MOST_PLANS, WARNING, validate
 from ocipy.config.advice import warnings
+from ocipy.config.finding import Finding
 from ocipy.config.misspelt import misspelt, nearest, unknown_members
 from ocipy.config.wording import schema_errors
 from ocipy.errors import Error
