@@ -125,8 +125,10 @@ def test_with_no_new_privileges_next_to_nothing_has_to_be_permitted(
     runtime: Runtime, bundle: Bundle, new_id: NewId
 ) -> None:
     """After the filter there is the execve, and nothing else that the payload does not do itself."""
-    payload = ["arch_prctl", "brk", "exit_group", "getrandom", "getuid", "mmap", "mprotect", "munmap", "prctl",
-               "readlink", "rseq", "set_robust_list", "set_tid_address", "prlimit64", "write"]  # fmt: skip
+    payload = [
+        "arch_prctl", "brk", "exit_group", "getrandom", "getuid", "mmap", "mprotect", "munmap", "prctl", "prlimit64",
+        "readlink", "readlinkat", "rseq", "set_robust_list", "set_tid_address", "write",
+    ]  # fmt: skip
     bundle.linux["seccomp"] = {
         "defaultAction": "SCMP_ACT_KILL_PROCESS",
         "syscalls": [rule(["execve", *payload], "ALLOW")],
