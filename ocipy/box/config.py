@@ -74,7 +74,7 @@ class User:
 class Root:
     """The copy-on-write root. empty: an empty directory for root.path; lower: the image; upper, work: the box's own.
 
-    options: more for overlayfs, or the words of fuse-overlayfs. mounted: the root is mounted at `empty` already.
+    options: more for overlayfs.
     """
 
     empty: str
@@ -82,7 +82,6 @@ class Root:
     upper: str = ""
     work: str = ""
     options: tuple[str, ...] = ()
-    mounted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +116,6 @@ def make_config(request: Request, image: ImageConfig, user: User, root: Root, ho
     }
     if request.labels or image.labels:
         config["annotations"] = {**image.labels, **dict(request.labels)}
-    if _shares_uts(request):
-        del config["hostname"]
     return config
 
 
@@ -193,9 +190,7 @@ def environment_of(request: Request, image: ImageConfig, user: User) -> list[str
 
 
 def _mounts(request: Request, root: Root, host: Host) -> list[dict[str, Any]]:
-    made = []
-    if not root.mounted:
-        made.append(_overlay(root))
+    made = [_overlay(root)]
     made += defaults.mounts(request.shm_size, new_network=host.network != "host", cgroup_writable=request.privileged)
     for source, destination in host.binds:
         made.append(_bind(source, destination, ("nosuid", "nodev", "rprivate")))
@@ -220,10 +215,6 @@ def _bind(source: str, destination: str, options: Sequence[str]) -> dict[str, An
     if "bind" not in words and "rbind" not in words:
         words.insert(0, "rbind")
     return {"destination": destination, "type": "bind", "source": source, "options": words}
-
-
-def _shares_uts(request: Request) -> bool:
-    return "host" in (word.partition("uts=")[2] for word in request.security)
 
 
 def _linux(request: Request, host: Host) -> dict[str, Any]:

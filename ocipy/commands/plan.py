@@ -42,7 +42,7 @@ def run(arguments: Arguments) -> int:
     if only and not only.startswith("/"):
         raise Error(f"--only takes a JSON pointer such as /linux/resources, not {only!r}")
     given = arguments.expect("the bundle", optional=1)
-    plan, config = plan_and_config(
+    plan, config = plan_bundle(
         given[0] if given else ".",
         config_path(arguments.text("config")),
         root=arguments.root,
@@ -64,28 +64,6 @@ def run(arguments: Arguments) -> int:
 
 
 def plan_bundle(
-    given: str,
-    config_name: str,
-    *,
-    root: str,
-    rootless: bool | None,
-    no_pivot: bool,
-    no_new_keyring: bool,
-    cgroup_manager: str,
-) -> Plan:
-    """plan_and_config without the config."""
-    return plan_and_config(
-        given,
-        config_name,
-        root=root,
-        rootless=rootless,
-        no_pivot=no_pivot,
-        no_new_keyring=no_new_keyring,
-        cgroup_manager=cgroup_manager,
-    )[0]
-
-
-def plan_and_config(
     given: str,
     config_name: str,
     *,

@@ -141,7 +141,7 @@ class Runtime:
         """What create would do with a bundle on this host. config: relative to the bundle, or absolute."""
         from ocipy.commands.plan import plan_bundle
 
-        plan = plan_bundle(
+        plan, _ = plan_bundle(
             os.fspath(bundle),
             config,
             root=self.root,

@@ -24,8 +24,8 @@ def read_until(master: int, word: bytes) -> bytes:
     return shown
 
 
-def test_a_terminal_its_size_and_the_exit_status(box: Box) -> None:
-    box("run", "-d", "-it", "--name", "shell", "--network", "none", "busybox", "sh")
+def attach(box: Box) -> tuple[int, subprocess.Popen[bytes]]:
+    """(our terminal's master, the command on it): `box attach shell`, in a terminal of 30 rows and 90 columns."""
     master, slave = os.openpty()
     termios.tcsetwinsize(slave, (30, 90))
     attached = subprocess.Popen(
@@ -33,6 +33,12 @@ def test_a_terminal_its_size_and_the_exit_status(box: Box) -> None:
         start_new_session=True,
     )  # fmt: skip
     os.close(slave)
+    return master, attached
+
+
+def test_a_terminal_its_size_and_the_exit_status(box: Box) -> None:
+    box("run", "-d", "-it", "--name", "shell", "--network", "none", "busybox", "sh")
+    master, attached = attach(box)
     os.write(master, b"tty; stty size\n")
     assert b"/dev/pts/0" in read_until(master, b"30 90")
     os.write(master, b"exit 5\n")
@@ -43,12 +49,7 @@ def test_a_terminal_its_size_and_the_exit_status(box: Box) -> None:
 
 def test_ctrl_p_ctrl_q_leaves_it_running(box: Box) -> None:
     box("run", "-d", "-it", "--name", "shell", "--network", "none", "busybox", "sh")
-    master, slave = os.openpty()
-    attached = subprocess.Popen(
-        [runtime_path(), "box", "attach", "shell"], stdin=slave, stdout=slave, stderr=slave, env=box.environment,
-        start_new_session=True,
-    )  # fmt: skip
-    os.close(slave)
+    master, attached = attach(box)
     os.write(master, b"echo $((6 * 7))\n")
     read_until(master, b"42")
     os.write(master, b"\x10\x11")
