@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 
-from ocipy.cli import main
+from ocipy.cli.main import main
 
 if __name__ == "__main__":
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # as the launcher does

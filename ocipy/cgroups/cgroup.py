@@ -23,7 +23,7 @@ class Cgroup:
     mode: "v1", "hybrid" or "v2". paths: directory by name of the v1 hierarchy ("cpu,cpuacct", "name=systemd"), that of
     v2 under "". A hierarchy in which none could be made (rootless) is missing.
     created: the directories that create made, the topmost first; the others were there before and stay.
-    systemd: the unit that it is of (container/systemd.py), None if there is none.
+    systemd: the unit that it is of (host/systemd.py), None if there is none.
     """
 
     __slots__ = ("_deferred", "created", "mode", "paths", "systemd")

@@ -1,6 +1,6 @@
 """What the patterns of spec/config.schema.json accept, without regular expressions (importing re costs 10 ms).
 
-Hot. generate.py has the table from pattern to predicate; tests/unit/test_config_patterns.py holds the two together.
+Hot. generate.py has the table from pattern to predicate; tests/unit/config/test_patterns.py holds the two together.
 """
 
 from __future__ import annotations

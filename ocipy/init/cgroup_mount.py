@@ -135,7 +135,7 @@ def _hierarchy(name: str, own: str, attributes: int, namespace: str) -> int:
         except FileNotFoundError:
             if not namespace:
                 raise
-            # A property of the config has had systemd put the unit elsewhere (container/systemd.py).
+            # A property of the config has had systemd put the unit elsewhere (host/systemd.py).
     words = ("none", name) if name.startswith("name=") else name.split(",")
     try:
         return mounts.make_filesystem("cgroup", "cgroup", attributes, (), words, "")

@@ -41,14 +41,15 @@ ADDED = frozenset(("ocipy.linux._kernel",))
 REMOVED = ("ocipy.cgroups.cgroup",)
 PLANNED = (
     *(f"ocipy.cgroups.{name}" for name in ("creation", "device_filter", "device_program")),
-    *(f"ocipy.container.{name}" for name in ("cgroup", "limits", "namespaces")),
+    *(f"ocipy.host.{name}" for name in ("cgroup", "rlimits", "namespaces")),
     *(f"ocipy.init.{name}" for name in (
         "capabilities", "cgroup", "cgroup_mount", "devices", "identity", "keyring", "lookup", "masks", "mounts",
         "namespaces", "process", "rootfs", "uts",
     )),
 )  # fmt: skip
 EXECUTED = (
-    *(f"ocipy.container.{name}" for name in ("exec_file", "exec_join", "limits")),
+    "ocipy.operations.exec_file",
+    *(f"ocipy.host.{name}" for name in ("exec_join", "rlimits")),
     *(
         f"ocipy.init.{name}"
         for name in ("capabilities", "cgroup", "exec_join", "identity", "keyring", "lookup", "process")
@@ -56,10 +57,10 @@ EXECUTED = (
 )
 GROUPS = {
     "create": PLANNED, "run": PLANNED, "exec": EXECUTED, "start": (), "state": (), "kill": (), "delete": REMOVED,
-    "pause": (), "resume": (), "ps": ("ocipy.container.process_table",), "update": (), "list": (),
+    "pause": (), "resume": (), "ps": ("ocipy.operations.process_table",), "update": (), "list": (),
 }  # fmt: skip
 #: Loaded before the command is known.
-FIRST = "ocipy.cli"
+FIRST = "ocipy.cli.main"
 
 CONSTANTS = "ocipy.linux.constants"
 CONSTANTS_FILE = Path(__file__).resolve().parents[1] / "linux" / "constants.py"
@@ -148,11 +149,11 @@ def groups(sources: dict[str, Source]) -> dict[str, list[str]]:
     """The modules of each group, by its name."""
     first = closure([FIRST], sources)
     return {
-        f"<ocipy.commands.{command}>": sorted(
-            (closure([f"ocipy.commands.{command}", *more], sources) - first) & sources.keys()
+        f"<ocipy.cli.commands.{command}>": sorted(
+            (closure([f"ocipy.cli.commands.{command}", *more], sources) - first) & sources.keys()
         )
         for command, more in GROUPS.items()
-        if f"ocipy.commands.{command}" in sources
+        if f"ocipy.cli.commands.{command}" in sources
     }
 
 
@@ -293,8 +294,8 @@ def main(arguments: list[str]) -> int:
     output, package = Path(arguments[0]), Path(__file__).resolve().parent.parent
     sources = read_sources(package)
     cold = obstacles(sources)
-    if "ocipy.cli" in cold:
-        print(f"ocipy.cli cannot run in the core phase: {_why('ocipy.cli', cold)}", file=sys.stderr)
+    if "ocipy.cli.main" in cold:
+        print(f"ocipy.cli.main cannot run in the core phase: {_why('ocipy.cli.main', cold)}", file=sys.stderr)
         return 1
     hot = {name: source for name, source in sources.items() if name not in cold}
     contents = frozen_file(hot, read_frozen(output))

@@ -38,7 +38,7 @@ static void load_group(const char *name) {
 }
 
 static PyObject *code_of(const struct _frozen *entry) {
-    if (!strncmp(entry->name, "ocipy.commands.", 15))
+    if (!strncmp(entry->name, "ocipy.cli.commands.", 19))
         load_group(entry->name);
     PyObject *code = group && PyDict_Check(group) ? PyDict_GetItemString(group, entry->name) : NULL;
     return code ? Py_NewRef(code) : PyMarshal_ReadObjectFromString((const char *)entry->code, entry->size);

@@ -52,10 +52,10 @@ static void forget_libc_files(void) {
     setenv("TZ", "UTC0", 1);
 }
 
-/* ocipy.cli.main(argv): the exit status, -1 with an exception. */
+/* ocipy.cli.main.main(argv): the exit status, -1 with an exception. */
 static int call_main(void) {
     PyObject *start = PyImport_ImportModule("ocipy.launcher._start");
-    PyObject *cli = start ? PyImport_ImportModule("ocipy.cli") : NULL;
+    PyObject *cli = start ? PyImport_ImportModule("ocipy.cli.main") : NULL;
     PyObject *argv = cli ? PyObject_GetAttrString(start, "argv") : NULL;
     PyObject *answer = argv ? PyObject_CallMethod(cli, "main", "O", argv) : NULL;
     int status = answer ? (int)PyLong_AsLong(answer) : -1;

@@ -10,13 +10,13 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from ocipy.container.processes import processes
-from ocipy.container.state import load
 from ocipy.library.ended import exit_status, has_ended, open_process
 from ocipy.library.executable import Stream, captured
 from ocipy.library.process import Process
 from ocipy.library.records import State, TimeoutExpired
 from ocipy.library.sockets import PidfdReceiver
+from ocipy.operations.processes import processes
+from ocipy.state.state import load
 
 if TYPE_CHECKING:
     from ocipy.library.executable import StrPath

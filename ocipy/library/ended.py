@@ -7,9 +7,9 @@ import os
 import select
 import struct
 
-from ocipy.container.state import UNSEEN, is_same_process
 from ocipy.linux.files import read_file
 from ocipy.linux.text import stat_fields
+from ocipy.state.state import UNSEEN, is_same_process
 
 # linux/pidfd.h: the exit status of a process that its parent has reaped, for whoever holds a pidfd (Linux 6.15).
 PIDFD_GET_INFO = 0xC040FF0B

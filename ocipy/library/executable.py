@@ -139,7 +139,7 @@ class Executable:
     def _end(self, process: subprocess.Popen[bytes], receiver: PidfdReceiver, command: str, container_id: str) -> None:
         """End a command in the foreground, and the process that it has made.
 
-        SIGTERM ends one that is still at work (ocipy/container/interrupts.py); it is passed on by one that is not, but
+        SIGTERM ends one that is still at work (ocipy/children/interrupts.py); it is passed on by one that is not, but
         then the pidfd has come, or comes.
         """
         own = os.pidfd_open(process.pid)

@@ -7,8 +7,8 @@ import subprocess
 from collections.abc import Iterable
 from typing import Any
 
-from ocipy import arguments
-from ocipy.commands import list as listing
+from ocipy.cli import arguments
+from ocipy.cli.commands import list as listing
 from ocipy.library import executable as executables
 from ocipy.library.container import Container
 from ocipy.library.executable import Executable, Stream, StrPath, captured
@@ -139,7 +139,7 @@ class Runtime:
         no_new_keyring: bool = False,
     ) -> Plan:
         """What create would do with a bundle on this host. config: relative to the bundle, or absolute."""
-        from ocipy.commands.plan import plan_bundle
+        from ocipy.cli.commands.plan import plan_bundle
 
         plan, _ = plan_bundle(
             os.fspath(bundle),
@@ -154,13 +154,13 @@ class Runtime:
 
     def validate(self, bundle: StrPath = ".", *, config: str = "config.json") -> tuple[Finding, ...]:
         """Everything that is wrong in a bundle, errors first; empty if there is nothing to say. Raises nothing."""
-        from ocipy.commands.validate import validate
+        from ocipy.cli.commands.validate import validate
 
         return tuple(validate(os.fspath(bundle), config))
 
     def features(self) -> dict[str, Any]:
         """What this runtime supports (features.md)."""
-        from ocipy.commands.features import features
+        from ocipy.cli.commands.features import features
 
         return features()
 

@@ -1,6 +1,6 @@
 """Constants of the kernel's interfaces, as plain ints, under the names that the headers give them.
 
-Compared with the headers of the machine by tests/unit/test_constants.py.
+Compared with the headers of the machine by tests/unit/linux/test_constants.py.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A line ends at a newline and nowhere else. str.splitlines() ends one at 0x1c to 0x1e, U+0085 and U+2028 too, and
 str.split() takes these and others for blanks: so the name of a cgroup, a process or a file could forge a line or a
-field. And a name need not be UTF-8. Pure; tests/unit/test_text.py keeps the others out of the rest of the package.
+field. And a name need not be UTF-8. Pure; tests/unit/linux/test_text.py keeps the others out of the package.
 """
 
 from __future__ import annotations

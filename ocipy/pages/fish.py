@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocipy.arguments import Flag
+from ocipy.cli.arguments import Flag
 from ocipy.pages.table import Command, choices, kind
 
 HEAD = """# Completion of ocipy for fish. Made from the table of its commands by ocipy.pages.

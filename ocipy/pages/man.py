@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from ocipy import __version__
-from ocipy.arguments import Flag
+from ocipy.cli.arguments import Flag
 from ocipy.pages.markdown import Section, inline
 from ocipy.pages.table import Command, spellings
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocipy.arguments import Flag
+from ocipy.cli.arguments import Flag
 from ocipy.pages.table import Command, choices, kind, spellings
 
 SCRIPT = r"""#compdef ocipy

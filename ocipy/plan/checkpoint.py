@@ -1,6 +1,6 @@
 """checkpoint and restore: from the flags, the plan of create and a few facts to the options that criu is asked with.
 
-Pure, and cold. The names of the options are those of criu's images/rpc.proto (container/criu_messages.py). What a
+Pure, and cold. The names of the options are those of criu's images/rpc.proto (criu/messages.py). What a
 container has of the host's, criu must be told of as external, under the same key at both ends (criu(8), --external):
 bind mounts under their mount point, masked files under /dev/null, joined namespaces under names of runc's. So a
 checkpoint of runc's, or crun's, can be restored here, and the reverse.

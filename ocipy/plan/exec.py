@@ -25,7 +25,7 @@ AFFINITY = "/process/execCPUAffinity"
 
 
 class Target:
-    """The running container as a plan sees it; filled by container/exec.py, made up in tests.
+    """The running container as a plan sees it; filled by operations/exec.py, made up in tests.
 
     kinds: its namespaces that are not the runtime's, by the names of config.json.
     cgroups: the directories that the process has to be in, by hierarchy, "" for v2; empty where it has none.

@@ -1,6 +1,6 @@
 """A plan: what will be done, in which order, by which process, and for which field of config.json.
 
-A plan is data. Making it is pure (plan/build.py), carrying it out is a loop (container/host_lane.py
+A plan is data. Making it is pure (plan/build.py), carrying it out is a loop (host/lane.py
 and init/lane.py), printing it is a table (plan/describe.py).
 """
 
@@ -90,7 +90,7 @@ class Plan:
 
 
 class Host:
-    """What a plan needs to know of the machine; filled by container/probe.py, made up in tests.
+    """What a plan needs to know of the machine; filled by host/probe.py, made up in tests.
 
     kernel: (major, minor) of the running kernel.
     uid, gid: effective ids of the runtime. in_user_namespace: the runtime is not in the initial one.

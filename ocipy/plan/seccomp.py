@@ -1,6 +1,6 @@
 """linux.seccomp: the filter of system calls.
 
-The profile is checked here; making BPF of it (container/seccomp.py) is a step of the host lane, loading it one of
+The profile is checked here; making BPF of it (host/seccomp.py) is a step of the host lane, loading it one of
 the init lane: where no_new_privs is not set, seccomp(2) asks for CAP_SYS_ADMIN, so the filter comes before the ids
 and capabilities go; where it is, the filter comes as late as can be, so that a profile has to permit little
 besides what the payload does itself.

@@ -30,7 +30,7 @@ def plan_check(plan: Plan, config: Config, host: Host, options: Options) -> None
 
 def plan_sysctl(plan: Plan, config: Config, host: Host, options: Options) -> None:
     """On an unmasked procfs of our own, before the container's is made read-only: by init, or if others may look at
-    that (container/sysctl.py) by the host."""
+    that (host/sysctl.py) by the host."""
     own = {**new_kinds(config), **joined_kinds(config)}
     parameters = _parameters(config)
     watched = bool(parameters) and is_watched(config, host)

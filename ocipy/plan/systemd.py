@@ -6,18 +6,19 @@ known to the state before that. docs/cgroups.md has the names and the properties
 
 from __future__ import annotations
 
-from ocipy.cgroups import gvariant, systemd_properties
 from ocipy.errors import Error, escape
 from ocipy.plan.cgroup import PATH, RESOURCES, resources_of
+from ocipy.systemd import gvariant
+from ocipy.systemd.properties import for_devices, for_resources, oom_policy, rounded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ocipy.cgroups.devices import Rule
-    from ocipy.cgroups.systemd_properties import Property
     from ocipy.config.types import Config, Resources
     from ocipy.plan.model import Host, Options, Plan
+    from ocipy.systemd.properties import Property
 
 ANNOTATION = "org.systemd.property."
 ANNOTATIONS = "/annotations"
@@ -63,7 +64,7 @@ def plan_scope(plan: Plan, config: Config, host: Host, options: Options) -> None
         ("TasksAccounting", "b", True, 0),
         # Else systemd ends the scope at the beginning of a shutdown, before the engine ends its containers.
         ("DefaultDependencies", "b", False, 0),
-        *systemd_properties.oom_policy(resources, host.cgroup_mode),
+        *oom_policy(resources, host.cgroup_mode),
         *wanted_properties(config),
     ]
     plan.on_host("systemd_scope", PATH, properties=tuple(properties))
@@ -73,10 +74,10 @@ def plan_properties(plan: Plan, resources: Resources, host: Host, rules: Sequenc
     """Tell systemd of the limits; the resources as it can keep them. rules: for devices, None if there are none."""
     properties: tuple[Property, ...] = ()
     if rules is not None and not host.rootless:
-        properties = systemd_properties.for_devices(rules, host.cgroup_mode)
-    properties += systemd_properties.for_resources(resources, host.cgroup_mode)
+        properties = for_devices(rules, host.cgroup_mode)
+    properties += for_resources(resources, host.cgroup_mode)
     plan.on_host("systemd_properties", RESOURCES, properties=properties)
-    return systemd_properties.rounded(resources)
+    return rounded(resources)
 
 
 def description(options: Options) -> str:

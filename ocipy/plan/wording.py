@@ -1,7 +1,7 @@
 """The steps of a plan in words: for each action of both lanes, what its arguments say. Cold.
 
-An action without arguments says itself what it does; the text then tells what for. tests/unit/test_describe.py sees
-that no action of the lanes is missing here.
+An action without arguments says itself what it does; the text then tells what for. tests/unit/plan/test_describe.py
+sees that no action of the lanes is missing here.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from tests.conftest import TOP
 _PROGRAM = """#!{python} -I
 import ctypes, json, os, signal, socket, sys
 sys.path.insert(0, {top!r})
-from ocipy.container import criu_messages as m
+from ocipy.criu import messages as m
 
 def first_process():
     # A sibling, in a network namespace of its own (clone(2)): CLONE_PARENT, CLONE_NEWNET.

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from ocipy.container import sources
 from ocipy.errors import Error, refused
+from ocipy.host.mounts import ACTIONS as HOST_MOUNTS
 from ocipy.init import devices, masks, mount2, mounts, move_root, process, rootfs
 from ocipy.init.context import Init
 from ocipy.linux import _kernel, procfs
@@ -34,7 +34,7 @@ ACTIONS: dict[str, Callable[..., None]] = {
     **mounts.ACTIONS, **mount2.ACTIONS, **rootfs.ACTIONS, **move_root.ACTIONS, **devices.ACTIONS, **masks.ACTIONS,
     "stdio_null": process.stdio_null,
 }  # fmt: skip
-HOST_ACTIONS: dict[str, Callable[..., None]] = sources.ACTIONS
+HOST_ACTIONS: dict[str, Callable[..., None]] = HOST_MOUNTS
 NAMESPACES = {"mount": c.CLONE_NEWNS, "pid": c.CLONE_NEWPID, "network": c.CLONE_NEWNET, "ipc": c.CLONE_NEWIPC}
 FIRST_ID = 100000
 

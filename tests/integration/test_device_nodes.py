@@ -113,13 +113,13 @@ class TestUserNamespace:
 @pytest.mark.ocipy_only("a private part of ocipy")
 def test_nodes_can_be_bound_where_a_detached_filesystem_cannot_be_copied(monkeypatch: pytest.MonkeyPatch) -> None:
     """Linux before 6.15."""
-    from ocipy.container import device_nodes
+    from ocipy.host import devices
     from ocipy.init.mounts import make_filesystem
 
     directory = make_filesystem("tmpfs", "devices", 0, (), ("nr_inodes=3",), "")
     for minor, name in ((3, "null"), (5, "zero")):
         os.mknod(name, stat.S_IFCHR | 0o600, os.makedev(1, minor), dir_fd=directory)
-    mounts = device_nodes._mounts_by_child(directory, ("null", "zero"))
+    mounts = devices._mounts_by_child(directory, ("null", "zero"))
     assert [os.stat(fd).st_rdev for fd in mounts] == [os.makedev(1, 3), os.makedev(1, 5)]
     for fd in (*mounts, directory):
         os.close(fd)

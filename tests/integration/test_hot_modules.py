@@ -26,7 +26,7 @@ import sys
 top, answer, *argv = sys.argv[1:]
 sys.path.insert(0, top)
 before = set(sys.modules)
-from ocipy.cli import main
+from ocipy.cli.main import main
 status = main(["ocipy", *argv])
 loaded = set(sys.modules) - before
 import json
@@ -40,8 +40,8 @@ os._exit(0)
 # What create and run load for the plan of an ordinary container, besides.
 PLANNED = set(
     """
-    ocipy.cgroups.creation ocipy.cgroups.device_filter ocipy.cgroups.device_program ocipy.container.cgroup
-    ocipy.container.limits ocipy.container.namespaces ocipy.init.capabilities ocipy.init.cgroup ocipy.init.cgroup_mount
+    ocipy.cgroups.creation ocipy.cgroups.device_filter ocipy.cgroups.device_program ocipy.host.cgroup
+    ocipy.host.rlimits ocipy.host.namespaces ocipy.init.capabilities ocipy.init.cgroup ocipy.init.cgroup_mount
     ocipy.init.context ocipy.init.copy_up ocipy.init.devices ocipy.init.identity ocipy.init.keyring ocipy.init.lookup
     ocipy.init.masks ocipy.init.mounts ocipy.init.namespaces ocipy.init.paths ocipy.init.process ocipy.init.rootfs
     ocipy.init.uts

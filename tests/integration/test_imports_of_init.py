@@ -23,7 +23,7 @@ NAME = "planted_by_the_image"
 PROGRAM = f"""#!{sys.executable}
 import importlib, os, signal, sys
 sys.path.insert(0, {str(TOP)!r})
-from ocipy.cli import main
+from ocipy.cli.main import main
 from ocipy.init import process
 
 real = process.ACTIONS["umask"]

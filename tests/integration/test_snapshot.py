@@ -20,7 +20,7 @@ from ocipy.linux import constants as c
 from tests.harness import Bundle, Container, Runtime, proc_mounts
 from tests.harness.host import Host, umount, wait_until
 from tests.harness.runtime import Running
-from tests.unit.test_hot_modules import BUILD
+from tests.unit.launcher.test_hot_modules import BUILD
 
 SNAPSHOT = BUILD / "_snapshot.bin"
 pytestmark = [

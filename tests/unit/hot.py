@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ocipy.cli import HOT
+from ocipy.cli.main import HOT
 from ocipy.launcher import freeze
 
 PACKAGE = Path(freeze.__file__).resolve().parents[1]
@@ -17,7 +17,7 @@ LIST = Path(__file__).with_name("hot_modules.txt")
 def imported() -> dict[str, set[str]]:
     """For each hot command, the modules that are imported with it: those of the top level, and of these in turn."""
     sources = freeze.read_sources(PACKAGE)
-    return {command: freeze.closure(["ocipy.cli", "ocipy.commands." + command], sources) for command in HOT}
+    return {command: freeze.closure(["ocipy.cli.main", "ocipy.cli.commands." + command], sources) for command in HOT}
 
 
 def described(modules: dict[str, set[str]]) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from ocipy.commands import plan, validate
+from ocipy.cli.commands import plan, validate
 from ocipy.errors import Error
 from ocipy.plan.model import Host
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ocipy.container import host_lane
+from ocipy.host import lane as host_lane
 from ocipy.init import lane
 
 TOP = Path(__file__).parents[2]

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from ocipy import cli, log
-from ocipy.commands import state as command
+from ocipy import log
+from ocipy.cli import main as cli
+from ocipy.cli.commands import state as command
 from ocipy.errors import CAUSES, LONGEST_PLACE, LONGEST_TEXT, Error, in_bytes, place_of, printable, refused
 from ocipy.init.mounts import MOUNT_CAUSES, cannot_mount
 from ocipy.init.process import EXEC_CAUSES

@@ -1,0 +1,92 @@
+"""Work for all of Python (libseccomp, pyroute2), done in a child.
+
+So neither the standard library nor what it loads stays in the process that goes on, and becomes the container, and
+whatever goes wrong in a library is an error of ours and no end of the runtime.
+"""
+
+from __future__ import annotations
+
+import posix
+import sys
+
+from ocipy.children.interrupts import check as check_interrupts
+from ocipy.errors import Error, place_of, refused
+from ocipy.linux import _kernel
+from ocipy.linux.constants import O_CLOEXEC, POLLIN, SIGKILL
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn
+
+
+def call(module: str, data: bytes, *, hint: str) -> bytes:
+    """What the function main of a cold module gives for the data. Raises its Error, or one with the hint."""
+    return in_child(module, lambda: _main_of(module, data), hint=hint)
+
+
+def _main_of(module: str, data: bytes) -> bytes:
+    from ocipy.launcher import python
+
+    python.complete_start()
+    __import__(module)
+    answer: bytes = sys.modules[module].main(data)
+    return answer
+
+
+def in_child(what: str, work: Callable[[], bytes], *, hint: str = "", interrupts: int = -1) -> bytes:
+    """What a function gives that is called in a child. Raises its Error, one with the hint, or one for a signal
+    (children/interrupts.py)."""
+    reader, writer = posix.pipe2(O_CLOEXEC)
+    pid = posix.fork()
+    if pid == 0:
+        _child(what, work, writer, hint)
+    posix.close(writer)
+    try:
+        parts = read_all(reader, interrupts)
+    except Error:
+        posix.kill(pid, SIGKILL)
+        posix.waitpid(pid, 0)
+        raise
+    finally:
+        posix.close(reader)
+    status = posix.waitstatus_to_exitcode(posix.waitpid(pid, 0)[1])
+    kind, _, answer = parts.partition(b"\n")
+    if kind == b"done" and status == 0:
+        return answer
+    if kind == b"error":
+        raise Error.from_message(_kernel.json_loads(answer))
+    raise Error(f"{what} ended with status {status}", hint=hint)
+
+
+def read_all(reader: int, interrupts: int) -> bytes:
+    """What a child writes into a pipe until it has ended. Raises Error for a signal (children/interrupts.py)."""
+    parts: list[bytes] = []
+    while True:
+        _kernel.poll([(reader, POLLIN), (interrupts, POLLIN)], -1)
+        check_interrupts(interrupts)
+        part = posix.read(reader, 65536)
+        if not part:
+            return b"".join(parts)
+        parts.append(part)
+
+
+def _child(what: str, work: Callable[[], bytes], writer: int, hint: str) -> NoReturn:
+    status = 1
+    try:
+        try:
+            answer = b"done\n" + work()
+        except Error as error:
+            answer = b"error\n" + _kernel.json_dumps(error.to_message())
+        except OSError as error:
+            file = error.filename if isinstance(error.filename, str) else ""
+            failure = refused(error, place_of(error.__traceback__), file)
+            answer = b"error\n" + _kernel.json_dumps(failure.to_message())
+        except Exception as error:
+            failure = Error(f"{what} failed: {type(error).__name__}: {error}", hint=hint)
+            answer = b"error\n" + _kernel.json_dumps(failure.to_message())
+        while answer:
+            answer = answer[posix.write(writer, answer) :]
+        status = 0
+    finally:
+        posix._exit(status)

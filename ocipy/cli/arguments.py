@@ -1,0 +1,250 @@
+"""The arguments of the command line: runc's, flag by flag. What was typed becomes values by name, or an Error."""
+
+from __future__ import annotations
+
+import posix
+
+from ocipy.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Flag:
+    """One flag: --name and its aliases. kind: "switch", "text", "number" or "list" (may be repeated)."""
+
+    __slots__ = ("aliases", "default", "help", "hidden", "kind", "metavar", "name")
+
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        help: str,
+        *,
+        aliases: tuple[str, ...] = (),
+        metavar: str = "VALUE",
+        default: str | int | bool | None = None,
+        hidden: bool = False,
+    ) -> None:
+        self.name = name
+        self.kind = kind
+        self.help = help
+        self.aliases = aliases
+        self.metavar = metavar
+        self.default = default
+        self.hidden = hidden
+
+    def initial(self) -> object:
+        """The value where the flag is not given."""
+        if self.default is not None:
+            return self.default
+        return {"switch": False, "text": "", "number": 0, "list": ()}[self.kind]
+
+
+GLOBALS = (
+    Flag(
+        "root",
+        "text",
+        "directory of the containers' state (default: /run/ocipy; without the host's root $XDG_RUNTIME_DIR/ocipy)",
+        metavar="DIR",
+    ),
+    Flag("log", "text", "append errors to this file too; journald:NAME, syslog:NAME: send them there", metavar="FILE"),
+    Flag("log-format", "text", "format of the log", metavar="text|json", default="text"),
+    Flag("debug", "switch", "log each step as it is taken"),
+    Flag("systemd-cgroup", "switch", "have systemd make the cgroup: a scope"),
+    Flag(
+        "cgroup-manager",
+        "text",
+        "who makes cgroups: the kernel's files by default",
+        metavar="cgroupfs|systemd|disabled",
+    ),
+    Flag("rootless", "text", "act as without the host's rights", metavar="auto|true|false", default="auto"),
+    Flag("trace", "text", "write what each step took, as a Chrome trace", metavar="FILE"),
+    Flag("error-fd", "number", "tell the error, as JSON, there and not on standard error", metavar="N", hidden=True),
+    Flag("criu", "text", "the criu to use (default: that in PATH)", metavar="PATH"),
+    Flag("version", "switch", "print the version", aliases=("v",)),
+    Flag("help", "switch", "print this help", aliases=("h",)),
+)
+HELP = Flag("help", "switch", "print this help", aliases=("h",))
+
+
+# What Go's parser takes for a switch, and so runc's: --detach=1.
+BOOLEANS = dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True)
+BOOLEANS |= dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), False)
+
+
+class UsageError(Error):
+    """An argument too few or too many; it gets the command's usage as its hint."""
+
+    __slots__ = ()
+
+
+class Arguments:
+    """What was typed: the values of globals and flags by name, the names of those given, the positional arguments."""
+
+    __slots__ = ("given", "positional", "values")
+
+    def __init__(self) -> None:
+        self.values: dict[str, object] = {}
+        self.given: set[str] = set()
+        self.positional: list[str] = []
+
+    def text(self, name: str) -> str:
+        """The value of a text flag, "" by default."""
+        return str(self.values[name])
+
+    def switch(self, name: str) -> bool:
+        """Whether a switch is on."""
+        return bool(self.values[name])
+
+    def number(self, name: str) -> int:
+        """The value of a number flag."""
+        value = self.values[name]
+        return value if isinstance(value, int) else 0
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """The values of a list flag, in their order."""
+        value = self.values[name]
+        return value if isinstance(value, tuple) else ()
+
+    def one(self, what: str) -> str:
+        """The only positional argument. Raises Error where there is none, or more."""
+        return self.expect(what)[0]
+
+    def expect(self, *names: str, optional: int = 0) -> list[str]:
+        """So many positional arguments, the last ones optional. Raises Error."""
+        given = self.positional
+        if len(given) < len(names) - optional:
+            raise UsageError(f"{names[len(given)]} is missing")
+        if len(given) > len(names):
+            raise UsageError(f"unexpected argument {given[len(names)]!r}")
+        return given
+
+    def end_telling(self) -> None:
+        """Say by --error-fd that there was no error, and let go of it."""
+        fd = self.number("error-fd")
+        if fd > 0:
+            posix.write(fd, b"\n")
+            posix.close(fd)
+            self.values["error-fd"] = 0
+
+    @property
+    def root(self) -> str:
+        """The directory of all state directories: --root, or the default of this user."""
+        return state_root(self.text("root"))
+
+    @property
+    def cgroup_manager(self) -> str:
+        """--cgroup-manager, else --systemd-cgroup: cgroupfs, systemd or disabled. Raises Error."""
+        value = self.text("cgroup-manager")
+        if value not in ("", "cgroupfs", "systemd", "disabled"):
+            raise Error(f"--cgroup-manager is cgroupfs, systemd or disabled, not {value!r}")
+        return value or ("systemd" if self.switch("systemd-cgroup") else "cgroupfs")
+
+    @property
+    def rootless(self) -> bool | None:
+        """--rootless; None for auto. Raises Error."""
+        value = self.text("rootless")
+        if value not in ("auto", "true", "false"):
+            raise Error(f"--rootless is auto, true or false, not {value!r}")
+        return None if value == "auto" else value == "true"
+
+
+def state_root(given: str) -> str:
+    """The directory of the state directories, absolute. Raises Error for "/".
+
+    Not by HOME or PATH: engines call kill and delete without them.
+    """
+    if given:
+        if not given.startswith("/"):
+            given = posix.getcwd() + "/" + given
+        given = given.rstrip("/")
+        if not given:
+            raise Error("--root / would mix the state with the root directory", hint="name a directory of its own")
+        return given
+    directory = posix.environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape")
+    if directory and (posix.geteuid() != 0 or _root_of_user_namespace()):
+        return directory.rstrip("/") + "/ocipy"
+    return "/run/ocipy"
+
+
+def _root_of_user_namespace() -> bool:
+    from ocipy.host.probe import in_user_namespace
+
+    return in_user_namespace() and posix.environ.get(b"USER") != b"root"
+
+
+def parse(
+    words: Sequence[str],
+    flags: Sequence[Flag],
+    arguments: Arguments,
+    stop_at_positional: bool = False,
+    command: str = "",
+) -> int:
+    """Parse flags in every form of runc's parser: --flag v, --flag=v, -flag v, before and after the arguments.
+
+    stop_at_positional: only before them. command: whose flags they are, "" for the globals. Returns the index of the
+    first word that was not taken, or len(words). Raises Error for a flag that is not there, and for a value that is
+    none of its kind.
+    """
+    known: dict[str, Flag] = {}
+    for flag in flags:
+        known[flag.name] = flag
+        for alias in flag.aliases:
+            known[alias] = flag
+        arguments.values[flag.name] = flag.initial()
+    index = 0
+    while index < len(words):
+        word = words[index]
+        index += 1
+        if word == "--":
+            if stop_at_positional:
+                return index
+            arguments.positional += words[index:]
+            return len(words)
+        if len(word) < 2 or word[0] != "-":
+            if stop_at_positional:
+                return index - 1
+            arguments.positional.append(word)
+            continue
+        name, equals, value = word.lstrip("-").partition("=")
+        found = known.get(name)
+        typed = word.partition("=")[0]
+        if found is None:
+            raise _no_such_flag(typed, known, command)
+        arguments.given.add(found.name)
+        if found.kind == "switch":
+            if equals and value not in BOOLEANS:
+                raise Error(f"{typed} is true or false, not {value!r}")
+            arguments.values[found.name] = BOOLEANS[value] if equals else True
+            continue
+        if not equals:
+            if index == len(words):
+                raise Error(f"flag needs an argument: {typed}")
+            value = words[index]
+            index += 1
+        _store(arguments, found, typed, value)
+    return len(words)
+
+
+def _no_such_flag(typed: str, known: dict[str, Flag], command: str) -> Error:
+    from ocipy.launcher.python import complete_start
+
+    complete_start()
+    from ocipy.cli.help import no_such_flag
+
+    return no_such_flag(typed, known, command)
+
+
+def _store(arguments: Arguments, flag: Flag, typed: str, value: str) -> None:
+    if flag.kind == "number":
+        digits = value[1:] if value[:1] == "-" else value
+        if not (digits.isascii() and digits.isdigit()):
+            raise Error(f"{typed} needs a number, not {value!r}")
+        arguments.values[flag.name] = int(value)
+    elif flag.kind == "list":
+        old = arguments.values[flag.name]
+        arguments.values[flag.name] = (*old, value) if isinstance(old, tuple) else (value,)
+    else:
+        arguments.values[flag.name] = value

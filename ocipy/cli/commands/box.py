@@ -1,0 +1,17 @@
+"""`ocipy box …`: containers from images, by one command. Everything is in ocipy/box, on the public library. Cold."""
+
+from __future__ import annotations
+
+from ocipy.cli.arguments import Arguments, Flag
+
+SUMMARY = "make and run boxes: containers from an image, with limits and a network"
+USAGE = "COMMAND …"
+FLAGS: tuple[Flag, ...] = ()
+FLAGS_END_AT_ID = True
+
+
+def run(arguments: Arguments) -> int:
+    """Hand the words over as they are."""
+    from ocipy.box.cli import main
+
+    return main(arguments.positional)

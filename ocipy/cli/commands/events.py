@@ -1,0 +1,62 @@
+"""ocipy events: statistics of a container, and its OOM kills. Cold."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import Any
+
+from ocipy.cli.arguments import Arguments, Flag
+from ocipy.errors import Error
+from ocipy.operations.events import stats, watch
+from ocipy.state.state import load
+
+SUMMARY = "print a container's statistics, and when its processes are killed for memory"
+USAGE = "[FLAGS] ID"
+FLAGS: tuple[Flag, ...] = (
+    Flag("interval", "text", "time between two statistics, such as 500ms, 5s or 1m", metavar="TIME", default="5s"),
+    Flag("stats", "switch", "print the statistics once"),
+)
+
+SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def run(arguments: Arguments) -> int:
+    """One JSON document a line, until the container ends or nobody reads any more."""
+    container_id = arguments.one("the container's ID")
+    interval = duration(arguments.text("interval"))
+    state = load(arguments.root, container_id)
+    if state.status() not in ("created", "running", "paused"):
+        raise Error(f"container with id {container_id} is not running")
+    if arguments.switch("stats"):
+        _print(stats(state))
+        return 0
+    for event in watch(state, interval):
+        if not _print(event):
+            break
+    return 0
+
+
+def duration(text: str) -> float:
+    """Seconds of a time as Go writes it: 1m30s, 1.5h, 100ms. Raises Error."""
+    found = re.findall(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)", text)
+    if "".join(map("".join, found)) != text.removeprefix("+") or not found:
+        raise Error(f"--interval is a time such as 500ms, 5s or 1m30s, not {text!r}")
+    seconds = sum(float(value) * SECONDS[unit] for value, unit in found)
+    if seconds <= 0:
+        raise Error("duration interval must be greater than 0")
+    return seconds
+
+
+def _print(event: dict[str, Any]) -> bool:
+    """False if nobody reads."""
+    data = (json.dumps(event, separators=(",", ":")) + "\n").encode()
+    try:
+        while data:
+            data = data[os.write(1, data) :]
+    except BrokenPipeError:
+        return False
+    except OSError as error:
+        raise Error("cannot write to standard output", errno=error.errno or 0) from None
+    return True

@@ -1,0 +1,30 @@
+"""ocipy kill: send a signal to a container."""
+
+from __future__ import annotations
+
+from ocipy.cli.arguments import Arguments, Flag
+from ocipy.linux import signals
+from ocipy.operations.lifecycle import kill
+from ocipy.state.state import load
+
+SUMMARY = "send a signal to the container's process (default: TERM)"
+USAGE = "[FLAGS] ID [SIGNAL]"
+FLAGS: tuple[Flag, ...] = (
+    Flag("all", "switch", "to all processes of the container, and no error if it is stopped", aliases=("a",)),
+    Flag("regex", "switch", "to every container in whose ID the regular expression ID is found", aliases=("r",)),
+)
+
+
+def run(arguments: Arguments) -> int:
+    """Send the signal, given by name, SIG-name or number."""
+    words = arguments.expect("the container's ID", "the signal", optional=1)
+    # An empty word is none, as in runc: scripts pass "$SIGNAL" on.
+    signal = signals.number((words[1] if len(words) > 1 else "") or "TERM")
+    root, everyone = arguments.root, arguments.switch("all")
+    if arguments.switch("regex"):
+        from ocipy.operations.several import for_each
+
+        for_each(root, words[0], lambda name: kill(load(root, name), signal, everyone))
+    else:
+        kill(load(root, words[0]), signal, everyone)
+    return 0

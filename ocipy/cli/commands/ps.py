@@ -1,0 +1,37 @@
+"""ocipy ps: the processes of a container."""
+
+from __future__ import annotations
+
+from ocipy.cli.arguments import Arguments, Flag, UsageError
+from ocipy.cli.main import write_stdout
+from ocipy.errors import Error
+from ocipy.linux import _kernel
+from ocipy.linux.text import decode
+from ocipy.operations.processes import processes
+from ocipy.state.state import load
+
+SUMMARY = "list the processes of a container"
+USAGE = "[FLAGS] ID [PS-OPTIONS …]"
+FLAGS: tuple[Flag, ...] = (
+    Flag("format", "text", "the host's ps, or the pids", aliases=("f",), metavar="table|json", default="table"),
+)
+FLAGS_END_AT_ID = True
+
+
+def run(arguments: Arguments) -> int:
+    """Print their ids as the host sees them, or the lines that the host's ps has for them."""
+    if not arguments.positional:
+        raise UsageError("the container's ID is missing")
+    container_id, *options = arguments.positional
+    output_format = arguments.text("format")
+    if output_format not in ("table", "json"):
+        raise Error(f"invalid format option {output_format!r}: it is table or json")
+    pids = processes(load(arguments.root, container_id))
+    if output_format == "json":
+        # runc's word for none is null. Nothing goes to standard error: engines read both as one.
+        write_stdout(decode(_kernel.json_dumps(pids or None)) + "\n")
+        return 0
+    from ocipy.operations.process_table import table
+
+    write_stdout(table(pids, options or ["-ef"]))
+    return 0

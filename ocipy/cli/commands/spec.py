@@ -1,0 +1,37 @@
+"""`ocipy spec`: write a config.json to begin with. Cold."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from ocipy.cli.arguments import Arguments, Flag
+from ocipy.config.template import rootless_template, template
+from ocipy.errors import Error
+
+SUMMARY = "write a config.json to begin with"
+USAGE = "[FLAGS]"
+FLAGS: tuple[Flag, ...] = (
+    Flag("bundle", "text", "the directory to write it to", aliases=("b",), metavar="DIR", default="."),
+    Flag("rootless", "switch", "for a container that is made without root's rights"),
+)
+
+
+def run(arguments: Arguments) -> int:
+    """Write the file and say nothing."""
+    arguments.expect()
+    write(arguments.text("bundle"), rootless=arguments.switch("rootless"))
+    return 0
+
+
+def write(bundle: str, *, rootless: bool = False) -> None:
+    """Write config.json into the directory bundle. Error: it exists already, or cannot be written."""
+    config = rootless_template(os.geteuid(), os.getegid()) if rootless else template()
+    path = os.path.join(bundle, "config.json")
+    try:
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(json.dumps(config, indent=4) + "\n")
+    except FileExistsError:
+        raise Error("exists, remove it first", pointer=path) from None
+    except OSError as error:
+        raise Error("cannot be written", pointer=path, errno=error.errno or 0) from None

@@ -1,0 +1,153 @@
+"""ocipy update: change the limits of a container."""
+
+from __future__ import annotations
+
+import posix
+
+from ocipy import log
+from ocipy.cli.arguments import Arguments, Flag
+from ocipy.errors import Error
+from ocipy.linux.files import read_file
+from ocipy.operations.bundle import parse
+from ocipy.operations.update import update
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+SUMMARY = "change the limits of a container"
+USAGE = "[FLAGS] ID"
+UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
+
+
+def number(text: str) -> int:
+    """A decimal number. Raises ValueError."""
+    digits = text[1:] if text[:1] in ("-", "+") else text
+    if not (digits.isascii() and digits.isdigit()):
+        raise ValueError(f"{text!r} is not a number")
+    return int(text)
+
+
+def size(text: str) -> int:
+    """Bytes of a size as Docker writes it: 100M, 1.5g, 64 KiB, 512; units are powers of 1024. -1 is no limit.
+
+    Raises ValueError.
+    """
+    if text == "-1":
+        return -1
+    unit = text.lower().lstrip("0123456789.")
+    digits = text[: len(text) - len(unit)]
+    unit = unit.lstrip(" ")
+    shift = UNITS.get(unit[:1] if unit[:1] != "b" else "")
+    if shift is None or unit[1 if shift else 0 :] not in ("", "b", "ib")[: 3 if shift else 2]:
+        raise ValueError(f"invalid size: {text!r}")
+    whole, point, fraction = digits.partition(".")
+    if not whole.isdigit() or (point and not fraction.isdigit()):
+        raise ValueError(f"invalid size: {text!r}")
+    result: int = (int(whole + fraction) << shift) // 10 ** len(fraction)
+    return result
+
+
+class Limit:
+    """A flag for a member of linux.resources.
+
+    member: (the part of the resources, the name in it). convert: makes its value of the text, or raises ValueError.
+    """
+
+    __slots__ = ("convert", "flag", "member")
+
+    def __init__(
+        self,
+        name: str,
+        member: tuple[str, str],
+        convert: Callable[[str], object],
+        help: str,
+        metavar: str,
+        *,
+        hidden: bool = False,
+    ) -> None:
+        self.flag = Flag(name, "text", help, metavar=metavar, hidden=hidden)
+        self.member = member
+        self.convert = convert
+
+
+LIMITS = (
+    Limit("blkio-weight", ("blockIO", "weight"), number, "weight of block I/O, 10 to 1000", "N"),
+    Limit("cpu-period", ("cpu", "period"), number, "period of the CPU quota, in microseconds", "N"),
+    Limit("cpu-quota", ("cpu", "quota"), number, "CPU time in a period, in microseconds; -1 for no limit", "N"),
+    Limit(
+        "cpu-burst", ("cpu", "burst"), number, "CPU time that may be saved up beyond the quota, in microseconds", "N"
+    ),
+    Limit("cpu-share", ("cpu", "shares"), number, "weight of CPU time, 2 to 262144", "N"),
+    Limit("cpu-rt-period", ("cpu", "realtimePeriod"), number, "period of the realtime budget, in microseconds", "N"),
+    Limit("cpu-rt-runtime", ("cpu", "realtimeRuntime"), number, "realtime budget in a period, in microseconds", "N"),
+    Limit("cpu-idle", ("cpu", "idle"), number, "1: only CPU time that nobody else wants", "0|1"),
+    Limit("cpuset-cpus", ("cpu", "cpus"), str, "CPUs, such as 0-3,7", "LIST"),
+    Limit("cpuset-mems", ("cpu", "mems"), str, "memory nodes, such as 0-1", "LIST"),
+    Limit("memory", ("memory", "limit"), size, "limit of memory, such as 100M; -1 for no limit", "SIZE"),
+    Limit(
+        "memory-reservation", ("memory", "reservation"), size, "memory that is not taken back while others have more",
+        "SIZE",
+    ),
+    Limit("memory-swap", ("memory", "swap"), size, "limit of memory and swap together; -1 for no limit", "SIZE"),
+    Limit("kernel-memory", ("memory", "kernel"), size, "limit of the kernel's memory", "SIZE", hidden=True),
+    Limit("kernel-memory-tcp", ("memory", "kernelTCP"), size, "limit of the memory of TCP", "SIZE", hidden=True),
+    Limit("pids-limit", ("pids", "limit"), number, "limit of processes and threads; -1 for no limit", "N"),
+)  # fmt: skip
+# Flags for members of linux.intelRdt.
+SCHEMAS = (("l3-cache-schema", "l3CacheSchema"), ("mem-bw-schema", "memBwSchema"))
+FLAGS: tuple[Flag, ...] = (
+    Flag("resources", "text", "take linux.resources from a file, - for standard input", aliases=("r",), metavar="FILE"),
+    *(limit.flag for limit in LIMITS),
+    Flag("l3-cache-schema", "text", "shares of the L3 cache, such as L3:0=7f0;1=1f", metavar="SCHEMA"),
+    Flag("mem-bw-schema", "text", "memory bandwidth for each L3 cache, such as MB:0=20;1=70", metavar="SCHEMA"),
+)
+
+
+def run(arguments: Arguments) -> int:
+    """Apply what the flags say, or what is in the file."""
+    container_id = arguments.one("the container's ID")
+    change = from_flags(arguments)
+    if arguments.text("resources"):
+        if change:
+            log.warning("with --resources the other flags have no effect")
+        change = _from_file(arguments.text("resources"))
+    schemas = {member: arguments.text(name) for name, member in SCHEMAS if arguments.text(name)}
+    if schemas:
+        from ocipy.operations.update_intel_rdt import update_schemata
+
+        take_back = update_schemata(arguments.root, container_id, schemas)
+    try:
+        update(arguments.root, container_id, change)
+    except Error:
+        if schemas:
+            take_back()
+        raise
+    return 0
+
+
+def from_flags(arguments: Arguments) -> Any:
+    """linux.resources with what the flags set. Raises Error."""
+    change: dict[str, dict[str, Any]] = {}
+    for limit in LIMITS:
+        text = arguments.text(limit.flag.name)
+        if not text:
+            continue
+        part, member = limit.member
+        try:
+            change.setdefault(part, {})[member] = limit.convert(text)
+        except ValueError as error:
+            hint = "bytes, or a number with a unit: 512k, 100M, 1.5G" if limit.convert is size else ""
+            raise Error(f"invalid value for {limit.flag.name}: {error}", hint=hint) from None
+    return change
+
+
+def _from_file(name: str) -> Any:
+    path = "standard input" if name == "-" else name
+    try:
+        # A duplicate, since it is closed: the next file to be opened would become standard input.
+        data = read_file(posix.dup(0) if name == "-" else name)
+    except OSError as error:
+        raise Error("cannot read the resources", pointer=path, errno=error.errno or 0) from None
+    return parse(data, path)

@@ -1,0 +1,89 @@
+"""The text of --help, made from the command table. Cold."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable
+
+from ocipy.cli import arguments
+from ocipy.cli import main as cli
+from ocipy.cli.elsewhere import command_elsewhere, flag_elsewhere
+from ocipy.errors import Error
+
+WIDTH = 30
+EXAMPLE = """\
+Example:
+  mkdir -p bundle/rootfs             # with a root filesystem in it
+  ocipy spec --bundle bundle         # writes config.json
+  ocipy validate bundle              # every finding
+  ocipy run --bundle bundle web      # web is the container's ID
+"""
+
+
+def overview() -> str:
+    """ocipy --help."""
+    lines = [
+        "ocipy runs OCI containers.",
+        "",
+        "usage: ocipy [GLOBALS] COMMAND [FLAGS] …",
+        "",
+        "Commands:",
+    ]
+    for name in (*cli.HOT, *cli.COLD):
+        module = importlib.import_module("ocipy.cli.commands." + name)
+        lines.append(f"  {name:{WIDTH - 4}}{module.SUMMARY}")
+    lines += ["", "Globals:", *_flags(arguments.GLOBALS), "", EXAMPLE, "ocipy COMMAND --help explains a command."]
+    return "\n".join(lines) + "\n"
+
+
+def for_command(name: str) -> str:
+    """ocipy COMMAND --help. Raises Error for a command that is none."""
+    if name not in cli.HOT and name not in cli.COLD:
+        raise no_such_command(name)
+    module = importlib.import_module("ocipy.cli.commands." + name)
+    usage = f"usage: ocipy {name} {module.USAGE}"
+    return "\n".join([module.SUMMARY, "", usage, "", "Flags:", *_flags((*module.FLAGS, arguments.HELP))]) + "\n"
+
+
+def no_such_command(name: str) -> Error:
+    """The error for a word that is no command."""
+    hint = command_elsewhere(name) or nearest(name, (*cli.HOT, *cli.COLD), "ocipy ")
+    return Error(f"no such command: {name}", hint=hint or "ocipy --help lists the commands")
+
+
+def no_such_flag(typed: str, known: dict[str, arguments.Flag], command: str) -> Error:
+    """The error for a flag that the command (a global where that is "") has not; typed: with its dashes."""
+    name = typed.lstrip("-")
+    if command and any(name == flag.name for flag in arguments.GLOBALS):
+        hint = f"--{name} comes before the command, as all flags that are no command's own"
+    else:
+        hint = flag_elsewhere(name, command) or nearest(name, known, "--")
+    return Error(
+        f"flag provided but not defined: {typed}",
+        hint=hint or f"see {' '.join(filter(None, ('ocipy', command, '--help')))} for the flags that there are",
+    )
+
+
+def nearest(word: str, known: Iterable[str], before: str) -> str:
+    """A hint at what was meant by a word with a slip in it, "" if nothing is near."""
+    found = difflib.get_close_matches(word, [name for name in known if len(name) > 1], 1)
+    return f"did you mean {before}{found[0]}?" if found else ""
+
+
+def _flags(flags: tuple[arguments.Flag, ...]) -> list[str]:
+    lines = []
+    for flag in flags:
+        if flag.hidden:
+            continue
+        names = ", ".join([*("-" + alias for alias in flag.aliases), "--" + flag.name])
+        if flag.kind != "switch":
+            names += " " + flag.metavar
+        text = flag.help
+        if flag.default not in (None, ""):
+            text += f" (default: {flag.default})"
+        if len(names) > WIDTH - 4:
+            lines.append("  " + names)
+            names = ""
+        lines.append(f"  {names:{WIDTH - 4}} {text}")
+    return lines

@@ -1,0 +1,171 @@
+"""The command line: from argv to a command, and from errors to an exit status. arguments.py has the parsing.
+
+A command is a module of ocipy.cli.commands with a SUMMARY, a USAGE, FLAGS and `run(arguments)`, which returns the exit
+status or raises Error. The hot ones run in Python's core phase; the others have the start completed first. One with
+FLAGS_END_AT_ID takes what follows the ID as it is: it is for another program.
+"""
+
+from __future__ import annotations
+
+import posix
+import sys
+
+from ocipy import SPEC_VERSION, __version__, log
+from ocipy.cli.arguments import GLOBALS, HELP, Arguments, UsageError, parse
+from ocipy.errors import LONGEST_PLACE, Error, place_of, printable, refused, shortened
+from ocipy.linux import _kernel
+from ocipy.linux.files import hold_streams
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+HOT = ("create", "start", "state", "kill", "delete", "run", "exec", "pause", "resume", "ps", "update", "list")
+COLD = ("checkpoint", "restore", "spec", "features", "events", "validate", "plan", "box")
+
+IMAGES = "images are an engine's job, which calls ocipy: podman --runtime=ocipy run IMAGE COMMAND"
+
+
+def main(argv: list[str]) -> int:
+    """Run one command; argv[0] is the program. Returns the exit status. Never raises."""
+    arguments = Arguments()
+    status = _main(argv, arguments)
+    if arguments.values.get("trace"):
+        from ocipy.tracing import trace
+
+        trace.end(status)
+    return status
+
+
+def _main(argv: list[str], arguments: Arguments) -> int:
+    command = ""
+    try:
+        command = _command(argv, arguments)
+        if not command:
+            return _version() if arguments.switch("version") else _help([])
+        return _run_command(command, argv, arguments)
+    except Error as error:
+        return _report(command, arguments, error)
+    except OSError as problem:
+        file = problem.filename if isinstance(problem.filename, str) else ""
+        return _report(command, arguments, refused(problem, place_of(problem.__traceback__), file))
+    except KeyboardInterrupt:
+        return 130
+    except MemoryError:
+        return _report(command, arguments, Error("out of memory"))
+    except Exception as problem:
+        if arguments.values.get("debug"):
+            _print_traceback(problem)
+        what = f"internal error: {type(problem).__name__}: {problem}"
+        return _report(command, arguments, Error(what, hint="a bug of ocipy: --debug shows where"))
+
+
+def _command(argv: list[str], arguments: Arguments) -> str:
+    """Parse the globals; the command, "" if there is none. Raises Error for one that does not exist."""
+    index = 1 + parse(argv[1:], GLOBALS, arguments, stop_at_positional=True)
+    log_format = arguments.text("log-format")
+    log.configure(arguments.text("log"), log_format == "json", arguments.switch("debug"))
+    if log_format not in ("text", "json"):
+        raise Error(f"--log-format is text or json, not {log_format!r}")
+    del argv[1:index]
+    if arguments.switch("version") or arguments.switch("help") or len(argv) < 2:
+        return ""
+    if argv[1] not in HOT and argv[1] not in COLD and argv[1] != "help":
+        _complete_start()
+        from ocipy.cli.help import no_such_command
+
+        raise no_such_command(argv[1])
+    return argv[1]
+
+
+def _run_command(command: str, argv: list[str], arguments: Arguments) -> int:
+    if arguments.values["trace"]:
+        from ocipy.tracing import trace
+
+        trace.begin(arguments.text("trace"), command)
+    # A container gets them; for our own output a closed stream is an error.
+    hold_streams(posix.O_RDWR if command in ("create", "run", "exec", "restore") else posix.O_RDONLY)
+    if command == "help":
+        return _help(argv[2:])
+    if command not in HOT:
+        _complete_start()
+    module = load_command(command)
+    words = argv[2:]
+    stop = hasattr(module, "FLAGS_END_AT_ID")
+    arguments.positional += words[parse(words, (*module.FLAGS, HELP), arguments, stop, command) :]
+    if arguments.switch("help"):
+        return _help([command])
+    try:
+        status: int = module.run(arguments)
+    except UsageError as error:
+        error.hint = f"usage: ocipy {command} {module.USAGE}".rstrip()
+        if command in ("create", "run") and len(arguments.positional) > 1:
+            error.hint += f"\n{IMAGES}"
+        raise
+    return status
+
+
+def load_command(command: str) -> Any:
+    """The module of a command."""
+    name = "ocipy.cli.commands." + command
+    __import__(name)
+    return sys.modules[name]
+
+
+def _version() -> int:
+    python = sys.version.partition(" ")[0]
+    write_stdout(f"ocipy version {__version__}\ncommit: v{__version__}\nspec: {SPEC_VERSION}\npython: {python}\n")
+    return 0
+
+
+def _help(words: list[str]) -> int:
+    _complete_start()
+    from ocipy.cli import help as help_text
+
+    write_stdout(help_text.for_command(words[0]) if words else help_text.overview())
+    return 0
+
+
+def _complete_start() -> None:
+    from ocipy.launcher.python import complete_start
+
+    complete_start()
+
+
+def write_stdout(text: str) -> None:
+    """Write all of a text to standard output. Raises Error where that fails, but for a reader who has had enough."""
+    data = text.encode("utf-8", "surrogateescape")
+    try:
+        while data:
+            data = data[posix.write(1, data) :]
+    except BrokenPipeError:
+        pass
+    except OSError as problem:
+        raise Error("cannot write to standard output", errno=problem.errno or 0) from None
+
+
+def _report(command: str, arguments: Arguments, error: Error) -> int:
+    place = command
+    if command and arguments.positional and arguments.positional[0]:
+        place += " " + arguments.positional[0]
+    line = f"{printable(shortened(place, LONGEST_PLACE))}: {error.line}" if place else error.line
+    log.error(line)
+    if not arguments.values.get("error-fd") or not _tell(arguments.number("error-fd"), error):
+        log.write_stderr(f"ocipy: {line}\n{error.advice}")
+    return error.status
+
+
+def _tell(fd: int, error: Error) -> bool:
+    """The error for the program that has called us (ocipy/library/executable.py); whether it could be told."""
+    try:
+        posix.write(fd, _kernel.json_dumps(error.to_message()))
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
+def _print_traceback(problem: Exception) -> None:
+    _complete_start()
+    import traceback
+
+    log.write_stderr("".join(traceback.format_exception(problem)))

@@ -1,0 +1,80 @@
+"""Whether criu's images hold all the memory that they list. Cold.
+
+Where pages-ID.img ends too early, criu (4.1, 4.2) reads on and on. What else is damaged it notices itself.
+These images are two words of magic, and then messages, each after its length: criu's pstree.proto, pagemap.proto.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+
+from ocipy.criu.messages import Field, Fields, decode
+from ocipy.errors import Error
+
+TREE: Fields = {"pid": Field(1, "int")}
+HEAD: Fields = {"pages_id": Field(1, "int")}
+# Up to criu 4.0 the number of pages is the second field.
+ENTRY: Fields = {
+    "compat_nr_pages": Field(2, "int"),
+    "in_parent": Field(3, "bool"),
+    "flags": Field(4, "int"),
+    "nr_pages": Field(5, "int"),
+}
+PRESENT = 4  # PE_PRESENT: its pages are in this checkpoint's file
+MAGIC_SIZE = 8
+PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
+
+
+def check_pages(directory: str) -> None:
+    """Raise Error for a file of pages that is shorter than what its process's pagemap lists.
+
+    An earlier checkpoint may have left files in the directory, so the processes count that are in this one.
+    """
+    for pid in _processes(directory):
+        try:
+            number, pages = pages_of(_read(f"{directory}/pagemap-{pid}.img"))
+            path = f"{directory}/pages-{number}.img"
+            has, wanted = os.stat(path).st_size, pages * PAGE_SIZE
+        except (OSError, ValueError):
+            continue  # criu has its own words for it
+        if has < wanted:
+            raise Error(f"the image {path} is cut off: it has {has} of {wanted} bytes", pointer="--image-path")
+
+
+def _processes(directory: str) -> list[int]:
+    try:
+        return [decode(TREE, message).get("pid", 0) for message in _messages(_read(f"{directory}/pstree.img"))]
+    except (OSError, ValueError):
+        return []
+
+
+def pages_of(data: bytes) -> tuple[int, int]:
+    """(ID of the file of pages, how many of them are in it), of a pagemap. Raises ValueError."""
+    messages = _messages(data)
+    number = decode(HEAD, next(messages, b"")).get("pages_id", 0)
+    count = 0
+    for message in messages:
+        entry = decode(ENTRY, message)
+        present = entry["flags"] & PRESENT if "flags" in entry else not entry.get("in_parent")
+        if present:
+            count += entry.get("nr_pages", 0) or entry.get("compat_nr_pages", 0)
+    return number, count
+
+
+def _messages(data: bytes) -> Iterator[bytes]:
+    at = MAGIC_SIZE
+    while at < len(data):
+        if at + 4 > len(data):
+            raise ValueError("the length is cut off")
+        (length,) = struct.unpack_from("<I", data, at)
+        if at + 4 + length > len(data):
+            raise ValueError("the message is cut off")
+        yield data[at + 4 : at + 4 + length]
+        at += 4 + length
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()

@@ -1,0 +1,140 @@
+"""The host lane's side of the cgroup: made, joined, limited."""
+
+from __future__ import annotations
+
+import posix
+
+from ocipy import log
+from ocipy.cgroups.creation import DENIED, fill_cpuset, make, own, place
+from ocipy.cgroups.device_filter import set_devices
+from ocipy.cgroups.layout import probe
+from ocipy.errors import Error
+from ocipy.linux import _kernel
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ocipy.cgroups.cgroup import Cgroup
+    from ocipy.cgroups.devices import Rule
+    from ocipy.config.types import Namespace
+    from ocipy.host.context import HostRun
+
+
+def _cgroup(run: HostRun) -> Cgroup:
+    if run.cgroup is None:
+        raise Error("internal error: there is no cgroup yet")
+    return run.cgroup
+
+
+def cgroup_create(
+    run: HostRun, *, path: str, tolerant: bool, enable: Sequence[str], domain: bool, cpuset: bool
+) -> None:
+    """Make the cgroup. What will be made is in the state before, so that `delete --force` finds it after a SIGKILL."""
+    layout = probe()
+    cgroup = place(layout, path, run.options.container_id)
+    run.state.cgroup = cgroup.to_state()
+    run.state.save()
+    run.cgroup = cgroup
+    try:
+        make(cgroup, layout, tolerant=tolerant, enable=enable, domain=domain, cpuset=cpuset)
+        if not cpuset and "cpuset" in cgroup.paths:
+            run.keep["cpuset"] = (cgroup.paths["cpuset"], layout.top("cpuset"))
+        if not cgroup.paths and not any(entry["type"] == "pid" for entry in _namespaces(run)):
+            log.warning("the container has neither a cgroup nor a pid namespace of its own: delete may miss processes")
+    finally:
+        run.state.cgroup = cgroup.to_state()
+
+
+def _namespaces(run: HostRun) -> Sequence[Namespace]:
+    return (run.config.get("linux") or {}).get("namespaces") or ()
+
+
+def expected_paths(run: HostRun) -> dict[str, str]:
+    """Where the cgroup is, for init; or where that of a unit will be, which is made after the clone."""
+    expected: dict[str, str] | None = run.keep.get("expected_paths")
+    return expected or (run.cgroup.paths if run.cgroup is not None else {})
+
+
+def cgroup_cpuset(run: HostRun) -> None:
+    """Give the v1 cpuset what it must have before a process may join."""
+    if "cpuset" in run.keep:
+        fill_cpuset(*run.keep.pop("cpuset"))
+
+
+def cgroup_own(run: HostRun, *, uid: int) -> None:
+    """Let the container's user manage the cgroups below its own."""
+    own(_cgroup(run), uid)
+
+
+def cgroup_open(run: HostRun) -> None:
+    """Open what init writes to when it enters the v1 hierarchies: there it may not find the way."""
+    for name, fd in _cgroup(run).open_tasks().items():
+        run.fds["cgroup/" + name] = fd
+
+
+def clone(run: HostRun, flags: int, exit_signal: int, *, required: bool) -> tuple[int, int]:
+    """Clone into the v2 cgroup where there is one: (pid, pidfd), or (0, -1) in the child. Raises OSError.
+
+    Where the kernel refuses that (before Linux 5.7, a threaded cgroup) the process is moved by cgroup_join, unless it
+    is required: the root of a cgroup namespace that the clone makes would be our own cgroup.
+    """
+    directory = run.cgroup.directory_fd() if run.cgroup is not None and run.cgroup.systemd is None else -1
+    try:
+        pid, pidfd = _kernel.clone3(flags, exit_signal, directory)
+    except OSError:
+        if required or directory < 0:
+            raise
+        return _kernel.clone3(flags, exit_signal, -1)
+    if pid and directory >= 0:
+        run.keep["in_cgroup"] = True
+        posix.close(directory)
+    return pid, pidfd
+
+
+def cgroup_join(run: HostRun, *, tolerant: bool) -> None:
+    """Move init, or the stage before it, into the v2 cgroup, unless it was cloned there. v1 is entered by itself."""
+    for name in [name for name in run.fds if name.startswith("cgroup/")]:
+        posix.close(run.fds.pop(name))
+    cgroup = _cgroup(run)
+    if "" not in cgroup.paths or run.keep.pop("in_cgroup", False):
+        return
+    try:
+        cgroup.join(run.pid, only_unified=True)
+    except OSError as error:
+        if not tolerant or error.errno not in DENIED:
+            raise Error(f"cannot join the cgroup {cgroup.paths['']}", errno=error.errno or 0) from None
+        # Not delegated to us: the container stays in our own.
+        path = cgroup.paths.pop("")
+        if path in cgroup.created:
+            posix.rmdir(path)
+            cgroup.created.remove(path)
+        run.state.cgroup = cgroup.to_state()
+        run.state.save()
+
+
+def cgroup_devices(run: HostRun, *, rules: Sequence[Rule], tolerant: bool) -> None:
+    """Put the device rules into force."""
+    set_devices(_cgroup(run), rules, tolerant=tolerant)
+
+
+def cgroup_write(run: HostRun, *, controller: str, file: str, value: str, **options: str | bool) -> None:
+    """Set one limit."""
+    _cgroup(run).write(controller, file, value, **options)  # type: ignore[arg-type]
+
+
+def cgroup_check_memory(run: HostRun, *, limit: int, swap: int) -> None:
+    """Refuse a limit below what is in use."""
+    _cgroup(run).check_memory(limit, swap)
+
+
+ACTIONS = {
+    "cgroup_check_memory": cgroup_check_memory,
+    "cgroup_cpuset": cgroup_cpuset,
+    "cgroup_create": cgroup_create,
+    "cgroup_devices": cgroup_devices,
+    "cgroup_join": cgroup_join,
+    "cgroup_open": cgroup_open,
+    "cgroup_own": cgroup_own,
+    "cgroup_write": cgroup_write,
+}

@@ -1,0 +1,85 @@
+"""What the steps of the host lane share."""
+
+from __future__ import annotations
+
+import posix
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ocipy.cgroups.cgroup import Cgroup
+    from ocipy.children.helper import Helper
+    from ocipy.config.types import Config
+    from ocipy.criu.client import Session
+    from ocipy.linux.channel import Channel
+    from ocipy.plan.model import Options, Plan
+    from ocipy.state.state import State
+
+
+class HostRun:
+    """One create, run, exec or restore on its way: what exists so far, so that a failure can undo it.
+
+    pid, pidfd: the init process (for a moment the stage before it), 0 and -1 until it is cloned.
+    fds: descriptors that init inherits, by name; everything else is closed there.
+    keep: the parts of a plan that only its own steps understand, such as the seccomp program.
+    helper: a child that speaks to systemd for us, lender: one that has moved network devices, criu: one that restores;
+    None if there is none.
+    hooks_ran: a hook was started, so that poststop hooks are due after a failure (runtime.md, life cycle).
+    interrupts: signalfd of what ends the run before it has begun (children/interrupts.py), -1 if nobody listens.
+    master: the pty's master that init sent, -1 if none; master_name: the name of its peer.
+    name: what the new process is called in errors. status: of the container meanwhile, as others are told.
+    """
+
+    __slots__ = (
+        "cgroup",
+        "channel",
+        "config",
+        "console_socket",
+        "criu",
+        "fds",
+        "helper",
+        "hooks_ran",
+        "interrupts",
+        "keep",
+        "lender",
+        "master",
+        "master_name",
+        "name",
+        "options",
+        "pid",
+        "pidfd",
+        "plan",
+        "state",
+        "status",
+    )
+
+    def __init__(self, config: Config, options: Options, plan: Plan, state: State) -> None:
+        self.config = config
+        self.options = options
+        self.plan = plan
+        self.state = state
+        self.pid = 0
+        self.pidfd = -1
+        self.channel: Channel | None = None
+        self.fds: dict[str, int] = {}
+        self.keep: dict[str, Any] = {}
+        self.cgroup: Cgroup | None = None
+        self.console_socket = ""
+        self.helper: Helper | None = None
+        self.lender: Helper | None = None
+        self.criu: Session | None = None
+        self.hooks_ran = False
+        self.interrupts = -1
+        self.master = -1
+        self.master_name = ""
+        self.name = "the init process"
+        self.status = "creating"
+
+    def let_go(self) -> None:
+        """Close the channel to init, and our copies of what was handed to it."""
+        for fd in [*self.fds.values(), self.channel.fd if self.channel is not None else -1]:
+            if fd >= 0:
+                posix.close(fd)
+        self.fds.clear()
+        self.channel = None

@@ -1,0 +1,167 @@
+"""Device nodes for a container whose user namespace may not make any (mknod(2)): made on the host, to be bound inside.
+
+They are on a tmpfs that is attached nowhere on the host, so nobody finds them there, and they go with their last mount.
+Init gets a detached mount of each node alone.
+"""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from ocipy import log
+from ocipy.errors import Error
+from ocipy.init.devices import KINDS
+from ocipy.init.mounts import make_filesystem
+from ocipy.linux import _kernel, procfs
+from ocipy.linux.channel import Channel, Closed, pair
+from ocipy.linux.constants import (
+    AT_FDCWD,
+    AT_RECURSIVE,
+    CLONE_NEWNS,
+    CLONE_NEWUSER,
+    CLONE_PIDFD,
+    MOUNT_ATTR_NOEXEC,
+    MOUNT_ATTR_NOSUID,
+    MOVE_MOUNT_F_EMPTY_PATH,
+    MS_PRIVATE,
+    OPEN_TREE_CLONE,
+    SIGCHLD,
+)
+from ocipy.linux.text import lines_of, words_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ocipy.host.context import HostRun
+
+    Triples = Sequence[tuple[int, int, int]]
+
+
+def device_filesystem(run: HostRun, *, nodes: int, label: str, joined: bool) -> None:
+    """The tmpfs for so many nodes. joined: the user namespace is one that is there, with maps of its own."""
+    data = ("mode=755", f"nr_inodes={nodes + 1}", "nr_blocks=1")
+    run.keep["devices"] = make_filesystem("tmpfs", "devices", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, (), data, label)
+    if joined:
+        run.keep["devices/maps"] = _maps_of(run, run.fds["namespace/user"])
+
+
+def device_node(
+    run: HostRun, *, name: str, path: str, kind: str, major: int, minor: int, mode: int, uid: int, gid: int
+) -> None:
+    """Make one node. uid, gid: on the host, or inside of a joined user namespace."""
+    directory = run.keep["devices"]
+    if "devices/maps" in run.keep:
+        uids, gids = run.keep["devices/maps"]
+        uid, gid = _mapped(uid, uids, path), _mapped(gid, gids, path)
+    try:
+        posix.mknod(name, KINDS[kind] | 0o600, posix.makedev(major, minor), dir_fd=directory)
+    except PermissionError:
+        return  # as in a container that may make none itself: the host's own is bound then
+    _kernel.fchownat(directory, name, uid, gid, 0)
+    posix.chmod(name, mode, dir_fd=directory)
+
+
+def device_mounts(run: HostRun, *, names: Sequence[str]) -> None:
+    """A detached mount of each node that was made."""
+    directory = run.keep.pop("devices")
+    made = [name for name in names if _is_there(directory, name)]
+    try:
+        mounts = [_kernel.open_tree(directory, name, OPEN_TREE_CLONE) for name in made]
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        # Before Linux 6.15 only what is attached can be copied.
+        mounts = _mounts_by_child(directory, made)
+    run.fds.update({"device/" + name: mount for name, mount in zip(made, mounts, strict=True)})
+    posix.close(directory)
+
+
+def _is_there(directory: int, name: str) -> bool:
+    try:
+        posix.stat(name, dir_fd=directory)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _mounts_by_child(directory: int, names: Sequence[str]) -> list[int]:
+    """The same by a child that attaches the filesystem in a mount namespace of its own. Raises Error."""
+    ours, theirs = pair()
+    pid, pidfd = _kernel.clone3(CLONE_NEWNS | CLONE_PIDFD, SIGCHLD, -1)
+    if pid == 0:
+        try:
+            _send_mounts(theirs, directory, names)
+        finally:
+            posix._exit(0)
+    posix.close(pidfd)
+    posix.close(theirs.fd)
+    mounts: list[int] = []
+    try:
+        for _ in names:
+            kind, body, fds = ours.receive(max_fds=1)
+            if kind == "error":
+                raise Error.from_message(body)
+            mounts += fds
+    finally:
+        posix.close(ours.fd)
+        posix.waitpid(pid, 0)
+    return mounts
+
+
+def _send_mounts(channel: Channel, directory: int, names: Sequence[str]) -> None:
+    try:
+        _kernel.mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, 0, 0, MS_PRIVATE, -1)
+        _kernel.move_mount(directory, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH)
+        for name in names:
+            channel.send("mount", fd=_kernel.open_tree(directory, name, OPEN_TREE_CLONE))
+    except OSError as error:
+        channel.send("error", Error("cannot mount the devices", errno=error.errno or 0).to_message())
+
+
+def _maps_of(run: HostRun, namespace: int) -> tuple[Triples, Triples]:
+    """The maps of ids of a user namespace, as they are seen from here: a process in it shows them. Raises Error."""
+    ours, theirs = pair()
+    pid, pidfd = _kernel.clone3(CLONE_PIDFD, SIGCHLD, -1)
+    if pid == 0:
+        try:
+            posix.close(ours.fd)
+            _kernel.setns(namespace, CLONE_NEWUSER)
+            theirs.send("joined")
+            theirs.receive()  # up to its end: the maps have been read, or the runtime is dead
+        finally:
+            posix._exit(0)
+    posix.close(pidfd)
+    posix.close(theirs.fd)
+    try:
+        ours.receive()
+        uids, gids = (_triples(procfs.read(run.fds["procfs"], f"{pid}/{name}")) for name in ("uid_map", "gid_map"))
+    except Closed:
+        raise Error("cannot enter the user namespace to see its ids") from None
+    finally:
+        posix.close(ours.fd)
+        posix.waitpid(pid, 0)
+    return uids, gids
+
+
+def _triples(text: bytes) -> Triples:
+    """(inside, outside, size) of each line of a uid_map (user_namespaces(7))."""
+    lines = [words_of(line) for line in lines_of(text)]
+    return [(int(inside), int(outside), int(size)) for inside, outside, size in lines]
+
+
+def _mapped(number: int, triples: Triples, path: str) -> int:
+    """The id on the host; 0, which nobody inside has, where the namespace has none for it."""
+    for inside, outside, size in triples:
+        if inside <= number < inside + size:
+            return outside + number - inside
+    log.warning(f"{path}: the user namespace has no id {number} to own it")
+    return 0
+
+
+ACTIONS: dict[str, Callable[..., None]] = {
+    "device_filesystem": device_filesystem,
+    "device_mounts": device_mounts,
+    "device_node": device_node,
+}

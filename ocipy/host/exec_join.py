@@ -1,0 +1,177 @@
+"""The host lane's side of exec: the container's cgroup, the process that joins, and how its exec went."""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from ocipy.cgroups.cgroup import Cgroup
+from ocipy.cgroups.files import exists, read
+from ocipy.cgroups.layout import parse_own, probe
+from ocipy.cgroups.paths import is_within
+from ocipy.errors import Error
+from ocipy.init.context import Init
+from ocipy.init.exec_join import run_joining
+from ocipy.init.fifo import EXECUTING
+from ocipy.linux import _kernel, channel
+from ocipy.linux.constants import CLONE_PIDFD, O_CLOEXEC, O_DIRECTORY, O_PATH, SIGCHLD
+from ocipy.operations.lifecycle import raise_failure, read_to_end
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ocipy.host.context import HostRun
+
+DENIED = (errno.EACCES, errno.EPERM)
+
+
+def report_pipe(run: HostRun) -> None:
+    """The pipe by which the process tells of its exec, or why there is none."""
+    reading, writing = posix.pipe2(O_CLOEXEC)
+    run.keep["report"] = reading
+    run.fds["report"] = writing
+
+
+def open_root(run: HostRun) -> None:
+    """Open the root of the container's process, for a container without a mount namespace of its own."""
+    try:
+        run.fds["root"] = posix.open(f"/proc/{run.state.pid}/root", O_PATH | O_DIRECTORY | O_CLOEXEC)
+    except OSError as error:
+        raise Error("cannot open the container's root", errno=error.errno or 0) from None
+
+
+def exec_cgroup(run: HostRun, *, paths: Sequence[tuple[str, str]], chosen: bool) -> None:
+    """Take the container's cgroup, and open what the process writes to when it enters the v1 hierarchies."""
+    run.cgroup = Cgroup("", dict(paths), [])
+    run.keep["chosen"] = chosen
+    try:
+        for name, fd in run.cgroup.open_tasks().items():
+            run.fds["cgroup/" + name] = fd
+    except FileNotFoundError:
+        raise _no_cgroup(run, [path for name, path in paths if name]) from None
+
+
+def _no_cgroup(run: HostRun, paths: Sequence[str]) -> Error:
+    """In words of our own: engines take the kernel's for a missing command (docs/errors.md)."""
+    missing = next((path for path in paths if not exists(path)), "")
+    hint = "--cgroup names one below the container's, which must be there" if run.keep["chosen"] else ""
+    return Error(f"there is no cgroup {missing}", hint=hint)
+
+
+def clone_joining(run: HostRun, *, kinds: Sequence[str], chroot: bool, drop_groups: bool) -> None:
+    """Clone the process that joins the container, into its v2 cgroup where there is one."""
+    ours, theirs = channel.pair()
+    init = Init(channel=theirs, fds=run.fds, state={}, preserved=run.options.preserve_fds)
+    pid, pidfd = _clone(run)
+    if pid == 0:
+        run_joining(run.plan, init, kinds, chroot, drop_groups, run.state.pid)
+    posix.close(theirs.fd)
+    run.channel = ours
+    run.pid, run.pidfd = pid, pidfd
+    run.keep["stage"] = pid if "pid" in kinds else 0
+
+
+def _clone(run: HostRun) -> tuple[int, int]:
+    """(pid, pidfd), or (0, -1) in the child."""
+    for path in _unified_cgroups(run):
+        if not _has_room(path):
+            break
+        try:
+            directory = posix.open(path, O_PATH | O_DIRECTORY | O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        try:
+            pid, pidfd = _kernel.clone3(CLONE_PIDFD, SIGCHLD, directory)
+        except OSError:
+            # Older than Linux 5.7, or the cgroup takes no process (cgroups(7)); the next one, or exec_cgroup_join.
+            continue
+        finally:
+            posix.close(directory)
+        run.keep["in_cgroup"] = True
+        return pid, pidfd
+    return _kernel.clone3(CLONE_PIDFD, SIGCHLD, -1)
+
+
+def _has_room(path: str) -> bool:
+    """The limit of processes permits two more, the one that joins and its child. Otherwise exec_cgroup_join moves it
+    in, which no limit holds up (cgroups(7), pids)."""
+    try:
+        limit = read(path + "/pids.max").strip()
+        return limit == "max" or int(limit) - int(read(path + "/pids.current")) >= 2
+    except OSError:
+        return True  # without the controller
+
+
+def _unified_cgroups(run: HostRun) -> Iterator[str]:
+    """The v2 cgroup, and where its first process is by now: one that has children with controllers may hold none
+    itself, so systemd moves on (cgroups(7)). Below the container's own only: the process itself chooses the name."""
+    path = run.cgroup.path_of("") if run.cgroup is not None else ""
+    if path:
+        yield path
+        if not run.keep["chosen"]:
+            other = _cgroup_of_init(run.state.pid)
+            # The number was its own if it still lives.
+            if other != path and is_within(other, path) and run.state.is_alive():
+                yield other
+
+
+def exec_cgroup_join(run: HostRun) -> None:
+    """Move the process into the v2 cgroup, if it was not cloned there. v1 is entered by itself."""
+    for name in [name for name in run.fds if name.startswith("cgroup/")]:
+        posix.close(run.fds.pop(name))
+    if run.keep.get("in_cgroup"):
+        return
+    refusal: Error | None = None
+    for path in _unified_cgroups(run):
+        try:
+            Cgroup("", {"": path}, []).join(run.pid)
+            return
+        except FileNotFoundError:
+            refusal = refusal or _no_cgroup(run, [path])
+        except OSError as error:
+            if error.errno in DENIED and run.state.cgroup is not None and run.state.cgroup.get("systemd"):
+                _attach(run, path)
+                return
+            refusal = refusal or Error(f"cannot join the cgroup {path}", errno=error.errno or 0)
+    if refusal is not None:
+        raise refusal
+
+
+def _attach(run: HostRun, path: str) -> None:
+    """Have systemd move the process: a user may not move one out of what is not delegated to it."""
+    from ocipy.host import systemd
+
+    cgroup = Cgroup.from_state(run.state.cgroup or {})
+    systemd.attach(cgroup, run.pid, path.removeprefix(cgroup.path_of("")))
+
+
+def _cgroup_of_init(pid: int) -> str:
+    """The v2 cgroup that the container's process is in, "" if it is not to be told."""
+    try:
+        return probe().directory("", parse_own(read(f"/proc/{pid}/cgroup"))[""])
+    except (OSError, KeyError):
+        return ""
+
+
+def executed(run: HostRun) -> None:
+    """Wait until the process executes its command. Raises the Error of one that cannot."""
+    run.let_go()
+    report = run.keep["report"]
+    said = read_to_end(report, run.name, run.pid, run.pidfd, run.interrupts)
+    raise_failure(said)
+    if EXECUTING not in said:
+        raise Error(
+            f"{run.name} has ended before it could execute its command",
+            hint="it was killed, or ran out of memory: linux.resources.memory.limit",
+        )
+
+
+ACTIONS = {
+    "report_pipe": report_pipe,
+    "open_root": open_root,
+    "exec_cgroup": exec_cgroup,
+    "clone_joining": clone_joining,
+    "exec_cgroup_join": exec_cgroup_join,
+    "executed": executed,
+}

@@ -1,0 +1,175 @@
+"""The hooks in the runtime's namespaces: prestart and createRuntime in the host lane; poststart and poststop."""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from ocipy import log
+from ocipy.children.interrupts import catch
+from ocipy.children.interrupts import check as check_interrupts
+from ocipy.errors import Error, refused
+from ocipy.init.hooks import GivenUp, outputs_of, run_hook
+from ocipy.linux import _kernel
+from ocipy.linux.channel import Closed
+from ocipy.linux.constants import O_APPEND, O_CLOEXEC, O_CREAT, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_WRONLY
+from ocipy.plan.hooks import ANNOTATIONS, output_path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from ocipy.host.context import HostRun
+    from ocipy.state.state import State
+
+
+def hook(
+    run: HostRun,
+    *,
+    kind: str,
+    index: int,
+    path: str,
+    args: Sequence[str] | None,
+    env: Sequence[str] | None,
+    timeout: int | None,
+) -> None:
+    """A prestart or createRuntime hook: in the bundle, with the runtime's own environment if it has none. Raises Error.
+
+    Its state says created, as the specification's life cycle does: these hooks are what follows step 2.
+    """
+    try:
+        run_hook(
+            kind, index, path, args, env, timeout, run.state.for_hooks("created", run.pid),
+            directory=run.options.bundle, default_env=posix.environ, give_up=(run.interrupts, run.pidfd),
+            outputs=outputs_of(run.fds),
+        )  # fmt: skip
+    except GivenUp:
+        check_interrupts(run.interrupts)
+        raise Closed("the init process has ended") from None
+
+
+def hook_output(run: HostRun, *, name: str, path: str) -> None:
+    """Open the file that gets the standard output, or error, of all hooks; init inherits it for its own."""
+    run.fds["hook/" + name] = _open_output(path)
+
+
+def _open_output(path: str) -> int:
+    """A descriptor to append to the file, which is made for its owner alone.
+
+    A link in its place is not followed: in a directory that others can write to it would be theirs to say what we write
+    to. A FIFO that nobody reads does not hold us up. Raises Error.
+    """
+    try:
+        fd = posix.open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0o600)
+    except OSError as error:
+        hint = {errno.ELOOP: "it is a symbolic link", errno.ENXIO: "it is a FIFO that nobody reads"}
+        raise Error(
+            f"cannot open {path} for the output of the hooks",
+            errno=error.errno or 0,
+            hint=hint.get(error.errno or 0, ""),
+        ) from None
+    posix.set_blocking(fd, True)
+    return fd
+
+
+def keep_hook(
+    run: HostRun,
+    *,
+    kind: str,
+    index: int,
+    path: str,
+    args: Sequence[str] | None,
+    env: Sequence[str] | None,
+    timeout: int | None,
+) -> None:
+    """Have start (poststart) or delete (poststop) run it, whatever the bundle says by then."""
+    kept = {
+        "path": path,
+        "args": None if args is None else list(args),
+        "env": None if env is None else list(env),
+        "timeout": timeout,
+    }
+    run.state.hooks.setdefault(kind, []).append(kept)
+
+
+def run_hooks(
+    hooks: dict[str, list[Any]],
+    kind: str,
+    state: dict[str, Any],
+    *,
+    directory: str,
+    keep_going: bool = False,
+    interrupts: int = -1,
+) -> list[Error]:
+    """Run the hooks of one kind in their order: poststart (after the exec), poststop (after the container is gone).
+
+    hooks: as keep_hook kept them. state: what they get on standard input. directory: the bundle; gone by now, it is
+    the root. The first failure ends the list, unless keep_going (poststop: the rest go on as if it had succeeded).
+    interrupts: see children/interrupts.py. Gives the errors.
+    """
+    errors: list[Error] = []
+    fds: dict[str, int] = {}
+    if hooks.get(kind):
+        for name, annotation in ANNOTATIONS.items():
+            try:
+                path = output_path(state.get("annotations") or {}, annotation, directory)
+                if path:
+                    fds["hook/" + name] = _open_output(path)
+            except Error as error:
+                error.pointer = "/annotations/" + annotation
+                errors.append(error)
+    try:
+        posix.stat(directory)
+    except OSError:
+        directory = "/"
+    for index, kept in enumerate(hooks.get(kind) or ()):
+        if errors and not keep_going:
+            break
+        try:
+            run_hook(
+                kind, index, kept["path"], kept.get("args"), kept.get("env"), kept.get("timeout"), state,
+                directory=directory, default_env=posix.environ, give_up=(interrupts,), outputs=outputs_of(fds),
+            )  # fmt: skip
+        except GivenUp:
+            check_interrupts(interrupts)
+            raise
+        except OSError as error:
+            errors.append(refused(error, "hook " + kept["path"], f"/hooks/{kind}/{index}"))
+        except Error as error:
+            errors.append(error)
+    for fd in fds.values():
+        posix.close(fd)
+    return errors
+
+
+def run_poststart(state: State, interrupts: int) -> None:
+    """Raises the Error of the first that fails, or of a signal (children/interrupts.py)."""
+    running = state.for_hooks("running")
+    for failure in run_hooks(state.hooks, "poststart", running, directory=state.bundle, interrupts=interrupts):
+        raise failure
+
+
+def run_poststop(state: State) -> None:
+    """A failure is a warning, and the rest goes on.
+
+    A signal that ends us ends the hook, and those after it are left out. What has come before, and has ended the
+    container perhaps, is none of theirs.
+    """
+    interrupts = catch()
+    while _kernel.read_signal(interrupts) is not None:
+        pass
+    stopped = state.for_hooks("stopped", 0)
+    try:
+        problems = run_hooks(
+            state.hooks, "poststop", stopped, directory=state.bundle, keep_going=True, interrupts=interrupts
+        )
+        for problem in problems:
+            log.warning(problem.line)
+    except Error as problem:
+        log.warning(f"{problem.line}: the poststop hooks have not come to their end")
+    finally:
+        posix.close(interrupts)
+
+
+ACTIONS = {"hook": hook, "hook_output": hook_output, "keep_hook": keep_hook}

@@ -1,0 +1,140 @@
+"""linux.intelRdt on the host: groups of the resctrl filesystem made, filled, joined; and removed again."""
+
+from __future__ import annotations
+
+import errno
+
+from ocipy.errors import Error
+from ocipy.linux import resctrl
+from ocipy.linux.files import exists, read_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ocipy.host.context import HostRun
+    from ocipy.state.state import RdtGroups
+
+POINTER = "/linux/intelRdt"
+
+
+def top_of_resctrl() -> str:
+    """Where resctrl is mounted for the runtime (config-linux.md, IntelRdt: MUST generate an error). Raises Error."""
+    top = resctrl.find(read_file("/proc/self/mountinfo"))
+    if not top:
+        raise Error(
+            "no resctrl filesystem is mounted",
+            pointer=POINTER,
+            hint="mount -t resctrl resctrl /sys/fs/resctrl, where the processor and the kernel have it",
+        )
+    return top
+
+
+def rdt_group(run: HostRun, *, name: str, make: bool) -> None:
+    """Find the class of service, or make it. name: "/" for the default one."""
+    top = top_of_resctrl()
+    path = top if name == "/" else top + "/" + name
+    groups: RdtGroups = {"group": path, "monitoring": "", "remove": []}
+    run.state.rdt = groups
+    # What a failure takes back, also of what is to stay once the container is there.
+    run.keep["rdt/made"] = groups["remove"]
+    made = False
+    if not exists(path):
+        if not make:
+            hint = "make it beforehand, or give it a schema: then it is made"
+            raise Error(f"there is no class of service {name}", hint=hint)
+        made = _make(run, path, "num_closids: the processor has no more classes of service")
+    if not made and not resctrl.is_group(path):
+        raise Error(f"{path} is no class of service")
+    run.keep["rdt"] = (top, made)
+
+
+def _make(run: HostRun, path: str, none_left: str) -> bool:
+    """Make a group that the state has before it is there. False if somebody else was quicker. Raises Error."""
+    groups = run.state.rdt
+    assert groups is not None
+    groups["remove"].insert(0, path)
+    run.state.save()
+    try:
+        if resctrl.make_group(path):
+            return True
+    except OSError as error:
+        groups["remove"].remove(path)
+        hint = none_left if error.errno == errno.ENOSPC else ""
+        raise Error(f"cannot make {path}", errno=error.errno or 0, hint=hint) from None
+    groups["remove"].remove(path)
+    return False
+
+
+def rdt_schema(run: HostRun, *, line: str, compared: bool) -> None:
+    """Write one line of the schemata. compared: it has to agree with a class of service that was there before."""
+    assert run.state.rdt is not None
+    top, made = run.keep["rdt"]
+    write_schema(run.state.rdt["group"], top, line, compared=compared and not made)
+
+
+def write_schema(group: str, top: str, line: str, *, compared: bool = False) -> None:
+    """Write a line into a group's schemata. Raises Error with the kernel's own reason."""
+    path = group + "/" + resctrl.SCHEMATA
+    if compared:
+        there = read_file(path)
+        if not resctrl.agrees(line, there):
+            found = resctrl.line_of(there, line.partition(":")[0].strip()) or "no line of that resource"
+            raise Error(f"the class of service is there, and does not have {line}, but {found}")
+    try:
+        resctrl.write(path, line)
+    except OSError as error:
+        raise Error(f"the schema {line} is refused", errno=error.errno or 0, hint=resctrl.reason(top)) from None
+
+
+def rdt_monitoring(run: HostRun, *, name: str) -> None:
+    """Make the container's own monitoring group below its class of service."""
+    groups = run.state.rdt
+    assert groups is not None
+    path = f"{groups['group']}/{resctrl.MONITORING}/{name}"
+    if not exists(groups["group"] + "/" + resctrl.MONITORING):
+        raise Error("this resctrl filesystem has no monitoring groups", hint="the processor has no monitoring")
+    if not _make(run, path, "num_rmids: the processor has no more monitoring groups"):
+        raise Error(f"there is a monitoring group {path} already", hint="of another container, or left by one")
+    groups["monitoring"] = path
+
+
+def rdt_join(run: HostRun) -> None:
+    """Put the process into its groups: first the class of service, which its monitoring group belongs to."""
+    groups = run.state.rdt
+    if groups is None:  # a container that an older release has made
+        return
+    for group in (groups["group"], groups["monitoring"]):
+        if group:
+            try:
+                resctrl.write(group + "/" + resctrl.TASKS, str(run.pid))
+            except OSError as error:
+                raise Error(f"cannot put the process into {group}", errno=error.errno or 0) from None
+
+
+def rdt_keep(run: HostRun) -> None:
+    """The class of service that the config names stays when the container is deleted."""
+    groups = run.state.rdt
+    assert groups is not None
+    if groups["group"] in groups["remove"]:
+        run.keep["rdt/made"] = list(groups["remove"])
+        groups["remove"].remove(groups["group"])
+        run.state.save()
+
+
+def remove(paths: Sequence[str]) -> None:
+    """Remove groups; what is left in them is in the group above from then on. Raises Error."""
+    for path in paths:
+        try:
+            resctrl.remove_group(path)
+        except OSError as error:
+            raise Error(f"cannot remove {path}", pointer=POINTER, errno=error.errno or 0) from None
+
+
+ACTIONS: dict[str, Callable[..., None]] = {
+    "rdt_group": rdt_group,
+    "rdt_join": rdt_join,
+    "rdt_keep": rdt_keep,
+    "rdt_monitoring": rdt_monitoring,
+    "rdt_schema": rdt_schema,
+}

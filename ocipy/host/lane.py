@@ -1,0 +1,312 @@
+"""The host lane: what the process on the host does for create, one step after the other.
+
+Each action may raise Error or OSError, which get the pointer of their step.
+"""
+
+from __future__ import annotations
+
+import posix
+
+from ocipy import log
+from ocipy.children import interrupts
+from ocipy.errors import Error, refused
+from ocipy.init import lane
+from ocipy.linux import _kernel, procfs
+from ocipy.linux.channel import Closed
+from ocipy.linux.constants import (
+    O_CLOEXEC,
+    O_DIRECTORY,
+    O_NOFOLLOW,
+    O_PATH,
+    O_RDWR,
+    POLLIN,
+    S_IFLNK,
+    S_IFMT,
+    S_IFREG,
+    SIGKILL,
+)
+from ocipy.linux.files import write_file
+from ocipy.operations.lifecycle import GLANCE_MS
+from ocipy.state.state import FIFO, FIFO_NEW, REPORT, pidfd_inode_of, process_start
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ocipy.host.context import HostRun
+    from ocipy.linux.channel import Channel
+    from ocipy.plan.model import Step
+
+
+LONGEST_NAME = 64  # of a terminal: "/dev/pts/N"
+# An init that has closed the channel is about to end.
+END_PATIENCE_MS = 2000
+
+
+def fifo(run: HostRun) -> None:
+    """Make the FIFO at which init waits, and the one by which start learns how the exec went (init/fifo.py).
+
+    Opened here, for reading and writing: init might have no right to open them, and that neither blocks nor ends
+    (fifo(7)).
+    """
+    for name, file in (("fifo", FIFO_NEW), ("report", REPORT)):
+        path = run.state.directory + "/" + file
+        posix.mkfifo(path, 0o600)
+        run.fds[name] = posix.open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC)
+
+
+def private_procfs(run: HostRun, *, sysctl: bool) -> None:
+    """A procfs of our own, made before anything of the container's is mounted (CVE-2025-52881)."""
+    run.fds["procfs"] = procfs.open_private(subset_pid=True)
+    if sysctl:
+        # The kind with /proc/sys, and so the dangerous one to leak: init closes it after the last sysctl.
+        run.fds["procfs/sysctl"] = procfs.open_private(subset_pid=False)
+
+
+def give_procfs(run: HostRun, *, whole: bool) -> None:
+    """Hand a process that has joined a pid namespace its own directory of /proc: whoever else is in there may look at
+    what it holds (CVE-2016-9962), and from a whole procfs of our pid namespace a path leads to the root of the host.
+
+    whole: where it may not be cloned (no CAP_SYS_ADMIN), all of /proc will do, since nobody there can look.
+    """
+    try:
+        fd = procfs.clone_of(run.pid)
+    except OSError:
+        if not whole:
+            raise
+        fd = posix.open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC)
+    channel_of(run).send("procfs", fd=fd)
+    posix.close(fd)
+
+
+def adopt(run: HostRun) -> None:
+    """Learn the pid of the init process from the stage before it, and reap that.
+
+    Only a child of ours is believed to be it (the stage has made it one by CLONE_PARENT): what follows changes the
+    limits of whatever process it is, and kills it where something fails.
+    """
+    pid = wait_for(run, "pid").get("pid")
+    stage = run.keep.pop("stage", 0)
+    if stage:
+        if not isinstance(pid, int) or not 0 < pid < 1 << 31 or pid == stage or not _is_our_child(pid):
+            raise Error("the init process sent a message that is none")
+        pidfd = _kernel.pidfd_open(pid, 0)
+        # It has nothing left to do, and who stops it shall not stop us.
+        try:
+            _kernel.pidfd_send_signal(run.pidfd, SIGKILL)
+        except ProcessLookupError:
+            pass
+        posix.waitpid(stage, 0)
+        posix.close(run.pidfd)
+        run.pid, run.pidfd = pid, pidfd
+
+
+def _is_our_child(pid: int) -> bool:
+    try:
+        posix.waitid(posix.P_PID, pid, posix.WEXITED | posix.WNOHANG | posix.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def save_state(run: HostRun) -> None:
+    """Write the state before init may go on, so that a killed create leaves nothing that delete cannot find."""
+    run.state.pid = run.pid
+    run.state.start_time = process_start(run.pid)
+    run.state.pidfd_inode = pidfd_inode_of(run.pidfd)
+    run.state.cgroup = run.cgroup.to_state() if run.cgroup is not None else None
+    run.state.save()
+
+
+def tell(run: HostRun, *, barrier: str) -> None:
+    """Let the init lane go on that waits for this."""
+    channel_of(run).send(barrier)
+
+
+def wait(run: HostRun, *, barrier: str) -> None:
+    """Wait for the init lane."""
+    wait_for(run, barrier)
+
+
+def wait_for(run: HostRun, barrier: str) -> dict[str, object]:
+    """Read what init says until it says this, or that it failed.
+
+    Raises Error for a signal that ends us, and where init is held up by others.
+    """
+    stopped = 0
+    while True:
+        channel = channel_of(run)
+        ready = dict(_kernel.poll([(channel.fd, POLLIN), (run.interrupts, POLLIN), (run.pidfd, POLLIN)], GLANCE_MS))
+        if not ready:
+            from ocipy.host.held_up import glance
+
+            stopped = glance(run.name, run.pid, run.pidfd, stopped)
+            continue
+        # A word of init's first: after its last one it goes on by itself, and exec's may run its command by now.
+        if channel.fd not in ready:
+            interrupts.check(run.interrupts)
+            if not _kernel.poll([(channel.fd, POLLIN)], 0):
+                # A stage that is killed after its fork leaves a child that holds the channel, and waits as we do.
+                raise Closed("the other process has ended")
+        kind, body, fds = channel.receive(max_fds=1)
+        if kind == "console" and len(fds) == 1 and run.master < 0 and posix.isatty(fds[0]):
+            run.master = fds[0]
+            run.master_name = str(body.get("name"))[:LONGEST_NAME]
+            continue
+        for fd in fds:
+            posix.close(fd)
+        if kind == barrier:
+            return body
+        if kind == "error":
+            raise Error.from_message(body)
+        if kind != "warning":
+            raise Error(f"the init process said {kind[:40]!r} instead of {barrier}")
+        log.warning(str(body.get("text"))[:4096])
+
+
+def channel_of(run: HostRun) -> Channel:
+    """The channel to init, which is there from the clone on. Raises Error before that."""
+    if run.channel is None:
+        raise Error("internal error: there is no init process yet")
+    return run.channel
+
+
+def created(run: HostRun) -> None:
+    """The container is created: this rename makes it so. What init was handed is init's alone from here on."""
+    posix.rename(run.state.directory + "/" + FIFO_NEW, run.state.directory + "/" + FIFO)
+    try:
+        channel_of(run).send("created")
+    except Closed:
+        pass  # it has been killed meanwhile, like one that is so in a moment
+    run.let_go()
+
+
+def check_pid_file(path: str) -> None:
+    """See that a pid file replaces no device, pipe or directory. Raises Error."""
+    try:
+        kind = posix.lstat(path).st_mode & S_IFMT
+    except OSError:  # it is not there, or its writing will tell
+        return
+    if kind not in (S_IFREG, S_IFLNK):
+        raise Error("the pid file is no regular file", pointer=path, hint="it would be replaced")
+
+
+def pid_file(run: HostRun, *, path: str) -> None:
+    """Write the pid, without a newline: containerd takes the whole content for a number."""
+    try:
+        write_file(path, str(run.pid).encode(), 0o644)
+    except OSError as error:
+        raise Error("cannot write the pid file", pointer=path, errno=error.errno or 0) from None
+
+
+ACTIONS: dict[str, Callable[..., None]] = {
+    "adopt": adopt,
+    "created": created,
+    "fifo": fifo,
+    "give_procfs": give_procfs,
+    "pid_file": pid_file,
+    "private_procfs": private_procfs,
+    "save_state": save_state,
+    "tell": tell,
+    "wait": wait,
+}
+
+# Where the other actions are carried out: the modules of this package.
+PLACES = {
+    "cgroup": (
+        "cgroup_check_memory", "cgroup_cpuset", "cgroup_create", "cgroup_devices", "cgroup_join", "cgroup_open",
+        "cgroup_own", "cgroup_write",
+    ),
+    "terminal": ("send_console",),
+    "devices": ("device_filesystem", "device_mounts", "device_node"),
+    "exec_join": ("clone_joining", "exec_cgroup", "exec_cgroup_join", "executed", "open_root", "report_pipe"),
+    "hooks": ("hook", "hook_output", "keep_hook"),
+    "intel_rdt": ("rdt_group", "rdt_join", "rdt_keep", "rdt_monitoring", "rdt_schema"),
+    "rlimits": ("final_affinity", "initial_affinity", "oom_score_adj", "raise_rlimit", "reset_affinity", "rlimit"),
+    "namespace_contents": ("time_offsets", "net_devices"),
+    "namespaces": ("open_namespace", "clone", "clone_stage", "uid_map", "gid_map"),
+    "notify": ("notify_directory",),
+    "pidfd_socket": ("send_pidfd",),
+    "restore": (
+        "restore_criu", "restore_join", "restore_loopback", "restore_mount_points", "restore_namespaces",
+        "restore_processes", "restored", "restoring",
+    ),
+    "seccomp": ("seccomp_filter", "seccomp_listener"),
+    "shared_namespace": ("not_our_namespace",),
+    "sysctl": ("host_sysctl",),
+    "systemd": ("systemd_join", "systemd_properties", "systemd_scope", "systemd_unit"),
+    "mounts": ("bind_rootfs", "idmap_join", "idmap_source", "open_mount_source", "open_rootfs"),
+}  # fmt: skip
+
+
+def carry_out(run: HostRun) -> None:
+    """Carry out the host lane. Raises Error with the pointer of the step that failed; undoing is the caller's."""
+    lane.load(run.plan.host, "ocipy.host", PLACES, ACTIONS)
+    lane.load(run.plan.init)
+    if log.is_debug():
+        from ocipy.tracing.debug import Narrator
+
+        run.plan.onlooker = Narrator(run.plan.onlooker)
+    step = None
+    onlooker = run.plan.onlooker
+    try:
+        for step in run.plan.host if onlooker is None else onlooker.host_lane(run):
+            if step.action == "hook" or (step.args.get("barrier") == "go" and _has_hooks(run.plan.init)):
+                run.hooks_ran = True
+            ACTIONS[step.action](run, **step.args)
+    except Closed:
+        raise _end_of_init(run) from None
+    except OSError as error:
+        name, pointer = ("carry_out", "") if step is None else (step.name, step.pointer)
+        raise _error_of_init(run) or refused(error, name, pointer) from None
+    except Error as error:
+        if not error.pointer and step is not None:
+            error.pointer = step.pointer
+        raise
+
+
+def _has_hooks(steps: list[Step]) -> bool:
+    """createContainer hooks come right after the barrier "go"."""
+    return any(step.action == "hook" and step.args["kind"] == "createContainer" for step in steps)
+
+
+def _error_of_init(run: HostRun) -> Error | None:
+    """What init said last, if it was an error: the cause of ours, very likely."""
+    if run.channel is None:
+        return None
+    try:
+        while _kernel.poll([(run.channel.fd, POLLIN)], 0):
+            kind, body, fds = run.channel.receive(max_fds=1)
+            for fd in fds:
+                posix.close(fd)
+            if kind == "error":
+                return Error.from_message(body)
+    except (Error, OSError):
+        pass
+    return None
+
+
+def _end_of_init(run: HostRun) -> Error:
+    """Init is gone without a word: say how it ended."""
+    error = _error_of_init(run)
+    if error is not None:
+        return error
+    if not _kernel.poll([(run.pidfd, POLLIN)], END_PATIENCE_MS):
+        return Error(f"{run.name} has closed the channel")
+    status = posix.waitid(posix.P_PID, run.pid, posix.WEXITED | posix.WNOWAIT)
+    assert status is not None
+    if status.si_code == posix.CLD_EXITED:
+        return Error(f"{run.name} ended with status {status.si_status}")
+    if status.si_status == SIGKILL and run.cgroup is not None and run.cgroup.oom_kills() > 0:
+        if run.status == "running":
+            # Others of the container's may have been before.
+            return Error(f"{run.name} was killed (possibly OOM-killed)", pointer="/linux/resources/memory/limit")
+        return Error(
+            "container init was OOM-killed (memory limit too low?)",
+            pointer="/linux/resources/memory/limit",
+            hint="the limit has to leave some memory for the set-up of the container too",
+        )
+    hint = ""
+    if (run.config.get("linux") or {}).get("seccomp"):
+        hint = "linux.seccomp may forbid what the set-up still has to do: docs/seccomp.md, When it is loaded"
+    return Error(f"{run.name} was killed by signal {status.si_status}", hint=hint)

@@ -1,0 +1,64 @@
+"""linux.timeOffsets and linux.netDevices: what the host puts into namespaces that init has made."""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from ocipy import log
+from ocipy.children.helper import Helper
+from ocipy.errors import Error
+from ocipy.linux import _kernel
+from ocipy.linux.constants import O_CLOEXEC, O_RDONLY
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ocipy.host.context import HostRun
+
+
+def time_offsets(run: HostRun, *, offsets: Sequence[tuple[str, int, int]]) -> None:
+    """Shift the clocks of the time namespace of init's children. offsets: (clock, seconds, nanoseconds)."""
+    text = "".join(f"{clock} {seconds} {nanoseconds}\n" for clock, seconds, nanoseconds in offsets)
+    fd = run.keep.pop("timens_offsets")
+    try:
+        posix.write(fd, text.encode())  # one write, all lines, as it wants it
+    except OSError as error:
+        hint = ""
+        if error.errno == errno.ERANGE:
+            hint = "no clock may show a time before 0, or later than some 146 years from now"
+        elif error.errno in (errno.EACCES, errno.EPERM):
+            hint = "setting the clocks takes CAP_SYS_TIME in the user namespace that owns the time namespace"
+        raise Error("cannot set the clocks of the time namespace", errno=error.errno or 0, hint=hint) from None
+    finally:
+        posix.close(fd)
+
+
+def net_devices(run: HostRun, *, devices: Sequence[tuple[str, str]]) -> None:
+    """Move network devices of the host into the container's network namespace. devices: (name here, name there).
+
+    Whoever moves them takes them back if this create fails, or is killed (runtime.md, Errors): before the namespace,
+    which would take them with it, can go.
+    """
+    namespace = posix.open(f"{run.pid}/ns/net", O_RDONLY | O_CLOEXEC, dir_fd=run.fds["procfs"])
+    try:
+        run.lender = Helper("ocipy.host.network_devices", hint="it takes the Python package pyroute2", undoes=True)
+    finally:
+        posix.close(namespace)
+    request = {"namespace": namespace, "devices": [list(device) for device in devices]}
+    run.lender.ask(_kernel.json_dumps(request), run.interrupts)
+
+
+def take_back(lender: Helper) -> None:
+    """Have the devices moved back, in the state that they were in; what cannot be restored is logged."""
+    try:
+        for problem in _kernel.json_loads(lender.ask(b"")):
+            log.warning(f"/linux/netDevices: {problem}")
+    except Error as error:
+        log.warning(error.line)
+    finally:
+        lender.close()
+
+
+ACTIONS = {"time_offsets": time_offsets, "net_devices": net_devices}

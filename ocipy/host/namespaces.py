@@ -1,0 +1,187 @@
+"""The host lane's side of the namespaces: opening the joined ones, the clone, the stages, the id maps."""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from ocipy.errors import Error
+from ocipy.host import cgroup
+from ocipy.init.context import Init
+from ocipy.init.lane import become_init
+from ocipy.init.namespaces import not_made
+from ocipy.linux import _kernel, channel
+from ocipy.linux.constants import CLONE_PIDFD, O_CLOEXEC, O_NONBLOCK, O_RDONLY, O_WRONLY, SIGCHLD
+from ocipy.linux.procfs import open_file as open_proc
+from ocipy.linux.procfs import write as write_proc
+from ocipy.linux.text import shown, words_of
+from ocipy.plan.namespaces import FLAGS, flags_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ocipy.host.context import HostRun
+    from ocipy.linux.channel import Channel
+
+HELPERS = {"uid_map": "newuidmap", "gid_map": "newgidmap"}
+HELPER_DIRECTORIES = ("/usr/bin", "/usr/local/bin", "/bin", "/usr/sbin", "/sbin")
+
+
+def open_namespace(run: HostRun, *, kind: str, path: str) -> None:
+    """Open the namespace file and see that it is of that kind (spec: MUST generate an error)."""
+    try:
+        fd = posix.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+    except OSError as error:
+        hint = ""
+        if error.errno == errno.ENOENT:
+            hint = "the process that it belonged to may have ended"
+        elif error.errno == errno.EACCES:
+            hint = "a namespace of a process takes the right to trace it: CAP_SYS_PTRACE, or its own user"
+        raise Error(f"cannot open the {kind} namespace {path}", errno=error.errno or 0, hint=hint) from None
+    try:
+        actual = _kernel.ns_type(fd)
+    except OSError:
+        actual = 0
+    if actual != FLAGS[kind]:
+        posix.close(fd)
+        found = next((name for name, flag in FLAGS.items() if flag == actual), "")
+        what = f"is a {found} namespace" if found else "is not a namespace"
+        raise Error(f"cannot join {path} as {kind} namespace: it {what}")
+    run.fds["namespace/" + kind] = fd
+
+
+def clone(run: HostRun, *, kinds: Sequence[str], into_cgroup: bool) -> None:
+    """The init process by one clone3(2)."""
+    flags = CLONE_PIDFD | flags_of(kinds)
+    ours, theirs = channel.pair()
+    init = _init(run, theirs)  # before the clone: an error of the child's is nobody's but become_init's
+    try:
+        pid, pidfd = cgroup.clone(run, flags, SIGCHLD, required=into_cgroup)
+    except OSError as error:
+        raise not_made(kinds, error) from None
+    if pid == 0:
+        become_init(run.plan, init)
+    posix.close(theirs.fd)
+    run.channel = ours
+    run.pid, run.pidfd = pid, pidfd
+
+
+def _init(run: HostRun, theirs: Channel) -> Init:
+    return Init(
+        channel=theirs,
+        fds=run.fds,
+        state=run.state.for_hooks(),
+        preserved=run.options.preserve_fds + run.options.listen_fds,
+        cgroup_paths=cgroup.expected_paths(run),
+    )
+
+
+def clone_stage(
+    run: HostRun,
+    *,
+    joined: Sequence[tuple[str, str]],
+    drop_groups: bool,
+    user: bool,
+    unshared: Sequence[str],
+    forks: bool,
+    watched: bool,
+) -> None:
+    """A process that joins and unshares; the init process is itself, or (pid and time) its child."""
+    from ocipy.init.stage import run_stage
+
+    ours, theirs = channel.pair()
+    init = _init(run, theirs)
+    pid, pidfd = cgroup.clone(run, CLONE_PIDFD, SIGCHLD, required=False)
+    if pid == 0:
+        run_stage(run.plan, init, joined, drop_groups, user, unshared, forks, watched)
+    posix.close(theirs.fd)
+    run.channel = ours
+    run.pid, run.pidfd = pid, pidfd
+    run.keep["stage"] = pid if forks else 0
+    if "time" in unshared and (run.config.get("linux") or {}).get("timeOffsets"):
+        # While the stage is dumpable, and so its files are ours: a user who is not root cannot open it later (proc(5)).
+        run.keep["timens_offsets"] = open_proc(run.fds["procfs"], f"{pid}/timens_offsets", O_WRONLY)
+
+
+def uid_map(run: HostRun, *, mappings: Sequence[tuple[int, int, int]], by_helper: bool) -> None:
+    """Write /proc/PID/uid_map, or have newuidmap do it."""
+    _write_map(run, "uid_map", mappings, by_helper)
+
+
+def gid_map(run: HostRun, *, mappings: Sequence[tuple[int, int, int]], by_helper: bool, deny_setgroups: bool) -> None:
+    """Write /proc/PID/gid_map, or have newgidmap do it."""
+    if deny_setgroups:
+        write_proc(run.fds["procfs"], f"{run.pid}/setgroups", b"deny")
+    _write_map(run, "gid_map", mappings, by_helper)
+
+
+def _write_map(run: HostRun, name: str, mappings: Sequence[tuple[int, int, int]], by_helper: bool) -> None:
+    if by_helper:
+        _run_helper(HELPERS[name], run.pid, mappings, run.interrupts)
+        return
+    # One write, all lines: the kernel takes a map only once (user_namespaces(7)).
+    lines = "".join(f"{inside} {outside} {size}\n" for inside, outside, size in mappings)
+    try:
+        write_proc(run.fds["procfs"], f"{run.pid}/{name}", lines.encode())
+    except OSError as error:
+        hint = ""
+        if error.errno == errno.EINVAL:
+            hint = "entries overlap, or an id is beyond the range"
+        elif error.errno == errno.EPERM:
+            hint = "a range of host ids is not mapped, or not in one piece, in the runtime's own user namespace"
+        raise Error(f"cannot write {name} ({lines.strip()})", errno=error.errno or 0, hint=hint) from None
+
+
+def _run_helper(name: str, pid: int, mappings: Sequence[tuple[int, int, int]], interrupts: int = -1) -> None:
+    """newuidmap(1) and newgidmap(1), from the host's own directories and never by PATH.
+
+    They ask the directory service of users, which may be long in answering. Raises Error, for a signal as well.
+    """
+    from ocipy.children.once import read_all
+
+    path = ""
+    for directory in HELPER_DIRECTORIES:
+        candidate = directory + "/" + name
+        if posix.access(candidate, posix.X_OK):
+            path = candidate
+            break
+    if not path:
+        raise Error(f"{name} is missing", hint="rootless containers need it: install the package uidmap")
+    arguments = [name, str(pid)]
+    for entry in mappings:
+        arguments += [str(number) for number in entry]
+    # What it has to say goes into our message: an engine shows the first line of standard error as the cause.
+    reading, writing = posix.pipe()
+    child = posix.fork()
+    if child == 0:
+        try:
+            _kernel.reset_signals()
+            posix.dup2(writing, 1)
+            posix.dup2(writing, 2)
+            posix.execve(path, arguments, {})
+        except OSError:
+            posix._exit(127)
+    posix.close(writing)
+    try:
+        said = read_all(reading, interrupts)
+    finally:
+        # One that is setuid is not ours to kill; it ends with what it was to map.
+        posix.close(reading)
+    status = posix.waitstatus_to_exitcode(posix.waitpid(child, 0)[1])
+    if status != 0:
+        reason = " ".join(words_of(shown(said[:1024]))) or f"it ended with status {status}"
+        file = "/etc/subuid" if name == "newuidmap" else "/etc/subgid"
+        raise Error(
+            f"{name} cannot map {' '.join(arguments[2:])}: {reason}",
+            hint=f"the ids must be allotted to the user in {file}, and {name} must be setuid root",
+        )
+
+
+ACTIONS = {
+    "open_namespace": open_namespace,
+    "clone": clone,
+    "clone_stage": clone_stage,
+    "uid_map": uid_map,
+    "gid_map": gid_map,
+}

@@ -1,0 +1,144 @@
+"""NOTIFY_SOCKET: what the container's process says of its readiness is passed on to the service manager (sd_notify(3)).
+
+create makes a directory that the container sees as /run/notify (plan/notify.py), start the socket in it. Of what comes
+from there only READY=1 is passed on; MAINPID is ours to say.
+"""
+
+from __future__ import annotations
+
+import posix
+
+from ocipy import log
+from ocipy.children.interrupts import check as check_interrupts
+from ocipy.launcher.python import complete_start
+from ocipy.linux import _kernel
+from ocipy.linux.constants import O_CLOEXEC, O_DIRECTORY, O_PATH, POLLHUP, POLLIN
+from ocipy.linux.files import exists
+from ocipy.plan.notify import DIRECTORY, SOCKET
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocipy.host.context import HostRun
+    from ocipy.state.state import State
+
+LONGEST_MESSAGE = 4096
+# Until the service manager has read what was sent (sd_notify_barrier(3)); runc's.
+BARRIER_PATIENCE_MS = 30_000
+
+
+def notify_directory(run: HostRun) -> None:
+    """Make the directory that is mounted. Raises OSError."""
+    path = f"{run.state.directory}/{DIRECTORY}"
+    posix.mkdir(path)
+    # Whatever the umask: the process in the container may be anybody.
+    posix.chmod(path, 0o755)
+
+
+class Notifier:
+    """The two sockets: ours, which the container's process writes to, and that of the service manager.
+
+    fd: readable when the process has said something, -1 once nobody listens. told: it has said that it is ready.
+    What fails is a warning: a container whose readiness cannot be told runs all the same.
+    """
+
+    __slots__ = ("_manager", "_ours", "fd", "told")
+
+    def __init__(self, state: State, manager: bytes) -> None:
+        """manager: the address in our own NOTIFY_SOCKET."""
+        complete_start()
+        import socket
+
+        self.fd = -1
+        self.told = False
+        self._manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        self._ours = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        try:
+            self._manager.connect(b"\0" + manager[1:] if manager[:1] == b"@" else manager)
+            self._bind(state.directory)
+        except OSError as error:
+            where = manager.decode("utf-8", "backslashreplace")
+            log.warning(f"NOTIFY_SOCKET: cannot listen for {where}: {posix.strerror(error.errno or 0)}")
+            self.close()
+            return
+        self.fd = self._ours.fileno()
+
+    def _bind(self, state_directory: str) -> None:
+        # By descriptor: the path may be longer than the 107 bytes of unix(7).
+        directory = posix.open(f"{state_directory}/{DIRECTORY}", O_PATH | O_DIRECTORY | O_CLOEXEC)
+        # Its mode as it is made, and not by its name afterwards: that may be a link by then, if the container can write
+        # there after all.
+        umask = posix.umask(0)
+        try:
+            self._ours.bind(f"/proc/self/fd/{directory}/{SOCKET}")
+        finally:
+            posix.umask(umask)
+            posix.close(directory)
+
+    def forward(self, main_pid: int, *, barrier: bool) -> None:
+        """Read one message; if it is the first that says that the process is ready, pass that on.
+
+        barrier: wait until the service manager has read it, since we are about to end.
+        """
+        message = self._ours.recv(LONGEST_MESSAGE)
+        if self.told or b"READY=1" not in message.split(b"\n"):
+            return
+        self.told = True
+        try:
+            self._manager.send(b"READY=1\nMAINPID=%d\n" % main_pid)
+            if barrier:
+                self._barrier()
+        except OSError as error:
+            log.warning(f"NOTIFY_SOCKET: cannot pass on READY=1: {posix.strerror(error.errno or 0)}")
+
+    def _barrier(self) -> None:
+        """sd_notify_barrier(3): of a sender that has ended the service manager may not know whose service it was."""
+        import socket
+
+        reader, writer = posix.pipe2(O_CLOEXEC)
+        try:
+            socket.send_fds(self._manager, [b"BARRIER=1"], [writer])
+            posix.close(writer)
+            writer = -1
+            _kernel.poll([(reader, POLLHUP)], BARRIER_PATIENCE_MS)
+        finally:
+            for fd in (reader, writer):
+                if fd >= 0:
+                    posix.close(fd)
+
+    def wait(self, pid: int, pidfd: int, interrupts: int = -1) -> None:
+        """Wait until the process is ready, or has ended. Raises Error for a signal (children/interrupts.py)."""
+        try:
+            while self.fd >= 0 and not self.told:
+                ready = dict(_kernel.poll([(self.fd, POLLIN), (pidfd, POLLIN), (interrupts, POLLIN)], -1))
+                if self.fd in ready:
+                    self.forward(pid, barrier=True)
+                elif pidfd in ready:
+                    break
+                check_interrupts(interrupts)
+        finally:
+            self.close()
+
+    def wait_for(self, state: State, interrupts: int = -1) -> None:
+        """The same for a process that is no child of ours."""
+        try:
+            pidfd = _kernel.pidfd_open(state.pid, 0)
+        except OSError:  # it has ended, and was reaped
+            self.close()
+            return
+        self.wait(state.pid, pidfd, interrupts)
+        posix.close(pidfd)
+
+    def close(self) -> None:
+        """Let go of both sockets."""
+        self.fd = -1
+        self._ours.close()
+        self._manager.close()
+
+
+def listen(state: State) -> Notifier | None:
+    """The notifier for a container, None if create knew of no service manager. To be made before the start."""
+    manager = posix.environ.get(b"NOTIFY_SOCKET")
+    return Notifier(state, manager) if manager and exists(f"{state.directory}/{DIRECTORY}") else None
+
+
+ACTIONS = {"notify_directory": notify_directory}

@@ -1,0 +1,376 @@
+"""The steps of a restore: criu makes the processes again from the images (criu(8), restore). Cold.
+
+criu runs in a mount namespace of its own, with the root filesystem bound on a directory of the state: it wants the new
+root to be a mount whose parent is covered by nothing. So no mount of ours is on the host's tree, and a restore that is
+killed leaves none.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import posix
+from collections.abc import Callable
+
+from ocipy.cgroups.layout import probe
+from ocipy.children import once
+from ocipy.criu import client, messages
+from ocipy.criu.client import FIRST_FD, Session
+from ocipy.criu.images import check_pages
+from ocipy.errors import Error
+from ocipy.host.context import HostRun
+from ocipy.host.lane import save_state
+from ocipy.init.context import Init
+from ocipy.init.mounts import bind, copy_symlink, open_target, set_attributes, set_recursive
+from ocipy.init.paths import open_below
+from ocipy.init.rootfs import clone_root
+from ocipy.init.rootfs import open_directory as open_root
+from ocipy.linux import _kernel, procfs
+from ocipy.linux.channel import Channel
+from ocipy.linux.constants import (
+    AT_FDCWD,
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    MOUNT_ATTR_RDONLY,
+    MOVE_MOUNT_F_EMPTY_PATH,
+    MS_PRIVATE,
+    MS_REC,
+    MS_SLAVE,
+    O_CLOEXEC,
+    O_DIRECTORY,
+    O_PATH,
+    SOCK_SEQPACKET,
+)
+from ocipy.linux.files import read_file, write_file
+from ocipy.linux.text import decode, lines_of
+from ocipy.operations.checkpoint import DESCRIPTORS, open_directory
+from ocipy.plan import checkpoint as plan
+from ocipy.plan.checkpoint import RestoreFacts
+from ocipy.plan.model import Plan, Step
+from ocipy.state.state import FIFO_NEW, now
+
+ROOT = "criu-root"
+FAILED = "criu cannot restore the container"
+# Steps of create that mount something, by their destination.
+MOUNTS = ("bind", "copy_symlink", "mount", "mount_classic")
+
+
+class Restoring:
+    """What the steps share, in HostRun.keep["restoring"].
+
+    flags, program: as the command line has them. made: the plan of create. descriptors: the standard streams that the
+    container had. mount_points: as plan/checkpoint.py has them. directories: descriptors of the images and, if that is
+    another one, of the work files.
+    """
+
+    def __init__(self, flags: plan.CriuFlags, program: client.Criu, made: Plan) -> None:
+        self.flags = flags
+        self.program = program
+        self.made = made
+        self.descriptors: list[str] = []
+        self.mount_points: dict[str, str] = {}
+        self.directories: list[int] = []
+
+    @property
+    def log(self) -> str:
+        """The path of criu's log."""
+        return client.log_path(self.flags, plan.RESTORE_LOG)
+
+
+def restoring_of(run: HostRun) -> Restoring:
+    """What the steps share."""
+    found = run.keep["restoring"]
+    assert isinstance(found, Restoring)
+    return found
+
+
+def _session(run: HostRun) -> Session:
+    if run.criu is None:
+        raise Error("internal error: criu does not run yet")
+    return run.criu
+
+
+def restoring(run: HostRun) -> None:
+    """The container is being created, until restored; and there is a place for its root."""
+    write_file(run.state.directory + "/" + FIFO_NEW, b"")
+    posix.mkdir(run.state.directory + "/" + ROOT, 0o700)
+
+
+def restore_mount_points(run: HostRun) -> None:
+    """Make the mount points that are missing, as create does: criu only mounts on what is there."""
+    answer = once.in_child("making the mount points", lambda: _make_mount_points(run), interrupts=run.interrupts)
+    restoring_of(run).mount_points = _kernel.json_loads(answer)
+
+
+def root_of(run: HostRun) -> str:
+    """The mount that becomes the container's root, without symbolic links, as criu wants it."""
+    return os.path.realpath(run.state.directory) + "/" + ROOT
+
+
+def _make_mount_points(run: HostRun) -> bytes:
+    """In a mount namespace that ends with us. As JSON: where in the root each destination is."""
+    root = root_of(run)
+    _own_mounts(run.state.rootfs, root)
+    init = Init(channel=Channel(-1), fds=run.fds, state={})
+    init.proc = procfs.open_own(run.fds["procfs"])
+    init.rootfs = posix.open(root, O_PATH | O_DIRECTORY | O_CLOEXEC)
+    init.root_path = root
+    places: dict[str, str] = {}
+    filesystems: list[str] = []
+    for step in restoring_of(run).made.init:
+        destination = step.args.get("destination", "")
+        # What is on another filesystem is restored with it, or there by itself.
+        if step.action not in MOUNTS or any(destination.startswith(place + "/") for place in filesystems):
+            continue
+        try:
+            places[destination] = _make_mount_point(init, step)
+        except OSError as error:
+            raise Error("cannot make the mount point", pointer=step.pointer, errno=error.errno or 0) from None
+        except Error as error:
+            error.pointer = error.pointer or step.pointer
+            raise
+        if step.action not in plan.BINDS:
+            filesystems.append(destination)
+    return _kernel.json_dumps(places)
+
+
+def _make_mount_point(init: Init, step: Step) -> str:
+    """Make one, and bind on it what may have the mount points of others in it. Its path in the root."""
+    destination = step.args["destination"]
+    if step.action not in plan.BINDS:
+        target = open_target(init, destination, step.args["fstype"])
+    else:
+        # Sources that the host opened, and attributes, are of no use here: criu mounts it again.
+        plain = dict.fromkeys(("attr_set", "attr_clear", "attr_implicit", "recursive_set", "recursive_clear"), 0)
+        arguments = {**step.args, **plain, "name": "", "propagation": ()}
+        if step.action == "copy_symlink":
+            copy_symlink(init, **arguments)
+        else:
+            bind(init, **arguments)
+        target = open_below(init.rootfs, destination)
+    place = procfs.path_of(init.proc, target).removeprefix(init.root_path)
+    posix.close(target)
+    return place or "/"
+
+
+def _own_mounts(rootfs: str, place: str) -> None:
+    """A mount namespace of our own, with the root filesystem bound on place. Nothing in it travels to the host's."""
+    _kernel.unshare(CLONE_NEWNS)
+    _kernel.mount(None, "/", None, MS_REC | MS_SLAVE, None)
+    posix.close(open_root(rootfs))
+    tree = clone_root(rootfs, MS_PRIVATE)
+    _kernel.move_mount(tree, "", AT_FDCWD, place, MOVE_MOUNT_F_EMPTY_PATH)
+    posix.close(tree)
+
+
+def restore_criu(run: HostRun) -> None:
+    """Start criu, in its mount namespace, with the joined namespaces' descriptors and the streams of the container.
+
+    It mounts below its directories, which the kernel refuses in those of another mount namespace (mount(2), EINVAL). So
+    they are opened in its own, and handed to us, since it takes the descriptors of whoever asks it.
+    """
+    shared = restoring_of(run)
+    flags = shared.flags
+    check_pages(flags.image_path)
+    fds = [run.fds["namespace/" + kind] for kind in plan.external_kinds(run.config)]
+    ours, theirs = _kernel.socketpair(SOCK_SEQPACKET)
+
+    def prepare() -> None:
+        _own_mounts(run.state.rootfs, root_of(run))
+        directories = [open_directory(flags.image_path, "--image-path")]
+        if flags.work_path:
+            directories.append(open_directory(flags.work_path, "--work-path"))
+        _kernel.send(theirs, b"directories", directories)
+
+    try:
+        run.criu = Session(shared.program.path, prepare=prepare, fds=fds, streams=True)
+        _, shared.directories = _kernel.recv(ours, 64, 2)
+        run.pid = run.criu.pid  # for the cgroup, until there is a process of the container's
+    finally:
+        posix.close(ours)
+        posix.close(theirs)
+
+
+def restore_join(run: HostRun) -> None:
+    """Move criu into the cgroup: what it restores is there from the beginning."""
+    if run.cgroup is None:
+        return
+    try:
+        run.cgroup.join(run.pid)
+    except OSError as error:
+        raise Error("cannot join the cgroup", errno=error.errno or 0) from None
+
+
+def restore_namespaces(run: HostRun) -> None:
+    """Ask criu to restore, and go on when the namespaces are there, with a first process that does not run yet."""
+    shared = restoring_of(run)
+    options = plan.restore_options(run.config, shared.made, shared.flags, _facts(run))
+    options |= dict(zip(("images_dir_fd", "work_dir_fd"), shared.directories, strict=False))
+    _session(run).send({"type": messages.RESTORE, "opts": options})
+    _serve(run, until="setup-namespaces")
+    save_state(run)  # from here on there is a process that a delete has to find
+
+
+def restore_loopback(run: HostRun) -> None:
+    """Bring lo up, as init does at create."""
+    once.in_child("bringing the loopback interface up", lambda: _bring_up(run.pidfd), interrupts=run.interrupts)
+
+
+def _bring_up(pidfd: int) -> bytes:
+    try:
+        _kernel.setns(pidfd, CLONE_NEWNET)
+        _kernel.link_up("lo")
+    except OSError as error:
+        raise Error("cannot bring the loopback interface up", errno=error.errno or 0) from None
+    return b""
+
+
+def _facts(run: HostRun) -> RestoreFacts:
+    shared = restoring_of(run)
+    hierarchies = {}
+    if run.cgroup is not None:
+        for name, point in probe().mounts.items():
+            if name in run.cgroup.paths:
+                hierarchies[os.path.basename(point)] = run.cgroup.paths[name]
+    return RestoreFacts(
+        version=shared.program.version,
+        root=root_of(run),
+        mount_points=shared.mount_points,
+        hierarchies=hierarchies,
+        cgroup_roots=_cgroups_of(_session(run).pid),
+        namespace_fds={kind: FIRST_FD + index for index, kind in enumerate(plan.external_kinds(run.config))},
+        descriptors=shared.descriptors,
+    )
+
+
+def _cgroups_of(pid: int) -> list[tuple[str, str]]:
+    """(controllers, path) of each hierarchy, from /proc/PID/cgroup (cgroups(7))."""
+    lines = lines_of(decode(read_file(f"/proc/{pid}/cgroup")))
+    return [(controllers, path) for _, controllers, path in (line.split(":", 2) for line in lines)]
+
+
+def restore_processes(run: HostRun) -> None:
+    """Let criu go on to the end."""
+    session = _session(run)
+    session.send({"type": messages.NOTIFY, "notify_success": True})
+    _serve(run, until="")
+    session.finish()
+    shared = restoring_of(run)
+    while shared.directories:
+        posix.close(shared.directories.pop())
+
+
+def _serve(run: HostRun, *, until: str) -> None:
+    """Answer criu's notifications, up to this one ("": until it is done), which is left to the caller."""
+    session, log = _session(run), restoring_of(run).log
+    while True:
+        try:
+            response, fds = session.receive(run.interrupts)
+        except client.NoAnswer as problem:
+            raise client.failure(FAILED, {"cr_errmsg": problem.what}, log) from None
+        if not response.get("success"):
+            raise client.failure(FAILED, response, log)
+        if response.get("type") != messages.NOTIFY:
+            if until:
+                raise Error(f"{FAILED}: it is done before its namespaces were set up (criu's log: {log})")
+            return
+        notify = response.get("notify", {})
+        script = notify.get("script")
+        _take_process(run, notify.get("pid", 0), script)
+        _take_master(run, fds, script)
+        if script == until:
+            return
+        session.send({"type": messages.NOTIFY, "notify_success": True})
+
+
+def _take_process(run: HostRun, pid: int, script: str) -> None:
+    """The first process: criu makes it a child of ours (rst_sibling)."""
+    if script in ("setup-namespaces", "post-restore") and pid > 0 and run.pidfd < 0:
+        run.pidfd = _kernel.pidfd_open(pid, 0)
+        run.pid = pid
+    if script == "post-restore":
+        save_state(run)
+        once.in_child("setting the flags of the mounts", lambda: _renew_attributes(run), interrupts=run.interrupts)
+
+
+def _renew_attributes(run: HostRun) -> bytes:
+    """Give the mounts that criu made of ours their attributes again, in the container's mount namespace.
+
+    criu (3.17, 4.1) leaves the root writable, and of two external mounts of one filesystem with the same flags it sets
+    only the first one's. The processes are there, but do not run yet.
+    """
+    _kernel.setns(run.pidfd, CLONE_NEWNS)
+    root = posix.open("/", O_PATH | O_DIRECTORY | O_CLOEXEC)
+    for step in restoring_of(run).made.init:
+        if step.action == "bind":
+            _renew(root, step, step.args["destination"], step.args["attr_set"], step.args["attr_clear"])
+        elif step.action == "root_readonly":
+            _renew(root, step, "/", MOUNT_ATTR_RDONLY, 0)
+        elif step.action == "mask":
+            _renew(root, step, step.args["path"], MOUNT_ATTR_RDONLY, 0)
+    return b""
+
+
+def _renew(root: int, step: Step, path: str, attr_set: int, attr_clear: int) -> None:
+    """Of what is a mount there; a path that the container has unmounted, or has not, is passed over."""
+    try:
+        target = open_below(root, path)
+    except OSError:
+        return
+    recursive = (step.args.get("recursive_set", 0), step.args.get("recursive_clear", 0))
+    try:
+        set_attributes(target, attr_set, attr_clear, 0, path)
+        set_recursive(target, *recursive)
+    except (OSError, Error) as error:
+        if error.errno != errno.EINVAL:
+            raise Error(f"cannot set the flags of {path}", pointer=step.pointer, errno=error.errno or 0) from None
+    finally:
+        posix.close(target)
+
+
+def _take_master(run: HostRun, fds: list[int], script: str) -> None:
+    """The terminal's master that nobody in the container has: that which is sent to the console socket."""
+    for fd in fds:
+        if script == "orphan-pts-master" and run.master < 0 and posix.isatty(fd):
+            run.master = fd
+            run.master_name = f"/dev/pts/{_kernel.pty_number(fd)}"
+        else:
+            posix.close(fd)
+
+
+def restored(run: HostRun) -> None:
+    """The container runs."""
+    run.state.created = now()
+    save_state(run)
+    posix.rmdir(run.state.directory + "/" + ROOT)
+    posix.unlink(run.state.directory + "/" + FIFO_NEW)
+    run.let_go()
+
+
+def read_descriptors(image_path: str) -> list[str]:
+    """The standard streams at create, from the images; all of them unknown where the images have no such file.
+
+    Raises Error for a file that is none of ours.
+    """
+    path = f"{image_path}/{DESCRIPTORS}"
+    try:
+        found = _kernel.json_loads(read_file(path))
+    except FileNotFoundError:
+        return []
+    except ValueError:
+        found = None
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found) or len(found) > 3:
+        raise Error("the file is not what checkpoint writes", pointer=path)
+    return found
+
+
+ACTIONS: dict[str, Callable[..., None]] = {
+    "restore_criu": restore_criu,
+    "restore_join": restore_join,
+    "restore_loopback": restore_loopback,
+    "restore_mount_points": restore_mount_points,
+    "restore_namespaces": restore_namespaces,
+    "restore_processes": restore_processes,
+    "restored": restored,
+    "restoring": restoring,
+}

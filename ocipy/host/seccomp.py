@@ -1,0 +1,252 @@
+"""linux.seccomp on the host: the profile made into BPF, and the filters that are kept.
+
+Compiling takes libseccomp and all of Python, so it is done once (host/seccomp_compile.py, in a child) and the
+program is kept under a digest of all that it depends on: the profile, the architecture, the kernel's release and the
+file of libseccomp that compiled it. A hit reads two small files.
+
+A kept filter is code. The directory is root's own and of mode 0700, it is opened by descriptors that follow no link,
+and each file is checked at each use: owner, mode, kind, one link, length, and a header with the digest of its key and
+its program. Whatever is not as it should be is not used, and made again.
+"""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from ocipy.children import once
+from ocipy.errors import Error
+from ocipy.linux import _kernel
+from ocipy.linux.constants import (
+    BPF_MAXINSNS,
+    O_CLOEXEC,
+    O_CREAT,
+    O_DIRECTORY,
+    O_EXCL,
+    O_NOFOLLOW,
+    O_NONBLOCK,
+    O_RDONLY,
+    O_WRONLY,
+    S_IFMT,
+    S_IFREG,
+)
+from ocipy.linux.memory import memory_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ocipy.config.types import Seccomp
+    from ocipy.host.context import HostRun
+
+SYSTEM_CACHE = "/var/cache"
+# Beside the containers' directories where there is no /var/cache to write to; "@" is in no container's id.
+LOCAL_CACHE = "@seccomp"
+# Written by the compiler: the file of libseccomp that it used, and the version.
+LIBRARY = "libseccomp"
+MAGIC = b"ocipy seccomp 1\n"
+HEADER = len(MAGIC) + 64 + 1
+KEPT_FILTERS = 128
+INSTRUCTION = 8  # bytes: struct sock_filter, linux/filter.h
+MAX_PROGRAM = BPF_MAXINSNS * INSTRUCTION
+
+
+def seccomp_filter(run: HostRun, **_summary: Any) -> None:
+    """Have the program ready in a memfd that init inherits. The step's arguments only tell the reader of a plan."""
+    profile = (run.config.get("linux") or {}).get("seccomp")
+    assert profile is not None
+    root = run.options.state_directory.rpartition("/")[0]
+    run.fds["seccomp"] = memory_file("seccomp", program(profile, root))
+
+
+def program(profile: Seccomp, root: str) -> bytes:
+    """The BPF program of a profile: kept, or compiled and kept. root: the directory of all containers' states.
+
+    Raises Error where libseccomp refuses the profile.
+    """
+    text = _kernel.json_dumps(profile)
+    directory = open_cache(root)
+    try:
+        if directory < 0:
+            return compile_in_child(text)[0]
+        key = _key(directory, text)
+        kept = read_kept(directory, key, key) if key else None
+        if kept is not None and len(kept) % INSTRUCTION == 0 and 0 < len(kept) <= MAX_PROGRAM:
+            return kept
+        compiled, library = compile_in_child(text)
+        keep(directory, LIBRARY, LIBRARY, library)
+        key = _key(directory, text)
+        if key:
+            keep(directory, key, key, compiled)
+            _evict(directory)
+        return compiled
+    finally:
+        if directory >= 0:
+            posix.close(directory)
+
+
+def _key(directory: int, text: bytes) -> str:
+    """The digest of all that a program depends on, "" if the library is not known (yet)."""
+    library = read_kept(directory, LIBRARY, LIBRARY)
+    if library is None:
+        return ""
+    try:
+        status = posix.stat(library.partition(b"\n")[0])
+    except (OSError, ValueError):
+        return ""
+    system = posix.uname()
+    file = f"{status.st_dev} {status.st_ino} {status.st_size} {status.st_mtime_ns}"
+    identity = f"{system.machine} {system.release} {file}\n".encode()
+    return _kernel.sha256(MAGIC + identity + library + b"\n" + text)
+
+
+def open_cache(root: str) -> int:
+    """A descriptor of the directory of kept filters, -1 if there is none that can be trusted."""
+    places: list[tuple[str, tuple[str, ...]]] = [(SYSTEM_CACHE, ("ocipy", "seccomp"))] if posix.geteuid() == 0 else []
+    if root:
+        places.append((root, (LOCAL_CACHE,)))
+    for parent, names in places:
+        try:
+            return _open_private(parent, names)
+        except OSError:
+            continue
+    return -1
+
+
+def _open_private(parent: str, names: tuple[str, ...]) -> int:
+    """Walk down, making what is missing. OSError unless all below parent is ours and nobody else's."""
+    fd = posix.open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    for name in names:
+        above = fd
+        try:
+            try:
+                posix.mkdir(name, 0o700, dir_fd=above)
+            except FileExistsError:
+                pass
+            fd = posix.open(name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, dir_fd=above)
+        finally:
+            posix.close(above)
+        status = posix.stat(fd)
+        if status.st_uid != posix.geteuid() or status.st_mode & 0o077:
+            posix.close(fd)
+            raise OSError(errno.EPERM, "")
+    return fd
+
+
+def read_kept(directory: int, name: str, key: str) -> bytes | None:
+    """The content of a kept file, None unless it is whole, ours, and was kept under this key."""
+    try:
+        # O_NONBLOCK: a FIFO in its place must not hold us up.
+        fd = posix.open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, dir_fd=directory)
+    except OSError:
+        return None
+    try:
+        status = posix.stat(fd)
+        if (
+            status.st_mode & S_IFMT != S_IFREG
+            or status.st_mode & 0o7777 != 0o600
+            or status.st_uid != posix.geteuid()
+            or status.st_nlink != 1
+            or not HEADER < status.st_size <= HEADER + MAX_PROGRAM
+        ):
+            return None
+        data = posix.read(fd, HEADER + MAX_PROGRAM + 1)
+    finally:
+        posix.close(fd)
+    content = data[HEADER:]
+    return content if data[:HEADER] == _header(key, content) else None
+
+
+def _header(key: str, content: bytes) -> bytes:
+    return MAGIC + _kernel.sha256(key.encode() + b"\n" + content).encode() + b"\n"
+
+
+def keep(directory: int, name: str, key: str, content: bytes) -> None:
+    """Write a file under another name and rename it. A cache that cannot be written is none, and no error."""
+    temporary = f".{name}.{posix.getpid()}"
+    try:
+        fd = posix.open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600, dir_fd=directory)
+    except OSError:
+        return
+    try:
+        try:
+            posix.fchmod(fd, 0o600)  # whatever the umask
+            data = _header(key, content) + content
+            if posix.write(fd, data) != len(data):
+                raise OSError(errno.ENOSPC, "")
+        finally:
+            posix.close(fd)
+        posix.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+    except OSError:
+        try:
+            posix.unlink(temporary, dir_fd=directory)
+        except OSError:
+            pass
+
+
+def _evict(directory: int) -> None:
+    """Remove the oldest filters, and what killed writers left behind, beyond KEPT_FILTERS."""
+    found = []
+    for name in posix.listdir(directory):
+        if name == LIBRARY:
+            continue
+        try:
+            found.append((posix.stat(name, dir_fd=directory, follow_symlinks=False).st_mtime_ns, name))
+        except OSError:
+            continue
+    for _, name in sorted(found)[:-KEPT_FILTERS]:
+        try:
+            posix.unlink(name, dir_fd=directory)
+        except OSError:
+            pass
+
+
+def compile_in_child(text: bytes) -> tuple[bytes, bytes]:
+    """(program, file and version of libseccomp). Raises Error."""
+    answer = once.call(
+        "ocipy.host.seccomp_compile",
+        text,
+        hint="it takes libseccomp (package libseccomp2) and the Python package pyseccomp",
+    )
+    length, _, rest = answer.partition(b"\n")
+    return rest[int(length) :], rest[: int(length)]
+
+
+def seccomp_listener(run: HostRun, *, path: str, metadata: str) -> None:
+    """Fetch the listener from init by its number and send it to the agent (config-linux.md, seccomp). Raises Error."""
+    from ocipy.host.lane import channel_of, wait_for
+
+    body = wait_for(run, "seccomp")
+    number = body.get("fd")
+    if not isinstance(number, int) or number < 0:
+        raise Error("the init process sent a message that is none")
+    listener = _kernel.pidfd_getfd(run.pidfd, number)
+    try:
+        send_listener(listener, path, metadata, run.pid, run.state.for_hooks(run.status))
+    finally:
+        posix.close(listener)
+    channel_of(run).send("seccomp")
+
+
+def send_listener(listener: int, path: str, metadata: str, pid: int, state: dict[str, Any]) -> None:
+    """One connection, one message, one descriptor. pid: whose system calls they are. Raises Error."""
+    message = {"ociVersion": state["ociVersion"], "fds": ["seccompFd"], "pid": pid, "state": state}
+    if metadata:
+        message["metadata"] = metadata
+    agent = -1
+    try:
+        agent = _kernel.connect_unix(path)
+        data = _kernel.json_dumps(message)
+        # The descriptor goes with the first bytes, and only with them.
+        sent = _kernel.send(agent, data, (listener,))
+        while sent < len(data):
+            sent += _kernel.send(agent, data[sent:])
+    except OSError as error:
+        hint = "the agent must listen there before create" if error.errno in (errno.ENOENT, errno.ECONNREFUSED) else ""
+        raise Error(f"cannot send the listener to the agent at {path}", errno=error.errno or 0, hint=hint) from None
+    finally:
+        if agent >= 0:
+            posix.close(agent)
+
+
+ACTIONS = {"seccomp_filter": seccomp_filter, "seccomp_listener": seccomp_listener}

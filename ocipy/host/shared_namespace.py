@@ -1,0 +1,29 @@
+"""A look at the namespaces that are joined by path: a sysctl or hostname must not land in one of the host's."""
+
+from __future__ import annotations
+
+import posix
+
+from ocipy.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ocipy.host.context import HostRun
+
+FILES = {"ipc": "ipc", "network": "net", "uts": "uts", "user": "user"}
+
+
+def not_our_namespace(run: HostRun, *, kind: str) -> None:
+    """Raise Error if the joined namespace is the runtime's own: what is set there is set for the host."""
+    joined = posix.fstat(run.fds["namespace/" + kind])
+    ours = posix.stat("/proc/self/ns/" + FILES[kind])
+    if (joined.st_dev, joined.st_ino) == (ours.st_dev, ours.st_ino):
+        raise Error(
+            f"the container joins the {kind} namespace of the host, where this would be changed for the host",
+            hint=f"remove it, or give the container a {kind} namespace of its own",
+        )
+
+
+ACTIONS: dict[str, Callable[..., None]] = {"not_our_namespace": not_our_namespace}

@@ -1,0 +1,247 @@
+"""The host lane's side of a systemd unit, and the end of one.
+
+What speaks to systemd is a cold module in a child (systemd/bus.py): one for the whole of a create, started
+before the clone, so that it has loaded by the time that it is needed.
+
+Cgroup.systemd, in the state as well, says what the unit is: its name, its description, by which it is known for ours,
+the D-Bus addresses of its systemd, and the file that this keeps for it, "" if that is not known. It is there before the
+unit is, so that `delete --force` finds it after a SIGKILL.
+"""
+
+from __future__ import annotations
+
+import posix
+
+from ocipy import log
+from ocipy.cgroups import files
+from ocipy.cgroups.cgroup import Cgroup
+from ocipy.cgroups.creation import complete
+from ocipy.cgroups.layout import parse_own, probe
+from ocipy.children import once
+from ocipy.children.helper import Helper
+from ocipy.errors import Error
+from ocipy.linux import _kernel
+from ocipy.linux.constants import SIGKILL
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from ocipy.cgroups.layout import Layout
+    from ocipy.host.context import HostRun
+    from ocipy.systemd.properties import Property
+
+BUS = "ocipy.systemd.bus"
+HINT = "it takes the Python package jeepney"
+PATH = "/linux/cgroupsPath"
+ANNOTATION = "/annotations/org.systemd.property."
+# systemd's own socket, as systemctl takes it, needs no message bus; the bus is for where that is closed to us.
+RUNTIME = "/run/systemd"
+SYSTEM = (f"unix:path={RUNTIME}/private", "unix:path=/run/dbus/system_bus_socket")
+# What systemd says of a property that it does not have, before its name.
+UNKNOWN = "Cannot set property "
+
+
+def systemd_unit(run: HostRun, *, unit: str, slice_path: str, user: bool, description: str) -> None:
+    """Find systemd, and where the unit's cgroup will be; and have the state say so."""
+    addresses = list(user_addresses() if user else SYSTEM)
+    run.helper = Helper(BUS, hint=HINT)
+    answer = _ask(run, {"do": "connect", "addresses": addresses, "user": user})
+    layout = probe()
+    run.keep["expected_paths"] = place(layout, str(answer["root"]) + slice_path + "/" + unit).paths
+    # Without its paths: until the unit is made they may be somebody else's, whose unit has the same name.
+    run.cgroup = Cgroup(layout.mode, {}, [])
+    run.cgroup.systemd = {
+        "unit": unit,
+        "description": description,
+        "addresses": [answer["address"]],
+        "file": f"{_user_directory() if user else RUNTIME}/transient/{unit}",
+    }
+    run.state.cgroup = run.cgroup.to_state()
+    run.state.save()
+
+
+def user_addresses() -> list[str]:
+    """Where the systemd of the caller may be: its own socket, then the message bus."""
+    directory = _user_directory()
+    bus = posix.environ.get(b"DBUS_SESSION_BUS_ADDRESS", b"").decode("utf-8", "surrogateescape")
+    addresses = []
+    if directory:
+        addresses.append("unix:path=" + escaped(directory + "/private"))
+    if bus:
+        addresses.append(bus)
+    if directory:
+        addresses.append("unix:path=" + escaped(directory.removesuffix("/systemd") + "/bus"))
+    return addresses
+
+
+def _user_directory() -> str:
+    """Where the systemd of the caller has its own files, "" if that is not to be known."""
+    directory = posix.environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape").rstrip("/")
+    return directory + "/systemd" if directory else ""
+
+
+def escaped(path: str) -> str:
+    """A path as a value of an address (D-Bus specification, "Server Addresses")."""
+    return "".join(
+        chr(byte) if byte < 128 and (chr(byte).isalnum() or chr(byte) in "-_/.*\\") else f"%{byte:02x}"
+        for byte in path.encode("utf-8", "surrogateescape")
+    )
+
+
+def place(layout: Layout, path: str) -> Cgroup:
+    """The cgroup of a unit in every hierarchy. Makes nothing.
+
+    The unit's own directories count as made by us, whoever makes them; those of its slices if they are not there yet.
+    """
+    paths: dict[str, str] = {}
+    created: list[str] = []
+    for name in layout.hierarchies:
+        paths[name] = below = layout.directory(name, path)
+        created += [*files.missing(files.parent_of(below), layout.top(name)), below]
+    return Cgroup(layout.mode, paths, created)
+
+
+def systemd_scope(run: HostRun, *, properties: Sequence[Property]) -> None:
+    """Have systemd make the unit with init in it, and make what it leaves out."""
+    cgroup = _cgroup(run)
+    request = {"do": "start", "unit": _unit(cgroup), "properties": properties, "pid": run.pid}
+    try:
+        answer = _ask(run, request)
+    except Error as error:
+        name = error.what.partition(UNKNOWN)[2].partition(",")[0]
+        if name and name + " " not in ("Description ", "Slice ", "Delegate "):
+            error.pointer = ANNOTATION + name
+        raise
+    if answer.get("exists"):
+        unit = _unit(cgroup)
+        # Somebody else's: it is not for us to stop.
+        run.cgroup = None
+        run.state.cgroup = None
+        raise Error(
+            f"there is a unit {unit} already",
+            hint="another container may use it: see systemctl status; choose another id, or another cgroupsPath",
+        )
+    _see_where_it_is(run, cgroup)
+    complete(cgroup, probe())
+
+
+def _see_where_it_is(run: HostRun, cgroup: Cgroup) -> None:
+    """The paths from where init is now: a property of the config may have moved the unit. They go into the state."""
+    layout = probe()
+    own = parse_own(files.read(f"/proc/{run.pid}/cgroup"))
+    path = own.get("" if layout.mode == "v2" else "name=systemd", "")
+    if not path.endswith("/" + _unit(cgroup)):
+        raise Error(f"systemd has made {_unit(cgroup)}, but the container's process is in {path or 'no cgroup of it'}")
+    made = place(layout, path)
+    cgroup.paths, cgroup.created = made.paths, made.created
+    if cgroup.systemd is not None and not files.exists(cgroup.systemd["file"]):
+        cgroup.systemd["file"] = ""
+    run.state.cgroup = cgroup.to_state()
+    run.state.save()
+
+
+def systemd_join(run: HostRun) -> None:
+    """Move init into the unit's cgroup in each v1 hierarchy where systemd has not."""
+    cgroup = _cgroup(run)
+    layout = probe()
+    own = parse_own(files.read(f"/proc/{run.pid}/cgroup"))
+    there = [name for name, path in cgroup.paths.items() if layout.directory(name, own.get(name, "/")) == path]
+    cgroup.join(run.pid, but=there)
+
+
+def systemd_properties(run: HostRun, *, properties: Sequence[Property]) -> None:
+    """Tell systemd of the limits. It is the last that it is told, so the child that told it ends."""
+    cgroup = _cgroup(run)
+    if properties:
+        _ask(run, {"do": "set", "unit": _unit(cgroup), "properties": properties})
+        if cgroup.mode != "v2":
+            # A device list makes systemd begin with that hierarchy in the slices above, and move all below up there.
+            systemd_join(run)
+    if run.helper is not None:
+        run.helper.close()
+        run.helper = None
+
+
+def set_properties(cgroup: Cgroup, properties: Sequence[Property]) -> None:
+    """The same for a container that is there: for update. Raises Error."""
+    if cgroup.systemd is not None and properties:
+        _call(cgroup.systemd, {"do": "set", "properties": properties})
+
+
+def attach(cgroup: Cgroup, pid: int, below: str = "") -> None:
+    """Have systemd move a process into the unit's cgroup, or into `below`, a path from there.
+
+    For a user: systemd may where the kernel does not let us, from outside of what is delegated to it. Raises Error.
+    """
+    if cgroup.systemd is not None:
+        _call(cgroup.systemd, {"do": "attach", "pid": pid, "below": "/" + below.lstrip("/") if below else ""})
+
+
+def stop(cgroup: Cgroup) -> None:
+    """End a unit with all that is in it. Its directories may be left: Cgroup.remove is for these. Raises OSError.
+
+    systemd may have forgotten ours, and made somebody else's of that name: then nothing is left of ours. A systemd that
+    cannot be asked is no error, since a unit without processes goes by itself.
+    """
+    if cgroup.systemd is None or _is_forgotten(cgroup):
+        return
+    helper = Helper(BUS, hint=HINT)
+    try:
+        request = {"do": "whose", **_unit_of(cgroup.systemd), "description": cgroup.systemd["description"]}
+        whose = _kernel.json_loads(helper.ask(_kernel.json_dumps(request)))["whose"]
+        if whose == "other":
+            cgroup.paths, cgroup.created = {}, []
+            return
+        # First of all, since systemd would send SIGTERM and wait.
+        cgroup.kill_all(SIGKILL)
+        if whose == "ours":
+            helper.ask(_kernel.json_dumps({"do": "stop", **_unit_of(cgroup.systemd)}))
+    except Error as error:
+        if any(files.exists(path) for path in cgroup.paths.values()):
+            log.warning(f"{error}; {cgroup.systemd['unit']} is removed by hand")
+    finally:
+        helper.close()
+
+
+def _is_forgotten(cgroup: Cgroup) -> bool:
+    """systemd has no unit of that name: seen without asking it, since it keeps a file for each, also for failed ones.
+
+    So it is for most that have come to their end, and asking takes an interpreter's start.
+    """
+    file = cgroup.systemd["file"] if cgroup.systemd is not None else ""
+    return bool(file and cgroup.paths) and not files.exists(file)
+
+
+def _unit_of(unit: dict[str, Any]) -> dict[str, Any]:
+    return {"addresses": unit["addresses"], "unit": unit["unit"]}
+
+
+def _call(unit: dict[str, Any], request: dict[str, Any]) -> None:
+    once.call(BUS, _kernel.json_dumps({**_unit_of(unit), **request}), hint=HINT)
+
+
+def _ask(run: HostRun, request: dict[str, Any]) -> dict[str, Any]:
+    if run.helper is None:
+        raise Error("internal error: nobody speaks to systemd")
+    answer: dict[str, Any] = _kernel.json_loads(run.helper.ask(_kernel.json_dumps(request), run.interrupts))
+    return answer
+
+
+def _cgroup(run: HostRun) -> Cgroup:
+    if run.cgroup is None:
+        raise Error("internal error: there is no cgroup yet")
+    return run.cgroup
+
+
+def _unit(cgroup: Cgroup) -> str:
+    return str(cgroup.systemd["unit"]) if cgroup.systemd is not None else ""
+
+
+ACTIONS = {
+    "systemd_join": systemd_join,
+    "systemd_properties": systemd_properties,
+    "systemd_scope": systemd_scope,
+    "systemd_unit": systemd_unit,
+}

@@ -1,0 +1,216 @@
+"""checkpoint: have criu write the images of a container's processes (criu(8), dump). Cold."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import posix
+from typing import Any
+
+from ocipy.cgroups import freezer
+from ocipy.cgroups.layout import probe
+from ocipy.children.interrupts import catch
+from ocipy.criu import client, messages
+from ocipy.criu.client import Criu, Session
+from ocipy.errors import Error
+from ocipy.host.probe import describe_host
+from ocipy.init.paths import is_directory, open_below
+from ocipy.linux import _kernel
+from ocipy.linux.files import read_file, write_file
+from ocipy.operations.lifecycle import end
+from ocipy.plan import build
+from ocipy.plan import checkpoint as plan
+from ocipy.plan.checkpoint import CriuFlags, DumpFacts
+from ocipy.plan.model import Options, Plan
+from ocipy.state.directory import lock
+from ocipy.state.state import CONFIG, State, load
+
+# Beside criu's images, under runc's name: the standard streams that the container had.
+DESCRIPTORS = "descriptors.json"
+# The least exit status of an error that says that a signal has come.
+SIGNALLED = 128
+FAILED = "criu cannot dump the container"
+# criu's configuration: ours, and that which an administrator may have written for runc.
+CONFIG_FILES = ("/etc/criu/ocipy.conf", "/etc/criu/runc.conf")
+
+
+def checkpoint(root: str, container_id: str, flags: CriuFlags, criu_path: str) -> None:
+    """Write the images, and destroy the container unless it is to go on. Raises Error: then it goes on as before.
+
+    criu_path: --criu. After a signal that ends it (children/interrupts.py) criu is given time to come to an end by
+    itself: a dump that is broken off may leave processes in pieces.
+    """
+    state = load(root, container_id)
+    check_status(state)
+    plan.check_flags(flags)
+    _check_status_fd(flags)
+    program = client.find(criu_path)
+    if flags.pre_dump:
+        program.check_feature("mem_track", "--pre-dump")
+    if flags.lazy_pages:
+        program.check_feature("lazy_pages", "--lazy-pages")
+    interrupts = catch()
+    lock_fd = lock(state.directory)
+    try:
+        state = load(root, container_id)
+        status = check_status(state)
+        try:
+            _dump(state, flags, program, interrupts)
+        except Error:
+            # criu thaws what it has frozen, unless it has been killed.
+            if status == "running" and state.cgroup is not None:
+                freezer.thaw(state.cgroup["paths"])
+            raise
+        if not (flags.leave_running or flags.pre_dump):
+            end(state)
+    finally:
+        posix.close(lock_fd)
+
+
+def check_status(state: State) -> str:
+    """The status. Raises Error for a container whose process does not run yet, or no more."""
+    status = state.status()
+    if status not in ("running", "paused"):
+        hint = "it has not been started" if status == "created" else ""
+        raise Error(f"Container cannot be checkpointed in {status} state", hint=hint)
+    return status
+
+
+def _check_status_fd(flags: CriuFlags) -> None:
+    if flags.status_fd < 0:
+        return
+    try:
+        writable = fcntl.fcntl(flags.status_fd, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+    except OSError as error:
+        raise Error(f"invalid --status-fd {flags.status_fd}", errno=error.errno or 0) from None
+    if not writable:
+        raise Error(f"invalid --status-fd {flags.status_fd}: it is not open for writing")
+
+
+def _dump(state: State, flags: CriuFlags, program: Criu, interrupts: int) -> None:
+    config = _kernel.json_loads(read_file(state.directory + "/" + CONFIG))
+    options = Options(
+        container_id=state.container_id, bundle=state.bundle, state_directory=state.directory, has_console=True
+    )
+    made = build.build(config, describe_host(), options)
+    plan.refuse(config, made)
+    images = open_directory(flags.image_path, "--image-path", make=True)
+    work = open_directory(flags.work_path, "--work-path", make=True) if flags.work_path else -1
+    _check_parent(flags, images)
+    flags = with_config_file(flags, config)
+    criu_options = plan.dump_options(config, made, flags, _facts(state, config, made, program))
+    criu_options["images_dir_fd"] = images
+    if work >= 0:
+        criu_options["work_dir_fd"] = work
+    if not flags.pre_dump:
+        terminal = bool((config.get("process") or {}).get("terminal"))
+        streams = ["", "", ""] if terminal else state.streams
+        write_file(f"{flags.image_path}/{DESCRIPTORS}", _kernel.json_dumps(streams))
+    kind = messages.PRE_DUMP if flags.pre_dump else messages.DUMP
+    log = client.log_path(flags, plan.DUMP_LOG)
+    session = Session(program.path)
+    try:
+        session.send({"type": kind, "opts": criu_options})
+        _serve(session, flags, log, interrupts)
+        session.finish()
+    finally:
+        session.end()
+
+
+def with_config_file(flags: CriuFlags, config: Any) -> CriuFlags:
+    """The flags, with the configuration file that criu is to read."""
+    from dataclasses import replace
+
+    existing = [path for path in CONFIG_FILES if os.path.exists(path)]
+    return replace(flags, config_file=plan.config_file(config, existing))
+
+
+def open_directory(path: str, flag: str, *, make: bool = False) -> int:
+    """A descriptor of a directory for criu, which is made, for its owner alone, if it is missing. Raises Error."""
+    try:
+        if make:
+            os.makedirs(path, 0o700, exist_ok=True)
+        return posix.open(path, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
+    except OSError as error:
+        what = f"cannot {'make or ' if make else ''}open the directory {path}"
+        raise Error(what, pointer=flag, errno=error.errno or 0) from None
+
+
+def _check_parent(flags: CriuFlags, images: int) -> None:
+    if not flags.parent_path:
+        return
+    try:
+        posix.close(posix.open(flags.parent_path, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC, dir_fd=images))
+    except OSError as error:
+        hint = "it is relative to --image-path"
+        raise Error("invalid --parent-path", pointer=flags.parent_path, errno=error.errno or 0, hint=hint) from None
+
+
+def _facts(state: State, config: Any, made: Plan, program: Criu) -> DumpFacts:
+    """What plan/checkpoint.py wants to know of the container and the host."""
+    v1, directory = freezer.place(state.cgroup["paths"]) if state.cgroup is not None else (False, "")
+    facts = DumpFacts(version=program.version, pid=state.pid, root=state.rootfs, freezer=directory, unified=not v1)
+    for name, path in plan.external_kinds(config).items():
+        try:
+            facts.inodes[name] = posix.stat(path).st_ino
+        except OSError as error:
+            raise Error(f"cannot find the {name} namespace {path}", errno=error.errno or 0) from None
+    facts.hierarchies = tuple(os.path.basename(point) for point in probe().mounts.values())
+    root = posix.open(f"/proc/{state.pid}/root", posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+    try:
+        if not state.is_alive():
+            raise Error("container not running")
+        for destination in plan.destinations(made, facts.hierarchies):
+            found = _look_up(root, destination)
+            if found is not None:
+                facts.mount_points[destination] = found[0]
+        masked = (config.get("linux") or {}).get("maskedPaths") or ()
+        seen = [found for path in masked if (found := _look_up(root, path)) is not None]
+        facts.masked_files = tuple(dict.fromkeys(path for path, directory in seen if not directory))
+    finally:
+        posix.close(root)
+    return facts
+
+
+def _look_up(root: int, path: str) -> tuple[str, bool] | None:
+    """(where a path of the container leads to in it, whether that is a directory), None if it leads nowhere."""
+    try:
+        fd = open_below(root, path)
+    except OSError:
+        return None
+    try:
+        # Of another mount namespace, so the kernel shows it from that one's root on (d_path).
+        return posix.readlink(f"/proc/self/fd/{fd}"), is_directory(fd)
+    finally:
+        posix.close(fd)
+
+
+def _serve(session: Session, flags: CriuFlags, log: str, interrupts: int) -> None:
+    """Answer criu's notifications until the dump is done. Raises Error."""
+    images = flags.image_path
+    while True:
+        try:
+            response, _ = session.receive(interrupts)
+        except client.NoAnswer as problem:
+            raise client.failure(FAILED, {"cr_errmsg": problem.what}, log, images) from None
+        except Error as error:
+            if error.status > SIGNALLED:
+                session.finish(client.GIVE_UP_PATIENCE_MS)
+                error.what += ": the dump by criu was given up"
+            raise
+        if not response.get("success"):
+            raise client.failure(FAILED, response, log, images)
+        if response.get("type") != messages.NOTIFY:
+            return
+        if response.get("notify", {}).get("script") == "status-ready" and flags.status_fd >= 0:
+            _tell_ready(flags.status_fd)
+        session.send({"type": messages.NOTIFY, "notify_success": True})
+
+
+def _tell_ready(status_fd: int) -> None:
+    """A zero byte, and the end of file: the server of --lazy-pages listens."""
+    try:
+        posix.write(status_fd, b"\0")
+        posix.close(status_fd)
+    except OSError:
+        pass  # whoever waited for it has gone

@@ -1,0 +1,196 @@
+"""create: the plan of a bundle, carried out up to the point where init waits, or undone (spec: runtime.md, Create).
+
+restore (operations/restore.py) is the same with another plan.
+"""
+
+from __future__ import annotations
+
+import posix
+import time
+
+from ocipy import log
+from ocipy.children.interrupts import catch
+from ocipy.errors import Error
+from ocipy.host.context import HostRun
+from ocipy.host.lane import carry_out, check_pid_file
+from ocipy.host.probe import describe_host
+from ocipy.host.terminal import check_socket
+from ocipy.linux import _kernel
+from ocipy.linux.constants import SIGKILL
+from ocipy.linux.files import write_file
+from ocipy.operations import bundle
+from ocipy.operations.lifecycle import (
+    end_process,
+    release_root,
+    remove_cgroup,
+    run_poststop,
+    unlink,
+)
+from ocipy.plan.build import build
+from ocipy.plan.model import Step
+from ocipy.plan.namespaces import new_kinds
+from ocipy.state.directory import check_id, make_directory, remove_directory
+from ocipy.state.state import CONFIG, State, executable_of, now
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocipy.config.types import Config
+    from ocipy.plan.model import Options
+
+REAP_PATIENCE = 1.0  # seconds
+
+
+def create(
+    root: str,
+    options: Options,
+    *,
+    console_socket: str = "",
+    pid_file: str = "",
+    pidfd_socket: str = "",
+    rootless: bool | None = None,
+    in_foreground: bool = False,
+) -> tuple[HostRun, int]:
+    """Carry out the plan of a bundle up to the point where init waits at the FIFO.
+
+    options.bundle may be relative; it is made absolute. Returns the run and the lock of the container, which the caller
+    closes. Raises Error, with nothing left behind: also where a signal ends it (children/interrupts.py).
+
+    in_foreground: a person looks on, who is told of members of the config that are misspelt. To an engine, which may
+    write members of its own, nothing is said of them but by --debug.
+    """
+    misspelt: list[tuple[str, str]] | None = [] if in_foreground or log.is_debug() else None
+    config = planned = read_bundle(root, options, misspelt)
+    if posix.environ.get(b"NOTIFY_SOCKET"):
+        from ocipy.plan.notify import with_notify_socket
+
+        planned = with_notify_socket(config, options.state_directory)
+    plan = build(planned, describe_host(rootless), options)
+    for pointer, text in misspelt or ():
+        (log.warning if in_foreground else log.debug)(f"{pointer}: {text}")
+    if planned is not config:
+        # Before the sources of mounts are opened: it is one.
+        plan.host.insert(0, Step("notify_directory", "", {}))
+    if pidfd_socket:
+        plan.on_host("send_pidfd", "", path=pidfd_socket, name="standard")
+    run = HostRun(planned, options, plan, new_state(options, config))
+    return run, make(run, root, config, console_socket=console_socket, pid_file=pid_file)
+
+
+def read_bundle(root: str, options: Options, misspelt: list[tuple[str, str]] | None = None) -> Config:
+    """The config that the options name, checked; their paths are made absolute. misspelt: as for bundle.read. Error."""
+    check_id(options.container_id)
+    options.bundle, config = bundle.read(options.bundle, options.config, misspelt)
+    options.state_directory = root + "/" + options.container_id
+    return config
+
+
+def new_state(options: Options, config: Config) -> State:
+    """The state of a container that is to be made."""
+    state = State(options.state_directory, options.container_id, options.bundle)
+    state.rootfs = bundle.root_path(options.bundle, config)
+    state.created = now()
+    state.executable = executable_of("self")
+    state.no_new_keyring = options.no_new_keyring
+    state.shares_pids = "pid" not in new_kinds(config)
+    state.annotations = config.get("annotations") or {}
+    state.streams = [posix.readlink(f"/proc/self/fd/{fd}") for fd in range(3)]
+    return state
+
+
+def make(run: HostRun, root: str, config: Config, *, console_socket: str, pid_file: str) -> int:
+    """Make a container by a plan, that of create or that of restore, or take back all that was done.
+
+    config: what the state directory keeps. Returns the lock of the container, which the caller closes. Raises Error.
+    """
+    options, plan = run.options, run.plan
+    process = config.get("process")
+    check_socket(process is not None and bool(process.get("terminal")), console_socket)
+    run.console_socket = console_socket
+    for pointer, text in plan.warnings:
+        log.warning(f"{pointer}: {text}")
+    if pid_file:
+        check_pid_file(pid_file)
+    # A caller's mask that takes our own rights away as well would lock us out of what we make.
+    posix.umask(posix.umask(0o077) & 0o077)
+    run.interrupts = catch()
+    lock_fd = make_directory(root, options.container_id)
+    if pid_file:
+        # An engine takes a pid file for success, also an older one.
+        unlink(pid_file)
+        plan.on_host("pid_file", "", path=pid_file)
+    try:
+        write_file(options.state_directory + "/" + CONFIG, _kernel.json_dumps(config))
+        carry_out(run)
+        if run.lender is not None:
+            run.lender.close()
+    except BaseException as error:
+        undo(run)
+        if pid_file:
+            unlink(pid_file)
+        posix.close(lock_fd)
+        if isinstance(error, OSError):
+            raise Error("cannot write the state", pointer=options.state_directory, errno=error.errno or 0) from None
+        raise
+    return lock_fd
+
+
+def undo(run: HostRun) -> None:
+    """Take back all that a failed create or restore did.
+
+    The state stays if that fails, for `delete --force` to try again.
+    """
+    try:
+        _end_init(run)
+        remove_cgroup(run.cgroup)
+        if "rdt/made" in run.keep:
+            from ocipy.host.intel_rdt import remove
+
+            remove(run.keep["rdt/made"])
+        release_root(run.state)
+        if run.hooks_ran:
+            run_poststop(run.state)
+        remove_directory(run.state.directory)
+    except (Error, OSError) as problem:
+        log.warning(f"{problem}; what is left goes by: ocipy delete --force {run.state.container_id}")
+
+
+def _end_init(run: HostRun) -> None:
+    """Kill the init process and reap it. Raises Error if it does not die.
+
+    One that its stage has made, but not told us of before it died, waits for a word of ours: it ends with the channel.
+    """
+    # First of all: the rest may fail, too.
+    if run.pidfd >= 0:
+        try:
+            _kernel.pidfd_send_signal(run.pidfd, SIGKILL)
+        except ProcessLookupError:
+            pass
+    # It takes descriptors, and having no more may be what has failed.
+    run.let_go()
+    if run.interrupts >= 0:
+        posix.close(run.interrupts)
+        run.interrupts = -1
+    if run.criu is not None:
+        run.criu.end()
+        run.criu = None
+    if run.helper is not None:
+        run.helper.close()
+        run.helper = None
+    if run.pidfd >= 0:
+        end_process(run.pidfd, run.cgroup)
+        _reap(run.pid)
+    if run.lender is not None:
+        from ocipy.host.namespace_contents import take_back
+
+        take_back(run.lender)
+        run.lender = None
+
+
+def _reap(pid: int) -> None:
+    """Reap a child that has ended. Where somebody traces it that is for the tracer to permit (ptrace(2))."""
+    deadline = time.monotonic() + REAP_PATIENCE
+    try:
+        while not posix.waitpid(pid, posix.WNOHANG)[0] and time.monotonic() < deadline:
+            time.sleep(0.001)
+    except ChildProcessError:  # reaped already, to see how it ended
+        pass

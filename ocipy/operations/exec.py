@@ -1,0 +1,198 @@
+"""exec: a process in a running container, carried out up to the moment at which it runs its command, or undone."""
+
+from __future__ import annotations
+
+import errno
+import posix
+import time
+
+from ocipy import log
+from ocipy.children.interrupts import catch
+from ocipy.errors import Error
+from ocipy.host.context import HostRun
+from ocipy.host.lane import carry_out
+from ocipy.host.probe import describe_host
+from ocipy.host.terminal import check_socket
+from ocipy.init.exec_join import FILES
+from ocipy.linux import _kernel
+from ocipy.linux.constants import SIGKILL
+from ocipy.linux.files import read_file
+from ocipy.operations.lifecycle import open_init, unlink
+from ocipy.plan.exec import Target, build, sub_cgroups
+from ocipy.plan.exec_process import Changes, process_to_execute
+from ocipy.plan.model import Options
+from ocipy.state.state import CONFIG, State, load, process_start
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from ocipy.config.types import Config, Process
+
+# A process that is killed while its cgroup is frozen dies only once that is thawed (v1), and is nobody's to wait for.
+KILL_PATIENCE = 1.0  # seconds
+
+
+def execute(
+    root: str,
+    container_id: str,
+    changes: Changes,
+    *,
+    process_file: str = "",
+    cgroups: Sequence[str] = (),
+    console_socket: str = "",
+    detach: bool = False,
+    ignore_paused: bool = False,
+    pid_file: str = "",
+    pidfd_socket: str = "",
+    preserve_fds: int = 0,
+    rootless: bool | None = None,
+) -> HostRun:
+    """Execute a process in a container; returns once its execve(2) has succeeded.
+
+    process_file: a process object (config.md) in the place of the container's own. detach: nobody stays to hold its
+    terminal. Raises Error, with nothing left behind: also where a signal ends it (children/interrupts.py).
+    """
+    state = load(root, container_id)
+    given = _read_process(process_file) if process_file else None
+    container = _open_container(state, ignore_paused)
+    try:
+        run = _planned(state, changes, given, cgroups, has_console=bool(console_socket) or not detach,
+                       preserve_fds=preserve_fds, rootless=rootless, pid_file=pid_file,
+                       pidfd_socket=pidfd_socket)  # fmt: skip
+        check_socket(bool(run.config["process"].get("terminal")), console_socket)
+        run.console_socket = console_socket
+        run.interrupts = catch()
+    except BaseException:
+        posix.close(container)
+        raise
+    run.fds["container"] = container
+    try:
+        carry_out(run)
+    except BaseException:
+        undo(run)
+        if pid_file:
+            unlink(pid_file)
+        raise
+    return run
+
+
+def _open_container(state: State, ignore_paused: bool) -> int:
+    """A pidfd of the container's process. Raises Error if nothing can be executed there."""
+    status = state.status()
+    if status == "stopped":
+        raise Error("cannot exec in a stopped container")
+    if status == "creating":
+        raise Error("cannot exec in a container that is being created")
+    if status == "paused" and not ignore_paused:
+        raise Error("cannot exec in a paused container (use --ignore-paused to override)")
+    return open_init(state)
+
+
+def _planned(
+    state: State,
+    changes: Changes,
+    given: Process | None,
+    cgroups: Sequence[str],
+    *,
+    has_console: bool,
+    preserve_fds: int,
+    rootless: bool | None,
+    pid_file: str,
+    pidfd_socket: str,
+) -> HostRun:
+    saved = _saved_config(state)
+    config: Config = {**saved, "process": process_to_execute(saved, given, changes)}
+    options = Options(
+        container_id=state.container_id,
+        bundle=state.bundle,
+        state_directory=state.directory,
+        preserve_fds=preserve_fds,
+        no_new_keyring=state.no_new_keyring,
+        has_console=has_console,
+    )
+    paths = state.cgroup["paths"] if state.cgroup is not None else {}
+    target = Target(kinds=_foreign_kinds(state), cgroups=sub_cgroups(paths, cgroups), chosen=bool(cgroups))
+    plan = build(config, describe_host(rootless), options, target, pid_file=pid_file, pidfd_socket=pidfd_socket)
+    own = saved.get("process")
+    if own is None or config["process"].get("capabilities") != own.get("capabilities"):
+        # Of the container's own capabilities create has warned.
+        for pointer, text in plan.warnings:
+            log.warning(f"{pointer}: {text}")
+    run = HostRun(config, options, plan, state)
+    run.name = "the process"
+    run.status = "running"
+    return run
+
+
+def _saved_config(state: State) -> Config:
+    """config.json as it was at create, when it was checked: later changes of the bundle have no effect."""
+    path = state.directory + "/" + CONFIG
+    try:
+        return _kernel.json_loads(read_file(path))  # type: ignore[no-any-return]
+    except OSError as error:
+        raise Error("cannot read the saved configuration", pointer=path, errno=error.errno or 0) from None
+    except ValueError:
+        raise Error("the saved configuration is not readable", pointer=path) from None
+
+
+def _read_process(path: str) -> Any:
+    """The process object of a file, checked in full."""
+    from ocipy.operations.exec_file import read_process
+
+    return read_process(path)
+
+
+def _foreign_kinds(state: State) -> list[str]:
+    """The kinds of namespaces in which the container's process is elsewhere than we are. Raises Error.
+
+    One that cannot be looked at is no reason to stay outside of it.
+    """
+    kinds = []
+    for kind, name in FILES.items():
+        try:
+            ours = posix.stat(f"/proc/self/ns/{name}")
+        except FileNotFoundError:  # this kernel has no such namespaces
+            continue
+        try:
+            theirs = posix.stat(f"/proc/{state.pid}/ns/{name}")
+        except OSError as error:
+            if not state.is_alive():
+                raise Error("container not running", hint="its process has just ended") from None
+            if error.errno == errno.ENOENT and process_start(state.pid) >= 0:
+                # A thread that has ended is in no namespaces, nor can they be joined by its process's pidfd (setns(2)).
+                raise Error("cannot exec: the main thread of the container's process has ended") from None
+            raise Error(
+                "cannot look at the namespaces of the container's process",
+                errno=error.errno or 0,
+                hint="a user can enter the own containers only, and only once they are started",
+            ) from None
+        if (theirs.st_dev, theirs.st_ino) != (ours.st_dev, ours.st_ino):
+            kinds.append(kind)
+    return kinds
+
+
+def undo(run: HostRun) -> None:
+    """Kill the process, and that which is about to become it, and reap both."""
+    # First of all: one that its parent has made, but not told us of before it died, ends with the channel.
+    run.let_go()
+    if "report" in run.keep:
+        posix.close(run.keep.pop("report"))
+    if run.pidfd >= 0:
+        try:
+            _kernel.pidfd_send_signal(run.pidfd, SIGKILL)
+        except ProcessLookupError:
+            pass
+    _reap()
+
+
+def _reap() -> None:
+    """Wait until our children have ended, and reap them."""
+    deadline = time.monotonic() + KILL_PATIENCE
+    try:
+        while time.monotonic() < deadline:
+            if not posix.waitpid(-1, posix.WNOHANG)[0]:
+                time.sleep(0.001)
+    except ChildProcessError:
+        pass

@@ -1,0 +1,388 @@
+"""The foreground of `run` and `exec`: wait for the process, pass on signals, and stand between the user's terminal
+and the container's.
+
+The user's descriptors are never switched to non-blocking: that would switch them for the shell as well. Terminals and
+pipes are opened anew instead, which gives open file descriptions of our own.
+"""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from ocipy import log
+from ocipy.errors import Error
+from ocipy.linux import _kernel
+from ocipy.linux.constants import (
+    O_CLOEXEC,
+    O_NOCTTY,
+    O_NONBLOCK,
+    O_RDONLY,
+    O_WRONLY,
+    ONLCR,
+    POLLERR,
+    POLLHUP,
+    POLLIN,
+    POLLOUT,
+    PR_SET_CHILD_SUBREAPER,
+    S_IFCHR,
+    S_IFIFO,
+    S_IFMT,
+    SIGCHLD,
+    SIGHUP,
+    SIGINT,
+    SIGKILL,
+    SIGPIPE,
+    SIGTERM,
+    SIGURG,
+    SIGWINCH,
+    WNOHANG,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocipy.cgroups.cgroup import Cgroup
+    from ocipy.host.notify import Notifier
+    from ocipy.operations.end_of_input import EndOfInput
+
+# A pipe that poll(2) calls writable takes at least this much without blocking (pipe(7), PIPE_BUF).
+CHUNK = 4096
+# So much may wait on one side until the other takes it; more is not read.
+BUFFER = 64 * 1024
+# More than a pseudoterminal can hold: what was in it when the process ended is within this.
+LEFT_OVER = 1024 * 1024
+READABLE = POLLIN | POLLHUP | POLLERR
+
+
+def check(console_socket: str, detach: bool) -> None:
+    """In the foreground the terminal is ours, and nobody else can have it. Raises Error."""
+    if console_socket and not detach:
+        raise Error(
+            "cannot use console socket if ocipy will not detach or allocate tty",
+            hint="leave --console-socket out, or add --detach",
+        )
+
+
+def prepare(console_socket: str, detach: bool, *, subreaper: bool) -> Foreground | None:
+    """Who waits for the process that will be made, with signals kept for it from here on; None for --detach.
+
+    After the descriptors of the payload are claimed, since it takes one. Raises Error.
+    """
+    check(console_socket, detach)
+    if detach:
+        return None
+    waiter = Foreground(subreaper=subreaper)
+    waiter.catch_signals()
+    return waiter
+
+
+class Foreground:
+    """What the foreground needs before the container is there, and the waiting itself.
+
+    subreaper: orphans of the container become our children, so that none is left to the host's init (prctl(2)).
+    """
+
+    __slots__ = ("signals",)
+
+    def __init__(self, *, subreaper: bool) -> None:
+        self.signals = -1
+        if subreaper:
+            _kernel.prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+    def catch_signals(self) -> None:
+        """From here on signals are kept for the process. To be called before there is one: create looks for the
+        signals that end it, and the others wait."""
+        if self.signals < 0:
+            self.signals = _kernel.signalfd(())
+
+    def wait(self, pid: int, pidfd: int, master: int = -1, notifier: Notifier | None = None) -> int:
+        """Stay until the process has ended; return its exit status, 128 + the signal if one killed it.
+
+        pid: a child of ours. master: its terminal, -1 where it has our own standard streams. notifier: passes on that
+        it is ready; the service manager's main process is this one, then.
+        """
+        self.catch_signals()
+        if master < 0:
+            return _until_end(pid, pidfd, self.signals, None, notifier)
+        relay = Relay(master)
+        try:
+            relay.start()
+            status = _until_end(pid, pidfd, self.signals, relay, notifier)
+            relay.drain(self.signals)
+            return status
+        finally:
+            relay.close()
+
+
+def _until_end(pid: int, pidfd: int, signals: int, relay: Relay | None, notifier: Notifier | None) -> int:
+    timeout = -1
+    while True:
+        watched = [(signals, POLLIN), (pidfd, POLLIN)]
+        if notifier is not None:
+            watched.append((notifier.fd, POLLIN))
+        if relay is not None:
+            watched += relay.watched()
+        ready = dict(_kernel.poll(watched, timeout))
+        if signals in ready:
+            _handle_signals(pid, pidfd, signals, relay)
+        if relay is not None:
+            relay.move(ready)
+            timeout = relay.pass_on_end()
+        if notifier is not None and notifier.fd in ready:
+            notifier.forward(posix.getpid(), barrier=False)
+        if pidfd in ready:
+            status = posix.waitstatus_to_exitcode(posix.waitpid(pid, 0)[1])
+            return status if status >= 0 else 128 - status
+
+
+def _handle_signals(pid: int, pidfd: int, signals: int, relay: Relay | None) -> None:
+    while True:
+        received = _kernel.read_signal(signals)
+        if received is None:
+            return
+        number, sender = received
+        if number == SIGCHLD:
+            _reap_others(pid)
+        elif number == SIGWINCH:
+            if relay is not None:
+                relay.resize()
+        elif number != SIGURG and not (number == SIGPIPE and sender == posix.getpid()):
+            # A SIGPIPE of our own is the answer to a write of ours; its EPIPE is dealt with there.
+            try:
+                _kernel.pidfd_send_signal(pidfd, number)
+            except OSError as error:
+                if error.errno not in (errno.ESRCH, errno.EPERM):
+                    raise
+
+
+def _reap_others(pid: int) -> None:
+    """Reap what the container left to us, its process excepted: that one's status is still wanted."""
+    while True:
+        try:
+            found = posix.waitid(posix.P_ALL, 0, posix.WEXITED | posix.WNOHANG | posix.WNOWAIT)
+        except ChildProcessError:
+            return
+        if found is None or found.si_pid == pid:
+            return
+        posix.waitpid(found.si_pid, WNOHANG)
+
+
+def tell_of_memory(container_id: str, cgroup: Cgroup | None, status: int) -> None:
+    """Say it where the process of a container in the foreground was killed for want of memory: SIGKILL alone says not
+    by whom. status: of its end."""
+    if status == 128 + SIGKILL and cgroup is not None and cgroup.oom_kills() > 0:
+        log.warning(f"{container_id}: the container was OOM-killed: linux.resources.memory.limit is too low for it")
+
+
+def standard_terminal() -> int:
+    """The standard stream that is a terminal; -1 without one."""
+    for fd in (0, 1, 2):
+        if posix.isatty(fd):
+            return fd
+    return -1
+
+
+def take_terminal(master: int) -> None:
+    """Make the terminal of that master fit the user's, before the process is on it.
+
+    It gets the size, before the process can ask for it. And a newline stays one: the user's terminal makes CR NL of it,
+    and where the output goes to a file or a pipe nobody does.
+    """
+    copy_size(standard_terminal(), master)
+    _kernel.tty_clear_output(master, ONLCR)
+
+
+def copy_size(terminal: int, master: int) -> None:
+    """Give the terminal of that master the size of another, -1 for none."""
+    if terminal < 0:
+        return
+    rows, columns = _kernel.tty_size(terminal)
+    if rows and columns:
+        _kernel.tty_set_size(master, rows, columns)
+
+
+class Relay:
+    """Copies between the user's side (standard input and output) and the master of the container's terminal.
+
+    to_master, to_user: what was read and not yet written. Each side can be closed on its own: the user's input at its
+    end, the output when nobody reads it any more, the master when the container has closed its side (EIO, pty(7)).
+    """
+
+    __slots__ = (
+        "end", "input", "master", "master_open", "opened", "output", "saved", "terminal", "to_master", "to_user"
+    )  # fmt: skip
+
+    def __init__(self, master: int) -> None:
+        self.master = master
+        self.master_open = True
+        self.end: EndOfInput | None = None
+        self.to_master = b""
+        self.to_user = b""
+        self.opened: list[int] = []
+        self.saved = b""
+        self.terminal = self._find_terminal()
+        self.input = self._own(0, O_RDONLY)
+        self.output = self._own(1, O_WRONLY)
+        posix.set_blocking(master, False)
+
+    def start(self) -> None:
+        """Give the container's terminal the user's size, and put the user's into raw mode. close undoes it."""
+        self.resize()
+        if self.terminal >= 0:
+            # The container's terminal does the echo, the line editing, and the keys that make signals.
+            self.saved = _kernel.tty_raw(self.terminal)
+
+    def _find_terminal(self) -> int:
+        """The user's terminal: that of a standard stream, or the controlling one; -1 without any."""
+        fd = standard_terminal()
+        if fd >= 0:
+            return fd
+        try:
+            fd = posix.open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC)
+        except OSError:
+            return -1
+        self.opened.append(fd)
+        return fd
+
+    def _own(self, fd: int, flags: int) -> int:
+        """A non-blocking description of our own for a terminal or pipe; the descriptor itself for all else."""
+        try:
+            if posix.fstat(fd).st_mode & S_IFMT not in (S_IFCHR, S_IFIFO):
+                return fd
+            own = posix.open(f"/proc/self/fd/{fd}", flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
+        except OSError as error:
+            return -1 if error.errno == errno.EBADF else fd
+        self.opened.append(own)
+        return own
+
+    def resize(self) -> None:
+        """Give the container's terminal the size of the user's."""
+        copy_size(self.terminal, self.master)
+
+    def watched(self) -> list[tuple[int, int]]:
+        """What poll(2) has to look at for us to go on."""
+        watched = []
+        events = 0
+        if self.master_open:
+            events = (POLLIN if len(self.to_user) < BUFFER else 0) | (POLLOUT if self.to_master else 0)
+            # Without events too POLLHUP would be told, over and over.
+            if events:
+                watched.append((self.master, events))
+        if self.input >= 0 and self.master_open and len(self.to_master) < BUFFER:
+            watched.append((self.input, POLLIN))
+        if self.output >= 0 and self.to_user:
+            watched.append((self.output, POLLOUT))
+        return watched
+
+    def move(self, ready: dict[int, int]) -> None:
+        """Copy what can be copied without blocking."""
+        if self.input >= 0 and ready.get(self.input, 0) & READABLE:
+            self._read_input()
+        if ready.get(self.master, 0) & READABLE:
+            self._read_master()
+        if self.to_master and ready.get(self.master, 0) & POLLOUT:
+            self._write_master()
+        if self.output >= 0 and ready.get(self.output, 0) & (POLLOUT | POLLERR):
+            self._write_output()
+
+    def _read_input(self) -> None:
+        data = _read(self.input)
+        if data is None:
+            return
+        if not data:
+            self.input = -1
+        self.to_master += data
+
+    def pass_on_end(self) -> int:
+        """Tell the process of the end of the user's input. In how many milliseconds to come again, -1 for never."""
+        if self.input >= 0 or not self.master_open or self.to_master:
+            return -1
+        if self.end is None:
+            from ocipy.operations.end_of_input import EndOfInput
+
+            self.end = EndOfInput()
+        return self.end.tell(self.master)
+
+    def _read_master(self) -> bool:
+        """False once there is nothing (more) to read."""
+        data = _read(self.master)
+        if data is None:
+            return False
+        if not data:
+            self.master_open = False
+            return False
+        if self.output >= 0:
+            self.to_user += data
+        return True
+
+    def _write_master(self) -> None:
+        try:
+            self.to_master = self.to_master[posix.write(self.master, self.to_master[:CHUNK]) :]
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            self.master_open = False
+            self.to_master = b""
+
+    def _write_output(self) -> None:
+        try:
+            self.to_user = self.to_user[posix.write(self.output, self.to_user[:CHUNK]) :]
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO, errno.ENXIO, errno.ECONNRESET):
+                raise
+            # Nobody reads it. The container goes on, as under a terminal whose window is closed.
+            self.output = -1
+            self.to_user = b""
+
+    def drain(self, signals: int) -> None:
+        """After the end of the process: what is still in the terminal, without waiting for who may keep it open.
+
+        A signal that would end us, ends it: the reader of our output may be stuck.
+        """
+        self.input = -1
+        left_over = LEFT_OVER
+        while True:
+            while left_over > 0 and len(self.to_user) < BUFFER and self._read_master():
+                left_over -= CHUNK
+            if self.output < 0 or not self.to_user:
+                return
+            ready = dict(_kernel.poll([(signals, POLLIN), (self.output, POLLOUT)], -1))
+            if signals in ready and _asked_to_end(signals):
+                return
+            if self.output in ready:
+                self._write_output()
+
+    def close(self) -> None:
+        """Give the user's terminal back as it was."""
+        if self.saved:
+            try:
+                _kernel.tty_restore(self.terminal, self.saved)
+            except OSError:  # it is gone, and so is who would look at it
+                pass
+        for fd in (*self.opened, self.master):
+            posix.close(fd)
+
+
+def _read(fd: int) -> bytes | None:
+    """What is there, b"" at the end (EIO: the other side of a terminal is closed), None if nothing is there yet."""
+    try:
+        return posix.read(fd, CHUNK)
+    except BlockingIOError:
+        return None
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return b""
+
+
+def _asked_to_end(signals: int) -> bool:
+    while True:
+        received = _kernel.read_signal(signals)
+        if received is None:
+            return False
+        if received[0] in (SIGHUP, SIGINT, SIGTERM):
+            return True

@@ -1,0 +1,53 @@
+"""pause and resume: the freezer of the container's cgroup. runc's operations: the specification has none."""
+
+from __future__ import annotations
+
+import posix
+
+from ocipy.cgroups import freezer
+from ocipy.errors import Error
+from ocipy.state.directory import lock
+from ocipy.state.state import load
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ocipy.state.state import State
+
+
+def pause(root: str, container_id: str) -> None:
+    """Freeze every process of a created or running container, and wait until all are frozen. Raises Error."""
+    state = _switch(root, container_id, ("created", "running"), "container not running", freezer.freeze)
+    if not state.is_alive():
+        # It was killed meanwhile. What it may have left is not to be found frozen by whoever has killed it.
+        freezer.thaw(state.cgroup["paths"] if state.cgroup is not None else {})
+        raise Error("container not running")
+
+
+def resume(root: str, container_id: str) -> None:
+    """Let them go on. Raises Error."""
+    _switch(root, container_id, ("paused",), "container not paused", freezer.thaw)
+
+
+def _switch(
+    root: str, container_id: str, statuses: tuple[str, ...], refusal: str, act: Callable[[Mapping[str, str]], None]
+) -> State:
+    # Without the lock first: who creates or starts it may hold that for long, and the answer can be had now.
+    state = load(root, container_id)
+    _check(state.status(), statuses, refusal)
+    lock_fd = lock(state.directory)
+    try:
+        state = load(root, container_id)
+        _check(state.status(locked=True), statuses, refusal)
+        act(state.cgroup["paths"] if state.cgroup is not None else {})
+        return state
+    except OSError as error:
+        raise Error("cannot change the freezer of the container's cgroup", errno=error.errno or 0) from None
+    finally:
+        posix.close(lock_fd)
+
+
+def _check(status: str, statuses: tuple[str, ...], refusal: str) -> None:
+    if status not in statuses:
+        raise Error(refusal, hint=f"it is {status}")

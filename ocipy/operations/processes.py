@@ -1,0 +1,24 @@
+"""The processes of a container: those in its cgroup."""
+
+from __future__ import annotations
+
+from ocipy.cgroups import files, freezer
+from ocipy.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocipy.state.state import State
+
+
+def processes(state: State) -> list[int]:
+    """Their ids as the caller's pid namespace has them, ascending. Raises Error where there is no cgroup to tell."""
+    paths = state.cgroup["paths"] if state.cgroup is not None else {}
+    if not paths:
+        raise Error(
+            "the container has no cgroup, which would tell its processes",
+            hint="the runtime could not make one; without root it needs a delegated cgroup",
+        )
+    try:
+        return sorted(files.processes(freezer.place(paths)[1] or next(iter(paths.values()))))
+    except OSError as error:
+        raise Error("cannot list the processes of the container", errno=error.errno or 0) from None

@@ -1,0 +1,63 @@
+"""restore: the plan of a restore, carried out to the end, or undone. As operations/create.py is for create. Cold."""
+
+from __future__ import annotations
+
+import posix
+
+from ocipy.criu import client
+from ocipy.errors import Error
+from ocipy.host.context import HostRun
+from ocipy.host.probe import describe_host
+from ocipy.host.restore import Restoring, read_descriptors
+from ocipy.operations.checkpoint import open_directory, with_config_file
+from ocipy.operations.create import make, new_state, read_bundle
+from ocipy.plan import checkpoint as plan
+from ocipy.plan import restore
+from ocipy.plan.checkpoint import CriuFlags
+from ocipy.plan.model import Options
+
+INVENTORY = "inventory.img"
+
+
+def restore_container(
+    root: str,
+    options: Options,
+    flags: CriuFlags,
+    *,
+    criu_path: str = "",
+    console_socket: str = "",
+    pid_file: str = "",
+    rootless: bool | None = None,
+) -> tuple[HostRun, int]:
+    """Restore a container from its images, with the bundle's config as it is now.
+
+    options.bundle may be relative; it is made absolute. Returns the run and the lock of the container, which the caller
+    closes. Raises Error, with nothing left behind: also where a signal ends it (children/interrupts.py).
+    """
+    plan.check_flags(flags)
+    config = read_bundle(root, options)
+    planned, made = restore.build(config, describe_host(rootless), options)
+    shared = Restoring(with_config_file(flags, config), client.find(criu_path), made)
+    _check_images(shared)
+    planned.warnings += restore.lost_by(shared.program.version, config)
+    if flags.work_path:
+        posix.close(open_directory(flags.work_path, "--work-path", make=True))
+    if flags.lazy_pages:
+        shared.program.check_feature("lazy_pages", "--lazy-pages")
+    run = HostRun(config, options, planned, new_state(options, config))
+    run.keep["restoring"] = shared
+    return run, make(run, root, config, console_socket=console_socket, pid_file=pid_file)
+
+
+def _check_images(shared: Restoring) -> None:
+    """See that there is a checkpoint, and read what is ours of it."""
+    try:
+        posix.stat(f"{shared.flags.image_path}/{INVENTORY}")
+    except OSError as error:
+        raise Error(
+            f"there is no checkpoint in {shared.flags.image_path}",
+            pointer="--image-path",
+            errno=error.errno or 0,
+            hint=f"`ocipy checkpoint` writes {INVENTORY} there, and more",
+        ) from None
+    shared.descriptors = read_descriptors(shared.flags.image_path)

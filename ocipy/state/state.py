@@ -1,0 +1,332 @@
+"""What is known of a container, as it is kept in its state directory, and what is derived from it.
+
+ROOT/ID/ (0700) holds state.json, config.json (as it was at create: later changes of the bundle have no effect),
+exec.fifo and exec.report. Every file is written under another name and renamed. The directory and its lock:
+directory.py. While create is at work the FIFO has the name exec.fifo.new: a rename, and the container is created.
+"""
+
+from __future__ import annotations
+
+import errno
+import posix
+import time
+
+from ocipy import SPEC_VERSION
+from ocipy.cgroups import freezer
+from ocipy.errors import Error
+from ocipy.linux import _kernel
+from ocipy.linux.constants import O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, PID_FS_MAGIC, POLLIN
+from ocipy.linux.files import exists, read_file, write_file
+from ocipy.linux.text import stat_fields
+from ocipy.state.directory import STATE, Foreign, check_id, does_not_exist, is_locked
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypedDict
+
+    class RdtGroups(TypedDict):
+        """A container's groups in the resctrl filesystem (linux.intelRdt).
+
+        group: the directory of its class of service. monitoring: that of its monitoring group, or "".
+        remove: what delete removes, the innermost first: nothing that was there before, no class that the config names.
+        """
+
+        group: str
+        monitoring: str
+        remove: list[str]
+
+
+FIFO = "exec.fifo"
+FIFO_NEW = "exec.fifo.new"
+REPORT = "exec.report"
+# In the place of a start time: there is only a zombie left; and nobody knows.
+ENDED, UNSEEN = -1, -2
+ROOTFS_MOUNT = "rootfs.mount"  # the id of the mount that delete takes away
+CONFIG = "config.json"
+
+
+class State:
+    """What is known of one container.
+
+    directory: ROOT/ID. pid, start_time: of the init process, 0 until it is cloned; start_time in clock ticks since boot
+    (proc(5), field 22 of stat), UNSEEN where /proc hid it. pidfd_inode: of its pidfd, 0 where that tells nothing
+    (pidfd_inode_of). created: RFC 3339. cgroup: what cgroups.Cgroup.to_state gave. hooks: those that are run
+    after create, by kind. no_new_keyring: create has left the process the caller's session keyring. shares_pids: its
+    pid namespace is not its own, and so does not end with its process. executable: what the init process runs until it
+    executes the payload, as executable_of tells it. streams: what the caller's standard streams were, as /proc/PID/fd
+    told it, for checkpoint.
+    """
+
+    __slots__ = (
+        "annotations",
+        "bundle",
+        "cgroup",
+        "container_id",
+        "created",
+        "directory",
+        "executable",
+        "hooks",
+        "no_new_keyring",
+        "pid",
+        "pidfd_inode",
+        "rdt",
+        "rootfs",
+        "shares_pids",
+        "start_time",
+        "streams",
+    )
+
+    def __init__(self, directory: str, container_id: str, bundle: str) -> None:
+        self.directory = directory
+        self.container_id = container_id
+        self.bundle = bundle
+        self.rootfs = ""
+        self.pid = 0
+        self.start_time = 0
+        self.pidfd_inode = 0
+        self.created = ""
+        self.executable = ""
+        self.annotations: dict[str, str] = {}
+        self.cgroup: dict[str, Any] | None = None
+        self.hooks: dict[str, list[Any]] = {}
+        self.no_new_keyring = False
+        self.rdt: RdtGroups | None = None
+        self.shares_pids = False
+        self.streams: list[str] = []
+
+    def save(self) -> None:
+        """Write state.json. Raises Error."""
+        document = {
+            "ociVersion": SPEC_VERSION,
+            "id": self.container_id,
+            "bundle": self.bundle,
+            "rootfs": self.rootfs,
+            "pid": self.pid,
+            "startTime": self.start_time,
+            "pidfdInode": self.pidfd_inode,
+            "created": self.created,
+            "executable": self.executable,
+            "annotations": self.annotations,
+            "cgroup": self.cgroup,
+            "hooks": self.hooks,
+            "noNewKeyring": self.no_new_keyring,
+            "rdt": self.rdt,
+            "sharesPids": self.shares_pids,
+            "streams": self.streams,
+        }
+        try:
+            write_file(self.directory + "/" + STATE, _kernel.json_dumps(document))
+        except OSError as error:
+            raise Error("cannot write the state", pointer=self.directory, errno=error.errno or 0) from None
+
+    def is_alive(self, pidfd: int = -1) -> bool:
+        """The init process is there, is the same process, and has a thread that lives.
+
+        pidfd: one that was opened by its number, -1 for none. Raises Error where that cannot be found out.
+        """
+        if self.pid <= 0:
+            return False
+        start = process_start(self.pid)
+        if start == UNSEEN or (start != ENDED and self.start_time == UNSEEN):
+            return self._is_alive_unseen(pidfd)
+        return start >= 0 and start == self.start_time
+
+    def _is_alive_unseen(self, pidfd: int) -> bool:
+        """The same where /proc does not tell, for it hides the processes of others (hidepid, proc(5)).
+
+        Dead is what the kernel has no number of any more, or whose pidfd is readable (pidfd_open(2)).
+        """
+        opened = -1
+        try:
+            if pidfd < 0:
+                pidfd = opened = _kernel.pidfd_open(self.pid, 0)
+            return not _kernel.poll([(pidfd, POLLIN)], 0) and is_same_process(pidfd, self.pidfd_inode)
+        except OSError as error:
+            # EINVAL: by now it is the number of a thread.
+            if error.errno in (errno.ESRCH, errno.EINVAL):
+                return False
+            raise Error("cannot look at the container's process", errno=error.errno or 0) from None
+        finally:
+            if opened >= 0:
+                posix.close(opened)
+
+    def status(self, *, locked: bool = False) -> str:
+        """creating, created, running, paused or stopped (spec: runtime.md, State).
+
+        locked: the caller holds the lock, so nobody is creating it.
+        """
+        if not self.is_alive():
+            if self.pid == 0 and not locked and is_locked(self.directory):
+                return "creating"
+            return "stopped"
+        if self.cgroup is not None and freezer.is_frozen(self.cgroup["paths"]):
+            return "paused"
+        if exists(self.directory + "/" + FIFO_NEW):
+            return "creating"
+        if exists(self.directory + "/" + FIFO) and self._runs_our_executable():
+            return "created"
+        return "running"
+
+    def _runs_our_executable(self) -> bool:
+        # A start that is killed between the FIFO's byte and its unlink leaves the FIFO behind.
+        try:
+            return executable_of(self.pid) == self.executable
+        except OSError as error:
+            # An undumpable process that is not ours to look at, or not to see, has not executed anything yet; one whose
+            # main thread has ended has no such link, and has.
+            return error.errno != errno.ENOENT or process_start(self.pid) == UNSEEN
+
+    def for_hooks(self, status: str = "created", pid: int | None = None) -> dict[str, Any]:
+        """The state as a hook gets it. pid: as seen where the hook runs; 0 leaves it out."""
+        document: dict[str, Any] = {"ociVersion": SPEC_VERSION, "id": self.container_id, "status": status}
+        if pid is None:
+            pid = self.pid
+        if pid:
+            document["pid"] = pid
+        document["bundle"] = self.bundle
+        if self.annotations:
+            document["annotations"] = self.annotations
+        return document
+
+    def to_oci(self) -> dict[str, Any]:
+        """What the state command prints."""
+        status = self.status()
+        document: dict[str, Any] = {
+            "ociVersion": SPEC_VERSION,
+            "id": self.container_id,
+            "pid": 0 if status == "stopped" else self.pid,
+            "status": status,
+            "bundle": self.bundle,
+            "rootfs": self.rootfs,
+            "created": self.created,
+        }
+        if self.annotations:
+            document["annotations"] = self.annotations
+        document["owner"] = ""
+        return document
+
+
+def load(root: str, container_id: str) -> State:
+    """The state of a container. Raises Error where there is none."""
+    check_id(container_id)
+    directory = root + "/" + container_id
+    try:
+        return _from_document(directory, container_id, _kernel.json_loads(_read_own(directory + "/" + STATE)))
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            raise does_not_exist(directory) from None
+        raise Error("cannot read the state", pointer=directory + "/" + STATE, errno=error.errno or 0) from None
+    except (ValueError, LookupError, TypeError, AttributeError):
+        raise Error(
+            "the state is not readable", pointer=directory + "/" + STATE, hint="delete --force removes the container"
+        ) from None
+
+
+def _read_own(path: str) -> bytes:
+    """The content of a file of ours. Raises OSError, or Error for one that somebody else has put there."""
+    # A FIFO in its place must not hold us up.
+    fd = posix.open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+    owner = posix.stat(fd).st_uid
+    if owner != posix.geteuid():
+        posix.close(fd)
+        raise Foreign(path, owner)
+    return read_file(fd)
+
+
+def _from_document(directory: str, container_id: str, document: Any) -> State:
+    """The reverse of save. Raises LookupError, TypeError or AttributeError where it is none of ours."""
+
+    def member(name: str, kind: type) -> Any:
+        value = document[name]
+        if not isinstance(value, kind):
+            raise TypeError(name)
+        return value
+
+    state = State(directory, container_id, member("bundle", str))
+    state.rootfs = member("rootfs", str)
+    state.pid = member("pid", int)
+    state.start_time = member("startTime", int)
+    if not 0 <= state.pid < 1 << 31:
+        raise TypeError("pid")
+    state.created = member("created", str)
+    state.executable = member("executable", str)
+    state.annotations = member("annotations", dict)
+    state.hooks = member("hooks", dict)
+    # Not there in the state of a container that an older release has made.
+    inode = document.get("pidfdInode", 0)
+    state.pidfd_inode = inode if isinstance(inode, int) else 0
+    state.no_new_keyring = document.get("noNewKeyring") is True
+    state.rdt = _rdt_of(document.get("rdt"))
+    state.shares_pids = document.get("sharesPids") is True
+    state.streams = document.get("streams", [])  # of a version before checkpoint there are none
+    for hooks in state.hooks.values():
+        for hook in hooks:
+            if not isinstance(hook["path"], str):
+                raise TypeError("hooks")
+    if document["cgroup"] is not None:
+        state.cgroup = cgroup = member("cgroup", dict)
+        unit = cgroup.get("systemd")
+        texts = [cgroup["mode"], *cgroup["paths"].values(), *cgroup["created"]]
+        if unit is not None:
+            texts += [unit["unit"], unit["description"], unit["file"], *unit["addresses"]]
+        if any(not isinstance(text, str) for text in texts):
+            raise TypeError("cgroup")
+    return state
+
+
+def _rdt_of(document: Any) -> RdtGroups | None:
+    if document is None:
+        return None
+    paths = [document["group"], document["monitoring"], *document["remove"]]
+    if any(not isinstance(path, str) for path in paths):
+        raise TypeError("rdt")
+    return {"group": paths[0], "monitoring": paths[1], "remove": paths[2:]}
+
+
+def executable_of(pid: int | str) -> str:
+    """Device and inode of the file that a process executes; its name is nothing that a container's could not have too.
+    Raises OSError."""
+    about = posix.stat(f"/proc/{pid}/exe")
+    return f"{about.st_dev}:{about.st_ino}"
+
+
+def pidfd_inode_of(pidfd: int) -> int:
+    """The inode of a pidfd. Each process of a boot has its own since Linux 6.9 (pidfs); 0 before. Raises OSError."""
+    return posix.stat(pidfd).st_ino if _kernel.fstatfs(pidfd)[0] == PID_FS_MAGIC else 0
+
+
+def is_same_process(pidfd: int, inode: int) -> bool:
+    """A pidfd that was opened by number is of the process that had this inode. Raises OSError.
+
+    Where the kernel did not tell it (0): of one that we may signal, which another user's, whose number it may be by
+    now, is not.
+    """
+    if inode:
+        return posix.stat(pidfd).st_ino == inode
+    try:
+        _kernel.pidfd_send_signal(pidfd, 0)
+    except PermissionError:
+        return False
+    return True
+
+
+def process_start(pid: int) -> int:
+    """The start time of a process in clock ticks since boot; ENDED of a zombie, UNSEEN where /proc does not show it.
+
+    A process whose main thread has ended is a zombie that has other threads (proc_pid_stat(5), num_threads).
+    """
+    try:
+        fields = stat_fields(read_file(f"/proc/{pid}/stat"))
+    except ProcessLookupError:
+        return ENDED
+    except OSError:
+        return UNSEEN
+    if fields[0] in (b"Z", b"X") and int(fields[17]) <= 1:
+        return ENDED
+    return int(fields[19])
+
+
+def now() -> str:
+    """RFC 3339 in UTC, with nanoseconds."""
+    nanoseconds = time.time_ns()
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(nanoseconds // 10**9)) + f".{nanoseconds % 10**9:09}Z"

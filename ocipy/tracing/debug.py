@@ -1,0 +1,67 @@
+"""--debug: the steps of both lanes are logged as they are taken (docs/errors.md). Imported where that is asked for.
+
+Init logs nothing itself: after its pivot a path of the host's leads into the container. It counts its steps in memory
+that it shares with the host's process, which tells of them when it has waited, and at the end.
+"""
+
+from __future__ import annotations
+
+from ocipy import log
+from ocipy.launcher.python import complete_start
+from ocipy.linux import _kernel
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from ocipy.host.context import HostRun
+    from ocipy.plan.model import Onlooker, Step
+
+
+class Narrator:
+    """An onlooker before another one. begun: how many steps of init's have; told: how many of those were told."""
+
+    __slots__ = ("begun", "other", "told", "words")
+
+    def __init__(self, other: Onlooker | None) -> None:
+        self.other = other
+        self.begun = _kernel.shared_memory(8).cast("Q")
+        self.told = 0
+        # Before the clone: init imports nothing any more.
+        self.words = _wording()
+
+    def host_lane(self, run: HostRun) -> Iterator[Step]:
+        """The steps of the host lane."""
+        steps = run.plan.host if self.other is None else self.other.host_lane(run)
+        try:
+            for step in steps:
+                self._tell_init(run.plan.init)
+                self._tell("host", step)
+                yield step
+        finally:
+            self._tell_init(run.plan.init)
+
+    def init_lane(self, steps: Sequence[Step]) -> Iterator[Step]:
+        """The steps of the init lane, in the init process."""
+        number = 0
+        for step in steps if self.other is None else self.other.init_lane(steps):
+            number += 1
+            self.begun[0] = number
+            yield step
+
+    def _tell_init(self, steps: Sequence[Step]) -> None:
+        begun = min(self.begun[0], len(steps))
+        for step in steps[self.told : begun]:
+            self._tell("init", step)
+        self.told = max(self.told, begun)
+
+    def _tell(self, lane: str, step: Step) -> None:
+        parts = (lane, step.action, self.words(step.action, step.args), step.pointer)
+        log.debug(" ".join(part for part in parts if part))
+
+
+def _wording() -> Callable[..., str]:
+    complete_start()
+    from ocipy.plan.wording import describe
+
+    return describe

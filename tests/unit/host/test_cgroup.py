@@ -1,0 +1,82 @@
+"""The host lane's side of the cgroup, with a state that only remembers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ocipy.cgroups import creation, files
+from ocipy.cgroups.layout import Layout
+from ocipy.errors import Error
+from ocipy.host import cgroup
+from ocipy.host.context import HostRun
+from ocipy.plan.model import Options, Plan
+
+
+class RememberingState:
+    """container.state.State as far as the step uses it."""
+
+    def __init__(self) -> None:
+        self.cgroup: Any = None
+        self.saved: list[Any] = []
+
+    def save(self) -> None:
+        self.saved.append(self.cgroup)
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HostRun:
+    layout = Layout({}, str(tmp_path), {"": "/"})
+    monkeypatch.setattr(cgroup, "probe", lambda: layout)
+    state: Any = RememberingState()
+    return HostRun({"ociVersion": "1.0.2"}, Options(container_id="c", bundle="/b"), Plan(), state)
+
+
+def create(run: HostRun) -> None:
+    cgroup.cgroup_create(run, path="/a/b", tolerant=False, enable=(), domain=False, cpuset=True)
+
+
+def test_state_knows_of_the_cgroup_before_it_is_made(
+    run: HostRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A create that is killed at any moment leaves nothing that `delete --force` does not know of."""
+    state: Any = run.state
+
+    def killed(*_: Any, **__: Any) -> None:
+        assert not (tmp_path / "a").exists()
+        assert state.saved[-1]["created"] == [f"{tmp_path}/a", f"{tmp_path}/a/b"]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cgroup, "make", killed)
+    with pytest.raises(KeyboardInterrupt):
+        create(run)
+    assert state.saved[-1]["paths"] == {"": f"{tmp_path}/a/b"}
+
+
+def test_what_was_planned_and_not_made_does_not_count(
+    run: HostRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any) -> list[str]:
+        raise PermissionError(13, "no")
+
+    monkeypatch.setattr(files, "make_directory", refused)
+    with pytest.raises(Error):
+        create(run)
+    assert run.cgroup is not None and run.cgroup.created == []
+    run.cgroup.remove()
+
+
+def test_descriptors_for_init_are_closed_after_the_clone(run: HostRun, tmp_path: Path) -> None:
+    (tmp_path / "tasks").write_text("")
+    run.cgroup = creation.place(Layout({"pids": str(tmp_path)}, "", {"pids": "/"}), "/", "c")
+    cgroup.cgroup_open(run)
+    (name,) = run.fds
+    fd = run.fds[name]
+    assert name == "cgroup/pids"
+    cgroup.cgroup_join(run, tolerant=False)
+    assert run.fds == {}
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)

@@ -1,0 +1,33 @@
+"""The socket that a container says its readiness to."""
+
+from __future__ import annotations
+
+import os
+import posix
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from ocipy.host.notify import Notifier
+from ocipy.state.state import State
+
+
+def test_the_socket_has_its_mode_when_it_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that is followed later may be a link to a file of the host's by then."""
+
+    def chmod(*_arguments: object, **_keywords: object) -> None:
+        pytest.fail("the name is looked at twice")
+
+    monkeypatch.setattr(posix, "chmod", chmod)
+    (tmp_path / "notify").mkdir()
+    umask = os.umask(0o077)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.bind(str(tmp_path / "manager"))
+            notifier = Notifier(State(str(tmp_path), "c", "/b"), os.fsencode(tmp_path / "manager"))
+            notifier.close()
+    finally:
+        assert os.umask(umask) == 0o077
+    assert stat.S_IMODE((tmp_path / "notify/notify.sock").stat().st_mode) == 0o777

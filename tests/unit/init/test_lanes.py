@@ -1,0 +1,243 @@
+"""The tables that say which module carries out an action, and what the lanes make of a refusal of the kernel's."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import importlib.resources
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ocipy.errors import Error
+from ocipy.host import lane as host_lane
+from ocipy.host.context import HostRun
+from ocipy.init import capabilities, exec_join, identity, lane, namespaces, stage
+from ocipy.init.context import Init
+from ocipy.linux import _kernel, channel
+from ocipy.linux.constants import PR_GET_DUMPABLE, PR_SET_DUMPABLE
+from ocipy.plan.model import Options, Plan, Step
+from ocipy.state.state import State
+
+LANES = (("ocipy.init", lane.PLACES), ("ocipy.host", host_lane.PLACES))
+
+
+@pytest.mark.parametrize(("package", "name"), [(package, name) for package, places in LANES for name in places])
+def test_a_table_names_all_actions_of_its_modules(package: str, name: str) -> None:
+    module = importlib.import_module(f"{package}.{name}")
+    assert set(dict(LANES)[package][name]) == set(module.ACTIONS)
+
+
+@pytest.mark.parametrize(("package", "places"), LANES)
+def test_every_module_with_actions_is_in_the_table(package: str, places: dict[str, tuple[str, ...]]) -> None:
+    names = set()
+    for file in importlib.resources.files(package).iterdir():
+        if file.name.endswith(".py") and file.name != "__init__.py":
+            module = importlib.import_module(f"{package}.{file.name[:-3]}")
+            if hasattr(module, "ACTIONS"):
+                names.add(file.name[:-3])
+    assert names - {"lane", "host_lane"} == set(places)
+
+
+def test_no_action_has_two_places() -> None:
+    for _, places in LANES:
+        actions = [action for its_actions in places.values() for action in its_actions]
+        assert len(actions) == len(set(actions))
+
+
+HOST_ACTIONS = [*("adopt", "created", "fifo", "give_procfs", "pid_file", "private_procfs", "save_state", "tell",
+                  "wait"),
+                *(action for actions in host_lane.PLACES.values() for action in actions)]  # fmt: skip
+INIT_ACTIONS = [
+    *("take_procfs", "tell", "undumpable", "wait"),
+    *(action for actions in lane.PLACES.values() for action in actions),
+]
+
+
+def refuse(*_arguments: Any, **_keywords: Any) -> None:
+    raise OSError(errno.EMFILE, "x")
+
+
+def nothing(*_arguments: Any, **_keywords: Any) -> None:
+    pass
+
+
+def assert_complete(error: Error, action: str, pointer: str) -> None:
+    """What was to be done, for which field, the kernel's answer, and what it may come from."""
+    told = f"the kernel refused the step {action}: Too many open files"
+    assert error.line == (f"{pointer}: {told}" if pointer else told)
+    assert "RLIMIT_NOFILE" in error.hint
+
+
+def reported(child: Callable[[Init], None], started: bool = False) -> Error:
+    """The Error that a process of the init lane's reports, to create, or to start."""
+    ours, theirs = channel.pair()
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        init = Init(channel=theirs, fds={"report": writer}, state={})
+        if started:
+            init.started = writer
+        child(init)
+        os._exit(9)
+    os.close(theirs.fd)
+    os.close(writer)
+    kind, body, _ = ("error", _kernel.json_loads(os.read(reader, 65536)), []) if started else ours.receive()
+    os.close(ours.fd)
+    os.close(reader)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
+    assert kind == "error"
+    return Error.from_message(body)
+
+
+@pytest.mark.parametrize("pointer", ["", "/mounts/3"])
+@pytest.mark.parametrize("action", HOST_ACTIONS)
+def test_a_step_that_the_kernel_refuses_on_the_host(monkeypatch: pytest.MonkeyPatch, action: str, pointer: str) -> None:
+    more = {"path": "/data"} if pointer else {}
+    monkeypatch.setattr(lane, "load", nothing)
+    monkeypatch.setitem(host_lane.ACTIONS, action, refuse)
+    plan = Plan()
+    plan.on_host(action, pointer, **more)
+    config: Any = {}
+    run = HostRun(config, Options(container_id="c", bundle="/b"), plan, State("/nowhere/c", "c", "/b"))
+    with pytest.raises(Error) as caught:
+        host_lane.carry_out(run)
+    assert_complete(caught.value, action + (" /data" if pointer else ""), pointer)
+
+
+@pytest.mark.parametrize("pointer", ["", "/mounts/3"])
+@pytest.mark.parametrize("action", INIT_ACTIONS)
+def test_a_step_that_the_kernel_refuses_inside(monkeypatch: pytest.MonkeyPatch, action: str, pointer: str) -> None:
+    monkeypatch.setitem(lane.ACTIONS, action, refuse)
+    plan = Plan()
+    plan.in_init(action, pointer)
+    assert_complete(reported(lambda init: lane.become_init(plan, init)), action, pointer)
+
+
+def test_a_step_that_the_kernel_refuses_once_it_was_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(lane.ACTIONS, "execute", refuse)
+    plan = Plan()
+    plan.in_init("execute", "/process/args")
+    error = reported(lambda init: lane.become_init(plan, init), started=True)
+    assert_complete(error, "execute", "/process/args")
+
+
+def test_what_is_no_answer_of_the_kernel_s_is_told_with_its_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_init: Init) -> None:
+        raise ValueError("oh")
+
+    monkeypatch.setitem(lane.ACTIONS, "umask", fail)
+    plan = Plan()
+    plan.in_init("umask", "/process/user/umask")
+    error = reported(lambda init: lane.become_init(plan, init))
+    assert error.line == "/process/user/umask: internal error: umask: ValueError: oh"
+
+
+def test_undumpable_is_undumpable_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything of the container's is there: the sets of capabilities are changed much later."""
+
+    def look(_init: Init) -> None:
+        raise Error(f"dumpable: {_kernel.prctl(PR_GET_DUMPABLE)}")
+
+    monkeypatch.setitem(lane.ACTIONS, "session", look)
+    plan = Plan()
+    plan.in_init("session", "")
+    assert reported(lambda init: lane.become_init(plan, init)).what == "dumpable: 1"
+    plan.init.insert(0, Step("undumpable", "", {}))
+    assert reported(lambda init: lane.become_init(plan, init)).what == "dumpable: 0"
+
+
+@pytest.mark.parametrize("action", ["become_root", "capabilities"])
+def test_new_ids_do_not_make_it_dumpable_again(monkeypatch: pytest.MonkeyPatch, action: str) -> None:
+    """prctl(2): the kernel undoes it when ids or capabilities change, where fs.suid_dumpable says so."""
+    done: list[tuple[Any, ...]] = []
+
+    def prctl(option: int, *values: int) -> int:
+        done.append((option, *values))
+        return 0
+
+    def change(*_ids: int) -> None:
+        done.append(("change",))
+
+    for name in ("posix.setresuid", "posix.setresgid"):
+        monkeypatch.setattr(name, change)
+    monkeypatch.setattr(_kernel, "capset", change)
+    monkeypatch.setattr(_kernel, "prctl", prctl)
+    init: Any = None
+    if action == "become_root":
+        identity.become_root(init, uid=0, gid=0, drop_groups=False)
+    else:
+        capabilities.capabilities(init, effective=0, permitted=0, inheritable=0, ambient=0)
+    last_change = max(number for number, what in enumerate(done) if what == ("change",))
+    assert (PR_SET_DUMPABLE, 0) in done[last_change:]
+
+
+def test_the_process_before_init(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stage of create, and that which joins for exec."""
+    monkeypatch.setattr(stage, "close_others", refuse)
+    error = reported(lambda init: stage.run_stage(Plan(), init, (), False, False, (), False, False))
+    assert_complete(error, "clone_stage", "/linux/namespaces")
+    monkeypatch.setattr(exec_join, "close_others", refuse)
+    error = reported(lambda init: exec_join.run_joining(Plan(), init, (), False, False, 1))
+    assert_complete(error, "clone_joining", "/linux/namespaces")
+
+
+def test_the_runtime_s_own_user_namespace_cannot_be_joined() -> None:
+    with open("/proc/self/ns/user") as file, pytest.raises(Error) as caught:
+        namespaces.join([("user", "/linux/namespaces/6", file.fileno())])
+    assert caught.value.line == "/linux/namespaces/6: cannot join the user namespace: Invalid argument"
+    assert caught.value.hint == "it is the runtime's own user namespace: leave it out"
+
+
+@pytest.mark.parametrize("kind", ["user", "pid", "network"])
+def test_the_stage_is_closed_to_those_whose_namespace_it_joins(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Before it does: who has rights in the user namespace could trace it there, with the ids of the host's root."""
+
+    def join(_namespaces: Any) -> None:
+        raise Error("traceable" if _kernel.prctl(PR_GET_DUMPABLE) else "closed")
+
+    monkeypatch.setattr(stage, "join", join)
+    monkeypatch.setattr(stage, "wait_for_host", nothing)
+
+    def child(init: Init) -> None:
+        init.fds["namespace/" + kind] = 0
+        stage.run_stage(Plan(), init, ((kind, "/linux/namespaces/0"),), False, False, (), False, False)
+
+    assert reported(child).what == "closed"
+
+
+def test_the_stage_gives_no_procfs_and_no_namespace_to_a_child_that_others_may_look_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nor the procfs with the host's kernel parameters."""
+
+    def fork(*_arguments: int) -> None:
+        raise Error(" ".join(left))
+
+    left: dict[str, int] = {}
+    monkeypatch.setattr(stage, "join", nothing)
+    monkeypatch.setattr(stage, "wait_for_host", nothing)
+    monkeypatch.setattr(_kernel, "clone3", fork)
+
+    def child(init: Init) -> None:
+        nonlocal left
+        left = init.fds
+        for name in ("procfs", "procfs/sysctl", "namespace/pid", "fifo"):
+            init.fds[name] = os.open("/proc", os.O_PATH)
+        stage.run_stage(Plan(), init, (("pid", "/linux/namespaces/0"),), False, False, (), True, True)
+
+    assert reported(child).what == "report fifo"
+
+
+@pytest.mark.parametrize("kinds", [("user",), ("time", "ipc"), ("cgroup",)])
+def test_namespaces_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch, kinds: tuple[str, ...]) -> None:
+    def unshare(_flags: int) -> None:
+        raise OSError(errno.ENOSPC, "x")
+
+    monkeypatch.setattr(_kernel, "unshare", unshare)
+    with pytest.raises(Error) as caught:
+        stage.unshare(kinds)
+    assert caught.value.line == f"cannot make the namespaces ({' '.join(kinds)}): No space left on device"
+    assert "/proc/sys/user" in caught.value.hint

@@ -1,0 +1,95 @@
+"""What init would import from the moment that it may be in the container is the container's (CVE-2019-14271)."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ocipy.init import exec_join, lane, stage
+from ocipy.init.context import Init
+from ocipy.linux import channel
+from ocipy.plan.model import Plan
+from tests.unit.init.test_lanes import reported
+
+NAME = "planted_by_an_image"
+
+
+def by_statement() -> None:
+    import planted_by_an_image  # type: ignore[import-not-found]  # noqa: F401
+
+
+def by_importlib() -> None:
+    """The machinery below __import__, which C code of Python's own calls as well."""
+    importlib.import_module(NAME)
+
+
+def by_path_of_package() -> None:
+    """As a submodule of a package that was loaded on the host."""
+    importlib.import_module("ocipy." + NAME)
+
+
+WAYS = pytest.mark.parametrize("way", [by_statement, by_importlib, by_path_of_package])
+
+
+@pytest.fixture
+def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A module that says that it was run, in a directory that Python looks for modules in; its marker."""
+    marker = tmp_path / "loaded"
+    (tmp_path / f"{NAME}.py").write_text(f"open({str(marker)!r}, 'w').close()\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys.modules["ocipy"], "__path__", [*sys.modules["ocipy"].__path__, str(tmp_path)])
+    return marker
+
+
+@WAYS
+def test_what_is_planted_would_be_found(planted: Path, way: Callable[[], None]) -> None:
+    """Here, where nothing is sealed: else the tests below could not fail."""
+    way()
+    assert planted.exists()
+    for name in (NAME, "ocipy." + NAME):
+        sys.modules.pop(name, None)
+
+
+@WAYS
+def test_init_imports_nothing(planted: Path, monkeypatch: pytest.MonkeyPatch, way: Callable[[], None]) -> None:
+    monkeypatch.setitem(lane.ACTIONS, "umask", lambda _init: way())
+    plan = Plan()
+    plan.in_init("umask", "/process/user/umask")
+    error = reported(lambda init: lane.become_init(plan, init))
+    assert not planted.exists()
+    assert NAME in error.line
+
+
+@WAYS
+def test_the_process_that_joins_imports_nothing(
+    planted: Path, monkeypatch: pytest.MonkeyPatch, way: Callable[[], None]
+) -> None:
+    """From before the first setns on."""
+
+    def join(*_arguments: object) -> None:
+        way()
+
+    monkeypatch.setattr(exec_join, "_join", join)
+    monkeypatch.setattr(exec_join, "wait_for_host", lambda *_: None)
+
+    def child(init: Init) -> None:
+        _, init.fds["container"] = (end.fd for end in channel.pair())
+        exec_join.run_joining(Plan(), init, ("mount",), False, False, 1)
+
+    error = reported(child)
+    assert not planted.exists()
+    assert NAME in error.line
+
+
+@WAYS
+def test_the_stage_imports_nothing(planted: Path, monkeypatch: pytest.MonkeyPatch, way: Callable[[], None]) -> None:
+    """It may join a mount namespace that is a container's."""
+    monkeypatch.setattr(stage, "join", lambda *_: way())
+    monkeypatch.setattr(stage, "wait_for_host", lambda *_: None)
+    error = reported(lambda init: stage.run_stage(Plan(), init, (), False, False, (), False, False))
+    assert not planted.exists()
+    assert NAME in error.line

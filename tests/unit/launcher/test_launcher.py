@@ -1,0 +1,256 @@
+"""The launcher in C: sealing, and what it trusts. With a start library in C for Python's, and with the real one."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ocipy.linux import constants as c
+
+SOURCES = Path(__file__).resolve().parents[3] / "ocipy/launcher"
+ALL_SEALS = c.F_SEAL_SEAL | c.F_SEAL_SHRINK | c.F_SEAL_GROW | c.F_SEAL_WRITE
+SEALING = ("create", "run", "exec", "restore")
+
+# Says what the launcher handed over, then waits for the end of its standard input.
+START = r"""
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+extern char **environ;
+int ocipy_start(int argc, char **argv, const char *library) {
+    char exe[4096] = "", byte;
+    if (readlink("/proc/self/exe", exe, sizeof(exe) - 1) < 0) return 9;
+    printf("%s\n%s\n%s\n%d %s\n", exe, library, getenv("_OCIPY_START") ? "set" : "unset", argc, argv[argc - 1]);
+    for (char **one = environ; *one; one++) printf("%s\n", *one);
+    fflush(stdout);
+    while (read(0, &byte, 1) > 0) { }
+    return 3;
+}
+"""
+
+
+def compiled(directory: Path, place: str) -> Path:
+    """A launcher in directory/bin, and its start library in directory/lib."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler")
+    library = directory / "lib/start.so"
+    for name in ("bin", "lib"):
+        (directory / name).mkdir(mode=0o755)
+    (directory / "start.c").write_text(START)
+    subprocess.run([compiler, "-shared", "-fPIC", str(directory / "start.c"), "-o", str(library)], check=True)
+    sources = [str(SOURCES / name) for name in ("launcher.c", "overlay.c", "seal.c", "trust.c")]
+    options = ["-D_GNU_SOURCE", place.format(library=library)]
+    subprocess.run([compiler, *options, *sources, "-o", str(directory / "bin/ocipy"), "-ldl"], check=True)
+    library.chmod(0o755)
+    return directory / "bin/ocipy"
+
+
+@pytest.fixture(scope="module")
+def launcher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A launcher as for a build in place."""
+    return compiled(tmp_path_factory.mktemp("launcher"), '-DOCIPY_START_LIBRARY="{library}"')
+
+
+def linked(directory: Path) -> Path:
+    """A launcher with the start library linked in; beside its library is a small one for sealed copies."""
+    launcher = compiled(directory, '-DOCIPY_START_LIBRARY="{library}"')
+    launcher.rename(directory / "lib/small")
+    sources = [str(SOURCES / name) for name in ("launcher.c", "overlay.c", "seal.c", "trust.c")]
+    options = ["-D_GNU_SOURCE", "-DOCIPY_LINKED_START", f'-DOCIPY_START_LIBRARY="{directory}/lib/start.so"']
+    options += ['-DOCIPY_SEALED="small"', str(directory / "start.c")]
+    subprocess.run(["cc", *options, *sources, "-o", str(launcher), "-ldl"], check=True)
+    return launcher
+
+
+class Running:
+    """A launcher that has loaded its start library, and waits."""
+
+    def __init__(self, path: Path, *words: str, environment: dict[str, str] | None = None) -> None:
+        self.process = subprocess.Popen(
+            [path, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, env=environment or {"A": "b"}
+        )
+        assert self.process.stdout is not None
+        lines = [self.process.stdout.readline().decode().rstrip("\n") for _ in range(4)]
+        self.exe, self.library, self.variable, self.arguments = lines
+        self.proc = Path(f"/proc/{self.process.pid}")
+
+    def finish(self) -> list[str]:
+        """Let it end; its environment."""
+        output, _ = self.process.communicate()
+        assert self.process.returncode == 3
+        return output.decode().splitlines()
+
+
+@pytest.fixture
+def sealed(launcher: Path) -> Iterator[Running]:
+    running = Running(launcher, "--root", "/x", "run", "name")
+    yield running
+    running.finish()
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("command", SEALING)
+def test_commands_that_end_in_a_container_run_from_a_sealed_copy(launcher: Path, command: str) -> None:
+    running = Running(launcher, command, "name")
+    assert running.exe.startswith("/memfd:ocipy")
+    assert running.arguments == "3 name"
+    running.finish()
+
+
+@pytest.mark.parametrize("words", [["state", "name"], ["--version"], [], ["state", "running"]])
+def test_others_do_not(launcher: Path, words: list[str]) -> None:
+    running = Running(launcher, *words)
+    assert running.exe == str(launcher)
+    running.finish()
+
+
+def test_the_copy_has_all_four_seals_and_the_same_bytes(launcher: Path, sealed: Running) -> None:
+    with (sealed.proc / "exe").open("rb") as copy:
+        assert fcntl.fcntl(copy, c.F_GET_SEALS) & ALL_SEALS == ALL_SEALS
+        assert copy.read() == launcher.read_bytes()
+        assert os.fstat(copy.fileno()).st_mode & 0o7777 == 0o511
+
+
+def test_the_copy_can_never_be_written(launcher: Path) -> None:
+    running = Running(launcher, "run")
+    before = digest(launcher)
+    with pytest.raises(OSError, match=r"Text file busy|Permission denied"):
+        (running.proc / "exe").open("r+b")
+    copy = os.open(running.proc / "exe", os.O_RDONLY)
+    running.finish()
+    # Nobody runs it any longer: what still refuses is the seal.
+    with pytest.raises(OSError, match=r"Operation not permitted|Permission denied"):
+        os.truncate(f"/proc/self/fd/{copy}", 0)
+    with pytest.raises(OSError, match=r"Operation not permitted|Permission denied"):
+        writable = os.open(f"/proc/self/fd/{copy}", os.O_WRONLY)
+        os.write(writable, b"x")
+    with pytest.raises(PermissionError):
+        fcntl.fcntl(copy, c.F_ADD_SEALS, 0x10)
+    os.close(copy)
+    assert digest(launcher) == before
+
+
+def test_the_copy_is_named_after_the_program_and_inherits_no_descriptor(sealed: Running) -> None:
+    assert (sealed.proc / "comm").read_text() == "ocipy\n"
+    assert sorted(int(fd) for fd in os.listdir(sealed.proc / "fd")) == [0, 1, 2]
+
+
+def test_a_launcher_on_tmpfs_is_not_taken_for_sealed(tmp_path: Path, launcher: Path) -> None:
+    shared_memory = Path("/dev/shm")
+    if not shared_memory.is_dir() or os.statvfs(shared_memory).f_flag & os.ST_NOEXEC:
+        pytest.skip("no tmpfs at /dev/shm that allows execution")
+    copy = shared_memory / f"ocipy-{os.getpid()}"
+    shutil.copy(launcher, copy)
+    try:
+        with copy.open("rb") as file:
+            assert fcntl.fcntl(file, c.F_GET_SEALS) > 0  # so an incomplete test would be fooled
+        running = Running(copy, "run")
+        assert running.exe.startswith("/memfd:ocipy")
+        running.finish()
+    finally:
+        copy.unlink()
+
+
+@pytest.mark.parametrize("command", ["run", "state"])
+def test_the_variable_between_the_two_is_ours_alone(launcher: Path, command: str) -> None:
+    running = Running(launcher, command, environment={"_OCIPY_START": "/tmp/evil.so", "A": "b", "LD_X": "y"})
+    assert running.library == str(launcher.parents[1] / "lib/start.so")
+    assert running.variable == "unset"
+    assert sorted(running.finish()) == ["A=b", "LD_X=y"]
+
+
+def test_the_start_library_is_found_from_the_launchers_own_place(tmp_path: Path) -> None:
+    launcher = compiled(tmp_path, '-DOCIPY_START_BELOW_PREFIX="/lib/start.so"')
+    link = tmp_path / "elsewhere"
+    link.symlink_to(launcher)
+    for path in (launcher, link):
+        for command in ("run", "state"):
+            running = Running(path, command)
+            assert running.library == str(tmp_path / "lib/start.so")
+            running.finish()
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="an overlay takes root")
+
+
+@needs_root
+@pytest.mark.parametrize("command", SEALING)
+def test_with_all_linked_in_it_runs_from_an_overlay(tmp_path: Path, command: str) -> None:
+    launcher = linked(tmp_path)
+    running = Running(launcher, command, "name", environment={"A": "b"})
+    assert (running.exe, running.variable, running.arguments) == ("/ocipy", "unset", "3 name")
+    assert running.library == str(tmp_path / "lib/start.so")
+    assert (running.proc / "comm").read_text() == "ocipy\n"
+    assert sorted(int(fd) for fd in os.listdir(running.proc / "fd")) == [0, 1, 2]
+    with pytest.raises(OSError, match="Read-only file system"):
+        (running.proc / "exe").open("r+b")
+    exe = os.open(running.proc / "exe", os.O_RDONLY)
+    assert running.finish() == ["A=b"]
+    # Nobody runs it any longer: what still refuses is the file system.
+    with pytest.raises(OSError, match="Read-only file system"):
+        os.open(f"/proc/self/fd/{exe}", os.O_WRONLY)
+    os.close(exe)
+
+
+@needs_root
+@pytest.mark.parametrize("name", ["with:colon", "with,comma", "long" * 50])
+def test_any_place_can_be_a_layer(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    running = Running(linked(tmp_path / name), "run")
+    assert running.exe == "/ocipy"
+    running.finish()
+
+
+@pytest.mark.parametrize("identity", ["", "0:0", "1:", "x" * 30])
+def test_an_identity_that_somebody_made_up_is_not_believed(launcher: Path, identity: str) -> None:
+    running = Running(launcher, "run", environment={"_OCIPY_START": identity + "=/tmp/evil.so"})
+    assert running.library == str(launcher.parents[1] / "lib/start.so")
+    assert running.exe.startswith("/memfd:ocipy")
+    running.finish()
+
+
+@pytest.fixture
+def own_launcher(tmp_path: Path) -> Path:
+    """One that a test may spoil."""
+    return compiled(tmp_path, '-DOCIPY_START_LIBRARY="{library}"')
+
+
+def refusal(launcher: Path) -> str:
+    result = subprocess.run([launcher, "state"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert result.stdout == ""
+    return result.stderr
+
+
+@pytest.mark.parametrize("place", ["lib/start.so", "lib"])
+@pytest.mark.parametrize("mode", [0o775, 0o757])
+def test_a_start_library_that_others_can_write_is_refused(own_launcher: Path, place: str, mode: int) -> None:
+    (own_launcher.parents[1] / place).chmod(mode)
+    assert "refusing to load" in refusal(own_launcher)
+    assert "writable by others" in refusal(own_launcher)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give a file to another user")
+def test_a_start_library_of_another_user_is_refused(own_launcher: Path) -> None:
+    os.chown(own_launcher.parents[1] / "lib/start.so", 1234, 1234)
+    assert "belongs to another user" in refusal(own_launcher)
+
+
+def test_a_missing_or_broken_start_library_is_told(own_launcher: Path) -> None:
+    library = own_launcher.parents[1] / "lib/start.so"
+    library.write_bytes(b"no library")
+    assert "cannot load the runtime" in refusal(own_launcher)
+    library.unlink()
+    assert "incomplete" in refusal(own_launcher)
+    assert str(library) in refusal(own_launcher)

@@ -1,0 +1,105 @@
+"""The state machine's races, one side of each made up."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ocipy.errors import Error
+from ocipy.linux import _kernel
+from ocipy.operations import lifecycle
+from ocipy.state.directory import DOES_NOT_EXIST, make_directory
+from ocipy.state.state import FIFO, REPORT, State
+
+
+def test_delete_of_none_while_a_create_makes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was not there when it was to be locked, and is afterwards: for delete --force that is success."""
+
+    def lock(directory: str) -> int:
+        Path(directory).mkdir(exist_ok=True)
+        raise Error(DOES_NOT_EXIST)
+
+    monkeypatch.setattr(lifecycle, "lock", lock)
+    lifecycle.delete(str(tmp_path), "c", force=True)
+    with pytest.raises(Error, match=DOES_NOT_EXIST):
+        lifecycle.delete(str(tmp_path), "c")
+
+
+def test_delete_of_a_busy_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "c").mkdir()
+
+    def lock(directory: str) -> int:
+        raise Error("another command is at work on this container")
+
+    monkeypatch.setattr(lifecycle, "lock", lock)
+    with pytest.raises(Error, match="another command is at work"):
+        lifecycle.delete(str(tmp_path), "c", force=True)
+    (tmp_path / "c").rmdir()
+    lifecycle.delete(str(tmp_path), "c", force=True)
+
+
+def made(root: Path, created: str) -> State:
+    """A container whose process has ended, and whose poststop hook leaves a file."""
+    os.close(make_directory(str(root), "c"))
+    state = State(f"{root}/c", "c", "/")
+    state.created = created
+    state.hooks = {"poststop": [{"path": "/usr/bin/touch", "args": ["touch", f"{root}/poststop-{created}"]}]}
+    state.save()
+    return state
+
+
+@pytest.fixture(autouse=True)
+def signals_that_hooks_block() -> Iterator[None]:
+    """They stay blocked for the rest of a command (children/interrupts.py), but not of these tests."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    yield
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def test_run_deletes_its_own_container_alone(tmp_path: Path) -> None:
+    """Another may have been made under its id, after somebody deleted ours."""
+    ours = made(tmp_path, "1")
+    lifecycle.delete(str(tmp_path), "c")
+    made(tmp_path, "2")
+    lifecycle.delete_ended(ours)
+    assert (tmp_path / "c/state.json").exists()
+    assert sorted(path.name for path in tmp_path.glob("poststop-*")) == ["poststop-1"]
+
+
+def test_run_deletes_its_own_container(tmp_path: Path) -> None:
+    lifecycle.delete_ended(made(tmp_path, "1"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["poststop-1"]
+    lifecycle.delete_ended(State(f"{tmp_path}/c", "c", "/"))  # gone already: that is success
+
+
+def test_a_pidfd_of_another_process_is_given_back(tmp_path: Path) -> None:
+    """The pid is another's by the time that it is opened: the start time tells, and nobody gets a signal."""
+    state = State(str(tmp_path), "c", "/")
+    state.pid, state.start_time = os.getpid(), 1
+    opened: list[int] = []
+    real = _kernel.pidfd_open
+
+    def pidfd_open(pid: int, flags: int) -> int:
+        opened.append(real(pid, flags))
+        return opened[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_kernel, "pidfd_open", pidfd_open)
+        with pytest.raises(Error, match="container not running"):
+            lifecycle.open_init(state)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(opened[0])
+
+
+def test_start_of_a_container_whose_init_ends_meanwhile(tmp_path: Path) -> None:
+    """It lived when the status was asked: nobody reads the FIFO then, and that is no start."""
+    for name in (FIFO, REPORT):
+        os.mkfifo(tmp_path / name)
+    pidfd = os.pidfd_open(os.getpid())
+    with pytest.raises(Error, match="its init process has ended"):
+        lifecycle._let_go(State(str(tmp_path), "c", "/"), pidfd, -1)
+    os.close(pidfd)

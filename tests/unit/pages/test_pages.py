@@ -1,0 +1,231 @@
+"""Man pages and completion: whole, and read by those who read them."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import ocipy
+from ocipy.cli import arguments
+from ocipy.cli import main as cli
+from ocipy.pages.__main__ import main
+from ocipy.pages.man import page
+from ocipy.pages.markdown import Block, inline, sections
+from ocipy.pages.table import Command, kind, signal_names, table
+
+TOP = Path(ocipy.__file__).parents[1]
+COMMANDS = (*cli.HOT, *cli.COLD)
+
+# What stands in for the executable: it knows two containers, a third below another root.
+FAKE = """#!/bin/sh
+case "$*" in
+"list --quiet") printf 'web\\nwebsocket\\ndb\\n' ;;
+"--root /other list --quiet") echo elsewhere ;;
+esac
+"""
+
+
+@pytest.fixture(scope="module")
+def share(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("share")
+    main(place, TOP / "docs")
+    return place
+
+
+@pytest.fixture
+def bin_path(tmp_path: Path) -> str:
+    """A PATH with the stand-in first."""
+    (tmp_path / "ocipy").write_text(FAKE)
+    (tmp_path / "ocipy").chmod(0o755)
+    return f"{tmp_path}:{os.environ['PATH']}"
+
+
+def man(share: Path, name: str) -> str:
+    return (share / "man/man1" / name).read_text()
+
+
+def rendered(share: Path, name: str) -> str:
+    if shutil.which("mandoc") is None:
+        pytest.skip("mandoc is not installed")
+    command = ["mandoc", "-T", "utf8", "-O", "width=500", str(share / "man/man1" / name)]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    # Bold is a letter, a backspace, and the letter again.
+    while "\b" in text:
+        at = text.index("\b")
+        text = text[: at - 1] + text[at + 1 :]
+    return text
+
+
+def test_there_is_a_page_for_each_command(share: Path) -> None:
+    names = {path.name for path in (share / "man/man1").iterdir()}
+    assert names == {"ocipy.1", *(f"ocipy-{name}.1" for name in COMMANDS)}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_page_has_every_flag_and_what_the_documentation_says(share: Path, command: str) -> None:
+    module = importlib.import_module("ocipy.cli.commands." + command)
+    text = rendered(share, f"ocipy-{command}.1")
+    for flag in module.FLAGS:
+        assert (f"--{flag.name}" in text) is not flag.hidden
+    documented = sections((TOP / "docs/commands.md").read_text(), COMMANDS)
+    documented |= sections((TOP / "docs/features.md").read_text(), COMMANDS)
+    assert command in documented, "docs/commands.md has no section of it"
+    words = text.split()
+    for block in documented[command].blocks:
+        first = "".join(piece for _, piece in inline(block.text)).split()[:4]
+        assert " ".join(first) in " ".join(words)
+
+
+def test_the_overview_lists_commands_and_globals(share: Path) -> None:
+    text = rendered(share, "ocipy.1")
+    for command in COMMANDS:
+        assert f"ocipy-{command}(1)" in text
+    for flag in arguments.GLOBALS:
+        assert (f"--{flag.name}" in text) is not flag.hidden
+
+
+@pytest.mark.skipif(shutil.which("mandoc") is None, reason="mandoc is not installed")
+def test_mandoc_finds_nothing(share: Path) -> None:
+    pages = sorted(str(path) for path in (share / "man/man1").iterdir())
+    found = subprocess.run(
+        ["mandoc", "-T", "lint", "-W", "warning", *pages], capture_output=True, text=True, check=False
+    )
+    # A page that is made anew at each installation has no date of its own.
+    assert [line for line in found.stdout.splitlines() if "missing date" not in line] == []
+
+
+@pytest.mark.skipif(shutil.which("groff") is None, reason="groff is not installed")
+def test_groff_warns_of_nothing(share: Path) -> None:
+    for path in sorted((share / "man/man1").iterdir()):
+        command = ["groff", "-man", "-K", "utf8", "-T", "utf8", "-ww", "-z", str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), path.name
+
+
+def test_what_roff_would_act_on_is_text() -> None:
+    section = sections("## kill ID\n\n.start \\of 'a' `--line`\n\n    .example\\\n", ["kill"])["kill"]
+    text = page(Command("kill", "end it", "ID", ()), section)
+    assert "\\&.start \\eof \\(aqa\\(aq \\fB\\-\\-line\\fR" in text
+    assert "\\&.example\\e" in text
+
+
+def test_sections_of_a_document() -> None:
+    text = (
+        "# T\n\n## pause ID, resume ID\n\nOne\ntwo.\n\n    $ a\n\n    b\n\n| flag | |\n|---|---|\n"
+        "| `--x N`, `-y` | the *x* \\| y |\n"
+        "| other | cell |\n\n## ocipy list [X]\n\n- first\n  more\n- second\n\n## nonsense\n\nNo.\n"
+    )
+    found = sections(text, ["pause", "resume", "list"])
+    assert found.keys() == {"pause", "resume", "list"}
+    assert found["pause"].blocks == [
+        Block("One two."),
+        Block(example=["$ a", "", "b"]),
+        Block(rows=[["other", "cell"]]),
+    ]
+    assert found["pause"].flags == {"x": "the *x* | y"}
+    assert found["list"].blocks == [Block("• first more"), Block("• second")]
+    assert inline("a `b` **c** [d `e`](f)") == [
+        (False, "a "), (True, "b"), (False, " "), (True, "c"), (False, " "), (False, "d "), (True, "e"),
+    ]  # fmt: skip
+
+
+def test_what_completes_a_value() -> None:
+    assert [kind(word) for word in ("FILE", "DIR", "ID", "SIGNAL", "N", "text|json")] == [
+        "file", "dir", "id", "signal", "text", "text|json",
+    ]  # fmt: skip
+    assert {command.name for command in table()} == {"", *COMMANDS}
+    assert "TERM" in signal_names()
+
+
+def bash(share: Path, path: str, line: str, directory: Path) -> list[str]:
+    """What bash offers for the last word of a line, as readline would call it."""
+    script = f"""
+        source {share}/bash-completion/completions/ocipy
+        compopt() {{ :; }}  # only within a completion of readline's
+        COMP_LINE={line!r}
+        read -ra COMP_WORDS <<<"${{COMP_LINE//=/ = }}"
+        [[ $COMP_LINE == *' ' || $COMP_LINE == *= ]] && [[ $COMP_LINE != *= ]] && COMP_WORDS+=('')
+        COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+        _ocipy ocipy "${{COMP_WORDS[COMP_CWORD]}}" "${{COMP_WORDS[COMP_CWORD - 1]}}"
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    command = ["bash", "--norc", "-c", script]
+    environment = {"PATH": path, "HOME": "/root"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=directory, env=environment)
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("ocipy cre", ["create"]),
+        ("ocipy --roo", ["--root", "--rootless"]),
+        ("ocipy --log-format ", ["text", "json"]),
+        ("ocipy --log-format=j", ["json"]),
+        ("ocipy --debug sta", ["start", "state"]),
+        ("ocipy --root /x sta", ["start", "state"]),
+        ("ocipy kill web", ["web", "websocket"]),
+        ("ocipy kill --all ", ["web", "websocket", "db"]),
+        ("ocipy --root /other kill ", ["elsewhere"]),
+        ("ocipy --root=/other kill ", ["elsewhere"]),
+        ("ocipy kill web KI", ["KILL"]),
+        ("ocipy create --bu", ["--bundle"]),
+        ("ocipy create --bundle ", ["one", "other"]),
+        ("ocipy create --bundle=on", ["one"]),
+        ("ocipy create -b on", ["one"]),
+        ("ocipy create --pid-file fi", ["file"]),
+        ("ocipy validate o", ["one", "other"]),
+        ("ocipy list --format ", ["table", "json"]),
+        ("ocipy exec --user 1 ", ["web", "websocket", "db"]),
+        ("ocipy exec web --", []),
+        ("ocipy help ki", ["kill"]),
+        ("ocipy state web ", []),
+        ("ocipy nonsense ", []),
+    ],
+)
+def test_bash_completes(share: Path, bin_path: str, tmp_path: Path, line: str, offered: list[str]) -> None:
+    place = tmp_path / "place"
+    for directory in ("one", "other"):
+        (place / directory).mkdir(parents=True)
+    (place / "file").touch()
+    assert sorted(bash(share, bin_path, line, place)) == sorted(offered)
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("ocipy cre", {"create"}),
+        ("ocipy --debug sta", {"start", "state"}),
+        ("ocipy --root /x sta", {"start", "state"}),
+        ("ocipy --log-format ", {"text", "json"}),
+        ("ocipy kill web", {"web", "websocket"}),
+        ("ocipy --root /other kill ", {"elsewhere"}),
+        ("ocipy kill --a", {"--all"}),
+        ("ocipy list --format ", {"table", "json"}),
+        ("ocipy create --bu", {"--bundle"}),
+    ],
+)
+def test_fish_completes(share: Path, bin_path: str, tmp_path: Path, line: str, offered: set[str]) -> None:
+    script = f"source {share}/fish/vendor_completions.d/ocipy.fish; complete -C {line!r}"
+    environment = {"PATH": bin_path, "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+    done = subprocess.run(["fish", "-c", script], capture_output=True, text=True, check=False, env=environment)
+    found = {line.split("\t")[0] for line in done.stdout.splitlines()}
+    assert (found & offered) == offered, done.stdout + done.stderr
+    assert "create" not in found or "create" in offered
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+def test_zsh_reads_it(share: Path) -> None:
+    file = share / "zsh/site-functions/_ocipy"
+    assert file.read_text().startswith("#compdef ocipy\n")
+    done = subprocess.run(["zsh", "-f", "-n", str(file)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    for command in COMMANDS:
+        assert f"\n        {command})\n" in file.read_text()

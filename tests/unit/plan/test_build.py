@@ -1,0 +1,153 @@
+"""The order of a whole plan: what must come before what, and where the lanes wait for each other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ocipy.config.template import template
+from ocipy.plan import mounts
+from ocipy.plan.build import build
+from ocipy.plan.model import Host, Options, Plan, Step
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+OPTIONS = Options(container_id="c", bundle="/b", state_directory="/run/ocipy/c", has_console=True)
+V1 = Host(cgroup_mode="v1", cgroup_controllers=("cpuset", "cpu", "memory", "devices", "pids"), apparmor=True)
+V2 = Host(cgroup_mode="v2", cgroup_controllers=("cpuset", "cpu", "memory", "pids"), apparmor=True)
+HOSTS = pytest.mark.parametrize("host", [V1, V2], ids=["v1", "v2"])
+ENGINES = pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.json")), ids=lambda path: path.stem)
+
+
+def config(*, more_mounts: tuple[dict[str, Any], ...] = (), **linux: Any) -> Any:
+    document: Any = template()
+    document["mounts"] += more_mounts
+    document["linux"] |= linux
+    return document
+
+
+def index(steps: list[Step], action: str, barrier: str = "") -> int:
+    """Of the first of these steps."""
+    return next(
+        number
+        for number, step in enumerate(steps)
+        if step.action == action and (not barrier or step.args["barrier"] == barrier)
+    )
+
+
+def barriers(plan: Plan) -> list[str]:
+    return [step.args["barrier"] for step in plan.host if step.action in ("tell", "wait")]
+
+
+@HOSTS
+def test_a_version_before_1_0_is_a_warning(host: Host) -> None:
+    old = config()
+    old["ociVersion"] = "0.5.0-dev"
+    assert build(old, host, OPTIONS).warnings == [
+        ("/ociVersion", "0.5.0-dev is older than 1.0: what has another name since is ignored")
+    ]
+
+
+@HOSTS
+def test_mappings_without_a_user_namespace_are_a_warning_and_have_no_effect(host: Host) -> None:
+    mappings = [{"containerID": 0, "hostID": 100000, "size": 1}]
+    document = config(uidMappings=mappings, gidMappings=mappings)
+    document["process"]["user"] = {"uid": 5, "gid": 5, "additionalGids": [6]}
+    plan = build(document, host, OPTIONS)
+    assert plan.warnings == [
+        (f"/linux/{member}", "has no effect without a user namespace in linux.namespaces")
+        for member in ("uidMappings", "gidMappings")
+    ]
+    del document["linux"]["uidMappings"], document["linux"]["gidMappings"]
+    without = build(document, host, OPTIONS)
+    assert (plan.host, plan.init) == (without.host, without.init)
+
+
+@HOSTS
+@ENGINES
+def test_every_barrier_has_two_sides_in_the_same_order(host: Host, path: Path) -> None:
+    plan = build(json.loads(path.read_text()), host, OPTIONS)
+    other = {"tell": "wait", "wait": "tell"}
+    lanes = [
+        [(step.action, step.args["barrier"]) for step in lane if step.action in other]
+        for lane in (plan.host, plan.init)
+    ]
+    # Before "begin" a stage waits; of "waiting" wait_for_start tells.
+    assert lanes[0][lanes[0].index(("tell", "begin")) :] == [
+        (other[action], barrier) for action, barrier in lanes[1]
+    ] + [("wait", "waiting")]
+
+
+@HOSTS
+@ENGINES
+def test_the_cgroup_is_joined_before_it_is_shown_and_confined_before_devices_and_hooks(host: Host, path: Path) -> None:
+    plan = build(json.loads(path.read_text()), host, OPTIONS)
+    init = [step.action for step in plan.init]
+    last_entered = max((number for number, action in enumerate(init) if action == "cgroup_enter"), default=-1)
+    for action in ("unshare_cgroup", "mount_cgroup1", "mount_cgroup2"):
+        if action in init:
+            assert last_entered < init.index(action)
+    rules = index(plan.host, "cgroup_devices")
+    hooks = [number for number, step in enumerate(plan.host) if step.action == "hook"]
+    assert all(rules < hook for hook in hooks)
+    if "confined" in barriers(plan):
+        assert rules < index(plan.host, "tell", "confined")
+        assert index(plan.init, "wait", "confined") < index(plan.init, "device")
+
+
+@HOSTS
+def test_init_waits_after_its_mounts_only_for_what_there_is_to_do(host: Host) -> None:
+    assert barriers(build(config(), host, OPTIONS)) == ["begin", "confined", "ready", "limited", "waiting"]
+    with_limit = config(resources={"pids": {"limit": 9}})
+    assert barriers(build(with_limit, host, OPTIONS))[2:4] == ["mounted", "go"]
+    with_hook = config() | {"hooks": {"createContainer": [{"path": "/bin/h"}]}}
+    assert barriers(build(with_hook, host, OPTIONS))[2:4] == ["mounted", "go"]
+
+
+@HOSTS
+@pytest.mark.parametrize(
+    "mount",
+    [
+        {"destination": "/disk", "type": "ext4", "source": "/dev/vdb"},
+        {"destination": "/dev2", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"]},
+    ],
+    ids=["a disk", "copied devices"],
+)
+def test_a_mount_that_takes_devices_comes_before_the_rules(host: Host, mount: dict[str, Any]) -> None:
+    document = config(more_mounts=(mount,))
+    assert mounts.needs_devices(document)
+    plan = build(document, host, OPTIONS)
+    assert index(plan.host, "wait", "mounted") < index(plan.host, "cgroup_devices")
+
+
+@pytest.mark.parametrize(
+    "mount",
+    [
+        {"destination": "/a", "type": "bind", "source": "/dev/vdb", "options": ["rbind"]},
+        {"destination": "/a", "source": "/dev/vdb", "options": ["bind"]},
+        {"destination": "/a", "type": "none", "options": ["remount", "ro"]},
+        {"destination": "/a", "type": "tmpfs", "source": "tmpfs"},
+    ],
+)
+def test_these_take_no_device(mount: dict[str, Any]) -> None:
+    assert not mounts.needs_devices(config(more_mounts=(mount,)))
+
+
+@HOSTS
+def test_what_is_made_or_set_inside_comes_before_it_is_closed(host: Host) -> None:
+    """The working directory before a read-only root, kernel parameters before paths of /proc are covered."""
+    document = config(sysctl={"net.ipv4.ip_forward": "1"}, readonlyPaths=["/proc/sys"], maskedPaths=["/proc/kcore"])
+    document["root"]["readonly"] = True
+    init = build(document, host, OPTIONS).init
+    assert index(init, "pivot_root") < index(init, "make_cwd") < index(init, "root_readonly")
+    assert index(init, "sysctl") < index(init, "sysctl_done") < index(init, "readonly_path") < index(init, "mask")
+
+
+def test_the_first_mount_of_the_cgroup() -> None:
+    document = config()
+    assert document["mounts"][mounts.first_of_cgroup(document)]["destination"] == "/sys/fs/cgroup"
+    document["mounts"] = document["mounts"][:2]
+    assert mounts.first_of_cgroup(document) == 2
+    assert mounts.first_of_cgroup({"ociVersion": "1.0.2"}) == 0

@@ -1,0 +1,64 @@
+"""The golden plans: the whole order of both lanes, for configs with every concern (golden.py has the configs)."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from ocipy.config.check import check
+from ocipy.config.semantic import errors
+from ocipy.host import lane as host_lane
+from ocipy.init import lane
+from ocipy.plan.rare import RARE
+from tests.unit import golden
+from tests.unit.documents import at
+
+PLANS = golden.plans()
+# What options make of `mount` and `bind`, a place of `device`, a flag of `pivot_root`; tests of their own have these.
+ELSEWHERE = {"copy_symlink", "existing_device", "mount_classic", "move_root", "no_process", "remount", "selinux"}
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_the_plan_is_the_golden_one(name: str) -> None:
+    """A step that has moved, gone or come is a change that somebody has to judge, not only to run."""
+    expected = (golden.PLANS / f"{name}.txt").read_text()
+    assert golden.as_text(PLANS[name]) == expected, (
+        f"the order is what protects the host: if it is meant to change, `python -m tests.unit.golden` writes "
+        f"tests/unit/plans/{name}.txt anew, and its diff is part of the review"
+    )
+
+
+def test_every_golden_plan_is_compared() -> None:
+    assert sorted(path.stem for path in golden.PLANS.iterdir()) == sorted(PLANS)
+
+
+def test_the_config_is_one_that_create_takes_and_has_every_concern() -> None:
+    assert check(golden.EVERYTHING) is None
+    assert not errors(golden.EVERYTHING)  # type: ignore[arg-type]
+    for concern, pointers in RARE.items():
+        rest = [golden.EVERYTHING, golden.staged()]
+        assert any(_has(document, pointer) for pointer in pointers for document in rest), concern
+
+
+def _has(document: object, pointer: str) -> bool:
+    try:
+        return bool(at(document, pointer))
+    except (KeyError, IndexError):
+        return False
+
+
+def test_every_step_of_init_stands_in_one_of_them() -> None:
+    known = {action for actions in lane.PLACES.values() for action in actions} | set(lane.ACTIONS)
+    planned = {step.action for plan in PLANS.values() for step in plan.init}
+    assert known - planned <= ELSEWHERE, "give golden.py a config that needs the step"
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_the_arguments_fit_the_actions(name: str) -> None:
+    plan = PLANS[name]
+    lane.load(plan.host, "ocipy.host", host_lane.PLACES, host_lane.ACTIONS)
+    lane.load(plan.init)
+    for table, steps in ((host_lane.ACTIONS, plan.host), (lane.ACTIONS, plan.init)):
+        for step in steps:
+            inspect.signature(table[step.action]).bind(None, **step.args)

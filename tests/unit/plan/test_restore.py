@@ -1,0 +1,102 @@
+"""The plan of a restore: which of create's steps it has, and in which order."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+
+from ocipy.config.semantic import HOOKS
+from ocipy.config.template import template
+from ocipy.errors import Error
+from ocipy.host import lane as host_lane
+from ocipy.init import lane
+from ocipy.plan import build, restore
+from ocipy.plan.describe import as_text
+from ocipy.plan.model import Host, Options
+from tests.unit.plan.test_every_field import HOSTS
+
+OPTIONS = Options(container_id="c", bundle="/b", state_directory="/run/ocipy/c", has_console=True)
+
+
+def config_of_everything() -> Any:
+    config: Any = template()
+    config["hooks"] = {kind: [{"path": "/bin/h"}] for kind in HOOKS}
+    config["linux"]["netDevices"] = {"eth0": {}}
+    config["linux"]["resources"]["pids"] = {"limit": 9}
+    config["linux"]["namespaces"][0]["path"] = "/proc/7/ns/pid"
+    return config
+
+
+@pytest.mark.parametrize("name", ["v1", "v2"])
+def test_what_is_left_of_create(name: str) -> None:
+    plan, made = restore.build(config_of_everything(), HOSTS[name], OPTIONS)
+    actions = [step.action for step in plan.host]
+    order = [
+        "private_procfs", "restoring", "restore_mount_points", "keep_hook", "open_namespace", "cgroup_create",
+        "cgroup_cpuset", "restore_criu", "restore_join", "cgroup_devices", "cgroup_write", "restore_namespaces",
+        "restore_loopback", "net_devices", "hook", "restore_processes", "send_console", "restored",
+    ]  # fmt: skip
+    if name == "v2":
+        order.remove("cgroup_cpuset")
+    assert list(dict.fromkeys(actions)) == order
+    assert plan.init == []
+    planned = [step.pointer for step in plan.host if "hook" in step.action]
+    assert planned == ["/hooks/poststart/0", "/hooks/poststop/0", "/hooks/prestart/0", "/hooks/createRuntime/0"]
+    assert made.host[-1].action == "created"
+
+
+def test_every_limit_of_create_is_one_of_restore() -> None:
+    config = config_of_everything()
+    plan, made = restore.build(config, HOSTS["v1"], OPTIONS)
+    kinds = ("cgroup_create", "cgroup_cpuset", "cgroup_devices", "cgroup_write")
+    limits = [step for step in made.host if step.action in kinds]
+    assert [step for step in plan.host if step.action.startswith("cgroup_")] == limits
+
+
+def test_systemd_makes_the_unit_of_criu() -> None:
+    config = config_of_everything()
+    config["linux"]["cgroupsPath"] = "a.slice:b:c"
+    options = Options(container_id="c", bundle="/b", has_console=True, systemd_cgroup=True)
+    plan, _ = restore.build(config, HOSTS["v1"], options)
+    actions = [step.action for step in plan.host if step.action.startswith(("systemd_", "restore_"))]
+    assert actions == [
+        "restore_mount_points", "systemd_unit", "restore_criu", "systemd_scope", "systemd_join", "systemd_properties",
+        "restore_namespaces", "restore_loopback", "restore_processes",
+    ]  # fmt: skip
+
+
+def test_a_config_that_create_refuses_is_refused() -> None:
+    config: Any = template()
+    config["linux"]["cgroupsPath"] = "/"
+    with pytest.raises(Error) as caught:
+        restore.build(config, Host(), OPTIONS)
+    assert caught.value.pointer == "/linux/cgroupsPath"
+    with pytest.raises(Error):
+        build.build(config, Host(), OPTIONS)
+
+
+def test_warnings_are_those_of_create() -> None:
+    config: Any = template()
+    config["mounts"].append({"destination": "x", "type": "bind", "source": "/srv", "options": ["bind"]})
+    plan, made = restore.build(config, Host(), OPTIONS)
+    assert plan.warnings == made.warnings != []
+
+
+def test_what_an_older_criu_loses_is_told() -> None:
+    config: Any = template()
+    config["process"]["noNewPrivileges"] = True
+    (warning,) = restore.lost_by(31701, config)
+    assert warning == ("/process/noNewPrivileges", "criu 3.17.1 does not restore no_new_privs; 3.19 does")
+    assert restore.lost_by(31900, config) == []
+    config["process"]["noNewPrivileges"] = False
+    assert restore.lost_by(31701, config) == []
+
+
+def test_the_steps_can_be_printed_and_carried_out() -> None:
+    plan, _ = restore.build(config_of_everything(), HOSTS["v2"], OPTIONS)
+    assert "restore_criu" in as_text(plan)
+    lane.load(plan.host, "ocipy.host", host_lane.PLACES, host_lane.ACTIONS)
+    for step in plan.host:
+        inspect.signature(host_lane.ACTIONS[step.action]).bind(None, **step.args)

@@ -1,0 +1,151 @@
+"""linux.sysctl, hostname and domainname: what is the container's own is set, what is the host's is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ocipy.errors import Error
+from ocipy.plan import sysctl, uts
+from ocipy.plan.model import Host, Options, Plan, Step
+
+OPTIONS = Options(container_id="c", bundle="/b")
+
+
+def config(values: dict[str, str] | None = None, *kinds: str, joined: str = "", **members: Any) -> Any:
+    namespaces: list[dict[str, str]] = [{"type": kind} for kind in kinds]
+    if joined:
+        namespaces.append({"type": joined, "path": "/proc/1/ns/x"})
+    return {"linux": {"sysctl": values, "namespaces": namespaces}, **members}
+
+
+def plan_of(document: Any) -> Plan:
+    plan = Plan()
+    for planner in (sysctl.plan_check, uts.plan_check, uts.plan_loopback, uts.plan_names, sysctl.plan_sysctl):
+        planner(plan, document, Host(), OPTIONS)
+    return plan
+
+
+def pointer_of(document: Any) -> str:
+    with pytest.raises(Error) as caught:
+        plan_of(document)
+    return caught.value.pointer
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("net.ipv4.ip_forward", "net/ipv4/ip_forward"),
+        ("net/ipv4/ip_forward", "net/ipv4/ip_forward"),
+        ("net/ipv4/conf/eth0.1/forwarding", "net/ipv4/conf/eth0.1/forwarding"),
+        ("net.ipv4.conf.eth0/1.forwarding", "net/ipv4/conf/eth0.1/forwarding"),
+        ("kernel", "kernel"),
+    ],
+)
+def test_both_forms_of_a_name(name: str, path: str) -> None:
+    assert sysctl.path_of(name, "") == path
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "/",
+        ".",
+        "net//a",
+        "net..a",
+        "/net/a",
+        "net/a/",
+        "net/../kernel/core_pattern",
+        "net/./a",
+        "net/a\0b",
+        "net.//.a",
+    ],
+)
+def test_names_that_are_none(name: str) -> None:
+    pointer = "/linux/sysctl/" + name.replace("/", "~1")
+    assert pointer_of(config({name: "1"}, "network")) == pointer
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("kernel.shmmax", "ipc"),
+        ("kernel/msgmnb", "ipc"),
+        ("fs.mqueue.msg_max", "ipc"),
+        ("net.core.somaxconn", "network"),
+        ("kernel.domainname", "uts"),
+        ("user.max_net_namespaces", "user"),
+    ],
+)
+def test_each_belongs_to_a_namespace(name: str, kind: str) -> None:
+    plan = plan_of(config({name: "7"}, kind))
+    pointer = "/linux/sysctl/" + name.replace("/", "~1")
+    steps = [step for step in plan.init if step.action.startswith("sysctl")]
+    assert steps == [
+        Step("sysctl", pointer, {"path": name.replace(".", "/"), "value": "7"}),
+        Step("sysctl_done", "/linux/sysctl", {}),
+    ]
+    others = {"ipc", "network", "uts", "user", "pid", "mount"} - {kind}
+    assert pointer_of(config({name: "7"}, *sorted(others))) == pointer
+
+
+@pytest.mark.parametrize(
+    "name", ["kernel.core_pattern", "vm.swappiness", "kernel.hostname", "fs.file-max", "networks.a"]
+)
+def test_what_is_the_hosts_is_refused(name: str) -> None:
+    assert pointer_of(config({name: "1"}, "ipc", "network", "uts", "user")) == "/linux/sysctl/" + name
+
+
+@pytest.mark.parametrize("name", ["kernel.domainname", "kernel/domainname"])
+def test_a_domainname_beside_another_one_is_refused(name: str) -> None:
+    """Whichever is set last would win, in silence."""
+    both = config({name: "a.example"}, "uts", domainname="b.example")
+    assert pointer_of(both) == "/linux/sysctl/" + name.replace("/", "~1")
+    plan_of(config({name: "a.example"}, "uts", domainname="a.example"))
+    plan_of(config({name: "a.example"}, "uts", domainname=""))
+
+
+def test_a_joined_namespace_is_looked_at_before_anything_is_set() -> None:
+    plan = plan_of(config({"net.core.somaxconn": "1", "net.ipv4.ip_forward": "1"}, joined="network"))
+    assert plan.host == [Step("not_our_namespace", "/linux/sysctl/net.core.somaxconn", {"kind": "network"})]
+    plan = plan_of(config(None, joined="uts", hostname="a", domainname="b"))
+    assert [(step.action, step.pointer) for step in plan.host] == [
+        ("not_our_namespace", "/hostname"),
+        ("not_our_namespace", "/domainname"),
+    ]
+
+
+def test_where_others_may_look_at_init_the_host_sets_them() -> None:
+    """In a pid namespace that is joined; init waits for it (host/sysctl.py)."""
+    document = config({"net.ipv4.ip_forward": "1"}, "network", "user", joined="pid")
+    plan = plan_of(document)
+    (step,) = (step for step in plan.host if step.action == "host_sysctl")
+    assert step.args == {"kinds": ("user", "network"), "path": "net/ipv4/ip_forward", "value": "1"}
+    assert [(step.action, step.args["barrier"]) for step in plan.init if "barrier" in step.args] == [
+        ("tell", "sysctl"),
+        ("wait", "written"),
+    ]
+    assert not any("sysctl" in step.action for step in plan.init)
+
+
+def test_names_of_the_machine() -> None:
+    plan = plan_of(config(None, "uts", hostname="web", domainname="example.org"))
+    assert plan.init == [
+        Step("hostname", "/hostname", {"name": "web"}),
+        Step("domainname", "/domainname", {"name": "example.org"}),
+    ]
+    assert plan_of(config(None, hostname="", domainname=None)).init == []
+
+
+@pytest.mark.parametrize("member", ["hostname", "domainname"])
+@pytest.mark.parametrize(("kinds", "name"), [((), "web"), (("uts",), "x" * 65), (("uts",), "a\0b")])
+def test_names_that_cannot_be_set(member: str, kinds: tuple[str, ...], name: str) -> None:
+    assert pointer_of(config(None, *kinds, **{member: name})) == "/" + member
+
+
+def test_loopback_only_in_a_new_network_namespace() -> None:
+    assert plan_of(config(None, "network")).init == [Step("loopback", "/linux/namespaces", {})]
+    assert plan_of(config(None, joined="network")).init == []
+    assert plan_of(config()).init == []
