@@ -12,8 +12,9 @@ from pathlib import Path
 from ocipy import Error
 from ocipy.box.box import Box
 from ocipy.box.boxes import Boxes
-from ocipy.box.flags import make_request
+from ocipy.box.flags import make_environment, make_request
 from ocipy.box.sizes import shown_size
+from ocipy.box.status import OutOfMemory
 
 INTERVAL = 1.0
 CLEAR = "\x1b[H\x1b[2J"
@@ -28,18 +29,18 @@ def run(boxes: Boxes, given: argparse.Namespace) -> int:
         print(dry_run(boxes, request))
         return 0
     box = boxes.create(request, name=given.name, pull=given.pull, remove=given.rm)
-    if given.detach:
-        try:
+    try:
+        status = 0 if given.detach else box.run()
+        if given.detach:
             box.start()
-        except BaseException:
-            if given.rm:
-                box.remove(force=True)
-            raise
-        print(box.id)
-        return 0
-    status = box.run()
+            print(box.id)
+    except BaseException as error:
+        # What could not run is nothing to keep: the command is mended, and typed again with the same name.
+        if given.rm or isinstance(error, Error):
+            box.remove(force=True)
+        raise
     if box.record.oom_killed:
-        raise Error(
+        raise OutOfMemory(
             f"box {box.record.name} ran out of memory, and the kernel killed it",
             hint=f"--memory gives it more than {shown_size(request.limits.memory or 0)}",
             status=status or 137,
@@ -141,12 +142,16 @@ def rm(boxes: Boxes, given: argparse.Namespace) -> int:
 
 def execute(boxes: Boxes, given: argparse.Namespace) -> int:
     """Run a further command."""
+    if not given.command:
+        raise Error("there is no command to run in the box", hint="say it after the box's name", status=2)
+    if given.workdir and not given.workdir.startswith("/"):
+        raise Error(f"--workdir is an absolute path in the box, not {given.workdir!r}", status=2)
     return boxes.find(given.box).exec(
         given.command,
         terminal=given.tty,
         interactive=given.interactive,
         detach=given.detach,
-        environment=dict(word.partition("=")[::2] for word in given.env),
+        environment=dict(make_environment(given.env)),
         cwd=given.workdir,
         user=given.user,
     )

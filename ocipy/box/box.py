@@ -22,6 +22,7 @@ from ocipy.box.network import Peer
 from ocipy.box.orphans import end_callers
 from ocipy.box.record import Directory, Record, now
 from ocipy.box.runtime import executable_path, is_v2
+from ocipy.box.volumes import make_sources
 
 if TYPE_CHECKING:
     from ocipy.box.boxes import Boxes
@@ -108,6 +109,7 @@ class Box:
         with network.connect(request.network, self.id, request.ports, self.boxes.places) as connection:
             bundle = Bundle(self.directory, self.record, connection, rootless=self.boxes.rootless, v2=is_v2())
             bundle.write([box.peer for box in peers])
+            make_sources(request.volumes)
             self.record = self.directory.change(
                 addresses=connection.addresses,
                 started=now(),

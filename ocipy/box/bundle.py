@@ -112,17 +112,15 @@ class Bundle:
     def write(self, peers: Sequence[Peer]) -> None:
         """Write config.json, and the files of /etc that tell the box about its network. Raises Error."""
         record, etc = self.record, self.directory.path / "etc"
+        servers = record.request.name_servers or self.connection.name_servers
         hostname = record.request.hostname
         try:
             host = Path("/etc/resolv.conf").read_text(errors="replace")
         except OSError:
             host = ""
-        replace_file(etc / "resolv.conf", resolv_conf(self.connection.name_servers, host))
+        replace_file(etc / "resolv.conf", resolv_conf(servers, host))
         replace_file(etc / "hostname", hostname + "\n")
         replace_file(etc / "hosts", hosts(hostname, self.connection.addresses, peers))
-        for volume in record.request.volumes:
-            if not os.path.exists(volume.source):
-                os.makedirs(volume.source)
         replace_file(self.directory.bundle / "config.json", json.dumps(self.config(), indent=2) + "\n", 0o600)
 
     def write_idle(self, program: str) -> None:
@@ -197,10 +195,22 @@ def _devices(request: Request) -> Iterator[tuple[str, str, str]]:
     """(path on the host, path in the box, access) of each device that is asked for."""
     for source, destination, access in request.devices:
         if os.path.isdir(source):
-            for path in sorted(glob.glob(f"{glob.escape(source)}/*")):
+            found = [path for path in sorted(glob.glob(f"{glob.escape(source)}/*")) if is_device(path)]
+            if not found:
+                raise Error("--device: there is no device in the directory", pointer=source)
+            for path in found:
                 yield path, destination + path.removeprefix(source), access
         else:
             yield source, destination, access
+
+
+def is_device(path: str) -> bool:
+    """Whether it is there, and a device."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return stat.S_ISBLK(mode) or stat.S_ISCHR(mode)
 
 
 def with_devices(config: dict[str, Any], devices: Iterator[tuple[str, str, str]], *, rootless: bool) -> None:

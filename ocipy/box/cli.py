@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from ocipy import Error
 from ocipy.box import actions
 from ocipy.box.boxes import Boxes
 from ocipy.box.flags import add_run_flags
+from ocipy.box.status import OutOfMemory, status_of
 
 Command = Callable[[Boxes, argparse.Namespace], int]
 
 
 class Parser(argparse.ArgumentParser):
-    """Wrong words are an Error, as everywhere else in ocipy, with the command's own help as the hint."""
+    """Wrong words are an Error, as everywhere else in ocipy, with the command's own help as the hint.
+
+    No flag may be cut short: what is not docker's name for a flag is a mistake.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> None:  # type: ignore[override]
         """Raises Error, with exit status 2."""
@@ -27,9 +35,19 @@ def main(words: Sequence[str]) -> int:
         from ocipy.box.network import pasta
 
         return pasta.main(words[1:])
-    given = parser().parse_args(words)
-    command: Command = given.command_function
-    return command(Boxes(), given)
+    try:
+        given = parser().parse_args(words)
+        command: Command = given.command_function
+        return command(Boxes(), given)
+    except OutOfMemory:
+        raise
+    except Error as error:
+        # Whoever runs a command in a box has to tell its exit status from ours.
+        if words[:1] == ["run"]:
+            error.status = status_of(error)
+        elif words[:1] == ["exec"]:
+            error.status = status_of(error, otherwise=min(error.status, 1))
+        raise
 
 
 def parser() -> Parser:
@@ -78,7 +96,7 @@ def parser() -> Parser:
     executing.add_argument("-i", "--interactive", action="store_true", help="with standard input")
     executing.add_argument("-t", "--tty", action="store_true", help="with a terminal")
     executing.add_argument("-d", "--detach", action="store_true", help="in the background")
-    executing.add_argument("-e", "--env", action="append", default=[], metavar="NAME=VALUE", help="a variable")
+    executing.add_argument("-e", "--env", action="append", default=[], metavar="NAME[=VALUE]", help="a variable")
     executing.add_argument("-u", "--user", default="", metavar="USER[:GROUP]", help="names or numbers")
     executing.add_argument("-w", "--workdir", default="", metavar="DIR", help="the working directory")
     executing.add_argument("box", metavar="BOX")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
+import json
 import os
 from collections.abc import Sequence
 
 from ocipy import Error
-from ocipy.box.request import Limits, Port, Request, Volume
+from ocipy.box.ports import check_ports, parse_ports
+from ocipy.box.request import Limits, Request, Volume
 from ocipy.box.sizes import parse_cpu, parse_cpus, parse_size
+from ocipy.box.volumes import check_places, parse_mount, parse_tmpfs, parse_volume
 
 # getrlimit(2), by docker's names.
 ULIMITS = (
@@ -16,7 +20,8 @@ ULIMITS = (
     "rttime", "sigpending", "stack",
 )  # fmt: skip
 UNLIMITED = (1 << 64) - 1
-HIGHEST_PORT = 65535
+# sethostname(2), and what resolvers take (RFC 1123, 2.1).
+LONGEST_HOSTNAME = 64
 
 
 def add_run_flags(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +42,11 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
     add("-w", "--workdir", default="", metavar="DIR", help="the working directory")
     add("-u", "--user", default="", metavar="USER[:GROUP]", help="names or numbers")
     add("-v", "--volume", action="append", default=[], metavar="SOURCE:DEST[:ro]", help="a directory of the host's")
-    add("-p", "--publish", action="append", default=[], metavar="[ADDR:]HOST:BOX", help="a port of the host's")
+    add("--mount", action="append", default=[], metavar="type=bind,source=…,target=…",
+        help="the same of one that is there; or type=tmpfs,target=…")  # fmt: skip
+    add("-p", "--publish", action="append", default=[], metavar="[ADDR:]HOST:BOX[/udp]",
+        help="a port of the host's, or a range: 8000-8010:80-90")  # fmt: skip
+    add("--dns", action="append", default=[], metavar="ADDRESS", help="a name server instead of the host's")
     add("-i", "--interactive", action="store_true", help="with standard input")
     add("-t", "--tty", action="store_true", help="with a terminal")
     add("--name", default="", metavar="NAME", help="its name; one is made up otherwise")
@@ -64,12 +73,18 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
 
 def make_request(given: argparse.Namespace) -> Request:
     """The Request of parsed flags. Raises Error, with exit status 2 for what was typed wrong."""
-    return Request(
+    mounts = [*map(parse_volume, given.volume), *map(parse_mount, given.mount)]
+    volumes = tuple(one for one in mounts if isinstance(one, Volume))
+    tmpfs = (*map(parse_tmpfs, given.tmpfs), *(one for one in mounts if not isinstance(one, Volume)))
+    ports = tuple(port for word in given.publish for port in parse_ports(word))
+    check_places(volumes, tmpfs)
+    check_ports(ports)
+    made = Request(
         image=given.image,
         command=tuple(given.command),
         entrypoint=None if given.entrypoint is None else ((given.entrypoint,) if given.entrypoint else ()),
-        hostname=given.hostname,
-        environment=_environment(given.env, given.env_file),
+        hostname=_hostname(given.hostname),
+        environment=make_environment(given.env, given.env_file),
         cwd=_absolute(given.workdir, "--workdir"),
         user=given.user,
         terminal=given.tty,
@@ -78,20 +93,28 @@ def make_request(given: argparse.Namespace) -> Request:
         init=given.init,
         privileged=given.privileged,
         limits=_limits(given),
-        volumes=tuple(parse_volume(word) for word in given.volume),
-        tmpfs=tuple((_absolute(word.partition(":")[0], "--tmpfs"), word.partition(":")[2]) for word in given.tmpfs),
+        volumes=volumes,
+        tmpfs=tmpfs,
         devices=tuple(parse_device(word) for word in given.device),
         cap_add=tuple(given.cap_add),
         cap_drop=tuple(given.cap_drop),
         security=tuple(_security(word) for word in given.security_opt),
-        ulimits=tuple(parse_ulimit(word) for word in given.ulimit),
+        # The last of a name wins, as everywhere in docker.
+        ulimits=tuple({one[0]: one for one in map(parse_ulimit, given.ulimit)}.values()),
         sysctls=tuple(_pair(word, "--sysctl") for word in given.sysctl),
-        shm_size=parse_size(given.shm_size, "--shm-size"),
+        shm_size=_shm_size(given.shm_size),
         userns=_one_of(given.userns, ("", "auto", "host"), "--userns"),
         network=_one_of(given.network, ("", "bridge", "host", "none", "pasta"), "--network"),
-        ports=tuple(parse_port(word) for word in given.publish),
+        ports=ports,
+        name_servers=tuple(_name_server(word) for word in given.dns),
         labels=tuple(_pair(word, "--label", required=False) for word in given.label),
     )
+    try:
+        json.dumps(made.to_json(), ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        strange = ascii(error.object[error.start : error.end])
+        raise Error(f"{strange} is not UTF-8, as all of config.json has to be (RFC 8259, 8.1)", status=2) from None
+    return made
 
 
 def _limits(given: argparse.Namespace) -> Limits:
@@ -105,15 +128,20 @@ def _limits(given: argparse.Namespace) -> Limits:
         quota, period = parse_cpus(given.cpus)
     elif given.cpu is not None:
         quota, period = parse_cpu(given.cpu)
+    # docker's and podman's 0 is "no limit", which config.json would take at its word.
+    memory = _size(given.memory, "--memory") or None
+    reservation = _size(given.memory_reservation, "--memory-reservation") or None
+    if memory is not None and reservation is not None and reservation > memory:
+        raise Error("--memory-reservation is more than --memory", status=2)
     return Limits(
-        memory=_size(given.memory, "--memory"),
-        memory_swap=-1 if given.memory_swap == "-1" else _size(given.memory_swap, "--memory-swap"),
-        memory_reservation=_size(given.memory_reservation, "--memory-reservation"),
-        cpu_shares=given.cpu_shares,
+        memory=memory,
+        memory_swap=-1 if given.memory_swap == "-1" else _size(given.memory_swap, "--memory-swap") or None,
+        memory_reservation=reservation,
+        cpu_shares=given.cpu_shares or None,
         cpu_quota=quota,
         cpu_period=period,
         cpuset_cpus=given.cpuset_cpus,
-        pids=given.pids_limit,
+        pids=-1 if given.pids_limit == 0 else given.pids_limit,
     )
 
 
@@ -121,7 +149,8 @@ def _size(text: str | None, flag: str) -> int | None:
     return None if text is None else parse_size(text, flag)
 
 
-def _environment(words: Sequence[str], files: Sequence[str]) -> tuple[tuple[str, str], ...]:
+def make_environment(words: Sequence[str], files: Sequence[str] = ()) -> tuple[tuple[str, str], ...]:
+    """Variables of -e and --env-file; without a value it is ours, if we have one. Raises Error."""
     made = []
     for path in files:
         try:
@@ -142,38 +171,6 @@ def _environment(words: Sequence[str], files: Sequence[str]) -> tuple[tuple[str,
     return tuple(pairs)
 
 
-def parse_volume(word: str) -> Volume:
-    """-v. Raises Error."""
-    source, _, rest = word.partition(":")
-    destination, _, options = rest.partition(":")
-    if not source or not destination.startswith("/"):
-        raise Error(f"--volume is SOURCE:DESTINATION[:ro], not {word!r}", status=2)
-    if "/" in source or source in (".", ".."):
-        source = os.path.abspath(source)
-    return Volume(source, destination, tuple(one for one in options.split(",") if one))
-
-
-def parse_port(word: str) -> Port:
-    """-p. Raises Error."""
-    wrong = Error(f"--publish is [ADDRESS:]HOST:BOX[/udp], not {word!r}", status=2)
-    text, _, protocol = word.partition("/")
-    address, _, numbers = text.rpartition(":")
-    address, colon, host = address.rpartition(":") if not address.startswith("[") else _bracketed(address)
-    if not colon:
-        address = ""
-    if not (numbers.isdecimal() and host.isdecimal()) or protocol not in ("", "tcp", "udp"):
-        raise wrong
-    if not 0 < int(host) <= HIGHEST_PORT or not 0 < int(numbers) <= HIGHEST_PORT:
-        raise wrong
-    return Port(int(host), int(numbers), protocol or "tcp", address)
-
-
-def _bracketed(text: str) -> tuple[str, str, str]:
-    """An IPv6 address in brackets, and the port after it."""
-    address, _, host = text[1:].partition("]")
-    return address, ":", host.removeprefix(":")
-
-
 def parse_device(word: str) -> tuple[str, str, str]:
     """--device: (path on the host, path in the box, access). Raises Error."""
     source, *rest = word.split(":")
@@ -182,6 +179,8 @@ def parse_device(word: str) -> tuple[str, str, str]:
         access = rest[0]
     elif rest:
         destination, access = rest[0], rest[1] if len(rest) > 1 else "rwm"
+    if len(rest) > 2:
+        access = ""
     if not source.startswith("/") or not destination.startswith("/") or not access or set(access) - set("rwm"):
         raise Error(f"--device is PATH[:DESTINATION[:rwm]], not {word!r}", status=2)
     return source, destination, access
@@ -196,16 +195,46 @@ def parse_ulimit(word: str) -> tuple[str, int, int]:
     ]
     if name not in ULIMITS or min(numbers) < 0:
         raise Error(f"--ulimit is NAME=SOFT[:HARD], not {word!r}", hint="names: " + " ".join(ULIMITS), status=2)
+    if numbers[0] > numbers[1]:
+        raise Error(f"--ulimit {word}: the soft limit is more than the hard one", status=2)
     return "RLIMIT_" + name.upper(), numbers[0], numbers[1]
 
 
 def _security(word: str) -> str:
     name, _, value = word.replace(":", "=", 1).partition("=")
     if name == "no-new-privileges":
+        if value not in ("", "true", "false"):
+            raise Error(f"--security-opt {word}: no-new-privileges is true or false", status=2)
         return f"no-new-privileges={value or 'true'}"
     if name == "seccomp" and value:
-        return f"seccomp={value}"
+        # The box may be started again from elsewhere.
+        return f"seccomp={value if value == 'unconfined' else os.path.abspath(value)}"
     raise Error(f"--security-opt {word} is not known", hint="seccomp=FILE|unconfined, no-new-privileges=BOOL", status=2)
+
+
+def _hostname(name: str) -> str:
+    letters = name.replace(".", "").replace("-", "")
+    if name and (
+        not (letters.isascii() and letters.isalnum()) or name[0] in "-." or name[-1] == "-" or ".." in name
+        or len(name) > LONGEST_HOSTNAME
+    ):  # fmt: skip
+        hint = f"letters, digits, - and . between them, {LONGEST_HOSTNAME} at most"
+        raise Error(f"--hostname {name!r} is no name of a host", hint=hint, status=2)
+    return name
+
+
+def _name_server(word: str) -> str:
+    try:
+        return str(ipaddress.ip_address(word))
+    except ValueError:
+        raise Error(f"--dns is the address of a name server, not {word!r}", status=2) from None
+
+
+def _shm_size(text: str) -> int:
+    size = parse_size(text, "--shm-size")
+    if size == 0:
+        raise Error("--shm-size 0 would be without a limit", hint="name a size", status=2)
+    return size
 
 
 def _pair(word: str, flag: str, *, required: bool = True) -> tuple[str, str]:

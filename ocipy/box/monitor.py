@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ from pathlib import Path
 
 from ocipy import Error
 from ocipy.box.record import Directory
+
+# What the runtime puts before an error, for whoever has not called it.
+PREFIX = re.compile(r"^ocipy: create [0-9a-f]{12}: ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,7 @@ def _pid(said: bytes, words: bytes) -> int:
         pid, message = -1, words.decode("utf-8", "replace")
     if pid > 0:
         return pid
-    line = message.strip().split("\n")[0].removeprefix("ocipy: ")
+    line = PREFIX.sub("", message.strip().split("\n")[0])
     raise Error(line or "conmon has ended without a word", hint="ocipy box run without -d shows more")
 
 

@@ -10,11 +10,12 @@ from ocipy import Error
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """-v SOURCE:DESTINATION[:OPTIONS]. source: an absolute path, or the name of a volume of the box's directory."""
+    """-v SOURCE:DESTINATION[:OPTIONS]. source: an absolute path. must_exist: it is not made where it is not there."""
 
     source: str
     destination: str
     options: tuple[str, ...] = ()
+    must_exist: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class Request:
     userns: str = ""
     network: str = ""
     ports: tuple[Port, ...] = ()
+    name_servers: tuple[str, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
 
     def to_json(self) -> dict[str, Any]:

@@ -31,8 +31,9 @@ def load(path: str) -> dict[str, Any]:
             document = json.load(file)
     except (OSError, ValueError) as error:
         raise Error(
-            f"cannot read the seccomp profile: {error}",
+            "cannot read the seccomp profile" + (f": {error}" if isinstance(error, ValueError) else ""),
             pointer=path,
+            errno=(error.errno or 0) if isinstance(error, OSError) else 0,
             hint="Debian's is in golang-github-containers-common; --security-opt seccomp=FILE takes another, "
             "seccomp=unconfined none",
         ) from None

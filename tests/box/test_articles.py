@@ -148,7 +148,7 @@ def test_boxes_that_outlive_the_command(box: Box) -> None:
 def test_the_exit_status_is_the_commands(box: Box) -> None:
     box.run("busybox", "sh", "-c", "exit 7", status=7)
     box.run("busybox", "sh", "-c", "sh -c 'kill -9 $$'; exit $?", status=137)
-    done = box("run", "--rm", "--network", "none", "busybox", "no-such-command", status=1)
+    done = box("run", "--rm", "--network", "none", "busybox", "no-such-command", status=127)
     assert "no-such-command" in done.stderr and done.stderr.count("\n") <= 2
 
 
@@ -179,7 +179,7 @@ def hostile(tmp_path: Path) -> Callable[[str], Path]:
 
 @pytest.mark.parametrize("name", ["../../../../../../tmp/zip-slip", "/tmp/zip-slip", "a/../../../../../tmp/zip-slip"])
 def test_a_zip_slip_is_refused_by_name(box: Box, hostile: Callable[[str], Path], name: str) -> None:
-    done = box("run", "--rm", "--network", "none", str(hostile(name)), "true", status=1)
+    done = box("run", "--rm", "--network", "none", str(hostile(name)), "true", status=125)
     assert "is refused for" in done.stderr and name in done.stderr
     assert not Path("/tmp/zip-slip").exists()
     assert box("images").stdout.count("\n") == 1

@@ -126,7 +126,7 @@ def test_a_registry(box: Box, layout: Path, registry: str) -> None:
     assert digest.startswith("sha256:")
     assert box.run(f"{registry}/name:tag") == "/etc\n33\nyes\n"
     assert f"{registry}/name:tag" in box("images").stdout
-    done = box("run", "--rm", f"{registry}/none", status=1)
+    done = box("run", "--rm", f"{registry}/none", status=125)
     assert "cannot pull" in done.stderr and done.stderr.count("\n") <= 2
     assert "deleted" in box("rmi", f"{registry}/name:tag").stdout
     assert registry not in box("images").stdout
@@ -176,7 +176,7 @@ def test_hostile_archives_harm_nothing_and_are_refused_by_name(
         if kind == tarfile.SYMTYPE:
             made.addfile(tarfile.TarInfo(f"{name}/evil"))
     for word in (str(path),):
-        done = box("run", "--rm", "--network", "none", word, "true", status=1)
+        done = box("run", "--rm", "--network", "none", word, "true", status=125)
         assert "is refused for" in done.stderr and why in done.stderr
     assert os.listdir(outside) == []
 
@@ -191,6 +191,6 @@ def test_a_hostile_layer_of_an_image_is_refused_too(box: Box, tmp_path: Path) ->
         ["raw", "add-layer", "--image", f"{path}:x", layer],
     ):
         subprocess.run(["umoci", *map(str, words)], check=True, capture_output=True)
-    done = box("run", "--rm", "--network", "none", f"oci:{path}:x", "true", status=1)
+    done = box("run", "--rm", "--network", "none", f"oci:{path}:x", "true", status=125)
     assert "'../../evil'" in done.stderr
     assert json.loads((path / "index.json").read_text())["manifests"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ocipy import Error
-from ocipy.box import flags, sizes
+from ocipy.box import flags, ports, sizes, volumes
 from ocipy.box.request import Port, Request, Volume
 
 
@@ -80,6 +80,8 @@ def test_the_articles_and_dockers_words_for_limits() -> None:
         ("--cpu", "1 2 3"),
         ("--cpu", "1000 0"),
         ("--volume", "/only"),
+        ("--volume", "name:/data"),
+        ("--mount", "type=volume,target=/x"),
         ("--volume", "/a:relative"),
         ("--publish", "80"),
         ("--publish", "0:80"),
@@ -113,11 +115,36 @@ def test_what_is_typed_wrong_is_refused_with_status_2(words: tuple[str, ...]) ->
     ],
 )
 def test_published_ports(word: str, port: Port) -> None:
-    assert flags.parse_port(word) == port
+    assert ports.parse_ports(word) == (port,)
+
+
+def test_a_range_of_ports_is_as_many_ports() -> None:
+    assert ports.parse_ports("8000-8001:80-81/udp") == (Port(8000, 80, "udp"), Port(8001, 81, "udp"))
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "clash"),
+    [
+        ("80:1", "80:2", True),
+        ("80:1", "80:2/udp", False),
+        ("80:1", "127.0.0.1:80:2", True),
+        ("0.0.0.0:80:1", "127.0.0.1:80:2", True),
+        ("0.0.0.0:80:1", "[::1]:80:2", False),
+        ("127.0.0.1:80:1", "127.0.0.2:80:2", False),
+        ("[0:0::1]:80:1", "[::1]:80:2", True),
+        ("70-90:70-90", "80:1", True),
+    ],
+)
+def test_one_port_leads_to_one_place(one: str, two: str, clash: bool) -> None:
+    if clash:
+        with pytest.raises(Error, match="published twice"):
+            request("-p", one, "-p", two, "busybox")
+    else:
+        assert len(request("-p", one, "-p", two, "busybox").ports) == 2
 
 
 def test_volumes_and_devices() -> None:
-    assert flags.parse_volume("/a:/b:ro,z") == Volume("/a", "/b", ("ro", "z"))
+    assert volumes.parse_volume("/a:/b:ro,z") == Volume("/a", "/b", ("ro", "z"))
     assert flags.parse_device("/dev/fuse") == ("/dev/fuse", "/dev/fuse", "rwm")
     assert flags.parse_device("/dev/fuse:r") == ("/dev/fuse", "/dev/fuse", "r")
     assert flags.parse_device("/dev/fuse:/dev/foo:rw") == ("/dev/fuse", "/dev/foo", "rw")

@@ -1,0 +1,84 @@
+"""-p: published ports. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+
+from ocipy import Error
+from ocipy.box.request import Port
+
+HIGHEST = 65535
+PROTOCOLS = ("tcp", "udp")
+FORM = "[ADDRESS:]HOST:BOX[/udp]"
+
+
+def parse_ports(word: str) -> tuple[Port, ...]:
+    """-p [ADDRESS:]HOST:BOX[/PROTOCOL]; HOST and BOX are a port, or equally many: 8000-8010:80-90. Raises Error."""
+    wrong = Error(f"--publish is {FORM}, not {word!r}", hint="a range on both sides: 8000-8010:80-90", status=2)
+    text, slash, protocol = word.partition("/")
+    outside, colon, inside = text.rpartition(":")
+    if not colon and inside:
+        raise Error(
+            f"--publish {word} names no port of the host's, and none is made up", hint=f"write {word}:{word}", status=2
+        )
+    address, _, outside = outside.rpartition(":")
+    if slash and protocol not in PROTOCOLS:
+        raise Error(f"--publish {word}: the protocol is tcp or udp", status=2)
+    hosts, boxes = _range(outside), _range(inside)
+    if not hosts or len(hosts) != len(boxes):
+        raise wrong
+    address = _address(address, word)
+    return tuple(Port(host, box, protocol or "tcp", address) for host, box in zip(hosts, boxes, strict=True))
+
+
+def _range(text: str) -> range:
+    """Empty where it is none."""
+    first, dash, last = text.partition("-")
+    numbers = [first, last if dash else first]
+    if any(not (one.isascii() and one.isdecimal()) or len(one) > len(str(HIGHEST)) for one in numbers):
+        return range(0)
+    begin, end = map(int, numbers)
+    return range(begin, end + 1) if 0 < begin <= end <= HIGHEST else range(0)
+
+
+def _address(text: str, word: str) -> str:
+    """The address in its shortest form; IPv6 stands in brackets. Raises Error."""
+    if not text:
+        return ""
+    bracketed = text.startswith("[") and text.endswith("]")
+    try:
+        address = ipaddress.ip_address(text[1:-1] if bracketed else text)
+    except ValueError:
+        address = None
+    if address is None or bracketed != (address.version == 6) or "%" in text:
+        hint = "numbers, IPv6 in brackets: 127.0.0.1:8080:80, [::1]:8080:80"
+        raise Error(f"--publish {word}: {text} is no address of the host's", hint=hint, status=2)
+    return str(address)
+
+
+def check_ports(ports: Iterable[Port]) -> None:
+    """Raises Error where one port of the host's would lead to two places."""
+    seen: list[Port] = []
+    for port in ports:
+        clash = next((one for one in seen if overlap(one, port)), None)
+        if clash is not None:
+            raise Error(f"--publish: port {port.host}/{port.protocol} of the host is published twice", status=2)
+        seen.append(port)
+
+
+def families(port: Port) -> tuple[int, ...]:
+    """4, 6 or both: of which IP the port of the host's is."""
+    return (ipaddress.ip_address(port.address).version,) if port.address else (4, 6)
+
+
+def is_any(port: Port) -> bool:
+    """Whether it is published at all addresses of the host's, of one family or both."""
+    return not port.address or ipaddress.ip_address(port.address).is_unspecified
+
+
+def overlap(one: Port, two: Port) -> bool:
+    """Whether something could be sent to both."""
+    if one.host != two.host or one.protocol != two.protocol or not set(families(one)) & set(families(two)):
+        return False
+    return is_any(one) or is_any(two) or one.address == two.address

@@ -1,0 +1,146 @@
+"""-v, --mount and --tmpfs: what of the host or of memory stands where in a box. Pure, but for where we are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from ocipy import Error
+from ocipy.box.request import Volume
+
+PROPAGATION = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
+# Of each only one may be said.
+CHOICES = (
+    ("ro", "rw"), ("exec", "noexec"), ("suid", "nosuid"), ("dev", "nodev"), PROPAGATION, ("z", "Z"), ("bind", "rbind"),
+)  # fmt: skip
+# docker's words for what a virtual machine on a Mac may do with caches: they say nothing here, nor there on Linux.
+CACHING = ("consistent", "cached", "delegated")
+OPTIONS = tuple(word for choice in CHOICES for word in choice)
+FORM = "SOURCE:DESTINATION[:OPTIONS]"
+COLON = "--mount type=bind,source=SOURCE,target=DESTINATION takes a source with a colon"
+# docker's and podman's for --tmpfs; what is said comes after, and wins.
+TMPFS = ("nosuid", "nodev", "noexec")
+
+
+def parse_volume(word: str) -> Volume:
+    """-v SOURCE:DESTINATION[:OPTIONS]. Raises Error, with exit status 2."""
+    source, colon, rest = word.partition(":")
+    destination, _, options = rest.partition(":")
+    if not colon and word.startswith("/"):
+        hint = f"for a directory in memory --tmpfs {word}; for one of the host's {FORM}"
+        raise Error(f"--volume {word} names no source, and there are no volumes without one", hint=hint, status=2)
+    if not source or not destination.startswith("/"):
+        raise Error(f"--volume is {FORM}, not {word!r}", hint=COLON if rest.count(":") else "", status=2)
+    return Volume(
+        _source(source, word), _destination(destination, "--volume"), _options(options.split(","), f"--volume {word}")
+    )
+
+
+def _source(source: str, word: str) -> str:
+    """An absolute path. What docker takes for a volume's name would be a directory that nobody has asked for."""
+    if source.startswith("~"):
+        raise Error(f"--volume {word}: the shell has not expanded the ~", hint="write $HOME", status=2)
+    if "/" not in source and source not in (".", ".."):
+        what = f"--volume {word}: there are no volumes with names of their own"
+        raise Error(what, hint=f"for a directory here write ./{word}", status=2)
+    return os.path.abspath(source)
+
+
+def _destination(path: str, flag: str) -> str:
+    """Absolute and in its shortest form, so that one place has one name."""
+    if not path.startswith("/") or ".." in path.split("/"):
+        raise Error(f"{flag} takes an absolute path in the box without .., not {path!r}", status=2)
+    path = os.path.normpath(path).replace("//", "/")
+    if path == "/":
+        raise Error(f"{flag} cannot take the place of the box's root", hint="name a directory as IMAGE", status=2)
+    return path
+
+
+def _options(words: Iterable[str], place: str) -> tuple[str, ...]:
+    """The options of a bind mount. Raises Error for one that would be without effect, or contradict another."""
+    options = tuple(dict.fromkeys(one for one in words if one and one not in CACHING))
+    for one in options:
+        if one == "U":
+            raise Error(f"{place}: the owner of the host's files is not changed", hint="chown them", status=2)
+        if one not in OPTIONS:
+            raise Error(f"{place}: there is no option {one!r}", hint="options: " + " ".join(OPTIONS), status=2)
+    for choice in CHOICES:
+        both = [one for one in options if one in choice]
+        if len(both) > 1:
+            raise Error(f"{place}: {both[0]} and {both[1]} contradict each other", status=2)
+    return options
+
+
+def parse_tmpfs(word: str) -> tuple[str, str]:
+    """--tmpfs DESTINATION[:OPTIONS]: (destination, options). Raises Error. tmpfs itself judges the options."""
+    destination, _, options = word.partition(":")
+    return _destination(destination, "--tmpfs"), ",".join((*TMPFS, *(one for one in options.split(",") if one)))
+
+
+def parse_mount(word: str) -> Volume | tuple[str, str]:
+    """--mount NAME=VALUE,…: as -v, but the source has to be there; or with type=tmpfs as --tmpfs. Raises Error."""
+    pairs: dict[str, str] = {}
+    for one in word.split(","):
+        name, equals, value = one.partition("=")
+        name = ALIASES.get(name, name)
+        if name not in MEMBERS:
+            hint = "names: " + " ".join(MEMBERS)
+            raise Error(f"--mount {word}: there is no {name!r}", hint=hint, status=2)
+        if name in pairs:
+            raise Error(f"--mount {word}: {name} is said twice", status=2)
+        pairs[name] = value if equals else ("true" if name == "readonly" else "")
+    kind = pairs.pop("type", "")
+    if kind not in ("bind", "tmpfs"):
+        hint = "there are no volumes with names of their own; type=bind,source=/srv/data,target=/data"
+        raise Error(f"--mount takes type=bind or type=tmpfs, not {kind or 'volume'}", hint=hint, status=2)
+    strange = [name for name in pairs if name not in ("target", "readonly", *OF_KIND[kind])]
+    if strange:
+        raise Error(f"--mount {word}: {strange[0]} does not go with type={kind}", status=2)
+    if pairs.get("readonly", "false") not in ("true", "false", "1", "0"):
+        raise Error(f"--mount {word}: readonly is true or false", status=2)
+    target = _destination(pairs.get("target", ""), "--mount target=")
+    options = ["ro"] if pairs.get("readonly") in ("true", "1") else []
+    if kind == "tmpfs":
+        options += [f"{one}={pairs[f'tmpfs-{one}']}" for one in ("size", "mode") if f"tmpfs-{one}" in pairs]
+        return target, ",".join((*TMPFS, *options))
+    source = pairs.get("source", "")
+    if not source or source.startswith("~"):
+        raise Error(f"--mount {word}: source= is a path of the host's", status=2)
+    if pairs.get("bind-propagation", "rprivate") not in PROPAGATION:
+        hint = "one of " + " ".join(PROPAGATION)
+        raise Error(f"--mount {word}: bind-propagation is none of the kernel's", hint=hint, status=2)
+    options += [pairs["bind-propagation"]] if "bind-propagation" in pairs else []
+    return Volume(os.path.abspath(source), target, tuple(options), must_exist=True)
+
+
+ALIASES = {"src": "source", "dst": "target", "destination": "target", "ro": "readonly"}
+OF_KIND = {"bind": ("source", "bind-propagation"), "tmpfs": ("tmpfs-size", "tmpfs-mode")}
+MEMBERS = ("type", "target", "readonly", *OF_KIND["bind"], *OF_KIND["tmpfs"])
+
+
+def check_places(volumes: Iterable[Volume], tmpfs: Iterable[tuple[str, str]]) -> None:
+    """Raises Error where two stand at one place: the later would hide the earlier."""
+    seen = set()
+    for place in (*(one.destination for one in volumes), *(one[0] for one in tmpfs)):
+        if place in seen:
+            raise Error(f"two mounts are asked for at {place}", status=2)
+        seen.add(place)
+
+
+def make_sources(volumes: Iterable[Volume]) -> None:
+    """Make the directories of the host that -v names and that are not there, as docker does. Raises Error."""
+    for volume in volumes:
+        try:
+            os.stat(volume.source)
+        except FileNotFoundError as error:
+            if volume.must_exist:
+                raise Error("--mount: there is no such source", pointer=volume.source, errno=error.errno or 0) from None
+            try:
+                os.makedirs(volume.source)
+            except OSError as problem:
+                raise Error(
+                    "--volume: cannot make the source, which is not there",
+                    pointer=volume.source, errno=problem.errno or 0,
+                ) from None  # fmt: skip
+        except OSError as error:
+            raise Error("--volume: cannot look at the source", pointer=volume.source, errno=error.errno or 0) from None

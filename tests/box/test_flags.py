@@ -1,0 +1,292 @@
+"""Odd values of every flag of `box run`: one clear line, docker's exit status, no traceback, and nothing is left."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.box.conftest import Box
+
+
+@pytest.fixture(scope="module")
+def places() -> Iterator[Path]:
+    """One for all, so that the image is there."""
+    path = Path(tempfile.mkdtemp(prefix="box-"))
+    path.chmod(0o711)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def is_one_clear_line(text: str) -> bool:
+    """The error, and at most a hint below it, indented."""
+    first, *rest = text.rstrip("\n").split("\n")
+    clear = first.startswith("ocipy: box") and "Errno" not in text and "Traceback" not in text
+    return clear and "internal error" not in text and all(line.startswith("  ") for line in rest) and len(rest) < 3
+
+
+REFUSED = {
+    # A volume's name, an anonymous volume, a ~ that no shell has seen.
+    "-v name:/data": "./name:/data",
+    "-v ~/x:/data": "has not expanded",
+    "-v /data": "--tmpfs /data",
+    "-v data": "SOURCE:DESTINATION",
+    "-v :/x": "SOURCE:DESTINATION",
+    "-v ": "SOURCE:DESTINATION",
+    "-v /tmp:x": "SOURCE:DESTINATION",
+    "-v /a:b:/c": "--mount type=bind",
+    "-v /tmp:/": "place of the box's root",
+    "-v /tmp:/x/../..": "without ..",
+    "-v /tmp:/x:foo": "no option 'foo'",
+    "-v /tmp:/x:ro:rw": "no option 'ro:rw'",
+    "-v /tmp:/x:ro,rw": "contradict",
+    "-v /tmp:/x:rshared,private": "contradict",
+    "-v /tmp:/x:nocopy": "no option",
+    "-v /tmp:/x:U": "chown",
+    "-v /etc/hostname:/etc": "which is a directory",
+    "-v /proc/none:/x": "cannot make the source",
+    "-v /etc/passwd/x:/x": "Not a directory",
+    "-v /tmp:/x --tmpfs /x": "two mounts are asked for at /x",
+    "-v /tmp:/x -v /srv:/x/": "two mounts are asked for at /x",
+    "-v /tmp:/proc": "only a procfs",
+    "--mount type=volume,source=name,target=/x": "type=bind",
+    "--mount source=/tmp,target=/x": "type=bind",
+    "--mount type=bind,source=/none,target=/x": "no such source",
+    "--mount type=bind,source=/tmp": "absolute path",
+    "--mount type=bind,target=/x": "source=",
+    "--mount type=bind,source=/tmp,target=/x,bogus=1": "no 'bogus'",
+    "--mount type=bind,source=/tmp,source=/srv,target=/x": "twice",
+    "--mount type=bind,source=/tmp,target=/x,tmpfs-size=1m": "does not go with",
+    "--mount type=bind,source=/tmp,target=/x,bind-propagation=up": "rslave",
+    "--mount type=tmpfs,target=/x,readonly=maybe": "true or false",
+    "--mount ": "names: type",
+    "--tmpfs x": "absolute path",
+    "--tmpfs ": "absolute path",
+    "--tmpfs /": "place of the box's root",
+    "--tmpfs /x:size=much": "size",
+    "--tmpfs /x:bogus": "bogus",
+    "--device /dev/none": "no such device",
+    "--device null": "PATH",
+    "--device ": "PATH",
+    "--device /etc/passwd": "takes a device",
+    "--device /etc": "no device in the directory",
+    "--device /dev/null:/dev/x:q": "PATH",
+    "--device /dev/null:/dev/x:rw:x": "PATH",
+    "-e ": "NAME=VALUE",
+    "-e =x": "NAME=VALUE",
+    "--env-file /none": "cannot read --env-file",
+    "--env-file /etc": "Is a directory",
+    "--cpus 0": "number of CPUs",
+    "--cpus -1": "number of CPUs",
+    "--cpus half": "number of CPUs",
+    "--cpus 1 --cpu-quota 1000": "the same twice",
+    "--cpu-shares many": "invalid int",
+    "--cpu-shares 1": "2 to 262144",
+    "--cpu-shares -5": "less than 0",
+    "--cpu-quota 1": "quota",
+    "--cpu-period 1": "period",
+    "--cpuset-cpus 4095": "cpu",
+    "--cpuset-cpus x": "list of numbers",
+    "--cpuset-cpus 0-": "list of numbers",
+    "--pids-limit many": "invalid int",
+    "--pids-limit 99999999999999999999": "9223372036854775807",
+    "-m ": "a size",
+    "-m 1": "memory",
+    "-m -1": "a size",
+    "-m 99999999999999999999": "9223372036854775807",
+    "-m 50m --memory-swap 5m": "no less",
+    "--memory-swap 5m": "takes --memory",
+    "-m 50m --memory-reservation 60m": "more than --memory",
+    "-u nobody-of-that-name": "no user",
+    "-u 0:no-such-group": "no group",
+    "-u -1": "no user",
+    "-u 4294967295": "no user id",
+    "-u 0:4294967295": "not a group id",
+    "-u 0:0:0": "no group",
+    "-w x": "absolute path",
+    "-w /bin/busybox": "Not a directory",
+    "--hostname a/b": "no name of a host",
+    "--hostname=-a": "no name of a host",
+    "--hostname a..b": "no name of a host",
+    "--name a/b": "no name for a box",
+    "--sysctl x=y": "belongs to no namespace",
+    "--sysctl kernel.panic=1": "belongs to no namespace",
+    "--sysctl net.none=1": "does not have this parameter",
+    "--sysctl x": "NAME=VALUE",
+    "--sysctl a/../b=1": "not the name of a sysctl",
+    "--ulimit nofile": "NAME=SOFT",
+    "--ulimit nofile=5:2": "more than the hard",
+    "--ulimit nofile=-2": "NAME=SOFT",
+    "--ulimit nofile=999999999999": "RLIMIT_NOFILE",
+    "--security-opt bogus": "not known",
+    "--security-opt seccomp=/none": "seccomp profile",
+    "--security-opt seccomp=/etc/passwd": "seccomp profile",
+    "--security-opt no-new-privileges=maybe": "true or false",
+    "--cap-add BOGUS": "no capability",
+    "--cap-drop ": "no capability",
+    "--userns bogus": "auto, host",
+    "--network bogus": "bridge, host",
+    "--network container:x": "bridge, host",
+    "--dns example.org": "address of a name server",
+    "-l =x": "NAME=VALUE",
+    "--shm-size much": "a size",
+    "--shm-size 0": "without a limit",
+    "-p 80": "write 80:80",
+    "-p 0:80": "ADDRESS",
+    "-p 80:65536": "ADDRESS",
+    "-p :80": "ADDRESS",
+    "-p 80:80/sctp": "tcp or udp",
+    "-p 80-82:80-81": "range",
+    "-p 82-80:82-80": "range",
+    "-p localhost:80:80": "no address",
+    "-p ::1:80:80": "no address",
+    "-p 80:80 -p 127.0.0.1:80:81": "published twice",
+    "-p 80:80": "--network none",
+    "--bogus": "--bogus",
+    "--mem 50m": "--mem",
+    "--entrypoint /etc/none": "no such file",
+}
+TAKEN = [
+    "-v /tmp:/x:ro,z", "-v /tmp:/x:rw,Z", "-v /tmp:/x:rslave", "-v /tmp:/x:cached", "-v /tmp:/x:",
+    "--mount type=bind,src=/tmp,dst=/x,ro", "--mount type=tmpfs,target=/x,tmpfs-size=1m,tmpfs-mode=700",
+    "--tmpfs /x", "--tmpfs /x:", "--tmpfs /x:rw,size=1m,mode=1777,exec", "--device /dev/null:rw",
+    "--device /dev/null:/dev/x:rw", "-e A=B=C", "-e NOT_SET_ANYWHERE", "-e A=", "--cpus 1e0", "--cpu-shares 0",
+    "--cpu-quota -1", "--pids-limit 0", "--pids-limit -1", "-m 0", "-m 50m --memory-swap 0", "-m 50m --memory-swap -1",
+    "-u :0", "-u 0:0", "-w /new/directory", "--hostname a.b-c", "--hostname ", "--name ",
+    "--sysctl kernel.domainname=x", "--ulimit core=0 --ulimit core=1:2", "--security-opt no-new-privileges",
+    "--security-opt seccomp=unconfined", "--cap-drop ALL", "--cap-add net_admin", "--userns auto", "--userns host",
+    "-l a", "--init", "--read-only", "--dns 192.0.2.53", "--shm-size 1m",
+]  # fmt: skip
+
+
+def words_of(case: str) -> list[str]:
+    """A trailing space stands for an empty word; {} has none with spaces in it."""
+    return case.split(" ")
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_refused(box: Box, here: Path, case: str) -> None:
+    done = box("run", "--network", "none", *words_of(case), "busybox", "true", status=None)
+    assert is_one_clear_line(done.stderr), done.stderr
+    assert REFUSED[case] in done.stderr
+    assert done.returncode == (127 if "entrypoint" in case else 125)
+    assert os.listdir(here) == []
+    assert box("ps", "-aq").stdout == ""
+
+
+@pytest.mark.parametrize("case", TAKEN)
+def test_what_is_taken(box: Box, here: Path, case: str) -> None:
+    done = box("run", "--rm", "--network", "none", *words_of(case), "busybox", "true")
+    assert done.stderr == ""
+    assert os.listdir(here) == []
+
+
+@pytest.mark.parametrize("detach", [(), ("-d",)])
+@pytest.mark.parametrize(
+    ("command", "status"), [("none", 127), ("/etc/none", 127), ("/etc", 126), ("/etc/passwd", 126)]
+)
+def test_a_command_that_cannot_be_executed(box: Box, command: str, status: int, detach: tuple[str, ...]) -> None:
+    done = box("run", *detach, "--network", "none", "busybox", command, status=status)
+    assert is_one_clear_line(done.stderr) and command in done.stderr
+    assert box("ps", "-aq").stdout == ""
+
+
+def test_a_command_that_exec_cannot_execute(box: Box) -> None:
+    box("run", "-d", "--name", "one", "--network", "none", "busybox", "sleep", "1000")
+    for words, status, told in (
+        (["none"], 127, "not found"),
+        (["/etc/passwd"], 126, "permission denied"),
+        ([], 1, "no command"),
+        (["-w", "x", "true"], 1, "absolute path"),
+        (["-w", "/bin/busybox", "true"], 1, "Not a directory"),
+        (["-u", "none", "true"], 1, "no user"),
+        (["-e", "=x", "true"], 1, "NAME=VALUE"),
+    ):
+        flags, command = words[:-1], words[-1:]
+        done = box("exec", *flags, "one", *command, status=status)
+        assert is_one_clear_line(done.stderr) and told in done.stderr
+    assert box("exec", "-e", "PATH", "one", "sh", "-c", "echo $PATH").stdout.strip() == os.environ["PATH"]
+
+
+ODD = (
+    "stop -t x one", "stop none", "kill -s NONE one", "kill one", "logs none", "wait one", "attach one",
+    "exec none true", "start none", "cp one two", "cp one:/none .", "cp /none one:/", "cp one:/etc two:/etc",
+    "diff none", "stats none", "top one", "explain one", "inspect none", "inspect --format xml one", "rmi none",
+    "pull /none", "pull oci:", "pull -x", "rm none", "ps -x", "bogus", "", "run", "create", "exec", "run --rm",
+    "create BAD*NAME",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("words", ODD)
+def test_odd_words_of_other_commands(box: Box, here: Path, words: str) -> None:
+    box("create", "--name", "one", "--network", "none", "busybox")
+    done = box(*words.split(), status=None)
+    assert done.returncode in (1, 2, 125)
+    assert is_one_clear_line(
+        done.stderr.replace("ocipy: box: ", "ocipy: box ").replace("ocipy box: ", "ocipy: box ")
+    ), done.stderr
+    assert os.listdir(here) == []
+
+
+def test_a_source_that_is_not_there_is_made_as_docker_does(box: Box, here: Path) -> None:
+    box.run("-v", "./made:/data", "busybox", "touch", "/data/x")
+    assert (here / "made/x").exists()
+    below = here / "below"
+    below.mkdir()
+    subprocess.run(["touch", below / "own"], check=True)
+    os.chdir(below)
+    assert box.run("-v", "../made:/data:ro", "-v", ".:/here", "busybox", "ls", "/data", "/here").split() == [
+        "/data:", "x", "/here:", "own",
+    ]  # fmt: skip
+    write = ["-v", "../made:/data:ro", "busybox", "touch", "/data/y"]
+    assert "Read-only" in box("run", "--rm", "--network", "none", *write, status=1).stderr
+
+
+def test_a_dry_run_makes_nothing(box: Box, here: Path) -> None:
+    box("run", "--dry-run", "--network", "none", "-v", "./made:/data", "busybox")
+    assert os.listdir(here) == []
+
+
+def test_a_source_with_a_colon_and_a_link_that_leads_nowhere(box: Box, here: Path) -> None:
+    (here / "a:b").mkdir()
+    assert box.run("--mount", f"type=bind,source={here}/a:b,target=/x", "busybox", "ls", "/x") == ""
+    (here / "link").symlink_to("nowhere")
+    done = box("run", "--network", "none", "-v", "./link:/x", "busybox", "true", status=125)
+    assert is_one_clear_line(done.stderr) and "File exists" in done.stderr
+
+
+def test_variables_of_a_file(box: Box, here: Path) -> None:
+    (here / "env").write_bytes(b"# comment\n\nA=1 2\nPATH\nNONE_SUCH\n")
+    shown = box.run("--env-file", "env", "busybox", "sh", "-c", 'echo "$A"; echo $PATH')
+    assert shown == f"1 2\n{os.environ['PATH']}\n"
+
+
+def test_what_is_not_utf_8_is_refused(box: Box, here: Path) -> None:
+    (here / "env").write_bytes(b"B=\xff\n")
+    for words in (["--env-file", "env", "busybox"], ["busybox", "echo", "\udcff"]):
+        done = box("run", "--network", "none", *words, status=125)
+        assert is_one_clear_line(done.stderr) and "not UTF-8" in done.stderr
+
+
+def test_a_tmpfs_executes_nothing_unless_told(box: Box) -> None:
+    copy = "cp /bin/busybox /x/sh; /x/sh -c 'echo runs'"
+    box("run", "--rm", "--network", "none", "--tmpfs", "/x", "busybox", "sh", "-c", copy, status=126)
+    assert box.run("--tmpfs", "/x:exec", "busybox", "sh", "-c", copy) == "runs\n"
+
+
+def test_the_last_of_a_name_wins_and_the_entrypoint_goes(box: Box) -> None:
+    limits = ["--ulimit", "nofile=10:20", "--ulimit", "nofile=30:40"]
+    assert box.run(*limits, "busybox", "sh", "-c", "ulimit -n") == "30\n"
+    assert box.run("--entrypoint", "", "busybox", "echo", "x") == "x\n"
