@@ -1,95 +1,28 @@
-/* JSON (RFC 8259) into Python objects. The parser is yyjson; this only turns its values into ours.
+/* JSON (RFC 8259) into Python objects. YAJL reads the text and calls for each value; no tree is made in between.
  *
  * Neither goes down the C stack: a member that nobody knows may be nested as deeply as memory permits. */
-#include "kernel.h"
+#include "json_faults.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <yyjson.h>
 
 /* Deeper than any member that we know: what is repeated below that is nobody's mistake. */
 enum { MAX_POINTER = 32, MAX_REPEATED = 1000 };
 
-/* A container that is being filled: its values that are still to come, and where its last one went. */
+/* A list or dict that is being filled. */
 typedef struct {
-    PyObject *object;
-    yyjson_val *next;
-    size_t left;
-    PyObject *name; /* of the last member, held by the dict; NULL in a list */
-    Py_ssize_t index;
+    PyObject *object; /* held by its parent */
+    PyObject *name;   /* a reference to the last name in a dict; NULL in a list */
 } Level;
 
 typedef struct {
+    yajl_handle parser;
+    size_t end; /* of the last value or name, as an offset in the text */
+    PyObject *answer;
     Level *levels;
     size_t depth, room;
-    yyjson_doc *doc;
     PyObject *repeated; /* a list for the pointers of repeated members, or NULL */
 } Reader;
-
-static PyObject *refuse(const char *text, Py_ssize_t offset) {
-    PyObject *args = Py_BuildValue("(sn)", text, offset);
-    if (args)
-        PyErr_SetObject(PyExc_ValueError, args);
-    Py_XDECREF(args);
-    return NULL;
-}
-
-/* A number that fits neither 64 bits nor a double; yyjson hands over its text. One that is beyond reason is infinite,
-   as for Python's own parser: it may be a member that nobody knows, and is the right value of none that we do. */
-static PyObject *from_big_number(yyjson_val *value) {
-    const char *text = yyjson_get_raw(value);
-    size_t size = yyjson_get_len(value);
-    char digits[1024];
-    if (size >= sizeof(digits) || strcspn(text, ".eE") < size)
-        return PyFloat_FromDouble(*text == '-' ? -Py_HUGE_VAL : Py_HUGE_VAL);
-    memcpy(digits, text, size);
-    digits[size] = '\0';
-    return PyLong_FromString(digits, NULL, 10);
-}
-
-/* The value; of a container one without contents. */
-static PyObject *from_value(yyjson_val *value) {
-    switch (yyjson_get_type(value)) {
-    case YYJSON_TYPE_NULL:
-        Py_RETURN_NONE;
-    case YYJSON_TYPE_BOOL:
-        return PyBool_FromLong(yyjson_get_bool(value));
-    case YYJSON_TYPE_NUM:
-        if (yyjson_is_uint(value))
-            return PyLong_FromUnsignedLongLong(yyjson_get_uint(value));
-        if (yyjson_is_sint(value))
-            return PyLong_FromLongLong(yyjson_get_sint(value));
-        return PyFloat_FromDouble(yyjson_get_real(value));
-    case YYJSON_TYPE_RAW:
-        return from_big_number(value);
-    case YYJSON_TYPE_STR:
-        return PyUnicode_DecodeUTF8(yyjson_get_str(value), yyjson_get_len(value), NULL);
-    case YYJSON_TYPE_ARR:
-        return PyList_New(yyjson_arr_size(value));
-    case YYJSON_TYPE_OBJ:
-        return PyDict_New();
-    default:
-        return refuse("not a JSON value", 0);
-    }
-}
-
-/* Begin to fill a container, which its parent holds. */
-static int push(Reader *reader, PyObject *object, yyjson_val *container) {
-    if (reader->depth == reader->room) {
-        size_t room = reader->room ? reader->room * 2 : 16;
-        Level *levels = realloc(reader->levels, room * sizeof(Level));
-        if (!levels) {
-            PyErr_NoMemory();
-            return -1;
-        }
-        reader->levels = levels;
-        reader->room = room;
-    }
-    size_t left = unsafe_yyjson_get_len(container);
-    yyjson_val *first = left ? unsafe_yyjson_get_first(container) : NULL;
-    reader->levels[reader->depth++] = (Level){object, first, left, NULL, -1};
-    return 0;
-}
 
 /* Note the JSON pointer of the last member of the innermost level, as a tuple of its parts. */
 static int note_repeated(Reader *reader) {
@@ -100,7 +33,7 @@ static int note_repeated(Reader *reader) {
         return -1;
     for (size_t i = 0; i < reader->depth; i++) {
         Level *level = &reader->levels[i];
-        PyObject *part = level->name ? Py_NewRef(level->name) : PyLong_FromSsize_t(level->index);
+        PyObject *part = level->name ? Py_NewRef(level->name) : PyLong_FromSsize_t(PyList_GET_SIZE(level->object) - 1);
         if (!part) {
             Py_DECREF(parts);
             return -1;
@@ -112,56 +45,138 @@ static int note_repeated(Reader *reader) {
     return result;
 }
 
-/* Of two members with one name the last counts, as in Go and in Python. Takes over the reference to the value. */
-static int add_member(Reader *reader, Level *level, yyjson_val *key, PyObject *object) {
-    PyObject *name = PyUnicode_DecodeUTF8(yyjson_get_str(key), yyjson_get_len(key), NULL);
-    if (!name) {
-        Py_DECREF(object);
-        return -1;
-    }
-    PyUnicode_InternInPlace(&name); /* the program asks for members by constants, which are interned as well */
+/* Of two members with one name the last counts, as in Go and in Python. */
+static int add_member(Reader *reader, Level *level, PyObject *object) {
     Py_ssize_t size = PyDict_GET_SIZE(level->object);
-    int result = PyDict_SetItem(level->object, name, object);
-    level->name = name;
-    if (!result && PyDict_GET_SIZE(level->object) == size)
-        result = note_repeated(reader);
-    Py_DECREF(name);
+    if (PyDict_SetItem(level->object, level->name, object))
+        return -1;
+    return PyDict_GET_SIZE(level->object) == size ? note_repeated(reader) : 0;
+}
+
+/* YAJL's calls return 1, or 0 with an exception. Add the next value, whose reference is taken over; NULL: there is an exception. */
+static int add(Reader *reader, PyObject *object) {
+    if (!object)
+        return 0;
+    reader->end = yajl_get_bytes_consumed(reader->parser);
+    if (!reader->depth) {
+        reader->answer = object;
+        return 1;
+    }
+    Level *level = &reader->levels[reader->depth - 1];
+    int failed = PyDict_CheckExact(level->object) ? add_member(reader, level, object) : PyList_Append(level->object, object);
     Py_DECREF(object);
+    return !failed;
+}
+
+/* Add a list or dict, and go down into it. */
+static int push(Reader *reader, PyObject *object) {
+    if (!add(reader, object))
+        return 0;
+    if (reader->depth == reader->room) {
+        size_t room = reader->room ? reader->room * 2 : 16;
+        Level *levels = realloc(reader->levels, room * sizeof(Level));
+        if (!levels) {
+            PyErr_NoMemory();
+            return 0;
+        }
+        reader->levels = levels;
+        reader->room = room;
+    }
+    reader->levels[reader->depth++] = (Level){object, NULL};
+    return 1;
+}
+
+static int pop(void *context) {
+    Reader *reader = context;
+    reader->end = yajl_get_bytes_consumed(reader->parser);
+    reader->depth--;
+    Py_XDECREF(reader->levels[reader->depth].name);
+    return 1;
+}
+
+static int add_null(void *context) { return add(context, Py_NewRef(Py_None)); }
+
+static int add_boolean(void *context, int value) { return add(context, PyBool_FromLong(value)); }
+
+static int add_list(void *context) { return push(context, PyList_New(0)); }
+
+static int add_dict(void *context) { return push(context, PyDict_New()); }
+
+static int add_string(void *context, const unsigned char *bytes, size_t size) {
+    return add(context, PyUnicode_DecodeUTF8((const char *)bytes, (Py_ssize_t)size, NULL));
+}
+
+static int take_name(void *context, const unsigned char *bytes, size_t size) {
+    Reader *reader = context;
+    PyObject *name = PyUnicode_DecodeUTF8((const char *)bytes, (Py_ssize_t)size, NULL);
+    if (!name)
+        return 0;
+    PyUnicode_InternInPlace(&name); /* the program asks for members by constants, which are interned as well */
+    Py_XSETREF(reader->levels[reader->depth - 1].name, name);
+    reader->end = yajl_get_bytes_consumed(reader->parser);
+    return 1;
+}
+
+/* An integer that has more than 1023 digits, or a number beyond what a double holds, is infinite, as the latter is for Python's own
+   parser: it may be a member that nobody knows, and no member that we know has a use for it. */
+static PyObject *from_digits(const char *digits, size_t size) {
+    if (strcspn(digits, ".eE") < size)
+        return PyFloat_FromDouble(PyOS_string_to_double(digits, NULL, NULL));
+    if (size < 1024)
+        return PyLong_FromString(digits, NULL, 10);
+    return PyFloat_FromDouble(*digits == '-' ? -Py_HUGE_VAL : Py_HUGE_VAL);
+}
+
+/* YAJL hands over a number's text as it is: integers of any size stay exact. */
+static int add_number(void *context, const char *text, size_t size) {
+    char few[64], *digits = size < sizeof(few) ? few : PyMem_Malloc(size + 1);
+    if (!digits) {
+        PyErr_NoMemory();
+        return 0;
+    }
+    memcpy(digits, text, size);
+    digits[size] = '\0';
+    int result = add(context, from_digits(digits, size));
+    if (digits != few)
+        PyMem_Free(digits);
     return result;
 }
 
-/* Add the next value to the innermost level, and go down into it. */
-static int add_next(Reader *reader) {
-    Level *level = &reader->levels[reader->depth - 1];
-    yyjson_val *key = level->next;
-    int in_object = PyDict_CheckExact(level->object);
-    yyjson_val *value = in_object ? key + 1 : key;
-    level->next = unsafe_yyjson_get_next(value);
-    level->left--;
-    PyObject *object = from_value(value);
-    if (!object)
-        return -1;
-    if (in_object) {
-        if (add_member(reader, level, key, object))
-            return -1;
-    } else
-        PyList_SET_ITEM(level->object, ++level->index, object);
-    return unsafe_yyjson_is_ctn(value) ? push(reader, object, value) : 0;
+static const yajl_callbacks CALLBACKS = {
+    .yajl_null = add_null,
+    .yajl_boolean = add_boolean,
+    .yajl_number = add_number,
+    .yajl_string = add_string,
+    .yajl_start_map = add_dict,
+    .yajl_map_key = take_name,
+    .yajl_end_map = pop,
+    .yajl_start_array = add_list,
+    .yajl_end_array = pop,
+};
+
+
+static void release(Reader *reader) {
+    for (size_t i = 0; i < reader->depth; i++)
+        Py_XDECREF(reader->levels[i].name);
+    free(reader->levels);
+    Py_XDECREF(reader->answer);
+    if (reader->parser)
+        yajl_free(reader->parser);
 }
 
-static PyObject *from_document(Reader *reader) {
-    yyjson_val *root = yyjson_doc_get_root(reader->doc);
-    PyObject *answer = from_value(root);
-    if (answer && unsafe_yyjson_is_ctn(root) && push(reader, answer, root))
-        Py_CLEAR(answer);
-    while (answer && reader->depth) {
-        if (!reader->levels[reader->depth - 1].left)
-            reader->depth--;
-        else if (add_next(reader))
-            Py_CLEAR(answer);
+/* The document's value, or NULL with an exception. */
+static PyObject *read_document(Reader *reader, const char *text, size_t size) {
+    yajl_config(reader->parser, yajl_dont_validate_strings, 1); /* Python's decoder does, and more strictly */
+    Parse parse = {.parser = reader->parser, .text = text, .size = size};
+    parse.status = yajl_parse(reader->parser, (const unsigned char *)text, size);
+    parse.consumed = yajl_get_bytes_consumed(reader->parser);
+    parse.end = reader->end;
+    if (parse.status == yajl_status_ok) {
+        if (!reader->answer || reader->depth)
+            parse.consumed = 0, parse.end = size;
+        parse.status = yajl_complete_parse(reader->parser); /* a number is complete only now */
     }
-    free(reader->levels);
-    return answer;
+    return refuse_fault(&parse) ? NULL : Py_NewRef(reader->answer);
 }
 
 static PyObject *kernel_json_loads(PyObject *self, PyObject *args) {
@@ -169,13 +184,10 @@ static PyObject *kernel_json_loads(PyObject *self, PyObject *args) {
     Reader reader = {0};
     if (!PyArg_ParseTuple(args, "y*|O!", &data, &PyList_Type, &reader.repeated))
         return NULL;
-    yyjson_read_err error;
-    reader.doc = yyjson_read_opts(data.buf, data.len, YYJSON_READ_BIGNUM_AS_RAW, NULL, &error);
+    reader.parser = yajl_alloc(&CALLBACKS, NULL, &reader);
+    PyObject *answer = reader.parser ? read_document(&reader, data.buf, data.len) : PyErr_NoMemory();
     PyBuffer_Release(&data);
-    if (!reader.doc)
-        return refuse(error.msg, error.pos);
-    PyObject *answer = from_document(&reader);
-    yyjson_doc_free(reader.doc);
+    release(&reader);
     return answer;
 }
 

@@ -55,7 +55,7 @@ def test_of_equal_names_the_last_counts() -> None:
         (b"{", 1),
         (b'{"a" 1}', 5),
         (b"[1 2]", 3),
-        (b"[01]", 1),
+        (b"[01]", 2),
         (b'{"a": 1} x', 9),
         (b"[NaN]", 1),
         (b"[Infinity]", 1),

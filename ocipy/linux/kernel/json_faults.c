@@ -1,0 +1,134 @@
+/* Why and where a text is not JSON: what YAJL says, made exact, and what it lets pass. */
+#include "json_faults.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_REASON = 128 };
+
+typedef struct {
+    char reason[MAX_REASON]; /* empty: no fault so far */
+    size_t offset;
+} Fault;
+
+/* Keep the first of two faults. */
+static void note(Fault *fault, const char *reason, size_t size, size_t offset) {
+    if (*fault->reason && fault->offset <= offset)
+        return;
+    fault->offset = offset;
+    snprintf(fault->reason, MAX_REASON, "%.*s", (int)size, reason);
+}
+
+static void note_text(Fault *fault, const char *reason, size_t offset) { note(fault, reason, strlen(reason), offset); }
+
+static int is_one_of(char c, const char *characters) { return c && strchr(characters, c); }
+
+/* The code unit of a whole "\uXXXX", or -1. */
+static int code_unit(const char *at, const char *end) {
+    char digits[5] = "", *rest;
+    if (end - at < 6 || at[0] != '\\' || at[1] != 'u' || !Py_ISXDIGIT(at[2]))
+        return -1;
+    memcpy(digits, at + 2, 4);
+    long unit = strtol(digits, &rest, 16);
+    return rest == digits + 4 ? (int)unit : -1;
+}
+
+static int is_high(int unit) { return unit >= 0xd800 && unit < 0xdc00; }
+
+static int is_low(int unit) { return unit >= 0xdc00 && unit < 0xe000; }
+
+/* Half of a surrogate pair, of which YAJL makes another character. The offset is where the other half should be. */
+static void note_half_pair(Fault *fault, const char *text, size_t size) {
+    const char *end = text + size, *at = text;
+    while (at < end && (at = memchr(at, '\\', end - at))) {
+        int unit = code_unit(at, end);
+        const char *next = at + (unit < 0 ? 2 : 6);
+        if (is_low(unit) || (is_high(unit) && !is_low(code_unit(next, end)))) {
+            note_text(fault, "half of a surrogate pair", (is_low(unit) ? at : next) - text);
+            return;
+        }
+        at = is_high(unit) ? next + 6 : next;
+    }
+}
+
+/* YAJL takes vertical tab and form feed for white space. */
+static void note_blanks(Fault *fault, const char *text, size_t size) {
+    for (const char *blank = "\v\f"; *blank; blank++) {
+        const char *at = memchr(text, *blank, size);
+        if (at)
+            note_text(fault, "a control character", at - text);
+    }
+}
+
+/* The first byte from an offset on that is none of these, or the end. */
+static size_t skip(const Parse *parse, size_t from, const char *characters) {
+    while (from < parse->size && is_one_of(parse->text[from], characters))
+        from++;
+    return from;
+}
+
+/* What follows the document, which YAJL lets pass if it is the beginning of a string. */
+static void note_rest(Fault *fault, const Parse *parse) {
+    size_t rest = skip(parse, parse->end, " \t\r\n");
+    if (parse->status == yajl_status_ok && rest < parse->size)
+        note_text(fault, "trailing garbage", rest);
+}
+
+/* The beginning of what cannot be there; in a malformed string, number or word the byte that spoils it. */
+static size_t place_of(const Parse *parse, int malformed) {
+    const char *text = parse->text;
+    size_t start = skip(parse, parse->end, " \t\r\n,:");
+    if (malformed)
+        return start < parse->consumed && is_one_of(text[start], "\"-0123456789tfn") ? parse->consumed : start;
+    /* Of two commas or colons the second one is at fault, of several values the first one. */
+    return parse->consumed && is_one_of(text[parse->consumed - 1], ",:") ? parse->consumed - 1 : start;
+}
+
+/* YAJL's own error: a kind, a colon and the reason, in a line. */
+static void note_error(Fault *fault, const Parse *parse) {
+    unsigned char *line = yajl_get_error(parse->parser, 0, NULL, 0);
+    const char *colon = line ? strstr((const char *)line, ": ") : NULL;
+    const char *reason = colon ? colon + 2 : "malformed";
+    note(fault, reason, strcspn(reason, ".\n"), place_of(parse, line && !strncmp((const char *)line, "lexical", 7)));
+    if (line)
+        yajl_free_error(parse->parser, line);
+}
+
+/* In a document that is refused: all but its strings is ASCII. */
+static void note_undecodable(Fault *fault, const char *text, size_t size) {
+    PyObject *type, *error, *traceback, *decoded = PyUnicode_DecodeUTF8(text, (Py_ssize_t)size, NULL);
+    Py_ssize_t start;
+    if (decoded) {
+        Py_DECREF(decoded);
+        return;
+    }
+    PyErr_Fetch(&type, &error, &traceback);
+    PyErr_NormalizeException(&type, &error, &traceback);
+    if (!PyUnicodeDecodeError_GetStart(error, &start))
+        note_text(fault, "invalid UTF-8", start);
+    PyErr_Clear();
+    Py_XDECREF(type);
+    Py_XDECREF(error);
+    Py_XDECREF(traceback);
+}
+
+int refuse_fault(const Parse *parse) {
+    Fault fault = {0};
+    if (parse->status == yajl_status_client_canceled && !PyErr_ExceptionMatches(PyExc_UnicodeDecodeError))
+        return -1;
+    PyErr_Clear();
+    note_blanks(&fault, parse->text, parse->size);
+    note_half_pair(&fault, parse->text, parse->size);
+    note_rest(&fault, parse);
+    if (parse->status == yajl_status_error)
+        note_error(&fault, parse);
+    if (parse->status != yajl_status_ok)
+        note_undecodable(&fault, parse->text, parse->size);
+    if (!*fault.reason)
+        return 0;
+    PyObject *args = Py_BuildValue("(sn)", fault.reason, (Py_ssize_t)fault.offset);
+    if (args)
+        PyErr_SetObject(PyExc_ValueError, args);
+    Py_XDECREF(args);
+    return -1;
+}

@@ -1,0 +1,22 @@
+/* Why and where a text is not JSON. */
+#ifndef OCIPY_JSON_FAULTS_H
+#define OCIPY_JSON_FAULTS_H
+
+#include "kernel.h"
+
+#include <yajl/yajl_parse.h>
+
+/* How far YAJL came in a text. */
+typedef struct {
+    yajl_handle parser;
+    const char *text;
+    size_t size;
+    yajl_status status;
+    size_t consumed; /* bytes; 0 where the text came to its end too early */
+    size_t end;      /* offset of the end of the last value or name, or of the text, where it came to that */
+} Parse;
+
+/* 0 where the text is JSON. Else -1 with ValueError(reason, byte offset) for the first fault, or with the exception of a callback. */
+int refuse_fault(const Parse *parse);
+
+#endif
