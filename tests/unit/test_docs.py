@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,12 @@ def test_steps_of_plans(name: str) -> None:
     }
     for which, action in STEP.findall((TOP / name).read_text()):
         assert action in known[which] or (name, action) == ("docs/extending.md", "mdwe"), action
+
+
+def test_the_license_is_the_same_everywhere() -> None:
+    project = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
+    assert project["license"] == "Apache-2.0"
+    assert project["license-files"] == ["LICENSE"]
+    assert re.search(r"license: 'Apache-2.0', license_files: 'LICENSE'", (TOP / "meson.build").read_text())
+    assert re.match(r"\s*Apache License\s+Version 2.0, January 2004\s", (TOP / "LICENSE").read_text())
+    assert "Apache License 2.0, for all of it: [LICENSE](LICENSE)" in (TOP / "README.md").read_text()
