@@ -178,9 +178,9 @@ def images(boxes: Boxes, _given: argparse.Namespace) -> int:
 
 def pull(boxes: Boxes, given: argparse.Namespace) -> int:
     """Fetch an image."""
-    from ocipy.box.images import fetch
+    from ocipy.box.images import lookup
 
-    print(fetch.get(boxes.images, given.image, pull=True).digest)
+    print(lookup.get(boxes.images, given.image, pull=True).digest)
     return 0
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ocipy import Container, Error, TimeoutExpired
 from ocipy import State as RuntimeState
-from ocipy.box import monitor, network
+from ocipy.box import network
 from ocipy.box.bundle import Bundle, id_map_for_images, replace_file
 from ocipy.box.cgroup import oom_kills
 from ocipy.box.forwarding import Forwarding
@@ -25,6 +25,7 @@ from ocipy.box.runtime import executable_path, is_v2
 from ocipy.box.volumes import make_sources
 
 if TYPE_CHECKING:
+    from ocipy.box import monitor
     from ocipy.box.boxes import Boxes
 
 STOP_PATIENCE = 10.0  # seconds: docker's
@@ -124,8 +125,9 @@ class Box:
 
     def _clear(self) -> None:
         """Take away what a run that was killed has left: its processes on the host, its container, its network."""
-        end_callers(str(self.directory.bundle))
-        self.container.delete(force=True)
+        if (self.directory.bundle / "config.json").exists():  # the runtime is not called before it is there
+            end_callers(str(self.directory.bundle))
+            self.container.delete(force=True)
         network.release(self.record.request.network, self.id, self.boxes.places)
         # overlayfs keeps a directory there from mount to mount, and removes what is in it by itself.
         self.directory.exit_file.unlink(missing_ok=True)
@@ -151,6 +153,8 @@ class Box:
 
     def start(self) -> None:
         """Start it in the background, under conmon. Raises Error."""
+        from ocipy.box import monitor
+
         request = self.record.request
         self._check_idle()
         with self.directory.locked():
@@ -175,9 +179,10 @@ class Box:
         self.container.delete(force=True)
         network.release(self.record.request.network, self.id, self.boxes.places)
         had_network = bool(self.record.addresses)
-        self.record = self.directory.change(
-            exit_status=status, finished=now(), oom_killed=killed, monitor=0, addresses=()
-        )
+        ending = self.record if self.record.remove else self.directory.load()
+        self.record = ending._replace(exit_status=status, finished=now(), oom_killed=killed, monitor=0, addresses=())
+        if not self.record.remove:
+            self.directory.save(self.record)
         if had_network:
             self.tell_peers()
         if self.record.remove:
@@ -223,6 +228,8 @@ class Box:
             except Error:
                 return  # it was removed with its end
             time.sleep(POLL)
+        from ocipy.box import monitor
+
         with self.directory.locked():
             self.ended(monitor.exit_status(self.directory))
 
@@ -322,6 +329,8 @@ class Box:
 
     def logs(self, *, follow: bool = False) -> Iterator[monitor.LogLine]:
         """What it has said in the background. follow: and what it says from now on, until its end."""
+        from ocipy.box import monitor
+
         offset = 0
         while True:
             running = self.is_running()

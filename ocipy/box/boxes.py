@@ -6,13 +6,12 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 
 from ocipy import Error, Runtime
 from ocipy.box import network
 from ocipy.box.box import Box
 from ocipy.box.bundle import check_overlay, id_map_for_images
-from ocipy.box.images import fetch
+from ocipy.box.images import lookup
 from ocipy.box.images.store import Store, remove_tree
 from ocipy.box.names import check_name, new_id, new_name
 from ocipy.box.places import Places, default_places
@@ -67,7 +66,7 @@ class Boxes:
                 "a user may set limits only where systemd has delegated a v2 cgroup to it",
                 hint="as root, or on a host with the v2 hierarchy; or leave --memory, --cpus, --pids-limit out",
             )
-        image = fetch.get(self.images, request.image, pull=pull, id_map=id_map_for_images(request, self.rootless))
+        image = lookup.get(self.images, request.image, pull=pull, id_map=id_map_for_images(request, self.rootless))
         with self._locked():
             taken = {box.record.name for box in self.all()}
             if name:
@@ -98,8 +97,7 @@ class Boxes:
 
 def with_defaults(request: Request, box_id: str, rootless: bool) -> Request:
     """The request with what was left to us: host name and network."""
-    return replace(
-        request,
+    return request._replace(
         hostname=request.hostname or box_id,
         network=request.network or network.default_kind(rootless),
     )

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import glob
 import json
 import os
-import platform
 import stat
-import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -121,7 +117,7 @@ class Bundle:
         replace_file(etc / "resolv.conf", resolv_conf(servers, host))
         replace_file(etc / "hostname", hostname + "\n")
         replace_file(etc / "hosts", hosts(hostname, self.connection.addresses, peers))
-        replace_file(self.directory.bundle / "config.json", json.dumps(self.config(), indent=2) + "\n", 0o600)
+        replace_file(self.directory.bundle / "config.json", json.dumps(self.config()) + "\n", 0o600)
 
     def write_idle(self, program: str) -> None:
         """The same box with a busybox of ours that sleeps, so that its files are there."""
@@ -150,7 +146,7 @@ class Bundle:
         )
         if wanted == "unconfined" or request.privileged:
             return None
-        return seccomp.translate(seccomp.load(wanted or seccomp.PROFILE), capabilities_of(request), platform.machine())
+        return seccomp.translate(seccomp.load(wanted or seccomp.PROFILE), capabilities_of(request))
 
 
 def replace_file(path: Path, text: str, mode: int = 0o644) -> None:
@@ -162,11 +158,11 @@ def replace_file(path: Path, text: str, mode: int = 0o644) -> None:
         if path.parent.name == "etc" and path.exists():
             path.write_text(text, encoding="utf-8")
             return
-        fd, name = tempfile.mkstemp(dir=path.parent)
-        with os.fdopen(fd, "w", encoding="utf-8") as file:
+        new = path.with_name(f".{path.name}.new")  # whoever writes holds the box's lock
+        with open(new, "w", encoding="utf-8") as file:
+            os.fchmod(file.fileno(), mode)
             file.write(text)
-        os.chmod(name, mode)
-        os.rename(name, path)
+        new.rename(path)
     except OSError as error:
         raise Error("cannot write a file of the box", pointer=str(path), errno=error.errno or 0) from None
 
@@ -193,6 +189,8 @@ def _init_program() -> str:
 
 def _devices(request: Request) -> Iterator[tuple[str, str, str]]:
     """(path on the host, path in the box, access) of each device that is asked for."""
+    import glob
+
     for source, destination, access in request.devices:
         if os.path.isdir(source):
             found = [path for path in sorted(glob.glob(f"{glob.escape(source)}/*")) if is_device(path)]
@@ -238,10 +236,22 @@ def with_devices(config: dict[str, Any], devices: Iterator[tuple[str, str, str]]
 
 def check_overlay(path: str) -> None:
     """See that the directory is one that overlayfs can write to. Raises Error: a FAT, an NFS, another overlay."""
-    done = subprocess.run(["stat", "-f", "-c", "%T", path], check=False, capture_output=True, text=True)
-    if done.stdout.strip() == "overlayfs":
-        raise Error(
-            "boxes are kept on an overlay, which another one cannot be written to",
-            pointer=path,
-            hint="name a directory on a disk or a tmpfs in OCIPY_BOX",
-        )
+    with open("/proc/self/mountinfo", "rb") as file:
+        if filesystem_of(os.stat(path).st_dev, file.read()) != "overlay":
+            return
+    raise Error(
+        "boxes are kept on an overlay, which another one cannot be written to",
+        pointer=path,
+        hint="name a directory on a disk or a tmpfs in OCIPY_BOX",
+    )
+
+
+def filesystem_of(device: int, mountinfo: bytes) -> str:
+    """The type of the filesystem with this st_dev by /proc/self/mountinfo; "" where that names no such device, as of
+    a subvolume of btrfs (proc_pid_mountinfo(5)). Pure."""
+    number = f"{os.major(device)}:{os.minor(device)}".encode()
+    for line in mountinfo.split(b"\n"):
+        fields, _, rest = line.partition(b" - ")
+        if fields.split(b" ", 3)[2:3] == [number]:
+            return rest.partition(b" ")[0].decode("ascii", "replace")
+    return ""

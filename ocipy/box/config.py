@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Self
+from types import MappingProxyType
+from typing import Any, NamedTuple, Self
 
 from ocipy import SPEC_VERSION, Error
 from ocipy.box import defaults
@@ -22,8 +22,7 @@ SYS_TIME SYS_TTY_CONFIG WAKE_ALARM
 ALL_CAPABILITIES = tuple("CAP_" + name for name in _NAMES.strip().replace("\n", " ").split(" "))
 
 
-@dataclass(frozen=True, slots=True)
-class ImageConfig:
+class ImageConfig(NamedTuple):
     """What an image says about the process that it is for (image-spec, config.md)."""
 
     entrypoint: tuple[str, ...] = ()
@@ -32,7 +31,7 @@ class ImageConfig:
     cwd: str = ""
     user: str = ""
     stop_signal: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = MappingProxyType({})
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Self:
@@ -60,8 +59,7 @@ class ImageConfig:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class User:
+class User(NamedTuple):
     """Who the process is, as the image's /etc/passwd and /etc/group have it. home: "" if they do not say."""
 
     uid: int = 0
@@ -70,8 +68,7 @@ class User:
     home: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Root:
+class Root(NamedTuple):
     """The copy-on-write root. empty: an empty directory for root.path; lower: the image; upper, work: the box's own.
 
     options: more for overlayfs.
@@ -84,8 +81,7 @@ class Root:
     options: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
+class Host(NamedTuple):
     """Facts of the host that decide. rootless: the box needs a user namespace of the caller's own ids.
 
     uid_map, gid_map: (inside, outside, size); empty without a user namespace. binds: (source, destination) of the files

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ocipy.box.boxes import Boxes, with_defaults
 from ocipy.box.bundle import Bundle, id_map_for_images
-from ocipy.box.images import fetch
+from ocipy.box.images import lookup
 from ocipy.box.network import Connection, HostNetwork
 from ocipy.box.record import Directory, Record, now
 from ocipy.box.request import Request
@@ -19,7 +19,7 @@ ID = "0123456789ab"  # stands for the one that a box is given
 
 def dry_run(boxes: Boxes, request: Request) -> str:
     """config.json and the plan, as text. Raises Error as the run itself would."""
-    image = fetch.get(boxes.images, request.image, id_map=id_map_for_images(request, boxes.rootless))
+    image = lookup.get(boxes.images, request.image, id_map=id_map_for_images(request, boxes.rootless))
     with tempfile.TemporaryDirectory(prefix="ocipy-box-") as top:
         directory = Directory(Path(top) / ID)
         directory.make()

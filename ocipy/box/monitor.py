@@ -7,8 +7,8 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ocipy import Error
 from ocipy.box.record import Directory
@@ -17,8 +17,7 @@ from ocipy.box.record import Directory
 PREFIX = re.compile(r"^ocipy: create [0-9a-f]{12}: ")
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """How conmon is to call the runtime, and what it is to call when the box has ended."""
 
     runtime: str
@@ -91,8 +90,7 @@ def exit_status(directory: Directory) -> int | None:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class LogLine:
+class LogLine(NamedTuple):
     """time: as conmon writes it (RFC 3339). stream: "stdout" or "stderr". text: with its newline, if it had one."""
 
     time: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 
 from ocipy import Error
 
@@ -24,13 +24,14 @@ ALLOWED = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
 
 def new_id() -> str:
     """12 hexadecimal digits."""
-    return secrets.token_hex(6)
+    return os.urandom(6).hex()
 
 
 def new_name(taken: set[str]) -> str:
     """Two words that no other box has."""
     while True:
-        name = f"{secrets.choice(FIRST)}-{secrets.choice(SECOND)}"
+        first, second = os.urandom(2)
+        name = f"{FIRST[first % len(FIRST)]}-{SECOND[second % len(SECOND)]}"
         if name not in taken:
             return name
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ocipy import Error
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
+class Places(NamedTuple):
     """data: what outlives a reboot. run: what does not: the state of the runtime, sockets, leases.
 
     Both may be searched by everybody, as the user namespaces of boxes walk through them; no more than that.

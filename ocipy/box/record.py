@@ -7,10 +7,9 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from ocipy import Error
 from ocipy.box.config import ImageConfig
@@ -19,8 +18,7 @@ from ocipy.box.request import Request
 RECORD = "box.json"
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """image_name, image_key, rootfs: the image as it was found. exit_status: of the last run, None before its end.
 
     oom_killed: the kernel has killed for want of memory in the last run. started, finished: of the last run.
@@ -156,7 +154,7 @@ class Directory:
 
     def change(self, **members: Any) -> Record:
         """Change members of the record. The caller holds the lock."""
-        record = replace(self.load(), **members)
+        record = self.load()._replace(**members)
         self.save(record)
         return record
 

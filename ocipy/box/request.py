@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from ocipy import Error
 
 
-@dataclass(frozen=True, slots=True)
-class Volume:
+class Volume(NamedTuple):
     """-v SOURCE:DESTINATION[:OPTIONS]. source: an absolute path. must_exist: it is not made where it is not there."""
 
     source: str
@@ -18,8 +16,7 @@ class Volume:
     must_exist: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Port:
+class Port(NamedTuple):
     """-p [ADDRESS:]HOST:BOX[/PROTOCOL]. address: "" for all of the host's."""
 
     host: int
@@ -28,8 +25,7 @@ class Port:
     address: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """None: no limit. Sizes in bytes, quota and period in microseconds; memory_swap is memory and swap together."""
 
     memory: int | None = None
@@ -47,8 +43,7 @@ def has_limits(limits: Limits) -> bool:
     return limits != Limits()
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """All that `box run` and `box create` can be asked for, but for what is over once the box runs."""
 
     image: str
@@ -63,7 +58,7 @@ class Request:
     read_only: bool = False
     init: bool = False
     privileged: bool = False
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = Limits()
     volumes: tuple[Volume, ...] = ()
     tmpfs: tuple[tuple[str, str], ...] = ()
     devices: tuple[tuple[str, str, str], ...] = ()
@@ -81,13 +76,17 @@ class Request:
 
     def to_json(self) -> dict[str, Any]:
         """As a document that from_json takes."""
-        return asdict(self)
+        return self._asdict() | {
+            "limits": self.limits._asdict(),
+            "volumes": [one._asdict() for one in self.volumes],
+            "ports": [one._asdict() for one in self.ports],
+        }
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> Self:
         """The reverse of to_json; members that this version does not know are left out. Raises Error."""
         try:
-            known = {one.name: _frozen(document[one.name]) for one in fields(cls) if one.name in document}
+            known = {name: _frozen(document[name]) for name in cls._fields if name in document}
             known["limits"] = Limits(**document["limits"])
             known["volumes"] = tuple(Volume(**_frozen_values(one)) for one in document["volumes"])
             known["ports"] = tuple(Port(**one) for one in document["ports"])

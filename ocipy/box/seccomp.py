@@ -7,7 +7,7 @@ the architectures with those that go with them (containers-common, seccomp.json)
 from __future__ import annotations
 
 import json
-import platform
+import os
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -47,7 +47,7 @@ def translate(profile: Mapping[str, Any], capabilities: Collection[str], machine
 
     A profile that is in the form of config.json already comes out as it is.
     """
-    machine = machine or platform.machine()
+    machine = machine or os.uname().machine
     made: dict[str, Any] = {"defaultAction": profile["defaultAction"], "syscalls": []}
     if profile.get("defaultErrnoRet") is not None:
         made["defaultErrnoRet"] = profile["defaultErrnoRet"]

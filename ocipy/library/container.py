@@ -10,16 +10,14 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from ocipy.library.ended import exit_status, has_ended, open_process
 from ocipy.library.executable import Stream, captured
-from ocipy.library.process import Process
 from ocipy.library.records import State, TimeoutExpired
-from ocipy.library.sockets import PidfdReceiver
 from ocipy.operations.processes import processes
 from ocipy.state.state import load
 
 if TYPE_CHECKING:
     from ocipy.library.executable import StrPath
+    from ocipy.library.process import Process
     from ocipy.library.runtime import Runtime
 
 
@@ -74,6 +72,8 @@ class Container:
         the caller is the parent (a subreaper, prctl(2), or pid 1) as long as the process is not reaped, which
         is left to the caller (os.waitpid with the pid that State had). Raises TimeoutExpired; nothing is killed then.
         """
+        from ocipy.library.ended import exit_status, has_ended, open_process
+
         state = load(self.runtime.root, self.id)
         pidfd = open_process(state.pid, state.start_time, state.pidfd_inode) if state.pid > 0 else -1
         if pidfd < 0:
@@ -143,6 +143,9 @@ class Container:
         As exec, but that the streams are a file, a descriptor or None (the caller's own). console_socket: it gets
         a terminal instead, whose master is sent there (ocipy.ConsoleSocket).
         """
+        from ocipy.library.process import Process
+        from ocipy.library.sockets import PidfdReceiver
+
         flags = ["--detach", "--stay", *([f"--console-socket={os.fspath(console_socket)}"] if console_socket else [])]
         tty = bool(console_socket) and process is None
         with self._words(arguments, process, cwd, env, user, tty, ignore_paused) as words, PidfdReceiver() as receiver:

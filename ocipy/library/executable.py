@@ -6,21 +6,20 @@ import fcntl
 import json
 import os
 import select
-import shutil
 import signal
 import subprocess
 import sys
-import sysconfig
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from ocipy.errors import Error
 from ocipy.library.records import TimeoutExpired
-from ocipy.library.sockets import PidfdReceiver
 from ocipy.linux.text import lines_of, shown
+
+if TYPE_CHECKING:
+    from ocipy.library.sockets import PidfdReceiver
 
 Stream = int | IO[Any] | None
 StrPath = str | os.PathLike[str]
@@ -28,16 +27,21 @@ StrPath = str | os.PathLike[str]
 # Of the program's own service manager: its sockets and its readiness are not a container's.
 NOT_HANDED_ON = ("LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID", "NOTIFY_SOCKET")
 
+# Added to Python by the executable (ocipy/launcher/start.h), and by nobody else.
+RUNNING_AS = "ocipy.launcher._start"
+
 # A process in a frozen cgroup dies only once that is thawed.
 KILL_PATIENCE = 2.0  # seconds
 
 
 def find() -> str:
     """The executable that belongs to this package, or else to this Python, or else is in PATH. Raises Error."""
+    if RUNNING_AS in sys.modules and os.access(ours := os.readlink("/proc/self/exe"), os.X_OK):
+        return ours  # `ocipy box`: we are it, whatever it was called by
+    import shutil
+    import sysconfig
+
     package = Path(__file__).resolve().parents[1]
-    ours = Path(os.readlink("/proc/self/exe"))
-    if ours.name == "ocipy":
-        return str(ours)  # `ocipy box`: we are it
     candidates = [package.parents[3] / "bin/ocipy"] if len(package.parents) > 3 else []
     candidates.append(Path(sysconfig.get_path("scripts")) / "ocipy")
     candidates.append(Path(sys.prefix) / "bin/ocipy")
@@ -71,6 +75,8 @@ class Executable:
             output, said = process.communicate(input)
         errors.raise_for(process.returncode, said)
         for line in lines_of(shown(said)):
+            import warnings
+
             warnings.warn(line.removeprefix("ocipy: warning: "), RuntimeWarning, stacklevel=3)
         return bytes(output)
 
@@ -122,6 +128,8 @@ class Executable:
             with self._begin([command, *words], preserve_fds, stdin, stdout, stderr) as (process, errors):
                 output, said = process.communicate(input)
         else:
+            from ocipy.library.sockets import PidfdReceiver
+
             with (
                 PidfdReceiver() as receiver,
                 self._begin(

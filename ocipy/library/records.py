@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ocipy.config.finding import Finding as Finding
 from ocipy.errors import Error
-from ocipy.plan import model
+
+if TYPE_CHECKING:
+    from ocipy.plan import model
 
 
 class TimeoutExpired(Error, subprocess.TimeoutExpired):
@@ -30,8 +31,7 @@ class TimeoutExpired(Error, subprocess.TimeoutExpired):
         self.stderr = stderr
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """A container at one moment (runtime.md, State).
 
     status: "creating", "created", "running", "paused" or "stopped". pid: of the container's process as the host sees
@@ -65,8 +65,7 @@ class State:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One step of a plan. number: from 1 on in its lane. pointer: the JSON pointer of the field that asked for it, ""
     if it is always done. description: the arguments in words."""
 
@@ -77,8 +76,7 @@ class Step:
     arguments: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What create would do: the steps of the process on the host, those of the process that becomes the container.
 
     warnings: pairs of a JSON pointer and a text. str() has the form that `ocipy plan` prints.

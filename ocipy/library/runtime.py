@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from ocipy.cli import arguments
-from ocipy.cli.commands import list as listing
 from ocipy.library import executable as executables
 from ocipy.library.container import Container
 from ocipy.library.executable import Executable, Stream, StrPath, captured
@@ -127,6 +126,8 @@ class Runtime:
 
     def containers(self) -> tuple[State, ...]:
         """The states of all containers below root, by id."""
+        from ocipy.cli.commands import list as listing
+
         found: Iterable[dict[str, Any]] = listing.containers(self.root, must_exist=self._root_is_given)
         return tuple(State.from_document(document) for document in found)
 

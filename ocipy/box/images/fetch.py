@@ -9,12 +9,11 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from ocipy import Error
 from ocipy.box.config import ImageConfig
-from ocipy.box.images import archive, busybox, reference
+from ocipy.box.images import archive, busybox
 from ocipy.box.images.reference import Reference
 from ocipy.box.images.store import PARTIAL, Image, Store
 from ocipy.box.progress import Progress
@@ -24,25 +23,8 @@ PACKAGES = {"skopeo": "skopeo", "umoci": "umoci"}
 CHUNK = 1 << 20
 
 
-def get(store: Store, word: str, *, pull: bool = False, id_map: tuple[int, int] | None = None) -> Image:
-    """The image of an IMAGE, fetched and unpacked if it is not there, or if pull is set.
-
-    id_map: (first host id, size) of the user namespace that its files are to belong to. Raises Error.
-    """
-    where = reference.parse(word)
-    if where.kind == "directory":
-        if id_map is not None:
-            raise Error(
-                "a directory is used as it is, so its files cannot belong to other ids", hint="make a tar of it"
-            )
-        return Image("", "", "", where.source, ImageConfig(command=("/bin/sh",)), 0, datetime.now(UTC))
-    name = where.name + (f"+{id_map[0]}" if id_map else "")
-    if not pull and where.kind in ("registry", "busybox"):
-        found = store.find(name)
-        if found is not None:
-            return found
-    elif not pull and id_map is None and (found := store.find(word)) is not None:
-        return found
+def fetch(store: Store, where: Reference, name: str, id_map: tuple[int, int] | None) -> Image:
+    """Fetch and unpack an image, and give it the name. id_map: as lookup.get takes it. Raises Error."""
     with store.locked():
         if where.kind == "busybox":
             return _busybox(store, name, id_map)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ocipy import Error
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.zst", ".tzst", ".tar.bz2")
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(NamedTuple):
     """kind: "busybox", "directory", "tar", "oci", "docker-archive" or "registry".
 
     source: a path, or what skopeo takes. name: how the image is called from now on; "" for a directory, which is used
@@ -35,6 +33,8 @@ class Reference:
             return False
         host = self.source.partition("/")[0]
         host = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+        import ipaddress
+
         try:
             return host == "localhost" or ipaddress.ip_address(host).is_loopback
         except ValueError:

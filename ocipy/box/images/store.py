@@ -5,15 +5,11 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ocipy import Error
 from ocipy.box.config import ImageConfig
@@ -25,8 +21,7 @@ NAMES = "names.json"
 PARTIAL = "partial-"
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(NamedTuple):
     """key: its directory's name, "" for a directory of the caller's. digest: of the manifest, or of the archive.
 
     rootfs: the absolute path of the root file system. size: in bytes, of the unpacked files.
@@ -117,6 +112,8 @@ class Store:
         """
         place = self.directory / key
         if not (place / RECORD).exists():
+            import tempfile
+
             partial = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=self.directory))
             partial.chmod(0o711)
             rootfs = partial / ROOTFS
@@ -193,8 +190,11 @@ def remove_tree(path: Path) -> None:
 
     Raises Error.
     """
+    import shutil
+
     try:
-        open_up(path)
+        if os.geteuid() != 0:
+            open_up(path)
         shutil.rmtree(path)
     except FileNotFoundError:
         return
@@ -215,5 +215,7 @@ def open_up(path: Path) -> None:
 
 def _remove_as_their_root(path: Path) -> bool:
     """As root of a user namespace that has the ids allotted to us (subuid(5)): they own what a box has written."""
+    import subprocess
+
     words = ["unshare", "--map-root-user", "--map-auto", "--", "rm", "-rf", "--", str(path)]
     return subprocess.run(words, check=False, capture_output=True, stdin=subprocess.DEVNULL).returncode == 0

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from ocipy import Error
 from ocipy.box.places import Places
 from ocipy.box.request import Port
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
+class Peer(NamedTuple):
     """Another box on the same network: its names in /etc/hosts, and its addresses."""
 
     names: tuple[str, ...]

@@ -8,8 +8,8 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from ocipy import Error
 from ocipy.box.request import Port
@@ -19,13 +19,12 @@ SUBNETS = tuple(f"10.{number}.0.0/24" for number in (77, 78, 79, 177, 178, 179))
 SUBNET6 = "fd6f:6369:7079::/64"
 
 
-@dataclass(slots=True)
-class Lease:
+class Lease(NamedTuple):
     """The addresses of one box, and the ports of the host that lead to it."""
 
     v4: str
     v6: str
-    ports: list[Port] = field(default_factory=list)
+    ports: tuple[Port, ...] = ()
 
     @property
     def hardware_address(self) -> str:
@@ -33,14 +32,16 @@ class Lease:
         return "02:42:" + ipaddress.IPv4Address(self.v4).packed.hex(":")
 
 
-@dataclass(slots=True)
 class Leases:
     """subnet: "" as long as there is no bridge. before: sysctls as they were when it was made."""
 
-    subnet: str = ""
-    boxes: dict[str, Lease] = field(default_factory=dict)
-    before: dict[str, str] = field(default_factory=dict)
-    path: Path | None = None
+    def __init__(
+        self, subnet: str = "", boxes: dict[str, Lease] | None = None, before: dict[str, str] | None = None
+    ) -> None:
+        self.subnet = subnet
+        self.boxes = boxes or {}
+        self.before = before or {}
+        self.path: Path | None = None
 
     def save(self) -> None:
         """Write them now: before what they stand for is made, so that it is found whenever we are killed."""
@@ -63,7 +64,7 @@ class Leases:
         number = next((at for at in range(2, network.num_addresses - 1) if str(network[at]) not in taken), 0)
         if not number:
             raise Error(f"all addresses of {self.subnet} are taken", hint="remove boxes: ocipy box rm")
-        lease = Lease(str(network[number]), str(ipaddress.ip_network(SUBNET6)[number]), list(ports))
+        lease = Lease(str(network[number]), str(ipaddress.ip_network(SUBNET6)[number]), tuple(ports))
         self.boxes[box_id] = lease
         return lease
 
@@ -101,7 +102,7 @@ def _read(path: Path) -> Leases:
     try:
         document = json.loads(path.read_bytes())
         boxes = {
-            one: Lease(lease["v4"], lease["v6"], [Port(**port) for port in lease["ports"]])
+            one: Lease(lease["v4"], lease["v6"], tuple(Port(**port) for port in lease["ports"]))
             for one, lease in document["boxes"].items()
         }
         return Leases(document["subnet"], boxes, document["before"])
@@ -116,6 +117,9 @@ def _write(path: Path, leases: Leases) -> None:
         path.unlink(missing_ok=True)
         return
     new = path.with_suffix(".new")
-    boxes = {one: asdict(lease) for one, lease in leases.boxes.items()}
+    boxes = {
+        one: lease._asdict() | {"ports": [port._asdict() for port in lease.ports]}
+        for one, lease in leases.boxes.items()
+    }
     new.write_text(json.dumps({"subnet": leases.subnet, "boxes": boxes, "before": leases.before}))
     new.rename(path)

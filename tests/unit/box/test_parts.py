@@ -107,14 +107,14 @@ def test_leases_survive_their_file_and_go_with_the_last(tmp_path: Path) -> None:
         made.subnet = "10.77.0.0/24"
         made.take("a", [Port(1, 2, "udp", "127.0.0.1")])
     with leases.locked(path) as made:
-        assert made.boxes["a"].ports == [Port(1, 2, "udp", "127.0.0.1")]
+        assert made.boxes["a"].ports == (Port(1, 2, "udp", "127.0.0.1"),)
         made.boxes.clear()
         made.subnet = ""
     assert not path.exists()
 
 
 def test_the_rules_are_one_table_made_anew() -> None:
-    made = Leases("10.77.0.0/24", {"a": Lease("10.77.0.2", "fd6f:6369:7079::2", [Port(8080, 80)])})
+    made = Leases("10.77.0.0/24", {"a": Lease("10.77.0.2", "fd6f:6369:7079::2", (Port(8080, 80),))})
     commands = nft.ruleset(made, "ocipy0")["nftables"]
     tables = {one["table"]["name"] for command in commands for one in command.values() if "table" in one}
     assert tables == {"ocipy_box"}

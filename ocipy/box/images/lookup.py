@@ -1,0 +1,34 @@
+"""The image of an IMAGE: the one that is there, else fetched (fetch.py, which takes more to import)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from ocipy import Error
+from ocipy.box.config import ImageConfig
+from ocipy.box.images import reference
+from ocipy.box.images.store import Image, Store
+
+
+def get(store: Store, word: str, *, pull: bool = False, id_map: tuple[int, int] | None = None) -> Image:
+    """The image of an IMAGE, fetched and unpacked if it is not there, or if pull is set.
+
+    id_map: (first host id, size) of the user namespace that its files are to belong to. Raises Error.
+    """
+    where = reference.parse(word)
+    if where.kind == "directory":
+        if id_map is not None:
+            raise Error(
+                "a directory is used as it is, so its files cannot belong to other ids", hint="make a tar of it"
+            )
+        return Image("", "", "", where.source, ImageConfig(command=("/bin/sh",)), 0, datetime.now(UTC))
+    name = where.name + (f"+{id_map[0]}" if id_map else "")
+    if not pull and where.kind in ("registry", "busybox"):
+        found = store.find(name)
+        if found is not None:
+            return found
+    elif not pull and id_map is None and (found := store.find(word)) is not None:
+        return found
+    from ocipy.box.images import fetch
+
+    return fetch.fetch(store, where, name, id_map)
