@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench import besides, bundle, chart, phases, report
+from bench import besides, boxes, bundle, chart, phases, report
 from bench.measure import Bench, CallError, measure, state_folder
 from bench.runtimes import RUNC_VERSION, TOP, Contestant, MissingError, contestants, version
 from conformance.host import become_subreaper, hugetlb_mounted, only_one
@@ -35,6 +35,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--all", action="store_true", help="memory, many containers and podman as well: some minutes")
     parser.add_argument("--crowd", type=int, default=1000, metavar="N", help="how many containers are many (1000)")
+    parser.add_argument(
+        "--boxes", action="store_true", help="instead: `ocipy box run` beside podman's and docker's, each in each round"
+    )
     parser.add_argument("--check", action="store_true", help="exit 1 if a bar is not met")
     return parser.parse_args(argv)
 
@@ -93,10 +96,25 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.profile:
             _profile(arguments)
             return 0
+        if arguments.boxes:
+            return _boxes(arguments)
         return _compare(arguments)
     except (MissingError, CallError, OSError) as error:
         print(f"bench/run: {error}", file=sys.stderr)
         return 2
+
+
+def _boxes(arguments: argparse.Namespace) -> int:
+    become_subreaper()
+    boxes.enter_namespaces()
+    with only_one(), hugetlb_mounted(), _bench() as bench:
+        rows = boxes.measure_boxes(bench, arguments.ours, arguments.rounds, arguments.warm_up, _tell)
+    print(boxes.table(rows))
+    print(f"\n{arguments.rounds} rounds, each way in each round; ratios to {rows[1].name}")
+    met = _judge(boxes.bars(rows))
+    if arguments.json:
+        arguments.json.write_text(json.dumps({row.name: row.times for row in rows}, indent=1) + "\n")
+    return 0 if met or not arguments.check else 1
 
 
 def _compare(arguments: argparse.Namespace) -> int:
