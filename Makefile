@@ -17,7 +17,7 @@ PYTEST := $(VENV)/bin/python -m pytest
 
 .DEFAULT_GOAL := build
 .PHONY: help print-venv setup packages build demo test test-unit test-integration test-pythons test-systemd test-box test-engines test-hosts test-vm mutants conformance runc-tests bench \
-	dockertest lint install uninstall clean
+	dockertest lint lint-python lint-c lint-shell lint-words format install uninstall clean
 
 help:
 	@echo 'setup             install Debian packages and a private environment, and build: once, as root'
@@ -35,7 +35,8 @@ help:
 	@echo "runc-tests        runc's own integration tests"
 	@echo 'bench             times beside runc and crun'
 	@echo 'dockertest        the tests in a container image'
-	@echo 'lint              ruff and mypy'
+	@echo 'lint              ruff, mypy, clang-format, shellcheck, codespell, proselint'
+	@echo 'format            applies what of these can be applied'
 	@echo 'install uninstall PREFIX=$(PREFIX)'
 
 setup: packages $(VENV)/.installed
@@ -57,7 +58,7 @@ $(VENV)/.installed: pyproject.toml
 	@mkdir -p build
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb")); \
-	  print(*p["build-system"]["requires"], *p["project"]["dependencies"], *p["project"]["optional-dependencies"]["test"], sep="\n")' \
+	  print(*p["build-system"]["requires"], *p["project"]["dependencies"], *p["project"]["optional-dependencies"]["test"], *p["project"]["optional-dependencies"]["lint"], sep="\n")' \
 	  > build/requirements.txt
 	$(VENV)/bin/pip install -q wheel setuptools
 	$(VENV)/bin/pip install -q -r build/requirements.txt
@@ -119,10 +120,28 @@ bench: build
 dockertest:
 	@tests/docker/run
 
-lint:
+lint: lint-python lint-c lint-shell lint-words
+
+lint-python:
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+lint-c:
+	$(VENV)/bin/clang-format --dry-run --Werror $$(git ls-files '*.c' '*.h' | grep -v ^ocipy/launcher/)
+
+lint-shell:
+	$(VENV)/bin/shellcheck $$(git grep -lE '^#!/bin/(ba)?sh')
+
+# The words of every text file; the prose of the pages that people read. pyproject.toml and .proselintrc.json have what is ours.
+lint-words:
+	$(VENV)/bin/codespell $$(git ls-files)
+	$(VENV)/bin/proselint --config .proselintrc.json check $$(git ls-files '*.md')
+
+format:
+	$(VENV)/bin/ruff check --fix --quiet .
+	$(VENV)/bin/ruff format --quiet .
+	$(VENV)/bin/clang-format -i $$(git ls-files '*.c' '*.h')
 
 # A private environment below lib, so that no other Python package and ours can be in each other's way.
 install:

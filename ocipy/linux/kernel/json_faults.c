@@ -19,9 +19,13 @@ static void note(Fault *fault, const char *reason, size_t size, size_t offset) {
     snprintf(fault->reason, MAX_REASON, "%.*s", (int)size, reason);
 }
 
-static void note_text(Fault *fault, const char *reason, size_t offset) { note(fault, reason, strlen(reason), offset); }
+static void note_text(Fault *fault, const char *reason, size_t offset) {
+    note(fault, reason, strlen(reason), offset);
+}
 
-static int is_one_of(char c, const char *characters) { return c && strchr(characters, c); }
+static int is_one_of(char c, const char *characters) {
+    return c && strchr(characters, c);
+}
 
 /* The code unit of a whole "\uXXXX", or -1. */
 static int code_unit(const char *at, const char *end) {
@@ -33,9 +37,13 @@ static int code_unit(const char *at, const char *end) {
     return rest == digits + 4 ? (int)unit : -1;
 }
 
-static int is_high(int unit) { return unit >= 0xd800 && unit < 0xdc00; }
+static int is_high(int unit) {
+    return unit >= 0xd800 && unit < 0xdc00;
+}
 
-static int is_low(int unit) { return unit >= 0xdc00 && unit < 0xe000; }
+static int is_low(int unit) {
+    return unit >= 0xdc00 && unit < 0xe000;
+}
 
 /* Half of a surrogate pair, of which YAJL makes another character. The offset is where the other half should be. */
 static void note_half_pair(Fault *fault, const char *text, size_t size) {

@@ -16,7 +16,8 @@ typedef struct {
     size_t end;      /* offset of the end of the last value or name, or of the text, where it came to that */
 } Parse;
 
-/* 0 where the text is JSON. Else -1 with ValueError(reason, byte offset) for the first fault, or with the exception of a callback. */
+/* 0 where the text is JSON. Else -1 with ValueError(reason, byte offset) for the first fault, or with the exception of
+ * a callback. */
 int refuse_fault(const Parse *parse);
 
 #endif

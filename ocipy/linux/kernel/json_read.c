@@ -53,7 +53,8 @@ static int add_member(Reader *reader, Level *level, PyObject *object) {
     return PyDict_GET_SIZE(level->object) == size ? note_repeated(reader) : 0;
 }
 
-/* YAJL's calls return 1, or 0 with an exception. Add the next value, whose reference is taken over; NULL: there is an exception. */
+/* YAJL's calls return 1, or 0 with an exception. Add the next value, whose reference is taken over; NULL: there is an
+ * exception. */
 static int add(Reader *reader, PyObject *object) {
     if (!object)
         return 0;
@@ -63,7 +64,8 @@ static int add(Reader *reader, PyObject *object) {
         return 1;
     }
     Level *level = &reader->levels[reader->depth - 1];
-    int failed = PyDict_CheckExact(level->object) ? add_member(reader, level, object) : PyList_Append(level->object, object);
+    int failed =
+        PyDict_CheckExact(level->object) ? add_member(reader, level, object) : PyList_Append(level->object, object);
     Py_DECREF(object);
     return !failed;
 }
@@ -94,13 +96,21 @@ static int pop(void *context) {
     return 1;
 }
 
-static int add_null(void *context) { return add(context, Py_NewRef(Py_None)); }
+static int add_null(void *context) {
+    return add(context, Py_NewRef(Py_None));
+}
 
-static int add_boolean(void *context, int value) { return add(context, PyBool_FromLong(value)); }
+static int add_boolean(void *context, int value) {
+    return add(context, PyBool_FromLong(value));
+}
 
-static int add_list(void *context) { return push(context, PyList_New(0)); }
+static int add_list(void *context) {
+    return push(context, PyList_New(0));
+}
 
-static int add_dict(void *context) { return push(context, PyDict_New()); }
+static int add_dict(void *context) {
+    return push(context, PyDict_New());
+}
 
 static int add_string(void *context, const unsigned char *bytes, size_t size) {
     return add(context, PyUnicode_DecodeUTF8((const char *)bytes, (Py_ssize_t)size, NULL));
@@ -117,8 +127,8 @@ static int take_name(void *context, const unsigned char *bytes, size_t size) {
     return 1;
 }
 
-/* An integer that has more than 1023 digits, or a number beyond what a double holds, is infinite, as the latter is for Python's own
-   parser: it may be a member that nobody knows, and no member that we know has a use for it. */
+/* An integer that has more than 1023 digits, or a number beyond what a double holds, is infinite, as the latter is for
+   Python's own parser: it may be a member that nobody knows, and no member that we know has a use for it. */
 static PyObject *from_digits(const char *digits, size_t size) {
     if (strcspn(digits, ".eE") < size)
         return PyFloat_FromDouble(PyOS_string_to_double(digits, NULL, NULL));
@@ -153,7 +163,6 @@ static const yajl_callbacks CALLBACKS = {
     .yajl_start_array = add_list,
     .yajl_end_array = pop,
 };
-
 
 static void release(Reader *reader) {
     for (size_t i = 0; i < reader->depth; i++)

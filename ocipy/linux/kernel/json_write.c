@@ -40,7 +40,9 @@ static int append(Text *text, const char *bytes, size_t size) {
     return 0;
 }
 
-static int append_text(Text *text, const char *string) { return append(text, string, strlen(string)); }
+static int append_text(Text *text, const char *string) {
+    return append(text, string, strlen(string));
+}
 
 static int append_line(Text *text) {
     if (!text->indent)
@@ -71,7 +73,8 @@ static int append_character(Text *text, Py_UCS4 c) {
     else if (c >= 0xd800 && c < 0xe000) /* a byte of a file name that is not UTF-8: JSON has no form for it */
         return append(text, "\xef\xbf\xbd", 3);
     else if (c < 0x10000)
-        size = 3, out[0] = (char)(0xe0 | c >> 12), out[1] = (char)(0x80 | (c >> 6 & 0x3f)), out[2] = (char)(0x80 | (c & 0x3f));
+        size = 3, out[0] = (char)(0xe0 | c >> 12), out[1] = (char)(0x80 | (c >> 6 & 0x3f)),
+        out[2] = (char)(0x80 | (c & 0x3f));
     else
         size = 4, out[0] = (char)(0xf0 | c >> 18), out[1] = (char)(0x80 | (c >> 12 & 0x3f)),
         out[2] = (char)(0x80 | (c >> 6 & 0x3f)), out[3] = (char)(0x80 | (c & 0x3f));

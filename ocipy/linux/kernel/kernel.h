@@ -1,7 +1,7 @@
 /* ocipy.linux._kernel: thin system-call wrappers, without policy. The Python side of the contract is _kernel.pyi.
  *
- * Each file adds the functions of one concern, in a table that module.c joins. A function parses its arguments, makes one call,
- * and turns errno into OSError. The GIL is kept: the runtime has one thread.
+ * Each file adds the functions of one concern, in a table that module.c joins. A function parses its arguments, makes
+ * one call, and turns errno into OSError. The GIL is kept: the runtime has one thread.
  */
 #ifndef OCIPY_KERNEL_H
 #define OCIPY_KERNEL_H
@@ -47,6 +47,8 @@ static inline PyObject *int_or_error(long result) {
 /* For "O&": a str, encoded as file names are, into a new reference to bytes; NULL stays NULL where it is None. */
 int optional_path(PyObject *value, void *bytes);
 
-static inline const char *text_of(PyObject *bytes) { return bytes ? PyBytes_AS_STRING(bytes) : NULL; }
+static inline const char *text_of(PyObject *bytes) {
+    return bytes ? PyBytes_AS_STRING(bytes) : NULL;
+}
 
 #endif

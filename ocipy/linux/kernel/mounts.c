@@ -1,5 +1,5 @@
-/* Mounts: mount(2), umount2(2), pivot_root(2), and the mount API: open_tree(2), fsopen(2), mount_setattr(2) and the rest.
- * Raw calls, since libc has wrappers for the mount API only from glibc 2.36 on. */
+/* Mounts: mount(2), umount2(2), pivot_root(2), and the mount API: open_tree(2), fsopen(2), mount_setattr(2) and the
+ * rest. Raw calls, since libc has wrappers for the mount API only from glibc 2.36 on. */
 #include "kernel.h"
 
 #include <fcntl.h>
@@ -10,8 +10,8 @@
 static PyObject *kernel_mount(PyObject *self, PyObject *args) {
     PyObject *source = NULL, *target = NULL, *type = NULL, *data = NULL;
     unsigned long flags;
-    if (!PyArg_ParseTuple(args, "O&O&O&kO&", optional_path, &source, PyUnicode_FSConverter, &target, optional_path, &type,
-                          &flags, optional_path, &data)) {
+    if (!PyArg_ParseTuple(args, "O&O&O&kO&", optional_path, &source, PyUnicode_FSConverter, &target, optional_path,
+                          &type, &flags, optional_path, &data)) {
         /* optional_path leaves no reference for None, and PyArg_ParseTuple has released the others. */
         return NULL;
     }
@@ -59,8 +59,8 @@ static PyObject *kernel_move_mount(PyObject *self, PyObject *args) {
     int from, to;
     PyObject *from_path, *to_path;
     unsigned int flags;
-    if (!PyArg_ParseTuple(args, "iO&iO&I", &from, PyUnicode_FSConverter, &from_path, &to, PyUnicode_FSConverter, &to_path,
-                          &flags))
+    if (!PyArg_ParseTuple(args, "iO&iO&I", &from, PyUnicode_FSConverter, &from_path, &to, PyUnicode_FSConverter,
+                          &to_path, &flags))
         return NULL;
     PyObject *answer = none_or_error(syscall(SYS_move_mount, from, text_of(from_path), to, text_of(to_path), flags));
     Py_DECREF(from_path);
@@ -101,8 +101,8 @@ static PyObject *kernel_mount_setattr(PyObject *self, PyObject *args) {
     PyObject *path;
     unsigned int flags;
     unsigned long long set, clear, propagation;
-    if (!PyArg_ParseTuple(args, "iO&IKKKi", &directory, PyUnicode_FSConverter, &path, &flags, &set, &clear, &propagation,
-                          &userns))
+    if (!PyArg_ParseTuple(args, "iO&IKKKi", &directory, PyUnicode_FSConverter, &path, &flags, &set, &clear,
+                          &propagation, &userns))
         return NULL;
     struct mount_attr attributes = {
         .attr_set = set, .attr_clr = clear, .propagation = propagation, .userns_fd = userns < 0 ? 0 : userns};

@@ -7,8 +7,9 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
-/* libc keeps the thread's id in its thread descriptor, and fork(2) has the kernel write the child's there. A raw clone3 asks
- * for the same: the address is the one that libc registered for the thread's end. 0 where the kernel does not tell. */
+/* libc keeps the thread's id in its thread descriptor, and fork(2) has the kernel write the child's there. A raw clone3
+ * asks for the same: the address is the one that libc registered for the thread's end. 0 where the kernel does not
+ * tell. */
 static unsigned long long libc_tid_address(void) {
     int *address = NULL;
     return prctl(PR_GET_TID_ADDRESS, &address, 0, 0, 0) ? 0 : (unsigned long long)(uintptr_t)address;
@@ -19,8 +20,10 @@ static PyObject *kernel_clone3(PyObject *self, PyObject *args) {
     int signal, cgroup, pidfd = -1;
     if (!PyArg_ParseTuple(args, "Kii", &flags, &signal, &cgroup))
         return NULL;
-    struct clone_args how = {
-        .flags = flags | CLONE_PIDFD, .pidfd = (uintptr_t)&pidfd, .exit_signal = signal, .child_tid = libc_tid_address()};
+    struct clone_args how = {.flags = flags | CLONE_PIDFD,
+                             .pidfd = (uintptr_t)&pidfd,
+                             .exit_signal = signal,
+                             .child_tid = libc_tid_address()};
     if (how.child_tid)
         how.flags |= CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID;
     if (cgroup >= 0) {
@@ -100,7 +103,8 @@ static char **vector_of(PyObject *texts) {
     return vector;
 }
 
-/* prlimit(2) for each limit, then execve(2): under the limits there may be no memory for as much as a call of Python. */
+/* prlimit(2) for each limit, then execve(2): under the limits there may be no memory for as much as a call of Python.
+ */
 static PyObject *kernel_execve_limited(PyObject *self, PyObject *args) {
     const char *path;
     PyObject *arguments, *environment, *limits;

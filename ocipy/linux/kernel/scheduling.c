@@ -5,7 +5,8 @@
 #include <string.h>
 #include <sys/personality.h>
 
-/* struct sched_attr of sched_setattr(2), first version. Its header cannot stand beside libc's sched.h, which Python.h includes. */
+/* struct sched_attr of sched_setattr(2), first version. Its header cannot stand beside libc's sched.h, which Python.h
+ * includes. */
 struct scheduling {
     uint32_t size;
     uint32_t policy;

@@ -11,7 +11,8 @@ static PyObject *kernel_seccomp_load(PyObject *self, PyObject *args) {
         return NULL;
     PyObject *answer;
     if (program.len % sizeof(struct sock_filter) || program.len / sizeof(struct sock_filter) > BPF_MAXINSNS) {
-        answer = PyErr_Format(PyExc_ValueError, "seccomp_load: not an array of at most %d struct sock_filter", BPF_MAXINSNS);
+        answer =
+            PyErr_Format(PyExc_ValueError, "seccomp_load: not an array of at most %d struct sock_filter", BPF_MAXINSNS);
     } else {
         struct sock_fprog filter = {.len = program.len / sizeof(struct sock_filter), .filter = program.buf};
         answer = int_or_error(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &filter));

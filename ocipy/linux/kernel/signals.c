@@ -8,7 +8,8 @@
 enum { LAST_SIGNAL = 64, KERNEL_MASK_SIZE = LAST_SIGNAL / 8 };
 
 static PyObject *kernel_reset_signals(PyObject *self, PyObject *Py_UNUSED(ignored)) {
-    /* All zero is SIG_DFL, no flags, no mask, whatever order the architecture has the members of struct sigaction in. */
+    /* All zero is SIG_DFL, no flags, no mask, whatever order the architecture has the members of struct sigaction in.
+     */
     static const unsigned long by_default[8];
     static const unsigned long long nothing = 0;
     for (int signal = 1; signal <= LAST_SIGNAL; signal++)
