@@ -5,8 +5,9 @@ What a program may import is in __all__, and documented in docs/library.md; ever
 
 from __future__ import annotations
 
-__version__ = "0.1.0"
-SPEC_VERSION = "1.3.0"
+from ocipy.version import SPEC_VERSION, VERSION
+
+__version__ = VERSION
 
 __all__ = (
     "SPEC_VERSION",
@@ -28,10 +29,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocipy.config.template import template
     from ocipy.errors import Error
-    from ocipy.library.container import Container
     from ocipy.library.process import Process
     from ocipy.library.records import Finding, Plan, State, Step, TimeoutExpired
-    from ocipy.library.runtime import Runtime
+    from ocipy.library.runtime import Container, Runtime
     from ocipy.library.sockets import ConsoleSocket
 
 

@@ -19,6 +19,7 @@ from ocipy.box.cgroup import oom_kills
 from ocipy.box.forwarding import Forwarding
 from ocipy.box.images.store import remove_tree
 from ocipy.box.network import Peer
+from ocipy.box.network.connection import Connection
 from ocipy.box.orphans import end_callers
 from ocipy.box.record import Directory, Record, now
 from ocipy.box.runtime import executable_path, is_v2
@@ -311,7 +312,7 @@ class Box:
         with self.directory.locked():
             self._check_idle()
             self._clear()
-            bundle = Bundle(self.directory, self.record, network.Connection(), rootless=self.boxes.rootless, v2=is_v2())
+            bundle = Bundle(self.directory, self.record, Connection(), rootless=self.boxes.rootless, v2=is_v2())
             bundle.write_idle(busybox.find())
             with open(os.devnull, "r+b") as null:
                 idle = self.boxes.runtime.create(self.id, self.directory.bundle, stdin=null, stdout=null, stderr=null)

@@ -13,7 +13,8 @@ from ocipy import Error
 from ocipy.box import seccomp
 from ocipy.box.config import Host, Root, User, capabilities_of, make_config
 from ocipy.box.inside import read_inside
-from ocipy.box.network import Connection, Peer, hosts, resolv_conf
+from ocipy.box.network import Peer, hosts, resolv_conf
+from ocipy.box.network.connection import Connection
 from ocipy.box.record import Directory, Record
 from ocipy.box.request import Request
 from ocipy.box.users import resolve

@@ -9,7 +9,8 @@ from pathlib import Path
 from ocipy.box.boxes import Boxes, with_defaults
 from ocipy.box.bundle import Bundle, id_map_for_images
 from ocipy.box.images import lookup
-from ocipy.box.network import Connection, HostNetwork
+from ocipy.box.network import HostNetwork
+from ocipy.box.network.connection import Connection
 from ocipy.box.record import Directory, Record, now
 from ocipy.box.request import Request
 from ocipy.box.runtime import is_v2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 from errno import EACCES, EBUSY, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, ERANGE
 
-from ocipy.cgroups import ending, files, freezer
+from ocipy.cgroups import files, freezer
 from ocipy.errors import Error, in_bytes
 from ocipy.linux.text import lines_of
 
@@ -178,17 +178,6 @@ class Cgroup:
         except OSError:
             return 0
         return next((int(line[9:]) for line in lines_of(text) if line.startswith("oom_kill ")), 0)
-
-    def kill_all(self, signal: int) -> None:
-        """Send a signal to every process in it and below, none of which can escape by forking. Raises OSError."""
-        ending.kill_all(self, signal)
-
-    def remove(self) -> None:
-        """Remove what create made: the cgroup with all that is left in it, and the parents that nobody else uses.
-
-        Raises Error if a process in it does not die, OSError.
-        """
-        ending.remove(self)
 
 
 def _explain(directory: str, file: str, value: str, error: OSError) -> Error:

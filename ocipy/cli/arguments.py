@@ -5,6 +5,7 @@ from __future__ import annotations
 import posix
 
 from ocipy.errors import Error
+from ocipy.state.directory import state_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,6 +73,17 @@ HELP = Flag("help", "switch", "print this help", aliases=("h",))
 # What Go's parser takes for a switch, and so runc's: --detach=1.
 BOOLEANS = dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True)
 BOOLEANS |= dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), False)
+
+
+class UnknownFlag(Error):
+    """A flag that the command has not. typed: with its dashes; known: those that it has, by name."""
+
+    __slots__ = ("known", "typed")
+
+    def __init__(self, typed: str, known: dict[str, Flag]) -> None:
+        super().__init__(f"flag provided but not defined: {typed}")
+        self.typed = typed
+        self.known = known
 
 
 class UsageError(Error):
@@ -151,42 +163,16 @@ class Arguments:
         return None if value == "auto" else value == "true"
 
 
-def state_root(given: str) -> str:
-    """The directory of the state directories, absolute. Raises Error for "/".
-
-    Not by HOME or PATH: engines call kill and delete without them.
-    """
-    if given:
-        if not given.startswith("/"):
-            given = posix.getcwd() + "/" + given
-        given = given.rstrip("/")
-        if not given:
-            raise Error("--root / would mix the state with the root directory", hint="name a directory of its own")
-        return given
-    directory = posix.environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape")
-    if directory and (posix.geteuid() != 0 or _root_of_user_namespace()):
-        return directory.rstrip("/") + "/ocipy"
-    return "/run/ocipy"
-
-
-def _root_of_user_namespace() -> bool:
-    from ocipy.host.probe import in_user_namespace
-
-    return in_user_namespace() and posix.environ.get(b"USER") != b"root"
-
-
 def parse(
     words: Sequence[str],
     flags: Sequence[Flag],
     arguments: Arguments,
     stop_at_positional: bool = False,
-    command: str = "",
 ) -> int:
     """Parse flags in every form of runc's parser: --flag v, --flag=v, -flag v, before and after the arguments.
 
-    stop_at_positional: only before them. command: whose flags they are, "" for the globals. Returns the index of the
-    first word that was not taken, or len(words). Raises Error for a flag that is not there, and for a value that is
-    none of its kind.
+    stop_at_positional: only before them. Returns the index of the first word that was not taken, or len(words). Raises
+    UnknownFlag, and Error for a value that is none of its kind.
     """
     known: dict[str, Flag] = {}
     for flag in flags:
@@ -212,7 +198,7 @@ def parse(
         found = known.get(name)
         typed = word.partition("=")[0]
         if found is None:
-            raise _no_such_flag(typed, known, command)
+            raise UnknownFlag(typed, known)
         arguments.given.add(found.name)
         if found.kind == "switch":
             if equals and value not in BOOLEANS:
@@ -226,15 +212,6 @@ def parse(
             index += 1
         _store(arguments, found, typed, value)
     return len(words)
-
-
-def _no_such_flag(typed: str, known: dict[str, Flag], command: str) -> Error:
-    from ocipy.launcher.python import complete_start
-
-    complete_start()
-    from ocipy.cli.help import no_such_flag
-
-    return no_such_flag(typed, known, command)
 
 
 def _store(arguments: Arguments, flag: Flag, typed: str, value: str) -> None:

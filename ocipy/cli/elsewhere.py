@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocipy.cli.main import IMAGES
+from ocipy.cli.table import IMAGES
 
 COMMANDS = {
     "attach": "`ocipy run` in the foreground has the container's streams; to attach later is an engine's job",

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 from collections.abc import Iterable
 
 from ocipy.cli import arguments
-from ocipy.cli import main as cli
 from ocipy.cli.elsewhere import command_elsewhere, flag_elsewhere
+from ocipy.cli.table import COLD, HOT, load_command
 from ocipy.errors import Error
 
 WIDTH = 30
@@ -30,8 +29,8 @@ def overview() -> str:
         "",
         "Commands:",
     ]
-    for name in (*cli.HOT, *cli.COLD):
-        module = importlib.import_module("ocipy.cli.commands." + name)
+    for name in (*HOT, *COLD):
+        module = load_command(name)
         lines.append(f"  {name:{WIDTH - 4}}{module.SUMMARY}")
     lines += ["", "Globals:", *_flags(arguments.GLOBALS), "", EXAMPLE, "ocipy COMMAND --help explains a command."]
     return "\n".join(lines) + "\n"
@@ -39,30 +38,26 @@ def overview() -> str:
 
 def for_command(name: str) -> str:
     """ocipy COMMAND --help. Raises Error for a command that is none."""
-    if name not in cli.HOT and name not in cli.COLD:
+    if name not in HOT and name not in COLD:
         raise no_such_command(name)
-    module = importlib.import_module("ocipy.cli.commands." + name)
+    module = load_command(name)
     usage = f"usage: ocipy {name} {module.USAGE}"
     return "\n".join([module.SUMMARY, "", usage, "", "Flags:", *_flags((*module.FLAGS, arguments.HELP))]) + "\n"
 
 
 def no_such_command(name: str) -> Error:
     """The error for a word that is no command."""
-    hint = command_elsewhere(name) or nearest(name, (*cli.HOT, *cli.COLD), "ocipy ")
+    hint = command_elsewhere(name) or nearest(name, (*HOT, *COLD), "ocipy ")
     return Error(f"no such command: {name}", hint=hint or "ocipy --help lists the commands")
 
 
-def no_such_flag(typed: str, known: dict[str, arguments.Flag], command: str) -> Error:
-    """The error for a flag that the command (a global where that is "") has not; typed: with its dashes."""
+def hint_for_flag(typed: str, known: dict[str, arguments.Flag], command: str) -> str:
+    """What was meant by a flag that the command (a global where that is "") has not; typed: with its dashes."""
     name = typed.lstrip("-")
     if command and any(name == flag.name for flag in arguments.GLOBALS):
-        hint = f"--{name} comes before the command, as all flags that are no command's own"
-    else:
-        hint = flag_elsewhere(name, command) or nearest(name, known, "--")
-    return Error(
-        f"flag provided but not defined: {typed}",
-        hint=hint or f"see {' '.join(filter(None, ('ocipy', command, '--help')))} for the flags that there are",
-    )
+        return f"--{name} comes before the command, as all flags that are no command's own"
+    hint = flag_elsewhere(name, command) or nearest(name, known, "--")
+    return hint or f"see {' '.join(filter(None, ('ocipy', command, '--help')))} for the flags that there are"
 
 
 def nearest(word: str, known: Iterable[str], before: str) -> str:

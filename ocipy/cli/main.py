@@ -1,8 +1,7 @@
 """The command line: from argv to a command, and from errors to an exit status. arguments.py has the parsing.
 
 A command is a module of ocipy.cli.commands with a SUMMARY, a USAGE, FLAGS and `run(arguments)`, which returns the exit
-status or raises Error. The hot ones run in Python's core phase; the others have the start completed first. One with
-FLAGS_END_AT_ID takes what follows the ID as it is: it is for another program.
+status or raises Error. One with FLAGS_END_AT_ID takes what follows the ID as it is: it is for another program.
 """
 
 from __future__ import annotations
@@ -10,20 +9,14 @@ from __future__ import annotations
 import posix
 import sys
 
-from ocipy import SPEC_VERSION, __version__, log
-from ocipy.cli.arguments import GLOBALS, HELP, Arguments, UsageError, parse
+from ocipy import log
+from ocipy.cli.arguments import GLOBALS, HELP, Arguments, Flag, UnknownFlag, UsageError, parse
+from ocipy.cli.output import write_stdout
+from ocipy.cli.table import COLD, HOT, IMAGES, load_command
 from ocipy.errors import LONGEST_PLACE, Error, place_of, printable, refused, shortened
 from ocipy.linux import _kernel
 from ocipy.linux.files import hold_streams
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-HOT = ("create", "start", "state", "kill", "delete", "run", "exec", "pause", "resume", "ps", "update", "list")
-COLD = ("checkpoint", "restore", "spec", "features", "events", "validate", "plan", "box")
-
-IMAGES = "images are an engine's job, which calls ocipy: podman --runtime=ocipy run IMAGE COMMAND"
+from ocipy.version import SPEC_VERSION, VERSION
 
 
 def main(argv: list[str]) -> int:
@@ -62,7 +55,7 @@ def _main(argv: list[str], arguments: Arguments) -> int:
 
 def _command(argv: list[str], arguments: Arguments) -> str:
     """Parse the globals; the command, "" if there is none. Raises Error for one that does not exist."""
-    index = 1 + parse(argv[1:], GLOBALS, arguments, stop_at_positional=True)
+    index = 1 + _parse(argv[1:], GLOBALS, arguments, stop_at_positional=True)
     log_format = arguments.text("log-format")
     log.configure(arguments.text("log"), log_format == "json", arguments.switch("debug"))
     if log_format not in ("text", "json"):
@@ -80,9 +73,11 @@ def _command(argv: list[str], arguments: Arguments) -> str:
 
 def _run_command(command: str, argv: list[str], arguments: Arguments) -> int:
     if arguments.values["trace"]:
+        from ocipy.cli.phases import PHASES
         from ocipy.tracing import trace
 
-        trace.begin(arguments.text("trace"), command)
+        phases = {__name__: {"load_command": "import the command"}, **PHASES}
+        trace.begin(arguments.text("trace"), command, phases)
     # A container gets them; for our own output a closed stream is an error.
     hold_streams(posix.O_RDWR if command in ("create", "run", "exec", "restore") else posix.O_RDONLY)
     if command == "help":
@@ -92,7 +87,7 @@ def _run_command(command: str, argv: list[str], arguments: Arguments) -> int:
     module = load_command(command)
     words = argv[2:]
     stop = hasattr(module, "FLAGS_END_AT_ID")
-    arguments.positional += words[parse(words, (*module.FLAGS, HELP), arguments, stop, command) :]
+    arguments.positional += words[_parse(words, (*module.FLAGS, HELP), arguments, stop, command) :]
     if arguments.switch("help"):
         return _help([command])
     try:
@@ -105,16 +100,23 @@ def _run_command(command: str, argv: list[str], arguments: Arguments) -> int:
     return status
 
 
-def load_command(command: str) -> Any:
-    """The module of a command."""
-    name = "ocipy.cli.commands." + command
-    __import__(name)
-    return sys.modules[name]
+def _parse(
+    words: list[str], flags: tuple[Flag, ...], arguments: Arguments, stop_at_positional: bool, command: str = ""
+) -> int:
+    """As arguments.parse; a flag that is not there gets a hint at the one that was meant."""
+    try:
+        return parse(words, flags, arguments, stop_at_positional)
+    except UnknownFlag as error:
+        _complete_start()
+        from ocipy.cli.help import hint_for_flag
+
+        error.hint = hint_for_flag(error.typed, error.known, command)
+        raise
 
 
 def _version() -> int:
     python = sys.version.partition(" ")[0]
-    write_stdout(f"ocipy version {__version__}\ncommit: v{__version__}\nspec: {SPEC_VERSION}\npython: {python}\n")
+    write_stdout(f"ocipy version {VERSION}\ncommit: v{VERSION}\nspec: {SPEC_VERSION}\npython: {python}\n")
     return 0
 
 
@@ -130,18 +132,6 @@ def _complete_start() -> None:
     from ocipy.launcher.python import complete_start
 
     complete_start()
-
-
-def write_stdout(text: str) -> None:
-    """Write all of a text to standard output. Raises Error where that fails, but for a reader who has had enough."""
-    data = text.encode("utf-8", "surrogateescape")
-    try:
-        while data:
-            data = data[posix.write(1, data) :]
-    except BrokenPipeError:
-        pass
-    except OSError as problem:
-        raise Error("cannot write to standard output", errno=problem.errno or 0) from None
 
 
 def _report(command: str, arguments: Arguments, error: Error) -> int:

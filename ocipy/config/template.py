@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ocipy import SPEC_VERSION
+from ocipy.version import SPEC_VERSION
 
 _NAMESPACES = ("pid", "network", "ipc", "uts", "mount", "cgroup")
 

@@ -18,10 +18,10 @@ from typing import Any, NoReturn
 from ocipy.children.interrupts import check as check_interrupts
 from ocipy.criu import messages
 from ocipy.errors import Error
-from ocipy.host.probe import in_user_namespace
 from ocipy.linux import _kernel
 from ocipy.linux.constants import CLONE_PIDFD, O_CLOEXEC, POLLIN, SIGCHLD, SIGKILL, SOCK_SEQPACKET
 from ocipy.linux.files import read_file
+from ocipy.linux.namespaces import in_user_namespace
 from ocipy.linux.text import decode
 from ocipy.plan.checkpoint import OLDEST, CriuFlags, describe_version, log_file
 

@@ -10,12 +10,12 @@ from ocipy.cgroups.files import exists, read
 from ocipy.cgroups.layout import parse_own, probe
 from ocipy.cgroups.paths import is_within
 from ocipy.errors import Error
+from ocipy.host.report import raise_failure, read_to_end
 from ocipy.init.context import Init
 from ocipy.init.exec_join import run_joining
 from ocipy.init.fifo import EXECUTING
 from ocipy.linux import _kernel, channel
 from ocipy.linux.constants import CLONE_PIDFD, O_CLOEXEC, O_DIRECTORY, O_PATH, SIGCHLD
-from ocipy.operations.lifecycle import raise_failure, read_to_end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

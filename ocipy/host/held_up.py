@@ -13,7 +13,7 @@ from ocipy.linux import _kernel
 from ocipy.linux.constants import SIGCONT, WNOHANG
 from ocipy.linux.files import read_file
 
-# Glances in a row at which it was stopped: 5 s (lifecycle.GLANCE_MS). A debugger of ours stops it for moments only.
+# Glances in a row at which it was stopped: 5 s (report.GLANCE_MS). A debugger of ours stops it for moments only.
 MOST = 50
 
 

@@ -10,7 +10,8 @@ import posix
 from ocipy import log
 from ocipy.children import interrupts
 from ocipy.errors import Error, refused
-from ocipy.init import lane
+from ocipy.host.report import GLANCE_MS
+from ocipy.init.lane import load
 from ocipy.linux import _kernel, procfs
 from ocipy.linux.channel import Closed
 from ocipy.linux.constants import (
@@ -26,7 +27,6 @@ from ocipy.linux.constants import (
     SIGKILL,
 )
 from ocipy.linux.files import write_file
-from ocipy.operations.lifecycle import GLANCE_MS
 from ocipy.state.state import FIFO, FIFO_NEW, REPORT, pidfd_inode_of, process_start
 
 TYPE_CHECKING = False
@@ -241,8 +241,8 @@ PLACES = {
 
 def carry_out(run: HostRun) -> None:
     """Carry out the host lane. Raises Error with the pointer of the step that failed; undoing is the caller's."""
-    lane.load(run.plan.host, "ocipy.host", PLACES, ACTIONS)
-    lane.load(run.plan.init)
+    load(run.plan.host, "ocipy.host", PLACES, ACTIONS)
+    load(run.plan.init)
     if log.is_debug():
         from ocipy.tracing.debug import Narrator
 

@@ -10,16 +10,8 @@ from ocipy.cgroups.layout import probe
 from ocipy.linux import _kernel
 from ocipy.linux.constants import AT_FDCWD, OPEN_TREE_CLOEXEC, OPEN_TREE_CLONE
 from ocipy.linux.files import read_file
-from ocipy.linux.text import words_of
+from ocipy.linux.namespaces import in_user_namespace
 from ocipy.plan.model import Host
-
-# What a process in the initial user namespace finds in /proc/self/uid_map (user_namespaces(7)).
-WHOLE_RANGE = [b"0", b"0", b"4294967295"]
-
-
-def in_user_namespace() -> bool:
-    """The runtime is not in the initial user namespace."""
-    return words_of(read_file("/proc/self/uid_map")) != WHOLE_RANGE
 
 
 def describe_host(rootless: bool | None = None) -> Host:

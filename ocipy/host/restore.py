@@ -16,6 +16,7 @@ from ocipy.cgroups.layout import probe
 from ocipy.children import once
 from ocipy.criu import client, messages
 from ocipy.criu.client import FIRST_FD, Session
+from ocipy.criu.directory import DESCRIPTORS, open_directory
 from ocipy.criu.images import check_pages
 from ocipy.errors import Error
 from ocipy.host.context import HostRun
@@ -43,7 +44,6 @@ from ocipy.linux.constants import (
 )
 from ocipy.linux.files import read_file, write_file
 from ocipy.linux.text import decode, lines_of
-from ocipy.operations.checkpoint import DESCRIPTORS, open_directory
 from ocipy.plan import checkpoint as plan
 from ocipy.plan.checkpoint import RestoreFacts
 from ocipy.plan.model import Plan, Step

@@ -13,7 +13,7 @@ from __future__ import annotations
 import posix
 
 from ocipy import log
-from ocipy.cgroups import files
+from ocipy.cgroups import ending, files
 from ocipy.cgroups.cgroup import Cgroup
 from ocipy.cgroups.creation import complete
 from ocipy.cgroups.layout import parse_own, probe
@@ -195,7 +195,7 @@ def stop(cgroup: Cgroup) -> None:
             cgroup.paths, cgroup.created = {}, []
             return
         # First of all, since systemd would send SIGTERM and wait.
-        cgroup.kill_all(SIGKILL)
+        ending.kill_all(cgroup, SIGKILL)
         if whose == "ours":
             helper.ask(_kernel.json_dumps({"do": "stop", **_unit_of(cgroup.systemd)}))
     except Error as error:

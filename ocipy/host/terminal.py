@@ -1,4 +1,4 @@
-"""--console-socket: the terminal's master goes to whoever listens there."""
+"""The container's terminal: its master goes to whoever listens at --console-socket, or stays with us."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import posix
 
 from ocipy.errors import Error
 from ocipy.linux import _kernel
-from ocipy.linux.constants import O_CLOEXEC, O_PATH
+from ocipy.linux.constants import O_CLOEXEC, O_PATH, ONLCR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,9 +39,34 @@ def send_console(run: HostRun) -> None:
         posix.close(run.master)
         run.master = -1
     else:
-        from ocipy.operations.foreground import take_terminal
-
         take_terminal(run.master)
+
+
+def standard_terminal() -> int:
+    """The standard stream that is a terminal; -1 without one."""
+    for fd in (0, 1, 2):
+        if posix.isatty(fd):
+            return fd
+    return -1
+
+
+def take_terminal(master: int) -> None:
+    """Make the terminal of that master fit the user's, before the process is on it.
+
+    It gets the size, before the process can ask for it. And a newline stays one: the user's terminal makes CR NL of it,
+    and where the output goes to a file or a pipe nobody does.
+    """
+    copy_size(standard_terminal(), master)
+    _kernel.tty_clear_output(master, ONLCR)
+
+
+def copy_size(terminal: int, master: int) -> None:
+    """Give the terminal of that master the size of another, -1 for none."""
+    if terminal < 0:
+        return
+    rows, columns = _kernel.tty_size(terminal)
+    if rows and columns:
+        _kernel.tty_set_size(master, rows, columns)
 
 
 def send_descriptor(path: str, fd: int, name: str, what: str) -> None:

@@ -38,7 +38,7 @@ ADDED = frozenset(("ocipy.linux._kernel",))
 
 #: The commands that have a group, and what is in it besides what they import at the top: what they import on demand for
 #: an ordinary container.
-REMOVED = ("ocipy.cgroups.cgroup",)
+REMOVED = ("ocipy.cgroups.cgroup", "ocipy.cgroups.ending")
 PLANNED = (
     *(f"ocipy.cgroups.{name}" for name in ("creation", "device_filter", "device_program")),
     *(f"ocipy.host.{name}" for name in ("cgroup", "rlimits", "namespaces")),
@@ -56,7 +56,8 @@ EXECUTED = (
     ),
 )
 GROUPS = {
-    "create": PLANNED, "run": PLANNED, "exec": EXECUTED, "start": (), "state": (), "kill": (), "delete": REMOVED,
+    "create": PLANNED, "run": (*PLANNED, *REMOVED), "exec": EXECUTED, "start": (), "state": (), "kill": (),
+    "delete": REMOVED,
     "pause": (), "resume": (), "ps": ("ocipy.operations.process_table",), "update": (), "list": (),
 }  # fmt: skip
 #: Loaded before the command is known.

@@ -11,7 +11,7 @@ import importlib
 
 PLACES = {
     "ConsoleSocket": "ocipy.library.sockets",
-    "Container": "ocipy.library.container",
+    "Container": "ocipy.library.runtime",
     "Error": "ocipy.errors",
     "Finding": "ocipy.library.records",
     "Plan": "ocipy.library.records",

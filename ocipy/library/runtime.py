@@ -1,17 +1,24 @@
-"""The runtime as an object: where the state is, which executable, which global flags."""
+"""The runtime as an object (where the state is, which executable, which global flags), and its containers by id."""
 
 from __future__ import annotations
 
+import json
 import os
+import signal as signals
 import subprocess
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
-from ocipy.cli import arguments
 from ocipy.library import executable as executables
-from ocipy.library.container import Container
 from ocipy.library.executable import Executable, Stream, StrPath, captured
-from ocipy.library.records import Finding, Plan, State
+from ocipy.library.records import Finding, Plan, State, TimeoutExpired
+from ocipy.operations.processes import processes
+from ocipy.state.directory import state_root
+from ocipy.state.state import load
+
+if TYPE_CHECKING:
+    from ocipy.library.process import Process
 
 
 class Runtime:
@@ -31,7 +38,7 @@ class Runtime:
         cgroup_manager: str = "cgroupfs",
         rootless: bool | None = None,
     ) -> None:
-        self.root = arguments.state_root(os.fspath(root))
+        self.root = state_root(os.fspath(root))
         self._root_is_given = bool(root)
         if cgroup_manager not in ("cgroupfs", "systemd", "disabled"):
             raise ValueError(f"no cgroup manager: {cgroup_manager!r}")
@@ -126,7 +133,7 @@ class Runtime:
 
     def containers(self) -> tuple[State, ...]:
         """The states of all containers below root, by id."""
-        from ocipy.cli.commands import list as listing
+        from ocipy.operations import list as listing
 
         found: Iterable[dict[str, Any]] = listing.containers(self.root, must_exist=self._root_is_given)
         return tuple(State.from_document(document) for document in found)
@@ -140,7 +147,7 @@ class Runtime:
         no_new_keyring: bool = False,
     ) -> Plan:
         """What create would do with a bundle on this host. config: relative to the bundle, or absolute."""
-        from ocipy.cli.commands.plan import plan_bundle
+        from ocipy.operations.plan import plan_bundle
 
         plan, _ = plan_bundle(
             os.fspath(bundle),
@@ -155,15 +162,197 @@ class Runtime:
 
     def validate(self, bundle: StrPath = ".", *, config: str = "config.json") -> tuple[Finding, ...]:
         """Everything that is wrong in a bundle, errors first; empty if there is nothing to say. Raises nothing."""
-        from ocipy.cli.commands.validate import validate
+        from ocipy.operations.validate import validate
 
         return tuple(validate(os.fspath(bundle), config))
 
     def features(self) -> dict[str, Any]:
         """What this runtime supports (features.md)."""
-        from ocipy.cli.commands.features import features
+        from ocipy.operations.features import features
 
         return features()
+
+
+class Container:
+    """A handle: it holds nothing open, and the container lives on without it.
+
+    Made by Runtime.create and Runtime.container. Every call may raise ocipy.Error: that the container does not exist,
+    for one.
+    """
+
+    def __init__(self, runtime: Runtime, container_id: str) -> None:
+        self.runtime = runtime
+        self.id = container_id
+
+    def __repr__(self) -> str:
+        return f"Container({self.id!r} in {self.runtime.root!r})"
+
+    def state(self) -> State:
+        """What it is at this moment."""
+        return State.from_document(load(self.runtime.root, self.id).to_oci())
+
+    def start(self) -> None:
+        """Let its process run: back once that was executed and the poststart hooks have run."""
+        self._call("start")
+
+    def kill(self, signal: int | str = signals.SIGTERM, *, all: bool = False) -> None:
+        """Send a signal, by number or name, to its process, or to all in its cgroup."""
+        number_or_name = str(int(signal)) if isinstance(signal, int) else signal
+        self._call("kill", *(["--all"] if all else []), after=[number_or_name])
+
+    def delete(self, *, force: bool = False) -> None:
+        """Remove it once it is stopped. force: kill it first if it is not, and no error if it does not exist."""
+        self._call("delete", *(["--force"] if force else []))
+
+    def pause(self) -> None:
+        """Freeze all its processes."""
+        self._call("pause")
+
+    def resume(self) -> None:
+        """Let them go on."""
+        self._call("resume")
+
+    def update(self, resources: Mapping[str, Any]) -> None:
+        """Change its limits. resources: as linux.resources of config.json has them; what is not named stays."""
+        self._call("update", "--resources=-", input=json.dumps(resources).encode())
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Wait until it is stopped, at most so many seconds: its process's exit status, 128 + the signal that ended it.
+
+        None where that cannot be known. The kernel tells it the process's parent, and, from Linux 6.15 on, whoever held
+        a pidfd when it was reaped. So it is known: where this was called before the end, on such a kernel; and where
+        the caller is the parent (a subreaper, prctl(2), or pid 1) as long as the process is not reaped, which
+        is left to the caller (os.waitpid with the pid that State had). Raises TimeoutExpired; nothing is killed then.
+        """
+        from ocipy.library.ended import exit_status, has_ended, open_process
+
+        state = load(self.runtime.root, self.id)
+        pidfd = open_process(state.pid, state.start_time, state.pidfd_inode) if state.pid > 0 else -1
+        if pidfd < 0:
+            return None
+        try:
+            if not has_ended(pidfd, timeout):
+                raise TimeoutExpired(["wait", self.id], timeout or 0.0)
+            return exit_status(pidfd)
+        finally:
+            os.close(pidfd)
+
+    def processes(self) -> tuple[int, ...]:
+        """The pids of all its processes, as the host sees them."""
+        return tuple(processes(load(self.runtime.root, self.id)))
+
+    def exec(
+        self,
+        arguments: Sequence[str] = (),
+        *,
+        process: Mapping[str, Any] | None = None,
+        cwd: str = "",
+        env: Mapping[str, str] | None = None,
+        user: str = "",
+        tty: bool = False,
+        input: bytes | None = None,
+        stdin: Stream = None,
+        stdout: Stream = None,
+        stderr: Stream = None,
+        capture_output: bool = False,
+        timeout: float | None = None,
+        ignore_paused: bool = False,
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run another process in it and wait for its end.
+
+        arguments, cwd, env, user ("UID" or "UID:GID"), tty: what differs from process of config.json; or process: all
+        of it, as config.json has it. The streams, input, capture_output and timeout (seconds) are as subprocess.run
+        takes them. The result's returncode is the process's, 128 + the signal that ended it.
+
+        tty: it gets a terminal, whose size is that of the caller's if a standard stream is one. What is typed comes
+        from standard input, all that is shown goes to standard output.
+
+        Raises TimeoutExpired once the process was killed; not what it has started: that stays in the container.
+        """
+        stdout, stderr = captured(capture_output, stdout, stderr)
+        with self._words(arguments, process, cwd, env, user, tty, ignore_paused) as words:
+            return self.runtime.executable.foreground(
+                "exec", *words, container_id=self.id,
+                preserve_fds=0, stdin=stdin, stdout=stdout, stderr=stderr, input=input, timeout=timeout,
+            )  # fmt: skip
+
+    def spawn(
+        self,
+        arguments: Sequence[str] = (),
+        *,
+        process: Mapping[str, Any] | None = None,
+        cwd: str = "",
+        env: Mapping[str, str] | None = None,
+        user: str = "",
+        stdin: Stream = None,
+        stdout: Stream = None,
+        stderr: Stream = None,
+        console_socket: StrPath = "",
+        ignore_paused: bool = False,
+    ) -> Process:
+        """Start another process in it, and do not wait for its end: back once it was executed.
+
+        As exec, but that the streams are a file, a descriptor or None (the caller's own). console_socket: it gets
+        a terminal instead, whose master is sent there (ocipy.ConsoleSocket).
+        """
+        from ocipy.library.process import Process
+        from ocipy.library.sockets import PidfdReceiver
+
+        flags = ["--detach", "--stay", *([f"--console-socket={os.fspath(console_socket)}"] if console_socket else [])]
+        tty = bool(console_socket) and process is None
+        with self._words(arguments, process, cwd, env, user, tty, ignore_paused) as words, PidfdReceiver() as receiver:
+            runtime = self.runtime.executable.staying(
+                "exec", *flags, f"--pidfd-socket={os.fspath(receiver)}", *words,
+                stdin=stdin, stdout=stdout, stderr=stderr,
+            )  # fmt: skip
+            return Process(receiver.receive(0), runtime)
+
+    @contextmanager
+    def _words(
+        self,
+        arguments: Sequence[str],
+        process: Mapping[str, Any] | None,
+        cwd: str,
+        env: Mapping[str, str] | None,
+        user: str,
+        tty: bool,
+        ignore_paused: bool,
+    ) -> Iterator[list[str]]:
+        """The words that follow `exec`; they hold for the with block."""
+        if bool(arguments) == (process is not None):
+            raise ValueError("exec takes arguments, or a process")
+        flags = ["--ignore-paused"] if ignore_paused else []
+        if process is None:
+            flags += ["--tty"] if tty else []
+            flags += [f"--cwd={cwd}"] if cwd else []
+            flags += [f"--user={user}"] if user else []
+            flags += [f"--env={name}={value}" for name, value in (env or {}).items()]
+            yield [*flags, self.id, *arguments]
+            return
+        if cwd or env or user or tty:
+            raise ValueError("cwd, env, user and tty are members of process (tty: terminal)")
+        file = os.memfd_create("process")
+        try:
+            os.write(file, json.dumps(process).encode())
+            yield [*flags, f"--process=/proc/{os.getpid()}/fd/{file}", self.id]
+        finally:
+            os.close(file)
+
+    def stats(self) -> dict[str, Any]:
+        """Its statistics, as `ocipy events --stats` has them in "data"."""
+        line = json.loads(self._call("events", "--stats"))
+        return dict(line["data"])
+
+    def events(self, interval: float = 5.0) -> Generator[dict[str, Any], None, None]:
+        """Its statistics every so many seconds, and a record of each OOM kill, until it ends or this is closed.
+
+        Each has type ("stats" or "oom"), id, and data.
+        """
+        for line in self.runtime.executable.lines("events", f"--interval={round(interval * 1000)}ms", self.id):
+            yield json.loads(line)
+
+    def _call(self, command: str, *flags: str, after: Sequence[str] = (), input: bytes | None = None) -> bytes:
+        return self.runtime.executable.quietly(command, *flags, self.id, *after, input=input)
 
 
 def _creation_flags(

@@ -12,6 +12,7 @@ from ocipy.cgroups.layout import probe
 from ocipy.children.interrupts import catch
 from ocipy.criu import client, messages
 from ocipy.criu.client import Criu, Session
+from ocipy.criu.directory import DESCRIPTORS, open_directory
 from ocipy.errors import Error
 from ocipy.host.probe import describe_host
 from ocipy.init.paths import is_directory, open_below
@@ -25,13 +26,13 @@ from ocipy.plan.model import Options, Plan
 from ocipy.state.directory import lock
 from ocipy.state.state import CONFIG, State, load
 
-# Beside criu's images, under runc's name: the standard streams that the container had.
-DESCRIPTORS = "descriptors.json"
 # The least exit status of an error that says that a signal has come.
 SIGNALLED = 128
 FAILED = "criu cannot dump the container"
 # criu's configuration: ours, and that which an administrator may have written for runc.
 CONFIG_FILES = ("/etc/criu/ocipy.conf", "/etc/criu/runc.conf")
+
+# Beside criu's images, under runc's name: the standard streams that the container had.
 
 
 def checkpoint(root: str, container_id: str, flags: CriuFlags, criu_path: str) -> None:
@@ -123,17 +124,6 @@ def with_config_file(flags: CriuFlags, config: Any) -> CriuFlags:
 
     existing = [path for path in CONFIG_FILES if os.path.exists(path)]
     return replace(flags, config_file=plan.config_file(config, existing))
-
-
-def open_directory(path: str, flag: str, *, make: bool = False) -> int:
-    """A descriptor of a directory for criu, which is made, for its owner alone, if it is missing. Raises Error."""
-    try:
-        if make:
-            os.makedirs(path, 0o700, exist_ok=True)
-        return posix.open(path, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
-    except OSError as error:
-        what = f"cannot {'make or ' if make else ''}open the directory {path}"
-        raise Error(what, pointer=flag, errno=error.errno or 0) from None
 
 
 def _check_parent(flags: CriuFlags, images: int) -> None:

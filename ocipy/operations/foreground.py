@@ -12,6 +12,7 @@ import posix
 
 from ocipy import log
 from ocipy.errors import Error
+from ocipy.host.terminal import copy_size, standard_terminal
 from ocipy.linux import _kernel
 from ocipy.linux.constants import (
     O_CLOEXEC,
@@ -19,7 +20,6 @@ from ocipy.linux.constants import (
     O_NONBLOCK,
     O_RDONLY,
     O_WRONLY,
-    ONLCR,
     POLLERR,
     POLLHUP,
     POLLIN,
@@ -172,33 +172,6 @@ def tell_of_memory(container_id: str, cgroup: Cgroup | None, status: int) -> Non
     by whom. status: of its end."""
     if status == 128 + SIGKILL and cgroup is not None and cgroup.oom_kills() > 0:
         log.warning(f"{container_id}: the container was OOM-killed: linux.resources.memory.limit is too low for it")
-
-
-def standard_terminal() -> int:
-    """The standard stream that is a terminal; -1 without one."""
-    for fd in (0, 1, 2):
-        if posix.isatty(fd):
-            return fd
-    return -1
-
-
-def take_terminal(master: int) -> None:
-    """Make the terminal of that master fit the user's, before the process is on it.
-
-    It gets the size, before the process can ask for it. And a newline stays one: the user's terminal makes CR NL of it,
-    and where the output goes to a file or a pipe nobody does.
-    """
-    copy_size(standard_terminal(), master)
-    _kernel.tty_clear_output(master, ONLCR)
-
-
-def copy_size(terminal: int, master: int) -> None:
-    """Give the terminal of that master the size of another, -1 for none."""
-    if terminal < 0:
-        return
-    rows, columns = _kernel.tty_size(terminal)
-    if rows and columns:
-        _kernel.tty_set_size(master, rows, columns)
 
 
 class Relay:

@@ -7,15 +7,14 @@ import posix
 
 from ocipy import log
 from ocipy.cgroups import freezer
-from ocipy.children.interrupts import check as check_interrupts
 from ocipy.errors import Error
-from ocipy.init.fifo import AWAKE, EXECUTING
+from ocipy.host.report import raise_failure, read_to_end
+from ocipy.init.fifo import EXECUTING
 from ocipy.linux import _kernel
 from ocipy.linux.constants import (
     O_CLOEXEC,
     O_NONBLOCK,
     O_RDONLY,
-    POLLHUP,
     POLLIN,
     S_IFDIR,
     S_IFMT,
@@ -36,10 +35,6 @@ KILL_PATIENCE_MS = 10_000
 THAW_INTERVAL_MS = 500
 # For an init that has told of an error.
 END_PATIENCE_MS = 2000
-# How long a process on its way to the exec may say nothing before a look is taken at it.
-GLANCE_MS = 100
-# Bytes: more than an error has (errors.LONGEST_TEXT).
-MAX_MESSAGE = 65536
 
 
 class NotRunning(Error):
@@ -99,48 +94,6 @@ def _let_go(state: State, pidfd: int, interrupts: int) -> None:
         )
 
 
-def read_to_end(report: int, name: str, pid: int, pidfd: int, interrupts: int) -> bytes:
-    """What init says until it executes or dies: either closes its end. No more than it has to say.
-
-    name: what it is called in errors. Raises Error for a signal that ends us, and where it is held up.
-    """
-    said = b""
-    stopped = 0
-    while len(said) < MAX_MESSAGE:
-        ready = dict(_kernel.poll([(report, POLLIN), (pidfd, POLLIN), (interrupts, POLLIN)], GLANCE_MS))
-        if not ready:
-            from ocipy.host.held_up import glance
-
-            stopped = glance(name, pid, pidfd, stopped)
-        elif ready.get(report, 0) & (POLLIN | POLLHUP):
-            data = posix.read(report, MAX_MESSAGE)
-            said += data
-            if not data:
-                break
-        elif pidfd in ready:
-            break
-        else:
-            check_interrupts(interrupts)
-    return said
-
-
-def raise_failure(said: bytes) -> None:
-    """Raise the Error that is in what init has said, if one is."""
-    failure = said.lstrip(AWAKE + EXECUTING)
-    if failure:
-        raise Error.from_message(_message(failure))
-
-
-def _message(data: bytes) -> dict[str, object]:
-    try:
-        message = _kernel.json_loads(data)
-    except ValueError:
-        message = None
-    if not isinstance(message, dict):
-        message = {"what": "the init process sent a message that is none"}
-    return message
-
-
 def kill(state: State, signal: int, everyone: bool = False) -> None:
     """Send a signal to the container's process, or to all in its cgroup.
 
@@ -151,7 +104,9 @@ def kill(state: State, signal: int, everyone: bool = False) -> None:
     status = state.status()
     cgroup = _cgroup(state) if everyone or (signal == SIGKILL and state.shares_pids) else None
     if cgroup is not None and cgroup.paths and (everyone or status != "stopped" or cgroup.processes()):
-        cgroup.kill_all(signal)
+        from ocipy.cgroups.ending import kill_all
+
+        kill_all(cgroup, signal)
         return
     if status == "stopped":
         if everyone:
@@ -335,12 +290,14 @@ def remove_cgroup(cgroup: Cgroup | None) -> None:
     """Remove it with what is left in it. Raises Error."""
     if cgroup is None:
         return
+    from ocipy.cgroups.ending import remove
+
     try:
         if cgroup.systemd is not None:
             from ocipy.host import systemd
 
             systemd.stop(cgroup)
-        cgroup.remove()
+        remove(cgroup)
     except OSError as error:
         raise Error("cannot remove the cgroup", pointer="/linux/cgroupsPath", errno=error.errno or 0) from None
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import posix
 
 from ocipy.criu import client
+from ocipy.criu.directory import open_directory
 from ocipy.errors import Error
 from ocipy.host.context import HostRun
 from ocipy.host.probe import describe_host
 from ocipy.host.restore import Restoring, read_descriptors
-from ocipy.operations.checkpoint import open_directory, with_config_file
+from ocipy.operations.checkpoint import with_config_file
 from ocipy.operations.create import make, new_state, read_bundle
 from ocipy.plan import checkpoint as plan
 from ocipy.plan import restore

@@ -15,7 +15,7 @@ from ocipy.config.semantic_resources import errors
 from ocipy.errors import Error
 from ocipy.linux import _kernel
 from ocipy.linux.files import read_file, write_file
-from ocipy.plan.cgroup import RESOURCES, resources_of
+from ocipy.plan.fields import RESOURCES, resources_of
 from ocipy.state.directory import lock
 from ocipy.state.state import CONFIG, State, load
 

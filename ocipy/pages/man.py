@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import textwrap
 
-from ocipy import __version__
 from ocipy.cli.arguments import Flag
 from ocipy.pages.markdown import Section, inline
 from ocipy.pages.table import Command, spellings
+from ocipy.version import VERSION
 
 EXIT_STATUS = (
     ("0", "Done."),
@@ -82,7 +82,7 @@ def _head(name: str, summary: str) -> list[str]:
     title = _escaped(name.upper())
     return [
         r".\" Made from the table of ocipy's commands by ocipy.pages.",
-        f'.TH {title} 1 "" "ocipy {__version__}" "User Commands"',
+        f'.TH {title} 1 "" "ocipy {VERSION}" "User Commands"',
         # Neither hyphens nor spread words: a command is to be copied as it stands.
         ".nh",
         ".ad l",

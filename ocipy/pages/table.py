@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 
 from ocipy.cli import arguments
-from ocipy.cli import main as cli
 from ocipy.cli.arguments import Flag
+from ocipy.cli.table import COLD, HOT, load_command
 from ocipy.linux import signals
 
 # What a shell can complete, by the word that help has for the value: files, directories, ids, signals.
@@ -39,8 +38,8 @@ class Command:
 def table() -> tuple[Command, ...]:
     """ocipy itself, and every command."""
     commands = [Command("", "run OCI containers", "[GLOBALS] COMMAND [FLAGS] …", _shown(arguments.GLOBALS))]
-    for name in sorted((*cli.HOT, *cli.COLD)):
-        module = importlib.import_module("ocipy.cli.commands." + name)
+    for name in sorted((*HOT, *COLD)):
+        module = load_command(name)
         flags = _shown((*module.FLAGS, arguments.HELP))
         ends_at_id = hasattr(module, "FLAGS_END_AT_ID")
         commands.append(Command(name, module.SUMMARY, module.USAGE, flags, ends_at_id))

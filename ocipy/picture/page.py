@@ -8,8 +8,8 @@ import json
 from html import escape
 from pathlib import Path
 
-from ocipy import __version__
 from ocipy.picture.rows import Box, Picture, id_of, lines_of
+from ocipy.version import VERSION
 
 HERE = Path(__file__).parent
 
@@ -39,7 +39,7 @@ def html(picture: Picture) -> str:
             + "".join(_line(*line) for line in lines_of(picture.config))
             + "</pre></aside></main>",
             _warnings(picture),
-            f'<footer>ocipy {__version__}</footer><script type="application/json" id="arrows">{arrows}</script>',
+            f'<footer>ocipy {VERSION}</footer><script type="application/json" id="arrows">{arrows}</script>',
             f"<script>{script}</script></body></html>",
             "",
         ]

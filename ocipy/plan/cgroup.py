@@ -11,7 +11,7 @@ from ocipy.cgroups.devices import ANY, DEFAULT_NODES, DEFAULT_RULES, bits_of, fo
 from ocipy.cgroups.paths import clean
 from ocipy.cgroups.resources import early, limits
 from ocipy.errors import Error
-from ocipy.plan.fields import user_of
+from ocipy.plan.fields import CGROUP, RESOURCES, resources_of, user_of
 from ocipy.plan.namespaces import has_namespace, id_maps, joined_kinds, new_kinds
 
 TYPE_CHECKING = False
@@ -20,31 +20,11 @@ if TYPE_CHECKING:
 
     from ocipy.cgroups.devices import Rule
     from ocipy.cgroups.writes import Writes
-    from ocipy.config.types import Config, Resources
+    from ocipy.config.types import Config
     from ocipy.plan.model import Host, Options, Plan
 
-PATH = "/linux/cgroupsPath"
-RESOURCES = "/linux/resources"
 # Limits that a threaded cgroup cannot have begin with these (cgroups(7)); cpu is threaded, but counted as runc does.
 DOMAIN = ("memory.", "io.", "cpu.", "hugetlb.")
-
-
-def resources_of(config: Config, *, limited: bool = False) -> Resources:
-    """The resources, without a pids limit of 0 from podman, for which that is "unlimited" (docs/cgroups.md).
-
-    For everybody else 0 is a limit: "0 is a valid limit value … and SHOULD be treated as such" (config-linux.md, PIDs).
-    limited: there is a limit, which has to go.
-    """
-    resources = (config.get("linux") or {}).get("resources") or {}
-    pids = resources.get("pids") or {}
-    annotations = config.get("annotations") or {}
-    if pids.get("limit") == 0 and annotations.get("io.container.manager") == "libpod":
-        resources = resources.copy()
-        if limited:
-            resources["pids"] = {"limit": -1}
-        else:
-            del resources["pids"]
-    return resources
 
 
 def plan_cgroup_create(plan: Plan, config: Config, host: Host, options: Options) -> None:
@@ -58,14 +38,14 @@ def plan_cgroup_create(plan: Plan, config: Config, host: Host, options: Options)
         return
     wanted = (config.get("linux") or {}).get("cgroupsPath") or ""
     if "\0" in wanted:
-        raise Error("a path has no NUL in it", pointer=PATH)
+        raise Error("a path has no NUL in it", pointer=CGROUP)
     if wanted.startswith("/") and clean(wanted) == "/":
-        raise Error("the top of the hierarchy cannot be a container's cgroup", pointer=PATH)
+        raise Error("the top of the hierarchy cannot be a container's cgroup", pointer=CGROUP)
     resources = resources_of(config)
     later = limits(resources, host.cgroup_mode, host.cgroup_controllers)
     plan.on_host(
         "cgroup_create",
-        PATH,
+        CGROUP,
         path=wanted,
         tolerant=host.rootless and not wanted,
         enable=tuple(sorted(later.unified)),
@@ -74,8 +54,8 @@ def plan_cgroup_create(plan: Plan, config: Config, host: Host, options: Options)
     )
     _plan_before_join(plan, config, host, options)
     if host.cgroup_mode != "v2":
-        plan.on_host("cgroup_open", PATH)
-        plan.in_init("cgroup_enter", PATH, but=_joined_late(host, options))
+        plan.on_host("cgroup_open", CGROUP)
+        plan.in_init("cgroup_enter", CGROUP, but=_joined_late(host, options))
 
 
 def _plan_without(plan: Plan, config: Config, host: Host) -> None:
@@ -87,7 +67,9 @@ def _plan_without(plan: Plan, config: Config, host: Host) -> None:
     if _given_rules(config, RESOURCES + "/devices"):
         plan.warn(RESOURCES + "/devices", "device rules have no effect with --cgroup-manager=disabled")
     if not has_namespace(config, "pid"):
-        plan.warn(PATH, "the container has neither a cgroup nor a pid namespace of its own: delete may miss processes")
+        plan.warn(
+            CGROUP, "the container has neither a cgroup nor a pid namespace of its own: delete may miss processes"
+        )
 
 
 def _check_mounted(config: Config, host: Host) -> None:
@@ -95,7 +77,7 @@ def _check_mounted(config: Config, host: Host) -> None:
     if host.cgroup_mode == "v1" and not host.cgroup_controllers and not (host.rootless and not wanted):
         raise Error(
             "no cgroup filesystem is mounted",
-            pointer=PATH,
+            pointer=CGROUP,
             hint="mount cgroup2 on /sys/fs/cgroup, or the controllers of v1 below it",
         )
 
@@ -113,7 +95,7 @@ def _plan_before_join(plan: Plan, config: Config, host: Host, options: Options) 
     _append(plan, writes, but=_joined_late(host, options))
     uid = _owner(config, host)
     if uid is not None:
-        plan.on_host("cgroup_own", PATH, uid=uid)
+        plan.on_host("cgroup_own", CGROUP, uid=uid)
 
 
 def plan_cgroup_join(plan: Plan, config: Config, host: Host, options: Options) -> None:
@@ -124,10 +106,10 @@ def plan_cgroup_join(plan: Plan, config: Config, host: Host, options: Options) -
         _systemd().plan_scope(plan, config, host, options)
         _plan_before_join(plan, config, host, options)
         if host.cgroup_mode != "v2":
-            plan.on_host("systemd_join", PATH)
+            plan.on_host("systemd_join", CGROUP)
         return
     wanted = (config.get("linux") or {}).get("cgroupsPath") or ""
-    plan.on_host("cgroup_join", PATH, tolerant=host.rootless and not wanted)
+    plan.on_host("cgroup_join", CGROUP, tolerant=host.rootless and not wanted)
 
 
 def plan_cgroup_meanwhile(plan: Plan, config: Config, host: Host, options: Options, *, devices: bool) -> None:
@@ -141,7 +123,7 @@ def plan_cgroup_meanwhile(plan: Plan, config: Config, host: Host, options: Optio
     before = len(plan.host)
     late = _joined_late(host, options)
     if late:
-        plan.on_host("cgroup_cpuset", PATH)
+        plan.on_host("cgroup_cpuset", CGROUP)
         writes = early(resources_of(config), host.cgroup_mode, host.cgroup_controllers)
         _append(plan, writes, only=late)
     if devices and not options.systemd_cgroup:
@@ -151,7 +133,7 @@ def plan_cgroup_meanwhile(plan: Plan, config: Config, host: Host, options: Optio
     plan.on_host("tell", "", barrier="confined")
     plan.in_init("wait", "", barrier="confined")
     if late:
-        plan.in_init("cgroup_enter", PATH, but="")
+        plan.in_init("cgroup_enter", CGROUP, but="")
 
 
 def _plan_devices(plan: Plan, rules: tuple[Rule, ...] | None, host: Host) -> None:

@@ -6,8 +6,11 @@ from ocipy.errors import Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ocipy.config.types import Config, Process, User
+    from ocipy.config.types import Config, Process, Resources, User
 
+# JSON pointers.
+CGROUP = "/linux/cgroupsPath"
+RESOURCES = "/linux/resources"
 # create takes a config without a process, start does not (config.md, Process; runtime.md, Start).
 NO_PROCESS: Process = {"cwd": "/", "args": []}
 
@@ -34,3 +37,21 @@ def check_text(text: str, pointer: str) -> str:
     except UnicodeEncodeError:
         raise Error("the string has half of a surrogate pair in it", pointer=pointer) from None
     return text
+
+
+def resources_of(config: Config, *, limited: bool = False) -> Resources:
+    """The resources, without a pids limit of 0 from podman, for which that is "unlimited" (docs/cgroups.md).
+
+    For everybody else 0 is a limit: "0 is a valid limit value … and SHOULD be treated as such" (config-linux.md, PIDs).
+    limited: there is a limit, which has to go.
+    """
+    resources = (config.get("linux") or {}).get("resources") or {}
+    pids = resources.get("pids") or {}
+    annotations = config.get("annotations") or {}
+    if pids.get("limit") == 0 and annotations.get("io.container.manager") == "libpod":
+        resources = resources.copy()
+        if limited:
+            resources["pids"] = {"limit": -1}
+        else:
+            del resources["pids"]
+    return resources

@@ -11,11 +11,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any, Protocol
 
+    from ocipy.config.types import Config
+
+    class Run(Protocol):
+        """What an onlooker sees of a run (host/context.py). pid: of init, 0 before the clone."""
+
+        config: Config
+        pid: int
+        plan: Plan
+
     class Onlooker(Protocol):
         """Passes the steps of the lanes on, each when it is to be taken: --trace and --debug."""
 
-        def host_lane(self, run: Any) -> Iterator[Step]:
-            """The steps of the host lane; run: the HostRun."""
+        def host_lane(self, run: Run) -> Iterator[Step]:
+            """The steps of the host lane."""
 
         def init_lane(self, steps: Sequence[Step]) -> Iterator[Step]:
             """The steps of the init lane, in the init process."""

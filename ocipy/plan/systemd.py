@@ -7,7 +7,7 @@ known to the state before that. docs/cgroups.md has the names and the properties
 from __future__ import annotations
 
 from ocipy.errors import Error, escape
-from ocipy.plan.cgroup import PATH, RESOURCES, resources_of
+from ocipy.plan.fields import CGROUP, RESOURCES, resources_of
 from ocipy.systemd import gvariant
 from ocipy.systemd.properties import for_devices, for_resources, oom_policy, rounded
 
@@ -33,13 +33,13 @@ def plan_unit(plan: Plan, config: Config, host: Host, options: Options) -> None:
     if host.rootless and host.cgroup_mode != "v2":
         raise Error(
             "cannot use rootless systemd cgroups manager on cgroup v1",
-            pointer=PATH,
+            pointer=CGROUP,
             hint="a user's systemd has no rights there; leave --systemd-cgroup out",
         )
     unit, slice_name = unit_of(config, host, options)
     plan.on_host(
         "systemd_unit",
-        PATH,
+        CGROUP,
         unit=unit,
         slice_path=expand(slice_name),
         user=host.rootless,
@@ -67,7 +67,7 @@ def plan_scope(plan: Plan, config: Config, host: Host, options: Options) -> None
         *oom_policy(resources, host.cgroup_mode),
         *wanted_properties(config),
     ]
-    plan.on_host("systemd_scope", PATH, properties=tuple(properties))
+    plan.on_host("systemd_scope", CGROUP, properties=tuple(properties))
 
 
 def plan_properties(plan: Plan, resources: Resources, host: Host, rules: Sequence[Rule] | None) -> Resources:
@@ -94,17 +94,17 @@ def unit_of(config: Config, host: Host, options: Options) -> tuple[str, str]:
         quoted = '"' + wanted.replace("\\", "\\\\").replace('"', '\\"') + '"'
         raise Error(
             'expected cgroupsPath to be of format "slice:prefix:name" for systemd cgroups, got ' + quoted + " instead",
-            pointer=PATH,
+            pointer=CGROUP,
             hint="the engine and the runtime must use the same cgroup driver (docs/cgroups.md)",
         )
     slice_name, prefix, name = parts
     if not name:
-        raise Error(f"{wanted!r} has no name", pointer=PATH)
+        raise Error(f"{wanted!r} has no name", pointer=CGROUP)
     if name.endswith(".slice"):
-        raise Error(f"a container cannot be a slice ({name}): a slice has no processes of its own", pointer=PATH)
+        raise Error(f"a container cannot be a slice ({name}): a slice has no processes of its own", pointer=CGROUP)
     unit = escaped((prefix + "-" if prefix else "") + name) + ".scope"
     if len(unit) > LONGEST_NAME:
-        raise Error(f"the unit's name is longer than {LONGEST_NAME} characters: {unit}", pointer=PATH)
+        raise Error(f"the unit's name is longer than {LONGEST_NAME} characters: {unit}", pointer=CGROUP)
     if not slice_name:
         slice_name = "user.slice" if host.rootless else "system.slice"
     elif slice_name == "-":
@@ -125,13 +125,15 @@ def expand(slice_name: str) -> str:
     """The path of a slice: a-b.slice is /a.slice/a-b.slice, -.slice is "" (systemd.slice(5)). Raises Error."""
     stem = slice_name.removesuffix(".slice")
     if stem == slice_name or "/" in slice_name or not NAME_CHARACTERS.issuperset(slice_name):
-        raise Error(f"invalid slice name: {slice_name}", pointer=PATH, hint="such as system.slice or user-1000.slice")
+        raise Error(f"invalid slice name: {slice_name}", pointer=CGROUP, hint="such as system.slice or user-1000.slice")
     if stem == "-":
         return ""
     path = before = ""
     for part in stem.split("-"):
         if not part:
-            raise Error(f"invalid slice name: {slice_name}", pointer=PATH, hint="a - begins, ends or is doubled in it")
+            raise Error(
+                f"invalid slice name: {slice_name}", pointer=CGROUP, hint="a - begins, ends or is doubled in it"
+            )
         before += part
         path += f"/{before}.slice"
         before += "-"

@@ -15,12 +15,35 @@ from ocipy.errors import Error
 from ocipy.linux import _kernel
 from ocipy.linux.constants import LOCK_EX, LOCK_NB, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, S_ISVTX, S_IWOTH
 from ocipy.linux.files import exists
+from ocipy.linux.namespaces import in_user_namespace
 
 ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
 STATE = "state.json"
 LOCK_PATIENCE = 10.0  # seconds
 # Engines match it.
 DOES_NOT_EXIST = "container does not exist"
+
+
+def state_root(given: str) -> str:
+    """The directory of the state directories, absolute. Raises Error for "/".
+
+    Not by HOME or PATH: engines call kill and delete without them.
+    """
+    if given:
+        if not given.startswith("/"):
+            given = posix.getcwd() + "/" + given
+        given = given.rstrip("/")
+        if not given:
+            raise Error("--root / would mix the state with the root directory", hint="name a directory of its own")
+        return given
+    directory = posix.environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape")
+    if directory and (posix.geteuid() != 0 or _root_of_user_namespace()):
+        return directory.rstrip("/") + "/ocipy"
+    return "/run/ocipy"
+
+
+def _root_of_user_namespace() -> bool:
+    return in_user_namespace() and posix.environ.get(b"USER") != b"root"
 
 
 def check_id(container_id: str) -> None:

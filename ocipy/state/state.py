@@ -11,7 +11,6 @@ import errno
 import posix
 import time
 
-from ocipy import SPEC_VERSION
 from ocipy.cgroups import freezer
 from ocipy.errors import Error
 from ocipy.linux import _kernel
@@ -19,6 +18,7 @@ from ocipy.linux.constants import O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, P
 from ocipy.linux.files import exists, read_file, write_file
 from ocipy.linux.text import stat_fields
 from ocipy.state.directory import STATE, Foreign, check_id, does_not_exist, is_locked
+from ocipy.version import SPEC_VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

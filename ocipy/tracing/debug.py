@@ -14,8 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from ocipy.host.context import HostRun
-    from ocipy.plan.model import Onlooker, Step
+    from ocipy.plan.model import Onlooker, Run, Step
 
 
 class Narrator:
@@ -30,7 +29,7 @@ class Narrator:
         # Before the clone: init imports nothing any more.
         self.words = _wording()
 
-    def host_lane(self, run: HostRun) -> Iterator[Step]:
+    def host_lane(self, run: Run) -> Iterator[Step]:
         """The steps of the host lane."""
         steps = run.plan.host if self.other is None else self.other.host_lane(run)
         try:

@@ -9,11 +9,11 @@ import posix
 from typing import TYPE_CHECKING, Any
 
 from ocipy.plan.wording import describe
-from ocipy.tracing.trace import BEGIN, DONE, END, EXECUTED, SIZE
+from ocipy.tracing.record import BEGIN, DONE, END, EXECUTED, SIZE
 
 if TYPE_CHECKING:
     from ocipy.plan.model import Step
-    from ocipy.tracing.trace import Trace
+    from ocipy.tracing.record import Trace
 
 Event = dict[str, Any]
 Timed = tuple["Step", int, int, dict[str, Any]]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ocipy.cli.main import COLD, HOT
+from ocipy.cli.table import COLD, HOT
 from tests.harness import Bundle, Runtime
 
 NewId = Callable[[], str]

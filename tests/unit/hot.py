@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ocipy.cli.main import HOT
+from ocipy.cli.table import HOT
 from ocipy.launcher import freeze
 
 PACKAGE = Path(freeze.__file__).resolve().parents[1]

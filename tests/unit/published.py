@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from ocipy.cli.commands import plan, validate
 from ocipy.errors import Error
+from ocipy.operations import plan, validate
 from ocipy.plan.model import Host
 
 TOP = Path(__file__).resolve().parents[2]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from ocipy import Error
+from ocipy.box.network.connection import Connection
 from ocipy.box.places import Places
 from ocipy.box.request import Port
 
@@ -17,27 +17,6 @@ class Peer(NamedTuple):
 
     names: tuple[str, ...]
     addresses: tuple[str, ...]
-
-
-class Connection:
-    """What connects a box, as long as it is entered; the box keeps what it has been given then.
-
-    path: of a network namespace that is ready; "" for an empty one of its own, "host" for the host's. addresses: the
-    box's own. name_servers: empty for the host's. hook: words that are called once the namespaces are there.
-    """
-
-    path = ""
-    addresses: tuple[str, ...] = ()
-    name_servers: tuple[str, ...] = ()
-    hook: tuple[str, ...] = ()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Let go of what only the start of the box needs; undo all where that has failed."""
 
 
 class HostNetwork(Connection):

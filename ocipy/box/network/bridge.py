@@ -16,7 +16,8 @@ from typing import Self
 from pyroute2 import IPRoute, NetlinkError, NetNS
 
 from ocipy import Error
-from ocipy.box.network import Connection, nft
+from ocipy.box.network import nft
+from ocipy.box.network.connection import Connection
 from ocipy.box.network.leases import Lease, Leases, free_subnet, locked
 from ocipy.box.places import Places
 from ocipy.box.request import Port

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from ocipy import Error
-from ocipy.box.network import Connection
+from ocipy.box.network.connection import Connection
 from ocipy.box.request import Port
 
 LEAST_PORT = 1024

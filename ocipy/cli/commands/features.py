@@ -1,37 +1,16 @@
-"""`ocipy features`: what this runtime knows, for those who call it (spec: features.md). Cold.
-
-Not what the host can do: the document is the same on each. Every list is the one that the code in question works with.
-"""
+"""`ocipy features`: print what this runtime supports (spec: features.md). Cold."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
 
-from ocipy import SPEC_VERSION, __version__
 from ocipy.cli.arguments import Arguments, Flag
-from ocipy.cli.main import write_stdout
-from ocipy.config.semantic import HOOKS
-from ocipy.linux.capabilities import NAMES as CAPABILITIES
-from ocipy.plan import scheduling, seccomp
-from ocipy.plan.mount_options import MOUNT_OPTIONS
-from ocipy.plan.namespaces import FLAGS as NAMESPACES
+from ocipy.cli.output import write_stdout
+from ocipy.operations.features import features
 
 SUMMARY = "print what this runtime supports, as JSON"
 USAGE = ""
 FLAGS: tuple[Flag, ...] = ()
-
-OLDEST_SPEC_VERSION = "1.0.0"
-# Annotations of a config.json that change what is done.
-ANNOTATIONS_WITH_EFFECT = (
-    "io.container.manager",
-    "org.criu.config",
-    "org.systemd.property.",
-    "run.oci.hooks.stderr",
-    "run.oci.hooks.stdout",
-    "run.oci.keep_original_groups",
-    "run.oci.mount_context_type",
-)
 
 
 def run(arguments: Arguments) -> int:
@@ -39,35 +18,3 @@ def run(arguments: Arguments) -> int:
     arguments.expect()
     write_stdout(json.dumps(features(), indent=2) + "\n")
     return 0
-
-
-def features() -> dict[str, Any]:
-    """The features structure."""
-    return {
-        "ociVersionMin": OLDEST_SPEC_VERSION,
-        "ociVersionMax": SPEC_VERSION,
-        "hooks": list(HOOKS),
-        "mountOptions": list(MOUNT_OPTIONS),
-        "linux": {
-            "namespaces": sorted(NAMESPACES),
-            "capabilities": list(CAPABILITIES),
-            "cgroup": {"v1": True, "v2": True, "systemd": True, "systemdUser": True, "rdma": True},
-            "seccomp": {
-                "enabled": True,
-                "actions": list(seccomp.ACTIONS),
-                "operators": list(seccomp.OPERATORS),
-                "archs": list(seccomp.ARCHITECTURES),
-                "knownFlags": list(seccomp.FLAGS),
-                "supportedFlags": list(seccomp.FLAGS),
-            },
-            "apparmor": {"enabled": True},
-            "selinux": {"enabled": True},
-            "memoryPolicy": {"modes": list(scheduling.MODES), "flags": list(scheduling.MODE_FLAGS)},
-            "intelRdt": {"enabled": True, "schemata": True, "monitoring": True},
-            "mountExtensions": {"idmap": {"enabled": True}},
-            "netDevices": {"enabled": True},
-        },
-        # The second is runc's, as in the example of features.md: there is none of the specification's own for it.
-        "annotations": {"ocipy.version": __version__, "org.opencontainers.runc.checkpoint.enabled": "true"},
-        "potentiallyUnsafeConfigAnnotations": list(ANNOTATIONS_WITH_EFFECT),
-    }

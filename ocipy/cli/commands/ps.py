@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ocipy.cli.arguments import Arguments, Flag, UsageError
-from ocipy.cli.main import write_stdout
+from ocipy.cli.output import write_stdout
 from ocipy.errors import Error
 from ocipy.linux import _kernel
 from ocipy.linux.text import decode

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ocipy.cli.arguments import Arguments, Flag
-from ocipy.cli.main import write_stdout
+from ocipy.cli.output import write_stdout
 from ocipy.linux import _kernel
 from ocipy.state.state import load
 

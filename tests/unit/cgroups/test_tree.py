@@ -11,6 +11,7 @@ import pytest
 
 from ocipy.cgroups import creation, files, freezer
 from ocipy.cgroups.cgroup import Cgroup
+from ocipy.cgroups.ending import remove
 from ocipy.cgroups.layout import Layout
 from ocipy.errors import Error
 
@@ -102,9 +103,9 @@ def test_default_is_beside_our_own(v2: Tree) -> None:
 def test_make_and_remove_leave_nothing(v2: Tree) -> None:
     cgroup = make(layout_v2(v2), "/a/b")
     assert cgroup.created == [f"{v2.path}/a", f"{v2.path}/a/b"] == v2.made
-    cgroup.remove()
+    remove(cgroup)
     assert not (v2.path / "a").exists()
-    cgroup.remove()
+    remove(cgroup)
 
 
 def test_what_was_there_stays(v2: Tree) -> None:
@@ -113,15 +114,15 @@ def test_what_was_there_stays(v2: Tree) -> None:
         v2.fill(v2.path / name)
     cgroup = make(layout_v2(v2), "/a/b")
     assert cgroup.created == []
-    cgroup.remove()
+    remove(cgroup)
     assert (v2.path / "a/b").is_dir()
 
 
 def test_a_parent_with_others_in_it_stays(v2: Tree) -> None:
     first, second = make(layout_v2(v2), "/a/1"), make(layout_v2(v2), "/a/2")
-    first.remove()
+    remove(first)
     assert (v2.path / "a/2").is_dir() and not (v2.path / "a/1").exists()
-    second.remove()
+    remove(second)
     assert (v2.path / "a").is_dir(), "the second did not make it"
 
 
@@ -129,7 +130,7 @@ def test_what_the_container_made_below_goes_too(v2: Tree) -> None:
     cgroup = make(layout_v2(v2), "/a/b")
     for name in ("sub", "sub/deep", "other"):
         posix.mkdir(f"{v2.path}/a/b/{name}")
-    cgroup.remove()
+    remove(cgroup)
     assert not (v2.path / "a").exists()
 
 
@@ -199,7 +200,7 @@ def test_threaded_cgroup(v2: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
         make(layout_v2(v2), "/a", domain=True)
     cgroup = make(layout_v2(v2), "/b", domain=False)
     assert v2.text("b/cgroup.type").startswith("threaded")
-    cgroup.remove()
+    remove(cgroup)
 
 
 def test_cgroup_of_another_is_refused(v2: Tree) -> None:
@@ -270,7 +271,7 @@ def test_failure_half_way_names_what_it_made(v2: Tree) -> None:
     with pytest.raises(Error):
         creation.make(cgroup, layout_v2(v2))
     assert cgroup.created == [f"{v2.path}/a"]
-    cgroup.remove()
+    remove(cgroup)
     assert not (v2.path / "a").exists()
 
 

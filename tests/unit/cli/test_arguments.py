@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ocipy.cli.arguments import Arguments, Flag, parse, state_root
+from ocipy.cli.arguments import Arguments, Flag, parse
 from ocipy.errors import Error
+from ocipy.state.directory import state_root
 
 FLAGS = (
     Flag("bundle", "text", "", aliases=("b",), default="."),

@@ -10,10 +10,10 @@ from typing import Any
 import jsonschema
 import pytest
 
-from ocipy.cli.commands.features import features
 from ocipy.config.check import check
 from ocipy.config.semantic import errors
 from ocipy.linux.constants import CAP_CHECKPOINT_RESTORE
+from ocipy.operations.features import features
 from ocipy.plan import seccomp
 from ocipy.plan.build import build
 from ocipy.plan.model import Host, Options, Plan

@@ -8,21 +8,22 @@ import pwd
 import pytest
 
 from ocipy.cli.commands import list as command
+from ocipy.operations.list import name_in, owner
 
 PASSWD = b"root:x:0:0:root:/root:/bin/sh\n\n#x\nweb:x:33:33::/:\nother:x:33:33::/:\n\xff:x:7:7::/:\n+::::::\n"
 
 
 @pytest.mark.parametrize(("uid", "name"), [(0, "root"), (33, "web"), (7, "\udcff"), (3, ""), (330, "")])
 def test_a_name_in_passwd(uid: int, name: str) -> None:
-    assert command.name_in(PASSWD, uid) == name
+    assert name_in(PASSWD, uid) == name
 
 
 def test_an_owner_is_looked_up_once() -> None:
     known = {5: "five"}
-    assert command.owner(5, known) == "five"
-    assert command.owner(os.getuid(), known) == known[os.getuid()] == pwd.getpwuid(os.getuid()).pw_name
+    assert owner(5, known) == "five"
+    assert owner(os.getuid(), known) == known[os.getuid()] == pwd.getpwuid(os.getuid()).pw_name
     nobody = next(uid for uid in range(3_000_000_000, 3_000_000_100) if not _is_known(uid))
-    assert command.owner(nobody, known) == f"#{nobody}"
+    assert owner(nobody, known) == f"#{nobody}"
 
 
 def _is_known(uid: int) -> bool:

@@ -1,4 +1,4 @@
-"""`ocipy validate`: all findings in order, as text and as JSON (cli/commands/validate.py, config/advice.py)."""
+"""`ocipy validate`: all findings in order, as text and as JSON (operations/validate.py, config/advice.py)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given, settings
 
 from ocipy.cli.arguments import Arguments, parse
 from ocipy.cli.commands import validate as command
-from ocipy.cli.commands.validate import ERROR, MOST_PLANS, WARNING, validate
 from ocipy.config.advice import warnings
 from ocipy.config.finding import Finding
 from ocipy.config.misspelt import misspelt, nearest, unknown_members
 from ocipy.config.wording import schema_errors
 from ocipy.errors import Error
+from ocipy.operations.validate import ERROR, MOST_PLANS, WARNING, validate
 from tests.unit.documents import minimal, mutated, put, real_configs
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ocipy.cgroups import creation, files
+from ocipy.cgroups.ending import remove
 from ocipy.cgroups.layout import Layout
 from ocipy.errors import Error
 from ocipy.host import cgroup
@@ -66,7 +67,7 @@ def test_what_was_planned_and_not_made_does_not_count(
     with pytest.raises(Error):
         create(run)
     assert run.cgroup is not None and run.cgroup.created == []
-    run.cgroup.remove()
+    remove(run.cgroup)
 
 
 def test_descriptors_for_init_are_closed_after_the_clone(run: HostRun, tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def reported(child: Callable[[Init], None], started: bool = False) -> Error:
 @pytest.mark.parametrize("action", HOST_ACTIONS)
 def test_a_step_that_the_kernel_refuses_on_the_host(monkeypatch: pytest.MonkeyPatch, action: str, pointer: str) -> None:
     more = {"path": "/data"} if pointer else {}
-    monkeypatch.setattr(lane, "load", nothing)
+    monkeypatch.setattr(host_lane, "load", nothing)
     monkeypatch.setitem(host_lane.ACTIONS, action, refuse)
     plan = Plan()
     plan.on_host(action, pointer, **more)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ocipy.cli.main import HOT
+from ocipy.cli.table import HOT
 from ocipy.launcher import freeze
 from tests.unit import hot
 

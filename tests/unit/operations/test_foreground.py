@@ -22,7 +22,8 @@ TOP = Path(__file__).resolve().parents[3]
 # Starts its arguments under the foreground: on a terminal of their own if the first is "terminal".
 DRIVER = """
 import fcntl, os, sys, termios
-from ocipy.operations.foreground import Foreground, take_terminal
+from ocipy.host.terminal import take_terminal
+from ocipy.operations.foreground import Foreground
 from ocipy.linux import _kernel
 
 foreground = Foreground(subreaper=True)

@@ -12,14 +12,14 @@ import pytest
 
 import ocipy
 from ocipy.cli import arguments
-from ocipy.cli import main as cli
+from ocipy.cli.table import COLD, HOT
 from ocipy.pages.__main__ import main
 from ocipy.pages.man import page
 from ocipy.pages.markdown import Block, inline, sections
 from ocipy.pages.table import Command, kind, signal_names, table
 
 TOP = Path(ocipy.__file__).parents[1]
-COMMANDS = (*cli.HOT, *cli.COLD)
+COMMANDS = (*HOT, *COLD)
 
 # What stands in for the executable: it knows two containers, a third below another root.
 FAKE = """#!/bin/sh

@@ -13,9 +13,9 @@ from ocipy.plan.cgroup import (
     plan_cgroup_join,
     plan_cgroup_limits,
     plan_cgroup_meanwhile,
-    resources_of,
 )
 from ocipy.plan.cgroup_mount import plan_cgroup_mount
+from ocipy.plan.fields import resources_of
 from ocipy.plan.model import Host, Options, Plan
 
 V1 = Host(

@@ -11,14 +11,15 @@ from typing import Any
 
 import pytest
 
+from ocipy.cli.phases import PHASES
 from ocipy.errors import Error
 from ocipy.host.context import HostRun
 from ocipy.linux import _kernel
 from ocipy.plan.model import Options, Plan
 from ocipy.state.state import State
-from ocipy.tracing import trace
+from ocipy.tracing import record, trace
 from ocipy.tracing.format import document, init_steps
-from ocipy.tracing.trace import SIZE, Trace
+from ocipy.tracing.record import SIZE, Trace, now
 from tests.unit.child import in_child
 
 
@@ -31,7 +32,7 @@ def traced(tmp_path: Path) -> Trace:
     plan.in_init("wait", "", barrier="go")
     plan.in_init("hostname", "/hostname", name="web")
     plan.in_init("tell", "", barrier="ready")
-    made = Trace(str(tmp_path / "trace"), "create")
+    made = Trace(str(tmp_path / "trace"), "create", {})
     run = HostRun({}, Options(container_id="c", bundle="/b"), plan, State("/nowhere/c", "c", "/b"))  # type: ignore[typeddict-item]
     run.pid = 77
     for _ in made.host_lane(run):
@@ -41,7 +42,7 @@ def traced(tmp_path: Path) -> Trace:
 
 def events(made: Trace, status: int = 0, **wanted: str) -> list[dict[str, Any]]:
     """The events of the document that have these members, in the order of their begin."""
-    found = json.loads(json.dumps(document(made, status, trace.now())))["traceEvents"]
+    found = json.loads(json.dumps(document(made, status, now())))["traceEvents"]
     return sorted(
         (event for event in found if all(event.get(name) == value for name, value in wanted.items())),
         key=lambda event: event.get("ts", 0),
@@ -49,20 +50,20 @@ def events(made: Trace, status: int = 0, **wanted: str) -> list[dict[str, Any]]:
 
 
 def test_every_phase_is_a_function() -> None:
-    for module, functions in trace.PHASES.items():
+    for module, functions in PHASES.items():
         for name in functions:
             assert callable(getattr(importlib.import_module(module), name)), f"{module}.{name}"
-    assert set(trace.EXECUTED) <= {phase for functions in trace.PHASES.values() for phase in functions.values()}
+    assert set(record.EXECUTED) <= {phase for functions in PHASES.values() for phase in functions.values()}
 
 
 def test_the_times_of_init_come_from_another_process(traced: Trace) -> None:
     assert traced.run is not None
     steps = traced.run.plan.init
-    before = trace.now()
+    before = now()
     assert in_child(lambda: [step.action for step in traced.init_lane(steps)] == ["wait", "hostname", "tell"]) == 0
     found = events(traced, cat="init")
     assert [event["name"] for event in found] == ["wait", "hostname", "tell"]
-    assert before / 1000 <= found[0]["ts"] <= found[1]["ts"] <= trace.now() / 1000
+    assert before / 1000 <= found[0]["ts"] <= found[1]["ts"] <= now() / 1000
     assert found[1]["args"] == {"pointer": "/hostname", "what": "web"}
     assert {event["tid"] for event in found} == {77}
     assert {event["tid"] for event in events(traced, cat="host")} == {os.getpid()}
@@ -94,13 +95,13 @@ def test_a_step_that_waits_lasts_to_the_end_or_to_the_exec(traced: Trace) -> Non
     assert traced.run is not None
     lane = iter(traced.init_lane(traced.run.plan.init))
     next(lane)
-    end = trace.now()
+    end = now()
     (step,) = init_steps(traced, end)
     assert step[2] == end
     assert step[3]["unfinished"]
-    executed = trace.now()
-    traced.events.append((trace.EXECUTED[0], end, executed, {}))
-    (step,) = init_steps(traced, trace.now())
+    executed = now()
+    traced.events.append((record.EXECUTED[0], end, executed, {}))
+    (step,) = init_steps(traced, now())
     assert step[2] == executed
     assert "unfinished" not in step[3]
 
@@ -111,7 +112,7 @@ def test_what_init_writes_is_made_plausible(traced: Trace, number: int) -> None:
     assert traced.times is not None
     for index in range(3 * SIZE):
         traced.times[index] = number if index % 2 else number - 1 or 5
-    end = trace.now()
+    end = now()
     steps = init_steps(traced, end)
     assert steps
     earliest = traced.entered
@@ -122,7 +123,7 @@ def test_what_init_writes_is_made_plausible(traced: Trace, number: int) -> None:
 
 def test_a_phase_is_timed_once_and_says_what_failed(traced: Trace, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = importlib.import_module("ocipy.operations.bundle")
-    monkeypatch.setattr(trace, "PHASES", {"ocipy.operations.bundle": {"parse": "parse it"}})
+    traced.phases = {"ocipy.operations.bundle": {"parse": "parse it"}}
     monkeypatch.setattr(bundle, "parse", bundle.parse)
     traced.wrap_phases()
     traced.wrap_phases()
@@ -138,7 +139,7 @@ def test_the_process_began_before_now_and_not_long_ago() -> None:
     def began() -> bool:
         moment = _kernel.monotonic_ns()
         time.sleep(0.05)
-        return moment - 2 * 10**9 < trace.process_began(_kernel.monotonic_ns()) <= _kernel.monotonic_ns()
+        return moment - 2 * 10**9 < record.process_began(_kernel.monotonic_ns()) <= _kernel.monotonic_ns()
 
     assert in_child(began) == 0
 
@@ -158,7 +159,7 @@ def test_what_is_no_file_of_ours_is_refused_before_anything_is_done(tmp_path: Pa
     refused = {"link": "symbolic link", "fifo": "No such device", "missing/trace": "No such file", ".": "directory"}
     for name, words in refused.items():
         with pytest.raises(Error, match=words):
-            trace.begin(str(tmp_path / name), "create")
+            trace.begin(str(tmp_path / name), "create", {})
     with pytest.raises(Error, match="no regular file"):
-        trace.begin("/dev/null", "create")
+        trace.begin("/dev/null", "create", {})
     assert (tmp_path / "target").read_text() == "kept"

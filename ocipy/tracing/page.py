@@ -1,4 +1,4 @@
-"""The picture of a trace: the same lanes, with what each step has taken."""
+"""A trace as a page: the same lanes, with what each step has taken."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from ocipy.picture.rows import Box, Picture, box_of, laid_out
 if TYPE_CHECKING:
     from ocipy.plan.model import Step
     from ocipy.tracing.format import Timed
-    from ocipy.tracing.trace import Trace
+    from ocipy.tracing.record import Trace
 
 NANOSECONDS = 1e6  # in a millisecond
 
 
 def page_of(trace: Trace, init: list[Timed], status: int, end: int) -> str:
-    """The page. init: as tracing.format.init_steps gives it; end: of the command, in ns."""
+    """The page. init: as format.init_steps gives it; end: of the command, in ns."""
     boxes = [_box("host", number, *step, trace.entered) for number, step in enumerate(trace.steps, 1)]
     for number, (step, begin, until, arguments) in enumerate(init, 1):
         boxes.append(_box("init", number, step, begin, until, "failed" not in arguments, trace.entered))

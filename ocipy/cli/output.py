@@ -1,0 +1,19 @@
+"""What commands print."""
+
+from __future__ import annotations
+
+import posix
+
+from ocipy.errors import Error
+
+
+def write_stdout(text: str) -> None:
+    """Write all of a text to standard output. Raises Error where that fails, but for a reader who has had enough."""
+    data = text.encode("utf-8", "surrogateescape")
+    try:
+        while data:
+            data = data[posix.write(1, data) :]
+    except BrokenPipeError:
+        pass
+    except OSError as problem:
+        raise Error("cannot write to standard output", errno=problem.errno or 0) from None

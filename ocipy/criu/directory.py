@@ -1,0 +1,22 @@
+"""The directories that criu writes its images and its log to, or reads them from. Cold."""
+
+from __future__ import annotations
+
+import os
+import posix
+
+from ocipy.errors import Error
+
+# Beside criu's images, under runc's name: the standard streams that the container had.
+DESCRIPTORS = "descriptors.json"
+
+
+def open_directory(path: str, flag: str, *, make: bool = False) -> int:
+    """A descriptor of a directory for criu, which is made, for its owner alone, if it is missing. Raises Error."""
+    try:
+        if make:
+            os.makedirs(path, 0o700, exist_ok=True)
+        return posix.open(path, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
+    except OSError as error:
+        what = f"cannot {'make or ' if make else ''}open the directory {path}"
+        raise Error(what, pointer=flag, errno=error.errno or 0) from None

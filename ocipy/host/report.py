@@ -1,0 +1,58 @@
+"""What a process tells by exec.report on its way to the exec (init/fifo.py): nothing, or why it could not."""
+
+from __future__ import annotations
+
+import posix
+
+from ocipy.children.interrupts import check as check_interrupts
+from ocipy.errors import Error
+from ocipy.init.fifo import AWAKE, EXECUTING
+from ocipy.linux import _kernel
+from ocipy.linux.constants import POLLHUP, POLLIN
+
+# How long a process on its way to the exec may say nothing before a look is taken at it.
+GLANCE_MS = 100
+# Bytes: more than an error has (errors.LONGEST_TEXT).
+MAX_MESSAGE = 65536
+
+
+def read_to_end(report: int, name: str, pid: int, pidfd: int, interrupts: int) -> bytes:
+    """What init says until it executes or dies: either closes its end. No more than it has to say.
+
+    name: what it is called in errors. Raises Error for a signal that ends us, and where it is held up.
+    """
+    said = b""
+    stopped = 0
+    while len(said) < MAX_MESSAGE:
+        ready = dict(_kernel.poll([(report, POLLIN), (pidfd, POLLIN), (interrupts, POLLIN)], GLANCE_MS))
+        if not ready:
+            from ocipy.host.held_up import glance
+
+            stopped = glance(name, pid, pidfd, stopped)
+        elif ready.get(report, 0) & (POLLIN | POLLHUP):
+            data = posix.read(report, MAX_MESSAGE)
+            said += data
+            if not data:
+                break
+        elif pidfd in ready:
+            break
+        else:
+            check_interrupts(interrupts)
+    return said
+
+
+def raise_failure(said: bytes) -> None:
+    """Raise the Error that is in what init has said, if one is."""
+    failure = said.lstrip(AWAKE + EXECUTING)
+    if failure:
+        raise Error.from_message(_message(failure))
+
+
+def _message(data: bytes) -> dict[str, object]:
+    try:
+        message = _kernel.json_loads(data)
+    except ValueError:
+        message = None
+    if not isinstance(message, dict):
+        message = {"what": "the init process sent a message that is none"}
+    return message

@@ -1,0 +1,137 @@
+"""The times of one command, as they are taken: of its phases, and of the steps of both lanes.
+
+The clock is CLOCK_MONOTONIC in both processes. Init writes its times into memory that it shares with the host's
+process: no descriptor and no path leads to it, and its exec lets go of it. Whoever may have taken over init can write
+nothing but numbers there.
+"""
+
+from __future__ import annotations
+
+import posix
+import sys
+import time
+
+from ocipy.linux import _kernel
+from ocipy.plan.model import Plan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import Any
+
+    from ocipy.plan.model import Run, Step
+
+# An init that executes its process is at the end of its lane when one of these phases ends.
+EXECUTED = ("let init go on, until it has executed", "carry out the plan, until the process has executed")
+
+# Numbers of 64 bits for each step of the init lane in the shared memory.
+BEGIN, END, DONE, SIZE = 0, 1, 2, 3
+
+SECOND = 1_000_000_000
+now = _kernel.monotonic_ns
+
+
+class Trace:
+    """One command's trace on its way.
+
+    began: of the process, in ns of CLOCK_MONOTONIC; entered: of the command. events: (name, begin, end, arguments) of
+    the phases. steps: (step, begin, end, done) of the host lane. times: what init writes, SIZE numbers a step.
+    """
+
+    __slots__ = ("began", "command", "entered", "events", "path", "phases", "run", "steps", "times")
+
+    def __init__(self, path: str, command: str, phases: Mapping[str, Mapping[str, str]]) -> None:
+        self.path = path
+        self.phases = phases
+        self.command = command
+        self.entered = now()
+        self.began = process_began(self.entered)
+        self.events: list[tuple[str, int, int, dict[str, Any]]] = []
+        self.steps: list[tuple[Step, int, int, bool]] = []
+        self.run: Run | None = None
+        self.times: memoryview | None = None
+
+    def wrap_phases(self) -> None:
+        """Replace the functions that are phases in the modules that are loaded by now."""
+        for module, functions in self.phases.items():
+            if module in sys.modules:
+                members = sys.modules[module].__dict__
+                for name, phase in functions.items():
+                    if not isinstance(members[name], _Phase):
+                        members[name] = _Phase(self, phase, members[name])
+
+    def host_lane(self, run: Run) -> Iterator[Step]:
+        """The steps of the host lane. Maps the memory for those of init, which is not yet cloned."""
+        self.run = run
+        self.times = _kernel.shared_memory(8 * SIZE * max(1, len(run.plan.init))).cast("Q")
+        for step in run.plan.host:
+            begin = now()
+            done = False
+            # A step that fails ends the loop, and so closes this generator.
+            try:
+                yield step
+                done = True
+            finally:
+                self.steps.append((step, begin, now(), done))
+
+    def init_lane(self, steps: Sequence[Step]) -> Iterator[Step]:
+        """The steps of the init lane, in the init process."""
+        times = self.times
+        assert times is not None
+        at = 0
+        for step in steps:
+            times[at + BEGIN] = now()
+            try:
+                yield step
+                times[at + DONE] = 1
+            finally:
+                times[at + END] = now()
+            at += SIZE
+
+
+class _Phase:
+    """A function that is timed."""
+
+    __slots__ = ("function", "name", "trace")
+
+    def __init__(self, trace: Trace, name: str, function: Callable[..., Any]) -> None:
+        self.trace = trace
+        self.name = name
+        self.function = function
+
+    def __call__(self, *args: Any, **keywords: Any) -> Any:
+        begin = now()
+        arguments: dict[str, Any] = {}
+        try:
+            result = self.function(*args, **keywords)
+        except Exception as error:
+            arguments["error"] = str(error)
+            raise
+        finally:
+            self.trace.events.append((self.name, begin, now(), arguments))
+        if isinstance(result, Plan):
+            result.onlooker = self.trace
+        # What it has imported may have phases of its own.
+        self.trace.wrap_phases()
+        return result
+
+
+def process_began(moment: int) -> int:
+    """When this process began, in ns of CLOCK_MONOTONIC; moment: now.
+
+    The kernel tells it in ticks of 10 ms (proc(5), field 22 of stat). Within a tick the time on and for a processor
+    tells more: until here a process waits for hardly anything else.
+    """
+    from ocipy.linux.files import read_file
+    from ocipy.linux.text import words_of
+    from ocipy.state.state import process_start
+
+    tick = SECOND // posix.sysconf("SC_CLK_TCK")
+    # The field counts from boot, time in suspend included.
+    asleep = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - now()
+    least = process_start(posix.getpid()) * tick - asleep
+    try:
+        used = sum(map(int, words_of(read_file("/proc/self/schedstat"))[:2]))
+    except (OSError, ValueError):  # a kernel without CONFIG_SCHED_INFO
+        used = time.process_time_ns()
+    return max(least, min(moment - used, least + tick))

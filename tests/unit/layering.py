@@ -1,0 +1,124 @@
+"""The imports of the package, and the rooms that ARCHITECTURE.md gives its modules.
+
+python -m tests.unit.layering        prints the picture: each room, and how often it imports from which other one
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+TOP = Path(__file__).parents[2]
+ROW = re.compile(r"^\| (`ocipy/[^|]*) \|[^|]*\| ([^|]*) \|$", re.MULTILINE)
+ANYBODY = "for all"
+
+
+@dataclass(frozen=True)
+class Room:
+    """A row of the table. uses: the names of rooms as the last column has them; None where every room may use this."""
+
+    names: tuple[str, ...]
+    uses: frozenset[str]
+    is_for_all: bool
+
+    @property
+    def name(self) -> str:
+        return self.names[0]
+
+
+def rooms(text: str) -> list[Room]:
+    """The rows, topmost first. A name is that of a folder or file in ocipy/, without a slash or suffix."""
+    found = []
+    for places, uses in ROW.findall(text):
+        names = [re.sub(r"^ocipy/|/$|\.py$", "", place) for place in re.findall(r"`([^`]+)`", places)]
+        is_for_all = uses.startswith(ANYBODY)
+        words = uses.removeprefix(ANYBODY).strip("; ").strip()
+        found.append(Room(tuple(names), frozenset(words.split(", ")) if words else frozenset(), is_for_all))
+    return found
+
+
+def modules() -> dict[str, Path]:
+    """All modules of the package, by their full names."""
+    found = {}
+    for path in sorted((TOP / "ocipy").rglob("*.py")):
+        parts = path.relative_to(TOP).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def room_of(module: str, all_rooms: list[Room]) -> Room:
+    """Its room. Raises KeyError."""
+    name = module.split(".")[1] if "." in module else "__init__"
+    for room in all_rooms:
+        if name in room.names:
+            return room
+    raise KeyError(module)
+
+
+def imports(tree: ast.AST, known: dict[str, Path]) -> Iterator[str]:
+    """The modules that one imports: at its top, in a function, for the type checker, or by a name in a string."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in known)
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module in known:
+            for alias in node.names:
+                below = f"{node.module}.{alias.name}"
+                yield below if below in known else node.module
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in known:
+            if "." in node.value and known[node.value].name != "__init__.py":
+                yield node.value
+
+
+def graph(known: dict[str, Path]) -> dict[str, set[str]]:
+    """For each module those that it imports."""
+    return {name: set(imports(ast.parse(path.read_bytes()), known)) - {name} for name, path in known.items()}
+
+
+def circles(edges: dict[str, set[str]]) -> list[list[str]]:
+    """The groups of modules that import one another, straight or by way of others (Tarjan's components)."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(name: str) -> None:
+        index[name] = low[name] = len(index)
+        stack.append(name)
+        for other in sorted(edges[name]):
+            if other not in index:
+                visit(other)
+                low[name] = min(low[name], low[other])
+            elif other in stack:
+                low[name] = min(low[name], index[other])
+        if low[name] == index[name]:
+            at = stack.index(name)
+            if len(stack) - at > 1:
+                found.append(sorted(stack[at:]))
+            del stack[at:]
+
+    for name in edges:
+        if name not in index:
+            visit(name)
+    return found
+
+
+def picture() -> str:
+    """The rooms with their sizes, and the numbers of imports from one to another."""
+    known, all_rooms = modules(), rooms((TOP / "ARCHITECTURE.md").read_text())
+    lines = []
+    edges = graph(known)
+    for room in all_rooms:
+        own = [name for name in known if room_of(name, all_rooms) is room]
+        size = sum(len(known[name].read_text().splitlines()) for name in own)
+        lines.append(f"{room.name:14}{len(own):4} modules{size:7} lines")
+        taken = Counter(room_of(other, all_rooms).name for name in own for other in edges[name])
+        lines += [f"    {number:4} {name}" for name, number in sorted(taken.items()) if name != room.name]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(picture())

@@ -1,0 +1,125 @@
+"""Imports go down: ARCHITECTURE.md's table of rooms holds, and no modules import one another in a circle."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.unit.layering import TOP, Room, circles, graph, imports, modules, room_of, rooms
+
+ARCHITECTURE = (TOP / "ARCHITECTURE.md").read_text()
+ROOMS = rooms(ARCHITECTURE)
+KNOWN = modules()
+EDGES = graph(KNOWN)
+# The one import that goes up, which ARCHITECTURE.md names: that command is a program of its own, on the library.
+HANDED_OVER = {("ocipy.cli.commands.box", "ocipy.box.cli")}
+# Names modules of other rooms as data, for what it freezes.
+BUILD_TOOLS = {"ocipy.launcher.freeze"}
+# Two that name one another for the type checker alone.
+HELD_TOGETHER = [["ocipy.box.box", "ocipy.box.boxes"]]
+# What touches the machine: modules; and of posix all functions but these, which have words and constants of libc.
+DOORS = {"subprocess", "socket", "time", "pathlib", "ocipy.linux._kernel"}
+PURE = {"strerror", "sysconf"}
+
+
+def test_the_table_is_read() -> None:
+    table = "| `ocipy/a/` | says | b, c |\n| `ocipy/b.py`, `ocipy/c/` | says | for all |\n| `ocipy/d/` | says |  |\n"
+    first, second, third = rooms(table)
+    assert first == Room(("a",), frozenset(("b", "c")), False)
+    assert second == Room(("b", "c"), frozenset(), True)
+    assert not third.uses
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from ocipy.host import lane",
+        "import ocipy.host.lane",
+        "from ocipy.host.lane import carry_out",
+        "def f():\n    from ocipy.host import lane",
+        "if TYPE_CHECKING:\n    from ocipy.host.lane import HostRun",
+        "__import__('ocipy.host.lane')",
+    ],
+)
+def test_every_kind_of_import_is_seen(line: str) -> None:
+    assert list(imports(ast.parse(line), KNOWN)) == ["ocipy.host.lane"]
+
+
+def test_a_circle_is_seen() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == [["b", "c"]]
+    assert circles({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+def test_every_module_has_one_room() -> None:
+    names = [name for room in ROOMS for name in room.names]
+    assert len(names) == len(set(names))
+    assert {room_of(module, ROOMS).name for module in KNOWN} == {room.name for room in ROOMS}
+
+
+@pytest.mark.parametrize("module", [name for name in KNOWN if name not in BUILD_TOOLS])
+def test_imports_go_down(module: str) -> None:
+    own = room_of(module, ROOMS)
+    for other in EDGES[module]:
+        room = room_of(other, ROOMS)
+        if room is own or (module, other) in HANDED_OVER:
+            continue
+        assert ROOMS.index(room) > ROOMS.index(own), f"{module} imports {other}, of a room above its own"
+        assert room.is_for_all or room.name in own.uses, f"{module} imports {other}: no use of {own.name}"
+
+
+@pytest.mark.parametrize("room", [room for room in ROOMS if not room.is_for_all], ids=lambda room: str(room.name))
+def test_what_a_room_is_said_to_use_it_uses(room: object) -> None:
+    used = {
+        room_of(other, ROOMS)
+        for module in KNOWN
+        if room_of(module, ROOMS) is room and module not in BUILD_TOOLS
+        for other in EDGES[module]
+        if (module, other) not in HANDED_OVER
+    } - {room}
+    assert {other.name for other in used if not other.is_for_all} == next(r for r in ROOMS if r is room).uses
+
+
+def test_no_modules_import_one_another() -> None:
+    edges = {name: {other for other in its if (name, other) not in HANDED_OVER} for name, its in EDGES.items()}
+    assert circles({name: its if name not in BUILD_TOOLS else set() for name, its in edges.items()}) == HELD_TOGETHER
+
+
+def test_what_hands_over_is_said() -> None:
+    for module, _ in HANDED_OVER:
+        assert module.removeprefix("ocipy.").replace(".", "/") + ".py" in ARCHITECTURE
+
+
+@pytest.mark.parametrize("module", [name for name in KNOWN if name.startswith("ocipy.plan.")])
+def test_a_plan_is_made_without_touching_the_machine(module: str) -> None:
+    """Nothing that planning imports, straight or by way of others, is a door to the kernel."""
+    pending, reached = [module], set[str]()
+    while pending:
+        name = pending.pop()
+        if name not in reached:
+            reached.add(name)
+            pending += EDGES[name]
+    for name in reached:
+        assert not _doors(KNOWN[name]), f"{module} comes to {name}, which imports {_doors(KNOWN[name])}"
+
+
+def _doors(path: Path) -> set[str]:
+    found = set[str]()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return found & DOORS | set(_calls_of_posix(path))
+
+
+def _calls_of_posix(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in ("posix", "os"):
+            if node.attr.islower() and node.attr not in PURE:
+                yield f"{node.value.id}.{node.attr}"
+        elif isinstance(node, ast.Name) and node.id == "open":
+            yield "open"
