@@ -27,5 +27,8 @@ function choose(pointer) {
 lanes.addEventListener("toggle", (event) => { if (event.target.open) choose(event.target.dataset.pointer); draw(); }, true);
 document.getElementById("config").addEventListener("click", (event) => {
   const line = event.target.closest("span"); if (line) choose(line.dataset.pointer); });
+// page.html#step-host-5 is a link to a step.
+const linked = location.hash.startsWith("#step-") && document.getElementById(location.hash.slice(6));
+if (linked) { linked.open = true; linked.scrollIntoView({ block: "nearest" }); }
 new ResizeObserver(draw).observe(lanes);
 draw();

@@ -35,7 +35,7 @@ def html(picture: Picture) -> str:
             *(_box(box, longest) for box in picture.boxes),
             '<svg aria-hidden="true"><defs><marker id="head" viewBox="0 0 8 8" refX="6" refY="4" markerWidth="7" '
             'markerHeight="7" orient="auto"><path d="M0,0 L8,4 L0,8 z"/></marker></defs></svg></section>',
-            '<aside id="config"><pre>'
+            '<aside id="config"><h2>config.json</h2><pre>'
             + "".join(_line(*line) for line in lines_of(picture.config))
             + "</pre></aside></main>",
             _warnings(picture),
