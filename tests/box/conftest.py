@@ -92,7 +92,12 @@ def left_behind(places: Path, ids: set[str]) -> list[str]:
     for pattern in ("ocipy-box-*", "*/ocipy-box-*"):
         cgroups = [path for path in Path("/sys/fs/cgroup").glob(pattern) if path.name.removeprefix("ocipy-box-") in ids]
         found += [str(path) for path in cgroups]
-    found += [line for line in _lines("ps", "-e", "-o", "pid,args") if str(places) in line]
+    ended = [f" _ended {one}" for one in ids]  # what conmon calls
+    found += [
+        line
+        for line in _lines("ps", "-e", "-o", "pid,args")
+        if str(places) in line or any(word in line for word in ended)
+    ]
     found += [str(path) for path in (places / "run").glob("leases*") if path.suffix != ".lock"]
     found += [str(path) for path in (places / "run/runtime").glob("[!@.]*")]
     return found

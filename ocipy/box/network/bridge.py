@@ -23,6 +23,8 @@ from ocipy.box.places import Places
 from ocipy.box.request import Port
 
 BRIDGE = "ocipy0"
+# Of our devices (IFLA_GROUP, rtnetlink(7)): all of a group go at once, where each by itself waits for the kernel.
+GROUP = 0x6F636970
 DEVICE = "eth0"
 SYSCTLS = Path("/proc/sys/net")
 FORWARDING = ("ipv4/ip_forward", "ipv6/conf/all/forwarding")
@@ -47,10 +49,10 @@ class BridgeConnection(Connection):
                 lease = leases.take(self._box_id, self._ports)
                 leases.save()
                 try:
-                    begin(leases, host)
-                    plug(host, device_of(self._box_id), self._holder.pid, lease)
-                    set_up_inside(self._holder.pid, lease, leases)
-                    nft.apply(nft.ruleset(leases, BRIDGE))
+                    with nft.applied(nft.ruleset(leases, BRIDGE)):
+                        begin(leases, host)
+                        plug(host, device_of(self._box_id), self._holder.pid, lease)
+                        set_up_inside(self._holder.pid, lease, leases)
                 except BaseException:
                     give_back(self._box_id, leases, host)
                     leases.save()
@@ -133,7 +135,7 @@ def begin(leases: Leases, host: IPRoute) -> None:
     if there and len(leases.boxes) == 1 and addresses(host, there[0]) - {v4, v6}:
         raise Error(f"there is a device {BRIDGE} that is not ours", hint=f"ip link del {BRIDGE}, if nobody needs it")
     with suppress(NetlinkError):
-        host.link("add", ifname=BRIDGE, kind="bridge")
+        host.link("add", ifname=BRIDGE, kind="bridge", group=GROUP)
     index = host.link_lookup(ifname=BRIDGE)[0]
     with suppress(OSError):
         (SYSCTLS / f"ipv6/conf/{BRIDGE}/accept_dad").write_text("0")
@@ -189,7 +191,7 @@ def plug(host: IPRoute, name: str, pid: int, lease: Lease) -> None:
     with suppress(NetlinkError):  # of a box that was killed
         host.link("del", ifname=name)
     peer = {"ifname": DEVICE, "net_ns_pid": pid, "address": lease.hardware_address}
-    host.link("add", ifname=name, kind="veth", peer=peer)
+    host.link("add", ifname=name, kind="veth", peer=peer, group=GROUP)
     bridge = host.link_lookup(ifname=BRIDGE)[0]
     index = host.link_lookup(ifname=name)[0]
     host.link("set", index=index, master=bridge, state="up")
@@ -212,18 +214,28 @@ def set_up_inside(pid: int, lease: Lease, leases: Leases) -> None:
 def give_back(box_id: str, leases: Leases, host: IPRoute) -> None:
     """The lease goes; with the last one the bridge, the rules and the forwarding."""
     leases.boxes.pop(box_id, None)
-    with suppress(NetlinkError):
-        host.link("del", ifname=device_of(box_id))
+    device = device_of(box_id)
     if leases.boxes:
-        nft.apply(nft.ruleset(leases, BRIDGE))
+        with nft.applied(nft.ruleset(leases, BRIDGE)):
+            delete(host, device)
         return
-    nft.apply(nft.removal())
-    with suppress(NetlinkError):
-        host.link("del", ifname=BRIDGE)
+    with nft.applied(nft.removal()):
+        if {link.get_attr("IFLA_IFNAME") for link in host.get_links(group=GROUP)} <= {device, BRIDGE}:
+            with suppress(NetlinkError):
+                host.link("del", group=GROUP)
+        for name in (device, BRIDGE):  # what another version has made is in no group
+            delete(host, name)
     for name, value in leases.before.items():
         write_sysctl(name, value)
     leases.before = {}
     leases.subnet = ""
+
+
+def delete(host: IPRoute, name: str) -> None:
+    """Delete a device, if it is there."""
+    if host.link_lookup(ifname=name):
+        with suppress(NetlinkError):
+            host.link("del", ifname=name)
 
 
 def name_servers() -> tuple[str, ...]:

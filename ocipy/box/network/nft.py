@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from ocipy import Error
@@ -95,16 +96,25 @@ def _masquerade(leases: Leases, bridge: str) -> list[tuple[str, Rule]]:
     return made
 
 
-def apply(document: dict[str, Any]) -> None:
-    """Have nft(8) carry out a document: all of it or nothing. Raises Error."""
+@contextmanager
+def applied(document: dict[str, Any]) -> Iterator[None]:
+    """Have nft(8) carry out a document, all of it or nothing, while the block does something else. Raises Error."""
     try:
-        done = subprocess.run(
-            ["nft", "-j", "-f", "-"], input=json.dumps(document).encode(), check=False, capture_output=True
+        process = subprocess.Popen(
+            ["nft", "-j", "-f", "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
     except FileNotFoundError:
         raise Error(
             "there is no nft, which a bridge takes", hint="install nftables; or --network host or none"
         ) from None
-    if done.returncode:
-        said = done.stderr.decode("utf-8", "replace").strip().split("\n")[0]
+    assert process.stdin is not None
+    with process.stdin, suppress(BrokenPipeError):
+        process.stdin.write(json.dumps(document).encode())
+    try:
+        yield
+    finally:
+        process.stdin = None  # it is closed
+        _, words = process.communicate()
+    if process.returncode:
+        said = words.decode("utf-8", "replace").strip().split("\n")[0]
         raise Error(f"nft has refused the rules of the bridge: {said}", hint="the kernel may lack nf_tables or nf_nat")
