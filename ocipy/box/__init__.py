@@ -1,14 +1,55 @@
 """`ocipy box`: containers from images by one command, as a user of the public library (docs/box.md).
 
-What a program may import is in __all__. Boxes makes and finds them; Box is one, from its making to its end.
+What a program may import is in __all__, and documented in docs/library.md. Boxes makes and finds them; Box is one, from
+its making to its end.
 """
 
 from __future__ import annotations
 
-from ocipy.box.box import Box
-from ocipy.box.boxes import Boxes
-from ocipy.box.images.store import Image
-from ocipy.box.places import Places, default_places
-from ocipy.box.request import Limits, Port, Request, Volume
+import importlib
 
-__all__ = ("Box", "Boxes", "Image", "Limits", "Places", "Port", "Request", "Volume", "default_places")
+__all__ = (
+    "Box",
+    "Boxes",
+    "Image",
+    "Limits",
+    "LogLine",
+    "Network",
+    "Places",
+    "Port",
+    "Request",
+    "Volume",
+    "default_places",
+)
+
+PLACES = {
+    "Box": "box",
+    "Boxes": "boxes",
+    "Image": "images.store",
+    "Limits": "request",
+    "LogLine": "monitor",
+    "Network": "network",
+    "Places": "places",
+    "Port": "request",
+    "Request": "request",
+    "Volume": "request",
+    "default_places": "places",
+}
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocipy.box.box import Box
+    from ocipy.box.boxes import Boxes
+    from ocipy.box.images.store import Image
+    from ocipy.box.monitor import LogLine
+    from ocipy.box.network import Network
+    from ocipy.box.places import Places, default_places
+    from ocipy.box.request import Limits, Port, Request, Volume
+
+
+def __getattr__(name: str) -> object:
+    """The names of __all__ when they are first asked for (PEP 562): a command imports only what it needs."""
+    if name in __all__:
+        found: object = getattr(importlib.import_module(f"ocipy.box.{PLACES[name]}"), name)
+        return found
+    raise AttributeError(f"module 'ocipy.box' has no attribute {name!r}")

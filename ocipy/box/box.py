@@ -18,7 +18,7 @@ from ocipy.box.bundle import Bundle, id_map_for_images, replace_file
 from ocipy.box.cgroup import oom_kills
 from ocipy.box.forwarding import Forwarding
 from ocipy.box.images.store import remove_tree
-from ocipy.box.network import Peer
+from ocipy.box.network import Network, Peer
 from ocipy.box.network.connection import Connection
 from ocipy.box.orphans import end_callers
 from ocipy.box.record import Directory, Record, now
@@ -82,6 +82,11 @@ class Box:
             if owner is not None:
                 os.chown(self.directory.path / "root", owner[0], owner[0])
         upper.chmod(status.st_mode & 0o7777)
+
+    @property
+    def network(self) -> Network:
+        """Its network, as of the last look at the record."""
+        return Network(self.record.request.network, self.record.addresses, self.record.request.ports)
 
     @property
     def peer(self) -> Peer:

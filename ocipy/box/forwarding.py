@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from contextlib import suppress
 from typing import Any
 
@@ -19,6 +20,8 @@ class Forwarding:
         self.before: dict[int, Any] = {}
 
     def __enter__(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return  # signals are the main thread's (signal(3py)): a program that has more sees to them itself
         for number in self.NUMBERS:
             # From the terminal the runtime has it too, and passes it on by itself.
             from_terminal = number in (signal.SIGINT, signal.SIGQUIT)

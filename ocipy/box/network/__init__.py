@@ -19,6 +19,18 @@ class Peer(NamedTuple):
     addresses: tuple[str, ...]
 
 
+class Network(NamedTuple):
+    """What a box is connected by.
+
+    kind: "bridge", "host", "none" or "pasta". addresses: with their prefix lengths, those of this run on a bridge.
+    ports: published ones.
+    """
+
+    kind: str
+    addresses: tuple[str, ...]
+    ports: tuple[Port, ...]
+
+
 class HostNetwork(Connection):
     """The host's own."""
 
