@@ -137,6 +137,7 @@ def wait(boxes: Boxes, given: argparse.Namespace) -> int:
 
 def rm(boxes: Boxes, given: argparse.Namespace) -> int:
     """Remove boxes."""
+    boxes.sweep()
     return each(boxes, given.boxes, lambda box: box.remove(force=given.force))
 
 

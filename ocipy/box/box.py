@@ -21,7 +21,7 @@ from ocipy.box.images.store import remove_tree
 from ocipy.box.network import Network, Peer
 from ocipy.box.network.connection import Connection
 from ocipy.box.orphans import end_callers
-from ocipy.box.record import Directory, Record, now
+from ocipy.box.record import GONE, Directory, Record, now
 from ocipy.box.runtime import executable_path, is_v2
 from ocipy.box.volumes import make_sources
 
@@ -267,7 +267,7 @@ class Box:
                 raise
 
     def _remove_directory(self) -> None:
-        gone = self.directory.path.with_name(f".gone-{self.id}")
+        gone = self.directory.path.with_name(GONE + self.id)
         self.directory.path.rename(gone)
         remove_tree(gone)
 

@@ -15,7 +15,7 @@ from ocipy.box.images import lookup
 from ocipy.box.images.store import Store, remove_tree
 from ocipy.box.names import check_name, new_id, new_name
 from ocipy.box.places import Places, default_places
-from ocipy.box.record import Directory, Record, now
+from ocipy.box.record import GONE, RECORD, Directory, Record, held_alone, now
 from ocipy.box.request import Request, has_limits
 from ocipy.box.runtime import can_limit, make_runtime
 
@@ -68,6 +68,7 @@ class Boxes:
             )
         image = lookup.get(self.images, request.image, pull=pull, id_map=id_map_for_images(request, self.rootless))
         with self._locked():
+            self._sweep()
             taken = {box.record.name for box in self.all()}
             if name:
                 check_name(name)
@@ -89,6 +90,20 @@ class Boxes:
                 remove_tree(directory.path)
                 raise
         return box
+
+    def sweep(self) -> None:
+        """Remove what a `create` or a `remove` that was killed has left, which is no box. Raises Error."""
+        with self._locked():
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """The caller holds the lock, so no box is being made."""
+        for path in self.places.boxes.iterdir():
+            if path.name.startswith(GONE):
+                with suppress(OSError), held_alone(path):  # else whoever removes it is at work
+                    remove_tree(path)
+            elif not path.name.startswith(".") and not (path / RECORD).exists():
+                remove_tree(path)
 
     def users_of(self, key: str) -> list[str]:
         """The names of the boxes that are made of this image."""

@@ -16,6 +16,8 @@ from ocipy.box.config import ImageConfig
 from ocipy.box.request import Request
 
 RECORD = "box.json"
+GONE = ".gone-"
+"""How the directory of a box is called, before its id, while it is removed."""
 
 
 class Record(NamedTuple):
@@ -176,3 +178,14 @@ class Directory:
             raise Error(f"there is no box {self.path.name}") from None
         finally:
             os.close(fd)
+
+
+@contextmanager
+def held_alone(path: Path) -> Iterator[None]:
+    """The lock of a box's directory, which is gone under another name. Raises OSError where somebody has it."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(fd)

@@ -18,7 +18,7 @@ from pyroute2 import IPRoute, NetlinkError, NetNS
 from ocipy import Error
 from ocipy.box.network import nft
 from ocipy.box.network.connection import Connection
-from ocipy.box.network.leases import Lease, Leases, free_subnet, locked
+from ocipy.box.network.leases import NEW, Lease, Leases, free_subnet, locked
 from ocipy.box.places import Places
 from ocipy.box.request import Port
 
@@ -92,7 +92,8 @@ def hold_namespace() -> subprocess.Popen[bytes]:
 
 def release(box_id: str, places: Places) -> None:
     """Take back what a box was given; with the last one all goes. Quiet where there is nothing."""
-    if not leases_path(places).exists():
+    path = leases_path(places)
+    if not path.exists() and not path.with_suffix(NEW).exists():
         return
     with leases_of(places) as leases:
         if box_id in leases.boxes:

@@ -16,6 +16,8 @@ from ocipy.box.request import Port
 
 # Private ones that neither Docker (172.16/12, 192.168/16) nor podman (10.88/16, 10.89/16) hands out.
 SUBNETS = tuple(f"10.{number}.0.0/24" for number in (77, 78, 79, 177, 178, 179))
+NEW = ".new"
+
 SUBNET6 = "fd6f:6369:7079::/64"
 
 
@@ -90,6 +92,7 @@ def locked(path: Path) -> Iterator[Leases]:
     fd = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
+        path.with_suffix(NEW).unlink(missing_ok=True)  # of whoever was killed before the rename
         leases = _read(path)
         leases.path = path
         yield leases
@@ -116,7 +119,7 @@ def _write(path: Path, leases: Leases) -> None:
     if not leases.boxes and not leases.subnet:
         path.unlink(missing_ok=True)
         return
-    new = path.with_suffix(".new")
+    new = path.with_suffix(NEW)
     boxes = {
         one: lease._asdict() | {"ports": [port._asdict() for port in lease.ports]}
         for one, lease in leases.boxes.items()

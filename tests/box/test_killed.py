@@ -1,0 +1,91 @@
+"""`ocipy box` killed with SIGKILL at each step of each command: what is left, `rm -f` clears.
+
+A step is a system call of some kind that changes something or waits: strace(1) kills the command at the first of them,
+then at the second, until the command comes through.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+
+import pytest
+
+from tests.box.conftest import Box, left_behind
+from tests.conftest import runtime_path
+from tests.harness.host import scaled, wait_until
+from tests.harness.leaks import reap
+
+pytestmark = pytest.mark.needs_program("strace")
+
+SLEEP = ("busybox", "sleep", "1000")
+# What is there before, and the command line that is killed.
+COMMANDS = {
+    "run": ((), ("run", "--name", "one", "--network", "none", "busybox", "true")),
+    "run --rm": ((), ("run", "--rm", "--name", "one", "--network", "none", "busybox", "true")),
+    "run on a bridge": ((), ("run", "--name", "one", "-p", "8082:80", "busybox", "true")),
+    "run -d": ((), ("run", "-d", "--name", "one", "--network", "none", *SLEEP)),
+    "start": (("create", "--name", "one", "--network", "none", *SLEEP), ("start", "one")),
+    "stop": (("run", "-d", "--name", "one", "--network", "none", *SLEEP), ("stop", "-t", "0", "one")),
+    "rm": (("run", "-d", "--name", "one", "--network", "none", *SLEEP), ("rm", "-f", "one")),
+}
+# The calls at which it is killed, and of how many one is taken.
+CALLS = ("mkdir", "rename", "vfork", "wait4", "flock", "unlinkat")
+MORE_CALLS = {"run on a bridge": ("sendto", "clone")}
+STRIDE = {"sendto": 5, "unlinkat": 3}
+
+
+def killed_at(box: Box, call: str, number: int, words: tuple[str, ...]) -> bool:
+    """Whether the command was killed; False if it came to its end before its call of that number."""
+    command = ["strace", "-qq", "-o", "/dev/null", "-e", f"trace={call}"]
+    command += ["-e", f"inject={call}:signal=KILL:when={number}", runtime_path(), "box", *words]
+    done = subprocess.run(
+        command, check=False, env=box.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, timeout=scaled(60),
+    )  # fmt: skip
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr
+    return done.returncode != 0
+
+
+def cleared(box: Box, ids: set[str]) -> None:
+    """After `rm -f` of all that `ps -a` lists nothing is left, nor after the next box in the directories."""
+    found = box("ps", "-aq").stdout.split()
+    ids.update(found)
+    if found:
+        box("rm", "-f", *found)
+    left: list[str] = []
+
+    def nothing_left() -> bool:
+        reap()
+        left[:] = left_behind(box.places, ids)
+        return not left
+
+    try:
+        wait_until(nothing_left, timeout=10)
+    except AssertionError:
+        pytest.fail("left behind:\n  " + "\n  ".join(left))
+    boxes = box.places / "data/boxes"
+    if len(list(boxes.iterdir())) > 1:
+        box.run("busybox", "true")
+        assert [path.name for path in boxes.iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_rm_clears_what_a_killed_command_has_left(box: Box, name: str) -> None:
+    before, words = COMMANDS[name]
+    box.run("busybox", "true")  # the image is there
+    steps = 0
+    for call in (*CALLS, *MORE_CALLS.get(name, ())):
+        number, killed = 1, True
+        while killed:
+            ids: set[str] = set()
+            if before:
+                box(*before)
+                ids.update(path.name for path in (box.places / "data/boxes").glob("[!.]*"))
+            killed = killed_at(box, call, number, words)
+            ids.update(path.name for path in (box.places / "data/boxes").glob("[!.]*"))
+            print(f"killed at {call} {number}" if killed else f"not killed at {call} {number}")
+            cleared(box, ids)
+            number += STRIDE.get(call, 1)
+            steps += killed
+    assert steps > 5
