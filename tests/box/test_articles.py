@@ -5,6 +5,9 @@ from __future__ import annotations
 import concurrent.futures
 import os
 import re
+import shutil
+import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +16,7 @@ import pytest
 
 from tests.box.conftest import Box
 from tests.harness.host import Host, wait_until
+from tests.harness.leaks import reap
 
 MIB = 1 << 20
 
@@ -157,6 +161,43 @@ def test_twenty_boxes_at_once(box: Box) -> None:
     with concurrent.futures.ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(lambda number: box.run("busybox", "echo", str(number), timeout=240), range(20)))
     assert answers == [f"{number}\n" for number in range(20)]
+
+
+def test_twenty_boxes_run_at_once_in_the_background(box: Box) -> None:
+    """All of them live at the same time, on one bridge, and have addresses of their own."""
+    box.run("busybox", "true")
+    names = [f"box{number}" for number in range(20)]
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        list(pool.map(lambda name: box("run", "-d", "--name", name, "busybox", "sleep", "1000", timeout=240), names))
+    assert len(box("ps", "-q").stdout.split()) == 20
+    assert len({box.inspect(name)["addresses"][0] for name in names}) == 20
+
+
+def test_after_a_reboot_boxes_are_stopped_not_lost(box: Box) -> None:
+    """What is below run, the processes and the devices are gone, as if the machine had been switched off."""
+    box("run", "-d", "--name", "web", "busybox", "sh", "-c", "echo begun; date > /srv/kept; sleep 1000")
+    box("run", "--name", "done", "--network", "none", "busybox", "sh", "-c", "exit 3", status=3)
+    wait_until(lambda: box("logs", "web").stdout == "begun\n", "it has begun", timeout=20)
+    found = box.inspect("web")
+    conmon = int((Path(found["directory"]) / "bundle/conmon.pid").read_text())
+    for pid in (conmon, found["state"]["pid"]):
+        os.kill(pid, signal.SIGKILL)
+
+    def gone() -> bool:
+        reap()
+        return not Path(f"/proc/{found['state']['pid']}").exists()
+
+    wait_until(gone, "it is gone", timeout=20)
+    for words in ("ip link del ocipy0", "nft delete table inet ocipy_box"):
+        subprocess.run(words.split(), check=False, capture_output=True)
+    for cgroup in Path("/sys/fs/cgroup").glob(f"**/ocipy-box-{found['id']}"):
+        cgroup.rmdir()
+    shutil.rmtree(box.places / "run")
+    shown = box("ps", "-a").stdout
+    assert re.search(r"web .* exited", shown) and "exited (3)" in shown
+    box("start", "web")
+    assert box("exec", "web", "cat", "/srv/kept").stdout != ""
+    wait_until(lambda: box("logs", "web").stdout == "begun\nbegun\n", "it has begun again", timeout=20)
 
 
 @pytest.fixture
