@@ -190,6 +190,8 @@ def test_after_a_reboot_boxes_are_stopped_not_lost(box: Box) -> None:
     wait_until(gone, "it is gone", timeout=20)
     for words in ("ip link del ocipy0", "nft delete table inet ocipy_box"):
         subprocess.run(words.split(), check=False, capture_output=True)
+    for name in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
+        (Path("/proc/sys/net") / name).write_text("0")
     for cgroup in Path("/sys/fs/cgroup").glob(f"**/ocipy-box-{found['id']}"):
         cgroup.rmdir()
     shutil.rmtree(box.places / "run")
