@@ -227,6 +227,7 @@ PLACES = {
     "namespaces": ("open_namespace", "clone", "clone_stage", "uid_map", "gid_map"),
     "notify": ("notify_directory",),
     "pidfd_socket": ("send_pidfd",),
+    "pid_namespace": ("adopt_init",),
     "restore": (
         "restore_criu", "restore_join", "restore_loopback", "restore_mount_points", "restore_namespaces",
         "restore_processes", "restored", "restoring",

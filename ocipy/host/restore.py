@@ -52,7 +52,7 @@ from ocipy.state.state import FIFO_NEW, now
 ROOT = "criu-root"
 FAILED = "criu cannot restore the container"
 # Steps of create that mount something, by their destination.
-MOUNTS = ("bind", "copy_symlink", "mount", "mount_classic")
+MOUNTS = ("bind", "copy_symlink", "mount", "mount_classic", "mount_procfs")
 
 
 class Restoring:

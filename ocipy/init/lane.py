@@ -92,6 +92,7 @@ PLACES = {
     "move_root": ("move_root",),
     "mounts": ("bind", "copy_symlink", "mount", "remount_readonly"),
     "namespaces": ("unshare_cgroup", "unshare_ipc"),
+    "pid_namespace": ("enter_pid_namespace", "mount_procfs"),
     "process": (
         "reset_signals", "heed_signals", "session", "stdio_null", "make_cwd", "no_new_privileges", "close_descriptors",
         "working_directory", "working_directory_again", "environment", "rlimit_at_exec", "umask", "execute",

@@ -12,7 +12,7 @@ from ocipy.linux import _kernel
 from ocipy.linux.constants import CLONE_PARENT, PR_SET_DUMPABLE
 from ocipy.plan.namespaces import flags_of
 
-USED_UP = "namespace/"  # the descriptors of what is joined
+USED_UP = "namespace/"  # begins the names of the descriptors of what is joined
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ def run_stage(
         if "time" in unshared:
             init.channel.send("time")
             wait_for_host(init, "offset")
-        for name in [name for name in init.fds if name.startswith(USED_UP) or (watched and name.startswith("procfs"))]:
+        used_up = {USED_UP + kind for kind, _ in joined}
+        for name in [name for name in init.fds if name in used_up or (watched and name.startswith("procfs"))]:
             posix.close(init.fds.pop(name))
         if forks:
             # CLONE_PARENT makes the init process a child of the runtime, which waits for it and is its reaper.

@@ -44,11 +44,11 @@ PTMX_INODE = 2
 PTMX_DEVICE = (5, 2)
 
 
-def console(init: Init, *, rows: int, columns: int, uid: int, bind: bool) -> None:
+def console(init: Init, *, rows: int, columns: int, uid: int, bind: bool, controlling: bool) -> None:
     """Make the terminal, send its master to the host, and take the other side as standard streams.
 
     rows, columns: 0 leaves the kernel's. uid: the user of the process, who gets to own it. bind: it is the container's
-    /dev/console as well.
+    /dev/console as well. controlling: it becomes our session's, and not that of a process to come.
     """
     master = _open_master(init)
     try:
@@ -66,7 +66,8 @@ def console(init: Init, *, rows: int, columns: int, uid: int, bind: bool) -> Non
     for fd in (0, 1, 2):
         posix.dup2(peer, fd)
     posix.close(peer)
-    _kernel.tty_set_controlling(0)
+    if controlling:
+        _kernel.tty_set_controlling(0)
 
 
 def _open_master(init: Init) -> int:

@@ -63,7 +63,7 @@ def _make_init(plan: Plan, config: Config, host: Host, options: Options) -> None
         namespaces.plan_stage(plan, config, host, options)
         plan.on_host("adopt", "/linux/namespaces")
         plan.on_host("save_state", "")
-        if namespaces.is_watched(config, host):
+        if namespaces.is_watched(config, host) and not namespaces.enters_last(config, host):
             plan.on_host("give_procfs", "/linux/namespaces", whole=False)
             plan.in_init("take_procfs", "/linux/namespaces")
     else:
@@ -125,6 +125,8 @@ def _enter_root(plan: Plan, config: Config, host: Host, options: Options) -> Non
     rare("sysctl", "plan_sysctl", plan, config, host, options)
     masks.plan_readonly_paths(plan, config, host, options)
     masks.plan_masked_paths(plan, config, host, options)
+    namespaces.plan_enter_pid(plan, config, host, options)
+    cgroup.plan_cgroup_pids(plan, config, host, options)
     process.plan_ready(plan, config, host, options)
     plan.on_host("tell", "", barrier="limited")
     plan.in_init("wait", "", barrier="limited")

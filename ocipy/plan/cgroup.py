@@ -12,7 +12,7 @@ from ocipy.cgroups.paths import clean
 from ocipy.cgroups.resources import early, limits
 from ocipy.errors import Error
 from ocipy.plan.fields import CGROUP, RESOURCES, resources_of, user_of
-from ocipy.plan.namespaces import has_namespace, id_maps, joined_kinds, new_kinds
+from ocipy.plan.namespaces import enters_last, has_namespace, id_maps, joined_kinds, new_kinds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ocipy.cgroups.devices import Rule
     from ocipy.cgroups.writes import Writes
-    from ocipy.config.types import Config
+    from ocipy.config.types import Config, Resources
     from ocipy.plan.model import Host, Options, Plan
 
 # Limits that a threaded cgroup cannot have begin with these (cgroups(7)); cpu is threaded, but counted as runc does.
@@ -146,7 +146,36 @@ def plan_cgroup_limits(plan: Plan, config: Config, host: Host, options: Options,
     if options.no_cgroup:
         return
     resources = resources_of(config)
+    if enters_last(config, host):
+        resources = _of_pids(resources, wanted=False)
     rules = _device_rules(plan, config, host) if devices or options.systemd_cgroup else None
+    _plan_limits(plan, resources, rules, host, options)
+
+
+def plan_cgroup_pids(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """The limit of processes, if init has to fork first."""
+    if options.no_cgroup or not enters_last(config, host):
+        return
+    resources = _of_pids(resources_of(config), wanted=True)
+    if resources:
+        _plan_limits(plan, resources, None, host, options)
+
+
+def _of_pids(resources: Resources, *, wanted: bool) -> Resources:
+    """What of the resources limits processes, or all the rest."""
+    part: Resources = {name: value for name, value in resources.items() if (name == "pids") == wanted}  # type: ignore[assignment]
+    unified = resources.get("unified") or {}
+    files = {file: value for file, value in unified.items() if (file == "pids.max") == wanted}
+    if files:
+        part["unified"] = files
+    else:
+        part.pop("unified", None)
+    return part
+
+
+def _plan_limits(
+    plan: Plan, resources: Resources, rules: tuple[Rule, ...] | None, host: Host, options: Options
+) -> None:
     if options.systemd_cgroup:
         resources = _systemd().plan_properties(plan, resources, host, rules)
     _plan_devices(plan, rules, host)

@@ -55,3 +55,12 @@ def resources_of(config: Config, *, limited: bool = False) -> Resources:
         else:
             del resources["pids"]
     return resources
+
+
+def kept_for_start(config: Config) -> tuple[str, ...]:
+    """The descriptors that init needs when it is started: the FIFOs, and what startContainer hooks write to
+    (plan/hooks.py)."""
+    annotations = config.get("annotations") or {}
+    kept = (config.get("hooks") or {}).get("startContainer")
+    outputs = [name for name in ("stdout", "stderr") if kept and annotations.get(f"run.oci.hooks.{name}")]
+    return ("fifo", "report", *("hook/" + name for name in outputs))

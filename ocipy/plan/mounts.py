@@ -13,7 +13,7 @@ from ocipy.linux.constants import MOUNT_ATTR_RDONLY, MS_I_VERSION, MS_PRIVATE, M
 from ocipy.plan import cgroup_mount
 from ocipy.plan.fields import check_text
 from ocipy.plan.mount_options import parse
-from ocipy.plan.namespaces import clones_mounts, has_namespace, new_kinds
+from ocipy.plan.namespaces import clones_mounts, enters_last, has_namespace, new_kinds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,6 +114,7 @@ def plan_mounts(
     """The mounts from one index to before another, or to the last, in the order of the config (config.md: MUST)."""
     mounts = config.get("mounts") or ()
     label = plan_label(config, host)
+    outside = enters_last(config, host)
     by_host = {step.pointer for step in plan.host if step.action == "open_mount_source"}
     for index, mount in enumerate(mounts[start:end], start):
         parsed = parse(mount.get("options") or ())
@@ -128,7 +129,7 @@ def plan_mounts(
         elif mount.get("type") in CGROUP_TYPES:
             cgroup_mount.plan_cgroup_mount(plan, index, mount, config, host, options)
         else:
-            _plan_filesystem(plan, mount, parsed, label, index)
+            _plan_filesystem(plan, mount, parsed, label, index, outside)
 
 
 def plan_readonly(plan: Plan, config: Config, host: Host, options: Options) -> None:
@@ -244,7 +245,8 @@ def _plan_bind(plan: Plan, options: Options, mount: Mount, parsed: MountOptions,
     )
 
 
-def _plan_filesystem(plan: Plan, mount: Mount, parsed: MountOptions, label: str, index: int) -> None:
+def _plan_filesystem(plan: Plan, mount: Mount, parsed: MountOptions, label: str, index: int, outside: bool) -> None:
+    """outside: init is not in the container's pid namespace yet, which a procfs is of."""
     pointer = f"/mounts/{index}"
     destination = clean(mount["destination"])
     fstype = mount.get("type") or ""
@@ -277,6 +279,10 @@ def _plan_filesystem(plan: Plan, mount: Mount, parsed: MountOptions, label: str,
         "copy_up": parsed.copy_up,
         "late": f"readonly/{index}" if late else "",
     }
+    if fstype == "proc" and outside:
+        common["data"] = tuple(option for word in parsed.data for option in word.split(","))
+        plan.in_init("mount_procfs", pointer, attributes=parsed.attributes, superblock=parsed.superblock, **common)
+        return
     if _needs_mount2(parsed):
         plan.in_init("mount_classic", pointer, flags=parsed.flags & ~MS_RDONLY if late else parsed.flags, **common)
         return

@@ -21,6 +21,7 @@ from ocipy.linux.constants import (
     CLONE_NEWUSER,
     CLONE_NEWUTS,
 )
+from ocipy.plan.fields import kept_for_start, process_of
 from ocipy.plan.rare import rare
 
 TYPE_CHECKING = False
@@ -89,6 +90,14 @@ def is_watched(config: Config, host: Host) -> bool:
     return "pid" in joined_kinds(config) and clones_mounts(host)
 
 
+def enters_last(config: Config, host: Host) -> bool:
+    """Whether init enters the pid namespace that it joins only when its root is the container's, and covered.
+
+    Not with a user namespace: once init is in that, it may have no right to enter.
+    """
+    return is_watched(config, host) and not has_namespace(config, "user")
+
+
 def plan_join(plan: Plan, config: Config, host: Host, options: Options) -> None:
     """Open the namespaces that are joined, while host paths can be walked with the host's rights."""
     linux = config.get("linux") or {}
@@ -108,16 +117,31 @@ def plan_clone(plan: Plan, config: Config, host: Host, options: Options) -> None
         kinds = tuple(kind for kind in new if not later.get(kind))
         plan.on_host("clone", "/linux/namespaces", kinds=kinds, into_cgroup=_into_cgroup(config, host, options))
         return
+    last = enters_last(config, host)
     plan.on_host(
         "clone_stage",
         "/linux/namespaces",
-        joined=tuple((kind, pointer) for kind, (_, pointer) in joined.items()),
+        joined=tuple((kind, pointer) for kind, (_, pointer) in joined.items() if kind != "pid" or not last),
         drop_groups="user" in joined and not keeps_groups(config),
         user="user" in new,
         unshared=tuple(kind for kind in new if kind not in ("cgroup", "user")),
-        forks=any(kind in new or kind in joined for kind in ("pid", "time")),
-        watched=is_watched(config, host),
+        forks=not last and any(kind in new or kind in joined for kind in ("pid", "time")),
+        watched=not last and is_watched(config, host),
     )
+
+
+def plan_enter_pid(plan: Plan, config: Config, host: Host, options: Options) -> None:
+    """The fork into a joined pid namespace, where others look at init (pid_namespaces(7): it is for children only)."""
+    if not enters_last(config, host):
+        return
+    _, pointer = joined_kinds(config)["pid"]
+    terminal = bool(process_of(config).get("terminal"))
+    plan.in_init("close_descriptors", pointer, keep=("rootfs", "namespace/pid", *kept_for_start(config)))
+    plan.in_init("enter_pid_namespace", pointer, terminal=terminal)
+    plan.on_host("adopt_init", pointer)
+    plan.on_host("save_state", "")
+    plan.on_host("give_procfs", pointer, whole=False)
+    plan.in_init("take_procfs", pointer)
 
 
 def unshares_ipc(config: Config) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ocipy.errors import Error
 from ocipy.plan import identity, rlimits
 from ocipy.plan.capabilities import plan_sets
-from ocipy.plan.fields import NO_PROCESS, check_text, process_of
+from ocipy.plan.fields import NO_PROCESS, check_text, kept_for_start, process_of
 from ocipy.plan.namespaces import new_kinds
 from ocipy.plan.numbers import parse_list
 from ocipy.plan.rare import rare
@@ -104,17 +104,10 @@ def plan_before_ids(plan: Plan, config: Config, host: Host, options: Options) ->
         listen_fds=options.listen_fds,
     )
     # Descriptors that are open here are open for chdir and for the lookup of the command (CVE-2024-21626).
-    plan.in_init("close_descriptors", "", keep=("fifo", "report", *_outputs_of_hooks(config)))
+    plan.in_init("close_descriptors", "", keep=kept_for_start(config))
     plan.in_init("working_directory", "/process/cwd", path=process["cwd"])
     umask = user.get("umask")
     plan.in_init("umask", "/process/user/umask", mask=DEFAULT_UMASK if umask is None else umask & 0o777)
-
-
-def _outputs_of_hooks(config: Config) -> tuple[str, ...]:
-    """What startContainer hooks write to (plan/hooks.py)."""
-    annotations = config.get("annotations") or {}
-    kept = (config.get("hooks") or {}).get("startContainer")
-    return tuple("hook/" + name for name in ("stdout", "stderr") if kept and annotations.get(f"run.oci.hooks.{name}"))
 
 
 def plan_after_ids(plan: Plan, config: Config, host: Host, options: Options) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ocipy.config.semantic_linux import DOMAINNAME, HOSTNAME, sysctl_namespace, sysctl_path
 from ocipy.errors import Error, escape
 from ocipy.plan.fields import check_text
-from ocipy.plan.namespaces import is_watched, joined_kinds, new_kinds
+from ocipy.plan.namespaces import enters_last, is_watched, joined_kinds, new_kinds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def plan_sysctl(plan: Plan, config: Config, host: Host, options: Options) -> Non
     that (host/sysctl.py) by the host."""
     own = {**new_kinds(config), **joined_kinds(config)}
     parameters = _parameters(config)
-    watched = bool(parameters) and is_watched(config, host)
+    watched = bool(parameters) and is_watched(config, host) and not enters_last(config, host)
     if watched:
         plan.in_init("tell", "/linux/sysctl", barrier="sysctl")
         plan.on_host("wait", "/linux/sysctl", barrier="sysctl")

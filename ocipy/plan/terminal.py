@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ocipy.errors import Error
 from ocipy.plan.fields import process_of, user_of
+from ocipy.plan.namespaces import enters_last
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,15 +33,15 @@ def plan_check(plan: Plan, config: Config, host: Host, options: Options) -> None
 
 def plan_console(plan: Plan, config: Config, host: Host, options: Options) -> None:
     """After the pivot: the terminal is one of the container's devpts, and has the same name inside."""
-    _plan_console(plan, config, bind=True)
+    _plan_console(plan, config, bind=True, controlling=not enters_last(config, host))
 
 
 def plan_exec_console(plan: Plan, config: Config, host: Host, options: Options) -> None:
     """As plan_console, for a further process: /dev/console is the first one's."""
-    _plan_console(plan, config, bind=False)
+    _plan_console(plan, config, bind=False, controlling=True)
 
 
-def _plan_console(plan: Plan, config: Config, *, bind: bool) -> None:
+def _plan_console(plan: Plan, config: Config, *, bind: bool, controlling: bool) -> None:
     if not wants_terminal(config):
         # consoleSize MUST be ignored then (config.md).
         return
@@ -52,7 +53,7 @@ def _plan_console(plan: Plan, config: Config, *, bind: bool) -> None:
             if number > SIZE_MAX:
                 raise Error(f"{number} is more than {SIZE_MAX}", pointer=f"/process/consoleSize/{member}")
     uid = user_of(config).get("uid") or 0
-    plan.in_init("console", POINTER, rows=rows, columns=columns, uid=uid, bind=bind)
+    plan.in_init("console", POINTER, rows=rows, columns=columns, uid=uid, bind=bind, controlling=controlling)
 
 
 def plan_send_console(plan: Plan, config: Config, host: Host, options: Options) -> None:

@@ -187,6 +187,7 @@ def value_of(name: str, before: str = "", after: str = "") -> Callable[[Argument
 
 WORDINGS: dict[str, str | Callable[[Arguments], str]] = {
     "adopt": "the process that the stage has forked",
+    "adopt_init": "the process that init has forked, as whose child it goes on",
     "apparmor": value_of("profile", "at the exec:"),
     "attach_rootfs": "the tree that the host opened",
     "become_root": lambda a: join("ids 0 of the user namespace", if_set(a["drop_groups"], "and no groups")),
@@ -225,6 +226,7 @@ WORDINGS: dict[str, str | Callable[[Arguments], str]] = {
     "device_node": device,
     "device_links": "/dev/fd stdin stdout stderr core ptmx",
     "domainname": value_of("name"),
+    "enter_pid_namespace": "by a fork, of which the child goes on",
     "environment": lambda a: f"{len(a['variables'])} variables",
     "execute": lambda a: " ".join(a["arguments"]),
     "no_process": lambda a: "there is none: start will fail",
@@ -260,6 +262,7 @@ WORDINGS: dict[str, str | Callable[[Arguments], str]] = {
     "mount_cgroup1": cgroup_mount,
     "mount_cgroup2": cgroup_mount,
     "mount_classic": mount,
+    "mount_procfs": mount,
     "move_root": "without pivot_root",
     "net_devices": lambda a: ", ".join(here if here == there else f"{here} → {there}" for here, there in a["devices"]),
     "no_new_privileges": "for good",

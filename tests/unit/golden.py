@@ -145,6 +145,22 @@ def staged() -> dict[str, Any]:
     return changed
 
 
+def watched() -> dict[str, Any]:
+    """With a joined pid namespace: init enters it when there is nothing of the host's left for others there to see."""
+    changed = deepcopy(EVERYTHING)
+    changed["linux"]["namespaces"] = [entry for entry in changed["linux"]["namespaces"] if entry["type"] != "pid"]
+    changed["linux"]["namespaces"].append({"type": "pid", "path": "/proc/1/ns/pid"})
+    return changed
+
+
+def watched_by_systemd() -> dict[str, Any]:
+    """The same, with systemd to be told of the limits."""
+    changed = watched()
+    changed["linux"]["cgroupsPath"] = "machine.slice:engine:web"
+    changed["linux"]["resources"]["unified"] = {"pids.max": "50", "memory.high": "1000000"}
+    return changed
+
+
 def rootless() -> dict[str, Any]:
     """What `ocipy spec --rootless` writes, in short."""
     return {
@@ -196,6 +212,8 @@ def plans() -> dict[str, Plan]:
         "create-systemd-v2": _create(of_systemd(), V2, systemd_cgroup=True),
         "create-user-namespace-v2": _create(in_user_namespace(), V2),
         "create-staged-v1": _create(staged(), V1),
+        "create-watched-v1": _create(watched(), V1),
+        "create-watched-systemd-v2": _create(watched_by_systemd(), V2, systemd_cgroup=True),
         "create-rootless-v2": _create(rootless(), ROOTLESS),
         "create-without-mount-namespace-v1": _create(without_mount_namespace(), V1),
         "exec-v1": _exec(EVERYTHING, V1, kinds=KINDS, cgroups=v1_cgroups),

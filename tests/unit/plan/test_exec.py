@@ -160,7 +160,7 @@ def test_affinity(affinity: Any, steps: Any) -> None:
 
 def test_a_terminal_that_is_not_the_console() -> None:
     plan = plan_of(config(terminal=True))
-    assert step(plan.init, "console").args == {"rows": 0, "columns": 0, "uid": 0, "bind": False}
+    assert step(plan.init, "console").args == {"rows": 0, "columns": 0, "uid": 0, "bind": False, "controlling": True}
     assert "send_console" in actions(plan.host)
     nobody = Options(container_id="c", bundle="/b")
     with pytest.raises(Error, match="cannot allocate tty"):

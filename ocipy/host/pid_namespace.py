@@ -1,0 +1,20 @@
+"""The host lane's side of an init that enters the pid namespace it joins only when its root is made."""
+
+from __future__ import annotations
+
+from ocipy.host.lane import adopt
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ocipy.host.context import HostRun
+
+
+def adopt_init(run: HostRun) -> None:
+    """Go on with the child that init has forked, in the pid namespace, and reap init."""
+    run.keep["stage"] = run.pid
+    adopt(run)
+
+
+ACTIONS: dict[str, Callable[..., None]] = {"adopt_init": adopt_init}

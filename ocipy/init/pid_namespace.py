@@ -1,0 +1,159 @@
+"""Entering a pid namespace in which others may look at us: last of all, when nothing of the host's is left to be found.
+
+Whoever has CAP_SYS_PTRACE there, and our user namespace, may follow the root, the working directory and the descriptors
+of each process (ptrace(2), proc(5)). setns(2) puts only children into a pid namespace. So init makes the container's
+root outside of it, enters that root, covers the paths, and forks then. A procfs shows the pid namespace of the process
+that makes it: that one is a short-lived child with nothing open and an empty root.
+"""
+
+from __future__ import annotations
+
+import posix
+
+from ocipy.errors import Error
+from ocipy.init.mounts import cannot_mount, finish, make_filesystem, open_target
+from ocipy.init.process import close_all_but
+from ocipy.linux import _kernel, channel
+from ocipy.linux.constants import (
+    CLONE_NEWPID,
+    CLONE_PARENT,
+    CLONE_PIDFD,
+    MOUNT_ATTR_NODEV,
+    MOUNT_ATTR_NOEXEC,
+    MOUNT_ATTR_NOSUID,
+    MOUNT_ATTR_RDONLY,
+    POLLIN,
+    PR_SET_PDEATHSIG,
+    SIGCHLD,
+    SIGCONT,
+    SIGKILL,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import NoReturn
+
+    from ocipy.init.context import Init
+
+NAMESPACE = "namespace/pid"
+EMPTY = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
+# Who shares the pid namespace may stop what comes in: it is continued so often, and then given up.
+GLANCE_MS = 100
+GLANCES = 50
+
+
+def enter_pid_namespace(init: Init, *, terminal: bool) -> None:
+    """Fork into the pid namespace. Only the child returns.
+
+    terminal: the standard streams are a terminal that is to control the child's session.
+    """
+    namespace = init.fds.pop(NAMESPACE)
+    _join(namespace)
+    posix.close(namespace)
+    # CLONE_PARENT makes it a child of the runtime, which waits for it and is its reaper.
+    pid, _ = _kernel.clone3(CLONE_PARENT, 0, -1)
+    if pid != 0:
+        init.channel.send("pid", {"pid": pid})
+        posix._exit(0)
+    _kernel.prctl(PR_SET_PDEATHSIG, SIGKILL)  # which no child inherits
+    posix.setsid()
+    if terminal:
+        _kernel.tty_set_controlling(0)
+
+
+def _join(namespace: int) -> None:
+    try:
+        _kernel.setns(namespace, CLONE_NEWPID)
+    except OSError as error:
+        raise Error("cannot join the pid namespace", errno=error.errno or 0) from None
+
+
+def mount_procfs(
+    init: Init,
+    *,
+    destination: str,
+    source: str,
+    fstype: str,
+    attributes: int,
+    superblock: Sequence[str],
+    data: Sequence[str],
+    label: str,
+    propagation: Sequence[int],
+    recursive_set: int,
+    recursive_clear: int,
+    copy_up: bool,
+    late: str,
+) -> None:
+    """Mount a procfs of the pid namespace that is not ours yet. The arguments are those of init/mounts.py, mount."""
+    target = open_target(init, destination, fstype)
+    ours, theirs = channel.pair()
+    child = posix.fork()
+    if child == 0:
+        _in_helper(init.fds[NAMESPACE], theirs, destination, source, attributes, superblock, data)
+    posix.close(theirs.fd)
+    try:
+        _, body, fds = ours.receive(max_fds=1)
+    except channel.Closed:
+        raise Error(
+            f"the process that mounts {fstype} on {destination} in the joined pid namespace was killed"
+        ) from None
+    finally:
+        posix.close(ours.fd)
+        posix.waitpid(child, 0)
+    if not fds:
+        raise Error.from_message(body)
+    finish(init, fds[0], target, propagation, recursive_set, recursive_clear, late, is_root=destination == "/")
+
+
+def _in_helper(
+    namespace: int,
+    theirs: channel.Channel,
+    destination: str,
+    source: str,
+    attributes: int,
+    superblock: Sequence[str],
+    data: Sequence[str],
+) -> NoReturn:
+    """Go where nothing leads to the host, and have a child make the filesystem inside. Sends its mount, or an error."""
+    try:
+        _kernel.prctl(PR_SET_PDEATHSIG, SIGKILL)
+        close_all_but(0, [namespace, theirs.fd])
+        # A mount that is attached nowhere has no ".." out of it. What is open keeps it, after its descriptor is closed.
+        empty = make_filesystem("tmpfs", "tmpfs", EMPTY, (), ("nr_blocks=1", "nr_inodes=1"), "")
+        posix.fchdir(empty)
+        posix.chroot(".")
+        posix.close(empty)
+        _join(namespace)
+        posix.close(namespace)
+        pid, pidfd = _kernel.clone3(CLONE_PIDFD, SIGCHLD, -1)
+        if pid == 0:
+            try:
+                theirs.send("mount", fd=make_filesystem("proc", source, attributes, superblock, data, ""))
+            except OSError as error:
+                raise cannot_mount("proc", destination, error) from None
+            posix._exit(0)
+        _see_it_end(pid, pidfd)
+    except Error as error:
+        theirs.send("error", error.to_message())
+    except OSError as error:
+        theirs.send("error", cannot_mount("proc", destination, error).to_message())
+    finally:
+        posix._exit(1)
+
+
+def _see_it_end(pid: int, pidfd: int) -> None:
+    """Wait for a child that others may stop, for some seconds; then it is killed."""
+    for _ in range(GLANCES):
+        if _kernel.poll([(pidfd, POLLIN)], GLANCE_MS):
+            break
+        _kernel.pidfd_send_signal(pidfd, SIGCONT)
+    else:
+        _kernel.pidfd_send_signal(pidfd, SIGKILL)
+    posix.waitpid(pid, 0)
+
+
+ACTIONS: dict[str, Callable[..., None]] = {
+    "enter_pid_namespace": enter_pid_namespace,
+    "mount_procfs": mount_procfs,
+}
