@@ -99,17 +99,16 @@ def fill_cpuset(path: str, top: str) -> None:
 
     v1 lets no task into an empty one.
     """
-    if path == top:
-        return
-    parent = files.parent_of(path)
     for file in ("/cpuset.cpus", "/cpuset.mems"):
-        if files.read(path + file).strip():
-            continue
-        value = files.read(parent + file).strip()
-        if not value:
-            fill_cpuset(parent, top)
-            value = files.read(parent + file).strip()
-        files.write(path + file, value)
+        empty: list[str] = []
+        above = path
+        while above != top and not (value := files.read(above + file).strip()):
+            empty.append(above)
+            above = files.parent_of(above)
+        if empty and above == top:
+            value = files.read(top + file).strip()
+        for directory in reversed(empty):
+            files.write(directory + file, value)
 
 
 def enable_controllers(path: str, top: str, wanted: tuple[str, ...]) -> None:
@@ -118,23 +117,30 @@ def enable_controllers(path: str, top: str, wanted: tuple[str, ...]) -> None:
     What is on already is left alone, since enabling waits for every process there. One that is refused (in use
     elsewhere, not delegated, realtime tasks) is left out: the write that needs it says so.
     """
-    if not wanted or path == top:
+    if not wanted:
         return
-    parent = files.parent_of(path)
-    on = words_of(files.read(parent + "/cgroup.subtree_control"))
-    if all(name in on for name in wanted):
-        return
-    enable_controllers(parent, top, wanted)
-    there = words_of(files.read(parent + "/cgroup.controllers"))
-    missing = [name for name in wanted if name not in on and name in there]
-    if not missing:
-        return
+    lacking: list[tuple[str, list[str]]] = []
+    while path != top:
+        path = files.parent_of(path)
+        on = words_of(files.read(path + "/cgroup.subtree_control"))
+        if all(name in on for name in wanted):
+            break
+        lacking.append((path, on))
+    for directory, on in reversed(lacking):
+        there = words_of(files.read(directory + "/cgroup.controllers"))
+        missing = [name for name in wanted if name not in on and name in there]
+        if missing:
+            _enable(directory, missing)
+
+
+def _enable(directory: str, names: list[str]) -> None:
+    """All at once, or those that are not refused."""
     try:
-        files.write(parent + "/cgroup.subtree_control", " ".join("+" + name for name in missing))
+        files.write(directory + "/cgroup.subtree_control", " ".join("+" + name for name in names))
     except OSError:
-        for name in missing:
+        for name in names:
             try:
-                files.write(parent + "/cgroup.subtree_control", "+" + name)
+                files.write(directory + "/cgroup.subtree_control", "+" + name)
             except OSError:
                 pass
 

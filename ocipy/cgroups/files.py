@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posix
-from errno import EEXIST, EINVAL, ENODEV, ENOENT, EOPNOTSUPP
+from errno import EINVAL, ENODEV, ENOENT, EOPNOTSUPP
 from time import sleep
 
 from ocipy.linux.files import read_file
@@ -19,6 +19,7 @@ GONE = (ENOENT, ENODEV)
 # A task that is still being made is refused with EINVAL for a moment.
 YOUNG_TASK_TRIES = 5
 YOUNG_TASK_PAUSE = 0.03
+MAKE_TRIES = 10
 
 
 def read(path: str) -> str:
@@ -62,18 +63,28 @@ def make_directory(path: str, stop: str) -> list[str]:
     Somebody else may remove an empty parent in between: then it is made again. Raises OSError.
     """
     made: list[str] = []
-    for left in range(10, -1, -1):
+    wanted = [path]
+    for left in range(MAKE_TRIES, -1, -1):
         try:
-            posix.mkdir(path, 0o755)
-            made.append(path)
-            return made
-        except OSError as error:
-            if error.errno == EEXIST:
-                return made
-            if error.errno != ENOENT or left == 0 or path == stop:
+            for directory in wanted:
+                if _make(directory):
+                    made.append(directory)
+            break
+        except FileNotFoundError:
+            if left == 0 or path == stop:
                 raise
-        made = [parent for parent in made if exists(parent)] + make_directory(parent_of(path), stop)
+        made = [directory for directory in made if exists(directory)]
+        wanted = missing(path, stop) or [path]
     return made
+
+
+def _make(path: str) -> bool:
+    """Whether it was not there yet."""
+    try:
+        posix.mkdir(path, 0o755)
+    except FileExistsError:
+        return False
+    return True
 
 
 def parent_of(path: str) -> str:
@@ -85,8 +96,9 @@ def missing(path: str, top: str) -> list[str]:
     """Of a directory and those above it, below `top`, the ones that are not there, the topmost first."""
     found: list[str] = []
     while path != top and not exists(path):
-        found.insert(0, path)
+        found.append(path)
         path = parent_of(path)
+    found.reverse()
     return found
 
 

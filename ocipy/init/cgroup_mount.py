@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 # Nothing in a cgroup filesystem is a program or a device.
 SAFE = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
+# The inode of the first cgroup namespace: PROC_CGROUP_INIT_INO of include/linux/proc_ns.h.
+FIRST_NAMESPACE = 0xEFFFFFFB
 # What a new mount is refused with in a user namespace, and where the hierarchy has other options already.
 REFUSED = (errno.EPERM, errno.EBUSY)
 
@@ -50,16 +52,23 @@ def mount_cgroup2(
 ) -> None:
     """Mount cgroup2: what the cgroup namespace shows. Where that is refused, it is bound from the host's mount.
 
-    Without a cgroup namespace it is bound from there at once, which shows the same: a new mount would give the
-    hierarchy its options, and take away the host's nsdelegate and memory_recursiveprot (cgroup-v2.rst, Mounting).
+    Without a cgroup namespace, or in the host's, it is bound from there at once, which shows the same: a new mount
+    would give the hierarchy its options, and take away the host's nsdelegate and memory_recursiveprot (cgroup-v2.rst,
+    Mounting).
     """
     target = mounts.open_target(init, destination, "cgroup2")
-    if not namespace and not data and probe().unified:
-        tree = _bind_unified(init, attributes, namespace, mask)
+    outside = not namespace or (namespace == "joined" and _is_of_host(init))
+    if outside and not data and probe().unified:
+        tree = _bind_unified(init, attributes, "", mask)
     else:
         tree = _mount_unified(init, destination, source, data, attributes, namespace, mask)
     mounts.attach(tree, target)
     _finish(tree, propagation, recursive_set, recursive_clear)
+
+
+def _is_of_host(init: Init) -> bool:
+    """Whether init is in the first cgroup namespace, in which a mount sets the options (kernel/cgroup/cgroup.c)."""
+    return posix.stat("ns/cgroup", dir_fd=init.proc).st_ino == FIRST_NAMESPACE
 
 
 def _mount_unified(

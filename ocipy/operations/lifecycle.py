@@ -22,7 +22,7 @@ from ocipy.linux.constants import (
 )
 from ocipy.linux.files import exists
 from ocipy.operations.waking import dismiss, wake
-from ocipy.state.directory import DOES_NOT_EXIST, Foreign, check_id, lock, remove_directory
+from ocipy.state.directory import DOES_NOT_EXIST, STATE, Foreign, check_id, lock, remove_directory
 from ocipy.state.state import FIFO, FIFO_NEW, REPORT, ROOTFS_MOUNT, State, load
 
 TYPE_CHECKING = False
@@ -183,6 +183,10 @@ def _delete_locked(root: str, container_id: str, force: bool) -> None:
             # whose process waits for start perhaps.
             for name in (FIFO, FIFO_NEW):
                 dismiss(f"{root}/{container_id}/{name}")
+            if exists(f"{root}/{container_id}/{STATE}"):
+                from ocipy.operations.unreadable import clear
+
+                clear(root + "/" + container_id, container_id)
             remove_directory(root + "/" + container_id)
             return
         raise

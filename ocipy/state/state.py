@@ -211,7 +211,7 @@ def load(root: str, container_id: str) -> State:
     check_id(container_id)
     directory = root + "/" + container_id
     try:
-        return _from_document(directory, container_id, _kernel.json_loads(_read_own(directory + "/" + STATE)))
+        return _from_document(directory, container_id, _kernel.json_loads(read_own(directory + "/" + STATE)))
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
             raise does_not_exist(directory) from None
@@ -222,7 +222,7 @@ def load(root: str, container_id: str) -> State:
         ) from None
 
 
-def _read_own(path: str) -> bytes:
+def read_own(path: str) -> bytes:
     """The content of a file of ours. Raises OSError, or Error for one that somebody else has put there."""
     # A FIFO in its place must not hold us up.
     fd = posix.open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)

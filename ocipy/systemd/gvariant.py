@@ -23,6 +23,8 @@ RANGES = {
 ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
 BLANKS = " \t\n\r\f\v"
 TEXTS = "sog"
+# Of D-Bus: 32 arrays and 32 structures (D-Bus Specification, Valid Signatures).
+DEEPEST = 64
 
 
 def parse(text: str) -> tuple[str, Any]:
@@ -35,11 +37,12 @@ def parse(text: str) -> tuple[str, Any]:
 
 
 class _Reader:
-    __slots__ = ("_at", "_text")
+    __slots__ = ("_at", "_depth", "_text")
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._at = 0
+        self._depth = 0
 
     def peek(self) -> str:
         """The next character that is not blank, "" at the end."""
@@ -68,6 +71,15 @@ class _Reader:
 
     def value(self, wanted: str) -> tuple[str, Any]:
         """The next value. wanted: its signature where that is known, "" where it is to be found out."""
+        self._depth += 1
+        try:
+            if self._depth > DEEPEST:
+                raise ValueError(f"it is nested more than {DEEPEST} deep")
+            return self._value(wanted)
+        finally:
+            self._depth -= 1
+
+    def _value(self, wanted: str) -> tuple[str, Any]:
         first = self.peek()
         if first == "@":
             self._at += 1

@@ -76,12 +76,16 @@ def test_v2(container: MakeContainer, variant: Bundle) -> None:
 
 
 @pytest.mark.needs_cgroup_v2
-def test_the_hosts_hierarchy_keeps_its_options(container: MakeContainer, variant: Bundle) -> None:
-    """Without a cgroup namespace a new mount would set them anew: nsdelegate would be gone from the host."""
+@pytest.mark.parametrize("joined", [False, True])
+def test_the_hosts_hierarchy_keeps_its_options(container: MakeContainer, variant: Bundle, joined: bool) -> None:
+    """In the host's cgroup namespace, joined or not left, a new mount would set them anew: nsdelegate would be gone."""
 
     def options() -> list[list[str]]:
         return [sorted(mount.super_options) for mount in proc_mounts() if mount.fstype == "cgroup2"]
 
+    if joined:
+        variant.without_namespace("cgroup")
+        variant.linux["namespaces"].append({"type": "cgroup", "path": "/proc/self/ns/cgroup"})
     before = options()
     container(variant.args("sleep", "1000")).start().end()
     assert options() == before

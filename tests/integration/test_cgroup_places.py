@@ -51,6 +51,14 @@ def test_no_path(container: MakeContainer, bundle: Bundle, new_id: NewId, host: 
         assert path == base.rstrip("/") + "/" + one.id, name
 
 
+def test_a_path_of_more_components_than_calls_can_be_nested(
+    runtime: Runtime, bundle: Bundle, new_id: NewId, host: Host
+) -> None:
+    bundle.linux["cgroupsPath"] = CGROUP_PARENT + "/" + TOKEN + "-deep" + "/a" * 1000
+    runtime.run(bundle.args("true"), new_id(), timeout=120).ok()
+    assert not directories(TOKEN + "-deep")
+
+
 @pytest.mark.parametrize("path", ["relative/{id}", "../../../{id}", "./a/../{id}"])
 def test_relative_path_stays_below(
     container: MakeContainer, bundle: Bundle, new_id: NewId, host: Host, path: str
@@ -282,3 +290,63 @@ def test_no_descriptor_of_a_cgroup_enters(container: MakeContainer, bundle: Bund
         assert not [link for link in links if link.startswith("/sys/") or link.endswith("/tasks")], state
         if state == "created":
             one.start()
+
+
+# What is left of a container whose state cannot be read
+
+
+def spoil(runtime: Runtime, one: Container) -> None:
+    (runtime.root / one.id / "state.json").write_text("{")
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_delete_by_force_removes_the_empty_cgroup_of_a_container_whose_state_cannot_be_read(
+    runtime: Runtime, container: MakeContainer, bundle: Bundle, new_id: NewId, relative: bool
+) -> None:
+    id = new_id()
+    bundle.linux["cgroupsPath"] = f"{TOKEN}-{id}" if relative else f"{CGROUP_PARENT}/{TOKEN}-{id}"
+    one = container(bundle.args("sleep", "1000"))
+    assert directories(f"{TOKEN}-{id}")
+    spoil(runtime, one)
+    runtime.delete(one.id, force=True).ok()
+    one.wait_dead(5)
+    one.reap()
+    assert not directories(f"{TOKEN}-{id}")
+    assert not (runtime.root / one.id).exists()
+
+
+def test_delete_by_force_names_the_cgroup_that_it_leaves_with_processes_whose_container_it_cannot_know(
+    runtime: Runtime, container: MakeContainer, bundle: Bundle, new_id: NewId
+) -> None:
+    """They may be another's by now: nothing of them is ended."""
+    name = f"{TOKEN}-{new_id()}"
+    bundle.linux["cgroupsPath"] = f"{CGROUP_PARENT}/{name}"
+    one = container(bundle.args("sleep", "1000")).start()
+    places = directories(name)
+    assert places
+    spoil(runtime, one)
+    result = runtime.delete(one.id, force=True).ok()
+    assert process_state(one.pid) not in ("Z", "")
+    for path in places:
+        assert f"the cgroup {path} is left: 1 process(es)" in result.stderr
+    os.kill(one.pid, signal.SIGKILL)
+    one.reap()
+    for path in places:
+        path.rmdir()
+
+
+def test_delete_by_force_says_that_it_knows_no_cgroup_where_neither_state_nor_config_can_be_read(
+    runtime: Runtime, container: MakeContainer, bundle: Bundle, new_id: NewId
+) -> None:
+    name = f"{TOKEN}-{new_id()}"
+    bundle.linux["cgroupsPath"] = f"{CGROUP_PARENT}/{name}"
+    one = container(bundle.args("sleep", "1000"))
+    places = directories(name)
+    assert places
+    spoil(runtime, one)
+    (runtime.root / one.id / "config.json").write_text("[")
+    assert "a cgroup of the container may be left" in runtime.delete(one.id, force=True).ok().stderr
+    one.wait_dead(5)
+    one.reap()
+    for path in places:
+        path.rmdir()

@@ -172,6 +172,34 @@ def test_only_what_is_missing_is_enabled(v2: Tree) -> None:
     assert v2.text("cgroup.subtree_control") == "+pids"
 
 
+DEEP = 1500
+
+
+@pytest.mark.parametrize("kind", ["v2", "cpuset"])
+def test_a_path_of_as_many_components_as_a_path_may_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """More than calls of Python can be nested (and than pytest can remove)."""
+    monkeypatch.setattr(Tree, "fill", lambda *_: None)
+    tree = Tree(tmp_path, kind, monkeypatch)
+    contents = {str(tree.path / name): "0-1\n" for name in ("cpuset.cpus", "cpuset.mems")}
+    contents[str(tree.path / "cgroup.controllers")] = "cpu"
+    path = str(tree.path) + "/a" * DEEP
+    made = files.make_directory(path, str(tree.path))
+    for directory in reversed(made):
+        os.rmdir(directory)
+    assert made == [str(tree.path) + "/a" * (depth + 1) for depth in range(DEEP)]
+    monkeypatch.setattr(files, "read", lambda name: contents.get(name, "cpu" if "controllers" in name else ""))
+    monkeypatch.setattr(files, "write", contents.__setitem__)
+    if kind == "v2":
+        creation.enable_controllers(path, str(tree.path), ("cpu",))
+        assert sum(value == "+cpu" for value in contents.values()) == DEEP
+    else:
+        creation.fill_cpuset(path, str(tree.path))
+        assert contents[path + "/cpuset.cpus"] == contents[path + "/cpuset.mems"] == "0-1"
+        assert len(contents) == 2 * (DEEP + 1) + 1
+
+
 def test_controllers_one_by_one_where_all_are_refused(v2: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
 

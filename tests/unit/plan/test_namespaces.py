@@ -45,7 +45,7 @@ def test_the_cgroup_namespace_is_made_by_the_clone_on_a_unified_host_only() -> N
 
 @pytest.mark.parametrize("kind", ["pid", "time"])
 def test_a_joined_pid_or_time_namespace_takes_a_fork(kind: str) -> None:
-    plan = cloned(config({"type": "mount"}, {"type": kind, "path": "/proc/1/ns/x"}), Host())
+    plan = cloned(config({"type": "mount"}, {"type": kind, "path": "/proc/1/ns/x"}), Host(clones_mounts=False))
     assert plan.host == [
         Step(
             "clone_stage",
@@ -56,10 +56,23 @@ def test_a_joined_pid_or_time_namespace_takes_a_fork(kind: str) -> None:
                 "user": False,
                 "unshared": ("mount",),
                 "forks": True,
-                "watched": kind == "pid",
+                "watched": False,
             },
         )
     ]
+
+
+def test_a_joined_pid_namespace_is_entered_last_where_others_may_look() -> None:
+    plan = cloned(config({"type": "mount"}, {"type": "time"}, {"type": "pid", "path": "/proc/1/ns/pid"}), Host())
+    args = plan.host[0].args
+    assert (args["joined"], args["unshared"], args["forks"], args["watched"]) == ((), ("mount", "time"), False, False)
+
+
+def test_with_a_user_namespace_a_joined_pid_namespace_is_entered_first() -> None:
+    plan = cloned(config({"type": "user"}, {"type": "pid", "path": "/proc/1/ns/pid"}), Host())
+    args = plan.host[0].args
+    assert args["joined"] == (("pid", "/linux/namespaces/1"),)
+    assert (args["forks"], args["watched"]) == (True, True)
 
 
 def test_a_joined_network_namespace_takes_a_stage_without_fork() -> None:

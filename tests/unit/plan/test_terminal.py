@@ -32,7 +32,9 @@ def test_without_a_terminal_there_is_nothing_to_do_and_the_size_is_ignored() -> 
 
 def test_terminal() -> None:
     plan = plan_of({"terminal": True, "consoleSize": {"height": 25, "width": 80}, "user": {"uid": 7, "gid": 8}})
-    assert plan.init == [Step("console", "/process/terminal", {"rows": 25, "columns": 80, "uid": 7, "bind": True})]
+    assert plan.init == [
+        Step("console", "/process/terminal", {"rows": 25, "columns": 80, "uid": 7, "bind": True, "controlling": True})
+    ]
     assert plan.host == [Step("send_console", "/process/terminal", {})]
 
 

@@ -64,6 +64,12 @@ def test_what_is_no_value(text: str) -> None:
         parse(text)
 
 
+@pytest.mark.parametrize("text", ["[" * 5000 + "]" * 5000, "(" * 5000, "uint32 " * 5000 + "1", "@u " * 5000 + "1"])
+def test_a_value_nested_deeper_than_d_bus_knows(text: str) -> None:
+    with pytest.raises(ValueError, match="nested more than 64 deep"):
+        parse(text)
+
+
 def test_a_signature_as_its_types() -> None:
     assert split("sa(ss)u") == ["s", "a(ss)", "u"]
     assert split("aas(s(ti))") == ["aas", "(s(ti))"]

@@ -1,0 +1,78 @@
+"""delete --force of a container whose state cannot be read: what may be left of it, by what else is known. Cold.
+
+Neither its process nor its cgroup is known then. The config that create has kept gives the path that create computed,
+if it was called from the same cgroup. What is empty there is removed. Processes there may be another's by now: nothing
+of them is ended, and the path is told.
+"""
+
+from __future__ import annotations
+
+import posix
+from time import sleep
+
+from ocipy import log
+from ocipy.cgroups import files
+from ocipy.cgroups.creation import place
+from ocipy.cgroups.layout import probe
+from ocipy.errors import Error
+from ocipy.linux import _kernel
+from ocipy.state.state import CONFIG, read_own
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocipy.config.types import Config
+
+GLANCES = 50
+PAUSE = 0.01  # seconds
+
+
+def clear(directory: str, container_id: str) -> None:
+    """Remove its cgroup if that is empty; warn of what may be left. directory: of the state."""
+    try:
+        config: Config = _kernel.json_loads(read_own(directory + "/" + CONFIG))
+        wanted = (config.get("linux") or {}).get("cgroupsPath") or ""
+        hooks = (config.get("hooks") or {}).get("poststop")
+        if not isinstance(wanted, str):
+            raise TypeError
+    except (OSError, Error, ValueError, AttributeError, TypeError):
+        log.warning("neither the state nor the kept config can be read: a cgroup of the container may be left")
+        return
+    if hooks:
+        log.warning("the state cannot be read: the poststop hooks are not run")
+    if wanted.count(":") == 2 and not wanted.startswith("/"):
+        log.warning(f"the state cannot be read: if systemd made a unit by cgroupsPath {wanted}, it may be left")
+        return
+    _remove_empty(wanted, container_id)
+
+
+def _remove_empty(wanted: str, container_id: str) -> None:
+    layout = probe()
+    paths = [path for path in place(layout, wanted, container_id).paths.values() if files.exists(path)]
+    if not paths:
+        named = wanted if wanted.startswith("/") else f"of the name {wanted or container_id}"
+        log.warning(f"the state cannot be read, and no cgroup {named} is found from here: if there is one, it is left")
+    for path in paths:
+        try:
+            count = _wait_empty(path)
+            if not count:
+                files.walk(path, leave=lambda above, name: posix.rmdir(name, dir_fd=above))
+                posix.rmdir(path)
+        except OSError as error:
+            log.warning(f"the state cannot be read, and the cgroup {path} is left: {posix.strerror(error.errno or 0)}")
+            continue
+        if count:
+            log.warning(
+                f"the state cannot be read, and the cgroup {path} is left: {count} process(es) in it may be the"
+                " container's; end them, then remove it by rmdir"
+            )
+
+
+def _wait_empty(path: str) -> int:
+    """How many processes are in it, once those have ended that wait for start no more."""
+    count = len(files.processes(path))
+    for _ in range(GLANCES):
+        if not count:
+            break
+        sleep(PAUSE)
+        count = len(files.processes(path))
+    return count
