@@ -1,0 +1,52 @@
+"""Which mounts of cgroup2 are new ones, and which are bound."""
+
+from __future__ import annotations
+
+import os
+import posix
+from typing import Any
+
+import pytest
+
+from ocipy.cgroups.layout import Layout
+from ocipy.init import cgroup_mount, mounts
+from ocipy.init.context import Init
+from ocipy.linux import channel
+
+FIRST = 4026531835  # as ls -L -i /proc/1/ns/cgroup says on every host
+
+
+def mounted(monkeypatch: pytest.MonkeyPatch, namespace: str, inode: int, data: tuple[str, ...] = ()) -> list[str]:
+    """What is made of the mount in a cgroup namespace of this inode."""
+    done: list[str] = []
+    monkeypatch.setattr(mounts, "open_target", lambda *_: -1)
+    monkeypatch.setattr(mounts, "attach", lambda *_: None)
+    monkeypatch.setattr(cgroup_mount, "_finish", lambda *_: None)
+    monkeypatch.setattr(mounts, "make_filesystem", lambda *_: done.append("new"))
+    monkeypatch.setattr(cgroup_mount, "_bind", lambda path, _: done.append(path))
+    monkeypatch.setattr(cgroup_mount, "probe", lambda: Layout({}, "/sys/fs/cgroup", {"": "/own"}))
+    monkeypatch.setattr(posix, "stat", lambda *_, **__: os.stat_result((0, inode, *[0] * 8)))
+    ours, theirs = channel.pair()
+    init = Init(channel=theirs, fds={}, state={}, cgroup_paths={"": "/sys/fs/cgroup/box"})
+    arguments: dict[str, Any] = {
+        "destination": "/sys/fs/cgroup", "source": "cgroup", "data": data, "attributes": 0, "propagation": (),
+        "recursive_set": 0, "recursive_clear": 0, "namespace": namespace, "mask": False,
+    }  # fmt: skip
+    cgroup_mount.mount_cgroup2(init, **arguments)
+    os.close(ours.fd)
+    os.close(theirs.fd)
+    return done
+
+
+@pytest.mark.parametrize("namespace", ["", "joined"])
+def test_in_the_first_cgroup_namespace_the_hosts_mount_is_bound(
+    monkeypatch: pytest.MonkeyPatch, namespace: str
+) -> None:
+    """A new one would set the options of the host's hierarchy anew: nsdelegate would be gone."""
+    assert mounted(monkeypatch, namespace, FIRST) == ["/sys/fs/cgroup"]
+    assert mounted(monkeypatch, namespace, FIRST, ("nsdelegate",)) == ["new"]
+
+
+@pytest.mark.parametrize("namespace", ["new", "joined"])
+def test_in_another_cgroup_namespace_the_mount_is_a_new_one(monkeypatch: pytest.MonkeyPatch, namespace: str) -> None:
+    assert mounted(monkeypatch, namespace, FIRST + 1) == ["new"]
