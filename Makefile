@@ -16,7 +16,7 @@ endif
 PYTEST := $(VENV)/bin/python -m pytest
 
 .DEFAULT_GOAL := build
-.PHONY: help print-venv setup packages build demo test test-unit test-integration test-pythons test-systemd test-box test-engines test-hosts test-vm mutants conformance runc-tests bench \
+.PHONY: help print-venv setup packages build demo test test-unit test-integration test-pythons test-systemd test-box test-engines test-hosts test-vm mutants asan fuzz conformance runc-tests bench \
 	dockertest lint lint-python lint-c lint-shell lint-words format install uninstall clean
 
 help:
@@ -31,6 +31,8 @@ help:
 	@echo 'test-box          ocipy box: the articles'"'"' demonstrations, images, networks, and the pages in a browser'
 	@echo 'test-vm           integration tests on a second kernel with cgroup v2'
 	@echo 'mutants           plants small faults, and sees that the tests notice each'
+	@echo 'asan              the unit tests with the C code under AddressSanitizer and UndefinedBehaviorSanitizer'
+	@echo 'fuzz              random bytes into what reads JSON, messages, frozen modules and snapshots (SECONDS_EACH=60)'
 	@echo 'conformance       the OCI validation suite'
 	@echo "runc-tests        runc's own integration tests"
 	@echo 'bench             times beside runc and crun'
@@ -44,6 +46,7 @@ setup: packages $(VENV)/.installed
 
 PACKAGES := packages.txt
 test-box: PACKAGES := packages-box.txt
+fuzz: PACKAGES := packages-fuzz.txt
 
 # apt is asked only for what is missing: a machine that has all of it needs no network, nor root.
 packages:
@@ -106,6 +109,12 @@ test-vm: build
 
 mutants: build
 	@tests/mutants/run
+
+asan: build
+	@tests/asan/run
+
+fuzz: packages
+	@PYTHON=$(PYTHON) tests/fuzz/run
 
 conformance: build
 	@conformance/run --runtime $(CURDIR)/$(VENV)/bin/ocipy --expect conformance/expected-failures.toml \
