@@ -4,5 +4,9 @@
 const char *__asan_default_options(void);
 const char *__ubsan_default_options(void);
 
-const char *__asan_default_options(void) { return "detect_leaks=0:" COMMON; }
-const char *__ubsan_default_options(void) { return "print_stacktrace=1:" COMMON; }
+const char *__asan_default_options(void) {
+    return "detect_leaks=0:" COMMON;
+}
+const char *__ubsan_default_options(void) {
+    return "print_stacktrace=1:" COMMON;
+}

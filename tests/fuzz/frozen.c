@@ -1,4 +1,5 @@
-/* A file of frozen modules is refused, or every byte that its table names is in it. Begins right, as none by chance would. */
+/* A file of frozen modules is refused, or every byte that its table names is in it. Begins right, as none by chance
+ * would. */
 #include <stddef.h>
 
 #include "../../ocipy/launcher/frozen.c"

@@ -1,5 +1,5 @@
-/* A snapshot's header is refused, or the pages that it wants copied are in its extents. The first byte of the input says which
- * fields are made right first, so that each check is reached: none is by chance. */
+/* A snapshot's header is refused, or the pages that it wants copied are in its extents. The first byte of the input
+ * says which fields are made right first, so that each check is reached: none is by chance. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -7,7 +7,7 @@
 
 static int check_range(void *start, size_t size, int advice);
 #define madvise check_range
-#define PAGE PAGE_OF_TOUCHED
+#define PAGE    PAGE_OF_TOUCHED
 #include "../../ocipy/launcher/touched.c"
 #undef PAGE
 #undef madvise
@@ -15,14 +15,25 @@ static int check_range(void *start, size_t size, int advice);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { RIGHT_MAGIC = 1, RIGHT_BUILD = 2, RIGHT_DATA = 4, RIGHT_SIZE = 8, RIGHT_MODULES = 16, RIGHT_PACKAGES = 32, SMALL_HEAP = 64 };
+enum {
+    RIGHT_MAGIC = 1,
+    RIGHT_BUILD = 2,
+    RIGHT_DATA = 4,
+    RIGHT_SIZE = 8,
+    RIGHT_MODULES = 16,
+    RIGHT_PACKAGES = 32,
+    SMALL_HEAP = 64
+};
 
 int handed_snapshot = -1;
 static struct extent data_part, heap_part;
 
-void end_recording(struct extent *heap) { *heap = (struct extent){0}; }
+void end_recording(struct extent *heap) {
+    *heap = (struct extent){0};
+}
 
-/* Whether mmap(2) may have succeeded there, without which nothing is copied. User space ends before 1 << 56 on every machine. */
+/* Whether mmap(2) may have succeeded there, without which nothing is copied. User space ends before 1 << 56 on every
+ * machine. */
 static int can_be_mapped(struct extent extent) {
     uint64_t most = (uint64_t)1 << 56;
     return extent.size && extent.start % PAGE == 0 && extent.start < most && extent.size < most - extent.start;
@@ -33,7 +44,8 @@ static int is_in(struct extent extent, uint64_t start, uint64_t size) {
 }
 
 static int check_range(void *start, size_t size, int advice) {
-    if (advice != MADV_POPULATE_WRITE || !(is_in(data_part, (uintptr_t)start, size) || is_in(heap_part, (uintptr_t)start, size)))
+    if (advice != MADV_POPULATE_WRITE ||
+        !(is_in(data_part, (uintptr_t)start, size) || is_in(heap_part, (uintptr_t)start, size)))
         abort();
     return 0;
 }
@@ -48,7 +60,9 @@ static void make_frozen(void) {
         abort();
 }
 
-static void remove_frozen(void) { unlink(places.frozen); }
+static void remove_frozen(void) {
+    unlink(places.frozen);
+}
 
 static void make_right(struct header *header, uint8_t which) {
     if (which & RIGHT_MAGIC)
