@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import prctl
+
 from tests.harness.text import lines, read
 
 # A slow (emulated) machine multiplies every time limit of the tests by this.
 TIMEOUT_FACTOR = float(os.environ.get("OCIPY_TEST_TIMEOUT_FACTOR", "1"))
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWNET = 0x00020000, 0x04000000, 0x08000000, 0x40000000
-PR_SET_CHILD_SUBREAPER = 36
 
 CAPABILITY_BITS = {"CAP_SYS_ADMIN": 21, "CAP_SYS_RESOURCE": 24, "CAP_MKNOD": 27, "CAP_SYS_TIME": 25}
 
@@ -70,7 +71,7 @@ def private_network() -> Iterator[None]:
 
 def become_subreaper() -> None:
     """Orphans of the runtime (the inits of containers first of all) become children of this process: prctl(2)."""
-    _checked(_libc().prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "prctl")
+    prctl.set_child_subreaper(True)
 
 
 def umount(path: str) -> None:
