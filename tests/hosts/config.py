@@ -10,8 +10,8 @@ from tests.hosts.root import CERTIFICATES
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
-# What the host's programs are told of the network, by name or by the beginning of it.
-PASSED_ON = ("PIP_", "GOPROXY", "GONOSUMDB", "GOSUMDB", *PROXIES)
+# What the host's programs are told of the network, by name or by the beginning of it; and the tests of the machine.
+PASSED_ON = ("OCIPY_TEST_TIMEOUT_FACTOR", "PIP_", "GOPROXY", "GONOSUMDB", "GOSUMDB", *PROXIES)
 CERTIFICATE_VARIABLES = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO")
 # Nodes that tests and engines want besides those that every container has. No block device: there are the host's files.
 DEVICES = {"/dev/fuse": (10, 229), "/dev/net/tun": (10, 200), "/dev/kmsg": (1, 11)}

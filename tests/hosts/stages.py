@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 PYTEST = ".venv/bin/python -m pytest -q -p no:cacheprovider"
 INSTALL = "apt-get install -y -qq --no-install-recommends"
@@ -36,6 +37,11 @@ def of(suite: str, *, smoke: bool) -> list[Stage]:
         criu = f"{INSTALL} criu iptables nftables && criu check && {PYTEST} tests/integration/test_checkpoint*.py"
         stages.append(Stage("criu", 20, f"{criu} --deselect {LOST}"))
     return stages
+
+
+def patient(stages: list[Stage], factor: float) -> list[Stage]:
+    """The same with longer time limits, for a machine that is slow or that others use."""
+    return [replace(stage, minutes=math.ceil(stage.minutes * factor)) for stage in stages]
 
 
 def script(stages: list[Stage]) -> str:
