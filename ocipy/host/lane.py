@@ -256,10 +256,9 @@ def carry_out(run: HostRun) -> None:
                 run.hooks_ran = True
             ACTIONS[step.action](run, **step.args)
     except Closed:
-        raise _end_of_init(run) from None
+        raise _end_of_init(run, step) from None
     except OSError as error:
-        name, pointer = ("carry_out", "") if step is None else (step.name, step.pointer)
-        raise _error_of_init(run) or refused(error, name, pointer) from None
+        raise _error_of_init(run, error, step) from None
     except Error as error:
         if not error.pointer and step is not None:
             error.pointer = step.pointer
@@ -271,8 +270,8 @@ def _has_hooks(steps: list[Step]) -> bool:
     return any(step.action == "hook" and step.args["kind"] == "createContainer" for step in steps)
 
 
-def _error_of_init(run: HostRun) -> Error | None:
-    """What init said last, if it was an error: the cause of ours, very likely."""
+def _last_word(run: HostRun) -> Error | None:
+    """What init said last, if it was an error: the cause of ours, very likely. Raises OSError if it cannot be read."""
     if run.channel is None:
         return None
     try:
@@ -282,16 +281,29 @@ def _error_of_init(run: HostRun) -> Error | None:
                 posix.close(fd)
             if kind == "error":
                 return Error.from_message(body)
-    except (Error, OSError):
+    except Error:  # its end, or what is no message
         pass
     return None
 
 
-def _end_of_init(run: HostRun) -> Error:
-    """Init is gone without a word: say how it ended."""
-    error = _error_of_init(run)
-    if error is not None:
-        return error
+def _error_of_init(run: HostRun, error: OSError, step: Step | None) -> Error:
+    """What init said last, or else that the kernel has refused us this step."""
+    name, pointer = ("carry_out", "") if step is None else (step.name, step.pointer)
+    try:
+        word = _last_word(run)
+    except OSError:
+        word = None
+    return word or refused(error, name, pointer)
+
+
+def _end_of_init(run: HostRun, step: Step | None) -> Error:
+    """Init is gone: what it said last, or else how it ended. step: where the host lane noticed."""
+    try:
+        word = _last_word(run)
+    except OSError as error:  # its reason is lost: ours is all that there is to tell
+        return _error_of_init(run, error, step)
+    if word is not None:
+        return word
     if not _kernel.poll([(run.pidfd, POLLIN)], END_PATIENCE_MS):
         return Error(f"{run.name} has closed the channel")
     status = posix.waitid(posix.P_PID, run.pid, posix.WEXITED | posix.WNOWAIT)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
-from collections.abc import Iterator
-from typing import Any
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
 
 import pytest
 
@@ -15,7 +17,7 @@ from ocipy.host import lane as host_lane
 from ocipy.host.context import HostRun
 from ocipy.linux import _kernel, channel
 from ocipy.linux.channel import Channel
-from ocipy.plan.model import Options, Plan
+from ocipy.plan.model import Options, Plan, Step
 from ocipy.state.state import State
 from tests.unit.child import in_child
 
@@ -122,3 +124,30 @@ def test_a_signal_that_the_caller_ignores_is_left_alone() -> None:
         return signal.SIGHUP not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
     assert in_child(ignored) == 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "line"),
+    [(0, "cannot chdir"), (errno.ENOMEM, "/process/cwd: the kernel refused the step tell go: Cannot allocate memory")],
+)
+def test_the_end_of_a_process_is_told_with_its_reason(
+    ends: tuple[HostRun, Channel], monkeypatch: pytest.MonkeyPatch, fault: int, line: str
+) -> None:
+    """It has reported an error and ended, while the host lane was about to tell it something. Where that report cannot be
+    read the step is named: "ended with status 1" would be all that is known otherwise."""
+    run, theirs = ends
+    theirs.send("error", Error("cannot chdir").to_message())
+    socket.socket(fileno=os.dup(theirs.fd)).shutdown(socket.SHUT_RD)  # what is sent to it is an EPIPE
+    run.plan.host.append(Step("tell", "/process/cwd", {"barrier": "go"}))
+    if fault:
+        monkeypatch.setattr(_kernel, "recv", _refuse(fault))
+    with pytest.raises(Error) as caught:
+        host_lane.carry_out(run)
+    assert line in caught.value.line
+
+
+def _refuse(number: int) -> Callable[..., NoReturn]:
+    def refuse(*_: object) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    return refuse
