@@ -23,10 +23,11 @@ from tests.harness.host import CLONE_NEWNET, become_subreaper, umount, unshare
 from tests.harness.leaks import Leaks, reap
 from tests.harness.look import proc_mounts
 from tests.harness.private import WRITABLE, make_private
+from tests.harness.sessions import cgroup_name, remove_those_of_dead_sessions
 from tests.harness.untouched import Untouched
 
 TOKEN = f"e{os.getpid()}{secrets.token_hex(2)}"
-CGROUP_PARENT = f"ocipy-test-{TOKEN}"
+CGROUP_PARENT = cgroup_name(TOKEN)
 claim(TOKEN)
 
 # Directories in which engines make some of their own, wherever their options point.
@@ -69,6 +70,7 @@ def private_host(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     host = Untouched([runtime_path()])
     make_private(WRITABLE + CONFIGURATION, ())
+    remove_those_of_dead_sessions()
     for directory in SHADOWED:
         if Path(directory).is_dir():
             shadow(Path(directory))

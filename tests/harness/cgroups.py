@@ -29,7 +29,7 @@ def claim(token: str) -> None:
 def cgroup_dirs(name: str) -> list[Path]:
     """Each of our cgroup directories, in all hierarchies, with `name` in its path. Sorted, parents first."""
     found: list[Path] = []
-    for top in _tops():
+    for top in cgroup_tops():
         _walk(top, name, lambda path: found.append(path))
     return sorted(found)
 
@@ -37,7 +37,7 @@ def cgroup_dirs(name: str) -> list[Path]:
 def remove_cgroups(name: str, keep: Container[str] = ()) -> list[Path]:
     """Kill what is in these cgroups, remove them but for those called as in `keep`, and return those that remain."""
     for _ in range(20):
-        for top in _tops():
+        for top in cgroup_tops():
             _walk(top, name, lambda path: None, keep, remove=True)
         left = [path for path in cgroup_dirs(name) if path.name not in keep]
         if not left:
@@ -46,7 +46,8 @@ def remove_cgroups(name: str, keep: Container[str] = ()) -> list[Path]:
     return left
 
 
-def _tops() -> list[Path]:
+def cgroup_tops() -> list[Path]:
+    """Where the hierarchies are mounted."""
     return sorted(set(cgroup_hierarchies().values()))
 
 
@@ -128,7 +129,7 @@ def _kill(fd: int) -> None:
         _write(file, state, fd)
     try:
         with open(os.open("cgroup.procs", os.O_RDONLY | os.O_CLOEXEC, dir_fd=fd), "rb") as stream:
-            pids = [int(word) for word in stream.read().split()]
+            pids = [pid for word in stream.read().split() if (pid := int(word))]  # 0: of outside our pid namespace
     except OSError:
         return
     for pid in pids:

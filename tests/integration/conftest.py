@@ -26,12 +26,13 @@ from tests.harness.hostile import everything_in
 from tests.harness.leaks import Leaks, reap
 from tests.harness.private import make_private
 from tests.harness.scratch import Scratch, mount_on_host
+from tests.harness.sessions import cgroup_name, remove_those_of_dead_sessions
 from tests.harness.terminal import Console
 from tests.harness.untouched import Untouched
 
 # Part of every container id and cgroup path of this session: what is ours among others' on the same machine.
 TOKEN = f"t{os.getpid()}{secrets.token_hex(2)}"
-CGROUP_PARENT = f"ocipy-test-{TOKEN}"
+CGROUP_PARENT = cgroup_name(TOKEN)
 claim(TOKEN)
 
 # Of one test, in seconds: far above what any takes.
@@ -50,6 +51,7 @@ def private_host() -> Iterator[Untouched | None]:
         return
     host = Untouched([runtime_path()])
     make_private()
+    remove_those_of_dead_sessions()
     host.begin()
     yield host
     left = remove_cgroups(CGROUP_PARENT)

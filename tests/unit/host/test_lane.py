@@ -133,8 +133,8 @@ def test_a_signal_that_the_caller_ignores_is_left_alone() -> None:
 def test_the_end_of_a_process_is_told_with_its_reason(
     ends: tuple[HostRun, Channel], monkeypatch: pytest.MonkeyPatch, fault: int, line: str
 ) -> None:
-    """It has reported an error and ended, while the host lane was about to tell it something. Where that report cannot be
-    read the step is named: "ended with status 1" would be all that is known otherwise."""
+    """It has reported an error and ended, while the host lane was about to tell it something. Where that report cannot
+    be read the step is named: "ended with status 1" would be all that is known otherwise."""
     run, theirs = ends
     theirs.send("error", Error("cannot chdir").to_message())
     socket.socket(fileno=os.dup(theirs.fd)).shutdown(socket.SHUT_RD)  # what is sent to it is an EPIPE
