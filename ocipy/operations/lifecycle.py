@@ -102,6 +102,9 @@ def kill(state: State, signal: int, everyone: bool = False) -> None:
     behind, and then it is no error that this one is gone. Raises Error, OSError.
     """
     status = state.status()
+    if status == "creating":
+        # runtime.md, Kill: neither created nor running, so no effect on it.
+        raise Error("cannot send a signal to a container that is being created", hint="delete --force ends it")
     cgroup = _cgroup(state) if everyone or (signal == SIGKILL and state.shares_pids) else None
     if cgroup is not None and cgroup.paths and (everyone or status != "stopped" or cgroup.processes()):
         from ocipy.cgroups.ending import kill_all

@@ -86,7 +86,10 @@ def test_absolute_path_cannot_escape(container: MakeContainer, bundle: Bundle, n
 @pytest.mark.parametrize("path", ["/", "/a/.."])
 def test_the_top_is_refused(runtime: Runtime, bundle: Bundle, new_id: NewId, path: str) -> None:
     bundle.linux["cgroupsPath"] = path
-    runtime.create(bundle.args("true"), new_id()).fails()
+    result = runtime.create(bundle.args("true"), new_id()).fails()
+    if runtime.is_ocipy:
+        assert "/linux/cgroupsPath" in result.stderr
+    assert runtime.ids() == []
 
 
 def remove_parents() -> None:

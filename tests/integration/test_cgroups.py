@@ -168,7 +168,10 @@ def test_unified(container: MakeContainer, bundle: Bundle) -> None:
 
 def test_unified_of_a_missing_controller(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
     bundle.linux["resources"]["unified"] = {"nosuch.max": "1"}
-    runtime.create(bundle.args("true"), new_id()).fails()
+    result = runtime.create(bundle.args("true"), new_id()).fails()
+    if runtime.is_ocipy:
+        assert "/linux/resources/unified/nosuch.max" in result.stderr
+    assert runtime.ids() == []
 
 
 @pytest.mark.needs_cgroup_v2

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.harness import Bundle, Container, Runtime, open_files
+from tests.harness import Bundle, Container, Runtime, descendants, namespace, open_files, wait_until
+from tests.harness.look import cgroup_hierarchies
+from tests.harness.text import read
 
 MakeContainer = Callable[..., Container]
 NewId = Callable[[], str]
@@ -68,6 +70,32 @@ def test_order_of_the_kinds_and_in_a_kind(container: MakeContainer, bundle: Bund
     assert seen() == expected
 
 
+def test_start_container_comes_before_the_program(container: MakeContainer, bundle: Bundle, shared: Path) -> None:
+    log = shared / "log"
+    hooks(bundle, startContainer=[shell(f"sleep 0.2; echo hook {n} >> {log}") for n in (1, 2)])
+    one = container(bundle, sh=f"echo program >> {log}; exec sleep 1000")
+    assert not log.exists()
+    one.start()
+    wait_until(lambda: "program" in log.read_text())
+    assert log.read_text().splitlines() == ["hook 1", "hook 2", "program"]
+
+
+def test_poststop_comes_when_the_container_is_gone(container: MakeContainer, bundle: Bundle, shared: Path) -> None:
+    """config.md: after the container is deleted, and before the delete operation returns."""
+    hook = shared / "hook"
+    hooks(bundle, poststop=[{"path": str(hook)}])
+    one = container(bundle, args=["sleep", "1000"]).start()
+    places = sorted({str(top / path.lstrip("/")) for name, path in one.cgroups().items()
+                     if (top := cgroup_hierarchies().get(name)) and bundle.linux["cgroupsPath"] in path})  # fmt: skip
+    assert places
+    one.kill("KILL").reap()
+    look = " ".join([f"{one.runtime.root}/{one.id}", *places])
+    hook.write_text(f"#!/bin/sh\nsleep 0.2\nls -d {look} > {shared}/left 2>/dev/null\n")
+    hook.chmod(0o755)
+    one.runtime.delete(one.id).ok()
+    assert (shared / "left").read_text() == ""
+
+
 @POSTSTART
 def test_the_state_on_standard_input(container: MakeContainer, bundle: Bundle, shared: Path) -> None:
     bundle.config["annotations"] = {"org.example.key": "ü\n"}
@@ -109,6 +137,28 @@ def test_namespaces(container: MakeContainer, bundle: Bundle, shared: Path) -> N
     one.end()
     for kind in kinds:
         assert (shared / kind).read_text().split() == (own if kind in ON_HOST else inside), kind
+
+
+def test_create_container_is_in_all_namespaces_of_the_container(
+    runtime: Runtime, bundle: Bundle, new_id: NewId, shared: Path
+) -> None:
+    """Looked at from outside: its own /proc is the host's, and does not know its pid."""
+    names = ("mnt", "pid", "net", "ipc", "uts", "cgroup")
+    marker, go = shared / "marker", shared / "go"
+    hooks(bundle, createContainer=[shell(f"touch {marker}; while [ ! -e {go} ]; do sleep 0.02; done")])
+    bundle.args("sleep", "1000").write()
+    id, before = new_id(), descendants()
+    create = runtime.begin("create", "--bundle", bundle.path, id)
+    wait_until(marker.exists, "the hook")
+    pid = runtime.state(id)["pid"]
+    [hook] = [each for each in descendants() - before if str(marker) in read(f"/proc/{each}/cmdline")]
+    try:
+        for name in names:
+            assert namespace(hook, name) == namespace(pid, name) != namespace("self", name), name
+    finally:
+        go.touch()
+        create.wait().ok()
+        runtime.delete(id, force=True).ok()
 
 
 def test_create_container_has_a_pid_of_the_container(container: MakeContainer, bundle: Bundle, shared: Path) -> None:

@@ -206,6 +206,14 @@ def test_tmpcopyup(sh: RunScript, bundle: Bundle) -> None:
     assert not (bundle.rootfs / "etc/new").exists()
 
 
+def test_mounts_are_made_in_their_order(sh: RunScript, bundle: Bundle, volume: Path) -> None:
+    """One below another, and one upon another: the last is what is seen."""
+    bundle.mount("/mnt", "tmpfs", "mode=700", type="tmpfs").mount("/mnt/volume", str(volume))
+    bundle.mount("/srv", str(volume)).mount("/srv", "tmpfs", "mode=711", type="tmpfs")
+    result = sh("stat -c %a /mnt /srv; ls /srv; ls -d /mnt/volume/file", bundle).ok()
+    assert result.lines == ["700", "711", "/mnt/volume/file"]
+
+
 @pytest.mark.parametrize("readonly", [False, True])
 def test_root_readonly(sh: RunScript, bundle: Bundle, readonly: bool) -> None:
     bundle.config["root"]["readonly"] = readonly

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.harness import Bundle, Container, Result, Runtime, namespace, parse_status
+from tests.harness import Bundle, Container, Result, Runtime, namespace, parse_status, wait_until
+from tests.harness.host import private_network
 
 MakeContainer = Callable[..., Container]
 NewId = Callable[[], str]
@@ -53,7 +55,8 @@ def test_kind_left_out_is_the_callers(container: MakeContainer, bundle: Bundle, 
     if kind == "network":
         bundle.without_mount("/sys", "/sys/fs/cgroup")
     one = container(bundle.args("sleep", "1000"))
-    assert one.namespace(KINDS[kind]) == namespace("self", KINDS[kind])
+    for name in (KINDS[kind], "time", "user"):
+        assert one.namespace(name) == namespace("self", name), name
 
 
 @pytest.mark.parametrize("kind", ["pid", "network", "ipc", "uts", "cgroup"])
@@ -68,6 +71,7 @@ def test_kind_joined_by_path(container: MakeContainer, make_bundle: Callable[...
         shared = second.namespace(name) == first.namespace(name)
         assert shared == (each == kind), each
     second.end()
+    assert first.status == "running"
     first.end()
 
 
@@ -131,7 +135,9 @@ def test_host_namespace_joined_with_a_new_user_namespace(container: MakeContaine
 def test_path_of_the_wrong_kind(runtime: Runtime, bundle: Bundle, new_id: NewId, kind: str, given: str) -> None:
     bundle.without_namespace(kind)
     bundle.linux["namespaces"].append({"type": kind, "path": f"/proc/self/ns/{given}"})
-    runtime.create(bundle.args("true"), new_id()).fails()
+    result = runtime.create(bundle.args("true"), new_id()).fails()
+    if runtime.is_ocipy:
+        assert f"/linux/namespaces/{len(bundle.linux['namespaces']) - 1}" in result.stderr
     assert runtime.ids() == []
 
 
@@ -355,7 +361,21 @@ def test_init_is_pid_one_and_alone(sh: Callable[..., Result]) -> None:
     assert sh("echo $$; ls -d /proc/[0-9]*").ok().lines == ["1", "/proc/1"]
 
 
-def test_namespaces_end_with_the_container(container: MakeContainer, runtime: Runtime) -> None:
+@pytest.mark.needs_program("ip")
+def test_namespaces_end_with_the_container(container: MakeContainer) -> None:
+    """A network device whose other end is in there goes when the namespace does: network_namespaces(7)."""
+    with private_network():
+        subprocess.run(["ip", "link", "add", "outer", "type", "veth", "peer", "name", "inner"], check=True)
+        one = container().start()
+        subprocess.run(["ip", "link", "set", "inner", "netns", str(one.pid)], check=True)
+        devices = Path("/proc/thread-self/net/dev")
+        assert "outer:" in devices.read_text()
+        one.kill("KILL").reap()
+        one.runtime.delete(one.id).ok()
+        wait_until(lambda: "outer:" not in devices.read_text(), "the end of the network namespace")
+
+
+def test_namespaces_that_others_hold_do_not_hold_up_the_end(container: MakeContainer, runtime: Runtime) -> None:
     one = container().start()
     kept = {kind: os.open(f"/proc/{one.pid}/ns/{kind}", os.O_RDONLY) for kind in ("net", "uts")}
     one.end()

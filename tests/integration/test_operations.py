@@ -65,8 +65,11 @@ def test_create_with_an_id_in_use_changes_nothing(
 
 @pytest.mark.parametrize(
     ("command", "phase"),
-    [("start", "running"), ("start", "stopped"), ("kill", "stopped"), ("delete", "created"), ("delete", "running")],
-)
+    [
+        ("start", "running"), ("start", "paused"), ("start", "stopped"), ("kill", "stopped"),
+        ("delete", "created"), ("delete", "running"), ("delete", "paused"),
+    ],
+)  # fmt: skip
 def test_an_operation_in_the_wrong_state_has_no_effect(container: MakeContainer, command: str, phase: str) -> None:
     one = in_phase(container(), phase)
     before = one.state()
@@ -78,9 +81,35 @@ def test_an_operation_in_the_wrong_state_has_no_effect(container: MakeContainer,
 def in_phase(one: Container, phase: str) -> Container:
     if phase != "created":
         one.start()
+    if phase == "paused":
+        one.runtime.call("pause", one.id).ok()
     if phase == "stopped":
         one.kill().wait_dead()
     return one
+
+
+@pytest.mark.ocipy_only("what a container is meanwhile is the runtime's own affair")
+@pytest.mark.parametrize("command", ["start", "kill", "delete"])
+def test_an_operation_on_what_is_being_created_has_no_effect(
+    runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path, command: str
+) -> None:
+    """Neither created, nor running, nor stopped."""
+    marker, go = work / "marker", work / "go"
+    script = f"touch {marker}; while [ ! -e {go} ]; do sleep 0.02; done"
+    bundle.config["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}
+    bundle.args("sleep", "1000").write()
+    id = new_id()
+    create = runtime.begin("create", "--bundle", bundle.path, id)
+    wait_until(marker.exists, "the hook")
+    call = runtime.begin(command, id, *(["KILL"] if command == "kill" else []))
+    before = runtime.state(id)
+    assert before["status"] == "creating"
+    call.wait().fails()
+    assert runtime.state(id) == before
+    go.touch()
+    create.wait().ok()
+    assert runtime.state(id)["status"] == "created"
+    runtime.delete(id, force=True).ok()
 
 
 def test_the_state_is_what_the_schema_describes(container: MakeContainer, bundle: Bundle) -> None:

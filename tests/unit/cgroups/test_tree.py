@@ -475,3 +475,20 @@ def test_own_gives_only_what_may_be_delegated(v2: Tree, monkeypatch: pytest.Monk
         "/cgroup.threads",
     ]
     assert {(uid, gid) for _, uid, gid in given} == {(1000, -1)}
+
+
+def test_own_gives_those_of_the_kernels_list_that_are_there(v2: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """config-linux.md: MUST NOT fail for a file of the list that this cgroup has not."""
+    cgroup = make(layout_v2(v2), "/a")
+    (v2.path / "delegate").write_text("cgroup.procs\nmemory.nothing\nmemory.oom.group\n")
+    (v2.path / "a/memory.oom.group").write_text("0\n")
+    given: list[str] = []
+
+    def chown(path: str, uid: int, gid: int) -> None:
+        os.stat(path)
+        given.append(path)
+
+    monkeypatch.setattr(posix, "chown", chown)
+    monkeypatch.setattr(creation, "DELEGATE", str(v2.path / "delegate"))
+    creation.own(cgroup, 1000)
+    assert [path.removeprefix(f"{v2.path}/a") for path in given] == ["", "/cgroup.procs", "/memory.oom.group"]
