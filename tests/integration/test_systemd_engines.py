@@ -53,7 +53,10 @@ def podman(work: Path, busybox: BusyboxRootfs) -> Engine:
     if shutil.which("podman") is None:
         pytest.skip("needs the program podman")
     conf = work / "containers.conf"
-    conf.write_text('[containers]\ndefault_ulimits = []\nlog_driver = "k8s-file"\n[engine]\nevents_logger = "file"\n')
+    # The directory of the host's is read-only, and not there before podman has run for the first time.
+    network = f'[network]\nnetwork_config_dir = "{work}/networks"\n'
+    engine_conf = '[engine]\nevents_logger = "file"\n'
+    conf.write_text('[containers]\ndefault_ulimits = []\nlog_driver = "k8s-file"\n' + engine_conf + network)
     command = ["podman", "--root", f"{work}/root", "--runroot", f"{work}/run", "--storage-driver", "vfs"]
     command += ["--cgroup-manager=systemd", "--runtime", runtime_path()]
     engine = Engine(command, {"CONTAINERS_CONF": str(conf)}, work)
@@ -69,7 +72,7 @@ def docker(work: Path, busybox: BusyboxRootfs) -> Iterator[Engine]:
     command = ["dockerd", "--data-root", f"{work}/data", "--exec-root", f"{work}/exec", "-H", f"unix://{socket}"]
     command += ["-p", f"{work}/pid", "--add-runtime", f"tested={runtime_path()}", "--default-runtime", "tested"]
     command += ["--exec-opt", "native.cgroupdriver=systemd", "--iptables=false", "--bridge=none"]
-    command += ["--storage-driver", "vfs"]
+    command += ["--storage-driver", "vfs", "--ip-forward=false"]  # the network namespace is the host's
     with (work / "dockerd.log").open("w") as log:
         daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     engine = Engine(["docker", "-H", f"unix://{socket}"], {}, work)
