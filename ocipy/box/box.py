@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 from ocipy import Container, Error, TimeoutExpired
 from ocipy import State as RuntimeState
 from ocipy.box import network
-from ocipy.box.bundle import Bundle, id_map_for_images, replace_file
+from ocipy.box.bundle import Bundle, id_map_for_images, id_maps, replace_file
 from ocipy.box.cgroup import oom_kills
 from ocipy.box.forwarding import Forwarding
 from ocipy.box.images.store import remove_tree
 from ocipy.box.network import Network, Peer
 from ocipy.box.network.connection import Connection
 from ocipy.box.orphans import end_callers
-from ocipy.box.record import GONE, Directory, Record, now
+from ocipy.box.record import GONE, Directory, Record, locked, now
 from ocipy.box.runtime import executable_path, is_v2
 from ocipy.box.volumes import make_sources
 
@@ -93,29 +93,34 @@ class Box:
         """What others on the same network call it, and where it is."""
         return Peer((self.record.name, self.record.request.hostname), self.record.addresses)
 
-    def peers(self) -> list[Box]:
-        """The other boxes on the same network that run."""
-        others = [box for box in self.boxes.all() if box.id != self.id and box.record.addresses]
-        return [box for box in others if box.is_running()]
-
     def tell_peers(self) -> None:
-        """Write into the /etc/hosts of the others who is on the network now."""
-        running = self.peers()
-        for one in running:
-            rest = [box.peer for box in (*running, self) if box.id != one.id and box.record.addresses]
-            replace_file(
-                one.directory.path / "etc/hosts",
-                network.hosts(one.record.request.hostname, one.record.addresses, rest),
-            )
+        """Write into the /etc/hosts of every box on the network who else is there now.
+
+        One after the other: of boxes that begin at once the last one sees all, and tells them.
+        """
+        from ocipy.box.network.leases import holders, leases_path
+
+        with locked(self.boxes.places.run / "names.lock"):
+            held = holders(leases_path(self.boxes.places))
+            there = [box for box in self.boxes.all() if box.id in held and box.record.addresses]
+            for one in there:
+                peers = [box.peer for box in there if box.id != one.id]
+                text = network.hosts(one.record.request.hostname, one.record.addresses, peers)
+                with suppress(Error):  # it is being removed
+                    replace_file(one.directory.path / "etc/hosts", text)
 
     @contextmanager
-    def prepared(self) -> Iterator[None]:
-        """The bundle is written, and the network there, for a container to be created meanwhile."""
-        request, peers = self.record.request, self.peers()
+    def prepared(self) -> Iterator[Sequence[int]]:
+        """The bundle is written, and the network there, for a container to be created meanwhile.
+
+        Gives descriptors that are to stay open until the box's end.
+        """
+        request = self.record.request
         self._clear()
-        with network.connect(request.network, self.id, request.ports, self.boxes.places) as connection:
+        maps = id_maps(request, self.boxes.rootless)
+        with network.connect(request.network, self.id, request.ports, self.boxes.places, maps) as connection:
             bundle = Bundle(self.directory, self.record, connection, rootless=self.boxes.rootless, v2=is_v2())
-            bundle.write([box.peer for box in peers])
+            bundle.write()
             make_sources(request.volumes)
             self.record = self.directory.change(
                 addresses=connection.addresses,
@@ -127,7 +132,7 @@ class Box:
             )
             if connection.addresses:
                 self.tell_peers()
-            yield
+            yield [one.fileno() for one in connection.sockets]
 
     def _clear(self) -> None:
         """Take away what a run that was killed has left: its processes on the host, its container, its network."""
@@ -170,9 +175,9 @@ class Box:
             words = monitor.words(
                 self.directory, call, self.id, self.record.name, terminal=request.terminal, stdin=request.interactive
             )
-            with self.prepared():
+            with self.prepared() as held:
                 try:
-                    monitor.begin(words)
+                    monitor.begin(words, held)
                     self.container.start()
                 except BaseException:
                     self._clear()

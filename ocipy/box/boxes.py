@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 from ocipy import Error, Runtime
 from ocipy.box import network
@@ -15,7 +13,7 @@ from ocipy.box.images import lookup
 from ocipy.box.images.store import Store, remove_tree
 from ocipy.box.names import check_name, new_id, new_name
 from ocipy.box.places import Places, default_places
-from ocipy.box.record import GONE, RECORD, Directory, Record, held_alone, now
+from ocipy.box.record import GONE, RECORD, Directory, Record, held_alone, locked, now
 from ocipy.box.request import Request, has_limits
 from ocipy.box.runtime import can_limit, make_runtime
 
@@ -29,15 +27,6 @@ class Boxes:
         self.runtime: Runtime = make_runtime(self.places)
         self.images = Store(self.places)
         self.rootless = os.geteuid() != 0
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        fd = os.open(self.places.boxes / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(fd)
 
     def all(self) -> list[Box]:
         """Every box, the newest first."""
@@ -67,7 +56,7 @@ class Boxes:
                 hint="as root, or on a host with the v2 hierarchy; or leave --memory, --cpus, --pids-limit out",
             )
         image = lookup.get(self.images, request.image, pull=pull, id_map=id_map_for_images(request, self.rootless))
-        with self._locked():
+        with locked(self.places.boxes / ".lock"):
             self._sweep()
             taken = {box.record.name for box in self.all()}
             if name:
@@ -93,7 +82,7 @@ class Boxes:
 
     def sweep(self) -> None:
         """Remove what a `create` or a `remove` that was killed has left, which is no box. Raises Error."""
-        with self._locked():
+        with locked(self.places.boxes / ".lock"):
             self._sweep()
 
     def _sweep(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from ocipy import Error
 from ocipy.box import seccomp
 from ocipy.box.config import Host, Root, User, capabilities_of, make_config
 from ocipy.box.inside import read_inside
-from ocipy.box.network import Peer, hosts, resolv_conf
+from ocipy.box.network import hosts, resolv_conf
 from ocipy.box.network.connection import Connection
 from ocipy.box.record import Directory, Record
 from ocipy.box.request import Request
+from ocipy.box.runtime import is_made_by_systemd
 from ocipy.box.users import resolve
 
 INIT_PROGRAMS = ("/usr/bin/catatonit", "/usr/libexec/podman/catatonit", "/usr/bin/tini-static", "/sbin/docker-init")
@@ -94,6 +95,7 @@ class Bundle:
                 for name in ("hosts", "hostname", "resolv.conf")
             ),
             network=self.connection.path,
+            user_namespace=self.connection.user_path,
             init=_init_program() if request.init else "",
             cgroup="" if self.rootless else cgroup_path(self.record.id),
             v2=self.v2,
@@ -102,11 +104,9 @@ class Bundle:
         config = make_config(request, self.record.image, self._user(request), self._root(), host)
         if request.privileged or request.devices:
             with_devices(config, _devices(request), rootless=self.rootless)
-        if self.connection.hook:
-            config["hooks"] = {"createRuntime": [hook(self.connection.hook)]}
         return config
 
-    def write(self, peers: Sequence[Peer]) -> None:
+    def write(self) -> None:
         """Write config.json, and the files of /etc that tell the box about its network. Raises Error."""
         record, etc = self.record, self.directory.path / "etc"
         servers = record.request.name_servers or self.connection.name_servers
@@ -117,7 +117,7 @@ class Bundle:
             host = ""
         replace_file(etc / "resolv.conf", resolv_conf(servers, host))
         replace_file(etc / "hostname", hostname + "\n")
-        replace_file(etc / "hosts", hosts(hostname, self.connection.addresses, peers))
+        replace_file(etc / "hosts", hosts(hostname, self.connection.addresses, ()))
         replace_file(self.directory.bundle / "config.json", json.dumps(self.config()) + "\n", 0o600)
 
     def write_idle(self, program: str) -> None:
@@ -169,16 +169,8 @@ def replace_file(path: Path, text: str, mode: int = 0o644) -> None:
 
 
 def cgroup_path(box_id: str) -> str:
-    """cgroupsPath: at the top, so that nothing above it is left when the box is gone."""
-    return f"/ocipy-box-{box_id}"
-
-
-def hook(words: Sequence[str]) -> dict[str, Any]:
-    """A hook that calls `ocipy box` with these words."""
-    from ocipy.box.runtime import executable_path
-
-    path = executable_path()
-    return {"path": path, "args": ["ocipy", "box", *words], "env": [f"PATH={os.environ.get('PATH', os.defpath)}"]}
+    """cgroupsPath: at the top, so that nothing above is left with the box's end; a scope where systemd makes them."""
+    return f"system.slice:ocipy-box:{box_id}" if is_made_by_systemd() else f"/ocipy-box-{box_id}"
 
 
 def _init_program() -> str:

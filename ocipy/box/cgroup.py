@@ -40,7 +40,8 @@ def oom_kills(box_id: str) -> int:
 
 
 def usage(box_id: str) -> dict[str, int | None]:
-    """What it uses: bytes of memory now and at most, microseconds of CPU and of being held back, processes, OOM kills.
+    """What it uses: bytes of memory now and at most, microseconds of CPU and of being held back, processes, OOM
+    kills; with a quota its periods, and those in which it was held back.
 
     None for what this host's kernel does not count.
     """
@@ -53,13 +54,16 @@ def usage(box_id: str) -> dict[str, int | None]:
             "memoryLimit": number(top / "memory.max"),
             "cpuMicroseconds": cpu.get("usage_usec"),
             "throttledMicroseconds": cpu.get("throttled_usec"),
+            "cpuPeriods": cpu.get("nr_periods"),
+            "throttledPeriods": cpu.get("nr_throttled"),
             "processes": number(top / "pids.current"),
             "processesLimit": number(top / "pids.max"),
             "oomKills": oom_kills(box_id),
         }
     memory, pids = found.get("memory", TOP / "none"), found.get("pids", TOP / "none")
     cpu_time = number(found.get("cpuacct", TOP / "none") / "cpuacct.usage")
-    throttled = numbers(found.get("cpu", TOP / "none") / "cpu.stat").get("throttled_time")
+    cpu = numbers(found.get("cpu", TOP / "none") / "cpu.stat")
+    throttled = cpu.get("throttled_time")
     limit = number(memory / "memory.limit_in_bytes")
     return {
         "memory": number(memory / "memory.usage_in_bytes"),
@@ -68,6 +72,8 @@ def usage(box_id: str) -> dict[str, int | None]:
         "memoryLimit": None if limit is None or limit >= 1 << 62 else limit,
         "cpuMicroseconds": None if cpu_time is None else cpu_time // 1000,
         "throttledMicroseconds": None if throttled is None else throttled // 1000,
+        "cpuPeriods": cpu.get("nr_periods"),
+        "throttledPeriods": cpu.get("nr_throttled"),
         "processes": number(pids / "pids.current"),
         "processesLimit": number(pids / "pids.max"),
         "oomKills": oom_kills(box_id),

@@ -31,10 +31,6 @@ class Parser(argparse.ArgumentParser):
 
 def main(words: Sequence[str]) -> int:
     """Carry out a command line: its exit status. Raises Error."""
-    if words and words[0] == "_pasta":
-        from ocipy.box.network import pasta
-
-        return pasta.main(words[1:])
     try:
         given = parser(words[0] if words else "").parse_args(words)
         command: Command = given.command_function

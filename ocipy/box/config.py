@@ -84,9 +84,10 @@ class Root(NamedTuple):
 class Host(NamedTuple):
     """Facts of the host that decide. rootless: the box needs a user namespace of the caller's own ids.
 
-    uid_map, gid_map: (inside, outside, size); empty without a user namespace. binds: (source, destination) of the files
-    that the box gets, such as /etc/hosts. network: the path of a network namespace that is ready, "" for a new one,
-    "host" for the host's. init: the path of a static init program. cgroup: cgroupsPath, "" for none. v2: the hierarchy.
+    uid_map, gid_map: (inside, outside, size); empty without a user namespace. user_namespace: the path of one that has
+    these maps, "" for a new one. binds: (source, destination) of the files that the box gets, such as /etc/hosts.
+    network: the path of a network namespace that is ready, "" for a new one, "host" for the host's. init: the path of a
+    static init program. cgroup: cgroupsPath, "" for none. v2: the hierarchy.
     """
 
     rootless: bool = False
@@ -98,6 +99,7 @@ class Host(NamedTuple):
     cgroup: str = ""
     v2: bool = False
     seccomp: Mapping[str, Any] | None = None
+    user_namespace: str = ""
 
 
 def make_config(request: Request, image: ImageConfig, user: User, root: Root, host: Host) -> dict[str, Any]:
@@ -215,7 +217,7 @@ def _bind(source: str, destination: str, options: Sequence[str]) -> dict[str, An
 
 def _linux(request: Request, host: Host) -> dict[str, Any]:
     linux: dict[str, Any] = {"namespaces": _namespaces(host), "resources": _resources(request, host)}
-    if host.uid_map:
+    if host.uid_map and not host.user_namespace:
         linux["uidMappings"] = [_mapping(one) for one in host.uid_map]
         linux["gidMappings"] = [_mapping(one) for one in host.gid_map]
     if host.cgroup:
@@ -240,7 +242,7 @@ def _mapping(one: tuple[int, int, int]) -> dict[str, int]:
 def _namespaces(host: Host) -> list[dict[str, str]]:
     made: list[dict[str, str]] = [{"type": kind} for kind in ("pid", "ipc", "uts", "mount", "cgroup")]
     if host.uid_map:
-        made.append({"type": "user"})
+        made.append({"type": "user", **({"path": host.user_namespace} if host.user_namespace else {})})
     if host.network != "host":
         made.append({"type": "network", **({"path": host.network} if host.network else {})})
     return made

@@ -29,7 +29,7 @@ def dry_run(boxes: Boxes, request: Request) -> str:
         record = Record(ID, "NAME", asked, image.name, image.key, image.rootfs, image.config, now())
         connection = HostNetwork() if record.request.network == "host" else Connection()
         bundle = Bundle(directory, record, connection, rootless=boxes.rootless, v2=is_v2())
-        bundle.write([])
+        bundle.write()
         config = json.dumps(bundle.config(), indent=2)
         plan = str(boxes.runtime.plan(directory.bundle))
         place = boxes.places.boxes / ID

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import json
 import os
 from collections.abc import Sequence
@@ -224,6 +223,8 @@ def _hostname(name: str) -> str:
 
 
 def _name_server(word: str) -> str:
+    import ipaddress
+
     try:
         return str(ipaddress.ip_address(word))
     except ValueError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable
 
 from ocipy import Error
@@ -46,6 +45,8 @@ def _address(text: str, word: str) -> str:
     """The address in its shortest form; IPv6 stands in brackets. Raises Error."""
     if not text:
         return ""
+    import ipaddress
+
     bracketed = text.startswith("[") and text.endswith("]")
     try:
         address = ipaddress.ip_address(text[1:-1] if bracketed else text)
@@ -69,12 +70,12 @@ def check_ports(ports: Iterable[Port]) -> None:
 
 def families(port: Port) -> tuple[int, ...]:
     """4, 6 or both: of which IP the port of the host's is."""
-    return (ipaddress.ip_address(port.address).version,) if port.address else (4, 6)
+    return (6 if ":" in port.address else 4,) if port.address else (4, 6)
 
 
 def is_any(port: Port) -> bool:
     """Whether it is published at all addresses of the host's, of one family or both."""
-    return not port.address or ipaddress.ip_address(port.address).is_unspecified
+    return port.address in ("", "0.0.0.0", "::")
 
 
 def overlap(one: Port, two: Port) -> bool:

@@ -94,6 +94,17 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Whoever else asks for the same lock file waits meanwhile."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
 class Directory:
     """The directory of one box."""
 

@@ -11,8 +11,13 @@ from ocipy.box.places import Places
 
 def make_runtime(places: Places) -> Runtime:
     """The Runtime of these places. systemd makes the cgroups where it is the one who has them all."""
-    systemd = has_systemd() and is_v2()
-    return Runtime(places.runtime, executable=executable_path(), cgroup_manager="systemd" if systemd else "cgroupfs")
+    manager = "systemd" if is_made_by_systemd() else "cgroupfs"
+    return Runtime(places.runtime, executable=executable_path(), cgroup_manager=manager)
+
+
+def is_made_by_systemd() -> bool:
+    """Whether systemd makes the cgroups of boxes."""
+    return has_systemd() and is_v2()
 
 
 def executable_path() -> str:

@@ -20,7 +20,7 @@ from tests.harness.private import make_private
 
 CLONE_NEWNET = 0x40000000
 SECONDS = 60
-NEEDED = ("conmon", "nft", "skopeo", "umoci", "unshare")
+NEEDED = ("conmon", "dnsmasq", "nft", "skopeo", "umoci", "unshare")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -34,6 +34,9 @@ def private_host() -> None:
     make_private()
     unshare(CLONE_NEWNET)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    # A new network namespace has the first one's settings (ip-sysctl.rst, devconf_inherit_init_net).
+    for name in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
+        Path("/proc/sys/net", name).write_text("0")
 
 
 class Box:
@@ -90,15 +93,16 @@ def left_behind(places: Path, ids: set[str]) -> list[str]:
     found += [line for line in _lines("nft", "list", "tables") if "ocipy" in line]
     found += [line for line in Path("/proc/self/mountinfo").read_text().split("\n") if str(places) in line]
     for pattern in ("ocipy-box-*", "*/ocipy-box-*"):
-        cgroups = [path for path in Path("/sys/fs/cgroup").glob(pattern) if path.name.removeprefix("ocipy-box-") in ids]
+        there = {path: path.name.removeprefix("ocipy-box-") for path in Path("/sys/fs/cgroup").glob(pattern)}
+        cgroups = [path for path, name in there.items() if name.removesuffix(".scope") in ids]
         found += [str(path) for path in cgroups]
     ended = [f" _ended {one}" for one in ids]  # what conmon calls
     found += [
         line
-        for line in _lines("ps", "-e", "-o", "pid,args")
+        for line in _lines("ps", "-e", "-ww", "-o", "pid,args")
         if str(places) in line or any(word in line for word in ended)
     ]
-    found += [str(path) for path in (places / "run").glob("leases*") if path.suffix != ".lock"]
+    found += [str(path) for path in (places / "run").glob("[lp]*") if path.suffix != ".lock"]
     found += [str(path) for path in (places / "run/runtime").glob("[!@.]*")]
     return found
 
@@ -129,11 +133,49 @@ def box(places: Path) -> Iterator[Box]:
     assert list((places / "data/boxes").glob("[!.]*")) == []
 
 
+V4 = ("192.0.2.1", "192.0.2.2")
+V6 = ("2001:db8::1", "2001:db8::2")
+NAME = "www.example.test"
+WEB_SERVER = """
+import http.server, socket, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.end_headers(); self.wfile.write(self.client_address[0].encode())
+class Server(http.server.HTTPServer):
+    address_family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
+Server((sys.argv[1], 80), Handler).serve_forever()
+"""
+
+
+# busybox's nc has no UDP: the host's python, in a box and outside.
+PYTHON = ("-v", "/usr:/usr:ro", "-v", "/lib:/lib:ro", "-v", "/lib64:/lib64:ro", "busybox", "/usr/bin/python3", "-c")
+UDP_SERVER = """
+import socket, sys
+one = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+one.bind(("::", int(sys.argv[1])))
+while True:
+    said, who = one.recvfrom(100)
+    one.sendto(said + b" from udp", who)
+"""
+UDP_CLIENT = """
+import socket, sys
+one = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+one.settimeout(2)
+one.connect((sys.argv[1], int(sys.argv[2])))
+one.send(b"hello")
+print(one.recv(100).decode())
+"""
+
+
 class Neighbour:
-    """Another host, 192.0.2.2 next to our 192.0.2.1 (RFC 5737): the internet of these tests."""
+    """Another host, 192.0.2.2 next to our 192.0.2.1 (RFC 5737, RFC 3849): the internet of these tests.
+
+    serve() makes it the name server of the host and of all names in ZONE, and a web server that tells who has asked.
+    """
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
+        self.has_names = False
 
     def words(self, *words: str) -> list[str]:
         """A command line that is carried out there."""
@@ -144,6 +186,26 @@ class Neighbour:
         return subprocess.run(
             self.words(*words), capture_output=True, text=True, check=True, timeout=scaled(SECONDS)
         ).stdout
+
+    def serve(self, server: Callable[..., subprocess.Popen[bytes]], directory: Path) -> None:
+        """directory: for files. Undone by the fixture."""
+        for address in (V4[1], V6[1]):
+            server(self.words("python3", "-c", WEB_SERVER, address), stderr=subprocess.DEVNULL)
+        records = [f"--host-record={NAME},{V4[1]},{V6[1]}"]
+        server(
+            self.words(
+                "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--user=root",
+                "--pid-file=", "--log-facility=/dev/null", *records,
+            ),
+        )  # fmt: skip
+        (directory / "resolv.conf").write_text(f"nameserver {V4[1]}\n")
+        subprocess.run(["mount", "--bind", directory / "resolv.conf", "/etc/resolv.conf"], check=True)
+        self.has_names = True
+        wait_until(self._answers, "the neighbour serves", timeout=20)
+
+    def _answers(self) -> bool:
+        words = ["busybox", "wget", "-q", "-O", "-", f"http://{NAME}/"]
+        return subprocess.run(words, check=False, capture_output=True).stdout.decode() in (V4[0], V6[0])
 
 
 @pytest.fixture
@@ -160,12 +222,17 @@ def neighbour() -> Iterator[Neighbour]:
         subprocess.run(words.split(), check=True)
 
     here(f"ip link add net0 type veth peer name eth0 netns {holder.pid}")
-    here("ip addr add 192.0.2.1/24 dev net0")
+    here(f"ip addr add {V4[0]}/24 dev net0")
+    here(f"ip addr add {V6[0]}/64 dev net0 nodad")
     here("ip link set net0 up")
-    here("ip route add default via 192.0.2.2")
-    for words in ("ip addr add 192.0.2.2/24 dev eth0", "ip link set eth0 up", "ip link set lo up"):
-        made(*words.split())
+    here(f"ip route add default via {V4[1]}")
+    here(f"ip route add default via {V6[1]} dev net0")
+    for words in (f"addr add {V4[1]}/24 dev eth0", f"addr add {V6[1]}/64 dev eth0 nodad", "link set eth0 up"):
+        made("ip", *words.split())
+    made("ip", "link", "set", "lo", "up")
     yield made
+    if made.has_names:
+        here("umount /etc/resolv.conf")
     here("ip link del net0")
     holder.kill()
     holder.communicate()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import functools
 import re
 import signal
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.box.conftest import Box, Neighbour
+from tests.box.conftest import NAME, PYTHON, UDP_CLIENT, UDP_SERVER, V4, V6, Box, Neighbour, left_behind
 from tests.harness.host import wait_until
 
 ECHO = "while :; do echo hello | nc -l -p {port}; done"
@@ -55,21 +56,22 @@ def test_ipv6(box: Box, sleeper: str) -> None:
     wait_until(answers, "the box answers by IPv6", timeout=20)
 
 
-def test_the_outside_is_reached_by_nat(box: Box, neighbour: Neighbour, server: Callable[..., Any]) -> None:
-    """A web server on another network; it sees the host's address, not the box's."""
-    script = (
-        "import http.server, sys\n"
-        "class Handler(http.server.BaseHTTPRequestHandler):\n"
-        "    def do_GET(self):\n"
-        "        self.send_response(200); self.end_headers(); self.wfile.write(self.client_address[0].encode())\n"
-        "http.server.HTTPServer(('192.0.2.2', 80), Handler).serve_forever()\n"
-    )
-    server(neighbour.words("python3", "-c", script), stderr=subprocess.DEVNULL)
-
-    def fetched() -> str:
-        return box("run", "--rm", "busybox", "wget", "-q", "-O", "-", "http://192.0.2.2/", status=None).stdout
-
-    wait_until(lambda: fetched() == "192.0.2.1", "the server has seen the host's address", timeout=30)
+def test_the_outside_is_reached_by_nat_and_by_name(
+    box: Box, neighbour: Neighbour, server: Callable[..., Any], tmp_path: Path
+) -> None:
+    """A name server and a web server on another network; they see the host's address, not the box's."""
+    neighbour.serve(server, tmp_path)
+    look_up = ["busybox", "nslookup", NAME]
+    told = box("run", "--rm", *look_up).stdout
+    assert V4[1] in told and V6[1] in told
+    box("run", "--rm", "busybox", "nslookup", "none.example.test", status=1)
+    for url, seen in ((f"http://{V4[1]}/", V4[0]), (f"http://[{V6[1]}]/", V6[0])):
+        assert box("run", "--rm", "busybox", "wget", "-q", "-O", "-", url).stdout == seen
+    by_name = box("run", "--rm", "busybox", "wget", "-q", "-O", "-", f"http://{NAME}/").stdout
+    assert by_name in (V4[0], V6[0])
+    # --dns leads elsewhere, where nobody answers.
+    done = box("run", "--rm", "--dns", "192.0.2.77", "busybox", "timeout", "2", "nslookup", NAME, status=None)
+    assert done.returncode != 0
 
 
 def test_a_published_port(box: Box, neighbour: Neighbour) -> None:
@@ -135,3 +137,101 @@ def test_killed_at_any_step_rm_clears_it(box: Box, milliseconds: int) -> None:
         if names:
             box("rm", "-f", *names)
     # The fixture looks for what is left.
+
+
+def asked(words: list[str], say: str = "") -> str:
+    """What a command has said within five seconds."""
+    done = subprocess.run(["timeout", "5", *words], check=False, capture_output=True, text=True, input=say)
+    return done.stdout
+
+
+@pytest.mark.parametrize("to", ["127.0.0.1", V4[0], V6[0]])
+def test_a_published_port_of_udp(box: Box, neighbour: Neighbour, to: str) -> None:
+    box("run", "-d", "--name", "u", "-p", "8053:53/udp", *PYTHON, UDP_SERVER, "53")
+    words = ["python3", "-c", UDP_CLIENT, to, "8053"]
+    ask = words if to.startswith("127") else neighbour.words(*words)
+    wait_until(lambda: asked(ask) == "hello from udp\n", "the box answers by UDP", timeout=30)
+
+
+def test_a_published_port_by_ipv6_and_a_range(box: Box, neighbour: Neighbour) -> None:
+    script = "; ".join(f"(while :; do echo of-{port} | nc -l -p {port}; done) &" for port in (80, 81)).replace(
+        "&;", "&"
+    )
+    box("run", "-d", "--name", "r", "-p", "8080-8081:80-81", "busybox", "sh", "-c", f"{script} sleep 1000")
+    for port in (0, 1):
+        for to in (V4[0], V6[0]):
+            words = neighbour.words("busybox", "nc", "-w", "2", to, str(8080 + port))
+            wait_until(lambda words=words, port=port: asked(words) == f"of-{80 + port}\n", str(words), timeout=20)  # type: ignore[misc]
+
+
+def test_a_port_that_the_host_listens_at_is_not_taken_from_it(box: Box, server: Callable[..., Any]) -> None:
+    server(["busybox", "nc", "-l", "-p", "8099"])
+    wait_until(lambda: ":8099 " in subprocess.run(["ss", "-lnt"], check=True, capture_output=True, text=True).stdout,
+               "it listens", timeout=20)  # fmt: skip
+    done = box("run", "-d", "-p", "8099:80", "busybox", "sleep", "1000", status=125)
+    assert "port 8099/tcp of the host: Address already in use" in done.stderr and "ss -tlnp" in done.stderr
+    assert box("ps", "-aq").stdout == ""
+    done = box("run", "--rm", "-p", "192.0.2.99:8098:80", "busybox", "true", status=125)
+    assert "Cannot assign requested address" in done.stderr
+
+
+def test_a_published_port_is_the_boxs_until_its_end(box: Box) -> None:
+    """Held by conmon in the background: a server of the host's is told that it cannot have it."""
+    listen = ["timeout", "1", "busybox", "nc", "-l", "-p", "8097"]
+    box("run", "-d", "--name", "holder", "-p", "8097:80", "busybox", "sleep", "1000")
+    assert subprocess.run(listen, check=False, capture_output=True).returncode == 1
+    box("rm", "-f", "holder")
+    wait_until(
+        lambda: subprocess.run(listen, check=False, capture_output=True).returncode != 1, "it is free", timeout=20
+    )
+
+
+def test_what_is_not_published_is_not_reached(box: Box, neighbour: Neighbour, server: Callable[..., Any]) -> None:
+    """By a neighbour that routes to the boxes' network itself; nor the host's loopback by a box (CVE-2020-8558)."""
+    box("run", "-d", "--name", "web", "-p", "8080:80", "busybox", "sh", "-c", ECHO.format(port=80))
+    wait_until(lambda: asked(["busybox", "nc", "127.0.0.1", "8080"]) == "hello\n", "the box listens", timeout=20)
+    neighbour("ip", "route", "add", "10.77.0.0/24", "via", V4[0])
+    inside = address(box, "web")
+    published = neighbour.words("busybox", "nc", "-w", "2", V4[0], "8080")
+    wait_until(lambda: asked(published) == "hello\n", "the published port answers", timeout=20)
+    assert asked(neighbour.words("busybox", "nc", "-w", "2", inside, "80")) == ""
+    server(["busybox", "nc", "-ll", "-p", "8096", "-e", "echo", "secret"])
+    here = ["busybox", "nc", "-w", "2", "127.0.0.1", "8096"]
+    wait_until(lambda: asked(here) == "secret\n", "the host listens on its loopback", timeout=20)
+    pid = box.inspect("web")["state"]["pid"]
+    there = ["nsenter", f"--net=/proc/{pid}/ns/net"]
+    for words in ("ip addr del 127.0.0.1/8 dev lo", "ip route add 127.0.0.0/8 via 10.77.0.1"):
+        subprocess.run([*there, *words.split()], check=True)
+    subprocess.run([*there, "sysctl", "-qw", "net.ipv4.conf.eth0.route_localnet=1"], check=True)
+    assert asked([*there, *here]) == ""
+
+
+def test_a_network_that_the_host_routes_to_is_another_ones(box: Box) -> None:
+    subprocess.run(["ip", "link", "add", "other", "type", "bridge"], check=True)
+    try:
+        for words in (
+            "addr add 10.77.3.1/16 dev other",
+            "link set other up",
+            "route add fd6f:6369:7079:78::/64 dev other",
+        ):
+            subprocess.run(["ip", *words.split()], check=True)
+        box("run", "-d", "--name", "one", "busybox", "sleep", "1000")
+        assert [address(box, "one"), address(box, "one", 1)] == ["10.79.0.2", "fd6f:6369:7079:79::2"]
+    finally:
+        subprocess.run(["ip", "link", "del", "other"], check=True)
+
+
+def test_twenty_boxes_at_once_have_twenty_addresses(box: Box) -> None:
+    box.run("busybox", "true")  # the image is there
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        begun = pool.map(
+            lambda one: box("run", "-d", "--name", f"b{one}", "busybox", "sleep", "1000", timeout=240), range(20)
+        )
+        list(begun)
+        addresses = {address(box, f"b{one}") for one in range(20)}
+    assert len(addresses) == 20
+    box("exec", "b0", *ping("b19"))
+    box("exec", "b19", *ping("b0"))
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        list(pool.map(lambda one: box("rm", "-f", f"b{one}", timeout=240), range(20)))
+    assert not left_behind(box.places, set())

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.box.conftest import Box
+from tests.box.conftest import Box, left_behind
 from tests.conftest import runtime_path
-from tests.harness.host import Host
+from tests.harness.host import Host, wait_until
 from tests.harness.user import FIRST_GID, FIRST_UID, NAME, RANGE, USER, opened
 
 
@@ -51,6 +51,7 @@ def box(places: Path) -> Iterator[Box]:
     names = made("ps", "-aq").stdout.split()
     if names:
         made("rm", "-f", *names)
+    wait_until(lambda: not left_behind(places, set(names)), "nothing is left of the boxes", timeout=20)
     assert not list((places / "data/boxes").glob("[!.]*"))
     assert not list((places / "run/runtime").glob("[!@.]*"))
 

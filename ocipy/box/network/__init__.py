@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ocipy import Error
-from ocipy.box.network.connection import Connection
+from ocipy.box.network.connection import Connection, IdMap
 from ocipy.box.places import Places
 from ocipy.box.request import Port
 
@@ -42,8 +42,10 @@ def default_kind(rootless: bool) -> str:
     return "pasta" if rootless else "bridge"
 
 
-def connect(kind: str, box_id: str, ports: Sequence[Port], places: Places) -> Connection:
-    """The connection of a box of this kind. Raises Error."""
+def connect(
+    kind: str, box_id: str, ports: Sequence[Port], places: Places, id_maps: tuple[IdMap, IdMap] = ((), ())
+) -> Connection:
+    """The connection of a box of this kind. id_maps: of its user namespace, uids and gids. Raises Error."""
     if ports and kind in ("none", "host"):
         raise Error(f"--publish does nothing with --network {kind}", status=2)
     if kind == "none":
@@ -53,7 +55,9 @@ def connect(kind: str, box_id: str, ports: Sequence[Port], places: Places) -> Co
     if kind == "pasta":
         from ocipy.box.network.pasta import Pasta
 
-        return Pasta(ports)
+        if not id_maps[0]:
+            raise Error("pasta takes a user namespace", hint="--userns auto, or --network bridge", status=2)
+        return Pasta(box_id, ports, places, id_maps)
     if os.geteuid() != 0:
         raise Error("a bridge takes root", hint="--network pasta does not")
     from ocipy.box.network.bridge import BridgeConnection
@@ -63,6 +67,10 @@ def connect(kind: str, box_id: str, ports: Sequence[Port], places: Places) -> Co
 
 def release(kind: str, box_id: str, places: Places) -> None:
     """Take back what a box that has ended was given. Quiet where there is nothing."""
+    if kind == "pasta":
+        from ocipy.box.network import pasta
+
+        pasta.release(box_id, places)
     if kind == "bridge" and os.geteuid() == 0:
         from ocipy.box.network.bridge import release as release_bridge
 

@@ -18,7 +18,10 @@ from pyroute2 import IPRoute, NetlinkError, NetNS
 from ocipy import Error
 from ocipy.box.network import nft
 from ocipy.box.network.connection import Connection
-from ocipy.box.network.leases import NEW, Lease, Leases, free_subnet, locked
+from ocipy.box.network.leases import NEW, Lease, Leases, free_subnet, leases_path, locked
+from ocipy.box.network.name_servers import name_servers
+from ocipy.box.network.ports import hold
+from ocipy.box.network.ports import release as release_ports
 from ocipy.box.places import Places
 from ocipy.box.request import Port
 
@@ -28,8 +31,6 @@ GROUP = 0x6F636970
 DEVICE = "eth0"
 SYSCTLS = Path("/proc/sys/net")
 FORWARDING = ("ipv4/ip_forward", "ipv6/conf/all/forwarding")
-RESOLVED = Path("/run/systemd/resolve/resolv.conf")
-LOOPBACK_SERVERS = ("127.", "::1")
 
 
 class BridgeConnection(Connection):
@@ -47,6 +48,7 @@ class BridgeConnection(Connection):
             with leases_of(self._places) as leases, translated("make the bridge"), IPRoute() as host:
                 leases.subnet = leases.subnet or free_subnet(networks(host))
                 lease = leases.take(self._box_id, self._ports)
+                self.sockets = tuple(hold(self._ports))
                 leases.save()
                 try:
                     with nft.applied(nft.ruleset(leases, BRIDGE)):
@@ -73,6 +75,7 @@ class BridgeConnection(Connection):
             release(self._box_id, self._places)
 
     def _let_go(self) -> None:
+        release_ports(self.sockets)
         if self._holder is not None:
             self._holder.kill()
             self._holder.communicate()
@@ -99,11 +102,6 @@ def release(box_id: str, places: Places) -> None:
         if box_id in leases.boxes:
             with translated("take the bridge away"), IPRoute() as host:
                 give_back(box_id, leases, host)
-
-
-def leases_path(places: Places) -> Path:
-    """The file of the leases; it does not outlive a reboot, as the bridge does not."""
-    return places.run / "leases.json"
 
 
 @contextmanager
@@ -162,9 +160,9 @@ def addresses(host: IPRoute, index: int) -> set[str]:
 
 
 def networks(host: IPRoute) -> list[str]:
-    """The networks that the host has addresses in or routes to, but for the default route."""
+    """The networks that the host has addresses in or routes to, of both IPs, but for the default routes."""
     found = []
-    for route in host.get_routes(family=2):
+    for route in (*host.get_routes(family=2), *host.get_routes(family=10)):
         destination = route.get_attr("RTA_DST")
         if destination:
             found.append(f"{destination}/{route['dst_len']}")
@@ -237,22 +235,3 @@ def delete(host: IPRoute, name: str) -> None:
     if host.link_lookup(ifname=name):
         with suppress(NetlinkError):
             host.link("del", ifname=name)
-
-
-def name_servers() -> tuple[str, ...]:
-    """The host's name servers; not those on its loopback, which a box cannot reach, but who they ask."""
-    for path in (Path("/etc/resolv.conf"), RESOLVED):
-        try:
-            lines = path.read_text(errors="replace").split("\n")
-        except OSError:
-            continue
-        found = [
-            words[1]
-            for line in lines
-            if (words := [word for word in line.replace("\t", " ").split(" ") if word])[:1] == ["nameserver"]
-            and len(words) > 1
-        ]
-        reachable = [one for one in found if not one.startswith(LOOPBACK_SERVERS)]
-        if reachable:
-            return tuple(reachable)
-    return ()

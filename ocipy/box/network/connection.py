@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import socket
 from types import TracebackType
 from typing import Self
+
+# (inside, outside, size) of each entry (user_namespaces(7)).
+IdMap = tuple[tuple[int, int, int], ...]
 
 
 class Connection:
     """What connects a box, as long as it is entered; the box keeps what it has been given then.
 
     path: of a network namespace that is ready; "" for an empty one of its own, "host" for the host's. addresses: the
-    box's own. name_servers: empty for the host's. hook: words that are called once the namespaces are there.
+    box's own. name_servers: empty for the host's. user_path: of the user namespace that owns the network namespace, ""
+    for none that is ready. sockets: whoever stays with the box keeps them open until its end.
     """
 
     path = ""
     addresses: tuple[str, ...] = ()
     name_servers: tuple[str, ...] = ()
-    hook: tuple[str, ...] = ()
+    user_path = ""
+    sockets: tuple[socket.socket, ...] = ()
 
     def __enter__(self) -> Self:
         return self

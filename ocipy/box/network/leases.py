@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ocipy import Error
+from ocipy.box.places import Places
+from ocipy.box.ports import overlap
 from ocipy.box.request import Port
 
 # Private ones that neither Docker (172.16/12, 192.168/16) nor podman (10.88/16, 10.89/16) hands out.
 SUBNETS = tuple(f"10.{number}.0.0/24" for number in (77, 78, 79, 177, 178, 179))
+# Unique local (RFC 4193), with the second number of the IPv4 network.
+NETWORKS6 = "fd6f:6369:7079:{}::/64"
 NEW = ".new"
-
-SUBNET6 = "fd6f:6369:7079::/64"
 
 
 class Lease(NamedTuple):
@@ -53,12 +55,17 @@ class Leases:
     @property
     def gateway(self) -> tuple[str, str]:
         """The bridge's own addresses, IPv4 and IPv6."""
-        return str(ipaddress.ip_network(self.subnet)[1]), str(ipaddress.ip_network(SUBNET6)[1])
+        return str(ipaddress.ip_network(self.subnet)[1]), str(ipaddress.ip_network(self.subnet6)[1])
+
+    @property
+    def subnet6(self) -> str:
+        """The IPv6 network that goes with the IPv4 one."""
+        return subnet6(self.subnet)
 
     def take(self, box_id: str, ports: Sequence[Port]) -> Lease:
         """The next free addresses. Raises Error where there are none, or a port is another's."""
         for other, lease in self.boxes.items():
-            clash = [one for one in ports for two in lease.ports if _same_port(one, two) and other != box_id]
+            clash = [one for one in ports for two in lease.ports if overlap(one, two) and other != box_id]
             if clash:
                 raise Error(f"port {clash[0].host}/{clash[0].protocol} of the host is published for another box")
         taken = {lease.v4 for lease in self.boxes.values()}
@@ -66,24 +73,29 @@ class Leases:
         number = next((at for at in range(2, network.num_addresses - 1) if str(network[at]) not in taken), 0)
         if not number:
             raise Error(f"all addresses of {self.subnet} are taken", hint="remove boxes: ocipy box rm")
-        lease = Lease(str(network[number]), str(ipaddress.ip_network(SUBNET6)[number]), tuple(ports))
+        lease = Lease(str(network[number]), str(ipaddress.ip_network(self.subnet6)[number]), tuple(ports))
         self.boxes[box_id] = lease
         return lease
 
 
-def _same_port(one: Port, two: Port) -> bool:
-    same_address = one.address == two.address or "" in (one.address, two.address)
-    return one.host == two.host and one.protocol == two.protocol and same_address
+def subnet6(subnet: str) -> str:
+    """10.77.0.0/24 has fd6f:6369:7079:77::/64."""
+    return NETWORKS6.format(subnet.split(".")[1])
 
 
 def free_subnet(used: Iterable[str]) -> str:
     """The first of SUBNETS that none of the host's networks overlaps. Raises Error."""
     taken = [ipaddress.ip_network(one, strict=False) for one in used]
     for candidate in SUBNETS:
-        network = ipaddress.ip_network(candidate)
-        if not any(network.version == one.version and network.overlaps(one) for one in taken):
+        both = (ipaddress.ip_network(candidate), ipaddress.ip_network(subnet6(candidate)))
+        if not any(own.version == one.version and own.overlaps(one) for own in both for one in taken):
             return candidate
     raise Error("the host has routes to all networks that a bridge could have", hint="--network host or none")
+
+
+def leases_path(places: Places) -> Path:
+    """The file of the leases; it does not outlive a reboot, as the bridge does not."""
+    return places.run / "leases.json"
 
 
 @contextmanager
@@ -99,6 +111,11 @@ def locked(path: Path) -> Iterator[Leases]:
         leases.save()
     finally:
         os.close(fd)
+
+
+def holders(path: Path) -> frozenset[str]:
+    """The ids of the boxes that have addresses now. Raises Error."""
+    return frozenset(_read(path).boxes)
 
 
 def _read(path: Path) -> Leases:

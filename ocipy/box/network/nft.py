@@ -9,11 +9,13 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from ocipy import Error
-from ocipy.box.network.leases import SUBNET6, Lease, Leases
+from ocipy.box.network.leases import Lease, Leases
+from ocipy.box.ports import families, is_any
 
 FAMILY, TABLE = "inet", "ocipy_box"
-# linux/netfilter_ipv4.h: as iptables' nat.
-DSTNAT, SRCNAT = -100, 100
+# linux/netfilter_ipv4.h. RAW: before anything is translated.
+RAW, DSTNAT, FILTER, SRCNAT = -300, -100, 0, 100
+LOOPBACK = {"ip": "127.0.0.0/8", "ip6": "::1/128"}
 
 Rule = list[dict[str, Any]]
 
@@ -22,14 +24,17 @@ def ruleset(leases: Leases, bridge: str) -> dict[str, Any]:
     """The whole table anew, as one transaction. Pure."""
     commands: list[dict[str, Any]] = [{"add": {"table": _table()}}, {"delete": {"table": _table()}}]
     commands.append({"add": {"table": _table()}})
-    for name, hook, priority in (
-        ("prerouting", "prerouting", DSTNAT),
-        ("output", "output", DSTNAT),
-        ("postrouting", "postrouting", SRCNAT),
+    for name, kind, hook, priority in (
+        ("loopback", "filter", "prerouting", RAW),
+        ("prerouting", "nat", "prerouting", DSTNAT),
+        ("output", "nat", "output", DSTNAT),
+        ("forward", "filter", "forward", FILTER),
+        ("postrouting", "nat", "postrouting", SRCNAT),
     ):
-        chain = {"family": FAMILY, "table": TABLE, "name": name, "type": "nat", "hook": hook, "prio": priority}
+        chain = {"family": FAMILY, "table": TABLE, "name": name, "type": kind, "hook": hook, "prio": priority}
         commands.append({"add": {"chain": {**chain, "policy": "accept"}}})
-    for chain_name, expressions in [*_published(leases.boxes), *_masquerade(leases, bridge)]:
+    rules = [*_guarded(bridge), *_published(leases.boxes), *_masquerade(leases, bridge)]
+    for chain_name, expressions in rules:
         rule = {"family": FAMILY, "table": TABLE, "chain": chain_name, "expr": expressions}
         commands.append({"add": {"rule": rule}})
     return {"nftables": commands}
@@ -57,20 +62,38 @@ def _network(text: str) -> dict[str, Any]:
     return {"prefix": {"addr": address, "len": int(length)}}
 
 
+def _guarded(bridge: str) -> list[tuple[str, Rule]]:
+    """What is not published is not reached: a box does not get at what the host has on its loopback (CVE-2020-8558:
+    route_localnet, which published ports take, would let it), nor the outside at a box past the host's ports."""
+    from_bridge = _match({"meta": {"key": "iifname"}}, bridge)
+    drop: dict[str, Any] = {"drop": None}
+    made = [
+        ("loopback", [from_bridge, _match(_field(family, "daddr"), _network(network)), drop])
+        for family, network in LOOPBACK.items()
+    ]
+    to_boxes = [
+        _match({"meta": {"key": "iifname"}}, bridge, "!="),
+        _match({"meta": {"key": "oifname"}}, bridge),
+        _match({"ct": {"key": "state"}}, "new", "in"),
+        # The left side is a set of flags, and 32 of them are "dnat": not in it.
+        {"match": {"op": "==", "left": {"&": [{"ct": {"key": "status"}}, "dnat"]}, "right": 0}},
+        drop,
+    ]
+    return [*made, ("forward", to_boxes)]
+
+
 def _published(boxes: Mapping[str, Lease]) -> list[tuple[str, Rule]]:
     """What comes to a published port of the host's, from outside or from itself, goes to the box."""
     made = []
     for lease in boxes.values():
         for port in lease.ports:
-            families = [("ip", lease.v4), ("ip6", lease.v6)]
-            if port.address:
-                families = [families[":" in port.address]]
-            for family, address in families:
+            for version in families(port):
+                family, address = ("ip", lease.v4) if version == 4 else ("ip6", lease.v6)
                 rule: Rule = [_match({"meta": {"key": "nfproto"}}, "ipv4" if family == "ip" else "ipv6")]
-                if port.address:
-                    rule.append(_match(_field(family, "daddr"), port.address))
-                else:
+                if is_any(port):
                     rule.append(_match({"fib": {"result": "type", "flags": ["daddr"]}}, "local"))
+                else:
+                    rule.append(_match(_field(family, "daddr"), port.address))
                 rule.append(_match(_field(port.protocol, "dport"), port.host))
                 rule.append({"dnat": {"family": family, "addr": address, "port": port.box}})
                 made += [("prerouting", rule), ("output", rule)]
@@ -79,14 +102,14 @@ def _published(boxes: Mapping[str, Lease]) -> list[tuple[str, Rule]]:
 
 def _masquerade(leases: Leases, bridge: str) -> list[tuple[str, Rule]]:
     made: list[tuple[str, Rule]] = []
-    for family, subnet, loopback in (("ip", leases.subnet, "127.0.0.0/8"), ("ip6", SUBNET6, "::1/128")):
+    for family, subnet in (("ip", leases.subnet), ("ip6", leases.subnet6)):
         outwards = [
             _match(_field(family, "saddr"), _network(subnet)),
             _match({"meta": {"key": "oifname"}}, bridge, "!="),
         ]
         made.append(("postrouting", [*outwards, {"masquerade": None}]))
         # From the host itself, and from a box by way of the host's port: the answer has to come back the same way.
-        for source in (loopback, subnet):
+        for source in (LOOPBACK[family], subnet):
             inwards = [
                 _match(_field(family, "saddr"), _network(source)),
                 _match({"meta": {"key": "oifname"}}, bridge),

@@ -1,49 +1,154 @@
-"""pasta(1): a network for boxes without root, from the host's sockets."""
+"""pasta(1): a network for boxes without root, from the host's sockets.
+
+The namespaces are made before the box, as podman does it: the runtime's init lets nobody but its creator's creator look
+into it (PR_SET_DUMPABLE), so that pasta could not join them once the runtime has made them.
+"""
 
 from __future__ import annotations
 
-import json
 import os
+import signal
 import subprocess
-import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from ocipy import Error
-from ocipy.box.network.connection import Connection
+from ocipy.box.network.connection import Connection, IdMap
+from ocipy.box.network.name_servers import name_servers
+from ocipy.box.places import Places
 from ocipy.box.request import Port
 
-LEAST_PORT = 1024
+# The address of a name server that pasta makes for the box, where the host's own is on its loopback.
+NAME_SERVER = "169.254.1.1"
 
 
 class Pasta(Connection):
-    """Called as a hook, when the namespaces are there (createRuntime): pasta joins them, and ends with them."""
+    """A user and a network namespace, held by a process until the box has joined them. pasta stays until release.
 
-    def __init__(self, ports: Sequence[Port]) -> None:
-        if any(port.address for port in ports):
-            raise Error("--publish takes no address with pasta", status=2)
-        self.hook = ("_pasta", *words_of_ports(ports))
+    id_maps: the user namespace's uid map and gid map.
+    """
+
+    def __init__(self, box_id: str, ports: Sequence[Port], places: Places, id_maps: tuple[IdMap, IdMap]) -> None:
+        self._box_id = box_id
+        self._ports = ports
+        self._places = places
+        self._id_maps = id_maps
+        self._holder: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self._holder = hold_namespaces()
+            namespaces = f"/proc/{self._holder.pid}/ns"
+            for file, entries in zip(("uid_map", "gid_map"), self._id_maps, strict=True):
+                map_ids(self._holder.pid, file, entries)
+            servers = name_servers()
+            words = [] if servers else ["--dns-forward", NAME_SERVER]
+            begin(namespaces, pid_file(self._box_id, self._places), [*words, *words_of_ports(self._ports)])
+        except BaseException:
+            self._let_go()
+            release(self._box_id, self._places)
+            raise
+        self.user_path, self.path = f"{namespaces}/user", f"{namespaces}/net"
+        self.name_servers = servers or (NAME_SERVER,)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._let_go()
+        if error is not None:
+            release(self._box_id, self._places)
+
+    def _let_go(self) -> None:
+        if self._holder is not None:
+            self._holder.kill()
+            self._holder.communicate()
+
+
+def hold_namespaces() -> subprocess.Popen[bytes]:
+    """A process in a user and a network namespace of its own, which ends with us. Raises Error."""
+    words = ["unshare", "--user", "--net", "cat"]
+    holder = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert holder.stdin is not None and holder.stdout is not None
+    with suppress(BrokenPipeError):
+        holder.stdin.write(b"there\n")
+        holder.stdin.flush()
+    if holder.stdout.readline() != b"there\n":
+        said = holder.communicate()[1].decode("utf-8", "replace").strip().removeprefix("unshare: ")
+        raise Error(f"cannot make a user namespace: {said}", hint="see docs/rootless.md for what a host forbids")
+    return holder
+
+
+def map_ids(pid: int, file: str, entries: IdMap) -> None:
+    """Write a map of another process's user namespace (user_namespaces(7)). Raises Error."""
+    numbers = [str(number) for entry in entries for number in entry]
+    if len(entries) > 1:
+        words = ["newuidmap" if file == "uid_map" else "newgidmap", str(pid), *numbers]
+        try:
+            done = subprocess.run(words, check=False, capture_output=True, stdin=subprocess.DEVNULL)
+        except FileNotFoundError:
+            raise Error(f"there is no {words[0]}", hint="install the package uidmap") from None
+        if done.returncode:
+            said = done.stderr.decode("utf-8", "replace").strip().split("\n")[0]
+            raise Error(f"cannot write the id map: {said}", hint="/etc/subuid and /etc/subgid have the ids of a user")
+        return
+    try:
+        if file == "gid_map":  # without CAP_SETGID only so
+            Path(f"/proc/{pid}/setgroups").write_text("deny")
+        Path(f"/proc/{pid}/{file}").write_text(" ".join(numbers))
+    except OSError as error:
+        raise Error(f"cannot write /proc/PID/{file}", errno=error.errno or 0) from None
 
 
 def words_of_ports(ports: Sequence[Port]) -> list[str]:
     """Ports as pasta takes them; "none" where nothing is published, for its own default publishes all that listens."""
     made = []
     for flag, protocol in (("-t", "tcp"), ("-u", "udp")):
-        words = [f"{port.host}:{port.box}" for port in ports if port.protocol == protocol]
-        made += [flag, ",".join(words) or "none"]
+        words: dict[str, list[str]] = {}
+        for port in ports:
+            if port.protocol == protocol:
+                words.setdefault(port.address, []).append(f"{port.host}:{port.box}")
+        for address, pairs in words.items():
+            made += [flag, (f"{address}/" if address else "") + ",".join(pairs)]
+        made += [] if words else [flag, "none"]
     return made
 
 
-def main(words: Sequence[str]) -> int:
-    """The hook: the state comes on standard input (runtime.md, State)."""
-    pid = int(json.load(sys.stdin)["pid"])
-    namespaces = f"/proc/{pid}/ns"
-    command = ["pasta", "--config-net", "--quiet", "-T", "none", "-U", "none", *words]
-    command += ["--userns", f"{namespaces}/user", "--netns", f"{namespaces}/net"]
+def begin(namespaces: str, pid_path: Path, words: Sequence[str]) -> None:
+    """Have pasta connect the namespaces; it stays in the background. Raises Error with its words."""
+    command = ["pasta", "--config-net", "--quiet", "--no-map-gw", "-T", "none", "-U", "none", *words]
+    command += ["--pid", str(pid_path), "--userns", f"{namespaces}/user", "--netns", f"{namespaces}/net"]
     try:
         done = subprocess.run(command, check=False, capture_output=True, stdin=subprocess.DEVNULL)
     except FileNotFoundError:
         raise Error("there is no pasta", hint="install passt; --network none or host does without") from None
     if done.returncode:
         said = done.stderr.decode("utf-8", "replace").strip().split("\n")[-1]
-        raise Error(f"pasta has failed: {said}", errno=0)
-    return os.EX_OK
+        raise Error(f"pasta has failed: {said}")
+
+
+def pid_file(box_id: str, places: Places) -> Path:
+    """Where pasta writes its number; by this path on its command line it is known."""
+    return places.run / f"pasta-{box_id}.pid"
+
+
+def release(box_id: str, places: Places) -> None:
+    """End the pasta of a box. Quiet where there is none."""
+    path = pid_file(box_id, places)
+    try:
+        pid = int(path.read_bytes())
+        fd = os.pidfd_open(pid)
+    except (OSError, ValueError):
+        path.unlink(missing_ok=True)
+        return
+    try:
+        # Looked at after it is held: the number cannot become another's meanwhile (pidfd_open(2)).
+        with suppress(OSError):
+            if os.fsencode(path) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                signal.pidfd_send_signal(fd, signal.SIGKILL)
+    finally:
+        os.close(fd)
+    path.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ import pytest
 from ocipy import Error
 from ocipy.box import bundle, changes, inside, monitor, names, network, seccomp, users
 from ocipy.box.config import User
-from ocipy.box.network import Peer, leases, nft, pasta
+from ocipy.box.network import Peer, leases, name_servers, nft, pasta
 from ocipy.box.network.leases import Lease, Leases
 from ocipy.box.request import Port
 
@@ -75,7 +75,7 @@ def test_a_profile_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 def test_leases_are_taken_one_by_one_and_given_back() -> None:
     made = Leases("10.77.0.0/24")
-    assert made.gateway == ("10.77.0.1", "fd6f:6369:7079::1")
+    assert made.gateway == ("10.77.0.1", "fd6f:6369:7079:77::1")
     first = made.take("a", [])
     assert (first.v4, first.hardware_address) == ("10.77.0.2", "02:42:0a:4d:00:02")
     assert made.take("b", [Port(80, 80)]).v4 == "10.77.0.3"
@@ -97,6 +97,7 @@ def test_all_addresses_are_taken() -> None:
 def test_a_subnet_that_nobody_else_has() -> None:
     assert leases.free_subnet([]) == "10.77.0.0/24"
     assert leases.free_subnet(["10.77.0.0/16", "192.168.0.0/24"]) == "10.78.0.0/24"
+    assert leases.free_subnet(["fd6f:6369:7079:77::/64", "fe80::/64"]) == "10.78.0.0/24"
     with pytest.raises(Error):
         leases.free_subnet(["10.0.0.0/8"])
 
@@ -119,14 +120,37 @@ def test_the_rules_are_one_table_made_anew() -> None:
     tables = {one["table"]["name"] for command in commands for one in command.values() if "table" in one}
     assert tables == {"ocipy_box"}
     rules = [command["add"]["rule"] for command in commands if "rule" in command.get("add", {})]
-    assert {rule["chain"] for rule in rules} == {"prerouting", "output", "postrouting"}
+    assert {rule["chain"] for rule in rules} == {"loopback", "prerouting", "output", "forward", "postrouting"}
     targets = [part["dnat"] for rule in rules for part in rule["expr"] if "dnat" in part]
     assert {(one["addr"], one["port"]) for one in targets} == {("10.77.0.2", 80), ("fd6f:6369:7079::2", 80)}
+
+
+def test_a_port_at_every_address_of_one_family_is_published_at_all_of_them() -> None:
+    made = Leases("10.77.0.0/24", {"a": Lease("10.77.0.2", "fd6f:6369:7079:77::2", (Port(1, 2, "tcp", "0.0.0.0"),))})
+    rules = [one["add"]["rule"] for one in nft.ruleset(made, "ocipy0")["nftables"] if "rule" in one.get("add", {})]
+    (published,) = [rule["expr"] for rule in rules if rule["chain"] == "prerouting"]
+    assert {"fib": {"result": "type", "flags": ["daddr"]}} in [part["match"]["left"] for part in published[:-1]]
+    assert published[-1]["dnat"]["addr"] == "10.77.0.2"
+
+
+@pytest.mark.parametrize(
+    ("text", "servers"),
+    [
+        ("nameserver 192.0.2.53\nnameserver\t2001:db8::53\n", ("192.0.2.53", "2001:db8::53")),
+        ("nameserver 127.0.0.53\nnameserver fe80::1%eth0\n# nameserver 9.9.9.9\nnameserver\n", ()),
+        ("nameserver 127.0.0.1\nnameserver 192.0.2.53\n", ("192.0.2.53",)),
+    ],
+)
+def test_name_servers_that_a_box_can_reach(text: str, servers: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "resolv.conf").write_text(text)
+    assert name_servers.name_servers((tmp_path / "resolv.conf", tmp_path / "none")) == servers
 
 
 def test_pasta_publishes_nothing_by_itself() -> None:
     assert pasta.words_of_ports([]) == ["-t", "none", "-u", "none"]
     assert pasta.words_of_ports([Port(8080, 80), Port(53, 53, "udp")]) == ["-t", "8080:80", "-u", "53:53"]
+    both = [Port(1, 2), Port(3, 4, "tcp", "127.0.0.1"), Port(5, 6)]
+    assert pasta.words_of_ports(both) == ["-t", "1:2,5:6", "-t", "127.0.0.1/3:4", "-u", "none"]
 
 
 def test_hosts_and_resolv_conf() -> None:

@@ -1,0 +1,63 @@
+"""Published ports are held on the host as long as the box runs: the rules would take them from whoever has them."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Iterable
+
+from ocipy import Error
+from ocipy.box.ports import families
+from ocipy.box.request import Port
+
+FAMILIES = {4: (socket.AF_INET, "0.0.0.0"), 6: (socket.AF_INET6, "::")}
+KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
+# A host without IPv6, or with it switched off.
+WITHOUT_FAMILY = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+
+
+def hold(ports: Iterable[Port]) -> list[socket.socket]:
+    """Sockets that are bound to the ports; nothing comes to them, as the rules send it to the box before. Raises Error.
+
+    docker and podman hold ports the same way: whoever wants one is told so, instead of listening in vain.
+    """
+    held: list[socket.socket] = []
+    try:
+        for port in ports:
+            for family in families(port):
+                one = _hold(port, family)
+                if one is not None:
+                    held.append(one)
+    except BaseException:
+        release(held)
+        raise
+    return held
+
+
+def release(held: Iterable[socket.socket]) -> None:
+    """Let others have them."""
+    for one in held:
+        one.close()
+
+
+def _hold(port: Port, version: int) -> socket.socket | None:
+    family, everywhere = FAMILIES[version]
+    one = None
+    try:
+        one = socket.socket(family, KINDS[port.protocol])
+        if version == 6:
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if port.protocol == "tcp":
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of before linger (socket(7))
+        one.bind((port.address or everywhere, port.host))
+        if port.protocol == "tcp":
+            one.listen()
+    except OSError as error:
+        if one is not None:
+            one.close()
+        if not port.address and version == 6 and error.errno in WITHOUT_FAMILY:
+            return None
+        where = f"port {port.host}/{port.protocol}" + (f" at {port.address}" if port.address else "")
+        hint = f"ss -{port.protocol[0]}lnp shows who has it" if error.errno == errno.EADDRINUSE else ""
+        raise Error(f"cannot publish {where} of the host", errno=error.errno or 0, hint=hint) from None
+    return one

@@ -1,0 +1,92 @@
+# ruff: noqa: F401, F811 -- fixtures of another file
+"""pasta's network, as an ordinary user: the outside, published ports, IPv6, and what of the host is not reached."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.box.conftest import NAME, PYTHON, UDP_CLIENT, UDP_SERVER, V4, V6, Box, Neighbour
+from tests.box.test_network import ECHO, asked
+from tests.box.test_rootless import allotted, box, places  # the user's
+from tests.harness.host import wait_until
+
+
+def test_the_outside_by_address_and_by_name(
+    box: Box, neighbour: Neighbour, server: Callable[..., Any], tmp_path: Path
+) -> None:
+    """It is seen as the host, by both IPs; the name server is the host's."""
+    neighbour.serve(server, tmp_path)
+    told = box.run("--network", "pasta", "busybox", "nslookup", NAME)
+    assert V4[1] in told and V6[1] in told
+    for url, seen in ((f"http://{V4[1]}/", V4[0]), (f"http://[{V6[1]}]/", V6[0])):
+        assert box.run("--network", "pasta", "busybox", "wget", "-q", "-O", "-", url) == seen
+    assert box.run("--network", "pasta", "busybox", "wget", "-q", "-O", "-", f"http://{NAME}/") in (V4[0], V6[0])
+
+
+def test_a_name_server_on_the_hosts_loopback(
+    box: Box, neighbour: Neighbour, server: Callable[..., Any], tmp_path: Path
+) -> None:
+    server(
+        ["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--user=root",
+         "--pid-file=", "--log-facility=/dev/null", "--host-record=loop.example.test,192.0.2.7"],
+    )  # fmt: skip
+    (tmp_path / "resolv.conf").write_text("nameserver 127.0.0.1\n")
+    subprocess.run(["mount", "--bind", tmp_path / "resolv.conf", "/etc/resolv.conf"], check=True)
+    try:
+        wait_until(lambda: "192.0.2.7" in asked(["busybox", "nslookup", "loop.example.test"]), "it serves", timeout=20)
+        # It has no IPv6 address, which nslookup ends with 1 for.
+        assert "192.0.2.7" in box.run("--network", "pasta", "busybox", "nslookup", "loop.example.test", status=None)
+    finally:
+        subprocess.run(["umount", "/etc/resolv.conf"], check=True)
+
+
+def test_a_published_port(box: Box, neighbour: Neighbour) -> None:
+    """From the host, and from outside, by both IPs; one that is published at an address is there alone."""
+    ports = ["-p", "8080:80", "-p", "127.0.0.1:8081:80"]
+    box("run", "-d", "--name", "web", *ports, "busybox", "sh", "-c", ECHO.format(port=80))
+    for words in (
+        ["busybox", "nc", "-w", "2", "127.0.0.1", "8080"],
+        ["busybox", "nc", "-w", "2", "127.0.0.1", "8081"],
+        neighbour.words("busybox", "nc", "-w", "2", V4[0], "8080"),
+        neighbour.words("busybox", "nc", "-w", "2", V6[0], "8080"),
+    ):
+        wait_until(lambda words=words: asked(words) == "hello\n", f"it answers {words}", timeout=30)  # type: ignore[misc]
+    assert asked(neighbour.words("busybox", "nc", "-w", "2", V4[0], "8081")) == ""
+    done = box("run", "--rm", "-p", "8080:80", "busybox", "true", status=125)
+    assert "8080" in done.stderr
+
+
+@pytest.mark.parametrize("to", [V4[0], V6[0]])
+def test_a_published_port_of_udp(box: Box, neighbour: Neighbour, to: str) -> None:
+    box("run", "-d", "--name", "u", "-p", "8053:5353/udp", *PYTHON, UDP_SERVER, "5353")
+    ask = neighbour.words("python3", "-c", UDP_CLIENT, to, "8053")
+    wait_until(lambda: asked(ask) == "hello from udp\n", "the box answers by UDP", timeout=30)
+
+
+def test_the_hosts_loopback_is_not_reached(box: Box, neighbour: Neighbour, server: Callable[..., Any]) -> None:
+    """Neither at its own address, nor at the gateway's, which pasta would lead there."""
+    server(["busybox", "nc", "-ll", "-p", "8096", "-e", "echo", "secret"])
+    here = ["busybox", "nc", "-w", "2", "127.0.0.1", "8096"]
+    wait_until(lambda: asked(here) == "secret\n", "the host listens", timeout=20)
+    for to in ("127.0.0.1", V4[1], V6[1]):
+        done = box("run", "--rm", "busybox", "timeout", "4", "nc", "-w", "2", to, "8096", status=None)
+        assert "secret" not in done.stdout and done.returncode != 0
+
+
+def test_pasta_ends_with_the_box(box: Box, neighbour: Neighbour) -> None:
+    box("run", "-d", "--name", "one", "-p", "8080:80", "busybox", "sleep", "1000")
+
+    def pastas() -> list[str]:
+        lines = subprocess.run(
+            ["ps", "-e", "-ww", "-o", "args"], check=True, capture_output=True, text=True
+        ).stdout.split("\n")
+        return [line for line in lines if str(box.places / "run/pasta-") in line]
+
+    assert len(pastas()) == 1
+    box("rm", "-f", "one")
+    wait_until(lambda: not pastas(), "it has ended", timeout=20)
