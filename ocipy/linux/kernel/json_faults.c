@@ -102,27 +102,44 @@ static void note_error(Fault *fault, const Parse *parse) {
         yajl_free_error(parse->parser, line);
 }
 
+/* The byte offset of the first byte that surrogateescape had to escape, -1 if there is none. */
+static Py_ssize_t escaped_at(PyObject *string) {
+    int kind = PyUnicode_KIND(string);
+    const void *data = PyUnicode_DATA(string);
+    Py_ssize_t length = PyUnicode_GET_LENGTH(string), offset = 0;
+    if (kind == PyUnicode_1BYTE_KIND)
+        return -1;
+    for (Py_ssize_t i = 0; i < length; i++) {
+        Py_UCS4 character = PyUnicode_READ(kind, data, i);
+        if (character >= 0xdc80 && character <= 0xdcff)
+            return offset;
+        offset += character < 0x80 ? 1 : character < 0x800 ? 2 : character < 0x10000 ? 3 : 4;
+    }
+    return -1;
+}
+
+PyObject *decode_strictly(const char *bytes, size_t size) {
+    PyObject *string = PyUnicode_DecodeUTF8(bytes, (Py_ssize_t)size, "surrogateescape");
+    if (!string || escaped_at(string) < 0)
+        return string;
+    Py_DECREF(string);
+    PyErr_SetString(PyExc_UnicodeError, "invalid UTF-8");
+    return NULL;
+}
+
 /* In a document that is refused: all but its strings is ASCII. */
 static void note_undecodable(Fault *fault, const char *text, size_t size) {
-    PyObject *type, *error, *traceback, *decoded = PyUnicode_DecodeUTF8(text, (Py_ssize_t)size, NULL);
-    Py_ssize_t start;
-    if (decoded) {
-        Py_DECREF(decoded);
-        return;
-    }
-    PyErr_Fetch(&type, &error, &traceback);
-    PyErr_NormalizeException(&type, &error, &traceback);
-    if (!PyUnicodeDecodeError_GetStart(error, &start))
-        note_text(fault, "invalid UTF-8", start);
+    PyObject *string = PyUnicode_DecodeUTF8(text, (Py_ssize_t)size, "surrogateescape");
+    Py_ssize_t offset = string ? escaped_at(string) : -1;
+    if (offset >= 0)
+        note_text(fault, "invalid UTF-8", offset);
     PyErr_Clear();
-    Py_XDECREF(type);
-    Py_XDECREF(error);
-    Py_XDECREF(traceback);
+    Py_XDECREF(string);
 }
 
 int refuse_fault(const Parse *parse) {
     Fault fault = {0};
-    if (parse->status == yajl_status_client_canceled && !PyErr_ExceptionMatches(PyExc_UnicodeDecodeError))
+    if (parse->status == yajl_status_client_canceled && !PyErr_ExceptionMatches(PyExc_UnicodeError))
         return -1;
     PyErr_Clear();
     note_blanks(&fault, parse->text, parse->size);

@@ -20,4 +20,8 @@ typedef struct {
  * a callback. */
 int refuse_fault(const Parse *parse);
 
+/* A string, or NULL with UnicodeError. Python's own strict decoder looks for its error handler in the registry of
+ * codecs, which an interpreter in its core phase has not. */
+PyObject *decode_strictly(const char *bytes, size_t size);
+
 #endif

@@ -113,12 +113,12 @@ static int add_dict(void *context) {
 }
 
 static int add_string(void *context, const unsigned char *bytes, size_t size) {
-    return add(context, PyUnicode_DecodeUTF8((const char *)bytes, (Py_ssize_t)size, NULL));
+    return add(context, decode_strictly((const char *)bytes, size));
 }
 
 static int take_name(void *context, const unsigned char *bytes, size_t size) {
     Reader *reader = context;
-    PyObject *name = PyUnicode_DecodeUTF8((const char *)bytes, (Py_ssize_t)size, NULL);
+    PyObject *name = decode_strictly((const char *)bytes, size);
     if (!name)
         return 0;
     PyUnicode_InternInPlace(&name); /* the program asks for members by constants, which are interned as well */
