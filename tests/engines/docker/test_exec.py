@@ -18,7 +18,10 @@ Sleeping = Callable[..., str]
 def test_exec(docker: Docker, sleeping: Sleeping) -> None:
     one = sleeping("--env", "A=1")
     alike.execute_with_streams(docker, one)
-    docker("exec", one, "no-such-command").fails(status=126 if docker_is_old(docker) else 127)
+    missing = docker("exec", one, "no-such-command").fails()
+    # From version 23 on the daemon has set 127, and 126 over it, in an order that two of its threads decide
+    # (moby/moby#45795).
+    assert missing.status in ((126,) if docker_is_old(docker) else (126, 127))
     assert docker("exec", one, "cat", "/proc/1/comm").text == "sleep"
 
 
