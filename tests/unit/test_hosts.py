@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ocipy.config.check import check
+from tests.conftest import TOP
 from tests.hosts import config, root, stages
 
 DOCUMENT = config.make(Path("/roots/sid"), "sid", ["bash", "/script"], ["A=b"], ["CAP_SYS_ADMIN"])
@@ -97,3 +98,14 @@ def test_every_suite_has_the_snapshot_and_a_command_of_readme(suite: str, smoke:
     assert commands[0] == "make demo"
     assert "_snapshot.bin" in commands[1]
     assert ("make test" in commands) != smoke
+
+
+@pytest.mark.parametrize("script", ["tests/hosts/run", "tests/vm/run", "tests/systemd/run", "tests/mutants/run",
+                                    "conformance/run", "conformance/runc-tests", "bench/run"])  # fmt: skip
+def test_scripts_of_the_makefile_run_with_the_python_in_path(script: str) -> None:
+    """It has none of the packages that the tests have: they go over to the environment that has, or need none."""
+    done = subprocess.run(
+        ["/usr/bin/python3", "-S", TOP / script, "--help"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "usage" in done.stdout
