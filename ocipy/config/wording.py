@@ -5,14 +5,14 @@ Cold: imported to report, never to decide.
 
 from __future__ import annotations
 
-from typing import Any
-
-from jsonschema import Draft4Validator
-from jsonschema.exceptions import ValidationError
+from typing import TYPE_CHECKING, Any
 
 from ocipy.config import schema
 from ocipy.config.old import REQUIRED
 from ocipy.errors import escape
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
 
 _TYPES = {
     "string": "a string",
@@ -41,6 +41,9 @@ def schema_errors(config: Any, name: str = "config") -> list[tuple[str, str]]:
 
     ImportError, OSError: jsonschema or the schema is not installed.
     """
+    # It loads libraries, so a snapshot cannot have it, and a document without a fault has no need of it.
+    from jsonschema import Draft4Validator
+
     validator = Draft4Validator(schema.load(name))
     broken = validator.iter_errors(without_nulls(config))
     # What has the wrong type is not also one of the wrong words.

@@ -11,7 +11,6 @@ import fcntl
 import os
 import posix
 import re
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -68,6 +67,8 @@ def find(given: str) -> Criu:
     """criu by --criu, or in PATH, with its version. Raises Error where there is none, or one that is too old."""
     wanted = given or "criu"
     search = ":".join(place for place in os.environ.get("PATH", DEFAULT_PATH).split(":") if place.startswith("/"))
+    import shutil  # which loads libraries, so that it cannot be in the snapshot
+
     path = shutil.which(wanted, path=search or DEFAULT_PATH)
     if path is None:
         where = "there is no program of that name" if given else "criu is not installed"

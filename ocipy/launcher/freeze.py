@@ -10,9 +10,9 @@ What a hot command imports is there once more, together: its group, a dictionary
 unmarshal faster for sharing their strings. It has the name of the command's module in angle brackets.
 
 The file, in the machine's byte order: 8 bytes "ocipyfz2"; the version of Python (major << 8 | minor) and the number of
-modules, 4 bytes each; a SHA-256 of all that follows, by which a snapshot knows it; for each module its name (60 bytes,
-padded with zeros), is_package, offset and size of its code (4 bytes each), and a SHA-256 of what it was made from; then
-the code, as marshal writes it. The reader is frozen.c.
+modules, 4 bytes each; a SHA-256 of all that follows, by which a snapshot knows it, and so of the cold modules, by an
+entry without code; for each module its name (60 bytes, padded with zeros), is_package, offset and size of its code
+(4 bytes each), and a SHA-256 of what it was made from; then the code, as marshal writes it. The reader is frozen.c.
 """
 
 from __future__ import annotations
@@ -60,6 +60,8 @@ GROUPS = {
     "delete": REMOVED,
     "pause": (), "resume": (), "ps": ("ocipy.operations.process_table",), "update": (), "list": (),
 }  # fmt: skip
+#: The entry without code: its digest is of all cold modules, which are in a snapshot as well.
+COLD = "<cold>"
 #: Loaded before the command is known.
 FIRST = "ocipy.cli.main"
 
@@ -253,9 +255,11 @@ def read_frozen(path: Path) -> dict[str, tuple[bytes, bytes]]:
     return found
 
 
-def frozen_file(hot: dict[str, Source], old: dict[str, tuple[bytes, bytes]]) -> bytes:
-    """The contents of the frozen file; what the old one has of the same source is taken from there."""
-    made: dict[str, tuple[bytes, bytes]] = {}
+def frozen_file(hot: dict[str, Source], old: dict[str, tuple[bytes, bytes]], cold: bytes = b"") -> bytes:
+    """The contents of the frozen file; what the old one has of the same source is taken from there.
+
+    cold: the digest of what is not in it."""
+    made = {COLD: (cold, b"")}
     grouped = groups(hot)  # before compiling, which takes imports away
     for name, source in hot.items():
         digest, code = old.get(name, (b"", b""))
@@ -287,6 +291,7 @@ def differences(path: Path, package: Path) -> list[str]:
     old = {name: digest for name, (digest, _) in read_frozen(path).items()}
     new = {name: source.digest for name, source in hot.items()}
     new |= {name: group_digest(members, hot) for name, members in groups(hot).items()}
+    new[COLD] = group_digest(sorted(cold), sources)
     return sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
 
 
@@ -299,7 +304,7 @@ def main(arguments: list[str]) -> int:
         print(f"ocipy.cli.main cannot run in the core phase: {_why('ocipy.cli.main', cold)}", file=sys.stderr)
         return 1
     hot = {name: source for name, source in sources.items() if name not in cold}
-    contents = frozen_file(hot, read_frozen(output))
+    contents = frozen_file(hot, read_frozen(output), group_digest(sorted(cold), sources))
     if output.exists() and output.read_bytes() == contents:
         return 0
     temporary = output.with_name(output.name + f".{os.getpid()}")

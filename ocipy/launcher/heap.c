@@ -15,7 +15,7 @@ void __libc_free(void *block);
 
 /* Far above what an executable at fixed addresses and its brk(2) reach, far below where mmap(2) begins. */
 #define REGION ((char *)0x1000000000)
-enum { REGION_SIZE = 64 << 20, ALIGNMENT = 16, PAGE = 4096 };
+enum { REGION_SIZE = 128 << 20, ALIGNMENT = 16, PAGE = 4096, CLASSES = 128 };
 
 struct block {
     size_t size;
@@ -36,17 +36,45 @@ static void *take(size_t size, size_t alignment) {
     return REGION + at;
 }
 
-static void *record(size_t size) {
-    if (size > REGION_SIZE)
-        return NULL;
-    struct block *block = take(sizeof(*block) + (size ? size : 1), ALIGNMENT);
-    if (!block)
-        return NULL;
-    block->size = size;
-    return block->content;
+/* Blocks that were freed while recording, by class: four to each power of two. The first word of each leads to the next. */
+static void *given_back[CLASSES];
+
+/* The class of blocks that have room for so much, and how much that is. */
+static int class_of(size_t size, size_t *room) {
+    int power = 4; /* 16 bytes */
+    while (size > (size_t)2 << power)
+        power++;
+    size_t quarter = ((size_t)1 << power) / 4;
+    size_t quarters = size <= (size_t)1 << power ? 0 : (size - ((size_t)1 << power) + quarter - 1) / quarter;
+    *room = ((size_t)1 << power) + quarters * quarter;
+    return (power - 4) * 4 + (int)quarters;
 }
 
 static struct block *block_of(void *content) { return (struct block *)((char *)content - sizeof(struct block)); }
+
+static void *record(size_t size) {
+    size_t room;
+    if (size > REGION_SIZE)
+        return NULL;
+    void **first = &given_back[class_of(size, &room)];
+    void *content = *first;
+    if (content) {
+        *first = *(void **)content;
+        return content;
+    }
+    struct block *block = take(sizeof(*block) + room, ALIGNMENT);
+    if (!block)
+        return NULL;
+    block->size = room;
+    return block->content;
+}
+
+static void give_back(void *content) {
+    size_t room;
+    void **first = &given_back[class_of(block_of(content)->size, &room)];
+    *(void **)content = *first;
+    *first = content;
+}
 
 void *malloc(size_t size) { return recording ? record(size) : __libc_malloc(size); }
 
@@ -61,25 +89,33 @@ void *calloc(size_t count, size_t size) {
 void free(void *block) {
     if (!is_recorded(block))
         __libc_free(block);
-    else if (recording && (char *)block + block_of(block)->size == REGION + used)
-        used = (char *)block_of(block) - REGION; /* the last one: what is only tried on leaves no hole */
+    else if (recording)
+        give_back(block);
 }
 
 void *realloc(void *block, size_t size) {
     if (!is_recorded(block))
         return recording && !block ? record(size) : __libc_realloc(block, size);
-    void *other = malloc(size);
     size_t old = block_of(block)->size;
+    if (recording && size <= old)
+        return block;
+    void *other = malloc(size);
     if (other)
         memcpy(other, block, old < size ? old : size);
     free(block);
     return other;
 }
 
+/* The arena that Python has taken last. */
+static struct extent last_arena;
+
 static void *allocate_arena(void *context, size_t size) {
     (void)context;
-    if (recording)
-        return take(size, PAGE);
+    if (recording) {
+        void *taken = take(size, PAGE);
+        last_arena = (struct extent){(uintptr_t)taken, size};
+        return taken;
+    }
     void *arena = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     return arena == MAP_FAILED ? NULL : arena;
 }
@@ -91,6 +127,29 @@ static void free_arena(void *context, void *arena, size_t size) {
 }
 
 PyObjectArenaAllocator recorded_arenas = {NULL, allocate_arena, free_arena};
+
+/* Small blocks until one is in the last arena, or where that is not to be had. It is free again. */
+static void fill(size_t size, uint64_t arena) {
+    for (;;) {
+        void *block = PyObject_Malloc(size);
+        if (!block || ((uintptr_t)block >= arena && (uintptr_t)block < arena + last_arena.size)) {
+            PyObject_Free(block);
+            return;
+        }
+    }
+}
+
+void fill_pools(void) {
+    enum { LARGEST = 512, STEP = 16 };
+    uint64_t before = last_arena.start;
+    PyGC_Collect(); /* empties the lists of spare objects as well */
+    PyGC_Collect();
+    while (last_arena.start == before)
+        if (!PyObject_Malloc(LARGEST))
+            return;
+    for (size_t size = STEP; size <= LARGEST; size += STEP)
+        fill(size, last_arena.start);
+}
 
 int begin_recording(void) {
     if (mmap(REGION, REGION_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) != REGION)

@@ -147,4 +147,10 @@ int take_over_imports(void) {
     return result;
 }
 
-int give_back_imports(void) { return PyDict_SetItemString(PyEval_GetBuiltins(), hook.ml_name, original); }
+int give_back_imports(void) {
+    int result = PyDict_SetItemString(PyEval_GetBuiltins(), hook.ml_name, original);
+    Py_CLEAR(original);
+    return result;
+}
+
+int imports_are_ours(void) { return original != NULL; }

@@ -1,6 +1,6 @@
 """Completing Python's start: from the core phase, in which the hot commands run, to all of Python.
 
-See start.h. Under an ordinary interpreter (the tests, `python -m ocipy`) there is nothing to complete.
+See start.h and at_hand.py. Under an ordinary interpreter (the tests, `python -m ocipy`) there is nothing to complete.
 """
 
 from __future__ import annotations
@@ -13,8 +13,12 @@ def complete_start() -> None:
     start = sys.modules.get("ocipy.launcher._start")
     if start is None or not start.complete():
         return
-    sys.argv[:] = start.argv
-    _find_from_files(start.packages)
+    at_hand = sys.modules.get("ocipy.launcher.at_hand")
+    if at_hand is None:
+        _find_from_files(start.packages)
+    else:
+        at_hand.wake()
+    sys.argv = start.argv
 
 
 def _find_from_files(packages: str) -> None:

@@ -82,22 +82,28 @@ void start_python(const struct places *places) {
     PyGC_Disable(); /* a process this short has no garbage worth the search */
 }
 
-int start_is_complete(void) { return complete; }
-
 /* _start.complete(): False if there was nothing left to do. */
 static PyObject *start_complete(PyObject *self, PyObject *Py_UNUSED(ignored)) {
-    static int forgotten;
     if (!complete) {
         complete = 1;
         initialize(own_places);
     }
-    if (forgotten)
+    if (!imports_are_ours())
         Py_RETURN_FALSE;
-    forgotten = 1;
     forget_frozen();
     if (give_back_imports())
         return NULL;
     Py_RETURN_TRUE;
+}
+
+int finish_python(void) {
+    if (!complete || imports_are_ours())
+        return 0;
+    PyObject *at_hand = PyDict_GetItemString(PyImport_GetModuleDict(), "ocipy.launcher.at_hand");
+    PyObject *finished = at_hand ? PyObject_CallMethod(at_hand, "finish", NULL) : Py_NewRef(Py_False);
+    int result = finished == Py_True ? 0 : finished ? Py_FinalizeEx() : -1;
+    Py_XDECREF(finished);
+    return result;
 }
 
 static PyMethodDef methods[] = {

@@ -14,6 +14,10 @@ struct extent {
 /* heap.c: from here on memory is taken from the region of the snapshot; 0, or -1 with errno. And until here; says how much it is. */
 int begin_recording(void);
 void end_recording(struct extent *heap);
+
+/* Has Python take its next small blocks from pages that hold nothing yet, one after the other, and not from wherever in the snapshot
+ * there is room for one: each such page would be copied. While recording. */
+void fill_pools(void);
 extern PyObjectArenaAllocator recorded_arenas;
 
 /* touched.c: runs of pages that every command writes to, counted through data and heap. */

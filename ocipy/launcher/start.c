@@ -104,6 +104,20 @@ static void have_tried(const char *file, const struct places *places) {
         waitpid(child, NULL, 0);
 }
 
+/* Completes the start, imports what is cold, and has Python sleep (at_hand.py). 0, or -1 with an exception. */
+static int import_cold(void) {
+    PyObject *python = PyImport_ImportModule("ocipy.launcher.python");
+    PyObject *done = python ? PyObject_CallMethod(python, "complete_start", NULL) : NULL;
+    PyObject *at_hand = done ? PyImport_ImportModule("ocipy.launcher.at_hand") : NULL;
+    PyObject *loaded = at_hand ? PyObject_CallMethod(at_hand, "load", NULL) : NULL;
+    int result = loaded ? take_over_imports() : -1;
+    Py_XDECREF(loaded);
+    Py_XDECREF(at_hand);
+    Py_XDECREF(done);
+    Py_XDECREF(python);
+    return result;
+}
+
 static int record_snapshot(const struct places *places, const char *file) {
     clearenv(); /* it is nobody's business, and would be in the file */
     if (begin_recording()) {
@@ -111,9 +125,9 @@ static int record_snapshot(const struct places *places, const char *file) {
         return 1;
     }
     PyObject_SetArenaAllocator(&recorded_arenas);
-    if (start_fresh(places) || import_frozen())
+    if (start_fresh(places) || import_frozen() || set_arguments(0, NULL) || import_cold())
         return -1;
-    forget_frozen(); /* all of them are loaded */
+    fill_pools();
     if (write_snapshot(file, PyEval_SaveThread(), places))
         return 1;
     have_tried(file, places);
@@ -159,7 +173,7 @@ EXPORTED int ocipy_start(int argc, char **argv, const char *library) {
             report_exception();
         _exit(1);
     }
-    if (start_is_complete() && Py_FinalizeEx() < 0 && status == 0)
+    if (finish_python() < 0 && status == 0)
         status = 1; /* standard output could not be flushed */
     _exit(status);
 }

@@ -44,6 +44,7 @@ const struct _frozen *find_frozen(const char *name);
 /* Has frozen modules imported by a shorter way than importlib's, and back. 0, or -1 with an exception. */
 int take_over_imports(void);
 int give_back_imports(void);
+int imports_are_ours(void);
 
 /* Starts Python up to its core phase (or all of it, where there is no core phase). The places are kept. Exits if that fails. */
 void start_python(const struct places *places);
@@ -57,7 +58,7 @@ int set_arguments(int argc, char **argv);
 /* Makes the Python of a snapshot that of this process. 0, or -1 with an exception. */
 int resume_python(PyThreadState *thread, const struct places *places);
 
-/* Whether the start has been completed, so that there are streams to flush and handlers to run at the exit. */
-int start_is_complete(void);
+/* Where the start has been completed there are streams to flush and handlers to run at the exit. -1 if that has failed. */
+int finish_python(void);
 
 #endif

@@ -196,6 +196,21 @@ def test_commands_for_all_of_python_complete_the_start(runtime: Runtime) -> None
     assert "ocipy run" in runtime.call("run", "--help").ok().stdout
 
 
+@pytest.mark.needs_program("strace")
+@pytest.mark.parametrize("words", ["--help", "run --help", "features", "spec", "validate", "plan", "nonsense"])
+def test_they_find_all_of_it_in_the_snapshot(runtime: Runtime, bundle: Bundle, work: Path, words: str) -> None:
+    if not {"_socket", "_struct", "select", "array"} <= set(sys.builtin_module_names):
+        pytest.skip("this Python has too little built in: what needs a library is not in the snapshot")
+    if words != "spec":
+        bundle.write()
+    command = [runtime.path, *words.split()]
+    trace = ["strace", "-f", "-o", str(work / "calls"), "-e", "trace=openat,clone,clone3,fork,vfork"]
+    runtime.spawn([*trace, *command], cwd=str(bundle.path)).wait()
+    calls = (work / "calls").read_text()
+    assert SNAPSHOT.name in calls
+    assert [line for line in calls.split("\n") if ".py" in line or "python" in line or "clone" in line] == []
+
+
 def test_a_waiting_init_is_executed_from_an_overlay_that_nobody_can_write(container: Callable[..., Container]) -> None:
     init = container()
     exe = Path(f"/proc/{init.pid}/exe")

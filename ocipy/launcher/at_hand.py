@@ -1,0 +1,136 @@
+"""What a snapshot has besides the hot modules: a completed start, the standard library, our cold modules.
+
+A process that is mapped from it sleeps: it finds no modules in files, has no streams, and a fork of it calls nobody, as
+in the core phase. What wants all of Python wakes it (python.py), which takes a fraction of a millisecond.
+"""
+
+from __future__ import annotations
+
+import atexit
+import io
+import os
+import stat
+import sys
+from collections.abc import Callable
+from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder
+from typing import Any
+
+#: What our commands import when they are called, and what children are for. Each with all that it imports in turn.
+ROOTS = (
+    *(
+        f"ocipy.cli.commands.{name}"
+        for name in ("validate", "plan", "spec", "features", "events", "checkpoint", "restore")
+    ),
+    "ocipy.cli.help",
+    "ocipy.systemd.bus",
+    "ocipy.criu.client",
+    "ocipy.host.rtnetlink",
+    "ocipy.tracing.format",
+    "traceback",
+)
+#: Extension modules that those who import them do without. What needs another one cannot be in a snapshot: a library's
+#: code is at another address in each process.
+EXPENDABLE = frozenset(("_json", "_typing"))
+
+_finders: list[Any] = []
+_fork_handlers: list[dict[str, Callable[[], object]]] = []
+_awake = False
+
+
+class _NoLibraries:
+    """Finds what PathFinder finds, but no extension modules."""
+
+    def __init__(self) -> None:
+        self.refused: set[str] = set()
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """As importlib.abc.MetaPathFinder has it."""
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is not None and spec.origin is not None and spec.origin.endswith(tuple(EXTENSION_SUFFIXES)):
+            self.refused.add(name)
+            raise ModuleNotFoundError(f"{name} cannot be in a snapshot", name=name)
+        return spec
+
+
+def load() -> None:
+    """Import all of it, and go to sleep. In the process that makes the snapshot."""
+    register = os.register_at_fork
+    os.register_at_fork = lambda **handlers: _fork_handlers.append(handlers)
+    try:
+        for root in ROOTS:
+            _try(root)
+    finally:
+        os.register_at_fork = register
+    _sleep()
+
+
+def _try(root: str) -> None:
+    """Import a module; what cannot be in a snapshot is left out with all that has come with it."""
+    before = set(sys.modules)
+    finder = _NoLibraries()
+    sys.meta_path.insert(0, finder)
+    try:
+        __import__(root)
+    except ImportError:
+        finder.refused.add(root)
+    finally:
+        sys.meta_path.remove(finder)
+    if finder.refused <= EXPENDABLE:
+        return
+    for name in sys.modules.keys() - before:
+        package, _, tail = name.rpartition(".")
+        del sys.modules[name]
+        if package in before and hasattr(sys.modules[package], tail):
+            delattr(sys.modules[package], tail)
+
+
+def _sleep() -> None:
+    _finders[:] = [finder for finder in sys.meta_path if finder is PathFinder]
+    sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not PathFinder]
+    sys.path_importer_cache.clear()
+    sys._clear_type_cache()
+    for name in ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__"):
+        setattr(sys, name, None)
+
+
+def wake() -> None:
+    """Give a process what Python's start gives one: its streams, and modules in files."""
+    global _awake
+    _awake = True
+    sys.meta_path += _finders
+    for handlers in _fork_handlers:
+        handlers.get("after_in_child", int)()  # whoever sleeps has been another process
+        os.register_at_fork(**handlers)
+    for name, stream in (
+        ("stdin", _stream(0, "<stdin>", "r", "surrogateescape")),
+        ("stdout", _stream(1, "<stdout>", "w", "surrogateescape")),
+        ("stderr", _stream(2, "<stderr>", "w", "backslashreplace")),
+    ):
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+
+
+def _stream(fd: int, name: str, mode: str, errors: str) -> io.TextIOWrapper | None:
+    """A standard stream as Python makes them; None where the descriptor is closed."""
+    try:
+        about = os.fstat(fd)
+        buffer = open(fd, mode + "b", closefd=False)
+    except OSError:
+        return None
+    buffer.raw.name = name  # type: ignore[attr-defined]
+    by_line = fd == 2 or (stat.S_ISCHR(about.st_mode) and os.isatty(fd))
+    stream = io.TextIOWrapper(buffer, "utf-8", errors, newline="\n", line_buffering=by_line)
+    stream.mode = mode  # type: ignore[misc]
+    return stream
+
+
+def finish() -> bool:
+    """What Python does at its end that anybody can see. False if it must do so itself; raises OSError."""
+    threading = sys.modules.get("threading")
+    if not _awake or (threading is not None and threading.active_count() > 1):
+        return False
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and not stream.closed:
+            stream.flush()
+    return True

@@ -1,0 +1,165 @@
+"""What sleeps in a snapshot, and how it is woken. In a Python of its own: it changes the interpreter."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ocipy.launcher import at_hand
+
+PLACES = [str(Path(at_hand.__file__).resolve().parents[2]), sysconfig.get_path("platlib")]
+BEGIN = f"""
+import os, sys
+sys.path[:0] = {PLACES!r}
+def describe(stream):
+    if stream is None:
+        return None
+    names = ("name", "mode", "encoding", "errors", "line_buffering", "write_through")
+    raw = stream.buffer.raw
+    return {{name: getattr(stream, name) for name in names}} | {{
+        "fd": stream.fileno(), "raw": raw.name, "closefd": raw.closefd, "class": type(stream.buffer).__name__}}
+STREAMS = ("stdin", "stdout", "stderr")
+before = {{name: describe(getattr(sys, name)) for name in STREAMS}}
+from ocipy.launcher import at_hand
+"""
+END = """
+import json
+with open(sys.argv[1], "w") as file:
+    json.dump(told, file)
+"""
+
+
+def in_python(script: str, env: dict[str, str] | None = None, shell: str = 'exec "$@"') -> dict[str, Any]:
+    """What the script, in a Python that has started as the executable starts one (python_start.c), leaves in `told`."""
+    with tempfile.NamedTemporaryFile() as file:
+        python = [sys.executable, "-I", "-S", "-B", "-X", "utf8", "-c", BEGIN + script + END, file.name]
+        done = subprocess.run(["/bin/sh", "-c", shell, "sh", *python], env=env or {}, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return dict(json.load(file))
+
+
+def test_who_sleeps_finds_nothing_in_files_and_has_no_streams() -> None:
+    told = in_python("""
+at_hand.load()
+try:
+    import wave
+    found = True
+except ModuleNotFoundError:
+    found = False
+streams = [sys.stdin, sys.stdout, sys.stderr, sys.__stdout__]
+at_hand.wake()
+import wave
+told = {"found": found, "streams": streams}
+""")
+    assert told == {"found": False, "streams": [None] * 4}
+
+
+def test_all_of_the_roots_are_there_and_no_library() -> None:
+    told = in_python("""
+import ocipy.linux._kernel  # built into the executable
+loaded = set(sys.modules)
+at_hand.load()
+new = set(sys.modules) - loaded
+libraries = [name for name in new if str(getattr(sys.modules[name], "__file__", "")).endswith(".so")]
+told = {"missing": sorted(set(at_hand.ROOTS) - set(sys.modules)), "libraries": libraries}
+""")
+    assert told["libraries"] == []
+    if {"_socket", "_struct", "select", "array", "zlib"} <= set(sys.builtin_module_names):
+        assert told["missing"] == []
+
+
+def test_what_needs_a_library_is_left_out_with_all_that_came_with_it() -> None:
+    told = in_python("""
+sys.modules.pop("decimal", None)
+at_hand.ROOTS = ("lzma", "wave")
+before = set(sys.modules)
+at_hand.load()
+told = {"new": sorted(set(sys.modules) - before)}
+at_hand.wake()
+import lzma
+""")
+    assert "wave" in told["new"]
+    assert {"lzma", "_compression"} & set(told["new"]) == set()
+
+
+def test_the_streams_are_as_python_makes_them() -> None:
+    told = in_python("""
+at_hand.load()
+at_hand.wake()
+told = {"before": before, "after": {name: describe(getattr(sys, name)) for name in STREAMS}}
+print("printed", "\\udcff", file=sys.stderr)
+""")
+    # Without a terminal, and with the errors that the executable asks for.
+    told["before"]["stdin"]["errors"] = told["before"]["stdout"]["errors"] = "surrogateescape"
+    assert told["after"] == told["before"]
+
+
+def test_a_closed_stream_is_none() -> None:
+    told = in_python(
+        """
+at_hand.load()
+at_hand.wake()
+told = {"stdout": sys.stdout is None, "stdin": sys.stdin is None}
+""",
+        shell='exec "$@" >&-',
+    )
+    assert told == {"stdout": True, "stdin": False}
+
+
+def test_the_environment_is_that_of_who_wakes() -> None:
+    told = in_python(
+        """
+import posix
+at_hand.load()
+posix.environ.clear()
+posix.environ[b"OTHER"] = b"1"
+at_hand.wake()
+told = {"environ": dict(os.environ), "get": os.getenv("OTHER")}
+""",
+        env={"SECRET": "x"},
+    )
+    assert told == {"environ": {"OTHER": "1"}, "get": "1"}
+
+
+def test_a_fork_of_who_sleeps_calls_nobody() -> None:
+    told = in_python("""
+at_hand.ROOTS += ("random",)
+sys.modules.pop("random", None)
+at_hand.load()
+import random
+def values():
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        os.write(writer, repr(random.random()).encode())
+        os._exit(0)
+    os.wait()
+    return os.read(reader, 100).decode()
+asleep = [values(), values()]
+random.seed(1)
+at_hand.wake()
+told = {"asleep": asleep, "awake": [values(), values()], "handlers": len(at_hand._fork_handlers)}
+""")
+    assert told["handlers"]
+    assert told["asleep"][0] == told["asleep"][1]
+    assert told["awake"][0] != told["awake"][1]
+
+
+def test_the_end_runs_what_waits_for_it_and_flushes(tmp_path: Path) -> None:
+    told = in_python(
+        f"""
+at_hand.load()
+first = at_hand.finish()
+at_hand.wake()
+import atexit
+sys.stdout = open({str(tmp_path / "out")!r}, "w")
+atexit.register(sys.stdout.write, "end")
+awake = at_hand.finish()
+told = {{"asleep": first, "awake": awake, "out": open({str(tmp_path / "out")!r}).read()}}
+""",
+    )
+    assert told == {"asleep": False, "awake": True, "out": "end"}
