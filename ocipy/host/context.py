@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ocipy.linux.channel import Channel
     from ocipy.plan.model import Options, Plan
     from ocipy.state.state import State
+    from ocipy.systemd.bus import Connection
 
 
 class HostRun:
@@ -23,8 +24,8 @@ class HostRun:
     pid, pidfd: the init process (for a moment the stage before it), 0 and -1 until it is cloned.
     fds: descriptors that init inherits, by name; everything else is closed there.
     keep: the parts of a plan that only its own steps understand, such as the seccomp program.
-    helper: a child that speaks to systemd for us, lender: one that has moved network devices, criu: one that restores;
-    None if there is none.
+    bus: the connection to systemd, lender: a child that has moved network devices, criu: one that restores; None if
+    there is none.
     hooks_ran: a hook was started, so that poststop hooks are due after a failure (runtime.md, life cycle).
     interrupts: signalfd of what ends the run before it has begun (children/interrupts.py), -1 if nobody listens.
     master: the pty's master that init sent, -1 if none; master_name: the name of its peer.
@@ -32,13 +33,13 @@ class HostRun:
     """
 
     __slots__ = (
+        "bus",
         "cgroup",
         "channel",
         "config",
         "console_socket",
         "criu",
         "fds",
-        "helper",
         "hooks_ran",
         "interrupts",
         "keep",
@@ -66,7 +67,7 @@ class HostRun:
         self.keep: dict[str, Any] = {}
         self.cgroup: Cgroup | None = None
         self.console_socket = ""
-        self.helper: Helper | None = None
+        self.bus: Connection | None = None
         self.lender: Helper | None = None
         self.criu: Session | None = None
         self.hooks_ran = False
@@ -77,9 +78,12 @@ class HostRun:
         self.status = "creating"
 
     def let_go(self) -> None:
-        """Close the channel to init, and our copies of what was handed to it."""
+        """Close the channel to init, our copies of what was handed to it, and the connection to systemd."""
         for fd in [*self.fds.values(), self.channel.fd if self.channel is not None else -1]:
             if fd >= 0:
                 posix.close(fd)
         self.fds.clear()
         self.channel = None
+        if self.bus is not None:
+            self.bus.close()
+            self.bus = None

@@ -1,7 +1,4 @@
-"""The host lane's side of a systemd unit, and the end of one.
-
-What speaks to systemd is a cold module in a child (systemd/bus.py): one for the whole of a create, started
-before the clone, so that it has loaded by the time that it is needed.
+"""The host lane's side of a systemd unit, and the end of one. What is said to systemd is in systemd/bus.py.
 
 Cgroup.systemd, in the state as well, says what the unit is: its name, its description, by which it is known for ours,
 the D-Bus addresses of its systemd, and the file that this keeps for it, "" if that is not known. It is there before the
@@ -11,34 +8,34 @@ unit is, so that `delete --force` finds it after a SIGKILL.
 from __future__ import annotations
 
 import posix
+import time
 
 from ocipy import log
 from ocipy.cgroups import ending, files
 from ocipy.cgroups.cgroup import Cgroup
 from ocipy.cgroups.creation import complete
 from ocipy.cgroups.layout import parse_own, probe
-from ocipy.children import once
-from ocipy.children.helper import Helper
 from ocipy.errors import Error
-from ocipy.linux import _kernel
 from ocipy.linux.constants import SIGKILL
+from ocipy.systemd import bus
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from ocipy.cgroups.layout import Layout
     from ocipy.host.context import HostRun
     from ocipy.systemd.properties import Property
 
-BUS = "ocipy.systemd.bus"
-HINT = "it takes the Python package jeepney"
 PATH = "/linux/cgroupsPath"
 ANNOTATION = "/annotations/org.systemd.property."
 # systemd's own socket, as systemctl takes it, needs no message bus; the bus is for where that is closed to us.
 RUNTIME = "/run/systemd"
 SYSTEM = (f"unix:path={RUNTIME}/private", "unix:path=/run/dbus/system_bus_socket")
+# Seconds in which systemd hears from the kernel that a cgroup is empty: that tells no more often than each 10 ms
+# (cgroup_file_notify), and nothing of one that has been removed.
+NOTICE = 0.05
 # What systemd says of a property that it does not have, before its name.
 UNKNOWN = "Cannot set property "
 
@@ -46,16 +43,15 @@ UNKNOWN = "Cannot set property "
 def systemd_unit(run: HostRun, *, unit: str, slice_path: str, user: bool, description: str) -> None:
     """Find systemd, and where the unit's cgroup will be; and have the state say so."""
     addresses = list(user_addresses() if user else SYSTEM)
-    run.helper = Helper(BUS, hint=HINT)
-    answer = _ask(run, {"do": "connect", "addresses": addresses, "user": user})
+    run.bus = bus.connect(addresses, user=user, interrupts=run.interrupts)
     layout = probe()
-    run.keep["expected_paths"] = place(layout, str(answer["root"]) + slice_path + "/" + unit).paths
+    run.keep["expected_paths"] = place(layout, bus.root_of(run.bus) + slice_path + "/" + unit).paths
     # Without its paths: until the unit is made they may be somebody else's, whose unit has the same name.
     run.cgroup = Cgroup(layout.mode, {}, [])
     run.cgroup.systemd = {
         "unit": unit,
         "description": description,
-        "addresses": [answer["address"]],
+        "addresses": [run.bus.address],
         "file": f"{_user_directory() if user else RUNTIME}/transient/{unit}",
     }
     run.state.cgroup = run.cgroup.to_state()
@@ -106,15 +102,14 @@ def place(layout: Layout, path: str) -> Cgroup:
 def systemd_scope(run: HostRun, *, properties: Sequence[Property]) -> None:
     """Have systemd make the unit with init in it, and make what it leaves out."""
     cgroup = _cgroup(run)
-    request = {"do": "start", "unit": _unit(cgroup), "properties": properties, "pid": run.pid}
     try:
-        answer = _ask(run, request)
+        settled = bus.start(_bus(run), _unit(cgroup), properties, run.pid)
     except Error as error:
         name = error.what.partition(UNKNOWN)[2].partition(",")[0]
         if name and name + " " not in ("Description ", "Slice ", "Delegate "):
             error.pointer = ANNOTATION + name
         raise
-    if answer.get("exists"):
+    if settled is None:
         unit = _unit(cgroup)
         # Somebody else's: it is not for us to stop.
         run.cgroup = None
@@ -124,6 +119,7 @@ def systemd_scope(run: HostRun, *, properties: Sequence[Property]) -> None:
             hint="another container may use it: see systemctl status; choose another id, or another cgroupsPath",
         )
     _see_where_it_is(run, cgroup)
+    _bus(run).answer(settled)
     complete(cgroup, probe())
 
 
@@ -152,22 +148,18 @@ def systemd_join(run: HostRun) -> None:
 
 
 def systemd_properties(run: HostRun, *, properties: Sequence[Property]) -> None:
-    """Tell systemd of the limits. It is the last that it is told, so the child that told it ends."""
+    """Tell systemd of the limits."""
     cgroup = _cgroup(run)
-    if properties:
-        _ask(run, {"do": "set", "unit": _unit(cgroup), "properties": properties})
-        if cgroup.mode != "v2":
-            # A device list makes systemd begin with that hierarchy in the slices above, and move all below up there.
-            systemd_join(run)
-    if run.helper is not None:
-        run.helper.close()
-        run.helper = None
+    bus.set_properties(_bus(run), _unit(cgroup), properties)
+    if cgroup.mode != "v2":
+        # A device list makes systemd begin with that hierarchy in the slices above, and move all below up there.
+        systemd_join(run)
 
 
 def set_properties(cgroup: Cgroup, properties: Sequence[Property]) -> None:
     """The same for a container that is there: for update. Raises Error."""
     if cgroup.systemd is not None and properties:
-        _call(cgroup.systemd, {"do": "set", "properties": properties})
+        _call(cgroup.systemd, bus.set_properties, properties)
 
 
 def attach(cgroup: Cgroup, pid: int, below: str = "") -> None:
@@ -176,7 +168,7 @@ def attach(cgroup: Cgroup, pid: int, below: str = "") -> None:
     For a user: systemd may where the kernel does not let us, from outside of what is delegated to it. Raises Error.
     """
     if cgroup.systemd is not None:
-        _call(cgroup.systemd, {"do": "attach", "pid": pid, "below": "/" + below.lstrip("/") if below else ""})
+        _call(cgroup.systemd, bus.attach, pid, "/" + below.lstrip("/") if below else "")
 
 
 def stop(cgroup: Cgroup) -> None:
@@ -187,46 +179,48 @@ def stop(cgroup: Cgroup) -> None:
     """
     if cgroup.systemd is None or _is_forgotten(cgroup):
         return
-    helper = Helper(BUS, hint=HINT)
+    unit, connection = cgroup.systemd["unit"], None
     try:
-        request = {"do": "whose", **_unit_of(cgroup.systemd), "description": cgroup.systemd["description"]}
-        whose = _kernel.json_loads(helper.ask(_kernel.json_dumps(request)))["whose"]
+        connection = bus.connect(cgroup.systemd["addresses"])
+        whose = bus.whose(connection, unit, cgroup.systemd["description"])
         if whose == "other":
             cgroup.paths, cgroup.created = {}, []
             return
         # First of all, since systemd would send SIGTERM and wait.
         ending.kill_all(cgroup, SIGKILL)
         if whose == "ours":
-            helper.ask(_kernel.json_dumps({"do": "stop", **_unit_of(cgroup.systemd)}))
+            bus.stop(connection, unit, lambda: _is_forgotten(cgroup))
     except Error as error:
         if any(files.exists(path) for path in cgroup.paths.values()):
-            log.warning(f"{error}; {cgroup.systemd['unit']} is removed by hand")
+            log.warning(f"{error}; {unit} is removed by hand")
+            ending.kill_all(cgroup, SIGKILL)
+            time.sleep(NOTICE)
     finally:
-        helper.close()
+        if connection is not None:
+            connection.close()
 
 
 def _is_forgotten(cgroup: Cgroup) -> bool:
     """systemd has no unit of that name: seen without asking it, since it keeps a file for each, also for failed ones.
 
-    So it is for most that have come to their end, and asking takes an interpreter's start.
+    So it is for most that have come to their end.
     """
     file = cgroup.systemd["file"] if cgroup.systemd is not None else ""
     return bool(file and cgroup.paths) and not files.exists(file)
 
 
-def _unit_of(unit: dict[str, Any]) -> dict[str, Any]:
-    return {"addresses": unit["addresses"], "unit": unit["unit"]}
+def _call(unit: dict[str, Any], work: Callable[..., None], *arguments: object) -> None:
+    connection = bus.connect(unit["addresses"])
+    try:
+        work(connection, unit["unit"], *arguments)
+    finally:
+        connection.close()
 
 
-def _call(unit: dict[str, Any], request: dict[str, Any]) -> None:
-    once.call(BUS, _kernel.json_dumps({**_unit_of(unit), **request}), hint=HINT)
-
-
-def _ask(run: HostRun, request: dict[str, Any]) -> dict[str, Any]:
-    if run.helper is None:
+def _bus(run: HostRun) -> bus.Connection:
+    if run.bus is None:
         raise Error("internal error: nobody speaks to systemd")
-    answer: dict[str, Any] = _kernel.json_loads(run.helper.ask(_kernel.json_dumps(request), run.interrupts))
-    return answer
+    return run.bus
 
 
 def _cgroup(run: HostRun) -> Cgroup:

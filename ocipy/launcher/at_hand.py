@@ -11,23 +11,10 @@ import io
 import os
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder
 from typing import Any
 
-#: What our commands import when they are called, and what children are for. Each with all that it imports in turn.
-ROOTS = (
-    *(
-        f"ocipy.cli.commands.{name}"
-        for name in ("validate", "plan", "spec", "features", "events", "checkpoint", "restore")
-    ),
-    "ocipy.cli.help",
-    "ocipy.systemd.bus",
-    "ocipy.criu.client",
-    "ocipy.host.rtnetlink",
-    "ocipy.tracing.format",
-    "traceback",
-)
 #: Extension modules that those who import them do without. What needs another one cannot be in a snapshot: a library's
 #: code is at another address in each process.
 EXPENDABLE = frozenset(("_json", "_typing"))
@@ -52,27 +39,27 @@ class _NoLibraries:
         return spec
 
 
-def load() -> None:
+def load(modules: Iterable[str]) -> None:
     """Import all of it, and go to sleep. In the process that makes the snapshot."""
     register = os.register_at_fork
     os.register_at_fork = lambda **handlers: _fork_handlers.append(handlers)
     try:
-        for root in ROOTS:
-            _try(root)
+        for name in modules:
+            _try(name)
     finally:
         os.register_at_fork = register
     _sleep()
 
 
-def _try(root: str) -> None:
+def _try(module: str) -> None:
     """Import a module; what cannot be in a snapshot is left out with all that has come with it."""
     before = set(sys.modules)
     finder = _NoLibraries()
     sys.meta_path.insert(0, finder)
     try:
-        __import__(root)
+        __import__(module)
     except ImportError:
-        finder.refused.add(root)
+        finder.refused.add(module)
     finally:
         sys.meta_path.remove(finder)
     if finder.refused <= EXPENDABLE:

@@ -1,8 +1,9 @@
-/* Memory while a snapshot is recorded (snapshot.c): all of it from one region, whose addresses are the same in every process.
+/* Memory while a snapshot is recorded (snapshot.c): all of it from one region, whose addresses are the same in every
+ * process.
  *
- * malloc and its family are replaced for the whole executable (glibc's manual, "Replacing malloc"): CPython takes some of its
- * structures from libc whatever its allocators are. Afterwards they are glibc's own, but for blocks of the region: those are never
- * given back, and a larger one is copied out. */
+ * malloc and its family are replaced for the whole executable (glibc's manual, "Replacing malloc"): CPython takes some
+ * of its structures from libc whatever its allocators are. Afterwards they are glibc's own, but for blocks of the
+ * region: those are never given back, and a larger one is copied out. */
 #include "snapshot.h"
 
 #include <string.h>
@@ -26,7 +27,9 @@ struct block {
 static int recording;
 static size_t used;
 
-static int is_recorded(const void *block) { return (const char *)block >= REGION && (const char *)block < REGION + REGION_SIZE; }
+static int is_recorded(const void *block) {
+    return (const char *)block >= REGION && (const char *)block < REGION + REGION_SIZE;
+}
 
 static void *take(size_t size, size_t alignment) {
     size_t at = (used + alignment - 1) & -alignment;
@@ -36,7 +39,8 @@ static void *take(size_t size, size_t alignment) {
     return REGION + at;
 }
 
-/* Blocks that were freed while recording, by class: four to each power of two. The first word of each leads to the next. */
+/* Blocks that were freed while recording, by class: four to each power of two. The first word of each leads to the
+ * next. */
 static void *given_back[CLASSES];
 
 /* The class of blocks that have room for so much, and how much that is. */
@@ -50,7 +54,9 @@ static int class_of(size_t size, size_t *room) {
     return (power - 4) * 4 + (int)quarters;
 }
 
-static struct block *block_of(void *content) { return (struct block *)((char *)content - sizeof(struct block)); }
+static struct block *block_of(void *content) {
+    return (struct block *)((char *)content - sizeof(struct block));
+}
 
 static void *record(size_t size) {
     size_t room;
@@ -76,7 +82,9 @@ static void give_back(void *content) {
     *first = content;
 }
 
-void *malloc(size_t size) { return recording ? record(size) : __libc_malloc(size); }
+void *malloc(size_t size) {
+    return recording ? record(size) : __libc_malloc(size);
+}
 
 void *calloc(size_t count, size_t size) {
     size_t all;
@@ -152,7 +160,8 @@ void fill_pools(void) {
 }
 
 int begin_recording(void) {
-    if (mmap(REGION, REGION_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) != REGION)
+    if (mmap(REGION, REGION_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) !=
+        REGION)
         return -1;
     recording = 1;
     return 0;

@@ -1,8 +1,8 @@
 /* Importing frozen modules without importlib, whose Python code takes longer than most of our modules need to run.
  *
- * The hook is the documented one: builtins.__import__ is replaced. What is loaded, or is in the frozen file, is answered here; all else
- * (relative imports, names that a module has not, built-in modules) by the original, whose finder of frozen modules sees the same
- * table, PyImport_FrozenModules. Completing the start puts the original back. */
+ * The hook is the documented one: builtins.__import__ is replaced. What is loaded, or is in the frozen file, is
+ * answered here; all else (relative imports, names that a module has not, built-in modules) by the original, whose
+ * finder of frozen modules sees the same table, PyImport_FrozenModules. Completing the start puts the original back. */
 #include "start.h"
 
 #include <marshal.h>
@@ -74,7 +74,8 @@ static PyObject *load_below(PyObject *parent, PyObject *name, const char *tail, 
     return NULL;
 }
 
-/* The module of a full name, loaded now if it is a frozen one. A borrowed reference; NULL without an exception if it is neither. */
+/* The module of a full name, loaded now if it is a frozen one. A borrowed reference; NULL without an exception if it is
+ * neither. */
 static PyObject *get_module(PyObject *name) {
     PyObject *module = PyDict_GetItemWithError(PyImport_GetModuleDict(), name);
     if (module || PyErr_Occurred())
@@ -92,7 +93,8 @@ static PyObject *get_module(PyObject *name) {
     return module;
 }
 
-/* `from PACKAGE import NAME`, where NAME is no member yet: a module below, if there is one. 0 if the original must see to it. */
+/* `from PACKAGE import NAME`, where NAME is no member yet: a module below, if there is one. 0 if the original must see
+ * to it. */
 static int has_member(PyObject *module, PyObject *package, PyObject *name) {
     if (!PyUnicode_Check(name) || !PyModule_Check(module))
         return 0;
@@ -105,8 +107,8 @@ static int has_member(PyObject *module, PyObject *package, PyObject *name) {
     return PyErr_Occurred() ? -1 : found != NULL;
 }
 
-/* What `import NAME` (the first package of the name) or `from NAME import …` (the module) is to get; a new reference, or NULL without
- * an exception where the original must see to it. */
+/* What `import NAME` (the first package of the name) or `from NAME import …` (the module) is to get; a new reference,
+ * or NULL without an exception where the original must see to it. */
 static PyObject *answer(PyObject *name, PyObject *members) {
     PyObject *module = get_module(name);
     if (!module)
@@ -128,7 +130,8 @@ static PyObject *answer(PyObject *name, PyObject *members) {
 static PyObject *import(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
     PyObject *members = count > 3 ? args[3] : Py_None;
     int absolute = count < 5 || (PyLong_Check(args[4]) && PyLong_AsLong(args[4]) == 0);
-    if (!keywords && count && PyUnicode_CheckExact(args[0]) && absolute && (members == Py_None || PyTuple_CheckExact(members))) {
+    if (!keywords && count && PyUnicode_CheckExact(args[0]) && absolute &&
+        (members == Py_None || PyTuple_CheckExact(members))) {
         PyObject *module = answer(args[0], members);
         if (module || PyErr_Occurred())
             return module;
@@ -153,4 +156,6 @@ int give_back_imports(void) {
     return result;
 }
 
-int imports_are_ours(void) { return original != NULL; }
+int imports_are_ours(void) {
+    return original != NULL;
+}

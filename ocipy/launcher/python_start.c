@@ -1,9 +1,10 @@
-/* How Python is started: isolated, every path given, and stopped before its "main" phase (PEP 587, PyConfig._init_main).
+/* How Python is started: isolated, every path given, and stopped before its "main" phase (PEP 587,
+ * PyConfig._init_main).
  *
- * What works in the core phase: the language, built-in and frozen modules, posix, errno, time, marshal, _signal, utf-8. What does not:
- * open(), print(), imports from files, the codec registry. A second Py_InitializeFromConfig, without that member, completes the start, for
- * the commands and the errors that want all of Python. The member is a private name: the build looks for it, and takes a whole
- * isolated start instead. */
+ * What works in the core phase: the language, built-in and frozen modules, posix, errno, time, marshal, _signal, utf-8.
+ * What does not: open(), print(), imports from files, the codec registry. A second Py_InitializeFromConfig, without
+ * that member, completes the start, for the commands and the errors that want all of Python. The member is a private
+ * name: the build looks for it, and takes a whole isolated start instead. */
 #include "start.h"
 
 #include <sys/auxv.h>
@@ -22,7 +23,9 @@ static void check(PyStatus status) {
         Py_ExitStatusException(status);
 }
 
-static void set(PyConfig *config, wchar_t **member, const char *value) { check(PyConfig_SetBytesString(config, member, value)); }
+static void set(PyConfig *config, wchar_t **member, const char *value) {
+    check(PyConfig_SetBytesString(config, member, value));
+}
 
 static void add_search_path(PyConfig *config, const char *path) {
     wchar_t *wide = Py_DecodeLocale(path, NULL);
@@ -157,7 +160,8 @@ int set_arguments(int argc, char **argv) {
     return result;
 }
 
-/* posix.environ is of the process that wrote the snapshot. Of two variables of a name the first counts, as at Python's start. */
+/* posix.environ is of the process that wrote the snapshot. Of two variables of a name the first counts, as at Python's
+ * start. */
 static int renew_environment(void) {
     PyObject *posix = PyDict_GetItemString(PyImport_GetModuleDict(), "posix");
     PyObject *dict = posix ? PyDict_GetItemString(PyModule_GetDict(posix), "environ") : NULL;
@@ -178,9 +182,9 @@ static int renew_environment(void) {
 }
 
 #if defined(OCIPY_SNAPSHOT) && PY_VERSION_HEX >= 0x030E0000
-/* From 3.14 on Python watches where on the C stack it is, and each process has another one. It ends behind the name of the executable
- * (AT_EXECFN, at the top of what execve(2) puts there) and may grow as far as RLIMIT_STACK. Python would ask
- * pthread_getattr_np(3), which reads /proc/self/maps. */
+/* From 3.14 on Python watches where on the C stack it is, and each process has another one. It ends behind the name of
+ * the executable (AT_EXECFN, at the top of what execve(2) puts there) and may grow as far as RLIMIT_STACK. Python would
+ * ask pthread_getattr_np(3), which reads /proc/self/maps. */
 static int renew_stack(PyThreadState *thread) {
     const rlim_t most = 8 << 20, least = 128 << 10; /* the kernel leaves room for as much as the least: execve(2) */
     const uintptr_t page = 4096, top = ((uintptr_t)getauxval(AT_EXECFN) + page) & -page;
@@ -191,7 +195,9 @@ static int renew_stack(PyThreadState *thread) {
     return PyUnstable_ThreadState_SetStackProtection(thread, (void *)(top - size), size);
 }
 #else
-static int renew_stack(PyThreadState *thread) { return 0; }
+static int renew_stack(PyThreadState *thread) {
+    return 0;
+}
 #endif
 
 int resume_python(PyThreadState *thread, const struct places *places) {
@@ -199,7 +205,8 @@ int resume_python(PyThreadState *thread, const struct places *places) {
     PyEval_RestoreThread(thread);
     if (renew_stack(thread))
         return -1;
-    /* What the child of a fork needs as well: this thread is the only one, has another identity, and holds new locks. */
+    /* What the child of a fork needs as well: this thread is the only one, has another identity, and holds new locks.
+     */
     PyOS_BeforeFork();
     PyOS_AfterFork_Child();
     return renew_environment();

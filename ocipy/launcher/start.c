@@ -41,12 +41,13 @@ static int find_places(const char *library, struct places *places) {
 }
 #endif
 
-/* What libc would look at later, when the root is the container's: files named by these would be opened there. Python has its own
- * copy of the environment by now, so hooks still inherit them. Times are told in UTC: TZ says so, or libc would
- * read /etc/localtime. */
+/* What libc would look at later, when the root is the container's: files named by these would be opened there. Python
+ * has its own copy of the environment by now, so hooks still inherit them. Times are told in UTC: TZ says so, or libc
+ * would read /etc/localtime. */
 static void forget_libc_files(void) {
-    static const char *const names[] = {"GCONV_PATH", "GETCONF_DIR", "HOSTALIASES", "LANGUAGE", "LOCALDOMAIN", "LOCPATH",
-                                        "NLSPATH",    "RESOLV_ADD_TRIM_DOMAINS", "RES_OPTIONS", "TZDIR"};
+    static const char *const names[] = {"GCONV_PATH",  "GETCONF_DIR", "HOSTALIASES", "LANGUAGE",
+                                        "LOCALDOMAIN", "LOCPATH",     "NLSPATH",     "RESOLV_ADD_TRIM_DOMAINS",
+                                        "RES_OPTIONS", "TZDIR"};
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
         unsetenv(names[i]);
     setenv("TZ", "UTC0", 1);
@@ -66,13 +67,15 @@ static int call_main(void) {
     return PyErr_Occurred() ? -1 : status;
 }
 
-/* For an error that main did not report. The interpreter may be too broken for a traceback, so one line is all that is tried. */
+/* For an error that main did not report. The interpreter may be too broken for a traceback, so one line is all that is
+ * tried. */
 static void report_exception(void) {
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     PyObject *text = value ? PyObject_Str(value) : NULL;
     const char *words = text ? PyUnicode_AsUTF8(text) : "";
-    dprintf(STDERR_FILENO, "ocipy: internal error: %s: %s\n", type ? ((PyTypeObject *)type)->tp_name : "", words ? words : "");
+    dprintf(STDERR_FILENO, "ocipy: internal error: %s: %s\n", type ? ((PyTypeObject *)type)->tp_name : "",
+            words ? words : "");
 }
 
 /* Python as it starts, with our modules to be imported. 0, or -1 having said why not, or with an exception. */
@@ -81,17 +84,23 @@ static int start_fresh(const struct places *places) {
     return load_frozen(places->frozen) || add_builtin_modules(places) || take_over_imports() ? -1 : 0;
 }
 
-/* `ocipy _snapshot FILE`, which the build or the installation calls once all else is in its place: 0 as well where there can be none. */
-static int is_snapshot_call(int argc, char **argv) { return argc == 3 && !strcmp(argv[1], "_snapshot"); }
+/* `ocipy _snapshot FILE`, which the build or the installation calls once all else is in its place: 0 as well where
+ * there can be none. */
+static int is_snapshot_call(int argc, char **argv) {
+    return argc == 3 && !strcmp(argv[1], "_snapshot");
+}
 
 /* `ocipy _touched`, which that calls. */
-static int is_trial_call(int argc, char **argv) { return argc == 2 && !strcmp(argv[1], "_touched"); }
+static int is_trial_call(int argc, char **argv) {
+    return argc == 2 && !strcmp(argv[1], "_touched");
+}
 
 #ifdef OCIPY_SNAPSHOT
 /* Has the snapshot tried by a process of its own, if it is at the place where processes look for it. */
 static void have_tried(const char *file, const struct places *places) {
     struct stat made, found;
-    if (stat(file, &made) || stat(places->snapshot, &found) || made.st_dev != found.st_dev || made.st_ino != found.st_ino)
+    if (stat(file, &made) || stat(places->snapshot, &found) || made.st_dev != found.st_dev ||
+        made.st_ino != found.st_ino)
         return;
     pid_t child = fork();
     if (child == 0) {
@@ -109,9 +118,13 @@ static int import_cold(void) {
     PyObject *python = PyImport_ImportModule("ocipy.launcher.python");
     PyObject *done = python ? PyObject_CallMethod(python, "complete_start", NULL) : NULL;
     PyObject *at_hand = done ? PyImport_ImportModule("ocipy.launcher.at_hand") : NULL;
-    PyObject *loaded = at_hand ? PyObject_CallMethod(at_hand, "load", NULL) : NULL;
+    PyObject *cold = at_hand ? PyImport_ImportModule("ocipy.cli.cold") : NULL;
+    PyObject *modules = cold ? PyObject_GetAttrString(cold, "MODULES") : NULL;
+    PyObject *loaded = modules ? PyObject_CallMethod(at_hand, "load", "(O)", modules) : NULL;
     int result = loaded ? take_over_imports() : -1;
     Py_XDECREF(loaded);
+    Py_XDECREF(modules);
+    Py_XDECREF(cold);
     Py_XDECREF(at_hand);
     Py_XDECREF(done);
     Py_XDECREF(python);
@@ -134,11 +147,13 @@ static int record_snapshot(const struct places *places, const char *file) {
     return 0;
 }
 
-/* A command that does next to nothing: what it writes to, every other one does. 0 whatever comes of it: without, all is only slower. */
+/* A command that does next to nothing: what it writes to, every other one does. 0 whatever comes of it: without, all is
+ * only slower. */
 static int try_snapshot(const struct places *places) {
     static char *words[] = {"ocipy", "--root", "/proc", "state", "touched"};
     PyThreadState *thread = map_snapshot(places);
-    if (thread && !resume_python(thread, places) && !set_arguments(sizeof(words) / sizeof(*words), words) && call_main() >= 0)
+    if (thread && !resume_python(thread, places) && !set_arguments(sizeof(words) / sizeof(*words), words) &&
+        call_main() >= 0)
         note_touched(places);
     return 0;
 }
@@ -148,9 +163,15 @@ static int start_from_snapshot(const struct places *places) {
     return thread ? resume_python(thread, places) : start_fresh(places);
 }
 #else
-static int record_snapshot(const struct places *places, const char *file) { return 0; }
-static int try_snapshot(const struct places *places) { return 0; }
-static int start_from_snapshot(const struct places *places) { return start_fresh(places); }
+static int record_snapshot(const struct places *places, const char *file) {
+    return 0;
+}
+static int try_snapshot(const struct places *places) {
+    return 0;
+}
+static int start_from_snapshot(const struct places *places) {
+    return start_fresh(places);
+}
 #endif
 
 static int run(int argc, char **argv, const struct places *places) {

@@ -173,9 +173,6 @@ def _end_init(run: HostRun) -> None:
     if run.criu is not None:
         run.criu.end()
         run.criu = None
-    if run.helper is not None:
-        run.helper.close()
-        run.helper = None
     if run.pidfd >= 0:
         end_process(run.pidfd, run.cgroup)
         _reap(run.pid)

@@ -74,7 +74,8 @@ def _make_init(plan: Plan, config: Config, host: Host, options: Options) -> None
     plan.on_host("tell", "", barrier="begin")
     plan.in_init("wait", "", barrier="begin")
     plan.in_init("undumpable", "")
-    process.plan_affinity(plan, config, host, options)
+    if not cgroup.unit_is_late(config, host, options):
+        process.plan_affinity(plan, config, host, options)
     process.plan_session(plan, config, host, options)
     plan.in_init("heed_signals", "")
     identity.plan_become_root(plan, config, host, options)

@@ -2,7 +2,7 @@
 
 The cgroup is made before init, joined by init first of all, and limited once the mounts are there, before any hook or
 anything of the image runs. What init does not need for its mounts is done while it mounts: on v1 a cpuset's contents,
-since the kernel compares each with all of its siblings, and the device rules.
+since the kernel compares each with all of its siblings, the device rules, and a unit of systemd's.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from ocipy.cgroups.paths import clean
 from ocipy.cgroups.resources import early, limits
 from ocipy.errors import Error
 from ocipy.plan.fields import CGROUP, RESOURCES, resources_of, user_of
-from ocipy.plan.namespaces import enters_last, has_namespace, id_maps, joined_kinds, new_kinds
+from ocipy.plan.namespaces import enters_last, has_namespace, id_maps, joined_kinds, needs_stages, new_kinds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,20 +103,32 @@ def plan_cgroup_join(plan: Plan, config: Config, host: Host, options: Options) -
     if options.no_cgroup:
         return
     if options.systemd_cgroup:
-        _systemd().plan_scope(plan, config, host, options)
-        _plan_before_join(plan, config, host, options)
-        if host.cgroup_mode != "v2":
-            plan.on_host("systemd_join", CGROUP)
+        if not unit_is_late(config, host, options):
+            _plan_unit(plan, config, host, options, None)
         return
     wanted = (config.get("linux") or {}).get("cgroupsPath") or ""
     plan.on_host("cgroup_join", CGROUP, tolerant=host.rootless and not wanted)
+
+
+def unit_is_late(config: Config, host: Host, options: Options) -> bool:
+    """Whether systemd makes the unit while init mounts. Not where init is a stage before that, nor for a user who is
+    not root: systemd moves for him what has his ids, and init changes its own."""
+    return options.systemd_cgroup and not host.rootless and not needs_stages(config)
+
+
+def _plan_unit(plan: Plan, config: Config, host: Host, options: Options, rules: tuple[Rule, ...] | None) -> None:
+    """Have systemd make the unit, with init in it. rules: for devices, that systemd is told at once."""
+    _systemd().plan_scope(plan, config, host, options, rules)
+    _plan_before_join(plan, config, host, options)
+    if host.cgroup_mode != "v2":
+        plan.on_host("systemd_join", CGROUP)
 
 
 def plan_cgroup_meanwhile(plan: Plan, config: Config, host: Host, options: Options, *, devices: bool) -> None:
     """What the host does while init mounts. Init waits for it before it makes a cgroup namespace, or a device: on v1
     there is a moment in which the rules allow nothing.
 
-    devices: set the device rules, of which systemd is always told with the limits.
+    devices: set the device rules.
     """
     if options.no_cgroup:
         return
@@ -126,8 +138,12 @@ def plan_cgroup_meanwhile(plan: Plan, config: Config, host: Host, options: Optio
         plan.on_host("cgroup_cpuset", CGROUP)
         writes = early(resources_of(config), host.cgroup_mode, host.cgroup_controllers)
         _append(plan, writes, only=late)
-    if devices and not options.systemd_cgroup:
-        _plan_devices(plan, _device_rules(plan, config, host), host)
+    unit = unit_is_late(config, host, options)
+    rules = _device_rules(plan, config, host) if devices and (unit or not options.systemd_cgroup) else None
+    if unit:
+        _plan_unit(plan, config, host, options, rules)
+        plan.on_host("reset_affinity", "")
+    _plan_devices(plan, rules, host)
     if len(plan.host) == before:
         return
     plan.on_host("tell", "", barrier="confined")
@@ -148,7 +164,8 @@ def plan_cgroup_limits(plan: Plan, config: Config, host: Host, options: Options,
     resources = resources_of(config)
     if enters_last(config, host):
         resources = _of_pids(resources, wanted=False)
-    rules = _device_rules(plan, config, host) if devices or options.systemd_cgroup else None
+    untold = options.systemd_cgroup and not unit_is_late(config, host, options)
+    rules = _device_rules(plan, config, host) if devices or untold else None
     _plan_limits(plan, resources, rules, host, options)
 
 

@@ -1,6 +1,6 @@
 """--systemd-cgroup: the container's cgroup is that of a scope, a unit that systemd makes at our request.
 
-A scope is made with a process in it, so init is cloned first, waits outside, and is moved by systemd. The unit is
+A scope is made with a process in it, so init is cloned first, mounts, and is moved by systemd meanwhile. The unit is
 known to the state before that. docs/cgroups.md has the names and the properties.
 """
 
@@ -50,8 +50,8 @@ def plan_unit(plan: Plan, config: Config, host: Host, options: Options) -> None:
     )
 
 
-def plan_scope(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """Have the unit made, with init in it."""
+def plan_scope(plan: Plan, config: Config, host: Host, options: Options, rules: Sequence[Rule] | None) -> None:
+    """Have the unit made, with init in it. rules: for devices, None if systemd is not told of any now."""
     _, slice_name = unit_of(config, host, options)
     resources = resources_of(config)
     properties: list[Property] = [
@@ -65,6 +65,7 @@ def plan_scope(plan: Plan, config: Config, host: Host, options: Options) -> None
         # Else systemd ends the scope at the beginning of a shutdown, before the engine ends its containers.
         ("DefaultDependencies", "b", False, 0),
         *oom_policy(resources, host.cgroup_mode),
+        *(() if rules is None else for_devices(rules, host.cgroup_mode)),
         *wanted_properties(config),
     ]
     plan.on_host("systemd_scope", CGROUP, properties=tuple(properties))
@@ -76,7 +77,8 @@ def plan_properties(plan: Plan, resources: Resources, host: Host, rules: Sequenc
     if rules is not None and not host.rootless:
         properties = for_devices(rules, host.cgroup_mode)
     properties += for_resources(resources, host.cgroup_mode)
-    plan.on_host("systemd_properties", RESOURCES, properties=properties)
+    if properties:
+        plan.on_host("systemd_properties", RESOURCES, properties=properties)
     return rounded(resources)
 
 

@@ -182,7 +182,7 @@ def split(signature: str) -> list[str]:
     part = ""
     for character in signature:
         part += character
-        depth += {"(": 1, ")": -1}.get(character, 0)
+        depth += {"(": 1, "{": 1, ")": -1, "}": -1}.get(character, 0)
         if depth == 0 and character != "a":
             parts.append(part)
             part = ""

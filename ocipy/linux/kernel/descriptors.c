@@ -19,9 +19,12 @@ static long long now_ms(void) {
 static int poll_on(struct pollfd *watched, nfds_t count, int timeout) {
     long long end = timeout > 0 ? now_ms() + timeout : 0;
     for (;;) {
-        int ready = poll(watched, count, timeout);
-        if (ready >= 0)
-            return ready;
+        int ready, error;
+        Py_BEGIN_ALLOW_THREADS /* the other side may be a thread of ours: a program's that uses the library */
+            ready = poll(watched, count, timeout);
+        error = errno;
+        Py_END_ALLOW_THREADS if (ready >= 0) return ready;
+        errno = error;
         if (errno != EINTR) {
             PyErr_SetFromErrno(PyExc_OSError);
             return -1;

@@ -25,6 +25,7 @@ def describe(stream):
         "fd": stream.fileno(), "raw": raw.name, "closefd": raw.closefd, "class": type(stream.buffer).__name__}}
 STREAMS = ("stdin", "stdout", "stderr")
 before = {{name: describe(getattr(sys, name)) for name in STREAMS}}
+from ocipy.cli import cold
 from ocipy.launcher import at_hand
 """
 END = """
@@ -45,7 +46,7 @@ def in_python(script: str, env: dict[str, str] | None = None, shell: str = 'exec
 
 def test_who_sleeps_finds_nothing_in_files_and_has_no_streams() -> None:
     told = in_python("""
-at_hand.load()
+at_hand.load(cold.MODULES)
 try:
     import wave
     found = True
@@ -59,14 +60,14 @@ told = {"found": found, "streams": streams}
     assert told == {"found": False, "streams": [None] * 4}
 
 
-def test_all_of_the_roots_are_there_and_no_library() -> None:
+def test_all_of_them_are_there_and_no_library() -> None:
     told = in_python("""
 import ocipy.linux._kernel  # built into the executable
 loaded = set(sys.modules)
-at_hand.load()
+at_hand.load(cold.MODULES)
 new = set(sys.modules) - loaded
 libraries = [name for name in new if str(getattr(sys.modules[name], "__file__", "")).endswith(".so")]
-told = {"missing": sorted(set(at_hand.ROOTS) - set(sys.modules)), "libraries": libraries}
+told = {"missing": sorted(set(cold.MODULES) - set(sys.modules)), "libraries": libraries}
 """)
     assert told["libraries"] == []
     if {"_socket", "_struct", "select", "array", "zlib"} <= set(sys.builtin_module_names):
@@ -76,9 +77,8 @@ told = {"missing": sorted(set(at_hand.ROOTS) - set(sys.modules)), "libraries": l
 def test_what_needs_a_library_is_left_out_with_all_that_came_with_it() -> None:
     told = in_python("""
 sys.modules.pop("decimal", None)
-at_hand.ROOTS = ("lzma", "wave")
 before = set(sys.modules)
-at_hand.load()
+at_hand.load(("lzma", "wave"))
 told = {"new": sorted(set(sys.modules) - before)}
 at_hand.wake()
 import lzma
@@ -89,7 +89,7 @@ import lzma
 
 def test_the_streams_are_as_python_makes_them() -> None:
     told = in_python("""
-at_hand.load()
+at_hand.load(cold.MODULES)
 at_hand.wake()
 told = {"before": before, "after": {name: describe(getattr(sys, name)) for name in STREAMS}}
 print("printed", "\\udcff", file=sys.stderr)
@@ -102,7 +102,7 @@ print("printed", "\\udcff", file=sys.stderr)
 def test_a_closed_stream_is_none() -> None:
     told = in_python(
         """
-at_hand.load()
+at_hand.load(cold.MODULES)
 at_hand.wake()
 told = {"stdout": sys.stdout is None, "stdin": sys.stdin is None}
 """,
@@ -115,7 +115,7 @@ def test_the_environment_is_that_of_who_wakes() -> None:
     told = in_python(
         """
 import posix
-at_hand.load()
+at_hand.load(cold.MODULES)
 posix.environ.clear()
 posix.environ[b"OTHER"] = b"1"
 at_hand.wake()
@@ -128,9 +128,8 @@ told = {"environ": dict(os.environ), "get": os.getenv("OTHER")}
 
 def test_a_fork_of_who_sleeps_calls_nobody() -> None:
     told = in_python("""
-at_hand.ROOTS += ("random",)
 sys.modules.pop("random", None)
-at_hand.load()
+at_hand.load((*cold.MODULES, "random"))
 import random
 def values():
     reader, writer = os.pipe()
@@ -152,7 +151,7 @@ told = {"asleep": asleep, "awake": [values(), values()], "handlers": len(at_hand
 def test_the_end_runs_what_waits_for_it_and_flushes(tmp_path: Path) -> None:
     told = in_python(
         f"""
-at_hand.load()
+at_hand.load(cold.MODULES)
 first = at_hand.finish()
 at_hand.wake()
 import atexit

@@ -55,19 +55,36 @@ def refused(document: Any, pointer: str, host: Host = V2) -> Error:
 def test_the_order_on_v2() -> None:
     plan = planned(config(resources={"pids": {"limit": 5}}))
     assert about_cgroups(plan) == [
-        "systemd_unit", "clone", "save_state", "systemd_scope", "systemd_properties", "cgroup_devices", "cgroup_write",
+        "systemd_unit", "clone", "save_state", "systemd_scope", "cgroup_devices", "systemd_properties", "cgroup_write",
     ]  # fmt: skip
     assert step(plan, "clone").args == {"kinds": ("pid", "mount"), "into_cgroup": False}
     assert "unshare_cgroup" in [step.action for step in plan.init], "its root is the cgroup of that moment"
-    host = [step.action for step in plan.host]
-    assert host.index("systemd_scope") < host.index("tell"), "init does nothing before it is in its cgroup"
+
+
+def test_the_unit_is_made_while_init_mounts() -> None:
+    document = config()
+    document["mounts"] = [
+        {"destination": "/proc", "type": "proc", "source": "proc"},
+        {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup"},
+    ]
+    plan = planned(document)
+    host = [step.args.get("barrier", step.action) for step in plan.host]
+    init = [step.args.get("barrier", step.action) for step in plan.init]
+    assert host.index("begin") < host.index("systemd_scope") < host.index("cgroup_devices") < host.index("confined")
+    assert init.index("mount") < init.index("confined") < init.index("unshare_cgroup") < init.index("mount_cgroup2")
+    assert init.index("confined") < init.index("device"), "what is made before the rules are there is under none"
+
+
+def test_a_users_unit_is_made_before_init_changes_its_ids() -> None:
+    host = [step.args.get("barrier", step.action) for step in planned(config(), ROOTLESS).host]
+    assert host.index("systemd_scope") < host.index("begin")
 
 
 def test_the_order_on_v1() -> None:
     plan = planned(config(resources={"cpu": {"cpus": "0"}}), V1)
     assert about_cgroups(plan) == [
-        "systemd_unit", "clone", "save_state", "systemd_scope", "cgroup_write", "systemd_join", "systemd_properties",
-        "cgroup_devices",
+        "systemd_unit", "clone", "save_state", "systemd_scope", "cgroup_write", "systemd_join", "cgroup_devices",
+        "systemd_properties",
     ]  # fmt: skip
     assert "cgroup_enter" not in [step.action for step in plan.init]
 
@@ -95,7 +112,7 @@ def test_the_unit() -> None:
 
 def test_the_properties_that_it_is_made_with() -> None:
     scope = step(planned(config(cgroupsPath="a-b.slice:docker:1")), "systemd_scope")
-    assert scope.args["properties"] == (
+    assert scope.args["properties"][:-3] == (
         ("Description", "s", "ocipy container web (/run/ocipy)", 0),
         ("Slice", "s", "a-b.slice", 0),
         ("Delegate", "b", True, 0),
@@ -105,6 +122,7 @@ def test_the_properties_that_it_is_made_with() -> None:
         ("TasksAccounting", "b", True, 0),
         ("DefaultDependencies", "b", False, 0),
     )
+    assert [name for name, *_ in scope.args["properties"][-3:]] == ["DeviceAllow", "DevicePolicy", "DeviceAllow"]
     names = [name for name, *_ in step(planned(config(), V1), "systemd_scope").args["properties"]]
     assert "BlockIOAccounting" in names
     assert "IOAccounting" not in names
@@ -113,14 +131,25 @@ def test_the_properties_that_it_is_made_with() -> None:
 def test_the_limits_go_to_systemd_and_to_the_files() -> None:
     plan = planned(config(resources={"cpu": {"quota": 12345}, "memory": {"limit": 1 << 20}}))
     told = {name: value for name, _, value, _ in step(plan, "systemd_properties").args["properties"]}
-    assert (told["MemoryMax"], told["CPUQuotaPerSecUSec"], told["DevicePolicy"]) == (1 << 20, 130_000, "strict")
+    assert told == {"MemoryMax": 1 << 20, "CPUQuotaPerSecUSec": 130_000}
     written = {step.args["file"]: step.args["value"] for step in plan.host if step.action == "cgroup_write"}
     assert written == {"memory.max": str(1 << 20), "cpu.max": "13000 100000"}
 
 
 def test_a_user_cannot_limit_devices() -> None:
-    told = [name for name, *_ in step(planned(config(), ROOTLESS), "systemd_properties").args["properties"]]
-    assert told == []
+    told = [name for name, *_ in step(planned(config(), ROOTLESS), "systemd_scope").args["properties"]]
+    assert "DevicePolicy" not in told
+    assert "systemd_properties" not in about_cgroups(planned(config(), ROOTLESS))
+
+
+def test_rules_that_a_mount_would_not_bear_come_with_the_limits() -> None:
+    document = config()
+    document["mounts"] = [{"destination": "/data", "type": "ext4", "source": "/dev/loop0"}]
+    plan = planned(document)
+    assert "DevicePolicy" not in [name for name, *_ in step(plan, "systemd_scope").args["properties"]]
+    assert "DevicePolicy" in [name for name, *_ in step(plan, "systemd_properties").args["properties"]]
+    host = [step.args.get("barrier", step.action) for step in plan.host]
+    assert host.index("mounted") < host.index("systemd_properties") < host.index("cgroup_devices")
 
 
 def test_rootless_on_v1() -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+import os
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
+from ocipy.children import interrupts
 from ocipy.errors import Error
 from ocipy.systemd import bus
+from tests.unit.child import in_child
 from tests.unit.fake_systemd import SERVICE, FakeSystemd, HangUp, Refusal, fake_systemd
 
 UNIT = "ocipy-web.scope"
@@ -18,12 +21,8 @@ DESCRIPTION = "ocipy container web (/run/ocipy)"
 
 
 @pytest.fixture(autouse=True)
-def new_connection(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(bus, "_connection", None)
+def some_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bus, "PATIENCE", 3.0)
-    yield
-    if bus._connection is not None:
-        bus._connection._stream.close()
 
 
 @pytest.fixture
@@ -32,13 +31,30 @@ def systemd(tmp_path: Path) -> Iterator[FakeSystemd]:
         yield fake
 
 
-def ask(systemd: FakeSystemd, do: str, **request: Any) -> Any:
-    request = {"do": do, "addresses": [systemd.address], "unit": UNIT, **request}
-    return json.loads(bus.main(json.dumps(request).encode()))
+T = TypeVar("T")
 
 
-def start(systemd: FakeSystemd, *properties: Any) -> Any:
-    return ask(systemd, "start", properties=properties, pid=4711)
+def ask(systemd: FakeSystemd, work: Callable[..., T], *arguments: Any) -> T:
+    """What a function of bus.py gives for the unit."""
+    connection = bus.connect([systemd.address])
+    try:
+        return work(connection, UNIT, *arguments)
+    finally:
+        connection.close()
+
+
+def start(systemd: FakeSystemd, *properties: Any) -> bool:
+    """Whether it has been made, and systemd has settled."""
+
+    def work(connection: bus.Connection, unit: str) -> bool:
+        settled = bus.start(connection, unit, properties, 4711)
+        return settled is not None and connection.answer(settled) == ()
+
+    return ask(systemd, work)
+
+
+def root_of(connection: bus.Connection, unit: str) -> str:
+    return bus.root_of(connection)
 
 
 def refuse(name: str, text: str = "because") -> Any:
@@ -54,21 +70,18 @@ def hang_up(arguments: Any) -> Any:
 
 def test_where_the_managers_own_cgroup_is(systemd: FakeSystemd) -> None:
     systemd.properties["ControlGroup"] = ("s", "/user.slice/user-1000.slice/user@1000.service")
-    assert ask(systemd, "connect") == {
-        "address": systemd.address,
-        "root": "/user.slice/user-1000.slice/user@1000.service",
-    }
+    assert ask(systemd, root_of) == "/user.slice/user-1000.slice/user@1000.service"
 
 
 def test_its_own_socket_needs_no_subscription(systemd: FakeSystemd) -> None:
-    ask(systemd, "connect")
+    ask(systemd, root_of)
     assert {method for method, _ in systemd.calls} == {"Get"}
 
 
 def test_a_message_bus_does(tmp_path: Path) -> None:
-    with fake_systemd(tmp_path / "bus") as bus:
-        assert start(bus) == {}
-        assert [method for method, _ in bus.calls][:3] == ["Hello", "AddMatch", "Subscribe"]
+    with fake_systemd(tmp_path / "bus") as fake:
+        assert start(fake)
+        assert [method for method, _ in fake.calls][:3] == ["Hello", "AddMatch", "Subscribe"]
 
 
 def test_a_unit_is_made_with_the_process_in_it(systemd: FakeSystemd) -> None:
@@ -82,7 +95,7 @@ def test_a_unit_is_made_with_the_process_in_it(systemd: FakeSystemd) -> None:
         ("DeviceAllow", "a(ss)", [], 0),
         ("OOMPolicy", "s", "kill", 253),
     ]
-    assert start(systemd, *properties) == {}
+    assert start(systemd, *properties)
     ((unit, mode, made, others),) = systemd.method("StartTransientUnit")
     assert (unit, mode, others) == (UNIT, "replace", [])
     assert made == [
@@ -105,7 +118,7 @@ def test_other_jobs_are_not_ours(systemd: FakeSystemd) -> None:
 
     systemd.results = ["failed", "canceled", "done", "done"]
     systemd.answers["StartTransientUnit"] = others_first
-    assert start(systemd) == {}
+    assert start(systemd)
 
 
 def test_a_job_that_fails(systemd: FakeSystemd) -> None:
@@ -132,7 +145,7 @@ def test_a_failed_unit_of_that_name_makes_place(systemd: FakeSystemd) -> None:
         return systemd.job(arguments)
 
     systemd.answers["StartTransientUnit"] = only_the_second_time
-    assert start(systemd) == {}
+    assert start(systemd)
     assert [method for method, _ in systemd.calls if method != "Get"] == [
         "StartTransientUnit", "ResetFailedUnit", "StartTransientUnit", "Ping",
     ]  # fmt: skip
@@ -141,7 +154,7 @@ def test_a_failed_unit_of_that_name_makes_place(systemd: FakeSystemd) -> None:
 def test_a_unit_of_that_name_that_lives(systemd: FakeSystemd) -> None:
     systemd.answers["StartTransientUnit"] = refuse(SERVICE + ".UnitExists")
     systemd.answers["ResetFailedUnit"] = refuse(SERVICE + ".NoSuchUnit")
-    assert start(systemd) == {"exists": True}
+    assert not start(systemd)
 
 
 def test_a_property_that_it_does_not_know(systemd: FakeSystemd) -> None:
@@ -152,47 +165,51 @@ def test_a_property_that_it_does_not_know(systemd: FakeSystemd) -> None:
 
 
 def test_properties_of_a_unit_that_runs(systemd: FakeSystemd) -> None:
-    assert ask(systemd, "set", properties=[("TasksMax", "t", 5, 0), ("New", "b", True, 999)]) == {}
+    ask(systemd, bus.set_properties, [("TasksMax", "t", 5, 0), ("New", "b", True, 999)])
     assert systemd.method("SetUnitProperties") == [(UNIT, True, [("TasksMax", ("t", 5))])]
     assert systemd.calls[-1][0] == "Ping", "until it has written them"
-    assert ask(systemd, "set", properties=[("New", "b", True, 999)]) == {}
+    ask(systemd, bus.set_properties, [("New", "b", True, 999)])
     assert len(systemd.method("SetUnitProperties")) == 1
     systemd.answers["SetUnitProperties"] = refuse("x.y", "TasksMax= is out of range")
     with pytest.raises(Error, match=r"cannot set properties of the unit ocipy-web.scope: .*TasksMax= is out of range"):
-        ask(systemd, "set", properties=[("TasksMax", "t", 0, 0)])
+        ask(systemd, bus.set_properties, [("TasksMax", "t", 0, 0)])
 
 
 def test_a_process_is_attached(systemd: FakeSystemd) -> None:
-    ask(systemd, "attach", pid=5, below="/a")
+    ask(systemd, bus.attach, 5, "/a")
     assert systemd.method("AttachProcessesToUnit") == [(UNIT, "/a", [5])]
 
 
 class TestStop:
     def test_whose_it_is(self, systemd: FakeSystemd) -> None:
-        assert ask(systemd, "whose", description=DESCRIPTION) == {"whose": "ours"}
-        assert ask(systemd, "whose", description="ocipy container web (/somewhere/else)") == {"whose": "other"}
+        assert ask(systemd, bus.whose, DESCRIPTION) == "ours"
+        assert ask(systemd, bus.whose, "ocipy container web (/somewhere/else)") == "other"
         systemd.answers["GetUnit"] = refuse(SERVICE + ".NoSuchUnit")
-        assert ask(systemd, "whose", description=DESCRIPTION) == {"whose": "gone"}
+        assert ask(systemd, bus.whose, DESCRIPTION) == "gone"
         systemd.answers["GetUnit"] = refuse("org.freedesktop.DBus.Error.AccessDenied", "no")
         with pytest.raises(Error, match="systemd refused GetUnit: no"):
-            ask(systemd, "whose", description=DESCRIPTION)
+            ask(systemd, bus.whose, DESCRIPTION)
 
     def test_it_is_stopped_and_forgotten(self, systemd: FakeSystemd) -> None:
-        ask(systemd, "stop")
+        ask(systemd, bus.stop, lambda: False)
         assert systemd.calls == [("StopUnit", (UNIT, "replace")), ("ResetFailedUnit", (UNIT,))]
+
+    def test_one_that_is_forgotten_with_its_end(self, systemd: FakeSystemd) -> None:
+        ask(systemd, bus.stop, lambda: True)
+        assert systemd.calls == [("StopUnit", (UNIT, "replace"))]
 
     def test_one_that_goes_at_this_moment(self, systemd: FakeSystemd) -> None:
         systemd.answers["StopUnit"] = refuse(SERVICE + ".NoSuchUnit")
-        ask(systemd, "stop")
+        ask(systemd, bus.stop, lambda: False)
 
     def test_one_that_did_not_fail(self, systemd: FakeSystemd) -> None:
         systemd.answers["ResetFailedUnit"] = refuse(SERVICE + ".NoSuchUnit")
-        ask(systemd, "stop")
+        ask(systemd, bus.stop, lambda: False)
 
     def test_that_is_refused(self, systemd: FakeSystemd) -> None:
         systemd.answers["StopUnit"] = refuse("org.freedesktop.DBus.Error.AccessDenied", "no")
         with pytest.raises(Error, match="systemd refused StopUnit: no"):
-            ask(systemd, "stop")
+            ask(systemd, bus.stop, lambda: False)
 
 
 @pytest.mark.parametrize("method", ["Get", "StartTransientUnit"])
@@ -207,19 +224,75 @@ def test_it_does_not_let_us_in(systemd: FakeSystemd, greeting: bytes, monkeypatc
     monkeypatch.setattr(bus, "CONNECT_PATIENCE", 0.5)
     systemd.greeting = greeting
     with pytest.raises(Error, match=r"cannot connect to systemd: unix:path=.*private: ") as caught:
-        ask(systemd, "connect")
+        bus.connect([systemd.address])
     assert "--cgroup-manager=cgroupfs" in caught.value.hint
 
 
 def test_the_first_address_that_works(systemd: FakeSystemd, tmp_path: Path) -> None:
     addresses = [f"unix:path={tmp_path}/nothing", "nonsense", systemd.address]
-    assert ask(systemd, "connect", addresses=addresses)["address"] == systemd.address
+    connection = bus.connect(addresses)
+    assert connection.address == systemd.address
+    connection.close()
 
 
 def test_no_address_works(systemd: FakeSystemd, tmp_path: Path) -> None:
     with pytest.raises(Error, match="nothing: No such file or directory; nonsense: ") as caught:
-        ask(systemd, "connect", addresses=[f"unix:path={tmp_path}/nothing", "nonsense"])
+        bus.connect([f"unix:path={tmp_path}/nothing", "nonsense"])
     assert "leave --systemd-cgroup out" in caught.value.hint
     with pytest.raises(Error, match="no address is known") as caught:
-        ask(systemd, "connect", addresses=[], user=True)
+        bus.connect([], user=True)
     assert "XDG_RUNTIME_DIR" in caught.value.hint
+
+
+def test_an_address_with_escapes_and_one_of_several(tmp_path: Path) -> None:
+    with fake_systemd(tmp_path / "a b/private") as fake:
+        path = fake.address.removeprefix("unix:path=").replace(" ", "%20")
+        bus.connect([f"tcp:host=localhost;unix:guid=1,path={path}"]).close()
+    for wrong in ("unix:path=%", "unix:path=%zz", "unix:path=/%ff%00x", "unix:", "unix:abstract=x", "", ";;=,"):
+        with pytest.raises(Error, match="cannot connect"):
+            bus.connect([wrong])
+
+
+def test_a_signal_ends_the_wait(systemd: FakeSystemd) -> None:
+    def interrupted() -> bool:
+        watched = interrupts.catch()
+        connection = bus.connect([systemd.address], interrupts=watched)
+        os.kill(os.getpid(), signal.SIGTERM)
+        try:
+            bus.root_of(connection)
+        except Error as error:
+            return (error.line, error.status) == ("interrupted by SIGTERM", 143)
+        return False
+
+    assert in_child(interrupted) == 0
+
+
+@pytest.mark.parametrize(
+    "answer", [b"l" * 16, b"l\2\0\1" + b"\xff" * 12, b"l\2\0\1" + bytes(4) + b"\1\0\0\0\x08\0\0\0" + b"z" * 8]
+)
+def test_what_is_no_message(systemd: FakeSystemd, answer: bytes) -> None:
+    def spoil(arguments: Any) -> Any:
+        assert systemd._stream is not None
+        systemd._stream.sendall(answer)
+        raise HangUp
+
+    systemd.answers["Get"] = spoil
+    with pytest.raises(Error, match=r"cannot be read|has broken"):
+        start(systemd)
+
+
+def test_a_text_that_cannot_be_sent(systemd: FakeSystemd) -> None:
+    with pytest.raises(Error, match="StartTransientUnit cannot be called: a text for systemd has no NUL in it"):
+        start(systemd, ("Description", "s", "a\0b", 0))
+    assert start(systemd, ("Description", "s", "a\udcffb", 0))
+    assert systemd.method("StartTransientUnit")[0][2][0] == ("Description", ("s", "a?b"))
+    systemd.properties["Description"] = ("s", "a?b")
+    assert ask(systemd, bus.whose, "a\udcffb") == "ours"
+
+
+@pytest.mark.parametrize(
+    ("unit", "path"),
+    [("ocipy-web.scope", "ocipy_2dweb_2escope"), ("1a.scope", "_31a_2escope"), ("a\\x2fé", "a_5cx2f_c3_a9"), ("", "_")],
+)
+def test_the_path_of_a_unit(unit: str, path: str) -> None:
+    assert bus.path_of(unit) == f"/org/freedesktop/systemd1/unit/{path}"
