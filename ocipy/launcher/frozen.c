@@ -1,4 +1,5 @@
-/* The frozen file: the hot modules, compiled by freeze.py, which describes the format. It is code, so it has to be trusted. */
+/* The frozen file: the hot modules, compiled by freeze.py, which describes the format. It is code, so it has to be
+ * trusted. */
 #include "launcher.h"
 #include "start.h"
 
@@ -32,7 +33,8 @@ static const char *what_is_wrong(const char *file, size_t size) {
     if (header->count > (size - sizeof(*header)) / sizeof(*entries))
         return "is cut off";
     for (const struct entry *entry = entries; entry < entries + header->count; entry++)
-        if (entry->offset > size || entry->size > size - entry->offset || !memchr(entry->name, '\0', sizeof(entry->name)))
+        if (entry->offset > size || entry->size > size - entry->offset ||
+            !memchr(entry->name, '\0', sizeof(entry->name)))
             return "is cut off";
     return NULL;
 }

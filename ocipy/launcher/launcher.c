@@ -1,8 +1,9 @@
-/* The executable `ocipy`: seals itself where a command ends inside a container, then loads the start library, which runs Python.
+/* The executable `ocipy`: seals itself where a command ends inside a container, then loads the start library, which
+ * runs Python.
  *
- * OCIPY_START_LIBRARY: absolute path of the start library, for a build in place; else it is looked for beside the executable's
- * own place, as pip installs both. OCIPY_LINKED_START: the start library is linked in. OCIPY_SEALED: name of the executable to
- * seal, in the start library's directory; else this one. */
+ * OCIPY_START_LIBRARY: absolute path of the start library, for a build in place; else it is looked for beside the
+ * executable's own place, as pip installs both. OCIPY_LINKED_START: the start library is linked in. OCIPY_SEALED: name
+ * of the executable to seal, in the start library's directory; else this one. */
 #include "launcher.h"
 
 #include <dlfcn.h>
@@ -57,7 +58,8 @@ static int find_start_library(char *path) {
 }
 #endif
 
-/* A file that somebody else could have written is not loaded. Its directory counts too: who may write there can replace it. */
+/* A file that somebody else could have written is not loaded. Its directory counts too: who may write there can replace
+ * it. */
 static int check_file(const char *path) {
     char directory[PATH_MAX];
     struct stat file, parent;
@@ -105,7 +107,8 @@ static ocipy_start_function *load_start(const char *path) {
 #endif
 }
 
-/* START_VARIABLE is IDENTITY "," DESCRIPTOR "=" PATH of the start library; before the path is nothing for a sealed memfd. */
+/* START_VARIABLE is IDENTITY "," DESCRIPTOR "=" PATH of the start library; before the path is nothing for a sealed
+ * memfd. */
 static const char *library_to_hand_over;
 
 static int hand_over(const char *identity) {
@@ -116,8 +119,8 @@ static int hand_over(const char *identity) {
 
 int handed_snapshot = -1;
 
-/* Takes the variable out of the environment. The identity, and in path the library, of a process that was handed them; else "".
- * And the number of the descriptor, or -1. */
+/* Takes the variable out of the environment. The identity, and in path the library, of a process that was handed them;
+ * else "". And the number of the descriptor, or -1. */
 static void take_over(char identity[IDENTITY_SIZE], char *path, int *descriptor) {
     const char *handed = getenv(START_VARIABLE), *equals = handed ? strchr(handed, '=') : NULL;
     *identity = *path = '\0';
@@ -150,12 +153,12 @@ static void seal(const char *library, char **argv) {
 
 int main(int argc, char **argv) {
     char path[PATH_MAX], identity[IDENTITY_SIZE];
-    /* A reader that has gone, or a file that may not grow, is an error to undo things after, and no death in the middle. What we
-     * execute gets the default back. */
+    /* A reader that has gone, or a file that may not grow, is an error to undo things after, and no death in the
+     * middle. What we execute gets the default back. */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
-    /* Ignored by the caller (shells, perl, supervisors do), it would have the kernel reap our children before we learn how they
-     * ended: wait(2). */
+    /* Ignored by the caller (shells, perl, supervisors do), it would have the kernel reap our children before we learn
+     * how they ended: wait(2). */
     signal(SIGCHLD, SIG_DFL);
     int descriptor;
     take_over(identity, path, &descriptor);

@@ -1,9 +1,11 @@
 /* Sealing without a copy: the executable is executed from a read-only overlay that has no place in any mount namespace.
  *
- * Its two lower layers are the executable's own directory and another one (an overlay with a single one needs an upper layer). Without
- * an upper layer it can never be made writable, by nobody: what opens /proc/PID/exe for writing gets EROFS, and the file below it
- * cannot be reached from there. The snapshot is opened there as well: it is what /proc/PID/map_files leads to. So executable and snapshot are shared with every other process, in the page cache. It takes CAP_SYS_ADMIN
- * in the user namespace, and a file system that can be a layer. https://docs.kernel.org/filesystems/overlayfs.html */
+ * Its two lower layers are the executable's own directory and another one (an overlay with a single one needs an upper
+ * layer). Without an upper layer it can never be made writable, by nobody: what opens /proc/PID/exe for writing gets
+ * EROFS, and the file below it cannot be reached from there. The snapshot is opened there as well: it is what
+ * /proc/PID/map_files leads to. So executable and snapshot are shared with every other process, in the page cache. It
+ * takes CAP_SYS_ADMIN in the user namespace, and a file system that can be a layer.
+ * https://docs.kernel.org/filesystems/overlayfs.html */
 #include "launcher.h"
 
 #include <fcntl.h>
@@ -33,16 +35,19 @@ static int mount_overlay(const char *layers) {
         return -1;
     if (!syscall(SYS_fsconfig, context, FSCONFIG_SET_FLAG, "ro", NULL, 0) && !set_string(context, "source", "ocipy") &&
         !set_string(context, "lowerdir", layers) && !syscall(SYS_fsconfig, context, FSCONFIG_CMD_CREATE, NULL, NULL, 0))
-        root = (int)syscall(SYS_fsmount, context, FSMOUNT_CLOEXEC, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+        root = (int)syscall(SYS_fsmount, context, FSMOUNT_CLOEXEC,
+                            MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
     close(context);
     return root;
 }
 
-/* "DEVICE:INODE", by which the file is known to the process that it is executed in. -1 if it is on no read-only overlay. */
+/* "DEVICE:INODE", by which the file is known to the process that it is executed in. -1 if it is on no read-only
+ * overlay. */
 static int describe(int file, char identity[IDENTITY_SIZE]) {
     struct stat about;
     struct statfs system;
-    if (fstat(file, &about) || fstatfs(file, &system) || system.f_type != OVERLAYFS_SUPER_MAGIC || !(system.f_flags & ST_RDONLY))
+    if (fstat(file, &about) || fstatfs(file, &system) || system.f_type != OVERLAYFS_SUPER_MAGIC ||
+        !(system.f_flags & ST_RDONLY))
         return -1;
     snprintf(identity, IDENTITY_SIZE, "%llx:%llx", (unsigned long long)about.st_dev, (unsigned long long)about.st_ino);
     return 0;
@@ -52,7 +57,8 @@ int is_on_overlay(int executable, const char *identity) {
     char actual[IDENTITY_SIZE], self[PATH_MAX];
     ssize_t size = readlink(SELF, self, sizeof(self) - 1);
     /* What is attached nowhere has the file at its own root. */
-    return size > 0 && memrchr(self, '/', size) == self && describe(executable, actual) == 0 && !strcmp(actual, identity);
+    return size > 0 && memrchr(self, '/', size) == self && describe(executable, actual) == 0 &&
+           !strcmp(actual, identity);
 }
 
 /* A descriptor that the execution leaves open, -1 where there is none. */
@@ -80,7 +86,8 @@ void execute_on_overlay(const char *other_layer, int (*hand_over)(const char *id
     if (!name || name == self)
         return;
     *name++ = '\0';
-    int first = open(self, O_PATH | O_DIRECTORY | O_CLOEXEC), second = open(other_layer, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int first = open(self, O_PATH | O_DIRECTORY | O_CLOEXEC),
+        second = open(other_layer, O_PATH | O_DIRECTORY | O_CLOEXEC);
     /* By descriptor: fsconfig(2) takes 255 bytes, and of them : , and \ as syntax. */
     snprintf(layers, sizeof(layers), "/proc/self/fd/%d:/proc/self/fd/%d", first, second);
     int root = first < 0 || second < 0 ? -1 : mount_overlay(layers);

@@ -1,4 +1,5 @@
-/* Sealing: what a container can reach as /proc/PID/exe is a sealed copy in memory, never a file of the host (CVE-2019-5736). */
+/* Sealing: what a container can reach as /proc/PID/exe is a sealed copy in memory, never a file of the host
+ * (CVE-2019-5736). */
 #include "launcher.h"
 
 #include <errno.h>
@@ -31,8 +32,8 @@ int is_sealed(const char *identity) {
     return sealed;
 }
 
-/* MFD_EXEC says since Linux 6.3 that the file will be executed; before, it is an unknown flag. Where vm.memfd_noexec=2 forbids
- * such files altogether, nothing that is sealed can be executed. */
+/* MFD_EXEC says since Linux 6.3 that the file will be executed; before, it is an unknown flag. Where vm.memfd_noexec=2
+ * forbids such files altogether, nothing that is sealed can be executed. */
 static int create_memory_file(void) {
     int copy = memfd_create("ocipy", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
     if (copy < 0 && errno == EINVAL)

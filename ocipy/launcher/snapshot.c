@@ -1,9 +1,10 @@
 /* Writing and mapping a snapshot.
  *
- * The executable is linked at fixed addresses, so its data are at the same place in every process; the heap is put at one (heap.c).
- * What is in them is Python after its start: the interpreter, its types, the hot modules. Mapped privately, copied page by page
- * where something writes. Whatever libc keeps (its own data, the thread's block, the relocated table of functions) is not in it: for
- * that the process is new, and for Python it is the child of a fork, which PyOS_AfterFork_Child makes good (python_start.c). */
+ * The executable is linked at fixed addresses, so its data are at the same place in every process; the heap is put at
+ * one (heap.c). What is in them is Python after its start: the interpreter, its types, the hot modules. Mapped
+ * privately, copied page by page where something writes. Whatever libc keeps (its own data, the thread's block, the
+ * relocated table of functions) is not in it: for that the process is new, and for Python it is the child of a fork,
+ * which PyOS_AfterFork_Child makes good (python_start.c). */
 #include "snapshot.h"
 
 #include "launcher.h"
@@ -32,10 +33,11 @@ struct header {
     unsigned char build_id[BUILD_ID_SIZE]; /* of the executable */
     uint32_t key;                          /* of Python's thread-specific value, which libc hands out */
     struct extent data, heap;
-    uint64_t thread; /* address of the PyThreadState */
+    uint64_t thread;           /* address of the PyThreadState */
     unsigned char modules[32]; /* the frozen file's digest */
     struct touched touched;
-    char packages[2048];       /* where the modules are imported from that are not in it: a copied one is of no use elsewhere */
+    char packages[2048]; /* where the modules are imported from that are not in it: a copied one is of no use elsewhere
+                          */
 };
 
 union first_page {
@@ -150,7 +152,8 @@ static int write_parts(const char *path, const union first_page *first) {
     int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
     if (file < 0)
         return -1;
-    int failed = write_all(file, first, sizeof(*first)) || write_all(file, (void *)header->data.start, header->data.size) ||
+    int failed = write_all(file, first, sizeof(*first)) ||
+                 write_all(file, (void *)header->data.start, header->data.size) ||
                  write_all(file, (void *)header->heap.start, header->heap.size);
     return close(file) || failed ? -1 : 0;
 }
@@ -175,7 +178,8 @@ int write_snapshot(const char *path, PyThreadState *thread, const struct places 
     /* By rename: an older one is mapped by the inits that wait at this moment. */
     char temporary[PATH_MAX];
     snprintf(temporary, sizeof(temporary), "%s.%d", path, (int)getpid());
-    if (!id || key < 0 || strlen(places->packages) >= sizeof(header->packages) || read_digest(places->frozen, header->modules) || (uintptr_t)__data_start % PAGE) {
+    if (!id || key < 0 || strlen(places->packages) >= sizeof(header->packages) ||
+        read_digest(places->frozen, header->modules) || (uintptr_t)__data_start % PAGE) {
         dprintf(STDERR_FILENO, "ocipy: this executable cannot have a snapshot\n");
         return -1;
     }
@@ -199,8 +203,9 @@ static int read_header(int file, const struct places *places, struct header *hea
     const unsigned char *id = build_id();
     struct extent data = data_extent();
     return sysconf(_SC_PAGESIZE) != PAGE || fstat(file, &about) || distrust(&about) ||
-                   pread(file, header, sizeof(*header), 0) != sizeof(*header) || memcmp(header->magic, MAGIC, sizeof(MAGIC)) ||
-                   !id || memcmp(header->build_id, id, BUILD_ID_SIZE) || memcmp(&header->data, &data, sizeof(data)) ||
+                   pread(file, header, sizeof(*header), 0) != sizeof(*header) ||
+                   memcmp(header->magic, MAGIC, sizeof(MAGIC)) || !id || memcmp(header->build_id, id, BUILD_ID_SIZE) ||
+                   memcmp(&header->data, &data, sizeof(data)) ||
                    (uint64_t)about.st_size != PAGE + header->data.size + header->heap.size ||
                    strncmp(header->packages, places->packages, sizeof(header->packages)) ||
                    read_digest(places->frozen, modules) || memcmp(header->modules, modules, sizeof(modules))
@@ -220,11 +225,13 @@ PyThreadState *map_snapshot(const struct places *places) {
     int file = handed_snapshot >= 0 ? handed_snapshot : open(places->snapshot, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (file < 0)
         return NULL;
-    if (read_header(file, places, &header) || keep_copies(&copies) || claim_key(header.key, (PyThreadState *)header.thread)) {
+    if (read_header(file, places, &header) || keep_copies(&copies) ||
+        claim_key(header.key, (PyThreadState *)header.thread)) {
         close(file);
         return NULL;
     }
-    if (map(file, header.heap, PAGE + header.data.size, MAP_FIXED_NOREPLACE) || map(file, header.data, PAGE, MAP_FIXED)) {
+    if (map(file, header.heap, PAGE + header.data.size, MAP_FIXED_NOREPLACE) ||
+        map(file, header.data, PAGE, MAP_FIXED)) {
         complain("cannot map", places->snapshot); /* for want of memory; and the data that were there may be gone */
         _exit(1);
     }

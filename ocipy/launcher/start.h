@@ -1,9 +1,10 @@
 /* The parts of the start library.
  *
- * Set at build time, all absolute: OCIPY_STDLIB, OCIPY_DYNLOAD (the standard library's extension modules), OCIPY_PREFIX,
- * OCIPY_EXECUTABLE (the Python that it was built for); for a build in place also OCIPY_PACKAGES (the directory that has the package
- * ocipy), OCIPY_DEPENDENCIES (the private environment's site-packages), OCIPY_FROZEN and OCIPY_SNAPSHOT_FILE. OCIPY_CORE_PHASE: this
- * Python has PyConfig._init_main. OCIPY_SNAPSHOT: this is linked at fixed addresses, so that there can be snapshots. */
+ * Set at build time, all absolute: OCIPY_STDLIB, OCIPY_DYNLOAD (the standard library's extension modules),
+ * OCIPY_PREFIX, OCIPY_EXECUTABLE (the Python that it was built for); for a build in place also OCIPY_PACKAGES (the
+ * directory that has the package ocipy), OCIPY_DEPENDENCIES (the private environment's site-packages), OCIPY_FROZEN and
+ * OCIPY_SNAPSHOT_FILE. OCIPY_CORE_PHASE: this Python has PyConfig._init_main. OCIPY_SNAPSHOT: this is linked at fixed
+ * addresses, so that there can be snapshots. */
 #ifndef OCIPY_START_H
 #define OCIPY_START_H
 
@@ -46,7 +47,8 @@ int take_over_imports(void);
 int give_back_imports(void);
 int imports_are_ours(void);
 
-/* Starts Python up to its core phase (or all of it, where there is no core phase). The places are kept. Exits if that fails. */
+/* Starts Python up to its core phase (or all of it, where there is no core phase). The places are kept. Exits if that
+ * fails. */
 void start_python(const struct places *places);
 
 /* Adds the built-in modules ocipy.linux._kernel and ocipy.launcher._start. 0, or -1 with an exception. */
@@ -58,7 +60,8 @@ int set_arguments(int argc, char **argv);
 /* Makes the Python of a snapshot that of this process. 0, or -1 with an exception. */
 int resume_python(PyThreadState *thread, const struct places *places);
 
-/* Where the start has been completed there are streams to flush and handlers to run at the exit. -1 if that has failed. */
+/* Where the start has been completed there are streams to flush and handlers to run at the exit. -1 if that has failed.
+ */
 int finish_python(void);
 
 #endif

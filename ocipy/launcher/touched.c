@@ -1,5 +1,6 @@
-/* The pages of a snapshot that every command writes to, if only to count references: copied together while it is mapped, which takes
- * the kernel half of what it takes one page fault after the other. Which they are is found by a trial, when the snapshot is made. */
+/* The pages of a snapshot that every command writes to, if only to count references: copied together while it is
+ * mapped, which takes the kernel half of what it takes one page fault after the other. Which they are is found by a
+ * trial, when the snapshot is made. */
 #include "snapshot.h"
 
 #include <fcntl.h>
@@ -25,7 +26,9 @@ void copy_touched(const struct touched *touched, struct extent data, struct exte
 }
 
 /* proc_pid_pagemap(5): bit 63 present, bit 61 of a file (or shared). What is there and of no file is a copy. */
-static int is_copy(uint64_t entry) { return entry >> 63 && !(entry >> 61 & 1); }
+static int is_copy(uint64_t entry) {
+    return entry >> 63 && !(entry >> 61 & 1);
+}
 
 static int add_runs(struct touched *touched, int pagemap, struct extent extent, size_t offset) {
     size_t next = 0; /* after the last run of this extent */
