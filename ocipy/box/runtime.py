@@ -16,8 +16,8 @@ def make_runtime(places: Places) -> Runtime:
 
 
 def is_made_by_systemd() -> bool:
-    """Whether systemd makes the cgroups of boxes."""
-    return has_systemd() and is_v2()
+    """Whether systemd makes the cgroups of boxes: the host's for root, for others one of their own, if they have it."""
+    return can_limit() if os.geteuid() != 0 else has_systemd() and is_v2()
 
 
 def executable_path() -> str:
