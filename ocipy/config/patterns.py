@@ -1,6 +1,6 @@
-"""What the patterns of spec/config.schema.json accept, without regular expressions (importing re costs 10 ms).
+"""What the patterns of config.json's description accept, without regular expressions (importing re costs 10 ms).
 
-Hot. generate.py has the table from pattern to predicate; tests/unit/config/test_patterns.py holds the two together.
+Hot. description/values.py has the patterns; tests/unit/config/test_patterns.py holds the two together.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ def assert_is_a_state(document: Any) -> None:
     """By the specification's schema, in which nothing but annotations may have names of its own."""
     schema = json.loads((TOP / "spec/state.schema.json").read_text())
     schema["additionalProperties"] = False
-    jsonschema.Draft4Validator.check_schema(schema)
-    jsonschema.Draft4Validator(schema).validate(document)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.Draft202012Validator(schema).validate(document)
 
 
 @pytest.mark.parametrize("command", ["state", "create", "start", "kill", "delete"])

@@ -83,7 +83,7 @@ junk = st.recursive(
 def instances(node: dict[str, Any]) -> st.SearchStrategy[Any]:
     """Values for a node of the schema: mostly such that hold, now and then null or something else altogether."""
     if "$ref" in node:
-        return instances(SCHEMA["definitions"][node["$ref"].removeprefix("#/definitions/")])
+        return instances(SCHEMA["$defs"][node["$ref"].removeprefix("#/$defs/")])
     good = _good(node)
     return st.integers(0, 49).flatmap(lambda dice: junk if dice == 0 else st.none() if dice == 1 else good)
 

@@ -36,7 +36,7 @@ EXAMPLES = {
 def resolved(node: dict[str, Any]) -> dict[str, Any]:
     """The node, or the definition that it refers to."""
     if "$ref" in node:
-        return resolved(SCHEMA["definitions"][node["$ref"].removeprefix("#/definitions/")])
+        return resolved(SCHEMA["$defs"][node["$ref"].removeprefix("#/$defs/")])
     return node
 
 

@@ -26,8 +26,8 @@ OPTIONS = Options(container_id="c", bundle="/b")
 
 def test_it_is_valid() -> None:
     schema = json.loads((TOP / "spec/features.schema.json").read_text())
-    jsonschema.Draft4Validator.check_schema(schema)
-    jsonschema.Draft4Validator(schema).validate(features())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.Draft202012Validator(schema).validate(features())
 
 
 def test_the_schema_would_find_a_mistake() -> None:
@@ -35,7 +35,7 @@ def test_the_schema_would_find_a_mistake() -> None:
     document = features()
     document["linux"]["seccomp"]["actions"].append("SCMP_ACT_SING")
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.Draft4Validator(schema).validate(document)
+        jsonschema.Draft202012Validator(schema).validate(document)
 
 
 def closed(node: Any) -> Any:
@@ -60,7 +60,7 @@ def objects(value: Any) -> list[Any]:
 def test_nothing_is_in_it_that_the_specification_has_not() -> None:
     """features.md: MUST NOT contain properties that are not defined; the published schema lets them pass."""
     schema = closed(json.loads((TOP / "spec/features.schema.json").read_text()))
-    validator = jsonschema.Draft4Validator(schema)
+    validator = jsonschema.Draft202012Validator(schema)
     validator.validate(features())
     for index in range(len(objects(features()))):
         document = features()

@@ -8,15 +8,14 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from jsonschema import Draft4Validator
 
-from ocipy.config import generate, rules, schema
+from ocipy.config import schema
 from ocipy.config.check import check, check_process, check_resources, forget
-from ocipy.config.wording import schema_errors, without_nulls
+from ocipy.config.wording import schema_errors, validator, without_nulls
 from tests.unit.documents import EDGES, SCHEMA, WORDS, at, instances, minimal, mutated, put, real_configs
 from tests.unit.places import Place, every_place, with_value
 
-VALIDATOR = Draft4Validator(SCHEMA)
+VALIDATOR = validator(SCHEMA)
 PUBLISHED = Path(__file__).parents[4] / "shared/oci-runtime-spec-1.3.0/schema/test"
 """The specification's own example documents; beside the checkout where someone has put them."""
 
@@ -25,19 +24,9 @@ def published(kind: str) -> list[Path]:
     return sorted(PUBLISHED.glob(f"{kind}/*/*.json"))
 
 
-def test_rules_are_generated_from_the_schema() -> None:
-    assert Path(rules.__file__).read_text() == generate.render(SCHEMA), "run: python -m ocipy.config.generate"
-
-
 @pytest.mark.parametrize("name", ["config", "state", "features"])
 def test_schemas_are_schemas(name: str) -> None:
-    Draft4Validator.check_schema(schema.load(name))
-
-
-def test_generator_refuses_keywords_that_the_checker_does_not_know() -> None:
-    broken = put(SCHEMA, "/properties/hostname/maxLength", 64)
-    with pytest.raises(ValueError, match="maxLength"):
-        generate.render(broken)
+    validator({}).check_schema(schema.load(name))
 
 
 def assert_agreement(document: Any) -> None:
@@ -118,14 +107,14 @@ def test_judges_the_published_documents_as_published(path: Path) -> None:
 def test_other_schemas_judge_the_published_documents_as_published(kind: str) -> None:
     if not published(kind):
         pytest.skip(f"the specification's documents are not at {PUBLISHED}")
-    validator = Draft4Validator(schema.load(kind))
+    judge = validator(schema.load(kind))
     for path in published(kind):
         try:
             document = json.loads(path.read_text())
         except ValueError:
             assert path.parent.name == "bad"
             continue
-        assert validator.is_valid(document) == (path.parent.name == "good"), path
+        assert judge.is_valid(document) == (path.parent.name == "good"), path
 
 
 def test_the_published_documents_are_at_hand() -> None:
@@ -150,7 +139,7 @@ FAILURES = [
     ("/hooks", {"poststop": [{"path": "/x", "timeout": 0}]}, "/hooks/poststop/0/timeout", "not less than 1"),
     ("/linux", {"namespaces": [{"type": "net"}]}, "/linux/namespaces/0/type", "must be one of mount, pid"),
     ("/linux", {"resources": {"hugepageLimits": [{"pageSize": "64kB", "limit": 1}]}},
-     "/linux/resources/hugepageLimits/0/pageSize", "must be a string that matches ^[1-9][0-9]*[KMG]B$"),
+     "/linux/resources/hugepageLimits/0/pageSize", "must be a size like 2MB or 1GB"),
     ("/linux", {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": [], "action": "SCMP_ACT_LOG"}]}},
      "/linux/seccomp/syscalls/0/names", "of at least one element"),
     ("/linux", {"sysctl": [1]}, "/linux/sysctl", "must be an object"),

@@ -1,4 +1,4 @@
-"""Each handwritten predicate accepts what its pattern in the schema accepts (ocipy/config/patterns.py)."""
+"""Each handwritten predicate accepts what its pattern in the description accepts (ocipy/config/patterns.py)."""
 
 from __future__ import annotations
 
@@ -9,15 +9,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocipy.config import patterns
-from ocipy.config.generate import PREDICATES
+from ocipy.config.description import values
+from ocipy.config.description.as_schema import NOT_BEFORE_NEWLINE
+from ocipy.config.description.markers import Pattern
 
 NEAR = st.text(alphabet="RLIMIT_ABz0192 ,-KMGBcbup:\n=é٣Ⅷª", max_size=14)
 """Strings of the letters that the patterns are made of, and some that str.isdigit and str.isalpha take for theirs."""
 
 
-@pytest.mark.parametrize("pattern", sorted(PREDICATES))
-def test_predicate_and_pattern_agree(pattern: str) -> None:
-    predicate = getattr(patterns, PREDICATES[pattern])
+PATTERNS = [
+    marker
+    for kind in vars(values).values()
+    for marker in getattr(kind, "__metadata__", ())
+    if isinstance(marker, Pattern) and marker.predicate
+]
+
+
+@pytest.mark.parametrize("marker", PATTERNS, ids=lambda marker: marker.predicate)
+def test_predicate_and_pattern_agree(marker: Pattern) -> None:
+    predicate = getattr(patterns, marker.predicate)
+    pattern = marker.regex + NOT_BEFORE_NEWLINE
     compiled = re.compile(pattern)
 
     @settings(max_examples=300, deadline=None)

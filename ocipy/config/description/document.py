@@ -1,0 +1,89 @@
+"""config.json from its top, but for the sections process and linux (config.md)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Required, TypedDict
+
+from ocipy.config.description.linux import Linux
+from ocipy.config.description.markers import Deprecated, In, Only, Range, Since
+from ocipy.config.description.process import Process
+from ocipy.config.description.shared import IDMapping
+
+
+class Root(TypedDict, total=False):
+    """The container's root filesystem."""
+
+    path: Required[str]
+    """The directory that becomes /: absolute, or relative to the bundle."""
+    readonly: bool
+    """Mount it read-only."""
+
+
+class Mount(TypedDict, total=False):
+    """A mount in the container, made after those before it in the list."""
+
+    destination: Required[str]
+    """Where in the container; a relative path is taken below /."""
+    source: str
+    """A device, the file or directory of a bind mount (relative to the bundle), or a mere name."""
+    type: Annotated[str, In("mounts mount2 idmap cgroup_mount")]
+    """The filesystem, as in /proc/filesystems; a bind mount needs none."""
+    options: Annotated[list[str], In("mount_options mounts idmap copy_up")]
+    """Options as of mount(8): flags of the mount, and what the filesystem itself understands."""
+    uidMappings: Annotated[list[IDMapping], Since("1.1"), Only("Linux"), In("idmap")]
+    """Map the owners of files on this bind mount: an idmapped mount."""
+    gidMappings: Annotated[list[IDMapping], Since("1.1"), Only("Linux"), In("idmap")]
+    """Map the groups of files on this bind mount; goes with uidMappings."""
+
+
+class Hook(TypedDict, total=False):
+    """A program that is run at a point of the container's life. It gets the state on its standard input."""
+
+    path: Required[str]
+    """The absolute path of the program."""
+    args: list[str]
+    """Its arguments, argv[0] first."""
+    env: list[str]
+    """Its whole environment, as NAME=VALUE."""
+    timeout: Annotated[int, Range(1)]
+    """Seconds after which it is killed and counts as failed."""
+
+
+class Hooks(TypedDict, total=False):
+    """Programs that are run at points of the container's life, each list in its order."""
+
+    prestart: Annotated[list[Hook], Deprecated()]
+    """On the host, during create, before createRuntime: use createRuntime instead."""
+    createRuntime: Annotated[list[Hook], Since("1.0.2")]
+    """On the host, during create, once the namespaces exist and before the root is changed."""
+    createContainer: Annotated[list[Hook], Since("1.0.2")]
+    """In the container's namespaces, during create, before the root is changed: paths are the host's."""
+    startContainer: Annotated[list[Hook], Since("1.0.2")]
+    """In the container, during start, right before its command is executed."""
+    poststart: list[Hook]
+    """On the host, after start has executed the command."""
+    poststop: list[Hook]
+    """On the host, after delete; a failure is only logged."""
+
+
+class Config(TypedDict, total=False):
+    """The config.json of a bundle: what its container is to be like."""
+
+    ociVersion: Required[str]
+    """The version of the specification that the document follows, such as 1.3.0."""
+    root: Annotated[Root, In("rootfs")]
+    """The container's root filesystem; ocipy requires it, as the specification does on Linux."""
+    process: Annotated[Process, In("process")]
+    """The container's first process; without it there is nothing to start."""
+    hostname: Annotated[str, In("uts")]
+    """The host name in the container; needs a uts namespace."""
+    domainname: Annotated[str, Since("1.1"), In("uts")]
+    """The NIS domain name in the container; needs a uts namespace."""
+    mounts: Annotated[list[Mount], In("mounts")]
+    """What is mounted below the root, in this order."""
+    hooks: Annotated[Hooks, Only("POSIX"), In("hooks")]
+    """Programs that are run at points of the container's life."""
+    annotations: dict[str, str]
+    """Text for engines and tools, by keys like org.example.key; `ocipy state` repeats it."""
+    linux: Annotated[Linux, Only("Linux")]
+    """What Linux alone has: namespaces, cgroups, devices, seccomp and more."""

@@ -1,0 +1,148 @@
+"""The section linux of config.json, but for its resources and its filter of system calls (config-linux.md)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Required, TypedDict
+
+from ocipy.config.description.markers import In, Since
+from ocipy.config.description.resources import Resources
+from ocipy.config.description.seccomp import Seccomp
+from ocipy.config.description.shared import IDMapping
+from ocipy.config.description.values import (
+    BandwidthSchema,
+    DeviceType,
+    Int64,
+    MemoryPolicyFlag,
+    MemoryPolicyMode,
+    NamespaceType,
+    PersonalityDomain,
+    RootfsPropagation,
+    Uint32,
+)
+
+
+class Namespace(TypedDict, total=False):
+    """A namespace that the container does not share with the runtime: namespaces(7)."""
+
+    type: Required[NamespaceType]
+    """The kind of namespace."""
+    path: str
+    """The absolute path of an existing namespace to join; absent or empty: a new one is made."""
+
+
+class TimeOffset(TypedDict, total=False):
+    """By how much a clock is shifted."""
+
+    secs: Int64
+    """Seconds; negative ones set the clock back."""
+    nanosecs: Uint32
+    """Nanoseconds to be added, less than 1000000000."""
+
+
+class TimeOffsets(TypedDict, total=False):
+    """By how much the clocks of a new time namespace are shifted: time_namespaces(7)."""
+
+    monotonic: TimeOffset
+    """The shift of CLOCK_MONOTONIC."""
+    boottime: TimeOffset
+    """The shift of CLOCK_BOOTTIME."""
+
+
+class Device(TypedDict, total=False):
+    """A device node, or a FIFO, in the container."""
+
+    type: Required[DeviceType]
+    """The kind of node: c or u is a character device, b a block device, p a FIFO; mknod(1)."""
+    path: Required[str]
+    """Its absolute path in the container."""
+    major: Int64
+    """The major number; required but for a FIFO."""
+    minor: Int64
+    """The minor number; required but for a FIFO."""
+    fileMode: Uint32
+    """Its permission bits, as a decimal number: 438 is 0666. The file type may be in it as well."""
+    uid: Uint32
+    """Its owner, an id in the container; 0 if absent."""
+    gid: Uint32
+    """Its group, an id in the container; 0 if absent."""
+
+
+class NetDevice(TypedDict, total=False):
+    """A network device of the host that moves into the container."""
+
+    name: str
+    """Its name in the container; absent: the same. %d in it stands for the first free number."""
+
+
+class IntelRdt(TypedDict, total=False):
+    """The container's shares of cache and memory bandwidth: resctrl."""
+
+    closID: Annotated[str, Since("1.0.2")]
+    """The class of service, a directory of resctrl, or / for the default one; absent: one named after the container."""
+    schemata: Annotated[list[str], Since("1.3")]
+    """Lines for the file schemata of the class, written after the two below."""
+    l3CacheSchema: str
+    """The line of the L3 cache, such as L3:0=7f0;1=1f."""
+    memBwSchema: Annotated[BandwidthSchema, Since("1.0.2")]
+    """The line of the memory bandwidth, such as MB:0=20;1=70."""
+    enableMonitoring: Annotated[bool, Since("1.3")]
+    """Count the container's use of cache and bandwidth, in a monitoring group of its own."""
+
+
+class MemoryPolicy(TypedDict, total=False):
+    """Which NUMA nodes memory comes from: set_mempolicy(2)."""
+
+    mode: Required[MemoryPolicyMode]
+    """How nodes are chosen."""
+    nodes: str
+    """The nodes, such as 0-1; which modes need or forbid them is in set_mempolicy(2)."""
+    flags: list[MemoryPolicyFlag]
+    """Flags of the mode."""
+
+
+class Personality(TypedDict, total=False):
+    """The execution domain: personality(2)."""
+
+    domain: Required[PersonalityDomain]
+    """LINUX, or LINUX32, with which uname(2) tells of a 32-bit machine."""
+    flags: list[str]
+    """Must be empty: the specification knows no flags yet."""
+
+
+class Linux(TypedDict, total=False):
+    """What Linux alone has."""
+
+    namespaces: Annotated[list[Namespace], In("namespaces stage")]
+    """Namespaces that the container does not share with the runtime, each type once."""
+    uidMappings: Annotated[list[IDMapping], In("namespaces")]
+    """The user ids of a new user namespace."""
+    gidMappings: Annotated[list[IDMapping], In("namespaces")]
+    """The group ids of a new user namespace."""
+    timeOffsets: Annotated[TimeOffsets, Since("1.1"), In("namespace_contents namespaces")]
+    """By how much the clocks of a new time namespace are shifted."""
+    devices: Annotated[list[Device], In("devices")]
+    """Device nodes besides the default ones, such as /dev/null."""
+    netDevices: Annotated[dict[str, NetDevice], Since("1.3"), In("namespace_contents network_devices")]
+    """Network devices that move into the container's network namespace, by their names on the host."""
+    cgroupsPath: Annotated[str, In("cgroup systemd")]
+    """The container's cgroup: a path below the mount point, or slice:prefix:name with --systemd-cgroup."""
+    resources: Annotated[Resources, In("cgroup resources v1_files v2_files")]
+    """Limits of the container's cgroup."""
+    intelRdt: Annotated[IntelRdt, In("intel_rdt")]
+    """The container's shares of cache and memory bandwidth."""
+    memoryPolicy: Annotated[MemoryPolicy, Since("1.3"), In("scheduling")]
+    """Which NUMA nodes memory comes from."""
+    sysctl: Annotated[dict[str, str], In("sysctl")]
+    """Kernel parameters of the container's namespaces, by names such as net.ipv4.ip_forward."""
+    seccomp: Annotated[Seccomp, In("seccomp seccomp_compile")]
+    """A filter of system calls."""
+    rootfsPropagation: Annotated[RootfsPropagation, In("rootfs")]
+    """How mounts propagate between the host and the root mount: mount_namespaces(7)."""
+    maskedPaths: Annotated[list[str], In("masks")]
+    """Absolute paths that are covered, so that they cannot be read."""
+    readonlyPaths: Annotated[list[str], In("masks")]
+    """Absolute paths that are made read-only."""
+    mountLabel: Annotated[str, In("mounts")]
+    """The SELinux context of the container's mounts."""
+    personality: Annotated[Personality, Since("1.0.2"), In("scheduling")]
+    """The execution domain."""

@@ -1,0 +1,82 @@
+"""What a type checker cannot say of a member: markers for Annotated. nodes.py reads them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Range:
+    """An integer from low to high, both included; high None: no upper bound."""
+
+    low: int
+    high: int | None = None
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A string that a regular expression matches (ECMAScript's dialect as well as Python's, with anchors).
+
+    words: for users, what must be written: "must be WORDS". predicate: the function of patterns.py that decides the
+    same without importing re; "" where create never checks it.
+    """
+
+    regex: str
+    words: str
+    predicate: str = ""
+
+
+@dataclass(frozen=True)
+class MinItems:
+    """An array of at least so many elements."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class Anything:
+    """The value is judged elsewhere (semantic.py); the schema takes any."""
+
+
+@dataclass(frozen=True)
+class Since:
+    """The first version of the specification that has the member. What has no marker is in 1.0.0."""
+
+    version: str
+
+
+@dataclass(frozen=True)
+class Deprecated:
+    """The specification calls the member deprecated or not recommended."""
+
+
+@dataclass(frozen=True)
+class Only:
+    """The platforms that have the member, "Linux" or "POSIX"; holds for what is below it as well."""
+
+    platform: str
+
+
+@dataclass(frozen=True)
+class In:
+    """The modules that carry the member out, by name: "mounts" stands for plan/mounts.py, init/mounts.py and so on.
+
+    Several names are separated by spaces. Holds for what is below the member as well.
+    """
+
+    names: str
+
+
+@dataclass(frozen=True)
+class RequiredUnless:
+    """The member is required unless another one has one of these values."""
+
+    member: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Doc:
+    """The description, where a TypedDict has to be written as a call and there is no place for a string below."""
+
+    text: str

@@ -1,0 +1,140 @@
+"""The section process of config.json, which `exec --process` takes alone as well (config.md, Process)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Required, TypedDict
+
+from ocipy.config.description.markers import Anything, Doc, In, Only, Since
+from ocipy.config.description.values import (
+    CPUList,
+    Int32,
+    IOPriorityClass,
+    RlimitName,
+    SchedulerFlag,
+    SchedulerPolicy,
+    Uint32,
+    Uint64,
+)
+
+
+class ConsoleSize(TypedDict):
+    """The size of the terminal, in characters."""
+
+    height: int
+    """Rows, 0 to 65535."""
+    width: int
+    """Columns, 0 to 65535."""
+
+
+class User(TypedDict, total=False):
+    """Who the process is, by numbers of the container's user namespace."""
+
+    uid: Uint32
+    """The user id; 0 if absent."""
+    gid: Uint32
+    """The group id; 0 if absent."""
+    umask: Annotated[Uint32, Since("1.0.2"), In("process")]
+    """The file mode creation mask, as a decimal number: 18 is 022."""
+    additionalGids: list[Uint32]
+    """Supplementary group ids."""
+
+
+class Capabilities(TypedDict, total=False):
+    """The capability sets of the process, names as in capabilities(7); a set that is absent is empty."""
+
+    bounding: list[str]
+    """What the process and its descendants can ever get."""
+    permitted: list[str]
+    """What it may make effective."""
+    effective: list[str]
+    """What the kernel checks."""
+    inheritable: list[str]
+    """What an executed file may take over by its own inheritable set."""
+    ambient: list[str]
+    """What an ordinary executed file keeps; has to be permitted and inheritable too."""
+
+
+class Rlimit(TypedDict):
+    """A resource limit: getrlimit(2)."""
+
+    type: RlimitName
+    """The resource, such as RLIMIT_NOFILE."""
+    soft: Uint64
+    """The limit that is in force."""
+    hard: Uint64
+    """How far the process may raise the soft one."""
+
+
+# Written as a call, since "class" is a keyword of Python.
+IOPriority = TypedDict(
+    "IOPriority",
+    {
+        "class": Required[Annotated[IOPriorityClass, Doc("The class: real time, best effort or idle.")]],
+        "priority": Annotated[Int32, Doc("The level in the class, 0 (first) to 7 (last); 0 if absent.")],
+    },
+    total=False,
+)
+"""The priority of the process at block devices: ioprio_set(2)."""
+
+
+class Scheduler(TypedDict, total=False):
+    """How the process is scheduled: sched_setattr(2), sched(7). A number that is absent is 0."""
+
+    policy: Required[SchedulerPolicy]
+    """The scheduling policy; Linux does not implement SCHED_ISO."""
+    nice: Int32
+    """The nice value, -20 (first) to 19, for SCHED_OTHER and SCHED_BATCH."""
+    priority: Int32
+    """The static priority, 1 to 99 (first), for SCHED_FIFO and SCHED_RR."""
+    flags: list[SchedulerFlag]
+    """Flags of sched_setattr(2)."""
+    runtime: Uint64
+    """SCHED_DEADLINE: nanoseconds of CPU time in each period."""
+    deadline: Uint64
+    """SCHED_DEADLINE: nanoseconds from the start of a period to its deadline."""
+    period: Uint64
+    """SCHED_DEADLINE: the length of a period in nanoseconds."""
+
+
+class ExecCPUAffinity(TypedDict, total=False):
+    """The CPUs of a process that `ocipy exec` starts; the container's first process ignores it."""
+
+    initial: CPUList
+    """CPUs it may use until it is in the container's cgroup, such as 0-3,7."""
+    final: CPUList
+    """CPUs it may use from then on; without it the kernel decides."""
+
+
+class Process(TypedDict, total=False):
+    """A process of the container."""
+
+    cwd: Required[str]
+    """Its working directory, an absolute path in the container."""
+    terminal: Annotated[bool, In("terminal")]
+    """Give it a pseudoterminal as standard input, output and error."""
+    consoleSize: Annotated[ConsoleSize, Anything(), In("terminal")]
+    """The size of its terminal; ignored, whatever it is, unless terminal is true."""
+    user: Annotated[User, In("identity")]
+    """Who it is: user, groups and file mode creation mask."""
+    args: Annotated[list[str], In("process lookup")]
+    """The command and its arguments; the first is looked up in PATH of env. ocipy requires it."""
+    env: list[str]
+    """Its whole environment, as NAME=VALUE."""
+    capabilities: Annotated[Capabilities, Only("Linux"), In("capabilities")]
+    """Its capabilities; those that the caller cannot grant are left out with a warning."""
+    rlimits: Annotated[list[Rlimit], Only("POSIX"), In("rlimits")]
+    """Its resource limits, each type once."""
+    noNewPrivileges: Annotated[bool, Only("Linux")]
+    """Gain nothing by an exec, neither from set-user-ID nor from file capabilities: PR_SET_NO_NEW_PRIVS."""
+    apparmorProfile: Annotated[str, Only("Linux"), In("lsm")]
+    """The AppArmor profile that its command runs under."""
+    selinuxLabel: Annotated[str, Only("Linux"), In("lsm")]
+    """The SELinux context that its command runs in."""
+    oomScoreAdj: Annotated[int, Only("Linux")]
+    """How likely the OOM killer is to choose it, -1000 (never) to 1000; absent: as the caller."""
+    scheduler: Annotated[Scheduler, Since("1.1"), Only("Linux"), In("scheduling")]
+    """Its scheduling policy and what belongs to it."""
+    ioPriority: Annotated[IOPriority, Since("1.1"), Only("Linux"), In("scheduling")]
+    """Its priority at block devices."""
+    execCPUAffinity: Annotated[ExecCPUAffinity, Since("1.2.1"), Only("Linux"), In("exec exec_join")]
+    """The CPUs of a process that `ocipy exec` starts."""

@@ -1,0 +1,61 @@
+"""The section linux.seccomp of config.json (config-linux.md, Seccomp)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Required, TypedDict
+
+from ocipy.config.description.markers import MinItems, Since
+from ocipy.config.description.values import (
+    SeccompAction,
+    SeccompArchitecture,
+    SeccompDefaultAction,
+    SeccompFlag,
+    SeccompOperator,
+    Uint32,
+    Uint64,
+)
+
+
+class SyscallArgument(TypedDict, total=False):
+    """A condition on one argument of a system call."""
+
+    index: Required[Uint32]
+    """Which argument, 0 to 5."""
+    value: Required[Uint64]
+    """What the argument is compared with; for SCMP_CMP_MASKED_EQ the mask."""
+    valueTwo: Uint64
+    """For SCMP_CMP_MASKED_EQ: what the masked argument has to be."""
+    op: Required[SeccompOperator]
+    """How the two are compared."""
+
+
+class Syscall(TypedDict, total=False):
+    """What is done about some system calls."""
+
+    names: Required[Annotated[list[str], MinItems(1)]]
+    """The system calls; those that this architecture or libseccomp does not know are passed over."""
+    action: Required[SeccompAction]
+    """What is done where a call has one of the names and all args hold."""
+    errnoRet: Annotated[Uint32, Since("1.1")]
+    """The errno for SCMP_ACT_ERRNO, the message for SCMP_ACT_TRACE; EPERM if absent."""
+    args: list[SyscallArgument]
+    """Conditions, all of which have to hold; several on one argument count as alternatives."""
+
+
+class Seccomp(TypedDict, total=False):
+    """A filter of system calls: seccomp(2)."""
+
+    defaultAction: Required[SeccompDefaultAction]
+    """What is done about calls that no entry names. Empty, and without syscalls: there is no filter."""
+    defaultErrnoRet: Annotated[Uint32, Since("1.1")]
+    """The errno or message of the default action; EPERM if absent."""
+    architectures: list[SeccompArchitecture]
+    """Architectures that the filter covers besides the machine's own."""
+    flags: Annotated[list[SeccompFlag], Since("1.0.2")]
+    """Flags of seccomp(2)."""
+    listenerPath: Annotated[str, Since("1.1")]
+    """The Unix socket of an agent that gets the filter's descriptor; required by SCMP_ACT_NOTIFY."""
+    listenerMetadata: Annotated[str, Since("1.1")]
+    """Text that the agent gets along with it."""
+    syscalls: list[Syscall]
+    """What is done about which system calls."""
