@@ -94,8 +94,7 @@ def _unified(writes: Writes, unified: dict[str, str], mode: str, controllers: tu
         pointer = inner.base + escape(file)
         if mode == "v1":
             raise Error("unified resources need cgroup v2, which this host does not have", pointer=pointer)
-        if "/" in file or file in ("", ".", ".."):
-            raise Error(f"{file!r} is no name of a file in a cgroup", pointer=pointer)
+        assert "/" not in file and "." in file.strip(".")
         controller = file.partition(".")[0]
         # The core's files and those of pressure stall information belong to no controller.
         if controller != "cgroup" and not file.endswith(".pressure"):

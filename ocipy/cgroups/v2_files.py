@@ -6,7 +6,7 @@ nothing: 0, false, "", -1 for "no limit".
 
 from __future__ import annotations
 
-from ocipy.cgroups.v1_files import UNSET_SWAPPINESS, check_cpu, check_memory, check_page_size, write_rdma
+from ocipy.cgroups.v1_files import UNSET_SWAPPINESS, write_rdma
 from ocipy.cgroups.writes import Writes
 from ocipy.errors import Error
 
@@ -76,7 +76,6 @@ def cpuset(writes: Writes, cpu: CPU) -> None:
 
 def cpu(writes: Writes, cpu: CPU) -> None:
     """shares, idle, burst, quota and period."""
-    check_cpu(writes, cpu)
     for field in ("realtimeRuntime", "realtimePeriod"):
         if cpu.get(field):
             raise _refuse(writes, field, "a budget of realtime scheduling")
@@ -99,7 +98,6 @@ def cpu(writes: Writes, cpu: CPU) -> None:
 
 def memory(writes: Writes, memory: Memory) -> None:
     """limit, swap, reservation. swap is that of memory and swap together in the config, of swap alone in the file."""
-    check_memory(writes, memory)
     for field in ("kernel", "kernelTCP"):
         if (memory.get(field) or -1) != -1:
             raise _refuse(writes, field, "a limit of the kernel's memory alone")
@@ -165,7 +163,7 @@ def block_io(writes: Writes, io: BlockIO) -> None:
 def hugetlb(writes: Writes, limits: Sequence[HugepageLimit]) -> None:
     """Page faults, and reservations where the kernel limits them."""
     for index, entry in enumerate(limits):
-        size = check_page_size(writes, index, entry)
+        size = entry["pageSize"]
         writes.add(f"{index}/limit", "", f"hugetlb.{size}.max", entry["limit"])
         writes.add(f"{index}/limit", "", f"hugetlb.{size}.rsvd.max", entry["limit"], optional=True)
 

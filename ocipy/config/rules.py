@@ -118,10 +118,6 @@ _TimeOffset = (OBJECT, (), {
     "secs": (INTEGER, -9223372036854775808, 9223372036854775807),
     "nanosecs": (INTEGER, 0, 4294967295),
 })
-_TimeOffsets = (OBJECT, (), {
-    "monotonic": _TimeOffset,
-    "boottime": _TimeOffset,
-})
 _Device = (OBJECT, ("type", "path"), {
     "type": (PATTERN, patterns.device_type, "one of c, b, u, p"),
     "path": (STRING,),
@@ -337,7 +333,7 @@ _Linux = (OBJECT, (), {
     "namespaces": (ARRAY, _Namespace, 0),
     "uidMappings": (ARRAY, _IDMapping, 0),
     "gidMappings": (ARRAY, _IDMapping, 0),
-    "timeOffsets": _TimeOffsets,
+    "timeOffsets": (MAP, _TimeOffset),
     "devices": (ARRAY, _Device, 0),
     "netDevices": (MAP, _NetDevice),
     "cgroupsPath": (STRING,),

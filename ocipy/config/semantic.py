@@ -103,9 +103,7 @@ def process_errors(process: Process, found: Findings, base: str = "/process") ->
         found.append((base + "/args", "args must not be empty"))
     if process["cwd"][:1] != "/":
         found.append((base + "/cwd", "Cwd must be an absolute path"))
-    for index, entry in enumerate(process.get("env") or ()):
-        if "=" not in entry or entry[0] == "=":
-            found.append((f"{base}/env/{index}", f"must be NAME=VALUE, not {entry!r}"))
+    environment(process.get("env"), base + "/env", found)
     _console_size(process, base, found)
     _user(process, base, found)
     _rlimits(process, base, found)
@@ -122,6 +120,13 @@ def process_errors(process: Process, found: Findings, base: str = "/process") ->
     if affinity is not None:
         semantic_resources.list_of_numbers(affinity.get("initial"), base + "/execCPUAffinity/initial", found)
         semantic_resources.list_of_numbers(affinity.get("final"), base + "/execCPUAffinity/final", found)
+
+
+def environment(entries: list[str] | None, pointer: str, found: Findings) -> None:
+    """environ(7)."""
+    for index, entry in enumerate(entries or ()):
+        if entry.find("=") < 1:
+            found.append((f"{pointer}/{index}", f"must be NAME=VALUE, not {entry!r}"))
 
 
 def _console_size(process: Process, base: str, found: Findings) -> None:
@@ -245,8 +250,16 @@ def _hooks(config: Config, found: Findings) -> None:
     for kind in HOOKS:
         listed: list[Hook] | None = hooks.get(kind)  # type: ignore[assignment]
         for index, hook in enumerate(listed or ()):
-            if hook["path"][:1] != "/":
-                found.append((f"/hooks/{kind}/{index}/path", f"must be an absolute path, not {hook['path']!r}"))
+            _hook(hook, f"/hooks/{kind}/{index}", found)
+
+
+def _hook(hook: Hook, pointer: str, found: Findings) -> None:
+    if hook["path"][:1] != "/":
+        found.append((pointer + "/path", f"must be an absolute path, not {hook['path']!r}"))
+    args = hook.get("args")
+    if args and not args[0]:
+        found.append((pointer + "/args/0", "the name of the program must not be empty"))
+    environment(hook.get("env"), pointer + "/env", found)
 
 
 def nul_errors(value: Any, pointer: str, found: Findings) -> None:

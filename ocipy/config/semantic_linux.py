@@ -16,7 +16,6 @@ if TYPE_CHECKING:
         Linux,
         MemoryPolicy,
         Seccomp,
-        TimeOffset,
     )
 
     Findings = list[tuple[str, str]]
@@ -80,6 +79,8 @@ def errors(linux: Linux, spaces: dict[str, str], found: Findings) -> None:
         _seccomp(seccomp, found)
     _hidden_paths("maskedPaths", linux.get("maskedPaths"), spaces, found)
     _hidden_paths("readonlyPaths", linux.get("readonlyPaths"), spaces, found)
+    if linux.get("rootfsPropagation") and "mount" not in spaces:
+        found.append(("/linux/rootfsPropagation", "needs a mount namespace in linux.namespaces"))
     personality = linux.get("personality")
     if personality is not None and personality.get("flags"):
         found.append(("/linux/personality/flags", "no flags are supported"))
@@ -144,7 +145,7 @@ def id_map_text(lines: list[IDMapping]) -> str:
 
 def _time_offsets(linux: Linux, spaces: dict[str, str], found: Findings) -> None:
     """time_namespaces(7): offsets can be set until the first process is in the namespace."""
-    offsets: dict[str, TimeOffset] = linux.get("timeOffsets") or {}  # type: ignore[assignment]
+    offsets = linux.get("timeOffsets") or {}
     if not offsets:
         return
     if spaces.get("time") != "":
@@ -162,6 +163,8 @@ def _devices(linux: Linux, found: Findings) -> None:
         pointer = f"/linux/devices/{index}"
         if device["path"][:1] != "/":
             found.append((pointer + "/path", f"must be an absolute path, not {device['path']!r}"))
+        elif is_root(device["path"]):
+            found.append((pointer + "/path", "is the container's root itself"))
         for member, most in (("major", 0xFFF), ("minor", 0xFFFFF)):  # 12 and 20 bits: MKDEV of the kernel
             number = device.get(member)
             if number is None:
@@ -261,6 +264,12 @@ def _seccomp(seccomp: Seccomp, found: Findings) -> None:
             if argument["index"] > 5:
                 pointer = f"{base}/syscalls/{index}/args/{position}/index"
                 found.append((pointer, f"a system call has six arguments, 0 to 5, not {argument['index']}"))
+        if action == "SCMP_ACT_NOTIFY" and "write" in call["names"]:
+            # With it the number of the listener's descriptor is reported, before an agent can answer.
+            found.append((f"{base}/syscalls/{index}/names", "SCMP_ACT_NOTIFY is not possible for write"))
+    for index, flag in enumerate(seccomp.get("flags") or ()):
+        if flag == "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" and not notify:
+            found.append((f"{base}/flags/{index}", f"{flag} needs the action SCMP_ACT_NOTIFY: seccomp(2)"))
     listener = seccomp.get("listenerPath")
     if notify and not listener:
         found.append((base + "/listenerPath", "is required for the action SCMP_ACT_NOTIFY"))
@@ -271,7 +280,7 @@ def _seccomp(seccomp: Seccomp, found: Findings) -> None:
 
 
 def _errno(action: str, number: int | None, pointer: str, found: Findings) -> None:
-    if not number:
+    if number is None:
         return
     if action == "SCMP_ACT_ERRNO":
         if number > _MAX_ERRNO:
@@ -291,6 +300,16 @@ def _hidden_paths(member: str, paths: list[str] | None, spaces: dict[str, str], 
     for index, path in enumerate(paths):
         if path[:1] != "/":
             found.append((f"/linux/{member}/{index}", f"must be an absolute path, not {path!r}"))
+        elif member == "maskedPaths" and is_root(path):
+            found.append((f"/linux/{member}/{index}", "is the container's root itself"))
+
+
+def is_root(path: str) -> bool:
+    """Whether an absolute path is "/", written in some way."""
+    depth = 0
+    for part in path.split("/"):
+        depth = max(depth - 1, 0) if part == ".." else depth + (part not in ("", "."))
+    return depth == 0
 
 
 def _memory_policy(policy: MemoryPolicy, found: Findings) -> None:
@@ -302,6 +321,8 @@ def _memory_policy(policy: MemoryPolicy, found: Findings) -> None:
             found.append(("/linux/memoryPolicy/nodes", f"must be empty with {mode}"))
     elif mode != "MPOL_PREFERRED" and not nodes:
         found.append(("/linux/memoryPolicy/nodes", f"is required with {mode}"))
+    if "MPOL_F_NUMA_BALANCING" in flags and mode not in ("MPOL_BIND", "MPOL_PREFERRED_MANY"):
+        found.append(("/linux/memoryPolicy/flags", f"MPOL_F_NUMA_BALANCING does not go with {mode}"))
     if "MPOL_F_STATIC_NODES" in flags and "MPOL_F_RELATIVE_NODES" in flags:
         text = "MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES exclude each other"
         found.append(("/linux/memoryPolicy/flags", text))

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 _BASE = "/linux/resources"
 
+HIGHEST_NUMBER = 8191
+"""Of CPUs: NR_CPUS of the kernel is at most 8192. It keeps a slip from becoming a list of millions."""
+
 
 def errors(resources: Resources, found: Findings) -> None:
     """Appends every broken rule to found as (JSON pointer, text). A number that is 0 counts as not set."""
@@ -114,4 +117,7 @@ def list_of_numbers(text: str | None, pointer: str, found: Findings) -> None:
             return
         if int(ends[0]) > int(ends[-1]):
             found.append((pointer, f"the range {element.strip()} runs backwards"))
+            return
+        if int(ends[-1]) > HIGHEST_NUMBER:
+            found.append((pointer, f"{ends[-1]} is more than the highest number, {HIGHEST_NUMBER}"))
             return

@@ -17,7 +17,6 @@ from ocipy.config.description.linux import (
     NetDevice,
     Personality,
     TimeOffset,
-    TimeOffsets,
 )
 from ocipy.config.description.process import (
     Capabilities,
@@ -80,7 +79,6 @@ __all__ = [
     "SyscallArgument",
     "ThrottleDevice",
     "TimeOffset",
-    "TimeOffsets",
     "User",
     "WeightDevice",
 ]

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from ocipy.cgroups.paths import clean
 from ocipy.errors import Error
 from ocipy.linux.constants import CLONE_NEWNET
-from ocipy.plan.fields import check_text
 from ocipy.plan.namespaces import has_namespace, joined_kinds
 
 if TYPE_CHECKING:
@@ -168,7 +167,6 @@ def config_file(config: Config, exists: Sequence[str]) -> str:
     """criu's configuration file: of the annotation org.criu.config, where "" means none; else the first of exists."""
     named = (config.get("annotations") or {}).get("org.criu.config")
     if named is not None:
-        check_text(named, "/annotations/org.criu.config")
         return named
     return exists[0] if exists else ""
 

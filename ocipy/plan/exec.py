@@ -121,7 +121,7 @@ def _prepare(plan: Plan, config: Config, host: Host, options: Options, target: T
 
 def _affinity(config: Config, member: str) -> tuple[int, ...]:
     affinity = process_of(config).get("execCPUAffinity") or {}
-    return parse_list(affinity.get(member) or "", f"{AFFINITY}/{member}")  # type: ignore[arg-type]
+    return parse_list(affinity.get(member) or "")  # type: ignore[arg-type]
 
 
 def _become_process(plan: Plan, config: Config, host: Host, options: Options) -> None:

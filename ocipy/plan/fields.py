@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from ocipy.errors import Error
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocipy.config.types import Config, Process, Resources, User
@@ -23,20 +21,6 @@ def process_of(config: Config) -> Process:
 def user_of(config: Config) -> User:
     """process.user, empty where it is absent: then the ids are 0."""
     return process_of(config).get("user") or {}
-
-
-def check_text(text: str, pointer: str) -> str:
-    """The string itself, if the kernel can take it: no NUL in it, and representable in UTF-8. Raises Error.
-
-    Bytes of a command line that are no UTF-8 are in it as Python has them (PEP 383).
-    """
-    if "\0" in text:
-        raise Error("the string has a NUL byte in it", pointer=pointer)
-    try:
-        text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        raise Error("the string has half of a surrogate pair in it", pointer=pointer) from None
-    return text
 
 
 def resources_of(config: Config, *, limited: bool = False) -> Resources:

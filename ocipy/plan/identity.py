@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 POINTER = "/process/user"
 # (uid_t)-1, which the system calls take for "leave as it is" (setresuid(2)).
 NO_ID = 0xFFFFFFFF
-# linux/limits.h, setgroups(2).
-NGROUPS_MAX = 65536
 
 
 def plan_become_root(plan: Plan, config: Config, host: Host, options: Options) -> None:
@@ -48,11 +46,7 @@ def plan_identity(plan: Plan, config: Config, host: Host, options: Options) -> N
         _check_mapped(gid, gid_map, "gid", POINTER + "/gid")
         for index, number in enumerate(additional):
             _check_mapped(number, gid_map, "gid", f"{POINTER}/additionalGids/{index}")
-    if len(additional) > NGROUPS_MAX:
-        raise Error(f"a process has at most {NGROUPS_MAX} additional groups", pointer=POINTER + "/additionalGids")
-    for number, pointer in ((uid, "/uid"), (gid, "/gid")):
-        if number == NO_ID:
-            raise Error(f"{number} is no id: the kernel takes it for none", pointer=POINTER + pointer)
+    assert NO_ID not in (uid, gid, *additional)
 
     plan_bounding(plan, config, host, options)
     plan.in_init("stdio_owner", POINTER + "/uid", uid=uid)

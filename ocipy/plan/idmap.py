@@ -38,7 +38,8 @@ def plan_idmap(
     if given is None and path:
         plan.on_host("idmap_join", pointer, name="idmap/" + path, path=path)
         return "idmap/" + path
-    uids, gids = given or _of_container(config, pointer)
+    uids, gids = given or (triples(id_maps(config)[0]), triples(id_maps(config)[1]))
+    assert uids and gids
     name = f"idmap/{_text(uids)};{_text(gids)}"
     plan.on_host("idmap_source", pointer, name=name, uids=uids, gids=gids)
     return name
@@ -47,25 +48,9 @@ def plan_idmap(
 def _given(config: Config, mount: Mount, options: MountOptions, pointer: str) -> tuple[Triples, Triples] | None:
     """The maps that the mount itself has, None if it has none."""
     uids, gids = mount.get("uidMappings") or (), mount.get("gidMappings") or ()
-    if bool(uids) != bool(gids):
-        raise Error(
-            "uidMappings and gidMappings must be given together",
-            pointer=pointer + ("/uidMappings" if uids else "/gidMappings"),
-        )
     if uids:
         return triples(uids), triples(gids)
     return _parse_text(config, options.idmap_text, pointer + "/options") if options.idmap_text else None
-
-
-def _of_container(config: Config, pointer: str) -> tuple[Triples, Triples]:
-    uids, gids = map(triples, id_maps(config))
-    if not uids or not gids:
-        raise Error(
-            "idmap without mappings, in a container without a user namespace",
-            pointer=pointer + "/options",
-            hint="give the mount uidMappings and gidMappings, or the container a user namespace",
-        )
-    return uids, gids
 
 
 def _text(triples: Triples) -> str:

@@ -22,8 +22,9 @@ def plan_groups(plan: Plan, config: Config, host: Host, options: Options) -> Non
     rdt = _given(config)
     wanted = rdt.get("closID") or ""
     name = wanted or options.container_id
-    if name in RESCTRL_OWN:
-        raise Error(f"{name} is a directory of the resctrl filesystem itself", pointer=POINTER + "/closID")
+    if not wanted and name in RESCTRL_OWN:
+        hint = "give the container another id, or name the class: closID"
+        raise Error(f"{name} is a directory of the resctrl filesystem itself", pointer=POINTER + "/closID", hint=hint)
     lines = _lines(rdt)
     # Without anything to write into it, a class that is named has to be there.
     plan.on_host(

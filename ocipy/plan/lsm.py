@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ocipy.errors import Error
-from ocipy.plan.fields import check_text, process_of
+from ocipy.plan.fields import process_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ def plan_labels(plan: Plan, config: Config, host: Host, options: Options) -> Non
     profile = process.get("apparmorProfile")
     if profile:
         pointer = "/process/apparmorProfile"
-        check_text(profile, pointer)
         if host.apparmor:
             plan.in_init("apparmor", pointer, profile=profile)
         elif profile != UNCONFINED:
@@ -31,7 +30,6 @@ def plan_labels(plan: Plan, config: Config, host: Host, options: Options) -> Non
     label = process.get("selinuxLabel")
     if label:
         pointer = "/process/selinuxLabel"
-        check_text(label, pointer)
         if not host.selinux:
             raise Error(
                 f"the label {label} cannot be applied: the kernel runs without SELinux",

@@ -15,7 +15,7 @@ def plan_time_offsets(plan: Plan, config: Config, host: Host, options: Options) 
     for clock in ("monotonic", "boottime"):
         offset = offsets.get(clock)
         if offset:
-            given.append((clock, offset.get("secs") or 0, offset.get("nanosecs") or 0))  # type: ignore[attr-defined]
+            given.append((clock, offset.get("secs") or 0, offset.get("nanosecs") or 0))
     if given:
         plan.on_host("time_offsets", "/linux/timeOffsets", offsets=tuple(given))
 

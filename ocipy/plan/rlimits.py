@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ocipy.errors import Error
 from ocipy.linux import constants
 from ocipy.plan.fields import process_of
 
@@ -37,18 +36,9 @@ TIGHT = {"RLIMIT_AS": 1 << 30, "RLIMIT_CPU": 4, "RLIMIT_DATA": 1 << 28, "RLIMIT_
 
 def plan_rlimits(plan: Plan, config: Config, host: Host, options: Options) -> None:
     """Set by the host, as late as it can: they would bind the runtime's own set-up too. Tight ones by the process."""
-    seen: dict[str, str] = {}
     for index, limit in enumerate(process_of(config).get("rlimits") or ()):
         pointer = f"/process/rlimits/{index}"
         name = limit["type"]
-        if name not in RESOURCES:
-            raise Error(f"{name!r} is not a resource limit of Linux", pointer=pointer + "/type")
-        if name in seen:
-            # config.md: a duplicated type MUST be an error.
-            raise Error(f"{name} is also at {seen[name]}", pointer=pointer + "/type")
-        seen[name] = pointer
-        if limit["soft"] > limit["hard"]:
-            raise Error(f"the soft limit of {name} is above the hard limit", pointer=pointer + "/soft")
         resource, soft, hard = RESOURCES[name], limit["soft"], limit["hard"]
         if soft < TIGHT.get(name, 0) and _filter_permits(config):
             plan.on_host("raise_rlimit", pointer, name=name, resource=resource, hard=hard)

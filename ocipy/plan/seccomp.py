@@ -1,6 +1,6 @@
 """linux.seccomp: the filter of system calls.
 
-The profile is checked here; making BPF of it (host/seccomp.py) is a step of the host lane, loading it one of
+Making BPF of the profile (host/seccomp.py) is a step of the host lane, loading it one of
 the init lane: where no_new_privs is not set, seccomp(2) asks for CAP_SYS_ADMIN, so the filter comes before the ids
 and capabilities go; where it is, the filter comes as late as can be, so that a profile has to permit little
 besides what the payload does itself.
@@ -8,7 +8,6 @@ besides what the payload does itself.
 
 from __future__ import annotations
 
-from ocipy.errors import Error
 from ocipy.linux.constants import (
     SECCOMP_FILTER_FLAG_LOG,
     SECCOMP_FILTER_FLAG_NEW_LISTENER,
@@ -18,7 +17,7 @@ from ocipy.linux.constants import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ocipy.config.types import Config, Seccomp, Syscall
+    from ocipy.config.types import Config, Seccomp
     from ocipy.plan.model import Host, Options, Plan
 
 # Actions, operators and architectures are those of seccomp.h (libseccomp), as config-linux.md lists them.
@@ -79,12 +78,11 @@ POINTER = "/linux/seccomp"
 
 
 def plan_seccomp_compile(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """Check the profile and have it made into BPF, early on the host. Raises Error."""
+    """Have the profile made into BPF, early on the host."""
     profile = _profile(config)
     if profile is None:
         plan.warn(POINTER + "/defaultAction", "is empty, so there is no filter")
         return
-    _check(profile)
     plan.on_host(
         "seccomp_filter",
         POINTER,
@@ -168,66 +166,3 @@ def _flags(profile: Seccomp) -> tuple[int, bool]:
     for name in names or ():
         flags |= FLAGS[name]
     return flags, names is None
-
-
-def _check(profile: Seccomp) -> None:
-    _check_action(profile["defaultAction"], profile.get("defaultErrnoRet"), POINTER, "defaultAction", "defaultErrnoRet")
-    if profile["defaultAction"] == "SCMP_ACT_NOTIFY":
-        raise Error(
-            "SCMP_ACT_NOTIFY cannot be the default action",
-            pointer=POINTER + "/defaultAction",
-            hint="the descriptor of the listener could not be handed over: that takes system calls, too",
-        )
-    for index, name in enumerate(profile.get("architectures") or ()):
-        if name not in ARCHITECTURES:
-            raise Error(f"unknown architecture {name}", pointer=f"{POINTER}/architectures/{index}")
-    for index, rule in enumerate(profile.get("syscalls") or ()):
-        _check_rule(rule, f"{POINTER}/syscalls/{index}")
-    _check_flags(profile)
-    if uses_notify(profile) and not profile.get("listenerPath"):
-        raise Error("SCMP_ACT_NOTIFY needs the path of an agent's socket", pointer=POINTER + "/listenerPath")
-    if profile.get("listenerMetadata") and not profile.get("listenerPath"):
-        raise Error("listenerMetadata must not be set without listenerPath", pointer=POINTER + "/listenerMetadata")
-
-
-def _check_flags(profile: Seccomp) -> None:
-    for index, name in enumerate(profile.get("flags") or ()):
-        pointer = f"{POINTER}/flags/{index}"
-        if name not in FLAGS:
-            raise Error(f"unknown flag {name}", pointer=pointer)
-        if name == "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" and not uses_notify(profile):
-            raise Error(
-                f"{name} has no meaning without SCMP_ACT_NOTIFY",
-                pointer=pointer,
-                hint="the kernel refuses it without a listener: seccomp(2)",
-            )
-
-
-def _check_rule(rule: Syscall, pointer: str) -> None:
-    _check_action(rule["action"], rule.get("errnoRet"), pointer, "action", "errnoRet")
-    if not rule["names"]:
-        raise Error("names must have at least one entry", pointer=pointer + "/names")
-    if rule["action"] == "SCMP_ACT_NOTIFY" and "write" in rule["names"]:
-        raise Error(
-            "SCMP_ACT_NOTIFY is not possible for write",
-            pointer=pointer + "/names",
-            hint="the number of the listener's descriptor is reported with it, before an agent can answer",
-        )
-    for index, condition in enumerate(rule.get("args") or ()):
-        if condition["op"] not in OPERATORS:
-            raise Error(f"unknown operator {condition['op']}", pointer=f"{pointer}/args/{index}/op")
-        if condition["index"] > 5:
-            raise Error("a system call has the arguments 0 to 5", pointer=f"{pointer}/args/{index}/index")
-
-
-def _check_action(action: str, errno_ret: int | None, pointer: str, name: str, errno_name: str) -> None:
-    if action not in ACTIONS:
-        raise Error(f"unknown action {action}", pointer=f"{pointer}/{name}")
-    if errno_ret is None:
-        return
-    largest = WITH_ERRNO.get(action)
-    if largest is None:
-        # runc ignores it; config-linux.md: the runtime MUST print an error and fail.
-        raise Error(f"the action {action} takes no errno", pointer=f"{pointer}/{errno_name}")
-    if errno_ret > largest:
-        raise Error(f"{errno_ret} is no errno for {action}: at most {largest}", pointer=f"{pointer}/{errno_name}")

@@ -6,9 +6,8 @@ be changed for the whole machine.
 
 from __future__ import annotations
 
-from ocipy.config.semantic_linux import DOMAINNAME, HOSTNAME, sysctl_namespace, sysctl_path
-from ocipy.errors import Error, escape
-from ocipy.plan.fields import check_text
+from ocipy.config.semantic_linux import sysctl_namespace, sysctl_path
+from ocipy.errors import escape
 from ocipy.plan.namespaces import enters_last, is_watched, joined_kinds, new_kinds
 
 TYPE_CHECKING = False
@@ -39,20 +38,7 @@ def plan_sysctl(plan: Plan, config: Config, host: Host, options: Options) -> Non
         plan.on_host("wait", "/linux/sysctl", barrier="sysctl")
     for path, value, pointer in parameters:
         kind = sysctl_namespace(path)
-        if path == HOSTNAME:
-            raise Error("the hostname has a field of its own", pointer=pointer, hint="set /hostname instead")
-        domainname = config.get("domainname")
-        if path == DOMAINNAME and domainname and domainname != value:
-            raise Error(f"the field domainname has another one, {domainname}", pointer=pointer, hint="leave out one")
-        if not kind:
-            raise Error(f"{path} belongs to no namespace: it would be changed for the whole host", pointer=pointer)
-        if kind not in own:
-            raise Error(
-                f"{path} needs a {kind} namespace of the container's own: it would be changed for the host",
-                pointer=pointer,
-                hint=f'add {{"type": "{kind}"}} to linux.namespaces',
-            )
-        check_text(value, pointer)
+        assert kind in own, "it would be changed for the host"
         if watched:
             kinds = ("user", kind) if "user" in own else (kind,)
             plan.on_host("host_sysctl", pointer, kinds=kinds, path=path, value=value)
@@ -71,13 +57,5 @@ def _parameters(config: Config) -> list[tuple[str, str, str]]:
     parameters = []
     for name, value in values.items():
         pointer = "/linux/sysctl" + escape(name)
-        parameters.append((path_of(name, pointer), value, pointer))
+        parameters.append((sysctl_path(name), value, pointer))
     return parameters
-
-
-def path_of(name: str, pointer: str) -> str:
-    """The path below /proc/sys of a name. Raises Error."""
-    path = sysctl_path(check_text(name, pointer))
-    if not path:
-        raise Error(f"{name!r} is not the name of a kernel parameter", pointer=pointer)
-    return path

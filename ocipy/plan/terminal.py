@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from ocipy.plan.model import Host, Options, Plan
 
 POINTER = "/process/terminal"
-# struct winsize of ioctl_tty(2) has 16 bits for each.
-SIZE_MAX = 0xFFFF
 
 
 def wants_terminal(config: Config) -> bool:
@@ -49,9 +47,6 @@ def _plan_console(plan: Plan, config: Config, *, bind: bool, controlling: bool) 
     size = process_of(config).get("consoleSize")
     if size is not None:
         rows, columns = size["height"], size["width"]
-        for member, number in (("height", rows), ("width", columns)):
-            if number > SIZE_MAX:
-                raise Error(f"{number} is more than {SIZE_MAX}", pointer=f"/process/consoleSize/{member}")
     uid = user_of(config).get("uid") or 0
     plan.in_init("console", POINTER, rows=rows, columns=columns, uid=uid, bind=bind, controlling=controlling)
 

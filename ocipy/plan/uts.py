@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from ocipy.errors import Error
-from ocipy.plan.fields import check_text
-from ocipy.plan.namespaces import joined_kinds, new_kinds
+from ocipy.plan.namespaces import has_namespace, joined_kinds, new_kinds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocipy.config.types import Config
     from ocipy.plan.model import Host, Options, Plan
-
-# __NEW_UTS_LEN of linux/utsname.h
-NAME_MAX = 64
 
 
 def plan_loopback(plan: Plan, config: Config, host: Host, options: Options) -> None:
@@ -34,13 +29,5 @@ def plan_names(plan: Plan, config: Config, host: Host, options: Options) -> None
     for member, name in (("hostname", config.get("hostname")), ("domainname", config.get("domainname"))):
         if not name:
             continue
-        pointer = "/" + member
-        if "uts" not in new_kinds(config) and "uts" not in joined_kinds(config):
-            raise Error(
-                f"cannot set the {member} without a UTS namespace of the container's own: it would be the host's",
-                pointer=pointer,
-                hint='add {"type": "uts"} to linux.namespaces',
-            )
-        if len(check_text(name, pointer).encode()) > NAME_MAX:
-            raise Error(f"a {member} has at most {NAME_MAX} bytes", pointer=pointer)
-        plan.in_init(member, pointer, name=name)
+        assert has_namespace(config, "uts"), "the host would be renamed"
+        plan.in_init(member, "/" + member, name=name)

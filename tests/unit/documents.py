@@ -10,6 +10,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from ocipy.config import schema
+from ocipy.config.check import check
+from ocipy.config.semantic import errors
 from ocipy.config.template import rootless_template, template
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -26,6 +28,15 @@ def real_configs() -> dict[str, dict[str, Any]]:
 def minimal() -> dict[str, Any]:
     """The smallest config that can be started."""
     return {"ociVersion": "1.3.0", "root": {"path": "rootfs"}, "process": {"cwd": "/", "args": ["true"]}}
+
+
+def refused_at(config: Any) -> list[str]:
+    """The places that config/ names in a config, which may lack what every config has to have."""
+    whole: Any = {**minimal(), **config}
+    whole["process"] = {**minimal()["process"], **(config.get("process") or {})}
+    failure = check(whole)
+    found = [failure] if failure is not None else errors(whole)
+    return list(dict.fromkeys(pointer for pointer, _ in found))
 
 
 def at(document: Any, pointer: str) -> Any:

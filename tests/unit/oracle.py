@@ -110,6 +110,15 @@ def _named_keys(strings: Any) -> Any:
     return {f"x{name}": value for name, value in strings.items()} if isinstance(strings, dict) else strings
 
 
+def _clocks(offsets: Any) -> Any:
+    """Theirs says nothing of clocks other than the two that there are."""
+    if not isinstance(offsets, dict):
+        return offsets
+    free = [clock for clock in ("boottime", "monotonic") if clock not in offsets]
+    return {clock if clock in ("boottime", "monotonic") or not free else free.pop(): offset
+            for clock, offset in offsets.items()}  # fmt: skip
+
+
 def _without_other_platforms(config: Any) -> None:
     for name in OTHER_PLATFORMS:
         config.pop(name, None)
@@ -128,6 +137,7 @@ DIFFERENCES: dict[str, Callable[[Any], None]] = {
     "annotations": _replaced("annotations", _named_keys),
     "linux.sysctl": _replaced("linux.sysctl", _named_keys),
     "linux.resources.unified": _replaced("linux.resources.unified", _named_keys),
+    "linux.timeOffsets": _replaced("linux.timeOffsets", _clocks),
     "linux.devices[].fileMode": _replaced("linux.devices[].fileMode", _file_mode),
     "linux.rootfsPropagation": _replaced("linux.rootfsPropagation", _propagation),
     "linux.seccomp.defaultAction": _replaced("linux.seccomp.defaultAction", _default_action),

@@ -39,15 +39,6 @@ class TimeOffset(TypedDict, total=False):
     """Nanoseconds to be added, less than 1000000000."""
 
 
-class TimeOffsets(TypedDict, total=False):
-    """By how much the clocks of a new time namespace are shifted: time_namespaces(7)."""
-
-    monotonic: TimeOffset
-    """The shift of CLOCK_MONOTONIC."""
-    boottime: TimeOffset
-    """The shift of CLOCK_BOOTTIME."""
-
-
 class Device(TypedDict, total=False):
     """A device node, or a FIFO, in the container."""
 
@@ -118,8 +109,8 @@ class Linux(TypedDict, total=False):
     """The user ids of a new user namespace."""
     gidMappings: Annotated[list[IDMapping], In("namespaces")]
     """The group ids of a new user namespace."""
-    timeOffsets: Annotated[TimeOffsets, Since("1.1"), In("namespace_contents namespaces")]
-    """By how much the clocks of a new time namespace are shifted."""
+    timeOffsets: Annotated[dict[str, TimeOffset], Since("1.1"), In("namespace_contents namespaces")]
+    """By how much the clocks monotonic and boottime of a new time namespace are shifted: time_namespaces(7)."""
     devices: Annotated[list[Device], In("devices")]
     """Device nodes besides the default ones, such as /dev/null."""
     netDevices: Annotated[dict[str, NetDevice], Since("1.3"), In("namespace_contents network_devices")]

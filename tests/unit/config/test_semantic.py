@@ -52,6 +52,7 @@ def call(**members: Any) -> tuple[str, Any]:
     return seccomp(syscalls=[{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO", **members}])
 
 
+KILLABLE = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"
 SC = "/process/scheduler"
 RES = "/linux/resources"
 
@@ -69,9 +70,9 @@ BROKEN: list[tuple[Any, str]] = [
     (config(("/process/env", ["A=1", "B"])), "/process/env/1"),
     (config(("/process/env", ["=1"])), "/process/env/0"),
     (config(("/process/env", [""])), "/process/env/0"),
-    (config(("/process/user/uid", 2**32 - 1)), "/process/user/uid"),
-    (config(("/process/user/gid", 2**32 - 1)), "/process/user/gid"),
-    (config(("/process/user/additionalGids", [0, 2**32 - 1])), "/process/user/additionalGids/1"),
+    (without("user", ("/process/user/uid", 2**32 - 1)), "/process/user/uid"),
+    (without("user", ("/process/user/gid", 2**32 - 1)), "/process/user/gid"),
+    (without("user", ("/process/user/additionalGids", [0, 2**32 - 1])), "/process/user/additionalGids/1"),
     (config(("/process/user/additionalGids", [5] * 65537)), "/process/user/additionalGids"),
     (config(("/process/user/umask", 0o1000)), "/process/user/umask"),
     (config(("/process/oomScoreAdj", -1001)), "/process/oomScoreAdj"),
@@ -96,6 +97,7 @@ BROKEN: list[tuple[Any, str]] = [
     (config(("/process/ioPriority", {"class": "IOPRIO_CLASS_BE", "priority": -1})), "/process/ioPriority/priority"),
     (config(("/process/execCPUAffinity", {"initial": "0-"})), "/process/execCPUAffinity/initial"),
     (config(("/process/execCPUAffinity", {"final": "3-1"})), "/process/execCPUAffinity/final"),
+    (config(("/process/execCPUAffinity", {"final": "0-8192"})), "/process/execCPUAffinity/final"),
     (without("uts", ("/hostname", "web")), "/hostname"),
     (without("uts", ("/domainname", "web")), "/domainname"),
     (config(("/hostname", "ä" * 33)), "/hostname"),
@@ -110,6 +112,9 @@ BROKEN: list[tuple[Any, str]] = [
     ),
     (config(("/hooks/prestart", [{"path": "/a"}, {"path": "a"}])), "/hooks/prestart/1/path"),
     (config(("/hooks/poststop", [{"path": ""}])), "/hooks/poststop/0/path"),
+    (config(("/hooks/poststart", [{"path": "/a", "args": ["", "b"]}])), "/hooks/poststart/0/args/0"),
+    (config(("/hooks/poststart", [{"path": "/a", "env": ["A=1", "=1"]}])), "/hooks/poststart/0/env/1"),
+    (config(("/hooks/poststart", [{"path": "/a", "env": ["B"]}])), "/hooks/poststart/0/env/0"),
     (config(("/annotations", {"": "x"})), "/annotations/"),
     (config(("/linux/namespaces/-", {"type": "pid"})), "/linux/namespaces/8/type"),
     (config(("/linux/namespaces/0/path", "proc/1/ns/pid")), "/linux/namespaces/0/path"),
@@ -143,6 +148,7 @@ BROKEN: list[tuple[Any, str]] = [
     (config(("/linux/timeOffsets", {"realtime": {"secs": 1}})), "/linux/timeOffsets/realtime"),
     (config(("/linux/timeOffsets", {"boottime": {"nanosecs": 10**9}})), "/linux/timeOffsets/boottime/nanosecs"),
     (config(("/linux/devices", [{"type": "c", "path": "dev/x", "major": 1, "minor": 1}])), "/linux/devices/0/path"),
+    (config(("/linux/devices", [{"type": "p", "path": "/dev/.."}])), "/linux/devices/0/path"),
     (config(("/linux/devices", [{"type": "c", "path": "/dev/x", "minor": 1}])), "/linux/devices/0"),
     (config(("/linux/devices", [{"type": "b", "path": "/dev/x", "major": 1}])), "/linux/devices/0"),
     (
@@ -183,6 +189,13 @@ BROKEN: list[tuple[Any, str]] = [
         "/linux/seccomp/defaultAction",
     ),
     (config(call(action="SCMP_ACT_KILL", errnoRet=1)), "/linux/seccomp/syscalls/0/errnoRet"),
+    (config(call(action="SCMP_ACT_KILL", errnoRet=0)), "/linux/seccomp/syscalls/0/errnoRet"),
+    (config(seccomp(defaultErrnoRet=0)), "/linux/seccomp/defaultErrnoRet"),
+    (config(seccomp(flags=["SECCOMP_FILTER_FLAG_LOG", KILLABLE])), "/linux/seccomp/flags/1"),
+    (
+        config(seccomp(listenerPath="/s", syscalls=[{"names": ["a", "write"], "action": "SCMP_ACT_NOTIFY"}])),
+        "/linux/seccomp/syscalls/0/names",
+    ),
     (config(call(names=["a", ""])), "/linux/seccomp/syscalls/0/names/1"),
     (config(call(args=[{"index": 6, "value": 0, "op": "SCMP_CMP_EQ"}])), "/linux/seccomp/syscalls/0/args/0/index"),
     (config(call(action="SCMP_ACT_NOTIFY")), "/linux/seccomp/listenerPath"),
@@ -191,6 +204,8 @@ BROKEN: list[tuple[Any, str]] = [
     (without("mount", ("/linux/maskedPaths", ["/proc/kcore"])), "/linux/maskedPaths"),
     (without("mount", ("/linux/readonlyPaths", ["/proc/sys"])), "/linux/readonlyPaths"),
     (config(("/linux/maskedPaths", ["/a", "b"])), "/linux/maskedPaths/1"),
+    (config(("/linux/maskedPaths", ["/a", "//a/./.."])), "/linux/maskedPaths/1"),
+    (without("mount", ("/linux/rootfsPropagation", "slave")), "/linux/rootfsPropagation"),
     (config(("/linux/readonlyPaths", [""])), "/linux/readonlyPaths/0"),
     (config(("/linux/personality", {"domain": "LINUX", "flags": ["ADDR_NO_RANDOMIZE"]})), "/linux/personality/flags"),
     (config(("/linux/memoryPolicy", {"mode": "MPOL_DEFAULT", "nodes": "0"})), "/linux/memoryPolicy/nodes"),
@@ -204,6 +219,10 @@ BROKEN: list[tuple[Any, str]] = [
                 {"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES", "MPOL_F_RELATIVE_NODES"]},
             )
         ),
+        "/linux/memoryPolicy/flags",
+    ),
+    (
+        config(("/linux/memoryPolicy", {"mode": "MPOL_INTERLEAVE", "nodes": "0", "flags": ["MPOL_F_NUMA_BALANCING"]})),
         "/linux/memoryPolicy/flags",
     ),
     (config(("/linux/intelRdt", {"closID": "../x"})), "/linux/intelRdt/closID"),
@@ -283,6 +302,11 @@ HOLDING: list[Any] = [
     config(seccomp(defaultAction="", architectures=None)),
     config(seccomp(defaultAction="", syscalls=[])),
     config(call(action="SCMP_ACT_TRACE", errnoRet=65535)),
+    config(call(action="SCMP_ACT_NOTIFY"), ("/linux/seccomp/listenerPath", "/s"), ("/linux/seccomp/flags", [KILLABLE])),
+    config(("/hooks/poststart", [{"path": "/a", "args": ["a", ""], "env": ["A="]}])),
+    config(("/linux/maskedPaths", ["/a/..b", "/..."]), ("/linux/readonlyPaths", ["/"])),
+    config(("/linux/memoryPolicy", {"mode": "MPOL_BIND", "nodes": "0-8191", "flags": ["MPOL_F_NUMA_BALANCING"]})),
+    without("mount", ("/linux/rootfsPropagation", "")),
     config(call(action="SCMP_ACT_NOTIFY"), ("/linux/seccomp/listenerPath", "/run/agent.sock")),
     config(call(args=[{"index": 5, "value": 0, "op": "SCMP_CMP_EQ"}])),
     without("mount", ("/linux/maskedPaths", []), ("/linux/readonlyPaths", None)),

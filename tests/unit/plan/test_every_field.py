@@ -268,6 +268,8 @@ WITHOUT_EFFECT = {
 """Fields without a case, and why."""
 
 FREE_KEYS = {
+    "/linux/timeOffsets/boottime": "/linux/timeOffsets/*",
+    "/linux/timeOffsets/monotonic": "/linux/timeOffsets/*",
     "/linux/netDevices/eth0": "/linux/netDevices/*",
     "/linux/sysctl/net.ipv4.ip_forward": "/linux/sysctl/*",
     "/linux/resources/unified/memory.high": "/linux/resources/unified/*",

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from ocipy.errors import Error
 from ocipy.plan import masks
 from ocipy.plan.model import Host, Options, Plan, Step
+from tests.unit.documents import refused_at
 
 OPTIONS = Options(container_id="c", bundle="/b")
 
@@ -52,6 +52,5 @@ def test_repetitions_are_left_out() -> None:
     ],
 )
 def test_what_is_refused(member: str, paths: list[str], namespaces: tuple[str, ...], pointer: str) -> None:
-    with pytest.raises(Error) as caught:
-        planned(namespaces, **{member: paths})
-    assert caught.value.pointer == f"/linux/{member}{pointer}"
+    linux = {"namespaces": [{"type": kind} for kind in namespaces], member: paths}
+    assert refused_at({"linux": linux}) == [f"/linux/{member}{pointer}"]

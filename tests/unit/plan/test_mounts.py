@@ -10,6 +10,7 @@ from ocipy.errors import Error
 from ocipy.linux import constants as c
 from ocipy.plan import mounts
 from ocipy.plan.model import Host, Options, Plan, Step
+from tests.unit.documents import refused_at
 
 OPTIONS = Options(container_id="c", bundle="/bundle")
 MAPS = [{"containerID": 0, "hostID": 100000, "size": 65536}]
@@ -260,9 +261,6 @@ def test_an_idmap_is_not_relative_to_mappings_that_have_no_effect() -> None:
 @pytest.mark.parametrize(
     ("mount", "pointer"),
     [
-        (bind("idmap"), "/mounts/0/options"),
-        (bind("idmap", uidMappings=MAPS), "/mounts/0/uidMappings"),
-        (bind("idmap", gidMappings=MAPS), "/mounts/0/gidMappings"),
         (bind("idmap=uids=1-2"), "/mounts/0/options"),
         (bind("idmap=users=1-2-3"), "/mounts/0/options"),
         (bind("idmap=uids=@1-2-3"), "/mounts/0/options"),
@@ -272,17 +270,29 @@ def test_an_idmap_is_not_relative_to_mappings_that_have_no_effect() -> None:
         (bind("copy-symlink", destination="/x/../.."), "/mounts/0/destination"),
         (bind(destination="/proc/self"), "/mounts/0/destination"),
         (bind(destination="proc/sys/kernel"), "/mounts/0/destination"),
-        (bind(source="/a\0b"), "/mounts/0/source"),
         (bind("copy-symlink", "dest-nofollow"), "/mounts/0/options"),
         ({"destination": "/proc", "type": "tmpfs"}, "/mounts/0/type"),
         ({"destination": "/t", "source": "x"}, "/mounts/0/type"),
         ({"destination": "/t", "type": "none", "options": ["rshared"]}, "/mounts/0/type"),
         ({"destination": "/t", "type": "proc", "options": ["tmpcopyup"]}, "/mounts/0/options"),
-        ({"destination": "/t", "type": "tmpfs", "options": ["size=1\0"]}, "/mounts/0/options/0"),
     ],
 )
 def test_what_is_refused(mount: dict[str, Any], pointer: str) -> None:
     assert refused(mount) == pointer
+
+
+@pytest.mark.parametrize(
+    ("mount", "pointer"),
+    [
+        (bind("idmap"), "/mounts/0/options/1"),
+        (bind("idmap", uidMappings=MAPS), "/mounts/0/uidMappings"),
+        (bind("idmap", gidMappings=MAPS), "/mounts/0/gidMappings"),
+        (bind(source="/a\0b"), "/mounts/0/source"),
+        ({"destination": "/t", "type": "tmpfs", "options": ["size=1\0"]}, "/mounts/0/options/0"),
+    ],
+)
+def test_what_config_refuses(mount: dict[str, Any], pointer: str) -> None:
+    assert refused_at({"mounts": [mount]}) == [pointer]
 
 
 def test_idmap_is_refused_without_the_hosts_rights() -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from ocipy.errors import Error
 from ocipy.plan import namespaces
 from ocipy.plan.model import Host, Options, Plan, Step
+from tests.unit.documents import refused_at
 
 OPTIONS = Options(container_id="c", bundle="/b")
 ONE = [{"containerID": 0, "hostID": 1000, "size": 1}]
@@ -141,12 +141,11 @@ def test_root_of_a_user_namespace_maps_what_it_has_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    ("uids", "gids", "pointer"), [([], MANY, "/linux/uidMappings"), (MANY, [], "/linux/gidMappings")]
+    ("uids", "gids", "pointer"),
+    [([], MANY, "/linux/gidMappings"), (MANY, [], "/linux/uidMappings"), ([], [], "/linux/uidMappings")],
 )
 def test_a_user_namespace_without_maps_is_refused(uids: Any, gids: Any, pointer: str) -> None:
-    with pytest.raises(Error) as caught:
-        maps(Host(), uids, gids)
-    assert caught.value.pointer == pointer
+    assert refused_at(config({"type": "user"}, uidMappings=uids, gidMappings=gids)) == [pointer]
 
 
 def test_without_a_user_namespace_maps_are_not_written() -> None:

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from ocipy.config.template import template
-from ocipy.errors import Error
 from ocipy.plan import process
 from ocipy.plan.build import build
 from ocipy.plan.model import Host, Options, Plan, Step
+from tests.unit.documents import refused_at
 
 OPTIONS = Options(container_id="web", bundle="/b", listen_fds=2)
 
@@ -23,12 +23,6 @@ def plan_of(planner: Any, document: Any, host: Host | None = None, options: Opti
     plan = Plan()
     planner(plan, document, host or Host(), options)
     return plan
-
-
-def pointer_of(planner: Any, document: Any) -> str:
-    with pytest.raises(Error) as caught:
-        plan_of(planner, document)
-    return caught.value.pointer
 
 
 def only(plan: Plan, action: str) -> Step:
@@ -45,7 +39,7 @@ def test_oom_score_is_left_alone_unless_given() -> None:
 
 @pytest.mark.parametrize("score", [-1001, 1001])
 def test_oom_score_out_of_range(score: int) -> None:
-    assert pointer_of(process.plan_oom_score, config(oomScoreAdj=score)) == "/process/oomScoreAdj"
+    assert refused_at(config(oomScoreAdj=score)) == ["/process/oomScoreAdj"]
 
 
 def test_signals_and_session_come_first_and_then_the_keyring() -> None:
@@ -61,18 +55,18 @@ def test_the_keyring_gets_the_label_of_the_process_under_selinux() -> None:
     assert only(plan, "keyring").args["label"] == "a:b:c:s0"
 
 
-@pytest.mark.parametrize("cwd", ["", "tmp", "./tmp", "a\0b", "/a\0b", "/\ud800"])
+@pytest.mark.parametrize("cwd", ["", "tmp", "./tmp", "a\0b", "/a\0b"])
 def test_a_working_directory_that_is_none(cwd: str) -> None:
-    assert pointer_of(process.plan_make_cwd, config(cwd=cwd)) == "/process/cwd"
+    assert refused_at(config(cwd=cwd)) == ["/process/cwd"]
 
 
 def test_environment_keeps_the_last_of_each_name() -> None:
     assert process.environment_of({"cwd": "/", "env": ["A=1", "B=x=y", "A=2", "C="]}) == ("A=2", "B=x=y", "C=")
 
 
-@pytest.mark.parametrize("entry", ["", "A", "=1", "A=\0", "A=\ud800"])
+@pytest.mark.parametrize("entry", ["", "A", "=1", "A=\0"])
 def test_an_entry_of_the_environment_that_is_none(entry: str) -> None:
-    assert pointer_of(process.plan_before_ids, config(env=["OK=1", entry])) == "/process/env/1"
+    assert refused_at(config(env=["OK=1", entry])) == ["/process/env/1"]
 
 
 def test_what_is_done_before_the_ids_change() -> None:
@@ -98,11 +92,11 @@ def test_what_is_done_as_the_final_user() -> None:
 
 @pytest.mark.parametrize("args", [[], None])
 def test_no_arguments(args: Any) -> None:
-    assert pointer_of(process.plan_execute, config(args=args)) == "/process/args"
+    assert refused_at(config(args=args)) == ["/process/args"]
 
 
 def test_arguments_with_nul() -> None:
-    assert pointer_of(process.plan_execute, config(args=["sh", "a\0b"])) == "/process/args/1"
+    assert refused_at(config(args=["sh", "a\0b"])) == ["/process/args/1"]
 
 
 def test_arguments_are_passed_on() -> None:
@@ -121,7 +115,7 @@ def test_no_new_privileges_only_if_true() -> None:
 def test_cpu_affinity_is_for_exec_but_checked() -> None:
     plan_of(process.plan_after_ids, config(execCPUAffinity={"initial": "0-3,7", "final": ""}))
     document = config(execCPUAffinity={"initial": "0", "final": "3-1"})
-    assert pointer_of(process.plan_after_ids, document) == "/process/execCPUAffinity/final"
+    assert refused_at(document) == ["/process/execCPUAffinity/final"]
 
 
 def test_without_a_process_create_succeeds_and_start_fails() -> None:
