@@ -306,6 +306,8 @@ def _hidden_paths(member: str, paths: list[str] | None, spaces: dict[str, str], 
 
 def is_root(path: str) -> bool:
     """Whether an absolute path is "/", written in some way."""
+    if ".." not in path:
+        return not path.strip("/.")
     depth = 0
     for part in path.split("/"):
         depth = max(depth - 1, 0) if part == ".." else depth + (part not in ("", "."))

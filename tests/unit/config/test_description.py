@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -11,9 +12,10 @@ from typing import Annotated, Any, TypedDict
 import pytest
 
 from ocipy.config import generate
-from ocipy.config.description import as_page, as_rules, nodes
-from ocipy.config.description.markers import In, Pattern
+from ocipy.config.description import as_page, as_rules, as_schema, nodes
+from ocipy.config.description.markers import In, Pattern, Since
 from ocipy.config.description.nodes import Member, Object, Value
+from ocipy.config.description.values import Uint16
 from tests.unit import oracle
 
 TOP = Path(__file__).resolve().parents[3]
@@ -104,6 +106,23 @@ def read(cls: Any, monkeypatch: pytest.MonkeyPatch) -> Object:
     monkeypatch.setitem(nodes.DOCUMENTS, "test", cls)
     monkeypatch.setattr(nodes, "MODULES", (*nodes.MODULES, sys.modules[__name__]))
     return nodes.read("test")
+
+
+class Wider(TypedDict, total=False):
+    """A config of a later version."""
+
+    speed: Annotated[Uint16, Since("1.9"), In("rootfs")]
+    """How fast the container is to be."""
+
+
+def test_a_field_that_is_described_is_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    document = read(Wider, monkeypatch)
+    assert '    "speed": (INTEGER, 0, 65535),\n' in as_rules.render(document)
+    schema = json.loads(as_schema.render(document, "title"))
+    text = "How fast the container is to be. Since version 1.9."
+    assert schema["properties"]["speed"] == {"description": text, "$ref": "#/$defs/Uint16"}
+    row = "| `speed` | uint16 | 1.9 | How fast the container is to be. | `plan/rootfs`, `init/rootfs` |\n"
+    assert row in as_page.render(document)
 
 
 def test_what_says_too_little_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

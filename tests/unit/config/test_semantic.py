@@ -6,9 +6,13 @@ import os
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from ocipy.cgroups.paths import clean
 from ocipy.config.check import check
 from ocipy.config.semantic import RLIMITS, errors, process_errors
+from ocipy.config.semantic_linux import is_root
 from tests.unit.documents import minimal, put, real_configs
 
 MAP = [{"containerID": 0, "hostID": 1000, "size": 10}]
@@ -370,6 +374,11 @@ def test_the_search_for_nul_can_be_left_out() -> None:
     document = config(("/hostname", "a\0b"))
     assert errors(document, may_hold_nul=False) == []
     assert errors(document) == [("/hostname", "holds a NUL byte")]
+
+
+@given(st.text(alphabet="/.a", max_size=9))
+def test_the_root_written_in_some_way(text: str) -> None:
+    assert is_root("/" + text) == (clean("/" + text) == "/")
 
 
 def test_a_process_alone() -> None:
