@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ocipy.cgroups.layout import Layout
 
-DENIED = (EPERM, EACCES, EROFS)
+NOT_PERMITTED = (EPERM, EACCES, EROFS)
 DELEGATE = "/sys/kernel/cgroup/delegate"
 # The specification's list for a kernel that does not tell (config-linux.md, Cgroup ownership).
 DELEGATED = ("cgroup.procs", "cgroup.subtree_control", "cgroup.threads")
@@ -61,14 +61,14 @@ def make(
         try:
             cgroup.created += files.make_directory(path, top)
         except OSError as error:
-            if tolerant and error.errno in DENIED:
+            if tolerant and error.errno in NOT_PERMITTED:
                 del cgroup.paths[name]
                 continue
-            cgroup.created += [place for place in planned if place not in cgroup.created and files.exists(place)]
+            cgroup.created += [place for place in planned if place not in cgroup.created and files.is_present(place)]
             raise Error(
                 f"cannot make the cgroup {path}",
                 errno=error.errno or 0,
-                hint="without root it takes a delegated cgroup" if error.errno in DENIED else "",
+                hint="without root it takes a delegated cgroup" if error.errno in NOT_PERMITTED else "",
             ) from None
         if cpuset and "cpuset" in name.split(","):
             fill_cpuset(path, top)

@@ -180,11 +180,11 @@ def _empty(path: str) -> None:
     for left in range(REMOVE_TRIES, 0, -1):
         files.walk(path, leave=_rmdir_at)
         _rmdir(path)
-        if not files.exists(path):
+        if not files.is_present(path):
             return
         if left > 1:
             _signal_running(lambda: files.processes(path), SIGKILL)
-            if files.exists(path + "/freezer.state"):
+            if files.is_present(path + "/freezer.state"):
                 freezer.thaw_all({"freezer": path})
             sleep(pause)
             pause *= 2

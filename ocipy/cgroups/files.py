@@ -48,7 +48,7 @@ def write_pid(directory: str, pid: int) -> None:
         sleep(YOUNG_TASK_PAUSE)
 
 
-def exists(path: str) -> bool:
+def is_present(path: str) -> bool:
     """Whether there is such a file or directory."""
     try:
         posix.stat(path)
@@ -73,7 +73,7 @@ def make_directory(path: str, stop: str) -> list[str]:
         except FileNotFoundError:
             if left == 0 or path == stop:
                 raise
-        made = [directory for directory in made if exists(directory)]
+        made = [directory for directory in made if is_present(directory)]
         wanted = missing(path, stop) or [path]
     return made
 
@@ -95,7 +95,7 @@ def parent_of(path: str) -> str:
 def missing(path: str, top: str) -> list[str]:
     """Of a directory and those above it, below `top`, the ones that are not there, the topmost first."""
     found: list[str] = []
-    while path != top and not exists(path):
+    while path != top and not is_present(path):
         found.append(path)
         path = parent_of(path)
     found.reverse()

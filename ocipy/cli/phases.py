@@ -32,6 +32,6 @@ PHASES = {
         "run_poststop": "poststop hooks",
     },
     "ocipy.operations.foreground": {"_until_end": "wait for the end"},
-    "ocipy.cli.commands.run": {"start": "start", "run_poststart": "poststart hooks", "delete_ended": "delete"},
-    "ocipy.cli.commands.start": {"start": "start", "run_poststart": "poststart hooks"},
+    "ocipy.operations.run": {"start": "start", "run_poststart": "poststart hooks", "delete_ended": "delete"},
+    "ocipy.operations.start": {"start": "start", "run_poststart": "poststart hooks"},
 }

@@ -28,7 +28,7 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 INSTALL = "install criu 3.0 or later (package criu), or name it by --criu PATH"
 # Bytes; a response is some hundred.
 MAX_MESSAGE = 64 * 1024
-END_PATIENCE_MS = 30_000
+FINISH_PATIENCE_MS = 30_000
 # To come to where a dump can be given up: it is told nothing more, and lets the container go on.
 GIVE_UP_PATIENCE_MS = 10_000
 # Descriptors of the child above all that criu gets.
@@ -176,7 +176,7 @@ class Session:
             self.status = posix.waitpid(self.pid, 0)[1]
         return self.status
 
-    def finish(self, patience: int = END_PATIENCE_MS) -> None:
+    def finish(self, patience: int = FINISH_PATIENCE_MS) -> None:
         """Close the connection after the last response, and give criu time to end of itself, in milliseconds.
 
         How it ends is of no interest: after a pre-dump it waits for another request, and takes the end for an error.

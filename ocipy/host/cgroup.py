@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 
 from ocipy import log
-from ocipy.cgroups.creation import DENIED, fill_cpuset, make, own, place
+from ocipy.cgroups.creation import NOT_PERMITTED, fill_cpuset, make, own, place
 from ocipy.cgroups.device_filter import set_devices
 from ocipy.cgroups.layout import probe
 from ocipy.errors import Error
@@ -73,7 +73,7 @@ def cgroup_open(run: HostRun) -> None:
         run.fds["cgroup/" + name] = fd
 
 
-def clone(run: HostRun, flags: int, exit_signal: int, *, required: bool) -> tuple[int, int]:
+def clone_into(run: HostRun, flags: int, exit_signal: int, *, required: bool) -> tuple[int, int]:
     """Clone into the v2 cgroup where there is one: (pid, pidfd), or (0, -1) in the child. Raises OSError.
 
     Where the kernel refuses that (before Linux 5.7, a threaded cgroup) the process is moved by cgroup_join, unless it
@@ -102,7 +102,7 @@ def cgroup_join(run: HostRun, *, tolerant: bool) -> None:
     try:
         cgroup.join(run.pid, only_unified=True)
     except OSError as error:
-        if not tolerant or error.errno not in DENIED:
+        if not tolerant or error.errno not in NOT_PERMITTED:
             raise Error(f"cannot join the cgroup {cgroup.paths['']}", errno=error.errno or 0) from None
         # Not delegated to us: the container stays in our own.
         path = cgroup.paths.pop("")

@@ -6,7 +6,7 @@ import errno
 import posix
 
 from ocipy.cgroups.cgroup import Cgroup
-from ocipy.cgroups.files import exists, read
+from ocipy.cgroups.files import is_present, read
 from ocipy.cgroups.layout import parse_own, probe
 from ocipy.cgroups.paths import is_within
 from ocipy.errors import Error
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ocipy.host.context import HostRun
 
-DENIED = (errno.EACCES, errno.EPERM)
+MOVE_REFUSED = (errno.EACCES, errno.EPERM)
 
 
 def report_pipe(run: HostRun) -> None:
@@ -54,7 +54,7 @@ def exec_cgroup(run: HostRun, *, paths: Sequence[tuple[str, str]], chosen: bool)
 
 def _no_cgroup(run: HostRun, paths: Sequence[str]) -> Error:
     """In words of our own: engines take the kernel's for a missing command (docs/errors.md)."""
-    missing = next((path for path in paths if not exists(path)), "")
+    missing = next((path for path in paths if not is_present(path)), "")
     hint = "--cgroup names one below the container's, which must be there" if run.keep["chosen"] else ""
     return Error(f"there is no cgroup {missing}", hint=hint)
 
@@ -130,7 +130,7 @@ def exec_cgroup_join(run: HostRun) -> None:
         except FileNotFoundError:
             refusal = refusal or _no_cgroup(run, [path])
         except OSError as error:
-            if error.errno in DENIED and run.state.cgroup is not None and run.state.cgroup.get("systemd"):
+            if error.errno in MOVE_REFUSED and run.state.cgroup is not None and run.state.cgroup.get("systemd"):
                 _attach(run, path)
                 return
             refusal = refusal or Error(f"cannot join the cgroup {path}", errno=error.errno or 0)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 LONGEST_NAME = 64  # of a terminal: "/dev/pts/N"
 # An init that has closed the channel is about to end.
-END_PATIENCE_MS = 2000
+DEAD_INIT_PATIENCE_MS = 2000
 
 
 def fifo(run: HostRun) -> None:
@@ -222,7 +222,8 @@ PLACES = {
     "exec_join": ("clone_joining", "exec_cgroup", "exec_cgroup_join", "executed", "open_root", "report_pipe"),
     "hooks": ("hook", "hook_output", "keep_hook"),
     "intel_rdt": ("rdt_group", "rdt_join", "rdt_keep", "rdt_monitoring", "rdt_schema"),
-    "rlimits": ("final_affinity", "initial_affinity", "oom_score_adj", "raise_rlimit", "reset_affinity", "rlimit"),
+    "process": ("final_affinity", "initial_affinity", "oom_score_adj", "reset_affinity"),
+    "rlimits": ("raise_rlimit", "rlimit"),
     "namespace_contents": ("time_offsets", "net_devices"),
     "namespaces": ("open_namespace", "clone", "clone_stage", "uid_map", "gid_map"),
     "notify": ("notify_directory",),
@@ -304,7 +305,7 @@ def _end_of_init(run: HostRun, step: Step | None) -> Error:
         return _error_of_init(run, error, step)
     if word is not None:
         return word
-    if not _kernel.poll([(run.pidfd, POLLIN)], END_PATIENCE_MS):
+    if not _kernel.poll([(run.pidfd, POLLIN)], DEAD_INIT_PATIENCE_MS):
         return Error(f"{run.name} has closed the channel")
     status = posix.waitid(posix.P_PID, run.pid, posix.WEXITED | posix.WNOWAIT)
     assert status is not None

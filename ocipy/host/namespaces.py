@@ -57,7 +57,7 @@ def clone(run: HostRun, *, kinds: Sequence[str], into_cgroup: bool) -> None:
     ours, theirs = channel.pair()
     init = _init(run, theirs)  # before the clone: an error of the child's is nobody's but become_init's
     try:
-        pid, pidfd = cgroup.clone(run, flags, SIGCHLD, required=into_cgroup)
+        pid, pidfd = cgroup.clone_into(run, flags, SIGCHLD, required=into_cgroup)
     except OSError as error:
         raise not_made(kinds, error) from None
     if pid == 0:
@@ -92,7 +92,7 @@ def clone_stage(
 
     ours, theirs = channel.pair()
     init = _init(run, theirs)
-    pid, pidfd = cgroup.clone(run, CLONE_PIDFD, SIGCHLD, required=False)
+    pid, pidfd = cgroup.clone_into(run, CLONE_PIDFD, SIGCHLD, required=False)
     if pid == 0:
         run_stage(run.plan, init, joined, drop_groups, user, unshared, forks, watched)
     posix.close(theirs.fd)

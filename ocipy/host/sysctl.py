@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ocipy.children import once
 from ocipy.errors import Error
-from ocipy.init.stage import become_root
+from ocipy.init.stage import take_root_ids
 from ocipy.init.sysctl import write
 from ocipy.linux import _kernel
 from ocipy.plan.namespaces import flags_of
@@ -29,7 +29,7 @@ def host_sysctl(run: HostRun, *, kinds: Sequence[str], path: str, value: str) ->
         except OSError as error:
             raise Error(f"cannot join the {' and '.join(kinds)} namespace", errno=error.errno or 0) from None
         if "user" in kinds:
-            become_root()
+            take_root_ids()
         write(run.fds["procfs/sysctl"], path, value)
         return b""
 

@@ -132,7 +132,7 @@ def _see_where_it_is(run: HostRun, cgroup: Cgroup) -> None:
         raise Error(f"systemd has made {_unit(cgroup)}, but the container's process is in {path or 'no cgroup of it'}")
     made = place(layout, path)
     cgroup.paths, cgroup.created = made.paths, made.created
-    if cgroup.systemd is not None and not files.exists(cgroup.systemd["file"]):
+    if cgroup.systemd is not None and not files.is_present(cgroup.systemd["file"]):
         cgroup.systemd["file"] = ""
     run.state.cgroup = cgroup.to_state()
     run.state.save()
@@ -191,7 +191,7 @@ def stop(cgroup: Cgroup) -> None:
         if whose == "ours":
             bus.stop(connection, unit, lambda: _is_forgotten(cgroup))
     except Error as error:
-        if any(files.exists(path) for path in cgroup.paths.values()):
+        if any(files.is_present(path) for path in cgroup.paths.values()):
             log.warning(f"{error}; {unit} is removed by hand")
             ending.kill_all(cgroup, SIGKILL)
             time.sleep(NOTICE)
@@ -206,7 +206,7 @@ def _is_forgotten(cgroup: Cgroup) -> bool:
     So it is for most that have come to their end.
     """
     file = cgroup.systemd["file"] if cgroup.systemd is not None else ""
-    return bool(file and cgroup.paths) and not files.exists(file)
+    return bool(file and cgroup.paths) and not files.is_present(file)
 
 
 def _call(unit: dict[str, Any], work: Callable[..., None], *arguments: object) -> None:

@@ -22,7 +22,7 @@ class Init:
     fds: descriptors that the host opened for us, by name: "fifo", "report", "mount/3", "namespace/network", …
     state: the container's state as hooks get it, with the pid as seen in here.
     preserved: so many descriptors from 3 on are the payload's.
-    started: exec.report, once start was called; -1 before.
+    report_fd: exec.report, once start was called; -1 before.
     seccomp_program: BPF, taken from the host early.
     cwd_entered: the working directory could be entered, and was checked, before the ids changed.
     environment, command, limits: filled by steps, used by the last one. limits: (resource, soft, hard) of prlimit(2).
@@ -38,10 +38,10 @@ class Init:
         "limits",
         "preserved",
         "proc",
+        "report_fd",
         "root_path",
         "rootfs",
         "seccomp_program",
-        "started",
         "state",
         "sysctl_proc",
     )
@@ -62,7 +62,7 @@ class Init:
         self.sysctl_proc = fds.get("procfs/sysctl", -1)
         self.rootfs = -1
         self.root_path = ""
-        self.started = -1
+        self.report_fd = -1
         self.state = state
         self.preserved = preserved
         self.environment: dict[bytes, bytes] = {}

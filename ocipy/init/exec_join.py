@@ -16,7 +16,7 @@ from ocipy.errors import Error
 from ocipy.init.fifo import leave_runtime
 from ocipy.init.lane import become_init, close_others, report, seal_imports
 from ocipy.init.namespaces import join, leave_groups
-from ocipy.init.stage import become_root, wait_for_host
+from ocipy.init.stage import take_root_ids, wait_for_host
 from ocipy.linux import _kernel
 from ocipy.linux.constants import (
     CLONE_PARENT,
@@ -49,7 +49,7 @@ FILES = {
     "uts": "uts",
 }
 # A container's process that is about to end closes its pid namespace before its end can be seen.
-END_PATIENCE_MS = 1000
+CONTAINER_END_PATIENCE_MS = 1000
 
 
 def run_joining(plan: Plan, init: Init, kinds: Sequence[str], chroot: bool, drop_groups: bool, pid: int) -> NoReturn:
@@ -71,7 +71,7 @@ def run_joining(plan: Plan, init: Init, kinds: Sequence[str], chroot: bool, drop
         if chroot:
             _enter_root(init.fds.pop("root"))
         if "user" in kinds:
-            become_root()
+            take_root_ids()
         # The kernel undoes it where the join, or new ids, have changed the capabilities (prctl(2)).
         _kernel.prctl(PR_SET_DUMPABLE, 0)
         child = _fork(container) if "pid" in kinds else 0
@@ -135,7 +135,7 @@ def _fork(container: int) -> int:
         return _kernel.clone3(CLONE_PARENT, 0, -1)[0]
     except OSError as error:
         hint = ""
-        if error.errno == errno.ENOMEM and _kernel.poll([(container, POLLIN)], END_PATIENCE_MS):
+        if error.errno == errno.ENOMEM and _kernel.poll([(container, POLLIN)], CONTAINER_END_PATIENCE_MS):
             # pid_namespaces(7): no fork in a namespace whose first process has ended.
             raise _not_running() from None
         if error.errno == errno.EAGAIN:
@@ -155,7 +155,7 @@ def exec_root(init: Init) -> None:
 def let_go(init: Init) -> None:
     """Let the runtime go on: it reads the pipe until the exec, which closes it, or an error."""
     leave_runtime(init)
-    init.started = init.fds.pop("report")
+    init.report_fd = init.fds.pop("report")
 
 
 ACTIONS: dict[str, Callable[..., None]] = {"exec_root": exec_root, "let_go": let_go}

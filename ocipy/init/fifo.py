@@ -57,8 +57,8 @@ def wait_for_start(init: Init, *, watch: bool) -> None:
     if posix.read(fifo, 1) != AWAKE:
         posix._exit(1)
     posix.close(fifo)
-    init.started = init.fds.pop("report")
-    posix.write(init.started, AWAKE)
+    init.report_fd = init.fds.pop("report")
+    posix.write(init.report_fd, AWAKE)
 
 
 def _watch(fifo: int) -> None:
@@ -73,7 +73,7 @@ def _watch(fifo: int) -> None:
 
 def tell_executing(init: Init) -> None:
     """The next thing is execve."""
-    posix.write(init.started, EXECUTING)
+    posix.write(init.report_fd, EXECUTING)
 
 
 ACTIONS = {"wait_for_start": wait_for_start, "tell_executing": tell_executing}

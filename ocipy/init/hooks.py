@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 SHOWN_OUTPUT = 4096  # bytes of a failing hook's output, the last ones
 # What a hook prints is kept in memory until it ends: beyond this it is thrown away from time to time.
 KEPT_OUTPUT = 16 * 1024 * 1024
-GLANCE_MS = 1000
+HOOK_GLANCE_MS = 1000
 MAX_FD = (1 << 32) - 1
 
 
@@ -192,7 +192,7 @@ def _wait(pidfd: int, output: int, timeout: int | None, give_up: Sequence[int]) 
     watched = [(pidfd, POLLIN), *((fd, POLLIN) for fd in give_up)]
     deadline = None if timeout is None else _kernel.monotonic_ns() + timeout * 1_000_000_000
     while True:
-        pause = GLANCE_MS
+        pause = HOOK_GLANCE_MS
         if deadline is not None:
             # Rounded up: a poll that ends a little early would only be repeated.
             left = -((_kernel.monotonic_ns() - deadline) // 1_000_000)

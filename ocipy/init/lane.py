@@ -84,11 +84,12 @@ PLACES = {
     "fifo": ("wait_for_start", "tell_executing"),
     "hooks": ("hook",),
     "identity": ("become_root", "stdio_owner", "groups", "gid_uid"),
+    "loopback": ("loopback",),
     "keyring": ("keyring",),
     "lookup": ("command",),
     "lsm": ("apparmor", "selinux"),
     "masks": ("mask", "readonly_path", "take_null"),
-    "mount2": ("mount_classic", "remount"),
+    "classic_mounts": ("mount_classic", "remount"),
     "move_root": ("move_root",),
     "mounts": ("bind", "copy_symlink", "mount", "remount_readonly"),
     "namespaces": ("unshare_cgroup", "unshare_ipc"),
@@ -105,7 +106,7 @@ PLACES = {
     "seccomp": ("seccomp_receive", "seccomp_load"),
     "sysctl": ("sysctl", "sysctl_done"),
     "terminal": ("console",),
-    "uts": ("hostname", "domainname", "loopback"),
+    "uts": ("hostname", "domainname"),
 }  # fmt: skip
 
 
@@ -170,8 +171,8 @@ def report(init: Init, error: BaseException, step: str, pointer: str) -> NoRetur
     else:
         failure = Error(f"internal error: {step}: {type(error).__name__}: {error}", pointer=pointer)
     try:
-        if init.started >= 0:
-            posix.write(init.started, _kernel.json_dumps(failure.to_message()))
+        if init.report_fd >= 0:
+            posix.write(init.report_fd, _kernel.json_dumps(failure.to_message()))
         else:
             init.channel.send("error", failure.to_message())
     except (OSError, Error):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ocipy.init.context import Init
 
 PASSWD_MAX = 1 << 20  # bytes
-DENIED = "permission denied"
+PERMISSION_DENIED = "permission denied"
 
 
 def command(init: Init, *, name: str) -> None:
@@ -48,7 +48,7 @@ def find(name: bytes, path: bytes) -> bytes:
             failure, hint = _check(candidate)
             if not failure:
                 return candidate
-            if failure == DENIED:
+            if failure == PERMISSION_DENIED:
                 unfit = unfit or f"{_text(candidate)} is there, but {hint}"
     searched = f"the container's files do not have it in {_text(path)}" if path else "process.env has no PATH"
     raise Error(f"exec: {quoted}: executable file not found in $PATH", hint=unfit or searched)
@@ -71,8 +71,11 @@ def _check(path: bytes) -> tuple[str, str]:
     if executable:
         return "", ""
     if not mode & 0o111:
-        return DENIED, f"its mode, {mode & 0o7777:04o}, lets nobody execute it"
-    return DENIED, f"its mode, {mode & 0o7777:04o}, keeps process.user out, or its filesystem is mounted noexec"
+        return PERMISSION_DENIED, f"its mode, {mode & 0o7777:04o}, lets nobody execute it"
+    return (
+        PERMISSION_DENIED,
+        f"its mode, {mode & 0o7777:04o}, keeps process.user out, or its filesystem is mounted noexec",
+    )
 
 
 def _text(path: bytes) -> str:

@@ -71,9 +71,9 @@ def mask(init: Init, *, path: str, label: str) -> None:
     if same_place(target, init.rootfs):
         raise Error(f"cannot mask the container's root itself, which is what {path} is")
     if paths.is_directory(target):
-        _cover(init, "mask/directory", target, label)
+        _attach_cover(init, "mask/directory", target, label)
     else:
-        _cover(init, "mask/file", target, label)
+        _attach_cover(init, "mask/file", target, label)
 
 
 def _open(init: Init, path: str) -> int:
@@ -91,7 +91,7 @@ def _open(init: Init, path: str) -> int:
         raise Error(f"cannot cover {path}", errno=error.errno or 0, hint=hint) from None
 
 
-def _cover(init: Init, name: str, target: int, label: str) -> None:
+def _attach_cover(init: Init, name: str, target: int, label: str) -> None:
     """The first one of a kind is attached itself, the later ones are copies of it: one tmpfs serves them all."""
     first = init.fds.get(name, -1)
     attached = name + "/attached"

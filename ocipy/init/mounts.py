@@ -374,7 +374,7 @@ def open_new(init: Init, destination: str, fstype: str, data: Sequence[str]) -> 
     A tmpfs has the mode of the directory that it covers unless it is given one (semantics of runc and crun). One for
     which the directory is made only now has the kernel's default, 1777 (tmpfs(5)).
     """
-    covers = fstype == "tmpfs" and paths.exists(init.rootfs, destination)
+    covers = fstype == "tmpfs" and paths.exists_below(init.rootfs, destination)
     target = open_target(init, destination, fstype)
     return target, _with_mode(data, target) if covers else data
 

@@ -65,7 +65,7 @@ def is_directory(fd: int) -> bool:
     return posix.stat(fd).st_mode & S_IFMT == S_IFDIR
 
 
-def exists(root: int, path: str) -> bool:
+def exists_below(root: int, path: str) -> bool:
     """Whether anything is at the path, symlinks followed."""
     try:
         posix.close(open_below(root, path))

@@ -129,7 +129,7 @@ def close_descriptors(init: Init, *, keep: tuple[str, ...]) -> None:
     walk of execve (CVE-2024-21626). The channel and the FIFO stay, which lead nowhere.
     """
     init.fds = {name: fd for name, fd in init.fds.items() if name in keep}
-    wanted = [init.channel.fd, init.started, *init.fds.values()]
+    wanted = [init.channel.fd, init.report_fd, *init.fds.values()]
     if "rootfs" in keep:
         wanted.append(init.rootfs)
     else:

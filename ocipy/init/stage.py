@@ -57,7 +57,7 @@ def run_stage(
             wait_for_host(init, "mapped")
         if user or any(kind == "user" for kind, _ in joined):
             # The capabilities in the new namespace are full, but the ids are still those of outside.
-            become_root()
+            take_root_ids()
         # Whoever shares the pid namespace that is joined may look at us from here on (CVE-2016-9962). If it was done
         # before: the kernel may undo it when a join, or new ids, change the capabilities (prctl(2)).
         _kernel.prctl(PR_SET_DUMPABLE, 0)
@@ -97,7 +97,7 @@ def wait_for_host(init: Init, kind: str) -> None:
         raise Error(f"the runtime said {received} instead of {kind}")
 
 
-def become_root() -> None:
+def take_root_ids() -> None:
     """Take the ids 0 of the user namespace, if they are mapped there."""
     try:
         posix.setresgid(0, 0, 0)

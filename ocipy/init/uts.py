@@ -1,4 +1,4 @@
-"""The names that uname(2) tells, and the loopback interface: what makes fresh namespaces usable."""
+"""The names that uname(2) tells."""
 
 from __future__ import annotations
 
@@ -28,12 +28,4 @@ def domainname(init: Init, *, name: str) -> None:
         raise Error(f"cannot set the domainname {name}", errno=error.errno or 0) from None
 
 
-def loopback(init: Init) -> None:
-    """Bring lo up: in a new network namespace it is there, but down (network_namespaces(7))."""
-    try:
-        _kernel.link_up("lo")
-    except OSError as error:
-        raise Error("cannot bring the loopback interface up", errno=error.errno or 0) from None
-
-
-ACTIONS: dict[str, Callable[..., None]] = {"hostname": hostname, "domainname": domainname, "loopback": loopback}
+ACTIONS: dict[str, Callable[..., None]] = {"hostname": hostname, "domainname": domainname}

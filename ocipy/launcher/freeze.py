@@ -41,15 +41,15 @@ ADDED = frozenset(("ocipy.linux._kernel",))
 REMOVED = ("ocipy.cgroups.cgroup", "ocipy.cgroups.ending")
 PLANNED = (
     *(f"ocipy.cgroups.{name}" for name in ("creation", "device_filter", "device_program")),
-    *(f"ocipy.host.{name}" for name in ("cgroup", "rlimits", "namespaces")),
+    *(f"ocipy.host.{name}" for name in ("cgroup", "namespaces", "process", "rlimits")),
     *(f"ocipy.init.{name}" for name in (
-        "capabilities", "cgroup", "cgroup_mount", "devices", "identity", "keyring", "lookup", "masks", "mounts",
-        "namespaces", "process", "rootfs", "uts",
+        "capabilities", "cgroup", "cgroup_mount", "devices", "identity", "keyring", "lookup", "loopback", "masks",
+        "mounts", "namespaces", "process", "rootfs", "uts",
     )),
 )  # fmt: skip
 EXECUTED = (
     "ocipy.operations.exec_file",
-    *(f"ocipy.host.{name}" for name in ("exec_join", "rlimits")),
+    *(f"ocipy.host.{name}" for name in ("exec_join", "process", "rlimits")),
     *(
         f"ocipy.init.{name}"
         for name in ("capabilities", "cgroup", "exec_join", "identity", "keyring", "lookup", "process")

@@ -14,7 +14,7 @@ from ocipy.criu import client, messages
 from ocipy.criu.client import Criu, Session
 from ocipy.criu.directory import DESCRIPTORS, open_directory
 from ocipy.errors import Error
-from ocipy.host.probe import describe_host
+from ocipy.host.machine import describe_host
 from ocipy.init.paths import is_directory, open_below
 from ocipy.linux import _kernel
 from ocipy.linux.files import read_file, write_file

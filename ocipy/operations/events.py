@@ -111,7 +111,7 @@ class OutOfMemory:
             except BlockingIOError:
                 return False
             # The removal of the cgroup is an event too.
-            return files.exists(self.v1)
+            return files.is_present(self.v1)
         for fd in self.files:
             try:
                 os.pread(fd, 4096, 0)

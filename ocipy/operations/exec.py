@@ -11,7 +11,7 @@ from ocipy.children.interrupts import catch
 from ocipy.errors import Error
 from ocipy.host.context import HostRun
 from ocipy.host.lane import carry_out
-from ocipy.host.probe import describe_host
+from ocipy.host.machine import describe_host
 from ocipy.host.terminal import check_socket
 from ocipy.init.exec_join import FILES
 from ocipy.linux import _kernel

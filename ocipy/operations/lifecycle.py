@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 KILL_PATIENCE_MS = 10_000
 THAW_INTERVAL_MS = 500
 # For an init that has told of an error.
-END_PATIENCE_MS = 2000
+FAILED_INIT_PATIENCE_MS = 2000
 
 
 class NotRunning(Error):
@@ -85,7 +85,7 @@ def _let_go(state: State, pidfd: int, interrupts: int) -> None:
         raise_failure(said)
     except Error:
         # It ends now: nobody who asks after this is to find it running.
-        _kernel.poll([(pidfd, POLLIN)], END_PATIENCE_MS)
+        _kernel.poll([(pidfd, POLLIN)], FAILED_INIT_PATIENCE_MS)
         raise
     if EXECUTING not in said:
         raise Error(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 
 from ocipy.errors import Error
-from ocipy.host.probe import describe_host
+from ocipy.host.machine import describe_host
 from ocipy.operations import bundle
 from ocipy.plan.build import build
 from ocipy.plan.model import Options

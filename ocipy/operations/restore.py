@@ -8,10 +8,12 @@ from ocipy.criu import client
 from ocipy.criu.directory import open_directory
 from ocipy.errors import Error
 from ocipy.host.context import HostRun
-from ocipy.host.probe import describe_host
+from ocipy.host.machine import describe_host
 from ocipy.host.restore import Restoring, read_descriptors
+from ocipy.operations import foreground
 from ocipy.operations.checkpoint import with_config_file
 from ocipy.operations.create import make, new_state, read_bundle
+from ocipy.operations.lifecycle import delete_ended
 from ocipy.plan import checkpoint as plan
 from ocipy.plan import restore
 from ocipy.plan.checkpoint import CriuFlags
@@ -25,16 +27,32 @@ def restore_container(
     options: Options,
     flags: CriuFlags,
     *,
-    criu_path: str = "",
-    console_socket: str = "",
-    pid_file: str = "",
-    rootless: bool | None = None,
-) -> tuple[HostRun, int]:
-    """Restore a container from its images, with the bundle's config as it is now.
+    criu_path: str,
+    console_socket: str,
+    pid_file: str,
+    rootless: bool | None,
+    detach: bool,
+    subreaper: bool,
+) -> int:
+    """Restore a container from its images, with the bundle's config as it is now; unless detached wait for its end.
 
-    options.bundle may be relative; it is made absolute. Returns the run and the lock of the container, which the caller
-    closes. Raises Error, with nothing left behind: also where a signal ends it (children/interrupts.py).
+    options.bundle may be relative; it is made absolute. subreaper: take in the container's orphaned processes. Returns
+    the exit status of its process, 128 + the signal that ended it; 0 where it is detached. Raises Error, with nothing
+    left behind: also where a signal ends the restore (children/interrupts.py).
     """
+    waiter = foreground.prepare(console_socket, detach, subreaper=subreaper)
+    run = _planned(root, options, flags, criu_path, rootless)
+    posix.close(make(run, root, run.config, console_socket=console_socket, pid_file=pid_file))
+    if waiter is None:
+        return 0
+    status = waiter.wait(run.pid, run.pidfd, run.master)
+    foreground.tell_of_memory(options.container_id, run.cgroup, status)
+    delete_ended(run.state)
+    return status
+
+
+def _planned(root: str, options: Options, flags: CriuFlags, criu_path: str, rootless: bool | None) -> HostRun:
+    """The restore as it is to be carried out. Nothing of the container is made yet."""
     plan.check_flags(flags)
     config = read_bundle(root, options)
     planned, made = restore.build(config, describe_host(rootless), options)
@@ -47,7 +65,7 @@ def restore_container(
         shared.program.check_feature("lazy_pages", "--lazy-pages")
     run = HostRun(config, options, planned, new_state(options, config))
     run.keep["restoring"] = shared
-    return run, make(run, root, config, console_socket=console_socket, pid_file=pid_file)
+    return run
 
 
 def _check_images(shared: Restoring) -> None:

@@ -18,7 +18,7 @@ from ocipy.config.misspelt import unknown_members, unknown_text
 from ocipy.config.old import at, broken_once, unknown_once
 from ocipy.config.wording import schema_errors
 from ocipy.errors import Error, escape
-from ocipy.host.probe import describe_host
+from ocipy.host.machine import describe_host
 from ocipy.linux.constants import MS_REMOUNT
 from ocipy.operations import bundle
 from ocipy.plan.build import build

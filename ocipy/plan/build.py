@@ -6,6 +6,7 @@ from ocipy.plan import (
     cgroup,
     devices,
     identity,
+    loopback,
     masks,
     mounts,
     namespaces,
@@ -80,7 +81,7 @@ def _make_init(plan: Plan, config: Config, host: Host, options: Options) -> None
     plan.in_init("heed_signals", "")
     identity.plan_become_root(plan, config, host, options)
     namespaces.plan_unshare_ipc(plan, config, host, options)
-    uts.plan_loopback(plan, config, host, options)
+    loopback.plan_loopback(plan, config, host, options)
 
 
 def _make_root(plan: Plan, config: Config, host: Host, options: Options) -> None:

@@ -99,7 +99,7 @@ class Plan:
 
 
 class Host:
-    """What a plan needs to know of the machine; filled by host/probe.py, made up in tests.
+    """What a plan needs to know of the machine; filled by host/machine.py, made up in tests.
 
     kernel: (major, minor) of the running kernel.
     uid, gid: effective ids of the runtime. in_user_namespace: the runtime is not in the initial one.

@@ -1,4 +1,4 @@
-"""hostname, domainname, and the loopback interface of a new network namespace."""
+"""hostname and domainname: the names that uname(2) tells."""
 
 from __future__ import annotations
 
@@ -8,12 +8,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocipy.config.types import Config
     from ocipy.plan.model import Host, Options, Plan
-
-
-def plan_loopback(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """Up in a network namespace that is new. A joined one is somebody else's to set up."""
-    if "network" in new_kinds(config):
-        plan.in_init("loopback", "/linux/namespaces")
 
 
 def plan_check(plan: Plan, config: Config, host: Host, options: Options) -> None:

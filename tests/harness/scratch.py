@@ -18,7 +18,7 @@ import pytest
 
 from ocipy.errors import Error, refused
 from ocipy.host.mounts import ACTIONS as HOST_MOUNTS
-from ocipy.init import devices, masks, mount2, mounts, move_root, process, rootfs
+from ocipy.init import classic_mounts, devices, masks, mounts, move_root, process, rootfs
 from ocipy.init.context import Init
 from ocipy.linux import _kernel, procfs
 from ocipy.linux import constants as c
@@ -31,7 +31,8 @@ from tests.harness.look import Mount, proc_mounts
 from tests.unit.fake_init import Messages
 
 ACTIONS: dict[str, Callable[..., None]] = {
-    **mounts.ACTIONS, **mount2.ACTIONS, **rootfs.ACTIONS, **move_root.ACTIONS, **devices.ACTIONS, **masks.ACTIONS,
+    **mounts.ACTIONS, **classic_mounts.ACTIONS, **rootfs.ACTIONS, **move_root.ACTIONS, **devices.ACTIONS,
+    **masks.ACTIONS,
     "stdio_null": process.stdio_null,
 }  # fmt: skip
 HOST_ACTIONS: dict[str, Callable[..., None]] = HOST_MOUNTS

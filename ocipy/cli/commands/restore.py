@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import posix
-
 from ocipy.cli.arguments import Arguments, Flag
 from ocipy.cli.criu_flags import RESTORE, flags_from
 from ocipy.cli.options import BUNDLE_FLAGS, options_from
-from ocipy.operations import foreground
-from ocipy.operations.lifecycle import delete_ended
 from ocipy.operations.restore import restore_container
 
 SUMMARY = "make a container from the images of a checkpoint"
@@ -26,22 +22,14 @@ def run(arguments: Arguments) -> int:
     container_id = arguments.one("the container's ID")
     console_socket = arguments.text("console-socket")
     detach = arguments.switch("detach")
-    options = options_from(arguments, container_id, has_console=bool(console_socket) or not detach)
-    flags = flags_from(arguments)
-    waiter = foreground.prepare(console_socket, detach, subreaper=not arguments.switch("no-subreaper"))
-    restored, lock_fd = restore_container(
+    return restore_container(
         arguments.root,
-        options,
-        flags,
+        options_from(arguments, container_id, has_console=bool(console_socket) or not detach),
+        flags_from(arguments),
         criu_path=arguments.text("criu"),
         console_socket=console_socket,
         pid_file=arguments.text("pid-file"),
         rootless=arguments.rootless,
+        detach=detach,
+        subreaper=not arguments.switch("no-subreaper"),
     )
-    posix.close(lock_fd)
-    if waiter is None:
-        return 0
-    status = waiter.wait(restored.pid, restored.pidfd, restored.master)
-    foreground.tell_of_memory(container_id, restored.cgroup, status)
-    delete_ended(restored.state)
-    return status

@@ -97,7 +97,7 @@ init = Init(channel=Messages(), preserved=2, state={}, fds={"fifo": 7, "mount/3"
 init.rootfs = 20
 process.close_descriptors(init, keep=("fifo", "rootfs"))
 print(opened())
-init.started = 7
+init.report_fd = 7
 process.close_descriptors(init, keep=())
 print(opened())
 print(init.fds, init.rootfs)

@@ -156,7 +156,7 @@ def test_a_signal_that_kills_it_is_named() -> None:
 def test_output_does_not_grow_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     assert KEPT_OUTPUT >= 1024 * 1024
     monkeypatch.setattr("ocipy.init.hooks.KEPT_OUTPUT", 50_000)
-    monkeypatch.setattr("ocipy.init.hooks.GLANCE_MS", 10)
+    monkeypatch.setattr("ocipy.init.hooks.HOOK_GLANCE_MS", 10)
     # The hook waits until most of it is gone (blocks of 512 bytes): how much stays depends on the moment of the glance.
     wait = "until [ $(stat -L -c %b /proc/$$/fd/1) -le 97 ]; do sleep 0.01; done"
     error = failure(f"seq 30000; {wait}; seq 30001 30010; exit 1", timeout=60)

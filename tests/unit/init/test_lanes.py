@@ -79,7 +79,7 @@ def reported(child: Callable[[Init], None], started: bool = False) -> Error:
     if pid == 0:
         init = Init(channel=theirs, fds={"report": writer}, state={})
         if started:
-            init.started = writer
+            init.report_fd = writer
         child(init)
         os._exit(9)
     os.close(theirs.fd)

@@ -41,7 +41,7 @@ LINKS = ["absolute", "up", "chain", "deep/up", "/absolute", "../outside", "deep/
 
 @pytest.mark.parametrize("link", LINKS)
 def test_nothing_outside_is_opened(root: int, link: str) -> None:
-    assert not paths.exists(root, f"{link}/whose")
+    assert not paths.exists_below(root, f"{link}/whose")
     with pytest.raises(FileNotFoundError):
         paths.open_below(root, f"{link}/whose")
 

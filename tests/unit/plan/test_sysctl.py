@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ocipy.config.semantic_linux import sysctl_path
-from ocipy.plan import sysctl, uts
+from ocipy.plan import loopback, sysctl, uts
 from ocipy.plan.model import Host, Options, Plan, Step
 from tests.unit.documents import refused_at
 
@@ -23,7 +23,7 @@ def config(values: dict[str, str] | None = None, *kinds: str, joined: str = "", 
 
 def plan_of(document: Any) -> Plan:
     plan = Plan()
-    for planner in (sysctl.plan_check, uts.plan_check, uts.plan_loopback, uts.plan_names, sysctl.plan_sysctl):
+    for planner in (sysctl.plan_check, uts.plan_check, loopback.plan_loopback, uts.plan_names, sysctl.plan_sysctl):
         planner(plan, document, Host(), OPTIONS)
     return plan
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import posix
 
-from ocipy.cgroups.files import exists
+from ocipy.cgroups.files import is_present
 from ocipy.cgroups.layout import probe
 from ocipy.linux import _kernel
 from ocipy.linux.constants import AT_FDCWD, OPEN_TREE_CLOEXEC, OPEN_TREE_CLONE
@@ -32,7 +32,7 @@ def describe_host(rootless: bool | None = None) -> Host:
         cgroup_mode=layout.mode,
         cgroup_controllers=layout.controllers,
         apparmor=_says("/sys/module/apparmor/parameters/enabled", b"Y"),
-        selinux=exists("/sys/fs/selinux/class"),
+        selinux=is_present("/sys/fs/selinux/class"),
     )
 
 

@@ -1,0 +1,88 @@
+"""What the host sets on the process by its pid: oom_score_adj, CPU affinity."""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from ocipy import log
+from ocipy.errors import Error
+from ocipy.linux.constants import O_CLOEXEC, O_WRONLY
+from ocipy.linux.files import read_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ocipy.host.context import HostRun
+
+
+def oom_score_adj(run: HostRun, *, score: int, rootless: bool) -> None:
+    """Write /proc/PID/oom_score_adj. Lowering it below what it once was takes CAP_SYS_RESOURCE (proc(5))."""
+    path = f"/proc/{run.pid}/oom_score_adj"
+    try:
+        fd = posix.open(path, O_WRONLY | O_CLOEXEC)
+        try:
+            posix.write(fd, str(score).encode())
+        finally:
+            posix.close(fd)
+    except OSError as error:
+        if error.errno != errno.EACCES:
+            raise Error(f"cannot set oom_score_adj to {score}", errno=error.errno or 0) from None
+        current = int(read_file(path))
+        if current == score:
+            return
+        if rootless:
+            # Engines pass on the daemon's or the user's defaults, which an ordinary user may not be able to lower to.
+            log.warning(f"/process/oomScoreAdj: it stays at {current}: lowering it takes CAP_SYS_RESOURCE")
+            return
+        raise Error(
+            f"cannot set oom_score_adj to {score}",
+            errno=errno.EACCES,
+            hint=f"it is {current}, and lowering it takes CAP_SYS_RESOURCE, which the runtime lacks",
+        ) from None
+
+
+def reset_affinity(run: HostRun) -> None:
+    """All CPUs that the cgroup permits, also where the caller had itself pinned to some.
+
+    Of init; before there is one (exec), our own, which it inherits. The kernel narrows the mask to the cpuset of the
+    cgroup, but never widens one that was inherited (cpuset(7)).
+    """
+    count = posix.cpu_count()
+    if count is None or len(posix.sched_getaffinity(0)) >= count:
+        return
+    try:
+        posix.sched_setaffinity(run.pid, range(count))
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EINVAL):
+            raise
+
+
+def initial_affinity(run: HostRun, *, cpus: Sequence[int]) -> None:
+    """Run on these CPUs from here on: the process that is cloned starts there (sched_setaffinity(2))."""
+    _set_affinity(0, cpus)
+
+
+def final_affinity(run: HostRun, *, cpus: Sequence[int]) -> None:
+    """The CPUs of the process, now that it is in its cgroup."""
+    _set_affinity(run.pid, cpus)
+
+
+def _set_affinity(pid: int, cpus: Sequence[int]) -> None:
+    try:
+        posix.sched_setaffinity(pid, cpus)
+    except OSError as error:
+        hint = ""
+        if error.errno == errno.EINVAL:
+            hint = "none of them is there, or among those of the cgroup (linux.resources.cpu.cpus)"
+        text = ",".join(map(str, cpus))
+        raise Error(f"cannot run on the CPUs {text}", errno=error.errno or 0, hint=hint) from None
+
+
+ACTIONS: dict[str, Callable[..., None]] = {
+    "final_affinity": final_affinity,
+    "initial_affinity": initial_affinity,
+    "oom_score_adj": oom_score_adj,
+    "reset_affinity": reset_affinity,
+}

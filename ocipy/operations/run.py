@@ -1,0 +1,69 @@
+"""run: create, start, wait and delete in one process."""
+
+from __future__ import annotations
+
+import posix
+
+from ocipy.operations import foreground
+from ocipy.operations.create import create
+from ocipy.operations.lifecycle import abandon, delete_ended, run_poststart, start
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocipy.plan.model import Options
+
+
+def run(
+    root: str,
+    options: Options,
+    *,
+    console_socket: str,
+    pid_file: str,
+    pidfd_socket: str,
+    rootless: bool | None,
+    detach: bool,
+    subreaper: bool,
+    keep: bool,
+) -> int:
+    """The exit status of the container's process, 128 + the signal that ended it; 0 once a detached one runs.
+
+    subreaper: take in the container's orphaned processes. keep: do not delete the container. The rest is as create has
+    it. Raises Error, OSError; the container is gone then.
+    """
+    waiter = foreground.prepare(console_socket, detach, subreaper=subreaper)
+    created, lock_fd = create(
+        root,
+        options,
+        console_socket=console_socket,
+        pid_file=pid_file,
+        pidfd_socket=pidfd_socket,
+        rootless=rootless,
+        in_foreground=not detach,
+    )
+    notifier = None
+    try:
+        if posix.environ.get(b"NOTIFY_SOCKET"):
+            from ocipy.host.notify import listen
+
+            notifier = listen(created.state)
+        start(created.state, created.pidfd, created.interrupts)
+    except BaseException:
+        abandon(created.state)
+        raise
+    finally:
+        posix.close(lock_fd)
+    run_poststart(created.state, created.interrupts)
+    if waiter is None:
+        if notifier is not None:
+            notifier.wait(created.pid, created.pidfd, created.interrupts)
+        return 0
+    try:
+        status = waiter.wait(created.pid, created.pidfd, created.master, notifier)
+    except BaseException:
+        # Nobody is left to wait for its end.
+        abandon(created.state)
+        raise
+    foreground.tell_of_memory(options.container_id, created.cgroup, status)
+    if not keep:
+        delete_ended(created.state)
+    return status
