@@ -25,13 +25,16 @@ PHASES = {
         "undo": "undo",
     },
     "ocipy.host.lane": {"load": "import the steps' modules"},
-    "ocipy.operations.lifecycle": {
-        "_let_go": "let init go on, until it has executed",
+    "ocipy.operations.delete": {
         "remove_cgroup": "remove the cgroup",
         "remove_directory": "remove the state directory",
         "run_poststop": "poststop hooks",
     },
     "ocipy.operations.foreground": {"_until_end": "wait for the end"},
     "ocipy.operations.run": {"start": "start", "run_poststart": "poststart hooks", "delete_ended": "delete"},
-    "ocipy.operations.start": {"start": "start", "run_poststart": "poststart hooks"},
+    "ocipy.operations.start": {
+        "start": "start",
+        "_let_go": "let init go on, until it has executed",
+        "run_poststart": "poststart hooks",
+    },
 }

@@ -69,3 +69,11 @@ def exists(path: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def unlink(path: str) -> None:
+    """Remove a file that may not be there."""
+    try:
+        posix.unlink(path)
+    except OSError:
+        pass

@@ -18,7 +18,7 @@ from ocipy.host.machine import describe_host
 from ocipy.init.paths import is_directory, open_below
 from ocipy.linux import _kernel
 from ocipy.linux.files import read_file, write_file
-from ocipy.operations.lifecycle import end
+from ocipy.operations.delete import end
 from ocipy.plan import build
 from ocipy.plan import checkpoint as plan
 from ocipy.plan.checkpoint import CriuFlags, DumpFacts

@@ -17,15 +17,10 @@ from ocipy.host.machine import describe_host
 from ocipy.host.terminal import check_socket
 from ocipy.linux import _kernel
 from ocipy.linux.constants import SIGKILL
-from ocipy.linux.files import write_file
+from ocipy.linux.files import unlink, write_file
 from ocipy.operations import bundle
-from ocipy.operations.lifecycle import (
-    end_process,
-    release_root,
-    remove_cgroup,
-    run_poststop,
-    unlink,
-)
+from ocipy.operations.delete import release_root, remove_cgroup, run_poststop
+from ocipy.operations.kill import end_process
 from ocipy.plan.build import build
 from ocipy.plan.model import Step
 from ocipy.plan.namespaces import new_kinds

@@ -16,8 +16,8 @@ from ocipy.host.terminal import check_socket
 from ocipy.init.exec_join import FILES
 from ocipy.linux import _kernel
 from ocipy.linux.constants import SIGKILL
-from ocipy.linux.files import read_file
-from ocipy.operations.lifecycle import open_init, unlink
+from ocipy.linux.files import read_file, unlink
+from ocipy.operations.kill import open_init
 from ocipy.plan.exec import Target, build, sub_cgroups
 from ocipy.plan.exec_process import Changes, process_to_execute
 from ocipy.plan.model import Options

@@ -13,7 +13,7 @@ from ocipy.host.restore import Restoring, read_descriptors
 from ocipy.operations import foreground
 from ocipy.operations.checkpoint import with_config_file
 from ocipy.operations.create import make, new_state, read_bundle
-from ocipy.operations.lifecycle import delete_ended
+from ocipy.operations.delete import delete_ended
 from ocipy.plan import checkpoint as plan
 from ocipy.plan import restore
 from ocipy.plan.checkpoint import CriuFlags

@@ -6,7 +6,8 @@ import posix
 
 from ocipy.operations import foreground
 from ocipy.operations.create import create
-from ocipy.operations.lifecycle import abandon, delete_ended, run_poststart, start
+from ocipy.operations.delete import abandon, delete_ended
+from ocipy.operations.start import run_poststart, start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,13 +1,24 @@
-"""start: let a created container run its process, and tell the service manager once it is ready."""
+"""start: let a created container run its process (spec: runtime.md, Start)."""
 
 from __future__ import annotations
 
 import posix
 
 from ocipy.children.interrupts import catch
-from ocipy.operations.lifecycle import run_poststart, start
+from ocipy.errors import Error
+from ocipy.host.report import raise_failure, read_to_end
+from ocipy.init.fifo import EXECUTING
+from ocipy.linux import _kernel
+from ocipy.linux.constants import O_CLOEXEC, O_NONBLOCK, O_RDONLY, POLLIN
+from ocipy.linux.files import unlink
+from ocipy.operations.delete import abandon, end
+from ocipy.operations.kill import open_init
+from ocipy.operations.waking import wake
 from ocipy.state.directory import lock
-from ocipy.state.state import load
+from ocipy.state.state import FIFO, REPORT, State, load
+
+# For an init that has told of an error.
+FAILED_INIT_PATIENCE_MS = 2000
 
 
 def start_container(root: str, container_id: str) -> None:
@@ -31,3 +42,69 @@ def start_container(root: str, container_id: str) -> None:
         run_poststart(state, interrupts)
     if notifier is not None:
         notifier.wait_for(state, interrupts)
+
+
+def start(state: State, pidfd: int = -1, interrupts: int = -1) -> None:
+    """Let init go on to the exec, and wait until that has happened.
+
+    The container's lock is held by the caller, who lets go of it before run_poststart. interrupts: as
+    children/interrupts.py has it. Raises Error; where that is a hook's, the container is gone.
+    """
+    status = state.status(locked=True)
+    if status != "created":
+        texts = {
+            "running": "cannot start an already running container",
+            "stopped": "cannot start a container that has stopped",
+        }
+        raise Error(texts.get(status, f"cannot start a container in the {status} state"))
+    ours = pidfd < 0
+    if ours:
+        pidfd = open_init(state)
+    try:
+        _let_go(state, pidfd, interrupts)
+    except Error as error:
+        if error.pointer.startswith("/hooks/"):
+            # Spec, lifecycle step 7: stop the container and continue at step 12.
+            end(state)
+        raise
+    finally:
+        if ours:
+            posix.close(pidfd)
+
+
+def _let_go(state: State, pidfd: int, interrupts: int) -> None:
+    said = b""
+    # Never a blocking open: init may be dead by the time (fifo(7)).
+    report = posix.open(state.directory + "/" + REPORT, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
+    try:
+        if wake(state.directory + "/" + FIFO):
+            said = read_to_end(report, "the init process", state.pid, pidfd, interrupts)
+    finally:
+        posix.close(report)
+    unlink(state.directory + "/" + FIFO)
+    try:
+        raise_failure(said)
+    except Error:
+        # It ends now: nobody who asks after this is to find it running.
+        _kernel.poll([(pidfd, POLLIN)], FAILED_INIT_PATIENCE_MS)
+        raise
+    if EXECUTING not in said:
+        raise Error(
+            "cannot start the container: its init process has ended",
+            hint="it was killed, or ran out of memory: linux.resources.memory.limit",
+        )
+
+
+def run_poststart(state: State, interrupts: int = -1) -> None:
+    """The hooks that follow the exec, without the container's lock: they, and others meanwhile, may call ocipy.
+
+    Raises the Error of the first that fails, or of a signal; then the container is gone (spec, lifecycle step 9).
+    """
+    if state.hooks.get("poststart"):
+        from ocipy.host import hooks
+
+        try:
+            hooks.run_poststart(state, interrupts)
+        except BaseException:
+            abandon(state, locked=False)
+            raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ocipy.cli.arguments import Arguments, Flag
-from ocipy.operations.lifecycle import delete
+from ocipy.operations.delete import delete
 
 SUMMARY = "remove a stopped container"
 USAGE = "[FLAGS] ID"

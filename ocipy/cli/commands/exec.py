@@ -6,9 +6,9 @@ from ocipy.cli.arguments import Arguments, Flag, UsageError
 from ocipy.cli.options import claim_descriptors
 from ocipy.errors import Error, place_of, refused
 from ocipy.host.lane import check_pid_file
+from ocipy.linux.files import unlink
 from ocipy.operations import foreground
 from ocipy.operations.exec import execute, undo
-from ocipy.operations.lifecycle import unlink
 from ocipy.plan.exec_process import Changes
 
 SUMMARY = "run a process in a running container"

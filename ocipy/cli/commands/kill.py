@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ocipy.cli.arguments import Arguments, Flag
 from ocipy.linux import signals
-from ocipy.operations.lifecycle import kill
+from ocipy.operations.kill import kill
 from ocipy.state.state import load
 
 SUMMARY = "send a signal to the container's process (default: TERM)"

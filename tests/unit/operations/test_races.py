@@ -11,7 +11,7 @@ import pytest
 
 from ocipy.errors import Error
 from ocipy.linux import _kernel
-from ocipy.operations import lifecycle
+from ocipy.operations import delete, kill, start
 from ocipy.state.directory import DOES_NOT_EXIST, make_directory
 from ocipy.state.state import FIFO, REPORT, State
 
@@ -23,10 +23,10 @@ def test_delete_of_none_while_a_create_makes_it(tmp_path: Path, monkeypatch: pyt
         Path(directory).mkdir(exist_ok=True)
         raise Error(DOES_NOT_EXIST)
 
-    monkeypatch.setattr(lifecycle, "lock", lock)
-    lifecycle.delete(str(tmp_path), "c", force=True)
+    monkeypatch.setattr(delete, "lock", lock)
+    delete.delete(str(tmp_path), "c", force=True)
     with pytest.raises(Error, match=DOES_NOT_EXIST):
-        lifecycle.delete(str(tmp_path), "c")
+        delete.delete(str(tmp_path), "c")
 
 
 def test_delete_of_a_busy_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,11 +35,11 @@ def test_delete_of_a_busy_container(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def lock(directory: str) -> int:
         raise Error("another command is at work on this container")
 
-    monkeypatch.setattr(lifecycle, "lock", lock)
+    monkeypatch.setattr(delete, "lock", lock)
     with pytest.raises(Error, match="another command is at work"):
-        lifecycle.delete(str(tmp_path), "c", force=True)
+        delete.delete(str(tmp_path), "c", force=True)
     (tmp_path / "c").rmdir()
-    lifecycle.delete(str(tmp_path), "c", force=True)
+    delete.delete(str(tmp_path), "c", force=True)
 
 
 def made(root: Path, created: str) -> State:
@@ -63,17 +63,17 @@ def signals_that_hooks_block() -> Iterator[None]:
 def test_run_deletes_its_own_container_alone(tmp_path: Path) -> None:
     """Another may have been made under its id, after somebody deleted ours."""
     ours = made(tmp_path, "1")
-    lifecycle.delete(str(tmp_path), "c")
+    delete.delete(str(tmp_path), "c")
     made(tmp_path, "2")
-    lifecycle.delete_ended(ours)
+    delete.delete_ended(ours)
     assert (tmp_path / "c/state.json").exists()
     assert sorted(path.name for path in tmp_path.glob("poststop-*")) == ["poststop-1"]
 
 
 def test_run_deletes_its_own_container(tmp_path: Path) -> None:
-    lifecycle.delete_ended(made(tmp_path, "1"))
+    delete.delete_ended(made(tmp_path, "1"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["poststop-1"]
-    lifecycle.delete_ended(State(f"{tmp_path}/c", "c", "/"))  # gone already: that is success
+    delete.delete_ended(State(f"{tmp_path}/c", "c", "/"))  # gone already: that is success
 
 
 def test_a_pidfd_of_another_process_is_given_back(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_pidfd_of_another_process_is_given_back(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_kernel, "pidfd_open", pidfd_open)
         with pytest.raises(Error, match="container not running"):
-            lifecycle.open_init(state)
+            kill.open_init(state)
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(opened[0])
 
@@ -101,5 +101,5 @@ def test_start_of_a_container_whose_init_ends_meanwhile(tmp_path: Path) -> None:
         os.mkfifo(tmp_path / name)
     pidfd = os.pidfd_open(os.getpid())
     with pytest.raises(Error, match="its init process has ended"):
-        lifecycle._let_go(State(str(tmp_path), "c", "/"), pidfd, -1)
+        start._let_go(State(str(tmp_path), "c", "/"), pidfd, -1)
     os.close(pidfd)

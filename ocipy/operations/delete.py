@@ -1,0 +1,171 @@
+"""delete: undo what create did (spec: runtime.md, Delete); also where start failed, or `run` has come to its end."""
+
+from __future__ import annotations
+
+import posix
+
+from ocipy import log
+from ocipy.errors import Error
+from ocipy.linux.constants import S_IFDIR, S_IFMT
+from ocipy.linux.files import exists
+from ocipy.operations.kill import cgroup_of, kill_init
+from ocipy.operations.waking import dismiss
+from ocipy.state.directory import DOES_NOT_EXIST, STATE, Foreign, check_id, lock, remove_directory
+from ocipy.state.state import FIFO, FIFO_NEW, ROOTFS_MOUNT, State, load
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ocipy.cgroups.cgroup import Cgroup
+
+
+def delete(root: str, container_id: str, force: bool = False) -> None:
+    """Undo what create did and run the poststop hooks. force: also kill, and no error for an id that is not there."""
+    check_id(container_id)
+    directory = root + "/" + container_id
+    if force:
+        # Before the lock: a create that hangs in a hook holds it, and fails now.
+        _kill_early(root, container_id)
+    try:
+        lock_fd = lock(directory)
+    except Error as error:
+        if force and _is_gone(directory, error):
+            return
+        raise
+    try:
+        _delete_locked(root, container_id, force)
+    finally:
+        posix.close(lock_fd)
+
+
+def _kill_early(root: str, container_id: str) -> None:
+    try:
+        state = load(root, container_id)
+    except Error:
+        return
+    if state.is_alive():
+        kill_init(state)
+
+
+def _delete_locked(root: str, container_id: str, force: bool) -> None:
+    try:
+        state = load(root, container_id)
+    except Foreign:
+        raise
+    except Error as error:
+        if force and not error.errno:
+            # Left by a killed create before it had a state, and so before it had a process; or a state beyond reading,
+            # whose process waits for start perhaps.
+            for name in (FIFO, FIFO_NEW):
+                dismiss(f"{root}/{container_id}/{name}")
+            if exists(f"{root}/{container_id}/{STATE}"):
+                from ocipy.operations.unreadable import clear
+
+                clear(root + "/" + container_id, container_id)
+            remove_directory(root + "/" + container_id)
+            return
+        raise
+    status = state.status(locked=True)
+    if status != "stopped":
+        if not force:
+            raise Error(
+                f"cannot delete container {container_id} that is not stopped: {status}",
+                hint=f"stop it first, or kill and delete it by: ocipy delete --force {container_id}",
+            )
+    end(state)
+
+
+def end(state: State) -> None:
+    """Kill the init process, if it lives, and destroy the container. Raises Error."""
+    kill_init(state)
+    destroy(state)
+
+
+def destroy(state: State) -> None:
+    """Remove the cgroup, with what is left in it, and the state; then the poststop hooks."""
+    remove_cgroup(cgroup_of(state))
+    if state.rdt is not None:
+        from ocipy.host.intel_rdt import remove
+
+        remove(state.rdt["remove"])
+    release_root(state)
+    remove_directory(state.directory)
+    run_poststop(state)
+
+
+def abandon(state: State, *, locked: bool = True) -> None:
+    """Destroy a container that could not be started, if nobody has done so. locked: the caller holds its lock."""
+    try:
+        if not locked:
+            _finish(state, end)
+        elif _is_directory(state.directory):
+            end(state)
+    except (Error, OSError) as problem:
+        log.warning(f"{problem}; what is left goes by: ocipy delete --force {state.container_id}")
+
+
+def delete_ended(state: State) -> None:
+    """Destroy a container of `run` that has come to its end, unless a delete is quicker."""
+    _finish(state, destroy)
+
+
+def _finish(state: State, how: Callable[[State], None]) -> None:
+    """Do the last thing to a container, with its lock, unless a delete is quicker."""
+    root = state.directory.rpartition("/")[0]
+    try:
+        lock_fd = lock(state.directory)
+    except Error as error:
+        if not _is_gone(state.directory, error):
+            raise
+        return
+    try:
+        # Another container may have the id by now.
+        if load(root, state.container_id).created == state.created:
+            how(state)
+    finally:
+        posix.close(lock_fd)
+
+
+def release_root(state: State) -> None:
+    """Unmount what create had to mount on the root filesystem itself, for want of a mount namespace."""
+    if exists(state.directory + "/" + ROOTFS_MOUNT):
+        from ocipy.host.mounts import release_rootfs
+
+        release_rootfs(state.directory, state.rootfs)
+
+
+def remove_cgroup(cgroup: Cgroup | None) -> None:
+    """Remove it with what is left in it. Raises Error."""
+    if cgroup is None:
+        return
+    from ocipy.cgroups.ending import remove
+
+    try:
+        if cgroup.systemd is not None:
+            from ocipy.host import systemd
+
+            systemd.stop(cgroup)
+        remove(cgroup)
+    except OSError as error:
+        raise Error("cannot remove the cgroup", pointer="/linux/cgroupsPath", errno=error.errno or 0) from None
+
+
+def run_poststop(state: State) -> None:
+    """The hooks that follow the end, whatever becomes of them (spec, lifecycle step 13)."""
+    if state.hooks.get("poststop"):
+        from ocipy.host import hooks
+
+        hooks.run_poststop(state)
+
+
+def _is_gone(directory: str, error: Error) -> bool:
+    """Whether the lock was refused for there is no such container. One that is made anew since then is another."""
+    return error.what == DOES_NOT_EXIST or not _is_directory(directory)
+
+
+def _is_directory(path: str) -> bool:
+    try:
+        return posix.lstat(path).st_mode & S_IFMT == S_IFDIR
+    except OSError:
+        return False
