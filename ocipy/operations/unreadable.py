@@ -47,7 +47,7 @@ def clear(directory: str, container_id: str) -> None:
 
 def _remove_empty(wanted: str, container_id: str) -> None:
     layout = probe()
-    paths = [path for path in place(layout, wanted, container_id).paths.values() if files.exists(path)]
+    paths = [path for path in place(layout, wanted, container_id).paths.values() if files.is_present(path)]
     if not paths:
         named = wanted if wanted.startswith("/") else f"of the name {wanted or container_id}"
         log.warning(f"the state cannot be read, and no cgroup {named} is found from here: if there is one, it is left")

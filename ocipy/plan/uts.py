@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocipy.plan.namespaces import has_namespace, joined_kinds, new_kinds
+from ocipy.plan.namespaces import has_namespace, joined_kinds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

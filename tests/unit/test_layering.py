@@ -25,7 +25,8 @@ HELD_TOGETHER = [["ocipy.box.box", "ocipy.box.boxes"]]
 # Modules of the lanes whose steps are planned by a module of another name: a part of that concern.
 PARTS = {
     "classic_mounts": "mounts", "exec_join": "exec", "fifo": "process", "keyring": "process",
-    "lookup": "process", "move_root": "rootfs", "pidfd_socket": "process", "shared_namespace": "uts",
+    "lookup": "process", "move_root": "rootfs", "pid_namespace": "namespaces",
+    "pidfd_socket": "process", "shared_namespace": "uts",
 }  # fmt: skip
 # What touches the machine: modules; and of posix all functions but these, which have words and constants of libc.
 DOORS = {"subprocess", "socket", "time", "pathlib", "ocipy.linux._kernel"}

@@ -26,7 +26,7 @@ class Mount(TypedDict, total=False):
     """Where in the container; a relative path is taken below /."""
     source: str
     """A device, the file or directory of a bind mount (relative to the bundle), or a mere name."""
-    type: Annotated[str, In("mounts mount2 idmap cgroup_mount")]
+    type: Annotated[str, In("mounts classic_mounts idmap cgroup_mount")]
     """The filesystem, as in /proc/filesystems; a bind mount needs none."""
     options: Annotated[list[str], In("mount_options mounts idmap copy_up")]
     """Options as of mount(8): flags of the mount, and what the filesystem itself understands."""
