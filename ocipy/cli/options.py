@@ -39,6 +39,8 @@ def options_from(arguments: Arguments, container_id: str, *, has_console: bool) 
         has_console=has_console,
         systemd_cgroup=cgroup_manager == "systemd",
         no_cgroup=cgroup_manager == "disabled",
+        pid_file=arguments.text("pid-file"),
+        pidfd_socket=arguments.text("pidfd-socket"),
     )
 
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from ocipy.cgroups.cgroup import Cgroup
     from ocipy.cgroups.devices import Rule
-    from ocipy.config.types import Namespace
     from ocipy.host.context import HostRun
 
 
@@ -28,7 +27,7 @@ def _cgroup(run: HostRun) -> Cgroup:
 
 
 def cgroup_create(
-    run: HostRun, *, path: str, tolerant: bool, enable: Sequence[str], domain: bool, cpuset: bool
+    run: HostRun, *, path: str, tolerant: bool, enable: Sequence[str], domain: bool, cpuset: bool, pids_shared: bool
 ) -> None:
     """Make the cgroup. What will be made is in the state before, so that `delete --force` finds it after a SIGKILL."""
     layout = probe()
@@ -40,14 +39,10 @@ def cgroup_create(
         make(cgroup, layout, tolerant=tolerant, enable=enable, domain=domain, cpuset=cpuset)
         if not cpuset and "cpuset" in cgroup.paths:
             run.keep["cpuset"] = (cgroup.paths["cpuset"], layout.top("cpuset"))
-        if not cgroup.paths and not any(entry["type"] == "pid" for entry in _namespaces(run)):
+        if not cgroup.paths and pids_shared:
             log.warning("the container has neither a cgroup nor a pid namespace of its own: delete may miss processes")
     finally:
         run.state.cgroup = cgroup.to_state()
-
-
-def _namespaces(run: HostRun) -> Sequence[Namespace]:
-    return (run.config.get("linux") or {}).get("namespaces") or ()
 
 
 def expected_paths(run: HostRun) -> dict[str, str]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ocipy.config.types import Config
     from ocipy.criu.client import Session
     from ocipy.linux.channel import Channel
-    from ocipy.plan.model import Options, Plan
+    from ocipy.plan.model import Onlooker, Options, Plan
     from ocipy.state.state import State
     from ocipy.systemd.bus import Connection
 
@@ -29,6 +29,7 @@ class HostRun:
     hooks_ran: a hook was started, so that poststop hooks are due after a failure (runtime.md, life cycle).
     interrupts: signalfd of what ends the run before it has begun (children/interrupts.py), -1 if nobody listens.
     master: the pty's master that init sent, -1 if none; master_name: the name of its peer.
+    onlooker: passes the steps on, each when it is to be taken; None without --trace and --debug.
     name: what the new process is called in errors. status: of the container meanwhile, as others are told.
     """
 
@@ -47,6 +48,7 @@ class HostRun:
         "master",
         "master_name",
         "name",
+        "onlooker",
         "options",
         "pid",
         "pidfd",
@@ -73,6 +75,7 @@ class HostRun:
         self.hooks_ran = False
         self.interrupts = -1
         self.master = -1
+        self.onlooker: Onlooker | None = None
         self.master_name = ""
         self.name = "the init process"
         self.status = "creating"

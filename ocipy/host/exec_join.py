@@ -62,7 +62,7 @@ def _no_cgroup(run: HostRun, paths: Sequence[str]) -> Error:
 def clone_joining(run: HostRun, *, kinds: Sequence[str], chroot: bool, drop_groups: bool) -> None:
     """Clone the process that joins the container, into its v2 cgroup where there is one."""
     ours, theirs = channel.pair()
-    init = Init(channel=theirs, fds=run.fds, state={}, preserved=run.options.preserve_fds)
+    init = Init(channel=theirs, fds=run.fds, state={}, preserved=run.options.preserve_fds, onlooker=run.onlooker)
     pid, pidfd = _clone(run)
     if pid == 0:
         run_joining(run.plan, init, kinds, chroot, drop_groups, run.state.pid)

@@ -38,6 +38,7 @@ def hook(
 
     Its state says created, as the specification's life cycle does: these hooks are what follows step 2.
     """
+    run.hooks_ran = True
     try:
         run_hook(
             kind, index, path, args, env, timeout, run.state.for_hooks("created", run.pid),

@@ -118,8 +118,10 @@ def save_state(run: HostRun) -> None:
     run.state.save()
 
 
-def tell(run: HostRun, *, barrier: str) -> None:
-    """Let the init lane go on that waits for this."""
+def tell(run: HostRun, *, barrier: str, hooks: bool = False) -> None:
+    """Let the init lane go on that waits for this. hooks: the next that it does is to run some."""
+    if hooks:
+        run.hooks_ran = True
     channel_of(run).send(barrier)
 
 
@@ -248,13 +250,11 @@ def carry_out(run: HostRun) -> None:
     if log.is_debug():
         from ocipy.tracing.debug import Narrator
 
-        run.plan.onlooker = Narrator(run.plan.onlooker)
+        run.onlooker = Narrator(run.onlooker)
     step = None
-    onlooker = run.plan.onlooker
+    onlooker = run.onlooker
     try:
         for step in run.plan.host if onlooker is None else onlooker.host_lane(run):
-            if step.action == "hook" or (step.args.get("barrier") == "go" and _has_hooks(run.plan.init)):
-                run.hooks_ran = True
             ACTIONS[step.action](run, **step.args)
     except Closed:
         raise _end_of_init(run, step) from None
@@ -264,11 +264,6 @@ def carry_out(run: HostRun) -> None:
         if not error.pointer and step is not None:
             error.pointer = step.pointer
         raise
-
-
-def _has_hooks(steps: list[Step]) -> bool:
-    """createContainer hooks come right after the barrier "go"."""
-    return any(step.action == "hook" and step.args["kind"] == "createContainer" for step in steps)
 
 
 def _last_word(run: HostRun) -> Error | None:
@@ -321,6 +316,6 @@ def _end_of_init(run: HostRun, step: Step | None) -> Error:
             hint="the limit has to leave some memory for the set-up of the container too",
         )
     hint = ""
-    if (run.config.get("linux") or {}).get("seccomp"):
+    if "seccomp" in run.fds:
         hint = "linux.seccomp may forbid what the set-up still has to do: docs/seccomp.md, When it is loaded"
     return Error(f"{run.name} was killed by signal {status.si_status}", hint=hint)

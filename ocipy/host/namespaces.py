@@ -74,6 +74,7 @@ def _init(run: HostRun, theirs: Channel) -> Init:
         state=run.state.for_hooks(),
         preserved=run.options.preserve_fds + run.options.listen_fds,
         cgroup_paths=cgroup.expected_paths(run),
+        onlooker=run.onlooker,
     )
 
 
@@ -86,6 +87,7 @@ def clone_stage(
     unshared: Sequence[str],
     forks: bool,
     watched: bool,
+    clocks: bool,
 ) -> None:
     """A process that joins and unshares; the init process is itself, or (pid and time) its child."""
     from ocipy.init.stage import run_stage
@@ -99,7 +101,7 @@ def clone_stage(
     run.channel = ours
     run.pid, run.pidfd = pid, pidfd
     run.keep["stage"] = pid if forks else 0
-    if "time" in unshared and (run.config.get("linux") or {}).get("timeOffsets"):
+    if clocks:
         # While the stage is dumpable, and so its files are ours: a user who is not root cannot open it later (proc(5)).
         run.keep["timens_offsets"] = open_proc(run.fds["procfs"], f"{pid}/timens_offsets", O_WRONLY)
 

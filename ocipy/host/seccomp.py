@@ -51,11 +51,9 @@ INSTRUCTION = 8  # bytes: struct sock_filter, linux/filter.h
 MAX_PROGRAM = BPF_MAXINSNS * INSTRUCTION
 
 
-def seccomp_filter(run: HostRun, **_summary: Any) -> None:
-    """Have the program ready in a memfd that init inherits. The step's arguments only tell the reader of a plan."""
-    profile = (run.config.get("linux") or {}).get("seccomp")
-    assert profile is not None
-    root = run.options.state_directory.rpartition("/")[0]
+def seccomp_filter(run: HostRun, *, profile: Seccomp) -> None:
+    """Have the program ready in a memfd that init inherits."""
+    root = run.state.directory.rpartition("/")[0]
     run.fds["seccomp"] = memory_file("seccomp", program(profile, root))
 
 

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ocipy.linux.channel import Channel
+    from ocipy.plan.model import Onlooker
 
 
 class Init:
@@ -23,6 +24,7 @@ class Init:
     state: the container's state as hooks get it, with the pid as seen in here.
     preserved: so many descriptors from 3 on are the payload's.
     report_fd: exec.report, once start was called; -1 before.
+    onlooker: passes the steps on, each when it is to be taken; None without --trace and --debug.
     seccomp_program: BPF, taken from the host early.
     cwd_entered: the working directory could be entered, and was checked, before the ids changed.
     environment, command, limits: filled by steps, used by the last one. limits: (resource, soft, hard) of prlimit(2).
@@ -36,6 +38,7 @@ class Init:
         "environment",
         "fds",
         "limits",
+        "onlooker",
         "preserved",
         "proc",
         "report_fd",
@@ -54,6 +57,7 @@ class Init:
         state: dict[str, Any],
         preserved: int = 0,
         cgroup_paths: dict[str, str] | None = None,
+        onlooker: Onlooker | None = None,
     ) -> None:
         self.channel = channel
         self.fds = fds
@@ -65,6 +69,7 @@ class Init:
         self.report_fd = -1
         self.state = state
         self.preserved = preserved
+        self.onlooker = onlooker
         self.environment: dict[bytes, bytes] = {}
         self.command = b""
         self.limits: tuple[tuple[int, int, int], ...] = ()

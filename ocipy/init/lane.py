@@ -136,7 +136,7 @@ def become_init(plan: Plan, init: Init) -> NoReturn:
         seal_imports()
         if "procfs" in init.fds:
             use_procfs(init, init.fds.pop("procfs"))
-        for step in plan.init if plan.onlooker is None else plan.onlooker.init_lane(plan.init):
+        for step in plan.init if init.onlooker is None else init.onlooker.init_lane(plan.init):
             ACTIONS[step.action](init, **step.args)
     except BaseException as error:
         report(init, error, *(("become_init", "") if step is None else (step.name, step.pointer)))

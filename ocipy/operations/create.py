@@ -22,7 +22,6 @@ from ocipy.operations import bundle
 from ocipy.operations.delete import release_root, remove_cgroup, run_poststop
 from ocipy.operations.kill import end_process
 from ocipy.plan.build import build
-from ocipy.plan.model import Step
 from ocipy.plan.namespaces import new_kinds
 from ocipy.state.directory import check_id, make_directory, remove_directory
 from ocipy.state.state import CONFIG, State, executable_of, now
@@ -40,8 +39,6 @@ def create(
     options: Options,
     *,
     console_socket: str = "",
-    pid_file: str = "",
-    pidfd_socket: str = "",
     rootless: bool | None = None,
     in_foreground: bool = False,
 ) -> tuple[HostRun, int]:
@@ -54,21 +51,13 @@ def create(
     write members of its own, nothing is said of them but by --debug.
     """
     misspelt: list[tuple[str, str]] | None = [] if in_foreground or log.is_debug() else None
-    config = planned = read_bundle(root, options, misspelt)
-    if posix.environ.get(b"NOTIFY_SOCKET"):
-        from ocipy.plan.notify import with_notify_socket
-
-        planned = with_notify_socket(config, options.state_directory)
-    plan = build(planned, describe_host(rootless), options)
+    config = read_bundle(root, options, misspelt)
+    options.notify_socket = bool(posix.environ.get(b"NOTIFY_SOCKET"))
+    plan = build(config, describe_host(rootless), options)
     for pointer, text in misspelt or ():
         (log.warning if in_foreground else log.debug)(f"{pointer}: {text}")
-    if planned is not config:
-        # Before the sources of mounts are opened: it is one.
-        plan.host.insert(0, Step("notify_directory", "", {}))
-    if pidfd_socket:
-        plan.on_host("send_pidfd", "", path=pidfd_socket, name="standard")
-    run = HostRun(planned, options, plan, new_state(options, config))
-    return run, make(run, root, config, console_socket=console_socket, pid_file=pid_file)
+    run = HostRun(config, options, plan, new_state(options, config))
+    return run, make(run, root, console_socket=console_socket)
 
 
 def read_bundle(root: str, options: Options, misspelt: list[tuple[str, str]] | None = None) -> Config:
@@ -92,27 +81,26 @@ def new_state(options: Options, config: Config) -> State:
     return state
 
 
-def make(run: HostRun, root: str, config: Config, *, console_socket: str, pid_file: str) -> int:
+def make(run: HostRun, root: str, *, console_socket: str) -> int:
     """Make a container by a plan, that of create or that of restore, or take back all that was done.
 
-    config: what the state directory keeps. Returns the lock of the container, which the caller closes. Raises Error.
+    Returns the lock of the container, which the caller closes. Raises Error.
     """
-    options, plan = run.options, run.plan
+    config, options, plan = run.config, run.options, run.plan
     process = config.get("process")
     check_socket(process is not None and bool(process.get("terminal")), console_socket)
     run.console_socket = console_socket
     for pointer, text in plan.warnings:
         log.warning(f"{pointer}: {text}")
-    if pid_file:
-        check_pid_file(pid_file)
+    if options.pid_file:
+        check_pid_file(options.pid_file)
     # A caller's mask that takes our own rights away as well would lock us out of what we make.
     posix.umask(posix.umask(0o077) & 0o077)
     run.interrupts = catch()
     lock_fd = make_directory(root, options.container_id)
-    if pid_file:
+    if options.pid_file:
         # An engine takes a pid file for success, also an older one.
-        unlink(pid_file)
-        plan.on_host("pid_file", "", path=pid_file)
+        unlink(options.pid_file)
     try:
         write_file(options.state_directory + "/" + CONFIG, _kernel.json_dumps(config))
         carry_out(run)
@@ -120,8 +108,8 @@ def make(run: HostRun, root: str, config: Config, *, console_socket: str, pid_fi
             run.lender.close()
     except BaseException as error:
         undo(run)
-        if pid_file:
-            unlink(pid_file)
+        if options.pid_file:
+            unlink(options.pid_file)
         posix.close(lock_fd)
         if isinstance(error, OSError):
             raise Error("cannot write the state", pointer=options.state_directory, errno=error.errno or 0) from None

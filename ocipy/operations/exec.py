@@ -111,10 +111,12 @@ def _planned(
         preserve_fds=preserve_fds,
         no_new_keyring=state.no_new_keyring,
         has_console=has_console,
+        pid_file=pid_file,
+        pidfd_socket=pidfd_socket,
     )
     paths = state.cgroup["paths"] if state.cgroup is not None else {}
     target = Target(kinds=_foreign_kinds(state), cgroups=sub_cgroups(paths, cgroups), chosen=bool(cgroups))
-    plan = build(config, describe_host(rootless), options, target, pid_file=pid_file, pidfd_socket=pidfd_socket)
+    plan = build(config, describe_host(rootless), options, target)
     own = saved.get("process")
     if own is None or config["process"].get("capabilities") != own.get("capabilities"):
         # Of the container's own capabilities create has warned.

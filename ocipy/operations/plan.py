@@ -40,6 +40,7 @@ def plan_bundle(
         has_console=True,
         systemd_cgroup=cgroup_manager == "systemd",
         no_cgroup=cgroup_manager == "disabled",
+        notify_socket=bool(posix.environ.get(b"NOTIFY_SOCKET")),
     )
     plan = build(config, describe_host(rootless), options)
     if problem is not None:

@@ -29,7 +29,6 @@ def restore_container(
     *,
     criu_path: str,
     console_socket: str,
-    pid_file: str,
     rootless: bool | None,
     detach: bool,
     subreaper: bool,
@@ -42,7 +41,7 @@ def restore_container(
     """
     waiter = foreground.prepare(console_socket, detach, subreaper=subreaper)
     run = _planned(root, options, flags, criu_path, rootless)
-    posix.close(make(run, root, run.config, console_socket=console_socket, pid_file=pid_file))
+    posix.close(make(run, root, console_socket=console_socket))
     if waiter is None:
         return 0
     status = waiter.wait(run.pid, run.pidfd, run.master)

@@ -19,8 +19,6 @@ def run(
     options: Options,
     *,
     console_socket: str,
-    pid_file: str,
-    pidfd_socket: str,
     rootless: bool | None,
     detach: bool,
     subreaper: bool,
@@ -36,8 +34,6 @@ def run(
         root,
         options,
         console_socket=console_socket,
-        pid_file=pid_file,
-        pidfd_socket=pidfd_socket,
         rootless=rootless,
         in_foreground=not detach,
     )

@@ -28,12 +28,25 @@ def build(config: Config, host: Host, options: Options) -> Plan:
     plan = Plan()
     if config["ociVersion"][:2] == "0.":
         plan.warn("/ociVersion", f"{config['ociVersion']} is older than 1.0: what has another name since is ignored")
+    if options.notify_socket:
+        config = _with_notify_socket(plan, config, options)
     _open_on_host(plan, config, host, options)
     _make_init(plan, config, host, options)
     _make_root(plan, config, host, options)
     _enter_root(plan, config, host, options)
     _become_process(plan, config, host, options)
+    process.plan_report(plan, options, "standard")
     return plan
+
+
+def _with_notify_socket(plan: Plan, config: Config, options: Options) -> Config:
+    from ocipy.plan.notify import with_notify_socket
+
+    planned = with_notify_socket(config, options.state_directory)
+    if planned is not config:
+        # First: it becomes the source of a mount.
+        plan.on_host("notify_directory", "")
+    return planned
 
 
 def _open_on_host(plan: Plan, config: Config, host: Host, options: Options) -> None:
@@ -109,7 +122,7 @@ def _plan_mounted(plan: Plan, config: Config, host: Host, options: Options, devi
         plan.in_init("tell", "", barrier="mounted")
         plan.on_host("wait", "", barrier="mounted")
         plan.host += later.host
-        plan.on_host("tell", "", barrier="go")
+        plan.on_host("tell", "", barrier="go", hooks=any(step.action == "hook" for step in later.init))
         plan.in_init("wait", "", barrier="go")
         plan.init += later.init
 

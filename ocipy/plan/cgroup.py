@@ -49,6 +49,7 @@ def plan_cgroup_create(plan: Plan, config: Config, host: Host, options: Options)
         enable=tuple(sorted(later.unified)),
         domain=any(action[2].get("file", "").startswith(DOMAIN) for action in later.actions),
         cpuset=not _joined_late(host, options),
+        pids_shared=not has_namespace(config, "pid"),
     )
     _plan_before_join(plan, config, host, options)
     if host.cgroup_mode != "v2":

@@ -40,22 +40,17 @@ class Target:
         self.chosen = chosen
 
 
-def build(
-    config: Config, host: Host, options: Options, target: Target, *, pid_file: str = "", pidfd_socket: str = ""
-) -> Plan:
+def build(config: Config, host: Host, options: Options, target: Target) -> Plan:
     """The plan of `exec`. config: as saved by create, with the process to be executed. Raises Error.
 
-    pid_file, pidfd_socket: paths that are told of the process, before it can have done anything.
+    options.pid_file and pidfd_socket are told of the process before it can have done anything.
     """
     plan = Plan()
     rare("terminal", "plan_check", plan, config, host, options)
     rare("seccomp", "plan_seccomp_compile", plan, config, host, options)
     _join(plan, config, host, options, target)
     _prepare(plan, config, host, options, target)
-    if pidfd_socket:
-        plan.on_host("send_pidfd", "--pidfd-socket", path=pidfd_socket, name="setns")
-    if pid_file:
-        plan.on_host("pid_file", "--pid-file", path=pid_file)
+    process.plan_report(plan, options, "setns")
     plan.on_host("tell", "", barrier="limited")
     plan.in_init("wait", "", barrier="limited")
     _become_process(plan, config, host, options)

@@ -35,7 +35,7 @@ class Step:
 
     action: the name of a function in the lane's table of actions.
     pointer: the JSON pointer of the config field that asked for it; "" if it is always done.
-    args: the keyword arguments of that function: strings, ints, bools, None, and tuples of these.
+    args: the keyword arguments of that function: strings, ints, bools, None, tuples of these, objects of the config.
     """
 
     __slots__ = ("action", "args", "pointer")
@@ -74,16 +74,15 @@ class Plan:
 
     host: the steps of the process on the host. init: of the process that becomes the container.
     A step "wait" in one lane waits for the step "tell" of the same barrier in the other.
-    warnings: (pointer, text) pairs. onlooker: None without --trace and --debug.
+    warnings: (pointer, text) pairs.
     """
 
-    __slots__ = ("host", "init", "onlooker", "warnings")
+    __slots__ = ("host", "init", "warnings")
 
     def __init__(self) -> None:
         self.host: list[Step] = []
         self.init: list[Step] = []
         self.warnings: list[tuple[str, str]] = []
-        self.onlooker: Onlooker | None = None
 
     def on_host(self, action: str, pointer: str, **args: Any) -> None:
         """Append a step to the host lane."""
@@ -164,6 +163,8 @@ class Options:
     which come first. config: the name of the configuration, relative to the bundle or absolute.
     no_cgroup: the container stays in the caller's cgroup (--cgroup-manager=disabled).
     has_console: a --console-socket was given, or run is in the foreground.
+    notify_socket: the caller has a NOTIFY_SOCKET, so the container gets one (plan/notify.py).
+    pid_file, pidfd_socket: paths that are told of the process, "" for none.
     """
 
     __slots__ = (
@@ -175,6 +176,9 @@ class Options:
         "no_cgroup",
         "no_new_keyring",
         "no_pivot",
+        "notify_socket",
+        "pid_file",
+        "pidfd_socket",
         "preserve_fds",
         "state_directory",
         "systemd_cgroup",
@@ -194,6 +198,9 @@ class Options:
         has_console: bool = False,
         systemd_cgroup: bool = False,
         no_cgroup: bool = False,
+        notify_socket: bool = False,
+        pid_file: str = "",
+        pidfd_socket: str = "",
     ) -> None:
         self.container_id = container_id
         self.bundle = bundle
@@ -206,3 +213,6 @@ class Options:
         self.has_console = has_console
         self.systemd_cgroup = systemd_cgroup
         self.no_cgroup = no_cgroup
+        self.notify_socket = notify_socket
+        self.pid_file = pid_file
+        self.pidfd_socket = pidfd_socket

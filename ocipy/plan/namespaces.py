@@ -127,6 +127,7 @@ def plan_clone(plan: Plan, config: Config, host: Host, options: Options) -> None
         unshared=tuple(kind for kind in new if kind not in ("cgroup", "user")),
         forks=not last and any(kind in new or kind in joined for kind in ("pid", "time")),
         watched=not last and is_watched(config, host),
+        clocks="time" in new and bool((config.get("linux") or {}).get("timeOffsets")),
     )
 
 

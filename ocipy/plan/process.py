@@ -133,3 +133,14 @@ def environment_of(process: Process) -> tuple[str, ...]:
     """process.env as NAME=value, each name once: of several the last one counts."""
     variables = {entry.partition("=")[0]: entry for entry in process.get("env") or ()}
     return tuple(variables.values())
+
+
+def plan_report(plan: Plan, options: Options, pidfd_name: str) -> None:
+    """Tell --pidfd-socket and --pid-file of the process. The pid file comes last: engines take it for success.
+
+    pidfd_name: what the receiver is told that the pidfd is of.
+    """
+    if options.pidfd_socket:
+        plan.on_host("send_pidfd", "--pidfd-socket", path=options.pidfd_socket, name=pidfd_name)
+    if options.pid_file:
+        plan.on_host("pid_file", "--pid-file", path=options.pid_file)

@@ -13,6 +13,7 @@ from ocipy.plan import build as create
 from ocipy.plan.checkpoint import NO_NEW_PRIVS, describe_version, refuse
 from ocipy.plan.fields import process_of
 from ocipy.plan.model import Plan
+from ocipy.plan.process import plan_report
 
 if TYPE_CHECKING:
     from ocipy.config.types import Config
@@ -51,6 +52,7 @@ def build(config: Config, host: Host, options: Options) -> tuple[Plan, Plan]:
     plan.host += [step for step in after if step.action == "send_console"]
     plan.host += [step for step in after if step.action == "rdt_keep"]
     plan.on_host("restored", "")
+    plan_report(plan, options, "standard")
     return plan, made
 
 

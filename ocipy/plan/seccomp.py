@@ -83,13 +83,7 @@ def plan_seccomp_compile(plan: Plan, config: Config, host: Host, options: Option
     if profile is None:
         plan.warn(POINTER + "/defaultAction", "is empty, so there is no filter")
         return
-    plan.on_host(
-        "seccomp_filter",
-        POINTER,
-        default=profile["defaultAction"],
-        rules=len(profile.get("syscalls") or ()),
-        architectures=tuple(profile.get("architectures") or ()),
-    )
+    plan.on_host("seccomp_filter", POINTER, profile=profile)
     # Out of the descriptor at once: it is closed long before the filter is loaded.
     plan.in_init("seccomp_receive", POINTER)
 

@@ -149,8 +149,10 @@ def scheduler(a: Arguments) -> str:
 
 def seccomp_filter(a: Arguments) -> str:
     """The profile in short."""
-    others = " ".join(name.removeprefix("SCMP_ARCH_").lower() for name in a["architectures"])
-    return join(f"{a['default']} by default, {a['rules']} rules", if_set(others, "for " + others))
+    profile = a["profile"]
+    others = " ".join(name.removeprefix("SCMP_ARCH_").lower() for name in profile.get("architectures") or ())
+    rules = len(profile.get("syscalls") or ())
+    return join(f"{profile['defaultAction']} by default, {rules} rules", if_set(others, "for " + others))
 
 
 def seccomp_load(a: Arguments) -> str:

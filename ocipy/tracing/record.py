@@ -12,7 +12,6 @@ import sys
 import time
 
 from ocipy.linux import _kernel
-from ocipy.plan.model import Plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ class Trace:
 
 
 class _Phase:
-    """A function that is timed."""
+    """A function that is timed. One that carries out a run has the trace look on."""
 
     __slots__ = ("function", "name", "trace")
 
@@ -100,6 +99,8 @@ class _Phase:
         self.function = function
 
     def __call__(self, *args: Any, **keywords: Any) -> Any:
+        if args and hasattr(args[0], "onlooker"):
+            args[0].onlooker = self.trace
         begin = now()
         arguments: dict[str, Any] = {}
         try:
@@ -109,8 +110,6 @@ class _Phase:
             raise
         finally:
             self.trace.events.append((self.name, begin, now(), arguments))
-        if isinstance(result, Plan):
-            result.onlooker = self.trace
         # What it has imported may have phases of its own.
         self.trace.wrap_phases()
         return result

@@ -193,9 +193,8 @@ def without_mount_namespace() -> dict[str, Any]:
 
 
 def _exec(document: Any, host: Host, **target: Any) -> Plan:
-    return further.build(
-        document, host, options(), further.Target(**target), pid_file="/run/pid", pidfd_socket="/run/pidfd"
-    )
+    told = options(pid_file="/run/pid", pidfd_socket="/run/pidfd")
+    return further.build(document, host, told, further.Target(**target))
 
 
 def _create(document: Any, host: Host, **more: Any) -> Plan:

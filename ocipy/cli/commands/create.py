@@ -22,8 +22,6 @@ def run(arguments: Arguments) -> int:
         arguments.root,
         options,
         console_socket=console_socket,
-        pid_file=arguments.text("pid-file"),
-        pidfd_socket=arguments.text("pidfd-socket"),
         rootless=arguments.rootless,
     )
     posix.close(lock_fd)

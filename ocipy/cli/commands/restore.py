@@ -28,7 +28,6 @@ def run(arguments: Arguments) -> int:
         flags_from(arguments),
         criu_path=arguments.text("criu"),
         console_socket=console_socket,
-        pid_file=arguments.text("pid-file"),
         rootless=arguments.rootless,
         detach=detach,
         subreaper=not arguments.switch("no-subreaper"),

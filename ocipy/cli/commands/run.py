@@ -24,8 +24,6 @@ def run(arguments: Arguments) -> int:
         arguments.root,
         options_from(arguments, arguments.one("the container's ID"), has_console=bool(console_socket) or not detach),
         console_socket=console_socket,
-        pid_file=arguments.text("pid-file"),
-        pidfd_socket=arguments.text("pidfd-socket"),
         rootless=arguments.rootless,
         detach=detach,
         subreaper=not arguments.switch("no-subreaper"),

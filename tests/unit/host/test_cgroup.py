@@ -37,7 +37,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HostRun:
 
 
 def create(run: HostRun) -> None:
-    cgroup.cgroup_create(run, path="/a/b", tolerant=False, enable=(), domain=False, cpuset=True)
+    cgroup.cgroup_create(run, path="/a/b", tolerant=False, enable=(), domain=False, cpuset=True, pids_shared=False)
 
 
 def test_state_knows_of_the_cgroup_before_it_is_made(

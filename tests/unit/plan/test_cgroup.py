@@ -53,7 +53,9 @@ def test_without_anything_there_is_still_a_cgroup() -> None:
         assert actions(plan) == [
             "cgroup_create", "cgroup_open", "cgroup_join", "cgroup_cpuset", "tell", "cgroup_devices",
         ]  # fmt: skip
-        assert plan.host[0].args == {"path": "", "tolerant": False, "enable": (), "domain": False, "cpuset": False}
+        assert plan.host[0].args == {
+            "path": "", "tolerant": False, "enable": (), "domain": False, "cpuset": False, "pids_shared": True,
+        }  # fmt: skip
         assert [(step.action, step.args.get("but")) for step in plan.init] == [
             ("cgroup_enter", "cpuset"), ("wait", None), ("cgroup_enter", ""),
         ]  # fmt: skip

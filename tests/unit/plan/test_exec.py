@@ -195,7 +195,8 @@ def test_the_filter_is_where_create_has_it(no_new_privileges: bool) -> None:
 
 
 def test_who_wants_to_know_of_the_process_does_before_it_is_let_go() -> None:
-    plan = build(config(), Host(), OPTIONS, Target(kinds=KINDS, cgroups={}), pid_file="/p", pidfd_socket="/s")
+    options = Options(container_id="c", bundle="/b", pid_file="/p", pidfd_socket="/s")
+    plan = build(config(), Host(), options, Target(kinds=KINDS, cgroups={}))
     names = [step.args.get("barrier", step.action) for step in plan.host]
     where = names.index("send_pidfd")
     assert names[where : where + 3] == ["send_pidfd", "pid_file", "limited"]

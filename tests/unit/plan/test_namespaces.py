@@ -57,6 +57,7 @@ def test_a_joined_pid_or_time_namespace_takes_a_fork(kind: str) -> None:
                 "unshared": ("mount",),
                 "forks": True,
                 "watched": False,
+                "clocks": False,
             },
         )
     ]
@@ -84,6 +85,7 @@ def test_a_joined_network_namespace_takes_a_stage_without_fork() -> None:
         "unshared": (),
         "forks": False,
         "watched": False,
+        "clocks": False,
     }
 
 

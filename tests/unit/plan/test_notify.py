@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from ocipy.plan.build import build
+from ocipy.plan.model import Host, Options
 from ocipy.plan.notify import with_notify_socket
 
 
@@ -31,3 +33,17 @@ def test_a_config_without_mounts_or_environment() -> None:
 def test_without_a_process_there_is_nobody_to_be_ready() -> None:
     config: Any = {"root": {"path": "/"}}
     assert with_notify_socket(config, "/s") is config
+
+
+def test_the_directory_is_made_before_anything_is_mounted_from_it() -> None:
+    config: Any = {"ociVersion": "1.3.0", "root": {"path": "rootfs"}, "process": {"cwd": "/", "args": ["true"]}}
+    options = Options(container_id="c", bundle="/b", state_directory="/s", notify_socket=True)
+    plan = build(config, Host(), options)
+    assert plan.host[0].action == "notify_directory"
+    assert [step.args["source"] for step in plan.host + plan.init if step.action == "bind"] == ["/s/notify"]
+
+
+def test_who_is_told_of_the_process_is_told_last() -> None:
+    config: Any = {"ociVersion": "1.3.0", "root": {"path": "rootfs"}, "process": {"cwd": "/", "args": ["true"]}}
+    options = Options(container_id="c", bundle="/b", pid_file="/p", pidfd_socket="/s")
+    assert [step.action for step in build(config, Host(), options).host[-3:]] == ["created", "send_pidfd", "pid_file"]
