@@ -16,7 +16,8 @@ from ocipy.cgroups.cgroup import Cgroup
 from ocipy.cgroups.creation import complete
 from ocipy.cgroups.layout import parse_own, probe
 from ocipy.errors import Error
-from ocipy.linux.constants import SIGKILL
+from ocipy.linux import _kernel
+from ocipy.linux.constants import O_CLOEXEC, O_WRONLY, SIGKILL
 from ocipy.systemd import bus
 
 TYPE_CHECKING = False
@@ -42,6 +43,8 @@ UNKNOWN = "Cannot set property "
 
 def systemd_unit(run: HostRun, *, unit: str, slice_path: str, user: bool, description: str) -> None:
     """Find systemd, and where the unit's cgroup will be; and have the state say so."""
+    if not user:
+        hurry(run)
     addresses = list(user_addresses() if user else SYSTEM)
     run.bus = bus.connect(addresses, user=user, interrupts=run.interrupts)
     layout = probe()
@@ -56,6 +59,27 @@ def systemd_unit(run: HostRun, *, unit: str, slice_path: str, user: bool, descri
     }
     run.state.cgroup = run.cgroup.to_state()
     run.state.save()
+
+
+def hurry(run: HostRun) -> None:
+    """Have the kernel get ready to move a process into a cgroup, which takes some 10 ms.
+
+    Who moves one waits until no process can be at a fork or an exit: for a grace period of RCU, unless somebody else
+    has waited for the same just now (cgroup_threadgroup_rwsem, rcu_sync_enter). So another process of ours enters
+    the cgroup that we are in, which changes nothing; when systemd moves init, the wait is over.
+    """
+    layout = probe()
+    for name, path in layout.own.items():
+        try:
+            fd = posix.open(layout.directory(name, path) + "/cgroup.procs", O_WRONLY | O_CLOEXEC)
+        except (OSError, KeyError):
+            continue
+        try:
+            run.aside = _kernel.write_zero_aside(fd)
+        except OSError:
+            pass  # then it takes its time
+        posix.close(fd)
+        return
 
 
 def user_addresses() -> list[str]:

@@ -170,6 +170,7 @@ SIGCONT = 18
 SIGURG = 23
 SIGWINCH = 28
 WNOHANG = 1
+WALL = 0x40000000  # __WALL
 
 # Scheduling, I/O priority, memory policy, personality: linux/{sched,ioprio,mempolicy,personality}.h
 SCHED_OTHER = 0
