@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench import besides, boxes, bundle, chart, phases, report
+from bench import besides, boxes, bundle, chart, hosts, phases, quick, report
 from bench.measure import Bench, CallError, measure, state_folder
 from bench.runtimes import RUNC_VERSION, TOP, Contestant, MissingError, contestants, version
 from conformance.host import become_subreaper, hugetlb_mounted, only_one
@@ -38,8 +38,24 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--boxes", action="store_true", help="instead: `ocipy box run` beside podman's and docker's, each in each round"
     )
+    parser.add_argument(
+        "--hosts",
+        type=_hosts,
+        metavar="LIST",
+        help="one after the other, with commas between: "
+        + "; ".join(f"{name}: {text}" for name, text in hosts.HOSTS.items()),
+    )
+    parser.add_argument("--on", choices=tuple(hosts.HOSTS), help=argparse.SUPPRESS)
     parser.add_argument("--check", action="store_true", help="exit 1 if a bar is not met")
     return parser.parse_args(argv)
+
+
+def _hosts(text: str) -> list[str]:
+    names = text.split(",")
+    unknown = [name for name in names if name not in hosts.HOSTS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"no such host: {', '.join(unknown)}; there are {', '.join(hosts.HOSTS)}")
+    return names
 
 
 def _tell(text: str) -> None:
@@ -48,11 +64,12 @@ def _tell(text: str) -> None:
 
 
 @contextmanager
-def _bench() -> Iterator[Bench]:
+def _bench(*, systemd: bool = False) -> Iterator[Bench]:
     base = "/run" if os.access("/run", os.W_OK) else None
     scratch = Path(tempfile.mkdtemp(prefix="ocipy-bench-", dir=base))
     try:
-        yield Bench(scratch, bundle.make(scratch / "true", ["true"]), bundle.make(scratch / "sleep", ["sleep", "1000"]))
+        bundles = bundle.make(scratch / "true", ["true"]), bundle.make(scratch / "sleep", ["sleep", "1000"])
+        yield Bench(scratch, *bundles, systemd=systemd)
     finally:
         _tell("\n")
         shutil.rmtree(scratch, ignore_errors=True)
@@ -98,7 +115,7 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         if arguments.boxes:
             return _boxes(arguments)
-        return _compare(arguments)
+        return _one_after_the_other(arguments) if arguments.hosts else _compare(arguments)
     except (MissingError, CallError, OSError) as error:
         print(f"bench/run: {error}", file=sys.stderr)
         return 2
@@ -117,21 +134,55 @@ def _boxes(arguments: argparse.Namespace) -> int:
     return 0 if met or not arguments.check else 1
 
 
+def _one_after_the_other(arguments: argparse.Namespace) -> int:
+    documents, statuses = {}, []
+    options = ["--ours", arguments.ours, "--rounds", str(arguments.rounds), "--warm-up", str(arguments.warm_up)]
+    options += [word for path in arguments.others for word in ("--with", path)]
+    options += ["--check"] if arguments.check else []
+    for host in arguments.hosts:
+        print(f"\n{host}: {hosts.HOSTS[host]}\n", flush=True)
+        own = ["--svg", str(hosts.place_of(arguments.svg.absolute(), host))] if arguments.svg else []
+        # --all is of this host: the crowd, podman.
+        own += ["--all", "--crowd", str(arguments.crowd)] if arguments.all and host == "v1" else []
+        status, documents[host] = hosts.run_on(host, options + own, TOP / "build" / f"bench-{host}-{os.getpid()}.json")
+        statuses.append(status)
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"hosts": documents}, indent=1) + "\n")
+    return max(statuses)
+
+
+def _that_run(bench: Bench, all_of_them: list[Contestant], needed: str) -> list[Contestant]:
+    """Those that can run a container here; ours and the base must."""
+    able = []
+    for contestant in all_of_them:
+        try:
+            bench.run_once(contestant)
+            able.append(contestant)
+        except CallError as error:
+            if contestant is all_of_them[0] or contestant.name == needed:
+                raise
+            print(f"left out: {error}")
+    return able
+
+
 def _compare(arguments: argparse.Namespace) -> int:
     all_of_them = contestants(arguments.ours, arguments.others)
     base_name = f"runc {RUNC_VERSION}"
     become_subreaper()
     lines: list[besides.Line] = []
     # crun 1.8 refuses a hybrid host with a controller on the unified tree.
-    with only_one(), hugetlb_mounted(), _bench() as bench:
+    with only_one(), hugetlb_mounted(), _bench(systemd=arguments.on == "systemd") as bench:
+        all_of_them = _that_run(bench, all_of_them, base_name)
         all_samples = measure(bench, all_of_them, arguments.rounds, arguments.warm_up, _tell)
+        if arguments.on:
+            lines = quick.measure_quick(bench, all_of_them, base_name, arguments.rounds, _tell)
         if arguments.all:
-            lines = besides.measure_besides(bench, all_of_them, base_name, arguments.crowd, _tell)
+            lines += besides.measure_besides(bench, all_of_them, base_name, arguments.crowd, _tell)
     ours = all_samples[0]
     base = next(samples for samples in all_samples if samples.contestant.name == base_name)
     print(report.table(all_samples, base))
     print(f"\n{arguments.rounds} rounds, each runtime in each round; ratios to {base_name}")
-    bars = report.bars(ours, base)
+    bars = hosts.bars(arguments.on, ours, all_samples[1:]) if arguments.on else report.bars(ours, base)
     if lines:
         print("\n" + besides.table(lines, [one.name for one in all_of_them], base_name) + "\n")
         bars += besides.bars(lines, ours.contestant.name, base_name)

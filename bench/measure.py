@@ -31,10 +31,10 @@ class Samples:
     times: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in OPERATIONS})
 
 
-def timed(argv: list[str], out: Path, variables: dict[str, str] | None = None) -> float:
+def timed(argv: list[str], out: Path, variables: dict[str, str] | None = None, *, fails: bool = False) -> float:
     """Milliseconds from the spawn to the end of a call. Its output goes to files beside `out`. Raises CallError.
 
-    variables: of the environment, besides PATH."""
+    variables: of the environment, besides PATH. fails: whether it is meant to fail."""
     error_file = f"{out}.err"
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     actions = [
@@ -46,7 +46,7 @@ def timed(argv: list[str], out: Path, variables: dict[str, str] | None = None) -
     pid = os.posix_spawn(argv[0], argv, {**_ENVIRONMENT, **(variables or {})}, file_actions=actions)
     _, status = os.waitpid(pid, 0)
     ended = time.perf_counter_ns()
-    if status != 0:
+    if (status != 0) != fails:
         said = Path(error_file).read_text(errors="replace").strip()
         raise CallError(f"{' '.join(argv)}: exit status {os.waitstatus_to_exitcode(status)}: {said}")
     return (ended - began) / 1e6
@@ -69,8 +69,9 @@ def state_folder(scratch: Path) -> Path:
 class Bench:
     """Bundles, and a state directory for each runtime, below one scratch folder."""
 
-    def __init__(self, scratch: Path, run_bundle: Path, sleep_bundle: Path) -> None:
+    def __init__(self, scratch: Path, run_bundle: Path, sleep_bundle: Path, *, systemd: bool = False) -> None:
         self.scratch = scratch
+        self.flags = ["--systemd-cgroup"] if systemd else []
         self.state = state_folder(scratch)
         self.run_bundle = run_bundle
         self.sleep_bundle = sleep_bundle
@@ -79,7 +80,7 @@ class Bench:
     def command(self, contestant: Contestant, *words: str) -> list[str]:
         """A command line with the state directory of this runtime."""
         root = self.state / contestant.name.replace(" ", "-")
-        return [contestant.path, "--root", str(root), *words]
+        return [contestant.path, "--root", str(root), *self.flags, *words]
 
     def call(self, contestant: Contestant, *words: str) -> float:
         """Any call, in ms. What it wrote is in `out`."""

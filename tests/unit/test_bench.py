@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from bench import besides, chart, phases, report
+from bench import besides, chart, hosts, phases, report
 from bench.bundle import config
 from bench.crowd import Crowd, Pace
-from bench.measure import OPERATIONS, Samples
+from bench.measure import OPERATIONS, CallError, Samples, timed
 from bench.runtimes import Contestant
 from ocipy.config.check import check
 
@@ -25,6 +26,26 @@ def test_bars_are_met_or_not() -> None:
     base = samples("runc 1.5.2", 10)
     assert [met for *_, met in report.bars(samples("ocipy", 6), base)] == [True, True, True]
     assert [met for *_, met in report.bars(samples("ocipy", 7), base)] == [False, True, False]
+
+
+def test_a_host_has_bars_beside_the_newest_runtime_of_a_name() -> None:
+    ours = samples("ocipy 0.1.0", 6)
+    others = [samples("runc 1.5.2", 10), samples("crun 1.8.1", 5), samples("crun 1.27", 4), samples("runc 1.1.5", 20)]
+    title, figure, _, met = hosts.bars("v2", ours, others)[0]
+    assert (title, figure, met) == ("run true, beside crun 1.27", 1.5, False)
+    assert [figure for _, figure, *_ in hosts.bars("systemd", ours, others)] == [0.6, 0.6, 0.6]
+    assert [met for *_, met in hosts.bars("systemd", ours, others)] == [True, False, False]
+    assert hosts.bars("v1", ours, others[:1]) == [], "without a crun there is nothing to compare with"
+
+
+def test_each_host_has_files_of_its_own() -> None:
+    assert hosts.place_of(Path("/x/bench.svg"), "v2") == Path("/x/bench-v2.svg")
+
+
+def test_a_call_that_is_meant_to_fail(tmp_path: Path) -> None:
+    assert timed(["/bin/false"], tmp_path / "out", fails=True) > 0
+    with pytest.raises(CallError):
+        timed(["/bin/true"], tmp_path / "out", fails=True)
 
 
 def test_the_table_has_every_operation() -> None:
