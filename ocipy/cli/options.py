@@ -40,7 +40,7 @@ def options_from(arguments: Arguments, container_id: str, *, has_console: bool) 
         systemd_cgroup=cgroup_manager == "systemd",
         no_cgroup=cgroup_manager == "disabled",
         pid_file=arguments.text("pid-file"),
-        pidfd_socket=arguments.text("pidfd-socket"),
+        pidfd_socket=arguments.text("pidfd-socket") if "pidfd-socket" in arguments.values else "",  # restore has none
     )
 
 

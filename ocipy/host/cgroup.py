@@ -38,7 +38,7 @@ def cgroup_create(
     try:
         make(cgroup, layout, tolerant=tolerant, enable=enable, domain=domain, cpuset=cpuset)
         if not cpuset and "cpuset" in cgroup.paths:
-            run.keep["cpuset"] = (cgroup.paths["cpuset"], layout.top("cpuset"))
+            run.cpuset = (cgroup.paths["cpuset"], layout.top("cpuset"))
         if not cgroup.paths and pids_shared:
             log.warning("the container has neither a cgroup nor a pid namespace of its own: delete may miss processes")
     finally:
@@ -47,14 +47,14 @@ def cgroup_create(
 
 def expected_paths(run: HostRun) -> dict[str, str]:
     """Where the cgroup is, for init; or where that of a unit will be, which is made after the clone."""
-    expected: dict[str, str] | None = run.keep.get("expected_paths")
+    expected = run.expected_paths
     return expected or (run.cgroup.paths if run.cgroup is not None else {})
 
 
 def cgroup_cpuset(run: HostRun) -> None:
     """Give the v1 cpuset what it must have before a process may join."""
-    if "cpuset" in run.keep:
-        fill_cpuset(*run.keep.pop("cpuset"))
+    if run.cpuset is not None:
+        fill_cpuset(*run.cpuset)
 
 
 def cgroup_own(run: HostRun, *, uid: int) -> None:
@@ -82,7 +82,7 @@ def clone_into(run: HostRun, flags: int, exit_signal: int, *, required: bool) ->
             raise
         return _kernel.clone3(flags, exit_signal, -1)
     if pid and directory >= 0:
-        run.keep["in_cgroup"] = True
+        run.in_cgroup = True
         posix.close(directory)
     return pid, pidfd
 
@@ -92,7 +92,7 @@ def cgroup_join(run: HostRun, *, tolerant: bool) -> None:
     for name in [name for name in run.fds if name.startswith("cgroup/")]:
         posix.close(run.fds.pop(name))
     cgroup = _cgroup(run)
-    if "" not in cgroup.paths or run.keep.pop("in_cgroup", False):
+    if "" not in cgroup.paths or run.in_cgroup:
         return
     try:
         cgroup.join(run.pid, only_unified=True)

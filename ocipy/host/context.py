@@ -8,7 +8,7 @@ from ocipy.linux.constants import WALL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Sequence
 
     from ocipy.cgroups.cgroup import Cgroup
     from ocipy.children.helper import Helper
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from ocipy.state.state import State
     from ocipy.systemd.bus import Connection
 
+    Triples = Sequence[tuple[int, int, int]]
+
 
 class HostRun:
     """One create, run, exec or restore on its way: what exists so far, so that a failure can undo it.
 
     pid, pidfd: the init process (for a moment the stage before it), 0 and -1 until it is cloned.
     fds: descriptors that init inherits, by name; everything else is closed there.
-    keep: the parts of a plan that only its own steps understand, such as the seccomp program.
     bus: the connection to systemd, lender: a child that has moved network devices, criu: one that restores; None if
     there is none.
     aside: a process that waits for the kernel meanwhile (host/systemd.py), 0 if there is none.
@@ -34,6 +35,15 @@ class HostRun:
     master: the pty's master that init sent, -1 if none; master_name: the name of its peer.
     onlooker: passes the steps on, each when it is to be taken; None without --trace and --debug.
     name: what the new process is called in errors. status: of the container meanwhile, as others are told.
+
+    What one step leaves to a later one:
+    stage: pid of the process that init is forked from, until it is reaped; 0 for none.
+    in_cgroup: the clone has put the process into its v2 cgroup. expected_paths: of a cgroup that systemd is about to
+    make. cpuset: directory and top of a v1 cpuset that is yet to be filled. chosen: `exec --cgroup` names the cgroup.
+    timens_offsets, device_directory, report: descriptors, -1 for none. id_maps: user namespaces by the name of a map.
+    device_maps: (uids, gids) of a joined user namespace, as (inside, outside, size).
+    rdt_class: (top of resctrl, made by us). rdt_made: groups that a failure removes.
+    restoring: what the steps of a restore share (host/restore.py, Restoring).
     """
 
     __slots__ = (
@@ -41,13 +51,19 @@ class HostRun:
         "bus",
         "cgroup",
         "channel",
+        "chosen",
         "config",
         "console_socket",
+        "cpuset",
         "criu",
+        "device_directory",
+        "device_maps",
+        "expected_paths",
         "fds",
         "hooks_ran",
+        "id_maps",
+        "in_cgroup",
         "interrupts",
-        "keep",
         "lender",
         "master",
         "master_name",
@@ -57,8 +73,14 @@ class HostRun:
         "pid",
         "pidfd",
         "plan",
+        "rdt_class",
+        "rdt_made",
+        "report",
+        "restoring",
+        "stage",
         "state",
         "status",
+        "timens_offsets",
     )
 
     def __init__(self, config: Config, options: Options, plan: Plan, state: State) -> None:
@@ -70,7 +92,6 @@ class HostRun:
         self.pidfd = -1
         self.channel: Channel | None = None
         self.fds: dict[str, int] = {}
-        self.keep: dict[str, Any] = {}
         self.cgroup: Cgroup | None = None
         self.console_socket = ""
         self.aside = 0
@@ -84,6 +105,17 @@ class HostRun:
         self.master_name = ""
         self.name = "the init process"
         self.status = "creating"
+        self.stage = 0
+        self.in_cgroup = False
+        self.expected_paths: dict[str, str] | None = None
+        self.cpuset: tuple[str, str] | None = None
+        self.chosen = False
+        self.timens_offsets = self.device_directory = self.report = -1
+        self.id_maps: dict[str, int] = {}
+        self.device_maps: tuple[Triples, Triples] | None = None
+        self.rdt_class: tuple[str, bool] | None = None
+        self.rdt_made: list[str] = []
+        self.restoring: object = None
 
     def let_go(self) -> None:
         """Close the channel to init, our copies of what was handed to it, and the connection to systemd."""

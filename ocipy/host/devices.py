@@ -42,18 +42,18 @@ if TYPE_CHECKING:
 def device_filesystem(run: HostRun, *, nodes: int, label: str, joined: bool) -> None:
     """The tmpfs for so many nodes. joined: the user namespace is one that is there, with maps of its own."""
     data = ("mode=755", f"nr_inodes={nodes + 1}", "nr_blocks=1")
-    run.keep["devices"] = make_filesystem("tmpfs", "devices", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, (), data, label)
+    run.device_directory = make_filesystem("tmpfs", "devices", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, (), data, label)
     if joined:
-        run.keep["devices/maps"] = _maps_of(run, run.fds["namespace/user"])
+        run.device_maps = _maps_of(run, run.fds["namespace/user"])
 
 
 def device_node(
     run: HostRun, *, name: str, path: str, kind: str, major: int, minor: int, mode: int, uid: int, gid: int
 ) -> None:
     """Make one node. uid, gid: on the host, or inside of a joined user namespace."""
-    directory = run.keep["devices"]
-    if "devices/maps" in run.keep:
-        uids, gids = run.keep["devices/maps"]
+    directory = run.device_directory
+    if run.device_maps is not None:
+        uids, gids = run.device_maps
         uid, gid = _mapped(uid, uids, path), _mapped(gid, gids, path)
     try:
         posix.mknod(name, KINDS[kind] | 0o600, posix.makedev(major, minor), dir_fd=directory)
@@ -65,7 +65,7 @@ def device_node(
 
 def device_mounts(run: HostRun, *, names: Sequence[str]) -> None:
     """A detached mount of each node that was made."""
-    directory = run.keep.pop("devices")
+    directory, run.device_directory = run.device_directory, -1
     made = [name for name in names if _is_there(directory, name)]
     try:
         mounts = [_kernel.open_tree(directory, name, OPEN_TREE_CLONE) for name in made]

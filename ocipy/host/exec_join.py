@@ -29,7 +29,7 @@ MOVE_REFUSED = (errno.EACCES, errno.EPERM)
 def report_pipe(run: HostRun) -> None:
     """The pipe by which the process tells of its exec, or why there is none."""
     reading, writing = posix.pipe2(O_CLOEXEC)
-    run.keep["report"] = reading
+    run.report = reading
     run.fds["report"] = writing
 
 
@@ -44,7 +44,7 @@ def open_root(run: HostRun) -> None:
 def exec_cgroup(run: HostRun, *, paths: Sequence[tuple[str, str]], chosen: bool) -> None:
     """Take the container's cgroup, and open what the process writes to when it enters the v1 hierarchies."""
     run.cgroup = Cgroup("", dict(paths), [])
-    run.keep["chosen"] = chosen
+    run.chosen = chosen
     try:
         for name, fd in run.cgroup.open_tasks().items():
             run.fds["cgroup/" + name] = fd
@@ -55,7 +55,7 @@ def exec_cgroup(run: HostRun, *, paths: Sequence[tuple[str, str]], chosen: bool)
 def _no_cgroup(run: HostRun, paths: Sequence[str]) -> Error:
     """In words of our own: engines take the kernel's for a missing command (docs/errors.md)."""
     missing = next((path for path in paths if not is_present(path)), "")
-    hint = "--cgroup names one below the container's, which must be there" if run.keep["chosen"] else ""
+    hint = "--cgroup names one below the container's, which must be there" if run.chosen else ""
     return Error(f"there is no cgroup {missing}", hint=hint)
 
 
@@ -69,7 +69,7 @@ def clone_joining(run: HostRun, *, kinds: Sequence[str], chroot: bool, drop_grou
     posix.close(theirs.fd)
     run.channel = ours
     run.pid, run.pidfd = pid, pidfd
-    run.keep["stage"] = pid if "pid" in kinds else 0
+    run.stage = pid if "pid" in kinds else 0
 
 
 def _clone(run: HostRun) -> tuple[int, int]:
@@ -88,7 +88,7 @@ def _clone(run: HostRun) -> tuple[int, int]:
             continue
         finally:
             posix.close(directory)
-        run.keep["in_cgroup"] = True
+        run.in_cgroup = True
         return pid, pidfd
     return _kernel.clone3(CLONE_PIDFD, SIGCHLD, -1)
 
@@ -109,7 +109,7 @@ def _unified_cgroups(run: HostRun) -> Iterator[str]:
     path = run.cgroup.path_of("") if run.cgroup is not None else ""
     if path:
         yield path
-        if not run.keep["chosen"]:
+        if not run.chosen:
             other = _cgroup_of_init(run.state.pid)
             # The number was its own if it still lives.
             if other != path and is_within(other, path) and run.state.is_alive():
@@ -120,7 +120,7 @@ def exec_cgroup_join(run: HostRun) -> None:
     """Move the process into the v2 cgroup, if it was not cloned there. v1 is entered by itself."""
     for name in [name for name in run.fds if name.startswith("cgroup/")]:
         posix.close(run.fds.pop(name))
-    if run.keep.get("in_cgroup"):
+    if run.in_cgroup:
         return
     refusal: Error | None = None
     for path in _unified_cgroups(run):
@@ -157,7 +157,7 @@ def _cgroup_of_init(pid: int) -> str:
 def executed(run: HostRun) -> None:
     """Wait until the process executes its command. Raises the Error of one that cannot."""
     run.let_go()
-    report = run.keep["report"]
+    report = run.report
     said = read_to_end(report, run.name, run.pid, run.pidfd, run.interrupts)
     raise_failure(said)
     if EXECUTING not in said:

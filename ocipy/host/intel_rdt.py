@@ -37,7 +37,7 @@ def rdt_group(run: HostRun, *, name: str, make: bool) -> None:
     groups: RdtGroups = {"group": path, "monitoring": "", "remove": []}
     run.state.rdt = groups
     # What a failure takes back, also of what is to stay once the container is there.
-    run.keep["rdt/made"] = groups["remove"]
+    run.rdt_made = groups["remove"]
     made = False
     if not exists(path):
         if not make:
@@ -46,7 +46,7 @@ def rdt_group(run: HostRun, *, name: str, make: bool) -> None:
         made = _make(run, path, "num_closids: the processor has no more classes of service")
     if not made and not resctrl.is_group(path):
         raise Error(f"{path} is no class of service")
-    run.keep["rdt"] = (top, made)
+    run.rdt_class = (top, made)
 
 
 def _make(run: HostRun, path: str, none_left: str) -> bool:
@@ -69,7 +69,8 @@ def _make(run: HostRun, path: str, none_left: str) -> bool:
 def rdt_schema(run: HostRun, *, line: str, compared: bool) -> None:
     """Write one line of the schemata. compared: it has to agree with a class of service that was there before."""
     assert run.state.rdt is not None
-    top, made = run.keep["rdt"]
+    assert run.rdt_class is not None
+    top, made = run.rdt_class
     write_schema(run.state.rdt["group"], top, line, compared=compared and not made)
 
 
@@ -117,7 +118,7 @@ def rdt_keep(run: HostRun) -> None:
     groups = run.state.rdt
     assert groups is not None
     if groups["group"] in groups["remove"]:
-        run.keep["rdt/made"] = list(groups["remove"])
+        run.rdt_made = list(groups["remove"])
         groups["remove"].remove(groups["group"])
         run.state.save()
 

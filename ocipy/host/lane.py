@@ -86,7 +86,7 @@ def adopt(run: HostRun) -> None:
     limits of whatever process it is, and kills it where something fails.
     """
     pid = wait_for(run, "pid").get("pid")
-    stage = run.keep.pop("stage", 0)
+    stage, run.stage = run.stage, 0
     if stage:
         if not isinstance(pid, int) or not 0 < pid < 1 << 31 or pid == stage or not _is_our_child(pid):
             raise Error("the init process sent a message that is none")

@@ -86,7 +86,7 @@ def open_mount_source(
     if idmap:
         flags = AT_EMPTY_PATH | (AT_RECURSIVE if idmap_recursive else 0)
         try:
-            _kernel.mount_setattr(tree, "", flags, MOUNT_ATTR_IDMAP, 0, 0, run.keep[idmap])
+            _kernel.mount_setattr(tree, "", flags, MOUNT_ATTR_IDMAP, 0, 0, run.id_maps[idmap])
         except OSError as error:
             hint = ""
             if error.errno == errno.EINVAL:
@@ -96,15 +96,15 @@ def open_mount_source(
 
 def idmap_join(run: HostRun, *, name: str, path: str) -> None:
     """The user namespace that the container joins, as a map for mounts."""
-    if name not in run.keep:
-        run.keep[name] = posix.open(path, O_RDONLY | O_CLOEXEC)
+    if name not in run.id_maps:
+        run.id_maps[name] = posix.open(path, O_RDONLY | O_CLOEXEC)
 
 
 def idmap_source(
     run: HostRun, *, name: str, uids: Sequence[tuple[int, int, int]], gids: Sequence[tuple[int, int, int]]
 ) -> None:
     """A user namespace with these maps, for the mounts that want them. Nothing ever runs in it."""
-    if name in run.keep:
+    if name in run.id_maps:
         return
     reading, writing = posix.pipe()
     pid, pidfd = _kernel.clone3(CLONE_NEWUSER | CLONE_PIDFD, SIGCHLD, -1)
@@ -124,7 +124,7 @@ def idmap_source(
                 procfs.write(run.fds["procfs"], f"{pid}/{kind}", lines.encode())
             except OSError as error:
                 raise Error(f"cannot make the map {lines.strip()!r}", errno=error.errno or 0) from None
-        run.keep[name] = posix.open(f"{pid}/ns/user", O_RDONLY | O_CLOEXEC, dir_fd=run.fds["procfs"])
+        run.id_maps[name] = posix.open(f"{pid}/ns/user", O_RDONLY | O_CLOEXEC, dir_fd=run.fds["procfs"])
     finally:
         posix.close(writing)
         posix.waitpid(pid, 0)

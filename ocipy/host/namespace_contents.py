@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def time_offsets(run: HostRun, *, offsets: Sequence[tuple[str, int, int]]) -> None:
     """Shift the clocks of the time namespace of init's children. offsets: (clock, seconds, nanoseconds)."""
     text = "".join(f"{clock} {seconds} {nanoseconds}\n" for clock, seconds, nanoseconds in offsets)
-    fd = run.keep.pop("timens_offsets")
+    fd, run.timens_offsets = run.timens_offsets, -1
     try:
         posix.write(fd, text.encode())  # one write, all lines, as it wants it
     except OSError as error:

@@ -100,10 +100,10 @@ def clone_stage(
     posix.close(theirs.fd)
     run.channel = ours
     run.pid, run.pidfd = pid, pidfd
-    run.keep["stage"] = pid if forks else 0
+    run.stage = pid if forks else 0
     if clocks:
         # While the stage is dumpable, and so its files are ours: a user who is not root cannot open it later (proc(5)).
-        run.keep["timens_offsets"] = open_proc(run.fds["procfs"], f"{pid}/timens_offsets", O_WRONLY)
+        run.timens_offsets = open_proc(run.fds["procfs"], f"{pid}/timens_offsets", O_WRONLY)
 
 
 def uid_map(run: HostRun, *, mappings: Sequence[tuple[int, int, int]], by_helper: bool) -> None:

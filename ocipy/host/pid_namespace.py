@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def adopt_init(run: HostRun) -> None:
     """Go on with the child that init has forked, in the pid namespace, and reap init."""
-    run.keep["stage"] = run.pid
+    run.stage = run.pid
     adopt(run)
 
 

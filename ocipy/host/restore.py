@@ -56,7 +56,7 @@ MOUNTS = ("bind", "copy_symlink", "mount", "mount_classic", "mount_procfs")
 
 
 class Restoring:
-    """What the steps share, in HostRun.keep["restoring"].
+    """What the steps share, in HostRun.restoring.
 
     flags, program: as the command line has them. made: the plan of create. descriptors: the standard streams that the
     container had. mount_points: as plan/checkpoint.py has them. directories: descriptors of the images and, if that is
@@ -79,9 +79,8 @@ class Restoring:
 
 def restoring_of(run: HostRun) -> Restoring:
     """What the steps share."""
-    found = run.keep["restoring"]
-    assert isinstance(found, Restoring)
-    return found
+    assert isinstance(run.restoring, Restoring)
+    return run.restoring
 
 
 def _session(run: HostRun) -> Session:

@@ -48,7 +48,7 @@ def systemd_unit(run: HostRun, *, unit: str, slice_path: str, user: bool, descri
     addresses = list(user_addresses() if user else SYSTEM)
     run.bus = bus.connect(addresses, user=user, interrupts=run.interrupts)
     layout = probe()
-    run.keep["expected_paths"] = place(layout, bus.root_of(run.bus) + slice_path + "/" + unit).paths
+    run.expected_paths = place(layout, bus.root_of(run.bus) + slice_path + "/" + unit).paths
     # Without its paths: until the unit is made they may be somebody else's, whose unit has the same name.
     run.cgroup = Cgroup(layout.mode, {}, [])
     run.cgroup.systemd = {

@@ -125,10 +125,10 @@ def undo(run: HostRun) -> None:
     try:
         _end_init(run)
         remove_cgroup(run.cgroup)
-        if "rdt/made" in run.keep:
+        if run.rdt_made:
             from ocipy.host.intel_rdt import remove
 
-            remove(run.keep["rdt/made"])
+            remove(run.rdt_made)
         release_root(run.state)
         if run.hooks_ran:
             run_poststop(run.state)

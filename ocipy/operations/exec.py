@@ -179,8 +179,9 @@ def undo(run: HostRun) -> None:
     """Kill the process, and that which is about to become it, and reap both."""
     # First of all: one that its parent has made, but not told us of before it died, ends with the channel.
     run.let_go()
-    if "report" in run.keep:
-        posix.close(run.keep.pop("report"))
+    if run.report >= 0:
+        posix.close(run.report)
+        run.report = -1
     if run.pidfd >= 0:
         try:
             _kernel.pidfd_send_signal(run.pidfd, SIGKILL)

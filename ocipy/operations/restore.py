@@ -63,7 +63,7 @@ def _planned(root: str, options: Options, flags: CriuFlags, criu_path: str, root
     if flags.lazy_pages:
         shared.program.check_feature("lazy_pages", "--lazy-pages")
     run = HostRun(config, options, planned, new_state(options, config))
-    run.keep["restoring"] = shared
+    run.restoring = shared
     return run
 
 

@@ -118,7 +118,9 @@ class Scratch:
         plan = self.plan()
         host: Any = SimpleNamespace(
             fds={"procfs": procfs.open_private(subset_pid=True)},
-            keep={},
+            id_maps={},
+            device_directory=-1,
+            device_maps=None,
             state=SimpleNamespace(directory=str(self.path)),
         )
         try:
@@ -130,7 +132,7 @@ class Scratch:
                     raise
             return self._in_child(plan, host.fds, look, before)
         finally:
-            for fd in [*host.fds.values(), *host.keep.values()]:
+            for fd in [*host.fds.values(), *host.id_maps.values()]:
                 os.close(fd)
 
     def _in_child(

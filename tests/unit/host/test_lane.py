@@ -91,7 +91,7 @@ def test_more_descriptors_than_one(ends: tuple[HostRun, Channel]) -> None:
 def test_only_a_child_of_ours_is_adopted(ends: tuple[HostRun, Channel], pid: Any) -> None:
     run, theirs = ends
     run.pid, run.pidfd = 7, -1
-    run.keep["stage"] = 7
+    run.stage = 7
     theirs.send("pid", {"pid": pid})
     with pytest.raises(Error, match="a message that is none"):
         host_lane.adopt(run)
