@@ -1,6 +1,6 @@
 """ocipy: an OCI container runtime. See ARCHITECTURE.md for the rooms of this package.
 
-What a program may import is in __all__, and documented in docs/library.md; everything else is the runtime's own affair.
+__all__ lists what a program may import, docs/library.md documents it. Everything else is internal.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> object:
-    """The other names of __all__ when they are first asked for (PEP 562): the executable imports none of them."""
+    """Import the other names of __all__ on first use (PEP 562): the executable never needs them."""
     if name in __all__:
         from ocipy import library
 

@@ -18,39 +18,39 @@ if TYPE_CHECKING:
 
 
 LONGEST_TEXT = 4096
-"""Characters of a text in a message; the rest is cut off, so that every error fits into one (linux/channel.py)."""
+"""Characters of a text in a message; the rest is cut off, so that each error fits into one (linux/channel.py)."""
 
 
 LONGEST_PLACE = 1024
-"""Characters of what only says where: an id, a pointer, a file's name."""
+"""Characters of a text that names a place: an id, a pointer, a file name."""
 
-# The likely cause of an answer, where who reports it knows no better.
+# The likely cause of an errno, for errors without a hint of their own.
 CAUSES = {
-    numbers.EACCES: "the mode of a file or directory on the way does not permit it, or a security module forbids it",
-    numbers.EAGAIN: "a limit is reached: of processes (RLIMIT_NPROC, pids.max, kernel.pid_max), most often",
-    numbers.EDQUOT: "a quota is used up: of a filesystem's user, or of keys (kernel.keys.maxkeys)",
-    numbers.EIO: "a device or a filesystem below has failed",
-    numbers.EMFILE: "the runtime has as many files open as its own RLIMIT_NOFILE permits",
-    numbers.ELOOP: "symbolic links on the way lead in a circle, or there is one where none may be",
-    numbers.ENFILE: "all of the host has as many files open as fs.file-max permits",
-    numbers.ENOMEM: "no memory is left, on the host or within the cgroup's limit",
+    numbers.EACCES: "the mode of a file or directory on the path denies it, or a security module does",
+    numbers.EAGAIN: "a limit is reached, most often that of processes (RLIMIT_NPROC, pids.max, kernel.pid_max)",
+    numbers.EDQUOT: "a quota is used up: the user's disk quota, or that of keys (kernel.keys.maxkeys)",
+    numbers.EIO: "a device or a filesystem on it has failed",
+    numbers.EMFILE: "the runtime has reached its own limit of open files (RLIMIT_NOFILE)",
+    numbers.ELOOP: "symbolic links on the path form a loop, or a symbolic link is where none is allowed",
+    numbers.ENFILE: "the host has reached its limit of open files (fs.file-max)",
+    numbers.ENOMEM: "the host or the cgroup has run out of memory",
     numbers.ENOSPC: "a filesystem is full (or out of inodes), or a limit in /proc/sys/user is reached",
     numbers.ENOSYS: "the kernel is too old or was built without it, or a sandbox around the runtime forbids it",
-    numbers.ENOTDIR: "a file stands where the path wants a directory",
+    numbers.ENOTDIR: "a file is where the path needs a directory",
     numbers.EPERM: "the runtime lacks a capability, or a sandbox or security module around it forbids it",
     numbers.EROFS: "the filesystem is read-only",
 }
 
 
 def shortened(text: str, longest: int = LONGEST_TEXT) -> str:
-    """The text, or its beginning and how long it is: conmon reads no more than 8 kB of what an engine then shows."""
+    """The text, or its beginning and its length: conmon passes at most 8 kB on to an engine."""
     return text if len(text) <= longest else f"{text[:longest]}… ({len(text)} characters)"
 
 
 def printable(text: str) -> str:
-    """The text without what a terminal would act on: names and outputs in it are other people's.
+    """The text without anything that a terminal would act on: it contains untrusted names and output.
 
-    Line ends and control characters become escapes as Python writes them, bytes that are not UTF-8 as well.
+    Line ends, control characters and bytes that are not UTF-8 become escapes in Python's notation.
     """
     if text.isprintable():
         return text
@@ -67,7 +67,7 @@ def _printable(character: str) -> str:
 
 
 def in_bytes(number: int) -> str:
-    """A size for people: 104857600 bytes (100 MiB)."""
+    """A size, readable for people: 104857600 bytes (100 MiB)."""
     unit, value = "", number
     for bigger in ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB"):
         if abs(value) < 1024:
@@ -82,25 +82,25 @@ def in_bytes(number: int) -> str:
 
 
 def escape(name: object) -> str:
-    """The name of a member, or the number of an element, as a part of a JSON pointer, with its slash (RFC 6901)."""
+    """A member's name or an element's index as a token of a JSON pointer, with its slash (RFC 6901)."""
     return "/" + str(name).replace("~", "~0").replace("/", "~1")
 
 
 class Error(Exception):
     """A failure that is reported to the user as one line, with an optional second line of advice.
 
-    what: what could not be done, in plain words. Engines match words in it (docs/errors.md), so
-        "permission denied", "not found" and the like stand only where they are meant.
+    what: what could not be done, in plain words. Engines match words in it (docs/errors.md), so use
+        "permission denied", "not found" and the like only where they are meant.
     pointer: JSON pointer of the config field that asked for it, or a file name, or "".
-    errno: the kernel's answer, 0 if the kernel had no part in it.
-    hint: the likely cause and what to do, by default what CAUSES has, "" if not known. Never logged, only printed.
+    errno: the kernel's answer, 0 if the kernel was not involved.
+    hint: the likely cause and what to do; defaults to the entry in CAUSES, "" if there is none. Printed, never logged.
     status: the exit status of the command.
     """
 
     __slots__ = ("errno", "hint", "pointer", "status", "what")
 
     def __init__(self, what: str, *, pointer: str = "", errno: int = 0, hint: str = "", status: int = 1) -> None:
-        Exception.__init__(self, what)  # not that of the library's other bases
+        Exception.__init__(self, what)  # directly: the library's subclasses have other bases too
         self.what = what
         self.pointer = pointer
         self.errno = errno
@@ -109,7 +109,7 @@ class Error(Exception):
 
     @property
     def line(self) -> str:
-        """The error in one line, without program, command and id."""
+        """The error as one line, without program, command and id."""
         text = shortened(self.what)
         if self.pointer:
             text = shortened(self.pointer, LONGEST_PLACE) + ": " + text
@@ -119,14 +119,14 @@ class Error(Exception):
 
     @property
     def advice(self) -> str:
-        """The hint for a terminal: indented, as many lines as it has, "" if there is none."""
+        """The hint for a terminal, each line indented; "" without a hint."""
         return "".join(f"  {printable(line)}\n" for line in self.hint.split("\n") if self.hint)
 
     def __str__(self) -> str:
         return self.line
 
     def to_message(self) -> dict[str, Any]:
-        """The error as plain data, to be sent from the init process to the host's."""
+        """The error as plain data, which the init process sends to the host's."""
         return {
             "what": self.what[:LONGEST_TEXT],
             "pointer": self.pointer[:LONGEST_TEXT],
@@ -137,7 +137,7 @@ class Error(Exception):
 
     @classmethod
     def from_message(cls, message: dict[str, Any]) -> Error:
-        """The reverse of to_message. Every member is checked: the sender is not trusted, and an error stays one."""
+        """The reverse of to_message. Every member is checked, since the sender is not trusted. Never raises."""
 
         def text(key: str) -> str:
             value = message.get(key)
@@ -157,15 +157,15 @@ class Error(Exception):
 
 
 def refused(error: OSError, step: str, pointer: str = "", status: int = 1) -> Error:
-    """What the kernel has answered to a step that had no words of its own for it.
+    """The Error for an OSError from a step that has no error text of its own.
 
-    step: as plan.model.Step names it, or what place_of tells.
+    step: as plan.model.Step names it, or the result of place_of.
     """
     return Error(f"the kernel refused the step {step}", pointer=pointer, errno=error.errno or 0, status=status)
 
 
 def place_of(traceback: TracebackType | None) -> str:
-    """The innermost function of ours above the kernel's door, as module.function: the step, where no plan has one."""
+    """The innermost ocipy function outside ocipy.linux, as module.function: names the step where no plan does."""
     place = "main"
     while traceback is not None:
         module = traceback.tb_frame.f_globals.get("__name__", "")

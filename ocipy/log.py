@@ -1,7 +1,7 @@
-"""The log of --log: one record a line, each by one write, since all commands of a container append to one file.
+"""The log of --log: one record per line and per write, since all commands of a container append to one file.
 
-Only errors by default: podman takes the whole file for one record (docs/errors.md). As in crun the log may be the
-journal or the system's log instead of a file.
+By default it gets errors only: podman parses the whole file as one record (docs/errors.md). As in crun, the log may be
+the journal or syslog instead of a file.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _settings = _Settings()
 def configure(path: str, as_json: bool, debug: bool) -> None:
     """Set where and how to log: the globals --log, --log-format and --debug.
 
-    Raises Error if there is a file that cannot be written, before anything is done whose failure it would be for.
+    Raises Error at once if the file cannot be written, before there is anything to log.
     """
     kind, colon, name = path.partition(":")
     if colon and kind in ("file", "journald", "syslog"):
@@ -50,13 +50,13 @@ def configure(path: str, as_json: bool, debug: bool) -> None:
 
 
 def error(text: str) -> None:
-    """Log the error that ends the command. Standard error gets it from the command line's own code."""
+    """Log the error that ends the command. The command line itself writes it to standard error."""
     if _settings.path:
         _append("error", text)
 
 
 def warning(text: str) -> None:
-    """Say it on standard error; in the log only with --debug."""
+    """Warn on standard error, or with a log there, and only with --debug."""
     if _settings.path:
         if _settings.debug:
             _append("warning", text)
@@ -70,7 +70,7 @@ def is_debug() -> bool:
 
 
 def debug(text: str) -> None:
-    """Log, or say, with --debug only."""
+    """With --debug, log the text, or without a log write it to standard error."""
     if not _settings.debug:
         return
     if _settings.path:
@@ -96,7 +96,7 @@ def _append(level: str, text: str) -> None:
         except OSError as problem:
             write_stderr(f"ocipy: cannot log to {_settings.receiver}: {posix.strerror(problem.errno or 0)}\n")
         return
-    # RFC 3339 with a zone: containerd gives up on a time without one.
+    # RFC 3339 with a zone: containerd rejects a time without one.
     moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     if _settings.as_json:
         record = _kernel.json_dumps({"level": level, "msg": text, "time": moment}) + b"\n"
@@ -116,6 +116,6 @@ def _append(level: str, text: str) -> None:
 
 
 def _open(path: str) -> int:
-    # By its name each time: a descriptor kept open could be taken for one of those that are the payload's. A FIFO that
-    # nobody reads, or whose reader has fallen asleep, must not hold us up (fifo(7)).
+    # Opened by name each time: a descriptor kept open could have a number that belongs to the payload. A FIFO without
+    # a reader, or with one that does not read, must not block us (fifo(7)).
     return posix.open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY | O_NONBLOCK | O_CLOEXEC, 0o644)

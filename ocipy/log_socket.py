@@ -9,7 +9,7 @@ from ocipy.linux import _kernel
 from ocipy.linux.constants import SOCK_DGRAM
 
 SOCKETS = {"journald": "/run/systemd/journal/socket", "syslog": "/dev/log"}
-# syslog(3); LOG_USER is the facility of a program that is no system service.
+# syslog(3); LOG_USER is the facility of ordinary programs.
 PRIORITIES = {"error": 3, "warning": 4, "debug": 7}
 LOG_USER = 1 << 3
 
@@ -25,12 +25,12 @@ def send(receiver: str, name: str, level: str, text: str) -> None:
 
 
 def journal_entry(name: str, level: str, text: str) -> bytes:
-    """The journal's native protocol: a field a line, none with a line end in it."""
+    """The journal's native protocol: one field per line, no field with a line end in it."""
     fields = f"PRIORITY={PRIORITIES[level]}\nSYSLOG_IDENTIFIER={printable(name)}\nMESSAGE={printable(text)}\n"
     return fields.encode("utf-8", "surrogateescape")
 
 
 def syslog_line(name: str, level: str, text: str) -> bytes:
-    """RFC 3164 as it is spoken on /dev/log; the receiver adds the time."""
+    """RFC 3164 in the form used on /dev/log; the receiver adds the time."""
     priority = LOG_USER | PRIORITIES[level]
     return f"<{priority}>{printable(name)}[{posix.getpid()}]: {printable(text)}".encode("utf-8", "surrogateescape")

@@ -1,1 +1,1 @@
-"""The command line: its arguments, its help, what other tools call our commands, and a thin module a command."""
+"""The command line: its arguments, its help, other tools' names for our commands, and a thin module per command."""

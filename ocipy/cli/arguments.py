@@ -1,4 +1,4 @@
-"""The arguments of the command line: runc's, flag by flag. What was typed becomes values by name, or an Error."""
+"""The arguments of the command line, compatible with runc's. Words become values by name, or an Error."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Flag:
         self.hidden = hidden
 
     def initial(self) -> object:
-        """The value where the flag is not given."""
+        """The value if the flag is not given."""
         if self.default is not None:
             return self.default
         return {"switch": False, "text": "", "number": 0, "list": ()}[self.kind]
@@ -47,36 +47,36 @@ GLOBALS = (
     Flag(
         "root",
         "text",
-        "directory of the containers' state (default: /run/ocipy; without the host's root $XDG_RUNTIME_DIR/ocipy)",
+        "directory of the containers' state (default: /run/ocipy; rootless: $XDG_RUNTIME_DIR/ocipy)",
         metavar="DIR",
     ),
-    Flag("log", "text", "append errors to this file too; journald:NAME, syslog:NAME: send them there", metavar="FILE"),
+    Flag("log", "text", "also append errors to this file; journald:NAME, syslog:NAME: send them there", metavar="FILE"),
     Flag("log-format", "text", "format of the log", metavar="text|json", default="text"),
     Flag("debug", "switch", "log each step as it is taken"),
-    Flag("systemd-cgroup", "switch", "have systemd make the cgroup: a scope"),
+    Flag("systemd-cgroup", "switch", "have systemd make the cgroup, as a scope"),
     Flag(
         "cgroup-manager",
         "text",
-        "who makes cgroups: the kernel's files by default",
+        "how cgroups are made (default: cgroupfs)",
         metavar="cgroupfs|systemd|disabled",
     ),
-    Flag("rootless", "text", "act as without the host's rights", metavar="auto|true|false", default="auto"),
-    Flag("trace", "text", "write what each step took, as a Chrome trace", metavar="FILE"),
-    Flag("error-fd", "number", "tell the error, as JSON, there and not on standard error", metavar="N", hidden=True),
-    Flag("criu", "text", "the criu to use (default: that in PATH)", metavar="PATH"),
+    Flag("rootless", "text", "do without the rights of the host's root", metavar="auto|true|false", default="auto"),
+    Flag("trace", "text", "write how long each step took, as a Chrome trace", metavar="FILE"),
+    Flag("error-fd", "number", "write the error there, as JSON, instead of to stderr", metavar="N", hidden=True),
+    Flag("criu", "text", "the criu executable (default: the one in PATH)", metavar="PATH"),
     Flag("version", "switch", "print the version", aliases=("v",)),
     Flag("help", "switch", "print this help", aliases=("h",)),
 )
 HELP = Flag("help", "switch", "print this help", aliases=("h",))
 
 
-# What Go's parser takes for a switch, and so runc's: --detach=1.
+# The values of a switch that Go's flag parser accepts, and therefore runc: --detach=1.
 BOOLEANS = dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True)
 BOOLEANS |= dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), False)
 
 
 class UnknownFlag(Error):
-    """A flag that the command has not. typed: with its dashes; known: those that it has, by name."""
+    """A flag that the command does not have. typed: with its dashes. known: the command's flags by name."""
 
     __slots__ = ("known", "typed")
 
@@ -87,7 +87,7 @@ class UnknownFlag(Error):
 
 
 class UsageError(Error):
-    """An argument too few or too many; it gets the command's usage as its hint."""
+    """Too few or too many arguments. Its hint becomes the command's usage."""
 
     __slots__ = ()
 
@@ -116,16 +116,16 @@ class Arguments:
         return value if isinstance(value, int) else 0
 
     def texts(self, name: str) -> tuple[str, ...]:
-        """The values of a list flag, in their order."""
+        """The values of a list flag, in the order given."""
         value = self.values[name]
         return value if isinstance(value, tuple) else ()
 
     def one(self, what: str) -> str:
-        """The only positional argument. Raises Error where there is none, or more."""
+        """The only positional argument. Raises Error if there is none, or more than one."""
         return self.expect(what)[0]
 
     def expect(self, *names: str, optional: int = 0) -> list[str]:
-        """So many positional arguments, the last ones optional. Raises Error."""
+        """The positional arguments, one for each name; the last `optional` may be missing. Raises Error."""
         given = self.positional
         if len(given) < len(names) - optional:
             raise UsageError(f"{names[len(given)]} is missing")
@@ -134,7 +134,7 @@ class Arguments:
         return given
 
     def end_telling(self) -> None:
-        """Say by --error-fd that there was no error, and let go of it."""
+        """Tell the caller through --error-fd that there was no error, and close it."""
         fd = self.number("error-fd")
         if fd > 0:
             posix.write(fd, b"\n")
@@ -143,7 +143,7 @@ class Arguments:
 
     @property
     def root(self) -> str:
-        """The directory of all state directories: --root, or the default of this user."""
+        """The directory of all state directories: --root, or this user's default."""
         return state_root(self.text("root"))
 
     @property
@@ -151,7 +151,7 @@ class Arguments:
         """--cgroup-manager, else --systemd-cgroup: cgroupfs, systemd or disabled. Raises Error."""
         value = self.text("cgroup-manager")
         if value not in ("", "cgroupfs", "systemd", "disabled"):
-            raise Error(f"--cgroup-manager is cgroupfs, systemd or disabled, not {value!r}")
+            raise Error(f"--cgroup-manager must be cgroupfs, systemd or disabled, not {value!r}")
         return value or ("systemd" if self.switch("systemd-cgroup") else "cgroupfs")
 
     @property
@@ -159,7 +159,7 @@ class Arguments:
         """--rootless; None for auto. Raises Error."""
         value = self.text("rootless")
         if value not in ("auto", "true", "false"):
-            raise Error(f"--rootless is auto, true or false, not {value!r}")
+            raise Error(f"--rootless must be auto, true or false, not {value!r}")
         return None if value == "auto" else value == "true"
 
 
@@ -169,10 +169,10 @@ def parse(
     arguments: Arguments,
     stop_at_positional: bool = False,
 ) -> int:
-    """Parse flags in every form of runc's parser: --flag v, --flag=v, -flag v, before and after the arguments.
+    """Parse flags in every form that runc accepts: --flag v, --flag=v, -flag v, before and after the arguments.
 
-    stop_at_positional: only before them. Returns the index of the first word that was not taken, or len(words). Raises
-    UnknownFlag, and Error for a value that is none of its kind.
+    stop_at_positional: accept flags only before the arguments. Returns the index of the first word that was not parsed,
+    or len(words). Raises UnknownFlag, or Error for a value of the wrong kind.
     """
     known: dict[str, Flag] = {}
     for flag in flags:
@@ -202,7 +202,7 @@ def parse(
         arguments.given.add(found.name)
         if found.kind == "switch":
             if equals and value not in BOOLEANS:
-                raise Error(f"{typed} is true or false, not {value!r}")
+                raise Error(f"{typed} must be true or false, not {value!r}")
             arguments.values[found.name] = BOOLEANS[value] if equals else True
             continue
         if not equals:

@@ -1,5 +1,5 @@
-"""What a snapshot has besides the hot modules (launcher/at_hand.py): what commands import when they are called, and
-what children are for. Each with all that it imports in turn."""
+"""The modules in a snapshot besides the hot ones (launcher/at_hand.py): those that cold commands and children import.
+Each brings its own imports along."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the command lines of checkpoint and restore to the flags as plan/checkpoint.py has them. Cold."""
+"""Turns the command lines of checkpoint and restore into the flags of plan/checkpoint.py. Cold."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ DEFAULT_IMAGES = "checkpoint"
 
 COMMON: tuple[Flag, ...] = (
     Flag("image-path", "text", "directory of criu's image files (default: ./checkpoint)", metavar="DIR"),
-    Flag("work-path", "text", "directory of criu's log and work files (default: that of the images)", metavar="DIR"),
-    Flag("parent-path", "text", "images of an earlier pre-dump, relative to these", metavar="DIR"),
+    Flag("work-path", "text", "directory of criu's log and work files (default: --image-path)", metavar="DIR"),
+    Flag("parent-path", "text", "images of an earlier pre-dump, relative to --image-path", metavar="DIR"),
     Flag("tcp-established", "switch", "allow established TCP connections"),
-    Flag("tcp-close", "switch", "do without the established TCP connections"),
+    Flag("tcp-close", "switch", "drop established TCP connections"),
     Flag("ext-unix-sk", "switch", "allow Unix sockets whose other end is outside"),
     Flag("shell-job", "switch", "allow processes of the caller's session and terminal"),
     Flag("file-locks", "switch", "handle file locks"),
-    Flag("lazy-pages", "switch", "transfer the memory when it is used: criu lazy-pages"),
+    Flag("lazy-pages", "switch", "transfer memory when it is used, with criu lazy-pages"),
     Flag("manage-cgroups-mode", "text", "soft, full, strict or ignore (default: soft)", metavar="MODE"),
-    Flag("empty-ns", "list", "a namespace without its properties: network, which always is", metavar="NAMESPACE"),
-    Flag("auto-dedup", "switch", "drop memory from the parent's images that is in newer ones"),
+    Flag("empty-ns", "list", "leave out a namespace's properties; always so for network", metavar="NAMESPACE"),
+    Flag("auto-dedup", "switch", "drop memory from the parent's images that newer images have"),
 )
 
 CHECKPOINT: tuple[Flag, ...] = (
     *COMMON,
-    Flag("leave-running", "switch", "let the container go on afterwards"),
-    Flag("pre-dump", "switch", "dump the memory alone, and let the container go on"),
-    Flag("page-server", "text", "send the memory there: criu page-server", metavar="ADDRESS:PORT"),
-    Flag("status-fd", "number", "descriptor that gets a zero byte when --lazy-pages can serve", default=-1),
+    Flag("leave-running", "switch", "keep the container running"),
+    Flag("pre-dump", "switch", "dump only the memory, and keep the container running"),
+    Flag("page-server", "text", "send the memory to a criu page-server", metavar="ADDRESS:PORT"),
+    Flag("status-fd", "number", "descriptor to write a zero byte to when --lazy-pages can serve", default=-1),
     Flag("tcp-skip-in-flight", "switch", "leave out TCP connections that are not yet accepted"),
-    Flag("link-remap", "switch", "link deleted files that are in use back where possible"),
+    Flag("link-remap", "switch", "link deleted files that are still in use back where possible"),
     Flag("network-lock", "text", "iptables, nftables or skip", metavar="METHOD"),
 )
 
@@ -43,7 +43,7 @@ RESTORE: tuple[Flag, ...] = (
 
 
 def flags_from(arguments: Arguments) -> CriuFlags:
-    """The flags; paths are made absolute. Raises Error."""
+    """The flags, with absolute paths. Raises Error."""
     given: dict[str, object] = {}
     for flag in (*CHECKPOINT, *RESTORE):
         if flag.name in arguments.values:

@@ -1,14 +1,14 @@
-"""Commands and flags of docker, podman, crun and others, and what does the same here. Cold: hints of errors."""
+"""Commands and flags of docker, podman, crun and others, with their equivalents here. Cold: only hints of errors."""
 
 from __future__ import annotations
 
 from ocipy.cli.table import IMAGES
 
 COMMANDS = {
-    "attach": "`ocipy run` in the foreground has the container's streams; to attach later is an engine's job",
+    "attach": "`ocipy run` in the foreground keeps the container's streams; attaching later is an engine's job",
     "info": "ocipy features",
     "inspect": "ocipy state ID",
-    "logs": "the output goes to whoever calls create or run; to keep it is an engine's job: podman logs",
+    "logs": "the output goes to the caller of create or run; keeping it is an engine's job: podman logs",
     "ls": "ocipy list",
     "remove": "ocipy delete ID",
     "restart": "ocipy delete --force ID, then ocipy run ID",
@@ -19,9 +19,9 @@ COMMANDS = {
     "top": "ocipy ps ID",
     "unpause": "ocipy resume ID",
     "version": "ocipy --version",
-    "wait": "ocipy run waits for the end in the foreground, and its exit status is the process's",
+    "wait": "ocipy run in the foreground waits for the process and returns its exit status",
 }
-"""Command of another tool: what does it here."""
+"""Another tool's command: the equivalent here."""
 
 OF_ENGINES = (
     "build",
@@ -49,7 +49,7 @@ OF_ENGINES = (
     "volume",
 )
 
-_STREAMS = "the standard streams are always those of the caller"
+_STREAMS = "the standard streams are always the caller's"
 _TERMINAL = f"-t alone: {_STREAMS}"
 _CONFIG = "it is a field of the bundle's config.json: "
 _OF_RUN = {
@@ -72,7 +72,7 @@ _OF_RUN = {
     "privileged": _CONFIG + "process.capabilities, linux.maskedPaths and others",
     "publish": "a network is an engine's job, or a hook's",
     "read-only": _CONFIG + "root.readonly",
-    "rm": "run deletes the container at its end, unless --keep is given",
+    "rm": "run deletes the container when it has ended, unless --keep is given",
     "t": _CONFIG + "process.terminal",
     "ti": _CONFIG + "process.terminal; " + _STREAMS,
     "tty": _CONFIG + "process.terminal",
@@ -99,22 +99,22 @@ FLAGS = {
         "s": "the signal follows the ID: ocipy kill ID SIGNAL",
         "signal": "the signal follows the ID: ocipy kill ID SIGNAL",
     },
-    "list": {"a": "all are listed, stopped ones too", "all": "all are listed, stopped ones too"},
+    "list": {"a": "list always includes stopped containers", "all": "list always includes stopped containers"},
     "ps": {"a": "ocipy list", "all": "ocipy list"},
     "run": _OF_RUN,
 }
-"""For each command: flag of another tool's, without dashes, and what does it here."""
+"""For each command: another tool's flag, without dashes, and the equivalent here."""
 
 
 def command_elsewhere(name: str) -> str:
-    """What does here what another tool's command does; "" if nothing is known of it."""
+    """The equivalent of another tool's command; "" if it is unknown."""
     if name in OF_ENGINES:
         return f"{name} is an engine's job; {IMAGES}"
     return COMMANDS.get(name, "")
 
 
 def flag_elsewhere(name: str, command: str) -> str:
-    """What does here what another tool's flag does; "" if nothing is known of it. name: without its dashes."""
+    """The equivalent of another tool's flag; "" if it is unknown. name: without dashes."""
     if command == "kill" and name.isdigit():
         return f"the signal follows the ID: ocipy kill ID {name}"
     return FLAGS.get(command, {}).get(name, "")

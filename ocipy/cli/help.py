@@ -13,7 +13,7 @@ from ocipy.errors import Error
 WIDTH = 30
 EXAMPLE = """\
 Example:
-  mkdir -p bundle/rootfs             # with a root filesystem in it
+  mkdir -p bundle/rootfs             # fill it with a root filesystem
   ocipy spec --bundle bundle         # writes config.json
   ocipy validate bundle              # every finding
   ocipy run --bundle bundle web      # web is the container's ID
@@ -37,7 +37,7 @@ def overview() -> str:
 
 
 def for_command(name: str) -> str:
-    """ocipy COMMAND --help. Raises Error for a command that is none."""
+    """ocipy COMMAND --help. Raises Error for an unknown command."""
     if name not in HOT and name not in COLD:
         raise no_such_command(name)
     module = load_command(name)
@@ -46,22 +46,22 @@ def for_command(name: str) -> str:
 
 
 def no_such_command(name: str) -> Error:
-    """The error for a word that is no command."""
+    """The error for an unknown command."""
     hint = command_elsewhere(name) or nearest(name, (*HOT, *COLD), "ocipy ")
     return Error(f"no such command: {name}", hint=hint or "ocipy --help lists the commands")
 
 
 def hint_for_flag(typed: str, known: dict[str, arguments.Flag], command: str) -> str:
-    """What was meant by a flag that the command (a global where that is "") has not; typed: with its dashes."""
+    """What an unknown flag was probably meant to be. typed: with its dashes. command: "" for the globals."""
     name = typed.lstrip("-")
     if command and any(name == flag.name for flag in arguments.GLOBALS):
-        return f"--{name} comes before the command, as all flags that are no command's own"
+        return f"--{name} is a global flag: put it before the command"
     hint = flag_elsewhere(name, command) or nearest(name, known, "--")
-    return hint or f"see {' '.join(filter(None, ('ocipy', command, '--help')))} for the flags that there are"
+    return hint or f"{' '.join(filter(None, ('ocipy', command, '--help')))} lists the flags"
 
 
 def nearest(word: str, known: Iterable[str], before: str) -> str:
-    """A hint at what was meant by a word with a slip in it, "" if nothing is near."""
+    """A hint at the known word that resembles this one; "" if none does."""
     found = difflib.get_close_matches(word, [name for name in known if len(name) > 1], 1)
     return f"did you mean {before}{found[0]}?" if found else ""
 

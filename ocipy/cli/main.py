@@ -1,7 +1,7 @@
-"""The command line: from argv to a command, and from errors to an exit status. arguments.py has the parsing.
+"""The command line: finds the command for argv and turns errors into an exit status. arguments.py parses.
 
 A command is a module of ocipy.cli.commands with a SUMMARY, a USAGE, FLAGS and `run(arguments)`, which returns the exit
-status or raises Error. One with FLAGS_END_AT_ID takes what follows the ID as it is: it is for another program.
+status or raises Error. If it has FLAGS_END_AT_ID, words after the ID are not parsed: they belong to another program.
 """
 
 from __future__ import annotations
@@ -50,16 +50,16 @@ def _main(argv: list[str], arguments: Arguments) -> int:
         if arguments.values.get("debug"):
             _print_traceback(problem)
         what = f"internal error: {type(problem).__name__}: {problem}"
-        return _report(command, arguments, Error(what, hint="a bug of ocipy: --debug shows where"))
+        return _report(command, arguments, Error(what, hint="a bug in ocipy: --debug shows where"))
 
 
 def _command(argv: list[str], arguments: Arguments) -> str:
-    """Parse the globals; the command, "" if there is none. Raises Error for one that does not exist."""
+    """Parse the globals. Returns the command, "" if there is none. Raises Error for an unknown command."""
     index = 1 + _parse(argv[1:], GLOBALS, arguments, stop_at_positional=True)
     log_format = arguments.text("log-format")
     log.configure(arguments.text("log"), log_format == "json", arguments.switch("debug"))
     if log_format not in ("text", "json"):
-        raise Error(f"--log-format is text or json, not {log_format!r}")
+        raise Error(f"--log-format must be text or json, not {log_format!r}")
     del argv[1:index]
     if arguments.switch("version") or arguments.switch("help") or len(argv) < 2:
         return ""
@@ -78,7 +78,7 @@ def _run_command(command: str, argv: list[str], arguments: Arguments) -> int:
 
         phases = {__name__: {"load_command": "import the command"}, **PHASES}
         trace.begin(arguments.text("trace"), command, phases)
-    # A container gets them; for our own output a closed stream is an error.
+    # A container inherits the streams; for our own output a closed stream is an error.
     hold_streams(posix.O_RDWR if command in ("create", "run", "exec", "restore") else posix.O_RDONLY)
     if command == "help":
         return _help(argv[2:])
@@ -103,7 +103,7 @@ def _run_command(command: str, argv: list[str], arguments: Arguments) -> int:
 def _parse(
     words: list[str], flags: tuple[Flag, ...], arguments: Arguments, stop_at_positional: bool, command: str = ""
 ) -> int:
-    """As arguments.parse; a flag that is not there gets a hint at the one that was meant."""
+    """As arguments.parse, but the error for an unknown flag hints at the one that was meant."""
     try:
         return parse(words, flags, arguments, stop_at_positional)
     except UnknownFlag as error:
@@ -146,7 +146,7 @@ def _report(command: str, arguments: Arguments, error: Error) -> int:
 
 
 def _tell(fd: int, error: Error) -> bool:
-    """The error for the program that has called us (ocipy/library/executable.py); whether it could be told."""
+    """Send the error to the program that called us (ocipy/library/executable.py). Returns whether that worked."""
     try:
         posix.write(fd, _kernel.json_dumps(error.to_message()))
     except (OSError, OverflowError):

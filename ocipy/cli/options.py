@@ -1,4 +1,4 @@
-"""From the command line of create and run to the options of a plan; and the descriptors that the caller gave us."""
+"""Turns the command line of create and run into the options of a plan, and sorts the descriptors from the caller."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from ocipy.plan.model import Options
 
 BUNDLE_FLAGS: tuple[Flag, ...] = (
     Flag("bundle", "text", "the bundle's directory", aliases=("b",), metavar="DIR", default="."),
-    Flag("config", "text", "another file than the bundle's config.json", aliases=("f",), metavar="FILE"),
-    Flag("console-socket", "text", "socket that is sent the terminal's master", metavar="PATH"),
-    Flag("pidfd-socket", "text", "socket that is sent a pidfd of the process", metavar="PATH"),
+    Flag("config", "text", "use this file instead of the bundle's config.json", aliases=("f",), metavar="FILE"),
+    Flag("console-socket", "text", "socket to send the terminal's master to", metavar="PATH"),
+    Flag("pidfd-socket", "text", "socket to send a pidfd of the process to", metavar="PATH"),
     Flag("pid-file", "text", "file to write the pid to", metavar="FILE"),
-    Flag("preserve-fds", "number", "so many more descriptors for the process", metavar="N"),
+    Flag("preserve-fds", "number", "pass on N more descriptors to the process", metavar="N"),
     Flag("no-pivot", "switch", "move and chroot instead of pivot_root, for an initramfs"),
     Flag("no-new-keyring", "switch", "keep the caller's session keyring"),
 )
 
 
 def options_from(arguments: Arguments, container_id: str, *, has_console: bool) -> Options:
-    """The options; and every descriptor of the caller that is not for the payload is marked close-on-exec."""
+    """The options. Also marks every descriptor that is not for the payload close-on-exec."""
     cgroup_manager = arguments.cgroup_manager
     preserve_fds = arguments.number("preserve-fds")
     listen_fds = _listen_fds()
@@ -45,17 +45,17 @@ def options_from(arguments: Arguments, container_id: str, *, has_console: bool) 
 
 
 def config_path(given: str) -> str:
-    """--config: relative to the caller's directory, as in crun; "config.json", as "", is the one in the bundle."""
+    """--config, relative to the caller's directory as in crun. "config.json" and "" mean the one in the bundle."""
     if given in ("", "config.json"):
         return "config.json"
     return given if given[0] == "/" else posix.getcwd() + "/" + given
 
 
 def _listen_fds() -> int:
-    """The descriptors of socket activation that are for us (sd_listen_fds(3)).
+    """The number of socket activation descriptors that are meant for this process (sd_listen_fds(3)).
 
-    Of a caller that was activated itself the variables are left over, with its own pid: what descriptor 3 is by now is
-    none of the container's business.
+    A caller that was itself activated leaves the variables behind, with its own pid. Its descriptor 3 may be anything
+    by now, and must not reach the container.
     """
     if posix.environ.get(b"LISTEN_PID", b"") != str(posix.getpid()).encode():
         return 0
@@ -64,13 +64,13 @@ def _listen_fds() -> int:
 
 
 def claim_descriptors(listen_fds: int, preserve_fds: int) -> None:
-    """See that none of ours takes the number of a descriptor of the payload; mark the others close-on-exec.
+    """Reserve the numbers of the payload's descriptors, so that no later open takes one; mark others close-on-exec.
 
-    Those of LISTEN_FDS are all open, and so is the last one of --preserve-fds: podman gives that the highest number of
-    its list, and the numbers between belong to nobody. Raises Error.
+    All descriptors of LISTEN_FDS must be open, and the last one of --preserve-fds: podman passes the highest number in
+    its list, and the numbers in between may be unused. Raises Error.
     """
     if preserve_fds < 0:
-        raise Error(f"--preserve-fds needs a number from 0 on, not {preserve_fds}")
+        raise Error(f"--preserve-fds must not be negative: {preserve_fds}")
     count = listen_fds + preserve_fds
     last = 2 + count
     for fd in (*range(3, 3 + listen_fds), *((last,) if preserve_fds else ())):
@@ -86,7 +86,7 @@ def claim_descriptors(listen_fds: int, preserve_fds: int) -> None:
 
 
 def _fill(hole: int) -> None:
-    """Keep a number free until the exec, by what leads nowhere: one of ours with that number would not be closed."""
+    """Occupy an unused number until the exec, with an eventfd: a descriptor of ours there would stay open."""
     fd = posix.eventfd(0, posix.EFD_CLOEXEC)
     if fd != hole:
         posix.dup2(fd, hole, inheritable=False)

@@ -1,4 +1,4 @@
-"""What commands print."""
+"""The output of commands."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ocipy.errors import Error
 
 
 def write_stdout(text: str) -> None:
-    """Write all of a text to standard output. Raises Error where that fails, but for a reader who has had enough."""
+    """Write all of a text to standard output. Raises Error if that fails; a closed pipe is no error."""
     data = text.encode("utf-8", "surrogateescape")
     try:
         while data:

@@ -1,8 +1,8 @@
-"""What --trace times besides the steps. Imported only where that is asked for."""
+"""The phases that --trace times in addition to steps. Imported only with --trace."""
 
 from __future__ import annotations
 
-# By module: the functions that are phases, as that module calls them, and what they are called in the trace.
+# For each module: the functions that are phases, by the names under which it calls them, and their names in the trace.
 PHASES = {
     "ocipy.operations.bundle": {
         "read_document": "read config.json",

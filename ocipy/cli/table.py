@@ -1,4 +1,4 @@
-"""The commands that there are. A hot one runs in Python's core phase; the others have the start completed first."""
+"""The table of commands. A hot one runs in Python's core phase; for a cold one Python's start is completed first."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 HOT = ("create", "start", "state", "kill", "delete", "run", "exec", "pause", "resume", "ps", "update", "list")
 COLD = ("checkpoint", "restore", "spec", "features", "events", "validate", "plan", "box")
 
-IMAGES = "images are an engine's job, which calls ocipy: podman --runtime=ocipy run IMAGE COMMAND"
+IMAGES = "engines handle images and call ocipy: podman --runtime=ocipy run IMAGE COMMAND"
 
 
 def load_command(command: str) -> Any:

@@ -31,16 +31,16 @@ ours = pytest.mark.ocipy_only(reason="its own words")
         (
             ["delete", "--xyzzy", "x"],
             "ocipy: delete: flag provided but not defined: --xyzzy\n"
-            "  see ocipy delete --help for the flags that there are\n",
+            "  ocipy delete --help lists the flags\n",
         ),
         (
             ["state", "--root", "/x", "y"],
             "ocipy: state: flag provided but not defined: --root\n"
-            "  --root comes before the command, as all flags that are no command's own\n",
+            "  --root is a global flag: put it before the command\n",
         ),
         (
             ["--xyzzy"],
-            "ocipy: flag provided but not defined: --xyzzy\n  see ocipy --help for the flags that there are\n",
+            "ocipy: flag provided but not defined: --xyzzy\n  ocipy --help lists the flags\n",
         ),
         (["inspect", "x"], "ocipy: no such command: inspect\n  ocipy state ID\n"),
         (["rm", "x"], "ocipy: no such command: rm\n  ocipy delete ID\n"),
@@ -52,24 +52,24 @@ ours = pytest.mark.ocipy_only(reason="its own words")
         (
             ["pull", "alpine"],
             "ocipy: no such command: pull\n"
-            "  pull is an engine's job; images are an engine's job, which calls ocipy: "
+            "  pull is an engine's job; engines handle images and call ocipy: "
             "podman --runtime=ocipy run IMAGE COMMAND\n",
         ),
         (
             ["run", "alpine", "sh"],
             "ocipy: run alpine: unexpected argument 'sh'\n  usage: ocipy run [FLAGS] ID\n"
-            "  images are an engine's job, which calls ocipy: podman --runtime=ocipy run IMAGE COMMAND\n",
+            "  engines handle images and call ocipy: podman --runtime=ocipy run IMAGE COMMAND\n",
         ),
         (
             ["exec", "-it", "x", "sh"],
             "ocipy: exec: flag provided but not defined: -it\n"
-            "  -t alone: the standard streams are always those of the caller\n",
+            "  -t alone: the standard streams are always the caller's\n",
         ),
         (
             ["run", "-it", "alpine", "sh"],
             "ocipy: run: flag provided but not defined: -it\n"
             "  it is a field of the bundle's config.json: process.terminal; "
-            "the standard streams are always those of the caller\n",
+            "the standard streams are always the caller's\n",
         ),
         (
             ["kill", "-9", "x"],
@@ -81,7 +81,7 @@ ours = pytest.mark.ocipy_only(reason="its own words")
             ["exec"],
             "ocipy: exec: the container's ID is missing\n  usage: ocipy exec [FLAGS] ID COMMAND [ARGUMENT…]\n",
         ),
-        (["run", "--detach=2", "x"], "ocipy: run: --detach is true or false, not '2'\n"),
+        (["run", "--detach=2", "x"], "ocipy: run: --detach must be true or false, not '2'\n"),
         (
             ["state", ""],
             "ocipy: state: invalid container ID format: ''\n  use letters, digits, and the characters _ + - .\n",

@@ -1,1 +1,1 @@
-"""One thin module a command: arguments in, exit status out."""
+"""One thin module per command: arguments in, exit status out."""

@@ -1,4 +1,4 @@
-"""`ocipy box …`: containers from images, by one command. Everything is in ocipy/box, on the public library. Cold."""
+"""`ocipy box …`: containers from images with one command. The code is in ocipy/box, on the public library. Cold."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FLAGS_END_AT_ID = True
 
 
 def run(arguments: Arguments) -> int:
-    """Hand the words over as they are."""
+    """Pass the words on unparsed."""
     from ocipy.box.cli import main
 
     return main(arguments.positional)

@@ -12,7 +12,7 @@ FLAGS: tuple[Flag, ...] = CHECKPOINT
 
 
 def run(arguments: Arguments) -> int:
-    """Write the images. The container is gone afterwards, unless it is to go on."""
+    """Write the images, then destroy the container, unless --leave-running or --pre-dump keeps it."""
     container_id = arguments.one("the container's ID")
     checkpoint(arguments.root, container_id, flags_from(arguments), arguments.text("criu"))
     return 0

@@ -1,4 +1,4 @@
-"""ocipy create: make a container, up to the point where its process waits for start."""
+"""ocipy create: make a container whose process waits for start."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FLAGS: tuple[Flag, ...] = BUNDLE_FLAGS
 
 
 def run(arguments: Arguments) -> int:
-    """Create the container and end; its init process stays."""
+    """Create the container and exit; its init process stays."""
     container_id = arguments.one("the container's ID")
     console_socket = arguments.text("console-socket")
     options = options_from(arguments, container_id, has_console=bool(console_socket))

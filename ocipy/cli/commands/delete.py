@@ -9,12 +9,12 @@ SUMMARY = "remove a stopped container"
 USAGE = "[FLAGS] ID"
 FLAGS: tuple[Flag, ...] = (
     Flag("force", "switch", "kill it first if it is not stopped; no error if it does not exist", aliases=("f",)),
-    Flag("regex", "switch", "every container in whose ID the regular expression ID is found", aliases=("r",)),
+    Flag("regex", "switch", "ID is a regular expression: every container whose ID it matches", aliases=("r",)),
 )
 
 
 def run(arguments: Arguments) -> int:
-    """Undo what create did."""
+    """Delete one container, or every match of --regex."""
     root, force = arguments.root, arguments.switch("force")
     container_id = arguments.one("the container's ID")
     if arguments.switch("regex"):

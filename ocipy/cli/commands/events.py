@@ -15,7 +15,7 @@ from ocipy.state.state import load
 SUMMARY = "print a container's statistics, and when its processes are killed for memory"
 USAGE = "[FLAGS] ID"
 FLAGS: tuple[Flag, ...] = (
-    Flag("interval", "text", "time between two statistics, such as 500ms, 5s or 1m", metavar="TIME", default="5s"),
+    Flag("interval", "text", "time between statistics, such as 500ms, 5s or 1m", metavar="TIME", default="5s"),
     Flag("stats", "switch", "print the statistics once"),
 )
 
@@ -23,7 +23,7 @@ SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.
 
 
 def run(arguments: Arguments) -> int:
-    """One JSON document a line, until the container ends or nobody reads any more."""
+    """Print one JSON document per line until the container ends or the reader has gone."""
     container_id = arguments.one("the container's ID")
     interval = duration(arguments.text("interval"))
     state = load(arguments.root, container_id)
@@ -39,10 +39,10 @@ def run(arguments: Arguments) -> int:
 
 
 def duration(text: str) -> float:
-    """Seconds of a time as Go writes it: 1m30s, 1.5h, 100ms. Raises Error."""
+    """The seconds in a duration in Go's notation: 1m30s, 1.5h, 100ms. Raises Error."""
     found = re.findall(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)", text)
     if "".join(map("".join, found)) != text.removeprefix("+") or not found:
-        raise Error(f"--interval is a time such as 500ms, 5s or 1m30s, not {text!r}")
+        raise Error(f"--interval must be a time such as 500ms, 5s or 1m30s, not {text!r}")
     seconds = sum(float(value) * SECONDS[unit] for value, unit in found)
     if seconds <= 0:
         raise Error("duration interval must be greater than 0")
@@ -50,7 +50,7 @@ def duration(text: str) -> float:
 
 
 def _print(event: dict[str, Any]) -> bool:
-    """False if nobody reads."""
+    """Returns False if nobody reads standard output any more."""
     data = (json.dumps(event, separators=(",", ":")) + "\n").encode()
     try:
         while data:

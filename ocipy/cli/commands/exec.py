@@ -1,4 +1,4 @@
-"""ocipy exec: run a further process in a running container."""
+"""ocipy exec: run another process in a container."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ FLAGS: tuple[Flag, ...] = (
     Flag(
         "process",
         "text",
-        "the process as a JSON object, instead of the container's own",
+        "file with a JSON object that replaces the container's process",
         aliases=("p",),
         metavar="FILE",
     ),
     Flag("tty", "switch", "give it a terminal", aliases=("t",)),
     Flag("detach", "switch", "do not wait for its end", aliases=("d",)),
-    Flag("stay", "switch", "with --detach: wait for its end all the same; --error-fd ends when it begins", hidden=True),
-    Flag("console-socket", "text", "socket that is sent the terminal's master", metavar="PATH"),
-    Flag("pidfd-socket", "text", "socket that is sent a pidfd of the process", metavar="PATH"),
+    Flag("stay", "switch", "with --detach: still wait for its end; --error-fd closes when it begins", hidden=True),
+    Flag("console-socket", "text", "socket to send the terminal's master to", metavar="PATH"),
+    Flag("pidfd-socket", "text", "socket to send a pidfd of the process to", metavar="PATH"),
     Flag("pid-file", "text", "file to write the pid to", metavar="FILE"),
     Flag("cwd", "text", "its working directory", metavar="DIR"),
-    Flag("env", "list", "one more variable", aliases=("e",), metavar="NAME=VALUE"),
+    Flag("env", "list", "an additional variable", aliases=("e",), metavar="NAME=VALUE"),
     Flag("user", "text", "its user, and group, by number", aliases=("u",), metavar="UID[:GID]"),
-    Flag("additional-gids", "list", "one more group", aliases=("g",), metavar="GID"),
-    Flag("cap", "list", "one more capability", aliases=("c",), metavar="CAP_NAME"),
+    Flag("additional-gids", "list", "an additional group", aliases=("g",), metavar="GID"),
+    Flag("cap", "list", "an additional capability", aliases=("c",), metavar="CAP_NAME"),
     Flag("no-new-privs", "switch", "set no_new_privs"),
-    Flag("preserve-fds", "number", "so many more descriptors for the process", metavar="N"),
-    Flag("cgroup", "list", "cgroup below the container's, which must be there", metavar="[CONTROLLER:]PATH"),
+    Flag("preserve-fds", "number", "pass on N more descriptors to the process", metavar="N"),
+    Flag("cgroup", "list", "an existing cgroup below the container's", metavar="[CONTROLLER:]PATH"),
     Flag("apparmor", "text", "its AppArmor profile", metavar="PROFILE"),
     Flag("process-label", "text", "its SELinux label", metavar="LABEL"),
-    Flag("ignore-paused", "switch", "also in a paused container, where it starts once that is resumed"),
+    Flag("ignore-paused", "switch", "also in a paused container; it starts when that is resumed"),
 )
 FLAGS_END_AT_ID = True
-# Of exec's own failures, so that nobody takes them for the process's (runc's).
+# The exit status of exec's own failures, as in runc: it should not look like the process's.
 FAILED = 255
 
 
 def run(arguments: Arguments) -> int:
-    """The exit status is that of the process, 128 + the signal that ended it; 0 once a detached one is executed."""
+    """Returns the exit status of the process, 128 + the signal that killed it; 0 once a detached one has executed."""
     if not arguments.positional:
         raise UsageError("the container's ID is missing")
     try:
@@ -63,7 +63,7 @@ def _run(arguments: Arguments) -> int:
     words = arguments.positional
     if arguments.text("pid-file"):
         check_pid_file(arguments.text("pid-file"))
-        # An engine takes a pid file for success, also an older one.
+        # An engine takes any pid file for success, even an old one.
         unlink(arguments.text("pid-file"))
     changes = Changes(
         args=words[1:],

@@ -10,15 +10,15 @@ from ocipy.state.state import load
 SUMMARY = "send a signal to the container's process (default: TERM)"
 USAGE = "[FLAGS] ID [SIGNAL]"
 FLAGS: tuple[Flag, ...] = (
-    Flag("all", "switch", "to all processes of the container, and no error if it is stopped", aliases=("a",)),
-    Flag("regex", "switch", "to every container in whose ID the regular expression ID is found", aliases=("r",)),
+    Flag("all", "switch", "signal all processes of the container; no error if it is stopped", aliases=("a",)),
+    Flag("regex", "switch", "ID is a regular expression: every container whose ID it matches", aliases=("r",)),
 )
 
 
 def run(arguments: Arguments) -> int:
-    """Send the signal, given by name, SIG-name or number."""
+    """Send the signal, given as NAME, SIGNAME or number."""
     words = arguments.expect("the container's ID", "the signal", optional=1)
-    # An empty word is none, as in runc: scripts pass "$SIGNAL" on.
+    # An empty word counts as absent, as in runc: scripts pass "$SIGNAL" on.
     signal = signals.number((words[1] if len(words) > 1 else "") or "TERM")
     root, everyone = arguments.root, arguments.switch("all")
     if arguments.switch("regex"):

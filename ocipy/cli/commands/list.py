@@ -1,4 +1,4 @@
-"""ocipy list: the containers below the root directory."""
+"""ocipy list: the containers in the root directory."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ FLAGS: tuple[Flag, ...] = (
 )
 
 COLUMNS = ("id", "pid", "status", "bundle", "created", "owner")
-# runc's: people and scripts know the table.
+# runc's columns: people and scripts know the table.
 CELL_WIDTH = 12
 CELL_GAP = 3
 
 
 def run(arguments: Arguments) -> int:
-    """Print them, in the order of their IDs."""
+    """Print the containers, sorted by ID."""
     arguments.expect()
     output_format = arguments.text("format")
     if output_format not in ("table", "json"):
-        raise Error(f"--format is table or json, not {output_format!r}")
+        raise Error(f"--format must be table or json, not {output_format!r}")
     root, must_exist = arguments.root, bool(arguments.text("root"))
     if arguments.switch("quiet"):
         write_stdout("".join(f"{name}\n" for name in ids(root, must_exist=must_exist)))
         return 0
     found = containers(root, must_exist=must_exist)
     if output_format == "json":
-        # runc's word for an empty list is null.
+        # runc prints null for an empty list.
         write_stdout(_kernel.json_dumps(found or None).decode("utf-8", "surrogateescape") + "\n")
     else:
         write_stdout(table(found))

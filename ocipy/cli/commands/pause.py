@@ -1,4 +1,4 @@
-"""ocipy pause: stop every process of a container, to go on later."""
+"""ocipy pause: freeze every process of a container."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ FLAGS: tuple[Flag, ...] = ()
 
 
 def run(arguments: Arguments) -> int:
-    """Returns once all of them are frozen."""
+    """Returns once all processes are frozen."""
     pause(arguments.root, arguments.one("the container's ID"))
     return 0

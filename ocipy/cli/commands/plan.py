@@ -1,4 +1,4 @@
-"""`ocipy plan [BUNDLE]`: what create would do with a bundle on this host, step by step. It touches nothing. Cold."""
+"""`ocipy plan [BUNDLE]`: print the steps that create would take for a bundle on this host. Changes nothing. Cold."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from ocipy.errors import Error
 from ocipy.operations.plan import plan_bundle
 from ocipy.plan.describe import as_json, as_text, selected
 
-SUMMARY = "print what would be done with a bundle, step by step"
+SUMMARY = "print the steps that create would take for a bundle"
 USAGE = "[FLAGS] [BUNDLE]"
 FLAGS: tuple[Flag, ...] = (
-    Flag("config", "text", "another file than the bundle's config.json", aliases=("f",), metavar="FILE"),
+    Flag("config", "text", "use this file instead of the bundle's config.json", aliases=("f",), metavar="FILE"),
     Flag("format", "text", "how to print it", metavar="text|json", default="text"),
-    Flag("html", "switch", "print it as a page: two lanes, arrows, each step with its field"),
-    Flag("only", "text", "only the steps for this field and below it", metavar="POINTER"),
-    Flag("no-pivot", "switch", "as create --no-pivot does it"),
-    Flag("no-new-keyring", "switch", "as create --no-new-keyring does it"),
+    Flag("html", "switch", "print a web page: two lanes, arrows, each step with its field"),
+    Flag("only", "text", "only the steps for this field and its members", metavar="POINTER"),
+    Flag("no-pivot", "switch", "plan for create --no-pivot"),
+    Flag("no-new-keyring", "switch", "plan for create --no-new-keyring"),
 )
 
 
 def run(arguments: Arguments) -> int:
-    """Print the plan. A config that create would refuse is refused in the same words."""
+    """Print the plan. Refuses a config that create would refuse, in the same words."""
     output_format = arguments.text("format")
     if output_format not in ("text", "json"):
-        raise Error(f"--format is text or json, not {output_format!r}")
+        raise Error(f"--format must be text or json, not {output_format!r}")
     only = arguments.text("only")
     if only and not only.startswith("/"):
-        raise Error(f"--only takes a JSON pointer such as /linux/resources, not {only!r}")
+        raise Error(f"--only must be a JSON pointer such as /linux/resources, not {only!r}")
     given = arguments.expect("the bundle", optional=1)
     plan, config = plan_bundle(
         given[0] if given else ".",
@@ -41,7 +41,7 @@ def run(arguments: Arguments) -> int:
         cgroup_manager=arguments.cgroup_manager,
     )
     if only and not selected(plan, only):
-        log.warning(f"{only}: no step is there for this field")
+        log.warning(f"{only}: no step is for this field")
     if arguments.switch("html"):
         from ocipy.picture.page import html
         from ocipy.picture.rows import of_plan

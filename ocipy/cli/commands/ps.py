@@ -13,22 +13,22 @@ from ocipy.state.state import load
 SUMMARY = "list the processes of a container"
 USAGE = "[FLAGS] ID [PS-OPTIONS …]"
 FLAGS: tuple[Flag, ...] = (
-    Flag("format", "text", "the host's ps, or the pids", aliases=("f",), metavar="table|json", default="table"),
+    Flag("format", "text", "table from the host's ps, or pids", aliases=("f",), metavar="table|json", default="table"),
 )
 FLAGS_END_AT_ID = True
 
 
 def run(arguments: Arguments) -> int:
-    """Print their ids as the host sees them, or the lines that the host's ps has for them."""
+    """Print their pids on the host, or the host's ps output for them."""
     if not arguments.positional:
         raise UsageError("the container's ID is missing")
     container_id, *options = arguments.positional
     output_format = arguments.text("format")
     if output_format not in ("table", "json"):
-        raise Error(f"invalid format option {output_format!r}: it is table or json")
+        raise Error(f"invalid format option {output_format!r}: it must be table or json")
     pids = processes(load(arguments.root, container_id))
     if output_format == "json":
-        # runc's word for none is null. Nothing goes to standard error: engines read both as one.
+        # runc prints null for an empty list. Nothing goes to standard error: engines read both streams as one.
         write_stdout(decode(_kernel.json_dumps(pids or None)) + "\n")
         return 0
     from ocipy.operations.process_table import table

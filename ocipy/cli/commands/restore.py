@@ -12,13 +12,13 @@ USAGE = "[FLAGS] ID"
 FLAGS: tuple[Flag, ...] = (
     *(flag for flag in BUNDLE_FLAGS if flag.name != "pidfd-socket"),
     Flag("detach", "switch", "do not wait for the container's end", aliases=("d",)),
-    Flag("no-subreaper", "switch", "do not take in the container's orphaned processes"),
+    Flag("no-subreaper", "switch", "do not adopt the container's orphaned processes"),
     *RESTORE,
 )
 
 
 def run(arguments: Arguments) -> int:
-    """The exit status is that of the container's process, 128 + the signal that ended it."""
+    """Returns the exit status of the container's process, 128 + the signal that killed it."""
     container_id = arguments.one("the container's ID")
     console_socket = arguments.text("console-socket")
     detach = arguments.switch("detach")

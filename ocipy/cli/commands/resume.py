@@ -1,16 +1,16 @@
-"""ocipy resume: let a paused container go on."""
+"""ocipy resume: thaw a paused container."""
 
 from __future__ import annotations
 
 from ocipy.cli.arguments import Arguments, Flag
 from ocipy.operations.pause import resume
 
-SUMMARY = "let the processes of a paused container go on"
+SUMMARY = "resume all processes of a paused container"
 USAGE = "ID"
 FLAGS: tuple[Flag, ...] = ()
 
 
 def run(arguments: Arguments) -> int:
-    """Thaw them."""
+    """Thaw all processes."""
     resume(arguments.root, arguments.one("the container's ID"))
     return 0

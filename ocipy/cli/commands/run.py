@@ -6,18 +6,18 @@ from ocipy.cli.arguments import Arguments, Flag
 from ocipy.cli.options import BUNDLE_FLAGS, options_from
 from ocipy.operations import run as operation
 
-SUMMARY = "create and start a container, wait for its end, and delete it"
+SUMMARY = "create and start a container, wait until it ends, and delete it"
 USAGE = "[FLAGS] ID"
 FLAGS: tuple[Flag, ...] = (
     *BUNDLE_FLAGS,
-    Flag("detach", "switch", "do not wait for the container's end", aliases=("d",)),
-    Flag("keep", "switch", "do not delete the container after its end"),
-    Flag("no-subreaper", "switch", "do not take in the container's orphaned processes"),
+    Flag("detach", "switch", "do not wait until the container ends", aliases=("d",)),
+    Flag("keep", "switch", "do not delete the container when it has ended"),
+    Flag("no-subreaper", "switch", "do not adopt the container's orphaned processes"),
 )
 
 
 def run(arguments: Arguments) -> int:
-    """The exit status is that of the container's process, 128 + the signal that ended it."""
+    """Returns the exit status of the container's process, 128 + the signal that killed it."""
     console_socket = arguments.text("console-socket")
     detach = arguments.switch("detach")
     return operation.run(

@@ -1,4 +1,4 @@
-"""`ocipy spec`: write a config.json to begin with. Cold."""
+"""`ocipy spec`: write a starting config.json. Cold."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from ocipy.cli.arguments import Arguments, Flag
 from ocipy.config.template import rootless_template, template
 from ocipy.errors import Error
 
-SUMMARY = "write a config.json to begin with"
+SUMMARY = "write a config.json to start from"
 USAGE = "[FLAGS]"
 FLAGS: tuple[Flag, ...] = (
     Flag("bundle", "text", "the directory to write it to", aliases=("b",), metavar="DIR", default="."),
-    Flag("rootless", "switch", "for a container that is made without root's rights"),
+    Flag("rootless", "switch", "write one for a container without root's rights"),
 )
 
 
 def run(arguments: Arguments) -> int:
-    """Write the file and say nothing."""
+    """Write the file. Prints nothing."""
     arguments.expect()
     write(arguments.text("bundle"), rootless=arguments.switch("rootless"))
     return 0
 
 
 def write(bundle: str, *, rootless: bool = False) -> None:
-    """Write config.json into the directory bundle. Error: it exists already, or cannot be written."""
+    """Write config.json into the directory bundle. Raises Error if it exists or cannot be written."""
     config = rootless_template(os.geteuid(), os.getegid()) if rootless else template()
     path = os.path.join(bundle, "config.json")
     try:

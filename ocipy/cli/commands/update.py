@@ -30,7 +30,7 @@ def number(text: str) -> int:
 
 
 def size(text: str) -> int:
-    """Bytes of a size as Docker writes it: 100M, 1.5g, 64 KiB, 512; units are powers of 1024. -1 is no limit.
+    """The bytes in a size in Docker's notation: 100M, 1.5g, 64 KiB, 512; units are powers of 1024. -1 means no limit.
 
     Raises ValueError.
     """
@@ -52,7 +52,7 @@ def size(text: str) -> int:
 class Limit:
     """A flag for a member of linux.resources.
 
-    member: (the part of the resources, the name in it). convert: makes its value of the text, or raises ValueError.
+    member: (the part of the resources, the name in it). convert: turns the text into the value, or raises ValueError.
     """
 
     __slots__ = ("convert", "flag", "member")
@@ -77,17 +77,17 @@ LIMITS = (
     Limit("cpu-period", ("cpu", "period"), number, "period of the CPU quota, in microseconds", "N"),
     Limit("cpu-quota", ("cpu", "quota"), number, "CPU time in a period, in microseconds; -1 for no limit", "N"),
     Limit(
-        "cpu-burst", ("cpu", "burst"), number, "CPU time that may be saved up beyond the quota, in microseconds", "N"
+        "cpu-burst", ("cpu", "burst"), number, "unused CPU time that may exceed the quota later, in microseconds", "N"
     ),
     Limit("cpu-share", ("cpu", "shares"), number, "weight of CPU time, 2 to 262144", "N"),
     Limit("cpu-rt-period", ("cpu", "realtimePeriod"), number, "period of the realtime budget, in microseconds", "N"),
     Limit("cpu-rt-runtime", ("cpu", "realtimeRuntime"), number, "realtime budget in a period, in microseconds", "N"),
-    Limit("cpu-idle", ("cpu", "idle"), number, "1: only CPU time that nobody else wants", "0|1"),
+    Limit("cpu-idle", ("cpu", "idle"), number, "1: only CPU time that nobody else uses", "0|1"),
     Limit("cpuset-cpus", ("cpu", "cpus"), str, "CPUs, such as 0-3,7", "LIST"),
     Limit("cpuset-mems", ("cpu", "mems"), str, "memory nodes, such as 0-1", "LIST"),
     Limit("memory", ("memory", "limit"), size, "limit of memory, such as 100M; -1 for no limit", "SIZE"),
     Limit(
-        "memory-reservation", ("memory", "reservation"), size, "memory that is not taken back while others have more",
+        "memory-reservation", ("memory", "reservation"), size, "memory that is not reclaimed while others use more",
         "SIZE",
     ),
     Limit("memory-swap", ("memory", "swap"), size, "limit of memory and swap together; -1 for no limit", "SIZE"),
@@ -98,7 +98,7 @@ LIMITS = (
 # Flags for members of linux.intelRdt.
 SCHEMAS = (("l3-cache-schema", "l3CacheSchema"), ("mem-bw-schema", "memBwSchema"))
 FLAGS: tuple[Flag, ...] = (
-    Flag("resources", "text", "take linux.resources from a file, - for standard input", aliases=("r",), metavar="FILE"),
+    Flag("resources", "text", "read linux.resources from FILE, - for standard input", aliases=("r",), metavar="FILE"),
     *(limit.flag for limit in LIMITS),
     Flag("l3-cache-schema", "text", "shares of the L3 cache, such as L3:0=7f0;1=1f", metavar="SCHEMA"),
     Flag("mem-bw-schema", "text", "memory bandwidth for each L3 cache, such as MB:0=20;1=70", metavar="SCHEMA"),
@@ -106,7 +106,7 @@ FLAGS: tuple[Flag, ...] = (
 
 
 def run(arguments: Arguments) -> int:
-    """Apply what the flags say, or what is in the file."""
+    """Apply the flags, or the file."""
     container_id = arguments.one("the container's ID")
     change = from_flags(arguments)
     if arguments.text("resources"):
@@ -128,7 +128,7 @@ def run(arguments: Arguments) -> int:
 
 
 def from_flags(arguments: Arguments) -> Any:
-    """linux.resources with what the flags set. Raises Error."""
+    """The flags as linux.resources. Raises Error."""
     change: dict[str, dict[str, Any]] = {}
     for limit in LIMITS:
         text = arguments.text(limit.flag.name)
@@ -146,7 +146,7 @@ def from_flags(arguments: Arguments) -> Any:
 def _from_file(name: str) -> Any:
     path = "standard input" if name == "-" else name
     try:
-        # A duplicate, since it is closed: the next file to be opened would become standard input.
+        # read_file closes its descriptor: without a duplicate the next file opened would become standard input.
         data = read_file(posix.dup(0) if name == "-" else name)
     except OSError as error:
         raise Error("cannot read the resources", pointer=path, errno=error.errno or 0) from None

@@ -13,16 +13,16 @@ from ocipy.operations.validate import ERROR, validate
 SUMMARY = "list everything that is wrong in a bundle"
 USAGE = "[FLAGS] [BUNDLE]"
 FLAGS: tuple[Flag, ...] = (
-    Flag("config", "text", "another file than the bundle's config.json", aliases=("f",), metavar="FILE"),
+    Flag("config", "text", "use this file instead of the bundle's config.json", aliases=("f",), metavar="FILE"),
     Flag("format", "text", "how to print it", metavar="text|json", default="text"),
 )
 
 
 def run(arguments: Arguments) -> int:
-    """Print the findings, one a line or as one JSON array; status 1 if there is an error among them."""
+    """Print the findings, one per line or as one JSON array. Returns 1 if one of them is an error."""
     output_format = arguments.text("format")
     if output_format not in ("text", "json"):
-        raise Error(f"--format is text or json, not {output_format!r}")
+        raise Error(f"--format must be text or json, not {output_format!r}")
     given = arguments.expect("the bundle", optional=1)
     found = validate(given[0] if given else ".", config_path(arguments.text("config")))
     if output_format == "json":

@@ -83,9 +83,9 @@ def test_a_dash_is_positional_and_two_end_the_flags() -> None:
         (("--bundle",), "flag needs an argument: --bundle"),
         (("-b",), "flag needs an argument: -b"),
         (("-preserve-fds=y",), "-preserve-fds needs a number, not 'y'"),
-        (("-d=maybe",), "-d is true or false, not 'maybe'"),
+        (("-d=maybe",), "-d must be true or false, not 'maybe'"),
         (("--preserve-fds", "x"), "--preserve-fds needs a number, not 'x'"),
-        (("--detach=maybe",), "--detach is true or false, not 'maybe'"),
+        (("--detach=maybe",), "--detach must be true or false, not 'maybe'"),
     ],
 )
 def test_what_is_refused_is_quoted_as_typed(words: tuple[str, ...], text: str) -> None:

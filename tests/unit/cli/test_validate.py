@@ -326,7 +326,7 @@ def test_the_current_directory_is_the_default(
 
 
 def test_an_unknown_format_is_refused() -> None:
-    with pytest.raises(Error, match="--format is text or json"):
+    with pytest.raises(Error, match="--format must be text or json"):
         command.run(arguments("--format", "xml"))
 
 

@@ -70,7 +70,7 @@ def test_only_what_cannot_be_executed(path: bytes) -> None:
         ("tool", "", "process.env has no PATH"),
         ("1/tool", "", "its mode, 0644, lets nobody execute it"),
         ("./no", "", "it is looked for in the container's files"),
-        ("1/tool/x", "", "a file stands where the path wants a directory"),
+        ("1/tool/x", "", "a file is where the path needs a directory"),
         ("/etc", "", ""),
     ],
 )
