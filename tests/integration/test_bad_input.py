@@ -207,7 +207,9 @@ def test_an_environment_that_is_too_long_for_the_kernel(caller: Caller, new_id: 
 
 
 def test_a_wrong_format_is_logged_too(runtime: Runtime, work: Path) -> None:
-    runtime.call("list", globals=["--log", work / "log", "--log-format", "xml"]).fails("--log-format must be text or json")
+    runtime.call("list", globals=["--log", work / "log", "--log-format", "xml"]).fails(
+        "--log-format must be text or json"
+    )
     assert "--log-format must be text or json" in (work / "log").read_text()
 
 

@@ -30,8 +30,7 @@ ours = pytest.mark.ocipy_only(reason="its own words")
         ),
         (
             ["delete", "--xyzzy", "x"],
-            "ocipy: delete: flag provided but not defined: --xyzzy\n"
-            "  ocipy delete --help lists the flags\n",
+            "ocipy: delete: flag provided but not defined: --xyzzy\n  ocipy delete --help lists the flags\n",
         ),
         (
             ["state", "--root", "/x", "y"],
