@@ -278,7 +278,7 @@ def test_limits_without_a_cgroup() -> None:
         ("memory.limit_in_bytes", errno.EBUSY, "leave room"),
         ("hugetlb.3MB.max", errno.ENOENT, "/sys/kernel/mm/hugepages"),
         ("pids.max", errno.ENOENT, "cgroup.controllers"),
-        ("pids.max", errno.EACCES, "does not permit it"),
+        ("pids.max", errno.EACCES, "on the path denies it"),
     ],
 )
 def test_a_refused_limit_tells_the_likely_cause(
