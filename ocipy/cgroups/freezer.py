@@ -97,7 +97,8 @@ def _is_dying(pid: int) -> bool:
         status = read_file(f"/proc/{pid}/status")
     except OSError:
         return False
-    return any(int(value_of(status, name) or b"0", 16) & 1 << SIGKILL - 1 for name in (b"SigPnd", b"ShdPnd"))
+    bit = 1 << (SIGKILL - 1)
+    return any(int(value_of(status, name) or b"0", 16) & bit for name in (b"SigPnd", b"ShdPnd"))
 
 
 def _freeze_v2(path: str) -> None:

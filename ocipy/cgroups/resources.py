@@ -24,19 +24,20 @@ EARLY: tuple[Part, ...] = (
     ("cpu", "cpuset", "cpuset", v1_files.cpuset, v2_files.nothing),
     ("cpu", "cpu", "cpu", v1_files.realtime, v2_files.nothing),
 )
-# In runc's order. network has two controllers on v1, none on v2: v2_files.network refuses.
-LATER_V1: tuple[Part, ...] = (
-    ("cpu", "cpuset", "cpuset", v1_files.nothing, v2_files.cpuset),
-    ("memory", "memory", "memory", v1_files.memory, v2_files.memory),
-    ("cpu", "cpu", "cpu", v1_files.cpu, v2_files.cpu),
-    ("pids", "pids", "pids", v1_files.pids, v2_files.pids),
-    ("blockIO", "blkio", "io", v1_files.block_io, v2_files.block_io),
-    ("hugepageLimits", "hugetlb", "hugetlb", v1_files.hugetlb, v2_files.hugetlb),
-    ("network", "net_cls", "", v1_files.net_cls, v2_files.net_cls),
-    ("network", "net_prio", "", v1_files.net_prio, v2_files.net_prio),
-    ("rdma", "rdma", "rdma", v1_files.rdma, v2_files.rdma),
-)
-LATER_V2: tuple[Part, ...] = tuple(LATER_V1[index] for index in (3, 1, 4, 2, 0, 5, 6, 7, 8))
+CPUSET: Part = ("cpu", "cpuset", "cpuset", v1_files.nothing, v2_files.cpuset)
+MEMORY: Part = ("memory", "memory", "memory", v1_files.memory, v2_files.memory)
+CPU: Part = ("cpu", "cpu", "cpu", v1_files.cpu, v2_files.cpu)
+PIDS: Part = ("pids", "pids", "pids", v1_files.pids, v2_files.pids)
+BLOCK_IO: Part = ("blockIO", "blkio", "io", v1_files.block_io, v2_files.block_io)
+HUGETLB: Part = ("hugepageLimits", "hugetlb", "hugetlb", v1_files.hugetlb, v2_files.hugetlb)
+# network has two controllers on v1, none on v2: v2_files.network refuses.
+NET_CLS: Part = ("network", "net_cls", "", v1_files.net_cls, v2_files.net_cls)
+NET_PRIO: Part = ("network", "net_prio", "", v1_files.net_prio, v2_files.net_prio)
+RDMA: Part = ("rdma", "rdma", "rdma", v1_files.rdma, v2_files.rdma)
+
+# In runc's order, which is another one for each version.
+LATER_V1 = (CPUSET, MEMORY, CPU, PIDS, BLOCK_IO, HUGETLB, NET_CLS, NET_PRIO, RDMA)
+LATER_V2 = (PIDS, MEMORY, BLOCK_IO, CPU, CPUSET, HUGETLB, NET_CLS, NET_PRIO, RDMA)
 
 
 def early(resources: Resources, mode: str, controllers: tuple[str, ...]) -> Writes:

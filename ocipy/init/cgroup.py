@@ -20,13 +20,16 @@ def cgroup_enter(init: Init, *, but: str) -> None:
     The rights that count are those of the opener. By ourselves, since the kernel then needs no lock over all forks,
     whose grace period costs more than much of a create (cgroups.Cgroup.open_tasks).
     """
-    for name in [name for name in init.fds if name.startswith("cgroup/") and name[7:] != but]:
-        fd = init.fds.pop(name)
+    hierarchies = [name.removeprefix("cgroup/") for name in init.fds if name.startswith("cgroup/")]
+    for hierarchy in hierarchies:
+        if hierarchy == but:
+            continue
+        fd = init.fds.pop("cgroup/" + hierarchy)
         try:
             posix.write(fd, b"0")
         except OSError as error:
             hint = "the cpuset has no CPUs or memory nodes" if error.errno == errno.ENOSPC else ""
-            raise Error(f"cannot join the cgroup of {name[7:]}", errno=error.errno or 0, hint=hint) from None
+            raise Error(f"cannot join the cgroup of {hierarchy}", errno=error.errno or 0, hint=hint) from None
         posix.close(fd)
 
 

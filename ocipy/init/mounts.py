@@ -261,8 +261,8 @@ def open_target(init: Init, destination: str, fstype: str, directory: bool = Tru
         raise Error(what, errno=error.errno or 0, hint=_target_hint(error)) from None
     _check_target(init, target, destination, fstype, tree)
     if paths.is_directory(target) != directory:
-        kinds = ("a file", "a directory")
-        raise Error(f"cannot mount {kinds[directory]} on {destination}, which is {kinds[not directory]}")
+        source, there = ("a directory", "a file") if directory else ("a file", "a directory")
+        raise Error(f"cannot mount {source} on {destination}, which is {there}")
     return target
 
 

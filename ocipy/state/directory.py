@@ -193,7 +193,10 @@ def remove_directory(directory: str) -> None:
         names = posix.listdir(directory)
     except FileNotFoundError:
         return
-    for name in sorted(names, key=STATE.__eq__):
+    if STATE in names:
+        names.remove(STATE)
+        names.append(STATE)
+    for name in names:
         try:
             posix.unlink(directory + "/" + name)
         except FileNotFoundError:
