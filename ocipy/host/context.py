@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import posix
 
-from ocipy.linux.constants import WALL
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +27,6 @@ class HostRun:
     fds: descriptors that init inherits, by name; everything else is closed there.
     bus: the connection to systemd, lender: a child that has moved network devices, criu: one that restores; None if
     there is none.
-    aside: a process that waits for the kernel meanwhile (host/systemd.py), 0 if there is none.
     hooks_ran: a hook was started, so that poststop hooks are due after a failure (runtime.md, life cycle).
     interrupts: signalfd of what ends the run before it has begun (children/interrupts.py), -1 if nobody listens.
     master: the pty's master that init sent, -1 if none; master_name: the name of its peer.
@@ -47,7 +44,6 @@ class HostRun:
     """
 
     __slots__ = (
-        "aside",
         "bus",
         "cgroup",
         "channel",
@@ -94,7 +90,6 @@ class HostRun:
         self.fds: dict[str, int] = {}
         self.cgroup: Cgroup | None = None
         self.console_socket = ""
-        self.aside = 0
         self.bus: Connection | None = None
         self.lender: Helper | None = None
         self.criu: Session | None = None
@@ -124,9 +119,6 @@ class HostRun:
                 posix.close(fd)
         self.fds.clear()
         self.channel = None
-        if self.aside > 0:
-            posix.waitpid(self.aside, WALL)
-            self.aside = 0
         if self.bus is not None:
             self.bus.close()
             self.bus = None

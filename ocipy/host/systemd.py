@@ -43,8 +43,6 @@ UNKNOWN = "Cannot set property "
 
 def systemd_unit(run: HostRun, *, unit: str, slice_path: str, user: bool, description: str) -> None:
     """Find systemd, and where the unit's cgroup will be; and have the state say so."""
-    if not user:
-        hurry(run)
     addresses = list(user_addresses() if user else SYSTEM)
     run.bus = bus.connect(addresses, user=user, interrupts=run.interrupts)
     layout = probe()
@@ -61,8 +59,8 @@ def systemd_unit(run: HostRun, *, unit: str, slice_path: str, user: bool, descri
     run.state.save()
 
 
-def hurry(run: HostRun) -> None:
-    """Have the kernel get ready to move a process into a cgroup, which takes some 10 ms.
+def hurry() -> int:
+    """Have the kernel get ready to move a process into a cgroup, which takes some 10 ms. The pid of who does, or 0.
 
     Who moves one waits until no process can be at a fork or an exit: for a grace period of RCU, unless somebody else
     has waited for the same just now (cgroup_threadgroup_rwsem, rcu_sync_enter). So another process of ours enters
@@ -75,11 +73,12 @@ def hurry(run: HostRun) -> None:
         except (OSError, KeyError):
             continue
         try:
-            run.aside = _kernel.write_zero_aside(fd)
+            return _kernel.write_zero_aside(fd)
         except OSError:
-            pass  # then it takes its time
-        posix.close(fd)
-        return
+            return 0  # then it takes its time
+        finally:
+            posix.close(fd)
+    return 0
 
 
 def user_addresses() -> list[str]:

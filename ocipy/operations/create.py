@@ -16,7 +16,7 @@ from ocipy.host.lane import carry_out, check_pid_file
 from ocipy.host.machine import describe_host
 from ocipy.host.terminal import check_socket
 from ocipy.linux import _kernel
-from ocipy.linux.constants import SIGKILL
+from ocipy.linux.constants import SIGKILL, WALL
 from ocipy.linux.files import unlink, write_file
 from ocipy.operations import bundle
 from ocipy.operations.delete import release_root, remove_cgroup, run_poststop
@@ -28,6 +28,8 @@ from ocipy.state.state import CONFIG, State, executable_of, now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ocipy.config.types import Config
     from ocipy.plan.model import Options
 
@@ -52,12 +54,33 @@ def create(
     """
     misspelt: list[tuple[str, str]] | None = [] if in_foreground or log.is_debug() else None
     config = read_bundle(root, options, misspelt)
+    aside = 0
+    if options.systemd_cgroup:
+        from ocipy.host.systemd import hurry
+
+        aside = hurry()
+    try:
+        run = _planned(config, options, rootless, misspelt or (), in_foreground=in_foreground)
+        return run, make(run, root, console_socket=console_socket)
+    finally:
+        if aside:
+            posix.waitpid(aside, WALL)
+
+
+def _planned(
+    config: Config,
+    options: Options,
+    rootless: bool | None,
+    misspelt: Sequence[tuple[str, str]],
+    *,
+    in_foreground: bool,
+) -> HostRun:
+    """What is to be carried out, for a config that has been read. Raises Error."""
     options.notify_socket = bool(posix.environ.get(b"NOTIFY_SOCKET"))
     plan = build(config, describe_host(rootless), options)
-    for pointer, text in misspelt or ():
+    for pointer, text in misspelt:
         (log.warning if in_foreground else log.debug)(f"{pointer}: {text}")
-    run = HostRun(config, options, plan, new_state(options, config))
-    return run, make(run, root, console_socket=console_socket)
+    return HostRun(config, options, plan, new_state(options, config))
 
 
 def read_bundle(root: str, options: Options, misspelt: list[tuple[str, str]] | None = None) -> Config:
