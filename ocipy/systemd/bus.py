@@ -334,14 +334,17 @@ def attach(bus: Connection, unit: str, pid: int, below: str) -> None:
 def whose(bus: Connection, unit: str, description: str) -> str:
     """Whose a unit is, by its description: "ours", "other", or "gone" if there is none."""
     there = bus.send(MANAGER, "GetUnit", "s", unit)
-    described = bus.send_get(path_of(unit), SERVICE + ".Unit", "Description")
+    described, loaded = (bus.send_get(path_of(unit), SERVICE + ".Unit", name) for name in ("Description", "LoadState"))
     try:
         bus.answer(there, "GetUnit")
     except Refused as error:
         if error.name != NO_UNIT:
             raise
         return "gone"
-    return "ours" if bus.answer(described, "Get")[0] == dbus.text(description) else "other"
+    if bus.answer(described, "Get")[0] == dbus.text(description):
+        return "ours"
+    # One that goes between two questions is described by its name, and "not-found".
+    return "gone" if bus.answer(loaded, "Get")[0] == "not-found" else "other"
 
 
 def path_of(unit: str) -> str:

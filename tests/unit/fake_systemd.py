@@ -16,6 +16,7 @@ MANAGER = DBusAddress("/org/freedesktop/systemd1", SERVICE, SERVICE + ".Manager"
 PROPERTIES = {
     "Version": ("s", "252.39-1~deb12u2"),
     "ControlGroup": ("s", ""),
+    "LoadState": ("s", "loaded"),
     "Description": ("s", "ocipy container web (/run/ocipy)"),
 }
 

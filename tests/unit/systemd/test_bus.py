@@ -190,6 +190,11 @@ class TestStop:
         with pytest.raises(Error, match="systemd refused GetUnit: no"):
             ask(systemd, bus.whose, DESCRIPTION)
 
+    def test_one_that_goes_while_we_ask(self, systemd: FakeSystemd) -> None:
+        """Of a unit that is not there any more systemd makes up an object, described by the unit's name."""
+        systemd.properties |= {"Description": ("s", UNIT), "LoadState": ("s", "not-found")}
+        assert ask(systemd, bus.whose, DESCRIPTION) == "gone"
+
     def test_it_is_stopped_and_forgotten(self, systemd: FakeSystemd) -> None:
         ask(systemd, bus.stop, lambda: False)
         assert systemd.calls == [("StopUnit", (UNIT, "replace")), ("ResetFailedUnit", (UNIT,))]
