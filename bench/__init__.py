@@ -1,1 +1,1 @@
-"""Compares the runtime with others: times of its calls, and what each millisecond of `run` goes into."""
+"""Compares the runtime with others: the times of its calls, and where each millisecond of `run` goes."""

@@ -1,4 +1,4 @@
-"""What `bench/run --all` measures besides the calls: memory, many containers, podman. Each with its bar."""
+"""The other measurements of `bench/run --all`: memory, many containers, podman. Each has its bar."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ PODMAN_ROUNDS = 12
 
 @dataclass(frozen=True)
 class Line:
-    """One figure of each runtime. bar: ours over the base's, at most; None if there is none. growth: the figure is a
-    ratio already, and the bar is for ours as it is."""
+    """One figure of each runtime. bar: the highest allowed ratio of ours to the base's, or None. growth: the figure is
+    already a ratio, and the bar applies to ours alone."""
 
     title: str
     unit: str
@@ -32,7 +32,7 @@ class Line:
 def measure_besides(
     bench: Bench, contestants: list[Contestant], base: str, size: int, tell: Callable[[str], None]
 ) -> list[Line]:
-    """All of them. size: how many containers are many; there they are made by ours and the base alone."""
+    """All measurements. size: how many containers make a crowd, which only ours and the base make."""
     names = {contestant.name: contestant for contestant in contestants}
     crowds = {
         name: measure_crowd(bench, names[name], size, tell) for name in dict.fromkeys([contestants[0].name, base])
@@ -49,7 +49,7 @@ def measure_besides(
 
 
 def _crowd_lines(size: int, crowds: dict[str, Crowd]) -> list[Line]:
-    """`create` alone and beside the others, with the `state` that tells how fast the machine was, and the growth."""
+    """`create` alone and in a crowd, with the `state` that shows the machine's speed, and the growth."""
     lines: list[Line] = []
     for which, place in enumerate(("alone", f"beside {size}")):
         paces = {name: crowd.medians(which) for name, crowd in crowds.items()}
@@ -77,7 +77,7 @@ def _podman(bench: Bench, contestants: list[Contestant], tell: Callable[[str], N
 
 
 def table(lines: list[Line], names: list[str], base: str) -> str:
-    """A row a figure, a column a runtime: the figure and its ratio to the base's."""
+    """A row per figure, a column per runtime: the figure and its ratio to the base's."""
     rows = [["", *names]]
     for line in lines:
         cells = []
@@ -91,7 +91,7 @@ def table(lines: list[Line], names: list[str], base: str) -> str:
 
 
 def bars(lines: list[Line], ours: str, base: str) -> list[tuple[str, float, float, bool]]:
-    """(title, figure, bar, whether it is met): ratios to the base, or growths of our own."""
+    """(title, figure, bar, whether it is met): ratios to the base, or our growths."""
     judged = [
         (line.title, line.values[ours] / (1 if line.growth else line.values[base]), line.bar)
         for line in lines

@@ -1,5 +1,5 @@
-"""`bench/run --boxes`: a box beside the engines' containers, `run --rm` from the call to the end, without a network and
-with a bridge. All of it in a network and mount namespace of its own: bridges and rules are not the host's."""
+"""`bench/run --boxes`: compares a box with the engines' containers. It times `run --rm` from call to end, without a
+network and with a bridge. It runs in new network and mount namespaces, so the host gets no bridges and rules."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from conformance.host import cgroups, remove_cgroups
 
 CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
 NETWORKS = ("none", "bridge")
-# A box's time over that of podman with its default runtime, at most.
+# The highest allowed ratio of a box's time to that of podman with its default runtime.
 BAR = 0.35
 DOCKER_PATIENCE = 60.0  # seconds
 DOCKER_PARENT = f"ocipy-bench-docker-{os.getpid()}"
@@ -28,7 +28,7 @@ DOCKER_PARENT = f"ocipy-bench-docker-{os.getpid()}"
 
 @dataclass
 class Row:
-    """One way to run `true` in a container. command: of a network; times: milliseconds by network."""
+    """One way to run `true` in a container. command: by network; times: milliseconds by network."""
 
     name: str
     command: Callable[[str], list[str]]
@@ -41,7 +41,7 @@ class Row:
 
 
 def enter_namespaces() -> None:
-    """Bridges, rules and mounts from here on are this process's own. Raises OSError."""
+    """Give this process its own bridges, rules and mounts. Raises OSError."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNS | CLONE_NEWNET):
         raise OSError(ctypes.get_errno(), "unshare")
@@ -50,7 +50,7 @@ def enter_namespaces() -> None:
 
 
 def measure_boxes(bench: Bench, ours: str, rounds: int, warm_up: int, tell: Callable[[str], None]) -> list[Row]:
-    """Rounds in which each has its turn, each round beginning with the next one. Raises CallError, MissingError."""
+    """Rounds in which each way has its turn; each round begins with the next way. Raises CallError, MissingError."""
     with _podman(bench) as podman, _docker(bench) as docker:
         rows = [_box(bench, ours), *_podmen(podman, ours), *([docker] if docker else [])]
         for number in range(-warm_up, rounds):
@@ -82,7 +82,7 @@ def _podman(bench: Bench) -> Iterator[Podman]:
 
 
 def _podmen(podman: Podman, ours: str) -> list[Row]:
-    """Podman with the runtime that Debian's takes by itself, and with ours."""
+    """Podman with Debian's default runtime, and with ours."""
     made = []
     for name, runtime in (("podman, crun", shutil.which("crun") or ""), ("podman, ocipy", ours)):
         if not runtime:
@@ -99,7 +99,7 @@ def _podmen(podman: Podman, ours: str) -> list[Row]:
 
 @contextmanager
 def _docker(bench: Bench) -> Iterator[Row | None]:
-    """Docker with a daemon of its own and its default runtime; None where there is no Docker."""
+    """Docker with a private daemon and its default runtime; None without Docker."""
     client = next((path for path in ("/usr/bin/docker", shutil.which("docker") or "") if os.access(path, os.X_OK)), "")
     if not client or shutil.which("dockerd") is None:
         yield None
@@ -150,7 +150,7 @@ def _docker(bench: Bench) -> Iterator[Row | None]:
 
 
 def table(rows: list[Row]) -> str:
-    """A row a network, a column a way: the median in ms and its ratio to podman's."""
+    """A row per network, a column per way: the median in ms and its ratio to podman's."""
     cells = [["", *(row.name for row in rows)]]
     for network in NETWORKS:
         base = rows[1].median(network)

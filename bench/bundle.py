@@ -1,4 +1,4 @@
-"""The bundle that all runtimes run: `runc spec`'s namespaces, mounts and masked paths over a busybox root."""
+"""The bundle that all runtimes run: `runc spec`'s namespaces, mounts and masked paths on a busybox root."""
 
 from __future__ import annotations
 

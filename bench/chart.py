@@ -1,4 +1,4 @@
-"""The chart, one SVG file: a group of bars for each operation, a bar for each runtime."""
+"""The chart, a single SVG file: a group of bars per operation, a bar per runtime."""
 
 from __future__ import annotations
 

@@ -97,13 +97,13 @@ def _judge(bars: list[tuple[str, float, float, bool]]) -> bool:
 
 
 def _terminate(number: int, _frame: object) -> None:
-    """Put the host in order on SIGTERM too, and undisturbed: timeout(1) sends two."""
+    """Clean up the host on SIGTERM too, and uninterrupted: timeout(1) sends two."""
     signal.signal(number, signal.SIG_IGN)
     sys.exit(128 + number)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; returns its exit status: 0, 1 (a bar is not met, with --check), 2 (it could not be run)."""
+    """Run the command. Return its exit status: 0, 1 (with --check: a bar is not met), 2 (it could not run)."""
     arguments = _arguments(argv)
     signal.signal(signal.SIGTERM, _terminate)
     if os.geteuid() != 0:

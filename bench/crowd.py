@@ -1,4 +1,4 @@
-"""Many containers at once: what `list` takes, and `create` beside them."""
+"""Many containers at once: the time of `list`, and of `create` among them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from bench.runtimes import Contestant
 
 ROUNDS = 3
 TIMES = 30
-# The first creates are not counted: in a virtual machine new memory has to come from the host.
+# The first creates do not count: a virtual machine gets new memory from its host.
 WARM_UP = 8
-# After a delete the kernel goes on for some ms, and holds the lock that all changes of cgroups take: it unhooks the
-# memory cgroup from every filesystem there is. That is no part of the next create.
+# After a delete the kernel holds the lock for cgroup changes for some more ms: it detaches the memory cgroup from
+# every filesystem. The next create must not pay for that.
 SETTLE = 0.25  # seconds
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Medians in ms of `create`, and of a `state` before and after each: how fast the machine was in those seconds."""
+    """Medians in ms of `create`, and of a `state` before and after each, which shows the machine's speed then."""
 
     create: float
     state: float
@@ -30,28 +30,28 @@ class Pace:
 
 @dataclass(frozen=True)
 class Crowd:
-    """Rounds of `create` alone and beside so many others, each with a crowd of its own, and `list` of it in ms."""
+    """Rounds of `create` alone and among so many others, each with a new crowd, and its `list`, in ms."""
 
     size: int
     rounds: list[tuple[Pace, Pace]]
     list_all: float
 
     def medians(self, which: int) -> Pace:
-        """Of all rounds. which: 0 alone, 1 beside the others."""
+        """Over all rounds. which: 0 alone, 1 in the crowd."""
         paces = [pair[which] for pair in self.rounds]
         return Pace(statistics.median(pace.create for pace in paces), statistics.median(pace.state for pace in paces))
 
     @property
     def growth(self) -> float:
-        """`create` beside the others over `create` alone, both in the `state` calls of the same seconds: between the
-        two lies the minute in which the crowd is made, and a machine's speed changes by more than a container costs."""
+        """The ratio of `create` in the crowd to `create` alone, each measured in `state` calls of the same seconds. The
+        crowd takes a minute to make, in which the machine's speed changes by more than a container costs."""
         return statistics.median(
             (beside.create / beside.state) / (alone.create / alone.state) for alone, beside in self.rounds
         )
 
 
 def measure_crowd(bench: Bench, contestant: Contestant, size: int, tell: Callable[[str], None]) -> Crowd:
-    """Make so many containers that wait for start, measure, and remove them, some times over."""
+    """Create so many containers, measure, and remove them, several times."""
     rounds: list[tuple[Pace, Pace]] = []
     lists: list[float] = []
     for number in range(ROUNDS):

@@ -1,4 +1,4 @@
-"""`podman run --network=none` with each runtime, from the call to the end: what an engine's user waits for."""
+"""`podman run --network=none` with each runtime, from call to end: the time that an engine's user waits."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ IMAGE = "localhost/bench"
 
 
 class Podman:
-    """podman with storage and configuration of its own below a folder, and an image of a busybox root."""
+    """podman with private storage and configuration below a folder, and an image with a busybox root."""
 
     def __init__(self, home: Path, rootfs: Path) -> None:
         self.path = shutil.which("podman") or ""
         if not self.path:
             raise MissingError("no podman here: install podman")
         self.home = home
-        # podman leaves the one that it makes by itself, and with it a hierarchy that was mounted for the benchmark.
+        # podman leaves the cgroup that it makes itself, and it would keep a hierarchy busy that the benchmark mounted.
         self.cgroup_parent = f"ocipy-bench-{os.getpid()}"
         home.mkdir()
         (home / "containers.conf").write_text(CONTAINERS_CONF.format(home=home))
@@ -68,6 +68,6 @@ class Podman:
         return timed(command, out, self.variables)
 
     def remove(self) -> None:
-        """Remove all that it has stored, its mounts and its cgroups."""
+        """Remove its storage, mounts and cgroups."""
         self._quietly("system", "reset", "--force")
         remove_cgroups([path for path in cgroups() if self.cgroup_parent in path.split("/")])

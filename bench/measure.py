@@ -1,6 +1,6 @@
-"""Times single calls: posix_spawn, then a wait that blocks.
+"""Times single calls: posix_spawn, then a blocking wait.
 
-A stopwatch with a timeout polls, and rounds what it measures.
+A wait with a timeout would poll, and round the times.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class Samples:
 
 
 def timed(argv: list[str], out: Path, variables: dict[str, str] | None = None, *, fails: bool = False) -> float:
-    """Milliseconds from the spawn to the end of a call. Its output goes to files beside `out`. Raises CallError.
+    """Milliseconds from the spawn to the end of a call. Its output goes to files next to `out`. Raises CallError.
 
-    variables: of the environment, besides PATH. fails: whether it is meant to fail."""
+    variables: environment variables in addition to PATH. fails: whether the call must fail."""
     error_file = f"{out}.err"
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     actions = [
@@ -53,7 +53,7 @@ def timed(argv: list[str], out: Path, variables: dict[str, str] | None = None, *
 
 
 def is_tmpfs(path: str) -> bool:
-    """The folder is on a tmpfs: proc(5), /proc/self/mounts."""
+    """Whether the folder is on a tmpfs: proc(5), /proc/self/mounts."""
     lines = os.fsdecode(Path("/proc/self/mounts").read_bytes()).rstrip("\n").split("\n")
     mounts = [line.split(" ")[1:3] for line in lines]
     above = [(point, kind) for point, kind in mounts if f"{path}/".startswith(point.rstrip("/") + "/")]
@@ -61,7 +61,7 @@ def is_tmpfs(path: str) -> bool:
 
 
 def state_folder(scratch: Path) -> Path:
-    """Where the runtimes have their state: a tmpfs, if there is one. Their default is below /run, one on most hosts."""
+    """The folder for the runtimes' state: a tmpfs if possible, as their default /run is on most hosts."""
     place = next((place for place in ("/run", "/dev/shm") if os.access(place, os.W_OK) and is_tmpfs(place)), None)
     return Path(place, scratch.name + "-state") if place else scratch / "state"
 
@@ -78,16 +78,16 @@ class Bench:
         self._number = 0
 
     def command(self, contestant: Contestant, *words: str) -> list[str]:
-        """A command line with the state directory of this runtime."""
+        """A command line with this runtime's state directory."""
         root = self.state / contestant.name.replace(" ", "-")
         return [contestant.path, "--root", str(root), *self.flags, *words]
 
     def call(self, contestant: Contestant, *words: str) -> float:
-        """Any call, in ms. What it wrote is in `out`."""
+        """Any call, in ms. `out` has its output."""
         return timed(self.command(contestant, *words), self.out)
 
     def new_id(self) -> str:
-        """An id that no container of this bench has had."""
+        """A new id for a container."""
         self._number += 1
         return f"bench-{os.getpid()}-{self._number}"
 
@@ -97,11 +97,11 @@ class Bench:
         return self.scratch / "out"
 
     def create(self, contestant: Contestant, container: str) -> float:
-        """`create` of a container that sleeps, in ms."""
+        """`create` of a sleeping container, in ms."""
         return self.call(contestant, "create", "--bundle", str(self.sleep_bundle), container)
 
     def init_of(self, contestant: Contestant, container: str) -> tuple[int, float]:
-        """The pid of a container's process, and the ms of the `state` that said it."""
+        """The pid of a container's process, and the time of that `state` call in ms."""
         milliseconds = self.call(contestant, "state", container)
         return int(json.loads(self.out.read_text())["pid"]), milliseconds
 
@@ -114,7 +114,7 @@ class Bench:
         return timed(self.run_command(contestant), self.out)
 
     def life_cycle(self, contestant: Contestant) -> dict[str, float]:
-        """One container through the five calls, with an `exec true` among them: ms of each.
+        """Take one container through the five calls and an `exec true`. Return the ms of each.
 
         The wait for its end, after kill, is not counted."""
         container = self.new_id()
@@ -130,7 +130,7 @@ class Bench:
 def measure(
     bench: Bench, contestants: list[Contestant], rounds: int, warm_up: int, tell: Callable[[str], None]
 ) -> list[Samples]:
-    """Rounds in which every runtime has its turn, each round beginning with the next one; raises CallError."""
+    """Rounds in which every runtime has its turn; each round begins with the next runtime. Raises CallError."""
     samples = [Samples(contestant) for contestant in contestants]
     for number in range(-warm_up, rounds):
         turn = number % len(samples)

@@ -1,7 +1,7 @@
-"""What each millisecond of `run` goes into: the phases of a run, told from each other by their system calls.
+"""Where each millisecond of `run` goes: the phases of a run, told apart by their system calls.
 
-strace stops the process at the marking calls only (--seccomp-bpf), so what it adds is some 20 µs for each of these;
-the table has the time without strace beside it.
+strace stops the process only at the marking calls (--seccomp-bpf), which costs some 20 µs each; the table also has
+the time without strace.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Phase:
     who: str = "any"
 
 
-# Those of ocipy. One whose mark does not come is left out, and its time counted to the next.
+# ocipy's phases. A phase whose mark does not appear is left out, and its time counts for the next.
 PHASES = (
     Phase("launcher: exec, overlay", r"^execveat\("),
     Phase("launcher again: exec, libc", r"^openat\(AT_FDCWD, \".*_snapshot\.bin\""),
@@ -55,7 +55,7 @@ PHASES = (
 def trace(argv: list[str], log: Path) -> list[tuple[float, bool, str]]:
     """Run a command under strace: (seconds, whether it is the command's own process, call) of each line.
 
-    Raises MissingError where strace is not there or the command fails."""
+    Raises MissingError if strace is missing or the command fails."""
     strace = shutil.which("strace")
     if strace is None:
         raise MissingError("no strace here: install strace")
@@ -90,7 +90,7 @@ def split(lines: list[tuple[float, bool, str]], phases: tuple[Phase, ...] = PHAS
 
 
 def medians(samples: list[dict[str, float]]) -> dict[str, float]:
-    """The median of each phase, in their order."""
+    """The median of each phase, in order."""
     return {
         phase.name: statistics.median(sample.get(phase.name, 0.0) for sample in samples)
         for phase in PHASES
@@ -99,7 +99,7 @@ def medians(samples: list[dict[str, float]]) -> dict[str, float]:
 
 
 def table(phases: dict[str, float], untraced: float) -> str:
-    """Phases down, with milliseconds and shares."""
+    """A row per phase, with milliseconds and share."""
     whole = sum(phases.values())
     width = max(map(len, phases))
     lines = [f"{name:<{width}}  {value:7.2f} ms  {100 * value / whole:5.1f} %" for name, value in phases.items()]

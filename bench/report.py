@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.measure import OPERATIONS, Samples
 
-# What the project wants to keep: ocipy's median over runc 1.5.2's.
+# The project's bars: the ratio of ocipy's median to runc 1.5.2's.
 BARS = {"run": 0.6, "five": 0.85, "exec": 0.6}
 TITLES = {"run": "run true", "five": "the five calls", "exec": "exec true"}
 
@@ -19,12 +19,12 @@ def median(samples: Samples, operation: str) -> float:
 
 
 def ratio(samples: Samples, base: Samples, operation: str) -> float:
-    """Median over the median of `base`."""
+    """The ratio of the median to that of `base`."""
     return median(samples, operation) / median(base, operation)
 
 
 def table(all_samples: list[Samples], base: Samples) -> str:
-    """Operations down, runtimes across: median ms and the ratio to `base`."""
+    """A row per operation, a column per runtime: the median in ms and its ratio to `base`."""
     rows = [["median ms (ratio)", *(samples.contestant.name for samples in all_samples)]]
     for operation in OPERATIONS:
         cells = [f"{median(one, operation):7.2f} ({ratio(one, base, operation):.2f})" for one in all_samples]
@@ -43,7 +43,7 @@ def bars(ours: Samples, base: Samples) -> list[tuple[str, float, float, bool]]:
 
 
 def document(all_samples: list[Samples], base: Samples, rounds: int) -> dict[str, Any]:
-    """All figures as plain data: what `--json` writes."""
+    """All figures as plain data, for `--json`."""
     return {
         "host": {"kernel": platform.release(), "machine": platform.machine()},
         "rounds": rounds,

@@ -1,4 +1,4 @@
-"""Finds the runtimes to compare; installs runc 1.5.2 into the cache where it is missing."""
+"""Finds the runtimes to compare; installs runc 1.5.2 into the cache if it is missing."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ RUNC_MODULE = f"github.com/opencontainers/runc@v{RUNC_VERSION}"
 
 
 class MissingError(Exception):
-    """A runtime cannot be had; the text says why."""
+    """A runtime is not available; the text says why."""
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """A runtime under its heading, and the executable that is spawned."""
+    """A runtime with its heading and its executable."""
 
     name: str
     path: str
 
 
 def version(path: str) -> str:
-    """`NAME VERSION` as the runtime says it. Raises MissingError if it does not run."""
+    """`NAME VERSION` as the runtime prints it. Raises MissingError if it does not run."""
     try:
         done = subprocess.run([path, "--version"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
@@ -38,7 +38,7 @@ def version(path: str) -> str:
 
 
 def fresh_runc() -> str:
-    """The path of runc 1.5.2 in the cache, built there with seccomp (libseccomp-dev) if need be."""
+    """The path of runc 1.5.2 in the cache; builds it if needed, with seccomp (libseccomp-dev)."""
     folder = cache_root() / f"runc-{RUNC_VERSION}"
     path = folder / "runc"
     if not path.exists():
@@ -65,7 +65,7 @@ def fresh_runc() -> str:
 
 
 def contestants(ours: str, others: list[str]) -> list[Contestant]:
-    """Ours, runc 1.5.2, the distribution's runc and crun as far as they are installed, and those named by path."""
+    """Ours, runc 1.5.2, the distribution's runc and crun if installed, and those named by path."""
     paths = [ours, fresh_runc(), *(found for name in ("runc", "crun") if (found := shutil.which(name))), *others]
     named: list[Contestant] = []
     for path in paths:

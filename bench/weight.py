@@ -1,4 +1,4 @@
-"""What a container costs in memory: that of a waiting init, and the smallest limit under which `true` runs."""
+"""A container's memory: that of a waiting init, and the smallest limit under which `true` runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.measure import Bench, CallError
 from bench.runtimes import Contestant
 
 KIB = 1024
-# Bytes: what is tried for the limit, a quarter more each time.
+# The limits to try, in bytes, each a quarter above the last.
 SMALLEST, LARGEST, STEP = 256 * KIB, 64 * KIB * KIB, 1.25
 
 
@@ -21,7 +21,7 @@ def pss(pid: int) -> int:
 
 
 def waiting_init(bench: Bench, contestant: Contestant) -> int:
-    """The Pss of an init that waits for start, in KiB. It is the only one: what others would share it has alone."""
+    """The Pss of an init that waits for start, in KiB. No second one shares its pages."""
     container = bench.new_id()
     bench.create(contestant, container)
     init, _ = bench.init_of(contestant, container)
@@ -29,13 +29,13 @@ def waiting_init(bench: Bench, contestant: Contestant) -> int:
     bench.call(contestant, "delete", "--force", container)
     try:
         os.waitpid(init, 0)
-    except ChildProcessError:  # the runtime has waited for it
+    except ChildProcessError:  # the runtime has reaped it
         pass
     return found
 
 
 def smallest_limit(bench: Bench, contestant: Contestant) -> int:
-    """The smallest tried linux.resources.memory.limit, in KiB, with which `run true` succeeds three times."""
+    """The smallest linux.resources.memory.limit, in KiB, with which `run true` succeeds three times."""
     limit = SMALLEST
     while limit <= LARGEST:
         if _runs(bench, contestant, limit):

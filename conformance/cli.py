@@ -94,9 +94,9 @@ def _work(arguments: argparse.Namespace) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; returns its exit status: 0, 1 (results differ from the list), 2 (it could not be run)."""
+    """Run the command. Return its exit status: 0, 1 (results differ from the list), 2 (it could not run)."""
     arguments = _arguments(argv)
-    # So that the host is put in order on SIGTERM too.
+    # Clean up the host on SIGTERM too.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     if not arguments.runtime and not arguments.build_only:
         print("conformance/run: name a runtime with --runtime PATH", file=sys.stderr)

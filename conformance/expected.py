@@ -1,4 +1,4 @@
-"""The list of programs that are known to fail, or to fail by chance, each with its reason."""
+"""The list of programs that are known to fail, always or by chance, each with its reason."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from conformance.runner import PASSED, Outcome
 
 
 class ExpectationError(Exception):
-    """The list is not of the form that docs/conformance.md describes."""
+    """The list does not have the form that docs/conformance.md describes."""
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """Why a program fails; `when` names the condition of the host under which it does (`always`: on every host).
+    """Why a program fails; `when` names the condition of the host for that (`always`: every host).
 
-    With `attempts` above 0 it is expected to pass in one of so many: it fails by chance."""
+    With `attempts` above 0 it fails by chance, and must pass one of so many attempts."""
 
     reason: str
     when: str = "always"
@@ -81,7 +81,7 @@ def load(path: Path, programs: tuple[str, ...]) -> dict[str, Expectation]:
 
 
 def judge(outcomes: list[Outcome], expectations: dict[str, Expectation]) -> list[str]:
-    """What differs from the list, a line each; empty where all is as expected."""
+    """A line for each difference from the list; empty if everything is as expected."""
     holds = {name: condition() for name, condition in CONDITIONS.items()}
     surprises = []
     for outcome in outcomes:

@@ -1,4 +1,4 @@
-"""What a run changes on the host, and how it is put back: the hugetlb mount, processes, mounts, cgroups."""
+"""What a run changes on the host, and how that is restored: the hugetlb mount, processes, mounts, cgroups."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ CGROUP_ROOT = Path("/sys/fs/cgroup")
 HUGETLB = CGROUP_ROOT / "hugetlb"
 LOCK = Path("/run/lock/ocipy-conformance.lock")
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
-# The suite names its containers by random UUIDs, and its cgroups by these or as its cgroups/cgroups.go says.
+# The suite names its containers by random UUIDs, and its cgroups by these or as in its cgroups/cgroups.go.
 _SUITE_CGROUP = re.compile(r"cgrouptest|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 def become_subreaper() -> None:
-    """Make orphans among our descendants our children (prctl(2), PR_SET_CHILD_SUBREAPER)."""
+    """Adopt our orphaned descendants (prctl(2), PR_SET_CHILD_SUBREAPER)."""
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl PR_SET_CHILD_SUBREAPER")
 
 
 @contextlib.contextmanager
 def only_one() -> Iterator[None]:
-    """Two runs on one host would use the same cgroups: the second waits."""
+    """Make a second run on this host wait, because both would use the same cgroups."""
     LOCK.parent.mkdir(parents=True, exist_ok=True)
     with LOCK.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -51,9 +51,9 @@ def mounts() -> list[tuple[str, str, str]]:
 
 @contextlib.contextmanager
 def hugetlb_mounted() -> Iterator[bool]:
-    """On a hybrid host whose hugetlb controller no v1 hierarchy has, mount one; yields whether it did.
+    """Mount a v1 hugetlb hierarchy on a hybrid host without one. Yields whether it did.
 
-    The suite looks for v1 hierarchies only, and crun refuses a hybrid host with a controller on the unified tree.
+    The suite knows only v1 hierarchies, and crun refuses a hybrid host with a controller on the unified tree.
     """
     v1 = any(kind == "cgroup" and "name=" not in options for _, kind, options in mounts())
     known = any(line.split()[0] == "hugetlb" for line in Path("/proc/cgroups").read_text().splitlines())
@@ -70,11 +70,11 @@ def hugetlb_mounted() -> Iterator[bool]:
                 yield True
             finally:
                 try:
-                    # Of some thousand containers the last dying cgroup goes a minute after the last delete. A hierarchy
-                    # that stays without a mount is one that containerd finds no files of.
+                    # After thousands of containers the last dying cgroup takes a minute to go. Without a mount,
+                    # containerd would not find the files of a hierarchy that remains.
                     _patiently(_unmount_hugetlb, patience=180)
                 except OSError as error:
-                    # Somebody else's containers, or mount namespaces; what was measured is good all the same.
+                    # Other containers or mount namespaces hold it; the measurements are valid all the same.
                     gone = subprocess.run(["umount", str(HUGETLB)], capture_output=True, check=False).returncode == 0
                     made = made and gone
                     print(f"warning: {error}{'' if gone else '; it stays mounted'}", file=sys.stderr)
@@ -86,7 +86,7 @@ def hugetlb_mounted() -> Iterator[bool]:
 
 @contextlib.contextmanager
 def _free_of_unified() -> Iterator[None]:
-    """Take the controller from the children of the unified tree, where some runtime enabled it, and give it back."""
+    """Disable the controller in the unified tree if a runtime enabled it for children; enable it again afterwards."""
     controls = [Path(point, "cgroup.subtree_control") for point, kind, _ in mounts() if kind == "cgroup2"]
     enabled = [control for control in controls if "hugetlb" in control.read_text().split()]
     for control in enabled:
@@ -107,8 +107,8 @@ def _mount_hugetlb() -> None:
 
 
 def _unmount_hugetlb() -> None:
-    """A hierarchy with children, even dying ones, outlives its mount, and keeps the controller from the unified tree:
-    then it is mounted again, for another try. Raises OSError."""
+    """Unmount it. A hierarchy with children, even dying ones, outlives its mount, and keeps the controller from the
+    unified tree; then mount it again, for another attempt. Raises OSError."""
     remove_cgroups([path for path in _folders(HUGETLB) if path != str(HUGETLB)])
     done = subprocess.run(["umount", str(HUGETLB)], capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -121,7 +121,7 @@ def _unmount_hugetlb() -> None:
 
 
 def _patiently(action: Callable[[], object], patience: float = 10.0) -> None:
-    """The kernel moves a controller only after it has taken down the cgroups and the hierarchy that had it."""
+    """Wait: the kernel moves a controller only after it has destroyed its old cgroups and hierarchy."""
     deadline = time.monotonic() + patience
     while True:
         try:
@@ -144,7 +144,7 @@ def cgroups() -> set[str]:
 
 
 def remove_cgroups(paths: list[str]) -> list[str]:
-    """Remove these cgroups, children first; returns those that would not go."""
+    """Remove these cgroups, children first. Return those that could not be removed."""
     left = []
     for path in sorted(paths, key=len, reverse=True):
         with contextlib.suppress(OSError):
@@ -164,7 +164,7 @@ def remove_cgroups(paths: list[str]) -> list[str]:
 
 
 def new_cgroups_of_suite(before: set[str]) -> list[str]:
-    """Cgroups that appeared since `before` and carry a name of the suite's; other work on the host is not ours."""
+    """Cgroups with one of the suite's names that appeared after `before`; others belong to other work on the host."""
 
     def ours(path: str) -> bool:
         return any(_SUITE_CGROUP.search(part) for part in path.split("/")) or path.endswith("/testdir")
@@ -194,14 +194,14 @@ def descendants() -> list[int]:
 
 
 def reap() -> None:
-    """Collect every child that has ended."""
+    """Reap every child that has ended."""
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
 
 
 def end_descendants(limit: float = 10.0) -> list[str]:
-    """Kill all that still runs below this process; returns the names of those met. Gives up after `limit` seconds."""
+    """Kill our remaining descendants. Return their names. Gives up after `limit` seconds."""
     reap()
     names = []
     deadline = time.monotonic() + limit
@@ -219,7 +219,7 @@ def end_descendants(limit: float = 10.0) -> list[str]:
 
 
 def unmount_below(folder: Path) -> list[str]:
-    """Unmount what is mounted below `folder`, the newest first; returns what it met."""
+    """Unmount everything below `folder`, newest first. Return the mount points."""
     prefix = f"{folder}/"
     points = [point for point, _, _ in mounts() if point.startswith(prefix)]
     for point in reversed(points):

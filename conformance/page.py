@@ -1,4 +1,4 @@
-"""The HTML page: one file, the runtimes side by side, failing tests to be unfolded."""
+"""The HTML page: one file with the runtimes side by side; failing tests unfold."""
 
 from __future__ import annotations
 

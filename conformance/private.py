@@ -1,4 +1,4 @@
-"""What others' tests run in: they attack and change what they take for a machine of their own."""
+"""The namespaces for other projects' test suites, which attack and change a machine that they take for theirs."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 from tests.harness.private import WRITABLE, make_private
 from tests.harness.untouched import Untouched
 
-# Suites have users, caches and configuration of their own there.
+# Suites keep their users, caches and configuration there.
 LEFT_WRITABLE = (*WRITABLE, Path("/etc"), Path("/home"), Path("/opt"), Path("/root"), Path("/var"))
 
 
 @contextlib.contextmanager
 def private_host() -> Iterator[list[str]]:
-    """Namespaces of this process's own, where programs are read-only, and /dev and /proc not the host's.
+    """Enter new namespaces with read-only programs and a private /dev and /proc.
 
-    Gives a list that has, afterwards, a line for each thing of the host that has changed all the same.
+    Yields a list that gets, at the end, a line for each change on the host.
     """
     changed: list[str] = []
     host = Untouched()

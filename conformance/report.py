@@ -26,7 +26,7 @@ def cell(outcome: Outcome) -> str:
 
 
 def table(runs: list[RuntimeRun]) -> str:
-    """Programs down, runtimes across, and the totals."""
+    """A row per program, a column per runtime, and the totals."""
     rows = [["program", *(label(run) for run in runs)]]
     for position, outcome in enumerate(runs[0].outcomes):
         rows.append([outcome.program, *(cell(run.outcomes[position]) for run in runs)])
@@ -41,7 +41,7 @@ def table(runs: list[RuntimeRun]) -> str:
 
 
 def tests_passed(run: RuntimeRun) -> str:
-    """`passed of all (skipped)` over the single tests."""
+    """`passed of all (skipped)`, counting single tests."""
     tests = [test for outcome in run.outcomes for test in outcome.tests]
     skipped = sum(test.skipped for test in tests)
     return f"{sum(test.ok for test in tests)} of {len(tests)} ({skipped} skipped)"
@@ -61,7 +61,7 @@ def failures(run: RuntimeRun) -> str:
 
 
 def left_behind(things: list[str]) -> str:
-    """`2 mounts (the first: /x), 1 process (…)`: what a program left, by kind."""
+    """`2 mounts (the first: /x), 1 process (…)`: a program's leftovers, by kind."""
     kinds: dict[str, list[str]] = {}
     for thing in things:
         kind, _, name = thing.partition(" ")
@@ -75,7 +75,7 @@ def first_line(text: str) -> str:
 
 
 def document(runs: list[RuntimeRun], expectations: dict[str, Expectation]) -> dict[str, Any]:
-    """All results as plain data: what `--json` writes."""
+    """All results as plain data, for `--json`."""
     return {
         "suite": {"module": MODULE, "version": VERSION},
         "host": {"kernel": platform.release(), "machine": platform.machine()},

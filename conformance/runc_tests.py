@@ -1,7 +1,7 @@
 """runc's own integration tests, run against any runtime: the command `conformance/runc-tests`.
 
-They are runc 1.5.2's, from its Go module, and written for bats. Nothing of them is kept here but the names of those
-that ocipy does not pass, with the reasons.
+They come from runc 1.5.2's Go module, and are written for bats. This tree keeps only the names of those that ocipy
+does not pass, with the reasons.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MODULE = "github.com/opencontainers/runc"
 VERSION = "v1.5.2"
 MODULE_SUM = "h1:eUUowc2WJCnFYzI87C1WqRcu356Dk/wsoi90y+2wEfE="
 DIFFERENCES = Path(__file__).parent / "runc-differences.toml"
-# What the tests call, and the package that brings it.
+# Programs that the tests call, and their packages.
 PROGRAMS = {
     "bats": "bats",
     "busybox": "busybox-static",
@@ -36,10 +36,10 @@ PROGRAMS = {
     "jq": "jq",
     "gcc": "gcc",
 }
-# Without a criu of its own, an SELinux, an sshfs server and the network these can only fail.
+# These need a special criu, SELinux, an sshfs server or the network, and can only fail without.
 LEFT_OUT = ("checkpoint.bats", "selinux.bats", "mounts_sshfs.bats")
 HELPERS = ("fs-idmap", "key_label", "pidfd-kill", "recvtty", "remap-rootfs", "sd-helper", "seccompagent")
-CGROUP = "runc-cgroups-integration-test"  # in the path of each that they make
+CGROUP = "runc-cgroups-integration-test"  # in the path of each cgroup that they make
 PASSWD = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/home:/bin/false\n"
 GROUP = "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n"
 TEST = re.compile(r"^(?P<not>not )?ok \d+ (?P<name>.*?)(?P<skip> # skip.*)?$")
@@ -47,7 +47,7 @@ TEST = re.compile(r"^(?P<not>not )?ok \d+ (?P<name>.*?)(?P<skip> # skip.*)?$")
 
 @dataclass
 class Results:
-    """Of one runtime: `FILE: NAME` of the tests that passed, failed, and were skipped by themselves."""
+    """One runtime's results: `FILE: NAME` of the tests that passed, failed, and skipped themselves."""
 
     runtime: str
     passed: set[str] = field(default_factory=set)
@@ -55,7 +55,7 @@ class Results:
     skipped: set[str] = field(default_factory=set)
 
     def add(self, file: str, output: str) -> None:
-        """What bats printed for a file."""
+        """Add bats' output for a file."""
         for line in output.splitlines():
             found = TEST.match(line)
             if found:
@@ -94,7 +94,7 @@ def debian_image(target: Path) -> None:
 
 
 def build() -> Path:
-    """The folder of the tests, built into the cache if it is not there. Raises SuiteError, CalledProcessError."""
+    """The folder of the tests, built into the cache if needed. Raises SuiteError, CalledProcessError."""
     folder = cache_root() / f"runc-tests-{VERSION}"
     if folder.is_dir():
         return folder / "tests/integration"
@@ -107,7 +107,7 @@ def build() -> Path:
         for helper in HELPERS:
             command = [go, "build", "-tags", "seccomp", "-o", f"tests/cmd/_bin/{helper}", f"./tests/cmd/{helper}"]
             subprocess.run(command, cwd=fresh, env=go_environment(), check=True)
-        # Under the names of what runc's script would download.
+        # Under the names of the files that runc's script would download.
         busybox_image(fresh / "tests/integration/testdata/busybox-amd64.tar.xz")
         debian_image(fresh / "tests/integration/testdata/debian-amd64.tar.xz")
         fresh.rename(folder)
@@ -115,7 +115,7 @@ def build() -> Path:
 
 
 def run(tests: Path, runtime: str, files: list[str], limit: float) -> Results:
-    """Run the files with a runtime, each in a mount namespace of its own."""
+    """Run the files with a runtime, each in a new mount namespace."""
     results = Results(runtime)
     go = Path(find_go()).parent
     environment = {**go_environment(), "RUNC": runtime, "PATH": f"{go}:{os.environ['PATH']}"}
@@ -134,7 +134,7 @@ def run(tests: Path, runtime: str, files: list[str], limit: float) -> Results:
 
 
 def judge(ours: Results, reference: Results | None, reasons: dict[str, str]) -> list[str]:
-    """What is unexpected: a failure that has no reason and is not the reference's too; a reason for what passes."""
+    """Unexpected results: a failure without a reason that the reference passes, or a reason for a test that passes."""
     failed = ours.failed - (reference.failed if reference else set())
     return [f"{name}: failed" for name in sorted(failed - reasons.keys())] + [
         f"{name}: passed, but is listed" for name in sorted(ours.passed & reasons.keys())
@@ -160,7 +160,7 @@ def report(all_results: list[Results], reasons: dict[str, str]) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; its exit status is 0, 1 (a failure that is not explained), 2 (it could not be run)."""
+    """Run the command. Return its exit status: 0, 1 (an unexplained failure), 2 (it could not run)."""
     parser = argparse.ArgumentParser(prog="conformance/runc-tests", description=__doc__)
     parser.add_argument("--runtime", required=True, metavar="PATH", help="the runtime")
     parser.add_argument("--reference", metavar="PATH", help="another one; what it fails too is no surprise")

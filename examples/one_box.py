@@ -13,13 +13,13 @@ from ocipy.box import Box, Boxes, Image, Limits, LogLine, Places, Request
 
 
 def show(what: str, box: Box) -> None:
-    """Print what a box is at this moment."""
+    """Print a box's current state."""
     print(f"{box.record.name} {what}: {box.status()}")
 
 
 def main(place: Path) -> None:
     """Make boxes below a directory."""
-    boxes = Boxes(Places(place / "data", place / "run"))  # without an argument: where the command line has them
+    boxes = Boxes(Places(place / "data", place / "run"))  # by default: the command line's places
 
     limits = Limits(memory=50 << 20, pids=20)
     hello = boxes.create(Request("busybox", ("echo", "hello from a box"), network="none", limits=limits), name="hello")

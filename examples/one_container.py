@@ -1,6 +1,6 @@
-"""A container's life by the library: python examples/one_container.py [BUSYBOX]
+"""A container's life with the library: python examples/one_container.py [BUSYBOX]
 
-BUSYBOX is a statically linked busybox, /bin/busybox by default. It needs root, and leaves nothing behind.
+BUSYBOX is a statically linked busybox; it defaults to /bin/busybox. Needs root, and leaves nothing behind.
 """
 
 import json
@@ -26,7 +26,7 @@ def make_bundle(directory: Path, busybox: str, script: str) -> Path:
 
 
 def execute(web: ocipy.Container) -> None:
-    """Further processes in a container: with their output, with a timeout, on a terminal."""
+    """Run more processes in a container: with output, with a timeout, on a terminal."""
     done = web.exec(["sh", "-c", "echo hello from $PWD"], cwd="/bin", capture_output=True)
     print("it answered:", done.stdout.decode().strip())
     try:
@@ -39,14 +39,14 @@ def execute(web: ocipy.Container) -> None:
     with shell, terminal:
         terminal.write(b"6 + 36\n")
         shown = b""
-        # What is typed is shown as well.
+        # The terminal echoes the input.
         while shown.count(b"\n") < 2:
             shown += terminal.read(1000)
         print("the shell shows:", shown.decode().splitlines()[-1], "and ends with", shell.wait())
 
 
 def main(busybox: str) -> None:
-    """From the bundle to the end of the container."""
+    """Take a container from its bundle to its end."""
     with tempfile.TemporaryDirectory() as place:
         bundle = make_bundle(Path(place, "bundle"), busybox, "echo hello; exec sleep 1000")
         runtime = ocipy.Runtime(Path(place, "state"))
@@ -71,7 +71,7 @@ def main(busybox: str) -> None:
             output.seek(0)
             print("it said:", output.read().strip())
 
-        # In one go, with the process's exit status.
+        # In one call, with the process's exit status.
         make_bundle(Path(place, "other"), busybox, "cat; exit 3")
         done = runtime.run("other", Path(place, "other"), input=b"echoed", stdout=-1)
         print("other ended with", done.returncode, "and said", done.stdout.decode())

@@ -1,7 +1,7 @@
 """`ocipy box`: containers from images by one command, as a user of the public library (docs/box.md).
 
-What a program may import is in __all__, and documented in docs/library.md. Boxes makes and finds them; Box is one, from
-its making to its end.
+__all__ lists what a program may import; docs/library.md documents it. Boxes creates and finds boxes; Box is a single
+one, from its creation to its end.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> object:
-    """The names of __all__ when they are first asked for (PEP 562): a command imports only what it needs."""
+    """Import the names of __all__ on first use (PEP 562): a command imports only what it needs."""
     if name in __all__:
         found: object = getattr(importlib.import_module(f"ocipy.box.{PLACES[name]}"), name)
         return found

@@ -1,4 +1,4 @@
-"""What each command of `ocipy box` does, thin over Boxes and Box. Each gives the exit status, or raises Error."""
+"""The commands of `ocipy box`, thin wrappers of Boxes and Box. Each returns the exit status, or raises Error."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def run(boxes: Boxes, given: argparse.Namespace) -> int:
             box.start()
             print(box.id)
     except BaseException as error:
-        # What could not run is nothing to keep: the command is mended, and typed again with the same name.
+        # Do not keep a box that could not run: the user corrects the command and types it again with the same name.
         if given.rm or isinstance(error, Error):
             box.remove(force=True)
         raise
@@ -93,7 +93,7 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def each(boxes: Boxes, names: Sequence[str], action: Callable[[Box], object]) -> int:
-    """Do it for each, and go on after an error: 1 if there was one."""
+    """Do it for each, and continue after an error. Return 1 if there was one."""
     status = 0
     for name in names:
         try:
@@ -194,7 +194,7 @@ def rmi(boxes: Boxes, given: argparse.Namespace) -> int:
 
 
 def end(boxes: Boxes, given: argparse.Namespace) -> int:
-    """What conmon calls when a box in the background has ended."""
+    """conmon calls this when a box in the background has ended."""
     from ocipy.box.monitor import exit_status
 
     box = boxes.find(given.box)
@@ -212,7 +212,7 @@ def attach(boxes: Boxes, given: argparse.Namespace) -> int:
 
 
 def copy(boxes: Boxes, given: argparse.Namespace) -> int:
-    """Copy files: one of both is BOX:PATH."""
+    """Copy files: either the source or the target is BOX:PATH."""
     from ocipy.box.copying import copy_in, copy_out
 
     source_box, source = _place(given.source)
@@ -232,13 +232,13 @@ def copy(boxes: Boxes, given: argparse.Namespace) -> int:
 
 
 def _place(word: str) -> tuple[str, str]:
-    """(box, path); a path of the host that has a colon begins with / or ./"""
+    """(box, path). A host path that contains a colon begins with / or ./"""
     box, colon, path = word.partition(":")
     return (box, path or "/") if colon and "/" not in box and box not in (".", "..") else ("", word)
 
 
 def diff(boxes: Boxes, given: argparse.Namespace) -> int:
-    """List what it has changed."""
+    """List what a box has changed."""
     from ocipy.box.changes import changes
 
     box = boxes.find(given.box)
@@ -248,7 +248,7 @@ def diff(boxes: Boxes, given: argparse.Namespace) -> int:
 
 
 def inspect_boxes(boxes: Boxes, given: argparse.Namespace) -> int:
-    """Show all that is known."""
+    """Show everything that is known about boxes."""
     from ocipy.box.inspect import as_text, inspect
 
     documents = [inspect(boxes.find(name)) for name in given.boxes]
@@ -257,7 +257,7 @@ def inspect_boxes(boxes: Boxes, given: argparse.Namespace) -> int:
 
 
 def explain_box(boxes: Boxes, given: argparse.Namespace) -> int:
-    """Tell what isolates it."""
+    """Explain what isolates a box."""
     from ocipy.box.explain import as_text, explain
 
     print(as_text(explain(boxes.find(given.box))))

@@ -1,7 +1,7 @@
-"""`box attach`: our streams on those of a box in the background, by conmon's socket.
+"""`box attach`: connects our streams to those of a box in the background, through conmon's socket.
 
-The socket is SOCK_SEQPACKET: what comes begins with a byte that says which stream it is, what goes is standard input as
-it is. The size of a terminal goes through the FIFO `ctl`, as "1 ROWS COLUMNS" (conmon's own protocol).
+The socket is SOCK_SEQPACKET. The first byte of a packet from conmon names its stream; packets to conmon are raw
+standard input. The terminal's size goes through the FIFO `ctl`, as "1 ROWS COLUMNS" (conmon's protocol).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DETACH = b"\x10\x11"  # Ctrl-P Ctrl-Q, docker's
 
 
 def attach(box: Box) -> int:
-    """Until the box ends, whose exit status comes back, or Ctrl-P Ctrl-Q is typed. Raises Error."""
+    """Stay until the box ends or Ctrl-P Ctrl-Q is typed; return the box's exit status. Raises Error."""
     if not box.is_running() or not box.record.monitor:
         raise Error(f"box {box.record.name} does not run in the background", hint="ocipy box ps")
     directory = os.open(box.directory.bundle, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -49,7 +49,7 @@ def attach(box: Box) -> int:
 
 
 def copy(connection: socket.socket) -> bool:
-    """Both ways until the other side closes; whether it was left by Ctrl-P Ctrl-Q."""
+    """Copy both ways until the other side closes. Return whether the user detached with Ctrl-P Ctrl-Q."""
     inputs: list[Any] = [connection, sys.stdin.fileno()]
     typed = b""
     while True:
@@ -75,7 +75,7 @@ def copy(connection: socket.socket) -> bool:
 
 @contextlib.contextmanager
 def raw(box: Box) -> Iterator[None]:
-    """Our terminal passes on every key, and the box's has its size."""
+    """Make our terminal pass on every key, and give the box's terminal our size."""
     before = termios.tcgetattr(0)
 
     def resize(_number: int = 0, _frame: FrameType | None = None) -> None:
@@ -86,7 +86,7 @@ def raw(box: Box) -> Iterator[None]:
             os.close(fd)
 
     old = signal.signal(signal.SIGWINCH, resize)
-    tty.setraw(0, termios.TCSADRAIN)  # what was typed ahead is not thrown away
+    tty.setraw(0, termios.TCSADRAIN)  # keep what was typed ahead
     resize()
     try:
         yield

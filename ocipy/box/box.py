@@ -1,4 +1,4 @@
-"""One box, from its making to its end."""
+"""One box, from its creation to its end."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ POLL = 0.02
 
 
 class Box:
-    """One box. record is as it was when this was made; reload() looks again."""
+    """One box. `record` is the one of this object's creation; reload() reads it again."""
 
     def __init__(self, boxes: Boxes, directory: Directory, record: Record) -> None:
         self.boxes = boxes
@@ -45,7 +45,7 @@ class Box:
 
     @property
     def container(self) -> Container:
-        """The container that it is while it runs."""
+        """The container that the box is while it runs."""
         return self.boxes.runtime.container(self.id)
 
     def reload(self) -> Record:
@@ -54,7 +54,7 @@ class Box:
         return self.record
 
     def state(self) -> RuntimeState | None:
-        """What the runtime knows of it; None where there is no container, as after its end or a reboot."""
+        """The container's state; None if there is no container, as after its end or a reboot."""
         try:
             return self.container.state()
         except Error:
@@ -68,11 +68,11 @@ class Box:
         return "created" if self.record.started is None else "exited"
 
     def is_running(self) -> bool:
-        """Also while it is paused."""
+        """Whether it runs; a paused box does."""
         return self.status() in ("running", "paused")
 
     def own_root(self) -> None:
-        """The upper directory has the mode and the owner of the image's root; the ids of a user namespace own it."""
+        """Give the upper directory the mode and owner of the image's root, mapped by the user namespace."""
         upper = self.directory.path / "upper"
         status = os.stat(self.record.rootfs)
         if not self.boxes.rootless:
@@ -85,18 +85,18 @@ class Box:
 
     @property
     def network(self) -> Network:
-        """Its network, as of the last look at the record."""
+        """Its network, as of the last reload()."""
         return Network(self.record.request.network, self.record.addresses, self.record.request.ports)
 
     @property
     def peer(self) -> Peer:
-        """What others on the same network call it, and where it is."""
+        """Its names and addresses for other boxes on the same network."""
         return Peer((self.record.name, self.record.request.hostname), self.record.addresses)
 
     def tell_peers(self) -> None:
-        """Write into the /etc/hosts of every box on the network who else is there now.
+        """Update /etc/hosts in every box on the network with the boxes that are on it now.
 
-        One after the other: of boxes that begin at once the last one sees all, and tells them.
+        The updates take turns: of several boxes that start at once, the last sees them all and tells them.
         """
         from ocipy.box.network.leases import holders, leases_path
 
@@ -111,9 +111,9 @@ class Box:
 
     @contextmanager
     def prepared(self) -> Iterator[Sequence[int]]:
-        """The bundle is written, and the network there, for a container to be created meanwhile.
+        """Write the bundle and set up the network, for a container to be created inside the `with`.
 
-        Gives descriptors that are to stay open until the box's end.
+        Yields file descriptors that must stay open until the box's end.
         """
         request = self.record.request
         self._clear()
@@ -135,18 +135,18 @@ class Box:
             yield [one.fileno() for one in connection.sockets]
 
     def _clear(self) -> None:
-        """Take away what a run that was killed has left: its processes on the host, its container, its network."""
-        if (self.directory.bundle / "config.json").exists():  # the runtime is not called before it is there
+        """Remove what a killed run has left behind: its processes on the host, its container, its network."""
+        if (self.directory.bundle / "config.json").exists():  # the runtime is not called before it exists
             end_callers(str(self.directory.bundle))
             self.container.delete(force=True)
         network.release(self.record.request.network, self.id, self.boxes.places)
-        # overlayfs keeps a directory there from mount to mount, and removes what is in it by itself.
+        # overlayfs keeps a directory there between mounts, and empties it itself.
         self.directory.exit_file.unlink(missing_ok=True)
 
     def run(self) -> int:
-        """Run it in the foreground, with our streams: its exit status. Raises Error where it could not start."""
+        """Run it in the foreground, on our streams. Return its exit status. Raises Error if it cannot start."""
         request = self.record.request
-        self._check_idle()  # whoever runs it in the foreground holds the lock until its end
+        self._check_idle()  # `box run` in the foreground holds the lock until the box's end
         with self.directory.locked():
             self._check_idle()
             with self.prepared(), Forwarding(self.container):
@@ -185,7 +185,7 @@ class Box:
             self.record = self.directory.change(monitor=_number_in(self.directory.bundle / "conmon.pid"))
 
     def ended(self, status: int | None) -> int:
-        """Put in order what the end of a run leaves. status: of the process; None where it did not come so far."""
+        """Clean up after a run. status: the process's exit status; None if it never started."""
         killed = oom_kills(self.id) > 0
         self.container.delete(force=True)
         network.release(self.record.request.network, self.id, self.boxes.places)
@@ -201,7 +201,7 @@ class Box:
         return status if status is not None else 0
 
     def stop(self, patience: float = STOP_PATIENCE) -> None:
-        """The image's stop signal, SIGTERM without one; SIGKILL after so many seconds. Raises Error."""
+        """Send the image's stop signal (default: SIGTERM), and SIGKILL after so many seconds. Raises Error."""
         if not self.is_running():
             return
         if self.status() == "paused":
@@ -226,11 +226,11 @@ class Box:
         except TimeoutExpired:
             return False
         except Error:
-            return True  # it is gone by now
+            return True  # it has ended in the meantime
         return True
 
     def _wait_put_in_order(self) -> None:
-        """Until whoever watches the box has noted its end; or do it, where nobody is left to."""
+        """Wait until the box's monitor has recorded its end; record it here if no monitor is left."""
         deadline = time.monotonic() + END_PATIENCE
         while time.monotonic() < deadline:
             try:
@@ -245,7 +245,7 @@ class Box:
             self.ended(monitor.exit_status(self.directory))
 
     def wait(self) -> int:
-        """Wait until it has ended: its exit status. Raises Error."""
+        """Wait until it has ended. Return its exit status. Raises Error."""
         while True:
             record = self.reload()
             if record.finished is not None:
@@ -256,7 +256,7 @@ class Box:
             time.sleep(POLL)
 
     def remove(self, force: bool = False) -> None:
-        """Remove it with all that it has written. force: kill it first. Raises Error where it runs."""
+        """Remove it and everything it has written. force: kill it first. Raises Error if it runs."""
         if self.is_running():
             if not force:
                 raise Error(f"box {self.record.name} runs", hint=f"ocipy box stop {self.record.name}, or rm -f")
@@ -287,7 +287,7 @@ class Box:
         cwd: str = "",
         user: str = "",
     ) -> int:
-        """Run a further process in it: its exit status. Raises Error."""
+        """Run another process in it. Return its exit status. Raises Error."""
         from ocipy.box.inside import read_inside
         from ocipy.box.users import resolve
 
@@ -311,8 +311,8 @@ class Box:
 
     @contextmanager
     def files(self) -> Iterator[str]:
-        """Its root, to be walked with care (inside.py). One that does not run is brought up for that, with a process
-        that does nothing. Raises Error."""
+        """Its root, which must be walked with care (inside.py). A box that does not run is started for that, with an
+        idle process. Raises Error."""
         state = self.state()
         if state is not None and self.is_running():
             yield f"/proc/{state.pid}/root"
@@ -333,13 +333,13 @@ class Box:
                 idle.delete(force=True)
 
     def processes(self) -> str:
-        """A table of its processes, as ps(1) of the host shows them. Raises Error where it does not run."""
+        """A table of its processes, as the host's ps(1) shows them. Raises Error if it does not run."""
         pids = [str(pid) for pid in self.container.processes()]
         words = ["ps", "-o", "pid,user,stat,time,rss,args", "-p", ",".join(pids)]
         return subprocess.run(words, check=False, capture_output=True).stdout.decode("utf-8", "replace").rstrip("\n")
 
     def logs(self, *, follow: bool = False) -> Iterator[monitor.LogLine]:
-        """What it has said in the background. follow: and what it says from now on, until its end."""
+        """Its output in the background. follow: continue with new output until its end."""
         from ocipy.box import monitor
 
         offset = 0

@@ -1,4 +1,4 @@
-"""All boxes: made, found, listed."""
+"""All boxes: create, find and list them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ocipy.box.runtime import can_limit, make_runtime
 
 
 class Boxes:
-    """All boxes of these places."""
+    """All boxes in these places."""
 
     def __init__(self, places: Places | None = None) -> None:
         self.places = places or default_places()
@@ -48,7 +48,7 @@ class Boxes:
         raise Error(f"there is no box {word}", hint="ocipy box ps -a lists them")
 
     def create(self, request: Request, *, name: str = "", pull: bool = False, remove: bool = False) -> Box:
-        """Make a box of a request, with its image. It does not run yet. Raises Error with nothing left behind."""
+        """Create a box from a request, with its image. It does not run yet. On Error, nothing is left behind."""
         check_overlay(str(self.places.boxes))
         if self.rootless and has_limits(request.limits) and not can_limit():
             raise Error(
@@ -81,7 +81,7 @@ class Boxes:
         return box
 
     def sweep(self) -> None:
-        """Remove what a `create` or a `remove` that was killed has left, which is no box. Raises Error."""
+        """Remove the leftovers of a `create` or `remove` that was killed; they are not boxes. Raises Error."""
         with locked(self.places.boxes / ".lock"):
             self._sweep()
 
@@ -89,18 +89,18 @@ class Boxes:
         """The caller holds the lock, so no box is being made."""
         for path in self.places.boxes.iterdir():
             if path.name.startswith(GONE):
-                with suppress(OSError), held_alone(path):  # else whoever removes it is at work
+                with suppress(OSError), held_alone(path):  # if not, another process is removing it
                     remove_tree(path)
             elif not path.name.startswith(".") and not (path / RECORD).exists():
                 remove_tree(path)
 
     def users_of(self, key: str) -> list[str]:
-        """The names of the boxes that are made of this image."""
+        """The names of the boxes made from this image."""
         return [box.record.name for box in self.all() if box.record.image_key == key]
 
 
 def with_defaults(request: Request, box_id: str, rootless: bool) -> Request:
-    """The request with what was left to us: host name and network."""
+    """The request with the defaults filled in: host name and network."""
     return request._replace(
         hostname=request.hostname or box_id,
         network=request.network or network.default_kind(rootless),

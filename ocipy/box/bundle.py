@@ -1,4 +1,4 @@
-"""The bundle of a box: config.json and the files that go with it, made anew for each start."""
+"""The bundle of a box: config.json and the files it refers to, written again for each start."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from ocipy.box.runtime import is_made_by_systemd
 from ocipy.box.users import resolve
 
 INIT_PROGRAMS = ("/usr/bin/catatonit", "/usr/libexec/podman/catatonit", "/usr/bin/tini-static", "/sbin/docker-init")
-# Ids for boxes with ids of their own: above those that systemd-nspawn picks from (systemd's UIDS-GIDS.md).
+# Ids for boxes with a user namespace: above those that systemd-nspawn picks from (systemd's UIDS-GIDS.md).
 USERNS_BASE, USERNS_SIZE = 1_900_000_000, 65536
 IDLE = "/run/busybox"
 
 
 def id_map_for_images(request: Request, rootless: bool) -> tuple[int, int] | None:
-    """The host ids that the image's files belong to, where that is not the caller's own."""
+    """The host ids that own the image's files, if not the caller's."""
     return (USERNS_BASE, USERNS_SIZE) if request.userns == "auto" and not rootless else None
 
 
@@ -55,7 +55,7 @@ def _user_name() -> str:
 
 
 def allotted(path: str, name: str, uid: int) -> tuple[tuple[int, int, int], ...]:
-    """The ranges of subuid(5) or subgid(5) that a user has, as map entries from 1 on."""
+    """A user's ranges in subuid(5) or subgid(5), as map entries that start at 1."""
     try:
         lines = Path(path).read_bytes().split(b"\n")
     except OSError:
@@ -71,7 +71,7 @@ def allotted(path: str, name: str, uid: int) -> tuple[tuple[int, int, int], ...]
 
 
 class Bundle:
-    """Made of a record and a connection. rootless: the caller is not root. v2: the host's cgroup hierarchy."""
+    """A bundle from a record and a connection. rootless: the caller is not root. v2: the host has only cgroup v2."""
 
     def __init__(
         self, directory: Directory, record: Record, connection: Connection, *, rootless: bool, v2: bool
@@ -121,7 +121,7 @@ class Bundle:
         replace_file(self.directory.bundle / "config.json", json.dumps(self.config()) + "\n", 0o600)
 
     def write_idle(self, program: str) -> None:
-        """The same box with a busybox of ours that sleeps, so that its files are there."""
+        """The same box with our busybox sleeping in it, which makes its files accessible."""
         config = self.config()
         config["process"] |= {"args": [IDLE, "sleep", "1000000"], "user": {"uid": 0, "gid": 0}, "terminal": False}
         config["process"]["cwd"] = "/"
@@ -151,15 +151,15 @@ class Bundle:
 
 
 def replace_file(path: Path, text: str, mode: int = 0o644) -> None:
-    """Write a file under another name, and rename it. Raises Error.
+    """Write a file under a temporary name, then rename it. Raises Error.
 
-    A file that is mounted in a box keeps its inode: what is mounted there is written over.
+    A file that is mounted in a box keeps its inode, so it is overwritten in place.
     """
     try:
         if path.parent.name == "etc" and path.exists():
             path.write_text(text, encoding="utf-8")
             return
-        new = path.with_name(f".{path.name}.new")  # whoever writes holds the box's lock
+        new = path.with_name(f".{path.name}.new")  # the writer holds the box's lock
         with open(new, "w", encoding="utf-8") as file:
             os.fchmod(file.fileno(), mode)
             file.write(text)
@@ -169,7 +169,7 @@ def replace_file(path: Path, text: str, mode: int = 0o644) -> None:
 
 
 def cgroup_path(box_id: str) -> str:
-    """cgroupsPath: at the top, so that nothing above is left with the box's end; a scope where systemd makes them."""
+    """cgroupsPath: at the top, so no parent is left behind at the box's end; a scope if systemd creates the cgroups."""
     return f"system.slice:ocipy-box:{box_id}" if is_made_by_systemd() else f"/ocipy-box-{box_id}"
 
 
@@ -181,7 +181,7 @@ def _init_program() -> str:
 
 
 def _devices(request: Request) -> Iterator[tuple[str, str, str]]:
-    """(path on the host, path in the box, access) of each device that is asked for."""
+    """(path on the host, path in the box, access) of each requested device."""
     import glob
 
     for source, destination, access in request.devices:
@@ -196,7 +196,7 @@ def _devices(request: Request) -> Iterator[tuple[str, str, str]]:
 
 
 def is_device(path: str) -> bool:
-    """Whether it is there, and a device."""
+    """Whether the path exists and is a device."""
     try:
         mode = os.stat(path).st_mode
     except OSError:
@@ -205,7 +205,7 @@ def is_device(path: str) -> bool:
 
 
 def with_devices(config: dict[str, Any], devices: Iterator[tuple[str, str, str]], *, rootless: bool) -> None:
-    """Add devices of the host's, and the rules that allow them. Raises Error for what is no device."""
+    """Add host devices, and the rules that allow them. Raises Error if a path is not a device."""
     made = config["linux"].setdefault("devices", [])
     rules = config["linux"]["resources"].setdefault("devices", [])
     for source, destination, access in devices:
@@ -228,7 +228,7 @@ def with_devices(config: dict[str, Any], devices: Iterator[tuple[str, str, str]]
 
 
 def check_overlay(path: str) -> None:
-    """See that the directory is one that overlayfs can write to. Raises Error: a FAT, an NFS, another overlay."""
+    """Check that overlayfs can write to the directory. Raises Error on FAT, NFS, another overlay, and their like."""
     with open("/proc/self/mountinfo", "rb") as file:
         if filesystem_of(os.stat(path).st_dev, file.read()) != "overlay":
             return
@@ -240,8 +240,8 @@ def check_overlay(path: str) -> None:
 
 
 def filesystem_of(device: int, mountinfo: bytes) -> str:
-    """The type of the filesystem with this st_dev by /proc/self/mountinfo; "" where that names no such device, as of
-    a subvolume of btrfs (proc_pid_mountinfo(5)). Pure."""
+    """The type of the filesystem with this st_dev in /proc/self/mountinfo; "" if no line has it, as for a btrfs
+    subvolume (proc_pid_mountinfo(5)). Pure."""
     number = f"{os.major(device)}:{os.minor(device)}".encode()
     for line in mountinfo.split(b"\n"):
         fields, _, rest = line.partition(b" - ")

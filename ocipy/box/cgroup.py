@@ -1,4 +1,4 @@
-"""What a box uses, and what it was refused, by the files of its cgroup (v1, hybrid and v2)."""
+"""What a box uses and what it was denied, from the files of its cgroup (v1, hybrid and v2)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ TOP = Path("/sys/fs/cgroup")
 
 
 def directories(box_id: str) -> dict[str, Path]:
-    """The box's cgroup in each hierarchy, by the name of the directory that it is mounted at; "" for v2 alone."""
+    """The box's cgroup in each hierarchy, by the name of the hierarchy's mount point; "" on pure v2."""
     name = f"ocipy-box-{box_id}"
     places = {"": TOP / name} | {
         path.name: path / name for path in TOP.glob("*/") if not (TOP / "cgroup.procs").exists()
@@ -20,7 +20,7 @@ def directories(box_id: str) -> dict[str, Path]:
 
 
 def numbers(path: Path) -> dict[str, int]:
-    """Lines of a name and a number; {} where the file is not there."""
+    """Lines of a name and a number; {} if the file does not exist."""
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError:
@@ -30,7 +30,7 @@ def numbers(path: Path) -> dict[str, int]:
 
 
 def oom_kills(box_id: str) -> int:
-    """How many of its processes the kernel has killed for want of memory; 0 where its cgroup is gone."""
+    """How many of its processes the kernel's OOM killer has killed; 0 if its cgroup is gone."""
     found = directories(box_id)
     if "" in found:
         return numbers(found[""] / "memory.events").get("oom_kill", 0)
@@ -40,10 +40,10 @@ def oom_kills(box_id: str) -> int:
 
 
 def usage(box_id: str) -> dict[str, int | None]:
-    """What it uses: bytes of memory now and at most, microseconds of CPU and of being held back, processes, OOM
-    kills; with a quota its periods, and those in which it was held back.
+    """Its usage: bytes of memory now and at most, microseconds of CPU and of throttling, processes, OOM kills; with a
+    quota, its periods and the throttled ones.
 
-    None for what this host's kernel does not count.
+    None for a figure that this host's kernel does not keep.
     """
     found = directories(box_id)
     if "" in found and (found[""] / "memory.current").exists():
@@ -81,7 +81,7 @@ def usage(box_id: str) -> dict[str, int | None]:
 
 
 def number(path: Path) -> int | None:
-    """The number in a file; None where there is none, or it says "max"."""
+    """The number in a file; None if the file does not exist, or says "max"."""
     try:
         return int(path.read_bytes())
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""`box diff`: what a box has changed of its image, from the upper directory of its overlay (overlayfs.rst)."""
+"""`box diff`: what a box has changed in its image, from the upper directory of its overlay (overlayfs.rst)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
-# Mount points and files of its network that are made for every box.
+# Mount points and network files that every box gets.
 OURS = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/run/box-init", "/run/busybox")
 
 
 def changes(upper: Path, lower: Path) -> Iterator[tuple[str, str]]:
-    """("A", "C" or "D", path) in the box, in their order: added, changed, deleted."""
+    """("A", "C" or "D", path in the box), sorted by path: added, changed, deleted."""
     for path in _walk(upper, ""):
         inside = "/" + path
         status = os.lstat(upper / path)
@@ -30,12 +30,12 @@ def changes(upper: Path, lower: Path) -> Iterator[tuple[str, str]]:
 
 
 def is_whiteout(status: os.stat_result) -> bool:
-    """A character device 0:0 stands for what was deleted."""
+    """Whether it marks a deleted file: a character device 0:0."""
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
 
 
 def is_opaque(path: Path) -> bool:
-    """A directory in place of another one: nothing of that shows through."""
+    """Whether the directory hides the image's directory instead of merging with it."""
     for name in OPAQUE:
         try:
             if os.getxattr(path, name, follow_symlinks=False) == b"y":
@@ -51,7 +51,7 @@ def _differs(upper: Path, lower: Path) -> bool:
 
 
 def _walk(top: Path, below: str) -> Iterator[str]:
-    """Everything below a directory, each directory before what is in it. No symlink is followed."""
+    """Everything below a directory, each directory before its content. Follows no symlink."""
     pending = [below]
     while pending:
         place = pending.pop()

@@ -16,9 +16,9 @@ Command = Callable[[Boxes, argparse.Namespace], int]
 
 
 class Parser(argparse.ArgumentParser):
-    """Wrong words are an Error, as everywhere else in ocipy, with the command's own help as the hint.
+    """Usage errors raise Error, as everywhere in ocipy, and the hint names the command's help.
 
-    No flag may be cut short: what is not docker's name for a flag is a mistake.
+    Flags cannot be abbreviated: anything but docker's name for a flag is an error.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -30,7 +30,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(words: Sequence[str]) -> int:
-    """Carry out a command line: its exit status. Raises Error."""
+    """Run a command line. Return its exit status. Raises Error."""
     try:
         given = parser(words[0] if words else "").parse_args(words)
         command: Command = given.command_function
@@ -38,7 +38,7 @@ def main(words: Sequence[str]) -> int:
     except OutOfMemory:
         raise
     except Error as error:
-        # Whoever runs a command in a box has to tell its exit status from ours.
+        # The caller of a command in a box must be able to tell its exit status from ours.
         if words[:1] == ["run"]:
             error.status = status_of(error)
         elif words[:1] == ["exec"]:
@@ -47,18 +47,18 @@ def main(words: Sequence[str]) -> int:
 
 
 class Unasked(Parser):
-    """Stands for the parser of a command that was not asked for: to make all of them takes 6 ms."""
+    """Replaces the parser of a command that was not asked for: building all of them takes 6 ms."""
 
     def __init__(self) -> None:
         pass
 
     def add_argument(self, *_names: object, **_options: object) -> argparse.Action:
-        """Forget it."""
+        """Ignore the argument."""
         return argparse.Action([], "")
 
 
 def parser(asked: str = "") -> Parser:
-    """The parser of one command, or of all, if there is none of that name."""
+    """The parser of one command, or of all commands if none has that name."""
     top = Parser(
         prog="ocipy box",
         description="Boxes: containers from an image, with limits and a network, by one command.",

@@ -1,4 +1,4 @@
-"""config.json of a box, from what was asked and what the image says. Pure: facts of the host come as arguments."""
+"""config.json of a box, from the request and the image. Pure: facts about the host are arguments."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ALL_CAPABILITIES = tuple("CAP_" + name for name in _NAMES.strip().replace("\n", 
 
 
 class ImageConfig(NamedTuple):
-    """What an image says about the process that it is for (image-spec, config.md)."""
+    """The process settings in an image's configuration (image-spec, config.md)."""
 
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
@@ -60,7 +60,7 @@ class ImageConfig(NamedTuple):
 
 
 class User(NamedTuple):
-    """Who the process is, as the image's /etc/passwd and /etc/group have it. home: "" if they do not say."""
+    """The process's user, from the image's /etc/passwd and /etc/group. home: "" if they do not give one."""
 
     uid: int = 0
     gid: int = 0
@@ -69,9 +69,9 @@ class User(NamedTuple):
 
 
 class Root(NamedTuple):
-    """The copy-on-write root. empty: an empty directory for root.path; lower: the image; upper, work: the box's own.
+    """The copy-on-write root. empty: an empty directory for root.path; lower: the image; upper, work: the box's.
 
-    options: more for overlayfs.
+    options: further options for overlayfs.
     """
 
     empty: str
@@ -82,12 +82,12 @@ class Root(NamedTuple):
 
 
 class Host(NamedTuple):
-    """Facts of the host that decide. rootless: the box needs a user namespace of the caller's own ids.
+    """The facts about the host that matter. rootless: the box needs a user namespace with the caller's ids.
 
-    uid_map, gid_map: (inside, outside, size); empty without a user namespace. user_namespace: the path of one that has
-    these maps, "" for a new one. binds: (source, destination) of the files that the box gets, such as /etc/hosts.
-    network: the path of a network namespace that is ready, "" for a new one, "host" for the host's. init: the path of a
-    static init program. cgroup: cgroupsPath, "" for none. v2: the hierarchy.
+    uid_map, gid_map: (inside, outside, size); empty without a user namespace. user_namespace: the path of an existing
+    one with these maps, "" for a new one. binds: (source, destination) of files for the box, such as /etc/hosts.
+    network: the path of an existing network namespace, "" for a new one, "host" for the host's. init: the path of a
+    static init program. cgroup: cgroupsPath, "" for none. v2: whether the host has only cgroup v2.
     """
 
     rootless: bool = False
@@ -103,7 +103,7 @@ class Host(NamedTuple):
 
 
 def make_config(request: Request, image: ImageConfig, user: User, root: Root, host: Host) -> dict[str, Any]:
-    """The document. Raises Error for what cannot be asked together."""
+    """The document. Raises Error for requests that contradict each other."""
     config: dict[str, Any] = {
         "ociVersion": SPEC_VERSION,
         "process": _process(request, image, user, host),
@@ -118,10 +118,10 @@ def make_config(request: Request, image: ImageConfig, user: User, root: Root, ho
 
 
 def capabilities_of(request: Request) -> tuple[str, ...]:
-    """The capabilities of the process, by name. Raises Error for one that is none."""
+    """The capabilities of the process, by name. Raises Error for an unknown one."""
     if request.privileged:
         return ALL_CAPABILITIES
-    # In a network of its own raw sockets reach no further, and ping needs them, as with docker.
+    # In a separate network namespace raw sockets reach only that network, and ping needs them; docker does the same.
     chosen = {*defaults.CAPABILITIES, *(() if request.network == "host" else ("CAP_NET_RAW",))}
     for word in request.cap_drop:
         chosen -= _named(word, "--cap-drop")
@@ -143,7 +143,7 @@ def _named(word: str, flag: str) -> set[str]:
 
 
 def arguments_of(request: Request, image: ImageConfig) -> tuple[str, ...]:
-    """What is executed: --entrypoint takes the image's away, with its command; words replace the command."""
+    """The command to execute: --entrypoint replaces the image's and drops its command; words replace the command."""
     entrypoint = image.entrypoint if request.entrypoint is None else request.entrypoint
     command = request.command or (image.command if request.entrypoint is None else ())
     arguments = (*entrypoint, *command)
@@ -164,7 +164,7 @@ def _process(request: Request, image: ImageConfig, user: User, host: Host) -> di
         "args": list(arguments),
         "env": environment_of(request, image, user),
         "cwd": request.cwd or image.cwd or "/",
-        # As docker and podman: another user has none of its own, and may gain no more than the bounding set.
+        # As docker and podman do: a user other than root holds none, and can gain no more than the bounding set.
         "capabilities": {
             "bounding": list(names),
             "effective": list(effective),
@@ -176,7 +176,7 @@ def _process(request: Request, image: ImageConfig, user: User, host: Host) -> di
 
 
 def environment_of(request: Request, image: ImageConfig, user: User) -> list[str]:
-    """PATH, HOME, HOSTNAME, TERM on a terminal; then the image's, then the caller's, the last of a name wins."""
+    """PATH, HOME, HOSTNAME, TERM on a terminal; then the image's, then the caller's. The last of a name wins."""
     values = dict(word.partition("=")[::2] for word in (defaults.PATH, *image.environment))
     values.setdefault("HOME", user.home or "/")
     values["HOSTNAME"] = request.hostname
@@ -203,7 +203,7 @@ def _mounts(request: Request, root: Root, host: Host) -> list[dict[str, Any]]:
 
 
 def _overlay(root: Root) -> dict[str, Any]:
-    """The overlay on "/": it is there in the box's own mount namespace alone, so it ends with the box."""
+    """The overlay on "/": it exists only in the box's mount namespace, so it ends with the box."""
     words = [f"lowerdir={root.lower}", f"upperdir={root.upper}", f"workdir={root.work}", *root.options]
     return {"destination": "/", "type": "overlay", "source": "overlay", "options": words}
 
@@ -226,7 +226,7 @@ def _linux(request: Request, host: Host) -> dict[str, Any]:
     if sysctls:
         linux["sysctl"] = sysctls
     if request.devices:
-        linux["devices"] = []  # filled by with_devices, which looks at the host's
+        linux["devices"] = []  # with_devices fills it; it looks at the host's devices
     if not request.privileged:
         linux["maskedPaths"] = list(defaults.MASKED_PATHS)
         linux["readonlyPaths"] = list(defaults.READONLY_PATHS)
@@ -267,7 +267,7 @@ def _resources(request: Request, host: Host) -> dict[str, Any]:
     if limits.pids is not None:
         made["pids"] = {"limit": limits.pids}
     if memory and host.v2:
-        # A box that runs out of memory ends as a whole, not with one process picked from it (cgroup-v2.rst).
+        # The OOM killer ends the whole box, not a single process of it (cgroup-v2.rst).
         made["unified"] = {"memory.oom.group": "1"}
     return made
 
@@ -276,7 +276,7 @@ def _memory(limits: Limits, host: Host) -> dict[str, int]:
     made: dict[str, int] = {}
     if limits.memory is not None:
         made["limit"] = limits.memory
-        # Without --memory-swap the box does not swap: what it may use is what was said.
+        # Without --memory-swap the box does not swap, so --memory is the total.
         made["swap"] = limits.memory if limits.memory_swap is None else limits.memory_swap
         if made["swap"] != -1 and made["swap"] < limits.memory:
             raise Error("--memory-swap is memory and swap together, so no less than --memory", status=2)

@@ -1,8 +1,8 @@
-"""`box cp`: files between the host and a box, by descriptors: no symlink of the box leads anywhere else.
+"""`box cp`: copies between the host and a box by file descriptors, so the box's symlinks lead nowhere else.
 
-A box may change its files meanwhile, and is nobody's friend. So a path is walked component by component without
-following a link (inside.py), and what is copied is opened, looked at and read by the same descriptor (CVE-2019-14271,
-CVE-2018-15664).
+A box can change its files during the copy, and is not trusted. So each path is walked component by component without
+following a symlink (inside.py), and a file is opened, inspected and read through one file descriptor
+(CVE-2019-14271, CVE-2018-15664).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ NOFOLLOW = os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def copy_out(root: str, path: str, target: Path) -> None:
-    """Copy a file or directory of a box to the host, as the caller's own. Raises Error, OSError."""
+    """Copy a file or directory from a box to the host, owned by the caller. Raises Error, OSError."""
     name = path.rstrip("/").rpartition("/")[2]
     if target.is_dir():
         target = target / (name or "root")
@@ -52,11 +52,11 @@ def _out(source: int, target: Path) -> None:
         finally:
             os.close(directory)
         target.chmod(mode)
-    # Devices, sockets and FIFOs stay where they are.
+    # Devices, sockets and FIFOs are not copied.
 
 
 def copy_in(source: Path, root: str, path: str) -> None:
-    """Copy a file or directory of the host into a box, as its root's own. Raises Error, OSError."""
+    """Copy a file or directory from the host into a box, owned by its root. Raises Error, OSError."""
     owner = os.stat(root)
     name = source.resolve().name
     try:
@@ -92,7 +92,7 @@ def _in(source: Path, place: int, name: str, owner: os.stat_result) -> None:
     elif stat.S_ISLNK(status.st_mode):
         os.symlink(os.readlink(source), name, dir_fd=place)
     elif stat.S_ISREG(status.st_mode):
-        # Made anew: what is there may be a FIFO, a device, or a hard link to a file of a volume.
+        # Replace it: an existing one may be a FIFO, a device, or a hard link to a file in a volume.
         try:
             os.unlink(name, dir_fd=place)
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What a box gets when nobody says otherwise: docker's and podman's choices, which images are written for."""
+"""The defaults of a box: docker's and podman's, which images are written for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CAPABILITIES = (
     "CAP_SETUID",
     "CAP_SYS_CHROOT",
 )
-# Files of the kernel that tell or change what is the whole host's.
+# Kernel files that reveal or change something of the whole host.
 MASKED_PATHS = (
     "/proc/acpi",
     "/proc/asound",
@@ -42,7 +42,7 @@ READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysr
 
 
 def mounts(shm_size: int, *, new_network: bool, cgroup_writable: bool = False) -> list[dict[str, Any]]:
-    """The kernel's filesystems. new_network: sysfs may be mounted, for the network namespace is the box's own."""
+    """The kernel's filesystems. new_network: the box has its own network namespace, so it may mount sysfs."""
     sys: dict[str, Any] = {"destination": "/sys", "type": "sysfs", "source": "sysfs"}
     sys["options"] = ["nosuid", "noexec", "nodev", "ro"]
     if not new_network:

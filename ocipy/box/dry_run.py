@@ -1,4 +1,4 @@
-"""`box run --dry-run`: what would be made, and every step that would be taken. Nothing is, but for the image."""
+"""`box run --dry-run`: prints the config and every step of the plan. It makes nothing except the image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ocipy.box.record import Directory, Record, now
 from ocipy.box.request import Request
 from ocipy.box.runtime import is_v2
 
-ID = "0123456789ab"  # stands for the one that a box is given
+ID = "0123456789ab"  # a placeholder for a box's real id
 
 
 def dry_run(boxes: Boxes, request: Request) -> str:

@@ -1,4 +1,4 @@
-"""`box explain`: what isolates a living box, from what field and step that comes, and where one can see it."""
+"""`box explain`: what isolates a running box, which field and step it comes from, and where to see it."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ V2_LIMITS = (
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One thing that isolates a box. what: in words, with the value found. pointer: the field of config.json. steps:
-    of the plan, as "host 3" or "init 12". see: the file that shows it."""
+    """One thing that isolates a box. what: in words, with the current value. pointer: the field of config.json. steps:
+    the plan's, as "host 3" or "init 12". see: the file that shows it."""
 
     kind: str
     what: str
@@ -68,7 +68,7 @@ class Fact:
 
 
 def explain(box: Box) -> list[Fact]:
-    """Everything that isolates it, as the kernel shows it now. Raises Error where it does not run."""
+    """Everything that isolates it, as the kernel shows it now. Raises Error if it does not run."""
     state = box.state()
     if state is None or not box.is_running():
         raise Error(f"box {box.record.name} does not run", hint=f"ocipy box start {box.record.name}")
@@ -86,7 +86,7 @@ def explain(box: Box) -> list[Fact]:
 
 
 def read_status(pid: int) -> dict[str, str]:
-    """/proc/PID/status (proc_pid_status(5)); the name of the process may hold anything but a newline."""
+    """/proc/PID/status (proc_pid_status(5)); the process's name can contain anything but a newline."""
     try:
         lines = Path(f"/proc/{pid}/status").read_bytes().split(b"\n")
     except OSError:
@@ -96,12 +96,12 @@ def read_status(pid: int) -> dict[str, str]:
 
 
 def steps_of(plan: Plan, pointer: str) -> str:
-    """The steps that are there for a field, or for what is below it."""
+    """The steps of a field and of the fields below it."""
     return _chosen(plan, lambda step: step.pointer == pointer or step.pointer.startswith(pointer + "/"))
 
 
 def steps_at(plan: Plan, pointer: str) -> str:
-    """The steps that are there for a field itself."""
+    """The steps of a field itself."""
     return _chosen(plan, lambda step: step.pointer == pointer)
 
 
@@ -134,7 +134,7 @@ def _namespaces(pid: int, config: Mapping[str, Any], plan: Plan) -> Iterator[Fac
         pointer = f"/linux/namespaces/{asked[kind]}" if kind in asked else ""
         own = theirs[file] != ours.get(file)
         what = f"{kind}: {MEANING[kind]}" if own else f"{kind}: the host's"
-        # One clone makes them all, for the list as a whole.
+        # A single clone creates them all, for the whole list.
         steps = (steps_of(plan, pointer) or steps_at(plan, "/linux/namespaces")) if own else ""
         yield Fact("namespace", f"{what} ({theirs[file]})", pointer, steps, f"/proc/{pid}/ns/{file}")
 
@@ -149,7 +149,7 @@ def _id_maps(pid: int, plan: Plan) -> Iterator[Fact]:
 
 
 def read_lines(path: str) -> list[str]:
-    """The lines of a file of the kernel's; [] where it cannot be read."""
+    """The lines of a kernel file; [] if it cannot be read."""
     try:
         return [line.decode("utf-8", "replace") for line in Path(path).read_bytes().split(b"\n") if line]
     except OSError:
@@ -200,7 +200,7 @@ def _limits(box_id: str, plan: Plan) -> Iterator[Fact]:
 
 
 def as_text(facts: list[Fact]) -> str:
-    """For people: a heading for each kind, and below each fact where it comes from and where to see it."""
+    """For people: a heading for each kind, and below each fact its origin and where to see it."""
     lines: list[str] = []
     kind = ""
     for fact in facts:

@@ -1,4 +1,4 @@
-"""The flags of `box run` and `box create`, by the names that docker's users and the articles' readers know."""
+"""The flags of `box run` and `box create`, by the names that docker's users and readers of the articles know."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ ULIMITS = (
     "rttime", "sigpending", "stack",
 )  # fmt: skip
 UNLIMITED = (1 << 64) - 1
-# sethostname(2), and what resolvers take (RFC 1123, 2.1).
+# sethostname(2), and the names that resolvers accept (RFC 1123, 2.1).
 LONGEST_HOSTNAME = 64
 
 
 def add_run_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags that make a Request. The image and the command follow them; what follows the image is the command's."""
+    """The flags that make a Request, then the image and the command; every word after the image is the command's."""
     add = parser.add_argument
     add("-m", "--memory", "--memory-limit", metavar="SIZE", help="most memory: 50M, 1g")
     add("--memory-swap", metavar="SIZE", help="memory and swap together, -1 for any; without it the box does not swap")
@@ -71,7 +71,7 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def make_request(given: argparse.Namespace) -> Request:
-    """The Request of parsed flags. Raises Error, with exit status 2 for what was typed wrong."""
+    """The Request of parsed flags. Raises Error, with exit status 2 for a usage error."""
     mounts = [*map(parse_volume, given.volume), *map(parse_mount, given.mount)]
     volumes = tuple(one for one in mounts if isinstance(one, Volume))
     tmpfs = (*map(parse_tmpfs, given.tmpfs), *(one for one in mounts if not isinstance(one, Volume)))
@@ -98,7 +98,7 @@ def make_request(given: argparse.Namespace) -> Request:
         cap_add=tuple(given.cap_add),
         cap_drop=tuple(given.cap_drop),
         security=tuple(_security(word) for word in given.security_opt),
-        # The last of a name wins, as everywhere in docker.
+        # The last value of a name wins, as everywhere in docker.
         ulimits=tuple({one[0]: one for one in map(parse_ulimit, given.ulimit)}.values()),
         sysctls=tuple(_pair(word, "--sysctl") for word in given.sysctl),
         shm_size=_shm_size(given.shm_size),
@@ -127,7 +127,7 @@ def _limits(given: argparse.Namespace) -> Limits:
         quota, period = parse_cpus(given.cpus)
     elif given.cpu is not None:
         quota, period = parse_cpu(given.cpu)
-    # docker's and podman's 0 is "no limit", which config.json would take at its word.
+    # docker's and podman's 0 means "no limit"; in config.json it would be a limit of 0.
     memory = _size(given.memory, "--memory") or None
     reservation = _size(given.memory_reservation, "--memory-reservation") or None
     if memory is not None and reservation is not None and reservation > memory:
@@ -149,7 +149,7 @@ def _size(text: str | None, flag: str) -> int | None:
 
 
 def make_environment(words: Sequence[str], files: Sequence[str] = ()) -> tuple[tuple[str, str], ...]:
-    """Variables of -e and --env-file; without a value it is ours, if we have one. Raises Error."""
+    """The variables of -e and --env-file; one without a value takes ours, if we have it. Raises Error."""
     made = []
     for path in files:
         try:
@@ -206,7 +206,7 @@ def _security(word: str) -> str:
             raise Error(f"--security-opt {word}: no-new-privileges is true or false", status=2)
         return f"no-new-privileges={value or 'true'}"
     if name == "seccomp" and value:
-        # The box may be started again from elsewhere.
+        # The box may be started again from another directory.
         return f"seccomp={value if value == 'unconfined' else os.path.abspath(value)}"
     raise Error(f"--security-opt {word} is not known", hint="seccomp=FILE|unconfined, no-new-privileges=BOOL", status=2)
 

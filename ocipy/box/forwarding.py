@@ -21,9 +21,9 @@ class Forwarding:
 
     def __enter__(self) -> None:
         if threading.current_thread() is not threading.main_thread():
-            return  # signals are the main thread's (signal(3py)): a program that has more sees to them itself
+            return  # only the main thread can set handlers (signal(3py)): a threaded program forwards signals itself
         for number in self.NUMBERS:
-            # From the terminal the runtime has it too, and passes it on by itself.
+            # The terminal sends it to the runtime too, which passes it on itself.
             from_terminal = number in (signal.SIGINT, signal.SIGQUIT)
             self.before[number] = signal.signal(number, signal.SIG_IGN if from_terminal else self._pass_on)
 

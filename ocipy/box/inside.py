@@ -1,5 +1,5 @@
-"""Files of a root file system that somebody else has made: opened so that no symlink of it leads out. For images at
-rest, and for the files of a box that is looked at from the host."""
+"""Opens files of an untrusted root filesystem without letting its symlinks lead out: for images at rest, and for the
+files of a box seen from the host."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ MAX_SIZE = 1 << 20
 
 
 def open_inside(root: str, path: str, flags: int = os.O_RDONLY) -> int:
-    """A descriptor of what is at the path when `root` is "/". Raises OSError.
+    """Open the file that the path names when `root` is "/". Return its file descriptor. Raises OSError.
 
-    Component by component, each without following a link; a link is read, and walked from the root on: what openat2(2)
-    does with RESOLVE_IN_ROOT, which Python does not offer.
+    It walks component by component and follows no symlink; it reads each symlink and walks its target from the root, as
+    openat2(2) does with RESOLVE_IN_ROOT, which Python does not offer.
     """
     todo = [part for part in path.split("/") if part not in ("", ".")]
     done: list[int] = [os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)]
@@ -42,7 +42,7 @@ def open_inside(root: str, path: str, flags: int = os.O_RDONLY) -> int:
             done.append(fd)
         if flags & os.O_PATH:
             return os.dup(done[-1])
-        # Only by the descriptor, and only what opening does nothing to: a FIFO would wait, a device act.
+        # Reopen it by its file descriptor, and only if opening is harmless: a FIFO would block, a device might act.
         if not (stat.S_ISREG(os.fstat(done[-1]).st_mode) or stat.S_ISDIR(os.fstat(done[-1]).st_mode)):
             raise OSError(errno.EINVAL, "not a file or directory", path)
         return os.open(f"/proc/self/fd/{done[-1]}", flags | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -52,7 +52,7 @@ def open_inside(root: str, path: str, flags: int = os.O_RDONLY) -> int:
 
 
 def read_inside(root: str, path: str, limit: int = MAX_SIZE) -> bytes:
-    """The content of a file of a root file system, b"" if it is not there or no file. No more than `limit` bytes."""
+    """The content of a file in a root filesystem, at most `limit` bytes; b"" if it is missing or not a file."""
     try:
         fd = open_inside(root, path)
     except OSError:

@@ -1,4 +1,4 @@
-"""`box inspect`: all that is known of a box, as a document; and the same for people."""
+"""`box inspect`: everything that is known about a box, as a document, and the same for people."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 
 
 def inspect(box: Box) -> dict[str, Any]:
-    """State, limits, what it uses, namespaces, addresses, mounts. Figures are None where it does not run."""
+    """State, limits, usage, namespaces, addresses, mounts. Figures are None if it does not run."""
     record, state = box.record, box.state()
     pid = state.pid if state is not None and box.is_running() else 0
     return {
@@ -40,7 +40,7 @@ def inspect(box: Box) -> dict[str, Any]:
 
 
 def namespaces(pid: int) -> dict[str, int]:
-    """The inode of each namespace of a process (namespaces(7)); one that cannot be seen is left out."""
+    """The inode of each namespace of a process (namespaces(7)); leaves out any that cannot be read."""
     found = {}
     for kind in NAMESPACES:
         try:
@@ -51,7 +51,7 @@ def namespaces(pid: int) -> dict[str, int]:
 
 
 def as_text(document: dict[str, Any], indent: str = "") -> str:
-    """A document for people: a name and a value in each line, what is empty left out."""
+    """A document for people: a name and a value per line, without empty ones."""
     lines = []
     for name, value in document.items():
         if value in (None, "", [], {}, (), False):

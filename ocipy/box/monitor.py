@@ -1,4 +1,4 @@
-"""conmon(8): stays with a box in the background, keeps what it says, its exit status, and its terminal."""
+"""conmon(8): stays with a box in the background, and keeps its output, exit status and terminal."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import NamedTuple
 from ocipy import Error
 from ocipy.box.record import Directory
 
-# What the runtime puts before an error, for whoever has not called it.
+# The runtime's prefix of an error; the user of a box has not called the runtime.
 PREFIX = re.compile(r"^ocipy: create [0-9a-f]{12}: ")
 
 
 class Call(NamedTuple):
-    """How conmon is to call the runtime, and what it is to call when the box has ended."""
+    """How conmon calls the runtime, and what it calls when the box has ended."""
 
     runtime: str
     flags: Sequence[str]
@@ -43,7 +43,8 @@ def words(directory: Directory, call: Call, box_id: str, name: str, *, terminal:
 
 
 def begin(arguments: Sequence[str], pass_fds: Sequence[int] = ()) -> int:
-    """Have conmon create the box: its pid on the host. The box waits for its start. Raises Error with its words."""
+    """Have conmon create the box, which then waits to be started. Return its pid on the host. Raises Error in conmon's
+    words."""
     reading, writing = os.pipe()
     environment = {"PATH": os.environ.get("PATH", os.defpath), "_OCI_SYNCPIPE": str(writing)}
     for name in ("XDG_RUNTIME_DIR", "HOME", "DBUS_SESSION_BUS_ADDRESS", "OCIPY_BOX"):
@@ -69,7 +70,7 @@ def begin(arguments: Sequence[str], pass_fds: Sequence[int] = ()) -> int:
 
 
 def _pid(said: bytes, words: bytes) -> int:
-    """From the line that conmon says: {"data": PID}, or a negative number and the runtime's error."""
+    """The pid in conmon's answer: {"data": PID}, or a negative number and the runtime's error."""
     try:
         document = json.loads(said)
         pid = int(document.get("data", document.get("pid", -1)))
@@ -83,7 +84,7 @@ def _pid(said: bytes, words: bytes) -> int:
 
 
 def exit_status(directory: Directory) -> int | None:
-    """What conmon has written; None as long as it has not."""
+    """The exit status that conmon has written; None until then."""
     try:
         return int(directory.exit_file.read_bytes() or b"-1")
     except (OSError, ValueError):
@@ -91,7 +92,7 @@ def exit_status(directory: Directory) -> int | None:
 
 
 class LogLine(NamedTuple):
-    """time: as conmon writes it (RFC 3339). stream: "stdout" or "stderr". text: with its newline, if it had one."""
+    """time: as conmon writes it (RFC 3339). stream: "stdout" or "stderr". text: with its newline, if any."""
 
     time: str
     stream: str
@@ -99,7 +100,7 @@ class LogLine(NamedTuple):
 
 
 def log_lines(path: Path, offset: int = 0) -> Iterator[tuple[int, LogLine]]:
-    """The lines of a log from an offset on: (offset after it, line). One that is not whole yet is left out."""
+    """The lines of a log after an offset: (offset after the line, line). Leaves out an incomplete last line."""
     try:
         file = open(path, "rb")
     except FileNotFoundError:

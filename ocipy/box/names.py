@@ -6,7 +6,7 @@ import os
 
 from ocipy import Error
 
-# Made up anew; two words make a name.
+# Two words make a name.
 FIRST = (
     "amber", "bold", "brave", "brisk", "calm", "clear", "copper", "crisp", "dawn", "deep", "eager", "early", "fair",
     "fern", "fleet", "fresh", "gentle", "golden", "green", "keen", "kind", "light", "lively", "lucid", "mellow", "neat",
@@ -28,7 +28,7 @@ def new_id() -> str:
 
 
 def new_name(taken: set[str]) -> str:
-    """Two words that no other box has."""
+    """A name of two words that no other box has."""
     while True:
         first, second = os.urandom(2)
         name = f"{FIRST[first % len(FIRST)]}-{SECOND[second % len(SECOND)]}"
@@ -37,6 +37,6 @@ def new_name(taken: set[str]) -> str:
 
 
 def check_name(name: str) -> None:
-    """Raises Error for one that is not allowed: letters, digits, and _ . - after the first."""
+    """Raises Error for a name that is not allowed: letters and digits, and _ . - after the first character."""
     if not name or len(name) > 128 or not name[0].isalnum() or any(letter not in ALLOWED for letter in name):
         raise Error(f"{name!r} is no name for a box", hint="letters, digits, and _ . - after the first", status=2)

@@ -1,4 +1,4 @@
-"""The processes on the host that a killed `ocipy box` has left at work: the runtime, or conmon, on a bundle of ours."""
+"""The orphans of a killed `ocipy box` on the host: the runtime, or conmon, working on one of our bundles."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from contextlib import suppress
 
 
 def end_callers(bundle: str) -> None:
-    """End every process of ours that was called for a bundle, and wait until they are gone.
+    """Kill every process of ours that works on a bundle, and wait until they are gone.
 
-    Nobody but we, who hold the box's lock, has business with it. Held by a pidfd from before the look on, so that its
-    number cannot have become another's (pidfd_open(2)).
+    We hold the box's lock, so no other process may work on it. A pidfd opened before the check makes sure that the pid
+    still means the same process (pidfd_open(2)).
     """
     held = []
     for name in os.listdir("/proc"):
@@ -28,7 +28,7 @@ def end_callers(bundle: str) -> None:
                 os.close(fd)
     for fd in held:
         with suppress(OSError):
-            os.waitid(os.P_PIDFD, fd, os.WEXITED)  # a child of ours; another's is reaped by its parent
+            os.waitid(os.P_PIDFD, fd, os.WEXITED)  # only our own child; other parents reap theirs
         os.close(fd)
 
 
@@ -39,7 +39,7 @@ def read_words(pid: str) -> list[bytes]:
 
 
 def is_called_for(words: list[bytes], bundle: str) -> bool:
-    """Whether a command line names this bundle: --bundle=PATH as the runtime has it, or --bundle PATH as conmon."""
+    """Whether a command line names this bundle: the runtime's --bundle=PATH, or conmon's --bundle PATH."""
     path = os.fsencode(bundle)
     return b"--bundle=" + path in words or any(
         one == b"--bundle" and other == path for one, other in itertools.pairwise(words)

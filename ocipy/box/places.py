@@ -1,4 +1,4 @@
-"""Where boxes and images are kept: below /var/lib/ocipy and /run, or in a user's own directories (XDG)."""
+"""Where boxes and images are kept: below /var/lib/ocipy and /run, or in the user's directories (XDG)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from ocipy import Error
 
 
 class Places(NamedTuple):
-    """data: what outlives a reboot. run: what does not: the state of the runtime, sockets, leases.
+    """data: survives a reboot. run: does not: the runtime's state, sockets, leases.
 
-    Both may be searched by everybody, as the user namespaces of boxes walk through them; no more than that.
+    Everybody may search both, because the boxes' user namespaces walk through them; nobody else may list or write them.
     """
 
     data: Path
@@ -48,7 +48,7 @@ class Places(NamedTuple):
 
 
 def default_places() -> Places:
-    """By who we are, and OCIPY_BOX, which names another directory for all of it."""
+    """The places for this user. OCIPY_BOX names another directory for all of them. Raises Error."""
     wanted = os.environ.get("OCIPY_BOX")
     if wanted:
         top = Path(wanted).absolute()

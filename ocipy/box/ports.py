@@ -32,7 +32,7 @@ def parse_ports(word: str) -> tuple[Port, ...]:
 
 
 def _range(text: str) -> range:
-    """Empty where it is none."""
+    """The ports of a range; empty if it is not one."""
     first, dash, last = text.partition("-")
     numbers = [first, last if dash else first]
     if any(not (one.isascii() and one.isdecimal()) or len(one) > len(str(HIGHEST)) for one in numbers):
@@ -42,7 +42,7 @@ def _range(text: str) -> range:
 
 
 def _address(text: str, word: str) -> str:
-    """The address in its shortest form; IPv6 stands in brackets. Raises Error."""
+    """The address in its shortest form, with IPv6 in brackets. Raises Error."""
     if not text:
         return ""
     import ipaddress
@@ -59,7 +59,7 @@ def _address(text: str, word: str) -> str:
 
 
 def check_ports(ports: Iterable[Port]) -> None:
-    """Raises Error where one port of the host's would lead to two places."""
+    """Raises Error if one host port would lead to two places."""
     seen: list[Port] = []
     for port in ports:
         clash = next((one for one in seen if overlap(one, port)), None)
@@ -69,17 +69,17 @@ def check_ports(ports: Iterable[Port]) -> None:
 
 
 def families(port: Port) -> tuple[int, ...]:
-    """4, 6 or both: of which IP the port of the host's is."""
+    """The IP versions of the host's port: 4, 6 or both."""
     return (6 if ":" in port.address else 4,) if port.address else (4, 6)
 
 
 def is_any(port: Port) -> bool:
-    """Whether it is published at all addresses of the host's, of one family or both."""
+    """Whether it is published at all of the host's addresses, of one family or both."""
     return port.address in ("", "0.0.0.0", "::")
 
 
 def overlap(one: Port, two: Port) -> bool:
-    """Whether something could be sent to both."""
+    """Whether a packet could match both."""
     if one.host != two.host or one.protocol != two.protocol or not set(families(one)) & set(families(two)):
         return False
     return is_any(one) or is_any(two) or one.address == two.address

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """A bar with a text; total in any unit, 0 where nobody knows how much there is to do. Used by with."""
+    """A context manager: a bar with a text. total: in any unit; 0 if unknown."""
 
     def __init__(self, text: str, total: int = 0) -> None:
         self._text = text
@@ -28,7 +28,7 @@ class Progress:
         return self
 
     def advance(self, much: int) -> None:
-        """So much more is done."""
+        """Advance by so much."""
         if self._bars is not None:
             self._bars.advance(self._bars.task_ids[0], much)
 

@@ -1,4 +1,4 @@
-"""What is kept of a box: one file of its directory, written whole, and changed under the box's lock."""
+"""The record of a box: one file in its directory, written atomically, and changed under the box's lock."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ocipy.box.request import Request
 
 RECORD = "box.json"
 GONE = ".gone-"
-"""How the directory of a box is called, before its id, while it is removed."""
+"""The prefix of a box's directory while it is being removed."""
 
 
 class Record(NamedTuple):
-    """image_name, image_key, rootfs: the image as it was found. exit_status: of the last run, None before its end.
+    """image_name, image_key, rootfs: the image at creation. exit_status: of the last run, None before its end.
 
-    oom_killed: the kernel has killed for want of memory in the last run. started, finished: of the last run.
-    remove: it goes with its end (--rm). monitor: conmon's pid, 0 in the foreground. addresses: in its network.
+    oom_killed: the OOM killer struck in the last run. started, finished: of the last run. remove: at its end (--rm).
+    monitor: conmon's pid, 0 in the foreground. addresses: in its network.
     """
 
     id: str
@@ -65,7 +65,7 @@ class Record(NamedTuple):
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> Self:
-        """The reverse of to_json. Raises KeyError, TypeError, ValueError, Error where it is none of ours."""
+        """The reverse of to_json. Raises KeyError, TypeError, ValueError or Error for any other document."""
         return cls(
             id=document["id"],
             name=document["name"],
@@ -90,13 +90,13 @@ def _time(text: str | None) -> datetime | None:
 
 
 def now() -> datetime:
-    """This moment, in UTC."""
+    """The current time, in UTC."""
     return datetime.now(UTC)
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Whoever else asks for the same lock file waits meanwhile."""
+    """Hold a lock file; other processes that ask for it wait."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
@@ -113,21 +113,21 @@ class Directory:
 
     @property
     def bundle(self) -> Path:
-        """Where config.json is, and what conmon puts beside it."""
+        """The directory of config.json and conmon's files."""
         return self.path / "bundle"
 
     @property
     def log(self) -> Path:
-        """What the box has said, as conmon writes it (k8s-file)."""
+        """The box's output, as conmon writes it (k8s-file)."""
         return self.path / "log"
 
     @property
     def exit_file(self) -> Path:
-        """Where conmon writes the exit status."""
+        """The directory for conmon's file with the exit status."""
         return self.path / "exit" / self.path.name
 
     def make(self) -> None:
-        """Make all of it that lasts: the root is copied on write into upper. Raises Error."""
+        """Create its permanent part: `upper` takes the root's copy-on-write changes. Raises Error."""
         try:
             self.path.mkdir(mode=0o711)
             for name, mode in (
@@ -156,7 +156,7 @@ class Directory:
             ) from None
 
     def save(self, record: Record) -> None:
-        """Written whole under another name, and renamed. Raises Error."""
+        """Write it under a temporary name, and rename it. Raises Error."""
         new = self.path / (RECORD + ".new")
         try:
             with open(new, "w", encoding="utf-8") as file:
@@ -173,7 +173,7 @@ class Directory:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Nobody else starts, ends or removes it meanwhile. Raises Error where it is gone."""
+        """Lock the box: no other process starts, ends or removes it in the meantime. Raises Error if it is gone."""
         try:
             fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -193,7 +193,7 @@ class Directory:
 
 @contextmanager
 def held_alone(path: Path) -> Iterator[None]:
-    """The lock of a box's directory, which is gone under another name. Raises OSError where somebody has it."""
+    """Lock a box's directory that has been renamed for removal. Raises OSError if another process holds the lock."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""What is asked of a box: the words of `box run`, as typed data that is kept with the box and can be asked again."""
+"""The request for a box: the words of `box run` as typed data, kept with the box for later starts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ocipy import Error
 
 
 class Volume(NamedTuple):
-    """-v SOURCE:DESTINATION[:OPTIONS]. source: an absolute path. must_exist: it is not made where it is not there."""
+    """-v SOURCE:DESTINATION[:OPTIONS]. source: an absolute path. must_exist: a missing source is an error."""
 
     source: str
     destination: str
@@ -17,7 +17,7 @@ class Volume(NamedTuple):
 
 
 class Port(NamedTuple):
-    """-p [ADDRESS:]HOST:BOX[/PROTOCOL]. address: "" for all of the host's."""
+    """-p [ADDRESS:]HOST:BOX[/PROTOCOL]. address: "" for all host addresses."""
 
     host: int
     box: int
@@ -26,7 +26,7 @@ class Port(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """None: no limit. Sizes in bytes, quota and period in microseconds; memory_swap is memory and swap together."""
+    """None: no limit. Sizes in bytes, quota and period in microseconds. memory_swap: the sum of memory and swap."""
 
     memory: int | None = None
     memory_swap: int | None = None
@@ -44,7 +44,7 @@ def has_limits(limits: Limits) -> bool:
 
 
 class Request(NamedTuple):
-    """All that `box run` and `box create` can be asked for, but for what is over once the box runs."""
+    """Everything that `box run` and `box create` accept, except flags that matter only until the box runs."""
 
     image: str
     command: tuple[str, ...] = ()
@@ -84,7 +84,7 @@ class Request(NamedTuple):
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> Self:
-        """The reverse of to_json; members that this version does not know are left out. Raises Error."""
+        """The reverse of to_json; ignores members that this version does not know. Raises Error."""
         try:
             known = {name: _frozen(document[name]) for name in cls._fields if name in document}
             known["limits"] = Limits(**document["limits"])

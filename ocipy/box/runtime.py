@@ -1,4 +1,4 @@
-"""The runtime that boxes run on: ocipy itself, by its public library."""
+"""The runtime that boxes run on: ocipy itself, through its public library."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def is_made_by_systemd() -> bool:
 
 
 def executable_path() -> str:
-    """The executable: OCIPY, or the one that belongs to the package."""
+    """The executable: $OCIPY, or this package's."""
     return os.environ.get("OCIPY") or Runtime().executable.path
 
 
@@ -36,5 +36,5 @@ def has_systemd() -> bool:
 
 
 def can_limit() -> bool:
-    """Whether a user who is not root may make a cgroup with limits: on v2, with a systemd of its own."""
+    """Whether an unprivileged user can make a cgroup with limits: on v2, with a systemd user manager."""
     return is_v2() and has_systemd() and Path(f"/run/user/{os.geteuid()}/systemd").is_dir()

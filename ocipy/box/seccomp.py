@@ -1,7 +1,7 @@
 """The seccomp profile of Debian's container packages, made into linux.seccomp of config.json. Pure but for reading it.
 
-The profile's own form is that of Docker and podman: rules that hold for some capabilities or architectures only, and
-the architectures with those that go with them (containers-common, seccomp.json).
+The profile has Docker's and podman's form: rules that apply only with some capabilities or architectures, and each
+architecture with its sub-architectures (containers-common, seccomp.json).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from ocipy import Error
 
 PROFILE = "/usr/share/containers/seccomp.json"
-# The names of the profile by the kernel's (uname(2)).
+# The kernel's names (uname(2)) to the profile's.
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "x86", "armv7l": "arm"}
 NATIVE = {
     "x86_64": "SCMP_ARCH_X86_64",
@@ -25,7 +25,7 @@ NATIVE = {
 
 
 def load(path: str) -> dict[str, Any]:
-    """The profile of a file, as it is written there. Raises Error."""
+    """The profile in a file, unchanged. Raises Error."""
     try:
         with open(path, "rb") as file:
             document = json.load(file)
@@ -43,9 +43,9 @@ def load(path: str) -> dict[str, Any]:
 
 
 def translate(profile: Mapping[str, Any], capabilities: Collection[str], machine: str = "") -> dict[str, Any]:
-    """linux.seccomp for a process that may have these capabilities. machine: as uname(2) has it, this one's if "".
+    """linux.seccomp for a process with these capabilities. machine: uname(2)'s name; "" for this machine's.
 
-    A profile that is in the form of config.json already comes out as it is.
+    A profile already in the form of config.json stays unchanged.
     """
     machine = machine or os.uname().machine
     made: dict[str, Any] = {"defaultAction": profile["defaultAction"], "syscalls": []}
@@ -69,7 +69,7 @@ def _architectures(profile: Mapping[str, Any], machine: str) -> list[str]:
 
 
 def _holds(rule: Mapping[str, Any], capabilities: Collection[str], architecture: str) -> bool:
-    """All of what is included, and nothing of what is excluded, is there."""
+    """Whether all of "includes" is given, and nothing of "excludes"."""
     included, excluded = rule.get("includes") or {}, rule.get("excludes") or {}
     if any(name not in capabilities for name in included.get("caps") or ()):
         return False

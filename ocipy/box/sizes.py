@@ -1,14 +1,14 @@
-"""Sizes, shares of a CPU and other numbers as docker and the articles write them. Pure."""
+"""Sizes, CPU shares and other numbers as docker and the articles write them. Pure."""
 
 from __future__ import annotations
 
 from ocipy import Error
 
-# docker's: of 1024 each, with or without "b" or "ib".
+# docker's: powers of 1024, with or without "b" or "ib".
 UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 SHOWN_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 CPU_PERIOD = 100_000  # microseconds: the kernel's default (sched-bwc.rst)
-# What cpu.cfs_quota_us takes for the least (sched-bwc.rst).
+# The smallest quota that cpu.cfs_quota_us accepts (sched-bwc.rst).
 LEAST_QUOTA = 1000
 
 
@@ -27,7 +27,7 @@ def parse_size(text: str, flag: str) -> int:
 
 
 def _times(number: str, factor: int) -> int:
-    """A decimal number so many times, without a rounding before the end. Raises ValueError, ZeroDivisionError."""
+    """A decimal number times `unit`, rounded only at the end. Raises ValueError, ZeroDivisionError."""
     if number.isdecimal():
         return int(number) * factor
     from fractions import Fraction  # 5 ms to import
@@ -36,7 +36,7 @@ def _times(number: str, factor: int) -> int:
 
 
 def shown_size(size: int) -> str:
-    """A size for people: "50.0 MiB"; numbers below 1 KiB as they are."""
+    """A size for people: "50.0 MiB"; numbers below 1 KiB without a unit."""
     if size < 1024:
         return f"{size} B"
     power = min((size.bit_length() - 1) // 10, len(SHOWN_UNITS))
@@ -55,7 +55,7 @@ def parse_cpus(text: str) -> tuple[int, int]:
 
 
 def parse_cpu(text: str) -> tuple[int, int]:
-    """(quota, period) in microseconds from what the articles write: "50000 100000"; "max" is no quota. Raises Error."""
+    """(quota, period) in microseconds from the articles' form: "50000 100000"; "max" is no quota. Raises Error."""
     words = [word for word in text.split(" ") if word]
     if len(words) in (1, 2):
         quota, period = words[0], words[1] if len(words) == 2 else str(CPU_PERIOD)

@@ -1,4 +1,4 @@
-"""`box stats` and `box top`: what the boxes that run use."""
+"""`box stats` and `box top`: what the running boxes use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MICROSECONDS = 1_000_000
 
 
 def rows(boxes: Sequence[Box], seconds: float) -> list[tuple[str, ...]]:
-    """A row for each box that runs, the heading first. seconds: how long its CPU time is watched."""
+    """The heading, then a row for each running box. seconds: how long to measure CPU time."""
     before = {box.id: usage(box.id)["cpuMicroseconds"] or 0 for box in boxes}
     begun = time.monotonic()
     time.sleep(seconds)

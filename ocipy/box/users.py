@@ -1,4 +1,4 @@
-"""-u USER[:GROUP], by the image's own /etc/passwd and /etc/group (passwd(5), group(5)). Pure."""
+"""-u USER[:GROUP], looked up in the image's /etc/passwd and /etc/group (passwd(5), group(5)). Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HIGHEST_ID = (1 << 32) - 2
 
 
 def resolve(word: str, passwd: bytes, group: bytes) -> User:
-    """Who that is; "" is root. A number is one, and is looked up for its group and home only. Raises Error."""
+    """The user; "" is root. A number needs no entry, which would only give its group and home. Raises Error."""
     name, colon, group_name = word.partition(":")
     name = name or "0"
     entry = _find(passwd, name, 7)
@@ -24,7 +24,7 @@ def resolve(word: str, passwd: bytes, group: bytes) -> User:
     if not 0 <= uid <= HIGHEST_ID:
         raise Error(f"{name} is no user id", status=2)
     names = (entry[0],) if entry else ()
-    # As login would: the groups that list the user; not where one was named.
+    # As login does: the groups that list the user, unless a group was named.
     groups = () if colon and group_name else tuple(_groups_of(names[0] if names else b"", group))
     home = entry[5].decode("utf-8", "surrogateescape") if entry else ""
     return User(uid, gid, tuple(one for one in groups if one != gid), home)

@@ -1,4 +1,4 @@
-"""-v, --mount and --tmpfs: what of the host or of memory stands where in a box. Pure, but for where we are."""
+"""-v, --mount and --tmpfs: which host directory or tmpfs appears where in a box. Pure, except for our directory."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from ocipy import Error
 from ocipy.box.request import Volume
 
 PROPAGATION = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
-# Of each only one may be said.
+# At most one of each may be given.
 CHOICES = (
     ("ro", "rw"), ("exec", "noexec"), ("suid", "nosuid"), ("dev", "nodev"), PROPAGATION, ("z", "Z"), ("bind", "rbind"),
 )  # fmt: skip
-# docker's words for what a virtual machine on a Mac may do with caches: they say nothing here, nor there on Linux.
+# docker's words for caching in a virtual machine on a Mac: on Linux docker ignores them, and so do we.
 CACHING = ("consistent", "cached", "delegated")
 OPTIONS = tuple(word for choice in CHOICES for word in choice)
 FORM = "SOURCE:DESTINATION[:OPTIONS]"
 COLON = "--mount type=bind,source=SOURCE,target=DESTINATION takes a source with a colon"
-# docker's and podman's for --tmpfs; what is said comes after, and wins.
+# docker's and podman's for --tmpfs; the user's options follow, and win.
 TMPFS = ("nosuid", "nodev", "noexec")
 
 
@@ -37,7 +37,7 @@ def parse_volume(word: str) -> Volume:
 
 
 def _source(source: str, word: str) -> str:
-    """An absolute path. What docker takes for a volume's name would be a directory that nobody has asked for."""
+    """An absolute path. Refuses what docker reads as a volume's name: it would make an unwanted directory."""
     if source.startswith("~"):
         raise Error(f"--volume {word}: the shell has not expanded the ~", hint="write $HOME", status=2)
     if "/" not in source and source not in (".", ".."):
@@ -47,7 +47,7 @@ def _source(source: str, word: str) -> str:
 
 
 def _destination(path: str, flag: str) -> str:
-    """Absolute and in its shortest form, so that one place has one name."""
+    """The path, absolute and normalized, so each place has one name."""
     if not path.startswith("/") or ".." in path.split("/"):
         raise Error(f"{flag} takes an absolute path in the box without .., not {path!r}", status=2)
     path = os.path.normpath(path).replace("//", "/")
@@ -57,7 +57,7 @@ def _destination(path: str, flag: str) -> str:
 
 
 def _options(words: Iterable[str], place: str) -> tuple[str, ...]:
-    """The options of a bind mount. Raises Error for one that would be without effect, or contradict another."""
+    """The options of a bind mount. Raises Error for one without effect, or one that contradicts another."""
     options = tuple(dict.fromkeys(one for one in words if one and one not in CACHING))
     for one in options:
         if one == "U":
@@ -78,7 +78,7 @@ def parse_tmpfs(word: str) -> tuple[str, str]:
 
 
 def parse_mount(word: str) -> Volume | tuple[str, str]:
-    """--mount NAME=VALUE,…: as -v, but the source has to be there; or with type=tmpfs as --tmpfs. Raises Error."""
+    """--mount NAME=VALUE,…: like -v, but the source must exist; with type=tmpfs like --tmpfs. Raises Error."""
     pairs: dict[str, str] = {}
     for one in word.split(","):
         name, equals, value = one.partition("=")
@@ -119,7 +119,7 @@ MEMBERS = ("type", "target", "readonly", *OF_KIND["bind"], *OF_KIND["tmpfs"])
 
 
 def check_places(volumes: Iterable[Volume], tmpfs: Iterable[tuple[str, str]]) -> None:
-    """Raises Error where two stand at one place: the later would hide the earlier."""
+    """Raises Error for two mounts at one place: the later would hide the earlier."""
     seen = set()
     for place in (*(one.destination for one in volumes), *(one[0] for one in tmpfs)):
         if place in seen:
@@ -128,7 +128,7 @@ def check_places(volumes: Iterable[Volume], tmpfs: Iterable[tuple[str, str]]) ->
 
 
 def make_sources(volumes: Iterable[Volume]) -> None:
-    """Make the directories of the host that -v names and that are not there, as docker does. Raises Error."""
+    """Create missing source directories of -v on the host, as docker does. Raises Error."""
     for volume in volumes:
         try:
             os.stat(volume.source)

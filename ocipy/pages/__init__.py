@@ -1,1 +1,1 @@
-"""Man pages and shell completion, all made from the command table: python -m ocipy.pages SHARE. Cold."""
+"""Man pages and shell completion, generated from the command table: python -m ocipy.pages SHARE. Cold."""

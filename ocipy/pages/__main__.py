@@ -1,6 +1,6 @@
-"""python -m ocipy.pages SHARE [DOCS]: write them below PREFIX/share, where man and the shells look for them.
+"""python -m ocipy.pages SHARE [DOCS]: writes the pages below PREFIX/share, where man and the shells look for them.
 
-DOCS: the directory docs of the sources, from which the man pages take what is said of each command.
+DOCS: the sources' docs directory; the man pages take their descriptions from it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from ocipy.pages import bash, fish, man, zsh
 from ocipy.pages.markdown import Section, sections
 from ocipy.pages.table import table
 
-# The later ones have more of a command.
+# The later document describes a command in more detail.
 DOCUMENTS = ("commands.md", "features.md")
 
 
@@ -32,7 +32,7 @@ def pages(docs: Path | None) -> dict[str, str]:
 
 
 def main(share: Path, docs: Path | None) -> None:
-    """Write all of them."""
+    """Write all pages."""
     for name, text in pages(docs).items():
         path = share / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Completion for bash, with nothing but bash: no function of the package bash-completion is used."""
+"""Completion for bash alone; uses no function of the package bash-completion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Man pages, in the macros of man(7): one of ocipy itself, one of each command."""
+"""Man pages, in the macros of man(7): one for ocipy itself, one for each command."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from ocipy.version import VERSION
 
 EXIT_STATUS = (
     ("0", "Done."),
-    ("1", "An error, told on standard error."),
+    ("1", "An error; standard error has the message."),
     ("255", "An error of **exec** itself."),
     ("other", "**run** and **exec** in the foreground: that of the process, or 128 + the signal that ended it. "
      "A **create** or **run** that is interrupted: 128 + the signal."),
 )  # fmt: skip
 FILES = (
-    ("/run/ocipy", "The state of the containers, unless **--root** names another directory."),
-    ("$XDG_RUNTIME_DIR/ocipy", "The same of a user who is not the host's root."),
+    ("/run/ocipy", "The containers' state, unless **--root** names another directory."),
+    ("$XDG_RUNTIME_DIR/ocipy", "The same for users other than the host's root."),
 )
 ENVIRONMENT = (
     ("XDG_RUNTIME_DIR", "See below, Files."),
     (
         "LISTEN_FDS",
-        "So many descriptors from 3 on go to the process of **create** and **run**, where LISTEN_PID is its pid "
+        "The process of **create** and **run** gets so many file descriptors, starting at 3, if LISTEN_PID is its pid "
         "(sd_listen_fds(3)).",
     ),
     ("NOTIFY_SOCKET", "The readiness of the process is passed on to it (sd_notify(3))."),
@@ -32,7 +32,7 @@ ENVIRONMENT = (
 
 
 def pages(commands: tuple[Command, ...], documented: dict[str, Section]) -> dict[str, str]:
-    """The text of each page by its file's name. documented: what docs/ has of the commands."""
+    """The text of each page by its file name. documented: the commands' descriptions in docs/."""
     ours, *others = commands
     found = {"ocipy.1": overview(ours, others)}
     for command in others:
@@ -72,7 +72,7 @@ def page(command: Command, section: Section) -> str:
     lines += [".SH DESCRIPTION", *(_blocks(section) or [_text(_sentence(command.summary))])]
     lines.append(".SH OPTIONS")
     for flag in command.flags:
-        # Some tables of the documentation have only the field of config.json that a flag is for.
+        # Some tables in docs/ have only the field of config.json that a flag sets.
         lines += _option(flag, max(flag.help, section.flags.get(flag.name, ""), key=len))
     lines += [".PP", _text("The flags that come before the command are in **ocipy**(1).")]
     return _page([*lines, *_see_also("ocipy(1)")])
@@ -83,7 +83,7 @@ def _head(name: str, summary: str) -> list[str]:
     return [
         r".\" Made from the table of ocipy's commands by ocipy.pages.",
         f'.TH {title} 1 "" "ocipy {VERSION}" "User Commands"',
-        # Neither hyphens nor spread words: a command is to be copied as it stands.
+        # No hyphenation and no stretched lines: readers copy commands.
         ".nh",
         ".ad l",
         ".SH NAME",
@@ -125,14 +125,14 @@ def _see_also(*others: str) -> list[str]:
 
 
 def _text(text: str) -> str:
-    """A paragraph: what stands out in bold."""
+    """A paragraph, with emphasis in bold."""
     words = "".join(rf"\fB{_escaped(piece)}\fR" if bold else _escaped(piece) for bold, piece in inline(text))
     lines = textwrap.wrap(words, 78, break_long_words=False, break_on_hyphens=False)
     return "\n".join(r"\&" + line if line.startswith((".", "'")) else line for line in lines)
 
 
 def _escaped(text: str) -> str:
-    """Nothing in it that roff acts on; a hyphen stays one that can be copied."""
+    """The text, escaped for roff; hyphens stay ASCII, for copying."""
     return text.replace("\\", r"\e").replace("-", r"\-").replace("`", r"\(ga").replace("'", r"\(aq")
 
 

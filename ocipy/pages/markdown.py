@@ -1,4 +1,4 @@
-"""The documentation of the commands, docs/*.md, as far as man pages take from it: paragraphs, examples, tables."""
+"""Parses the parts of docs/*.md that man pages use: paragraphs, examples, tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _INLINE = re.compile(r"`(?P<code>[^`]+)`|\*\*(?P<bold>.+?)\*\*|\[(?P<link>[^]]+)
 
 @dataclass
 class Block:
-    """A paragraph, or the lines of an example, or the cells of each row of a table."""
+    """A paragraph, the lines of an example, or the cells of each row of a table."""
 
     text: str = ""
     example: list[str] = field(default_factory=list)
@@ -20,16 +20,16 @@ class Block:
 
 @dataclass
 class Section:
-    """What is said of a command: blocks in their order, and the texts of its flags by name."""
+    """A command's description: blocks in order, and the texts of its flags by name."""
 
     blocks: list[Block] = field(default_factory=list)
     flags: dict[str, str] = field(default_factory=dict)
 
 
 def sections(text: str, names: Iterable[str]) -> dict[str, Section]:
-    """The sections of a document whose heading begins with the name of a command, "ocipy" before it or not.
+    """The sections of a document whose heading begins with the name of a command, with or without "ocipy" before it.
 
-    A heading for several commands, as "pause ID, resume ID", is of each.
+    A heading for several commands, such as "pause ID, resume ID", counts for each.
     """
     known = set(names)
     found: dict[str, Section] = {}
@@ -76,7 +76,7 @@ def _cells(line: str) -> list[str]:
 
 
 def inline(text: str) -> list[tuple[bool, str]]:
-    """The text in pieces, with whether each is to stand out."""
+    """The text in pieces, each with whether it is emphasized."""
     pieces, end = [], 0
     for match in _INLINE.finditer(text):
         pieces.append((False, text[end : match.start()]))

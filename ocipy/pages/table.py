@@ -1,4 +1,4 @@
-"""The command table as pages need it: every command with its flags, and what each value and argument is."""
+"""The command table for pages: every command with its flags, and the kind of each value and argument."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ocipy.cli.arguments import Flag
 from ocipy.cli.table import COLD, HOT, load_command
 from ocipy.linux import signals
 
-# What a shell can complete, by the word that help has for the value: files, directories, ids, signals.
+# Values that a shell can complete, by their word in the help: files, directories, ids, signals.
 KINDS = {"FILE": "file", "PATH": "file", "DIR": "dir", "BUNDLE": "dir", "ID": "id", "SIGNAL": "signal"}
 # Anything else.
 TEXT = "text"
@@ -17,9 +17,9 @@ TEXT = "text"
 
 @dataclass(frozen=True)
 class Command:
-    """A command; the one without a name is ocipy itself, with the global flags.
+    """A command; without a name it is ocipy itself, with the global flags.
 
-    ends_at_id: what follows the id is somebody else's command line.
+    ends_at_id: the words after the id are another program's command line.
     """
 
     name: str
@@ -51,23 +51,23 @@ def _shown(flags: tuple[Flag, ...]) -> tuple[Flag, ...]:
 
 
 def spellings(flag: Flag) -> list[str]:
-    """The flag's names as they are typed: --bundle, -b."""
+    """The flag's names as typed: --bundle, -b."""
     return ["--" + flag.name, *("-" + alias for alias in flag.aliases)]
 
 
 def kind(word: str) -> str:
-    """What completes a value that help calls by this word: one of KINDS, "a|b" for these words, or TEXT."""
+    """How to complete a value with this word in the help: one of KINDS, "a|b" for these words, or TEXT."""
     if "|" in word and word == word.lower():
         return word
     return KINDS.get(word, TEXT)
 
 
 def choices(word: str) -> list[str]:
-    """The words to choose from for a value that help calls by this word; none where it is a file, an id, any text."""
+    """The possible values for this word in the help; empty for files, ids and free text."""
     found = kind(word)
     return signal_names() if found == "signal" else found.split("|") if "|" in found else []
 
 
 def signal_names() -> list[str]:
-    """The names of signals, as kill takes them."""
+    """The names of signals, as kill accepts them."""
     return sorted(signals.NUMBERS, key=signals.NUMBERS.__getitem__)

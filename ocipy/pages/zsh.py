@@ -1,4 +1,4 @@
-"""Completion for zsh, by its own _arguments."""
+"""Completion for zsh, using its _arguments."""
 
 from __future__ import annotations
 

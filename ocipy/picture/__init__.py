@@ -1,1 +1,1 @@
-"""A plan or a trace as a page: two lanes, arrows for barriers, each step with its field of config.json. Cold."""
+"""Shows a plan or a trace as a page: two lanes, arrows for barriers, each step with its field of config.json. Cold."""

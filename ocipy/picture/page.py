@@ -1,4 +1,4 @@
-"""The HTML of a picture: one file, without a network, for a screen of any width, light or dark."""
+"""The HTML of a picture: one file that needs no network, for screens of any width, light or dark."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 
 
 def html(picture: Picture) -> str:
-    """The whole page. What it shows may come from a stranger: all is escaped, and no other script is let run (CSP)."""
+    """The whole page. Its content is not trusted: everything is escaped, and the CSP allows no other script."""
     style, script = _own("page.css"), _own("page.js")
     longest = max((box.milliseconds or 0 for box in picture.boxes), default=0)
     style += _placed(max((box.row for box in picture.boxes), default=0))
@@ -56,7 +56,7 @@ def _digest(text: str) -> str:
 
 
 def _placed(rows: int) -> str:
-    """A class for each row, as the policy permits no style of a single element."""
+    """A class for each row: the CSP forbids style attributes."""
     lanes = "h2.host, details.host { grid-column: 1; } h2.init, details.init { grid-column: 2; }\n"
     bars = "".join(f".w{tenth} {{ width: {tenth * 10}%; }}\n" for tenth in range(11))
     return lanes + bars + "".join(f".r{row} {{ grid-row: {row + 1}; }}\n" for row in range(1, rows + 1))

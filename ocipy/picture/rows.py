@@ -1,4 +1,4 @@
-"""What a page shows, and where: pure. A step is in a row of the grid below everything that it waits for."""
+"""The content and layout of a page. A step's row is below everything that it waits for. Pure."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ LANES = ("host", "init")
 
 @dataclass(slots=True)
 class Box:
-    """One step. begin, milliseconds: of a trace, in ms since the command began; None in a plan. row: in the grid, from
-    1 on. failed: it was the last that its lane came to."""
+    """One step. begin, milliseconds: from a trace, begin in ms since the command began; None in a plan. row: in the
+    grid, starting at 1. failed: the last step that its lane reached."""
 
     lane: str
     number: int
@@ -31,13 +31,13 @@ class Box:
 
     @property
     def barrier(self) -> str:
-        """The barrier that it tells of or waits for, "" if it does neither."""
+        """The barrier that it announces or waits for, or ""."""
         return str(self.arguments["barrier"]) if self.action in ("tell", "wait") else ""
 
 
 @dataclass(slots=True)
 class Picture:
-    """arrows: from a `tell` to the `wait` of the other lane, by the ids of the boxes."""
+    """arrows: from a `tell` to the other lane's `wait`, by the boxes' ids."""
 
     title: str
     boxes: list[Box]
@@ -58,12 +58,12 @@ def lanes_of(plan: Plan) -> list[tuple[str, Sequence[Step]]]:
 
 
 def box_of(lane: str, number: int, step: Step) -> Box:
-    """A step as a box without a place."""
+    """A step as a box, not yet placed."""
     return Box(lane, number, step.action, describe(step.action, step.args), step.pointer, step.args)
 
 
 def laid_out(picture: Picture) -> Picture:
-    """With rows and arrows. Each lane goes down; who waits is below who tells."""
+    """Assign rows and arrows. Each lane runs down the page; a `wait` is below its `tell`."""
     lanes = {lane: [box for box in picture.boxes if box.lane == lane] for lane in LANES}
     told = {(box.lane, box.barrier): box for box in picture.boxes if box.action == "tell"}
     place = dict.fromkeys(LANES, 0)
@@ -83,7 +83,7 @@ def laid_out(picture: Picture) -> Picture:
                 moved = True
                 if teller is not None:
                     picture.arrows.append((id_of(teller), id_of(box), box.barrier))
-        if not moved:  # each waits for the other: a plan that cannot be carried out, shown all the same
+        if not moved:  # a deadlock: such a plan cannot be executed, but is shown
             for lane in LANES:
                 for box in lanes[lane][place[lane] :]:
                     last[lane] = box.row = last[lane] + 1
@@ -97,7 +97,7 @@ def other_lane(lane: str) -> str:
 
 
 def id_of(box: Box) -> str:
-    """The name of a box in the page."""
+    """The box's id in the page."""
     return f"{box.lane}-{box.number}"
 
 

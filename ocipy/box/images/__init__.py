@@ -1,1 +1,1 @@
-"""Images: what a box's root is made of, unpacked once by digest and shared by all boxes, which never write to it."""
+"""Images: the roots of boxes, unpacked once per digest and shared by all boxes, which never write to them."""

@@ -1,7 +1,7 @@
-"""Is an archive harmless? What is unpacked by others is looked through before, and refused by the name of the member.
+"""Is an archive harmless? It is searched before another program unpacks it; the error names the offending member.
 
-umoci resolves every path inside the root it unpacks to, so that none of this would get out. But an image that tries is
-not one to run, and says so here instead of being bent into shape in silence.
+umoci resolves every path inside the root it unpacks to, so nothing could get out. But nobody should run an image that
+tries, so it is refused, not silently repaired.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 @dataclass(slots=True)
 class Limits:
-    """What all layers of an image may come to."""
+    """The limits for all layers of an image together."""
 
     size: int = 20 << 30
     members: int = 2_000_000
@@ -30,7 +30,7 @@ class Limits:
 
 @dataclass(slots=True)
 class Check:
-    """Looks through the layers of one image, the lowest first: a symlink of one layer is there for the next."""
+    """Searches the layers of one image, lowest first: the symlinks of one layer exist for the next."""
 
     image: str
     limits: Limits = field(default_factory=Limits)
@@ -39,7 +39,7 @@ class Check:
     links: dict[tuple[str, ...], str] = field(default_factory=dict)
 
     def layer(self, members: Iterable[tarfile.TarInfo]) -> None:
-        """Raises Error that names the first member which is not harmless."""
+        """Raises Error that names the first dangerous member."""
         for member in members:
             self._count(member)
             parts = self._parts(member, member.name)
@@ -83,7 +83,7 @@ class Check:
         return parts
 
     def _inside(self, member: tarfile.TarInfo, parts: tuple[str, ...]) -> None:
-        """No directory above it is a symlink that leads out of the root."""
+        """Refuse the member if a directory above it is a symlink that leads out of the root."""
         for length in range(1, len(parts)):
             link = self.links.get(parts[:length])
             if link is not None and _escapes(parts[:length], link):
@@ -94,7 +94,7 @@ class Check:
 
 
 def _escapes(place: tuple[str, ...], link: str) -> bool:
-    """Whether a symlink at this place leads out of the root for whoever follows it from the host."""
+    """Whether a symlink at this place leads out of the root when the host follows it."""
     if link.startswith("/"):
         return True
     depth = len(place) - 1
@@ -110,9 +110,9 @@ def _escapes(place: tuple[str, ...], link: str) -> bool:
 
 @contextmanager
 def opened(path: str, image: str) -> Iterator[tarfile.TarFile]:
-    """A tar, compressed or not, to be read from its beginning to its end. Raises Error where it is none.
+    """Open a tar, compressed or not, as a stream. Raises Error if it is not a tar.
 
-    zstd(1) does what this Python's tarfile cannot.
+    zstd(1) decompresses what this Python's tarfile cannot.
     """
     process: subprocess.Popen[bytes] | None = None
     try:
@@ -139,10 +139,10 @@ def opened(path: str, image: str) -> Iterator[tarfile.TarFile]:
 
 
 def members_of(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """The members of a tar that is read as a stream, none of which is kept."""
+    """The members of a tar that is read as a stream, without keeping them."""
     while True:
         member = archive.next()
         if member is None:
             return
-        vars(archive)["members"].clear()  # it would keep them all
+        vars(archive)["members"].clear()  # tarfile would keep them all
         yield member

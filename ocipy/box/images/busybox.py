@@ -1,4 +1,4 @@
-"""The image that needs nothing but the static busybox of the host (Debian: busybox-static)."""
+"""The image that needs only the host's static busybox (Debian: busybox-static)."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ DIRECTORIES = (
     "var",
     "var/tmp",
 )
-# busybox has these as applets, and a box has no use for them under these names.
+# Applets of busybox that a box does not need under these names.
 LEFT_OUT = ("busybox", "init", "linuxrc")
 PASSWD = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n"
 GROUP = "root:x:0:\nnogroup:x:65534:\n"
 
 
 def find() -> str:
-    """The static busybox. Raises Error where there is none."""
+    """The static busybox. Raises Error if the host has none."""
     for path in CANDIDATES:
         if os.access(path, os.X_OK) and b"ld-linux" not in Path(path).read_bytes()[:4096]:
             return path
@@ -45,7 +45,7 @@ def find() -> str:
 
 
 def digest(path: str) -> str:
-    """sha256:…, of the program: another one makes another image."""
+    """sha256:… of the program: another program makes another image."""
     return "sha256:" + hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""From the IMAGE of the command line to an Image: by skopeo and umoci, which know the formats and the transports."""
+"""From the command line's IMAGE to an Image, by skopeo and umoci, which know the formats and transports."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CHUNK = 1 << 20
 
 
 def fetch(store: Store, where: Reference, name: str, id_map: tuple[int, int] | None) -> Image:
-    """Fetch and unpack an image, and give it the name. id_map: as lookup.get takes it. Raises Error."""
+    """Fetch, unpack and name an image. id_map: see lookup.get. Raises Error."""
     with store.locked():
         if where.kind == "busybox":
             return _busybox(store, name, id_map)
@@ -55,7 +55,7 @@ def _busybox(store: Store, name: str, id_map: tuple[int, int] | None) -> Image:
 
 
 def call(words: Sequence[str], what: str) -> str:
-    """Run one of the tools: its output. Raises Error with the last line of what it has to say."""
+    """Run a tool. Return its output. Raises Error with the last line of its messages."""
     try:
         done = subprocess.run(words, check=False, capture_output=True, stdin=subprocess.DEVNULL)
     except FileNotFoundError:
@@ -68,13 +68,13 @@ def call(words: Sequence[str], what: str) -> str:
 
 
 def _message(line: str) -> str:
-    """The message in a line of logrus, which skopeo and umoci log with."""
+    """The message in a line of logrus, the logging library of skopeo and umoci."""
     _, found, message = line.partition('msg="')
     return message.rstrip('"').replace('\\"', '"') if found else line.strip()
 
 
 def _copy(where: Reference, work: str) -> tuple[ImageConfig, str]:
-    """Copy an image into a layout of our own: its config, and its digest."""
+    """Copy an image into a layout of ours. Return its config and digest."""
     target = f"oci:{work}/oci:{TAG}"
     flags = ["--src-tls-verify=false"] if where.is_local_registry else []
     with Progress(f"pulling {where.name}"):
@@ -107,7 +107,7 @@ def _layout_of_tar(where: Reference, work: str) -> tuple[ImageConfig, str]:
 
 
 def _decompress(where: Reference, plain: Path) -> None:
-    """Write the tar without its compression, by the program that made it."""
+    """Decompress the tar with the program that compressed it."""
     with open(where.source, "rb") as file:
         magic = file.read(6)
     program = next((words for start, words in COMPRESSIONS if magic.startswith(start)), None)
@@ -132,7 +132,7 @@ COMPRESSIONS = (
 
 
 def layers_of(layout: str) -> list[Path]:
-    """The files of the layers of an image in a layout, the lowest first."""
+    """The layer files of an image in a layout, lowest first."""
     place, _, _ = layout.rpartition(":")
     manifest = json.loads(call(["skopeo", "inspect", "--raw", f"oci:{layout}"], "cannot read the image"))
     return [Path(place, "blobs", *layer["digest"].split(":", 1)) for layer in manifest["layers"]]
@@ -140,7 +140,7 @@ def layers_of(layout: str) -> list[Path]:
 
 def _check(where: Reference, layout: str) -> None:
     if where.kind == "tar":
-        return  # looked through before it was made a layer
+        return  # searched before it became a layer
     check = archive.Check(where.name)
     layers = layers_of(layout)
     with Progress(f"checking {where.name}", len(layers)) as progress:

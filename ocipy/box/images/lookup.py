@@ -1,4 +1,4 @@
-"""The image of an IMAGE: the one that is there, else fetched (fetch.py, which takes more to import)."""
+"""Finds the image of an IMAGE in the store, or fetches it (fetch.py, which imports more)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ocipy.box.images.store import Image, Store
 
 
 def get(store: Store, word: str, *, pull: bool = False, id_map: tuple[int, int] | None = None) -> Image:
-    """The image of an IMAGE, fetched and unpacked if it is not there, or if pull is set.
+    """The image of an IMAGE; fetches and unpacks it if it is missing or pull is set.
 
-    id_map: (first host id, size) of the user namespace that its files are to belong to. Raises Error.
+    id_map: (first host id, size) of the user namespace that owns its files. Raises Error.
     """
     where = reference.parse(word)
     if where.kind == "directory":

@@ -1,4 +1,4 @@
-"""What IMAGE of the command line means. Pure but for a look whether a file or directory of that name is there."""
+"""What the command line's IMAGE means. Pure, except that it checks for a file or directory of that name."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.zst", ".tzst", "
 class Reference(NamedTuple):
     """kind: "busybox", "directory", "tar", "oci", "docker-archive" or "registry".
 
-    source: a path, or what skopeo takes. name: how the image is called from now on; "" for a directory, which is used
-    where it is.
+    source: a path, or skopeo's name. name: the image's name in the store; "" for a directory, which is used in place.
     """
 
     kind: str
@@ -28,7 +27,7 @@ class Reference(NamedTuple):
 
     @property
     def is_local_registry(self) -> bool:
-        """A registry on this machine, which need not speak TLS: docker and podman see it the same way."""
+        """Whether the registry is on this machine, where TLS is optional, as for docker and podman."""
         if self.kind != "registry":
             return False
         host = self.source.partition("/")[0]
@@ -42,7 +41,7 @@ class Reference(NamedTuple):
 
 
 def parse(word: str) -> Reference:
-    """Raises Error for what is no image."""
+    """Parse IMAGE. Raises Error if it is not an image."""
     kind, colon, rest = word.partition(":")
     if colon and kind in ("oci", "docker-archive"):
         path, tag_colon, tag = rest.partition(":")
@@ -73,9 +72,9 @@ def _of_path(word: str) -> Reference:
 
 
 def full_name(word: str) -> str:
-    """With the registry, the path and the tag that docker means: "alpine" is docker.io/library/alpine:latest.
+    """The full name with docker's default registry, path and tag: "alpine" is docker.io/library/alpine:latest.
 
-    Raises Error for what no registry could have.
+    Raises Error for a name that no registry can have.
     """
     allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/:@[]"
     if not word or word.startswith("-") or any(letter not in allowed for letter in word):
@@ -91,5 +90,5 @@ def full_name(word: str) -> str:
 
 
 def short_name(word: str) -> str:
-    """How people write it: without docker.io/library, and with a tag."""
+    """The name as people write it: without docker.io/library, with a tag."""
     return full_name(word).removeprefix("docker.io/").removeprefix("library/")

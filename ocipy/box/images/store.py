@@ -1,4 +1,4 @@
-"""The images that are there: a directory for each, by digest, and the names that lead to them."""
+"""The store of images: a directory for each, by digest, and the names that point to them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PARTIAL = "partial-"
 
 
 class Image(NamedTuple):
-    """key: its directory's name, "" for a directory of the caller's. digest: of the manifest, or of the archive.
+    """key: its directory's name; "" for a directory of the user. digest: of the manifest, or of the archive.
 
     rootfs: the absolute path of the root file system. size: in bytes, of the unpacked files.
     """
@@ -37,7 +37,7 @@ class Image(NamedTuple):
 
 
 class Store:
-    """The images of a place. Every change is made under a lock, and what was left half done goes with the next one."""
+    """The images of a place. A lock guards every change, which first removes the leftovers of an interrupted one."""
 
     def __init__(self, places: Places) -> None:
         self.places = places
@@ -45,7 +45,7 @@ class Store:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Nobody else changes the images meanwhile."""
+        """Lock the store: no other process changes the images in the meantime."""
         fd = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
@@ -66,7 +66,7 @@ class Store:
         return dict(found)
 
     def find(self, name: str) -> Image | None:
-        """The image of this name, or whose digest begins so."""
+        """The image with this name, or with a digest that begins so."""
         key = self.names().get(name)
         if key is None and len(name) >= 4:
             found = [
@@ -95,7 +95,7 @@ class Store:
             ) from None
 
     def all(self) -> list[Image]:
-        """Every name's image; one without a name has "" for it."""
+        """(name, image) of each name; an image without a name has ""."""
         names = self.names()
         found = [
             self.load(name, key) for name, key in sorted(names.items()) if (self.directory / key / RECORD).exists()
@@ -106,9 +106,9 @@ class Store:
         return sorted(path.parent.name for path in self.directory.glob("*/" + RECORD))
 
     def add(self, name: str, key: str, digest: str, fill: Callable[[Path], ImageConfig]) -> Image:
-        """Make an image, unless its key is there already, and give it the name. The caller holds the lock.
+        """Make an image, unless its key exists, and give it the name. The caller holds the lock.
 
-        fill: makes the root file system in the empty directory that it is given, and tells the image's config.
+        fill: makes the root filesystem in an empty directory, and returns the image's config.
         """
         place = self.directory / key
         if not (place / RECORD).exists():
@@ -138,9 +138,9 @@ class Store:
         new.rename(path)
 
     def remove(self, name: str, used: Callable[[str], list[str]]) -> list[str]:
-        """Take the name away, and the image with its last one. used: the boxes that need an image's key.
+        """Remove the name, and with its last name the image. used: the boxes that need an image's key.
 
-        Gives what was removed, in words. Raises Error where there is no such image, or a box needs it.
+        Returns what was removed, in words. Raises Error if there is no such image, or a box needs it.
         """
         with self.locked():
             image = self.find(name)
@@ -173,7 +173,7 @@ class Store:
 
 
 def size_of(directory: Path) -> int:
-    """The bytes of all files below, each hard link counted once."""
+    """The size in bytes of all files below; counts hard-linked files once."""
     seen = set()
     total = 0
     for place, _, names in os.walk(directory):
@@ -186,7 +186,7 @@ def size_of(directory: Path) -> int:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a directory with all below it, also what is not open to its owner, or belongs to ids allotted to us.
+    """Remove a directory tree, even parts that are closed to their owner or belong to our subordinate ids.
 
     Raises Error.
     """
@@ -205,7 +205,7 @@ def remove_tree(path: Path) -> None:
 
 
 def open_up(path: Path) -> None:
-    """Let the owner into every directory: overlayfs keeps one of mode 0 in its work directory."""
+    """Give the owner access to every directory: overlayfs keeps one of mode 0 in its work directory."""
     for place, directories, _ in os.walk(path):
         for name in directories:
             below = os.path.join(place, name)
@@ -214,7 +214,7 @@ def open_up(path: Path) -> None:
 
 
 def _remove_as_their_root(path: Path) -> bool:
-    """As root of a user namespace that has the ids allotted to us (subuid(5)): they own what a box has written."""
+    """Remove it as root of a user namespace with our subordinate ids (subuid(5)), which own the box's files."""
     import subprocess
 
     words = ["unshare", "--map-root-user", "--map-auto", "--", "rm", "-rf", "--", str(path)]
