@@ -1,4 +1,4 @@
-"""The tests that there are, by pytest's own collection: for tables that name tests."""
+"""All existing tests, from pytest's collection: for tables that name tests."""
 
 from __future__ import annotations
 

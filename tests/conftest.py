@@ -1,4 +1,4 @@
-"""Which runtime is tested, and what is left out and why."""
+"""The runtime under test, and the tests that are left out, with reasons."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ smoke: the short set for slow machines
 
 
 def runtime_path() -> str:
-    """The absolute path of the runtime under test: OCI_RUNTIME, a path or a name; else the checkout's own."""
+    """The absolute path of the runtime under test: OCI_RUNTIME, a path or a name; by default the checkout's."""
     wanted = os.environ.get("OCI_RUNTIME") or str(TOP / ".venv/bin/ocipy")
     return str(Path(shutil.which(wanted) or wanted).absolute())
 
@@ -54,12 +54,12 @@ def host() -> Host:
 
 
 def _nothing(_number: int, _frame: object) -> None:
-    """A handler: it goes with an exec, where "ignored" stays."""
+    """A handler: an exec removes it, but would keep "ignored"."""
 
 
 def restore_default_signals() -> None:
-    """What `nohup make test &` has the session ignore or block (HUP, INT, QUIT), every program that the tests execute
-    would ignore as well: signal(7). The session itself still takes no notice of it."""
+    """Undo the ignored and blocked signals of `nohup make test &` (HUP, INT, QUIT), which every program that the tests
+    execute would inherit: signal(7). The session itself still ignores them."""
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE, signal.SIGXFSZ}:
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL if number == signal.SIGCHLD else _nothing)
@@ -114,7 +114,7 @@ def _reason_to_leave_out(item: pytest.Item, host: Host, kind: str) -> str | None
 
 
 def _other_target(item: pytest.Item) -> str | None:
-    """The make target that runs what this host can't, by the choice of tests/vm/run (SMOKE) and tests/systemd/run."""
+    """The make target that runs what this host can't, as tests/vm/run (SMOKE) and tests/systemd/run select tests."""
     marks = {mark.name for mark in item.iter_markers()}
     if "needs_systemd" in marks:
         return "make test-systemd"
@@ -133,7 +133,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             _elsewhere[item.nodeid] = _other_target(item)
         differs = item.get_closest_marker("differs_from_runc")
         if differs is not None and kind != "ocipy":
-            # Strict for the runc that the mark was written against: a difference that has gone must be noticed.
+            # Strict for the runc version that the mark was written for: a difference that is gone must be noticed.
             strict = version.startswith("runc 1.5.") and differs.kwargs.get("always", True)
             item.add_marker(pytest.mark.xfail(reason=f"{kind} differs: {_reason(differs)}", strict=strict))
 
@@ -150,7 +150,7 @@ _elsewhere: dict[str, str | None] = {}
 
 
 def _told(tests: list[str]) -> str:
-    """How many of these run by another target, for the end of a line."""
+    """How many of these run in another target, for the end of a line."""
     targets = Counter(target for target in map(_elsewhere.get, tests) if target)
     return "".join(f"; {number} of them in `{target}`" for target, number in sorted(targets.items()))
 

@@ -1,4 +1,4 @@
-"""What the integration tests stand on: bundles, the runtime under test, containers, looking at them from outside."""
+"""The base of the integration tests: bundles, the runtime under test, containers, views of them from outside."""
 
 from __future__ import annotations
 

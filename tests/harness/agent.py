@@ -1,6 +1,6 @@
-"""A Python in the container that does what the test tells it to: what a checkpoint has to save is made there.
+"""A Python in the container that executes the test's orders, to create what a checkpoint has to save.
 
-The container gets the host's /usr, read-only, and a directory for questions and answers.
+The container gets the host's /usr read-only, and a directory for questions and answers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tests.harness.host import wait_until
 
 PYTHON = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 
-# Looks for a question again and again: a checkpoint finds it asleep, with no descriptor of the host's open.
+# It polls for questions: a checkpoint finds it asleep, without an open file descriptor of the host's.
 _PROGRAM = """
 import json, os, time
 def answered(source, names):
@@ -47,10 +47,10 @@ serve({"os": os, "time": time})
 
 
 class Agent:
-    """The test's end. `place` is the directory on the host that both see."""
+    """The test's side. `place` is the directory on the host that both share."""
 
     def __init__(self, bundle: Bundle, place: Path) -> None:
-        """Makes the agent the process of the bundle."""
+        """Make the agent the bundle's process."""
         place.mkdir(exist_ok=True)
         place.chmod(0o777)
         self.place = place
@@ -62,12 +62,12 @@ class Agent:
 
     @staticmethod
     def reason_against() -> str:
-        """Why there can be none, "" if it can."""
+        """Why the host cannot have an agent; "" if it can."""
         return "" if PYTHON.startswith("/usr/") else f"needs Python's own files in /usr, not {PYTHON}"
 
     def __call__(self, source: str, timeout: float = 20) -> Any:
         """The value of an expression in the agent, None for statements. Raises AssertionError for an exception there,
-        or where no answer comes."""
+        or if no answer comes."""
         answer = self.place / "answer"
         answer.unlink(missing_ok=True)
         (self.place / "question.new").write_text(source)

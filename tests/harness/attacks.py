@@ -1,4 +1,4 @@
-"""What the tests of published vulnerabilities have in common."""
+"""Shared code of the tests of published vulnerabilities."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ done"""
 
 
 def look_for(marker: Path) -> str:
-    """A script that looks for a file of the host's by the root, cwd and descriptors of all that enters."""
+    """A script that looks for a host file through the root, cwd and file descriptors of each process that enters."""
     return f"""
     echo ready
     while :; do
@@ -72,15 +72,15 @@ def look_for(marker: Path) -> str:
 
 
 def make_entering(place: Path) -> Path:
-    """Compile enter.c; the path of the program."""
+    """Compile enter.c. Return the program's path."""
     program = place / "enter"
     subprocess.run(["cc", "-static", "-O1", "-Wall", "-o", program, Path(__file__).with_name("enter.c")], check=True)
     return program
 
 
 def wait_for_overwriting(pid: int, entering: Path, work: Path) -> None:
-    """See that OVERWRITE, in the container of this process, is a real attack: programs that are not sealed do not
-    survive it. All that enters is a copy, and none falls back to another program of the host's."""
+    """Check that OVERWRITE in this process's container is a real attack: unsealed programs do not survive it.
+    Only copies enter, and none falls back to another program of the host."""
     for path in (Path("/bin/sh"), Path("/bin/busybox"), Path(sys.executable)):
         assert is_protected(path), f"{path} could be overwritten; no attack without tests/harness/private.py"
     programs = [Path(shutil.copy(original, work)) for original in (entering, "/bin/busybox")]
@@ -90,7 +90,7 @@ def wait_for_overwriting(pid: int, entering: Path, work: Path) -> None:
         try:
             subprocess.run([programs[0], str(pid), programs[1], "sleep", "0.03"], check=False)
         except OSError as error:
-            # The attack has come to it in the meantime, or is just writing.
+            # The attack has reached it in the meantime, or is just writing.
             assert error.errno in (errno.ENOEXEC, errno.ETXTBSY), error
         return fingerprint(programs) != before
 
@@ -98,13 +98,13 @@ def wait_for_overwriting(pid: int, entering: Path, work: Path) -> None:
 
 
 def abstract_sockets(text: str) -> set[str]:
-    """The names that begin with @ in a text of /proc/net/unix. A name is the eighth field, and may hold blanks."""
+    """The abstract names (@…) in a text of /proc/net/unix. A name is the eighth field, and can contain blanks."""
     fields = [line.split(maxsplit=7) for line in lines(text)]
     return {words[7] for words in fields if len(words) == 8 and words[7].startswith("@")}
 
 
 def assert_nothing_loaded(trace: str, entering: Container[str]) -> None:
-    """That no process in the trace of strace -f opens what is SUSPICIOUS, from a call of `entering` to its exec."""
+    """Assert in a trace of strace -f that no process opens a SUSPICIOUS path between `entering` and its exec."""
     inside: set[str] = set()
     checked = 0
     for line in lines(trace):
@@ -125,7 +125,7 @@ def assert_nothing_loaded(trace: str, entering: Container[str]) -> None:
 
 
 def installed(runtime: Runtime) -> list[Path]:
-    """The files that a container would want to overwrite: the executable, its libraries, our modules, Python."""
+    """The files that a container would overwrite: the executable, its libraries, our modules, Python."""
     executable = Path(runtime.path).resolve()
     files = {executable}
     listing = subprocess.run(["ldd", executable], check=False, capture_output=True).stdout
@@ -138,14 +138,14 @@ def installed(runtime: Runtime) -> list[Path]:
 
 
 def fingerprint(files: list[Path]) -> dict[Path, tuple[str, int]]:
-    """A digest and the size of each."""
+    """The digest and size of each."""
     return {path: (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_size) for path in files}
 
 
 def copy_of_runtime(runtime: Runtime, place: Path) -> Path:
-    """A copy of the runtime that may be attacked, on a file system that can be written to; the path of its executable.
+    """Copy the runtime to a writable filesystem, for an attack. Return the executable's path.
 
-    An executable that needs nothing of its own place is copied alone, an installed ocipy with its environment.
+    An executable that does not depend on its place is copied alone, an installed ocipy with its environment.
     """
     executable = Path(runtime.path).resolve()
     environment = executable.parents[1]
@@ -160,19 +160,19 @@ def copy_of_runtime(runtime: Runtime, place: Path) -> Path:
 
 
 def unchanged_installation(runtime: Runtime, work: Path, programs: list[Path]) -> Iterator[None]:
-    """Has a copy of the runtime called; asserts at the end that neither this nor a file of the host's has changed."""
+    """Makes calls use a copy of the runtime; asserts at the end that neither the copy nor a host file has changed."""
     original, place = runtime.path, work / "attacked"
     runtime.path = str(copy_of_runtime(runtime, place))
     watched = sorted({*installed(runtime), *programs, *(path for path in place.rglob("*") if path.is_file())})
     before = fingerprint(watched)
     yield
-    runtime.path = original  # what removes the containers of one that has been overwritten
+    runtime.path = original  # if the copy was overwritten, the original must remove its containers
     after = fingerprint(watched)
     assert [path for path in watched if before[path] != after[path]] == []
 
 
 def leaked_directory(work: Path) -> Iterator[tuple[Path, list[int]]]:
-    """A directory of the host with a secret, held open by the caller as fourteen descriptors."""
+    """A host directory with a secret; the caller holds it open through fourteen file descriptors."""
     directory = work / "outside"
     (directory / "bin").mkdir(parents=True)
     (directory / "secret").write_text("of the host")
@@ -189,5 +189,5 @@ def leaked_directory(work: Path) -> Iterator[tuple[Path, list[int]]]:
 
 
 def likely_numbers(descriptors: list[int]) -> list[int]:
-    """The leaked descriptors and those where a runtime's own are likely to be."""
+    """The leaked file descriptors, and the numbers that a runtime's own are likely to have."""
     return sorted({*range(3, 21), *descriptors})

@@ -1,4 +1,4 @@
-"""What --no-pivot leaves below the container's root: the host's tree, for whoever can take that root off."""
+"""What --no-pivot leaves below the container's root: the host's tree, if a process can unmount that root."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tests.harness.look import Mount, parse_mountinfo
 
 
 def behind(pid: int, look: Callable[[list[Mount]], Any]) -> Any:
-    """Take the root off in a container's mount namespace, and call `look` with the mounts of what comes up, as its "/".
+    """Unmount the root in a container's mount namespace, and call `look` with the mounts of what appears as "/".
 
-    Paths that it opens are the host's as the container has them. The container is of no use afterwards.
+    Paths that it opens are the host's, as the container sees them. The container is unusable afterwards.
     """
     namespace = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -26,7 +26,7 @@ def behind(pid: int, look: Callable[[list[Mount]], Any]) -> Any:
         try:
             _kernel.setns(namespace, 0)
             _kernel.umount2("/", MNT_DETACH)
-            _kernel.setns(namespace, 0)  # once more, for its root, which is what is on top now
+            _kernel.setns(namespace, 0)  # again: it sets our root to the topmost mount
             result = look(mounts_from(proc))
         except BaseException:
             result = AssertionError(traceback.format_exc())
@@ -43,14 +43,14 @@ def behind(pid: int, look: Callable[[list[Mount]], Any]) -> Any:
 
 
 def mounts_from(proc: int) -> list[Mount]:
-    """The caller's mounts, by a procfs that is open."""
+    """The caller's mounts, read through an open procfs."""
     file = os.open("self/mountinfo", os.O_RDONLY, dir_fd=proc)
     with os.fdopen(file, encoding="utf-8", errors="surrogateescape") as stream:
         return parse_mountinfo(stream.read())
 
 
 def visible(mounts: list[Mount]) -> list[str]:
-    """Where a procfs or sysfs shows all of itself, with nothing mounted on its root."""
+    """The mount points of procfs and sysfs that show everything, with nothing mounted on their roots."""
     points = {mount.id: mount.point for mount in mounts}
     covered = {mount.parent for mount in mounts if points.get(mount.parent) == mount.point}
     return [

@@ -93,7 +93,7 @@ _CONFIG: dict[str, Any] = {
 }
 
 
-# What the integration tests call in a container. Each is a link in each bundle, so there are no others.
+# The programs that the integration tests call in a container. Each costs a link in each bundle, so list no others.
 APPLETS = """
 [ awk cat chmod chown chroot cmp cp cut date dd diff echo env expr false find free grep groups head hostname id ionice
 ip kill ln ls mkdir mkfifo mknod mount nc nsenter od passwd pivot_root printf ps pwd readlink reset rm rmdir sed seq
@@ -103,18 +103,18 @@ umount uname unlink unshare uptime wc which xargs yes
 
 
 def default_config() -> dict[str, Any]:
-    """A fresh config like the one that `runc spec` writes, without a terminal."""
+    """A new config like that of `runc spec`, without a terminal."""
     return copy.deepcopy(_CONFIG)
 
 
 def busybox_applets() -> list[str]:
-    """All that the host's busybox has, but for its own name."""
+    """All applets of the host's busybox, except busybox itself."""
     listing = subprocess.run(["/bin/busybox", "--list"], check=True, capture_output=True, text=True, timeout=60)
     return [applet for applet in listing.stdout.split() if applet != "busybox"]
 
 
 class BusyboxRootfs:
-    """A root filesystem made of the host's static busybox, made once; bundles get cheap copies of it."""
+    """A root filesystem from the host's static busybox, created once; bundles get cheap copies."""
 
     def __init__(self, path: Path, applets: Sequence[str] = APPLETS) -> None:
         """Raises AssertionError if the host has no static busybox, or it lacks an applet."""
@@ -134,7 +134,7 @@ class BusyboxRootfs:
         (path / "etc/group").write_text("root:x:0:\nuser:x:1000:\n")
 
     def copy_to(self, target: Path, hardlinks: bool = True) -> None:
-        """A copy; with hard links it costs next to nothing, without them even the busybox file is the copy's own."""
+        """Copy it. Hard links cost next to nothing; without them the copy has its own busybox file."""
         target.mkdir(parents=True)
         for directory, children, files in os.walk(self.path):
             here = os.path.normpath(os.path.join(target, os.path.relpath(directory, self.path)))
@@ -146,7 +146,7 @@ class BusyboxRootfs:
 
 
 class Bundle:
-    """A bundle in a directory of its own. Edit `config`, then hand it to the runtime, which writes it by `write()`."""
+    """A bundle in a directory. Edit `config`, then pass it to the runtime, which calls `write()`."""
 
     def __init__(
         self, path: Path, busybox: BusyboxRootfs | None, cgroups_path: str | None = None, hardlinks: bool = True
@@ -162,7 +162,7 @@ class Bundle:
 
     @property
     def rootfs(self) -> Path:
-        """Where the root filesystem is on the host."""
+        """The root filesystem's place on the host."""
         return self.path / "rootfs"
 
     @property
@@ -192,22 +192,22 @@ class Bundle:
         return self
 
     def join_pid_namespace(self, pid: int) -> Bundle:
-        """Join that of a process, in the place of a new one."""
+        """Join a process's namespace instead of a new one."""
         for entry in self.linux["namespaces"]:
             if entry["type"] == "pid":
                 entry["path"] = f"/proc/{pid}/ns/pid"
         return self
 
     def namespaces(self, **paths: str | None) -> Bundle:
-        """Set linux.namespaces: namespaces(pid=None, network="/proc/1/ns/net") is a new pid one, and
-        a joined network one."""
+        """Set linux.namespaces: namespaces(pid=None, network="/proc/1/ns/net") asks for a new pid namespace and
+        joins a network namespace."""
         self.linux["namespaces"] = [
             {"type": kind} if path is None else {"type": kind, "path": path} for kind, path in paths.items()
         ]
         return self
 
     def without_namespace(self, *kinds: str) -> Bundle:
-        """Take namespaces out: the container shares the runtime's."""
+        """Remove namespaces: the container shares the runtime's."""
         self.linux["namespaces"] = [ns for ns in self.linux["namespaces"] if ns["type"] not in kinds]
         return self
 
@@ -220,14 +220,14 @@ class Bundle:
         return self
 
     def searchable(self) -> Bundle:
-        """Let everybody pass through the directories above the root filesystem (pytest's are 0700)."""
+        """Open the directories above the root filesystem to everybody (pytest's are 0700)."""
         for directory in [self.rootfs, *self.rootfs.parents]:
             if directory.stat().st_uid == os.geteuid() and directory != Path("/"):
                 directory.chmod(directory.stat().st_mode | 0o111)
         return self
 
     def mount(self, destination: str, source: str, *options: str, type: str = "bind") -> Bundle:
-        """Append a mount; a bind mount (with `rbind` unless the options say otherwise) if no type is given."""
+        """Append a mount; without a type it is a bind mount (`rbind` unless the options have another)."""
         if type == "bind" and not {"bind", "rbind"} & set(options):
             options = ("rbind", *options)
         self.config["mounts"].append(
@@ -236,12 +236,12 @@ class Bundle:
         return self
 
     def without_mount(self, *destinations: str) -> Bundle:
-        """Take mounts out, by destination."""
+        """Remove mounts by destination."""
         self.config["mounts"] = [m for m in self.config["mounts"] if m["destination"] not in destinations]
         return self
 
     def file(self, path: str, text: str, mode: int = 0o644) -> Path:
-        """Put a file in the root filesystem; returns where it is on the host."""
+        """Put a file in the root filesystem. Return its path on the host."""
         target = self.rootfs / path.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.is_symlink() or target.exists():
@@ -251,7 +251,7 @@ class Bundle:
         return target
 
     def write(self) -> Path:
-        """Write config.json; returns its path."""
+        """Write config.json. Return its path."""
         path = self.path / "config.json"
         path.write_text(json.dumps(self.config, indent=2))
         return path

@@ -1,6 +1,6 @@
-"""The cgroups of a test session among those of the whole machine: found and removed by descriptors.
+"""Finds and removes the cgroups of a test session among those of the whole machine, by file descriptors.
 
-A path may be longer than the kernel takes, a tree deeper than Python's stack, a name any bytes: containers do that.
+Containers make paths longer than the kernel's limit, trees deeper than Python's stack, and names of any bytes.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from pathlib import Path
 from tests.harness.look import cgroup_hierarchies, cgroups_of
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# What a directory gives that has been removed meanwhile.
+# The errors of a directory that was removed in the meantime.
 REMOVED = (errno.ENOENT, errno.ENODEV)
-# The tokens of this process's sessions. What has one in its name is ours with all that is below it.
+# The tokens of this process's sessions. A cgroup with one in its name is ours, with everything below it.
 _tokens: set[str] = set()
 
 
 def claim(token: str) -> None:
-    """Say that cgroups with this in their names are this process's."""
+    """Declare cgroups with this in their names to be this process's."""
     _tokens.add(token)
 
 
 def cgroup_dirs(name: str) -> list[Path]:
-    """Each of our cgroup directories, in all hierarchies, with `name` in its path. Sorted, parents first."""
+    """Our cgroup directories with `name` in their paths, in all hierarchies, parents first."""
     found: list[Path] = []
     for top in cgroup_tops():
         _walk(top, name, lambda path: found.append(path))
@@ -35,36 +35,36 @@ def cgroup_dirs(name: str) -> list[Path]:
 
 
 def remove_cgroups(name: str, keep: Container[str] = ()) -> list[Path]:
-    """Kill what is in these cgroups, remove them but for those called as in `keep`, and return those that remain."""
+    """Kill the processes in these cgroups, remove all but those named in `keep`, and return those that remain."""
     for _ in range(20):
         for top in cgroup_tops():
             _walk(top, name, lambda path: None, keep, remove=True)
         left = [path for path in cgroup_dirs(name) if path.name not in keep]
         if not left:
             break
-        time.sleep(0.02)  # for what is killed to end
+        time.sleep(0.02)  # the killed processes need time to end
     return left
 
 
 def cgroup_tops() -> list[Path]:
-    """Where the hierarchies are mounted."""
+    """The mount points of the hierarchies."""
     return sorted(set(cgroup_hierarchies().values()))
 
 
 def _may_hold_ours(directory: str, own: set[str]) -> bool:
-    """Whether to look into a directory that is not wanted itself: others' trees may be endless.
+    """Whether to search a directory that is not wanted itself: other trees may be huge.
 
-    Ours are below the root, the session's own cgroup, and the slices of systemd and of its users' managers."""
+    Ours are below the root, the session's cgroup, and the slices of systemd and its user managers."""
     claimed = any(token in directory for token in _tokens)
     return claimed or directory in own or directory.endswith(".slice") or directory.startswith("user@")
 
 
 def _walk(top: Path, name: str, found: Callable[[Path], None], keep: Container[str] = (), remove: bool = False) -> None:
-    """Call `found` for each, and with `remove` remove them, children first."""
+    """Call `found` for each; if `remove` is set, remove them, children first."""
     own = {part for path in cgroups_of("self").values() for part in path.split("/") if part}
     fd = os.open(top, DIRECTORY)
     path: list[str] = []
-    wanted = [False]  # for the directory that fd is, and those above
+    wanted = [False]  # for the directory of fd, and those above
     todo = [_directories(fd)]
     try:
         while todo:
@@ -124,7 +124,7 @@ def _rmdir(name: str, fd: int) -> None:
 
 
 def _kill(fd: int) -> None:
-    """Thaw a cgroup, and kill all in it."""
+    """Thaw a cgroup, and kill its processes."""
     for file, state in (("freezer.state", b"THAWED"), ("cgroup.freeze", b"0")):
         _write(file, state, fd)
     try:

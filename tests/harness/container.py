@@ -1,4 +1,4 @@
-"""A container that lives while a test looks at it."""
+"""A container that runs while a test looks at it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.harness.runtime import Result, Runtime
 
 
 class Container:
-    """Made by the `container` fixture, created but not started; removed by it at the end of the test."""
+    """The `container` fixture creates it without starting it, and removes it at the end of the test."""
 
     def __init__(self, runtime: Runtime, bundle: Bundle, id: str) -> None:
         self.runtime = runtime
@@ -40,13 +40,13 @@ class Container:
 
     @property
     def status(self) -> str:
-        """The status that `state` says."""
+        """The status that `state` reports."""
         status: str = self.state()["status"]
         return status
 
     @property
     def stdout(self) -> str:
-        """What the container's process has written so far."""
+        """The output of the container's process so far."""
         assert self.created is not None
         return self.created.stdout_path.read_text(errors="replace")
 
@@ -56,7 +56,7 @@ class Container:
         return self.created.stderr_path.read_text(errors="replace")
 
     def wait_output(self, text: str, timeout: float = 10) -> str:
-        """Wait until standard output holds `text`; returns all of it."""
+        """Wait until standard output contains `text`. Return all of it."""
         wait_until(lambda: text in self.stdout, f"{text!r} in the output of {self.id}", timeout)
         return self.stdout
 
@@ -66,20 +66,20 @@ class Container:
         return self
 
     def exec(self, *words: str | Path, flags: Sequence[str | Path] = (), **options: Any) -> Result:
-        """`exec` in the foreground: the words are the command; options as for `Runtime.call`."""
+        """`exec` in the foreground. The words are the command; for the options see `Runtime.call`."""
         return self.runtime.call("exec", *flags, self.id, *words, **options)
 
     def sh(self, script: str, *flags: str | Path, **options: Any) -> Result:
-        """A shell script by `exec` in the foreground."""
+        """Run a shell script with `exec` in the foreground."""
         return self.exec("sh", "-c", script, flags=flags, **options)
 
     def wait_dead(self, timeout: float = 10) -> Container:
-        """Wait until init has died. It stays a zombie: the test process is its parent and has not reaped it."""
+        """Wait until init has died. It stays a zombie, because the test process, its parent, has not reaped it."""
         wait_until(lambda: process_state(self.pid) in ("Z", "X", ""), f"end of {self.id}", timeout)
         return self
 
     def reap(self, timeout: float = 10) -> int:
-        """Wait for init's end and reap it; returns the exit status, 128 + signal where a signal ended it."""
+        """Wait for init's end and reap it. Return its exit status, 128 + signal if a signal killed it."""
         self.wait_dead(timeout)
         _, status = os.waitpid(self.pid, 0)
         code = os.waitstatus_to_exitcode(status)
@@ -117,10 +117,10 @@ class Container:
         return cgroups_of(self.pid)
 
     def root(self, path: str = "/") -> Path:
-        """A path in the container's root as the host sees it, through /proc/PID/root."""
+        """A path in the container's root as seen from the host, through /proc/PID/root."""
         return Path(f"/proc/{self.pid}/root") / path.lstrip("/")
 
     def enter(self, script: str, timeout: float = 10) -> Result:
-        """Run a shell script in the container's namespaces (not user and cgroup) with the host's rights: nsenter(1)."""
+        """Run a shell script in the container's namespaces, not user and cgroup, with the host's rights: nsenter(1)."""
         argv = ["nsenter", "-t", str(self.pid), "-m", "-u", "-i", "-n", "-p", "--", "/bin/sh", "-c", script]
         return self.runtime.spawn(argv).wait(timeout)

@@ -1,4 +1,4 @@
-"""Checkpoints by criu itself: which criu, whether it works here, and a container to checkpoint and restore."""
+"""Checkpoints by the real criu: which criu, whether it works here, and a container to checkpoint and restore."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.harness.text import lines, read
 CRIU = os.environ.get("OCIPY_TEST_CRIU") or shutil.which("criu") or ""
 SEARCHED = {"PATH": f"{os.path.dirname(CRIU)}:{ENVIRONMENT['PATH']}"}
 
-# Ends with 7 when told to, and counts in its memory: what it counts after a restore goes on from before.
+# It exits with 7 when told to, and counts in its memory, so after a restore it continues from the old number.
 COUNTER = """
 trap 'exit 7' USR1
 i=0
@@ -26,7 +26,7 @@ while true; do i=$((i + 1)); echo $i > /count/n; sleep 0.2; done
 
 
 def reason_against() -> str:
-    """Why criu does not work here, "" if it does."""
+    """Why criu does not work here; "" if it does."""
     if not CRIU:
         return "needs the program criu"
     if os.geteuid() != 0:
@@ -39,30 +39,30 @@ def reason_against() -> str:
 
 
 def has_feature(name: str) -> bool:
-    """Whether criu finds a feature of its own or the kernel's (criu check --feature)."""
+    """Whether criu and the kernel have a feature (criu check --feature)."""
     command = [CRIU, "check", "--feature", name]
     return subprocess.run(command, capture_output=True, timeout=scaled(60), check=False).returncode == 0
 
 
 def version() -> tuple[int, ...]:
-    """criu's own, as far as its first two numbers."""
+    """The first two numbers of criu's version."""
     said = subprocess.run([CRIU, "--version"], capture_output=True, text=True, timeout=scaled(60), check=True).stdout
     return tuple(int(number) for number in said.split()[1].split(".")[:2])
 
 
 def nothing() -> dict[str, Any]:
-    """/dev/null for all streams: a file of the host's is none that criu could save."""
+    """/dev/null for all streams: criu cannot save files of the host."""
     return {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 
 def mounts_of(pid: int) -> list[tuple[str, str, str]]:
-    """(mount point, type, options) of all mounts, but for what criu restores in another order."""
+    """(mount point, type, options) of all mounts, without options that criu restores in another order."""
     fields = [line.split(" ") for line in lines(read(f"/proc/{pid}/mountinfo"))]
     return sorted((line[4], line[line.index("-") + 1], line[5]) for line in fields)
 
 
 class Checkpointed:
-    """A container with the paths of its images. `restored_as` makes another one of the same images."""
+    """A container with the paths of its images. `restored_as` gives a second one with the same images."""
 
     def __init__(self, runtime: Runtime, bundle: Bundle, work: Path, id: str) -> None:
         self.runtime = runtime
@@ -73,14 +73,14 @@ class Checkpointed:
         self.globals: list[str | Path] = ["--log", work / "log"]
 
     def run(self, *flags: str | Path, **options: Any) -> int:
-        """Run it detached, without a stream that is a file of the host's; its pid."""
+        """Run it detached, without a host file as a stream. Return its pid."""
         self.bundle.write()
         self._quiet("run", "--detach", "--bundle", self.bundle.path, *flags, self.id, **options).ok()
         self.wait_ready()
         return self.pid
 
     def wait_ready(self) -> None:
-        """Wait until its process has set up what it needs."""
+        """Wait until its process is ready."""
 
     @property
     def pid(self) -> int:
@@ -111,7 +111,7 @@ class Checkpointed:
         return self.runtime.begin(*command, *flags, self.id, env=SEARCHED, **{**nothing(), **options})
 
     def _quiet(self, *command: str | Path, **options: Any) -> Result:
-        """A call whose streams become the container's: what it has to say is in its log."""
+        """A call whose streams become the container's; its messages are in its log."""
         log = self.work / "log"
         log.unlink(missing_ok=True)
         result = self.runtime.call(*command, globals=self.globals, **{**nothing(), **options})
@@ -125,7 +125,7 @@ class Checkpointed:
         self.restore(*flags).ok()
 
     def processes(self) -> list[int]:
-        """All in its pid namespace."""
+        """All processes in its pid namespace."""
         namespace = os.readlink(f"/proc/{self.pid}/ns/pid")
         found = []
         for entry in Path("/proc").iterdir():
@@ -161,18 +161,18 @@ class Counter(Checkpointed):
 
     @property
     def count(self) -> int:
-        """What it has written last."""
+        """The last number that it wrote."""
         file = self.work / "count/n"
         text = file.read_text() if file.exists() else ""
         return int(text) if text.strip() else 0
 
     def goes_on(self, before: int) -> None:
-        """Assert that it counts on from there."""
+        """Assert that it continues to count from there."""
         wait_until(lambda: self.count > before, "a higher count", 20)
 
 
 class Asked(Checkpointed):
-    """A Python that does what it is told (tests/harness/agent.py)."""
+    """A Python that executes orders (tests/harness/agent.py)."""
 
     def __init__(self, runtime: Runtime, bundle: Bundle, work: Path, id: str) -> None:
         super().__init__(runtime, bundle, work, id)

@@ -1,4 +1,4 @@
-"""An executable that speaks as `criu swrk` does, and does nothing: for what has to be shown without criu, or root."""
+"""An executable that speaks the protocol of `criu swrk` but does nothing: for tests without criu or root."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ connection.send(m.encode(m.RESPONSE, response))
 
 
 class FakeCriu:
-    """The executable at `path`. What it does is given when it is made, and can be changed by `behave`."""
+    """The executable at `path`. The constructor sets its behaviour, and `behave` changes it."""
 
     def __init__(self, path: Path, **behaviour: Any) -> None:
         self.path = path
@@ -91,21 +91,21 @@ class FakeCriu:
         path.chmod(0o755)
 
     def behave(self, **behaviour: Any) -> None:
-        """exits: at once, with this status. version, features: of its answers. log: what it writes as its log; log_to:
-        where, if its configuration file says so.
-        notifies: the scripts that it tells of first. fails: the errno of its failure. dies: without an answer.
-        hangs: says no more, until the connection is closed; "for ever": not then either. freezes: leaves the container
+        """exits: at once, with this status. version, features: in its answers. log: the content of its log; log_to: the
+        log's path, if its configuration file names one.
+        notifies: scripts to announce first. fails: the errno of its failure. dies: without an answer.
+        hangs: falls silent until the connection is closed; "for ever": even after that. freezes: leaves the container
         frozen."""
         self._behaviour.update(behaviour)
         Path(f"{self.path}.behaviour").write_text(json.dumps(self._behaviour))
 
     @property
     def hanging(self) -> bool:
-        """It has come to where it hangs."""
+        """Whether it has reached the point where it hangs."""
         return Path(f"{self.path}.hangs").exists()
 
     def requests(self, kinds: Sequence[int] = ()) -> list[dict[str, Any]]:
-        """What it was asked so far, decoded; of a repeated field the last one alone."""
+        """The requests so far, decoded; a repeated field has only its last value."""
         file = Path(f"{self.path}.requests")
         lines = file.read_text().splitlines() if file.exists() else []
         asked: list[dict[str, Any]] = [json.loads(line) for line in lines]

@@ -1,4 +1,4 @@
-"""What the machine under the tests has and lacks. Read once; tests ask by marks or through the `host` fixture."""
+"""What the test machine has and lacks. Read once; tests ask by marks or through the `host` fixture."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def scaled(seconds: float) -> float:
 
 
 def wait_until(true: Callable[[], object], what: str = "", timeout: float = 10) -> None:
-    """Wait until `true()` is true. Raises AssertionError after `timeout` seconds (scaled)."""
+    """Wait until `true()` holds. Raises AssertionError after `timeout` seconds (scaled)."""
     deadline = time.monotonic() + scaled(timeout)
     pause = 0.002
     while not true():
@@ -48,18 +48,18 @@ def _checked(result: int, what: str) -> None:
 
 
 def unshare(flags: int) -> None:
-    """Give this process namespaces of its own: unshare(2)."""
+    """Move this process into new namespaces: unshare(2)."""
     _checked(_libc().unshare(flags), "unshare")
 
 
 def setns(namespace: int) -> None:
-    """Enter a namespace by its descriptor: setns(2)."""
+    """Enter a namespace by its file descriptor: setns(2)."""
     _checked(_libc().setns(namespace, 0), "setns")
 
 
 @contextmanager
 def private_network() -> Iterator[None]:
-    """This process, and what it starts, in a network namespace of its own for a while."""
+    """Keep this process and its new children in a separate network namespace for a while."""
     before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     unshare(CLONE_NEWNET)
     try:
@@ -70,12 +70,12 @@ def private_network() -> Iterator[None]:
 
 
 def become_subreaper() -> None:
-    """Orphans of the runtime (the inits of containers first of all) become children of this process: prctl(2)."""
+    """Adopt the runtime's orphans, above all the containers' inits: prctl(2)."""
     prctl.set_child_subreaper(True)
 
 
 def umount(path: str) -> None:
-    """Detach what is mounted at `path`; quiet if nothing is."""
+    """Detach the mount at `path`, if any."""
     _libc().umount2(os.fsencode(path), 2)
 
 

@@ -1,4 +1,4 @@
-"""A root filesystem that attacks, and what of the host it would reach."""
+"""A root filesystem that attacks, and the host files that it would reach."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.harness.bundle import Bundle
 
 
 def everything_in(top: Path) -> dict[str, tuple[int, int, int, int, bytes | str | None]]:
-    """What is in a directory: mode, owner, device and content of each."""
+    """The files of a directory: mode, owner, device and content of each."""
     found: dict[str, tuple[int, int, int, int, bytes | str | None]] = {}
     for path in [top, *sorted(top.rglob("*"))]:
         about = path.lstat()
@@ -25,7 +25,7 @@ def everything_in(top: Path) -> dict[str, tuple[int, int, int, int, bytes | str 
 
 
 def replace_by_link(bundle: Bundle, path: str, target: str) -> None:
-    """Put a symlink in the place of a file or directory of the root filesystem."""
+    """Replace a file or directory of the root filesystem by a symlink."""
     place = bundle.rootfs / path
     if place.is_dir() and not place.is_symlink():
         shutil.rmtree(place)
@@ -36,7 +36,7 @@ def replace_by_link(bundle: Bundle, path: str, target: str) -> None:
 
 
 def ways_out(bundle: Bundle, outside: Path) -> dict[str, str]:
-    """Targets of symlinks that lead to `outside` if they are followed on the host."""
+    """Symlink targets that lead to `outside` if the host follows them."""
     return {
         "absolute": str(outside),
         "relative": os.path.relpath(outside, bundle.rootfs),

@@ -1,4 +1,4 @@
-"""What a test must not leave behind: cgroups, mounts, processes, state, descriptors."""
+"""What a test must not leave behind: cgroups, mounts, processes, state, file descriptors."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tests.harness.look import descendants, open_files, proc_mounts, process_sta
 from tests.harness.runtime import Runtime
 from tests.harness.text import read, shown
 
-# Where runtimes keep state when nobody says --root.
+# Where runtimes keep state without --root.
 DEFAULT_ROOTS = (Path("/run/ocipy"), Path("/run/runc"), Path("/run/crun"))
 
 
 def reap() -> None:
-    """Collect every child that has died. Orphans of the runtime are ours (host.become_subreaper)."""
+    """Reap every child that has died. The runtime's orphans are ours (host.become_subreaper)."""
     while True:
         try:
             pid, _ = os.waitpid(-1, os.WNOHANG)
@@ -29,14 +29,14 @@ def reap() -> None:
 
 
 class Leaks:
-    """A snapshot before a test; `found` compares, `clean` removes what is left so that the next test is not harmed.
+    """A snapshot before a test; `found` compares, `clean` removes leftovers to protect the next test.
 
-    Others may be at work on the machine: processes are looked for among our descendants, mounts in our own mount
-    namespace, cgroups and state by the session's token, which is part of every id and cgroup path of the tests.
+    Others may use the machine: so look for processes among our descendants, for mounts in our mount namespace, and for
+    cgroups and state by the session's token, which is part of every id and cgroup path of the tests.
     """
 
     def __init__(self, token: str, parents: set[str], mountpoints: set[str] | None = None) -> None:
-        """`parents`: cgroup directory names that may stay until the session ends; `mountpoints`: where mounts may
+        """`parents`: names of cgroup directories that may stay until the session ends; `mountpoints`: where mounts may
         come and go."""
         self.token = token
         self.mountpoints = mountpoints or set()
@@ -59,7 +59,7 @@ class Leaks:
         return [path for path in cgroup_dirs(self.token) if path.name not in self.parents]
 
     def _fds(self) -> dict[int, str]:
-        # A descriptor that pytest's own capturing reopened keeps its number; a new number is a leak.
+        # A file descriptor that pytest's capturing reopened keeps its number; a new number is a leak.
         return {fd: target for fd, target in open_files().items() if fd not in self.fds}
 
     def _default_state(self) -> list[Path]:
@@ -79,7 +79,7 @@ class Leaks:
         return [shown(line) for line in found]
 
     def found(self, runtimes: list[Runtime], patience: float = 1.5) -> list[str]:
-        """What is there that was not before, after giving the kernel `patience` seconds (scaled) to end processes."""
+        """What is new since the snapshot, after giving the kernel `patience` seconds (scaled) to end processes."""
         deadline = time.monotonic() + scaled(patience)
         while True:
             reap()
@@ -89,7 +89,7 @@ class Leaks:
             time.sleep(0.02)
 
     def clean(self, runtimes: list[Runtime]) -> None:
-        """Remove it all, by the runtime where it still can, by hand otherwise."""
+        """Remove it all, with the runtime if possible, otherwise by hand."""
         for runtime in runtimes:
             for id in runtime.ids():
                 try:

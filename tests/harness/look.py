@@ -1,4 +1,4 @@
-"""Looking at processes, mounts, namespaces and cgroups from outside the container."""
+"""Reads processes, mounts, namespaces and cgroups from outside the container."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Mount(NamedTuple):
 
 
 def _unescape(text: str) -> str:
-    """mountinfo writes blank, tab, newline, number sign and backslash as octal escapes."""
+    """Undo mountinfo's octal escapes of blank, tab, newline, number sign and backslash."""
     for code in ("040", "011", "012", "043", "134"):
         text = text.replace("\\" + code, chr(int(code, 8)))
     return text
 
 
 def parse_mountinfo(text: str) -> list[Mount]:
-    """The mounts of a mountinfo text, in its order."""
+    """The mounts of a mountinfo text, in order."""
     mounts = []
     for line in lines(text):
         left, right = line.split(" - ", 1)
@@ -76,7 +76,7 @@ def proc_status(pid: int | str) -> dict[str, str]:
 
 
 def process_state(pid: int) -> str:
-    """The letter of proc_pid_stat(5), "Z" for a zombie; "" where there is no such process."""
+    """The letter of proc_pid_stat(5), "Z" for a zombie; "" if there is no such process."""
     try:
         stat = read(f"/proc/{pid}/stat")
     except (FileNotFoundError, ProcessLookupError):
@@ -95,18 +95,18 @@ def namespaces(pid: int | str = "self") -> dict[str, str]:
 
 
 def open_files(pid: int | str = "self") -> dict[int, str]:
-    """The descriptors of a process and what they lead to."""
+    """The file descriptors of a process and their targets."""
     found = {}
     for name in os.listdir(f"/proc/{pid}/fd"):
         try:
             found[int(name)] = os.readlink(f"/proc/{pid}/fd/{name}")
         except FileNotFoundError:
-            continue  # the one that listed the directory
+            continue  # the file descriptor that listed the directory
     return found
 
 
 def descendants(pid: int | None = None) -> set[int]:
-    """All processes below `pid` (this one unless given), zombies included."""
+    """All descendants of `pid` (default: this process), zombies included."""
     found: set[int] = set()
     todo = [pid or os.getpid()]
     while todo:
@@ -117,12 +117,12 @@ def descendants(pid: int | None = None) -> set[int]:
 
 
 def _children(pid: int) -> set[int]:
-    """Of all its threads: proc(5), /proc/PID/task/TID/children."""
+    """The children of all its threads: proc(5), /proc/PID/task/TID/children."""
     found: set[int] = set()
     try:
         threads = os.listdir(f"/proc/{pid}/task")
     except FileNotFoundError:
-        return found  # it has ended meanwhile
+        return found  # it has ended in the meantime
     for thread in threads:
         directory = f"/proc/{pid}/task/{thread}"
         try:
@@ -143,7 +143,7 @@ def cgroups_of(pid: int | str) -> dict[str, str]:
 
 
 def cgroup_hierarchies() -> dict[str, Path]:
-    """Where each hierarchy is mounted: "" → unified, "memory", "cpu", "name=systemd", … → its mount point."""
+    """The mount point of each hierarchy, by "" for the unified one, "memory", "cpu", "name=systemd", …"""
     found: dict[str, Path] = {}
     for mount in proc_mounts():
         if not Path(mount.point).is_relative_to(CGROUP_ROOT):
@@ -158,7 +158,7 @@ def cgroup_hierarchies() -> dict[str, Path]:
 
 
 def cgroup_dir(pid: int, controller: str) -> Path:
-    """Where a process is in the hierarchy of a controller, or of v2."""
+    """The process's directory in a controller's hierarchy, or in v2's."""
     hierarchies = cgroup_hierarchies()
     for controllers, path in cgroups_of(pid).items():
         if controller in controllers.split(",") or (controllers == "" and controller not in hierarchies):
@@ -167,8 +167,8 @@ def cgroup_dir(pid: int, controller: str) -> Path:
 
 
 def cgroup_value(pid: int, controller: str, file: str) -> str:
-    """A file of the cgroup that a process is in. `controller` is the v1 controller; on a unified host the one cgroup
-    serves, and `file` must be v2's name. Raises FileNotFoundError."""
+    """A file of a process's cgroup. `controller` is the v1 controller; a unified host has only one cgroup, and `file`
+    must be v2's name. Raises FileNotFoundError."""
     hierarchies = cgroup_hierarchies()
     for controllers, path in cgroups_of(pid).items():
         if controllers == "" and controller not in hierarchies:

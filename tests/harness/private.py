@@ -1,7 +1,7 @@
-"""What the tests run in: namespaces of the session's own, where a test that attacks, or fails, cannot change the host.
+"""The namespaces of a test session, in which a test that attacks or fails cannot change the host.
 
-The host's files are read-only but for the places that tests write to; /dev has nodes of its own, /proc is another
-instance; hostname, message queues and the sysctls of both namespaces are not the host's.
+The host's files are read-only except where tests write; /dev has new nodes, and /proc is a new instance. Hostname,
+message queues and the sysctls of both namespaces are separate from the host's.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from tests.harness.look import proc_mounts
 
 TOP = Path(__file__).resolve().parents[2]
 
-# Where tests and runtimes write: their directories, the checkout (caches of pytest and Python), default directories.
+# Where tests and runtimes write: their directories, the checkout (pytest's and Python's caches), default directories.
 WRITABLE = (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp"), Path("/run"), TOP)
-# What a runtime keeps from one run to the next, of the session's own.
+# Where a runtime keeps files between runs; the session gets its own.
 EMPTY = (Path("/var/cache"),)
-# Those of the kernel's: what is in them is no file of the host's. None of them is a place for programs.
+# The kernel's filesystems: they hold no files of the host, and no programs.
 KERNEL = (Path("/proc"), Path("/sys"), Path("/dev"))
 
 
 def make_private(writable: Iterable[Path] = WRITABLE, empty: Iterable[Path] = EMPTY) -> None:
-    """Give this process, which is root, such namespaces.
+    """Move this process, which must be root, into such namespaces.
 
-    writable: directories that stay as they are; empty: directories that get an empty one on top. One that does not
-    exist is left out. Raises OSError, or CalledProcessError of mount(8).
+    writable: directories that stay as they are. empty: directories that are covered by an empty one. Missing ones are
+    ignored. Raises OSError, or CalledProcessError from mount(8).
     """
     unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC)
     _mount("--make-rprivate", "/")
@@ -45,11 +45,11 @@ def make_private(writable: Iterable[Path] = WRITABLE, empty: Iterable[Path] = EM
     _make_read_only(kept)
     _make_dev()
     _make_proc()
-    os.chdir(os.getcwd())  # it was on a mount that is read-only now
+    os.chdir(os.getcwd())  # leave the mount that is read-only now
 
 
 def is_protected(path: Path) -> bool:
-    """Whether a file of the host's is on a mount that is read-only."""
+    """Whether a host file is on a read-only mount."""
     return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
 
 
@@ -58,8 +58,8 @@ def _mount(*words: str | Path) -> None:
 
 
 def _make_read_only(kept: set[Path]) -> None:
-    """Every mount but the kernel's, and those in the places that are kept. The mount, not the file system, which is the
-    host's as well: mount(2), MS_BIND and MS_REMOUNT."""
+    """Remount everything read-only except the kernel's mounts and those in kept places. It changes the mount, not the
+    filesystem, which the host shares: mount(2), MS_BIND and MS_REMOUNT."""
     for mount in proc_mounts():
         path = Path(mount.point)
         below = any(path.is_relative_to(other) for other in (*kept, *KERNEL))
@@ -68,7 +68,7 @@ def _make_read_only(kept: set[Path]) -> None:
 
 
 def _make_dev() -> None:
-    """A /dev with nodes like the host's: their owners and modes, their names, are the session's."""
+    """Mount a /dev with nodes like the host's, whose names, owners and modes belong to the session."""
     stage = Path(tempfile.mkdtemp())
     _mount("-t", "tmpfs", "-o", "mode=755,size=1m", "dev", stage)
     _copy_dev(Path("/dev"), stage)
@@ -85,7 +85,7 @@ def _copy_dev(source: Path, target: Path) -> None:
             copy.mkdir()
             if entry.name == "shm":
                 _mount("-t", "tmpfs", "-o", "nosuid,nodev,mode=1777", "tests", copy)
-            else:  # it has no options: mount(8) of util-linux 2.39 and later is refused one
+            else:  # without options: mount(8) of util-linux 2.39 and later fails with one
                 _mount("-t", "mqueue", "-o", "nosuid,nodev", "tests", copy)
         elif stat.S_ISDIR(about.st_mode):
             copy.mkdir(mode=stat.S_IMODE(about.st_mode))
@@ -98,7 +98,7 @@ def _copy_dev(source: Path, target: Path) -> None:
 
 
 def _copy_node(node: Path, about: os.stat_result, copy: Path) -> None:
-    """By mknod(2), or where that is not allowed a bind mount, read-only so that nobody changes the node by it."""
+    """Make a node by mknod(2) or, if that is not allowed, a read-only bind mount, which protects the host's node."""
     try:
         if node.is_mount():  # a container's console
             raise PermissionError
@@ -112,7 +112,7 @@ def _copy_node(node: Path, about: os.stat_result, copy: Path) -> None:
 
 
 def _make_proc() -> None:
-    """Since Linux 5.8 each procfs has options of its own: a remount with hidepid does not reach the host's."""
+    """Mount a new procfs. Since Linux 5.8 each has its options: a remount with hidepid does not reach the host's."""
     host = [mount for mount in proc_mounts() if mount.point == "/proc"][-1]
     own = [option for option in host.super_options if option.startswith(("hidepid=", "gid=", "subset="))]
     flags = [option for option in host.options if option in ("nosuid", "nodev", "noexec")]

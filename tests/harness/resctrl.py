@@ -1,9 +1,9 @@
-"""A filesystem that does what resctrl does, for hosts without it: in FUSE, by its protocol (linux/fuse.h).
+"""A filesystem that behaves like resctrl, for hosts without it. It speaks FUSE's protocol (linux/fuse.h).
 
     python -m tests.harness.resctrl MOUNTPOINT
 
-Making a group makes its files; there are only so many; schemata are checked and merged; tasks are in one class of
-service, and in a monitoring group only below it. `writes` at the top, which resctrl has not, is the log of all writes.
+A new group gets its files; the number of groups is limited; schemata are checked and merged; a task is in one class
+of service, and in monitoring groups only below it. `writes` at the top, which resctrl lacks, logs all writes.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Node:
 
 
 class Resctrl:
-    """What the filesystem holds."""
+    """The filesystem's content."""
 
     def __init__(self) -> None:
         self.status = "ok"
@@ -134,7 +134,7 @@ def _as_text(schemata: dict[str, dict[str, str]]) -> str:
 
 
 class Server:
-    """Answers the kernel's requests, one after the other."""
+    """Answers the kernel's requests, one by one."""
 
     def __init__(self, device: int) -> None:
         self.device = device
@@ -142,7 +142,7 @@ class Server:
         self.nodes: dict[int, Node] = {1: self.resctrl.top}
 
     def serve(self) -> None:
-        """Until it is unmounted."""
+        """Serve until it is unmounted."""
         while True:
             try:
                 request = os.read(self.device, 1 << 18)
@@ -226,7 +226,7 @@ def _child(node: Node, name: str) -> Node:
 
 
 def main(point: str) -> None:
-    """Mount it and serve until it is unmounted. A line on standard output tells that it is there."""
+    """Mount it and serve until it is unmounted. A line on standard output says that it is mounted."""
     device = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
     options = f"fd={device},rootmode=40000,user_id=0,group_id=0,allow_other"
     libc = ctypes.CDLL(None, use_errno=True)

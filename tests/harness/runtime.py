@@ -15,7 +15,7 @@ from tests.harness.bundle import Bundle
 from tests.harness.host import scaled
 from tests.harness.text import lines
 
-# What an engine's direct calls have, and no more: nothing of the tester's environment can help or hurt.
+# The environment of an engine's direct calls: nothing in the tester's environment can help or hurt.
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
@@ -24,7 +24,7 @@ class CallTimeout(AssertionError):
 
 
 class Result:
-    """What a finished call left: `status` (negative: killed by that signal), `stdout` and `stderr` as text."""
+    """The result of a finished call: `status` (negative: killed by that signal), `stdout` and `stderr` as text."""
 
     def __init__(self, argv: Sequence[str], status: int, stdout: Path, stderr: Path) -> None:
         self.argv = list(argv)
@@ -56,8 +56,8 @@ class Result:
         return self
 
     def fails(self, *words: str, status: int | None = 1) -> Result:
-        """Assert that the call failed, with an error a user can read and these words in it (case ignored).
-        `status` None takes any exit status but 0."""
+        """Assert that the call failed, with a readable error that contains these words (ignoring case).
+        `status` None accepts any exit status except 0."""
         assert self.status != 0 and self.status > 0, repr(self)
         assert status is None or self.status == status, repr(self)
         assert self.stderr.strip(), f"no word on standard error\n{self!r}"
@@ -69,7 +69,7 @@ class Result:
 
 
 class Running:
-    """A call of the runtime that has not been waited for."""
+    """A running call of the runtime."""
 
     def __init__(self, argv: Sequence[str], process: subprocess.Popen[bytes], stdout: Path, stderr: Path) -> None:
         self.argv = list(argv)
@@ -86,7 +86,7 @@ class Running:
         self.process.send_signal(number)
 
     def wait(self, timeout: float = 30) -> Result:
-        """Wait for the end. Raises CallTimeout after `timeout` seconds (scaled), having killed the process."""
+        """Wait for the end. After `timeout` seconds (scaled) it kills the process and raises CallTimeout."""
         # A pidfd instead of Popen.wait(timeout): that one sleeps in doubling steps.
         try:
             pidfd = os.pidfd_open(self.process.pid)
@@ -106,7 +106,7 @@ class Running:
 
 
 class Runtime:
-    """The executable under test, with a state directory (`root`) and a directory for streams (`work`) of one test."""
+    """The executable under test, with one test's state directory (`root`) and directory for streams (`work`)."""
 
     def __init__(self, path: str, version: str, root: Path, work: Path) -> None:
         self.path = path
@@ -123,8 +123,8 @@ class Runtime:
     def begin(
         self, *args: str | Path, globals: Sequence[str | Path] = (), prefix: Sequence[str] = (), **options: Any
     ) -> Running:
-        """Start a call: PREFIX runtime --root ROOT GLOBALS ARGS; `--root ROOT` is left out if `globals` has its own.
-        `prefix` is put before the command (strace, setpriv, …); the other options are those of `spawn`."""
+        """Start a call: PREFIX runtime --root ROOT GLOBALS ARGS, without `--root ROOT` if `globals` has one.
+        `prefix` comes before the command (strace, setpriv, …); for the other options see `spawn`."""
         words = [str(word) for word in globals]
         if not any(word.lstrip("-").split("=")[0] == "root" for word in words):
             words = ["--root", str(self.root), *words]
@@ -140,8 +140,8 @@ class Runtime:
         fds: Sequence[int] = (),
         **popen: Any,
     ) -> Running:
-        """Start any command with files of this test as its streams, unless other descriptors are given. `stdin` may be
-        bytes; it is /dev/null if not given. `env` is added to ENVIRONMENT. `fds` stay open under the same numbers."""
+        """Start any command with files of this test as its streams, unless other file descriptors are given. `stdin`
+        can be bytes, and defaults to /dev/null. `env` is added to ENVIRONMENT. `fds` stay open, with their numbers."""
         self._calls += 1
         out = self.work / f"{self._calls}.out"
         err = self.work / f"{self._calls}.err"
@@ -167,7 +167,7 @@ class Runtime:
         return Running(argv, process, out, err)
 
     def call(self, *args: str | Path, timeout: float = 30, **options: Any) -> Result:
-        """A whole call; options as for `begin`."""
+        """A whole call. For the options see `begin`."""
         return self.begin(*args, **options).wait(timeout)
 
     def run(self, bundle: Bundle, id: str, *flags: str | Path, **options: Any) -> Result:
@@ -195,11 +195,11 @@ class Runtime:
         return document
 
     def containers(self, **options: Any) -> list[dict[str, Any]]:
-        """`list --format json`; runc writes null for none."""
+        """`list --format json`; runc writes null for an empty list."""
         return self.call("list", "--format", "json", **options).ok().json or []
 
     def ids(self) -> list[str]:
-        """What the state directory holds; names that are no ids are the runtime's own (kept seccomp filters)."""
+        """The ids in the state directory; other names belong to the runtime (kept seccomp filters)."""
         if not self.root.is_dir():
             return []
         return sorted(entry.name for entry in self.root.iterdir() if entry.name[0] not in ".@")

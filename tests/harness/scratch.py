@@ -1,7 +1,7 @@
-"""The steps of the root filesystem, mounts, devices and masks, carried out alone: in namespaces of a forked child.
+"""Executes only the steps of the root filesystem, mounts, devices and masks, in the namespaces of a forked child.
 
-What the whole runtime does is tested by running it; here a step can be tried with a config of two lines, and looked at
-from inside by a function of the test's.
+Other tests run the whole runtime; here a test can try a step with a config of two lines, and look at the result from
+inside with a function.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Scratch:
         return self
 
     def user_namespace(self) -> Scratch:
-        """Add one, whose root owns the root filesystem."""
+        """Add a user namespace whose root owns the root filesystem."""
         self.linux["namespaces"].append({"type": "user"})
         for member in ("uidMappings", "gidMappings"):
             self.linux[member] = [{"containerID": 0, "hostID": FIRST_ID, "size": 65536}]
@@ -81,7 +81,7 @@ class Scratch:
         return self
 
     def bind(self, source: Path | str, destination: str, *options: str, **members: Any) -> Scratch:
-        """Append a bind mount, by `bind` unless the options have one."""
+        """Append a bind mount; adds `bind` unless the options have one."""
         if not {"bind", "rbind"} & set(options):
             options = ("bind", *options)
         self.config["mounts"].append(
@@ -111,9 +111,9 @@ class Scratch:
         return plan
 
     def run(self, look: Callable[[Init], Any] = lambda init: None, before: Callable[[], None] = lambda: None) -> Any:
-        """Carry the plan out in a child, and return what `look` returns in there. Raises the Error of a step.
+        """Execute the plan in a child, and return the result of `look` in there. Raises a step's Error.
 
-        before: called in the child before the first step, with the namespaces new.
+        before: called in the child's new namespaces, before the first step.
         """
         plan = self.plan()
         host: Any = SimpleNamespace(
@@ -206,17 +206,17 @@ def make_on_host(propagation: str, path: Path) -> None:
 
 
 def mount_of(point: str) -> Mount:
-    """The topmost mount at the point, as the caller sees it."""
+    """The topmost mount at a mount point, as the caller sees it."""
     return [mount for mount in proc_mounts() if mount.point == point][-1]
 
 
 def with_proc(scratch: Scratch) -> Scratch:
-    """With a procfs on /proc."""
+    """A scratch with a procfs on /proc."""
     return scratch.mount("/proc", type="proc", source="proc")
 
 
 def fails(scratch: Scratch, *words: str, pointer: str) -> Error:
-    """Run the steps, and assert that they fail for this field, with these words."""
+    """Run the steps, and assert that they fail at this field, with these words."""
     with pytest.raises(Error) as caught:
         scratch.run()
     assert caught.value.pointer == pointer

@@ -1,6 +1,6 @@
-"""Cgroups of test sessions that were killed: their names tell whose they are, and the next session takes them away.
+"""Cgroups of killed test sessions: their names say which session they belong to, and the next session removes them.
 
-A pid alone says too little: others have it later, and in other pid namespaces at the same time.
+A pid alone is not enough: other processes get it later, or have it in other pid namespaces.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from tests.harness.text import lines, read
 # ocipy-test-TOKEN.PID.START.NAMESPACE: its pid in its own pid namespace, proc_pid_stat(5)'s start time, that
 # namespace's inode.
 NAME = re.compile(r"ocipy-test-[et][0-9a-f]+\.(\d+)\.(\d+)\.(\d+)", re.ASCII)
-# What the kernel has for the namespace that all others are below (PROC_PID_INIT_INO in linux/proc_ns.h).
+# The kernel's number for the initial namespace (PROC_PID_INIT_INO in linux/proc_ns.h).
 INITIAL = "4026531836"
 UNKNOWN = "?"
 
 
 def cgroup_name(token: str, pid: int | str = "self") -> str:
-    """The name of the cgroup that all those of a session are in. pid: the session's process, as /proc has it."""
+    """The name of the parent of all cgroups of a session. pid: the session's process, as in /proc."""
     return "ocipy-test-" + ".".join([token, *_identity(pid)])
 
 
 def _identity(pid: int | str) -> tuple[str, str, str]:
-    """Pid, start time and pid namespace. Raises FileNotFoundError or ProcessLookupError where the process is gone."""
+    """Pid, start time and pid namespace. Raises FileNotFoundError or ProcessLookupError if the process is gone."""
     inner = next(line for line in lines(read(f"/proc/{pid}/status")) if line.startswith("NSpid:")).split("\t")[1:]
     start = read(f"/proc/{pid}/stat").rpartition(")")[2].split(" ")[20]
     return inner[-1], start, _namespace("self" if len(inner) == 1 else pid)
 
 
 def _namespace(pid: int | str) -> str:
-    """The inode of a process's pid namespace, UNKNOWN where we may not look."""
+    """The inode of a process's pid namespace, UNKNOWN if we may not read it."""
     try:
         return namespace(pid, "pid")[len("pid:[") : -1]
     except PermissionError:
@@ -42,8 +42,8 @@ def _namespace(pid: int | str) -> str:
 
 
 def remove_those_of_dead_sessions() -> list[str]:
-    """Remove the cgroups at the top of each hierarchy whose session is known to be dead; their names."""
-    present = {entry.name for top in cgroup_tops() for entry in os.scandir(top)}  # before the processes are looked at
+    """Remove the cgroups of dead sessions at the top of each hierarchy. Return their names."""
+    present = {entry.name for top in cgroup_tops() for entry in os.scandir(top)}  # read these before the processes
     owned = {name: match.groups() for name in present if (match := NAME.fullmatch(name))}
     alive = _living() if owned else set()
     dead = []
@@ -63,10 +63,10 @@ def _living() -> set[tuple[str, str, str]]:
             if process_state(int(pid)) not in ("Z", "X", ""):
                 found.add(_identity(pid))
         except (FileNotFoundError, ProcessLookupError):
-            continue  # it has ended meanwhile
+            continue  # it has ended in the meantime
     return found
 
 
 def _sees_all_of(inode: str) -> bool:
-    """Whether our /proc has all processes of a pid namespace: it is our own, or below it."""
+    """Whether our /proc shows all processes of a pid namespace: ours, or one below it."""
     return _namespace("self") in (inode, INITIAL)

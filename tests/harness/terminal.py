@@ -1,4 +1,4 @@
-"""Terminals: an engine's --console-socket, and the terminal of a user."""
+"""Terminals: an engine's --console-socket, and a user's terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.harness.runtime import Runtime
 
 
 class Console:
-    """A --console-socket as an engine has it: listening, and accepting only when it is asked to."""
+    """A --console-socket like an engine's: it listens, and accepts only on request."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -28,7 +28,7 @@ class Console:
         self.master = -1
 
     def accept(self) -> int:
-        """The master, as the one descriptor of the one message."""
+        """The master, the only file descriptor of the only message."""
         connection, _ = self.server.accept()
         with connection:
             self.name, fds, flags, _ = socket.recv_fds(connection, 4096, 8)
@@ -46,7 +46,7 @@ class Console:
 
 
 class UserTerminal:
-    """A call of the runtime on a terminal of its own, as a user has it."""
+    """A call of the runtime on a new terminal, as a user makes it."""
 
     def __init__(self, runtime: Runtime, *words: str | Path, rows: int = 33, columns: int = 99) -> None:
         self.master, self.peer = os.openpty()
@@ -64,7 +64,7 @@ class UserTerminal:
 
 
 def read_until(master: int, word: str) -> str:
-    """Read a terminal until the word is in it; its line ends are told as newlines."""
+    """Read a terminal until the word appears; converts line ends to newlines."""
     seen = b""
     wanted = word.replace("\n", "\r\n").encode()
     end = time.monotonic() + scaled(10)

@@ -1,6 +1,6 @@
-"""Whether the host is as it was: the programs that run there, the nodes of /dev, options of mounts, names and sysctls.
+"""Whether the host is unchanged: the programs that run there, /dev's nodes, mount options, names and sysctls.
 
-tests/harness/private.py prevents what it can; this finds what it could not, and after which test.
+tests/harness/private.py prevents changes; this finds the rest, and the test that made them.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from tests.harness.host import setns
 from tests.harness.look import proc_mounts
 from tests.harness.runtime import ENVIRONMENT
 
-# What the harness, the runtimes and their hooks execute on the host.
+# Programs that the harness, the runtimes and their hooks execute on the host.
 PROGRAMS = """
 bash busybox cat chmod chown chroot criu crun dash env gcc ip ldd ls make mknod mount newgidmap newuidmap nft nsenter
 perl ps python3 rm runc setpriv sh sleep stat strace systemctl systemd-run true umount unshare
 """.split()
 
-# What tests set, or have a container set, where it may reach the container alone.
+# Sysctls that tests or their containers set, which must change only in the container.
 SYSCTLS = """
 fs/mqueue/msg_max fs/mqueue/queues_max kernel/core_pattern kernel/domainname kernel/hostname kernel/msgmax kernel/msgmnb
 kernel/msgmni kernel/sem kernel/shm_rmid_forced kernel/shmall kernel/shmmax kernel/shmmni kernel/sysrq
@@ -42,7 +42,7 @@ Facts = dict[str, object]
 
 
 class Node(NamedTuple):
-    """What is in a /dev: `what` is a device number, or where a symlink leads to."""
+    """An entry of /dev: `what` is a device number, or a symlink's target."""
 
     what: int | str
     mode: int
@@ -51,7 +51,7 @@ class Node(NamedTuple):
 
 
 def programs(more: Iterable[str | Path] = ()) -> list[Path]:
-    """The files behind PROGRAMS that this host has, this Python, and what all are linked with."""
+    """The files of those PROGRAMS that this host has, this Python, and their shared libraries."""
     names = [shutil.which(name, path=ENVIRONMENT["PATH"]) for name in PROGRAMS]
     found = {Path(name).resolve() for name in (*names, sys.executable, *more) if name}
     linked = subprocess.run(["ldd", *found], check=False, capture_output=True).stdout
@@ -65,7 +65,7 @@ def digests(paths: Iterable[Path]) -> Facts:
 
 
 def described(path: Path) -> tuple[int, ...] | None:
-    """What changes with a file: inode, size, time of change, mode, owner."""
+    """The properties that a change of the file changes: inode, size, ctime, mode, owner."""
     try:
         about = path.stat()
     except OSError:
@@ -74,7 +74,7 @@ def described(path: Path) -> tuple[int, ...] | None:
 
 
 def nodes(directory: int | str) -> dict[str, Node]:
-    """The devices and symlinks that are directly in a /dev. Terminals are left out: a login gives them to its user."""
+    """The devices and symlinks directly in a /dev, except terminals, which a login gives to its user."""
     found = {}
     with os.scandir(f"/proc/self/fd/{directory}" if isinstance(directory, int) else directory) as entries:
         for entry in entries:
@@ -87,7 +87,7 @@ def nodes(directory: int | str) -> dict[str, Node]:
 
 
 def standing() -> Facts:
-    """The options of each mount and of its file system; the index of each network device."""
+    """The options of each mount and its filesystem; the index of each network device."""
     found: Facts = {f"network device {name}": index for index, name in socket.if_nameindex()}
     for mount in proc_mounts():
         found[f"mount {mount.id} at {mount.point}"] = (mount.options, mount.super_options)
@@ -95,7 +95,7 @@ def standing() -> Facts:
 
 
 def sysctls(proc: int) -> dict[str, bytes]:
-    """Those of SYSCTLS that this kernel has."""
+    """The SYSCTLS of this kernel."""
     found = {}
     for name in SYSCTLS:
         try:
@@ -107,19 +107,19 @@ def sysctls(proc: int) -> dict[str, bytes]:
 
 
 def differences(before: Mapping[str, object], after: Mapping[str, object]) -> list[str]:
-    """A line for each name that has another value, has come, or has gone."""
+    """A line for each name that has changed, appeared or gone."""
     names = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
     return [f"{name}: {before.get(name)} → {after.get(name)}" for name in names]
 
 
 class Untouched:
-    """Remembers what the host is like. To be made before the session gets namespaces of its own, and begun there.
+    """Remembers the host's state. Create it before the session enters its namespaces, and begin it inside.
 
-    `quick` is for every test, `thorough` for the end; each gives a line for what differs.
+    `quick` runs after every test, `thorough` at the end; each returns a line for each difference.
     """
 
     def __init__(self, more: Iterable[str | Path] = ()) -> None:
-        """more: further programs, such as the runtime under test."""
+        """more: additional programs, such as the runtime under test."""
         self._dev, self._proc = (os.open(path, os.O_PATH | os.O_DIRECTORY) for path in ("/dev", "/proc"))
         self._namespaces = {kind: os.open(f"/proc/self/ns/{kind}", os.O_RDONLY) for kind in ("mnt", *SYSCTL_NAMESPACES)}
         self.programs = programs(more)
@@ -129,24 +129,24 @@ class Untouched:
         self._standing: Facts = {}
 
     def close(self) -> None:
-        """Close what it holds."""
+        """Close its file descriptors."""
         for fd in (self._dev, self._proc, *self._namespaces.values()):
             os.close(fd)
 
     def begin(self) -> None:
-        """From here on nothing may change."""
+        """Take the state that must not change from now on."""
         self._facts = self._now()
         self._standing = standing()
 
     def quick(self) -> list[str]:
-        """What can be looked at in a moment: files' times and sizes, the nodes of the host's /dev and of the session's,
-        mounts and network devices that were there. Those that have come are the leak check's, or a neighbour's."""
+        """Check quickly: files' times and sizes, the nodes of the host's and the session's /dev, and the old mounts
+        and network devices. New ones concern the leak check, or a neighbour."""
         present = standing()
         present = {name: present[name] for name in self._standing if name in present}
         return differences(self._facts, self._now()) + differences(self._standing, present)
 
     def thorough(self) -> list[str]:
-        """The same, the contents of programs, and sysctls. Leaves the caller in the host's uts, ipc and net
+        """The same, plus the programs' contents and sysctls. Leaves the caller in the host's uts, ipc and net
         namespaces."""
         for kind in SYSCTL_NAMESPACES:
             setns(self._namespaces[kind])
@@ -155,7 +155,7 @@ class Untouched:
         return changed + differences(self._sysctls, sysctls(self._proc))
 
     def restore(self) -> None:
-        """Put back what can be: owners and modes in both /dev, sysctls, and that /proc shows all processes."""
+        """Restore what is possible: owners and modes in both /dev, sysctls, and /proc's view of all processes."""
         own = os.open("/dev", os.O_PATH | os.O_DIRECTORY)
         for directory, prefix in ((self._dev, HOSTS_DEV), (own, OWN_DEV)):
             for name, now in nodes(directory).items():
@@ -172,7 +172,7 @@ class Untouched:
         self._restore_proc()
 
     def _restore_proc(self) -> None:
-        """Remount each /proc that has another hidepid: the session's, and the host's in its own mount namespace."""
+        """Remount each /proc with a changed hidepid: the session's, and the host's in the host's mount namespace."""
         now = standing()
         if any(self._standing[name] != now.get(name) for name in self._standing if name.endswith(" at /proc")):
             remount = ["mount", "-o", "remount,hidepid=0", "/proc"]

@@ -1,4 +1,4 @@
-"""The runtime as an unprivileged user calls it, and as root of that user's user namespace does (rootless podman)."""
+"""Calls the runtime as an unprivileged user, or as root of that user's user namespace (rootless podman)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 from tests.harness.host import wait_until
 from tests.harness.runtime import Running, Runtime
 
-# A user that no host has. Its ranges are in the files that the fixture subordinate_ids makes.
+# A user that exists on no host. The fixture subordinate_ids makes the files with its ranges.
 USER = 4242
 FIRST_UID, FIRST_GID, RANGE = 200000, 300000, 65536
 NAME = "ocipy-test"
 
 TOP = Path(__file__).resolve().parents[2]
-# In a mount namespace of its own: an empty directory over the closed one, and in it the place, where it was.
+# In a new mount namespace: cover the closed directory with an empty one, and mount the place in it as before.
 OPEN = """
 closed=$1 place=$2; shift 2
 exec 9< "$place"
@@ -26,12 +26,12 @@ exec 9<&-
 exec "$@"
 """
 
-# As above: a procfs of its own, which since Linux 5.8 has options of its own, in the same pid namespace.
+# In a new mount namespace: a new procfs of the same pid namespace, which since Linux 5.8 has separate options.
 HIDDEN = 'mount -t proc -o "hidepid=$1" proc /proc && shift && exec "$@" || exit 99'
 
 
 def opened(path: Path) -> list[str]:
-    """What to put before a user's call of a program that is below a closed directory: a checkout of root's in /root."""
+    """The prefix for a user's call of a program below a closed directory, such as root's checkout in /root."""
     closed = next((directory for directory in reversed(path.parents) if not directory.stat().st_mode & 0o001), None)
     if closed is None:
         return []
@@ -40,9 +40,9 @@ def opened(path: Path) -> list[str]:
 
 
 class UserRuntime(Runtime):
-    """The runtime under test, called by USER where the tests run as root, else by whoever runs them.
+    """The runtime under test, called by USER if the tests run as root, otherwise by the current user.
 
-    `inside`: what is put between, to call it from a user namespace.
+    `inside`: the words before it, to call it from a user namespace.
     """
 
     def __init__(self, runtime: Runtime, home: Path) -> None:
@@ -57,9 +57,9 @@ class UserRuntime(Runtime):
         self.give(home)
 
     def hide(self, hidepid: int) -> None:
-        """Call the runtime where /proc has this hidepid from now on: proc(5).
+        """From now on, call the runtime where /proc has this hidepid: proc(5).
 
-        Takes root, and Linux 5.8: before, it would be the host's /proc as well.
+        Needs root and Linux 5.8: before, it would also change the host's /proc.
         """
         self.user = ["unshare", "--mount", "sh", "-c", HIDDEN, "sh", str(hidepid), *self.user]
 
@@ -68,16 +68,16 @@ class UserRuntime(Runtime):
         return super().begin(*args, prefix=[*self.user, *self.inside, *prefix], **options)
 
     def give(self, path: Path) -> None:
-        """Let the user own a tree."""
+        """Give a tree to the user."""
         if os.geteuid() == 0:
             subprocess.run(["chown", "-R", "-h", f"{self.uid}:{self.gid}", path], check=True)
 
 
 class UserNamespace:
-    """A user namespace of the user's, held by a process that sleeps; the runtime is called as its root."""
+    """The user's user namespace, held by a sleeping process; its root calls the runtime."""
 
     def __init__(self, runtime: UserRuntime, *, range: bool, mounts: bool) -> None:
-        """range: ids through newuidmap, else the user's own alone; mounts: with a mount namespace that is its own."""
+        """range: map ids with newuidmap, otherwise only the user's; mounts: with a mount namespace owned by it."""
         flags = ["--map-root-user", *(["--map-auto"] if range else []), *(["--mount"] if mounts else [])]
         self.runtime = runtime
         self.holder = runtime.spawn([*runtime.user, "unshare", *flags, "sleep", "1000"])
@@ -88,7 +88,7 @@ class UserNamespace:
 
     @property
     def pid(self) -> int:
-        """The process that holds it."""
+        """The process that holds the namespace."""
         return self.holder.pid
 
     def close(self) -> None:
