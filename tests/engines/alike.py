@@ -1,4 +1,4 @@
-"""What is asked in the same way of each engine that has Docker's command line: docker, podman with and without root."""
+"""Tests shared by the engines with Docker's command line: docker, podman with and without root."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from tests.engines.engine import Engine
 from tests.harness import cgroups_of, namespaces, proc_status, wait_until
 
-# Follows a line FROM, and what a container of the image prints.
+# The lines after FROM, and the output of a container of that image.
 BUILD = """\
 ENV A=1
 RUN echo built-$A > /file && id -u > /who
@@ -23,7 +23,7 @@ BUILT = ["built-1", "0", "1000", "/tmp"]
 
 
 def inspecting(engine: Engine) -> Callable[[str, str], str]:
-    """inspect(name, template): one value of the engine's inspect."""
+    """inspect(name, template): one value from the engine's inspect."""
     return lambda name, template: engine("inspect", "--format", template, name).text
 
 
@@ -50,7 +50,7 @@ def in_all_of_the_container(
     columns: Sequence[str],
     fields: Sequence[str] = ("CapEff", "CapBnd", "Seccomp", "NoNewPrivs", "SigIgn", "SigBlk"),
 ) -> None:
-    """What exec starts is where the container's first process is, with the same in these fields of its status.
+    """exec starts a process in the same place as the container's first, with the same values in these status fields.
 
     columns: of top, the host's pid first and the arguments last.
     """
@@ -90,7 +90,7 @@ def interrupt(engine: Engine) -> None:
 
 
 def kill(engine: Engine, name: str) -> None:
-    """kill: a signal that the process catches, then the one that ends it."""
+    """kill: a signal that the process catches, then one that ends it."""
     script = "trap 'echo got USR1' USR1; echo up; while :; do sleep 0.1; done"
     engine("run", "-d", "--name", name, "alpine", "sh", "-c", script).ok()
     wait_until(lambda: "up" in engine("logs", name).stdout)

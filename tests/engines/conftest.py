@@ -1,4 +1,4 @@
-"""What the tests of all engines share: a private piece of the host, names, the leak check, the table of features."""
+"""Shared by the tests of all engines: a private part of the host, names, the leak check, the table of features."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ TOKEN = f"e{os.getpid()}{secrets.token_hex(2)}"
 CGROUP_PARENT = cgroup_name(TOKEN)
 claim(TOKEN)
 
-# Directories in which engines make some of their own, wherever their options point.
+# Engines create directories here, whatever their options say.
 SHADOWED = ("/run", "/var/lib", "/etc/docker")
-# Engines write, and expect to, in more places than the tests of the runtime.
+# Engines need to write in more places than the runtime's tests.
 CONFIGURATION = (Path("/etc"), Path("/home"), Path("/opt"), Path("/root"), Path("/var"))
-# What a machine's own engines have there is not for the tests' ones.
+# The tests' engines must not see the files of the machine's engines.
 ENGINES = {"containerd", "docker", "cni", "key.json"}
 
 
 def shadow(directory: Path, only_mounts: bool = False) -> None:
-    """Mount an empty directory over one of the host's, with the host's entries in it: what is new stays in this mount
-    namespace. `only_mounts`: entries that nothing is mounted on are left out."""
+    """Cover a host directory with a new one that has the same entries; new files stay in this mount namespace.
+    `only_mounts`: leave out entries that are not mount points."""
     old = os.open(directory, os.O_PATH | os.O_DIRECTORY)
     entries = [entry for entry in os.scandir(directory) if not only_mounts or os.path.ismount(entry)]
     entries = [entry for entry in entries if entry.name not in ENGINES]
@@ -61,9 +61,9 @@ def shadow(directory: Path, only_mounts: bool = False) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def private_host(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Mounts, interfaces and packet filters of the session's own: nothing of the engines' stays on the machine."""
+    """Private mounts, interfaces and packet filters: the engines leave nothing on the machine."""
     if any("cri" in getattr(item, "fixturenames", ()) for item in request.session.items):
-        crictl()  # its modules can't be had once the network is a private one
+        crictl()  # the private network cannot fetch its modules
     become_subreaper()
     if os.geteuid() != 0:
         yield
@@ -74,12 +74,12 @@ def private_host(request: pytest.FixtureRequest) -> Iterator[None]:
     for directory in SHADOWED:
         if Path(directory).is_dir():
             shadow(Path(directory))
-    # podman takes each directory there for a hierarchy, also one that a systemd in some container has left empty.
+    # podman takes each directory there for a hierarchy, even an empty one left by a systemd in a container.
     if not Path("/sys/fs/cgroup/cgroup.controllers").exists():
         shadow(Path("/sys/fs/cgroup"), only_mounts=True)
     unshare(CLONE_NEWNET)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    # podman would do this itself with its first container, once, and leave it.
+    # podman would do this itself with its first container, and not undo it.
     Path("/run/netns").mkdir(exist_ok=True)
     subprocess.run(["mount", "--bind", "/run/netns", "/run/netns"], check=True)
     subprocess.run(["mount", "--make-shared", "/run/netns"], check=True)
@@ -103,7 +103,7 @@ def tested(private_host: None) -> str:
 
 @pytest.fixture(scope="session")
 def make_home(private_host: None) -> Iterator[Callable[[str], Path]]:
-    """Makes directories for engines, on disk; removed at the end with what is mounted in them."""
+    """Makes directories for engines, on disk; removes them at the end with their mounts."""
     made: list[Path] = []
 
     def make(name: str) -> Path:
@@ -121,7 +121,7 @@ def make_home(private_host: None) -> Iterator[Callable[[str], Path]]:
 
 @pytest.fixture(scope="session")
 def rootfs(make_home: Callable[[str], Path]) -> BusyboxRootfs:
-    """What the image of the tests is made of."""
+    """The files of the tests' image."""
     return BusyboxRootfs(make_home("image") / "rootfs", busybox_applets())
 
 
@@ -132,14 +132,14 @@ def name() -> Iterator[str]:
 
 
 class Check:
-    """The leak check of an engine's test: `parents` are cgroups, `mountpoints` places, that may come and go."""
+    """The leak check of an engine's test. `parents` (cgroups) and `mountpoints` may come and go."""
 
     def __init__(self, parents: set[str], mountpoints: set[str]) -> None:
         # BuildKit's stays as long as its daemon.
         self.leaks = Leaks(TOKEN, {CGROUP_PARENT, "buildkit", *parents}, mountpoints)
 
     def nothing_left(self) -> None:
-        """To be called when the engine has removed its containers. Fails, having removed what is left."""
+        """Call it when the engine has removed its containers. If anything remains, it removes that, and fails."""
         left = self.leaks.found([], patience=10)
         if left:
             self.leaks.clean([])

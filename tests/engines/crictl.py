@@ -1,4 +1,4 @@
-"""crictl, which Debian has not: built from its Go module, once, into the project's cache."""
+"""crictl, which Debian does not package: built once from its Go module, into the project's cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calling an engine as its users do: whole calls with files as streams, calls under a terminal, and daemons."""
+"""Calls an engine as its users do: whole calls with files as streams, calls on a terminal, and daemons."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pathlib import Path
 from tests.harness import scaled, wait_until
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-# Before a daemon's words: a network namespace of its own.
+# The prefix of a daemon's command line: a new network namespace.
 IN_NAMESPACE = ["unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh"]
 
 
 class Answer:
-    """What a call of an engine gave."""
+    """The result of an engine's call."""
 
     def __init__(self, argv: list[str], status: int, stdout: str, stderr: str) -> None:
         self.argv, self.status, self.stdout, self.stderr = argv, status, stdout, stderr
@@ -53,12 +53,12 @@ class Answer:
 
 
 class Engine:
-    """A program that calls the runtime under test. `home` is the directory that it is started in."""
+    """A program that calls the runtime under test. `home` is its working directory."""
 
     def __init__(self, home: Path, runtime: str) -> None:
         self.home = home
         self.runtime = runtime
-        # podman 5 says on cgroup v1 that it is deprecated, at each call, where the process's own words are compared.
+        # On cgroup v1 podman 5 prints a deprecation warning at each call; the tests compare the process's own output.
         self.env = {"PATH": PATH, "HOME": str(home), "PODMAN_IGNORE_CGROUPSV1_WARNING": "1"}
 
     def argv(self, *words: str) -> list[str]:
@@ -70,11 +70,11 @@ class Engine:
         return self.call(self.argv(*words), stdin, timeout)
 
     def call(self, argv: list[str], stdin: bytes = b"", timeout: float = 90) -> Answer:
-        """A whole call. Its streams are files: a pipe would be held open by the container's monitor."""
+        """A whole call. Its streams are files: the container's monitor would hold a pipe open."""
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, tempfile.TemporaryFile() as source:
             source.write(stdin)
             source.seek(0)
-            # conmon leaves a file named oom where it was started, if the container ran out of memory.
+            # If the container ran out of memory, conmon leaves a file named oom in its working directory.
             process = subprocess.Popen(argv, cwd=self.home, stdin=source, stdout=out, stderr=err, env=self.env)
             try:
                 status = process.wait(scaled(timeout))
@@ -93,7 +93,7 @@ class Engine:
 
 
 class Terminal:
-    """A program whose terminal the test holds the other end of."""
+    """A program on a terminal; the test holds the other end."""
 
     def __init__(self, argv: list[str], env: dict[str, str]) -> None:
         self.pid, self.master = pty.fork()
@@ -105,7 +105,7 @@ class Terminal:
         self.text = ""
 
     def expect(self, pattern: str, timeout: float = 30) -> re.Match[str]:
-        """Read until the pattern is seen; what was read up to its end is dropped."""
+        """Read until the pattern matches, and drop everything up to its end."""
         deadline = time.monotonic() + scaled(timeout)
         while True:
             match = re.search(pattern, self.text)
@@ -150,7 +150,7 @@ class Terminal:
         return done[0]
 
     def shell(self) -> None:
-        """Wait for the prompt of a shell, have it say something about its terminal, and end it with status 3."""
+        """Wait for a shell's prompt, have it describe its terminal, and end it with status 3."""
         self.expect(r"/ # ")
         self.send("tty; echo $((6*7))\n")
         self.expect(r"/dev/pts/\d+\r+\n42\r+\n")  # ctr leaves a carriage return more
@@ -159,10 +159,10 @@ class Terminal:
 
 
 class Daemon:
-    """A server that ends with the tests, if need be because the tests' process died."""
+    """A server that ends with the tests, even if the tests' process dies."""
 
     def __init__(self, argv: Sequence[str], log: Path, env: dict[str, str], answers: Callable[[], bool]) -> None:
-        """answers: whether it has come up, asked until it has."""
+        """answers: whether the server is ready; called until it is."""
         self.log = log
         with log.open("wb") as file:
             self.process = subprocess.Popen(
@@ -177,7 +177,7 @@ class Daemon:
             raise AssertionError("\n".join([f"{argv[0]} did not start:", *lines])) from None
 
     def end(self) -> None:
-        """TERM, and KILL to one that does not go."""
+        """Send TERM, and KILL if it does not end."""
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(scaled(30))

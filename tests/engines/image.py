@@ -1,4 +1,4 @@
-"""The image of the tests: a busybox root filesystem in the form that all engines load (`docker save`'s)."""
+"""The tests' image: a busybox root filesystem in `docker save`'s format, which all engines load."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of engines and features of two runs of the tests, side by side, and what ours lacks of runc's.
+"""The table of engines and features from two runs of the tests, side by side, and where ours falls short of runc.
 
 python -m tests.engines.table OURS.json RUNC.json [--json BOTH.json]
 """
@@ -18,7 +18,7 @@ WORKS, FAILS, LEFT_OUT = "✓", "✗", "-"
 
 
 class Row:
-    """A feature of an engine. It works if none of its tests failed, one passed; it is left out if all were."""
+    """A feature of an engine. It works if no test failed and one passed; it is left out if all were skipped."""
 
     def __init__(self, engine: str, feature: str) -> None:
         self.engine, self.feature = engine, feature
@@ -26,7 +26,7 @@ class Row:
         self.reasons: set[str] = set()
 
     def add(self, report: pytest.TestReport) -> None:
-        """Take the report of a phase of a test in."""
+        """Add the report of a test's phase."""
         if report.failed or (report.skipped and hasattr(report, "wasxfail")):
             self.outcome = FAILS
             if hasattr(report, "wasxfail"):
@@ -46,7 +46,7 @@ class Row:
 
 
 def merged(ours: dict[str, Any], theirs: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every row of either run: engine, feature, the two outcomes, and why something was left out or failed."""
+    """Every row of either run: engine, feature, both outcomes, and the reason of a skip or failure."""
     table: dict[tuple[str, str], dict[str, Any]] = {}
     for side, run in (("ours", ours), ("runc", theirs)):
         for row in run["rows"]:
@@ -73,7 +73,7 @@ def printed(table: list[dict[str, Any]], names: tuple[str, str]) -> str:
 
 
 def lacking(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows that must not be: ours fails, or is left out where runc works."""
+    """The bad rows: ours fails, or is skipped while runc works."""
     return [row for row in table if row["ours"] == FAILS or (row["ours"] == LEFT_OUT and row["runc"] == WORKS)]
 
 

@@ -1,4 +1,4 @@
-"""The container that stands for another Debian: its config.json. Pure."""
+"""config.json of the container that plays another Debian. Pure."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from tests.hosts.root import CERTIFICATES
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
-# What the host's programs are told of the network, by name or by the beginning of it; and the tests of the machine.
+# Environment variables about the network and about the test machine, by name or prefix.
 PASSED_ON = ("OCIPY_TEST_TIMEOUT_FACTOR", "PIP_", "GOPROXY", "GONOSUMDB", "GOSUMDB", *PROXIES)
 CERTIFICATE_VARIABLES = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO")
-# Nodes that tests and engines want besides those that every container has. No block device: there are the host's files.
+# Device nodes for tests and engines, in addition to the defaults. No block device: it would expose the host's files.
 DEVICES = {"/dev/fuse": (10, 229), "/dev/net/tun": (10, 200), "/dev/kmsg": (1, 11)}
 
 
 def environment(of_host: Mapping[str, str]) -> list[str]:
-    """What the container's processes have in their environment."""
+    """The environment of the container's processes."""
     passed = {name: value for name, value in of_host.items() if name.startswith(PASSED_ON)}
     passed.pop("PIP_FIND_LINKS", None)  # a directory of the host
     ours = {"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
@@ -27,7 +27,7 @@ def environment(of_host: Mapping[str, str]) -> list[str]:
 
 
 def make(root: Path, suite: str, args: list[str], env: list[str], capabilities: list[str]) -> dict[str, Any]:
-    """A privileged container with the host's network and cgroups, in its caller's cgroup, without any of its files."""
+    """A privileged container with the host's network and cgroups, in its caller's cgroup, without the host's files."""
     held = dict.fromkeys(("bounding", "effective", "permitted"), capabilities)
     return {
         "ociVersion": "1.2.0",

@@ -1,4 +1,4 @@
-"""Roots of other Debians: made once by debootstrap, kept, and copied for each run."""
+"""Roots of other Debians: debootstrap makes them once; each run uses a copy."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pathlib import Path
 
 SUITES = ("trixie", "sid")
 MIRROR = "http://deb.debian.org/debian"
-# What a checkout's user has before README's commands.
+# The packages that a user has before README's commands.
 INCLUDED = "ca-certificates,make,git,python3"
-# The host's certificates, in the root: where its network has a certificate of its own, Debian's bundle lacks it.
+# The host's certificates, in the root: Debian's bundle lacks a private one of the host's network.
 CERTIFICATES = "/etc/ssl/host.crt"
 KEEP_DAYS = 30
-# Packages set these when they are installed, and there is but one kernel.
+# Packages set these during installation, and the kernel is shared.
 NOT_INSTALLED = ("/usr/lib/sysctl.d/*", "/etc/sysctl.d/*", "/etc/sysctl.conf")
 
 
 def cache() -> Path:
-    """Where the roots are kept: on disk, outside of the checkout."""
+    """The place of the roots: on disk, outside the checkout."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").resolve()
     directory = base / "ocipy" / "hosts"
     directory.mkdir(parents=True, exist_ok=True)
@@ -30,7 +30,7 @@ def cache() -> Path:
 
 
 def remove(directory: Path) -> None:
-    """Remove one of the cache's directories. ValueError if it is anything else, or has something mounted in it."""
+    """Remove one of the cache's directories. Raises ValueError if it is anything else, or contains a mount point."""
     if directory.parent != cache() or not directory.name or directory.name in (".", ".."):
         raise ValueError(f"{directory} is not one of ours")
     mounted = mounts_below(directory)
@@ -40,14 +40,14 @@ def remove(directory: Path) -> None:
 
 
 def mounts_below(directory: Path) -> list[str]:
-    """The mount points in a directory, as proc_pid_mountinfo(5) writes them."""
+    """The mount points in a directory, as written in proc_pid_mountinfo(5)."""
     lines = Path("/proc/self/mountinfo").read_bytes().split(b"\n")
     points = [line.split(b" ")[4].decode(errors="surrogateescape") for line in lines if line]
     return [point for point in points if Path(point).is_relative_to(directory)]
 
 
 def make(suite: str, mirror: str = MIRROR) -> Path:
-    """The kept root of a suite, which nothing is ever run in. Raises CalledProcessError with debootstrap's status."""
+    """The kept root of a suite; nothing runs in it. Raises CalledProcessError with debootstrap's status."""
     kept = cache() / suite
     made = kept / "etc" / "debian_version"
     if kept.exists() and (not made.exists() or _age_in_days(kept) > KEEP_DAYS):
@@ -56,7 +56,7 @@ def make(suite: str, mirror: str = MIRROR) -> Path:
         print(f"hosts: debootstrap makes a root of {suite}", flush=True)
         new = Path(tempfile.mkdtemp(prefix=f"{suite}.", dir=cache()))
         try:
-            # It mounts /proc and /sys in the root; in a namespace of their own these end with it.
+            # It mounts /proc and /sys in the root; in a separate namespace these mounts end with it.
             _run_debootstrap(suite, new, mirror)
             new.chmod(0o755)
             new.rename(kept)
@@ -87,7 +87,7 @@ def _run_debootstrap(suite: str, root: Path, mirror: str) -> None:
 
 
 def _adapt(root: Path) -> None:
-    """What the host's programs are told of its network, the root's are; what sets sysctls stays out."""
+    """Copy the host's network settings to the root; exclude packages' sysctl files."""
     settings = subprocess.run(["apt-config", "dump"], check=True, stdout=subprocess.PIPE).stdout
     wanted = (b"Acquire::Check-", b"Acquire::http::", b"Acquire::https::")
     lines = [line for line in settings.split(b"\n") if line.startswith(wanted)]
@@ -104,8 +104,8 @@ def _adapt(root: Path) -> None:
 
 @contextmanager
 def copy_of(kept: Path) -> Iterator[Path]:
-    """A copy of a kept root, to be used up: removed at the end, whatever has become of it. One at a time."""
-    for left in cache().glob("*-run.*"):  # by a run that was killed: its processes and mounts ended with its namespaces
+    """A disposable copy of a kept root, removed at the end in any case. One at a time."""
+    for left in cache().glob("*-run.*"):  # of a killed run, whose processes and mounts ended with its namespaces
         remove(left)
     copy = Path(tempfile.mkdtemp(prefix=f"{kept.name}-run.", dir=cache()))
     try:

@@ -1,4 +1,4 @@
-"""What is run in another Debian: README's commands, the engines, checkpoint and restore. Pure."""
+"""The stages in another Debian: README's commands, the engines, checkpoint and restore. Pure."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 PYTEST = ".venv/bin/python -m pytest -q -p no:cacheprovider"
 INSTALL = "apt-get install -y -qq --no-install-recommends"
-# Those whose criu is told to work on the newest kernels: 4.2.
+# Suites whose criu (4.2) should work on the newest kernels.
 CRIU = {"sid"}
-# criu 4.2 has it in the images and loses it at the restore, runc's as well: a process whose session leader has ended.
+# criu 4.2 saves a process whose session leader has ended, and loses it at the restore, with runc too.
 LOST = "tests/integration/test_checkpoint.py::test_what_exec_has_started"
 
 
@@ -22,10 +22,10 @@ class Stage:
 
 
 def of(suite: str, *, smoke: bool) -> list[Stage]:
-    """The stages of a suite, in order; smoke: what CI has time for."""
+    """The stages of a suite, in order; smoke: CI's short set."""
     stages = [
         Stage("demo", 8, "make demo"),
-        # By itself a build without one is only slower.
+        # Check it: a build without a snapshot still works, only slower.
         Stage("snapshot", 2, f"test -s build/default/_snapshot.bin && {PYTEST} tests/integration/test_snapshot.py"),
     ]
     if smoke:
@@ -40,12 +40,12 @@ def of(suite: str, *, smoke: bool) -> list[Stage]:
 
 
 def patient(stages: list[Stage], factor: float) -> list[Stage]:
-    """The same with longer time limits, for a machine that is slow or that others use."""
+    """The same with longer time limits, for a slow or busy machine."""
     return [replace(stage, minutes=math.ceil(stage.minutes * factor)) for stage in stages]
 
 
 def script(stages: list[Stage]) -> str:
-    """For bash: each stage with its time limit, a summary, and exit status 1 if one of them failed."""
+    """A bash script: each stage with its time limit, then a summary; exit status 1 if a stage failed."""
     lines = [
         "cd /src || exit 2",
         "failed=0 summary=",

@@ -1,6 +1,6 @@
-"""What a systemd of the tests' own starts: a message bus, the manager of a user, and the tests; nothing of the host's.
+"""The units of the tests' systemd: a message bus, a user's manager, and the tests; none of the host's.
 
-`run` beside this starts one as the first process of namespaces; tests/vm/run has one as the init of its machine.
+`run` in this directory starts systemd as the first process of namespaces; tests/vm/run, as the init of its machine.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ExecStopPost=/bin/systemctl {end}
 Delegate=yes
 TasksMax=infinity
 """,
-    # As Debian has it, but without what makes a whole system of it.
+    # As in Debian, but without the parts that need a whole system.
     "dbus.socket": """
 [Unit]
 DefaultDependencies=no
@@ -39,7 +39,7 @@ After=dbus.socket
 Type=notify
 ExecStart=/usr/bin/dbus-daemon --system --address=systemd: --nofork --nopidfile --systemd-activation
 """,
-    # user@.service without a login: the directory that pam_systemd makes is made here.
+    # user@.service without a login: this creates the directory that pam_systemd would create.
     "user@.service": """
 [Unit]
 DefaultDependencies=no
@@ -59,10 +59,10 @@ KillMode=mixed
 TasksMax=infinity
 """,
 }
-# For the user's manager, which else starts all of a session.
+# For the user's manager, which would otherwise start a whole session.
 USER_UNITS = {"tests.target": "[Unit]\nDefaultDependencies=no\n"}
 
-# Shell, before systemd is executed: an empty /run with the units that `write` has put into $units, and the user.
+# Shell, before systemd is executed: an empty /run with the units that `write` put into $units, and the user.
 PREPARE = f"""
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -m 1777 /run/tmp
@@ -79,8 +79,8 @@ cp $units/user/* /run/systemd/user/
 
 
 def write(directory: Path, script: Path, end: str) -> None:
-    """Write the unit files, in the folders system and user. `script` is the tests' service; `end` is what systemctl
-    is told when it has ended."""
+    """Write the unit files, in the folders system and user. `script` is the tests' service; `end` is the systemctl
+    command at its end."""
     for folder, units in (("system", UNITS), ("user", USER_UNITS)):
         (directory / folder).mkdir()
         for name, text in units.items():

@@ -1,4 +1,4 @@
-"""containerd: a daemon of the session's own, in a network namespace of its own, and its clients ctr and crictl."""
+"""containerd: a private daemon in a private network namespace, and its clients ctr and crictl."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ class Ctr(Engine):
         self.daemon: Daemon | None = None
 
     def argv(self, *words: str) -> list[str]:
-        """The command line: `run` gets the runtime and a cgroup of ours."""
+        """The command line; `run` gets the runtime and one of our cgroups."""
         command = list(words)
         if command[0] == "run":
             command[1:1] = ["--runc-binary", self.runtime]
-            # The id is what stands after the image.
+            # The id follows the image.
             at = next(number for number, word in enumerate(command) if word in ("localhost/alpine:latest", "--rootfs"))
             id = command[at + (2 if command[at] == "--rootfs" else 1)]
             command[1:1] = ["--cgroup", f"/{CGROUP_PARENT}/{id}"]
@@ -71,7 +71,7 @@ class Ctr(Engine):
     def start(self) -> None:
         """Start the daemon, with the file of docs/containerd.md."""
         recipe = docs.file("containerd.md", "/etc/containerd/config.toml", self.runtime)
-        # Sandboxes have -998, which needs a right to lower it.
+        # Sandboxes have -998, and lowering it needs a capability.
         restricted = "false" if Host().has_capability("CAP_SYS_RESOURCE") else "true"
         (self.home / "config.toml").write_text(CONFIG.format(home=self.home, recipe=recipe, restricted=restricted))
         (self.home / "cni").mkdir()
@@ -120,7 +120,7 @@ def ctr(tested: str, rootfs: BusyboxRootfs, make_home: Callable[[str], Path]) ->
 
 @pytest.fixture
 def ctr_check(ctr: Ctr) -> Iterator[None]:
-    """After each test of ctr, when its containers are removed, nothing of them is left."""
+    """After each test of ctr, when its containers are removed, nothing remains of them."""
     check = Check(set(), set())
     yield
     ctr.remove_all()
@@ -129,7 +129,7 @@ def ctr_check(ctr: Ctr) -> Iterator[None]:
 
 @pytest.fixture
 def id() -> Iterator[str]:
-    """An id that is short: ctr puts it in a host name."""
+    """A short id: ctr uses it in a host name."""
     numbers.append(len(numbers) + 1)
     yield f"{TOKEN}-c{numbers[-1]}"
 
@@ -138,7 +138,7 @@ numbers: list[int] = []
 
 
 class Cri(Engine):
-    """crictl, which asks the daemon as the kubelet does. The handler of pods is the recipe's, by its name."""
+    """crictl, which calls the daemon as the kubelet does. It names the recipe's handler for pods."""
 
     def __init__(self, ctr: Ctr, program: str) -> None:
         super().__init__(ctr.home, ctr.runtime)
@@ -150,7 +150,7 @@ class Cri(Engine):
         (self.home / "logs").mkdir()
 
     def argv(self, *words: str) -> list[str]:
-        # exec and port-forward talk to a port of the daemon's.
+        # exec and port-forward use a port of the daemon.
         enter = ["nsenter", "-t", str(self.process), "-n"]
         flags = ["--config", f"{self.home}/crictl.yaml", "--runtime-endpoint", self.socket, "--timeout", "60s"]
         return [*enter, self.program, *flags, *words]
@@ -162,7 +162,7 @@ class Cri(Engine):
         return str(path)
 
     def remove_all(self) -> None:
-        """Remove every pod and what is in it."""
+        """Remove every pod with its containers."""
         for pod in self("pods", "--quiet").lines:
             self("stopp", pod)
             self("rmp", "--force", pod)
@@ -176,7 +176,7 @@ def cri(ctr: Ctr) -> Cri:
 
 
 class Pod:
-    """A sandbox with the documents that its containers are made of."""
+    """A sandbox, with the documents for its containers."""
 
     def __init__(self, cri: Cri, name: str, **linux: Any) -> None:
         self.cri = cri
@@ -193,7 +193,7 @@ class Pod:
         self.id = ""
 
     def run(self) -> Pod:
-        """Make the sandbox, by the handler of the recipe."""
+        """Make the sandbox with the recipe's handler."""
         self.id = self.cri("runp", "--runtime=ocipy", self.cri.file("pod.json", self.config)).text
         return self
 
@@ -212,18 +212,18 @@ class Pod:
         return self.cri("create", self.id, *files).text
 
     def start(self, *command: str, **members: Any) -> str:
-        """The id of a new container that runs."""
+        """The id of a new running container."""
         id = self.create(*command, **members)
         self.cri("start", id).ok()
         return id
 
     def status(self, id: str) -> dict[str, Any]:
-        """What `crictl inspect` says."""
+        """The output of `crictl inspect`."""
         found: dict[str, Any] = json.loads(self.cri("inspect", id).text)
         return found
 
     def state(self, id: str) -> str:
-        """Its state's name without the word that they all begin with."""
+        """Its state's name without the common prefix."""
         return str(self.status(id)["status"]["state"]).removeprefix("CONTAINER_")
 
     def pid(self, id: str) -> int:
@@ -233,17 +233,17 @@ class Pod:
 
 @pytest.fixture
 def make_pod(cri: Cri, name: str) -> Callable[..., Pod]:
-    """make_pod(**linux): a pod that runs."""
+    """make_pod(**linux): a running pod."""
     return lambda **linux: Pod(cri, f"{name}-{secrets.token_hex(2)}", **linux).run()
 
 
 @pytest.fixture
 def cri_check(cri: Cri) -> Iterator[None]:
-    """After each test of the CRI plugin, when its pods are removed, nothing of them is left."""
+    """After each test of the CRI plugin, when its pods are removed, nothing remains of them."""
     check = Check(set(), set())
     yield
     cri.remove_all()
-    # Parents of pods are the kubelet's to remove.
+    # The kubelet removes the parents of pods.
     for path in reversed(cgroup_dirs(CGROUP_PARENT)):
         if path.parent.name == CGROUP_PARENT:
             path.rmdir()

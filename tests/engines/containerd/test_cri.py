@@ -1,4 +1,4 @@
-"""containerd's CRI plugin with the runtime as a handler: what the kubelet asks for, by crictl."""
+"""containerd's CRI plugin with the runtime as a handler: the kubelet's requests, made by crictl."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_remove_what_is_only_created(cri: Cri, make_pod: MakePod) -> None:
 
 @pytest.mark.feature("container: a command that is not there")
 def test_command_not_there(cri: Cri, make_pod: MakePod) -> None:
-    """The reason of a failure is the runtime's message."""
+    """The reason for a failure is the runtime's message."""
     pod = make_pod()
     one = pod.create("no-such-command")
     words = 'exec: "no-such-command": executable file not found in $PATH'
@@ -155,7 +155,7 @@ def test_oom_killed(make_pod: MakePod) -> None:
 
 @pytest.mark.feature("pods: shared network, IPC, UTS and PID namespaces, their cgroup")
 def test_shared_namespaces(cri: Cri, make_pod: MakePod) -> None:
-    # 0 is the pod's own namespace, for each of them
+    # 0 means the pod's namespace for each of them
     options = {"namespace_options": {"network": 0, "pid": 0, "ipc": 0}}
     pod = make_pod(security_context=options)
     one, other = (pod.start("sleep", "1000", linux={"security_context": options}) for _ in range(2))
@@ -202,7 +202,7 @@ def test_security_context(make_pod: MakePod, cri: Cri) -> None:
     assert int(status["CapBnd"], 16) == 1 << 10
     script = "touch /f 2> /dev/null || cat /etc/passwd; echo end"
     assert cri("exec", "--sync", one, "sh", "-c", script).text == "end"
-    # A probe runs as confined as what it looks at.
+    # A probe is as confined as its container.
     text = cri("exec", "--sync", one, "cat", "/proc/self/status").text
     for field in ("Uid", "Groups", "NoNewPrivs", "Seccomp", "CapBnd", "CapEff"):
         assert re.search(rf"^{field}:\s*(.*)$", text, re.MULTILINE)[1].split() == status[field].split(), field  # type: ignore[index]

@@ -1,4 +1,4 @@
-"""ctr run --runc-binary and ctr task: containerd's shim and the runtime, with little else."""
+"""ctr run --runc-binary and ctr task: containerd's shim and the runtime, and little else."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def status_of(ctr: Ctr, id: str) -> str:
 
 @pytest.fixture
 def sleeping(ctr: Ctr, id: str) -> Callable[..., str]:
-    """sleeping(*flags): the id of a container that sleeps."""
+    """sleeping(*flags): the id of a sleeping container."""
 
     def start(*flags: str) -> str:
         ctr("run", "--detach", *flags, IMAGE, id, "sleep", "1000").ok()
@@ -76,7 +76,7 @@ def test_run_on_a_terminal(ctr: Ctr, id: str) -> None:
 @pytest.mark.smoke
 @pytest.mark.feature("run: a command that is not there")
 def test_command_not_there(ctr: Ctr, id: str) -> None:
-    """The runtime's message, out of its log."""
+    """The runtime's message, from its log."""
     words = 'exec: "no-such-command": executable file not found in $PATH'
     ctr("run", "--rm", IMAGE, id, "no-such-command").fails(words)
 
@@ -130,7 +130,7 @@ def test_user_namespace(ctr: Ctr, sleeping: Callable[..., str]) -> None:
 
 @pytest.mark.feature("run --rootfs --runc-root --pid-file")
 def test_places(ctr: Ctr, id: str, rootfs: BusyboxRootfs, tmp_path: Path) -> None:
-    # Not with --no-pivot: ctr forgets the runtime then.
+    # Not with --no-pivot: then ctr forgets the runtime.
     flags = ["--runc-root", f"{tmp_path}/state", "--pid-file", f"{tmp_path}/pid", "--env", f"PATH={PATH}"]
     ctr("run", "--detach", *flags, "--rootfs", str(rootfs.path), id, "sleep", "1000").ok()
     assert int((tmp_path / "pid").read_text()) == pid_of(ctr, id)

@@ -1,4 +1,4 @@
-"""The files of docs/kubernetes.md and docs/containerd.md, read by the programs that they are for."""
+"""The programs accept the files that docs/kubernetes.md and docs/containerd.md show for them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_containerds_file(tmp_path: Path) -> None:
         ["containerd", "--config", file, "config", "dump"], check=True, capture_output=True, text=True
     ).stdout
     plugins = tomllib.loads(dump)["plugins"]
-    # containerd 2 reads the same file, and dumps it in its own form.
+    # containerd 2 reads the same file, and dumps it in its new form.
     cri = plugins.get("io.containerd.cri.v1.runtime", plugins.get("io.containerd.grpc.v1.cri"))["containerd"]
     assert cri["runtimes"]["ocipy"]["options"]["BinaryName"] == "/usr/local/bin/ocipy"
     assert cri["runtimes"]["ocipy"]["runtime_type"] == "io.containerd.runc.v2"
@@ -46,7 +46,7 @@ def test_crios_file(tmp_path: Path) -> None:
 @pytest.mark.smoke
 @pytest.mark.feature("RuntimeClass")
 def test_runtime_class() -> None:
-    """The handler is the one that the nodes' files name."""
+    """The handler has the name that the nodes' files use."""
     kind, pod = yaml.safe_load_all(docs.file("kubernetes.md", "runtimeclass.yaml", ""))
     assert (kind["apiVersion"], kind["kind"], kind["handler"]) == ("node.k8s.io/v1", "RuntimeClass", "ocipy")
     assert pod["spec"]["runtimeClassName"] == kind["metadata"]["name"]

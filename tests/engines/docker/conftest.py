@@ -1,4 +1,4 @@
-"""Docker: a daemon of the session's own, in a network namespace of its own; the runtime under test is its default."""
+"""Docker: a private daemon in a private network namespace; the runtime under test is its default."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Docker(Engine):
 
     def __init__(self, home: Path, runtime: str) -> None:
         super().__init__(home, runtime)
-        # Debian's; another may stand before it in PATH.
+        # Debian's; PATH may have another before it.
         self.program = "/usr/bin/docker" if os.access("/usr/bin/docker", os.X_OK) else "docker"
         self.socket = f"unix://{home}/d.sock"
         self.env |= {"DOCKER_CONFIG": str(home), "DOCKER_BUILDKIT": "0"}
@@ -35,7 +35,7 @@ class Docker(Engine):
         settings = json.loads(docs.file("docker.md", "/etc/docker/daemon.json", self.runtime))
         settings["runtimes"]["with-args"] = {"path": self.runtime, "runtimeArgs": ["--systemd-cgroup=false"]}
         (self.home / "daemon.json").write_text(json.dumps(settings))
-        # BuildKit takes what is called runc; here, something that writes down that it was called.
+        # BuildKit executes the program named runc; here, a script that records the call.
         (self.home / "bin").mkdir()
         (self.home / "bin/runc").write_text(f'#!/bin/sh\necho "$@" >> {self.home}/calls\nexec {self.runtime} "$@"\n')
         (self.home / "bin/runc").chmod(0o755)
@@ -50,12 +50,12 @@ class Docker(Engine):
         return self("info").status == 0
 
     def runc_calls(self) -> int:
-        """How often the runtime was called by the name of runc."""
+        """How often the runtime was called as runc."""
         calls = self.home / "calls"
         return len(calls.read_text().splitlines()) if calls.exists() else 0
 
     def nsenter(self, *words: str) -> list[str]:
-        """A command line for the daemon's network namespace: the host's, as far as its containers can tell."""
+        """A command line for the daemon's network namespace, which its containers take for the host's."""
         assert self.daemon is not None
         return ["nsenter", "-t", str(self.daemon.process.pid), "-n", *words]
 
@@ -85,8 +85,8 @@ def docker(tested: str, rootfs: BusyboxRootfs, make_home: Callable[[str], Path])
 
 @pytest.fixture(autouse=True)
 def no_leaks(docker: Docker) -> Iterator[None]:
-    """After each test, when Docker has removed its containers, nothing of them is left."""
-    # The namespace files of networks that containers are in, and of the last one.
+    """After each test, when Docker has removed its containers, nothing remains of them."""
+    # The namespace files of the containers' networks, and of the last network.
     check = Check(set(), {f"{docker.home}/exec/netns/default"})
     yield
     docker.remove_all()
@@ -95,11 +95,11 @@ def no_leaks(docker: Docker) -> Iterator[None]:
 
 @pytest.fixture
 def inspect(docker: Docker) -> Callable[[str, str], str]:
-    """inspect(name, template): one value of docker inspect."""
+    """inspect(name, template): one value from docker inspect."""
     return alike.inspecting(docker)
 
 
 @pytest.fixture
 def sleeping(docker: Docker, name: str) -> Callable[..., str]:
-    """sleeping(*flags): the name of a container that sleeps."""
+    """sleeping(*flags): the name of a sleeping container."""
     return alike.sleeper(docker, name)

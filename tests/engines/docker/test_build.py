@@ -29,7 +29,7 @@ BUILDERS = pytest.mark.parametrize(
 @BUILDERS
 @pytest.mark.smoke
 def test_build(docker: Docker, context: Path, name: str, buildkit: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The old builder takes the default runtime, BuildKit what is called runc."""
+    """The old builder uses the default runtime, BuildKit the program named runc."""
     monkeypatch.setitem(docker.env, "DOCKER_BUILDKIT", buildkit)
     before = docker.runc_calls()
     docker("build", "--no-cache", "--tag", name, str(context)).ok()

@@ -1,4 +1,4 @@
-"""docker exec, top, cp and the health check: joining a container that runs."""
+"""docker exec, top, cp and the health check: they join a running container."""
 
 from __future__ import annotations
 
@@ -19,14 +19,13 @@ def test_exec(docker: Docker, sleeping: Sleeping) -> None:
     one = sleeping("--env", "A=1")
     alike.execute_with_streams(docker, one)
     missing = docker("exec", one, "no-such-command").fails()
-    # From version 23 on the daemon has set 127, and 126 over it, in an order that two of its threads decide
-    # (moby/moby#45795).
+    # Since version 23 two threads of the daemon set 127 and 126, in no fixed order (moby/moby#45795).
     assert missing.status in ((126,) if docker_is_old(docker) else (126, 127))
     assert docker("exec", one, "cat", "/proc/1/comm").text == "sleep"
 
 
 def docker_is_old(docker: Docker) -> bool:
-    """Before version 23, what exec does not find has the status of what it must not run."""
+    """Before version 23, exec of a missing program has the status of a program that cannot be executed."""
     return int(docker("version", "--format", "{{.Server.Version}}").text.split(".")[0]) < 23
 
 

@@ -1,4 +1,4 @@
-"""A Docker container's life: logs, stop, kill, restart, pause, and what Docker says of its end."""
+"""A Docker container's life: logs, stop, kill, restart, pause, and how Docker reports its end."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_kill(docker: Docker, name: str, inspect: Inspect) -> None:
 
 @pytest.mark.feature("kill of one in the host's PID namespace")
 def test_kill_without_pid_namespace(docker: Docker, name: str) -> None:
-    """All of its processes end: containerd's shim kills what is left in the cgroup."""
+    """All of its processes end: containerd's shim kills the rest of the cgroup."""
     docker("run", "-d", "--name", name, "--pid=host", "alpine", "sh", "-c", "sleep 1000 & exec sleep 1000").ok()
     wait_until(lambda: len(docker("top", name).lines) == 3)
     docker("kill", name).ok()
@@ -75,7 +75,7 @@ def test_restart_on_failure(docker: Docker, name: str, inspect: Inspect) -> None
 
 @pytest.mark.feature("restart policy")
 def test_restart_always(docker: Docker, sleeping: Sleeping, inspect: Inspect) -> None:
-    """Its first process is killed from outside."""
+    """A process outside kills its first process."""
     one = sleeping("--restart=always", "--init")
     docker("exec", one, "sh", "-c", "kill -KILL $(pidof sleep)").ok()
     wait_until(lambda: inspect(one, "{{.RestartCount}} {{.State.Running}}") == "1 true", timeout=30)

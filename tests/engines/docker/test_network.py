@@ -1,4 +1,4 @@
-"""Docker's networks: set up by a hook, by dockerd itself, in the namespace that the runtime has made."""
+"""Docker's networks: dockerd's own hook sets them up in the namespace that the runtime creates."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_published_port(docker: Docker, name: str) -> None:
 @pytest.mark.smoke
 @pytest.mark.feature("three containers on a network, by name")
 def test_three_on_a_network(docker: Docker, name: str) -> None:
-    """As compose starts an application: a store, a service that asks it, and a user of the service."""
+    """An application like compose's: a store, a service that asks it, and a user of the service."""
     docker("network", "create", name).ok()
     store = ["--network-alias", "store", "alpine", "sh", "-c", SERVE.format("stored")]
     docker("run", "-d", "--name", f"{name}-store", "--network", name, *store).ok()

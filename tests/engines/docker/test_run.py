@@ -1,4 +1,4 @@
-"""docker run: what its users type every day."""
+"""docker run: everyday commands."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_recipe_of_the_docs(docker: Docker, words: list[str]) -> None:
 
 @pytest.mark.smoke
 def test_as_default_runtime(docker: Docker, sleeping: Sleeping, inspect: Inspect) -> None:
-    """Docker's state directory of it has the container."""
+    """Docker's state directory for the runtime has the container."""
     id = inspect(sleeping(), "{{.Id}}")
     assert inspect(id, "{{.HostConfig.Runtime}}") == "ocipy"
     state = docker.call([docker.runtime, "--root", f"{docker.home}/exec/runtime-runc/moby", "state", id])
@@ -41,7 +41,7 @@ def test_as_default_runtime(docker: Docker, sleeping: Sleeping, inspect: Inspect
 
 @pytest.mark.smoke
 def test_runtime_with_arguments(docker: Docker) -> None:
-    """Docker makes a shell script of it, which is the runtime's parent."""
+    """Docker turns it into a shell script, which becomes the runtime's parent."""
     answer = docker("run", "--rm", "--runtime=with-args", "alpine", "sh", "-c", "echo 'a  b'; exit 3")
     assert (answer.status, answer.stdout, answer.stderr) == (3, "a  b\n", "")
 

@@ -1,4 +1,4 @@
-"""podman with its own storage, networks and configuration."""
+"""podman with private storage, networks and configuration."""
 
 from __future__ import annotations
 
@@ -48,17 +48,17 @@ class Podman(Engine):
         super().__init__(home, runtime)
         conf = home / "containers.conf"
         recipe = docs.file("podman.md", "/etc/containers/containers.conf.d/ocipy.conf", runtime)
-        recipe = recipe.replace("[engine]\n", ENGINE)  # a table stands once in a file
+        recipe = recipe.replace("[engine]\n", ENGINE)  # TOML allows a table only once
         conf.write_text(CONTAINERS_CONF.format(home=home, recipe=recipe))
         storage = home / "storage.conf"
         storage.write_text(STORAGE_CONF.format(driver=driver, home=home))
         (home / "networks").mkdir()
-        if CRIU:  # the first of its name in PATH, for podman and for the runtime
+        if CRIU:  # the first criu in PATH, for podman and the runtime
             self.env["PATH"] = f"{os.path.dirname(CRIU)}:{self.env['PATH']}"
         self.env |= {"CONTAINERS_CONF": str(conf), "CONTAINERS_STORAGE_CONF": str(storage)}
 
     def argv(self, *words: str, runtime: str | None = None) -> list[str]:
-        """The command line: what makes containers gets a cgroup parent of ours."""
+        """The command line; commands that make containers get one of our cgroups as parent."""
         command = list(words)
         at = 2 if command[0] in ("container", "pod") else 1
         if command[at - 1] in ("run", "create") and not any(word.startswith("--pod=") for word in command):
@@ -66,7 +66,7 @@ class Podman(Engine):
         return ["podman", "--runtime", runtime or self.runtime, "--tmpdir", f"{self.home}/tmp", *command]
 
     def by(self, runtime: str, *words: str) -> Answer:
-        """A whole call with another word for the runtime."""
+        """A whole call with another name of the runtime."""
         return self.call(self.argv(*words, runtime=runtime))
 
 
@@ -95,12 +95,12 @@ def podman(tested: str, rootfs: BusyboxRootfs, make_home: Callable[[str], Path])
 
 @pytest.fixture(autouse=True)
 def no_leaks(podman: Podman) -> Iterator[None]:
-    """After each test, when podman has removed its containers, nothing of them is left."""
-    # podman mounts its storage directory on itself with the first container and takes that away after the last.
+    """After each test, when podman has removed its containers, nothing remains of them."""
+    # podman mounts its storage directory on itself for the first container, and unmounts it after the last.
     check = Check({"conmon"}, {f"{podman.home}/storage/overlay"})
     yield
-    # podman 4 itself races here, with any runtime: its monitor's clean-up unmounts the container's shm in a mount
-    # namespace of its own, and calls it done. The second rm always succeeds.
+    # podman 4 has a race here, with any runtime: its monitor's clean-up unmounts the container's shm only in its
+    # own mount namespace. The second rm always succeeds.
     if podman("rm", "--all", "--force", "--time", "0").status != 0:
         podman("rm", "--all", "--force", "--time", "0").ok()
     check.nothing_left()
@@ -108,11 +108,11 @@ def no_leaks(podman: Podman) -> Iterator[None]:
 
 @pytest.fixture
 def inspect(podman: Podman) -> Callable[[str, str], str]:
-    """inspect(name, template): one value of podman inspect."""
+    """inspect(name, template): one value from podman inspect."""
     return alike.inspecting(podman)
 
 
 @pytest.fixture
 def sleeping(podman: Podman, name: str) -> Callable[..., str]:
-    """sleeping(*flags): the name of a container that sleeps."""
+    """sleeping(*flags): the name of a sleeping container."""
     return alike.sleeper(podman, name)

@@ -1,4 +1,4 @@
-"""container checkpoint and restore, which podman has the runtime do with criu."""
+"""container checkpoint and restore, which the runtime does with criu."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COUNT = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done"
 
 @pytest.fixture(scope="module", autouse=True)
 def criu() -> None:
-    """Leaves the tests out where criu does not work."""
+    """Skips the tests if criu does not work."""
     reason = reason_against()
     if reason:
         pytest.skip(f"{reason}: tests/vm/run --engines, or another criu by OCIPY_TEST_CRIU")
@@ -26,7 +26,7 @@ def criu() -> None:
 
 @pytest.fixture
 def counting(podman: Podman, name: str) -> Callable[..., str]:
-    """counting(*flags): the name of a container that counts."""
+    """counting(*flags): the name of a counting container."""
 
     def start(*flags: str) -> str:
         podman("run", "-d", "--name", name, *(flags or ["--network=none"]), "alpine", "sh", "-c", COUNT).ok()
@@ -37,7 +37,7 @@ def counting(podman: Podman, name: str) -> Callable[..., str]:
 
 
 def goes_on(podman: Podman, name: str, before: list[str]) -> None:
-    """Assert that it counts on from where it was."""
+    """Assert that it continues to count from its last number."""
     wait_until(lambda: len(podman("logs", name).stdout.split()) > len(before))
     numbers = [int(word) for word in podman("logs", name).stdout.split()]
     assert numbers == list(range(1, len(numbers) + 1)), "it went on where it was"
@@ -64,7 +64,7 @@ def test_leave_running(podman: Podman, counting: Callable[..., str], inspect: In
 
 @pytest.mark.feature("container checkpoint --export, restore --import, --name")
 def test_another_container(podman: Podman, counting: Callable[..., str], inspect: Inspect, tmp_path: Path) -> None:
-    """What is written into the container travels along, and its log."""
+    """The archive includes the container's changed files and its log."""
     one, archive = counting(), tmp_path / "checkpoint.tar.gz"
     podman("exec", one, "sh", "-c", "echo text > /written").ok()
     podman("container", "checkpoint", "--export", str(archive), one).ok()
@@ -77,7 +77,7 @@ def test_another_container(podman: Podman, counting: Callable[..., str], inspect
 
 @pytest.mark.feature("container checkpoint on a network")
 def test_network(podman: Podman, counting: Callable[..., str], inspect: Inspect) -> None:
-    """podman makes the network anew, and has the container joined to it."""
+    """podman creates a new network, and the container joins it."""
     one = counting("--network=podman")
     podman("container", "checkpoint", one).ok()
     before = podman("logs", one).stdout.split()

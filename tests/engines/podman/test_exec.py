@@ -1,4 +1,4 @@
-"""podman exec, top and the health check: joining a container that runs."""
+"""podman exec, top and the health check: they join a running container."""
 
 from __future__ import annotations
 

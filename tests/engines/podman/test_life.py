@@ -1,4 +1,4 @@
-"""pause, update, stats, restart policies, and what podman does with many containers."""
+"""pause, update, stats, restart policies, and podman's commands for many containers."""
 
 from __future__ import annotations
 

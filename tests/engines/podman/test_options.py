@@ -1,4 +1,4 @@
-"""podman run's options that reach the runtime by config.json."""
+"""Options of podman run that reach the runtime through config.json."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Sleeping = Callable[..., str]
 
 @pytest.fixture
 def ranges(tmp_path: Path) -> Iterator[None]:
-    """Ids for the user called containers, whose ranges --userns=auto takes."""
+    """Ids for the user `containers`, whose ranges --userns=auto uses."""
     for name in ("subuid", "subgid"):
         file = tmp_path / name
         file.write_text(Path("/etc", name).read_text() + "containers:500000:200000\n")
@@ -50,7 +50,7 @@ def test_cgroupns(podman: Podman) -> None:
 @pytest.mark.feature("--cgroups=disabled")
 @pytest.mark.differs_from_runc("runc has no --cgroup-manager")
 def test_without_cgroups(podman: Podman, name: str, inspect: Inspect) -> None:
-    """Only runtimes that containers.conf says can do without are asked to."""
+    """podman asks only the runtimes that containers.conf lists."""
     words = ["run", "-d", "--name", name, "--cgroups=disabled", "alpine", "sleep", "1000"]
     podman.call(["podman", "--runtime=ocipy", "--tmpdir", f"{podman.home}/tmp", *words]).ok()
     assert cgroups_of(int(inspect(name, "{{.State.Pid}}"))) == cgroups_of("self")
@@ -93,7 +93,7 @@ def test_device(podman: Podman) -> None:
 
 @pytest.mark.feature("--device with --uidmap and --gidmap")
 def test_device_in_a_user_namespace(podman: Podman) -> None:
-    """At a path that the host has not, with the owner and the mode that podman has found on the host's own."""
+    """At a path that does not exist on the host, with the owner and mode of the host's device."""
     flags = ["--uidmap", "0:100000:65536", "--gidmap", "0:200000:65536", "--device", "/dev/zero:/dev/not/there"]
     script = "stat -c '%F %a %u:%g %t:%T' /dev/not/there /dev/null; head -c 2 /dev/not/there | od -An -tx1"
     lines = podman("run", "--rm", *flags, "alpine", "sh", "-c", script).lines
@@ -118,7 +118,7 @@ def test_mounts(podman: Podman, tmp_path: Path) -> None:
 @pytest.mark.feature("--ulimit --sysctl --shm-size")
 def test_ulimit_and_sysctl(podman: Podman) -> None:
     script = "ulimit -n; cat /proc/sys/net/ipv4/ip_default_ttl; df -k /dev/shm | tail -1"
-    # Without nproc podman adds one that is higher than this session's.
+    # Without nproc podman adds a limit above this session's.
     flags = [
         "--ulimit",
         "nofile=100:200",

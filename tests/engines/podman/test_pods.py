@@ -48,11 +48,11 @@ def pod(podman: Podman, name: str) -> Iterator[str]:
     there = cgroup_dirs("libpod_parent")
     yield name
     podman("pod", "rm", "--force", "--time", "0", name)
-    # podman leaves a pod's own cgroup in hierarchies without a controller, and what `play kube` puts pods in.
+    # podman leaves a pod's cgroup in hierarchies without a controller, and the parent that `play kube` uses.
     for path in [*reversed(cgroup_dirs("libpod_parent")), *reversed(cgroup_dirs(CGROUP_PARENT))]:
         if path not in there and path.name not in (CGROUP_PARENT, "conmon"):
             path.rmdir()
-    # Its pause image is podman's own.
+    # podman builds its pause image itself.
     assert podman("pod", "ps", "--quiet").text == ""
 
 
@@ -60,7 +60,7 @@ def pod(podman: Podman, name: str) -> Iterator[str]:
 @pytest.mark.feature("pods with shared namespaces")
 def test_pod(podman: Podman, pod: str, inspect: Inspect) -> None:
     if Path("/sys/fs/cgroup/cgroup.controllers").exists():
-        # Seen with ocipy and with runc 1.5.2: the cgroup above the container's refuses mknod before it has a program.
+        # ocipy and runc 1.5.2 alike: the cgroup above the container's refuses mknod before it has a program.
         pytest.skip("podman 4.3 with cgroupfs has the cgroup of a pod deny all devices on v2, with runc as well")
     podman("pod", "create", "--name", pod, "--hostname", "named", "--share", "net,ipc,uts,pid").ok()
     for number in (1, 2):

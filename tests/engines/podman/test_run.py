@@ -1,4 +1,4 @@
-"""podman on the runtime: what its users type every day."""
+"""podman run: everyday commands."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_hello(podman: Podman) -> None:
 @pytest.mark.smoke
 @pytest.mark.parametrize("words", docs.commands("podman.md", "podman"))
 def test_recipe_of_the_docs(podman: Podman, words: list[str]) -> None:
-    """By its path, by its name as a line in containers.conf has it, and without cgroups."""
+    """By its path, by its name in containers.conf, and without cgroups."""
     runtime, command = words[0].removeprefix("--runtime="), words[1:]
     if runtime == "--runtime":
         assert words[1] == docs.INSTALLED
@@ -203,7 +203,7 @@ def test_user(podman: Podman) -> None:
         "1000",
     ]
     assert podman("run", "--rm", "--user", "user", "alpine", "id", "-u").text == "1000"
-    # Streams that the user owns can be opened again.
+    # The user can reopen streams that they own.
     answer = podman("run", "--rm", "--user", "1000", "alpine", "sh", "-c", "echo again > /dev/stdout")
     assert answer.text == "again"
 

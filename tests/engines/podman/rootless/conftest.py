@@ -1,4 +1,4 @@
-"""podman of an ordinary user, with its own storage."""
+"""podman as an ordinary user, with private storage."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IN_THE_USERS_HANDS = ["--reuid", str(USER), "--regid", str(USER), "--clear-group
 
 
 def open_tun() -> None:
-    """Let everybody use /dev/net/tun, as udev does, where the host does not: slirp4netns opens it."""
+    """Open /dev/net/tun to everybody, as udev does: slirp4netns needs it."""
     tun = Path("/dev/net/tun")
     if tun.exists() and tun.stat().st_mode & 0o006 != 0o006:
         device = tun.stat().st_rdev
@@ -34,13 +34,13 @@ class RootlessPodman(Podman):
 
     def argv(self, *words: str, runtime: str | None = None) -> list[str]:
         command = ["podman", "--runtime", runtime or self.runtime, "--tmpdir", f"{self.home}/tmp", *words]
-        # From a directory that the user may be in.
+        # From a directory that the user may enter.
         return [*opened(Path(self.runtime)), "setpriv", *IN_THE_USERS_HANDS, "env", "-C", str(self.home), *command]
 
 
 @pytest.fixture(scope="session")
 def user(make_home: Callable[[str], Path]) -> Iterator[Path]:
-    """A home for the user, and its entries in files of /etc, in the session's mount namespace only."""
+    """A home for the user, and entries in /etc, only in the session's mount namespace."""
     home = make_home("user")
     entries = {
         "passwd": f"{NAME}:x:{USER}:{USER}::{home}:/bin/sh\n",
@@ -60,7 +60,7 @@ def user(make_home: Callable[[str], Path]) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def rootless(podman: Podman, user: Path, rootfs: BusyboxRootfs) -> Iterator[RootlessPodman]:
-    """podman of the user's own, with the busybox image as localhost/alpine."""
+    """The user's podman, with the busybox image as localhost/alpine."""
     open_tun()
     (user / "xdg").mkdir(mode=0o700)
     for driver in ("overlay", "vfs"):
@@ -80,7 +80,7 @@ def rootless(podman: Podman, user: Path, rootfs: BusyboxRootfs) -> Iterator[Root
 
 @pytest.fixture(autouse=True)
 def none_left(rootless: RootlessPodman, no_leaks: None) -> Iterator[None]:
-    """The user's containers are removed before it is looked what is left."""
+    """Remove the user's containers before the leak check."""
     yield
     rootless("rm", "--all", "--force", "--time", "0").ok()
 
@@ -90,5 +90,5 @@ Inspect = Callable[[str], str]
 
 @pytest.fixture
 def look(rootless: RootlessPodman, name: str) -> Inspect:
-    """look(template): one value of podman inspect of the test's container."""
+    """look(template): one value from podman inspect of the test's container."""
     return lambda template: rootless("inspect", "--format", template, name).text

@@ -1,4 +1,4 @@
-"""What podman's root can, its ordinary user can too: exec, health checks, pods, builds, options."""
+"""An ordinary user of podman can do what root can: exec, health checks, pods, builds, options."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Inspect = Callable[[str], str]
 
 @pytest.fixture
 def sleeping(rootless: RootlessPodman, name: str) -> Callable[..., str]:
-    """sleeping(*flags): the name of a container that sleeps."""
+    """sleeping(*flags): the name of a sleeping container."""
     return alike.sleeper(rootless, name, IMAGE, "--network=none")
 
 

@@ -1,4 +1,4 @@
-"""podman as an unprivileged user: it calls the runtime as root of a user namespace that it has made before."""
+"""podman as an unprivileged user: it calls the runtime as root of a user namespace that it has created."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_detached_with_logs_stop_and_rm(rootless: RootlessPodman, name: str, loo
 
 
 def test_kill(rootless: RootlessPodman, name: str, look: Inspect) -> None:
-    """Of another user's process, as far as the host is concerned."""
+    """It belongs to another user, as seen from the host."""
     rootless("run", "-d", "--name", name, "--user=1000", "--network=none", "localhost/alpine", "sleep", "1000").ok()
     rootless("kill", name).ok()
     wait_until(lambda: look("{{.State.Status}} {{.State.ExitCode}}") == "exited 137")
@@ -91,7 +91,7 @@ def test_network_of_the_host(rootless: RootlessPodman) -> None:
 
 
 def test_volume(rootless: RootlessPodman) -> None:
-    """Files of the user's, in its container root's."""
+    """The user's files belong to root in the container."""
     place = rootless.home / "volume"
     place.mkdir(exist_ok=True)
     os.chown(place, USER, USER)
@@ -119,7 +119,7 @@ def test_users(rootless: RootlessPodman, flags: list[str], expected: str) -> Non
 
 
 def test_nested_user_namespace(rootless: RootlessPodman) -> None:
-    """--userns=keep-id is one below podman's own: its map is in three pieces."""
+    """--userns=keep-id is below podman's own user namespace: its map has three pieces."""
     command = ["localhost/alpine", "cat", "/proc/self/uid_map"]
     text = rootless("run", "--rm", "--network=none", "--userns=keep-id", *command).text
     assert [line.split()[0] for line in text.splitlines()] == ["0", str(USER), str(USER + 1)]
@@ -132,7 +132,7 @@ def test_devices(rootless: RootlessPodman) -> None:
 
 
 def test_privileged(rootless: RootlessPodman) -> None:
-    """All that the user may see, and no more."""
+    """Everything that the user may see, and nothing else."""
     script = "grep CapEff /proc/self/status; mkdir /sys/fs/cgroup/*/new 2>/dev/null && echo made; echo end"
     text = rootless("run", "--rm", "--network=none", "--privileged", "localhost/alpine", "sh", "-c", script).text
     every = (1 << int(Path("/proc/sys/kernel/cap_last_cap").read_text()) + 1) - 1
@@ -145,7 +145,7 @@ def test_capabilities(rootless: RootlessPodman) -> None:
 
 
 def test_shared_network_namespace(rootless: RootlessPodman, name: str) -> None:
-    """A container in another one's namespaces, as in a pod."""
+    """A container in another container's namespaces, as in a pod."""
     rootless("run", "-d", "--name", name, "--network=none", "localhost/alpine", "sleep", "1000").ok()
     first = rootless("inspect", "--format", "{{.State.Pid}}", name).text
     command = ["localhost/alpine", "readlink", "/proc/self/ns/net"]
@@ -154,7 +154,7 @@ def test_shared_network_namespace(rootless: RootlessPodman, name: str) -> None:
 
 @pytest.mark.needs_cgroup_v1
 def test_limits_are_podmans_to_leave_out(rootless: RootlessPodman) -> None:
-    """On cgroup v1 podman asks the runtime for none, and says so."""
+    """On cgroup v1 podman asks the runtime for no limits, and says so."""
     answer = rootless("run", "--rm", "--network=none", "--memory=50m", "--pids-limit=50", "localhost/alpine", "true")
     assert "ignored on cgroups V1 rootless" in answer.ok().stderr
 
