@@ -1,4 +1,4 @@
-"""An interpreter of classic BPF as seccomp(2) runs it: the tests' own word on what a filter program does."""
+"""An interpreter of classic BPF as seccomp(2) runs it: shows the tests what a filter program does."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ALLOW = 0x7FFF0000
 
 
 def run(program: bytes, arch: int, number: int, arguments: tuple[int, ...] = ()) -> int:
-    """What the program returns for one system call. Fails on what the kernel's own checker would refuse."""
+    """The program's return value for one system call. Fails if the kernel's checker would refuse the program."""
     assert len(program) % 8 == 0 and 0 < len(program) <= 4096 * 8
     code = list(struct.iter_unpack("=HBBI", program))
     padded = (*arguments, *(0,) * (6 - len(arguments)))

@@ -1,4 +1,4 @@
-"""A child process for what changes the process that does it."""
+"""A child process for code that changes its own process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 def in_child(work: Callable[[], object]) -> int:
-    """The exit status of a forked child that calls work(): 0 if it returns true, 1 if not, 2 if it raises."""
+    """Call work() in a forked child. Return its exit status: 0 if work() is true, 1 if not, 2 if it raises."""
     pid = os.fork()
     if pid == 0:
         status = 2

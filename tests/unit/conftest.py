@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture
 def pipe() -> Iterator[tuple[int, int]]:
-    """Both ends of a pipe, which the test may close."""
+    """Both ends of a pipe; the test may close them."""
     ends = os.pipe()
     yield ends
     for end in ends:
@@ -22,7 +22,7 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 @pytest.fixture(autouse=True)
 def signals_as_before() -> Iterator[None]:
-    """No test blocks or ignores a signal for those that follow it, and for all that they execute."""
+    """Check that no test leaves a signal blocked or ignored for later tests and the programs that they execute."""
     before = _signals()
     yield
     after = _signals()
@@ -30,7 +30,7 @@ def signals_as_before() -> Iterator[None]:
 
 
 def _signals() -> list[int]:
-    """Blocked, ignored; but for 32 and 33, which are libc's own: nptl(7)."""
+    """The blocked and ignored signals, except 32 and 33, which libc uses: nptl(7)."""
     with open("/proc/self/status") as status:
         masks = [int(line[8:], 16) for line in status if line.startswith(("SigBlk", "SigIgn"))]
     return [mask & ~(0b11 << 31) for mask in masks]

@@ -1,4 +1,4 @@
-"""Config documents for the tests: real ones, ones made up from the schema, and ways to break them."""
+"""Config documents for the tests: real ones, generated ones, and ways to break them."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def real_configs() -> dict[str, dict[str, Any]]:
 
 
 def minimal() -> dict[str, Any]:
-    """The smallest config that can be started."""
+    """The smallest config that can start."""
     return {"ociVersion": "1.3.0", "root": {"path": "rootfs"}, "process": {"cwd": "/", "args": ["true"]}}
 
 
 def refused_at(config: Any) -> list[str]:
-    """The places that config/ names in a config, which may lack what every config has to have."""
+    """The places that config/ reports in a config, which may lack required members."""
     whole: Any = {**minimal(), **config}
     whole["process"] = {**minimal()["process"], **(config.get("process") or {})}
     failure = check(whole)
@@ -40,7 +40,7 @@ def refused_at(config: Any) -> list[str]:
 
 
 def at(document: Any, pointer: str) -> Any:
-    """The value that a JSON pointer names; KeyError or IndexError if there is none."""
+    """The value that a JSON pointer names. Raises KeyError or IndexError if it does not exist."""
     for part in pointer.split("/")[1:]:
         name = part.replace("~1", "/").replace("~0", "~")
         document = document[int(name)] if isinstance(document, list) else document[name]
@@ -48,7 +48,7 @@ def at(document: Any, pointer: str) -> Any:
 
 
 def put(document: Any, pointer: str, value: Any) -> Any:
-    """A copy of document with a member set, objects on the way made as needed. "-" appends to an array."""
+    """A copy of the document with a member set; creates objects on the way. "-" appends to an array."""
     result = deepcopy(document)
     place = result
     parts = [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
@@ -65,7 +65,7 @@ def put(document: Any, pointer: str, value: Any) -> Any:
 
 
 def pointers(value: Any, pointer: str = "") -> list[str]:
-    """Every place in a document but the root."""
+    """Every place in a document except the root."""
     found = []
     if isinstance(value, dict):
         members = [(name.replace("~", "~0").replace("/", "~1"), member) for name, member in value.items()]
@@ -92,7 +92,7 @@ junk = st.recursive(
 
 
 def instances(node: dict[str, Any]) -> st.SearchStrategy[Any]:
-    """Values for a node of the schema: mostly such that hold, now and then null or something else altogether."""
+    """Values for a node of the schema: mostly valid ones, sometimes null or a value of another type."""
     if "$ref" in node:
         return instances(SCHEMA["$defs"][node["$ref"].removeprefix("#/$defs/")])
     good = _good(node)

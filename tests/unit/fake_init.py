@@ -11,7 +11,7 @@ from ocipy.linux.channel import Channel
 
 
 class Messages(Channel):
-    """Keeps what would be sent."""
+    """Keeps the messages instead of sending them."""
 
     __slots__ = ("sent",)
 

@@ -1,4 +1,4 @@
-"""A systemd that is none: the other side of a D-Bus connection, which answers as it is told to."""
+"""A fake systemd: the other side of a D-Bus connection, with prescribed answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PROPERTIES = {
 
 
 class Refusal(Exception):
-    """Raised by an answer: the D-Bus error."""
+    """An answer raises it to send a D-Bus error."""
 
     def __init__(self, name: str, text: str = "because") -> None:
         super().__init__(name)
@@ -31,13 +31,13 @@ class Refusal(Exception):
 
 
 class HangUp(Exception):
-    """Raised by an answer: the connection ends."""
+    """An answer raises it to end the connection."""
 
 
 class FakeSystemd:
-    """calls: what was called, (method, arguments). answers: by method, what gives (signature, values) for arguments.
+    """calls: the calls, (method, arguments). answers: by method, a function from the arguments to (signature, values).
 
-    results: those of the jobs to come, in order; "done" where there is none, None for a job that does not end.
+    results: those of future jobs, in order, and "done" after that; None for a job that does not end.
     """
 
     def __init__(self, path: Path) -> None:
@@ -62,7 +62,7 @@ class FakeSystemd:
         self._listener.listen()
 
     def job(self, arguments: Any) -> tuple[str, tuple[Any, ...]]:
-        """Begin a job, whose end is told at once, before the answer even: systemd may be as quick."""
+        """Begin a job, and announce its end at once, even before the answer: systemd can be as quick."""
         self._jobs += 1
         path = f"/org/freedesktop/systemd1/job/{self._jobs}"
         result = self.results.pop(0) if self.results else "done"
@@ -72,11 +72,11 @@ class FakeSystemd:
         return "o", (path,)
 
     def method(self, name: str) -> list[Any]:
-        """The arguments of the calls of one method."""
+        """The arguments of all calls of a method."""
         return [arguments for called, arguments in self.calls if called == name]
 
     def serve(self) -> None:
-        """Serve one connection after the other until the listener is closed."""
+        """Serve one connection after another until the listener is closed."""
         while True:
             try:
                 stream, _ = self._listener.accept()
@@ -131,7 +131,7 @@ class FakeSystemd:
 
 @contextmanager
 def fake_systemd(path: Path) -> Iterator[FakeSystemd]:
-    """One that serves, at a socket of that path."""
+    """A serving one, on a socket with that path."""
     fake = FakeSystemd(path)
     thread = threading.Thread(target=fake.serve, daemon=True)
     thread.start()

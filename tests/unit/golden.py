@@ -1,8 +1,8 @@
-"""The golden plans: configs with every concern, on hosts of each kind, and what is to be done with them, as text.
+"""The golden plans: the plans of configs with every concern, on hosts of each kind, as text.
 
     python -m tests.unit.golden        writes tests/unit/plans anew
 
-`git diff` then shows what has moved: read it as you would read code. The order is what protects the host.
+`git diff` then shows what has moved. Review it like code: the order protects the host.
 """
 
 from __future__ import annotations
@@ -111,19 +111,19 @@ EVERYTHING: dict[str, Any] = {
 
 
 def options(**more: Any) -> Options:
-    """Those of an engine's call."""
+    """The options of an engine's call."""
     return Options(container_id="web", bundle="/b", state_directory="/run/ocipy/web", has_console=True, **more)
 
 
 def of_systemd() -> dict[str, Any]:
-    """With a cgroupsPath in its form."""
+    """With a cgroupsPath in systemd's form."""
     changed = deepcopy(EVERYTHING)
     changed["linux"]["cgroupsPath"] = "machine.slice:engine:web"
     return changed
 
 
 def in_user_namespace() -> dict[str, Any]:
-    """With a new one, in which no_new_privs is not set: the filter needs CAP_SYS_ADMIN then."""
+    """With a new user namespace and without no_new_privs: then the filter needs CAP_SYS_ADMIN."""
     changed = deepcopy(EVERYTHING)
     changed["process"]["noNewPrivileges"] = False
     changed["linux"]["namespaces"].append({"type": "user"})
@@ -132,7 +132,7 @@ def in_user_namespace() -> dict[str, Any]:
 
 
 def staged() -> dict[str, Any]:
-    """Joined namespaces, a new user namespace and a time namespace: all that one clone3 cannot do."""
+    """Joined namespaces, a new user namespace and a time namespace: more than a single clone3 can do."""
     changed = in_user_namespace()
     namespaces = changed["linux"]["namespaces"]
     namespaces[1] = {"type": "network", "path": "/run/netns/a"}
@@ -146,7 +146,7 @@ def staged() -> dict[str, Any]:
 
 
 def watched() -> dict[str, Any]:
-    """With a joined pid namespace: init enters it when there is nothing of the host's left for others there to see."""
+    """With a joined pid namespace: init enters it only when processes there could see nothing of the host's in it."""
     changed = deepcopy(EVERYTHING)
     changed["linux"]["namespaces"] = [entry for entry in changed["linux"]["namespaces"] if entry["type"] != "pid"]
     changed["linux"]["namespaces"].append({"type": "pid", "path": "/proc/1/ns/pid"})
@@ -154,7 +154,7 @@ def watched() -> dict[str, Any]:
 
 
 def watched_by_systemd() -> dict[str, Any]:
-    """The same, with systemd to be told of the limits."""
+    """The same, with limits that systemd must know."""
     changed = watched()
     changed["linux"]["cgroupsPath"] = "machine.slice:engine:web"
     changed["linux"]["resources"]["unified"] = {"pids.max": "50", "memory.high": "1000000"}
@@ -162,7 +162,7 @@ def watched_by_systemd() -> dict[str, Any]:
 
 
 def rootless() -> dict[str, Any]:
-    """What `ocipy spec --rootless` writes, in short."""
+    """The config of `ocipy spec --rootless`, shortened."""
     return {
         "ociVersion": "1.3.0",
         "root": {"path": "rootfs"},
@@ -176,14 +176,14 @@ def rootless() -> dict[str, Any]:
             "uidMappings": [{"containerID": 0, "hostID": 1000, "size": 1}],
             "gidMappings": [{"containerID": 0, "hostID": 1000, "size": 1}],
             "maskedPaths": ["/proc/kcore"],
-            # With noNewPrivileges it is loaded last.
+            # With noNewPrivileges the filter is loaded last.
             "seccomp": {"defaultAction": "SCMP_ACT_ALLOW"},
         },
     }
 
 
 def without_mount_namespace() -> dict[str, Any]:
-    """On the host's own mounts the root is held by chroot."""
+    """On the host's mounts, chroot sets the root."""
     return {
         "ociVersion": "1.3.0",
         "root": {"path": "rootfs"},
@@ -202,7 +202,7 @@ def _create(document: Any, host: Host, **more: Any) -> Plan:
 
 
 def plans() -> dict[str, Plan]:
-    """Each golden plan by the name of its file."""
+    """Each golden plan by its file name."""
     v1_cgroups = {"memory": "/sys/fs/cgroup/memory/web", "": "/sys/fs/cgroup/unified/web"}
     user_kinds = (*KINDS, "user")
     return {
@@ -221,7 +221,7 @@ def plans() -> dict[str, Plan]:
 
 
 def as_text(plan: Plan) -> str:
-    """A line for each step, without numbers: a step more is a line more. The host's lane first, then init's."""
+    """A line per step, without numbers, so a new step adds one line. The host's lane first, then init's."""
     lanes = (_lane("host", plan.host), _lane("init", plan.init))
     warnings = [f"warning: {pointer}: {text}\n" for pointer, text in plan.warnings]
     return "\n".join(lanes) + "".join(warnings)
@@ -236,7 +236,7 @@ def _lane(name: str, steps: list[Step]) -> str:
 
 
 def write() -> None:
-    """Write every plan anew."""
+    """Write every plan again."""
     PLANS.mkdir(exist_ok=True)
     wanted = plans()
     for path in PLANS.glob("*.txt"):

@@ -1,6 +1,6 @@
-"""Which modules each hot command imports: the budget that tests/unit/hot_modules.txt keeps.
+"""The modules that each hot command imports: tests/unit/hot_modules.txt has the budget.
 
-python -m tests.unit.hot         prints the file's contents as they would be now
+python -m tests.unit.hot         prints the file's current contents
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ LIST = Path(__file__).with_name("hot_modules.txt")
 
 
 def imported() -> dict[str, set[str]]:
-    """For each hot command, the modules that are imported with it: those of the top level, and of these in turn."""
+    """The modules that each hot command imports at the top level, recursively."""
     sources = freeze.read_sources(PACKAGE)
     return {command: freeze.closure(["ocipy.cli.main", "ocipy.cli.commands." + command], sources) for command in HOT}
 
 
 def described(modules: dict[str, set[str]]) -> str:
-    """The list as text: what all have, then what each has besides."""
+    """The list as text: first the common modules, then the additional ones of each command."""
     common = set.intersection(*modules.values())
     sections = {"all": common} | {command: names - common for command, names in modules.items()}
     return "".join(
@@ -30,7 +30,7 @@ def described(modules: dict[str, set[str]]) -> str:
 
 
 def listed() -> dict[str, set[str]]:
-    """What hot_modules.txt allows each command."""
+    """The modules that hot_modules.txt allows each command."""
     sections: dict[str, set[str]] = {}
     for line in LIST.read_text().splitlines():
         if line.startswith("  "):

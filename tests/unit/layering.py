@@ -1,6 +1,6 @@
-"""The imports of the package, and the rooms that ARCHITECTURE.md gives its modules.
+"""The imports of the package, and the rooms of its modules in ARCHITECTURE.md.
 
-python -m tests.unit.layering        prints the picture: each room, and how often it imports from which other one
+python -m tests.unit.layering        prints the picture: each room, and its number of imports from each other room
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ANYBODY = "for all"
 
 @dataclass(frozen=True)
 class Room:
-    """A row of the table. uses: the names of rooms as the last column has them; None where every room may use this."""
+    """A row of the table. uses: the rooms in the last column; None if every room may use this one."""
 
     names: tuple[str, ...]
     uses: frozenset[str]
@@ -31,7 +31,7 @@ class Room:
 
 
 def rooms(text: str) -> list[Room]:
-    """The rows, topmost first. A name is that of a folder or file in ocipy/, without a slash or suffix."""
+    """The rows, topmost first. A name is a folder or file in ocipy/, without slash or suffix."""
     found = []
     for places, uses in ROW.findall(text):
         names = [re.sub(r"^ocipy/|/$|\.py$", "", place) for place in re.findall(r"`([^`]+)`", places)]
@@ -42,7 +42,7 @@ def rooms(text: str) -> list[Room]:
 
 
 def modules() -> dict[str, Path]:
-    """All modules of the package, by their full names."""
+    """The full names of all modules of the package."""
     found = {}
     for path in sorted((TOP / "ocipy").rglob("*.py")):
         parts = path.relative_to(TOP).with_suffix("").parts
@@ -51,7 +51,7 @@ def modules() -> dict[str, Path]:
 
 
 def room_of(module: str, all_rooms: list[Room]) -> Room:
-    """Its room. Raises KeyError."""
+    """The module's room. Raises KeyError."""
     name = module.split(".")[1] if "." in module else "__init__"
     for room in all_rooms:
         if name in room.names:
@@ -60,7 +60,7 @@ def room_of(module: str, all_rooms: list[Room]) -> Room:
 
 
 def imports(tree: ast.AST, known: dict[str, Path]) -> Iterator[str]:
-    """The modules that one imports: at its top, in a function, for the type checker, or by a name in a string."""
+    """The modules that a module imports: at its top, in a function, for the type checker, or by a name in a string."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in known)
@@ -74,12 +74,12 @@ def imports(tree: ast.AST, known: dict[str, Path]) -> Iterator[str]:
 
 
 def graph(known: dict[str, Path]) -> dict[str, set[str]]:
-    """For each module those that it imports."""
+    """The imports of each module."""
     return {name: set(imports(ast.parse(path.read_bytes()), known)) - {name} for name, path in known.items()}
 
 
 def circles(edges: dict[str, set[str]]) -> list[list[str]]:
-    """The groups of modules that import one another, straight or by way of others (Tarjan's components)."""
+    """The groups of modules that import one another, directly or indirectly (Tarjan's components)."""
     index: dict[str, int] = {}
     low: dict[str, int] = {}
     stack: list[str] = []
@@ -107,7 +107,7 @@ def circles(edges: dict[str, set[str]]) -> list[list[str]]:
 
 
 def picture() -> str:
-    """The rooms with their sizes, and the numbers of imports from one to another."""
+    """The rooms with their sizes, and the number of imports between each two."""
     known, all_rooms = modules(), rooms((TOP / "ARCHITECTURE.md").read_text())
     lines = []
     edges = graph(known)

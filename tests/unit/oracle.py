@@ -1,4 +1,4 @@
-"""The specification's own schemas, as judges of ours, and the differences between the two (spec/README.md)."""
+"""The specification's schemas, as judges of ours, and the differences between the two (spec/README.md)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OTHER_PLATFORMS = ("freebsd", "solaris", "vm", "windows", "zos")
 
 
 def validator(name: str) -> Draft4Validator:
-    """The judge of "config", "state" or "features"."""
+    """The validator of "config", "state" or "features"."""
     documents = {path.name: _as_ecmascript(json.loads(path.read_text())) for path in SCHEMAS.glob("*.json")}
     registry: Registry[Any] = Registry().with_resources(
         (file, DRAFT4.create_resource(document)) for file, document in documents.items()
@@ -29,7 +29,7 @@ def validator(name: str) -> Draft4Validator:
 
 
 def _as_ecmascript(node: Any) -> Any:
-    """With patterns that mean in Python what they mean in ECMAScript: $ does not match before a last newline."""
+    """Convert patterns to ECMAScript's meaning: $ does not match before a final newline."""
     if isinstance(node, list):
         return [_as_ecmascript(part) for part in node]
     if isinstance(node, dict):
@@ -41,7 +41,7 @@ def _as_ecmascript(node: Any) -> Any:
 
 
 def as_published(config: Any) -> Any:
-    """A config that the published schema has to judge as ours judges the given one, which has no nulls."""
+    """A config that the published schema must judge as ours judges the given one, which has no nulls."""
     config = deepcopy(config)
     if isinstance(config, dict):
         for change in DIFFERENCES.values():
@@ -50,7 +50,7 @@ def as_published(config: Any) -> Any:
 
 
 def _found(value: Any, path: str) -> Iterator[tuple[Any, str]]:
-    """(object, name) of each member at a path such as "linux.devices[].fileMode"; of absent ones as well."""
+    """(object, name) of each member at a path such as "linux.devices[].fileMode", including absent ones."""
     first, _, rest = path.partition(".")
     name = first.removesuffix("[]")
     if not isinstance(value, dict):
@@ -65,7 +65,7 @@ def _found(value: Any, path: str) -> Iterator[tuple[Any, str]]:
 
 
 def _required(path: str) -> Callable[[Any], None]:
-    """Ours requires the member, theirs does not: where it is missing they get a value that they refuse."""
+    """Ours requires the member, theirs does not: give theirs a value that it refuses instead of a missing one."""
 
     def change(config: Any) -> None:
         for holder, name in _found(config, path):
@@ -75,7 +75,7 @@ def _required(path: str) -> Callable[[Any], None]:
 
 
 def _replaced(path: str, value: Callable[[Any], Any]) -> Callable[[Any], None]:
-    """What ours takes, where it is there, is told to theirs as something that they take."""
+    """Replace a present value that only ours accepts by one that theirs accepts."""
 
     def change(config: Any) -> None:
         for holder, name in _found(config, path):
@@ -106,12 +106,12 @@ def _default_action(action: Any) -> Any:
 
 
 def _named_keys(strings: Any) -> Any:
-    """Theirs says nothing of keys without a character that a dot matches."""
+    """Theirs ignores keys without a character that a dot matches."""
     return {f"x{name}": value for name, value in strings.items()} if isinstance(strings, dict) else strings
 
 
 def _clocks(offsets: Any) -> Any:
-    """Theirs says nothing of clocks other than the two that there are."""
+    """Theirs ignores clocks other than the two existing ones."""
     if not isinstance(offsets, dict):
         return offsets
     free = [clock for clock in ("boottime", "monotonic") if clock not in offsets]
@@ -158,7 +158,7 @@ DIFFERENCES: dict[str, Callable[[Any], None]] = {
 
 
 def members(name: str) -> set[str]:
-    """The pointer of every member that the published schema of a document names, "*" for elements and free keys."""
+    """The pointer of every member in a published schema, with "*" for elements and free keys."""
     found: set[str] = set()
     documents = {path.name: json.loads(path.read_text()) for path in SCHEMAS.glob("*.json")}
 

@@ -1,4 +1,4 @@
-"""Every place of config.json that the schema knows, each with a document that has it. Derived from the schema."""
+"""Every place of config.json in the schema, each with a document that contains it. Derived from the schema."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.unit.documents import SCHEMA
 
 
 class Place(NamedTuple):
-    """pointer: where in the document. node: what the schema says of it. document: a valid config that has it."""
+    """pointer: the place in the document. node: its schema. document: a valid config that contains it."""
 
     pointer: str
     node: dict[str, Any]
@@ -17,7 +17,7 @@ class Place(NamedTuple):
 
     @property
     def field(self) -> str:
-        """The pointer with "*" for array indices and free keys: the name of the field."""
+        """The name of the field: the pointer with "*" for array indices and free keys."""
         return "/".join("*" if part in ("0", KEY) else part for part in self.pointer.split("/"))
 
 
@@ -59,19 +59,19 @@ def example(node: dict[str, Any]) -> Any:
 
 
 def every_place() -> Iterator[Place]:
-    """In the order of the schema; objects and arrays before what they hold."""
+    """All places in the schema's order; objects and arrays before their content."""
     yield from _below("", SCHEMA, example(SCHEMA), [])
 
 
 def every_leaf() -> Iterator[Place]:
-    """The places of scalars, of arrays of scalars, and of the values of maps: what can be configured."""
+    """The configurable places: scalars, arrays of scalars, and the values of maps."""
     for place in every_place():
         if place.node.get("type") not in ("object", "array"):
             yield place
 
 
 def _below(pointer: str, node: dict[str, Any], document: Any, path: list[str]) -> Iterator[Place]:
-    """path: the parts of pointer, apart."""
+    """path: the parts of the pointer."""
     node = resolved(node)
     children: list[tuple[str, dict[str, Any]]] = []
     kind = node.get("type", "anything")
@@ -89,7 +89,7 @@ def _below(pointer: str, node: dict[str, Any], document: Any, path: list[str]) -
 
 
 def with_value(document: Any, path: list[str], value: Any) -> Any:
-    """A copy of document with value at path, the last container of which exists. An empty array gets its first item."""
+    """A copy of the document with the value at the path, whose parent exists. An empty array gets its first item."""
     if not path:
         return value
     first, rest = path[0], path[1:]

@@ -1,6 +1,6 @@
-"""The published config.json of ../shared/configs, and why ocipy refuses those that it does: tests/configs/refused.toml.
+"""The published config.json files of ../shared/configs, and why ocipy refuses some: tests/configs/refused.toml.
 
-python -m tests.unit.published       puts the places of that file in order; a reason that is new has to be written
+python -m tests.unit.published       updates the places in that file; new reasons must be written by hand
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _OF_FILES = ("does not exist on this host", "does not exist", "must be a directo
 
 
 def documents() -> list[Path]:
-    """The files, by their numbers; empty where the folder is not there."""
+    """The files, by their numbers; empty if the folder does not exist."""
     return sorted(FOLDER.glob("*.json"))
 
 
 def judged(path: Path, bundle: Path, host: Host | None = HOST) -> tuple[list[str], str]:
-    """(the errors of `validate` as "POINTER: TEXT", the error of `plan` or ""), but those about files of this host.
+    """(the errors of `validate` as "POINTER: TEXT", the error of `plan` or ""), except errors about this host's files.
 
     bundle: a directory with a rootfs. host: None for this one.
     """
@@ -71,7 +71,7 @@ def reasons() -> list[dict[str, Any]]:
 
 
 def by_reason(errors: dict[str, list[str]]) -> dict[str, list[str]]:
-    """Regular expression of a reason → "NUMBER POINTER" of all that it is the reason of. KeyError for what has none."""
+    """The regular expression of a reason → "NUMBER POINTER" of its cases. Raises KeyError for one without a reason."""
     places: dict[str, list[str]] = {reason["text"]: [] for reason in reasons()}
     for number, lines in errors.items():
         for line in lines:
@@ -84,7 +84,7 @@ def by_reason(errors: dict[str, list[str]]) -> dict[str, list[str]]:
 
 
 def rewrite(bundle: Path) -> None:
-    """Put the places of refused.toml in order."""
+    """Update the places in refused.toml."""
     places = by_reason({path.stem: judged(path, bundle)[0] for path in documents()})
     text = REFUSED.read_text()
     parts = [text[: text.index("[[reason]]")].rstrip() + "\n"]

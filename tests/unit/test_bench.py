@@ -1,4 +1,4 @@
-"""The pure parts of bench: ratios, the chart, and how a trace is split into phases."""
+"""The pure parts of bench: ratios, the chart, and splitting a trace into phases."""
 
 from __future__ import annotations
 

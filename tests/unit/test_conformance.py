@@ -1,4 +1,4 @@
-"""The conformance runner's pure parts: what a program's output means, and how it is judged by the list."""
+"""The pure parts of the conformance runner: parsing a program's output, and judging it by the list."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ LIST = Path(__file__).resolve().parents[2] / "conformance/expected-failures.toml
         ("TAP version 13\nok 1 - a\nok 2 - b\n1..2\n", 0, True),
         ("TAP version 13\nok 1 - a\nnot ok 2 - b\n1..2\n", 0, False),
         ("TAP version 13\nok 1 - a\n1..1\n", 1, False),
-        # A program of the life cycle prints no test, and a record where it failed.
+        # A life-cycle program prints no test, and a record if it failed.
         ("TAP version 13\n1..0\n", 0, True),
         ('TAP version 13\n  ---\n  {\n    "error": "late"\n  }\n  ...\n1..0\n', 0, False),
-        # After a test that passed it is a remark, and so is an empty one.
+        # After a passed test it is a remark, and so is an empty one.
         ('ok 1 - refused\n  ---\n  {\n    "error": "exit status 1"\n  }\n  ...\n1..1\n', 0, True),
         ('  ---\n  {\n    "error": ""\n  }\n  ...\n1..0\n', 0, True),
-        # What a container printed is quoted in a record and is no test of the program's.
+        # The record quotes a container's output, which is not a test of the program.
         ('ok 1 - a\n  ---\n  {\n    "stdout": "not ok 1 - inner"\n  }\n  ...\n', 0, True),
         ("", 1, False),
     ],

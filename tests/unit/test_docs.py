@@ -1,4 +1,4 @@
-"""What the documentation names is there: the links of its pages, files, targets of make, steps of plans."""
+"""Everything that the documentation names exists: links, files, targets of make, steps of plans."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STEP = re.compile(r"^    (?:\[?ocipy: )?(host|init) +(?:\d+ +)?([a-z_0-9]+) ", r
 
 
 def anchors(page: Path) -> set[str]:
-    """The names that GitHub gives to the headings of a page."""
+    """GitHub's anchors of a page's headings."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -36,7 +36,7 @@ def test_links(name: str) -> None:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_files(name: str) -> None:
-    """`plan/build.py` may be said from the top or from where most of such names are; `build.py` from anywhere."""
+    """`plan/build.py` can be relative to the top or to the usual parent of such names; `build.py` can be anywhere."""
     for path in re.findall(r"`([\w./-]+\.(?:py|pyi|c|md|toml|txt))`", (TOP / name).read_text()):
         if path.startswith("/") or "config.toml" in path:  # of the host
             continue

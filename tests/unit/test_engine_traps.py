@@ -1,4 +1,4 @@
-"""The table in tests/engines/README.md names tests that there are."""
+"""The table in tests/engines/README.md names existing tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one error: its line, its hint, and its way from the init process to the host's."""
+"""Error: its line, its hint, and its way from the init process to the host's process."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_message_of_the_containers_is_never_a_success(message: dict[str, Any])
 
 
 def test_what_is_too_long_is_cut_and_says_so() -> None:
-    """conmon reads at most 8191 bytes of what an engine then shows."""
+    """conmon reads at most 8191 bytes of the message, which the engine then shows."""
     line = Error("x" * 100_000, pointer="/" + "y" * 100_000, errno=errno.EIO).line
     assert len(line) < 8000 - LONGEST_PLACE
     assert "… (100000 characters)" in line and "… (100001 characters): " in line
@@ -92,7 +92,7 @@ def test_a_filesystem_s_own_words_come_before_the_usual_cause() -> None:
 
 
 def test_no_cause_has_words_that_engines_look_for() -> None:
-    """They would change an exit status by them (docs/errors.md)."""
+    """Engines would change the exit status for these words (docs/errors.md)."""
     words = ("permission denied", "not permitted", "not found", "no such file", "does not exist", "not running",
              "is a directory", "not a directory", "no such process", "invalid process")  # fmt: skip
     for text in (*CAUSES.values(), *EXEC_CAUSES.values(), *MOUNT_CAUSES.values()):

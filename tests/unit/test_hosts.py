@@ -1,4 +1,4 @@
-"""The containers that stand for other Debians: what they are given, and what is never removed."""
+"""The containers that play other Debians: what they get, and what is never removed."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_every_suite_has_the_snapshot_and_a_command_of_readme(suite: str, smoke:
 @pytest.mark.parametrize("script", ["tests/hosts/run", "tests/vm/run", "tests/systemd/run", "tests/mutants/run",
                                     "conformance/run", "conformance/runc-tests", "bench/run"])  # fmt: skip
 def test_scripts_of_the_makefile_run_with_the_python_in_path(script: str) -> None:
-    """It has none of the packages that the tests have: they go over to the environment that has, or need none."""
+    """It lacks the tests' packages: the scripts switch to the environment that has them, or need none."""
     done = subprocess.run(
         ["/usr/bin/python3", "-S", TOP / script, "--help"], capture_output=True, text=True, check=False, timeout=60
     )

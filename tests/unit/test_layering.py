@@ -16,11 +16,11 @@ ARCHITECTURE = (TOP / "ARCHITECTURE.md").read_text()
 ROOMS = rooms(ARCHITECTURE)
 KNOWN = modules()
 EDGES = graph(KNOWN)
-# The one import that goes up, which ARCHITECTURE.md names: that command is a program of its own, on the library.
+# The only upward import, which ARCHITECTURE.md names: that command is a separate program on top of the library.
 HANDED_OVER = {("ocipy.cli.commands.box", "ocipy.box.cli")}
-# Names modules of other rooms as data, for what it freezes.
+# It names modules of other rooms only as data: the modules to freeze.
 BUILD_TOOLS = {"ocipy.launcher.freeze"}
-# Two that name one another for the type checker alone.
+# Two modules that import each other only for the type checker.
 HELD_TOGETHER = [["ocipy.box.box", "ocipy.box.boxes"]]
 # Modules of the lanes whose steps are planned by a module of another name: a part of that concern.
 PARTS = {
@@ -28,7 +28,7 @@ PARTS = {
     "lookup": "process", "move_root": "rootfs", "pid_namespace": "namespaces",
     "pidfd_socket": "process", "shared_namespace": "uts",
 }  # fmt: skip
-# What touches the machine: modules; and of posix all functions but these, which have words and constants of libc.
+# Access to the machine: these modules, and all of posix except these functions, which only read libc's constants.
 DOORS = {"subprocess", "socket", "time", "pathlib", "ocipy.linux._kernel"}
 PURE = {"strerror", "sysconf"}
 
@@ -110,7 +110,7 @@ def test_a_concern_has_one_name_in_the_plan_and_in_the_lanes(room: str) -> None:
 
 @pytest.mark.parametrize("module", [name for name in KNOWN if name.startswith("ocipy.plan.")])
 def test_a_plan_is_made_without_touching_the_machine(module: str) -> None:
-    """Nothing that planning imports, straight or by way of others, is a door to the kernel."""
+    """Planning imports nothing, directly or indirectly, that calls the kernel."""
     pending, reached = [module], set[str]()
     while pending:
         name = pending.pop()

@@ -14,7 +14,7 @@ from ocipy import log, log_socket
 
 @pytest.fixture
 def receiver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
-    """A datagram socket in the place of both."""
+    """A datagram socket in place of both."""
     path = str(tmp_path / "socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
         one.bind(path)
@@ -47,7 +47,7 @@ def test_only_errors_by_default(receiver: socket.socket) -> None:
 
 
 def test_nobody_listens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """The message stands on standard error anyway; that the log is missing as well."""
+    """Standard error has the message anyway, and a warning about the missing log."""
     monkeypatch.setattr(log_socket, "SOCKETS", {"journald": str(tmp_path / "none")})
     log.configure("journald:x", False, False)
     log.error("bad")

@@ -1,4 +1,4 @@
-"""The table of faults that `make mutants` plants is kept up: each can still be planted, and its tests are there."""
+"""The table of faults for `make mutants` is up to date: each fault can be planted, and its tests exist."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FAULTS = load()
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_fault_can_be_planted(fault: Fault) -> None:
-    """Who changes the text of a file changes the fault with it, so that it is the same fault still."""
+    """A change of a file's text must also change the fault, so it stays the same fault."""
     assert fault.problem() == ""
     assert fault.why and fault.tests
 

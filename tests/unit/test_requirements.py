@@ -1,4 +1,4 @@
-"""The ledger of the specification's requirements is whole, and what it names exists (spec/requirements.toml)."""
+"""The ledger of the specification's requirements is complete, and its tests exist (spec/requirements.toml)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_an_entry_names_files_that_exist(entry: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("entry", LEDGER["requirement"], ids=lambda entry: f"{entry['document']}-{entry['lines'][0]}")
 def test_an_entry_names_tests_that_pytest_finds(entry: dict[str, Any]) -> None:
-    """A test, not a file: what a whole file shows of one line of the specification nobody can judge."""
+    """A test, not a file: nobody can judge what a whole file shows about one line of the specification."""
     for test in entry.get("tests", []):
         assert "::" in test
         assert test in collected.tests(), f"there is no test {test}"

@@ -1,4 +1,4 @@
-"""The runner of runc's own tests: what bats prints, and how it is judged."""
+"""The runner of runc's tests: bats' output, and its judgement."""
 
 from __future__ import annotations
 

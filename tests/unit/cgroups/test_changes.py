@@ -1,4 +1,4 @@
-"""A change of limits: what holds afterwards, what is written for it, and what is taken back."""
+"""A change of limits: the limits afterwards, the writes for it, and the reverted writes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OLD: dict[str, Any] = {
 
 
 def change(new: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(what differs afterwards, what is written); the old document and the change are left as they are."""
+    """(the differences afterwards, the writes). The old document and the change stay unchanged."""
     old, copy = deepcopy(OLD), deepcopy(new)
     after: Any = merged(old, new)  # type: ignore[arg-type]
     written: Any = affected(after, new)  # type: ignore[arg-type]
@@ -164,7 +164,7 @@ def test_a_change_that_fails_is_taken_back(tmp_path: Path, monkeypatch: pytest.M
 def test_values_that_depend_on_each_other_are_taken_back_in_two_rounds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As the kernel has it: never a limit above that of memory and swap."""
+    """The kernel's rule: the memory limit never exceeds that of memory and swap."""
     values = {"limit": 100, "both": 100}
 
     def set_value(path: str, value: str) -> None:

@@ -1,4 +1,4 @@
-"""Putting device rules into force: what the kernel has not taken is an error, for then something else holds."""
+"""Applying device rules: a rule that the kernel has not accepted is an error, because another one is in force."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ocipy.linux import _kernel
 
 @pytest.mark.parametrize("stands", ["c 1:3 rwm\n", "a *:* rwm\n", "c 1:3 rw\n", ""])
 def test_rules_that_v1_has_not_taken_are_an_error(tmp_path: Path, stands: str) -> None:
-    """The kernel takes a write that it does not carry out: what stands in devices.list then is what holds."""
+    """The kernel accepts a write without applying it: devices.list shows the rules in force."""
     (tmp_path / "devices.list").write_text(stands)
     for name in ("devices.allow", "devices.deny"):
         (tmp_path / name).touch()
@@ -34,7 +34,7 @@ def test_rules_that_v1_has_are_no_error(tmp_path: Path) -> None:
 def test_a_device_program_that_cannot_be_loaded_is_an_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rules: list[Any]
 ) -> None:
-    """But where the rules allow everything: then none is as good."""
+    """Unless the rules allow everything: then no rules do the same."""
 
     def load(*_arguments: Any) -> int:
         raise OSError(errno.EINVAL, "x")

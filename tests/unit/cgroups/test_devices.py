@@ -1,4 +1,4 @@
-"""The device rules: folded for cgroup v1, as a program for v2, both compared with the rules themselves."""
+"""The device rules, folded for cgroup v1 and as a program for v2, compared with the rules themselves."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ALLOW_ALL: Rule = (True, "a", ANY, ANY, ALL)
 
 
 def decide(rules: list[Rule], kind: str, major: int, minor: int, access: int) -> bool:
-    """What the specification says: in order, so that for each kind of access the last rule that matches counts."""
+    """The specification's semantics: rules apply in order, so the last match for each kind of access counts."""
     for bit in (READ, WRITE, MKNOD):
         if not access & bit:
             continue
@@ -119,14 +119,14 @@ def test_folded_list_decides_as_the_rules_do(rules: list[Rule], asked: list[tupl
         raise
     for kind, major, minor, access in asked:
         if access & MKNOD:
-            access = MKNOD  # mknod(2) is asked for alone
+            access = MKNOD  # mknod(2) is checked alone
         assert kernel_v1(folded, folded.merged(), kind, major, minor, access) == decide(
             rules, kind, major, minor, access
         )
 
 
 def test_reading_by_one_wildcard_and_writing_by_another() -> None:
-    """Found by the test above: an open for both asks v1 for one exception that permits both."""
+    """Found by the test above: for an open for reading and writing, v1 needs a single exception that permits both."""
     folded = fold([(True, "b", ANY, 0, READ), (True, "b", 1, ANY, WRITE)])
     assert folded.merged() == {("b", ANY, 0): READ, ("b", 1, ANY): WRITE, ("b", 1, 0): READ | WRITE}
     assert kernel_v1(folded, folded.merged(), "b", 1, 0, READ | WRITE)
@@ -163,7 +163,7 @@ def test_transition_arrives(before: list[Rule], after: list[Rule]) -> None:
     assert (allow, exceptions) == (current.allow, current.merged())
     shown = V1List(allow)
     if allow:
-        # The kernel does not show these: what cannot be seen cannot be taken away.
+        # The kernel does not show these, so they cannot be removed.
         assume(not exceptions)
     else:
         shown.exceptions = exceptions
@@ -171,7 +171,7 @@ def test_transition_arrives(before: list[Rule], after: list[Rule]) -> None:
 
 
 def test_no_device_is_lost_for_a_moment() -> None:
-    """What is allowed before and after is allowed in between (a running container would lose /dev/null)."""
+    """Access that is allowed before and after stays allowed in between: a running container must not lose /dev/null."""
     before, after = fold(list(DEFAULT_RULES)), fold([*DEFAULT_RULES[:-1], (True, "c", 1, 11, READ)])
     writes = transition(V1List(), before)
     _, state = carry_out(V1List(), writes)
@@ -243,5 +243,5 @@ def test_access_letters() -> None:
 
 
 def test_default_program_fits_old_kernels() -> None:
-    """4096 instructions were the limit before Linux 5.2."""
+    """The limit was 4096 instructions before Linux 5.2."""
     assert len(assemble(DEFAULT_RULES)) // 8 < 100

@@ -1,4 +1,4 @@
-"""Signals to all in a cgroup: to those that are still in it, and to nobody else."""
+"""Signals to all processes in a cgroup: only to those that are still in it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def listings(*lists: list[int]) -> Callable[[], list[int]]:
-    """What the cgroup lists, call by call; the last one for ever."""
+    """The cgroup's list of processes, call by call; the last list repeats."""
     rest = list(lists)
     return lambda: rest.pop(0) if len(rest) > 1 else rest[0]
 
@@ -34,7 +34,7 @@ def test_a_member_is_signalled(sleeper: subprocess.Popen[bytes]) -> None:
 
 
 def test_who_has_left_the_cgroup_is_not_signalled(sleeper: subprocess.Popen[bytes]) -> None:
-    """It was held by its id after the list was read: by then the id may be a stranger's, which is not in the list."""
+    """The pidfd is opened after the list is read: by then the pid may belong to another process, outside the list."""
     ending._signal_running(listings([sleeper.pid], []), signal.SIGKILL)
     with pytest.raises(subprocess.TimeoutExpired):
         sleeper.wait(0.2)
@@ -54,7 +54,7 @@ def test_what_our_pid_namespace_does_not_have_is_not_signalled(monkeypatch: pyte
 
 
 class Frozen:
-    """A cgroup of v1 whose freezer is a list of what was done, in order."""
+    """A v1 cgroup whose freezer records the actions in order."""
 
     mode = "v1"
 
@@ -94,7 +94,7 @@ class Frozen:
 def test_no_fork_escapes_a_signal_to_all(
     monkeypatch: pytest.MonkeyPatch, number: int, options: dict[str, bool], done: list[str]
 ) -> None:
-    """They are frozen while they are signalled, and afterwards as they were before; SIGKILL works on what is thawed."""
+    """They are frozen while they are signalled, and restored afterwards; SIGKILL needs a thawed cgroup."""
     cgroup = Frozen(monkeypatch, **options)
     ending.kill_all(cgroup, number)  # type: ignore[arg-type]
     assert cgroup.done == done
@@ -113,7 +113,7 @@ def test_what_was_frozen_is_thawed_though_a_signal_fails(monkeypatch: pytest.Mon
 
 
 def test_what_is_left_frozen_on_v1_is_thawed_to_die(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A process that init left behind may be frozen, by itself for one: SIGKILL waits for the thaw there."""
+    """A process that init left behind may be frozen, for instance by itself: SIGKILL takes effect only after a thaw."""
     place = tmp_path / "cgroup"
     place.mkdir()
     (place / "freezer.state").write_text("FROZEN")
@@ -122,7 +122,7 @@ def test_what_is_left_frozen_on_v1_is_thawed_to_die(monkeypatch: pytest.MonkeyPa
     def thaw_all(paths: dict[str, str]) -> None:
         done.append("thaw all")
         assert paths == {"freezer": str(place)}
-        (place / "freezer.state").unlink()  # it has died, so that the cgroup can be removed
+        (place / "freezer.state").unlink()  # it has died, so the cgroup can be removed
 
     monkeypatch.setattr(freezer, "thaw_all", thaw_all)
     monkeypatch.setattr(ending, "_signal_running", lambda _members, _signal: done.append("kill"))

@@ -48,7 +48,7 @@ def refused_by_config(resources: Any) -> list[str]:
     return [pointer.removeprefix("/linux/resources") for pointer in refused_at({"linux": {"resources": resources}})]
 
 
-# What engines send where nothing is meant: Docker 20.10's zeros, podman's empty objects, nulls.
+# Engines' values without a meaning: Docker 20.10's zeros, podman's empty objects, nulls.
 NOTHING = [
     {},
     {"memory": {}, "cpu": {}, "pids": {}, "blockIO": {}, "network": {}, "hugepageLimits": [], "rdma": {}},
@@ -267,7 +267,7 @@ class TestV2:
         assert pairs({"memory": memory}, "v2") == expected
 
     def test_swap_that_is_not_accounted(self) -> None:
-        """Without the file there is no swap for the cgroup: fine for 0 and for no limit, not for a number."""
+        """Without the file the cgroup has no swap: fine for 0 and for no limit, not for a number."""
         optional = [writes({"memory": {"limit": 100, "swap": swap}}, "v2")[0][3] for swap in (100, -1, 150)]
         assert optional == [{"optional": True}, {"optional": True}, {}]
 
@@ -324,7 +324,7 @@ class TestV2:
         assert writes({"cpu": {"period": 50000}}, "v2")[0][0] == "/cpu/period"
 
     def test_shares_to_weight(self) -> None:
-        """The three points that the kernel's documentation ties together, and the formula in between."""
+        """The three fixed points of the kernel's documentation, and the formula in between."""
         assert [weight_of_shares(shares) for shares in (1, 2, 1024, 262144, 10**9)] == [1, 1, 100, 10000, 10000]
         for shares in [*range(3, 3000), *range(3000, 262144, 997)]:
             log = math.log2(shares)

@@ -1,4 +1,4 @@
-"""Where cgroups are mounted, and where a container's is."""
+"""The mount points of cgroups, and the place of a container's cgroup."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_layout_of_unusual_places() -> None:
         "name=systemd": "/somewhere else",
     }
     assert layout.unified == "/sys/fs/cgroup/unified"
-    # The mount of memory shows a part of the hierarchy: paths count from there.
+    # memory's mount shows a part of the hierarchy: paths are relative to it.
     assert layout.own["memory"] == "/inner"
     assert layout.directory("memory", "/inner/x") == "/sys/fs/cgroup/memory/inner/x"
     assert layout.directory("", "/") == "/sys/fs/cgroup/unified"
@@ -133,7 +133,7 @@ def test_relative_path_is_below_our_own(wanted: str, own: str, mode: str, expect
 
 
 def test_own_cgroup_above_the_namespace() -> None:
-    """/proc/self/cgroup shows "/.." where the process is outside the root of its cgroup namespace."""
+    """/proc/self/cgroup shows "/.." if the process is outside the root of its cgroup namespace."""
     assert container_path("", "id", "/../x", "v1") == "/x/id"
 
 

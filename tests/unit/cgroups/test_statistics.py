@@ -178,7 +178,7 @@ def test_processes_are_counted_without_a_controller() -> None:
 
 
 def every_number(value: Any, at: str = "") -> Iterator[tuple[str, Any]]:
-    """Path and value of all that is no object and no array."""
+    """Path and value of everything except objects and arrays."""
     if isinstance(value, dict):
         for name, member in value.items():
             yield from every_number(member, f"{at}/{name}")
@@ -191,7 +191,7 @@ def every_number(value: Any, at: str = "") -> Iterator[tuple[str, Any]]:
 
 @pytest.mark.parametrize("found", [v1(), v2(), v2(memory__swap__max="18446744073709551615\n"), v1({"pids": {}})])
 def test_a_decoder_of_unsigned_numbers_takes_all(found: Any) -> None:
-    """What engines decode: one that is negative, has a point or is "max" fails the whole document."""
+    """Engines can decode the numbers: a negative one, a fraction or "max" would fail the whole document."""
     for path, value in every_number(found):
         if path.endswith("/op") or path == "/network_interfaces" or "/psi/" in path:
             continue
@@ -209,7 +209,7 @@ def test_nothing_can_be_read() -> None:
 
 
 def test_block_io_is_counted_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty file of BFQ's says nothing; where it counts, its numbers are taken and not the throttle's."""
+    """An empty BFQ file says nothing; if it has numbers, they replace the throttle's."""
     blkio = {"blkio.bfq.io_serviced_recursive": "", **V1["blkio"]}
     assert v1({"blkio": blkio})["blkio"]["ioServicedRecursive"] == [{"major": 8, "op": "Read", "value": 1}]
     blkio["blkio.bfq.io_serviced_recursive"] = "8:0 Read 9\n"

@@ -1,4 +1,4 @@
-"""Making, joining, limiting and removing cgroups, in a directory that looks like a cgroup filesystem."""
+"""Creating, joining, limiting and removing cgroups, in a directory that looks like a cgroup filesystem."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CONTROL = {
 
 
 class Tree:
-    """A fake cgroup filesystem: a directory that is made there gets the control files of its kind."""
+    """A fake cgroup filesystem: a new directory gets the control files of its kind."""
 
     def __init__(self, path: Path, kind: str, patch: pytest.MonkeyPatch) -> None:
         self.path = path / kind
@@ -56,7 +56,7 @@ class Tree:
             real(name, mode)  # type: ignore[operator]
 
     def _rmdir(self, real: object, name: str, directory: int | None) -> None:
-        """A cgroup goes with its control files, but not with cgroups below it."""
+        """rmdir removes a cgroup with its control files, but not with child cgroups."""
         if directory is not None:
             name = os.readlink(f"/proc/self/fd/{directory}") + "/" + name
         if name.startswith(str(self.path) + "/") and not any(entry.is_dir() for entry in Path(name).glob("*")):
@@ -179,7 +179,7 @@ DEEP = 1500
 def test_a_path_of_as_many_components_as_a_path_may_have(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """More than calls of Python can be nested (and than pytest can remove)."""
+    """Deeper than Python's stack (and than pytest can remove)."""
     monkeypatch.setattr(Tree, "fill", lambda *_: None)
     tree = Tree(tmp_path, kind, monkeypatch)
     contents = {str(tree.path / name): "0-1\n" for name in ("cpuset.cpus", "cpuset.mems")}
@@ -249,7 +249,7 @@ def test_processes_below_count_too(v2: Tree) -> None:
 
 
 def test_frozen_cgroup_is_refused(v2: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that is new, too: below a frozen one the join would hang."""
+    """A new one, too: below a frozen cgroup the join would hang."""
     monkeypatch.setitem(CONTROL["v2"], "cgroup.events", "populated 0\nfrozen 1\n")
     with pytest.raises(Error, match="container's cgroup unexpectedly frozen"):
         make(layout_v2(v2), "/a")
@@ -261,7 +261,7 @@ def test_refused_mkdir(v2: Tree) -> None:
     with pytest.raises(Error) as caught:
         creation.make(cgroup, layout_v2(v2))
     assert caught.value.errno == errno.EACCES and cgroup.created == []
-    # Rootless, and nobody asked for a place: the container does without.
+    # Rootless without cgroupsPath: the container does without.
     assert make(layout_v2(v2), "/a", tolerant=True).paths == {}
 
 
@@ -374,7 +374,7 @@ class TestWrite:
 
     @pytest.fixture
     def refusing(self, monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], dict[str, int]]:
-        """Names of the files written in order; errno by name for those that are refused, once."""
+        """The names of the written files in order; errno by name for files that refuse one write."""
         written: list[str] = []
         refuse: dict[str, int] = {}
 
@@ -428,7 +428,7 @@ class TestWrite:
             cgroup.write("", "one", "1", defer="/pointer")
 
     def test_verified(self, tmp_path: Path) -> None:
-        """A limit that the kernel takes and forgets."""
+        """A limit that the kernel accepts and forgets."""
         cgroup = Cgroup("v2", {"": str(tmp_path)}, [])
         limit = tmp_path / "limit"
         limit.write_text("")
@@ -478,7 +478,7 @@ def test_own_gives_only_what_may_be_delegated(v2: Tree, monkeypatch: pytest.Monk
 
 
 def test_own_gives_those_of_the_kernels_list_that_are_there(v2: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
-    """config-linux.md: MUST NOT fail for a file of the list that this cgroup has not."""
+    """config-linux.md: MUST NOT fail for a file of the list that this cgroup lacks."""
     cgroup = make(layout_v2(v2), "/a")
     (v2.path / "delegate").write_text("cgroup.procs\nmemory.nothing\nmemory.oom.group\n")
     (v2.path / "a/memory.oom.group").write_text("0\n")

@@ -1,4 +1,4 @@
-"""Going through a cgroup and those below it, however deep, with few descriptors; and signals to many processes."""
+"""Walking a cgroup and its descendants, however deep, with few file descriptors; and signalling many processes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LONG = "n" * 255
 
 @pytest.fixture(params=[("d", DEPTH), (LONG, 40)], ids=["deep", "long"])
 def nested(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, int]]:
-    """(a directory, how many are below one another in it): deeper than a path can be long, or Python recur."""
+    """(a directory, its depth): deeper than the longest path and Python's recursion limit."""
     name, depth = request.param
     top = tmp_path / "top"
     top.mkdir()
@@ -47,7 +47,7 @@ def nested(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str
 
 @pytest.fixture
 def few_descriptors() -> Iterator[None]:
-    """Room for a few more, but not for one a process."""
+    """Room for a few more file descriptors, but not for one per process."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     highest = max(map(int, os.listdir("/proc/self/fd")))
     resource.setrlimit(resource.RLIMIT_NOFILE, (highest + ending.FILES + 6, before[1]))

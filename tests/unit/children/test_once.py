@@ -1,4 +1,4 @@
-"""Work that is done in a child."""
+"""Work in a child."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_its_error() -> None:
 
 
 def test_a_child_that_hangs_is_ended_by_a_signal() -> None:
-    """newuidmap that asks a directory service, a filesystem of the container's that does not answer."""
+    """newuidmap asking a directory service, or a filesystem of the container that does not answer."""
 
     def hang() -> bytes:
         time.sleep(60)

@@ -1,4 +1,4 @@
-"""The command line's parser: every form that runc's takes."""
+"""The command line's parser accepts every form that runc's accepts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ocipy features: the document is valid, complete, and true to what the code works with."""
+"""ocipy features: the document is valid, complete, and agrees with the code."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_the_schema_would_find_a_mistake() -> None:
 
 
 def closed(node: Any) -> Any:
-    """The schema, with objects that have no members but the ones it names."""
+    """The schema, with objects restricted to its named members."""
     if isinstance(node, list):
         return [closed(part) for part in node]
     if not isinstance(node, dict):
@@ -51,14 +51,14 @@ def closed(node: Any) -> Any:
 
 
 def objects(value: Any) -> list[Any]:
-    """The document, and every object in it that the schema gives members (maps of strings take any)."""
+    """The document, and every object in it whose members the schema names (maps of strings take any)."""
     if not isinstance(value, dict):
         return []
     return [value, *(found for name, part in value.items() if name != "annotations" for found in objects(part))]
 
 
 def test_nothing_is_in_it_that_the_specification_has_not() -> None:
-    """features.md: MUST NOT contain properties that are not defined; the published schema lets them pass."""
+    """features.md: MUST NOT contain undefined properties, which the published schema lets pass."""
     schema = closed(json.loads((TOP / "spec/features.schema.json").read_text()))
     validator = jsonschema.Draft202012Validator(schema)
     validator.validate(features())
@@ -70,7 +70,7 @@ def test_nothing_is_in_it_that_the_specification_has_not() -> None:
 
 
 def test_there_is_no_null_in_it() -> None:
-    """features.md: null is not the same as empty. What ocipy does not know is absent, and what it knows has a value."""
+    """features.md: null is not the same as empty. Facts that ocipy does not know are absent; others have a value."""
 
     def nulls(value: Any, pointer: str) -> list[str]:
         if value is None:
@@ -95,7 +95,7 @@ def test_the_versions_are_accepted_and_in_order() -> None:
 
 
 def test_it_does_not_depend_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    """features.md: it SHOULD be known when the runtime is compiled. So it is made without a look at the machine."""
+    """features.md: it SHOULD be known when the runtime is compiled. So making it does not look at the machine."""
     expected = features()
 
     def look(*_arguments: Any, **_keywords: Any) -> Any:
@@ -131,7 +131,7 @@ def test_every_hook_and_mount_option_is_taken_by_the_plan() -> None:
 
 
 def test_options_of_single_filesystems_are_not_listed() -> None:
-    """features.md: what a filesystem alone knows SHOULD NOT be in mountOptions."""
+    """features.md: options specific to a filesystem SHOULD NOT be in mountOptions."""
     for word in ("size", "mode", "uid", "gid", "newinstance", "ptmxmode", "nr_inodes", "subset", "hidepid", "lowerdir"):
         assert not [option for option in features()["mountOptions"] if option.partition("=")[0] == word], word
 

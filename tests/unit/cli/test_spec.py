@@ -1,4 +1,4 @@
-"""`ocipy spec`: the config that it writes; it overwrites nothing (cli/commands/spec.py, config/template.py)."""
+"""`ocipy spec`: the config that it writes, without overwriting one (cli/commands/spec.py, config/template.py)."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def bundle(directory: Path, config: Any) -> str:
 
 
 def whole() -> Any:
-    """Minimal, but with what create needs on any host."""
+    """Minimal, but complete enough for create on any host."""
     return put(minimal(), "/linux/namespaces", [{"type": "mount"}, {"type": "pid"}])
 
 
@@ -198,7 +198,7 @@ def test_very_many_findings_take_no_hour(tmp_path: Path) -> None:
     config["process"]["rlimits"] = [{"type": "RLIMIT_X", "soft": 2, "hard": 1}] * 5000
     config["mounts"] = [{"destination": f"/proc/{n}", "type": "tmpfs"} for n in range(300)]
     found = places(validate(bundle(tmp_path, config)))
-    # The type of a device, the type and the limits, which are two, of an rlimit.
+    # A device's type; an rlimit's type and its two limits.
     assert len(found) == 5000 + 20_000 + 2 * 5000 + MOST_PLANS + 1
     assert found[-1] == ""
 
@@ -215,7 +215,7 @@ def test_what_the_plan_warns_of_is_not_told_twice(tmp_path: Path) -> None:
         ("1.2.1-dev", {}, True),
         ("1.3.0", {}, False),
         ("1.10.0", {}, False),
-        # To podman 0 is no limit.
+        # podman's 0 means no limit.
         ("1.2.0", {"io.container.manager": "libpod"}, False),
     ],
 )
@@ -286,7 +286,7 @@ def test_not_json(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(real_configs()))
 def test_no_engine_s_config_breaks_a_rule(tmp_path: Path, name: str) -> None:
-    """Hosts differ in what they can give, so the plan's refusals are not looked at, only those of the file itself."""
+    """Hosts differ in their abilities, so only refusals of the file itself count, not the plan's."""
     from ocipy.config import semantic
 
     config = put(real_configs()[name], "/root/path", "rootfs")

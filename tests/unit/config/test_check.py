@@ -34,7 +34,7 @@ def assert_agreement(document: Any) -> None:
     errors = schema_errors(document)
     assert (failure is None) == (not errors), (failure, errors)
     if failure is not None:
-        # the place is one that jsonschema complains of as well, so that both lead to the same line of the document
+        # jsonschema reports the place too, so both lead to the same line of the document
         assert failure[0] in [pointer for pointer, _ in errors]
         at(document, failure[0])
         assert failure[1]
@@ -62,7 +62,7 @@ VALUES: list[Any] = [
 
 @pytest.mark.parametrize("place", list(every_place()), ids=lambda place: place.field)
 def test_agrees_with_jsonschema_at_every_place(place: Place) -> None:
-    """Each place of the schema with each kind of value, so that no rule escapes the dice of the tests below."""
+    """Each place of the schema with each kind of value: the random tests below might miss a rule."""
     path = place.pointer.split("/")[1:]
     assert check(place.document) is None
     assert VALIDATOR.is_valid(place.document)

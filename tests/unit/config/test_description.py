@@ -1,4 +1,4 @@
-"""The one description of config.json (ocipy/config/description), and what is made of it."""
+"""The single description of config.json (ocipy/config/description), and everything generated from it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_description_is_one_short_sentence_in_words_of_ours() -> None:
 
 
 def test_each_member_is_named_in_a_module_that_carries_it_out() -> None:
-    """The table in docs/config.md would lead astray otherwise."""
+    """Otherwise the table in docs/config.md would mislead."""
     astray = []
     for object_name, name, modules in rows():
         texts = [(TOP / "ocipy" / f"{path}.py").read_text() for path in modules]

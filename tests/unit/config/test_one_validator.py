@@ -1,4 +1,4 @@
-"""config/ judges documents, and the plan takes them as judged: nothing is refused twice, in two wordings."""
+"""config/ judges documents, and the plan relies on it: nothing is refused twice, in two wordings."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_create_and_plan_refuse_it_before_they_plan(
 
     path = bundle_of(tmp_path, document)
     with pytest.raises(Error) as read:
-        bundle.read(path)  # as create does, before it plans
+        bundle.read(path)  # as create does before it plans
     assert read.value.pointer == pointer
     monkeypatch.setattr(plan, "build", reached)
     with pytest.raises(Error) as planned:
@@ -58,7 +58,7 @@ def test_create_and_plan_refuse_it_before_they_plan(
 
 @EACH
 def test_the_plan_does_not_refuse_it_in_words_of_its_own(document: Any, pointer: str) -> None:
-    """Given it nevertheless, the plan asserts, fails or does not care; it refuses what a host cannot give."""
+    """Given such a document nevertheless, the plan asserts, fails or ignores it; it refuses what the host lacks."""
     refused = []
     for host in HOSTS:
         with suppress(AssertionError, LookupError, TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""The specification's own schemas and ours judge all documents alike, but for the differences in spec/README.md."""
+"""The specification's schemas and ours judge all documents alike, except for the differences in spec/README.md."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def test_both_have_the_same_members() -> None:
     assert theirs - ours == {
         "/process/commandLine",
         "/process/user/username",
-        # Judged by semantic.py, and only with a terminal.
+        # semantic.py checks it, and only with a terminal.
         "/process/consoleSize/height",
         "/process/consoleSize/width",
     }
-    # Theirs names the two clocks; what they have is the same.
+    # Theirs names the two clocks; their values are the same.
     assert ours - theirs == {"/linux/timeOffsets/*/secs", "/linux/timeOffsets/*/nanosecs"}
 
 

@@ -1,5 +1,5 @@
-"""150 config.json as people have published them: each is judged without a traceback, and which are refused, and why, is
-in tests/configs/refused.toml."""
+"""150 published config.json files: ocipy judges each without a traceback; tests/configs/refused.toml lists the refused
+ones with reasons."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every member that the specification calls REQUIRED is missed where it is missing, and its place is named."""
+"""If a REQUIRED member is missing, the error names its place."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAP = {"containerID": 0, "hostID": 1000, "size": 1}
 RESOURCES = "/linux/resources"
 SYSCALL = "/linux/seccomp/syscalls/0"
 
-# What stands at a place, and the members that are required there, with the line of the specification.
+# An object for a place, and the members that are required there, with the line of the specification.
 REQUIRED: list[tuple[str, Any, dict[str, str]]] = [
     ("", minimal(), {"ociVersion": "config.md 16", "root": "config.md 33"}),
     ("/root", {"path": "rootfs"}, {"path": "config.md 35"}),
@@ -84,7 +84,7 @@ CASES = [(place, whole, member) for place, whole, members in REQUIRED for member
 
 
 def with_value(place: str, value: Any) -> Any:
-    """A config that is as it should be but for what stands at this place."""
+    """A config that is valid except for the object at this place."""
     document: Any = {**minimal(), "linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW"}}}
     if place == "":
         return value
@@ -98,7 +98,7 @@ def with_value(place: str, value: Any) -> Any:
 
 
 def complaint(document: Any) -> str:
-    """The place that create would name, "" if it has nothing to say about the document."""
+    """The place in create's error; "" without an error."""
     failure = check(document)
     if failure is not None:
         return f"{failure[0]}: {failure[1]}"
@@ -123,5 +123,5 @@ def test_a_required_member_that_is_missing(place: str, whole: Any, member: str) 
 
 @pytest.mark.parametrize(("place", "whole", "member"), CASES, ids=[f"{place}/{member}" for place, _, member in CASES])
 def test_it_is_only_that_member(place: str, whole: Any, member: str) -> None:
-    """With it the schema has nothing to say: else the test above could not fail."""
+    """With the member, the schema accepts the document: otherwise the test above could not fail."""
     assert check(with_value(place, deepcopy(whole))) is None

@@ -1,4 +1,4 @@
-"""The rules across fields: each has a config that breaks it, and one beside it that does not (semantic*.py)."""
+"""The rules across fields: each has a config that breaks it, and a similar one that does not (semantic*.py)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def ids(*ranges: tuple[int, int, int]) -> list[dict[str, int]]:
 
 
 def config(*members: tuple[str, Any]) -> Any:
-    """A config with one new namespace of each kind, and these members besides."""
+    """A config with a new namespace of each kind, plus these members."""
     kinds = ["pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time"]
     document = put(minimal(), "/linux/namespaces", [{"type": kind} for kind in kinds])
     document = put(document, "/linux/uidMappings", MAP)
@@ -129,7 +129,7 @@ BROKEN: list[tuple[Any, str]] = [
     (config(("/linux/uidMappings", MAP * 341)), "/linux/uidMappings"),
     (config(("/linux/uidMappings", [*MAP, {**MAP[0], "hostID": 5000}])), "/linux/uidMappings/1/containerID"),
     (config(("/linux/gidMappings", [*MAP, {**MAP[0], "containerID": 10}])), "/linux/gidMappings/1/hostID"),
-    # By one id, the last of the one and the first of the other.
+    # They overlap by one id, the last of one and the first of the other.
     (
         config(("/linux/uidMappings", [*MAP, {"containerID": 9, "hostID": 5000, "size": 1}])),
         "/linux/uidMappings/1/containerID",
@@ -334,7 +334,7 @@ def long_map(entries: int) -> Any:
 
 
 def test_an_id_map_has_to_fit_in_a_page() -> None:
-    """user_namespaces(7): the text has to be shorter than that, however many entries there are."""
+    """user_namespaces(7): the text must be shorter than a page, whatever the number of entries."""
     page = os.sysconf("SC_PAGE_SIZE")
     fits = (page - 1) // len("4000000000 4000000000 1\n")
     if fits >= 340:

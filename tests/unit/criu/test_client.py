@@ -1,4 +1,4 @@
-"""Finding criu, asking it, and reading its log: with an executable that only speaks as it does."""
+"""Finding criu, calling it, and reading its log, with an executable that only speaks its protocol."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many pages criu's images list, and whether they have them."""
+"""The number of pages that criu's images list, and whether the images contain them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_file_of_pages_that_is_cut_off(tmp_path: Path) -> None:
     size = 2 * PAGE_SIZE
     assert caught.value.line == f"--image-path: the image {pages} is cut off: it has {size - 1} of {size} bytes"
     pages.unlink()
-    check_pages(str(tmp_path))  # criu says that by itself
+    check_pages(str(tmp_path))  # criu reports that itself
 
 
 @pytest.mark.parametrize("data", [b"", b"magicmag\xff", b"magicmag\x04\x00\x00\x00\x08"])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ocipy.criu import messages
 from ocipy.criu.messages import OPTIONS, REQUEST, RESPONSE, decode, encode
 
-# Made by criu's own Python bindings: pycriu.rpc.criu_req(…).SerializeToString().
+# Made by criu's Python bindings: pycriu.rpc.criu_req(…).SerializeToString().
 REQUEST_OF_CRIU = bytes.fromhex(
     "0801122a080510ffffffffffffffffff0118015a080a033a3a3110ac02aa020a6d6e745b2f615d3a2f62aa020178"
 )

@@ -1,4 +1,4 @@
-"""What sleeps in a snapshot, and how it is woken. In a Python of its own: it changes the interpreter."""
+"""Dormant modules in a snapshot, and how they wake. In a separate Python, because that changes the interpreter."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ with open(sys.argv[1], "w") as file:
 
 
 def in_python(script: str, env: dict[str, str] | None = None, shell: str = 'exec "$@"') -> dict[str, Any]:
-    """What the script, in a Python that has started as the executable starts one (python_start.c), leaves in `told`."""
+    """Run the script in a Python started as the executable does it (python_start.c). Return its `told`."""
     with tempfile.NamedTemporaryFile() as file:
         python = [sys.executable, "-I", "-S", "-B", "-X", "utf8", "-c", BEGIN + script + END, file.name]
         done = subprocess.run(["/bin/sh", "-c", shell, "sh", *python], env=env or {}, capture_output=True, check=False)
@@ -94,7 +94,7 @@ at_hand.wake()
 told = {"before": before, "after": {name: describe(getattr(sys, name)) for name in STREAMS}}
 print("printed", "\\udcff", file=sys.stderr)
 """)
-    # Without a terminal, and with the errors that the executable asks for.
+    # Without a terminal, and with the executable's error handler.
     told["before"]["stdin"]["errors"] = told["before"]["stdout"]["errors"] = "surrogateescape"
     assert told["after"] == told["before"]
 

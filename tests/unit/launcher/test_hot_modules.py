@@ -1,4 +1,4 @@
-"""The import budget of the hot commands, and the frozen file that they run from."""
+"""The import budget of the hot commands, and their frozen file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of built-in modules for a static libpython that misses functions of its own (inittab.py)."""
+"""The table of built-in modules for a static libpython that lacks some of its functions (inittab.py)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The launcher in C: sealing, and what it trusts. With a start library in C for Python's, and with the real one."""
+"""The C launcher: sealing, and what it trusts. With a fake start library in C, and with the real one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SOURCES = Path(__file__).resolve().parents[3] / "ocipy/launcher"
 ALL_SEALS = c.F_SEAL_SEAL | c.F_SEAL_SHRINK | c.F_SEAL_GROW | c.F_SEAL_WRITE
 SEALING = ("create", "run", "exec", "restore")
 
-# Says what the launcher handed over, then waits for the end of its standard input.
+# Prints what the launcher passed on, then waits for the end of standard input.
 START = r"""
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,7 +37,7 @@ int ocipy_start(int argc, char **argv, const char *library) {
 
 
 def compiled(directory: Path, place: str) -> Path:
-    """A launcher in directory/bin, and its start library in directory/lib."""
+    """A launcher in directory/bin, with its start library in directory/lib."""
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("no C compiler")
@@ -55,12 +55,12 @@ def compiled(directory: Path, place: str) -> Path:
 
 @pytest.fixture(scope="module")
 def launcher(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A launcher as for a build in place."""
+    """A launcher as in a build in place."""
     return compiled(tmp_path_factory.mktemp("launcher"), '-DOCIPY_START_LIBRARY="{library}"')
 
 
 def linked(directory: Path) -> Path:
-    """A launcher with the start library linked in; beside its library is a small one for sealed copies."""
+    """A launcher with the start library linked in; next to its library is a small launcher for sealed copies."""
     launcher = compiled(directory, '-DOCIPY_START_LIBRARY="{library}"')
     launcher.rename(directory / "lib/small")
     sources = [str(SOURCES / name) for name in ("launcher.c", "overlay.c", "seal.c", "trust.c")]
@@ -83,7 +83,7 @@ class Running:
         self.proc = Path(f"/proc/{self.process.pid}")
 
     def finish(self) -> list[str]:
-        """Let it end; its environment."""
+        """Let it end. Return its environment."""
         output, _ = self.process.communicate()
         assert self.process.returncode == 3
         return output.decode().splitlines()
@@ -129,7 +129,7 @@ def test_the_copy_can_never_be_written(launcher: Path) -> None:
         (running.proc / "exe").open("r+b")
     copy = os.open(running.proc / "exe", os.O_RDONLY)
     running.finish()
-    # Nobody runs it any longer: what still refuses is the seal.
+    # No process executes it any longer: only the seal can refuse.
     with pytest.raises(OSError, match=r"Operation not permitted|Permission denied"):
         os.truncate(f"/proc/self/fd/{copy}", 0)
     with pytest.raises(OSError, match=r"Operation not permitted|Permission denied"):
@@ -154,7 +154,7 @@ def test_a_launcher_on_tmpfs_is_not_taken_for_sealed(tmp_path: Path, launcher: P
     shutil.copy(launcher, copy)
     try:
         with copy.open("rb") as file:
-            assert fcntl.fcntl(file, c.F_GET_SEALS) > 0  # so an incomplete test would be fooled
+            assert fcntl.fcntl(file, c.F_GET_SEALS) > 0  # an incomplete check would be fooled
         running = Running(copy, "run")
         assert running.exe.startswith("/memfd:ocipy")
         running.finish()
@@ -197,7 +197,7 @@ def test_with_all_linked_in_it_runs_from_an_overlay(tmp_path: Path, command: str
         (running.proc / "exe").open("r+b")
     exe = os.open(running.proc / "exe", os.O_RDONLY)
     assert running.finish() == ["A=b"]
-    # Nobody runs it any longer: what still refuses is the file system.
+    # No process executes it any longer: only the filesystem can refuse.
     with pytest.raises(OSError, match="Read-only file system"):
         os.open(f"/proc/self/fd/{exe}", os.O_WRONLY)
     os.close(exe)
@@ -222,7 +222,7 @@ def test_an_identity_that_somebody_made_up_is_not_believed(launcher: Path, ident
 
 @pytest.fixture
 def own_launcher(tmp_path: Path) -> Path:
-    """One that a test may spoil."""
+    """A launcher that a test may damage."""
     return compiled(tmp_path, '-DOCIPY_START_LIBRARY="{library}"')
 
 

@@ -1,4 +1,4 @@
-"""The library without containers: its names, what it costs to import, its records, and what it looks at itself."""
+"""The library without containers: its names, import cost and records, and what it reads without the runtime."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_missing_root_is_an_error_only_if_it_was_given(tmp_path: Path, monkeyp
 
 
 def script(tmp_path: Path, text: str) -> Executable:
-    """A made-up executable, that is given --error-fd N and a command."""
+    """A fake executable, which gets --error-fd N and a command."""
     path = tmp_path / "ocipy"
     path.write_text("#!/bin/sh\n" + text)
     path.chmod(0o755)
@@ -116,7 +116,7 @@ def test_an_error_comes_by_its_own_descriptor(tmp_path: Path) -> None:
         made.quietly("start", "web")
     error = caught.value
     assert (error.what, error.pointer, error.errno, error.hint, error.status) == ("no", "/mounts/3", 2, "look", 5)
-    # So a process that ends with 1 is told from a runtime that does.
+    # This distinguishes a process that exits with 1 from a runtime that does.
     done = script(tmp_path, "exit 1").foreground(
         "run", "web", container_id="web", preserve_fds=0, stdin=None, stdout=None, stderr=None, input=None
     )
@@ -152,7 +152,7 @@ def test_a_pipe_for_a_process_that_stays_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_command_that_takes_too_long_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Here it has handed over no pidfd, so it is still at work: it is asked to undo that."""
+    """It has not passed a pidfd yet, so it is still at work, and is asked to undo that."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     made = script(tmp_path, "trap 'echo undone; exit 143' TERM; echo so far; sleep 100 & wait")
     with pytest.raises(TimeoutExpired) as caught:
@@ -212,7 +212,7 @@ def test_the_exit_status_of_a_child_is_there_until_it_is_reaped(line: str, statu
 
 
 def remembers() -> bool:
-    """Linux 6.15 is the first to tell the exit status by a pidfd."""
+    """Linux 6.15 is the first to give the exit status through a pidfd."""
     major, minor = os.uname().release.split(".")[:2]
     return (int(major), int(minor)) >= (6, 15)
 
@@ -227,7 +227,7 @@ def test_a_pidfd_is_of_the_process_that_was_meant() -> None:
                 process.wait(0.01)
             process.kill()
             wait_until(lambda: ended.has_ended(process.fileno(), 0), "its end")
-            # A zombie is still the process.
+            # A zombie still counts as the process.
             os.close(ended.open_process(child.pid, start, 0))
             assert [process.wait(60), process.wait()] == [143, 143]
             with pytest.raises(ocipy.Error, match="cannot send signal 15 to process"):
@@ -238,7 +238,7 @@ def test_a_pidfd_is_of_the_process_that_was_meant() -> None:
 
 
 def test_an_executable_that_stays(tmp_path: Path) -> None:
-    """It says when its process has begun; one that ends without a word has had none."""
+    """It announces the start of its process; a runtime that ends silently has not started one."""
     streams = {"stdin": None, "stdout": None, "stderr": None}
     process = script(tmp_path, "echo >/proc/self/fd/$4; exec sleep 1000").staying("exec", **streams)
     assert process.poll() is None
