@@ -16,7 +16,7 @@ endif
 PYTEST := $(VENV)/bin/python -m pytest
 
 .DEFAULT_GOAL := build
-.PHONY: help print-venv setup packages build demo test test-unit test-integration test-pythons test-systemd test-box test-engines test-hosts test-vm mutants asan fuzz conformance runc-tests bench \
+.PHONY: help print-venv setup packages build demo test test-unit test-integration test-pythons test-systemd test-box test-engines test-hosts test-vm mutants asan coverage fuzz conformance runc-tests bench \
 	dockertest lint lint-python lint-c lint-shell lint-words format install uninstall clean
 
 help:
@@ -32,6 +32,7 @@ help:
 	@echo 'test-vm           integration tests on a second kernel with cgroup v2'
 	@echo 'mutants           plants small faults, and sees that the tests notice each'
 	@echo 'asan              the unit tests with the C code under AddressSanitizer and UndefinedBehaviorSanitizer'
+	@echo 'coverage          which lines of Python and C the unit tests run: tables, and HTML in build/coverage'
 	@echo 'fuzz              random bytes into what reads JSON, messages, frozen modules and snapshots (SECONDS_EACH=60)'
 	@echo 'conformance       the OCI validation suite'
 	@echo "runc-tests        runc's own integration tests"
@@ -65,6 +66,13 @@ $(VENV)/.installed: pyproject.toml
 	  > build/requirements.txt
 	$(VENV)/bin/pip install -q wheel setuptools
 	$(VENV)/bin/pip install -q -r build/requirements.txt
+	@touch $@
+
+# Only for `make coverage`.
+$(VENV)/.coverage: pyproject.toml $(VENV)/.installed
+	$(VENV)/bin/python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb")); \
+	  print(*p["project"]["optional-dependencies"]["coverage"], sep="\n")' > build/requirements-coverage.txt
+	$(VENV)/bin/pip install -q -r build/requirements-coverage.txt
 	@touch $@
 
 # Safe for several callers at once; does nothing, in well under a second, where nothing has changed.
@@ -112,6 +120,9 @@ mutants: build
 
 asan: build
 	@tests/asan/run
+
+coverage: build $(VENV)/.coverage
+	@tests/coverage/run
 
 fuzz: packages
 	@PYTHON=$(PYTHON) tests/fuzz/run
