@@ -1,8 +1,8 @@
 """The runtime for programs: what `import ocipy` offers (docs/library.md). Cold.
 
-What only looks (state, list, plan, validate, features) is done in the caller's process. What makes or changes a
-container is done by the executable: the init process is a fork of whoever clones it, and has to be a sealed one
-(CVE-2019-5736) with one thread and no more descriptors than it should have. The caller's is none of that.
+Calls that only read (state, list, plan, validate, features) run in the caller's process. The executable makes and
+changes containers: the init process is a fork of the process that clones it, which must be sealed (CVE-2019-5736), with
+one thread and only the right descriptors. The caller's process is not like that.
 """
 
 from __future__ import annotations
@@ -25,6 +25,6 @@ PLACES = {
 
 
 def member(name: str) -> object:
-    """The object of a public name."""
+    """The object that a public name stands for."""
     found: object = getattr(importlib.import_module(PLACES[name]), name)
     return found

@@ -1,4 +1,4 @@
-"""How a process has ended, as far as that can be known by who is not its parent."""
+"""How a process has ended, as far as a process other than its parent can know."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from ocipy.linux.files import read_file
 from ocipy.linux.text import stat_fields
 from ocipy.state.state import UNSEEN, is_same_process
 
-# linux/pidfd.h: the exit status of a process that its parent has reaped, for whoever holds a pidfd (Linux 6.15).
+# linux/pidfd.h: the exit status of a reaped process, for the holders of a pidfd (Linux 6.15).
 PIDFD_GET_INFO = 0xC040FF0B
 PIDFD_INFO_EXIT = 1 << 3
 INFO = struct.Struct("=QQ11Ii")
-# An orphan's parent is the host's init, or a subreaper that has something else to do as well.
+# An orphan's parent is the host's init, or a subreaper that may be busy.
 REAP_PATIENCE = 5.0  # seconds
 
 
 def open_process(pid: int, start_time: int, pidfd_inode: int) -> int:
     """A pidfd of the process with this pid and start time, a zombie included; -1 if there is none.
 
-    Opened first, then compared, so that the pid cannot be another's. pidfd_inode: as State has it, for where /proc
-    hides the process.
+    Opened before the start time is compared, so that the pid cannot be reused in between. pidfd_inode: that in State,
+    used if /proc hides the process.
     """
     try:
         pidfd = os.pidfd_open(pid)
@@ -39,7 +39,7 @@ def open_process(pid: int, start_time: int, pidfd_inode: int) -> int:
 
 
 def _is_the_one(pid: int, pidfd: int, start_time: int, pidfd_inode: int) -> bool:
-    """Raises OSError, ValueError or IndexError where it is gone."""
+    """Raises OSError, ValueError or IndexError if it is gone."""
     try:
         stat = read_file(f"/proc/{pid}/stat")
     except (FileNotFoundError, PermissionError):
@@ -50,15 +50,15 @@ def _is_the_one(pid: int, pidfd: int, start_time: int, pidfd_inode: int) -> bool
 
 
 def has_ended(pidfd: int, timeout: float | None) -> bool:
-    """Whether it has ended within so many seconds; None: wait for ever."""
+    """Whether it ends within this many seconds; None: wait forever."""
     return bool(_poll(pidfd, timeout))
 
 
 def exit_status(pidfd: int) -> int | None:
-    """The exit status of a process that has ended, 128 + the signal that ended it; None if it cannot be known.
+    """The exit status of a process that has ended, 128 + the signal that killed it; None if it is unknown.
 
-    Known of a child of the caller's, which stays for the caller to reap; and of any other once its parent has reaped
-    it, from Linux 6.15 on.
+    It is known for a child of the caller, which remains for the caller to reap; since Linux 6.15 also for any other
+    process that its parent has reaped.
     """
     try:
         found = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -70,13 +70,13 @@ def exit_status(pidfd: int) -> int | None:
 
 
 def _remembered(pidfd: int) -> int | None:
-    """What the kernel tells of a process that was reaped."""
+    """The wait status of a reaped process from the kernel."""
     try:
         status = _asked(pidfd)
-        # poll(2) says POLLHUP once it is reaped, where the kernel remembers (pidfd_open(2)).
+        # If the kernel keeps the status, poll(2) reports POLLHUP once the process is reaped (pidfd_open(2)).
         if status is None and _poll(pidfd, REAP_PATIENCE, until=select.POLLHUP):
             status = _asked(pidfd)
-    except OSError:  # it is older
+    except OSError:  # an older kernel
         return None
     if status is None:
         return None
@@ -94,7 +94,7 @@ def _asked(pidfd: int) -> int | None:
 
 def _poll(pidfd: int, timeout: float | None, until: int = select.POLLIN) -> int:
     poll = select.poll()
-    # POLLHUP is told whether it was asked for or not.
+    # poll reports POLLHUP whether asked for it or not.
     poll.register(pidfd, until & select.POLLIN)
     for _, events in poll.poll(None if timeout is None else max(0, round(timeout * 1000))):
         return events & until

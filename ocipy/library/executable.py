@@ -1,4 +1,4 @@
-"""Calls of the installed executable, whose errors come back as what they are and not as words."""
+"""Calls of the installed executable, whose errors come back as objects instead of text."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 Stream = int | IO[Any] | None
 StrPath = str | os.PathLike[str]
 
-# Of the program's own service manager: its sockets and its readiness are not a container's.
+# Variables of the program's service manager: its sockets and its readiness are not the container's.
 NOT_HANDED_ON = ("LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID", "NOTIFY_SOCKET")
 
-# Added to Python by the executable (ocipy/launcher/start.h), and by nobody else.
+# Only our executable adds this module to Python (ocipy/launcher/start.h).
 RUNNING_AS = "ocipy.launcher._start"
 
-# A process in a frozen cgroup dies only once that is thawed.
+# A process in a frozen cgroup dies only when that is thawed.
 KILL_PATIENCE = 2.0  # seconds
 
 
 def find() -> str:
-    """The executable that belongs to this package, or else to this Python, or else is in PATH. Raises Error."""
+    """The path of the executable: that of this package, of this Python, or the first in PATH. Raises Error."""
     if RUNNING_AS in sys.modules and os.access(ours := os.readlink("/proc/self/exe"), os.X_OK):
-        return ours  # `ocipy box`: we are it, whatever it was called by
+        return ours  # in `ocipy box`, this process is the executable, whatever its name
     import shutil
     import sysconfig
 
@@ -50,7 +50,7 @@ def find() -> str:
             return str(candidate)
     found = shutil.which("ocipy")
     if found is None:
-        raise Error("the executable ocipy is not to be found", hint="install it, or name it: Runtime(executable=…)")
+        raise Error("cannot find the executable ocipy", hint="install it, or name it: Runtime(executable=…)")
     return found
 
 
@@ -62,9 +62,9 @@ class Executable:
         self.flags = list(flags)
 
     def quietly(self, *words: str, input: bytes | None = None) -> bytes:
-        """Call a command that has to do with nobody's streams; what it has printed. Raises Error.
+        """Call a command that does not use the caller's streams. Returns its output. Raises Error.
 
-        Its warnings become Python's.
+        Its warnings become Python warnings.
         """
         with self._begin(
             words, preserve_fds=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -89,8 +89,8 @@ class Executable:
         errors.raise_for(process.returncode)
 
     def staying(self, *words: str, stdin: Stream, stdout: Stream, stderr: Stream) -> subprocess.Popen[bytes]:
-        """Call `exec --detach --stay`: back once its process was executed. Its end, and status, are those of the
-        process. Not of the caller's session: the keys of a terminal are for the foreground. Raises Error."""
+        """Call `exec --detach --stay`. Returns when its process has executed; it ends with that, with the same status.
+        It has its own session: a terminal's keys are for the foreground. Raises Error."""
         if subprocess.PIPE in (stdin, stdout, stderr):
             raise ValueError("a pipe would have to be read as long as the process lives: give a file or a descriptor")
         errors = Errors(3)
@@ -118,9 +118,9 @@ class Executable:
         input: bytes | None,
         timeout: float | None = None,
     ) -> subprocess.CompletedProcess[bytes]:
-        """Call a command that stays until its process has ended. Raises Error where there was none, TimeoutExpired.
+        """Call a command that stays until its process has ended. Raises Error if there was none, TimeoutExpired.
 
-        What was not executed by the timeout is undone, what was is killed.
+        At the timeout, a process that has executed is killed; otherwise everything is undone.
         """
         if input is not None:
             stdin = subprocess.PIPE
@@ -145,10 +145,10 @@ class Executable:
         return subprocess.CompletedProcess([command, *words], process.returncode, output, said)
 
     def _end(self, process: subprocess.Popen[bytes], receiver: PidfdReceiver, command: str, container_id: str) -> None:
-        """End a command in the foreground, and the process that it has made.
+        """End a command in the foreground, and the process that it made.
 
-        SIGTERM ends one that is still at work (ocipy/children/interrupts.py); it is passed on by one that is not, but
-        then the pidfd has come, or comes.
+        SIGTERM ends a command that still works (ocipy/children/interrupts.py). Later the command passes it on, but then
+        the pidfd has come, or will.
         """
         own = os.pidfd_open(process.pid)
         try:
@@ -160,7 +160,7 @@ class Executable:
                     _kill(made)
                     if _is_ready(own, KILL_PATIENCE):
                         return
-                    # It is frozen, or what is left in the container is hard to end.
+                    # It is frozen, or other processes in the container are slow to end.
                     if command == "run":
                         with suppress(Error):  # it may end meanwhile
                             self.quietly("kill", container_id, "KILL")
@@ -173,7 +173,7 @@ class Executable:
             os.close(own)
 
     def lines(self, *words: str) -> Iterator[bytes]:
-        """The lines that a command prints, as they come; it is ended with the generator. Raises Error."""
+        """Yields the lines that a command prints. The command ends with the generator. Raises Error."""
         with self._begin(words, 0, subprocess.DEVNULL, subprocess.PIPE, subprocess.PIPE) as (process, errors):
             assert process.stdout is not None and process.stderr is not None
             try:
@@ -226,7 +226,7 @@ def captured(capture_output: bool, stdout: Stream, stderr: Stream) -> tuple[Stre
 
 
 def _ready(*descriptors: int, timeout: float | None = None) -> list[int]:
-    """Those that are readable, once one is, or the timeout has expired."""
+    """Wait until one is readable, or the timeout has expired. Returns those that are readable."""
     poll = select.poll()
     for descriptor in descriptors:
         poll.register(descriptor, select.POLLIN)
@@ -245,9 +245,9 @@ def _kill(pidfd: int) -> None:
 
 
 class Errors:
-    """The pipe by which the executable tells its error (--error-fd).
+    """The pipe through which the executable sends its error (--error-fd).
 
-    first: the least number that its descriptor may have: those below it are a container's.
+    first: the lowest number that its descriptor may have: those below belong to the container.
     """
 
     def __init__(self, first: int) -> None:
@@ -261,7 +261,7 @@ class Errors:
         pass
 
     def wait(self) -> None:
-        """Wait until it has told an error, or that there was none, or has ended."""
+        """Wait until it has sent an error, or said that there was none, or has ended."""
         os.close(self.writer)
         self.writer = -1
         _ready(self.reader)
@@ -269,7 +269,7 @@ class Errors:
     def __exit__(self, *_exception: object) -> None:
         if self.writer >= 0:
             os.close(self.writer)
-        # Whoever else may have the other end: what is there is all that comes.
+        # Others may have the other end open, but nothing more will come.
         os.set_blocking(self.reader, False)
         try:
             data = os.read(self.reader, 1 << 16)
@@ -286,7 +286,7 @@ class Errors:
             raise self.told
 
     def raise_for(self, status: int, said: bytes = b"") -> None:
-        """Raise the Error of a command that has failed. said: its standard error, the best there is if it told none."""
+        """Raise the Error of a failed command. said: its standard error, used if it sent no error."""
         self.raise_if_told()
         if status:
             words = shown(said).strip().removeprefix("ocipy: ")

@@ -14,7 +14,8 @@ from ocipy.linux.text import value_of
 
 
 class Process:
-    """A further process in a container. Holds a pidfd: used by with, or ended by close. The process lives on without.
+    """Another process in a container. Holds a pidfd: use it in a with statement, or close it. That does not end the
+    process.
 
     pid: as the host sees it. runtime: the executable that is its parent and ends with it.
     """
@@ -40,7 +41,7 @@ class Process:
         return self._pidfd
 
     def close(self) -> None:
-        """Let go of it. Its status can still be waited for."""
+        """Close the pidfd. wait still works."""
         if self._pidfd >= 0:
             os.close(self._pidfd)
             self._pidfd = -1
@@ -53,9 +54,9 @@ class Process:
             raise Error(f"cannot send signal {int(signal)} to process {self.pid}", errno=error.errno or 0) from None
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait until it has ended, at most so many seconds: the exit status, 128 + the signal that ended it.
+        """Wait until it has ended. Returns the exit status, 128 + the signal that killed it.
 
-        Raises TimeoutExpired; nothing is killed then.
+        timeout: in seconds. Raises TimeoutExpired, and kills nothing.
         """
         try:
             status = self._runtime.wait(timeout)
@@ -65,5 +66,5 @@ class Process:
 
 
 def _pid_of(pidfd: int) -> int:
-    """pidfd_open(2): the line Pid of its fdinfo, -1 once it was reaped."""
+    """The pid from the line Pid of its fdinfo, -1 once it has been reaped (pidfd_open(2))."""
     return int(value_of(read_file(f"/proc/self/fdinfo/{pidfd}"), b"Pid") or -1)

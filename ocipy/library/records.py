@@ -1,4 +1,4 @@
-"""What the library's calls give: plain data that does not change."""
+"""The results of the library's calls: immutable plain data."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class TimeoutExpired(Error, subprocess.TimeoutExpired):
-    """A timeout of the caller's has expired. What it was for was killed, where the call says so.
+    """The caller's timeout has expired. The call's documentation says whether the process was killed.
 
-    As that of subprocess, and an Error as well: cmd is the command, timeout in seconds; stdout and stderr are what was
-    captured until then, None where nothing was.
+    Both subprocess.TimeoutExpired and Error: cmd is the command, timeout is in seconds; stdout and stderr are the
+    output captured until then, None if it was not captured.
     """
 
     def __init__(
@@ -34,9 +34,9 @@ class TimeoutExpired(Error, subprocess.TimeoutExpired):
 class State(NamedTuple):
     """A container at one moment (runtime.md, State).
 
-    status: "creating", "created", "running", "paused" or "stopped". pid: of the container's process as the host sees
-    it, 0 once it is stopped. bundle, rootfs: absolute paths. created: with its zone. owner: the user's name in what
-    Runtime.containers gives, "" elsewhere.
+    status: "creating", "created", "running", "paused" or "stopped". pid: that of the container's process on the host, 0
+    if it is stopped. bundle, rootfs: absolute paths. created: with a zone. owner: the user's name in the result of
+    Runtime.containers, "" elsewhere.
     """
 
     oci_version: str
@@ -51,7 +51,7 @@ class State(NamedTuple):
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> State:
-        """From what `ocipy state` prints."""
+        """From the document that `ocipy state` prints."""
         return cls(
             oci_version=document["ociVersion"],
             id=document["id"],
@@ -66,8 +66,8 @@ class State(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One step of a plan. number: from 1 on in its lane. pointer: the JSON pointer of the field that asked for it, ""
-    if it is always done. description: the arguments in words."""
+    """One step of a plan. number: its place in its lane, from 1. pointer: the JSON pointer of the field that asked for
+    it, "" if it is always done. description: the arguments in words."""
 
     number: int
     action: str
@@ -77,7 +77,7 @@ class Step(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What create would do: the steps of the process on the host, those of the process that becomes the container.
+    """What create would do: the steps of the process on the host, and of the process that becomes the container.
 
     warnings: pairs of a JSON pointer and a text. str() has the form that `ocipy plan` prints.
     """
@@ -92,7 +92,7 @@ class Plan(NamedTuple):
 
     @classmethod
     def from_model(cls, plan: model.Plan) -> Plan:
-        """From the plan that the runtime itself works with."""
+        """From the runtime's internal plan."""
         from ocipy.plan.describe import as_text
         from ocipy.plan.wording import describe
 

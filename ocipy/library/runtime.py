@@ -1,4 +1,4 @@
-"""The runtime as an object (where the state is, which executable, which global flags), and its containers by id."""
+"""The runtime as an object (state directory, executable, global flags), and its containers by id."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class Runtime:
     """An ocipy and its containers.
 
-    root: the directory of their state, the command line's default without it. executable: its path; without one it is
-    looked for beside this package, in this Python's environment, and in PATH, when it is first needed.
+    root: the directory of their state; defaults to that of the command line. executable: its path; by default it is
+    looked up when first needed: next to this package, in this Python's environment, and in PATH.
     cgroup_manager, rootless: as --cgroup-manager ("cgroupfs", "systemd" or "disabled") and --rootless (None: auto).
     Every call may raise ocipy.Error.
     """
@@ -75,10 +75,10 @@ class Runtime:
         no_pivot: bool = False,
         no_new_keyring: bool = False,
     ) -> Container:
-        """Make the container of a bundle, up to the point where its process waits for Container.start.
+        """Make the container of a bundle; its process then waits for Container.start.
 
-        The streams are its process's: None for the caller's own, a file, or a descriptor. The others as the flags of
-        `ocipy create`: console_socket takes a ConsoleSocket, preserve_fds the caller's descriptors 3 to N + 2.
+        The streams become its process's: None for the caller's own, a file, or a descriptor. The other parameters are
+        the flags of `ocipy create`: console_socket takes a ConsoleSocket, preserve_fds N passes descriptors 3 to N + 2.
         """
         flags = _creation_flags(
             bundle,
@@ -111,13 +111,13 @@ class Runtime:
         no_pivot: bool = False,
         no_new_keyring: bool = False,
     ) -> subprocess.CompletedProcess[bytes]:
-        """Create and start a container, wait for its end, and delete it unless keep is set.
+        """Create and start a container, wait until it ends, and delete it unless keep is set.
 
-        The streams, input, capture_output and timeout (seconds) are as subprocess.run takes them. The result's
-        returncode is that of the container's process, 128 + the signal that ended it. With process.terminal what is
-        typed comes from standard input, and all that is shown goes to standard output.
+        The streams, input, capture_output and timeout (seconds) are those of subprocess.run. The result's returncode is
+        that of the container's process, 128 + the signal that killed it. With process.terminal, its input comes from
+        standard input, and its output goes to standard output.
 
-        Raises TimeoutExpired once the container was killed, and deleted unless keep is set.
+        Raises TimeoutExpired after killing the container, and deleting it unless keep is set.
         """
         stdout, stderr = captured(capture_output, stdout, stderr)
         flags = _creation_flags(bundle, preserve_fds=preserve_fds, no_pivot=no_pivot, no_new_keyring=no_new_keyring)
@@ -128,11 +128,11 @@ class Runtime:
         )  # fmt: skip
 
     def container(self, container_id: str) -> Container:
-        """The handle of a container, which need not exist: whatever is asked of it then raises Error."""
+        """The handle of a container. It need not exist; the handle's calls then raise Error."""
         return Container(self, container_id)
 
     def containers(self) -> tuple[State, ...]:
-        """The states of all containers below root, by id."""
+        """The states of all containers in root, sorted by id."""
         from ocipy.operations import list as listing
 
         found: Iterable[dict[str, Any]] = listing.containers(self.root, must_exist=self._root_is_given)
@@ -161,7 +161,7 @@ class Runtime:
         return Plan.from_model(plan)
 
     def validate(self, bundle: StrPath = ".", *, config: str = "config.json") -> tuple[Finding, ...]:
-        """Everything that is wrong in a bundle, errors first; empty if there is nothing to say. Raises nothing."""
+        """All findings in a bundle, errors first; empty if it is fine. Never raises."""
         from ocipy.operations.validate import validate
 
         return tuple(validate(os.fspath(bundle), config))
@@ -174,10 +174,10 @@ class Runtime:
 
 
 class Container:
-    """A handle: it holds nothing open, and the container lives on without it.
+    """A handle: it holds nothing open, and the container does not depend on it.
 
-    Made by Runtime.create and Runtime.container. Every call may raise ocipy.Error: that the container does not exist,
-    for one.
+    Made by Runtime.create and Runtime.container. Every call may raise ocipy.Error, for example if the container does
+    not exist.
     """
 
     def __init__(self, runtime: Runtime, container_id: str) -> None:
@@ -188,11 +188,11 @@ class Container:
         return f"Container({self.id!r} in {self.runtime.root!r})"
 
     def state(self) -> State:
-        """What it is at this moment."""
+        """The present state."""
         return State.from_document(load(self.runtime.root, self.id).to_oci())
 
     def start(self) -> None:
-        """Let its process run: back once that was executed and the poststart hooks have run."""
+        """Let its process run. Returns when that has executed and the poststart hooks have run."""
         self._call("start")
 
     def kill(self, signal: int | str = signals.SIGTERM, *, all: bool = False) -> None:
@@ -201,7 +201,7 @@ class Container:
         self._call("kill", *(["--all"] if all else []), after=[number_or_name])
 
     def delete(self, *, force: bool = False) -> None:
-        """Remove it once it is stopped. force: kill it first if it is not, and no error if it does not exist."""
+        """Remove it if it is stopped. force: kill it first if it is not, and accept that it does not exist."""
         self._call("delete", *(["--force"] if force else []))
 
     def pause(self) -> None:
@@ -209,20 +209,21 @@ class Container:
         self._call("pause")
 
     def resume(self) -> None:
-        """Let them go on."""
+        """Thaw all its processes."""
         self._call("resume")
 
     def update(self, resources: Mapping[str, Any]) -> None:
-        """Change its limits. resources: as linux.resources of config.json has them; what is not named stays."""
+        """Change its limits. resources: in the form of linux.resources of config.json; missing members stay."""
         self._call("update", "--resources=-", input=json.dumps(resources).encode())
 
     def wait(self, timeout: float | None = None) -> int | None:
-        """Wait until it is stopped, at most so many seconds: its process's exit status, 128 + the signal that ended it.
+        """Wait until it is stopped. Returns the exit status of its process, 128 + the signal that killed it.
 
-        None where that cannot be known. The kernel tells it the process's parent, and, from Linux 6.15 on, whoever held
-        a pidfd when it was reaped. So it is known: where this was called before the end, on such a kernel; and where
-        the caller is the parent (a subreaper, prctl(2), or pid 1) as long as the process is not reaped, which
-        is left to the caller (os.waitpid with the pid that State had). Raises TimeoutExpired; nothing is killed then.
+        timeout: in seconds. Returns None if the status is unknown. The kernel gives it to the process's parent and,
+        since Linux 6.15, to any process that held a pidfd when it was reaped. So it is known if this was called before
+        the end on such a kernel, or if the caller is the parent (a subreaper, prctl(2), or pid 1) and has not reaped
+        the process; reaping is left to the caller (os.waitpid with the pid in State). Raises TimeoutExpired, and kills
+        nothing.
         """
         from ocipy.library.ended import exit_status, has_ended, open_process
 
@@ -238,7 +239,7 @@ class Container:
             os.close(pidfd)
 
     def processes(self) -> tuple[int, ...]:
-        """The pids of all its processes, as the host sees them."""
+        """The pids of all its processes on the host."""
         return tuple(processes(load(self.runtime.root, self.id)))
 
     def exec(
@@ -258,16 +259,16 @@ class Container:
         timeout: float | None = None,
         ignore_paused: bool = False,
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run another process in it and wait for its end.
+        """Run another process in it and wait until it ends.
 
-        arguments, cwd, env, user ("UID" or "UID:GID"), tty: what differs from process of config.json; or process: all
-        of it, as config.json has it. The streams, input, capture_output and timeout (seconds) are as subprocess.run
-        takes them. The result's returncode is the process's, 128 + the signal that ended it.
+        arguments, cwd, env, user ("UID" or "UID:GID"), tty: the differences from process in config.json; or process: a
+        complete replacement for it. The streams, input, capture_output and timeout (seconds) are those of
+        subprocess.run. The result's returncode is that of the process, 128 + the signal that killed it.
 
-        tty: it gets a terminal, whose size is that of the caller's if a standard stream is one. What is typed comes
-        from standard input, all that is shown goes to standard output.
+        tty: give it a terminal, with the size of the caller's if a standard stream is one. Its input comes from
+        standard input, its output goes to standard output.
 
-        Raises TimeoutExpired once the process was killed; not what it has started: that stays in the container.
+        Raises TimeoutExpired after killing the process; processes that it started stay in the container.
         """
         stdout, stderr = captured(capture_output, stdout, stderr)
         with self._words(arguments, process, cwd, env, user, tty, ignore_paused) as words:
@@ -290,10 +291,10 @@ class Container:
         console_socket: StrPath = "",
         ignore_paused: bool = False,
     ) -> Process:
-        """Start another process in it, and do not wait for its end: back once it was executed.
+        """Start another process in it. Returns when it has executed.
 
-        As exec, but that the streams are a file, a descriptor or None (the caller's own). console_socket: it gets
-        a terminal instead, whose master is sent there (ocipy.ConsoleSocket).
+        As exec, except that the streams are a file, a descriptor or None (the caller's own). console_socket: give it a
+        terminal instead, and send the master there (ocipy.ConsoleSocket).
         """
         from ocipy.library.process import Process
         from ocipy.library.sockets import PidfdReceiver
@@ -318,7 +319,7 @@ class Container:
         tty: bool,
         ignore_paused: bool,
     ) -> Iterator[list[str]]:
-        """The words that follow `exec`; they hold for the with block."""
+        """The arguments of `exec`, valid in the with block."""
         if bool(arguments) == (process is not None):
             raise ValueError("exec takes arguments, or a process")
         flags = ["--ignore-paused"] if ignore_paused else []
@@ -339,14 +340,14 @@ class Container:
             os.close(file)
 
     def stats(self) -> dict[str, Any]:
-        """Its statistics, as `ocipy events --stats` has them in "data"."""
+        """Its statistics: "data" of `ocipy events --stats`."""
         line = json.loads(self._call("events", "--stats"))
         return dict(line["data"])
 
     def events(self, interval: float = 5.0) -> Generator[dict[str, Any], None, None]:
-        """Its statistics every so many seconds, and a record of each OOM kill, until it ends or this is closed.
+        """Yields its statistics every interval (seconds), and each OOM kill, until it ends or the generator is closed.
 
-        Each has type ("stats" or "oom"), id, and data.
+        Each record has type ("stats" or "oom"), id, and data.
         """
         for line in self.runtime.executable.lines("events", f"--interval={round(interval * 1000)}ms", self.id):
             yield json.loads(line)

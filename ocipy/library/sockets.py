@@ -13,12 +13,12 @@ from ocipy.errors import Error
 from ocipy.library.records import TimeoutExpired
 
 NAME = "socket"
-# The sender says what it is; nobody needs that here.
+# The sender describes the descriptor; nobody needs that here.
 LONGEST_WORD = 4096
 
 
 class Receiver:
-    """A listening socket in a directory of its own, which nobody else can enter. Used by with, or ended by close."""
+    """A listening socket in a private directory. Use it in a with statement, or close it."""
 
     def __init__(self) -> None:
         self._directory = tempfile.mkdtemp(prefix="ocipy-")
@@ -45,11 +45,11 @@ class Receiver:
         return f"{self._directory}/{NAME}"
 
     def fileno(self) -> int:
-        """The descriptor to be polled: readable once somebody has something to hand over."""
+        """The descriptor to poll: readable once a sender has connected."""
         return self._socket.fileno()
 
     def close(self) -> None:
-        """Listen no longer. What was received stays open."""
+        """Stop listening. Received descriptors stay open."""
         self._socket.close()
         shutil.rmtree(self._directory, ignore_errors=True)
 
@@ -64,29 +64,29 @@ class Receiver:
         except (TimeoutError, BlockingIOError):
             raise TimeoutExpired(["receive"], timeout or 0.0) from None
         if not descriptors:
-            raise Error("nothing was handed over at the socket", pointer=os.fspath(self))
+            raise Error("the socket received no descriptor", pointer=os.fspath(self))
         os.set_inheritable(descriptors[0], False)
         return descriptors[0]
 
 
 class PidfdReceiver(Receiver):
-    """Takes the pidfd of a process."""
+    """Receives the pidfd of a process."""
 
     def receive(self, timeout: float | None = None) -> int:
-        """The pidfd, which is the caller's to close. Raises Error, TimeoutExpired."""
+        """The pidfd, which the caller closes. Raises Error, TimeoutExpired."""
         return self._receive(timeout)
 
 
 class ConsoleSocket(Receiver):
-    """Takes the terminal of a process: give it as console_socket, then receive.
+    """Receives the terminal of a process: pass it as console_socket, then call receive.
 
     It is a path (os.PathLike) and a context manager, and can be polled.
     """
 
     def receive(self, timeout: float | None = None) -> io.FileIO:
-        """The terminal's master, unbuffered and open for both ways: what is written is typed, what is read is shown.
+        """The terminal's master, unbuffered, for reading and writing: writing is typing, reading gives the output.
 
-        Reading fails with EIO once all of the container's side is closed (pty(7)). termios.tcsetwinsize gives it a
-        size. timeout: in seconds. Raises Error, TimeoutExpired.
+        Reading fails with EIO once all of the container's side is closed (pty(7)). termios.tcsetwinsize sets its size.
+        timeout: in seconds. Raises Error, TimeoutExpired.
         """
         return io.FileIO(self._receive(timeout), "r+")

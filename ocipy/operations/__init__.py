@@ -1,4 +1,4 @@
-"""What can be done with a container, an operation a module: create, start, kill, delete, exec, update, checkpoint, …
+"""The operations on a container, one module each: create, start, kill, delete, exec, update, checkpoint, …
 
-An operation takes the lock, looks at the state, has a plan carried out or undone, and writes the state.
+An operation takes the lock, checks the state, carries out or undoes a plan, and writes the state.
 """

@@ -1,7 +1,7 @@
 """Find and read a bundle (bundle.md): its config.json, checked in full, and the directory of its root filesystem.
 
-Hot. The bundle belongs to the caller, so its files are opened as what they have to be: a FIFO or a device in the place
-of config.json neither blocks nor is read, and no document may be longer than MAX_CONFIG.
+Hot. Anything may be in the place of the bundle's files, so their type is checked: a FIFO or a device in place of
+config.json neither blocks nor is read, and no document may be longer than MAX_CONFIG.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ocipy.config.types import Config
 
 MAX_CONFIG = 64 << 20
-"""Bytes. The largest configs of engines have some 100 kB."""
+"""In bytes. The largest configs that engines write have some 100 kB."""
 
 _EXCERPT = 30
 
@@ -31,11 +31,12 @@ _EXCERPT = 30
 def read(
     path: str, config_name: str = "config.json", misspelt: list[tuple[str, str]] | None = None
 ) -> tuple[str, Config]:
-    """The absolute path of the bundle without symbolic links, and its config, which holds all rules.
+    """The absolute path of the bundle without symbolic links, and its config, which obeys all rules.
 
-    path: the bundle's directory. config_name: the file, relative to the bundle or absolute (`--config`). misspelt gets
+    path: the bundle's directory. config_name: the file, relative to the bundle or absolute (`--config`). misspelt: gets
     (JSON pointer, text) of each unknown member that looks like a known one.
-    Error: the bundle or a part of it is missing, unreadable or breaks a rule; with the JSON pointer or the file's path.
+    Raises Error, with the JSON pointer or the file's path, if the bundle or a part of it is missing, unreadable or
+    breaks a rule.
     """
     directory = open_directory(path)
     try:
@@ -48,7 +49,7 @@ def read(
 
 
 def read_config(name: str, directory: int, bundle: str, misspelt: list[tuple[str, str]] | None = None) -> Config:
-    """The config of an open bundle, checked in full. name, misspelt: as for read. bundle: its path. Error."""
+    """The config of an open bundle, checked in full. name, misspelt: as in read. bundle: its path. Raises Error."""
     path = name if name[:1] == "/" else bundle + "/" + name
     data = read_document(name, directory, path)
     config = parse(data, path)
@@ -69,15 +70,15 @@ def read_config(name: str, directory: int, bundle: str, misspelt: list[tuple[str
 
 
 def read_document(name: str, directory: int, path: str, pipe: bool = False) -> bytes:
-    """The bytes of a regular file of at most MAX_CONFIG, or (pipe) of a pipe, as of <(…). path: for errors. Error."""
+    """The bytes of a regular file of at most MAX_CONFIG, or with pipe of a pipe. path: for errors. Raises Error."""
     try:
-        # not blocked by a FIFO without writer, no controlling terminal taken by a tty
+        # Neither block on a FIFO without a writer nor acquire a controlling terminal.
         flags = posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOCTTY | posix.O_CLOEXEC
         fd = posix.open(name, flags, dir_fd=directory)
     except OSError as error:
         hint = ""
         if error.errno == ENOENT and not pipe:
-            hint = "a bundle is a directory with a config.json; `ocipy spec` writes one; images are an engine's job"
+            hint = "a bundle is a directory with a config.json; `ocipy spec` writes one; engines handle images"
         raise Error("cannot open the configuration", pointer=path, errno=error.errno or 0, hint=hint) from None
     try:
         status = posix.fstat(fd)
@@ -85,7 +86,7 @@ def read_document(name: str, directory: int, path: str, pipe: bool = False) -> b
         if pipe and kind == S_IFIFO:
             posix.set_blocking(fd, True)
         elif kind != S_IFREG:
-            raise Error("the configuration is no regular file", pointer=path)
+            raise Error("the configuration is not a regular file", pointer=path)
         if status.st_size > MAX_CONFIG:
             raise Error(f"the configuration is longer than {MAX_CONFIG >> 20} MiB", pointer=path)
         return _read_all(fd, status.st_size, path)
@@ -96,9 +97,9 @@ def read_document(name: str, directory: int, path: str, pipe: bool = False) -> b
 
 
 def parse(data: bytes, path: str, repeated: list[tuple[str | int, ...]] | None = None) -> Any:
-    """The value of a JSON document. Error: with line, column and the text around the place; path: for its text.
+    """The value of a JSON document. path: for the error, which has line, column and an excerpt. Raises Error.
 
-    repeated gets the places of members that are given more than once, as _kernel.json_loads has them.
+    repeated: gets the positions of duplicate members, as from _kernel.json_loads.
     """
     try:
         return _kernel.json_loads(data) if repeated is None else _kernel.json_loads(data, repeated)
@@ -108,7 +109,7 @@ def parse(data: bytes, path: str, repeated: list[tuple[str | int, ...]] | None =
 
 
 def open_directory(path: str) -> int:
-    """A descriptor of the bundle's directory, for looking up what is in it. Error."""
+    """A descriptor of the bundle's directory, for opening its files. Raises Error."""
     try:
         return posix.open(path or ".", posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
     except OSError as error:
@@ -118,7 +119,7 @@ def open_directory(path: str) -> int:
 
 
 def _read_all(fd: int, size: int, path: str) -> bytes:
-    """To the end, wherever that is by now: the size of a moment ago is only the first guess."""
+    """Read to the end of the file. size is only a first guess: the file may have grown."""
     parts: list[bytes] = []
     total = 0
     while True:
@@ -150,7 +151,7 @@ def root_path(bundle: str, config: Config) -> str:
 
 
 def check_rootfs(config: Config, directory: int, bundle: str) -> None:
-    """config.md, root: a directory must exist at root.path; else Error. It is opened once more by the host lane."""
+    """Raises Error unless there is a directory at root.path (config.md, root). The host lane opens it again."""
     name = config["root"]["path"]
     path = root_path(bundle, config)
     try:
@@ -158,14 +159,14 @@ def check_rootfs(config: Config, directory: int, bundle: str) -> None:
     except OSError as error:
         if error.errno in (ENOENT, ENOTDIR):
             raise Error(f"the root filesystem {path} does not exist", pointer="/root/path") from None
-        hint = "symbolic links lead in a circle" if error.errno == ELOOP else ""
+        hint = "symbolic links form a loop" if error.errno == ELOOP else ""
         raise Error(f"cannot reach {path}", pointer="/root/path", errno=error.errno or 0, hint=hint) from None
     if mode & S_IFMT != S_IFDIR:
         raise Error(f"the root filesystem {path} must be a directory", pointer="/root/path")
 
 
 def _shape_error(config: Any, failure: tuple[str, str], path: str) -> Error:
-    """Words for a broken schema; jsonschema finds them, which takes all of Python and is worth it only here."""
+    """The Error for a config that breaks the schema, found by jsonschema, which needs a complete Python start."""
     from ocipy.launcher.python import complete_start
 
     complete_start()

@@ -26,20 +26,20 @@ from ocipy.plan.model import Options, Plan
 from ocipy.state.directory import lock
 from ocipy.state.state import CONFIG, State, load
 
-# The least exit status of an error that says that a signal has come.
+# The lowest exit status that means that a signal came.
 SIGNALLED = 128
 FAILED = "criu cannot dump the container"
-# criu's configuration: ours, and that which an administrator may have written for runc.
+# criu's configuration files: ours, and one that an administrator may have written for runc.
 CONFIG_FILES = ("/etc/criu/ocipy.conf", "/etc/criu/runc.conf")
 
-# Beside criu's images, under runc's name: the standard streams that the container had.
+# The container's standard streams, in the directory of criu's images, under runc's name.
 
 
 def checkpoint(root: str, container_id: str, flags: CriuFlags, criu_path: str) -> None:
-    """Write the images, and destroy the container unless it is to go on. Raises Error: then it goes on as before.
+    """Write the images, and destroy the container unless a flag keeps it running.
 
-    criu_path: --criu. After a signal that ends it (children/interrupts.py) criu is given time to come to an end by
-    itself: a dump that is broken off may leave processes in pieces.
+    criu_path: --criu. After a signal (children/interrupts.py), criu gets time to finish by itself: an aborted dump may
+    leave processes broken. Raises Error; the container then continues as before.
     """
     state = load(root, container_id)
     check_status(state)
@@ -58,7 +58,7 @@ def checkpoint(root: str, container_id: str, flags: CriuFlags, criu_path: str) -
         try:
             _dump(state, flags, program, interrupts)
         except Error:
-            # criu thaws what it has frozen, unless it has been killed.
+            # criu thaws the processes that it froze, unless it was killed.
             if status == "running" and state.cgroup is not None:
                 freezer.thaw(state.cgroup["paths"])
             raise
@@ -69,7 +69,7 @@ def checkpoint(root: str, container_id: str, flags: CriuFlags, criu_path: str) -
 
 
 def check_status(state: State) -> str:
-    """The status. Raises Error for a container whose process does not run yet, or no more."""
+    """The status. Raises Error for a container whose process has not started or has ended."""
     status = state.status()
     if status not in ("running", "paused"):
         hint = "it has not been started" if status == "created" else ""
@@ -119,7 +119,7 @@ def _dump(state: State, flags: CriuFlags, program: Criu, interrupts: int) -> Non
 
 
 def with_config_file(flags: CriuFlags, config: Any) -> CriuFlags:
-    """The flags, with the configuration file that criu is to read."""
+    """The flags, with the configuration file for criu."""
     from dataclasses import replace
 
     existing = [path for path in CONFIG_FILES if os.path.exists(path)]
@@ -137,7 +137,7 @@ def _check_parent(flags: CriuFlags, images: int) -> None:
 
 
 def _facts(state: State, config: Any, made: Plan, program: Criu) -> DumpFacts:
-    """What plan/checkpoint.py wants to know of the container and the host."""
+    """The facts about the container and the host that plan/checkpoint.py needs."""
     v1, directory = freezer.place(state.cgroup["paths"]) if state.cgroup is not None else (False, "")
     facts = DumpFacts(version=program.version, pid=state.pid, root=state.rootfs, freezer=directory, unified=not v1)
     for name, path in plan.external_kinds(config).items():
@@ -163,13 +163,13 @@ def _facts(state: State, config: Any, made: Plan, program: Criu) -> DumpFacts:
 
 
 def _look_up(root: int, path: str) -> tuple[str, bool] | None:
-    """(where a path of the container leads to in it, whether that is a directory), None if it leads nowhere."""
+    """(the target of a path in the container, whether that is a directory), None if it has no target."""
     try:
         fd = open_below(root, path)
     except OSError:
         return None
     try:
-        # Of another mount namespace, so the kernel shows it from that one's root on (d_path).
+        # It is in another mount namespace, so the kernel shows it from that one's root (d_path).
         return posix.readlink(f"/proc/self/fd/{fd}"), is_directory(fd)
     finally:
         posix.close(fd)
@@ -186,7 +186,7 @@ def _serve(session: Session, flags: CriuFlags, log: str, interrupts: int) -> Non
         except Error as error:
             if error.status > SIGNALLED:
                 session.finish(client.GIVE_UP_PATIENCE_MS)
-                error.what += ": the dump by criu was given up"
+                error.what += ": criu's dump was abandoned"
             raise
         if not response.get("success"):
             raise client.failure(FAILED, response, log, images)
@@ -198,9 +198,9 @@ def _serve(session: Session, flags: CriuFlags, log: str, interrupts: int) -> Non
 
 
 def _tell_ready(status_fd: int) -> None:
-    """A zero byte, and the end of file: the server of --lazy-pages listens."""
+    """Write a zero byte and close: the server of --lazy-pages listens."""
     try:
         posix.write(status_fd, b"\0")
         posix.close(status_fd)
     except OSError:
-        pass  # whoever waited for it has gone
+        pass  # the reader has gone

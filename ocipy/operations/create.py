@@ -1,6 +1,6 @@
-"""create: the plan of a bundle, carried out up to the point where init waits, or undone (spec: runtime.md, Create).
+"""create: carry out the plan of a bundle up to the point where init waits, or undo it (spec: runtime.md, Create).
 
-restore (operations/restore.py) is the same with another plan.
+restore (operations/restore.py) does the same with another plan.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ def create(
 ) -> tuple[HostRun, int]:
     """Carry out the plan of a bundle up to the point where init waits at the FIFO.
 
-    options.bundle may be relative; it is made absolute. Returns the run and the lock of the container, which the caller
-    closes. Raises Error, with nothing left behind: also where a signal ends it (children/interrupts.py).
+    options.bundle may be relative; it becomes absolute. Returns the run and the lock of the container, which the caller
+    closes. Raises Error and leaves nothing behind, even if a signal interrupts it (children/interrupts.py).
 
-    in_foreground: a person looks on, who is told of members of the config that are misspelt. To an engine, which may
-    write members of its own, nothing is said of them but by --debug.
+    in_foreground: a person is watching, and is warned of misspelt members of the config. Engines may add their own
+    members, so they get these warnings only with --debug.
     """
     misspelt: list[tuple[str, str]] | None = [] if in_foreground or log.is_debug() else None
     config = read_bundle(root, options, misspelt)
@@ -84,7 +84,7 @@ def _planned(
 
 
 def read_bundle(root: str, options: Options, misspelt: list[tuple[str, str]] | None = None) -> Config:
-    """The config that the options name, checked; their paths are made absolute. misspelt: as for bundle.read. Error."""
+    """The checked config that the options name. Makes their paths absolute. misspelt: see bundle.read. Raises Error."""
     check_id(options.container_id)
     options.bundle, config = bundle.read(options.bundle, options.config, misspelt)
     options.state_directory = root + "/" + options.container_id
@@ -92,7 +92,7 @@ def read_bundle(root: str, options: Options, misspelt: list[tuple[str, str]] | N
 
 
 def new_state(options: Options, config: Config) -> State:
-    """The state of a container that is to be made."""
+    """The state of a container before it is made."""
     state = State(options.state_directory, options.container_id, options.bundle)
     state.rootfs = bundle.root_path(options.bundle, config)
     state.created = now()
@@ -105,7 +105,7 @@ def new_state(options: Options, config: Config) -> State:
 
 
 def make(run: HostRun, root: str, *, console_socket: str) -> int:
-    """Make a container by a plan, that of create or that of restore, or take back all that was done.
+    """Make a container from a plan, that of create or that of restore, or undo everything.
 
     Returns the lock of the container, which the caller closes. Raises Error.
     """
@@ -117,12 +117,12 @@ def make(run: HostRun, root: str, *, console_socket: str) -> int:
         log.warning(f"{pointer}: {text}")
     if options.pid_file:
         check_pid_file(options.pid_file)
-    # A caller's mask that takes our own rights away as well would lock us out of what we make.
+    # A caller's mask that clears the owner's bits would lock us out of the files that we make.
     posix.umask(posix.umask(0o077) & 0o077)
     run.interrupts = catch()
     lock_fd = make_directory(root, options.container_id)
     if options.pid_file:
-        # An engine takes a pid file for success, also an older one.
+        # An engine takes any pid file for success, even an old one.
         unlink(options.pid_file)
     try:
         write_file(options.state_directory + "/" + CONFIG, _kernel.json_dumps(config))
@@ -141,9 +141,9 @@ def make(run: HostRun, root: str, *, console_socket: str) -> int:
 
 
 def undo(run: HostRun) -> None:
-    """Take back all that a failed create or restore did.
+    """Undo everything that a failed create or restore did.
 
-    The state stays if that fails, for `delete --force` to try again.
+    If that fails, the state stays, so that `delete --force` can try again.
     """
     try:
         _end_init(run)
@@ -157,21 +157,21 @@ def undo(run: HostRun) -> None:
             run_poststop(run.state)
         remove_directory(run.state.directory)
     except (Error, OSError) as problem:
-        log.warning(f"{problem}; what is left goes by: ocipy delete --force {run.state.container_id}")
+        log.warning(f"{problem}; remove the leftovers with: ocipy delete --force {run.state.container_id}")
 
 
 def _end_init(run: HostRun) -> None:
     """Kill the init process and reap it. Raises Error if it does not die.
 
-    One that its stage has made, but not told us of before it died, waits for a word of ours: it ends with the channel.
+    If its stage made it but died before it told us, init waits for a message from us: it ends when the channel closes.
     """
-    # First of all: the rest may fail, too.
+    # This comes first: the rest may fail too.
     if run.pidfd >= 0:
         try:
             _kernel.pidfd_send_signal(run.pidfd, SIGKILL)
         except ProcessLookupError:
             pass
-    # It takes descriptors, and having no more may be what has failed.
+    # Undoing needs descriptors, and a lack of them may be what has failed.
     run.let_go()
     if run.interrupts >= 0:
         posix.close(run.interrupts)
@@ -190,7 +190,7 @@ def _end_init(run: HostRun) -> None:
 
 
 def _reap(pid: int) -> None:
-    """Reap a child that has ended. Where somebody traces it that is for the tracer to permit (ptrace(2))."""
+    """Reap a child that has ended. If it is traced, that succeeds only when the tracer lets it (ptrace(2))."""
     deadline = time.monotonic() + REAP_PATIENCE
     try:
         while not posix.waitpid(pid, posix.WNOHANG)[0] and time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""delete: undo what create did (spec: runtime.md, Delete); also where start failed, or `run` has come to its end."""
+"""delete: undo what create did (spec: runtime.md, Delete); also after start has failed, or at the end of `run`."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 def delete(root: str, container_id: str, force: bool = False) -> None:
-    """Undo what create did and run the poststop hooks. force: also kill, and no error for an id that is not there."""
+    """Undo what create did and run the poststop hooks. force: kill first, and accept an unknown id."""
     check_id(container_id)
     directory = root + "/" + container_id
     if force:
-        # Before the lock: a create that hangs in a hook holds it, and fails now.
+        # Before taking the lock: a create that hangs in a hook holds it, and fails now.
         _kill_early(root, container_id)
     try:
         lock_fd = lock(directory)
@@ -55,8 +55,8 @@ def _delete_locked(root: str, container_id: str, force: bool) -> None:
         raise
     except Error as error:
         if force and not error.errno:
-            # Left by a killed create before it had a state, and so before it had a process; or a state beyond reading,
-            # whose process waits for start perhaps.
+            # A create was killed before it had a state, and so before it had a process; or the state is unreadable, and
+            # its process may wait for start.
             for name in (FIFO, FIFO_NEW):
                 dismiss(f"{root}/{container_id}/{name}")
             if exists(f"{root}/{container_id}/{STATE}"):
@@ -71,19 +71,19 @@ def _delete_locked(root: str, container_id: str, force: bool) -> None:
         if not force:
             raise Error(
                 f"cannot delete container {container_id} that is not stopped: {status}",
-                hint=f"stop it first, or kill and delete it by: ocipy delete --force {container_id}",
+                hint=f"stop it first, or kill and delete it with: ocipy delete --force {container_id}",
             )
     end(state)
 
 
 def end(state: State) -> None:
-    """Kill the init process, if it lives, and destroy the container. Raises Error."""
+    """Kill the init process if it is alive, and destroy the container. Raises Error."""
     kill_init(state)
     destroy(state)
 
 
 def destroy(state: State) -> None:
-    """Remove the cgroup, with what is left in it, and the state; then the poststop hooks."""
+    """Remove the cgroup with its remaining processes, and the state; then run the poststop hooks."""
     remove_cgroup(cgroup_of(state))
     if state.rdt is not None:
         from ocipy.host.intel_rdt import remove
@@ -95,23 +95,23 @@ def destroy(state: State) -> None:
 
 
 def abandon(state: State, *, locked: bool = True) -> None:
-    """Destroy a container that could not be started, if nobody has done so. locked: the caller holds its lock."""
+    """Destroy a container that could not be started, unless it is gone already. locked: the caller holds its lock."""
     try:
         if not locked:
             _finish(state, end)
         elif _is_directory(state.directory):
             end(state)
     except (Error, OSError) as problem:
-        log.warning(f"{problem}; what is left goes by: ocipy delete --force {state.container_id}")
+        log.warning(f"{problem}; remove the leftovers with: ocipy delete --force {state.container_id}")
 
 
 def delete_ended(state: State) -> None:
-    """Destroy a container of `run` that has come to its end, unless a delete is quicker."""
+    """Destroy a container of `run` that has ended, unless a delete was faster."""
     _finish(state, destroy)
 
 
 def _finish(state: State, how: Callable[[State], None]) -> None:
-    """Do the last thing to a container, with its lock, unless a delete is quicker."""
+    """Do the last thing to a container under its lock, unless a delete was faster."""
     root = state.directory.rpartition("/")[0]
     try:
         lock_fd = lock(state.directory)
@@ -120,7 +120,7 @@ def _finish(state: State, how: Callable[[State], None]) -> None:
             raise
         return
     try:
-        # Another container may have the id by now.
+        # Another container may have this id by now.
         if load(root, state.container_id).created == state.created:
             how(state)
     finally:
@@ -128,7 +128,7 @@ def _finish(state: State, how: Callable[[State], None]) -> None:
 
 
 def release_root(state: State) -> None:
-    """Unmount what create had to mount on the root filesystem itself, for want of a mount namespace."""
+    """Remove the mount that create had to put on the root filesystem on the host, without a mount namespace."""
     if exists(state.directory + "/" + ROOTFS_MOUNT):
         from ocipy.host.mounts import release_rootfs
 
@@ -136,7 +136,7 @@ def release_root(state: State) -> None:
 
 
 def remove_cgroup(cgroup: Cgroup | None) -> None:
-    """Remove it with what is left in it. Raises Error."""
+    """Remove the cgroup with its remaining processes. Raises Error."""
     if cgroup is None:
         return
     from ocipy.cgroups.ending import remove
@@ -152,7 +152,7 @@ def remove_cgroup(cgroup: Cgroup | None) -> None:
 
 
 def run_poststop(state: State) -> None:
-    """The hooks that follow the end, whatever becomes of them (spec, lifecycle step 13)."""
+    """Run the hooks that follow the end; failures are only warnings (spec, lifecycle step 13)."""
     if state.hooks.get("poststop"):
         from ocipy.host import hooks
 
@@ -160,7 +160,7 @@ def run_poststop(state: State) -> None:
 
 
 def _is_gone(directory: str, error: Error) -> bool:
-    """Whether the lock was refused for there is no such container. One that is made anew since then is another."""
+    """Whether the lock was refused because the container is gone. One created since then is a different container."""
     return error.what == DOES_NOT_EXIST or not _is_directory(directory)
 
 

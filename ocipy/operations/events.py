@@ -1,4 +1,4 @@
-"""What happens while a container lives: its statistics from time to time, and kills for want of memory. Cold."""
+"""Events of a container: regular statistics, and kills because memory ran out. Cold."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ocipy.host.intel_rdt import top_of_resctrl
 from ocipy.operations import rdt_statistics
 from ocipy.state.state import State
 
-# Seconds between two looks at what is left, once the init process has ended.
+# Seconds between checks for remaining processes once the init process has ended.
 END_INTERVAL = 0.2
 
 
 def stats(state: State) -> dict[str, Any]:
-    """The event with what the container has used so far. Raises Error."""
+    """The event with the container's statistics. Raises Error."""
     data = statistics.collect(_cgroup(state).paths)
     if state.rdt is not None:
         data["intel_rdt"] = rdt_statistics.collect(state.rdt, top_of_resctrl())
@@ -29,7 +29,7 @@ def stats(state: State) -> dict[str, Any]:
 
 
 def watch(state: State, interval: float) -> Iterator[dict[str, Any]]:
-    """Every interval (seconds) an event with statistics, and one for each time that the kernel kills for memory.
+    """Yields statistics every interval (seconds), and an event each time that the kernel kills because memory ran out.
 
     Ends with the last process in the cgroup. Raises Error.
     """
@@ -39,7 +39,7 @@ def watch(state: State, interval: float) -> Iterator[dict[str, Any]]:
         due = time.monotonic() + interval
         while True:
             ended = not state.is_alive()
-            # The processes first: what kills the last one has been counted by then.
+            # Read the processes first: a kill of the last one has been counted by then.
             empty = ended and not cgroup.processes()
             if memory.happened():
                 yield {"type": "oom", "id": state.container_id}
@@ -59,15 +59,15 @@ def watch(state: State, interval: float) -> Iterator[dict[str, Any]]:
 
 def _cgroup(state: State) -> Cgroup:
     if state.cgroup is None or not state.cgroup["paths"]:
-        raise Error("the container has no cgroup that would count", hint="without root it needs a delegated cgroup")
+        raise Error("the container has no cgroup with statistics", hint="without root it needs a delegated cgroup")
     return Cgroup.from_state(state.cgroup)
 
 
 class OutOfMemory:
-    """Watches the kernel's word for it: an eventfd on v1 (cgroup-v1/memory.rst, OOM Control), memory.events on v2."""
+    """Watches for OOM kills: with an eventfd on v1 (cgroup-v1/memory.rst, OOM Control), in memory.events on v2."""
 
     def __init__(self, cgroup: Cgroup, pid: int) -> None:
-        """pid: the end of this process is waited for, too. Raises Error where there is no controller of memory."""
+        """pid: also wait for the end of this process. Raises Error without a memory controller."""
         self.cgroup = cgroup
         self.v1 = cgroup.path_of("memory")
         self.poll = select.poll()
@@ -96,7 +96,7 @@ class OutOfMemory:
 
     def _watch_v2(self) -> None:
         directory = self.cgroup.path_of("")
-        # The kernel announces a change of these as urgent data, until they are read.
+        # The kernel reports a change of this file as urgent data (POLLPRI) until it is read.
         self.files = [
             self._keep(os.open(f"{directory}/{name}", os.O_RDONLY | os.O_CLOEXEC), select.POLLPRI)
             for name in ("memory.events", "cgroup.events")
@@ -104,7 +104,7 @@ class OutOfMemory:
         self.count = self.cgroup.oom_kills()
 
     def happened(self) -> bool:
-        """Since it was asked last."""
+        """The number of kills since the last call."""
         if self.v1:
             try:
                 os.eventfd_read(self.eventfd)
@@ -122,13 +122,13 @@ class OutOfMemory:
         return self.count > before
 
     def wait(self, seconds: float) -> None:
-        """Until something may have happened; at most so long."""
+        """Wait until something may have happened, or for at most this long."""
         for fd, _ in self.poll.poll(max(1, seconds * 1000)):
             if fd == self.pidfd:
                 self.poll.unregister(fd)
 
     def close(self) -> None:
-        """Give up the descriptors."""
+        """Close the descriptors."""
         for fd in self.fds:
             os.close(fd)
         self.fds.clear()

@@ -1,4 +1,4 @@
-"""exec: a process in a running container, carried out up to the moment at which it runs its command, or undone."""
+"""exec: start a process in a running container, up to the moment when it runs its command, or undo that."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from ocipy.config.types import Config, Process
 
-# A process that is killed while its cgroup is frozen dies only once that is thawed (v1), and is nobody's to wait for.
+# A process that is killed in a frozen v1 cgroup dies only when that is thawed: do not wait for it.
 KILL_PATIENCE = 1.0  # seconds
 
 
@@ -51,8 +51,8 @@ def execute(
 ) -> HostRun:
     """Execute a process in a container; returns once its execve(2) has succeeded.
 
-    process_file: a process object (config.md) in the place of the container's own. detach: nobody stays to hold its
-    terminal. Raises Error, with nothing left behind: also where a signal ends it (children/interrupts.py).
+    process_file: a process object (config.md) that replaces the container's own. detach: nobody stays to hold its
+    terminal. Raises Error and leaves nothing behind, even if a signal interrupts it (children/interrupts.py).
     """
     state = load(root, container_id)
     given = _read_process(process_file) if process_file else None
@@ -119,7 +119,7 @@ def _planned(
     plan = build(config, describe_host(rootless), options, target)
     own = saved.get("process")
     if own is None or config["process"].get("capabilities") != own.get("capabilities"):
-        # Of the container's own capabilities create has warned.
+        # create has already warned of the container's own capabilities.
         for pointer, text in plan.warnings:
             log.warning(f"{pointer}: {text}")
     run = HostRun(config, options, plan, state)
@@ -129,7 +129,7 @@ def _planned(
 
 
 def _saved_config(state: State) -> Config:
-    """config.json as it was at create, when it was checked: later changes of the bundle have no effect."""
+    """The config.json that create checked and saved: later changes of the bundle have no effect."""
     path = state.directory + "/" + CONFIG
     try:
         return _kernel.json_loads(read_file(path))  # type: ignore[no-any-return]
@@ -147,9 +147,9 @@ def _read_process(path: str) -> Any:
 
 
 def _foreign_kinds(state: State) -> list[str]:
-    """The kinds of namespaces in which the container's process is elsewhere than we are. Raises Error.
+    """The kinds of namespaces that the container's process does not share with us. Raises Error.
 
-    One that cannot be looked at is no reason to stay outside of it.
+    A namespace that we cannot inspect counts as different.
     """
     kinds = []
     for kind, name in FILES.items():
@@ -163,12 +163,12 @@ def _foreign_kinds(state: State) -> list[str]:
             if not state.is_alive():
                 raise Error("container not running", hint="its process has just ended") from None
             if error.errno == errno.ENOENT and process_start(state.pid) >= 0:
-                # A thread that has ended is in no namespaces, nor can they be joined by its process's pidfd (setns(2)).
+                # A thread that has ended is in no namespace, so its process's pidfd cannot be used to join (setns(2)).
                 raise Error("cannot exec: the main thread of the container's process has ended") from None
             raise Error(
                 "cannot look at the namespaces of the container's process",
                 errno=error.errno or 0,
-                hint="a user can enter the own containers only, and only once they are started",
+                hint="a user can only enter that user's containers, and only after they have started",
             ) from None
         if (theirs.st_dev, theirs.st_ino) != (ours.st_dev, ours.st_ino):
             kinds.append(kind)
@@ -176,8 +176,8 @@ def _foreign_kinds(state: State) -> list[str]:
 
 
 def undo(run: HostRun) -> None:
-    """Kill the process, and that which is about to become it, and reap both."""
-    # First of all: one that its parent has made, but not told us of before it died, ends with the channel.
+    """Kill the process and the joiner that forks it, and reap both."""
+    # This comes first: a process whose parent died before it told us of it ends when the channel closes.
     run.let_go()
     if run.report >= 0:
         posix.close(run.report)

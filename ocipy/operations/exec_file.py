@@ -1,4 +1,4 @@
-"""`exec --process FILE`: a process object alone, checked as that of a config.json is."""
+"""`exec --process FILE`: a separate process object, checked like that of a config.json."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def read_process(path: str) -> Process:
-    """The process object of a file or pipe, which holds all rules. Raises Error with the file and the pointer in it."""
+    """The process object in a file or pipe, checked. Raises Error with the file and the pointer in it."""
     data = bundle.read_document(path, AT_FDCWD, path, pipe=True)
     process = bundle.parse(data, path)
     unknown: Unknown = []

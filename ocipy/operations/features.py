@@ -1,6 +1,6 @@
-"""features: what this runtime knows, for those who call it (spec: features.md). Cold.
+"""features: what this runtime supports, for its callers (spec: features.md). Cold.
 
-Not what the host can do: the document is the same on each. Every list is the one that the code in question works with.
+The document does not depend on the host. Every list in it is the one that the code uses.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ocipy.plan.namespaces import FLAGS as NAMESPACES
 from ocipy.version import SPEC_VERSION, VERSION
 
 OLDEST_SPEC_VERSION = "1.0.0"
-# Annotations of a config.json that change what is done.
+# Annotations in a config.json that change what the runtime does.
 ANNOTATIONS_WITH_EFFECT = (
     "io.container.manager",
     "org.criu.config",
@@ -53,7 +53,7 @@ def features() -> dict[str, Any]:
             "mountExtensions": {"idmap": {"enabled": True}},
             "netDevices": {"enabled": True},
         },
-        # The second is runc's, as in the example of features.md: there is none of the specification's own for it.
+        # The second is runc's, as in the example in features.md: the specification does not define one.
         "annotations": {"ocipy.version": VERSION, "org.opencontainers.runc.checkpoint.enabled": "true"},
         "potentiallyUnsafeConfigAnnotations": list(ANNOTATIONS_WITH_EFFECT),
     }

@@ -1,8 +1,8 @@
-"""The foreground of `run` and `exec`: wait for the process, pass on signals, and stand between the user's terminal
-and the container's.
+"""The foreground of `run` and `exec`: wait for the process, pass on signals, and copy between the user's terminal and
+the container's.
 
-The user's descriptors are never switched to non-blocking: that would switch them for the shell as well. Terminals and
-pipes are opened anew instead, which gives open file descriptions of our own.
+The user's descriptors are never made non-blocking: that would affect the shell too. Terminals and pipes are reopened
+instead, which gives us separate open file descriptions.
 """
 
 from __future__ import annotations
@@ -47,15 +47,15 @@ if TYPE_CHECKING:
 
 # A pipe that poll(2) calls writable takes at least this much without blocking (pipe(7), PIPE_BUF).
 CHUNK = 4096
-# So much may wait on one side until the other takes it; more is not read.
+# The most data that may wait on one side until the other accepts it; no more is read.
 BUFFER = 64 * 1024
-# More than a pseudoterminal can hold: what was in it when the process ended is within this.
+# More than a pseudoterminal can hold, so it covers everything in it when the process ended.
 LEFT_OVER = 1024 * 1024
 READABLE = POLLIN | POLLHUP | POLLERR
 
 
 def check(console_socket: str, detach: bool) -> None:
-    """In the foreground the terminal is ours, and nobody else can have it. Raises Error."""
+    """In the foreground we hold the terminal, so a console socket is refused. Raises Error."""
     if console_socket and not detach:
         raise Error(
             "cannot use console socket if ocipy will not detach or allocate tty",
@@ -64,9 +64,9 @@ def check(console_socket: str, detach: bool) -> None:
 
 
 def prepare(console_socket: str, detach: bool, *, subreaper: bool) -> Foreground | None:
-    """Who waits for the process that will be made, with signals kept for it from here on; None for --detach.
+    """The Foreground that will wait for the process, and that keeps signals from now on; None for --detach.
 
-    After the descriptors of the payload are claimed, since it takes one. Raises Error.
+    Call it after the payload's descriptors are claimed, since it opens one. Raises Error.
     """
     check(console_socket, detach)
     if detach:
@@ -77,9 +77,9 @@ def prepare(console_socket: str, detach: bool, *, subreaper: bool) -> Foreground
 
 
 class Foreground:
-    """What the foreground needs before the container is there, and the waiting itself.
+    """Prepares the foreground before the container exists, and waits for its process.
 
-    subreaper: orphans of the container become our children, so that none is left to the host's init (prctl(2)).
+    subreaper: orphans of the container become our children instead of those of the host's init (prctl(2)).
     """
 
     __slots__ = ("signals",)
@@ -90,16 +90,16 @@ class Foreground:
             _kernel.prctl(PR_SET_CHILD_SUBREAPER, 1)
 
     def catch_signals(self) -> None:
-        """From here on signals are kept for the process. To be called before there is one: create looks for the
-        signals that end it, and the others wait."""
+        """Keep signals for the process from now on. Call it before there is one: create looks for the signals that
+        interrupt it, and the others wait."""
         if self.signals < 0:
             self.signals = _kernel.signalfd(())
 
     def wait(self, pid: int, pidfd: int, master: int = -1, notifier: Notifier | None = None) -> int:
-        """Stay until the process has ended; return its exit status, 128 + the signal if one killed it.
+        """Wait until the process has ended. Returns its exit status, 128 + the signal if one killed it.
 
-        pid: a child of ours. master: its terminal, -1 where it has our own standard streams. notifier: passes on that
-        it is ready; the service manager's main process is this one, then.
+        pid: a child of ours. master: its terminal, -1 if it has our standard streams. notifier: passes on its
+        readiness; we are then the service manager's main process.
         """
         self.catch_signals()
         if master < 0:
@@ -147,7 +147,7 @@ def _handle_signals(pid: int, pidfd: int, signals: int, relay: Relay | None) -> 
             if relay is not None:
                 relay.resize()
         elif number != SIGURG and not (number == SIGPIPE and sender == posix.getpid()):
-            # A SIGPIPE of our own is the answer to a write of ours; its EPIPE is dealt with there.
+            # A SIGPIPE from ourselves answers one of our writes, which handles its EPIPE.
             try:
                 _kernel.pidfd_send_signal(pidfd, number)
             except OSError as error:
@@ -156,7 +156,7 @@ def _handle_signals(pid: int, pidfd: int, signals: int, relay: Relay | None) -> 
 
 
 def _reap_others(pid: int) -> None:
-    """Reap what the container left to us, its process excepted: that one's status is still wanted."""
+    """Reap the container's orphans, but not its process, whose status is still needed."""
     while True:
         try:
             found = posix.waitid(posix.P_ALL, 0, posix.WEXITED | posix.WNOHANG | posix.WNOWAIT)
@@ -168,8 +168,8 @@ def _reap_others(pid: int) -> None:
 
 
 def tell_of_memory(container_id: str, cgroup: Cgroup | None, status: int) -> None:
-    """Say it where the process of a container in the foreground was killed for want of memory: SIGKILL alone says not
-    by whom. status: of its end."""
+    """Warn if the process was killed because memory ran out: the status of SIGKILL does not say who killed it.
+    status: the exit status."""
     if status == 128 + SIGKILL and cgroup is not None and cgroup.oom_kills() > 0:
         log.warning(f"{container_id}: the container was OOM-killed: linux.resources.memory.limit is too low for it")
 
@@ -177,8 +177,8 @@ def tell_of_memory(container_id: str, cgroup: Cgroup | None, status: int) -> Non
 class Relay:
     """Copies between the user's side (standard input and output) and the master of the container's terminal.
 
-    to_master, to_user: what was read and not yet written. Each side can be closed on its own: the user's input at its
-    end, the output when nobody reads it any more, the master when the container has closed its side (EIO, pty(7)).
+    to_master, to_user: data that was read and not yet written. Each side can close separately: the user's input at its
+    end, the output when its reader has gone, the master when the container has closed its side (EIO, pty(7)).
     """
 
     __slots__ = (
@@ -202,11 +202,11 @@ class Relay:
         """Give the container's terminal the user's size, and put the user's into raw mode. close undoes it."""
         self.resize()
         if self.terminal >= 0:
-            # The container's terminal does the echo, the line editing, and the keys that make signals.
+            # The container's terminal handles echo, line editing, and the keys that send signals.
             self.saved = _kernel.tty_raw(self.terminal)
 
     def _find_terminal(self) -> int:
-        """The user's terminal: that of a standard stream, or the controlling one; -1 without any."""
+        """The user's terminal: that of a standard stream, or the controlling one; -1 if there is none."""
         fd = standard_terminal()
         if fd >= 0:
             return fd
@@ -218,7 +218,7 @@ class Relay:
         return fd
 
     def _own(self, fd: int, flags: int) -> int:
-        """A non-blocking description of our own for a terminal or pipe; the descriptor itself for all else."""
+        """A separate non-blocking description for a terminal or pipe; otherwise the descriptor itself."""
         try:
             if posix.fstat(fd).st_mode & S_IFMT not in (S_IFCHR, S_IFIFO):
                 return fd
@@ -233,12 +233,12 @@ class Relay:
         copy_size(self.terminal, self.master)
 
     def watched(self) -> list[tuple[int, int]]:
-        """What poll(2) has to look at for us to go on."""
+        """The descriptors and events for poll(2)."""
         watched = []
         events = 0
         if self.master_open:
             events = (POLLIN if len(self.to_user) < BUFFER else 0) | (POLLOUT if self.to_master else 0)
-            # Without events too POLLHUP would be told, over and over.
+            # Even without events, poll would report POLLHUP again and again.
             if events:
                 watched.append((self.master, events))
         if self.input >= 0 and self.master_open and len(self.to_master) < BUFFER:
@@ -267,7 +267,7 @@ class Relay:
         self.to_master += data
 
     def pass_on_end(self) -> int:
-        """Tell the process of the end of the user's input. In how many milliseconds to come again, -1 for never."""
+        """Signal the end of the user's input to the process. Returns milliseconds until the next call, -1: never."""
         if self.input >= 0 or not self.master_open or self.to_master:
             return -1
         if self.end is None:
@@ -277,7 +277,7 @@ class Relay:
         return self.end.tell(self.master)
 
     def _read_master(self) -> bool:
-        """False once there is nothing (more) to read."""
+        """Returns False when there is nothing more to read."""
         data = _read(self.master)
         if data is None:
             return False
@@ -307,14 +307,14 @@ class Relay:
         except OSError as error:
             if error.errno not in (errno.EPIPE, errno.EIO, errno.ENXIO, errno.ECONNRESET):
                 raise
-            # Nobody reads it. The container goes on, as under a terminal whose window is closed.
+            # The reader has gone. The container continues, as if in a closed terminal window.
             self.output = -1
             self.to_user = b""
 
     def drain(self, signals: int) -> None:
-        """After the end of the process: what is still in the terminal, without waiting for who may keep it open.
+        """Copy the rest of the terminal's output after the process has ended, even if others keep the terminal open.
 
-        A signal that would end us, ends it: the reader of our output may be stuck.
+        A signal that would end us stops this: the reader of our output may be stuck.
         """
         self.input = -1
         left_over = LEFT_OVER
@@ -330,18 +330,18 @@ class Relay:
                 self._write_output()
 
     def close(self) -> None:
-        """Give the user's terminal back as it was."""
+        """Restore the user's terminal."""
         if self.saved:
             try:
                 _kernel.tty_restore(self.terminal, self.saved)
-            except OSError:  # it is gone, and so is who would look at it
+            except OSError:  # the terminal is gone, and so is its user
                 pass
         for fd in (*self.opened, self.master):
             posix.close(fd)
 
 
 def _read(fd: int) -> bytes | None:
-    """What is there, b"" at the end (EIO: the other side of a terminal is closed), None if nothing is there yet."""
+    """The available data, b"" at the end (EIO: the other side of a terminal is closed), None if there is none yet."""
     try:
         return posix.read(fd, CHUNK)
     except BlockingIOError:

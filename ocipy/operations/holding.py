@@ -1,7 +1,7 @@
-"""Why a process that was killed does not end. Cold.
+"""Why a killed process does not end. Cold.
 
-The first process of a pid namespace ends only once all others in it were reaped (pid_namespaces(7)). Those that exec
-has brought in from outside are not its children: their parent is whoever has called exec, or took them in.
+The first process of a pid namespace ends only when all others in it have been reaped (pid_namespaces(7)). Processes
+that exec brought in are not its children: their parent is the caller of exec, or the process that adopted them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ocipy.linux.text import shown, stat_fields, value_of
 
 
 def does_not_die(pidfd: int) -> Error:
-    """The Error for a process that was killed and has not ended, with what it waits for if that can be found."""
+    """The Error for a killed process that has not ended, with the process that it waits for, if that can be found."""
     pid = _pid_of(pidfd)
     unreaped = [_described(other) for other in _others_in_namespace(pid)]
     if not unreaped:
@@ -25,17 +25,17 @@ def does_not_die(pidfd: int) -> Error:
     more = f", and {len(unreaped) - 1} more" if len(unreaped) > 1 else ""
     return Error(
         f"the container's process {pid} does not die: it waits for {unreaped[0]}{more}",
-        hint="a process in a pid namespace ends only once its parent reaps it; who has called exec has to, or to end",
+        hint="a process in a pid namespace ends only when its parent reaps it: the caller of exec must do so, or exit",
     )
 
 
 def _pid_of(pidfd: int) -> int:
-    """The pid by fdinfo (pidfd_open(2)); 0 if it is not told."""
+    """The pid from fdinfo (pidfd_open(2)); 0 if it is not there."""
     return max(0, int(value_of(read_file(f"/proc/self/fdinfo/{pidfd}"), b"Pid") or 0))
 
 
 def _others_in_namespace(pid: int) -> list[int]:
-    """The other processes in its pid namespace, if it is the first of one; those of the namespaces below excluded."""
+    """The other processes in its pid namespace, if it is the first of one; without those in nested namespaces."""
     own = _namespace(str(pid))
     if not own or own == _namespace("self"):
         return []
@@ -51,7 +51,7 @@ def _namespace(name: str) -> str:
 
 
 def _described(pid: int) -> str:
-    """Which process it is, and whose to reap."""
+    """Describes a process, and the parent that has to reap it."""
     name, state, parent = _about(pid)
     parent_name, _, _ = _about(parent)
     if state == "Z":

@@ -1,4 +1,4 @@
-"""kill: signals to a container's process, and its certain end (spec: runtime.md, Kill)."""
+"""kill: signal a container's process, or end it for certain (spec: runtime.md, Kill)."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class NotRunning(Error):
 def kill(state: State, signal: int, everyone: bool = False) -> None:
     """Send a signal to the container's process, or to all in its cgroup.
 
-    Without a cgroup (rootless) everyone is its process: with SIGKILL all of its pid namespace end (pid_namespaces(7)).
-    Where that is not its own, SIGKILL is for all in the cgroup, as with runc: also for those that its process has left
-    behind, and then it is no error that this one is gone. Raises Error, OSError.
+    Without a cgroup (rootless), only its process gets the signal; SIGKILL ends its whole pid namespace
+    (pid_namespaces(7)). If the container does not have its own pid namespace, SIGKILL goes to all in the cgroup, as in
+    runc, including orphans of its process; it is then no error if that process is gone. Raises Error, OSError.
     """
     status = state.status()
     if status == "creating":
-        # runtime.md, Kill: neither created nor running, so no effect on it.
+        # runtime.md, Kill: the container is neither created nor running, so kill must not affect it.
         raise Error("cannot send a signal to a container that is being created", hint="delete --force ends it")
     cgroup = cgroup_of(state) if everyone or (signal == SIGKILL and state.shares_pids) else None
     if cgroup is not None and cgroup.paths and (everyone or status != "stopped" or cgroup.processes()):
@@ -54,14 +54,14 @@ def kill(state: State, signal: int, everyone: bool = False) -> None:
     finally:
         posix.close(pidfd)
     if signal == SIGKILL and state.cgroup is not None:
-        # A process in a frozen v1 cgroup dies only once it is thawed. Asked now: a pause may have been quicker.
+        # A process in a frozen v1 cgroup dies only when thawed. Checked last: a pause may have come in between.
         freezer.thaw_all(state.cgroup["paths"])
 
 
 def open_init(state: State) -> int:
-    """A pidfd of the init process: opened first, then compared, so that the pid cannot be another's.
+    """A pidfd of the init process. Opened before the start time is compared: the pid cannot be reused in between.
 
-    Raises NotRunning where it has ended, Error, OSError.
+    Raises NotRunning if the process has ended, Error, OSError.
     """
     try:
         pidfd = _kernel.pidfd_open(state.pid, 0)
@@ -79,7 +79,7 @@ def open_init(state: State) -> int:
 
 
 def kill_init(state: State) -> None:
-    """End the init process, if it lives. Raises Error, OSError."""
+    """End the init process if it is alive. Raises Error, OSError."""
     try:
         pidfd = open_init(state)
     except NotRunning:
@@ -91,14 +91,14 @@ def kill_init(state: State) -> None:
 
 
 def end_process(pidfd: int, cgroup: Cgroup | None) -> None:
-    """SIGKILL, and wait until it is dead: a zombie counts, its parent may never reap it. Raises Error."""
+    """Send SIGKILL and wait until it is dead. A zombie counts: its parent may never reap it. Raises Error."""
     try:
         _kernel.pidfd_send_signal(pidfd, SIGKILL)
     except ProcessLookupError:
         return
     for _ in range(KILL_PATIENCE_MS // THAW_INTERVAL_MS):
         if cgroup is not None:
-            # On v1 what is frozen does not die; and a pause may come in between.
+            # On v1 a frozen process does not die, and a pause may come in between.
             cgroup.thaw()
         if _kernel.poll([(pidfd, POLLIN)], THAW_INTERVAL_MS):
             return
@@ -108,7 +108,7 @@ def end_process(pidfd: int, cgroup: Cgroup | None) -> None:
 
 
 def cgroup_of(state: State) -> Cgroup | None:
-    """The container's cgroup, None where it has none of its own."""
+    """The container's cgroup, None if it does not have its own."""
     if state.cgroup is None:
         return None
     from ocipy.cgroups.cgroup import Cgroup

@@ -1,4 +1,4 @@
-"""list: the containers below the root directory, and whose they are."""
+"""list: the containers in the root directory, and their owners."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def ids(root: str, *, must_exist: bool) -> list[str]:
-    """Their ids. Raises Error where root is missing, if it must exist."""
+    """The ids of the containers. Raises Error if root is missing but must exist."""
     try:
         return container_ids(root)
     except OSError as error:
@@ -27,7 +27,7 @@ def ids(root: str, *, must_exist: bool) -> list[str]:
 
 
 def containers(root: str, *, must_exist: bool) -> list[dict[str, Any]]:
-    """The state of each container, with the name of its owner. Raises Error where root is missing, if it must exist."""
+    """The state of each container, with its owner's name. Raises Error if root is missing but must exist."""
     found: list[dict[str, Any]] = []
     owners: dict[int, str] = {}
     for name in ids(root, must_exist=must_exist):
@@ -42,7 +42,7 @@ def containers(root: str, *, must_exist: bool) -> list[dict[str, Any]]:
 
 
 def owner(uid: int, known: dict[int, str]) -> str:
-    """The name of a user, "#UID" without one. known: those that were looked up before."""
+    """The name of a user, "#UID" if it has none. known: a cache."""
     name = known.get(uid)
     if name is None:
         name = known[uid] = _name_of(uid) or f"#{uid}"
@@ -56,7 +56,7 @@ def _name_of(uid: int) -> str:
         name = ""
     if name:
         return name
-    # A user of a directory service, perhaps; libc knows how to ask (nss(5)).
+    # It may be in a directory service; libc knows how to ask (nss(5)).
     from ocipy.launcher.python import complete_start
 
     complete_start()

@@ -1,4 +1,4 @@
-"""pause and resume: the freezer of the container's cgroup. runc's operations: the specification has none."""
+"""pause and resume: the freezer of the container's cgroup. As in runc: the specification has no such operations."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ def pause(root: str, container_id: str) -> None:
     """Freeze every process of a created or running container, and wait until all are frozen. Raises Error."""
     state = _switch(root, container_id, ("created", "running"), "container not running", freezer.freeze)
     if not state.is_alive():
-        # It was killed meanwhile. What it may have left is not to be found frozen by whoever has killed it.
+        # It was killed meanwhile. Thaw its leftovers: the killer must not find them frozen.
         freezer.thaw(state.cgroup["paths"] if state.cgroup is not None else {})
         raise Error("container not running")
 
 
 def resume(root: str, container_id: str) -> None:
-    """Let them go on. Raises Error."""
+    """Thaw all processes. Raises Error."""
     _switch(root, container_id, ("paused",), "container not paused", freezer.thaw)
 
 
 def _switch(
     root: str, container_id: str, statuses: tuple[str, ...], refusal: str, act: Callable[[Mapping[str, str]], None]
 ) -> State:
-    # Without the lock first: who creates or starts it may hold that for long, and the answer can be had now.
+    # First without the lock, which create or start may hold for long: the status may already decide.
     state = load(root, container_id)
     _check(state.status(), statuses, refusal)
     lock_fd = lock(state.directory)

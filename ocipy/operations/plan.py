@@ -1,4 +1,4 @@
-"""plan: what create would do with a bundle on this host. It touches nothing. Cold."""
+"""plan: what create would do with a bundle on this host. Changes nothing. Cold."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ocipy.config.types import Config
     from ocipy.plan.model import Plan
 
-# The id stands in names that are made of it; the bundle has none.
+# A placeholder for the container's id in names, since a bundle has no id.
 ID = "ID"
 
 
@@ -29,7 +29,7 @@ def plan_bundle(
     no_new_keyring: bool,
     cgroup_manager: str,
 ) -> tuple[Plan, Config]:
-    """The plan of create for a bundle on this host, and its config. Raises Error for what create would refuse."""
+    """The plan of create for a bundle on this host, and its config. Raises Error if create would refuse it."""
     path, config, problem = _read(given, config_name)
     options = Options(
         container_id=ID,
@@ -49,8 +49,8 @@ def plan_bundle(
 
 
 def _read(given: str, config_name: str) -> tuple[str, Config, Error | None]:
-    """The bundle's path, its config, and what is wrong with its root file system: an engine that has stopped a
-    container leaves a bundle without one, and its plan is worth reading all the same."""
+    """The bundle's path, its config, and the problem with its root filesystem, if any: an engine that has stopped a
+    container leaves a bundle without one, but its plan is still worth reading."""
     directory = bundle.open_directory(given)
     try:
         path = posix.readlink(f"/proc/self/fd/{directory}")

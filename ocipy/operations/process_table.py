@@ -1,4 +1,4 @@
-"""The lines of the host's ps(1) that are about a container's processes."""
+"""The lines of the host's ps(1) for a container's processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def table(pids: Collection[int], options: Sequence[str]) -> str:
-    """What `ps OPTIONS` prints of these processes, with its heading. Raises Error."""
+    """The output of `ps OPTIONS` for these processes, with its heading. Raises Error."""
     reader, writer = posix.pipe()
     streams = [
         (posix.POSIX_SPAWN_OPEN, 0, "/dev/null", posix.O_RDONLY, 0),
@@ -36,12 +36,12 @@ def table(pids: Collection[int], options: Sequence[str]) -> str:
 
 
 def chosen(text: str, pids: Collection[int]) -> str:
-    """Of the output of ps the heading, and the lines with one of these ids under PID. Raises Error without a PID."""
+    """The heading of ps's output, and the lines with one of these ids under PID. Raises Error if PID is missing."""
     heading, *lines = lines_of(text) or [""]
     try:
         column = words_of(heading).index("PID")
     except ValueError:
-        raise Error("couldn't find PID field in ps output", hint="have the options show the column PID") from None
+        raise Error("couldn't find PID field in ps output", hint="choose options that show the column PID") from None
     kept = [heading]
     for line in lines:
         fields = words_of(line)

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 def processes(state: State) -> list[int]:
-    """Their ids as the caller's pid namespace has them, ascending. Raises Error where there is no cgroup to tell."""
+    """Their pids in the caller's pid namespace, ascending. Raises Error if the container has no cgroup."""
     paths = state.cgroup["paths"] if state.cgroup is not None else {}
     if not paths:
         raise Error(
-            "the container has no cgroup, which would tell its processes",
+            "the container has no cgroup, so its processes are unknown",
             hint="the runtime could not make one; without root it needs a delegated cgroup",
         )
     try:

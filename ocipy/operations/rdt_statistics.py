@@ -1,4 +1,4 @@
-"""events: what the resctrl filesystem tells of a container's groups, under runc's names. Cold."""
+"""events: the resctrl filesystem's data on a container's groups, under runc's names. Cold."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ocipy.linux.text import decode
 if TYPE_CHECKING:
     from ocipy.state.state import RdtGroups
 
-# Of a resource: the names of its facts, of the schema at the top, and of that of the group; then of the facts' files.
+# For a resource: the names of its facts, of the top schema and of the group's schema; then those of the facts' files.
 RESOURCES = (
     ("L3", "l3_cache_info", "l3_cache_schema_root", "l3_cache_schema", ("cbm_mask", "min_cbm_bits", "num_closids")),
     (
@@ -24,12 +24,12 @@ RESOURCES = (
     ),
 )
 TEXT = ("cbm_mask",)
-# The lists of figures, one for each cache, and the files of a cache that are in them.
+# The lists of figures, one entry for each cache, and the cache's files that they contain.
 MONITORED = (("mbm_stats", ("mbm_total_bytes", "mbm_local_bytes")), ("cmt_stats", ("llc_occupancy",)))
 
 
 def collect(groups: RdtGroups, top: str) -> dict[str, Any]:
-    """What there is of it: a processor need not have all. top: where the filesystem is mounted."""
+    """The available data: a processor need not have all of it. top: the filesystem's mount point."""
     found: dict[str, Any] = {}
     at_top, of_group = (_read(path + "/" + resctrl.SCHEMATA) for path in (top, groups["group"]))
     for resource, info, schema_root, schema, names in RESOURCES:
@@ -61,7 +61,7 @@ def _read(path: str) -> bytes:
 
 
 def _value(path: str, name: str) -> int | str | None:
-    """A fact or a figure; None where there is none, such as "Unavailable"."""
+    """A fact or a figure; None if the file has no number, but for example "Unavailable"."""
     text = decode(_read(path)).strip()
     if name in TEXT:
         return text or None

@@ -1,4 +1,4 @@
-"""restore: the plan of a restore, carried out to the end, or undone. As operations/create.py is for create. Cold."""
+"""restore: carry out the plan of a restore to the end, or undo it, as operations/create.py does for create. Cold."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _planned(root: str, options: Options, flags: CriuFlags, criu_path: str, root
 
 
 def _check_images(shared: Restoring) -> None:
-    """See that there is a checkpoint, and read what is ours of it."""
+    """Check that there is a checkpoint, and read our own file in it."""
     try:
         posix.stat(f"{shared.flags.image_path}/{INVENTORY}")
     except OSError as error:

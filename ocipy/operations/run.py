@@ -24,10 +24,10 @@ def run(
     subreaper: bool,
     keep: bool,
 ) -> int:
-    """The exit status of the container's process, 128 + the signal that ended it; 0 once a detached one runs.
+    """Returns the exit status of the container's process, 128 + the signal that killed it; 0 when a detached one runs.
 
-    subreaper: take in the container's orphaned processes. keep: do not delete the container. The rest is as create has
-    it. Raises Error, OSError; the container is gone then.
+    subreaper: adopt the container's orphaned processes. keep: do not delete the container. The other parameters are
+    those of create. Raises Error, OSError; the container is gone then.
     """
     waiter = foreground.prepare(console_socket, detach, subreaper=subreaper)
     created, lock_fd = create(

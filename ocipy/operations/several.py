@@ -1,4 +1,4 @@
-"""Commands for several containers: all below the root directory, or those of crun's --regex."""
+"""Commands for several containers: all in the root directory, or those that crun's --regex matches."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def for_each(root: str, pattern: str, act: Callable[[str], None]) -> None:
-    """Call act with the id of each, in order. As in crun what fails is a warning, and none at all is no error.
+    """Call act with each matching id, in order. As in crun, a failure is only a warning, and no match is not an error.
 
-    Raises Error for an expression that is none.
+    Raises Error for an invalid expression.
     """
     from ocipy.launcher.python import complete_start
 
@@ -41,7 +41,7 @@ def for_each(root: str, pattern: str, act: Callable[[str], None]) -> None:
 
 
 def container_ids(root: str) -> list[str]:
-    """The ids of the containers below the root directory, sorted. Raises OSError."""
-    # Not everything here is a container, and one that is being made or deleted may not be one any more.
+    """The ids of the containers in the root directory, sorted. Raises OSError."""
+    # Not every entry is a container, and one that is being made or deleted may be gone.
     names = posix.listdir(root)
     return sorted(name for name in names if ID_CHARACTERS.issuperset(name) and exists(f"{root}/{name}/{STATE}"))

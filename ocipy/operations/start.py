@@ -22,7 +22,7 @@ FAILED_INIT_PATIENCE_MS = 2000
 
 
 def start_container(root: str, container_id: str) -> None:
-    """Back once its process has been executed and the poststart hooks have run. Raises Error, OSError."""
+    """Returns when its process has executed and the poststart hooks have run. Raises Error, OSError."""
     state = load(root, container_id)
     lock_fd = lock(state.directory)
     notifier = None
@@ -37,7 +37,7 @@ def start_container(root: str, container_id: str) -> None:
         posix.close(lock_fd)
     interrupts = -1
     if state.hooks.get("poststart"):
-        # A hook that is interrupted has failed: it does not go on without us, nor does the container.
+        # An interrupted hook has failed: neither it nor the container goes on without us.
         interrupts = catch()
         run_poststart(state, interrupts)
     if notifier is not None:
@@ -45,10 +45,10 @@ def start_container(root: str, container_id: str) -> None:
 
 
 def start(state: State, pidfd: int = -1, interrupts: int = -1) -> None:
-    """Let init go on to the exec, and wait until that has happened.
+    """Let init continue to the exec, and wait until that has happened.
 
-    The container's lock is held by the caller, who lets go of it before run_poststart. interrupts: as
-    children/interrupts.py has it. Raises Error; where that is a hook's, the container is gone.
+    The caller holds the container's lock, and releases it before run_poststart. interrupts: see children/interrupts.py.
+    Raises Error; if a hook failed, the container is gone.
     """
     status = state.status(locked=True)
     if status != "created":
@@ -74,7 +74,7 @@ def start(state: State, pidfd: int = -1, interrupts: int = -1) -> None:
 
 def _let_go(state: State, pidfd: int, interrupts: int) -> None:
     said = b""
-    # Never a blocking open: init may be dead by the time (fifo(7)).
+    # Never open it blocking: init may have died (fifo(7)).
     report = posix.open(state.directory + "/" + REPORT, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
     try:
         if wake(state.directory + "/" + FIFO):
@@ -85,7 +85,7 @@ def _let_go(state: State, pidfd: int, interrupts: int) -> None:
     try:
         raise_failure(said)
     except Error:
-        # It ends now: nobody who asks after this is to find it running.
+        # It is about to end: no later command may find it running.
         _kernel.poll([(pidfd, POLLIN)], FAILED_INIT_PATIENCE_MS)
         raise
     if EXECUTING not in said:
@@ -96,9 +96,9 @@ def _let_go(state: State, pidfd: int, interrupts: int) -> None:
 
 
 def run_poststart(state: State, interrupts: int = -1) -> None:
-    """The hooks that follow the exec, without the container's lock: they, and others meanwhile, may call ocipy.
+    """Run the hooks that follow the exec, without the container's lock: they and others may call ocipy meanwhile.
 
-    Raises the Error of the first that fails, or of a signal; then the container is gone (spec, lifecycle step 9).
+    Raises the Error of the first hook that fails, or of a signal; then the container is gone (spec, lifecycle step 9).
     """
     if state.hooks.get("poststart"):
         from ocipy.host import hooks

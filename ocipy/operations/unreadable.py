@@ -1,8 +1,8 @@
-"""delete --force of a container whose state cannot be read: what may be left of it, by what else is known. Cold.
+"""delete --force of a container whose state cannot be read: find its leftovers from other sources. Cold.
 
-Neither its process nor its cgroup is known then. The config that create has kept gives the path that create computed,
-if it was called from the same cgroup. What is empty there is removed. Processes there may be another's by now: nothing
-of them is ended, and the path is told.
+Its process and its cgroup are unknown then. The config that create saved gives the path that create computed, if it
+was called from the same cgroup. An empty cgroup there is removed. Processes there may belong to another container by
+now: they are not killed, and a warning names the path.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PAUSE = 0.01  # seconds
 
 
 def clear(directory: str, container_id: str) -> None:
-    """Remove its cgroup if that is empty; warn of what may be left. directory: of the state."""
+    """Remove its cgroup if that is empty; warn of possible leftovers. directory: that of the state."""
     try:
         config: Config = _kernel.json_loads(read_own(directory + "/" + CONFIG))
         wanted = (config.get("linux") or {}).get("cgroupsPath") or ""
@@ -35,7 +35,7 @@ def clear(directory: str, container_id: str) -> None:
         if not isinstance(wanted, str):
             raise TypeError
     except (OSError, Error, ValueError, AttributeError, TypeError):
-        log.warning("neither the state nor the kept config can be read: a cgroup of the container may be left")
+        log.warning("neither the state nor the saved config can be read: a cgroup of the container may be left")
         return
     if hooks:
         log.warning("the state cannot be read: the poststop hooks are not run")
@@ -49,7 +49,7 @@ def _remove_empty(wanted: str, container_id: str) -> None:
     layout = probe()
     paths = [path for path in place(layout, wanted, container_id).paths.values() if files.is_present(path)]
     if not paths:
-        named = wanted if wanted.startswith("/") else f"of the name {wanted or container_id}"
+        named = wanted if wanted.startswith("/") else f"named {wanted or container_id}"
         log.warning(f"the state cannot be read, and no cgroup {named} is found from here: if there is one, it is left")
     for path in paths:
         try:
@@ -63,12 +63,12 @@ def _remove_empty(wanted: str, container_id: str) -> None:
         if count:
             log.warning(
                 f"the state cannot be read, and the cgroup {path} is left: {count} process(es) in it may be the"
-                " container's; end them, then remove it by rmdir"
+                " container's; end them, then remove it with rmdir"
             )
 
 
 def _wait_empty(path: str) -> int:
-    """How many processes are in it, once those have ended that wait for start no more."""
+    """The number of processes in it, after those that waited for start have ended."""
     count = len(files.processes(path))
     for _ in range(GLANCES):
         if not count:

@@ -1,4 +1,4 @@
-"""update: other limits for a container that lives."""
+"""update: change the limits of a container that has not ended."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 
 def update(root: str, container_id: str, change: Resources) -> None:
-    """Change linux.resources, in the cgroup and in the config that the state directory keeps.
+    """Change linux.resources, in the cgroup and in the saved config.
 
-    change: members that are missing stay as they are. All of it holds afterwards, or nothing. Raises Error.
+    change: missing members stay as they are. Either all of it takes effect or nothing. Raises Error.
     """
     unknown: Unknown = []
     failure = check_resources(change, unknown)
@@ -65,15 +65,15 @@ def _living(root: str, container_id: str) -> State:
 
 
 def _change(config: Config, change: Resources, *, unit: bool) -> Resources:
-    """Put the change into the config; the part of the resources that it has an effect on. Raises Error.
+    """Put the change into the config. Returns the part of the resources that it affects. Raises Error.
 
-    unit: the cgroup is that of a unit of systemd.
+    unit: the cgroup is that of a systemd unit.
     """
     linux = config.get("linux") or {}
     old = linux.get("resources") or {}
     devices = change.get("devices")
     if devices and devices != old.get("devices"):
-        # As in runc: what others have allowed meanwhile (a driver's hook) would be lost.
+        # As in runc: rules that others added meanwhile (a driver's hook) would be lost.
         log.warning(f"{RESOURCES}/devices: the device rules are not changed by update")
     new = merged(old, change)
     found: list[tuple[str, str]] = []
@@ -93,7 +93,7 @@ def _change(config: Config, change: Resources, *, unit: bool) -> Resources:
 def _carry_out(
     state: State, actions: list[Action], path: str, config: Config, resources: tuple[Resources, Resources]
 ) -> None:
-    """Write the limits, tell systemd, and keep the config. resources: those before, and what changes of them."""
+    """Write the limits, tell systemd, and save the config. resources: the old ones, and the changed part."""
     if state.cgroup is None:
         raise Error("the container has no cgroup to limit", pointer=RESOURCES)
     cgroup = Cgroup.from_state(state.cgroup)
@@ -102,7 +102,7 @@ def _carry_out(
     undo = applying.apply(cgroup, actions)
     before, wanted = resources
     try:
-        # After the files: what the kernel refuses is known by then, and systemd writes the same.
+        # After the files: we then know what the kernel refuses, and systemd writes the same values.
         _tell_systemd(cgroup, wanted)
         try:
             write_file(path, _kernel.json_dumps(config))
@@ -123,7 +123,7 @@ def _tell_systemd(cgroup: Cgroup, resources: Resources) -> None:
 
 
 def _enable_unified(cgroup: Cgroup, layout: Layout, actions: list[Action]) -> None:
-    """Enable the v2 controllers of a hybrid host that are wanted only now: create has enabled what it needed."""
+    """Enable v2 controllers of a hybrid host that are needed only now: create enabled only what it needed."""
     wanted = {arguments["file"].partition(".")[0] for _, _, arguments in actions if arguments.get("controller") == ""}
     if wanted:
         from ocipy.cgroups.creation import enable_controllers

@@ -1,4 +1,4 @@
-"""update: another schema for the class of service that a container is in (linux.intelRdt)."""
+"""update: change the schema of a container's class of service (linux.intelRdt)."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ NOT_ENABLED = {
 
 
 def update_schemata(root: str, container_id: str, schemas: dict[str, str]) -> Callable[[], None]:
-    """Write the schemas, by member of linux.intelRdt, and keep them in the config of the state directory.
+    """Write the schemas, by member of linux.intelRdt, and keep them in the saved config.
 
-    All of them hold afterwards, or none. Returns what takes them back. Raises Error.
+    Either all of them take effect or none. Returns a function that undoes this. Raises Error.
     """
     for member, line in schemas.items():
         if not line.startswith(MEMBERS[member] + ":") or "\n" in line:
@@ -44,7 +44,7 @@ def update_schemata(root: str, container_id: str, schemas: dict[str, str]) -> Ca
             raise Error(
                 NOT_ENABLED[next(iter(schemas))],
                 pointer=POINTER,
-                hint="the container is in no class of service: its config has no linux.intelRdt",
+                hint="the container has no class of service: its config has no linux.intelRdt",
             )
         group, top = state.rdt["group"], top_of_resctrl()
         before = read_file(group + "/" + resctrl.SCHEMATA)

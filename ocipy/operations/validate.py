@@ -1,7 +1,7 @@
 """validate: every finding in a bundle at once, each with its JSON pointer. Cold.
 
-The schema, the rules across fields, the files of the host, and what the plan refuses: each judges what those before
-it have found no fault with. Warnings come last.
+The schema, the rules across fields, the host's files and the plan each judge the parts with which the earlier ones
+found no fault. Warnings come last.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 
 NAMESPACES = "/linux/namespaces"
 MOST_PLANS = 200
-"""Findings of the plan; it is made anew after each."""
+"""The most errors to report from the plan, which is made again after each."""
 
 ERROR = "error"
 WARNING = "warning"
 
 
 def validate(path: str, config_name: str = "config.json") -> list[Finding]:
-    """All findings in the bundle at path, errors first; empty if there is nothing to say. Raises nothing but a bug."""
+    """All findings in the bundle at path, errors first; empty if it is fine. Never raises."""
     try:
         directory = bundle.open_directory(path)
     except Error as error:
@@ -69,9 +69,9 @@ def _validate_open(directory: int, path: str, config_name: str) -> list[Finding]
 
 
 class _Judge:
-    """What is found in a document, step by step. What one step finds fault with is left out for those after it.
+    """Collects the findings in a document, step by step. Later steps do not see the parts with earlier errors.
 
-    draft: what nothing is said against so far. All pointers are into the document as it is written.
+    draft: the document without these parts. All pointers refer to the document as written.
     """
 
     def __init__(self, document: Any) -> None:
@@ -82,10 +82,10 @@ class _Judge:
         self.warnings: list[Finding] = []
 
     def error(self, found: Findings) -> bool:
-        """Add errors, and leave out of the draft what they are about. Whether anything could be left out.
+        """Add errors, and remove their parts from the draft. Returns whether anything could be removed.
 
-        Nothing is told of what is left out already, of what is only the rest of something, nor of a namespace that is
-        missing where one is wrong.
+        Not reported are errors in parts that are removed already or incomplete for that reason, and a missing
+        namespace if one is wrong.
         """
         doubtful = self.draft.is_wrong(NAMESPACES) or self.draft.is_rest(NAMESPACES)
         new = [
@@ -98,7 +98,7 @@ class _Judge:
         return self.draft.remove_all(pointer for pointer, _ in found)
 
     def warn(self, found: Iterable[tuple[str, str]]) -> None:
-        """Add warnings, but of what has a finding already, or is the rest of something wrong."""
+        """Add warnings, except for parts that have a finding already, or are incomplete because of one."""
         told = {finding.pointer for finding in self.errors + self.warnings}
         for pointer, text in found:
             if pointer not in told and not self.draft.is_wrong(pointer) and not self.draft.is_rest(pointer):
@@ -120,19 +120,17 @@ class _Judge:
         self.errors += [Finding(ERROR, pointer, text) for pointer, text in missing]
 
     def advice(self) -> Findings:
-        """What deserves a warning in any case."""
+        """Add the warnings that do not depend on errors."""
         return self._original(advice.warnings(self.draft.config))
 
     def plan(self, path: str, advised: Findings) -> None:
-        """What `create` would refuse or warn of on this host, as far as the plan knows it; nothing is done."""
+        """Add what `create` would refuse or warn of on this host, as far as the plan knows it."""
         host, options = describe_host(), Options(container_id="validate", bundle=path, has_console=True)
         self._leave_out_capabilities(advised)
         warnings: Findings = []
         for left in range(MOST_PLANS, -1, -1):
             if not left:
-                self.errors.append(
-                    Finding(ERROR, "", f"there may be more: the plan has been refused {MOST_PLANS} times")
-                )
+                self.errors.append(Finding(ERROR, "", f"there may be more errors: the plan failed {MOST_PLANS} times"))
             if not left or not self._settles():
                 break
             try:
@@ -152,19 +150,19 @@ class _Judge:
         unknown = {pointer: (name, known) for pointer, name, known in unknown_members(self.document)}
         old, others = unknown_once(unknown, [finding.text for finding in self.errors])
         self.warnings += [Finding(WARNING, pointer, text) for pointer, text in old]
-        # Also in what is left out: it may be the member that is missing there.
+        # Also in removed parts: the member may be missing there.
         for pointer, (name, known) in others.items():
             self.warnings.append(Finding(WARNING, pointer, unknown_text(name, known)))
 
     def _settles(self) -> bool:
-        """Leave out what breaks a rule only because something else is left out. False where that cannot be."""
+        """Remove a part that breaks a rule only because another part is removed. Returns False if that fails."""
         while broken := self._broken():
             if not self.draft.remove_all(pointer for pointer, _ in broken):
                 return False
         return True
 
     def _leave_out_capabilities(self, advised: Findings) -> None:
-        """What is told of by name already, so that the plan does not tell it again."""
+        """Names that have been reported already, so that the plan does not report them again."""
         sets = (self.draft.config.get("process") or {}).get("capabilities") or {}
         told = {at(self.document, pointer) for pointer, _ in advised if pointer.startswith("/process/capabilities/")}
         for names in sets.values():
@@ -178,7 +176,7 @@ class _Judge:
 
 
 def _missing_sources(config: Config, directory: int) -> Iterator[tuple[str, str]]:
-    """Bind mounts that have nothing to bind: create is sure to fail."""
+    """Bind mounts with a missing source: create is sure to fail."""
     for index, mount in enumerate(config.get("mounts") or ()):
         source = mount.get("source") or ""
         options = parse(mount.get("options") or ())
@@ -188,7 +186,7 @@ def _missing_sources(config: Config, directory: int) -> Iterator[tuple[str, str]
             posix.stat(source, dir_fd=directory, follow_symlinks=not (options.copy_symlink or options.source_nofollow))
         except (FileNotFoundError, NotADirectoryError):
             yield f"/mounts/{index}/source", f"{source} does not exist on this host"
-        except (OSError, ValueError):  # whoever validates may not look there, and create may
+        except (OSError, ValueError):  # the caller of validate may lack access that the caller of create has
             pass
 
 

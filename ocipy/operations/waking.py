@@ -10,12 +10,12 @@ from ocipy.linux.constants import O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK, O_WRONLY
 
 
 def wake(path: str) -> bool:
-    """Let the one that waits at this FIFO go on to its exec; False if it is dead, and so nobody has it open."""
+    """Let the init process that waits at this FIFO continue to its exec. False if it is dead: no reader."""
     return _write(path, AWAKE)
 
 
 def dismiss(path: str) -> None:
-    """Let the one that waits at this FIFO end, if there is one."""
+    """End the init process that waits at this FIFO, if there is one."""
     try:
         _write(path, DISMISSED)
     except OSError:
@@ -24,7 +24,7 @@ def dismiss(path: str) -> None:
 
 def _write(path: str, word: bytes) -> bool:
     try:
-        # Never a blocking open: init may be dead by the time (fifo(7)).
+        # Never open it blocking: init may have died (fifo(7)).
         fifo = posix.open(path, O_WRONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC)
     except OSError as error:
         if error.errno == errno.ENXIO:

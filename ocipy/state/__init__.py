@@ -1,1 +1,1 @@
-"""What is known of a container from one command to the next: its directory, the lock, state.json, and who is alive."""
+"""What commands know of a container: its state directory, the lock, state.json, and whether its process is alive."""

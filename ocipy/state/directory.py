@@ -1,7 +1,6 @@
-"""The state directory of a container, ROOT/ID: its name, its lock, its making and its end.
+"""The state directory of a container, ROOT/ID: its name, its lock, how it is made and removed.
 
-The lock is flock(2) on the directory itself: nothing has to be made before it can be taken, or is left when its
-holder is killed.
+The lock is flock(2) on the directory itself: it needs no lock file, and ends when its holder is killed.
 """
 
 from __future__ import annotations
@@ -20,21 +19,21 @@ from ocipy.linux.namespaces import in_user_namespace
 ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
 STATE = "state.json"
 LOCK_PATIENCE = 10.0  # seconds
-# Engines match it.
+# Engines match this text.
 DOES_NOT_EXIST = "container does not exist"
 
 
 def state_root(given: str) -> str:
     """The directory of the state directories, absolute. Raises Error for "/".
 
-    Not by HOME or PATH: engines call kill and delete without them.
+    Does not depend on HOME or PATH: engines call kill and delete without them.
     """
     if given:
         if not given.startswith("/"):
             given = posix.getcwd() + "/" + given
         given = given.rstrip("/")
         if not given:
-            raise Error("--root / would mix the state with the root directory", hint="name a directory of its own")
+            raise Error("--root / would mix the state with the root directory", hint="name a separate directory")
         return given
     directory = posix.environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape")
     if directory and (posix.geteuid() != 0 or _root_of_user_namespace()):
@@ -47,7 +46,7 @@ def _root_of_user_namespace() -> bool:
 
 
 def check_id(container_id: str) -> None:
-    """Raise Error unless the id is one (runc's rule)."""
+    """Raises Error unless the id is valid (runc's rule)."""
     if not container_id or container_id in (".", "..") or not ID_CHARACTERS.issuperset(container_id):
         raise Error(
             f"invalid container ID format: {container_id!r}", hint="use letters, digits, and the characters _ + - ."
@@ -57,7 +56,7 @@ def check_id(container_id: str) -> None:
 
 
 def make_directory(root: str, container_id: str) -> int:
-    """Make ROOT/ID and lock it; the lock's descriptor. mkdir(2) decides which of two creates wins. Raises Error."""
+    """Make ROOT/ID and lock it. Returns the lock's descriptor. mkdir(2) decides between two creates. Raises Error."""
     check_id(container_id)
     _make_root(root)
     _check_root(root)
@@ -71,7 +70,7 @@ def make_directory(root: str, container_id: str) -> int:
     except OSError as error:
         raise _no_directory(directory, error) from None
     try:
-        # Whoever looks at an empty directory has the lock only for a moment.
+        # Another command that looks at the empty directory holds the lock only for a moment.
         fd = _lock(directory, LOCK_PATIENCE)
     except (Error, OSError):
         posix.rmdir(directory)
@@ -86,21 +85,21 @@ def _make_root(root: str) -> None:
     for part in root.split("/")[1:]:
         path += "/" + part
         try:
-            # Sticky, so that nobody who tidies up XDG_RUNTIME_DIR removes it (XDG Base Directory Specification).
+            # Sticky, so that clean-up tools do not remove it (XDG Base Directory Specification, XDG_RUNTIME_DIR).
             posix.mkdir(path, 0o1700 if path == root else 0o700)
         except FileExistsError:
             continue
         except OSError as error:
-            if exists(path):  # a read-only filesystem says so before it says that the directory is there
+            if exists(path):  # a read-only filesystem answers EROFS even if the directory exists
                 continue
             raise _no_directory(path, error) from None
 
 
 def _check_root(root: str) -> None:
-    """Warn of a root in which others can rename the containers.
+    """Warn of a root directory in which others can rename the containers.
 
-    No more than that, since a state that is not our own is never taken (Foreign): a refusal would hit those who call us
-    by sudo with a directory of their own. In a sticky one, as /tmp, each has what is his.
+    A warning is enough, since another user's state is never accepted (Foreign); an error would hit users who call us
+    with sudo and their own directory. In a sticky directory such as /tmp, entries are safe from others.
     """
     about = posix.stat(root)
     if about.st_uid not in (0, posix.geteuid()):
@@ -112,12 +111,12 @@ def _check_root(root: str) -> None:
 def _no_directory(path: str, error: OSError) -> Error:
     hint = ""
     if error.errno == errno.EACCES:
-        hint = "set XDG_RUNTIME_DIR to a directory of your own, or name one by --root"
+        hint = "set XDG_RUNTIME_DIR to your own directory, or name one with --root"
     return Error("cannot make the state directory", pointer=path, errno=error.errno or 0, hint=hint)
 
 
 def lock(directory: str) -> int:
-    """Wait for the lock of a container; the lock's descriptor. Raises Error where it is gone, or busy for too long."""
+    """Wait for the lock of a container. Returns its descriptor. Raises Error if the container is gone or stays busy."""
     fd = _lock(directory, LOCK_PATIENCE)
     if fd < 0:
         raise does_not_exist(directory)
@@ -125,13 +124,13 @@ def lock(directory: str) -> int:
 
 
 def does_not_exist(directory: str) -> Error:
-    """The error for a container whose directory is not there."""
+    """The error for a container whose directory does not exist."""
     root = directory.rpartition("/")[0]
     return Error(DOES_NOT_EXIST, hint=f"looked for in {root}; --root DIR looks elsewhere")
 
 
 class Foreign(Error):
-    """A state that another user has made: its hooks would be run with our rights, its pid and its cgroup be killed."""
+    """Another user made the state: we would run its hooks and kill its pid and cgroup with our rights."""
 
     __slots__ = ()
 
@@ -140,7 +139,7 @@ class Foreign(Error):
             self,
             f"the state was made by another user (uid {uid})",
             pointer=path,
-            hint="call ocipy as that user: what it says would be done with your rights",
+            hint="call ocipy as that user: your rights would apply to what the state contains",
         )
 
 
@@ -176,7 +175,7 @@ def _lock(directory: str, patience: float) -> int:
                 ) from None
             time.sleep(0.005)
             continue
-        # It may have been removed, and made anew, between the open and the lock.
+        # It may have been removed, and made again, between the open and the lock.
         try:
             there = posix.stat(directory)
         except FileNotFoundError:
@@ -188,7 +187,7 @@ def _lock(directory: str, patience: float) -> int:
 
 
 def remove_directory(directory: str) -> None:
-    """Remove the state directory and what is in it. The state last: while there is one, delete finds what else is."""
+    """Remove the state directory and its contents. The state goes last: with it, delete can find the rest."""
     try:
         names = posix.listdir(directory)
     except FileNotFoundError:

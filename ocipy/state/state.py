@@ -1,8 +1,8 @@
-"""What is known of a container, as it is kept in its state directory, and what is derived from it.
+"""The state of a container, as kept in its state directory, and what follows from it.
 
 ROOT/ID/ (0700) holds state.json, config.json (as it was at create: later changes of the bundle have no effect),
-exec.fifo and exec.report. Every file is written under another name and renamed. The directory and its lock:
-directory.py. While create is at work the FIFO has the name exec.fifo.new: a rename, and the container is created.
+exec.fifo and exec.report. Every file is written under another name and renamed. directory.py has the directory and its
+lock. While create works, the FIFO is called exec.fifo.new: renaming it makes the container created.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
         """A container's groups in the resctrl filesystem (linux.intelRdt).
 
         group: the directory of its class of service. monitoring: that of its monitoring group, or "".
-        remove: what delete removes, the innermost first: nothing that was there before, no class that the config names.
+        remove: the groups for delete to remove, innermost first: none that existed before, no class that the config
+        names.
         """
 
         group: str
@@ -39,22 +40,21 @@ if TYPE_CHECKING:
 FIFO = "exec.fifo"
 FIFO_NEW = "exec.fifo.new"
 REPORT = "exec.report"
-# In the place of a start time: there is only a zombie left; and nobody knows.
+# In place of a start time: the process is a zombie; the start time is unknown.
 ENDED, UNSEEN = -1, -2
-ROOTFS_MOUNT = "rootfs.mount"  # the id of the mount that delete takes away
+ROOTFS_MOUNT = "rootfs.mount"  # the id of the mount that delete removes
 CONFIG = "config.json"
 
 
 class State:
-    """What is known of one container.
+    """The state of one container.
 
     directory: ROOT/ID. pid, start_time: of the init process, 0 until it is cloned; start_time in clock ticks since boot
-    (proc(5), field 22 of stat), UNSEEN where /proc hid it. pidfd_inode: of its pidfd, 0 where that tells nothing
-    (pidfd_inode_of). created: RFC 3339. cgroup: what cgroups.Cgroup.to_state gave. hooks: those that are run
-    after create, by kind. no_new_keyring: create has left the process the caller's session keyring. shares_pids: its
-    pid namespace is not its own, and so does not end with its process. executable: what the init process runs until it
-    executes the payload, as executable_of tells it. streams: what the caller's standard streams were, as /proc/PID/fd
-    told it, for checkpoint.
+    (proc(5), field 22 of stat), UNSEEN if /proc hid it. pidfd_inode: that of its pidfd, 0 if it is not unique
+    (pidfd_inode_of). created: RFC 3339. cgroup: the result of cgroups.Cgroup.to_state. hooks: those that run after
+    create, by kind. no_new_keyring: create left the caller's session keyring to the process. shares_pids: its pid
+    namespace is shared, and so does not end with its process. executable: the file that the init process runs until it
+    executes the payload, from executable_of. streams: the caller's standard streams, from /proc/PID/fd, for checkpoint.
     """
 
     __slots__ = (
@@ -120,9 +120,9 @@ class State:
             raise Error("cannot write the state", pointer=self.directory, errno=error.errno or 0) from None
 
     def is_alive(self, pidfd: int = -1) -> bool:
-        """The init process is there, is the same process, and has a thread that lives.
+        """Whether the init process exists, is the same process, and has a living thread.
 
-        pidfd: one that was opened by its number, -1 for none. Raises Error where that cannot be found out.
+        pidfd: one opened by its pid, -1 for none. Raises Error if this cannot be found out.
         """
         if self.pid <= 0:
             return False
@@ -132,9 +132,9 @@ class State:
         return start >= 0 and start == self.start_time
 
     def _is_alive_unseen(self, pidfd: int) -> bool:
-        """The same where /proc does not tell, for it hides the processes of others (hidepid, proc(5)).
+        """The same if /proc hides the processes of others (hidepid, proc(5)).
 
-        Dead is what the kernel has no number of any more, or whose pidfd is readable (pidfd_open(2)).
+        The process is dead if the kernel no longer knows its pid, or its pidfd is readable (pidfd_open(2)).
         """
         opened = -1
         try:
@@ -142,10 +142,10 @@ class State:
                 pidfd = opened = _kernel.pidfd_open(self.pid, 0)
             return not _kernel.poll([(pidfd, POLLIN)], 0) and is_same_process(pidfd, self.pidfd_inode)
         except OSError as error:
-            # EINVAL: by now it is the number of a thread.
+            # EINVAL: the number belongs to a thread by now.
             if error.errno in (errno.ESRCH, errno.EINVAL):
                 return False
-            raise Error("cannot look at the container's process", errno=error.errno or 0) from None
+            raise Error("cannot inspect the container's process", errno=error.errno or 0) from None
         finally:
             if opened >= 0:
                 posix.close(opened)
@@ -168,16 +168,16 @@ class State:
         return "running"
 
     def _runs_our_executable(self) -> bool:
-        # A start that is killed between the FIFO's byte and its unlink leaves the FIFO behind.
+        # A start that is killed after it wrote the byte, and before it unlinked the FIFO, leaves the FIFO behind.
         try:
             return executable_of(self.pid) == self.executable
         except OSError as error:
-            # An undumpable process that is not ours to look at, or not to see, has not executed anything yet; one whose
-            # main thread has ended has no such link, and has.
+            # A process that we may not inspect is undumpable, and so has not executed anything yet. One whose main
+            # thread has ended has no such link, and has executed.
             return error.errno != errno.ENOENT or process_start(self.pid) == UNSEEN
 
     def for_hooks(self, status: str = "created", pid: int | None = None) -> dict[str, Any]:
-        """The state as a hook gets it. pid: as seen where the hook runs; 0 leaves it out."""
+        """The state for a hook. pid: in the hook's pid namespace; 0 leaves it out."""
         document: dict[str, Any] = {"ociVersion": SPEC_VERSION, "id": self.container_id, "status": status}
         if pid is None:
             pid = self.pid
@@ -189,7 +189,7 @@ class State:
         return document
 
     def to_oci(self) -> dict[str, Any]:
-        """What the state command prints."""
+        """The document that the state command prints."""
         status = self.status()
         document: dict[str, Any] = {
             "ociVersion": SPEC_VERSION,
@@ -207,7 +207,7 @@ class State:
 
 
 def load(root: str, container_id: str) -> State:
-    """The state of a container. Raises Error where there is none."""
+    """The state of a container. Raises Error if it does not exist."""
     check_id(container_id)
     directory = root + "/" + container_id
     try:
@@ -223,8 +223,8 @@ def load(root: str, container_id: str) -> State:
 
 
 def read_own(path: str) -> bytes:
-    """The content of a file of ours. Raises OSError, or Error for one that somebody else has put there."""
-    # A FIFO in its place must not hold us up.
+    """The content of one of our files. Raises OSError, or Error if another user put it there."""
+    # A FIFO in its place must not block us.
     fd = posix.open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
     owner = posix.stat(fd).st_uid
     if owner != posix.geteuid():
@@ -234,7 +234,7 @@ def read_own(path: str) -> bytes:
 
 
 def _from_document(directory: str, container_id: str, document: Any) -> State:
-    """The reverse of save. Raises LookupError, TypeError or AttributeError where it is none of ours."""
+    """The reverse of save. Raises LookupError, TypeError or AttributeError for a foreign document."""
 
     def member(name: str, kind: type) -> Any:
         value = document[name]
@@ -252,13 +252,13 @@ def _from_document(directory: str, container_id: str, document: Any) -> State:
     state.executable = member("executable", str)
     state.annotations = member("annotations", dict)
     state.hooks = member("hooks", dict)
-    # Not there in the state of a container that an older release has made.
+    # Missing in the state of a container that an older release made.
     inode = document.get("pidfdInode", 0)
     state.pidfd_inode = inode if isinstance(inode, int) else 0
     state.no_new_keyring = document.get("noNewKeyring") is True
     state.rdt = _rdt_of(document.get("rdt"))
     state.shares_pids = document.get("sharesPids") is True
-    state.streams = document.get("streams", [])  # of a version before checkpoint there are none
+    state.streams = document.get("streams", [])  # versions before checkpoint did not save them
     for hooks in state.hooks.values():
         for hook in hooks:
             if not isinstance(hook["path"], str):
@@ -284,22 +284,22 @@ def _rdt_of(document: Any) -> RdtGroups | None:
 
 
 def executable_of(pid: int | str) -> str:
-    """Device and inode of the file that a process executes; its name is nothing that a container's could not have too.
+    """Device and inode of the file that a process executes; a container's file could have the same name.
     Raises OSError."""
     about = posix.stat(f"/proc/{pid}/exe")
     return f"{about.st_dev}:{about.st_ino}"
 
 
 def pidfd_inode_of(pidfd: int) -> int:
-    """The inode of a pidfd. Each process of a boot has its own since Linux 6.9 (pidfs); 0 before. Raises OSError."""
+    """The inode of a pidfd, unique for each process of a boot since Linux 6.9 (pidfs); 0 before. Raises OSError."""
     return posix.stat(pidfd).st_ino if _kernel.fstatfs(pidfd)[0] == PID_FS_MAGIC else 0
 
 
 def is_same_process(pidfd: int, inode: int) -> bool:
-    """A pidfd that was opened by number is of the process that had this inode. Raises OSError.
+    """Whether a pidfd that was opened by pid belongs to the process that had this inode. Raises OSError.
 
-    Where the kernel did not tell it (0): of one that we may signal, which another user's, whose number it may be by
-    now, is not.
+    If the inode is unknown (0): whether we may signal the process, which is not so if another user's process has
+    taken the pid.
     """
     if inode:
         return posix.stat(pidfd).st_ino == inode
@@ -311,9 +311,9 @@ def is_same_process(pidfd: int, inode: int) -> bool:
 
 
 def process_start(pid: int) -> int:
-    """The start time of a process in clock ticks since boot; ENDED of a zombie, UNSEEN where /proc does not show it.
+    """The start time of a process in clock ticks since boot; ENDED for a zombie, UNSEEN if /proc does not show it.
 
-    A process whose main thread has ended is a zombie that has other threads (proc_pid_stat(5), num_threads).
+    A process whose main thread has ended looks like a zombie but has other threads (proc_pid_stat(5), num_threads).
     """
     try:
         fields = stat_fields(read_file(f"/proc/{pid}/stat"))

@@ -160,7 +160,7 @@ def test_a_checkpoint_that_hangs_is_interrupted(
     running = runtime.begin("checkpoint", "--image-path", work / "i", one.id, globals=["--criu", fake.path])
     wait_until(lambda: fake.hanging)
     running.signal(signal.SIGTERM)
-    running.wait(20).fails("interrupted by SIGTERM: the dump by criu was given up", status=143)
+    running.wait(20).fails("interrupted by SIGTERM: criu's dump was abandoned", status=143)
     assert one.status == "running"
 
 

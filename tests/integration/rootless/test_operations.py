@@ -19,10 +19,10 @@ pytestmark = [pytest.mark.unprivileged, pytest.mark.ocipy_only("runc's texts are
     [
         (("pause",), "the container has no cgroup with a freezer"),
         (("resume",), "container not paused"),
-        (("ps",), "the container has no cgroup, which would tell its processes"),
-        (("ps", "--format", "json"), "the container has no cgroup, which would tell its processes"),
-        (("events", "--stats"), "the container has no cgroup that would count"),
-        (("events",), "the container has no cgroup that would count"),
+        (("ps",), "the container has no cgroup, so its processes are unknown"),
+        (("ps", "--format", "json"), "the container has no cgroup, so its processes are unknown"),
+        (("events", "--stats"), "the container has no cgroup with statistics"),
+        (("events",), "the container has no cgroup with statistics"),
         (("update", "--memory", "100M"), "the container has no"),
     ],
 )

@@ -195,7 +195,7 @@ def test_a_console_socket_is_a_path_that_a_descriptor_comes_to(tmp_path: Path, m
             assert os.read(peer, 100) == b"typed\n"
         os.close(peer)
         os.close(connect(os.fspath(console)))
-        with pytest.raises(ocipy.Error, match="nothing was handed over"):
+        with pytest.raises(ocipy.Error, match="received no descriptor"):
             console.receive(timeout=60)
     assert os.listdir("/proc/self/fd") == before
     assert os.listdir(long) == []
@@ -270,7 +270,7 @@ def test_the_executable_is_looked_for(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(sys, "prefix", str(tmp_path / "none"))
     monkeypatch.setattr(executable, "__file__", str(tmp_path / "lib/python3/site-packages/ocipy/library/executable.py"))
     monkeypatch.setenv("PATH", str(tmp_path / "path"))
-    with pytest.raises(ocipy.Error, match="not to be found"):
+    with pytest.raises(ocipy.Error, match="cannot find the executable"):
         executable.find()
     for directory in ("path", "bin"):
         (tmp_path / directory).mkdir()

@@ -89,18 +89,18 @@ def test_missing_config(directory: Path) -> None:
 
 
 def test_config_is_a_directory(directory: Path) -> None:
-    assert error_of(directory, "rootfs").line == f"{directory}/rootfs: the configuration is no regular file"
+    assert error_of(directory, "rootfs").line == f"{directory}/rootfs: the configuration is not a regular file"
 
 
 def test_a_fifo_does_not_block(directory: Path) -> None:
     os.mkfifo(directory / "fifo")
     begin = time.monotonic()
-    assert error_of(directory, "fifo").line == f"{directory}/fifo: the configuration is no regular file"
+    assert error_of(directory, "fifo").line == f"{directory}/fifo: the configuration is not a regular file"
     assert time.monotonic() - begin < 5
 
 
 def test_a_device_is_not_read(directory: Path) -> None:
-    assert error_of(directory, "/dev/zero").line == "/dev/zero: the configuration is no regular file"
+    assert error_of(directory, "/dev/zero").line == "/dev/zero: the configuration is not a regular file"
 
 
 def test_a_config_over_the_limit_is_not_read(directory: Path) -> None:

@@ -296,7 +296,7 @@ def test_what_cannot_be_found_out_is_an_error_and_not_death(
         raise OSError(errno.EMFILE, "too many")
 
     monkeypatch.setattr(_kernel, "pidfd_open", refuse)
-    with pytest.raises(Error, match="cannot look at the container's process"):
+    with pytest.raises(Error, match="cannot inspect the container's process"):
         state.status()
 
 
