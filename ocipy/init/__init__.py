@@ -1,1 +1,1 @@
-"""All that runs inside the namespaces of the container: the init lane of a plan."""
+"""The init lane of a plan: everything that runs inside the container's namespaces."""

@@ -1,4 +1,4 @@
-"""The capability sets of capabilities(7), in the order that lets privileges only go down."""
+"""The capability sets of capabilities(7), set in an order that only ever lowers privileges."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def bounding(init: Init, *, kept: int, last: int) -> None:
-    """Drop all of the bounding set but what is kept. Needs CAP_SETPCAP, so it comes before the ids change."""
+    """Drop everything from the bounding set except kept. Needs CAP_SETPCAP, so it runs before the ids change."""
     for number in range(last + 1):
         if kept >> number & 1:
             continue
@@ -37,20 +37,20 @@ def bounding(init: Init, *, kept: int, last: int) -> None:
             raise Error(
                 f"cannot drop {names(1 << number)[0]} from the bounding set",
                 errno=error.errno or 0,
-                hint="that takes CAP_SETPCAP, which the runtime does not have",
+                hint="this needs CAP_SETPCAP, which the runtime does not have",
             ) from None
 
 
 def keep_capabilities(init: Init) -> None:
-    """Keep the permitted set through the change of the user id (prctl(2), PR_SET_KEEPCAPS)."""
+    """Keep the permitted set when the user id changes (prctl(2), PR_SET_KEEPCAPS)."""
     _kernel.prctl(PR_SET_KEEPCAPS, 1)
 
 
 def capabilities(init: Init, *, effective: int, permitted: int, inheritable: int, ambient: int) -> None:
-    """The sets that the command starts with.
+    """Set the capabilities that the command starts with.
 
-    Ambient comes last, since it is bounded by permitted and inheritable; it is emptied even where none is asked for,
-    since a raised one outlives setuid (CVE-2016-8867).
+    The ambient set comes last because permitted and inheritable bound it. It is cleared even if the config asks for
+    no ambient capabilities, since raised ones survive setuid (CVE-2016-8867).
     """
     try:
         _kernel.capset(effective, permitted, inheritable)
@@ -67,7 +67,7 @@ def capabilities(init: Init, *, effective: int, permitted: int, inheritable: int
     if missing:
         init.warn("/process/capabilities/ambient: capabilities that cannot be granted: " + ", ".join(names(missing)))
     _kernel.prctl(PR_SET_KEEPCAPS, 0)
-    # The change of ids has made us dumpable again where fs.suid_dumpable says so.
+    # With fs.suid_dumpable set, the change of ids has made us dumpable again.
     _kernel.prctl(PR_SET_DUMPABLE, 0)
 
 

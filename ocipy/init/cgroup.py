@@ -1,4 +1,4 @@
-"""Entering the v1 hierarchies: the first thing that init does."""
+"""Entering the v1 hierarchies, which init does first."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def cgroup_enter(init: Init, *, but: str) -> None:
-    """Write "0", ourselves, to each `tasks` file that the host opened, and close it (CVE-2024-21626).
+    """Write "0" to each `tasks` file that the host opened, and close it (CVE-2024-21626).
 
-    but: the hierarchy that is left for a second time, or "".
+    but: the hierarchy that init enters later, or "".
 
-    The rights that count are those of the opener. By ourselves, since the kernel then needs no lock over all forks,
-    whose grace period costs more than much of a create (cgroups.Cgroup.open_tasks).
+    The kernel checks the opener's privileges. init writes itself: then the kernel does not take the lock over all
+    forks, whose grace period costs more than much of a create (cgroups.Cgroup.open_tasks).
     """
     hierarchies = [name.removeprefix("cgroup/") for name in init.fds if name.startswith("cgroup/")]
     for hierarchy in hierarchies:

@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
     from ocipy.init.context import Init
 
-# Nothing in a cgroup filesystem is a program or a device.
+# A cgroup filesystem contains no programs and no devices.
 SAFE = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
 # The inode of the first cgroup namespace: PROC_CGROUP_INIT_INO of include/linux/proc_ns.h.
 FIRST_NAMESPACE = 0xEFFFFFFB
-# What a new mount is refused with in a user namespace, and where the hierarchy has other options already.
+# How the kernel refuses a new mount in a user namespace, or of a hierarchy already mounted with other options.
 REFUSED = (errno.EPERM, errno.EBUSY)
 
 
@@ -50,10 +50,10 @@ def mount_cgroup2(
     namespace: str,
     mask: bool,
 ) -> None:
-    """Mount cgroup2: what the cgroup namespace shows. Where that is refused, it is bound from the host's mount.
+    """Mount cgroup2, which shows what the cgroup namespace shows. If refused, bind the host's mount instead.
 
-    Without a cgroup namespace, or in the host's, it is bound from there at once, which shows the same: a new mount
-    would give the hierarchy its options, and take away the host's nsdelegate and memory_recursiveprot (cgroup-v2.rst,
+    Without a cgroup namespace, or in the host's, bind it at once. That shows the same, while a new mount would reset
+    the options of the hierarchy and turn off the host's nsdelegate and memory_recursiveprot (cgroup-v2.rst,
     Mounting).
     """
     target = mounts.open_target(init, destination, "cgroup2")
@@ -67,7 +67,7 @@ def mount_cgroup2(
 
 
 def _is_of_host(init: Init) -> bool:
-    """Whether init is in the first cgroup namespace, in which a mount sets the options (kernel/cgroup/cgroup.c)."""
+    """Whether init is in the initial cgroup namespace, where a mount sets the options (kernel/cgroup/cgroup.c)."""
     return posix.stat("ns/cgroup", dir_fd=init.proc).st_ino == FIRST_NAMESPACE
 
 
@@ -92,7 +92,7 @@ def _bind_unified(init: Init, attributes: int, namespace: str, mask: bool) -> in
     except OSError as error:
         if not mask or error.errno != errno.ENOENT:
             raise Error(f"cannot bind the cgroup {path}", errno=error.errno or 0) from None
-    # An empty directory rather than what may be below: the host's, and writable (CVE-2023-25809).
+    # Mount an empty directory. What may be below is the host's, and writable (CVE-2023-25809).
     return mounts.make_filesystem("tmpfs", "tmpfs", SAFE | MOUNT_ATTR_RDONLY, (), ("nr_blocks=1", "nr_inodes=1"), "")
 
 
@@ -107,15 +107,15 @@ def mount_cgroup1(
     namespace: str,
     label: str,
 ) -> None:
-    """Mount a tmpfs with a directory for each v1 hierarchy: in it the container's own cgroup, bound.
+    """Mount a tmpfs with one directory per v1 hierarchy, and bind the container's own cgroup on each.
 
-    In a cgroup namespace of its own that is what mounting the hierarchy gives, the same root of the same filesystem
-    (cgroup_namespaces(7)); but to mount it the kernel walks through all cgroups there are. In one that is joined the
-    hierarchy is mounted, for what that namespace shows of it. Controllers that are mounted together share one
-    directory, to which their names are symlinks. The v2 hierarchy of a hybrid host is not shown.
+    In a new cgroup namespace, mounting the hierarchy would give the same root of the same filesystem
+    (cgroup_namespaces(7)), but to mount it the kernel walks through all existing cgroups. In a joined one, mount the
+    hierarchy itself, to show what that namespace shows. Controllers mounted together share one directory, with
+    symlinks for their names. The v2 hierarchy of a hybrid host is not shown.
     """
     target = mounts.open_target(init, destination, "cgroup")
-    # Writable until the directories are in it; what is mounted in them has its attributes before.
+    # Writable until it has its directories. The mounts inside get their attributes beforehand.
     tree = mounts.make_filesystem("tmpfs", "tmpfs", SAFE | attributes & ~MOUNT_ATTR_RDONLY, (), ("mode=755",), label)
     mounts.attach(tree, target)
     layout = probe()
@@ -144,7 +144,7 @@ def _hierarchy(name: str, own: str, attributes: int, namespace: str) -> int:
         except FileNotFoundError:
             if not namespace:
                 raise
-            # A property of the config has had systemd put the unit elsewhere (host/systemd.py).
+            # Due to a property in the config, systemd put the unit elsewhere (host/systemd.py).
     words = ("none", name) if name.startswith("name=") else name.split(",")
     try:
         return mounts.make_filesystem("cgroup", "cgroup", attributes, (), words, "")
@@ -155,9 +155,9 @@ def _hierarchy(name: str, own: str, attributes: int, namespace: str) -> int:
 
 
 def _bind(path: str, attributes: int) -> int:
-    """A detached copy of the mount at a host's path, with these attributes.
+    """Return a detached copy of the mount at a path of the host, with these attributes.
 
-    In a user namespace those that it has are locked (mount_namespaces(7)): there it gets more, and keeps its own."""
+    In a user namespace the existing attributes are locked (mount_namespaces(7)): the copy keeps them and adds these."""
     tree = _kernel.open_tree(AT_FDCWD, path, OPEN_TREE_CLONE)
     others = MOUNT_ATTR_RDONLY & ~attributes | MOUNT_ATTR__ATIME
     try:
@@ -172,7 +172,7 @@ def _bind(path: str, attributes: int) -> int:
 def _finish(tree: int, propagation: Sequence[int], recursive_set: int, recursive_clear: int) -> None:
     if recursive_set or recursive_clear:
         _kernel.mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, recursive_set, recursive_clear, 0, -1)
-    # Only once it is attached: a mount becomes shared below a shared one (mount_namespaces(7)).
+    # Only after attaching: a mount below a shared one becomes shared (mount_namespaces(7)).
     for flag in propagation:
         recursive = AT_RECURSIVE if flag & MS_REC else 0
         _kernel.mount_setattr(tree, "", AT_EMPTY_PATH | recursive, 0, 0, flag & ~MS_REC, -1)

@@ -38,15 +38,15 @@ def mount_classic(
     target, data = open_new(init, destination, fstype, data)
     if label:
         kind, _, context = label.partition("=")
-        data = (*data, f'{kind}="{context}"')  # quoted: a context has commas of its own
+        data = (*data, f'{kind}="{context}"')  # quoted: a context contains commas
     try:
         mount_on(init, target, source, fstype, flags, ",".join(data))
     except OSError as error:
         raise cannot_mount(fstype, destination, error) from None
-    # The descriptor still shows what is below the mount: open what is on top now, if the path is still the same.
+    # The descriptor still shows what is below the mount. Open what is on top now, and check that the path is the same.
     tree = paths.open_below(init.rootfs, destination)
     if procfs.path_of(init.proc, tree) != procfs.path_of(init.proc, target):
-        raise Error(f"{destination} has changed while it was mounted on")
+        raise Error(f"{destination} changed while it was being mounted on")
     if copy_up:
         copy_content(target, tree, data)
     posix.close(target)
@@ -55,7 +55,7 @@ def mount_classic(
 
 
 def mount_on(init: Init, target: int, source: str | None, fstype: str | None, flags: int, data: str | None) -> None:
-    """mount(2) on a descriptor, by way of our own procfs since it takes only paths. Raises OSError."""
+    """mount(2) on a descriptor, through our own procfs since it only takes paths. Raises OSError."""
     back = posix.open(".", O_PATH)
     posix.fchdir(init.proc)
     try:
@@ -76,7 +76,7 @@ def remount(
     recursive_set: int,
     recursive_clear: int,
 ) -> None:
-    """Change the flags of what is mounted at the destination already, by mount(2) with MS_REMOUNT."""
+    """Change the flags of an existing mount at the destination, by mount(2) with MS_REMOUNT."""
     target = paths.open_below(init.rootfs, destination)
     flags = flags & ~MS_REC | MS_REMOUNT | (MS_BIND if bind else 0)
     try:

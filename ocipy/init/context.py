@@ -14,20 +14,20 @@ class Init:
     """The state of the process that becomes the container, from the clone to the exec.
 
     channel: to the process on the host; closed before init waits at the FIFO.
-    proc: our own directory of a procfs that is ours too: files of /proc/self are opened relative to it. -1 until
-    become_init, and in exec until the host has handed it over.
-    sysctl_proc: an unmasked one, -1 where the plan writes no sysctl.
-    rootfs: the root of the container as an O_PATH descriptor, -1 until it is opened; "/" after the pivot.
-    cgroup_paths: the container's cgroups on the host, by name of the hierarchy, "" for v2.
-    root_path: where that is in our mount namespace before the pivot, "" for "/".
+    proc: our own directory in a procfs that is also ours; files of /proc/self are opened relative to it. -1 until
+    become_init, and in exec until the host has passed it.
+    sysctl_proc: an unmasked procfs, -1 if the plan writes no sysctl.
+    rootfs: an O_PATH descriptor of the container's root, -1 until it is opened; "/" after the pivot.
+    cgroup_paths: the container's cgroups on the host, by hierarchy name, "" for v2.
+    root_path: the root's path in our mount namespace before the pivot, "" for "/".
     fds: descriptors that the host opened for us, by name: "fifo", "report", "mount/3", "namespace/network", …
-    state: the container's state as hooks get it, with the pid as seen in here.
-    preserved: so many descriptors from 3 on are the payload's.
+    state: the container's state as hooks receive it, with the pid inside the pid namespace.
+    preserved: how many descriptors from 3 upwards belong to the payload.
     report_fd: exec.report, once start was called; -1 before.
     onlooker: passes the steps on, each when it is to be taken; None without --trace and --debug.
-    seccomp_program: BPF, taken from the host early.
-    cwd_entered: the working directory could be entered, and was checked, before the ids changed.
-    environment, command, limits: filled by steps, used by the last one. limits: (resource, soft, hard) of prlimit(2).
+    seccomp_program: BPF, received from the host early.
+    cwd_entered: whether the working directory was entered and checked before the ids changed.
+    environment, command, limits: set by steps, used by the last one. limits: (resource, soft, hard) of prlimit(2).
     """
 
     __slots__ = (

@@ -1,4 +1,4 @@
-"""Copy a directory's content into a new tmpfs (mount option tmpcopyup), by descriptors, following no symlink."""
+"""Copy a directory's content into a new tmpfs (mount option tmpcopyup), by descriptors, without following symlinks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CHUNK = 1 << 20
 
 
 def copy_content(target: int, tree: int, data: Sequence[str]) -> None:
-    """tmpcopyup: what was in the directory is in the tmpfs too, and its owner is the same unless one is given."""
+    """tmpcopyup: fill the tmpfs with the directory's content, and keep its owner unless the options give one."""
     source = posix.open(".", O_RDONLY | O_DIRECTORY, dir_fd=target)
     below = posix.open(".", O_RDONLY | O_DIRECTORY, dir_fd=tree)
     try:
@@ -47,9 +47,9 @@ def copy_content(target: int, tree: int, data: Sequence[str]) -> None:
 
 
 def copy_tree(source: int, target: int, depth: int = 0) -> None:
-    """Copy what is in the directory source into the directory target. Raises OSError or Error.
+    """Copy the content of the directory source into the directory target. Raises OSError or Error.
 
-    Owners, modes, times, extended attributes and symlinks are kept; hard links become files of their own.
+    Keeps owners, modes, times, extended attributes and symlinks. Hard links become separate files.
     """
     if depth > MAX_DEPTH:
         raise Error(f"the directory to copy is more than {MAX_DEPTH} levels deep")
@@ -82,11 +82,11 @@ def _copy_directory(source: int, target: int, name: str, depth: int) -> None:
 
 
 def _copy_file(source: int, target: int, name: str) -> None:
-    # O_NONBLOCK: it may have become a FIFO since the look at it.
+    # O_NONBLOCK: it may have become a FIFO since fstat.
     below = posix.open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, dir_fd=source)
     try:
         if posix.stat(below).st_mode & S_IFMT != S_IFREG:
-            raise Error(f"{name} changed while it was copied")
+            raise Error(f"{name} changed while being copied")
         made = posix.open(name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600, dir_fd=target)
         try:
             while posix.sendfile(made, below, None, CHUNK):
@@ -99,7 +99,7 @@ def _copy_file(source: int, target: int, name: str) -> None:
 
 
 def _copy_node(target: int, name: str, status: posix.stat_result) -> None:
-    """A device, FIFO or socket. Devices cannot be made in a user namespace: they are left out (mknod(2))."""
+    """Make a device, FIFO or socket. Devices are left out in a user namespace, which cannot make them (mknod(2))."""
     try:
         posix.mknod(name, status.st_mode, status.st_rdev, dir_fd=target)
     except PermissionError:
@@ -115,7 +115,7 @@ def _copy_metadata(source: int, target: int) -> None:
         try:
             posix.setxattr(target, name, posix.getxattr(source, name))
         except OSError as error:
-            # The kernel keeps some to itself, and a tmpfs takes not every kind.
+            # The kernel reserves some, and tmpfs does not support every kind.
             if error.errno not in (errno.EOPNOTSUPP, errno.EPERM):
                 raise
     posix.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))

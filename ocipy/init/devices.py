@@ -1,4 +1,4 @@
-"""The steps that fill /dev: nodes by mknod(2), or the host's by bind mount where that is refused; and the links.
+"""The steps that fill /dev: nodes by mknod(2), or bind mounts of the host's where mknod is refused, and symlinks.
 
 All by descriptors inside the root: in an image, /dev may be a symlink to anywhere (CVE-2026-41579, CVE-2026-47766).
 """
@@ -59,10 +59,10 @@ def device(
     bind: bool,
     asked: bool,
 ) -> None:
-    """Make one node. What is there already must be that device, and is left as it is (spec: MUST generate an error).
+    """Make one node. An existing file must be that device and is left unchanged (spec: MUST generate an error).
 
-    name: of the node that the host has made for this, "" if it has not: then to bind is to bind the host's own.
-    asked: the config has a mode or an owner, and it is told if the host's own has another one.
+    name: of the descriptor of a node that the host made for this; "" if it made none: then bind binds the host's own.
+    asked: the config gives a mode or an owner; warn if the host's own node has another.
     """
     parent, last = paths.make_parent(init.rootfs, path)
     made = init.fds.pop("device/" + name, -1) if name else -1
@@ -91,7 +91,7 @@ def _make_node(
     mode: int,
     owner: tuple[int, int],
 ) -> bool:
-    """False if mknod is refused here."""
+    """Return False if mknod is refused here."""
     made = True
     try:
         posix.mknod(name, KINDS[kind] | mode & 0o777, posix.makedev(*number), dir_fd=parent)
@@ -102,7 +102,7 @@ def _make_node(
     node = posix.open(name, O_PATH | O_NOFOLLOW, dir_fd=parent)
     try:
         if not _is_device(node, kind, number):
-            raise Error(f"{path} exists, and is not the device {describe(kind, number)}")
+            raise Error(f"{path} exists and is not the device {describe(kind, number)}")
         if made:
             _kernel.fchownat(node, "", owner[0], owner[1], AT_EMPTY_PATH)
             procfs.change_mode(init.proc, node, mode)
@@ -112,14 +112,14 @@ def _make_node(
 
 
 def _open_own(path: str, kind: str, number: tuple[int, int]) -> int:
-    """A detached mount of the host's node of this path, which is verified. Raises Error."""
+    """Return a detached mount of the host's node at this path, after verifying it. Raises Error."""
     try:
         tree = _kernel.open_tree(AT_FDCWD, path, OPEN_TREE_CLONE)
     except OSError as error:
         raise Error(
             f"cannot bind the host's {path}",
             errno=error.errno or 0,
-            hint="devices can only be bound here, and the host has none there" if error.errno == errno.ENOENT else "",
+            hint="here devices can only be bound, and the host lacks this one" if error.errno == errno.ENOENT else "",
         ) from None
     if not _is_device(tree, kind, number):
         raise Error(f"{path} on the host is not the device {describe(kind, number)}")
@@ -127,17 +127,17 @@ def _open_own(path: str, kind: str, number: tuple[int, int]) -> int:
 
 
 def _compare(init: Init, tree: int, path: str, mode: int, owner: tuple[int, int]) -> None:
-    """Tell where the host's node is not as the config has it: runc and crun bind it all the same, in silence."""
+    """Warn where the host's node differs from the config. runc and crun bind it without a word."""
     status = posix.stat(tree)
     if status.st_mode & 0o7777 != mode:
-        init.warn(f"{path} is the host's, bound, with the mode {status.st_mode & 0o7777:04o} instead of {mode:04o}")
-    # Everybody's 0 here is the host's, whom engines name as they find him.
+        init.warn(f"{path}: the host's node is bound; its mode is {status.st_mode & 0o7777:04o}, not {mode:04o}")
+    # Owner 0 in the container means the host's owner as well: engines copy the ids they find on the host.
     if any(owner) and (status.st_uid, status.st_gid) != owner:
-        init.warn(f"{path} is the host's, bound, and not owned by {owner[0]}:{owner[1]}")
+        init.warn(f"{path}: the host's node is bound; its owner is not {owner[0]}:{owner[1]}")
 
 
 def _bind_node(parent: int, name: str, path: str, kind: str, number: tuple[int, int], source: int) -> None:
-    """Bind a node, a detached mount, onto an empty file, which may be there from the last time."""
+    """Bind a node, a detached mount, on an empty file, which may exist from an earlier create."""
     try:
         posix.close(posix.open(name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o644, dir_fd=parent))
     except FileExistsError:
@@ -146,13 +146,13 @@ def _bind_node(parent: int, name: str, path: str, kind: str, number: tuple[int, 
     status = posix.stat(target)
     empty = status.st_mode & S_IFMT == S_IFREG and status.st_size == 0
     if not empty and not _is_device(target, kind, number):
-        raise Error(f"{path} exists, and is not the device {describe(kind, number)}")
+        raise Error(f"{path} exists and is not the device {describe(kind, number)}")
     attach(source, target)
     posix.close(source)
 
 
 def existing_device(init: Init, *, path: str, kind: str, major: int, minor: int) -> None:
-    """/dev is the host's, and nothing is made in it; tell if the device is not there."""
+    """Warn if the device is missing. /dev is bound from the host, so no nodes are made in it."""
     try:
         node = paths.open_below(init.rootfs, path)
         found = _is_device(node, kind, (major, minor))
@@ -171,12 +171,12 @@ def _is_device(fd: int, kind: str, number: tuple[int, int]) -> bool:
 
 
 def describe(kind: str, number: tuple[int, int]) -> str:
-    """Such as "c 1:3", as the cgroup's device list has it."""
+    """Return for example "c 1:3", the form of the cgroup's device list."""
     return "fifo" if kind == "p" else f"{kind} {number[0]}:{number[1]}"
 
 
 def device_links(init: Init) -> None:
-    """The symlinks in /dev, each if what it names is there after the mounts; and ptmx, always the container's own."""
+    """Make the symlinks in /dev whose targets exist after the mounts, and always the container's own ptmx."""
     dev = paths.make_directory(init.rootfs, "dev")
     if _exists(init, "proc/self/fd"):
         for name, target in LINKS:
@@ -205,7 +205,7 @@ def _link(dev: int, name: str, target: str) -> None:
 
 
 def _make_ptmx(dev: int) -> None:
-    """A node of the host's there would open the host's terminals (config-linux.md, Default Devices)."""
+    """A node of the host's would open terminals of the host (config-linux.md, Default Devices)."""
     try:
         if posix.readlink("ptmx", dir_fd=dev) == "pts/ptmx":
             return

@@ -1,10 +1,9 @@
-"""exec: the process that joins a running container, and becomes the one that is executed.
+"""exec: the process that joins a running container and executes the command.
 
-It enters the container's namespaces, and forks once, for the pid namespace takes effect for children only (setns(2)).
-Nobody in the container sees it before: what is seen there is the child, which has left the host. Whoever has
-CAP_SYS_PTRACE there, and no user namespace of the container's own, may look at all that the child holds: its root and
-working directory are the container's, and no descriptor leads to a file of the
-host (ARCHITECTURE.md, A further process).
+It enters the container's namespaces and forks once, because a pid namespace only takes effect for children (setns(2)).
+Processes in the container see only the child, which has left the host by then. Those with CAP_SYS_PTRACE can look at
+everything the child holds if the container has no user namespace: its root and working directory are the container's,
+and no descriptor leads to a file of the host (ARCHITECTURE.md, A further process).
 """
 
 from __future__ import annotations
@@ -48,20 +47,20 @@ FILES = {
     "user": "user",
     "uts": "uts",
 }
-# A container's process that is about to end closes its pid namespace before its end can be seen.
+# A container's process that is exiting closes its pid namespace before its exit becomes visible.
 CONTAINER_END_PATIENCE_MS = 1000
 
 
 def run_joining(plan: Plan, init: Init, kinds: Sequence[str], chroot: bool, drop_groups: bool, pid: int) -> NoReturn:
     """Join, fork if a pid namespace is among the kinds, and carry out the init lane.
 
-    chroot: the container's root is not that of a mount namespace of its own; init.fds: "root" is opened for it, and
-    "container" is a pidfd of the container's process. pid: of that, in /proc. drop_groups: as for run_stage.
+    chroot: the container's root is not the root of a new mount namespace. init.fds: "root" is opened for it, and
+    "container" is a pidfd of the container's process. pid: of that process, in /proc. drop_groups: as for run_stage.
     """
     try:
         close_others(init)
         wait_for_host(init, "joined")
-        # Before the first setns: whoever is in the container's pid namespace may look at us (CVE-2016-9962).
+        # Before the first setns: processes in the container's pid namespace can look at us (CVE-2016-9962).
         _kernel.prctl(PR_SET_DUMPABLE, 0)
         if drop_groups:
             leave_groups()
@@ -72,7 +71,7 @@ def run_joining(plan: Plan, init: Init, kinds: Sequence[str], chroot: bool, drop
             _enter_root(init.fds.pop("root"))
         if "user" in kinds:
             take_root_ids()
-        # The kernel undoes it where the join, or new ids, have changed the capabilities (prctl(2)).
+        # The kernel clears it if the join, or new ids, changed the capabilities (prctl(2)).
         _kernel.prctl(PR_SET_DUMPABLE, 0)
         child = _fork(container) if "pid" in kinds else 0
         if child:
@@ -87,18 +86,18 @@ def run_joining(plan: Plan, init: Init, kinds: Sequence[str], chroot: bool, drop
 
 
 def _enter_root(root: int) -> None:
-    """Before the fork: through the root of the child one would see the host's."""
+    """Before the fork: the child's root must not lead to the host's."""
     posix.fchdir(root)
     posix.chroot(".")
     posix.close(root)
 
 
 def _join(container: int, kinds: Sequence[str], pid: int) -> None:
-    """All at once by the pidfd (Linux 5.8), or one by one: for older kernels, and where one of them belongs to a user
-    namespace other than the container's.
+    """Join all at once by the pidfd (Linux 5.8), or one by one on older kernels and where a namespace belongs to
+    another user namespace than the container's.
 
-    Until now the runtime has looked at the container's process by its number: its namespaces, root and cgroup. It
-    lives, so the number was its own all the time; else the command would be executed beside some other process.
+    Until now the runtime found the container's namespaces, root and cgroup by the process's number. The process is
+    alive, so the number was never reused; otherwise the command could run in some other process's namespaces.
     """
     if _kernel.poll([(container, POLLIN)], 0):
         raise _not_running()
@@ -113,7 +112,7 @@ def _join(container: int, kinds: Sequence[str], pid: int) -> None:
             raise Error("cannot join the container's namespaces", errno=error.errno or 0) from None
         opened = [(kind, "/linux/namespaces", _open(kind, pid)) for kind in kinds]
         if _kernel.poll([(container, POLLIN)], 0):
-            # What was opened by number may be another process's.
+            # What was opened by number may belong to another process.
             raise _not_running() from None
         join(opened)
         for _, _, fd in opened:
@@ -130,30 +129,30 @@ def _open(kind: str, pid: int) -> int:
 
 
 def _fork(container: int) -> int:
-    """The pid of the child, which is one of the runtime's; 0 in the child."""
+    """Return the pid of the child, which becomes the runtime's child; 0 in the child."""
     try:
         return _kernel.clone3(CLONE_PARENT, 0, -1)[0]
     except OSError as error:
         hint = ""
         if error.errno == errno.ENOMEM and _kernel.poll([(container, POLLIN)], CONTAINER_END_PATIENCE_MS):
-            # pid_namespaces(7): no fork in a namespace whose first process has ended.
+            # pid_namespaces(7): fork fails in a namespace whose first process has exited.
             raise _not_running() from None
         if error.errno == errno.EAGAIN:
-            hint = "the container has as many processes as its limit permits (linux.resources.pids)"
+            hint = "the container has reached its limit of processes (linux.resources.pids)"
         raise Error("cannot fork in the container", errno=error.errno or 0, hint=hint) from None
 
 
 def _not_running() -> Error:
-    return Error("container not running", hint="its process has just ended")
+    return Error("container not running", hint="its process has just exited")
 
 
 def exec_root(init: Init) -> None:
-    """Open the container's root, which is ours since the join."""
+    """Open the container's root, which is our root since the join."""
     init.rootfs = posix.open("/", O_PATH | O_DIRECTORY | O_CLOEXEC)
 
 
 def let_go(init: Init) -> None:
-    """Let the runtime go on: it reads the pipe until the exec, which closes it, or an error."""
+    """Let the runtime continue: it reads the pipe until the exec, which closes it, or until an error."""
     leave_runtime(init)
     init.report_fd = init.fds.pop("report")
 

@@ -1,6 +1,6 @@
-"""The two FIFOs of a created container: at exec.fifo its init waits, by exec.report start learns how the exec went.
+"""The two FIFOs of a created container: init waits at exec.fifo, and start learns by exec.report how the exec went.
 
-Both were opened by the host, for reading and writing: init needs no path and no procfs to wait, and holds nothing else.
+The host opened both for reading and writing: to wait, init needs no path and no procfs, and holds nothing else.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocipy.init.context import Init
 
-# What init writes into exec.report: AWAKE once start has written to exec.fifo, EXECUTING as the last thing before
-# execve. The descriptor is close-on-exec, so the end of file after EXECUTING says that the exec has happened; an error
-# comes as JSON instead.
+# What init writes into exec.report: AWAKE once start has written to exec.fifo, EXECUTING right before execve. The
+# descriptor is close-on-exec, so end of file after EXECUTING means that the exec succeeded. An error comes as JSON
+# instead.
 AWAKE = b"\0"
 EXECUTING = b"\1"
-# What delete writes into exec.fifo where it knows of no process.
+# What delete writes into exec.fifo if it knows no process.
 DISMISSED = b"\2"
 WATCH_INTERVAL_MS = 10_000
 
 
 def leave_runtime(init: Init) -> None:
-    """Tell the runtime that all is done, and be no longer its own: it may end without taking us along."""
+    """Tell the runtime that everything is done, and detach from it: its exit no longer ends us."""
     _tell_waiting(init)
     _close_channel(init)
 
@@ -41,11 +41,11 @@ def _close_channel(init: Init) -> None:
 
 
 def wait_for_start(init: Init, *, watch: bool) -> None:
-    """Let go of create, and block until start writes a byte. Any other byte, and the end of create before it has made
-    the container a created one, are the end.
+    """Let create return, and block until start writes a byte. Exit on any other byte, and if create ends before it
+    has recorded the container as created.
 
-    watch: end also once somebody has removed the FIFO, with which nobody could start or delete us any more. Not under a
-    filter that is in force already: it need not permit more than read(2).
+    watch: exit also when the FIFO is removed, since then nobody could start or delete the container any longer. Not
+    possible under a filter that is already loaded: it need not permit more than read(2).
     """
     _tell_waiting(init)
     if not posix.read(init.channel.fd, 64):
@@ -62,17 +62,17 @@ def wait_for_start(init: Init, *, watch: bool) -> None:
 
 
 def _watch(fifo: int) -> None:
-    """Wait until something has been written to the FIFO, or end when it has been removed."""
+    """Wait until something is written to the FIFO; exit if it is removed."""
     try:
         while not _kernel.poll([(fifo, POLLIN)], WATCH_INTERVAL_MS):
             if posix.fstat(fifo).st_nlink == 0:
                 posix._exit(1)
     except OSError:
-        pass  # the read waits as well
+        pass  # the read waits too
 
 
 def tell_executing(init: Init) -> None:
-    """The next thing is execve."""
+    """Announce that execve comes next."""
     posix.write(init.report_fd, EXECUTING)
 
 

@@ -1,9 +1,9 @@
 """Running hooks: for both lanes, and for start and delete.
 
-A hook is a program of somebody else's, run with our rights. It gets the state on standard input and its own
-environment, is alone in a session and process group, and inherits no descriptor of ours. What it gets and gives are
-files in memory, not pipes: one that does not read, closes its end, or leaves a child behind with its output
-open, blocks nothing and nobody.
+A hook is someone else's program that runs with our privileges. It gets the state on standard input and its own
+environment, is alone in a session and process group, and inherits no other descriptor. Its input and output are
+files in memory, not pipes: a hook that does not read, closes its end, or leaves a child behind with its output
+open, blocks nobody.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 
     from ocipy.init.context import Init
 
-SHOWN_OUTPUT = 4096  # bytes of a failing hook's output, the last ones
-# What a hook prints is kept in memory until it ends: beyond this it is thrown away from time to time.
+SHOWN_OUTPUT = 4096  # bytes at the end of a failing hook's output
+# A hook's output stays in memory until the hook exits. Beyond this size it is discarded from time to time.
 KEPT_OUTPUT = 16 * 1024 * 1024
 HOOK_GLANCE_MS = 1000
 MAX_FD = (1 << 32) - 1
 
 
 class GivenUp(Error):
-    """The hook did not end of itself: something else made its end pointless."""
+    """The hook did not exit by itself: something else made it pointless."""
 
     __slots__ = ()
 
@@ -54,11 +54,11 @@ def hook(
     timeout: int | None,
     filter: tuple[int, bool] | None,
 ) -> None:
-    """A createContainer or startContainer hook. filter: flags and optional of the filter that it gets. Raises Error.
+    """Run a createContainer or startContainer hook. filter: flags and optional for its seccomp filter. Raises Error.
 
-    createContainer: in the root of the container-to-be as working directory, found by the host's paths. Without an
-    environment of its own it has an empty one: the process's would be the image's word in a program of the host's
-    (CVE-2024-0132, CVE-2025-23266). startContainer is the container's own program and has the container's.
+    A createContainer hook is found by the host's paths and runs in the root of the future container. Unless the config
+    gives it an environment, that is empty: with the process's, the image would control a program of the host
+    (CVE-2024-0132, CVE-2025-23266). A startContainer hook is a program of the container, and gets its environment.
     """
     state = dict(init.state)
     state["pid"] = posix.getpid()
@@ -71,7 +71,7 @@ def hook(
 
 
 def outputs_of(fds: Mapping[str, int]) -> tuple[int, int]:
-    """The descriptors that the host has opened for the output of hooks, -1 for none."""
+    """Return the descriptors that the host opened for the output of hooks, -1 for none."""
     return fds.get("hook/stdout", -1), fds.get("hook/stderr", -1)
 
 
@@ -90,13 +90,13 @@ def run_hook(
     filter: tuple[bytes, int, bool] | None = None,
     outputs: tuple[int, int] = (-1, -1),
 ) -> None:
-    """Run one hook to its end.
+    """Run one hook until it exits.
 
-    state: what it gets on standard input. directory: where it runs, a path or a descriptor, "" leaves it.
+    state: its standard input. directory: where it runs, a path or a descriptor; "" for the current one.
     default_env: its environment if env is None. timeout: seconds, None for no limit; then it is killed, with its
-    process group. give_up: descriptors; if one can be read the hook is killed as well (-1 is none). filter: what
-    seccomp.load gets before the hook is executed. outputs: its standard output and error, -1
-    where that is kept. Raises Error with the hook's pointer, and the end of its output as the hint; GivenUp.
+    process group. give_up: descriptors; the hook is also killed once one is readable (-1 is ignored). filter: what
+    seccomp.load gets before the hook is executed. outputs: its standard output and error, -1 to capture it. Raises
+    Error with the hook's pointer, and the end of its output as the hint; GivenUp.
     """
     argv = [text.encode() for text in args] if args else [path.encode()]
     environment = dict(default_env) if env is None else parse_environment(env)
@@ -128,7 +128,7 @@ def run_hook(
 
 
 def parse_environment(env: Sequence[str]) -> dict[bytes, bytes]:
-    """NAME=VALUE strings as execve takes them here: of two with one name the last one counts."""
+    """Parse NAME=VALUE strings. If a name occurs twice, the last one counts."""
     environment = {}
     for text in env:
         name, _, value = text.encode().partition(b"=")
@@ -145,7 +145,7 @@ def _become_hook(
     writer: int,
     filter: tuple[bytes, int, bool] | None,
 ) -> NoReturn:
-    """The child's part. What goes wrong is written to the pipe, which an exec closes: stage and errno."""
+    """Run in the child. A failure is written to the pipe as stage and errno; the exec closes the pipe."""
     stage = b"start"
     try:
         posix.setsid()
@@ -159,7 +159,7 @@ def _become_hook(
             posix.dup2(writer, 3, False)
             writer = 3
         _kernel.close_range(4, MAX_FD, 0)
-        # 0 is the umask of the set-up of mounts and devices, nothing for a program that does not know of it.
+        # The umask 0 is for making mounts and devices; a program does not expect it.
         umask = posix.umask(0o022)
         if umask:
             posix.umask(umask)
@@ -176,7 +176,7 @@ def _become_hook(
 
 
 def _end_of(pid: int, pidfd: int, output: int, timeout: int | None, give_up: Sequence[int]) -> tuple[bool, int]:
-    """(it ended in time, its wait status): one that did not, or is given up, is killed. Raises GivenUp."""
+    """Return (whether it exited in time, its wait status). Kill it if not, or if given up. Raises GivenUp."""
     in_time = False
     try:
         in_time = _wait(pidfd, output, timeout, give_up)
@@ -188,13 +188,13 @@ def _end_of(pid: int, pidfd: int, output: int, timeout: int | None, give_up: Seq
 
 
 def _wait(pidfd: int, output: int, timeout: int | None, give_up: Sequence[int]) -> bool:
-    """Wait for the end, or for the timeout: False. Raises GivenUp."""
+    """Wait for the exit; return False on timeout. Raises GivenUp."""
     watched = [(pidfd, POLLIN), *((fd, POLLIN) for fd in give_up)]
     deadline = None if timeout is None else _kernel.monotonic_ns() + timeout * 1_000_000_000
     while True:
         pause = HOOK_GLANCE_MS
         if deadline is not None:
-            # Rounded up: a poll that ends a little early would only be repeated.
+            # Rounded up: a poll that returns too early would only be repeated.
             left = -((_kernel.monotonic_ns() - deadline) // 1_000_000)
             if left <= 0:
                 return bool(_kernel.poll([(pidfd, POLLIN)], 0))
@@ -203,23 +203,23 @@ def _wait(pidfd: int, output: int, timeout: int | None, give_up: Sequence[int]) 
         if pidfd in ready:
             return True
         if ready:
-            raise GivenUp("a hook was killed before its end")
-        # In blocks of 512 bytes: what was thrown away is a hole.
+            raise GivenUp("a hook was killed before it exited")
+        # In blocks of 512 bytes: discarded output is a hole.
         if posix.stat(output).st_blocks * 512 > KEPT_OUTPUT:
             posix.ftruncate(output, 0)
 
 
 def _kill(pid: int, pidfd: int) -> None:
-    """Kill the hook and its process group, so that what it has started does not go on in its place."""
+    """Kill the hook and its process group, so that nothing it started keeps running."""
     try:
         posix.killpg(pid, SIGKILL)
     except OSError:
-        pass  # it has not come to be the leader of one yet
+        pass  # it does not lead a process group yet
     _kernel.pidfd_send_signal(pidfd, SIGKILL)
 
 
 def _failure(kind: str, path: str, problem: bytes, in_time: bool, timeout: int | None, status: int) -> Error | None:
-    """What went wrong, None if nothing did."""
+    """Return what went wrong, or None."""
     name = f"the {kind} hook {path}"
     if not in_time:
         return Error(f"{name} was killed: it took longer than its timeout of {timeout} s")
@@ -232,7 +232,7 @@ def _failure(kind: str, path: str, problem: bytes, in_time: bool, timeout: int |
         hint = ""
         if int(number) == errno.ENOENT:
             where = "in the container's files" if kind == "startContainer" else "among the host's files"
-            hint = f"it is looked for {where}; or it is there, and the interpreter that it names is not"
+            hint = f"it, or the interpreter that it names, is not {where}"
         elif int(number) == errno.ENOEXEC:
             hint = "it is neither a program for this machine nor a script that begins with #!"
         return Error(f"cannot run {name}", errno=int(number), hint=hint)
@@ -243,7 +243,7 @@ def _failure(kind: str, path: str, problem: bytes, in_time: bool, timeout: int |
 
 
 def _last_of(output: int) -> str:
-    """The end of what the hook has printed."""
+    """Return the end of the hook's output."""
     size = posix.stat(output).st_size
     data = posix.pread(output, SHOWN_OUTPUT, max(0, size - SHOWN_OUTPUT)).lstrip(b"\0")
     text = data.decode("utf-8", "replace").strip()

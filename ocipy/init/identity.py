@@ -1,4 +1,4 @@
-"""The ids of init: root of the user namespace during the set-up, the configured user at the end (credentials(7))."""
+"""The ids of init: root of the user namespace during setup, the configured user at the end (credentials(7))."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 
 def become_root(init: Init, *, uid: int, gid: int, drop_groups: bool) -> None:
-    """Take the ids 0 of the user namespace, or those of the process where 0 is not mapped.
+    """Take the ids 0 of the user namespace, or the process's ids if 0 is not mapped.
 
-    What is made during the set-up gets an owner that exists, and none of the caller's groups helps to reach it.
+    Files made during setup get a mapped owner, and the caller's groups grant no access.
     """
     if drop_groups:
         leave_groups()
@@ -44,16 +44,16 @@ def become_root(init: Init, *, uid: int, gid: int, drop_groups: bool) -> None:
         if error.errno != errno.EINVAL:
             raise
         _set_uid(uid)
-    # The kernel undoes both at each change of ids (prctl(2)). If the parent died in between, the next wait ends us.
+    # The kernel clears both whenever the ids change (prctl(2)). If the parent died meanwhile, the next wait ends us.
     _kernel.prctl(PR_SET_DUMPABLE, 0)
     _kernel.prctl(PR_SET_PDEATHSIG, SIGKILL)
 
 
 def stdio_owner(init: Init, *, uid: int) -> None:
-    """Let the user reopen /dev/stdout and its like: pipes, sockets and files among the standard streams become its own.
+    """Let the user reopen /dev/stdout and the like: give it the pipes, sockets and files among the standard streams.
 
-    Devices do not: /dev/null and the caller's terminal are the host's, and our own terminal has its owner. Nor does a
-    file that is only read: its owner may open it for writing.
+    Not devices: /dev/null and the caller's terminal are the host's, and our own terminal has its owner. Not files
+    opened read-only either: their owner could open them for writing.
     """
     for fd in (0, 1, 2):
         try:
@@ -68,26 +68,26 @@ def stdio_owner(init: Init, *, uid: int) -> None:
         try:
             posix.fchown(fd, uid, -1)
         except OSError as error:
-            # Not ours to change (in a user namespace also: its owner is not mapped), or on a read-only filesystem.
+            # Not ours to change (for example its owner is not mapped), or on a read-only filesystem.
             if error.errno not in (errno.EPERM, errno.EINVAL, errno.EROFS, errno.EOPNOTSUPP):
                 raise
 
 
 def _is_writable(fd: int) -> bool:
     try:
-        posix.write(fd, b"")  # nothing is written: EBADF is the answer for a descriptor that is open for reading
+        posix.write(fd, b"")  # writes nothing, but fails with EBADF on a descriptor opened for reading
     except OSError:
         return False
     return True
 
 
 def groups(init: Init, *, gids: tuple[int, ...], gid: int) -> None:
-    """The additional groups, and none besides."""
+    """Set exactly these additional groups."""
     try:
         posix.setgroups(list(gids))
     except OSError as error:
         if error.errno == errno.EPERM:
-            # setgroups is denied here. That is no loss if the groups are in effect anyway.
+            # setgroups is denied here. That does not matter if the groups are in effect anyway.
             if not set(gids) - {gid} - set(posix.getgroups()):
                 return
             hint = "setgroups is denied in this user namespace, or CAP_SETGID is missing"
@@ -99,7 +99,7 @@ def groups(init: Init, *, gids: tuple[int, ...], gid: int) -> None:
 
 
 def gid_uid(init: Init, *, uid: int, gid: int) -> None:
-    """The group and then the user of the process: real, effective and saved."""
+    """Set the real, effective and saved group and then user of the process."""
     _set_gid(gid)
     _set_uid(uid)
 
@@ -126,7 +126,7 @@ def _hint(error: OSError) -> str:
     if error.errno == errno.EINVAL:
         return "it is not mapped in the user namespace of the container"
     if error.errno == errno.EAGAIN:
-        return "the user has as many processes as RLIMIT_NPROC permits"
+        return "the user has reached RLIMIT_NPROC"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""The session keyring: one of the container's own, so that the caller's keys stay outside (keyrings(7))."""
+"""The container's own session keyring, which keeps the caller's keys out (keyrings(7))."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
     from ocipy.init.context import Init
 
-# keyctl_setperm(3): the right to find keys in it, for the possessor's user, and for all others where the user is one of
-# a user namespace, whom the keyring does not belong to.
+# keyctl_setperm(3): the right to search it, for the possessor's user, and for all others if that user belongs to a
+# user namespace and does not own the keyring.
 KEY_USR_SEARCH = 0x80000
 KEY_OTH_SEARCH = 0x8
 KEY_LABEL = "attr/keycreate"
 
 
 def keyring(init: Init, *, name: str, in_user_namespace: bool, label: str) -> None:
-    """Join the keyring of that name, which is made with the SELinux label if there is one."""
+    """Join the keyring of that name, creating it with the SELinux label if there is one."""
     if label:
         procfs.write(init.proc, KEY_LABEL, label.encode())
     try:
@@ -29,18 +29,18 @@ def keyring(init: Init, *, name: str, in_user_namespace: bool, label: str) -> No
         # type;uid;gid;permissions;description (keyctl_describe(3))
         permissions = int(_kernel.keyctl_describe(key).split(";")[3], 16)
         searched = permissions | (KEY_OTH_SEARCH if in_user_namespace else KEY_USR_SEARCH)
-        # A process that joins later is maybe not the user whose it is, and then may not set what is set already.
+        # A process that joins later may not own the keyring, and then cannot set permissions that are already set.
         if searched != permissions:
             _kernel.keyctl_setperm(key, searched)
     except OSError as error:
         if error.errno == errno.ENOSYS:
-            init.warn("there is no session keyring of the container's own: the kernel is built without keyrings")
+            init.warn("the container has no session keyring of its own: the kernel is built without keyrings")
             return
         hint = ""
         if error.errno == errno.EDQUOT:
             hint = "the quota of keys is used up: /proc/sys/kernel/keys"
         elif error.errno in (errno.EPERM, errno.EACCES):
-            hint = "where a filter around the runtime denies keyctl, --no-new-keyring does without"
+            hint = "if a filter around the runtime denies keyctl, use --no-new-keyring"
         raise Error("cannot join a session keyring", errno=error.errno or 0, hint=hint) from None
     finally:
         if label:

@@ -1,7 +1,7 @@
-"""The init lane: from the clone to the exec, one step after the other.
+"""The init lane: from the clone to the exec, step by step.
 
-Every module that a plan needs is loaded before the clone (load). From become_init on nothing is imported. Each action
-may raise Error or OSError, which get the pointer of their step and are reported to the host.
+load imports every module that a plan needs before the clone. After become_init nothing is imported. Each action may
+raise Error or OSError; both get the pointer of their step and are reported to the host.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 
 def tell(init: Init, *, barrier: str) -> None:
-    """Let the host lane go on that waits for this."""
+    """Let the host lane, which waits for this barrier, continue."""
     init.channel.send(barrier)
 
 
 def wait(init: Init, *, barrier: str) -> None:
-    """Wait for the host lane. Its end is ours: there is nobody left to report to."""
+    """Wait for the host lane. If it ends, so do we: nobody is left to report to."""
     try:
         received, _, _ = init.channel.receive()
     except Closed:
@@ -40,7 +40,7 @@ def wait(init: Init, *, barrier: str) -> None:
 
 
 def take_procfs(init: Init) -> None:
-    """Take what the host gives us of a procfs."""
+    """Take the procfs descriptors that the host sends."""
     try:
         received, _, fds = init.channel.receive(max_fds=1)
     except Closed:
@@ -51,7 +51,7 @@ def take_procfs(init: Init) -> None:
 
 
 def use_procfs(init: Init, fd: int) -> None:
-    """Keep our own directory of a procfs, and nothing else of it. fd: that directory, or the root."""
+    """Keep our own directory of a procfs and close the rest. fd: that directory, or the root."""
     if procfs.is_root(fd):
         init.proc = procfs.open_own(fd)
         posix.close(fd)
@@ -60,7 +60,7 @@ def use_procfs(init: Init, fd: int) -> None:
 
 
 def undumpable(init: Init) -> None:
-    """No core dump, no ptrace, no look at /proc/PID/exe, fd and mem by whoever shares our namespaces (CVE-2016-9962).
+    """No core dump, no ptrace, no access to /proc/PID/exe, fd and mem from our namespaces (CVE-2016-9962).
 
     Not earlier: in a user namespace the id maps can only be written while we are dumpable (proc(5)).
     """
@@ -74,7 +74,7 @@ ACTIONS: dict[str, Callable[..., None]] = {
     "wait": wait,
 }
 
-# Where the other actions are carried out: the modules of this package.
+# The modules of this package that carry out the other actions.
 PLACES = {
     "capabilities": ("bounding", "keep_capabilities", "capabilities"),
     "cgroup": ("cgroup_enter",),
@@ -116,7 +116,7 @@ def load(
     places: dict[str, tuple[str, ...]] = PLACES,
     actions: dict[str, Callable[..., None]] = ACTIONS,
 ) -> None:
-    """Import the modules that carry out these steps, and only these: imports are what a start costs."""
+    """Import only the modules that carry out these steps: imports dominate the cost of a start."""
     wanted = {step.action for step in steps}
     for name, its_actions in places.items():
         if not wanted.isdisjoint(its_actions):
@@ -129,7 +129,7 @@ def become_init(plan: Plan, init: Init) -> NoReturn:
     """Carry out the init lane. Ends in execve or _exit."""
     step = None
     try:
-        # A create that is killed takes us along. If it was killed before this, the first barrier ends us.
+        # If create is killed, we die too. If it was killed before this call, the first barrier ends us.
         _kernel.prctl(PR_SET_PDEATHSIG, SIGKILL)
         _kernel.set_name("ocipy:[INIT]")
         close_others(init)
@@ -144,7 +144,7 @@ def become_init(plan: Plan, init: Init) -> NoReturn:
 
 
 def close_others(init: Init) -> None:
-    """Close all but the standard streams, the payload's descriptors and our own."""
+    """Close everything except the standard streams, the payload's descriptors and our own."""
     close_all_but(3 + init.preserved, [init.channel.fd, *init.fds.values()])
 
 
@@ -153,16 +153,16 @@ def _no_import(name: str, *_arguments: Any) -> NoReturn:
 
 
 def seal_imports() -> None:
-    """Remove the import machinery: what it would find below here is the container's (CVE-2019-14271)."""
+    """Remove the import machinery: from here on it would find the container's files (CVE-2019-14271)."""
     for name in ("path", "meta_path", "path_hooks", "path_importer_cache"):
-        finder = getattr(sys, name, None)  # in the core phase some are not there yet
+        finder = getattr(sys, name, None)  # some do not exist yet in the core phase
         if finder is not None:
             finder.clear()
     sys.modules["builtins"].__dict__["__import__"] = _no_import
 
 
 def report(init: Init, error: BaseException, step: str, pointer: str) -> NoReturn:
-    """Send the error of a step to create, or to start once the FIFO is open, and end."""
+    """Send a step's error to create, or to start once the FIFO is open, and exit."""
     if isinstance(error, Error):
         failure = error
         failure.pointer = failure.pointer or pointer

@@ -1,6 +1,6 @@
 """What init looks up in the container's files: the command in its PATH, and the user's home in its passwd file.
 
-Both are the image's and hostile. passwd(5) is read without libc, which would load what the image brings
+Both belong to the image and are hostile. passwd(5) is read without libc, which would load libraries of the image
 (CVE-2019-14271), and without ever blocking.
 """
 
@@ -25,15 +25,15 @@ PERMISSION_DENIED = "permission denied"
 
 
 def command(init: Init, *, name: str) -> None:
-    """Find the command as execvp(3) would, with the PATH of the process and no default. Fills init.command.
+    """Find the command as execvp(3) would, in the PATH of the process, without a default. Sets init.command.
 
-    As the final user and at create time: engines tell 126 and 127 from these sentences, which are runc's.
+    As the final user and at create time. Engines tell 126 and 127 apart by these sentences, which are runc's.
     """
     init.command = find(to_bytes(name), init.environment.get(b"PATH", b""))
 
 
 def find(name: bytes, path: bytes) -> bytes:
-    """The file to execute. Raises Error."""
+    """Return the file to execute. Raises Error."""
     quoted = quote(name)
     if b"/" in name:
         failure, hint = _check(name)
@@ -49,29 +49,29 @@ def find(name: bytes, path: bytes) -> bytes:
             if not failure:
                 return candidate
             if failure == PERMISSION_DENIED:
-                unfit = unfit or f"{_text(candidate)} is there, but {hint}"
-    searched = f"the container's files do not have it in {_text(path)}" if path else "process.env has no PATH"
+                unfit = unfit or f"{_text(candidate)} exists, but {hint}"
+    searched = f"the container does not have it in {_text(path)}" if path else "process.env has no PATH"
     raise Error(f"exec: {quoted}: executable file not found in $PATH", hint=unfit or searched)
 
 
 def _check(path: bytes) -> tuple[str, str]:
-    """(why the file cannot be executed, the likely cause), ("", "") if it can be."""
+    """Return (why the file cannot be executed, the likely cause), ("", "") if it can be."""
     try:
         mode = posix.stat(path).st_mode
     except OSError as error:
-        hint = "it is looked for in the container's files" if error.errno == errno.ENOENT else ""
+        hint = "the container does not have this file" if error.errno == errno.ENOENT else ""
         return f"stat {_text(path)}: {reason(error)}", hint or CAUSES.get(error.errno or 0, "")
     if mode & S_IFMT == S_IFDIR:
         return "is a directory", ""
     try:
-        # A seccomp filter may refuse faccessat2 (Linux 5.8); the real ids are the effective ones by now.
+        # A seccomp filter may deny faccessat2 (Linux 5.8); by now the real ids equal the effective ones.
         executable = posix.access(path, X_OK, effective_ids=True) or posix.access(path, X_OK)
     except OSError:
         executable = bool(mode & 0o111)
     if executable:
         return "", ""
     if not mode & 0o111:
-        return PERMISSION_DENIED, f"its mode, {mode & 0o7777:04o}, lets nobody execute it"
+        return PERMISSION_DENIED, f"its mode, {mode & 0o7777:04o}, has no execute bit"
     return (
         PERMISSION_DENIED,
         f"its mode, {mode & 0o7777:04o}, keeps process.user out, or its filesystem is mounted noexec",
@@ -83,46 +83,46 @@ def _text(path: bytes) -> str:
 
 
 def to_bytes(text: str) -> bytes:
-    """The text as the kernel takes it: words of exec's command line need not be UTF-8."""
+    """Encode as the kernel takes it: arguments of exec need not be UTF-8."""
     return text.encode("utf-8", "surrogateescape")
 
 
 def reason(error: OSError) -> str:
-    """The error's text as the engines look for it: in lower case."""
+    """Return the error's text in lower case, as engines expect it."""
     text = posix.strerror(error.errno or 0)
     return text[:1].lower() + text[1:]
 
 
 def quote(name: bytes) -> str:
-    """In double quotes, with nothing in it that would end them or the line."""
+    """Quote, so that nothing inside ends the quotes or the line."""
     text = name.decode("utf-8", "replace").replace("\\", "\\\\").replace('"', '\\"')
     return '"' + "".join(character if character.isprintable() else "?" for character in text) + '"'
 
 
 def home_directory(init: Init, uid: int) -> bytes:
-    """The home of this user in the container's /etc/passwd, b"/" if it has none there."""
+    """Return this user's home from the container's /etc/passwd, b"/" if it has none."""
     return find_home(_read_passwd(init), uid) or b"/"
 
 
 def find_home(passwd: bytes, uid: int) -> bytes:
-    """The sixth field of the first line with this uid (passwd(5)), b"" without one."""
+    """Return the sixth field of the first line with this uid (passwd(5)), b"" if there is no such line."""
     wanted = str(uid).encode()
     for line in passwd.split(b"\n"):
         fields = line.split(b":")
-        # As libc reads numbers: 0500 is 500.
+        # libc reads 0500 as 500.
         if len(fields) >= 6 and fields[2] and (fields[2].lstrip(b"0") or b"0") == wanted:
             return b"" if b"\0" in fields[5] else fields[5]
     return b""
 
 
 def _read_passwd(init: Init) -> bytes:
-    """The content of /etc/passwd below the root, b"" if there is none that can be read."""
+    """Return the content of /etc/passwd below the root, b"" if it is missing or unreadable."""
     try:
         handle = paths.open_below(init.rootfs, "/etc/passwd")
     except OSError:
         return b""
     try:
-        # Looked at before it is opened: opening a device or a FIFO does things, or waits for ever.
+        # Check before opening: opening a device or a FIFO has side effects or may block for ever.
         if posix.fstat(handle).st_mode & S_IFMT != S_IFREG:
             return b""
         fd = procfs.reopen(init.proc, handle, O_RDONLY | O_NONBLOCK | O_NOCTTY)
@@ -138,7 +138,7 @@ def _read_passwd(init: Init) -> bytes:
                 break
             content += part
         return content
-    except OSError:  # a file of procfs may answer with anything
+    except OSError:  # a file of procfs may fail in any way
         return b""
     finally:
         posix.close(fd)

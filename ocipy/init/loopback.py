@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def loopback(init: Init) -> None:
-    """Bring lo up: in a new network namespace it is there, but down (network_namespaces(7))."""
+    """Bring lo up: in a new network namespace it exists, but is down (network_namespaces(7))."""
     try:
         _kernel.link_up("lo")
     except OSError as error:

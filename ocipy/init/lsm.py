@@ -1,7 +1,7 @@
 """AppArmor and SELinux: the confinement of the next exec, written to /proc/self/attr on our own procfs.
 
-Through the container's /proc a write could land in another file (CVE-2019-16884, CVE-2025-52881); and what was
-written is read back.
+Through the container's /proc a write could end up in another file (CVE-2019-16884, CVE-2025-52881). What was written
+is read back.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SHARED = "attr/exec"
 
 
 def apparmor(init: Init, *, profile: str) -> None:
-    """Confine the command by this profile. Raises Error where it is not loaded."""
+    """Confine the command by this profile. Raises Error if it is not loaded."""
     path = APPARMOR
     try:
         try:
@@ -35,10 +35,10 @@ def apparmor(init: Init, *, profile: str) -> None:
         if error.errno == errno.ENOENT:
             hint = "the profile is not loaded: apparmor_parser(8)"
         raise Error(f"cannot apply the AppArmor profile {profile}", errno=error.errno or 0, hint=hint) from None
-    # "NAME (MODE)"; a namespace or a stack of profiles is told in another form than it was written in.
+    # "NAME (MODE)". The kernel reports namespaces and stacked profiles in another form than they were written in.
     told = procfs.read(init.proc, path).rstrip(b"\n\0").split(b" (")[0].decode("utf-8", "replace")
     if told != profile and not (told and (":" in profile or "//&" in told)):
-        raise Error(f"the AppArmor profile {profile} was not taken: the kernel tells {told or 'nothing'}")
+        raise Error(f"the AppArmor profile {profile} was not applied: the kernel reports {told or 'nothing'}")
 
 
 def selinux(init: Init, *, label: str) -> None:
@@ -46,11 +46,11 @@ def selinux(init: Init, *, label: str) -> None:
     try:
         procfs.write(init.proc, SHARED, label.encode())
     except OSError as error:
-        hint = "the policy does not know the label" if error.errno == errno.EINVAL else ""
+        hint = "the policy does not define the label" if error.errno == errno.EINVAL else ""
         raise Error(f"cannot apply the SELinux label {label}", errno=error.errno or 0, hint=hint) from None
     told = procfs.read(init.proc, SHARED).rstrip(b"\n\0").decode("utf-8", "replace")
     if told != label:
-        raise Error(f"the SELinux label {label} was not taken: the kernel tells {told or 'nothing'}")
+        raise Error(f"the SELinux label {label} was not applied: the kernel reports {told or 'nothing'}")
 
 
 ACTIONS: dict[str, Callable[..., None]] = {"apparmor": apparmor, "selinux": selinux}

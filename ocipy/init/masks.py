@@ -1,4 +1,4 @@
-"""The steps that cover paths: read-only, or with nothing to read at all."""
+"""The steps that cover paths: read-only, or unreadable."""
 
 from __future__ import annotations
 
@@ -30,30 +30,30 @@ if TYPE_CHECKING:
     from ocipy.init.context import Init
 
 EMPTY = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
-# One block and one inode, the root's: a tmpfs costs memory for each that it may have.
+# One block and one inode, for the root: a tmpfs costs memory for each one it may have.
 EMPTY_DATA = ("nr_blocks=1", "nr_inodes=1", "mode=555")
 
 
 def take_null(init: Init) -> None:
-    """Take a detached, read-only mount of the host's /dev/null, verified by type and number."""
+    """Take a detached, read-only mount of the host's /dev/null, after verifying its type and number."""
     try:
         tree = _kernel.open_tree(AT_FDCWD, "/dev/null", OPEN_TREE_CLONE | AT_SYMLINK_NOFOLLOW)
     except OSError as error:
-        raise Error("cannot take the host's /dev/null to cover files with", errno=error.errno or 0) from None
+        raise Error("cannot clone the host's /dev/null, which covers files", errno=error.errno or 0) from None
     if not is_null(tree):
         raise Error("the host's /dev/null is not the null device")
-    # A character device takes writes even so; but its mode, owner and label cannot be changed.
+    # A read-only mount of a device still accepts writes, but its mode, owner and label cannot be changed.
     _kernel.mount_setattr(tree, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0, 0, -1)
     init.fds["mask/file"] = tree
 
 
 def readonly_path(init: Init, *, path: str) -> None:
-    """Bind the path on itself, read-only, with the other flags as they are. A missing one is skipped."""
+    """Bind the path on itself, read-only, keeping its other flags. Skip a missing path."""
     target = _open(init, path)
     if target < 0:
         return
     if same_place(target, init.rootfs):
-        # What is mounted on "/" now would cover it for no path: they begin at our root, below (path_resolution(7)).
+        # A mount on "/" would not be visible by any path: they start at our root, below it (path_resolution(7)).
         posix.close(target)
         root_readonly(init)
         return
@@ -64,12 +64,12 @@ def readonly_path(init: Init, *, path: str) -> None:
 
 
 def mask(init: Init, *, path: str, label: str) -> None:
-    """Cover a file with /dev/null, a directory with an empty one. A missing path is skipped."""
+    """Cover a file with /dev/null, a directory with an empty one. Skip a missing path."""
     target = _open(init, path)
     if target < 0:
         return
     if same_place(target, init.rootfs):
-        raise Error(f"cannot mask the container's root itself, which is what {path} is")
+        raise Error(f"cannot mask the container's root itself, to which {path} leads")
     if paths.is_directory(target):
         _attach_cover(init, "mask/directory", target, label)
     else:
@@ -77,8 +77,8 @@ def mask(init: Init, *, path: str, label: str) -> None:
 
 
 def _open(init: Init, path: str) -> int:
-    """-1 if nothing is there. Where root of a user namespace may not go, since owner or group are not mapped
-    (user_namespaces(7)), the process may, by its groups or as its owner: that is refused.
+    """Return -1 if the path does not exist. Root of a user namespace cannot search directories whose owner or group
+    is not mapped (user_namespaces(7)), but the process may, as owner or by its groups: those paths are refused.
     """
     try:
         return paths.open_below(init.rootfs, path)
@@ -87,12 +87,12 @@ def _open(init: Init, path: str) -> int:
             return -1
         hint = ""
         if error.errno == errno.EACCES:
-            hint = "owner or group of a directory above are not mapped: map them, or leave the path out"
+            hint = "the owner or group of a directory above it is not mapped: map them, or omit the path"
         raise Error(f"cannot cover {path}", errno=error.errno or 0, hint=hint) from None
 
 
 def _attach_cover(init: Init, name: str, target: int, label: str) -> None:
-    """The first one of a kind is attached itself, the later ones are copies of it: one tmpfs serves them all."""
+    """Attach the first mount of a kind itself and copies of it later: one tmpfs serves them all."""
     first = init.fds.get(name, -1)
     attached = name + "/attached"
     if first < 0:

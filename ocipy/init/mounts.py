@@ -1,7 +1,7 @@
-"""The steps that mount: made detached, given their attributes, and attached to a descriptor of the target.
+"""The steps that mount: each mount is made detached, gets its attributes, and is attached to the target's descriptor.
 
-So there is no moment in which a read-only mount is writable or a nosuid one is not, and no path that is walked twice
-(open_tree(2), fsopen(2), mount_setattr(2), move_mount(2)). The target is opened, or made, inside the container's root.
+So a read-only mount is never writable and a nosuid one never lacks nosuid, and no path is walked twice
+(open_tree(2), fsopen(2), mount_setattr(2), move_mount(2)). Targets are opened, or made, inside the container's root.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ if TYPE_CHECKING:
 
     from ocipy.init.context import Init
 
-# What a new filesystem means by an answer, where it has no words for it.
+# What an errno means for a new filesystem that reports no message.
 MOUNT_CAUSES = {
-    errno.EINVAL: "an option is missing, or does not go with the others; the kernel's log may say which: dmesg",
-    errno.ENODEV: "this kernel does not have it; /proc/filesystems lists what it has",
-    errno.ENOENT: "the source, or what an option names, is not there",
-    errno.EPERM: "a user namespace may mount only some kinds, and proc and sysfs only where its own are not covered",
+    errno.EINVAL: "an option is missing or conflicts with another; the kernel's log (dmesg) may name it",
+    errno.ENODEV: "this kernel does not have this filesystem; /proc/filesystems lists those it has",
+    errno.ENOENT: "the source, or a file that an option names, is missing",
+    errno.EPERM: "a user namespace may only mount some kinds, and proc and sysfs only if its own are not covered",
 }
 BUSY_TRIES = 5
 BUSY_PAUSE = 0.1
@@ -88,7 +88,7 @@ def mount(
     if copy_up:
         copy_content(target, tree, data)
     if relabel:
-        # The superblock of an mqueue is shared in its IPC namespace, so it takes no context; its root takes a label.
+        # An mqueue's superblock is shared by its IPC namespace, so it takes no context. Its root can be labelled.
         _set_label(tree, relabel)
     finish(init, tree, target, propagation, recursive_set, recursive_clear, late, is_root=destination == "/")
 
@@ -123,7 +123,7 @@ def bind(
 
 
 def open_source(source: str, destination: str, recursive: bool, nofollow: bool) -> int:
-    """A detached copy of the mount, or the tree of mounts, at the source. Also for the host lane. Raises Error."""
+    """Return a detached copy of the mount, or the tree of mounts, at the source. For both lanes. Raises Error."""
     flags = OPEN_TREE_CLONE | (AT_RECURSIVE if recursive else 0) | (AT_SYMLINK_NOFOLLOW if nofollow else 0)
     try:
         return _kernel.open_tree(AT_FDCWD, source, flags)
@@ -132,16 +132,16 @@ def open_source(source: str, destination: str, recursive: bool, nofollow: bool) 
         if error.errno == errno.ENOENT:
             hint = "the source does not exist on the host; create it or remove the mount"
         elif error.errno == errno.EINVAL and not recursive:
-            hint = "mounts on it may not be taken off in a user namespace, or it is unbindable; try rbind"
+            hint = "a user namespace may not remove the mounts on it, or it is unbindable; try rbind"
         elif error.errno == errno.EINVAL:
             hint = "the source is an unbindable mount"
         raise Error(f"cannot bind {source} on {destination}", errno=error.errno or 0, hint=hint) from None
 
 
 def set_attributes(tree: int, attr_set: int, attr_clear: int, attr_implicit: int, destination: str) -> None:
-    """Set the attributes of a mount. What is only implied stays where it is locked (mount_namespaces(7)).
+    """Set the attributes of a mount. Implied ones are kept if they are locked (mount_namespaces(7)).
 
-    Raises Error where one that was asked for is locked, OSError.
+    Raises Error if a requested one is locked, OSError.
     """
     if not (attr_set or attr_clear or attr_implicit):
         return
@@ -154,12 +154,12 @@ def set_attributes(tree: int, attr_set: int, attr_clear: int, attr_implicit: int
     try:
         _kernel.mount_setattr(tree, "", AT_EMPTY_PATH, attr_set, attr_clear, 0, -1)
     except OSError as error:
-        hint = "the source has ro, nosuid, nodev, noexec or an atime option which a user namespace may not change"
+        hint = "the source has ro, nosuid, nodev, noexec or an atime option, which a user namespace may not change"
         raise Error(f"cannot change the flags of {destination}", errno=error.errno or 0, hint=hint) from None
 
 
 def copy_symlink(init: Init, *, source: str, destination: str, **arguments: Any) -> None:
-    """Make the same symlink as on the host, instead of a mount (crun's copy-symlink); anything else is bound."""
+    """Make a copy of the host's symlink instead of a mount (crun's copy-symlink); bind anything else."""
     try:
         link = posix.readlink(source)
     except OSError:
@@ -180,7 +180,7 @@ def copy_symlink(init: Init, *, source: str, destination: str, **arguments: Any)
 
 
 def remount_readonly(init: Init, *, name: str) -> None:
-    """Make a mount read-only that was kept writable for the steps before; the descriptor cannot have moved."""
+    """Make a mount read-only that earlier steps needed writable. The descriptor cannot have moved."""
     tree = init.fds.pop(name)
     for left in range(BUSY_TRIES - 1, -1, -1):
         try:
@@ -196,7 +196,7 @@ def remount_readonly(init: Init, *, name: str) -> None:
 def make_filesystem(
     fstype: str, source: str, attributes: int, superblock: Sequence[str], data: Sequence[str], label: str
 ) -> int:
-    """A detached mount of a new filesystem. Raises OSError, or Error with what the filesystem said."""
+    """Return a detached mount of a new filesystem. Raises OSError, or Error with the filesystem's message."""
     context = _kernel.fsopen(fstype, 0)
     try:
         if source:
@@ -211,7 +211,7 @@ def make_filesystem(
                 )
             except OSError as error:
                 hint = _messages(context) or MOUNT_CAUSES.get(error.errno or 0, "")
-                raise Error(f"{fstype} does not take the option {word}", errno=error.errno or 0, hint=hint) from None
+                raise Error(f"{fstype} does not accept the option {word}", errno=error.errno or 0, hint=hint) from None
         try:
             _kernel.fsconfig(context, FSCONFIG_CMD_CREATE, None, None, 0)
         except OSError as error:
@@ -223,7 +223,7 @@ def make_filesystem(
 
 
 def _messages(context: int) -> str:
-    """What the filesystem had to say, as fsopen(2) offers it: "e tmpfs: Bad value for 'size'"."""
+    """Return the filesystem's message, as fsopen(2) gives it: "e tmpfs: Bad value for 'size'"."""
     try:
         return posix.read(context, 1024).decode("utf-8", "replace").strip()[2:]
     except OSError:
@@ -231,15 +231,15 @@ def _messages(context: int) -> str:
 
 
 def cannot_mount(fstype: str, destination: str, error: OSError) -> Error:
-    """The error of a filesystem that could not be mounted, with the likely cause."""
+    """Return the error for a filesystem that could not be mounted, with the likely cause."""
     hint = "".join(getattr(error, "__notes__", ())) or MOUNT_CAUSES.get(error.errno or 0, "")
     return Error(f"cannot mount {fstype} on {destination}", errno=error.errno or 0, hint=hint)
 
 
 def _host_sysfs() -> int:
-    """The host's /sys instead of our own, which needs the network namespace to be the user namespace's.
+    """Return the host's /sys, to replace a new one, which needs a network namespace owned by the user namespace.
 
-    All of it read-only, with the cgroups that are mounted below (CVE-2023-25809).
+    Everything in it is read-only, including the cgroups mounted below (CVE-2023-25809).
     """
     tree = _kernel.open_tree(AT_FDCWD, "/sys", OPEN_TREE_CLONE | AT_RECURSIVE)
     _kernel.mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, SYS_FALLBACK, 0, 0, -1)
@@ -247,9 +247,9 @@ def _host_sysfs() -> int:
 
 
 def open_target(init: Init, destination: str, fstype: str, directory: bool = True, tree: int = -1) -> int:
-    """An O_PATH descriptor of the mount's target, made if it is missing. Raises Error.
+    """Return an O_PATH descriptor of the mount's target, making it if it is missing. Raises Error.
 
-    tree: what is to be bound, which tells whether it may be on /proc.
+    tree: the mount to attach, which decides whether it may be on /proc.
     """
     try:
         if fstype in ("proc", "sysfs"):
@@ -271,35 +271,35 @@ def _plain_target(init: Init, destination: str, fstype: str) -> int:
         return paths.make_plain_directory(init.rootfs, destination)
     except Error:
         raise Error(
-            f'filesystem "{fstype}" must be mounted on ordinary directory, and {destination} is none',
+            f'filesystem "{fstype}" must be mounted on ordinary directory, which {destination} is not',
             hint="the image has a symlink or a file there",
         ) from None
 
 
 def _target_hint(error: OSError) -> str:
     if error.errno == errno.EROFS:
-        return "the root filesystem, or a mount above, is read-only; make the directory beforehand"
+        return "the root filesystem, or a mount above, is read-only; create the directory beforehand"
     if error.errno == errno.ELOOP:
-        return "the image has a symlink there that leads nowhere but to itself, or into /proc"
+        return "the image has a symlink there that points to itself, or into /proc"
     if error.errno == errno.EACCES:
-        return "the container's root has no right to that directory; see linux.uidMappings"
+        return "the container's root has no permission for that directory; see linux.uidMappings"
     return ""
 
 
 def _check_target(init: Init, target: int, destination: str, fstype: str, tree: int) -> None:
-    """Refuse what a symlink may have led to: the root itself, and /proc but for what is allowed there.
+    """Refuse places that a symlink may have led to: the root itself, and /proc except for the allowed files there.
 
-    The root itself is a target only where the config says so: plan/mounts.py has checked that.
+    The root itself is a target only if the config says so; plan/mounts.py has checked that.
     """
     if destination == "/":
         return
     root = init.root_path.rstrip("/")
     found = procfs.path_of(init.proc, target)
     if found in (root, root + "/"):
-        raise Error(f"cannot mount on the container's root itself, which is what {destination} is")
+        raise Error(f"cannot mount on the container's root itself, to which {destination} leads")
     inside = found.removeprefix(root)
     if inside == "/proc" and fstype != "proc" and not _is_procfs_root(tree):
-        raise Error(f"only a procfs can be mounted on /proc, which is what {destination} is")
+        raise Error(f"only a procfs can be mounted on /proc, to which {destination} leads")
     if inside.startswith("/proc/") and inside not in ALLOWED_IN_PROC:
         raise Error(f"{destination} cannot be mounted because it is inside /proc")
 
@@ -309,7 +309,7 @@ def _is_procfs_root(tree: int) -> bool:
 
 
 def _open_nofollow(init: Init, destination: str) -> int:
-    """crun's dest-nofollow: the target is there, and is used itself even if it is a symlink."""
+    """Open the existing target for crun's dest-nofollow, even if it is itself a symlink."""
     parent_path, name = paths.split(destination)
     try:
         parent = paths.open_below(init.rootfs, parent_path, O_PATH | O_DIRECTORY)
@@ -332,9 +332,9 @@ def finish(
     *,
     is_root: bool = False,
 ) -> None:
-    """Give a detached mount its recursive attributes, attach it, and close both descriptors (tree not if late).
+    """Set the recursive attributes of a detached mount, attach it, and close both descriptors (but not tree if late).
 
-    is_root: it covers the root, whose descriptor shows what is below from now on; so its own takes that one's place.
+    is_root: it covers the root. The old root descriptor would show what is below, so replace it by the new mount's.
     """
     set_recursive(tree, recursive_set, recursive_clear)
     attach(tree, target)
@@ -345,14 +345,14 @@ def finish(
 
 
 def attach(tree: int, target: int) -> None:
-    """Attach a detached mount, and close the target."""
+    """Attach a detached mount and close the target."""
     _kernel.move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH)
     posix.close(target)
 
 
 def finish_attached(init: Init, tree: int, propagation: Sequence[int], late: str) -> None:
-    """Set the propagation of an attached mount, and close it, or keep it for remount_readonly under the name late."""
-    # Only now: a mount becomes shared when it is attached below a shared one (mount_namespaces(7)).
+    """Set the propagation of an attached mount and close it, or keep it for remount_readonly under the name late."""
+    # Only after attaching: a mount below a shared one becomes shared (mount_namespaces(7)).
     for flag in propagation:
         recursive = AT_RECURSIVE if flag & MS_REC else 0
         _kernel.mount_setattr(tree, "", AT_EMPTY_PATH | recursive, 0, 0, flag & ~MS_REC, -1)
@@ -363,16 +363,16 @@ def finish_attached(init: Init, tree: int, propagation: Sequence[int], late: str
 
 
 def set_recursive(tree: int, attr_set: int, attr_clear: int) -> None:
-    """Set and clear attributes of every mount of a tree."""
+    """Set and clear attributes of every mount in a tree."""
     if attr_set or attr_clear:
         _kernel.mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, attr_set, attr_clear, 0, -1)
 
 
 def open_new(init: Init, destination: str, fstype: str, data: Sequence[str]) -> tuple[int, Sequence[str]]:
-    """open_target for a new filesystem, and its data. Raises Error.
+    """Call open_target for a new filesystem, and return its data too. Raises Error.
 
-    A tmpfs has the mode of the directory that it covers unless it is given one (semantics of runc and crun). One for
-    which the directory is made only now has the kernel's default, 1777 (tmpfs(5)).
+    A tmpfs gets the mode of the directory that it covers unless the options give one (as runc and crun do). If the
+    directory is only made here, it gets the kernel's default, 1777 (tmpfs(5)).
     """
     covers = fstype == "tmpfs" and paths.exists_below(init.rootfs, destination)
     target = open_target(init, destination, fstype)

@@ -1,11 +1,11 @@
-"""The step of --no-pivot: the root is moved over "/", and the host's tree below it stays in the mount namespace.
+"""The step of --no-pivot: move the root over "/", while the host's tree stays below it in the mount namespace.
 
-No path leads there. But a procfs or sysfs that shows all of itself lets the kernel allow more mounts of that kind in
-a user namespace (mount_namespaces(7)), without what the config masks, and is the way out for whoever gets past the
-chroot. So each outside of the root is unmounted; where the mount namespace belongs to a user namespace, which may not
-take off what it was born with, it is covered.
+No path leads there. But a fully visible procfs or sysfs makes the kernel allow more mounts of that kind in a user
+namespace (mount_namespaces(7)), without what the config masks, and is a way out for a process that escapes the
+chroot. So each one outside the root is unmounted, or covered if the mount namespace belongs to a user namespace, which
+cannot unmount the mounts it was created with.
 
-Mounts are told apart by their ids: paths are not enough, as several may be in one place, and the root on "/" itself.
+Mounts are identified by id. Paths are not enough: several mounts may be in one place, and the root is on "/" itself.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ FULL_FILESYSTEMS = (b"proc", b"sysfs")
 
 
 class Mount:
-    """A line of mountinfo (proc_pid_mountinfo(5)). full: a procfs or sysfs from its root on."""
+    """A line of mountinfo (proc_pid_mountinfo(5)). full: a procfs or sysfs that shows its root."""
 
     __slots__ = ("cover", "full", "parent", "point", "shared")
 
@@ -55,12 +55,12 @@ class Mount:
 
 
 def move_root(init: Init) -> None:
-    """Move the root over "/", hide every full procfs and sysfs outside of it, and chroot."""
-    # With the rootfsPropagation "shared" our "/" may still be a peer of the host's, which would be covered as well.
+    """Move the root over "/", hide every full procfs and sysfs outside it, and chroot."""
+    # With rootfsPropagation "shared" our "/" may still be a peer of the host's, which would then be covered too.
     propagation(init, flags=MS_SLAVE)
-    if init.root_path:  # else it is there already: by attach_rootfs, or since root.path is "/"
+    if init.root_path:  # otherwise it is already there: by attach_rootfs, or because root.path is "/"
         _kernel.move_mount(init.rootfs, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH)
-    # Until the chroot paths start at the host's root, below ours (path_resolution(7)).
+    # Until the chroot, paths start at the host's root, below ours (path_resolution(7)).
     mounts = _mounts(init)
     own = _kernel.mount_id(init.rootfs, "", AT_EMPTY_PATH)
     for number in _full_outside(mounts, own):
@@ -68,12 +68,12 @@ def move_root(init: Init) -> None:
             _hide(mounts, number)
         except OSError as error:
             what = f"cannot hide the host's {mounts[number].point}"
-            raise Error(what, errno=error.errno or 0, hint="leave out --no-pivot") from None
+            raise Error(what, errno=error.errno or 0, hint="omit --no-pivot") from None
     chroot(init)
 
 
 def _mounts(init: Init) -> dict[int, Mount]:
-    """The mounts that our root, the host's still, has below it, by their ids."""
+    """Return the mounts below our root, which is still the host's, by id."""
     found = {}
     for line in procfs.read(init.proc, "mountinfo", 1 << 24).split(b"\n"):
         before, separator, after = line.partition(b" - ")
@@ -89,7 +89,7 @@ def _mounts(init: Init) -> dict[int, Mount]:
 
 
 def unescape(text: bytes) -> str:
-    """A path of mountinfo, where blanks and backslashes are octal."""
+    """Decode a path of mountinfo, where blanks and backslashes are octal."""
     parts = text.split(b"\\")
     out = parts[0]
     for part in parts[1:]:
@@ -98,7 +98,7 @@ def unescape(text: bytes) -> str:
 
 
 def _above(mounts: dict[int, Mount], number: int) -> list[int]:
-    """The mounts that this one is on, from its parent up."""
+    """Return the mounts that this one is on, from its parent upwards."""
     found: list[int] = []
     while number in mounts and mounts[number].parent not in found:
         number = mounts[number].parent
@@ -107,7 +107,7 @@ def _above(mounts: dict[int, Mount], number: int) -> list[int]:
 
 
 def _full_outside(mounts: dict[int, Mount], own: int) -> list[int]:
-    """Every full procfs and sysfs that is not within the root, what is on top first."""
+    """Return every full procfs and sysfs outside the root, topmost first."""
     depths = {}
     for number, mount in mounts.items():
         if mount.full:
@@ -118,14 +118,14 @@ def _full_outside(mounts: dict[int, Mount], own: int) -> list[int]:
 
 
 def _hide(mounts: dict[int, Mount], number: int) -> None:
-    """Unmount one, with what is on it or in the way to it; or see to it that it is covered. Raises Error, OSError."""
+    """Unmount one, with everything on it or in the way, or make sure that it is covered. Raises Error, OSError."""
     above = _above(mounts, number)
     while True:
         fd = _open(mounts[number].point)
         try:
             there = _kernel.mount_id(fd, "", AT_EMPTY_PATH)
             if there in above:
-                return  # it has gone: the host has unmounted it, and we are its slave
+                return  # it is gone: the host has unmounted it, and we are its slave
             if _unmount(mounts, there):
                 if there == number:
                     return
@@ -136,13 +136,13 @@ def _hide(mounts: dict[int, Mount], number: int) -> None:
         finally:
             posix.close(fd)
         if number in _above(mounts, there):
-            return  # as good as a cover of ours
+            return  # as good as our own cover
         what = f"cannot hide the host's {mounts[number].point}: another mount is in the way"
-        raise Error(what, hint="leave out --no-pivot")
+        raise Error(what, hint="omit --no-pivot")
 
 
 def _open(point: str) -> int:
-    """Open what is at this path, or as far as the path goes: where another mount covers it, that ends earlier."""
+    """Open this path as far as it goes: it ends early where another mount covers it."""
     while True:
         try:
             return _kernel.openat2(AT_FDCWD, point or "/", O_PATH | O_NOFOLLOW | O_CLOEXEC, 0, RESOLVE_NO_SYMLINKS)
@@ -153,7 +153,7 @@ def _open(point: str) -> int:
 
 
 def _unmount(mounts: dict[int, Mount], number: int) -> bool:
-    """Unmount what _open has found, with all below it. False if that cannot be done, or would be on the host too."""
+    """Unmount what _open found, with everything below it. False if it is locked, or would be unmounted on the host."""
     mount = mounts.get(number)
     if mount is None or mount.cover:
         return False
@@ -170,7 +170,7 @@ def _unmount(mounts: dict[int, Mount], number: int) -> bool:
 
 
 def _cover(mounts: dict[int, Mount], number: int, fd: int) -> None:
-    """Put a tmpfs without room for a file over it."""
+    """Cover it with a tmpfs that has no room for a file."""
     tree = make_filesystem("tmpfs", "tmpfs", MOUNT_ATTR_RDONLY, (), ("nr_inodes=1", "mode=555"), "")
     mounts[_kernel.mount_id(tree, "", AT_EMPTY_PATH)] = Mount(number, mounts[number].point, cover=True)
     attach(tree, posix.dup(fd))

@@ -1,4 +1,4 @@
-"""Entering namespaces: joining those given by path, unsharing the cgroup one, and what is to be given up before."""
+"""Joining the namespaces given by path, unsharing the cgroup one, and what must be dropped beforehand."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def join(namespaces: Sequence[tuple[str, str, int]]) -> None:
     """Enter namespaces given as (kind, pointer, descriptor), in the order that the kernel permits.
 
-    All but the user namespace while the rights of outside are there; those that are refused (EPERM: they are
-    not owned by a user namespace that we have rights in) again once the user namespace is joined.
+    First all but the user namespace, with the outside privileges. Those that are refused (EPERM: their owner is a user
+    namespace in which we lack privileges) are tried again after joining the user namespace.
     """
     user = [entry for entry in namespaces if entry[0] == "user"]
     later: list[tuple[str, str, int]] = []
@@ -42,7 +42,7 @@ def join(namespaces: Sequence[tuple[str, str, int]]) -> None:
 
 
 def leave_groups() -> None:
-    """Give up the additional groups of the caller, unless setgroups is denied (user_namespaces(7))."""
+    """Drop the caller's additional groups, unless setgroups is denied (user_namespaces(7))."""
     try:
         posix.setgroups([])
     except PermissionError:
@@ -52,26 +52,26 @@ def leave_groups() -> None:
 def _refused(entry: tuple[str, str, int], error: OSError) -> Error:
     hint = ""
     if error.errno == errno.EINVAL and entry[0] == "user":
-        hint = "it is the runtime's own user namespace: leave it out"
+        hint = "it is the runtime's own user namespace: omit it"
     return Error(f"cannot join the {entry[0]} namespace", pointer=entry[1], errno=error.errno or 0, hint=hint)
 
 
 def not_made(kinds: Sequence[str], error: OSError) -> Error:
-    """The Error for namespaces that could not be made."""
+    """Return the Error for namespaces that could not be made."""
     hint = ""
     if error.errno == errno.EPERM and "user" in kinds:
-        hint = "the host may forbid its users new user namespaces: see sysctl kernel.unprivileged_userns_clone"
+        hint = "the host may forbid unprivileged user namespaces: see sysctl kernel.unprivileged_userns_clone"
     elif error.errno == errno.EPERM:
-        hint = "making namespaces needs CAP_SYS_ADMIN, or a new user namespace where the host permits them"
+        hint = "making namespaces needs CAP_SYS_ADMIN, or a new user namespace if the host permits them"
     elif error.errno in (errno.ENOSPC, errno.EUSERS):
-        hint = "a limit of /proc/sys/user/max_*_namespaces is reached"
+        hint = "a limit of /proc/sys/user/max_*_namespaces has been reached"
     elif error.errno == errno.EINVAL:
         hint = "the kernel was built without one of these kinds, or is too old for it"
     return Error(f"cannot make the namespaces ({' '.join(kinds)})", errno=error.errno or 0, hint=hint)
 
 
 def unshare_cgroup(init: Init) -> None:
-    """A cgroup namespace whose root is the cgroup that init is in by now."""
+    """Make a cgroup namespace whose root is init's current cgroup."""
     try:
         _kernel.unshare(CLONE_NEWCGROUP)
     except OSError as error:
@@ -79,7 +79,7 @@ def unshare_cgroup(init: Init) -> None:
 
 
 def unshare_ipc(init: Init) -> None:
-    """An IPC namespace whose message queues belong to the root of our user namespace."""
+    """Make an IPC namespace whose message queues belong to root of our user namespace."""
     try:
         _kernel.unshare(CLONE_NEWIPC)
     except OSError as error:

@@ -1,9 +1,9 @@
 """Paths of the container, resolved by the kernel inside the container's root, used as descriptors.
 
-Its root filesystem is hostile: every component may be a symlink to anywhere, and may be swapped for another while
-we look (CVE-2021-30465, CVE-2024-45310). So no path is checked and then used: it is opened once, by openat2(2) with
-RESOLVE_IN_ROOT, and what is to be done is done to the descriptor. Directories that are missing are made one by one
-below the descriptor of the last.
+The root filesystem is hostile: every component may be a symlink to anywhere, and may be swapped while we look
+(CVE-2021-30465, CVE-2024-45310). So no path is checked first and used later: openat2(2) opens it once, with
+RESOLVE_IN_ROOT, and everything is done to the descriptor. Missing directories are made one by one, each below the
+descriptor of the last.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ FILE_MODE = 0o644
 
 
 def open_below(root: int, path: str, flags: int = O_PATH) -> int:
-    """Open a path below the root, whether it is written with a leading slash or not. Raises OSError."""
+    """Open a path below the root, with or without a leading slash. Raises OSError."""
     return _retry(root, path.lstrip("/") or ".", flags | O_CLOEXEC, IN_ROOT)
 
 
 def _retry(directory: int, path: str, flags: int, resolve: int) -> int:
-    """openat2, again where a rename raced with a ".." (EAGAIN, openat2(2))."""
+    """openat2, repeated if a rename raced with a ".." (EAGAIN, openat2(2))."""
     for _ in range(MAX_RETRIES):
         try:
             return _kernel.openat2(directory, path, flags, 0, resolve)
@@ -55,18 +55,18 @@ def _retry(directory: int, path: str, flags: int, resolve: int) -> int:
 
 
 def split(path: str) -> tuple[str, str]:
-    """(parent, last component) of a path, without slashes at their ends."""
+    """Return (parent, last component) of a path, without slashes at their ends."""
     parent, _, name = path.strip("/").rpartition("/")
     return parent, name
 
 
 def is_directory(fd: int) -> bool:
-    """Whether the descriptor is of a directory."""
+    """Whether the descriptor refers to a directory."""
     return posix.stat(fd).st_mode & S_IFMT == S_IFDIR
 
 
 def exists_below(root: int, path: str) -> bool:
-    """Whether anything is at the path, symlinks followed."""
+    """Whether the path exists, following symlinks."""
     try:
         posix.close(open_below(root, path))
     except OSError:
@@ -75,22 +75,22 @@ def exists_below(root: int, path: str) -> bool:
 
 
 def make_directory(root: int, path: str) -> int:
-    """An O_PATH descriptor of the directory, made with what is missing above it. Raises OSError or Error."""
+    """Return an O_PATH descriptor of the directory, making it and its parents. Raises OSError or Error."""
     return make(root, path, directory=True)
 
 
 def make_parent(root: int, path: str) -> tuple[int, str]:
-    """(O_PATH descriptor of the parent directory, made where missing; last component). Raises OSError or Error."""
+    """Return (O_PATH descriptor of the parent, made if missing; last component). Raises OSError or Error."""
     parent, name = split(path)
     if name in ("", ".", ".."):
-        raise Error(f"{path!r} names no file")
+        raise Error(f"{path!r} does not name a file")
     return make(root, parent, directory=True), name
 
 
 def make(root: int, path: str, *, directory: bool) -> int:
-    """An O_PATH descriptor of what is at the path; if nothing is, of a directory or an empty file made there.
+    """Return an O_PATH descriptor of the path. If it does not exist, make a directory or an empty file there.
 
-    A symlink that leads nowhere yet, as images have for resolv.conf, is followed: the file is made where it points to.
+    A dangling symlink, as images have for resolv.conf, is followed: the file is made where it points.
     Raises OSError, or Error for a path that cannot be made.
     """
     for _ in range(MAX_SYMLINKS):
@@ -106,13 +106,13 @@ def make(root: int, path: str, *, directory: bool) -> int:
                 return _make_rest(parent, rest, directory)
         finally:
             posix.close(parent)
-        # Joined as text only to be resolved by the kernel again, from the root on.
+        # Joined as text only for the kernel to resolve it again, from the root.
         path = "/".join([link if link.startswith("/") else parent_path + "/" + link, *rest[1:]])
     raise OSError(errno.ELOOP, posix.strerror(errno.ELOOP))
 
 
 def _deepest(root: int, path: str) -> tuple[int, str, list[str]]:
-    """(descriptor of the deepest part of the path that exists, its path, the components that do not)."""
+    """Return (descriptor of the deepest existing part of the path, its path, the missing components)."""
     done = [part for part in path.split("/") if part not in ("", ".")]
     rest: list[str] = []
     while done:
@@ -126,7 +126,7 @@ def _deepest(root: int, path: str) -> tuple[int, str, list[str]]:
 
 
 def _read_link(directory: int, name: str) -> str | None:
-    """The target of a symlink, None if there is none of that name."""
+    """Return the target of a symlink, None if there is no symlink of that name."""
     try:
         return posix.readlink(name, dir_fd=directory)
     except OSError as error:
@@ -137,7 +137,7 @@ def _read_link(directory: int, name: str) -> str | None:
 
 def _make_rest(parent: int, rest: list[str], directory: bool) -> int:
     if ".." in rest:
-        raise Error('cannot make a path that goes up by ".." from what does not exist')
+        raise Error('cannot make a path with ".." after a missing directory')
     current = posix.dup(parent)
     try:
         for position, name in enumerate(rest):
@@ -152,7 +152,7 @@ def _make_rest(parent: int, rest: list[str], directory: bool) -> int:
 
 
 def _make_child(directory: int, name: str) -> int:
-    """Make one directory and open it. What somebody else put there in between is opened only if it is one too."""
+    """Make one directory and open it. If somebody else put something there meanwhile, it must be a directory too."""
     try:
         posix.mkdir(name, DIRECTORY_MODE, dir_fd=directory)
     except FileExistsError:
@@ -161,7 +161,7 @@ def _make_child(directory: int, name: str) -> int:
 
 
 def _make_file(directory: int, name: str) -> int:
-    """Make one empty file and open it O_PATH."""
+    """Make one empty file and open it with O_PATH."""
     try:
         posix.close(posix.open(name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, FILE_MODE, dir_fd=directory))
     except FileExistsError:
@@ -170,10 +170,10 @@ def _make_file(directory: int, name: str) -> int:
 
 
 def make_plain_directory(root: int, path: str) -> int:
-    """As make_directory, but the last component must be a directory itself, not a symlink to one.
+    """As make_directory, but the last component must itself be a directory, not a symlink to one.
 
-    For proc and sysfs, which must be where masked and readonly paths suppose them (CVE-2019-19921, CVE-2023-27561).
-    Raises Error for another kind, OSError.
+    For proc and sysfs, which must be where masked and readonly paths expect them (CVE-2019-19921, CVE-2023-27561).
+    Raises Error for anything else, OSError.
     """
     parent, name = make_parent(root, path)
     try:
@@ -183,7 +183,7 @@ def make_plain_directory(root: int, path: str) -> int:
         except FileNotFoundError:
             return _make_child(parent, name)
         except OSError as error:
-            # O_NOFOLLOW with O_PATH and O_DIRECTORY says ENOTDIR of a symlink, NO_SYMLINKS says ELOOP.
+            # On a symlink, O_NOFOLLOW with O_PATH and O_DIRECTORY fails with ENOTDIR, NO_SYMLINKS with ELOOP.
             if error.errno not in (errno.ENOTDIR, errno.ELOOP):
                 raise
             raise Error(f"{path} is not an ordinary directory") from None

@@ -1,9 +1,9 @@
-"""Entering a pid namespace in which others may look at us: last of all, when nothing of the host's is left to be found.
+"""Entering a pid namespace in which others may look at us: at the very end, when we hold nothing of the host's.
 
-Whoever has CAP_SYS_PTRACE there, and our user namespace, may follow the root, the working directory and the descriptors
-of each process (ptrace(2), proc(5)). setns(2) puts only children into a pid namespace. So init makes the container's
-root outside of it, enters that root, covers the paths, and forks then. A procfs shows the pid namespace of the process
-that makes it: that one is a short-lived child with nothing open and an empty root.
+Processes there with CAP_SYS_PTRACE in our user namespace can follow the root, the working directory and the
+descriptors of each process (ptrace(2), proc(5)). setns(2) only affects children. So init makes the container's root
+outside, enters it, covers the paths, and only then forks. A procfs shows the pid namespace of the process that makes
+it: a short-lived child makes it, with no descriptors open and an empty root.
 """
 
 from __future__ import annotations
@@ -38,25 +38,25 @@ if TYPE_CHECKING:
 
 NAMESPACE = "namespace/pid"
 EMPTY = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
-# Who shares the pid namespace may stop what comes in: it is continued so often, and then given up.
+# Processes in the pid namespace may stop one that enters: continue it this many times, then give up.
 GLANCE_MS = 100
 GLANCES = 50
 
 
 def enter_pid_namespace(init: Init, *, terminal: bool) -> None:
-    """Fork into the pid namespace. Only the child returns.
+    """Fork into the pid namespace. Returns only in the child.
 
-    terminal: the standard streams are a terminal that is to control the child's session.
+    terminal: the standard streams are a terminal that becomes the controlling one of the child's session.
     """
     namespace = init.fds.pop(NAMESPACE)
     _join(namespace)
     posix.close(namespace)
-    # CLONE_PARENT makes it a child of the runtime, which waits for it and is its reaper.
+    # CLONE_PARENT makes it a child of the runtime, which waits for it and reaps it.
     pid, _ = _kernel.clone3(CLONE_PARENT, 0, -1)
     if pid != 0:
         init.channel.send("pid", {"pid": pid})
         posix._exit(0)
-    _kernel.prctl(PR_SET_PDEATHSIG, SIGKILL)  # which no child inherits
+    _kernel.prctl(PR_SET_PDEATHSIG, SIGKILL)  # children do not inherit it
     posix.setsid()
     if terminal:
         _kernel.tty_set_controlling(0)
@@ -85,7 +85,7 @@ def mount_procfs(
     copy_up: bool,
     late: str,
 ) -> None:
-    """Mount a procfs of the pid namespace that is not ours yet. The arguments are those of init/mounts.py, mount."""
+    """Mount a procfs of the pid namespace that we enter later. Arguments: see mount in init/mounts.py."""
     target = open_target(init, destination, fstype)
     ours, theirs = channel.pair()
     child = posix.fork()
@@ -115,11 +115,11 @@ def _in_helper(
     superblock: Sequence[str],
     data: Sequence[str],
 ) -> NoReturn:
-    """Go where nothing leads to the host, and have a child make the filesystem inside. Sends its mount, or an error."""
+    """Go where nothing leads to the host, and have a child make the filesystem there. Sends its mount, or an error."""
     try:
         _kernel.prctl(PR_SET_PDEATHSIG, SIGKILL)
         close_all_but(0, [namespace, theirs.fd])
-        # A mount that is attached nowhere has no ".." out of it. What is open keeps it, after its descriptor is closed.
+        # A ".." cannot leave an unattached mount. Files open in it keep it alive after its descriptor is closed.
         empty = make_filesystem("tmpfs", "tmpfs", EMPTY, (), ("nr_blocks=1", "nr_inodes=1"), "")
         posix.fchdir(empty)
         posix.chroot(".")
@@ -143,7 +143,7 @@ def _in_helper(
 
 
 def _see_it_end(pid: int, pidfd: int) -> None:
-    """Wait for a child that others may stop, for some seconds; then it is killed."""
+    """Wait some seconds for a child that others may stop, then kill it."""
     for _ in range(GLANCES):
         if _kernel.poll([(pidfd, POLLIN)], GLANCE_MS):
             break

@@ -1,4 +1,4 @@
-"""What the process starts with: session, signals, working directory, environment, umask, descriptors; and the exec."""
+"""What the process starts with: session, signals, working directory, environment, umask, descriptors; then the exec."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ if TYPE_CHECKING:
 
 NULL = (1, 3)  # /dev/null: devices.txt
 
-# What execve(2) means by an answer for a file that may be executed.
+# What an errno of execve(2) means for an executable file.
 EXEC_CAUSES = {
-    errno.E2BIG: "args and env are too long together, also by RLIMIT_STACK: execve(2)",
+    errno.E2BIG: "args and env together are too long; RLIMIT_STACK also limits them: execve(2)",
     errno.EACCES: "the interpreter that it names, by #! or as its dynamic loader, may not be executed",
-    errno.ENOENT: "the file is there, but not the interpreter that it names: by #! (a CR at the end counts), or as its"
-    " dynamic loader",
-    errno.ENOEXEC: "it is neither a program for this machine nor a script that begins with #!",
+    errno.ENOENT: "the file exists, but the interpreter that it names does not: after #! (a CR at the end counts), or"
+    " as its dynamic loader",
+    errno.ENOEXEC: "it is neither a program for this machine nor a script starting with #!",
     errno.EPERM: "linux.seccomp does not permit execve, or a security module forbids it",
 }
 
 
 def reset_signals(init: Init) -> None:
-    """Default dispositions, nothing blocked: what the caller ignores or blocks would outlive the exec (execve(2)).
+    """Set default dispositions and unblock all signals: ignored and blocked ones would survive the exec (execve(2)).
 
-    conmon ignores SIGPIPE, and so does Python; the foreground of `run` blocks all.
+    conmon ignores SIGPIPE, and so does Python. `run` in the foreground blocks all.
     """
     _kernel.reset_signals()
 
@@ -51,29 +51,29 @@ def reset_signals(init: Init) -> None:
 def heed_signals(init: Init) -> None:
     """Let `kill` end a container that waits for start, as runc's init does.
 
-    The first process of a pid namespace gets no signal that it has no handler for, but KILL (pid_namespaces(7)). The
-    exec takes the handlers away. Now, and not when it waits: a seccomp filter need not permit this.
+    The first process of a pid namespace only receives signals that it handles, except KILL (pid_namespaces(7)). The
+    exec removes the handlers. Done now, not when it waits: a seccomp filter need not permit it.
     """
     for number in (SIGHUP, SIGINT, SIGQUIT, SIGTERM):
         _kernel.exit_on_signal(number)
 
 
 def session(init: Init) -> None:
-    """A session of our own, so that the caller's terminal is not our controlling one.
+    """Make a session, so that the caller's terminal is not our controlling one.
 
-    The umask is 0 until the process gets its own: what is made in between gets the mode that it is given.
+    The umask is 0 until the process gets its own: files made until then get exactly the mode they are given.
     """
     try:
         posix.setsid()
-    except PermissionError:  # we lead one already
+    except PermissionError:  # we already lead one
         pass
     posix.umask(0)
 
 
 def stdio_null(init: Init, *, required: bool) -> None:
-    """Standard streams that are the host's /dev/null become the container's: no inode of the host stays open.
+    """Replace standard streams that are the host's /dev/null by the container's: no inode of the host stays open.
 
-    required: create has made the device. Later on the container may have removed it, and then they stay what they are.
+    required: create has made the device. Later the container may have removed it; then the streams stay unchanged.
     """
     streams = [fd for fd in range(3) if is_null(fd)]
     if not streams:
@@ -99,7 +99,7 @@ def stdio_null(init: Init, *, required: bool) -> None:
 
 
 def is_null(fd: int) -> bool:
-    """Whether the descriptor is of the null device, by type and number; False if it is not open."""
+    """Whether the descriptor is the null device, by type and number; False if it is not open."""
     try:
         status = posix.stat(fd)
     except OSError:
@@ -109,7 +109,7 @@ def is_null(fd: int) -> bool:
 
 
 def make_cwd(init: Init, *, path: str) -> None:
-    """Make the working directory where it is missing. Whatever else is wrong with it, chdir will tell."""
+    """Make the working directory if it is missing. chdir reports any other fault."""
     try:
         posix.close(paths.make_directory(init.rootfs, path))
     except OSError as error:
@@ -123,10 +123,10 @@ def no_new_privileges(init: Init) -> None:
 
 
 def close_descriptors(init: Init, *, keep: tuple[str, ...]) -> None:
-    """Close all but the standard streams, the payload's, and what keep names: "rootfs", or a name in init.fds.
+    """Close everything but the standard streams, the payload's, and those in keep: "rootfs", or a name in init.fds.
 
-    Close-on-exec is not enough: what is open is open for chdir, for the lookup of the command and for the path
-    walk of execve (CVE-2024-21626). The channel and the FIFO stay, which lead nowhere.
+    Close-on-exec is not enough: chdir, the lookup of the command and the path walk of execve could still use an open
+    descriptor (CVE-2024-21626). The channel and the FIFO stay; they lead nowhere.
     """
     init.fds = {name: fd for name, fd in init.fds.items() if name in keep}
     wanted = [init.channel.fd, init.report_fd, *init.fds.values()]
@@ -138,7 +138,7 @@ def close_descriptors(init: Init, *, keep: tuple[str, ...]) -> None:
 
 
 def close_all_but(first: int, keep: Iterable[int]) -> None:
-    """Close every descriptor from first on that is not in keep (where -1 means none)."""
+    """Close every descriptor from first upwards that is not in keep (-1 is ignored)."""
     for fd in sorted(keep):
         if fd < first:
             continue
@@ -149,8 +149,8 @@ def close_all_but(first: int, keep: Iterable[int]) -> None:
 
 
 def _close_range(first: int, last: int) -> None:
-    """Close first to last. A seccomp filter that is already in force may know nothing of close_range (Linux 5.9);
-    by then all descriptors have small numbers, since init began with few and each took the lowest that was free."""
+    """Close first to last. A loaded seccomp filter may not know close_range (Linux 5.9). By then all descriptors have
+    small numbers, since init began with few and each new one took the lowest free number."""
     try:
         _kernel.close_range(first, last, 0)
     except OSError:
@@ -158,7 +158,7 @@ def _close_range(first: int, last: int) -> None:
 
 
 def working_directory(init: Init, *, path: str) -> None:
-    """Change to it as root of the container; where that is refused, working_directory_again may be able to."""
+    """Change to it as root of the container. If that is refused, working_directory_again may succeed."""
     try:
         posix.chdir(to_bytes(path))
     except PermissionError:
@@ -170,8 +170,8 @@ def working_directory(init: Init, *, path: str) -> None:
 
 
 def working_directory_again(init: Init, *, path: str) -> None:
-    """As the final user, if root could not: a home of mode 0700 on NFS, where root is nobody."""
-    # Else it was entered and checked before, and getcwd may be what the filter refuses by now.
+    """Change to it as the final user if root could not: a home of mode 0700 on NFS, where root is nobody."""
+    # Otherwise it was entered and checked before, and the filter may deny getcwd by now.
     if not init.cwd_entered:
         try:
             posix.chdir(to_bytes(path))
@@ -186,7 +186,7 @@ def _no_cwd(path: str, error: OSError) -> Error:
 
 
 def _cwd() -> str:
-    """The working directory as the kernel tells it, "" if it has been removed."""
+    """Return the working directory as the kernel reports it, "" if it has been removed."""
     try:
         return _kernel.getcwd()
     except FileNotFoundError:
@@ -194,19 +194,19 @@ def _cwd() -> str:
 
 
 def _check_cwd() -> None:
-    """It must be reachable from the container's root: through a leaked descriptor it would not be (CVE-2024-21626)."""
+    """It must be reachable from the container's root; through a leaked descriptor it is not (CVE-2024-21626)."""
     if not _cwd().startswith("/"):
         raise Error(
-            "the working directory is outside of the container's root",
+            "the working directory is outside the container's root",
             hint="it must not lead through /proc/self/fd",
         )
 
 
 def environment(init: Init, *, variables: tuple[str, ...], uid: int, listen_fds: int) -> None:
-    """The environment of the process, and nothing of ours. Fills init.environment.
+    """Set the environment of the process, without anything of ours. Sets init.environment.
 
-    variables: NAME=value, each name once. HOME comes from the container's passwd file where it is absent or empty.
-    listen_fds: so many descriptors are handed on by sd_listen_fds(3).
+    variables: NAME=value, each name once. HOME comes from the container's passwd file if it is missing or empty.
+    listen_fds: how many descriptors are passed on by sd_listen_fds(3).
     """
     result: dict[bytes, bytes] = {}
     for variable in variables:
@@ -227,13 +227,13 @@ def umask(init: Init, *, mask: int) -> None:
 
 
 def rlimit_at_exec(init: Init, *, name: str, resource: int, soft: int, hard: int) -> None:
-    """Keep a limit that would bind us ourselves for the moment of the exec. The host has seen to it that it is
-    permitted. Fills init.limits."""
+    """Keep a limit for the moment of the exec, since it would restrict init itself. The host has checked that it is
+    permitted. Sets init.limits."""
     init.limits += ((resource, soft, hard),)
 
 
 def execute(init: Init, *, arguments: tuple[str, ...]) -> None:
-    """execve(2), which returns only to fail."""
+    """execve(2), which returns only on failure."""
     argv = tuple(to_bytes(argument) for argument in arguments)
     try:
         if init.limits:

@@ -1,4 +1,4 @@
-"""The steps that make the container's root a mount of its own, and then "/"."""
+"""The steps that turn the container's root into a mount, and then into "/"."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ if TYPE_CHECKING:
 
 
 def propagation(init: Init, *, flags: int) -> None:
-    """Set the mount propagation of "/", with MS_REC of all below it (mount_namespaces(7)).
+    """Set the mount propagation of "/"; with MS_REC also of everything below it (mount_namespaces(7)).
 
-    By mount(2): mount_setattr(2) of older kernels refuses a root that is mounted on nothing, as an initramfs is.
+    By mount(2): on older kernels mount_setattr(2) refuses a root that is not mounted on anything, such as an initramfs.
     """
     try:
         _kernel.mount(None, "/", None, flags, None)
     except OSError as error:
         hint = ""
         if error.errno == errno.EINVAL:
-            hint = 'the runtime\'s own "/" is no mount point, as in a chroot: bind-mount that directory on itself first'
+            hint = 'the runtime\'s "/" is not a mount point, as in a chroot: first bind-mount that directory on itself'
         raise Error('cannot set the propagation of the mounts below "/"', errno=error.errno or 0, hint=hint) from None
 
 
 def rootfs(init: Init, *, path: str, propagation: int, parent: int) -> None:
-    """Bind the root filesystem on itself, so that it is a mount that pivot_root(2) takes, and open it.
+    """Bind the root filesystem on itself, so that it becomes a mount that pivot_root(2) accepts, and open it.
 
-    propagation, parent: MS_… of the copy, and of the mount that it is put on, 0 to leave that alone.
+    propagation, parent: MS_… of the copy, and of the mount below it; 0 leaves that unchanged.
     """
     directory = open_directory(path)
     if parent:
@@ -56,20 +56,20 @@ def rootfs(init: Init, *, path: str, propagation: int, parent: int) -> None:
 
 
 def open_directory(path: str) -> int:
-    """An O_PATH descriptor of the root filesystem. Raises Error."""
+    """Return an O_PATH descriptor of the root filesystem. Raises Error."""
     try:
         return posix.open(path, O_PATH | O_DIRECTORY)
     except OSError as error:
-        hint = "a directory must exist there; see config.md, Root" if error.errno == errno.ENOENT else ""
+        hint = "root.path must be an existing directory; see config.md, Root" if error.errno == errno.ENOENT else ""
         if error.errno == errno.EACCES:
             hint = "the container's user namespace may not search a directory above it"
         raise Error(f"cannot open the root filesystem {path}", errno=error.errno or 0, hint=hint) from None
 
 
 def _set_parent(directory: int, flag: int) -> None:
-    """Set the propagation of the mount that the directory is in: at that mount's root, which is here or above.
+    """Set the propagation of the mount that contains the directory, at that mount's root, which is here or above.
 
-    pivot_root(2) refuses a root whose parent mount is shared, and what is mounted on that would travel to the host.
+    pivot_root(2) refuses a root whose parent mount is shared, and mounts on it would propagate to the host.
     """
     current = posix.dup(directory)
     try:
@@ -85,13 +85,13 @@ def _set_parent(directory: int, flag: int) -> None:
             posix.close(current)
             current = above
             if top:
-                return  # "/" is no mount point: we are in a chroot, and pivot_root will refuse
+                return  # "/" is not a mount point: we are in a chroot, and pivot_root will refuse
     finally:
         posix.close(current)
 
 
 def same_place(one: int, other: int) -> bool:
-    """Whether two descriptors are of one file by one mount."""
+    """Whether two descriptors refer to one file through one mount."""
     a, b = posix.stat(one), posix.stat(other)
     if (a.st_dev, a.st_ino) != (b.st_dev, b.st_ino):
         return False
@@ -99,12 +99,12 @@ def same_place(one: int, other: int) -> bool:
 
 
 def clone_root(path: str, propagation: int) -> int:
-    """A detached copy of the root filesystem, with all that is mounted below it. For both lanes. Raises Error."""
+    """Return a detached copy of the root filesystem, with everything mounted below it. For both lanes. Raises Error."""
     try:
         tree = _kernel.open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | AT_RECURSIVE)
     except OSError as error:
         raise Error(f"cannot bind the root filesystem {path} on itself", errno=error.errno or 0) from None
-    # What is mounted in it may hear from the host, never the other way round.
+    # Mount events may propagate from the host into it, never the other way round.
     _kernel.mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, 0, 0, MS_SLAVE, -1)
     if propagation != MS_SLAVE:
         _kernel.mount_setattr(tree, "", AT_EMPTY_PATH, 0, 0, propagation, -1)
@@ -112,9 +112,9 @@ def clone_root(path: str, propagation: int) -> int:
 
 
 def attach_rootfs(init: Init, *, name: str) -> None:
-    """Attach the root filesystem that the host opened: on "/" itself, since its own place may be out of our reach.
+    """Attach the root filesystem that the host opened on "/" itself, since its own place may be out of our reach.
 
-    Paths still start below it, at our root (path_resolution(7)), until the pivot.
+    Until the pivot, paths still start below it, at our root (path_resolution(7)).
     """
     tree = init.fds.pop(name)
     _kernel.move_mount(tree, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH)
@@ -122,7 +122,7 @@ def attach_rootfs(init: Init, *, name: str) -> None:
 
 
 def use_rootfs(init: Init, *, path: str) -> None:
-    """Without a mount namespace of its own, the container's root is what the host bound there."""
+    """Without a new mount namespace, use the bind mount that the host made as the container's root."""
     _use(init, open_directory(path))
 
 
@@ -132,15 +132,15 @@ def _use(init: Init, fd: int) -> None:
 
 
 def pivot_root(init: Init) -> None:
-    """Make the root "/" and detach the host's tree, by the way that needs no directory for it (pivot_root(2))."""
+    """Make the root "/" and detach the host's tree, in the way that needs no extra directory (pivot_root(2))."""
     old = posix.open("/", O_PATH | O_DIRECTORY)
     posix.fchdir(init.rootfs)
     try:
         _kernel.pivot_root(".", ".")
     except OSError as error:
-        hint = "the root of the host may be an initramfs; use --no-pivot" if error.errno == errno.EINVAL else ""
+        hint = "the host's root may be an initramfs; use --no-pivot" if error.errno == errno.EINVAL else ""
         raise Error("cannot pivot into the root filesystem", errno=error.errno or 0, hint=hint) from None
-    # The old root is on top of the new one now. A slave, not private: a private copy would keep host mounts busy.
+    # The old root now lies on top of the new one. A slave, not private: a private copy would keep host mounts busy.
     posix.fchdir(old)
     _kernel.mount_setattr(AT_FDCWD, ".", AT_RECURSIVE, 0, 0, MS_SLAVE, -1)
     _detach_old_root()
@@ -149,22 +149,22 @@ def pivot_root(init: Init) -> None:
 
 
 def _detach_old_root() -> None:
-    """Detach the working directory's mount, the host's tree, and first what lies on it: umount(2) takes the topmost.
+    """Detach the working directory's mount, the host's tree, after whatever lies on it: umount(2) takes the topmost.
 
-    That is the root filesystem of attach_rootfs where a mount of the config has covered it since then.
+    That is the root filesystem of attach_rootfs, if a mount of the config has covered it since then.
     """
     _kernel.umount2(".", MNT_DETACH)
     while True:
         try:
             _kernel.umount2(".", MNT_DETACH)
         except OSError as error:
-            if error.errno != errno.EINVAL:  # a detached mount is no mount point any more
+            if error.errno != errno.EINVAL:  # a detached mount is no longer a mount point
                 raise
             return
 
 
 def _enter(init: Init) -> None:
-    """Work from "/" on: the descriptor from before may be of another mount in the same place."""
+    """Work from "/" on: the earlier descriptor may belong to another mount in the same place."""
     posix.chdir("/")
     posix.close(init.rootfs)
     init.rootfs = posix.open("/", O_PATH | O_DIRECTORY)
@@ -172,14 +172,14 @@ def _enter(init: Init) -> None:
 
 
 def chroot(init: Init) -> None:
-    """Where there is nothing to pivot: in a mount namespace of others, or when the root has been moved over "/"."""
+    """Where nothing can be pivoted: in others' mount namespace, or after the root was moved over "/"."""
     posix.fchdir(init.rootfs)
     posix.chroot(".")
     _enter(init)
 
 
 def root_readonly(init: Init) -> None:
-    """The root mount alone: what is mounted below it is as the config says."""
+    """Make the root mount alone read-only: mounts below it stay as the config says."""
     _kernel.mount_setattr(init.rootfs, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0, 0, -1)
 
 

@@ -1,4 +1,4 @@
-"""Scheduling policy, I/O priority, personality and memory policy of the process; all survive the exec."""
+"""The process's scheduling policy, I/O priority, personality and memory policy, which all survive the exec."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def scheduler(
     except OSError as error:
         hint = ""
         if error.errno == errno.EPERM and policy == SCHED_DEADLINE:
-            hint = "SCHED_DEADLINE needs CAP_SYS_NICE, and does not go with a cpuset (linux.resources.cpu.cpus)"
+            hint = "SCHED_DEADLINE needs CAP_SYS_NICE and cannot be combined with a cpuset (linux.resources.cpu.cpus)"
         elif error.errno == errno.EPERM:
-            hint = "it takes CAP_SYS_NICE"
+            hint = "it needs CAP_SYS_NICE"
             if policy in (SCHED_FIFO, SCHED_RR):
-                hint += ", and with cgroup v1 a realtimeRuntime in linux.resources.cpu"
+                hint += ", and on cgroup v1 a realtimeRuntime in linux.resources.cpu"
         elif error.errno == errno.EINVAL and policy == SCHED_DEADLINE:
-            hint = "it must be runtime <= deadline <= period, and runtime at least 1024 ns"
+            hint = "runtime <= deadline <= period must hold, and runtime must be at least 1024 ns"
         elif error.errno == errno.EBUSY:
-            hint = "the CPUs have no such time left"
+            hint = "the CPUs do not have that much time left"
         raise Error("cannot set the scheduling policy", errno=error.errno or 0, hint=hint) from None
 
 
@@ -41,7 +41,7 @@ def io_priority(init: Init, *, kind: int, level: int) -> None:
     try:
         _kernel.ioprio_set(IOPRIO_WHO_PGRP, 0, kind << IOPRIO_CLASS_SHIFT | level)
     except OSError as error:
-        hint = "IOPRIO_CLASS_RT takes CAP_SYS_ADMIN or CAP_SYS_NICE on the host" if error.errno == errno.EPERM else ""
+        hint = "IOPRIO_CLASS_RT needs CAP_SYS_ADMIN or CAP_SYS_NICE on the host" if error.errno == errno.EPERM else ""
         raise Error("cannot set the I/O priority", errno=error.errno or 0, hint=hint) from None
 
 
@@ -54,7 +54,7 @@ def personality(init: Init, *, domain: int) -> None:
 
 
 def memory_policy(init: Init, *, mode: int, nodes: tuple[int, ...]) -> None:
-    """set_mempolicy(2). mode: with its flags."""
+    """set_mempolicy(2). mode: including its flags."""
     try:
         _kernel.set_mempolicy(mode, nodes)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The stage before init, where namespaces are joined or one must be made ahead of the others."""
+"""The stage before init, used to join namespaces, or to make one before the others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ocipy.linux import _kernel
 from ocipy.linux.constants import CLONE_PARENT, PR_SET_DUMPABLE
 from ocipy.plan.namespaces import flags_of
 
-USED_UP = "namespace/"  # begins the names of the descriptors of what is joined
+USED_UP = "namespace/"  # prefix of the names of the joined namespaces' descriptors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,33 +33,33 @@ def run_stage(
     forks: bool,
     watched: bool,
 ) -> NoReturn:
-    """Join, unshare, fork if that is what it takes, and become the init process.
+    """Join, unshare, fork if needed, and become the init process.
 
-    joined: (kind, pointer) of what is joined; user: a new user namespace; unshared: the other new ones.
-    drop_groups: give up the caller's before the join, since a user namespace that is joined may deny it.
+    joined: (kind, pointer) of each namespace to join; user: make a user namespace; unshared: the other new ones.
+    drop_groups: drop the caller's groups before the join, since a joined user namespace may deny that.
     forks: a pid or time namespace is among them, which only take effect for children (setns(2), unshare(2)).
-    watched: there may be others in the pid namespace. The child is handed a procfs that has nothing but itself.
+    watched: the pid namespace may contain other processes. The child gets a procfs that shows only itself.
     """
     try:
         close_others(init)
         wait_for_host(init, "joined")
         if not user:
-            # Before the first setns: who has rights in a user namespace that is joined might trace us, while our ids
-            # and our files are still the host's. In a new one there is nobody, and the maps come first (proc(5)).
+            # Before the first setns: processes with privileges in a joined user namespace could trace us while our ids
+            # and files are still the host's. A new one is empty, and its maps must come first (proc(5)).
             _kernel.prctl(PR_SET_DUMPABLE, 0)
         if drop_groups:
             leave_groups()
-        seal_imports()  # a mount namespace that is joined may be a container's
+        seal_imports()  # a joined mount namespace may be a container's
         join([(kind, pointer, init.fds["namespace/" + kind]) for kind, pointer in joined])
         if user:
             unshare(("user",))
             init.channel.send("user")
             wait_for_host(init, "mapped")
         if user or any(kind == "user" for kind, _ in joined):
-            # The capabilities in the new namespace are full, but the ids are still those of outside.
+            # The capabilities in the new namespace are full, but the ids are still the outside ones.
             take_root_ids()
-        # Whoever shares the pid namespace that is joined may look at us from here on (CVE-2016-9962). If it was done
-        # before: the kernel may undo it when a join, or new ids, change the capabilities (prctl(2)).
+        # From here on processes in the joined pid namespace may look at us (CVE-2016-9962). Set it again even if it
+        # is already set: the kernel may clear it when a join, or new ids, change the capabilities (prctl(2)).
         _kernel.prctl(PR_SET_DUMPABLE, 0)
         unshare(unshared)
         if "time" in unshared:
@@ -69,7 +69,7 @@ def run_stage(
         for name in [name for name in init.fds if name in used_up or (watched and name.startswith("procfs"))]:
             posix.close(init.fds.pop(name))
         if forks:
-            # CLONE_PARENT makes the init process a child of the runtime, which waits for it and is its reaper.
+            # CLONE_PARENT makes the init process a child of the runtime, which waits for it and reaps it.
             pid, _ = _kernel.clone3(CLONE_PARENT, 0, -1)
             if pid != 0:
                 init.channel.send("pid", {"pid": pid})
@@ -82,7 +82,7 @@ def run_stage(
 
 
 def unshare(kinds: Sequence[str]) -> None:
-    """Make namespaces of these kinds, if there are any. Raises Error."""
+    """Make namespaces of these kinds, if any. Raises Error."""
     try:
         if kinds:
             _kernel.unshare(flags_of(kinds))
@@ -91,17 +91,17 @@ def unshare(kinds: Sequence[str]) -> None:
 
 
 def wait_for_host(init: Init, kind: str) -> None:
-    """Wait for this word of the host lane's. Raises Error for another, and where the host is gone."""
+    """Wait for this message from the host lane. Raises Error on another one, and if the host is gone."""
     received, _, _ = init.channel.receive()
     if received != kind:
         raise Error(f"the runtime said {received} instead of {kind}")
 
 
 def take_root_ids() -> None:
-    """Take the ids 0 of the user namespace, if they are mapped there."""
+    """Take the ids 0 of the user namespace, if they are mapped."""
     try:
         posix.setresgid(0, 0, 0)
         posix.setresuid(0, 0, 0)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # 0 is not mapped: the ids stay what they are
+        if error.errno != errno.EINVAL:  # 0 is not mapped: the ids stay unchanged
             raise

@@ -1,4 +1,4 @@
-"""Kernel parameters of the container's namespaces, written through a procfs that nothing of the container's covers."""
+"""Kernel parameters of the container's namespaces, written through a procfs that no mount of the container covers."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def write(root: int, path: str, value: str) -> None:
         if error.errno == errno.ENOENT:
             hint = "the kernel does not have this parameter, or its module is not loaded"
         elif error.errno == errno.EINVAL:
-            hint = "the kernel does not take this value"
+            hint = "the kernel does not accept this value"
         elif error.errno in (errno.EACCES, errno.EPERM):
-            hint = "in a user namespace it may not be changed"
+            hint = "it may not be changed in a user namespace"
         elif error.errno == errno.EXDEV:
-            hint = "something is mounted over /proc/sys, where the runtime may not mount a procfs of its own"
+            hint = "something is mounted over /proc/sys, and the runtime may not mount its own procfs"
         raise Error(f"cannot set {path} to {value!r}", errno=error.errno or 0, hint=hint) from None
 
 
 def sysctl_done(init: Init) -> None:
-    """Close the unmasked procfs: it is the dangerous kind to have open."""
+    """Close the unmasked procfs: leaving it open is dangerous."""
     posix.close(init.sysctl_proc)
     init.fds.pop("procfs/sysctl", None)
     init.sysctl_proc = -1

@@ -1,6 +1,6 @@
-"""The container's terminal: a pseudoterminal of its own devpts (pty(7), ioctl_tty(2)).
+"""The container's terminal: a pseudoterminal of the container's own devpts (pty(7), ioctl_tty(2)).
 
-Everything is used by descriptor: the name /dev/pts/N may be anything by the time that it is bound on /dev/console
+Everything is used by descriptor: by the time that /dev/pts/N is bound on /dev/console, the name may refer to anything
 (CVE-2025-52565), and so may /dev/ptmx.
 """
 
@@ -45,10 +45,10 @@ PTMX_DEVICE = (5, 2)
 
 
 def console(init: Init, *, rows: int, columns: int, uid: int, bind: bool, controlling: bool) -> None:
-    """Make the terminal, send its master to the host, and take the other side as standard streams.
+    """Make the terminal, send its master to the host, and make the other side the standard streams.
 
-    rows, columns: 0 leaves the kernel's. uid: the user of the process, who gets to own it. bind: it is the container's
-    /dev/console as well. controlling: it becomes our session's, and not that of a process to come.
+    rows, columns: 0 keeps the kernel's default. uid: the user of the process, who becomes the owner. bind: also mount
+    it on /dev/console. controlling: make it our session's controlling terminal, not that of a later process.
     """
     master = _open_master(init)
     try:
@@ -71,7 +71,7 @@ def console(init: Init, *, rows: int, columns: int, uid: int, bind: bool, contro
 
 
 def _open_master(init: Init) -> int:
-    """A new pseudoterminal of the devpts that is mounted in the container."""
+    """Open a new pseudoterminal of the devpts mounted in the container."""
     try:
         directory = paths.open_below(init.rootfs, "/dev/pts", O_PATH | O_DIRECTORY)
     except OSError as error:
@@ -79,12 +79,12 @@ def _open_master(init: Init) -> int:
     try:
         if _kernel.fstatfs(directory)[0] != DEVPTS_SUPER_MAGIC:
             raise _no_devpts(0)
-        # Beneath, and across no mount: so it is the name that devpts itself has there, and safe to open.
+        # Beneath and without crossing mounts: so it is devpts's own file of that name, and safe to open.
         master = _kernel.openat2(directory, "ptmx", O_RDWR | O_NOCTTY | O_NOFOLLOW | O_CLOEXEC, 0, paths.CHILD)
     except OSError as error:
         hint = ""
         if error.errno == errno.ENOSPC:
-            hint = "the limit of /proc/sys/kernel/pty/max is reached"
+            hint = "the limit of /proc/sys/kernel/pty/max has been reached"
         elif error.errno == errno.EXDEV:
             hint = "something is mounted on /dev/pts/ptmx"
         raise Error("cannot open /dev/pts/ptmx in the container", errno=error.errno or 0, hint=hint) from None
@@ -100,7 +100,7 @@ def _open_master(init: Init) -> int:
 
 def _no_devpts(number: int) -> Error:
     return Error(
-        "there is no devpts on /dev/pts in the container, where its terminal would be made",
+        "the container's /dev/pts is not a devpts, in which its terminal would be made",
         errno=number,
         hint='add {"destination": "/dev/pts", "type": "devpts", "source": "devpts"} to mounts',
     )
@@ -115,7 +115,7 @@ def _give(peer: int, uid: int) -> None:
 
 
 def _bind_console(init: Init, peer: int) -> None:
-    """Mount the terminal on /dev/console: a file there, made if it is missing, and never a link."""
+    """Mount the terminal on /dev/console: a file, made if it is missing, never a link."""
     try:
         directory = paths.open_below(init.rootfs, "/dev", O_PATH | O_DIRECTORY)
     except OSError as error:

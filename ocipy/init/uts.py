@@ -1,4 +1,4 @@
-"""The names that uname(2) tells."""
+"""The names that uname(2) reports."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ SAMPLES = int(os.environ.get("OCIPY_TEST_FAULTS", "3"))
 BEGIN = "signalfd4("
 # What was to be done, and for which field or file if it was for one.
 NAMED = re.compile(
-    r"ocipy: \w+ \S+: (/\S+: )?(cannot .|the kernel refused the step \w|tmpfs does not take .|the init process .|"
+    r"ocipy: \w+ \S+: (/\S+: )?(cannot .|the kernel refused the step \w|tmpfs does not accept .|the init process .|"
     r"container |there is no .|exec: .)"
 )
 # The calls of an ordinary container, and errors that the kernel has for them.

@@ -254,7 +254,7 @@ def test_a_source_that_is_missing_is_named(runtime: Runtime, bundle: Bundle, new
     ("fstype", "source", "options", "line", "hint"),
     [
         ("ext4", "/dev/no-such", (), "cannot mount ext4 on /data: No such file or directory", "/dev/no-such"),
-        ("tmpfs", "tmpfs", ("size=x",), "tmpfs does not take the option size=x: Invalid argument", "Bad value for"),
+        ("tmpfs", "tmpfs", ("size=x",), "tmpfs does not accept the option size=x: Invalid argument", "Bad value for"),
         ("no-such", "none", (), "cannot mount no-such on /data: No such device", "/proc/filesystems"),
     ],
 )

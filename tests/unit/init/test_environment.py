@@ -76,7 +76,7 @@ def test_a_working_directory_that_was_removed(init: Init, tmp_path: Path, monkey
     (tmp_path / "gone").mkdir()
     fd = os.open(tmp_path / "gone", os.O_PATH)
     (tmp_path / "gone").rmdir()
-    with pytest.raises(Error, match="outside of the container's root"):
+    with pytest.raises(Error, match="outside the container's root"):
         process.working_directory(init, path=f"/proc/self/fd/{fd}")
     os.close(fd)
 

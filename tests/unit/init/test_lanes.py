@@ -188,7 +188,7 @@ def test_the_runtime_s_own_user_namespace_cannot_be_joined() -> None:
     with open("/proc/self/ns/user") as file, pytest.raises(Error) as caught:
         namespaces.join([("user", "/linux/namespaces/6", file.fileno())])
     assert caught.value.line == "/linux/namespaces/6: cannot join the user namespace: Invalid argument"
-    assert caught.value.hint == "it is the runtime's own user namespace: leave it out"
+    assert caught.value.hint == "it is the runtime's own user namespace: omit it"
 
 
 @pytest.mark.parametrize("kind", ["user", "pid", "network"])

@@ -65,11 +65,11 @@ def test_only_what_cannot_be_executed(path: bytes) -> None:
 @pytest.mark.parametrize(
     ("name", "variable", "hint"),
     [
-        ("tool", "1:2", "1/tool is there, but its mode, 0644, lets nobody execute it"),
-        ("tool", "nowhere:2", "the container's files do not have it in nowhere:2"),
+        ("tool", "1:2", "1/tool exists, but its mode, 0644, has no execute bit"),
+        ("tool", "nowhere:2", "the container does not have it in nowhere:2"),
         ("tool", "", "process.env has no PATH"),
-        ("1/tool", "", "its mode, 0644, lets nobody execute it"),
-        ("./no", "", "it is looked for in the container's files"),
+        ("1/tool", "", "its mode, 0644, has no execute bit"),
+        ("./no", "", "the container does not have this file"),
         ("1/tool/x", "", "a file is where the path needs a directory"),
         ("/etc", "", ""),
     ],
