@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 def _cgroup(run: HostRun) -> Cgroup:
     if run.cgroup is None:
-        raise Error("internal error: there is no cgroup yet")
+        raise Error("internal error: the cgroup does not exist yet")
     return run.cgroup
 
 
 def cgroup_create(
     run: HostRun, *, path: str, tolerant: bool, enable: Sequence[str], domain: bool, cpuset: bool, pids_shared: bool
 ) -> None:
-    """Make the cgroup. What will be made is in the state before, so that `delete --force` finds it after a SIGKILL."""
+    """Make the cgroup. The state records it beforehand, so that `delete --force` finds it after a SIGKILL."""
     layout = probe()
     cgroup = place(layout, path, run.options.container_id)
     run.state.cgroup = cgroup.to_state()
@@ -40,19 +40,19 @@ def cgroup_create(
         if not cpuset and "cpuset" in cgroup.paths:
             run.cpuset = (cgroup.paths["cpuset"], layout.top("cpuset"))
         if not cgroup.paths and pids_shared:
-            log.warning("the container has neither a cgroup nor a pid namespace of its own: delete may miss processes")
+            log.warning("the container has neither its own cgroup nor its own pid namespace: delete may miss processes")
     finally:
         run.state.cgroup = cgroup.to_state()
 
 
 def expected_paths(run: HostRun) -> dict[str, str]:
-    """Where the cgroup is, for init; or where that of a unit will be, which is made after the clone."""
+    """Return the cgroup's paths, for init; for a unit, which is made after the clone, those that it will have."""
     expected = run.expected_paths
     return expected or (run.cgroup.paths if run.cgroup is not None else {})
 
 
 def cgroup_cpuset(run: HostRun) -> None:
-    """Give the v1 cpuset what it must have before a process may join."""
+    """Write what the v1 cpuset needs before a process may join."""
     if run.cpuset is not None:
         fill_cpuset(*run.cpuset)
 
@@ -63,16 +63,16 @@ def cgroup_own(run: HostRun, *, uid: int) -> None:
 
 
 def cgroup_open(run: HostRun) -> None:
-    """Open what init writes to when it enters the v1 hierarchies: there it may not find the way."""
+    """Open the files that init writes when it enters the v1 hierarchies: init may be unable to reach them."""
     for name, fd in _cgroup(run).open_tasks().items():
         run.fds["cgroup/" + name] = fd
 
 
 def clone_into(run: HostRun, flags: int, exit_signal: int, *, required: bool) -> tuple[int, int]:
-    """Clone into the v2 cgroup where there is one: (pid, pidfd), or (0, -1) in the child. Raises OSError.
+    """Clone into the v2 cgroup if there is one: (pid, pidfd), or (0, -1) in the child. Raises OSError.
 
-    Where the kernel refuses that (before Linux 5.7, a threaded cgroup) the process is moved by cgroup_join, unless it
-    is required: the root of a cgroup namespace that the clone makes would be our own cgroup.
+    If the kernel refuses (before Linux 5.7, a threaded cgroup), cgroup_join moves the process later, unless required:
+    the root of a cgroup namespace made by the clone would be our own cgroup.
     """
     directory = run.cgroup.directory_fd() if run.cgroup is not None and run.cgroup.systemd is None else -1
     try:
@@ -88,7 +88,7 @@ def clone_into(run: HostRun, flags: int, exit_signal: int, *, required: bool) ->
 
 
 def cgroup_join(run: HostRun, *, tolerant: bool) -> None:
-    """Move init, or the stage before it, into the v2 cgroup, unless it was cloned there. v1 is entered by itself."""
+    """Move init, or the stage before it, into the v2 cgroup, unless it was cloned there. It enters v1 itself."""
     for name in [name for name in run.fds if name.startswith("cgroup/")]:
         posix.close(run.fds.pop(name))
     cgroup = _cgroup(run)
@@ -99,7 +99,7 @@ def cgroup_join(run: HostRun, *, tolerant: bool) -> None:
     except OSError as error:
         if not tolerant or error.errno not in NOT_PERMITTED:
             raise Error(f"cannot join the cgroup {cgroup.paths['']}", errno=error.errno or 0) from None
-        # Not delegated to us: the container stays in our own.
+        # Not delegated to us: the container stays in our cgroup.
         path = cgroup.paths.pop("")
         if path in cgroup.created:
             posix.rmdir(path)
@@ -109,7 +109,7 @@ def cgroup_join(run: HostRun, *, tolerant: bool) -> None:
 
 
 def cgroup_devices(run: HostRun, *, rules: Sequence[Rule], tolerant: bool) -> None:
-    """Put the device rules into force."""
+    """Apply the device rules."""
     set_devices(_cgroup(run), rules, tolerant=tolerant)
 
 
@@ -119,7 +119,7 @@ def cgroup_write(run: HostRun, *, controller: str, file: str, value: str, **opti
 
 
 def cgroup_check_memory(run: HostRun, *, limit: int, swap: int) -> None:
-    """Refuse a limit below what is in use."""
+    """Refuse a limit below the current usage."""
     _cgroup(run).check_memory(limit, swap)
 
 

@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 
 class HostRun:
-    """One create, run, exec or restore on its way: what exists so far, so that a failure can undo it.
+    """One create, run, exec or restore in progress: what exists so far, so that a failure can undo it.
 
-    pid, pidfd: the init process (for a moment the stage before it), 0 and -1 until it is cloned.
-    fds: descriptors that init inherits, by name; everything else is closed there.
+    pid, pidfd: the init process (at first the stage before it), 0 and -1 until it is cloned.
+    fds: descriptors that init inherits, by name; it closes everything else.
     bus: the connection to systemd, lender: a child that has moved network devices, criu: one that restores; None if
-    there is none.
-    hooks_ran: a hook was started, so that poststop hooks are due after a failure (runtime.md, life cycle).
+    not needed.
+    hooks_ran: a hook was started, so that poststop hooks run after a failure (runtime.md, life cycle).
     interrupts: signalfd of what ends the run before it has begun (children/interrupts.py), -1 if nobody listens.
-    master: the pty's master that init sent, -1 if none; master_name: the name of its peer.
-    onlooker: passes the steps on, each when it is to be taken; None without --trace and --debug.
-    name: what the new process is called in errors. status: of the container meanwhile, as others are told.
+    master: the pty's master that init sent, -1 without a terminal; master_name: the name of its peer.
+    onlooker: passes on the steps, each when it is due; None without --trace and --debug.
+    name: what errors call the new process. status: the container's status meanwhile, as others see it.
 
     What one step leaves to a later one:
     stage: pid of the process that init is forked from, until it is reaped; 0 for none.
@@ -113,7 +113,7 @@ class HostRun:
         self.restoring: object = None
 
     def let_go(self) -> None:
-        """Close the channel to init, our copies of what was handed to it, and the connection to systemd."""
+        """Close the channel to init, our copies of what init got, and the connection to systemd."""
         for fd in [*self.fds.values(), self.channel.fd if self.channel is not None else -1]:
             if fd >= 0:
                 posix.close(fd)

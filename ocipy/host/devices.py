@@ -1,7 +1,7 @@
-"""Device nodes for a container whose user namespace may not make any (mknod(2)): made on the host, to be bound inside.
+"""Device nodes for a container whose user namespace may not make any (mknod(2)): the host makes them, init binds them.
 
-They are on a tmpfs that is attached nowhere on the host, so nobody finds them there, and they go with their last mount.
-Init gets a detached mount of each node alone.
+They are on a tmpfs that is not attached anywhere on the host, so nobody finds them there, and they disappear with their
+last mount. Init gets a detached mount of each single node.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 def device_filesystem(run: HostRun, *, nodes: int, label: str, joined: bool) -> None:
-    """The tmpfs for so many nodes. joined: the user namespace is one that is there, with maps of its own."""
+    """Make the tmpfs for this many nodes. joined: the user namespace already exists, with its own maps."""
     data = ("mode=755", f"nr_inodes={nodes + 1}", "nr_blocks=1")
     run.device_directory = make_filesystem("tmpfs", "devices", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, (), data, label)
     if joined:
@@ -50,7 +50,7 @@ def device_filesystem(run: HostRun, *, nodes: int, label: str, joined: bool) -> 
 def device_node(
     run: HostRun, *, name: str, path: str, kind: str, major: int, minor: int, mode: int, uid: int, gid: int
 ) -> None:
-    """Make one node. uid, gid: on the host, or inside of a joined user namespace."""
+    """Make one node. uid, gid: on the host, or inside a joined user namespace."""
     directory = run.device_directory
     if run.device_maps is not None:
         uids, gids = run.device_maps
@@ -58,13 +58,13 @@ def device_node(
     try:
         posix.mknod(name, KINDS[kind] | 0o600, posix.makedev(major, minor), dir_fd=directory)
     except PermissionError:
-        return  # as in a container that may make none itself: the host's own is bound then
+        return  # as in a container that may not make nodes itself: then the host's own is bound
     _kernel.fchownat(directory, name, uid, gid, 0)
     posix.chmod(name, mode, dir_fd=directory)
 
 
 def device_mounts(run: HostRun, *, names: Sequence[str]) -> None:
-    """A detached mount of each node that was made."""
+    """Make a detached mount of each node."""
     directory, run.device_directory = run.device_directory, -1
     made = [name for name in names if _is_there(directory, name)]
     try:
@@ -72,7 +72,7 @@ def device_mounts(run: HostRun, *, names: Sequence[str]) -> None:
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
-        # Before Linux 6.15 only what is attached can be copied.
+        # Before Linux 6.15 only attached mounts can be copied.
         mounts = _mounts_by_child(directory, made)
     run.fds.update({"device/" + name: mount for name, mount in zip(made, mounts, strict=True)})
     posix.close(directory)
@@ -87,7 +87,7 @@ def _is_there(directory: int, name: str) -> bool:
 
 
 def _mounts_by_child(directory: int, names: Sequence[str]) -> list[int]:
-    """The same by a child that attaches the filesystem in a mount namespace of its own. Raises Error."""
+    """The same, by a child that attaches the filesystem in a new mount namespace. Raises Error."""
     ours, theirs = pair()
     pid, pidfd = _kernel.clone3(CLONE_NEWNS | CLONE_PIDFD, SIGCHLD, -1)
     if pid == 0:
@@ -121,7 +121,7 @@ def _send_mounts(channel: Channel, directory: int, names: Sequence[str]) -> None
 
 
 def _maps_of(run: HostRun, namespace: int) -> tuple[Triples, Triples]:
-    """The maps of ids of a user namespace, as they are seen from here: a process in it shows them. Raises Error."""
+    """Return the id maps of a user namespace as seen from here, read from a process in it. Raises Error."""
     ours, theirs = pair()
     pid, pidfd = _kernel.clone3(CLONE_PIDFD, SIGCHLD, -1)
     if pid == 0:
@@ -129,7 +129,7 @@ def _maps_of(run: HostRun, namespace: int) -> tuple[Triples, Triples]:
             posix.close(ours.fd)
             _kernel.setns(namespace, CLONE_NEWUSER)
             theirs.send("joined")
-            theirs.receive()  # up to its end: the maps have been read, or the runtime is dead
+            theirs.receive()  # until its end: the maps have been read, or the runtime is dead
         finally:
             posix._exit(0)
     posix.close(pidfd)
@@ -146,17 +146,17 @@ def _maps_of(run: HostRun, namespace: int) -> tuple[Triples, Triples]:
 
 
 def _triples(text: bytes) -> Triples:
-    """(inside, outside, size) of each line of a uid_map (user_namespaces(7))."""
+    """Return (inside, outside, size) of each line of a uid_map (user_namespaces(7))."""
     lines = [words_of(line) for line in lines_of(text)]
     return [(int(inside), int(outside), int(size)) for inside, outside, size in lines]
 
 
 def _mapped(number: int, triples: Triples, path: str) -> int:
-    """The id on the host; 0, which nobody inside has, where the namespace has none for it."""
+    """Return the id on the host; if the namespace does not map it, 0, which nobody inside has."""
     for inside, outside, size in triples:
         if inside <= number < inside + size:
             return outside + number - inside
-    log.warning(f"{path}: the user namespace has no id {number} to own it")
+    log.warning(f"{path}: the user namespace does not map its owner, id {number}")
     return 0
 
 

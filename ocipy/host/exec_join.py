@@ -1,4 +1,4 @@
-"""The host lane's side of exec: the container's cgroup, the process that joins, and how its exec went."""
+"""The host lane's side of exec: the container's cgroup, the process that joins, and the result of its exec."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ MOVE_REFUSED = (errno.EACCES, errno.EPERM)
 
 
 def report_pipe(run: HostRun) -> None:
-    """The pipe by which the process tells of its exec, or why there is none."""
+    """Make the pipe by which the process reports its exec, or why it failed."""
     reading, writing = posix.pipe2(O_CLOEXEC)
     run.report = reading
     run.fds["report"] = writing
 
 
 def open_root(run: HostRun) -> None:
-    """Open the root of the container's process, for a container without a mount namespace of its own."""
+    """Open the root of the container's process, if the container has no mount namespace."""
     try:
         run.fds["root"] = posix.open(f"/proc/{run.state.pid}/root", O_PATH | O_DIRECTORY | O_CLOEXEC)
     except OSError as error:
@@ -42,7 +42,7 @@ def open_root(run: HostRun) -> None:
 
 
 def exec_cgroup(run: HostRun, *, paths: Sequence[tuple[str, str]], chosen: bool) -> None:
-    """Take the container's cgroup, and open what the process writes to when it enters the v1 hierarchies."""
+    """Take the container's cgroup, and open the files that the process writes when it enters the v1 hierarchies."""
     run.cgroup = Cgroup("", dict(paths), [])
     run.chosen = chosen
     try:
@@ -53,14 +53,14 @@ def exec_cgroup(run: HostRun, *, paths: Sequence[tuple[str, str]], chosen: bool)
 
 
 def _no_cgroup(run: HostRun, paths: Sequence[str]) -> Error:
-    """In words of our own: engines take the kernel's for a missing command (docs/errors.md)."""
+    """In our own words: engines take the kernel's for a missing command (docs/errors.md)."""
     missing = next((path for path in paths if not is_present(path)), "")
-    hint = "--cgroup names one below the container's, which must be there" if run.chosen else ""
+    hint = "--cgroup must name an existing cgroup below the container's" if run.chosen else ""
     return Error(f"there is no cgroup {missing}", hint=hint)
 
 
 def clone_joining(run: HostRun, *, kinds: Sequence[str], chroot: bool, drop_groups: bool) -> None:
-    """Clone the process that joins the container, into its v2 cgroup where there is one."""
+    """Clone the process that joins the container, into its v2 cgroup if it has one."""
     ours, theirs = channel.pair()
     init = Init(channel=theirs, fds=run.fds, state={}, preserved=run.options.preserve_fds, onlooker=run.onlooker)
     pid, pidfd = _clone(run)
@@ -73,7 +73,7 @@ def clone_joining(run: HostRun, *, kinds: Sequence[str], chroot: bool, drop_grou
 
 
 def _clone(run: HostRun) -> tuple[int, int]:
-    """(pid, pidfd), or (0, -1) in the child."""
+    """Return (pid, pidfd), or (0, -1) in the child."""
     for path in _unified_cgroups(run):
         if not _has_room(path):
             break
@@ -84,7 +84,7 @@ def _clone(run: HostRun) -> tuple[int, int]:
         try:
             pid, pidfd = _kernel.clone3(CLONE_PIDFD, SIGCHLD, directory)
         except OSError:
-            # Older than Linux 5.7, or the cgroup takes no process (cgroups(7)); the next one, or exec_cgroup_join.
+            # Older than Linux 5.7, or the cgroup takes no processes (cgroups(7)): try the next, or exec_cgroup_join.
             continue
         finally:
             posix.close(directory)
@@ -94,8 +94,8 @@ def _clone(run: HostRun) -> tuple[int, int]:
 
 
 def _has_room(path: str) -> bool:
-    """The limit of processes permits two more, the one that joins and its child. Otherwise exec_cgroup_join moves it
-    in, which no limit holds up (cgroups(7), pids)."""
+    """Whether the limit of processes permits two more, the joining one and its child. Otherwise exec_cgroup_join moves
+    it in: limits do not stop that (cgroups(7), pids)."""
     try:
         limit = read(path + "/pids.max").strip()
         return limit == "max" or int(limit) - int(read(path + "/pids.current")) >= 2
@@ -104,20 +104,20 @@ def _has_room(path: str) -> bool:
 
 
 def _unified_cgroups(run: HostRun) -> Iterator[str]:
-    """The v2 cgroup, and where its first process is by now: one that has children with controllers may hold none
-    itself, so systemd moves on (cgroups(7)). Below the container's own only: the process itself chooses the name."""
+    """Yield the v2 cgroup, and the current cgroup of its first process: one that has children with controllers cannot
+    contain processes, so systemd moves on (cgroups(7)). Only below the container's: the process chooses the name."""
     path = run.cgroup.path_of("") if run.cgroup is not None else ""
     if path:
         yield path
         if not run.chosen:
             other = _cgroup_of_init(run.state.pid)
-            # The number was its own if it still lives.
+            # If the process is still alive, its number was not reused.
             if other != path and is_within(other, path) and run.state.is_alive():
                 yield other
 
 
 def exec_cgroup_join(run: HostRun) -> None:
-    """Move the process into the v2 cgroup, if it was not cloned there. v1 is entered by itself."""
+    """Move the process into the v2 cgroup, unless it was cloned there. It enters v1 itself."""
     for name in [name for name in run.fds if name.startswith("cgroup/")]:
         posix.close(run.fds.pop(name))
     if run.in_cgroup:
@@ -139,7 +139,7 @@ def exec_cgroup_join(run: HostRun) -> None:
 
 
 def _attach(run: HostRun, path: str) -> None:
-    """Have systemd move the process: a user may not move one out of what is not delegated to it."""
+    """Have systemd move the process: a user may not move a process out of a cgroup that is not delegated to them."""
     from ocipy.host import systemd
 
     cgroup = Cgroup.from_state(run.state.cgroup or {})
@@ -147,7 +147,7 @@ def _attach(run: HostRun, path: str) -> None:
 
 
 def _cgroup_of_init(pid: int) -> str:
-    """The v2 cgroup that the container's process is in, "" if it is not to be told."""
+    """Return the v2 cgroup of the container's process, "" if it cannot be determined."""
     try:
         return probe().directory("", parse_own(read(f"/proc/{pid}/cgroup"))[""])
     except (OSError, KeyError):
@@ -155,14 +155,14 @@ def _cgroup_of_init(pid: int) -> str:
 
 
 def executed(run: HostRun) -> None:
-    """Wait until the process executes its command. Raises the Error of one that cannot."""
+    """Wait until the process executes its command. Raises its Error if it cannot."""
     run.let_go()
     report = run.report
     said = read_to_end(report, run.name, run.pid, run.pidfd, run.interrupts)
     raise_failure(said)
     if EXECUTING not in said:
         raise Error(
-            f"{run.name} has ended before it could execute its command",
+            f"{run.name} exited before it could execute its command",
             hint="it was killed, or ran out of memory: linux.resources.memory.limit",
         )
 

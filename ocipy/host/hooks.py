@@ -34,9 +34,9 @@ def hook(
     env: Sequence[str] | None,
     timeout: int | None,
 ) -> None:
-    """A prestart or createRuntime hook: in the bundle, with the runtime's own environment if it has none. Raises Error.
+    """Run a prestart or createRuntime hook: in the bundle, with the runtime's environment if it has none. Raises Error.
 
-    Its state says created, as the specification's life cycle does: these hooks are what follows step 2.
+    Its state says created, as in the specification's life cycle: these hooks follow step 2.
     """
     run.hooks_ran = True
     try:
@@ -51,15 +51,15 @@ def hook(
 
 
 def hook_output(run: HostRun, *, name: str, path: str) -> None:
-    """Open the file that gets the standard output, or error, of all hooks; init inherits it for its own."""
+    """Open the file that gets the standard output, or error, of all hooks; init inherits it for its hooks."""
     run.fds["hook/" + name] = _open_output(path)
 
 
 def _open_output(path: str) -> int:
-    """A descriptor to append to the file, which is made for its owner alone.
+    """Return a descriptor to append to the file, which is made accessible to its owner only.
 
-    A link in its place is not followed: in a directory that others can write to it would be theirs to say what we write
-    to. A FIFO that nobody reads does not hold us up. Raises Error.
+    A link in its place is not followed: in a directory that others can write to, they would choose the file that we
+    write to. A FIFO without a reader does not block us. Raises Error.
     """
     try:
         fd = posix.open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0o600)
@@ -84,7 +84,7 @@ def keep_hook(
     env: Sequence[str] | None,
     timeout: int | None,
 ) -> None:
-    """Have start (poststart) or delete (poststop) run it, whatever the bundle says by then."""
+    """Have start (poststart) or delete (poststop) run it, even if the bundle changes until then."""
     kept = {
         "path": path,
         "args": None if args is None else list(args),
@@ -103,11 +103,11 @@ def run_hooks(
     keep_going: bool = False,
     interrupts: int = -1,
 ) -> list[Error]:
-    """Run the hooks of one kind in their order: poststart (after the exec), poststop (after the container is gone).
+    """Run the hooks of one kind in order: poststart (after the exec), poststop (after the container is gone).
 
-    hooks: as keep_hook kept them. state: what they get on standard input. directory: the bundle; gone by now, it is
-    the root. The first failure ends the list, unless keep_going (poststop: the rest go on as if it had succeeded).
-    interrupts: see children/interrupts.py. Gives the errors.
+    hooks: as keep_hook kept them. state: their standard input. directory: the bundle, or the root if it is gone.
+    The first failure ends the list, unless keep_going (poststop: the rest run as if it had succeeded).
+    interrupts: see children/interrupts.py. Returns the errors.
     """
     errors: list[Error] = []
     fds: dict[str, int] = {}
@@ -145,17 +145,17 @@ def run_hooks(
 
 
 def run_poststart(state: State, interrupts: int) -> None:
-    """Raises the Error of the first that fails, or of a signal (children/interrupts.py)."""
+    """Raises the Error of the first hook that fails, or of a signal (children/interrupts.py)."""
     running = state.for_hooks("running")
     for failure in run_hooks(state.hooks, "poststart", running, directory=state.bundle, interrupts=interrupts):
         raise failure
 
 
 def run_poststop(state: State) -> None:
-    """A failure is a warning, and the rest goes on.
+    """Log failures as warnings and continue.
 
-    A signal that ends us ends the hook, and those after it are left out. What has come before, and has ended the
-    container perhaps, is none of theirs.
+    A signal that ends us ends the hook, and skips those after it. An earlier signal, which may have ended the
+    container, does not affect them.
     """
     interrupts = catch()
     while _kernel.read_signal(interrupts) is not None:
@@ -168,7 +168,7 @@ def run_poststop(state: State) -> None:
         for problem in problems:
             log.warning(problem.line)
     except Error as problem:
-        log.warning(f"{problem.line}: the poststop hooks have not come to their end")
+        log.warning(f"{problem.line}: the poststop hooks were interrupted")
     finally:
         posix.close(interrupts)
 

@@ -1,4 +1,4 @@
-"""linux.intelRdt on the host: groups of the resctrl filesystem made, filled, joined; and removed again."""
+"""linux.intelRdt on the host: make, fill, join and remove groups of the resctrl filesystem."""
 
 from __future__ import annotations
 
@@ -19,38 +19,38 @@ POINTER = "/linux/intelRdt"
 
 
 def top_of_resctrl() -> str:
-    """Where resctrl is mounted for the runtime (config-linux.md, IntelRdt: MUST generate an error). Raises Error."""
+    """Return where resctrl is mounted (config-linux.md, IntelRdt: MUST generate an error). Raises Error."""
     top = resctrl.find(read_file("/proc/self/mountinfo"))
     if not top:
         raise Error(
             "no resctrl filesystem is mounted",
             pointer=POINTER,
-            hint="mount -t resctrl resctrl /sys/fs/resctrl, where the processor and the kernel have it",
+            hint="mount -t resctrl resctrl /sys/fs/resctrl, if the processor and the kernel support it",
         )
     return top
 
 
 def rdt_group(run: HostRun, *, name: str, make: bool) -> None:
-    """Find the class of service, or make it. name: "/" for the default one."""
+    """Find the class of service, or make it. name: "/" for the default class."""
     top = top_of_resctrl()
     path = top if name == "/" else top + "/" + name
     groups: RdtGroups = {"group": path, "monitoring": "", "remove": []}
     run.state.rdt = groups
-    # What a failure takes back, also of what is to stay once the container is there.
+    # What a failure undoes, even if it would stay after a successful create.
     run.rdt_made = groups["remove"]
     made = False
     if not exists(path):
         if not make:
-            hint = "make it beforehand, or give it a schema: then it is made"
-            raise Error(f"there is no class of service {name}", hint=hint)
+            hint = "create it beforehand, or give it a schema, with which ocipy creates it"
+            raise Error(f"the class of service {name} is missing", hint=hint)
         made = _make(run, path, "num_closids: the processor has no more classes of service")
     if not made and not resctrl.is_group(path):
-        raise Error(f"{path} is no class of service")
+        raise Error(f"{path} is not a class of service")
     run.rdt_class = (top, made)
 
 
 def _make(run: HostRun, path: str, none_left: str) -> bool:
-    """Make a group that the state has before it is there. False if somebody else was quicker. Raises Error."""
+    """Make a group that the state records beforehand. False if somebody else was faster. Raises Error."""
     groups = run.state.rdt
     assert groups is not None
     groups["remove"].insert(0, path)
@@ -67,7 +67,7 @@ def _make(run: HostRun, path: str, none_left: str) -> bool:
 
 
 def rdt_schema(run: HostRun, *, line: str, compared: bool) -> None:
-    """Write one line of the schemata. compared: it has to agree with a class of service that was there before."""
+    """Write one line of the schemata. compared: an existing class of service must agree with it."""
     assert run.state.rdt is not None
     assert run.rdt_class is not None
     top, made = run.rdt_class
@@ -75,13 +75,13 @@ def rdt_schema(run: HostRun, *, line: str, compared: bool) -> None:
 
 
 def write_schema(group: str, top: str, line: str, *, compared: bool = False) -> None:
-    """Write a line into a group's schemata. Raises Error with the kernel's own reason."""
+    """Write a line into a group's schemata. Raises Error with the kernel's reason."""
     path = group + "/" + resctrl.SCHEMATA
     if compared:
         there = read_file(path)
         if not resctrl.agrees(line, there):
             found = resctrl.line_of(there, line.partition(":")[0].strip()) or "no line of that resource"
-            raise Error(f"the class of service is there, and does not have {line}, but {found}")
+            raise Error(f"the class of service exists, but instead of {line} it has {found}")
     try:
         resctrl.write(path, line)
     except OSError as error:
@@ -89,21 +89,21 @@ def write_schema(group: str, top: str, line: str, *, compared: bool = False) -> 
 
 
 def rdt_monitoring(run: HostRun, *, name: str) -> None:
-    """Make the container's own monitoring group below its class of service."""
+    """Make the container's monitoring group below its class of service."""
     groups = run.state.rdt
     assert groups is not None
     path = f"{groups['group']}/{resctrl.MONITORING}/{name}"
     if not exists(groups["group"] + "/" + resctrl.MONITORING):
-        raise Error("this resctrl filesystem has no monitoring groups", hint="the processor has no monitoring")
+        raise Error("this resctrl filesystem has no monitoring groups", hint="the processor cannot monitor")
     if not _make(run, path, "num_rmids: the processor has no more monitoring groups"):
-        raise Error(f"there is a monitoring group {path} already", hint="of another container, or left by one")
+        raise Error(f"the monitoring group {path} already exists", hint="of another container, or left by one")
     groups["monitoring"] = path
 
 
 def rdt_join(run: HostRun) -> None:
-    """Put the process into its groups: first the class of service, which its monitoring group belongs to."""
+    """Put the process into its groups: first the class of service, which contains its monitoring group."""
     groups = run.state.rdt
-    if groups is None:  # a container that an older release has made
+    if groups is None:  # made by an older release
         return
     for group in (groups["group"], groups["monitoring"]):
         if group:
@@ -114,7 +114,7 @@ def rdt_join(run: HostRun) -> None:
 
 
 def rdt_keep(run: HostRun) -> None:
-    """The class of service that the config names stays when the container is deleted."""
+    """Keep the class of service that the config names when the container is deleted."""
     groups = run.state.rdt
     assert groups is not None
     if groups["group"] in groups["remove"]:
@@ -124,7 +124,7 @@ def rdt_keep(run: HostRun) -> None:
 
 
 def remove(paths: Sequence[str]) -> None:
-    """Remove groups; what is left in them is in the group above from then on. Raises Error."""
+    """Remove groups; their processes then belong to the parent group. Raises Error."""
     for path in paths:
         try:
             resctrl.remove_group(path)

@@ -1,6 +1,6 @@
-"""The host lane: what the process on the host does for create, one step after the other.
+"""The host lane: what the process on the host does for create, step by step.
 
-Each action may raise Error or OSError, which get the pointer of their step.
+Each action may raise Error or OSError; both get the pointer of their step.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ if TYPE_CHECKING:
 
 
 LONGEST_NAME = 64  # of a terminal: "/dev/pts/N"
-# An init that has closed the channel is about to end.
+# An init that has closed the channel is about to exit.
 DEAD_INIT_PATIENCE_MS = 2000
 
 
 def fifo(run: HostRun) -> None:
     """Make the FIFO at which init waits, and the one by which start learns how the exec went (init/fifo.py).
 
-    Opened here, for reading and writing: init might have no right to open them, and that neither blocks nor ends
-    (fifo(7)).
+    Opened here, for reading and writing: init might lack the permission to open them, and such a descriptor neither
+    blocks nor sees end of file (fifo(7)).
     """
     for name, file in (("fifo", FIFO_NEW), ("report", REPORT)):
         path = run.state.directory + "/" + file
@@ -56,18 +56,18 @@ def fifo(run: HostRun) -> None:
 
 
 def private_procfs(run: HostRun, *, sysctl: bool) -> None:
-    """A procfs of our own, made before anything of the container's is mounted (CVE-2025-52881)."""
+    """Make our own procfs before anything of the container's is mounted (CVE-2025-52881)."""
     run.fds["procfs"] = procfs.open_private(subset_pid=True)
     if sysctl:
-        # The kind with /proc/sys, and so the dangerous one to leak: init closes it after the last sysctl.
+        # With /proc/sys it is the dangerous kind to leak: init closes it after the last sysctl.
         run.fds["procfs/sysctl"] = procfs.open_private(subset_pid=False)
 
 
 def give_procfs(run: HostRun, *, whole: bool) -> None:
-    """Hand a process that has joined a pid namespace its own directory of /proc: whoever else is in there may look at
-    what it holds (CVE-2016-9962), and from a whole procfs of our pid namespace a path leads to the root of the host.
+    """Send a process that has joined a pid namespace its own directory of /proc: others in there may look at what it
+    holds (CVE-2016-9962), and from a whole procfs of our pid namespace a path leads to the host's root.
 
-    whole: where it may not be cloned (no CAP_SYS_ADMIN), all of /proc will do, since nobody there can look.
+    whole: if it cannot be cloned (no CAP_SYS_ADMIN), send all of /proc, since then nobody there can look.
     """
     try:
         fd = procfs.clone_of(run.pid)
@@ -80,18 +80,18 @@ def give_procfs(run: HostRun, *, whole: bool) -> None:
 
 
 def adopt(run: HostRun) -> None:
-    """Learn the pid of the init process from the stage before it, and reap that.
+    """Learn the pid of the init process from the stage before it, and reap the stage.
 
-    Only a child of ours is believed to be it (the stage has made it one by CLONE_PARENT): what follows changes the
-    limits of whatever process it is, and kills it where something fails.
+    Only a child of ours is accepted (the stage has made it one by CLONE_PARENT): later steps change the limits of this
+    process, and kill it if something fails.
     """
     pid = wait_for(run, "pid").get("pid")
     stage, run.stage = run.stage, 0
     if stage:
         if not isinstance(pid, int) or not 0 < pid < 1 << 31 or pid == stage or not _is_our_child(pid):
-            raise Error("the init process sent a message that is none")
+            raise Error("the init process sent a malformed message")
         pidfd = _kernel.pidfd_open(pid, 0)
-        # It has nothing left to do, and who stops it shall not stop us.
+        # It has nothing left to do, and a process that stops it must not stop us.
         try:
             _kernel.pidfd_send_signal(run.pidfd, SIGKILL)
         except ProcessLookupError:
@@ -110,7 +110,7 @@ def _is_our_child(pid: int) -> bool:
 
 
 def save_state(run: HostRun) -> None:
-    """Write the state before init may go on, so that a killed create leaves nothing that delete cannot find."""
+    """Write the state before init may continue, so that a killed create leaves nothing that delete cannot find."""
     run.state.pid = run.pid
     run.state.start_time = process_start(run.pid)
     run.state.pidfd_inode = pidfd_inode_of(run.pidfd)
@@ -119,7 +119,7 @@ def save_state(run: HostRun) -> None:
 
 
 def tell(run: HostRun, *, barrier: str, hooks: bool = False) -> None:
-    """Let the init lane go on that waits for this. hooks: the next that it does is to run some."""
+    """Let the init lane, which waits for this barrier, continue. hooks: it runs hooks next."""
     if hooks:
         run.hooks_ran = True
     channel_of(run).send(barrier)
@@ -131,9 +131,9 @@ def wait(run: HostRun, *, barrier: str) -> None:
 
 
 def wait_for(run: HostRun, barrier: str) -> dict[str, object]:
-    """Read what init says until it says this, or that it failed.
+    """Read init's messages until this one, or until it reports a failure.
 
-    Raises Error for a signal that ends us, and where init is held up by others.
+    Raises Error for a signal that ends us, and if others hold init up.
     """
     stopped = 0
     while True:
@@ -144,12 +144,12 @@ def wait_for(run: HostRun, barrier: str) -> dict[str, object]:
 
             stopped = glance(run.name, run.pid, run.pidfd, stopped)
             continue
-        # A word of init's first: after its last one it goes on by itself, and exec's may run its command by now.
+        # Only before init's first message: after its last it continues alone, and exec's may already run its command.
         if channel.fd not in ready:
             interrupts.check(run.interrupts)
             if not _kernel.poll([(channel.fd, POLLIN)], 0):
-                # A stage that is killed after its fork leaves a child that holds the channel, and waits as we do.
-                raise Closed("the other process has ended")
+                # A stage that is killed after its fork leaves a child that holds the channel and waits as we do.
+                raise Closed("the other process has exited")
         kind, body, fds = channel.receive(max_fds=1)
         if kind == "console" and len(fds) == 1 and run.master < 0 and posix.isatty(fds[0]):
             run.master = fds[0]
@@ -167,34 +167,34 @@ def wait_for(run: HostRun, barrier: str) -> dict[str, object]:
 
 
 def channel_of(run: HostRun) -> Channel:
-    """The channel to init, which is there from the clone on. Raises Error before that."""
+    """Return the channel to init, which exists since the clone. Raises Error before that."""
     if run.channel is None:
-        raise Error("internal error: there is no init process yet")
+        raise Error("internal error: the init process does not exist yet")
     return run.channel
 
 
 def created(run: HostRun) -> None:
-    """The container is created: this rename makes it so. What init was handed is init's alone from here on."""
+    """Declare the container created, by a rename. From here on only init holds what it was given."""
     posix.rename(run.state.directory + "/" + FIFO_NEW, run.state.directory + "/" + FIFO)
     try:
         channel_of(run).send("created")
     except Closed:
-        pass  # it has been killed meanwhile, like one that is so in a moment
+        pass  # it has been killed meanwhile, which could as well happen a moment later
     run.let_go()
 
 
 def check_pid_file(path: str) -> None:
-    """See that a pid file replaces no device, pipe or directory. Raises Error."""
+    """Check that a pid file does not replace a device, pipe or directory. Raises Error."""
     try:
         kind = posix.lstat(path).st_mode & S_IFMT
-    except OSError:  # it is not there, or its writing will tell
+    except OSError:  # it does not exist, or writing it will fail
         return
     if kind not in (S_IFREG, S_IFLNK):
-        raise Error("the pid file is no regular file", pointer=path, hint="it would be replaced")
+        raise Error("the pid file is not a regular file", pointer=path, hint="it would be replaced")
 
 
 def pid_file(run: HostRun, *, path: str) -> None:
-    """Write the pid, without a newline: containerd takes the whole content for a number."""
+    """Write the pid, without a newline: containerd parses the whole content as a number."""
     try:
         write_file(path, str(run.pid).encode(), 0o644)
     except OSError as error:
@@ -213,7 +213,7 @@ ACTIONS: dict[str, Callable[..., None]] = {
     "wait": wait,
 }
 
-# Where the other actions are carried out: the modules of this package.
+# The modules of this package that carry out the other actions.
 PLACES = {
     "cgroup": (
         "cgroup_check_memory", "cgroup_cpuset", "cgroup_create", "cgroup_devices", "cgroup_join", "cgroup_open",
@@ -244,7 +244,7 @@ PLACES = {
 
 
 def carry_out(run: HostRun) -> None:
-    """Carry out the host lane. Raises Error with the pointer of the step that failed; undoing is the caller's."""
+    """Carry out the host lane. Raises Error with the pointer of the step that failed; the caller undoes the steps."""
     load(run.plan.host, "ocipy.host", PLACES, ACTIONS)
     load(run.plan.init)
     if log.is_debug():
@@ -267,7 +267,7 @@ def carry_out(run: HostRun) -> None:
 
 
 def _last_word(run: HostRun) -> Error | None:
-    """What init said last, if it was an error: the cause of ours, very likely. Raises OSError if it cannot be read."""
+    """Return init's last message if it was an error, the likely cause of ours. Raises OSError if it cannot be read."""
     if run.channel is None:
         return None
     try:
@@ -277,13 +277,13 @@ def _last_word(run: HostRun) -> Error | None:
                 posix.close(fd)
             if kind == "error":
                 return Error.from_message(body)
-    except Error:  # its end, or what is no message
+    except Error:  # end of file, or a malformed message
         pass
     return None
 
 
 def _error_of_init(run: HostRun, error: OSError, step: Step | None) -> Error:
-    """What init said last, or else that the kernel has refused us this step."""
+    """Return init's last message, or else that the kernel refused this step."""
     name, pointer = ("carry_out", "") if step is None else (step.name, step.pointer)
     try:
         word = _last_word(run)
@@ -293,10 +293,10 @@ def _error_of_init(run: HostRun, error: OSError, step: Step | None) -> Error:
 
 
 def _end_of_init(run: HostRun, step: Step | None) -> Error:
-    """Init is gone: what it said last, or else how it ended. step: where the host lane noticed."""
+    """Init is gone: return its last message, or else how it ended. step: where the host lane noticed."""
     try:
         word = _last_word(run)
-    except OSError as error:  # its reason is lost: ours is all that there is to tell
+    except OSError as error:  # its reason is lost: ours is the only one
         return _error_of_init(run, error, step)
     if word is not None:
         return word
@@ -305,17 +305,17 @@ def _end_of_init(run: HostRun, step: Step | None) -> Error:
     status = posix.waitid(posix.P_PID, run.pid, posix.WEXITED | posix.WNOWAIT)
     assert status is not None
     if status.si_code == posix.CLD_EXITED:
-        return Error(f"{run.name} ended with status {status.si_status}")
+        return Error(f"{run.name} exited with status {status.si_status}")
     if status.si_status == SIGKILL and run.cgroup is not None and run.cgroup.oom_kills() > 0:
         if run.status == "running":
-            # Others of the container's may have been before.
+            # The OOM kills may have been other processes of the container.
             return Error(f"{run.name} was killed (possibly OOM-killed)", pointer="/linux/resources/memory/limit")
         return Error(
             "container init was OOM-killed (memory limit too low?)",
             pointer="/linux/resources/memory/limit",
-            hint="the limit has to leave some memory for the set-up of the container too",
+            hint="the limit must leave some memory for setting up the container",
         )
     hint = ""
     if "seccomp" in run.fds:
-        hint = "linux.seccomp may forbid what the set-up still has to do: docs/seccomp.md, When it is loaded"
+        hint = "linux.seccomp may forbid a system call that the setup still needs: docs/seccomp.md, When it is loaded"
     return Error(f"{run.name} was killed by signal {status.si_status}", hint=hint)

@@ -1,4 +1,4 @@
-"""The host as a plan sees it: a few cheap looks, no test of a feature that the plan does not depend on."""
+"""The host as a plan sees it: a few cheap checks, and none for features that the plan does not depend on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ocipy.plan.model import Host
 
 
 def describe_host(rootless: bool | None = None) -> Host:
-    """Look at the machine. rootless: None finds out by itself (--rootless auto)."""
+    """Look at the machine. rootless: None detects it (--rootless auto)."""
     release = posix.uname().release.split(".")
     uid = posix.geteuid()
     nested = in_user_namespace()

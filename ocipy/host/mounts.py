@@ -1,4 +1,4 @@
-"""What is opened on the host for the mounts of a container, while paths can be walked with the host's rights."""
+"""What the host opens for the container's mounts, while paths can be walked with the host's privileges."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ if TYPE_CHECKING:
 
 
 def open_rootfs(run: HostRun, *, path: str, propagation: int) -> None:
-    """A detached copy of the root filesystem, for an init that may have no right to the directories above it."""
+    """Open a detached copy of the root filesystem, for an init that may not search the directories above it."""
     posix.close(open_directory(path))
     run.fds["rootfs"] = clone_root(path, propagation)
 
 
 def bind_rootfs(run: HostRun, *, path: str) -> None:
-    """Without a mount namespace the container's mounts are the host's: put them on a mount that delete takes away."""
+    """Without a mount namespace the container's mounts are the host's: put them on a mount that delete removes."""
     directory = open_directory(path)
     tree = clone_root(path, MS_PRIVATE)
-    # Written first: a create that is killed in between leaves nothing that delete does not know of.
+    # Recorded first: delete must know about whatever a killed create leaves behind.
     number = _kernel.mount_id(tree, "", AT_EMPTY_PATH)
     write_file(run.state.directory + "/" + ROOTFS_MOUNT, str(number).encode())
     _kernel.move_mount(tree, "", directory, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH)
@@ -52,7 +52,7 @@ def bind_rootfs(run: HostRun, *, path: str) -> None:
 
 
 def release_rootfs(state_directory: str, path: str) -> None:
-    """Unmount what bind_rootfs mounted, with all that is on it, if that is still what is there. For delete."""
+    """Unmount what bind_rootfs mounted, with everything on it, if it is still mounted there. For delete."""
     try:
         mount_id = int(read_file(state_directory + "/" + ROOTFS_MOUNT))
         directory = open_directory(path)
@@ -76,9 +76,9 @@ def open_mount_source(
     idmap: str,
     idmap_recursive: bool,
 ) -> None:
-    """A detached copy of a bind mount's source, with its ids mapped if idmap names a user namespace's descriptor.
+    """Open a detached copy of a bind mount's source, with mapped ids if idmap names a user namespace's descriptor.
 
-    propagation: MS_… of the copy, 0 to leave it a peer. A slave hears of the host's mounts, not the reverse.
+    propagation: MS_… of the copy, 0 to leave it a peer. A slave receives the host's mount events, not the reverse.
     """
     tree = run.fds[name] = open_source(source, destination, recursive, nofollow)
     if propagation:
@@ -90,12 +90,12 @@ def open_mount_source(
         except OSError as error:
             hint = ""
             if error.errno == errno.EINVAL:
-                hint = "the filesystem of the source knows no mapped mounts, or this one is mapped already"
+                hint = "the source's filesystem does not support mapped mounts, or this mount is already mapped"
             raise Error(f"cannot map the ids of {source}", errno=error.errno or 0, hint=hint) from None
 
 
 def idmap_join(run: HostRun, *, name: str, path: str) -> None:
-    """The user namespace that the container joins, as a map for mounts."""
+    """Open the user namespace that the container joins, as a map for mounts."""
     if name not in run.id_maps:
         run.id_maps[name] = posix.open(path, O_RDONLY | O_CLOEXEC)
 
@@ -103,13 +103,13 @@ def idmap_join(run: HostRun, *, name: str, path: str) -> None:
 def idmap_source(
     run: HostRun, *, name: str, uids: Sequence[tuple[int, int, int]], gids: Sequence[tuple[int, int, int]]
 ) -> None:
-    """A user namespace with these maps, for the mounts that want them. Nothing ever runs in it."""
+    """Make a user namespace with these maps, for the mounts that need them. No process ever runs in it."""
     if name in run.id_maps:
         return
     reading, writing = posix.pipe()
     pid, pidfd = _kernel.clone3(CLONE_NEWUSER | CLONE_PIDFD, SIGCHLD, -1)
     if pid == 0:
-        # Until the other end is closed: by the runtime when it is done, or by its death.
+        # Until the other end is closed, by the runtime when it is done, or by its death.
         try:
             posix.close(writing)
             posix.read(reading, 1)

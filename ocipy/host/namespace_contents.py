@@ -1,4 +1,4 @@
-"""linux.timeOffsets and linux.netDevices: what the host puts into namespaces that init has made."""
+"""linux.timeOffsets and linux.netDevices: what the host puts into namespaces that init made."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 
 def time_offsets(run: HostRun, *, offsets: Sequence[tuple[str, int, int]]) -> None:
-    """Shift the clocks of the time namespace of init's children. offsets: (clock, seconds, nanoseconds)."""
+    """Shift the clocks in the time namespace of init's children. offsets: (clock, seconds, nanoseconds)."""
     text = "".join(f"{clock} {seconds} {nanoseconds}\n" for clock, seconds, nanoseconds in offsets)
     fd, run.timens_offsets = run.timens_offsets, -1
     try:
-        posix.write(fd, text.encode())  # one write, all lines, as it wants it
+        posix.write(fd, text.encode())  # all lines in one write, as the kernel requires
     except OSError as error:
         hint = ""
         if error.errno == errno.ERANGE:
-            hint = "no clock may show a time before 0, or later than some 146 years from now"
+            hint = "the clocks must stay above 0, and below some 146 years from now"
         elif error.errno in (errno.EACCES, errno.EPERM):
-            hint = "setting the clocks takes CAP_SYS_TIME in the user namespace that owns the time namespace"
+            hint = "setting the clocks needs CAP_SYS_TIME in the user namespace that owns the time namespace"
         raise Error("cannot set the clocks of the time namespace", errno=error.errno or 0, hint=hint) from None
     finally:
         posix.close(fd)
@@ -38,12 +38,12 @@ def time_offsets(run: HostRun, *, offsets: Sequence[tuple[str, int, int]]) -> No
 def net_devices(run: HostRun, *, devices: Sequence[tuple[str, str]]) -> None:
     """Move network devices of the host into the container's network namespace. devices: (name here, name there).
 
-    Whoever moves them takes them back if this create fails, or is killed (runtime.md, Errors): before the namespace,
-    which would take them with it, can go.
+    The child that moves them moves them back if this create fails or is killed (runtime.md, Errors), before the
+    namespace, which would take them with it, can disappear.
     """
     namespace = posix.open(f"{run.pid}/ns/net", O_RDONLY | O_CLOEXEC, dir_fd=run.fds["procfs"])
     try:
-        run.lender = Helper("ocipy.host.network_devices", hint="it takes the Python package pyroute2", undoes=True)
+        run.lender = Helper("ocipy.host.network_devices", hint="this needs the Python package pyroute2", undoes=True)
     finally:
         posix.close(namespace)
     request = {"namespace": namespace, "devices": [list(device) for device in devices]}
@@ -51,7 +51,7 @@ def net_devices(run: HostRun, *, devices: Sequence[tuple[str, str]]) -> None:
 
 
 def take_back(lender: Helper) -> None:
-    """Have the devices moved back, in the state that they were in; what cannot be restored is logged."""
+    """Have the devices moved back in their former state; log what cannot be restored."""
     try:
         for problem in _kernel.json_loads(lender.ask(b"")):
             log.warning(f"/linux/netDevices: {problem}")

@@ -29,15 +29,15 @@ HELPER_DIRECTORIES = ("/usr/bin", "/usr/local/bin", "/bin", "/usr/sbin", "/sbin"
 
 
 def open_namespace(run: HostRun, *, kind: str, path: str) -> None:
-    """Open the namespace file and see that it is of that kind (spec: MUST generate an error)."""
+    """Open the namespace file and check its kind (spec: MUST generate an error)."""
     try:
         fd = posix.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     except OSError as error:
         hint = ""
         if error.errno == errno.ENOENT:
-            hint = "the process that it belonged to may have ended"
+            hint = "the process that it belonged to may have exited"
         elif error.errno == errno.EACCES:
-            hint = "a namespace of a process takes the right to trace it: CAP_SYS_PTRACE, or its own user"
+            hint = "opening a process's namespace needs the privilege to trace it: CAP_SYS_PTRACE, or the same user"
         raise Error(f"cannot open the {kind} namespace {path}", errno=error.errno or 0, hint=hint) from None
     try:
         actual = _kernel.ns_type(fd)
@@ -52,10 +52,10 @@ def open_namespace(run: HostRun, *, kind: str, path: str) -> None:
 
 
 def clone(run: HostRun, *, kinds: Sequence[str], into_cgroup: bool) -> None:
-    """The init process by one clone3(2)."""
+    """Make the init process by one clone3(2)."""
     flags = CLONE_PIDFD | flags_of(kinds)
     ours, theirs = channel.pair()
-    init = _init(run, theirs)  # before the clone: an error of the child's is nobody's but become_init's
+    init = _init(run, theirs)  # before the clone: in the child only become_init handles errors
     try:
         pid, pidfd = cgroup.clone_into(run, flags, SIGCHLD, required=into_cgroup)
     except OSError as error:
@@ -89,7 +89,7 @@ def clone_stage(
     watched: bool,
     clocks: bool,
 ) -> None:
-    """A process that joins and unshares; the init process is itself, or (pid and time) its child."""
+    """Make a process that joins and unshares. It becomes the init process, or its child does (pid and time)."""
     from ocipy.init.stage import run_stage
 
     ours, theirs = channel.pair()
@@ -102,7 +102,7 @@ def clone_stage(
     run.pid, run.pidfd = pid, pidfd
     run.stage = pid if forks else 0
     if clocks:
-        # While the stage is dumpable, and so its files are ours: a user who is not root cannot open it later (proc(5)).
+        # While the stage is dumpable, and its files are ours: later an unprivileged user cannot open it (proc(5)).
         run.timens_offsets = open_proc(run.fds["procfs"], f"{pid}/timens_offsets", O_WRONLY)
 
 
@@ -122,7 +122,7 @@ def _write_map(run: HostRun, name: str, mappings: Sequence[tuple[int, int, int]]
     if by_helper:
         _run_helper(HELPERS[name], run.pid, mappings, run.interrupts)
         return
-    # One write, all lines: the kernel takes a map only once (user_namespaces(7)).
+    # All lines in one write: the kernel takes a map only once (user_namespaces(7)).
     lines = "".join(f"{inside} {outside} {size}\n" for inside, outside, size in mappings)
     try:
         write_proc(run.fds["procfs"], f"{run.pid}/{name}", lines.encode())
@@ -131,14 +131,14 @@ def _write_map(run: HostRun, name: str, mappings: Sequence[tuple[int, int, int]]
         if error.errno == errno.EINVAL:
             hint = "entries overlap, or an id is beyond the range"
         elif error.errno == errno.EPERM:
-            hint = "a range of host ids is not mapped, or not in one piece, in the runtime's own user namespace"
+            hint = "a range of host ids is not mapped, or not contiguously, in the runtime's own user namespace"
         raise Error(f"cannot write {name} ({lines.strip()})", errno=error.errno or 0, hint=hint) from None
 
 
 def _run_helper(name: str, pid: int, mappings: Sequence[tuple[int, int, int]], interrupts: int = -1) -> None:
-    """newuidmap(1) and newgidmap(1), from the host's own directories and never by PATH.
+    """Run newuidmap(1) or newgidmap(1), from the host's own directories and never from PATH.
 
-    They ask the directory service of users, which may be long in answering. Raises Error, for a signal as well.
+    They query the directory service of users, which may be slow. Raises Error, also on a signal.
     """
     from ocipy.children.once import read_all
 
@@ -153,7 +153,7 @@ def _run_helper(name: str, pid: int, mappings: Sequence[tuple[int, int, int]], i
     arguments = [name, str(pid)]
     for entry in mappings:
         arguments += [str(number) for number in entry]
-    # What it has to say goes into our message: an engine shows the first line of standard error as the cause.
+    # Its output becomes part of our message: an engine shows the first line of standard error as the cause.
     reading, writing = posix.pipe()
     child = posix.fork()
     if child == 0:
@@ -168,15 +168,15 @@ def _run_helper(name: str, pid: int, mappings: Sequence[tuple[int, int, int]], i
     try:
         said = read_all(reading, interrupts)
     finally:
-        # One that is setuid is not ours to kill; it ends with what it was to map.
+        # We may not kill a setuid program; it exits with the process that it was to map.
         posix.close(reading)
     status = posix.waitstatus_to_exitcode(posix.waitpid(child, 0)[1])
     if status != 0:
-        reason = " ".join(words_of(shown(said[:1024]))) or f"it ended with status {status}"
+        reason = " ".join(words_of(shown(said[:1024]))) or f"it exited with status {status}"
         file = "/etc/subuid" if name == "newuidmap" else "/etc/subgid"
         raise Error(
             f"{name} cannot map {' '.join(arguments[2:])}: {reason}",
-            hint=f"the ids must be allotted to the user in {file}, and {name} must be setuid root",
+            hint=f"the ids must be assigned to the user in {file}, and {name} must be setuid root",
         )
 
 

@@ -1,7 +1,7 @@
-"""Network devices moved into a network namespace, and back if create does not come to its end. A cold module: pyroute2.
+"""Network devices moved into a network namespace, and back if create fails. A cold module: pyroute2.
 
-It is run by a child that create has for it (children/helper.py) and that outlives a create that is killed. Until it is
-ended it holds the namespace, so that the devices are there to be taken back even when the init process is dead.
+Run by a child of create (children/helper.py) that outlives a create that is killed. It holds the namespace until it is
+ended, so that it can move the devices back even if the init process is dead.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from ocipy.errors import Error, escape
 from ocipy.host import rtnetlink
 
 IFF_UP, IFF_LOOPBACK = 0x1, 0x8  # linux/if.h
-# linux/if_addr.h: what is asked of an address, against what the kernel says of it.
+# linux/if_addr.h: the flags of an address that are requested, not reported by the kernel.
 IFA_F_PERMANENT = 0x80
 IFA_F_ASKED = 0x2 | 0x10 | 0x100 | 0x200 | 0x400  # NODAD, HOMEADDRESS, MANAGETEMPADDR, NOPREFIXROUTE, MCAUTOJOIN
 RT_SCOPE_UNIVERSE = 0  # linux/rtnetlink.h
 SETTINGS = "/proc/sys/net/{}/conf/{}"
-FREE_NAME = "dev%d"  # what the kernel takes where a name is in use (config-linux.md, Network Devices)
+FREE_NAME = "dev%d"  # the kernel's choice if a name is in use (config-linux.md, Network Devices)
 
 
 @dataclass(frozen=True)
 class Link:
-    """A device as its namespace shows it."""
+    """A device as seen in its namespace."""
 
     index: int
     flags: int
@@ -41,7 +41,7 @@ class Link:
 
 @dataclass
 class Moved:
-    """A device that was moved, and what the move took from it."""
+    """A moved device, and what the move took from it."""
 
     name: str
     link: Link
@@ -66,9 +66,9 @@ _loan: Loan | None = None
 
 
 def main(data: bytes) -> bytes:
-    """Move each device of the request of host/namespace_contents.py, or, for no data, move them back.
+    """Move each device of the request of host/namespace_contents.py, or, without data, move them back.
 
-    The answer to the latter is a JSON list of what could not be brought back. Raises Error.
+    The answer to the latter is a JSON list of what could not be restored. Raises Error.
     """
     if not data:
         return json.dumps(give_back()).encode()
@@ -81,7 +81,7 @@ def lend(request: dict[str, Any]) -> None:
     global _loan
     namespace, own = request["namespace"], os.open("/proc/self/ns/net", os.O_RDONLY)
     if os.path.sameopenfile(namespace, own):
-        raise Error("the container's network namespace is the runtime's: its own devices cannot move there")
+        raise Error("the container is in the runtime's network namespace, so no device can move there")
     _loan = loan = Loan(IPRoute(), NetNS(f"/proc/self/fd/{namespace}", flags=0), namespace, own)
     here = links(loan.here)
     problem = find_problem(request["devices"], here, links(loan.there))
@@ -101,7 +101,7 @@ def lend(request: dict[str, Any]) -> None:
 
 
 def links(socket: IPRoute) -> dict[str, Link]:
-    """The devices of a namespace, by name."""
+    """Return the devices of a namespace, by name."""
     found = {}
     for message in socket.get_links():
         properties = message.get_attr("IFLA_PROP_LIST")
@@ -115,10 +115,10 @@ def links(socket: IPRoute) -> dict[str, Link]:
 def find_problem(
     devices: Sequence[tuple[str, str]], here: Mapping[str, Link], there: Mapping[str, Link]
 ) -> Error | None:
-    """Why these devices, (name here, name there), cannot all move; None if nothing is known against it.
+    """Return why these devices, (name here, name there), cannot all move; None if no reason is known.
 
-    here, there: the devices of both namespaces. All the names of a device have to be free where it comes, its
-    alternative names too.
+    here, there: the devices of both namespaces. All names of a device, including its alternative names, must be free
+    at the destination.
     """
     taken = set(_all_names(there))
     for name, new_name in devices:
@@ -126,7 +126,7 @@ def find_problem(
         link = here.get(name)
         if link is None:
             aliased = next((other for other, found in here.items() if name in found.other_names), "")
-            hint = f"it is another name of {aliased}" if aliased else ""
+            hint = f"it is an alternative name of {aliased}" if aliased else ""
             return Error(f"there is no network device {name}", pointer=pointer, hint=hint)
         if link.flags & IFF_LOOPBACK:
             return Error(f"{name} is the loopback device: each network namespace has its own", pointer=pointer)
@@ -134,7 +134,7 @@ def find_problem(
         for one in names:
             if one in taken or names.count(one) > 1:
                 member = "/name" if one == new_name else ""
-                return Error(f"the container has a network device {one} already", pointer=pointer + member)
+                return Error(f"the container already has a network device {one}", pointer=pointer + member)
         taken.update(names)
     return None
 
@@ -146,12 +146,12 @@ def _all_names(devices: Mapping[str, Link]) -> Iterable[str]:
 
 
 def move(loan: Loan, name: str, link: Link, new_name: str) -> None:
-    """Move one device, with its addresses, and set it up. Raises NetlinkError or OSError."""
+    """Move one device with its addresses, and bring it up. Raises NetlinkError or OSError."""
     moved = Moved(name, link, rtnetlink.addresses(link.index), rtnetlink.routes(link.index), settings_of(name))
     kept = permanent_addresses(loan.here, link.index)
     before = {found.index for found in links(loan.there).values()}
     loan.here.link("set", index=link.index, net_ns_fd=loan.namespace, ifname=new_name)
-    # It keeps its index unless another one has it there, and the kernel may have made up the name.
+    # It keeps its index unless another device there has it, and the kernel may have chosen the name.
     after = links(loan.there)
     moved.index = next(found.index for one, found in after.items() if one == new_name or found.index not in before)
     loan.moved.append(moved)
@@ -161,7 +161,7 @@ def move(loan: Loan, name: str, link: Link, new_name: str) -> None:
 
 
 def permanent_addresses(here: IPRoute, index: int) -> list[dict[str, Any]]:
-    """The addresses that move along: of any family, permanent and of global scope (config-linux.md)."""
+    """Return the addresses that move along: of any family, permanent and of global scope (config-linux.md)."""
     found = []
     for message in here.get_addr(index=index):
         flags = message.get_attr("IFA_FLAGS") or message["flags"]
@@ -185,18 +185,18 @@ def permanent_addresses(here: IPRoute, index: int) -> list[dict[str, Any]]:
 
 
 def settings_of(name: str) -> dict[str, bytes]:
-    """What the sysctls of a device say, by path. The kernel makes them anew when a device moves."""
+    """Return the sysctls of a device, by path. The kernel resets them when a device moves."""
     found = {}
     for family in ("ipv4", "ipv6"):
         directory = Path(SETTINGS.format(family, name))
         for path in directory.iterdir() if directory.is_dir() else ():
-            with suppress(OSError):  # such as stable_secret, which cannot be read until it is set
+            with suppress(OSError):  # for example stable_secret, which cannot be read until it is set
                 found[str(path)] = path.read_bytes()
     return found
 
 
 def give_back() -> list[str]:
-    """Move back what was moved. Returns what could not be put in order again."""
+    """Move the devices back. Return what could not be restored."""
     global _loan
     loan, _loan = _loan, None
     problems: list[str] = []
@@ -208,13 +208,13 @@ def give_back() -> list[str]:
             problems.append(f"cannot move the network device {moved.name} back: {error}")
             continue
         if name != moved.name:
-            problems.append(f"the network device {moved.name} is {name} now: its name was taken meanwhile")
+            problems.append(f"the network device {moved.name} is now called {name}: its name was taken meanwhile")
         problems += [f"{name}: {problem}" for problem in _put_in_order(loan, moved, name, index)]
     return problems
 
 
 def _move_back(loan: Loan, moved: Moved) -> tuple[str, int]:
-    """Returns the name and the index that the device has now. Raises NetlinkError."""
+    """Return the name and the index that the device has now. Raises NetlinkError."""
     before = {found.index for found in links(loan.here).values()}
     name = moved.name
     try:
@@ -228,7 +228,7 @@ def _move_back(loan: Loan, moved: Moved) -> tuple[str, int]:
 
 
 def _put_in_order(loan: Loan, moved: Moved, name: str, index: int) -> list[str]:
-    """Give a device again what the moves took from it. Returns what was refused."""
+    """Restore what the moves took from a device. Return what was refused."""
     problems = []
     for path, value in moved.settings.items():
         setting = Path(path).parent.parent / name / Path(path).name
@@ -254,7 +254,7 @@ def _make_again(what: str, messages: list[bytes], index: int) -> list[str]:
     for message in messages:
         try:
             rtnetlink.make_again(message, index)
-        except FileExistsError:  # the kernel was quicker: a link-local address, a route of its own
+        except FileExistsError:  # the kernel was faster: a link-local address, or its own route
             pass
         except OSError as error:
             problems.append(f"cannot make an {what} again: {error.strerror}".replace("an route", "a route"))

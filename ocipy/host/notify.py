@@ -1,7 +1,7 @@
-"""NOTIFY_SOCKET: what the container's process says of its readiness is passed on to the service manager (sd_notify(3)).
+"""NOTIFY_SOCKET: pass the readiness of the container's process on to the service manager (sd_notify(3)).
 
-create makes a directory that the container sees as /run/notify (plan/notify.py), start the socket in it. Of what comes
-from there only READY=1 is passed on; MAINPID is ours to say.
+create makes a directory that the container sees as /run/notify (plan/notify.py); start makes the socket in it. Of the
+container's messages only READY=1 is passed on; MAINPID comes from us.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ if TYPE_CHECKING:
     from ocipy.state.state import State
 
 LONGEST_MESSAGE = 4096
-# Until the service manager has read what was sent (sd_notify_barrier(3)); runc's.
+# How long the service manager may take to read what was sent (sd_notify_barrier(3)), as in runc.
 BARRIER_PATIENCE_MS = 30_000
 
 
 def notify_directory(run: HostRun) -> None:
-    """Make the directory that is mounted. Raises OSError."""
+    """Make the directory to mount. Raises OSError."""
     path = f"{run.state.directory}/{DIRECTORY}"
     posix.mkdir(path)
-    # Whatever the umask: the process in the container may be anybody.
+    # Regardless of the umask: the process in the container may have any id.
     posix.chmod(path, 0o755)
 
 
 class Notifier:
-    """The two sockets: ours, which the container's process writes to, and that of the service manager.
+    """The two sockets: ours, to which the container's process writes, and the service manager's.
 
-    fd: readable when the process has said something, -1 once nobody listens. told: it has said that it is ready.
-    What fails is a warning: a container whose readiness cannot be told runs all the same.
+    fd: readable when the process has written something, -1 once nobody listens. told: it has reported readiness.
+    Failures are warnings: a container whose readiness cannot be reported runs nevertheless.
     """
 
     __slots__ = ("_manager", "_ours", "fd", "told")
 
     def __init__(self, state: State, manager: bytes) -> None:
-        """manager: the address in our own NOTIFY_SOCKET."""
+        """manager: the address in our NOTIFY_SOCKET."""
         complete_start()
         import socket
 
@@ -65,8 +65,8 @@ class Notifier:
     def _bind(self, state_directory: str) -> None:
         # By descriptor: the path may be longer than the 107 bytes of unix(7).
         directory = posix.open(f"{state_directory}/{DIRECTORY}", O_PATH | O_DIRECTORY | O_CLOEXEC)
-        # Its mode as it is made, and not by its name afterwards: that may be a link by then, if the container can write
-        # there after all.
+        # Set its mode at creation, not later by its name: that may be a link by then, if the container can write there
+        # after all.
         umask = posix.umask(0)
         try:
             self._ours.bind(f"/proc/self/fd/{directory}/{SOCKET}")
@@ -75,9 +75,9 @@ class Notifier:
             posix.close(directory)
 
     def forward(self, main_pid: int, *, barrier: bool) -> None:
-        """Read one message; if it is the first that says that the process is ready, pass that on.
+        """Read one message; pass it on if it is the first to report readiness.
 
-        barrier: wait until the service manager has read it, since we are about to end.
+        barrier: wait until the service manager has read it, since we are about to exit.
         """
         message = self._ours.recv(LONGEST_MESSAGE)
         if self.told or b"READY=1" not in message.split(b"\n"):
@@ -91,7 +91,7 @@ class Notifier:
             log.warning(f"NOTIFY_SOCKET: cannot pass on READY=1: {posix.strerror(error.errno or 0)}")
 
     def _barrier(self) -> None:
-        """sd_notify_barrier(3): of a sender that has ended the service manager may not know whose service it was."""
+        """sd_notify_barrier(3): once a sender has exited, the service manager may not know its service."""
         import socket
 
         reader, writer = posix.pipe2(O_CLOEXEC)
@@ -106,7 +106,7 @@ class Notifier:
                     posix.close(fd)
 
     def wait(self, pid: int, pidfd: int, interrupts: int = -1) -> None:
-        """Wait until the process is ready, or has ended. Raises Error for a signal (children/interrupts.py)."""
+        """Wait until the process is ready, or has exited. Raises Error for a signal (children/interrupts.py)."""
         try:
             while self.fd >= 0 and not self.told:
                 ready = dict(_kernel.poll([(self.fd, POLLIN), (pidfd, POLLIN), (interrupts, POLLIN)], -1))
@@ -119,24 +119,24 @@ class Notifier:
             self.close()
 
     def wait_for(self, state: State, interrupts: int = -1) -> None:
-        """The same for a process that is no child of ours."""
+        """The same for a process that is not our child."""
         try:
             pidfd = _kernel.pidfd_open(state.pid, 0)
-        except OSError:  # it has ended, and was reaped
+        except OSError:  # it has exited and was reaped
             self.close()
             return
         self.wait(state.pid, pidfd, interrupts)
         posix.close(pidfd)
 
     def close(self) -> None:
-        """Let go of both sockets."""
+        """Close both sockets."""
         self.fd = -1
         self._ours.close()
         self._manager.close()
 
 
 def listen(state: State) -> Notifier | None:
-    """The notifier for a container, None if create knew of no service manager. To be made before the start."""
+    """Return the container's notifier, None if create had no service manager. Call this before the start."""
     manager = posix.environ.get(b"NOTIFY_SOCKET")
     return Notifier(state, manager) if manager and exists(f"{state.directory}/{DIRECTORY}") else None
 

@@ -1,4 +1,4 @@
-"""The host lane's side of an init that enters the pid namespace it joins only when its root is made."""
+"""The host lane's side of an init that enters the joined pid namespace only after making its root."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def adopt_init(run: HostRun) -> None:
-    """Go on with the child that init has forked, in the pid namespace, and reap init."""
+    """Continue with the child that init has forked in the pid namespace, and reap init."""
     run.stage = run.pid
     adopt(run)
 

@@ -1,4 +1,4 @@
-"""--pidfd-socket: a descriptor of the process goes to whoever listens there, who can then wait for it and signal it."""
+"""--pidfd-socket: a descriptor of the process goes to the listener, who can then wait for it and signal it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def send_pidfd(run: HostRun, *, path: str, name: str) -> None:
-    """One message with the pidfd, as for a terminal. name: what runc calls the kind of process in it."""
+    """Send one message with the pidfd, as for a terminal. name: runc's word for this kind of process."""
     send_descriptor(path, run.pidfd, name, "the pidfd to the pidfd socket")
 
 

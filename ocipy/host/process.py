@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def oom_score_adj(run: HostRun, *, score: int, rootless: bool) -> None:
-    """Write /proc/PID/oom_score_adj. Lowering it below what it once was takes CAP_SYS_RESOURCE (proc(5))."""
+    """Write /proc/PID/oom_score_adj. Lowering it below an earlier minimum needs CAP_SYS_RESOURCE (proc(5))."""
     path = f"/proc/{run.pid}/oom_score_adj"
     try:
         fd = posix.open(path, O_WRONLY | O_CLOEXEC)
@@ -33,21 +33,21 @@ def oom_score_adj(run: HostRun, *, score: int, rootless: bool) -> None:
         if current == score:
             return
         if rootless:
-            # Engines pass on the daemon's or the user's defaults, which an ordinary user may not be able to lower to.
-            log.warning(f"/process/oomScoreAdj: it stays at {current}: lowering it takes CAP_SYS_RESOURCE")
+            # Engines pass the daemon's or the user's defaults, which an ordinary user may not be able to set.
+            log.warning(f"/process/oomScoreAdj: it stays at {current}: lowering it needs CAP_SYS_RESOURCE")
             return
         raise Error(
             f"cannot set oom_score_adj to {score}",
             errno=errno.EACCES,
-            hint=f"it is {current}, and lowering it takes CAP_SYS_RESOURCE, which the runtime lacks",
+            hint=f"it is {current}, and lowering it needs CAP_SYS_RESOURCE, which the runtime lacks",
         ) from None
 
 
 def reset_affinity(run: HostRun) -> None:
-    """All CPUs that the cgroup permits, also where the caller had itself pinned to some.
+    """Allow all CPUs that the cgroup permits, even if the caller is pinned to some.
 
-    Of init; before there is one (exec), our own, which it inherits. The kernel narrows the mask to the cpuset of the
-    cgroup, but never widens one that was inherited (cpuset(7)).
+    For init; before init exists (exec), for us, and it inherits that. The kernel narrows the mask to the cgroup's
+    cpuset, but never widens an inherited one (cpuset(7)).
     """
     count = posix.cpu_count()
     if count is None or len(posix.sched_getaffinity(0)) >= count:
@@ -60,12 +60,12 @@ def reset_affinity(run: HostRun) -> None:
 
 
 def initial_affinity(run: HostRun, *, cpus: Sequence[int]) -> None:
-    """Run on these CPUs from here on: the process that is cloned starts there (sched_setaffinity(2))."""
+    """Run on these CPUs from here on: the cloned process starts there (sched_setaffinity(2))."""
     _set_affinity(0, cpus)
 
 
 def final_affinity(run: HostRun, *, cpus: Sequence[int]) -> None:
-    """The CPUs of the process, now that it is in its cgroup."""
+    """Set the CPUs of the process, now that it is in its cgroup."""
     _set_affinity(run.pid, cpus)
 
 
@@ -75,7 +75,7 @@ def _set_affinity(pid: int, cpus: Sequence[int]) -> None:
     except OSError as error:
         hint = ""
         if error.errno == errno.EINVAL:
-            hint = "none of them is there, or among those of the cgroup (linux.resources.cpu.cpus)"
+            hint = "none of them is online and in the cgroup's cpuset (linux.resources.cpu.cpus)"
         text = ",".join(map(str, cpus))
         raise Error(f"cannot run on the CPUs {text}", errno=error.errno or 0, hint=hint) from None
 

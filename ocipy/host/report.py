@@ -1,4 +1,4 @@
-"""What a process tells by exec.report on its way to the exec (init/fifo.py): nothing, or why it could not."""
+"""What a process reports by exec.report on its way to the exec (init/fifo.py): nothing, or why it failed."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from ocipy.init.fifo import AWAKE, EXECUTING
 from ocipy.linux import _kernel
 from ocipy.linux.constants import POLLHUP, POLLIN
 
-# How long a process on its way to the exec may say nothing before a look is taken at it.
+# How long a process on its way to the exec may be silent before we look at it.
 GLANCE_MS = 100
-# Bytes: more than an error has (errors.LONGEST_TEXT).
+# Bytes: more than any error has (errors.LONGEST_TEXT).
 MAX_MESSAGE = 65536
 
 
 def read_to_end(report: int, name: str, pid: int, pidfd: int, interrupts: int) -> bytes:
-    """What init says until it executes or dies: either closes its end. No more than it has to say.
+    """Return what init writes until it executes or dies, which both close its end.
 
-    name: what it is called in errors. Raises Error for a signal that ends us, and where it is held up.
+    name: what errors call it. Raises Error for a signal that ends us, and if others hold it up.
     """
     said = b""
     stopped = 0
@@ -42,7 +42,7 @@ def read_to_end(report: int, name: str, pid: int, pidfd: int, interrupts: int) -
 
 
 def raise_failure(said: bytes) -> None:
-    """Raise the Error that is in what init has said, if one is."""
+    """Raise the Error in init's message, if there is one."""
     failure = said.lstrip(AWAKE + EXECUTING)
     if failure:
         raise Error.from_message(_message(failure))
@@ -54,5 +54,5 @@ def _message(data: bytes) -> dict[str, object]:
     except ValueError:
         message = None
     if not isinstance(message, dict):
-        message = {"what": "the init process sent a message that is none"}
+        message = {"what": "the init process sent a malformed message"}
     return message

@@ -1,8 +1,8 @@
-"""The steps of a restore: criu makes the processes again from the images (criu(8), restore). Cold.
+"""The steps of a restore: criu recreates the processes from the images (criu(8), restore). Cold.
 
-criu runs in a mount namespace of its own, with the root filesystem bound on a directory of the state: it wants the new
-root to be a mount whose parent is covered by nothing. So no mount of ours is on the host's tree, and a restore that is
-killed leaves none.
+criu runs in a new mount namespace, with the root filesystem bound on a directory of the state: it requires the new root
+to be a mount whose parent is not covered. So we mount nothing on the host's tree, and a killed restore leaves no mounts
+behind.
 """
 
 from __future__ import annotations
@@ -51,16 +51,16 @@ from ocipy.state.state import FIFO_NEW, now
 
 ROOT = "criu-root"
 FAILED = "criu cannot restore the container"
-# Steps of create that mount something, by their destination.
+# Steps of create that mount something, with its destination.
 MOUNTS = ("bind", "copy_symlink", "mount", "mount_classic", "mount_procfs")
 
 
 class Restoring:
     """What the steps share, in HostRun.restoring.
 
-    flags, program: as the command line has them. made: the plan of create. descriptors: the standard streams that the
-    container had. mount_points: as plan/checkpoint.py has them. directories: descriptors of the images and, if that is
-    another one, of the work files.
+    flags, program: from the command line. made: the plan of create. descriptors: the container's standard streams at
+    create. mount_points: as in plan/checkpoint.py. directories: descriptors of the images and, if that is another
+    directory, of the work files.
     """
 
     def __init__(self, flags: plan.CriuFlags, program: client.Criu, made: Plan) -> None:
@@ -78,36 +78,36 @@ class Restoring:
 
 
 def restoring_of(run: HostRun) -> Restoring:
-    """What the steps share."""
+    """Return what the steps share."""
     assert isinstance(run.restoring, Restoring)
     return run.restoring
 
 
 def _session(run: HostRun) -> Session:
     if run.criu is None:
-        raise Error("internal error: criu does not run yet")
+        raise Error("internal error: criu is not running yet")
     return run.criu
 
 
 def restoring(run: HostRun) -> None:
-    """The container is being created, until restored; and there is a place for its root."""
+    """Mark the container as being created, until restored; and make a place for its root."""
     write_file(run.state.directory + "/" + FIFO_NEW, b"")
     posix.mkdir(run.state.directory + "/" + ROOT, 0o700)
 
 
 def restore_mount_points(run: HostRun) -> None:
-    """Make the mount points that are missing, as create does: criu only mounts on what is there."""
+    """Make the missing mount points, as create does: criu mounts on existing ones only."""
     answer = once.in_child("making the mount points", lambda: _make_mount_points(run), interrupts=run.interrupts)
     restoring_of(run).mount_points = _kernel.json_loads(answer)
 
 
 def root_of(run: HostRun) -> str:
-    """The mount that becomes the container's root, without symbolic links, as criu wants it."""
+    """Return the mount that becomes the container's root, without symbolic links, as criu requires."""
     return os.path.realpath(run.state.directory) + "/" + ROOT
 
 
 def _make_mount_points(run: HostRun) -> bytes:
-    """In a mount namespace that ends with us. As JSON: where in the root each destination is."""
+    """In a mount namespace that ends with us. Return as JSON the place in the root of each destination."""
     root = root_of(run)
     _own_mounts(run.state.rootfs, root)
     init = Init(channel=Channel(-1), fds=run.fds, state={})
@@ -118,7 +118,7 @@ def _make_mount_points(run: HostRun) -> bytes:
     filesystems: list[str] = []
     for step in restoring_of(run).made.init:
         destination = step.args.get("destination", "")
-        # What is on another filesystem is restored with it, or there by itself.
+        # What is on another filesystem is restored with it, or exists already.
         if step.action not in MOUNTS or any(destination.startswith(place + "/") for place in filesystems):
             continue
         try:
@@ -134,12 +134,12 @@ def _make_mount_points(run: HostRun) -> bytes:
 
 
 def _make_mount_point(init: Init, step: Step) -> str:
-    """Make one, and bind on it what may have the mount points of others in it. Its path in the root."""
+    """Make one, and bind the source on it if other mount points may be in it. Return its path in the root."""
     destination = step.args["destination"]
     if step.action not in plan.BINDS:
         target = open_target(init, destination, step.args["fstype"])
     else:
-        # Sources that the host opened, and attributes, are of no use here: criu mounts it again.
+        # Sources opened by the host and attributes are not needed here: criu mounts it again.
         plain = dict.fromkeys(("attr_set", "attr_clear", "attr_implicit", "recursive_set", "recursive_clear"), 0)
         arguments = {**step.args, **plain, "name": "", "propagation": ()}
         if step.action == "copy_symlink":
@@ -153,7 +153,7 @@ def _make_mount_point(init: Init, step: Step) -> str:
 
 
 def _own_mounts(rootfs: str, place: str) -> None:
-    """A mount namespace of our own, with the root filesystem bound on place. Nothing in it travels to the host's."""
+    """Make a mount namespace with the root filesystem bound on place. Its mounts do not propagate to the host's."""
     _kernel.unshare(CLONE_NEWNS)
     _kernel.mount(None, "/", None, MS_REC | MS_SLAVE, None)
     posix.close(open_root(rootfs))
@@ -163,10 +163,10 @@ def _own_mounts(rootfs: str, place: str) -> None:
 
 
 def restore_criu(run: HostRun) -> None:
-    """Start criu, in its mount namespace, with the joined namespaces' descriptors and the streams of the container.
+    """Start criu in its mount namespace, with the descriptors of the joined namespaces and the container's streams.
 
-    It mounts below its directories, which the kernel refuses in those of another mount namespace (mount(2), EINVAL). So
-    they are opened in its own, and handed to us, since it takes the descriptors of whoever asks it.
+    criu mounts below its directories, which the kernel refuses in those of another mount namespace (mount(2), EINVAL).
+    So they are opened in criu's own and sent to us, since it takes the descriptors of its client.
     """
     shared = restoring_of(run)
     flags = shared.flags
@@ -184,14 +184,14 @@ def restore_criu(run: HostRun) -> None:
     try:
         run.criu = Session(shared.program.path, prepare=prepare, fds=fds, streams=True)
         _, shared.directories = _kernel.recv(ours, 64, 2)
-        run.pid = run.criu.pid  # for the cgroup, until there is a process of the container's
+        run.pid = run.criu.pid  # for the cgroup, until the container has a process
     finally:
         posix.close(ours)
         posix.close(theirs)
 
 
 def restore_join(run: HostRun) -> None:
-    """Move criu into the cgroup: what it restores is there from the beginning."""
+    """Move criu into the cgroup: the restored processes are there from the beginning."""
     if run.cgroup is None:
         return
     try:
@@ -201,13 +201,13 @@ def restore_join(run: HostRun) -> None:
 
 
 def restore_namespaces(run: HostRun) -> None:
-    """Ask criu to restore, and go on when the namespaces are there, with a first process that does not run yet."""
+    """Ask criu to restore, and continue once the namespaces exist, with a first process that is not running yet."""
     shared = restoring_of(run)
     options = plan.restore_options(run.config, shared.made, shared.flags, _facts(run))
     options |= dict(zip(("images_dir_fd", "work_dir_fd"), shared.directories, strict=False))
     _session(run).send({"type": messages.RESTORE, "opts": options})
     _serve(run, until="setup-namespaces")
-    save_state(run)  # from here on there is a process that a delete has to find
+    save_state(run)  # from here on delete must find a process
 
 
 def restore_loopback(run: HostRun) -> None:
@@ -243,13 +243,13 @@ def _facts(run: HostRun) -> RestoreFacts:
 
 
 def _cgroups_of(pid: int) -> list[tuple[str, str]]:
-    """(controllers, path) of each hierarchy, from /proc/PID/cgroup (cgroups(7))."""
+    """Return (controllers, path) of each hierarchy, from /proc/PID/cgroup (cgroups(7))."""
     lines = lines_of(decode(read_file(f"/proc/{pid}/cgroup")))
     return [(controllers, path) for _, controllers, path in (line.split(":", 2) for line in lines)]
 
 
 def restore_processes(run: HostRun) -> None:
-    """Let criu go on to the end."""
+    """Let criu continue to the end."""
     session = _session(run)
     session.send({"type": messages.NOTIFY, "notify_success": True})
     _serve(run, until="")
@@ -260,7 +260,7 @@ def restore_processes(run: HostRun) -> None:
 
 
 def _serve(run: HostRun, *, until: str) -> None:
-    """Answer criu's notifications, up to this one ("": until it is done), which is left to the caller."""
+    """Answer criu's notifications up to this one ("": until it is done), which is left to the caller."""
     session, log = _session(run), restoring_of(run).log
     while True:
         try:
@@ -271,7 +271,7 @@ def _serve(run: HostRun, *, until: str) -> None:
             raise client.failure(FAILED, response, log)
         if response.get("type") != messages.NOTIFY:
             if until:
-                raise Error(f"{FAILED}: it is done before its namespaces were set up (criu's log: {log})")
+                raise Error(f"{FAILED}: it finished before its namespaces were set up (criu's log: {log})")
             return
         notify = response.get("notify", {})
         script = notify.get("script")
@@ -283,7 +283,7 @@ def _serve(run: HostRun, *, until: str) -> None:
 
 
 def _take_process(run: HostRun, pid: int, script: str) -> None:
-    """The first process: criu makes it a child of ours (rst_sibling)."""
+    """Take the first process: criu makes it our child (rst_sibling)."""
     if script in ("setup-namespaces", "post-restore") and pid > 0 and run.pidfd < 0:
         run.pidfd = _kernel.pidfd_open(pid, 0)
         run.pid = pid
@@ -293,10 +293,10 @@ def _take_process(run: HostRun, pid: int, script: str) -> None:
 
 
 def _renew_attributes(run: HostRun) -> bytes:
-    """Give the mounts that criu made of ours their attributes again, in the container's mount namespace.
+    """Restore the attributes of the mounts that criu made for us, in the container's mount namespace.
 
-    criu (3.17, 4.1) leaves the root writable, and of two external mounts of one filesystem with the same flags it sets
-    only the first one's. The processes are there, but do not run yet.
+    criu (3.17, 4.1) leaves the root writable, and of two external mounts of one filesystem with the same flags it only
+    sets the first one's. The processes exist, but are not running yet.
     """
     _kernel.setns(run.pidfd, CLONE_NEWNS)
     root = posix.open("/", O_PATH | O_DIRECTORY | O_CLOEXEC)
@@ -311,7 +311,7 @@ def _renew_attributes(run: HostRun) -> bytes:
 
 
 def _renew(root: int, step: Step, path: str, attr_set: int, attr_clear: int) -> None:
-    """Of what is a mount there; a path that the container has unmounted, or has not, is passed over."""
+    """Set the attributes of a mount; skip a path that the container has unmounted or does not have."""
     try:
         target = open_below(root, path)
     except OSError:
@@ -328,7 +328,7 @@ def _renew(root: int, step: Step, path: str, attr_set: int, attr_clear: int) -> 
 
 
 def _take_master(run: HostRun, fds: list[int], script: str) -> None:
-    """The terminal's master that nobody in the container has: that which is sent to the console socket."""
+    """Take the terminal's master that nobody in the container has: it goes to the console socket."""
     for fd in fds:
         if script == "orphan-pts-master" and run.master < 0 and posix.isatty(fd):
             run.master = fd
@@ -338,7 +338,7 @@ def _take_master(run: HostRun, fds: list[int], script: str) -> None:
 
 
 def restored(run: HostRun) -> None:
-    """The container runs."""
+    """Record that the container is running."""
     run.state.created = now()
     save_state(run)
     posix.rmdir(run.state.directory + "/" + ROOT)
@@ -347,9 +347,9 @@ def restored(run: HostRun) -> None:
 
 
 def read_descriptors(image_path: str) -> list[str]:
-    """The standard streams at create, from the images; all of them unknown where the images have no such file.
+    """Return the standard streams at create, from the images; unknown if the images lack the file.
 
-    Raises Error for a file that is none of ours.
+    Raises Error for a file that we did not write.
     """
     path = f"{image_path}/{DESCRIPTORS}"
     try:

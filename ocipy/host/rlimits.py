@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 
 
 def rlimit(run: HostRun, *, name: str, resource: int, soft: int, hard: int) -> None:
-    """prlimit(2). 2**64 - 1 is no limit."""
+    """prlimit(2). 2**64 - 1 means unlimited."""
     set_rlimit(run.pid, name, resource, soft, hard)
 
 
 def set_rlimit(pid: int, name: str, resource: int, soft: int, hard: int) -> None:
-    """prlimit(2) on any process of ours. Raises Error."""
+    """prlimit(2) on a process of ours. Raises Error."""
     try:
         _kernel.prlimit(pid, resource, soft, hard)
     except OSError as error:
         hint = ""
         current = _hard_limit(pid, resource)
         if error.errno == errno.EPERM and current < 0:
-            hint = "the process is in a user namespace of somebody else's, where that takes CAP_SYS_RESOURCE"
+            hint = "the process is in another's user namespace, where this needs CAP_SYS_RESOURCE"
         elif error.errno == errno.EPERM:
-            hint = f"the hard limit is {current} now, and raising it takes CAP_SYS_RESOURCE, which the runtime lacks"
+            hint = f"the hard limit is {current}, and raising it needs CAP_SYS_RESOURCE, which the runtime lacks"
             if hard <= current:
                 hint = "the runtime lacks CAP_SYS_RESOURCE"
             elif name == "RLIMIT_NOFILE":
@@ -38,14 +38,14 @@ def set_rlimit(pid: int, name: str, resource: int, soft: int, hard: int) -> None
 
 
 def raise_rlimit(run: HostRun, *, name: str, resource: int, hard: int) -> None:
-    """Raise the hard limit, if it is lower: init, which will have no right to, lowers it itself (rlimit_at_exec)."""
+    """Raise a hard limit that is lower: init, which will lack the privilege, then lowers it itself (rlimit_at_exec)."""
     soft, current = _kernel.prlimit(run.pid, resource, -1, -1)
     if current < hard:
         set_rlimit(run.pid, name, resource, soft, hard)
 
 
 def _hard_limit(pid: int, resource: int) -> int:
-    """The hard limit in force, -1 where we may not even ask."""
+    """Return the hard limit, -1 if we may not even ask."""
     try:
         return _kernel.prlimit(pid, resource, -1, -1)[1]
     except OSError:

@@ -1,6 +1,6 @@
 """Addresses and routes as the kernel's own messages, kept to be sent again: rtnetlink(7). A cold module.
 
-A message of a dump is also a request that makes the same thing anew, with every attribute, known here or not.
+A message of a dump is also a request that creates the same thing again, with every attribute, known here or not.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ RECEIVE = 1 << 18
 
 
 def addresses(index: int) -> list[bytes]:
-    """All addresses of a device, in the order in which they have to be made. Raises OSError."""
+    """Return all addresses of a device, in the order in which to make them. Raises OSError."""
     offset = HEADER.size
     found = _dump(RTM_GETADDR, RTM_NEWADDR, ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0))
     return [message for message in found if ADDRESS.unpack_from(message, offset)[4] == index]
 
 
 def routes(index: int) -> list[bytes]:
-    """The routes over a device that somebody has made: the kernel's own come with the addresses. Raises OSError.
+    """Return the routes over a device that somebody made; the kernel's own come with the addresses. Raises OSError.
 
-    Those without a gateway come first: a gateway has to be reachable when its route is made.
+    Those without a gateway come first: a gateway must be reachable when its route is made.
     """
     found = []
     for message in _dump(RTM_GETROUTE, RTM_NEWROUTE, ROUTE.pack(socket.AF_UNSPEC, 0, 0, 0, 0, 0, 0, 0, 0)):
@@ -52,7 +52,7 @@ def routes(index: int) -> list[bytes]:
 
 
 def make_again(message: bytes, index: int) -> None:
-    """Make what a message of addresses or routes tells of, on the device of this index. Raises OSError."""
+    """Make the address or route of a message on the device with this index. Raises OSError."""
     length, kind, *_ = HEADER.unpack_from(message)
     changed = bytearray(message)
     HEADER.pack_into(changed, 0, length, kind, NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, 1, 0)
@@ -66,7 +66,7 @@ def make_again(message: bytes, index: int) -> None:
 
 
 def _attributes(message: bytes, fixed: int) -> Iterator[tuple[int, int]]:
-    """(type, offset of the value) of each attribute that follows the fixed part."""
+    """Yield (type, offset of the value) of each attribute after the fixed part."""
     offset = HEADER.size + fixed
     while offset + ATTRIBUTE.size <= len(message):
         length, number = ATTRIBUTE.unpack_from(message, offset)
@@ -82,7 +82,7 @@ def _dump(question: int, answer: int, body: bytes) -> list[bytes]:
 
 
 def _ask(request: bytes) -> Iterator[bytes]:
-    """The messages of the answer, up to its end. Raises OSError."""
+    """Yield the messages of the answer. Raises OSError."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE) as sock:
         sock.send(request)
         while True:

@@ -1,12 +1,12 @@
-"""linux.seccomp on the host: the profile made into BPF, and the filters that are kept.
+"""linux.seccomp on the host: the profile is compiled to BPF, and filters are kept.
 
-Compiling takes libseccomp and all of Python, so it is done once (host/seccomp_compile.py, in a child) and the
-program is kept under a digest of all that it depends on: the profile, the architecture, the kernel's release and the
+Compiling needs libseccomp and all of Python, so it is done once (host/seccomp_compile.py, in a child). The program
+is kept under a digest of everything that it depends on: the profile, the architecture, the kernel's release and the
 file of libseccomp that compiled it. A hit reads two small files.
 
-A kept filter is code. The directory is root's own and of mode 0700, it is opened by descriptors that follow no link,
+A kept filter is code. The directory belongs to root with mode 0700, is opened by descriptors without following links,
 and each file is checked at each use: owner, mode, kind, one link, length, and a header with the digest of its key and
-its program. Whatever is not as it should be is not used, and made again.
+its program. A file that fails a check is not used, and is made again.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ if TYPE_CHECKING:
     from ocipy.host.context import HostRun
 
 SYSTEM_CACHE = "/var/cache"
-# Beside the containers' directories where there is no /var/cache to write to; "@" is in no container's id.
+# Next to the containers' directories if /var/cache is not writable; no container id contains "@".
 LOCAL_CACHE = "@seccomp"
-# Written by the compiler: the file of libseccomp that it used, and the version.
+# Written by the compiler: the file and the version of the libseccomp that it used.
 LIBRARY = "libseccomp"
 MAGIC = b"ocipy seccomp 1\n"
 HEADER = len(MAGIC) + 64 + 1
@@ -52,15 +52,15 @@ MAX_PROGRAM = BPF_MAXINSNS * INSTRUCTION
 
 
 def seccomp_filter(run: HostRun, *, profile: Seccomp) -> None:
-    """Have the program ready in a memfd that init inherits."""
+    """Put the program into a memfd that init inherits."""
     root = run.state.directory.rpartition("/")[0]
     run.fds["seccomp"] = memory_file("seccomp", program(profile, root))
 
 
 def program(profile: Seccomp, root: str) -> bytes:
-    """The BPF program of a profile: kept, or compiled and kept. root: the directory of all containers' states.
+    """Return the BPF program of a profile: kept, or compiled and kept. root: the directory of all containers' states.
 
-    Raises Error where libseccomp refuses the profile.
+    Raises Error if libseccomp refuses the profile.
     """
     text = _kernel.json_dumps(profile)
     directory = open_cache(root)
@@ -84,7 +84,7 @@ def program(profile: Seccomp, root: str) -> bytes:
 
 
 def _key(directory: int, text: bytes) -> str:
-    """The digest of all that a program depends on, "" if the library is not known (yet)."""
+    """Return the digest of everything that a program depends on, "" if the library is not known (yet)."""
     library = read_kept(directory, LIBRARY, LIBRARY)
     if library is None:
         return ""
@@ -99,7 +99,7 @@ def _key(directory: int, text: bytes) -> str:
 
 
 def open_cache(root: str) -> int:
-    """A descriptor of the directory of kept filters, -1 if there is none that can be trusted."""
+    """Return a descriptor of the directory of kept filters, -1 if there is no trustworthy one."""
     places: list[tuple[str, tuple[str, ...]]] = [(SYSTEM_CACHE, ("ocipy", "seccomp"))] if posix.geteuid() == 0 else []
     if root:
         places.append((root, (LOCAL_CACHE,)))
@@ -112,7 +112,7 @@ def open_cache(root: str) -> int:
 
 
 def _open_private(parent: str, names: tuple[str, ...]) -> int:
-    """Walk down, making what is missing. OSError unless all below parent is ours and nobody else's."""
+    """Walk down, making missing directories. OSError unless everything below parent belongs to us alone."""
     fd = posix.open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     for name in names:
         above = fd
@@ -132,9 +132,9 @@ def _open_private(parent: str, names: tuple[str, ...]) -> int:
 
 
 def read_kept(directory: int, name: str, key: str) -> bytes | None:
-    """The content of a kept file, None unless it is whole, ours, and was kept under this key."""
+    """Return the content of a kept file if it is complete, ours, and was kept under this key, else None."""
     try:
-        # O_NONBLOCK: a FIFO in its place must not hold us up.
+        # O_NONBLOCK: a FIFO in its place must not block us.
         fd = posix.open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, dir_fd=directory)
     except OSError:
         return None
@@ -160,7 +160,7 @@ def _header(key: str, content: bytes) -> bytes:
 
 
 def keep(directory: int, name: str, key: str, content: bytes) -> None:
-    """Write a file under another name and rename it. A cache that cannot be written is none, and no error."""
+    """Write a file under another name and rename it. An unwritable cache is not an error."""
     temporary = f".{name}.{posix.getpid()}"
     try:
         fd = posix.open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600, dir_fd=directory)
@@ -168,7 +168,7 @@ def keep(directory: int, name: str, key: str, content: bytes) -> None:
         return
     try:
         try:
-            posix.fchmod(fd, 0o600)  # whatever the umask
+            posix.fchmod(fd, 0o600)  # regardless of the umask
             data = _header(key, content) + content
             if posix.write(fd, data) != len(data):
                 raise OSError(errno.ENOSPC, "")
@@ -183,7 +183,7 @@ def keep(directory: int, name: str, key: str, content: bytes) -> None:
 
 
 def _evict(directory: int) -> None:
-    """Remove the oldest filters, and what killed writers left behind, beyond KEPT_FILTERS."""
+    """Remove the oldest filters beyond KEPT_FILTERS, and leftovers of killed writers."""
     found = []
     for name in posix.listdir(directory):
         if name == LIBRARY:
@@ -200,11 +200,11 @@ def _evict(directory: int) -> None:
 
 
 def compile_in_child(text: bytes) -> tuple[bytes, bytes]:
-    """(program, file and version of libseccomp). Raises Error."""
+    """Return (program, file and version of libseccomp). Raises Error."""
     answer = once.call(
         "ocipy.host.seccomp_compile",
         text,
-        hint="it takes libseccomp (package libseccomp2) and the Python package pyseccomp",
+        hint="this needs libseccomp (package libseccomp2) and the Python package pyseccomp",
     )
     length, _, rest = answer.partition(b"\n")
     return rest[int(length) :], rest[: int(length)]
@@ -217,7 +217,7 @@ def seccomp_listener(run: HostRun, *, path: str, metadata: str) -> None:
     body = wait_for(run, "seccomp")
     number = body.get("fd")
     if not isinstance(number, int) or number < 0:
-        raise Error("the init process sent a message that is none")
+        raise Error("the init process sent a malformed message")
     listener = _kernel.pidfd_getfd(run.pidfd, number)
     try:
         send_listener(listener, path, metadata, run.pid, run.state.for_hooks(run.status))
@@ -227,7 +227,7 @@ def seccomp_listener(run: HostRun, *, path: str, metadata: str) -> None:
 
 
 def send_listener(listener: int, path: str, metadata: str, pid: int, state: dict[str, Any]) -> None:
-    """One connection, one message, one descriptor. pid: whose system calls they are. Raises Error."""
+    """Send one message with one descriptor on one connection. pid: whose system calls they are. Raises Error."""
     message = {"ociVersion": state["ociVersion"], "fds": ["seccompFd"], "pid": pid, "state": state}
     if metadata:
         message["metadata"] = metadata
@@ -235,7 +235,7 @@ def send_listener(listener: int, path: str, metadata: str, pid: int, state: dict
     try:
         agent = _kernel.connect_unix(path)
         data = _kernel.json_dumps(message)
-        # The descriptor goes with the first bytes, and only with them.
+        # The descriptor travels with the first bytes only.
         sent = _kernel.send(agent, data, (listener,))
         while sent < len(data):
             sent += _kernel.send(agent, data[sent:])

@@ -1,4 +1,4 @@
-"""A seccomp profile made into BPF by libseccomp. A cold module: it takes all of Python, and pyseccomp."""
+"""Compile a seccomp profile to BPF with libseccomp. A cold module: it needs all of Python, and pyseccomp."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ OPERATORS = {
     "SCMP_CMP_MASKED_EQ": pyseccomp.MASKED_EQ,
     "SCMP_CMP_NE": pyseccomp.NE,
 }
-# From so many system calls on, a binary tree costs the payload less than a list does (seccomp_attr_set(3)).
+# From this many system calls upwards a binary tree costs the payload less than a list (seccomp_attr_set(3)).
 TREE_FROM = 32
 X32_BIT = 0x40000000  # __X32_SYSCALL_BIT, asm/unistd.h
 S390 = (pyseccomp.Arch.S390, pyseccomp.Arch.S390X)
 
-# pyseccomp keeps the library's handle to itself, and lacks two functions.
+# pyseccomp keeps the library's handle private, and lacks two functions.
 _library = pyseccomp._libseccomp
 _library.seccomp_arch_resolve_name.argtypes = (ctypes.c_char_p,)
 _library.seccomp_arch_resolve_name.restype = ctypes.c_uint32
@@ -54,13 +54,16 @@ _library.seccomp_version.restype = ctypes.POINTER(ctypes.c_uint * 3)
 
 
 def main(data: bytes) -> bytes:
-    """For the profile as JSON: the length of the library's identity in a line, that, and the program. Raises Error."""
+    """Take the profile as JSON; return a line with the length of the library's identity, that, and the program.
+
+    Raises Error.
+    """
     program, library = compile_profile(json.loads(data))
     return b"%d\n" % len(library) + library + program
 
 
 def compile_profile(profile: Seccomp) -> tuple[bytes, bytes]:
-    """(array of struct sock_filter, file and version of libseccomp in two lines). Raises Error."""
+    """Return (array of struct sock_filter, file and version of libseccomp in two lines). Raises Error."""
     try:
         filters = pyseccomp.SyscallFilter(action_value(profile["defaultAction"], profile.get("defaultErrnoRet")))
     except OSError as error:
@@ -83,14 +86,14 @@ def compile_profile(profile: Seccomp) -> tuple[bytes, bytes]:
     program = enosys_stub(profile, architectures) + program
     if len(program) > BPF_MAXINSNS * 8:
         raise Error(
-            f"the filter takes {len(program) // 8} instructions, and the kernel at most {BPF_MAXINSNS}",
+            f"the filter has {len(program) // 8} instructions, but the kernel accepts at most {BPF_MAXINSNS}",
             pointer=POINTER + "/syscalls",
         )
     return program, _identity()
 
 
 def action_value(action: str, errno_ret: int | None) -> int:
-    """The 32 bits that a filter returns for an action (seccomp(2)); errno_ret: EPERM if not given."""
+    """Return the 32 bits that a filter returns for an action (seccomp(2)); errno_ret: EPERM if not given."""
     number = errno.EPERM if errno_ret is None else errno_ret
     if action == "SCMP_ACT_ERRNO":
         return int(pyseccomp.ERRNO(number))
@@ -100,7 +103,7 @@ def action_value(action: str, errno_ret: int | None) -> int:
 
 
 def _add_architectures(filters: pyseccomp.SyscallFilter, profile: Seccomp) -> list[int]:
-    """Add those that the profile lists, and give all with the native one, which libseccomp has in any filter."""
+    """Add the profile's architectures; return all, including the native one, which libseccomp adds to any filter."""
     known = [pyseccomp.system_arch()]
     for index, name in enumerate(profile.get("architectures") or ()):
         token = _library.seccomp_arch_resolve_name(name.removeprefix("SCMP_ARCH_").lower().encode())
@@ -120,12 +123,12 @@ def _add_architectures(filters: pyseccomp.SyscallFilter, profile: Seccomp) -> li
 def _add_rule(filters: pyseccomp.SyscallFilter, rule: Syscall, default: int, pointer: str) -> None:
     action = action_value(rule["action"], rule.get("errnoRet"))
     if action == default:
-        return  # libseccomp refuses it, and it changes nothing
+        return  # libseccomp refuses it, and it would change nothing
     for name in rule["names"]:
         number = pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, name)
         if number == -1:
-            # Profiles name the calls of kernels to come and of other architectures; one that this libseccomp has
-            # never heard of gets the default action (or ENOSYS, see enosys_stub).
+            # Profiles name system calls of future kernels and other architectures; one that this libseccomp does not
+            # know gets the default action (or ENOSYS, see enosys_stub).
             continue
         for conditions in alternatives(rule.get("args") or ()):
             arguments = [
@@ -147,14 +150,14 @@ def _add_rule(filters: pyseccomp.SyscallFilter, rule: Syscall, default: int, poi
 
 def _hint(error: OSError) -> str:
     if error.errno == errno.EEXIST:
-        # On 32-bit x86 socket is a case of socketcall, whose arguments a filter cannot see.
-        return "another rule says otherwise of the same call, on one of the architectures; put the rule before that one"
+        # On 32-bit x86 socket is a case of socketcall, and a filter cannot see its arguments.
+        return "another rule contradicts it for the same call on one of the architectures; put this rule first"
     return ""
 
 
 def alternatives(conditions: Sequence[SyscallArgument]) -> Iterator[Sequence[SyscallArgument]]:
-    """The rules that a list of conditions stands for: one, for which all must hold; or, where two of them are on the
-    same argument, one for each, which libseccomp could not put into one, and which is what engines rely on."""
+    """Yield the rules that a list of conditions stands for: one, for which all must hold; or, if two conditions concern
+    one argument, which libseccomp cannot combine, one rule for each, as engines expect."""
     indices = [condition["index"] for condition in conditions]
     if len(set(indices)) == len(indices):
         yield conditions
@@ -164,12 +167,12 @@ def alternatives(conditions: Sequence[SyscallArgument]) -> Iterator[Sequence[Sys
 
 
 def enosys_stub(profile: Seccomp, architectures: Sequence[int]) -> bytes:
-    """What goes before the filter: ENOSYS for the system calls that are newer than the profile.
+    """Return the code before the filter: ENOSYS for system calls newer than the profile.
 
-    A libc tries a new system call and falls back to an old one on ENOSYS only; EPERM from a profile that does not
-    know the new one would be taken for a real answer. So, where what is not named is denied, a number above the
-    highest that the profile names is one that its author could not know (runc does the same). Architectures that are
-    not in the filter go straight to it.
+    A libc tries a new system call and falls back to an old one on ENOSYS only; it would take EPERM, from a profile that
+    does not know the new one, for a real answer. So, if the default denies, a number above the highest one named in the
+    profile is one that its author could not know (runc does the same). Architectures that are not in the filter go
+    straight to it.
     """
     permits = profile["defaultAction"] in ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE")
     if permits or profile.get("defaultErrnoRet") == errno.ENOSYS:
@@ -183,25 +186,25 @@ def enosys_stub(profile: Seccomp, architectures: Sequence[int]) -> bytes:
     return assemble_stub(highest)
 
 
-# cBPF, linux/filter.h: what is needed of it.
+# The parts of cBPF, linux/filter.h, that we need.
 LOAD, JUMP, JUMP_EQUAL, JUMP_GREATER, JUMP_SET, RETURN = 0x20, 0x05, 0x15, 0x25, 0x45, 0x06
 NUMBER_OFFSET, ARCH_OFFSET = 0, 4  # struct seccomp_data, linux/seccomp.h
 TO_FILTER = -1
 
 
 def assemble_stub(highest: dict[int, int]) -> bytes:
-    """The stub for the highest numbers of architectures, each by its AUDIT_ARCH_ (x32: libseccomp's token for it)."""
+    """Assemble the stub from each architecture's highest number, by AUDIT_ARCH_ (x32: libseccomp's token)."""
     code: list[tuple[int, int, int, int]] = [(LOAD, 0, 0, ARCH_OFFSET)]
     native_x86, x32 = highest.get(pyseccomp.Arch.X86_64), highest.get(pyseccomp.Arch.X32)
     for token, number in highest.items():
         if token not in (pyseccomp.Arch.X86_64, pyseccomp.Arch.X32):
             body = [(LOAD, 0, 0, NUMBER_OFFSET)]
             if token in S390:
-                # Number 0 is how the kernel reports one that does not fit in its own encoding.
+                # The kernel reports 0 for a number that does not fit in its own encoding.
                 body += [(JUMP_EQUAL, 0, 1, 0), _enosys()]
             code += _for_arch(token, body + _above(number))
     if native_x86 is not None or x32 is not None:
-        # Both come as AUDIT_ARCH_X86_64; bit 30 of the number tells them apart.
+        # Both appear as AUDIT_ARCH_X86_64; bit 30 of the number distinguishes them.
         native_part, x32_part = _above(native_x86), _above(x32)
         body = [(LOAD, 0, 0, NUMBER_OFFSET), (JUMP_SET, len(native_part), 0, X32_BIT)]
         code += _for_arch(pyseccomp.Arch.X86_64, body + native_part + x32_part)
@@ -233,7 +236,7 @@ def _version() -> str:
 
 
 def _identity() -> bytes:
-    """The file of the library that is loaded, by the name that an upgrade would change, and its version."""
+    """Return the loaded library's file, by the name that an upgrade would change, and its version."""
     maps = [line for line in lines_of(decode(read_file("/proc/self/maps"))) if "/libseccomp.so" in line]
     # Five fields, then blanks, then the path (proc_pid_maps(5)).
     path = maps[0][maps[0].index("/") :] if maps else ""

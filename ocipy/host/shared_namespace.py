@@ -1,4 +1,4 @@
-"""A look at the namespaces that are joined by path: a sysctl or hostname must not land in one of the host's."""
+"""Check the namespaces joined by path: a sysctl or hostname must not change one of the host's."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ FILES = {"ipc": "ipc", "network": "net", "uts": "uts", "user": "user"}
 
 
 def not_our_namespace(run: HostRun, *, kind: str) -> None:
-    """Raise Error if the joined namespace is the runtime's own: what is set there is set for the host."""
+    """Raise Error if the joined namespace is the runtime's: a change there would affect the host."""
     joined = posix.fstat(run.fds["namespace/" + kind])
     ours = posix.stat("/proc/self/ns/" + FILES[kind])
     if (joined.st_dev, joined.st_ino) == (ours.st_dev, ours.st_ino):
         raise Error(
-            f"the container joins the {kind} namespace of the host, where this would be changed for the host",
-            hint=f"remove it, or give the container a {kind} namespace of its own",
+            f"the container joins the {kind} namespace of the host, where this would change the host",
+            hint=f"remove it, or give the container its own {kind} namespace",
         )
 
 

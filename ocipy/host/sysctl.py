@@ -1,7 +1,7 @@
-"""linux.sysctl from the host's side: for a container whose pid namespace others live in.
+"""linux.sysctl set by the host: for a container whose pid namespace contains other processes.
 
-They may look at what init holds, and by the procfs with /proc/sys that this takes the host's own parameters could be
-written. So a child of ours does it, which enters all of init's namespaces but that one (setns(2)).
+They may look at what init holds, and through its procfs with /proc/sys they could write the host's own parameters. So a
+child of ours does it, which enters all of init's namespaces except that one (setns(2)).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def host_sysctl(run: HostRun, *, kinds: Sequence[str], path: str, value: str) -> None:
-    """Write one parameter. kinds: the namespace that it belongs to, and the user namespace if there is one."""
+    """Write one parameter. kinds: the namespace that it belongs to, and the user namespace, if any."""
 
     def work() -> bytes:
         try:

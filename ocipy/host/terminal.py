@@ -1,4 +1,4 @@
-"""The container's terminal: its master goes to whoever listens at --console-socket, or stays with us."""
+"""The container's terminal: its master goes to the listener at --console-socket, or stays with us."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 
 def check_socket(terminal: bool, socket: str) -> None:
-    """See that there is a terminal to be sent to the socket, before anything is made. Raises Error.
+    """Check, before anything is made, that there is a terminal to send to the socket. Raises Error.
 
-    The reverse, a terminal that nobody takes, is refused by plan/terminal.py.
+    plan/terminal.py refuses the reverse, a terminal that nobody takes.
     """
     if socket and not terminal:
         raise Error(
             "cannot use console socket if ocipy will not detach or allocate tty",
             pointer="/process/terminal",
-            hint="leave --console-socket out, or set process.terminal to true",
+            hint="omit --console-socket, or set process.terminal to true",
         )
 
 
 def send_console(run: HostRun) -> None:
-    """Hand the master over. In the foreground there is no socket, and the master stays with us."""
+    """Send the master. In the foreground there is no socket, and we keep it."""
     if run.master < 0:
         raise Error("the init process has sent no terminal")
     if run.console_socket:
@@ -43,7 +43,7 @@ def send_console(run: HostRun) -> None:
 
 
 def standard_terminal() -> int:
-    """The standard stream that is a terminal; -1 without one."""
+    """Return the standard stream that is a terminal; -1 if none is."""
     for fd in (0, 1, 2):
         if posix.isatty(fd):
             return fd
@@ -51,17 +51,17 @@ def standard_terminal() -> int:
 
 
 def take_terminal(master: int) -> None:
-    """Make the terminal of that master fit the user's, before the process is on it.
+    """Adapt that master's terminal to the user's before the process uses it.
 
-    It gets the size, before the process can ask for it. And a newline stays one: the user's terminal makes CR NL of it,
-    and where the output goes to a file or a pipe nobody does.
+    Set the size before the process can ask for it. Keep newlines as they are: the user's terminal turns them into CR
+    NL, and in a file or a pipe they must stay.
     """
     copy_size(standard_terminal(), master)
     _kernel.tty_clear_output(master, ONLCR)
 
 
 def copy_size(terminal: int, master: int) -> None:
-    """Give the terminal of that master the size of another, -1 for none."""
+    """Give that master's terminal the size of another; -1 if there is none."""
     if terminal < 0:
         return
     rows, columns = _kernel.tty_size(terminal)
@@ -70,10 +70,10 @@ def copy_size(terminal: int, master: int) -> None:
 
 
 def send_descriptor(path: str, fd: int, name: str, what: str) -> None:
-    """Connect to the socket and send the one message that engines expect: a name, with the descriptor. Raises Error.
+    """Connect to the socket and send the one message that engines expect: a name with the descriptor. Raises Error.
 
-    what: "the terminal to the console socket". Nobody answers, and containerd accepts only once create has returned; so
-    nothing is waited for.
+    what: "the terminal to the console socket". Nobody answers, and containerd accepts only after create has returned,
+    so we do not wait.
     """
     socket = -1
     try:
@@ -88,7 +88,7 @@ def send_descriptor(path: str, fd: int, name: str, what: str) -> None:
 
 
 def connect(path: str) -> int:
-    """A connected stream socket; the path may be longer than the 107 bytes of unix(7). Raises OSError."""
+    """Return a connected stream socket; the path may exceed the 107 bytes of unix(7). Raises OSError."""
     try:
         return _kernel.connect_unix(path)
     except OSError as error:

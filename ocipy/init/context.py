@@ -24,7 +24,7 @@ class Init:
     state: the container's state as hooks receive it, with the pid inside the pid namespace.
     preserved: how many descriptors from 3 upwards belong to the payload.
     report_fd: exec.report, once start was called; -1 before.
-    onlooker: passes the steps on, each when it is to be taken; None without --trace and --debug.
+    onlooker: passes on the steps, each when it is due; None without --trace and --debug.
     seccomp_program: BPF, received from the host early.
     cwd_entered: whether the working directory was entered and checked before the ids changed.
     environment, command, limits: set by steps, used by the last one. limits: (resource, soft, hard) of prlimit(2).

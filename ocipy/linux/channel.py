@@ -66,5 +66,5 @@ class Channel:
         except ValueError:
             message = None
         if not isinstance(message, dict) or not isinstance(message.get("kind"), str):
-            raise Error("the init process sent a message that is none")
+            raise Error("the init process sent a malformed message")
         return message["kind"], message, fds

@@ -1,1 +1,1 @@
-"""Pure planning: config.json in, two lanes of steps out; one module a concern, nothing here does I/O."""
+"""Pure planning: takes config.json and returns two lanes of steps. One module per concern; nothing here does I/O."""

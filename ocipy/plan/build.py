@@ -1,4 +1,4 @@
-"""Compile a config into a plan: every concern in its place. ARCHITECTURE.md says why the order is what it is."""
+"""Compile a config into a plan, concern by concern. ARCHITECTURE.md explains the order."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _with_notify_socket(plan: Plan, config: Config, options: Options) -> Config:
 
     planned = with_notify_socket(config, options.state_directory)
     if planned is not config:
-        # First: it becomes the source of a mount.
+        # First, since it becomes the source of a mount.
         plan.on_host("notify_directory", "")
     return planned
 

@@ -1,7 +1,7 @@
-"""process.capabilities: the five sets of capabilities(7), cut down to what can be granted.
+"""process.capabilities: the five sets of capabilities(7), reduced to what can be granted.
 
-Spec 1.3, config.md, Linux process: what cannot be mapped or granted is a warning, not an error. Sets that are
-absent are empty, and so is everything where the whole object is absent.
+Spec 1.3, config.md, Linux process: capabilities that cannot be mapped or granted cause a warning, not an error. Missing
+sets are empty, and so are all of them if the whole object is missing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ POINTER = "/process/capabilities"
 
 
 class Sets:
-    """The five sets as bit masks, and why something that was asked for is not in them ("" if all is)."""
+    """The five sets as bit masks, and why requested capabilities are missing from them ("" if none are)."""
 
     __slots__ = ("ambient", "bounding", "effective", "inheritable", "permitted", "refused")
 
@@ -35,9 +35,9 @@ class Sets:
 
 
 def granted(wanted: Capabilities | None, available: int, last: int) -> Sets:
-    """What of the wanted sets the kernel will grant to a process that has `available` now.
+    """Return what the kernel will grant of the wanted sets to a process that has `available` now.
 
-    The rules are capset(2)'s and those of PR_CAP_AMBIENT_RAISE in prctl(2): effective within permitted, inheritable
+    The rules are those of capset(2) and of PR_CAP_AMBIENT_RAISE in prctl(2): effective within permitted, inheritable
     within bounding, ambient within both permitted and inheritable.
     """
     wanted = wanted or {}
@@ -72,15 +72,15 @@ def granted(wanted: Capabilities | None, available: int, last: int) -> Sets:
 
 
 def of_config(config: Config, host: Host) -> Sets:
-    """The sets of the container's process."""
-    # user_namespaces(7): whoever makes or joins a user namespace has all capabilities in it.
+    """Return the sets of the container's process."""
+    # user_namespaces(7): a process that makes or joins a user namespace has all capabilities in it.
     everything = (1 << (host.last_capability + 1)) - 1
     available = everything if has_namespace(config, "user") else host.capabilities
     return granted(process_of(config).get("capabilities"), available, host.last_capability)
 
 
 def plan_bounding(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """Before the ids change, since it needs CAP_SETPCAP. Warns of all that cannot be granted, once."""
+    """Before the ids change, since it needs CAP_SETPCAP. Warns once of everything that cannot be granted."""
     sets = of_config(config, host)
     if sets.refused:
         plan.warn(POINTER, "capabilities that cannot be granted: " + sets.refused)
@@ -89,7 +89,7 @@ def plan_bounding(plan: Plan, config: Config, host: Host, options: Options) -> N
 
 
 def plan_sets(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """After the ids have changed: the sets that the process starts with."""
+    """After the ids have changed: set what the process starts with."""
     sets = of_config(config, host)
     plan.in_init(
         "capabilities",

@@ -1,8 +1,8 @@
 """linux.cgroupsPath and linux.resources.
 
-The cgroup is made before init, joined by init first of all, and limited once the mounts are there, before any hook or
-anything of the image runs. What init does not need for its mounts is done while it mounts: on v1 a cpuset's contents,
-since the kernel compares each with all of its siblings, the device rules, and a unit of systemd's.
+The cgroup is made before init, init joins it first of all, and it is limited once the mounts exist, before any hook or
+anything of the image runs. Work that init's mounts do not need is done while init mounts: on v1 the contents of a
+cpuset, since the kernel compares each with all of its siblings, the device rules, and a systemd unit.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from ocipy.config.types import Config, Resources
     from ocipy.plan.model import Host, Options, Plan
 
-# Limits that a threaded cgroup cannot have begin with these (cgroups(7)); cpu is threaded, but counted as runc does.
+# Prefixes of limits that a threaded cgroup cannot have (cgroups(7)). cpu is threaded, but runc counts it among them.
 DOMAIN = ("memory.", "io.", "cpu.", "hugetlb.")
 
 
 def plan_cgroup_create(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """Make the cgroup, and what must stand in it before a process joins. Init's first step is to enter it."""
+    """Make the cgroup and write what it needs before a process joins. Entering it is init's first step."""
     if options.no_cgroup:
         _plan_without(plan, config, host)
         return
@@ -58,16 +58,16 @@ def plan_cgroup_create(plan: Plan, config: Config, host: Host, options: Options)
 
 
 def _plan_without(plan: Plan, config: Config, host: Host) -> None:
-    """The container stays in the caller's cgroup, whose limits are not ours to change."""
+    """The container stays in the caller's cgroup, whose limits we must not change."""
     resources = resources_of(config)
     for writes in (early, limits):
         for _, pointer, _ in writes(resources, host.cgroup_mode, host.cgroup_controllers).actions:
-            raise Error("a limit needs a cgroup, and --cgroup-manager=disabled makes none", pointer=pointer)
+            raise Error("a limit needs a cgroup, and --cgroup-manager=disabled does not make one", pointer=pointer)
     if _given_rules(config):
         plan.warn(RESOURCES + "/devices", "device rules have no effect with --cgroup-manager=disabled")
     if not has_namespace(config, "pid"):
         plan.warn(
-            CGROUP, "the container has neither a cgroup nor a pid namespace of its own: delete may miss processes"
+            CGROUP, "the container has neither its own cgroup nor its own pid namespace: delete may miss processes"
         )
 
 
@@ -77,13 +77,13 @@ def _check_mounted(config: Config, host: Host) -> None:
         raise Error(
             "no cgroup filesystem is mounted",
             pointer=CGROUP,
-            hint="mount cgroup2 on /sys/fs/cgroup, or the controllers of v1 below it",
+            hint="mount cgroup2 on /sys/fs/cgroup, or the v1 controllers below it",
         )
 
 
 def _joined_late(host: Host, options: Options) -> str:
-    """The hierarchy that init joins while it mounts: v1's cpuset, or "". With another controller in it, it is joined
-    with that. A user who is not root may join it only with the ids of now."""
+    """Return the hierarchy that init joins while it mounts: v1's cpuset, or "". If another controller is mounted with
+    it, both are joined. An unprivileged user can join it only with the present ids."""
     if host.cgroup_mode == "v2" or host.rootless or options.systemd_cgroup:
         return ""
     return "cpuset" if "cpuset" in host.cgroup_controllers else ""
@@ -98,7 +98,7 @@ def _plan_before_join(plan: Plan, config: Config, host: Host, options: Options) 
 
 
 def plan_cgroup_join(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """The v2 hierarchy, where the clone could not put the process there. A unit of systemd begins with the process."""
+    """Join the v2 hierarchy where the clone could not put the process there. A systemd unit starts with the process."""
     if options.no_cgroup:
         return
     if options.systemd_cgroup:
@@ -110,13 +110,13 @@ def plan_cgroup_join(plan: Plan, config: Config, host: Host, options: Options) -
 
 
 def unit_is_late(config: Config, host: Host, options: Options) -> bool:
-    """Whether systemd makes the unit while init mounts. Not where init is a stage before that, nor for a user who is
-    not root: systemd moves for him what has his ids, and init changes its own."""
+    """Whether systemd makes the unit while init mounts. Not if a stage runs before init, nor for an unprivileged
+    user: then systemd only moves processes with the user's ids, and init changes its ids."""
     return options.systemd_cgroup and not host.rootless and not needs_stages(config)
 
 
 def _plan_unit(plan: Plan, config: Config, host: Host, options: Options, rules: tuple[Rule, ...] | None) -> None:
-    """Have systemd make the unit, with init in it. rules: for devices, that systemd is told at once."""
+    """Have systemd make the unit, with init in it. rules: the device rules to tell systemd at once."""
     _systemd().plan_scope(plan, config, host, options, rules)
     _plan_before_join(plan, config, host, options)
     if host.cgroup_mode != "v2":
@@ -124,8 +124,8 @@ def _plan_unit(plan: Plan, config: Config, host: Host, options: Options, rules: 
 
 
 def plan_cgroup_meanwhile(plan: Plan, config: Config, host: Host, options: Options, *, devices: bool) -> None:
-    """What the host does while init mounts. Init waits for it before it makes a cgroup namespace, or a device: on v1
-    there is a moment in which the rules allow nothing.
+    """What the host does while init mounts. Init waits for it before it makes a cgroup namespace or a device: on v1
+    the rules allow nothing for a moment.
 
     devices: set the device rules.
     """
@@ -157,7 +157,7 @@ def _plan_devices(plan: Plan, rules: tuple[Rule, ...] | None, host: Host) -> Non
 
 
 def plan_cgroup_limits(plan: Plan, config: Config, host: Host, options: Options, *, devices: bool) -> None:
-    """The device rules, if they are not in force yet, then a step for each write. systemd is told of both before."""
+    """Set the device rules, unless in force, then one step per write. systemd is told of both before."""
     if options.no_cgroup:
         return
     resources = resources_of(config)
@@ -169,7 +169,7 @@ def plan_cgroup_limits(plan: Plan, config: Config, host: Host, options: Options,
 
 
 def plan_cgroup_pids(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """The limit of processes, if init has to fork first."""
+    """Set the pids limit, if init has to fork first."""
     if options.no_cgroup or not enters_last(config, host):
         return
     resources = _of_pids(resources_of(config), wanted=True)
@@ -178,7 +178,7 @@ def plan_cgroup_pids(plan: Plan, config: Config, host: Host, options: Options) -
 
 
 def _of_pids(resources: Resources, *, wanted: bool) -> Resources:
-    """What of the resources limits processes, or all the rest."""
+    """Return the resources that limit processes, or all others."""
     part: Resources = {name: value for name, value in resources.items() if (name == "pids") == wanted}  # type: ignore[assignment]
     unified = resources.get("unified") or {}
     files = {file: value for file, value in unified.items() if (file == "pids.max") == wanted}
@@ -199,14 +199,14 @@ def _plan_limits(
 
 
 def _systemd() -> ModuleType:
-    """Imported only where it is asked for: imports are what a start costs."""
+    """Import the module only on request: imports dominate the cost of a start."""
     from ocipy.plan import systemd
 
     return systemd
 
 
 def _append(plan: Plan, writes: Writes, *, but: str = "", only: str = "") -> None:
-    """A step for each write. but, only: of a controller."""
+    """Append a step for each write. but, only: of a controller."""
     for action, pointer, arguments in writes.actions:
         controller = arguments.get("controller")
         if not (but and controller == but) and not (only and controller != only):
@@ -214,12 +214,12 @@ def _append(plan: Plan, writes: Writes, *, but: str = "", only: str = "") -> Non
 
 
 def _device_rules(plan: Plan, config: Config, host: Host) -> tuple[Rule, ...] | None:
-    """The rules that are to hold, None if none can."""
+    """Return the rules to apply, None if none can be applied."""
     pointer = RESOURCES + "/devices"
     given = _given_rules(config)
     v1 = any("devices" in name.split(",") for name in host.cgroup_controllers)
     if v1 and host.in_user_namespace:
-        # The kernel lets nobody there write to devices.allow; what is allowed is what the runtime may do itself.
+        # There the kernel denies writes to devices.allow; the container is allowed what the runtime is allowed.
         if given:
             plan.warn(pointer, "device rules have no effect in a user namespace on cgroup v1")
         return None
@@ -239,25 +239,25 @@ def _given_rules(config: Config) -> list[Rule]:
     for entry in (linux.get("resources") or {}).get("devices") or ():
         kind = entry.get("type") or "a"
         major, minor = _number(entry.get("major")), _number(entry.get("minor"))
-        # An absent access is every access, as an absent type is every type. The specification is silent.
+        # A missing access means every access, as a missing type means every type. The specification does not say.
         rules.append((entry["allow"], kind, major, minor, bits_of(entry.get("access") or "rwm")))
     return rules
 
 
 def _number(number: int | None) -> int:
-    """A major or minor number; absent means any, and so does -1, as runc writes it."""
+    """Return a major or minor number; a missing one means any, and so does -1, as in runc."""
     return ANY if number is None else number
 
 
 def _default_rules(config: Config) -> list[Rule]:
-    """The default devices, but for those whose place a device of the config has taken."""
+    """Return the default devices, except those that a device of the config replaces."""
     linux = config.get("linux") or {}
     taken = {DEFAULT_NODES.get(clean(device["path"])) for device in linux.get("devices") or ()}
     return [rule for rule in DEFAULT_RULES if (rule[2], rule[3]) not in taken]
 
 
 def _owner(config: Config, host: Host) -> int | None:
-    """The host's id of the user that the cgroup is to belong to, or None (config-linux.md, Cgroup ownership)."""
+    """Return the host's id of the user that will own the cgroup, or None (config-linux.md, Cgroup ownership)."""
     if host.cgroup_mode != "v2" or "cgroup" not in new_kinds(config):
         return None
     if not any(
@@ -269,7 +269,7 @@ def _owner(config: Config, host: Host) -> int | None:
         return None
     uid = user_of(config).get("uid") or 0
     if "user" in joined_kinds(config):
-        # Its map is not in the config.
+        # The config does not contain its map.
         return None
     if "user" in new_kinds(config):
         for entry in id_maps(config)[0]:

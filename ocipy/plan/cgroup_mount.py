@@ -1,7 +1,7 @@
 """Mounts of type cgroup and cgroup2: the container's view of its cgroups.
 
-`cgroup` means what the host has: v2, or on v1 and hybrid a tmpfs with a directory for each hierarchy. Whether it
-is writable is for the options to say, as with any mount: engines ask for "ro", or leave it out to have it writable.
+`cgroup` means whatever the host has: v2, or on v1 and hybrid a tmpfs with a directory for each hierarchy. As with any
+mount, the options decide whether it is writable: engines ask for "ro", or omit it to have it writable.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def plan_cgroup_mount(plan: Plan, index: int, mount: Mount, config: Config, host: Host, options: Options) -> None:
-    """One entry of mounts whose type is cgroup or cgroup2, and which is no bind mount."""
+    """Plan one entry of mounts whose type is cgroup or cgroup2, and which is not a bind mount."""
     pointer = f"/mounts/{index}"
     parsed = parse(mount.get("options") or ())
     if parsed.copy_up:
@@ -30,13 +30,13 @@ def plan_cgroup_mount(plan: Plan, index: int, mount: Mount, config: Config, host
         "propagation": parsed.propagation,
         "recursive_set": parsed.recursive_set,
         "recursive_clear": parsed.recursive_clear,
-        # One that is joined need not begin at the container's cgroup.
+        # A joined one may have another root than the container's cgroup.
         "namespace": ("joined" if namespaces[0].get("path") else "new") if namespaces else "",
     }
     if mount.get("type") == "cgroup" and host.cgroup_mode != "v2":
         if parsed.data:
-            # The hierarchies are the host's, and their options cannot be changed.
-            plan.warn(pointer + "/options", f"no option of a cgroup v1 mount: {', '.join(parsed.data)}")
+            # The hierarchies are the host's: their options cannot be changed.
+            plan.warn(pointer + "/options", f"not an option of a cgroup v1 mount: {', '.join(parsed.data)}")
         label = linux.get("mountLabel") or ""
         plan.in_init("mount_cgroup1", pointer, label=f"context={label}" if label and host.selinux else "", **arguments)
         return

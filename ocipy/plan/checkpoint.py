@@ -1,9 +1,9 @@
-"""checkpoint and restore: from the flags, the plan of create and a few facts to the options that criu is asked with.
+"""checkpoint and restore: derive criu's options from the flags, the plan of create and a few facts.
 
-Pure, and cold. The names of the options are those of criu's images/rpc.proto (criu/messages.py). What a
-container has of the host's, criu must be told of as external, under the same key at both ends (criu(8), --external):
-bind mounts under their mount point, masked files under /dev/null, joined namespaces under names of runc's. So a
-checkpoint of runc's, or crun's, can be restored here, and the reverse.
+Pure, and cold. The names of the options come from criu's images/rpc.proto (criu/messages.py). criu must be told as
+external what belongs to the host, under the same key at both ends (criu(8), --external): bind mounts by mount point,
+masked files as /dev/null, joined namespaces by the names that runc uses. So checkpoints made by runc or crun can be
+restored here, and the reverse.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
     from ocipy.config.types import Config
     from ocipy.plan.model import Plan, Step
 
-LOG_LEVEL = 4  # debug, as runc has it: criu's log is the only witness
+LOG_LEVEL = 4  # debug, as in runc: criu's log is the only record
 DUMP_LOG, RESTORE_LOG = "dump.log", "restore.log"
 
-# enum criu_cg_mode; "" leaves the choice to criu, which takes soft.
+# enum criu_cg_mode; "" leaves the choice to criu, whose default is soft.
 CGROUP_MODES = {"ignore": 0, "soft": 3, "full": 4, "strict": 5, "": 6}
 # enum criu_network_lock_method
 NETWORK_LOCKS = {"iptables": 1, "nftables": 2, "skip": 3}
-# The namespaces that criu takes as external (dump), and gets as a descriptor (restore), with the key of each.
+# The namespaces that criu takes as external (dump) and receives as descriptors (restore), with the key of each.
 EXTERNAL_NAMESPACES = {"network": ("net", "extRootNetNS"), "pid": ("pid", "extRootPidNS")}
-# Those that it joins by itself at restore, by their names in /proc/PID/ns.
+# The namespaces that criu joins by itself at restore, by their names in /proc/PID/ns.
 JOINED_NAMESPACES = {"ipc": "ipc", "mount": "mnt", "user": "user", "uts": "uts"}
 
 BINDS = ("bind", "copy_symlink")
 
-# criu's versions, as 10000 * major + 100 * minor + sublevel, and what came with them.
+# criu's versions, as 10000 * major + 100 * minor + sublevel, and what they introduced.
 OLDEST = 30000  # the request for the version itself
 EXTERNAL_VERSIONS = {"network": 31100, "pid": 31500}
 NETWORK_LOCK_VERSIONS = {"iptables": OLDEST, "nftables": 31700, "skip": 31900}
@@ -48,11 +48,11 @@ NO_NEW_PRIVS = 31900
 
 @dataclass(frozen=True)
 class CriuFlags:
-    """The flags of both commands, as runc has them; those of the other command are at their defaults.
+    """The flags of both commands, as in runc; those of the other command keep their defaults.
 
     image_path: directory of the images, absolute. work_path: of the log, "" for the same. parent_path: of an earlier
     pre-dump, relative to image_path. status_fd: -1 if not given. page_server: (address, port), None if not given.
-    config_file: criu's own configuration file, "" for none.
+    config_file: criu's own configuration file, "" if there is none.
     """
 
     image_path: str
@@ -81,12 +81,12 @@ class CriuFlags:
 
 @dataclass
 class DumpFacts:
-    """What is looked up for a dump.
+    """Facts found for a dump.
 
     version: criu's. pid: of the init process. root: the root filesystem on the host. freezer: its cgroup with a
-    freezer, "" for none. unified: that is of v2. inodes: of the joined namespaces, by kind. mount_points: where in the
-    container the destination of a mount is, by the destination. masked_files: the masked paths that are there and no
-    directories, as they are in the container. hierarchies: names of the directories in a cgroup v1 mount.
+    freezer, "" if there is none. unified: whether that is on v2. inodes: of the joined namespaces, by kind.
+    mount_points: the actual place in the container of each mount's destination. masked_files: existing masked paths
+    that are not directories, as seen in the container. hierarchies: names of the directories in a cgroup v1 mount.
     """
 
     version: int
@@ -102,12 +102,12 @@ class DumpFacts:
 
 @dataclass
 class RestoreFacts:
-    """What is looked up for a restore.
+    """Facts found for a restore.
 
-    version: criu's. root: the mount that becomes the container's root. mount_points: as of DumpFacts.
+    version: criu's. root: the mount that becomes the container's root. mount_points: as in DumpFacts.
     hierarchies: the container's cgroup of each directory in a cgroup v1 mount. cgroup_roots: (controllers, path) as
-    /proc/PID/cgroup has them. namespace_fds: of the joined external ones, by kind, as criu has them.
-    descriptors: what the standard streams were at create, as /proc/PID/fd had them.
+    in /proc/PID/cgroup. namespace_fds: of the joined external namespaces, by kind, with criu's names.
+    descriptors: the standard streams at create, as in /proc/PID/fd.
     """
 
     version: int
@@ -120,51 +120,51 @@ class RestoreFacts:
 
 
 def parse_page_server(text: str) -> tuple[str, int] | None:
-    """--page-server ADDRESS:PORT, an IPv6 address in brackets. Raises Error."""
+    """Parse --page-server ADDRESS:PORT; an IPv6 address is in brackets. Raises Error."""
     if not text:
         return None
     address, colon, port = text.rpartition(":")
     address = address.removeprefix("[").removesuffix("]")
     if not (address and colon and port.isascii() and port.isdigit() and int(port) <= 65535):
-        raise Error(f"--page-server is ADDRESS:PORT, not {text!r}")
+        raise Error(f"--page-server must be ADDRESS:PORT, not {text!r}")
     return address, int(port)
 
 
 def check_flags(flags: CriuFlags) -> None:
-    """Raise Error for a value that is none."""
+    """Raise Error for an invalid value."""
     if flags.manage_cgroups_mode not in CGROUP_MODES:
-        raise Error(f"--manage-cgroups-mode is soft, full, strict or ignore, not {flags.manage_cgroups_mode!r}")
+        raise Error(f"--manage-cgroups-mode must be soft, full, strict or ignore, not {flags.manage_cgroups_mode!r}")
     if flags.network_lock and flags.network_lock not in NETWORK_LOCKS:
-        raise Error(f"--network-lock is iptables, nftables or skip, not {flags.network_lock!r}")
+        raise Error(f"--network-lock must be iptables, nftables or skip, not {flags.network_lock!r}")
     for kind in flags.empty_ns:
         if kind != "network":
-            raise Error(f"--empty-ns: namespace {kind!r} is not supported", hint="criu knows it for network alone")
+            raise Error(f"--empty-ns: namespace {kind!r} is not supported", hint="criu only supports network")
     if flags.parent_path.startswith("/"):
-        raise Error("--parent-path must be relative", hint="it is looked for below --image-path")
+        raise Error("--parent-path must be relative", hint="it is relative to --image-path")
 
 
 def refuse(config: Config, plan: Plan) -> None:
-    """Raise Error for what criu would restore as something else. plan: of create."""
+    """Raise Error for what criu would restore differently. plan: of create."""
     if not has_namespace(config, "mount"):
         raise Error(
             "a container without a mount namespace cannot be checkpointed",
             pointer="/linux/namespaces",
-            hint='add {"type": "mount"}: its mounts are the host\'s own otherwise',
+            hint='add {"type": "mount"}: otherwise its mounts are the host\'s',
         )
     for step in plan.host:
         if step.action == "open_mount_source" and step.args["idmap"]:
-            raise Error("a mount with mapped ids cannot be checkpointed", pointer=step.pointer, hint="criu knows none")
+            raise Error("a mount with mapped ids cannot be checkpointed", pointer=step.pointer, hint="criu refuses it")
     for index, mount in enumerate(config.get("mounts") or ()):
         if clean(mount["destination"]) == "/":
             raise Error(
                 "a container with a mount on its root cannot be checkpointed",
                 pointer=f"/mounts/{index}",
-                hint="criu would restore it with the root filesystem below: make the mount beforehand, as root.path",
+                hint="criu would restore the root filesystem below it: make the mount beforehand, as root.path",
             )
 
 
 def config_file(config: Config, exists: Sequence[str]) -> str:
-    """criu's configuration file: of the annotation org.criu.config, where "" means none; else the first of exists."""
+    """Return criu's configuration file: from the annotation org.criu.config ("" means none), or the first of exists."""
     named = (config.get("annotations") or {}).get("org.criu.config")
     if named is not None:
         return named
@@ -172,10 +172,10 @@ def config_file(config: Config, exists: Sequence[str]) -> str:
 
 
 def log_file(configuration: str) -> str:
-    """The log that criu's configuration file names, "" if it names none: that wins over the request (criu.org, RPC).
+    """Return the log that criu's configuration file names, or "": it overrides the request (criu.org, RPC).
 
-    As criu reads it: an option without its dashes, blanks and a value, which may be quoted; # begins a comment. Of two
-    the last one counts.
+    Parsed as criu does: an option without its dashes, blanks, and a value, which may be quoted; # begins a comment. If
+    an option occurs twice, the last one counts.
     """
     found = ""
     for line in configuration.split("\n"):
@@ -188,19 +188,19 @@ def log_file(configuration: str) -> str:
 
 
 def bound_steps(plan: Plan) -> list[Step]:
-    """The steps of create that bind something of the host's."""
+    """Return the steps of create that bind something from the host."""
     return [step for step in plan.init if step.action in BINDS or (step.action == "device" and step.args["bind"])]
 
 
 def _cgroup1_mounts(plan: Plan) -> list[str]:
-    """Destinations of the mounts of type cgroup that hold bind mounts of the container's own cgroups (v1)."""
+    """Return the destinations of cgroup mounts that hold bind mounts of the container's own cgroups (v1)."""
     return [
         step.args["destination"] for step in plan.init if step.action == "mount_cgroup1" and not step.args["namespace"]
     ]
 
 
 def destinations(plan: Plan, hierarchies: Sequence[str]) -> list[str]:
-    """Where something of the host's is mounted, as the config has it. hierarchies: as of DumpFacts."""
+    """Return where something of the host's is mounted, as in the config. hierarchies: as in DumpFacts."""
     points = [_place(step) for step in bound_steps(plan)]
     return points + [f"{top}/{name}" for top in _cgroup1_mounts(plan) for name in hierarchies]
 
@@ -211,7 +211,7 @@ def _place(step: Step) -> str:
 
 
 def dump_options(config: Config, plan: Plan, flags: CriuFlags, facts: DumpFacts) -> dict[str, Any]:
-    """The options of a DUMP or PRE_DUMP request, but for the descriptors of directories. Raises Error."""
+    """Return the options of a DUMP or PRE_DUMP request, except the directories' descriptors. Raises Error."""
     options = _common(flags, DUMP_LOG)
     options |= {
         "pid": facts.pid,
@@ -229,7 +229,7 @@ def dump_options(config: Config, plan: Plan, flags: CriuFlags, facts: DumpFacts)
     if flags.network_lock:
         options["network_lock"] = _network_lock(flags.network_lock, facts.version)
     if flags.lazy_pages and flags.status_fd >= 0 and facts.version < STATUS_READY:
-        options["status_fd"] = flags.status_fd  # later versions say "status-ready" instead
+        options["status_fd"] = flags.status_fd  # called "status-ready" in later versions
     external = [
         f"{name}[{facts.inodes[kind]}]:{key}" for kind, (name, key) in _external_namespaces(config, facts.version)
     ]
@@ -241,11 +241,11 @@ def dump_options(config: Config, plan: Plan, flags: CriuFlags, facts: DumpFacts)
 
 
 def _network_lock(method: str, version: int) -> int:
-    """Raises Error where this criu is too old: it would take a number that it does not know for its default."""
+    """Raises Error if this criu is too old: it would replace a number that it does not know by its default."""
     if version < NETWORK_LOCK_VERSIONS[method]:
         needed = describe_version(NETWORK_LOCK_VERSIONS[method])
         raise Error(
-            f"criu {describe_version(version)} knows no --network-lock {method}", hint=f"{needed} or later does"
+            f"criu {describe_version(version)} does not support --network-lock {method}", hint=f"{needed} or later does"
         )
     return NETWORK_LOCKS[method]
 
@@ -256,7 +256,7 @@ def _dump_mounts(plan: Plan, facts: DumpFacts) -> list[str]:
 
 
 def restore_options(config: Config, plan: Plan, flags: CriuFlags, facts: RestoreFacts) -> dict[str, Any]:
-    """The options of a RESTORE request, but for the descriptors of directories. Raises Error."""
+    """Return the options of a RESTORE request, except the directories' descriptors. Raises Error."""
     options = _common(flags, RESTORE_LOG)
     options |= {"root": facts.root, "evasive_devices": True, "rst_sibling": True}
     for flag, value in (("lsm_profile", flags.lsm_profile), ("lsm_mount_context", flags.lsm_mount_context)):
@@ -265,8 +265,8 @@ def restore_options(config: Config, plan: Plan, flags: CriuFlags, facts: Restore
                 raise Error(f"--{flag.replace('_', '-')} requires at least CRIU 3.16")
             options[flag] = value
     if "network" in joined_kinds(config):
-        # With it criu would lock what the dump has locked once more, and criu 3.17 cannot remove the two then (its
-        # issue 1435): the namespace would be left without network.
+        # With it criu would lock again what the dump has locked, and criu 3.17 cannot remove both locks (its issue
+        # 1435): the namespace would stay without network.
         del options["empty_ns"]
     joined = _joined_namespaces(config)
     if joined:
@@ -302,10 +302,10 @@ def _common(flags: CriuFlags, log_file: str) -> dict[str, Any]:
         "log_level": LOG_LEVEL,
         "log_file": log_file,
         "notify_scripts": True,
-        "manage_cgroups": True,  # of criu before 1.8; the mode counts
+        "manage_cgroups": True,  # for criu before 1.8; the mode counts
         "manage_cgroups_mode": CGROUP_MODES[flags.manage_cgroups_mode],
         "orphan_pts_master": True,
-        # Devices of the network are not ours to save: engines make them anew, before or in the hooks.
+        # Network devices are not ours to save: engines make them anew, before or in the hooks.
         "empty_ns": CLONE_NEWNET,
         "shell_job": flags.shell_job,
         "ext_unix_sk": flags.ext_unix_sk,
@@ -322,28 +322,28 @@ def _common(flags: CriuFlags, log_file: str) -> dict[str, Any]:
 
 
 def external_kinds(config: Config) -> dict[str, str]:
-    """The joined namespaces that criu is to take as external: their paths by kind."""
+    """Return the paths of the joined namespaces that criu must treat as external, by kind."""
     return {kind: path for kind, (path, _) in joined_kinds(config).items() if kind in EXTERNAL_NAMESPACES}
 
 
 def _external_namespaces(config: Config, version: int) -> list[tuple[str, tuple[str, str]]]:
-    """(kind, (criu's name, key)) of each. Raises Error where this criu is too old."""
+    """Return (kind, (criu's name, key)) of each. Raises Error if this criu is too old."""
     kinds = []
     for kind, (_, pointer) in joined_kinds(config).items():
         if kind not in EXTERNAL_NAMESPACES:
             continue
         if version < EXTERNAL_VERSIONS[kind]:
             raise Error(
-                f"criu {describe_version(version)} knows no external {kind} namespaces",
+                f"criu {describe_version(version)} does not support external {kind} namespaces",
                 pointer=pointer,
-                hint=f"it takes criu {describe_version(EXTERNAL_VERSIONS[kind])} or later",
+                hint=f"this needs criu {describe_version(EXTERNAL_VERSIONS[kind])} or later",
             )
         kinds.append((kind, EXTERNAL_NAMESPACES[kind]))
     return kinds
 
 
 def _joined_namespaces(config: Config) -> list[dict[str, str]]:
-    """The joined namespaces that criu enters by itself. Raises Error for those that it can't."""
+    """Return the joined namespaces that criu enters by itself. Raises Error for those that it cannot enter."""
     joined = []
     for kind, (path, pointer) in joined_kinds(config).items():
         if kind in EXTERNAL_NAMESPACES:
@@ -355,6 +355,6 @@ def _joined_namespaces(config: Config) -> list[dict[str, str]]:
 
 
 def describe_version(version: int) -> str:
-    """31701 is "3.17.1"."""
+    """Format a version: 31701 is "3.17.1"."""
     text = f"{version // 10000}.{version // 100 % 100}"
     return f"{text}.{version % 100}" if version % 100 else text

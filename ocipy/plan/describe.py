@@ -13,8 +13,8 @@ WORDS_WIDTH = 72
 
 
 def selected(plan: Plan, only: str) -> list[tuple[str, int, Step]]:
-    """(lane, number from 1 on, step) of the steps that the field with the JSON pointer `only`, or one below it, has
-    asked for; of all steps if `only` is ""."""
+    """Return (lane, number from 1 upwards, step) of the steps requested by the field with the JSON pointer `only`, or
+    by one below it; of all steps if `only` is ""."""
     found = []
     for lane, steps in zip(LANES, (plan.host, plan.init), strict=True):
         for number, step in enumerate(steps, 1):
@@ -30,7 +30,7 @@ def concerns(pointer: str, only: str) -> bool:
 
 
 def as_text(plan: Plan, only: str = "") -> str:
-    """One line a step: lane, number, action, words, pointer; then the warnings."""
+    """Return one line per step: lane, number, action, words, pointer; then the warnings."""
     steps = selected(plan, only)
     action_width = max((len(step.action) for _, _, step in steps), default=0)
     words = [printable(describe(step.action, step.args)) for _, _, step in steps]
@@ -46,12 +46,12 @@ def as_text(plan: Plan, only: str = "") -> str:
 
 
 def printable(text: str) -> str:
-    """One line, and nothing that a terminal would obey: a config may come from a stranger."""
+    """Return one line without anything that a terminal would interpret: a config may come from a stranger."""
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
 def as_json(plan: Plan, only: str = "") -> str:
-    """The same as a document: lists "host" and "init" of steps, and "warnings"."""
+    """Return the same as a document: lists "host" and "init" of steps, and "warnings"."""
     document: dict[str, Any] = {lane: [] for lane in LANES}
     for lane, number, step in selected(plan, only):
         document[lane].append(

@@ -1,4 +1,4 @@
-"""linux.devices, and what every container has in /dev (config-linux.md, "Default Devices", runtime-linux.md)."""
+"""linux.devices, and the devices in every container's /dev (config-linux.md, "Default Devices", runtime-linux.md)."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 POINTER = "/linux/devices"
 KINDS = {"b": "b", "c": "c", "u": "c", "p": "p"}
 DEFAULT_MODE = 0o666
-MODE_BITS = 0o7777  # podman gives st_mode, with the bits of the file's type
+MODE_BITS = 0o7777  # podman gives st_mode, including the file type
 
 
 def plan_nodes(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """Make on the host the nodes that the container's user namespace may not make, for init to bind them."""
+    """Make the nodes on the host that the container's user namespace may not make; init binds them."""
     if not _made_by_host(config, host):
         return
     nodes = [node for node in _nodes(config) if node["kind"] != "p"]
@@ -44,18 +44,18 @@ def plan_nodes(plan: Plan, config: Config, host: Host, options: Options) -> None
 
 
 def _on_host(plan: Plan, number: int, mappings: Sequence[IDMapping], pointer: str, path: str) -> int:
-    """The id on the host; 0, which nobody inside has, where the namespace has none for it."""
+    """Return the id on the host; if the namespace does not map it, 0, which nobody inside has."""
     for inside, outside, size in triples(mappings):
         if inside <= number < inside + size:
             return outside + number - inside
-    plan.warn(pointer, f"the user namespace has no id {number} to own {path}: it shows the overflow id (nobody)")
+    plan.warn(pointer, f"the user namespace does not map id {number}, the owner of {path}: it will be nobody's")
     return 0
 
 
 def plan_devices(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """The default nodes, then those of the config, which may replace them, then the links."""
+    """Make the default nodes, then those of the config, which may replace them, then the links."""
     bound = dev_is_bound(config)
-    # mknod(2) of a device needs the initial user namespace.
+    # mknod(2) of a device requires the initial user namespace.
     bind = has_namespace(config, "user") or host.in_user_namespace
     by_host = _made_by_host(config, host)
     for node in _nodes(config):
@@ -75,7 +75,7 @@ def _made_by_host(config: Config, host: Host) -> bool:
 
 
 def _nodes(config: Config) -> Iterator[dict[str, Any]]:
-    """The arguments of each node that is to be made, with its pointer."""
+    """Yield the arguments of each node to make, with its pointer."""
     devices = (config.get("linux") or {}).get("devices") or ()
     bound = dev_is_bound(config)
     replaced = {clean(device["path"]) for device in devices}
@@ -86,7 +86,7 @@ def _nodes(config: Config) -> Iterator[dict[str, Any]]:
         pointer = f"{POINTER}/{index}"
         kind, number = _identify(device)
         path = clean(device["path"])
-        # /dev/ptmx is always the link to the container's own.
+        # /dev/ptmx is always the link to the container's own devpts.
         if path != "/dev/ptmx" and not (bound and path.startswith("/dev/")):
             given, owner = device.get("fileMode"), (device.get("uid") or 0, device.get("gid") or 0)
             mode = DEFAULT_MODE if given is None else given & MODE_BITS
@@ -105,7 +105,7 @@ def _node(
     *,
     asked: bool,
 ) -> dict[str, Any]:
-    """asked: the config has a mode or an owner, so that it counts if a node has another one."""
+    """asked: the config gives a mode or an owner, so an existing node with others causes a warning."""
     return {
         "pointer": pointer,
         "name": name,
@@ -121,7 +121,7 @@ def _node(
 
 
 def _existing(config: Config) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(pointer, arguments) of the devices of the config that have to be in a /dev of the host's already."""
+    """Yield (pointer, arguments) of the config's devices that must already exist in a /dev of the host's."""
     for index, device in enumerate((config.get("linux") or {}).get("devices") or ()):
         pointer = f"{POINTER}/{index}"
         kind, number = _identify(device)
@@ -131,7 +131,7 @@ def _existing(config: Config) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _identify(device: Device) -> tuple[str, tuple[int, int]]:
-    """("b", "c" or "p", (major, minor))."""
+    """Return ("b", "c" or "p", (major, minor))."""
     assert clean(device["path"]) != "/"
     kind = KINDS[device["type"]]
     return kind, (0, 0) if kind == "p" else (device["major"], device["minor"])

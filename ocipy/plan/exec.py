@@ -1,7 +1,7 @@
-"""exec: a further process in a running container, as another plan over the steps of create.
+"""exec: a further process in a running container, as another plan made of the steps of create.
 
-What makes a container is left out: its namespaces, cgroup and root are there. What makes a process is the same, in the
-same order (plan/build.py), for a config whose `process` is the one to be executed.
+Steps that make the container are left out: its namespaces, cgroup and root exist. Steps that make the process are the
+same, in the same order (plan/build.py), for a config whose `process` is the one to execute.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ AFFINITY = "/process/execCPUAffinity"
 
 
 class Target:
-    """The running container as a plan sees it; filled by operations/exec.py, made up in tests.
+    """What a plan needs to know of the running container; set by operations/exec.py, invented in tests.
 
     kinds: its namespaces that are not the runtime's, by the names of config.json.
-    cgroups: the directories that the process has to be in, by hierarchy, "" for v2; empty where it has none.
-    chosen: they were named by --cgroup.
+    cgroups: the directories that the process must join, by hierarchy, "" for v2; empty without cgroups.
+    chosen: whether --cgroup named them.
     """
 
     __slots__ = ("cgroups", "chosen", "kinds")
@@ -41,9 +41,9 @@ class Target:
 
 
 def build(config: Config, host: Host, options: Options, target: Target) -> Plan:
-    """The plan of `exec`. config: as saved by create, with the process to be executed. Raises Error.
+    """Return the plan of `exec`. config: as saved by create, with the process to execute. Raises Error.
 
-    options.pid_file and pidfd_socket are told of the process before it can have done anything.
+    options.pid_file and pidfd_socket are told the process before it can have done anything.
     """
     plan = Plan()
     rare("terminal", "plan_check", plan, config, host, options)
@@ -58,10 +58,10 @@ def build(config: Config, host: Host, options: Options, target: Target) -> Plan:
 
 
 def _join(plan: Plan, config: Config, host: Host, options: Options, target: Target) -> None:
-    """What has to be open, and the process that joins the container."""
+    """Open everything needed, and make the process that joins the container."""
     plan.on_host("report_pipe", "")
     initial = _affinity(config, "initial")
-    # Before the process is in the cgroup: from there on the CPUs are the kernel's affair (config.md, execCPUAffinity).
+    # Before the process joins the cgroup: after that the kernel chooses the CPUs (config.md, execCPUAffinity).
     if initial:
         plan.on_host("initial_affinity", AFFINITY + "/initial", cpus=initial)
     else:
@@ -83,8 +83,8 @@ def _join(plan: Plan, config: Config, host: Host, options: Options, target: Targ
     plan.on_host("tell", "", barrier="joined")
     plan.on_host("adopt", "/linux/namespaces")
     if target.cgroups:
-        # By itself and before all else; v2 by the clone, where that can be. A process that moves is not held up by a
-        # limit of processes that is reached, as one that is forked there would be (cgroups(7), pids).
+        # By itself and first of all; on v2 by the clone where possible. A reached limit of processes does not stop a
+        # process that moves, but one that is forked there (cgroups(7), pids).
         plan.in_init("cgroup_enter", pointer, but="")
         plan.on_host("exec_cgroup_join", pointer)
     final = _affinity(config, "final")
@@ -97,12 +97,12 @@ def _join(plan: Plan, config: Config, host: Host, options: Options, target: Targ
 
 
 def _has_own_root(config: Config, target: Target) -> bool:
-    """The container's root is that of its mount namespace; else it is held by chroot alone (plan/rootfs.py)."""
+    """Whether the container's root is its mount namespace's root; otherwise chroot alone holds it (plan/rootfs.py)."""
     return "mount" in new_kinds(config) and "mount" in target.kinds
 
 
 def _prepare(plan: Plan, config: Config, host: Host, options: Options, target: Target) -> None:
-    """In the container, with all rights still there."""
+    """In the container, still with all privileges."""
     plan.in_init("undumpable", "")
     process.plan_session(plan, config, host, options)
     if "user" in target.kinds:
@@ -120,7 +120,7 @@ def _affinity(config: Config, member: str) -> tuple[int, ...]:
 
 
 def _become_process(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """As in create, but that nothing waits for start: the end of the pipe tells that the exec has happened."""
+    """As in create, but nothing waits for start: end of file on the pipe means that the exec succeeded."""
     process.plan_become_user(plan, config, host, options)
     plan.in_init("let_go", "")
     plan.on_host("wait", "", barrier="waiting")
@@ -129,9 +129,9 @@ def _become_process(plan: Plan, config: Config, host: Host, options: Options) ->
 
 
 def sub_cgroups(paths: Mapping[str, str], given: Sequence[str]) -> dict[str, str]:
-    """The directories that `--cgroup [CONTROLLER[,…]:]PATH` names, of those of the container. Raises Error.
+    """Return the directories that `--cgroup [CONTROLLER[,…]:]PATH` names, of those of the container. Raises Error.
 
-    A PATH is below the container's cgroup, in every hierarchy if no controller is named. The others stay as they are.
+    A PATH is below the container's cgroup, in every hierarchy if it names no controller. The others stay unchanged.
     """
     chosen = dict(paths)
     seen: set[str] = set()
@@ -140,7 +140,7 @@ def sub_cgroups(paths: Mapping[str, str], given: Sequence[str]) -> dict[str, str
         if not colon:
             path = entry
             if len(given) > 1:
-                raise Error(f"{entry!r} has no controller before it", pointer="--cgroup", hint="CONTROLLER:PATH")
+                raise Error(f"{entry!r} has no controller before the colon", pointer="--cgroup", hint="CONTROLLER:PATH")
         if ".." in path.split("/"):
             raise Error(f"{path} is not a sub cgroup path", pointer="--cgroup", hint=".. could lead out of it")
         for name in _hierarchies(paths, controllers) if colon else paths:
@@ -153,13 +153,13 @@ def sub_cgroups(paths: Mapping[str, str], given: Sequence[str]) -> dict[str, str
 
 
 def _hierarchies(paths: Mapping[str, str], controllers: str) -> list[str]:
-    """The hierarchies of controllers that are given as "cpu,memory". Raises Error."""
+    """Return the hierarchies of controllers given as "cpu,memory". Raises Error."""
     found = []
     for controller in controllers.split(","):
         name = next((name for name in paths if name and controller in (name, *name.split(","))), "")
         if not name:
             raise Error(
-                f"the container has no cgroup of a controller {controller!r}",
+                f"the container has no cgroup with a controller {controller!r}",
                 pointer="--cgroup",
                 hint="cgroup v2 takes a PATH alone" if "" in paths and len(paths) == 1 else "",
             )

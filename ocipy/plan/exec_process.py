@@ -1,4 +1,4 @@
-"""The process that exec executes: the container's own, or one given whole (`--process`), changed by flags."""
+"""The process that exec executes: the container's, or one given completely (`--process`), as changed by flags."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
     from ocipy.config.types import Config, Process, User
 
-HIGHEST_ID = 0xFFFFFFFE  # (uid_t) -1 stands for "leave it" in setresuid(2)
+HIGHEST_ID = 0xFFFFFFFE  # (uid_t) -1 means "unchanged" in setresuid(2)
 
-# What a process given whole takes from the container's, unless it says otherwise. Engines leave these out, and a
-# process in a container must not be free of a confinement because nobody mentioned it.
+# What a complete process inherits from the container's unless it says otherwise. Engines omit these, and a process in
+# a container must not escape a confinement because nobody mentioned it.
 INHERITED = (
     "apparmorProfile", "capabilities", "execCPUAffinity", "ioPriority", "noNewPrivileges", "oomScoreAdj", "rlimits",
     "scheduler", "selinuxLabel",
@@ -22,9 +22,9 @@ INHERITED = (
 
 
 class Changes:
-    """What the command line asks for. "" and () change nothing; None: not given.
+    """What the command line asks for. "" and () change nothing; None means not given.
 
-    user: UID[:GID]. args: the command and its arguments, which may be no UTF-8.
+    user: UID[:GID]. args: the command and its arguments, which need not be UTF-8.
     """
 
     __slots__ = (
@@ -67,7 +67,7 @@ class Changes:
 
 
 def process_to_execute(config: Config, given: Process | None, changes: Changes) -> Process:
-    """The process. config: the container's, as saved. given: the one of --process, None without. Raises Error."""
+    """Return the process. config: the container's, as saved. given: that of --process, or None. Raises Error."""
     own = config.get("process") or NO_PROCESS
     result: Process
     if given is not None:
@@ -80,7 +80,7 @@ def process_to_execute(config: Config, given: Process | None, changes: Changes) 
         if not changes.args:
             raise Error("exec args cannot be empty", hint="give a command after the container's ID, or --process FILE")
         result = own.copy()
-        # The container's terminal is its first process's; this one has its own, or none.
+        # The container's terminal belongs to its first process; this one has its own, or none.
         result["terminal"] = changes.terminal
     result["user"] = _user(own.get("user") or {}, result.get("user") or {}, changes)
     _apply(result, changes)
@@ -110,9 +110,9 @@ def _apply(process: Process, changes: Changes) -> None:
 
 
 def _add_capabilities(process: Process, names: Sequence[str]) -> None:
-    """To bounding, effective and permitted, and never to inheritable (CVE-2022-29162).
+    """Add to bounding, effective and permitted, never to inheritable (CVE-2022-29162).
 
-    To ambient, which is bounded by inheritable, only where the process has an inheritable set, as runc does.
+    Add to ambient, which inheritable bounds, only if the process has an inheritable set, as runc does.
     """
     sets = (process.get("capabilities") or {}).copy()
     sets["bounding"] = [*(sets.get("bounding") or ()), *names]
@@ -124,7 +124,7 @@ def _add_capabilities(process: Process, names: Sequence[str]) -> None:
 
 
 def _user(own: User, user: User, changes: Changes) -> User:
-    """Numbers alone: a name, or digits that the image's passwd has for a name, are none (CVE-2016-3697)."""
+    """Accept numbers only: names, or digits that the image's passwd uses as a name, are not ids (CVE-2016-3697)."""
     result = user.copy()
     if changes.user:
         uid, colon, gid = changes.user.partition(":")

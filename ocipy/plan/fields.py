@@ -1,4 +1,4 @@
-"""What several concerns read from a config in the same way."""
+"""Parts of a config that several concerns read in the same way."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ if TYPE_CHECKING:
 # JSON pointers.
 CGROUP = "/linux/cgroupsPath"
 RESOURCES = "/linux/resources"
-# create takes a config without a process, start does not (config.md, Process; runtime.md, Start).
+# create accepts a config without a process, start does not (config.md, Process; runtime.md, Start).
 NO_PROCESS: Process = {"cwd": "/", "args": []}
 
 
 def process_of(config: Config) -> Process:
-    """process, or what a container has that cannot be started."""
+    """Return process, or a default for a container that cannot be started."""
     return config.get("process") or NO_PROCESS
 
 
 def user_of(config: Config) -> User:
-    """process.user, empty where it is absent: then the ids are 0."""
+    """Return process.user, empty if it is missing: then the ids are 0."""
     return process_of(config).get("user") or {}
 
 
 def resources_of(config: Config, *, limited: bool = False) -> Resources:
-    """The resources, without a pids limit of 0 from podman, for which that is "unlimited" (docs/cgroups.md).
+    """Return the resources, without a pids limit of 0 from podman, which means "unlimited" by it (docs/cgroups.md).
 
-    For everybody else 0 is a limit: "0 is a valid limit value … and SHOULD be treated as such" (config-linux.md, PIDs).
-    limited: there is a limit, which has to go.
+    For all others 0 is a limit: "0 is a valid limit value … and SHOULD be treated as such" (config-linux.md, PIDs).
+    limited: a limit exists and must be removed.
     """
     resources = (config.get("linux") or {}).get("resources") or {}
     pids = resources.get("pids") or {}
@@ -42,7 +42,7 @@ def resources_of(config: Config, *, limited: bool = False) -> Resources:
 
 
 def kept_for_start(config: Config) -> tuple[str, ...]:
-    """The descriptors that init needs when it is started: the FIFOs, and what startContainer hooks write to
+    """Return the descriptors that init needs after start: the FIFOs, and the files of startContainer hooks
     (plan/hooks.py)."""
     annotations = config.get("annotations") or {}
     kept = (config.get("hooks") or {}).get("startContainer")

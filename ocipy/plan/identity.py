@@ -1,4 +1,4 @@
-"""process.user: the ids of the container's process, and those that init has while it sets things up."""
+"""process.user: the ids of the container's process, and those of init during setup."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from ocipy.plan.model import Host, Options, Plan
 
 POINTER = "/process/user"
-# (uid_t)-1, which the system calls take for "leave as it is" (setresuid(2)).
+# (uid_t)-1, which means "unchanged" in the system calls (setresuid(2)).
 NO_ID = 0xFFFFFFFF
 
 
 def plan_become_root(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """In a user namespace init is nobody until it takes an id that is mapped there."""
+    """In a user namespace init is nobody until it takes a mapped id."""
     if "user" not in new_kinds(config) and "user" not in joined_kinds(config):
         return
     user = user_of(config)
@@ -60,9 +60,9 @@ def _plan_groups(plan: Plan, config: Config, host: Host, additional: tuple[int, 
     if denies_setgroups(config, host):
         if set(additional) - {gid}:
             raise Error(
-                "additional groups cannot be set: without privileges the user namespace must give up setgroups",
+                "additional groups cannot be set: without privileges the user namespace must deny setgroups",
                 pointer=pointer,
-                hint="allot group ids to the user in /etc/subgid, or remove the groups",
+                hint="assign group ids to the user in /etc/subgid, or remove the groups",
             )
         return
     plan.in_init("groups", pointer, gids=additional, gid=gid)

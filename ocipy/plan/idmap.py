@@ -1,7 +1,7 @@
 """Id-mapped bind mounts: mounts[].uidMappings and gidMappings, and the options idmap and ridmap.
 
-The kernel takes the map from a user namespace (mount_setattr(2), MOUNT_ATTR_IDMAP), so the host lane makes one for
-each map, or opens the container's where that is joined.
+The kernel takes the map from a user namespace (mount_setattr(2), MOUNT_ATTR_IDMAP): the host lane makes one for each
+map, or opens the container's if that is joined.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ def plan_idmap(
 ) -> str:
     """Plan the user namespace that maps this mount. Returns its name among the descriptors."""
     if not is_bind:
-        raise Error("only a bind mount can be mapped to other ids", pointer=pointer + "/options")
+        raise Error("only a bind mount can have mapped ids", pointer=pointer + "/options")
     if host.rootless:
         raise Error(
-            "mapping the ids of a mount needs the rights of the host's root",
+            "mapping the ids of a mount needs the privileges of the host's root",
             pointer=pointer + ("/options" if options.idmap else "/uidMappings"),
         )
     path, _ = joined_kinds(config).get("user", ("", ""))
@@ -46,7 +46,7 @@ def plan_idmap(
 
 
 def _given(config: Config, mount: Mount, options: MountOptions, pointer: str) -> tuple[Triples, Triples] | None:
-    """The maps that the mount itself has, None if it has none."""
+    """Return the mount's own maps, or None."""
     uids, gids = mount.get("uidMappings") or (), mount.get("gidMappings") or ()
     if uids:
         return triples(uids), triples(gids)
@@ -58,13 +58,13 @@ def _text(triples: Triples) -> str:
 
 
 def _parse_text(config: Config, text: str, pointer: str) -> tuple[Triples, Triples]:
-    """The form of crun, idmap=uids=0-1-10#10-11-10;gids=@0-100-10 (crun(1)): "@" is relative to the container's map."""
+    """Parse crun's form, idmap=uids=0-1-10#10-11-10;gids=@0-100-10 (crun(1)); "@" refers to the container's map."""
     maps = dict(zip(("uids", "gids"), id_maps(config), strict=True))
     found: dict[str, Triples] = {kind: triples(mappings) or IDENTITY for kind, mappings in maps.items()}
     for part in text.split(";"):
         kind, _, ranges = part.partition("=")
         if kind not in maps:
-            raise Error(f"idmap knows uids and gids, not {kind!r}", pointer=pointer)
+            raise Error(f"idmap takes uids and gids, not {kind!r}", pointer=pointer)
         found[kind] = tuple(_parse_range(one, maps[kind], pointer) for one in ranges.split("#"))
     return found["uids"], found["gids"]
 

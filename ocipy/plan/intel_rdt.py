@@ -1,6 +1,6 @@
 """linux.intelRdt: a class of service of the resctrl filesystem, and a monitoring group (config-linux.md, IntelRdt).
 
-Made before the clone; the process is put in as soon as there is one, and before it can have children.
+Made before the clone. The process joins as soon as it exists, before it can have children.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ TOP = "/"  # closID of the default class, which is the top of the filesystem
 
 
 def plan_groups(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """Make, or find, the class of service, and write its schemata; then the monitoring group."""
+    """Make, or find, the class of service and write its schemata; then make the monitoring group."""
     rdt = _given(config)
     wanted = rdt.get("closID") or ""
     name = wanted or options.container_id
@@ -26,7 +26,7 @@ def plan_groups(plan: Plan, config: Config, host: Host, options: Options) -> Non
         hint = "give the container another id, or name the class: closID"
         raise Error(f"{name} is a directory of the resctrl filesystem itself", pointer=POINTER + "/closID", hint=hint)
     lines = _lines(rdt)
-    # Without anything to write into it, a class that is named has to be there.
+    # If there is nothing to write into it, a named class must already exist.
     plan.on_host(
         "rdt_group",
         POINTER + ("/closID" if wanted else ""),
@@ -44,7 +44,7 @@ def _given(config: Config) -> IntelRdt:
 
 
 def _lines(rdt: IntelRdt) -> list[tuple[str, str, bool]]:
-    """(pointer, line, whether it is compared with a class that is there) in the order of the writes."""
+    """Return (pointer, line, whether to compare it with an existing class) in the order of the writes."""
     lines = []
     for member in ("l3CacheSchema", "memBwSchema"):
         line = rdt.get(member)
@@ -55,11 +55,11 @@ def _lines(rdt: IntelRdt) -> list[tuple[str, str, bool]]:
 
 
 def plan_join(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """Put the process in. What it forks is in the same groups."""
+    """Put the process in. Its children are in the same groups."""
     plan.on_host("rdt_join", POINTER)
 
 
 def plan_keep(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """A class that is named stays when the container goes; until create has come to its end it does not."""
+    """Keep a named class when the container goes. Until create has finished, it is not kept."""
     if _given(config).get("closID"):
         plan.on_host("rdt_keep", POINTER + "/closID")

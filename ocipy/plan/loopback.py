@@ -11,6 +11,6 @@ if TYPE_CHECKING:
 
 
 def plan_loopback(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """Up in a network namespace that is new. A joined one is somebody else's to set up."""
+    """Bring lo up in a new network namespace. A joined one is set up by its owner."""
     if "network" in new_kinds(config):
         plan.in_init("loopback", "/linux/namespaces")

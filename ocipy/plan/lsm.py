@@ -1,4 +1,4 @@
-"""process.apparmorProfile and process.selinuxLabel: a confinement that was asked for and cannot be given is refused."""
+"""process.apparmorProfile and process.selinuxLabel: a requested confinement that cannot be applied is an error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ UNCONFINED = "unconfined"
 
 
 def plan_labels(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """What the next exec takes on; so no hook may run in init between this and the exec of the command."""
+    """Set what the next exec takes on; so no hook may run in init between this and the command's exec."""
     process = process_of(config)
     profile = process.get("apparmorProfile")
     if profile:

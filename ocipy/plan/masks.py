@@ -15,26 +15,26 @@ if TYPE_CHECKING:
 
 
 def plan_null(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """Take /dev/null from the host's tree, before the pivot: the container's may be anything (CVE-2025-31133)."""
+    """Take /dev/null from the host's tree before the pivot: the container's may be anything (CVE-2025-31133)."""
     if (config.get("linux") or {}).get("maskedPaths"):
         plan.in_init("take_null", "/linux/maskedPaths")
 
 
 def plan_readonly_paths(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """Each path read-only, whatever is mounted there; missing ones are skipped."""
+    """Make each path read-only, whatever is mounted there; skip missing ones."""
     for pointer, path in _paths(config, "readonlyPaths"):
         plan.in_init("readonly_path", pointer, path=path)
 
 
 def plan_masked_paths(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """Each path covered, files by /dev/null, directories by an empty one; missing ones are skipped."""
+    """Cover each path, files with /dev/null, directories with an empty one; skip missing ones."""
     label = plan_label(config, host)
     for pointer, path in _paths(config, "maskedPaths"):
         plan.in_init("mask", pointer, path=path, label=label)
 
 
 def _paths(config: Config, member: str) -> Iterator[tuple[str, str]]:
-    """(pointer, path) of each, without repetitions."""
+    """Yield (pointer, path) of each, without repetitions."""
     linux = config.get("linux") or {}
     paths: list[str] = linux.get(member) or []  # type: ignore[assignment]
     assert not paths or has_namespace(config, "mount")

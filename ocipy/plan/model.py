@@ -21,13 +21,13 @@ if TYPE_CHECKING:
         plan: Plan
 
     class Onlooker(Protocol):
-        """Passes the steps of the lanes on, each when it is to be taken: --trace and --debug."""
+        """Yields the steps of the lanes, each when it is to be carried out: for --trace and --debug."""
 
         def host_lane(self, run: Run) -> Iterator[Step]:
             """The steps of the host lane."""
 
         def init_lane(self, steps: Sequence[Step]) -> Iterator[Step]:
-            """The steps of the init lane, in the init process."""
+            """The steps of the init lane, inside the init process."""
 
 
 class Step:
@@ -47,7 +47,7 @@ class Step:
 
     @property
     def name(self) -> str:
-        """The action, and what it is about, so that it is known from others of its kind."""
+        """The action and its subject, which distinguishes it from others of its kind."""
         for member in ("path", "destination", "barrier", "name"):
             value = self.args.get(member)
             if isinstance(value, str) and value:
@@ -70,7 +70,7 @@ class Step:
 
 
 class Plan:
-    """Two ordered lists of steps, one for each process, and what the user should be warned of.
+    """Two ordered lists of steps, one per process, and the warnings for the user.
 
     host: the steps of the process on the host. init: of the process that becomes the container.
     A step "wait" in one lane waits for the step "tell" of the same barrier in the other.
@@ -93,17 +93,17 @@ class Plan:
         self.init.append(Step(action, pointer, args))
 
     def warn(self, pointer: str, text: str) -> None:
-        """Have the user warned: logged by create, printed by plan and validate."""
+        """Warn the user: create logs the warning, plan and validate print it."""
         self.warnings.append((pointer, text))
 
 
 class Host:
-    """What a plan needs to know of the machine; filled by host/machine.py, made up in tests.
+    """What a plan needs to know of the machine; set by host/machine.py, invented in tests.
 
     kernel: (major, minor) of the running kernel.
-    uid, gid: effective ids of the runtime. in_user_namespace: the runtime is not in the initial one.
+    uid, gid: effective ids of the runtime. in_user_namespace: the runtime is not in the initial user namespace.
     clones_mounts: its mount namespace belongs to its own user namespace, so that open_tree(2) may copy mounts.
-    rootless: lacks the rights of the host's root (uid not 0, or in a user namespace, or --rootless).
+    rootless: lacks the privileges of the host's root (uid not 0, or in a user namespace, or --rootless).
     capabilities: bit mask of the runtime's permitted set. last_capability: highest known to the kernel.
     cgroup_mode: "v1", "hybrid" or "v2". cgroup_controllers: names of the v1 hierarchies, as mounted
     (("cpu,cpuacct", "memory", "name=systemd", …) or the controllers of the v2 root.
@@ -159,7 +159,7 @@ class Options:
     """What the command line adds to the bundle.
 
     container_id, bundle (absolute path), state_directory (absolute path of the container's own).
-    preserve_fds: so many descriptors from 3 on go to the payload; listen_fds: those of LISTEN_FDS,
+    preserve_fds: how many descriptors from 3 upwards go to the payload; listen_fds: those of LISTEN_FDS,
     which come first. config: the name of the configuration, relative to the bundle or absolute.
     no_cgroup: the container stays in the caller's cgroup (--cgroup-manager=disabled).
     has_console: a --console-socket was given, or run is in the foreground.

@@ -1,8 +1,8 @@
-"""The words of mounts[].options: what each of them means to the kernel.
+"""The words of mounts[].options, and what each means to the kernel.
 
-Words of the same meaning in mount(8) are flags of mount(2); the r… ones are attributes of
-mount_setattr(2) for the whole tree; a word that is none of ours is data for the filesystem
-(config.md, "Linux mount options"). docs/mounts.md has the table for people.
+Words with the same meaning in mount(8) are flags of mount(2); the r… words are attributes of mount_setattr(2) for the
+whole tree; an unknown word is data for the filesystem (config.md, "Linux mount options"). docs/mounts.md has the table
+for users.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ PROPAGATION: dict[str, int] = {
 }
 
 # word: (attributes that it sets, attributes that it clears) on each mount of the tree.
-# The kinds of atime are one field of several bits: the kernel wants all of it cleared to set a new value.
+# The kinds of atime share one field of several bits: to set a new value the kernel requires clearing all of it.
 RECURSIVE: dict[str, tuple[int, int]] = {
     "ratime": (0, MOUNT_ATTR__ATIME),
     "rdev": (0, MOUNT_ATTR_NODEV),
@@ -116,13 +116,13 @@ RECURSIVE: dict[str, tuple[int, int]] = {
     "rsymfollow": (0, MOUNT_ATTR_NOSYMFOLLOW),
 }
 
-# What ocipy does itself. The last three are crun's.
+# Words that ocipy implements itself. The last three are crun's.
 OWN = ("idmap", "ridmap", "tmpcopyup", "copy-symlink", "dest-nofollow", "src-nofollow")
 
 MOUNT_OPTIONS: tuple[str, ...] = tuple(sorted((*FLAGS, *PROPAGATION, *RECURSIVE, *OWN)))
 """Every word that is not passed on to the filesystem, for `features` (features.md, mountOptions)."""
 
-# What belongs to the mount, as mount_setattr(2) has it. The kinds of atime are handled apart.
+# Flags of the mount, as attributes of mount_setattr(2). The kinds of atime are handled separately.
 _ATTRIBUTES = (
     (MS_RDONLY, MOUNT_ATTR_RDONLY),
     (MS_NOSUID, MOUNT_ATTR_NOSUID),
@@ -133,8 +133,8 @@ _ATTRIBUTES = (
 )
 _ATIME = MS_NOATIME | MS_RELATIME | MS_STRICTATIME
 
-# What belongs to the filesystem, as fsconfig(2) has it. "silent" has no word there and no effect but on the
-# kernel's log; "iversion" has none either, and needs mount(2).
+# Flags of the filesystem, as words of fsconfig(2). "silent" has none and only affects the kernel's log. "iversion" has
+# none either, and needs mount(2).
 _SUPERBLOCK = (
     (MS_RDONLY, "ro"),
     (MS_SYNCHRONOUS, "sync"),
@@ -147,11 +147,11 @@ RESTRICTIONS = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_
 
 
 class MountOptions:
-    """The options of one mount, sorted by what they are for.
+    """The options of one mount, sorted by purpose.
 
-    flags, cleared: MS_… of mount(2) that were asked for, and asked to be off; a later word overrides an earlier.
+    flags, cleared: MS_… of mount(2) that were set or cleared by a word; a later word overrides an earlier one.
     propagation: MS_… flags in the order of the words. recursive_set, recursive_clear: MOUNT_ATTR_….
-    data: what is the filesystem's. idmap: 0, 1 for the mount alone, 2 for its tree; idmap_text: after "idmap=".
+    data: for the filesystem. idmap: 0, 1 for the mount alone, 2 for its tree; idmap_text: the text after "idmap=".
     copy_up, copy_symlink, source_nofollow, target_nofollow: the words of OWN.
     """
 
@@ -186,12 +186,12 @@ class MountOptions:
 
     @property
     def is_bind(self) -> bool:
-        """There is bind or rbind (config.md: then the type means nothing)."""
+        """Whether bind or rbind is among the words (config.md: then the type is ignored)."""
         return bool(self.flags & MS_BIND)
 
     @property
     def attributes(self) -> int:
-        """MOUNT_ATTR_… that were asked for, for fsmount(2). The kernel's default, relatime, is 0."""
+        """MOUNT_ATTR_… to set, for fsmount(2). The kernel's default, relatime, is 0."""
         attributes = _atime(self.flags)
         for flag, attribute in _ATTRIBUTES:
             if self.flags & flag:
@@ -200,7 +200,7 @@ class MountOptions:
 
     @property
     def explicit_clear(self) -> int:
-        """MOUNT_ATTR_… that were asked to be off, and the field of atime if one of its kinds was named."""
+        """MOUNT_ATTR_… to clear, including the atime field if a word names one of its kinds."""
         clear = 0
         for flag, attribute in _ATTRIBUTES:
             if self.cleared & flag:
@@ -211,9 +211,9 @@ class MountOptions:
 
     @property
     def implicit_clear(self) -> int:
-        """MOUNT_ATTR_… that a bind mount loses though no word says so.
+        """MOUNT_ATTR_… that a bind mount loses without a word saying so.
 
-        As with mount(8) -o remount,bind, and so with runc and crun: if any is named, those that are not are off.
+        As in mount(8) -o remount,bind, and so in runc and crun: naming any flag clears those not named.
         """
         if not self.attributes and not self.explicit_clear:
             return 0
@@ -226,7 +226,7 @@ class MountOptions:
 
 
 def _atime(flags: int) -> int:
-    """As mount(2): strictatime before noatime before relatime."""
+    """Choose as mount(2) does: strictatime before noatime before relatime."""
     if flags & MS_STRICTATIME:
         return MOUNT_ATTR_STRICTATIME
     return MOUNT_ATTR_NOATIME if flags & MS_NOATIME else 0

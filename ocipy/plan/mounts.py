@@ -1,8 +1,8 @@
 """mounts: what is mounted where, and how.
 
 Each entry becomes one step of the init lane: `bind`, `mount`, or one of the two that need mount(2): `mount_classic`
-for options that fsconfig(2) cannot carry, and `remount`. A bind mount's source is opened by a step of the host lane
-where init will lack the rights to walk there (a user namespace), or to map its ids.
+for options that fsconfig(2) cannot carry, and `remount`. The host lane opens a bind mount's source if init will lack
+the privileges to walk there (in a user namespace), or to map its ids.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from ocipy.plan.model import Host, Options, Plan
     from ocipy.plan.mount_options import MountOptions
 
-# fsconfig(2) takes values of up to 255 bytes; mount(2) a page of them.
+# fsconfig(2) takes values of up to 255 bytes, mount(2) a whole page.
 LONGEST_VALUE = 255
 
-# What may be mounted on below /proc: lxcfs shows a container its own figures there.
+# The only mount points allowed below /proc: there lxcfs shows a container its own figures.
 ALLOWED_IN_PROC = (
     "/proc/cpuinfo",
     "/proc/diskstats",
@@ -40,23 +40,23 @@ ALLOWED_IN_PROC = (
 )
 
 CGROUP_TYPES = ("cgroup", "cgroup2")
-# Filesystems that lie on no device.
+# Filesystems without a block device.
 NO_DEVICE = (*CGROUP_TYPES, "devpts", "mqueue", "proc", "sysfs", "tmpfs")
 CONTEXTS = ("context", "fscontext", "defcontext", "rootcontext")
 
 
 def opened_by_host(config: Config, host: Host) -> bool:
-    """Whether init will lack rights that the runtime has: to walk to a source, and to open it."""
+    """Whether init will lack the runtime's privileges to walk to a source and open it."""
     return clones_mounts(host) and has_namespace(config, "user")
 
 
 def is_bind(mount: Mount, options: MountOptions) -> bool:
-    """config.md: a bind mount has bind or rbind among its options; the type "bind" alone is taken for it too."""
+    """config.md: a bind mount has bind or rbind among its options; the type "bind" alone is accepted too."""
     return options.is_bind or mount.get("type") == "bind"
 
 
 def dev_is_bound(config: Config) -> bool:
-    """Whether /dev is a bind mount: then it is the host's own, and nothing is made in it."""
+    """Whether /dev is a bind mount: then it is the host's, and nothing is made in it."""
     return any(
         clean(mount["destination"]) == "/dev" and is_bind(mount, parse(mount.get("options") or ()))
         for mount in config.get("mounts") or ()
@@ -64,7 +64,7 @@ def dev_is_bound(config: Config) -> bool:
 
 
 def plan_sources(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """Open on the host what init could not open: sources of bind mounts, mapped or behind closed directories."""
+    """Open on the host the sources of bind mounts that init could not open: mapped, or behind closed directories."""
     for index, mount in enumerate(config.get("mounts") or ()):
         parsed = parse(mount.get("options") or ())
         pointer = f"/mounts/{index}"
@@ -91,13 +91,13 @@ def plan_sources(plan: Plan, config: Config, host: Host, options: Options) -> No
 
 
 def first_of_cgroup(config: Config) -> int:
-    """The index of the first mount that shows the container its cgroup; the number of all mounts if none does."""
+    """Return the index of the first mount that shows the container its cgroup, or the number of mounts."""
     mounts = config.get("mounts") or ()
     return next((index for index, mount in enumerate(mounts) if mount.get("type") in CGROUP_TYPES), len(mounts))
 
 
 def needs_devices(config: Config) -> bool:
-    """Whether to mount takes a device: that a filesystem lies on, or that is in what a tmpfs copies up."""
+    """Whether mounting needs a device: one that holds the filesystem, or one that a tmpfs copies up."""
     for mount in config.get("mounts") or ():
         parsed = parse(mount.get("options") or ())
         if parsed.copy_up or not (
@@ -110,7 +110,7 @@ def needs_devices(config: Config) -> bool:
 def plan_mounts(
     plan: Plan, config: Config, host: Host, options: Options, start: int = 0, end: int | None = None
 ) -> None:
-    """The mounts from one index to before another, or to the last, in the order of the config (config.md: MUST)."""
+    """Plan the mounts from one index up to another, or to the last, in the config's order (config.md: MUST)."""
     mounts = config.get("mounts") or ()
     label = plan_label(config, host)
     outside = enters_last(config, host)
@@ -132,7 +132,7 @@ def plan_mounts(
 
 
 def plan_readonly(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """Make read-only what had to be writable until the devices and the console were there."""
+    """Make read-only what was kept writable for the devices and the console."""
     for index, mount in enumerate(config.get("mounts") or ()):
         parsed = parse(mount.get("options") or ())
         if _is_late_readonly(mount, parsed):
@@ -140,7 +140,7 @@ def plan_readonly(plan: Plan, config: Config, host: Host, options: Options) -> N
 
 
 def plan_label(config: Config, host: Host) -> str:
-    """linux.mountLabel as an option for filesystems, such as "context=…"; "" without one."""
+    """Return linux.mountLabel as an option for filesystems, such as "context=…", or ""."""
     label = (config.get("linux") or {}).get("mountLabel") or ""
     if not label:
         return ""
@@ -148,9 +148,9 @@ def plan_label(config: Config, host: Host) -> str:
         raise Error(
             "cannot label mounts: SELinux is not enabled on this host",
             pointer="/linux/mountLabel",
-            hint="leave the label out, or enable SELinux",
+            hint="omit the label, or enable SELinux",
         )
-    # crun's annotation, which podman sets: which of SELinux's four mount options it is.
+    # crun's annotation, which podman sets: selects one of SELinux's four mount options.
     context = (config.get("annotations") or {}).get("run.oci.mount_context_type") or "context"
     if context not in CONTEXTS:
         raise Error(
@@ -162,27 +162,27 @@ def plan_label(config: Config, host: Host) -> str:
 
 
 def _check(plan: Plan, mount: Mount, pointer: str) -> None:
-    """What is refused whatever the type. init/mounts.py checks it again, on what the path turns out to be."""
+    """Refuse mounts regardless of their type. init/mounts.py checks again where the path actually leads."""
     destination = clean(mount["destination"])
     if destination.startswith("/proc/") and destination not in ALLOWED_IN_PROC:
         raise Error(
             f"{destination} cannot be mounted because it is inside /proc",
             pointer=pointer + "/destination",
-            hint="only what lxcfs offers may be: " + " ".join(path[6:] for path in ALLOWED_IN_PROC),
+            hint="only the files of lxcfs may be: " + " ".join(path[6:] for path in ALLOWED_IN_PROC),
         )
     if not mount["destination"].startswith("/"):
-        text = f"{mount['destination']!r} is relative, which is deprecated; {destination} is meant"
+        text = f"{mount['destination']!r} is relative, which is deprecated; using {destination}"
         plan.warn(pointer + "/destination", text)
 
 
 def _check_on_root(config: Config, mount: Mount, parsed: MountOptions, pointer: str) -> None:
-    """What is mounted on "/" becomes the root for all that follows: an overlay, for one, with root.path below it."""
+    """A mount on "/" becomes the root for everything that follows, for example an overlay with root.path below it."""
     pointer += "/destination"
     if "mount" not in new_kinds(config):
         raise Error(
             "cannot mount on the container's root itself without a new mount namespace",
             pointer=pointer,
-            hint="others would lose their root; add the namespace, or make it the root: root.path",
+            hint="other processes would lose their root; add the namespace, or use root.path",
         )
     if parsed.flags & MS_REMOUNT:
         raise Error("cannot remount the container's root", pointer=pointer, hint="root.readonly makes it read-only")
@@ -192,7 +192,7 @@ def _check_on_root(config: Config, mount: Mount, parsed: MountOptions, pointer: 
         raise Error(
             "cannot mount on the container's root itself with such options",
             pointer=pointer,
-            hint="fsconfig(2) takes one option a word, of up to 255 bytes, and no iversion",
+            hint="fsconfig(2) takes one option per word, of up to 255 bytes, and no iversion",
         )
 
 
@@ -204,8 +204,8 @@ def _source(mount: Mount, options: Options, pointer: str) -> str:
 
 
 def _of_copy(config: Config) -> int:
-    """What a bind mount's source is opened as on the host, where it has no word of its own: as init would find it in a
-    mount namespace of its own (plan/rootfs.py). 0 for a peer, so that mounts travel both ways."""
+    """Return the propagation of a bind mount's source opened on the host, unless its options name one: as init would
+    find it in a new mount namespace (plan/rootfs.py). 0 for a peer, so that mounts propagate both ways."""
     kind = (config.get("linux") or {}).get("rootfsPropagation") or ""
     if kind in ("shared", "rshared"):
         return 0
@@ -217,9 +217,9 @@ def _plan_bind(plan: Plan, options: Options, mount: Mount, parsed: MountOptions,
     destination = clean(mount["destination"])
     source = _source(mount, options, pointer)
     if parsed.copy_symlink and (parsed.source_nofollow or parsed.target_nofollow):
-        raise Error("copy-symlink excludes src-nofollow and dest-nofollow", pointer=pointer + "/options")
+        raise Error("copy-symlink cannot be combined with src-nofollow or dest-nofollow", pointer=pointer + "/options")
     if parsed.data:
-        plan.warn(pointer + "/options", f"no option of a bind mount: {', '.join(parsed.data)}")
+        plan.warn(pointer + "/options", f"not an option of a bind mount: {', '.join(parsed.data)}")
     plan.in_init(
         "copy_symlink" if parsed.copy_symlink else "bind",
         pointer,
@@ -231,7 +231,7 @@ def _plan_bind(plan: Plan, options: Options, mount: Mount, parsed: MountOptions,
         target_nofollow=parsed.target_nofollow,
         attr_set=parsed.attributes,
         attr_clear=parsed.explicit_clear,
-        # In a user namespace the flags of the source are locked (mount_namespaces(7)): they stay unless named.
+        # In a user namespace the source's flags are locked (mount_namespaces(7)): they stay unless named.
         attr_implicit=0 if by_host else parsed.implicit_clear,
         propagation=parsed.propagation,
         recursive_set=parsed.recursive_set,
@@ -240,7 +240,7 @@ def _plan_bind(plan: Plan, options: Options, mount: Mount, parsed: MountOptions,
 
 
 def _plan_filesystem(plan: Plan, mount: Mount, parsed: MountOptions, label: str, index: int, outside: bool) -> None:
-    """outside: init is not in the container's pid namespace yet, which a procfs is of."""
+    """outside: init is not in the container's pid namespace yet, which a procfs needs."""
     pointer = f"/mounts/{index}"
     destination = clean(mount["destination"])
     fstype = mount.get("type") or ""
@@ -255,11 +255,9 @@ def _plan_filesystem(plan: Plan, mount: Mount, parsed: MountOptions, label: str,
     if destination == "/proc" and fstype != "proc":
         raise Error("only a procfs can be mounted on /proc", pointer=pointer + "/type")
     if destination != "/proc" and fstype == "proc":
-        plan.warn(
-            pointer + "/destination", "maskedPaths and readonlyPaths do not cover a procfs at another place than /proc"
-        )
+        plan.warn(pointer + "/destination", "maskedPaths and readonlyPaths only cover a procfs mounted on /proc")
     if fstype in ("proc", "sysfs"):
-        label = ""  # their inodes have contexts of their own
+        label = ""  # their inodes have their own contexts
     late = _is_late_readonly(mount, parsed)
     common: dict[str, Any] = {
         "destination": destination,
@@ -284,21 +282,21 @@ def _plan_filesystem(plan: Plan, mount: Mount, parsed: MountOptions, label: str,
         "mount",
         pointer,
         attributes=parsed.attributes & ~MOUNT_ATTR_RDONLY if late else parsed.attributes,
-        # As with mount(2), ro is of the filesystem too.
+        # As in mount(2), ro applies to the filesystem too.
         superblock=tuple(word for word in parsed.superblock if not (late and word == "ro")),
         **common,
     )
 
 
 def _needs_mount2(parsed: MountOptions) -> bool:
-    """fsconfig(2) has no word for iversion, and no way to say several options in one, as with "size=1m,mode=755"."""
+    """fsconfig(2) has no word for iversion, and cannot take several options in one, such as "size=1m,mode=755"."""
     return bool(parsed.flags & MS_I_VERSION) or any(
         "," in word or len(word.partition("=")[2].encode()) > LONGEST_VALUE for word in parsed.data
     )
 
 
 def _plan_remount(plan: Plan, mount: Mount, parsed: MountOptions, pointer: str) -> None:
-    """remount: the flags, and without bind the data too, of what is mounted at the destination already."""
+    """remount: change the flags, and without bind also the data, of an existing mount at the destination."""
     plan.in_init(
         "remount",
         pointer,
@@ -313,7 +311,7 @@ def _plan_remount(plan: Plan, mount: Mount, parsed: MountOptions, pointer: str) 
 
 
 def _is_late_readonly(mount: Mount, parsed: MountOptions) -> bool:
-    """A read-only tmpfs gets mount points and copies first, a read-only /dev its nodes."""
+    """Mount points and copies are first made in a read-only tmpfs, nodes in a read-only /dev."""
     if not parsed.flags & MS_RDONLY or parsed.flags & MS_REMOUNT:
         return False
     if is_bind(mount, parsed):

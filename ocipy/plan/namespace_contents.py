@@ -1,4 +1,4 @@
-"""linux.timeOffsets and linux.netDevices: what the host puts into namespaces that init has made, by a step each."""
+"""linux.timeOffsets and linux.netDevices: what the host puts into namespaces that init made, one step each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def plan_time_offsets(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """linux.timeOffsets: after the time namespace is made, before there is a process in it (time_namespaces(7))."""
+    """linux.timeOffsets: set after the time namespace is made, before a process is in it (time_namespaces(7))."""
     offsets = (config.get("linux") or {}).get("timeOffsets") or {}
     given = []
     for clock in ("monotonic", "boottime"):
@@ -21,7 +21,7 @@ def plan_time_offsets(plan: Plan, config: Config, host: Host, options: Options) 
 
 
 def plan_net_devices(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """linux.netDevices: moved into the container's network namespace before the hooks, which may configure more."""
+    """linux.netDevices: moved into the container's network namespace before the hooks, which may configure them."""
     devices = (config.get("linux") or {}).get("netDevices") or {}
     if devices:
         moved = tuple((name, (device or {}).get("name") or name) for name, device in devices.items())

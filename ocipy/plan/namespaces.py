@@ -1,10 +1,10 @@
-"""linux.namespaces, linux.uidMappings, linux.gidMappings: how the init process comes to be in its namespaces.
+"""linux.namespaces, linux.uidMappings, linux.gidMappings: how the init process gets into its namespaces.
 
-One clone3 where that is right. Otherwise in stages (a process that is not yet the init): where a namespace is
-joined, since a joined one must be entered before the ones that are made below it, and where a time namespace
-is made, since its clocks are set between its making and the first process in it (time_namespaces(7)).
-The cgroup namespace's root is the cgroup of the moment of its making, so it is unshared after init is in
-its cgroup (cgroup_namespaces(7)), but for a unified host, where clone3 does both (CLONE_INTO_CGROUP).
+By one clone3 where possible. Otherwise in stages, by a process that is not yet the init: if a namespace is joined,
+since it must be entered before new ones are made below it; or if a time namespace is made, since its clocks are set
+after it is made and before the first process enters (time_namespaces(7)). A cgroup namespace's root is the current
+cgroup at its creation, so it is unshared after init is in its cgroup (cgroup_namespaces(7)), except on a unified
+host, where clone3 does both (CLONE_INTO_CGROUP).
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ FLAGS = {
 
 
 def has_namespace(config: Config, kind: str) -> bool:
-    """Whether the container has a namespace of this kind that is not the runtime's, new or joined."""
+    """Whether the container has a namespace of this kind, new or joined, that is not the runtime's."""
     return any(found == kind for found, _, _ in _entries(config))
 
 
 def flags_of(kinds: Iterable[str]) -> int:
-    """The CLONE_NEW… flags of these kinds, for clone(2), unshare(2) and setns(2)."""
+    """Return the CLONE_NEW… flags of these kinds, for clone(2), unshare(2) and setns(2)."""
     flags = 0
     for kind in kinds:
         flags |= FLAGS[kind]
@@ -57,12 +57,12 @@ def flags_of(kinds: Iterable[str]) -> int:
 
 
 def new_kinds(config: Config) -> dict[str, str]:
-    """The kinds that get a namespace of their own, each with its pointer."""
+    """Return the kinds to make, each with its pointer."""
     return {kind: pointer for kind, path, pointer in _entries(config) if not path}
 
 
 def joined_kinds(config: Config) -> dict[str, tuple[str, str]]:
-    """The kinds that are joined, each with path and pointer."""
+    """Return the kinds to join, each with path and pointer."""
     return {kind: (path, pointer) for kind, path, pointer in _entries(config) if path}
 
 
@@ -75,31 +75,31 @@ def _entries(config: Config) -> list[tuple[str, str, str]]:
 
 
 def needs_stages(config: Config) -> bool:
-    """The init process is not made by one clone3."""
+    """Whether one clone3 is not enough to make the init process."""
     return bool(joined_kinds(config)) or "time" in new_kinds(config)
 
 
 def clones_mounts(host: Host) -> bool:
-    """Whether open_tree(2) gives the runtime copies of mounts, which takes CAP_SYS_ADMIN over its mount namespace."""
+    """Whether open_tree(2) lets the runtime copy mounts, which needs CAP_SYS_ADMIN over its mount namespace."""
     return host.clones_mounts and bool(host.capabilities >> CAP_SYS_ADMIN & 1)
 
 
 def is_watched(config: Config, host: Host) -> bool:
-    """Whether somebody may look at init from the beginning: in a pid namespace that is joined, with CAP_SYS_PTRACE over
-    the runtime's own user namespace (ptrace(2)). Without rights there ourselves we can join none where that is so."""
+    """Whether others may look at init from the beginning: in a joined pid namespace, with CAP_SYS_PTRACE over the
+    runtime's own user namespace (ptrace(2)). Without privileges there, the runtime could not join such a namespace."""
     return "pid" in joined_kinds(config) and clones_mounts(host)
 
 
 def enters_last(config: Config, host: Host) -> bool:
-    """Whether init enters the pid namespace that it joins only when its root is the container's, and covered.
+    """Whether init enters a joined pid namespace only after its root is the container's, and covered.
 
-    Not with a user namespace: once init is in that, it may have no right to enter.
+    Not with a user namespace: once inside it, init may lack the privilege to enter.
     """
     return is_watched(config, host) and not has_namespace(config, "user")
 
 
 def plan_join(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """Open the namespaces that are joined, while host paths can be walked with the host's rights."""
+    """Open the joined namespaces while host paths can still be walked with the host's privileges."""
     linux = config.get("linux") or {}
     for member, mappings in (("uidMappings", linux.get("uidMappings")), ("gidMappings", linux.get("gidMappings"))):
         if mappings and not has_namespace(config, "user"):
@@ -132,7 +132,7 @@ def plan_clone(plan: Plan, config: Config, host: Host, options: Options) -> None
 
 
 def plan_enter_pid(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """The fork into a joined pid namespace, where others look at init (pid_namespaces(7): it is for children only)."""
+    """Fork into a joined pid namespace, where others look at init (pid_namespaces(7): only children are in it)."""
     if not enters_last(config, host):
         return
     _, pointer = joined_kinds(config)["pid"]
@@ -146,25 +146,25 @@ def plan_enter_pid(plan: Plan, config: Config, host: Host, options: Options) -> 
 
 
 def unshares_ipc(config: Config) -> bool:
-    """Whether init makes its IPC namespace itself: /dev/mqueue belongs to whoever does that (mq_overview(7)), and is to
-    be the root of a new user namespace, who is nobody's until the maps are written."""
+    """Whether init makes its IPC namespace itself: /dev/mqueue belongs to its creator (mq_overview(7)), which must be
+    root of the new user namespace; but root is not mapped until the maps are written."""
     new = new_kinds(config)
     return "user" in new and "ipc" in new and not needs_stages(config)
 
 
 def plan_unshare_ipc(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """The IPC namespace that the clone does not make."""
+    """Make the IPC namespace if the clone does not."""
     if unshares_ipc(config):
         plan.in_init("unshare_ipc", new_kinds(config)["ipc"])
 
 
 def _into_cgroup(config: Config, host: Host, options: Options) -> bool:
-    # systemd makes the cgroup when there is a process for it.
+    # systemd makes the cgroup once there is a process for it.
     return host.cgroup_mode == "v2" and not (host.rootless or options.systemd_cgroup or needs_stages(config))
 
 
 def plan_stage(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """What the host does for the stage before init, which is in its cgroup already."""
+    """What the host does for the stage before init, which is already in its cgroup."""
     plan.on_host("tell", "/linux/namespaces", barrier="joined")
     new = new_kinds(config)
     if "user" in new:
@@ -178,14 +178,14 @@ def plan_stage(plan: Plan, config: Config, host: Host, options: Options) -> None
 
 
 def plan_unshare_cgroup(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """A cgroup namespace that the clone could not make."""
+    """Make a cgroup namespace that the clone could not make."""
     new = new_kinds(config)
     if "cgroup" in new and not _into_cgroup(config, host, options):
         plan.in_init("unshare_cgroup", new["cgroup"])
 
 
 def id_maps(config: Config) -> tuple[Sequence[IDMapping], Sequence[IDMapping]]:
-    """The maps of user and group ids; empty where the container has no user namespace for them to be of."""
+    """Return the maps of user and group ids; empty if the container has no user namespace."""
     linux = config.get("linux") or {}
     if not has_namespace(config, "user"):
         return (), ()
@@ -193,19 +193,19 @@ def id_maps(config: Config) -> tuple[Sequence[IDMapping], Sequence[IDMapping]]:
 
 
 def plan_id_maps(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """The maps of a new user namespace."""
+    """Write the maps of a new user namespace."""
     if "user" not in new_kinds(config):
         return
     uids, gids = map(triples, id_maps(config))
     assert uids and gids
     if not host.rootless:
-        # As runc has it. Who has no rights of the host's root may map what there is: `unshare -c` maps one's own id.
+        # As in runc. Without the privileges of the host's root any map is accepted: `unshare -c` maps one's own id.
         for mappings, pointer in ((uids, "/linux/uidMappings"), (gids, "/linux/gidMappings")):
             if all(inside for inside, _, _ in mappings):
                 raise Error(
                     "a new user namespace needs a mapping of the container's id 0",
                     pointer=pointer,
-                    hint='one entry with "containerID": 0: the container is set up by its root',
+                    hint='one entry with "containerID": 0: its root sets the container up',
                 )
     plan.on_host("uid_map", "/linux/uidMappings", mappings=uids, by_helper=_by_helper(uids, host.uid, host))
     plan.on_host(
@@ -218,7 +218,7 @@ def plan_id_maps(plan: Plan, config: Config, host: Host, options: Options) -> No
 
 
 def _by_helper(mappings: Sequence[tuple[int, int, int]], own: int, host: Host) -> bool:
-    """A user may map one id without a helper, its own. Root of a user namespace maps what it was given itself."""
+    """A user may map one id, their own, without a helper. Root of a user namespace maps its own ids itself."""
     return host.rootless and host.uid != 0 and not _is_own(mappings, own)
 
 
@@ -227,16 +227,16 @@ def _is_own(mappings: Sequence[tuple[int, int, int]], own: int) -> bool:
 
 
 def denies_setgroups(config: Config, host: Host) -> bool:
-    """A user who writes gid_map itself has to give up setgroups first (user_namespaces(7))."""
+    """A user who writes gid_map directly must first deny setgroups (user_namespaces(7))."""
     _, gids = id_maps(config)
     return host.rootless and host.uid != 0 and _is_own(triples(gids), host.gid)
 
 
 def keeps_groups(config: Config) -> bool:
-    """crun's annotation, which podman sets for `--group-add keep-groups`: any value but "0"."""
+    """crun's annotation, which podman sets for `--group-add keep-groups`: true for any value except "0"."""
     return (config.get("annotations") or {}).get("run.oci.keep_original_groups", "0") != "0"
 
 
 def triples(mappings: Sequence[IDMapping]) -> tuple[tuple[int, int, int], ...]:
-    """(inside, outside, size) of each entry."""
+    """Return (inside, outside, size) of each entry."""
     return tuple((entry["containerID"], entry["hostID"], entry["size"]) for entry in mappings)

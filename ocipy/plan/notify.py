@@ -1,4 +1,4 @@
-"""NOTIFY_SOCKET in the runtime's environment: the container gets a socket of its own (sd_notify(3), as runc has it)."""
+"""NOTIFY_SOCKET in the runtime's environment: the container gets its own socket (sd_notify(3), as in runc)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ INSIDE = "/run/notify"
 
 
 def with_notify_socket(config: Config, state_directory: str) -> Config:
-    """The config with the directory of the socket among its mounts, and its name in the process's environment.
+    """Return the config with the socket's directory among its mounts, and its name in the process's environment.
 
-    The directory and not the socket, which is made only when the container is started.
+    The directory, not the socket, which is only made when the container is started.
     """
     process = config.get("process")
     if not process:

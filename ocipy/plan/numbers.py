@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def parse_list(text: str) -> tuple[int, ...]:
-    """The numbers of a list such as "0-3,7", ascending, each once; none for "". config/ has judged it."""
+    """Return the numbers of a list such as "0-3,7", sorted, each once; none for "". config/ has checked it."""
     numbers: set[int] = set()
     for part in text.split(",") if text.strip() else ():
         first, _, last = part.partition("-")

@@ -1,4 +1,4 @@
-"""process: args, env, cwd, umask, oomScoreAdj, noNewPrivileges; and what every process needs besides."""
+"""process: args, env, cwd, umask, oomScoreAdj, noNewPrivileges; and what else every process needs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from ocipy.config.types import Config, Process
     from ocipy.plan.model import Host, Options, Plan
 
-# What runc and crun take where the config gives none, and what engines count on.
+# What runc and crun use if the config gives none; engines rely on it.
 DEFAULT_UMASK = 0o022
 
 
 def plan_oom_score(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """Written by the host while init is dumpable. Absent: left alone (spec: MUST NOT be changed)."""
+    """Written by the host while init is dumpable. If missing, left alone (spec: MUST NOT be changed)."""
     score = process_of(config).get("oomScoreAdj")
     if score is None:
         return
@@ -26,12 +26,12 @@ def plan_oom_score(plan: Plan, config: Config, host: Host, options: Options) -> 
 
 
 def plan_affinity(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """All CPUs of the cgroup, not those that the caller is pinned to."""
+    """Allow all CPUs of the cgroup, not only those that the caller is pinned to."""
     plan.on_host("reset_affinity", "")
 
 
 def plan_session(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """Nothing of the caller's: its signal handling, umask, terminal and keys."""
+    """Drop what belongs to the caller: its signal handling, umask, terminal and keys."""
     plan.in_init("reset_signals", "")
     plan.in_init("session", "")
     if not options.no_new_keyring:
@@ -46,20 +46,20 @@ def plan_session(plan: Plan, config: Config, host: Host, options: Options) -> No
 
 
 def plan_make_cwd(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """The working directory is made where it is missing: in the new root, before that becomes read-only."""
+    """Make a missing working directory: in the new root, before that becomes read-only."""
     cwd = process_of(config)["cwd"]
     assert cwd.startswith("/")
     plan.in_init("make_cwd", "/process/cwd", path=cwd)
 
 
 def plan_no_new_privileges(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """Before the filter that counts on it (seccomp(2))."""
+    """Before the filter, which requires it (seccomp(2))."""
     if process_of(config).get("noNewPrivileges"):
         plan.in_init("no_new_privileges", "/process/noNewPrivileges")
 
 
 def plan_ready(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """The last that is done with all rights; then the host sets and sends what would bind the set-up, or show it."""
+    """Do the last work with all privileges; then the host sets and sends what would restrict or expose the setup."""
     plan_no_new_privileges(plan, config, host, options)
     rare("scheduling", "plan_scheduling", plan, config, host, options)
     plan.in_init("tell", "", barrier="ready")
@@ -69,9 +69,9 @@ def plan_ready(plan: Plan, config: Config, host: Host, options: Options) -> None
 
 
 def plan_become_user(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """From the container's root to the user of the process, whose command is known then: privileges only go down."""
+    """From the container's root to the user of the process, and its command: privileges only ever decrease."""
     plan_before_ids(plan, config, host, options)
-    # After the paths are walked: a filter that knows nothing of openat2 or close_range refuses them.
+    # After the paths are walked: a filter that does not know openat2 or close_range denies them.
     rare("seccomp", "plan_seccomp_early", plan, config, host, options)
     identity.plan_identity(plan, config, host, options)
     plan_after_ids(plan, config, host, options)
@@ -79,7 +79,7 @@ def plan_become_user(plan: Plan, config: Config, host: Host, options: Options) -
 
 
 def plan_become_command(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """From the user's process to its command: what is not the payload's is closed, and the filter is loaded."""
+    """From the user's process to its command: close what is not the payload's, and load the filter."""
     plan.in_init("close_descriptors", "", keep=())
     plan.in_init("tell_executing", "")
     rare("seccomp", "plan_seccomp_late", plan, config, host, options)
@@ -87,7 +87,7 @@ def plan_become_command(plan: Plan, config: Config, host: Host, options: Options
 
 
 def plan_before_ids(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """Working directory, environment and umask, while init is still root of the container."""
+    """Set working directory, environment and umask, while init is still root of the container."""
     process = process_of(config)
     user = process.get("user") or {}
     plan.in_init(
@@ -97,7 +97,7 @@ def plan_before_ids(plan: Plan, config: Config, host: Host, options: Options) ->
         uid=user.get("uid") or 0,
         listen_fds=options.listen_fds,
     )
-    # Descriptors that are open here are open for chdir and for the lookup of the command (CVE-2024-21626).
+    # chdir and the lookup of the command could use any descriptor still open here (CVE-2024-21626).
     plan.in_init("close_descriptors", "", keep=kept_for_start(config))
     plan.in_init("working_directory", "/process/cwd", path=process["cwd"])
     umask = user.get("umask")
@@ -105,7 +105,7 @@ def plan_before_ids(plan: Plan, config: Config, host: Host, options: Options) ->
 
 
 def plan_after_ids(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """What has to be done or checked as the final user."""
+    """Do or check what needs the final user."""
     process = process_of(config)
     plan.in_init("working_directory_again", "/process/cwd", path=process["cwd"])
     plan_sets(plan, config, host, options)
@@ -114,7 +114,7 @@ def plan_after_ids(plan: Plan, config: Config, host: Host, options: Options) -> 
 
 
 def plan_execute(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """The end of the init lane."""
+    """End the init lane."""
     process = process_of(config)
     if process is NO_PROCESS:
         plan.in_init("no_process", "/process")
@@ -123,20 +123,20 @@ def plan_execute(plan: Plan, config: Config, host: Host, options: Options) -> No
 
 
 def arguments_of(process: Process) -> tuple[str, ...]:
-    """process.args."""
+    """Return process.args."""
     arguments = tuple(process.get("args") or ())
     assert arguments
     return arguments
 
 
 def environment_of(process: Process) -> tuple[str, ...]:
-    """process.env as NAME=value, each name once: of several the last one counts."""
+    """Return process.env as NAME=value, each name once: the last of several counts."""
     variables = {entry.partition("=")[0]: entry for entry in process.get("env") or ()}
     return tuple(variables.values())
 
 
 def plan_report(plan: Plan, options: Options, pidfd_name: str) -> None:
-    """Tell --pidfd-socket and --pid-file of the process. The pid file comes last: engines take it for success.
+    """Tell --pidfd-socket and --pid-file the process. The pid file comes last: engines take it as success.
 
     pidfd_name: what the receiver is told that the pidfd is of.
     """

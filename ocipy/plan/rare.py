@@ -1,4 +1,4 @@
-"""The concerns that most configs have not: they are imported, and asked for their steps, only where one has."""
+"""Rarely used concerns: imported, and asked for their steps, only if the config uses them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ocipy.config.types import Config
     from ocipy.plan.model import Host, Options, Plan
 
-# Concerns that plan nothing unless one of these members is there.
+# Concerns that plan nothing unless one of these members exists.
 RARE = {
     "hooks": ("/hooks",),
     "intel_rdt": ("/linux/intelRdt",),
@@ -24,12 +24,12 @@ RARE = {
 }
 
 
-# Those for which an empty member says something.
+# Members that matter even if they are empty.
 EVEN_EMPTY = ("intel_rdt",)
 
 
 def rare(concern: str, function: str, plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """Call a function of a concern of RARE, if the config has what it is about. Raises Error, as that does."""
+    """Call a function of a concern in RARE, if the config contains one of its members. Raises the function's Error."""
     members = [_member(config, pointer) for pointer in RARE[concern]]
     if any(members) or (concern in EVEN_EMPTY and members != [None]):
         name = "ocipy.plan." + concern

@@ -1,8 +1,8 @@
-"""restore: another plan over the steps of create, where criu stands in the place of the init lane.
+"""restore: another plan made of the steps of create, with criu in place of the init lane.
 
-criu joins the cgroup, or is what systemd makes the unit of, and the restored processes inherit it; it is limited
-before they are there. The hooks of the runtime's namespaces run when the namespaces are there, before the processes
-are. What init does at create is in the images. Cold.
+criu joins the cgroup, or systemd makes the unit with criu in it, and the restored processes inherit it. The limits are
+set before the processes exist. The hooks of the runtime's namespaces run between the creation of the namespaces and of
+the processes. What init does at create is in the images. Cold.
 """
 
 from __future__ import annotations
@@ -19,14 +19,13 @@ if TYPE_CHECKING:
     from ocipy.config.types import Config
     from ocipy.plan.model import Host, Options, Step
 
-# Steps of the host lane of create that are a restore's as well, beside those of the cgroup; of these the two that are
-# for init alone are not.
+# Steps of the host lane that restore shares with create, in addition to the cgroup's. init's own two are left out.
 BEFORE = ("hook_output", "keep_hook", "open_namespace", "rdt_group", "rdt_schema", "rdt_monitoring")
 NOT_KEPT = ("cgroup_open", "cgroup_join")
 
 
 def build(config: Config, host: Host, options: Options) -> tuple[Plan, Plan]:
-    """(the plan of restore, that of create). Raises Error for a field that is refused, with its pointer."""
+    """Return (the plan of restore, that of create). Raises Error for a refused field, with its pointer."""
     made = create.build(config, host, options)
     refuse(config, made)
     clone = next(index for index, step in enumerate(made.host) if step.action in ("clone", "clone_stage"))
@@ -37,13 +36,13 @@ def build(config: Config, host: Host, options: Options) -> tuple[Plan, Plan]:
     plan.on_host("restoring", "")
     plan.on_host("restore_mount_points", "/mounts")
     plan.host += [step for step in before if step.action in BEFORE or _is_of_cgroup(step)]
-    plan.host += [step for step in after if step.action == "cgroup_cpuset"]  # which nothing can join before
+    plan.host += [step for step in after if step.action == "cgroup_cpuset"]  # nothing can join before it
     plan.on_host("restore_criu", "/root/path")
     if any(step.action == "cgroup_create" for step in before):
         plan.on_host("restore_join", "/linux/cgroupsPath")
     plan.host += [step for step in after if _is_of_cgroup(step) and step.action != "cgroup_cpuset"]
     plan.on_host("restore_namespaces", "/linux/namespaces")
-    # criu is told to leave a network namespace empty, and sockets are restored only where their addresses are.
+    # criu is told to leave a network namespace empty, and restores sockets only if their addresses exist.
     for step in made.init:
         if step.action == "loopback":
             plan.on_host("restore_loopback", step.pointer)
@@ -57,7 +56,7 @@ def build(config: Config, host: Host, options: Options) -> tuple[Plan, Plan]:
 
 
 def lost_by(version: int, config: Config) -> list[tuple[str, str]]:
-    """What a container loses that criu of this version restores: warnings, as of a plan."""
+    """Return warnings, as in a plan, of what a container loses when this version of criu restores it."""
     if version < NO_NEW_PRIVS and process_of(config).get("noNewPrivileges"):
         text = f"criu {describe_version(version)} does not restore no_new_privs; {describe_version(NO_NEW_PRIVS)} does"
         return [("/process/noNewPrivileges", text)]

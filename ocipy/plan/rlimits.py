@@ -30,12 +30,12 @@ RESOURCES = {
     "RLIMIT_RTTIME": constants.RLIMIT_RTTIME,
 }
 
-# Below these (bytes; seconds; descriptors) what is left to do in the process before the exec could fail.
+# Below these limits (bytes; seconds; descriptors) init's remaining work before the exec could fail.
 TIGHT = {"RLIMIT_AS": 1 << 30, "RLIMIT_CPU": 4, "RLIMIT_DATA": 1 << 28, "RLIMIT_NOFILE": 64, "RLIMIT_STACK": 1 << 23}
 
 
 def plan_rlimits(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """Set by the host, as late as it can: they would bind the runtime's own set-up too. Tight ones by the process."""
+    """Set by the host, as late as possible: they would restrict the setup too. Tight ones are set by the process."""
     for index, limit in enumerate(process_of(config).get("rlimits") or ()):
         pointer = f"/process/rlimits/{index}"
         name = limit["type"]
@@ -48,7 +48,7 @@ def plan_rlimits(plan: Plan, config: Config, host: Host, options: Options) -> No
 
 
 def _filter_permits(config: Config) -> bool:
-    """Whether the process may call prlimit(2) with its seccomp filter loaded, for all that we know."""
+    """Whether the process may call prlimit(2) with its seccomp filter loaded, as far as we know."""
     profile = (config.get("linux") or {}).get("seccomp")
     if profile is None or not profile["defaultAction"]:
         return True

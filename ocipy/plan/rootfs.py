@@ -18,20 +18,20 @@ POINTER = "/linux/rootfsPropagation"
 
 
 def root_path(config: Config, options: Options) -> str:
-    """root.path, absolute."""
+    """Return root.path, absolute."""
     path = config["root"]["path"]
     return path if path.startswith("/") else options.bundle + "/" + path
 
 
 def _mount_namespace(config: Config) -> str:
-    """The mount namespace of the container: "new", "joined", or "" for the runtime's own."""
+    """Return the container's mount namespace: "new", "joined", or "" for the runtime's own."""
     if "mount" in new_kinds(config):
         return "new"
     return "joined" if "mount" in joined_kinds(config) else ""
 
 
 def plan_root_source(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """Open the root filesystem on the host, where init might not be able to walk to it."""
+    """Open the root filesystem on the host if init might not be able to walk to it."""
     path = root_path(config, options)
     kind = _mount_namespace(config)
     if not kind:
@@ -41,7 +41,7 @@ def plan_root_source(plan: Plan, config: Config, host: Host, options: Options) -
 
 
 def plan_rootfs(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """The container's root as a mount of its own, opened; nothing mounted from here on is seen on the host."""
+    """Turn the container's root into a mount, and open it; from here on the host sees none of the mounts."""
     path = root_path(config, options)
     kind = (config.get("linux") or {}).get("rootfsPropagation") or ""
     namespace = _mount_namespace(config)
@@ -49,7 +49,7 @@ def plan_rootfs(plan: Plan, config: Config, host: Host, options: Options) -> Non
         plan.in_init("use_rootfs", "/root/path", path=path)
         return
     if namespace == "joined":
-        # What others there see is not ours to change: neither propagation, nor in the end the root.
+        # Others see this namespace: we must not change its propagation or, later, its root.
         plan.in_init("rootfs", "/root/path", path=path, propagation=MS_PRIVATE, parent=0)
         return
     before = _before(kind)
@@ -62,9 +62,9 @@ def plan_rootfs(plan: Plan, config: Config, host: Host, options: Options) -> Non
 
 
 def _before(kind: str) -> int:
-    """What the host's tree becomes in our mount namespace: deaf, or a slave of what it was.
+    """Return what the host's tree becomes in our mount namespace: private, or a slave of what it was.
 
-    Not if the root is to be shared: then a bind mount may be a peer of its source, so that mounts travel both ways.
+    Not if the root will be shared: then a bind mount may be a peer of its source, so that mounts propagate both ways.
     """
     if kind in ("shared", "rshared"):
         return 0
@@ -74,35 +74,35 @@ def _before(kind: str) -> int:
 
 
 def _of_tree(config: Config) -> int:
-    """Of the copy of the root filesystem: pivot_root(2) refuses a shared one, so that comes after the pivot."""
+    """Propagation of the copy of the root filesystem: pivot_root(2) refuses a shared one, so that is set afterwards."""
     kind = (config.get("linux") or {}).get("rootfsPropagation") or ""
     return MS_SLAVE if kind in ("slave", "rslave") else MS_PRIVATE
 
 
 def _of_parent(kind: str) -> int:
-    """Of the mount that the root filesystem is in: a shared one would carry ours to the host."""
+    """Propagation of the mount below the root filesystem: if shared, our mounts would propagate to the host."""
     return MS_SLAVE if kind in ("slave", "rslave") else MS_PRIVATE
 
 
 def plan_pivot(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """The root becomes "/", and the host's tree goes away; but for a mount namespace that others live in too.
+    """Make the root "/" and detach the host's tree, except in a mount namespace that others live in too.
 
-    pivot_root(2) there would take the root from under them, and from under the host if it is the host's.
+    There pivot_root(2) would take away their root, or even the host's.
     """
     kind = (config.get("linux") or {}).get("rootfsPropagation") or ""
     namespace = _mount_namespace(config)
     if namespace != "new":
         if namespace:
-            plan.warn("/linux/namespaces", "in a joined mount namespace the root is held by chroot alone")
+            plan.warn("/linux/namespaces", "in a joined mount namespace chroot alone holds the root")
         plan.in_init("chroot", "/root/path")
     elif options.no_pivot:
         if kind in ("private", "rprivate"):
-            raise Error("a private root is not safe without pivot_root", pointer=POINTER, hint="leave out --no-pivot")
+            raise Error("a private root is not safe without pivot_root", pointer=POINTER, hint="omit --no-pivot")
         plan.in_init("move_root", "/root/path")
     else:
         plan.in_init("pivot_root", "/root/path")
     if kind:
-        # Of the root alone, also with an "r": what is mounted below it has words of its own.
+        # The root alone, even with an "r": mounts below it have their own options.
         plan.in_init("propagation", POINTER, flags=PROPAGATION[kind] & ~MS_REC)
     if not dev_is_bound(config):
         devices = (config.get("linux") or {}).get("devices") or ()
@@ -111,7 +111,7 @@ def plan_pivot(plan: Plan, config: Config, host: Host, options: Options) -> None
 
 
 def plan_root_readonly(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """root.readonly, when all that had to be made in it is there."""
+    """root.readonly, once everything in it has been made."""
     root = config.get("root")
     if root and root.get("readonly"):
         plan.in_init("root_readonly", "/root/readonly")

@@ -86,7 +86,7 @@ MODE_FLAGS = {
 
 
 def plan_scheduling(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """All four, in the container's cgroup and with all rights still there."""
+    """Plan all four, in the container's cgroup and still with all privileges."""
     process = process_of(config)
     linux = config.get("linux") or {}
     scheduler = process.get("scheduler")

@@ -1,9 +1,8 @@
 """linux.seccomp: the filter of system calls.
 
-Making BPF of the profile (host/seccomp.py) is a step of the host lane, loading it one of
-the init lane: where no_new_privs is not set, seccomp(2) asks for CAP_SYS_ADMIN, so the filter comes before the ids
-and capabilities go; where it is, the filter comes as late as can be, so that a profile has to permit little
-besides what the payload does itself.
+The host lane compiles the profile to BPF (host/seccomp.py), the init lane loads it. Without no_new_privs seccomp(2)
+requires CAP_SYS_ADMIN, so the filter is loaded before the ids and capabilities change. With it, the filter is loaded
+as late as possible, so that a profile need not permit much more than the payload's own system calls.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from ocipy.config.types import Config, Seccomp
     from ocipy.plan.model import Host, Options, Plan
 
-# Actions, operators and architectures are those of seccomp.h (libseccomp), as config-linux.md lists them.
+# Actions, operators and architectures of seccomp.h (libseccomp), as config-linux.md lists them.
 ACTIONS = (
     "SCMP_ACT_ALLOW",
     "SCMP_ACT_ERRNO",
@@ -67,38 +66,38 @@ ARCHITECTURES = (
     "SCMP_ARCH_X86_64",
 )
 FLAGS = {
-    # The threads that TSYNC would bring along are not there: init has one.
+    # TSYNC would include other threads, but init has only one.
     "SECCOMP_FILTER_FLAG_TSYNC": 0,
     "SECCOMP_FILTER_FLAG_LOG": SECCOMP_FILTER_FLAG_LOG,
     "SECCOMP_FILTER_FLAG_SPEC_ALLOW": SECCOMP_FILTER_FLAG_SPEC_ALLOW,
     "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
 }
-WITH_ERRNO = {"SCMP_ACT_ERRNO": 4095, "SCMP_ACT_TRACE": 65535}  # and the largest number: seccomp(2)
+WITH_ERRNO = {"SCMP_ACT_ERRNO": 4095, "SCMP_ACT_TRACE": 65535}  # with the largest number: seccomp(2)
 POINTER = "/linux/seccomp"
 
 
 def plan_seccomp_compile(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """Have the profile made into BPF, early on the host."""
+    """Have the profile compiled to BPF, early on the host."""
     profile = _profile(config)
     if profile is None:
         plan.warn(POINTER + "/defaultAction", "is empty, so there is no filter")
         return
     plan.on_host("seccomp_filter", POINTER, profile=profile)
-    # Out of the descriptor at once: it is closed long before the filter is loaded.
+    # Read from the descriptor at once: it is closed long before the filter is loaded.
     plan.in_init("seccomp_receive", POINTER)
 
 
 def plan_seccomp_early(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """Without no_new_privs: the filter, before the bounding set and the ids go."""
+    """Without no_new_privs: load the filter before the bounding set and the ids change."""
     profile = _profile(config)
     if profile is not None and not _no_new_privileges(config):
         _load(plan, profile)
 
 
 def plan_seccomp_listener(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """With no_new_privs and a listener: the filter, as the last thing before init tells create that it waits.
+    """With no_new_privs and a listener: load the filter last, before init tells create that it waits.
 
-    create sends the listener to the agent, so it must still be there.
+    create sends the listener to the agent, so it must still be running.
     """
     profile = _profile(config)
     if profile is not None and _no_new_privileges(config) and uses_notify(profile):
@@ -106,14 +105,14 @@ def plan_seccomp_listener(plan: Plan, config: Config, host: Host, options: Optio
 
 
 def plan_seccomp_late(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """With no_new_privs: the filter, as the last thing before the exec."""
+    """With no_new_privs: load the filter as the last step before the exec."""
     profile = _profile(config)
     if profile is not None and _is_late(config, profile):
         _load(plan, profile)
 
 
 def late_filter(config: Config) -> tuple[int, bool] | None:
-    """What seccomp_load of plan_seccomp_late gets: flags, optional. None if that loads nothing."""
+    """Return the arguments of plan_seccomp_late's seccomp_load: flags, optional. None if it loads nothing."""
     profile = _profile(config)
     return _flags(profile) if profile is not None and _is_late(config, profile) else None
 
@@ -123,12 +122,12 @@ def _is_late(config: Config, profile: Seccomp) -> bool:
 
 
 def uses_notify(profile: Seccomp) -> bool:
-    """A rule hands system calls to an agent (seccomp_unotify(2))."""
+    """Whether a rule hands system calls to an agent (seccomp_unotify(2))."""
     return any(rule["action"] == "SCMP_ACT_NOTIFY" for rule in profile.get("syscalls") or ())
 
 
 def _profile(config: Config) -> Seccomp | None:
-    """None also where there is no default action: Go's programs write such a section where they mean none."""
+    """Return None also if there is no default action: programs in Go write such a section when they mean none."""
     profile = (config.get("linux") or {}).get("seccomp")
     return profile if profile and profile["defaultAction"] else None
 
@@ -152,10 +151,10 @@ def _load(plan: Plan, profile: Seccomp) -> None:
 
 
 def _flags(profile: Seccomp) -> tuple[int, bool]:
-    """The flags, and whether SPEC_ALLOW is among them without having been asked for."""
+    """Return the flags, and whether SPEC_ALLOW is among them without being requested."""
     names = profile.get("flags")
-    # Null is not the empty list: without a word on flags, speculative store bypass stays permitted, where the kernel
-    # knows the flag; the mitigation costs much and is of the payload's concern (prctl(2), PR_SPEC_STORE_BYPASS).
+    # Null differs from an empty list: without flags, speculative store bypass stays permitted, if the kernel knows the
+    # flag. The mitigation is expensive and is the payload's decision (prctl(2), PR_SPEC_STORE_BYPASS).
     flags = SECCOMP_FILTER_FLAG_SPEC_ALLOW if names is None else 0
     for name in names or ():
         flags |= FLAGS[name]

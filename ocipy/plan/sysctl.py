@@ -1,7 +1,7 @@
-"""linux.sysctl: kernel parameters of the container's own namespaces, and none of the host's.
+"""linux.sysctl: kernel parameters of the container's own namespaces, never the host's.
 
 A parameter that belongs to no namespace, or to one that the container shares with the runtime, is refused: it would
-be changed for the whole machine.
+change for the whole machine.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def plan_check(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """After the namespaces that are joined have been opened, and before anything is made in them."""
+    """After the joined namespaces have been opened, and before anything is made in them."""
     joined = joined_kinds(config)
     checked: set[str] = set()
     for path, _, pointer in _parameters(config):
@@ -28,8 +28,8 @@ def plan_check(plan: Plan, config: Config, host: Host, options: Options) -> None
 
 
 def plan_sysctl(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """On an unmasked procfs of our own, before the container's is made read-only: by init, or if others may look at
-    that (host/sysctl.py) by the host."""
+    """Written on our own unmasked procfs before the container's is made read-only: by init, or by the host if others
+    may look at that procfs (host/sysctl.py)."""
     own = {**new_kinds(config), **joined_kinds(config)}
     parameters = _parameters(config)
     watched = bool(parameters) and is_watched(config, host) and not enters_last(config, host)
@@ -52,7 +52,7 @@ def plan_sysctl(plan: Plan, config: Config, host: Host, options: Options) -> Non
 
 
 def _parameters(config: Config) -> list[tuple[str, str, str]]:
-    """(path below /proc/sys, value, pointer) of each."""
+    """Return (path below /proc/sys, value, pointer) of each."""
     values = (config.get("linux") or {}).get("sysctl") or {}
     parameters = []
     for name, value in values.items():

@@ -1,7 +1,7 @@
-"""--systemd-cgroup: the container's cgroup is that of a scope, a unit that systemd makes at our request.
+"""--systemd-cgroup: the container's cgroup belongs to a scope, a unit that systemd makes at our request.
 
-A scope is made with a process in it, so init is cloned first, mounts, and is moved by systemd meanwhile. The unit is
-known to the state before that. docs/cgroups.md has the names and the properties.
+A scope is made with a process in it, so init is cloned first, and systemd moves it while it mounts. The state records
+the unit before that. docs/cgroups.md has the names and the properties.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ MICROSECONDS = 1_000_000
 
 
 def plan_unit(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """Ask systemd where the unit will be, and say so in the state."""
+    """Ask systemd where the unit will be, and record that in the state."""
     if host.rootless and host.cgroup_mode != "v2":
         raise Error(
             "cannot use rootless systemd cgroups manager on cgroup v1",
             pointer=CGROUP,
-            hint="a user's systemd has no rights there; leave --systemd-cgroup out",
+            hint="a user's systemd has no privileges there; omit --systemd-cgroup",
         )
     unit, slice_name = unit_of(config, host, options)
     plan.on_host(
@@ -51,7 +51,7 @@ def plan_unit(plan: Plan, config: Config, host: Host, options: Options) -> None:
 
 
 def plan_scope(plan: Plan, config: Config, host: Host, options: Options, rules: Sequence[Rule] | None) -> None:
-    """Have the unit made, with init in it. rules: for devices, None if systemd is not told of any now."""
+    """Have the unit made, with init in it. rules: for devices, None if systemd gets none now."""
     _, slice_name = unit_of(config, host, options)
     resources = resources_of(config)
     properties: list[Property] = [
@@ -62,7 +62,7 @@ def plan_scope(plan: Plan, config: Config, host: Host, options: Options, rules: 
         ("CPUAccounting", "b", True, 0),
         ("IOAccounting" if host.cgroup_mode == "v2" else "BlockIOAccounting", "b", True, 0),
         ("TasksAccounting", "b", True, 0),
-        # Else systemd ends the scope at the beginning of a shutdown, before the engine ends its containers.
+        # Otherwise systemd ends the scope at the start of a shutdown, before the engine stops its containers.
         ("DefaultDependencies", "b", False, 0),
         *oom_policy(resources, host.cgroup_mode),
         *(() if rules is None else for_devices(rules, host.cgroup_mode)),
@@ -72,7 +72,7 @@ def plan_scope(plan: Plan, config: Config, host: Host, options: Options, rules: 
 
 
 def plan_properties(plan: Plan, resources: Resources, host: Host, rules: Sequence[Rule] | None) -> Resources:
-    """Tell systemd of the limits; the resources as it can keep them. rules: for devices, None if there are none."""
+    """Tell systemd the limits, so that it keeps the resources. rules: for devices, None if there are none."""
     properties: tuple[Property, ...] = ()
     if rules is not None and not host.rootless:
         properties = for_devices(rules, host.cgroup_mode)
@@ -83,13 +83,13 @@ def plan_properties(plan: Plan, resources: Resources, host: Host, rules: Sequenc
 
 
 def description(options: Options) -> str:
-    """What `systemctl status` shows. It tells whose the unit is: who removes one compares it."""
+    """Return the description that `systemctl status` shows. It identifies the owner, and is compared on removal."""
     root = options.state_directory.rpartition("/")[0]
     return f"ocipy container {options.container_id} ({root})"
 
 
 def unit_of(config: Config, host: Host, options: Options) -> tuple[str, str]:
-    """The names of the unit and of its slice, from cgroupsPath, "SLICE:PREFIX:NAME" (runc's form). Raises Error."""
+    """Return the names of the unit and its slice, from cgroupsPath, "SLICE:PREFIX:NAME" (as in runc). Raises Error."""
     wanted = (config.get("linux") or {}).get("cgroupsPath") or f":{PREFIX}:{options.container_id}"
     parts = wanted.split(":")
     if len(parts) != 3:
@@ -103,7 +103,7 @@ def unit_of(config: Config, host: Host, options: Options) -> tuple[str, str]:
     if not name:
         raise Error(f"{wanted!r} has no name", pointer=CGROUP)
     if name.endswith(".slice"):
-        raise Error(f"a container cannot be a slice ({name}): a slice has no processes of its own", pointer=CGROUP)
+        raise Error(f"a container cannot be a slice ({name}): a slice contains no processes itself", pointer=CGROUP)
     unit = escaped((prefix + "-" if prefix else "") + name) + ".scope"
     if len(unit) > LONGEST_NAME:
         raise Error(f"the unit's name is longer than {LONGEST_NAME} characters: {unit}", pointer=CGROUP)
@@ -116,7 +116,7 @@ def unit_of(config: Config, host: Host, options: Options) -> tuple[str, str]:
 
 
 def escaped(name: str) -> str:
-    """The name with what no unit's may have as systemd writes it, by its bytes in hexadecimal (systemd.unit(5))."""
+    """Escape what systemd does not allow in a unit's name, as hexadecimal bytes (systemd.unit(5))."""
     return "".join(
         character if character in NAME_CHARACTERS else "".join(f"\\x{byte:02x}" for byte in character.encode())
         for character in name
@@ -124,7 +124,7 @@ def escaped(name: str) -> str:
 
 
 def expand(slice_name: str) -> str:
-    """The path of a slice: a-b.slice is /a.slice/a-b.slice, -.slice is "" (systemd.slice(5)). Raises Error."""
+    """Return the path of a slice: a-b.slice is /a.slice/a-b.slice, -.slice is "" (systemd.slice(5)). Raises Error."""
     stem = slice_name.removesuffix(".slice")
     if stem == slice_name or "/" in slice_name or not NAME_CHARACTERS.issuperset(slice_name):
         raise Error(f"invalid slice name: {slice_name}", pointer=CGROUP, hint="such as system.slice or user-1000.slice")
@@ -133,9 +133,7 @@ def expand(slice_name: str) -> str:
     path = before = ""
     for part in stem.split("-"):
         if not part:
-            raise Error(
-                f"invalid slice name: {slice_name}", pointer=CGROUP, hint="a - begins, ends or is doubled in it"
-            )
+            raise Error(f"invalid slice name: {slice_name}", pointer=CGROUP, hint="no - at either end, no --")
         before += part
         path += f"/{before}.slice"
         before += "-"
@@ -143,9 +141,9 @@ def expand(slice_name: str) -> str:
 
 
 def wanted_properties(config: Config) -> list[Property]:
-    """The properties that annotations ask for: org.systemd.property.NAME with a value in GVariant's text form.
+    """Return the properties that annotations ask for: org.systemd.property.NAME, with a value in GVariant's text form.
 
-    What ends in Sec is documented by systemd in seconds, and taken by it in microseconds, under a name in USec.
+    systemd documents properties ending in Sec in seconds, but takes microseconds, under a name ending in USec.
     """
     found: list[Property] = []
     for key, text in (config.get("annotations") or {}).items():
@@ -154,23 +152,23 @@ def wanted_properties(config: Config) -> list[Property]:
             continue
         pointer = ANNOTATIONS + escape(key)
         if len(name) < 3 or not (name.isascii() and name.isalpha()):
-            raise Error(f"{name!r} is no name of a systemd property", pointer=pointer)
+            raise Error(f"{name!r} is not the name of a systemd property", pointer=pointer)
         try:
             signature, value = gvariant.parse(text)
         except ValueError as problem:
             raise Error(
-                f"{text!r} is no value: {problem}",
+                f"{text!r} is not a valid value: {problem}",
                 pointer=pointer,
-                hint="GVariant's text form is wanted, such as 'text' in quotes, true, or uint64 5000000",
+                hint="use GVariant's text form, such as 'text' in quotes, true, or uint64 5000000",
             ) from None
         if name.endswith("Sec") and name[-4:-3].islower():
             if signature not in ("y", "n", "q", "i", "u", "x", "t", "d") or value < 0:
-                raise Error(f"{text!r} is no number of seconds", pointer=pointer)
+                raise Error(f"{text!r} is not a number of seconds", pointer=pointer)
             name, signature, value = name[:-3] + "USec", "t", int(value * MICROSECONDS)
         found.append((name, signature, _as_plan_data(value), 0))
     return found
 
 
 def _as_plan_data(value: object) -> object:
-    """Lists as tuples: a plan has only these."""
+    """Turn lists into tuples: a plan only contains these."""
     return tuple(_as_plan_data(part) for part in value) if isinstance(value, list | tuple) else value

@@ -15,27 +15,27 @@ POINTER = "/process/terminal"
 
 
 def wants_terminal(config: Config) -> bool:
-    """The process gets a pseudoterminal."""
+    """Whether the process gets a pseudoterminal."""
     return bool(process_of(config).get("terminal"))
 
 
 def plan_check(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """Before anything is made: there must be somebody who takes the terminal's other end."""
+    """Before anything is made: somebody must take the terminal's other end."""
     if wants_terminal(config) and not options.has_console:
         raise Error(
             "cannot allocate tty if ocipy will detach without setting console socket",
             pointer=POINTER,
-            hint="give --console-socket, or no terminal: leave out exec's --tty, or set process.terminal to false",
+            hint="give --console-socket, or omit exec's --tty, or set process.terminal to false",
         )
 
 
 def plan_console(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """After the pivot: the terminal is one of the container's devpts, and has the same name inside."""
+    """After the pivot: the terminal belongs to the container's devpts, and has the same name inside."""
     _plan_console(plan, config, bind=True, controlling=not enters_last(config, host))
 
 
 def plan_exec_console(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """As plan_console, for a further process: /dev/console is the first one's."""
+    """As plan_console, for a further process: /dev/console belongs to the first one."""
     _plan_console(plan, config, bind=False, controlling=True)
 
 
@@ -52,6 +52,6 @@ def _plan_console(plan: Plan, config: Config, *, bind: bool, controlling: bool) 
 
 
 def plan_send_console(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """The master goes to whoever listens at --console-socket; without one it stays for the foreground of run."""
+    """Send the master to --console-socket; without one the foreground of run keeps it."""
     if wants_terminal(config):
         plan.on_host("send_console", POINTER)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def plan_check(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """After the namespaces that are joined have been opened: it must not be the host's that gets a new name."""
+    """After the joined namespaces have been opened: the host must not be renamed."""
     if "uts" in joined_kinds(config):
         for member, name in (("hostname", config.get("hostname")), ("domainname", config.get("domainname"))):
             if name:
@@ -19,7 +19,7 @@ def plan_check(plan: Plan, config: Config, host: Host, options: Options) -> None
 
 
 def plan_names(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """The names that uname(2) tells. Without a UTS namespace of the container's they would be the host's."""
+    """Set the names that uname(2) reports. Without a UTS namespace they would be the host's."""
     for member, name in (("hostname", config.get("hostname")), ("domainname", config.get("domainname"))):
         if not name:
             continue

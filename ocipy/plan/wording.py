@@ -1,7 +1,7 @@
-"""The steps of a plan in words: for each action of both lanes, what its arguments say. Cold.
+"""The steps of a plan in words: what each action's arguments mean, for both lanes. Cold.
 
-An action without arguments says itself what it does; the text then tells what for. tests/unit/plan/test_describe.py
-sees that no action of the lanes is missing here.
+An action without arguments describes itself; its text gives the purpose. tests/unit/plan/test_describe.py checks that
+no action of the lanes is missing here.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ UNITS = {"CPU": " s", "RTTIME": " µs"}
 
 
 def describe(action: str, arguments: Arguments) -> str:
-    """A step in words, without its action's name and pointer."""
+    """Describe a step without its action's name and pointer."""
     wording = WORDINGS.get(action, plain)
     return wording if isinstance(wording, str) else wording(arguments)
 
 
 def plain(arguments: Arguments) -> str:
-    """name=value of what is not empty: for steps that have no words of their own."""
+    """Return name=value of the arguments that are set: for steps without a wording."""
     return " ".join(f"{name}={value}" for name, value in arguments.items() if value not in ("", None, False, ()))
 
 
 def capability_set(mask: int) -> str:
-    """Few capabilities by name, many by number."""
+    """Show few capabilities by name, many by number."""
     names = [name for number, name in enumerate(CAPABILITIES) if mask >> number & 1]
     if len(names) == len(CAPABILITIES):
         return "all"
@@ -73,7 +73,7 @@ def device(a: Arguments) -> str:
     made = ""
     if a.get("bind"):
         made = "made on the host, bound" if a["name"] else "the host's, bound"
-    mode = f"{a['mode']:04o} {a['uid']}:{a['gid']}" if "mode" in a else "expected to be there"
+    mode = f"{a['mode']:04o} {a['uid']}:{a['gid']}" if "mode" in a else "expected to exist"
     return join(a["path"], a["kind"], number, made or mode)
 
 
@@ -94,7 +94,7 @@ def clone_stage(a: Arguments) -> str:
 
 
 def device_rules(a: Arguments) -> str:
-    """The first rules, and how many more."""
+    """Return the first rules, and how many more there are."""
 
     def rule(allow: bool, kind: str, major: int, minor: int, access: int) -> str:
         number = ":".join("*" if part < 0 else str(part) for part in (major, minor))
@@ -114,20 +114,20 @@ def hook(a: Arguments) -> str:
 
 
 def limit(value: int, name: str = "") -> str:
-    """A resource limit of that name: with the unit that it has (getrlimit(2))."""
+    """Format a resource limit of that name with its unit (getrlimit(2))."""
     if value == UNLIMITED:
         return "unlimited"
     return in_bytes(value) if name in IN_BYTES else f"{value}{UNITS.get(name, '')}"
 
 
 def rlimit(a: Arguments) -> str:
-    """Name, soft and hard limit."""
+    """Return name, soft and hard limit."""
     name = a["name"].removeprefix("RLIMIT_")
     return f"{name.lower()} {limit(a['soft'], name)}:{limit(a['hard'], name)}"
 
 
 def by_value(table: Mapping[str, int], value: int) -> str:
-    """The name of a number."""
+    """Return the name of a number."""
     return next((name for name, number in table.items() if number == value), str(value))
 
 
@@ -148,7 +148,7 @@ def scheduler(a: Arguments) -> str:
 
 
 def seccomp_filter(a: Arguments) -> str:
-    """The profile in short."""
+    """Summarize the profile."""
     profile = a["profile"]
     others = " ".join(name.removeprefix("SCMP_ARCH_").lower() for name in profile.get("architectures") or ())
     rules = len(profile.get("syscalls") or ())
@@ -156,40 +156,40 @@ def seccomp_filter(a: Arguments) -> str:
 
 
 def seccomp_load(a: Arguments) -> str:
-    """The flags that the filter is loaded with."""
+    """Return the flags for loading the filter."""
     names = [name for name, flag in SECCOMP_FLAGS.items() if flag and a["flags"] & flag]
     listener = a["flags"] & constants.SECCOMP_FILTER_FLAG_NEW_LISTENER
     words = [name.removeprefix("SECCOMP_FILTER_FLAG_").lower() for name in names]
-    optional = if_set(a["optional"], "(where the kernel can)")
+    optional = if_set(a["optional"], "(if the kernel supports it)")
     return join("the filter", *words, optional, if_set(listener, "with listener"))
 
 
 def bounding(a: Arguments) -> str:
-    """The bounding set in numbers."""
+    """Summarize the bounding set in numbers."""
     known = (1 << (a["last"] + 1)) - 1
     kept = (a["kept"] & known).bit_count()
     return f"{kept} kept, {a['last'] + 1 - kept} dropped"
 
 
 def capabilities(a: Arguments) -> str:
-    """The four sets."""
+    """Return the four sets."""
     sets = ("effective", "permitted", "inheritable", "ambient")
     return " ".join(f"{name} {capability_set(a[name])}" for name in sets)
 
 
 def hook_later(a: Arguments) -> str:
-    """A hook, and the command that runs it."""
+    """Return a hook and the command that runs it."""
     return hook(a) + (", by start" if a["kind"] == "poststart" else ", by delete")
 
 
 def value_of(name: str, before: str = "", after: str = "") -> Callable[[Arguments], str]:
-    """The wording of a step with one argument that matters."""
+    """Return a wording for steps with one relevant argument."""
     return lambda a: join(before, str(a[name]), after)
 
 
 WORDINGS: dict[str, str | Callable[[Arguments], str]] = {
-    "adopt": "the process that the stage has forked",
-    "adopt_init": "the process that init has forked, as whose child it goes on",
+    "adopt": "the process that the stage forked",
+    "adopt_init": "the process that init forked and continues as",
     "apparmor": value_of("profile", "at the exec:"),
     "attach_rootfs": "the tree that the host opened",
     "become_root": lambda a: join("ids 0 of the user namespace", if_set(a["drop_groups"], "and no groups")),
@@ -197,8 +197,8 @@ WORDINGS: dict[str, str | Callable[[Arguments], str]] = {
     "bind_rootfs": value_of("path", after="on itself, on the host"),
     "bounding": bounding,
     "capabilities": capabilities,
-    "cgroup_check_memory": lambda a: f"limit {in_bytes(a['limit'])} is above what is in use",
-    "cgroup_cpuset": "CPUs and memory nodes of the cgroup above it",
+    "cgroup_check_memory": lambda a: f"limit {in_bytes(a['limit'])} is above the current usage",
+    "cgroup_cpuset": "CPUs and memory nodes of the parent cgroup",
     "cgroup_create": lambda a: join(a["path"] or "below the runtime's own", if_set(a["tolerant"], "if permitted")),
     "cgroup_devices": device_rules,
     "cgroup_enter": lambda a: join(if_set(a["but"], "all but " + a["but"]), "before anything of the container's runs"),
@@ -210,7 +210,7 @@ WORDINGS: dict[str, str | Callable[[Arguments], str]] = {
     "clone": lambda a: join(*a["kinds"], if_set(a["into_cgroup"], "into its cgroup")) or "no new namespace",
     "clone_joining": lambda a: join(
         join("joins", *a["kinds"]) if a["kinds"] else "nothing to join",
-        if_set(a["chroot"], "and is held by chroot"),
+        if_set(a["chroot"], "and enters its root by chroot"),
     ),
     "clone_stage": clone_stage,
     "close_descriptors": lambda a: "all but the payload's" + if_set(a["keep"], " and what start needs"),
@@ -218,7 +218,7 @@ WORDINGS: dict[str, str | Callable[[Arguments], str]] = {
     "console": lambda a: join(
         "a terminal", if_set(a["bind"], "on /dev/console"), if_set(a["rows"], f"{a['columns']}x{a['rows']}")
     ),
-    "copy_symlink": lambda a: f"{a['source']} → {a['destination']}, the link itself",
+    "copy_symlink": lambda a: f"{a['source']} → {a['destination']}, the symlink itself",
     "created": "the container is created",
     "device": device,
     "device_filesystem": lambda a: (
@@ -228,14 +228,14 @@ WORDINGS: dict[str, str | Callable[[Arguments], str]] = {
     "device_node": device,
     "device_links": "/dev/fd stdin stdout stderr core ptmx",
     "domainname": value_of("name"),
-    "enter_pid_namespace": "by a fork, of which the child goes on",
+    "enter_pid_namespace": "by a fork, whose child continues",
     "environment": lambda a: f"{len(a['variables'])} variables",
     "execute": lambda a: " ".join(a["arguments"]),
-    "no_process": lambda a: "there is none: start will fail",
+    "no_process": lambda a: "no process: start will fail",
     "exec_cgroup": lambda a: join(*(path for _, path in a["paths"]), if_set(a["chosen"], "as chosen")),
     "exec_cgroup_join": "the unified hierarchy, if the clone could not",
-    "exec_root": "ours since the join",
-    "executed": "the exec has happened",
+    "exec_root": "our root since the join",
+    "executed": "the exec has succeeded",
     "existing_device": device,
     "final_affinity": lambda a: "CPUs " + ",".join(map(str, a["cpus"])),
     "fifo": "where init will wait for start",
@@ -243,7 +243,7 @@ WORDINGS: dict[str, str | Callable[[Arguments], str]] = {
     "gid_uid": lambda a: f"gid {a['gid']}, uid {a['uid']}",
     "groups": lambda a: " ".join(map(str, a["gids"])) or "none",
     "give_procfs": lambda a: join("its own directory of it", if_set(a["whole"], "or all of it")),
-    "heed_signals": "HUP INT QUIT TERM end it, until the exec",
+    "heed_signals": "HUP INT QUIT TERM kill it, until the exec",
     "hook": hook,
     "hook_output": lambda a: f"{a['name']} of the hooks → {a['path']}",
     "host_sysctl": lambda a: f"{a['path'].replace('/', '.')} = {a['value']}, from outside",
@@ -255,7 +255,7 @@ WORDINGS: dict[str, str | Callable[[Arguments], str]] = {
     "keep_capabilities": "through the change of ids",
     "keep_hook": hook_later,
     "keyring": value_of("name", "join"),
-    "let_go": "of the runtime: from here on it reads the pipe",
+    "let_go": "the runtime continues, and reads the pipe from here on",
     "loopback": "lo up",
     "make_cwd": value_of("path", after="if it is missing"),
     "mask": value_of("path", after="← nothing"),
@@ -267,7 +267,7 @@ WORDINGS: dict[str, str | Callable[[Arguments], str]] = {
     "mount_procfs": mount,
     "move_root": "without pivot_root",
     "net_devices": lambda a: ", ".join(here if here == there else f"{here} → {there}" for here, there in a["devices"]),
-    "no_new_privileges": "for good",
+    "no_new_privileges": "irrevocably",
     "notify_directory": "for the socket that is NOTIFY_SOCKET in the container",
     "not_our_namespace": value_of("kind", "the joined", "namespace is not the runtime's own"),
     "oom_score_adj": value_of("score"),
@@ -284,23 +284,23 @@ WORDINGS: dict[str, str | Callable[[Arguments], str]] = {
     "propagation": lambda a: "/ " + propagation_words(a["flags"]),
     "readonly_path": value_of("path"),
     "remount": remount,
-    "remount_readonly": "what had to be writable until here",
-    "report_pipe": "by which the runtime learns how the exec goes",
+    "remount_readonly": "mounts that had to stay writable until here",
+    "report_pipe": "tells the runtime how the exec went",
     "reset_affinity": "to all CPUs of the cgroup",
     "reset_signals": "nothing ignored, nothing blocked",
-    "restore_criu": "criu, in a mount namespace with the root filesystem where it wants it",
-    "restore_join": "criu, which the processes inherit it from",
+    "restore_criu": "criu, in a mount namespace with the root filesystem where criu expects it",
+    "restore_join": "criu, from which the processes inherit it",
     "restore_loopback": "lo up",
     "restore_mount_points": "those that the root filesystem lacks",
-    "restore_namespaces": "by criu, with a first process that does not run yet",
+    "restore_namespaces": "by criu, with a first process that is not running yet",
     "restore_processes": "by criu, as they were",
     "restored": "the container runs",
-    "rdt_group": lambda a: f"class of service {a['name']}" + if_set(a["make"], ", made if it is not there"),
+    "rdt_group": lambda a: f"class of service {a['name']}" + if_set(a["make"], ", made if it does not exist"),
     "rdt_join": "the class of service and the monitoring group",
-    "rdt_keep": "the class of service stays",
+    "rdt_keep": "keep the class of service",
     "rdt_monitoring": value_of("name"),
-    "rdt_schema": lambda a: f"schemata ← {a['line']}" + if_set(a["compared"], " if the class is new, or has it"),
-    "restoring": "from here on delete finds it",
+    "rdt_schema": lambda a: f"schemata ← {a['line']}" + if_set(a["compared"], " if the class is new or already has it"),
+    "restoring": "delete finds it from here on",
     "raise_rlimit": lambda a: f"{a['name'].removeprefix('RLIMIT_').lower()} hard limit at least {limit(a['hard'])}",
     "rlimit_at_exec": lambda a: f"{rlimit(a)} at the exec",
     "rlimit": rlimit,
@@ -315,12 +315,12 @@ WORDINGS: dict[str, str | Callable[[Arguments], str]] = {
     "selinux": value_of("label", "at the exec:"),
     "send_console": "the terminal's master to --console-socket",
     "send_pidfd": value_of("path", "to"),
-    "session": "of its own",
+    "session": "a new one",
     "stdio_null": lambda a: join("/dev/null of the container", if_set(not a["required"], "if it has one")),
     "stdio_owner": value_of("uid", "pipes and files to user"),
     "sysctl": lambda a: f"{a['path'].replace('/', '.')} = {a['value']}",
     "sysctl_done": "the procfs with /proc/sys is closed",
-    "take_null": "for masked files",
+    "take_null": "to cover masked files",
     "systemd_join": "the v1 hierarchies that systemd does not use",
     "systemd_properties": systemd_properties,
     "systemd_scope": systemd_properties,
@@ -331,7 +331,7 @@ WORDINGS: dict[str, str | Callable[[Arguments], str]] = {
     "time_offsets": lambda a: ", ".join(f"{clock} {seconds:+}.{nano:09} s" for clock, seconds, nano in a["offsets"]),
     "uid_map": id_map,
     "umask": lambda a: f"{a['mask']:04o}",
-    "undumpable": "nobody who shares our namespaces may look into us",
+    "undumpable": "processes in our namespaces cannot look into this one",
     "unshare_cgroup": "a cgroup namespace, rooted at its cgroup",
     "unshare_ipc": "an IPC namespace, whose message queues are root's",
     "use_rootfs": value_of("path"),

@@ -28,39 +28,39 @@ PROPAGATION = (
 
 
 def join(*parts: str) -> str:
-    """The parts that say something."""
+    """Join the parts that are not empty."""
     return " ".join(part for part in parts if part)
 
 
 def if_set(value: object, text: str) -> str:
-    """The text, if there is something to say."""
+    """Return the text if the value is set."""
     return text if value else ""
 
 
 def flag_words(flags: int, table: tuple[tuple[int, str], ...]) -> str:
-    """The words of the flags that are set."""
+    """Return the words of the set flags."""
     return " ".join(word for flag, word in table if flags & flag)
 
 
 def attribute_words(attributes: int) -> str:
-    """Attributes of mount_setattr(2) as mount(8) names them."""
+    """Name attributes of mount_setattr(2) as mount(8) does."""
     atime = {constants.MOUNT_ATTR_NOATIME: "noatime", constants.MOUNT_ATTR_STRICTATIME: "strictatime"}
     return join(flag_words(attributes, ATTRIBUTES), atime.get(attributes & constants.MOUNT_ATTR__ATIME, ""))
 
 
 def mount_flag_words(flags: int) -> str:
-    """Flags of mount(2) as mount(8) names them."""
+    """Name flags of mount(2) as mount(8) does."""
     return " ".join(word for word, (given, _) in MOUNT_WORDS.items() if given and word != "rbind" and flags & given)
 
 
 def propagation_words(flags: int) -> str:
-    """Propagation flags of mount(2) as mount(8) names them."""
+    """Name propagation flags of mount(2) as mount(8) does."""
     recursive = "r" if flags & constants.MS_REC else ""
     return " ".join(recursive + word for flag, word in PROPAGATION if flags & flag)
 
 
 def after_mount(a: Arguments) -> str:
-    """What mounts have in common: propagation, the recursive attributes, the label."""
+    """Describe what all mounts share: propagation, the recursive attributes, the label."""
     recursive = " ".join("r" + word for word in words_of(attribute_words(a.get("recursive_set") or 0)))
     cleared = " ".join("not-r" + word for word in words_of(attribute_words(a.get("recursive_clear") or 0)))
     return join(
@@ -68,7 +68,7 @@ def after_mount(a: Arguments) -> str:
         recursive,
         cleared,
         a.get("label") or "",
-        if_set(a.get("copy_up"), "with a copy of what is there"),
+        if_set(a.get("copy_up"), "with a copy of the existing content"),
         if_set(a.get("late"), "read-only later"),
     )
 
@@ -91,11 +91,11 @@ def mount(a: Arguments) -> str:
 
 
 def remount(a: Arguments) -> str:
-    """New flags of what is mounted."""
+    """New flags of an existing mount."""
     return join(a["destination"], mount_flag_words(a["flags"]), ",".join(a["data"]), after_mount(a))
 
 
 def cgroup_mount(a: Arguments) -> str:
     """The cgroup filesystem."""
-    seen = "as the cgroup namespace shows it" if a["namespace"] else "the own cgroup only"
+    seen = "as the cgroup namespace shows it" if a["namespace"] else "its own cgroup only"
     return join(f"→ {a['destination']}", attribute_words(a["attributes"]), after_mount(a)) + ", " + seen

@@ -136,7 +136,9 @@ def test_how_connections_are_held(asked: Asked, connections: None, method: str) 
     asked.run()
     asked.ask(CONNECT)
     if method == "skip" and version() < (3, 19):
-        asked.checkpoint("--tcp-established", "--network-lock", method).fails("knows no --network-lock skip", "3.19")
+        asked.checkpoint("--tcp-established", "--network-lock", method).fails(
+            "does not support --network-lock skip", "3.19"
+        )
         return
     asked.checkpoint("--tcp-established", "--network-lock", method).ok()
     asked.restore("--tcp-established").ok()

@@ -162,8 +162,8 @@ def test_a_class_that_is_there_has_to_have_the_schema(
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"closID": "gold"}, ("/linux/intelRdt/closID", "there is no class of service gold")),
-        ({"closID": "gold", "enableMonitoring": True}, ("/linux/intelRdt/closID", "there is no class of service gold")),
+        ({"closID": "gold"}, ("/linux/intelRdt/closID", "class of service gold is missing")),
+        ({"closID": "gold", "enableMonitoring": True}, ("/linux/intelRdt/closID", "class of service gold is missing")),
         ({"closID": "info"}, ("/linux/intelRdt/closID", "resctrl filesystem itself")),
         ({"closID": "gold", "schemata": ["XX:0=1"]}, ("/linux/intelRdt/schemata/0", "Unknown or unsupported resource")),
         ({"l3CacheSchema": "L3:7=1"}, ("/linux/intelRdt/l3CacheSchema", "Unknown or unsupported resource")),

@@ -326,7 +326,7 @@ def test_a_pid_file_replaces_nothing_else(container: MakeContainer, work: Path, 
         ("exec", "--detach", "--pid-file", file, one.id, "true"),
         ("exec", "--pid-file", file, one.id, "/no/such/program"),
     ):
-        one.runtime.call(*words).fails("the pid file is no regular file", status=None)
+        one.runtime.call(*words).fails("the pid file is not a regular file", status=None)
     assert (file.lstat().st_ino, file.lstat().st_mode) == (before.st_ino, before.st_mode)
     assert one.runtime.ids() == [one.id]
 

@@ -141,4 +141,4 @@ def test_neither_cgroup_nor_pid_namespace(runtime: UserRuntime, bundle: Bundle, 
     bundle.without_namespace("pid")
     entry = next(mount for mount in bundle.config["mounts"] if mount["destination"] == "/proc")
     entry.update(type="bind", source="/proc", options=["rbind"])
-    assert "neither a cgroup nor a pid namespace" in runtime.run(bundle.args("true"), new_id()).ok().stderr
+    assert "neither its own cgroup nor its own pid namespace" in runtime.run(bundle.args("true"), new_id()).ok().stderr

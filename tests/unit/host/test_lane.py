@@ -46,7 +46,7 @@ def _raw(theirs: Channel, data: bytes, fds: tuple[int, ...] = ()) -> None:
 def test_no_message_at_all(ends: tuple[HostRun, Channel], data: bytes) -> None:
     run, theirs = ends
     _raw(theirs, data)
-    with pytest.raises(Error, match="a message that is none"):
+    with pytest.raises(Error, match="a malformed message"):
         host_lane.wait_for(run, "waiting")
 
 
@@ -93,7 +93,7 @@ def test_only_a_child_of_ours_is_adopted(ends: tuple[HostRun, Channel], pid: Any
     run.pid, run.pidfd = 7, -1
     run.stage = 7
     theirs.send("pid", {"pid": pid})
-    with pytest.raises(Error, match="a message that is none"):
+    with pytest.raises(Error, match="a malformed message"):
         host_lane.adopt(run)
     assert run.pid == 7
 
@@ -134,7 +134,7 @@ def test_the_end_of_a_process_is_told_with_its_reason(
     ends: tuple[HostRun, Channel], monkeypatch: pytest.MonkeyPatch, fault: int, line: str
 ) -> None:
     """It has reported an error and ended, while the host lane was about to tell it something. Where that report cannot
-    be read the step is named: "ended with status 1" would be all that is known otherwise."""
+    be read the step is named: "exited with status 1" would be all that is known otherwise."""
     run, theirs = ends
     theirs.send("error", Error("cannot chdir").to_message())
     socket.socket(fileno=os.dup(theirs.fd)).shutdown(socket.SHUT_RD)  # what is sent to it is an EPIPE

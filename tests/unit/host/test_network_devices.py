@@ -37,12 +37,12 @@ def test_devices_that_can_move(devices: list[tuple[str, str]]) -> None:
         ([("eth0", "a"), ("eth2", "b")], "/linux/netDevices/eth2", "there is no network device eth2"),
         ([("uplink", "a")], "/linux/netDevices/uplink", "there is no network device uplink"),
         ([("lo", "lo7")], "/linux/netDevices/lo", "lo is the loopback device"),
-        ([("eth1", "net0")], "/linux/netDevices/eth1/name", "has a network device net0 already"),
-        ([("eth1", "first")], "/linux/netDevices/eth1/name", "has a network device first already"),
-        ([("eth0", "a"), ("eth1", "a")], "/linux/netDevices/eth1/name", "has a network device a already"),
-        ([("eth0", "a"), ("eth1", "enp1s0")], "/linux/netDevices/eth1/name", "has a network device enp1s0 already"),
-        ([("eth1", "enp1s0"), ("eth0", "a")], "/linux/netDevices/eth0", "has a network device enp1s0 already"),
-        ([("eth0", "uplink")], "/linux/netDevices/eth0/name", "has a network device uplink already"),
+        ([("eth1", "net0")], "/linux/netDevices/eth1/name", "already has a network device net0"),
+        ([("eth1", "first")], "/linux/netDevices/eth1/name", "already has a network device first"),
+        ([("eth0", "a"), ("eth1", "a")], "/linux/netDevices/eth1/name", "already has a network device a"),
+        ([("eth0", "a"), ("eth1", "enp1s0")], "/linux/netDevices/eth1/name", "already has a network device enp1s0"),
+        ([("eth1", "enp1s0"), ("eth0", "a")], "/linux/netDevices/eth0", "already has a network device enp1s0"),
+        ([("eth0", "uplink")], "/linux/netDevices/eth0/name", "already has a network device uplink"),
     ],
 )
 def test_a_device_that_cannot_move(devices: list[tuple[str, str]], pointer: str, said: str) -> None:

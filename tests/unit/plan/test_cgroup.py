@@ -337,6 +337,6 @@ class TestMount:
         plan = Plan()
         config: Any = {"ociVersion": "1.0.2", "mounts": [mount]}
         plan_cgroup_mount(plan, 0, config["mounts"][0], config, V1, Options(container_id="c", bundle="/b"))
-        assert plan.warnings == [("/mounts/0/options", "no option of a cgroup v1 mount: mode=777")]
+        assert plan.warnings == [("/mounts/0/options", "not an option of a cgroup v1 mount: mode=777")]
         mount["options"] = ["ro"]
         assert plan.init == [self.step(mount, V1)]

@@ -113,7 +113,7 @@ def test_a_page_server_a_parent_and_a_lock() -> None:
 
 @pytest.mark.parametrize(("method", "version"), [("nftables", 31603), ("skip", 31701)])
 def test_a_lock_that_this_criu_does_not_know(method: str, version: int) -> None:
-    with pytest.raises(Error, match=f"knows no --network-lock {method}"):
+    with pytest.raises(Error, match=f"does not support --network-lock {method}"):
         dump(config_with(), CriuFlags(image_path="/i", network_lock=method), version=version)
 
 
@@ -290,7 +290,7 @@ def test_a_page_server(text: str, address: str, port: int) -> None:
 
 @pytest.mark.parametrize("text", ["host", "host:", ":27", "host:x", "host:65536", "[]:1", "host:-1"])
 def test_no_page_server(text: str) -> None:
-    with pytest.raises(Error, match="--page-server is ADDRESS:PORT"):
+    with pytest.raises(Error, match="--page-server must be ADDRESS:PORT"):
         checkpoint.parse_page_server(text)
 
 

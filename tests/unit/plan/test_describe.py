@@ -114,7 +114,7 @@ def test_json_has_the_arguments() -> None:
         ("cgroup_write", {"file": "memory.limit_in_bytes", "value": "-1"}, "memory.limit_in_bytes ← -1"),
         ("cgroup_write", {"file": "hugetlb.2MB.max", "value": "2097152"}, "2097152 bytes (2 MiB)"),
         ("cgroup_write", {"file": "pids.max", "value": "2048"}, "pids.max ← 2048"),
-        ("cgroup_check_memory", {"limit": 1536, "swap": 0}, "limit 1536 bytes (1.5 KiB) is above what is in use"),
+        ("cgroup_check_memory", {"limit": 1536, "swap": 0}, "limit 1536 bytes (1.5 KiB) is above the current usage"),
     ],
 )
 def test_sizes_show_their_units(action: str, arguments: dict[str, Any], text: str) -> None:

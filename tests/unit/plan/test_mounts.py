@@ -149,7 +149,7 @@ def test_a_bind_mount() -> None:
             },
         )
     ]
-    assert plan.warnings == [("/mounts/0/options", "no option of a bind mount: what")]
+    assert plan.warnings == [("/mounts/0/options", "not an option of a bind mount: what")]
 
 
 @pytest.mark.parametrize(
@@ -308,7 +308,7 @@ def test_lxcfs_may_mount_in_proc(path: str) -> None:
 def test_a_second_procfs_is_warned_of() -> None:
     plan = planned({"destination": "/mnt/p", "type": "proc"})
     assert plan.warnings == [
-        ("/mounts/0/destination", "maskedPaths and readonlyPaths do not cover a procfs at another place than /proc")
+        ("/mounts/0/destination", "maskedPaths and readonlyPaths only cover a procfs mounted on /proc")
     ]
 
 

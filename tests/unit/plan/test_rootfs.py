@@ -94,7 +94,7 @@ def test_a_joined_mount_namespace_keeps_its_root(no_pivot: bool) -> None:
         Step("propagation", "/linux/rootfsPropagation", {"flags": MS_SHARED}),
         Step("stdio_null", "/linux/devices", {"required": True}),
     ]
-    assert plan.warnings == [("/linux/namespaces", "in a joined mount namespace the root is held by chroot alone")]
+    assert plan.warnings == [("/linux/namespaces", "in a joined mount namespace chroot alone holds the root")]
 
 
 def test_no_pivot() -> None:
