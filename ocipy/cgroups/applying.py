@@ -1,4 +1,4 @@
-"""Carrying out a change of limits as a whole: where a write fails, those before it are taken back."""
+"""Carrying out a change of limits as a whole: if a write fails, those before it are undone."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from ocipy.cgroups.cgroup import Cgroup
     from ocipy.cgroups.writes import Action
 
-    # Files and what stood in them.
+    # Files and their former content.
     Undo = list[tuple[str, str]]
 
 
 def apply(cgroup: Cgroup, actions: Iterable[Action]) -> Undo:
-    """Carry out what resources.py has made. Returns what `restore` needs.
+    """Carry out the actions made by resources.py. Returns what `restore` needs.
 
-    Raises Error with the pointer of the one that failed, and everything as before.
+    Raises Error with the pointer of the one that failed; then everything is as before.
     """
     undo: Undo = []
     try:
@@ -47,12 +47,12 @@ def _before(cgroup: Cgroup, controller: str, file: str, value: str) -> Undo:
     path = cgroup.path_of(controller) + "/" + file
     try:
         return [(path, standing(file, files.read(path), value))]
-    except OSError:  # there is no such file: the write says so, or has another
+    except OSError:  # no such file: the write reports it, or has an alternative
         return []
 
 
 def standing(file: str, text: str, value: str) -> str:
-    """Of a control file's text what a value will replace: the line of the same device, or the only line.
+    """Return the part of a control file's text that a value will replace: the same device's line, or the only line.
 
     A device without a line has no limit, and gets that back."""
     lines = lines_of(text) or [""]
@@ -70,7 +70,7 @@ def _unlimited(file: str) -> str:
 
 
 def restore(undo: Undo) -> None:
-    """Write back what stood there. What depends on another value goes in a second round."""
+    """Write back the former content. Values that depend on others are written in a second round."""
     failed: Undo = []
     for path, value in reversed(undo):
         try:
@@ -81,4 +81,4 @@ def restore(undo: Undo) -> None:
         try:
             files.write(path, value)
         except OSError as error:
-            log.warning(f"cannot set {path} back to {value!r}: {error.strerror}")
+            log.warning(f"cannot restore {path} to {value!r}: {error.strerror}")

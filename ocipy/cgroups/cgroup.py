@@ -1,4 +1,4 @@
-"""One container's cgroup: plain data that goes into the state file, and what can be done with it."""
+"""One container's cgroup: plain data that is saved in the state file, and the operations on it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Cgroup:
     """A cgroup in every hierarchy.
 
     mode: "v1", "hybrid" or "v2". paths: directory by name of the v1 hierarchy ("cpu,cpuacct", "name=systemd"), that of
-    v2 under "". A hierarchy in which none could be made (rootless) is missing.
-    created: the directories that create made, the topmost first; the others were there before and stay.
-    systemd: the unit that it is of (host/systemd.py), None if there is none.
+    v2 under "". Hierarchies in which none could be made (rootless) are missing.
+    created: the directories that create made, the topmost first; the others existed before and stay.
+    systemd: the unit that it belongs to (host/systemd.py), or None.
     """
 
     __slots__ = ("_deferred", "created", "mode", "paths", "systemd")
@@ -38,7 +38,7 @@ class Cgroup:
         self._deferred: list[tuple[str, str, str]] = []
 
     def to_state(self) -> dict[str, Any]:
-        """As plain data."""
+        """Return it as plain data."""
         state: dict[str, Any] = {"mode": self.mode, "paths": self.paths, "created": self.created}
         if self.systemd is not None:
             state["systemd"] = self.systemd
@@ -46,25 +46,25 @@ class Cgroup:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Cgroup:
-        """The reverse of to_state. Touches nothing."""
+        """The reverse of to_state. Touches no files."""
         return cls(state["mode"], state["paths"], state["created"], state.get("systemd"))
 
     def path_of(self, controller: str) -> str:
-        """The directory in the hierarchy of a v1 controller, or of v2 (""); "" if there is none."""
+        """Return the directory in the hierarchy of a v1 controller, or of v2 (""); "" if there is none."""
         return files.path_of(self.paths, controller)
 
     # Members
 
     def directory_fd(self) -> int:
-        """A descriptor of the v2 directory for CLONE_INTO_CGROUP (clone(2)), -1 if there is no v2."""
+        """Return a descriptor of the v2 directory for CLONE_INTO_CGROUP (clone(2)), -1 without v2."""
         path = self.paths.get("")
         return posix.open(path, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC) if path else -1
 
     def open_tasks(self) -> dict[str, int]:
-        """`tasks` of each v1 hierarchy, open for writing, by its name.
+        """Return `tasks` of each v1 hierarchy, open for writing, by the hierarchy's name.
 
-        A process of one thread that writes "0" there moves itself. The kernel needs no lock over all forks for that,
-        nor the grace period of one, which a write of a pid to cgroup.procs waits for: 10 ms and more.
+        A single-threaded process that writes "0" there moves itself. For that the kernel needs neither the lock over
+        all forks nor its grace period, for which a write of a pid to cgroup.procs waits: 10 ms and more.
         """
         fds: dict[str, int] = {}
         try:
@@ -78,7 +78,7 @@ class Cgroup:
         return fds
 
     def join(self, pid: int, *, only_unified: bool = False, but: Container[str] = ()) -> None:
-        """Move a process into the cgroup, in every hierarchy, but for those named in `but`. Raises OSError."""
+        """Move a process into the cgroup, in every hierarchy except those named in `but`. Raises OSError."""
         for name, path in self.paths.items():
             if (name and only_unified) or name in but:
                 continue
@@ -91,7 +91,7 @@ class Cgroup:
                 files.write(path + "/cgroup.threads", str(pid))
 
     def processes(self) -> list[int]:
-        """The ids of the processes in it, and in those below it, as files.processes gives them."""
+        """Return the ids of the processes in it and below, as files.processes does."""
         path = freezer.place(self.paths)[1] or next(iter(self.paths.values()), "")
         return files.processes(path) if path else []
 
@@ -112,10 +112,10 @@ class Cgroup:
     ) -> None:
         """Write a control file. Raises Error.
 
-        other_file, other_value: written instead where the kernel has no such file. optional: a missing one is no error.
-        defer: a value that is refused (EINVAL) because it does not fit another that is still to come is written again
-        after that one, which has resume; defer is the JSON pointer to blame then.
-        verify: the kernel may take a number of bytes and do nothing, so read it again (it rounds down to pages).
+        other_file, other_value: written instead if the kernel lacks the file. optional: a missing file is not an error.
+        defer: a value that is refused (EINVAL) because it conflicts with a later one is written again after that one,
+        which has resume; defer is then the JSON pointer to blame.
+        verify: the kernel may accept a number of bytes and do nothing, so read it back (it rounds down to pages).
         """
         directory = self.path_of(controller)
         if not directory:
@@ -138,8 +138,8 @@ class Cgroup:
             self._resume()
         if verify and not int(value) - LARGEST_PAGE < int(files.read(directory + "/" + file)) <= int(value):
             raise Error(
-                f"cannot set {file} to {value}: this kernel has no such limit any more",
-                hint="what the kernel uses for the container counts for its limit of memory",
+                f"cannot set {file} to {value}: this kernel no longer has this limit",
+                hint="kernel memory counts towards the container's memory limit",
             )
 
     def _resume(self) -> None:
@@ -154,7 +154,7 @@ class Cgroup:
                 raise failure from None
 
     def check_memory(self, limit: int, swap: int) -> None:
-        """Refuse a limit (bytes, 0: none) below what is used already (linux.resources.memory.checkBeforeUpdate)."""
+        """Refuse a limit (bytes, 0: none) below the current usage (linux.resources.memory.checkBeforeUpdate)."""
         directory = self.path_of("")
         usage = int(files.read(directory + "/memory.current")) if directory else 0
         for name, value in (("memory", limit), ("memory and swap", swap)):
@@ -164,11 +164,11 @@ class Cgroup:
     # The end
 
     def thaw(self) -> None:
-        """Let its processes go on, also in the cgroups below it: on v1 none dies while it is frozen."""
+        """Thaw it and the cgroups below it: on v1 frozen processes do not die."""
         freezer.thaw_all(self.paths)
 
     def oom_kills(self) -> int:
-        """How many of its processes the kernel has killed for want of memory; 0 if it does not say."""
+        """Return how many of its processes the OOM killer has killed; 0 if the kernel does not report it."""
         directory = self.path_of("memory")
         file = "memory.oom_control"
         if not directory:
@@ -181,29 +181,29 @@ class Cgroup:
 
 
 def _explain(directory: str, file: str, value: str, error: OSError) -> Error:
-    """An error that says which file, and the likely cause.
+    """Return an error that names the file and the likely cause.
 
-    The words for ENOENT are our own: engines take the kernel's for a missing command (docs/errors.md).
+    For ENOENT in our own words: engines take the kernel's for a missing command (docs/errors.md).
     """
-    from ocipy.cgroups.writes import shown  # of limits, which most commands have nothing to do with
+    from ocipy.cgroups.writes import shown  # for limits, which most commands never touch
 
     if error.errno == ENOENT:
         return Error(
             f"cannot set {file}: the cgroup has no such control",
             hint="the kernel lacks it, or the controller is not enabled here (cgroup.controllers)"
             if not file.startswith("hugetlb.")
-            else "the huge pages that the kernel has are in /sys/kernel/mm/hugepages",
+            else "/sys/kernel/mm/hugepages lists the supported sizes of huge pages",
         )
     if error.errno == EBUSY and file == "memory.limit_in_bytes":
-        hint = "the limit has to leave room for what is in use, in create for the set-up"
+        hint = "the limit must be above the current usage, which in create includes the setup"
         return Error(f"cannot set {file} to {shown(file, value)}: {_memory_use(directory)}", errno=EBUSY, hint=hint)
     hint = ""
     if error.errno == ENODEV:
-        hint = "there is no such device"
+        hint = "the device is missing"
     elif error.errno == EINVAL:
-        hint = "the kernel takes no such value here, or it exceeds what the cgroup above allows"
+        hint = "the kernel does not accept this value here, or the parent cgroup does not allow it"
     elif error.errno in (EACCES, ERANGE) and file.startswith("cpuset."):
-        hint = "the host has no such CPU or memory node, or the cgroup above does not have it"
+        hint = "the host, or the parent cgroup, does not have this CPU or memory node"
     return Error(f"cannot set {file} to {shown(file, repr(value))}", errno=error.errno or 0, hint=hint)
 
 
@@ -212,5 +212,5 @@ def _memory_use(directory: str) -> str:
         usage = in_bytes(int(files.read(directory + "/memory.usage_in_bytes")))
         peak = in_bytes(int(files.read(directory + "/memory.max_usage_in_bytes")))
     except (OSError, ValueError):
-        return "it is less than what is in use"
-    return f"{usage} are in use, {peak} were at the peak"
+        return "it is less than the current usage"
+    return f"{usage} are in use, the peak was {peak}"

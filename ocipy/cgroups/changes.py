@@ -1,6 +1,6 @@
-"""A change of linux.resources: what holds afterwards, and what of that has to be written. Pure.
+"""A change of linux.resources: the result, and the part of it that must be written. Pure.
 
-As in a config, 0, false, "" and null mean "not set", and so "as before"; where 0 is a value it counts (ZEROS).
+As in a config, 0, false, "" and null mean "not set", hence "as before"; where 0 is a value it counts (ZEROS).
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
     from ocipy.config.types import Resources
 
-# The device rules are no limits, and members that are unknown are ignored (config.md, Extensibility).
+# Device rules are not limits, and unknown members are ignored (config.md, Extensibility).
 PARTS = ("blockIO", "cpu", "hugepageLimits", "memory", "network", "pids", "rdma", "unified")
 ZEROS = (("cpu", "burst"), ("cpu", "idle"), ("memory", "swappiness"), ("pids", "limit"))
-# Lists whose entries are told apart by these members.
+# Lists whose entries are identified by these members.
 KEYS = {
     "hugepageLimits": ("pageSize",),
     "priorities": ("name",),
@@ -27,7 +27,7 @@ KEYS = {
     "throttleWriteIOPSDevice": ("major", "minor"),
     "weightDevice": ("major", "minor"),
 }
-# Members that are one setting to the kernel, or that it takes only if they fit each other.
+# Members that the kernel treats as one setting, or that it only accepts together.
 TOGETHER = {
     "cpu": (("period", "quota", "burst"), ("realtimePeriod", "realtimeRuntime")),
     "memory": (("limit", "swap"),),
@@ -35,7 +35,7 @@ TOGETHER = {
 
 
 def given(change: Resources) -> dict[str, Any]:
-    """The limits that a change sets."""
+    """Return the limits that a change sets."""
     found: dict[str, Any] = {}
     parts: Mapping[str, Any] = change
     for name in PARTS:
@@ -52,7 +52,7 @@ def _is_set(name: str, member: str, value: object) -> bool:
 
 
 def merged(old: Resources, change: Resources) -> Resources:
-    """What holds afterwards. Neither is changed."""
+    """Return the limits after the change. Neither argument is modified."""
     result: dict[str, Any] = {**old}
     for name, part in given(change).items():
         before = result.get(name)
@@ -66,7 +66,7 @@ def merged(old: Resources, change: Resources) -> Resources:
             result[name] = _merged_members(before or {}, part)
     memory = change.get("memory") or {}
     if memory.get("limit") == -1 and not memory.get("swap"):
-        # No limit of memory, so none of memory and swap (docs/cgroups.md).
+        # Without a memory limit there is none on memory and swap either (docs/cgroups.md).
         result["memory"].pop("swap", None)
     return result  # type: ignore[return-value]
 
@@ -76,7 +76,7 @@ def _merged_members(before: dict[str, Any], part: dict[str, Any]) -> dict[str, A
     for member, keys in KEYS.items():
         if member in part:
             result[member] = _merged_list(before.get(member) or [], part[member], keys)
-    # It is about this change alone, as in runc.
+    # It concerns this change only, as in runc.
     if "checkBeforeUpdate" in part:
         del result["checkBeforeUpdate"]
     return result
@@ -95,9 +95,9 @@ def _merged_list(before: list[Any], change: list[Any], keys: tuple[str, ...]) ->
 
 
 def affected(new: Resources, change: Resources) -> Resources:
-    """Of what holds afterwards, what has to be written: the change, and what the kernel sees as one with it.
+    """Return the part of the result that must be written: the change, and what the kernel treats as one with it.
 
-    Nothing else is: somebody may have changed it in the cgroup. Raises Error for what could have no effect.
+    Nothing else: somebody may have changed it in the cgroup. Raises Error for a change that could have no effect.
     """
     wanted = given(change)
     after: Mapping[str, Any] = new
@@ -107,7 +107,7 @@ def affected(new: Resources, change: Resources) -> Resources:
                 part.update((member, after[name][member]) for member in group if after[name].get(member) is not None)
     cpu = wanted.get("cpu", {})
     if cpu.get("idle") == 0 and after["cpu"].get("shares"):
-        # The kernel forgets them while the cgroup is idle.
+        # The kernel forgets the shares while the cgroup is idle.
         cpu["shares"] = after["cpu"]["shares"]
     if "shares" in cpu and "idle" not in cpu and after["cpu"].get("idle"):
         raise Error(

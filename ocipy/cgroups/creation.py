@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 NOT_PERMITTED = (EPERM, EACCES, EROFS)
 DELEGATE = "/sys/kernel/cgroup/delegate"
-# The specification's list for a kernel that does not tell (config-linux.md, Cgroup ownership).
+# The specification's list, for a kernel that does not report one (config-linux.md, Cgroup ownership).
 DELEGATED = ("cgroup.procs", "cgroup.subtree_control", "cgroup.threads")
 
 
 def place(layout: Layout, wanted: str, container_id: str) -> Cgroup:
-    """Where the container's cgroup will be, and which of its directories are not there yet. Makes nothing.
+    """Return where the container's cgroup will be, and which of its directories are missing. Makes nothing.
 
-    wanted: linux.cgroupsPath or "". So that a create that is killed half-way has said before what it makes.
+    wanted: linux.cgroupsPath or "". With this, a create that is killed half-way has recorded what it makes.
     """
     paths: dict[str, str] = {}
     created: list[str] = []
@@ -46,16 +46,16 @@ def make(
     domain: bool = True,
     cpuset: bool = True,
 ) -> None:
-    """Make the cgroup that `place` found. Raises Error, OSError; what was made is in cgroup.created.
+    """Make the cgroup that `place` found. Raises Error, OSError; cgroup.created lists what was made.
 
-    tolerant: a hierarchy in which we may not make one is left out (rootless without a cgroupsPath).
-    enable: the v2 controllers that are needed; on a v2 host all that there are get enabled beside.
-    domain: controllers are wanted that a threaded cgroup cannot have (memory, io, cpu limits, hugetlb).
-    cpuset: fill a v1 cpuset; else that is left to the caller (fill_cpuset), before anything joins it.
+    tolerant: skip a hierarchy in which we may not make one (rootless without a cgroupsPath).
+    enable: the v2 controllers that are needed; on a v2 host all available ones are enabled in addition.
+    domain: controllers are needed that a threaded cgroup cannot have (memory, io, cpu limits, hugetlb).
+    cpuset: fill a v1 cpuset; otherwise the caller does (fill_cpuset), before any process joins it.
     """
     planned = cgroup.created
     cgroup.created = []
-    # A hierarchy is in `paths` while it can be used. The copy, since those that are refused leave it.
+    # `paths` lists the usable hierarchies. Iterate over a copy, since refused ones are removed.
     for name, path in list(cgroup.paths.items()):
         top = layout.top(name)
         try:
@@ -68,7 +68,7 @@ def make(
             raise Error(
                 f"cannot make the cgroup {path}",
                 errno=error.errno or 0,
-                hint="without root it takes a delegated cgroup" if error.errno in NOT_PERMITTED else "",
+                hint="without root a delegated cgroup is needed" if error.errno in NOT_PERMITTED else "",
             ) from None
         if cpuset and "cpuset" in name.split(","):
             fill_cpuset(path, top)
@@ -82,7 +82,7 @@ def make(
 def complete(cgroup: Cgroup, layout: Layout) -> None:
     """Make what systemd has not made of a unit's cgroup: it does not know every hierarchy, nor every controller.
 
-    cgroup.created has all of the unit's own directories, which go with the unit; and of those above it what is missing.
+    cgroup.created gets all of the unit's own directories, which disappear with the unit, and the missing ones above.
     Raises OSError.
     """
     for name, path in cgroup.paths.items():
@@ -97,7 +97,7 @@ def complete(cgroup: Cgroup, layout: Layout) -> None:
 def fill_cpuset(path: str, top: str) -> None:
     """Give a cpuset without CPUs or memory nodes those of its parent, ancestors first.
 
-    v1 lets no task into an empty one.
+    v1 does not let any task into an empty one.
     """
     for file in ("/cpuset.cpus", "/cpuset.mems"):
         empty: list[str] = []
@@ -112,10 +112,10 @@ def fill_cpuset(path: str, top: str) -> None:
 
 
 def enable_controllers(path: str, top: str, wanted: tuple[str, ...]) -> None:
-    """Enable controllers for a v2 cgroup, in all that are above it (cgroup.subtree_control).
+    """Enable controllers for a v2 cgroup in all cgroups above it (cgroup.subtree_control).
 
-    What is on already is left alone, since enabling waits for every process there. One that is refused (in use
-    elsewhere, not delegated, realtime tasks) is left out: the write that needs it says so.
+    Those that are already enabled are left alone, since enabling waits for every process there. Refused ones (in use
+    elsewhere, not delegated, realtime tasks) are left out: the write that needs one reports it.
     """
     if not wanted:
         return
@@ -134,7 +134,7 @@ def enable_controllers(path: str, top: str, wanted: tuple[str, ...]) -> None:
 
 
 def _enable(directory: str, names: list[str]) -> None:
-    """All at once, or those that are not refused."""
+    """Enable all at once, or those that are not refused."""
     try:
         files.write(directory + "/cgroup.subtree_control", " ".join("+" + name for name in names))
     except OSError:
@@ -146,7 +146,7 @@ def _enable(directory: str, names: list[str]) -> None:
 
 
 def _check_type(path: str, domain: bool) -> None:
-    """Below a threaded cgroup a new one is invalid until it is made threaded too (cgroups(7), Thread mode)."""
+    """Below a threaded cgroup a new one is invalid until it is made threaded as well (cgroups(7), Thread mode)."""
     kind = files.read(path + "/cgroup.type").strip()
     if kind in ("domain", "domain threaded"):
         return
@@ -160,7 +160,7 @@ def _check_type(path: str, domain: bool) -> None:
 
 
 def _check_fit(cgroup: Cgroup) -> None:
-    """Refuse what would mix two containers up, or hang (config-linux.md, Control groups)."""
+    """Refuse a cgroup in which two containers would mix, or a process would hang (config-linux.md, Control groups)."""
     for path in cgroup.paths.values():
         if path in cgroup.created:
             continue
@@ -175,7 +175,7 @@ def _check_fit(cgroup: Cgroup) -> None:
 
 
 def own(cgroup: Cgroup, uid: int) -> None:
-    """Give the v2 cgroup to a user, with the files that the kernel calls safe to delegate. Raises OSError."""
+    """Give the v2 cgroup to a user, including the files that the kernel lists as safe to delegate. Raises OSError."""
     path = cgroup.path_of("")
     if not path:
         return

@@ -1,4 +1,4 @@
-"""Putting the device rules into force: devices.allow and devices.deny on v1, an attached program on v2."""
+"""Applying the device rules: devices.allow and devices.deny on v1, an attached program on v2."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 
 def set_devices(cgroup: Cgroup, rules: Sequence[Rule], *, tolerant: bool = False) -> None:
-    """Let the rules hold for the cgroup. Raises Error.
+    """Apply the rules to the cgroup. Raises Error.
 
-    tolerant: a refusal for lack of rights is none of ours (rootless; in a user namespace nobody can do this).
+    tolerant: ignore a lack of privileges (rootless; in a user namespace nobody can do this).
     """
     try:
         path = cgroup.path_of("devices")
@@ -50,11 +50,11 @@ def set_devices(cgroup: Cgroup, rules: Sequence[Rule], *, tolerant: bool = False
 
 
 def set_v1(path: str, rules: Sequence[Rule]) -> None:
-    """Write what differs from what is in force, and see that the kernel has taken it. Raises Error, OSError."""
+    """Write the differences from the current list, and check that the kernel accepted them. Raises Error, OSError."""
     wanted = fold(rules)
     _write_lines(path, transition(_list_v1(path), wanted))
     if not same(_list_v1(path), wanted):
-        raise Error("the kernel has not taken the device rules as they were written")
+        raise Error("the kernel did not apply the device rules as written")
 
 
 def _list_v1(path: str) -> V1List:
@@ -62,7 +62,7 @@ def _list_v1(path: str) -> V1List:
 
 
 def _write_lines(path: str, lines: list[tuple[str, str]]) -> None:
-    """The kernel takes one line a write."""
+    """Write line by line: the kernel takes one per write."""
     fds: dict[str, int] = {}
     try:
         for file, line in lines:
@@ -71,7 +71,7 @@ def _write_lines(path: str, lines: list[tuple[str, str]]) -> None:
             try:
                 posix.write(fds[file], line.encode())
             except OSError as error:
-                hint = "the cgroup above does not have this device either" if error.errno == EPERM else ""
+                hint = "the parent cgroup does not allow this device either" if error.errno == EPERM else ""
                 raise Error(f"cannot write {line!r} to {file}", errno=error.errno or 0, hint=hint) from None
     finally:
         for fd in fds.values():
@@ -79,7 +79,7 @@ def _write_lines(path: str, lines: list[tuple[str, str]]) -> None:
 
 
 def set_v2(path: str, rules: Sequence[Rule]) -> None:
-    """Attach the program, in place of the one that is there: there is no moment without (BPF_F_REPLACE, Linux 5.6).
+    """Attach the program in place of the existing one, without a moment without any (BPF_F_REPLACE, Linux 5.6).
 
     Raises Error.
     """
@@ -122,10 +122,10 @@ def _replace(directory: int, program: int, old: list[int]) -> None:
             _kernel.bpf_prog_attach(directory, program, BPF_CGROUP_DEVICE, BPF_F_ALLOW_MULTI | BPF_F_REPLACE, old[0])
             return
         except OSError as error:
-            # An older kernel, or one attached by somebody who did not allow for others.
+            # An older kernel, or a program attached by somebody who did not allow others.
             if error.errno not in (EINVAL, EPERM):
                 raise
-    # All of several must agree (BPF_F_ALLOW_MULTI), so there is no moment that allows too much.
+    # With several, all must agree (BPF_F_ALLOW_MULTI), so that too much is never allowed.
     _kernel.bpf_prog_attach(directory, program, BPF_CGROUP_DEVICE, BPF_F_ALLOW_MULTI, -1)
     for fd in old:
         _kernel.bpf_prog_detach(directory, fd, BPF_CGROUP_DEVICE)

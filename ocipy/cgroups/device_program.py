@@ -1,9 +1,9 @@
 """The device rules as a program of type BPF_PROG_TYPE_CGROUP_DEVICE (linux/bpf.h, bpf(2)). Pure.
 
-The kernel runs it at each mknod and open of a device with a struct bpf_cgroup_dev_ctx (access and type in one word,
-major, minor); 1 lets it through. The newest rule is asked first. One that denies any access that is still in question
-ends it; one that allows takes its access out of the question, and once nothing is left the answer is yes: each
-bit is decided by the last rule that matches, as if the rules had been carried out one by one.
+The kernel runs it at each mknod and open of a device, with a struct bpf_cgroup_dev_ctx (access and type in one word,
+major, minor); 1 permits it. The newest rule is asked first. A rule that denies any of the remaining access ends the
+program; one that allows removes its access from the question, and once none remains the answer is yes. So the last
+matching rule decides each bit, as if the rules had been carried out one by one.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ if TYPE_CHECKING:
     from ocipy.cgroups.devices import Rule
 
 KINDS = {"b": BPF_DEVCG_DEV_BLOCK, "c": BPF_DEVCG_DEV_CHAR}
-# What is in which register while the rules are asked.
+# The use of the registers while the rules are asked.
 TYPE, ACCESS, MAJOR, MINOR, SCRATCH = BPF_REG_2, BPF_REG_3, BPF_REG_4, BPF_REG_5, BPF_REG_1
 
 
 def instruction(code: int, destination: int = 0, source: int = 0, offset: int = 0, value: int = 0) -> bytes:
-    """One struct bpf_insn: code, two registers of 4 bits, offset of 16, value of 32, in the machine's byte order."""
+    """Encode one struct bpf_insn: code, two registers of 4 bits, offset of 16, value of 32, in native byte order."""
     registers = destination | source << 4 if byteorder == "little" else destination << 4 | source
     return (
         bytes((code, registers))
@@ -58,7 +58,7 @@ def instruction(code: int, destination: int = 0, source: int = 0, offset: int = 
 
 
 def assemble(rules: Sequence[Rule]) -> bytes:
-    """The program for rules in the order of the config."""
+    """Return the program for rules in the order of the config."""
     default, rest = effective(rules)
     program = [
         instruction(BPF_LDX | BPF_MEM | BPF_W, TYPE, BPF_REG_1, 0),
@@ -83,7 +83,7 @@ def _answer(allow: bool) -> list[bytes]:
 def _rule(rule: Rule) -> list[bytes]:
     allow, kind, major, minor, bits = rule
     if bits == ALL:
-        # Whatever is asked, this rule answers it.
+        # This rule answers every request.
         verdict = _answer(allow)
     elif allow:
         verdict = [
@@ -105,7 +105,7 @@ def _rule(rule: Rule) -> list[bytes]:
         tests.append((MAJOR, major))
     if minor != ANY:
         tests.append((MINOR, minor))
-    # Each test that fails jumps over the rest of the rule. 32 bits: a value of 64 would be extended by its sign.
+    # Each failing test jumps over the rest of the rule. 32 bits: a value of 64 would be sign-extended.
     count = len(tests)
     return [
         instruction(BPF_JMP32 | BPF_JNE | BPF_K, register, offset=count - index - 1 + len(verdict), value=value)

@@ -1,7 +1,7 @@
-"""The allowed device list (linux.resources.devices): rules in order, the last that matches decides.
+"""The allowed device list (linux.resources.devices): rules in order, of which the last matching one decides.
 
-Pure. v1 has a default and exceptions from it, so the rules are folded into that; v2 has a program, which asks the rules
-one by one (device_program.py). Both begin with "nothing is allowed" (GO-2022-0396).
+Pure. v1 has a default with exceptions, so the rules are folded into that; v2 has a program that asks the rules one by
+one (device_program.py). Both begin with "nothing is allowed" (GO-2022-0396).
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     Rule = tuple[bool, str, int, int, int]
     Key = tuple[str, int, int]
 
-# The bits that a device program is asked with.
+# The access bits that a device program receives.
 READ, WRITE, MKNOD = BPF_DEVCG_ACC_READ, BPF_DEVCG_ACC_WRITE, BPF_DEVCG_ACC_MKNOD
 ALL = READ | WRITE | MKNOD
 ANY = -1
 BITS = {"r": READ, "w": WRITE, "m": MKNOD}
 
-# The default devices of config-linux.md by path, but for console and ptmx, which are no nodes: (major, minor). A device
-# of that path in the config takes the place of one.
+# The default devices of config-linux.md by path, except console and ptmx, which are not nodes: (major, minor). A device
+# in the config with the same path replaces one.
 DEFAULT_NODES = {
     "/dev/null": (1, 3),
     "/dev/random": (1, 8),
@@ -34,7 +34,7 @@ DEFAULT_NODES = {
     "/dev/zero": (1, 5),
     "/dev/urandom": (1, 9),
 }
-# Making a node is no danger; opening it is. Then the ptys (136:*), /dev/ptmx, and /dev/net/tun, as runc has them.
+# Making a node is harmless, opening it is not. Then the ptys (136:*), /dev/ptmx, and /dev/net/tun, as in runc.
 DEFAULT_RULES: tuple[Rule, ...] = (
     (True, "c", ANY, ANY, MKNOD),
     (True, "b", ANY, ANY, MKNOD),
@@ -46,7 +46,7 @@ DEFAULT_RULES: tuple[Rule, ...] = (
 
 
 def bits_of(access: str) -> int:
-    """The access bits of "rwm"."""
+    """Return the access bits of "rwm"."""
     bits = 0
     for letter in access:
         bits |= BITS[letter]
@@ -54,7 +54,7 @@ def bits_of(access: str) -> int:
 
 
 def effective(rules: Sequence[Rule]) -> tuple[bool, list[Rule]]:
-    """(default, the rules after it): what comes before a rule for all devices and all access has no effect."""
+    """Return (default, the rules after it): rules before one for all devices and all access have no effect."""
     for index in range(len(rules) - 1, -1, -1):
         if rules[index][1:] == ("a", ANY, ANY, ALL):
             return rules[index][0], list(rules[index + 1 :])
@@ -62,7 +62,7 @@ def effective(rules: Sequence[Rule]) -> tuple[bool, list[Rule]]:
 
 
 class V1List:
-    """What a v1 cgroup enforces: a default, and exceptions from it (Documentation/admin-guide/cgroup-v1/devices.rst).
+    """What a v1 cgroup enforces: a default with exceptions (Documentation/admin-guide/cgroup-v1/devices.rst).
 
     allow: the default. exceptions: access bits by (type "b" or "c", major, minor), the opposite of the default.
     """
@@ -74,7 +74,7 @@ class V1List:
         self.exceptions: dict[Key, int] = {}
 
     def apply(self, rule: Rule) -> bool:
-        """Take in the next rule. False if v1 cannot express it: a hole in an exception with wildcards."""
+        """Add the next rule. Return False if v1 cannot express it: a hole in an exception with wildcards."""
         allow, kind, major, minor, bits = rule
         kinds = ("b", "c") if kind == "a" else (kind,)
         if allow != self.allow:
@@ -94,9 +94,9 @@ class V1List:
         return True
 
     def merged(self) -> dict[Key, int]:
-        """The exceptions as the kernel has to be given them.
+        """Return the exceptions in the form that the kernel needs.
 
-        It wants one that permits the whole of an access, so reading and writing must not be in different ones.
+        It needs one exception that permits all of an access: reading and writing must not be split between two.
         """
         if self.allow:
             return dict(self.exceptions)
@@ -106,8 +106,8 @@ class V1List:
         return permitted
 
     def _crossings(self) -> dict[Key, int]:
-        """The single devices at which exceptions for a major and for a minor number meet, if only both permit reading
-        and writing."""
+        """Return the devices at which exceptions for a major and for a minor number meet, if only both together permit
+        reading and writing."""
         found: dict[Key, int] = {}
         for (kind, any_major, minor), bits in self.exceptions.items():
             for (other_kind, major, any_minor), other in self.exceptions.items():
@@ -135,15 +135,15 @@ def _overlap(key: Key, major: int, minor: int) -> bool:
 
 
 def fold(rules: Sequence[Rule], base: str = "") -> V1List:
-    """The rules as v1 has them. Raises Error, whose pointer is that of a rule below base."""
+    """Return the rules in v1's form. Raises Error, whose pointer is that of a rule below base."""
     allow, rest = effective(rules)
     folded = V1List(allow)
     for index, rule in enumerate(rest, len(rules) - len(rest)):
         if not folded.apply(rule):
             raise Error(
-                f"the device rule {_word(rule)} {line(rule[1:4], rule[4])} cannot be had on cgroup v1",
+                f"the device rule {_word(rule)} {line(rule[1:4], rule[4])} cannot be expressed on cgroup v1",
                 pointer=f"{base}/{index}" if base else "",
-                hint="it makes an exception from a rule with wildcards; name the devices instead",
+                hint="it is an exception to a rule with wildcards; list the devices instead",
             )
     return folded
 
@@ -153,14 +153,14 @@ def _word(rule: Rule) -> str:
 
 
 def line(key: Key, bits: int) -> str:
-    """A rule as v1's files have it: "c 1:3 rwm"."""
+    """Format a rule as in v1's files: "c 1:3 rwm"."""
     major, minor = ("*" if number == ANY else str(number) for number in key[1:])
     letters = "".join(letter for letter, bit in BITS.items() if bits & bit)
     return f"{key[0]} {major}:{minor} {letters}"
 
 
 def parse_list(text: str) -> V1List:
-    """devices.list. Where all is allowed the kernel shows no exceptions."""
+    """Parse devices.list. If all is allowed, the kernel shows no exceptions."""
     found = V1List()
     for entry in lines_of(text):
         kind, numbers, access = words_of(entry)
@@ -172,9 +172,9 @@ def parse_list(text: str) -> V1List:
 
 
 def transition(current: V1List, wanted: V1List) -> list[tuple[str, str]]:
-    """(file, line) of each write that leads from one to the other.
+    """Return (file, line) of each write that leads from one list to the other.
 
-    Only the difference: a running container never loses for a moment what it has before and after.
+    Only the difference: a running container never loses, even for a moment, what both lists allow.
     """
     writes: list[tuple[str, str]] = []
     before: dict[Key, int] = current.exceptions
@@ -195,10 +195,10 @@ def transition(current: V1List, wanted: V1List) -> list[tuple[str, str]]:
 
 
 def same(found: V1List, wanted: V1List) -> bool:
-    """What devices.list says is what was wanted, as far as it says."""
+    """Whether devices.list shows what was wanted, as far as it shows it."""
     return found.allow == wanted.allow and (wanted.allow or found.exceptions == wanted.merged())
 
 
 def allows_everything(rules: Iterable[Rule]) -> bool:
-    """No rule takes anything away from "all"."""
+    """Whether no rule removes anything from "all"."""
     return all(rule[0] and rule[4] == ALL for rule in rules)

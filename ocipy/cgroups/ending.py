@@ -1,4 +1,4 @@
-"""The end of a cgroup: signals to all in it, and removing what create made."""
+"""The end of a cgroup: signal all processes in it, and remove what create made."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from ocipy.cgroups.cgroup import Cgroup
 
 REMOVE_TRIES = 11
-# Processes that are held at a time.
+# Processes held at the same time.
 BATCH = 256
-# Descriptors that a walk through the cgroups takes.
+# Descriptors that a walk through the cgroups needs.
 FILES = 4
 
 
 def kill_all(cgroup: Cgroup, signal: int) -> None:
     """Send a signal to every process in the cgroup and below. Raises OSError.
 
-    SIGKILL goes by cgroup.kill (Linux 5.14) where there is one. Otherwise all are frozen while they are signalled, so
-    that no fork escapes and no id is another's by the time; SIGKILL takes effect on v1 only after the thaw.
+    SIGKILL by cgroup.kill (Linux 5.14), if it exists. Otherwise all are frozen while being signalled, so that no fork
+    escapes and no id is reused meanwhile; on v1 SIGKILL only takes effect after the thaw.
     """
     if signal == SIGKILL and _kill_unified(cgroup) and cgroup.mode == "v2":
         if not any(map(_is_passed_by, cgroup.processes())):
@@ -56,7 +56,7 @@ def kill_all(cgroup: Cgroup, signal: int) -> None:
 
 
 def _kill_unified(cgroup: Cgroup) -> bool:
-    """Whether cgroup.kill took it: not before Linux 5.14, and not in a threaded cgroup."""
+    """Whether cgroup.kill worked: not before Linux 5.14, and not in a threaded cgroup."""
     path = cgroup.path_of("")
     if not path:
         return False
@@ -68,7 +68,7 @@ def _kill_unified(cgroup: Cgroup) -> bool:
 
 
 def _is_passed_by(pid: int) -> bool:
-    """cgroup.kill may not have reached this process: it signals main threads, which may have ended before others."""
+    """Whether cgroup.kill may have missed this process: it signals main threads, which may exit before others."""
     try:
         fields = stat_fields(read_file(f"/proc/{pid}/stat"))
     except OSError:
@@ -93,17 +93,17 @@ def _signal(cgroup: Cgroup, signal: int, frozen: bool) -> None:
 
 
 def _ours(pids: list[int]) -> list[int]:
-    """Without those that our pid namespace does not have: to kill(2) 0 is our own process group."""
+    """Without those outside our pid namespace, reported as 0: for kill(2) that is our own process group."""
     return [pid for pid in pids if pid > 0]
 
 
 def _signal_running(members: Callable[[], list[int]], signal: int) -> None:
-    """They run, so an id may be another's by now: hold the process first, then see that it is still one of them.
+    """They are running, so an id may have been reused: hold the process first, then check that it is still a member.
 
-    In batches, since a process may have 1,024 descriptors open, or fewer (RLIMIT_NOFILE), and a cgroup any number of
-    processes.
+    In batches, since a process may only have 1,024 descriptors open, or fewer (RLIMIT_NOFILE), and a cgroup any number
+    of processes.
     """
-    # Each once: a process that moves while the kernel tells them may be told twice.
+    # Each once: the kernel may report a process twice that moves meanwhile.
     pids = list(dict.fromkeys(_ours(members())))
     failure: OSError | None = None
     while pids:
@@ -126,8 +126,8 @@ def _signal_running(members: Callable[[], list[int]], signal: int) -> None:
 
 
 def _hold(pids: list[int], held: dict[int, int]) -> None:
-    """Take as many as go in a batch from the list, and open a pidfd of each that lives."""
-    # Kept free meanwhile, to list the members again.
+    """Take a batch from the list, and open a pidfd of each process that is alive."""
+    # Reserved meanwhile, to list the members again.
     spare: list[int] = []
     try:
         while len(spare) < FILES:
@@ -149,10 +149,10 @@ def _hold(pids: list[int], held: dict[int, int]) -> None:
 def remove(cgroup: Cgroup) -> None:
     """Remove the directories that create made. Raises Error, OSError.
 
-    A container's own cgroup goes with what is below and in it; a parent only if it is empty.
+    A container's own cgroup is removed with everything below and in it, a parent only if it is empty.
     """
     places = set(cgroup.paths.values())
-    # After a normal end there is nothing in them. The freezer's first: what is frozen there does not die elsewhere.
+    # After a normal end they are empty. The freezer's first: processes frozen there do not die elsewhere.
     leaves = [path for path in cgroup.created if path in places and not _rmdir(path)]
     leaves.sort(key=lambda path: path != freezer.place(cgroup.paths)[1])
     for path in leaves:
@@ -163,7 +163,7 @@ def remove(cgroup: Cgroup) -> None:
 
 
 def _rmdir(path: str) -> bool:
-    """Whether it is gone, or cannot be removed and it is not our business (a read-only host)."""
+    """Whether it is gone, or cannot be removed for a reason that does not concern us (a read-only host)."""
     try:
         posix.rmdir(path)
     except OSError as error:
@@ -175,7 +175,7 @@ def _rmdir(path: str) -> bool:
 
 
 def _empty(path: str) -> None:
-    """Kill what is left in a cgroup and below, and remove it, children first."""
+    """Kill the remaining processes in a cgroup and below, and remove it, children first."""
     pause = 0.001
     for left in range(REMOVE_TRIES, 0, -1):
         files.walk(path, leave=_rmdir_at)
@@ -189,9 +189,9 @@ def _empty(path: str) -> None:
             sleep(pause)
             pause *= 2
     raise Error(
-        f"cannot remove the cgroup {path}: {len(files.processes(path))} processes in it do not end",
+        f"cannot remove the cgroup {path}: {len(files.processes(path))} processes in it do not exit",
         pointer="/linux/cgroupsPath",
-        hint="one may hang in the kernel, in a filesystem or a driver",
+        hint="one may be stuck in the kernel, in a filesystem or a driver",
     )
 
 

@@ -1,4 +1,4 @@
-"""Reading and writing the small files of a cgroup, one system call an act."""
+"""Reading and writing the small files of a cgroup, one system call per operation."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC
-# What the kernel says of a cgroup, or of a file in one, that has been removed.
+# The kernel's errors for a cgroup, or a file in one, that has been removed.
 GONE = (ENOENT, ENODEV)
-# A task that is still being made is refused with EINVAL for a moment.
+# A task that is still being made is briefly refused with EINVAL.
 YOUNG_TASK_TRIES = 5
 YOUNG_TASK_PAUSE = 0.03
 MAKE_TRIES = 10
 
 
 def read(path: str) -> str:
-    """The content of a control file. Raises OSError."""
+    """Return the content of a control file. Raises OSError."""
     return decode(read_file(path))
 
 
 def write(path: str, value: str) -> None:
-    """Give a control file a value, in one write(2): the kernel takes each as a whole. Raises OSError."""
+    """Write a control file in one write(2): the kernel takes each write as a whole. Raises OSError."""
     fd = posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC)
     try:
         posix.write(fd, encode(value))
@@ -37,7 +37,7 @@ def write(path: str, value: str) -> None:
 
 
 def write_pid(directory: str, pid: int) -> None:
-    """Move a process, all its threads, into a cgroup. Raises OSError."""
+    """Move a process with all its threads into a cgroup. Raises OSError."""
     for left in range(YOUNG_TASK_TRIES, 0, -1):
         try:
             write(directory + "/cgroup.procs", str(pid))
@@ -49,7 +49,7 @@ def write_pid(directory: str, pid: int) -> None:
 
 
 def is_present(path: str) -> bool:
-    """Whether there is such a file or directory."""
+    """Whether a file or directory of that path exists."""
     try:
         posix.stat(path)
     except OSError:
@@ -58,9 +58,9 @@ def is_present(path: str) -> bool:
 
 
 def make_directory(path: str, stop: str) -> list[str]:
-    """Make a cgroup and those above it that are missing, below `stop`. Returns the ones made, the topmost first.
+    """Make a cgroup and the missing ones above it, below `stop`. Returns those made, the topmost first.
 
-    Somebody else may remove an empty parent in between: then it is made again. Raises OSError.
+    If somebody else removes an empty parent meanwhile, it is made again. Raises OSError.
     """
     made: list[str] = []
     wanted = [path]
@@ -79,7 +79,7 @@ def make_directory(path: str, stop: str) -> list[str]:
 
 
 def _make(path: str) -> bool:
-    """Whether it was not there yet."""
+    """Whether it did not exist yet."""
     try:
         posix.mkdir(path, 0o755)
     except FileExistsError:
@@ -88,12 +88,12 @@ def _make(path: str) -> bool:
 
 
 def parent_of(path: str) -> str:
-    """The directory above."""
+    """Return the directory above."""
     return path[: path.rindex("/")]
 
 
 def missing(path: str, top: str) -> list[str]:
-    """Of a directory and those above it, below `top`, the ones that are not there, the topmost first."""
+    """Return the missing directories among this one and those above it, below `top`, the topmost first."""
     found: list[str] = []
     while path != top and not is_present(path):
         found.append(path)
@@ -105,12 +105,12 @@ def missing(path: str, top: str) -> list[str]:
 def walk(
     path: str, enter: Callable[[int], object] | None = None, leave: Callable[[int, str], object] | None = None
 ) -> None:
-    """Go through a cgroup and all below it, by descriptors: a container may nest its own as deep as it likes.
+    """Walk through a cgroup and all below it, by descriptors: a container may nest its own as deep as it likes.
 
-    enter: called with a descriptor of each, before those below it; where it returns True these are left out.
-    leave: called for each but the topmost, after those below it, with a descriptor of the one above it and its name.
-    No more than two descriptors are open at a time. The way back is "..": a cgroup cannot be moved under another one.
-    One that vanishes meanwhile is left out. Raises OSError.
+    enter: called with a descriptor of each, before those below it; these are skipped if it returns True.
+    leave: called for each except the topmost, after those below it, with a descriptor of its parent and its name.
+    No more than two descriptors are open at a time. The way back is "..": a cgroup cannot move to another parent.
+    One that disappears meanwhile is skipped. Raises OSError.
     """
     try:
         fd = posix.open(path, DIRECTORY)
@@ -149,10 +149,10 @@ def walk(
 
 
 def _below(fd: int, enter: Callable[[int], object] | None) -> list[str]:
-    """The names of the cgroups directly below one, which is entered."""
+    """Enter a cgroup and return the names of those directly below it."""
     if enter is not None and enter(fd) is True:
         return []
-    if posix.fstat(fd).st_nlink == 2:  # the kernel counts those below as links (inode(7))
+    if posix.fstat(fd).st_nlink == 2:  # the kernel counts children as links (inode(7))
         return []
     try:
         with posix.scandir(fd) as entries:
@@ -164,12 +164,12 @@ def _below(fd: int, enter: Callable[[int], object] | None) -> list[str]:
 
 
 def read_at(directory: int, name: str) -> bytes:
-    """The content of a control file in a cgroup that is open. Raises OSError."""
+    """Return the content of a control file in an open cgroup. Raises OSError."""
     return read_file(posix.open(name, posix.O_RDONLY | posix.O_CLOEXEC, dir_fd=directory))
 
 
 def write_at(directory: int, name: str, value: bytes) -> None:
-    """Give a control file in a cgroup that is open a value, in one write(2). Raises OSError."""
+    """Write a control file in an open cgroup in one write(2). Raises OSError."""
     fd = posix.open(name, posix.O_WRONLY | posix.O_CLOEXEC, dir_fd=directory)
     try:
         posix.write(fd, value)
@@ -178,9 +178,9 @@ def write_at(directory: int, name: str, value: bytes) -> None:
 
 
 def processes(path: str) -> list[int]:
-    """The ids of the processes in a cgroup and those below it. One that vanishes has none.
+    """Return the ids of the processes in a cgroup and those below it. One that disappears has none.
 
-    0 stands for one that our pid namespace does not have.
+    0 stands for a process outside our pid namespace.
     """
     found: list[int] = []
 
@@ -188,7 +188,7 @@ def processes(path: str) -> list[int]:
         try:
             found.extend(map(int, words_of(read_at(fd, "cgroup.procs"))))
         except OSError as error:
-            # EOPNOTSUPP: a threaded cgroup, whose processes the domain above it lists (cgroups(7)).
+            # EOPNOTSUPP: a threaded cgroup, whose processes its domain lists (cgroups(7)).
             if error.errno not in (*GONE, EOPNOTSUPP):
                 raise
 
@@ -197,7 +197,7 @@ def processes(path: str) -> list[int]:
 
 
 def path_of(paths: Mapping[str, str], controller: str) -> str:
-    """Of the directories of a cgroup, by hierarchy, that of a v1 controller, or of v2 (""); "" if there is none."""
+    """Return a cgroup's directory, of those by hierarchy, for a v1 controller, or v2 (""); "" if there is none."""
     found = paths.get(controller)
     if found is not None:
         return found

@@ -1,6 +1,6 @@
 """Freezing and thawing.
 
-By the freezer controller of v1 (Documentation/admin-guide/cgroup-v1/freezer-subsystem.rst) or cgroup.freeze of v2
+With v1's freezer controller (Documentation/admin-guide/cgroup-v1/freezer-subsystem.rst) or v2's cgroup.freeze
 (…/cgroup-v2.rst).
 """
 
@@ -25,13 +25,13 @@ V2_PATIENCE_MS = 10_000
 
 
 def place(paths: Mapping[str, str]) -> tuple[bool, str]:
-    """(it is the v1 freezer, its directory); the v2 one where v1 has none."""
+    """Return (whether it is the v1 freezer, its directory); the v2 one if v1 has none."""
     path = files.path_of(paths, "freezer")
     return (True, path) if path else (False, paths.get("", ""))
 
 
 def freeze(paths: Mapping[str, str]) -> None:
-    """Freeze and wait for it. Raises Error, thawed again; OSError."""
+    """Freeze and wait until it is frozen. Raises Error, thawed again; OSError."""
     v1, path = place(paths)
     if not path:
         raise Error(
@@ -45,8 +45,8 @@ def freeze(paths: Mapping[str, str]) -> None:
 
 
 def _freeze_v1(path: str) -> None:
-    # A process that forks while the kernel walks the list keeps the state at FREEZING: writing again takes in the new
-    # ones, and now and then everybody has to run for a moment so that what the forks wait for can happen.
+    # A process that forks while the kernel walks the list keeps the state at FREEZING. Writing again includes the new
+    # ones; now and then all must run for a moment, so that what the forks wait for can happen.
     try:
         for attempt in range(V1_TRIES):
             if attempt % 50 == 49:
@@ -58,19 +58,19 @@ def _freeze_v1(path: str) -> None:
             if files.read(path + "/freezer.state").strip() == "FROZEN":
                 if not _holds_a_dying_one(path):
                     return
-                # It would stay as it is for ever, and nobody could tell why: it is let go to its end first.
+                # It would stay like this for ever, and nobody could tell why: let it die first.
                 _thaw_v1(path)
                 sleep(0.01)
-        raise Error("cannot freeze the container", hint="a process hangs in the kernel")
+        raise Error("cannot freeze the container", hint="a process is stuck in the kernel")
     except BaseException:
         _thaw_v1(path)
         raise
 
 
 def _holds_a_dying_one(path: str) -> bool:
-    """A process in it was sent SIGKILL, which on v1 takes effect only once it is thawed.
+    """Whether a process in it was sent SIGKILL, which on v1 only takes effect once it is thawed.
 
-    One below that the container has frozen itself stays as it is whatever becomes of this cgroup, and does not count.
+    A cgroup below that the container has frozen itself stays frozen whatever happens to this one, and does not count.
     """
     pids: list[int] = []
     topmost = True
@@ -92,7 +92,7 @@ def _holds_a_dying_one(path: str) -> bool:
 
 
 def _is_dying(pid: int) -> bool:
-    """SIGKILL is pending (proc_pid_status(5), SigPnd and ShdPnd)."""
+    """Whether SIGKILL is pending (proc_pid_status(5), SigPnd and ShdPnd)."""
     try:
         status = read_file(f"/proc/{pid}/status")
     except OSError:
@@ -109,8 +109,8 @@ def _freeze_v2(path: str) -> None:
         while b"frozen 1" not in posix.pread(fd, 4096, 0):
             left = (deadline - _kernel.monotonic_ns()) // 1_000_000
             if left <= 0:
-                raise Error("cannot freeze the container", hint="a process hangs in the kernel")
-            # The kernel announces a change of the file as urgent data; the limit is for one between read and poll.
+                raise Error("cannot freeze the container", hint="a process is stuck in the kernel")
+            # The kernel reports a change of the file as urgent data; the timeout covers a change between read and poll.
             _kernel.poll([(fd, POLLPRI)], min(left, 50))
     except BaseException:
         files.write(path + "/cgroup.freeze", "0")
@@ -120,7 +120,7 @@ def _freeze_v2(path: str) -> None:
 
 
 def thaw(paths: Mapping[str, str]) -> None:
-    """Thaw; one that is gone is thawed."""
+    """Thaw; one that is gone counts as thawed."""
     v1, path = place(paths)
     if not path:
         return
@@ -135,9 +135,9 @@ def thaw(paths: Mapping[str, str]) -> None:
 
 
 def thaw_all(paths: Mapping[str, str]) -> None:
-    """Thaw it, and on v1 all below it, which its own processes may have frozen: there SIGKILL takes effect only then.
+    """Thaw it, and on v1 all below it that its own processes may have frozen: there SIGKILL only takes effect then.
 
-    Those that are gone are thawed.
+    Those that are gone count as thawed.
     """
     v1, path = place(paths)
     if v1:
@@ -159,7 +159,7 @@ def _thaw_v1(path: str) -> None:
 
 
 def is_frozen(paths: Mapping[str, str]) -> bool:
-    """Whether this cgroup was frozen itself: a parent's freezing does not make a container paused."""
+    """Whether this cgroup itself was frozen: a frozen parent does not make a container paused."""
     v1, path = place(paths)
     if not path:
         return False
@@ -174,7 +174,7 @@ def is_frozen(paths: Mapping[str, str]) -> bool:
 
 
 def blocks_newcomers(paths: Mapping[str, str]) -> bool:
-    """Whoever joins now would be frozen: by this cgroup or by one above it."""
+    """Whether a process that joins now would be frozen, by this cgroup or one above it."""
     v1, path = place(paths)
     if not path:
         return False

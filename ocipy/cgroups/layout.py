@@ -1,7 +1,7 @@
-"""What the host has of cgroups, and where we are in it: by /proc/self/cgroup and a stat(2) a hierarchy.
+"""What cgroups the host has, and where we are in them: from /proc/self/cgroup and one stat(2) per hierarchy.
 
-/proc/self/mountinfo, which can have thousands of lines, is read only where a hierarchy is not at its usual place
-or where its mount does not begin at the root that /proc/self/cgroup counts from.
+/proc/self/mountinfo, which can have thousands of lines, is only read if a hierarchy is not at its usual place, or if
+its mount has another root than the one that /proc/self/cgroup counts from.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from ocipy.linux.constants import CGROUP2_SUPER_MAGIC
 from ocipy.linux.text import lines_of, words_of
 
 ROOT = "/sys/fs/cgroup"
-# kernfs numbers the root of a hierarchy 1; a mount with another root shows a part of it.
+# kernfs gives a hierarchy's root the inode 1; a mount with another root shows a part of it.
 ROOT_INODE = 1
 
 
 class Layout:
     """The hierarchies of this host.
 
-    mode: "v1", "hybrid" (v1 hierarchies and a v2 one beside them) or "v2".
+    mode: "v1", "hybrid" (v1 hierarchies and a v2 one) or "v2".
     mounts: mount point of each v1 hierarchy, by its name in /proc/self/cgroup ("cpu,cpuacct", "name=systemd").
     unified: mount point of the v2 hierarchy, "" if there is none.
     own: our own cgroup in each as a path below the mount point, "/" for the top; the v2 one under "".
@@ -39,7 +39,7 @@ class Layout:
 
     @property
     def unified_controllers(self) -> tuple[str, ...]:
-        """The controllers that the v2 hierarchy has at its top."""
+        """Return the controllers at the top of the v2 hierarchy."""
         if self._unified_controllers is None:
             self._unified_controllers = ()
             if self.unified:
@@ -55,20 +55,20 @@ class Layout:
 
     @property
     def hierarchies(self) -> tuple[str, ...]:
-        """All of them by name: those of v1, then "" for v2 if there is one."""
+        """Return the names of all hierarchies: v1's, then "" for v2 if there is one."""
         return (*self.mounts, "") if self.unified else tuple(self.mounts)
 
     def top(self, hierarchy: str) -> str:
-        """The mount point of a hierarchy."""
+        """Return the mount point of a hierarchy."""
         return self.mounts[hierarchy] if hierarchy else self.unified
 
     def directory(self, hierarchy: str, path: str) -> str:
-        """A cgroup's directory, from its path below the mount point."""
+        """Return a cgroup's directory, from its path below the mount point."""
         return self.top(hierarchy) + (path if path != "/" else "")
 
 
 def parse_own(text: str) -> dict[str, str]:
-    """/proc/PID/cgroup (cgroups(7)): path by hierarchy name, the v2 one under ""."""
+    """Parse /proc/PID/cgroup (cgroups(7)): path by hierarchy name, the v2 one under ""."""
     own = {}
     for line in lines_of(text):
         parts = line.split(":", 2)
@@ -78,7 +78,7 @@ def parse_own(text: str) -> dict[str, str]:
 
 
 def parse_mounts(text: str) -> list[tuple[str, str, str, frozenset[str]]]:
-    """The cgroup mounts of /proc/PID/mountinfo (proc(5)): (mount point, root, type, options of the superblock)."""
+    """Return the cgroup mounts of /proc/PID/mountinfo (proc(5)): (mount point, root, type, superblock options)."""
     found = []
     for line in lines_of(text):
         if " - cgroup" not in line:
@@ -101,7 +101,7 @@ def _unescape(text: str) -> str:
 
 
 def relative(path: str, root: str) -> str:
-    """A path of /proc/self/cgroup below a mount whose root is `root`; "/" if the mount does not show it."""
+    """Return a path of /proc/self/cgroup relative to a mount with this root; "/" if the mount does not show it."""
     if root in ("/", ""):
         return path
     if path == root:
@@ -115,7 +115,7 @@ _known: Layout | None = None
 
 
 def probe() -> Layout:
-    """Look at the host, once a process. Raises OSError."""
+    """Look at the host, once per process. Raises OSError."""
     global _known
     if _known is None:
         _known = _probe()
@@ -145,7 +145,7 @@ def _probe() -> Layout:
 
 
 def _at_usual_places(own: dict[str, str], tree: int) -> Layout | None:
-    """v1 as everybody mounts it, None if anything is different. tree: device number of what holds the mount points."""
+    """Return v1 as usually mounted, None if anything differs. tree: device number of the mount points' filesystem."""
     mounts = {}
     unified = ""
     for name, path in own.items():
@@ -170,13 +170,13 @@ def _at_usual_places(own: dict[str, str], tree: int) -> Layout | None:
 
 
 def from_mountinfo(own: dict[str, str], text: str) -> Layout:
-    """The same, from the content of /proc/self/mountinfo. Without a cgroup mount: v1 without a hierarchy."""
+    """The same, from the content of /proc/self/mountinfo. Without a cgroup mount: v1 without hierarchies."""
     mounts: dict[str, str] = {}
     unified = ""
     paths: dict[str, str] = {}
     for point, root, kind, options in parse_mounts(text):
         if kind == "cgroup2":
-            # The usual place counts, not a second mount that somebody made elsewhere.
+            # The usual place counts, not another mount that somebody made elsewhere.
             if "" in own and (not unified or point.startswith(ROOT)):
                 unified = point
                 paths[""] = relative(own[""], root)

@@ -1,7 +1,7 @@
 """linux.resources as a list of writes: which file of which hierarchy gets which value, in which order.
 
-Pure: what depends on the files that a kernel has, or on the values that stand in them, is left to Cgroup.write by
-its options. The device rules are another matter: devices.py.
+Pure: Cgroup.write, by its options, handles what depends on the kernel's files, or on their present values. The device
+rules are separate: devices.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ocipy.config.types import Resources
 
-# The parts of resources: name, its v1 controller, its v2 one, and what turns it into writes on each.
+# The parts of resources: name, its v1 and v2 controllers, and the functions that turn it into writes on each.
 Part = tuple[str, str, str, "Callable[[Writes, Any], None]", "Callable[[Writes, Any], None]"]
 
 EARLY: tuple[Part, ...] = (
@@ -41,14 +41,14 @@ LATER_V2 = (PIDS, MEMORY, BLOCK_IO, CPU, CPUSET, HUGETLB, NET_CLS, NET_PRIO, RDM
 
 
 def early(resources: Resources, mode: str, controllers: tuple[str, ...]) -> Writes:
-    """What has to stand before a process joins: v1's cpuset and realtime budget, without which a task is refused."""
+    """What a process needs before it joins: v1's cpuset and realtime budget, without which it is refused."""
     return _compile(EARLY, resources, mode, controllers)
 
 
 def limits(resources: Resources, mode: str, controllers: tuple[str, ...]) -> Writes:
-    """All the rest but the devices. Raises Error for what this host cannot do, with its pointer.
+    """Return all other writes except the devices. Raises Error, with its pointer, for what this host lacks.
 
-    mode, controllers: as of plan.model.Host. pids.limit is a number here, 0 included.
+    mode, controllers: as in plan.model.Host. pids.limit is a number here, including 0.
     """
     writes = _compile(LATER_V2 if mode == "v2" else LATER_V1, resources, mode, controllers)
     _unified(writes, resources.get("unified") or {}, mode, controllers)
@@ -84,12 +84,12 @@ def _missing(controller: str, pointer: str) -> Error:
     return Error(
         f"the cgroup controller {controller} is not available on this host",
         pointer=pointer,
-        hint="it is not mounted, not enabled at the top of the hierarchy, or the kernel has been built without it",
+        hint="it is not mounted, not enabled at the top of the hierarchy, or the kernel was built without it",
     )
 
 
 def _unified(writes: Writes, unified: dict[str, str], mode: str, controllers: tuple[str, ...]) -> None:
-    """linux.resources.unified: file by file, line by line, after all else, so that it wins."""
+    """linux.resources.unified: file by file, line by line, after all else, so that it takes precedence."""
     for file, value in unified.items():
         inner = writes.below("unified")
         pointer = inner.base + escape(file)
@@ -97,7 +97,7 @@ def _unified(writes: Writes, unified: dict[str, str], mode: str, controllers: tu
             raise Error("unified resources need cgroup v2, which this host does not have", pointer=pointer)
         assert "/" not in file and "." in file.strip(".")
         controller = file.partition(".")[0]
-        # The core's files and those of pressure stall information belong to no controller.
+        # The core's files and those of pressure stall information do not belong to a controller.
         if controller != "cgroup" and not file.endswith(".pressure"):
             if (controller if mode == "v2" else "unified:" + controller) not in controllers:
                 raise _missing(controller, pointer)

@@ -1,9 +1,9 @@
-"""What a container has used, from the files of its cgroup, in the shape of runc's `events` (its types/events.go).
+"""A container's resource usage, from the files of its cgroup, in the form of runc's `events` (its types/events.go).
 
-That shape is v1's: v2's microseconds become nanoseconds, its swap is counted with the memory. A number that is 0 is
-mostly left out, as Go's omitempty does. None is negative, has a point or is "max", which Go's decoders refuse: no limit
-is UNLIMITED. Exceptions, as in runc: the averages of `psi`, and cpuset.sched_relax_domain_level. What the kernel does
-not tell is left out. Cold.
+That form is v1's: v2's microseconds become nanoseconds, and its swap is added to the memory. Zeros are mostly left out,
+as by Go's omitempty. No number is negative, fractional or "max", which Go's decoders refuse: no limit is UNLIMITED.
+Exceptions, as in runc: the averages of `psi`, and cpuset.sched_relax_domain_level. What the kernel does not report is
+left out. Cold.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ BLOCK_IO = {
     "ioTimeRecursive": "time",
     "sectorsRecursive": "sectors",
 }
-# Who counts depends on the scheduler and the kernel; the first that has counted anything tells.
+# Which file counts depends on the scheduler and the kernel: the first one with any counts is used.
 BLOCK_IO_COUNTERS = ("bfq.{}_recursive", "{}_recursive", "throttle.{}_recursive", "throttle.{}")
 # Key in a line of io.stat: name in the result, and operation.
 IO_STAT = {
@@ -53,12 +53,12 @@ IO_STAT = {
 }
 HUGE_PAGES = "/sys/kernel/mm/hugepages"
 
-# The text of a file of a cgroup, by controller (of v1; "" for v2) and name; "" where there is none.
+# Reads a file of a cgroup, by controller (of v1; "" for v2) and name; "" if it is missing.
 Read = Callable[[str, str], str]
 
 
 def collect(paths: Mapping[str, str]) -> dict[str, Any]:
-    """The statistics of a cgroup. paths: its directories by hierarchy, as of cgroup.Cgroup."""
+    """Return the statistics of a cgroup. paths: its directories by hierarchy, as in cgroup.Cgroup."""
 
     def read(controller: str, file: str) -> str:
         directory = files.path_of(paths, controller)
@@ -66,7 +66,7 @@ def collect(paths: Mapping[str, str]) -> dict[str, Any]:
             return ""
         try:
             return files.read(f"{directory}/{file}")
-        except OSError:  # the kernel has no such file, or no such controller is enabled
+        except OSError:  # the kernel lacks this file, or the controller is not enabled
             return ""
 
     unified = set(paths) == {""}
@@ -74,7 +74,7 @@ def collect(paths: Mapping[str, str]) -> dict[str, Any]:
 
 
 def page_sizes() -> list[str]:
-    """The sizes of huge pages as cgroup files have them: "2MB", "1GB"."""
+    """Return the sizes of huge pages as in the names of cgroup files: "2MB", "1GB"."""
     try:
         names = os.listdir(HUGE_PAGES)
     except OSError:
@@ -83,7 +83,7 @@ def page_sizes() -> list[str]:
 
 
 def page_size(kilobytes: int) -> str:
-    """A size as the kernel writes it."""
+    """Format a size as the kernel does."""
     for shift, unit in ((20, "GB"), (10, "MB")):
         if kilobytes >= 1 << shift:
             return f"{kilobytes >> shift}{unit}"
@@ -91,7 +91,7 @@ def page_size(kilobytes: int) -> str:
 
 
 def statistics_v1(read: Read, huge_pages: list[str]) -> dict[str, Any]:
-    """From the files of v1's controllers."""
+    """Return the statistics from v1's controllers."""
     return {
         "cpu": _nonzero({"usage": _cpu_usage_v1(read), "throttling": _throttling(numbers(read("cpu", "cpu.stat")), 1)}),
         "cpuset": _cpuset(read),
@@ -105,7 +105,7 @@ def statistics_v1(read: Read, huge_pages: list[str]) -> dict[str, Any]:
 
 
 def statistics_v2(read: Read, huge_pages: list[str]) -> dict[str, Any]:
-    """From the files of a v2 cgroup."""
+    """Return the statistics from a v2 cgroup."""
     cpu = numbers(read("", "cpu.stat"))
     usage = {
         "total": cpu.get("usage_usec", 0) * NANOSECONDS_PER_MICROSECOND,
@@ -134,7 +134,7 @@ def statistics_v2(read: Read, huge_pages: list[str]) -> dict[str, Any]:
 
 
 def numbers(text: str) -> dict[str, int]:
-    """Lines of a name and a number; lines of another form are left out."""
+    """Parse lines of a name and a number; skip other lines."""
     found = {}
     for line in lines_of(text):
         name, _, value = line.partition(" ")
@@ -144,7 +144,7 @@ def numbers(text: str) -> dict[str, int]:
 
 
 def number(text: str) -> int:
-    """A file of one number; "max" is UNLIMITED, and nothing is 0."""
+    """Parse a file with one number; "max" is UNLIMITED, and an empty file 0."""
     text = text.strip()
     if text == "max":
         return UNLIMITED
@@ -152,7 +152,7 @@ def number(text: str) -> int:
 
 
 def members(text: str) -> list[int]:
-    """A list such as 0-3,7 (cpuset(7))."""
+    """Parse a list such as 0-3,7 (cpuset(7))."""
     found: list[int] = []
     for part in text.strip().split(","):
         first, _, last = part.partition("-")
@@ -162,7 +162,7 @@ def members(text: str) -> list[int]:
 
 
 def block_lines(text: str) -> list[dict[str, Any]]:
-    """Lines such as "8:0 Read 4096" or "8:0 4096" of blkio; the line of the total is left out."""
+    """Parse lines such as "8:0 Read 4096" or "8:0 4096" of blkio; skip the line of the total."""
     found = []
     for line in lines_of(text):
         device, *operation, value = words_of(line)
@@ -174,7 +174,7 @@ def block_lines(text: str) -> list[dict[str, Any]]:
 
 
 def _nonzero(entry: dict[str, Any], keep: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Without members that are 0 or empty (omitempty), but for some."""
+    """Drop members that are 0 or empty (omitempty), except those in keep."""
     return {name: value for name, value in entry.items() if value or name in keep}
 
 
@@ -255,7 +255,7 @@ def _memory_v2(read: Read) -> dict[str, Any]:
 
 def _pids(read: Read, controller: str) -> dict[str, int]:
     limit = number(read(controller, "pids.max"))
-    # runc's word for no limit is none here.
+    # Here runc omits the limit if there is none.
     return _nonzero({"current": number(read(controller, "pids.current")), "limit": 0 if limit == UNLIMITED else limit})
 
 
@@ -295,7 +295,7 @@ def _hugetlb_v1(read: Read, sizes: list[str]) -> dict[str, Any]:
                 failures = number(read("hugetlb", f"hugetlb.{kind}.failcnt"))
                 found[size] = _nonzero({"usage": number(usage), "max": most, "failcnt": failures}, keep=("failcnt",))
                 break
-    # On a hybrid host v2 may have the controller.
+    # On a hybrid host v2 may have this controller.
     return found or _hugetlb_v2(read, sizes)
 
 
@@ -310,7 +310,7 @@ def _hugetlb_v2(read: Read, sizes: list[str]) -> dict[str, Any]:
 
 
 def _pressure(read: Read, resource: str) -> dict[str, Any]:
-    """Pressure stall information (Documentation/accounting/psi.rst); none where the kernel or the cgroup has it off."""
+    """Pressure stall information (Documentation/accounting/psi.rst); empty if the kernel or the cgroup disables it."""
     text = read("", resource + ".pressure")
     if not text:
         return {}

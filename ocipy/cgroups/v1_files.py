@@ -1,7 +1,7 @@
 """resources on cgroup v1: what goes into which file (Documentation/admin-guide/cgroup-v1/).
 
-0, false and "" mean "not set", as engines send them; -1 is "no limit" where the specification says so. What cannot be
-right raises Error with the field's pointer.
+0, false and "" mean "not set", as engines send them; -1 is "no limit" where the specification says so. Impossible
+values raise Error with the field's pointer.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ocipy.config.types import CPU, BlockIO, HugepageLimit, Memory, Network, Pids, Rdma
 
-# kernel/sched/sched.h: MIN_SHARES and MAX_SHARES. The kernel takes other values and clamps them without a word.
+# kernel/sched/sched.h: MIN_SHARES and MAX_SHARES. The kernel silently clamps other values.
 MIN_SHARES = 2
 MAX_SHARES = 1 << 18
 # swappiness is unsigned in the specification, and -1 ("not set") arrives as this.
@@ -24,7 +24,7 @@ UNSET_SWAPPINESS = (1 << 64) - 1
 
 
 def nothing(writes: Writes, part: object) -> None:
-    """A part that is done elsewhere."""
+    """A part handled elsewhere."""
 
 
 def cpuset(writes: Writes, cpu: CPU) -> None:
@@ -36,7 +36,7 @@ def cpuset(writes: Writes, cpu: CPU) -> None:
 
 
 def realtime(writes: Writes, cpu: CPU) -> None:
-    """The fields realtimePeriod and realtimeRuntime: each is refused while it does not fit the other."""
+    """The fields realtimePeriod and realtimeRuntime: each is refused while it conflicts with the other."""
     period, runtime = cpu.get("realtimePeriod"), cpu.get("realtimeRuntime")
     if period:
         defer = writes.base + "/realtimePeriod" if runtime else ""
@@ -58,7 +58,7 @@ def cpu(writes: Writes, cpu: CPU) -> None:
                 f"{shares} CPU shares cannot be given: the kernel knows {MIN_SHARES} to {MAX_SHARES}",
                 pointer=writes.base + "/shares",
             )
-        # Refused while the cgroup is idle, so again after that was changed.
+        # Refused while the cgroup is idle, so written again after that has changed.
         writes.add("shares", "cpu", "cpu.shares", shares, **_defer(writes.base + "/shares" if idle is not None else ""))
     quota, period, burst = cpu.get("quota"), cpu.get("period"), cpu.get("burst")
     if burst is not None:
@@ -73,7 +73,7 @@ def cpu(writes: Writes, cpu: CPU) -> None:
 
 
 def memory(writes: Writes, memory: Memory) -> None:
-    """All of memory. limit and swap are in the order that fits what stands there: limit must not exceed swap."""
+    """All of memory. limit and swap are in the order that suits the present values: limit must not exceed swap."""
     limit, swap = memory.get("limit"), memory.get("swap")
     if limit:
         defer = _defer(writes.base + "/limit" if swap or limit == -1 else "")
@@ -81,7 +81,7 @@ def memory(writes: Writes, memory: Memory) -> None:
     if swap:
         writes.add("swap", "memory", "memory.memsw.limit_in_bytes", swap, resume=True)
     elif limit == -1:
-        # Without a limit of memory there is none of both. The file is missing where swap is not accounted.
+        # Without a memory limit there is none on both. The file is missing if swap is not accounted.
         writes.add("limit", "memory", "memory.memsw.limit_in_bytes", -1, optional=True, resume=True)
     for field, file in (
         ("reservation", "memory.soft_limit_in_bytes"),
@@ -92,10 +92,10 @@ def memory(writes: Writes, memory: Memory) -> None:
         if value:
             options: dict[str, Any] = {}
             if value == -1:
-                # "No limit" of what the kernel cannot limit is what it does anyway.
+                # "No limit" on what the kernel cannot limit is what it does anyway.
                 options["optional"] = True
             elif field == "kernel":
-                # Since Linux 5.16 refused, or taken and ignored.
+                # Since Linux 5.16 refused, or accepted and ignored.
                 options["verify"] = True
             writes.add(field, "memory", file, value, **options)
     if memory.get("useHierarchy"):
@@ -108,14 +108,14 @@ def memory(writes: Writes, memory: Memory) -> None:
 
 
 def pids(writes: Writes, pids: Pids) -> None:
-    """limit: 0 is a limit, below it there is none."""
+    """limit: 0 is a limit, a negative value means none."""
     limit = pids.get("limit")
     if limit is not None:
         writes.add("limit", "pids", "pids.max", limit if limit >= 0 else "max")
 
 
 def block_io(writes: Writes, io: BlockIO) -> None:
-    """Weights (of CFQ, else of BFQ) and throttles."""
+    """Weights (of CFQ, or else of BFQ) and throttles."""
     fields: Any = io
     if io.get("weight"):
         writes.add("weight", "blkio", "blkio.weight", io["weight"], other_file="blkio.bfq.weight")
@@ -155,7 +155,7 @@ def net_cls(writes: Writes, network: Network) -> None:
 
 
 def net_prio(writes: Writes, network: Network) -> None:
-    """priorities, one a write. The kernel looks the names up in the writer's network namespace, the runtime's."""
+    """priorities, one per write. The kernel looks the names up in the writer's, hence the runtime's, namespace."""
     for index, entry in enumerate(network.get("priorities") or ()):
         value = f"{entry['name']} {entry['priority']}"
         writes.add(f"priorities/{index}", "net_prio", "net_prio.ifpriomap", value)
@@ -167,7 +167,7 @@ def rdma(writes: Writes, devices: dict[str, Rdma]) -> None:
 
 
 def write_rdma(writes: Writes, devices: dict[str, Rdma], controller: str) -> None:
-    """One line a device, the same on v1 and v2."""
+    """One line per device, the same on v1 and v2."""
     for name, limits in devices.items():
         parts = [name]
         if limits.get("hcaHandles") is not None:

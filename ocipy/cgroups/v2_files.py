@@ -1,7 +1,7 @@
-"""resources on cgroup v2: what goes into which file (Documentation/admin-guide/cgroup-v2.rst), and the conversions.
+"""resources on cgroup v2: what goes into which file (Documentation/admin-guide/cgroup-v2.rst), with conversions.
 
-The fields are those of v1. What has no equivalent is refused by an Error with the field's pointer, unless it asks for
-nothing: 0, false, "", -1 for "no limit".
+The fields are v1's. A field without an equivalent raises Error with its pointer, unless it asks for nothing: 0, false,
+"", -1 for "no limit".
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DEFAULT_PERIOD = 100_000
 
 
 def nothing(writes: Writes, part: object) -> None:
-    """A part that is done elsewhere."""
+    """A part handled elsewhere."""
 
 
 def _refuse(writes: Writes, field: str, text: str) -> Error:
@@ -29,9 +29,9 @@ def _refuse(writes: Writes, field: str, text: str) -> Error:
 
 
 def weight_of_shares(shares: int) -> int:
-    """cpu.weight (1 to 10000) of cpu.shares (2 to 262144), such that 2, 1024 and 262144 become 1, 100 and 10000.
+    """Convert cpu.shares (2 to 262144) to cpu.weight (1 to 10000), so that 2, 1024, 262144 become 1, 100, 10000.
 
-    A quadratic in the logarithms through these three points, as runc (1.3.2) and crun (1.23) have it.
+    A quadratic in the logarithms through these three points, as in runc (1.3.2) and crun (1.23).
     """
     if shares <= 2:
         return 1
@@ -43,7 +43,7 @@ def weight_of_shares(shares: int) -> int:
 
 
 def _log2(number: int) -> float:
-    """Binary logarithm of a positive number. math is no built-in module of every Python."""
+    """Return the binary logarithm of a positive number. math is not built into every Python."""
     whole = number.bit_length() - 1
     rest = number / (1 << whole)
     result = float(whole)
@@ -58,7 +58,7 @@ def _log2(number: int) -> float:
 
 
 def weight_of_blkio(weight: int) -> int:
-    """io.weight (1 to 10000) of blkio.weight (10 to 1000), linear."""
+    """Convert blkio.weight (10 to 1000) linearly to io.weight (1 to 10000)."""
     return 1 + (weight - 10) * 9999 // 990
 
 
@@ -81,7 +81,7 @@ def cpu(writes: Writes, cpu: CPU) -> None:
             raise _refuse(writes, field, "a budget of realtime scheduling")
     shares, idle = cpu.get("shares"), cpu.get("idle")
     if shares:
-        # The weight of an idle cgroup cannot be set: a change of both needs the order that fits what stands there.
+        # An idle cgroup's weight cannot be set: to change both, the order must suit the present value.
         options = {"defer": writes.base + "/shares"} if idle is not None else {}
         writes.add("shares", "", "cpu.weight", weight_of_shares(shares), **options)
     if idle is not None:
@@ -97,7 +97,7 @@ def cpu(writes: Writes, cpu: CPU) -> None:
 
 
 def memory(writes: Writes, memory: Memory) -> None:
-    """limit, swap, reservation. swap is that of memory and swap together in the config, of swap alone in the file."""
+    """limit, swap, reservation. In the config swap includes the memory, in the file it is swap alone."""
     for field in ("kernel", "kernelTCP"):
         if (memory.get(field) or -1) != -1:
             raise _refuse(writes, field, "a limit of the kernel's memory alone")
@@ -111,7 +111,7 @@ def memory(writes: Writes, memory: Memory) -> None:
     if swap > 0:
         if limit <= 0:
             raise Error("a limit of memory and swap needs one of memory on cgroup v2", pointer=writes.base + "/swap")
-        # Where swap is not accounted there is no file, and none can be used: that is a limit of 0.
+        # If swap is not accounted there is no file, and none can be used: that is a limit of 0.
         writes.add("swap", "", "memory.swap.max", swap - limit, **({"optional": True} if swap == limit else {}))
     elif swap < 0:
         writes.add("swap", "", "memory.swap.max", "max", optional=True)
@@ -124,14 +124,14 @@ def memory(writes: Writes, memory: Memory) -> None:
 
 
 def pids(writes: Writes, pids: Pids) -> None:
-    """limit: 0 is a limit, below it there is none."""
+    """limit: 0 is a limit, a negative value means none."""
     limit = pids.get("limit")
     if limit is not None:
         writes.add("limit", "", "pids.max", _limit(limit))
 
 
 def block_io(writes: Writes, io: BlockIO) -> None:
-    """Weights: BFQ's, which are v1's numbers, else the generic ones. Throttles: io.max, one device and kind a write."""
+    """Weights: BFQ's, in v1's numbers, or else the generic ones. Throttles: io.max, one device and kind per write."""
     fields: Any = io
     if io.get("leafWeight"):
         raise _refuse(writes, "leafWeight", "a leaf weight")
@@ -155,13 +155,13 @@ def block_io(writes: Writes, io: BlockIO) -> None:
         ("throttleWriteIOPSDevice", "wiops"),
     ):
         for index, throttle in enumerate(fields.get(field) or ()):
-            # 0 takes a limit away on v1; here that is "max".
+            # On v1 0 removes a limit; here that is "max".
             rate = throttle["rate"] or "max"
             writes.add(f"{field}/{index}", "", "io.max", f"{throttle['major']}:{throttle['minor']} {key}={rate}")
 
 
 def hugetlb(writes: Writes, limits: Sequence[HugepageLimit]) -> None:
-    """Page faults, and reservations where the kernel limits them."""
+    """Page faults, and reservations if the kernel limits them."""
     for index, entry in enumerate(limits):
         size = entry["pageSize"]
         writes.add(f"{index}/limit", "", f"hugetlb.{size}.max", entry["limit"])

@@ -1,4 +1,4 @@
-"""A list of writes to control files in the making."""
+"""Building a list of writes to control files."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 class Writes:
-    """Collects actions. base: JSON pointer that the fields' pointers begin with.
+    """Collects actions. base: prefix of the fields' JSON pointers.
 
-    actions, unified: shared by all that `below` gives; unified has the v2 controllers that must be enabled.
+    actions, unified: shared with everything that `below` returns; unified has the v2 controllers to enable.
     """
 
     __slots__ = ("actions", "base", "unified")
@@ -26,29 +26,29 @@ class Writes:
         self.unified: set[str] = set()
 
     def below(self, name: str) -> Writes:
-        """The same list, for the fields of a member."""
+        """Return the same list, for the fields of a member."""
         inner = Writes(self.base + "/" + name)
         inner.actions = self.actions
         inner.unified = self.unified
         return inner
 
     def add(self, field: str, controller: str, file: str, value: object, **options: Any) -> None:
-        """A write for the field of that name. controller: of v1, "" for v2. options: those of Cgroup.write."""
+        """Add a write for the field of that name. controller: of v1, "" for v2. options: those of Cgroup.write."""
         self.add_at(self.base + "/" + field, controller, file, value, **options)
 
     def add_at(self, pointer: str, controller: str, file: str, value: object, **options: Any) -> None:
-        """The same with the whole pointer."""
+        """The same, with the complete pointer."""
         self.actions.append(
             ("cgroup_write", pointer, {"controller": controller, "file": file, "value": str(value), **options})
         )
 
     def check(self, field: str, **arguments: int) -> None:
-        """A check of the memory in use."""
+        """Add a check of the memory usage."""
         self.actions.append(("cgroup_check_memory", self.base + "/" + field, dict(arguments)))
 
 
 def shown(file: str, value: str) -> str:
-    """The value of a control file for people: with its unit where it is a size."""
+    """Return the value of a control file for people: with its unit if it is a size."""
     v2 = file.startswith(("memory.", "hugetlb.")) and file.endswith((".max", ".low", ".high", ".min"))
     digits = value.strip("'")
     return in_bytes(int(digits)) if (v2 or file.endswith("_in_bytes")) and digits.isdigit() else value

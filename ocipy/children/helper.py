@@ -1,6 +1,6 @@
-"""A child that has all of Python, and a cold module loaded, and answers requests (children/once.py is for one alone).
+"""A child with all of Python and a cold module that answers requests (children/once.py is for a single one).
 
-It loads while we go on, and keeps what its requests share, such as a connection.
+It loads while we continue, and keeps what its requests share, such as a connection.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-# Before each message: its length, in so many bytes.
+# Each message begins with its length, in this many bytes.
 PREFIX = 4
-# The first byte of an answer; what follows is that of main, or an error.
+# The first byte of an answer; main's answer or an error follows.
 DONE, FAILED = b"+", b"-"
 
 
 class Helper:
-    """A child that answers one request after the other by the function main of a cold module.
+    """A child that answers requests one after the other, by the function main of a cold module.
 
-    It ends with us, at once; unless it is to undo what it has done when nobody has closed it: then main is called once
-    more, with nothing (undoes), and the container's lock is held until that is done.
+    It ends at once when we do. But if it undoes its work when nobody has closed it (undoes), main is called once more,
+    without data, and the container's lock is held until that is done.
     """
 
     __slots__ = ("_fd", "_hint", "_module", "_pid")
@@ -39,14 +39,14 @@ class Helper:
         self._pid = posix.fork()
         if self._pid == 0:
             if not undoes:
-                # Not to outlive a create that is killed: it would hold the container's lock, and delete wait for it.
+                # It must not outlive a killed create: it would hold the container's lock, and delete would wait.
                 _kernel.prctl(PR_SET_PDEATHSIG, SIGKILL)
             posix.close(self._fd)
             _serve(module, theirs, hint, undoes)
         posix.close(theirs)
 
     def ask(self, data: bytes, interrupts: int = -1) -> bytes:
-        """The answer. Raises the module's Error, one with the hint, or one for a signal (children/interrupts.py)."""
+        """Return the answer. Raises the module's Error, one with the hint, or a signal's (children/interrupts.py)."""
         try:
             _send(self._fd, data)
             _kernel.poll([(self._fd, POLLIN), (interrupts, POLLIN)], -1)
@@ -57,19 +57,19 @@ class Helper:
         if answer is None:
             status = posix.waitstatus_to_exitcode(posix.waitpid(self._pid, 0)[1])
             self._pid = 0
-            raise Error(f"{self._module} ended with status {status}", hint=self._hint)
+            raise Error(f"{self._module} exited with status {status}", hint=self._hint)
         if answer[:1] == FAILED:
             raise Error.from_message(_kernel.json_loads(answer[1:]))
         return answer[1:]
 
     def close(self) -> None:
-        """End it, whatever it is at; what it has done remains."""
+        """End it, whatever it is doing; what it has done remains."""
         if self._fd < 0:
             return
         if self._pid:
             posix.kill(self._pid, SIGKILL)
             posix.waitpid(self._pid, 0)
-        # Last, for it to see no end.
+        # Last, so that it does not see end of file.
         posix.close(self._fd)
         self._fd = -1
 
@@ -123,7 +123,7 @@ def _send(fd: int, data: bytes) -> None:
 
 
 def _receive(fd: int) -> bytes | None:
-    """The next message, None at the end."""
+    """Return the next message, None at end of file."""
     length = _read(fd, PREFIX)
     return None if length is None else _read(fd, int.from_bytes(length, "little"))
 

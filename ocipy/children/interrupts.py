@@ -1,7 +1,7 @@
-"""Signals that end a create (or the first part of a run): they are waited for, so that what was made can be undone.
+"""Signals that end a create (or the first part of a run): handled synchronously, so that everything can be undone.
 
-They are blocked from before the first thing is made, and looked at wherever the host lane waits. One that comes too
-late for that stays pending; `run` passes it on to the container's process.
+They are blocked before anything is made, and checked wherever the host lane waits. One that comes too late stays
+pending; `run` passes it on to the container's process.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ NAMES = {SIGHUP: "SIGHUP", SIGINT: "SIGINT", SIGQUIT: "SIGQUIT", SIGTERM: "SIGTE
 
 
 def catch() -> int:
-    """Block them, but for those that the caller ignores (nohup), and return a signalfd (signalfd(2))."""
-    # A blocked signal is kept even if it is ignored.
+    """Block them, except those that the caller ignores (nohup), and return a signalfd (signalfd(2))."""
+    # A blocked signal is queued even if it is ignored.
     numbers = [number for number in NAMES if not _kernel.signal_is_ignored(number)]
     return _kernel.signalfd(numbers or [SIGTERM])
 
 
 def check(fd: int) -> None:
-    """Raise Error if a signal is there. The exit status is the shell's for a death by it."""
+    """Raise Error if a signal is pending. The exit status is the shell's for a death by that signal."""
     received = _kernel.read_signal(fd) if fd >= 0 else None
     if received is not None:
         raise Error(f"interrupted by {NAMES[received[0]]}", status=128 + received[0])

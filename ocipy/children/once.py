@@ -1,7 +1,7 @@
-"""Work for all of Python (libseccomp, pyroute2), done in a child.
+"""Work that needs all of Python (libseccomp, pyroute2), done in a child.
 
-So neither the standard library nor what it loads stays in the process that goes on, and becomes the container, and
-whatever goes wrong in a library is an error of ours and no end of the runtime.
+So neither the standard library nor its dependencies stay in the process that continues and becomes the container, and
+any failure in a library becomes an error of ours, not the end of the runtime.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def call(module: str, data: bytes, *, hint: str) -> bytes:
-    """What the function main of a cold module gives for the data. Raises its Error, or one with the hint."""
+    """Return what a cold module's function main returns for the data. Raises its Error, or one with the hint."""
     return in_child(module, lambda: _main_of(module, data), hint=hint)
 
 
@@ -35,7 +35,7 @@ def _main_of(module: str, data: bytes) -> bytes:
 
 
 def in_child(what: str, work: Callable[[], bytes], *, hint: str = "", interrupts: int = -1) -> bytes:
-    """What a function gives that is called in a child. Raises its Error, one with the hint, or one for a signal
+    """Return what a function returns in a child. Raises its Error, one with the hint, or one for a signal
     (children/interrupts.py)."""
     reader, writer = posix.pipe2(O_CLOEXEC)
     pid = posix.fork()
@@ -56,11 +56,11 @@ def in_child(what: str, work: Callable[[], bytes], *, hint: str = "", interrupts
         return answer
     if kind == b"error":
         raise Error.from_message(_kernel.json_loads(answer))
-    raise Error(f"{what} ended with status {status}", hint=hint)
+    raise Error(f"{what} exited with status {status}", hint=hint)
 
 
 def read_all(reader: int, interrupts: int) -> bytes:
-    """What a child writes into a pipe until it has ended. Raises Error for a signal (children/interrupts.py)."""
+    """Return what a child writes into a pipe until it exits. Raises Error for a signal (children/interrupts.py)."""
     parts: list[bytes] = []
     while True:
         _kernel.poll([(reader, POLLIN), (interrupts, POLLIN)], -1)

@@ -1,1 +1,1 @@
-"""criu as a library of its own: the program and its answers, the messages' binary form, a look at its images. Cold."""
+"""criu as a separate library: the program, its answers and messages, and a check of its images. Cold."""

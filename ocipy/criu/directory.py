@@ -7,12 +7,12 @@ import posix
 
 from ocipy.errors import Error
 
-# Beside criu's images, under runc's name: the standard streams that the container had.
+# Stored with criu's images, under runc's name: the standard streams that the container had.
 DESCRIPTORS = "descriptors.json"
 
 
 def open_directory(path: str, flag: str, *, make: bool = False) -> int:
-    """A descriptor of a directory for criu, which is made, for its owner alone, if it is missing. Raises Error."""
+    """Return a descriptor of a directory for criu, made accessible to its owner only if missing. Raises Error."""
     try:
         if make:
             os.makedirs(path, 0o700, exist_ok=True)

@@ -1,7 +1,7 @@
-"""Whether criu's images hold all the memory that they list. Cold.
+"""Check that criu's images contain all the memory that they list. Cold.
 
-Where pages-ID.img ends too early, criu (4.1, 4.2) reads on and on. What else is damaged it notices itself.
-These images are two words of magic, and then messages, each after its length: criu's pstree.proto, pagemap.proto.
+If pages-ID.img ends too early, criu (4.1, 4.2) keeps reading for ever. It notices other damage itself.
+These images are two magic words followed by messages, each after its length: criu's pstree.proto, pagemap.proto.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 
 
 def check_pages(directory: str) -> None:
-    """Raise Error for a file of pages that is shorter than what its process's pagemap lists.
+    """Raise Error for a file of pages that is shorter than its process's pagemap says.
 
-    An earlier checkpoint may have left files in the directory, so the processes count that are in this one.
+    An earlier checkpoint may have left files in the directory, so only the processes in this one count.
     """
     for pid in _processes(directory):
         try:
@@ -38,9 +38,9 @@ def check_pages(directory: str) -> None:
             path = f"{directory}/pages-{number}.img"
             has, wanted = os.stat(path).st_size, pages * PAGE_SIZE
         except (OSError, ValueError):
-            continue  # criu has its own words for it
+            continue  # criu reports it in its own words
         if has < wanted:
-            raise Error(f"the image {path} is cut off: it has {has} of {wanted} bytes", pointer="--image-path")
+            raise Error(f"the image {path} is truncated: it has {has} of {wanted} bytes", pointer="--image-path")
 
 
 def _processes(directory: str) -> list[int]:
@@ -51,7 +51,7 @@ def _processes(directory: str) -> list[int]:
 
 
 def pages_of(data: bytes) -> tuple[int, int]:
-    """(ID of the file of pages, how many of them are in it), of a pagemap. Raises ValueError."""
+    """Return (ID of the file of pages, number of pages in it) of a pagemap. Raises ValueError."""
     messages = _messages(data)
     number = decode(HEAD, next(messages, b"")).get("pages_id", 0)
     count = 0
@@ -67,10 +67,10 @@ def _messages(data: bytes) -> Iterator[bytes]:
     at = MAGIC_SIZE
     while at < len(data):
         if at + 4 > len(data):
-            raise ValueError("the length is cut off")
+            raise ValueError("the length is truncated")
         (length,) = struct.unpack_from("<I", data, at)
         if at + 4 + length > len(data):
-            raise ValueError("the message is cut off")
+            raise ValueError("the message is truncated")
         yield data[at + 4 : at + 4 + length]
         at += 4 + length
 

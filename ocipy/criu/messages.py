@@ -1,7 +1,7 @@
 """criu's messages: the parts of its images/rpc.proto that checkpoint and restore use, and their binary form. Cold.
 
-The form is that of protocol buffers (https://protobuf.dev/programming-guides/encoding): a field is a number with a wire
-type, then a varint, or a length and so many bytes. Names and numbers are criu's own (https://criu.org/RPC).
+The form is protocol buffers (https://protobuf.dev/programming-guides/encoding): a field is a number with a wire type,
+then a varint, or a length and that many bytes. Names and numbers are criu's own (https://criu.org/RPC).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 
 class Field(NamedTuple):
-    """number: in its message. kind: "int" (negative ones too), "bool", "text", or the fields of a message."""
+    """number: in its message. kind: "int" (also negative), "bool", "text", or the fields of a message."""
 
     number: int
     kind: str | Mapping[str, Field]
@@ -97,7 +97,7 @@ RESPONSE: Fields = {
 
 
 def encode(fields: Fields, values: Mapping[str, Any]) -> bytes:
-    """A message in its binary form. values: by the names of its fields; a list is a field that is repeated."""
+    """Encode a message. values: by field name; a list is a repeated field."""
     parts = []
     for name, value in values.items():
         number, kind = fields[name]
@@ -111,7 +111,7 @@ def encode(fields: Fields, values: Mapping[str, Any]) -> bytes:
 
 
 def _varint(value: int) -> bytes:
-    """Seven bits a byte, the lowest first; a negative number in two's complement of 64 bits."""
+    """Encode seven bits per byte, lowest first; a negative number in two's complement of 64 bits."""
     value &= (1 << 64) - 1
     encoded = bytearray()
     while value > 0x7F:
@@ -122,7 +122,7 @@ def _varint(value: int) -> bytes:
 
 
 def decode(fields: Fields, data: bytes) -> dict[str, Any]:
-    """The reverse, without the fields that are not ours; of one that is repeated the last. Raises ValueError."""
+    """The reverse, without unknown fields; of a repeated field the last value. Raises ValueError."""
     names = {field.number: (name, field.kind) for name, field in fields.items()}
     message: dict[str, Any] = {}
     for number, value in _split(data):
@@ -130,7 +130,7 @@ def decode(fields: Fields, data: bytes) -> dict[str, Any]:
         if not name:
             continue
         if isinstance(value, int) != (kind in ("int", "bool")):
-            raise ValueError(f"{name} is of another type")
+            raise ValueError(f"{name} has another type")
         if isinstance(value, int):
             message[name] = bool(value) if kind == "bool" else value - (value >> 63 << 64)
         elif kind == "text":
@@ -141,7 +141,7 @@ def decode(fields: Fields, data: bytes) -> dict[str, Any]:
 
 
 def _split(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """(number, value) of each field."""
+    """Yield (number, value) of each field."""
     at = 0
     while at < len(data):
         key, at = _read_varint(data, at)
@@ -156,17 +156,17 @@ def _split(data: bytes) -> Iterator[tuple[int, int | bytes]]:
         else:
             raise ValueError(f"wire type {key & 7}")
         if at + length > len(data):
-            raise ValueError("the message is cut off")
+            raise ValueError("the message is truncated")
         yield key >> 3, data[at : at + length]
         at += length
 
 
 def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """(value, offset of what follows)."""
+    """Return (value, offset after it)."""
     value = 0
     for position in range(10):
         if at + position >= len(data):
-            raise ValueError("the message is cut off")
+            raise ValueError("the message is truncated")
         byte = data[at + position]
         value |= (byte & 0x7F) << 7 * position
         if byte < 0x80:

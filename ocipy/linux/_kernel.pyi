@@ -1,8 +1,8 @@
 """The only door to the kernel: a C extension of thin system-call wrappers, without policy.
 
-A function a system call, errno to OSError (with no file name), flags as plain ints from ocipy.linux.constants,
-struct layouts from kernel headers. -1 as a directory descriptor is not special: pass AT_FDCWD.
-Descriptors that are returned are close-on-exec.
+One function per system call; errno becomes OSError (without a file name); flags are plain ints from
+ocipy.linux.constants; struct layouts come from kernel headers. -1 as a directory descriptor is not special: pass
+AT_FDCWD. Returned descriptors are close-on-exec.
 """
 
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ def clone3(flags: int, exit_signal: int, cgroup_fd: int) -> tuple[int, int]:
 def execve_limited(
     path: bytes, arguments: tuple[bytes, ...], environment: tuple[bytes, ...], limits: tuple[tuple[int, int, int], ...]
 ) -> NoReturn:
-    """prlimit(2) with each (resource, soft, hard), then execve(2), and nothing in between."""
+    """prlimit(2) with each (resource, soft, hard), then execve(2), with nothing in between."""
 
 def unshare(flags: int) -> None: ...
 def setns(fd: int, nstype: int) -> None: ...
@@ -54,11 +54,11 @@ def set_name(name: str) -> None:
     """PR_SET_NAME."""
 
 def capget() -> tuple[int, int, int]:
-    """(effective, permitted, inheritable) of this thread, each a mask of 64 bits."""
+    """(effective, permitted, inheritable) of this thread, each a 64-bit mask."""
 
 def capset(effective: int, permitted: int, inheritable: int) -> None: ...
 def prlimit(pid: int, resource: int, soft: int, hard: int) -> tuple[int, int]:
-    """Sets (soft < 0 and hard < 0: leaves) and returns the old (soft, hard), RLIM_INFINITY as 2**64-1."""
+    """Sets the limits (soft < 0 and hard < 0: does not); returns the old (soft, hard), RLIM_INFINITY as 2**64-1."""
 
 def pidfd_open(pid: int, flags: int) -> int: ...
 def pidfd_send_signal(pidfd: int, signal: int) -> None: ...
@@ -75,13 +75,13 @@ def ioprio_set(which: int, who: int, priority: int) -> None: ...
 def set_mempolicy(mode: int, nodes: Sequence[int]) -> None: ...
 def personality(persona: int) -> int: ...
 def reset_signals() -> None:
-    """Every disposition to SIG_DFL, nothing blocked."""
+    """Sets every disposition to SIG_DFL and unblocks all signals."""
 
 def exit_on_signal(signal: int) -> None:
-    """Installs a handler that ends the process with 128 + the signal."""
+    """Installs a handler that exits with 128 + the signal."""
 
 def signal_is_ignored(signal: int) -> bool:
-    """The disposition is SIG_IGN."""
+    """Whether the disposition is SIG_IGN."""
 
 def signalfd(signals: Sequence[int]) -> int:
     """Blocks these signals (empty: all) and returns a signalfd, non-blocking."""
@@ -91,7 +91,7 @@ def read_signal(fd: int) -> tuple[int, int] | None:
 
 # descriptors
 def poll(watched: Sequence[tuple[int, int]], timeout_ms: int) -> list[tuple[int, int]]:
-    """(fd, revents) of those that are ready; retried on EINTR. timeout_ms -1: for ever."""
+    """(fd, revents) of those that are ready; retried on EINTR. timeout_ms -1: no timeout."""
 
 def socketpair(kind: int) -> tuple[int, int]:
     """AF_UNIX; kind SOCK_STREAM or SOCK_SEQPACKET."""
@@ -100,20 +100,20 @@ def connect_unix(path: str, kind: int = ...) -> int:
     """A connected socket, SOCK_STREAM by default; OSError ENAMETOOLONG over 107 bytes."""
 
 def send(fd: int, data: bytes, fds: Sequence[int] = ()) -> int:
-    """sendmsg(2) with MSG_NOSIGNAL and, where given, SCM_RIGHTS."""
+    """sendmsg(2) with MSG_NOSIGNAL and, if fds are given, SCM_RIGHTS."""
 
 def recv(fd: int, size: int, max_fds: int) -> tuple[bytes, list[int]]:
-    """recvmsg(2) with MSG_CMSG_CLOEXEC; a truncated message or more descriptors is OSError EMSGSIZE (all closed)."""
+    """recvmsg(2) with MSG_CMSG_CLOEXEC; OSError EMSGSIZE for a truncated message or more descriptors (all closed)."""
 
 # terminals: termios(3), ioctl_tty(2)
 def tty_raw(fd: int) -> bytes:
-    """Sets raw mode, but for OPOST; returns the old struct termios for tty_restore."""
+    """Sets raw mode, except OPOST; returns the old struct termios for tty_restore."""
 
 def tty_clear_output(fd: int, flags: int) -> None:
     """Clears c_oflag flags."""
 
 def tty_end_of_file(fd: int) -> tuple[int, bool]:
-    """(the end-of-file character, 0 without one; whether it is one: canonical mode). Of a master: its terminal's."""
+    """(the end-of-file character, 0 if none; whether canonical mode heeds it). For a master: of its terminal."""
 
 def tty_restore(fd: int, saved: bytes) -> None: ...
 def tty_size(fd: int) -> tuple[int, int]:
@@ -130,7 +130,7 @@ def pty_peer(master: int, flags: int) -> int:
 
 # network
 def link_up(name: str) -> None:
-    """SIOCSIFFLAGS IFF_UP on this network namespace's interface."""
+    """SIOCSIFFLAGS IFF_UP on an interface of this network namespace."""
 
 # namespaces: ioctl_ns(2)
 def ns_type(fd: int) -> int:
@@ -138,13 +138,13 @@ def ns_type(fd: int) -> int:
 
 # seccomp, bpf
 def seccomp_load(program: bytes, flags: int) -> int:
-    """seccomp(2) SECCOMP_SET_MODE_FILTER of an array of struct sock_filter; the listener's fd or 0."""
+    """seccomp(2) SECCOMP_SET_MODE_FILTER with an array of struct sock_filter; returns the listener's fd or 0."""
 
 def bpf_prog_load(program_type: int, attach_type: int, instructions: bytes, name: str) -> int: ...
 def bpf_prog_attach(target_fd: int, program_fd: int, attach_type: int, flags: int, replace_fd: int) -> None: ...
 def bpf_prog_detach(target_fd: int, program_fd: int, attach_type: int) -> None: ...
 def bpf_prog_query(target_fd: int, attach_type: int) -> list[int]:
-    """Program ids attached to a cgroup."""
+    """Ids of the programs attached to a cgroup."""
 
 def bpf_prog_get_fd_by_id(program_id: int) -> int: ...
 
@@ -152,7 +152,7 @@ def bpf_prog_get_fd_by_id(program_id: int) -> int: ...
 def json_loads(data: bytes, repeated: list[tuple[str | int, ...]] = ...) -> Any:
     """Strict JSON in UTF-8. ValueError(text, byte offset). Nested as deeply as memory permits.
 
-    Of members with one name the last counts; repeated gets the places of the others: the parts of their pointers.
+    Of members with the same name the last counts; repeated receives the JSON pointers of the others as tuples of parts.
     """
 
 def json_dumps(value: Any, indent: int = 0) -> bytes:

@@ -6,7 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# In the order of their numbers, from 0 on.
+# In the order of their numbers, from 0.
 NAMES = (
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -54,7 +54,7 @@ NUMBERS = {name: number for number, name in enumerate(NAMES)}
 
 
 def names(mask: int) -> list[str]:
-    """The names of the capabilities in a mask; those too new to have a name here as CAP_<number>."""
+    """Return the names of the capabilities in a mask; unknown newer ones as CAP_<number>."""
     return [
         NAMES[number] if number < len(NAMES) else f"CAP_{number}"
         for number in range(mask.bit_length())
@@ -63,7 +63,7 @@ def names(mask: int) -> list[str]:
 
 
 def mask(wanted: Iterable[str]) -> tuple[int, list[str]]:
-    """The mask of these names, and those of them that name no capability. Names are exact: CAP_ and upper case."""
+    """Return the mask of these names, and the names that are not capabilities. Names are exact: CAP_ and upper case."""
     bits = 0
     unknown = []
     for name in wanted:

@@ -1,8 +1,8 @@
 """The few small messages between the process on the host and the one that becomes the container.
 
-A SOCK_SEQPACKET socketpair: a message is a datagram, so its length is the kernel's word. The init process
-may have been taken over by somebody who shares its pid namespace: what comes from it is size-limited,
-parsed as JSON and never believed beyond its type; it may pass one descriptor, where one is expected.
+A SOCK_SEQPACKET socketpair: a message is a datagram, so the kernel vouches for its length. A process in the same pid
+namespace may have taken over init: messages from init are limited in size, parsed as JSON and never trusted beyond
+their type; one descriptor may come along where it is expected.
 """
 
 from __future__ import annotations
@@ -48,19 +48,19 @@ class Channel:
             _kernel.send(self.fd, _kernel.json_dumps(message), (fd,) if fd >= 0 else ())
         except OSError as error:
             if error.errno in (EPIPE, ECONNRESET):
-                raise Closed("the other process has ended") from None
+                raise Closed("the other process has exited") from None
             raise
 
     def receive(self, max_fds: int = 0) -> tuple[str, dict[str, Any], list[int]]:
-        """The next message: kind, body, descriptors. Raises Closed, or Error for what is no message."""
+        """Return the next message: kind, body, descriptors. Raises Closed, or Error for a malformed message."""
         try:
             data, fds = _kernel.recv(self.fd, MAX_MESSAGE, max_fds)
         except OSError as error:
             if error.errno == ECONNRESET:
-                raise Closed("the other process has ended") from None
+                raise Closed("the other process has exited") from None
             raise
         if not data:
-            raise Closed("the other process has ended")
+            raise Closed("the other process has exited")
         try:
             message = _kernel.json_loads(data)
         except ValueError:

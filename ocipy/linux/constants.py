@@ -1,6 +1,6 @@
-"""Constants of the kernel's interfaces, as plain ints, under the names that the headers give them.
+"""Constants of the kernel's interfaces, as plain ints, with their names in the headers.
 
-Compared with the headers of the machine by tests/unit/linux/test_constants.py.
+tests/unit/linux/test_constants.py compares them with the headers of the machine.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ S_IFCHR = 0o20000
 S_IFIFO = 0o10000
 X_OK = 1
 CLOSE_RANGE_CLOEXEC = 4
-CLOSE_RANGE_MAX = 0xFFFFFFFF  # the last argument that means "up to the highest": ~0U
+CLOSE_RANGE_MAX = 0xFFFFFFFF  # ~0U as the last argument means "up to the highest"
 LOCK_EX = 2
 LOCK_NB = 4
 POLLIN = 1

@@ -1,4 +1,4 @@
-"""Small files of the host's, each read or written as a whole."""
+"""Small files of the host, each read or written as a whole."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ocipy.linux.constants import O_CLOEXEC, O_CREAT, O_EXCL, O_NOFOLLOW, O_RDON
 
 
 def read_file(path: str | int) -> bytes:
-    """All of a small file. path: its name, or a descriptor, which is closed."""
+    """Return the content of a small file. path: its name, or a descriptor, which is closed."""
     fd = posix.open(path, O_RDONLY | O_CLOEXEC) if isinstance(path, str) else path
     try:
         parts = [posix.read(fd, 65536)]
@@ -21,12 +21,12 @@ def read_file(path: str | int) -> bytes:
 
 
 def write_file(path: str, data: bytes, mode: int = 0o600) -> None:
-    """Write a file under another name and rename it: a reader sees all of it or nothing."""
+    """Write a file under another name and rename it: readers see all of it or nothing."""
     slash = path.rfind("/") + 1
     temporary = f"{path[:slash]}.{path[slash:]}.{posix.getpid()}"
     try:
         fd = posix.open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode)
-    except FileExistsError:  # of a killed process that had our pid
+    except FileExistsError:  # left by a killed process with the same pid
         posix.unlink(temporary)
         fd = posix.open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode)
     try:
@@ -43,7 +43,7 @@ def write_file(path: str, data: bytes, mode: int = 0o600) -> None:
 
 
 def hold_streams(flags: int) -> None:
-    """Closed standard streams would be given to the next files that we open: it is /dev/null that gets them.
+    """Open /dev/null on closed standard streams, whose numbers the next opened files would get otherwise.
 
     Raises Error.
     """
@@ -58,12 +58,12 @@ def _open_null(flags: int) -> None:
     try:
         posix.open("/dev/null", flags)
     except OSError as error:
-        what = "cannot open it in the place of a closed standard stream"
+        what = "cannot open it in place of a closed standard stream"
         raise Error(what, pointer="/dev/null", errno=error.errno or 0) from None
 
 
 def exists(path: str) -> bool:
-    """There is a file of that name, also a dangling link."""
+    """Whether a file of that name exists; a dangling link counts too."""
     try:
         posix.lstat(path)
     except OSError:
@@ -72,7 +72,7 @@ def exists(path: str) -> bool:
 
 
 def unlink(path: str) -> None:
-    """Remove a file that may not be there."""
+    """Remove a file that may not exist."""
     try:
         posix.unlink(path)
     except OSError:

@@ -1,8 +1,8 @@
-"""A procfs of our own: nothing of a container's is mounted in it, and no path leads out of it.
+"""Our own procfs: it contains no mount of a container, and no path leads out of it.
 
-A write to /proc/self/attr/exec that a mount or a symlink of the container's redirects loses the label that it
-should have set, or triggers something else (CVE-2019-16884, CVE-2025-52881); that the file found is on *a* procfs
-proves nothing. So all reads and writes below /proc go through a mount that is attached nowhere.
+If a container's mount or symlink redirects a write to /proc/self/attr/exec, the label is not set, or the write triggers
+something else (CVE-2019-16884, CVE-2025-52881); that the file is on *a* procfs proves nothing. So all reads and writes
+below /proc go through a mount that is not attached anywhere.
 proc(5), fsopen(2), openat2(2).
 """
 
@@ -44,11 +44,11 @@ RESTRICTED = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
 
 
 def open_private(*, subset_pid: bool) -> int:
-    """The root, as a descriptor, of a procfs that nobody else sees, for the caller's pid namespace.
+    """Return a descriptor of the root of a procfs that nobody else sees, for the caller's pid namespace.
 
-    subset_pid: without /proc/sys and all else that is not a process's: the kind that does little harm if it leaks.
-    Where a new one may not be made (a user namespace whose own /proc is not fully visible), a clone of /proc without
-    what is mounted on it, or in the end /proc itself, is taken. Raises Error if there is no procfs at all.
+    subset_pid: without /proc/sys and everything else except processes: the kind that does little harm if it leaks.
+    If a new one is not allowed (in a user namespace whose /proc is not fully visible), it is a clone of /proc without
+    the mounts on it, or finally /proc itself. Raises Error if there is no procfs at all.
     """
     fd = _new(subset_pid)
     if fd < 0:
@@ -66,7 +66,7 @@ def _new(subset_pid: bool) -> int:
     try:
         filesystem = _kernel.fsopen("proc", FSOPEN_CLOEXEC)
         if subset_pid:
-            # Processes that we may not ptrace are none of our business, nor of one who gets hold of this.
+            # Processes that we may not ptrace do not concern us, or anybody who gets hold of this.
             _kernel.fsconfig(filesystem, FSCONFIG_SET_STRING, "hidepid", "ptraceable", 0)
             _kernel.fsconfig(filesystem, FSCONFIG_SET_STRING, "subset", "pid", 0)
         _kernel.fsconfig(filesystem, FSCONFIG_CMD_CREATE, None, None, 0)
@@ -79,7 +79,7 @@ def _new(subset_pid: bool) -> int:
 
 
 def _clone() -> int:
-    """Without AT_RECURSIVE the mounts on it stay behind; EINVAL where they are locked (mount_namespaces(7))."""
+    """Without AT_RECURSIVE the mounts on it are left out; EINVAL if they are locked (mount_namespaces(7))."""
     try:
         return _kernel.open_tree(AT_FDCWD, "/proc", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW)
     except OSError:
@@ -87,18 +87,18 @@ def _clone() -> int:
 
 
 def open_own(root: int) -> int:
-    """The caller's own directory of a procfs, by whose root it is. Raises OSError.
+    """Return the caller's own directory of a procfs, given its root. Raises OSError.
 
-    What reopen and the others below take: they need no more of a procfs, and a process that others can look at should
-    hold no more of it.
+    reopen and the functions below take this directory: they need no more of a procfs, and a process that others can
+    look at should not hold more.
     """
     return posix.open("self", O_PATH | O_DIRECTORY | O_CLOEXEC, dir_fd=root)
 
 
 def clone_of(pid: int) -> int:
-    """A process's directory of /proc as a detached mount, from which no path leads to another process. Raises OSError.
+    """Return a process's directory of /proc as a detached mount, which leads to no other process. Raises OSError.
 
-    Of /proc, and no procfs of our own: only what is attached in our mount namespace can be cloned before Linux 6.15.
+    From /proc, not from our own procfs: before Linux 6.15 only mounts attached in our mount namespace can be cloned.
     """
     tree = _kernel.open_tree(AT_FDCWD, f"/proc/{pid}", OPEN_TREE_CLONE | AT_SYMLINK_NOFOLLOW)
     if _kernel.fstatfs(tree)[0] != PROC_SUPER_MAGIC:
@@ -108,7 +108,7 @@ def clone_of(pid: int) -> int:
 
 
 def is_root(proc: int) -> bool:
-    """Whether a descriptor is of the root of a procfs."""
+    """Whether a descriptor refers to the root of a procfs."""
     return posix.stat(proc).st_ino == ROOT_INODE
 
 
@@ -118,7 +118,7 @@ def open_file(proc: int, path: str, flags: int) -> int:
 
 
 def read(proc: int, path: str, limit: int = 1 << 20) -> bytes:
-    """The content of a file, up to limit bytes. Raises OSError."""
+    """Return the content of a file, up to limit bytes. Raises OSError."""
     fd = open_file(proc, path, O_RDONLY)
     try:
         parts = []
@@ -134,7 +134,7 @@ def read(proc: int, path: str, limit: int = 1 << 20) -> bytes:
 
 
 def write(proc: int, path: str, data: bytes) -> None:
-    """Write a file by one write(2), as procfs wants it. Raises OSError; a short write is EIO."""
+    """Write a file in one write(2), as procfs requires. Raises OSError; EIO for a short write."""
     fd = open_file(proc, path, O_WRONLY)
     try:
         if posix.write(fd, data) != len(data):
@@ -144,23 +144,23 @@ def write(proc: int, path: str, data: bytes) -> None:
 
 
 def reopen(proc: int, fd: int, flags: int) -> int:
-    """Open what the descriptor (O_PATH, as a rule) stands for once more, with other flags. Raises OSError.
+    """Open the file of a descriptor (usually O_PATH) again, with other flags. Raises OSError.
 
-    proc: as open_own gives it. By the magic link fd/N, which is checked to be the procfs's own: a mount on top of it
-    has another mount id.
+    proc: as open_own returns it. By the magic link fd/N, after checking that it is procfs's own: a mount on top of it
+    would have another mount id.
     """
     _check_link(proc, fd)
     return posix.open(f"fd/{fd}", flags | O_CLOEXEC, dir_fd=proc)
 
 
 def change_mode(proc: int, fd: int, mode: int) -> None:
-    """Change the mode of what an O_PATH descriptor stands for, which fchmod(2) refuses. Raises OSError."""
+    """Change the mode of an O_PATH descriptor's file, which fchmod(2) refuses. Raises OSError."""
     _check_link(proc, fd)
     posix.chmod(f"fd/{fd}", mode, dir_fd=proc)
 
 
 def path_of(proc: int, fd: int) -> str:
-    """Where the descriptor is in our mount namespace at this moment, as the kernel says it. Raises OSError."""
+    """Return the descriptor's present path in our mount namespace, according to the kernel. Raises OSError."""
     _check_link(proc, fd)
     return posix.readlink(f"fd/{fd}", dir_fd=proc)
 

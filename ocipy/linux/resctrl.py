@@ -1,6 +1,6 @@
 """The resctrl filesystem: classes of service (CTRL_MON groups) and monitoring groups (kernel: filesystems/resctrl.rst).
 
-A group is a directory; making one makes its files. Everything here takes paths, found by `find` or given.
+A group is a directory; the kernel makes its files. Everything here takes paths, given or returned by `find`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TASKS, SCHEMATA, MONITORING = "tasks", "schemata", "mon_groups"
-# Resources whose values are numbers in decimal; those of all others are bit masks in hexadecimal.
+# Resources with decimal values; those of all others are hexadecimal bit masks.
 DECIMAL = ("MB", "SMBA")
 ESCAPES = ((b"\\040", b" "), (b"\\011", b"\t"), (b"\\012", b"\n"), (b"\\134", b"\\"))
 
 
 def find(mountinfo: bytes) -> str:
-    """Where a resctrl filesystem is mounted with its top, by /proc/PID/mountinfo (proc(5)); "" where none is."""
+    """Return where the top of a resctrl filesystem is mounted, by /proc/PID/mountinfo (proc(5)); "" if nowhere."""
     for line in lines_of(mountinfo):
         left, separator, right = line.partition(b" - ")
         fields = left.split(b" ")
@@ -35,7 +35,7 @@ def find(mountinfo: bytes) -> str:
 
 
 def make_group(path: str) -> bool:
-    """Make a group. False if it is there already. Raises OSError: ENOSPC where the hardware has no more."""
+    """Make a group. False if it already exists. Raises OSError: ENOSPC if the hardware has no more."""
     try:
         posix.mkdir(path, 0o755)
     except FileExistsError:
@@ -44,7 +44,7 @@ def make_group(path: str) -> bool:
 
 
 def remove_group(path: str) -> None:
-    """Remove a group: its tasks fall back to the one above. One that is gone is no error. Raises OSError."""
+    """Remove a group: its tasks fall back to its parent. A missing one is not an error. Raises OSError."""
     try:
         posix.rmdir(path)
     except FileNotFoundError:
@@ -52,7 +52,7 @@ def remove_group(path: str) -> None:
 
 
 def is_group(path: str) -> bool:
-    """Whether there is a class of service, or a monitoring group, of that path."""
+    """Whether a class of service, or a monitoring group, of that path exists."""
     try:
         posix.stat(path + "/" + TASKS)
     except OSError:
@@ -61,7 +61,7 @@ def is_group(path: str) -> bool:
 
 
 def write(path: str, text: str) -> None:
-    """Write a line into a file of a group, by one write. Raises OSError."""
+    """Write a line into a file of a group, in one write. Raises OSError."""
     fd = posix.open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW)
     try:
         posix.write(fd, text.encode() + b"\n")
@@ -70,7 +70,7 @@ def write(path: str, text: str) -> None:
 
 
 def reason(top: str) -> str:
-    """Why the last write was refused, as the kernel says it; "" if it has no words for it."""
+    """Return the kernel's reason for refusing the last write; "" if it gives none."""
     try:
         said = shown(read_file(top + "/info/last_cmd_status")).strip()
     except OSError:
@@ -79,7 +79,7 @@ def reason(top: str) -> str:
 
 
 def values_of(schema: str) -> dict[str, int] | None:
-    """The value of each domain of one line, such as "L3:0=7f0;1=1f"; None for a line that has another form."""
+    """Return the value of each domain of a line such as "L3:0=7f0;1=1f"; None for a line of another form."""
     resource, colon, rest = schema.strip().partition(":")
     found = {}
     for part in rest.split(";"):
@@ -92,7 +92,7 @@ def values_of(schema: str) -> dict[str, int] | None:
 
 
 def line_of(schemata: bytes, resource: str) -> str:
-    """The line of a resource, such as "L3", in the content of `schemata`, without blanks around; "" without one."""
+    """Return the line of a resource, such as "L3", in the content of `schemata`, stripped of blanks; "" if missing."""
     return next((line for name, line in _by_resource(schemata) if name == resource), "")
 
 
@@ -105,7 +105,7 @@ def _by_resource(schemata: bytes) -> Iterator[tuple[str, str]]:
 
 
 def agrees(wanted: str, schemata: bytes) -> bool:
-    """Whether the content of `schemata` has the values of a line already, for each domain that the line names."""
+    """Whether the content of `schemata` already has a line's values, for each domain that the line names."""
     there = values_of(line_of(schemata, wanted.strip().partition(":")[0]))
     values = values_of(wanted)
     return values is not None and there is not None and values.items() <= there.items()

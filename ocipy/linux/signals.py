@@ -14,7 +14,7 @@ LAST = 64
 
 
 def number(text: str) -> int:
-    """The signal that TERM, SIGTERM, sigterm, 15 or RTMIN+3 names. Raises Error."""
+    """Return the signal named TERM, SIGTERM, sigterm, 15 or RTMIN+3. Raises Error."""
     if text.isascii() and text.isdigit():
         value = int(text)
         if 0 <= value <= LAST:

@@ -1,1 +1,1 @@
-"""What the user sees of a command at work: --trace with its format, and the steps that --debug logs."""
+"""What the user sees of a command at work: --trace with its format, and the steps logged by --debug."""

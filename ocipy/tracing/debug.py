@@ -1,7 +1,7 @@
-"""--debug: the steps of both lanes are logged as they are taken (docs/errors.md). Imported where that is asked for.
+"""--debug: log the steps of both lanes as they are carried out (docs/errors.md). Imported on request only.
 
-Init logs nothing itself: after its pivot a path of the host's leads into the container. It counts its steps in memory
-that it shares with the host's process, which tells of them when it has waited, and at the end.
+Init logs nothing itself: after its pivot a host path leads into the container. It counts its steps in memory shared
+with the host's process, which logs them after each wait, and at the end.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Narrator:
-    """An onlooker before another one. begun: how many steps of init's have; told: how many of those were told."""
+    """An onlooker before another one. begun: how many steps init has begun; told: how many of those were logged."""
 
     __slots__ = ("begun", "other", "told", "words")
 
@@ -26,7 +26,7 @@ class Narrator:
         self.other = other
         self.begun = _kernel.shared_memory(8).cast("Q")
         self.told = 0
-        # Before the clone: init imports nothing any more.
+        # Before the clone: init does not import anything.
         self.words = _wording()
 
     def host_lane(self, run: Run) -> Iterator[Step]:
@@ -41,7 +41,7 @@ class Narrator:
             self._tell_init(run.plan.init)
 
     def init_lane(self, steps: Sequence[Step]) -> Iterator[Step]:
-        """The steps of the init lane, in the init process."""
+        """The steps of the init lane, inside the init process."""
         number = 0
         for step in steps if self.other is None else self.other.init_lane(steps):
             number += 1

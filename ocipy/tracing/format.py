@@ -1,6 +1,6 @@
 """A trace in the Trace Event Format of Chrome, which Perfetto reads. Cold.
 
-Complete events ("X") with times in microseconds; one thread a lane; an arrow ("s", "f") for each barrier.
+Complete events ("X") with times in microseconds; one thread per lane; an arrow ("s", "f") for each barrier.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 Event = dict[str, Any]
 Timed = tuple["Step", int, int, dict[str, Any]]
-# The init lane's number where the host has not come to know of an init process.
+# The init lane's number if the host never learned of an init process.
 NO_PID = 0
 
 
 def document(trace: Trace, status: int, end: int) -> dict[str, Any]:
-    """The whole document. end: of the command, in ns."""
+    """Return the whole document. end: of the command, in ns."""
     ours = posix.getpid()
     events = _names(trace, ours)
     events.append(_event("start of the process", ours, trace.began, trace.entered, {"category": "phase"}))
@@ -42,9 +42,9 @@ def document(trace: Trace, status: int, end: int) -> dict[str, Any]:
 
 
 def init_steps(trace: Trace, end: int) -> list[Timed]:
-    """What init has written, made plausible: (step, begin, end, arguments).
+    """Return what init has written, made plausible: (step, begin, end, arguments).
 
-    A step that has not come to its end lasts as long as it can have: init waits at the FIFO, or has executed.
+    An unfinished step lasts as long as possible: init waits at the FIFO, or has executed.
     """
     if trace.run is None or trace.times is None:
         return []
@@ -66,7 +66,7 @@ def init_steps(trace: Trace, end: int) -> list[Timed]:
 
 
 def _names(trace: Trace, ours: int) -> list[Event]:
-    """What the viewer calls the process and its lanes, and their order."""
+    """The viewer's names for the process and its lanes, and their order."""
     events = [_named("process_name", ours, f"ocipy {trace.command}")]
     for order, (tid, name) in enumerate(((ours, "host lane"), (_init_pid(trace), "init lane"))):
         events.append(_named("thread_name", tid, name))
@@ -94,7 +94,7 @@ def _event(name: str, tid: int, begin: int, end: int, arguments: dict[str, Any])
 
 
 def _arrows(lanes: list[tuple[int, list[Timed]]]) -> list[Event]:
-    """From each `tell` to the `wait` of the same barrier in the other lane."""
+    """An arrow from each `tell` to the `wait` for the same barrier in the other lane."""
     told = {
         step.args["barrier"]: (tid, begin) for tid, steps in lanes for step, begin, _, _ in steps if _is(step, "tell")
     }

@@ -1,4 +1,4 @@
-"""A trace as a page: the same lanes, with what each step has taken."""
+"""A trace as a page: the same lanes, with the duration of each step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NANOSECONDS = 1e6  # in a millisecond
 
 
 def page_of(trace: Trace, init: list[Timed], status: int, end: int) -> str:
-    """The page. init: as format.init_steps gives it; end: of the command, in ns."""
+    """Return the page. init: from format.init_steps; end: of the command, in ns."""
     boxes = [_box("host", number, *step, trace.entered) for number, step in enumerate(trace.steps, 1)]
     for number, (step, begin, until, arguments) in enumerate(init, 1):
         boxes.append(_box("init", number, step, begin, until, "failed" not in arguments, trace.entered))

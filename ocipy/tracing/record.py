@@ -1,8 +1,8 @@
-"""The times of one command, as they are taken: of its phases, and of the steps of both lanes.
+"""Recording the times of one command: of its phases, and of the steps of both lanes.
 
-The clock is CLOCK_MONOTONIC in both processes. Init writes its times into memory that it shares with the host's
-process: no descriptor and no path leads to it, and its exec lets go of it. Whoever may have taken over init can write
-nothing but numbers there.
+The clock is CLOCK_MONOTONIC in both processes. Init writes its times into memory shared with the host's process: no
+descriptor and no path leads to it, and its exec unmaps it. A process that has taken over init can write only numbers
+there.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from ocipy.plan.model import Run, Step
 
-# An init that executes its process is at the end of its lane when one of these phases ends.
+# When one of these phases ends, an init that executes its process is at the end of its lane.
 EXECUTED = ("let init go on, until it has executed", "carry out the plan, until the process has executed")
 
-# Numbers of 64 bits for each step of the init lane in the shared memory.
+# The number of 64-bit values per step of the init lane in the shared memory.
 BEGIN, END, DONE, SIZE = 0, 1, 2, 3
 
 SECOND = 1_000_000_000
@@ -31,10 +31,10 @@ now = _kernel.monotonic_ns
 
 
 class Trace:
-    """One command's trace on its way.
+    """A command's trace in progress.
 
     began: of the process, in ns of CLOCK_MONOTONIC; entered: of the command. events: (name, begin, end, arguments) of
-    the phases. steps: (step, begin, end, done) of the host lane. times: what init writes, SIZE numbers a step.
+    the phases. steps: (step, begin, end, done) of the host lane. times: written by init, SIZE numbers per step.
     """
 
     __slots__ = ("began", "command", "entered", "events", "path", "phases", "run", "steps", "times")
@@ -51,7 +51,7 @@ class Trace:
         self.times: memoryview | None = None
 
     def wrap_phases(self) -> None:
-        """Replace the functions that are phases in the modules that are loaded by now."""
+        """Replace the functions of phases in all modules loaded so far."""
         for module, functions in self.phases.items():
             if module in sys.modules:
                 members = sys.modules[module].__dict__
@@ -60,13 +60,13 @@ class Trace:
                         members[name] = _Phase(self, phase, members[name])
 
     def host_lane(self, run: Run) -> Iterator[Step]:
-        """The steps of the host lane. Maps the memory for those of init, which is not yet cloned."""
+        """The steps of the host lane. Maps the memory for those of init, which is not cloned yet."""
         self.run = run
         self.times = _kernel.shared_memory(8 * SIZE * max(1, len(run.plan.init))).cast("Q")
         for step in run.plan.host:
             begin = now()
             done = False
-            # A step that fails ends the loop, and so closes this generator.
+            # A failing step ends the loop, and so closes this generator.
             try:
                 yield step
                 done = True
@@ -74,7 +74,7 @@ class Trace:
                 self.steps.append((step, begin, now(), done))
 
     def init_lane(self, steps: Sequence[Step]) -> Iterator[Step]:
-        """The steps of the init lane, in the init process."""
+        """The steps of the init lane, inside the init process."""
         times = self.times
         assert times is not None
         at = 0
@@ -89,7 +89,7 @@ class Trace:
 
 
 class _Phase:
-    """A function that is timed. One that carries out a run has the trace look on."""
+    """A timed function. One that carries out a run makes the trace its onlooker."""
 
     __slots__ = ("function", "name", "trace")
 
@@ -110,23 +110,23 @@ class _Phase:
             raise
         finally:
             self.trace.events.append((self.name, begin, now(), arguments))
-        # What it has imported may have phases of its own.
+        # Modules that it has imported may contain phases.
         self.trace.wrap_phases()
         return result
 
 
 def process_began(moment: int) -> int:
-    """When this process began, in ns of CLOCK_MONOTONIC; moment: now.
+    """Return when this process began, in ns of CLOCK_MONOTONIC; moment: now.
 
-    The kernel tells it in ticks of 10 ms (proc(5), field 22 of stat). Within a tick the time on and for a processor
-    tells more: until here a process waits for hardly anything else.
+    The kernel reports it in ticks of 10 ms (proc(5), field 22 of stat). Within a tick, the time spent running and
+    waiting for a processor is more exact: up to here a process waits for hardly anything else.
     """
     from ocipy.linux.files import read_file
     from ocipy.linux.text import words_of
     from ocipy.state.state import process_start
 
     tick = SECOND // posix.sysconf("SC_CLK_TCK")
-    # The field counts from boot, time in suspend included.
+    # The field counts from boot, including time in suspend.
     asleep = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - now()
     least = process_start(posix.getpid()) * tick - asleep
     try:

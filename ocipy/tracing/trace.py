@@ -1,8 +1,8 @@
 """--trace FILE: when each phase and each step of both lanes began and ended, as a Chrome trace (docs/performance.md).
 
-Imported only where it is asked for, and nothing elsewhere asks at every step whether it is: the functions that are
-phases are replaced by ones that look at the clock before and after, and the lanes go through other iterables of the
-same steps (record.py).
+Imported on request only, and no other code checks at every step whether tracing is on: the functions of the phases are
+replaced by ones that read the clock before and after, and the lanes go through other iterables of the same steps
+(record.py).
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _running: list[Trace] = []
 
 
 def begin(path: str, command: str, phases: Mapping[str, Mapping[str, str]]) -> None:
-    """Begin to trace. The file is opened and left empty, so that nothing is done where it cannot be. Raises Error.
+    """Begin to trace. The file is opened and emptied first, so that a failure stops everything. Raises Error.
 
-    phases: by module, the functions that are timed, as that module calls them, with their names in the trace.
+    phases: by module, the functions to time, as that module calls them, with their names in the trace.
     """
     if not path.startswith("/"):
         path = posix.getcwd() + "/" + path
@@ -41,7 +41,7 @@ def begin(path: str, command: str, phases: Mapping[str, Mapping[str, str]]) -> N
 
 
 def end(status: int) -> None:
-    """Write the trace, if one was begun. What fails is only told: the command is done."""
+    """Write the trace, if one was begun. A failure is only reported: the command is done."""
     while _running:
         try:
             _finish(_running.pop(), status)
@@ -70,12 +70,12 @@ def _finish(trace: Trace, status: int) -> None:
 
 
 def write(path: str, data: bytes) -> None:
-    """Write a regular file, of the caller's alone if it is new. Raises OSError, Error."""
-    # By its name each time: a descriptor kept open could be taken for one of those that are the payload's.
+    """Write a regular file, accessible to the caller only if it is new. Raises OSError, Error."""
+    # By its name each time: an open descriptor could be taken for one of the payload's.
     fd = posix.open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0o600)
     try:
         if posix.fstat(fd).st_mode & S_IFMT != S_IFREG:
-            raise Error("the trace is no regular file", pointer=path)
+            raise Error("the trace is not a regular file", pointer=path)
         while data:
             data = data[posix.write(fd, data) :]
     finally:

@@ -34,7 +34,7 @@ def reason_against() -> str:
     checked = subprocess.run([CRIU, "check"], capture_output=True, timeout=scaled(60), check=False)
     if checked.returncode == 0:
         return ""
-    said = next((line for line in lines(os.fsdecode(checked.stderr)) if "Error" in line), "it does not say why")
+    said = next((line for line in lines(os.fsdecode(checked.stderr)) if "Error" in line), "it gives no reason")
     return f"needs a kernel that criu works on; `criu check`: {said}"
 
 

@@ -170,7 +170,7 @@ def test_criu_dies(runtime: Runtime, container: MakeContainer, work: Path, fake:
     fake.behave(dies=True, freezes=True)
     one = container().start()
     result = runtime.call("checkpoint", "--image-path", work / "i", one.id, globals=["--criu", fake.path])
-    result.fails("criu cannot dump the container: it ended with status 3")
+    result.fails("criu cannot dump the container: it exited with status 3")
     assert one.status == "running"
 
 

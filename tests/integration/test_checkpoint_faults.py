@@ -164,7 +164,7 @@ def test_a_full_disk(counter: Counter, work: Path, size: str, log: str) -> None:
         counter.goes_on(counter.count)
 
 
-CUT_OFF = "pages-1.img is cut off"
+CUT_OFF = "pages-1.img is truncated"
 reads_on = pytest.mark.ocipy_only("criu reads on and on")
 
 

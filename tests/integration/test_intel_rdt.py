@@ -153,7 +153,7 @@ def test_a_class_that_is_there_has_to_have_the_schema(
     rdt: Rdt, sleeping: Bundle, new_id: NewId, schemas: dict[str, str], pointer: str
 ) -> None:
     (rdt.top / "gold").mkdir()
-    rdt.create(sleeping, new_id(), closID="gold", **schemas).fails(pointer, "does not have")
+    rdt.create(sleeping, new_id(), closID="gold", **schemas).fails(pointer, "exists, but instead of")
     assert rdt.classes == {"gold"}
     assert not any("tasks" in line for line in rdt.writes)
     assert rdt.runtime.ids() == []

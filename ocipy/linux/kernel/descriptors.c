@@ -1,4 +1,4 @@
-/* Waiting for descriptors and passing them on: poll(2), unix(7), cmsg(3). */
+/* Waiting for descriptors and sending them: poll(2), unix(7), cmsg(3). */
 #include "kernel.h"
 
 #include <poll.h>
@@ -15,12 +15,12 @@ static long long now_ms(void) {
     return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
 }
 
-/* poll(2), called again with what is left of the time when a signal interrupts it. -1 with an exception. */
+/* poll(2), resumed with the remaining time after a signal. -1 with an exception. */
 static int poll_on(struct pollfd *watched, nfds_t count, int timeout) {
     long long end = timeout > 0 ? now_ms() + timeout : 0;
     for (;;) {
         int ready, error;
-        Py_BEGIN_ALLOW_THREADS /* the other side may be a thread of ours: a program's that uses the library */
+        Py_BEGIN_ALLOW_THREADS /* the other side may be a thread of the program that uses the library */
             ready = poll(watched, count, timeout);
         error = errno;
         Py_END_ALLOW_THREADS if (ready >= 0) return ready;
@@ -90,7 +90,7 @@ static PyObject *kernel_connect_unix(PyObject *self, PyObject *args) {
     if (size >= (Py_ssize_t)sizeof(address.sun_path)) {
         errno = ENAMETOOLONG;
     } else if (size == 0) {
-        errno = ENOENT; /* what begins with a zero byte is an abstract address, and anybody's: unix(7) */
+        errno = ENOENT; /* a leading zero byte means an abstract address, which anybody may bind: unix(7) */
     } else {
         memcpy(address.sun_path, text_of(path), size);
         fd = socket(AF_UNIX, kind | SOCK_CLOEXEC, 0);
@@ -98,7 +98,7 @@ static PyObject *kernel_connect_unix(PyObject *self, PyObject *args) {
     Py_DECREF(path);
     if (fd < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
-    /* A listener that accepts nobody, or a reader that does not read, must not hold us up for ever (EAGAIN). */
+    /* A listener that does not accept, or a reader that does not read, must not block us for ever (EAGAIN). */
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &(struct timeval){.tv_sec = SEND_PATIENCE}, sizeof(struct timeval));
     if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
         int error = errno;
@@ -109,7 +109,7 @@ static PyObject *kernel_connect_unix(PyObject *self, PyObject *args) {
     return int_or_error(fd);
 }
 
-/* The descriptors in a sequence into a control message; 0 if there are none. -1 with an exception. */
+/* Put the descriptors of a sequence into a control message; 0 if there are none. -1 with an exception. */
 static Py_ssize_t fill_control(PyObject *fds, struct msghdr *message) {
     PyObject *fast = PySequence_Fast(fds, "fds: a sequence of int");
     if (!fast)
@@ -161,8 +161,8 @@ static PyObject *kernel_send(PyObject *self, PyObject *args) {
     return answer;
 }
 
-/* The descriptors of a received message into fds, at most limit of them; all are closed if there are more.
- * The number of those that came, limit or not. */
+/* Put the descriptors of a received message into fds, at most limit of them; close all if there are more.
+ * Returns how many came, regardless of the limit. */
 static int take_descriptors(struct msghdr *message, int *fds, int limit, int keep) {
     int count = 0;
     for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header; header = CMSG_NXTHDR(message, header)) {

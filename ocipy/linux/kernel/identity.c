@@ -1,4 +1,4 @@
-/* What a process is and may: prctl(2), capabilities(7), prlimit(2), its host name, its session keyring. */
+/* A process's attributes and privileges: prctl(2), capabilities(7), prlimit(2), host name, session keyring. */
 #include "kernel.h"
 
 #include <linux/capability.h>
@@ -44,7 +44,7 @@ static PyObject *kernel_capset(PyObject *self, PyObject *args) {
     return none_or_error(syscall(SYS_capset, &header, low_high));
 }
 
-/* An int of 0 to 2**64-1 into *limit; 1 if it is negative, -1 with an exception. */
+/* Convert an int of 0 to 2**64-1 into *limit; 1 if it is negative, -1 with an exception. */
 static int parse_limit(PyObject *value, rlim64_t *limit) {
     int overflow;
     long long number = PyLong_AsLongLongAndOverflow(value, &overflow);
@@ -101,7 +101,7 @@ static PyObject *kernel_keyctl_describe(PyObject *self, PyObject *args) {
     if (!PyArg_ParseTuple(args, "i", &key))
         return NULL;
     long size = syscall(SYS_keyctl, KEYCTL_DESCRIBE, key, text, sizeof(text), 0);
-    if (size > (long)sizeof(text)) { /* then the kernel has written nothing */
+    if (size > (long)sizeof(text)) { /* then the kernel wrote nothing */
         errno = EMSGSIZE;
         size = -1;
     }

@@ -31,21 +31,21 @@ extern PyMethodDef tty_methods[];
 
 PyMODINIT_FUNC PyInit__kernel(void);
 
-/* None, or OSError of errno where the call returned -1. */
+/* Return None, or OSError of errno if the call returned -1. */
 static inline PyObject *none_or_error(long result) {
     if (result < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
     Py_RETURN_NONE;
 }
 
-/* The int that the call returned, or OSError of errno where it is -1. */
+/* Return the call's int, or OSError of errno if it is -1. */
 static inline PyObject *int_or_error(long result) {
     if (result < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
     return PyLong_FromLong(result);
 }
 
-/* For "O&": a str, encoded as file names are, into a new reference to bytes; NULL stays NULL where it is None. */
+/* For "O&": convert a str, encoded like file names, into a new reference to bytes; None becomes NULL. */
 int optional_path(PyObject *value, void *bytes);
 
 static inline const char *text_of(PyObject *bytes) {

@@ -8,8 +8,8 @@
 #include <sys/resource.h>
 
 /* libc keeps the thread's id in its thread descriptor, and fork(2) has the kernel write the child's there. A raw clone3
- * asks for the same: the address is the one that libc registered for the thread's end. 0 where the kernel does not
- * tell. */
+ * requests the same: the address is the one that libc registered for the thread's end. 0 if the kernel does not report
+ * it. */
 static unsigned long long libc_tid_address(void) {
     int *address = NULL;
     return prctl(PR_GET_TID_ADDRESS, &address, 0, 0, 0) ? 0 : (unsigned long long)(uintptr_t)address;
@@ -87,7 +87,7 @@ static PyObject *kernel_pidfd_getfd(PyObject *self, PyObject *args) {
     return int_or_error(syscall(SYS_pidfd_getfd, pidfd, target, 0));
 }
 
-/* A tuple of bytes as execve(2) takes it; PyMem_Free it. NULL with an exception. */
+/* Convert a tuple of bytes as execve(2) takes it; PyMem_Free it. NULL with an exception. */
 static char **vector_of(PyObject *texts) {
     Py_ssize_t count = PyTuple_GET_SIZE(texts);
     char **vector = PyMem_New(char *, count + 1);
@@ -103,7 +103,7 @@ static char **vector_of(PyObject *texts) {
     return vector;
 }
 
-/* prlimit(2) for each limit, then execve(2): under the limits there may be no memory for as much as a call of Python.
+/* prlimit(2) for each limit, then execve(2): under the limits there may not be enough memory for a Python call.
  */
 static PyObject *kernel_execve_limited(PyObject *self, PyObject *args) {
     const char *path;

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/personality.h>
 
-/* struct sched_attr of sched_setattr(2), first version. Its header cannot stand beside libc's sched.h, which Python.h
+/* struct sched_attr of sched_setattr(2), first version. Its header conflicts with libc's sched.h, which Python.h
  * includes. */
 struct scheduling {
     uint32_t size;
@@ -64,7 +64,7 @@ static PyObject *kernel_set_mempolicy(PyObject *self, PyObject *args) {
         mask[node / WORD] |= 1UL << (node % WORD);
     }
     Py_DECREF(nodes);
-    /* The kernel looks at one bit less than it is told of: set_mempolicy(2), maxnode. */
+    /* The kernel uses one bit less than maxnode says: set_mempolicy(2). */
     return none_or_error(syscall(SYS_set_mempolicy, mode, count ? mask : NULL, count ? MAX_NODES + 1 : 0));
 }
 

@@ -1,4 +1,4 @@
-/* Signals: rt_sigaction(2), sigprocmask(2), signalfd(2). Raw calls where libc keeps two signals for itself. */
+/* Signals: rt_sigaction(2), sigprocmask(2), signalfd(2). Raw calls, since libc reserves two signals for itself. */
 #include "kernel.h"
 
 #include <signal.h>
@@ -8,7 +8,7 @@
 enum { LAST_SIGNAL = 64, KERNEL_MASK_SIZE = LAST_SIGNAL / 8 };
 
 static PyObject *kernel_reset_signals(PyObject *self, PyObject *Py_UNUSED(ignored)) {
-    /* All zero is SIG_DFL, no flags, no mask, whatever order the architecture has the members of struct sigaction in.
+    /* All zeros is SIG_DFL, no flags, no mask, in whatever order the architecture has struct sigaction's members.
      */
     static const unsigned long by_default[8];
     static const unsigned long long nothing = 0;
@@ -41,7 +41,7 @@ static PyObject *kernel_signal_is_ignored(PyObject *self, PyObject *args) {
     return PyBool_FromLong(action.sa_handler == SIG_IGN);
 }
 
-/* The set of the signals in a sequence; of all if it is empty. -1 with an exception. */
+/* Make the set of the signals in a sequence; of all if it is empty. -1 with an exception. */
 static int parse_signals(PyObject *signals, sigset_t *set) {
     PyObject *fast = PySequence_Fast(signals, "signals: a sequence of int");
     if (!fast)

@@ -21,7 +21,7 @@ def test_rules_that_v1_has_not_taken_are_an_error(tmp_path: Path, stands: str) -
     for name in ("devices.allow", "devices.deny"):
         (tmp_path / name).touch()
     rules = [(False, "a", ANY, ANY, ALL), (True, "c", 1, 5, ALL)]
-    with pytest.raises(Error, match="has not taken the device rules"):
+    with pytest.raises(Error, match="did not apply the device rules"):
         device_filter.set_v1(str(tmp_path), rules)
 
 

@@ -273,9 +273,9 @@ def test_limits_without_a_cgroup() -> None:
 @pytest.mark.parametrize(
     ("file", "number", "hint"),
     [
-        ("cpuset.cpus", errno.ERANGE, "no such CPU"),
-        ("cpuset.mems", errno.EACCES, "the cgroup above"),
-        ("memory.limit_in_bytes", errno.EBUSY, "leave room"),
+        ("cpuset.cpus", errno.ERANGE, "does not have this CPU"),
+        ("cpuset.mems", errno.EACCES, "the parent cgroup"),
+        ("memory.limit_in_bytes", errno.EBUSY, "above the current usage"),
         ("hugetlb.3MB.max", errno.ENOENT, "/sys/kernel/mm/hugepages"),
         ("pids.max", errno.ENOENT, "cgroup.controllers"),
         ("pids.max", errno.EACCES, "on the path denies it"),
@@ -443,14 +443,14 @@ class TestWrite:
                 if fits:
                     cgroup.write("", "limit", "10000001", verify=True)
                 else:
-                    with pytest.raises(Error, match="no such limit any more"):
+                    with pytest.raises(Error, match="no longer has this limit"):
                         cgroup.write("", "limit", "10000001", verify=True)
 
     def test_memory_in_use(self, tmp_path: Path, refusing: tuple[list[str], dict[str, int]]) -> None:
         (tmp_path / "memory.usage_in_bytes").write_text("4096\n")
         (tmp_path / "memory.max_usage_in_bytes").write_text("8192\n")
         refusing[1]["memory.limit_in_bytes"] = errno.EBUSY
-        with pytest.raises(Error, match=r"1 byte: 4096 bytes \(4 KiB\) are in use, 8192 bytes \(8 KiB\) were at"):
+        with pytest.raises(Error, match=r"1 byte: 4096 bytes \(4 KiB\) are in use, the peak was 8192 bytes"):
             Cgroup("v1", {"memory": str(tmp_path)}, []).write("memory", "memory.limit_in_bytes", "1")
 
     def test_check_before_update(self, tmp_path: Path) -> None:

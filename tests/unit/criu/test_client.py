@@ -57,14 +57,14 @@ def test_the_default_path_where_there_is_none(monkeypatch: pytest.MonkeyPatch, t
 def test_a_criu_that_is_named_and_is_not_there() -> None:
     with pytest.raises(Error) as caught:
         find("/nowhere/criu")
-    assert caught.value.line == "--criu: cannot run /nowhere/criu: there is no program of that name"
+    assert caught.value.line == "--criu: cannot run /nowhere/criu: no such program"
 
 
 @pytest.mark.parametrize(
     ("version", "words"),
     [
         ({"major_number": 2, "minor_number": 12}, "is version 2.12, which is too old"),
-        ({}, "does not tell its version, so it is too old"),
+        ({}, "does not report its version, so it is too old"),
     ],
 )
 def test_a_criu_that_is_too_old(tmp_path: Path, version: dict[str, int], words: str) -> None:
@@ -76,7 +76,7 @@ def test_a_criu_that_is_too_old(tmp_path: Path, version: dict[str, int], words: 
 
 def test_a_program_that_is_no_criu(tmp_path: Path) -> None:
     fake = FakeCriu(tmp_path / "criu", exits=2)
-    with pytest.raises(Error, match=r"does not answer as criu 3.0 does: it ended with status 2"):
+    with pytest.raises(Error, match=r"does not answer as criu 3.0 does: it exited with status 2"):
         find(str(fake.path))
 
 
@@ -175,7 +175,7 @@ def test_the_end_of_criu_is_noticed_while_a_child_of_its_has_the_socket(tmp_path
     program.write_text(f"#!/bin/sh\nsleep 1000 &\necho $! > {tmp_path}/pid\nexit 3\n")
     program.chmod(0o755)
     session = Session(str(program))
-    with pytest.raises(client.NoAnswer, match="it ended with status 3"):
+    with pytest.raises(client.NoAnswer, match="it exited with status 3"):
         session.receive()
     session.end()
     os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
@@ -183,6 +183,6 @@ def test_the_end_of_criu_is_noticed_while_a_child_of_its_has_the_socket(tmp_path
 
 def test_a_log_that_says_nothing(tmp_path: Path) -> None:
     error = client.failure("criu cannot dump", {"cr_errno": 3}, str(tmp_path / "no.log"))
-    assert error.line == f"criu cannot dump: it does not say why (criu's log: {tmp_path}/no.log): No such process"
+    assert error.line == f"criu cannot dump: it gives no reason (criu's log: {tmp_path}/no.log): No such process"
     error = client.failure("criu cannot dump", {"cr_errmsg": "words"}, str(tmp_path / "no.log"))
     assert error.line == f"criu cannot dump: words (criu's log: {tmp_path}/no.log)"

@@ -45,7 +45,7 @@ def test_a_file_of_pages_that_is_cut_off(tmp_path: Path) -> None:
     with pytest.raises(Error) as caught:
         check_pages(str(tmp_path))
     size = 2 * PAGE_SIZE
-    assert caught.value.line == f"--image-path: the image {pages} is cut off: it has {size - 1} of {size} bytes"
+    assert caught.value.line == f"--image-path: the image {pages} is truncated: it has {size - 1} of {size} bytes"
     pages.unlink()
     check_pages(str(tmp_path))  # criu reports that itself
 

@@ -160,6 +160,6 @@ def test_what_is_no_file_of_ours_is_refused_before_anything_is_done(tmp_path: Pa
     for name, words in refused.items():
         with pytest.raises(Error, match=words):
             trace.begin(str(tmp_path / name), "create", {})
-    with pytest.raises(Error, match="no regular file"):
+    with pytest.raises(Error, match="not a regular file"):
         trace.begin("/dev/null", "create", {})
     assert (tmp_path / "target").read_text() == "kept"
