@@ -1,8 +1,8 @@
-"""The host lane's side of a systemd unit, and the end of one. What is said to systemd is in systemd/bus.py.
+"""The host lane's side of a systemd unit, and the unit's end. systemd/bus.py talks to systemd.
 
-Cgroup.systemd, in the state as well, says what the unit is: its name, its description, by which it is known for ours,
-the D-Bus addresses of its systemd, and the file that this keeps for it, "" if that is not known. It is there before the
-unit is, so that `delete --force` finds it after a SIGKILL.
+Cgroup.systemd, which is also in the state, describes the unit: its name, its description, by which we recognize it, the
+D-Bus addresses of its systemd, and systemd's file for it, "" if that is unknown. It is saved before the unit exists, so
+that `delete --force` finds it after a SIGKILL.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ if TYPE_CHECKING:
 
 PATH = "/linux/cgroupsPath"
 ANNOTATION = "/annotations/org.systemd.property."
-# systemd's own socket, as systemctl takes it, needs no message bus; the bus is for where that is closed to us.
+# systemd's own socket, which systemctl uses too, needs no message bus; the bus is the fallback if it is closed to us.
 RUNTIME = "/run/systemd"
 SYSTEM = (f"unix:path={RUNTIME}/private", "unix:path=/run/dbus/system_bus_socket")
-# Seconds in which systemd hears from the kernel that a cgroup is empty: that tells no more often than each 10 ms
-# (cgroup_file_notify), and nothing of one that has been removed.
+# Seconds until the kernel tells systemd that a cgroup is empty: it does so at most every 10 ms (cgroup_file_notify),
+# and not at all for a removed one.
 NOTICE = 0.05
-# What systemd says of a property that it does not have, before its name.
+# The beginning of systemd's answer about a property that it does not have; the name follows.
 UNKNOWN = "Cannot set property "
 
 
 def systemd_unit(run: HostRun, *, unit: str, slice_path: str, user: bool, description: str) -> None:
-    """Find systemd, and where the unit's cgroup will be; and have the state say so."""
+    """Find systemd, and where the unit's cgroup will be, and record that in the state."""
     addresses = list(user_addresses() if user else SYSTEM)
     run.bus = bus.connect(addresses, user=user, interrupts=run.interrupts)
     layout = probe()
     run.expected_paths = place(layout, bus.root_of(run.bus) + slice_path + "/" + unit).paths
-    # Without its paths: until the unit is made they may be somebody else's, whose unit has the same name.
+    # Without its paths: until the unit is made they may belong to someone else's unit of the same name.
     run.cgroup = Cgroup(layout.mode, {}, [])
     run.cgroup.systemd = {
         "unit": unit,
@@ -60,11 +60,11 @@ def systemd_unit(run: HostRun, *, unit: str, slice_path: str, user: bool, descri
 
 
 def hurry() -> int:
-    """Have the kernel get ready to move a process into a cgroup, which takes some 10 ms. The pid of who does, or 0.
+    """Have the kernel prepare for moving a process into a cgroup, which takes some 10 ms. Return the child's pid, or 0.
 
-    Who moves one waits until no process can be at a fork or an exit: for a grace period of RCU, unless somebody else
-    has waited for the same just now (cgroup_threadgroup_rwsem, rcu_sync_enter). So another process of ours enters
-    the cgroup that we are in, which changes nothing; when systemd moves init, the wait is over.
+    A process that moves one waits until no process can be at a fork or an exit: for a grace period of RCU, unless
+    somebody else has just waited for the same (cgroup_threadgroup_rwsem, rcu_sync_enter). So another process of ours
+    enters our own cgroup, which changes nothing; when systemd moves init, the wait is over.
     """
     layout = probe()
     for name, path in layout.own.items():
@@ -75,14 +75,14 @@ def hurry() -> int:
         try:
             return _kernel.write_zero_aside(fd)
         except OSError:
-            return 0  # then it takes its time
+            return 0  # then the move takes its time
         finally:
             posix.close(fd)
     return 0
 
 
 def user_addresses() -> list[str]:
-    """Where the systemd of the caller may be: its own socket, then the message bus."""
+    """Return where the caller's systemd may be: its own socket, then the message bus."""
     directory = _user_directory()
     bus = posix.environ.get(b"DBUS_SESSION_BUS_ADDRESS", b"").decode("utf-8", "surrogateescape")
     addresses = []
@@ -96,13 +96,13 @@ def user_addresses() -> list[str]:
 
 
 def _user_directory() -> str:
-    """Where the systemd of the caller has its own files, "" if that is not to be known."""
+    """Return the directory of the caller's systemd for its own files, "" if it is unknown."""
     directory = posix.environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape").rstrip("/")
     return directory + "/systemd" if directory else ""
 
 
 def escaped(path: str) -> str:
-    """A path as a value of an address (D-Bus specification, "Server Addresses")."""
+    """Escape a path as a value of an address (D-Bus specification, "Server Addresses")."""
     return "".join(
         chr(byte) if byte < 128 and (chr(byte).isalnum() or chr(byte) in "-_/.*\\") else f"%{byte:02x}"
         for byte in path.encode("utf-8", "surrogateescape")
@@ -110,9 +110,9 @@ def escaped(path: str) -> str:
 
 
 def place(layout: Layout, path: str) -> Cgroup:
-    """The cgroup of a unit in every hierarchy. Makes nothing.
+    """Return the cgroup of a unit in every hierarchy. Makes nothing.
 
-    The unit's own directories count as made by us, whoever makes them; those of its slices if they are not there yet.
+    The unit's own directories count as made by us, whoever makes them; those of its slices if they do not exist yet.
     """
     paths: dict[str, str] = {}
     created: list[str] = []
@@ -123,7 +123,7 @@ def place(layout: Layout, path: str) -> Cgroup:
 
 
 def systemd_scope(run: HostRun, *, properties: Sequence[Property]) -> None:
-    """Have systemd make the unit with init in it, and make what it leaves out."""
+    """Have systemd make the unit with init in it, and make what systemd leaves out."""
     cgroup = _cgroup(run)
     try:
         settled = bus.start(_bus(run), _unit(cgroup), properties, run.pid)
@@ -134,11 +134,11 @@ def systemd_scope(run: HostRun, *, properties: Sequence[Property]) -> None:
         raise
     if settled is None:
         unit = _unit(cgroup)
-        # Somebody else's: it is not for us to stop.
+        # It belongs to somebody else: we must not stop it.
         run.cgroup = None
         run.state.cgroup = None
         raise Error(
-            f"there is a unit {unit} already",
+            f"a unit {unit} already exists",
             hint="another container may use it: see systemctl status; choose another id, or another cgroupsPath",
         )
     _see_where_it_is(run, cgroup)
@@ -147,12 +147,12 @@ def systemd_scope(run: HostRun, *, properties: Sequence[Property]) -> None:
 
 
 def _see_where_it_is(run: HostRun, cgroup: Cgroup) -> None:
-    """The paths from where init is now: a property of the config may have moved the unit. They go into the state."""
+    """Take the paths from init's present place: a property of the config may have moved the unit. Record them."""
     layout = probe()
     own = parse_own(files.read(f"/proc/{run.pid}/cgroup"))
     path = own.get("" if layout.mode == "v2" else "name=systemd", "")
     if not path.endswith("/" + _unit(cgroup)):
-        raise Error(f"systemd has made {_unit(cgroup)}, but the container's process is in {path or 'no cgroup of it'}")
+        raise Error(f"systemd made {_unit(cgroup)}, but the container's process is in {path or 'no cgroup of it'}")
     made = place(layout, path)
     cgroup.paths, cgroup.created = made.paths, made.created
     if cgroup.systemd is not None and not files.is_present(cgroup.systemd["file"]):
@@ -162,7 +162,7 @@ def _see_where_it_is(run: HostRun, cgroup: Cgroup) -> None:
 
 
 def systemd_join(run: HostRun) -> None:
-    """Move init into the unit's cgroup in each v1 hierarchy where systemd has not."""
+    """Move init into the unit's cgroup in each v1 hierarchy in which systemd has not."""
     cgroup = _cgroup(run)
     layout = probe()
     own = parse_own(files.read(f"/proc/{run.pid}/cgroup"))
@@ -171,16 +171,16 @@ def systemd_join(run: HostRun) -> None:
 
 
 def systemd_properties(run: HostRun, *, properties: Sequence[Property]) -> None:
-    """Tell systemd of the limits."""
+    """Tell systemd the limits."""
     cgroup = _cgroup(run)
     bus.set_properties(_bus(run), _unit(cgroup), properties)
     if cgroup.mode != "v2":
-        # A device list makes systemd begin with that hierarchy in the slices above, and move all below up there.
+        # A device list makes systemd use that hierarchy in the slices above, and move everything below up there.
         systemd_join(run)
 
 
 def set_properties(cgroup: Cgroup, properties: Sequence[Property]) -> None:
-    """The same for a container that is there: for update. Raises Error."""
+    """The same for an existing container: for update. Raises Error."""
     if cgroup.systemd is not None and properties:
         _call(cgroup.systemd, bus.set_properties, properties)
 
@@ -188,17 +188,17 @@ def set_properties(cgroup: Cgroup, properties: Sequence[Property]) -> None:
 def attach(cgroup: Cgroup, pid: int, below: str = "") -> None:
     """Have systemd move a process into the unit's cgroup, or into `below`, a path from there.
 
-    For a user: systemd may where the kernel does not let us, from outside of what is delegated to it. Raises Error.
+    For a user: outside the cgroups delegated to the user, systemd may move it and we may not. Raises Error.
     """
     if cgroup.systemd is not None:
         _call(cgroup.systemd, bus.attach, pid, "/" + below.lstrip("/") if below else "")
 
 
 def stop(cgroup: Cgroup) -> None:
-    """End a unit with all that is in it. Its directories may be left: Cgroup.remove is for these. Raises OSError.
+    """End a unit with everything in it. Cgroup.remove removes directories that may remain. Raises OSError.
 
-    systemd may have forgotten ours, and made somebody else's of that name: then nothing is left of ours. A systemd that
-    cannot be asked is no error, since a unit without processes goes by itself.
+    systemd may have forgotten ours, and made somebody else's of that name: then nothing of ours remains. A systemd that
+    cannot be reached is not an error, since a unit without processes disappears by itself.
     """
     if cgroup.systemd is None or _is_forgotten(cgroup):
         return
@@ -209,13 +209,13 @@ def stop(cgroup: Cgroup) -> None:
         if whose == "other":
             cgroup.paths, cgroup.created = {}, []
             return
-        # First of all, since systemd would send SIGTERM and wait.
+        # First, since systemd would send SIGTERM and wait.
         ending.kill_all(cgroup, SIGKILL)
         if whose == "ours":
             bus.stop(connection, unit, lambda: _is_forgotten(cgroup))
     except Error as error:
         if any(files.is_present(path) for path in cgroup.paths.values()):
-            log.warning(f"{error}; {unit} is removed by hand")
+            log.warning(f"{error}; removing {unit} without systemd")
             ending.kill_all(cgroup, SIGKILL)
             time.sleep(NOTICE)
     finally:
@@ -224,9 +224,9 @@ def stop(cgroup: Cgroup) -> None:
 
 
 def _is_forgotten(cgroup: Cgroup) -> bool:
-    """systemd has no unit of that name: seen without asking it, since it keeps a file for each, also for failed ones.
+    """Whether systemd has no unit of that name, without asking it: it keeps a file for each, even for failed ones.
 
-    So it is for most that have come to their end.
+    This is so for most that have ended.
     """
     file = cgroup.systemd["file"] if cgroup.systemd is not None else ""
     return bool(file and cgroup.paths) and not files.is_present(file)
@@ -242,13 +242,13 @@ def _call(unit: dict[str, Any], work: Callable[..., None], *arguments: object) -
 
 def _bus(run: HostRun) -> bus.Connection:
     if run.bus is None:
-        raise Error("internal error: nobody speaks to systemd")
+        raise Error("internal error: there is no connection to systemd")
     return run.bus
 
 
 def _cgroup(run: HostRun) -> Cgroup:
     if run.cgroup is None:
-        raise Error("internal error: there is no cgroup yet")
+        raise Error("internal error: the cgroup does not exist yet")
     return run.cgroup
 
 

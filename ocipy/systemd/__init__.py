@@ -1,1 +1,1 @@
-"""systemd as a library of its own: units by D-Bus, limits as properties of a unit, and the form they are written in."""
+"""systemd as a separate library: units by D-Bus, limits as properties of a unit, and the text form of properties."""

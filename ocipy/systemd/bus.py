@@ -1,6 +1,6 @@
-"""Units of systemd, made, changed and stopped by D-Bus (org.freedesktop.systemd1(5)).
+"""systemd units, made, changed and stopped by D-Bus (org.freedesktop.systemd1(5)).
 
-Either by systemd's own socket, where every message is for it and every signal comes unasked, or by a message bus.
+Either by systemd's own socket, where every message is for it and all signals arrive without subscription, or by a bus.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 SERVICE = "org.freedesktop.systemd1"
 MANAGER_PATH = "/org/freedesktop/systemd1"
 MANAGER_INTERFACE = SERVICE + ".Manager"
-# What is called: path, destination, interface.
+# The objects called: path, destination, interface.
 MANAGER = (MANAGER_PATH, SERVICE, MANAGER_INTERFACE)
 PEER = (MANAGER_PATH, SERVICE, "org.freedesktop.DBus.Peer")
 BROKER = ("/org/freedesktop/DBus", "org.freedesktop.DBus", "org.freedesktop.DBus")
 PROPERTIES = "org.freedesktop.DBus.Properties"
 JOB_ENDED = b"JobRemoved"
 JOB_REMOVED = f"type='signal',sender='{SERVICE}',interface='{MANAGER_INTERFACE}',member='JobRemoved'"
-# The tail of the path of a socket of systemd's own.
+# The suffix of the path of systemd's own sockets.
 OWN_SOCKET = "/systemd/private"
 PATIENCE = 30.0  # seconds, for a job and for an answer
 CONNECT_PATIENCE = 5.0
@@ -43,7 +43,7 @@ BOOTED = "/run/systemd/system"  # sd_booted(3)
 
 
 class Refused(Error):
-    """An error that systemd, or the bus, answered. name: its D-Bus name."""
+    """An error answered by systemd, or the bus. name: its D-Bus name."""
 
     __slots__ = ("name",)
 
@@ -53,15 +53,15 @@ class Refused(Error):
 
 
 def connect(addresses: Sequence[str], *, user: bool = False, interrupts: int = -1) -> Connection:
-    """A connection by the first address that works. Raises Error that says which did not.
+    """Return a connection by the first address that works. Raises Error that explains each failure.
 
-    interrupts: looked at in every wait (children/interrupts.py)."""
+    interrupts: checked during every wait (children/interrupts.py)."""
     failures = []
     for address in addresses:
         try:
             paths = paths_of(address)
             if not paths:
-                failures.append(f"{address}: not an address that can be connected to")
+                failures.append(f"{address}: not a supported kind of address")
             for path in paths:
                 return Connection(address, path, interrupts)
         except OSError as error:
@@ -69,12 +69,12 @@ def connect(addresses: Sequence[str], *, user: bool = False, interrupts: int = -
         except ValueError as error:
             failures.append(f"{address}: {error}")
     if user:
-        hint = "without root it takes a login session with a systemd of its own, and XDG_RUNTIME_DIR set to its place"
+        hint = "without root this needs a login session with its own systemd, and XDG_RUNTIME_DIR set to that session's"
     elif _is_directory(BOOTED):
-        hint = "systemd runs, but does not let us in"
+        hint = "systemd is up, but refuses the connection"
     else:
         hint = "this host was not booted with systemd"
-    hint += "; leave --systemd-cgroup out: podman --cgroup-manager=cgroupfs, Docker native.cgroupdriver=cgroupfs"
+    hint += "; omit --systemd-cgroup: podman --cgroup-manager=cgroupfs, Docker native.cgroupdriver=cgroupfs"
     raise Error("cannot connect to systemd: " + ("; ".join(failures) or "no address is known"), hint=hint)
 
 
@@ -86,7 +86,7 @@ def _is_directory(path: str) -> bool:
 
 
 def paths_of(address: str) -> list[str]:
-    """The paths of the sockets in an address (D-Bus specification, "Server Addresses"). An abstract one is nobody's."""
+    """Return the socket paths in an address (D-Bus specification, "Server Addresses"). Abstract ones are skipped."""
     paths = []
     for one in address.split(";"):
         transport, _, rest = one.partition(":")
@@ -97,7 +97,7 @@ def paths_of(address: str) -> list[str]:
 
 
 def unescaped(value: str) -> str:
-    """A value of an address without its escapes. Raises ValueError."""
+    """Remove the escapes from a value of an address. Raises ValueError."""
     first, *others = value.split("%")
     data = first.encode("utf-8", "surrogateescape")
     for part in others:
@@ -106,10 +106,10 @@ def unescaped(value: str) -> str:
 
 
 class Connection:
-    """Calls, and the signals of jobs that end. Calls that do not depend on each other are sent together.
+    """Calls, and signals of finished jobs. Calls that do not depend on each other are sent together.
 
-    Raises, with all of its methods, Error where the other side has gone or says nothing for PATIENCE, or for a signal
-    to us; Refused where an answer is an error.
+    All of its methods raise Error if the other side has gone or is silent for PATIENCE, or for a signal to us; Refused
+    if an answer is an error.
     """
 
     __slots__ = ("_answers", "_data", "_fd", "_interrupts", "_known", "_results", "_serial", "address")
@@ -136,7 +136,7 @@ class Connection:
             self.call(MANAGER, "Subscribe")
 
     def close(self) -> None:
-        """End it."""
+        """Close it."""
         if self._fd >= 0:
             posix.close(self._fd)
             self._fd = -1
@@ -144,16 +144,16 @@ class Connection:
     def _authenticate(self) -> None:
         """D-Bus specification, "Authentication Protocol". Raises OSError, ValueError.
 
-        EXTERNAL without a name: we are whom the kernel says, also in a user namespace, where our uid has another
-        number. All in one write, as systemd's own programs do it: its server overlooks a call that it reads together
-        with BEGIN.
+        EXTERNAL without a name: the kernel tells who we are, even in a user namespace, where our uid has another
+        number. All in one write, as systemd's own programs do: its server misses a call that it reads together with
+        BEGIN.
         """
         self._write(b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n")
         deadline = time.monotonic() + CONNECT_PATIENCE
         for beginning in (b"DATA", b"OK "):
             while b"\r\n" not in self._data:
                 if len(self._data) > LONGEST_LINE:
-                    raise ValueError("the answer to the authentication has no end")
+                    raise ValueError("the answer to the authentication is incomplete")
                 self._read(deadline)
             line, _, self._data = self._data.partition(b"\r\n")
             if not line.startswith(beginning):
@@ -164,7 +164,7 @@ class Connection:
             data = data[_kernel.send(self._fd, data) :]
 
     def _read(self, deadline: float) -> None:
-        """More data. Raises OSError at the end, TimeoutError."""
+        """Read more data. Raises OSError at end of file, TimeoutError."""
         left = max(deadline - time.monotonic(), 0.001)
         ready = _kernel.poll([(self._fd, POLLIN), (self._interrupts, POLLIN)], int(left * 1000))
         check_interrupts(self._interrupts)
@@ -176,7 +176,7 @@ class Connection:
         self._data += data
 
     def send(self, target: tuple[str, str, str], method: str, signature: str = "", *body: Any) -> int:
-        """Call a method; the number that its answer has."""
+        """Call a method; return the serial number of its answer."""
         self._serial += 1
         try:
             self._write(dbus.call(self._serial, target, method, signature, body))
@@ -187,7 +187,7 @@ class Connection:
         return self._serial
 
     def answer(self, serial: int, method: str = "") -> tuple[Any, ...]:
-        """The answer to a call."""
+        """Return the answer to a call."""
         deadline = time.monotonic() + PATIENCE
         while serial not in self._answers:
             self._receive(deadline)
@@ -203,12 +203,12 @@ class Connection:
         return self.answer(self.send(target, method, signature, *body), method)
 
     def _receive(self, deadline: float) -> None:
-        """Take in the next message: an answer, the end of a job, or one that is not for us."""
+        """Process the next message: an answer, the end of a job, or one that is not for us."""
         try:
             while (size := dbus.size_of(self._data)) is None:
                 self._read(deadline)
             data, self._data = self._data[:size], self._data[size:]
-            # systemd's own socket tells of all that changes.
+            # systemd's own socket reports every change.
             if dbus.kind_of(data) == dbus.SIGNAL and JOB_ENDED not in data:
                 return
             message = dbus.read(data)
@@ -217,7 +217,7 @@ class Connection:
         except OSError as error:
             raise _broken(error) from None
         except (ValueError, KeyError) as problem:
-            raise Error(f"systemd's message cannot be read: {problem}") from None
+            raise Error(f"cannot parse systemd's message: {problem}") from None
         if message.kind in (dbus.RETURN, dbus.ERROR):
             self._answers[message.fields.get(dbus.REPLY_SERIAL, 0)] = message
         elif message.fields.get(dbus.MEMBER) == JOB_ENDED.decode("ascii", "replace"):
@@ -225,18 +225,18 @@ class Connection:
             self._results[job] = result
 
     def wait(self, job: str) -> str:
-        """The result of a job, "done" where it went well."""
+        """Return the result of a job, "done" on success."""
         deadline = time.monotonic() + PATIENCE
         while job not in self._results:
             self._receive(deadline)
         return self._results.pop(job)
 
     def send_get(self, path: str, interface: str, name: str) -> int:
-        """Ask for a property of an object."""
+        """Request a property of an object."""
         return self.send((path, SERVICE, PROPERTIES), "Get", "ss", interface, name)
 
     def manager(self, *names: str) -> list[str]:
-        """Properties of systemd's that do not change, as texts."""
+        """Return properties of systemd that do not change, as texts."""
         asked = {
             name: self.send_get(MANAGER_PATH, MANAGER_INTERFACE, name) for name in names if name not in self._known
         }
@@ -245,7 +245,7 @@ class Connection:
         return [self._known[name] for name in names]
 
     def version(self) -> int:
-        """Of systemd: 252 of "252.39-1~deb12u2" or "v252"."""
+        """Return systemd's version: 252 for "252.39-1~deb12u2" or "v252"."""
         digits = ""
         for character in self.manager("Version")[0].lstrip("v"):
             if not character.isdigit():
@@ -254,35 +254,35 @@ class Connection:
         return int(digits or 0)
 
     def send_settle(self) -> int:
-        """Its answer comes when systemd has done what it put off: it does so before it looks at the next message."""
+        """Its answer comes after systemd's deferred work, which it does before it looks at the next message."""
         return self.send(PEER, "Ping")
 
 
 def _broken(error: OSError) -> Error:
-    return Error("the connection to systemd has broken", errno=error.errno or ECONNRESET)
+    return Error("the connection to systemd broke", errno=error.errno or ECONNRESET)
 
 
 def _body_of(message: dbus.Message) -> tuple[Any, ...]:
     try:
         return message.body
     except ValueError as problem:
-        raise Error(f"systemd's message cannot be read: {problem}") from None
+        raise Error(f"cannot parse systemd's message: {problem}") from None
 
 
 def root_of(bus: Connection) -> str:
-    """The manager's own cgroup. What is asked for later is asked for as well."""
+    """Return the manager's own cgroup. Requests in the same message what is needed later."""
     return bus.manager("ControlGroup", "Version")[0].rstrip("/")
 
 
 def _values(properties: Sequence[Property], version: int) -> list[tuple[str, tuple[str, Any]]]:
-    """The properties that this version has, as D-Bus wants them."""
+    """Return the properties that this version has, in D-Bus form."""
     return [(name, (signature, value)) for name, signature, value, since in properties if version >= since]
 
 
 def start(bus: Connection, unit: str, properties: Sequence[Property], pid: int) -> int | None:
-    """Make a transient unit with a process in it, and wait until that is there. One that has failed makes place.
+    """Make a transient unit with a process in it, and wait until it exists. A failed unit of that name is replaced.
 
-    The number of the answer that comes when systemd has settled; None if there is a unit of that name that lives.
+    Returns the serial number of the answer that comes once systemd has settled; None if an active unit has that name.
     Raises Error.
     """
     wanted = [*_values(properties, bus.version()), ("PIDs", ("au", [pid]))]
@@ -303,7 +303,7 @@ def start(bus: Connection, unit: str, properties: Sequence[Property], pid: int) 
         _forget(bus, unit)
         raise Error(
             f"cannot make the unit {unit}: its job ended with {result!r}",
-            hint=f"what systemd has to say about it: journalctl _PID=1, or --user; grep {unit}",
+            hint=f"systemd's log has the reason: journalctl _PID=1, or --user; grep {unit}",
         )
     return bus.send_settle()
 
@@ -313,7 +313,7 @@ def _start(bus: Connection, unit: str, properties: list[tuple[str, tuple[str, An
 
 
 def set_properties(bus: Connection, unit: str, properties: Sequence[Property]) -> None:
-    """Change properties of a unit, for as long as it runs. Raises Error."""
+    """Change properties of a unit, as long as it is active. Raises Error."""
     wanted = _values(properties, bus.version())
     if not wanted:
         return
@@ -332,7 +332,7 @@ def attach(bus: Connection, unit: str, pid: int, below: str) -> None:
 
 
 def whose(bus: Connection, unit: str, description: str) -> str:
-    """Whose a unit is, by its description: "ours", "other", or "gone" if there is none."""
+    """Return whose a unit is, by its description: "ours", "other", or "gone" if there is none."""
     there = bus.send(MANAGER, "GetUnit", "s", unit)
     described, loaded = (bus.send_get(path_of(unit), SERVICE + ".Unit", name) for name in ("Description", "LoadState"))
     try:
@@ -348,7 +348,7 @@ def whose(bus: Connection, unit: str, description: str) -> str:
 
 
 def path_of(unit: str) -> str:
-    """The path of a unit's object (sd_bus_path_encode(3))."""
+    """Return the path of a unit's object (sd_bus_path_encode(3))."""
     label = "".join(
         chr(byte) if chr(byte).isalnum() and byte < 128 and (number or not chr(byte).isdigit()) else f"_{byte:02x}"
         for number, byte in enumerate(unit.encode("utf-8", "replace"))
@@ -357,7 +357,7 @@ def path_of(unit: str) -> str:
 
 
 def stop(bus: Connection, unit: str, is_forgotten: Callable[[], bool]) -> None:
-    """Stop a unit and have it forgotten. is_forgotten: says after its end whether it is already."""
+    """Stop a unit and make systemd forget it. is_forgotten: tells after its end whether that has happened already."""
     try:
         bus.wait(str(bus.call(MANAGER, "StopUnit", "ss", unit, "replace")[0]))
     except Refused as error:
@@ -369,7 +369,7 @@ def stop(bus: Connection, unit: str, is_forgotten: Callable[[], bool]) -> None:
 
 
 def _forget(bus: Connection, unit: str) -> None:
-    """A unit that failed stays until it is told not to; one that did not is gone already."""
+    """A failed unit stays until systemd is told to forget it; others are already gone."""
     try:
         bus.call(MANAGER, "ResetFailedUnit", "s", unit)
     except Refused:

@@ -1,6 +1,6 @@
 """D-Bus messages as bytes, and back (D-Bus specification, "Type System", "Message Protocol"). Pure.
 
-What the interface of systemd is made of: no doubles, and no descriptors. Written in little endian, read in either.
+Only what systemd's interface uses: no doubles and no descriptors. Writes little endian, reads either.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ CALL, RETURN, ERROR, SIGNAL = 1, 2, 3, 4
 PATH, INTERFACE, MEMBER, ERROR_NAME, REPLY_SERIAL, DESTINATION, SIGNATURE = 1, 2, 3, 4, 5, 6, 8
 LITTLE = ord("l")
 VERSION = 1
-HEADER_SIZE = 16  # up to the length of the array of fields, which is the last of it
+HEADER_SIZE = 16  # including the length of the array of fields, at its end
 LARGEST = 1 << 27
-DEEPEST = 32  # containers in each other
+DEEPEST = 32  # nested containers
 
 SIZES = {"y": 1, "b": 4, "n": 2, "q": 2, "i": 4, "u": 4, "x": 8, "t": 8}
 SIGNED = "nix"
@@ -26,7 +26,7 @@ ALIGNMENTS = {**SIZES, "s": 4, "o": 4, "g": 1, "a": 4, "(": 8, "{": 8, "v": 1}
 
 
 class Message:
-    """A message as it was read. fields: of the header, by number."""
+    """A parsed message. fields: of the header, by number."""
 
     __slots__ = ("_body", "_order", "fields", "kind")
 
@@ -38,7 +38,7 @@ class Message:
 
     @property
     def body(self) -> tuple[Any, ...]:
-        """The values; a variant is its value. Raises ValueError."""
+        """Return the values; of a variant only its value. Raises ValueError."""
         reader = _Reader(self._body, self._order)
         return tuple(reader.read(part) for part in split(self.fields.get(SIGNATURE, "")))
 
@@ -46,7 +46,7 @@ class Message:
 def call(
     serial: int, target: tuple[str, str, str], member: str, signature: str = "", values: Iterable[Any] = ()
 ) -> bytes:
-    """A method call. target: path, destination, interface. A variant is (signature, value). Raises ValueError."""
+    """Encode a call. target: path, destination, interface. A variant is (signature, value). Raises ValueError."""
     body = bytearray()
     for part, value in zip(split(signature), values, strict=True):
         _write(body, part, value)
@@ -104,14 +104,14 @@ def _write_array(out: bytearray, inner: str, values: Iterable[Any]) -> None:
 
 
 def text(value: str) -> str:
-    """The text as it can be sent: UTF-8, without a zero byte. Raises ValueError."""
+    """Return the text if it can be sent: UTF-8, without a zero byte. Raises ValueError."""
     if "\0" in value:
-        raise ValueError("a text for systemd has no NUL in it")
+        raise ValueError("a text for systemd cannot contain NUL")
     return value.encode("utf-8", "replace").decode("utf-8", "replace")
 
 
 def size_of(data: bytes) -> int | None:
-    """The size of the first message; None if it is not whole yet. Raises ValueError for what is none."""
+    """Return the size of the first message; None if it is incomplete. Raises ValueError if it is malformed."""
     if len(data) < HEADER_SIZE:
         return None
     order = _order_of(data)
@@ -122,12 +122,12 @@ def size_of(data: bytes) -> int | None:
 
 
 def kind_of(data: bytes) -> int:
-    """CALL, RETURN, ERROR or SIGNAL."""
+    """Return CALL, RETURN, ERROR or SIGNAL."""
     return data[1]
 
 
 def read(data: bytes) -> Message:
-    """A whole message. Raises ValueError for what is none."""
+    """Parse a whole message. Raises ValueError if it is malformed."""
     order = _order_of(data)
     begin = _begin_of_body(data, order)
     fields = dict(_Reader(data[:begin], order, HEADER_SIZE - 4).read("a(yv)"))
@@ -152,7 +152,7 @@ class _Reader:
         self._depth = 0
 
     def read(self, signature: str) -> Any:
-        """The next value, of a complete type."""
+        """Read the next value, of a complete type."""
         kind = signature[0]
         if kind not in ALIGNMENTS:
             raise ValueError(f"the type {kind} is not expected")
@@ -167,7 +167,7 @@ class _Reader:
             return data.decode("utf-8", "surrogateescape")
         self._depth += 1
         if self._depth > DEEPEST:
-            raise ValueError("too many containers in each other")
+            raise ValueError("too many nested containers")
         value = self._read_container(kind, signature)
         self._depth -= 1
         return value

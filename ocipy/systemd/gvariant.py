@@ -1,8 +1,8 @@
 """GVariant's text form (GLib manual, "GVariant Text Format") to a D-Bus signature and a value.
 
 Engines write properties of a unit in it, as annotations: `'inactive-or-failed'`, `uint64 10000000`, `['a', 'b']`.
-Pure. Booleans, numbers, strings, arrays and tuples, each with or without its type: what properties of units are made
-of. No dictionaries, maybes, variants and byte strings.
+Pure. Booleans, numbers, strings, arrays and tuples, each with or without its type: properties of units use no others.
+No dictionaries, maybes, variants and byte strings.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ KEYWORDS = {
     "boolean": "b", "byte": "y", "int16": "n", "uint16": "q", "int32": "i", "uint32": "u", "int64": "x",
     "uint64": "t", "double": "d", "string": "s", "objectpath": "o", "signature": "g",
 }  # fmt: skip
-# Of the numbers, by signature: the least, and the first that is too large.
+# The range of the number types, by signature: the minimum, and the first number that is too large.
 RANGES = {
     "y": (0, 1 << 8), "n": (-(1 << 15), 1 << 15), "q": (0, 1 << 16), "i": (-(1 << 31), 1 << 31), "u": (0, 1 << 32),
     "x": (-(1 << 63), 1 << 63), "t": (0, 1 << 64),
@@ -23,12 +23,12 @@ RANGES = {
 ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
 BLANKS = " \t\n\r\f\v"
 TEXTS = "sog"
-# Of D-Bus: 32 arrays and 32 structures (D-Bus Specification, Valid Signatures).
+# D-Bus's limit: 32 arrays and 32 structures (D-Bus Specification, Valid Signatures).
 DEEPEST = 64
 
 
 def parse(text: str) -> tuple[str, Any]:
-    """(signature, value). Arrays become lists, tuples tuples. Raises ValueError with what is wrong."""
+    """Return (signature, value). Arrays become lists, tuples tuples. Raises ValueError with the reason."""
     reader = _Reader(text)
     signature, value = reader.value("")
     if reader.peek():
@@ -45,7 +45,7 @@ class _Reader:
         self._depth = 0
 
     def peek(self) -> str:
-        """The next character that is not blank, "" at the end."""
+        """Return the next non-blank character, "" at the end."""
         while self._at < len(self._text) and self._text[self._at] in BLANKS:
             self._at += 1
         return self._text[self._at] if self._at < len(self._text) else ""
@@ -63,18 +63,18 @@ class _Reader:
         self.peek()
         start = self._at
         while self._at < len(self._text) and (self._text[self._at].isalnum() or self._text[self._at] in "+-._()"):
-            # Parentheses are in no word but a type: @a(ss) [].
+            # Parentheses occur only in types: @a(ss) [].
             if self._text[self._at] in "()" and self._text[start - 1 : start] != "@":
                 break
             self._at += 1
         return self._text[start : self._at]
 
     def value(self, wanted: str) -> tuple[str, Any]:
-        """The next value. wanted: its signature where that is known, "" where it is to be found out."""
+        """Parse the next value. wanted: its signature if known, "" to infer it."""
         self._depth += 1
         try:
             if self._depth > DEEPEST:
-                raise ValueError(f"it is nested more than {DEEPEST} deep")
+                raise ValueError(f"it is nested more than {DEEPEST} levels deep")
             return self._value(wanted)
         finally:
             self._depth -= 1
@@ -85,11 +85,11 @@ class _Reader:
             self._at += 1
             signature = self._word()
             if not signature or (wanted and signature != wanted):
-                raise ValueError(f"the type {signature!r} is not the one that is wanted here")
+                raise ValueError(f"the type {signature!r} is not the expected one")
             return self.value(signature)
         if first in ("'", '"'):
             if wanted and wanted not in TEXTS:
-                raise ValueError("a text where there should be another type")
+                raise ValueError("a text instead of the expected type")
             return wanted or "s", self._string()
         if first == "[":
             return self._array(wanted)
@@ -101,11 +101,11 @@ class _Reader:
         word = self._word()
         if word in KEYWORDS:
             if wanted and KEYWORDS[word] != wanted:
-                raise ValueError(f"the type {word} is not the one that is wanted here")
+                raise ValueError(f"the type {word} is not the expected one")
             return self.value(KEYWORDS[word])
         if word in ("true", "false"):
             if wanted not in ("", "b"):
-                raise ValueError("a boolean where there should be another type")
+                raise ValueError("a boolean instead of the expected type")
             return "b", word == "true"
         if not word:
             raise ValueError(f"no value at {self.rest()!r}" if self.rest() else "a value is missing")
@@ -124,7 +124,7 @@ class _Reader:
                 parts.append(self._escape())
             else:
                 parts.append(character)
-        raise ValueError("the text has no end")
+        raise ValueError("the text is not terminated")
 
     def _escape(self) -> str:
         character = self._text[self._at : self._at + 1]
@@ -137,17 +137,17 @@ class _Reader:
         try:
             return chr(int(digits, 16))
         except (ValueError, OverflowError):
-            raise ValueError(f"\\{character}{digits} is no character") from None
+            raise ValueError(f"\\{character}{digits} is not a character") from None
 
     def _array(self, wanted: str) -> tuple[str, Any]:
         if wanted and wanted[0] != "a":
-            raise ValueError("an array where there should be another type")
+            raise ValueError("an array instead of the expected type")
         inner = wanted[1:]
         self._at += 1
         values: list[Any] = []
         while not self._skip("]"):
             if values and not self._skip(","):
-                raise ValueError("the array has no end")
+                raise ValueError("the array is not terminated")
             inner, value = self.value(inner)
             values.append(value)
         if not inner:
@@ -156,14 +156,14 @@ class _Reader:
 
     def _tuple(self, wanted: str) -> tuple[str, Any]:
         if wanted and wanted[0] != "(":
-            raise ValueError("a tuple where there should be another type")
+            raise ValueError("a tuple instead of the expected type")
         inner = split(wanted[1:-1])
         self._at += 1
         signatures: list[str] = []
         values: list[Any] = []
         while not self._skip(")"):
             if values and not self._skip(","):
-                raise ValueError("the tuple has no end")
+                raise ValueError("the tuple is not terminated")
             if self._skip(")"):
                 break
             signature, value = self.value(inner[len(values)] if len(values) < len(inner) else "")
@@ -171,12 +171,12 @@ class _Reader:
             values.append(value)
         found = "(" + "".join(signatures) + ")"
         if not values or wanted not in ("", found):
-            raise ValueError(f"a tuple {found} where there should be {wanted or 'one that is not empty'}")
+            raise ValueError(f"a tuple {found} instead of {wanted or 'a non-empty one'}")
         return found, tuple(values)
 
 
 def split(signature: str) -> list[str]:
-    """A signature as its complete types: "sa(ss)u" is s, a(ss), u."""
+    """Split a signature into complete types: "sa(ss)u" is s, a(ss), u."""
     parts: list[str] = []
     depth = 0
     part = ""
@@ -194,14 +194,14 @@ def _number(word: str, wanted: str) -> tuple[str, Any]:
         return "d", float(word)
     signature = wanted or "i"
     if signature not in RANGES:
-        raise ValueError(f"{word!r} where there should be another type")
+        raise ValueError(f"{word!r} instead of the expected type")
     sign = -1 if word[0] == "-" else 1
     digits = word[word[0] in "+-" :].lower()
     base = 16 if digits.startswith("0x") else 8 if digits.startswith("0") and len(digits) > 1 else 10
     if not digits.isalnum():
-        raise ValueError(f"{word!r} is no number")
+        raise ValueError(f"{word!r} is not a number")
     number = sign * int(digits, base)
     least, end = RANGES[signature]
     if not least <= number < end:
-        raise ValueError(f"{word} is out of the range of its type; {'give a wider one' if not wanted else wanted}")
+        raise ValueError(f"{word} is out of range of its type; {'give a wider one' if not wanted else wanted}")
     return signature, number

@@ -1,8 +1,8 @@
 """linux.resources as properties of a systemd unit (systemd.resource-control(5), org.freedesktop.systemd1(5)). Pure.
 
-systemd writes a unit's control files again when it likes: at a daemon-reload, at a change of a neighbour. So it has to
-know what it has a property for; everything is written to the files as well, by the same code as without systemd.
-What has no property (devices' throttles, hugetlb, rdma, …) systemd leaves alone, since the unit is delegated.
+systemd rewrites a unit's control files whenever it likes: at a daemon-reload, when a neighbour changes. So it must know
+every value that it has a property for; the same code as without systemd also writes all values to the files. systemd
+leaves alone what has no property (devices' throttles, hugetlb, rdma, …), since the unit is delegated.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from ocipy.cgroups.devices import Rule
     from ocipy.config.types import CPU, Memory, Resources
 
-    # Name, D-Bus signature, value, and the version of systemd that first has it (0: every one that we meet).
+    # Name, D-Bus signature, value, and the first version of systemd that has it (0: every supported one).
     Property = tuple[str, str, Any, int]
 
 INFINITY = (1 << 64) - 1
-# systemd keeps a quota as a percentage of one CPU, in whole numbers.
+# systemd stores a quota as a whole percentage of one CPU.
 QUOTA_STEP = 10_000
 CPU_IDLE, ALLOWED_CPUS, QUOTA_PERIOD, OOM_POLICY = 252, 244, 242, 253
 
 
 def for_resources(resources: Resources, mode: str) -> tuple[Property, ...]:
-    """The properties for all but the devices. mode: as of plan.model.Host. Raises Error with a pointer.
+    """Return the properties for all but the devices. mode: as in plan.model.Host. Raises Error with a pointer.
 
-    cpu.quota alone is one of the default period, as systemd takes it.
+    cpu.quota alone refers to the default period, as in systemd.
     """
     v2 = mode == "v2"
     found = _memory(resources.get("memory") or {}, v2) + _cpu(resources.get("cpu") or {}, v2)
@@ -47,7 +47,7 @@ def for_resources(resources: Resources, mode: str) -> tuple[Property, ...]:
 
 
 def rounded(resources: Resources) -> Resources:
-    """The resources with quota and pids limit as systemd can keep them, so that what it writes is what we write."""
+    """Return the resources with quota and pids limit as systemd stores them, so that it writes what we write."""
     cpu, pids = resources.get("cpu") or {}, resources.get("pids") or {}
     quota = cpu.get("quota") or 0
     if quota > 0:
@@ -62,12 +62,12 @@ def rounded(resources: Resources) -> Resources:
 
 
 def _per_second(quota: int, period: int) -> int:
-    """A quota as microseconds of CPU time per second, rounded up to what systemd can keep."""
+    """Return a quota as microseconds of CPU time per second, rounded up to what systemd can store."""
     return -(-(quota * 1_000_000 // period) // QUOTA_STEP) * QUOTA_STEP if quota > 0 else INFINITY
 
 
 def _tasks(limit: int) -> int:
-    """A limit of 0 systemd does not have; 1 is the same for a container, whose process counts."""
+    """systemd has no limit of 0; 1 is equivalent for a container, whose first process counts."""
     return INFINITY if limit < 0 else max(limit, 1)
 
 
@@ -87,7 +87,7 @@ def _memory(memory: Memory, v2: bool) -> list[Property]:
     if swap < 0 or (limit < 0 and not swap):
         found.append(("MemorySwapMax", "t", INFINITY, 0))
     elif swap > 0:
-        # That of swap alone, as in v2_files.memory.
+        # Of swap alone, as in v2_files.memory.
         found.append(("MemorySwapMax", "t", max(swap - limit, 0), 0))
     return found
 
@@ -96,12 +96,12 @@ def _cpu(cpu: CPU, v2: bool) -> list[Property]:
     found: list[Property] = []
     shares = cpu.get("shares") or 0
     if v2 and cpu.get("idle") == 1:
-        # A weight of 0 is systemd's word for an idle one. An older one is told nothing: the file says it.
+        # In systemd a weight of 0 means idle. Older versions are told nothing: only the file is written.
         found.append(("CPUWeight", "t", 0, CPU_IDLE))
     elif shares:
         found.append(("CPUWeight", "t", weight_of_shares(shares), 0) if v2 else ("CPUShares", "t", shares, 0))
     elif v2 and cpu.get("idle") == 0:
-        # No weight is given, and so no idle one any more.
+        # Without a weight the cgroup is no longer idle either.
         found.append(("CPUWeight", "t", INFINITY, 0))
     found += _quota(cpu.get("quota") or 0, cpu.get("period") or 0)
     for field, name in (("cpus", "AllowedCPUs"), ("mems", "AllowedMemoryNodes")):
@@ -121,16 +121,16 @@ def _quota(quota: int, period: int) -> list[Property]:
 
 
 def _bits(text: str, pointer: str) -> tuple[int, ...]:
-    """A list such as "0-2,7" as a bit mask, the first byte having the lowest numbers."""
+    """Return a list such as "0-2,7" as a bit mask, with the lowest numbers in the first byte."""
     mask = 0
     for part in text.split(","):
         first, _, last = part.strip().partition("-")
         try:
             low, high = int(first), int(last or first)
         except ValueError:
-            raise Error(f"{part.strip()!r} is no number and no range", pointer=pointer) from None
+            raise Error(f"{part.strip()!r} is neither a number nor a range", pointer=pointer) from None
         if not 0 <= low <= high < 1 << 16:
-            raise Error(f"{part.strip()!r} is no range", pointer=pointer)
+            raise Error(f"{part.strip()!r} is not a range", pointer=pointer)
         mask |= (1 << high + 1) - (1 << low)
     return tuple(mask.to_bytes((mask.bit_length() + 7) // 8, "little"))
 
@@ -147,7 +147,7 @@ SETS = {"cpuset.cpus": "AllowedCPUs", "cpuset.mems": "AllowedMemoryNodes"}
 
 
 def _unified(unified: dict[str, str]) -> list[Property]:
-    """Those of linux.resources.unified that systemd has a property for. A later one of a name wins, so these do."""
+    """Properties for linux.resources.unified, as far as systemd has them. They override earlier ones of that name."""
     found: list[Property] = []
     for file, text in unified.items():
         pointer = "/linux/resources/unified" + escape(file)
@@ -173,22 +173,22 @@ def _unified(unified: dict[str, str]) -> list[Property]:
 
 def _amount(text: str, pointer: str) -> int:
     if not (text.isascii() and text.isdigit()) or int(text) > INFINITY:
-        raise Error(f"{text!r} is no number", pointer=pointer)
+        raise Error(f"{text!r} is not a number", pointer=pointer)
     return int(text)
 
 
 def oom_policy(resources: Resources, mode: str) -> tuple[Property, ...]:
-    """memory.oom.group, which systemd knows by another name, and only when the unit is made."""
+    """memory.oom.group, which systemd has under another name, and only when it makes the unit."""
     value = (resources.get("unified") or {}).get("memory.oom.group", "").strip() if mode == "v2" else ""
     policy = {"0": "continue", "1": "kill"}.get(value)
     return (("OOMPolicy", "s", policy, OOM_POLICY),) if policy else ()
 
 
 def for_devices(rules: Sequence[Rule], mode: str) -> tuple[Property, ...]:
-    """The device rules, which systemd would undo otherwise when it writes the unit's files again.
+    """The device rules; without them systemd would undo ours when it rewrites the unit's files.
 
-    Its list has no exceptions from what it allows. Where ours needs that, on v2, it is told to have no list: our own
-    program stays attached, and both have to agree.
+    Its list has no exceptions to what it allows. If ours needs some, on v2, systemd is told to have no list: our own
+    program stays attached, and both must agree.
     """
     nothing: Property = ("DeviceAllow", "a(ss)", (), 0)
     no_list = (nothing, ("DevicePolicy", "s", "auto", 0))
@@ -211,7 +211,7 @@ def for_devices(rules: Sequence[Rule], mode: str) -> tuple[Property, ...]:
         elif mode == "v2":
             return no_list
         else:
-            # Nothing that systemd could be told: on v1 a reload takes this one away.
+            # systemd cannot be told about this one: on v1 a reload removes it.
             continue
         allowed.append((device, line(key, bits).rpartition(" ")[2]))
     return (nothing, ("DevicePolicy", "s", "strict", 0), ("DeviceAllow", "a(ss)", tuple(allowed), 0))

@@ -307,7 +307,7 @@ def test_somebody_elses_unit_of_that_name(runtime: Runtime, bundle: Bundle, new_
     try:
         wait_until(lambda: shown(unit, "ActiveState") == {"ActiveState": "active"})
         result = runtime.create(bundle, id)
-        result.fails(f"there is a unit {unit} already")
+        result.fails(f"a unit {unit} already exists")
         assert id not in runtime.ids()
         assert shown(unit, "ActiveState") == {"ActiveState": "active"}, "it is not ours to stop"
     finally:

@@ -220,7 +220,7 @@ class TestStop:
 @pytest.mark.parametrize("method", ["Get", "StartTransientUnit"])
 def test_it_goes_away_in_between(systemd: FakeSystemd, method: str) -> None:
     systemd.answers[method] = hang_up
-    with pytest.raises(Error, match="the connection to systemd has broken"):
+    with pytest.raises(Error, match="the connection to systemd broke"):
         start(systemd)
 
 
@@ -243,7 +243,7 @@ def test_the_first_address_that_works(systemd: FakeSystemd, tmp_path: Path) -> N
 def test_no_address_works(systemd: FakeSystemd, tmp_path: Path) -> None:
     with pytest.raises(Error, match="nothing: No such file or directory; nonsense: ") as caught:
         bus.connect([f"unix:path={tmp_path}/nothing", "nonsense"])
-    assert "leave --systemd-cgroup out" in caught.value.hint
+    assert "omit --systemd-cgroup" in caught.value.hint
     with pytest.raises(Error, match="no address is known") as caught:
         bus.connect([], user=True)
     assert "XDG_RUNTIME_DIR" in caught.value.hint
@@ -282,12 +282,12 @@ def test_what_is_no_message(systemd: FakeSystemd, answer: bytes) -> None:
         raise HangUp
 
     systemd.answers["Get"] = spoil
-    with pytest.raises(Error, match=r"cannot be read|has broken"):
+    with pytest.raises(Error, match=r"cannot parse|broke"):
         start(systemd)
 
 
 def test_a_text_that_cannot_be_sent(systemd: FakeSystemd) -> None:
-    with pytest.raises(Error, match="StartTransientUnit cannot be called: a text for systemd has no NUL in it"):
+    with pytest.raises(Error, match="StartTransientUnit cannot be called: a text for systemd cannot contain NUL"):
         start(systemd, ("Description", "s", "a\0b", 0))
     assert start(systemd, ("Description", "s", "a\udcffb", 0))
     assert systemd.method("StartTransientUnit")[0][2][0] == ("Description", ("s", "a?b"))

@@ -66,7 +66,7 @@ def test_what_is_no_value(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["[" * 5000 + "]" * 5000, "(" * 5000, "uint32 " * 5000 + "1", "@u " * 5000 + "1"])
 def test_a_value_nested_deeper_than_d_bus_knows(text: str) -> None:
-    with pytest.raises(ValueError, match="nested more than 64 deep"):
+    with pytest.raises(ValueError, match="nested more than 64 levels deep"):
         parse(text)
 
 
