@@ -4,6 +4,12 @@ Each brings its own imports along."""
 from __future__ import annotations
 
 MODULES = (
+    "ocipy.box.cli",
+    "ocipy.box.dry_run",
+    "ocipy.box.monitor",
+    "ocipy.box.network.name_servers",
+    "ocipy.box.network.nft",
+    "ocipy.box.network.ports",
     "ocipy.cli.commands.checkpoint",
     "ocipy.cli.commands.events",
     "ocipy.cli.commands.features",
@@ -14,5 +20,6 @@ MODULES = (
     "ocipy.cli.help",
     "ocipy.host.rtnetlink",
     "ocipy.tracing.format",
+    "shutil",
     "traceback",
 )

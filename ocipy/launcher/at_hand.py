@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterable
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder
 from typing import Any
 
-#: Extension modules that those who import them do without. What needs another one cannot be in a snapshot: a library's
-#: code is at another address in each process.
-EXPENDABLE = frozenset(("_json", "_typing"))
+#: Extension modules that those who import them do without; shutil makes no archives for us. What needs another one
+#: cannot be in a snapshot: a library's code is at another address in each process.
+EXPENDABLE = frozenset(("_bz2", "_json", "_lzma", "_typing"))
 
 _finders: list[Any] = []
 _fork_handlers: list[dict[str, Callable[[], object]]] = []

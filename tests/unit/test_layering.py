@@ -18,8 +18,8 @@ KNOWN = modules()
 EDGES = graph(KNOWN)
 # The only upward import, which ARCHITECTURE.md names: that command is a separate program on top of the library.
 HANDED_OVER = {("ocipy.cli.commands.box", "ocipy.box.cli")}
-# It names modules of other rooms only as data: the modules to freeze.
-BUILD_TOOLS = {"ocipy.launcher.freeze"}
+# They name modules of other rooms only as data: the modules to freeze, and those in a snapshot.
+BUILD_TOOLS = {"ocipy.launcher.freeze", "ocipy.cli.cold"}
 # Two modules that import each other only for the type checker.
 HELD_TOGETHER = [["ocipy.box.box", "ocipy.box.boxes"]]
 # Modules of the lanes whose steps are planned by a module of another name: a part of that concern.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -46,6 +45,8 @@ def find() -> str:
 
 def digest(path: str) -> str:
     """sha256:… of the program: another program makes another image."""
+    import hashlib  # OpenSSL's functions, which a snapshot cannot have
+
     return "sha256:" + hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -90,6 +89,8 @@ def _copy(where: Reference, work: str) -> tuple[ImageConfig, str]:
 def _layout_of_tar(where: Reference, work: str) -> tuple[ImageConfig, str]:
     """A layout with the tar as its only layer."""
     plain = Path(work) / "layer.tar"
+    import hashlib
+
     digest = hashlib.sha256()
     with Progress(f"reading {where.name}", os.path.getsize(where.source)) as progress, open(where.source, "rb") as file:
         while data := file.read(CHUNK):
