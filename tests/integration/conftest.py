@@ -30,12 +30,12 @@ from tests.harness.sessions import cgroup_name, remove_those_of_dead_sessions
 from tests.harness.terminal import Console
 from tests.harness.untouched import Untouched
 
-# Part of every container id and cgroup path of this session: what is ours among others' on the same machine.
+# Part of every container id and cgroup path of this session: identifies ours on a shared machine.
 TOKEN = f"t{os.getpid()}{secrets.token_hex(2)}"
 CGROUP_PARENT = cgroup_name(TOKEN)
 claim(TOKEN)
 
-# Of one test, in seconds: far above what any takes.
+# The time limit for a test in seconds, far above what any needs.
 TIME_LIMIT = min(scaled(240), 1200)
 
 _numbers = itertools.count(1)
@@ -43,8 +43,8 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(scope="session", autouse=True)
 def private_host() -> Iterator[Untouched | None]:
-    """Namespaces of the session's own, orphans as children. At the end the parent cgroup is removed, and the host is
-    compared in full. Gives what knows how the host was; None without root, which cannot change it."""
+    """Enter the session's namespaces, and adopt orphans. At the end, remove the parent cgroup and compare the whole
+    host. Yields the host's remembered state; None without root, which could not change the host."""
     become_subreaper()
     if os.geteuid() != 0:
         yield None
@@ -63,24 +63,24 @@ def private_host() -> Iterator[Untouched | None]:
 
 @pytest.fixture(autouse=True)
 def untouched(private_host: Untouched | None) -> Iterator[Untouched | None]:
-    """After every test: the host is as it was before, or the test fails."""
+    """After every test: if the host has changed, the test fails."""
     yield private_host
     changed = private_host.quick() if private_host else []
     if private_host and changed:
         private_host.restore()
-        private_host.begin()  # what cannot be restored is held against this test alone
+        private_host.begin()  # blame only this test for changes that cannot be restored
         pytest.fail("the host has changed:\n  " + "\n  ".join(changed), pytrace=False)
 
 
 @pytest.fixture(scope="session")
 def busybox(tmp_path_factory: pytest.TempPathFactory) -> BusyboxRootfs:
-    """The root filesystem that all bundles are copies of."""
+    """The root filesystem that all bundles copy."""
     return BusyboxRootfs(tmp_path_factory.mktemp("busybox"))
 
 
 @pytest.fixture
 def work() -> Iterator[Path]:
-    """A directory of the test's own with a short path (a socket's is limited to 108 bytes), on disk."""
+    """The test's directory, on disk, with a short path (a socket's is limited to 108 bytes)."""
     path = Path(tempfile.mkdtemp(prefix=f"{TOKEN}-"))
     yield path
     shutil.rmtree(path, ignore_errors=True)
@@ -98,7 +98,7 @@ def runtime_identity() -> tuple[str, str]:
 
 @pytest.fixture
 def make_runtime(runtime_identity: tuple[str, str], work: Path) -> Callable[[str], Runtime]:
-    """A wrapper of the runtime with a state directory of the given name; the fixture `runtime` is the usual one."""
+    """A wrapper of the runtime with a state directory of the given name; usually the fixture `runtime`."""
 
     def make(name: str) -> Runtime:
         streams = work / f"{name}-streams"
@@ -110,7 +110,7 @@ def make_runtime(runtime_identity: tuple[str, str], work: Path) -> Callable[[str
 
 @pytest.fixture
 def runtime(make_runtime: Callable[[str], Runtime]) -> Runtime:
-    """The runtime under test, with its state in the test's own directory."""
+    """The runtime under test, with its state in the test's directory."""
     return make_runtime("state")
 
 
@@ -123,7 +123,7 @@ def new_id(request: pytest.FixtureRequest) -> Callable[[], str]:
 
 @pytest.fixture
 def make_bundle(busybox: BusyboxRootfs, work: Path, new_id: Callable[[], str]) -> Callable[..., Bundle]:
-    """Makes bundles. `hardlinks=False`: a root filesystem that may be destroyed. `rootfs=False`: none at all."""
+    """Makes bundles. `hardlinks=False`: the test may destroy the root filesystem. `rootfs=False`: without one."""
 
     def make(hardlinks: bool = True, rootfs: bool = True) -> Bundle:
         id = new_id()
@@ -144,10 +144,10 @@ def bundle(make_bundle: Callable[..., Bundle]) -> Bundle:
 def container(
     runtime: Runtime, make_bundle: Callable[..., Bundle], new_id: Callable[[], str]
 ) -> Iterator[Callable[..., Container]]:
-    """Makes containers, created by `create`, not started; removed at the end of the test.
+    """Makes containers with `create`, does not start them, and removes them at the end of the test.
 
-    container(bundle, *create_flags, sh="script" or args=[…], id=None): all optional; without bundle a new one,
-    without sh or args the process sleeps.
+    container(bundle, *create_flags, sh="script" or args=[…], id=None): all optional. The bundle defaults to a new one,
+    and the process to sleep.
     """
     made: list[Container] = []
 
@@ -204,7 +204,7 @@ def one(container: Callable[..., Container]) -> Container:
 
 @pytest.fixture
 def detached() -> Iterator[Callable[..., int]]:
-    """Executes words in the background, and gives the pid. This session is the process's parent, and reaps it: until
+    """Execute words in the background. Return the pid. This session is the process's parent, and reaps it; until
     then the container's first process could not end (pid_namespaces(7))."""
     pids: list[int] = []
 
@@ -222,19 +222,19 @@ def detached() -> Iterator[Callable[..., int]]:
 
 @pytest.fixture(scope="session")
 def entering(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A program that enters a pid namespace, to be copied where a container attacks what comes in."""
+    """A program that enters a pid namespace; tests copy it if the container attacks entering programs."""
     return make_entering(tmp_path_factory.mktemp("entering"))
 
 
 @pytest.fixture
 def installation(runtime: Runtime, work: Path, untouched: Untouched | None) -> Iterator[None]:
-    """The runtime is a copy; asserts at the end that neither this nor a program of the host's has changed."""
+    """Makes the runtime a copy; asserts at the end that neither the copy nor a host program has changed."""
     yield from unchanged_installation(runtime, work, untouched.programs if untouched else [])
 
 
 @pytest.fixture
 def leaked(work: Path) -> Iterator[tuple[Path, list[int]]]:
-    """A directory of the host with a secret, and descriptors of it that the caller leaks."""
+    """A host directory with a secret, and its file descriptors, which the caller leaks."""
     yield from leaked_directory(work)
 
 
@@ -258,7 +258,7 @@ def sh(runtime: Runtime, make_bundle: Callable[..., Bundle], new_id: Callable[[]
 
 @pytest.fixture(scope="session")
 def criu() -> None:
-    """Leaves a test out where criu does not work."""
+    """Skips a test if criu does not work."""
     reason = reason_against()
     if reason:
         pytest.skip(reason)
@@ -266,7 +266,7 @@ def criu() -> None:
 
 @pytest.fixture
 def counter(criu: None, runtime: Runtime, bundle: Bundle, work: Path, new_id: Callable[[], str]) -> Iterator[Counter]:
-    """A container to checkpoint, which counts."""
+    """A counting container, to checkpoint."""
     one = Counter(runtime, bundle, work, new_id())
     yield one
     runtime.delete(one.id, force=True).ok()
@@ -275,7 +275,7 @@ def counter(criu: None, runtime: Runtime, bundle: Bundle, work: Path, new_id: Ca
 
 @pytest.fixture
 def asked(criu: None, runtime: Runtime, bundle: Bundle, work: Path, new_id: Callable[[], str]) -> Iterator[Asked]:
-    """A container to checkpoint, which does what it is told."""
+    """A container that executes orders, to checkpoint."""
     reason = Agent.reason_against()
     if reason:
         pytest.skip(reason)
@@ -287,7 +287,7 @@ def asked(criu: None, runtime: Runtime, bundle: Bundle, work: Path, new_id: Call
 
 @pytest.fixture
 def assert_nothing_left(no_leaks: Leaks, runtime: Runtime) -> Callable[[], None]:
-    """The leak check at a point inside a test; what is found is removed before the test fails."""
+    """The leak check at a point inside a test; it removes leaks before the test fails."""
 
     def check() -> None:
         left = no_leaks.found([runtime])
@@ -325,7 +325,7 @@ def no_leaks(work: Path, make_runtime: Callable[[str], Runtime], runtime: Runtim
 
 @pytest.fixture
 def outside(work: Path) -> Iterator[Path]:
-    """A directory of the host's with a few files; asserts at the end that nothing in it has changed."""
+    """A host directory with a few files; asserts at the end that nothing in it has changed."""
     path = work / "outside"
     for name in ("pts", "shm", "sub/below", "fs/cgroup", "bare"):
         (path / name).mkdir(parents=True)
@@ -338,7 +338,7 @@ def outside(work: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def hostile(make_bundle: Callable[..., Bundle]) -> Bundle:
-    """A bundle whose root filesystem may be bent at will, writable."""
+    """A bundle with a writable root filesystem that the test may change freely."""
     bundle = make_bundle(hardlinks=False)
     bundle.config["root"]["readonly"] = False
     return bundle

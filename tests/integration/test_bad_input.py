@@ -1,5 +1,5 @@
-"""What a user may get wrong, command by command: one clear line, the same in the log, the right exit status, and
-nothing left behind."""
+"""Users' errors, command by command: one clear line, the same in the log, the right exit status, and nothing left
+behind."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.ocipy_only("one line, and the same in the log")
 
 NewId = Callable[[], str]
 MakeContainer = Callable[..., Container]
-# conmon reads no more of it at once.
+# conmon reads at most this much at once.
 LONGEST = 8191
 # What follows the id, and what precedes it.
 AFTER = {"exec": ["true"]}
@@ -33,7 +33,7 @@ ALL = ("create", "run", "restore", *OF_ONE)
 
 
 class Caller:
-    """Calls commands with a log, and looks at what they say when they fail."""
+    """Calls commands with a log, and checks their errors."""
 
     def __init__(self, runtime: Runtime, bundle: Bundle, work: Path) -> None:
         self.runtime = runtime
@@ -42,7 +42,7 @@ class Caller:
         self.log = work / "log"
 
     def refused(self, command: str, *words: str | Path, **options: Any) -> Result:
-        """It fails, and says so in one line, here and in the log."""
+        """Assert that it fails with one line, on standard error and in the log."""
         self.log.unlink(missing_ok=True)
         flags = ["--log", self.log, "--log-format", "json"]
         result = self.runtime.call(command, *words, globals=flags, **options)
@@ -136,7 +136,7 @@ def test_the_longest_id_of_nobody(caller: Caller, command: str) -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("command", OF_ONE)
 def test_a_state_that_is_none(caller: Caller, container: MakeContainer, command: str, change: dict[str, Any]) -> None:
-    """Nothing is done by a state that cannot be right."""
+    """A command never acts on an impossible state."""
     one = container(args=["sleep", "1000"]).start()
     path = caller.runtime.root / one.id / "state.json"
     right = path.read_text()
@@ -153,7 +153,7 @@ STREAMS = (">&-", "2>&-", "<&-", ">&- 2>&-", "<&- >&- 2>&-", ">/dev/full", "2>/d
 
 @pytest.mark.parametrize("how", STREAMS)
 def test_streams_that_are_closed_or_full(caller: Caller, container: MakeContainer, new_id: NewId, how: str) -> None:
-    """They are the container's: nothing of ours takes their numbers, and what ends well says nothing."""
+    """They stay free for the container: the runtime does not use their numbers, and a success prints nothing."""
     one = container(args=["sleep", "1000"]).start()
     for words in (["run", "--bundle", str(caller.bundle.path), new_id()], ["exec", one.id, "true"]):
         argv = ["sh", "-c", f'exec "$0" "$@" {how}', caller.runtime.path, "--root", str(caller.runtime.root), *words]
@@ -163,7 +163,7 @@ def test_streams_that_are_closed_or_full(caller: Caller, container: MakeContaine
 
 @pytest.mark.parametrize("number", [5, 6, 8, 10, 12, 15, 20, 25])
 def test_few_descriptors_for_the_runtime(caller: Caller, new_id: NewId, number: int) -> None:
-    """It says so, or manages with them."""
+    """It reports that, or manages with them."""
     del caller.bundle.process["rlimits"]
     caller.bundle.write()
     id = new_id()
@@ -184,7 +184,7 @@ def test_more_than_there_can_be(caller: Caller, new_id: NewId) -> None:
 
 
 def test_many_of_all(caller: Caller, new_id: NewId) -> None:
-    """10,000 variables, 2,000 masked paths, 1,000 mounts: nothing of it is too much."""
+    """10,000 variables, 2,000 masked paths, 1,000 mounts: none of these is too many."""
     caller.bundle.process["env"] += [f"V{number}=x" for number in range(10_000)]
     caller.bundle.linux["maskedPaths"] = [f"/proc/{number}" for number in range(100_000, 102_000)]
     caller.bundle.config["mounts"] += [
@@ -197,7 +197,7 @@ def test_many_of_all(caller: Caller, new_id: NewId) -> None:
 
 @pytest.mark.parametrize("length", [200_000, 3_000_000])
 def test_an_environment_that_is_too_long_for_the_kernel(caller: Caller, new_id: NewId, length: int) -> None:
-    """128 KiB for one, a quarter of the stack for all (execve(2)): told by start."""
+    """128 KiB for one, a quarter of the stack for all (execve(2)): start reports it."""
     step = 200_000 if length < 1_000_000 else 300
     caller.bundle.process["env"] += [f"V{number}=" + "x" * step for number in range(length // step)]
     caller.bundle.write()

@@ -1,4 +1,4 @@
-"""process.capabilities: the five sets in /proc/PID/status, and what they are good for."""
+"""process.capabilities: the five sets in /proc/PID/status, and their effect."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def sets(status: dict[str, str]) -> dict[str, int]:
 
 
 def held(container: Container) -> dict[str, int]:
-    """What the command starts with, after the exec: root gets its bounding set then, others their ambient one."""
+    """The command's sets after the exec: root gets its bounding set, other users their ambient set."""
     return sets(proc_status(container.pid))
 
 
@@ -112,7 +112,7 @@ def test_what_cannot_be_granted_is_a_warning_that_names_it(container: MakeContai
 
 @pytest.mark.differs_from_runc("runc fails where a capability cannot be granted, against the SHOULD NOT", always=False)
 def test_all_that_the_runtime_has(container: MakeContainer, bundle: Bundle) -> None:
-    """podman --privileged asks for all there are; on a host that withholds some, it gets the others."""
+    """podman --privileged asks for all capabilities; on a host that withholds some, it gets the others."""
     last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
     names = list(NAMES[: last + 1])
     bundle.capabilities(*names)
@@ -140,7 +140,7 @@ def test_what_they_are_good_for(sh: RunScript, bundle: Bundle) -> None:
 
 @pytest.mark.needs_program("setpriv")
 def test_ambient_ones_of_the_caller_are_not_passed_on(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
-    """A raised one stays while the permitted and the inheritable set have it, and outlives setuid (CVE-2016-8867)."""
+    """An ambient capability stays while it is permitted and inheritable, and survives setuid (CVE-2016-8867)."""
     bundle.process["capabilities"] = {name: ["CAP_CHOWN"] for name in SETS if name != "ambient"}
     raised = ["setpriv", "--inh-caps", "+chown", "--ambient-caps", "+chown"]
     told = runtime.run(bundle.args("cat", "/proc/self/status"), new_id(), prefix=raised).ok().stdout

@@ -1,4 +1,4 @@
-"""The allowed device list: what a process in the cgroup can really open and make."""
+"""The allowed device list: the devices that a process in the cgroup can really open and create."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DENY_ALL: Rule = (False, "a", ANY, ANY, ALL)
 
 
 def with_mknod(bundle: Bundle, *rules: dict[str, Any]) -> Bundle:
-    """A container that may make nodes and use them, as far as the cgroup lets it: /tmp is on a disk without nodev."""
+    """A container that can create and use nodes as far as the cgroup allows: /tmp is on a disk without nodev."""
     bundle.capabilities(*ROOT_CAPABILITIES)
     bundle.linux["resources"]["devices"] = list(rules)
     bundle.config["root"]["readonly"] = False
@@ -50,7 +50,7 @@ echo null $(try sh -c 'echo x > /dev/null') zero $(try head -c 1 /dev/zero) mem 
 def test_go_2022_0396_default_is_nothing_but_the_default_devices(
     sh: RunScript, bundle: Bundle, rules: list[dict[str, Any]]
 ) -> None:
-    """Nodes can be made (that harms nothing), but opened only those that every container has."""
+    """A process can create any node, which is harmless, but open only the default devices."""
     result = sh(PROBE, with_mknod(bundle, *rules)).ok()
     assert result.stdout.split("\n")[:2] == ["made", "null yes zero yes mem no kmsg-r no kmsg-w no"]
 
@@ -108,7 +108,7 @@ def test_node_of_the_config_takes_the_rule_of_the_default_one(sh: RunScript, bun
     assert result.stdout == ""
 
 
-# The program of v2, where the host has any v2 hierarchy: on a hybrid one it is not what containers use.
+# The v2 program, if the host has a v2 hierarchy: containers on a hybrid host do not use it.
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def unified(host: Host) -> Iterator[Path]:
 
 
 def attempt(cgroup: Path, work: Path, kind: str, major: int, minor: int, how: int) -> int:
-    """The errno of a process in the cgroup that makes (how is -1) or opens a device, 0 if it can."""
+    """The errno of a process in the cgroup that creates (how is -1) or opens a device; 0 on success."""
     node = work / f"{kind}{major}.{minor}"
     mode = (stat.S_IFCHR if kind == "c" else stat.S_IFBLK) | 0o600
     if how >= 0 and not node.exists():
@@ -185,7 +185,7 @@ class TestProgram:
         Path("/dev/null").write_text("x")
 
     def test_replaced_by_one(self, unified: Path, work: Path) -> None:
-        """There is always one program, never none and never two."""
+        """There is always exactly one program."""
         assert programs(unified) == []
         set_v2(str(unified), [])
         first = programs(unified)

@@ -26,7 +26,7 @@ def options(bundle: Bundle, *words: str, type: str = "cgroup") -> Bundle:
 
 
 def writes(bundle: Bundle, host: Host) -> str:
-    """A script that tells whether a cgroup can be made in the container."""
+    """A script that reports whether the container can make a cgroup."""
     place = "/sys/fs/cgroup" if host.cgroup == "v2" else "/sys/fs/cgroup/pids"
     return f"mkdir {place}/below 2>/dev/null && rmdir {place}/below && echo writable || echo refused"
 
@@ -61,7 +61,7 @@ def test_every_hierarchy_is_there(container: MakeContainer, variant: Bundle) -> 
 
 @pytest.mark.needs_cgroup_v1
 def test_only_its_own_part(sh: RunScript, variant: Bundle) -> None:
-    """The directory of the mount is the container's own cgroup: its init is in it, and the host's is not."""
+    """The directory of the mount is the container's cgroup: it contains the container's init, not the host's."""
     result = sh("cat /sys/fs/cgroup/pids/cgroup.procs; ls /sys/fs/cgroup/pids/release_agent", variant)
     assert "1" in result.stdout.split()
     assert "release_agent" not in result.stdout, "that is only at the top of the hierarchy (CVE-2022-0492)"
@@ -78,7 +78,7 @@ def test_v2(container: MakeContainer, variant: Bundle) -> None:
 @pytest.mark.needs_cgroup_v2
 @pytest.mark.parametrize("joined", [False, True])
 def test_the_hosts_hierarchy_keeps_its_options(container: MakeContainer, variant: Bundle, joined: bool) -> None:
-    """In the host's cgroup namespace, joined or not left, a new mount would set them anew: nsdelegate would be gone."""
+    """In the host's cgroup namespace a new mount would reset the options: nsdelegate would be lost."""
 
     def options() -> list[list[str]]:
         return [sorted(mount.super_options) for mount in proc_mounts() if mount.fstype == "cgroup2"]
@@ -100,7 +100,7 @@ def test_writable_where_asked(sh: RunScript, bundle: Bundle, host: Host) -> None
 
 
 def test_propagation_word(sh: RunScript, bundle: Bundle, host: Host) -> None:
-    """As podman writes it."""
+    """In podman's form."""
     assert sh(writes(bundle, host), options(bundle, "ro", "rprivate", *WRITABLE)).stdout == "refused\n"
 
 
@@ -140,14 +140,14 @@ def test_owners_are_kept_on_v1(container: MakeContainer, bundle: Bundle, user: b
 
 
 def test_namespace_begins_at_the_containers_cgroup(sh: RunScript, bundle: Bundle) -> None:
-    """The namespace was made after the process had joined."""
+    """The namespace was created after the process had joined."""
     paths = {line.partition(":")[2].partition(":")[2] for line in sh("cat /proc/self/cgroup", bundle).stdout.split()}
     assert paths == {"/"}
 
 
 @pytest.mark.needs_cgroup_v1
 def test_as_if_the_hierarchy_had_been_mounted(container: MakeContainer, bundle: Bundle, tmp_path: Path) -> None:
-    """In a cgroup namespace of its own: the same filesystem, with the same root and options (proc(5), mountinfo)."""
+    """In a new cgroup namespace: the same filesystem, with the same root and options (proc(5), mountinfo)."""
     one = container(options(bundle, "ro", *WRITABLE).args("sleep", "1000"))
     fresh = tmp_path / "pids"
     fresh.mkdir()
@@ -178,7 +178,7 @@ def test_as_if_the_hierarchy_had_been_mounted(container: MakeContainer, bundle: 
 def test_joined_namespace_shows_what_it_begins_at(
     container: MakeContainer, sh: RunScript, bundle: Bundle, make_bundle: Callable[..., Bundle]
 ) -> None:
-    """Not the cgroup of the container that joins it, but the one that the namespace was made in."""
+    """Not the cgroup of the container that joins it, but the one in which the namespace was created."""
     first = container(bundle.args("sleep", "1000"))
     below = cgroup_hierarchies()["pids"] / bundle.linux["cgroupsPath"].lstrip("/") / "below"
     below.mkdir()

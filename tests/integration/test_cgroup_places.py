@@ -1,4 +1,4 @@
-"""Where the container's cgroup is, which one is refused, and what of it is left."""
+"""The place of the container's cgroup, the refused places, and leftovers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def directories(name: str) -> list[Path]:
 
 
 def test_no_path(container: MakeContainer, bundle: Bundle, new_id: NewId, host: Host) -> None:
-    """Below our own cgroup on v1, beside it on v2, as runc does."""
+    """Below our own cgroup on v1, next to it on v2, as runc does."""
     del bundle.linux["cgroupsPath"]
     one = container(bundle.args("sleep", "1000"))
     own = cgroups_of(os.getpid())
@@ -93,7 +93,7 @@ def test_the_top_is_refused(runtime: Runtime, bundle: Bundle, new_id: NewId, pat
 
 
 def remove_parents() -> None:
-    """runc leaves the parents that it has made, all but the one that the harness expects."""
+    """runc leaves the parents that it created, except the one that the harness expects."""
     for hierarchy in set(cgroup_hierarchies().values()):
         for name in ("relative", "a"):
             for own in set(cgroups_of(os.getpid()).values()):
@@ -103,7 +103,7 @@ def remove_parents() -> None:
                     continue
 
 
-# What is refused
+# Refusals
 
 
 @pytest.mark.differs_from_runc("older ones only warn", always=False)
@@ -170,7 +170,7 @@ def test_limit_that_the_kernel_refuses_leaves_nothing(
     assert directories(Path(bundle.linux["cgroupsPath"]).name) == []
 
 
-# What is left
+# Leftovers
 
 
 @pytest.mark.differs_from_runc("leaves the parents that it made")
@@ -215,7 +215,7 @@ def test_delete_leaves_a_cgroup_that_was_there(runtime: Runtime, bundle: Bundle,
 
 
 def test_delete_removes_cgroups_below(container: MakeContainer, bundle: Bundle) -> None:
-    """A container with a writable cgroup mount makes cgroups of its own."""
+    """A container with a writable cgroup mount creates cgroups."""
     one = container(bundle.args("sleep", "1000")).start()
     place = cgroup_dir(one.pid, "pids")
     (place / "sub/deep").mkdir(parents=True)
@@ -224,7 +224,7 @@ def test_delete_removes_cgroups_below(container: MakeContainer, bundle: Bundle) 
 
 
 def leave_a_process(container: MakeContainer, bundle: Bundle) -> tuple[Container, int]:
-    """A container without a pid namespace whose init ends and leaves a process behind."""
+    """A container without a pid namespace, whose init ends and leaves an orphan."""
     bundle.without_namespace("pid")
     one = container(bundle, sh="sleep 1000 & echo left $!; sleep 0.1")
     one.start()
@@ -241,7 +241,7 @@ def test_delete_kills_what_is_left(container: MakeContainer, bundle: Bundle) -> 
 
 
 def test_kill_all_reaches_what_is_left(container: MakeContainer, bundle: Bundle) -> None:
-    """As the containerd shim does after the end of an init whose pid namespace is shared."""
+    """As the containerd shim does after the end of an init with a shared pid namespace."""
     one, pid = leave_a_process(container, bundle)
     one.runtime.call("kill", "--all", one.id, "9").ok()
     deadline = time.monotonic() + 5
@@ -264,7 +264,7 @@ def test_kill_of_a_frozen_container(container: MakeContainer, bundle: Bundle) ->
 
 
 def test_containers_that_share_a_new_parent(runtime: Runtime, make_bundle: MakeBundle, new_id: NewId) -> None:
-    """Each finds the parent missing, there, or being removed by the end of another."""
+    """Each finds the parent missing, existing, or being removed at the end of another."""
     bundles = [make_bundle() for _ in range(4)]
     for number, bundle in enumerate(bundles):
         bundle.linux["cgroupsPath"] = f"/{CGROUP_PARENT}/{TOKEN}-shared/{number}"
@@ -286,7 +286,7 @@ def test_containers_that_share_a_new_parent(runtime: Runtime, make_bundle: MakeB
 
 
 def test_no_descriptor_of_a_cgroup_enters(container: MakeContainer, bundle: Bundle) -> None:
-    """CVE-2024-21626 was a descriptor of a cgroup directory."""
+    """CVE-2024-21626 was a file descriptor of a cgroup directory."""
     one = container(bundle.args("sleep", "1000"))
     for state in ("created", "running"):
         links = [os.readlink(path) for path in one.proc("fd").iterdir()]
@@ -295,7 +295,7 @@ def test_no_descriptor_of_a_cgroup_enters(container: MakeContainer, bundle: Bund
             one.start()
 
 
-# What is left of a container whose state cannot be read
+# Leftovers of a container with an unreadable state
 
 
 def spoil(runtime: Runtime, one: Container) -> None:
@@ -321,7 +321,7 @@ def test_delete_by_force_removes_the_empty_cgroup_of_a_container_whose_state_can
 def test_delete_by_force_names_the_cgroup_that_it_leaves_with_processes_whose_container_it_cannot_know(
     runtime: Runtime, container: MakeContainer, bundle: Bundle, new_id: NewId
 ) -> None:
-    """They may be another's by now: nothing of them is ended."""
+    """They may belong to another container by now: do not kill them."""
     name = f"{TOKEN}-{new_id()}"
     bundle.linux["cgroupsPath"] = f"{CGROUP_PARENT}/{name}"
     one = container(bundle.args("sleep", "1000")).start()

@@ -1,4 +1,4 @@
-"""The limits of the container's cgroup, as the kernel has them."""
+"""The limits of the container's cgroup, as the kernel shows them."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_limit_that_the_kernel_takes_and_forgets(runtime: Runtime, bundle: Bundl
 
 @pytest.mark.needs_cgroup_v1
 def test_limits_of_a_cgroup_that_was_limited_before(container: MakeContainer, bundle: Bundle) -> None:
-    """The path was used before, with limits that the new ones do not fit in the plain order."""
+    """The existing cgroup has limits that reject the new ones in their usual order."""
     place = cgroup_hierarchies()["memory"] / bundle.linux["cgroupsPath"].lstrip("/")
     place.mkdir(parents=True)
     (place / "memory.limit_in_bytes").write_text(str(50 * MEGABYTE))
@@ -141,7 +141,7 @@ def test_block_io_throttle(container: MakeContainer, bundle: Bundle, kind: str) 
 
 @pytest.mark.differs_from_runc("has no limits on the v2 side of a hybrid host", always=False)
 def test_hugepages(container: MakeContainer, bundle: Bundle, host: Host) -> None:
-    """On v1, v2, and where only the v2 side of a hybrid host has the controller."""
+    """On v1, on v2, and if only the v2 side of a hybrid host has the controller."""
     hierarchies = cgroup_hierarchies()
     v1 = "hugetlb" in hierarchies
     if not v1 and "hugetlb" not in (hierarchies[""] / "cgroup.controllers").read_text():
@@ -203,7 +203,7 @@ def test_process_is_in_every_hierarchy(container: MakeContainer, bundle: Bundle)
 
 
 def test_zeros_are_not_set(container: MakeContainer, bundle: Bundle) -> None:
-    """What Docker 20.10 sends for "nothing asked"."""
+    """Docker 20.10's values for "no limits"."""
     bundle.linux["resources"].update(
         {
             "cpu": {"shares": 0, "quota": 0, "period": 0},

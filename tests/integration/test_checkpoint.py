@@ -1,6 +1,6 @@
-"""checkpoint and restore with criu itself: what goes on, and what is as it was.
+"""checkpoint and restore with the real criu: the container continues, unchanged.
 
-criu takes its time to support a kernel: where `criu check` fails all of this is left out, with the reason.
+criu supports a new kernel only after a while: if `criu check` fails, these tests are skipped, with the reason.
 OCIPY_TEST_CRIU is another criu than that in PATH.
 """
 
@@ -60,7 +60,7 @@ def test_there_and_back(counter: Counter, bundle: Bundle, work: Path) -> None:
         "poststop", "prestart", "createRuntime",
     ]  # fmt: skip
 
-    # And once more: what was restored can be checkpointed.
+    # Again: a restored container can be checkpointed.
     before = counter.count
     shutil.rmtree(counter.images)
     counter.checkpoint().ok()
@@ -69,7 +69,7 @@ def test_there_and_back(counter: Counter, bundle: Bundle, work: Path) -> None:
 
 
 def kept(pid: int) -> dict[str, str]:
-    """What is to be of the process as it was."""
+    """The properties of the process that must not change."""
     names = {"CapEff", "CapBnd", "CapPrm", "NoNewPrivs", "Seccomp", "Uid", "Gid", "Groups"}
     if version() < (3, 19):
         names.remove("NoNewPrivs")  # criu pull request 2228
@@ -149,7 +149,7 @@ def test_a_paused_container(counter: Counter) -> None:
 
 
 def test_a_joined_network_namespace(counter: Counter) -> None:
-    """Held by a process, as that of a pod is."""
+    """A process holds it, as in a pod."""
     holder = subprocess.Popen(["unshare", "--net", "sleep", "1000"])
     try:
         path = f"/proc/{holder.pid}/ns/net"
@@ -198,7 +198,7 @@ def test_a_user_namespace(counter: Counter) -> None:
 
 
 def test_what_exec_has_started(counter: Counter) -> None:
-    """What it has left to the container's init is in the images; what still has its parent outside ends."""
+    """The images include processes that the container's init has adopted; one with a parent outside ends."""
     counter.run()
     script = "sleep 1234 < /dev/null > /dev/null 2>&1 &"
     counter.runtime.call("exec", counter.id, "sh", "-c", script, **nothing()).ok()
@@ -216,7 +216,7 @@ def test_what_exec_has_started(counter: Counter) -> None:
 
 @pytest.mark.needs_cgroup_v1
 def test_the_cgroups_of_v1_without_a_namespace(counter: Counter) -> None:
-    """The mount is of the container's own cgroups then: bind mounts, which are the host's."""
+    """Then the mount shows the container's cgroups: bind mounts from the host."""
     counter.bundle.without_namespace("cgroup")
     mounts = mounts_of(counter.run())
     assert any(point.startswith("/sys/fs/cgroup/") for point, _, _ in mounts)
@@ -229,7 +229,7 @@ def test_the_cgroups_of_v1_without_a_namespace(counter: Counter) -> None:
 
 @pytest.mark.needs_systemd
 def test_a_unit_of_systemd(counter: Counter) -> None:
-    """The unit is made anew, with the restored processes in it, and stopped each time that the container goes."""
+    """The restore creates the unit again, with the restored processes; each end of the container stops it."""
     unit = f"ocipy-{counter.id}.scope"
     counter.bundle.linux["cgroupsPath"] = f":ocipy:{counter.id}"
     counter.globals.append("--systemd-cgroup")
@@ -246,13 +246,13 @@ def test_a_unit_of_systemd(counter: Counter) -> None:
 
 
 def units() -> str:
-    """The scopes that systemd knows."""
+    """systemd's scopes."""
     command = ["systemctl", "list-units", "--all", "--plain", "--no-legend", "--type=scope"]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=scaled(30)).stdout
 
 
 def test_the_images_of_another_runtime(counter: Counter, host: object) -> None:
-    """What runc has checkpointed is restored here: the keys of what is external are the same."""
+    """ocipy restores runc's checkpoints: both use the same keys for external resources."""
     other = shutil.which("runc", path="/opt/runc152:/usr/local/sbin:/usr/sbin:/usr/bin")
     if other is None:
         pytest.skip("needs the program runc")

@@ -1,6 +1,6 @@
-"""checkpoint and restore as far as they go without criu: what is refused, what criu is asked, what a failure leaves.
+"""checkpoint and restore without criu: refusals, the requests to criu, and the state after a failure.
 
-Instead of criu there is an executable that only speaks as it does (tests/harness/fake_criu.py).
+An executable that only speaks criu's protocol takes its place (tests/harness/fake_criu.py).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def fake(work: Path) -> FakeCriu:
 
 @pytest.fixture
 def images(work: Path) -> Path:
-    """A directory that looks like one of images."""
+    """A directory that looks like one with images."""
     (work / "images").mkdir()
     (work / "images" / "inventory.img").touch()
     return work / "images"
@@ -62,13 +62,13 @@ def test_no_container(runtime: Runtime, work: Path, new_id: NewId) -> None:
 
 
 def test_help(runtime: Runtime) -> None:
-    """podman asks in this way whether there is a checkpoint at all."""
+    """podman checks with this call whether checkpoint exists."""
     for command in ("checkpoint", "restore"):
         assert "--image-path" in runtime.call(command, "--help").ok().stdout
 
 
 def test_a_flag_without_its_value(runtime: Runtime) -> None:
-    """podman asks in this way whether the flag is known."""
+    """podman checks with this call whether the flag exists."""
     result = runtime.call("restore", "--lsm-mount-context")
     assert result.status != 0
     assert "flag needs an argument" in result.stdout + result.stderr
@@ -105,7 +105,7 @@ def test_criu_is_none_for_us(
 
 @only_ocipy
 def test_never_a_criu_of_the_container(runtime: Runtime, container: MakeContainer, bundle: Bundle, work: Path) -> None:
-    """As CVE-2022-1227: a helper that is found where the container's files are runs with the host's rights."""
+    """As in CVE-2022-1227: a helper found among the container's files would run with the host's rights."""
     (bundle.rootfs / "usr/bin/criu").write_text(f"#!/bin/sh\ntouch {work}/taken\n")
     (bundle.rootfs / "usr/bin/criu").chmod(0o755)
     one = container(bundle.args("sleep", "1000")).start()
@@ -154,7 +154,7 @@ def test_the_log_that_criu_s_own_configuration_names_says_why(
 def test_a_checkpoint_that_hangs_is_interrupted(
     runtime: Runtime, container: MakeContainer, work: Path, fake: FakeCriu, hangs: bool | str
 ) -> None:
-    """criu is given some time to come to its own end; then it is killed, and what it has frozen goes on."""
+    """criu gets some time to end; then it is killed, and the frozen processes continue."""
     fake.behave(hangs=hangs, freezes=True)
     one = container().start()
     running = runtime.begin("checkpoint", "--image-path", work / "i", one.id, globals=["--criu", fake.path])
@@ -166,7 +166,7 @@ def test_a_checkpoint_that_hangs_is_interrupted(
 
 @only_ocipy
 def test_criu_dies(runtime: Runtime, container: MakeContainer, work: Path, fake: FakeCriu) -> None:
-    """As it would when killed, in the middle: with the container frozen."""
+    """As if it were killed in the middle, with the container frozen."""
     fake.behave(dies=True, freezes=True)
     one = container().start()
     result = runtime.call("checkpoint", "--image-path", work / "i", one.id, globals=["--criu", fake.path])
@@ -176,7 +176,7 @@ def test_criu_dies(runtime: Runtime, container: MakeContainer, work: Path, fake:
 
 @only_ocipy
 def test_what_criu_is_asked(runtime: Runtime, container: MakeContainer, work: Path, fake: FakeCriu) -> None:
-    """And that the container is gone afterwards, as with runc, its poststop hooks run."""
+    """Afterwards the container is gone, as with runc, and its poststop hooks have run."""
     one = container()
     one.start()
     result = runtime.call(
@@ -218,7 +218,7 @@ def test_the_container_goes_on(
 def test_the_streams_are_told_with_the_images(
     runtime: Runtime, container: MakeContainer, work: Path, fake: FakeCriu
 ) -> None:
-    """As runc writes them: a restore hands pipes over under these names."""
+    """In runc's form: a restore passes pipes under these names."""
     reading, writing = os.pipe()
     one = container(stderr=writing).start()
     name = os.readlink(f"/proc/self/fd/{writing}")
@@ -363,7 +363,7 @@ def test_a_restore_is_interrupted(
 def test_a_restore_is_killed(
     runtime: Runtime, bundle: Bundle, new_id: NewId, images: Path, fake: FakeCriu, assert_nothing_left: Check
 ) -> None:
-    """criu sees the end of the connection, and ends; the rest is for delete."""
+    """criu notices the end of the connection, and ends; delete does the rest."""
     fake.behave(notifies=["setup-namespaces"], hangs=True)
     bundle.write()
     id = new_id()
@@ -380,7 +380,7 @@ def test_a_restore_is_killed(
 
 
 def _reap_orphans() -> None:
-    """What the killed runtime had for children is ours now: wait for their ends."""
+    """We have adopted the killed runtime's children: wait for their ends."""
 
     def none_left() -> bool:
         try:

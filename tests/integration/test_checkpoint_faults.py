@@ -1,4 +1,4 @@
-"""Checkpoints and restores that do not come to a good end: what is said, and what is left."""
+"""Failing checkpoints and restores: their errors and leftovers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _living_children() -> bool:
 
 
 def test_a_file_of_the_hosts_is_an_error_that_says_so(counter: Counter, work: Path) -> None:
-    """And the container goes on, and keeps its cgroup and state."""
+    """The container continues, and keeps its cgroup and state."""
     with (work / "output").open("wb") as output:
         counter.run(stderr=output.fileno())
     result = counter.checkpoint()
@@ -53,7 +53,7 @@ def test_one_that_is_paused_stays_so(counter: Counter, work: Path) -> None:
 
 
 class Deaf:
-    """A page server that listens, and then says nothing: criu waits for its answer in the middle of a dump."""
+    """A page server that listens, then stays silent: criu waits for its answer in the middle of a dump."""
 
     def __init__(self) -> None:
         self.listening = socket.create_server(("127.0.0.1", 0))
@@ -83,7 +83,7 @@ def deaf() -> Iterator[Deaf]:
 
 
 def test_a_checkpoint_is_killed(counter: Counter, assert_nothing_left: Check) -> None:
-    """criu goes on alone, up to where it is told nothing more; then it gives up and lets the container go on."""
+    """criu continues alone until it needs an answer; then it gives up, and the container continues."""
     pid = counter.run()
     with deaf() as server:
         checkpoint = counter.begin_checkpoint("--page-server", server.address)
@@ -126,7 +126,7 @@ def test_criu_is_killed(counter: Counter) -> None:
 
 @pytest.mark.ocipy_only("runc ends at once, and leaves criu alone with the container")
 def test_a_checkpoint_is_interrupted(counter: Counter) -> None:
-    """criu is given time to come to an end by itself: here it fails, and the container goes on."""
+    """criu gets time to end by itself: here it fails, and the container continues."""
     pid = counter.run()
     with deaf() as server:
         checkpoint = counter.begin_checkpoint("--page-server", server.address)
@@ -139,7 +139,7 @@ def test_a_checkpoint_is_interrupted(counter: Counter) -> None:
 
 @contextmanager
 def small(place: Path, size: str) -> Iterator[Path]:
-    """A filesystem that is full soon."""
+    """A small filesystem."""
     place.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place], check=True)
     try:
@@ -216,7 +216,7 @@ def test_a_broken_image(
 
 @pytest.mark.ocipy_only("runc leaves what it has made, and its mounts")
 def test_a_restore_is_killed(counter: Counter, assert_nothing_left: Check) -> None:
-    """In a hook of the moment at which the namespaces are there, and the first process."""
+    """In a hook that runs once the namespaces and the first process exist."""
     counter.run()
     counter.checkpoint().ok()
     hanging = {"path": "/bin/sh", "args": ["sh", "-c", f"echo $$ > {counter.work}/hook; exec sleep 1000"]}
@@ -226,7 +226,7 @@ def test_a_restore_is_killed(counter: Counter, assert_nothing_left: Check) -> No
     wait_until(lambda: (counter.work / "hook").exists() and (counter.work / "hook").read_text(), "the hook", 60)
     running.signal(signal.SIGKILL)
     running.process.wait()
-    # criu may have seen already that nobody talks to it, and given up.
+    # criu may have noticed the broken connection already, and given up.
     assert counter.status in ("creating", "stopped")
     counter.runtime.delete(counter.id, force=True).ok()
     os.kill(int((counter.work / "hook").read_text()), signal.SIGKILL)
@@ -236,7 +236,7 @@ def test_a_restore_is_killed(counter: Counter, assert_nothing_left: Check) -> No
 
 @pytest.mark.parametrize("kind", ["prestart", "createRuntime"])
 def test_a_hook_fails_at_restore(counter: Counter, assert_nothing_left: Check, kind: str) -> None:
-    """The checkpoint is as good as before."""
+    """The checkpoint is still valid."""
     counter.run()
     counter.checkpoint().ok()
     before = counter.count
@@ -253,7 +253,7 @@ def test_a_hook_fails_at_restore(counter: Counter, assert_nothing_left: Check, k
 
 
 def test_a_root_that_has_changed(asked: Asked, assert_nothing_left: Check) -> None:
-    """A file that is open and has gone from the root filesystem is named."""
+    """The error names an open file that is missing from the root filesystem."""
     asked.bundle.file("/etc/open", "text")
     asked.run()
     asked.ask("file = open('/etc/open')")

@@ -1,4 +1,4 @@
-"""The flags of checkpoint and restore that decide about what leads out of the container."""
+"""The flags of checkpoint and restore for resources that lead out of the container."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("criu")
 
 @pytest.fixture
 def connections() -> None:
-    """Leaves a test out where criu cannot save a TCP socket: before 4.2 it asks one for what Linux 6.16 refuses."""
+    """Skips a test if criu cannot save a TCP socket: before 4.2 it uses a call that Linux 6.16 refuses."""
     with socket.socket() as one:
         try:
             one.getsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED)
@@ -40,7 +40,7 @@ client.sendall(b"before")
 
 
 def refused(asked: Asked, words: str, hint: str) -> None:
-    """Assert that a checkpoint without a flag fails, says so, and leaves the container as it was."""
+    """Assert that a checkpoint without the flag fails with these words, and leaves the container unchanged."""
     pid = asked.pid
     failed = asked.checkpoint()
     failed.fails("criu")
@@ -52,7 +52,7 @@ def refused(asked: Asked, words: str, hint: str) -> None:
 
 @pytest.mark.differs_from_runc("the loopback interface stays down")
 def test_connections_of_the_containers_own(asked: Asked, connections: None) -> None:
-    """In a network namespace of the container's own, over its loopback interface."""
+    """In the container's network namespace, over its loopback interface."""
     asked.run()
     asked.ask(CONNECT)
     refused(asked, "Connected TCP socket", "give --tcp-established, here and at the restore")
@@ -65,7 +65,7 @@ def test_connections_of_the_containers_own(asked: Asked, connections: None) -> N
     assert asked.ask("third.recv(100).decode()") == "new"
 
 
-# Sends the lines that it gets, and says what comes back.
+# Sends the lines that it reads, and prints the answers.
 CLIENT = """
 import socket, sys
 connection = socket.create_connection(("127.0.0.1", 8000))
@@ -78,7 +78,7 @@ for line in sys.stdin:
 
 @pytest.fixture
 def network() -> Iterator[str]:
-    """The path of a network namespace with a loopback interface, held by a process, as that of a pod is."""
+    """The path of a network namespace with a loopback interface, held by a process, as in a pod."""
     holder = subprocess.Popen(["unshare", "--net", "sh", "-c", "ip link set lo up && exec sleep 1000"])
     path = f"/proc/{holder.pid}/ns/net"
     try:
@@ -92,7 +92,7 @@ def network() -> Iterator[str]:
 
 @pytest.mark.differs_from_runc("with criu 3.17 its restore leaves the namespace locked", always=False)
 def test_a_connection_to_somebody_outside(asked: Asked, network: str, connections: None) -> None:
-    """Who does not notice that the container was away."""
+    """A peer that does not notice the container's absence."""
     asked.bundle.without_namespace("network")
     asked.bundle.linux["namespaces"].append({"type": "network", "path": network})
     asked.run()
@@ -157,7 +157,7 @@ def test_connections_that_are_closed(asked: Asked, connections: None) -> None:
 
 
 def test_a_socket_of_the_hosts(asked: Asked, work: Path) -> None:
-    """As that of a log: datagrams go to whoever listens there. It has one path, inside and outside."""
+    """Like a log socket: datagrams go to the current listener. Its path is the same inside and outside."""
     address = str(work / "sockets/log")
     (work / "sockets").mkdir()
     asked.bundle.mount(str(work / "sockets"), str(work / "sockets"))
@@ -176,7 +176,7 @@ def test_a_socket_of_the_hosts(asked: Asked, work: Path) -> None:
 
 
 def test_a_stream_of_the_hosts(asked: Asked) -> None:
-    """criu has no way for it, with or without the flag."""
+    """criu cannot do it, with or without the flag."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
         listening.bind(str(asked.ask.place / "stream"))
         listening.listen()
@@ -209,7 +209,7 @@ def test_locks_of_files(asked: Asked, kind: str) -> None:
 
 
 def test_a_lock_that_is_taken_meanwhile(asked: Asked) -> None:
-    """The restore waits for it."""
+    """The restore waits for the lock."""
     asked.run()
     asked.ask("import fcntl; file = open('/agent/lock', 'w'); fcntl.flock(file, fcntl.LOCK_EX)")
     asked.checkpoint("--file-locks").ok()
@@ -225,7 +225,7 @@ def test_a_lock_that_is_taken_meanwhile(asked: Asked) -> None:
 
 
 def test_a_file_with_another_name(asked: Asked) -> None:
-    """Deleted, but there under another name: criu gives it back its own for the restore."""
+    """Deleted, but with another link: criu restores its first name for the restore."""
     asked.run()
     asked.ask("import os; file = open('/agent/one', 'w+'); print('text', file=file, flush=True)")
     asked.ask("os.link('/agent/one', '/agent/other'); os.unlink('/agent/one')")
@@ -238,7 +238,7 @@ def test_a_file_with_another_name(asked: Asked) -> None:
 
 
 def test_a_terminal_of_the_hosts(counter: Counter) -> None:
-    """It is a file of the host's. A terminal of the container's own is saved, with --shell-job or without."""
+    """It is a host file. A terminal inside the container is saved with or without --shell-job."""
     master, peer = os.openpty()
     try:
         counter.run(stdin=peer, stdout=peer, stderr=peer)
@@ -255,7 +255,7 @@ def test_a_terminal_of_the_hosts(counter: Counter) -> None:
 
 @pytest.mark.differs_from_runc("the loopback interface stays down")
 def test_an_empty_network(counter: Counter) -> None:
-    """Devices of the network are left to the hooks; lo is up, as after create."""
+    """The hooks restore network devices; lo is up, as after create."""
     pid = counter.run()
     names = devices(pid)
     counter.there_and_back("--empty-ns", "network")
@@ -272,8 +272,8 @@ def devices(pid: int) -> dict[str, str]:
 
 @pytest.mark.parametrize("mode", ["soft", "full", "strict", "ignore"])
 def test_the_modes_of_cgroups(asked: Asked, mode: str) -> None:
-    """What is made below the container's cgroup comes back with who was in it, but for ignore; strict wants that no
-    cgroup is there, and that of the container is."""
+    """Except with ignore, the cgroups below the container's are restored with their processes. strict demands that no
+    cgroup exists, but the container's does."""
     asked.bundle.linux["resources"]["pids"] = {"limit": 100}
     asked.run()
     child = asked.ask("os.fork() or time.sleep(1e6)")
@@ -299,12 +299,12 @@ def test_the_modes_of_cgroups(asked: Asked, mode: str) -> None:
 def _make_below(directory: Path, pid: int) -> None:
     below = directory / "below"
     below.mkdir()
-    for name in ("cpuset.cpus", "cpuset.mems"):  # of v1, where nobody may be in an empty one
+    for name in ("cpuset.cpus", "cpuset.mems"):  # v1 admits no process while these are empty
         if (below / name).exists():
             (below / name).write_text((directory / name).read_text())
     (below / "cgroup.procs").write_text(str(pid))
 
 
 def _cgroups(pid: int) -> dict[str, str]:
-    """The cgroup in each hierarchy that the container has one of its own in."""
+    """The container's cgroup in each hierarchy that has one."""
     return {name: path for name, path in cgroups_of(pid).items() if "ocipy-test" in path}

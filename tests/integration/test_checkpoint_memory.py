@@ -1,4 +1,4 @@
-"""How the memory of a checkpoint travels: in several dumps, over the network, on demand."""
+"""The transport of a checkpoint's memory: in several dumps, over the network, on demand."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("criu")
 
 PAGE = 4096
 PAGES = 512
-# The contents of a page, so that each is told from every other and from its earlier ones.
+# The content of a page, different for each page and each time.
 FILL = f"""
 import mmap
 pages = mmap.mmap(-1, {PAGES * PAGE})
@@ -35,7 +35,7 @@ LOOK = "[[part.decode() for part in word] for word in words()]"
 
 
 def is_filled(asked: Asked, **numbers: range) -> None:
-    """Assert that the pages have these words; the later ones count."""
+    """Assert that the pages have these words; later words win."""
     expected = {number: word for word, span in numbers.items() for number in span}
     assert asked.ask(LOOK) == [[expected[number], str(number)] for number in range(PAGES)]
 
@@ -45,7 +45,7 @@ def size_of_pages(images: Path) -> int:
 
 
 def blocks_of_pages(images: Path) -> int:
-    """What the files take on the disk, without the holes."""
+    """The files' size on disk, without holes."""
     return sum(path.stat().st_blocks * 512 for path in images.glob("pages-*.img"))
 
 
@@ -67,7 +67,7 @@ def test_leave_running(counter: Counter) -> None:
 
 @pytest.mark.parametrize("flag", ["", "--auto-dedup"])
 def test_a_chain_of_dumps(asked: Asked, work: Path, tracking: None, flag: str) -> None:
-    """Each has what has changed since the one before, and all of them together what is there at the end."""
+    """Each dump has the changes since the one before; all together have the final memory."""
     pid = asked.run()
     asked.ask(FILL)
     asked.ask(f"fill(range({PAGES}), 'first')")
@@ -102,7 +102,7 @@ def test_a_pre_dump_without_tracking(asked: Asked) -> None:
 
 
 def test_deduplication_at_restore(asked: Asked) -> None:
-    """What has been read is taken out of the images."""
+    """The restore removes pages from the images after reading them."""
     asked.run()
     asked.ask(FILL)
     asked.ask(f"fill(range({PAGES}), 'first')")
@@ -121,14 +121,14 @@ def free_port() -> int:
 
 
 def listens(port: int) -> bool:
-    """Whether somebody on this host listens (proc(5), /proc/net/tcp: state 0A)."""
+    """Whether a process on this host listens on the port (proc(5), /proc/net/tcp: state 0A)."""
     lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
     return any(fields[1].endswith(f":{port:04X}") and fields[3] == "0A" for fields in map(str.split, lines))
 
 
 @contextmanager
 def running(*words: str | Path) -> Iterator[subprocess.Popen[bytes]]:
-    """criu with these words, for as long as it is wanted."""
+    """Run criu with these words until the end of the `with`."""
     process = subprocess.Popen([CRIU, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         yield process
@@ -138,7 +138,7 @@ def running(*words: str | Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_a_page_server(asked: Asked, work: Path) -> None:
-    """The memory arrives there; put together with the rest it is a checkpoint."""
+    """The memory arrives there; together with the rest it is a checkpoint."""
     asked.run()
     asked.ask(FILL)
     asked.ask(f"fill(range({PAGES}), 'first')")
@@ -169,7 +169,7 @@ def test_no_page_server(counter: Counter) -> None:
 
 
 def test_lazy_pages(asked: Asked, work: Path) -> None:
-    """The memory stays where it is until it is used in the restored container; then the first one has gone."""
+    """The memory stays in the old container until the restored one uses it; then the old one is gone."""
     asked.run()
     asked.ask(FILL)
     asked.ask(f"fill(range({PAGES}), 'first')")

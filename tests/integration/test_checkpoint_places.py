@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("criu")
 
 
 def test_other_sources_of_mounts(asked: Asked, work: Path) -> None:
-    """As on another machine: what is bound is found where the config says now, also a file, also one that is open."""
+    """As on another machine: bind sources come from the new config, including files, even open ones."""
     (work / "one").mkdir()
     (work / "one/file").write_text("the text of one")
     (work / "single").write_text("a single file")
@@ -105,7 +105,7 @@ def test_the_id_of_one_that_runs(counter: Counter) -> None:
 
 @pytest.fixture
 def holder() -> Iterator[int]:
-    """A process with namespaces of its own, as a pod's has."""
+    """A process with new namespaces, like a pod's."""
     process = subprocess.Popen(["unshare", "--net", "--ipc", "--uts", "sleep", "1000"])
     own = namespace("self", "uts")
     wait_until(lambda: namespace(process.pid, "uts") != own, "the namespaces")
@@ -132,7 +132,7 @@ def test_namespaces_of_a_pod(counter: Counter, holder: int) -> None:
 
 
 def test_another_network_namespace(counter: Counter, holder: int) -> None:
-    """An engine makes a new one for the restore, and writes its path into the config."""
+    """An engine creates a new one for the restore, and writes its path into the config."""
     counter.bundle.without_namespace("network")
     counter.bundle.linux["namespaces"].append({"type": "network", "path": f"/proc/{holder}/ns/net"})
     counter.run()
@@ -157,8 +157,8 @@ REAPER = "import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN); signal.p
 
 
 def test_the_pid_namespace_of_another(counter: Counter) -> None:
-    """Its first process is another container's, so the container's own has another pid than 1."""
-    # It takes in what the container leaves, as a pod's does: a pid is not free before.
+    """Its first process belongs to another container, so this container's has a pid other than 1."""
+    # It reaps the container's orphans, as a pod's first process does: until then their pids are not free.
     holder = subprocess.Popen(["unshare", "--pid", "--fork", "--kill-child", PYTHON, "-c", REAPER])
     try:
         children = Path(f"/proc/{holder.pid}/task/{holder.pid}/children")
@@ -206,7 +206,7 @@ def test_a_user_and_a_terminal(counter: Counter, work: Path) -> None:
 
 
 def test_read_by_nobody(counter: Counter) -> None:
-    """Streams that the caller has closed are those of the checkpoint or none, and no reason to fail."""
+    """Streams that the caller has closed come from the checkpoint or stay closed; the restore succeeds."""
     counter.run()
     counter.checkpoint().ok()
     before = counter.count

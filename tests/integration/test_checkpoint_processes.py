@@ -1,4 +1,4 @@
-"""What of processes is as it was after a restore."""
+"""The properties of processes that survive a restore."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("criu")
 
 
 def test_threads(asked: Asked) -> None:
-    """Each goes on by itself, with the locks that it holds."""
+    """Each continues on its own, with its locks."""
     asked.run()
     asked.ask("import threading; lock = threading.Lock(); lock.acquire(); counts = [0, 0, 0]; got = []")
     asked.ask(
@@ -34,7 +34,7 @@ def test_threads(asked: Asked) -> None:
 
 
 def test_a_family(asked: Asked) -> None:
-    """Children with their ids, groups and sessions; what is between them; one that has ended, and nobody has asked."""
+    """Children with their ids, groups and sessions; the pipes between them; an unreaped zombie."""
     asked.run()
     asked.ask("down, up = os.pipe(), os.pipe(); both = os.pipe()")
     asked.ask(
@@ -56,7 +56,7 @@ def test_a_family(asked: Asked) -> None:
 
 
 def test_files(asked: Asked) -> None:
-    """What is in a tmpfs; a file that is deleted; positions, and flags."""
+    """The content of a tmpfs; a deleted file; file positions and flags."""
     asked.bundle.mount("/scratch", "tmpfs", "nosuid", "size=1m", type="tmpfs")
     asked.run()
     asked.ask(
@@ -79,7 +79,7 @@ def test_files(asked: Asked) -> None:
 
 
 def test_what_is_waited_for(asked: Asked) -> None:
-    """Sockets, epoll, events, timers, handlers of signals, and signals that are blocked and pending."""
+    """Sockets, epoll, events, timers, signal handlers, and blocked and pending signals."""
     asked.run()
     asked.ask("import select, signal, socket; seen = []")
     asked.ask("one, other = socket.socketpair(); one.send(b'waiting'); poll = select.epoll(); poll.register(other, 1)")
@@ -117,7 +117,7 @@ def test_who_it_is(asked: Asked) -> None:
 
 
 def test_seccomp(asked: Asked) -> None:
-    """The filter still decides; and nobody got rights by the detour."""
+    """The filter still applies, and no process has gained privileges."""
     asked.bundle.linux["seccomp"] = {
         "defaultAction": "SCMP_ACT_ALLOW",
         "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95}],

@@ -17,7 +17,7 @@ NewId = Callable[[], str]
 @pytest.mark.smoke
 @pytest.mark.unprivileged
 def test_version(runtime: Runtime) -> None:
-    """Docker takes every line with the word in it, the last wins; conmon and podman print the whole."""
+    """Docker reads every line with the word, and the last wins; conmon and podman print the whole text."""
     result = runtime.call("--version").ok()
     assert result.stderr == ""
     named = [line for line in result.lines if "version" in line]
@@ -63,13 +63,13 @@ def test_features(runtime: Runtime) -> None:
 
 @pytest.mark.unprivileged
 def test_features_without_global_flags_and_root(runtime: Runtime) -> None:
-    """Engines call it so, with nothing but a PATH."""
+    """Engines call it with only PATH in the environment."""
     assert json.loads(runtime.spawn([runtime.path, "features"]).wait().ok().stdout)["linux"]
 
 
 @pytest.mark.smoke
 def test_spec_writes_a_config_that_runs(runtime: Runtime, work: Path, busybox: BusyboxRootfs, new_id: NewId) -> None:
-    """As it is, but for its terminal; with one it needs a console, which is tested elsewhere."""
+    """Unchanged except for its terminal, which would need a console; other tests cover that."""
     directory = work / "b"
     directory.mkdir()
     busybox.copy_to(directory / "rootfs")
@@ -194,14 +194,14 @@ def test_what_the_parser_refuses(runtime: Runtime, words: list[str], flags: list
 
 @pytest.mark.unprivileged
 def test_podmans_probes(runtime: Runtime) -> None:
-    """podman looks for these words to find out whether restore knows the flag."""
+    """podman looks for these words to find out whether restore has the flag."""
     result = runtime.call("create", "--pid-file")
     assert "flag needs an argument" in result.stdout + result.stderr
 
 
 @pytest.mark.parametrize("state", ["", None])
 def test_default_root_is_run(runtime: Runtime, bundle: Bundle, new_id: NewId, state: str | None) -> None:
-    """Without --root: below /run for root, and an empty XDG_RUNTIME_DIR, as podman sets it, is none."""
+    """Without --root: below /run for root. An empty XDG_RUNTIME_DIR, which podman sets, counts as unset."""
     id = new_id()
     bundle.args("sleep", "1000").write()
     env = {} if state is None else {"XDG_RUNTIME_DIR": state}
@@ -214,7 +214,7 @@ def test_default_root_is_run(runtime: Runtime, bundle: Bundle, new_id: NewId, st
 
 
 def runtime_validate(runtime: Runtime, bundle: Bundle) -> str:
-    """What validate says of a bundle with faults."""
+    """validate's report on a faulty bundle."""
     bundle.write()
     result = runtime.call("validate", bundle.path)
     assert result.status == 1, repr(result)
@@ -223,7 +223,7 @@ def runtime_validate(runtime: Runtime, bundle: Bundle) -> str:
 
 @pytest.mark.ocipy_only("runc has neither validate nor plan")
 def test_validate_prints_every_finding(runtime: Runtime, bundle: Bundle) -> None:
-    """Those of the shape first; where the shape is right, those of members that do not fit each other."""
+    """First the errors in shape; if there are none, contradictions between members."""
     bundle.args("true")
     bundle.process["cwd"] = "relative"
     bundle.linux["namespaces"].append({"type": "network"})

@@ -1,4 +1,4 @@
-"""maskedPaths and readonlyPaths: covered, or the create fails for the path; left out only where nothing is there."""
+"""maskedPaths and readonlyPaths: each path is covered, or create fails; only missing paths are left out."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def with_links_to_root(rootfs: Path) -> None:
 def test_a_root_that_is_a_read_only_path_cannot_be_written_to(
     sh: RunScript, bundle: Bundle, path: str, flags: tuple[str, ...]
 ) -> None:
-    """The process's own root, and not one mounted over it. What is mounted elsewhere is as it was."""
+    """The process's root itself, not a mount over it. Other mounts do not change."""
     with_links_to_root(bundle.rootfs)
     bundle.config["root"]["readonly"] = False
     bundle.linux["readonlyPaths"] = [path]
@@ -51,7 +51,7 @@ def test_a_root_that_is_a_masked_path_is_refused(scratch: Scratch, path: str) ->
 
 @steps
 def test_a_read_only_path_takes_along_what_is_mounted_below_it(scratch: Scratch) -> None:
-    """As it is: the copy of the path's mount alone would show what the mount below covers."""
+    """With its submounts: a copy of only the path's mount would uncover files."""
     (scratch.root / "data/below").mkdir(parents=True)
     (scratch.root / "data/below/covered").write_text("")
     with_proc(scratch).mount("/data/below", source="below")
@@ -65,7 +65,7 @@ def test_a_read_only_path_takes_along_what_is_mounted_below_it(scratch: Scratch)
 
 
 def closed_directory(bundle: Bundle, owner: tuple[int, int], mode: int) -> None:
-    """A directory with a secret, which root of the user namespace may not search."""
+    """A directory with a secret, which the user namespace's root may not search."""
     bundle.user_namespace()
     directory = bundle.rootfs / "closed"
     (directory / "secret").mkdir(parents=True)
@@ -93,7 +93,7 @@ def test_a_path_that_only_the_process_may_reach_is_not_left_uncovered(
     mode: int,
     user: dict[str, object],
 ) -> None:
-    """In a user namespace root has no right to a directory with an owner or a group that is not mapped."""
+    """In a user namespace root has no rights on a directory with an unmapped owner or group."""
     closed_directory(bundle, owner, mode)
     bundle.process["user"] = user
     bundle.process["args"] = ["cat", "/closed/secret/file"]

@@ -1,4 +1,4 @@
-"""What crun has and runc has not: --config, --cgroup-manager, --regex, and logs that are no files."""
+"""Flags that crun has and runc lacks: --config, --cgroup-manager, --regex, and logs other than files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def moved_config(bundle: Bundle, path: Path) -> None:
 
 
 def test_config_of_another_name(runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path) -> None:
-    """Relative to where the caller is, as crun has it."""
+    """Relative to the caller's directory, as in crun."""
     other = work / "other.json"
     moved_config(bundle.sh("echo hello"), other)
     for flags, cwd in (
@@ -38,7 +38,7 @@ def test_config_of_another_name(runtime: Runtime, bundle: Bundle, new_id: NewId,
 
 
 def test_config_at_create(runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path) -> None:
-    """It is what the container has, also for the commands that follow."""
+    """Later commands use it too."""
     id, other = new_id(), work / "other.json"
     bundle.config["annotations"] = {"from": "other"}
     moved_config(bundle.args("sleep", "1000"), other)
@@ -60,7 +60,7 @@ def test_config_that_is_missing(runtime: Runtime, bundle: Bundle, new_id: NewId,
 
 
 def without_limits(bundle: Bundle) -> Bundle:
-    """As podman has it with --cgroups=disabled: no path, and no limits."""
+    """podman's config with --cgroups=disabled: no path and no limits."""
     del bundle.linux["cgroupsPath"]
     bundle.linux["resources"] = {}
     return bundle
@@ -83,7 +83,7 @@ def test_disabled_makes_and_joins_no_cgroup(runtime: Runtime, bundle: Bundle, ne
     runtime.start(id).ok()
     wait_until(lambda: "ready" in created.stdout_path.read_text())
     assert runtime.state(id)["status"] == "running"
-    # The commands that follow are not told: the state knows.
+    # Later commands do not get the flag: the state has it.
     runtime.call("pause", id).fails("no cgroup with a freezer")
     runtime.call("resume", id).fails("container not paused")
     runtime.call("ps", id).fails("no cgroup")
@@ -166,7 +166,7 @@ def test_kill_by_regex(container: MakeContainer, runtime: Runtime, new_id: NewId
     assert c.status == "running"
     again = runtime.call("kill", "-r", "[abc]$", "9").ok()
     c.wait_dead()
-    # As in crun: what fails is a warning.
+    # As in crun: a failure is a warning.
     assert again.stderr.count("container not running") == 2
 
 

@@ -16,7 +16,7 @@ NewId = Callable[[], str]
 
 
 def actions(lines: list[str], lane: str) -> list[str]:
-    """The actions of a lane, of lines like "host clone pid mount /linux/namespaces"."""
+    """A lane's actions, from lines like "host clone pid mount /linux/namespaces"."""
     return [line.split()[1] for line in lines if line.startswith(lane + " ")]
 
 
@@ -33,7 +33,7 @@ def test_all_steps_of_create_in_their_order(runtime: Runtime, bundle: Bundle, ne
     runtime.call("--debug", "--log", log, "--log-format", "json", "run", "--bundle", bundle.path, new_id()).ok()
     lines = records(log)
     assert actions(lines, "host") == [step["action"] for step in plan["host"]]
-    # What comes after the wait is taken once the host's lane is at its end.
+    # The steps after the wait run once the host's lane has ended.
     expected = [step["action"] for step in plan["init"]]
     assert actions(lines, "init") == expected[: expected.index("wait_for_start") + 1]
     (rootfs,) = [line for line in lines if line.startswith("init rootfs ")]
@@ -60,7 +60,7 @@ def test_exec(container: Callable[..., Container], runtime: Runtime, work: Path)
 
 
 def test_with_a_trace(runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path) -> None:
-    """Each goes on as without the other."""
+    """Each works as without the other."""
     bundle.sh("true").write()
     words = ("run", "--bundle", bundle.path, new_id())
     runtime.call("--debug", "--log", work / "log", "--log-format", "json", "--trace", work / "trace", *words).ok()

@@ -1,4 +1,4 @@
-"""linux.devices and the default devices as nodes: type, number, mode and owner, in a user namespace too."""
+"""The nodes of linux.devices and the default devices: type, number, mode and owner, also in a user namespace."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ LOOK = "stat -c '%n %F %a %u:%g %t:%T'"
 
 
 def zero(path: str, **members: Any) -> dict[str, Any]:
-    """/dev/zero by another path, which every host has the device for."""
+    """/dev/zero under another path; every host has that device."""
     return {"path": path, "type": "c", "major": 1, "minor": 5, **members}
 
 
 class TestUserNamespace:
-    """mknod(2) is refused there: the host makes the nodes."""
+    """mknod(2) fails there, so the host creates the nodes."""
 
     @pytest.mark.differs_from_runc("runc binds the host's, or refuses the device")
     def test_mode_and_owner_are_those_of_the_config(self, sh: Shell, bundle: Bundle) -> None:
@@ -49,7 +49,7 @@ class TestUserNamespace:
 
     @pytest.mark.ocipy_only("runc's nodes are the host's own")
     def test_a_node_of_the_containers_is_no_inode_of_the_hosts(self, sh: Shell, bundle: Bundle) -> None:
-        """What the container's root does to it stays there."""
+        """Changes by the container's root stay in the container."""
         bundle.user_namespace().capabilities("CAP_CHOWN")
         before = [os.stat(f"/dev/{name}") for name in ("null", "zero")]
         sh("chmod 600 /dev/null && chown 5 /dev/zero && stat -c '%a %u' /dev/null /dev/zero", bundle).ok()
@@ -67,7 +67,7 @@ class TestUserNamespace:
             for name in ("uid_map", "gid_map"):
                 Path(f"/proc/{holder.pid}/{name}").write_text("0 100000 20\n20 200000 1000\n")
             bundle.linux["namespaces"][-1]["path"] = f"/proc/{holder.pid}/ns/user"
-            # As podman has them for a container of a pod: they are not those of the namespace.
+            # podman's owners for a container in a pod: they are not those of the namespace.
             for name in ("uidMappings", "gidMappings"):
                 bundle.linux[name] = [{"containerID": 0, "hostID": 0, "size": 1}]
             bundle.linux["devices"] = [zero("/dev/here", fileMode=0o600, uid=21, gid=3)]
@@ -91,7 +91,7 @@ class TestUserNamespace:
     def test_what_is_bound_without_the_right_to_make_nodes_is_verified(
         self, runtime: Runtime, bundle: Bundle, new_id: NewId, kind: str
     ) -> None:
-        """Another number, or another type of the same number: whatever the host has under that path."""
+        """Another number, or another type with the same number, whatever the host's device at that path."""
         bundle.user_namespace()
         bundle.linux["devices"] = [{"path": "/dev/full", "type": kind, "major": 1, "minor": 3 if kind == "c" else 7}]
         bundle.write()
@@ -126,9 +126,9 @@ def test_nodes_can_be_bound_where_a_detached_filesystem_cannot_be_copied(monkeyp
 
 
 class TestNull:
-    """/dev/null of the host and of the container: what covers files, and stands for closed and discarded streams."""
+    """/dev/null of the host and the container, which covers files and replaces closed and discarded streams."""
 
-    # In a mount namespace of its own, with a /dev that has nothing but what the words make.
+    # In a new mount namespace, with a /dev that contains only the nodes that the words create.
     WITHOUT = ("unshare", "--mount", "--propagation", "private", "sh", "-c")
 
     def run(self, runtime: Runtime, bundle: Bundle, container_id: str, script: str) -> Result:
@@ -150,7 +150,7 @@ class TestNull:
     def test_files_are_covered_by_the_null_device_of_the_host_or_not_at_all(
         self, runtime: Runtime, bundle: Bundle, new_id: NewId, script: str
     ) -> None:
-        """CVE-2025-31133: whatever has that name would be readable and writable in the place of what is masked."""
+        """CVE-2025-31133: a fake null device would be readable and writable in place of the masked file."""
         self.run(runtime, bundle, new_id(), script).fails("/linux/maskedPaths", "is not the null device")
 
     @pytest.mark.ocipy_only("the words are ocipy's")

@@ -1,4 +1,4 @@
-"""What engines trip over, called as they call: the table of all traps and their tests is in tests/engines/README.md."""
+"""Traps for engines, with calls like theirs: tests/engines/README.md has the table of all traps and their tests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"
 
 
 def joint(runtime: Runtime, *words: str) -> Any:
-    """The JSON of a call whose standard output and error are one pipe, as go-runc's are; features has no flags."""
+    """The JSON of a call with standard output and error on one pipe, like go-runc's; features has no flags."""
     globals = [] if words == ("features",) else ["--root", str(runtime.root)]
     argv = [runtime.path, *globals, *words]
     done = subprocess.run(argv, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={}, text=True)
@@ -63,7 +63,7 @@ FAILING = [
 def test_trap_3_4_5_an_error_is_on_standard_error_and_one_record(
     runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path, command: str
 ) -> None:
-    """With a zone in its time and `error` as its level; there is no such container, or no such command."""
+    """With a time zone and the level `error`; for a missing container or command."""
     log = work / "log.json"
     flags = ["--log", log, "--log-format", "json"]
     if command == "create":
@@ -80,7 +80,7 @@ def test_trap_3_4_5_an_error_is_on_standard_error_and_one_record(
 
 
 def one_record(result: Result, log: Path) -> None:
-    """One line of JSON, whose message is on standard error too."""
+    """One line of JSON, with the same message on standard error."""
     (line,) = log.read_text().splitlines()
     record = json.loads(line)
     assert record["level"] == "error"
@@ -92,8 +92,8 @@ def one_record(result: Result, log: Path) -> None:
 def test_trap_7_empty_runtime_directory_and_no_environment(
     bundle: Bundle, runtime: Runtime, new_id: NewId, work: Path
 ) -> None:
-    """podman calls kill, delete and state with XDG_RUNTIME_DIR alone, which is empty for root: not a directory "" of
-    the current one's, and none below PATH, HOME or LANG."""
+    """podman calls kill, delete and state with only XDG_RUNTIME_DIR, which is empty for root. It must not mean a
+    directory "" below the current one, or one below PATH, HOME or LANG."""
     id = new_id()
     bundle.args("sleep", "1000").write()
     run = {"cwd": work, "env": {"XDG_RUNTIME_DIR": ""}, "check": True}
@@ -108,7 +108,7 @@ def test_trap_7_empty_runtime_directory_and_no_environment(
 
 
 def test_trap_9_the_shims_socket_does_not_enter(container: Make, tmp_path: Path) -> None:
-    """containerd's shim leaves descriptor 3 open, and does not say --preserve-fds."""
+    """containerd's shim leaves file descriptor 3 open, without --preserve-fds."""
     read, write = os.pipe()
     try:
         one = container(fds=(read, write))
@@ -145,7 +145,7 @@ def test_trap_12_no_subreaper_in_each_form(
 
 
 def test_trap_13_what_is_gone(runtime: Runtime, container: Make, new_id: NewId) -> None:
-    """`delete --force` is called after each end, also of what never was; `kill --all` after init's."""
+    """Engines call `delete --force` after each end, even without a container, and `kill --all` after init's."""
     result = runtime.delete(new_id(), force=True).ok()
     assert (result.stdout, result.stderr) == ("", "")
     one = container(args=["true"])
@@ -156,7 +156,7 @@ def test_trap_13_what_is_gone(runtime: Runtime, container: Make, new_id: NewId) 
 
 
 def test_trap_18_words_are_lower_case(runtime: Runtime, container: Make) -> None:
-    """CRI-O compares them as they are."""
+    """CRI-O compares them literally."""
     one = container(args=["true"])
     one.start()
     one.wait_dead()
@@ -166,7 +166,7 @@ def test_trap_18_words_are_lower_case(runtime: Runtime, container: Make) -> None
 
 
 def test_trap_20_silence(container: Make, runtime: Runtime, work: Path) -> None:
-    """These write to the terminal of podman's user. update takes a file."""
+    """These write to the terminal of podman's user. update reads a file."""
     one = container()
     resources = work / "resources"
     resources.write_text('{"pids": {"limit": 99}}')
@@ -178,7 +178,7 @@ def test_trap_20_silence(container: Make, runtime: Runtime, work: Path) -> None:
 
 
 def test_trap_21_a_failed_exec_leaves_no_pid_file(container: Make, runtime: Runtime, work: Path) -> None:
-    """The newest conmon takes its being there for success."""
+    """The newest conmon takes its existence for success."""
     one = container()
     one.start()
     words: list[str | Path] = ["--detach", "--pid-file", work / "pid", one.id, "no-such-command"]
@@ -188,7 +188,7 @@ def test_trap_21_a_failed_exec_leaves_no_pid_file(container: Make, runtime: Runt
 
 
 def test_dockers_script_between(runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path) -> None:
-    """Docker's runtimeArgs are a script without exec: the runtime is its child, and words are split again."""
+    """Docker turns runtimeArgs into a script without exec: the runtime is its child, and words are split again."""
     script = work / "with-args"
     script.write_text(f"#!/bin/sh\n{runtime.path} --systemd-cgroup=false $@\n")
     script.chmod(0o755)

@@ -20,7 +20,7 @@ def environment(result: Result) -> list[str]:
 
 @pytest.fixture
 def run_env(runtime: Runtime, bundle: Bundle, new_id: NewId) -> Callable[..., list[str]]:
-    """The environment that execve was given, without what a shell adds to it."""
+    """The environment passed to execve, without a shell's additions."""
 
     def run(*entries: str) -> list[str]:
         bundle.process["env"] = [PATH, *entries]
@@ -59,7 +59,7 @@ def test_entries_that_are_no_assignments(runtime: Runtime, bundle: Bundle, new_i
 
 
 def test_callers_environment_stays_outside(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
-    """An engine's whole environment reaches the runtime, with PYTHON and LD variables of its own."""
+    """An engine's whole environment reaches the runtime, including PYTHON and LD variables."""
     bundle.process["env"] = [PATH, "HOME=/"]
     hostile = {
         "SECRET": "x",
@@ -85,7 +85,7 @@ def test_callers_environment_stays_outside(runtime: Runtime, bundle: Bundle, new
 
 
 def test_python_variables_do_not_steer_the_runtime(runtime: Runtime, new_id: NewId) -> None:
-    """With PYTHONHOME astray an interpreter that listens to it would not start at all."""
+    """With a wrong PYTHONHOME, an interpreter that reads it would not start."""
     result = runtime.call("state", new_id(), env={"PYTHONHOME": "/nowhere", "PYTHONPATH": "/nowhere"})
     result.fails("does not exist")
 
@@ -149,7 +149,7 @@ def test_current_directory_that_the_user_may_not_enter(runtime: Runtime, bundle:
     (directory / "inner").mkdir()
     bundle.process["capabilities"] = {}
     result = runtime.run(bundle.args("pwd"), new_id())
-    # Entering happens with root's rights where the user's do not do; what counts is that it ends in either.
+    # If the user's rights do not suffice, root's are used; it must work with either.
     if result.status == 0:
         assert result.stdout == "/closed/inner\n"
     else:
@@ -164,7 +164,7 @@ def test_arguments_are_passed_as_they_are(runtime: Runtime, bundle: Bundle, new_
 
 
 def test_argument_zero(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
-    """args[0] is looked up and handed on as it was written."""
+    """args[0] is looked up, and passed on unchanged."""
     result = runtime.run(bundle.args("cat", "/proc/self/cmdline"), new_id()).ok()
     assert result.stdout.split("\0")[0] == "cat"
 

@@ -1,4 +1,4 @@
-"""What goes wrong before there is a container: one error, exit status 1, nothing left behind."""
+"""Failures before the container exists: one error, exit status 1, nothing left behind."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NewId = Callable[[], str]
 
 
 def refused(runtime: Runtime, bundle: Bundle, id: str, *words: str) -> Result:
-    """Create must fail, with one error and nothing half made."""
+    """Create must fail with one error, and leave nothing behind."""
     result = runtime.create(bundle, id).fails(*words)
     assert runtime.ids() == []
     assert result.stdout == ""
@@ -99,7 +99,7 @@ WRONG_SHAPES = [
 @pytest.mark.parametrize(("pointer", "value"), WRONG_SHAPES)
 def test_wrong_shape(runtime: Runtime, bundle: Bundle, new_id: NewId, pointer: str, value: Any) -> None:
     bundle.args("true")
-    del bundle.config["hostname"]  # it needs one of the namespaces that are taken away
+    del bundle.config["hostname"]  # it needs one of the removed namespaces
     _edit(pointer, value)(bundle)
     result = refused(runtime, bundle, new_id())
     if runtime.is_ocipy:
@@ -119,7 +119,7 @@ def test_required_member_missing(runtime: Runtime, bundle: Bundle, new_id: NewId
 
 
 def test_null_is_the_same_as_absent(sh: Callable[..., Result], bundle: Bundle) -> None:
-    """Go writes null for a nil slice or map; engines send it."""
+    """Go writes null for a nil slice or map, and engines send it."""
     bundle.config["hooks"] = None
     bundle.config["annotations"] = None
     bundle.process["rlimits"] = None
@@ -133,7 +133,7 @@ def test_null_is_the_same_as_absent(sh: Callable[..., Result], bundle: Bundle) -
 
 
 def test_unknown_members_are_ignored(sh: Callable[..., Result], bundle: Bundle) -> None:
-    """The specification: runtimes must not fail on properties that they do not know."""
+    """The specification: runtimes must not fail on unknown properties."""
     bundle.config["org.example.unknown"] = {"x": 1}
     bundle.process["unknown"] = [1]
     bundle.linux["unknown"] = True
@@ -179,7 +179,7 @@ def test_rootfs_is_a_file(runtime: Runtime, make_bundle: Callable[..., Bundle], 
 
 @pytest.mark.differs_from_runc("runc cannot pivot into the host's root")
 def test_rootfs_is_the_hosts_root(runtime: Runtime, make_bundle: Callable[..., Bundle], new_id: NewId) -> None:
-    """Allowed, and what is mounted in the container stays there: the leak check looks at the host's mounts."""
+    """Allowed, and mounts in the container stay there: the leak check looks at the host's mounts."""
     bundle = make_bundle(rootfs=False).args("/bin/sh", "-c", "touch /etc/new || echo read-only")
     bundle.config["root"] = {"path": "/", "readonly": True}
     bundle.without_mount("/sys/fs/cgroup")
@@ -197,7 +197,7 @@ def test_rootfs_is_the_hosts_root(runtime: Runtime, make_bundle: Callable[..., B
     ],
 )
 def test_missing_command(runtime: Runtime, bundle: Bundle, new_id: NewId, args: list[str], sentence: str) -> None:
-    """Reported by create, in the words that podman and Docker turn into 126 and 127."""
+    """create reports them in the words that podman and Docker turn into 126 and 127."""
     refused(runtime, bundle.args(*args), new_id(), sentence)
 
 
@@ -226,7 +226,7 @@ def test_missing_mount_source(runtime: Runtime, bundle: Bundle, new_id: NewId) -
 
 
 def test_failures_late_in_create_leave_nothing(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
-    """Each of these fails at another point, the last ones when almost all has been made."""
+    """Each of these fails at a different point, the last ones when almost everything exists."""
     for edit in (
         _edit("/linux/sysctl", {"kernel.shmmax": "x"}),
         _edit("/process/apparmorProfile", "no-such-profile"),
@@ -245,7 +245,7 @@ def test_failures_late_in_create_leave_nothing(runtime: Runtime, bundle: Bundle,
 
 @pytest.fixture
 def tiny(work: Path) -> Iterator[Path]:
-    """A file system with next to no room."""
+    """A filesystem with hardly any space."""
     path = work / "tiny"
     path.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8k,nr_inodes=16", "none", path], check=True)
@@ -267,7 +267,7 @@ def test_full_state_directory(runtime: Runtime, bundle: Bundle, new_id: NewId, t
 
 
 def test_state_directory_without_inodes(runtime: Runtime, bundle: Bundle, new_id: NewId, tiny: Path) -> None:
-    """With 0, 1, 2, … inodes to spare each attempt fails at another file; none leaves a part of the state."""
+    """With 0, 1, 2, … free inodes each attempt fails at another file; none leaves a partial state."""
     state = tiny / "state"
     state.mkdir()
     bundle.args("true").write()
@@ -388,7 +388,7 @@ def test_a_log_that_is_a_fifo_without_a_reader(
 @pytest.mark.ocipy_only("runc waits for a reader for ever")
 @pytest.mark.parametrize("full", [False, True])
 def test_a_log_that_is_a_fifo_with_a_reader(runtime: Runtime, new_id: NewId, work: Path, full: bool) -> None:
-    """It gets the record; one who has fallen asleep does not hold anybody up."""
+    """It gets the record; a sleeping reader delays no command."""
     os.mkfifo(work / "log")
     reader = os.open(work / "log", os.O_RDWR | os.O_NONBLOCK)
     if full:
@@ -407,7 +407,7 @@ def test_a_log_that_is_a_fifo_with_a_reader(runtime: Runtime, new_id: NewId, wor
 def test_a_log_that_cannot_be_written(
     runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path, name: str, command: str
 ) -> None:
-    """Before anything is done: who has asked for the log would look there for the reason of a failure."""
+    """Before doing anything: an engine looks for the reason of a failure in its log."""
     (work / "directory").mkdir()
     (work / "file").touch()
     words: list[str | Path] = [] if command == "features" else [new_id()]
@@ -423,7 +423,7 @@ def test_a_log_that_cannot_be_written(
 
 @pytest.mark.unprivileged
 def test_closed_standard_error(runtime: Runtime, new_id: NewId) -> None:
-    """An engine that has gone must not turn an error into a crash."""
+    """A missing engine must not turn an error into a crash."""
     read, write = os.pipe()
     os.close(read)
     result = runtime.call("state", new_id(), stderr=write)
@@ -442,7 +442,7 @@ def test_closed_standard_output(runtime: Runtime) -> None:
 
 @pytest.mark.ocipy_only(reason="the words are its own")
 def test_a_runtime_in_a_chroot_says_so(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
-    """Where "/" is no mount point its propagation cannot be set: a host's tree below a plain directory."""
+    """If "/" is not a mount point, its propagation cannot be set: a host tree below a plain directory."""
     bundle.write()
     top = bundle.path / "chroot"
     top.mkdir()

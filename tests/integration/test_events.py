@@ -1,4 +1,4 @@
-"""events: statistics in runc's shape, and kills for want of memory."""
+"""events: statistics in runc's format, and OOM kills."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_stats(container: MakeContainer, bundle: Bundle, host: Host) -> None:
 
 
 def test_numbers_are_unsigned(container: MakeContainer) -> None:
-    """What engines decode: a "max" or a negative number fails the decoder, so no limit is a large number."""
+    """Engines can decode it: "max" or a negative number would fail, so no limit is a large number."""
     one = container().start()
     text = one.runtime.call("events", "--stats", one.id).ok().stdout
     assert '"max"' not in text.replace('"max":', "")
@@ -101,7 +101,7 @@ def test_it_ends_with_the_last_process(container: MakeContainer, bundle: Bundle,
 
 
 def watched(container: MakeContainer, bundle: Bundle, script: str) -> tuple[Container, Running]:
-    """A container with little memory that is told a word once its events are listened to, and the call that listens."""
+    """A container with little memory, which gets a word once a call listens to its events, and that call."""
     bundle.linux["resources"]["memory"] = {"limit": 20 * MEGABYTE, "swap": 20 * MEGABYTE}
     reader, writer = os.pipe()
     one = container(bundle.sh(script), stdin=reader).start()
@@ -114,7 +114,7 @@ def watched(container: MakeContainer, bundle: Bundle, script: str) -> tuple[Cont
 
 
 def test_a_kill_for_want_of_memory(container: MakeContainer, bundle: Bundle) -> None:
-    """The child is killed, for it takes too much, and init lives on."""
+    """The OOM killer kills the child, and init survives."""
     script = "read line; dd if=/dev/zero of=/dev/null bs=100M count=1; echo child $?; exec sleep 1000"
     one, call = watched(container, bundle, script)
     one.wait_output("child 137")
@@ -124,7 +124,7 @@ def test_a_kill_for_want_of_memory(container: MakeContainer, bundle: Bundle) -> 
 
 
 def test_init_is_killed_for_want_of_memory(container: MakeContainer, bundle: Bundle) -> None:
-    """The event comes though the container ends with it."""
+    """The event arrives although the container ends with it."""
     one, call = watched(container, bundle, "read line; exec dd if=/dev/zero of=/dev/null bs=100M count=1")
     assert one.reap() == 137
     one.runtime.delete(one.id).ok()

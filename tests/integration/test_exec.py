@@ -1,4 +1,4 @@
-"""exec: the process as its flags and the container's config make it, seen from inside and outside."""
+"""exec: the process that its flags and the container's config describe, from inside and outside."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Detached = Callable[..., int]
 FAILED = 255
 
 
-# What becomes of its exit status.
+# The exit status.
 
 
 @pytest.mark.parametrize("status", [0, 1, pytest.param(7, marks=pytest.mark.smoke), 125, 255])
@@ -50,7 +50,7 @@ def test_death_by_signal_is_128_and_its_number(one: Container, number: int) -> N
 )
 @pytest.mark.parametrize("detach", [False, True])
 def test_command_that_cannot_be_executed(one: Container, work: Path, name: str, words: str, detach: bool) -> None:
-    """The sentences that engines know, 255, and no pid file, nor one of before."""
+    """The sentences that engines match, 255, and no pid file, not even an old one."""
     file = work / "pid"
     file.write_text("1")
     flags: list[str | Path] = ["--pid-file", file, *(["--detach"] if detach else [])]
@@ -63,7 +63,7 @@ def test_command_that_cannot_be_executed(one: Container, work: Path, name: str, 
     "detach", [False, pytest.param(True, marks=pytest.mark.ocipy_only("runc's detached exec does not learn of it"))]
 )
 def test_interpreter_that_is_missing(container: MakeContainer, bundle: Bundle, detach: bool) -> None:
-    """Only execve(2) itself finds that out; detached as well."""
+    """Only execve(2) itself notices that, also when detached."""
     bundle.file("/bin/script", "#!/no/such/interpreter\n", 0o755)
     one = container(bundle.args("sleep", "1000")).start()
     one.exec("script", flags=["--detach"] if detach else []).fails("no such file or directory", status=FAILED)
@@ -82,7 +82,7 @@ def test_stopped_container(container: MakeContainer, work: Path) -> None:
 
 
 def test_created_container(container: MakeContainer) -> None:
-    """Its namespaces are there, and its process waits."""
+    """Its namespaces exist, and its process waits."""
     one = container()
     assert one.exec("hostname").ok().stdout == "ocipy-test\n"
     assert one.status == "created"
@@ -96,7 +96,7 @@ def test_no_id(runtime: Runtime) -> None:
     runtime.call("exec").fails(status=1) if runtime.is_ocipy else runtime.call("exec")
 
 
-# Where it is.
+# Its place.
 
 
 @pytest.mark.smoke
@@ -190,7 +190,7 @@ def test_no_pivot(container: MakeContainer, bundle: Bundle) -> None:
     assert one.exec("cat", "/etc/mark").ok().stdout == "of the container"
 
 
-# Streams and descriptors.
+# Streams and file descriptors.
 
 
 def test_streams(one: Container) -> None:
@@ -201,7 +201,7 @@ def test_streams(one: Container) -> None:
 
 
 def test_streams_belong_to_the_user(one: Container) -> None:
-    """So that /dev/stdout can be opened anew."""
+    """Otherwise the process could not reopen /dev/stdout."""
     read, write = os.pipe()
     one.sh("echo text > /proc/self/fd/1", "--user", "1000:1000", stdout=write).ok()
     os.close(write)
@@ -217,7 +217,7 @@ def test_null_device_is_the_containers(one: Container, detached: Detached) -> No
 
 
 def test_preserved_descriptors(one: Container) -> None:
-    """3 is handed on, 4 is not."""
+    """It passes 3, and closes 4."""
     prefix = ["sh", "-c", 'exec 3>&1 4>&1; exec "$@"', "sh"]
     script = "echo through >&3; for fd in 3 4; do test -e /proc/self/fd/$fd && echo $fd; done"
     result = one.sh(script, "--preserve-fds", "1", prefix=prefix)

@@ -1,4 +1,4 @@
-"""exec, with each of its system calls failing, and signals at any: one clear line, and nothing left behind."""
+"""exec with each of its system calls failing, and with signals at any call: one clear line, nothing left behind."""
 
 from __future__ import annotations
 
@@ -78,13 +78,13 @@ class Injector:
         return self.one.exec("true", flags=["--pid-file", self.file], prefix=prefix)
 
     def nothing_left(self) -> None:
-        """No process, and no pid file unless it was written; the container is as it was."""
+        """No process, and no pid file unless the call wrote it; the container is unchanged."""
         wait_until(lambda: not descendants() - self.before)
         assert process_state(self.one.pid) == "S"
         self.file.unlink(missing_ok=True)
 
     def reap(self) -> None:
-        """What a killed runtime leaves to its caller."""
+        """The orphan of a killed runtime, which its caller adopts."""
         for pid in descendants() - self.before:
             wait_until(lambda: process_state(pid) in ("Z", ""))  # noqa: B023
             os.waitpid(pid, 0)
@@ -100,7 +100,7 @@ class Injector:
             ]
             assert "internal error" not in result.stderr, result
             assert "Traceback" not in result.stderr, result
-            # The message of a write that fails may be the next one.
+            # A later error may report the failed write.
             expected = ((0, 0), (FAILED, 1), *([(FAILED, 0)] if call == "write" else []))
             assert (result.status, len(told)) in expected, f"{call} {place} {error}: {result!r}"
             assert all(line.startswith("ocipy: exec ") for line in told), result
@@ -133,7 +133,7 @@ def test_a_call_fails_in_another_way(injector: Injector, call: str, error: str) 
 
 
 def test_namespaces_one_by_one(injector: Injector) -> None:
-    """An older kernel takes no pidfd for setns, and one of another user namespace is refused as a whole."""
+    """An older kernel's setns accepts no pidfd, and refuses one with another user namespace as a whole."""
     for error in ("EINVAL", "EPERM"):
         injector.inject("setns", 1, f"error={error}").ok()
 
@@ -145,8 +145,8 @@ def test_a_signal_comes(injector: Injector, call: str, number: signal.Signals) -
 
 
 def test_a_pid_that_is_another_process_s_by_now(runtime: Runtime, container: MakeContainer, work: Path) -> None:
-    """The container's process dies after it was found alive, and its number goes to a process of the host's, whose
-    namespaces and root are those of the runtime. The command must not be executed there."""
+    """The container's process dies after the liveness check, and its pid goes to a host process with the runtime's
+    namespaces and root. The command must not execute there."""
     one = container().start()
     trap = ["strace", "-qq", "-o", str(work / "calls"), "-P", f"/proc/{one.pid}/ns/cgroup",
             "-e", "inject=newfstatat:delay_enter=3000000"]  # fmt: skip
@@ -169,7 +169,7 @@ def runtime_child(pid: int) -> bool:
 
 
 def take_pid(pid: int) -> subprocess.Popen[bytes]:
-    """A process of ours with this number (ns_last_pid, pid_namespaces(7)). Others start processes too: a few tries."""
+    """A child with this pid (ns_last_pid, pid_namespaces(7)). Other processes start too, so it takes several tries."""
     for _ in range(200):
         Path("/proc/sys/kernel/ns_last_pid").write_text(str(pid - 1))
         process = subprocess.Popen(["sleep", "1000"])

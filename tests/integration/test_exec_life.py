@@ -1,4 +1,4 @@
-"""exec among the other commands: paused containers, cgroups, CPUs, signals, and ends that come too early."""
+"""exec among the other commands: paused containers, cgroups, CPUs, signals, and early ends."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_paused_container(one: Container) -> None:
 
 
 def test_paused_container_on_demand(one: Container) -> None:
-    """It is frozen with the container, and goes on with it."""
+    """It is frozen and thawed with the container."""
     one.runtime.call("pause", one.id).ok()
     running = one.runtime.begin("exec", "--ignore-paused", one.id, "echo", "thawed")
     wait_until(lambda: bool(descendants(running.pid)))
@@ -55,11 +55,11 @@ def test_paused_container_on_demand(one: Container) -> None:
 
 @pytest.mark.ocipy_only("runc hangs until the container is resumed")
 def test_interrupted_while_the_container_is_paused(one: Container, host: Host) -> None:
-    """What it leaves is a process that is killed, and ends once the freezer lets it."""
+    """Its leftover process has been killed, and ends once it is thawed."""
     one.runtime.call("pause", one.id).ok()
     running = one.runtime.begin("exec", "--ignore-paused", one.id, "sleep", "1000")
-    # On v2 the one that joins is cloned into the frozen cgroup, and stays as it is. On v1 not before it has left: its
-    # child is in the container's pid namespace, and alone.
+    # On v2 the joiner is cloned into the frozen cgroup, and stays there. On v1, only after it has ended: then its child
+    # is alone in the container's pid namespace.
     wait_until(lambda: descendants(running.pid) if host.cgroup == "v2" else inside(one, descendants(running.pid)))
     (pid,) = descendants(running.pid)
     running.signal(signal.SIGTERM)
@@ -71,7 +71,7 @@ def test_interrupted_while_the_container_is_paused(one: Container, host: Host) -
 
 
 def inside(one: Container, pids: set[int]) -> bool:
-    """There is one process, and it is in the container's pid namespace."""
+    """There is exactly one process, and it is in the container's pid namespace."""
     try:
         return [os.readlink(f"/proc/{pid}/ns/pid") for pid in pids] == [os.readlink(one.proc("ns/pid"))]
     except OSError:  # one has just ended
@@ -82,7 +82,7 @@ def inside(one: Container, pids: set[int]) -> bool:
 
 
 def below(one: Container, name: str) -> list[Path]:
-    """Cgroups of that name below the container's, in each hierarchy, made here."""
+    """Create cgroups of that name below the container's, in each hierarchy."""
     found = []
     for controllers, path in cgroups_of(one.pid).items():
         if path != one.bundle.linux["cgroupsPath"]:
@@ -128,17 +128,17 @@ def test_cgroup_of_some_controllers(one: Container, detached: Detached) -> None:
 
 @pytest.mark.needs_cgroup_v2
 def test_process_that_has_moved_on(one: Container, detached: Detached) -> None:
-    """A cgroup with controllers for its children takes no process itself: exec goes where the first one went."""
+    """A cgroup with controllers for its children admits no process: exec follows the first process."""
     (mount,) = cgroup_hierarchies().values()
     own = mount / one.bundle.linux["cgroupsPath"].lstrip("/")
     (own / "init").mkdir()
     (own / "init/cgroup.procs").write_text(str(one.pid))
-    # Any that is none of the threaded ones.
+    # Any controller without thread support.
     known = set((own / "cgroup.controllers").read_text().split()) & {"memory", "io", "hugetlb"}
     (own / "cgroup.subtree_control").write_text("+" + known.pop())
     pid = detached(one, "sleep", "1000")
     assert cgroups_of(pid)[""] == cgroups_of(one.pid)[""] == one.bundle.linux["cgroupsPath"] + "/init"
-    # One that is asked for by name is not exchanged for another.
+    # exec does not replace a requested cgroup.
     one.exec("true", flags=["--cgroup", "/"]).fails(status=FAILED)
 
 
@@ -155,7 +155,7 @@ def test_cgroup_that_is_none(one: Container, given: list[str]) -> None:
     flags = [word for entry in given for word in ("--cgroup", entry)]
     result = one.exec("true", flags=flags).fails(status=FAILED)
     if one.runtime.is_ocipy:
-        # An engine would take it for a missing command.
+        # An engine would interpret it as a missing command.
         assert "no such file" not in result.stderr.lower()
 
 
@@ -169,7 +169,7 @@ def test_limits_hold(container: MakeContainer, bundle: Bundle) -> None:
 @pytest.mark.ocipy_only("runc does not always get the threads that it needs")
 @pytest.mark.parametrize("limit", [1, pytest.param(2, marks=pytest.mark.smoke)])
 def test_as_many_processes_as_the_limit_permits(container: MakeContainer, bundle: Bundle, limit: int) -> None:
-    """There is a way in all the same, to see what the matter is; also where the way takes two for a moment."""
+    """exec still works, for debugging, even if entering takes two processes for a moment."""
     bundle.linux["resources"]["pids"] = {"limit": limit}
     one = container(bundle.args("sleep", "1000")).start()
     one.exec("true").ok()
@@ -180,7 +180,7 @@ def test_as_many_processes_as_the_limit_permits(container: MakeContainer, bundle
 
 @pytest.fixture
 def two_cpus(host: Host) -> set[int]:
-    """The CPUs of this machine, of which there are two at least."""
+    """The CPUs of this machine, at least two."""
     cpus = os.sched_getaffinity(0)
     if len(cpus) < 2:
         pytest.skip("needs two CPUs")
@@ -205,8 +205,8 @@ def test_affinity(
     two_cpus: set[int],
     members: tuple[str, ...],
 ) -> None:
-    """For exec alone; the container's process has all. Without `final` it is the kernel that decides in the cgroup:
-    before Linux 6.2 it gives all CPUs of the cgroup's, afterwards it keeps what was asked for."""
+    """Only for exec; the container's process has all CPUs. Without `final` the kernel decides when the process enters
+    the cgroup: before Linux 6.2 it gives all of the cgroup's CPUs, since then it keeps the requested ones."""
     first, last = min(two_cpus), max(two_cpus)
     values = {"initial": str(first), "final": str(last)}
     bundle.process["execCPUAffinity"] = {name: values[name] for name in members}
@@ -240,7 +240,7 @@ def test_signals_are_forwarded(one: Container, number: signal.Signals) -> None:
 
 
 def test_nothing_of_the_runtime_stays(one: Container, detached: Detached) -> None:
-    """Neither a process between nor a zombie."""
+    """Neither an intermediate process nor a zombie."""
     before = descendants()
     pid = detached(one, "sleep", "1000")
     assert descendants() - before == {pid}
@@ -253,7 +253,7 @@ def test_nothing_of_the_runtime_stays(one: Container, detached: Detached) -> Non
 
 
 def test_container_ends_meanwhile(one: Container) -> None:
-    """Its first process takes all of the pid namespace along."""
+    """The end of its first process ends its pid namespace."""
     running = one.runtime.begin("exec", one.id, "sh", "-c", "echo ready; exec sleep 1000")
     wait_until(lambda: running.stdout_path.read_text() == "ready\n")
     os.kill(one.pid, signal.SIGKILL)
@@ -263,7 +263,7 @@ def test_container_ends_meanwhile(one: Container) -> None:
 
 @pytest.mark.ocipy_only("runc leaves processes behind")
 def test_container_ends_while_exec_begins(container: MakeContainer, work: Path) -> None:
-    """Whatever comes first: one clear line, no hang, no process left behind."""
+    """Whichever wins: one clear line, no hang, no process left behind."""
     before = descendants()
     for number in range(10):
         one = container(args=["sleep", "1000"]).start()
@@ -281,7 +281,7 @@ def test_container_ends_while_exec_begins(container: MakeContainer, work: Path) 
 
 
 def test_pid_file_that_cannot_be_written(one: Container, work: Path) -> None:
-    """The process is ended again: nobody would know of it."""
+    """The process is killed: no caller would know about it."""
     before = descendants()
     one.exec("sleep", "1000", flags=["--detach", "--pid-file", work / "no/such/directory/pid"]).fails(status=FAILED)
     assert descendants() == before
@@ -296,7 +296,7 @@ def test_many_in_the_background_end_with_the_container(one: Container, detached:
 
 @pytest.mark.ocipy_only("runc says only that it has given up")
 def test_who_keeps_a_container_from_its_end_is_told(one: Container, work: Path) -> None:
-    """A process that its caller never reaps: the kernel lets the first one of the pid namespace end only after it."""
+    """A process that its caller does not reap: until then the first process of the pid namespace cannot end."""
     one.exec("sleep", "1000", flags=["--detach", "--pid-file", work / "pid"]).ok()
     pid = int((work / "pid").read_text())
     result = one.runtime.delete(one.id, force=True, timeout=60).fails(
@@ -315,7 +315,7 @@ def test_who_keeps_a_container_from_its_end_is_told(one: Container, work: Path) 
 def test_notify(
     container: MakeContainer, bundle: Bundle, work: Path, detached: Detached, no_new_privileges: bool
 ) -> None:
-    """config-linux.md: the state that the agent gets is that of the container, the pid that of the process."""
+    """config-linux.md: the agent gets the container's state and the process's pid."""
     bundle.process["noNewPrivileges"] = no_new_privileges
     allow_all_but(bundle, rule(MKDIR, "NOTIFY"), listenerPath=str(work / "agent"), listenerMetadata="opaque")
     first = Agent(work / "agent")

@@ -1,4 +1,4 @@
-"""exec: what the process is, by default, by flags, and by --process."""
+"""exec: the process's properties by default, by flags, and by --process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Detached = Callable[..., int]
 FAILED = 255
 
 
-# What it is.
+# Properties.
 
 
 @pytest.mark.smoke
@@ -78,7 +78,7 @@ def test_working_directory(one: Container) -> None:
     [("1000", 1000, 3), ("1000:1001", 1000, 1001), ("0:0", 0, 0), ("4294967294", 4294967294, 3)],
 )
 def test_user(container: MakeContainer, bundle: Bundle, given: str, uid: int, gid: int, detached: Detached) -> None:
-    """The group stays the container's unless it is given."""
+    """The group defaults to the container's."""
     bundle.process["user"] = {"uid": 2, "gid": 3, "additionalGids": [4]}
     one = container(bundle.args("sleep", "1000")).start()
     pid = detached(one, "sleep", "1000", flags=("--user", given, "-g", "7", "-g=8"))
@@ -105,7 +105,7 @@ def test_user_with_one_half(one: Container, given: str) -> None:
 
 
 def test_capabilities(one: Container, detached: Detached) -> None:
-    """Added to bounding, effective and permitted, not to inheritable, and so not to ambient."""
+    """Added to the bounding, effective and permitted sets, not to inheritable, hence not to ambient."""
     before = proc_status(one.pid)
     pid = detached(one, "sleep", "1000", flags=("--cap", "CAP_CHOWN", "--cap=CAP_SYS_CHROOT"))
     added = 1 << 0 | 1 << 18
@@ -170,7 +170,7 @@ profile ocipy-exec-test flags=(attach_disconnected,mediate_deleted) {
 @pytest.mark.needs_program("apparmor_parser")
 @pytest.mark.parametrize("by", ["config", "flag", "process"])
 def test_apparmor(container: MakeContainer, bundle: Bundle, work: Path, by: str) -> None:
-    """The profile of the container, unless another is asked for; also where noNewPrivileges is set."""
+    """The profile defaults to the container's, also with noNewPrivileges."""
     source = work / "profile"
     source.write_text(PROFILE)
     subprocess.run(["apparmor_parser", "--replace", "--skip-cache", source], check=True, timeout=120)
@@ -196,7 +196,7 @@ def test_rlimits_and_oom_score(container: MakeContainer, bundle: Bundle) -> None
 
 
 def test_keyring(container: MakeContainer) -> None:
-    """The session keyring of the container, not one more of that name."""
+    """The container's session keyring, not a second one of that name."""
     one = container(sh="cat /proc/keys; exec sleep 1000").start()
     script = "cat /proc/keys"
     one.exec("sh", "-c", script).ok()
@@ -249,7 +249,7 @@ def test_process_object(one: Container) -> None:
 
 @pytest.mark.differs_from_runc("runc's process has the caller's limits")
 def test_what_a_process_object_leaves_out_is_the_containers(container: MakeContainer, bundle: Bundle) -> None:
-    """Engines leave out capabilities, limits and labels; a process must not be freer for that."""
+    """Engines omit capabilities, limits and labels; that must not give the process more freedom."""
     bundle.process["user"]["umask"] = 0o027
     bundle.process["oomScoreAdj"] = 333
     one = container(bundle.args("sleep", "1000")).start()
@@ -305,7 +305,7 @@ def test_process_object_that_is_a_fifo(one: Container, work: Path) -> None:
 
 
 def test_process_object_from_a_pipe(one: Container) -> None:
-    """As of `exec --process <(jq …)`. It is written to only later, and in two parts."""
+    """Like `exec --process <(jq …)`. The data arrives late, and in two parts."""
     reader, writer = os.pipe()
     text = process(one, args=["echo", "from a pipe"]).read_bytes()
     script = "sleep 0.3; head -c 20; sleep 0.3; cat"

@@ -1,4 +1,4 @@
-"""exec with a terminal: for an engine's console socket, and in the foreground."""
+"""exec with a terminal: through an engine's console socket, and in the foreground."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_foreground_command_that_is_missing(one: Container) -> None:
 
 
 def test_cri_o_streams_in_the_foreground(one: Container) -> None:
-    """A terminal of CRI-O's own as standard streams, `terminal` in the process object, and no flag that says so."""
+    """CRI-O's terminal as standard streams, and `terminal` in the process object, without a flag."""
     path = one.bundle.path / "process.json"
     script = "tty; read line; echo got $line; kill -9 $$"
     process = {"cwd": "/", "terminal": True, "args": ["sh", "-c", script], "env": ["PATH=/bin"]}
@@ -169,7 +169,7 @@ def test_the_end_of_an_input_without_a_terminal(one: Container, given: bytes | N
 
 
 def test_the_end_of_the_runtime_is_the_end_of_its_terminal(one: Container) -> None:
-    """Killed, it leaves a process whose terminal hangs up (SIGHUP), as any shell does."""
+    """If it is killed, its process gets a hang-up (SIGHUP) from the terminal, as with any shell."""
     terminal = UserTerminal(one.runtime, "exec", "-t", one.id, "sh", "-c", "echo ready; exec sleep 1000")
     read_until(terminal.master, "ready\n")
     (pid,) = descendants(terminal.running.pid)

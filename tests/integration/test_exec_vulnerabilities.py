@@ -32,7 +32,7 @@ FAILED = 255
 
 
 def test_cve_2016_3697_digits_are_a_number(container: MakeContainer, bundle: Bundle) -> None:
-    """Also where the image's passwd has them for a name."""
+    """Also if the image's passwd has such ids for a name."""
     bundle.file("/etc/passwd", "root:x:0:0::/:/bin/sh\n1000:x:0:0::/root:/bin/sh\n0:x:7:7::/:/bin/sh\n")
     bundle.file("/etc/group", "root:x:0:\n1000:x:0:\n")
     one = container(bundle.args("sleep", "1000")).start()
@@ -45,7 +45,7 @@ def test_cve_2016_3697_digits_are_a_number(container: MakeContainer, bundle: Bun
 
 
 def test_cve_2016_8867_no_ambient_capabilities(one: Container) -> None:
-    """A user other than root has none."""
+    """A user other than root gets no ambient capabilities."""
     status = parse_status(one.sh("cat /proc/self/status", "--user", "1000:1000").ok().stdout)
     assert [int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")] == [0, 0, 0, 0]
 
@@ -54,7 +54,7 @@ def test_cve_2016_8867_no_ambient_capabilities(one: Container) -> None:
 def test_cve_2016_9962_nothing_of_the_host_is_to_be_seen(
     container: MakeContainer, bundle: Bundle, work: Path, capabilities: list[str]
 ) -> None:
-    """A container looks at everything that enters its pid namespace: no root, cwd or descriptor of the host."""
+    """A container inspects every process that enters its pid namespace: no root, cwd or file descriptor of the host."""
     marker = work / "marker"
     marker.write_text("of the host")
     bundle.capabilities("CAP_DAC_OVERRIDE", "CAP_KILL", "CAP_SETUID", *capabilities)
@@ -83,7 +83,7 @@ def test_cve_2019_5736_command_is_the_runtime(container: MakeContainer, bundle: 
 def test_cve_2019_5736_writing_to_the_runtime(
     container: MakeContainer, make_bundle: MakeBundle, entering: Path, work: Path
 ) -> None:
-    """A container holds on to the executable of each process that enters its pid namespace, and writes when it can."""
+    """A container opens the executable of each process that enters its pid namespace, and writes as soon as it can."""
     one = container(make_bundle(hardlinks=False).capabilities(*EVERYTHING), sh=OVERWRITE).start()
     one.wait_output("ready")
     wait_for_overwriting(one.pid, entering, work)
@@ -97,7 +97,7 @@ def test_cve_2019_5736_writing_to_the_runtime(
 def test_cve_2019_14271_nothing_is_loaded_from_the_image(
     container: MakeContainer, bundle: Bundle, work: Path, fails: bool
 ) -> None:
-    """Between the join and the exec no library, module, codec, locale, name service of the image is opened."""
+    """Between join and exec, the process opens no library, module, codec, locale or name service of the image."""
     for planted in PLANTED:
         bundle.file(planted, "raise SystemExit('loaded from the image')")
     bundle.process["user"] = {"uid": 1000, "gid": 1000, "additionalGids": [5]}
@@ -112,7 +112,7 @@ def test_cve_2019_14271_nothing_is_loaded_from_the_image(
 
 
 def test_cve_2019_16884_label_by_a_proc_that_is_none(container: MakeContainer, bundle: Bundle) -> None:
-    """What the container has mounted on /proc is neither read nor written by the way in (also CVE-2025-52881)."""
+    """Entering neither reads nor writes the container's mounts on /proc (also CVE-2025-52881)."""
     bundle.capabilities("CAP_SYS_ADMIN")
     script = "mount -t tmpfs none /proc && mkdir -p /proc/self/attr /proc/self/fd && echo mounted; exec sleep 1000"
     bundle.process.pop("apparmorProfile", None)
@@ -126,7 +126,7 @@ def test_cve_2019_16884_label_by_a_proc_that_is_none(container: MakeContainer, b
 
 @pytest.mark.needs_apparmor
 def test_cve_2019_16884_profile_through_a_proc_that_is_none(container: MakeContainer, bundle: Bundle) -> None:
-    """It is applied all the same, or the exec fails."""
+    """It is applied nevertheless, or the exec fails."""
     bundle.capabilities("CAP_SYS_ADMIN")
     bundle.process["apparmorProfile"] = "unconfined"
     script = "mount -t tmpfs none /proc && mkdir -p /proc/self/attr/apparmor && echo mounted; exec sleep 1000"
@@ -138,7 +138,7 @@ def test_cve_2019_16884_profile_through_a_proc_that_is_none(container: MakeConta
 
 
 def test_cve_2020_15257_no_abstract_sockets(container: MakeContainer, bundle: Bundle, detached: Detached) -> None:
-    """A container in the host's network namespace can connect to those: unix(7)."""
+    """A container in the host's network namespace could connect to abstract sockets: unix(7)."""
 
     def abstract() -> set[str]:
         return abstract_sockets(read("/proc/net/unix"))
@@ -176,7 +176,7 @@ def test_cve_2022_24769_inheritable_stays_empty(one: Container) -> None:
 def test_cve_2024_21626_working_directory(
     container: MakeContainer, bundle: Bundle, leaked: tuple[Path, list[int]], through: str
 ) -> None:
-    """The working directory is a descriptor that the runtime or its caller left open."""
+    """The working directory is a file descriptor that the runtime or its caller left open."""
     directory, descriptors = leaked
     bundle.config["root"]["readonly"] = False
     one = container(bundle.args("sleep", "1000")).start()
@@ -200,7 +200,7 @@ def test_cve_2024_21626_working_directory(
 
 
 def test_cve_2024_21626_command(one: Container, leaked: tuple[Path, list[int]]) -> None:
-    """The command is reached through such a descriptor."""
+    """The command is reached through such a file descriptor."""
     _, descriptors = leaked
     for number in likely_numbers(descriptors):
         result = one.exec(f"/proc/self/fd/{number}/bin/sh", "x", fds=descriptors)
@@ -209,7 +209,7 @@ def test_cve_2024_21626_command(one: Container, leaked: tuple[Path, list[int]]) 
 
 
 def test_cve_2024_21626_directory_that_becomes_a_link(container: MakeContainer, bundle: Bundle) -> None:
-    """The container swaps its directory for a link to a descriptor while it is entered."""
+    """The container replaces its directory by a link to a file descriptor during the join."""
     bundle.config["root"]["readonly"] = False
     script = """
     mkdir /a /b; ln -s /proc/self/fd/5 /b/link; echo ready
@@ -235,7 +235,7 @@ def test_cve_2026_30892_user_that_is_none(one: Container, given: str) -> None:
 
 
 def test_sub_cgroup_does_not_lead_out(one: Container) -> None:
-    """A cgroup beside the container's, whose name begins with the container's (runc, crun 1.29)."""
+    """A sibling of the container's cgroup whose name begins with the container's (runc, crun 1.29)."""
     beside = []
     for controllers, path in cgroups_of(one.pid).items():
         if path == one.bundle.linux["cgroupsPath"]:
@@ -257,7 +257,7 @@ def test_sub_cgroup_does_not_lead_out(one: Container) -> None:
 @pytest.mark.ocipy_only("runc opens the FIFO, and waits for ever")
 @pytest.mark.parametrize("file", ["/etc/passwd", "/dev/null"])
 def test_fifo_in_the_place_of_a_file(container: MakeContainer, bundle: Bundle, file: str) -> None:
-    """What the container puts there neither blocks nor is read."""
+    """The container's file there neither blocks exec nor is read."""
     bundle.config["root"]["readonly"] = False
     bundle.capabilities("CAP_MKNOD")
     bundle.process["env"] = ["PATH=/bin"]
@@ -268,7 +268,7 @@ def test_fifo_in_the_place_of_a_file(container: MakeContainer, bundle: Bundle, f
 
 
 def test_joining_process_is_closed_to_the_containers_user(container: MakeContainer, bundle: Bundle) -> None:
-    """A process of the same user in the container traces, and looks into, whatever comes in: prctl(2),
+    """A process of the same user in the container tries to trace and inspect each entering process: prctl(2),
     PR_SET_DUMPABLE."""
     bundle.process["user"] = {"uid": 1000, "gid": 1000}
     bundle.process["env"] = ["PATH=/bin"]
@@ -295,7 +295,7 @@ def test_joining_process_is_closed_to_the_containers_user(container: MakeContain
 def test_user_namespace_that_the_container_has_entered_gives_no_groups(
     container: MakeContainer, bundle: Bundle
 ) -> None:
-    """There setgroups is denied (user_namespaces(7)): who executes something there brings none along all the same."""
+    """setgroups is denied there (user_namespaces(7)), but the process must not keep the caller's groups."""
     bundle.process["user"] = {"uid": 1000, "gid": 1000}
     denied = "until echo deny > /proc/1/setgroups; do :; done"
     mapped = "for f in uid_map gid_map; do echo 1000 1000 1 > /proc/1/$f; done"

@@ -1,4 +1,4 @@
-"""docs/extending.md: its example, taken from the page, done to a copy of the source, and run."""
+"""docs/extending.md: applies the page's example to a copy of the source, and runs it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TOP = Path(__file__).parents[2]
 PAGE = (TOP / "docs/extending.md").read_text()
 NAME = "org.example.mdwe"
 
-# Asks for a page that is writable and executable: the exit status is 0 if it gets one, 13 (EACCES) if not.
+# Asks for a writable and executable page: the exit status is 0 on success, 13 (EACCES) otherwise.
 PROBE = """
 #include <errno.h>
 #include <sys/mman.h>
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.ocipy_only("its own source is changed")
 
 
 def changed(top: Path) -> None:
-    """Do to the source what the page says."""
+    """Change the source as the page says."""
     for language, path, code in re.findall(r"^```(python|diff)\n ?# (\S+)\n(.*?)^```$", PAGE, re.M | re.S):
         file = top / path
         if language == "python":
@@ -54,7 +54,7 @@ def ocipy(work: Path) -> Callable[..., Result]:
 
     def call(*words: str) -> Result:
         argv = [sys.executable, "-B", "-m", "ocipy", "--root", str(work / "extended"), *words]
-        # Files: a container that lives on holds them, and a pipe would not end.
+        # Files: a surviving container would hold a pipe open.
         out, err = work / "out", work / "err"
         with out.open("w") as stdout, err.open("w") as stderr:
             done = subprocess.run(

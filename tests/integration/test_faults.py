@@ -1,7 +1,7 @@
-"""Every system call may fail, and a signal may come at any: then there is one clear line, and nothing is left behind.
+"""Every system call may fail, and a signal may arrive at any: the result is one clear line, and nothing left behind.
 
-strace(1) injects the faults. It counts the calls of each process on its own, so that the Nth is the Nth of the runtime
-on the host as well as that of the init process, whichever comes to it first.
+strace(1) injects the faults. It counts the calls of each process separately, so the Nth call is the runtime's on the
+host or the init process's, whichever is first.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ MakeBundle = Callable[..., Bundle]
 NewId = Callable[[], str]
 Check = Callable[[], None]
 
-# Places tried of each call, spread evenly over all that there are.
+# How many places to try for each call, spread evenly.
 SAMPLES = int(os.environ.get("OCIPY_TEST_FAULTS", "3"))
-# Where the runtime begins to work: all before is the loader's and Python's.
+# Where the runtime begins to work, after the loader and Python's start.
 BEGIN = "signalfd4("
-# What was to be done, and for which field or file if it was for one.
+# What failed, and the field or file, if any.
 NAMED = re.compile(
     r"ocipy: \w+ \S+: (/\S+: )?(cannot .|the kernel refused the step \w|tmpfs does not accept .|the init process .|"
     r"container |there is no .|exec: .)"
 )
-# The calls of an ordinary container, and errors that the kernel has for them.
+# The calls of an ordinary container, with possible errors.
 FAULTS = {
     "capset": "EPERM",
     "chdir": "EACCES",
@@ -79,7 +79,7 @@ FAULTS = {
     "wait4": "EINTR",
     "write": "ENOSPC",
 }
-# What a container with joined and made namespaces, mapped ids and hooks has besides.
+# Additional calls of a container with joined and new namespaces, mapped ids and hooks.
 STAGED = {
     "clone3": "ENOMEM",
     "memfd_create": "EMFILE",
@@ -126,7 +126,7 @@ class Injector:
         return sorted({first + (last - first) * index // max(samples - 1, 1) for index in range(samples)})
 
     def inject(self, call: str, place: int, fault: str) -> tuple[str, Result]:
-        """(the container's id, what came of it)."""
+        """(the container's id, the result)."""
         id = self.new_id()
         strace = ["strace", "-f", "-qq", "--seccomp-bpf", "-o", "/dev/null"]
         prefix = [*strace, "-e", f"trace={call}", "-e", f"inject={call}:{fault}:when={place}"]
@@ -147,12 +147,12 @@ class Injector:
             assert all(line.startswith("ocipy: run ") for line in told), result
             assert all(NAMED.search(line) for line in told), result
             if result.status and (call in ("rmdir", "unlink") or self._has_run(id)):
-                # It was the deletion that failed. What it has left is known.
+                # The deletion failed. Its leftovers are known.
                 self.runtime.delete(id, force=True).ok()
             self.nothing_left()
 
     def _has_run(self, id: str) -> bool:
-        """start has let it go: the FIFO is gone."""
+        """Whether start has released it: the FIFO is gone."""
         directory = self.runtime.root / id
         return (directory / "state.json").exists() and not any(directory.glob("exec.fifo*"))
 
@@ -161,7 +161,7 @@ class Injector:
             id, result = self.inject(call, place, f"signal={number.name}")
             if number == signal.SIGKILL:
                 self.runtime.delete(id, force=True).ok()
-            # Killed as other programs are before the runtime begins, and where the payload is what got it.
+            # Killed like any program before the runtime begins, or because the payload got the signal.
             assert result.status in (0, 1, 128 + number, -number), f"{call} {place}: {result!r}"
             assert "internal error" not in result.stderr, result
             self.nothing_left()
@@ -176,7 +176,7 @@ def ordinary(runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path, assert
 def staged(
     runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path, assert_nothing_left: Check
 ) -> Iterator[Injector]:
-    """A stage before init: a new user and a new time namespace; and a hook of each kind."""
+    """With a stage before init, for new user and time namespaces, and a hook of each kind."""
     whole = [{"containerID": 0, "hostID": 0, "size": 4294967295}]
     bundle.linux["uidMappings"] = bundle.linux["gidMappings"] = whole
     bundle.linux["namespaces"] += [{"type": "user"}, {"type": "time"}, {"type": "uts", "path": "/proc/self/ns/uts"}]
@@ -189,7 +189,7 @@ def staged(
 
 @pytest.mark.parametrize(
     "call",
-    # The cgroup namespace of v2 is made by clone3 with the others.
+    # clone3 creates v2's cgroup namespace with the others.
     [pytest.param(call, marks=[pytest.mark.needs_cgroup_v1] if call == "unshare" else []) for call in FAULTS],
 )
 def test_a_call_fails(ordinary: Injector, call: str) -> None:

@@ -1,4 +1,4 @@
-"""A --root that others can write to: what they put there is not taken for ours, its hooks above all."""
+"""A --root that other users can write to: their files there do not count as ours, above all not their hooks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REFUSED = f"the state was made by another user (uid {STRANGER})"
 
 @pytest.fixture
 def planted(container: MakeContainer, work: Path) -> Iterator[Container]:
-    """A container whose state another user has put there, with a hook."""
+    """A container whose state, with a hook, another user has written."""
     one = container()
     document = json.loads((one.runtime.root / one.id / "state.json").read_text())
     document["hooks"] = {"poststop": [{"path": "/bin/sh", "args": ["sh", "-c", f"touch {work}/marker"]}]}
@@ -48,7 +48,7 @@ def test_what_needs_the_lock_is_refused(planted: Container, work: Path, what: st
     "words", [["state"], ["kill"], ["ps", "--format", "json"], ["pause"], ["events", "--stats"]], ids=" ".join
 )
 def test_what_only_reads_the_state_is_refused(planted: Container, words: list[str]) -> None:
-    """Its pid would be killed with our rights, its cgroup's files be read."""
+    """Otherwise its pid would be killed with our rights, and its cgroup's files read."""
     os.chown(planted.runtime.root / planted.id / "state.json", STRANGER, STRANGER)
     planted.runtime.call(*words, planted.id).fails(REFUSED)
 

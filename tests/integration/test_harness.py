@@ -1,4 +1,4 @@
-"""The harness itself: what it promises to the other tests."""
+"""The harness keeps its promises to the other tests."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_container_is_made_and_looked_at(container: Callable[..., Container]) ->
 def test_leak_check_sees_each_kind(
     runtime: Runtime, container: Callable[..., Container], work: Path, no_leaks: Leaks
 ) -> None:
-    """A container, a process, a mount and a descriptor left behind are found, and cleaned away."""
+    """The leak check finds and removes a leaked container, process, mount and file descriptor."""
     one = container()
     sleeper = subprocess.Popen(["sleep", "1000"])
     (work / "mnt").mkdir()
@@ -53,7 +53,7 @@ def test_leak_check_sees_each_kind(
 
 @pytest.fixture
 def deep() -> Iterator[Callable[[str], Path]]:
-    """Makes a cgroup with a tree in it that no path leads to the end of, deeper than Python's stack."""
+    """Makes a cgroup with a tree in it, deeper than the longest path and Python's stack."""
     hierarchies = cgroup_hierarchies()
     top, made = hierarchies.get("pids", hierarchies.get("")), []
     assert top is not None
@@ -88,7 +88,7 @@ def test_leak_check_takes_away_cgroups_of_any_depth_and_name(deep: Callable[[str
 
 
 def test_leak_check_looks_into_nobody_elses_cgroups(deep: Callable[[str], Path], no_leaks: Leaks) -> None:
-    """Another session's tree; also one with our token below it is not ours."""
+    """Another session's tree is not ours, even with our token below it."""
     other = deep("ocipy-neighbour-of-" + TOKEN[::-1])
     (other / TOKEN).mkdir()
     assert no_leaks.found([], patience=0) == []
@@ -97,7 +97,7 @@ def test_leak_check_looks_into_nobody_elses_cgroups(deep: Callable[[str], Path],
 
 
 def test_text_of_the_kernel_is_taken_apart_at_newlines_only(container: Callable[..., Container]) -> None:
-    """The name of a process, of which there is a line in /proc/PID/status, may hold what looks like the end of one."""
+    """The name of a process, a line in /proc/PID/status, can contain a fake line end."""
     script = "printf '\\377) Z\\034CapEff:\\t1\\205' > /proc/self/comm; echo ready; sleep 1000; true"
     one = container(sh=script).start()
     one.wait_output("ready")
@@ -107,7 +107,7 @@ def test_text_of_the_kernel_is_taken_apart_at_newlines_only(container: Callable[
 
 
 def test_bundle_is_independent(make_bundle: Callable[..., Bundle]) -> None:
-    """Writing a file of one bundle does not reach the original through its hard link."""
+    """Writing a file of a bundle does not change the original through its hard link."""
     one, other = make_bundle(), make_bundle()
     one.file("/etc/passwd", "changed")
     one.file("/bin/true", "changed")

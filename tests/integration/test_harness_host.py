@@ -1,4 +1,4 @@
-"""The harness's promise to whoever runs it: `make test` leaves the host as it was, and says which test has not."""
+"""The harness's promise to its user: `make test` leaves the host unchanged, or names the test that changed it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.harness.untouched import HOSTS_DEV, Untouched
 
 pytestmark = pytest.mark.ocipy_only("about the harness alone")
 
-# A session of its own in this session's namespaces: what it calls the host is ours.
+# A separate session in this session's namespaces, which it takes for the host.
 NESTED = [
     sys.executable,
     "-m",
@@ -44,7 +44,7 @@ def nested(work: Path, source: str, prefix: list[str] | None = None) -> subproce
 
 @pytest.fixture
 def host(private_host: Untouched | None) -> Untouched:
-    """What knows how the host was."""
+    """The remembered state of the host."""
     assert private_host is not None
     assert private_host.quick() == []
     return private_host
@@ -59,7 +59,7 @@ def test_files_of_the_host_are_read_only(path: str) -> None:
 
 
 def test_nodes_of_dev_are_the_sessions(host: Untouched) -> None:
-    """Their owners and names, which containers with the host's /dev have changed."""
+    """Their owners and names; containers with the host's /dev have changed those."""
     os.chown("/dev/null", 1234, 1234)
     Path("/dev/stdout").unlink()
     Path("/dev/stdout").symlink_to("/dev/null")
@@ -72,7 +72,7 @@ def test_nodes_of_dev_are_the_sessions(host: Untouched) -> None:
 
 
 def test_remount_of_proc_does_not_reach_the_host(host: Untouched) -> None:
-    """hidepid would hide the processes of all users from each other."""
+    """hidepid would hide other users' processes from each user."""
     subprocess.run(["mount", "-o", "remount,hidepid=2", "/proc"], check=True)
     hidden = [mount for mount in proc_mounts() if mount.point == "/proc" and "hidepid=invisible" in mount.super_options]
     changed = host.quick()
@@ -91,7 +91,7 @@ def test_hostname_is_the_sessions(work: Path) -> None:
 
 
 def test_the_test_that_changes_the_host_is_named(work: Path, host: Untouched) -> None:
-    """And the host gets its own back."""
+    """The host's settings are restored."""
     evil = f"['nsenter', '-t', '{os.getpid()}', '-m', 'chown', '1234', '/dev/null']"
     result = nested(
         work, f"def test_one(): pass\ndef test_two(): subprocess.run({evil}, check=True)\ndef test_three(): pass\n"
@@ -102,7 +102,7 @@ def test_the_test_that_changes_the_host_is_named(work: Path, host: Untouched) ->
 
 
 def test_a_program_that_is_changed_is_found(work: Path) -> None:
-    """Also if its size and times are as before: at the end of the session."""
+    """Even if its size and times are unchanged: at the end of the session."""
     file = work / "program"
     file.write_text("one")
     here = Untouched([file])
@@ -117,7 +117,7 @@ def test_a_program_that_is_changed_is_found(work: Path) -> None:
 
 
 def test_a_spoilt_program_is_not_given_to_the_hosts_shell(entering: Path, work: Path) -> None:
-    """execvp(3) does that, and the shell would be there for a container to overwrite (CVE-2019-5736)."""
+    """execvp(3) does that, and a container could overwrite the shell (CVE-2019-5736)."""
     spoilt = work / "spoilt"
     spoilt.write_text(f"touch {shlex.quote(str(work / 'ran'))}\n")
     spoilt.chmod(0o755)

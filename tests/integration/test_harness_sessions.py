@@ -1,4 +1,4 @@
-"""What sessions that were killed have left goes; what belongs to a living one, or to anybody else, stays."""
+"""The leftovers of killed sessions are removed; those of living sessions, and everything else, stay."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TOKEN = f"t{os.getpid()}5e55"
 
 @pytest.fixture
 def make() -> Iterator[Callable[[str], Path]]:
-    """Makes a cgroup of this name, with one below it, in one hierarchy."""
+    """Makes a cgroup of this name with a child, in one hierarchy."""
     names = []
 
     def one(name: str) -> Path:
@@ -87,7 +87,7 @@ def test_a_session_in_another_pid_namespace_lives_as_long_as_its_process(
     unshare.kill()
     unshare.wait()
     wait_until(lambda: not children.exists())
-    gone = os.readlink("/proc/self/ns/pid") == f"pid:[{INITIAL}]"  # elsewhere nobody knows
+    gone = os.readlink("/proc/self/ns/pid") == f"pid:[{INITIAL}]"  # elsewhere we cannot know
     wait_until(lambda: (place.name in remove_those_of_dead_sessions()) == gone)
 
 

@@ -1,4 +1,4 @@
-"""Processes of a container stop those that come in, before these have come to their command."""
+"""Processes of a container stop entering processes before these have reached their command."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tests.harness import Bundle, Container, process_state, wait_until
 MakeContainer = Callable[..., Container]
 FAILED = 255
 
-# Stops what it has not seen yet, as soon as it is there.
+# Stops each new process as soon as it appears.
 ONCE = """
 seen=" 1 $(exec sh -c 'echo $PPID') "; echo ready
 while :; do for p in /proc/[0-9]*; do p=${p#/proc/}
   case "$seen" in *" $p "*) ;; *) seen="$seen$p "; kill -STOP $p;; esac
 done; done 2>/dev/null"""
-# Stops all but itself and the first process, as fast as it can (kill(2)).
+# Stops all processes except itself and the first, as fast as it can (kill(2)).
 ALWAYS = "echo ready; while :; do kill -STOP -1; done"
 
 
@@ -28,7 +28,7 @@ ALWAYS = "echo ready; while :; do kill -STOP -1; done"
 def attacked(container: MakeContainer, bundle: Bundle) -> Callable[[str], Container]:
     def make(script: str) -> Container:
         bundle.capabilities("CAP_KILL")
-        # A first process of a pid namespace gets no stop signal from within, but what it has started does.
+        # The first process of a pid namespace gets no stop signal from inside, but its children do.
         one = container(bundle, sh=f"( {script} ) & wait").start()
         one.wait_output("ready")
         return one
@@ -49,7 +49,7 @@ def test_exec_goes_on_where_a_process_of_the_container_stops_each_joiner(
 def test_exec_ends_where_a_process_of_the_container_stops_its_joiner_again_and_again(
     attacked: Callable[[str], Container],
 ) -> None:
-    """It comes through between two stops, or says what holds it up and takes out what it has brought in."""
+    """It gets through between two stops, or reports what stops it, and removes its processes."""
     one = attacked(ALWAYS)
     file = one.bundle.path / "pid"
     for _ in range(3):
@@ -64,7 +64,7 @@ def test_exec_ends_where_a_process_of_the_container_stops_its_joiner_again_and_a
 
 @pytest.fixture
 def beside(attacked: Callable[[str], Container], make_bundle: Callable[..., Bundle]) -> Bundle:
-    """The bundle of a container in the pid namespace of one that stops what comes in."""
+    """The bundle of a container in the pid namespace of a container that stops entering processes."""
     attacker = attacked(ONCE)
     bundle = make_bundle().args("sleep", "1000")
     namespaces = bundle.linux["namespaces"]

@@ -1,4 +1,4 @@
-"""hooks: when and where they run, what they get, and what follows when they fail (config.md, runtime.md)."""
+"""hooks: when and where they run, their input, and the effect of a failure (config.md, runtime.md)."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tests.harness.text import read
 MakeContainer = Callable[..., Container]
 NewId = Callable[[], str]
 KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
-# runc up to 1.5: at the end of create, before there is a process to speak of.
+# runc up to 1.5: at the end of create, before the process exists.
 POSTSTART = pytest.mark.differs_from_runc("runc 1.5 runs the poststart hooks in create")
 ON_HOST = ("prestart", "createRuntime", "poststart", "poststop")
 
 
 def shell(script: str, **rest: Any) -> dict[str, Any]:
-    """A hook that runs a script. /bin/sh is there on the host and in the root file system."""
+    """A hook that runs a script. /bin/sh exists on the host and in the root filesystem."""
     return {"path": "/bin/sh", "args": ["sh", "-c", script], **rest}
 
 
@@ -35,7 +35,7 @@ def hooks(bundle: Bundle, **kinds: Any) -> Bundle:
 
 @pytest.fixture
 def shared(bundle: Bundle, work: Path) -> Path:
-    """A directory that hooks find under the same path on the host and in the container."""
+    """A directory with the same path on the host and in the container, for hooks."""
     directory = work / "shared"
     directory.mkdir()
     directory.chmod(0o777)
@@ -142,7 +142,7 @@ def test_namespaces(container: MakeContainer, bundle: Bundle, shared: Path) -> N
 def test_create_container_is_in_all_namespaces_of_the_container(
     runtime: Runtime, bundle: Bundle, new_id: NewId, shared: Path
 ) -> None:
-    """Looked at from outside: its own /proc is the host's, and does not know its pid."""
+    """Seen from outside: its /proc is the host's, and lacks its pid."""
     names = ("mnt", "pid", "net", "ipc", "uts", "cgroup")
     marker, go = shared / "marker", shared / "go"
     hooks(bundle, createContainer=[shell(f"touch {marker}; while [ ! -e {go} ]; do sleep 0.02; done")])
@@ -168,7 +168,7 @@ def test_create_container_has_a_pid_of_the_container(container: MakeContainer, b
 
 
 def test_roots(container: MakeContainer, bundle: Bundle, shared: Path) -> None:
-    """createContainer is found on the host's files, startContainer on the container's."""
+    """createContainer's program comes from the host's files, startContainer's from the container's."""
     bundle.file("/etc/inside", "")
     hooks(bundle, **{kind: [shell(f"ls -d /etc/inside > {shared}/{kind} 2>&1; true")] for kind in KINDS})
     whole_life(container, bundle)
@@ -196,7 +196,7 @@ def test_working_directory(container: MakeContainer, bundle: Bundle, shared: Pat
 
 
 def test_cve_2025_23266_environment(container: MakeContainer, bundle: Bundle, shared: Path) -> None:
-    """A hook of the host never gets the image's environment, and with it LD_PRELOAD (also CVE-2024-0132)."""
+    """A host hook never gets the image's environment, which may contain LD_PRELOAD (also CVE-2024-0132)."""
     bundle.process["env"] = ["PATH=/bin", "LD_PRELOAD=/evil.so", "OF_THE_IMAGE=1"]
     hooks(bundle, **{kind: [shell(f"env > {shared}/{kind}")] for kind in KINDS})
     whole_life(container, bundle)
@@ -231,7 +231,7 @@ def test_start_container_has_the_rights_of_the_process(container: MakeContainer,
 def test_start_container_is_under_the_filter(
     container: MakeContainer, bundle: Bundle, shared: Path, no_new_privileges: bool
 ) -> None:
-    """Its program is the image's; those of createContainer are the host's."""
+    """Its program comes from the image; createContainer's comes from the host."""
     bundle.process["noNewPrivileges"] = no_new_privileges
     bundle.linux["seccomp"] = {
         "defaultAction": "SCMP_ACT_ALLOW",
@@ -263,7 +263,7 @@ def test_start_container_that_the_filter_kills(container: MakeContainer, bundle:
 
 
 def test_it_inherits_no_descriptor(container: MakeContainer, bundle: Bundle, shared: Path) -> None:
-    """Of the runtime's, of its caller's, and of the payload's."""
+    """No file descriptors of the runtime, its caller, or the payload."""
     hooks(bundle, **{kind: [shell(f"ls /proc/$$/fd > {shared}/{kind}; true")] for kind in KINDS})
     whole_life(container, bundle)
     for kind in KINDS:
@@ -321,7 +321,7 @@ def test_a_failing_poststop_hook_is_a_warning(container: MakeContainer, bundle: 
 def test_annotations_name_files_for_the_output_of_all_hooks(
     runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path
 ) -> None:
-    """Appended to, of every kind; and the container's process has none of them open."""
+    """Streams of every kind are appended to, and the container's process has none of them open."""
     (work / "out").write_text("before\n")
     bundle.config["annotations"] = {"run.oci.hooks.stdout": f"{work}/out", "run.oci.hooks.stderr": "err"}
     hooks(bundle, **{kind: [shell(f"echo {kind}; echo {kind} >&2")] for kind in KINDS})
@@ -420,7 +420,7 @@ def test_one_that_leaves_a_child_behind(container: MakeContainer, bundle: Bundle
     started = time.monotonic()
     whole_life(container, bundle)
     assert time.monotonic() - started < 2.5
-    time.sleep(3)  # until it has ended, so that the leak check does not find it
+    time.sleep(3)  # until it has ended: the leak check would find it
 
 
 @pytest.mark.ocipy_only("the words are ocipy's")

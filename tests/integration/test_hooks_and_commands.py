@@ -1,4 +1,4 @@
-"""Commands for a container while a hook of it runs, from the hook itself and from elsewhere."""
+"""Commands for a container while one of its hooks runs, from the hook itself and from elsewhere."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Check = Callable[[], None]
 Begin = Callable[[str], tuple[Running, str]]
 
 pytestmark = pytest.mark.ocipy_only("runc 1.5 runs the poststart hooks in create")
-# A lock that is held is waited for up to 10 s.
+# A command waits up to 10 s for a held lock.
 AT_ONCE = 5
 
 
@@ -25,7 +25,7 @@ AT_ONCE = 5
 def begin(
     request: pytest.FixtureRequest, runtime: Runtime, bundle: Bundle, new_id: NewId, assert_nothing_left: Check
 ) -> Begin:
-    """Start a container with this script as poststart hook; ID and OCIPY are in it. Ends when that has ended."""
+    """Start a container with this script as poststart hook; it can use ID and OCIPY. Wait for its end."""
 
     def start(script: str) -> tuple[Running, str]:
         id = new_id()
@@ -81,7 +81,7 @@ def test_from_outside_during_a_slow_poststart_hook(begin: Begin, runtime: Runtim
 def test_a_poststart_hook_that_fails_ends_the_container_that_was_started_and_no_later_one(
     runtime: Runtime, bundle: Bundle, new_id: NewId
 ) -> None:
-    """The hook has deleted it, and another has its id by now."""
+    """The hook has deleted it, and another container has its id by now."""
     id = new_id()
     call = f"{runtime.path} --root {runtime.root}"
     script = f"{call} delete --force {id}; {call} run --detach --bundle {bundle.path} --config second.json {id}; exit 3"

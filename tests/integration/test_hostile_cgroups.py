@@ -1,4 +1,4 @@
-"""Cgroups that a container makes below its own to mislead the runtime, or to be in its way."""
+"""Cgroups that a container makes below its own to mislead or obstruct the runtime."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from tests.integration.test_cgroup_mount import WRITABLE, options
 MakeContainer = Callable[..., Container]
 
 
-# exec goes where the container's process is, and no further.
+# exec goes to the container process's cgroup, and no further.
 
-# A domain controller for the children, so that the cgroup itself takes no process.
+# With a domain controller for the children, the cgroup itself admits no process.
 SHUT = """
 for controller in memory io hugetlb; do
     grep -qw $controller cgroup.controllers && echo +$controller >cgroup.subtree_control && break
@@ -32,7 +32,7 @@ exec sleep 1000
 
 @pytest.fixture
 def unified(bundle: Bundle) -> Bundle:
-    """A bundle with the v2 cgroup to write to, which has a domain controller."""
+    """A bundle with a writable v2 cgroup that has a domain controller."""
     mount = cgroup_hierarchies().get("")
     if mount is None:
         pytest.skip("this host has no v2 hierarchy")
@@ -40,14 +40,14 @@ def unified(bundle: Bundle) -> Bundle:
     if "memory" not in known and "io" not in known:
         if "hugetlb" not in known:
             pytest.skip("this host's v2 hierarchy has no domain controller")
-        # On a hybrid host a controller is enabled only where the config asks for one.
+        # On a hybrid host a controller is enabled only if the config asks for it.
         bundle.linux["resources"]["unified"] = {"hugetlb.2MB.max": "0"}
     return options(bundle, *WRITABLE, type="cgroup2")
 
 
 @pytest.fixture
 def victim() -> Iterator[str]:
-    """A cgroup that is not the container's, as /proc/PID/cgroup has it."""
+    """A cgroup outside the container's, as in /proc/PID/cgroup."""
     path = f"/{CGROUP_PARENT}/victim"
     directory = cgroup_hierarchies()[""] / path.lstrip("/")
     directory.mkdir(parents=True)
@@ -62,7 +62,7 @@ def victim() -> Iterator[str]:
 def test_exec_believes_no_line_that_is_forged_in_the_name_of_a_cgroup(
     container: MakeContainer, unified: Bundle, victim: str, octal: str
 ) -> None:
-    """What str.splitlines() takes for the end of a line, and then another line of /proc/PID/cgroup."""
+    """A line end for str.splitlines(), then a fake line of /proc/PID/cgroup."""
     script = rf"""
     cd /sys/fs/cgroup
     forged=$(printf 'x\{octal}0::')
@@ -81,7 +81,7 @@ def test_exec_believes_no_line_that_is_forged_in_the_name_of_a_cgroup(
 def test_exec_follows_the_containers_process_below_its_cgroup_only(
     container: MakeContainer, unified: Bundle, victim: str
 ) -> None:
-    """Neither to another cgroup, nor to one whose name begins alike."""
+    """exec goes to no other cgroup, not even to one whose name begins with the container's."""
     one = container(unified, sh="cd /sys/fs/cgroup; mkdir init; echo 1 >init/cgroup.procs" + SHUT).start()
     one.wait_output("ready")
     top = cgroup_hierarchies()[""]
@@ -104,7 +104,7 @@ def test_exec_follows_the_containers_process_below_its_cgroup_only(
 
 
 def nest(top: Path, name: str, depth: int, pid: int) -> None:
-    """What a process of the container may do in the hierarchy that it sees; from outside, but by descriptors too."""
+    """What a process of the container can do in its hierarchy, done from outside, by file descriptors."""
     fd = os.open(top, os.O_RDONLY)
     for _ in range(depth):
         os.mkdir(name, dir_fd=fd)
@@ -119,7 +119,7 @@ def nest(top: Path, name: str, depth: int, pid: int) -> None:
 
 @pytest.fixture(params=[("d", 1100), ("n" * 255, 30)], ids=["1100-deep", "long-names"])
 def nested(request: pytest.FixtureRequest, container: MakeContainer, bundle: Bundle) -> Container:
-    """A running container whose processes are in nested cgroups: its first in the lowest, another half-way."""
+    """A running container with processes in nested cgroups: the first in the lowest, another half-way down."""
     return make_nested(container, bundle, *request.param)
 
 
@@ -171,7 +171,7 @@ def test_kill_all_reaches_nested_cgroups_without_a_pid_namespace(container: Make
     wait_until(lambda: process_state(child) in ("Z", ""))
 
 
-# What froze itself (v1): SIGKILL takes effect only once it is thawed.
+# Processes that froze themselves (v1): SIGKILL takes effect only after a thaw.
 
 FREEZE_SELF = """
 cd /sys/fs/cgroup/freezer
@@ -219,7 +219,7 @@ def test_what_froze_itself_stays_so_over_a_pause(frozen_itself: Container) -> No
 @pytest.mark.needs_cgroup_v1
 @pytest.mark.ocipy_only("runc ends its processes in another way")
 def test_leftovers_that_are_frozen_below_are_deleted(container: MakeContainer, bundle: Bundle) -> None:
-    """Without a pid namespace of its own the end of init leaves them."""
+    """Without a separate pid namespace they survive init's end."""
     options(bundle, *WRITABLE).without_namespace("pid")
     script = """
     cd /sys/fs/cgroup/freezer

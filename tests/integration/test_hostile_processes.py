@@ -1,4 +1,4 @@
-"""Processes that a container bends to mislead the runtime, or to be in its way: their names, and their number."""
+"""Processes of a container that mislead or obstruct the runtime, by their names or number."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MakeContainer = Callable[..., Container]
 
 # Names.
 
-# As prctl(2), PR_SET_NAME, takes them: 15 bytes of anything. In octal, for printf(1).
+# For prctl(2), PR_SET_NAME: any 15 bytes. In octal, for printf(1).
 NAMES = {
     "no-utf-8": r"\377\376\200",
     "cut-short": r"\303",
@@ -32,9 +32,9 @@ NAMES = {
 
 @pytest.fixture(params=list(NAMES.values()), ids=list(NAMES))
 def named(request: pytest.FixtureRequest, container: MakeContainer) -> Container:
-    """A running container whose processes, the first one too, have odd names."""
+    """A running container whose processes, including the first, have odd names."""
     rename = f"printf '{request.param}' >/proc/self/comm"
-    # Of busybox's applets only the shell itself keeps a name.
+    # Among busybox's applets only the shell keeps a name.
     one = container(sh=f"({rename}; sleep 1000 & wait) & {rename}; echo ready; wait").start()
     one.wait_output("ready")
     wait_until(lambda: len(descendants(one.pid)) == 2)
@@ -74,7 +74,7 @@ MANY = 1501
 
 @pytest.fixture
 def crowd(container: MakeContainer, bundle: Bundle) -> Container:
-    """A running container of many processes, without a pid namespace of its own."""
+    """A running container with many processes, without a separate pid namespace."""
     bundle.without_namespace("pid")
     one = container(bundle, sh=f"n=1; while [ $n -lt {MANY} ]; do sleep 1000 & n=$((n + 1)); done; echo ready; wait")
     one.start().wait_output("ready", timeout=60)
@@ -102,7 +102,7 @@ def test_kill_all_reaches_every_process_of_a_crowd(crowd: Container, runtime: Ru
 
 @pytest.mark.ocipy_only("runc wants kill --all first")
 def test_a_crowd_that_is_left_behind_is_deleted(crowd: Container, runtime: Runtime) -> None:
-    """More processes than descriptors: they are not the first one's, and do not end with it."""
+    """More processes than file descriptors; they are not descendants of the first, and do not end with it."""
     pids = descendants(crowd.pid)
     os.kill(crowd.pid, 9)
     crowd.reap()
@@ -118,7 +118,7 @@ def test_a_crowd_is_paused_and_goes_on(crowd: Container, runtime: Runtime) -> No
     assert crowd.status == "running"
 
 
-# A process whose main thread has ended lives as long as another one does (pthread_exit(3)).
+# A process whose main thread has ended lives as long as another thread (pthread_exit(3)).
 
 HEADLESS = """
 import ctypes, threading, time
@@ -184,7 +184,7 @@ def test_every_command_sees_a_container_that_only_lost_its_main_thread(
 def test_kill_reaches_a_container_that_only_lost_its_main_thread(
     container: MakeContainer, headless: Bundle, runtime: Runtime, words: list[str]
 ) -> None:
-    """The kernel's cgroup.kill does not."""
+    """The kernel's cgroup.kill misses it."""
     one = begun(container(headless))
     *flags, number = words
     runtime.kill(one.id, number, *flags).ok()

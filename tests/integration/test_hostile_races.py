@@ -1,4 +1,4 @@
-"""A root filesystem that changes under us: directories swapped for symlinks, in a volume that two containers share."""
+"""A root filesystem that changes under us: swaps of directories and symlinks, in a volume of two containers."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ MakeBundle = Callable[..., Bundle]
 NewId = Callable[[], str]
 RunScript = Callable[..., Result]
 
-# Creates for each race; an implementation that checks and then uses loses within a few.
+# Creates for each race; an implementation that checks before use loses within a few.
 RACES = int(os.environ.get("OCIPY_TEST_RACES", "15"))
 RENAME_EXCHANGE = 2
 AT_FDCWD = -100
 
 
 class Swapper(threading.Thread):
-    """Swaps two names for each other as fast as it can, as a process of another container would."""
+    """Swaps two names as fast as it can, as a process of another container could."""
 
     def __init__(self, one: Path, other: Path) -> None:
         super().__init__(daemon=True)
@@ -53,7 +53,7 @@ class Swapper(threading.Thread):
 
 
 def _race(runtime: Runtime, bundle: Bundle, new_id: NewId, volume: Path, target: Path, link: str) -> list[Result]:
-    """Results of creates while volume/dir and a symlink to somewhere are swapped."""
+    """The results of creates during swaps of volume/dir and a symlink."""
     (volume / "dir").mkdir(exist_ok=True)
     (volume / "link").symlink_to(link)
     results = []
@@ -69,7 +69,7 @@ def _race(runtime: Runtime, bundle: Bundle, new_id: NewId, volume: Path, target:
 def test_cve_2021_30465_target_swapped_for_a_symlink(
     runtime: Runtime, hostile: Bundle, new_id: NewId, outside: Path, work: Path, way: str
 ) -> None:
-    """The mount lands where the path leads inside the root, at one moment or another; never outside."""
+    """The mount lands at one of the path's targets inside the root, never outside."""
     volume = work / "volume"
     (volume / "dir/target").mkdir(parents=True)
     payload = work / "payload"
@@ -95,7 +95,7 @@ def test_cve_2021_30465_target_swapped_for_a_symlink(
 def test_cve_2024_45310_nothing_is_made_outside(
     runtime: Runtime, hostile: Bundle, new_id: NewId, outside: Path, work: Path, way: str
 ) -> None:
-    """The target is missing, and its parent is swapped while it is made; the fixture looks at `outside`."""
+    """The target is missing, and its parent is swapped during its creation; the fixture checks `outside`."""
     volume = work / "volume"
     volume.mkdir()
     (work / "file").write_text("mounted")

@@ -1,8 +1,8 @@
-"""A root filesystem that attacks: symlinks and other traps at each place that the runtime touches.
+"""A root filesystem that attacks: symlinks and other traps at each place that the runtime uses.
 
-The tests of published vulnerabilities are named after their ids; those of processes, descriptors and the executable
-are in test_vulnerabilities.py, those of one that changes meanwhile in test_hostile_races.py. `outside` is what an
-attack would reach: a directory of the host next to the rootfs.
+Tests of published vulnerabilities are named after their ids. test_vulnerabilities.py has those of processes, file
+descriptors and the executable, test_hostile_races.py those of a changing root filesystem. `outside` is the target of
+an attack: a host directory next to the rootfs.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ RunScript = Callable[..., Result]
 def test_cve_2019_19921_proc_and_sys_are_symlinks(
     runtime: Runtime, hostile: Bundle, new_id: NewId, outside: Path, place: str, way: str
 ) -> None:
-    """Also CVE-2023-27561, CVE-2023-28642 and CVE-2025-54867: create fails, and nothing is made on the host."""
+    """Also CVE-2023-27561, CVE-2023-28642 and CVE-2025-54867: create fails, and creates nothing on the host."""
     replace_by_link(hostile, place, ways_out(hostile, outside)[way])
     runtime.run(hostile.args("true"), new_id()).fails()
 
@@ -80,7 +80,7 @@ def test_cve_2019_18837_etc_is_a_link_to_the_root(sh: RunScript, hostile: Bundle
 def test_links_at_the_usual_mount_points(
     runtime: Runtime, hostile: Bundle, new_id: NewId, outside: Path, place: str, way: str
 ) -> None:
-    """Of the image's own: without a tmpfs on /dev and a sysfs on /sys."""
+    """In the image itself: without a tmpfs on /dev and a sysfs on /sys."""
     above = place.split("/")[0]
     hostile.without_mount(f"/{above}")
     (hostile.rootfs / above).mkdir(exist_ok=True)
@@ -100,7 +100,7 @@ def test_a_link_to_the_root_is_no_mount_point(runtime: Runtime, hostile: Bundle,
 def test_magic_links_are_not_followed(
     runtime: Runtime, hostile: Bundle, new_id: NewId, outside: Path, target: str
 ) -> None:
-    """They lead to whatever the runtime has open or stands in."""
+    """They lead to the runtime's open files and working directory."""
     replace_by_link(hostile, "trap", target)
     hostile.mount("/trap", str(outside))
     runtime.run(hostile.args("true"), new_id()).fails()
@@ -110,7 +110,7 @@ def test_magic_links_are_not_followed(
     "destination", ["/proc/self", "/proc/sys/kernel", "/proc/1/ns", "/trap/self", "/proc/../proc/sys"]
 )
 def test_cve_2015_3630_mounts_in_proc(runtime: Runtime, hostile: Bundle, new_id: NewId, destination: str) -> None:
-    """Also -3627, -3629, -3631: nothing is mounted over what is read or written in /proc."""
+    """Also -3627, -3629, -3631: no mount covers files in /proc that the runtime reads or writes."""
     replace_by_link(hostile, "trap", "/proc")
     hostile.mount(destination, "tmpfs", type="tmpfs")
     runtime.run(hostile.args("true"), new_id()).fails("inside /proc")
@@ -145,7 +145,7 @@ def test_cve_2023_25809_the_hosts_sysfs_is_readonly(sh: RunScript, bundle: Bundl
 def test_cve_2026_41579_dev_is_a_symlink(
     runtime: Runtime, hostile: Bundle, new_id: NewId, outside: Path, way: str, user: bool
 ) -> None:
-    """Also CVE-2026-47766: no node, no link, and above all no unlink of ptmx in a directory of the host's."""
+    """Also CVE-2026-47766: no node, no link, and above all no unlink of ptmx in a host directory."""
     hostile.without_mount("/dev", "/dev/pts", "/dev/shm", "/dev/mqueue")
     replace_by_link(hostile, "dev", ways_out(hostile, outside / "bare")[way])
     if user:
@@ -171,7 +171,7 @@ def test_devices_below_symlinks_stay_inside(
 def test_cve_2025_31133_null_is_a_symlink(
     runtime: Runtime, hostile: Bundle, new_id: NewId, outside: Path, user: bool
 ) -> None:
-    """Also CVE-2025-62161. With the image's own /dev: what is no null device is not taken for it."""
+    """Also CVE-2025-62161. With the image's /dev: the runtime does not use a fake null device."""
     hostile.without_mount("/dev", "/dev/pts", "/dev/shm", "/dev/mqueue")
     replace_by_link(hostile, "dev/null", "/proc/sys/kernel/core_pattern")
     if user:
@@ -183,7 +183,7 @@ def test_cve_2025_31133_null_is_a_symlink(
 
 @pytest.mark.differs_from_runc("it refuses what is not the null device, and has no other")
 def test_cve_2025_31133_masks_are_the_hosts_null(sh: RunScript, hostile: Bundle, work: Path) -> None:
-    """Where /dev is bound, the runtime makes nothing in it: then its null may be anything too."""
+    """In a bound /dev the runtime creates nothing, so its null may be fake too."""
     dev = work / "dev"
     dev.mkdir()
     (dev / "null").symlink_to("/proc/sys/kernel/core_pattern")
@@ -203,23 +203,23 @@ def test_masked_and_readonly_paths_through_links_stay_inside(sh: RunScript, host
         replace_by_link(hostile, f"trap{number}", way)
         hostile.linux["maskedPaths"] += [f"/trap{number}/null", f"/trap{number}/sub/below"]
         hostile.linux["readonlyPaths"] += [f"/trap{number}/sub"]
-    # "magic" goes through /proc/self/cwd: an error is right, silence too if nothing of the host is touched.
+    # "magic" goes through /proc/self/cwd: an error is right, and so is success if the host stays untouched.
     hostile.linux["maskedPaths"] = hostile.linux["maskedPaths"][:-2]
     hostile.linux["readonlyPaths"] = hostile.linux["readonlyPaths"][:-1]
     hostile.file("/null", "of the image")
     hostile.file("/sub/below/x", "of the image")
-    # By the link to "/" the image's own are covered.
+    # Through the link to "/", the image's files are covered.
     assert sh("cat /null; ls /sub/below; touch /sub/x 2>/dev/null && echo writable; true", hostile).ok().stdout == ""
 
 
-# /proc that is not what it seems
+# A fake /proc
 
 
 @pytest.mark.differs_from_runc("it reads /proc/sys/kernel/cap_last_cap by path")
 def test_cve_2025_52881_sysctl_is_written_to_the_real_one(
     container: MakeContainer, hostile: Bundle, outside: Path
 ) -> None:
-    """Also CVE-2025-62596. The image has a /proc/sys of its own, and no procfs is mounted over it."""
+    """Also CVE-2025-62596. The image has a /proc/sys, and no procfs covers it."""
     hostile.without_mount("/proc")
     hostile.linux["maskedPaths"] = []
     hostile.linux["readonlyPaths"] = []
@@ -240,7 +240,7 @@ def test_cve_2025_52881_sysctl_is_written_to_the_real_one(
 def test_cve_2025_52881_proc_of_the_image_leads_elsewhere(
     runtime: Runtime, hostile: Bundle, new_id: NewId, outside: Path
 ) -> None:
-    """As symlinks to files that would do harm, or to files of the host."""
+    """Symlinks to harmful files, or to host files."""
     hostile.without_mount("/proc")
     hostile.linux["maskedPaths"] = []
     hostile.linux["readonlyPaths"] = []
@@ -266,7 +266,7 @@ def _console(work: Path) -> tuple[socket.socket, Path]:
 def test_cve_2025_52565_console_and_ptmx_are_symlinks(
     runtime: Runtime, hostile: Bundle, new_id: NewId, outside: Path, work: Path, place: str, way: str
 ) -> None:
-    """In the image's own /dev, where no devpts is mounted either: nothing of the host is opened or covered."""
+    """In the image's /dev, without a devpts: no host file is opened or covered."""
     hostile.without_mount("/dev", "/dev/shm", "/dev/mqueue")
     if place.startswith("dev/pts"):
         hostile.without_mount("/dev/pts")
@@ -279,14 +279,14 @@ def test_cve_2025_52565_console_and_ptmx_are_symlinks(
     with server:
         result = runtime.create(hostile.args("true"), id, "--console-socket", path)
     if place == "dev/ptmx":
-        result.ok()  # always made anew
+        result.ok()  # always created again
     if result.status == 0:
         runtime.delete(id, force=True).ok()
     else:
         result.fails()
 
 
-# The rest of the paths
+# Other paths
 
 
 @pytest.mark.parametrize("way", ["absolute", "relative"])
@@ -319,7 +319,7 @@ def test_tmpcopyup_copies_links_as_links(sh: RunScript, hostile: Bundle, outside
 
 
 def test_deep_and_strange_names(sh: RunScript, hostile: Bundle, work: Path) -> None:
-    """Long, with blanks, newlines, and bytes that are no UTF-8."""
+    """Long, with blanks, newlines, and invalid UTF-8."""
     strange = ["a" * 255, "blank and\ttab", "new\nline", "ü", "\\040"]
     for number, name in enumerate(strange):
         hostile.mount(f"/strange/{name}/{number}", "tmpfs", type="tmpfs")
@@ -336,7 +336,7 @@ def test_deep_and_strange_names(sh: RunScript, hostile: Bundle, work: Path) -> N
 def test_a_passwd_that_leads_to_a_file_of_procfs_is_none(
     container: MakeContainer, runtime: Runtime, hostile: Bundle, new_id: NewId, file: str, command: str
 ) -> None:
-    """They answer to a read with all kinds of errors: the user has no home then, and the container starts."""
+    """Reads of them fail in all kinds of ways: then the user has no home, and the container starts."""
     replace_by_link(hostile, "etc/passwd", f"/proc/self/{file}")
     if command == "run":
         result = runtime.run(hostile.sh("echo $HOME"), new_id())

@@ -1,6 +1,6 @@
-"""What the hot commands have loaded when they are done, beside the list of what they may import at their top level.
+"""Compares the modules that the hot commands have loaded at their end with the list of allowed top-level imports.
 
-They run under an ordinary interpreter, without site, so that there is somebody to ask.
+They run under an ordinary interpreter without site, because the executable cannot be asked.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.unit import hot
 pytestmark = pytest.mark.ocipy_only(reason="its own modules")
 
 TOP = Path(__file__).resolve().parents[2]
-# Import what finds out is imported before, so that it is not counted.
+# The test's own imports come first, and do not count.
 SCRIPT = """
 import sys
 top, answer, *argv = sys.argv[1:]
@@ -37,7 +37,7 @@ os._exit(0)
 """
 
 
-# What create and run load for the plan of an ordinary container, besides.
+# Additional modules of create and run for an ordinary container's plan.
 PLANNED = set(
     """
     ocipy.cgroups.creation ocipy.cgroups.device_filter ocipy.cgroups.device_program ocipy.host.cgroup
@@ -47,7 +47,7 @@ PLANNED = set(
     ocipy.init.uts ocipy.init.loopback ocipy.host.process
     """.split()
 )
-# What delete loads to remove the cgroup.
+# Modules that delete loads to remove the cgroup.
 REMOVED = {"ocipy.cgroups.cgroup", "ocipy.cgroups.ending"}
 PLANNED |= REMOVED
 ON_DEMAND: dict[str, set[str]] = {
@@ -67,7 +67,7 @@ def loaded_by(work: Path, *words: str) -> set[str]:
     status, modules = json.loads(answer.read_text())
     answer.unlink()
     assert status == 0, (work / "output").read_text()
-    return set(modules) - {"__future__"}  # which freezing leaves out
+    return set(modules) - {"__future__"}  # freezing drops it
 
 
 def test_hot_commands_load_what_is_listed_and_nothing_of_the_standard_library(

@@ -1,7 +1,7 @@
-"""A step of init that imports, which ours never do: what it would get is the image's (CVE-2019-14271).
+"""A step of init that imports, which ours never do: it would import from the image (CVE-2019-14271).
 
-The tests of that name in test_vulnerabilities.py see that nothing of the image is opened by the steps that there are.
-Here one that imports is put among them, so that the seal itself is seen to hold, in real containers.
+The tests of that name in test_vulnerabilities.py check that the existing steps open nothing of the image. This test
+adds a step that imports, to show in real containers that the seal itself holds.
 """
 
 from __future__ import annotations

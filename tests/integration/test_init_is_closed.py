@@ -1,4 +1,4 @@
-"""What keeps others out of the process that becomes the container: prctl(2), PR_SET_DUMPABLE, and what is around it."""
+"""The protection of the process that becomes the container: prctl(2), PR_SET_DUMPABLE, and related measures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CAP_SYS_PTRACE = 19
 
 @pytest.mark.parametrize("user", [0, 1000])
 def test_an_init_that_waits_for_start_is_undumpable(container: MakeContainer, bundle: Bundle, user: int) -> None:
-    """To all but CAP_SYS_PTRACE, also where their capabilities are all that it has (ptrace(2))."""
+    """It is closed to everybody without CAP_SYS_PTRACE, even with all capabilities that it has (ptrace(2))."""
     bundle.process["user"] = {"uid": user, "gid": user}
     one = container(bundle.args("sleep", "1000"))
 
@@ -56,7 +56,7 @@ def test_an_init_that_waits_for_start_is_undumpable(container: MakeContainer, bu
 def test_after_the_ids_have_changed_the_process_is_undumpable_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    """The kernel has made it dumpable, where fs.suid_dumpable is 1 (proc_sys_fs(5))."""
+    """With fs.suid_dumpable at 1 the kernel makes it dumpable (proc_sys_fs(5))."""
 
     def change_ids(*_ids: int) -> None:
         _kernel.prctl(c.PR_SET_DUMPABLE, 1)
@@ -77,7 +77,7 @@ def test_after_the_ids_have_changed_the_process_is_undumpable_again(
 
 @pytest.mark.ocipy_only("runc has no overlay")
 def test_the_executable_in_the_container_is_on_a_mount_without_set_user_id(container: MakeContainer) -> None:
-    """Nor devices, nor anything to write: it is to be seen by /proc/PID/exe."""
+    """No devices, and nothing writable: /proc/PID/exe exposes it."""
     one = container()
     flags = os.statvfs(f"/proc/{one.pid}/exe").f_flag
     if os.readlink(f"/proc/{one.pid}/exe") != "/ocipy":
@@ -88,7 +88,7 @@ def test_the_executable_in_the_container_is_on_a_mount_without_set_user_id(conta
 
 
 def ignore_all() -> None:
-    """Also those that Python and libc have no name for."""
+    """Including those that Python and libc do not name."""
     libc = ctypes.CDLL(None)
     for number in range(1, 65):
         if number not in (signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, 32, 33):
@@ -110,7 +110,7 @@ def test_no_signal_that_the_caller_ignores_is_ignored_inside() -> None:
 
 
 def test_a_working_directory_is_made_also_below_a_root_that_is_read_only(sh: RunScript, bundle: Bundle) -> None:
-    """Before it becomes that."""
+    """Before it becomes the container's process."""
     bundle.config["root"]["readonly"] = True
     bundle.process["cwd"] = "/made/for/this"
     result = sh("pwd; touch /made/for/this/x || echo refused", bundle).ok()
@@ -122,7 +122,7 @@ def test_a_working_directory_is_made_also_below_a_root_that_is_read_only(sh: Run
 def test_a_directory_just_made_is_not_entered_through_what_was_put_over_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """Another container with the same volume mounts there, or swaps it, between mkdir(2) and the opening."""
+    """Another container with the same volume mounts on it, or swaps it, between mkdir(2) and open."""
     root, outside = tmp_path / "root", tmp_path / "outside"
     root.mkdir()
     outside.mkdir()

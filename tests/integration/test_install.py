@@ -1,4 +1,4 @@
-"""make install and uninstall, in a prefix of the test's own; and what an installed runtime refuses to load."""
+"""make install and uninstall, in a test prefix; and files that an installed runtime refuses to load."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.ocipy_only(reason="its own installation"), pytest.mark
 
 
 def make(target: str, prefix: Path) -> None:
-    """make TARGET with this prefix, and no place of the host's for podman's configuration."""
+    """make TARGET with this prefix, and a test directory for podman's configuration."""
     variables = [f"PREFIX={prefix}", f"ENGINES_CONF={prefix}/conf.d/ocipy.conf"]
     command = ["make", "-s", "-C", str(TOP), target, *variables]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
@@ -26,7 +26,7 @@ def make(target: str, prefix: Path) -> None:
 
 @pytest.fixture(scope="module")
 def prefix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A prefix with ocipy installed; removed, and checked to be gone, afterwards."""
+    """A prefix with ocipy installed; afterwards uninstalls it, and checks that."""
     place = tmp_path_factory.mktemp("prefix")
     make("install", place)
     yield place
@@ -35,14 +35,14 @@ def prefix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def call(prefix: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """The installed runtime with nothing of the environment, from another directory."""
+    """The installed runtime, called with an empty environment from another directory."""
     command = [str(prefix / "bin/ocipy"), *words]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", env={}, timeout=60)
 
 
 @pytest.fixture
 def frozen(prefix: Path) -> Iterator[Path]:
-    """The frozen file of the installation, which a test may spoil, with no snapshot beside it; put back afterwards."""
+    """The installation's frozen file, which the test may damage, without a snapshot; restored afterwards."""
     (file,) = prefix.rglob("_frozen.bin")
     kept, snapshot = file.with_name("kept"), file.with_name("_snapshot.bin")
     shutil.copy2(file, kept)
@@ -54,7 +54,7 @@ def frozen(prefix: Path) -> Iterator[Path]:
 
 @pytest.mark.needs_program("strace")
 def test_a_copy_of_it_does_not_start_from_the_snapshot_of_the_original(prefix: Path, tmp_path: Path) -> None:
-    """It would import what is not in it from the original's place, which may be anybody's by then."""
+    """It would import missing modules from the original's place, which an attacker may own by then."""
     copy = tmp_path / "copy"
     shutil.copytree(prefix / "lib/ocipy", copy, symlinks=True)
     mapped = []
@@ -77,7 +77,7 @@ def test_the_installed_runtime_runs_from_its_own_environment(prefix: Path) -> No
 
 
 def test_programs_can_import_it(prefix: Path) -> None:
-    """With its types: py.typed is installed, and a strict checker finds nothing in the example."""
+    """With types: py.typed is installed, and a strict checker accepts the example."""
     python, example = prefix / "lib/ocipy/bin/python", TOP / "examples/one_container.py"
     checked = [
         sys.executable,

@@ -1,4 +1,4 @@
-"""ocipy box as it is installed, by make and by pip: boxes, pages, the library, with nothing of the checkout at hand."""
+"""ocipy box installed by make and by pip: boxes, pages, the library, without access to the checkout."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = [
 
 
 def called(*words: str | Path, places: Path, status: int = 0) -> str:
-    """What a command has printed, called from elsewhere and with an environment of its own."""
+    """The output of a command, called from another directory with a fixed environment."""
     done = subprocess.run(
         words, check=False, capture_output=True, text=True, cwd="/", timeout=scaled(120), stdin=subprocess.DEVNULL,
         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "OCIPY_BOX": str(places)},
@@ -35,7 +35,7 @@ def called(*words: str | Path, places: Path, status: int = 0) -> str:
 
 
 def source(place: Path) -> Path:
-    """A copy of what the package is built of: a build writes into it."""
+    """A copy of the package's sources, because a build writes into it."""
     copy = place / "source"
     copy.mkdir()
     listed = subprocess.run(["git", "-C", TOP, "ls-files", "-z"], check=True, capture_output=True).stdout
@@ -49,7 +49,7 @@ def source(place: Path) -> Path:
 
 @pytest.fixture
 def places() -> Iterator[Path]:
-    """Short, as sockets are in it."""
+    """A directory with a short path, for sockets."""
     path = Path(tempfile.mkdtemp(prefix="box-"))
     path.chmod(0o711)
     yield path
@@ -58,7 +58,7 @@ def places() -> Iterator[Path]:
 
 @pytest.fixture(scope="module", params=["make", "pip", "uv"])
 def installed(request: pytest.FixtureRequest) -> Iterator[tuple[Path, Path]]:
-    """(the executable, the Python that can import it) of an installation."""
+    """An installation's executable, and the Python that can import it."""
     place = Path(tempfile.mkdtemp(prefix="installed-"))
     place.chmod(0o755)
     if request.param == "uv" and shutil.which("uv") is None:
@@ -82,7 +82,7 @@ def installed(request: pytest.FixtureRequest) -> Iterator[tuple[Path, Path]]:
 
 
 def test_boxes_run(installed: tuple[Path, Path], places: Path) -> None:
-    """In the foreground, in the background, explained; and from an executable that has another name."""
+    """In the foreground, in the background, explained; and by a renamed executable."""
     ocipy, _ = installed
     words = (ocipy, "box", "run", "--network", "none")
     assert called(*words, "--rm", "busybox", "echo", "hi", places=places) == "hi\n"
@@ -119,7 +119,7 @@ def test_by_another_name(installed: tuple[Path, Path], places: Path, how: str) -
 
 
 def test_the_page_of_a_plan(installed: tuple[Path, Path], places: Path) -> None:
-    """With the style and the program that belong to it, which are no modules."""
+    """With its style sheet and script, which are not modules."""
     ocipy, _ = installed
     (places / "bundle/rootfs").mkdir(parents=True)
     called(ocipy, "spec", "--bundle", places / "bundle", places=places)
@@ -130,7 +130,7 @@ def test_the_page_of_a_plan(installed: tuple[Path, Path], places: Path) -> None:
 
 
 def test_a_program_with_types(installed: tuple[Path, Path], places: Path) -> None:
-    """The example of docs/library.md: a strict checker finds nothing, and it runs."""
+    """The example of docs/library.md: a strict checker accepts it, and it runs."""
     _, python = installed
     example = places / "one_box.py"
     shutil.copy(TOP / "examples/one_box.py", example)

@@ -1,4 +1,4 @@
-"""linux.intelRdt, on a filesystem that does what resctrl does (tests/harness/resctrl.py; config-linux.md, IntelRdt)."""
+"""linux.intelRdt, on a filesystem that behaves like resctrl (tests/harness/resctrl.py; config-linux.md, IntelRdt)."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ pytestmark = [
 
 NewId = Callable[[], str]
 Check = Callable[[], None]
-# As of a process whose mount namespace has resctrl: what mountinfo says is the only thing that is made up.
+# As for a process with resctrl in its mount namespace: only mountinfo is faked.
 SHOWING = 'mount --bind "$0" /proc/$$/mountinfo && exec "$@"'
 
 
 class Rdt:
-    """The filesystem, and the runtime called where it is shown."""
+    """The filesystem, and a runtime that sees it."""
 
     def __init__(self, runtime: Runtime, top: Path, mountinfo: Path) -> None:
         self.runtime = runtime
@@ -85,7 +85,7 @@ def sleeping(bundle: Bundle) -> Bundle:
 
 
 def test_a_class_of_the_containers_own(rdt: Rdt, sleeping: Bundle, new_id: NewId) -> None:
-    """Named after it, with the schemata in the order that the specification has, and gone with it."""
+    """Named after the container, with the schemata in the specification's order, and removed with it."""
     name = new_id()
     rdt.create(
         sleeping,
@@ -130,7 +130,7 @@ def test_a_class_that_is_named_is_made_and_stays(rdt: Rdt, sleeping: Bundle, new
 
 @pytest.mark.parametrize("top", [False, True])
 def test_a_class_that_is_there_is_joined(rdt: Rdt, sleeping: Bundle, new_id: NewId, top: bool) -> None:
-    """And never removed; "/" is the default one."""
+    """It is never removed; "/" is the default class."""
     (rdt.top / "gold").mkdir()
     where = "" if top else "/gold"
     first, second = new_id(), new_id()
@@ -178,7 +178,7 @@ def test_what_is_refused_leaves_nothing(
 
 
 def test_a_failed_create_takes_its_groups_back(rdt: Rdt, bundle: Bundle, new_id: NewId) -> None:
-    """Also a class that would have stayed."""
+    """Even a class that would otherwise stay."""
     bundle.args("no-such-command")
     for closid in ({"closID": "gold"}, {}):
         rdt.create(bundle, new_id(), memBwSchema="MB:0=50", enableMonitoring=True, **closid).fails("not found")
@@ -238,7 +238,7 @@ def test_update(rdt: Rdt, sleeping: Bundle, new_id: NewId) -> None:
     rdt.call("update", "--l3-cache-schema", "L3:0=ff;1=1", "--mem-bw-schema", "MB:0=40", name).ok()
     schemata = (rdt.top / name / "schemata").read_text()
     assert schemata.split() == ["L3:0=0ff;1=001", "MB:0=40;1=100"]
-    # All of it or nothing.
+    # All or nothing.
     for words in (
         ("--l3-cache-schema", "L3:0=1", "--mem-bw-schema", "MB:9=40"),
         ("--l3-cache-schema", "L3:0=1", "--memory", "17"),
@@ -252,7 +252,7 @@ def test_update(rdt: Rdt, sleeping: Bundle, new_id: NewId) -> None:
 
 
 def test_update_of_a_container_without_a_class(rdt: Rdt, sleeping: Bundle, new_id: NewId) -> None:
-    """Nothing of resctrl is touched for a container whose config has no intelRdt."""
+    """The runtime does not touch resctrl for a container without intelRdt."""
     name = new_id()
     sleeping.write()
     rdt.call("create", "--bundle", sleeping.path, name).ok()

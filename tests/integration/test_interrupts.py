@@ -1,4 +1,4 @@
-"""Signals and other commands that come while create is at work: it gives up, at once, and leaves nothing."""
+"""Signals and other commands during create: it gives up at once, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_run_is_interrupted_in_a_hook(
 def test_start_is_interrupted_in_a_poststart_hook(
     runtime: Runtime, bundle: Bundle, new_id: NewId, assert_nothing_left: Check, number: signal.Signals
 ) -> None:
-    """The hook does not go on without it, and so has failed: the container ends (runtime.md, life cycle)."""
+    """The hook does not survive it, so it has failed, and the container ends (runtime.md, life cycle)."""
     marker = _hang(bundle, "poststart")
     id = new_id()
     runtime.create(bundle, id).ok()
@@ -86,7 +86,7 @@ def test_create_is_interrupted_in_a_hook(
 def test_a_poststop_hook_that_hangs_is_interrupted(
     runtime: Runtime, bundle: Bundle, new_id: NewId, assert_nothing_left: Check, command: str
 ) -> None:
-    """All has gone by then; what is left of the hooks is left out."""
+    """Everything is gone by then, apart from leftovers of the hooks."""
     marker = _hang(bundle, "poststop")
     second = bundle.path / "second"
     bundle.config["hooks"]["poststop"].append({"path": "/bin/sh", "args": ["sh", "-c", f"echo > {second}"]})
@@ -112,7 +112,7 @@ def test_a_poststop_hook_that_hangs_is_interrupted(
 
 @pytest.fixture
 def waiting(request: pytest.FixtureRequest, runtime: Runtime, container: Callable[..., Container]) -> Iterator[Running]:
-    """A command that waits: for the container's lock, which this test holds, or for what happens to it."""
+    """A waiting command: for the container's lock, which this test holds, or for an event."""
     words = request.param.split()
     one = container()
     if words[0] not in ("start", "delete"):
@@ -153,7 +153,7 @@ def test_other_signals_wait_for_the_process(runtime: Runtime, bundle: Bundle, ne
     marker = bundle.path / "marker"
     script = f"echo > {marker}; sleep 0.3"
     bundle.config["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}
-    # Without a pid namespace: a process 1 would not get a signal that it has no handler for.
+    # Without a pid namespace: a pid 1 gets no signal without a handler.
     bundle.linux["namespaces"].remove({"type": "pid"})
     bundle.args("sleep", "100").write()
     running = runtime.begin("run", "--bundle", bundle.path, new_id())
@@ -219,7 +219,7 @@ def test_a_state_that_is_none(runtime: Runtime, bundle: Bundle, new_id: NewId, t
 
 
 def test_a_warning_that_nobody_reads(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
-    """SIGPIPE must not end a create half-way."""
+    """SIGPIPE must not kill create half-way."""
     reading, writing = os.pipe()
     os.close(reading)
     bundle.config["linux"]["maskedPaths"] = []

@@ -1,4 +1,4 @@
-"""A container in the pid namespace of another one: all that a process has is there, though init enters it last."""
+"""A container in another's pid namespace: its process is complete, although init enters the namespace last."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NewId = Callable[..., str]
 
 @pytest.fixture
 def joined(container: MakeContainer, make_bundle: Callable[..., Bundle]) -> Bundle:
-    """A bundle that joins the pid namespace of a container that runs."""
+    """A bundle that joins the pid namespace of a running container."""
     one = container(make_bundle().args("sleep", "1000")).start()
     return make_bundle().join_pid_namespace(one.pid)
 
@@ -57,7 +57,7 @@ def test_its_terminal_controls_its_session(container: MakeContainer, joined: Bun
 
 @pytest.mark.parametrize("place", ["pids", "unified"])
 def test_a_limit_of_one_process(runtime: Runtime, joined: Bundle, new_id: NewId, host: Any, place: str) -> None:
-    """Init has forked before it is in force."""
+    """Init forks before it takes effect."""
     if place == "unified" and host.cgroup != "v2":
         pytest.skip("unified resources of the pids controller need cgroup v2")
     limit: dict[str, Any] = {"pids": {"limit": 1}} if place == "pids" else {"unified": {"pids.max": "1"}}
@@ -96,6 +96,6 @@ def test_its_hooks_know_a_process_in_its_namespaces(
 def test_a_failed_create_leaves_nothing(
     runtime: Runtime, joined: Bundle, new_id: NewId, cwd: str, command: str
 ) -> None:
-    """Neither before the fork nor after it; the harness looks for what is left."""
+    """Neither before nor after the fork; the harness looks for leftovers."""
     joined.process["cwd"] = cwd
     runtime.create(joined.args(command), new_id()).fails(cwd if command == "true" else command)

@@ -1,4 +1,4 @@
-"""The system calls of the C extension that need root, in mount and network namespaces of their own."""
+"""The system calls of the C extension that need root, in new mount and network namespaces."""
 
 from __future__ import annotations
 

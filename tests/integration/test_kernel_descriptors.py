@@ -1,6 +1,6 @@
-"""Every function of the C extension that returns a descriptor returns it close-on-exec: one table of all of them.
+"""Every function of the C extension that returns a file descriptor sets close-on-exec: a table of all functions.
 
-What is left open is open in the container: a directory of the host's is a way out (CVE-2024-21626).
+Open file descriptors would stay open in the container: a host directory is a way out (CVE-2024-21626).
 """
 
 from __future__ import annotations
@@ -88,14 +88,14 @@ def recv() -> list[int]:
 
 
 def pty_peer() -> list[int]:
-    """Its flags are open(2)'s, the caller's: ours all ask for it."""
+    """The caller passes open(2)'s flags, and all our callers set it."""
     master = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     _kernel.pty_unlock(master)
     return [master, _kernel.pty_peer(master, c.O_RDWR | c.O_NOCTTY | c.O_CLOEXEC)]
 
 
 def seccomp_load() -> list[int]:
-    """The listener. In a child, since a filter stays."""
+    """The listener, in a child, because a filter is permanent."""
     pid = os.fork()
     if pid == 0:
         try:
@@ -122,7 +122,7 @@ TABLE = [
     openat2, open_tree, fsopen, fsmount, clone3, pidfd_open, pidfd_getfd, signalfd, socketpair, connect_unix, recv,
     pty_peer, seccomp_load, bpf_prog_load, bpf_prog_get_fd_by_id,
 ]  # fmt: skip
-# Those that return a number which is none, and a tuple or list of other things.
+# Functions that return other numbers, or tuples or lists of other values.
 OTHERS = {
     "prctl", "join_session_keyring", "personality", "send", "pty_number", "ns_type", "monotonic_ns", "fstatfs",
     "mount_id", "capget", "prlimit", "read_signal", "poll", "tty_size", "tty_end_of_file",

@@ -47,7 +47,7 @@ def test_signals_of_the_caller_are_reset(runtime: Runtime, bundle: Bundle, new_i
 
 
 def test_umask(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
-    """022 unless configured; the caller's reaches neither the process nor what the runtime makes."""
+    """022 unless configured; the caller's affects neither the process nor the runtime's files."""
     result = runtime.run(bundle.sh("umask; stat -c %a /dev/null /dev/pts"), new_id(), umask=0o777).ok()
     assert result.lines[:2] == ["0022", "666"]
     bundle.process["user"]["umask"] = 0o27
@@ -94,11 +94,11 @@ def test_session_and_process_group_are_its_own(container: MakeContainer) -> None
 
 
 def test_session_keyring_is_new(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
-    """A session keyring named after the container, so that keys of the host's are not possessed: keyrings(7)."""
+    """A session keyring named after the container, which gives no access to the host's keys: keyrings(7)."""
     bundle.linux["maskedPaths"] = []
     id = new_id()
     assert id in runtime.run(bundle.sh("cat /proc/keys"), id).ok().stdout
-    other = new_id()  # the kernel collects the first one's when it finds the time
+    other = new_id()  # the kernel collects the first one's keyring later
     assert other not in runtime.run(bundle, other, "--no-new-keyring").ok().stdout
 
 
@@ -140,7 +140,7 @@ def test_host_mounts_are_gone(container: MakeContainer) -> None:
 
 
 def test_init_is_undumpable_until_the_payload_runs(container: MakeContainer) -> None:
-    """/proc/PID belongs to root, and not to the user, while code of the runtime runs as the user: prctl(2)."""
+    """/proc/PID belongs to root, not to the user, while the runtime's code runs as the user: prctl(2)."""
     one = container()
     assert os.stat(f"/proc/{one.pid}/mem").st_uid == 0
     one.start()

@@ -1,4 +1,4 @@
-"""No init is left behind that nobody knows of: it ends when who made it has, and when what it waits for has gone."""
+"""No init is orphaned: it ends if its creator ends, or if the FIFO that it waits for is gone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.harness import Bundle, Container, Runtime, proc_status, process_state
 pytestmark = pytest.mark.ocipy_only("its own FIFO")
 
 MakeContainer = Callable[..., Container]
-# Of init, in seconds: how long it takes to see that the FIFO has gone.
+# Init's time to notice that the FIFO is gone, in seconds.
 WATCH_INTERVAL = 10
 
 
@@ -29,7 +29,7 @@ def test_an_init_whose_fifo_has_gone_ends(container: MakeContainer, runtime: Run
 def test_an_init_whose_create_was_killed_before_the_container_was_created_ends(
     runtime: Runtime, bundle: Bundle, new_id: Callable[[], str]
 ) -> None:
-    """At the last moment: init has told that it waits, and the container does not count as created yet."""
+    """At the last moment: init has announced that it waits, and the container does not count as created yet."""
     id = new_id()
     bundle.args("sleep", "1000").write()
     fault = ["-P", str(runtime.root / id / "exec.fifo.new"), "-e", "inject=rename:error=EIO:signal=KILL"]
@@ -58,11 +58,11 @@ def test_an_init_whose_state_cannot_be_read_ends_with_it(container: MakeContaine
 def test_delete_by_force_forgets_no_container_that_it_could_not_look_at(
     container: MakeContainer, runtime: Runtime
 ) -> None:
-    """The state is there, but no descriptor to read it by."""
+    """The state exists, but no file descriptor is free to read it."""
     one = container()
     for files in range(4, 9):
         runtime.delete(one.id, force=True, prefix=["prlimit", f"--nofile={files}"])
-        # Killed, it may take a moment to be gone; else it is known as it was.
+        # If killed, it may take a moment to end; otherwise its state is unchanged.
         wait_until(lambda: process_state(one.pid) in ("Z", "") or one.status == "created", "the end, or no change")
     if process_state(one.pid) not in ("Z", ""):
         runtime.delete(one.id, force=True).ok()

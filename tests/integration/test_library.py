@@ -33,7 +33,7 @@ def test_the_example_runs_as_the_documentation_says() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=120)
     assert done.returncode == 0, done.stderr
     documented = re.findall(r"^    (.*\n)", (TOP / "docs/library.md").read_text(), re.MULTILINE)
-    # How many steps it takes depends on the host.
+    # The number of steps depends on the host.
     assert done.stdout.partition("\n")[2] in "".join(documented)
     assert done.stderr == ""
 
@@ -120,7 +120,7 @@ def test_statistics_and_events(library: ocipy.Runtime, bundle: Bundle, new_id: C
 def test_descriptors_are_handed_on_under_their_numbers(
     library: ocipy.Runtime, bundle: Bundle, new_id: Callable[[], str], work: Path
 ) -> None:
-    """And the one by which errors are told is none of them."""
+    """And the error channel is not among them."""
     bundle.sh("echo via3 >&3; ls /proc/self/fd").write()
     program = (
         "import sys, os, subprocess; sys.path.insert(0, sys.argv[1]); import ocipy\n"
@@ -161,7 +161,7 @@ def test_errors_are_what_the_command_line_prints(
 def test_a_program_with_threads(
     library: ocipy.Runtime, make_bundle: Callable[..., Bundle], new_id: Callable[[], str]
 ) -> None:
-    """The clone is the executable's: no lock of the program's threads is in it."""
+    """The executable makes the clone, so it holds no lock of the program's threads."""
     from concurrent.futures import ThreadPoolExecutor
 
     places = [make_bundle().sh(f"exit {number}").write().parent for number in range(4)]

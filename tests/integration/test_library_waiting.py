@@ -57,7 +57,7 @@ def end(container: ocipy.Container) -> None:
 def test_run_is_killed_when_its_time_is_over(
     library: ocipy.Runtime, runtime: Runtime, bundle: Bundle, new_id: NewId, keep: bool
 ) -> None:
-    """Also one that heeds no signal; what it has said is there."""
+    """Even one that ignores signals; its output is kept."""
     bundle.sh(DEAF).write()
     id = new_id()
     with pytest.raises(ocipy.TimeoutExpired) as caught:
@@ -124,7 +124,7 @@ def test_exec_in_a_paused_container_comes_back(begin: Begin, host: Host) -> None
     container.pause()
     with pytest.raises(ocipy.TimeoutExpired):
         container.exec(["true"], stdin=subprocess.DEVNULL, timeout=SHORT, ignore_paused=True)
-    # It was killed, and executes nothing. In a frozen v1 cgroup it dies when that thaws, and is this process's to reap.
+    # It was killed, and executes nothing. In a frozen v1 cgroup it dies after the thaw, and this process reaps it.
     container.resume()
     if host.cgroup != "v2":
         assert os.waitstatus_to_exitcode(os.waitpid(-1, 0)[1]) == -signal.SIGKILL
@@ -137,7 +137,7 @@ def test_exec_on_a_terminal(begin: Begin) -> None:
     script = "tty; read line; echo got $line; echo err >&2; exit 4"
     done = container.exec(["sh", "-c", script], tty=True, input=b"typed\n", capture_output=True)
     assert done.returncode == 4
-    # What is typed is shown when it is typed.
+    # The terminal echoes input immediately.
     assert sorted(done.stdout.splitlines()) == [b"/dev/pts/0", b"err", b"got typed", b"typed"]
     assert done.stderr == b""
     with pytest.raises(ValueError, match="tty"):
@@ -166,7 +166,7 @@ def test_the_terminal_of_a_container_is_received(library: ocipy.Runtime, bundle:
 
 
 def test_a_process_that_is_not_waited_for(begin: Begin, work: Path) -> None:
-    """Its status is known, and nobody else has to reap it."""
+    """Its status is known, and no other process needs to reap it."""
     container = begin()
     with (work / "out").open("w") as output:
         process = container.spawn(
@@ -204,7 +204,7 @@ def test_a_process_on_a_terminal_that_is_received(begin: Begin) -> None:
 
 
 def test_the_exit_status_of_a_container_that_is_ours_to_reap(begin: Begin) -> None:
-    """This process takes in orphans: its container's process is its child."""
+    """This process adopts orphans: the container's process is its child."""
     container = begin("sleep 1; exit 6")
     pid = container.state().pid
     with pytest.raises(ocipy.TimeoutExpired):
@@ -219,7 +219,7 @@ def test_the_exit_status_of_a_container_that_is_ours_to_reap(begin: Begin) -> No
 
 
 def test_the_exit_status_of_a_container_of_somebody_else_s(begin: Begin, host: Host) -> None:
-    """To who is not its parent the kernel tells it once it is reaped, if it is new enough."""
+    """A new enough kernel tells it to other processes than the parent, once it is reaped."""
     container = begin("sleep 1000 & wait; exit 7")
     pid = container.state().pid
     program = (
