@@ -1,4 +1,4 @@
-"""The state machine of runtime.md: create, start, state, kill, delete, and what each refuses."""
+"""The state machine of runtime.md: create, start, state, kill, delete, and their refusals."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_whole_life(container: MakeContainer) -> None:
 
 
 def test_commands_are_silent(container: MakeContainer) -> None:
-    """What a command prints shows up in the terminal of the engine's user."""
+    """The output of a command appears on the terminal of the engine's user."""
     one = container()
     for words in (("start", one.id), ("kill", one.id, "KILL"), ("delete", "--force", one.id)):
         result = one.runtime.call(*words).ok()
@@ -55,7 +55,7 @@ def test_state_document(container: MakeContainer, bundle: Bundle) -> None:
     assert document["pid"] == one.pid > 1
     assert document["bundle"] == str(bundle.path)
     assert document["annotations"] == bundle.config["annotations"]
-    # Engines parse this one as RFC 3339, with its zone.
+    # Engines parse it as RFC 3339, with a time zone.
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", document["created"])
     one.start()
     running = one.state()
@@ -104,7 +104,7 @@ def test_start_needs_a_created_container(container: MakeContainer, phase: str) -
 
 
 def test_start_of_a_container_that_died_before_it(container: MakeContainer) -> None:
-    """The FIFO is still there and nobody is at its other end: an error, and no hanging."""
+    """The FIFO still exists, without a reader: start fails, and does not hang."""
     one = container()
     os.kill(one.pid, signal.SIGKILL)
     one.wait_dead()
@@ -133,21 +133,21 @@ def test_kill_with_an_unknown_signal(container: MakeContainer) -> None:
 
 @pytest.mark.parametrize("name", ["KILL", "TERM", "INT", "HUP", "QUIT"])
 def test_kill_reaches_a_created_container(container: MakeContainer, name: str) -> None:
-    """Also a signal that the first process of a pid namespace does not get without a handler."""
+    """Even a signal that the first process of a pid namespace ignores without a handler."""
     one = container()
     one.kill(name).wait_dead()
     assert one.status == "stopped"
 
 
 def test_the_process_has_no_handler_of_ours(container: MakeContainer) -> None:
-    """As runc has it: one that does not handle TERM lives on, being the first of its pid namespace."""
+    """As with runc: the first process of a pid namespace survives TERM without a handler."""
     one = container(args=["sleep", "1000"]).start().kill("TERM")
     time.sleep(0.2)
     assert one.status == "running"
 
 
 def test_kill_of_a_stopped_container(container: MakeContainer) -> None:
-    """Engines take these words as "already gone"."""
+    """Engines interpret these words as "already gone"."""
     one = container().start().kill().wait_dead()
     one.runtime.kill(one.id, "TERM").fails("container not running")
     one.runtime.kill(one.id, 9).fails("container not running")
@@ -159,7 +159,7 @@ def test_kill_all_of_a_stopped_container_is_quiet(container: MakeContainer) -> N
 
 
 def test_kill_all_reaches_what_init_left_behind(container: MakeContainer, bundle: Bundle) -> None:
-    """Without a pid namespace of its own the container outlives its init; an engine then says kill --all."""
+    """Without a separate pid namespace the container outlives its init; an engine then calls kill --all."""
     bundle.without_namespace("pid")
     one = container(bundle, sh="sleep 1000 & echo child $!; exec sleep 1000").start()
     child = int(one.wait_output("child ").split()[1])
@@ -172,7 +172,7 @@ def test_kill_all_reaches_what_init_left_behind(container: MakeContainer, bundle
 
 @pytest.mark.parametrize("init_is_gone", [False, True])
 def test_kill_without_a_pid_namespace_is_for_all(container: MakeContainer, bundle: Bundle, init_is_gone: bool) -> None:
-    """KILL of the first process ends the others only in a pid namespace of their own; other signals are its alone."""
+    """KILL of the first process ends the others only in a separate pid namespace; other signals reach it alone."""
     bundle.without_namespace("pid")
     one = container(bundle, sh="sleep 1000 & echo child $!; exec sleep 1000").start()
     child = int(one.wait_output("child ").split()[1])
@@ -184,7 +184,7 @@ def test_kill_without_a_pid_namespace_is_for_all(container: MakeContainer, bundl
     one.runtime.kill(one.id, "KILL").ok()
     wait_until(lambda: process_state(child) in ("Z", ""))
     one.wait_dead()
-    if one.runtime.is_ocipy:  # runc is quiet about a cgroup that is empty
+    if one.runtime.is_ocipy:  # runc does not report an empty cgroup
         one.runtime.kill(one.id, "KILL").fails("container not running")
 
 
@@ -199,7 +199,7 @@ def test_delete_kills_what_init_left_behind(container: MakeContainer, bundle: Bu
 
 
 def test_zombie_init_counts_as_stopped(container: MakeContainer) -> None:
-    """An engine asks before it reaps."""
+    """An engine asks before it reaps init."""
     one = container(sh="exit 7").start()
     one.wait_dead()
     assert process_state(one.pid) == "Z"
@@ -249,7 +249,7 @@ def test_what_is_missing(runtime: Runtime, new_id: Callable[[], str]) -> None:
 
 
 def test_delete_of_a_half_made_state_directory(runtime: Runtime, new_id: Callable[[], str]) -> None:
-    """A create that died before it wrote anything leaves an empty directory."""
+    """A create that died before its first write leaves an empty directory."""
     id = new_id()
     (runtime.root / id).mkdir(parents=True)
     runtime.delete(id, force=True).ok()
@@ -302,7 +302,7 @@ def test_config_changes_after_create_have_no_effect(container: MakeContainer, bu
 
 
 def test_pid_file(container: MakeContainer, work: Path) -> None:
-    """A newline after the number makes containerd fail."""
+    """containerd fails on a newline after the number."""
     path = work / "pid"
     path.write_text("stale")
     one = container(None, "--pid-file", path)
@@ -313,7 +313,7 @@ def test_pid_file(container: MakeContainer, work: Path) -> None:
 @pytest.mark.ocipy_only("runc puts its file in the place of a device, the host's /dev/null among them")
 @pytest.mark.parametrize("kind", ["device", "FIFO", "directory"])
 def test_a_pid_file_replaces_nothing_else(container: MakeContainer, work: Path, kind: str) -> None:
-    """Neither where the command would have succeeded nor where it fails."""
+    """Neither on success nor on failure."""
     file = work / "pid"
     if kind == "directory":
         file.mkdir()
@@ -348,7 +348,7 @@ def test_no_pid_file_after_a_failed_create(
 
 
 def test_init_is_the_callers_orphan(container: MakeContainer) -> None:
-    """No process of the runtime stands between the engine and init: the engine reaps it."""
+    """There is no runtime process between the engine and init: the engine reaps init."""
     one = container()
     assert int(proc_status(one.pid)["PPid"]) == os.getpid()
     children = Path(f"/proc/{one.pid}/task/{one.pid}/children").read_text()

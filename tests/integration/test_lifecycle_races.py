@@ -1,4 +1,4 @@
-"""Commands that race for one container, and creates that are killed: one wins, and nothing is half made."""
+"""Races of commands for one container, and killed creates: one wins, and nothing incomplete remains."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_two_starts_of_one_container(container: MakeContainer) -> None:
 
 
 def test_create_against_delete(runtime: Runtime, bundle: Bundle, new_id: Callable[[], str]) -> None:
-    """Whoever wins, afterwards there is a whole container or none."""
+    """Whichever wins, the result is a complete container or none."""
     bundle.args("sleep", "1000").write()
     chance = random.Random(1)
     for _ in range(8):
@@ -66,7 +66,7 @@ def test_create_against_delete(runtime: Runtime, bundle: Bundle, new_id: Callabl
 def test_create_killed_at_any_moment(
     runtime: Runtime, bundle: Bundle, new_id: Callable[[], str], assert_nothing_left: Callable[[], None]
 ) -> None:
-    """delete --force cleans whatever a killed create left."""
+    """delete --force removes the leftovers of a killed create."""
     bundle.args("sleep", "1000").write()
     chance = random.Random(2)
     begun = time.monotonic()
@@ -88,7 +88,7 @@ def test_create_killed_at_any_moment(
 def test_killed_create_leaves_a_container_that_is_known(
     runtime: Runtime, bundle: Bundle, new_id: Callable[[], str], assert_nothing_left: Callable[[], None]
 ) -> None:
-    """Killed while a hook runs: init exists by then, so the id must answer to state or be gone; never half of it."""
+    """Killed while a hook runs: init exists by then, so either `state` knows the id, or everything is gone."""
     marker = bundle.path / "hook-began"
     hook = {"path": "/bin/sh", "args": ["sh", "-c", f"touch {marker}; exec sleep 1"]}
     bundle.config["hooks"] = {"createRuntime": [hook]}
@@ -105,5 +105,5 @@ def test_killed_create_leaves_a_container_that_is_known(
         answer.fails("does not exist")
     runtime.delete(id, force=True).ok()
     assert runtime.ids() == []
-    time.sleep(1)  # the hook ends: it was the killed process's child, and nobody's to kill
+    time.sleep(1)  # the hook, a child of the killed process, ends on its own
     assert_nothing_left()

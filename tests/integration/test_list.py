@@ -22,7 +22,7 @@ def test_table(container: MakeContainer, runtime: Runtime) -> None:
     assert rows[other.id][2] == "created"
     assert rows[one.id][5] == "root"
     assert len(rows) == 2
-    # Columns line up: each begins under its heading.
+    # Each column begins under its heading.
     for line in lines[1:]:
         assert line[lines[0].index("PID")] != " " and line[lines[0].index("PID") - 1] == " "
 
@@ -62,7 +62,7 @@ def test_none(runtime: Runtime) -> None:
 
 @pytest.mark.unprivileged
 def test_root_directory_that_is_missing(runtime: Runtime, work: Path) -> None:
-    """A directory that somebody named and that is not there is a mistake worth telling."""
+    """A missing directory that the user named is an error worth reporting."""
     runtime.call("list", globals=["--root", work / "nowhere"]).fails("no such file or directory")
 
 

@@ -1,4 +1,4 @@
-"""The commands that only tell: list, plan, features."""
+"""The commands that only print: list, plan, features."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_list_skips_what_is_no_container(container: MakeContainer, runtime: Runt
 
 @pytest.mark.ocipy_only("a command of ocipy's own")
 class TestPlan:
-    """It prints, and touches nothing."""
+    """It prints, and changes nothing."""
 
     def test_text(self, runtime: Runtime, bundle: Bundle, work: Path) -> None:
         bundle.write()
@@ -104,7 +104,7 @@ class TestPlan:
 
 @pytest.mark.unprivileged
 def test_features(runtime: Runtime) -> None:
-    """On standard output alone: some engines read both streams as one document."""
+    """Only on standard output: some engines read both streams as one document."""
     result = runtime.call("features").ok()
     assert result.stderr == ""
     document = json.loads(result.stdout)

@@ -1,4 +1,4 @@
-"""The steps that mount, tried alone in scratch namespaces (tests/harness/scratch.py)."""
+"""The mount steps, each alone in scratch namespaces (tests/harness/scratch.py)."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_flags_of_the_filesystem(scratch: Scratch, word: str, extra: tuple[str, 
 
 
 def test_mand_and_iversion_are_accepted(scratch: Scratch) -> None:
-    # Both are without effect on a kernel of today (mount_on_host(8)).
+    # Both have no effect on a current kernel (mount_on_host(8)).
     with_proc(scratch).mount("/m", "mand", "iversion", "size=4k")
     assert "size=4k" in scratch.run(lambda init: mount_of("/m")).super_options
 
@@ -126,7 +126,7 @@ def test_locked_flags_where_the_runtime_itself_is_in_a_user_namespace(
 ) -> None:
     mount_on_host("tmpfs", source, "tmpfs", "nosuid", "nodev")
     scratch.user_namespace()
-    scratch.host.capabilities = 0  # so that init opens the source, in its own mount namespace
+    scratch.host.capabilities = 0  # then init opens the source, in its mount namespace
     scratch.path.chmod(0o755)
     scratch.path.parent.chmod(0o755)
     with_proc(scratch).bind(source, "/m", *words)

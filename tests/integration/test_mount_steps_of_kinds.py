@@ -1,4 +1,4 @@
-"""The steps that mount what has rules of its own (copies, mapped ids, proc, sysfs), and those that mask."""
+"""The steps for mounts with special rules (copies, mapped ids, proc, sysfs), and for masks."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_files_of_lxcfs_are_bound_in_proc(scratch: Scratch, source: Path) -> Non
 
 
 def test_sysfs_of_the_host_where_none_may_be_mounted(scratch: Scratch) -> None:
-    """CVE-2023-25809: and all of it read-only."""
+    """CVE-2023-25809: all of it is read-only."""
     scratch.namespaces("mount", "pid").user_namespace()
     with_proc(scratch).mount("/sys", "ro", "nosuid", type="sysfs")
     mounts = scratch.run(lambda init: [mount for mount in proc_mounts() if mount.point.startswith("/sys")])
@@ -208,7 +208,7 @@ def test_readonly_paths_keep_their_flags(scratch: Scratch, source: Path) -> None
 
 
 def test_what_is_mounted_below_a_readonly_path_stays(scratch: Scratch, source: Path) -> None:
-    """It is seen as before, and as writable: read-only is the path's own mount, as with runc and crun."""
+    """It stays visible and writable: only the path's own mount becomes read-only, as with runc and crun."""
     (source / "below/file").write_text("below")
     with_proc(scratch).bind(source, "/m", "rbind")
     scratch.linux["readonlyPaths"] = ["/m"]

@@ -1,6 +1,6 @@
-"""Mounts, root, devices and covered paths of whole containers, from inside and outside; also against runc.
+"""Mounts, root, devices and covered paths of whole containers, from inside and outside, also compared with runc.
 
-What each step does in every case is in test_mount_steps.py and test_mount_steps_of_kinds.py.
+test_mount_steps.py and test_mount_steps_of_kinds.py test each step in every case.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _mounts(result: Result) -> dict[str, Mount]:
 
 @pytest.fixture
 def volume(work: Path) -> Iterator[Path]:
-    """A shared tmpfs with another one in it, at "below"."""
+    """A shared tmpfs that contains another one, at "below"."""
     path = work / "volume"
     path.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "volume", path], check=True)
@@ -169,7 +169,7 @@ def test_rootfs_propagation(sh: RunScript, bundle: Bundle, kind: str) -> None:
 def test_a_mount_keeps_its_own_propagation_whatever_that_of_the_root_is(
     sh: RunScript, bundle: Bundle, volume: Path, kind: str, words: list[str], expected: list[str]
 ) -> None:
-    """rootfsPropagation is the root's, also with an "r" (kubelet, Docker in Docker)."""
+    """rootfsPropagation applies to the root, also with an "r" (kubelet, Docker in Docker)."""
     bundle.linux["rootfsPropagation"] = kind
     bundle.mount("/mnt", str(volume), *words)
     mounts = _mounts(sh(MOUNTINFO, bundle))
@@ -207,7 +207,7 @@ def test_tmpcopyup(sh: RunScript, bundle: Bundle) -> None:
 
 
 def test_mounts_are_made_in_their_order(sh: RunScript, bundle: Bundle, volume: Path) -> None:
-    """One below another, and one upon another: the last is what is seen."""
+    """One below another, and one on top of another: the last is visible."""
     bundle.mount("/mnt", "tmpfs", "mode=700", type="tmpfs").mount("/mnt/volume", str(volume))
     bundle.mount("/srv", str(volume)).mount("/srv", "tmpfs", "mode=711", type="tmpfs")
     result = sh("stat -c %a /mnt /srv; ls /srv; ls -d /mnt/volume/file", bundle).ok()
@@ -223,7 +223,7 @@ def test_root_readonly(sh: RunScript, bundle: Bundle, readonly: bool) -> None:
 
 
 def test_mode_of_a_tmpfs(sh: RunScript, bundle: Bundle) -> None:
-    """That of the directory which it covers; the kernel's where there was none."""
+    """The mode of the covered directory; the kernel's default if there was none."""
     (bundle.rootfs / "there").mkdir()
     (bundle.rootfs / "there").chmod(0o710)
     bundle.mount("/there", "tmpfs", type="tmpfs").mount("/new/one", "tmpfs", type="tmpfs")
@@ -283,7 +283,7 @@ def test_files_are_bound_on_files_that_are_made(sh: RunScript, bundle: Bundle, v
 
 @pytest.mark.ocipy_only("runc needs the directories above to be searchable for the container's root")
 def test_sources_and_root_behind_closed_directories(sh: RunScript, bundle: Bundle, volume: Path, work: Path) -> None:
-    bundle.file("/mnt", "")  # the root filesystem is not the container's root's to make anything in
+    bundle.file("/mnt", "")  # the container's root cannot create files in the root filesystem
     bundle.user_namespace().mount("/mnt", str(volume / "file"), "ro")
     work.chmod(0o700)
     assert sh("cat /mnt", bundle).ok().stdout == "of the volume"
@@ -382,7 +382,7 @@ def test_streams_from_null_are_the_containers(container: MakeContainer, bundle: 
 def test_the_message_queues_belong_to_root_of_a_new_user_namespace(
     container: MakeContainer, make_bundle: Callable[[], Bundle], joined: bool
 ) -> None:
-    """mq_overview(7): /dev/mqueue is whose who makes the IPC namespace."""
+    """mq_overview(7): /dev/mqueue belongs to the creator of the IPC namespace."""
     bundle = make_bundle().user_namespace()
     if joined:
         other = container(make_bundle().args("sleep", "100")).start()
@@ -398,7 +398,7 @@ def test_the_message_queues_belong_to_root_of_a_new_user_namespace(
 def test_without_a_mount_namespace(
     runtime: Runtime, bundle: Bundle, new_id: NewId, assert_nothing_left: Callable[[], None]
 ) -> None:
-    """The mounts are the host's, and delete takes them away; so does a create that fails."""
+    """The mounts are on the host, and delete removes them; so does a failing create."""
     bundle.without_namespace("mount")
     bundle.linux["maskedPaths"] = bundle.linux["readonlyPaths"] = None
     points = list(_mounts(runtime.run(bundle.sh(MOUNTINFO), new_id())))
@@ -412,7 +412,7 @@ def test_without_a_mount_namespace(
 
 @pytest.mark.differs_from_runc("it pivots there, which changes the root of the others")
 def test_a_joined_mount_namespace_keeps_its_root(container: MakeContainer, make_bundle: MakeBundle, work: Path) -> None:
-    """Others live in it: their root stays what it is."""
+    """Other processes use it, and their root does not change."""
     with subprocess.Popen(["unshare", "--mount", "sleep", "100"]) as other:
         try:
             bundle = make_bundle()

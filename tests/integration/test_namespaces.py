@@ -1,4 +1,4 @@
-"""Namespaces: every kind new or joined by path, in any order; what is refused; user namespaces and their maps."""
+"""Namespaces: every kind, new or joined by path, in any order; refusals; user namespaces and their maps."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_kind_joined_by_path(container: MakeContainer, make_bundle: Callable[...
 
 
 def test_pid_namespace_joined(container: MakeContainer, make_bundle: Callable[..., Bundle]) -> None:
-    """The second container sees the first as pid 1, and ends when that one does."""
+    """The second container sees the first as pid 1, and ends with it."""
     first = container().start()
     bundle = make_bundle()
     bundle.linux["namespaces"][0]["path"] = f"/proc/{first.pid}/ns/pid"
@@ -85,7 +85,7 @@ def test_pid_namespace_joined(container: MakeContainer, make_bundle: Callable[..
     assert second.stdout.startswith("sleep\n")
     assert second.proc_status()["NSpid"].split()[-1] != "1"
     first.kill()
-    # The kernel lets the first one end when all others of its pid namespace have been reaped.
+    # The first process can end only when all others of its pid namespace have been reaped.
     second.wait_dead()
     assert second.status == "stopped"
     assert second.reap() == 128 + 9
@@ -96,7 +96,7 @@ def test_pid_namespace_joined(container: MakeContainer, make_bundle: Callable[..
 
 @pytest.mark.parametrize("order", [0, 1, 2, 3, 4])
 def test_joined_in_any_order(container: MakeContainer, make_bundle: Callable[..., Bundle], order: int) -> None:
-    """The order of the list must not matter, with a user namespace among them that owns the others."""
+    """The order of the list must not matter, even with a user namespace that owns the others."""
     owner = make_bundle().user_namespace()
     first = container(owner.args("sleep", "1000")).start()
     kinds = ["user", "network", "ipc", "uts", "pid"]
@@ -120,7 +120,7 @@ def test_host_namespace_joined_with_a_new_user_namespace(container: MakeContaine
     bundle.user_namespace()
     bundle.without_mount(
         "/sys", "/sys/fs/cgroup"
-    )  # sysfs cannot be mounted where the network namespace is not one's own
+    )  # sysfs cannot be mounted in a network namespace of another user namespace
     for entry in bundle.linux["namespaces"]:
         if entry["type"] == "network":
             entry["path"] = f"/proc/{os.getpid()}/ns/net"
@@ -190,7 +190,7 @@ def test_mappings_that_the_kernel_refuses(
 
 @pytest.mark.smoke
 def test_user_namespace(container: MakeContainer, bundle: Bundle) -> None:
-    """Root inside, 100000 outside; a capable root inside its own world."""
+    """Root inside, 100000 outside, with capabilities inside its user namespace."""
     bundle.user_namespace()
     bundle.config["root"]["readonly"] = False
     os.chown(bundle.rootfs, 100000, 100000)
@@ -226,7 +226,7 @@ def test_user_namespace_with_several_mappings(container: MakeContainer, bundle: 
 
 
 def test_user_namespace_where_root_is_not_mapped(sh: Callable[..., Result], bundle: Bundle) -> None:
-    """The container's root is somebody's, or nobody's; with uid 1000 alone mapped the set-up still needs a root."""
+    """The container's root is mapped or unmapped; with only uid 1000 mapped, the set-up still needs a root."""
     bundle.user_namespace()
     bundle.process["user"] = {"uid": 1000, "gid": 1000}
     bundle.linux["uidMappings"] = [{"containerID": 0, "hostID": 200000, "size": 2000}]
@@ -234,7 +234,7 @@ def test_user_namespace_where_root_is_not_mapped(sh: Callable[..., Result], bund
 
 
 def test_user_namespace_keeps_the_host_out(sh: Callable[..., Result], bundle: Bundle) -> None:
-    """A file of the host's root is nobody's inside, and not writable for all of the container's capabilities."""
+    """A file of the host's root belongs to nobody inside, and no capability of the container makes it writable."""
     bundle.user_namespace()
     bundle.config["root"]["readonly"] = False
     bundle.process["capabilities"]["effective"] = bundle.process["capabilities"]["permitted"] = ["CAP_DAC_OVERRIDE"]
@@ -363,7 +363,7 @@ def test_init_is_pid_one_and_alone(sh: Callable[..., Result]) -> None:
 
 @pytest.mark.needs_program("ip")
 def test_namespaces_end_with_the_container(container: MakeContainer) -> None:
-    """A network device whose other end is in there goes when the namespace does: network_namespaces(7)."""
+    """A network device whose peer is in there disappears with the namespace: network_namespaces(7)."""
     with private_network():
         subprocess.run(["ip", "link", "add", "outer", "type", "veth", "peer", "name", "inner"], check=True)
         one = container().start()

@@ -1,4 +1,4 @@
-"""linux.netDevices: moved with name, addresses and attributes, and back again where create does not come to its end."""
+"""linux.netDevices: moved with name, addresses and attributes, and moved back if create fails."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def ip(*words: str) -> str:
 
 @pytest.fixture
 def pair() -> Iterator[tuple[str, str]]:
-    """A pair of network devices, in a network namespace of the test's own: the host's are nobody's to play with."""
+    """A pair of network devices in a test network namespace: tests must not touch the host's."""
     with private_network():
         ip("link", "add", "left", "type", "veth", "peer", "name", "right")
         ip("link", "set", "lo", "up")
@@ -37,7 +37,7 @@ def pair() -> Iterator[tuple[str, str]]:
 
 @pytest.fixture
 def dressed(pair: tuple[str, str]) -> tuple[str, str]:
-    """The pair, with all that a device can lose by a move, and a third device, which is down."""
+    """The pair, with everything that a device can lose in a move, and a third device, which is down."""
     left, right = pair
     ip("link", "add", "bridge", "type", "bridge")
     ip("link", "set", "bridge", "up")
@@ -59,7 +59,7 @@ def dressed(pair: tuple[str, str]) -> tuple[str, str]:
 
 
 def network() -> dict[str, Any]:
-    """All that ip(8) tells of the devices of this network namespace, but for what is counted or passes."""
+    """ip(8)'s facts about the devices of this network namespace, except counters and transient ones."""
     passing = ("valid_life_time", "preferred_life_time", "linkmode", "operstate", "tentative", "flags")
 
     def lasting(found: Any) -> Any:
@@ -112,7 +112,7 @@ def test_moved_with_its_addresses(container: MakeContainer, bundle: Bundle, pair
     assert device["mtu"] == 1400
     found = [entry for entry in device["addr_info"] if entry["scope"] == "global"]
     addresses = {(entry["local"], entry["prefixlen"]) for entry in found}
-    # The third has a limited life, so it is none that is moved.
+    # The third has a limited lifetime, so it is not moved.
     assert addresses == {("192.0.2.7", 24), ("2001:db8::7", 64)}
 
 
@@ -135,7 +135,7 @@ def test_names(container: MakeContainer, bundle: Bundle, pair: tuple[str, str], 
 def test_a_device_is_left_where_it_is_at_the_end(
     container: MakeContainer, make_bundle: Callable[..., Bundle], pair: tuple[str, str]
 ) -> None:
-    """config-linux.md: its life is the namespace's, and the runtime MUST NOT move it out of that before deletion."""
+    """config-linux.md: it lives as long as the namespace, and the runtime MUST NOT move it out before deletion."""
     keeper = container(make_bundle(), args=["sleep", "1000"])
     bundle = make_bundle()
     for space in bundle.linux["namespaces"]:
@@ -237,7 +237,7 @@ class TestAFailedCreate:
             bundle.args("no-such-command")
             runtime.create(bundle, new_id()).fails("executable file not found")
             assert settled() == before
-            # The namespace of whoever calls is no other one: nothing could move.
+            # The caller's own namespace: nothing could move.
             bundle.linux["namespaces"][2]["path"] = "/proc/self/ns/net"
             runtime.create(bundle, new_id()).fails("/linux/netDevices", "its own")
             assert settled() == before
@@ -246,7 +246,7 @@ class TestAFailedCreate:
     def test_devices_come_back_where_one_of_them_cannot_be_set_up(
         self, runtime: Runtime, bundle: Bundle, new_id: NewId, dressed: tuple[str, str]
     ) -> None:
-        """The first one has moved by then: here the addresses of the second are not permitted in the container."""
+        """The first one has already moved: the container does not permit the second one's addresses."""
         before = settled()
         words = ["unshare", "-n", "sh", "-c", "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6; echo; read x"]
         with subprocess.Popen(words, stdin=-1, stdout=-1, text=True) as holder:
@@ -276,7 +276,7 @@ class TestAFailedCreate:
         running.wait(5)
         if number == signal.SIGKILL:
             os.kill(int(marker.read_text()), signal.SIGKILL)
-            # The lock is free when they are back.
+            # The lock is released once they are back.
             runtime.delete(container_id, force=True).ok()
         assert settled() == before
 
@@ -314,7 +314,7 @@ class TestAFailedCreate:
 def test_a_created_container_keeps_its_devices(
     container: MakeContainer, bundle: Bundle, dressed: tuple[str, str]
 ) -> None:
-    """And takes them with it: the runtime must not move them out before the namespace goes (config-linux.md)."""
+    """The namespace takes them along: the runtime must not move them out before that (config-linux.md)."""
     bundle.linux["netDevices"] = {"left": {"name": "first"}}
     one = container(bundle, args=["sleep", "1000"])
     pid = one.pid

@@ -1,4 +1,4 @@
-"""--no-pivot: the container is as with pivot_root, and the host's procfs and sysfs below it are out of reach."""
+"""--no-pivot: the container is like one with pivot_root, and cannot reach the host's procfs and sysfs below it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OLDER = pytest.mark.differs_from_runc("older ones want the mappings as well", al
 
 @pytest.fixture(params=["no", "new", pytest.param("joined", marks=OLDER)])
 def bundle(request: pytest.FixtureRequest, make_bundle: Callable[..., Bundle], container: MakeContainer) -> Bundle:
-    """With no user namespace of its own, with a new one, and in another container's."""
+    """Without a user namespace, with a new one, and in another container's."""
     bundle = make_bundle()
     if request.param != "no":
         bundle.user_namespace()
@@ -41,7 +41,7 @@ def bundle(request: pytest.FixtureRequest, make_bundle: Callable[..., Bundle], c
 
 
 def has_user_namespace(bundle: Bundle) -> bool:
-    """Whether the mount namespace belongs to another user namespace than the host's."""
+    """Whether the mount namespace belongs to a user namespace other than the host's."""
     return any(entry["type"] == "user" for entry in bundle.linux["namespaces"])
 
 
@@ -70,7 +70,7 @@ def test_processes_that_enter_have_the_same_root(container: MakeContainer, bundl
 
 
 def test_the_hosts_proc_and_sys_are_out_of_reach(container: MakeContainer, bundle: Bundle) -> None:
-    """Even for who has got rid of the container's root: unmounted, or covered by what shows nothing."""
+    """Even a process that has removed the container's root finds them unmounted, or covered."""
     one = container(bundle.args("sleep", "1000"), *FLAGS).start()
 
     def look(mounts: list[Mount]) -> tuple[list[str], set[str], list[str]]:
@@ -87,7 +87,7 @@ def test_the_hosts_proc_and_sys_are_out_of_reach(container: MakeContainer, bundl
 def test_no_new_mount_shows_what_is_masked(
     runtime: Runtime, bundle: Bundle, new_id: NewId, flags: tuple[str, ...], script: str
 ) -> None:
-    """The kernel allows one in a user namespace only where another shows all of it (mount_namespaces(7))."""
+    """The kernel allows one in a user namespace only if another is fully visible (mount_namespaces(7))."""
     bundle.process.update(user={"uid": 1000, "gid": 1000}, noNewPrivileges=False)
     result = runtime.run(bundle.sh(script), new_id(), *flags).ok()
     assert result.lines == ["refused"]
@@ -98,7 +98,7 @@ def test_no_new_mount_shows_what_is_masked(
 def test_a_new_mount_where_nothing_is_masked(
     runtime: Runtime, bundle: Bundle, new_id: NewId, flags: tuple[str, ...]
 ) -> None:
-    """So that the test above means something."""
+    """The test above would find them."""
     bundle.process.update(user={"uid": 1000, "gid": 1000}, noNewPrivileges=False)
     bundle.linux["maskedPaths"] = bundle.linux["readonlyPaths"] = []
     assert runtime.run(bundle.sh(MOUNT_PROC), new_id(), *flags).ok().lines == ["mounted"]
@@ -106,7 +106,7 @@ def test_a_new_mount_where_nothing_is_masked(
 
 @pytest.fixture
 def stacked(work: Path) -> Iterator[Path]:
-    """Two full procfs in one place of the host."""
+    """Two full procfs at one place on the host."""
     place = work / "a proc\\with blanks"
     place.mkdir()
     for _ in range(2):
@@ -140,7 +140,7 @@ def out_of_the_way(work: Path) -> Iterator[Path]:
 def test_below_another_mount(
     container: MakeContainer, runtime: Runtime, bundle: Bundle, new_id: NewId, out_of_the_way: Path, deceptive: bool
 ) -> None:
-    """That mount goes first. A user namespace may not take it off: so no container, which leaves nothing."""
+    """That mount must go first. A user namespace may not unmount it, so create fails, and leaves nothing behind."""
     if deceptive:
         (out_of_the_way / "proc").mkdir()
     if has_user_namespace(bundle):
@@ -177,8 +177,8 @@ def test_below_a_closed_directory(
     assert behind(one.pid, visible) == []
 
 
-# A mount namespace where all is shared, as systemd makes the host's, with more of procfs, and the root filesystem a
-# mount of its own: what the runtime does to the host there is done to this namespace alone.
+# A mount namespace with shared mounts, like systemd's host, more procfs, and the root filesystem as a separate mount:
+# the runtime's changes to its "host" affect only this namespace.
 SHARED_HOST = """
 work=$1 rootfs=$2; shift 2
 mount --bind "$rootfs" "$rootfs"
@@ -197,7 +197,7 @@ exit $status
 def test_nothing_of_it_happens_on_the_host(
     container: MakeContainer, bundle: Bundle, work: Path, kind: str | None
 ) -> None:
-    """Neither a new "/" nor an unmounted /proc. What cannot be unmounted here alone is covered."""
+    """Neither a new "/" nor an unmounted /proc. Mounts that cannot be unmounted only here are covered."""
     if kind:
         bundle.linux["rootfsPropagation"] = kind
     host = ["unshare", "--mount", "--propagation", "shared", "sh", "-c", SHARED_HOST, "sh", str(work)]
@@ -211,7 +211,7 @@ def test_nothing_of_it_happens_on_the_host(
 def test_the_hosts_root_as_the_containers(
     container: MakeContainer, make_bundle: Callable[..., Bundle], flags: tuple[str, ...]
 ) -> None:
-    """Then it lies on "/" from the start."""
+    """Then it covers "/" from the start."""
     bundle = make_bundle().without_namespace("cgroup").without_mount("/sys", "/sys/fs/cgroup")
     bundle.config["root"] = {"path": "/", "readonly": True}
     one = container(bundle, *flags, sh="echo $$ /proc/[0-9]*; exec sleep 1000").start()

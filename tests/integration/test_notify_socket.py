@@ -1,4 +1,4 @@
-"""NOTIFY_SOCKET: the readiness of the container's process goes to the service manager that has started the runtime."""
+"""NOTIFY_SOCKET: the container process's readiness reaches the service manager that started the runtime."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SCRIPT = "env | grep NOTIFY_SOCKET; mount | grep /run/notify; echo up; sleep 100
 
 
 class Manager:
-    """A service manager's end: what it was told, without the barriers, which it answers as systemd does."""
+    """A service manager's side: the messages, except barriers, which it answers as systemd does."""
 
     def __init__(self, path: Path) -> None:
         self.environment = {"NOTIFY_SOCKET": str(path)}
@@ -27,7 +27,7 @@ class Manager:
         self.socket.settimeout(scaled(20))
 
     def told(self) -> dict[str, str]:
-        """The variables of all messages until READY and MAINPID are there."""
+        """The variables of all messages, until READY and MAINPID have arrived."""
         found: dict[str, str] = {}
         while not found.keys() >= {"READY", "MAINPID"}:
             data, fds, _, _ = socket.recv_fds(self.socket, 4096, 4)
@@ -38,7 +38,7 @@ class Manager:
         return found
 
     def answer_barriers(self) -> None:
-        """Take what is there, and close the descriptors that come with it."""
+        """Receive pending messages, and close their file descriptors."""
         self.socket.settimeout(0.2)
         try:
             while True:
@@ -56,7 +56,7 @@ def manager(work: Path) -> Iterator[Manager]:
 
 
 def say(pid: int, message: bytes) -> None:
-    """Say something as the container's process would: by the path that it knows."""
+    """Send a message as the container's process would, through its path."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ours:
         ours.sendto(message, f"/proc/{pid}/root/run/notify/notify.sock")
 
@@ -128,7 +128,7 @@ def test_run_in_the_background_waits_and_in_the_foreground_is_the_main_process(
 
 
 def test_nothing_is_there_without_it(runtime: Runtime, bundle: Bundle, new_id: Callable[[], str]) -> None:
-    """A start alone that has it does not wait either: the process knows of no socket."""
+    """If only start has it, it does not wait either: the process does not know the socket."""
     id = new_id()
     created = runtime.create(bundle.sh("env; ls -d /run/notify; exec sleep 1000"), id).ok()
     pid = runtime.state(id)["pid"]
@@ -201,7 +201,7 @@ def test_the_bundle_and_a_later_exec_know_nothing_of_it(
 
 
 def received_pidfd(listener: socket.socket) -> tuple[bytes, int]:
-    """The one message that came, and the pid that its pidfd is of."""
+    """The only message, and the pid of its pidfd."""
     connection, _ = listener.accept()
     with connection:
         data, fds, _, _ = socket.recv_fds(connection, 4096, 4)

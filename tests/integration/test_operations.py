@@ -1,4 +1,4 @@
-"""The operations of runtime.md: every error of its list, and that `state` and hooks get what the schema describes."""
+"""The operations of runtime.md: every listed error, and the documents of `state` and hooks match the schema."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NewId = Callable[[], str]
 
 
 def assert_is_a_state(document: Any) -> None:
-    """By the specification's schema, in which nothing but annotations may have names of its own."""
+    """Validate with the specification's schema, which allows free names only in annotations."""
     schema = json.loads((TOP / "spec/state.schema.json").read_text())
     schema["additionalProperties"] = False
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -41,7 +41,7 @@ def test_create_with_an_id_that_is_none(runtime: Runtime, bundle: Bundle, id: st
 
 
 def test_create_without_a_bundle(runtime: Runtime, new_id: NewId, work: Path) -> None:
-    """It is the current directory where none is named, and that is none."""
+    """It defaults to the current directory, which is not a bundle."""
     (work / "empty").mkdir()
     runtime.call("create", new_id(), cwd=work / "empty").fails("config.json")
     assert runtime.ids() == []
@@ -113,7 +113,7 @@ def test_an_operation_on_what_is_being_created_has_no_effect(
 
 
 def test_the_state_is_what_the_schema_describes(container: MakeContainer, bundle: Bundle) -> None:
-    """In each status that a caller can meet."""
+    """In each status that a caller can see."""
     bundle.args("sleep", "1000")
     bundle.config["annotations"] = {"org.example": "x"}
     one = container(bundle)

@@ -1,4 +1,4 @@
-"""A directory that init has just made is opened as what it is, not as what somebody mounts over it meanwhile."""
+"""init opens the directory that it has just made, not a mount that another process puts on it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.ocipy_only(reason="its way of making paths")
 
 @pytest.fixture
 def covered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """A root in which another process mounts a tmpfs over `new` as soon as that is made."""
+    """A root in which another process mounts a tmpfs on `new` as soon as it exists."""
     real_mkdir, real_open = os.mkdir, os.open
     place = tmp_path / "new"
 
@@ -60,14 +60,14 @@ def covered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     ids=["directory", "below", "file", "plain"],
 )
 def test_what_was_made_is_not_opened_across_a_mount(covered: int, make: Callable[[int], int]) -> None:
-    """Else the next is made in, or mounted on, a filesystem of somebody else's (CVE-2021-30465)."""
+    """Otherwise the next directory is created in, or mounted on, a foreign filesystem (CVE-2021-30465)."""
     with pytest.raises(OSError) as caught:
         make(covered)
     assert caught.value.errno == errno.EXDEV
 
 
 def test_our_procfs_is_not_left(source: Path) -> None:
-    """A file of it is never reached across a mount, a magic link, or upwards (CVE-2025-52881)."""
+    """The path to a file never crosses a mount or a magic link, or leads upwards (CVE-2025-52881)."""
     (source / "below/file").touch()
     (source / "file").touch()
     directory, proc = os.open(source, os.O_PATH), os.open("/proc", os.O_PATH)

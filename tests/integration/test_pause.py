@@ -1,4 +1,4 @@
-"""pause and resume, and what the other commands do with a paused container."""
+"""pause and resume, and the other commands on a paused container."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_pause_stops_all_and_resume_goes_on(container: MakeContainer) -> None:
     one.wait_output("tick 2")
     one.runtime.call("pause", one.id).ok()
     assert one.status == "paused"
-    # The write of a line is one system call: what was written when the freezer was done is all there is.
+    # Each line is one system call: nothing more is written once the freezer is done.
     said = one.stdout
     with pytest.raises(AssertionError):
         wait_until(lambda: one.stdout != said, timeout=0.3)
@@ -36,7 +36,7 @@ def test_pause_stops_all_and_resume_goes_on(container: MakeContainer) -> None:
 
 
 def test_they_are_silent_and_need_no_environment(container: MakeContainer) -> None:
-    """podman calls them with XDG_RUNTIME_DIR alone, empty for root, and on the user's terminal."""
+    """podman calls them with only XDG_RUNTIME_DIR, empty for root, and on the user's terminal."""
     one = container().start()
     bare = ("env", "-i", "XDG_RUNTIME_DIR=")
     for command, status in (("pause", "paused"), ("resume", "running")):
@@ -116,7 +116,7 @@ def test_delete_of_a_paused_container_by_force(container: MakeContainer, started
 
 @pytest.mark.parametrize("flags", [(), ("--all",)])
 def test_kill_ends_a_paused_container(container: MakeContainer, flags: tuple[str, ...]) -> None:
-    """On cgroup v1 what is frozen does not die of a signal."""
+    """On cgroup v1 signals do not kill frozen processes."""
     one = container(sh="sleep 1000 & exec sleep 1000").start()
     one.runtime.call("pause", one.id).ok()
     one.runtime.kill(one.id, signal.SIGKILL, *flags).ok()
@@ -159,7 +159,7 @@ def test_resume_when_init_has_died(container: MakeContainer) -> None:
 
 
 def test_pause_against_delete(container: MakeContainer) -> None:
-    """Whoever wins, the container is gone in the end, and nobody waits long."""
+    """Whichever wins, the container is gone at the end, and no command waits long."""
     for _ in range(6):
         one = container().start()
         pause = one.runtime.begin("pause", one.id)
@@ -170,7 +170,7 @@ def test_pause_against_delete(container: MakeContainer) -> None:
 
 
 def test_pause_against_kill(container: MakeContainer) -> None:
-    """Whoever wins, the container ends without more ado: on v1 one frozen with SIGKILL pending would not."""
+    """Whichever wins, the container ends: on v1 a frozen one with a pending SIGKILL would not."""
     for _ in range(10):
         one = container(sh="sleep 1000 & exec sleep 1000").start()
         kill = one.runtime.begin("kill", one.id, "KILL")
@@ -201,7 +201,7 @@ def test_what_is_dying_is_not_frozen(container: MakeContainer) -> None:
 @pytest.mark.needs_cgroup_v1
 @pytest.mark.ocipy_only("runc 1.5 does not thaw what is left")
 def test_what_a_dead_container_has_left_frozen_is_ended_by_delete(container: MakeContainer) -> None:
-    """On cgroup v1 a process that is frozen does not die: whoever is left there is thawed to its end."""
+    """On cgroup v1 a frozen process does not die: delete thaws the remaining ones."""
     one = container().start()
     cgroup = Path("/sys/fs/cgroup/freezer") / one.cgroups()["freezer"].lstrip("/")
     below = cgroup / "below"

@@ -1,4 +1,4 @@
-"""What a process has besides ids and capabilities: no_new_privs, oom score, scheduling, keys, signals, CPUs."""
+"""A process's properties other than ids and capabilities: no_new_privs, OOM score, scheduling, keys, signals, CPUs."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_oom_score_absent_is_the_callers(runtime: Runtime, bundle: Bundle, new_i
 
 
 def test_oom_score_of_zero_is_a_score(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
-    """Docker always gives it. Where lowering is not permitted it is an error that says so."""
+    """Docker always sets it. If lowering it is not permitted, the error says so."""
     bundle.process["oomScoreAdj"] = 0
     assert runtime.run(bundle.args("cat", "/proc/self/oom_score_adj"), new_id()).ok().stdout == "0\n"
 
@@ -87,7 +87,7 @@ def test_caller_that_ignores_the_end_of_its_children(
 
 @pytest.mark.differs_from_runc("an ignored SIGRTMIN stays so: Go leaves it to libc")
 def test_signals_are_as_the_kernel_starts_a_process(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
-    """conmon ignores SIGPIPE, others block some; nothing of it reaches the container."""
+    """conmon ignores SIGPIPE, other callers block signals; none of that reaches the container."""
 
     def hostile() -> None:
         for number in (signal.SIGPIPE, signal.SIGHUP, signal.SIGQUIT, signal.SIGRTMIN):
@@ -115,8 +115,8 @@ def test_session_is_its_own(container: MakeContainer) -> None:
     assert os.getsid(one.pid) == os.getpgid(one.pid) == one.pid
 
 
-# add_key(2) and keyctl(2) have no function in libc: a session keyring with a key in it that is seen only by who has the
-# keyring (or root would see it everywhere), and then the rest of the words.
+# libc has no add_key(2) and keyctl(2). Makes a session keyring with a key that only its possessors can see (otherwise
+# root would see it everywhere), then executes the other words.
 SESSION = """
 import ctypes, os, sys
 add_key, keyctl = {"x86_64": (248, 250), "aarch64": (217, 219)}[os.uname().machine]

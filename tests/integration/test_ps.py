@@ -1,4 +1,4 @@
-"""ps: the processes of a container, as a table of the host's ps and as JSON."""
+"""ps: a container's processes, as a table of the host's ps and as JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MakeContainer = Callable[..., Container]
 
 @pytest.fixture
 def family(container: MakeContainer) -> Container:
-    """A running container of three processes."""
+    """A running container with three processes."""
     one = container(sh="sleep 1000 & sleep 1001 & echo ready; wait").start()
     one.wait_output("ready")
     wait_until(lambda: len(descendants(one.pid)) == 2)
@@ -28,7 +28,7 @@ def pids_of(one: Container) -> list[int]:
 
 @pytest.mark.smoke
 def test_json(family: Container) -> None:
-    """The ids are the host's. Engines read both streams as one: not a word more."""
+    """The pids are the host's. Engines read both streams as one, so there is no other output."""
     result = family.runtime.call("ps", "--format", "json", family.id).ok()
     assert sorted(json.loads(result.stdout)) == pids_of(family)
     assert result.stderr == ""
@@ -46,7 +46,7 @@ def test_table(family: Container) -> None:
 
 @pytest.mark.parametrize("options", [("-o", "pid,comm"), ("-eo", "comm,pid"), ("aux",), ("-e", "-f")])
 def test_options_of_ps(family: Container, options: tuple[str, ...]) -> None:
-    """What follows the ID is for ps."""
+    """The words after the ID are for ps."""
     lines = family.runtime.call("ps", family.id, *options).ok().lines
     column = lines[0].split().index("PID")
     found = {int(line.split()[column]) for line in lines[1:]}
@@ -74,7 +74,7 @@ def test_created_and_paused(container: MakeContainer) -> None:
 
 
 def test_stopped(container: MakeContainer) -> None:
-    """No processes: the table has its heading, JSON is null as runc has it, which engines read as an empty list."""
+    """Without processes the table has only a heading; JSON is null, as in runc, which engines read as an empty list."""
     one = container().start().kill().wait_dead()
     assert one.runtime.call("ps", "--format", "json", one.id).ok().json in (None, [])
     [heading] = one.runtime.call("ps", one.id).ok().lines

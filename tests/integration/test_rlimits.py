@@ -1,4 +1,4 @@
-"""process.rlimits: all sixteen names, looked at from outside by /proc/PID/limits."""
+"""process.rlimits: all sixteen names, seen from outside in /proc/PID/limits."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ LIMITS = {
     "RLIMIT_SIGPENDING": "Max pending signals",
     "RLIMIT_STACK": "Max stack size",
 }
-# Where the host's own hard limit is 0 nothing but 0 can be set without CAP_SYS_RESOURCE.
+# If the host's hard limit is 0, only 0 can be set without CAP_SYS_RESOURCE.
 VALUES = {
     "RLIMIT_NICE": (0, 0),
     "RLIMIT_RTPRIO": (0, 0),
     "RLIMIT_AS": (1 << 40, 1 << 41),
     "RLIMIT_DATA": (1 << 40, 1 << 41),
 }
-# Under them a program may not even be loaded, or end at the next tick of the clock.
+# With these a program may not even load, or end at the next clock tick.
 DEADLY = ("RLIMIT_AS", "RLIMIT_CPU", "RLIMIT_DATA", "RLIMIT_STACK")
 
 
@@ -82,7 +82,7 @@ def test_unlimited(container: MakeContainer, bundle: Bundle) -> None:
 
 
 def test_none_given_are_inherited(container: MakeContainer, bundle: Bundle) -> None:
-    """What the engine itself runs under; the runtime's own raising of a limit must not reach the container."""
+    """The engine's limits; if the runtime raises one for itself, that must not reach the container."""
     del bundle.process["rlimits"]
     one = container(bundle.args("sleep", "1000")).start()
     seen = limits(one.pid)
@@ -94,7 +94,7 @@ def test_none_given_are_inherited(container: MakeContainer, bundle: Bundle) -> N
 
 @pytest.mark.differs_from_runc("runc sets up its mounts under the payload's limit of open files")
 def test_tight_limits_do_not_hurt_the_runtime(container: MakeContainer, bundle: Bundle) -> None:
-    """They are the payload's: a small NOFILE, FSIZE or AS must not break the set-up."""
+    """They apply to the payload: a small NOFILE, FSIZE or AS must not break the set-up."""
     bundle.process["rlimits"] = [
         {"type": "RLIMIT_NOFILE", "soft": 16, "hard": 16},
         {"type": "RLIMIT_FSIZE", "soft": 0, "hard": 0},
@@ -129,8 +129,8 @@ def test_name_given_twice(runtime: Runtime, bundle: Bundle, new_id: Callable[[],
 def test_low_ones_bind_the_process_only(
     runtime: Runtime, bundle: Bundle, new_id: Callable[[], str], name: str, value: int
 ) -> None:
-    """What the kernel makes of the program under such a limit is its affair: it runs, is killed, or cannot be executed,
-    for which there is one clear line. The runtime itself is not in its way."""
+    """The kernel decides about the program under such a limit: it runs, is killed, or cannot execute, with one clear
+    line. The limit does not affect the runtime itself."""
     bundle.process["rlimits"] = [{"type": name, "soft": value, "hard": value}]
     result = runtime.run(bundle.args("true"), new_id())
     if result.status == 1:
@@ -152,7 +152,7 @@ def test_an_exec_that_a_limit_forbids_is_an_error(runtime: Runtime, bundle: Bund
 
 
 def test_low_ones_of_a_user_with_a_filter(runtime: Runtime, bundle: Bundle, new_id: Callable[[], str]) -> None:
-    """The limits come after the change of ids, and where the filter permits it."""
+    """The limits are set after the change of ids, and where the filter permits it."""
     bundle.process["user"] = {"uid": 1000, "gid": 1000}
     bundle.process["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": 5, "hard": 6}]
     bundle.sh("ulimit -Sn; ulimit -Hn")

@@ -1,4 +1,4 @@
-"""A mount on "/": it becomes the container's root, as an overlay does, and nothing of the host's stays reachable."""
+"""A mount on "/", such as an overlay, becomes the container's root, and nothing of the host stays reachable."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.differs_from_runc("it mounts nothing on the root itself
 
 @pytest.fixture
 def lower(make_bundle: Callable[..., Bundle]) -> Path:
-    """The root filesystem that an overlay is made of."""
+    """The root filesystem below an overlay."""
     return make_bundle().rootfs
 
 
@@ -105,7 +105,7 @@ def test_a_mount_on_the_root_that_cannot_be(runtime: Runtime, overlaid: Bundle, 
 def test_an_upper_directory_is_not_shared_by_two(
     runtime: Runtime, overlaid: Bundle, make_bundle: Callable[..., Bundle], lower: Path, work: Path, new_id: NewId
 ) -> None:
-    """Two containers of one lower directory: each sees its own writes."""
+    """Two containers with one lower directory: each sees only its own writes."""
     for name in ("upper2", "work2"):
         (work / name).mkdir()
     other = make_bundle()

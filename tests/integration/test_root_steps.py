@@ -1,4 +1,4 @@
-"""The steps that make devices, and the root: each tried alone in scratch namespaces (tests/harness/scratch.py)."""
+"""The steps for devices and the root, each alone in scratch namespaces (tests/harness/scratch.py)."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_devices_are_bound_in_a_user_namespace(scratch: Scratch) -> None:
     numbers = _dev(scratch).run(lambda init: {name: node[3] for name, node in _nodes(init).items()})
     assert numbers["null"] == os.makedev(1, 3)
     assert numbers["tty"] == os.makedev(5, 0)
-    # Again: the empty files that the first run left are in the root filesystem now.
+    # Again: now the root filesystem contains the empty files of the first run.
     scratch.config["mounts"].pop()
     for _ in range(2):
         scratch.run()
@@ -164,7 +164,7 @@ def test_no_pivot_hides_every_full_proc_and_sysfs(scratch: Scratch, work: Path) 
         roots.append(os.open("/", os.O_PATH | os.O_DIRECTORY))
 
     def look(init: Init) -> list[str]:
-        # All of the namespace's mounts: with the root of it as seen from a descriptor that chroot does not hide.
+        # All mounts of the namespace, seen through a file descriptor that chroot does not restrict.
         proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
         os.fchdir(roots[0])
         os.chroot(".")
@@ -243,7 +243,7 @@ def test_streams_on_the_hosts_null_become_the_containers(scratch: Scratch) -> No
 
 
 def test_what_is_mounted_in_the_copy_of_the_root_is_not_seen_in_the_root(source: Path, work: Path) -> None:
-    """Mounts below the root may be shared on the host: their copies hear from it, and tell it nothing."""
+    """Mounts below the root may be shared on the host: their copies receive its events, and send none."""
     _kernel.mount(None, str(source), None, c.MS_SHARED | c.MS_REC, None)
     (source / "below/place").mkdir()
     copy = work / "copy"
@@ -255,7 +255,7 @@ def test_what_is_mounted_in_the_copy_of_the_root_is_not_seen_in_the_root(source:
         _kernel.mount("tmpfs", str(copy / "below/place"), "tmpfs", 0, None)
         (copy / "below/place/file").touch()
         assert os.listdir(source / "below/place") == []
-        # The other way round it is heard of.
+        # In the other direction the event arrives.
         (source / "below/later").mkdir()
         _kernel.mount("tmpfs", str(source / "below/later"), "tmpfs", 0, None)
         (source / "below/later/file").touch()

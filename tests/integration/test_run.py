@@ -1,4 +1,4 @@
-"""run: in the foreground, and detached."""
+"""run, in the foreground and detached."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_exit_status_is_passed_on(sh: RunScript, status: int) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
 def test_death_by_signal_is_128_and_its_number(sh: RunScript, bundle: Bundle, number: int) -> None:
-    # As pid 1 a process cannot signal itself to death; without a pid namespace it is an ordinary one.
+    # As pid 1 a process cannot kill itself by a signal; without a pid namespace it is an ordinary process.
     bundle.without_namespace("pid")
     assert sh(f"kill -{number} $$; sleep 5", bundle).status == 128 + number
 
@@ -121,7 +121,7 @@ def test_pid_file_in_the_foreground(runtime: Runtime, bundle: Bundle, new_id: Ne
 
 
 def test_orphans_inside_do_not_keep_run(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
-    """init's end is the container's end: what it left in its pid namespace dies with it."""
+    """init's end is the container's end: the other processes in its pid namespace die with it."""
     result = runtime.run(bundle.sh("sleep 1000 & exit 5"), new_id(), timeout=15)
     assert result.status == 5
 

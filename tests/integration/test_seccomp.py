@@ -1,4 +1,4 @@
-"""linux.seccomp: the filter as the container's process feels it."""
+"""linux.seccomp: the filter's effect on the container's process."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def allow_all_but(bundle: Bundle, *rules: dict[str, Any], **rest: Any) -> Bundle
 
 @pytest.fixture(params=[True, False], ids=["no-new-privileges", "with-privileges"])
 def both(request: pytest.FixtureRequest, bundle: Bundle) -> Bundle:
-    """The filter is loaded last where noNewPrivileges is set, and before the ids change where it is not."""
+    """The filter is loaded last with noNewPrivileges, and before the ids change without."""
     bundle.process["noNewPrivileges"] = request.param
     return bundle
 
@@ -124,7 +124,7 @@ def test_flags(sh: Shell, bundle: Bundle, flags: list[str] | None) -> None:
 def test_with_no_new_privileges_next_to_nothing_has_to_be_permitted(
     runtime: Runtime, bundle: Bundle, new_id: NewId
 ) -> None:
-    """After the filter there is the execve, and nothing else that the payload does not do itself."""
+    """After the filter the runtime makes only the execve, apart from calls that the payload makes too."""
     payload = [
         "arch_prctl", "brk", "exit_group", "getrandom", "getuid", "mmap", "mprotect", "munmap", "prctl", "prlimit64",
         "readlink", "readlinkat", "rseq", "set_robust_list", "set_tid_address", "write",
@@ -165,12 +165,12 @@ def test_refused(runtime: Runtime, bundle: Bundle, new_id: NewId, profile: dict[
     assert runtime.ids() == []
 
 
-# What is kept.
+# Kept filters.
 
 
 @pytest.fixture
 def kept() -> Iterator[Callable[[], set[Path]]]:
-    """Gives the files that the test has added to the kept filters; removed at its end."""
+    """A function for the files that the test has added to the kept filters; removes them at the end."""
     before = set(CACHE.glob("*"))
 
     def added() -> set[Path]:
@@ -185,7 +185,7 @@ def kept() -> Iterator[Callable[[], set[Path]]]:
 def test_a_kept_filter_that_was_tampered_with_is_not_used(
     sh: Shell, bundle: Bundle, kept: Callable[[], set[Path]]
 ) -> None:
-    # A profile that nobody else has.
+    # A unique profile.
     allow_all_but(bundle, rule(MKDIR, "ERRNO", errnoRet=1000 + os.getpid() % 3000))
     bundle.linux["seccomp"]["syscalls"][0]["errnoRet"] = errno.ENOTTY
     bundle.linux["seccomp"]["syscalls"].append(rule([f"no_such_call_{os.getpid()}"], "ERRNO"))
@@ -217,7 +217,7 @@ DEFIANT = errno.ENOTTY
 
 
 class Agent:
-    """Accepts one container and answers each of its calls with an errno of its own."""
+    """Accepts one container, and answers each of its calls with a special errno."""
 
     def __init__(self, path: Path) -> None:
         self.server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

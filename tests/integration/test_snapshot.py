@@ -1,4 +1,4 @@
-"""The snapshot that the executable starts from, and the overlay that it is sealed on (ARCHITECTURE.md)."""
+"""The executable's snapshot, and the overlay that seals the executable (ARCHITECTURE.md)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.skipif(not SNAPSHOT.exists(), reason="this build has no snapshot"),
 ]
 PAGE = 4096
-# Where in the file the list of pages is that every command writes to: their runs, of 4 bytes, after their number.
+# The place of the list of pages that every command writes to: the number of runs, then the runs, 4 bytes each.
 TOUCHED, MAX_RUNS = 104, 256
 THREAD = 64  # and the address of the thread's state
 
@@ -42,7 +42,7 @@ def maps(pid: int) -> str:
 
 @pytest.fixture
 def held_up(runtime: Runtime) -> Iterator[HeldUp]:
-    """Begins a command that waits for a container's lock. Once that is free, its answer is as always."""
+    """Begins a command that waits for a container's lock. Once the lock is free, it answers normally."""
     directory = runtime.root / "nobody"
     directory.mkdir(parents=True)
     lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
@@ -65,7 +65,7 @@ def held_up(runtime: Runtime) -> Iterator[HeldUp]:
 
 @pytest.fixture
 def waiting(held_up: HeldUp) -> Callable[[], str]:
-    """What a process of the runtime has mapped."""
+    """The mappings of a runtime process."""
 
     def look() -> str:
         with held_up() as call:
@@ -171,7 +171,7 @@ def test_nothing_of_the_environment_of_its_maker_is_in_it(runtime: Runtime, work
 
 @pytest.mark.skipif(sys.version_info < (3, 14), reason="this Python does not watch its C stack")
 def test_python_knows_the_stack_of_this_process(held_up: HeldUp) -> None:
-    """Or it would take any depth for a deep one in some processes, and none in others."""
+    """Otherwise some processes would take any depth for too deep, and others none."""
     with held_up() as call:
         stack = next(line for line in maps(call.pid).split("\n") if line.endswith("[stack]"))
         (thread,) = struct.unpack_from("=Q", SNAPSHOT.read_bytes(), THREAD)
@@ -222,7 +222,7 @@ def test_a_waiting_init_is_executed_from_an_overlay_that_nobody_can_write(contai
         os.truncate(exe, 0)
     file = os.open(exe, c.O_PATH)
     try:
-        # In no mount namespace: what has no path there can be neither remounted nor walked up from.
+        # In no mount namespace: without a path it can be neither remounted nor left upwards.
         number = int(Path(f"/proc/self/fdinfo/{file}").read_text().split("mnt_id:")[1].split()[0])
         assert number not in {mount.id for mount in proc_mounts()}
         assert number not in {mount.id for mount in proc_mounts(init.pid)}
@@ -233,7 +233,7 @@ def test_a_waiting_init_is_executed_from_an_overlay_that_nobody_can_write(contai
 
 
 def test_nor_the_snapshot_that_it_has_mapped(container: Callable[..., Container]) -> None:
-    """proc_pid_map_files(5): who has CAP_SYS_PTRACE and CAP_SYS_ADMIN opens what init has mapped."""
+    """proc_pid_map_files(5): CAP_SYS_PTRACE and CAP_SYS_ADMIN allow opening init's mapped files."""
     init = container()
     mapped = [
         line.split() for line in maps(init.pid).splitlines() if "_snapshot.bin" in line or line.endswith("/ocipy")
@@ -260,7 +260,7 @@ def test_where_there_can_be_no_overlay_a_copy_is_sealed(container: Callable[...,
 
 
 def test_the_overlay_of_the_executable_gives_nobody_rights(container: Callable[..., Container]) -> None:
-    """It shows the whole directory of the executable: read-only, no setuid file counts there, and no device."""
+    """It shows the executable's whole directory, read-only, without setuid and devices."""
     one = container()
     flags = os.statvfs(f"/proc/{one.pid}/exe").f_flag
     assert flags & os.ST_RDONLY

@@ -1,4 +1,4 @@
-"""Standard streams, LISTEN_FDS, --preserve-fds, and every other descriptor closed."""
+"""Standard streams, LISTEN_FDS, --preserve-fds; every other file descriptor is closed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_preserve_fds_absurd(runtime: Runtime, bundle: Bundle, new_id: NewId, nu
 
 @pytest.mark.smoke
 def test_streams_are_untouched(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
-    """Byte for byte, in both directions, and standard error apart from standard output."""
+    """Byte for byte, in both directions, with standard error separate from standard output."""
     result = runtime.run(bundle.sh("cat; echo err >&2"), new_id(), stdin=ALL_BYTES).ok()
     assert result.raw_stdout == ALL_BYTES
     assert result.raw_stderr == b"err\n"
@@ -95,7 +95,7 @@ def test_no_other_descriptor_is_open(container: MakeContainer) -> None:
 
 
 def test_dev_null_is_the_containers(container: MakeContainer) -> None:
-    """Standard input from the host's /dev/null is reopened: no host inode stays reachable."""
+    """Standard input from the host's /dev/null is reopened, so no host inode stays reachable."""
     one = container().start()
     wait_until(lambda: one.proc("comm").read_text() == "sleep\n")
     assert os.stat(one.proc("fd/0")).st_dev == os.stat(one.root("/dev/null")).st_dev
@@ -103,7 +103,7 @@ def test_dev_null_is_the_containers(container: MakeContainer) -> None:
 
 
 def test_pipes_belong_to_the_containers_user(container: MakeContainer, bundle: Bundle, pipe: tuple[int, int]) -> None:
-    """Else /dev/stdout could not be reopened by a user other than root."""
+    """Otherwise only root could reopen /dev/stdout."""
     bundle.process["user"] = {"uid": 1000, "gid": 1000}
     one = container(bundle, sh="echo reopened > /proc/self/fd/1; exec sleep 1000", stdout=pipe[1]).start()
     assert os.read(pipe[0], 100) == b"reopened\n"
@@ -115,7 +115,7 @@ def test_pipes_belong_to_the_containers_user(container: MakeContainer, bundle: B
 def test_a_file_that_is_read_keeps_its_owner(
     container: MakeContainer, runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path, command: str
 ) -> None:
-    """The container's user could open it for writing otherwise: `exec --user 1000 web cat < /etc/shadow`."""
+    """Otherwise the container's user could open it for writing: `exec --user 1000 web cat < /etc/shadow`."""
     (work / "input").write_bytes(b"secret")
     (work / "input").chmod(0o600)
     script = "cat; echo changed 2>&- > /proc/self/fd/0"
@@ -132,7 +132,7 @@ def test_a_file_that_is_read_keeps_its_owner(
 
 
 def test_inherited_descriptors_are_closed(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
-    """A caller that leaks its own descriptors must not leak them into the container."""
+    """File descriptors that the caller leaks must not reach the container."""
     leaked = [os.open("/", os.O_RDONLY | os.O_DIRECTORY) for _ in range(20)]
     try:
         result = runtime.run(bundle.args("ls", "/proc/self/fd"), new_id(), fds=leaked).ok()
@@ -143,7 +143,7 @@ def test_inherited_descriptors_are_closed(runtime: Runtime, bundle: Bundle, new_
 
 
 def test_preserve_fds(container: MakeContainer, work: Path, runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
-    """Descriptors 3 to N+2 reach the container as they are; others above do not."""
+    """File descriptors 3 to N+2 reach the container unchanged; higher ones do not."""
     bundle.sh("cat <&3; cat <&4; echo written >&5; ls /proc/self/fd | tr '\\n' ' '").write()
     contents = []
     for name in ("three", "four"):
@@ -160,7 +160,7 @@ def test_preserve_fds(container: MakeContainer, work: Path, runtime: Runtime, bu
 
 
 def _with_descriptors(runtime: Runtime, descriptors: list[int], *words: object, **options: object) -> Result:
-    """A call with these descriptors as 3, 4, … (they are closed here afterwards)."""
+    """A call with these file descriptors as 3, 4, …; closes ours afterwards."""
     # The shell puts them in place and closes the others; the protocol's LISTEN_PID must name the runtime's process.
     high = [os.dup2(fd, 200 + index) for index, fd in enumerate(descriptors)]
     for fd in descriptors:
@@ -186,7 +186,8 @@ def test_numbers_between_the_preserved_descriptors_may_be_free(
     kept: tuple[int, ...],
     command: str,
 ) -> None:
-    """podman --preserve-fd=9,40 sends 38. Nothing of the runtime's own gets the numbers between, or the container."""
+    """podman --preserve-fd=9,40 sends 38. The runtime's own file descriptors get no number in between, and do not reach
+    the container."""
     (work / "file").write_text("")
     script = "cd /proc/$$/fd; for fd in *; do readlink $fd | grep -q /file && echo $fd; done; ls -l >&2"
     flag = f"--preserve-fds={max(kept) - 2}"
@@ -205,7 +206,7 @@ def test_numbers_between_the_preserved_descriptors_may_be_free(
 def test_a_descriptor_that_fills_a_gap_leads_nowhere(
     runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path
 ) -> None:
-    """What is open while init walks paths of the container's (CVE-2024-21626): nothing with files behind it."""
+    """init's open file descriptors while it walks the container's paths (CVE-2024-21626): none leads to files."""
     find_init = """pid=$(sed 's/.*"pid": *//; s/[^0-9].*//')"""
     script = f"{find_init}; cd /proc/$pid/fd; for fd in *; do echo $fd $(readlink $fd); done > {work}/open"
     bundle.config["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}
@@ -255,7 +256,7 @@ def test_listen_fds(runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path)
 def test_listen_fds_of_another_process_are_not_handed_on(
     runtime: Runtime, bundle: Bundle, new_id: NewId, pid: str | None, command: str
 ) -> None:
-    """LISTEN_PID says whose they are. A caller's leftover would hand out whatever its descriptor 3 is, or fail."""
+    """LISTEN_PID names their owner. A caller's stale variable would pass on an arbitrary file descriptor 3, or fail."""
     bundle.sh("echo fds=$LISTEN_FDS pid=$LISTEN_PID; ls -l /proc/$$/fd").write()
     for opened in (" 3</", ""):
         id = new_id()

@@ -1,4 +1,4 @@
-"""linux.sysctl, hostname and domainname: applied inside, refused where they would reach the host."""
+"""linux.sysctl, hostname and domainname: applied inside, refused if they would affect the host."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_applied_inside_only(sh: RunScript, bundle: Bundle, key: str, value: str
 
 
 def test_interface_name_with_a_dot(sh: RunScript, bundle: Bundle) -> None:
-    """The first separator decides what the others mean: "net/ipv4/conf/eth0.1/…" is one component eth0.1."""
+    """The first separator decides: in "net/ipv4/conf/eth0.1/…", eth0.1 is one component."""
     bundle.linux["sysctl"] = {"net/ipv4/conf/lo/forwarding": "1"}
     assert sh("cat /proc/sys/net/ipv4/conf/lo/forwarding", bundle).ok().stdout == "1\n"
 
@@ -126,7 +126,7 @@ def test_value_that_the_kernel_refuses(runtime: Runtime, bundle: Bundle, new_id:
 
 
 def test_proc_sys_is_read_only_afterwards(container: Callable[..., Container], bundle: Bundle) -> None:
-    """Sysctls are written before /proc/sys is made read-only, by the runtime and by nobody later."""
+    """The runtime writes sysctls before it makes /proc/sys read-only; later no process can."""
     bundle.linux["sysctl"] = {"net.ipv4.ip_forward": "1"}
     one = container(bundle, sh="cat /proc/sys/net/ipv4/ip_forward; exec sleep 1000").start()
     one.wait_output("1\n")

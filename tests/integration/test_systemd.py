@@ -1,4 +1,4 @@
-"""--systemd-cgroup: a scope for each container. They need a systemd; tests/systemd/run brings one."""
+"""--systemd-cgroup: a scope for each container. These tests need systemd; tests/systemd/run starts one."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ def systemctl(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def shown(unit: str, *names: str) -> dict[str, str]:
-    """Properties of a unit, as `systemctl show` has them."""
+    """Properties of a unit, from `systemctl show`."""
     lines = systemctl("show", unit, "-p", ",".join(names)).stdout.splitlines()
     return dict(line.split("=", 1) for line in lines)
 
 
 def is_gone(unit: str) -> bool:
-    """systemd has no unit of that name, not even a failed one (exit status 4 of systemctl(1))."""
+    """Whether systemd has no unit of that name, not even a failed one (exit status 4 of systemctl(1))."""
     return systemctl("status", unit).returncode == 4
 
 
 def control_file(path: str, v1: str, v2: str, v1_controller: str) -> str:
-    """The content of a control file of the cgroup below the top."""
+    """The content of a control file of the cgroup at this path."""
     place = Path("/sys/fs/cgroup") / path / v2 if V2 else Path("/sys/fs/cgroup", v1_controller, path, v1)
     return place.read_text().strip()
 
 
 @pytest.fixture
 def runtime(runtime: Runtime) -> Runtime:
-    """The runtime, told to let systemd make the cgroups as conmon does: create and run alone."""
+    """The runtime with --systemd-cgroup, only for create and run, as conmon calls it."""
     begin = runtime.begin
 
     def with_systemd(*args: str | Path, **options: Any) -> Any:
@@ -56,7 +56,7 @@ def runtime(runtime: Runtime) -> Runtime:
 
 @pytest.fixture
 def bundle(bundle: Bundle) -> Bundle:
-    """A bundle whose container sleeps in a scope of its own name."""
+    """A bundle whose container sleeps in a scope with its name."""
     bundle.linux["cgroupsPath"] = ""
     bundle.args("sleep", "1000")
     return bundle
@@ -74,7 +74,7 @@ def unit_of(container: Container) -> str:
 
 
 def places(container: Container) -> set[str]:
-    """Where the container is, in every hierarchy that is mounted."""
+    """The container's cgroup in every mounted hierarchy."""
     return {path for name, path in container.cgroups().items() if name == "" or not V2}
 
 
@@ -146,7 +146,7 @@ def test_the_limits_are_systemds_and_the_kernels(container: Callable[..., Contai
 
 @pytest.mark.smoke
 def test_a_reload_does_not_open_the_devices(container: Callable[..., Container], bundle: Bundle) -> None:
-    """systemd writes the device list again, on v1 from nothing: it has to know ours."""
+    """systemd rewrites the device list, on v1 from scratch: it must know ours."""
     bundle.linux["resources"] = {
         "devices": [
             {"allow": False, "access": "rwm"},
@@ -235,7 +235,7 @@ def test_a_property_that_there_is_not(runtime: Runtime, bundle: Bundle, new_id: 
 def test_a_unit_that_ends_by_systemd_is_removed_by_delete(
     container: Callable[..., Container], bundle: Bundle, runtime: Runtime
 ) -> None:
-    """As in runc's tests: a scope that has run for too long has failed, and stays until it is reset."""
+    """As in runc's tests: a scope that exceeds its run time fails, and stays until it is reset."""
     bundle.config["annotations"] = {
         "org.systemd.property.RuntimeMaxSec": "1",
         "org.systemd.property.TimeoutStopSec": "1",
@@ -263,7 +263,7 @@ def test_update(container: Callable[..., Container], bundle: Bundle, runtime: Ru
 
 
 def test_update_from_standard_input(container: Callable[..., Container], bundle: Bundle, runtime: Runtime) -> None:
-    """As containerd calls it. What it closes must not become the standard input of who speaks to systemd."""
+    """As containerd calls it. A closed standard input must not become the connection to systemd."""
     need("pids")
     one = container(bundle).start()
     runtime.call("update", "--resources", "-", one.id, stdin=b'{"pids": {"limit": 44}}').ok()
@@ -287,7 +287,7 @@ def test_exec_pause_and_resume(container: Callable[..., Container], bundle: Bund
 def test_what_is_left_in_the_unit_ends_with_it(
     container: Callable[..., Container], bundle: Bundle, runtime: Runtime
 ) -> None:
-    """Without a pid namespace a child outlives the container's process, and SIGTERM is not enough for this one."""
+    """Without a pid namespace a child outlives the container's process, and this one ignores SIGTERM."""
     bundle.without_namespace("pid")
     began = time.monotonic()
     one = container(bundle, sh="trap '' TERM; (trap '' TERM; sleep 1000) & exec sleep 1000").start()
@@ -318,7 +318,7 @@ def test_somebody_elses_unit_of_that_name(runtime: Runtime, bundle: Bundle, new_
 def test_deleting_what_has_ended_spares_a_later_unit_of_that_name(
     make_runtime: Callable[[str], Runtime], runtime: Runtime, bundle: Bundle, new_id: Callable[[], str]
 ) -> None:
-    """systemd forgets a scope that has ended by itself. Then its name, and its place, may be another container's."""
+    """systemd forgets a scope that ended on its own. Then its name and place may belong to another container."""
     id = new_id()
     other = make_runtime("other")
     assert runtime.run(bundle.args("true"), id, "--keep").status == 0
@@ -334,7 +334,7 @@ def test_deleting_what_has_ended_spares_a_later_unit_of_that_name(
 
 
 def test_a_slice_by_annotation(container: Callable[..., Container], bundle: Bundle) -> None:
-    """It is not where it was expected to be, and so looked for."""
+    """It is not at its expected place, so the runtime looks for it."""
     bundle.config["annotations"] = {"org.systemd.property.Slice": "'c-d.slice'"}
     one = container(bundle).start()
     assert places(one) == {f"/c.slice/c-d.slice/{unit_of(one)}"}
@@ -386,7 +386,7 @@ def test_a_cgroup_namespace_begins_at_the_unit(runtime: Runtime, bundle: Bundle,
 
 
 def test_a_joined_namespace(container: Callable[..., Container], bundle: Bundle) -> None:
-    """The stage before init is what systemd moves; init is its child."""
+    """systemd moves the stage before init; init is its child."""
     bundle.without_namespace("network")
     bundle.linux["namespaces"].append({"type": "network", "path": "/proc/self/ns/net"})
     one = container(bundle).start()
@@ -396,7 +396,7 @@ def test_a_joined_namespace(container: Callable[..., Container], bundle: Bundle)
 def test_delete_where_systemd_does_not_answer(
     container: Callable[..., Container], bundle: Bundle, runtime: Runtime
 ) -> None:
-    """The unit goes by itself once it is empty; what is left is removed by hand."""
+    """An empty unit disappears by itself; the runtime removes the leftovers."""
     one = container(bundle).start()
     moved = Path("/run/systemd/private.moved")
     Path("/run/systemd/private").rename(moved)

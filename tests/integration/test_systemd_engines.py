@@ -1,4 +1,4 @@
-"""Engines that have systemd make the cgroups: podman --cgroup-manager=systemd, Docker native.cgroupdriver=systemd."""
+"""Engines whose cgroups systemd creates: podman --cgroup-manager=systemd, Docker native.cgroupdriver=systemd."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.needs_systemd
 
 
 class Engine:
-    """A command line with its own directories and, for Docker, daemon."""
+    """A command line with private directories and, for Docker, a private daemon."""
 
     def __init__(self, command: list[str], environment: dict[str, str], work: Path) -> None:
         self.command = command
@@ -53,7 +53,7 @@ def podman(work: Path, busybox: BusyboxRootfs) -> Engine:
     if shutil.which("podman") is None:
         pytest.skip("needs the program podman")
     conf = work / "containers.conf"
-    # The directory of the host's is read-only, and not there before podman has run for the first time.
+    # The host's directory is read-only, and does not exist before podman's first run.
     network = f'[network]\nnetwork_config_dir = "{work}/networks"\n'
     engine_conf = '[engine]\nevents_logger = "file"\n'
     conf.write_text('[containers]\ndefault_ulimits = []\nlog_driver = "k8s-file"\n' + engine_conf + network)
@@ -89,7 +89,7 @@ def docker(work: Path, busybox: BusyboxRootfs) -> Iterator[Engine]:
 
 
 def drive(engine: Engine, unit_of: str) -> None:
-    """run, exec, pause, update, rm: each goes to the scope that the first has made."""
+    """run, exec, pause, update, rm: each uses the scope that the first created."""
     need("memory", "pids")
     flags = ["--network", "none", "--memory", "64m", "--pids-limit", "50"]
     id = engine("run", "-d", "--name", "tested", *flags, "localhost/busybox", "/bin/sleep", "1000").split()[-1]

@@ -1,4 +1,4 @@
-"""process.terminal: with a console socket, and in the foreground of `run` under a terminal of the user's."""
+"""process.terminal: with a console socket, and for `run` in the foreground on the user's terminal."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_message_names_the_terminal(container: MakeContainer, terminal: Bundle, 
 
 
 def test_waiting_process_holds_no_master(container: MakeContainer, terminal: Bundle, console: Console) -> None:
-    """Or the engine's end of it would be no end, and the container could read what is typed."""
+    """Otherwise closing the engine's end would not hang up, and the container could read what is typed."""
     one = container(terminal.args("sleep", "1000"), "--console-socket", console.path)
     console.accept()
     assert not [path for path in open_files(one.pid).values() if "ptmx" in path]
@@ -102,7 +102,7 @@ def test_create_does_not_wait_for_the_engine(
 
 @pytest.mark.ocipy_only("runc takes no path of over 107 bytes")
 def test_long_path(container: MakeContainer, terminal: Bundle, work: Path) -> None:
-    """buildah's is below the bundle and may be longer than the 107 bytes of unix(7)."""
+    """buildah's is below the bundle, and may exceed the 107 bytes of unix(7)."""
     directory = work / ("a" * 100) / ("b" * 100)
     directory.mkdir(parents=True)
     console = Console(directory / "console.sock")
@@ -169,7 +169,7 @@ def test_no_devpts_names_the_field(runtime: Runtime, terminal: Bundle, new_id: N
 
 
 def test_devpts_that_is_none(runtime: Runtime, terminal: Bundle, new_id: NewId, console: Console) -> None:
-    """A file by that name that the image brings is not opened as a terminal."""
+    """A file of that name in the image is not opened as a terminal."""
     terminal.without_mount("/dev/pts", "/dev")
     (terminal.rootfs / "dev/pts").mkdir()
     os.mkfifo(terminal.rootfs / "dev/pts/ptmx")
@@ -181,7 +181,7 @@ def test_devpts_that_is_none(runtime: Runtime, terminal: Bundle, new_id: NewId, 
 def test_cve_2025_52565_console_that_is_a_link(
     runtime: Runtime, terminal: Bundle, new_id: NewId, console: Console, work: Path, kind: str
 ) -> None:
-    """/dev of the image: what /dev/console leads to is neither covered nor made."""
+    """/dev of the image: the target of /dev/console is neither covered nor created."""
     terminal.without_mount("/dev", "/dev/pts", "/dev/shm", "/dev/mqueue")
     terminal.config["mounts"].append({"destination": "/dev/pts", "type": "devpts", "source": "devpts"})
     target = terminal.rootfs / "etc/target"
@@ -260,7 +260,7 @@ def test_foreground_much_output(user: Callable[[str], UserTerminal]) -> None:
 
 
 def test_foreground_command_that_is_missing(runtime: Runtime, terminal: Bundle, new_id: NewId) -> None:
-    """The user's terminal is as before also when there never was a container."""
+    """The user's terminal is restored even if no container was created."""
     one = UserTerminal(runtime, "run", "--bundle", terminal.args("no-such-command").write().parent, new_id())
     assert "executable file not found in $PATH" in read_until(one.master, "PATH")
     assert one.running.wait().status == 1
@@ -270,7 +270,7 @@ def test_foreground_command_that_is_missing(runtime: Runtime, terminal: Bundle, 
 
 @pytest.mark.ocipy_only("runc fails without a terminal of the user's")
 def test_foreground_without_a_terminal_of_the_users(runtime: Runtime, terminal: Bundle, new_id: NewId) -> None:
-    """As in a script or in CI: input and output are copied all the same."""
+    """As in a script or CI: input and output are copied nevertheless."""
     result = runtime.run(
         terminal.sh("tty; read line; echo got $line"), new_id(), stdin=b"hello\n", start_new_session=True
     ).ok()
@@ -284,7 +284,7 @@ def test_the_end_of_an_input_without_a_terminal(runtime: Runtime, terminal: Bund
 
 
 def test_foreground_output_to_a_file(runtime: Runtime, terminal: Bundle, new_id: NewId) -> None:
-    """A newline stays what it is: it is the user's terminal that makes CR NL of it, where the output goes to one."""
+    """A newline stays a newline: the user's terminal, if any, turns it into CR NL."""
     master, peer = os.openpty()
     result = runtime.run(terminal.sh("tty; echo a line"), new_id(), stdin=peer, start_new_session=True).ok()
     os.close(master)

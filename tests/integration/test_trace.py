@@ -1,4 +1,4 @@
-"""--trace of whole commands: both lanes, on one clock, also of what fails."""
+"""--trace of whole commands: both lanes, on one clock, also for failing commands."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.ocipy_only(reason="--trace")
 
 
 def complete(path: Path) -> list[dict[str, Any]]:
-    """The complete events of a trace, as a viewer takes them."""
+    """The complete events of a trace, as a viewer reads them."""
     document = json.loads(path.read_bytes())
     assert document["otherData"] == {"clock": "CLOCK_MONOTONIC"}
     for event in document["traceEvents"]:
@@ -56,7 +56,7 @@ def test_run_has_both_lanes_and_what_is_before_and_after(
     assert names(events, "host") == [step["action"] for step in plan["host"]]
     assert names(events, "init") == [step["action"] for step in plan["init"]]
     assert len({event["tid"] for event in events if event["cat"] == "init"}) == 1
-    # The kernel tells a process's start in ticks of 10 ms.
+    # The kernel gives a process's start in ticks of 10 ms.
     assert all(before - 10_000 <= event["ts"] and event["ts"] + event["dur"] <= after for event in events)
     assert not any(event["args"].get("failed") for event in events)
 
@@ -120,7 +120,7 @@ def test_a_file_that_cannot_be_written_is_an_error_before_anything_is_made(
 def test_the_payload_gets_no_descriptor_of_it(
     runtime: Runtime, bundle: Bundle, new_id: Callable[[], str], work: Path
 ) -> None:
-    """Not even where the caller's own descriptors are fewer than announced: that stays the error which it is."""
+    """Even if the caller passes fewer file descriptors than announced: that stays its own error."""
     globals = ["--trace", work / "trace.json"]
     result = runtime.run(bundle.sh("ls -l /proc/self/fd"), new_id(), globals=globals).ok()
     assert "trace" not in result.stdout and "memfd" not in result.stdout

@@ -1,5 +1,5 @@
-"""Members of config.json that nobody knows: ignored, whatever is in them (config.md, Extensibility), and never fatal to
-the process that reads them; and what is a warning only, so that a container starts all the same."""
+"""Unknown members of config.json are ignored, whatever their value (config.md, Extensibility), and never crash the
+process that reads them; and cases that are only a warning, so the container starts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEEP = "[" * 1_000_000 + "]" * 1_000_000
 
 
 def write(bundle: Bundle, *places: tuple[dict[str, Any], str], value: str = DEEP) -> None:
-    """config.json, with a member in each of these objects that has the value."""
+    """config.json with a member of this value in each of these objects."""
     for holder, name in places:
         holder[name] = "THE VALUE"
     bundle.write()
@@ -119,7 +119,7 @@ def test_run_in_the_foreground_warns_of_a_misspelt_member(
     bundle.config["vendor"] = {"args": 1}
     result = runtime.run(bundle, new_id())
     assert (result.status, result.stderr) == (3, f"ocipy: warning: {ARGZ}\n")
-    # What engines read: their log and what is said by the others.
+    # Engines read their log, and the output of the other commands.
     log = tmp_path / "log"
     assert runtime.run(bundle, new_id(), globals=["--log", log]).stderr == ""
     assert log.read_text() == ""

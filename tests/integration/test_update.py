@@ -1,4 +1,4 @@
-"""update: other limits for a container that lives, by flags and by a document, on cgroup v1 and v2."""
+"""update: new limits for a running container, by flags and by a document, on cgroup v1 and v2."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ IDS = [" ".join(change[0]) for change in CHANGES]
 
 
 def value(one: Container, host: Host, v1: tuple[str, str], v2: tuple[str, str]) -> str:
-    """What stands in the file of this host's kind: (controller, file)."""
+    """The content of the file for this host's cgroup version: (controller, file)."""
     return cgroup_value(one.pid, *(v2 if host.cgroup == "v2" else v1))
 
 
@@ -93,7 +93,7 @@ def pids_limit(one: Container) -> str:
 
 
 def update(one: Container, *flags: str, document: Any = None) -> Any:
-    """Call update; with a document by --resources - and standard input."""
+    """Call update; a document goes to --resources - on standard input."""
     if document is None:
         return one.runtime.call("update", *flags, one.id)
     return one.runtime.call("update", "--resources", "-", *flags, one.id, stdin=json.dumps(document).encode())
@@ -108,7 +108,7 @@ def test_each_flag(
     v1: tuple[str, str, str],
     v2: tuple[str, str, str],
 ) -> None:
-    """And nothing is said: podman's user would read it."""
+    """Without output: podman's user would see it."""
     one = container().start()
     result = update(one, *flags).ok()
     assert (result.stdout, result.stderr) == ("", "")
@@ -140,7 +140,7 @@ def test_each_field(
     ],
 )
 def test_every_spelling_of_resources(container: MakeContainer, work: Path, spelling: str) -> None:
-    """podman names a file, containerd says "--resources -" or "--resources=-", by version."""
+    """podman names a file; containerd uses "--resources -" or "--resources=-", depending on the version."""
     one = container()
     document = json.dumps({"pids": {"limit": 23}})
     file = work / "resources.json"
@@ -151,7 +151,7 @@ def test_every_spelling_of_resources(container: MakeContainer, work: Path, spell
 
 
 def test_pids_limit_of_zero(container: MakeContainer) -> None:
-    """A flag that is given, and not one that is missing: runc sets a limit of 1."""
+    """The flag counts as given: runc sets a limit of 1."""
     one = container()
     update(one, "--pids-limit", "0").ok()
     assert pids_limit(one) in ("0", "1")
@@ -182,7 +182,7 @@ def test_one_change_leaves_the_others(container: MakeContainer, bundle: Bundle, 
 
 
 def test_quota_and_period_by_turns(container: MakeContainer, bundle: Bundle, host: Host) -> None:
-    """On v2 they are one file: each keeps what the other was at create, or by an update before."""
+    """On v2 they share a file: each keeps the other's value from create or an earlier update."""
     bundle.linux["resources"]["cpu"] = {"quota": 20000}
     one = container(bundle.args("sleep", "1000"))
 
@@ -231,7 +231,7 @@ def test_a_limit_below_that_of_memory(container: MakeContainer, host: Host) -> N
 
 @pytest.mark.needs_cgroup_v2
 def test_check_before_update(container: MakeContainer, host: Host) -> None:
-    """A limit below what is in use would have the kernel kill."""
+    """With a limit below the current usage the kernel would kill."""
     one = container(sh="dd if=/dev/zero of=/dev/shm/file bs=1M count=20 2>/dev/null; echo written; exec sleep 1000")
     one.start()
     one.wait_output("written")
@@ -242,7 +242,7 @@ def test_check_before_update(container: MakeContainer, host: Host) -> None:
 
 @pytest.mark.needs_cgroup_v1
 def test_a_limit_below_what_is_in_use(container: MakeContainer, bundle: Bundle, host: Host) -> None:
-    """v1's kernel refuses what it cannot reclaim."""
+    """On v1 the kernel refuses a limit if it cannot reclaim enough."""
     script = "dd if=/dev/zero of=/dev/shm/file bs=1M count=20 2>/dev/null; echo written; exec sleep 1000"
     one = container(bundle, sh=script).start()
     one.wait_output("written")
@@ -253,7 +253,7 @@ def test_a_limit_below_what_is_in_use(container: MakeContainer, bundle: Bundle, 
 
 @pytest.mark.ocipy_only("runc leaves what was written before the write that failed, and ignores some of these")
 def test_all_or_nothing(container: MakeContainer, host: Host) -> None:
-    """The last write fails, for there is no such device: those before it are taken back."""
+    """The last write fails, because the device does not exist: the earlier writes are reverted."""
     one = container()
     update(one, "--memory", "100M", "--memory-swap", "150M", "--pids-limit", "20").ok()
     document = {
@@ -288,7 +288,7 @@ def test_what_is_refused(container: MakeContainer, flags: list[str], words: list
 
 @pytest.mark.needs_cgroup_v1
 def test_shares_that_the_kernel_would_change(container: MakeContainer) -> None:
-    """On v2 they become a weight, whatever they are."""
+    """On v2 any value becomes a weight."""
     for shares in ("1", "262145"):
         update(container(), "--cpu-share", shares).fails("shares")
 
@@ -315,7 +315,7 @@ def test_what_would_have_no_effect(container: MakeContainer, host: Host, documen
 
 @pytest.mark.ocipy_only("runc has no cpu.idle to remember")
 def test_shares_of_an_idle_container(container: MakeContainer, host: Host) -> None:
-    """The kernel refuses a weight then, and has forgotten it when the container is idle no more."""
+    """Then the kernel refuses a weight, and has forgotten it when the container is no longer idle."""
     one = container()
     update(one, "--cpu-share", "512").ok()
     update(one, "--cpu-idle", "1").ok()
@@ -326,7 +326,7 @@ def test_shares_of_an_idle_container(container: MakeContainer, host: Host) -> No
 
 @pytest.mark.ocipy_only("runc says nothing")
 def test_device_rules_stay(container: MakeContainer, bundle: Bundle) -> None:
-    """Engines hand over all resources: the same rules are no change, and others are not made."""
+    """Engines pass all resources: identical rules are not a change, and different ones are refused."""
     one = container()
     same = update(one, document={"devices": bundle.linux["resources"].get("devices"), "pids": {"limit": 9}}).ok()
     assert same.stderr == ""
@@ -350,7 +350,7 @@ def test_zero_pids_by_podman_lift_the_limit_as_in_create(container: MakeContaine
     one = container(bundle.args("sleep", "1000"))
     update(one, document={"pids": {"limit": 0}}).ok()
     assert pids_limit(one) == "max"
-    # And without a limit no controller is asked for.
+    # Without a limit no controller is needed.
     update(one, document={"pids": {"limit": 0}}).ok()
     assert pids_limit(one) == "max"
 

@@ -1,4 +1,4 @@
-"""The command line for a person: slips of the fingers, full disks, closed streams."""
+"""The command line for people: typing errors, full disks, closed streams."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def filesystem(work: Path) -> Iterator[Callable[[str], Path]]:
 def test_a_full_disk_below_root_leaves_nothing(
     runtime: Runtime, bundle: Bundle, new_id: Callable[[], str], filesystem: Callable[[str], Path], options: str
 ) -> None:
-    """Whatever the first file is that there is no room for."""
+    """Whichever file is the first without space."""
     root = filesystem(options) / "root"
     root.mkdir()
     if options.startswith("size"):
@@ -166,7 +166,7 @@ def test_a_full_disk_below_root_leaves_nothing(
     result = runtime.create(bundle, new_id(), globals=["--root", root])
     result.fails("no space left on device")
     assert list(root.iterdir()) == []
-    # The place, or the step, and not the kernel's answer alone.
+    # The place or the step, not only the kernel's error.
     assert str(root) in result.stderr or "the step " in result.stderr
 
 
@@ -215,7 +215,7 @@ def test_help_has_the_default_of_root_and_an_example(runtime: Runtime) -> None:
 def test_plan_validate_and_run_take_the_path_of_config_the_same_way(
     runtime: Runtime, bundle: Bundle, new_id: NewId, tmp_path: Path
 ) -> None:
-    """Relative to the current directory, as in crun; config.json alone is the bundle's own."""
+    """Relative to the current directory, as in crun; only config.json is relative to the bundle."""
     bundle.sh("exit 3").write()
     for place, status in ((tmp_path, 4), (bundle.path, 5)):
         other = json.loads((bundle.path / "config.json").read_text())

@@ -1,4 +1,4 @@
-"""process.user: ids, groups and umask as the kernel has them, inside and outside; and who owns the streams."""
+"""process.user: ids, groups and umask in the kernel's view, inside and outside; and the owners of the streams."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_ids_inside_and_outside(container: MakeContainer, bundle: Bundle) -> Non
 def test_podmans_keep_groups_keeps_the_callers_also_beside_additional_ones(
     container: MakeContainer, runtime: Runtime, bundle: Bundle, new_id: NewId, command: str
 ) -> None:
-    """`podman --group-add keep-groups` sends the annotation, and a group of its own in additionalGids."""
+    """`podman --group-add keep-groups` sends the annotation, and a group in additionalGids."""
     bundle.config["annotations"] = {"run.oci.keep_original_groups": "1"}
     bundle.process["user"] = {"uid": 0, "gid": 0, "additionalGids": [30]}
     if command == "run":
@@ -51,14 +51,14 @@ def test_podmans_keep_groups_keeps_the_callers_also_beside_additional_ones(
 
 
 def test_root_has_no_groups_of_the_callers(sh: RunScript) -> None:
-    """The tester's root may be in groups; the container's is in none that the config does not name."""
+    """The test's root may be in groups; the container's is only in those of the config."""
     status = parse_status(sh("cat /proc/self/status", None, user=0, extra_groups=[7, 8]).ok().stdout)
     assert ids(status, "Uid") == ids(status, "Gid") == {0}
     assert status["Groups"] == ""
 
 
 def test_no_groups_of_the_callers_in_a_joined_user_namespace(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
-    """One that denies setgroups: they have to be given up before (user_namespaces(7))."""
+    """A user namespace that denies setgroups: the groups must be dropped before (user_namespaces(7))."""
     owner = subprocess.Popen(["unshare", "--user", "--map-root-user", "sleep", "1000"])
     try:
         wait_until(lambda: Path(f"/proc/{owner.pid}/gid_map").read_text().split() == ["0", "0", "1"])
@@ -91,7 +91,7 @@ def without_root(bundle: Bundle, *members: str) -> Bundle:
 
 @pytest.mark.parametrize("member", ["uidMappings", "gidMappings"])
 def test_user_namespace_without_root_is_refused(runtime: Runtime, bundle: Bundle, new_id: NewId, member: str) -> None:
-    """critest: "ContainerID 0" of a pod's user namespace has to be mapped."""
+    """critest: "ContainerID 0" of a pod's user namespace must be mapped."""
     result = runtime.create(without_root(bundle, member).args("true"), new_id()).fails()
     if runtime.is_ocipy:
         assert f"/linux/{member}: a new user namespace needs a mapping of the container's id 0" in result.stderr
@@ -102,7 +102,7 @@ def test_user_namespace_without_root_is_refused(runtime: Runtime, bundle: Bundle
 
 @pytest.mark.ocipy_only("runc wants 0 to be mapped")
 def test_user_namespace_without_root(bundle: Bundle, runtime: Runtime, new_id: NewId) -> None:
-    """Who has no rights of the host's root maps what there is: the set-up is done by the ids of the process."""
+    """Without the host root's rights only the given ids are mapped: the process's ids do the set-up."""
     without_root(bundle, "uidMappings", "gidMappings").sh("cat /proc/self/status")
     for mount in bundle.config["mounts"]:
         mount["options"] = [option for option in mount.get("options", ()) if option != "gid=5"]
@@ -146,7 +146,7 @@ def test_umask(sh: RunScript, bundle: Bundle, configured: int | None, seen: str)
 
 @pytest.mark.differs_from_runc("runc makes the directories under the caller's umask")
 def test_umask_of_the_caller_does_not_shape_the_container(sh: RunScript, bundle: Bundle) -> None:
-    """A strict one must not make directories that the user cannot enter."""
+    """A strict umask must not make directories that the user cannot enter."""
     bundle.config["root"]["readonly"] = False
     bundle.process["cwd"] = "/made/for/it"
     bundle.process["user"] = {"uid": 1000, "gid": 1000}
@@ -154,7 +154,7 @@ def test_umask_of_the_caller_does_not_shape_the_container(sh: RunScript, bundle:
 
 
 def test_streams_are_the_users(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
-    """An engine's pipes are root's, and /dev/stdout is opened anew."""
+    """An engine's pipes belong to root, and programs reopen /dev/stdout."""
     bundle.process["user"] = {"uid": 1000, "gid": 1000}
     reader, writer = os.pipe()
     os.fchmod(writer, 0o600)

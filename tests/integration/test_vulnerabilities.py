@@ -1,6 +1,6 @@
-"""Published vulnerabilities of runtimes of processes, descriptors and the executable, each named after its id.
+"""Published vulnerabilities of runtimes: processes, file descriptors and the executable. Each test has its id.
 
-Those of mounts, devices and paths in the root filesystem are in test_hostile_rootfs.py and test_hostile_races.py.
+test_hostile_rootfs.py and test_hostile_races.py have those of mounts, devices and paths in the root filesystem.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def test_cve_2019_5736_command_is_the_runtime(runtime: Runtime, bundle: Bundle, 
 def test_cve_2019_5736_writing_to_the_runtime(
     runtime: Runtime, container: MakeContainer, make_bundle: MakeBundle, new_id: NewId, entering: Path, work: Path
 ) -> None:
-    """A container holds on to the executable of each process that enters its pid namespace, and writes when it can."""
+    """A container opens the executable of each process that enters its pid namespace, and writes as soon as it can."""
     one = container(make_bundle(hardlinks=False).capabilities(*EVERYTHING), sh=OVERWRITE).start()
     one.wait_output("ready")
     wait_for_overwriting(one.pid, entering, work)
@@ -62,7 +62,7 @@ def test_cve_2019_5736_writing_to_the_runtime(
 def test_cve_2024_21626_working_directory(
     runtime: Runtime, bundle: Bundle, new_id: NewId, leaked: tuple[Path, list[int]], through: str
 ) -> None:
-    """The working directory is a descriptor that the runtime or its caller left open."""
+    """The working directory is a file descriptor that the runtime or its caller left open."""
     directory, descriptors = leaked
     for number in likely_numbers(descriptors):
         target = f"/proc/self/fd/{number}"
@@ -84,7 +84,7 @@ def test_cve_2024_21626_working_directory(
 def test_cve_2024_21626_command(
     runtime: Runtime, bundle: Bundle, new_id: NewId, leaked: tuple[Path, list[int]]
 ) -> None:
-    """The command is reached through such a descriptor."""
+    """The command is reached through such a file descriptor."""
     _, descriptors = leaked
     for number in likely_numbers(descriptors):
         result = runtime.run(bundle.args(f"/proc/self/fd/{number}/bin/sh", "x"), new_id(), fds=descriptors)
@@ -94,7 +94,7 @@ def test_cve_2024_21626_command(
 
 
 def test_cve_2016_8867_no_ambient_capabilities(sh: RunScript, bundle: Bundle) -> None:
-    """A user other than root has none unless the config says ambient."""
+    """A user other than root has none, except the config's ambient ones."""
     bundle.process["user"] = {"uid": 1000, "gid": 1000}
     status = parse_status(sh("cat /proc/self/status", bundle).ok().stdout)
     assert [int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")] == [0, 0, 0, 0]
@@ -112,7 +112,7 @@ def test_cve_2022_24769_inheritable_is_what_the_config_says(runtime: Runtime, sh
 def test_cve_2016_9962_joining_processes_are_closed(
     runtime: Runtime, container: MakeContainer, make_bundle: MakeBundle, new_id: NewId, work: Path
 ) -> None:
-    """A container looks at everything that enters its pid namespace: no root, cwd or descriptor of the host."""
+    """A container inspects every process that enters its pid namespace: no root, cwd or file descriptor of the host."""
     marker = work / "marker"
     marker.write_text("of the host")
     watcher = make_bundle().capabilities("CAP_DAC_OVERRIDE", "CAP_KILL", "CAP_SETUID")
@@ -129,8 +129,8 @@ def test_cve_2016_9962_joining_processes_are_closed(
 def test_cve_2019_14271_nothing_is_loaded_from_the_image(
     runtime: Runtime, make_bundle: MakeBundle, new_id: NewId, work: Path, fails: bool
 ) -> None:
-    """Between the change of root and the exec, init opens no library, module, codec, locale, name service of the image;
-    on the way of an error neither."""
+    """Between the change of root and the exec, init opens no library, module, codec, locale or name service of the
+    image, not even for an error."""
     bundle = make_bundle()
     for planted in PLANTED:
         bundle.file(planted, "raise SystemExit('loaded from the image')")
@@ -145,7 +145,7 @@ def test_cve_2019_14271_nothing_is_loaded_from_the_image(
 
 
 def test_cve_2020_15257_no_abstract_sockets(container: MakeContainer, bundle: Bundle) -> None:
-    """A container in the host's network namespace can connect to those: unix(7)."""
+    """A container in the host's network namespace could connect to abstract sockets: unix(7)."""
 
     def abstract() -> set[str]:
         return abstract_sockets(read("/proc/net/unix"))
@@ -180,7 +180,7 @@ def test_cve_2024_0132_hooks_do_not_get_the_images_environment(
 
 
 def test_cve_2022_1227_helpers_are_the_hosts(runtime: Runtime, make_bundle: MakeBundle, new_id: NewId) -> None:
-    """A newuidmap, a criu, an mknod of the image is never run with the host's rights."""
+    """The image's newuidmap, criu or mknod never runs with the host's rights."""
     bundle = make_bundle(hardlinks=False).user_namespace()
     bundle.config["root"]["readonly"] = False
     for name in ("newuidmap", "newgidmap", "criu", "mount", "ip", "nft", "python3", "ps", "sh"):
@@ -207,7 +207,7 @@ def test_cve_2021_43784_large_messages(runtime: Runtime, bundle: Bundle, new_id:
 
 
 def test_cve_2021_43784_too_many_mappings(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
-    """The kernel takes 340 lines; 5000 (over 64 KiB of text) must be an error and not a truncated map."""
+    """The kernel accepts 340 lines; 5000 (over 64 KiB of text) must be an error, not a truncated map."""
     bundle.user_namespace()
     bundle.linux["uidMappings"] = [{"containerID": n, "hostID": 100000 + 2 * n, "size": 1} for n in range(5000)]
     runtime.create(bundle.args("true"), new_id()).fails()
@@ -222,7 +222,7 @@ def test_cve_2021_43784_long_namespace_path(runtime: Runtime, bundle: Bundle, ne
 
 @pytest.mark.needs_cgroup_v1
 def test_cve_2022_0492_release_agent(sh: RunScript) -> None:
-    """The default container's cgroup file systems are read-only, and their agents out of reach."""
+    """The default container's cgroup filesystems are read-only, and their release agents out of reach."""
     result = sh(
         "for f in /sys/fs/cgroup/*/release_agent /sys/fs/cgroup/*/notify_on_release;"
         " do echo 1 > $f && echo wrote $f; done;"
@@ -234,14 +234,14 @@ def test_cve_2022_0492_release_agent(sh: RunScript) -> None:
 @pytest.mark.ocipy_only("runc has no validate")
 @pytest.mark.parametrize("fstype", ["proc", "sysfs"])
 def test_second_proc_or_sysfs_is_warned_of(runtime: Runtime, bundle: Bundle, fstype: str) -> None:
-    """Masked and readonly paths do not cover it: core_pattern and sysrq are there again."""
+    """Masked and readonly paths would not cover it: core_pattern and sysrq would be accessible again."""
     bundle.mount("/mnt/second", fstype, type=fstype).args("true").write()
     result = runtime.call("validate", bundle.path)
     assert f"/mounts/{len(bundle.config['mounts']) - 1}" in result.stdout + result.stderr
 
 
 def test_interpreter_cannot_be_traced_by_the_containers_user(container: MakeContainer, bundle: Bundle) -> None:
-    """The waiting init, already of the user's id, is closed to others of that id: prctl(2), PR_SET_DUMPABLE."""
+    """The waiting init already has the user's id, and is closed to others with that id: prctl(2), PR_SET_DUMPABLE."""
     bundle.process["user"] = {"uid": 1000, "gid": 1000}
     one = container(bundle.args("sleep", "1000"))
     assert proc_status(one.pid)["Uid"].split()[0] == "1000"

@@ -1,7 +1,7 @@
-"""What a container with CAP_SYS_PTRACE, and no user namespace, sees of a process that comes into its pid namespace: it
-may follow its root, its working directory and its descriptors (CVE-2016-9962), and none leads to the host.
+"""A container with CAP_SYS_PTRACE and without a user namespace inspects a process that enters its pid namespace. It
+follows its root, working directory and file descriptors (CVE-2016-9962), and none leads to the host.
 
-The process is held up by strace(1) in one system call, so that the container need not be fast.
+strace(1) delays the process in one system call, so the container need not be fast.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ MakeContainer = Callable[..., Container]
 MakeBundle = Callable[..., Bundle]
 NewId = Callable[..., str]
 
-# Where init and the process that joins are by then: just forked, in the middle, without most of their rights.
+# The progress of init or the joiner: just forked, half-way, without most privileges.
 MOMENTS = ("close_range", "setsid", "umask")
 
 
 def watch(marker: Path) -> str:
-    """A script that follows all that enters, also by a procfs that knows the processes of the host."""
+    """A script that inspects entering processes, also through a procfs with the host's processes."""
     seen = os.getpid()
     return f"""
     echo ready
@@ -40,7 +40,7 @@ def watch(marker: Path) -> str:
 
 
 def held_up(call: str) -> list[str | Path]:
-    """The command before a runtime's that delays each of these calls of its processes."""
+    """The prefix of a runtime's command that delays each of these calls in its processes."""
     return ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:delay_enter=150000"]
 
 
@@ -76,7 +76,7 @@ def test_nothing_of_the_host_is_open_in_a_process_that_is_executed(
 def test_the_root_of_a_process_that_is_executed_is_the_container_s_where_chroot_holds_it(
     container: MakeContainer, bundle: Bundle, marker: Path, call: str
 ) -> None:
-    """In a container without a mount namespace the host's root is a chroot away."""
+    """In a container without a mount namespace, the host's root is only a chroot away."""
     bundle.without_namespace("mount")
     bundle.config["mounts"] = [mount for mount in bundle.config["mounts"] if mount["destination"] == "/proc"]
     bundle.linux.pop("maskedPaths")
@@ -87,12 +87,12 @@ def test_the_root_of_a_process_that_is_executed_is_the_container_s_where_chroot_
     assert_blind(one)
 
 
-# In the order of a create: the namespaces, the mounts, the pivot, what is covered, and what follows.
+# In the order of create: namespaces, mounts, pivot, covered paths, and the rest.
 @pytest.mark.parametrize("call", ["setns", "fsopen", "fsmount", "pivot_root", "sethostname", *MOMENTS])
 def test_an_init_that_joins_a_pid_namespace_leads_nowhere_but_into_its_container(
     runtime: Runtime, container: MakeContainer, make_bundle: MakeBundle, new_id: NewId, marker: Path, call: str
 ) -> None:
-    """Neither its root, its working directory nor a descriptor, from when it is seen, leads to the host."""
+    """From its first appearance, neither its root nor its working directory nor a file descriptor leads to the host."""
     one = watcher_of(container, make_bundle(), marker)
     bundle: Any = make_bundle().join_pid_namespace(one.pid).sh("cat /proc/sys/net/ipv4/ip_forward; id -u")
     bundle.linux["sysctl"] = {"net.ipv4.ip_forward": "1", "kernel.shmmni": "1234"}
