@@ -35,8 +35,8 @@ class HostRun:
 
     What one step leaves to a later one:
     stage: pid of the process that init is forked from, until it is reaped; 0 for none.
-    in_cgroup: the clone has put the process into its v2 cgroup. expected_paths: of a cgroup that systemd is about to
-    make. cpuset: directory and top of a v1 cpuset that is yet to be filled. chosen: `exec --cgroup` names the cgroup.
+    in_cgroup: the clone has put the process into its v2 cgroup. expected_paths: of a cgroup that systemd will make.
+    cpuset: directory and top of a v1 cpuset that is still to be filled. chosen: `exec --cgroup` names the cgroup.
     timens_offsets, device_directory, report: descriptors, -1 for none. id_maps: user namespaces by the name of a map.
     device_maps: (uids, gids) of a joined user namespace, as (inside, outside, size).
     rdt_class: (top of resctrl, made by us). rdt_made: groups that a failure removes.

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 def build(config: Config, host: Host, options: Options) -> Plan:
-    """The plan of `create` (and of `run`). Raises Error for a field that is refused, with its pointer."""
+    """Return the plan of `create` (and `run`). Raises Error for a refused field, with its pointer."""
     plan = Plan()
     if config["ociVersion"][:2] == "0.":
-        plan.warn("/ociVersion", f"{config['ociVersion']} is older than 1.0: what has another name since is ignored")
+        plan.warn("/ociVersion", f"{config['ociVersion']} is older than 1.0: fields renamed since then are ignored")
     if options.notify_socket:
         config = _with_notify_socket(plan, config, options)
     _open_on_host(plan, config, host, options)
@@ -50,7 +50,7 @@ def _with_notify_socket(plan: Plan, config: Config, options: Options) -> Config:
 
 
 def _open_on_host(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """What has to be open, compiled or made before there is an init process."""
+    """Open, compile or make everything needed before the init process exists."""
     rare("terminal", "plan_check", plan, config, host, options)
     rare("hooks", "plan_hooks_output", plan, config, host, options)
     rare("hooks", "plan_hooks_later", plan, config, host, options)
@@ -68,7 +68,7 @@ def _open_on_host(plan: Plan, config: Config, host: Host, options: Options) -> N
 
 
 def _make_init(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """The clone, and what the host does to the new process before it may do anything."""
+    """The clone, and what the host does to the new process before that may do anything."""
     staged = namespaces.needs_stages(config)
     namespaces.plan_clone(plan, config, host, options)
     plan.on_host("save_state", "")
@@ -98,7 +98,7 @@ def _make_init(plan: Plan, config: Config, host: Host, options: Options) -> None
 
 
 def _make_root(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """The root filesystem, up to the hooks that see it before the pivot."""
+    """Make the root filesystem, up to the hooks that see it before the pivot."""
     rules_later = mounts.needs_devices(config)
     rootfs.plan_rootfs(plan, config, host, options)
     first = mounts.first_of_cgroup(config)
@@ -111,7 +111,7 @@ def _make_root(plan: Plan, config: Config, host: Host, options: Options) -> None
 
 
 def _plan_mounted(plan: Plan, config: Config, host: Host, options: Options, device_rules: bool) -> None:
-    """What the host does once the mounts are there. Where that is nothing, init need not wait for it."""
+    """What the host does once the mounts exist. If that is nothing, init need not wait for it."""
     later = Plan()
     cgroup.plan_cgroup_limits(later, config, host, options, devices=device_rules)
     rare("namespace_contents", "plan_net_devices", later, config, host, options)
@@ -128,7 +128,7 @@ def _plan_mounted(plan: Plan, config: Config, host: Host, options: Options, devi
 
 
 def _enter_root(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """The pivot, and what is done with all rights inside."""
+    """The pivot, and the work inside that needs all privileges."""
     masks.plan_null(plan, config, host, options)
     rootfs.plan_pivot(plan, config, host, options)
     process.plan_make_cwd(plan, config, host, options)

@@ -11,6 +11,6 @@ if TYPE_CHECKING:
 
 
 def plan_loopback(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """Bring lo up in a new network namespace. A joined one is set up by its owner."""
+    """Bring lo up in a new network namespace. The owner of a joined one sets it up."""
     if "network" in new_kinds(config):
         plan.in_init("loopback", "/linux/namespaces")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         plan: Plan
 
     class Onlooker(Protocol):
-        """Yields the steps of the lanes, each when it is to be carried out: for --trace and --debug."""
+        """Yields the steps of the lanes, each when it is due: for --trace and --debug."""
 
         def host_lane(self, run: Run) -> Iterator[Step]:
             """The steps of the host lane."""
@@ -164,7 +164,7 @@ class Options:
     no_cgroup: the container stays in the caller's cgroup (--cgroup-manager=disabled).
     has_console: a --console-socket was given, or run is in the foreground.
     notify_socket: the caller has a NOTIFY_SOCKET, so the container gets one (plan/notify.py).
-    pid_file, pidfd_socket: paths that are told of the process, "" for none.
+    pid_file, pidfd_socket: paths that are told the process, "" for none.
     """
 
     __slots__ = (

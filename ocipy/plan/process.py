@@ -138,7 +138,7 @@ def environment_of(process: Process) -> tuple[str, ...]:
 def plan_report(plan: Plan, options: Options, pidfd_name: str) -> None:
     """Tell --pidfd-socket and --pid-file the process. The pid file comes last: engines take it as success.
 
-    pidfd_name: what the receiver is told that the pidfd is of.
+    pidfd_name: tells the receiver what kind of process the pidfd refers to.
     """
     if options.pidfd_socket:
         plan.on_host("send_pidfd", "--pidfd-socket", path=options.pidfd_socket, name=pidfd_name)

@@ -1,4 +1,4 @@
-/* A system call that takes its time, made by a process of its own meanwhile. */
+/* A slow system call, made meanwhile by a separate process. */
 #include "kernel.h"
 
 #include <sched.h>
@@ -8,7 +8,7 @@
 
 enum { STACK_SIZE = 16384 };
 
-/* Without libc, whose errno is the parent's too: the memory is the same. */
+/* Without libc, whose errno is also the parent's: they share memory. */
 static long raw_call(long number, long first, long second, long third) {
 #if defined(__x86_64__)
     long result;
@@ -42,7 +42,7 @@ static PyObject *kernel_write_zero_aside(PyObject *self, PyObject *args) {
     char *stack = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
     if (stack == MAP_FAILED)
         return PyErr_SetFromErrno(PyExc_OSError);
-    /* No signal at its end: nobody who waits for children of his own is to meet it. */
+    /* No signal at its end: it must not disturb a caller that waits for its own children. */
     int pid = clone(write_zero, stack + STACK_SIZE, CLONE_VM, (void *)(intptr_t)fd);
     return int_or_error(pid);
 }

@@ -1,4 +1,4 @@
-/* Why and where a text is not JSON: what YAJL says, made exact, and what it lets pass. */
+/* Why and where a text is not JSON: YAJL's own error, made exact, and the faults that it accepts. */
 #include "json_faults.h"
 
 #include <stdlib.h>
@@ -7,7 +7,7 @@
 enum { MAX_REASON = 128 };
 
 typedef struct {
-    char reason[MAX_REASON]; /* empty: no fault so far */
+    char reason[MAX_REASON]; /* empty: no fault yet */
     size_t offset;
 } Fault;
 
@@ -27,7 +27,7 @@ static int is_one_of(char c, const char *characters) {
     return c && strchr(characters, c);
 }
 
-/* The code unit of a whole "\uXXXX", or -1. */
+/* The code unit of a complete "\uXXXX", or -1. */
 static int code_unit(const char *at, const char *end) {
     char digits[5] = "", *rest;
     if (end - at < 6 || at[0] != '\\' || at[1] != 'u' || !Py_ISXDIGIT(at[2]))
@@ -45,7 +45,7 @@ static int is_low(int unit) {
     return unit >= 0xdc00 && unit < 0xe000;
 }
 
-/* Half of a surrogate pair, of which YAJL makes another character. The offset is where the other half should be. */
+/* Half of a surrogate pair, which YAJL turns into another character. The offset is where the other half should be. */
 static void note_half_pair(Fault *fault, const char *text, size_t size) {
     const char *end = text + size, *at = text;
     while (at < end && (at = memchr(at, '\\', end - at))) {
@@ -59,7 +59,7 @@ static void note_half_pair(Fault *fault, const char *text, size_t size) {
     }
 }
 
-/* YAJL takes vertical tab and form feed for white space. */
+/* YAJL accepts vertical tab and form feed as white space. */
 static void note_blanks(Fault *fault, const char *text, size_t size) {
     for (const char *blank = "\v\f"; *blank; blank++) {
         const char *at = memchr(text, *blank, size);
@@ -68,27 +68,27 @@ static void note_blanks(Fault *fault, const char *text, size_t size) {
     }
 }
 
-/* The first byte from an offset on that is none of these, or the end. */
+/* The first byte at or after an offset that is none of these, or the end. */
 static size_t skip(const Parse *parse, size_t from, const char *characters) {
     while (from < parse->size && is_one_of(parse->text[from], characters))
         from++;
     return from;
 }
 
-/* What follows the document, which YAJL lets pass if it is the beginning of a string. */
+/* Text after the document, which YAJL accepts if it is the beginning of a string. */
 static void note_rest(Fault *fault, const Parse *parse) {
     size_t rest = skip(parse, parse->end, " \t\r\n");
     if (parse->status == yajl_status_ok && rest < parse->size)
         note_text(fault, "trailing garbage", rest);
 }
 
-/* The beginning of what cannot be there; in a malformed string, number or word the byte that spoils it. */
+/* The beginning of what must not be there; in a malformed string, number or word the offending byte. */
 static size_t place_of(const Parse *parse, int malformed) {
     const char *text = parse->text;
     size_t start = skip(parse, parse->end, " \t\r\n,:");
     if (malformed)
         return start < parse->consumed && is_one_of(text[start], "\"-0123456789tfn") ? parse->consumed : start;
-    /* Of two commas or colons the second one is at fault, of several values the first one. */
+    /* Of two commas or colons the second is at fault, of several values the first. */
     return parse->consumed && is_one_of(text[parse->consumed - 1], ",:") ? parse->consumed - 1 : start;
 }
 
@@ -127,7 +127,7 @@ PyObject *decode_strictly(const char *bytes, size_t size) {
     return NULL;
 }
 
-/* In a document that is refused: all but its strings is ASCII. */
+/* In a refused document: all but its strings is ASCII. */
 static void note_undecodable(Fault *fault, const char *text, size_t size) {
     PyObject *string = PyUnicode_DecodeUTF8(text, (Py_ssize_t)size, "surrogateescape");
     Py_ssize_t offset = string ? escaped_at(string) : -1;

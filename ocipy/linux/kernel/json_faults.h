@@ -12,16 +12,16 @@ typedef struct {
     const char *text;
     size_t size;
     yajl_status status;
-    size_t consumed; /* bytes; 0 where the text came to its end too early */
-    size_t end;      /* offset of the end of the last value or name, or of the text, where it came to that */
+    size_t consumed; /* bytes; 0 if the text ended too early */
+    size_t end;      /* offset of the end of the last value or name, or of the text, if it was reached */
 } Parse;
 
-/* 0 where the text is JSON. Else -1 with ValueError(reason, byte offset) for the first fault, or with the exception of
- * a callback. */
+/* Return 0 if the text is JSON, else -1 with ValueError(reason, byte offset) for the first fault, or with the exception
+ * of a callback. */
 int refuse_fault(const Parse *parse);
 
-/* A string, or NULL with UnicodeError. Python's own strict decoder looks for its error handler in the registry of
- * codecs, which an interpreter in its core phase has not. */
+/* A string, or NULL with UnicodeError. Python's own strict decoder looks up its error handler in the registry of
+ * codecs, which an interpreter in its core phase does not have. */
 PyObject *decode_strictly(const char *bytes, size_t size);
 
 #endif

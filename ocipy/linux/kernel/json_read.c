@@ -1,12 +1,12 @@
-/* JSON (RFC 8259) into Python objects. YAJL reads the text and calls for each value; no tree is made in between.
+/* JSON (RFC 8259) to Python objects. YAJL parses the text and calls back for each value, without building a tree.
  *
- * Neither goes down the C stack: a member that nobody knows may be nested as deeply as memory permits. */
+ * Neither recurses in C: an unknown member may be nested as deeply as memory permits. */
 #include "json_faults.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* Deeper than any member that we know: what is repeated below that is nobody's mistake. */
+/* Deeper than any known member: repetitions below that are ignored. */
 enum { MAX_POINTER = 32, MAX_REPEATED = 1000 };
 
 /* A list or dict that is being filled. */
@@ -24,7 +24,7 @@ typedef struct {
     PyObject *repeated; /* a list for the pointers of repeated members, or NULL */
 } Reader;
 
-/* Note the JSON pointer of the last member of the innermost level, as a tuple of its parts. */
+/* Record the JSON pointer of the last member of the innermost level, as a tuple of its parts. */
 static int note_repeated(Reader *reader) {
     if (!reader->repeated || reader->depth > MAX_POINTER || PyList_GET_SIZE(reader->repeated) >= MAX_REPEATED)
         return 0;
@@ -45,7 +45,7 @@ static int note_repeated(Reader *reader) {
     return result;
 }
 
-/* Of two members with one name the last counts, as in Go and in Python. */
+/* Of two members with the same name the last counts, as in Go and in Python. */
 static int add_member(Reader *reader, Level *level, PyObject *object) {
     Py_ssize_t size = PyDict_GET_SIZE(level->object);
     if (PyDict_SetItem(level->object, level->name, object))
@@ -53,8 +53,8 @@ static int add_member(Reader *reader, Level *level, PyObject *object) {
     return PyDict_GET_SIZE(level->object) == size ? note_repeated(reader) : 0;
 }
 
-/* YAJL's calls return 1, or 0 with an exception. Add the next value, whose reference is taken over; NULL: there is an
- * exception. */
+/* YAJL's callbacks return 1, or 0 with an exception. Add the next value, and take over its reference; NULL means that
+ * there is an exception. */
 static int add(Reader *reader, PyObject *object) {
     if (!object)
         return 0;
@@ -70,7 +70,7 @@ static int add(Reader *reader, PyObject *object) {
     return !failed;
 }
 
-/* Add a list or dict, and go down into it. */
+/* Add a list or dict and descend into it. */
 static int push(Reader *reader, PyObject *object) {
     if (!add(reader, object))
         return 0;
@@ -121,14 +121,14 @@ static int take_name(void *context, const unsigned char *bytes, size_t size) {
     PyObject *name = decode_strictly((const char *)bytes, size);
     if (!name)
         return 0;
-    PyUnicode_InternInPlace(&name); /* the program asks for members by constants, which are interned as well */
+    PyUnicode_InternInPlace(&name); /* the program looks members up by constants, which are interned too */
     Py_XSETREF(reader->levels[reader->depth - 1].name, name);
     reader->end = yajl_get_bytes_consumed(reader->parser);
     return 1;
 }
 
-/* An integer that has more than 1023 digits, or a number beyond what a double holds, is infinite, as the latter is for
-   Python's own parser: it may be a member that nobody knows, and no member that we know has a use for it. */
+/* An integer with more than 1023 digits becomes infinite, like a number beyond a double's range, as in Python's own
+   parser: it may belong to an unknown member, and no known member can use it. */
 static PyObject *from_digits(const char *digits, size_t size) {
     if (strcspn(digits, ".eE") < size)
         return PyFloat_FromDouble(PyOS_string_to_double(digits, NULL, NULL));
@@ -137,7 +137,7 @@ static PyObject *from_digits(const char *digits, size_t size) {
     return PyFloat_FromDouble(*digits == '-' ? -Py_HUGE_VAL : Py_HUGE_VAL);
 }
 
-/* YAJL hands over a number's text as it is: integers of any size stay exact. */
+/* YAJL passes a number's text unchanged: integers of any size stay exact. */
 static int add_number(void *context, const char *text, size_t size) {
     char few[64], *digits = size < sizeof(few) ? few : PyMem_Malloc(size + 1);
     if (!digits) {
@@ -175,7 +175,7 @@ static void release(Reader *reader) {
 
 /* The document's value, or NULL with an exception. */
 static PyObject *read_document(Reader *reader, const char *text, size_t size) {
-    yajl_config(reader->parser, yajl_dont_validate_strings, 1); /* Python's decoder does, and more strictly */
+    yajl_config(reader->parser, yajl_dont_validate_strings, 1); /* Python's decoder does it, and more strictly */
     Parse parse = {.parser = reader->parser, .text = text, .size = size};
     parse.status = yajl_parse(reader->parser, (const unsigned char *)text, size);
     parse.consumed = yajl_get_bytes_consumed(reader->parser);
@@ -183,7 +183,7 @@ static PyObject *read_document(Reader *reader, const char *text, size_t size) {
     if (parse.status == yajl_status_ok) {
         if (!reader->answer || reader->depth)
             parse.consumed = 0, parse.end = size;
-        parse.status = yajl_complete_parse(reader->parser); /* a number is complete only now */
+        parse.status = yajl_complete_parse(reader->parser); /* only now is a trailing number complete */
     }
     return refuse_fault(&parse) ? NULL : Py_NewRef(reader->answer);
 }

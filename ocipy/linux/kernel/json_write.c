@@ -1,15 +1,15 @@
-/* Python objects into JSON (RFC 8259), in UTF-8. Never down the C stack: json_read.c says why. */
+/* Python objects to JSON (RFC 8259) in UTF-8. Does not recurse in C: json_read.c says why. */
 #include "kernel.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* A container that is being written, and how much of it is. */
+/* A container being written, and how far. */
 typedef struct {
     PyObject *object;
     Py_ssize_t at; /* of PyDict_Next, or the index in a list */
-    int any;       /* a member or element is written */
+    int any;       /* whether a member or element has been written */
 } Level;
 
 typedef struct {
@@ -18,7 +18,7 @@ typedef struct {
     int indent;
     Level *levels;
     size_t depth, levels_room;
-    /* Brent's way to find a circle: where the path down comes by this one again, it never ends. */
+    /* Brent's cycle detection: if the path down reaches this one again, it never ends. */
     PyObject *landmark;
     size_t landmark_depth;
 } Text;
@@ -93,7 +93,7 @@ static int append_string(Text *text, PyObject *string) {
     return append(text, "\"", 1);
 }
 
-/* An int or a float: as repr has it, which is JSON; an infinity as json_read.c reads one. */
+/* An int or a float: its repr is JSON; an infinity in the form that json_read.c reads as one. */
 static int append_number(Text *text, PyObject *number) {
     if (PyFloat_Check(number) && isnan(PyFloat_AS_DOUBLE(number))) {
         PyErr_SetString(PyExc_ValueError, "JSON: not a number");
@@ -159,7 +159,7 @@ static int append_value(Text *text, PyObject *value) {
 
 static int append_name(Text *text, PyObject *name) {
     if (!PyUnicode_Check(name)) {
-        PyErr_SetString(PyExc_TypeError, "JSON: the name of a member is no str");
+        PyErr_SetString(PyExc_TypeError, "JSON: the name of a member is not a str");
         return -1;
     }
     return append_string(text, name) || append_text(text, text->indent ? ": " : ":") ? -1 : 0;

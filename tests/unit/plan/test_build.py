@@ -46,7 +46,7 @@ def test_a_version_before_1_0_is_a_warning(host: Host) -> None:
     old = config()
     old["ociVersion"] = "0.5.0-dev"
     assert build(old, host, OPTIONS).warnings == [
-        ("/ociVersion", "0.5.0-dev is older than 1.0: what has another name since is ignored")
+        ("/ociVersion", "0.5.0-dev is older than 1.0: fields renamed since then are ignored")
     ]
 
 
