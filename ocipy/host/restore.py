@@ -51,7 +51,7 @@ from ocipy.state.state import FIFO_NEW, now
 
 ROOT = "criu-root"
 FAILED = "criu cannot restore the container"
-# Steps of create that mount something, with its destination.
+# Steps of create that mount something, each with a destination.
 MOUNTS = ("bind", "copy_symlink", "mount", "mount_classic", "mount_procfs")
 
 

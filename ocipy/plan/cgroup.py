@@ -82,8 +82,8 @@ def _check_mounted(config: Config, host: Host) -> None:
 
 
 def _joined_late(host: Host, options: Options) -> str:
-    """Return the hierarchy that init joins while it mounts: v1's cpuset, or "". If another controller is mounted with
-    it, both are joined. An unprivileged user can join it only with the present ids."""
+    """Return the hierarchy that init joins while it mounts: v1's cpuset, or "". Init joins it earlier if it has other
+    controllers too, and for an unprivileged user, who can only join it with the present ids."""
     if host.cgroup_mode == "v2" or host.rootless or options.systemd_cgroup:
         return ""
     return "cpuset" if "cpuset" in host.cgroup_controllers else ""

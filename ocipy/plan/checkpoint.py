@@ -153,7 +153,9 @@ def refuse(config: Config, plan: Plan) -> None:
         )
     for step in plan.host:
         if step.action == "open_mount_source" and step.args["idmap"]:
-            raise Error("a mount with mapped ids cannot be checkpointed", pointer=step.pointer, hint="criu refuses it")
+            raise Error(
+                "a mount with mapped ids cannot be checkpointed", pointer=step.pointer, hint="criu does not support it"
+            )
     for index, mount in enumerate(config.get("mounts") or ()):
         if clean(mount["destination"]) == "/":
             raise Error(

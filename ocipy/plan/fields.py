@@ -24,7 +24,7 @@ def user_of(config: Config) -> User:
 
 
 def resources_of(config: Config, *, limited: bool = False) -> Resources:
-    """Return the resources, without a pids limit of 0 from podman, which means "unlimited" by it (docs/cgroups.md).
+    """Return the resources, without a pids limit of 0 from podman, where it means "unlimited" (docs/cgroups.md).
 
     For all others 0 is a limit: "0 is a valid limit value … and SHOULD be treated as such" (config-linux.md, PIDs).
     limited: a limit exists and must be removed.

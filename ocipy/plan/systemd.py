@@ -72,7 +72,7 @@ def plan_scope(plan: Plan, config: Config, host: Host, options: Options, rules: 
 
 
 def plan_properties(plan: Plan, resources: Resources, host: Host, rules: Sequence[Rule] | None) -> Resources:
-    """Tell systemd the limits, so that it keeps the resources. rules: for devices, None if there are none."""
+    """Tell systemd the limits. Return the resources as it stores them. rules: for devices, None if there are none."""
     properties: tuple[Property, ...] = ()
     if rules is not None and not host.rootless:
         properties = for_devices(rules, host.cgroup_mode)

@@ -270,7 +270,7 @@ def _body_of(message: dbus.Message) -> tuple[Any, ...]:
 
 
 def root_of(bus: Connection) -> str:
-    """Return the manager's own cgroup. Requests in the same message what is needed later."""
+    """Return the manager's own cgroup. Also requests what is needed later."""
     return bus.manager("ControlGroup", "Version")[0].rstrip("/")
 
 
