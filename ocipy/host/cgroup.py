@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def _cgroup(run: HostRun) -> Cgroup:
     if run.cgroup is None:
-        raise Error("internal error: the cgroup does not exist yet")
+        raise Error("internal error: the cgroup has not been made yet")
     return run.cgroup
 
 

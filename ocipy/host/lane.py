@@ -169,7 +169,7 @@ def wait_for(run: HostRun, barrier: str) -> dict[str, object]:
 def channel_of(run: HostRun) -> Channel:
     """Return the channel to init, which exists since the clone. Raises Error before that."""
     if run.channel is None:
-        raise Error("internal error: the init process does not exist yet")
+        raise Error("internal error: the init process has not been cloned yet")
     return run.channel
 
 

@@ -85,7 +85,7 @@ def restoring_of(run: HostRun) -> Restoring:
 
 def _session(run: HostRun) -> Session:
     if run.criu is None:
-        raise Error("internal error: criu is not running yet")
+        raise Error("internal error: criu has not been started yet")
     return run.criu
 
 

@@ -248,7 +248,7 @@ def _bus(run: HostRun) -> bus.Connection:
 
 def _cgroup(run: HostRun) -> Cgroup:
     if run.cgroup is None:
-        raise Error("internal error: the cgroup does not exist yet")
+        raise Error("internal error: the cgroup has not been made yet")
     return run.cgroup
 
 
