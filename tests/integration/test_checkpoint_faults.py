@@ -37,7 +37,7 @@ def test_a_file_of_the_hosts_is_an_error_that_says_so(counter: Counter, work: Pa
     result = counter.checkpoint()
     result.fails("criu")
     if counter.runtime.is_ocipy:
-        result.fails("Can't lookup mount", "w/dump.log", "a file of the host's is open")
+        result.fails("Can't lookup mount", "w/dump.log", "a host file is open")
     assert counter.status == "running"
     counter.goes_on(counter.count)
 

@@ -245,7 +245,7 @@ def test_a_terminal_of_the_hosts(counter: Counter) -> None:
         failed = counter.checkpoint()
         failed.fails("criu")
         if counter.runtime.is_ocipy:
-            failed.fails("/dev/pts/", "a file of the host's is open")
+            failed.fails("/dev/pts/", "a host file is open")
         assert counter.status == "running"
         counter.goes_on(counter.count)
     finally:
