@@ -132,7 +132,7 @@ def test_a_checkpoint_is_interrupted(counter: Counter) -> None:
         checkpoint = counter.begin_checkpoint("--page-server", server.address)
         server.accept()
         checkpoint.signal(signal.SIGTERM)
-    checkpoint.wait(60).fails("interrupted by SIGTERM", "criu was given up", status=128 + signal.SIGTERM)
+    checkpoint.wait(60).fails("interrupted by SIGTERM", "criu's dump was abandoned", status=128 + signal.SIGTERM)
     assert (counter.pid, counter.status) == (pid, "running")
     counter.goes_on(counter.count)
 

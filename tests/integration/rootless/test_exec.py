@@ -104,7 +104,7 @@ def test_seccomp(container: MakeContainer, bundle: Bundle) -> None:
 def test_created_container(container: MakeContainer, bundle: Bundle) -> None:
     """Its process still runs the runtime's executable, and is closed to all (CVE-2016-9962)."""
     one = container(bundle.args("sleep", "1000"))
-    one.exec("true").fails("once they are started", status=FAILED)
+    one.exec("true").fails("only after they have started", status=FAILED)
     one.start()
     one.exec("true").ok()
 
