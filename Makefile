@@ -1,11 +1,11 @@
-# make help prints the targets. PYTHON=/path/to/python3 takes another Python than Debian's, in an environment of its own.
+# make help prints the targets. PYTHON=/path/to/python3 uses another Python than Debian's, in a separate environment.
 
 PYTHON ?= /usr/bin/python3
 PREFIX ?= /usr/local
 ENGINES_CONF ?= /etc/containers/containers.conf.d/ocipy.conf
 OCI_RUNTIME ?=
 
-# Debian's Python has .venv; any other has an environment in its build directory, which is named after its place.
+# Debian's Python uses .venv; any other uses an environment in its build directory, which is named after its path.
 ifeq ($(PYTHON),/usr/bin/python3)
 BUILD := build/default
 VENV ?= .venv
@@ -20,26 +20,26 @@ PYTEST := $(VENV)/bin/python -m pytest
 	dockertest lint lint-python lint-c lint-shell lint-words format install uninstall clean
 
 help:
-	@echo 'setup             install Debian packages and a private environment, and build: once, as root'
+	@echo 'setup             install Debian packages and a private environment, and build (once, as root)'
 	@echo 'build             build in place: $(VENV)/bin/ocipy'
 	@echo 'demo              run a container and show what it sees'
 	@echo 'test              unit and integration tests (OCI_RUNTIME=/path/to/runtime tests another runtime)'
 	@echo 'test-pythons      the launcher and the unit tests on each Python of this machine'
-	@echo 'test-systemd      the systemd cgroup driver, with a systemd of its own'
+	@echo 'test-systemd      the systemd cgroup driver, with a private systemd'
 	@echo 'test-engines      podman, Docker, containerd and its CRI plugin, with ocipy and with runc'
 	@echo 'test-hosts        all of this on Debian 13 and sid, in containers of ocipy'
 	@echo 'test-box          ocipy box: the articles'"'"' demonstrations, images, networks, and the pages in a browser'
 	@echo 'test-vm           integration tests on a second kernel with cgroup v2'
-	@echo 'mutants           plants small faults, and sees that the tests notice each'
+	@echo 'mutants           plant small faults, and check that the tests notice each'
 	@echo 'asan              the unit tests with the C code under AddressSanitizer and UndefinedBehaviorSanitizer'
 	@echo 'coverage          which lines of Python and C the unit tests run: tables, and HTML in build/coverage'
-	@echo 'fuzz              random bytes into what reads JSON, messages, frozen modules and snapshots (SECONDS_EACH=60)'
+	@echo 'fuzz              random bytes for the readers of JSON, messages, frozen modules and snapshots (SECONDS_EACH=60)'
 	@echo 'conformance       the OCI validation suite'
 	@echo "runc-tests        runc's own integration tests"
 	@echo 'bench             times beside runc and crun'
 	@echo 'dockertest        the tests in a container image'
 	@echo 'lint              ruff, mypy, clang-format, shellcheck, codespell, proselint'
-	@echo 'format            applies what of these can be applied'
+	@echo 'format            apply the fixes of these tools'
 	@echo 'install uninstall PREFIX=$(PREFIX)'
 
 setup: packages $(VENV)/.installed
@@ -49,7 +49,7 @@ PACKAGES := packages.txt
 test-box: PACKAGES := packages-box.txt
 fuzz: PACKAGES := packages-fuzz.txt
 
-# apt is asked only for what is missing: a machine that has all of it needs no network, nor root.
+# apt installs only missing packages: a machine that has all of them needs neither network nor root.
 packages:
 	@missing=$$(sed 's/#.*//' $(PACKAGES) | xargs dpkg-query -W -f '$${db:Status-Status} $${Package}\n' 2>&1 | \
 	  sed -n 's/^not-installed //p; s/^config-files //p; s/^dpkg-query: no packages found matching //p'); \
@@ -75,7 +75,7 @@ $(VENV)/.coverage: pyproject.toml $(VENV)/.installed
 	$(VENV)/bin/pip install -q -r build/requirements-coverage.txt
 	@touch $@
 
-# Safe for several callers at once; does nothing, in well under a second, where nothing has changed.
+# Safe for several callers at once. If nothing has changed, it does nothing, in well under a second.
 build:
 	@mkdir -p $(BUILD)
 	@[ -x $(VENV)/bin/meson ] || $(MAKE) --no-print-directory $(VENV)/.installed PYTHON=$(PYTHON)
@@ -153,7 +153,7 @@ lint-c:
 lint-shell:
 	$(VENV)/bin/shellcheck $$(git grep -lE '^#!/bin/(ba)?sh')
 
-# The words of every text file; the prose of the pages that people read. pyproject.toml and .proselintrc.json have what is ours.
+# Spelling in every text file, prose in the pages. pyproject.toml and .proselintrc.json have our settings.
 lint-words:
 	$(VENV)/bin/codespell $$(git ls-files)
 	$(VENV)/bin/proselint --config .proselintrc.json check $$(git ls-files '*.md')
@@ -163,7 +163,7 @@ format:
 	$(VENV)/bin/ruff format --quiet .
 	$(VENV)/bin/clang-format -i $$(git ls-files '*.c' '*.h')
 
-# A private environment below lib, so that no other Python package and ours can be in each other's way.
+# A private environment in lib, so that our Python packages and others cannot conflict.
 install:
 	PYTHON=$(PYTHON) packaging/install $(PREFIX) $(ENGINES_CONF)
 
