@@ -36,7 +36,7 @@ help:
 	@echo 'fuzz              random bytes for the readers of JSON, messages, frozen modules and snapshots (SECONDS_EACH=60)'
 	@echo 'conformance       the OCI validation suite'
 	@echo "runc-tests        runc's own integration tests"
-	@echo 'bench             times beside runc and crun'
+	@echo 'bench             times compared with runc and crun'
 	@echo 'dockertest        the tests in a container image'
 	@echo 'lint              ruff, mypy, clang-format, shellcheck, codespell, proselint'
 	@echo 'format            apply the fixes of these tools'

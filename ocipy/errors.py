@@ -24,7 +24,7 @@ LONGEST_TEXT = 4096
 LONGEST_PLACE = 1024
 """Characters of a text that names a place: an id, a pointer, a file name."""
 
-# The likely cause of an errno, for errors without a hint of their own.
+# The likely cause of an errno, for errors that give no other hint.
 CAUSES = {
     numbers.EACCES: "the mode of a file or directory on the path denies it, or a security module does",
     numbers.EAGAIN: "a limit is reached, most often that of processes (RLIMIT_NPROC, pids.max, kernel.pid_max)",
@@ -157,7 +157,7 @@ class Error(Exception):
 
 
 def refused(error: OSError, step: str, pointer: str = "", status: int = 1) -> Error:
-    """The Error for an OSError from a step that has no error text of its own.
+    """The Error for an OSError from a step without its own error text.
 
     step: as plan.model.Step names it, or the result of place_of.
     """

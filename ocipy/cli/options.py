@@ -86,7 +86,7 @@ def claim_descriptors(listen_fds: int, preserve_fds: int) -> None:
 
 
 def _fill(hole: int) -> None:
-    """Occupy an unused number until the exec, with an eventfd: a descriptor of ours there would stay open."""
+    """Occupy an unused number until the exec, with an eventfd: our own descriptor there would stay open."""
     fd = posix.eventfd(0, posix.EFD_CLOEXEC)
     if fd != hole:
         posix.dup2(fd, hole, inheritable=False)

@@ -75,7 +75,7 @@ def _planned(
     *,
     in_foreground: bool,
 ) -> HostRun:
-    """What is to be carried out, for a config that has been read. Raises Error."""
+    """The run for a config that has been read. Raises Error."""
     options.notify_socket = bool(posix.environ.get(b"NOTIFY_SOCKET"))
     plan = build(config, describe_host(rootless), options)
     for pointer, text in misspelt:

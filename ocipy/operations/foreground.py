@@ -98,7 +98,7 @@ class Foreground:
     def wait(self, pid: int, pidfd: int, master: int = -1, notifier: Notifier | None = None) -> int:
         """Wait until the process has ended. Returns its exit status, 128 + the signal if one killed it.
 
-        pid: a child of ours. master: its terminal, -1 if it has our standard streams. notifier: passes on its
+        pid: a child of this process. master: its terminal, -1 if it has our standard streams. notifier: passes on its
         readiness; we are then the service manager's main process.
         """
         self.catch_signals()

@@ -61,7 +61,7 @@ def _read(path: str) -> bytes:
 
 
 def _value(path: str, name: str) -> int | str | None:
-    """A fact or a figure; None if the file has no number, but for example "Unavailable"."""
+    """A fact or a figure; None if the file has text such as "Unavailable" instead."""
     text = decode(_read(path)).strip()
     if name in TEXT:
         return text or None

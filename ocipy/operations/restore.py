@@ -51,7 +51,7 @@ def restore_container(
 
 
 def _planned(root: str, options: Options, flags: CriuFlags, criu_path: str, rootless: bool | None) -> HostRun:
-    """The restore as it is to be carried out. Nothing of the container is made yet."""
+    """The run of a restore. Makes nothing yet."""
     plan.check_flags(flags)
     config = read_bundle(root, options)
     planned, made = restore.build(config, describe_host(rootless), options)
