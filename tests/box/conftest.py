@@ -1,4 +1,4 @@
-"""Fixtures of the box's tests: the command, in namespaces of the session's own, and the check that nothing is left."""
+"""Fixtures of the box's tests: the command in the session's namespaces, and the leak check."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NEEDED = ("conmon", "dnsmasq", "nft", "skopeo", "umoci", "unshare")
 
 @pytest.fixture(scope="session", autouse=True)
 def private_host() -> None:
-    """Mounts and networks of the session's own: nothing of the host's is touched, and nothing outlives it."""
+    """Private mounts and networks: the session touches nothing of the host, and leaves nothing."""
     if os.geteuid() != 0:
         pytest.skip("needs root: tests/box/rootless is for others")
     missing = [name for name in NEEDED if shutil.which(name) is None]
@@ -40,10 +40,10 @@ def private_host() -> None:
 
 
 class Box:
-    """Calls `ocipy box`, with its places in a directory of the test's own."""
+    """Calls `ocipy box` with its places in the test's directory."""
 
     def __init__(self, places: Path, before: Sequence[str] = ()) -> None:
-        """before: words that are put before the command line, to call it as another user."""
+        """before: words before the command line, to call it as another user."""
         self.places = places
         self.before = list(before)
         self.environment = {"PATH": os.environ["PATH"], "OCIPY_BOX": str(places), "HOME": "/root"}
@@ -51,7 +51,7 @@ class Box:
     def __call__(
         self, *words: str, input: str = "", status: int | None = 0, timeout: float = SECONDS
     ) -> subprocess.CompletedProcess[str]:
-        """Call it to its end; status None takes any exit status."""
+        """Call it to its end; status None accepts any exit status."""
         words = (*self.before, runtime_path(), "box", *words)
         done = subprocess.run(
             words, check=False, capture_output=True, text=True, errors="replace", env=self.environment, input=input,
@@ -61,17 +61,17 @@ class Box:
         return done
 
     def run(self, *words: str, **options: Any) -> str:
-        """`box run --rm` without a network, unless one is named: what it has printed."""
+        """`box run --rm`, by default without a network. Return its output."""
         network = [] if any(word.startswith("--network") for word in words) else ["--network", "none"]
         return self("run", "--rm", *network, *words, **options).stdout
 
     def inspect(self, name: str) -> dict[str, Any]:
-        """What `box inspect` says of one."""
+        """The output of `box inspect` for one box."""
         found: list[dict[str, Any]] = json.loads(self("inspect", "--format", "json", name).stdout)
         return found[0]
 
     def begin(self, *words: str) -> subprocess.Popen[bytes]:
-        """Call it and go on."""
+        """Call it in the background."""
         return subprocess.Popen(
             [*self.before, runtime_path(), "box", *words], env=self.environment, stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -80,7 +80,7 @@ class Box:
 
 @pytest.fixture
 def places() -> Iterator[Path]:
-    """Short, as sockets are in it, and on a disk that overlayfs takes."""
+    """A short path, for sockets, on a disk that overlayfs accepts."""
     path = Path(tempfile.mkdtemp(prefix="box-"))
     path.chmod(0o711)
     yield path
@@ -113,7 +113,7 @@ def _lines(*words: str) -> list[str]:
 
 @pytest.fixture
 def box(places: Path) -> Iterator[Box]:
-    """The command. At the end all boxes are removed, and nothing may be left."""
+    """The command. At the end, remove all boxes; nothing may remain."""
     made = Box(places)
     yield made
     ids = {path.name for path in (places / "data/boxes").glob("[!.]*")}
@@ -170,7 +170,7 @@ print(one.recv(100).decode())
 class Neighbour:
     """Another host, 192.0.2.2 next to our 192.0.2.1 (RFC 5737, RFC 3849): the internet of these tests.
 
-    serve() makes it the name server of the host and of all names in ZONE, and a web server that tells who has asked.
+    serve() makes it the host's name server, for all names in ZONE, and a web server that reports the client's address.
     """
 
     def __init__(self, pid: int) -> None:
@@ -178,17 +178,17 @@ class Neighbour:
         self.has_names = False
 
     def words(self, *words: str) -> list[str]:
-        """A command line that is carried out there."""
+        """A command line that executes there."""
         return ["nsenter", f"--net=/proc/{self.pid}/ns/net", *words]
 
     def __call__(self, *words: str) -> str:
-        """Call a command there: what it has printed."""
+        """Call a command there. Return its output."""
         return subprocess.run(
             self.words(*words), capture_output=True, text=True, check=True, timeout=scaled(SECONDS)
         ).stdout
 
     def serve(self, server: Callable[..., subprocess.Popen[bytes]], directory: Path) -> None:
-        """directory: for files. Undone by the fixture."""
+        """directory: for files. The fixture undoes it."""
         for address in (V4[1], V6[1]):
             server(self.words("python3", "-c", WEB_SERVER, address), stderr=subprocess.DEVNULL)
         records = [f"--host-record={NAME},{V4[1]},{V6[1]}"]
@@ -210,7 +210,7 @@ class Neighbour:
 
 @pytest.fixture
 def neighbour() -> Iterator[Neighbour]:
-    """Reachable by the default route, as long as the test goes on."""
+    """Reachable through the default route during the test."""
     holder = subprocess.Popen(["unshare", "--net", "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert holder.stdin is not None and holder.stdout is not None
     holder.stdin.write(b"\n")
@@ -240,7 +240,7 @@ def neighbour() -> Iterator[Neighbour]:
 
 @pytest.fixture
 def server() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """Begins programs that end with the test."""
+    """Starts programs that end with the test."""
     begun: list[subprocess.Popen[bytes]] = []
 
     def begin(words: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:

@@ -1,4 +1,4 @@
-"""Each demonstration of the articles on building a container runtime from scratch, typed as their readers type it."""
+"""Each demonstration of the articles on building a container runtime from scratch, as their readers type it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MIB = 1 << 20
 
 
 def needs(controller: str) -> None:
-    """Skip where the host's only hierarchy is v2, and does not have the controller: a hybrid host's."""
+    """Skip if the only hierarchy is v2 without the controller, as on a hybrid host."""
     controllers = Path("/sys/fs/cgroup/cgroup.controllers")
     if controllers.exists() and controller not in controllers.read_text().split():
         pytest.skip(f"the v2 hierarchy of this host does not have the controller {controller}")
@@ -77,7 +77,7 @@ EAT = "dd if=/dev/zero of=/eaten/x bs=1M count={} 2>/dev/null && echo eaten"
 
 
 def test_a_limit_of_50_mb_kills_between_49_and_51(box: Box) -> None:
-    """Counted by what a tmpfs of the box takes, which is its memory."""
+    """Uses a tmpfs in the box, which counts as its memory."""
     needs("memory")
     flags = ("--memory", "50M", "--tmpfs", "/eaten:size=100m")
     assert "eaten" in box.run(*flags, "busybox", "sh", "-c", EAT.format(45))
@@ -97,7 +97,7 @@ def test_the_whole_box_is_killed_and_does_not_swap(box: Box) -> None:
         assert box.run(*flags, "busybox", "cat", str(file)) == f"{50 * MIB}\n"
         return
     assert box.run(*flags, "busybox", "cat", "/sys/fs/cgroup/memory.swap.max") == "0\n"
-    # The first process would outlive the one that eats.
+    # The first process would outlive the one that uses the memory.
     eater = f"({EAT.format(60)}); sleep 1000"
     done = box("run", "--rm", "--network", "none", *flags, "busybox", "sh", "-c", eater, status=None)
     assert done.returncode == 137 and "ran out of memory" in done.stderr
@@ -117,7 +117,7 @@ def test_a_quota_of_50000_of_100000_is_half_a_cpu(box: Box) -> None:
     """
     needs("cpu")
     burn = "while :; do :; done"
-    # Before all others, so that a busy host does not keep it from its half.
+    # High priority: a busy host would deny it its half.
     flags = ["--network", "none", "--cpu", "50000 100000", "--cpu-shares", "262144"]
     box("run", "-d", "--name", "busy", *flags, "busybox", "sh", "-c", f"({burn}) & ({burn}) & {burn}")
     shares: list[tuple[float, float]] = []
@@ -194,14 +194,14 @@ def test_the_exit_status_is_the_commands(box: Box) -> None:
 
 
 def test_twenty_boxes_at_once(box: Box) -> None:
-    box.run("busybox", "true")  # the image is there
+    box.run("busybox", "true")  # fetches the image
     with concurrent.futures.ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(lambda number: box.run("busybox", "echo", str(number), timeout=240), range(20)))
     assert answers == [f"{number}\n" for number in range(20)]
 
 
 def test_twenty_boxes_run_at_once_in_the_background(box: Box) -> None:
-    """All of them live at the same time, on one bridge, and have addresses of their own."""
+    """All of them run at the same time, on one bridge, with different addresses."""
     box.run("busybox", "true")
     names = [f"box{number}" for number in range(20)]
     with concurrent.futures.ThreadPoolExecutor(20) as pool:

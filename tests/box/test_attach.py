@@ -1,4 +1,4 @@
-"""`box attach`: our terminal on that of a box in the background."""
+"""`box attach`: our terminal, attached to that of a box in the background."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.harness.host import scaled
 
 
 def read_until(master: int, word: bytes) -> bytes:
-    """What the terminal shows, up to a word. Raises AssertionError where that does not come."""
+    """The terminal's output up to a word. Raises AssertionError if the word does not appear."""
     shown = b""
     deadline = time.monotonic() + scaled(20)
     while word not in shown:

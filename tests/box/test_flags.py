@@ -1,4 +1,4 @@
-"""Odd values of every flag of `box run`: one clear line, docker's exit status, no traceback, and nothing is left."""
+"""Odd values of every flag of `box run`: one clear line, docker's exit status, no traceback, nothing left behind."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.box.conftest import Box
 
 @pytest.fixture(scope="module")
 def places() -> Iterator[Path]:
-    """One for all, so that the image is there."""
+    """One for all tests, which share the image."""
     path = Path(tempfile.mkdtemp(prefix="box-"))
     path.chmod(0o711)
     yield path
@@ -172,7 +172,7 @@ TAKEN = [
 
 
 def words_of(case: str) -> list[str]:
-    """A trailing space stands for an empty word; {} has none with spaces in it."""
+    """A trailing space stands for an empty word; {} contains no spaces."""
     return case.split(" ")
 
 

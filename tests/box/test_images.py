@@ -48,7 +48,7 @@ def minirootfs(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def layout(tmp_path: Path, minirootfs: Path) -> Path:
-    """An OCI layout with a config of its own, made by umoci."""
+    """An OCI layout with a special config, made by umoci."""
     path = tmp_path / "layout"
     for words in (
         ["init", "--layout", str(path)],

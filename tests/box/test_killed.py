@@ -1,7 +1,7 @@
-"""`ocipy box` killed with SIGKILL at each step of each command: what is left, `rm -f` clears.
+"""`ocipy box` killed with SIGKILL at each step of each command: `rm -f` removes the leftovers.
 
-A step is a system call of some kind that changes something or waits: strace(1) kills the command at the first of them,
-then at the second, until the command comes through.
+A step is a system call that changes something or waits: strace(1) kills the command at the first, then at the second,
+until the command completes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.harness.leaks import reap
 pytestmark = pytest.mark.needs_program("strace")
 
 SLEEP = ("busybox", "sleep", "1000")
-# What is there before, and the command line that is killed.
+# The preparation, and the command line to kill.
 COMMANDS = {
     "run": ((), ("run", "--name", "one", "--network", "none", "busybox", "true")),
     "run --rm": ((), ("run", "--rm", "--name", "one", "--network", "none", "busybox", "true")),
@@ -29,14 +29,14 @@ COMMANDS = {
     "stop": (("run", "-d", "--name", "one", "--network", "none", *SLEEP), ("stop", "-t", "0", "one")),
     "rm": (("run", "-d", "--name", "one", "--network", "none", *SLEEP), ("rm", "-f", "one")),
 }
-# The calls at which it is killed, and of how many one is taken.
+# The calls at which to kill it, and the interval between tried ones.
 CALLS = ("mkdir", "rename", "vfork", "wait4", "flock", "unlinkat")
 MORE_CALLS = {"run on a bridge": ("sendto", "clone")}
 STRIDE = {"sendto": 5, "unlinkat": 3}
 
 
 def killed_at(box: Box, call: str, number: int, words: tuple[str, ...]) -> bool:
-    """Whether the command was killed; False if it came to its end before its call of that number."""
+    """Whether the command was killed; False if it completed before that call."""
     command = ["strace", "-qq", "-o", "/dev/null", "-e", f"trace={call}"]
     command += ["-e", f"inject={call}:signal=KILL:when={number}", runtime_path(), "box", *words]
     done = subprocess.run(
@@ -48,7 +48,7 @@ def killed_at(box: Box, call: str, number: int, words: tuple[str, ...]) -> bool:
 
 
 def cleared(box: Box, ids: set[str]) -> None:
-    """After `rm -f` of all that `ps -a` lists nothing is left, nor after the next box in the directories."""
+    """Nothing remains after `rm -f` of all boxes in `ps -a`; the next box clears the directories."""
     found = box("ps", "-aq").stdout.split()
     ids.update(found)
     if found:
@@ -73,7 +73,7 @@ def cleared(box: Box, ids: set[str]) -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_rm_clears_what_a_killed_command_has_left(box: Box, name: str) -> None:
     before, words = COMMANDS[name]
-    box.run("busybox", "true")  # the image is there
+    box.run("busybox", "true")  # fetches the image
     steps = 0
     for call in (*CALLS, *MORE_CALLS.get(name, ())):
         number, killed = 1, True

@@ -1,4 +1,4 @@
-"""The bridge: host and boxes reach each other, the outside is reached by NAT, ports are published, nothing is left."""
+"""The bridge: host and boxes reach each other, NAT reaches the outside, ports are published, nothing is left behind."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ECHO = "while :; do echo hello | nc -l -p {port}; done"
 
 
 def address(box: Box, name: str, which: int = 0) -> str:
-    """Of a box: IPv4, or IPv6 for 1."""
+    """A box's address: IPv4, or IPv6 for 1."""
     found: str = box.inspect(name)["addresses"][which]
     return found.partition("/")[0]
 
@@ -69,7 +69,7 @@ def test_the_outside_is_reached_by_nat_and_by_name(
         assert box("run", "--rm", "busybox", "wget", "-q", "-O", "-", url).stdout == seen
     by_name = box("run", "--rm", "busybox", "wget", "-q", "-O", "-", f"http://{NAME}/").stdout
     assert by_name in (V4[0], V6[0])
-    # --dns leads elsewhere, where nobody answers.
+    # --dns names another server, which does not answer.
     done = box("run", "--rm", "--dns", "192.0.2.77", "busybox", "timeout", "2", "nslookup", NAME, status=None)
     assert done.returncode != 0
 
@@ -86,7 +86,7 @@ def test_a_published_port(box: Box, neighbour: Neighbour) -> None:
     from_here, to_us = ["busybox", "nc", "-w", "2"], ["192.0.2.1", "8080"]
     ways = ([*from_here, "127.0.0.1", "8080"], [*from_here, *to_us], neighbour.words(*from_here, *to_us))
     for words in ways:
-        # Between two connections nobody listens for a moment.
+        # Between two connections there is no listener for a moment.
         wait_until(functools.partial(answers, words), f"it answers {words}", timeout=20)
     done = box("run", "--rm", "-p", "8080:81", "busybox", "true", status=125)
     assert "8080" in done.stderr
@@ -136,11 +136,11 @@ def test_killed_at_any_step_rm_clears_it(box: Box, milliseconds: int) -> None:
         names = box("ps", "-aq").stdout.split()
         if names:
             box("rm", "-f", *names)
-    # The fixture looks for what is left.
+    # The fixture looks for leftovers.
 
 
 def asked(words: list[str], say: str = "") -> str:
-    """What a command has said within five seconds."""
+    """A command's output within five seconds."""
     done = subprocess.run(["timeout", "5", *words], check=False, capture_output=True, text=True, input=say)
     return done.stdout
 
@@ -176,7 +176,7 @@ def test_a_port_that_the_host_listens_at_is_not_taken_from_it(box: Box, server: 
 
 
 def test_a_published_port_is_the_boxs_until_its_end(box: Box) -> None:
-    """Held by conmon in the background: a server of the host's is told that it cannot have it."""
+    """conmon holds the port in the background: a server on the host gets an error."""
     listen = ["timeout", "1", "busybox", "nc", "-l", "-p", "8097"]
     box("run", "-d", "--name", "holder", "-p", "8097:80", "busybox", "sleep", "1000")
     assert subprocess.run(listen, check=False, capture_output=True).returncode == 1
@@ -222,7 +222,7 @@ def test_a_network_that_the_host_routes_to_is_another_ones(box: Box) -> None:
 
 
 def test_twenty_boxes_at_once_have_twenty_addresses(box: Box) -> None:
-    box.run("busybox", "true")  # the image is there
+    box.run("busybox", "true")  # fetches the image
     with concurrent.futures.ThreadPoolExecutor(20) as pool:
         begun = pool.map(
             lambda one: box("run", "-d", "--name", f"b{one}", "busybox", "sleep", "1000", timeout=240), range(20)

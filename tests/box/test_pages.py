@@ -1,4 +1,4 @@
-"""The pages of a plan and of a trace in a real browser: what is drawn, a step unfolded by a click, dark and light."""
+"""The pages of a plan and a trace in a real browser: the drawing, a step unfolded by a click, dark and light."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update",
 )  # fmt: skip
-# Added to the page for the test, whose policy is taken away: it clicks, and says what is there then.
+# Added to the page for the test, without its CSP: it clicks, and reports the result.
 PROBE = """<script>addEventListener("load", () => setTimeout(() => {
   const step = [...document.querySelectorAll("details")].find((one) => one.dataset.pointer === "/hostname");
   step.querySelector("summary").click();
@@ -43,7 +43,7 @@ def bundle(tmp_path: Path) -> Path:
 
 
 def browse(page: Path, tmp_path: Path, size: str, *flags: str) -> dict[str, object]:
-    """What the probe says of a page in a window of this size."""
+    """The probe's report on a page in a window of this size."""
     text = page.read_text()
     probed = tmp_path / "probed.html"
     start = text.index("<meta http-equiv")

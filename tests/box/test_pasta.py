@@ -1,5 +1,5 @@
 # ruff: noqa: F401, F811 -- fixtures of another file
-"""pasta's network, as an ordinary user: the outside, published ports, IPv6, and what of the host is not reached."""
+"""pasta's network, as an ordinary user: the outside, published ports, IPv6, and unreachable parts of the host."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.harness.host import wait_until
 def test_the_outside_by_address_and_by_name(
     box: Box, neighbour: Neighbour, server: Callable[..., Any], tmp_path: Path
 ) -> None:
-    """It is seen as the host, by both IPs; the name server is the host's."""
+    """The outside sees the host's addresses, IPv4 and IPv6; the name server is the host's."""
     neighbour.serve(server, tmp_path)
     told = box.run("--network", "pasta", "busybox", "nslookup", NAME)
     assert V4[1] in told and V6[1] in told
@@ -39,14 +39,14 @@ def test_a_name_server_on_the_hosts_loopback(
     subprocess.run(["mount", "--bind", tmp_path / "resolv.conf", "/etc/resolv.conf"], check=True)
     try:
         wait_until(lambda: "192.0.2.7" in asked(["busybox", "nslookup", "loop.example.test"]), "it serves", timeout=20)
-        # It has no IPv6 address, which nslookup ends with 1 for.
+        # It has no IPv6 address, so nslookup exits with 1.
         assert "192.0.2.7" in box.run("--network", "pasta", "busybox", "nslookup", "loop.example.test", status=None)
     finally:
         subprocess.run(["umount", "/etc/resolv.conf"], check=True)
 
 
 def test_a_published_port(box: Box, neighbour: Neighbour) -> None:
-    """From the host, and from outside, by both IPs; one that is published at an address is there alone."""
+    """From the host and from outside, by IPv4 and IPv6; a port published at an address is reachable only there."""
     ports = ["-p", "8080:80", "-p", "127.0.0.1:8081:80"]
     box("run", "-d", "--name", "web", *ports, "busybox", "sh", "-c", ECHO.format(port=80))
     for words in (
@@ -69,7 +69,7 @@ def test_a_published_port_of_udp(box: Box, neighbour: Neighbour, to: str) -> Non
 
 
 def test_the_hosts_loopback_is_not_reached(box: Box, neighbour: Neighbour, server: Callable[..., Any]) -> None:
-    """Neither at its own address, nor at the gateway's, which pasta would lead there."""
+    """Neither at its own address nor at the gateway's, which pasta would map to the host."""
     server(["busybox", "nc", "-ll", "-p", "8096", "-e", "echo", "secret"])
     here = ["busybox", "nc", "-w", "2", "127.0.0.1", "8096"]
     wait_until(lambda: asked(here) == "secret\n", "the host listens", timeout=20)

@@ -1,4 +1,4 @@
-"""The same as an ordinary user: a user namespace, the overlay in it, and no limits where the host delegates none."""
+"""Boxes of an ordinary user: a user namespace, the overlay in it, and no limits unless the host delegates them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.harness.user import FIRST_GID, FIRST_UID, NAME, RANGE, USER, opened
 
 @pytest.fixture
 def places() -> Iterator[Path]:
-    """A directory of the user's."""
+    """A directory that the user owns."""
     path = Path(tempfile.mkdtemp(prefix="box-"))
     path.chmod(0o755)
     subprocess.run(["chown", f"{USER}:{USER}", path], check=True)
@@ -27,7 +27,7 @@ def places() -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def allotted(tmp_path: Path) -> Iterator[None]:
-    """An entry for the user in /etc/passwd, and ids, in the session's mount namespace alone."""
+    """An entry for the user in /etc/passwd, and ids, only in the session's mount namespace."""
     texts = {
         "passwd": Path("/etc/passwd").read_text() + f"{NAME}:x:{USER}:{USER}::/:/bin/sh\n",
         "subuid": f"{NAME}:{FIRST_UID}:{RANGE}\n",

@@ -1,4 +1,4 @@
-"""Networks of boxes: none, the host's, a bridge of our own (root), or pasta (without root)."""
+"""Networks of boxes: none, the host's, our bridge (root), or pasta (without root)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Peer(NamedTuple):
 
 
 class Network(NamedTuple):
-    """What a box is connected by.
+    """How a box is connected.
 
     kind: "bridge", "host", "none" or "pasta". addresses: with their prefix lengths, those of this run on a bridge.
     ports: published ones.
@@ -38,7 +38,7 @@ class HostNetwork(Connection):
 
 
 def default_kind(rootless: bool) -> str:
-    """The network of a box that names none."""
+    """The default network of a box."""
     return "pasta" if rootless else "bridge"
 
 
@@ -66,7 +66,7 @@ def connect(
 
 
 def release(kind: str, box_id: str, places: Places) -> None:
-    """Take back what a box that has ended was given. Quiet where there is nothing."""
+    """Release the network resources of an ended box, if any."""
     if kind == "pasta":
         from ocipy.box.network import pasta
 
@@ -78,7 +78,7 @@ def release(kind: str, box_id: str, places: Places) -> None:
 
 
 def resolv_conf(name_servers: Sequence[str], host: str) -> str:
-    """/etc/resolv.conf of a box: its own name servers, else the host's. host: the text of the host's file."""
+    """/etc/resolv.conf of a box: its name servers, by default the host's. host: the text of the host's file."""
     if name_servers:
         kept = [line for line in host.split("\n") if line.startswith(("search ", "options "))]
         return "".join(f"nameserver {one}\n" for one in name_servers) + "".join(f"{line}\n" for line in kept)

@@ -1,7 +1,7 @@
-"""A bridge of our own: a pair of devices for each box, addresses, a default route, and NAT to the outside.
+"""Our bridge: a pair of devices for each box, addresses, a default route, and NAT to the outside.
 
-What a box is given ends with its network namespace (the pair of devices) or is taken back by `release`; with the last
-box go the bridge, the table of rules, and what was set to forward packets.
+The pair of devices ends with the box's network namespace; `release` frees the rest. With the last box it removes the
+bridge and the table of rules, and restores the settings for forwarding.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ocipy.box.places import Places
 from ocipy.box.request import Port
 
 BRIDGE = "ocipy0"
-# Of our devices (IFLA_GROUP, rtnetlink(7)): all of a group go at once, where each by itself waits for the kernel.
+# The group of our devices (IFLA_GROUP, rtnetlink(7)): one request deletes a group; separate ones wait for each device.
 GROUP = 0x6F636970
 DEVICE = "eth0"
 SYSCTLS = Path("/proc/sys/net")
@@ -34,7 +34,7 @@ FORWARDING = ("ipv4/ip_forward", "ipv6/conf/all/forwarding")
 
 
 class BridgeConnection(Connection):
-    """A network namespace with one end of a pair of devices, the other being a port of the bridge."""
+    """A network namespace with one end of a pair of devices; the other end is a port of the bridge."""
 
     def __init__(self, box_id: str, ports: Sequence[Port], places: Places) -> None:
         self._box_id = box_id
@@ -82,7 +82,7 @@ class BridgeConnection(Connection):
 
 
 def hold_namespace() -> subprocess.Popen[bytes]:
-    """A process in a network namespace of its own, which ends with us."""
+    """A process in a new network namespace, which ends with us."""
     holder = subprocess.Popen(["unshare", "--net", "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert holder.stdin is not None and holder.stdout is not None
     holder.stdin.write(b"there\n")
@@ -94,7 +94,7 @@ def hold_namespace() -> subprocess.Popen[bytes]:
 
 
 def release(box_id: str, places: Places) -> None:
-    """Take back what a box was given; with the last one all goes. Quiet where there is nothing."""
+    """Release a box's addresses and rules, if any; with the last box, remove everything."""
     path = leases_path(places)
     if not path.exists() and not path.with_suffix(NEW).exists():
         return
@@ -106,14 +106,14 @@ def release(box_id: str, places: Places) -> None:
 
 @contextmanager
 def leases_of(places: Places) -> Iterator[Leases]:
-    """The leases, to be changed."""
+    """The leases, for changes."""
     with locked(leases_path(places)) as leases:
         yield leases
 
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """The kernel's refusal as an Error."""
+    """Translate the kernel's refusal to an Error."""
     try:
         yield
     except NetlinkError as error:
@@ -126,7 +126,7 @@ def device_of(box_id: str) -> str:
 
 
 def begin(leases: Leases, host: IPRoute) -> None:
-    """Make the bridge, unless it is there. What a killed run has left undone is done."""
+    """Make the bridge unless it exists. Completes the work of a killed run."""
     v4, v6 = leases.gateway
     there = host.link_lookup(ifname=BRIDGE)
     if there and v4 in addresses(host, there[0]) and read_sysctl(FORWARDING[0]) == "1":
@@ -143,7 +143,7 @@ def begin(leases: Leases, host: IPRoute) -> None:
     with suppress(NetlinkError):  # a host without IPv6
         host.addr("add", index=index, address=v6, prefixlen=64)
     host.link("set", index=index, state="up")
-    # So that 127.0.0.1 of the host reaches a published port (ip-sysctl.rst).
+    # Lets the host reach a published port at 127.0.0.1 (ip-sysctl.rst).
     write_sysctl(f"ipv4/conf/{BRIDGE}/route_localnet", "1")
     for name in FORWARDING:
         before = read_sysctl(name)
@@ -154,13 +154,13 @@ def begin(leases: Leases, host: IPRoute) -> None:
 
 
 def addresses(host: IPRoute, index: int) -> set[str]:
-    """The addresses of a device, but for link-local ones."""
+    """The addresses of a device, except link-local ones."""
     found = {message.get_attr("IFA_ADDRESS") for message in host.get_addr(index=index)}
     return {one for one in found if not one.startswith("fe80:")}
 
 
 def networks(host: IPRoute) -> list[str]:
-    """The networks that the host has addresses in or routes to, of both IPs, but for the default routes."""
+    """The networks of the host's addresses and routes, IPv4 and IPv6, except the default routes."""
     found = []
     for route in (*host.get_routes(family=2), *host.get_routes(family=10)):
         destination = route.get_attr("RTA_DST")
@@ -170,7 +170,7 @@ def networks(host: IPRoute) -> list[str]:
 
 
 def read_sysctl(name: str) -> str:
-    """The value, "" where there is none."""
+    """The value, "" if it does not exist."""
     try:
         return (SYSCTLS / name).read_bytes().strip().decode("ascii", "replace")
     except OSError:
@@ -187,7 +187,7 @@ def write_sysctl(name: str, value: str) -> None:
 
 def plug(host: IPRoute, name: str, pid: int, lease: Lease) -> None:
     """A pair of devices: `name` on the bridge, and eth0 in the network namespace of a process."""
-    with suppress(NetlinkError):  # of a box that was killed
+    with suppress(NetlinkError):  # a killed box's
         host.link("del", ifname=name)
     peer = {"ifname": DEVICE, "net_ns_pid": pid, "address": lease.hardware_address}
     host.link("add", ifname=name, kind="veth", peer=peer, group=GROUP)
@@ -211,7 +211,7 @@ def set_up_inside(pid: int, lease: Lease, leases: Leases) -> None:
 
 
 def give_back(box_id: str, leases: Leases, host: IPRoute) -> None:
-    """The lease goes; with the last one the bridge, the rules and the forwarding."""
+    """Remove the lease, and with the last one the bridge, the rules and the forwarding."""
     leases.boxes.pop(box_id, None)
     device = device_of(box_id)
     if leases.boxes:
@@ -222,7 +222,7 @@ def give_back(box_id: str, leases: Leases, host: IPRoute) -> None:
         if {link.get_attr("IFLA_IFNAME") for link in host.get_links(group=GROUP)} <= {device, BRIDGE}:
             with suppress(NetlinkError):
                 host.link("del", group=GROUP)
-        for name in (device, BRIDGE):  # what another version has made is in no group
+        for name in (device, BRIDGE):  # devices of other versions are in no group
             delete(host, name)
     for name, value in leases.before.items():
         write_sysctl(name, value)
@@ -231,7 +231,7 @@ def give_back(box_id: str, leases: Leases, host: IPRoute) -> None:
 
 
 def delete(host: IPRoute, name: str) -> None:
-    """Delete a device, if it is there."""
+    """Delete a device, if it exists."""
     if host.link_lookup(ifname=name):
         with suppress(NetlinkError):
             host.link("del", ifname=name)

@@ -1,4 +1,4 @@
-"""What each kind of network gives a box."""
+"""A box's connection, for each kind of network."""
 
 from __future__ import annotations
 
@@ -30,4 +30,4 @@ class Connection:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Let go of what only the start of the box needs; undo all where that has failed."""
+        """Release resources for the box's start; if it failed, undo everything."""

@@ -1,4 +1,4 @@
-"""Who has which address of the bridge: a file that is changed under a lock, and pure choices."""
+"""The leases of the bridge's addresses: a file that is changed under a lock, and pure choices."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ocipy.box.places import Places
 from ocipy.box.ports import overlap
 from ocipy.box.request import Port
 
-# Private ones that neither Docker (172.16/12, 192.168/16) nor podman (10.88/16, 10.89/16) hands out.
+# Private networks that Docker (172.16/12, 192.168/16) and podman (10.88/16, 10.89/16) do not use.
 SUBNETS = tuple(f"10.{number}.0.0/24" for number in (77, 78, 79, 177, 178, 179))
-# Unique local (RFC 4193), with the second number of the IPv4 network.
+# Unique local (RFC 4193), with the second byte of the IPv4 network.
 NETWORKS6 = "fd6f:6369:7079:{}::/64"
 NEW = ".new"
 
 
 class Lease(NamedTuple):
-    """The addresses of one box, and the ports of the host that lead to it."""
+    """A box's addresses, and the host's ports that lead to it."""
 
     v4: str
     v6: str
@@ -32,12 +32,12 @@ class Lease(NamedTuple):
 
     @property
     def hardware_address(self) -> str:
-        """Made of the IPv4 address: who gets that one next is found where others still remember it (arp(7))."""
+        """Derived from the IPv4 address: its next owner gets the MAC address that neighbours remember (arp(7))."""
         return "02:42:" + ipaddress.IPv4Address(self.v4).packed.hex(":")
 
 
 class Leases:
-    """subnet: "" as long as there is no bridge. before: sysctls as they were when it was made."""
+    """subnet: "" without a bridge. before: the sysctls before the bridge was made."""
 
     def __init__(
         self, subnet: str = "", boxes: dict[str, Lease] | None = None, before: dict[str, str] | None = None
@@ -48,22 +48,22 @@ class Leases:
         self.path: Path | None = None
 
     def save(self) -> None:
-        """Write them now: before what they stand for is made, so that it is found whenever we are killed."""
+        """Write them now, before creating their resources: then those are found whenever we are killed."""
         if self.path is not None:
             _write(self.path, self)
 
     @property
     def gateway(self) -> tuple[str, str]:
-        """The bridge's own addresses, IPv4 and IPv6."""
+        """The bridge's addresses, IPv4 and IPv6."""
         return str(ipaddress.ip_network(self.subnet)[1]), str(ipaddress.ip_network(self.subnet6)[1])
 
     @property
     def subnet6(self) -> str:
-        """The IPv6 network that goes with the IPv4 one."""
+        """The IPv6 network that belongs to the IPv4 network."""
         return subnet6(self.subnet)
 
     def take(self, box_id: str, ports: Sequence[Port]) -> Lease:
-        """The next free addresses. Raises Error where there are none, or a port is another's."""
+        """The next free addresses. Raises Error if there are none, or if another box has a port."""
         for other, lease in self.boxes.items():
             clash = [one for one in ports for two in lease.ports if overlap(one, two) and other != box_id]
             if clash:
@@ -84,7 +84,7 @@ def subnet6(subnet: str) -> str:
 
 
 def free_subnet(used: Iterable[str]) -> str:
-    """The first of SUBNETS that none of the host's networks overlaps. Raises Error."""
+    """The first of SUBNETS that does not overlap the host's networks. Raises Error."""
     taken = [ipaddress.ip_network(one, strict=False) for one in used]
     for candidate in SUBNETS:
         both = (ipaddress.ip_network(candidate), ipaddress.ip_network(subnet6(candidate)))
@@ -94,17 +94,17 @@ def free_subnet(used: Iterable[str]) -> str:
 
 
 def leases_path(places: Places) -> Path:
-    """The file of the leases; it does not outlive a reboot, as the bridge does not."""
+    """The file of the leases. Like the bridge, it does not survive a reboot."""
     return places.run / "leases.json"
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[Leases]:
-    """The leases, to be changed; they are written at the end, unless an exception goes through. Raises Error."""
+    """The leases, for changes; writes them at the end, unless an exception is raised. Raises Error."""
     fd = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
-        path.with_suffix(NEW).unlink(missing_ok=True)  # of whoever was killed before the rename
+        path.with_suffix(NEW).unlink(missing_ok=True)  # of a process that was killed before the rename
         leases = _read(path)
         leases.path = path
         yield leases
@@ -114,7 +114,7 @@ def locked(path: Path) -> Iterator[Leases]:
 
 
 def holders(path: Path) -> frozenset[str]:
-    """The ids of the boxes that have addresses now. Raises Error."""
+    """The ids of the boxes with addresses. Raises Error."""
     return frozenset(_read(path).boxes)
 
 

@@ -1,4 +1,4 @@
-"""The rules for boxes, a table of our own, by the JSON of nft (libnftables-json(5)). No other table is touched."""
+"""The rules for boxes, in a separate table, through nft's JSON (libnftables-json(5)). Touches no other table."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ocipy.box.network.leases import Lease, Leases
 from ocipy.box.ports import families, is_any
 
 FAMILY, TABLE = "inet", "ocipy_box"
-# linux/netfilter_ipv4.h. RAW: before anything is translated.
+# linux/netfilter_ipv4.h. RAW: before address translation.
 RAW, DSTNAT, FILTER, SRCNAT = -300, -100, 0, 100
 LOOPBACK = {"ip": "127.0.0.0/8", "ip6": "::1/128"}
 
@@ -21,7 +21,7 @@ Rule = list[dict[str, Any]]
 
 
 def ruleset(leases: Leases, bridge: str) -> dict[str, Any]:
-    """The whole table anew, as one transaction. Pure."""
+    """Replace the whole table, in one transaction. Pure."""
     commands: list[dict[str, Any]] = [{"add": {"table": _table()}}, {"delete": {"table": _table()}}]
     commands.append({"add": {"table": _table()}})
     for name, kind, hook, priority in (
@@ -41,7 +41,7 @@ def ruleset(leases: Leases, bridge: str) -> dict[str, Any]:
 
 
 def removal() -> dict[str, Any]:
-    """The table goes, whether it is there or not."""
+    """Remove the table, if it exists."""
     return {"nftables": [{"add": {"table": _table()}}, {"delete": {"table": _table()}}]}
 
 
@@ -83,7 +83,7 @@ def _guarded(bridge: str) -> list[tuple[str, Rule]]:
 
 
 def _published(boxes: Mapping[str, Lease]) -> list[tuple[str, Rule]]:
-    """What comes to a published port of the host's, from outside or from itself, goes to the box."""
+    """Packets to a published port of the host, from outside or from the host, go to the box."""
     made = []
     for lease in boxes.values():
         for port in lease.ports:
@@ -108,7 +108,7 @@ def _masquerade(leases: Leases, bridge: str) -> list[tuple[str, Rule]]:
             _match({"meta": {"key": "oifname"}}, bridge, "!="),
         ]
         made.append(("postrouting", [*outwards, {"masquerade": None}]))
-        # From the host itself, and from a box by way of the host's port: the answer has to come back the same way.
+        # From the host itself, or from a box through the host's port: the answer must return the same way.
         for source in (LOOPBACK[family], subnet):
             inwards = [
                 _match(_field(family, "saddr"), _network(source)),
@@ -121,7 +121,7 @@ def _masquerade(leases: Leases, bridge: str) -> list[tuple[str, Rule]]:
 
 @contextmanager
 def applied(document: dict[str, Any]) -> Iterator[None]:
-    """Have nft(8) carry out a document, all of it or nothing, while the block does something else. Raises Error."""
+    """Have nft(8) execute a document, all or nothing, in parallel with the block. Raises Error."""
     try:
         process = subprocess.Popen(
             ["nft", "-j", "-f", "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE

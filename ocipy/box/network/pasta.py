@@ -1,7 +1,7 @@
 """pasta(1): a network for boxes without root, from the host's sockets.
 
-The namespaces are made before the box, as podman does it: the runtime's init lets nobody but its creator's creator look
-into it (PR_SET_DUMPABLE), so that pasta could not join them once the runtime has made them.
+As with podman, the namespaces are made before the box: the runtime's init is not dumpable (PR_SET_DUMPABLE), so pasta
+could not join namespaces that the runtime has made.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ocipy.box.network.name_servers import name_servers
 from ocipy.box.places import Places
 from ocipy.box.request import Port
 
-# The address of a name server that pasta makes for the box, where the host's own is on its loopback.
+# The address of pasta's name server for the box, if the host's is on its loopback.
 NAME_SERVER = "169.254.1.1"
 
 
@@ -69,7 +69,7 @@ class Pasta(Connection):
 
 
 def hold_namespaces() -> subprocess.Popen[bytes]:
-    """A process in a user and a network namespace of its own, which ends with us. Raises Error."""
+    """A process in new user and network namespaces, which ends with us. Raises Error."""
     words = ["unshare", "--user", "--net", "cat"]
     holder = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert holder.stdin is not None and holder.stdout is not None
@@ -96,7 +96,7 @@ def map_ids(pid: int, file: str, entries: IdMap) -> None:
             raise Error(f"cannot write the id map: {said}", hint="/etc/subuid and /etc/subgid have the ids of a user")
         return
     try:
-        if file == "gid_map":  # without CAP_SETGID only so
+        if file == "gid_map":  # the only way without CAP_SETGID
             Path(f"/proc/{pid}/setgroups").write_text("deny")
         Path(f"/proc/{pid}/{file}").write_text(" ".join(numbers))
     except OSError as error:
@@ -104,7 +104,7 @@ def map_ids(pid: int, file: str, entries: IdMap) -> None:
 
 
 def words_of_ports(ports: Sequence[Port]) -> list[str]:
-    """Ports as pasta takes them; "none" where nothing is published, for its own default publishes all that listens."""
+    """Ports in pasta's form; "none" without any, because pasta's default publishes all listening ports."""
     made = []
     for flag, protocol in (("-t", "tcp"), ("-u", "udp")):
         words: dict[str, list[str]] = {}
@@ -131,12 +131,12 @@ def begin(namespaces: str, pid_path: Path, words: Sequence[str]) -> None:
 
 
 def pid_file(box_id: str, places: Places) -> Path:
-    """Where pasta writes its number; by this path on its command line it is known."""
+    """pasta's pid file; this path on its command line identifies it."""
     return places.run / f"pasta-{box_id}.pid"
 
 
 def release(box_id: str, places: Places) -> None:
-    """End the pasta of a box. Quiet where there is none."""
+    """End a box's pasta, if it runs."""
     path = pid_file(box_id, places)
     try:
         pid = int(path.read_bytes())
@@ -145,7 +145,7 @@ def release(box_id: str, places: Places) -> None:
         path.unlink(missing_ok=True)
         return
     try:
-        # Looked at after it is held: the number cannot become another's meanwhile (pidfd_open(2)).
+        # Checked once a pidfd holds it: the pid cannot go to another process in the meantime (pidfd_open(2)).
         with suppress(OSError):
             if os.fsencode(path) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
                 signal.pidfd_send_signal(fd, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Published ports are held on the host as long as the box runs: the rules would take them from whoever has them."""
+"""Holds published ports on the host while the box runs: the rules would take them from another program."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ocipy.box.request import Port
 
 FAMILIES = {4: (socket.AF_INET, "0.0.0.0"), 6: (socket.AF_INET6, "::")}
 KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
-# A host without IPv6, or with it switched off.
+# A host without IPv6, or with IPv6 disabled.
 WITHOUT_FAMILY = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
 
 def hold(ports: Iterable[Port]) -> list[socket.socket]:
-    """Sockets that are bound to the ports; nothing comes to them, as the rules send it to the box before. Raises Error.
+    """Sockets bound to the ports; they receive nothing, because the rules redirect packets to the box. Raises Error.
 
-    docker and podman hold ports the same way: whoever wants one is told so, instead of listening in vain.
+    docker and podman hold ports the same way: another program that wants one gets an error instead of no connections.
     """
     held: list[socket.socket] = []
     try:
@@ -35,7 +35,7 @@ def hold(ports: Iterable[Port]) -> list[socket.socket]:
 
 
 def release(held: Iterable[socket.socket]) -> None:
-    """Let others have them."""
+    """Release the ports."""
     for one in held:
         one.close()
 
@@ -48,7 +48,7 @@ def _hold(port: Port, version: int) -> socket.socket | None:
         if version == 6:
             one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if port.protocol == "tcp":
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of before linger (socket(7))
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # old connections linger (socket(7))
         one.bind((port.address or everywhere, port.host))
         if port.protocol == "tcp":
             one.listen()

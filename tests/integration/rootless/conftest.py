@@ -1,4 +1,4 @@
-"""The fixtures of the integration tests, with an unprivileged user as the caller of the runtime."""
+"""The fixtures of the integration tests, with an unprivileged user as the runtime's caller."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.harness.user import FIRST_GID, FIRST_UID, NAME, RANGE, USER, UserName
 
 @pytest.fixture
 def runtime(make_runtime: Callable[[str], Runtime], work: Path) -> UserRuntime:
-    """The runtime under test as the user calls it; the test's directory is the user's."""
+    """The runtime under test, called by the user, who owns the test's directory."""
     return UserRuntime(make_runtime("state"), work)
 
 
@@ -24,12 +24,12 @@ def runtime(make_runtime: Callable[[str], Runtime], work: Path) -> UserRuntime:
 def make_bundle(
     runtime: UserRuntime, busybox: BusyboxRootfs, work: Path, new_id: Callable[[], str]
 ) -> Callable[..., Bundle]:
-    """Makes bundles of the user's own with the config that `spec --rootless` writes, without its terminal."""
+    """Makes bundles that the user owns, with the config of `spec --rootless` without its terminal."""
 
     def make() -> Bundle:
         bundle = Bundle(work / f"bundle{new_id().split('-')[1]}", busybox, hardlinks=False)
         runtime.give(bundle.path)
-        # Not from within a user namespace, where the ids are others.
+        # Not from inside a user namespace, where the ids differ.
         inside, runtime.inside = runtime.inside, []
         runtime.call("spec", "--rootless", "--bundle", bundle.path).ok()
         runtime.inside = inside
@@ -42,7 +42,7 @@ def make_bundle(
 
 @pytest.fixture(params=[1, 2])
 def hidepid(request: pytest.FixtureRequest, runtime: UserRuntime, host: Host) -> int:
-    """The user's /proc has hidepid 1, then 2: other users' processes may not be looked into, then do not even show."""
+    """The user's /proc has hidepid 1, then 2: other users' processes are unreadable, then invisible."""
     if os.geteuid() != 0 or host.kernel < (5, 8):
         pytest.skip("needs root, and Linux 5.8, for a procfs with options of its own")
     hidden: int = request.param
@@ -52,7 +52,7 @@ def hidepid(request: pytest.FixtureRequest, runtime: UserRuntime, host: Host) ->
 
 @pytest.fixture
 def subordinate_ids(work: Path) -> Iterator[None]:
-    """A passwd entry and ranges of ids for the user, in the session's mount namespace only."""
+    """A passwd entry and id ranges for the user, only in the session's mount namespace."""
     if os.geteuid() != 0:
         pytest.skip("only root can allot ids to a user")
     scratch = work / "etc"
@@ -72,7 +72,7 @@ def subordinate_ids(work: Path) -> Iterator[None]:
 
 @pytest.fixture
 def ranges(bundle: Bundle, runtime: UserRuntime, subordinate_ids: None) -> Bundle:
-    """The bundle, with a range of ids mapped: 0 is the user, 1 and on are those allotted to it."""
+    """The bundle with a range of ids mapped: 0 is the user, ids from 1 are the user's subordinate ids."""
     for kind, own, first in (("uidMappings", runtime.uid, FIRST_UID), ("gidMappings", runtime.gid, FIRST_GID)):
         bundle.linux[kind] = [
             {"containerID": 0, "hostID": own, "size": 1},
@@ -83,7 +83,7 @@ def ranges(bundle: Bundle, runtime: UserRuntime, subordinate_ids: None) -> Bundl
 
 @pytest.fixture
 def without_user_namespace(bundle: Bundle) -> Bundle:
-    """The bundle as rootless podman has it: no user namespace, since the runtime is in one already."""
+    """Rootless podman's bundle: without a user namespace, because the runtime is already in one."""
     bundle.without_namespace("user")
     for member in ("uidMappings", "gidMappings"):
         del bundle.linux[member]
@@ -100,7 +100,7 @@ def one_id(runtime: UserRuntime) -> Iterator[UserNamespace]:
 
 @pytest.fixture
 def podmans(runtime: UserRuntime, subordinate_ids: None) -> Iterator[UserNamespace]:
-    """The runtime called as root of what rootless podman makes: a range of ids, and a mount namespace of its own."""
+    """The runtime called as root of namespaces like rootless podman's: a range of ids, and a new mount namespace."""
     namespace = UserNamespace(runtime, range=True, mounts=True)
     yield namespace
     namespace.close()

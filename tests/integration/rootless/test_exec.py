@@ -1,4 +1,4 @@
-"""exec in the hands of an unprivileged user, and inside a user namespace as rootless podman has it."""
+"""exec by an unprivileged user, and inside a user namespace like rootless podman's."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_ranges(container: MakeContainer, ranges: Bundle, runtime: UserRuntime) 
 
 
 def test_process_of_another_user(container: MakeContainer, ranges: Bundle, runtime: UserRuntime) -> None:
-    """Whose namespaces are the caller's all the same: user_namespaces(7)."""
+    """Its namespaces belong to the caller nevertheless: user_namespaces(7)."""
     ranges.process["user"] = {"uid": 1000, "gid": 1000}
     one = container(ranges.args("sleep", "1000")).start()
     wait_until(lambda: one.proc("comm").read_text() == "sleep\n")
@@ -102,7 +102,7 @@ def test_seccomp(container: MakeContainer, bundle: Bundle) -> None:
 
 @pytest.mark.ocipy_only("with runc the waiting process is open to whoever shares its ids")
 def test_created_container(container: MakeContainer, bundle: Bundle) -> None:
-    """Its process still runs the runtime's executable, and is closed to all (CVE-2016-9962)."""
+    """Its process still runs the runtime's executable, and is closed to everybody (CVE-2016-9962)."""
     one = container(bundle.args("sleep", "1000"))
     one.exec("true").fails("only after they have started", status=FAILED)
     one.start()
@@ -118,7 +118,7 @@ def test_stopped_container(one: Container) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="a user cannot act as root")
 @pytest.mark.needs_capability("CAP_SYS_RESOURCE")
 def test_container_of_another_user(one: Container, runtime: UserRuntime) -> None:
-    """root may enter it, too: in the container it is the container's root."""
+    """root can enter it, too: in the container it is the container's root."""
     path, root = runtime.path, str(runtime.root)
     result = runtime.spawn([path, "--root", root, "exec", one.id, "id", "-u"]).wait().ok()
     assert result.stdout == "0\n"
@@ -134,7 +134,7 @@ def outer(request: pytest.FixtureRequest) -> UserNamespace:
 def test_inside_a_user_namespace(
     outer: UserNamespace, container: MakeContainer, without_user_namespace: Bundle, runtime: UserRuntime
 ) -> None:
-    """There is none to join: the caller is in it."""
+    """There is no user namespace to join: the caller is in it."""
     one = container(without_user_namespace.args("sleep", "1000")).start()
     pid = detached(one, runtime, "sleep", "1000")
     assert namespaces(pid) == namespaces(one.pid)
@@ -145,7 +145,7 @@ def test_inside_a_user_namespace(
 
 @pytest.mark.ocipy_only("runc makes no such container")
 def test_nested_user_namespace(podmans: UserNamespace, container: MakeContainer, bundle: Bundle) -> None:
-    """One more user namespace below that of podman."""
+    """Another user namespace below podman's."""
     bundle.linux["uidMappings"] = bundle.linux["gidMappings"] = [{"containerID": 0, "hostID": 1, "size": 10}]
     one = container(bundle.args("sleep", "1000")).start()
     assert one.sh("id -u; cat /proc/self/uid_map", "--user", "5").ok().stdout.split() == ["5", "0", "1", "10"]
@@ -155,7 +155,7 @@ def test_nested_user_namespace(podmans: UserNamespace, container: MakeContainer,
 def test_nested_user_namespace_with_the_callers_id(
     podmans: UserNamespace, container: MakeContainer, bundle: Bundle
 ) -> None:
-    """podman's keep-id: the caller is mapped, and so joins as itself, whom the session keyring does not belong to."""
+    """podman's keep-id: the caller is mapped, and joins as itself, although another user owns the session keyring."""
     bundle.linux["uidMappings"] = bundle.linux["gidMappings"] = [
         {"containerID": 0, "hostID": 1, "size": 3},
         {"containerID": 3, "hostID": 0, "size": 1},

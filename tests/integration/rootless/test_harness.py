@@ -1,4 +1,4 @@
-"""What the harness promises to the tests of an unprivileged user."""
+"""The harness's promises to the tests of an unprivileged user."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.ocipy_only("about the harness alone")
 
 
 def test_hidepid_is_the_calls_own(runtime: UserRuntime, hidepid: int) -> None:
-    """The user sees only what is his; nobody else's /proc has changed, and numbers are the host's."""
+    """The user sees only their own processes; no other /proc has changed, and pids are the host's."""
     before = [mount for mount in proc_mounts() if mount.point == "/proc"]
     other = f"/proc/{os.getpid()}"
     assert runtime.spawn([*runtime.user, "cat", f"{other}/stat"]).wait().status != 0

@@ -1,4 +1,4 @@
-"""A /proc that hides the processes of others (hidepid, proc(5)): what cannot be seen is not dead."""
+"""A /proc that hides other users' processes (hidepid, proc(5)): an invisible process is not dead."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_delete_by_force_leaves_no_init_behind(runtime: UserRuntime, sleeping: C
 
 
 def test_exec_stays_outside_of_no_namespace_that_it_cannot_see(runtime: UserRuntime, sleeping: Container) -> None:
-    """Before the start the process is undumpable: nothing of its may be looked at."""
+    """Before the start the process is undumpable, so its files are unreadable."""
     ran = sleeping.exec("readlink", "/proc/self/ns/pid")
     if ran.status == 0:
         assert ran.stdout.strip() == os.readlink(sleeping.proc("ns/pid"))
@@ -63,7 +63,7 @@ def test_exec_stays_outside_of_no_namespace_that_it_cannot_see(runtime: UserRunt
 
 
 def test_the_number_of_another_process_is_not_the_containers(runtime: UserRuntime, sleeping: Container) -> None:
-    """The container's has ended, and its number is another user's by now."""
+    """The container's process has ended, and its pid belongs to another user by now."""
     runtime.kill(sleeping.id, "KILL").ok()
     sleeping.reap()
     path = runtime.root / sleeping.id / "state.json"

@@ -1,4 +1,4 @@
-"""Which ids a user's container has, and which are refused: one id, ranges through the helpers, groups."""
+"""The ids of a user's container, and the refused ones: one id, ranges through the helpers, groups."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def entry(inside: int, outside: int, size: int = 1) -> dict[str, int]:
 
 
 def lines(text: str) -> list[list[int]]:
-    """Lines of numbers, as the id maps have them."""
+    """The lines of numbers of an id map."""
     return [[int(number) for number in line.split()] for line in text.splitlines()]
 
 
@@ -47,7 +47,7 @@ def test_ranges(container: MakeContainer, runtime: UserRuntime, ranges: Bundle) 
     assert lines(one.proc("uid_map").read_text()) == expected[2:4]
     assert lines(one.proc("gid_map").read_text()) == expected[4:]
     assert one.proc("setgroups").read_text() == "allow\n"
-    # The payload belongs to an id that the user itself is not, and is still in the user's hands.
+    # The payload has an id other than the user's, and the user still controls it.
     one.kill("KILL").wait_dead()
 
 
@@ -59,7 +59,7 @@ def test_additional_groups_of_a_range(container: MakeContainer, ranges: Bundle) 
 
 
 def test_additional_groups_where_setgroups_is_given_up(runtime: UserRuntime, bundle: Bundle, new_id: NewId) -> None:
-    """One gid is mapped without a helper, and for that the kernel wants setgroups denied."""
+    """One gid is mapped without a helper, for which the kernel demands that setgroups is denied."""
     bundle.process["user"] = {"uid": 0, "gid": 0, "additionalGids": [1]}
     words = ["/process/user/additionalGids"] if runtime.is_ocipy else ["additional groups"]
     runtime.create(bundle.args("true"), new_id()).fails(*words)
@@ -69,7 +69,7 @@ def test_additional_groups_where_setgroups_is_given_up(runtime: UserRuntime, bun
 
 @pytest.mark.differs_from_runc("runc keeps the caller's groups in a rootless container")
 def test_groups_of_the_user_stay_outside(runtime: UserRuntime, ranges: Bundle, container: MakeContainer) -> None:
-    """Where setgroups may be called: the user's groups do not help the container to anything."""
+    """Where setgroups is allowed, the user's groups give the container no access."""
     runtime.user = [word if word != "--clear-groups" else "--groups=4,24" for word in runtime.user]
     assert proc_status(container(ranges).pid)["Groups"] == ""
 
@@ -89,7 +89,7 @@ def test_ids_that_were_not_allotted(
     if runtime.is_ocipy:
         helper = "newuidmap" if kind == "uidMappings" else "newgidmap"
         result.fails(f"/linux/{kind}", helper, "not allowed", "allotted")
-        # One error, not the helper's word before it: an engine takes the first line for the cause.
+        # One error, without the helper's message before it: an engine takes the first line for the cause.
         assert result.stderr.startswith("ocipy: create ")
     assert runtime.ids() == []
 
@@ -123,7 +123,7 @@ def test_id_that_is_not_mapped(runtime: UserRuntime, bundle: Bundle, new_id: New
 
 
 def test_files_of_the_range(runtime: UserRuntime, ranges: Bundle, new_id: NewId) -> None:
-    """What another user of the container makes belongs, outside, to the id that was allotted for it."""
+    """Outside, the files of another container user belong to the subordinate id."""
     ranges.config["root"]["readonly"] = False
     ranges.process["capabilities"] = {kind: ["CAP_CHOWN"] for kind in ("bounding", "effective", "permitted")}
     ranges.sh("echo x > /home/file; chown 1000:2000 /home/file; stat -c '%u %g' /home/file")
@@ -137,14 +137,14 @@ def test_files_of_the_range(runtime: UserRuntime, ranges: Bundle, new_id: NewId)
 def test_the_helper_is_not_looked_for_by_path(
     runtime: UserRuntime, ranges: Bundle, new_id: NewId, planted: dict[str, Any]
 ) -> None:
-    """A program that somebody planted must not get hold of the runtime's process."""
+    """A planted program must not get control of the runtime's process."""
     runtime.run(ranges.args("true"), new_id(), env={"PATH": f"{planted['directory']}:/usr/bin:/bin"}).ok()
     assert not planted["trace"].exists()
 
 
 @pytest.fixture
 def planted(work: Path) -> Iterator[dict[str, Any]]:
-    """A directory with a newuidmap of its own, which leaves a trace."""
+    """A directory with a fake newuidmap that leaves a trace."""
     directory, trace = work / "planted", work / "trace"
     directory.mkdir(mode=0o755)
     for name in ("newuidmap", "newgidmap"):

@@ -1,4 +1,4 @@
-"""The runtime as root of a user namespace, with none in the config: what rootless podman does."""
+"""The runtime as root of a user namespace, without one in the config, as rootless podman calls it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_life(container: MakeContainer, runtime: UserRuntime, bundle: Bundle, ou
 
 
 def test_rights_are_those_of_the_config(container: MakeContainer, bundle: Bundle, outer: UserNamespace) -> None:
-    """The caller has all of them in its user namespace; the container has three, and can get no more."""
+    """The caller has all capabilities in its user namespace; the container has three, and can get no more."""
     one = container(bundle.args("sleep", "1000"))
     status = proc_status(one.pid)
     assert {status[name] for name in ("CapPrm", "CapEff", "CapBnd")} == {"0000000020000420"}
@@ -55,7 +55,7 @@ def test_rights_are_those_of_the_config(container: MakeContainer, bundle: Bundle
 
 
 def test_devices_are_the_hosts(container: MakeContainer, bundle: Bundle, outer: UserNamespace) -> None:
-    """Its root may not mknod either, though the config has no user namespace."""
+    """Its root cannot mknod either, although the config has no user namespace."""
     one = container(bundle.args("sleep", "1000"))
     status = one.root("/dev/null").stat()
     assert (os.major(status.st_rdev), os.minor(status.st_rdev)) == (1, 3)
@@ -100,12 +100,12 @@ def test_user_of_a_range(container: MakeContainer, bundle: Bundle, podmans: User
 def test_nested_user_namespace(
     container: MakeContainer, runtime: UserRuntime, bundle: Bundle, outer: UserNamespace, size: int
 ) -> None:
-    """podman --userns=keep-id and auto: the caller's root maps what it has, without a helper."""
+    """podman --userns=keep-id and auto: the caller's root maps its own ids, without a helper."""
     if size > _ids(outer):
         pytest.skip("this caller has one id")
     bundle.linux["namespaces"].append({"type": "user"})
     for kind in ("uidMappings", "gidMappings"):
-        # In the pieces in which the caller has them, as the kernel wants it.
+        # In the caller's pieces, as the kernel demands.
         bundle.linux[kind] = [{"containerID": 0, "hostID": 0, "size": 1}]
         if size > 1:
             bundle.linux[kind].append({"containerID": 1, "hostID": 1, "size": size - 1})
@@ -117,13 +117,13 @@ def test_nested_user_namespace(
 
 
 def _ids(namespace: UserNamespace) -> int:
-    """How many ids are mapped in it."""
+    """The number of ids mapped in it."""
     return sum(int(line.split()[2]) for line in Path(f"/proc/{namespace.pid}/uid_map").read_text().splitlines())
 
 
 @pytest.mark.ocipy_only("the words are ocipy's")
 def test_no_more_user_namespaces(runtime: UserRuntime, bundle: Bundle, new_id: NewId, one_id: UserNamespace) -> None:
-    """A host that grants its users none has the limit 0."""
+    """A host that denies user namespaces to its users sets the limit to 0."""
     runtime.inside += ["sh", "-c", 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"', "sh"]
     bundle.linux["namespaces"].append({"type": "user"})
     for kind in ("uidMappings", "gidMappings"):
@@ -162,7 +162,7 @@ def test_sysfs(container: MakeContainer, bundle: Bundle, outer: UserNamespace) -
 
 
 def test_state_directory(runtime: UserRuntime, bundle: Bundle, new_id: NewId, outer: UserNamespace, work: Path) -> None:
-    """By XDG_RUNTIME_DIR, as for the user itself: podman calls create inside, and others may look from outside."""
+    """By XDG_RUNTIME_DIR, as for the user: podman calls create inside, and other calls may come from outside."""
     id = new_id()
     place = work / "xdg"
     bundle.args("true").write()

@@ -1,4 +1,4 @@
-"""A container's life in the hands of an unprivileged user: every command, the state, signals, the terminal."""
+"""A container's life for an unprivileged user: every command, the state, signals, the terminal."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_run(runtime: UserRuntime, bundle: Bundle, new_id: NewId) -> None:
 
 
 def test_from_outside(container: MakeContainer, runtime: UserRuntime, bundle: Bundle) -> None:
-    """The process is the user's, with nothing of the host's rights, in namespaces of its own."""
+    """The process belongs to the user, without host privileges, in new namespaces."""
     one = container(bundle, args=["sleep", "1000"]).start()
     wait_until(lambda: one.proc("comm").read_text() == "sleep\n")
     status = proc_status(one.pid)
@@ -102,7 +102,7 @@ def test_state_without_a_runtime_directory(
 
 
 def test_state_below_the_runtime_directory(runtime: UserRuntime, bundle: Bundle, new_id: NewId) -> None:
-    """Which may itself be missing; sticky, so that nobody who tidies up there removes it."""
+    """The directory may be missing; it is sticky, which protects it from clean-up programs."""
     id = new_id()
     place = runtime.home / "missing/xdg"
     bundle.args("true").write()
@@ -134,7 +134,7 @@ def test_create_fails(runtime: UserRuntime, bundle: Bundle, new_id: NewId, args:
 
 
 def test_without_a_user_namespace(runtime: UserRuntime, without_user_namespace: Bundle, new_id: NewId) -> None:
-    """Refused, with the reason: a user has no other way."""
+    """Refused, with the reason: an unprivileged user cannot avoid a user namespace."""
     runtime.create(without_user_namespace.args("true"), new_id()).fails("user namespace")
     assert runtime.ids() == []
 
@@ -178,7 +178,7 @@ def test_foreground_terminal(runtime: UserRuntime, bundle: Bundle, new_id: NewId
 
 
 def test_seccomp_filter(runtime: UserRuntime, bundle: Bundle, new_id: NewId) -> None:
-    """With no_new_privs and without, where the user namespace's CAP_SYS_ADMIN loads it."""
+    """With no_new_privs, and without, where the user namespace's CAP_SYS_ADMIN permits the load."""
     rule = {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38}
     bundle.linux["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}
     bundle.sh("mkdir /dev/shm/new; grep Seccomp: /proc/self/status")
@@ -190,7 +190,7 @@ def test_seccomp_filter(runtime: UserRuntime, bundle: Bundle, new_id: NewId) -> 
 
 
 def test_session_keyring_is_the_containers(runtime: UserRuntime, bundle: Bundle, new_id: NewId) -> None:
-    """A keyring by the container's name: the user's keys stay outside."""
+    """A keyring with the container's name: the user's keys stay outside."""
     bundle.linux["maskedPaths"] = []
     id = new_id()
     assert f"_ses.{id}" in runtime.run(bundle.sh("cat /proc/keys"), id).ok().stdout

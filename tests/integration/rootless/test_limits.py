@@ -1,4 +1,4 @@
-"""What a user has no right to set: cgroups, limits, the score of the OOM killer, clocks of the host."""
+"""Settings that a user may not change: cgroups, limits, the OOM score, the host's clocks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TOP = Path("/sys/fs/cgroup")
 
 @pytest.mark.smoke
 def test_without_a_cgroup(container: MakeContainer, bundle: Bundle) -> None:
-    """No rights and no cgroupsPath: the container stays in the caller's, and that is no failure."""
+    """Without rights and without cgroupsPath the container stays in the caller's cgroup, which is not a failure."""
     one = container(bundle.args("sleep", "1000"))
     assert one.cgroups() == cgroups_of(os.getpid())
     assert one.created is not None
@@ -40,7 +40,7 @@ def test_without_a_cgroup(container: MakeContainer, bundle: Bundle) -> None:
 def test_limits_that_cannot_be_set(
     runtime: UserRuntime, bundle: Bundle, new_id: NewId, resources: dict[str, object], pointer: str
 ) -> None:
-    """A limit is asked for, and not given: an error that names it, and what it would take."""
+    """A requested limit cannot be set: the error names it and its requirements."""
     bundle.linux["resources"] = resources
     runtime.create(bundle.args("true"), new_id()).fails("cgroup", *([pointer] if runtime.is_ocipy else []))
     assert runtime.ids() == []
@@ -55,14 +55,14 @@ def test_cgroups_path(runtime: UserRuntime, bundle: Bundle, new_id: NewId, path:
 
 
 def test_device_rules_are_left_out(runtime: UserRuntime, bundle: Bundle, new_id: NewId) -> None:
-    """They take the host's rights; what the container may open is what the user may."""
+    """They need the host's rights; the container can open the same devices as the user."""
     bundle.linux["resources"] = {"devices": [{"allow": False, "access": "rwm"}]}
     assert runtime.run(bundle.sh("cat /dev/null && echo open"), new_id()).ok().stdout == "open\n"
 
 
 @pytest.fixture
 def delegated(runtime: UserRuntime) -> Iterator[str]:
-    """A cgroup in every hierarchy that belongs to the user, with the caller of the runtime in it."""
+    """A cgroup in every hierarchy that the user owns, with the runtime's caller in it."""
     if os.geteuid() != 0:
         pytest.skip("only root can delegate a cgroup")
     name = CGROUP_PARENT + "/delegated"
@@ -100,7 +100,7 @@ def test_limits_in_a_delegated_cgroup(container: MakeContainer, bundle: Bundle, 
 
 @pytest.mark.differs_from_runc("runc fails")
 def test_oom_score_that_cannot_be_lowered(container: MakeContainer, bundle: Bundle) -> None:
-    """Engines pass on a default of theirs: it is a warning, and the score stays."""
+    """Engines pass on their default: it is only a warning, and the score stays."""
     before = int(Path("/proc/self/oom_score_adj").read_text())
     if os.geteuid() == 0 and before <= -900:
         pytest.skip("nothing is lower")
@@ -118,7 +118,7 @@ def test_oom_score_that_is_raised(container: MakeContainer, bundle: Bundle) -> N
 
 
 def test_rlimit_above_the_users(runtime: UserRuntime, bundle: Bundle, new_id: NewId) -> None:
-    """root in a user namespace is not the root who may raise a hard limit."""
+    """root in a user namespace cannot raise a hard limit."""
     if os.geteuid() == 0:
         runtime.user = ["prlimit", "--nofile=500:1000", *runtime.user]
     bundle.process["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": 1 << 20, "hard": 1 << 20}]
@@ -137,7 +137,7 @@ def test_clocks(runtime: UserRuntime, bundle: Bundle, new_id: NewId) -> None:
 
 @pytest.mark.ocipy_only("the words are ocipy's")
 def test_neither_cgroup_nor_pid_namespace(runtime: UserRuntime, bundle: Bundle, new_id: NewId) -> None:
-    """Nobody can find what the container leaves behind, so it is told beforehand."""
+    """Nothing can find processes that the container leaves behind, so the warning comes in advance."""
     bundle.without_namespace("pid")
     entry = next(mount for mount in bundle.config["mounts"] if mount["destination"] == "/proc")
     entry.update(type="bind", source="/proc", options=["rbind"])

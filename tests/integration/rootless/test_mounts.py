@@ -31,14 +31,14 @@ def mount_of(bundle: Bundle, destination: str) -> dict[str, Any]:
 
 
 def sysfs(bundle: Bundle, *options: str) -> None:
-    """Ask for a sysfs, as a config that was not made for a user does."""
+    """Ask for a sysfs, as a config not written for unprivileged users does."""
     entry = mount_of(bundle, "/sys")
     entry.update(type="sysfs", source="sysfs", options=["nosuid", "noexec", "nodev", *options])
 
 
 @pytest.mark.smoke
 def test_filesystems(container: MakeContainer, bundle: Bundle) -> None:
-    """Each is the container's own, but for /sys, and made in its user namespace."""
+    """Each except /sys is new, created in the container's user namespace."""
     one = container(bundle, args=["sleep", "1000"]).start()
     kinds = {"/proc": "proc", "/dev": "tmpfs", "/dev/pts": "devpts", "/dev/shm": "tmpfs", "/dev/mqueue": "mqueue"}
     assert {point: one.mount_at(point).fstype for point in kinds} == kinds
@@ -47,9 +47,9 @@ def test_filesystems(container: MakeContainer, bundle: Bundle) -> None:
 
 
 def test_devices_are_the_hosts(container: MakeContainer, bundle: Bundle) -> None:
-    """mknod(2) is refused, so the host's nodes are bound: the same number, and each a mount of its own."""
+    """mknod(2) is refused, so the host's nodes are bound: the same number, each on a separate mount."""
     script = "for d in null zero full random urandom tty; do stat -c '%n %t %T' /dev/$d; done; exec sleep 1000"
-    one = container(bundle, sh=script).start()  # created, it is not dumpable, and root alone may look at its files
+    one = container(bundle, sh=script).start()  # before the start it is not dumpable, and only root can see its files
     for path, number in DEVICES.items():
         status = one.root(path).stat()
         assert (os.major(status.st_rdev), os.minor(status.st_rdev)) == number
@@ -80,14 +80,14 @@ def test_device_that_is_another_on_the_host(runtime: UserRuntime, bundle: Bundle
 
 
 def test_the_hosts_cgroups_are_read_only(runtime: UserRuntime, bundle: Bundle, new_id: NewId) -> None:
-    """CVE-2023-25809: also where there is nothing to mount over the host's tree."""
+    """CVE-2023-25809: even with nothing to mount over the host's tree."""
     script = "mkdir /sys/fs/cgroup/new /sys/fs/cgroup/*/new 2>/dev/null && echo made; echo end"
     assert runtime.run(bundle.sh(script), new_id()).ok().stdout == "end\n"
 
 
 @pytest.mark.differs_from_runc("runc has no fallback for sysfs in a user namespace")
 def test_sysfs_without_a_network_namespace(container: MakeContainer, bundle: Bundle) -> None:
-    """The kernel refuses one: the host's is bound, read-only, with all that is mounted in it (CVE-2023-25809)."""
+    """The kernel refuses a new one: the host's is bound read-only, with all of its submounts (CVE-2023-25809)."""
     sysfs(bundle, "ro")
     bundle.without_mount("/sys/fs/cgroup")
     one = container(bundle, sh="ls /sys/class; mkdir /sys/fs/cgroup/new /sys/fs/cgroup/*/new; exec sleep 1000")
@@ -97,13 +97,13 @@ def test_sysfs_without_a_network_namespace(container: MakeContainer, bundle: Bun
 
 
 def test_writable_sysfs_without_a_network_namespace(runtime: UserRuntime, bundle: Bundle, new_id: NewId) -> None:
-    """The host's would not be what was asked for."""
+    """The host's would not have the requested options."""
     sysfs(bundle, "rw")
     runtime.create(bundle.args("true"), new_id()).fails("sysfs", "operation not permitted")
 
 
 def test_sysfs_with_a_network_namespace(runtime: UserRuntime, bundle: Bundle, new_id: NewId) -> None:
-    """Then it is the container's own: no interface of the host's is in it."""
+    """Then it is new, without the host's interfaces."""
     sysfs(bundle, "ro")
     bundle.linux["namespaces"].append({"type": "network"})
     assert runtime.run(bundle.sh("ls /sys/class/net"), new_id()).ok().lines == ["lo"]
@@ -115,7 +115,7 @@ def test_loopback(runtime: UserRuntime, bundle: Bundle, new_id: NewId) -> None:
 
 
 def test_sysctl(runtime: UserRuntime, bundle: Bundle, new_id: NewId) -> None:
-    """Those of namespaces that are the container's own, by a procfs that is the host's."""
+    """The sysctls of the container's own namespaces, through the host's procfs."""
     bundle.linux["namespaces"].append({"type": "network"})
     bundle.linux["sysctl"] = {"net.ipv4.ip_default_ttl": "77", "kernel.shm_rmid_forced": "1", "fs.mqueue.msg_max": "20"}
     names = "net/ipv4/ip_default_ttl kernel/shm_rmid_forced fs/mqueue/msg_max"
@@ -143,9 +143,9 @@ def test_bind_of_the_users_files(runtime: UserRuntime, bundle: Bundle, new_id: N
 
 
 def test_bind_of_what_is_not_the_users(runtime: UserRuntime, bundle: Bundle, new_id: NewId, work: Path) -> None:
-    """root's rights in the container are none over files of others, however they get there."""
+    """The container's root has no rights on files of other users, however they get there."""
     theirs = Path("/etc")
-    if os.geteuid() == 0:  # the host's are on a read-only mount, where nobody may write anyway
+    if os.geteuid() == 0:  # the host's files are on a read-only mount, where writes fail anyway
         theirs = work / "of-root"
         theirs.mkdir(mode=0o755)
         (theirs / "passwd").touch(0o644)
@@ -159,7 +159,7 @@ def test_bind_of_what_is_not_the_users(runtime: UserRuntime, bundle: Bundle, new
 
 @pytest.fixture
 def locked(work: Path) -> Iterator[Path]:
-    """A mount of the host's with options that a user namespace may not take off."""
+    """A host mount with options that a user namespace cannot remove."""
     if os.geteuid() != 0:
         pytest.skip("only root can mount")
     place = work / "locked"
@@ -184,7 +184,7 @@ def test_option_that_is_locked_cannot_be_taken_off(
 
 @pytest.fixture
 def covered(runtime: UserRuntime) -> UserRuntime:
-    """The runtime where /proc has things mounted over it, as in a container of an engine's."""
+    """The runtime with mounts over parts of /proc, as in an engine's container."""
     if os.geteuid() != 0:
         pytest.skip("only root can mount")
     cover = 'mount -t tmpfs none /proc/fs; mount --bind /proc/sys /proc/sys; exec "$@"'
@@ -193,13 +193,13 @@ def covered(runtime: UserRuntime) -> UserRuntime:
 
 
 def test_no_procfs_where_the_hosts_is_covered(covered: UserRuntime, bundle: Bundle, new_id: NewId) -> None:
-    """The kernel refuses a new one, which would show what the mounts hide (mount_namespaces(7))."""
+    """The kernel refuses a new one, which would reveal files that the mounts hide (mount_namespaces(7))."""
     words = ["/mounts/0", "operation not permitted", "covered"] if covered.is_ocipy else ["operation not permitted"]
     covered.create(bundle.args("true"), new_id()).fails(*words)
 
 
 def test_procfs_of_the_host_bound(covered: UserRuntime, bundle: Bundle, new_id: NewId) -> None:
-    """What goes then, and what the runtime itself uses: all that is mounted on it comes along."""
+    """The alternative, and the runtime's own procfs: a bind mount with all submounts."""
     bundle.without_namespace("pid")
     mount_of(bundle, "/proc").update(type="bind", source="/proc", options=["rbind"])
     result = covered.run(bundle.sh("cat /proc/self/mountinfo; ls -A /proc/fs >&2"), new_id()).ok()
@@ -209,7 +209,7 @@ def test_procfs_of_the_host_bound(covered: UserRuntime, bundle: Bundle, new_id: 
 
 @pytest.mark.ocipy_only("the words are ocipy's")
 def test_sysctl_where_the_hosts_procfs_is_covered(covered: UserRuntime, bundle: Bundle, new_id: NewId) -> None:
-    """Nothing is written through a mount that somebody put there (CVE-2025-52881)."""
+    """Nothing is written through a foreign mount (CVE-2025-52881)."""
     bundle.linux["namespaces"].append({"type": "network"})
     bundle.linux["sysctl"] = {"net.ipv4.ip_default_ttl": "77"}
     mount_of(bundle, "/proc").update(type="bind", source="/proc", options=["rbind"])

@@ -1,4 +1,4 @@
-"""--no-pivot by a user: nothing of the host's can be unmounted, so its procfs and sysfs are covered."""
+"""--no-pivot by a user: the host's mounts cannot be unmounted, so its procfs and sysfs are covered."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.unprivileged
 
 @pytest.fixture(params=["own", "ranges", "one_id", "podmans"])
 def any_bundle(request: pytest.FixtureRequest, bundle: Bundle) -> Bundle:
-    """With a new user namespace of one id and of many, and without, the caller being in one."""
+    """With a new user namespace of one id and of many, and without one, with the caller in one."""
     if request.param in ("one_id", "podmans"):
         request.getfixturevalue("without_user_namespace")
     if request.param != "own":

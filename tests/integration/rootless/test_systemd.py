@@ -1,6 +1,6 @@
-"""--systemd-cgroup for a user: a scope of the user's own systemd, in the cgroup that is delegated to it.
+"""--systemd-cgroup for a user: a scope of the user's systemd, in its delegated cgroup.
 
-tests/systemd/run brings the systemd, with the manager of the user 4242.
+tests/systemd/run starts systemd with the manager of the user 4242.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def manager() -> Iterator[None]:
 
 @pytest.fixture
 def runtime(runtime: UserRuntime) -> UserRuntime:
-    """The runtime as the user's engine calls it: with --systemd-cgroup for create and run, and nothing but
-    XDG_RUNTIME_DIR for these and exec. What state, kill and delete need is in the state."""
+    """The runtime called as the user's engine does: create and run get --systemd-cgroup, and with exec only
+    XDG_RUNTIME_DIR. state, kill and delete find everything in the state."""
     begin = runtime.begin
 
     def with_systemd(*args: str | Path, **options: Any) -> Any:
@@ -83,12 +83,12 @@ def unit_of(container: Container) -> str:
 
 
 def has_controllers(*names: str) -> bool:
-    """They are delegated to the user's systemd."""
+    """The user's systemd has delegated them."""
     return set(names) <= set((TOP / PLACE.lstrip("/") / "cgroup.controllers").read_text().split())
 
 
 def test_from_create_to_delete(container: Callable[..., Container], bundle: Bundle, runtime: UserRuntime) -> None:
-    """The caller is in a cgroup of the system's, as one in a login session is."""
+    """The caller is in a system cgroup, like a login session's."""
     one = container(bundle)
     unit = unit_of(one)
     assert one.cgroups()[""] == f"{PLACE}/user.slice/{unit}"
@@ -146,7 +146,7 @@ def test_a_limit_bites(runtime: UserRuntime, bundle: Bundle, new_id: Callable[[]
 def test_inside_podmans_user_namespace(
     container: Callable[..., Container], without_user_namespace: Bundle, podmans: UserNamespace, runtime: UserRuntime
 ) -> None:
-    """Our uid is 0 there; systemd knows us by the kernel's word for whom it sees."""
+    """Our uid is 0 there; systemd identifies us by the kernel's credentials."""
     without_user_namespace.args("sleep", "1000")
     one = container(without_user_namespace)
     assert one.cgroups()[""] == f"{PLACE}/user.slice/{unit_of(one)}"
@@ -167,7 +167,7 @@ def test_without_a_systemd_of_the_users(runtime: UserRuntime, bundle: Bundle, ne
 def test_after_the_users_systemd_has_ended(
     container: Callable[..., Container], bundle: Bundle, runtime: UserRuntime
 ) -> None:
-    """The end of the last session takes its containers along; what is left of one is a state."""
+    """The end of the last session ends its containers; only their state remains."""
     one = container(bundle, sh="trap 'exit 0' TERM; sleep 1000 & wait").start()
     subprocess.run(["systemctl", "stop", MANAGER], check=True, timeout=scaled(60))
     try:

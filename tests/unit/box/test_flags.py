@@ -1,4 +1,4 @@
-"""What is typed after `box run`, to a Request."""
+"""From the words after `box run` to a Request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What IMAGE means, and archives that are refused by the name of a member."""
+"""The meaning of IMAGE, and refused archives, whose error names the member."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Users, profiles, leases, rules, names: what a box is made of, without a kernel."""
+"""The parts of a box: users, profiles, leases, rules, names. Without the kernel."""
 
 from __future__ import annotations
 

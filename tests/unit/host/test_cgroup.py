@@ -43,7 +43,7 @@ def create(run: HostRun) -> None:
 def test_state_knows_of_the_cgroup_before_it_is_made(
     run: HostRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A create that is killed at any moment leaves nothing that `delete --force` does not know of."""
+    """`delete --force` knows all leftovers of a create that was killed at any moment."""
     state: Any = run.state
 
     def killed(*_: Any, **__: Any) -> None:

@@ -59,7 +59,7 @@ def _no_procfs(path: str) -> bytes:
 def test_a_stopped_process_is_continued(
     child: Callable[..., tuple[int, int]], monkeypatch: pytest.MonkeyPatch, hidden: bool
 ) -> None:
-    """Also where procfs does not show it (hidepid): the kernel tells its parent (waitid(2))."""
+    """Even if procfs hides it (hidepid): the kernel tells its parent (waitid(2))."""
     pid, pidfd = child(_stop_once)
     _wait_for(pid, "T")
     if hidden:

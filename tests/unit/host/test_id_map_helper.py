@@ -1,4 +1,4 @@
-"""newuidmap and newgidmap are setuid root, and take our word for which process it is: they are the host's own."""
+"""newuidmap and newgidmap are setuid root and trust the pid that we pass: use only the host's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ocipy.host import namespaces
 
 
 def script(path: Path, marker: Path, status: int = 0) -> None:
-    """A helper that writes what it was called with."""
+    """A helper that records its arguments."""
     path.parent.mkdir(parents=True, exist_ok=True)
     told = f'echo "$0 $*" >> {marker}; echo "PATH=$PATH CALLER=$CALLER" >> {marker}; echo no such range'
     path.write_text(f"#!/bin/sh\n{told}\nexit {status}\n")
@@ -21,7 +21,7 @@ def script(path: Path, marker: Path, status: int = 0) -> None:
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The host's directory of helpers; the caller's PATH has others, before and alone."""
+    """The host's directory of helpers; the caller's PATH has others, before it or alone."""
     script(tmp_path / "evil/newuidmap", tmp_path / "evil-ran")
     monkeypatch.setenv("PATH", f"{tmp_path}/evil:/bin")
     monkeypatch.setenv("CALLER", "x")

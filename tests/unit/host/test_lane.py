@@ -1,4 +1,4 @@
-"""What the host lane believes of what the init process says: its type, and no more."""
+"""The host lane's trust in the init process's messages: it checks their types, and believes nothing else."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.unit.child import in_child
 
 @pytest.fixture
 def ends() -> Iterator[tuple[HostRun, Channel]]:
-    """A run with a channel, and the other end of that."""
+    """A run with a channel, and the channel's other end."""
     ours, theirs = channel.pair()
     run = HostRun({}, Options(container_id="c", bundle="/b"), Plan(), State("/nowhere/c", "c", "/b"))  # type: ignore[typeddict-item]
     run.channel = ours
@@ -68,7 +68,7 @@ def test_another_barrier_with_what_a_terminal_would_act_on(ends: tuple[HostRun, 
 
 @pytest.mark.parametrize("kind", ["waiting", "error", "console", "nonsense"])
 def test_descriptors_that_nobody_wants_are_closed(ends: tuple[HostRun, Channel], kind: str) -> None:
-    """A console that is no terminal is none, whatever it is called."""
+    """A console that is not a terminal is refused, whatever its name."""
     run, theirs = ends
     _raw(theirs, b'{"kind":"%s","what":"x","status":0}' % kind.encode(), (theirs.fd,))
     if kind == "waiting":
@@ -133,8 +133,8 @@ def test_a_signal_that_the_caller_ignores_is_left_alone() -> None:
 def test_the_end_of_a_process_is_told_with_its_reason(
     ends: tuple[HostRun, Channel], monkeypatch: pytest.MonkeyPatch, fault: int, line: str
 ) -> None:
-    """It has reported an error and ended, while the host lane was about to tell it something. Where that report cannot
-    be read the step is named: "exited with status 1" would be all that is known otherwise."""
+    """It reported an error and ended while the host lane was about to send it a message. If that report is unreadable,
+    the error names the step, not only "exited with status 1"."""
     run, theirs = ends
     theirs.send("error", Error("cannot chdir").to_message())
     socket.socket(fileno=os.dup(theirs.fd)).shutdown(socket.SHUT_RD)  # what is sent to it is an EPIPE

@@ -1,4 +1,4 @@
-"""A namespace that is joined is looked at when it is opened: one of another kind is refused before anything is made."""
+"""The host lane checks a namespace to join when it opens it, and refuses a wrong kind before it creates anything."""
 
 from __future__ import annotations
 

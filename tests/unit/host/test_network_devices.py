@@ -1,4 +1,4 @@
-"""What is checked before a network device moves, and the kernel's messages that are kept to make things again."""
+"""The checks before a network device moves, and the kernel's messages that are kept to restore its settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The socket that a container says its readiness to."""
+"""The socket for a container's readiness message."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ocipy.state.state import State
 
 
 def test_the_socket_has_its_mode_when_it_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that is followed later may be a link to a file of the host's by then."""
+    """A name that is followed later may be a link to a host file by then."""
 
     def chmod(*_arguments: object, **_keywords: object) -> None:
         pytest.fail("the name is looked at twice")

@@ -1,4 +1,4 @@
-"""Keeping compiled filters: what is used again, and what is not (ocipy/host/seccomp.py)."""
+"""The cache of compiled filters: which are reused, and which are not (ocipy/host/seccomp.py)."""
 
 from __future__ import annotations
 

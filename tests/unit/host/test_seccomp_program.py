@@ -1,4 +1,4 @@
-"""The BPF that a profile becomes, run by an interpreter and compared with what the profile says."""
+"""The BPF program of a profile, run by an interpreter and compared with the profile."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_every_architecture_that_libseccomp_knows() -> None:
     assert {"SCMP_ARCH_S390X", "SCMP_ARCH_PPC64", "SCMP_ARCH_MIPS"} <= refused
 
 
-# The stub: ENOSYS for what is newer than the profile.
+# The stub: ENOSYS for calls newer than the profile.
 
 
 def test_newer_calls_get_enosys_and_older_ones_the_default() -> None:
@@ -276,7 +276,7 @@ def satisfies(given: dict[str, Any], arguments: tuple[int, ...]) -> bool:
 
 
 def meaning(profile: dict[str, Any], name: str, arguments: tuple[int, ...]) -> int:
-    """What the profile says of a call that is not newer than all that it names."""
+    """The profile's action for a call that is not newer than all of its named calls."""
     for rule in profile["syscalls"]:
         if name in rule["names"]:
             conditions = rule.get("args") or []

@@ -1,4 +1,4 @@
-"""--console-socket: one message, one descriptor, no answer waited for."""
+"""--console-socket: one message with one file descriptor, without waiting for an answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which mounts of cgroup2 are new ones, and which are bound."""
+"""Which cgroup2 mounts are new, and which are bind mounts."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ocipy.init import cgroup_mount, mounts
 from ocipy.init.context import Init
 from ocipy.linux import channel
 
-FIRST = 4026531835  # as ls -L -i /proc/1/ns/cgroup says on every host
+FIRST = 4026531835  # ls -L -i /proc/1/ns/cgroup prints it on every host
 
 
 def mounted(monkeypatch: pytest.MonkeyPatch, namespace: str, inode: int, data: tuple[str, ...] = ()) -> list[str]:
-    """What is made of the mount in a cgroup namespace of this inode."""
+    """The kind of mount in a cgroup namespace with this inode."""
     done: list[str] = []
     monkeypatch.setattr(mounts, "open_target", lambda *_: -1)
     monkeypatch.setattr(mounts, "attach", lambda *_: None)
@@ -42,7 +42,7 @@ def mounted(monkeypatch: pytest.MonkeyPatch, namespace: str, inode: int, data: t
 def test_in_the_first_cgroup_namespace_the_hosts_mount_is_bound(
     monkeypatch: pytest.MonkeyPatch, namespace: str
 ) -> None:
-    """A new one would set the options of the host's hierarchy anew: nsdelegate would be gone."""
+    """A new one would reset the options of the host's hierarchy: nsdelegate would be lost."""
     assert mounted(monkeypatch, namespace, FIRST) == ["/sys/fs/cgroup"]
     assert mounted(monkeypatch, namespace, FIRST, ("nsdelegate",)) == ["new"]
 

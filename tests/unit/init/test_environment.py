@@ -105,7 +105,7 @@ print(init.fds, init.rootfs)
 
 
 def test_descriptors_are_closed_not_marked() -> None:
-    """CVE-2024-21626: what is only close-on-exec is still open for chdir and the path walk of the exec."""
+    """CVE-2024-21626: a close-on-exec file descriptor is still open for chdir and the path walk of the exec."""
     result = subprocess.run(
         [sys.executable, "-c", DESCRIPTORS], check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL
     )
@@ -138,7 +138,7 @@ def test_exec_has_the_arguments_and_the_environment_and_nothing_else(tmp_path: P
     script = tmp_path / "script"
     script.write_text("#!/usr/bin/python3 -IS\nimport os, sys; print(sys.argv[1:], dict(os.environ))\n")
     script.chmod(0o755)
-    # LC_CTYPE is what python3 itself sets where no locale is given
+    # python3 sets LC_CTYPE itself without a locale
     assert execute(script).replace(", 'LC_CTYPE': 'C.UTF-8'", "") == "['one'] {'A': '1'}"
 
 

@@ -1,4 +1,4 @@
-"""Running a hook: what it gets, what it may do, and what becomes of it. Without root and without a container."""
+"""Running a hook: its input, its limits, and its result. Without root and without a container."""
 
 from __future__ import annotations
 
@@ -221,7 +221,7 @@ def test_in_time_is_no_failure() -> None:
 
 
 def test_one_that_leaves_a_child_behind_is_not_waited_for(tmp_path: Path) -> None:
-    """The child holds standard input and output open, and lives on."""
+    """The child survives, and holds standard input and output open."""
     started = time.monotonic()
     mark = f"60.{os.getpid()}2"
     shell(f"sleep {mark} & echo $! > {tmp_path}/pid", timeout=2)

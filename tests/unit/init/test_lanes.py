@@ -1,4 +1,4 @@
-"""The tables that say which module carries out an action, and what the lanes make of a refusal of the kernel's."""
+"""The tables of the modules that execute the actions, and the lanes' errors for the kernel's refusals."""
 
 from __future__ import annotations
 
@@ -65,14 +65,14 @@ def nothing(*_arguments: Any, **_keywords: Any) -> None:
 
 
 def assert_complete(error: Error, action: str, pointer: str) -> None:
-    """What was to be done, for which field, the kernel's answer, and what it may come from."""
+    """The error has the action, the field, the kernel's answer, and the likely cause."""
     told = f"the kernel refused the step {action}: Too many open files"
     assert error.line == (f"{pointer}: {told}" if pointer else told)
     assert "RLIMIT_NOFILE" in error.hint
 
 
 def reported(child: Callable[[Init], None], started: bool = False) -> Error:
-    """The Error that a process of the init lane's reports, to create, or to start."""
+    """The Error that a process of the init lane reports, to create or to start."""
     ours, theirs = channel.pair()
     reader, writer = os.pipe()
     pid = os.fork()
@@ -136,7 +136,7 @@ def test_what_is_no_answer_of_the_kernel_s_is_told_with_its_step(monkeypatch: py
 
 
 def test_undumpable_is_undumpable_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before anything of the container's is there: the sets of capabilities are changed much later."""
+    """Before anything of the container exists: the capability sets change much later."""
 
     def look(_init: Init) -> None:
         raise Error(f"dumpable: {_kernel.prctl(PR_GET_DUMPABLE)}")
@@ -151,7 +151,7 @@ def test_undumpable_is_undumpable_at_once(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("action", ["become_root", "capabilities"])
 def test_new_ids_do_not_make_it_dumpable_again(monkeypatch: pytest.MonkeyPatch, action: str) -> None:
-    """prctl(2): the kernel undoes it when ids or capabilities change, where fs.suid_dumpable says so."""
+    """prctl(2): the kernel reverts it when ids or capabilities change, depending on fs.suid_dumpable."""
     done: list[tuple[Any, ...]] = []
 
     def prctl(option: int, *values: int) -> int:
@@ -193,7 +193,7 @@ def test_the_runtime_s_own_user_namespace_cannot_be_joined() -> None:
 
 @pytest.mark.parametrize("kind", ["user", "pid", "network"])
 def test_the_stage_is_closed_to_those_whose_namespace_it_joins(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    """Before it does: who has rights in the user namespace could trace it there, with the ids of the host's root."""
+    """Before that: a process with rights in the user namespace could trace it there, with the host root's ids."""
 
     def join(_namespaces: Any) -> None:
         raise Error("traceable" if _kernel.prctl(PR_GET_DUMPABLE) else "closed")

@@ -1,4 +1,4 @@
-"""What init looks up in the container's files: the command, and the home of the user."""
+"""init's look-ups in the container's files: the command, and the user's home."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def init(tmp_path: Path) -> Iterator[Init]:
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
-    """Three directories: a tool that may not be executed, one that is a directory, one that is right."""
+    """Three directories: with a tool that is not executable, one that is a directory, and a good one."""
     for number, mode in ((1, 0o644), (3, 0o755)):
         (tmp_path / str(number)).mkdir()
         (tmp_path / str(number) / "tool").write_text("")
@@ -81,7 +81,7 @@ def test_the_likely_cause(path: bytes, name: str, variable: str, hint: str) -> N
 
 
 def test_others_may_execute_it(path: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A mode that permits somebody else, or a filesystem that is noexec: access(2) says no to both."""
+    """Only other users may execute it, or the filesystem is noexec: access(2) refuses both."""
     monkeypatch.setattr(posix, "access", lambda *_arguments, **_options: False)
     with pytest.raises(Error, match="permission denied") as caught:
         lookup.find(b"3/tool", b"")
@@ -144,7 +144,7 @@ def test_home_is_read_below_the_root(init: Init, tmp_path: Path) -> None:
 
 
 def test_a_passwd_that_leads_out_of_the_root(init: Init, tmp_path: Path) -> None:
-    """The host's has a root with the home /root; the image's link must not reach it."""
+    """The host's file has root with the home /root; the image's link must not reach it."""
     (tmp_path / "etc/passwd").symlink_to("../../../../../../etc/passwd")
     assert lookup.home_directory(init, 0) == b"/"
 
@@ -175,7 +175,7 @@ def test_a_passwd_without_end_is_read_to_a_limit(init: Init, tmp_path: Path) -> 
 def test_a_passwd_that_cannot_be_read_is_none(
     init: Init, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """Files of procfs and of FUSE answer a read with whatever they like."""
+    """Reads of procfs and FUSE files return anything."""
 
     def read(_fd: int, _count: int) -> bytes:
         raise OSError(number, "")

@@ -1,4 +1,4 @@
-"""init/masks.py: what masked files are covered with is the null device, by type and number (CVE-2025-31133)."""
+"""init/masks.py: only the real null device, checked by type and number, covers masked files (CVE-2025-31133)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ocipy.linux.channel import pair
 
 
 def init_that_finds(monkeypatch: pytest.MonkeyPatch, path: str) -> Init:
-    """An init for which this is at /dev/null of the host."""
+    """An init that finds this file at the host's /dev/null."""
 
     def open_tree(_directory: int, asked: str, _flags: int) -> int:
         assert asked == "/dev/null"

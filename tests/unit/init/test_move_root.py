@@ -1,4 +1,4 @@
-"""Which mounts --no-pivot hides, and in which order: by their ids, not by their paths."""
+"""The mounts that --no-pivot hides, and their order: by ids, not by paths."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def full(parent: int, point: str) -> Mount:
 
 
 def test_what_is_within_the_root_is_left() -> None:
-    """The root is on "/", so that its paths are the host's."""
+    """The root is on "/", so its paths are the host's."""
     mounts = {1: Mount(0, "/"), 2: full(1, "/proc"), 9: Mount(1, "/"), 3: full(9, "/proc"), 4: full(3, "/proc/deep")}
     assert move_root._full_outside(mounts, 9) == [2]
 
@@ -27,7 +27,7 @@ def test_a_root_that_is_a_full_procfs() -> None:
 
 
 def test_what_is_on_top_comes_first() -> None:
-    """A child may have the smaller id: that of a mount that was made before it was attached."""
+    """A child can have the smaller id, if it was created before it was attached."""
     mounts = {7: Mount(7, "/"), 6: full(7, "/sys"), 5: full(6, "/sys"), 4: full(5, "/sys/proc"), 3: Mount(6, "/sys/x")}
     assert move_root._full_outside(mounts, 99) == [4, 5, 6]
 

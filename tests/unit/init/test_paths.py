@@ -1,4 +1,4 @@
-"""init/paths.py: what an image's symlinks lead to is inside of the root, and what was just made is what is opened."""
+"""init/paths.py: an image's symlinks stay inside the root, and a new directory is opened, not its replacement."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ocipy.init import paths
 
 @pytest.fixture
 def outside(tmp_path: Path) -> Path:
-    """A directory of the host's with a file that says so."""
+    """A host directory with a file that identifies it."""
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside/whose").write_text("host")
     return tmp_path / "outside"
@@ -58,7 +58,7 @@ def test_what_is_missing_is_made_inside(root: int, outside: Path, link: str, dir
 
 
 def test_magic_links_are_not_followed(tmp_path: Path) -> None:
-    """/proc/self/fd/N of an image with a procfs in it leads to anywhere (openat2(2))."""
+    """/proc/self/fd/N in an image with a procfs leads anywhere (openat2(2))."""
     held = os.open(tmp_path, os.O_PATH)
     proc = os.open("/proc", os.O_PATH)
     with pytest.raises(OSError) as caught:
@@ -77,7 +77,7 @@ def test_what_goes_up_from_nothing_is_refused(root: int) -> None:
 def test_a_directory_that_was_swapped_is_not_opened(
     root: int, outside: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """Between mkdir and open somebody puts something else in its place."""
+    """Between mkdir and open another process replaces it."""
     real = os.mkdir
 
     def mkdir(name: str, mode: int, *, dir_fd: int) -> None:
@@ -97,7 +97,7 @@ def test_a_directory_that_was_swapped_is_not_opened(
 
 @pytest.mark.parametrize("kind", ["link", "file"])
 def test_a_plain_directory_is_no_link(root: int, tmp_path: Path, kind: str) -> None:
-    """For proc and sysfs, which masks suppose at their place (CVE-2019-19921)."""
+    """For proc and sysfs: masks rely on their places (CVE-2019-19921)."""
     (tmp_path / "root/real").mkdir()
     if kind == "link":
         (tmp_path / "root/proc").symlink_to("real")

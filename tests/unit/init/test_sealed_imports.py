@@ -1,4 +1,4 @@
-"""What init would import from the moment that it may be in the container is the container's (CVE-2019-14271)."""
+"""Once init may be in the container, it would import the container's modules (CVE-2019-14271)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def by_statement() -> None:
 
 
 def by_importlib() -> None:
-    """The machinery below __import__, which C code of Python's own calls as well."""
+    """The machinery below __import__, which Python's C code calls too."""
     importlib.import_module(NAME)
 
 
@@ -37,7 +37,7 @@ WAYS = pytest.mark.parametrize("way", [by_statement, by_importlib, by_path_of_pa
 
 @pytest.fixture
 def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A module that says that it was run, in a directory that Python looks for modules in; its marker."""
+    """A module in Python's search path that leaves a marker when it runs. Return the marker."""
     marker = tmp_path / "loaded"
     (tmp_path / f"{NAME}.py").write_text(f"open({str(marker)!r}, 'w').close()\n")
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -47,7 +47,7 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @WAYS
 def test_what_is_planted_would_be_found(planted: Path, way: Callable[[], None]) -> None:
-    """Here, where nothing is sealed: else the tests below could not fail."""
+    """Here, without the seal: otherwise the tests below could not fail."""
     way()
     assert planted.exists()
     for name in (NAME, "ocipy." + NAME):
@@ -68,7 +68,7 @@ def test_init_imports_nothing(planted: Path, monkeypatch: pytest.MonkeyPatch, wa
 def test_the_process_that_joins_imports_nothing(
     planted: Path, monkeypatch: pytest.MonkeyPatch, way: Callable[[], None]
 ) -> None:
-    """From before the first setns on."""
+    """Starting before the first setns."""
 
     def join(*_arguments: object) -> None:
         way()
@@ -87,7 +87,7 @@ def test_the_process_that_joins_imports_nothing(
 
 @WAYS
 def test_the_stage_imports_nothing(planted: Path, monkeypatch: pytest.MonkeyPatch, way: Callable[[], None]) -> None:
-    """It may join a mount namespace that is a container's."""
+    """It may join a container's mount namespace."""
     monkeypatch.setattr(stage, "join", lambda *_: way())
     monkeypatch.setattr(stage, "wait_for_host", lambda *_: None)
     error = reported(lambda init: stage.run_stage(Plan(), init, (), False, False, (), False, False))

@@ -1,4 +1,4 @@
-"""init/seccomp.py: what is loaded is what was asked for."""
+"""init/seccomp.py loads exactly the requested filter."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BOTH = SECCOMP_FILTER_FLAG_LOG | SECCOMP_FILTER_FLAG_SPEC_ALLOW
 
 
 def kernel_without_spec_allow(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """One that does not know the flag; the flags of each call."""
+    """A kernel that does not know the flag, and the flags of each call."""
     asked: list[int] = []
 
     def seccomp_load(_program: bytes, flags: int) -> int:
@@ -30,7 +30,7 @@ def kernel_without_spec_allow(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_spec_allow_that_was_asked_for_by_name_is_not_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The specification knows no flag that a runtime may leave out: an error, and no container."""
+    """The specification allows no runtime to leave out a flag: an error, and no container."""
     asked = kernel_without_spec_allow(monkeypatch)
     ours, theirs = channel.pair()
     init = Init(channel=ours, fds={}, state={})
@@ -44,7 +44,7 @@ def test_spec_allow_that_was_asked_for_by_name_is_not_dropped(monkeypatch: pytes
 
 
 def test_spec_allow_that_is_our_own_idea_goes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a profile has no flags, it is what runc sets."""
+    """runc's flag, for a profile without flags."""
     asked = kernel_without_spec_allow(monkeypatch)
     seccomp.load(b"x" * 8, BOTH, True)
     assert asked == [BOTH, SECCOMP_FILTER_FLAG_LOG]

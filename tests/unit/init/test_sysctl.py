@@ -1,4 +1,4 @@
-"""init/sysctl.py: the procfs with /proc/sys is the dangerous kind to have open, and is closed when all is written."""
+"""init/sysctl.py: the procfs with /proc/sys is dangerous to keep open, and is closed after the last write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""init/terminal.py: the devpts that is mounted in the container makes its terminal, and nothing that looks like it."""
+"""init/terminal.py: only a devpts mounted in the container makes its terminal, not a look-alike."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def init(tmp_path: Path) -> Iterator[Init]:
 
 
 def test_a_directory_that_is_no_devpts_is_refused(init: Init) -> None:
-    """Before anything in it is opened: a node there may be any device of the host's (CVE-2025-52565)."""
+    """Before opening anything in it: a node there may be any host device (CVE-2025-52565)."""
     with pytest.raises(Error, match="/dev/pts is not a devpts"):
         terminal._open_master(init)
 

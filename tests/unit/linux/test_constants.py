@@ -26,7 +26,7 @@ NAMES = sorted(name for name in vars(constants) if name.isupper())
 
 
 def compile_and_run(directory: Path, headers: list[str], names: list[str]) -> dict[str, int]:
-    """The value of each name, of those that the headers have: the compiler's errors tell which they have not."""
+    """The value of each name in the headers; the compiler's errors show the missing ones."""
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("no C compiler")

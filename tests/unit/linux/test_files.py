@@ -1,4 +1,4 @@
-"""Small files, as a whole."""
+"""Reading small files whole."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_relative_path_is_one_too(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_file_is_read_to_its_end_however_short_a_read_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kernel may hand out less than a page at a time: cgroup.procs, mountinfo."""
+    """The kernel may return less than a page at a time: cgroup.procs, mountinfo."""
     path = tmp_path / "file"
     path.write_bytes(b"1\n\xff\n" * 500)
     read = posix.read

@@ -1,4 +1,4 @@
-"""The JSON reader of the C extension judges every document as the standard library does, and makes the same of it."""
+"""The C extension's JSON reader accepts the same documents as the standard library, with the same values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ocipy.linux import _kernel
 
 NUMBERS = st.from_regex(r"-?(0|[1-9][0-9]{0,40})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,4})?", fullmatch=True)
 EDGES = [2**31, 2**32, 2**53, 2**63, 2**64, 10**19, 10**30]
-# The names are few, so that some are given twice.
+# Few names, so some are repeated.
 NAMES = st.sampled_from(["a", "b", "é", "\\u0061", "\\ud83d\\ude00", ""])
 # What a mutation puts in: what parsers take for JSON by mistake, and what JSON is made of.
 PIECES = [
@@ -41,7 +41,7 @@ DOCUMENTS = st.recursive(
 
 @st.composite
 def mutated(draw: st.DrawFn) -> bytes:
-    """A document with one to three bytes or pieces put in, taken out or replaced."""
+    """A document with one to three bytes or pieces inserted, removed or replaced."""
     text = draw(DOCUMENTS).encode()
     for _ in range(draw(st.integers(1, 3))):
         start = draw(st.integers(0, len(text)))
@@ -90,7 +90,7 @@ def compare(data: bytes) -> None:
         assert 0 <= offset <= len(data)
     else:
         got = _kernel.json_loads(data, repeated)
-        assert repr(got) == repr(value)  # types, the order of members and the sign of zero as well
+        assert repr(got) == repr(value)  # including types, the order of members and the sign of zero
         assert len(repeated) == number
 
 

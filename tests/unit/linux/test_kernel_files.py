@@ -1,4 +1,4 @@
-"""Paths, descriptors and terminals of the C extension, as far as they need no root."""
+"""Paths, file descriptors and terminals of the C extension, without root."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The JSON parser and writer of the C extension, beside the standard library's."""
+"""The C extension's JSON parser and writer, compared with the standard library's."""
 
 from __future__ import annotations
 

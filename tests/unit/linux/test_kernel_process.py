@@ -1,4 +1,4 @@
-"""Processes, signals, seccomp and data of the C extension, as far as they need no root."""
+"""Processes, signals, seccomp and data of the C extension, without root."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_capabilities() -> None:
 
 
 def test_execve_limited() -> None:
-    """The limits hold for the program, however low; a refusal comes back."""
+    """The limits apply to the program, however low; a refusal is reported."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -207,7 +207,7 @@ def test_signals_are_reset() -> None:
 @pytest.mark.skipif(RT_SIGACTION == 0, reason="the number of rt_sigaction is not known for this machine")
 @pytest.mark.parametrize("number", [number for number in range(1, 65) if number not in (9, 19)])
 def test_no_signal_stays_ignored(number: int) -> None:
-    """Also those that libc keeps for itself, 32 and 33, and the last: what is ignored would outlive the exec."""
+    """Including 32 and 33, which libc reserves, and the last: an ignored signal would stay ignored after the exec."""
 
     def reset() -> bool:
         # SIG_IGN is 1; sa_handler comes first in the kernel's struct sigaction of this machine.
@@ -277,7 +277,7 @@ def test_a_write_aside_is_made_by_another_process(tmp_path: Path) -> None:
     pid = _kernel.write_zero_aside(fd)
     os.close(fd)
     with pytest.raises(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)  # it is none that waits for SIGCHLD find
+        os.waitpid(pid, os.WNOHANG)  # waits for SIGCHLD do not find it
     assert os.waitpid(pid, c.WALL) == (pid, 0)
     assert file.read_text() == "0"
 

@@ -1,4 +1,4 @@
-"""Text of an enemy's: lines, words and names as the kernel means them; and nothing else anywhere in the package."""
+"""Untrusted text: lines, words and names in the kernel's sense, everywhere in the package."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ocipy.linux.text import decode, encode, lines_of, shown, stat_fields, value
 
 PACKAGE = Path(__file__).parents[3] / "ocipy"
 HELPER = PACKAGE / "linux/text.py"
-# What str.splitlines() ends a line at, and str.split() takes for a blank, besides what the kernel does.
+# Additional line ends of str.splitlines(), and blanks of str.split(), that the kernel does not use.
 ODD = "\r\v\f\x1c\x1d\x1e\x1f\x85\xa0\u2028\u2029\u3000"
 
 
@@ -52,13 +52,13 @@ def test_the_fields_of_stat_begin_after_the_last_parenthesis() -> None:
 
 
 def _lenient(call: ast.Call, place: int) -> bool:
-    """An error handler other than "strict" is given, as argument number `place` or by name."""
+    """Whether the call has an error handler other than "strict", as argument number `place` or by name."""
     given = call.args[place:] + [word.value for word in call.keywords if word.arg == "errors"]
     return bool(given) and not (isinstance(given[0], ast.Constant) and given[0].value == "strict")
 
 
 def _faults(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """(line, what is wrong) of each call that takes text apart as Python means it, or may fail at an odd byte."""
+    """(line, fault) of each call that splits text in Python's sense, or can fail on an odd byte."""
     for call in ast.walk(tree):
         if not isinstance(call, ast.Call):
             continue
@@ -81,7 +81,7 @@ def _faults(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield call.lineno, "a strict read_text()"
 
 
-# What these read is our own: the schemas of the package, and the pages that `make install` makes man pages of.
+# These read only our files: the package's schemas, and the sources of the man pages.
 OWN = ("config/schema.py", "pages/")
 
 

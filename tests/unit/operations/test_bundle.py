@@ -1,4 +1,4 @@
-"""Reading a bundle: what is accepted, and one clear error for each thing that can be wrong (operations/bundle.py)."""
+"""Reading a bundle: valid ones, and one clear error for each fault (operations/bundle.py)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.unit.documents import minimal, put, real_configs
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    """A bundle that is in order."""
+    """A valid bundle."""
     (tmp_path / "rootfs").mkdir()
     (tmp_path / "config.json").write_text(json.dumps(minimal()))
     return tmp_path
@@ -110,7 +110,7 @@ def test_a_config_over_the_limit_is_not_read(directory: Path) -> None:
 
 
 def test_a_file_that_tells_no_size_is_limited_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The size that fstat tells is not believed: files of /proc tell 0, and any other may grow."""
+    """fstat's size is not trusted: it is 0 for files in /proc, and any file can grow."""
     monkeypatch.setattr(bundle, "MAX_CONFIG", 10)
     with pytest.raises(Error, match="longer than"):
         bundle.read_document("/proc/self/status", -1, "x")
@@ -156,7 +156,7 @@ DEEP = b"[" * 1_000_000 + b'{"a\\u0000": "\\u0000"}' + b"]" * 1_000_000
     "member", [DEEP, b"1e999", b"9" * 5000, b'"' + b"x" * 5_000_000 + b'"', b'"a\\u0000"', b"null"]
 )
 def test_an_unknown_member_causes_no_error_however_deep_or_large(directory: Path, member: bytes) -> None:
-    """config.md, Extensibility: MUST NOT generate an error, whatever is in it. Nor is it kept."""
+    """config.md, Extensibility: MUST NOT generate an error, whatever its value. It is not kept either."""
     text = json.dumps(put(minimal(), "/process/x", "X")).replace('"X"', "%b").encode()
     rewrite(directory, (text[:-1] + b', "x": %b, "windows": %b}') % (member, member, member))
     assert bundle.read(str(directory)) == (str(directory), minimal())

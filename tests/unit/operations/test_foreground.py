@@ -1,6 +1,6 @@
 """The foreground of `run`: exit statuses, signals, and the relay between two terminals.
 
-It takes over the signals of its process, so every test has one of its own.
+It takes over the signals of its process, so every test starts a new one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pytest
 
 TOP = Path(__file__).resolve().parents[3]
 
-# Starts its arguments under the foreground: on a terminal of their own if the first is "terminal".
+# Starts its arguments under the foreground, on a new terminal if the first is "terminal".
 DRIVER = """
 import fcntl, os, sys, termios
 from ocipy.host.terminal import take_terminal
@@ -104,7 +104,7 @@ def test_signals_that_are_not() -> None:
 
 
 def test_orphans_are_reaped() -> None:
-    """The grandchild is left to us; the foreground takes it in and its end does not end the waiting."""
+    """The foreground adopts the orphaned grandchild, whose end does not end the wait."""
     script = "(sleep 0.1; exit 3) & exec sh -c 'sleep 0.5; cat /proc/$PPID/task/$PPID/children; exit 4'"
     result = run(script, stdin=subprocess.DEVNULL)
     assert result.returncode == 4
@@ -136,7 +136,7 @@ def test_a_reader_that_goes_away_does_not_end_the_container() -> None:
 
 
 def test_one_who_goes_on_writing_does_not_keep_us_from_ending() -> None:
-    """The process has left somebody behind on its terminal, who is not ours to wait for."""
+    """The process has left an orphan on its terminal, for which we do not wait."""
     script = "trap '' HUP; (yes & echo $! >&0); exit 5"
     with subprocess.Popen(
         arguments("terminal", script), cwd=TOP, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
@@ -157,13 +157,13 @@ def test_a_reader_that_is_stuck_does_not_keep_us_from_ending() -> None:
         process.send_signal(signal.SIGTERM)
         time.sleep(0.2)
         process.send_signal(signal.SIGTERM)
-        # The terminal is closed with us, so the process that still writes to it ends as well.
+        # The terminal closes when we end, so the process that still writes to it ends too.
         assert process.wait(60) in (0, 128 + signal.SIGTERM)
     os.close(reader)
 
 
 def test_much_input_to_one_who_does_not_read() -> None:
-    """Neither side may block the other: the input waits while output goes on."""
+    """Neither side may block the other: input waits while output continues."""
     result = run("echo one; sleep 0.5; echo two", "terminal", input=b"x" * 1_000_000)
     assert b"one" in result.stdout
     assert b"two" in result.stdout
@@ -180,7 +180,7 @@ def test_much_input_to_one_who_does_not_read() -> None:
 )
 @pytest.mark.parametrize("given", [b"", b"a line\n", b"a line\nno newline", b"x\n" * 60_000])
 def test_the_process_learns_of_the_end_of_an_input_that_is_no_terminal(script: str, said: bytes, given: bytes) -> None:
-    """cron and CI have none, and who reads the container's terminal would wait for ever (script(1) does it so)."""
+    """cron and CI have no terminal, and a reader of the container's would wait for ever (script(1) does the same)."""
     result = run(script, "terminal", input=given)
     assert result.returncode == 0
     assert result.stdout.rstrip().endswith(said.lower())

@@ -1,4 +1,4 @@
-"""The state machine's races, one side of each made up."""
+"""The state machine's races, with one side of each simulated."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ocipy.state.state import FIFO, REPORT, State
 
 
 def test_delete_of_none_while_a_create_makes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It was not there when it was to be locked, and is afterwards: for delete --force that is success."""
+    """It is missing at the lock, and exists afterwards: a success for delete --force."""
 
     def lock(directory: str) -> int:
         Path(directory).mkdir(exist_ok=True)
@@ -61,7 +61,7 @@ def signals_that_hooks_block() -> Iterator[None]:
 
 
 def test_run_deletes_its_own_container_alone(tmp_path: Path) -> None:
-    """Another may have been made under its id, after somebody deleted ours."""
+    """Another container may have its id, after a process deleted ours."""
     ours = made(tmp_path, "1")
     delete.delete(str(tmp_path), "c")
     made(tmp_path, "2")
@@ -73,11 +73,11 @@ def test_run_deletes_its_own_container_alone(tmp_path: Path) -> None:
 def test_run_deletes_its_own_container(tmp_path: Path) -> None:
     delete.delete_ended(made(tmp_path, "1"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["poststop-1"]
-    delete.delete_ended(State(f"{tmp_path}/c", "c", "/"))  # gone already: that is success
+    delete.delete_ended(State(f"{tmp_path}/c", "c", "/"))  # already gone: a success
 
 
 def test_a_pidfd_of_another_process_is_given_back(tmp_path: Path) -> None:
-    """The pid is another's by the time that it is opened: the start time tells, and nobody gets a signal."""
+    """Another process has the pid when it is opened: the start time reveals that, and no signal is sent."""
     state = State(str(tmp_path), "c", "/")
     state.pid, state.start_time = os.getpid(), 1
     opened: list[int] = []
@@ -96,7 +96,7 @@ def test_a_pidfd_of_another_process_is_given_back(tmp_path: Path) -> None:
 
 
 def test_start_of_a_container_whose_init_ends_meanwhile(tmp_path: Path) -> None:
-    """It lived when the status was asked: nobody reads the FIFO then, and that is no start."""
+    """It was alive at the check of its status: now the FIFO has no reader, and start fails."""
     for name in (FIFO, REPORT):
         os.mkfifo(tmp_path / name)
     pidfd = os.pidfd_open(os.getpid())

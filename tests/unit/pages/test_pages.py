@@ -1,4 +1,4 @@
-"""Man pages and completion: whole, and read by those who read them."""
+"""Man pages and completion: complete, and accepted by man and the shells."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ocipy.pages.table import Command, kind, signal_names, table
 TOP = Path(ocipy.__file__).parents[1]
 COMMANDS = (*HOT, *COLD)
 
-# What stands in for the executable: it knows two containers, a third below another root.
+# A fake executable: it knows two containers, and a third below another root.
 FAKE = """#!/bin/sh
 case "$*" in
 "list --quiet") printf 'web\\nwebsocket\\ndb\\n' ;;
@@ -95,7 +95,7 @@ def test_mandoc_finds_nothing(share: Path) -> None:
     found = subprocess.run(
         ["mandoc", "-T", "lint", "-W", "warning", *pages], capture_output=True, text=True, check=False
     )
-    # A page that is made anew at each installation has no date of its own.
+    # Each installation generates the page, so it has no date.
     assert [line for line in found.stdout.splitlines() if "missing date" not in line] == []
 
 
@@ -143,7 +143,7 @@ def test_what_completes_a_value() -> None:
 
 
 def bash(share: Path, path: str, line: str, directory: Path) -> list[str]:
-    """What bash offers for the last word of a line, as readline would call it."""
+    """bash's completions for the last word of a line, called like readline."""
     script = f"""
         source {share}/bash-completion/completions/ocipy
         compopt() {{ :; }}  # only within a completion of readline's

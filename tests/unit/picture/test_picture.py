@@ -1,4 +1,4 @@
-"""A plan as a page: where each step stands, and that nothing of a stranger's is obeyed."""
+"""A plan as a page: the place of each step, and no untrusted content is executed."""
 
 from __future__ import annotations
 

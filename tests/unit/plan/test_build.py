@@ -1,4 +1,4 @@
-"""The order of a whole plan: what must come before what, and where the lanes wait for each other."""
+"""The order of a whole plan: which steps must precede which, and where the lanes wait for each other."""
 
 from __future__ import annotations
 

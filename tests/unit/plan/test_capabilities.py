@@ -1,4 +1,4 @@
-"""process.capabilities: what is granted of what is asked for, and the warning about the rest."""
+"""process.capabilities: the granted ones among the requested, and the warning about the rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""checkpoint and restore: from config and flags to the options of criu, and what is refused."""
+"""checkpoint and restore: from config and flags to criu's options, and refusals."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Every field of config.json has an effect: to change it changes the plan at its pointer, or it is refused by it.
+"""Every field of config.json has an effect: changing it changes the plan at its pointer, or an error names it.
 
-The list of fields comes from the schema, so that a new one fails here until it is applied or refused. Silence is what
-the specification forbids (runtime.md, create: a property that cannot be applied MUST be an error).
+The list of fields comes from the schema, so a new field fails here until it is applied or refused. The specification
+forbids silence (runtime.md, create: a property that cannot be applied MUST be an error).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Case(NamedTuple):
 
 
 def skeleton() -> dict[str, Any]:
-    """What most containers have, so that a field is seen at work and not alone."""
+    """A typical container's config, because fields do not work alone."""
     return {
         "ociVersion": "1.3.0",
         "root": {"path": "rootfs"},

@@ -1,4 +1,4 @@
-"""plan/exec.py: the plan of a further process, and the cgroups that --cgroup names."""
+"""plan/exec.py: the plan of another process, and the cgroups that --cgroup names."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_the_namespaces_are_those_that_are_not_ours() -> None:
 
 @pytest.mark.parametrize(("annotation", "dropped"), [("0", True), ("1", False)])
 def test_a_user_namespace_is_entered_without_the_callers_groups(annotation: str, dropped: bool) -> None:
-    """Also one that the container has made itself: the config need not have any."""
+    """Including one that the container has created itself: the config need not have any."""
     document = {**config(), "annotations": {"run.oci.keep_original_groups": annotation}}
     plan = plan_of(document, kinds=("pid", "user"))
     assert step(plan.host, "clone_joining").args["drop_groups"] is dropped
@@ -114,7 +114,7 @@ def test_chosen_cgroups_are_blamed_on_the_flag() -> None:
 
 @pytest.mark.parametrize("entry", [None, {"type": "mount", "path": "/proc/1/ns/mnt"}])
 def test_a_root_that_chroot_holds(entry: Any) -> None:
-    """Of a container without a mount namespace of its own: setns would lead to the root of the other."""
+    """Of a container without a separate mount namespace: setns would lead to the other's root."""
     document = config()
     document["linux"]["namespaces"] = [{"type": "pid"}, *([entry] if entry else [])]
     plan = plan_of(document, kinds=("pid", "mount") if entry else ("pid",))
@@ -132,7 +132,7 @@ def test_root_of_a_user_namespace() -> None:
     document["linux"]["namespaces"].append({"type": "user"})
     plan = plan_of(document, kinds=(*KINDS, "user"))
     assert step(plan.init, "become_root").args == {"uid": 5, "gid": 6, "drop_groups": True}
-    # Executed from within it there is nothing to become.
+    # Called from inside it there is no change of user.
     assert "become_root" not in actions(plan_of(document).init)
     document["process"]["user"]["uid"] = 65536
     with pytest.raises(Error, match="not mapped"):
@@ -210,7 +210,7 @@ def test_no_new_keyring_is_kept() -> None:
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.json")), ids=lambda path: path.stem)
 def test_what_becomes_a_process_is_as_in_create(path: Path) -> None:
-    """From the environment on, the init lane of an engine's config is that of create, step for step."""
+    """Starting with the environment, the init lane of an engine's config equals create's, step for step."""
     document = json.loads(path.read_text())
     options = Options(container_id="c", bundle="/b", state_directory="/run/ocipy/c", has_console=True)
     host = Host(apparmor=True, cgroup_controllers=("cpu", "io", "memory", "pids"))

@@ -21,7 +21,7 @@ ELSEWHERE = {"copy_symlink", "existing_device", "mount_classic", "move_root", "n
 
 @pytest.mark.parametrize("name", PLANS)
 def test_the_plan_is_the_golden_one(name: str) -> None:
-    """A step that has moved, gone or come is a change that somebody has to judge, not only to run."""
+    """A moved, removed or new step is a change that a person must review."""
     expected = (golden.PLANS / f"{name}.txt").read_text()
     assert golden.as_text(PLANS[name]) == expected, (
         f"the order is what protects the host: if it is meant to change, `python -m tests.unit.golden` writes "

@@ -1,4 +1,4 @@
-"""hooks: from config to steps, and what is refused."""
+"""hooks: from config to steps, and refusals."""
 
 from __future__ import annotations
 

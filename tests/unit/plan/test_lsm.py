@@ -1,4 +1,4 @@
-"""process.apparmorProfile and process.selinuxLabel: applied where the host can, refused where it cannot."""
+"""process.apparmorProfile and process.selinuxLabel: applied if the host supports them, otherwise refused."""
 
 from __future__ import annotations
 

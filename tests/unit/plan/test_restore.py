@@ -1,4 +1,4 @@
-"""The plan of a restore: which of create's steps it has, and in which order."""
+"""The plan of a restore: its steps from create's, and their order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""linux.seccomp: from the profile to steps, and what is refused."""
+"""linux.seccomp: from the profile to steps, and refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""linux.sysctl, hostname and domainname: what is the container's own is set, what is the host's is refused."""
+"""linux.sysctl, hostname and domainname: the container's are set, the host's are refused."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_what_is_the_hosts_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["kernel.domainname", "kernel/domainname"])
 def test_a_domainname_beside_another_one_is_refused(name: str) -> None:
-    """Whichever is set last would win, in silence."""
+    """Otherwise the last one would silently win."""
     both = config({name: "a.example"}, "uts", domainname="b.example")
     assert pointer_of(both) == "/linux/sysctl/" + name.replace("/", "~1")
     plan_of(config({name: "a.example"}, "uts", domainname="a.example"))

@@ -1,4 +1,4 @@
-"""What is kept of a container: ids, locks, the state, and the status that is derived from it."""
+"""A container's records: ids, locks, the state, and the derived status."""
 
 from __future__ import annotations
 
@@ -77,14 +77,14 @@ def test_a_lock_is_seen_by_others_and_ends_with_its_descriptor(tmp_path: Path) -
 
 
 def test_a_lock_is_of_the_directory_that_the_path_leads_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between the open and the lock the container was deleted, and another of its id made: the lock is this one's."""
+    """Between open and lock the container was deleted, and another with its id created: the lock is the new one's."""
     real = _kernel.flock
     web = tmp_path / "web"
     web.mkdir()
 
     def flock(fd: int, operation: int) -> None:
         monkeypatch.setattr(_kernel, "flock", real)
-        web.rename(tmp_path / "old")  # so that the inode is not given to the new one
+        web.rename(tmp_path / "old")  # the new one must not get the same inode
         web.mkdir()
         real(fd, operation)
 
@@ -116,7 +116,7 @@ def test_a_lock_of_a_directory_that_is_gone_meanwhile(tmp_path: Path, monkeypatc
 
 
 def test_the_state_is_removed_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever is killed in between leaves a container that delete finds, with its cgroup and its hooks."""
+    """A create killed in between leaves a container that delete finds, with its cgroup and hooks."""
     names = ["a", "config.json", "exec.fifo", "state.json", "z"]
     for name in names:
         (tmp_path / name).touch()
@@ -244,7 +244,7 @@ def test_a_process_whose_main_thread_has_ended_lives(tmp_path: Path) -> None:
 
 @pytest.fixture
 def unseen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[State, subprocess.Popen[bytes]]]:
-    """The state of a process that lives, with a /proc that hides it."""
+    """The state of a living process, with a /proc that hides it."""
     child = subprocess.Popen(["sleep", "1000"])
     state = living(tmp_path, "")
     state.pid, state.start_time = child.pid, states.process_start(child.pid)

@@ -1,4 +1,4 @@
-"""What is said to systemd, and what is made of its answers: with one that is none on the other side."""
+"""The requests to systemd, and the handling of its answers, with a fake systemd."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 def ask(systemd: FakeSystemd, work: Callable[..., T], *arguments: Any) -> T:
-    """What a function of bus.py gives for the unit."""
+    """The result of a function of bus.py for the unit."""
     connection = bus.connect([systemd.address])
     try:
         return work(connection, UNIT, *arguments)
@@ -191,7 +191,7 @@ class TestStop:
             ask(systemd, bus.whose, DESCRIPTION)
 
     def test_one_that_goes_while_we_ask(self, systemd: FakeSystemd) -> None:
-        """Of a unit that is not there any more systemd makes up an object, described by the unit's name."""
+        """For a missing unit systemd invents an object, whose description is the unit's name."""
         systemd.properties |= {"Description": ("s", UNIT), "LoadState": ("s", "not-found")}
         assert ask(systemd, bus.whose, DESCRIPTION) == "gone"
 

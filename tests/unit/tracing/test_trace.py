@@ -1,4 +1,4 @@
-"""--trace: the document, what is believed of init, and the file."""
+"""--trace: the document, the trust in init's messages, and the file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.unit.child import in_child
 
 @pytest.fixture
 def traced(tmp_path: Path) -> Trace:
-    """A trace of a plan with a barrier, of which nothing is carried out yet."""
+    """A trace of a plan with a barrier, before its execution."""
     plan = Plan()
     plan.on_host("tell", "", barrier="go")
     plan.on_host("wait", "", barrier="ready")
@@ -41,7 +41,7 @@ def traced(tmp_path: Path) -> Trace:
 
 
 def events(made: Trace, status: int = 0, **wanted: str) -> list[dict[str, Any]]:
-    """The events of the document that have these members, in the order of their begin."""
+    """The document's events with these members, in order of their begin."""
     found = json.loads(json.dumps(document(made, status, now())))["traceEvents"]
     return sorted(
         (event for event in found if all(event.get(name) == value for name, value in wanted.items())),
@@ -108,7 +108,7 @@ def test_a_step_that_waits_lasts_to_the_end_or_to_the_exec(traced: Trace) -> Non
 
 @pytest.mark.parametrize("number", [1, 2**63, 2**64 - 1])
 def test_what_init_writes_is_made_plausible(traced: Trace, number: int) -> None:
-    """Someone else may have taken over the process: times stay within the command's, and go forwards."""
+    """An attacker may control the process: times stay within the command's, and increase."""
     assert traced.times is not None
     for index in range(3 * SIZE):
         traced.times[index] = number if index % 2 else number - 1 or 5
