@@ -118,7 +118,9 @@ def _other_target(item: pytest.Item) -> str | None:
     marks = {mark.name for mark in item.iter_markers()}
     if "needs_systemd" in marks:
         return "make test-systemd"
-    in_vm = marks & {"smoke", "needs_cgroup_v2", "needs_apparmor"} and "tests/integration/" in item.nodeid
+    in_vm = marks & {"smoke", "needs_cgroup_v2", "needs_apparmor"} and item.nodeid.startswith(
+        ("tests/integration/", "tests/box/")
+    )
     return "make test-vm" if in_vm and "needs_cgroup_v1" not in marks else None
 
 

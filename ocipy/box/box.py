@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ocipy import Container, Error, TimeoutExpired
 from ocipy import State as RuntimeState
-from ocipy.box import network
+from ocipy.box import network, oom
 from ocipy.box.bundle import Bundle, id_map_for_images, id_maps, replace_file
 from ocipy.box.cgroup import oom_kills
 from ocipy.box.forwarding import Forwarding
@@ -22,7 +22,7 @@ from ocipy.box.network import Network, Peer
 from ocipy.box.network.connection import Connection
 from ocipy.box.orphans import end_callers
 from ocipy.box.record import GONE, Directory, Record, locked, now
-from ocipy.box.runtime import executable_path, is_v2
+from ocipy.box.runtime import executable_path, is_made_by_systemd, is_v2
 from ocipy.box.volumes import make_sources
 
 if TYPE_CHECKING:
@@ -142,6 +142,7 @@ class Box:
         network.release(self.record.request.network, self.id, self.boxes.places)
         # overlayfs keeps a directory there between mounts, and empties it itself.
         self.directory.exit_file.unlink(missing_ok=True)
+        self.directory.oom_file.unlink(missing_ok=True)
 
     def run(self) -> int:
         """Run it in the foreground, on our streams. Return its exit status. Raises Error if it cannot start."""
@@ -149,14 +150,16 @@ class Box:
         self._check_idle()  # `box run` in the foreground holds the lock until the box's end
         with self.directory.locked():
             self._check_idle()
-            with self.prepared(), Forwarding(self.container):
+            limited = request.limits.memory is not None
+            watch = oom.Watch(self.id, needed=limited and is_v2() and is_made_by_systemd())
+            with self.prepared(), Forwarding(self.container), watch:
                 stdin = None if request.interactive or request.terminal else subprocess.DEVNULL
                 try:
                     done = self.boxes.runtime.run(self.id, self.directory.bundle, keep=True, stdin=stdin)
                 except BaseException:
                     self.ended(None)
                     raise
-            return self.ended(done.returncode)
+            return self.ended(done.returncode, watch.kills > 0)
 
     def _check_idle(self) -> None:
         if self.is_running():
@@ -184,9 +187,12 @@ class Box:
                     raise
             self.record = self.directory.change(monitor=_number_in(self.directory.bundle / "conmon.pid"))
 
-    def ended(self, status: int | None) -> int:
-        """Clean up after a run. status: the process's exit status; None if it never started."""
-        killed = oom_kills(self.id) > 0
+    def ended(self, status: int | None, out_of_memory: bool = False) -> int:
+        """Clean up after a run. status: the process's exit status; None if it never started.
+
+        out_of_memory: an oom.Watch has seen it. For a box in the background, conmon leaves a file.
+        """
+        killed = out_of_memory or self.directory.oom_file.exists() or oom_kills(self.id) > 0
         self.container.delete(force=True)
         network.release(self.record.request.network, self.id, self.boxes.places)
         had_network = bool(self.record.addresses)

@@ -22,10 +22,14 @@ def directories(box_id: str) -> dict[str, Path]:
 def numbers(path: Path) -> dict[str, int]:
     """Lines of a name and a number; {} if the file does not exist."""
     try:
-        lines = path.read_bytes().split(b"\n")
+        return numbers_in(path.read_bytes())
     except OSError:
         return {}
-    pairs = (line.split(b" ") for line in lines)
+
+
+def numbers_in(data: bytes) -> dict[str, int]:
+    """Lines of a name and a number; others are left out. Pure."""
+    pairs = (line.split(b" ") for line in data.split(b"\n"))
     return {pair[0].decode("ascii", "replace"): int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}
 
 

@@ -126,6 +126,11 @@ class Directory:
         """The directory for conmon's file with the exit status."""
         return self.path / "exit" / self.path.name
 
+    @property
+    def oom_file(self) -> Path:
+        """conmon creates it when the kernel kills a process of the box because memory has run out (--persist-dir)."""
+        return self.bundle / "oom"
+
     def make(self) -> None:
         """Create its permanent part: `upper` takes the root's copy-on-write changes. Raises Error."""
         try:

@@ -65,6 +65,7 @@ def test_tmp_is_memory(box: Box) -> None:
     assert re.search(r"^tmpfs\s+1024\s", shown, re.MULTILINE)
 
 
+@pytest.mark.smoke
 def test_a_fork_bomb_chokes_at_20_processes_and_the_host_does_not(box: Box) -> None:
     needs("pids")
     bomb = "trap '' TERM; for i in $(seq 100); do sleep 5 & done 2>&1; echo survived"
@@ -76,6 +77,7 @@ def test_a_fork_bomb_chokes_at_20_processes_and_the_host_does_not(box: Box) -> N
 EAT = "dd if=/dev/zero of=/eaten/x bs=1M count={} 2>/dev/null && echo eaten"
 
 
+@pytest.mark.smoke
 def test_a_limit_of_50_mb_kills_between_49_and_51(box: Box) -> None:
     """Uses a tmpfs in the box, which counts as its memory."""
     needs("memory")
@@ -86,6 +88,29 @@ def test_a_limit_of_50_mb_kills_between_49_and_51(box: Box) -> None:
     assert "ran out of memory" in done.stderr and "50.0 MiB" in done.stderr
 
 
+def test_a_box_in_the_background_says_that_it_ran_out_of_memory(box: Box) -> None:
+    needs("memory")
+    if Host().cgroup == "v2" and Path("/run/systemd/system").is_dir():
+        pytest.skip("systemd removes the cgroup before conmon has read memory.events: docs/box.md")
+    flags = ("--network", "none", "--memory", "50M", "--tmpfs", "/eaten:size=100m")
+    box("run", "-d", "--name", "hungry", *flags, "busybox", "sh", "-c", "exec " + EAT.format(51))
+    assert box("wait", "hungry").stdout == "137\n"
+    assert "exited (137), out of memory" in box("ps", "-a").stdout
+    assert box.inspect("hungry")["state"]["oomKilled"] is True
+
+
+def test_what_conmon_says_of_memory_is_taken_for_that_run_alone(box: Box) -> None:
+    """Its file stands in for a kill, which a count that is gone can't show."""
+    box("run", "-d", "--name", "told", "--network", "none", "busybox", "sleep", "1000")
+    (Path(box.inspect("told")["bundle"]) / "oom").touch()
+    box("stop", "-t", "0", "told")
+    assert "exited (137), out of memory" in box("ps", "-a").stdout
+    box("start", "told")
+    box("stop", "-t", "0", "told")
+    assert "exited (137)" in box("ps", "-a").stdout and "out of memory" not in box("ps", "-a").stdout
+
+
+@pytest.mark.smoke
 def test_the_whole_box_is_killed_and_does_not_swap(box: Box) -> None:
     """memory.oom.group and memory.swap.max are v2's; v1 counts memory and swap together, and kills one by one."""
     needs("memory")
@@ -103,12 +128,14 @@ def test_the_whole_box_is_killed_and_does_not_swap(box: Box) -> None:
     assert done.returncode == 137 and "ran out of memory" in done.stderr
 
 
+@pytest.mark.smoke
 def test_the_limit_is_in_the_kernels_file(box: Box) -> None:
     needs("memory")
     file = "/sys/fs/cgroup/memory.max" if Host().cgroup == "v2" else "/sys/fs/cgroup/memory/memory.limit_in_bytes"
     assert box.run("--memory-limit", "100m", "busybox", "cat", file) == f"{100 * MIB}\n"
 
 
+@pytest.mark.smoke
 def test_a_quota_of_50000_of_100000_is_half_a_cpu(box: Box) -> None:
     """Within 10 %, by the kernel's own counts: the CPU time used, over the periods that it has counted.
 
@@ -143,6 +170,7 @@ def cpu_of(box: Box, name: str) -> tuple[int, int, int]:
     return usage["cpuMicroseconds"], usage["cpuPeriods"], usage["throttledPeriods"]
 
 
+@pytest.mark.smoke
 def test_cpu_shares_reach_the_kernel(box: Box) -> None:
     needs("cpu")
     file, expected = ("cpu.weight", "59") if Host().cgroup == "v2" else ("cpu/cpu.shares", "512")
