@@ -5,26 +5,32 @@ A message of a dump is also a request that creates the same thing again, with ev
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
 from collections.abc import Iterator
 
-# linux/netlink.h, linux/rtnetlink.h, linux/if_addr.h
-NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP, NLM_F_EXCL, NLM_F_CREATE = 0x1, 0x4, 0x300, 0x200, 0x400
-NLMSG_ERROR, NLMSG_DONE = 2, 3
+from ocipy.linux.netlink import (
+    ATTRIBUTE,
+    NLM_F_ACK,
+    NLM_F_CREATE,
+    NLM_F_DUMP,
+    NLM_F_EXCL,
+    NLM_F_REQUEST,
+    NUMBER,
+    exchange,
+    open_socket,
+)
+from ocipy.linux.netlink import HEADER as HEADER
+
+# linux/rtnetlink.h, linux/if_addr.h
 RTM_NEWADDR, RTM_GETADDR, RTM_NEWROUTE, RTM_GETROUTE = 20, 22, 24, 26
 RTA_OIF, RTA_GATEWAY, RTA_VIA = 4, 5, 18
 RTPROT_KERNEL, RTPROT_RA = 2, 9
 RTN_UNICAST = 1
 RTM_F_CLONED = 0x200
 
-HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
 ADDRESS = struct.Struct("=BBBBI")  # family, prefixlen, flags, scope, index
 ROUTE = struct.Struct("=BBBBBBBBI")  # family, dst_len, src_len, tos, table, protocol, scope, type, flags
-ATTRIBUTE = struct.Struct("=HH")  # length, type
-NUMBER = struct.Struct("=I")
-RECEIVE = 1 << 18
 
 
 def addresses(index: int) -> list[bytes]:
@@ -83,18 +89,5 @@ def _dump(question: int, answer: int, body: bytes) -> list[bytes]:
 
 def _ask(request: bytes) -> Iterator[bytes]:
     """Yield the messages of the answer. Raises OSError."""
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE) as sock:
-        sock.send(request)
-        while True:
-            data = sock.recv(RECEIVE)
-            while len(data) >= HEADER.size:
-                length, kind, *_ = HEADER.unpack_from(data)
-                message, data = data[:length], data[(length + 3) & ~3 :]
-                if kind == NLMSG_ERROR:
-                    (code,) = struct.unpack_from("=i", message, HEADER.size)
-                    if code:
-                        raise OSError(-code, os.strerror(-code))
-                    return
-                if kind == NLMSG_DONE:
-                    return
-                yield message
+    with open_socket() as sock:
+        yield from exchange(sock, request)

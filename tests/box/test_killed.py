@@ -31,7 +31,7 @@ COMMANDS = {
 }
 # The calls at which to kill it, and the interval between tried ones.
 CALLS = ("mkdir", "rename", "vfork", "wait4", "flock", "unlinkat")
-MORE_CALLS = {"run on a bridge": ("sendto", "clone")}
+MORE_CALLS = {"run on a bridge": ("sendto", "unshare", "setns")}
 STRIDE = {"sendto": 5, "unlinkat": 3}
 
 
