@@ -138,7 +138,12 @@ def wait(boxes: Boxes, given: argparse.Namespace) -> int:
 def rm(boxes: Boxes, given: argparse.Namespace) -> int:
     """Remove boxes."""
     boxes.sweep()
-    return each(boxes, given.boxes, lambda box: box.remove(force=given.force))
+    unreadable = [name for name in given.boxes if given.force and boxes.remove_unreadable(name)]
+    for name in unreadable:
+        print(name)
+    return each(
+        boxes, [name for name in given.boxes if name not in unreadable], lambda box: box.remove(force=given.force)
+    )
 
 
 def execute(boxes: Boxes, given: argparse.Namespace) -> int:

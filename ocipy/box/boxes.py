@@ -11,7 +11,8 @@ from ocipy.box.box import Box
 from ocipy.box.bundle import check_overlay, id_map_for_images
 from ocipy.box.images import lookup
 from ocipy.box.images.store import Store, remove_tree
-from ocipy.box.names import check_name, new_id, new_name
+from ocipy.box.names import check_name, is_id, new_id, new_name
+from ocipy.box.orphans import end_callers
 from ocipy.box.places import Places, default_places
 from ocipy.box.record import GONE, RECORD, Directory, Record, held_alone, locked, now
 from ocipy.box.request import Request, has_limits
@@ -45,7 +46,29 @@ class Boxes:
             return found[0]
         if found:
             raise Error(f"{word} is the beginning of several ids: {' '.join(box.id for box in found)}")
+        if is_id(word) and (self.places.boxes / word).is_dir():
+            Directory(self.places.boxes / word).load()  # its record cannot be read, and this says so
         raise Error(f"there is no box {word}", hint="ocipy box ps -a lists them")
+
+    def remove_unreadable(self, word: str) -> bool:
+        """Remove a box whose record cannot be read. word: its whole id. False if there is no such box."""
+        directory = Directory(self.places.boxes / word)
+        if not is_id(word) or not directory.path.is_dir():
+            return False
+        with directory.locked():
+            try:
+                directory.load()
+                return False
+            except Error:
+                pass
+            end_callers(str(directory.bundle))
+            self.runtime.container(word).delete(force=True)
+            for kind in ("bridge", "pasta"):
+                network.release(kind, word, self.places)
+            gone = directory.path.with_name(GONE + word)
+            directory.path.rename(gone)
+            remove_tree(gone)
+        return True
 
     def create(self, request: Request, *, name: str = "", pull: bool = False, remove: bool = False) -> Box:
         """Create a box from a request, with its image. It does not run yet. On Error, nothing is left behind."""

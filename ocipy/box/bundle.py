@@ -13,7 +13,7 @@ from ocipy import Error
 from ocipy.box import seccomp
 from ocipy.box.config import Host, Root, User, capabilities_of, make_config
 from ocipy.box.inside import read_inside
-from ocipy.box.network import hosts, resolv_conf
+from ocipy.box.network import hosts, resolv_conf, without_name_servers
 from ocipy.box.network.connection import Connection
 from ocipy.box.record import Directory, Record
 from ocipy.box.request import Request
@@ -115,6 +115,8 @@ class Bundle:
             host = Path("/etc/resolv.conf").read_text(errors="replace")
         except OSError:
             host = ""
+        if record.request.network == "bridge" and not servers:
+            host = without_name_servers(host)
         replace_file(etc / "resolv.conf", resolv_conf(servers, host))
         replace_file(etc / "hostname", hostname + "\n")
         replace_file(etc / "hosts", hosts(hostname, self.connection.addresses, ()))

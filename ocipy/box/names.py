@@ -27,6 +27,11 @@ def new_id() -> str:
     return os.urandom(6).hex()
 
 
+def is_id(word: str) -> bool:
+    """Whether it has the form of an id."""
+    return len(word) == 12 and set(word) <= set("0123456789abcdef")
+
+
 def new_name(taken: set[str]) -> str:
     """A name of two words that no other box has."""
     while True:

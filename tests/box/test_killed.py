@@ -89,3 +89,14 @@ def test_rm_clears_what_a_killed_command_has_left(box: Box, name: str) -> None:
             number += STRIDE.get(call, 1)
             steps += killed
     assert steps > 5
+
+
+def test_rm_clears_a_box_whose_record_cannot_be_read(box: Box) -> None:
+    box_id = box("run", "-d", "--name", "one", *SLEEP).stdout.strip()
+    (box.places / "data/boxes" / box_id / "box.json").write_text("{")
+    for words in (("rm", box_id), ("inspect", box_id)):
+        told = box(*words, status=None)
+        assert told.returncode != 0 and "not readable" in told.stderr
+    box("rm", "-f", box_id)
+    cleared(box, {box_id})
+    assert not (box.places / "data/boxes" / box_id).exists()

@@ -85,6 +85,11 @@ def resolv_conf(name_servers: Sequence[str], host: str) -> str:
     return host
 
 
+def without_name_servers(host: str) -> str:
+    """The text of the host's resolv.conf for a box on a bridge that can reach none of its name servers. Pure."""
+    return "".join(line + "\n" for line in host.split("\n") if line and not line.startswith("nameserver"))
+
+
 def hosts(hostname: str, addresses: Sequence[str], peers: Sequence[Peer]) -> str:
     """/etc/hosts of a box: itself, and the others by name."""
     lines = ["127.0.0.1 localhost", "::1 localhost ip6-localhost ip6-loopback"]

@@ -158,6 +158,7 @@ def test_hosts_and_resolv_conf() -> None:
     assert "10.77.0.2 web\n" in text and "10.77.0.3 db abc\n" in text and "127.0.0.1 localhost\n" in text
     assert network.resolv_conf(("1.2.3.4",), "search a\nnameserver 9.9.9.9\n") == "nameserver 1.2.3.4\nsearch a\n"
     assert network.resolv_conf((), "nameserver 9.9.9.9\n") == "nameserver 9.9.9.9\n"
+    assert network.without_name_servers("nameserver 127.0.0.1\nsearch a\n") == "search a\n"
 
 
 def test_allotted_ids(tmp_path: Path) -> None:
