@@ -90,7 +90,8 @@ def _free_of_unified() -> Iterator[None]:
     controls = [Path(point, "cgroup.subtree_control") for point, kind, _ in mounts() if kind == "cgroup2"]
     enabled = [control for control in controls if "hugetlb" in control.read_text().split()]
     for control in enabled:
-        control.write_text("-hugetlb")
+        # EBUSY as long as a cgroup below gives it to its children (cgroups(7)): another run, which ends.
+        _patiently(functools.partial(control.write_text, "-hugetlb"), patience=60)
     try:
         yield
     finally:
