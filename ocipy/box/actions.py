@@ -149,7 +149,7 @@ def rm(boxes: Boxes, given: argparse.Namespace) -> int:
 def execute(boxes: Boxes, given: argparse.Namespace) -> int:
     """Run a further command."""
     if not given.command:
-        raise Error("there is no command to run in the box", hint="say it after the box's name", status=2)
+        raise Error("no command was given for the box", hint="say it after the box's name", status=2)
     if given.workdir and not given.workdir.startswith("/"):
         raise Error(f"--workdir is an absolute path in the box, not {given.workdir!r}", status=2)
     return boxes.find(given.box).exec(

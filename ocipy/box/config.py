@@ -148,7 +148,7 @@ def arguments_of(request: Request, image: ImageConfig) -> tuple[str, ...]:
     command = request.command or (image.command if request.entrypoint is None else ())
     arguments = (*entrypoint, *command)
     if not arguments:
-        raise Error("there is no command: the image names none", hint="say it after the image", status=2)
+        raise Error("no command was given, and the image does not name one", hint="say it after the image", status=2)
     return arguments
 
 

@@ -63,7 +63,7 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
     add("--sysctl", action="append", default=[], metavar="NAME=VALUE", help="of its namespaces: net.…, kernel.msg…")
     add("--entrypoint", metavar="PATH", help='instead of the image\'s; "" for none')
     add("--init", action="store_true", help="a small init as its first process, which reaps")
-    add("--userns", default="", metavar="auto|host", help="ids of its own (auto); host, the default for root")
+    add("--userns", default="", metavar="auto|host", help="auto: separate ids; host: the host's, the default for root")
     add("--network", "--net", default="", metavar="bridge|host|none|pasta", help="(bridge; pasta without root)")
     add("-l", "--label", action="append", default=[], metavar="NAME=VALUE", help="kept with it, shown by inspect")
     add("image", metavar="IMAGE", help="busybox, a directory, a tar, oci:DIR[:TAG], docker-archive:FILE, a registry's")
@@ -218,7 +218,7 @@ def _hostname(name: str) -> str:
         or len(name) > LONGEST_HOSTNAME
     ):  # fmt: skip
         hint = f"letters, digits, - and . between them, {LONGEST_HOSTNAME} at most"
-        raise Error(f"--hostname {name!r} is no name of a host", hint=hint, status=2)
+        raise Error(f"--hostname {name!r} is not a valid host name", hint=hint, status=2)
     return name
 
 

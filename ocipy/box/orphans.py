@@ -9,7 +9,7 @@ from contextlib import suppress
 
 
 def end_callers(bundle: str) -> None:
-    """Kill every process of ours that works on a bundle, and wait until they are gone.
+    """Kill every one of our processes that works on a bundle, and wait until they are gone.
 
     We hold the box's lock, so no other process may work on it. A pidfd opened before the check makes sure that the pid
     still means the same process (pidfd_open(2)).

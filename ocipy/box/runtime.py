@@ -16,7 +16,7 @@ def make_runtime(places: Places) -> Runtime:
 
 
 def is_made_by_systemd() -> bool:
-    """Whether systemd makes the cgroups of boxes: the host's for root, for others one of their own, if they have it."""
+    """Whether systemd makes the cgroups of boxes: the host's for root, otherwise the user's, if there is one."""
     return can_limit() if os.geteuid() != 0 else has_systemd() and is_v2()
 
 

@@ -1,4 +1,4 @@
-"""The seccomp profile of Debian's container packages, made into linux.seccomp of config.json. Pure but for reading it.
+"""The seccomp profile of Debian's container packages, made into linux.seccomp of config.json. It reads that one file.
 
 The profile has Docker's and podman's form: rules that apply only with some capabilities or architectures, and each
 architecture with its sub-architectures (containers-common, seccomp.json).

@@ -49,7 +49,7 @@ def _find(text: bytes, name: str, fields: int) -> list[bytes] | None:
 
 def _number(entry: list[bytes] | None, index: int) -> int:
     if entry is None or not entry[index].isdigit():
-        raise Error("the image's /etc/passwd has an id that is no number")
+        raise Error("the image's /etc/passwd has an id that is not a number")
     return int(entry[index])
 
 

@@ -41,7 +41,7 @@ def _source(source: str, word: str) -> str:
     if source.startswith("~"):
         raise Error(f"--volume {word}: the shell has not expanded the ~", hint="write $HOME", status=2)
     if "/" not in source and source not in (".", ".."):
-        what = f"--volume {word}: there are no volumes with names of their own"
+        what = f"--volume {word}: named volumes are not supported"
         raise Error(what, hint=f"for a directory here write ./{word}", status=2)
     return os.path.abspath(source)
 
@@ -91,7 +91,7 @@ def parse_mount(word: str) -> Volume | tuple[str, str]:
         pairs[name] = value if equals else ("true" if name == "readonly" else "")
     kind = pairs.pop("type", "")
     if kind not in ("bind", "tmpfs"):
-        hint = "there are no volumes with names of their own; type=bind,source=/srv/data,target=/data"
+        hint = "named volumes are not supported; type=bind,source=/srv/data,target=/data"
         raise Error(f"--mount takes type=bind or type=tmpfs, not {kind or 'volume'}", hint=hint, status=2)
     strange = [name for name in pairs if name not in ("target", "readonly", *OF_KIND[kind])]
     if strange:
@@ -108,7 +108,7 @@ def parse_mount(word: str) -> Volume | tuple[str, str]:
         raise Error(f"--mount {word}: source= is a path of the host's", status=2)
     if pairs.get("bind-propagation", "rprivate") not in PROPAGATION:
         hint = "one of " + " ".join(PROPAGATION)
-        raise Error(f"--mount {word}: bind-propagation is none of the kernel's", hint=hint, status=2)
+        raise Error(f"--mount {word}: the kernel does not know this bind-propagation", hint=hint, status=2)
     options += [pairs["bind-propagation"]] if "bind-propagation" in pairs else []
     return Volume(os.path.abspath(source), target, tuple(options), must_exist=True)
 

@@ -111,7 +111,7 @@ def memory(writes: Writes, memory: Memory) -> None:
     if swap > 0:
         if limit <= 0:
             raise Error("a limit of memory and swap needs one of memory on cgroup v2", pointer=writes.base + "/swap")
-        # If swap is not accounted there is no file, and none can be used: that is a limit of 0.
+        # Without swap accounting the file does not exist, and no swap can be used, which is a limit of 0.
         writes.add("swap", "", "memory.swap.max", swap - limit, **({"optional": True} if swap == limit else {}))
     elif swap < 0:
         writes.add("swap", "", "memory.swap.max", "max", optional=True)

@@ -1,7 +1,7 @@
 """Work that needs all of Python (libseccomp, pyroute2), done in a child.
 
 So neither the standard library nor its dependencies stay in the process that continues and becomes the container, and
-any failure in a library becomes an error of ours, not the end of the runtime.
+any failure in a library becomes our error, not the end of the runtime.
 """
 
 from __future__ import annotations

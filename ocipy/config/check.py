@@ -137,7 +137,7 @@ def _find_in_map(value: Any, item_rule: Rule, unknown: Unknown) -> Failure | Non
 
 
 def scalar_holds(value: Any, rule: Rule) -> bool:
-    """Whether a value keeps a rule whose kind is none of ARRAY, MAP and OBJECT."""
+    """Whether a value keeps a rule whose kind is not ARRAY, MAP or OBJECT."""
     kind = rule[0]
     if kind == ANY:
         return True

@@ -1,4 +1,4 @@
-"""What `validate` finds. A module of its own, since who only looks at findings needs none of the rest."""
+"""What `validate` finds. A separate module: code that only looks at findings does not need the rest."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Any
 
 
 def directory() -> Path:
-    """The directory of the schemas: ocipy/spec in an installation, spec/ beside the package in a checkout.
+    """The directory of the schemas: ocipy/spec in an installation, spec/ next to the package in a checkout.
 
     FileNotFoundError: it is in neither place.
     """

@@ -41,7 +41,7 @@ RLIMITS = (
 HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
 
 NO_ID = 0xFFFFFFFF
-"""(uid_t) -1 stands for "leave it" in setresuid(2) and chown(2), so it is no id."""
+"""(uid_t) -1 stands for "leave it" in setresuid(2) and chown(2), so it is not an id."""
 
 NGROUPS_MAX = 65536
 """setgroups(2)."""

@@ -37,10 +37,10 @@ _IPC_SYSCTLS = frozenset(
         "shmmni",
     )
 )
-"""ipc_namespaces(7), and ipc/ipc_sysctl.c of the kernel; beside fs/mqueue."""
+"""ipc_namespaces(7), and ipc/ipc_sysctl.c of the kernel; in addition to fs/mqueue."""
 
 RESCTRL_OWN = ("info", "mon_groups", "mon_data")
-"""What the kernel has at the top of a resctrl filesystem beside the classes of service."""
+"""What the kernel has at the top of a resctrl filesystem besides the classes of service."""
 
 HOSTNAME = "kernel/hostname"
 DOMAINNAME = "kernel/domainname"

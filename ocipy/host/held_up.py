@@ -13,7 +13,7 @@ from ocipy.linux import _kernel
 from ocipy.linux.constants import SIGCONT, WNOHANG
 from ocipy.linux.files import read_file
 
-# Consecutive glances that found it stopped: 5 s (report.GLANCE_MS). A debugger of ours only stops it briefly.
+# Consecutive glances that found it stopped: 5 s (report.GLANCE_MS). Our debugger only stops it briefly.
 MOST = 50
 
 

@@ -82,7 +82,7 @@ def give_procfs(run: HostRun, *, whole: bool) -> None:
 def adopt(run: HostRun) -> None:
     """Learn the pid of the init process from the stage before it, and reap the stage.
 
-    Only a child of ours is accepted (the stage has made it one by CLONE_PARENT): later steps change the limits of this
+    Only our own child is accepted (the stage has made it one by CLONE_PARENT): later steps change the limits of this
     process, and kill it if something fails.
     """
     pid = wait_for(run, "pid").get("pid")
@@ -267,7 +267,7 @@ def carry_out(run: HostRun) -> None:
 
 
 def _last_word(run: HostRun) -> Error | None:
-    """Return init's last message if it was an error, the likely cause of ours. Raises OSError if it cannot be read."""
+    """Return init's last message if it was an error: it likely caused ours. Raises OSError if it cannot be read."""
     if run.channel is None:
         return None
     try:

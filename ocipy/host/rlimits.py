@@ -20,7 +20,7 @@ def rlimit(run: HostRun, *, name: str, resource: int, soft: int, hard: int) -> N
 
 
 def set_rlimit(pid: int, name: str, resource: int, soft: int, hard: int) -> None:
-    """prlimit(2) on a process of ours. Raises Error."""
+    """prlimit(2) on one of our processes. Raises Error."""
     try:
         _kernel.prlimit(pid, resource, soft, hard)
     except OSError as error:

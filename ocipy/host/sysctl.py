@@ -1,7 +1,7 @@
 """linux.sysctl set by the host: for a container whose pid namespace contains other processes.
 
 They may look at what init holds, and through its procfs with /proc/sys they could write the host's own parameters. So a
-child of ours does it, which enters all of init's namespaces except that one (setns(2)).
+child process does it, which enters all of init's namespaces except that one (setns(2)).
 """
 
 from __future__ import annotations

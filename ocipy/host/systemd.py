@@ -63,8 +63,8 @@ def hurry() -> int:
     """Have the kernel prepare for moving a process into a cgroup, which takes some 10 ms. Return the child's pid, or 0.
 
     A process that moves one waits until no process can be at a fork or an exit: for a grace period of RCU, unless
-    somebody else has just waited for the same (cgroup_threadgroup_rwsem, rcu_sync_enter). So another process of ours
-    enters our own cgroup, which changes nothing; when systemd moves init, the wait is over.
+    somebody else has just waited for the same (cgroup_threadgroup_rwsem, rcu_sync_enter). So another process of the
+    runtime enters our own cgroup, which changes nothing; when systemd moves init, the wait is over.
     """
     layout = probe()
     for name, path in layout.own.items():
@@ -112,7 +112,7 @@ def escaped(path: str) -> str:
 def place(layout: Layout, path: str) -> Cgroup:
     """Return the cgroup of a unit in every hierarchy. Makes nothing.
 
-    The unit's own directories count as made by us, whoever makes them; those of its slices if they do not exist yet.
+    The unit's own directories count as made by us in any case; those of its slices if they do not exist yet.
     """
     paths: dict[str, str] = {}
     created: list[str] = []
@@ -197,7 +197,7 @@ def attach(cgroup: Cgroup, pid: int, below: str = "") -> None:
 def stop(cgroup: Cgroup) -> None:
     """End a unit with everything in it. Cgroup.remove removes directories that may remain. Raises OSError.
 
-    systemd may have forgotten ours, and made somebody else's of that name: then nothing of ours remains. A systemd that
+    systemd may have forgotten ours, and made somebody else's of that name: then our unit is gone. A systemd that
     cannot be reached is not an error, since a unit without processes disappears by itself.
     """
     if cgroup.systemd is None or _is_forgotten(cgroup):

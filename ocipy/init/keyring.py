@@ -34,7 +34,7 @@ def keyring(init: Init, *, name: str, in_user_namespace: bool, label: str) -> No
             _kernel.keyctl_setperm(key, searched)
     except OSError as error:
         if error.errno == errno.ENOSYS:
-            init.warn("the container has no session keyring of its own: the kernel is built without keyrings")
+            init.warn("the container has no separate session keyring: the kernel is built without keyrings")
             return
         hint = ""
         if error.errno == errno.EDQUOT:

@@ -203,7 +203,7 @@ def _check_cwd() -> None:
 
 
 def environment(init: Init, *, variables: tuple[str, ...], uid: int, listen_fds: int) -> None:
-    """Set the environment of the process, without anything of ours. Sets init.environment.
+    """Set the environment of the process, without any of our variables. Sets init.environment.
 
     variables: NAME=value, each name once. HOME comes from the container's passwd file if it is missing or empty.
     listen_fds: how many descriptors are passed on by sd_listen_fds(3).

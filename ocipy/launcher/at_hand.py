@@ -86,7 +86,7 @@ def wake() -> None:
     _awake = True
     sys.meta_path += _finders
     for handlers in _fork_handlers:
-        handlers.get("after_in_child", int)()  # whoever sleeps has been another process
+        handlers.get("after_in_child", int)()  # the sleeping process was another one
         os.register_at_fork(**handlers)
     for name, stream in (
         ("stdin", _stream(0, "<stdin>", "r", "surrogateescape")),

@@ -73,7 +73,7 @@ def _message(line: str) -> str:
 
 
 def _copy(where: Reference, work: str) -> tuple[ImageConfig, str]:
-    """Copy an image into a layout of ours. Return its config and digest."""
+    """Copy an image into our layout. Return its config and digest."""
     target = f"oci:{work}/oci:{TAG}"
     flags = ["--src-tls-verify=false"] if where.is_local_registry else []
     with Progress(f"pulling {where.name}"):

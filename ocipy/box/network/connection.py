@@ -13,9 +13,9 @@ IdMap = tuple[tuple[int, int, int], ...]
 class Connection:
     """What connects a box, as long as it is entered; the box keeps what it has been given then.
 
-    path: of a network namespace that is ready; "" for an empty one of its own, "host" for the host's. addresses: the
+    path: of a network namespace that is ready; "" for an empty private one, "host" for the host's. addresses: the
     box's own. name_servers: empty for the host's. user_path: of the user namespace that owns the network namespace, ""
-    for none that is ready. sockets: whoever stays with the box keeps them open until its end.
+    for none that is ready. sockets: the process that stays with the box keeps them open until it ends.
     """
 
     path = ""

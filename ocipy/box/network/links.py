@@ -126,7 +126,7 @@ class Links:
         return found
 
     def networks(self) -> list[str]:
-        """Where the routes of both IPs lead to, but for the default ones."""
+        """Where the routes of IPv4 and IPv6 lead to, except the default routes."""
         found = []
         for message in self._netlink.dump(RTM_GETROUTE, ROUTE.pack(0, 0, 0, 0, 0, 0, 0, 0, 0)):
             family, length, *_ = ROUTE.unpack_from(message, 16)

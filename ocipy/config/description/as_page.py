@@ -32,7 +32,7 @@ _HEADER = f"""\
 
 What ocipy reads of a `config.json`, up to version {SPEC_VERSION} of the specification, object by object. It ignores
 members that it does not know, and takes one that is null as absent. Rules across members, such as which namespace a
-field needs, are in `config/semantic.py` and the modules beside it; `ocipy validate` says what is wrong with a document.
+field needs, are in `config/semantic.py` and its neighbours; `ocipy validate` says what is wrong with a document.
 
 The last column names the modules below `ocipy/` that carry a member out: those of `plan/` decide, those of `init/` act
 in the container, the others on the host. [spec/README.md](../spec/README.md) says how a field is added.
@@ -117,7 +117,7 @@ def _words(value: Value) -> str:
         case Boolean():
             return "boolean"
         case Integer():
-            return value.name.lower() or "integer" + (f" from {kind.low} on" if kind.low is not None else "")
+            return value.name.lower() or "integer" + (f", at least {kind.low}" if kind.low is not None else "")
         case Words():
             return " ".join(f"`{word}`" for word in kind.words if word)
         case String():

@@ -1,4 +1,4 @@
-"""config.json from its top, but for the sections process and linux (config.md)."""
+"""config.json from its top, except the sections process and linux (config.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The section linux of config.json, but for its resources and its filter of system calls (config-linux.md)."""
+"""The section linux of config.json, except its resources and its filter of system calls (config-linux.md)."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ class Device(TypedDict, total=False):
     path: Required[str]
     """Its absolute path in the container."""
     major: Int64
-    """The major number; required but for a FIFO."""
+    """The major number; required except for a FIFO."""
     minor: Int64
-    """The minor number; required but for a FIFO."""
+    """The minor number; required except for a FIFO."""
     fileMode: Uint32
     """Its permission bits, as a decimal number: 438 is 0666. The file type may be in it as well."""
     uid: Uint32
@@ -77,7 +77,7 @@ class IntelRdt(TypedDict, total=False):
     memBwSchema: Annotated[BandwidthSchema, Since("1.0.2")]
     """The line of the memory bandwidth, such as MB:0=20;1=70."""
     enableMonitoring: Annotated[bool, Since("1.3")]
-    """Count the container's use of cache and bandwidth, in a monitoring group of its own."""
+    """Count the container's use of cache and bandwidth, in a separate monitoring group."""
 
 
 class MemoryPolicy(TypedDict, total=False):
