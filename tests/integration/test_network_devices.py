@@ -239,7 +239,7 @@ class TestAFailedCreate:
             assert settled() == before
             # The caller's own namespace: nothing could move.
             bundle.linux["namespaces"][2]["path"] = "/proc/self/ns/net"
-            runtime.create(bundle, new_id()).fails("/linux/netDevices", "its own")
+            runtime.create(bundle, new_id()).fails("/linux/netDevices", "no device can move there")
             assert settled() == before
             holder.stdin.close()
 
@@ -299,7 +299,7 @@ class TestAFailedCreate:
         result = runtime.create(bundle, new_id()).fails("left")
         new = set(network()["devices"]) - {"lo", "left", "other", "right"}
         assert len(new) == 1
-        assert f"left is {new.pop()} now" in result.stderr
+        assert f"left is now called {new.pop()}" in result.stderr
 
     def test_a_device_that_has_gone_meanwhile(
         self, runtime: Runtime, bundle: Bundle, new_id: NewId, dressed: tuple[str, str]
