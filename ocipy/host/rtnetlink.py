@@ -6,31 +6,34 @@ A message of a dump is also a request that creates the same thing again, with ev
 from __future__ import annotations
 
 import socket
-import struct
 from collections.abc import Iterator
 
 from ocipy.linux.netlink import (
-    ATTRIBUTE,
+    ADDRESS,
+    HEADER,
     NLM_F_ACK,
     NLM_F_CREATE,
     NLM_F_DUMP,
     NLM_F_EXCL,
     NLM_F_REQUEST,
     NUMBER,
+    ROUTE,
+    RTA_GATEWAY,
+    RTA_OIF,
+    RTM_GETADDR,
+    RTM_GETROUTE,
+    RTM_NEWADDR,
+    RTM_NEWROUTE,
+    RTN_UNICAST,
     exchange,
+    extents,
     open_socket,
 )
-from ocipy.linux.netlink import HEADER as HEADER
 
-# linux/rtnetlink.h, linux/if_addr.h
-RTM_NEWADDR, RTM_GETADDR, RTM_NEWROUTE, RTM_GETROUTE = 20, 22, 24, 26
-RTA_OIF, RTA_GATEWAY, RTA_VIA = 4, 5, 18
+# linux/rtnetlink.h
+RTA_VIA = 18
 RTPROT_KERNEL, RTPROT_RA = 2, 9
-RTN_UNICAST = 1
 RTM_F_CLONED = 0x200
-
-ADDRESS = struct.Struct("=BBBBI")  # family, prefixlen, flags, scope, index
-ROUTE = struct.Struct("=BBBBBBBBI")  # family, dst_len, src_len, tos, table, protocol, scope, type, flags
 
 
 def addresses(index: int) -> list[bytes]:
@@ -48,7 +51,7 @@ def routes(index: int) -> list[bytes]:
     found = []
     for message in _dump(RTM_GETROUTE, RTM_NEWROUTE, ROUTE.pack(socket.AF_UNSPEC, 0, 0, 0, 0, 0, 0, 0, 0)):
         *_, protocol, _, kind, flags = ROUTE.unpack_from(message, HEADER.size)
-        attributes = dict(_attributes(message, ROUTE.size))
+        attributes = {number: begin for number, begin, _ in extents(message, ROUTE.size)}
         over = attributes.get(RTA_OIF)
         if over is None or NUMBER.unpack_from(message, over)[0] != index:
             continue
@@ -64,22 +67,11 @@ def make_again(message: bytes, index: int) -> None:
     HEADER.pack_into(changed, 0, length, kind, NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, 1, 0)
     if kind == RTM_NEWADDR:
         NUMBER.pack_into(changed, HEADER.size + 4, index)
-    for number, offset in _attributes(message, ROUTE.size) if kind == RTM_NEWROUTE else ():
+    for number, offset, _ in extents(message, ROUTE.size) if kind == RTM_NEWROUTE else ():
         if number == RTA_OIF:
             NUMBER.pack_into(changed, offset, index)
     for _ in _ask(bytes(changed)):
         pass
-
-
-def _attributes(message: bytes, fixed: int) -> Iterator[tuple[int, int]]:
-    """Yield (type, offset of the value) of each attribute after the fixed part."""
-    offset = HEADER.size + fixed
-    while offset + ATTRIBUTE.size <= len(message):
-        length, number = ATTRIBUTE.unpack_from(message, offset)
-        if length < ATTRIBUTE.size:
-            return
-        yield number, offset + ATTRIBUTE.size
-        offset += (length + 3) & ~3
 
 
 def _dump(question: int, answer: int, body: bytes) -> list[bytes]:

@@ -11,8 +11,15 @@ from collections.abc import Iterator
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP, NLM_F_EXCL, NLM_F_CREATE = 0x1, 0x4, 0x300, 0x200, 0x400
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 
+# linux/rtnetlink.h
+RTM_NEWADDR, RTM_GETADDR, RTM_NEWROUTE, RTM_GETROUTE = 20, 22, 24, 26
+RTA_OIF, RTA_GATEWAY = 4, 5
+RTN_UNICAST = 1
+
 HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
 ATTRIBUTE = struct.Struct("=HH")  # length, type
+ADDRESS = struct.Struct("=BBBBI")  # ifaddrmsg: family, prefixlen, flags, scope, index
+ROUTE = struct.Struct("=BBBBBBBBI")  # rtmsg: family, dst_len, src_len, tos, table, protocol, scope, type, flags
 NUMBER = struct.Struct("=I")
 RECEIVE = 1 << 18
 
@@ -22,15 +29,21 @@ def attribute(number: int, value: bytes) -> bytes:
     return ATTRIBUTE.pack(ATTRIBUTE.size + len(value), number) + value + bytes(-len(value) % 4)
 
 
-def attributes(message: bytes, fixed: int) -> Iterator[tuple[int, bytes]]:
-    """(type, value) of each attribute that follows the fixed part of a message with its header."""
+def extents(message: bytes, fixed: int) -> Iterator[tuple[int, int, int]]:
+    """(type, begin, end of the value) of each attribute that follows the fixed part of a message with its header."""
     offset = HEADER.size + fixed
     while offset + ATTRIBUTE.size <= len(message):
         length, number = ATTRIBUTE.unpack_from(message, offset)
         if length < ATTRIBUTE.size:
             return
-        yield number, message[offset + ATTRIBUTE.size : offset + length]
+        yield number, offset + ATTRIBUTE.size, offset + length
         offset += (length + 3) & ~3
+
+
+def attributes(message: bytes, fixed: int) -> Iterator[tuple[int, bytes]]:
+    """(type, value) of each attribute."""
+    for number, begin, end in extents(message, fixed):
+        yield number, message[begin:end]
 
 
 def open_socket() -> socket.socket:

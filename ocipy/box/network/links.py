@@ -17,21 +17,33 @@ from typing import Self
 
 from ocipy.linux import _kernel
 from ocipy.linux.constants import CLONE_NEWNET
-from ocipy.linux.netlink import NLM_F_CREATE, NLM_F_EXCL, NUMBER, Netlink, attribute, attributes
+from ocipy.linux.netlink import (
+    ADDRESS,
+    NLM_F_CREATE,
+    NLM_F_EXCL,
+    NUMBER,
+    ROUTE,
+    RTA_GATEWAY,
+    RTM_GETADDR,
+    RTM_GETROUTE,
+    RTM_NEWADDR,
+    RTM_NEWROUTE,
+    RTN_UNICAST,
+    Netlink,
+    attribute,
+    attributes,
+)
 
 # linux/rtnetlink.h, linux/if_link.h, linux/if_addr.h, linux/veth.h, linux/if.h
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
-RTM_NEWADDR, RTM_GETADDR, RTM_NEWROUTE, RTM_GETROUTE = 20, 22, 24, 26
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MASTER, IFLA_LINKINFO, IFLA_GROUP, IFLA_NET_NS_FD = 1, 3, 10, 18, 27, 28
 IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 1, 2, 1
 IFA_ADDRESS, IFA_LOCAL, IFA_F_NODAD = 1, 2, 0x02
-RTA_DST, RTA_GATEWAY = 1, 5
-RT_TABLE_MAIN, RTPROT_STATIC, RTN_UNICAST = 254, 4, 1
+RTA_DST = 1
+RT_TABLE_MAIN, RTPROT_STATIC = 254, 4
 IFF_UP = 1
 
 LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, type, index, flags, change
-ADDRESS = struct.Struct("=BBBBI")  # ifaddrmsg: family, prefixlen, flags, scope, index
-ROUTE = struct.Struct("=BBBBBBBBI")  # rtmsg: family, dst_len, src_len, tos, table, protocol, scope, type, flags
 UP = LINK.pack(0, 0, 0, IFF_UP, IFF_UP)
 ANY = LINK.pack(0, 0, 0, 0, 0)
 NEW = NLM_F_CREATE | NLM_F_EXCL

@@ -45,10 +45,10 @@ def test_a_pair_has_one_end_on_the_bridge_and_the_other_in_the_namespace() -> No
 
 def test_addresses_and_routes_are_of_both_ips() -> None:
     four = links.new_address(3, "10.77.0.2", 24)
-    assert links.ADDRESS.unpack_from(four) == (2, 24, 0, 0, 3)
-    assert read(four, links.ADDRESS.size)[links.IFA_LOCAL] == bytes((10, 77, 0, 2))
+    assert netlink.ADDRESS.unpack_from(four) == (2, 24, 0, 0, 3)
+    assert read(four, netlink.ADDRESS.size)[links.IFA_LOCAL] == bytes((10, 77, 0, 2))
     six = links.new_address(3, "fd00::2", 64, links.IFA_F_NODAD)
-    assert links.ADDRESS.unpack_from(six) == (10, 64, 2, 0, 3)
+    assert netlink.ADDRESS.unpack_from(six) == (10, 64, 2, 0, 3)
     route = links.new_default_route("10.77.0.1")
-    assert links.ROUTE.unpack_from(route)[:2] == (2, 0)
-    assert read(route, links.ROUTE.size) == {links.RTA_GATEWAY: bytes((10, 77, 0, 1))}
+    assert netlink.ROUTE.unpack_from(route)[:2] == (2, 0)
+    assert read(route, netlink.ROUTE.size) == {netlink.RTA_GATEWAY: bytes((10, 77, 0, 1))}

@@ -9,6 +9,7 @@ import pytest
 
 from ocipy.host import rtnetlink
 from ocipy.host.network_devices import IFF_LOOPBACK, Link, find_problem
+from ocipy.linux import netlink
 
 HERE = {
     "lo": Link(1, IFF_LOOPBACK),
@@ -57,10 +58,10 @@ def attribute(number: int, value: bytes) -> bytes:
 
 
 def route(index: int, *, gateway: bool = False, protocol: int = 3, kind: int = 1) -> bytes:
-    body = rtnetlink.ROUTE.pack(socket.AF_INET, 24, 0, 0, 254, protocol, 0, kind, 0)
-    body += attribute(1, b"\x0a\0\0\0") + (attribute(rtnetlink.RTA_GATEWAY, b"\x0a\0\0\1") if gateway else b"")
-    body += attribute(rtnetlink.RTA_OIF, struct.pack("=I", index))
-    return rtnetlink.HEADER.pack(16 + len(body), rtnetlink.RTM_NEWROUTE, 2, 9, 99) + body
+    body = netlink.ROUTE.pack(socket.AF_INET, 24, 0, 0, 254, protocol, 0, kind, 0)
+    body += attribute(1, b"\x0a\0\0\0") + (attribute(netlink.RTA_GATEWAY, b"\x0a\0\0\1") if gateway else b"")
+    body += attribute(netlink.RTA_OIF, struct.pack("=I", index))
+    return netlink.HEADER.pack(16 + len(body), netlink.RTM_NEWROUTE, 2, 9, 99) + body
 
 
 def test_the_routes_of_one_device_those_without_a_gateway_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,9 +80,9 @@ def test_a_kept_message_is_asked_for_the_device_as_it_is_now(monkeypatch: pytest
 
     monkeypatch.setattr(rtnetlink, "_ask", ask)
     rtnetlink.make_again(route(7, gateway=True), 300)
-    header, flags = rtnetlink.HEADER.size, 0x605  # REQUEST, ACK, CREATE, EXCL
+    header, flags = netlink.HEADER.size, 0x605  # REQUEST, ACK, CREATE, EXCL
     assert asked[0][header:] == route(300, gateway=True)[header:]
-    assert rtnetlink.HEADER.unpack_from(asked[0])[2:] == (flags, 1, 0)
-    address = rtnetlink.ADDRESS.pack(socket.AF_INET, 24, 0x80, 0, 7) + attribute(2, b"\x0a\0\0\7")
-    rtnetlink.make_again(rtnetlink.HEADER.pack(16 + len(address), rtnetlink.RTM_NEWADDR, 2, 9, 99) + address, 300)
-    assert rtnetlink.ADDRESS.unpack_from(asked[1], header) == (socket.AF_INET, 24, 0x80, 0, 300)
+    assert netlink.HEADER.unpack_from(asked[0])[2:] == (flags, 1, 0)
+    address = netlink.ADDRESS.pack(socket.AF_INET, 24, 0x80, 0, 7) + attribute(2, b"\x0a\0\0\7")
+    rtnetlink.make_again(netlink.HEADER.pack(16 + len(address), netlink.RTM_NEWADDR, 2, 9, 99) + address, 300)
+    assert netlink.ADDRESS.unpack_from(asked[1], header) == (socket.AF_INET, 24, 0x80, 0, 300)
