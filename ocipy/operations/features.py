@@ -5,8 +5,9 @@ The document does not depend on the host. Every list in it is the one that the c
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
+from ocipy.config.description.values import SeccompAction, SeccompArchitecture, SeccompOperator
 from ocipy.config.semantic import HOOKS
 from ocipy.linux.capabilities import NAMES as CAPABILITIES
 from ocipy.plan import scheduling, seccomp
@@ -40,9 +41,9 @@ def features() -> dict[str, Any]:
             "cgroup": {"v1": True, "v2": True, "systemd": True, "systemdUser": True, "rdma": True},
             "seccomp": {
                 "enabled": True,
-                "actions": list(seccomp.ACTIONS),
-                "operators": list(seccomp.OPERATORS),
-                "archs": list(seccomp.ARCHITECTURES),
+                "actions": sorted(get_args(SeccompAction)),
+                "operators": sorted(get_args(SeccompOperator)),
+                "archs": sorted(get_args(SeccompArchitecture)),
                 "knownFlags": list(seccomp.FLAGS),
                 "supportedFlags": list(seccomp.FLAGS),
             },

@@ -39,7 +39,7 @@ def run(
     )
     notifier = None
     try:
-        if posix.environ.get(b"NOTIFY_SOCKET"):
+        if options.notify_socket:
             from ocipy.host.notify import listen
 
             notifier = listen(created.state)
