@@ -180,7 +180,7 @@ class Box:
             )
             with self.prepared() as held:
                 try:
-                    monitor.begin(words, held)
+                    monitor.begin(words, self.directory.bundle, held)
                     self.container.start()
                 except BaseException:
                     self._clear()

@@ -42,17 +42,22 @@ def words(directory: Directory, call: Call, box_id: str, name: str, *, terminal:
     return made + (["--terminal"] if terminal else []) + (["--stdin", "--leave-stdin-open"] if stdin else [])
 
 
-def begin(arguments: Sequence[str], pass_fds: Sequence[int] = ()) -> int:
+def begin(arguments: Sequence[str], bundle: Path, pass_fds: Sequence[int] = ()) -> int:
     """Have conmon create the box, which then waits to be started. Return its pid on the host. Raises Error in conmon's
-    words."""
+    words.
+
+    It runs in the bundle: when memory has run out it makes a file there, and another in its working directory.
+    """
     reading, writing = os.pipe()
     environment = {"PATH": os.environ.get("PATH", os.defpath), "_OCI_SYNCPIPE": str(writing)}
-    for name in ("XDG_RUNTIME_DIR", "HOME", "DBUS_SESSION_BUS_ADDRESS", "OCIPY_BOX"):
+    for name in ("XDG_RUNTIME_DIR", "XDG_DATA_HOME", "HOME", "DBUS_SESSION_BUS_ADDRESS"):
         if name in os.environ:
             environment[name] = os.environ[name]
+    if os.environ.get("OCIPY_BOX"):
+        environment["OCIPY_BOX"] = os.path.abspath(os.environ["OCIPY_BOX"])  # relative to our own directory
     try:
         process = subprocess.Popen(
-            arguments, env=environment, pass_fds=(writing, *pass_fds), stdin=subprocess.DEVNULL,
+            arguments, cwd=bundle, env=environment, pass_fds=(writing, *pass_fds), stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
     except FileNotFoundError:

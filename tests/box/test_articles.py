@@ -97,6 +97,14 @@ def test_a_box_in_the_background_says_that_it_ran_out_of_memory(box: Box) -> Non
     assert box("wait", "hungry").stdout == "137\n"
     assert "exited (137), out of memory" in box("ps", "-a").stdout
     assert box.inspect("hungry")["state"]["oomKilled"] is True
+    assert not Path("oom").exists(), "conmon has written into the caller's directory"
+
+
+def test_the_end_of_a_box_is_recorded_where_the_places_are_relative(box: Box) -> None:
+    box.environment["OCIPY_BOX"] = os.path.relpath(box.environment["OCIPY_BOX"])
+    box("run", "-d", "--name", "near", "--network", "none", "busybox", "true")
+    assert box("wait", "near").stdout == "0\n"
+    wait_until(lambda: "exited (0)" in box("ps", "-a").stdout)
 
 
 def test_what_conmon_says_of_memory_is_taken_for_that_run_alone(box: Box) -> None:
