@@ -13,9 +13,11 @@ from posix import strerror
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from types import TracebackType
     from typing import Any
 
+    Hint = str | Mapping[int, str] | Callable[[OSError], str]
 
 LONGEST_TEXT = 4096
 """Characters of a text in a message; the rest is cut off, so that each error fits into one (linux/channel.py)."""
@@ -156,12 +158,51 @@ class Error(Exception):
         )
 
 
+class reported_as:  # noqa: N801  named like contextlib.suppress: it is read as a part of the with statement
+    """Report an OSError of the block as an Error; any other exception passes.
+
+    ::
+
+        with reported_as("cannot open the log", pointer=path, hint={ENXIO: "it is a FIFO that nobody reads"}):
+            fd = posix.open(path, O_WRONLY | O_NONBLOCK)
+
+    what, pointer: as in Error.
+    hint: the hint for any errno, or hints by errno, or a function that makes it from the OSError.
+
+    An errno that is not a failure is caught inside the block. A class, since hot commands cannot import contextlib.
+    """
+
+    __slots__ = ("hint", "pointer", "what")
+
+    def __init__(self, what: str, *, pointer: str = "", hint: Hint = "") -> None:
+        self.what = what
+        self.pointer = pointer
+        self.hint = hint
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, OSError):
+            raise caused_by(error, self.what, pointer=self.pointer, hint=self.hint) from None
+
+
+def caused_by(error: OSError, what: str, *, pointer: str = "", hint: Hint = "", status: int = 1) -> Error:
+    """The Error for an OSError, where it is not raised at once. The parameters are those of reported_as and Error."""
+    errno = error.errno or 0
+    if callable(hint):
+        hint = hint(error)
+    elif not isinstance(hint, str):
+        hint = hint.get(errno, "")
+    return Error(what, pointer=pointer, errno=errno, hint=hint, status=status)
+
+
 def refused(error: OSError, step: str, pointer: str = "", status: int = 1) -> Error:
     """The Error for an OSError from a step without its own error text.
 
     step: as plan.model.Step names it, or the result of place_of.
     """
-    return Error(f"the kernel refused the step {step}", pointer=pointer, errno=error.errno or 0, status=status)
+    return caused_by(error, f"the kernel refused the step {step}", pointer=pointer, status=status)
 
 
 def place_of(traceback: TracebackType | None) -> str:

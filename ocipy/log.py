@@ -10,7 +10,7 @@ import posix
 import time
 from errno import ENXIO
 
-from ocipy.errors import Error, printable
+from ocipy.errors import printable, reported_as
 from ocipy.linux import _kernel
 from ocipy.linux.constants import O_APPEND, O_CLOEXEC, O_CREAT, O_NOCTTY, O_NONBLOCK, O_WRONLY
 
@@ -41,11 +41,8 @@ def configure(path: str, as_json: bool, debug: bool) -> None:
     _settings.as_json = as_json
     _settings.debug = debug
     if path and _settings.receiver == "file":
-        try:
+        with reported_as("cannot open the log", pointer=path, hint={ENXIO: "it is a FIFO that nobody reads"}):
             posix.close(_open(path))
-        except OSError as problem:
-            hint = "it is a FIFO that nobody reads" if problem.errno == ENXIO else ""
-            raise Error("cannot open the log", pointer=path, errno=problem.errno or 0, hint=hint) from None
     _settings.path = path
 
 

@@ -15,6 +15,7 @@ from ocipy.box.boxes import Boxes
 from ocipy.box.flags import make_environment, make_request
 from ocipy.box.sizes import shown_size
 from ocipy.box.status import OutOfMemory
+from ocipy.errors import reported_as
 
 INTERVAL = 1.0
 CLEAR = "\x1b[H\x1b[2J"
@@ -225,14 +226,12 @@ def copy(boxes: Boxes, given: argparse.Namespace) -> int:
     if bool(source_box) == bool(target_box):
         raise Error("one of both is BOX:PATH, the other a path of the host", status=2)
     box = boxes.find(source_box or target_box)
-    try:
+    with reported_as(f"cannot copy {given.source} to {given.target}"):
         with box.files() as root:
             if source_box:
                 copy_out(root, source, Path(target))
             else:
                 copy_in(Path(source), root, target)
-    except OSError as error:
-        raise Error(f"cannot copy {given.source} to {given.target}", errno=error.errno or 0) from None
     return 0
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from ocipy import Error
 from ocipy.box.box import Box
+from ocipy.errors import caused_by
 
 STDERR = 3
 LONGEST = 65536
@@ -37,7 +38,7 @@ def attach(box: Box) -> int:
         connection.connect(f"/proc/self/fd/{directory}/attach")
     except OSError as error:
         connection.close()
-        raise Error("cannot reach conmon", pointer=f"{box.directory.bundle}/attach", errno=error.errno or 0) from None
+        raise caused_by(error, "cannot reach conmon", pointer=f"{box.directory.bundle}/attach") from None
     finally:
         os.close(directory)
     terminal = box.record.request.terminal and os.isatty(0)

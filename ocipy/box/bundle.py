@@ -19,6 +19,7 @@ from ocipy.box.record import Directory, Record
 from ocipy.box.request import Request
 from ocipy.box.runtime import is_made_by_systemd
 from ocipy.box.users import resolve
+from ocipy.errors import reported_as
 
 INIT_PROGRAMS = ("/usr/bin/catatonit", "/usr/libexec/podman/catatonit", "/usr/bin/tini-static", "/sbin/docker-init")
 # Ids for boxes with a user namespace: above those that systemd-nspawn picks from (systemd's UIDS-GIDS.md).
@@ -157,7 +158,7 @@ def replace_file(path: Path, text: str, mode: int = 0o644) -> None:
 
     A file that is mounted in a box keeps its inode, so it is overwritten in place.
     """
-    try:
+    with reported_as("cannot write a file of the box", pointer=str(path)):
         if path.parent.name == "etc" and path.exists():
             path.write_text(text, encoding="utf-8")
             return
@@ -166,8 +167,6 @@ def replace_file(path: Path, text: str, mode: int = 0o644) -> None:
             os.fchmod(file.fileno(), mode)
             file.write(text)
         new.rename(path)
-    except OSError as error:
-        raise Error("cannot write a file of the box", pointer=str(path), errno=error.errno or 0) from None
 
 
 def cgroup_path(box_id: str) -> str:
@@ -211,10 +210,8 @@ def with_devices(config: dict[str, Any], devices: Iterator[tuple[str, str, str]]
     made = config["linux"].setdefault("devices", [])
     rules = config["linux"]["resources"].setdefault("devices", [])
     for source, destination, access in devices:
-        try:
+        with reported_as("there is no such device", pointer=source):
             status = os.stat(source)
-        except OSError as error:
-            raise Error("there is no such device", pointer=source, errno=error.errno or 0) from None
         kind = "b" if stat.S_ISBLK(status.st_mode) else "c" if stat.S_ISCHR(status.st_mode) else ""
         if not kind:
             raise Error("--device takes a device", pointer=source)

@@ -12,6 +12,7 @@ from ocipy.box.ports import check_ports, parse_ports
 from ocipy.box.request import Limits, Request, Volume
 from ocipy.box.sizes import parse_cpu, parse_cpus, parse_size
 from ocipy.box.volumes import check_places, parse_mount, parse_tmpfs, parse_volume
+from ocipy.errors import reported_as
 
 # getrlimit(2), by docker's names.
 ULIMITS = (
@@ -152,11 +153,9 @@ def make_environment(words: Sequence[str], files: Sequence[str] = ()) -> tuple[t
     """The variables of -e and --env-file; one without a value takes ours, if we have it. Raises Error."""
     made = []
     for path in files:
-        try:
+        with reported_as("cannot read --env-file", pointer=path):
             with open(path, "rb") as file:
                 lines = file.read().decode("utf-8", "surrogateescape").split("\n")
-        except OSError as error:
-            raise Error("cannot read --env-file", pointer=path, errno=error.errno or 0) from None
         made += [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
     pairs = []
     for word in (*made, *words):

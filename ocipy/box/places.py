@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ocipy import Error
+from ocipy.errors import caused_by
 
 
 class Places(NamedTuple):
@@ -42,9 +43,7 @@ class Places(NamedTuple):
                 path.mkdir(mode=0o711, exist_ok=True)
             self.runtime.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
-            raise Error(
-                "cannot make a directory for boxes", pointer=str(error.filename), errno=error.errno or 0
-            ) from None
+            raise caused_by(error, "cannot make a directory for boxes", pointer=str(error.filename)) from None
 
 
 def default_places() -> Places:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Self
 from ocipy import Error
 from ocipy.box.config import ImageConfig
 from ocipy.box.request import Request
+from ocipy.errors import reported_as
 
 RECORD = "box.json"
 GONE = ".gone-"
@@ -133,7 +134,7 @@ class Directory:
 
     def make(self) -> None:
         """Create its permanent part: `upper` takes the root's copy-on-write changes. Raises Error."""
-        try:
+        with reported_as("cannot make the box's directory", pointer=str(self.path)):
             self.path.mkdir(mode=0o711)
             for name, mode in (
                 ("bundle", 0o711),
@@ -144,8 +145,6 @@ class Directory:
                 ("exit", 0o700),
             ):
                 (self.path / name).mkdir(mode=mode)
-        except OSError as error:
-            raise Error("cannot make the box's directory", pointer=str(self.path), errno=error.errno or 0) from None
 
     def load(self) -> Record:
         """Raises Error."""
@@ -163,12 +162,10 @@ class Directory:
     def save(self, record: Record) -> None:
         """Write it under a temporary name, and rename it. Raises Error."""
         new = self.path / (RECORD + ".new")
-        try:
+        with reported_as("cannot write the record of the box", pointer=str(self.path)):
             with open(new, "w", encoding="utf-8") as file:
                 json.dump(record.to_json(), file)
             new.rename(self.path / RECORD)
-        except OSError as error:
-            raise Error("cannot write the record of the box", pointer=str(self.path), errno=error.errno or 0) from None
 
     def change(self, **members: Any) -> Record:
         """Change members of the record. The caller holds the lock."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 from ocipy import Error
+from ocipy.errors import reported_as
 
 PROFILE = "/usr/share/containers/seccomp.json"
 # The kernel's names (uname(2)) to the profile's.
@@ -23,20 +25,19 @@ NATIVE = {
     "armv7l": "SCMP_ARCH_ARM",
 }
 
+OTHER_PROFILES = (
+    "Debian's is in golang-github-containers-common; --security-opt seccomp=FILE takes another, seccomp=unconfined none"
+)
+
 
 def load(path: str) -> dict[str, Any]:
     """The profile in a file, unchanged. Raises Error."""
+    with reported_as("cannot read the seccomp profile", pointer=path, hint=OTHER_PROFILES):
+        data = Path(path).read_bytes()
     try:
-        with open(path, "rb") as file:
-            document = json.load(file)
-    except (OSError, ValueError) as error:
-        raise Error(
-            "cannot read the seccomp profile" + (f": {error}" if isinstance(error, ValueError) else ""),
-            pointer=path,
-            errno=(error.errno or 0) if isinstance(error, OSError) else 0,
-            hint="Debian's is in golang-github-containers-common; --security-opt seccomp=FILE takes another, "
-            "seccomp=unconfined none",
-        ) from None
+        document = json.loads(data)
+    except ValueError as error:
+        raise Error(f"cannot read the seccomp profile: {error}", pointer=path, hint=OTHER_PROFILES) from None
     if not isinstance(document, dict):
         raise Error("a seccomp profile is a JSON object", pointer=path)
     return document

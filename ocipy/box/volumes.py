@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from ocipy import Error
 from ocipy.box.request import Volume
+from ocipy.errors import caused_by, reported_as
 
 PROPAGATION = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
 # At most one of each may be given.
@@ -130,17 +131,11 @@ def check_places(volumes: Iterable[Volume], tmpfs: Iterable[tuple[str, str]]) ->
 def make_sources(volumes: Iterable[Volume]) -> None:
     """Create missing source directories of -v on the host, as docker does. Raises Error."""
     for volume in volumes:
-        try:
-            os.stat(volume.source)
-        except FileNotFoundError as error:
-            if volume.must_exist:
-                raise Error("--mount: there is no such source", pointer=volume.source, errno=error.errno or 0) from None
+        with reported_as("--volume: cannot look at the source", pointer=volume.source):
             try:
-                os.makedirs(volume.source)
-            except OSError as problem:
-                raise Error(
-                    "--volume: cannot make the source, which is not there",
-                    pointer=volume.source, errno=problem.errno or 0,
-                ) from None  # fmt: skip
-        except OSError as error:
-            raise Error("--volume: cannot look at the source", pointer=volume.source, errno=error.errno or 0) from None
+                os.stat(volume.source)
+            except FileNotFoundError as error:
+                if volume.must_exist:
+                    raise caused_by(error, "--mount: there is no such source", pointer=volume.source) from None
+                with reported_as("--volume: cannot make the source, which is not there", pointer=volume.source):
+                    os.makedirs(volume.source)

@@ -6,7 +6,7 @@ import posix
 from errno import EACCES, EBUSY, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, ERANGE
 
 from ocipy.cgroups import files, freezer
-from ocipy.errors import Error, in_bytes
+from ocipy.errors import Error, caused_by, in_bytes
 from ocipy.linux.text import lines_of
 
 TYPE_CHECKING = False
@@ -204,7 +204,7 @@ def _explain(directory: str, file: str, value: str, error: OSError) -> Error:
         hint = "the kernel does not accept this value here, or the parent cgroup does not allow it"
     elif error.errno in (EACCES, ERANGE) and file.startswith("cpuset."):
         hint = "the host, or the parent cgroup, does not have this CPU or memory node"
-    return Error(f"cannot set {file} to {shown(file, repr(value))}", errno=error.errno or 0, hint=hint)
+    return caused_by(error, f"cannot set {file} to {shown(file, repr(value))}", hint=hint)
 
 
 def _memory_use(directory: str) -> str:

@@ -8,7 +8,7 @@ from errno import EACCES, EPERM, EROFS
 from ocipy.cgroups import files, freezer
 from ocipy.cgroups.cgroup import Cgroup
 from ocipy.cgroups.paths import container_path
-from ocipy.errors import Error
+from ocipy.errors import Error, caused_by
 from ocipy.linux.text import words_of
 
 TYPE_CHECKING = False
@@ -65,11 +65,8 @@ def make(
                 del cgroup.paths[name]
                 continue
             cgroup.created += [place for place in planned if place not in cgroup.created and files.is_present(place)]
-            raise Error(
-                f"cannot make the cgroup {path}",
-                errno=error.errno or 0,
-                hint="without root a delegated cgroup is needed" if error.errno in NOT_PERMITTED else "",
-            ) from None
+            hint = dict.fromkeys(NOT_PERMITTED, "without root a delegated cgroup is needed")
+            raise caused_by(error, f"cannot make the cgroup {path}", hint=hint) from None
         if cpuset and "cpuset" in name.split(","):
             fill_cpuset(path, top)
         if not name:

@@ -8,7 +8,7 @@ from errno import EINVAL, EPERM
 from ocipy.cgroups import files
 from ocipy.cgroups.device_program import assemble
 from ocipy.cgroups.devices import V1List, allows_everything, fold, parse_list, same, transition
-from ocipy.errors import Error
+from ocipy.errors import Error, reported_as
 from ocipy.linux import _kernel
 from ocipy.linux.constants import (
     BPF_CGROUP_DEVICE,
@@ -32,21 +32,19 @@ def set_devices(cgroup: Cgroup, rules: Sequence[Rule], *, tolerant: bool = False
     tolerant: ignore a lack of privileges (rootless; in a user namespace nobody can do this).
     """
     try:
-        path = cgroup.path_of("devices")
-        if path:
-            set_v1(path, rules)
-            return
-        path = cgroup.path_of("")
-        if path:
-            set_v2(path, rules)
-            return
-        raise Error("cannot limit devices: the container has no cgroup for it")
-    except (OSError, Error) as error:
-        if tolerant:
-            return
-        if isinstance(error, Error):
+        with reported_as("cannot limit devices"):
+            path = cgroup.path_of("devices")
+            if path:
+                set_v1(path, rules)
+                return
+            path = cgroup.path_of("")
+            if path:
+                set_v2(path, rules)
+                return
+            raise Error("cannot limit devices: the container has no cgroup for it")
+    except Error:
+        if not tolerant:
             raise
-        raise Error("cannot limit devices", errno=error.errno or 0) from None
 
 
 def set_v1(path: str, rules: Sequence[Rule]) -> None:
@@ -68,11 +66,10 @@ def _write_lines(path: str, lines: list[tuple[str, str]]) -> None:
         for file, line in lines:
             if file not in fds:
                 fds[file] = posix.open(path + "/" + file, posix.O_WRONLY | posix.O_CLOEXEC)
-            try:
+            with reported_as(
+                f"cannot write {line!r} to {file}", hint={EPERM: "the parent cgroup does not allow this device either"}
+            ):
                 posix.write(fds[file], line.encode())
-            except OSError as error:
-                hint = "the parent cgroup does not allow this device either" if error.errno == EPERM else ""
-                raise Error(f"cannot write {line!r} to {file}", errno=error.errno or 0, hint=hint) from None
     finally:
         for fd in fds.values():
             posix.close(fd)
@@ -83,20 +80,20 @@ def set_v2(path: str, rules: Sequence[Rule]) -> None:
 
     Raises Error.
     """
-    try:
-        program = _load(assemble(rules))
-    except OSError as error:
-        if allows_everything(rules):
+    with reported_as("cannot load the device program"):
+        try:
+            program = _load(assemble(rules))
+        except OSError:
+            if not allows_everything(rules):
+                raise
             return
-        raise Error("cannot load the device program", errno=error.errno or 0) from None
     directory = posix.open(path, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
     old: list[int] = []
     try:
-        for number in _kernel.bpf_prog_query(directory, BPF_CGROUP_DEVICE):
-            old.append(_kernel.bpf_prog_get_fd_by_id(number))
-        _replace(directory, program, old)
-    except OSError as error:
-        raise Error("cannot attach the device program", errno=error.errno or 0) from None
+        with reported_as("cannot attach the device program"):
+            for number in _kernel.bpf_prog_query(directory, BPF_CGROUP_DEVICE):
+                old.append(_kernel.bpf_prog_get_fd_by_id(number))
+            _replace(directory, program, old)
     finally:
         for fd in (program, directory, *old):
             posix.close(fd)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import posix
 
-from ocipy.errors import Error
+from ocipy.errors import reported_as
 
 
 def write_stdout(text: str) -> None:
     """Write all of a text to standard output. Raises Error if that fails; a closed pipe is no error."""
     data = text.encode("utf-8", "surrogateescape")
-    try:
-        while data:
-            data = data[posix.write(1, data) :]
-    except BrokenPipeError:
-        pass
-    except OSError as problem:
-        raise Error("cannot write to standard output", errno=problem.errno or 0) from None
+    with reported_as("cannot write to standard output"):
+        try:
+            while data:
+                data = data[posix.write(1, data) :]
+        except BrokenPipeError:
+            pass

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from ocipy.children.interrupts import check as check_interrupts
 from ocipy.criu import messages
-from ocipy.errors import Error
+from ocipy.errors import Error, caused_by
 from ocipy.linux import _kernel
 from ocipy.linux.constants import CLONE_PIDFD, O_CLOEXEC, POLLIN, SIGCHLD, SIGKILL, SOCK_SEQPACKET
 from ocipy.linux.files import read_file
@@ -227,7 +227,7 @@ def _become_criu(
     except Error as error:
         failure = error
     except OSError as error:
-        failure = Error(f"cannot run {path}", errno=error.errno or 0)
+        failure = caused_by(error, f"cannot run {path}")
     except Exception as error:
         failure = Error(f"internal error: {type(error).__name__}: {error}")
     finally:

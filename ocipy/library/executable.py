@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from ocipy.errors import Error
+from ocipy.errors import Error, reported_as
 from ocipy.library.records import TimeoutExpired
 from ocipy.linux.text import lines_of, shown
 
@@ -202,7 +202,7 @@ class Executable:
         stderr: Stream,
         start_new_session: bool = False,
     ) -> subprocess.Popen[bytes]:
-        try:
+        with reported_as("cannot execute ocipy", pointer=self.path):
             return subprocess.Popen(
                 [self.path, *self.flags, "--error-fd", str(errors.writer), *words],
                 stdin=stdin,
@@ -212,8 +212,6 @@ class Executable:
                 pass_fds=(errors.writer, *range(3, 3 + preserve_fds)),
                 start_new_session=start_new_session,
             )
-        except OSError as error:
-            raise Error("cannot execute ocipy", pointer=self.path, errno=error.errno or 0) from None
 
 
 def captured(capture_output: bool, stdout: Stream, stderr: Stream) -> tuple[Stream, Stream]:

@@ -7,7 +7,7 @@ import signal as signals
 import subprocess
 from typing import Self
 
-from ocipy.errors import Error
+from ocipy.errors import reported_as
 from ocipy.library.records import TimeoutExpired
 from ocipy.linux.files import read_file
 from ocipy.linux.text import value_of
@@ -48,10 +48,8 @@ class Process:
 
     def kill(self, signal: int = signals.SIGTERM) -> None:
         """Send it a signal. Raises Error if it has ended."""
-        try:
+        with reported_as(f"cannot send signal {int(signal)} to process {self.pid}"):
             signals.pidfd_send_signal(self.fileno(), signal)
-        except OSError as error:
-            raise Error(f"cannot send signal {int(signal)} to process {self.pid}", errno=error.errno or 0) from None
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait until it has ended. Returns the exit status, 128 + the signal that killed it.

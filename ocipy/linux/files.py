@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posix
 
-from ocipy.errors import Error
+from ocipy.errors import reported_as
 from ocipy.linux.constants import O_CLOEXEC, O_CREAT, O_EXCL, O_NOFOLLOW, O_RDONLY, O_WRONLY
 
 
@@ -55,11 +55,8 @@ def hold_streams(flags: int) -> None:
 
 
 def _open_null(flags: int) -> None:
-    try:
+    with reported_as("cannot open it in place of a closed standard stream", pointer="/dev/null"):
         posix.open("/dev/null", flags)
-    except OSError as error:
-        what = "cannot open it in place of a closed standard stream"
-        raise Error(what, pointer="/dev/null", errno=error.errno or 0) from None
 
 
 def exists(path: str) -> bool:

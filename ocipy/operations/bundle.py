@@ -7,11 +7,11 @@ config.json neither blocks nor is read, and no document may be longer than MAX_C
 from __future__ import annotations
 
 import posix
-from errno import ELOOP, ENOENT, ENOTDIR
+from errno import ELOOP, ENOENT
 
 from ocipy.config.check import check, forget
 from ocipy.config.semantic import errors
-from ocipy.errors import Error
+from ocipy.errors import Error, reported_as
 from ocipy.linux import _kernel
 from ocipy.linux.constants import S_IFDIR, S_IFIFO, S_IFMT, S_IFREG
 
@@ -26,6 +26,8 @@ MAX_CONFIG = 64 << 20
 """In bytes. The largest configs that engines write have some 100 kB."""
 
 _EXCERPT = 30
+
+NO_CONFIG = {ENOENT: "a bundle is a directory with a config.json; `ocipy spec` writes one; engines handle images"}
 
 
 def read(
@@ -71,27 +73,21 @@ def read_config(name: str, directory: int, bundle: str, misspelt: list[tuple[str
 
 def read_document(name: str, directory: int, path: str, pipe: bool = False) -> bytes:
     """The bytes of a regular file of at most MAX_CONFIG, or with pipe of a pipe. path: for errors. Raises Error."""
-    try:
+    with reported_as("cannot open the configuration", pointer=path, hint={} if pipe else NO_CONFIG):
         # Neither block on a FIFO without a writer nor acquire a controlling terminal.
         flags = posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOCTTY | posix.O_CLOEXEC
         fd = posix.open(name, flags, dir_fd=directory)
-    except OSError as error:
-        hint = ""
-        if error.errno == ENOENT and not pipe:
-            hint = "a bundle is a directory with a config.json; `ocipy spec` writes one; engines handle images"
-        raise Error("cannot open the configuration", pointer=path, errno=error.errno or 0, hint=hint) from None
     try:
-        status = posix.fstat(fd)
-        kind = status.st_mode & S_IFMT
-        if pipe and kind == S_IFIFO:
-            posix.set_blocking(fd, True)
-        elif kind != S_IFREG:
-            raise Error("the configuration is not a regular file", pointer=path)
-        if status.st_size > MAX_CONFIG:
-            raise Error(f"the configuration is longer than {MAX_CONFIG >> 20} MiB", pointer=path)
-        return _read_all(fd, status.st_size, path)
-    except OSError as error:
-        raise Error("cannot read the configuration", pointer=path, errno=error.errno or 0) from None
+        with reported_as("cannot read the configuration", pointer=path):
+            status = posix.fstat(fd)
+            kind = status.st_mode & S_IFMT
+            if pipe and kind == S_IFIFO:
+                posix.set_blocking(fd, True)
+            elif kind != S_IFREG:
+                raise Error("the configuration is not a regular file", pointer=path)
+            if status.st_size > MAX_CONFIG:
+                raise Error(f"the configuration is longer than {MAX_CONFIG >> 20} MiB", pointer=path)
+            return _read_all(fd, status.st_size, path)
     finally:
         posix.close(fd)
 
@@ -110,12 +106,11 @@ def parse(data: bytes, path: str, repeated: list[tuple[str | int, ...]] | None =
 
 def open_directory(path: str) -> int:
     """A descriptor of the bundle's directory, for opening its files. Raises Error."""
-    try:
-        return posix.open(path or ".", posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
-    except OSError as error:
-        if error.errno == ENOTDIR:
+    with reported_as("cannot open the bundle", pointer=path):
+        try:
+            return posix.open(path or ".", posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+        except NotADirectoryError:
             raise Error("the bundle must be a directory", pointer=path) from None
-        raise Error("cannot open the bundle", pointer=path, errno=error.errno or 0) from None
 
 
 def _read_all(fd: int, size: int, path: str) -> bytes:
@@ -154,13 +149,11 @@ def check_rootfs(config: Config, directory: int, bundle: str) -> None:
     """Raises Error unless there is a directory at root.path (config.md, root). The host lane opens it again."""
     name = config["root"]["path"]
     path = root_path(bundle, config)
-    try:
-        mode = posix.stat(name, dir_fd=directory).st_mode
-    except OSError as error:
-        if error.errno in (ENOENT, ENOTDIR):
+    with reported_as(f"cannot reach {path}", pointer="/root/path", hint={ELOOP: "symbolic links form a loop"}):
+        try:
+            mode = posix.stat(name, dir_fd=directory).st_mode
+        except (FileNotFoundError, NotADirectoryError):
             raise Error(f"the root filesystem {path} does not exist", pointer="/root/path") from None
-        hint = "symbolic links form a loop" if error.errno == ELOOP else ""
-        raise Error(f"cannot reach {path}", pointer="/root/path", errno=error.errno or 0, hint=hint) from None
     if mode & S_IFMT != S_IFDIR:
         raise Error(f"the root filesystem {path} must be a directory", pointer="/root/path")
 

@@ -13,7 +13,7 @@ from ocipy.children.interrupts import catch
 from ocipy.criu import client, messages
 from ocipy.criu.client import Criu, Session
 from ocipy.criu.directory import DESCRIPTORS, open_directory
-from ocipy.errors import Error
+from ocipy.errors import Error, reported_as
 from ocipy.host.machine import describe_host
 from ocipy.init.paths import is_directory, open_below
 from ocipy.linux import _kernel
@@ -80,10 +80,8 @@ def check_status(state: State) -> str:
 def _check_status_fd(flags: CriuFlags) -> None:
     if flags.status_fd < 0:
         return
-    try:
+    with reported_as(f"invalid --status-fd {flags.status_fd}"):
         writable = fcntl.fcntl(flags.status_fd, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
-    except OSError as error:
-        raise Error(f"invalid --status-fd {flags.status_fd}", errno=error.errno or 0) from None
     if not writable:
         raise Error(f"invalid --status-fd {flags.status_fd}: it is not open for writing")
 
@@ -129,11 +127,8 @@ def with_config_file(flags: CriuFlags, config: Any) -> CriuFlags:
 def _check_parent(flags: CriuFlags, images: int) -> None:
     if not flags.parent_path:
         return
-    try:
+    with reported_as("invalid --parent-path", pointer=flags.parent_path, hint="it is relative to --image-path"):
         posix.close(posix.open(flags.parent_path, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC, dir_fd=images))
-    except OSError as error:
-        hint = "it is relative to --image-path"
-        raise Error("invalid --parent-path", pointer=flags.parent_path, errno=error.errno or 0, hint=hint) from None
 
 
 def _facts(state: State, config: Any, made: Plan, program: Criu) -> DumpFacts:
@@ -141,10 +136,8 @@ def _facts(state: State, config: Any, made: Plan, program: Criu) -> DumpFacts:
     v1, directory = freezer.place(state.cgroup["paths"]) if state.cgroup is not None else (False, "")
     facts = DumpFacts(version=program.version, pid=state.pid, root=state.rootfs, freezer=directory, unified=not v1)
     for name, path in plan.external_kinds(config).items():
-        try:
+        with reported_as(f"cannot find the {name} namespace {path}"):
             facts.inodes[name] = posix.stat(path).st_ino
-        except OSError as error:
-            raise Error(f"cannot find the {name} namespace {path}", errno=error.errno or 0) from None
     facts.hierarchies = tuple(os.path.basename(point) for point in probe().mounts.values())
     root = posix.open(f"/proc/{state.pid}/root", posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
     try:

@@ -10,7 +10,7 @@ import time
 
 from ocipy import log
 from ocipy.children.interrupts import catch
-from ocipy.errors import Error
+from ocipy.errors import Error, caused_by
 from ocipy.host.context import HostRun
 from ocipy.host.lane import carry_out, check_pid_file
 from ocipy.host.machine import describe_host
@@ -135,7 +135,7 @@ def make(run: HostRun, root: str, *, console_socket: str) -> int:
             unlink(options.pid_file)
         posix.close(lock_fd)
         if isinstance(error, OSError):
-            raise Error("cannot write the state", pointer=options.state_directory, errno=error.errno or 0) from None
+            raise caused_by(error, "cannot write the state", pointer=options.state_directory) from None
         raise
     return lock_fd
 

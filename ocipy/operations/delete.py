@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 
 from ocipy import log
-from ocipy.errors import Error
+from ocipy.errors import Error, reported_as
 from ocipy.linux.constants import S_IFDIR, S_IFMT
 from ocipy.linux.files import exists
 from ocipy.operations.kill import cgroup_of, kill_init
@@ -141,14 +141,12 @@ def remove_cgroup(cgroup: Cgroup | None) -> None:
         return
     from ocipy.cgroups.ending import remove
 
-    try:
+    with reported_as("cannot remove the cgroup", pointer="/linux/cgroupsPath"):
         if cgroup.systemd is not None:
             from ocipy.host import systemd
 
             systemd.stop(cgroup)
         remove(cgroup)
-    except OSError as error:
-        raise Error("cannot remove the cgroup", pointer="/linux/cgroupsPath", errno=error.errno or 0) from None
 
 
 def run_poststop(state: State) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ocipy.cgroups import files, statistics
 from ocipy.cgroups.cgroup import Cgroup
-from ocipy.errors import Error
+from ocipy.errors import Error, caused_by
 from ocipy.host.intel_rdt import top_of_resctrl
 from ocipy.operations import rdt_statistics
 from ocipy.state.state import State
@@ -81,7 +81,7 @@ class OutOfMemory:
                 self._watch_v2()
         except OSError as error:
             self.close()
-            raise Error("cannot watch the memory of the container", errno=error.errno or 0) from None
+            raise caused_by(error, "cannot watch the memory of the container") from None
 
     def _keep(self, fd: int, events: int) -> int:
         self.fds.append(fd)

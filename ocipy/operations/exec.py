@@ -8,7 +8,7 @@ import time
 
 from ocipy import log
 from ocipy.children.interrupts import catch
-from ocipy.errors import Error
+from ocipy.errors import Error, caused_by, reported_as
 from ocipy.host.context import HostRun
 from ocipy.host.lane import carry_out
 from ocipy.host.machine import describe_host
@@ -131,10 +131,10 @@ def _planned(
 def _saved_config(state: State) -> Config:
     """The config.json that create checked and saved: later changes of the bundle have no effect."""
     path = state.directory + "/" + CONFIG
+    with reported_as("cannot read the saved configuration", pointer=path):
+        data = read_file(path)
     try:
-        return _kernel.json_loads(read_file(path))  # type: ignore[no-any-return]
-    except OSError as error:
-        raise Error("cannot read the saved configuration", pointer=path, errno=error.errno or 0) from None
+        return _kernel.json_loads(data)  # type: ignore[no-any-return]
     except ValueError:
         raise Error("the saved configuration is not readable", pointer=path) from None
 
@@ -165,11 +165,8 @@ def _foreign_kinds(state: State) -> list[str]:
             if error.errno == errno.ENOENT and process_start(state.pid) >= 0:
                 # A thread that has ended is in no namespace, so its process's pidfd cannot be used to join (setns(2)).
                 raise Error("cannot exec: the main thread of the container's process has ended") from None
-            raise Error(
-                "cannot look at the namespaces of the container's process",
-                errno=error.errno or 0,
-                hint="a user can only enter that user's containers, and only after they have started",
-            ) from None
+            hint = "a user can only enter that user's containers, and only after they have started"
+            raise caused_by(error, "cannot look at the namespaces of the container's process", hint=hint) from None
         if (theirs.st_dev, theirs.st_ino) != (ours.st_dev, ours.st_ino):
             kinds.append(kind)
     return kinds

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import posix
-from errno import ENOENT
 
 from ocipy import log
-from ocipy.errors import Error
+from ocipy.errors import Error, reported_as
 from ocipy.linux.files import read_file
 from ocipy.operations.several import container_ids
 from ocipy.state.state import load
@@ -18,12 +17,13 @@ if TYPE_CHECKING:
 
 def ids(root: str, *, must_exist: bool) -> list[str]:
     """The ids of the containers. Raises Error if root is missing but must exist."""
-    try:
-        return container_ids(root)
-    except OSError as error:
-        if error.errno == ENOENT and not must_exist:
+    with reported_as("cannot list the containers", pointer=root):
+        try:
+            return container_ids(root)
+        except FileNotFoundError:
+            if must_exist:
+                raise
             return []
-        raise Error("cannot list the containers", pointer=root, errno=error.errno or 0) from None
 
 
 def containers(root: str, *, must_exist: bool) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 
 from ocipy.cgroups import freezer
-from ocipy.errors import Error
+from ocipy.errors import Error, reported_as
 from ocipy.state.directory import lock
 from ocipy.state.state import load
 
@@ -38,12 +38,11 @@ def _switch(
     _check(state.status(), statuses, refusal)
     lock_fd = lock(state.directory)
     try:
-        state = load(root, container_id)
-        _check(state.status(locked=True), statuses, refusal)
-        act(state.cgroup["paths"] if state.cgroup is not None else {})
-        return state
-    except OSError as error:
-        raise Error("cannot change the freezer of the container's cgroup", errno=error.errno or 0) from None
+        with reported_as("cannot change the freezer of the container's cgroup"):
+            state = load(root, container_id)
+            _check(state.status(locked=True), statuses, refusal)
+            act(state.cgroup["paths"] if state.cgroup is not None else {})
+            return state
     finally:
         posix.close(lock_fd)
 

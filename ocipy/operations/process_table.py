@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posix
 
-from ocipy.errors import Error
+from ocipy.errors import Error, caused_by
 from ocipy.linux.files import read_file
 from ocipy.linux.text import decode, lines_of, words_of
 
@@ -25,7 +25,7 @@ def table(pids: Collection[int], options: Sequence[str]) -> str:
         pid = posix.posix_spawnp("ps", ["ps", *options], posix.environ, file_actions=streams)
     except OSError as error:
         posix.close(reader)
-        raise Error("cannot run ps", errno=error.errno or 0, hint="it is in the package procps") from None
+        raise caused_by(error, "cannot run ps", hint="it is in the package procps") from None
     finally:
         posix.close(writer)
     text = decode(read_file(reader))

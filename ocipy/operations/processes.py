@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ocipy.cgroups import files, freezer
-from ocipy.errors import Error
+from ocipy.errors import Error, reported_as
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,5 @@ def processes(state: State) -> list[int]:
             "the container has no cgroup, so its processes are unknown",
             hint="the runtime could not make one; without root it needs a delegated cgroup",
         )
-    try:
+    with reported_as("cannot list the processes of the container"):
         return sorted(files.processes(freezer.place(paths)[1] or next(iter(paths.values()))))
-    except OSError as error:
-        raise Error("cannot list the processes of the container", errno=error.errno or 0) from None

@@ -6,7 +6,7 @@ import posix
 
 from ocipy.criu import client
 from ocipy.criu.directory import open_directory
-from ocipy.errors import Error
+from ocipy.errors import reported_as
 from ocipy.host.context import HostRun
 from ocipy.host.machine import describe_host
 from ocipy.host.restore import Restoring, read_descriptors
@@ -69,13 +69,10 @@ def _planned(root: str, options: Options, flags: CriuFlags, criu_path: str, root
 
 def _check_images(shared: Restoring) -> None:
     """Check that there is a checkpoint, and read our own file in it."""
-    try:
+    with reported_as(
+        f"there is no checkpoint in {shared.flags.image_path}",
+        pointer="--image-path",
+        hint=f"`ocipy checkpoint` writes {INVENTORY} there, and more",
+    ):
         posix.stat(f"{shared.flags.image_path}/{INVENTORY}")
-    except OSError as error:
-        raise Error(
-            f"there is no checkpoint in {shared.flags.image_path}",
-            pointer="--image-path",
-            errno=error.errno or 0,
-            hint=f"`ocipy checkpoint` writes {INVENTORY} there, and more",
-        ) from None
     shared.descriptors = read_descriptors(shared.flags.image_path)

@@ -12,7 +12,7 @@ from ocipy.cgroups.layout import probe
 from ocipy.cgroups.resources import early, limits
 from ocipy.config.check import check_resources, forget
 from ocipy.config.semantic_resources import errors
-from ocipy.errors import Error
+from ocipy.errors import Error, reported_as
 from ocipy.linux import _kernel
 from ocipy.linux.files import read_file, write_file
 from ocipy.plan.fields import RESOURCES, resources_of
@@ -39,20 +39,19 @@ def update(root: str, container_id: str, change: Resources) -> None:
     forget(unknown)
     lock_fd = lock(_living(root, container_id).directory)
     try:
-        state = _living(root, container_id)
-        path = state.directory + "/" + CONFIG
-        config: Config = _kernel.json_loads(read_file(path))
-        before = (config.get("linux") or {}).get("resources") or {}
-        wanted = _change(config, change, unit=bool(state.cgroup and state.cgroup.get("systemd")))
-        layout = probe()
-        actions = [
-            *early(wanted, layout.mode, layout.controllers).actions,
-            *limits(wanted, layout.mode, layout.controllers).actions,
-        ]
-        if actions:
-            _carry_out(state, actions, path, config, (before, wanted))
-    except OSError as error:
-        raise Error("cannot update the container", errno=error.errno or 0) from None
+        with reported_as("cannot update the container"):
+            state = _living(root, container_id)
+            path = state.directory + "/" + CONFIG
+            config: Config = _kernel.json_loads(read_file(path))
+            before = (config.get("linux") or {}).get("resources") or {}
+            wanted = _change(config, change, unit=bool(state.cgroup and state.cgroup.get("systemd")))
+            layout = probe()
+            actions = [
+                *early(wanted, layout.mode, layout.controllers).actions,
+                *limits(wanted, layout.mode, layout.controllers).actions,
+            ]
+            if actions:
+                _carry_out(state, actions, path, config, (before, wanted))
     finally:
         posix.close(lock_fd)
 

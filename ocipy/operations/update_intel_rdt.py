@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posix
 
-from ocipy.errors import Error
+from ocipy.errors import Error, reported_as
 from ocipy.host.intel_rdt import POINTER, top_of_resctrl, write_schema
 from ocipy.linux import _kernel, resctrl
 from ocipy.linux.files import read_file, write_file
@@ -15,6 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from ocipy.state.state import State
 
 # The flag's member of linux.intelRdt, and how its value begins (config-linux.md, IntelRdt).
 MEMBERS = {"l3CacheSchema": "L3", "memBwSchema": "MB"}
@@ -34,43 +36,44 @@ def update_schemata(root: str, container_id: str, schemas: dict[str, str]) -> Ca
     for member, line in schemas.items():
         if not line.startswith(MEMBERS[member] + ":") or "\n" in line:
             raise Error(f"must be one line that begins with {MEMBERS[member]}:", pointer=f"{POINTER}/{member}")
-    state = load(root, container_id)
-    lock_fd = lock(state.directory)
+    lock_fd = lock(load(root, container_id).directory)
     try:
-        state = load(root, container_id)
-        if state.status() not in ("created", "running", "paused"):
-            raise Error("container not running")
-        if state.rdt is None:
-            raise Error(
-                NOT_ENABLED[next(iter(schemas))],
-                pointer=POINTER,
-                hint="the container has no class of service: its config has no linux.intelRdt",
-            )
-        group, top = state.rdt["group"], top_of_resctrl()
-        before = read_file(group + "/" + resctrl.SCHEMATA)
-        path = state.directory + "/" + CONFIG
-        kept = read_file(path)
-
-        def take_back() -> None:
-            for resource in MEMBERS.values():
-                line = resctrl.line_of(before, resource)
-                if line:
-                    write_schema(group, top, line)
-            write_file(path, kept)
-
-        try:
-            for member in MEMBERS:
-                if member in schemas:
-                    _write(group, top, member, schemas[member])
-            write_file(path, _kernel.json_dumps(_with(_kernel.json_loads(kept), schemas)))
-        except (Error, OSError):
-            take_back()
-            raise
-        return take_back
-    except OSError as error:
-        raise Error("cannot update the container", pointer=POINTER, errno=error.errno or 0) from None
+        with reported_as("cannot update the container", pointer=POINTER):
+            return _update(load(root, container_id), schemas)
     finally:
         posix.close(lock_fd)
+
+
+def _update(state: State, schemas: dict[str, str]) -> Callable[[], None]:
+    if state.status() not in ("created", "running", "paused"):
+        raise Error("container not running")
+    if state.rdt is None:
+        raise Error(
+            NOT_ENABLED[next(iter(schemas))],
+            pointer=POINTER,
+            hint="the container has no class of service: its config has no linux.intelRdt",
+        )
+    group, top = state.rdt["group"], top_of_resctrl()
+    before = read_file(group + "/" + resctrl.SCHEMATA)
+    path = state.directory + "/" + CONFIG
+    kept = read_file(path)
+
+    def take_back() -> None:
+        for resource in MEMBERS.values():
+            line = resctrl.line_of(before, resource)
+            if line:
+                write_schema(group, top, line)
+        write_file(path, kept)
+
+    try:
+        for member in MEMBERS:
+            if member in schemas:
+                _write(group, top, member, schemas[member])
+        write_file(path, _kernel.json_dumps(_with(_kernel.json_loads(kept), schemas)))
+    except (Error, OSError):
+        take_back()
+        raise
+    return take_back
 
 
 def _write(group: str, top: str, member: str, line: str) -> None:

@@ -10,7 +10,7 @@ import posix
 import time
 
 from ocipy import log
-from ocipy.errors import Error
+from ocipy.errors import Error, caused_by
 from ocipy.linux import _kernel
 from ocipy.linux.constants import LOCK_EX, LOCK_NB, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, S_ISVTX, S_IWOTH
 from ocipy.linux.files import exists
@@ -109,10 +109,8 @@ def _check_root(root: str) -> None:
 
 
 def _no_directory(path: str, error: OSError) -> Error:
-    hint = ""
-    if error.errno == errno.EACCES:
-        hint = "set XDG_RUNTIME_DIR to your own directory, or name one with --root"
-    return Error("cannot make the state directory", pointer=path, errno=error.errno or 0, hint=hint)
+    hint = {errno.EACCES: "set XDG_RUNTIME_DIR to your own directory, or name one with --root"}
+    return caused_by(error, "cannot make the state directory", pointer=path, hint=hint)
 
 
 def lock(directory: str) -> int:

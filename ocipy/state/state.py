@@ -12,7 +12,7 @@ import posix
 import time
 
 from ocipy.cgroups import freezer
-from ocipy.errors import Error
+from ocipy.errors import Error, caused_by, reported_as
 from ocipy.linux import _kernel
 from ocipy.linux.constants import O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, PID_FS_MAGIC, POLLIN
 from ocipy.linux.files import exists, read_file, write_file
@@ -114,10 +114,8 @@ class State:
             "sharesPids": self.shares_pids,
             "streams": self.streams,
         }
-        try:
+        with reported_as("cannot write the state", pointer=self.directory):
             write_file(self.directory + "/" + STATE, _kernel.json_dumps(document))
-        except OSError as error:
-            raise Error("cannot write the state", pointer=self.directory, errno=error.errno or 0) from None
 
     def is_alive(self, pidfd: int = -1) -> bool:
         """Whether the init process exists, is the same process, and has a living thread.
@@ -145,7 +143,7 @@ class State:
             # EINVAL: the number belongs to a thread by now.
             if error.errno in (errno.ESRCH, errno.EINVAL):
                 return False
-            raise Error("cannot inspect the container's process", errno=error.errno or 0) from None
+            raise caused_by(error, "cannot inspect the container's process") from None
         finally:
             if opened >= 0:
                 posix.close(opened)
@@ -210,16 +208,15 @@ def load(root: str, container_id: str) -> State:
     """The state of a container. Raises Error if it does not exist."""
     check_id(container_id)
     directory = root + "/" + container_id
-    try:
-        return _from_document(directory, container_id, _kernel.json_loads(read_own(directory + "/" + STATE)))
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+    path = directory + "/" + STATE
+    with reported_as("cannot read the state", pointer=path):
+        try:
+            return _from_document(directory, container_id, _kernel.json_loads(read_own(path)))
+        except (FileNotFoundError, NotADirectoryError):
             raise does_not_exist(directory) from None
-        raise Error("cannot read the state", pointer=directory + "/" + STATE, errno=error.errno or 0) from None
-    except (ValueError, LookupError, TypeError, AttributeError):
-        raise Error(
-            "the state is not readable", pointer=directory + "/" + STATE, hint="delete --force removes the container"
-        ) from None
+        except (ValueError, LookupError, TypeError, AttributeError):
+            hint = "delete --force removes the container"
+            raise Error("the state is not readable", pointer=path, hint=hint) from None
 
 
 def read_own(path: str) -> bytes:

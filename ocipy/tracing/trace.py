@@ -11,7 +11,7 @@ import posix
 from errno import ELOOP
 
 from ocipy import log
-from ocipy.errors import Error
+from ocipy.errors import Error, reported_as
 from ocipy.linux import _kernel
 from ocipy.linux.constants import O_CLOEXEC, O_CREAT, O_NOFOLLOW, O_NONBLOCK, O_TRUNC, O_WRONLY, S_IFMT, S_IFREG
 from ocipy.tracing.record import Trace, now
@@ -30,11 +30,8 @@ def begin(path: str, command: str, phases: Mapping[str, Mapping[str, str]]) -> N
     """
     if not path.startswith("/"):
         path = posix.getcwd() + "/" + path
-    try:
+    with reported_as("cannot write the trace", pointer=path, hint={ELOOP: "symbolic links are not followed"}):
         write(path, b"")
-    except OSError as error:
-        hint = "symbolic links are not followed" if error.errno == ELOOP else ""
-        raise Error("cannot write the trace", pointer=path, errno=error.errno or 0, hint=hint) from None
     trace = Trace(path, command, phases)
     _running.append(trace)
     trace.wrap_phases()
@@ -63,10 +60,8 @@ def _finish(trace: Trace, status: int) -> None:
         data = page_of(trace, init_steps(trace, end), status, end).encode("utf-8", "replace")
     else:
         data = _kernel.json_dumps(document(trace, status, end)) + b"\n"
-    try:
+    with reported_as("cannot write the trace", pointer=trace.path):
         write(trace.path, data)
-    except OSError as error:
-        raise Error("cannot write the trace", pointer=trace.path, errno=error.errno or 0) from None
 
 
 def write(path: str, data: bytes) -> None:

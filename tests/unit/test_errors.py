@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ocipy import log
 from ocipy.cli import main as cli
 from ocipy.cli.commands import state as command
-from ocipy.errors import CAUSES, LONGEST_PLACE, LONGEST_TEXT, Error, in_bytes, place_of, printable, refused
+from ocipy.errors import (
+    CAUSES,
+    LONGEST_PLACE,
+    LONGEST_TEXT,
+    Error,
+    caused_by,
+    in_bytes,
+    place_of,
+    printable,
+    refused,
+    reported_as,
+)
 from ocipy.init.mounts import MOUNT_CAUSES, cannot_mount
 from ocipy.init.process import EXEC_CAUSES
+
+if TYPE_CHECKING:
+    from ocipy.errors import Hint
 
 
 @pytest.mark.parametrize(
@@ -89,6 +103,49 @@ def test_a_filesystem_s_own_words_come_before_the_usual_cause() -> None:
     assert cannot_mount("overlay", "/data", error).hint == MOUNT_CAUSES[errno.EINVAL]
     error.add_note("ext4: no journal")
     assert cannot_mount("ext4", "/data", error).hint == "ext4: no journal"
+
+
+@pytest.mark.parametrize(
+    ("hint", "shown"),
+    [
+        ("why", "why"),
+        ("", CAUSES[errno.EACCES]),
+        ({errno.EACCES: "why"}, "why"),
+        ({errno.ENOENT: "another"}, CAUSES[errno.EACCES]),
+        (lambda error: f"errno {error.errno}", f"errno {errno.EACCES}"),
+    ],
+)
+def test_an_oserror_of_the_block_is_reported(hint: Hint, shown: str) -> None:
+    with pytest.raises(Error) as caught, reported_as("cannot open it", pointer="/root/path", hint=hint):
+        raise PermissionError(errno.EACCES, "ignored", "ignored")
+    assert caught.value.line == "/root/path: cannot open it: Permission denied"
+    assert caught.value.hint == shown
+    assert caught.value.status == 1
+    assert caught.value.__suppress_context__  # no second traceback
+
+
+def test_an_oserror_without_errno_is_reported() -> None:
+    with pytest.raises(Error) as caught, reported_as("cannot open it"):
+        raise OSError("timed out")
+    assert (caught.value.line, caught.value.errno) == ("cannot open it", 0)
+
+
+@pytest.mark.parametrize("other", [Error("own words"), ValueError(), KeyboardInterrupt(), SystemExit(3)])
+def test_nothing_but_an_oserror_is_reported(other: BaseException) -> None:
+    with pytest.raises(type(other)) as caught, reported_as("cannot open it"):
+        raise other
+    assert caught.value is other
+
+
+def test_a_block_that_succeeds_passes() -> None:
+    with reported_as("cannot open it"):
+        done = True
+    assert done
+
+
+def test_an_error_that_is_not_raised_at_once() -> None:
+    error = caused_by(OSError(errno.ELOOP, ""), "cannot open it", hint={errno.ELOOP: "a loop"}, status=7)
+    assert (error.what, error.errno, error.hint, error.status) == ("cannot open it", errno.ELOOP, "a loop", 7)
 
 
 def test_no_cause_has_words_that_engines_look_for() -> None:

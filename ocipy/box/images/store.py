@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from ocipy import Error
 from ocipy.box.config import ImageConfig
 from ocipy.box.places import Places
+from ocipy.errors import caused_by
 
 ROOTFS = "rootfs"
 RECORD = "image.json"
@@ -201,7 +202,7 @@ def remove_tree(path: Path) -> None:
     except OSError as error:
         if os.geteuid() == 0 or not _remove_as_their_root(path):
             place = str(error.filename or path)
-            raise Error("cannot remove a directory", pointer=place, errno=error.errno or 0) from None
+            raise caused_by(error, "cannot remove a directory", pointer=place) from None
 
 
 def open_up(path: Path) -> None:

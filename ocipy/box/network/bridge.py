@@ -30,6 +30,7 @@ from ocipy.box.network.ports import hold
 from ocipy.box.network.ports import release as release_ports
 from ocipy.box.places import Places
 from ocipy.box.request import Port
+from ocipy.errors import reported_as
 
 BRIDGE = "ocipy0"
 # The group of our devices (IFLA_GROUP, rtnetlink(7)): one request deletes a group; separate ones wait for each device.
@@ -38,6 +39,7 @@ DEVICE = "eth0"
 LOOPBACK = 1  # its index in every network namespace
 SYSCTLS = Path("/proc/sys/net")
 FORWARDING = ("ipv4/ip_forward", "ipv6/conf/all/forwarding")
+OTHER_NETWORKS = "--network host or none does without"
 
 
 class BridgeConnection(Connection):
@@ -51,9 +53,10 @@ class BridgeConnection(Connection):
 
     def __enter__(self) -> Self:
         try:
-            with translated("make a network namespace"):
+            with reported_as("cannot make a network namespace", hint=OTHER_NETWORKS):
                 self._namespace = Namespace()
-            with leases_of(self._places) as leases, translated("make the bridge"), Links() as host:
+            making = reported_as("cannot make the bridge", hint=OTHER_NETWORKS)
+            with leases_of(self._places) as leases, making, Links() as host:
                 leases.subnet = leases.subnet or free_subnet(host.networks())
                 lease = leases.take(self._box_id, self._ports)
                 self.sockets = tuple(hold(self._ports))
@@ -96,7 +99,7 @@ def release(box_id: str, places: Places) -> None:
         return
     with leases_of(places) as leases:
         if box_id in leases.boxes:
-            with translated("take the bridge away"), Links() as host:
+            with reported_as("cannot take the bridge away", hint=OTHER_NETWORKS), Links() as host:
                 give_back(box_id, leases, host)
 
 
@@ -105,15 +108,6 @@ def leases_of(places: Places) -> Iterator[Leases]:
     """The leases, for changes."""
     with locked(leases_path(places)) as leases:
         yield leases
-
-
-@contextmanager
-def translated(what: str) -> Iterator[None]:
-    """Translate the kernel's refusal to an Error."""
-    try:
-        yield
-    except OSError as error:
-        raise Error(f"cannot {what}", errno=error.errno or 0, hint="--network host or none does without") from None
 
 
 def device_of(box_id: str) -> str:
@@ -160,10 +154,8 @@ def read_sysctl(name: str) -> str:
 
 def write_sysctl(name: str, value: str) -> None:
     """Raises Error."""
-    try:
+    with reported_as(f"cannot set net/{name}"):
         (SYSCTLS / name).write_text(value)
-    except OSError as error:
-        raise Error(f"cannot set net/{name}", errno=error.errno or 0) from None
 
 
 def plug(host: Links, name: str, namespace: int, lease: Lease) -> None:

@@ -20,6 +20,7 @@ from ocipy.box.network.connection import Connection, IdMap
 from ocipy.box.network.name_servers import name_servers
 from ocipy.box.places import Places
 from ocipy.box.request import Port
+from ocipy.errors import reported_as
 
 # The address of pasta's name server for the box, if the host's is on its loopback.
 NAME_SERVER = "169.254.1.1"
@@ -95,12 +96,10 @@ def map_ids(pid: int, file: str, entries: IdMap) -> None:
             said = done.stderr.decode("utf-8", "replace").strip().split("\n")[0]
             raise Error(f"cannot write the id map: {said}", hint="/etc/subuid and /etc/subgid have the ids of a user")
         return
-    try:
+    with reported_as(f"cannot write /proc/PID/{file}"):
         if file == "gid_map":  # the only way without CAP_SETGID
             Path(f"/proc/{pid}/setgroups").write_text("deny")
         Path(f"/proc/{pid}/{file}").write_text(" ".join(numbers))
-    except OSError as error:
-        raise Error(f"cannot write /proc/PID/{file}", errno=error.errno or 0) from None
 
 
 def words_of_ports(ports: Sequence[Port]) -> list[str]:

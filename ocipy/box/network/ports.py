@@ -6,9 +6,9 @@ import errno
 import socket
 from collections.abc import Iterable
 
-from ocipy import Error
 from ocipy.box.ports import families
 from ocipy.box.request import Port
+from ocipy.errors import caused_by
 
 FAMILIES = {4: (socket.AF_INET, "0.0.0.0"), 6: (socket.AF_INET6, "::")}
 KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
@@ -58,6 +58,6 @@ def _hold(port: Port, version: int) -> socket.socket | None:
         if not port.address and version == 6 and error.errno in WITHOUT_FAMILY:
             return None
         where = f"port {port.host}/{port.protocol}" + (f" at {port.address}" if port.address else "")
-        hint = f"ss -{port.protocol[0]}lnp shows who has it" if error.errno == errno.EADDRINUSE else ""
-        raise Error(f"cannot publish {where} of the host", errno=error.errno or 0, hint=hint) from None
+        hint = {errno.EADDRINUSE: f"ss -{port.protocol[0]}lnp shows who has it"}
+        raise caused_by(error, f"cannot publish {where} of the host", hint=hint) from None
     return one

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from ocipy.cli.arguments import Arguments, Flag
-from ocipy.errors import Error
+from ocipy.errors import Error, reported_as
 from ocipy.operations.events import stats, watch
 from ocipy.state.state import load
 
@@ -52,11 +52,10 @@ def duration(text: str) -> float:
 def _print(event: dict[str, Any]) -> bool:
     """Returns False if nobody reads standard output any more."""
     data = (json.dumps(event, separators=(",", ":")) + "\n").encode()
-    try:
-        while data:
-            data = data[os.write(1, data) :]
-    except BrokenPipeError:
-        return False
-    except OSError as error:
-        raise Error("cannot write to standard output", errno=error.errno or 0) from None
+    with reported_as("cannot write to standard output"):
+        try:
+            while data:
+                data = data[os.write(1, data) :]
+        except BrokenPipeError:
+            return False
     return True

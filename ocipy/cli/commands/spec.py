@@ -7,7 +7,7 @@ import os
 
 from ocipy.cli.arguments import Arguments, Flag
 from ocipy.config.template import rootless_template, template
-from ocipy.errors import Error
+from ocipy.errors import Error, reported_as
 
 SUMMARY = "write a config.json to start from"
 USAGE = "[FLAGS]"
@@ -28,10 +28,9 @@ def write(bundle: str, *, rootless: bool = False) -> None:
     """Write config.json into the directory bundle. Raises Error if it exists or cannot be written."""
     config = rootless_template(os.geteuid(), os.getegid()) if rootless else template()
     path = os.path.join(bundle, "config.json")
-    try:
-        with open(path, "x", encoding="utf-8") as file:
-            file.write(json.dumps(config, indent=4) + "\n")
-    except FileExistsError:
-        raise Error("exists, remove it first", pointer=path) from None
-    except OSError as error:
-        raise Error("cannot be written", pointer=path, errno=error.errno or 0) from None
+    with reported_as("cannot be written", pointer=path):
+        try:
+            with open(path, "x", encoding="utf-8") as file:
+                file.write(json.dumps(config, indent=4) + "\n")
+        except FileExistsError:
+            raise Error("exists, remove it first", pointer=path) from None

@@ -6,7 +6,7 @@ import posix
 
 from ocipy import log
 from ocipy.cli.arguments import Arguments, Flag
-from ocipy.errors import Error
+from ocipy.errors import Error, reported_as
 from ocipy.linux.files import read_file
 from ocipy.operations.bundle import parse
 from ocipy.operations.update import update
@@ -145,9 +145,7 @@ def from_flags(arguments: Arguments) -> Any:
 
 def _from_file(name: str) -> Any:
     path = "standard input" if name == "-" else name
-    try:
+    with reported_as("cannot read the resources", pointer=path):
         # read_file closes its descriptor: without a duplicate the next file opened would become standard input.
         data = read_file(posix.dup(0) if name == "-" else name)
-    except OSError as error:
-        raise Error("cannot read the resources", pointer=path, errno=error.errno or 0) from None
     return parse(data, path)
