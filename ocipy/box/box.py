@@ -17,12 +17,12 @@ from ocipy.box import network, oom
 from ocipy.box.bundle import Bundle, id_map_for_images, id_maps, replace_file
 from ocipy.box.cgroup import oom_kills
 from ocipy.box.forwarding import Forwarding
-from ocipy.box.images.store import remove_tree
 from ocipy.box.network import Network, Peer
 from ocipy.box.network.connection import Connection
 from ocipy.box.orphans import end_callers
 from ocipy.box.record import GONE, Directory, Record, locked, now
 from ocipy.box.runtime import executable_path, is_made_by_systemd, is_v2
+from ocipy.box.trees import remove_tree
 from ocipy.box.volumes import make_sources
 
 if TYPE_CHECKING:

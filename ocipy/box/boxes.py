@@ -10,13 +10,14 @@ from ocipy.box import network
 from ocipy.box.box import Box
 from ocipy.box.bundle import check_overlay, id_map_for_images
 from ocipy.box.images import lookup
-from ocipy.box.images.store import Store, remove_tree
+from ocipy.box.images.store import Store
 from ocipy.box.names import check_name, is_id, new_id, new_name
 from ocipy.box.orphans import end_callers
 from ocipy.box.places import Places, default_places
 from ocipy.box.record import GONE, RECORD, Directory, Record, held_alone, locked, now
 from ocipy.box.request import Request, has_limits
 from ocipy.box.runtime import can_limit, make_runtime
+from ocipy.box.trees import remove_tree
 
 
 class Boxes:

@@ -109,6 +109,10 @@ class Bundle:
 
     def write(self) -> None:
         """Write config.json, and the files of /etc that tell the box about its network. Raises Error."""
+        self._write_etc()
+        replace_file(self.directory.bundle / "config.json", json.dumps(self.config()) + "\n", 0o600)
+
+    def _write_etc(self) -> None:
         record, etc = self.record, self.directory.path / "etc"
         servers = record.request.name_servers or self.connection.name_servers
         hostname = record.request.hostname
@@ -121,10 +125,10 @@ class Bundle:
         replace_file(etc / "resolv.conf", resolv_conf(servers, host))
         replace_file(etc / "hostname", hostname + "\n")
         replace_file(etc / "hosts", hosts(hostname, self.connection.addresses, ()))
-        replace_file(self.directory.bundle / "config.json", json.dumps(self.config()) + "\n", 0o600)
 
     def write_idle(self, program: str) -> None:
         """The same box with our busybox sleeping in it, which makes its files accessible."""
+        self._write_etc()
         config = self.config()
         config["process"] |= {"args": [IDLE, "sleep", "1000000"], "user": {"uid": 0, "gid": 0}, "terminal": False}
         config["process"]["cwd"] = "/"

@@ -7,26 +7,50 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from ocipy.box.trees import DIRECTORY, Entry, walk
+
 OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
 # Mount points and network files that every box gets.
 OURS = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/run/box-init", "/run/busybox")
 
 
 def changes(upper: Path, lower: Path) -> Iterator[tuple[str, str]]:
-    """("A", "C" or "D", path in the box), sorted by path: added, changed, deleted."""
-    for path in _walk(upper, ""):
-        inside = "/" + path
-        status = os.lstat(upper / path)
-        if is_whiteout(status):
-            yield "D", inside
-        elif not os.path.lexists(lower / path):
-            if inside not in OURS:
-                yield "A", inside
-        elif not stat.S_ISDIR(status.st_mode) or _differs(upper / path, lower / path):
-            if inside not in OURS:
-                yield "C", inside
-        elif is_opaque(upper / path):
-            yield "D", inside + "/*"
+    """("A", "C" or "D", path in the box), sorted by path: added, changed, deleted. Raises OSError."""
+    way: list[str] = []
+    shared = 0  # so many of them are directories in the image too
+    for entry in walk(os.open(upper, DIRECTORY)):
+        if entry.after:
+            way.pop()
+            shared = min(shared, len(way))
+            continue
+        path = "/".join((*way, entry.name))
+        below = _status_of(lower / path) if shared == len(way) else None
+        kind = _change(entry, below)
+        if kind and "/" + path not in OURS:
+            yield kind, "/" + path + ("/*" if kind == "D" and stat.S_ISDIR(entry.status.st_mode) else "")
+        if stat.S_ISDIR(entry.status.st_mode):
+            if below is not None and stat.S_ISDIR(below.st_mode) and shared == len(way):
+                shared += 1
+            way.append(entry.name)
+
+
+def _change(entry: Entry, below: os.stat_result | None) -> str:
+    """What an entry of the upper directory means, given the image's file of that name; "" for nothing."""
+    status = entry.status
+    if is_whiteout(status):
+        return "D"
+    if below is None:
+        return "A"
+    if not stat.S_ISDIR(status.st_mode) or _differs(status, below):
+        return "C"
+    return "D" if is_opaque(f"/proc/self/fd/{entry.directory}/{entry.name}") else ""
+
+
+def _status_of(path: Path) -> os.stat_result | None:
+    try:
+        return os.lstat(path)
+    except OSError:
+        return None
 
 
 def is_whiteout(status: os.stat_result) -> bool:
@@ -34,7 +58,7 @@ def is_whiteout(status: os.stat_result) -> bool:
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
 
 
-def is_opaque(path: Path) -> bool:
+def is_opaque(path: str) -> bool:
     """Whether the directory hides the image's directory instead of merging with it."""
     for name in OPAQUE:
         try:
@@ -45,20 +69,5 @@ def is_opaque(path: Path) -> bool:
     return False
 
 
-def _differs(upper: Path, lower: Path) -> bool:
-    above, below = os.lstat(upper), os.lstat(lower)
+def _differs(above: os.stat_result, below: os.stat_result) -> bool:
     return (above.st_mode, above.st_uid, above.st_gid) != (below.st_mode, below.st_uid, below.st_gid)
-
-
-def _walk(top: Path, below: str) -> Iterator[str]:
-    """Everything below a directory, each directory before its content. Follows no symlink."""
-    pending = [below]
-    while pending:
-        place = pending.pop()
-        with os.scandir(top / place) as entries:
-            for entry in sorted(entries, key=lambda one: one.name, reverse=True):
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(os.path.join(place, entry.name))
-        with os.scandir(top / place) as entries:
-            for entry in sorted(entries, key=lambda one: one.name):
-                yield os.path.join(place, entry.name)

@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from ocipy import Error
 from ocipy.box.inside import open_inside
-
-NOFOLLOW = os.O_NOFOLLOW | os.O_CLOEXEC
+from ocipy.box.trees import DIRECTORY, Entry, Place, walk
 
 
 def copy_out(root: str, path: str, target: Path) -> None:
@@ -25,34 +26,20 @@ def copy_out(root: str, path: str, target: Path) -> None:
         target = target / (name or "root")
     source = open_inside(root, path, os.O_PATH)
     try:
-        _out(source, target)
+        status = os.fstat(source)
+        if stat.S_ISDIR(status.st_mode):
+            target.mkdir(exist_ok=True)
+            place = Place(os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+            with place:
+                _copy_tree(_reopened(source), place, None)
+                os.fchmod(place.fd, _mode(status))
+        elif stat.S_ISREG(status.st_mode):
+            with open(target, "wb") as out:
+                _copy_file(source, out, None)
+        elif stat.S_ISLNK(status.st_mode):
+            os.symlink(os.readlink("", dir_fd=source), target)
     finally:
         os.close(source)
-
-
-def _out(source: int, target: Path) -> None:
-    status = os.fstat(source)
-    mode = stat.S_IMODE(status.st_mode) & 0o777
-    if stat.S_ISREG(status.st_mode):
-        with open(f"/proc/self/fd/{source}", "rb") as file, open(target, "wb") as out:
-            shutil.copyfileobj(file, out)
-            os.fchmod(out.fileno(), mode)
-    elif stat.S_ISLNK(status.st_mode):
-        os.symlink(os.readlink("", dir_fd=source), target)
-    elif stat.S_ISDIR(status.st_mode):
-        target.mkdir(exist_ok=True)
-        directory = os.open(f"/proc/self/fd/{source}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            for name in os.listdir(directory):
-                below = os.open(name, os.O_PATH | NOFOLLOW, dir_fd=directory)
-                try:
-                    _out(below, target / name)
-                finally:
-                    os.close(below)
-        finally:
-            os.close(directory)
-        target.chmod(mode)
-    # Devices, sockets and FIFOs are not copied.
 
 
 def copy_in(source: Path, root: str, path: str) -> None:
@@ -60,50 +47,82 @@ def copy_in(source: Path, root: str, path: str) -> None:
     owner = os.stat(root)
     name = source.resolve().name
     try:
-        place = open_inside(root, path, os.O_PATH)
-        if not stat.S_ISDIR(os.fstat(place).st_mode):
-            os.close(place)
+        fd = open_inside(root, path, os.O_PATH)
+        if not stat.S_ISDIR(os.fstat(fd).st_mode):
+            os.close(fd)
             raise FileNotFoundError
     except FileNotFoundError:
         parent, _, name = path.rstrip("/").rpartition("/")
-        place = open_inside(root, parent or "/", os.O_PATH)
-    try:
+        fd = open_inside(root, parent or "/", os.O_PATH)
+    with Place(fd) as place:
         if not name or name in (".", ".."):
             raise Error(f"{path} names no file", status=2)
-        _in(source, place, name, owner)
+        status = source.lstat()
+        if stat.S_ISDIR(status.st_mode):
+            _enter(place, name)
+            _copy_tree(os.open(source, DIRECTORY), place, owner)
+            _give(place.fd, status, owner)
+        else:
+            above = os.open(source.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                _copy_one(Entry(above, source.name, status, 0), place, name, owner)
+            finally:
+                os.close(above)
+
+
+def _copy_tree(source: int, place: Place, owner: os.stat_result | None) -> None:
+    """Copy all that a directory contains into a place. owner: of the copies; None for the caller."""
+    for entry in walk(source):
+        if entry.after:
+            _give(place.fd, entry.status, owner)
+            place.up()
+        elif stat.S_ISDIR(entry.status.st_mode):
+            _enter(place, entry.name)
+        else:
+            _copy_one(entry, place, entry.name, owner)
+
+
+def _enter(place: Place, name: str) -> None:
+    with suppress(FileExistsError):
+        os.mkdir(name, 0o700, dir_fd=place.fd)
+    place.down(name)
+
+
+def _copy_one(entry: Entry, place: Place, name: str, owner: os.stat_result | None) -> None:
+    """Copy a file or symlink. Devices, sockets and FIFOs are not copied."""
+    source = os.open(entry.name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=entry.directory)
+    try:
+        mode = os.fstat(source).st_mode
+        if stat.S_ISLNK(mode):
+            os.symlink(os.readlink("", dir_fd=source), name, dir_fd=place.fd)
+        elif stat.S_ISREG(mode):
+            # Replace it: an existing one may be a FIFO, a device, or a hard link to a file in a volume.
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=place.fd)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            with os.fdopen(os.open(name, flags, 0o600, dir_fd=place.fd), "wb") as out:
+                _copy_file(source, out, owner)
     finally:
-        os.close(place)
+        os.close(source)
 
 
-def _in(source: Path, place: int, name: str, owner: os.stat_result) -> None:
-    status = source.lstat()
-    if stat.S_ISDIR(status.st_mode):
-        try:
-            os.mkdir(name, 0o700, dir_fd=place)
-        except FileExistsError:
-            pass
-        below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | NOFOLLOW, dir_fd=place)
-        try:
-            for entry in sorted(source.iterdir()):
-                _in(entry, below, entry.name, owner)
-            _give(below, status, owner)
-        finally:
-            os.close(below)
-    elif stat.S_ISLNK(status.st_mode):
-        os.symlink(os.readlink(source), name, dir_fd=place)
-    elif stat.S_ISREG(status.st_mode):
-        # Replace it: an existing one may be a FIFO, a device, or a hard link to a file in a volume.
-        try:
-            os.unlink(name, dir_fd=place)
-        except FileNotFoundError:
-            pass
-        fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NOFOLLOW, 0o600, dir_fd=place)
-        with open(source, "rb") as file, os.fdopen(fd, "wb") as out:
-            shutil.copyfileobj(file, out)
-            _give(out.fileno(), status, owner)
+def _copy_file(source: int, out: IO[bytes], owner: os.stat_result | None) -> None:
+    with open(f"/proc/self/fd/{source}", "rb") as file:
+        shutil.copyfileobj(file, out)
+        out.flush()
+        _give(out.fileno(), os.fstat(source), owner)
 
 
-def _give(fd: int, status: os.stat_result, owner: os.stat_result) -> None:
-    if os.geteuid() == 0:
+def _reopened(fd: int) -> int:
+    """The directory of an O_PATH descriptor, to be read."""
+    return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _mode(status: os.stat_result) -> int:
+    return stat.S_IMODE(status.st_mode) & 0o777
+
+
+def _give(fd: int, status: os.stat_result, owner: os.stat_result | None) -> None:
+    if owner is not None and os.geteuid() == 0:
         os.fchown(fd, owner.st_uid, owner.st_gid)
-    os.fchmod(fd, stat.S_IMODE(status.st_mode) & 0o777)
+    os.fchmod(fd, _mode(status))

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from ocipy import Error
 from ocipy.box.config import ImageConfig
 from ocipy.box.places import Places
-from ocipy.errors import caused_by
+from ocipy.box.trees import remove_tree, size_of
 
 ROOTFS = "rootfs"
 RECORD = "image.json"
@@ -171,52 +171,3 @@ class Store:
     @staticmethod
     def _needed(name: str, boxes: list[str]) -> Error:
         return Error(f"the image {name} is needed by {', '.join(boxes)}", hint="remove these boxes first: ocipy box rm")
-
-
-def size_of(directory: Path) -> int:
-    """The size in bytes of all files below; counts hard-linked files once."""
-    seen = set()
-    total = 0
-    for place, _, names in os.walk(directory):
-        for name in names:
-            status = os.lstat(os.path.join(place, name))
-            if (status.st_dev, status.st_ino) not in seen:
-                seen.add((status.st_dev, status.st_ino))
-                total += status.st_size
-    return total
-
-
-def remove_tree(path: Path) -> None:
-    """Remove a directory tree, even parts that are closed to their owner or belong to our subordinate ids.
-
-    Raises Error.
-    """
-    import shutil
-
-    try:
-        if os.geteuid() != 0:
-            open_up(path)
-        shutil.rmtree(path)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        if os.geteuid() == 0 or not _remove_as_their_root(path):
-            place = str(error.filename or path)
-            raise caused_by(error, "cannot remove a directory", pointer=place) from None
-
-
-def open_up(path: Path) -> None:
-    """Give the owner access to every directory: overlayfs keeps one of mode 0 in its work directory."""
-    for place, directories, _ in os.walk(path):
-        for name in directories:
-            below = os.path.join(place, name)
-            if not os.path.islink(below) and os.lstat(below).st_mode & 0o700 != 0o700:
-                os.chmod(below, 0o700)
-
-
-def _remove_as_their_root(path: Path) -> bool:
-    """Remove it as root of a user namespace with our subordinate ids (subuid(5)), which own the box's files."""
-    import subprocess
-
-    words = ["unshare", "--map-root-user", "--map-auto", "--", "rm", "-rf", "--", str(path)]
-    return subprocess.run(words, check=False, capture_output=True, stdin=subprocess.DEVNULL).returncode == 0

@@ -209,7 +209,7 @@ def test_what_has_changed(tmp_path: Path) -> None:
     (upper / "etc/kept").write_text("b")
     (upper / "etc/hosts").write_text("")
     (upper / "new/file").write_text("")
-    assert list(changes.changes(upper, lower)) == [("A", "/new"), ("C", "/etc/kept"), ("A", "/new/file")]
+    assert list(changes.changes(upper, lower)) == [("C", "/etc/kept"), ("A", "/new"), ("A", "/new/file")]
 
 
 def test_conmons_log(tmp_path: Path) -> None:

@@ -1,0 +1,157 @@
+"""Walks a directory tree by descriptors: without following a symlink, without recursion, however deep it is.
+
+A box chooses the depth of its directories, so neither the interpreter's stack, nor PATH_MAX, nor the limit on open
+files may depend on it: only one directory is open at a time.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from ocipy.errors import caused_by
+
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Place:
+    """An open directory that moves down into its directories, and back. It takes over the descriptor."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._above: list[tuple[int, int]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        os.close(self.fd)
+
+    def down(self, name: str) -> None:
+        """Move into a directory. Raises OSError for anything else, as for a symlink."""
+        below = os.open(name, DIRECTORY, dir_fd=self.fd)
+        self._above.append(_identity(self.fd))
+        os.close(self.fd)
+        self.fd = below
+
+    def up(self) -> None:
+        """Move back. Raises OSError if the directory has been moved elsewhere, where ".." is another one."""
+        above = os.open("..", DIRECTORY, dir_fd=self.fd)
+        if _identity(above) != self._above[-1]:
+            os.close(above)
+            raise OSError(errno.ESTALE, "a directory was moved meanwhile")
+        self._above.pop()
+        os.close(self.fd)
+        self.fd = above
+
+
+def _identity(fd: int) -> tuple[int, int]:
+    status = os.fstat(fd)
+    return status.st_dev, status.st_ino
+
+
+class Entry(NamedTuple):
+    """One file of a tree. directory: the descriptor of its directory, until the next entry. depth: 0 at the top.
+
+    after: this directory was met before, and all that it contains has been.
+    """
+
+    directory: int
+    name: str
+    status: os.stat_result
+    depth: int
+    after: bool = False
+
+
+def walk(top: int) -> Iterator[Entry]:
+    """Everything below a directory, sorted by name; each directory before its content and once more after it.
+
+    top: its descriptor, which is taken over. Skips what disappears meanwhile. Raises OSError.
+    """
+    with Place(top) as place:
+        todo = [_names(place.fd)]
+        way: list[tuple[str, os.stat_result]] = []
+        while True:
+            if todo[-1]:
+                name = todo[-1].pop()
+                try:
+                    status = os.stat(name, dir_fd=place.fd, follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                yield Entry(place.fd, name, status, len(way))
+                if stat.S_ISDIR(status.st_mode):
+                    try:
+                        place.down(name)
+                    except FileNotFoundError:
+                        yield Entry(place.fd, name, status, len(way), after=True)
+                        continue
+                    way.append((name, status))
+                    todo.append(_names(place.fd))
+            elif way:
+                todo.pop()
+                place.up()
+                name, status = way.pop()
+                yield Entry(place.fd, name, status, len(way), after=True)
+            else:
+                return
+
+
+def _names(fd: int) -> list[str]:
+    return sorted(os.listdir(fd), reverse=True)
+
+
+def size_of(directory: Path) -> int:
+    """The size in bytes of all files below; counts hard-linked files once. Raises OSError."""
+    seen = set()
+    total = 0
+    for entry in walk(os.open(directory, DIRECTORY)):
+        file = (entry.status.st_dev, entry.status.st_ino)
+        if not stat.S_ISDIR(entry.status.st_mode) and file not in seen:
+            seen.add(file)
+            total += entry.status.st_size
+    return total
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a directory tree, even parts that are closed to their owner or belong to our subordinate ids.
+
+    Raises Error.
+    """
+    try:
+        _empty(path)
+        path.rmdir()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        if os.geteuid() == 0 or not _remove_as_their_root(path):
+            raise caused_by(error, "cannot remove a directory", pointer=str(path)) from None
+
+
+def _empty(path: Path) -> None:
+    for entry in walk(os.open(path, DIRECTORY)):
+        if entry.after:
+            os.rmdir(entry.name, dir_fd=entry.directory)
+        elif not stat.S_ISDIR(entry.status.st_mode):
+            os.unlink(entry.name, dir_fd=entry.directory)
+        elif entry.status.st_mode & 0o700 != 0o700 and os.geteuid() != 0:
+            _open_up(entry)
+
+
+def _open_up(entry: Entry) -> None:
+    """Give the owner access to a directory: overlayfs keeps one of mode 0 in its work directory."""
+    fd = os.open(entry.name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=entry.directory)
+    try:
+        os.chmod(f"/proc/self/fd/{fd}", 0o700)  # fchmod(2) takes no O_PATH
+    finally:
+        os.close(fd)
+
+
+def _remove_as_their_root(path: Path) -> bool:
+    """Remove it as root of a user namespace with our subordinate ids (subuid(5)), which own the box's files."""
+    words = ["unshare", "--map-root-user", "--map-auto", "--", "rm", "-rf", "--", str(path)]
+    return subprocess.run(words, check=False, capture_output=True, stdin=subprocess.DEVNULL).returncode == 0
