@@ -16,6 +16,7 @@ from ocipy.cli.table import COLD, HOT, IMAGES, load_command
 from ocipy.errors import LONGEST_PLACE, Error, place_of, printable, refused, shortened
 from ocipy.linux import _kernel
 from ocipy.linux.files import hold_streams
+from ocipy.phases import phase
 from ocipy.version import SPEC_VERSION, VERSION
 
 
@@ -73,18 +74,17 @@ def _command(argv: list[str], arguments: Arguments) -> str:
 
 def _run_command(command: str, argv: list[str], arguments: Arguments) -> int:
     if arguments.values["trace"]:
-        from ocipy.cli.phases import PHASES
         from ocipy.tracing import trace
 
-        phases = {__name__: {"load_command": "import the command"}, **PHASES}
-        trace.begin(arguments.text("trace"), command, phases)
+        trace.begin(arguments.text("trace"), command)
     # A container inherits the streams; for our own output a closed stream is an error.
     hold_streams(posix.O_RDWR if command in ("create", "run", "exec", "restore") else posix.O_RDONLY)
     if command == "help":
         return _help(argv[2:])
     if command not in HOT:
         _complete_start()
-    module = load_command(command)
+    with phase("import the command"):
+        module = load_command(command)
     words = argv[2:]
     stop = hasattr(module, "FLAGS_END_AT_ID")
     arguments.positional += words[_parse(words, (*module.FLAGS, HELP), arguments, stop, command) :]

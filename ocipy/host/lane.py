@@ -27,6 +27,7 @@ from ocipy.linux.constants import (
     SIGKILL,
 )
 from ocipy.linux.files import write_file
+from ocipy.phases import is_timed, phase
 from ocipy.state.state import FIFO, FIFO_NEW, REPORT, pidfd_inode_of, process_start
 
 TYPE_CHECKING = False
@@ -245,8 +246,13 @@ PLACES = {
 
 def carry_out(run: HostRun) -> None:
     """Carry out the host lane. Raises Error with the pointer of the step that failed; the caller undoes the steps."""
-    load(run.plan.host, "ocipy.host", PLACES, ACTIONS)
-    load(run.plan.init)
+    with phase("import the steps' modules"):
+        load(run.plan.host, "ocipy.host", PLACES, ACTIONS)
+        load(run.plan.init)
+    if is_timed():
+        from ocipy.tracing.trace import running
+
+        run.onlooker = running()
     if log.is_debug():
         from ocipy.tracing.debug import Narrator
 

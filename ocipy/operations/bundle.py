@@ -14,6 +14,7 @@ from ocipy.config.semantic import errors
 from ocipy.errors import Error, reported_as
 from ocipy.linux import _kernel
 from ocipy.linux.constants import S_IFDIR, S_IFIFO, S_IFMT, S_IFREG
+from ocipy.phases import phase
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,10 +54,13 @@ def read(
 def read_config(name: str, directory: int, bundle: str, misspelt: list[tuple[str, str]] | None = None) -> Config:
     """The config of an open bundle, checked in full. name, misspelt: as in read. bundle: its path. Raises Error."""
     path = name if name[:1] == "/" else bundle + "/" + name
-    data = read_document(name, directory, path)
-    config = parse(data, path)
+    with phase("read config.json"):
+        data = read_document(name, directory, path)
+    with phase("parse it"):
+        config = parse(data, path)
     unknown: Unknown = []
-    failure = check(config, unknown)
+    with phase("check it by the schema"):
+        failure = check(config, unknown)
     if failure is not None:
         raise _shape_error(config, failure, path)
     if unknown:
@@ -65,7 +69,8 @@ def read_config(name: str, directory: int, bundle: str, misspelt: list[tuple[str
 
             misspelt += find_misspelt(config)
         forget(unknown)
-    broken = errors(config, may_hold_nul=b"\\u0000" in data)
+    with phase("check the other rules"):
+        broken = errors(config, may_hold_nul=b"\\u0000" in data)
     if broken:
         raise _rule_error(broken, path)
     return config  # type: ignore[no-any-return]

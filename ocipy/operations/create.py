@@ -21,6 +21,7 @@ from ocipy.linux.files import unlink, write_file
 from ocipy.operations import bundle
 from ocipy.operations.delete import release_root, remove_cgroup, run_poststop
 from ocipy.operations.kill import end_process
+from ocipy.phases import phase
 from ocipy.plan.build import build
 from ocipy.plan.namespaces import new_kinds
 from ocipy.state.directory import check_id, make_directory, remove_directory
@@ -77,7 +78,10 @@ def _planned(
 ) -> HostRun:
     """The run for a config that has been read. Raises Error."""
     options.notify_socket = bool(posix.environ.get(b"NOTIFY_SOCKET"))
-    plan = build(config, describe_host(rootless), options)
+    with phase("probe the host"):
+        host = describe_host(rootless)
+    with phase("plan"):
+        plan = build(config, host, options)
     for pointer, text in misspelt:
         (log.warning if in_foreground else log.debug)(f"{pointer}: {text}")
     return HostRun(config, options, plan, new_state(options, config))
@@ -120,17 +124,20 @@ def make(run: HostRun, root: str, *, console_socket: str) -> int:
     # A caller's mask that clears the owner's bits would lock us out of the files that we make.
     posix.umask(posix.umask(0o077) & 0o077)
     run.interrupts = catch()
-    lock_fd = make_directory(root, options.container_id)
+    with phase("make the state directory"):
+        lock_fd = make_directory(root, options.container_id)
     if options.pid_file:
         # An engine takes any pid file for success, even an old one.
         unlink(options.pid_file)
     try:
         write_file(options.state_directory + "/" + CONFIG, _kernel.json_dumps(config))
-        carry_out(run)
+        with phase("carry out the plan"):
+            carry_out(run)
         if run.lender is not None:
             run.lender.close()
     except BaseException as error:
-        undo(run)
+        with phase("undo"):
+            undo(run)
         if options.pid_file:
             unlink(options.pid_file)
         posix.close(lock_fd)

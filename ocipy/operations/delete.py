@@ -10,6 +10,7 @@ from ocipy.linux.constants import S_IFDIR, S_IFMT
 from ocipy.linux.files import exists
 from ocipy.operations.kill import cgroup_of, kill_init
 from ocipy.operations.waking import dismiss
+from ocipy.phases import phase
 from ocipy.state.directory import DOES_NOT_EXIST, STATE, Foreign, check_id, lock, remove_directory
 from ocipy.state.state import FIFO, FIFO_NEW, ROOTFS_MOUNT, State, load
 
@@ -84,14 +85,17 @@ def end(state: State) -> None:
 
 def destroy(state: State) -> None:
     """Remove the cgroup with its remaining processes, and the state; then run the poststop hooks."""
-    remove_cgroup(cgroup_of(state))
+    with phase("remove the cgroup"):
+        remove_cgroup(cgroup_of(state))
     if state.rdt is not None:
         from ocipy.host.intel_rdt import remove
 
         remove(state.rdt["remove"])
     release_root(state)
-    remove_directory(state.directory)
-    run_poststop(state)
+    with phase("remove the state directory"):
+        remove_directory(state.directory)
+    with phase("poststop hooks"):
+        run_poststop(state)
 
 
 def abandon(state: State, *, locked: bool = True) -> None:

@@ -18,6 +18,7 @@ from ocipy.linux import _kernel
 from ocipy.linux.constants import SIGKILL
 from ocipy.linux.files import read_file, unlink
 from ocipy.operations.kill import open_init
+from ocipy.phases import EXEC, phase
 from ocipy.plan.exec import Target, build, sub_cgroups
 from ocipy.plan.exec_process import Changes, process_to_execute
 from ocipy.plan.model import Options
@@ -69,9 +70,11 @@ def execute(
         raise
     run.fds["container"] = container
     try:
-        carry_out(run)
+        with phase(EXEC):
+            carry_out(run)
     except BaseException:
-        undo(run)
+        with phase("undo"):
+            undo(run)
         if pid_file:
             unlink(pid_file)
         raise
@@ -103,7 +106,8 @@ def _planned(
     pidfd_socket: str,
 ) -> HostRun:
     saved = _saved_config(state)
-    config: Config = {**saved, "process": process_to_execute(saved, given, changes)}
+    with phase("put the process together"):
+        config: Config = {**saved, "process": process_to_execute(saved, given, changes)}
     options = Options(
         container_id=state.container_id,
         bundle=state.bundle,
@@ -116,7 +120,10 @@ def _planned(
     )
     paths = state.cgroup["paths"] if state.cgroup is not None else {}
     target = Target(kinds=_foreign_kinds(state), cgroups=sub_cgroups(paths, cgroups), chosen=bool(cgroups))
-    plan = build(config, describe_host(rootless), options, target)
+    with phase("probe the host"):
+        host = describe_host(rootless)
+    with phase("plan"):
+        plan = build(config, host, options, target)
     own = saved.get("process")
     if own is None or config["process"].get("capabilities") != own.get("capabilities"):
         # create has already warned of the container's own capabilities.

@@ -38,6 +38,7 @@ from ocipy.linux.constants import (
     SIGWINCH,
     WNOHANG,
 )
+from ocipy.phases import phase
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,11 +104,13 @@ class Foreground:
         """
         self.catch_signals()
         if master < 0:
-            return _until_end(pid, pidfd, self.signals, None, notifier)
+            with phase("wait for the end"):
+                return _until_end(pid, pidfd, self.signals, None, notifier)
         relay = Relay(master)
         try:
             relay.start()
-            status = _until_end(pid, pidfd, self.signals, relay, notifier)
+            with phase("wait for the end"):
+                status = _until_end(pid, pidfd, self.signals, relay, notifier)
             relay.drain(self.signals)
             return status
         finally:

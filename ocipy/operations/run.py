@@ -8,6 +8,7 @@ from ocipy.operations import foreground
 from ocipy.operations.create import create
 from ocipy.operations.delete import abandon, delete_ended
 from ocipy.operations.start import run_poststart, start
+from ocipy.phases import phase
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,13 +44,15 @@ def run(
             from ocipy.host.notify import listen
 
             notifier = listen(created.state)
-        start(created.state, created.pidfd, created.interrupts)
+        with phase("start"):
+            start(created.state, created.pidfd, created.interrupts)
     except BaseException:
         abandon(created.state)
         raise
     finally:
         posix.close(lock_fd)
-    run_poststart(created.state, created.interrupts)
+    with phase("poststart hooks"):
+        run_poststart(created.state, created.interrupts)
     if waiter is None:
         if notifier is not None:
             notifier.wait(created.pid, created.pidfd, created.interrupts)
@@ -62,5 +65,6 @@ def run(
         raise
     foreground.tell_of_memory(options.container_id, created.cgroup, status)
     if not keep:
-        delete_ended(created.state)
+        with phase("delete"):
+            delete_ended(created.state)
     return status

@@ -14,6 +14,7 @@ from ocipy.linux.files import unlink
 from ocipy.operations.delete import abandon, end
 from ocipy.operations.kill import open_init
 from ocipy.operations.waking import wake
+from ocipy.phases import START, phase
 from ocipy.state.directory import lock
 from ocipy.state.state import FIFO, REPORT, State, load
 
@@ -32,14 +33,16 @@ def start_container(root: str, container_id: str) -> None:
             from ocipy.host.notify import listen
 
             notifier = listen(state)
-        start(state)
+        with phase("start"):
+            start(state)
     finally:
         posix.close(lock_fd)
     interrupts = -1
     if state.hooks.get("poststart"):
         # An interrupted hook has failed: neither it nor the container goes on without us.
         interrupts = catch()
-        run_poststart(state, interrupts)
+        with phase("poststart hooks"):
+            run_poststart(state, interrupts)
     if notifier is not None:
         notifier.wait_for(state, interrupts)
 
@@ -61,7 +64,8 @@ def start(state: State, pidfd: int = -1, interrupts: int = -1) -> None:
     if ours:
         pidfd = open_init(state)
     try:
-        _let_go(state, pidfd, interrupts)
+        with phase(START):
+            _let_go(state, pidfd, interrupts)
     except Error as error:
         if error.pointer.startswith("/hooks/"):
             # Spec, lifecycle step 7: stop the container and continue at step 12.

@@ -8,8 +8,9 @@ from __future__ import annotations
 import posix
 from typing import TYPE_CHECKING, Any
 
+from ocipy.phases import EXEC, START
 from ocipy.plan.wording import describe
-from ocipy.tracing.record import BEGIN, DONE, END, EXECUTED, SIZE
+from ocipy.tracing.record import BEGIN, DONE, END, SIZE
 
 if TYPE_CHECKING:
     from ocipy.plan.model import Step
@@ -48,7 +49,7 @@ def init_steps(trace: Trace, end: int) -> list[Timed]:
     """
     if trace.run is None or trace.times is None:
         return []
-    executed = next((until for name, _, until, _ in trace.events if name in EXECUTED), 0)
+    executed = next((until for name, _, until, _ in trace.events if name in (START, EXEC)), 0)
     found = []
     earliest = trace.entered
     for number, step in enumerate(trace.run.plan.init[: len(trace.times) // SIZE]):

@@ -8,20 +8,16 @@ there.
 from __future__ import annotations
 
 import posix
-import sys
 import time
 
 from ocipy.linux import _kernel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
     from ocipy.plan.model import Run, Step
-
-# When one of these phases ends, an init that executes its process is at the end of its lane.
-EXECUTED = ("let init go on, until it has executed", "carry out the plan, until the process has executed")
 
 # The number of 64-bit values per step of the init lane in the shared memory.
 BEGIN, END, DONE, SIZE = 0, 1, 2, 3
@@ -37,11 +33,10 @@ class Trace:
     the phases. steps: (step, begin, end, done) of the host lane. times: written by init, SIZE numbers per step.
     """
 
-    __slots__ = ("began", "command", "entered", "events", "path", "phases", "run", "steps", "times")
+    __slots__ = ("began", "command", "entered", "events", "path", "run", "steps", "times")
 
-    def __init__(self, path: str, command: str, phases: Mapping[str, Mapping[str, str]]) -> None:
+    def __init__(self, path: str, command: str) -> None:
         self.path = path
-        self.phases = phases
         self.command = command
         self.entered = now()
         self.began = process_began(self.entered)
@@ -50,14 +45,9 @@ class Trace:
         self.run: Run | None = None
         self.times: memoryview | None = None
 
-    def wrap_phases(self) -> None:
-        """Replace the functions of phases in all modules loaded so far."""
-        for module, functions in self.phases.items():
-            if module in sys.modules:
-                members = sys.modules[module].__dict__
-                for name, phase in functions.items():
-                    if not isinstance(members[name], _Phase):
-                        members[name] = _Phase(self, phase, members[name])
+    def phase(self, name: str) -> _Phase:
+        """A context manager that times the phase."""
+        return _Phase(self.events, name)
 
     def host_lane(self, run: Run) -> Iterator[Step]:
         """The steps of the host lane. Maps the memory for those of init, which is not cloned yet."""
@@ -89,30 +79,20 @@ class Trace:
 
 
 class _Phase:
-    """A timed function. One that carries out a run makes the trace its onlooker."""
+    """Adds an event when its block ends."""
 
-    __slots__ = ("function", "name", "trace")
+    __slots__ = ("begin", "events", "name")
 
-    def __init__(self, trace: Trace, name: str, function: Callable[..., Any]) -> None:
-        self.trace = trace
+    def __init__(self, events: list[tuple[str, int, int, dict[str, Any]]], name: str) -> None:
+        self.events = events
         self.name = name
-        self.function = function
 
-    def __call__(self, *args: Any, **keywords: Any) -> Any:
-        if args and hasattr(args[0], "onlooker"):
-            args[0].onlooker = self.trace
-        begin = now()
-        arguments: dict[str, Any] = {}
-        try:
-            result = self.function(*args, **keywords)
-        except Exception as error:
-            arguments["error"] = str(error)
-            raise
-        finally:
-            self.trace.events.append((self.name, begin, now(), arguments))
-        # Modules that it has imported may contain phases.
-        self.trace.wrap_phases()
-        return result
+    def __enter__(self) -> None:
+        self.begin = now()
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        arguments = {"error": str(error)} if isinstance(error, Exception) else {}
+        self.events.append((self.name, self.begin, now(), arguments))
 
 
 def process_began(moment: int) -> int:

@@ -1,8 +1,7 @@
 """--trace FILE: when each phase and each step of both lanes began and ended, as a Chrome trace (docs/performance.md).
 
-Imported on request only, and no other code checks at every step whether tracing is on: the functions of the phases are
-replaced by ones that read the clock before and after, and the lanes go through other iterables of the same steps
-(record.py).
+Imported on request only. The code of a phase names it (ocipy/phases.py); the lanes go through other iterables of the
+same steps (record.py), so nothing checks at each step whether tracing is on.
 """
 
 from __future__ import annotations
@@ -10,35 +9,34 @@ from __future__ import annotations
 import posix
 from errno import ELOOP
 
-from ocipy import log
+from ocipy import log, phases
 from ocipy.errors import Error, reported_as
 from ocipy.linux import _kernel
 from ocipy.linux.constants import O_CLOEXEC, O_CREAT, O_NOFOLLOW, O_NONBLOCK, O_TRUNC, O_WRONLY, S_IFMT, S_IFREG
 from ocipy.tracing.record import Trace, now
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 _running: list[Trace] = []
 
 
-def begin(path: str, command: str, phases: Mapping[str, Mapping[str, str]]) -> None:
-    """Begin to trace. The file is opened and emptied first, so that a failure stops everything. Raises Error.
-
-    phases: by module, the functions to time, as that module calls them, with their names in the trace.
-    """
+def begin(path: str, command: str) -> None:
+    """Begin to trace. The file is opened and emptied first, so that a failure stops everything. Raises Error."""
     if not path.startswith("/"):
         path = posix.getcwd() + "/" + path
     with reported_as("cannot write the trace", pointer=path, hint={ELOOP: "symbolic links are not followed"}):
         write(path, b"")
-    trace = Trace(path, command, phases)
+    trace = Trace(path, command)
     _running.append(trace)
-    trace.wrap_phases()
+    phases.time_phases(trace.phase)
+
+
+def running() -> Trace | None:
+    """The trace in progress: an onlooker."""
+    return _running[-1] if _running else None
 
 
 def end(status: int) -> None:
     """Write the trace, if one was begun. A failure is only reported: the command is done."""
+    phases.stop_timing()
     while _running:
         try:
             _finish(_running.pop(), status)

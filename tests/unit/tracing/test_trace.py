@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ocipy.cli.phases import PHASES
+from ocipy import phases
 from ocipy.errors import Error
 from ocipy.host.context import HostRun
 from ocipy.linux import _kernel
+from ocipy.operations import bundle
 from ocipy.plan.model import Options, Plan
 from ocipy.state.state import State
 from ocipy.tracing import record, trace
@@ -32,7 +33,7 @@ def traced(tmp_path: Path) -> Trace:
     plan.in_init("wait", "", barrier="go")
     plan.in_init("hostname", "/hostname", name="web")
     plan.in_init("tell", "", barrier="ready")
-    made = Trace(str(tmp_path / "trace"), "create", {})
+    made = Trace(str(tmp_path / "trace"), "create")
     run = HostRun({}, Options(container_id="c", bundle="/b"), plan, State("/nowhere/c", "c", "/b"))  # type: ignore[typeddict-item]
     run.pid = 77
     for _ in made.host_lane(run):
@@ -49,11 +50,12 @@ def events(made: Trace, status: int = 0, **wanted: str) -> list[dict[str, Any]]:
     )
 
 
-def test_every_phase_is_a_function() -> None:
-    for module, functions in PHASES.items():
-        for name in functions:
-            assert callable(getattr(importlib.import_module(module), name)), f"{module}.{name}"
-    assert set(record.EXECUTED) <= {phase for functions in PHASES.values() for phase in functions.values()}
+@pytest.fixture
+def timed(traced: Trace) -> Iterator[Trace]:
+    """A trace that times phases."""
+    phases.time_phases(traced.phase)
+    yield traced
+    phases.stop_timing()
 
 
 def test_the_times_of_init_come_from_another_process(traced: Trace) -> None:
@@ -91,7 +93,8 @@ def test_a_step_that_fails_is_marked_and_the_last_one(traced: Trace) -> None:
     assert [(event["name"], event["args"].get("failed")) for event in found] == [("wait", None), ("hostname", True)]
 
 
-def test_a_step_that_waits_lasts_to_the_end_or_to_the_exec(traced: Trace) -> None:
+@pytest.mark.parametrize("executes", [phases.START, phases.EXEC])
+def test_a_step_that_waits_lasts_to_the_end_or_to_the_exec(traced: Trace, executes: str) -> None:
     assert traced.run is not None
     lane = iter(traced.init_lane(traced.run.plan.init))
     next(lane)
@@ -100,7 +103,7 @@ def test_a_step_that_waits_lasts_to_the_end_or_to_the_exec(traced: Trace) -> Non
     assert step[2] == end
     assert step[3]["unfinished"]
     executed = now()
-    traced.events.append((record.EXECUTED[0], end, executed, {}))
+    traced.events.append((executes, end, executed, {}))
     (step,) = init_steps(traced, now())
     assert step[2] == executed
     assert "unfinished" not in step[3]
@@ -121,18 +124,36 @@ def test_what_init_writes_is_made_plausible(traced: Trace, number: int) -> None:
         earliest = until
 
 
-def test_a_phase_is_timed_once_and_says_what_failed(traced: Trace, monkeypatch: pytest.MonkeyPatch) -> None:
-    bundle = importlib.import_module("ocipy.operations.bundle")
-    traced.phases = {"ocipy.operations.bundle": {"parse": "parse it"}}
-    monkeypatch.setattr(bundle, "parse", bundle.parse)
-    traced.wrap_phases()
-    traced.wrap_phases()
-    assert bundle.parse(b"{}", "x") == {}
-    with pytest.raises(Error):
-        bundle.parse(b"{", "x")
-    good, bad = events(traced, name="parse it")
+def test_a_phase_is_timed_and_says_what_failed(timed: Trace) -> None:
+    assert phases.is_timed()
+    config = Path(timed.path).with_name("config.json")
+    config.write_text("{}")
+    before = now()
+    for text in ("{}", "{"):
+        config.write_text(text)
+        with pytest.raises(Error):
+            bundle.read(str(config.parent))
+    good, bad = events(timed, name="parse it")
+    assert before / 1000 <= good["ts"] <= good["ts"] + good["dur"] <= bad["ts"]
     assert "error" not in good["args"]
-    assert bad["args"]["error"].startswith("x: not JSON")
+    assert bad["args"]["error"].startswith(f"{config}: not JSON")
+    (checked,) = events(timed, name="check it by the schema")
+    assert "error" not in checked["args"]
+
+
+def test_phases_nest(timed: Trace) -> None:
+    with pytest.raises(KeyboardInterrupt), phases.phase("outer"), phases.phase("inner"):
+        raise KeyboardInterrupt
+    (outer,), (inner,) = events(timed, name="outer"), events(timed, name="inner")
+    assert outer["ts"] <= inner["ts"] <= inner["ts"] + inner["dur"] <= outer["ts"] + outer["dur"]
+
+
+def test_without_a_trace_no_phase_is_timed(traced: Trace) -> None:
+    assert not phases.is_timed()
+    assert phases.phase("plan") is phases.phase("undo") is phases.UNTIMED
+    with pytest.raises(ValueError, match="passes"), phases.phase("plan"):
+        raise ValueError("passes")
+    assert traced.events == []
 
 
 def test_the_process_began_before_now_and_not_long_ago() -> None:
@@ -159,7 +180,7 @@ def test_what_is_no_file_of_ours_is_refused_before_anything_is_done(tmp_path: Pa
     refused = {"link": "symbolic link", "fifo": "No such device", "missing/trace": "No such file", ".": "directory"}
     for name, words in refused.items():
         with pytest.raises(Error, match=words):
-            trace.begin(str(tmp_path / name), "create", {})
+            trace.begin(str(tmp_path / name), "create")
     with pytest.raises(Error, match="not a regular file"):
-        trace.begin("/dev/null", "create", {})
+        trace.begin("/dev/null", "create")
     assert (tmp_path / "target").read_text() == "kept"
