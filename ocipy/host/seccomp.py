@@ -204,7 +204,7 @@ def compile_in_child(text: bytes) -> tuple[bytes, bytes]:
     answer = once.call(
         "ocipy.host.seccomp_compile",
         text,
-        hint="this needs libseccomp (package libseccomp2) and the Python package pyseccomp",
+        hint="this needs libseccomp (package libseccomp2) and the Python package pyseccomp or seccomp",
     )
     length, _, rest = answer.partition(b"\n")
     return rest[int(length) :], rest[: int(length)]

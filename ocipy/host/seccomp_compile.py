@@ -1,16 +1,14 @@
-"""Compile a seccomp profile to BPF with libseccomp. A cold module: it needs all of Python, and pyseccomp."""
+"""Compile a seccomp profile to BPF with libseccomp. A cold module: it needs all of Python."""
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import json
 import os
 import struct
 
-import pyseccomp
-
 from ocipy.errors import Error
+from ocipy.host import libseccomp
 from ocipy.linux.constants import BPF_MAXINSNS
 from ocipy.linux.files import read_file
 from ocipy.linux.text import decode, lines_of
@@ -23,34 +21,27 @@ if TYPE_CHECKING:
 
 POINTER = "/linux/seccomp"
 PLAIN_ACTIONS = {
-    "SCMP_ACT_ALLOW": pyseccomp.ALLOW,
-    "SCMP_ACT_KILL": pyseccomp.KILL_THREAD,
-    "SCMP_ACT_KILL_PROCESS": pyseccomp.KILL_PROCESS,
-    "SCMP_ACT_KILL_THREAD": pyseccomp.KILL_THREAD,
-    "SCMP_ACT_LOG": pyseccomp.LOG,
-    "SCMP_ACT_NOTIFY": pyseccomp.NOTIFY,
-    "SCMP_ACT_TRAP": pyseccomp.TRAP,
+    "SCMP_ACT_ALLOW": libseccomp.ALLOW,
+    "SCMP_ACT_KILL": libseccomp.KILL_THREAD,
+    "SCMP_ACT_KILL_PROCESS": libseccomp.KILL_PROCESS,
+    "SCMP_ACT_KILL_THREAD": libseccomp.KILL_THREAD,
+    "SCMP_ACT_LOG": libseccomp.LOG,
+    "SCMP_ACT_NOTIFY": libseccomp.NOTIFY,
+    "SCMP_ACT_TRAP": libseccomp.TRAP,
 }
 OPERATORS = {
-    "SCMP_CMP_EQ": pyseccomp.EQ,
-    "SCMP_CMP_GE": pyseccomp.GE,
-    "SCMP_CMP_GT": pyseccomp.GT,
-    "SCMP_CMP_LE": pyseccomp.LE,
-    "SCMP_CMP_LT": pyseccomp.LT,
-    "SCMP_CMP_MASKED_EQ": pyseccomp.MASKED_EQ,
-    "SCMP_CMP_NE": pyseccomp.NE,
+    "SCMP_CMP_EQ": libseccomp.EQ,
+    "SCMP_CMP_GE": libseccomp.GE,
+    "SCMP_CMP_GT": libseccomp.GT,
+    "SCMP_CMP_LE": libseccomp.LE,
+    "SCMP_CMP_LT": libseccomp.LT,
+    "SCMP_CMP_MASKED_EQ": libseccomp.MASKED_EQ,
+    "SCMP_CMP_NE": libseccomp.NE,
 }
 # From this many system calls upwards a binary tree costs the payload less than a list (seccomp_attr_set(3)).
 TREE_FROM = 32
 X32_BIT = 0x40000000  # __X32_SYSCALL_BIT, asm/unistd.h
-S390 = (pyseccomp.Arch.S390, pyseccomp.Arch.S390X)
-
-# pyseccomp keeps the library's handle private, and lacks two functions.
-_library = pyseccomp._libseccomp
-_library.seccomp_arch_resolve_name.argtypes = (ctypes.c_char_p,)
-_library.seccomp_arch_resolve_name.restype = ctypes.c_uint32
-_library.seccomp_version.argtypes = ()
-_library.seccomp_version.restype = ctypes.POINTER(ctypes.c_uint * 3)
+S390 = (libseccomp.S390, libseccomp.S390X)
 
 
 def main(data: bytes) -> bytes:
@@ -65,7 +56,7 @@ def main(data: bytes) -> bytes:
 def compile_profile(profile: Seccomp) -> tuple[bytes, bytes]:
     """Return (array of struct sock_filter, file and version of libseccomp in two lines). Raises Error."""
     try:
-        filters = pyseccomp.SyscallFilter(action_value(profile["defaultAction"], profile.get("defaultErrnoRet")))
+        filters = libseccomp.Filter(action_value(profile["defaultAction"], profile.get("defaultErrnoRet")))
     except OSError as error:
         raise Error(
             f"libseccomp refuses {profile['defaultAction']}", pointer=POINTER + "/defaultAction", errno=error.errno or 0
@@ -73,17 +64,13 @@ def compile_profile(profile: Seccomp) -> tuple[bytes, bytes]:
     architectures = _add_architectures(filters, profile)
     if sum(len(rule["names"]) for rule in profile.get("syscalls") or ()) > TREE_FROM:
         try:
-            filters.set_attr(pyseccomp.Attr.CTL_OPTIMIZE, 2)
+            filters.optimize()
         except OSError:
             pass  # libseccomp before 2.5: the same filter, as a list
     default = action_value(profile["defaultAction"], profile.get("defaultErrnoRet"))
     for index, rule in enumerate(profile.get("syscalls") or ()):
         _add_rule(filters, rule, default, f"{POINTER}/syscalls/{index}")
-    with open(os.memfd_create("seccomp"), "w+b") as file:
-        filters.export_bpf(file)
-        file.seek(0)
-        program = file.read()
-    program = enosys_stub(profile, architectures) + program
+    program = enosys_stub(profile, architectures) + filters.program()
     if len(program) > BPF_MAXINSNS * 8:
         raise Error(
             f"the filter has {len(program) // 8} instructions, but the kernel accepts at most {BPF_MAXINSNS}",
@@ -96,20 +83,20 @@ def action_value(action: str, errno_ret: int | None) -> int:
     """Return the 32 bits that a filter returns for an action (seccomp(2)); errno_ret: EPERM if not given."""
     number = errno.EPERM if errno_ret is None else errno_ret
     if action == "SCMP_ACT_ERRNO":
-        return int(pyseccomp.ERRNO(number))
+        return libseccomp.ERRNO | number & 0xFFFF
     if action == "SCMP_ACT_TRACE":
-        return int(pyseccomp.TRACE(number))
-    return int(PLAIN_ACTIONS[action])
+        return libseccomp.TRACE | number & 0xFFFF
+    return PLAIN_ACTIONS[action]
 
 
-def _add_architectures(filters: pyseccomp.SyscallFilter, profile: Seccomp) -> list[int]:
+def _add_architectures(filters: libseccomp.Filter, profile: Seccomp) -> list[int]:
     """Add the profile's architectures; return all, including the native one, which libseccomp adds to any filter."""
-    known = [pyseccomp.system_arch()]
+    known = [libseccomp.native_arch()]
     for index, name in enumerate(profile.get("architectures") or ()):
-        token = _library.seccomp_arch_resolve_name(name.removeprefix("SCMP_ARCH_").lower().encode())
+        token = libseccomp.resolve_arch(name.removeprefix("SCMP_ARCH_").lower())
         pointer = f"{POINTER}/architectures/{index}"
         if token == 0:
-            raise Error(f"libseccomp {_version()} does not know {name}", pointer=pointer)
+            raise Error(f"libseccomp {libseccomp.version()} does not know {name}", pointer=pointer)
         if token in known:
             continue
         try:
@@ -120,19 +107,19 @@ def _add_architectures(filters: pyseccomp.SyscallFilter, profile: Seccomp) -> li
     return known
 
 
-def _add_rule(filters: pyseccomp.SyscallFilter, rule: Syscall, default: int, pointer: str) -> None:
+def _add_rule(filters: libseccomp.Filter, rule: Syscall, default: int, pointer: str) -> None:
     action = action_value(rule["action"], rule.get("errnoRet"))
     if action == default:
         return  # libseccomp refuses it, and it would change nothing
     for name in rule["names"]:
-        number = pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, name)
+        number = libseccomp.resolve_syscall(libseccomp.NATIVE, name)
         if number == -1:
             # Profiles name system calls of future kernels and other architectures; one that this libseccomp does not
             # know gets the default action (or ENOSYS, see enosys_stub).
             continue
         for conditions in alternatives(rule.get("args") or ()):
             arguments = [
-                pyseccomp.Arg(
+                libseccomp.Arg(
                     condition["index"], OPERATORS[condition["op"]], condition["value"], condition.get("valueTwo") or 0
                 )
                 for condition in conditions
@@ -141,7 +128,7 @@ def _add_rule(filters: pyseccomp.SyscallFilter, rule: Syscall, default: int, poi
                 filters.add_rule(action, number, *arguments)
             except OSError as error:
                 raise Error(
-                    f"libseccomp {_version()} refuses the rule for {name}",
+                    f"libseccomp {libseccomp.version()} refuses the rule for {name}",
                     pointer=pointer,
                     errno=error.errno or 0,
                     hint=_hint(error),
@@ -180,7 +167,7 @@ def enosys_stub(profile: Seccomp, architectures: Sequence[int]) -> bytes:
     names = {name for rule in profile.get("syscalls") or () for name in rule["names"]}
     highest = {}
     for token in architectures:
-        numbers = [number for name in names if (number := pyseccomp.resolve_syscall(token, name)) >= 0]
+        numbers = [number for name in names if (number := libseccomp.resolve_syscall(token, name)) >= 0]
         if numbers:
             highest[token] = max(numbers)
     return assemble_stub(highest)
@@ -195,9 +182,9 @@ TO_FILTER = -1
 def assemble_stub(highest: dict[int, int]) -> bytes:
     """Assemble the stub from each architecture's highest number, by AUDIT_ARCH_ (x32: libseccomp's token)."""
     code: list[tuple[int, int, int, int]] = [(LOAD, 0, 0, ARCH_OFFSET)]
-    native_x86, x32 = highest.get(pyseccomp.Arch.X86_64), highest.get(pyseccomp.Arch.X32)
+    native_x86, x32 = highest.get(libseccomp.X86_64), highest.get(libseccomp.X32)
     for token, number in highest.items():
-        if token not in (pyseccomp.Arch.X86_64, pyseccomp.Arch.X32):
+        if token not in (libseccomp.X86_64, libseccomp.X32):
             body = [(LOAD, 0, 0, NUMBER_OFFSET)]
             if token in S390:
                 # The kernel reports 0 for a number that does not fit in its own encoding.
@@ -207,7 +194,7 @@ def assemble_stub(highest: dict[int, int]) -> bytes:
         # Both appear as AUDIT_ARCH_X86_64; bit 30 of the number distinguishes them.
         native_part, x32_part = _above(native_x86), _above(x32)
         body = [(LOAD, 0, 0, NUMBER_OFFSET), (JUMP_SET, len(native_part), 0, X32_BIT)]
-        code += _for_arch(pyseccomp.Arch.X86_64, body + native_part + x32_part)
+        code += _for_arch(libseccomp.X86_64, body + native_part + x32_part)
     if len(code) == 1:
         return b""
     packed = []
@@ -228,11 +215,7 @@ def _above(number: int | None) -> list[tuple[int, int, int, int]]:
 
 
 def _enosys() -> tuple[int, int, int, int]:
-    return (RETURN, 0, 0, pyseccomp.ERRNO(errno.ENOSYS))
-
-
-def _version() -> str:
-    return ".".join(str(part) for part in _library.seccomp_version().contents)
+    return (RETURN, 0, 0, libseccomp.ERRNO | errno.ENOSYS)
 
 
 def _identity() -> bytes:
@@ -243,4 +226,4 @@ def _identity() -> bytes:
     link = os.path.join(os.path.dirname(path), "libseccomp.so.2")
     if os.path.exists(link) and os.path.samefile(link, path):
         path = link
-    return os.fsencode(path) + b"\n" + _version().encode()
+    return os.fsencode(path) + b"\n" + libseccomp.version().encode()

@@ -65,6 +65,7 @@ def test_the_license_is_the_same_everywhere() -> None:
     project = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
     assert project["license"] == "Apache-2.0"
     assert project["license-files"] == ["LICENSE"]
-    assert re.search(r"license: 'Apache-2.0', license_files: 'LICENSE'", (TOP / "meson.build").read_text())
+    assert "license: 'Apache-2.0'" in (TOP / "meson.build").read_text()
+    assert "\nLicense: Apache-2.0\n" in (TOP / "debian/copyright").read_text()
     assert re.match(r"\s*Apache License\s+Version 2.0, January 2004\s", (TOP / "LICENSE").read_text())
     assert "Apache License 2.0, for all of it: [LICENSE](LICENSE)" in (TOP / "README.md").read_text()
