@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from bench.engine import IMAGE, Podman
 from bench.measure import Bench, timed
 from bench.runtimes import MissingError
-from conformance.host import cgroups, remove_cgroups
+from conformance.host import cgroups, reap, remove_cgroups
 
 CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
 NETWORKS = ("none", "bridge")
@@ -60,6 +60,7 @@ def measure_boxes(bench: Bench, ours: str, rounds: int, warm_up: int, tell: Call
                     milliseconds = timed(row.command(network), bench.out, row.variables)
                     if number >= 0:
                         row.times[network].append(milliseconds)
+            reap()  # conmon and the shims become our children: their zombies would keep cgroups
             tell(f"boxes, round {number + 1} of {rounds}")
     return rows
 
@@ -150,12 +151,11 @@ def _docker(bench: Bench) -> Iterator[Row | None]:
 
 
 def table(rows: list[Row]) -> str:
-    """A row per network, a column per way: the median in ms and its ratio to podman's."""
-    cells = [["", *(row.name for row in rows)]]
-    for network in NETWORKS:
-        base = rows[1].median(network)
-        texts = [f"{row.median(network):.1f} ({row.median(network) / base:.2f})" for row in rows]
-        cells.append([f"run --rm --network {network} busybox true, ms", *texts])
+    """A row per way, a column per network: the median in ms and its ratio to podman's."""
+    cells = [["run --rm busybox true, ms", *(f"--network {network}" for network in NETWORKS)]]
+    for row in rows:
+        medians = [(row.median(network), row.median(network) / rows[1].median(network)) for network in NETWORKS]
+        cells.append([row.name, *(f"{median:.1f} ({ratio:.2f})" for median, ratio in medians)])
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     return "\n".join("  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)) for line in cells)
 

@@ -109,7 +109,11 @@ def _mount_hugetlb() -> None:
 
 def _unmount_hugetlb() -> None:
     """Unmount it. A hierarchy with children, even dying ones, outlives its mount, and keeps the controller from the
-    unified tree; then mount it again, for another attempt. Raises OSError."""
+    unified tree; then mount it again, for another attempt. Raises OSError.
+
+    A zombie keeps its cgroup, also a removed one, until it is reaped; a subreaper has those of conmon and the shims.
+    """
+    reap()
     remove_cgroups([path for path in _folders(HUGETLB) if path != str(HUGETLB)])
     done = subprocess.run(["umount", str(HUGETLB)], capture_output=True, text=True, check=False)
     if done.returncode != 0:

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench import besides, chart, hosts, phases, report
+from bench import besides, boxes, chart, hosts, phases, report
 from bench.bundle import config
 from bench.crowd import Crowd, Pace
 from bench.measure import OPERATIONS, CallError, Samples, timed
@@ -26,6 +26,22 @@ def test_bars_are_met_or_not() -> None:
     base = samples("runc 1.5.2", 10)
     assert [met for *_, met in report.bars(samples("ocipy", 6), base)] == [True, True, True]
     assert [met for *_, met in report.bars(samples("ocipy", 7), base)] == [False, True, False]
+
+
+def test_boxes_have_a_row_for_each_way_and_a_bar_for_each_network() -> None:
+    times = {"ocipy box": (30.0, 80.0), "podman, crun": (100.0, 200.0), "docker, runc": (150.0, 250.0)}
+    rows = [
+        boxes.Row(name, lambda _network: [], {}, {"none": [none], "bridge": [bridge]})
+        for name, (none, bridge) in times.items()
+    ]
+    heading, *lines = boxes.table(rows).split("\n")
+    assert heading.split()[-4:] == ["--network", "none", "--network", "bridge"]
+    assert [line.split()[-4:] for line in lines] == [
+        ["30.0", "(0.30)", "80.0", "(0.40)"],
+        ["100.0", "(1.00)", "200.0", "(1.00)"],
+        ["150.0", "(1.50)", "250.0", "(1.25)"],
+    ]
+    assert [met for *_, met in boxes.bars(rows)] == [True, False]
 
 
 def test_a_host_has_bars_beside_the_newest_runtime_of_a_name() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from conformance import expected, page, report, tap
+from conformance import expected, host, page, report, tap
 from conformance.runner import FAILED, PASSED, Outcome, RuntimeRun
 
 LIST = Path(__file__).resolve().parents[2] / "conformance/expected-failures.toml"
@@ -94,3 +96,22 @@ def test_table_and_page_show_every_program_and_runtime() -> None:
     assert "because &lt;it&gt; is" in html
     assert "a &lt;test&gt;" in html
     assert "http" not in html.replace("https://github.com", "")
+
+
+def test_zombies_are_reaped_before_their_hierarchy_is_unmounted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A zombie keeps its cgroup, and that the hierarchy: conmon's kept hugetlb from the unified tree for 180 s."""
+    zombie = os.fork()
+    if not zombie:
+        os._exit(0)
+    os.waitid(os.P_PID, zombie, os.WEXITED | os.WNOWAIT)
+
+    def umount(words: list[str], **_options: object) -> subprocess.CompletedProcess[str]:
+        assert words == ["umount", "/sys/fs/cgroup/hugetlb"]
+        with pytest.raises(ChildProcessError):
+            os.waitpid(zombie, os.WNOHANG)
+        return subprocess.CompletedProcess(words, 0)
+
+    monkeypatch.setattr(host, "_folders", lambda _top: iter(()))
+    monkeypatch.setattr(subprocess, "run", umount)
+    monkeypatch.setattr(Path, "read_text", lambda _path: "hugetlb\t0\t1\t1\n")
+    host._unmount_hugetlb()
