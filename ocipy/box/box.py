@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING
 from ocipy import Container, Error, TimeoutExpired
 from ocipy import State as RuntimeState
 from ocipy.box import network, oom
-from ocipy.box.bundle import Bundle, id_map_for_images, id_maps, replace_file
+from ocipy.box.bundle import Bundle, id_map_for_images, id_maps
 from ocipy.box.cgroup import oom_kills
 from ocipy.box.forwarding import Forwarding
-from ocipy.box.network import Network, Peer
+from ocipy.box.network import Network
 from ocipy.box.network.connection import Connection
 from ocipy.box.orphans import end_callers
-from ocipy.box.record import GONE, Directory, Record, locked, now
-from ocipy.box.runtime import executable_path, is_made_by_systemd, is_v2
+from ocipy.box.peers import tell_peers
+from ocipy.box.record import GONE, Directory, Record, now
+from ocipy.box.runtime import Home, executable_path, is_made_by_systemd, is_v2
 from ocipy.box.trees import remove_tree
 from ocipy.box.volumes import make_sources
 
 if TYPE_CHECKING:
     from ocipy.box import monitor
-    from ocipy.box.boxes import Boxes
 
 STOP_PATIENCE = 10.0  # seconds: docker's
 END_PATIENCE = 10.0
@@ -37,8 +37,8 @@ POLL = 0.02
 class Box:
     """One box. `record` is the one of this object's creation; reload() reads it again."""
 
-    def __init__(self, boxes: Boxes, directory: Directory, record: Record) -> None:
-        self.boxes = boxes
+    def __init__(self, home: Home, directory: Directory, record: Record) -> None:
+        self.home = home
         self.directory = directory
         self.record = record
         self.id = record.id
@@ -46,7 +46,7 @@ class Box:
     @property
     def container(self) -> Container:
         """The container that the box is while it runs."""
-        return self.boxes.runtime.container(self.id)
+        return self.home.runtime.container(self.id)
 
     def reload(self) -> Record:
         """Read the record again."""
@@ -75,7 +75,7 @@ class Box:
         """Give the upper directory the mode and owner of the image's root, mapped by the user namespace."""
         upper = self.directory.path / "upper"
         status = os.stat(self.record.rootfs)
-        if not self.boxes.rootless:
+        if not self.home.rootless:
             for name in ("upper", "work"):
                 os.chown(self.directory.path / name, status.st_uid, status.st_gid)
             owner = id_map_for_images(self.record.request, False)
@@ -88,27 +88,6 @@ class Box:
         """Its network, as of the last reload()."""
         return Network(self.record.request.network, self.record.addresses, self.record.request.ports)
 
-    @property
-    def peer(self) -> Peer:
-        """Its names and addresses for other boxes on the same network."""
-        return Peer((self.record.name, self.record.request.hostname), self.record.addresses)
-
-    def tell_peers(self) -> None:
-        """Update /etc/hosts in every box on the network with the boxes that are on it now.
-
-        The updates take turns: of several boxes that start at once, the last sees them all and tells them.
-        """
-        from ocipy.box.network.leases import holders, leases_path
-
-        with locked(self.boxes.places.run / "names.lock"):
-            held = holders(leases_path(self.boxes.places))
-            there = [box for box in self.boxes.all() if box.id in held and box.record.addresses]
-            for one in there:
-                peers = [box.peer for box in there if box.id != one.id]
-                text = network.hosts(one.record.request.hostname, one.record.addresses, peers)
-                with suppress(Error):  # it is being removed
-                    replace_file(one.directory.path / "etc/hosts", text)
-
     @contextmanager
     def prepared(self) -> Iterator[Sequence[int]]:
         """Write the bundle and set up the network, for a container to be created inside the `with`.
@@ -117,9 +96,9 @@ class Box:
         """
         request = self.record.request
         self._clear()
-        maps = id_maps(request, self.boxes.rootless)
-        with network.connect(request.network, self.id, request.ports, self.boxes.places, maps) as connection:
-            bundle = Bundle(self.directory, self.record, connection, rootless=self.boxes.rootless, v2=is_v2())
+        maps = id_maps(request, self.home.rootless)
+        with network.connect(request.network, self.id, request.ports, self.home.places, maps) as connection:
+            bundle = Bundle(self.directory, self.record, connection, rootless=self.home.rootless, v2=is_v2())
             bundle.write()
             make_sources(request.volumes)
             self.record = self.directory.change(
@@ -131,7 +110,7 @@ class Box:
                 monitor=0,
             )
             if connection.addresses:
-                self.tell_peers()
+                tell_peers(self.home.places)
             yield [one.fileno() for one in connection.sockets]
 
     def _clear(self) -> None:
@@ -139,7 +118,7 @@ class Box:
         if (self.directory.bundle / "config.json").exists():  # the runtime is not called before it exists
             end_callers(str(self.directory.bundle))
             self.container.delete(force=True)
-        network.release(self.record.request.network, self.id, self.boxes.places)
+        network.release(self.record.request.network, self.id, self.home.places)
         # overlayfs keeps a directory there between mounts, and empties it itself.
         self.directory.exit_file.unlink(missing_ok=True)
         self.directory.oom_file.unlink(missing_ok=True)
@@ -155,7 +134,7 @@ class Box:
             with self.prepared(), Forwarding(self.container), watch:
                 stdin = None if request.interactive or request.terminal else subprocess.DEVNULL
                 try:
-                    done = self.boxes.runtime.run(self.id, self.directory.bundle, keep=True, stdin=stdin)
+                    done = self.home.runtime.run(self.id, self.directory.bundle, keep=True, stdin=stdin)
                 except BaseException:
                     self.ended(None)
                     raise
@@ -174,7 +153,7 @@ class Box:
         with self.directory.locked():
             self._check_idle()
             ended = (executable_path(), "box", "_ended", self.id)
-            call = monitor.Call(executable_path(), self.boxes.runtime.executable.flags, ended)
+            call = monitor.Call(executable_path(), self.home.runtime.executable.flags, ended)
             words = monitor.words(
                 self.directory, call, self.id, self.record.name, terminal=request.terminal, stdin=request.interactive
             )
@@ -194,14 +173,14 @@ class Box:
         """
         killed = out_of_memory or self.directory.oom_file.exists() or oom_kills(self.id) > 0
         self.container.delete(force=True)
-        network.release(self.record.request.network, self.id, self.boxes.places)
+        network.release(self.record.request.network, self.id, self.home.places)
         had_network = bool(self.record.addresses)
         ending = self.record if self.record.remove else self.directory.load()
         self.record = ending._replace(exit_status=status, finished=now(), oom_killed=killed, monitor=0, addresses=())
         if not self.record.remove:
             self.directory.save(self.record)
         if had_network:
-            self.tell_peers()
+            tell_peers(self.home.places)
         if self.record.remove:
             self._remove_directory()
         return status if status is not None else 0
@@ -328,10 +307,10 @@ class Box:
         with self.directory.locked():
             self._check_idle()
             self._clear()
-            bundle = Bundle(self.directory, self.record, Connection(), rootless=self.boxes.rootless, v2=is_v2())
+            bundle = Bundle(self.directory, self.record, Connection(), rootless=self.home.rootless, v2=is_v2())
             bundle.write_idle(busybox.find())
             with open(os.devnull, "r+b") as null:
-                idle = self.boxes.runtime.create(self.id, self.directory.bundle, stdin=null, stdout=null, stderr=null)
+                idle = self.home.runtime.create(self.id, self.directory.bundle, stdin=null, stdout=null, stderr=null)
             try:
                 idle.start()
                 yield f"/proc/{idle.state().pid}/root"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 
-from ocipy import Error, Runtime
+from ocipy import Error
 from ocipy.box import network
 from ocipy.box.box import Box
 from ocipy.box.bundle import check_overlay, id_map_for_images
@@ -13,10 +12,11 @@ from ocipy.box.images import lookup
 from ocipy.box.images.store import Store
 from ocipy.box.names import check_name, is_id, new_id, new_name
 from ocipy.box.orphans import end_callers
+from ocipy.box.peers import records
 from ocipy.box.places import Places, default_places
 from ocipy.box.record import GONE, RECORD, Directory, Record, held_alone, locked, now
 from ocipy.box.request import Request, has_limits
-from ocipy.box.runtime import can_limit, make_runtime
+from ocipy.box.runtime import can_limit, make_home
 from ocipy.box.trees import remove_tree
 
 
@@ -26,17 +26,12 @@ class Boxes:
     def __init__(self, places: Places | None = None) -> None:
         self.places = places or default_places()
         self.places.make()
-        self.runtime: Runtime = make_runtime(self.places)
+        self.home = make_home(self.places)
         self.images = Store(self.places)
-        self.rootless = os.geteuid() != 0
 
     def all(self) -> list[Box]:
         """Every box, the newest first."""
-        found = []
-        for path in self.places.boxes.iterdir():
-            with suppress(Error):
-                if not path.name.startswith("."):
-                    found.append(Box(self, Directory(path), Directory(path).load()))
+        found = [Box(self.home, directory, record) for directory, record in records(self.places)]
         return sorted(found, key=lambda box: box.record.created, reverse=True)
 
     def find(self, word: str) -> Box:
@@ -63,7 +58,7 @@ class Boxes:
             except Error:
                 pass
             end_callers(str(directory.bundle))
-            self.runtime.container(word).delete(force=True)
+            self.home.runtime.container(word).delete(force=True)
             for kind in ("bridge", "pasta"):
                 network.release(kind, word, self.places)
             gone = directory.path.with_name(GONE + word)
@@ -74,12 +69,12 @@ class Boxes:
     def create(self, request: Request, *, name: str = "", pull: bool = False, remove: bool = False) -> Box:
         """Create a box from a request, with its image. It does not run yet. On Error, nothing is left behind."""
         check_overlay(str(self.places.boxes))
-        if self.rootless and has_limits(request.limits) and not can_limit():
+        if self.home.rootless and has_limits(request.limits) and not can_limit():
             raise Error(
                 "a user may set limits only where systemd has delegated a v2 cgroup to it",
                 hint="as root, or on a host with the v2 hierarchy; or leave --memory, --cpus, --pids-limit out",
             )
-        image = lookup.get(self.images, request.image, pull=pull, id_map=id_map_for_images(request, self.rootless))
+        image = lookup.get(self.images, request.image, pull=pull, id_map=id_map_for_images(request, self.home.rootless))
         with locked(self.places.boxes / ".lock"):
             self._sweep()
             taken = {box.record.name for box in self.all()}
@@ -91,12 +86,12 @@ class Boxes:
             directory = Directory(self.places.boxes / box_id)
             directory.make()
             try:
-                request = with_defaults(request, box_id, self.rootless)
+                request = with_defaults(request, box_id, self.home.rootless)
                 record = Record(
                     box_id, name or new_name(taken), request, image.name or request.image, image.key, image.rootfs,
                     image.config, now(), remove=remove,
                 )  # fmt: skip
-                box = Box(self, directory, record)
+                box = Box(self.home, directory, record)
                 box.own_root()
                 directory.save(record)
             except BaseException:

@@ -20,17 +20,16 @@ ID = "0123456789ab"  # a placeholder for a box's real id
 
 def dry_run(boxes: Boxes, request: Request) -> str:
     """config.json and the plan, as text. Raises Error as the run itself would."""
-    image = lookup.get(boxes.images, request.image, id_map=id_map_for_images(request, boxes.rootless))
+    image = lookup.get(boxes.images, request.image, id_map=id_map_for_images(request, boxes.home.rootless))
     with tempfile.TemporaryDirectory(prefix="ocipy-box-") as top:
         directory = Directory(Path(top) / ID)
         directory.make()
-        asked = with_defaults(request, ID, boxes.rootless)
-        asked = with_defaults(request, ID, boxes.rootless)
+        asked = with_defaults(request, ID, boxes.home.rootless)
         record = Record(ID, "NAME", asked, image.name, image.key, image.rootfs, image.config, now())
         connection = HostNetwork() if record.request.network == "host" else Connection()
-        bundle = Bundle(directory, record, connection, rootless=boxes.rootless, v2=is_v2())
+        bundle = Bundle(directory, record, connection, rootless=boxes.home.rootless, v2=is_v2())
         bundle.write()
         config = json.dumps(bundle.config(), indent=2)
-        plan = str(boxes.runtime.plan(directory.bundle))
+        plan = str(boxes.home.runtime.plan(directory.bundle))
         place = boxes.places.boxes / ID
         return f"config.json\n\n{config}\n\nplan\n\n{plan}".replace(str(directory.path), str(place))

@@ -73,7 +73,7 @@ def explain(box: Box) -> list[Fact]:
     if state is None or not box.is_running():
         raise Error(f"box {box.record.name} does not run", hint=f"ocipy box start {box.record.name}")
     config = json.loads((box.directory.bundle / "config.json").read_bytes())
-    plan = box.boxes.runtime.plan(box.directory.bundle)
+    plan = box.home.runtime.plan(box.directory.bundle)
     status = read_status(state.pid)
     return [
         *_namespaces(state.pid, config, plan),

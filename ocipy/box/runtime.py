@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 from ocipy import Runtime
 from ocipy.box.places import Places
+
+
+class Home(NamedTuple):
+    """What all boxes of a user share: their places and the runtime. rootless: the user is not root."""
+
+    places: Places
+    runtime: Runtime
+    rootless: bool
+
+
+def make_home(places: Places) -> Home:
+    """The home of the boxes in these places."""
+    return Home(places, make_runtime(places), os.geteuid() != 0)
 
 
 def make_runtime(places: Places) -> Runtime:

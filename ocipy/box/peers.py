@@ -1,0 +1,39 @@
+"""The boxes on one network: they know each other by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+from ocipy import Error
+from ocipy.box.bundle import replace_file
+from ocipy.box.network import Peer, hosts
+from ocipy.box.network.leases import holders, leases_path
+from ocipy.box.places import Places
+from ocipy.box.record import Directory, Record, locked
+
+
+def records(places: Places) -> Iterator[tuple[Directory, Record]]:
+    """Every box whose record can be read."""
+    for path in places.boxes.iterdir():
+        with suppress(Error):
+            if not path.name.startswith("."):
+                yield Directory(path), Directory(path).load()
+
+
+def tell_peers(places: Places) -> None:
+    """Update /etc/hosts in every box on the network with the boxes that are on it now.
+
+    The updates take turns: of several boxes that start at once, the last sees them all and tells them.
+    """
+    with locked(places.run / "names.lock"):
+        held = holders(leases_path(places))
+        there = [(directory, one) for directory, one in records(places) if one.id in held and one.addresses]
+        for directory, one in there:
+            peers = [_peer(other) for _, other in there if other.id != one.id]
+            with suppress(Error):  # it is being removed
+                replace_file(directory.path / "etc/hosts", hosts(one.request.hostname, one.addresses, peers))
+
+
+def _peer(record: Record) -> Peer:
+    return Peer((record.name, record.request.hostname), record.addresses)
