@@ -1,5 +1,5 @@
-/* The frozen file: the hot modules, compiled by freeze.py, which describes the format. It is code, so it has to be
- * trusted. */
+/* The file of frozen modules: the hot modules as compiled by freeze.py, which describes the format. It is code, so
+ * it must be trusted. */
 #include "launcher.h"
 #include "start.h"
 
@@ -12,8 +12,8 @@
 struct entry {
     char name[60];
     uint32_t is_package;
-    uint32_t offset, size; /* of the code, in the file */
-    char digest[32];       /* of the source, for the check that it is not stale */
+    uint32_t offset, size; /* of the code: its place in the file */
+    char digest[32];       /* of the source, to detect a stale file */
 };
 
 static const char MAGIC[8] = {'o', 'c', 'i', 'p', 'y', 'f', 'z', '2'};
@@ -79,7 +79,7 @@ void forget_frozen(void) {
 
 int import_frozen(void) {
     for (const struct _frozen *entry = PyImport_FrozenModules; entry && entry->name; entry++) {
-        if (entry->name[0] == '<') /* a group: the same modules once more */
+        if (entry->name[0] == '<') /* a group contains the same modules again */
             continue;
         PyObject *module = PyImport_ImportModule(entry->name);
         if (!module)

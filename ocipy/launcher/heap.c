@@ -1,9 +1,9 @@
-/* Memory while a snapshot is recorded (snapshot.c): all of it from one region, whose addresses are the same in every
+/* Memory while a snapshot is recorded (snapshot.c): everything comes from one region with the same addresses in every
  * process.
  *
- * malloc and its family are replaced for the whole executable (glibc's manual, "Replacing malloc"): CPython takes some
- * of its structures from libc whatever its allocators are. Afterwards they are glibc's own, but for blocks of the
- * region: those are never given back, and a larger one is copied out. */
+ * malloc and its family are replaced for the whole executable (glibc's manual, "Replacing malloc"), since CPython
+ * takes some structures from libc regardless of its allocators. Afterwards glibc's functions do the work, except for
+ * blocks of the region: these are never freed, and realloc copies them out. */
 #include "snapshot.h"
 
 #include <string.h>
@@ -14,7 +14,7 @@ void *__libc_calloc(size_t count, size_t size);
 void *__libc_realloc(void *block, size_t size);
 void __libc_free(void *block);
 
-/* Far above what an executable at fixed addresses and its brk(2) reach, far below where mmap(2) begins. */
+/* Far above everything that an executable at fixed addresses and its brk(2) use, and far below the area of mmap(2). */
 #define REGION ((char *)0x1000000000)
 enum { REGION_SIZE = 128 << 20, ALIGNMENT = 16, PAGE = 4096, CLASSES = 128 };
 
@@ -39,11 +39,11 @@ static void *take(size_t size, size_t alignment) {
     return REGION + at;
 }
 
-/* Blocks that were freed while recording, by class: four to each power of two. The first word of each leads to the
- * next. */
+/* Lists of the blocks that were freed while recording, by class: four classes for each power of two. The first word
+ * of a block points to the next one. */
 static void *given_back[CLASSES];
 
-/* The class of blocks that have room for so much, and how much that is. */
+/* The smallest class whose blocks have room for this size, and how much room that is. */
 static int class_of(size_t size, size_t *room) {
     int power = 4; /* 16 bytes */
     while (size > (size_t)2 << power)
@@ -114,7 +114,7 @@ void *realloc(void *block, size_t size) {
     return other;
 }
 
-/* The arena that Python has taken last. */
+/* The arena that Python has allocated last. */
 static struct extent last_arena;
 
 static void *allocate_arena(void *context, size_t size) {
@@ -136,7 +136,8 @@ static void free_arena(void *context, void *arena, size_t size) {
 
 PyObjectArenaAllocator recorded_arenas = {NULL, allocate_arena, free_arena};
 
-/* Small blocks until one is in the last arena, or where that is not to be had. It is free again. */
+/* Allocate small blocks until one is in the last arena, and free that one, so that the next block comes from there.
+ * Give up if memory runs out. */
 static void fill(size_t size, uint64_t arena) {
     for (;;) {
         void *block = PyObject_Malloc(size);
@@ -150,7 +151,7 @@ static void fill(size_t size, uint64_t arena) {
 void fill_pools(void) {
     enum { LARGEST = 512, STEP = 16 };
     uint64_t before = last_arena.start;
-    PyGC_Collect(); /* empties the lists of spare objects as well */
+    PyGC_Collect(); /* this also empties the free lists */
     PyGC_Collect();
     while (last_arena.start == before)
         if (!PyObject_Malloc(LARGEST))

@@ -1,18 +1,20 @@
-/* Importing frozen modules without importlib, whose Python code takes longer than most of our modules need to run.
+/* Imports frozen modules without importlib, whose Python code takes longer than most of our modules need to run.
  *
- * The hook is the documented one: builtins.__import__ is replaced. What is loaded, or is in the frozen file, is
- * answered here; all else (relative imports, names that a module has not, built-in modules) by the original, whose
- * finder of frozen modules sees the same table, PyImport_FrozenModules. Completing the start puts the original back. */
+ * The hook is the documented one: builtins.__import__ is replaced. It answers for modules that are loaded or in the
+ * frozen file. Everything else (relative imports, names that a module lacks, built-in modules) is left to the
+ * original, whose finder of frozen modules reads the same table, PyImport_FrozenModules. Completing the start
+ * restores the original. */
 #include "start.h"
 
 #include <marshal.h>
 
 static PyObject *original;
 
-/* The code objects of the command's group, by name: what it will import, unmarshalled at once (freeze.py). */
+/* The code objects of the command's group, by name: the modules that it will import, all unmarshalled at once
+ * (freeze.py). */
 static PyObject *group;
 
-/* A new module in sys.modules, with the members that an import gives it; a borrowed reference. */
+/* A new module in sys.modules, with the attributes that an import sets. Returns a borrowed reference. */
 static PyObject *new_module(PyObject *name, PyObject *parent, int is_package) {
     PyObject *module = PyModule_NewObject(name);
     PyObject *path = is_package ? PyList_New(0) : NULL;
@@ -34,7 +36,7 @@ static void load_group(const char *name) {
         return;
     Py_XSETREF(group, PyMarshal_ReadObjectFromString((const char *)entry->code, entry->size));
     if (!group)
-        PyErr_Clear(); /* each module is there by itself too */
+        PyErr_Clear(); /* each of these modules also has its own entry */
 }
 
 static PyObject *code_of(const struct _frozen *entry) {
@@ -55,7 +57,7 @@ static int run_code(PyObject *module, const struct _frozen *entry) {
 
 static PyObject *get_module(PyObject *name);
 
-/* Runs the module's code; one that fails is not left in sys.modules. A borrowed reference. */
+/* Runs the module's code; a module that fails is removed. Returns a borrowed reference. */
 static PyObject *load_below(PyObject *parent, PyObject *name, const char *tail, const struct _frozen *entry) {
     PyObject *above = PyUnicode_GET_LENGTH(parent) ? get_module(parent) : NULL;
     if (!above && (PyErr_Occurred() || PyUnicode_GET_LENGTH(parent)))
@@ -74,8 +76,8 @@ static PyObject *load_below(PyObject *parent, PyObject *name, const char *tail, 
     return NULL;
 }
 
-/* The module of a full name, loaded now if it is a frozen one. A borrowed reference; NULL without an exception if it is
- * neither. */
+/* The module with this full name, loaded now if it is frozen. Returns a borrowed reference; NULL without an
+ * exception if it is neither loaded nor frozen. */
 static PyObject *get_module(PyObject *name) {
     PyObject *module = PyDict_GetItemWithError(PyImport_GetModuleDict(), name);
     if (module || PyErr_Occurred())
@@ -93,8 +95,8 @@ static PyObject *get_module(PyObject *name) {
     return module;
 }
 
-/* `from PACKAGE import NAME`, where NAME is no member yet: a module below, if there is one. 0 if the original must see
- * to it. */
+/* Handles `from PACKAGE import NAME` where NAME is not an attribute yet: imports the submodule if there is one.
+ * Returns 0 if the original must handle it. */
 static int has_member(PyObject *module, PyObject *package, PyObject *name) {
     if (!PyUnicode_Check(name) || !PyModule_Check(module))
         return 0;
@@ -107,8 +109,8 @@ static int has_member(PyObject *module, PyObject *package, PyObject *name) {
     return PyErr_Occurred() ? -1 : found != NULL;
 }
 
-/* What `import NAME` (the first package of the name) or `from NAME import …` (the module) is to get; a new reference,
- * or NULL without an exception where the original must see to it. */
+/* What `import NAME` (the top-level package) or `from NAME import …` (the module) returns: a new reference, or NULL
+ * without an exception if the original must handle it. */
 static PyObject *answer(PyObject *name, PyObject *members) {
     PyObject *module = get_module(name);
     if (!module)

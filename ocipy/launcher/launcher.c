@@ -1,9 +1,9 @@
-/* The executable `ocipy`: seals itself where a command ends inside a container, then loads the start library, which
+/* The executable `ocipy`: seals itself for commands that end inside a container, then loads the start library, which
  * runs Python.
  *
- * OCIPY_START_LIBRARY: absolute path of the start library, for a build in place; else it is looked for beside the
- * executable's own place, as pip installs both. OCIPY_LINKED_START: the start library is linked in. OCIPY_SEALED: name
- * of the executable to seal, in the start library's directory; else this one. */
+ * OCIPY_START_LIBRARY: absolute path of the start library, for a build in place; by default it is found relative to
+ * the executable, as pip installs them. OCIPY_LINKED_START: the start library is linked in. OCIPY_SEALED: name of
+ * the executable to seal, in the directory of the start library; by default this one. */
 #include "launcher.h"
 
 #include <dlfcn.h>
@@ -18,10 +18,10 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-/* The path of the start library across the second exec: a sealed copy does not know where it came from. */
+/* Passes the path of the start library through the second exec: a sealed copy does not know where it came from. */
 static const char START_VARIABLE[] = "_OCIPY_START";
 
-/* The commands that end inside a container. `ocipy box run` is none: it calls another ocipy for that. */
+/* The commands that end inside a container. `ocipy box run` does not: it executes another ocipy for that. */
 static int needs_sealing(int argc, char **argv) {
     static const char *const commands[] = {"create", "run", "exec", "restore"};
     if (argc > 1 && !strcmp(argv[1], "box"))
@@ -44,7 +44,7 @@ static int find_start_library(char *path) {
     static const char below[] = OCIPY_START_BELOW_PREFIX;
     ssize_t size = readlink("/proc/self/exe", path, PATH_MAX - sizeof(below));
     if (size < 0) {
-        complain("cannot find the runtime's own place; is /proc mounted?", "/proc/self/exe");
+        complain("cannot find out where the runtime is installed; is /proc mounted?", "/proc/self/exe");
         return -1;
     }
     path[size] = '\0';
@@ -58,8 +58,8 @@ static int find_start_library(char *path) {
 }
 #endif
 
-/* A file that somebody else could have written is not loaded. Its directory counts too: who may write there can replace
- * it. */
+/* Refuse to load a file that somebody else could have written. This includes its directory: a user who may write
+ * there can replace the file. */
 static int check_file(const char *path) {
     char directory[PATH_MAX];
     struct stat file, parent;
@@ -77,7 +77,8 @@ static int check_file(const char *path) {
     return reason ? -1 : 0;
 }
 
-/* What is sealed is code of ours as well. 0 with its path in file, else -1 having said why. */
+/* The file to seal is also our code, so it is checked too. Returns 0 and its path in file, or -1 after reporting the
+ * reason. */
 static int find_sealed(const char *library, char *file) {
 #ifdef OCIPY_SEALED
     strcpy(file, library);
@@ -98,7 +99,7 @@ static ocipy_start_function *load_start(const char *path) {
     (void)path;
     return ocipy_start;
 #else
-    /* Global, since extension modules of the standard library take their symbols from it. */
+    /* RTLD_GLOBAL, since extension modules of the standard library need its symbols. */
     void *library = dlopen(path, RTLD_LAZY | RTLD_GLOBAL);
     ocipy_start_function *start = library ? (ocipy_start_function *)dlsym(library, OCIPY_START_FUNCTION) : NULL;
     if (!start)
@@ -107,8 +108,8 @@ static ocipy_start_function *load_start(const char *path) {
 #endif
 }
 
-/* START_VARIABLE is IDENTITY "," DESCRIPTOR "=" PATH of the start library; before the path is nothing for a sealed
- * memfd. */
+/* START_VARIABLE is IDENTITY "," DESCRIPTOR "=" PATH of the start library; a sealed memfd has nothing before the
+ * "=". */
 static const char *library_to_hand_over;
 
 static int hand_over(const char *identity) {
@@ -119,8 +120,8 @@ static int hand_over(const char *identity) {
 
 int handed_snapshot = -1;
 
-/* Takes the variable out of the environment. The identity, and in path the library, of a process that was handed them;
- * else "". And the number of the descriptor, or -1. */
+/* Removes the variable from the environment. Sets identity and path to what was passed to this process, or to "",
+ * and descriptor to the number, or to -1. */
 static void take_over(char identity[IDENTITY_SIZE], char *path, int *descriptor) {
     const char *handed = getenv(START_VARIABLE), *equals = handed ? strchr(handed, '=') : NULL;
     *identity = *path = '\0';
@@ -138,7 +139,7 @@ static void take_over(char identity[IDENTITY_SIZE], char *path, int *descriptor)
     unsetenv(START_VARIABLE);
 }
 
-/* Executes this command once more, sealed. Returns if that cannot be done, having said why. */
+/* Executes this command again, sealed. Returns only on failure, after reporting the reason. */
 static void seal(const char *library, char **argv) {
     char file[PATH_MAX];
     library_to_hand_over = library;
@@ -153,11 +154,11 @@ static void seal(const char *library, char **argv) {
 
 int main(int argc, char **argv) {
     char path[PATH_MAX], identity[IDENTITY_SIZE];
-    /* A reader that has gone, or a file that may not grow, is an error to undo things after, and no death in the
-     * middle. What we execute gets the default back. */
+    /* A closed pipe, or a file at its size limit, must be an error that we can clean up after, not a death half-way.
+     * Programs that we execute get the default again. */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
-    /* Ignored by the caller (shells, perl, supervisors do), it would have the kernel reap our children before we learn
+    /* If the caller ignores it (shells, perl and supervisors do), the kernel would reap our children before we learn
      * how they ended: wait(2). */
     signal(SIGCHLD, SIG_DFL);
     int descriptor;
@@ -167,7 +168,7 @@ int main(int argc, char **argv) {
         complain("cannot open the running executable; is /proc mounted?", "/proc/self/exe");
         return 1;
     }
-    if (!sealed) /* only what is sealed believes the variable */
+    if (!sealed) /* only a sealed process may trust the variable */
         *path = '\0';
     if (!*path && find_start_library(path) < 0)
         return 1;
@@ -177,7 +178,7 @@ int main(int argc, char **argv) {
     }
     if (sealed) {
         handed_snapshot = descriptor;
-        prctl(PR_SET_NAME, "ocipy"); /* executed by descriptor, it would be named after that */
+        prctl(PR_SET_NAME, "ocipy"); /* the kernel names a process executed by descriptor after the descriptor */
     }
     if (check_file(path) < 0)
         return 1;

@@ -1,51 +1,50 @@
-/* What the launcher and the start library know of each other. Both know nothing of containers.
+/* The interface between the launcher and the start library. Neither knows anything about containers.
  *
  * The launcher (launcher.c, overlay.c, seal.c, trust.c) is an executable linked against libc only: small to seal, quick
  * to execute. It loads the start library (start.c, frozen.c, importer.c, python_start.c), which links libpython.
  *
- * Where there is a static libpython, `ocipy` is the same program with the start library and libpython linked in, at
- * fixed addresses: nothing is relocated, and Python need not even start (snapshot.c). That one is sealed by an overlay
- * (overlay.c). Where there can be no overlay the small launcher is sealed by a copy, if this Python has a shared
- * libpython besides; it is beside the start library then.
- */
+ * With a static libpython, `ocipy` is the same program with the start library and libpython linked in, at fixed
+ * addresses: nothing is relocated, and Python does not even have to start (snapshot.c). It is sealed with an overlay
+ * (overlay.c). Where no overlay can be mounted, the small launcher is copied and sealed instead, if this Python also
+ * has a shared libpython; in that case the launcher is installed in the same directory as the start library. */
 #ifndef OCIPY_LAUNCHER_H
 #define OCIPY_LAUNCHER_H
 
 #include <sys/stat.h>
 
-/* Exported by the start library, called once: runs Python and leaves by exit or _exit.
- * library: the absolute path of the start library itself. */
+/* Exported by the start library and called once: runs Python, and leaves by exit or _exit. library: the absolute
+ * path of the start library itself. */
 typedef int ocipy_start_function(int argc, char **argv, const char *library);
 #define OCIPY_START_FUNCTION "ocipy_start"
 ocipy_start_function ocipy_start;
 
-/* Whether the running executable can be written by nobody: a memfd with all four seals, or the file of an overlay that
- * has this identity. -1 with errno if that cannot be told. */
+/* Whether nobody can write to the running executable: it is a memfd with all four seals, or the file with this
+ * identity on an overlay. -1 with errno on failure. */
 int is_sealed(const char *identity);
 
-/* The identity of a file on an overlay, as a text; handed over, with a comma and the descriptor of the snapshot after
- * it. */
+/* The identity of a file on an overlay, as text. It is passed on, followed by a comma and the descriptor of the
+ * snapshot. */
 enum { IDENTITY_SIZE = 56 };
 int is_on_overlay(int executable, const char *identity);
 
-/* The descriptor of the snapshot on the overlay that this process is executed from; -1 if there is none. For
- * snapshot.c, which closes it. */
+/* The descriptor of the snapshot on the overlay that this process was executed from, or -1. Used and closed by
+ * snapshot.c. */
 extern int handed_snapshot;
 #define SNAPSHOT_NAME "_snapshot.bin"
 
-/* Executes the running executable once more, from an overlay of its own. hand_over is called with the identity that
- * is_sealed is to get. Returns where there can be no such overlay. */
+/* Executes the running executable again, from a private overlay. hand_over is called with the identity that
+ * is_sealed will expect. Returns if no such overlay can be mounted. */
 void execute_on_overlay(const char *other_layer, int (*hand_over)(const char *identity), char **argv);
 
-/* Copies an executable into a sealed memfd and executes that with the same arguments and environment.
- * Returns only on failure, having said why on standard error. */
+/* Copies an executable into a sealed memfd and executes that with the same arguments and environment. Returns only
+ * on failure, after reporting the reason on standard error. */
 void execute_sealed_copy(const char *file, char **argv);
 
-/* NULL if a file that holds code of ours, or its directory, may be trusted: owned by root or by the caller, and
- * writable by nobody else; else a text that says why not. */
+/* NULL if a file of our code, or its directory, can be trusted: root or the caller owns it, and nobody else can
+ * write to it. Otherwise the reason as text. */
 const char *distrust(const struct stat *about);
 
-/* Says `ocipy: WHAT PATH: errno's text` on standard error. */
+/* Prints `ocipy: WHAT PATH: errno's text` to standard error. */
 void complain(const char *what, const char *path);
 
 #endif

@@ -1,10 +1,11 @@
-/* Sealing without a copy: the executable is executed from a read-only overlay that has no place in any mount namespace.
+/* Sealing without a copy: the executable is executed from a read-only overlay that is not attached to any mount
+ * namespace.
  *
- * Its two lower layers are the executable's own directory and another one (an overlay with a single one needs an upper
- * layer). Without an upper layer it can never be made writable, by nobody: what opens /proc/PID/exe for writing gets
- * EROFS, and the file below it cannot be reached from there. The snapshot is opened there as well: it is what
- * /proc/PID/map_files leads to. So executable and snapshot are shared with every other process, in the page cache. It
- * takes CAP_SYS_ADMIN in the user namespace, and a file system that can be a layer.
+ * Its two lower layers are the executable's directory and another one (an overlay with a single lower layer needs an
+ * upper one). Without an upper layer, nobody can ever make it writable: opening /proc/PID/exe for writing fails with
+ * EROFS, and the underlying file cannot be reached from there. The snapshot is opened on the overlay too, since
+ * /proc/PID/map_files leads to it. Thus all processes share executable and snapshot in the page cache. This takes
+ * CAP_SYS_ADMIN in the user namespace, and a filesystem that can be a layer.
  * https://docs.kernel.org/filesystems/overlayfs.html */
 #include "launcher.h"
 
@@ -28,7 +29,7 @@ static long set_string(int context, const char *key, const char *value) {
     return syscall(SYS_fsconfig, context, FSCONFIG_SET_STRING, key, value, 0);
 }
 
-/* A descriptor of the root of a new overlay, -1 if it cannot be had here. */
+/* A descriptor of the root of a new overlay, or -1 if it cannot be mounted here. */
 static int mount_overlay(const char *layers) {
     int context = (int)syscall(SYS_fsopen, "overlay", FSOPEN_CLOEXEC), root = -1;
     if (context < 0)
@@ -41,7 +42,7 @@ static int mount_overlay(const char *layers) {
     return root;
 }
 
-/* "DEVICE:INODE", by which the file is known to the process that it is executed in. -1 if it is on no read-only
+/* "DEVICE:INODE", by which the executed process recognizes the file. Returns -1 if the file is not on a read-only
  * overlay. */
 static int describe(int file, char identity[IDENTITY_SIZE]) {
     struct stat about;
@@ -56,12 +57,12 @@ static int describe(int file, char identity[IDENTITY_SIZE]) {
 int is_on_overlay(int executable, const char *identity) {
     char actual[IDENTITY_SIZE], self[PATH_MAX];
     ssize_t size = readlink(SELF, self, sizeof(self) - 1);
-    /* What is attached nowhere has the file at its own root. */
+    /* On a mount that is attached nowhere, the file is directly below the root. */
     return size > 0 && memrchr(self, '/', size) == self && describe(executable, actual) == 0 &&
            !strcmp(actual, identity);
 }
 
-/* A descriptor that the execution leaves open, -1 where there is none. */
+/* A descriptor that stays open across exec, or -1. */
 static int open_snapshot(int root) {
 #ifdef OCIPY_SNAPSHOT
     return openat(root, SNAPSHOT_NAME, O_RDONLY | O_NOFOLLOW);
@@ -88,7 +89,7 @@ void execute_on_overlay(const char *other_layer, int (*hand_over)(const char *id
     *name++ = '\0';
     int first = open(self, O_PATH | O_DIRECTORY | O_CLOEXEC),
         second = open(other_layer, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    /* By descriptor: fsconfig(2) takes 255 bytes, and of them : , and \ as syntax. */
+    /* By descriptor: fsconfig(2) accepts at most 255 bytes, and takes : , and \ in them as syntax. */
     snprintf(layers, sizeof(layers), "/proc/self/fd/%d:/proc/self/fd/%d", first, second);
     int root = first < 0 || second < 0 ? -1 : mount_overlay(layers);
     int file = root < 0 ? -1 : openat(root, name, O_PATH | O_CLOEXEC | O_NOFOLLOW);

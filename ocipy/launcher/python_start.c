@@ -1,10 +1,10 @@
-/* How Python is started: isolated, every path given, and stopped before its "main" phase (PEP 587,
+/* How Python is started: isolated, with every path given, and stopped before its "main" phase (PEP 587,
  * PyConfig._init_main).
  *
- * What works in the core phase: the language, built-in and frozen modules, posix, errno, time, marshal, _signal, utf-8.
- * What does not: open(), print(), imports from files, the codec registry. A second Py_InitializeFromConfig, without
- * that member, completes the start, for the commands and the errors that want all of Python. The member is a private
- * name: the build looks for it, and takes a whole isolated start instead. */
+ * In the core phase these work: the language, built-in and frozen modules, posix, errno, time, marshal, _signal,
+ * utf-8. These do not: open(), print(), imports from files, the codec registry. A second Py_InitializeFromConfig,
+ * without _init_main, completes the start for commands and errors that need all of Python. _init_main is a private
+ * name: the build checks for it, and falls back to a complete isolated start. */
 #include "start.h"
 
 #include <sys/auxv.h>
@@ -16,7 +16,7 @@ static int complete;
 static int complete = 1;
 #endif
 
-static const struct places *own_places; /* of this process, also where Python is a snapshot's */
+static const struct places *own_places; /* the places of this process, even if Python comes from a snapshot */
 
 static void check(PyStatus status) {
     if (PyStatus_Exception(status))
@@ -58,7 +58,7 @@ static void set_encodings(PyConfig *config) {
     set(config, &config->stdio_errors, "surrogateescape");
 }
 
-/* Starts Python, or goes on to its main phase. Exits if that fails. */
+/* Starts Python, or continues to its main phase. Exits on failure. */
 static void initialize(const struct places *places) {
     PyConfig config;
     PyConfig_InitIsolatedConfig(&config);
@@ -66,7 +66,7 @@ static void initialize(const struct places *places) {
     config._init_main = complete;
 #endif
     config.site_import = 0;
-    config.install_signal_handlers = 0; /* the launcher has seen to SIGPIPE and SIGXFSZ */
+    config.install_signal_handlers = 0; /* the launcher has set SIGPIPE and SIGXFSZ */
     config.write_bytecode = 0;
     config.parse_argv = 0;
     set_places(&config, places);
@@ -82,7 +82,7 @@ void start_python(const struct places *places) {
     check(Py_PreInitialize(&before));
     initialize(places);
     own_places = places;
-    PyGC_Disable(); /* a process this short has no garbage worth the search */
+    PyGC_Disable(); /* a short-lived process produces too little garbage to search for */
 }
 
 /* _start.complete(): False if there was nothing left to do. */
@@ -117,7 +117,7 @@ static PyMethodDef methods[] = {
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "ocipy.launcher._start",
-    .m_doc = "What the start library tells: argv, and packages, the directory that has the package ocipy.",
+    .m_doc = "From the start library: argv; packages, the directory that contains the package ocipy.",
     .m_size = -1,
     .m_methods = methods,
 };
@@ -134,7 +134,7 @@ static PyObject *decode_arguments(int argc, char **argv) {
     return list;
 }
 
-/* A new reference to a module becomes one that import finds. */
+/* Takes a new reference to a module and makes it importable. */
 static int publish(PyObject *module) {
     int result = module ? PyDict_SetItemString(PyImport_GetModuleDict(), PyModule_GetName(module), module) : -1;
     Py_XDECREF(module);
@@ -160,8 +160,8 @@ int set_arguments(int argc, char **argv) {
     return result;
 }
 
-/* posix.environ is of the process that wrote the snapshot. Of two variables of a name the first counts, as at Python's
- * start. */
+/* posix.environ is still that of the process that wrote the snapshot. If a variable occurs twice the first one wins,
+ * as when Python starts. */
 static int renew_environment(void) {
     PyObject *posix = PyDict_GetItemString(PyImport_GetModuleDict(), "posix");
     PyObject *dict = posix ? PyDict_GetItemString(PyModule_GetDict(posix), "environ") : NULL;
@@ -182,11 +182,11 @@ static int renew_environment(void) {
 }
 
 #if defined(OCIPY_SNAPSHOT) && PY_VERSION_HEX >= 0x030E0000
-/* From 3.14 on Python watches where on the C stack it is, and each process has another one. It ends behind the name of
- * the executable (AT_EXECFN, at the top of what execve(2) puts there) and may grow as far as RLIMIT_STACK. Python would
- * ask pthread_getattr_np(3), which reads /proc/self/maps. */
+/* Since 3.14 Python checks how much of the C stack is left, and each process has a different stack. It ends above
+ * the name of the executable (AT_EXECFN, at the top of what execve(2) puts there) and can grow up to RLIMIT_STACK.
+ * Python would call pthread_getattr_np(3), which reads /proc/self/maps. */
 static int renew_stack(PyThreadState *thread) {
-    const rlim_t most = 8 << 20, least = 128 << 10; /* the kernel leaves room for as much as the least: execve(2) */
+    const rlim_t most = 8 << 20, least = 128 << 10; /* execve(2): the kernel reserves space for at least this much */
     const uintptr_t page = 4096, top = ((uintptr_t)getauxval(AT_EXECFN) + page) & -page;
     struct rlimit limit;
     rlim_t size = getrlimit(RLIMIT_STACK, &limit) || limit.rlim_cur > most ? most : limit.rlim_cur;
@@ -205,8 +205,7 @@ int resume_python(PyThreadState *thread, const struct places *places) {
     PyEval_RestoreThread(thread);
     if (renew_stack(thread))
         return -1;
-    /* What the child of a fork needs as well: this thread is the only one, has another identity, and holds new locks.
-     */
+    /* The same as in the child of a fork: this is the only thread, it has another identity, and needs new locks. */
     PyOS_BeforeFork();
     PyOS_AfterFork_Child();
     return renew_environment();

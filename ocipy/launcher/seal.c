@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #ifndef MFD_EXEC
-#define MFD_EXEC 0x0010U /* Linux 6.3, linux/memfd.h */
+#define MFD_EXEC 0x0010U /* since Linux 6.3, linux/memfd.h */
 #endif
 
 /* F_SEAL_FUTURE_WRITE adds nothing to F_SEAL_WRITE, and was broken before Linux 5.5. */
@@ -26,14 +26,14 @@ int is_sealed(const char *identity) {
     if (self < 0)
         return -1;
     int seals = fcntl(self, F_GET_SEALS);
-    /* All four: every file of a tmpfs answers F_SEAL_SEAL alone. EINVAL is the answer of other file systems. */
+    /* All four: on a tmpfs every file has F_SEAL_SEAL. Other filesystems answer EINVAL. */
     int sealed = (seals >= 0 && (seals & SEALS) == SEALS) || (*identity && is_on_overlay(self, identity));
     close(self);
     return sealed;
 }
 
-/* MFD_EXEC says since Linux 6.3 that the file will be executed; before, it is an unknown flag. Where vm.memfd_noexec=2
- * forbids such files altogether, nothing that is sealed can be executed. */
+/* Since Linux 6.3 MFD_EXEC says that the file will be executed; before that it is an unknown flag. If
+ * vm.memfd_noexec=2 forbids such files, a sealed copy cannot be executed at all. */
 static int create_memory_file(void) {
     int copy = memfd_create("ocipy", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
     if (copy < 0 && errno == EINVAL)

@@ -1,10 +1,10 @@
 /* Writing and mapping a snapshot.
  *
- * The executable is linked at fixed addresses, so its data are at the same place in every process; the heap is put at
- * one (heap.c). What is in them is Python after its start: the interpreter, its types, the hot modules. Mapped
- * privately, copied page by page where something writes. Whatever libc keeps (its own data, the thread's block, the
- * relocated table of functions) is not in it: for that the process is new, and for Python it is the child of a fork,
- * which PyOS_AfterFork_Child makes good (python_start.c). */
+ * The executable is linked at fixed addresses, so its data is at the same place in every process; the heap is also
+ * put at a fixed address (heap.c). Together they contain a started Python: the interpreter, its types, the hot
+ * modules. The snapshot is mapped privately, so a page is copied when something writes to it. It excludes everything
+ * that libc keeps (its own data, the thread's block, the relocated table of functions): to libc the process is a new
+ * one, and to Python it is the child of a fork, which PyOS_AfterFork_Child sets right (python_start.c). */
 #include "snapshot.h"
 
 #include "launcher.h"
@@ -31,13 +31,12 @@ enum { COPY_RELOCATION = R_X86_64_COPY };
 struct header {
     char magic[8];
     unsigned char build_id[BUILD_ID_SIZE]; /* of the executable */
-    uint32_t key;                          /* of Python's thread-specific value, which libc hands out */
+    uint32_t key;                          /* of Python's thread-specific value, allocated by libc */
     struct extent data, heap;
     uint64_t thread;           /* address of the PyThreadState */
     unsigned char modules[32]; /* the frozen file's digest */
     struct touched touched;
-    char packages[2048]; /* where the modules are imported from that are not in it: a copied one is of no use elsewhere
-                          */
+    char packages[2048]; /* the directory of modules outside the snapshot: a copy elsewhere is useless */
 };
 
 union first_page {
@@ -47,7 +46,7 @@ union first_page {
 
 static const char MAGIC[8] = {'o', 'c', 'i', 'p', 'y', 's', 'n', '3'};
 
-/* Alone at its alignment, so that the linker begins the data on a page of its own: before it are libc's addresses. */
+/* Page-aligned, so that the linker starts our data on a new page: libc's addresses are before it. */
 static char page_of_data[PAGE] __attribute__((aligned(PAGE), used, section(".data"))) = {1};
 
 extern char __data_start[], _end[];
@@ -58,7 +57,7 @@ static struct extent data_extent(void) {
     return (struct extent){start, end - start};
 }
 
-/* The note that the linker makes of all that it has linked. NULL if there is none. */
+/* The build id, the linker's digest of everything that it has linked. NULL if there is none. */
 static const unsigned char *build_id(void) {
     const ElfW(Phdr) *segment = (const void *)((const char *)&__ehdr_start + __ehdr_start.e_phoff);
     for (int i = 0; i < __ehdr_start.e_phnum; i++) {
@@ -76,7 +75,7 @@ static const unsigned char *build_id(void) {
     return NULL;
 }
 
-/* Variables of libc's that the linker has put among ours (stdin, environ): their values belong to the process. */
+/* libc's variables that the linker has copied into our data (stdin, environ): their values belong to the process. */
 struct copies {
     int count;
     struct {
@@ -118,7 +117,7 @@ static void restore_copies(const struct copies *copies) {
         memcpy(copies->of[i].place, copies->of[i].value, copies->of[i].size);
 }
 
-/* Python keeps its thread state as a value of libc's; the key under which it does, or -1. */
+/* The key under which Python keeps its thread state in libc's thread-specific data, or -1. */
 static int find_key(const PyThreadState *thread) {
     for (pthread_key_t key = 0; key < PTHREAD_KEYS_MAX; key++)
         if (pthread_getspecific(key) == thread)
@@ -126,7 +125,7 @@ static int find_key(const PyThreadState *thread) {
     return -1;
 }
 
-/* The same key in this process, where the first ones are still free. */
+/* Allocates the same key in this process, where the first keys are still free. */
 static int claim_key(pthread_key_t wanted, const PyThreadState *thread) {
     pthread_key_t key;
     do {
@@ -158,7 +157,7 @@ static int write_parts(const char *path, const union first_page *first) {
     return close(file) || failed ? -1 : 0;
 }
 
-/* The digest that the frozen file begins with. */
+/* The digest at the beginning of the frozen file. */
 static int read_digest(const char *frozen, unsigned char digest[32]) {
     struct frozen_header header;
     int file = open(frozen, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -175,7 +174,7 @@ int write_snapshot(const char *path, PyThreadState *thread, const struct places 
     struct header *header = &first.header;
     const unsigned char *id = build_id();
     int key = find_key(thread);
-    /* By rename: an older one is mapped by the inits that wait at this moment. */
+    /* By rename, since waiting inits have mapped the old one. */
     char temporary[PATH_MAX];
     snprintf(temporary, sizeof(temporary), "%s.%d", path, (int)getpid());
     if (!id || key < 0 || strlen(places->packages) >= sizeof(header->packages) ||
@@ -196,7 +195,7 @@ int write_snapshot(const char *path, PyThreadState *thread, const struct places 
     return 0;
 }
 
-/* The header of a snapshot that is ours, current and whole. */
+/* The header of a snapshot that is our own, up to date and complete. */
 static int read_header(int file, const struct places *places, struct header *header) {
     struct stat about;
     unsigned char modules[sizeof(header->modules)];
@@ -221,7 +220,7 @@ static int map(int file, struct extent extent, off_t at, int how) {
 PyThreadState *map_snapshot(const struct places *places) {
     struct header header;
     struct copies copies;
-    /* Where nobody can write to it, if this process is executed from there. */
+    /* The one on the overlay, if this process was executed from there: nobody can write to it. */
     int file = handed_snapshot >= 0 ? handed_snapshot : open(places->snapshot, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (file < 0)
         return NULL;
@@ -232,7 +231,7 @@ PyThreadState *map_snapshot(const struct places *places) {
     }
     if (map(file, header.heap, PAGE + header.data.size, MAP_FIXED_NOREPLACE) ||
         map(file, header.data, PAGE, MAP_FIXED)) {
-        complain("cannot map", places->snapshot); /* for want of memory; and the data that were there may be gone */
+        complain("cannot map", places->snapshot); /* out of memory, perhaps after the old data was unmapped */
         _exit(1);
     }
     copy_touched(&header.touched, header.data, header.heap);

@@ -1,5 +1,4 @@
-/* Snapshots: the memory of a Python that has started and has imported the hot modules, mapped back by later processes.
- */
+/* Snapshots: the memory of a Python that has started and imported the hot modules, mapped by later processes. */
 #ifndef OCIPY_SNAPSHOT_H
 #define OCIPY_SNAPSHOT_H
 
@@ -12,17 +11,17 @@ struct extent {
     uint64_t start, size;
 };
 
-/* heap.c: from here on memory is taken from the region of the snapshot; 0, or -1 with errno. And until here; says how
- * much it is. */
+/* heap.c: begin to allocate all memory from the snapshot's region; 0, or -1 with errno. Stop that, and return how
+ * much was used. */
 int begin_recording(void);
 void end_recording(struct extent *heap);
 
-/* Has Python take its next small blocks from pages that hold nothing yet, one after the other, and not from wherever in
- * the snapshot there is room for one: each such page would be copied. While recording. */
+/* Makes Python take its next small blocks from empty pages, one after the other, not from gaps all over the
+ * snapshot: each page written to would have to be copied. Call it while recording. */
 void fill_pools(void);
 extern PyObjectArenaAllocator recorded_arenas;
 
-/* touched.c: runs of pages that every command writes to, counted through data and heap. */
+/* touched.c: runs of pages that every command writes to; pages are counted through data and heap. */
 enum { MAX_RUNS = 256 };
 struct touched {
     uint16_t count;
@@ -31,21 +30,22 @@ struct touched {
     } runs[MAX_RUNS];
 };
 
-/* Gives this process its own copies of them at once. */
+/* Copies these pages for this process, all at once. */
 void copy_touched(const struct touched *touched, struct extent data, struct extent heap);
 
-/* Which pages of these this process has written to. 0, or -1 where that cannot be told. */
+/* Finds which of these pages this process has written to. 0, or -1 if the kernel does not tell. */
 int find_touched(struct touched *touched, struct extent data, struct extent heap);
 
-/* Writes the memory of this process, which has started Python and holds no lock of it. 0, or -1 having said why not. */
+/* Writes the memory of this process, which has started Python and does not hold its GIL. 0, or -1 after reporting
+ * the reason. */
 int write_snapshot(const char *path, PyThreadState *thread, const struct places *places);
 
-/* Maps the snapshot of this executable, if there is one that can be trusted, made at this place, of the modules that
- * are there; what Python knows of its thread then, else NULL. */
+/* Maps the snapshot if it is trustworthy and belongs to this executable, this place and the present modules. Returns
+ * Python's thread state, or NULL. */
 PyThreadState *map_snapshot(const struct places *places);
 
-/* In a process that map_snapshot has given its memory, once it has done its work: writes into the snapshot what that
- * was. */
+/* For a process that was mapped from the snapshot and has done its work: records in the snapshot which pages it
+ * wrote to. */
 void note_touched(const struct places *places);
 
 #endif

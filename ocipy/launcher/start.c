@@ -1,4 +1,4 @@
-/* The start library: finds its places, starts Python, calls ocipy.cli.main, and leaves with its answer. */
+/* The start library: finds its places, starts Python, calls ocipy.cli.main, and exits with its result. */
 #include "launcher.h"
 #include "snapshot.h"
 
@@ -20,7 +20,7 @@ static int find_places(const char *library, struct places *places) {
     return 0;
 }
 #else
-/* The library is ocipy/launcher/libocipy-start.so in the directory of packages. */
+/* The library is ocipy/launcher/libocipy-start.so below the directory of packages. */
 static int find_places(const char *library, struct places *places) {
     static const char frozen[] = "/ocipy/launcher/_frozen.bin", snapshot[] = "/ocipy/launcher/" SNAPSHOT_NAME;
     if (strlen(library) + sizeof(snapshot) > PATH_MAX)
@@ -41,9 +41,9 @@ static int find_places(const char *library, struct places *places) {
 }
 #endif
 
-/* What libc would look at later, when the root is the container's: files named by these would be opened there. Python
- * has its own copy of the environment by now, so hooks still inherit them. Times are told in UTC: TZ says so, or libc
- * would read /etc/localtime. */
+/* libc would open files named by these variables later, when the root is the container's. Python has its own copy of
+ * the environment by now, so hooks still inherit them. Set TZ, since libc would read /etc/localtime otherwise; times
+ * are in UTC. */
 static void forget_libc_files(void) {
     static const char *const names[] = {"GCONV_PATH",  "GETCONF_DIR", "HOSTALIASES", "LANGUAGE",
                                         "LOCALDOMAIN", "LOCPATH",     "NLSPATH",     "RESOLV_ADD_TRIM_DOMAINS",
@@ -53,7 +53,7 @@ static void forget_libc_files(void) {
     setenv("TZ", "UTC0", 1);
 }
 
-/* ocipy.cli.main.main(argv): the exit status, -1 with an exception. */
+/* ocipy.cli.main.main(argv): the exit status, or -1 with an exception. */
 static int call_main(void) {
     PyObject *start = PyImport_ImportModule("ocipy.launcher._start");
     PyObject *cli = start ? PyImport_ImportModule("ocipy.cli.main") : NULL;
@@ -67,8 +67,8 @@ static int call_main(void) {
     return PyErr_Occurred() ? -1 : status;
 }
 
-/* For an error that main did not report. The interpreter may be too broken for a traceback, so one line is all that is
- * tried. */
+/* For an exception that main did not report. The interpreter may be too broken for a traceback, so only try to print
+ * one line. */
 static void report_exception(void) {
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
@@ -78,25 +78,25 @@ static void report_exception(void) {
             words ? words : "");
 }
 
-/* Python as it starts, with our modules to be imported. 0, or -1 having said why not, or with an exception. */
+/* Starts Python and prepares the import of our modules. 0; or -1 after reporting the reason, or with an exception. */
 static int start_fresh(const struct places *places) {
     start_python(places);
     return load_frozen(places->frozen) || add_builtin_modules(places) || take_over_imports() ? -1 : 0;
 }
 
-/* `ocipy _snapshot FILE`, which the build or the installation calls once all else is in its place: 0 as well where
- * there can be none. */
+/* `ocipy _snapshot FILE`, which build and installation call last. It also succeeds if this executable cannot have a
+ * snapshot. */
 static int is_snapshot_call(int argc, char **argv) {
     return argc == 3 && !strcmp(argv[1], "_snapshot");
 }
 
-/* `ocipy _touched`, which that calls. */
+/* `ocipy _touched`, which that command runs. */
 static int is_trial_call(int argc, char **argv) {
     return argc == 2 && !strcmp(argv[1], "_touched");
 }
 
 #ifdef OCIPY_SNAPSHOT
-/* Has the snapshot tried by a process of its own, if it is at the place where processes look for it. */
+/* Runs a trial command from the snapshot, if it is at the place where processes look for it. */
 static void have_tried(const char *file, const struct places *places) {
     struct stat made, found;
     if (stat(file, &made) || stat(places->snapshot, &found) || made.st_dev != found.st_dev ||
@@ -113,7 +113,7 @@ static void have_tried(const char *file, const struct places *places) {
         waitpid(child, NULL, 0);
 }
 
-/* Completes the start, imports what is cold, and has Python sleep (at_hand.py). 0, or -1 with an exception. */
+/* Completes the start, imports the cold modules, and puts Python to sleep (at_hand.py). 0, or -1 with an exception. */
 static int import_cold(void) {
     PyObject *python = PyImport_ImportModule("ocipy.launcher.python");
     PyObject *done = python ? PyObject_CallMethod(python, "complete_start", NULL) : NULL;
@@ -132,7 +132,7 @@ static int import_cold(void) {
 }
 
 static int record_snapshot(const struct places *places, const char *file) {
-    clearenv(); /* it is nobody's business, and would be in the file */
+    clearenv(); /* it may contain secrets, and would be in the file */
     if (begin_recording()) {
         complain("cannot begin the snapshot", file);
         return 1;
@@ -147,8 +147,8 @@ static int record_snapshot(const struct places *places, const char *file) {
     return 0;
 }
 
-/* A command that does next to nothing: what it writes to, every other one does. 0 whatever comes of it: without, all is
- * only slower. */
+/* Runs a command that does next to nothing: every other command writes to the same pages. Always returns 0: without
+ * the result, commands are only slower. */
 static int try_snapshot(const struct places *places) {
     static char *words[] = {"ocipy", "--root", "/proc", "state", "touched"};
     PyThreadState *thread = map_snapshot(places);

@@ -1,6 +1,6 @@
-/* The pages of a snapshot that every command writes to, if only to count references: copied together while it is
- * mapped, which takes the kernel half of what it takes one page fault after the other. Which they are is found by a
- * trial, when the snapshot is made. */
+/* The pages of a snapshot that every command writes to, if only to count references. They are copied all at once
+ * when the snapshot is mapped, which takes the kernel half the time of separate page faults. A trial run finds them
+ * when the snapshot is made. */
 #include "snapshot.h"
 
 #include <fcntl.h>
@@ -21,11 +21,12 @@ void copy_touched(const struct touched *touched, struct extent data, struct exte
             return;
         uint64_t start = first < border ? data.start + first * PAGE : heap.start + (first - border) * PAGE;
         if (madvise((void *)start, pages * PAGE, MADV_POPULATE_WRITE))
-            return; /* before Linux 5.14: they come one by one */
+            return; /* before Linux 5.14: they are copied one by one */
     }
 }
 
-/* proc_pid_pagemap(5): bit 63 present, bit 61 of a file (or shared). What is there and of no file is a copy. */
+/* proc_pid_pagemap(5): bit 63 says present, bit 61 file-backed or shared. A present page that is not file-backed is
+ * a copy. */
 static int is_copy(uint64_t entry) {
     return entry >> 63 && !(entry >> 61 & 1);
 }

@@ -12,7 +12,7 @@ void complain(const char *what, const char *path) {
     dprintf(STDERR_FILENO, "ocipy: %s %s: %s\n", what, path, strerror(error));
 }
 
-/* In a user namespace (podman without root) root's files seem to belong to the overflow user: user_namespaces(7). */
+/* In a user namespace (rootless podman) root's files seem to belong to the overflow user: user_namespaces(7). */
 static int in_user_namespace(void) {
     static const char everyone[] = "         0          0 4294967295\n";
     char map[64];

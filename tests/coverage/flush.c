@@ -1,5 +1,4 @@
-/* A library that comes before libc: writes the counters of all that is loaded, also where a process ends by _exit(2).
- */
+/* A preloaded library: writes the counters of everything that is loaded, also when a process ends by _exit(2). */
 #include <sys/syscall.h>
 #include <unistd.h>
 

@@ -1,4 +1,4 @@
-/* Any datagram on a channel is a message, or an Error of ours: never another exception. */
+/* Any datagram on a channel is a message or an ocipy.errors.Error, never another exception. */
 #include "python.h"
 
 #include <sys/socket.h>

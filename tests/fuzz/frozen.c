@@ -1,5 +1,5 @@
-/* A file of frozen modules is refused, or every byte that its table names is in it. Begins right, as none by chance
- * would. */
+/* A file of frozen modules is refused, or contains every byte that its table names. Starts from a correct header, which
+ * would not occur by chance. */
 #include <stddef.h>
 
 #include "../../ocipy/launcher/frozen.c"

@@ -1,5 +1,5 @@
-/* Any bytes are read or refused with a place in them; what was read is written and read again as the same.
- * Compared as text, since Python compares nested values down the C stack. */
+/* Any bytes are either read, or refused with a valid offset. A value that was read is written, and read back as the
+ * same. Compared as text, since Python compares nested values recursively in C. */
 #include "python.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -1,5 +1,5 @@
-/* A snapshot's header is refused, or the pages that it wants copied are in its extents. The first byte of the input
- * says which fields are made right first, so that each check is reached: none is by chance. */
+/* A snapshot's header is refused, or the pages that it lists are in its extents. The first byte of the input says which
+ * fields are corrected first, so that the fuzzer reaches each check: no field is correct by chance. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -32,7 +32,7 @@ void end_recording(struct extent *heap) {
     *heap = (struct extent){0};
 }
 
-/* Whether mmap(2) may have succeeded there, without which nothing is copied. User space ends before 1 << 56 on every
+/* Whether mmap(2) could have succeeded there; otherwise nothing is copied. User space ends before 1 << 56 on every
  * machine. */
 static int can_be_mapped(struct extent extent) {
     uint64_t most = (uint64_t)1 << 56;

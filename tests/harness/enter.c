@@ -1,8 +1,8 @@
 /* enter PID PROGRAM ARGUMENT…: executes a program in the pid namespace of a process, and ends with its exit status.
  *
- * For containers that overwrite whatever enters: this program and the other one are copies. nsenter(1) is no way in
- * there, for it looks for its command by execvp(3), which executes the host's /bin/sh with a file that the container
- * has spoilt (ENOEXEC). */
+ * For containers that overwrite every program that enters: this program and the one that it runs are copies. nsenter(1)
+ * does not work there: it finds its command by execvp(3), which executes the host's /bin/sh for a file that the
+ * container has spoilt (ENOEXEC). */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <sched.h>

@@ -71,6 +71,12 @@ def texts(source: str) -> Iterator[str]:
     yield block
 
 
+def texts_of_c(source: str) -> Iterator[str]:
+    """The comments of a C file, without the asterisks at the beginning of lines, and its strings."""
+    for comment, string in re.findall(r'(/\*.*?\*/)|"((?:[^"\\\n]|\\.)*)"', source, re.DOTALL):
+        yield re.sub(r"^ *\* ?", "", comment, flags=re.MULTILINE) or string
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_pages(name: str) -> None:
     text = (TOP / name).read_text()
@@ -87,6 +93,17 @@ def test_comments_docstrings_and_messages(folder: str) -> None:
         for path in ([place] if place.is_file() else sorted(place.rglob("*.py")))
         for text in texts(path.read_text())
         if ANY.search(text.replace("\n", " "))
+        for finding in findings(text)
+    ]
+    assert found == []
+
+
+def test_c() -> None:
+    found = [
+        f"{path.relative_to(TOP)}: {finding}"
+        for folder in ("ocipy", "tests")
+        for path in sorted((TOP / folder).rglob("*.[ch]"))
+        for text in texts_of_c(path.read_text())
         for finding in findings(text)
     ]
     assert found == []
@@ -112,3 +129,9 @@ def test_each_phrase_is_found_and_sound_english_is_not() -> None:
 def test_strings_and_comments_of_a_module_are_read() -> None:
     source = '"""Of the\nmodule."""\nx = f"a {x} b"  # one\n# two\n'
     assert {"Of the\nmodule.", "a ", " b", "# one\n# two\n"} <= set(texts(source))
+
+
+def test_comments_and_strings_of_c_are_read() -> None:
+    source = '/* a process\n * of ours */\nputs("that is \\"none\\" of"); /* x */'
+    assert list(texts_of_c(source)) == ["/* a process\nof ours */", 'that is \\"none\\" of', "/* x */"]
+    assert findings(next(texts_of_c(source)))

@@ -68,7 +68,7 @@ static void note_blanks(Fault *fault, const char *text, size_t size) {
     }
 }
 
-/* The first byte at or after an offset that is none of these, or the end. */
+/* The first byte at or after an offset that is not one of these characters, or the end. */
 static size_t skip(const Parse *parse, size_t from, const char *characters) {
     while (from < parse->size && is_one_of(parse->text[from], characters))
         from++;
