@@ -5,7 +5,6 @@ from __future__ import annotations
 import posix
 
 from ocipy.children.interrupts import check as check_interrupts
-from ocipy.errors import Error
 from ocipy.init.fifo import AWAKE, EXECUTING
 from ocipy.linux import _kernel
 from ocipy.linux.constants import POLLHUP, POLLIN
@@ -43,9 +42,11 @@ def read_to_end(report: int, name: str, pid: int, pidfd: int, interrupts: int) -
 
 def raise_failure(said: bytes) -> None:
     """Raise the Error in init's message, if there is one."""
-    failure = said.lstrip(AWAKE + EXECUTING)
-    if failure:
-        raise Error.from_message(_message(failure))
+    told = said.lstrip(AWAKE + EXECUTING)
+    if told:
+        from ocipy.init.waiting import failure
+
+        raise failure(_message(told))
 
 
 def _message(data: bytes) -> dict[str, object]:

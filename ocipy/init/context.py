@@ -4,10 +4,11 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from ocipy.linux.channel import Channel
-    from ocipy.plan.model import Onlooker
+    from ocipy.plan.model import Onlooker, Step
 
 
 class Init:
@@ -27,6 +28,7 @@ class Init:
     onlooker: passes on the steps, each when it is due; None without --trace and --debug.
     seccomp_program: BPF, received from the host early.
     cwd_entered: whether the working directory was entered and checked before the ids changed.
+    steps: of the whole lane; none if each is to be taken by itself, for an onlooker.
     environment, command, limits: set by steps, used by the last one. limits: (resource, soft, hard) of prlimit(2).
     """
 
@@ -46,6 +48,7 @@ class Init:
         "rootfs",
         "seccomp_program",
         "state",
+        "steps",
         "sysctl_proc",
     )
 
@@ -75,6 +78,7 @@ class Init:
         self.limits: tuple[tuple[int, int, int], ...] = ()
         self.cwd_entered = False
         self.seccomp_program = b""
+        self.steps: Sequence[Step] = ()
 
     def warn(self, text: str) -> None:
         """Have the host log a warning."""

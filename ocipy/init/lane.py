@@ -81,7 +81,7 @@ PLACES = {
     "cgroup_mount": ("mount_cgroup1", "mount_cgroup2"),
     "devices": ("device", "device_links", "existing_device"),
     "exec_join": ("exec_root", "let_go"),
-    "fifo": ("wait_for_start", "tell_executing"),
+    "fifo": ("tell_executing",),
     "hooks": ("hook",),
     "identity": ("become_root", "stdio_owner", "groups", "gid_uid"),
     "loopback": ("loopback",),
@@ -107,6 +107,7 @@ PLACES = {
     "sysctl": ("sysctl", "sysctl_done"),
     "terminal": ("console",),
     "uts": ("hostname", "domainname"),
+    "waiting": ("wait_for_start",),
 }  # fmt: skip
 
 
@@ -136,6 +137,7 @@ def become_init(plan: Plan, init: Init) -> NoReturn:
         seal_imports()
         if "procfs" in init.fds:
             use_procfs(init, init.fds.pop("procfs"))
+        init.steps = plan.init if init.onlooker is None else ()
         for step in plan.init if init.onlooker is None else init.onlooker.init_lane(plan.init):
             ACTIONS[step.action](init, **step.args)
     except BaseException as error:

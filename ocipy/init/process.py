@@ -241,8 +241,13 @@ def execute(init: Init, *, arguments: tuple[str, ...]) -> None:
             _kernel.execve_limited(init.command, argv, environment, init.limits)
         posix.execve(init.command, argv, init.environment)
     except OSError as error:
-        hint = EXEC_CAUSES.get(error.errno or 0) or CAUSES.get(error.errno or 0, "")
-        raise Error(f"exec {quote(init.command)}: {reason(error)}", hint=hint) from None
+        raise exec_refused(quote(init.command), error.errno or 0) from None
+
+
+def exec_refused(command: str, number: int) -> Error:
+    """The Error for an errno of execve(2). command: quoted."""
+    hint = EXEC_CAUSES.get(number) or CAUSES.get(number, "")
+    return Error(f"exec {command}: {reason(OSError(number, ''))}", hint=hint)
 
 
 def no_process(init: Init) -> None:

@@ -34,7 +34,7 @@ def seccomp_load(init: Init, *, flags: int, optional: bool) -> None:
     try:
         listener = load(init.seccomp_program, flags, optional)
     except OSError as error:
-        raise Error("cannot load the filter", errno=error.errno or 0, hint=_hint(error)) from None
+        raise load_refused(error.errno or 0) from None
     if flags & SECCOMP_FILTER_FLAG_NEW_LISTENER:
         # write and read, since profiles permit these first. The message carries no descriptor (sendmsg may be
         # denied): the host fetches the listener by pidfd_getfd(2).
@@ -53,14 +53,18 @@ def load(program: bytes, flags: int, optional: bool) -> int:
     return _kernel.seccomp_load(program, flags & ~SECCOMP_FILTER_FLAG_SPEC_ALLOW)
 
 
-def _hint(error: OSError) -> str:
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return "without noNewPrivileges it needs CAP_SYS_ADMIN"
-    if error.errno == errno.EINVAL:
-        return "the kernel does not know one of the flags, or one of the actions"
-    if error.errno == errno.ENOMEM:
-        return "the filters of this process and its parents together are too long: seccomp(2)"
-    return ""
+def load_refused(number: int) -> Error:
+    """The Error for an errno of seccomp(2)."""
+    return Error("cannot load the filter", errno=number, hint=_HINTS.get(number, ""))
+
+
+_NEEDS_PRIVILEGE = "without noNewPrivileges it needs CAP_SYS_ADMIN"
+_HINTS = {
+    errno.EACCES: _NEEDS_PRIVILEGE,
+    errno.EPERM: _NEEDS_PRIVILEGE,
+    errno.EINVAL: "the kernel does not know one of the flags, or one of the actions",
+    errno.ENOMEM: "the filters of this process and its parents together are too long: seccomp(2)",
+}
 
 
 ACTIONS = {"seccomp_receive": seccomp_receive, "seccomp_load": seccomp_load}

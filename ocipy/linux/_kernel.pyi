@@ -47,6 +47,27 @@ def execve_limited(
 ) -> NoReturn:
     """prlimit(2) with each (resource, soft, hard), then execve(2), with nothing in between."""
 
+def wait_and_execute(
+    fifo: int,
+    report: int,
+    first_foreign: int,
+    watch: bool,
+    path: bytes,
+    arguments: tuple[bytes, ...],
+    environment: tuple[bytes, ...],
+    limits: tuple[tuple[int, int, int], ...],
+    filter: bytes,
+    filter_in_force: bool,
+    loads_filter: bool,
+    filter_flags: int,
+    filter_is_optional: bool,
+    filter_failure: bytes,
+    exec_failure: bytes,
+) -> NoReturn:
+    """Gives back all memory, waits for start at the FIFO, closes descriptors from first_foreign on except report, loads
+    the filter if loads_filter, sets the limits, and executes. What fails is told through report: filter_failure or
+    exec_failure, the errno, and "}"."""
+
 def unshare(flags: int) -> None: ...
 def setns(fd: int, nstype: int) -> None: ...
 def prctl(option: int, arg2: int = 0, arg3: int = 0, arg4: int = 0, arg5: int = 0) -> int: ...

@@ -44,7 +44,7 @@ PLANNED = set(
     ocipy.host.rlimits ocipy.host.namespaces ocipy.init.capabilities ocipy.init.cgroup ocipy.init.cgroup_mount
     ocipy.init.context ocipy.init.copy_up ocipy.init.devices ocipy.init.identity ocipy.init.keyring ocipy.init.lookup
     ocipy.init.masks ocipy.init.mounts ocipy.init.namespaces ocipy.init.paths ocipy.init.process ocipy.init.rootfs
-    ocipy.init.uts ocipy.init.loopback ocipy.host.process
+    ocipy.init.uts ocipy.init.loopback ocipy.init.waiting ocipy.host.process
     """.split()
 )
 # Modules that delete loads to remove the cgroup.

@@ -24,7 +24,7 @@ BUILD_TOOLS = {"ocipy.launcher.freeze", "ocipy.cli.cold"}
 PARTS = {
     "classic_mounts": "mounts", "exec_join": "exec", "fifo": "process", "keyring": "process",
     "lookup": "process", "move_root": "rootfs", "pid_namespace": "namespaces",
-    "pidfd_socket": "process", "shared_namespace": "uts",
+    "pidfd_socket": "process", "shared_namespace": "uts", "waiting": "process",
 }  # fmt: skip
 # Access to the machine: these modules, and all of posix except these functions, which only read libc's constants.
 DOORS = {"subprocess", "socket", "time", "pathlib", "ocipy.linux._kernel"}

@@ -8,30 +8,9 @@
 
 enum { STACK_SIZE = 16384 };
 
-/* Without libc, whose errno is also the parent's: they share memory. */
-static long raw_call(long number, long first, long second, long third) {
-#if defined(__x86_64__)
-    long result;
-    __asm__ volatile("syscall"
-                     : "=a"(result)
-                     : "a"(number), "D"(first), "S"(second), "d"(third)
-                     : "rcx", "r11", "memory");
-    return result;
-#elif defined(__aarch64__)
-    register long x8 __asm__("x8") = number;
-    register long x0 __asm__("x0") = first;
-    register long x1 __asm__("x1") = second;
-    register long x2 __asm__("x2") = third;
-    __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2) : "memory");
-    return x0;
-#else
-    return -1;
-#endif
-}
-
 static int write_zero(void *fd) {
     static const char zero[] = "0";
-    raw_call(SYS_write, (long)(intptr_t)fd, (long)zero, 1);
+    raw_call(SYS_write, (long)(intptr_t)fd, (long)zero, 1, 0, 0);
     return 0;
 }
 

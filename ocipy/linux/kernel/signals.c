@@ -19,10 +19,6 @@ static PyObject *kernel_reset_signals(PyObject *self, PyObject *Py_UNUSED(ignore
     return none_or_error(syscall(SYS_rt_sigprocmask, SIG_SETMASK, &nothing, NULL, KERNEL_MASK_SIZE));
 }
 
-static void exit_by_signal(int signal) {
-    _exit(128 + signal);
-}
-
 static PyObject *kernel_exit_on_signal(PyObject *self, PyObject *args) {
     int signal;
     struct sigaction action = {.sa_handler = exit_by_signal};

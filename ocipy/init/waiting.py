@@ -1,0 +1,109 @@
+"""The wait for start, and what follows it.
+
+If no program runs between the wait and the exec, all of it is one function of the C extension (kernel/waiting.c), which
+first gives back the memory: a created container may wait for long.
+"""
+
+from __future__ import annotations
+
+import posix
+
+from ocipy.errors import Error
+from ocipy.init.fifo import AWAKE, close_channel, tell_waiting
+from ocipy.init.lookup import quote, to_bytes
+from ocipy.init.process import exec_refused
+from ocipy.linux import _kernel
+from ocipy.linux.constants import POLLIN
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocipy.init.context import Init
+
+WATCH_INTERVAL_MS = 10_000
+# The steps after the wait that the C extension can take.
+LAST = frozenset(("close_descriptors", "tell_executing", "seccomp_load", "execute"))
+
+
+def wait_for_start(init: Init, *, watch: bool) -> None:
+    """Let create return, and block until start writes a byte. Exit on any other byte, and if create ends before it
+    has recorded the container as created.
+
+    watch: exit also when the FIFO is removed, since then nobody could start or delete the container any longer. Not
+    possible under a filter that is already loaded: it need not permit more than read(2).
+    """
+    tell_waiting(init)
+    if not posix.read(init.channel.fd, 64):
+        posix._exit(1)
+    close_channel(init)
+    _wait_and_execute(init, watch)
+    fifo = init.fds.pop("fifo")
+    if watch:
+        _watch(fifo)
+    if posix.read(fifo, 1) != AWAKE:
+        posix._exit(1)
+    posix.close(fifo)
+    init.report_fd = init.fds.pop("report")
+    posix.write(init.report_fd, AWAKE)
+
+
+def _wait_and_execute(init: Init, watch: bool) -> None:
+    """Take all remaining steps in C, without Python: a container may wait for long, and its init holds next to nothing.
+
+    Returns if other steps are among them.
+    """
+    actions = [step.action for step in init.steps]
+    steps = init.steps[actions.index("wait_for_start") + 1 :] if actions else ()
+    if not steps or steps[-1].action != "execute" or not LAST.issuperset(step.action for step in steps):
+        return
+    load = next((step for step in steps if step.action == "seccomp_load"), None)
+    _kernel.wait_and_execute(
+        init.fds["fifo"],
+        init.fds["report"],
+        3 + init.preserved,
+        watch,
+        init.command,
+        tuple(to_bytes(argument) for argument in steps[-1].args["arguments"]),
+        tuple(name + b"=" + value for name, value in init.environment.items()),
+        init.limits,
+        init.seccomp_program,
+        not watch,
+        load is not None,
+        load.args["flags"] if load else 0,
+        load.args["optional"] if load else False,
+        _beginning("seccomp_load", "", load.pointer if load else ""),
+        _beginning("execute", quote(init.command), steps[-1].pointer),
+    )
+
+
+def _beginning(step: str, what: str, pointer: str) -> bytes:
+    """A message of failure up to the errno, which failure completes."""
+    return _kernel.json_dumps({"step": step, "what": what, "pointer": pointer})[:-1] + b',"errno":'
+
+
+def failure(message: dict[str, object]) -> Error:
+    """The Error in a message from exec.report. The sender is not trusted. Never raises."""
+    error = Error.from_message(message)
+    step = message.get("step")
+    if step == "execute":
+        full = exec_refused(error.what, error.errno)
+    elif step == "seccomp_load":
+        from ocipy.init.seccomp import load_refused
+
+        full = load_refused(error.errno)
+    else:
+        return error
+    full.pointer = error.pointer
+    return full
+
+
+def _watch(fifo: int) -> None:
+    """Wait until something is written to the FIFO; exit if it is removed."""
+    try:
+        while not _kernel.poll([(fifo, POLLIN)], WATCH_INTERVAL_MS):
+            if posix.fstat(fifo).st_nlink == 0:
+                posix._exit(1)
+    except OSError:
+        pass  # the read waits too
+
+
+ACTIONS = {"wait_for_start": wait_for_start}
