@@ -1,19 +1,25 @@
 """python -m ocipy.pages SHARE [DOCS]: writes the pages below PREFIX/share, where man and the shells look for them.
 
-DOCS: the sources' docs directory; the man pages take their descriptions from it.
+DOCS: the sources' docs directory; the man pages take their descriptions from it, and it is copied to SHARE/doc/ocipy.
+SOURCE_DATE_EPOCH: the date of the man pages, in seconds; otherwise that of the last change in DOCS.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
+import time
 from pathlib import Path
 
-from ocipy.pages import bash, fish, man, zsh
-from ocipy.pages.markdown import Section, sections
+from ocipy.pages import bash, box, fish, man, zsh
+from ocipy.pages.markdown import Block, Section, parts, sections
 from ocipy.pages.table import table
 
-# The later document describes a command in more detail.
-DOCUMENTS = ("commands.md", "features.md")
+# Each describes its commands in full; commands.md only names those of the later ones.
+DOCUMENTS = ("commands.md", "features.md", "checkpoint.md")
+# Commands that take the flags of others.
+TAKEN = {"run": ("create",), "restore": ("create", "checkpoint", "run")}
 
 
 def pages(docs: Path | None) -> dict[str, str]:
@@ -23,12 +29,38 @@ def pages(docs: Path | None) -> dict[str, str]:
     if docs is not None:
         for name in DOCUMENTS:
             documented |= sections((docs / name).read_text(encoding="utf-8"), [command.name for command in commands])
+        documented[""] = parts((docs / "commands.md").read_text(encoding="utf-8"))[0][1]
+        documented["box"] = whole((docs / "box.md").read_text(encoding="utf-8"))
+        for name in ("box create", "box run"):
+            documented[name] = Section(flags=documented["box"].flags)
+        for name, others in TAKEN.items():
+            documented[name].flags = {
+                flag: text for other in (*others, name) for flag, text in documented[other].flags.items()
+            }
+    texts = man.pages(commands, box.commands(), documented, date(docs))
     return {
-        **{f"man/man1/{name}": text for name, text in man.pages(commands, documented).items()},
+        **{f"man/man1/{name}": text for name, text in texts.items()},
         "bash-completion/completions/ocipy": bash.completion(commands),
         "zsh/site-functions/_ocipy": zsh.completion(commands),
         "fish/vendor_completions.d/ocipy.fish": fish.completion(commands),
     }
+
+
+def whole(text: str) -> Section:
+    """A document as one section, with its headings."""
+    all_of_it = Section()
+    for heading, section in parts(text, with_flags=True):
+        all_of_it.flags |= section.flags
+        all_of_it.blocks += [*([Block(f"## {heading}")] if heading else []), *section.blocks]
+    return all_of_it
+
+
+def date(docs: Path | None) -> str:
+    """YYYY-MM-DD in UTC: the same for the same sources, if SOURCE_DATE_EPOCH is."""
+    given = os.environ.get("SOURCE_DATE_EPOCH")
+    files = sorted(docs.glob("*.md")) if docs is not None else [Path(__file__)]
+    seconds = int(given) if given else max(file.stat().st_mtime for file in files)
+    return time.strftime("%Y-%m-%d", time.gmtime(seconds))
 
 
 def main(share: Path, docs: Path | None) -> None:
@@ -37,6 +69,10 @@ def main(share: Path, docs: Path | None) -> None:
         path = share / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
+    if docs is not None:
+        (share / "doc/ocipy").mkdir(parents=True, exist_ok=True)
+        for document in (*docs.glob("*.md"), docs / "plan.png"):
+            shutil.copyfile(document, share / "doc/ocipy" / document.name)
 
 
 if __name__ == "__main__":

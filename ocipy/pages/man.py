@@ -1,11 +1,15 @@
-"""Man pages, in the macros of man(7): one for ocipy itself, one for each command."""
+"""Man pages, in the macros of man(7): one for ocipy itself, one for each command.
+
+Made without a converter such as pandoc: every way to install ocipy makes them, and has Python only.
+"""
 
 from __future__ import annotations
 
+import re
 import textwrap
 
 from ocipy.cli.arguments import Flag
-from ocipy.pages.markdown import Section, inline
+from ocipy.pages.markdown import Block, Section, inline
 from ocipy.pages.table import Command, spellings
 from ocipy.version import VERSION
 
@@ -13,13 +17,16 @@ EXIT_STATUS = (
     ("0", "Done."),
     ("1", "An error; standard error has the message."),
     ("255", "An error of **exec** itself."),
-    ("other", "**run** and **exec** in the foreground: that of the process, or 128 + the signal that ended it. "
-     "A **create** or **run** that is interrupted: 128 + the signal."),
+    ("other", "**run**, **exec** and **restore** in the foreground: that of the process, or 128 + the signal that "
+     "ended it. A **create** or **run** that is interrupted: 128 + the signal."),
 )  # fmt: skip
+FOREGROUND = ("exec", "restore", "run")
 FILES = (
     ("/run/ocipy", "The containers' state, unless **--root** names another directory."),
     ("$XDG_RUNTIME_DIR/ocipy", "The same for users other than the host's root."),
-)
+    ("/usr/share/doc/ocipy", "The documentation to which these pages refer, such as *errors.md*; **share/doc/ocipy** "
+     "below another prefix."),
+)  # fmt: skip
 ENVIRONMENT = (
     ("XDG_RUNTIME_DIR", "See below, Files."),
     (
@@ -29,60 +36,108 @@ ENVIRONMENT = (
     ),
     ("NOTIFY_SOCKET", "The readiness of the process is passed on to it (sd_notify(3))."),
 )
+EXAMPLE = [
+    "mkdir -p bundle/rootfs",
+    "ocipy spec --bundle bundle",
+    "ocipy validate bundle",
+    "ocipy run --bundle bundle web",
+]
+# The pages that have the contents of a document.
+PAGES = {"box.md": "box", "checkpoint.md": "checkpoint", "commands.md": "", "features.md": "features"}
 
 
-def pages(commands: tuple[Command, ...], documented: dict[str, Section]) -> dict[str, str]:
-    """The text of each page by its file name. documented: the commands' descriptions in docs/."""
+def pages(
+    commands: tuple[Command, ...], boxes: tuple[Command, ...], documented: dict[str, Section], date: str
+) -> dict[str, str]:
+    """The text of each page by its file name.
+
+    documented: the commands' descriptions in docs/, "" for that of ocipy itself. date: of the pages, YYYY-MM-DD.
+    """
     ours, *others = commands
-    found = {"ocipy.1": overview(ours, others)}
-    for command in others:
-        found[f"ocipy-{command.name}.1"] = page(command, documented.get(command.name, Section()))
+    found = {"ocipy.1": overview(ours, others, documented.get("", Section()), date)}
+    for command in (*others, *boxes):
+        more = boxes if command.name == "box" else ()
+        text = page(command, documented.get(command.name, Section()), date, more)
+        found[f"{_title(command)}.1"] = text
     return found
 
 
-def overview(ours: Command, others: list[Command]) -> str:
+def overview(ours: Command, others: list[Command], section: Section, date: str) -> str:
     """ocipy(1)."""
-    lines = [*_head("ocipy", ours.summary), ".B ocipy", _text(ours.usage), ".SH DESCRIPTION"]
+    lines = [*_head("ocipy", ours.summary, date), ".B ocipy", _text(ours.usage), ".SH DESCRIPTION"]
     lines += [
         _text("**ocipy** makes a container of a bundle: a directory with a **config.json** and a root filesystem, as "
-              "the OCI runtime specification has it. Its command line is that of runc(8), so podman(1), Docker and "
-              "containerd can use it as their runtime."),
+              "the OCI runtime specification has it. Its command line is that of **runc**(8), so **podman**(1), Docker "
+              "and containerd can use it as their runtime."),
         ".PP",
         _text("Flags are taken as **--flag value**, **--flag=value** and **-flag value**, before and after the other "
               "arguments."),
         ".SH COMMANDS",
     ]  # fmt: skip
     for command in others:
-        lines += _entry(f"**ocipy-{command.name}**(1)", _sentence(command.summary))
+        lines += _entry(f"**{_title(command)}**(1)", command.summary)
     lines.append(".SH OPTIONS")
     for flag in ours.flags:
-        lines += _option(flag, flag.help)
+        lines += _option(flag, section)
     for title, entries in (("EXIT STATUS", EXIT_STATUS), ("ENVIRONMENT", ENVIRONMENT), ("FILES", FILES)):
         lines.append(f".SH {title}")
         for name, text in entries:
-            lines += _entry(f"**{name}**", text)
-    return _page([*lines, *_see_also(*(f"ocipy-{command.name}(1)" for command in others))])
+            lines += _entry(name if name == "other" else f"**{name}**", text)
+    lines += [".SH EXAMPLES", *_blocks([Block(example=EXAMPLE)])]
+    return _page([*lines, *_see_also(lines, *(f"**{_title(command)}**(1)" for command in others))])
 
 
-def page(command: Command, section: Section) -> str:
+def page(command: Command, section: Section, date: str, subcommands: tuple[Command, ...] = ()) -> str:
     """ocipy-COMMAND(1)."""
-    name = f"ocipy-{command.name}"
-    usage = _text("[GLOBALS]") + rf" \fB{_escaped(command.name)}\fR " + _text(command.usage)
-    lines = [*_head(name, command.summary), ".B ocipy", usage.rstrip()]
-    lines += [".SH DESCRIPTION", *(_blocks(section) or [_text(_sentence(command.summary))])]
+    description, examples = _apart(section)
+    if command.name.startswith("box "):
+        usage = rf"\fB{_escaped(command.name)}\fR " + _text(command.usage)
+    else:
+        usage = _text("[GLOBALS]") + rf" \fB{_escaped(command.name)}\fR " + _text(command.usage)
+    lines = [*_head(_title(command), command.summary, date), ".B ocipy", usage.rstrip()]
+    lines += [".SH DESCRIPTION", *(_blocks(description) or [_text(_sentence(command.summary))])]
+    if subcommands:
+        lines.append(".SH COMMANDS")
+    for other in subcommands:
+        lines += _entry(f"**{_title(other)}**(1)", other.summary)
     lines.append(".SH OPTIONS")
     for flag in command.flags:
-        # Some tables in docs/ have only the field of config.json that a flag sets.
-        lines += _option(flag, max(flag.help, section.flags.get(flag.name, ""), key=len))
-    lines += [".PP", _text("The flags that come before the command are in **ocipy**(1).")]
-    return _page([*lines, *_see_also("ocipy(1)")])
+        lines += _option(flag, section)
+    if not command.name.startswith("box "):
+        lines += [".PP", _text("The flags that come before the command are in **ocipy**(1).")]
+    if "box" not in command.name:
+        status = (
+            "Without **--detach** that of the process, or 128 + the signal that ended it; otherwise 0"
+            if (command.name in FOREGROUND)
+            else "0"
+        )
+        error = 255 if command.name == "exec" else 1
+        lines += [".SH EXIT STATUS", _text(f"{status}, or {error} after an error, with the message on standard error.")]
+    if examples:
+        lines += [".SH EXAMPLES", *_blocks(examples)]
+    see = ["**ocipy**(1)"] + (["**ocipy-box**(1)"] if command.name.startswith("box ") else [])
+    return _page([*lines, *_see_also(lines, *see)])
 
 
-def _head(name: str, summary: str) -> list[str]:
+def _title(command: Command) -> str:
+    return f"ocipy-{command.name.replace(' ', '-')}"
+
+
+def _apart(section: Section) -> tuple[list[Block], list[Block]]:
+    """The description; the examples that no paragraph announces by a colon."""
+    description: list[Block] = []
+    examples: list[Block] = []
+    for block in section.blocks:
+        announced = bool(description) and description[-1].text.endswith(":")
+        (examples if block.example and not announced else description).append(block)
+    return description, examples
+
+
+def _head(name: str, summary: str, date: str) -> list[str]:
     title = _escaped(name.upper())
     return [
         r".\" Made from the table of ocipy's commands by ocipy.pages.",
-        f'.TH {title} 1 "" "ocipy {VERSION}" "User Commands"',
+        f'.TH {title} 1 {date} "ocipy {VERSION}" "User Commands"',
         # No hyphenation and no stretched lines: readers copy commands.
         ".nh",
         ".ad l",
@@ -92,12 +147,18 @@ def _head(name: str, summary: str) -> list[str]:
     ]
 
 
-def _option(flag: Flag, text: str) -> list[str]:
+def _option(flag: Flag, section: Section) -> list[str]:
+    """What the documentation says of a flag, or else its help, with the field of config.json that it sets."""
     names = ", ".join(f"**{name}**" for name in spellings(flag))
     value = "" if flag.kind == "switch" else f" {flag.metavar}"
-    default = f" (default: {flag.default})" if flag.default not in (None, "") else ""
-    again = " May be repeated." if flag.kind == "list" and "repeated" not in text else ""
-    return _entry(names + value, _sentence(text.rstrip(".") + default) + again)
+    text = section.flags.get(flag.name) or flag.help
+    if flag.name in section.fields:
+        text += f" (**{section.fields[flag.name]}**)"
+    if flag.default not in (None, "") and "default" not in text:
+        text += f" (default: {flag.default})"
+    if flag.kind == "list" and "repeated" not in text:
+        text += "; may be repeated"
+    return _entry(names + value, text)
 
 
 def _sentence(text: str) -> str:
@@ -108,27 +169,52 @@ def _entry(name: str, text: str) -> list[str]:
     return [".TP", _text(name), _text(text)]
 
 
-def _blocks(section: Section) -> list[str]:
+def _example(lines: list[str]) -> list[str]:
+    return [".PP", ".in +4n", ".EX", *(r"\&" + _escaped(line) for line in lines), ".EE", ".in"]
+
+
+def _blocks(blocks: list[Block]) -> list[str]:
     lines: list[str] = []
-    for block in section.blocks:
+    for block in blocks:
         if block.example:
-            lines += [".PP", ".in +4n", ".EX", *(r"\&" + _escaped(line) for line in block.example), ".EE", ".in"]
+            lines += _example(block.example)
         for first, *rest in block.rows:
             lines += _entry(first or "otherwise", "; ".join(cell for cell in rest if cell) or "nothing")
-        if block.text:
-            lines += [".PP", _text(block.text)]
+        if block.text.startswith("## "):
+            lines += [f".SS {_escaped(block.text.removeprefix('## '))}"]
+        elif block.text:
+            lines += [*([] if lines and lines[-1].startswith(".SS") else [".PP"]), _text(block.text)]
     return lines[1:] if lines[:1] == [".PP"] else lines
 
 
-def _see_also(*others: str) -> list[str]:
-    return [".SH SEE ALSO", _text(", ".join([*others, "runc(8)", "podman(1)"]))]
+def _see_also(lines: list[str], *others: str) -> list[str]:
+    """The other pages, and the documents that this one names."""
+    documents = sorted(set(re.findall(r"\\fI([a-z\\-]+\.md)\\fR", "\n".join(lines))))
+    text = ", ".join([*others, "**runc**(8)", "**podman**(1)"])
+    found = [".SH SEE ALSO", _text(text)]
+    if documents:
+        named = ", ".join(rf"\fI{name}\fR" for name in documents)
+        found += [".PP", *textwrap.wrap(named + ": see FILES in " + r"\fBocipy\fR(1).", 78, break_on_hyphens=False)]
+    return found
 
 
 def _text(text: str) -> str:
-    """A paragraph, with emphasis in bold."""
-    words = "".join(rf"\fB{_escaped(piece)}\fR" if bold else _escaped(piece) for bold, piece in inline(text))
-    lines = textwrap.wrap(words, 78, break_long_words=False, break_on_hyphens=False)
+    """A paragraph, with its fonts."""
+    words = "".join(_piece(font, piece) for font, piece in inline(_with_pages(text)))
+    lines = textwrap.wrap(words, 72, break_long_words=False, break_on_hyphens=False)
     return "\n".join(r"\&" + line if line.startswith((".", "'")) else line for line in lines)
+
+
+def _with_pages(text: str) -> str:
+    """The text with the names of man pages in place of links to documents that they contain."""
+    for document, name in PAGES.items():
+        shown = f"**ocipy{'-' * bool(name)}{name}**(1)"
+        text = re.sub(rf"\[{re.escape(document)}\]\({re.escape(document)}[^)]*\)", shown, text)
+    return re.sub(r"(?<!\*)\*([a-z-]+\.md)\*(?!\*)", r"[\1](\1)", text)
+
+
+def _piece(font: str, text: str) -> str:
+    return _escaped(text) if font == "R" else rf"\f{font}{_escaped(text)}\fR"
 
 
 def _escaped(text: str) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-_INLINE = re.compile(r"`(?P<code>[^`]+)`|\*\*(?P<bold>.+?)\*\*|\[(?P<link>[^]]+)\]\([^)]*\)")
+_INLINE = re.compile(r"`(?P<code>[^`]+)`|\*\*(?P<bold>.+?)\*\*|\[(?P<link>[^]]+)\]\((?P<target>[^)]*)\)")
 
 
 @dataclass
@@ -20,10 +20,24 @@ class Block:
 
 @dataclass
 class Section:
-    """A command's description: blocks in order, and the texts of its flags by name."""
+    """Blocks in order; the texts of flags by name; the fields of config.json that flags set."""
 
     blocks: list[Block] = field(default_factory=list)
     flags: dict[str, str] = field(default_factory=dict)
+    fields: dict[str, str] = field(default_factory=dict)
+
+
+def parts(text: str, *, with_flags: bool = False) -> list[tuple[str, Section]]:
+    """A document's sections with their headings; the first one, without a heading, is what comes before any.
+
+    with_flags: tables of flags are also blocks.
+    """
+    first, *others = re.split(r"^## ", text, flags=re.MULTILINE)
+    found = [("", _section(first, with_flags))]
+    for other in others:
+        heading, _, body = other.partition("\n")
+        found.append((heading, _section(body, with_flags)))
+    return found
 
 
 def sections(text: str, names: Iterable[str]) -> dict[str, Section]:
@@ -33,16 +47,15 @@ def sections(text: str, names: Iterable[str]) -> dict[str, Section]:
     """
     known = set(names)
     found: dict[str, Section] = {}
-    for part in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
-        heading, _, body = part.partition("\n")
+    for heading, section in parts(text)[1:]:
         for title in heading.removeprefix("ocipy ").split(", "):
             name = title.split()[0]
             if name in known:
-                found[name] = _section(body)
+                found[name] = section
     return found
 
 
-def _section(body: str) -> Section:
+def _section(body: str, with_flags: bool) -> Section:
     section = Section()
     for block in re.split(r"\n{2,}", body.strip("\n")):
         lines = block.splitlines()
@@ -54,14 +67,7 @@ def _section(body: str) -> Section:
                 example = [*section.blocks.pop().example, "", *example]
             section.blocks.append(Block(example=example))
         elif lines[0].startswith("|"):
-            rows = [_cells(line) for line in lines[2:]]
-            flags = [row for row in rows if row[0].startswith("`--")]
-            for first, *rest in flags:
-                for name in re.findall(r"--([a-z0-9-]+)", first):
-                    section.flags[name] = rest[0]
-            others = [row for row in rows if row not in flags]
-            if others:
-                section.blocks.append(Block(rows=others))
+            _read_table(lines, section, with_flags)
         elif lines[0].startswith("- "):
             items = re.split(r"^- ", "\n".join(lines), flags=re.MULTILINE)[1:]
             section.blocks += [Block("• " + " ".join(item.split())) for item in items]
@@ -70,21 +76,47 @@ def _section(body: str) -> Section:
     return section
 
 
+def _read_table(lines: list[str], section: Section, with_flags: bool) -> None:
+    """A table's rows; those of flags become texts of the flags. The second column's heading may be "field of `X`"."""
+    header, rows = _cells(lines[0]), [_cells(line) for line in lines[2:]]
+    parent = re.fullmatch(r"field of `(.+)`", header[1]) if len(header) > 1 else None
+    others = []
+    for row in rows:
+        names = re.findall(r"--([a-z0-9-]+)", row[0]) if row[0].startswith("`--") else []
+        if with_flags or not names:
+            others.append(row)
+        if names and parent and re.fullmatch(r"(`[^`]+`(, |$))+", row[1]):
+            fields = re.findall(r"`([^`]+)`", row[1])
+            section.fields |= {name: f"{parent[1]}.{field}" for name, field in zip(names, fields, strict=True)}
+        elif names and row[1]:
+            # The row's other flags have only the text of their help.
+            section.flags[names[0]] = "; ".join(filter(None, (section.flags.get(names[0]), row[1])))
+    if others:
+        section.blocks.append(Block(rows=others))
+    elif section.blocks and section.blocks[-1].text.endswith(":"):
+        # It announced the table: "It takes the flags of create, and:".
+        sentences = re.split(r"(?<=[.:]) ", section.blocks.pop().text)
+        if sentences[:-1]:
+            section.blocks.append(Block(" ".join(sentences[:-1])))
+
+
 def _cells(line: str) -> list[str]:
-    cells = re.split(r"(?<!\\)\|", line.strip().strip("|"))
+    cells = re.split(r"(?<!\\)\|", line.strip().removeprefix("|").removesuffix("|"))
     return [cell.strip().replace("\\|", "|") for cell in cells]
 
 
-def inline(text: str) -> list[tuple[bool, str]]:
-    """The text in pieces, each with whether it is emphasized."""
+def inline(text: str) -> list[tuple[str, str]]:
+    """The text in pieces, each with its font: R (roman), B (bold: code and emphasis), I (italic: another page)."""
     pieces, end = [], 0
     for match in _INLINE.finditer(text):
-        pieces.append((False, text[end : match.start()]))
+        pieces.append(("R", text[end : match.start()]))
         link = match["link"]
-        if link is not None:
-            pieces += inline(link)
+        if link is None:
+            pieces.append(("B", match["code"] or match["bold"]))
+        elif link.endswith(".md"):
+            pieces.append(("I", link))
         else:
-            pieces.append((True, match["code"] or match["bold"]))
+            pieces += inline(link)
         end = match.end()
-    pieces.append((False, text[end:]))
-    return [(bold, piece) for bold, piece in pieces if piece]
+    pieces.append(("R", text[end:]))
+    return [(font, piece) for font, piece in pieces if piece]
