@@ -40,7 +40,10 @@ class Message:
     def body(self) -> tuple[Any, ...]:
         """Return the values; of a variant only its value. Raises ValueError."""
         reader = _Reader(self._body, self._order)
-        return tuple(reader.read(part) for part in split(self.fields.get(SIGNATURE, "")))
+        signature = self.fields.get(SIGNATURE, "")
+        if not isinstance(signature, str):
+            raise ValueError("the header's signature is not text")
+        return tuple(reader.read(part) for part in split(signature))
 
 
 def call(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jeepney import DBusAddress, Endianness, Message, Parser, new_error, new_method_call, new_method_return, new_signal
 
@@ -129,6 +129,7 @@ def test_what_is_not_for_systemd(signature: str) -> None:
 
 
 @given(st.binary(max_size=200))
+@example(b"\x08\x01t\x00\x00\x00\x00\x00\x00")  # a signature that is a number
 @settings(max_examples=500, deadline=None)
 def test_nonsense_is_a_value_error_or_nothing(data: bytes) -> None:
     begin = b"l\2\0\1" + len(data).to_bytes(4, "little") + b"\1\0\0\0"
