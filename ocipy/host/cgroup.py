@@ -1,4 +1,4 @@
-"""The host lane's side of the cgroup: made, joined, limited."""
+"""linux.cgroupsPath and linux.resources on the host: the cgroup is made, joined and limited."""
 
 from __future__ import annotations
 

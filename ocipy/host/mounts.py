@@ -1,4 +1,4 @@
-"""What the host opens for the container's mounts, while paths can be walked with the host's privileges."""
+"""mounts on the host: what it opens while it can walk paths with its privileges; uidMappings and gidMappings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The host lane's side of the namespaces: opening the joined ones, the clone, the stages, the id maps."""
+"""linux.namespaces on the host: opening the joined ones, the clone, the stages; uidMappings and gidMappings."""
 
 from __future__ import annotations
 

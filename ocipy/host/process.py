@@ -1,4 +1,4 @@
-"""What the host sets on the process by its pid: oom_score_adj, CPU affinity."""
+"""What the host sets on the process by its pid: process.oomScoreAdj, and execCPUAffinity, initial and final."""
 
 from __future__ import annotations
 

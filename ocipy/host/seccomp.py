@@ -1,4 +1,4 @@
-"""linux.seccomp on the host: the profile is compiled to BPF, and filters are kept.
+"""linux.seccomp on the host: the profile is compiled to BPF, and filters are kept; listenerPath, listenerMetadata.
 
 Compiling needs libseccomp and all of Python, so it is done once (host/seccomp_compile.py, in a child). The program
 is kept under a digest of everything that it depends on: the profile, the architecture, the kernel's release and the

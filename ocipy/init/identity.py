@@ -1,4 +1,7 @@
-"""The ids of init: root of the user namespace during setup, the configured user at the end (credentials(7))."""
+"""process.user: init is root of its user namespace during setup, and gets uid, gid and additionalGids at the end.
+
+See credentials(7).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What init looks up in the container's files: the command in its PATH, and the user's home in its passwd file.
+"""What init looks up in the container's files: the command (process.args) in PATH, and the user's home in passwd.
 
 Both belong to the image and are hostile. passwd(5) is read without libc, which would load libraries of the image
 (CVE-2019-14271), and without ever blocking.

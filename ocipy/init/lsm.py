@@ -1,4 +1,4 @@
-"""AppArmor and SELinux: the confinement of the next exec, written to /proc/self/attr on our own procfs.
+"""process.apparmorProfile and process.selinuxLabel: written to /proc/self/attr on our own procfs, for the next exec.
 
 Through the container's /proc a write could end up in another file (CVE-2019-16884, CVE-2025-52881). What was written
 is read back.

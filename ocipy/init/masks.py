@@ -1,4 +1,4 @@
-"""The steps that cover paths: read-only, or unreadable."""
+"""linux.maskedPaths and linux.readonlyPaths: the steps that cover paths."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Joining the namespaces given by path, unsharing the cgroup one, and what must be dropped beforehand."""
+"""linux.namespaces: joining those with a path, unsharing the cgroup one, and what must be dropped beforehand."""
 
 from __future__ import annotations
 

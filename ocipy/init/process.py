@@ -1,4 +1,4 @@
-"""What the process starts with: session, signals, working directory, environment, umask, descriptors; then the exec."""
+"""process: session, signals, descriptors, cwd, env, umask and noNewPrivileges; then the exec of args."""
 
 from __future__ import annotations
 

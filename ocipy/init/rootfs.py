@@ -1,4 +1,4 @@
-"""The steps that turn the container's root into a mount, and then into "/"."""
+"""root and linux.rootfsPropagation: the steps that turn the root into a mount, then into "/", and root.readonly."""
 
 from __future__ import annotations
 

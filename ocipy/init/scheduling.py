@@ -1,4 +1,4 @@
-"""The process's scheduling policy, I/O priority, personality and memory policy, which all survive the exec."""
+"""process.scheduler, process.ioPriority, linux.personality and linux.memoryPolicy, which all survive the exec."""
 
 from __future__ import annotations
 

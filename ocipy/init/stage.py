@@ -1,4 +1,4 @@
-"""The stage before init, used to join namespaces, or to make one before the others."""
+"""The stage before init, which joins namespaces (linux.namespaces), or makes one before the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The container's terminal: a pseudoterminal of the container's own devpts (pty(7), ioctl_tty(2)).
+"""process.terminal and process.consoleSize: a pseudoterminal of the container's own devpts (pty(7), ioctl_tty(2)).
 
 Everything is used by descriptor: by the time that /dev/pts/N is bound on /dev/console, the name may refer to anything
 (CVE-2025-52565), and so may /dev/ptmx.

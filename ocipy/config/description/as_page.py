@@ -66,11 +66,10 @@ def render(document: Object) -> str:
 def _walk(kind: Object, place: str, names: str) -> Iterator[tuple[Object, str, Member, str]]:
     """(object, its place, member, the modules of the member) of everything in an object, at every place."""
     for member in kind.members:
-        own = member.modules or names
-        yield kind, place, member, own
+        yield kind, place, member, member.modules or names
         inner, suffix = _inner(member.value)
         if inner:
-            yield from _walk(inner, f"{place}.{member.name}{suffix}".removeprefix("."), own)
+            yield from _walk(inner, f"{place}.{member.name}{suffix}".removeprefix("."), member.below or names)
 
 
 def _inner(value: Value) -> tuple[Object | None, str]:
@@ -88,7 +87,8 @@ def _inner(value: Value) -> tuple[Object | None, str]:
 
 def _files(names: str) -> Iterator[str]:
     for name in names.split(" ") if names else ():
-        found = [f"{room}/{name}" for room in ROOMS if (PACKAGE / room / f"{name}.py").is_file()]
+        paths = [name] if "/" in name else [f"{room}/{name}" for room in ROOMS]
+        found = [path for path in paths if (PACKAGE / f"{path}.py").is_file()]
         if not found:
             raise ValueError(f"no room has a module {name}")
         yield from found

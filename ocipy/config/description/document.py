@@ -26,13 +26,17 @@ class Mount(TypedDict, total=False):
     """Where in the container; a relative path is taken below /."""
     source: str
     """A device, the file or directory of a bind mount (relative to the bundle), or a mere name."""
-    type: Annotated[str, In("mounts classic_mounts idmap cgroup_mount")]
+    type: Annotated[str, In("plan/mounts plan/cgroup_mount")]
     """The filesystem, as in /proc/filesystems; a bind mount needs none."""
-    options: Annotated[list[str], In("mount_options mounts idmap copy_up")]
+    options: Annotated[list[str], In("plan/mount_options plan/mounts plan/idmap init/mounts init/copy_up")]
     """Options as of mount(8): flags of the mount, and what the filesystem itself understands."""
-    uidMappings: Annotated[list[IDMapping], Since("1.1"), Only("Linux"), In("idmap")]
+    uidMappings: Annotated[
+        list[IDMapping], Since("1.1"), Only("Linux"), In("plan/idmap host/mounts", below="plan/idmap")
+    ]
     """Map the owners of files on this bind mount: an idmapped mount."""
-    gidMappings: Annotated[list[IDMapping], Since("1.1"), Only("Linux"), In("idmap")]
+    gidMappings: Annotated[
+        list[IDMapping], Since("1.1"), Only("Linux"), In("plan/idmap host/mounts", below="plan/idmap")
+    ]
     """Map the groups of files on this bind mount; goes with uidMappings."""
 
 
@@ -52,17 +56,17 @@ class Hook(TypedDict, total=False):
 class Hooks(TypedDict, total=False):
     """Programs that are run at points of the container's life, each list in its order."""
 
-    prestart: Annotated[list[Hook], Deprecated()]
+    prestart: Annotated[list[Hook], Deprecated(), In("plan/hooks host/hooks", below="hooks")]
     """On the host, during create, before createRuntime: use createRuntime instead."""
-    createRuntime: Annotated[list[Hook], Since("1.0.2")]
+    createRuntime: Annotated[list[Hook], Since("1.0.2"), In("plan/hooks host/hooks", below="hooks")]
     """On the host, during create, once the namespaces exist and before the root is changed."""
-    createContainer: Annotated[list[Hook], Since("1.0.2")]
+    createContainer: Annotated[list[Hook], Since("1.0.2"), In("plan/hooks init/hooks", below="hooks")]
     """In the container's namespaces, during create, before the root is changed: paths are the host's."""
-    startContainer: Annotated[list[Hook], Since("1.0.2")]
+    startContainer: Annotated[list[Hook], Since("1.0.2"), In("plan/hooks init/hooks", below="hooks")]
     """In the container, during start, right before its command is executed."""
-    poststart: list[Hook]
+    poststart: Annotated[list[Hook], In("plan/hooks host/hooks", below="hooks")]
     """On the host, after start has executed the command."""
-    poststop: list[Hook]
+    poststop: Annotated[list[Hook], In("plan/hooks host/hooks", below="hooks")]
     """On the host, after delete; a failure is only logged."""
 
 

@@ -24,7 +24,7 @@ from ocipy.config.description.values import (
 class Namespace(TypedDict, total=False):
     """A namespace that the container does not share with the runtime: namespaces(7)."""
 
-    type: Required[NamespaceType]
+    type: Required[Annotated[NamespaceType, In("plan/namespaces")]]
     """The kind of namespace."""
     path: str
     """The absolute path of an existing namespace to join; absent or empty: a new one is made."""
@@ -42,7 +42,7 @@ class TimeOffset(TypedDict, total=False):
 class Device(TypedDict, total=False):
     """A device node, or a FIFO, in the container."""
 
-    type: Required[DeviceType]
+    type: Required[Annotated[DeviceType, In("plan/devices")]]
     """The kind of node: c or u is a character device, b a block device, p a FIFO; mknod(1)."""
     path: Required[str]
     """Its absolute path in the container."""
@@ -50,7 +50,7 @@ class Device(TypedDict, total=False):
     """The major number; required except for a FIFO."""
     minor: Int64
     """The minor number; required except for a FIFO."""
-    fileMode: Uint32
+    fileMode: Annotated[Uint32, In("plan/devices")]
     """Its permission bits, as a decimal number: 438 is 0666. The file type may be in it as well."""
     uid: Uint32
     """Its owner, an id in the container; 0 if absent."""
@@ -103,23 +103,31 @@ class Personality(TypedDict, total=False):
 class Linux(TypedDict, total=False):
     """What Linux alone has."""
 
-    namespaces: Annotated[list[Namespace], In("namespaces stage")]
+    namespaces: Annotated[list[Namespace], In("namespaces stage", below="namespaces")]
     """Namespaces that the container does not share with the runtime, each type once."""
-    uidMappings: Annotated[list[IDMapping], In("namespaces")]
+    uidMappings: Annotated[list[IDMapping], In("plan/namespaces host/namespaces", below="plan/namespaces")]
     """The user ids of a new user namespace."""
-    gidMappings: Annotated[list[IDMapping], In("namespaces")]
+    gidMappings: Annotated[list[IDMapping], In("plan/namespaces host/namespaces", below="plan/namespaces")]
     """The group ids of a new user namespace."""
-    timeOffsets: Annotated[dict[str, TimeOffset], Since("1.1"), In("namespace_contents namespaces")]
+    timeOffsets: Annotated[
+        dict[str, TimeOffset], Since("1.1"), In("namespace_contents plan/namespaces", below="plan/namespace_contents")
+    ]
     """By how much the clocks monotonic and boottime of a new time namespace are shifted: time_namespaces(7)."""
-    devices: Annotated[list[Device], In("devices")]
+    devices: Annotated[list[Device], In("plan/devices host/devices init/devices")]
     """Device nodes besides the default ones, such as /dev/null."""
     netDevices: Annotated[dict[str, NetDevice], Since("1.3"), In("namespace_contents network_devices")]
     """Network devices that move into the container's network namespace, by their names on the host."""
-    cgroupsPath: Annotated[str, In("cgroup systemd")]
+    cgroupsPath: Annotated[str, In("plan/cgroup plan/systemd host/cgroup host/systemd")]
     """The container's cgroup: a path below the mount point, or slice:prefix:name with --systemd-cgroup."""
-    resources: Annotated[Resources, In("cgroup resources v1_files v2_files")]
+    resources: Annotated[
+        Resources,
+        In(
+            "plan/cgroup host/cgroup cgroups/resources cgroups/v1_files cgroups/v2_files systemd/properties",
+            below="cgroups/v1_files cgroups/v2_files",
+        ),
+    ]
     """Limits of the container's cgroup."""
-    intelRdt: Annotated[IntelRdt, In("intel_rdt")]
+    intelRdt: Annotated[IntelRdt, In("intel_rdt", below="plan/intel_rdt")]
     """The container's shares of cache and memory bandwidth."""
     memoryPolicy: Annotated[MemoryPolicy, Since("1.3"), In("scheduling")]
     """Which NUMA nodes memory comes from."""
@@ -133,7 +141,7 @@ class Linux(TypedDict, total=False):
     """Absolute paths that are covered, so that they cannot be read."""
     readonlyPaths: Annotated[list[str], In("masks")]
     """Absolute paths that are made read-only."""
-    mountLabel: Annotated[str, In("mounts")]
+    mountLabel: Annotated[str, In("plan/mounts plan/cgroup_mount")]
     """The SELinux context of the container's mounts."""
     personality: Annotated[Personality, Since("1.0.2"), In("scheduling")]
     """The execution domain."""

@@ -59,12 +59,14 @@ class Only:
 
 @dataclass(frozen=True)
 class In:
-    """The modules that carry the member out, by name: "mounts" stands for plan/mounts.py, init/mounts.py and so on.
+    """The modules that carry the member out; several are separated by spaces.
 
-    Several names are separated by spaces. Holds for what is below the member as well.
+    names: "mounts" stands for that module in each room that has one, "init/mounts" for a single one. below: the modules
+    of the members below this one that do not name any; by default the same.
     """
 
     names: str
+    below: str = ""
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Member:
-    """A member of an object. since, platform, modules: "" where the description says nothing.
+    """A member of an object. since, platform, modules, below (as in markers.In): "" if the description says nothing.
 
     required_unless: (another member, the values of it that make this one optional).
     """
@@ -112,6 +112,7 @@ class Member:
     deprecated: bool
     platform: str
     modules: str
+    below: str
 
 
 def read(name: str) -> Object:
@@ -171,6 +172,7 @@ class _Reader:
             deprecated=markers.Deprecated in said,
             platform=said[markers.Only].platform if markers.Only in said else "",
             modules=said[markers.In].names if markers.In in said else "",
+            below=(said[markers.In].below or said[markers.In].names) if markers.In in said else "",
         )
 
     def value(self, hint: Any) -> Value:

@@ -33,7 +33,7 @@ class User(TypedDict, total=False):
     """The user id; 0 if absent."""
     gid: Uint32
     """The group id; 0 if absent."""
-    umask: Annotated[Uint32, Since("1.0.2"), In("process")]
+    umask: Annotated[Uint32, Since("1.0.2"), In("plan/process init/process")]
     """The file mode creation mask, as a decimal number: 18 is 022."""
     additionalGids: list[Uint32]
     """Supplementary group ids."""
@@ -57,7 +57,7 @@ class Capabilities(TypedDict, total=False):
 class Rlimit(TypedDict):
     """A resource limit: getrlimit(2)."""
 
-    type: RlimitName
+    type: Annotated[RlimitName, In("plan/rlimits")]
     """The resource, such as RLIMIT_NOFILE."""
     soft: Uint64
     """The limit that is in force."""
@@ -69,7 +69,9 @@ class Rlimit(TypedDict):
 IOPriority = TypedDict(
     "IOPriority",
     {
-        "class": Required[Annotated[IOPriorityClass, Doc("The class: real time, best effort or idle.")]],
+        "class": Required[
+            Annotated[IOPriorityClass, Doc("The class: real time, best effort or idle."), In("plan/scheduling")]
+        ],
         "priority": Annotated[Int32, Doc("The level in the class, 0 (first) to 7 (last); 0 if absent.")],
     },
     total=False,
@@ -108,33 +110,33 @@ class ExecCPUAffinity(TypedDict, total=False):
 class Process(TypedDict, total=False):
     """A process of the container."""
 
-    cwd: Required[str]
+    cwd: Required[Annotated[str, In("plan/process init/process")]]
     """Its working directory, an absolute path in the container."""
     terminal: Annotated[bool, In("terminal")]
     """Give it a pseudoterminal as standard input, output and error."""
-    consoleSize: Annotated[ConsoleSize, Anything(), In("terminal")]
+    consoleSize: Annotated[ConsoleSize, Anything(), In("plan/terminal init/terminal", below="plan/terminal")]
     """The size of its terminal; ignored, whatever it is, unless terminal is true."""
     user: Annotated[User, In("identity")]
     """Who it is: user, groups and file mode creation mask."""
-    args: Annotated[list[str], In("process lookup")]
+    args: Annotated[list[str], In("plan/process init/process init/lookup")]
     """The command and its arguments; the first is looked up in PATH of env. ocipy requires it."""
-    env: list[str]
+    env: Annotated[list[str], In("plan/process init/process")]
     """Its whole environment, as NAME=VALUE."""
     capabilities: Annotated[Capabilities, Only("Linux"), In("capabilities")]
     """Its capabilities; those that the caller cannot grant are left out with a warning."""
     rlimits: Annotated[list[Rlimit], Only("POSIX"), In("rlimits")]
     """Its resource limits, each type once."""
-    noNewPrivileges: Annotated[bool, Only("Linux")]
+    noNewPrivileges: Annotated[bool, Only("Linux"), In("plan/process init/process")]
     """Gain nothing by an exec, neither from set-user-ID nor from file capabilities: PR_SET_NO_NEW_PRIVS."""
     apparmorProfile: Annotated[str, Only("Linux"), In("lsm")]
     """The AppArmor profile that its command runs under."""
     selinuxLabel: Annotated[str, Only("Linux"), In("lsm")]
     """The SELinux context that its command runs in."""
-    oomScoreAdj: Annotated[int, Only("Linux")]
+    oomScoreAdj: Annotated[int, Only("Linux"), In("plan/process host/process")]
     """How likely the OOM killer is to choose it, -1000 (never) to 1000; absent: as the caller."""
     scheduler: Annotated[Scheduler, Since("1.1"), Only("Linux"), In("scheduling")]
     """Its scheduling policy and what belongs to it."""
     ioPriority: Annotated[IOPriority, Since("1.1"), Only("Linux"), In("scheduling")]
     """Its priority at block devices."""
-    execCPUAffinity: Annotated[ExecCPUAffinity, Since("1.2.1"), Only("Linux"), In("exec exec_join")]
+    execCPUAffinity: Annotated[ExecCPUAffinity, Since("1.2.1"), Only("Linux"), In("plan/exec host/process")]
     """The CPUs of a process that `ocipy exec` starts."""

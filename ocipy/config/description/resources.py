@@ -29,11 +29,11 @@ class DeviceRule(TypedDict, total=False):
 class Memory(TypedDict, total=False):
     """Limits of memory, in bytes; -1 is unlimited, 0 or absent is not set."""
 
-    limit: Int64
+    limit: Annotated[Int64, In("cgroups/v1_files cgroups/v2_files systemd/properties")]
     """How much memory."""
-    reservation: Int64
+    reservation: Annotated[Int64, In("cgroups/v1_files cgroups/v2_files systemd/properties")]
     """How much is left to the container when memory is short: the soft limit."""
-    swap: Int64
+    swap: Annotated[Int64, In("cgroups/v1_files cgroups/v2_files systemd/properties")]
     """How much memory and swap together."""
     kernel: Annotated[Int64, Deprecated()]
     """How much kernel memory; newer kernels have no such limit."""
@@ -43,32 +43,32 @@ class Memory(TypedDict, total=False):
     """How readily memory is swapped out, 0 to 100; cgroup v1 alone has it."""
     disableOOMKiller: bool
     """Stop processes at the limit instead of killing one; cgroup v1 alone has it."""
-    useHierarchy: Annotated[bool, Since("1.0.2")]
+    useHierarchy: Annotated[bool, Since("1.0.2"), In("cgroups/v1_files")]
     """Count the memory of cgroups below; cgroup v2 always does."""
-    checkBeforeUpdate: Annotated[bool, Since("1.1")]
+    checkBeforeUpdate: Annotated[bool, Since("1.1"), In("cgroups/v2_files cgroups/cgroup")]
     """Refuse a limit below what is used already; cgroup v1 always does."""
 
 
 class CPU(TypedDict, total=False):
     """Shares and limits of CPU time, and where processes may run; 0 or absent is not set."""
 
-    shares: Uint64
+    shares: Annotated[Uint64, In("cgroups/v1_files cgroups/v2_files systemd/properties")]
     """The weight among cgroups that want CPU time; 1024 is the kernel's default."""
-    quota: Int64
+    quota: Annotated[Int64, In("cgroups/v1_files cgroups/v2_files systemd/properties")]
     """Microseconds of CPU time in each period; not positive: no limit."""
     burst: Annotated[Uint64, Since("1.1")]
     """Microseconds of unused quota that may be saved up; at most the quota."""
-    period: Uint64
+    period: Annotated[Uint64, In("cgroups/v1_files cgroups/v2_files systemd/properties")]
     """The length of a period in microseconds; 100000 is the kernel's default."""
     realtimeRuntime: Int64
     """Microseconds in each realtimePeriod for real-time processes; cgroup v1 alone has it."""
     realtimePeriod: Uint64
     """The length of a real-time period in microseconds; cgroup v1 alone has it."""
-    cpus: str
+    cpus: Annotated[str, In("cgroups/v1_files cgroups/v2_files systemd/properties")]
     """CPUs that processes may run on, such as 0-3,7."""
-    mems: str
+    mems: Annotated[str, In("cgroups/v1_files cgroups/v2_files systemd/properties")]
     """NUMA nodes that memory may come from, such as 0-1."""
-    idle: Annotated[Int64, Since("1.1")]
+    idle: Annotated[Int64, Since("1.1"), In("cgroups/v1_files cgroups/v2_files systemd/properties")]
     """With 1, run only when nobody else wants the CPU, as SCHED_IDLE does; with 0, as usual."""
 
 
@@ -99,7 +99,7 @@ class ThrottleDevice(TypedDict):
 class BlockIO(TypedDict, total=False):
     """Weights and limits of block I/O."""
 
-    weight: Uint16
+    weight: Annotated[Uint16, In("cgroups/v1_files cgroups/v2_files systemd/properties")]
     """The weight at all block devices, 10 to 1000; 0 or absent is not set."""
     leafWeight: Uint16
     """The weight of the cgroup's own processes against cgroups below it; the CFQ scheduler alone had it."""
@@ -127,9 +127,9 @@ class HugepageLimit(TypedDict):
 class InterfacePriority(TypedDict):
     """The priority of what leaves by one network device."""
 
-    name: str
+    name: Annotated[str, In("cgroups/v1_files")]
     """The network device, as the host names it."""
-    priority: Uint32
+    priority: Annotated[Uint32, In("cgroups/v1_files")]
     """The priority of packets that leave by it."""
 
 
@@ -145,7 +145,7 @@ class Network(TypedDict, total=False):
 class Pids(TypedDict, total=False):
     """A limit of processes."""
 
-    limit: Int64
+    limit: Annotated[Int64, In("cgroups/v1_files cgroups/v2_files systemd/properties")]
     """How many processes and threads there may be; -1 is no limit, 0 allows none."""
 
 
@@ -161,21 +161,57 @@ class Rdma(TypedDict, total=False):
 class Resources(TypedDict, total=False):
     """Limits of the container's cgroup."""
 
-    devices: Annotated[list[DeviceRule], In("cgroup devices device_filter device_program")]
+    devices: Annotated[
+        list[DeviceRule],
+        In(
+            "plan/cgroup host/cgroup systemd/properties cgroups/devices cgroups/device_filter cgroups/device_program",
+            below="plan/cgroup cgroups/devices cgroups/device_program",
+        ),
+    ]
     """Which devices may be used besides the default ones; the rules apply in this order."""
-    memory: Memory
+    memory: Annotated[
+        Memory,
+        In(
+            "cgroups/resources cgroups/v1_files cgroups/v2_files systemd/properties",
+            below="cgroups/v1_files cgroups/v2_files",
+        ),
+    ]
     """Limits of memory."""
-    cpu: CPU
+    cpu: Annotated[
+        CPU,
+        In(
+            "cgroups/resources cgroups/v1_files cgroups/v2_files systemd/properties",
+            below="cgroups/v1_files cgroups/v2_files",
+        ),
+    ]
     """Shares and limits of CPU time."""
-    blockIO: BlockIO
+    blockIO: Annotated[
+        BlockIO,
+        In(
+            "cgroups/resources cgroups/v1_files cgroups/v2_files systemd/properties",
+            below="cgroups/v1_files cgroups/v2_files",
+        ),
+    ]
     """Weights and limits of block I/O."""
-    hugepageLimits: list[HugepageLimit]
+    hugepageLimits: Annotated[list[HugepageLimit], In("cgroups/resources", below="cgroups/v1_files cgroups/v2_files")]
     """Limits of huge pages, by their sizes."""
-    network: Network
+    network: Annotated[
+        Network, In("cgroups/resources cgroups/v1_files cgroups/v2_files", below="cgroups/v1_files cgroups/v2_files")
+    ]
     """How packets are marked."""
-    pids: Pids
+    pids: Annotated[
+        Pids,
+        In(
+            "cgroups/resources cgroups/v1_files cgroups/v2_files systemd/properties",
+            below="cgroups/v1_files cgroups/v2_files",
+        ),
+    ]
     """A limit of processes."""
-    rdma: Annotated[dict[str, Rdma], Since("1.0.2")]
+    rdma: Annotated[
+        dict[str, Rdma],
+        Since("1.0.2"),
+        In("cgroups/resources cgroups/v1_files cgroups/v2_files", below="cgroups/v1_files"),
+    ]
     """Limits of RDMA devices, by their names."""
-    unified: Annotated[dict[str, str], Since("1.1")]
+    unified: Annotated[dict[str, str], Since("1.1"), In("cgroups/resources systemd/properties")]
     """Values for files of the cgroup, by their names, such as memory.high; cgroup v2 only."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Required, TypedDict
 
-from ocipy.config.description.markers import MinItems, Since
+from ocipy.config.description.markers import In, MinItems, Since
 from ocipy.config.description.values import (
     SeccompAction,
     SeccompArchitecture,
@@ -45,17 +45,17 @@ class Syscall(TypedDict, total=False):
 class Seccomp(TypedDict, total=False):
     """A filter of system calls: seccomp(2)."""
 
-    defaultAction: Required[SeccompDefaultAction]
+    defaultAction: Required[Annotated[SeccompDefaultAction, In("plan/seccomp host/seccomp_compile")]]
     """What is done about calls that no entry names. Empty, and without syscalls: there is no filter."""
-    defaultErrnoRet: Annotated[Uint32, Since("1.1")]
+    defaultErrnoRet: Annotated[Uint32, Since("1.1"), In("host/seccomp_compile")]
     """The errno or message of the default action; EPERM if absent."""
-    architectures: list[SeccompArchitecture]
+    architectures: Annotated[list[SeccompArchitecture], In("host/seccomp_compile")]
     """Architectures that the filter covers besides the machine's own."""
-    flags: Annotated[list[SeccompFlag], Since("1.0.2")]
+    flags: Annotated[list[SeccompFlag], Since("1.0.2"), In("plan/seccomp init/seccomp")]
     """Flags of seccomp(2)."""
-    listenerPath: Annotated[str, Since("1.1")]
+    listenerPath: Annotated[str, Since("1.1"), In("plan/seccomp host/seccomp")]
     """The Unix socket of an agent that gets the filter's descriptor; required by SCMP_ACT_NOTIFY."""
-    listenerMetadata: Annotated[str, Since("1.1")]
+    listenerMetadata: Annotated[str, Since("1.1"), In("plan/seccomp host/seccomp")]
     """Text that the agent gets along with it."""
-    syscalls: list[Syscall]
+    syscalls: Annotated[list[Syscall], In("plan/seccomp host/seccomp_compile", below="host/seccomp_compile")]
     """What is done about which system calls."""
