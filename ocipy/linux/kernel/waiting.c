@@ -2,8 +2,8 @@
  *
  * A created container may wait for long, and all that its init needs by then is in here. So init gives back everything
  * else that it has mapped, Python and libc among it. It keeps the pages of this code, a region with what the last steps
- * take, the stack, and the thread's own block, which the kernel writes to (rseq(2)). The code is in a section of its
- * own, uses no libc, no constants in memory and no variables. It never returns. */
+ * take, the stack, and the thread's own block, which the kernel writes to (rseq(2)). The code is in a separate
+ * section, uses no libc, no constants in memory and no variables. It never returns. */
 #include "kernel.h"
 
 #include <fcntl.h>
