@@ -13,6 +13,7 @@ MODULES = (
     "ocipy.cli.commands.features",
     "ocipy.cli.commands.plan",
     "ocipy.cli.commands.restore",
+    "ocipy.cli.commands.setup",
     "ocipy.cli.commands.spec",
     "ocipy.cli.commands.validate",
     "ocipy.cli.help",

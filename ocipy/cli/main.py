@@ -48,10 +48,23 @@ def _main(argv: list[str], arguments: Arguments) -> int:
     except MemoryError:
         return _report(command, arguments, Error("out of memory"))
     except Exception as problem:
+        if isinstance(problem, ImportError) and (gone := _gone()):
+            return _report(command, arguments, gone)
         if arguments.values.get("debug"):
             _print_traceback(problem)
         what = f"internal error: {type(problem).__name__}: {problem}"
         return _report(command, arguments, Error(what, hint="a bug in ocipy: --debug shows where"))
+
+
+def _gone() -> Error | None:
+    """The cause of an import that has failed, if it is that Python is gone."""
+    from ocipy.launcher.python import expect_python
+
+    try:
+        expect_python()
+    except Error as error:
+        return error
+    return None
 
 
 def _command(argv: list[str], arguments: Arguments) -> str:
@@ -115,8 +128,12 @@ def _parse(
 
 
 def _version() -> int:
+    """No line but the first may contain the word: Docker takes the last one that does (daemon/info_unix.go)."""
+    from ocipy.launcher.python import how_it_starts
+
     python = sys.version.partition(" ")[0]
-    write_stdout(f"ocipy version {VERSION}\ncommit: v{VERSION}\nspec: {SPEC_VERSION}\npython: {python}\n")
+    lines = (f"ocipy version {VERSION}", f"commit: v{VERSION}", f"spec: {SPEC_VERSION}", f"python: {python}")
+    write_stdout("\n".join((*lines, f"start: {how_it_starts()}\n")))
     return 0
 
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 HOT = ("create", "start", "state", "kill", "delete", "run", "exec", "pause", "resume", "ps", "update", "list")
-COLD = ("checkpoint", "restore", "spec", "features", "events", "validate", "plan", "box")
+COLD = ("checkpoint", "restore", "spec", "features", "events", "validate", "plan", "setup", "box")
 
 IMAGES = "engines handle images and call ocipy: podman --runtime=ocipy run IMAGE COMMAND"
 

@@ -1,9 +1,10 @@
 /* The executable `ocipy`: seals itself for commands that end inside a container, then loads the start library, which
  * runs Python.
  *
- * OCIPY_START_LIBRARY: absolute path of the start library, for a build in place; by default it is found relative to
- * the executable, as pip installs them. OCIPY_LINKED_START: the start library is linked in. OCIPY_SEALED: name of
- * the executable to seal, in the directory of the start library; by default this one. */
+ * OCIPY_START_LIBRARY: absolute path of the start library, for a build in place; by default layout.c finds it.
+ * OCIPY_CHECKOUT, OCIPY_CHECKOUT_EXECUTABLE: the directory of a build in place, and the executable's path in it.
+ * OCIPY_LINKED_START: the start library is linked in. OCIPY_SEALED: name of the executable to seal, in the directory
+ * of the start library; by default this one. */
 #include "launcher.h"
 
 #include <dlfcn.h>
@@ -33,27 +34,46 @@ static int needs_sealing(int argc, char **argv) {
     return 0;
 }
 
-#ifdef OCIPY_START_LIBRARY
-static int find_start_library(char *path) {
-    strcpy(path, OCIPY_START_LIBRARY);
-    return 0;
-}
-#else
-/* bin/ocipy and lib/pythonX.Y/site-packages/ocipy/launcher/libocipy-start.so have the same parent. */
-static int find_start_library(char *path) {
-    static const char below[] = OCIPY_START_BELOW_PREFIX;
-    ssize_t size = readlink("/proc/self/exe", path, PATH_MAX - sizeof(below));
+/* The path of the running executable. -1 having said why not. */
+static int find_executable(char path[PATH_MAX]) {
+    ssize_t size = readlink("/proc/self/exe", path, PATH_MAX - 1);
     if (size < 0) {
         complain("cannot find out where the runtime is installed; is /proc mounted?", "/proc/self/exe");
         return -1;
     }
     path[size] = '\0';
-    for (int i = 0; i < 2; i++) {
-        char *slash = strrchr(path, '/');
-        if (slash)
-            *slash = '\0';
+    return 0;
+}
+
+#ifndef OCIPY_START_LIBRARY
+static int find_start_library(char *path) {
+    char executable[PATH_MAX];
+    if (find_executable(executable))
+        return -1;
+    library_of_executable(executable, path);
+    return 0;
+}
+#elif defined(OCIPY_CHECKOUT)
+/* Paths are compiled in, so the executable of a copied checkout would run the original's code. */
+static int find_start_library(char *path) {
+    static const char tail[] = "/" OCIPY_CHECKOUT_EXECUTABLE;
+    char executable[PATH_MAX];
+    if (find_executable(executable))
+        return -1;
+    size_t size = strlen(executable);
+    if (size >= sizeof(tail) && !strcmp(executable + size - strlen(tail), tail) &&
+        strcmp(executable, OCIPY_CHECKOUT "/" OCIPY_CHECKOUT_EXECUTABLE)) {
+        dprintf(STDERR_FILENO,
+                "ocipy: %s was built in %s; this checkout is a copy, or was moved: run `make build` in it\n",
+                executable, OCIPY_CHECKOUT);
+        return -1;
     }
-    strcat(path, below);
+    strcpy(path, OCIPY_START_LIBRARY);
+    return 0;
+}
+#else
+static int find_start_library(char *path) {
+    strcpy(path, OCIPY_START_LIBRARY);
     return 0;
 }
 #endif
@@ -102,7 +122,9 @@ static ocipy_start_function *load_start(const char *path) {
     /* RTLD_GLOBAL, since extension modules of the standard library need its symbols. */
     void *library = dlopen(path, RTLD_LAZY | RTLD_GLOBAL);
     ocipy_start_function *start = library ? (ocipy_start_function *)dlsym(library, OCIPY_START_FUNCTION) : NULL;
-    if (!start)
+    if (!start && access(OCIPY_STDLIB "/encodings", F_OK))
+        dprintf(STDERR_FILENO, "ocipy: built for the Python in %s, which is gone; install ocipy again\n", OCIPY_STDLIB);
+    else if (!start)
         dprintf(STDERR_FILENO, "ocipy: cannot load the runtime: %s\n", dlerror());
     return start;
 #endif

@@ -6,7 +6,9 @@
  * With a static libpython, `ocipy` is the same program with the start library and libpython linked in, at fixed
  * addresses: nothing is relocated, and Python does not even have to start (snapshot.c). It is sealed with an overlay
  * (overlay.c). Where no overlay can be mounted, the small launcher is copied and sealed instead, if this Python also
- * has a shared libpython; in that case the launcher is installed in the same directory as the start library. */
+ * has a shared libpython; in that case the launcher is installed in the same directory as the start library.
+ *
+ * Set at build time: OCIPY_STDLIB, the directory of the standard library of the Python that it was built for. */
 #ifndef OCIPY_LAUNCHER_H
 #define OCIPY_LAUNCHER_H
 
@@ -43,6 +45,12 @@ void execute_sealed_copy(const char *file, char **argv);
 /* NULL if a file of our code, or its directory, can be trusted: root or the caller owns it, and nobody else can
  * write to it. Otherwise the reason as text. */
 const char *distrust(const struct stat *about);
+
+/* The start library that belongs to an installed executable, and the reverse. Paths are absolute, in buffers of
+ * PATH_MAX bytes. The library's usual path is returned even if there is no such file; -1 if the executable cannot be
+ * found. */
+void library_of_executable(const char *executable, char *library);
+int executable_of_library(const char *library, char *executable);
 
 /* Prints `ocipy: WHAT PATH: errno's text` to standard error. */
 void complain(const char *what, const char *path);

@@ -5,20 +5,49 @@ See start.h and at_hand.py. Under an ordinary interpreter (the tests, `python -m
 
 from __future__ import annotations
 
+import posix
 import sys
+
+from ocipy.errors import Error
 
 
 def complete_start() -> None:
-    """Make the standard library and our cold modules importable. Never call it once the root may be a container's."""
+    """Make the standard library and our cold modules importable. Never call it once the root may be a container's.
+
+    Raises Error if the standard library is gone."""
     start = sys.modules.get("ocipy.launcher._start")
+    at_hand = sys.modules.get("ocipy.launcher.at_hand")
+    if at_hand is None:
+        expect_python()
     if start is None or not start.complete():
         return
-    at_hand = sys.modules.get("ocipy.launcher.at_hand")
     if at_hand is None:
         _find_from_files(start.packages)
     else:
         at_hand.wake()
     sys.argv = start.argv
+
+
+def expect_python() -> None:
+    """Raise Error if the Python that the executable was built for has been removed, or replaced by another one."""
+    start = sys.modules.get("ocipy.launcher._start")
+    if start is None:
+        return
+    try:
+        posix.stat(start.stdlib + "/encodings")  # without it Python ends the process
+    except OSError:
+        raise Error(
+            f"built for the Python in {start.stdlib}, which is gone", hint="install ocipy again, for the present Python"
+        ) from None
+
+
+def how_it_starts() -> str:
+    """`snapshot`, or `slow` with the reason."""
+    start = sys.modules.get("ocipy.launcher._start")
+    if start is None:
+        return "slow (run by an ordinary Python, without the executable)"
+    slow = start.why_slow()
+    return f"slow ({'; '.join(part for part in slow if part)})" if slow else "snapshot"
 
 
 def _find_from_files(packages: str) -> None:

@@ -7,8 +7,12 @@
  * name: the build checks for it, and falls back to a complete isolated start. */
 #include "start.h"
 
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/auxv.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #ifdef OCIPY_CORE_PHASE
 static int complete;
@@ -35,6 +39,27 @@ static void add_search_path(PyConfig *config, const char *path) {
     PyMem_RawFree(wide);
 }
 
+#ifndef OCIPY_PACKAGES
+/* Whether this is in a virtual environment that excludes the system's packages (pyvenv.cfg, Python's module site). */
+static int has_own_packages(const struct places *places) {
+    char file[PATH_MAX], text[1024] = "";
+    snprintf(file, sizeof(file), "%s/../../../pyvenv.cfg", places->packages);
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 0;
+    (void)!read(fd, text, sizeof(text) - 1);
+    close(fd);
+    return !strstr(text, "include-system-site-packages = true");
+}
+
+static void add_sites(PyConfig *config, const struct places *places) {
+    char sites[] = OCIPY_SITES, *rest = sites;
+    for (char *site; !has_own_packages(places) && (site = strsep(&rest, ":"));)
+        if (*site && strcmp(site, places->packages))
+            add_search_path(config, site);
+}
+#endif
+
 static void set_places(PyConfig *config, const struct places *places) {
     config->module_search_paths_set = 1;
     add_search_path(config, OCIPY_STDLIB);
@@ -42,6 +67,9 @@ static void set_places(PyConfig *config, const struct places *places) {
     add_search_path(config, places->packages);
     if (strcmp(places->packages, places->dependencies))
         add_search_path(config, places->dependencies);
+#ifndef OCIPY_PACKAGES
+    add_sites(config, places);
+#endif
     set(config, &config->prefix, OCIPY_PREFIX);
     set(config, &config->exec_prefix, OCIPY_PREFIX);
     set(config, &config->base_prefix, OCIPY_PREFIX);
@@ -76,6 +104,12 @@ static void initialize(const struct places *places) {
 }
 
 void start_python(const struct places *places) {
+#ifndef OCIPY_CORE_PHASE
+    if (access(OCIPY_STDLIB "/encodings", F_OK)) { /* otherwise python.py reports it */
+        dprintf(STDERR_FILENO, "ocipy: built for the Python in %s, which is gone; install ocipy again\n", OCIPY_STDLIB);
+        _exit(1);
+    }
+#endif
     PyPreConfig before;
     PyPreConfig_InitIsolatedConfig(&before);
     before.utf8_mode = 1;
@@ -109,15 +143,29 @@ int finish_python(void) {
     return result;
 }
 
+/* _start.why_slow(): None, or (reason, what will come of it). */
+static PyObject *start_why_slow(PyObject *self, PyObject *Py_UNUSED(ignored)) {
+    return slow_reason ? Py_BuildValue("ss", slow_reason, next_start(own_places)) : Py_NewRef(Py_None);
+}
+
+/* _start.setup_obstacle(): None, or a text. */
+static PyObject *start_setup_obstacle(PyObject *self, PyObject *Py_UNUSED(ignored)) {
+    return Py_BuildValue("z", setup_obstacle(own_places));
+}
+
 static PyMethodDef methods[] = {
     {"complete", start_complete, METH_NOARGS, "Complete Python's start; False if it was complete. For python.py only."},
+    {"why_slow", start_why_slow, METH_NOARGS, "None if there is a snapshot; else (reason, what will come of it)."},
+    {"setup_obstacle", start_setup_obstacle, METH_NOARGS, "Why `ocipy setup` cannot make a snapshot; None if it can."},
     {NULL, NULL, 0, NULL},
 };
 
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "ocipy.launcher._start",
-    .m_doc = "From the start library: argv; packages, the directory that contains the package ocipy.",
+    .m_doc =
+        "From the start library: argv; packages, the directory that contains the package ocipy; stdlib, the directory "
+        "of the standard library; snapshot, the path of the snapshot.",
     .m_size = -1,
     .m_methods = methods,
 };
@@ -145,7 +193,9 @@ PyMODINIT_FUNC PyInit__kernel(void);
 
 int add_builtin_modules(const struct places *places) {
     PyObject *start = PyModule_Create(&definition);
-    if (!start || PyModule_AddStringConstant(start, "packages", places->packages)) {
+    if (!start || PyModule_AddStringConstant(start, "packages", places->packages) ||
+        PyModule_AddStringConstant(start, "stdlib", OCIPY_STDLIB) ||
+        PyModule_AddStringConstant(start, "snapshot", places->snapshot)) {
         Py_XDECREF(start);
         return -1;
     }

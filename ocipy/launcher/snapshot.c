@@ -146,15 +146,12 @@ static int write_all(int file, const void *from, size_t size) {
     return 0;
 }
 
-static int write_parts(const char *path, const union first_page *first) {
+static int write_parts(int file, const union first_page *first) {
     const struct header *header = &first->header;
-    int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
-    if (file < 0)
-        return -1;
-    int failed = write_all(file, first, sizeof(*first)) ||
-                 write_all(file, (void *)header->data.start, header->data.size) ||
-                 write_all(file, (void *)header->heap.start, header->heap.size);
-    return close(file) || failed ? -1 : 0;
+    return write_all(file, first, sizeof(*first)) || write_all(file, (void *)header->data.start, header->data.size) ||
+                   write_all(file, (void *)header->heap.start, header->heap.size)
+               ? -1
+               : 0;
 }
 
 /* The digest at the beginning of the frozen file. */
@@ -169,14 +166,11 @@ static int read_digest(const char *frozen, unsigned char digest[32]) {
     return size == sizeof(header) ? 0 : -1;
 }
 
-int write_snapshot(const char *path, PyThreadState *thread, const struct places *places) {
+int write_snapshot(int file, const char *path, PyThreadState *thread, const struct places *places) {
     union first_page first = {.header = {.data = data_extent(), .thread = (uintptr_t)thread}};
     struct header *header = &first.header;
     const unsigned char *id = build_id();
     int key = find_key(thread);
-    /* By rename, since waiting inits have mapped the old one. */
-    char temporary[PATH_MAX];
-    snprintf(temporary, sizeof(temporary), "%s.%d", path, (int)getpid());
     if (!id || key < 0 || strlen(places->packages) >= sizeof(header->packages) ||
         read_digest(places->frozen, header->modules) || (uintptr_t)__data_start % PAGE) {
         dprintf(STDERR_FILENO, "ocipy: this executable cannot have a snapshot\n");
@@ -187,29 +181,44 @@ int write_snapshot(const char *path, PyThreadState *thread, const struct places 
     header->key = key;
     strcpy(header->packages, places->packages);
     end_recording(&header->heap);
-    if (write_parts(temporary, &first) || rename(temporary, path)) {
+    /* By rename: an older one is mapped by the inits that wait at this moment. */
+    if (write_parts(file, &first) || end_snapshot(file, path)) {
         complain("cannot write the snapshot", path);
-        unlink(temporary);
         return -1;
     }
     return 0;
 }
 
-/* The header of a snapshot that is our own, up to date and complete. */
-static int read_header(int file, const struct places *places, struct header *header) {
+/* The header of a snapshot that is our own, up to date and complete. NULL, or what is wrong with the snapshot. */
+static const char *read_header(int file, const struct places *places, struct header *header) {
     struct stat about;
     unsigned char modules[sizeof(header->modules)];
     const unsigned char *id = build_id();
     struct extent data = data_extent();
-    return sysconf(_SC_PAGESIZE) != PAGE || fstat(file, &about) || distrust(&about) ||
-                   pread(file, header, sizeof(*header), 0) != sizeof(*header) ||
-                   memcmp(header->magic, MAGIC, sizeof(MAGIC)) || !id || memcmp(header->build_id, id, BUILD_ID_SIZE) ||
-                   memcmp(&header->data, &data, sizeof(data)) ||
-                   (uint64_t)about.st_size != PAGE + header->data.size + header->heap.size ||
-                   strncmp(header->packages, places->packages, sizeof(header->packages)) ||
-                   read_digest(places->frozen, modules) || memcmp(header->modules, modules, sizeof(modules))
-               ? -1
-               : 0;
+    if (sysconf(_SC_PAGESIZE) != PAGE)
+        return "the kernel's pages are not of 4 kB";
+    if (fstat(file, &about) || about.st_size == 0) /* packages contain an empty one */
+        return "there is no snapshot yet";
+    if (distrust(&about))
+        return "the snapshot belongs to another user, or is writable by others";
+    if (pread(file, header, sizeof(*header), 0) != sizeof(*header) || memcmp(header->magic, MAGIC, sizeof(MAGIC)) ||
+        !id || memcmp(header->build_id, id, BUILD_ID_SIZE) || memcmp(&header->data, &data, sizeof(data)) ||
+        (uint64_t)about.st_size != PAGE + header->data.size + header->heap.size)
+        return "the snapshot is of another build";
+    if (strncmp(header->packages, places->packages, sizeof(header->packages)))
+        return "the snapshot was made at another place";
+    if (read_digest(places->frozen, modules) || memcmp(header->modules, modules, sizeof(modules)))
+        return "the snapshot is of other modules";
+    return NULL;
+}
+
+int has_snapshot(const struct places *places) {
+    struct header header;
+    int file = open(places->snapshot, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    const char *fault = file < 0 ? "" : read_header(file, places, &header);
+    if (file >= 0)
+        close(file);
+    return !fault;
 }
 
 static int map(int file, struct extent extent, off_t at, int how) {
@@ -217,15 +226,19 @@ static int map(int file, struct extent extent, off_t at, int how) {
     return mmap(place, extent.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | how, file, at) == place ? 0 : -1;
 }
 
-PyThreadState *map_snapshot(const struct places *places) {
+PyThreadState *map_snapshot(const struct places *places, const char **reason) {
     struct header header;
     struct copies copies;
     /* The one on the overlay, if this process was executed from there: nobody can write to it. */
     int file = handed_snapshot >= 0 ? handed_snapshot : open(places->snapshot, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (file < 0)
+    if (file < 0) {
+        *reason = "there is no snapshot yet";
         return NULL;
-    if (read_header(file, places, &header) || keep_copies(&copies) ||
-        claim_key(header.key, (PyThreadState *)header.thread)) {
+    }
+    *reason = read_header(file, places, &header);
+    if (!*reason && (keep_copies(&copies) || claim_key(header.key, (PyThreadState *)header.thread)))
+        *reason = "libc is not as it was";
+    if (*reason) {
         close(file);
         return NULL;
     }

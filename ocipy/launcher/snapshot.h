@@ -36,13 +36,35 @@ void copy_touched(const struct touched *touched, struct extent data, struct exte
 /* Finds which of these pages this process has written to. 0, or -1 if the kernel does not tell. */
 int find_touched(struct touched *touched, struct extent data, struct extent heap);
 
-/* Writes the memory of this process, which has started Python and does not hold its GIL. 0, or -1 after reporting
- * the reason. */
-int write_snapshot(const char *path, PyThreadState *thread, const struct places *places);
+/* Writes the memory of this process, which has started Python and does not hold its GIL, into the file of
+ * begin_snapshot. 0, or -1 after reporting the reason. */
+int write_snapshot(int file, const char *path, PyThreadState *thread, const struct places *places);
 
 /* Maps the snapshot if it is trustworthy and belongs to this executable, this place and the present modules. Returns
- * Python's thread state, or NULL. */
-PyThreadState *map_snapshot(const struct places *places);
+ * Python's thread state, or NULL with the reason. */
+PyThreadState *map_snapshot(const struct places *places, const char **reason);
+
+/* Whether a process that starts now finds a valid snapshot. */
+int has_snapshot(const struct places *places);
+
+/* snapshot_file.c. Returns a locked file to write a snapshot into; waits for a process that holds the lock. -1 with
+ * errno; EALREADY: that process has made the snapshot. */
+int begin_snapshot(const char *path);
+
+/* Renames the file to its final path, and closes it. 0, or -1 with errno. */
+int end_snapshot(int file, const char *path);
+
+/* The reason why this process must not make a snapshot at this path; NULL if it may. */
+const char *lack_of_rights(const char *path);
+
+/* The last attempt to make a snapshot that has not succeeded, as far as the owner can tell. */
+enum last_try { NEVER, A_MOMENT_AGO, AT_THIS_MOMENT } last_try(const char *path);
+
+/* renew.c. The reason why this process will not start one that makes a snapshot; NULL if it will. */
+const char *snapshot_obstacle(const struct places *places);
+
+/* Starts a process that makes the snapshot, if nothing prevents that. For the end of a command. */
+void renew_snapshot(const struct places *places, const char *library);
 
 /* For a process that was mapped from the snapshot and has done its work: records in the snapshot which pages it
  * wrote to. */

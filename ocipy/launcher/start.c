@@ -2,6 +2,7 @@
 #include "launcher.h"
 #include "snapshot.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,16 +79,18 @@ static void report_exception(void) {
             words ? words : "");
 }
 
+const char *slow_reason;
+
 /* Starts Python and prepares the import of our modules. 0; or -1 after reporting the reason, or with an exception. */
 static int start_fresh(const struct places *places) {
     start_python(places);
     return load_frozen(places->frozen) || add_builtin_modules(places) || take_over_imports() ? -1 : 0;
 }
 
-/* `ocipy _snapshot FILE`, which build and installation call last. It also succeeds if this executable cannot have a
- * snapshot. */
+/* `ocipy _snapshot [FILE]`, which the build, `ocipy setup` and renew.c call. It also succeeds if this executable cannot
+ * have a snapshot. */
 static int is_snapshot_call(int argc, char **argv) {
-    return argc == 3 && !strcmp(argv[1], "_snapshot");
+    return (argc == 2 || argc == 3) && !strcmp(argv[1], "_snapshot");
 }
 
 /* `ocipy _touched`, which that command runs. */
@@ -133,15 +136,18 @@ static int import_cold(void) {
 
 static int record_snapshot(const struct places *places, const char *file) {
     clearenv(); /* it may contain secrets, and would be in the file */
-    if (begin_recording()) {
-        complain("cannot begin the snapshot", file);
+    int opened = begin_snapshot(file);
+    if (opened < 0 && errno == EALREADY)
+        return 0;
+    if (opened < 0 || begin_recording()) {
+        complain("cannot make the snapshot", file);
         return 1;
     }
     PyObject_SetArenaAllocator(&recorded_arenas);
     if (start_fresh(places) || import_frozen() || set_arguments(0, NULL) || import_cold())
         return -1;
     fill_pools();
-    if (write_snapshot(file, PyEval_SaveThread(), places))
+    if (write_snapshot(opened, file, PyEval_SaveThread(), places))
         return 1;
     have_tried(file, places);
     return 0;
@@ -151,7 +157,8 @@ static int record_snapshot(const struct places *places, const char *file) {
  * the result, commands are only slower. */
 static int try_snapshot(const struct places *places) {
     static char *words[] = {"ocipy", "--root", "/proc", "state", "touched"};
-    PyThreadState *thread = map_snapshot(places);
+    const char *reason;
+    PyThreadState *thread = map_snapshot(places, &reason);
     if (thread && !resume_python(thread, places) && !set_arguments(sizeof(words) / sizeof(*words), words) &&
         call_main() >= 0)
         note_touched(places);
@@ -159,8 +166,20 @@ static int try_snapshot(const struct places *places) {
 }
 
 static int start_from_snapshot(const struct places *places) {
-    PyThreadState *thread = map_snapshot(places);
+    PyThreadState *thread = map_snapshot(places, &slow_reason);
     return thread ? resume_python(thread, places) : start_fresh(places);
+}
+const char *next_start(const struct places *places) {
+#ifdef OCIPY_PACKAGES
+    return "make build makes one";
+#else
+    const char *obstacle = snapshot_obstacle(places);
+    return obstacle ? obstacle : "one is made when this command ends";
+#endif
+}
+
+const char *setup_obstacle(const struct places *places) {
+    return lack_of_rights(places->snapshot);
 }
 #else
 static int record_snapshot(const struct places *places, const char *file) {
@@ -170,18 +189,32 @@ static int try_snapshot(const struct places *places) {
     return 0;
 }
 static int start_from_snapshot(const struct places *places) {
+    slow_reason = OCIPY_NO_SNAPSHOT;
     return start_fresh(places);
+}
+const char *next_start(const struct places *places) {
+    return "";
+}
+const char *setup_obstacle(const struct places *places) {
+    return OCIPY_NO_SNAPSHOT;
 }
 #endif
 
 static int run(int argc, char **argv, const struct places *places) {
     if (is_snapshot_call(argc, argv))
-        return record_snapshot(places, argv[2]);
+        return record_snapshot(places, argc == 3 ? argv[2] : places->snapshot);
     if (is_trial_call(argc, argv))
         return try_snapshot(places);
     int failed = start_from_snapshot(places);
     forget_libc_files();
     return failed || set_arguments(argc, argv) ? -1 : call_main();
+}
+
+static void have_renewed(const struct places *places, const char *library) {
+#if defined(OCIPY_SNAPSHOT) && !defined(OCIPY_PACKAGES)
+    if (slow_reason)
+        renew_snapshot(places, library);
+#endif
 }
 
 EXPORTED int ocipy_start(int argc, char **argv, const char *library) {
@@ -196,5 +229,6 @@ EXPORTED int ocipy_start(int argc, char **argv, const char *library) {
     }
     if (finish_python() < 0 && status == 0)
         status = 1; /* standard output could not be flushed */
+    have_renewed(&places, library);
     _exit(status);
 }

@@ -4,7 +4,8 @@
  * OCIPY_PREFIX, OCIPY_EXECUTABLE (the Python that it was built for); for a build in place also OCIPY_PACKAGES (the
  * directory that contains the package ocipy), OCIPY_DEPENDENCIES (the private environment's site-packages),
  * OCIPY_FROZEN and OCIPY_SNAPSHOT_FILE. OCIPY_CORE_PHASE: this Python has PyConfig._init_main. OCIPY_SNAPSHOT: this
- * is linked at fixed addresses, so snapshots are possible. */
+ * is linked at fixed addresses, so snapshots are possible; otherwise OCIPY_NO_SNAPSHOT is the reason. OCIPY_SITES: the
+ * directories of this Python's packages, separated by colons, for an installation outside of any environment. */
 #ifndef OCIPY_START_H
 #define OCIPY_START_H
 
@@ -60,6 +61,13 @@ int set_arguments(int argc, char **argv);
 
 /* Makes the snapshot's Python that of this process. 0, or -1 with an exception. */
 int resume_python(PyThreadState *thread, const struct places *places);
+
+/* The reason why this process has not started from a snapshot; NULL if it has. And the consequence, or "". */
+extern const char *slow_reason;
+const char *next_start(const struct places *places);
+
+/* The reason why `ocipy setup` cannot make a snapshot; NULL if it can. */
+const char *setup_obstacle(const struct places *places);
 
 /* If the start was completed, flushes the streams and runs the exit handlers. -1 if that failed. */
 int finish_python(void);

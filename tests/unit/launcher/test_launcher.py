@@ -16,6 +16,14 @@ from ocipy.linux import constants as c
 
 SOURCES = Path(__file__).resolve().parents[3] / "ocipy/launcher"
 ALL_SEALS = c.F_SEAL_SEAL | c.F_SEAL_SHRINK | c.F_SEAL_GROW | c.F_SEAL_WRITE
+LAUNCHER = [str(SOURCES / name) for name in ("launcher.c", "layout.c", "overlay.c", "seal.c", "trust.c")]
+LAYOUT = ('-DOCIPY_PYTHON="3.11"', "-DOCIPY_START_UP=2", '-DOCIPY_START_BELOW="/lib/start.so"')
+OPTIONS = [
+    "-D_GNU_SOURCE",
+    f'-DOCIPY_STDLIB="{os.path.dirname(os.__file__)}"',
+    *LAYOUT,
+    '-DOCIPY_EXECUTABLE_BELOW="/bin/ocipy"',
+]
 SEALING = ("create", "run", "exec", "restore")
 
 # Prints what the launcher passed on, then waits for the end of standard input.
@@ -46,9 +54,8 @@ def compiled(directory: Path, place: str) -> Path:
         (directory / name).mkdir(mode=0o755)
     (directory / "start.c").write_text(START)
     subprocess.run([compiler, "-shared", "-fPIC", str(directory / "start.c"), "-o", str(library)], check=True)
-    sources = [str(SOURCES / name) for name in ("launcher.c", "overlay.c", "seal.c", "trust.c")]
-    options = ["-D_GNU_SOURCE", place.format(library=library)]
-    subprocess.run([compiler, *options, *sources, "-o", str(directory / "bin/ocipy"), "-ldl"], check=True)
+    options = [*OPTIONS, *place.format(library=library).split("|")]
+    subprocess.run([compiler, *options, *LAUNCHER, "-o", str(directory / "bin/ocipy"), "-ldl"], check=True)
     library.chmod(0o755)
     return directory / "bin/ocipy"
 
@@ -63,10 +70,9 @@ def linked(directory: Path) -> Path:
     """A launcher with the start library linked in; next to its library is a small launcher for sealed copies."""
     launcher = compiled(directory, '-DOCIPY_START_LIBRARY="{library}"')
     launcher.rename(directory / "lib/small")
-    sources = [str(SOURCES / name) for name in ("launcher.c", "overlay.c", "seal.c", "trust.c")]
-    options = ["-D_GNU_SOURCE", "-DOCIPY_LINKED_START", f'-DOCIPY_START_LIBRARY="{directory}/lib/start.so"']
+    options = [*OPTIONS, "-DOCIPY_LINKED_START", f'-DOCIPY_START_LIBRARY="{directory}/lib/start.so"']
     options += ['-DOCIPY_SEALED="small"', str(directory / "start.c")]
-    subprocess.run(["cc", *options, *sources, "-o", str(launcher), "-ldl"], check=True)
+    subprocess.run(["cc", *options, *LAUNCHER, "-o", str(launcher), "-ldl"], check=True)
     return launcher
 
 
@@ -171,7 +177,7 @@ def test_the_variable_between_the_two_is_ours_alone(launcher: Path, command: str
 
 
 def test_the_start_library_is_found_from_the_launchers_own_place(tmp_path: Path) -> None:
-    launcher = compiled(tmp_path, '-DOCIPY_START_BELOW_PREFIX="/lib/start.so"')
+    launcher = compiled(tmp_path, "-DINSTALLED")
     link = tmp_path / "elsewhere"
     link.symlink_to(launcher)
     for path in (launcher, link):
@@ -179,6 +185,43 @@ def test_the_start_library_is_found_from_the_launchers_own_place(tmp_path: Path)
             running = Running(path, command)
             assert running.library == str(tmp_path / "lib/start.so")
             running.finish()
+
+
+PLACE = "ocipy/launcher/libocipy-start.so"
+
+
+@pytest.mark.parametrize(
+    "packages",
+    ["lib/python3.11/site-packages", "lib64/python3.11/site-packages", "lib/python3.11/dist-packages",
+     "lib/python3/dist-packages", "."],
+)  # fmt: skip
+def test_or_where_an_installer_puts_packages(tmp_path: Path, packages: str) -> None:
+    """pip as root on Debian, Fedora, Debian's own packages, pip install --target."""
+    launcher = compiled(tmp_path, "-DINSTALLED")
+    library = tmp_path / packages / PLACE
+    library.parent.mkdir(parents=True)
+    (tmp_path / "lib/start.so").rename(library)
+    running = Running(launcher, "state")
+    assert running.library == str(library)
+    running.finish()
+
+
+def test_an_executable_in_a_copied_checkout_says_so(tmp_path: Path) -> None:
+    """Its paths are compiled in: it would run the original's code."""
+    (tmp_path / "original").mkdir()
+    where = f'-DOCIPY_CHECKOUT="{tmp_path}/original"|-DOCIPY_CHECKOUT_EXECUTABLE="bin/ocipy"'
+    launcher = compiled(tmp_path / "original", '-DOCIPY_START_LIBRARY="{library}"|' + where)
+    Running(launcher, "state").finish()
+    shutil.copytree(tmp_path / "original", tmp_path / "copy")
+    shutil.copy2(launcher, tmp_path / "alone")  # put elsewhere by itself, on purpose
+    Running(tmp_path / "alone", "state").finish()
+    for command in ("state", "run"):
+        called = subprocess.run([tmp_path / "copy/bin/ocipy", command], capture_output=True, text=True)
+        assert called.returncode == 1
+        assert called.stderr == (
+            f"ocipy: {tmp_path}/copy/bin/ocipy was built in {tmp_path}/original; this checkout is a copy, or was "
+            "moved: run `make build` in it\n"
+        )
 
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="an overlay takes root")

@@ -1,0 +1,108 @@
+/* Writing a snapshot under a temporary name, FILE.new.
+ *
+ * FILE.new is also the lock. Only its owner can open it: anyone could hold a lock on a file that anyone can read. If a
+ * snapshot cannot be made, FILE.new remains, so that the following commands do not try again at once. */
+#include "launcher.h"
+#include "snapshot.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { PAUSE = 60 }; /* seconds between two attempts */
+
+static int name_new(const char *path, char *name) {
+    return snprintf(name, PATH_MAX, "%s.new", path) < PATH_MAX ? 0 : -1;
+}
+
+static int is_ours(const struct stat *about) {
+    return S_ISREG(about->st_mode) && about->st_uid == geteuid() && about->st_nlink == 1 && !(about->st_mode & 0177);
+}
+
+/* Opens FILE.new, or creates it. Anything else with that name was planted, and is removed. */
+static int open_new(const char *name) {
+    struct stat about;
+    int file = open(name, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+    if (file >= 0 && fstat(file, &about) == 0 && is_ours(&about))
+        return file;
+    if (file >= 0)
+        close(file);
+    if (unlink(name) && errno != ENOENT)
+        return -1;
+    return open(name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+}
+
+int begin_snapshot(const char *path) {
+    char name[PATH_MAX];
+    struct stat held, there;
+    if (name_new(path, name)) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    int file = open_new(name);
+    if (file < 0 || flock(file, LOCK_EX) || fstat(file, &held)) {
+        if (file >= 0)
+            close(file);
+        return -1;
+    }
+    if (lstat(name, &there) || there.st_dev != held.st_dev || there.st_ino != held.st_ino) {
+        close(file); /* the holder of the lock has made and renamed it */
+        errno = EALREADY;
+        return -1;
+    }
+    if (ftruncate(file, 0)) { /* a killed process may have written something */
+        close(file);
+        return -1;
+    }
+    return file;
+}
+
+int end_snapshot(int file, const char *path) {
+    char name[PATH_MAX];
+    /* Written to disk before it gets its name: a power failure must not leave half a snapshot. */
+    if (name_new(path, name) == 0 && fchmod(file, 0644) == 0 && fsync(file) == 0 && rename(name, path) == 0)
+        return close(file);
+    int error = errno;
+    (void)!(fchmod(file, 0600) || ftruncate(file, 0));
+    close(file);
+    errno = error;
+    return -1;
+}
+
+enum last_try last_try(const char *path) {
+    char name[PATH_MAX];
+    struct stat about;
+    int file = name_new(path, name) ? -1 : open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (file < 0)
+        return NEVER;
+    enum last_try when = NEVER;
+    if (fstat(file, &about) == 0 && is_ours(&about)) {
+        if (flock(file, LOCK_EX | LOCK_NB))
+            when = AT_THIS_MOMENT;
+        else if (time(NULL) - about.st_mtime < PAUSE)
+            when = A_MOMENT_AGO;
+    }
+    close(file);
+    return when;
+}
+
+const char *lack_of_rights(const char *path) {
+    char directory[PATH_MAX];
+    struct stat about;
+    strcpy(directory, path);
+    *strrchr(directory, '/') = '\0';
+    if (stat(directory, &about))
+        return "the directory of the installation cannot be looked at";
+    if (about.st_uid != geteuid())
+        return "only the owner of the installation can make one";
+    if (distrust(&about))
+        return "the directory of the installation is writable by others";
+    if (faccessat(AT_FDCWD, directory, W_OK, AT_EACCESS))
+        return errno == EROFS ? "the installation is read-only" : "the directory of the installation cannot be written";
+    return NULL;
+}
