@@ -40,7 +40,7 @@ def run(boxes: Boxes, given: argparse.Namespace) -> int:
         if given.rm or isinstance(error, Error):
             box.remove(force=True)
         raise
-    if box.record.oom_killed:
+    if box.record.oom_kills:
         raise OutOfMemory(
             f"box {box.record.name} ran out of memory, and the kernel killed it",
             hint=f"--memory gives it more than {shown_size(request.limits.memory or 0)}",
@@ -81,7 +81,7 @@ def shown_status(box: Box) -> str:
     """The status for people, with the exit status and whether it ran out of memory."""
     status = box.status()
     if status == "exited" and box.record.exit_status is not None:
-        return f"exited ({box.record.exit_status})" + (", out of memory" if box.record.oom_killed else "")
+        return f"exited ({box.record.exit_status})" + (", out of memory" if box.record.oom_kills else "")
     return status
 
 
@@ -207,6 +207,18 @@ def end(boxes: Boxes, given: argparse.Namespace) -> int:
     with box.directory.locked():
         box.reload()
         box.ended(exit_status(box.directory))
+    return 0
+
+
+def watch(boxes: Boxes, given: argparse.Namespace) -> int:
+    """Leave a process that watches the memory of a box in the background."""
+    from ocipy.box.oom import stay
+
+    box = boxes.find(given.box)
+    state = box.state()
+    if state is None:
+        raise Error(f"box {box.record.name} does not run")
+    stay(box.cgroup(), state.pid, box.directory)
     return 0
 
 

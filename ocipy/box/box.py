@@ -9,14 +9,16 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ocipy import Container, Error, TimeoutExpired
 from ocipy import State as RuntimeState
 from ocipy.box import network, oom
 from ocipy.box.bundle import Bundle, id_map_for_images, id_maps
-from ocipy.box.cgroup import oom_kills
+from ocipy.box.cgroup import Paths, memory_events
 from ocipy.box.forwarding import Forwarding
+from ocipy.box.limits import named_by_flags
 from ocipy.box.network import Network
 from ocipy.box.network.connection import Connection
 from ocipy.box.orphans import end_callers
@@ -59,6 +61,13 @@ class Box:
             return self.container.state()
         except Error:
             return None
+
+    def cgroup(self) -> Paths:
+        """The directories of its cgroup; empty if it has none, or does not run."""
+        try:
+            return self.container.cgroup()
+        except Error:
+            return {}
 
     def status(self) -> str:
         """running, paused, created (it has not run yet), or exited."""
@@ -106,7 +115,7 @@ class Box:
                 started=now(),
                 finished=None,
                 exit_status=None,
-                oom_killed=False,
+                oom_kills=0,
                 monitor=0,
             )
             if connection.addresses:
@@ -121,7 +130,7 @@ class Box:
         network.release(self.record.request.network, self.id, self.home.places)
         # overlayfs keeps a directory there between mounts, and empties it itself.
         self.directory.exit_file.unlink(missing_ok=True)
-        self.directory.oom_file.unlink(missing_ok=True)
+        oom.forget(self.directory)
 
     def run(self) -> int:
         """Run it in the foreground, on our streams. Return its exit status. Raises Error if it cannot start."""
@@ -129,16 +138,24 @@ class Box:
         self._check_idle()  # `box run` in the foreground holds the lock until the box's end
         with self.directory.locked():
             self._check_idle()
-            limited = request.limits.memory is not None
-            watch = oom.Watch(self.id, needed=limited and is_v2() and is_made_by_systemd())
-            with self.prepared(), Forwarding(self.container), watch:
+            watch = oom.Watch(self.cgroup, needed=self._needs_watch())
+            with (
+                named_by_flags(request.limits, rootless=self.home.rootless),
+                self.prepared(),
+                Forwarding(self.container),
+                watch,
+            ):
                 stdin = None if request.interactive or request.terminal else subprocess.DEVNULL
                 try:
                     done = self.home.runtime.run(self.id, self.directory.bundle, keep=True, stdin=stdin)
                 except BaseException:
                     self.ended(None)
                     raise
-            return self.ended(done.returncode, watch.kills > 0)
+            return self.ended(done.returncode, watch.counts)
+
+    def _needs_watch(self) -> bool:
+        """Whether its cgroup, with the count of OOM kills, is gone at its end."""
+        return self.record.request.limits.memory is not None and is_v2() and is_made_by_systemd()
 
     def _check_idle(self) -> None:
         if self.is_running():
@@ -157,26 +174,30 @@ class Box:
             words = monitor.words(
                 self.directory, call, self.id, self.record.name, terminal=request.terminal, stdin=request.interactive
             )
-            with self.prepared() as held:
+            with named_by_flags(request.limits, rootless=self.home.rootless), self.prepared() as held:
                 try:
                     monitor.begin(words, self.directory.bundle, held)
+                    if self._needs_watch():
+                        oom.begin((executable_path(), "box", "_watch", self.id))
                     self.container.start()
                 except BaseException:
                     self._clear()
                     raise
             self.record = self.directory.change(monitor=_number_in(self.directory.bundle / "conmon.pid"))
 
-    def ended(self, status: int | None, out_of_memory: bool = False) -> int:
-        """Clean up after a run. status: the process's exit status; None if it never started.
+    def ended(self, status: int | None, watched: Mapping[str, int] = MappingProxyType({})) -> int:
+        """Clean up after a run. status: the process's exit status; None if it never started. watched: by an oom.Watch.
 
-        out_of_memory: an oom.Watch has seen it. For a box in the background, conmon leaves a file.
+        For a box in the background, another process has watched, and conmon leaves a file if it has seen a kill.
         """
-        killed = out_of_memory or self.directory.oom_file.exists() or oom_kills(self.id) > 0
+        last = memory_events(self.cgroup())
         self.container.delete(force=True)
+        seen = (watched, last, oom.counts_of(self.directory))
+        kills = max(int(self.directory.oom_file.exists()), *(oom.kills_in(counts, status) for counts in seen))
         network.release(self.record.request.network, self.id, self.home.places)
         had_network = bool(self.record.addresses)
         ending = self.record if self.record.remove else self.directory.load()
-        self.record = ending._replace(exit_status=status, finished=now(), oom_killed=killed, monitor=0, addresses=())
+        self.record = ending._replace(exit_status=status, finished=now(), oom_kills=kills, monitor=0, addresses=())
         if not self.record.remove:
             self.directory.save(self.record)
         if had_network:

@@ -10,12 +10,13 @@ from ocipy.box.box import Box
 from ocipy.box.bundle import check_overlay, id_map_for_images
 from ocipy.box.images import lookup
 from ocipy.box.images.store import Store
+from ocipy.box.limits import check_possible
 from ocipy.box.names import check_name, is_id, new_id, new_name
 from ocipy.box.orphans import end_callers
 from ocipy.box.peers import records
 from ocipy.box.places import Places, default_places
 from ocipy.box.record import GONE, RECORD, Directory, Record, held_alone, locked, now
-from ocipy.box.request import Request, has_limits
+from ocipy.box.request import Request
 from ocipy.box.runtime import can_limit, make_home
 from ocipy.box.trees import remove_tree
 
@@ -69,11 +70,7 @@ class Boxes:
     def create(self, request: Request, *, name: str = "", pull: bool = False, remove: bool = False) -> Box:
         """Create a box from a request, with its image. It does not run yet. On Error, nothing is left behind."""
         check_overlay(str(self.places.boxes))
-        if self.home.rootless and has_limits(request.limits) and not can_limit():
-            raise Error(
-                "a user may set limits only where systemd has delegated a v2 cgroup to it",
-                hint="as root, or on a host with the v2 hierarchy; or leave --memory, --cpus, --pids-limit out",
-            )
+        check_possible(request.limits, possible=not self.home.rootless or can_limit())
         image = lookup.get(self.images, request.image, pull=pull, id_map=id_map_for_images(request, self.home.rootless))
         with locked(self.places.boxes / ".lock"):
             self._sweep()

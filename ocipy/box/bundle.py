@@ -98,7 +98,7 @@ class Bundle:
             network=self.connection.path,
             user_namespace=self.connection.user_path,
             init=_init_program() if request.init else "",
-            cgroup="" if self.rootless else cgroup_path(self.record.id),
+            cgroup=cgroup_path(self.record.id, rootless=self.rootless),
             v2=self.v2,
             seccomp=self._seccomp(request),
         )
@@ -173,9 +173,14 @@ def replace_file(path: Path, text: str, mode: int = 0o644) -> None:
         new.rename(path)
 
 
-def cgroup_path(box_id: str) -> str:
-    """cgroupsPath: at the top, so no parent is left behind at the box's end; a scope if systemd creates the cgroups."""
-    return f"system.slice:ocipy-box:{box_id}" if is_made_by_systemd() else f"/ocipy-box-{box_id}"
+def cgroup_path(box_id: str, *, rootless: bool) -> str:
+    """cgroupsPath: at the top, so no parent is left behind at the box's end; a scope if systemd creates the cgroups.
+
+    "" for a user without systemd: the runtime makes a cgroup where the user may, if anywhere.
+    """
+    if is_made_by_systemd():
+        return f":ocipy-box:{box_id}"
+    return "" if rootless else f"/ocipy-box-{box_id}"
 
 
 def _init_program() -> str:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
-TOP = Path("/sys/fs/cgroup")
+# The directories of a box's cgroup by v1 hierarchy, "" for v2, as Container.cgroup() returns them.
+Paths = Mapping[str, str]
+Usage = dict[str, int | None]
 
 
-def directories(box_id: str) -> dict[str, Path]:
-    """The box's cgroup in each hierarchy, by the name of the hierarchy's mount point; "" on pure v2."""
-    name = f"ocipy-box-{box_id}"
-    places = {"": TOP / name} | {
-        path.name: path / name for path in TOP.glob("*/") if not (TOP / "cgroup.procs").exists()
-    }
-    places[""] = next(
-        (path for path in (TOP / name, TOP / "system.slice" / f"{name}.scope") if path.is_dir()), TOP / name
-    )
-    return {kind: path for kind, path in places.items() if path.is_dir()}
+def place_of(paths: Paths, controller: str) -> tuple[Path, bool]:
+    """(the directory that a controller's files are in, whether they are v1's); ("", False) if there is none. Pure."""
+    for name, path in paths.items():
+        if controller in name.split(","):
+            return Path(path), True
+    return Path(paths.get("", "/none")), False
 
 
 def numbers(path: Path) -> dict[str, int]:
@@ -33,55 +32,57 @@ def numbers_in(data: bytes) -> dict[str, int]:
     return {pair[0].decode("ascii", "replace"): int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}
 
 
-def oom_kills(box_id: str) -> int:
-    """How many of its processes the kernel's OOM killer has killed; 0 if its cgroup is gone."""
-    found = directories(box_id)
-    if "" in found:
-        return numbers(found[""] / "memory.events").get("oom_kill", 0)
-    if "memory" in found:
-        return numbers(found["memory"] / "memory.oom_control").get("oom_kill", 0)
-    return 0
+def memory_events(paths: Paths) -> dict[str, int]:
+    """The counts of memory.events, or of v1's memory.oom_control: oom_kill, and on v2 oom. {} if they are gone."""
+    top, v1 = place_of(paths, "memory")
+    return numbers(top / ("memory.oom_control" if v1 else "memory.events"))
 
 
-def usage(box_id: str) -> dict[str, int | None]:
+def usage(paths: Paths) -> Usage:
     """Its usage: bytes of memory now and at most, microseconds of CPU and of throttling, processes, OOM kills; with a
     quota, its periods and the throttled ones.
 
-    None for a figure that this host's kernel does not keep.
+    None for a figure that this host's kernel does not keep, or that belongs to a controller which the box lacks.
     """
-    found = directories(box_id)
-    if "" in found and (found[""] / "memory.current").exists():
-        top, cpu = found[""], numbers(found[""] / "cpu.stat")
-        return {
-            "memory": number(top / "memory.current"),
-            "memoryPeak": number(top / "memory.peak"),
-            "memoryLimit": number(top / "memory.max"),
-            "cpuMicroseconds": cpu.get("usage_usec"),
-            "throttledMicroseconds": cpu.get("throttled_usec"),
-            "cpuPeriods": cpu.get("nr_periods"),
-            "throttledPeriods": cpu.get("nr_throttled"),
-            "processes": number(top / "pids.current"),
-            "processesLimit": number(top / "pids.max"),
-            "oomKills": oom_kills(box_id),
-        }
-    memory, pids = found.get("memory", TOP / "none"), found.get("pids", TOP / "none")
-    cpu_time = number(found.get("cpuacct", TOP / "none") / "cpuacct.usage")
-    cpu = numbers(found.get("cpu", TOP / "none") / "cpu.stat")
-    throttled = cpu.get("throttled_time")
-    limit = number(memory / "memory.limit_in_bytes")
+    return _memory(paths) | _cpu(paths) | _processes(paths) | {"oomKills": memory_events(paths).get("oom_kill")}
+
+
+def _memory(paths: Paths) -> Usage:
+    top, v1 = place_of(paths, "memory")
+    if not v1:
+        names = {"memory": "current", "memoryPeak": "peak", "memoryLimit": "max"}
+        return {name: number(top / f"memory.{file}") for name, file in names.items()}
+    limit = number(top / "memory.limit_in_bytes")
     return {
-        "memory": number(memory / "memory.usage_in_bytes"),
-        "memoryPeak": number(memory / "memory.max_usage_in_bytes"),
+        "memory": number(top / "memory.usage_in_bytes"),
+        "memoryPeak": number(top / "memory.max_usage_in_bytes"),
         # v1 writes "no limit" as the highest number of pages (memory.rst).
         "memoryLimit": None if limit is None or limit >= 1 << 62 else limit,
-        "cpuMicroseconds": None if cpu_time is None else cpu_time // 1000,
-        "throttledMicroseconds": None if throttled is None else throttled // 1000,
-        "cpuPeriods": cpu.get("nr_periods"),
-        "throttledPeriods": cpu.get("nr_throttled"),
-        "processes": number(pids / "pids.current"),
-        "processesLimit": number(pids / "pids.max"),
-        "oomKills": oom_kills(box_id),
     }
+
+
+def _cpu(paths: Paths) -> Usage:
+    top, v1 = place_of(paths, "cpu")
+    counts = numbers(top / "cpu.stat")
+    used, throttled = counts.get("usage_usec"), counts.get("throttled_usec")
+    if v1:
+        used = _microseconds(number(place_of(paths, "cpuacct")[0] / "cpuacct.usage"))
+        throttled = _microseconds(counts.get("throttled_time"))
+    return {
+        "cpuMicroseconds": used,
+        "throttledMicroseconds": throttled,
+        "cpuPeriods": counts.get("nr_periods"),
+        "throttledPeriods": counts.get("nr_throttled"),
+    }
+
+
+def _microseconds(nanoseconds: int | None) -> int | None:
+    return None if nanoseconds is None else nanoseconds // 1000
+
+
+def _processes(paths: Paths) -> Usage:
+    top, _ = place_of(paths, "pids")
+    return {"processes": number(top / "pids.current"), "processesLimit": number(top / "pids.max")}
 
 
 def number(path: Path) -> int | None:

@@ -136,7 +136,8 @@ def parser(asked: str = "") -> Parser:
         watching = add(name, function, summary)
         watching.add_argument("--no-stream", action="store_true", help="once")
         watching.add_argument("boxes", nargs="*" if name == "stats" else 1, metavar="BOX")
-    ended = commands.add_parser("_ended")
-    ended.set_defaults(command_function=actions.end)
-    ended.add_argument("box")
+    for name, function in (("_ended", actions.end), ("_watch", actions.watch)):  # for ourselves
+        inner = commands.add_parser(name)
+        inner.set_defaults(command_function=function)
+        inner.add_argument("box")
     return top if not asked or asked in commands.choices else parser()

@@ -11,7 +11,7 @@ from typing import Any
 
 from ocipy import Error, Plan, Step
 from ocipy.box.box import Box
-from ocipy.box.cgroup import directories
+from ocipy.box.cgroup import Paths, place_of
 from ocipy.box.config import ALL_CAPABILITIES
 from ocipy.box.inspect import namespaces
 
@@ -38,20 +38,14 @@ NUMBERED = (
     "MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE"
 ).split(" ")
 SECCOMP_MODES = {"0": "no filter", "2": "system calls are filtered"}
-V1_LIMITS = (
-    ("memory", "memory.limit_in_bytes", "/linux/resources/memory/limit"),
-    ("cpu", "cpu.cfs_quota_us", "/linux/resources/cpu/quota"),
-    ("cpu", "cpu.shares", "/linux/resources/cpu/shares"),
-    ("cpuset", "cpuset.cpus", "/linux/resources/cpu/cpus"),
-    ("pids", "pids.max", "/linux/resources/pids/limit"),
-)
-V2_LIMITS = (
-    ("", "memory.max", "/linux/resources/memory/limit"),
-    ("", "memory.swap.max", "/linux/resources/memory/swap"),
-    ("", "cpu.max", "/linux/resources/cpu/quota"),
-    ("", "cpu.weight", "/linux/resources/cpu/shares"),
-    ("", "cpuset.cpus", "/linux/resources/cpu/cpus"),
-    ("", "pids.max", "/linux/resources/pids/limit"),
+# Controller, v1's file, v2's file, field.
+LIMITS = (
+    ("memory", "memory.limit_in_bytes", "memory.max", "/linux/resources/memory/limit"),
+    ("memory", "memory.memsw.limit_in_bytes", "memory.swap.max", "/linux/resources/memory/swap"),
+    ("cpu", "cpu.cfs_quota_us", "cpu.max", "/linux/resources/cpu/quota"),
+    ("cpu", "cpu.shares", "cpu.weight", "/linux/resources/cpu/shares"),
+    ("cpuset", "cpuset.cpus", "cpuset.cpus", "/linux/resources/cpu/cpus"),
+    ("pids", "pids.max", "pids.max", "/linux/resources/pids/limit"),
 )
 
 
@@ -81,7 +75,7 @@ def explain(box: Box) -> list[Fact]:
         *_mounts(state.pid, config, plan),
         *_masks(state.pid, config, plan),
         *_rights(state.pid, status, plan),
-        *_limits(box.id, plan),
+        *_limits(box.cgroup(), plan),
     ]
 
 
@@ -191,12 +185,12 @@ def _rights(pid: int, status: Mapping[str, str], plan: Plan) -> Iterator[Fact]:
     yield Fact("filter", filtered, "/linux/seccomp", steps_of(plan, "/linux/seccomp"), f"{see}, Seccomp")
 
 
-def _limits(box_id: str, plan: Plan) -> Iterator[Fact]:
-    found = directories(box_id)
-    for kind, file, pointer in V2_LIMITS if "" in found else V1_LIMITS:
-        path = found.get(kind, Path("/none")) / file
+def _limits(paths: Paths, plan: Plan) -> Iterator[Fact]:
+    for controller, v1_file, v2_file, pointer in LIMITS:
+        top, v1 = place_of(paths, controller)
+        path = top / (v1_file if v1 else v2_file)
         for line in read_lines(str(path)):
-            yield Fact("limit", f"{file} {line}", pointer, steps_of(plan, pointer), str(path))
+            yield Fact("limit", f"{path.name} {line}", pointer, steps_of(plan, pointer), str(path))
 
 
 def as_text(facts: list[Fact]) -> str:

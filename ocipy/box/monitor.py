@@ -15,6 +15,7 @@ from ocipy.box.record import Directory
 
 # The runtime's prefix of an error; the user of a box has not called the runtime.
 PREFIX = re.compile(r"^ocipy: create [0-9a-f]{12}: ")
+POINTER = re.compile(r"(/linux/[^ :]*): ")
 
 
 class Call(NamedTuple):
@@ -85,7 +86,13 @@ def _pid(said: bytes, words: bytes) -> int:
     if pid > 0:
         return pid
     line = PREFIX.sub("", message.strip().split("\n")[0])
-    raise Error(line or "conmon has ended without a word", hint="ocipy box run without -d shows more")
+    field = POINTER.match(line)
+    what = line[field.end() :] if field else line
+    raise Error(
+        what or "conmon has ended without a word",
+        pointer=field[1] if field else "",
+        hint="ocipy box run without -d shows more",
+    )
 
 
 def exit_status(directory: Directory) -> int | None:

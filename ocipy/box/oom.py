@@ -1,34 +1,52 @@
 """Watch whether the kernel kills a process of a box because memory has run out.
 
-systemd removes a scope's cgroup, and with it the count, as soon as the last process has ended. So it is too late to
-read the count after the box's end.
+systemd removes a scope's cgroup, and with it the counts, as soon as the last process has ended. So it is too late to
+read them after the box's end. The command watches a box in the foreground; for one in the background, a process does
+that stays with it (`ocipy box _watch`).
 """
 
 from __future__ import annotations
 
 import os
 import select
+import signal
+import subprocess
 import threading
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
-from ocipy.box.cgroup import directories, numbers_in
+from ocipy import Error
+from ocipy.box.cgroup import Paths, numbers, numbers_in, place_of
+from ocipy.box.record import Directory, locked
 
 APPEARS = 0.005  # seconds between two looks for a cgroup that does not exist yet
 # The kernel reports a further event after 10 ms at the earliest (CGROUP_FILE_NOTIFY_MIN_INTV), when the cgroup may be
 # gone. So after an event the file is read LOOKS times, every PRESSED milliseconds.
 PRESSED, LOOKS = 1, 30
+KILLED = 128 + signal.SIGKILL
+URGENT = -20
+
+
+def kills_in(counts: Mapping[str, int], status: int | None) -> int:
+    """How many processes the kernel has killed, by the last counts of a box that ended with this status. Pure.
+
+    If the cgroup vanished between the kernel's decision to kill (oom) and the last look, it is one.
+    """
+    decided = counts.get("oom", 0) > 0 and status == KILLED
+    return counts.get("oom_kill", 0) or int(decided)
 
 
 class Watch:
     """While entered, watches the memory.events of a box with a memory limit, whose cgroup is about to be created (v2).
 
-    kills: how many processes the kernel has killed.
+    counts: the last ones read, {} if there were none.
     """
 
-    def __init__(self, box_id: str, *, needed: bool) -> None:
-        """needed: the cgroup may vanish with the box's end. If False, nothing is watched."""
-        self.kills = 0
-        self._box_id = box_id
+    def __init__(self, cgroup: Callable[[], Paths], *, needed: bool) -> None:
+        """cgroup: tells where it is; empty until then. needed: the cgroup may vanish with the box's end. If False,
+        nothing is watched."""
+        self.counts: dict[str, int] = {}
+        self._cgroup = cgroup
         self._over = threading.Event()
         self._wake = -1
         self._thread = threading.Thread(target=self._watch, daemon=True) if needed else None
@@ -49,34 +67,86 @@ class Watch:
     def _watch(self) -> None:
         while True:
             over = self._over.is_set()  # before the look, so that the last look comes after the end
-            path = directories(self._box_id).get("")
-            if path is not None and (path / "memory.events").exists():
-                self._follow(path / "memory.events")
+            file = open_events(self._cgroup())
+            if file >= 0:
+                follow(file, self._wake, self.counts)
                 return
             if over:
                 return
             self._over.wait(APPEARS)
 
-    def _follow(self, path: Path) -> None:
-        """Read the count after each event (POLLPRI, cgroup-v2.rst), until the file is gone or the box has ended."""
-        try:
-            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
+
+def open_events(paths: Paths) -> int:
+    """A descriptor of memory.events; -1 if there is none."""
+    top, v1 = place_of(paths, "memory")
+    try:
+        return -1 if v1 else os.open(top / "memory.events", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return -1
+
+
+def follow(file: int, end: int, counts: dict[str, int]) -> None:
+    """Keep counts as memory.events has them, until the file is gone or `end`, a descriptor, is readable. Reads it after
+    each event (POLLPRI, cgroup-v2.rst), and closes it."""
+    poll = select.poll()
+    poll.register(file, select.POLLPRI)
+    poll.register(end, select.POLLIN)
+    looks, woken = 0, set[int]()
+    try:
+        while True:
+            counts.update(numbers_in(os.pread(file, 4096, 0)))
+            if end in woken:
+                return
+            woken = {fd for fd, _ in poll.poll(PRESSED if looks else None)}
+            looks = LOOKS if file in woken else max(looks - 1, 0)
+    except OSError:
+        return  # ENODEV: the cgroup has been removed
+    finally:
+        os.close(file)
+
+
+def begin(words: Sequence[str]) -> None:
+    """Start the process that watches a box in the background. words: `ocipy box _watch ID`. Raises Error."""
+    done = subprocess.run(
+        words, check=False, start_new_session=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    if done.returncode != 0:
+        raise Error("cannot watch the memory of the box", hint="ocipy box run without -d does it itself")
+
+
+def stay(paths: Paths, pid: int, directory: Directory) -> None:
+    """Leave a fork of this process that watches until the process `pid` has ended, and then writes the counts.
+
+    It holds a lock meanwhile: see counts_of. Only a single-threaded process may call this. Raises OSError.
+    """
+    file, end = open_events(paths), os.pidfd_open(pid)
+    if file < 0:
+        raise FileNotFoundError("memory.events")
+    with locked(directory.watch_lock):
+        if os.fork():
             return
-        try:
-            poll = select.poll()
-            poll.register(file, select.POLLPRI)
-            poll.register(self._wake, select.POLLIN)
-            looks = 0
-            while True:
-                over = self._over.is_set()
-                counts = numbers_in(os.pread(file, 4096, 0))
-                self.kills = max(self.kills, counts.get("oom_kill", 0))
-                if over or self.kills:
-                    return
-                woken = poll.poll(PRESSED if looks else None)
-                looks = LOOKS if any(fd == file for fd, _ in woken) else max(looks - 1, 0)
-        except OSError:
-            return  # ENODEV: the cgroup has been removed
-        finally:
-            os.close(file)
+        os.chdir("/")
+        with suppress(OSError):
+            os.nice(URGENT)  # systemd removes the cgroup as soon as it can
+        counts: dict[str, int] = {}
+        follow(file, end, counts)
+        directory.watch_file.write_text("".join(f"{name} {count}\n" for name, count in counts.items()))
+        os._exit(0)
+
+
+def counts_of(directory: Directory) -> dict[str, int]:
+    """What the process that watched has written; waits until it has. {} if none has watched. The box has ended."""
+    if not directory.watch_lock.exists():
+        return {}
+    with locked(directory.watch_lock):
+        return numbers(directory.watch_file)
+
+
+def forget(directory: Directory) -> None:
+    """Remove what belongs to the last run. The container is gone, so a process that watched it ends."""
+    directory.oom_file.unlink(missing_ok=True)
+    if directory.watch_lock.exists():
+        with locked(directory.watch_lock):
+            directory.watch_file.unlink(missing_ok=True)
+            directory.watch_lock.unlink()

@@ -24,8 +24,8 @@ GONE = ".gone-"
 class Record(NamedTuple):
     """image_name, image_key, rootfs: the image at creation. exit_status: of the last run, None before its end.
 
-    oom_killed: the OOM killer struck in the last run. started, finished: of the last run. remove: at its end (--rm).
-    monitor: conmon's pid, 0 in the foreground. addresses: in its network.
+    oom_kills: how many processes the OOM killer killed in the last run. started, finished: of the last run. remove: at
+    its end (--rm). monitor: conmon's pid, 0 in the foreground. addresses: in its network.
     """
 
     id: str
@@ -39,7 +39,7 @@ class Record(NamedTuple):
     started: datetime | None = None
     finished: datetime | None = None
     exit_status: int | None = None
-    oom_killed: bool = False
+    oom_kills: int = 0
     remove: bool = False
     monitor: int = 0
     addresses: tuple[str, ...] = ()
@@ -58,7 +58,7 @@ class Record(NamedTuple):
             "started": self.started.isoformat() if self.started else None,
             "finished": self.finished.isoformat() if self.finished else None,
             "exitStatus": self.exit_status,
-            "oomKilled": self.oom_killed,
+            "oomKills": self.oom_kills,
             "remove": self.remove,
             "monitor": self.monitor,
             "addresses": list(self.addresses),
@@ -79,7 +79,7 @@ class Record(NamedTuple):
             started=_time(document["started"]),
             finished=_time(document["finished"]),
             exit_status=document["exitStatus"],
-            oom_killed=document["oomKilled"],
+            oom_kills=document["oomKills"],
             remove=document["remove"],
             monitor=document["monitor"],
             addresses=tuple(document["addresses"]),
@@ -131,6 +131,16 @@ class Directory:
     def oom_file(self) -> Path:
         """conmon creates it when the kernel kills a process of the box because memory has run out (--persist-dir)."""
         return self.bundle / "oom"
+
+    @property
+    def watch_file(self) -> Path:
+        """The counts of memory.events, from the process that watches the box's memory (oom.py)."""
+        return self.path / "memory.events"
+
+    @property
+    def watch_lock(self) -> Path:
+        """That process holds it until it has written them."""
+        return self.path / "memory.lock"
 
     def make(self) -> None:
         """Create its permanent part: `upper` takes the root's copy-on-write changes. Raises Error."""

@@ -38,11 +38,6 @@ class Limits(NamedTuple):
     pids: int | None = None
 
 
-def has_limits(limits: Limits) -> bool:
-    """Whether anything is limited."""
-    return limits != Limits()
-
-
 class Request(NamedTuple):
     """Everything that `box run` and `box create` accept, except flags that matter only until the box runs."""
 

@@ -16,12 +16,12 @@ MICROSECONDS = 1_000_000
 
 def rows(boxes: Sequence[Box], seconds: float) -> list[tuple[str, ...]]:
     """The heading, then a row for each running box. seconds: how long to measure CPU time."""
-    before = {box.id: usage(box.id)["cpuMicroseconds"] or 0 for box in boxes}
+    before = {box.id: usage(box.cgroup())["cpuMicroseconds"] or 0 for box in boxes}
     begun = time.monotonic()
     time.sleep(seconds)
     made: list[tuple[str, ...]] = [HEADING]
     for box in boxes:
-        now = usage(box.id)
+        now = usage(box.cgroup())
         took = (now["cpuMicroseconds"] or 0) - before[box.id]
         share = 100 * took / MICROSECONDS / (time.monotonic() - begun)
         made.append(
@@ -33,7 +33,7 @@ def rows(boxes: Sequence[Box], seconds: float) -> list[tuple[str, ...]]:
                 _size(now["memoryPeak"]),
                 str(now["processes"] if now["processes"] is not None else "-"),
                 f"{(now['throttledMicroseconds'] or 0) / MICROSECONDS:.1f} s",
-                str(now["oomKills"]),
+                str(now["oomKills"] if now["oomKills"] is not None else "-"),
             )
         )
     return made

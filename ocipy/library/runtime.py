@@ -242,6 +242,13 @@ class Container:
         """The pids of all its processes on the host."""
         return tuple(processes(load(self.runtime.root, self.id)))
 
+    def cgroup(self) -> dict[str, str]:
+        """The directories of its cgroup, by name of the v1 hierarchy ("memory", "cpu,cpuacct"), that of v2 under "".
+
+        Empty if it has none (without root), or systemd has not made it yet.
+        """
+        return dict((load(self.runtime.root, self.id).cgroup or {}).get("paths") or {})
+
     def exec(
         self,
         arguments: Sequence[str] = (),

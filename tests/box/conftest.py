@@ -39,6 +39,13 @@ def private_host() -> None:
         Path("/proc/sys/net", name).write_text("0")
 
 
+def needs(controller: str) -> None:
+    """Skip if the only hierarchy is v2 without the controller, as on a hybrid host."""
+    controllers = Path("/sys/fs/cgroup/cgroup.controllers")
+    if controllers.exists() and controller not in controllers.read_text().split():
+        pytest.skip(f"the v2 hierarchy of this host does not have the controller {controller}")
+
+
 class Box:
     """Calls `ocipy box` with its places in the test's directory."""
 
@@ -96,11 +103,12 @@ def left_behind(places: Path, ids: set[str]) -> list[str]:
         there = {path: path.name.removeprefix("ocipy-box-") for path in Path("/sys/fs/cgroup").glob(pattern)}
         cgroups = [path for path, name in there.items() if name.removesuffix(".scope") in ids]
         found += [str(path) for path in cgroups]
-    ended = [f" _ended {one}" for one in ids]  # what conmon calls
+    # What conmon calls, and what watches the memory.
+    inner = [f" {word} {one}" for one in ids for word in ("_ended", "_watch")]
     found += [
         line
         for line in _lines("ps", "-e", "-ww", "-o", "pid,args")
-        if str(places) in line or any(word in line for word in ended)
+        if str(places) in line or any(words in line for words in inner)
     ]
     found += [str(path) for path in (places / "run").glob("[lp]*") if path.suffix != ".lock"]
     found += [str(path) for path in (places / "run/runtime").glob("[!@.]*")]

@@ -14,18 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.box.conftest import Box
+from tests.box.conftest import Box, needs
 from tests.harness.host import Host, wait_until
 from tests.harness.leaks import reap
 
 MIB = 1 << 20
-
-
-def needs(controller: str) -> None:
-    """Skip if the only hierarchy is v2 without the controller, as on a hybrid host."""
-    controllers = Path("/sys/fs/cgroup/cgroup.controllers")
-    if controllers.exists() and controller not in controllers.read_text().split():
-        pytest.skip(f"the v2 hierarchy of this host does not have the controller {controller}")
 
 
 def test_a_shell_in_a_root_of_its_own(box: Box) -> None:
@@ -88,34 +81,11 @@ def test_a_limit_of_50_mb_kills_between_49_and_51(box: Box) -> None:
     assert "ran out of memory" in done.stderr and "50.0 MiB" in done.stderr
 
 
-def test_a_box_in_the_background_says_that_it_ran_out_of_memory(box: Box) -> None:
-    needs("memory")
-    if Host().cgroup == "v2" and Path("/run/systemd/system").is_dir():
-        pytest.skip("systemd removes the cgroup before conmon has read memory.events: docs/box.md")
-    flags = ("--network", "none", "--memory", "50M", "--tmpfs", "/eaten:size=100m")
-    box("run", "-d", "--name", "hungry", *flags, "busybox", "sh", "-c", "exec " + EAT.format(51))
-    assert box("wait", "hungry").stdout == "137\n"
-    assert "exited (137), out of memory" in box("ps", "-a").stdout
-    assert box.inspect("hungry")["state"]["oomKilled"] is True
-    assert not Path("oom").exists(), "conmon has written into the caller's directory"
-
-
 def test_the_end_of_a_box_is_recorded_where_the_places_are_relative(box: Box) -> None:
     box.environment["OCIPY_BOX"] = os.path.relpath(box.environment["OCIPY_BOX"])
     box("run", "-d", "--name", "near", "--network", "none", "busybox", "true")
     assert box("wait", "near").stdout == "0\n"
     wait_until(lambda: "exited (0)" in box("ps", "-a").stdout)
-
-
-def test_what_conmon_says_of_memory_is_taken_for_that_run_alone(box: Box) -> None:
-    """Its file stands in for a kill, which a count that is gone can't show."""
-    box("run", "-d", "--name", "told", "--network", "none", "busybox", "sleep", "1000")
-    (Path(box.inspect("told")["bundle"]) / "oom").touch()
-    box("stop", "-t", "0", "told")
-    assert "exited (137), out of memory" in box("ps", "-a").stdout
-    box("start", "told")
-    box("stop", "-t", "0", "told")
-    assert "exited (137)" in box("ps", "-a").stdout and "out of memory" not in box("ps", "-a").stdout
 
 
 @pytest.mark.smoke

@@ -50,6 +50,8 @@ def test_the_life_of_a_container(library: ocipy.Runtime, bundle: Bundle, new_id:
     wait_until(lambda: (work / "output").read_text() == "up\n", "its output")
     assert [each.id for each in library.containers()] == [container.id]
     assert container.processes() == (state.pid,)
+    for directory in container.cgroup().values():
+        assert str(state.pid) in (Path(directory) / "cgroup.procs").read_text().split()
     container.pause()
     assert container.state().status == "paused"
     container.resume()

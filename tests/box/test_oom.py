@@ -1,0 +1,89 @@
+"""A box that runs out of memory says so: in the foreground and in the background, whoever makes the cgroup."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.box.conftest import Box, needs
+from tests.harness.host import Host
+
+SYSTEMD = Path("/run/systemd")
+FLAGS = ("--network", "none", "--memory", "50M", "--tmpfs", "/eaten:size=100m")
+EAT = ("busybox", "sh", "-c", "exec dd if=/dev/zero of=/eaten/x bs=1M count=60")
+
+
+@pytest.fixture(params=["systemd", "cgroupfs"])
+def manager(request: pytest.FixtureRequest) -> Iterator[str]:
+    """What makes the cgroup. On v1 it is never systemd; on v2 without systemd it is as if the host had none."""
+    needs("memory")
+    uses_systemd = Host().cgroup == "v2" and (SYSTEMD / "system").is_dir()
+    if request.param == "systemd" and not uses_systemd:
+        pytest.skip("systemd makes the cgroups of boxes on v2 alone: tests/vm/run")
+    if request.param == "cgroupfs" and uses_systemd:
+        subprocess.run(["mount", "-t", "tmpfs", "tests", SYSTEMD], check=True)
+        yield request.param
+        subprocess.run(["umount", SYSTEMD], check=True)
+    else:
+        yield request.param
+
+
+@pytest.fixture
+def box(manager: str, box: Box) -> Box:
+    """The boxes are removed before systemd comes back."""
+    return box
+
+
+def told(box: Box, name: str) -> None:
+    state = box.inspect(name)["state"]
+    assert (state["exitStatus"], state["oomKilled"], state["oomKills"]) == (137, True, 1)
+    assert "exited (137), out of memory" in box("ps", "-a").stdout
+
+
+@pytest.mark.smoke
+def test_in_the_background(box: Box) -> None:
+    box("run", "-d", "--name", "hungry", *FLAGS, *EAT)
+    assert box("wait", "hungry").stdout == "137\n"
+    told(box, "hungry")
+    assert not Path("oom").exists(), "conmon has written into the caller's directory"
+
+
+def test_in_the_foreground(box: Box) -> None:
+    done = box("run", "--name", "hungry", *FLAGS, *EAT, status=137)
+    assert "ran out of memory" in done.stderr
+    told(box, "hungry")
+
+
+@pytest.mark.smoke
+def test_a_kill_is_of_one_run_and_a_stop_is_none(box: Box) -> None:
+    script = "[ -e /srv/again ] && exec sleep 1000; touch /srv/again; " + EAT[-1]
+    box("run", "-d", "--name", "twice", *FLAGS, "busybox", "sh", "-c", script)
+    assert box("wait", "twice").stdout == "137\n"
+    told(box, "twice")
+    box("start", "twice")
+    used = box.inspect("twice")["usage"]
+    assert used["memory"] and used["memoryPeak"] and (used["memoryLimit"], used["oomKills"]) == (50 << 20, 0)
+    box("stop", "-t", "0", "twice")
+    state = box.inspect("twice")["state"]
+    assert (state["exitStatus"], state["oomKilled"], state["oomKills"]) == (137, False, 0)
+
+
+@pytest.mark.parametrize("command", ["stop", "rm"])
+def test_nothing_stays_of_one_that_is_stopped_or_removed(box: Box, command: str) -> None:
+    """The fixture looks for leftovers."""
+    box("run", "-d", "--name", "quiet", *FLAGS, "busybox", "sleep", "1000")
+    box(command, *(["-t", "0"] if command == "stop" else ["-f"]), "quiet")
+
+
+def test_what_conmon_says_of_memory_is_taken_for_that_run_alone(box: Box) -> None:
+    """Its file stands in for a kill, which a count that is gone can't show."""
+    box("run", "-d", "--name", "told", "--network", "none", "busybox", "sleep", "1000")
+    (Path(box.inspect("told")["bundle"]) / "oom").touch()
+    box("stop", "-t", "0", "told")
+    assert "exited (137), out of memory" in box("ps", "-a").stdout
+    box("start", "told")
+    box("stop", "-t", "0", "told")
+    assert "exited (137)" in box("ps", "-a").stdout and "out of memory" not in box("ps", "-a").stdout
