@@ -42,8 +42,8 @@ def run(boxes: Boxes, given: argparse.Namespace) -> int:
         raise
     if box.record.oom_kills:
         raise OutOfMemory(
-            f"box {box.record.name} ran out of memory, and the kernel killed it",
-            hint=f"--memory gives it more than {shown_size(request.limits.memory or 0)}",
+            f"box {box.record.name} ran out of memory, and was killed",
+            hint=f"raise --memory: the limit is {shown_size(request.limits.memory or 0)}",
             status=status or 137,
         )
     return status
@@ -150,9 +150,9 @@ def rm(boxes: Boxes, given: argparse.Namespace) -> int:
 def execute(boxes: Boxes, given: argparse.Namespace) -> int:
     """Run a further command."""
     if not given.command:
-        raise Error("no command was given for the box", hint="say it after the box's name", status=2)
+        raise Error("no command was given", hint="give one after the name of the box", status=2)
     if given.workdir and not given.workdir.startswith("/"):
-        raise Error(f"--workdir is an absolute path in the box, not {given.workdir!r}", status=2)
+        raise Error(f"--workdir takes an absolute path in the box, not {given.workdir!r}", status=2)
     return boxes.find(given.box).exec(
         given.command,
         terminal=given.tty,
@@ -217,7 +217,7 @@ def watch(boxes: Boxes, given: argparse.Namespace) -> int:
     box = boxes.find(given.box)
     state = box.state()
     if state is None:
-        raise Error(f"box {box.record.name} does not run")
+        raise Error(f"box {box.record.name} is not running")
     stay(box.cgroup(), state.pid, box.directory)
     return 0
 
@@ -236,7 +236,7 @@ def copy(boxes: Boxes, given: argparse.Namespace) -> int:
     source_box, source = _place(given.source)
     target_box, target = _place(given.target)
     if bool(source_box) == bool(target_box):
-        raise Error("one of both is BOX:PATH, the other a path of the host", status=2)
+        raise Error("exactly one of SOURCE and TARGET must be BOX:PATH; the other is a path on the host", status=2)
     box = boxes.find(source_box or target_box)
     with reported_as(f"cannot copy {given.source} to {given.target}"):
         with box.files() as root:

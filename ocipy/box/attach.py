@@ -30,7 +30,7 @@ DETACH = b"\x10\x11"  # Ctrl-P Ctrl-Q, docker's
 def attach(box: Box) -> int:
     """Stay until the box ends or Ctrl-P Ctrl-Q is typed; return the box's exit status. Raises Error."""
     if not box.is_running() or not box.record.monitor:
-        raise Error(f"box {box.record.name} does not run in the background", hint="ocipy box ps")
+        raise Error(f"box {box.record.name} is not running in the background", hint="ocipy box ps lists boxes that run")
     directory = os.open(box.directory.bundle, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
     try:

@@ -159,7 +159,7 @@ class Box:
 
     def _check_idle(self) -> None:
         if self.is_running():
-            raise Error(f"box {self.record.name} runs already")
+            raise Error(f"box {self.record.name} is already running")
 
     def start(self) -> None:
         """Start it in the background, under conmon. Raises Error."""
@@ -223,7 +223,7 @@ class Box:
     def kill(self, number: int | str) -> None:
         """Send a signal to its first process. Raises Error."""
         if not self.is_running():
-            raise Error(f"box {self.record.name} does not run")
+            raise Error(f"box {self.record.name} is not running")
         self.container.kill(number)
 
     def _wait_stopped(self, patience: float) -> bool:
@@ -257,7 +257,7 @@ class Box:
             if record.finished is not None:
                 return record.exit_status if record.exit_status is not None else -1
             if record.started is None or (not self.is_running() and record.monitor == 0):
-                raise Error(f"box {record.name} does not run")
+                raise Error(f"box {record.name} is not running")
             self._wait_stopped(1.0)
             time.sleep(POLL)
 
@@ -265,7 +265,10 @@ class Box:
         """Remove it and everything it has written. force: kill it first. Raises Error if it runs."""
         if self.is_running():
             if not force:
-                raise Error(f"box {self.record.name} runs", hint=f"ocipy box stop {self.record.name}, or rm -f")
+                raise Error(
+                    f"box {self.record.name} is running",
+                    hint=f"stop it first (ocipy box stop {self.record.name}), or use rm -f",
+                )
             with suppress(Error):
                 self.container.kill(signal.SIGKILL, all=True)
             self._wait_stopped(END_PATIENCE)
@@ -299,7 +302,7 @@ class Box:
 
         state = self.state()
         if state is None or not self.is_running():
-            raise Error(f"box {self.record.name} does not run", hint=f"ocipy box start {self.record.name}")
+            raise Error(f"box {self.record.name} is not running", hint=f"ocipy box start {self.record.name}")
         ids = ""
         if user:
             root = f"/proc/{state.pid}/root"

@@ -42,10 +42,10 @@ class Boxes:
         if len(found) == 1:
             return found[0]
         if found:
-            raise Error(f"{word} is the beginning of several ids: {' '.join(box.id for box in found)}")
+            raise Error(f"several ids begin with {word}: {' '.join(box.id for box in found)}")
         if is_id(word) and (self.places.boxes / word).is_dir():
             Directory(self.places.boxes / word).load()  # its record cannot be read, and this says so
-        raise Error(f"there is no box {word}", hint="ocipy box ps -a lists them")
+        raise Error(f"there is no box {word}", hint="ocipy box ps -a lists all boxes")
 
     def remove_unreadable(self, word: str) -> bool:
         """Remove a box whose record cannot be read. word: its whole id. False if there is no such box."""
@@ -78,7 +78,9 @@ class Boxes:
             if name:
                 check_name(name)
                 if name in taken:
-                    raise Error(f"there is a box {name} already", hint=f"ocipy box rm {name}")
+                    raise Error(
+                        f"box {name} already exists", hint=f"choose another name, or remove it: ocipy box rm {name}"
+                    )
             box_id = new_id()
             directory = Directory(self.places.boxes / box_id)
             directory.make()

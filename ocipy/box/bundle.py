@@ -38,7 +38,7 @@ def id_maps(
     """(uid map, gid map) of the box's user namespace; empty without one. Raises Error."""
     if rootless:
         if request.userns == "host":
-            raise Error("without root a box has a user namespace: --userns host takes root", status=2)
+            raise Error("--userns host needs root: without root a box always has a user namespace", status=2)
         name, uid, gid = _user_name(), os.geteuid(), os.getegid()
         return ((0, uid, 1), *allotted("/etc/subuid", name, uid)), ((0, gid, 1), *allotted("/etc/subgid", name, uid))
     if request.userns == "auto":
@@ -144,7 +144,7 @@ class Bundle:
         path = self.directory.path
         for place in (self.record.rootfs, str(path)):
             if any(letter in place for letter in ":,\\"):
-                raise Error(f"overlayfs takes no path with : , or \\ in it: {place}", hint="rename the directory")
+                raise Error(f"overlayfs accepts no path that contains : , or \\: {place}", hint="rename the directory")
         words = ("userxattr",) if self.rootless or self.record.request.userns == "auto" else ()
         return Root(str(path / "root"), self.record.rootfs, str(path / "upper"), str(path / "work"), words)
 
@@ -187,7 +187,7 @@ def _init_program() -> str:
     for path in INIT_PROGRAMS:
         if os.access(path, os.X_OK):
             return path
-    raise Error("--init needs a small init on this host", hint="install catatonit")
+    raise Error("--init: no small init is installed", hint="install catatonit")
 
 
 def _devices(request: Request) -> Iterator[tuple[str, str, str]]:
@@ -198,7 +198,7 @@ def _devices(request: Request) -> Iterator[tuple[str, str, str]]:
         if os.path.isdir(source):
             found = [path for path in sorted(glob.glob(f"{glob.escape(source)}/*")) if is_device(path)]
             if not found:
-                raise Error("--device: there is no device in the directory", pointer=source)
+                raise Error("--device: there are no devices in the directory", pointer=source)
             for path in found:
                 yield path, destination + path.removeprefix(source), access
         else:
@@ -219,11 +219,11 @@ def with_devices(config: dict[str, Any], devices: Iterator[tuple[str, str, str]]
     made = config["linux"].setdefault("devices", [])
     rules = config["linux"]["resources"].setdefault("devices", [])
     for source, destination, access in devices:
-        with reported_as("there is no such device", pointer=source):
+        with reported_as("the device does not exist", pointer=source):
             status = os.stat(source)
         kind = "b" if stat.S_ISBLK(status.st_mode) else "c" if stat.S_ISCHR(status.st_mode) else ""
         if not kind:
-            raise Error("--device takes a device", pointer=source)
+            raise Error("--device: this is not a device", pointer=source)
         numbers = {"type": kind, "major": os.major(status.st_rdev), "minor": os.minor(status.st_rdev)}
         mode = {
             "fileMode": stat.S_IMODE(status.st_mode),
@@ -241,9 +241,9 @@ def check_overlay(path: str) -> None:
         if filesystem_of(os.stat(path).st_dev, file.read()) != "overlay":
             return
     raise Error(
-        "boxes are kept on an overlay, which another one cannot be written to",
+        "the directory for boxes is on an overlay filesystem, which cannot hold the upper directory of another one",
         pointer=path,
-        hint="name a directory on a disk or a tmpfs in OCIPY_BOX",
+        hint="set OCIPY_BOX to a directory on a disk or a tmpfs",
     )
 
 

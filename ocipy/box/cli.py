@@ -61,7 +61,7 @@ def parser(asked: str = "") -> Parser:
     """The parser of one command, or of all commands if none has that name."""
     top = Parser(
         prog="ocipy box",
-        description="Boxes: containers from an image, with limits and a network, by one command.",
+        description="Run containers from images, with limits and a network, by one command.",
         epilog="example: ocipy box run -it --memory 50M busybox",
     )
     commands = top.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
@@ -73,45 +73,47 @@ def parser(asked: str = "") -> Parser:
         made.set_defaults(command_function=function)
         return made
 
-    run_parser = add("run", actions.run, "make a box of an image and run a command in it")
-    run_parser.add_argument("-d", "--detach", action="store_true", help="in the background; prints its id")
-    run_parser.add_argument("--rm", action="store_true", help="remove it with its end")
-    run_parser.add_argument("--pull", action="store_true", help="fetch the image even if it is there")
-    run_parser.add_argument("--dry-run", action="store_true", help="print config.json and the plan, and make nothing")
+    run_parser = add("run", actions.run, "create a box from an image and run a command in it")
+    run_parser.add_argument("-d", "--detach", action="store_true", help="run in the background and print the id")
+    run_parser.add_argument("--rm", action="store_true", help="remove the box when it ends")
+    run_parser.add_argument("--pull", action="store_true", help="fetch the image even if it is stored already")
+    run_parser.add_argument("--dry-run", action="store_true", help="print config.json and the plan; create nothing")
     add_run_flags(run_parser)
-    create_parser = add("create", actions.create, "make a box that does not run yet")
-    create_parser.add_argument("--rm", action="store_true", help="remove it with its end")
-    create_parser.add_argument("--pull", action="store_true", help="fetch the image even if it is there")
+    create_parser = add("create", actions.create, "create a box without running it")
+    create_parser.add_argument("--rm", action="store_true", help="remove the box when it ends")
+    create_parser.add_argument("--pull", action="store_true", help="fetch the image even if it is stored already")
     add_run_flags(create_parser)
     listing = add("ps", actions.ps, "list boxes")
-    listing.add_argument("-a", "--all", action="store_true", help="those too that do not run")
-    listing.add_argument("-q", "--quiet", action="store_true", help="ids only")
+    listing.add_argument("-a", "--all", action="store_true", help="include boxes that are not running")
+    listing.add_argument("-q", "--quiet", action="store_true", help="print only ids")
     for name, function, summary in (
         ("start", actions.start, "start boxes in the background"),
         ("restart", actions.restart, "stop boxes and start them again"),
-        ("wait", actions.wait, "wait for the end of boxes and print their exit status"),
+        ("wait", actions.wait, "wait until boxes end, and print their exit statuses"),
     ):
         add(name, function, summary).add_argument("boxes", nargs="+", metavar="BOX")
-    stopping = add("stop", actions.stop, "stop boxes: a signal, then SIGKILL")
-    stopping.add_argument("-t", "--time", type=float, default=10.0, metavar="SECONDS", help="patience (10)")
+    stopping = add("stop", actions.stop, "stop boxes: send a signal, then SIGKILL")
+    stopping.add_argument(
+        "-t", "--time", type=float, default=10.0, metavar="SECONDS", help="time to wait before SIGKILL (10)"
+    )
     stopping.add_argument("boxes", nargs="+", metavar="BOX")
     killing = add("kill", actions.kill, "send a signal to boxes")
-    killing.add_argument("-s", "--signal", default="KILL", metavar="SIGNAL", help="(KILL)")
+    killing.add_argument("-s", "--signal", default="KILL", metavar="SIGNAL", help="signal to send (KILL)")
     killing.add_argument("boxes", nargs="+", metavar="BOX")
-    removing = add("rm", actions.rm, "remove boxes, with what they have written")
-    removing.add_argument("-f", "--force", action="store_true", help="also those that run")
+    removing = add("rm", actions.rm, "remove boxes and everything they have written")
+    removing.add_argument("-f", "--force", action="store_true", help="even if they are running")
     removing.add_argument("boxes", nargs="+", metavar="BOX")
-    executing = add("exec", actions.execute, "run a further command in a box")
-    executing.add_argument("-i", "--interactive", action="store_true", help="with standard input")
-    executing.add_argument("-t", "--tty", action="store_true", help="with a terminal")
-    executing.add_argument("-d", "--detach", action="store_true", help="in the background")
-    executing.add_argument("-e", "--env", action="append", default=[], metavar="NAME[=VALUE]", help="a variable")
-    executing.add_argument("-u", "--user", default="", metavar="USER[:GROUP]", help="names or numbers")
-    executing.add_argument("-w", "--workdir", default="", metavar="DIR", help="the working directory")
+    executing = add("exec", actions.execute, "run another command in a box")
+    executing.add_argument("-i", "--interactive", action="store_true", help="keep standard input open")
+    executing.add_argument("-t", "--tty", action="store_true", help="allocate a terminal")
+    executing.add_argument("-d", "--detach", action="store_true", help="run in the background")
+    executing.add_argument("-e", "--env", action="append", default=[], metavar="NAME[=VALUE]", help="set a variable")
+    executing.add_argument("-u", "--user", default="", metavar="USER[:GROUP]", help="user and group, by name or number")
+    executing.add_argument("-w", "--workdir", default="", metavar="DIR", help="working directory")
     executing.add_argument("box", metavar="BOX")
     executing.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND …")
-    logging = add("logs", actions.logs, "print what a box in the background has said")
-    logging.add_argument("-f", "--follow", action="store_true", help="until its end")
+    logging = add("logs", actions.logs, "print the output of a box in the background")
+    logging.add_argument("-f", "--follow", action="store_true", help="continue until the box ends")
     logging.add_argument("box", metavar="BOX")
     add("images", actions.images, "list images")
     add("pull", actions.pull, "fetch an image").add_argument("image", metavar="IMAGE")
@@ -119,22 +121,22 @@ def parser(asked: str = "") -> Parser:
     add("attach", actions.attach, "connect to the streams of a box in the background").add_argument(
         "box", metavar="BOX"
     )
-    copying = add("cp", actions.copy, "copy files between the host and a box: BOX:PATH")
+    copying = add("cp", actions.copy, "copy files between the host and a box (BOX:PATH)")
     copying.add_argument("source", metavar="SOURCE")
     copying.add_argument("target", metavar="TARGET")
-    add("diff", actions.diff, "list what a box has changed of its image").add_argument("box", metavar="BOX")
-    inspecting = add("inspect", actions.inspect_boxes, "show all that is known of boxes")
-    inspecting.add_argument("--format", choices=("text", "json"), default="text", help="(text)")
+    add("diff", actions.diff, "list the files that a box has changed").add_argument("box", metavar="BOX")
+    inspecting = add("inspect", actions.inspect_boxes, "show everything known about boxes")
+    inspecting.add_argument("--format", choices=("text", "json"), default="text", help="output format (text)")
     inspecting.add_argument("boxes", nargs="+", metavar="BOX")
-    add("explain", actions.explain_box, "tell what isolates a box, and where to see it").add_argument(
+    add("explain", actions.explain_box, "explain what isolates a box, and where to see that").add_argument(
         "box", metavar="BOX"
     )
     for name, function, summary in (
-        ("stats", actions.stats, "show what boxes use, again and again"),
-        ("top", actions.top, "show the processes of a box, again and again"),
+        ("stats", actions.stats, "show the resource usage of boxes, continuously"),
+        ("top", actions.top, "show the processes of a box, continuously"),
     ):
         watching = add(name, function, summary)
-        watching.add_argument("--no-stream", action="store_true", help="once")
+        watching.add_argument("--no-stream", action="store_true", help="show it once")
         watching.add_argument("boxes", nargs="*" if name == "stats" else 1, metavar="BOX")
     for name, function in (("_ended", actions.end), ("_watch", actions.watch)):  # for ourselves
         inner = commands.add_parser(name)

@@ -138,7 +138,7 @@ def _named(word: str, flag: str) -> set[str]:
         return set(ALL_CAPABILITIES)
     name = name if name.startswith("CAP_") else "CAP_" + name
     if name not in ALL_CAPABILITIES:
-        raise Error(f"{flag}: there is no capability {word}", status=2)
+        raise Error(f"{flag}: unknown capability {word}", status=2)
     return {name}
 
 
@@ -148,7 +148,7 @@ def arguments_of(request: Request, image: ImageConfig) -> tuple[str, ...]:
     command = request.command or (image.command if request.entrypoint is None else ())
     arguments = (*entrypoint, *command)
     if not arguments:
-        raise Error("no command was given, and the image does not name one", hint="say it after the image", status=2)
+        raise Error("no command was given, and the image has none", hint="give one after the image", status=2)
     return arguments
 
 
@@ -279,9 +279,9 @@ def _memory(limits: Limits, host: Host) -> dict[str, int]:
         # Without --memory-swap the box does not swap, so --memory is the total.
         made["swap"] = limits.memory if limits.memory_swap is None else limits.memory_swap
         if made["swap"] != -1 and made["swap"] < limits.memory:
-            raise Error("--memory-swap is memory and swap together, so no less than --memory", status=2)
+            raise Error("--memory-swap is the sum of memory and swap, so it must be at least --memory", status=2)
     elif limits.memory_swap is not None:
-        raise Error("--memory-swap takes --memory", status=2)
+        raise Error("--memory-swap needs --memory", status=2)
     if limits.memory_reservation is not None:
         made["reservation"] = limits.memory_reservation
     return made

@@ -56,7 +56,7 @@ def copy_in(source: Path, root: str, path: str) -> None:
         fd = open_inside(root, parent or "/", os.O_PATH)
     with Place(fd) as place:
         if not name or name in (".", ".."):
-            raise Error(f"{path} names no file", status=2)
+            raise Error(f"{path} does not name a file", status=2)
         status = source.lstat()
         if stat.S_ISDIR(status.st_mode):
             _enter(place, name)

@@ -21,14 +21,14 @@ KINDS = {
     "time": "time",
 }  # fmt: skip
 MEANING = {
-    "pid": "its processes see no others, and the first is number 1",
-    "mount": "its mounts are its own",
-    "network": "its devices, addresses, routes and ports are its own",
-    "ipc": "its shared memory, semaphores and queues are its own",
-    "uts": "its host name is its own",
+    "pid": "its processes see no others; the first one is number 1",
+    "mount": "it has its own mounts",
+    "network": "it has its own devices, addresses, routes and ports",
+    "ipc": "it has its own shared memory, semaphores and queues",
+    "uts": "it has its own host name",
     "user": "its root is another user on the host",
-    "cgroup": "it sees its own cgroup as the top",
-    "time": "its clocks since boot are its own",
+    "cgroup": "it sees its own cgroup as the root",
+    "time": "it has its own clocks since boot",
 }
 # The numbers of capabilities (linux/capability.h), in their order.
 NUMBERED = (
@@ -65,7 +65,7 @@ def explain(box: Box) -> list[Fact]:
     """Everything that isolates it, as the kernel shows it now. Raises Error if it does not run."""
     state = box.state()
     if state is None or not box.is_running():
-        raise Error(f"box {box.record.name} does not run", hint=f"ocipy box start {box.record.name}")
+        raise Error(f"box {box.record.name} is not running", hint=f"ocipy box start {box.record.name}")
     config = json.loads((box.directory.bundle / "config.json").read_bytes())
     plan = box.home.runtime.plan(box.directory.bundle)
     status = read_status(state.pid)
@@ -178,7 +178,7 @@ def _rights(pid: int, status: Mapping[str, str], plan: Plan) -> Iterator[Fact]:
     what = f"at most {len(names)} of {len(ALL_CAPABILITIES)} capabilities: {' '.join(names) or 'none'}"
     pointer = "/process/capabilities"
     yield Fact("capabilities", what, pointer, steps_of(plan, pointer), f"{see}, CapBnd")
-    privileges = "no program gives it new rights" if status.get("NoNewPrivs") == "1" else "set-uid programs work"
+    privileges = "no program can give it new privileges" if status.get("NoNewPrivs") == "1" else "set-uid programs work"
     pointer = "/process/noNewPrivileges"
     yield Fact("privileges", privileges, pointer, steps_of(plan, pointer), f"{see}, NoNewPrivs")
     filtered = SECCOMP_MODES.get(status.get("Seccomp", "0"), "strict mode")

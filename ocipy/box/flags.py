@@ -27,48 +27,83 @@ LONGEST_HOSTNAME = 64
 def add_run_flags(parser: argparse.ArgumentParser) -> None:
     """The flags that make a Request, then the image and the command; every word after the image is the command's."""
     add = parser.add_argument
-    add("-m", "--memory", "--memory-limit", metavar="SIZE", help="most memory: 50M, 1g")
-    add("--memory-swap", metavar="SIZE", help="memory and swap together, -1 for any; without it the box does not swap")
-    add("--memory-reservation", metavar="SIZE", help="what it keeps when memory is short")
-    add("--cpus", metavar="N", help="how many CPUs' time: 0.5")
-    add("--cpu", metavar='"QUOTA PERIOD"', help="the same in microseconds, as cpu.max has it")
-    add("--cpu-shares", type=int, metavar="N", help="weight among others when CPUs are short (1024)")
-    add("--cpu-quota", type=int, metavar="N", help="microseconds of CPU in each period")
-    add("--cpu-period", type=int, metavar="N", help="microseconds")
-    add("--cpuset-cpus", default="", metavar="LIST", help="on these CPUs: 0-1,3")
-    add("--pids-limit", type=int, metavar="N", help="most processes and threads; -1 for any")
-    add("-e", "--env", action="append", default=[], metavar="NAME[=VALUE]", help="a variable; without a value ours")
-    add("--env-file", action="append", default=[], metavar="FILE", help="variables, one a line")
-    add("-w", "--workdir", default="", metavar="DIR", help="the working directory")
-    add("-u", "--user", default="", metavar="USER[:GROUP]", help="names or numbers")
-    add("-v", "--volume", action="append", default=[], metavar="SOURCE:DEST[:ro]", help="a directory of the host's")
+    add("-m", "--memory", "--memory-limit", metavar="SIZE", help="memory limit: 50M, 1g")
+    add(
+        "--memory-swap",
+        metavar="SIZE",
+        help="limit of memory and swap together, -1 for none; by default the box does not swap",
+    )
+    add(
+        "--memory-reservation", metavar="SIZE", help="memory that the kernel leaves to the box when the host runs short"
+    )
+    add("--cpus", metavar="N", help="number of CPUs: 0.5")
+    add("--cpu", metavar='"QUOTA PERIOD"', help="the same as a quota and a period, in microseconds")
+    add("--cpu-shares", type=int, metavar="N", help="weight relative to other boxes when the CPUs are busy (1024)")
+    add("--cpu-quota", type=int, metavar="N", help="CPU time in each period, in microseconds")
+    add("--cpu-period", type=int, metavar="N", help="length of a period, in microseconds")
+    add("--cpuset-cpus", default="", metavar="LIST", help="CPUs that it may use: 0-1,3")
+    add("--pids-limit", type=int, metavar="N", help="maximum number of processes and threads, -1 for no limit")
+    add(
+        "-e",
+        "--env",
+        action="append",
+        default=[],
+        metavar="NAME[=VALUE]",
+        help="set a variable; without a value, pass on the caller's",
+    )
+    add("--env-file", action="append", default=[], metavar="FILE", help="read variables from a file, one per line")
+    add("-w", "--workdir", default="", metavar="DIR", help="working directory")
+    add("-u", "--user", default="", metavar="USER[:GROUP]", help="user and group, by name or number")
+    add(
+        "-v",
+        "--volume",
+        action="append",
+        default=[],
+        metavar="SOURCE:DEST[:ro]",
+        help="bind mount a directory or file of the host",
+    )
     add("--mount", action="append", default=[], metavar="type=bind,source=…,target=…",
-        help="the same of one that is there; or type=tmpfs,target=…")  # fmt: skip
+        help="the same, but the source must exist; or type=tmpfs,target=…")  # fmt: skip
     add("-p", "--publish", action="append", default=[], metavar="[ADDR:]HOST:BOX[/udp]",
-        help="a port of the host's, or a range: 8000-8010:80-90")  # fmt: skip
-    add("--dns", action="append", default=[], metavar="ADDRESS", help="a name server instead of the host's")
-    add("-i", "--interactive", action="store_true", help="with standard input")
-    add("-t", "--tty", action="store_true", help="with a terminal")
-    add("--name", default="", metavar="NAME", help="its name; one is made up otherwise")
-    add("--hostname", default="", metavar="NAME", help="(its id)")
-    add("--read-only", action="store_true", help="the root cannot be written to")
-    add("--tmpfs", action="append", default=[], metavar="DEST[:OPTIONS]", help="a directory in memory")
-    add("--shm-size", default="64m", metavar="SIZE", help="of /dev/shm (64m)")
-    add("--device", action="append", default=[], metavar="PATH[:DEST[:rwm]]", help="a device of the host's")
-    add("--cap-add", action="append", default=[], metavar="NAME", help="a capability more, or ALL")
-    add("--cap-drop", action="append", default=[], metavar="NAME", help="a capability less, or ALL")
+        help="publish a port, or a range: 8000-8010:80-90")  # fmt: skip
+    add("--dns", action="append", default=[], metavar="ADDRESS", help="name server to use instead of the host's")
+    add("-i", "--interactive", action="store_true", help="keep standard input open")
+    add("-t", "--tty", action="store_true", help="allocate a terminal")
+    add("--name", default="", metavar="NAME", help="name of the box; by default one is made up")
+    add("--hostname", default="", metavar="NAME", help="host name of the box (its id)")
+    add("--read-only", action="store_true", help="make the root filesystem read-only")
+    add("--tmpfs", action="append", default=[], metavar="DEST[:OPTIONS]", help="mount a directory in memory")
+    add("--shm-size", default="64m", metavar="SIZE", help="size of /dev/shm (64m)")
+    add("--device", action="append", default=[], metavar="PATH[:DEST[:rwm]]", help="give the box a device of the host")
+    add("--cap-add", action="append", default=[], metavar="NAME", help="add a capability, or ALL")
+    add("--cap-drop", action="append", default=[], metavar="NAME", help="drop a capability, or ALL")
     add("--security-opt", action="append", default=[], metavar="WORD",
         help="seccomp=FILE, seccomp=unconfined, no-new-privileges=false")  # fmt: skip
-    add("--privileged", action="store_true", help="all capabilities and devices, nothing masked")
-    add("--ulimit", action="append", default=[], metavar="NAME=SOFT[:HARD]", help="nofile=1024:2048")
-    add("--sysctl", action="append", default=[], metavar="NAME=VALUE", help="of its namespaces: net.…, kernel.msg…")
-    add("--entrypoint", metavar="PATH", help='instead of the image\'s; "" for none')
-    add("--init", action="store_true", help="a small init as its first process, which reaps")
-    add("--userns", default="", metavar="auto|host", help="auto: separate ids; host: the host's, the default for root")
-    add("--network", "--net", default="", metavar="bridge|host|none|pasta", help="(bridge; pasta without root)")
-    add("-l", "--label", action="append", default=[], metavar="NAME=VALUE", help="kept with it, shown by inspect")
-    add("image", metavar="IMAGE", help="busybox, a directory, a tar, oci:DIR[:TAG], docker-archive:FILE, a registry's")
-    add("command", nargs=argparse.REMAINDER, metavar="COMMAND …", help="instead of the image's own")
+    add("--privileged", action="store_true", help="all capabilities and devices, no masked paths")
+    add("--ulimit", action="append", default=[], metavar="NAME=SOFT[:HARD]", help="resource limit: nofile=1024:2048")
+    add(
+        "--sysctl",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="kernel parameter of its namespaces: net.…, kernel.msg…",
+    )
+    add("--entrypoint", metavar="PATH", help='program to run instead of the image\'s; "" for none')
+    add("--init", action="store_true", help="run a small init as its first process, which reaps orphans")
+    add(
+        "--userns",
+        default="",
+        metavar="auto|host",
+        help="auto: separate ids; host: the host's ids (host; without root always auto)",
+    )
+    add("--network", "--net", default="", metavar="bridge|host|none|pasta", help="network (bridge; without root pasta)")
+    add("-l", "--label", action="append", default=[], metavar="NAME=VALUE", help="label of the box, shown by inspect")
+    add(
+        "image",
+        metavar="IMAGE",
+        help="busybox, a directory, a tar archive, oci:DIR[:TAG], docker-archive:FILE, or a name in a registry",
+    )
+    add("command", nargs=argparse.REMAINDER, metavar="COMMAND …", help="command to run instead of the image's")
 
 
 def make_request(given: argparse.Namespace) -> Request:
@@ -113,7 +148,7 @@ def make_request(given: argparse.Namespace) -> Request:
         json.dumps(made.to_json(), ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         strange = ascii(error.object[error.start : error.end])
-        raise Error(f"{strange} is not UTF-8, as all of config.json has to be (RFC 8259, 8.1)", status=2) from None
+        raise Error(f"{strange} is not UTF-8, which config.json must be (RFC 8259, 8.1)", status=2) from None
     return made
 
 
@@ -122,7 +157,7 @@ def _limits(given: argparse.Namespace) -> Limits:
     if given.cpu_quota is not None or given.cpu_period is not None:
         ways.append("cpu-quota")
     if len(ways) > 1:
-        raise Error(f"--{ways[0]} and --{ways[1]} say the same twice", status=2)
+        raise Error(f"--{ways[0]} and --{ways[1]} set the same limit: use one of them", status=2)
     quota, period = given.cpu_quota, given.cpu_period
     if given.cpus is not None:
         quota, period = parse_cpus(given.cpus)
@@ -132,7 +167,7 @@ def _limits(given: argparse.Namespace) -> Limits:
     memory = _size(given.memory, "--memory") or None
     reservation = _size(given.memory_reservation, "--memory-reservation") or None
     if memory is not None and reservation is not None and reservation > memory:
-        raise Error("--memory-reservation is more than --memory", status=2)
+        raise Error("--memory-reservation must not exceed --memory", status=2)
     return Limits(
         memory=memory,
         memory_swap=-1 if given.memory_swap == "-1" else _size(given.memory_swap, "--memory-swap") or None,
@@ -161,7 +196,7 @@ def make_environment(words: Sequence[str], files: Sequence[str] = ()) -> tuple[t
     for word in (*made, *words):
         name, equals, value = word.partition("=")
         if not name:
-            raise Error(f"--env is NAME=VALUE, not {word!r}", status=2)
+            raise Error(f"--env takes NAME=VALUE, not {word!r}", status=2)
         if equals:
             pairs.append((name, value))
         elif name in os.environ:
@@ -180,7 +215,7 @@ def parse_device(word: str) -> tuple[str, str, str]:
     if len(rest) > 2:
         access = ""
     if not source.startswith("/") or not destination.startswith("/") or not access or set(access) - set("rwm"):
-        raise Error(f"--device is PATH[:DESTINATION[:rwm]], not {word!r}", status=2)
+        raise Error(f"--device takes PATH[:DESTINATION[:rwm]], not {word!r}", status=2)
     return source, destination, access
 
 
@@ -192,9 +227,9 @@ def parse_ulimit(word: str) -> tuple[str, int, int]:
         UNLIMITED if one in ("unlimited", "-1") else int(one) if one.isdecimal() else -1 for one in (soft, hard or soft)
     ]
     if name not in ULIMITS or min(numbers) < 0:
-        raise Error(f"--ulimit is NAME=SOFT[:HARD], not {word!r}", hint="names: " + " ".join(ULIMITS), status=2)
+        raise Error(f"--ulimit takes NAME=SOFT[:HARD], not {word!r}", hint="names: " + " ".join(ULIMITS), status=2)
     if numbers[0] > numbers[1]:
-        raise Error(f"--ulimit {word}: the soft limit is more than the hard one", status=2)
+        raise Error(f"--ulimit {word}: the soft limit exceeds the hard limit", status=2)
     return "RLIMIT_" + name.upper(), numbers[0], numbers[1]
 
 
@@ -202,12 +237,16 @@ def _security(word: str) -> str:
     name, _, value = word.replace(":", "=", 1).partition("=")
     if name == "no-new-privileges":
         if value not in ("", "true", "false"):
-            raise Error(f"--security-opt {word}: no-new-privileges is true or false", status=2)
+            raise Error(f"--security-opt {word}: no-new-privileges must be true or false", status=2)
         return f"no-new-privileges={value or 'true'}"
     if name == "seccomp" and value:
         # The box may be started again from another directory.
         return f"seccomp={value if value == 'unconfined' else os.path.abspath(value)}"
-    raise Error(f"--security-opt {word} is not known", hint="seccomp=FILE|unconfined, no-new-privileges=BOOL", status=2)
+    raise Error(
+        f"--security-opt {word}: unknown option",
+        hint="use seccomp=FILE, seccomp=unconfined or no-new-privileges=BOOL",
+        status=2,
+    )
 
 
 def _hostname(name: str) -> str:
@@ -216,7 +255,7 @@ def _hostname(name: str) -> str:
         not (letters.isascii() and letters.isalnum()) or name[0] in "-." or name[-1] == "-" or ".." in name
         or len(name) > LONGEST_HOSTNAME
     ):  # fmt: skip
-        hint = f"letters, digits, - and . between them, {LONGEST_HOSTNAME} at most"
+        hint = f"use letters and digits, with - or . between them, at most {LONGEST_HOSTNAME} characters"
         raise Error(f"--hostname {name!r} is not a valid host name", hint=hint, status=2)
     return name
 
@@ -227,30 +266,30 @@ def _name_server(word: str) -> str:
     try:
         return str(ipaddress.ip_address(word))
     except ValueError:
-        raise Error(f"--dns is the address of a name server, not {word!r}", status=2) from None
+        raise Error(f"--dns takes the address of a name server, not {word!r}", status=2) from None
 
 
 def _shm_size(text: str) -> int:
     size = parse_size(text, "--shm-size")
     if size == 0:
-        raise Error("--shm-size 0 would be without a limit", hint="name a size", status=2)
+        raise Error("--shm-size 0 would mean no limit", hint="give a size", status=2)
     return size
 
 
 def _pair(word: str, flag: str, *, required: bool = True) -> tuple[str, str]:
     name, equals, value = word.partition("=")
     if not name or (required and not equals):
-        raise Error(f"{flag} is NAME=VALUE, not {word!r}", status=2)
+        raise Error(f"{flag} takes NAME=VALUE, not {word!r}", status=2)
     return name, value
 
 
 def _absolute(path: str, flag: str) -> str:
     if path and not path.startswith("/"):
-        raise Error(f"{flag} is an absolute path in the box, not {path!r}", status=2)
+        raise Error(f"{flag} takes an absolute path in the box, not {path!r}", status=2)
     return path
 
 
 def _one_of(value: str, words: Sequence[str], flag: str) -> str:
     if value not in words:
-        raise Error(f"{flag} is one of {', '.join(word for word in words if word)}, not {value!r}", status=2)
+        raise Error(f"{flag} must be one of {', '.join(word for word in words if word)}, not {value!r}", status=2)
     return value

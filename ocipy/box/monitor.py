@@ -64,7 +64,7 @@ def begin(arguments: Sequence[str], bundle: Path, pass_fds: Sequence[int] = ()) 
     except FileNotFoundError:
         os.close(reading)
         os.close(writing)
-        raise Error("there is no conmon, which stays with a box in the background", hint="install conmon") from None
+        raise Error("conmon is not installed; a box in the background needs it", hint="install conmon") from None
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
         said = pipe.readline()
@@ -89,9 +89,9 @@ def _pid(said: bytes, words: bytes) -> int:
     field = POINTER.match(line)
     what = line[field.end() :] if field else line
     raise Error(
-        what or "conmon has ended without a word",
+        what or "conmon ended without an error message",
         pointer=field[1] if field else "",
-        hint="ocipy box run without -d shows more",
+        hint="run it without -d to see more",
     )
 
 

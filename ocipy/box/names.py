@@ -44,5 +44,5 @@ def new_name(taken: set[str]) -> str:
 def check_name(name: str) -> None:
     """Raises Error for a name that is not allowed: letters and digits, and _ . - after the first character."""
     if not name or len(name) > 128 or not name[0].isalnum() or any(letter not in ALLOWED for letter in name):
-        hint = "letters, digits, and _ . - after the first"
+        hint = "use letters and digits, and _ . - after the first character"
         raise Error(f"{name!r} is not a valid name for a box", hint=hint, status=2)

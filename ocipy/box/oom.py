@@ -112,7 +112,7 @@ def begin(words: Sequence[str]) -> None:
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     if done.returncode != 0:
-        raise Error("cannot watch the memory of the box", hint="ocipy box run without -d does it itself")
+        raise Error("cannot watch the memory of the box", hint="run it without -d")
 
 
 def stay(paths: Paths, pid: int, directory: Directory) -> None:

@@ -43,7 +43,7 @@ class Places(NamedTuple):
                 path.mkdir(mode=0o711, exist_ok=True)
             self.runtime.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
-            raise caused_by(error, "cannot make a directory for boxes", pointer=str(error.filename)) from None
+            raise caused_by(error, "cannot create the directory for boxes", pointer=str(error.filename)) from None
 
 
 def default_places() -> Places:
@@ -57,5 +57,7 @@ def default_places() -> Places:
     data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
     run = os.environ.get("XDG_RUNTIME_DIR")
     if not run:
-        raise Error("XDG_RUNTIME_DIR is not set", hint="log in properly, or name a directory of yours in OCIPY_BOX")
+        raise Error(
+            "XDG_RUNTIME_DIR is not set", hint="a login session sets it; or set OCIPY_BOX to a directory of yours"
+        )
     return Places(Path(data) / "ocipy/box", Path(run) / "ocipy-box")

@@ -14,16 +14,22 @@ FORM = "[ADDRESS:]HOST:BOX[/udp]"
 
 def parse_ports(word: str) -> tuple[Port, ...]:
     """-p [ADDRESS:]HOST:BOX[/PROTOCOL]; HOST and BOX are a port, or equally many: 8000-8010:80-90. Raises Error."""
-    wrong = Error(f"--publish is {FORM}, not {word!r}", hint="a range on both sides: 8000-8010:80-90", status=2)
+    wrong = Error(
+        f"--publish takes {FORM}, not {word!r}",
+        hint="ranges have the same length on both sides: 8000-8010:80-90",
+        status=2,
+    )
     text, slash, protocol = word.partition("/")
     outside, colon, inside = text.rpartition(":")
     if not colon and inside:
         raise Error(
-            f"--publish {word} names no port of the host's, and none is made up", hint=f"write {word}:{word}", status=2
+            f"--publish {word}: the port of the host is missing, and none is chosen automatically",
+            hint=f"write {word}:{word}",
+            status=2,
         )
     address, _, outside = outside.rpartition(":")
     if slash and protocol not in PROTOCOLS:
-        raise Error(f"--publish {word}: the protocol is tcp or udp", status=2)
+        raise Error(f"--publish {word}: the protocol must be tcp or udp", status=2)
     hosts, boxes = _range(outside), _range(inside)
     if not hosts or len(hosts) != len(boxes):
         raise wrong
@@ -53,8 +59,8 @@ def _address(text: str, word: str) -> str:
     except ValueError:
         address = None
     if address is None or bracketed != (address.version == 6) or "%" in text:
-        hint = "numbers, IPv6 in brackets: 127.0.0.1:8080:80, [::1]:8080:80"
-        raise Error(f"--publish {word}: {text} is no address of the host's", hint=hint, status=2)
+        hint = "IPv6 goes in brackets: 127.0.0.1:8080:80, [::1]:8080:80"
+        raise Error(f"--publish {word}: {text} is not an address", hint=hint, status=2)
     return str(address)
 
 

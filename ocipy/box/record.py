@@ -24,8 +24,8 @@ GONE = ".gone-"
 class Record(NamedTuple):
     """image_name, image_key, rootfs: the image at creation. exit_status: of the last run, None before its end.
 
-    oom_kills: how many processes the OOM killer killed in the last run. started, finished: of the last run. remove: at
-    its end (--rm). monitor: conmon's pid, 0 in the foreground. addresses: in its network.
+    oom_kills: how many processes the OOM killer killed in the last run, as the kernel counts. started, finished: of
+    the last run. remove: at its end (--rm). monitor: conmon's pid, 0 in the foreground. addresses: in its network.
     """
 
     id: str
@@ -164,7 +164,7 @@ class Directory:
             raise Error(f"there is no box {self.path.name}") from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             raise Error(
-                f"the record of box {self.path.name} is not readable",
+                f"the record of box {self.path.name} cannot be read",
                 pointer=str(self.path / RECORD),
                 hint=f"remove it: ocipy box rm -f {self.path.name}",
             ) from None

@@ -87,7 +87,7 @@ class Request(NamedTuple):
             known["ports"] = tuple(Port(**one) for one in document["ports"])
             return cls(**known)
         except (KeyError, TypeError, AttributeError):
-            raise Error("the record of the box is not readable", hint="remove the box: ocipy box rm -f") from None
+            raise Error("the record of the box cannot be read", hint="remove the box: ocipy box rm -f") from None
 
 
 def _frozen(value: object) -> Any:

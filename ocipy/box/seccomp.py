@@ -39,7 +39,7 @@ def load(path: str) -> dict[str, Any]:
     except ValueError as error:
         raise Error(f"cannot read the seccomp profile: {error}", pointer=path, hint=OTHER_PROFILES) from None
     if not isinstance(document, dict):
-        raise Error("a seccomp profile is a JSON object", pointer=path)
+        raise Error("the seccomp profile is not a JSON object", pointer=path)
     return document
 
 

@@ -22,7 +22,7 @@ def parse_size(text: str, flag: str) -> int:
     except (KeyError, ValueError, ZeroDivisionError):
         size = -1
     if size < 0 or "/" in digits:
-        raise Error(f"{flag} is a size such as 50M or 1.5g, not {text!r}", status=2)
+        raise Error(f"{flag} takes a size such as 50M or 1.5g, not {text!r}", status=2)
     return size
 
 
@@ -50,7 +50,7 @@ def parse_cpus(text: str) -> tuple[int, int]:
     except (ValueError, ZeroDivisionError):
         quota = 0
     if quota < LEAST_QUOTA or "/" in text:
-        raise Error(f"--cpus is a number of CPUs such as 0.5, not {text!r}", status=2)
+        raise Error(f"--cpus takes a number of CPUs such as 0.5, not {text!r}", status=2)
     return quota, CPU_PERIOD
 
 
@@ -61,4 +61,4 @@ def parse_cpu(text: str) -> tuple[int, int]:
         quota, period = words[0], words[1] if len(words) == 2 else str(CPU_PERIOD)
         if period.isdecimal() and int(period) > 0 and (quota == "max" or quota.isdecimal()):
             return -1 if quota == "max" else int(quota), int(period)
-    raise Error(f'--cpu is a quota and a period in microseconds such as "50000 100000", not {text!r}', status=2)
+    raise Error(f'--cpu takes a quota and a period in microseconds, such as "50000 100000", not {text!r}', status=2)

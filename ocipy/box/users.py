@@ -16,13 +16,13 @@ def resolve(word: str, passwd: bytes, group: bytes) -> User:
     name = name or "0"
     entry = _find(passwd, name, 7)
     if entry is None and not name.isdecimal():
-        raise Error(f"there is no user {name} in the image's /etc/passwd", hint="a number needs no entry")
+        raise Error(f"user {name} is not in the image's /etc/passwd", hint="use a number: it needs no entry")
     uid = int(name) if name.isdecimal() else _number(entry, 2)
     gid = _number(entry, 3) if entry else 0
     if colon and group_name:
         gid = _group(group_name, group)
     if not 0 <= uid <= HIGHEST_ID:
-        raise Error(f"{name} is no user id", status=2)
+        raise Error(f"{name} is not a valid user id", status=2)
     names = (entry[0],) if entry else ()
     # As login does: the groups that list the user, unless a group was named.
     groups = () if colon and group_name else tuple(_groups_of(names[0] if names else b"", group))
@@ -49,7 +49,7 @@ def _find(text: bytes, name: str, fields: int) -> list[bytes] | None:
 
 def _number(entry: list[bytes] | None, index: int) -> int:
     if entry is None or not entry[index].isdigit():
-        raise Error("the image's /etc/passwd has an id that is not a number")
+        raise Error("the image's /etc/passwd contains an id that is not a number")
     return int(entry[index])
 
 
@@ -58,7 +58,7 @@ def _group(name: str, text: bytes) -> int:
         return int(name)
     entry = _find(text, name, 3)
     if entry is None:
-        raise Error(f"there is no group {name} in the image's /etc/group", hint="a number needs no entry")
+        raise Error(f"group {name} is not in the image's /etc/group", hint="use a number: it needs no entry")
     return _number(entry, 2)
 
 

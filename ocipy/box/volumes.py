@@ -28,10 +28,10 @@ def parse_volume(word: str) -> Volume:
     source, colon, rest = word.partition(":")
     destination, _, options = rest.partition(":")
     if not colon and word.startswith("/"):
-        hint = f"for a directory in memory --tmpfs {word}; for one of the host's {FORM}"
-        raise Error(f"--volume {word} names no source, and there are no volumes without one", hint=hint, status=2)
+        hint = f"--tmpfs {word} makes a directory in memory; {FORM} takes one of the host"
+        raise Error(f"--volume {word}: anonymous volumes are not supported", hint=hint, status=2)
     if not source or not destination.startswith("/"):
-        raise Error(f"--volume is {FORM}, not {word!r}", hint=COLON if rest.count(":") else "", status=2)
+        raise Error(f"--volume takes {FORM}, not {word!r}", hint=COLON if rest.count(":") else "", status=2)
     return Volume(
         _source(source, word), _destination(destination, "--volume"), _options(options.split(","), f"--volume {word}")
     )
@@ -40,20 +40,20 @@ def parse_volume(word: str) -> Volume:
 def _source(source: str, word: str) -> str:
     """An absolute path. Refuses what docker reads as a volume's name: it would make an unwanted directory."""
     if source.startswith("~"):
-        raise Error(f"--volume {word}: the shell has not expanded the ~", hint="write $HOME", status=2)
+        raise Error(f"--volume {word}: the shell did not expand the ~", hint="use $HOME", status=2)
     if "/" not in source and source not in (".", ".."):
         what = f"--volume {word}: named volumes are not supported"
-        raise Error(what, hint=f"for a directory here write ./{word}", status=2)
+        raise Error(what, hint=f"write ./{word} for a directory here", status=2)
     return os.path.abspath(source)
 
 
 def _destination(path: str, flag: str) -> str:
     """The path, absolute and normalized, so each place has one name."""
     if not path.startswith("/") or ".." in path.split("/"):
-        raise Error(f"{flag} takes an absolute path in the box without .., not {path!r}", status=2)
+        raise Error(f"{flag} takes an absolute path in the box, without .., not {path!r}", status=2)
     path = os.path.normpath(path).replace("//", "/")
     if path == "/":
-        raise Error(f"{flag} cannot take the place of the box's root", hint="name a directory as IMAGE", status=2)
+        raise Error(f"{flag} cannot replace the box's root", hint="give the directory as IMAGE", status=2)
     return path
 
 
@@ -62,9 +62,13 @@ def _options(words: Iterable[str], place: str) -> tuple[str, ...]:
     options = tuple(dict.fromkeys(one for one in words if one and one not in CACHING))
     for one in options:
         if one == "U":
-            raise Error(f"{place}: the owner of the host's files is not changed", hint="chown them", status=2)
+            raise Error(
+                f"{place}: U is not supported: a box does not change the owner of the host's files",
+                hint="use chown",
+                status=2,
+            )
         if one not in OPTIONS:
-            raise Error(f"{place}: there is no option {one!r}", hint="options: " + " ".join(OPTIONS), status=2)
+            raise Error(f"{place}: unknown option {one!r}", hint="options: " + " ".join(OPTIONS), status=2)
     for choice in CHOICES:
         both = [one for one in options if one in choice]
         if len(both) > 1:
@@ -86,19 +90,19 @@ def parse_mount(word: str) -> Volume | tuple[str, str]:
         name = ALIASES.get(name, name)
         if name not in MEMBERS:
             hint = "names: " + " ".join(MEMBERS)
-            raise Error(f"--mount {word}: there is no {name!r}", hint=hint, status=2)
+            raise Error(f"--mount {word}: unknown name {name!r}", hint=hint, status=2)
         if name in pairs:
-            raise Error(f"--mount {word}: {name} is said twice", status=2)
+            raise Error(f"--mount {word}: {name} is given twice", status=2)
         pairs[name] = value if equals else ("true" if name == "readonly" else "")
     kind = pairs.pop("type", "")
     if kind not in ("bind", "tmpfs"):
-        hint = "named volumes are not supported; type=bind,source=/srv/data,target=/data"
+        hint = "for example type=bind,source=/srv/data,target=/data; named volumes are not supported"
         raise Error(f"--mount takes type=bind or type=tmpfs, not {kind or 'volume'}", hint=hint, status=2)
     strange = [name for name in pairs if name not in ("target", "readonly", *OF_KIND[kind])]
     if strange:
-        raise Error(f"--mount {word}: {strange[0]} does not go with type={kind}", status=2)
+        raise Error(f"--mount {word}: {strange[0]} cannot be used with type={kind}", status=2)
     if pairs.get("readonly", "false") not in ("true", "false", "1", "0"):
-        raise Error(f"--mount {word}: readonly is true or false", status=2)
+        raise Error(f"--mount {word}: readonly must be true or false", status=2)
     target = _destination(pairs.get("target", ""), "--mount target=")
     options = ["ro"] if pairs.get("readonly") in ("true", "1") else []
     if kind == "tmpfs":
@@ -106,10 +110,10 @@ def parse_mount(word: str) -> Volume | tuple[str, str]:
         return target, ",".join((*TMPFS, *options))
     source = pairs.get("source", "")
     if not source or source.startswith("~"):
-        raise Error(f"--mount {word}: source= is a path of the host's", status=2)
+        raise Error(f"--mount {word}: source= must be a path on the host", status=2)
     if pairs.get("bind-propagation", "rprivate") not in PROPAGATION:
         hint = "one of " + " ".join(PROPAGATION)
-        raise Error(f"--mount {word}: the kernel does not know this bind-propagation", hint=hint, status=2)
+        raise Error(f"--mount {word}: unknown bind-propagation", hint=hint, status=2)
     options += [pairs["bind-propagation"]] if "bind-propagation" in pairs else []
     return Volume(os.path.abspath(source), target, tuple(options), must_exist=True)
 
@@ -124,14 +128,14 @@ def check_places(volumes: Iterable[Volume], tmpfs: Iterable[tuple[str, str]]) ->
     seen = set()
     for place in (*(one.destination for one in volumes), *(one[0] for one in tmpfs)):
         if place in seen:
-            raise Error(f"two mounts are asked for at {place}", status=2)
+            raise Error(f"two mounts at {place}", status=2)
         seen.add(place)
 
 
 def make_sources(volumes: Iterable[Volume]) -> None:
     """Create missing source directories of -v on the host, as docker does. Raises Error."""
     for volume in volumes:
-        with reported_as("--volume: cannot look at the source", pointer=volume.source):
+        with reported_as("--volume: cannot inspect the source", pointer=volume.source):
             try:
                 os.stat(volume.source)
             except FileNotFoundError as error:

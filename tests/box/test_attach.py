@@ -60,5 +60,5 @@ def test_ctrl_p_ctrl_q_leaves_it_running(box: Box) -> None:
 
 def test_a_box_in_the_foreground_or_none_is_refused(box: Box) -> None:
     box("create", "--name", "idle", "--network", "none", "busybox")
-    assert "does not run in the background" in box("attach", "idle", status=1).stderr
+    assert "is not running in the background" in box("attach", "idle", status=1).stderr
     assert "there is no box" in box("attach", "nobody", status=1).stderr

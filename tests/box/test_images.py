@@ -140,7 +140,7 @@ def test_unpacked_once_by_digest_and_shared(box: Box, layout: Path) -> None:
 
 def test_an_image_that_a_box_needs_stays(box: Box) -> None:
     box("create", "--name", "one", "--network", "none", "busybox")
-    assert "is needed by one" in box("rmi", "busybox", status=1).stderr
+    assert "is used by one" in box("rmi", "busybox", status=1).stderr
     box("rm", "one")
     box("rmi", "busybox")
     assert box("images").stdout.count("\n") == 1

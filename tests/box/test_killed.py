@@ -96,7 +96,7 @@ def test_rm_clears_a_box_whose_record_cannot_be_read(box: Box) -> None:
     (box.places / "data/boxes" / box_id / "box.json").write_text("{")
     for words in (("rm", box_id), ("inspect", box_id)):
         told = box(*words, status=None)
-        assert told.returncode != 0 and "not readable" in told.stderr
+        assert told.returncode != 0 and "cannot be read" in told.stderr
     box("rm", "-f", box_id)
     cleared(box, {box_id})
     assert not (box.places / "data/boxes" / box_id).exists()

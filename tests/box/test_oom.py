@@ -38,8 +38,10 @@ def box(manager: str, box: Box) -> Box:
 
 
 def told(box: Box, name: str) -> None:
+    """With memory.oom.group (v2) the kernel counts the process that it has chosen again as one of the group."""
     state = box.inspect(name)["state"]
-    assert (state["exitStatus"], state["oomKilled"], state["oomKills"]) == (137, True, 1)
+    assert (state["exitStatus"], state["oomKilled"]) == (137, True)
+    assert state["oomKills"] in ((1, 2) if Host().cgroup == "v2" else (1,))
     assert "exited (137), out of memory" in box("ps", "-a").stdout
 
 

@@ -102,4 +102,4 @@ def test_limits_that_nobody_has_delegated_are_refused(box: Box) -> None:
 
 
 def test_a_bridge_takes_root(box: Box) -> None:
-    assert "takes root" in box("run", "--rm", "--network", "bridge", "busybox", "true", status=125).stderr
+    assert "needs root" in box("run", "--rm", "--network", "bridge", "busybox", "true", status=125).stderr

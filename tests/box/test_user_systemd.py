@@ -91,7 +91,7 @@ def test_out_of_memory_is_told(own: Box) -> None:
     assert "ran out of memory" in own("run", "--name", "before", *flags, *eat, status=137).stderr
     for name in ("behind", "before"):
         state = own.inspect(name)["state"]
-        assert (state["exitStatus"], state["oomKilled"], state["oomKills"]) == (137, True, 1)
+        assert (state["exitStatus"], state["oomKilled"]) == (137, True) and state["oomKills"] in (1, 2)
     assert own("ps", "-a").stdout.count("exited (137), out of memory") == 2
 
 

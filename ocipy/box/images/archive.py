@@ -64,9 +64,11 @@ class Check:
         self.members += 1
         self.size += member.size
         if self.members > self.limits.members:
-            raise Error(f"{self.image} has more than {self.limits.members} files", hint="it looks like a bomb")
+            raise Error(
+                f"{self.image} has more than {self.limits.members} files", hint="it may be a decompression bomb"
+            )
         if self.size > self.limits.size:
-            raise self._refused(member, f"with it the image has more than {self.limits.size >> 30} GiB")
+            raise self._refused(member, f"the image would exceed {self.limits.size >> 30} GiB")
         if len(member.name) > self.limits.path:
             raise self._refused(member, f"its name has more than {self.limits.path} characters")
 
@@ -129,9 +131,11 @@ def opened(path: str, image: str) -> Iterator[tarfile.TarFile]:
     except FileNotFoundError as error:
         if error.filename != "zstd":
             raise
-        raise Error(f"{image} is compressed with zstd, and there is no zstd", hint="install the package zstd") from None
+        raise Error(
+            f"{image} is compressed with zstd, which is not installed", hint="install the package zstd"
+        ) from None
     except (tarfile.TarError, EOFError, ValueError) as error:
-        raise Error(f"{image} is no tar, or is damaged: {error}") from None
+        raise Error(f"{image} is not a tar archive, or is damaged: {error}") from None
     finally:
         if process is not None:
             process.kill()

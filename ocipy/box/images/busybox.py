@@ -40,7 +40,7 @@ def find() -> str:
     for path in CANDIDATES:
         if os.access(path, os.X_OK) and b"ld-linux" not in Path(path).read_bytes()[:4096]:
             return path
-    raise Error("there is no static busybox on this host", hint="install busybox-static, or name another image")
+    raise Error("no static busybox is installed", hint="install busybox-static, or use another image")
 
 
 def digest(path: str) -> str:

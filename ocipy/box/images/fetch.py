@@ -59,7 +59,7 @@ def call(words: Sequence[str], what: str) -> str:
         done = subprocess.run(words, check=False, capture_output=True, stdin=subprocess.DEVNULL)
     except FileNotFoundError:
         package = PACKAGES.get(words[0], words[0])
-        raise Error(f"{what}: there is no {words[0]}", hint=f"install the package {package}") from None
+        raise Error(f"{what}: {words[0]} is not installed", hint=f"install the package {package}") from None
     if done.returncode:
         said = done.stderr.decode("utf-8", "replace").strip().split("\n")[-1]
         raise Error(f"{what}: {_message(said)}")
@@ -119,7 +119,7 @@ def _decompress(where: Reference, plain: Path) -> None:
         try:
             done = subprocess.run([*program, where.source], check=False, stdout=out, stderr=subprocess.PIPE)
         except FileNotFoundError:
-            raise Error(f"{where.name}: there is no {program[0]}", hint=f"install {program[0]}") from None
+            raise Error(f"{where.name}: {program[0]} is not installed", hint=f"install {program[0]}") from None
     if done.returncode:
         raise Error(f"{where.name} is damaged: {done.stderr.decode('utf-8', 'replace').strip()}")
 

@@ -19,7 +19,7 @@ def get(store: Store, word: str, *, pull: bool = False, id_map: tuple[int, int] 
     if where.kind == "directory":
         if id_map is not None:
             raise Error(
-                "a directory is used as it is, so its files cannot belong to other ids", hint="make a tar of it"
+                "a directory is used where it is, so its files cannot get other owners", hint="make a tar archive of it"
             )
         return Image("", "", "", where.source, ImageConfig(command=("/bin/sh",)), 0, datetime.now(UTC))
     name = where.name + (f"+{id_map[0]}" if id_map else "")

@@ -49,7 +49,7 @@ def parse(word: str) -> Reference:
             raise Error(f"{kind}: takes a path, as in {kind}:/srv/image", status=2)
         path = os.path.abspath(path)
         if not os.path.exists(path):
-            raise Error(f"there is no image at {path}", hint=f"{kind}: takes what skopeo copies to such a place")
+            raise Error(f"there is no image at {path}", hint=f"{kind}: takes what `skopeo copy` writes to {kind}:PATH")
         return Reference(kind, path + (tag_colon + tag if tag else ""), word)
     if colon and kind == "docker" and rest.startswith("//"):
         return parse(rest[2:])
@@ -67,7 +67,7 @@ def _of_path(word: str) -> Reference:
     if os.path.isdir(path):
         return Reference("directory", path, "")
     if not os.path.exists(path):
-        raise Error(f"there is no image at {path}", hint="a directory, or a tar of a root file system")
+        raise Error(f"there is no image at {path}", hint="it takes a directory, or a tar archive of a root filesystem")
     return Reference("tar", path, os.path.basename(path))
 
 
@@ -79,7 +79,9 @@ def full_name(word: str) -> str:
     allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/:@[]"
     if not word or word.startswith("-") or any(letter not in allowed for letter in word):
         raise Error(
-            f"{word!r} is no image", hint="busybox, a path, oci:…, docker-archive:…, or a name in a registry", status=2
+            f"{word!r} does not name an image",
+            hint="use busybox, a path, oci:…, docker-archive:…, or a name in a registry",
+            status=2,
         )
     first, slash, rest = word.partition("/")
     if not slash or not ("." in first or ":" in first or first == "localhost"):

@@ -92,7 +92,9 @@ class Store:
             )
         except (OSError, ValueError, KeyError, TypeError):
             raise Error(
-                "the record of an image is not readable", pointer=str(path), hint="ocipy box rmi, and pull again"
+                "the record of an image cannot be read",
+                pointer=str(path),
+                hint="remove it (ocipy box rmi) and pull it again",
             ) from None
 
     def all(self) -> list[Image]:
@@ -170,4 +172,4 @@ class Store:
 
     @staticmethod
     def _needed(name: str, boxes: list[str]) -> Error:
-        return Error(f"the image {name} is needed by {', '.join(boxes)}", hint="remove these boxes first: ocipy box rm")
+        return Error(f"image {name} is used by {', '.join(boxes)}", hint="remove these boxes first: ocipy box rm")

@@ -47,7 +47,7 @@ def connect(
 ) -> Connection:
     """The connection of a box of this kind. id_maps: of its user namespace, uids and gids. Raises Error."""
     if ports and kind in ("none", "host"):
-        raise Error(f"--publish does nothing with --network {kind}", status=2)
+        raise Error(f"--publish has no effect with --network {kind}", status=2)
     if kind == "none":
         return Connection()
     if kind == "host":
@@ -56,10 +56,10 @@ def connect(
         from ocipy.box.network.pasta import Pasta
 
         if not id_maps[0]:
-            raise Error("pasta takes a user namespace", hint="--userns auto, or --network bridge", status=2)
+            raise Error("pasta needs a user namespace", hint="use --userns auto, or --network bridge", status=2)
         return Pasta(box_id, ports, places, id_maps)
     if os.geteuid() != 0:
-        raise Error("a bridge takes root", hint="--network pasta does not")
+        raise Error("a bridge needs root", hint="use --network pasta")
     from ocipy.box.network.bridge import BridgeConnection
 
     return BridgeConnection(box_id, ports, places)

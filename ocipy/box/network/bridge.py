@@ -39,7 +39,7 @@ DEVICE = "eth0"
 LOOPBACK = 1  # its index in every network namespace
 SYSCTLS = Path("/proc/sys/net")
 FORWARDING = ("ipv4/ip_forward", "ipv6/conf/all/forwarding")
-OTHER_NETWORKS = "--network host or none does without"
+OTHER_NETWORKS = "--network host or none needs no bridge"
 
 
 class BridgeConnection(Connection):
@@ -123,7 +123,7 @@ def begin(leases: Leases, host: Links) -> None:
     if v4 in there and read_sysctl(FORWARDING[0]) == "1":
         return
     if len(leases.boxes) == 1 and {one for one in there if not one.startswith("fe80:")} - {v4, v6}:
-        raise Error(f"there is a device {BRIDGE} that is not ours", hint=f"ip link del {BRIDGE}, if nobody needs it")
+        raise Error(f"the device {BRIDGE} exists, but no box made it", hint=f"if nothing uses it: ip link del {BRIDGE}")
     if not index:
         host.make(new_bridge(BRIDGE, GROUP))
         index = host.index(BRIDGE)

@@ -67,12 +67,14 @@ class Leases:
         for other, lease in self.boxes.items():
             clash = [one for one in ports for two in lease.ports if overlap(one, two) and other != box_id]
             if clash:
-                raise Error(f"port {clash[0].host}/{clash[0].protocol} of the host is published for another box")
+                raise Error(
+                    f"port {clash[0].host}/{clash[0].protocol} of the host is already published for another box"
+                )
         taken = {lease.v4 for lease in self.boxes.values()}
         network = ipaddress.ip_network(self.subnet)
         number = next((at for at in range(2, network.num_addresses - 1) if str(network[at]) not in taken), 0)
         if not number:
-            raise Error(f"all addresses of {self.subnet} are taken", hint="remove boxes: ocipy box rm")
+            raise Error(f"all addresses of {self.subnet} are in use", hint="stop or remove boxes")
         lease = Lease(str(network[number]), str(ipaddress.ip_network(self.subnet6)[number]), tuple(ports))
         self.boxes[box_id] = lease
         return lease
@@ -90,7 +92,7 @@ def free_subnet(used: Iterable[str]) -> str:
         both = (ipaddress.ip_network(candidate), ipaddress.ip_network(subnet6(candidate)))
         if not any(own.version == one.version and own.overlaps(one) for own in both for one in taken):
             return candidate
-    raise Error("the host has routes to all networks that a bridge could have", hint="--network host or none")
+    raise Error("the host has routes to every network that the bridge could use", hint="use --network host or none")
 
 
 def leases_path(places: Places) -> Path:
@@ -129,7 +131,7 @@ def _read(path: Path) -> Leases:
     except FileNotFoundError:
         return Leases()
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise Error("the leases of addresses are not readable", pointer=str(path)) from None
+        raise Error("the leases of addresses cannot be read", pointer=str(path)) from None
 
 
 def _write(path: Path, leases: Leases) -> None:

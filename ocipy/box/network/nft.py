@@ -128,7 +128,7 @@ def applied(document: dict[str, Any]) -> Iterator[None]:
         )
     except FileNotFoundError:
         raise Error(
-            "there is no nft, which a bridge takes", hint="install nftables; or --network host or none"
+            "nft is not installed; a bridge needs it", hint="install nftables, or use --network host or none"
         ) from None
     assert process.stdin is not None
     with process.stdin, suppress(BrokenPipeError):
@@ -140,4 +140,4 @@ def applied(document: dict[str, Any]) -> Iterator[None]:
         _, words = process.communicate()
     if process.returncode:
         said = words.decode("utf-8", "replace").strip().split("\n")[0]
-        raise Error(f"nft has refused the rules of the bridge: {said}", hint="the kernel may lack nf_tables or nf_nat")
+        raise Error(f"nft rejected the rules of the bridge: {said}", hint="the kernel may lack nf_tables or nf_nat")

@@ -79,7 +79,7 @@ def hold_namespaces() -> subprocess.Popen[bytes]:
         holder.stdin.flush()
     if holder.stdout.readline() != b"there\n":
         said = holder.communicate()[1].decode("utf-8", "replace").strip().removeprefix("unshare: ")
-        raise Error(f"cannot make a user namespace: {said}", hint="see docs/rootless.md for what a host forbids")
+        raise Error(f"cannot make a user namespace: {said}", hint="docs/rootless.md has the settings that forbid it")
     return holder
 
 
@@ -91,10 +91,12 @@ def map_ids(pid: int, file: str, entries: IdMap) -> None:
         try:
             done = subprocess.run(words, check=False, capture_output=True, stdin=subprocess.DEVNULL)
         except FileNotFoundError:
-            raise Error(f"there is no {words[0]}", hint="install the package uidmap") from None
+            raise Error(f"{words[0]} is not installed", hint="install the package uidmap") from None
         if done.returncode:
             said = done.stderr.decode("utf-8", "replace").strip().split("\n")[0]
-            raise Error(f"cannot write the id map: {said}", hint="/etc/subuid and /etc/subgid have the ids of a user")
+            raise Error(
+                f"cannot write the id map: {said}", hint="/etc/subuid and /etc/subgid list the ids of each user"
+            )
         return
     with reported_as(f"cannot write /proc/PID/{file}"):
         if file == "gid_map":  # the only way without CAP_SETGID
@@ -123,10 +125,10 @@ def begin(namespaces: str, pid_path: Path, words: Sequence[str]) -> None:
     try:
         done = subprocess.run(command, check=False, capture_output=True, stdin=subprocess.DEVNULL)
     except FileNotFoundError:
-        raise Error("there is no pasta", hint="install passt; --network none or host does without") from None
+        raise Error("pasta is not installed", hint="install passt, or use --network none or host") from None
     if done.returncode:
         said = done.stderr.decode("utf-8", "replace").strip().split("\n")[-1]
-        raise Error(f"pasta has failed: {said}")
+        raise Error(f"pasta failed: {said}")
 
 
 def pid_file(box_id: str, places: Places) -> Path:

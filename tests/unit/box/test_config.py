@@ -77,7 +77,7 @@ def test_capabilities(add: tuple[str, ...], drop: tuple[str, ...], has: str, lac
 
 
 def test_a_capability_that_is_none_is_refused() -> None:
-    with pytest.raises(Error, match="there is no capability"):
+    with pytest.raises(Error, match="unknown capability"):
         capabilities_of(Request("x", cap_add=("fly",)))
 
 

@@ -128,7 +128,7 @@ def test_what_is_no_tar(tmp_path: Path) -> None:
     path = tmp_path / "x.tar"
     for content in (b"", b"not a tar at all" * 100, b"\x1f\x8b not gzip"):
         path.write_bytes(content)
-        with pytest.raises(Error, match="no tar"), archive.opened(str(path), "IMAGE") as opened:
+        with pytest.raises(Error, match="not a tar archive"), archive.opened(str(path), "IMAGE") as opened:
             list(archive.members_of(opened))
 
 

@@ -90,7 +90,7 @@ def test_all_addresses_are_taken() -> None:
     made = Leases("10.77.0.0/24")
     for number in range(253):
         made.take(str(number), [])
-    with pytest.raises(Error, match="are taken"):
+    with pytest.raises(Error, match="are in use"):
         made.take("one more", [])
 
 
