@@ -16,7 +16,7 @@ endif
 PYTEST := $(VENV)/bin/python -m pytest
 
 .DEFAULT_GOAL := build
-.PHONY: help print-venv setup packages build demo test test-unit test-integration test-pythons test-systemd test-box test-engines test-hosts test-vm mutants asan coverage fuzz conformance runc-tests bench \
+.PHONY: help print-venv setup packages build demo test test-unit test-integration test-pythons test-systemd test-box test-engines test-hosts test-vm deb test-deb release mutants asan coverage fuzz conformance runc-tests bench \
 	dockertest lint lint-python lint-c lint-shell lint-words format install uninstall clean
 
 help:
@@ -37,6 +37,9 @@ help:
 	@echo 'conformance       the OCI validation suite'
 	@echo "runc-tests        runc's own integration tests"
 	@echo 'bench             times compared with runc and crun'
+	@echo 'deb               a Debian package in dist/, built in a clean Debian 12 and checked by lintian'
+	@echo 'test-deb          the same; then install it, use it by hand and by podman, upgrade it, purge it'
+	@echo 'release           sdist, wheel, Debian package, checksums in dist/; tag and publish them (DRY_RUN=1: do not)'
 	@echo 'dockertest        the tests in a container image'
 	@echo 'lint              ruff, mypy, clang-format, shellcheck, codespell, proselint'
 	@echo 'format            apply the fixes of these tools'
@@ -126,6 +129,17 @@ coverage: build $(VENV)/.coverage
 
 fuzz: packages
 	@PYTHON=$(PYTHON) tests/fuzz/run
+
+# In a clean Debian 12, by ocipy itself.
+deb: build
+	@tests/hosts/run --results dist bookworm -- packaging/build-deb
+
+test-deb: build
+	@tests/hosts/run --results dist bookworm -- sh -c 'packaging/build-deb && tests/deb/run'
+
+# DRY_RUN=1: nothing is tagged or published, all is in dist/.
+release: build
+	@release/run $(if $(DRY_RUN),--dry-run)
 
 conformance: build
 	@conformance/run --runtime $(CURDIR)/$(VENV)/bin/ocipy --expect conformance/expected-failures.toml \

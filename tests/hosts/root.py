@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 SUITES = ("trixie", "sid")
+# The Debian on which all is developed needs no run of its own, but packages are built on it.
+KNOWN = ("bookworm", *SUITES)
 MIRROR = "http://deb.debian.org/debian"
 # The packages that a user has before README's commands.
 INCLUDED = "ca-certificates,make,git,python3"
