@@ -232,18 +232,24 @@ def attach(boxes: Boxes, given: argparse.Namespace) -> int:
 def copy(boxes: Boxes, given: argparse.Namespace) -> int:
     """Copy files: either the source or the target is BOX:PATH."""
     from ocipy.box.copying import copy_in, copy_out
+    from ocipy.box.files import at_root_of
 
     source_box, source = _place(given.source)
     target_box, target = _place(given.target)
     if bool(source_box) == bool(target_box):
         raise Error("exactly one of SOURCE and TARGET must be BOX:PATH; the other is a path on the host", status=2)
     box = boxes.find(source_box or target_box)
+
+    def work(root: str) -> bytes:
+        if source_box:
+            copy_out(root, source, Path(target))
+        else:
+            copy_in(Path(source), root, target)
+        return b""
+
     with reported_as(f"cannot copy {given.source} to {given.target}"):
-        with box.files() as root:
-            if source_box:
-                copy_out(root, source, Path(target))
-            else:
-                copy_in(Path(source), root, target)
+        with box.files() as pid:
+            at_root_of(pid, work, rootless=boxes.home.rootless)
     return 0
 
 
@@ -255,10 +261,10 @@ def _place(word: str) -> tuple[str, str]:
 
 def diff(boxes: Boxes, given: argparse.Namespace) -> int:
     """List what a box has changed."""
-    from ocipy.box.changes import changes
+    from ocipy.box.files import changes_of
 
     box = boxes.find(given.box)
-    for kind, path in changes(box.directory.path / "upper", Path(box.record.rootfs)):
+    for kind, path in changes_of(box.directory, box.record, rootless=boxes.home.rootless):
         print(f"{kind} {path}")
     return 0
 

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from ocipy import Container, Error, TimeoutExpired
+from ocipy import Container, Error, Runtime, TimeoutExpired
 from ocipy import State as RuntimeState
-from ocipy.box import network, oom
+from ocipy.box import network, oom, roots
 from ocipy.box.bundle import Bundle, id_map_for_images, id_maps
 from ocipy.box.cgroup import Paths, memory_events
 from ocipy.box.forwarding import Forwarding
@@ -24,7 +24,8 @@ from ocipy.box.network.connection import Connection
 from ocipy.box.orphans import end_callers
 from ocipy.box.peers import tell_peers
 from ocipy.box.record import GONE, Directory, Record, now
-from ocipy.box.runtime import Home, executable_path, is_made_by_systemd, is_v2
+from ocipy.box.roots import root_of
+from ocipy.box.runtime import Home, executable_path, is_made_by_systemd, is_v2, make_runtime
 from ocipy.box.trees import remove_tree
 from ocipy.box.volumes import make_sources
 
@@ -34,6 +35,13 @@ if TYPE_CHECKING:
 STOP_PATIENCE = 10.0  # seconds: docker's
 END_PATIENCE = 10.0
 POLL = 0.02
+
+
+class Prepared(NamedTuple):
+    """runtime: with which the container is made. held: descriptors that must stay open until the box's end."""
+
+    runtime: Runtime
+    held: Sequence[int]
 
 
 class Box:
@@ -98,16 +106,20 @@ class Box:
         return Network(self.record.request.network, self.record.addresses, self.record.request.ports)
 
     @contextmanager
-    def prepared(self) -> Iterator[Sequence[int]]:
-        """Write the bundle and set up the network, for a container to be created inside the `with`.
-
-        Yields file descriptors that must stay open until the box's end.
-        """
+    def prepared(self) -> Iterator[Prepared]:
+        """Write the bundle and set up root and network, for a container to be created inside the `with`."""
         request = self.record.request
         self._clear()
         maps = id_maps(request, self.home.rootless)
-        with network.connect(request.network, self.id, request.ports, self.home.places, maps) as connection:
-            bundle = Bundle(self.directory, self.record, connection, rootless=self.home.rootless, v2=is_v2())
+        with (
+            root_of(self.home, self.directory, self.record, request.network) as root,
+            network.connect(
+                request.network, self.id, request.ports, self.home.places, maps, held=root.inner
+            ) as connection,
+        ):
+            bundle = Bundle(
+                self.directory, self.record, connection, rootless=self.home.rootless, v2=is_v2(), inner=root.inner
+            )
             bundle.write()
             make_sources(request.volumes)
             self.record = self.directory.change(
@@ -120,7 +132,8 @@ class Box:
             )
             if connection.addresses:
                 tell_peers(self.home.places)
-            yield [one.fileno() for one in connection.sockets]
+            runtime = make_runtime(self.home.places, root.before)
+            yield Prepared(runtime, [one.fileno() for one in connection.sockets])
 
     def _clear(self) -> None:
         """Remove what a killed run has left behind: its processes on the host, its container, its network."""
@@ -128,6 +141,7 @@ class Box:
             end_callers(str(self.directory.bundle))
             self.container.delete(force=True)
         network.release(self.record.request.network, self.id, self.home.places)
+        roots.release(self.home, self.directory, self.record)
         # overlayfs keeps a directory there between mounts, and empties it itself.
         self.directory.exit_file.unlink(missing_ok=True)
         oom.forget(self.directory)
@@ -141,13 +155,13 @@ class Box:
             watch = oom.Watch(self.cgroup, needed=self._needs_watch())
             with (
                 named_by_flags(request.limits, rootless=self.home.rootless),
-                self.prepared(),
+                self.prepared() as prepared,
                 Forwarding(self.container),
                 watch,
             ):
                 stdin = None if request.interactive or request.terminal else subprocess.DEVNULL
                 try:
-                    done = self.home.runtime.run(self.id, self.directory.bundle, keep=True, stdin=stdin)
+                    done = prepared.runtime.run(self.id, self.directory.bundle, keep=True, stdin=stdin)
                 except BaseException:
                     self.ended(None)
                     raise
@@ -170,13 +184,14 @@ class Box:
         with self.directory.locked():
             self._check_idle()
             ended = (executable_path(), "box", "_ended", self.id)
-            call = monitor.Call(executable_path(), self.home.runtime.executable.flags, ended)
-            words = monitor.words(
-                self.directory, call, self.id, self.record.name, terminal=request.terminal, stdin=request.interactive
-            )
-            with named_by_flags(request.limits, rootless=self.home.rootless), self.prepared() as held:
+            with named_by_flags(request.limits, rootless=self.home.rootless), self.prepared() as prepared:
+                call = monitor.Call(prepared.runtime.executable.words, ended)
+                words = monitor.words(
+                    self.directory, call, self.id, self.record.name,
+                    terminal=request.terminal, stdin=request.interactive,
+                )  # fmt: skip
                 try:
-                    monitor.begin(words, self.directory.bundle, held)
+                    monitor.begin(words, self.directory.bundle, prepared.held)
                     if self._needs_watch():
                         oom.begin((executable_path(), "box", "_watch", self.id))
                     self.container.start()
@@ -195,6 +210,7 @@ class Box:
         seen = (watched, last, oom.counts_of(self.directory))
         kills = max(int(self.directory.oom_file.exists()), *(oom.kills_in(counts, status) for counts in seen))
         network.release(self.record.request.network, self.id, self.home.places)
+        roots.release(self.home, self.directory, self.record)
         had_network = bool(self.record.addresses)
         ending = self.record if self.record.remove else self.directory.load()
         self.record = ending._replace(exit_status=status, finished=now(), oom_kills=kills, monitor=0, addresses=())
@@ -297,16 +313,15 @@ class Box:
         user: str = "",
     ) -> int:
         """Run another process in it. Return its exit status. Raises Error."""
-        from ocipy.box.inside import read_inside
-        from ocipy.box.users import resolve
+        from ocipy.box.files import user_of
 
         state = self.state()
         if state is None or not self.is_running():
             raise Error(f"box {self.record.name} is not running", hint=f"ocipy box start {self.record.name}")
+        roots.check(self.home, self.directory, self.record)
         ids = ""
         if user:
-            root = f"/proc/{state.pid}/root"
-            who = resolve(user, read_inside(root, "/etc/passwd"), read_inside(root, "/etc/group"))
+            who = user_of(user, state.pid, rootless=self.home.rootless)
             ids = f"{who.uid}:{who.gid}"
         if detach:
             with open(os.devnull, "r+b") as null:
@@ -319,33 +334,39 @@ class Box:
         return done.returncode
 
     @contextmanager
-    def files(self) -> Iterator[str]:
-        """Its root, which must be walked with care (inside.py). A box that does not run is started for that, with an
-        idle process. Raises Error."""
+    def files(self) -> Iterator[int]:
+        """The pid of a process that has its root, for files.at_root_of. For that, a box that does not run is started
+        with an idle process. Raises Error."""
         state = self.state()
         if state is not None and self.is_running():
-            yield f"/proc/{state.pid}/root"
+            roots.check(self.home, self.directory, self.record)
+            yield state.pid
             return
         from ocipy.box.images import busybox
 
         with self.directory.locked():
             self._check_idle()
             self._clear()
-            bundle = Bundle(self.directory, self.record, Connection(), rootless=self.home.rootless, v2=is_v2())
-            bundle.write_idle(busybox.find())
-            with open(os.devnull, "r+b") as null:
-                idle = self.home.runtime.create(self.id, self.directory.bundle, stdin=null, stdout=null, stderr=null)
+            with root_of(self.home, self.directory, self.record, "none") as root, open(os.devnull, "r+b") as null:
+                bundle = Bundle(
+                    self.directory, self.record, Connection(),
+                    rootless=self.home.rootless, v2=is_v2(), inner=root.inner,
+                )  # fmt: skip
+                bundle.write_idle(busybox.find())
+                runtime = make_runtime(self.home.places, root.before)
+                idle = runtime.create(self.id, self.directory.bundle, stdin=null, stdout=null, stderr=null)
             try:
-                idle.start()
-                yield f"/proc/{idle.state().pid}/root"
+                self.container.start()
+                yield idle.state().pid
             finally:
-                idle.delete(force=True)
+                self.container.delete(force=True)
+                roots.release(self.home, self.directory, self.record)
 
     def processes(self) -> str:
         """A table of its processes, as the host's ps(1) shows them. Raises Error if it does not run."""
-        pids = [str(pid) for pid in self.container.processes()]
-        words = ["ps", "-o", "pid,user,stat,time,rss,args", "-p", ",".join(pids)]
-        return subprocess.run(words, check=False, capture_output=True).stdout.decode("utf-8", "replace").rstrip("\n")
+        from ocipy.box.processes import pids_of, table
+
+        return table(pids_of(self.container))
 
     def logs(self, *, follow: bool = False) -> Iterator[monitor.LogLine]:
         """Its output in the background. follow: continue with new output until its end."""

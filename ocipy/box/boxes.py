@@ -8,6 +8,7 @@ from ocipy import Error
 from ocipy.box import network
 from ocipy.box.box import Box
 from ocipy.box.bundle import check_overlay, id_map_for_images
+from ocipy.box.copy_on_write import choose
 from ocipy.box.images import lookup
 from ocipy.box.images.store import Store
 from ocipy.box.limits import check_possible
@@ -69,7 +70,8 @@ class Boxes:
 
     def create(self, request: Request, *, name: str = "", pull: bool = False, remove: bool = False) -> Box:
         """Create a box from a request, with its image. It does not run yet. On Error, nothing is left behind."""
-        check_overlay(str(self.places.boxes))
+        if not self.home.rootless:
+            check_overlay(str(self.places.boxes))
         check_possible(request.limits, possible=not self.home.rootless or can_limit())
         image = lookup.get(self.images, request.image, pull=pull, id_map=id_map_for_images(request, self.home.rootless))
         with locked(self.places.boxes / ".lock"):
@@ -89,6 +91,7 @@ class Boxes:
                 record = Record(
                     box_id, name or new_name(taken), request, image.name or request.image, image.key, image.rootfs,
                     image.config, now(), remove=remove,
+                    copy_on_write=choose(directory.path, image.rootfs, self.places.run, rootless=self.home.rootless),
                 )  # fmt: skip
                 box = Box(self.home, directory, record)
                 box.own_root()

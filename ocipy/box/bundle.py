@@ -12,6 +12,7 @@ from typing import Any
 from ocipy import Error
 from ocipy.box import seccomp
 from ocipy.box.config import Host, Root, User, capabilities_of, make_config
+from ocipy.box.copy_on_write import FUSE
 from ocipy.box.inside import read_inside
 from ocipy.box.network import hosts, resolv_conf, without_name_servers
 from ocipy.box.network.connection import Connection
@@ -72,11 +73,15 @@ def allotted(path: str, name: str, uid: int) -> tuple[tuple[int, int, int], ...]
 
 
 class Bundle:
-    """A bundle from a record and a connection. rootless: the caller is not root. v2: the host has only cgroup v2."""
+    """A bundle from a record and a connection. rootless: the caller is not root. v2: the host has only cgroup v2.
+
+    inner: the pid of a process in the box's user namespace; 0 if the runtime or the connection makes that.
+    """
 
     def __init__(
-        self, directory: Directory, record: Record, connection: Connection, *, rootless: bool, v2: bool
+        self, directory: Directory, record: Record, connection: Connection, *, rootless: bool, v2: bool, inner: int = 0
     ) -> None:
+        self.inner = inner
         self.directory = directory
         self.record = record
         self.connection = connection
@@ -96,7 +101,7 @@ class Bundle:
                 for name in ("hosts", "hostname", "resolv.conf")
             ),
             network=self.connection.path,
-            user_namespace=self.connection.user_path,
+            user_namespace=f"/proc/{self.inner}/ns/user" if self.inner else self.connection.user_path,
             init=_init_program() if request.init else "",
             cgroup=cgroup_path(self.record.id, rootless=self.rootless),
             v2=self.v2,
@@ -146,7 +151,8 @@ class Bundle:
             if any(letter in place for letter in ":,\\"):
                 raise Error(f"overlayfs accepts no path that contains : , or \\: {place}", hint="rename the directory")
         words = ("userxattr",) if self.rootless or self.record.request.userns == "auto" else ()
-        return Root(str(path / "root"), self.record.rootfs, str(path / "upper"), str(path / "work"), words)
+        places = (str(path / "root"), self.record.rootfs, str(path / "upper"), str(path / "work"))
+        return Root(*places, words, is_mounted=self.record.copy_on_write.by == FUSE)
 
     def _seccomp(self, request: Request) -> dict[str, Any] | None:
         wanted = next(

@@ -9,13 +9,19 @@ from pathlib import Path
 
 from ocipy.box.trees import DIRECTORY, Entry, walk
 
-OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
+OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque", "user.fuseoverlayfs.opaque")
+# fuse-overlayfs's marks, which no box can make itself: a deleted file where no device can be made, an opaque directory.
+MARK = ".wh."
+OPAQUE_MARKS = (".wh..opq", ".wh..wh..opq")
 # Mount points and network files that every box gets.
 OURS = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/run/box-init", "/run/busybox")
 
 
-def changes(upper: Path, lower: Path) -> Iterator[tuple[str, str]]:
-    """("A", "C" or "D", path in the box), sorted by path: added, changed, deleted. Raises OSError."""
+def changes(upper: Path, lower: Path, *, marks: bool = False) -> Iterator[tuple[str, str]]:
+    """("A", "C" or "D", path in the box), sorted by path: added, changed, deleted. Raises OSError.
+
+    marks: whether fuse-overlayfs has written it. For overlayfs a file with such a name is a file like others.
+    """
     way: list[str] = []
     shared = 0  # so many of them are directories in the image too
     for entry in walk(os.open(upper, DIRECTORY)):
@@ -23,9 +29,12 @@ def changes(upper: Path, lower: Path) -> Iterator[tuple[str, str]]:
             way.pop()
             shared = min(shared, len(way))
             continue
-        path = "/".join((*way, entry.name))
+        if marks and entry.name in OPAQUE_MARKS:
+            continue
+        is_mark = marks and entry.name.startswith(MARK)
+        path = "/".join((*way, entry.name.removeprefix(MARK) if is_mark else entry.name))
         below = _status_of(lower / path) if shared == len(way) else None
-        kind = _change(entry, below)
+        kind = "D" if is_mark else _change(entry, below, marks=marks)
         if kind and "/" + path not in OURS:
             yield kind, "/" + path + ("/*" if kind == "D" and stat.S_ISDIR(entry.status.st_mode) else "")
         if stat.S_ISDIR(entry.status.st_mode):
@@ -34,7 +43,7 @@ def changes(upper: Path, lower: Path) -> Iterator[tuple[str, str]]:
             way.append(entry.name)
 
 
-def _change(entry: Entry, below: os.stat_result | None) -> str:
+def _change(entry: Entry, below: os.stat_result | None, *, marks: bool) -> str:
     """What an entry of the upper directory means, given the image's file of that name; "" for nothing."""
     status = entry.status
     if is_whiteout(status):
@@ -43,7 +52,7 @@ def _change(entry: Entry, below: os.stat_result | None) -> str:
         return "A"
     if not stat.S_ISDIR(status.st_mode) or _differs(status, below):
         return "C"
-    return "D" if is_opaque(f"/proc/self/fd/{entry.directory}/{entry.name}") else ""
+    return "D" if is_opaque(f"/proc/self/fd/{entry.directory}/{entry.name}", marks=marks) else ""
 
 
 def _status_of(path: Path) -> os.stat_result | None:
@@ -58,7 +67,7 @@ def is_whiteout(status: os.stat_result) -> bool:
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
 
 
-def is_opaque(path: str) -> bool:
+def is_opaque(path: str, *, marks: bool) -> bool:
     """Whether the directory hides the image's directory instead of merging with it."""
     for name in OPAQUE:
         try:
@@ -66,7 +75,7 @@ def is_opaque(path: str) -> bool:
                 return True
         except OSError:
             continue
-    return False
+    return marks and any(os.path.lexists(f"{path}/{mark}") for mark in OPAQUE_MARKS)
 
 
 def _differs(above: os.stat_result, below: os.stat_result) -> bool:

@@ -69,16 +69,16 @@ class User(NamedTuple):
 
 
 class Root(NamedTuple):
-    """The copy-on-write root. empty: an empty directory for root.path; lower: the image; upper, work: the box's.
-
-    options: further options for overlayfs.
+    """The copy-on-write root. path: root.path, an empty directory that the overlay is mounted on. lower: the image;
+    upper, work: the box's. options: further options for overlayfs. is_mounted: fuse-overlayfs has mounted it.
     """
 
-    empty: str
+    path: str
     lower: str = ""
     upper: str = ""
     work: str = ""
     options: tuple[str, ...] = ()
+    is_mounted: bool = False
 
 
 class Host(NamedTuple):
@@ -107,7 +107,7 @@ def make_config(request: Request, image: ImageConfig, user: User, root: Root, ho
     config: dict[str, Any] = {
         "ociVersion": SPEC_VERSION,
         "process": _process(request, image, user, host),
-        "root": {"path": root.empty, "readonly": request.read_only},
+        "root": {"path": root.path, "readonly": request.read_only},
         "hostname": request.hostname,
         "mounts": _mounts(request, root, host),
         "linux": _linux(request, host),
@@ -188,7 +188,7 @@ def environment_of(request: Request, image: ImageConfig, user: User) -> list[str
 
 
 def _mounts(request: Request, root: Root, host: Host) -> list[dict[str, Any]]:
-    made = [_overlay(root)]
+    made = [] if root.is_mounted else [_overlay(root)]
     made += defaults.mounts(request.shm_size, new_network=host.network != "host", cgroup_writable=request.privileged)
     for source, destination in host.binds:
         made.append(_bind(source, destination, ("nosuid", "nodev", "rprivate")))

@@ -13,6 +13,7 @@ from ocipy import Error, Plan, Step
 from ocipy.box.box import Box
 from ocipy.box.cgroup import Paths, place_of
 from ocipy.box.config import ALL_CAPABILITIES
+from ocipy.box.copy_on_write import as_words
 from ocipy.box.inspect import namespaces
 
 # linux.namespaces' words, by the kernel's files (config-linux.md, namespaces(7)).
@@ -71,7 +72,14 @@ def explain(box: Box) -> list[Fact]:
     status = read_status(state.pid)
     return [
         *_namespaces(state.pid, config, plan),
-        *_id_maps(state.pid, plan),
+        *_id_maps(state.pid, config, plan),
+        Fact(
+            "root",
+            as_words(box.record.copy_on_write),
+            "/root/path",
+            steps_of(plan, "/root"),
+            f"/proc/{state.pid}/mountinfo",
+        ),
         *_mounts(state.pid, config, plan),
         *_masks(state.pid, config, plan),
         *_rights(state.pid, status, plan),
@@ -133,8 +141,11 @@ def _namespaces(pid: int, config: Mapping[str, Any], plan: Plan) -> Iterator[Fac
         yield Fact("namespace", f"{what} ({theirs[file]})", pointer, steps, f"/proc/{pid}/ns/{file}")
 
 
-def _id_maps(pid: int, plan: Plan) -> Iterator[Fact]:
+def _id_maps(pid: int, config: Mapping[str, Any], plan: Plan) -> Iterator[Fact]:
     for file, pointer in (("uid_map", "/linux/uidMappings"), ("gid_map", "/linux/gidMappings")):
+        if pointer.rpartition("/")[2] not in config["linux"]:  # they came with a namespace that was ready
+            kinds = [entry["type"] for entry in config["linux"]["namespaces"]]
+            pointer = f"/linux/namespaces/{kinds.index('user')}" if "user" in kinds else ""
         for line in read_lines(f"/proc/{pid}/{file}"):
             inside, outside, size = (int(number) for number in line.split(" ") if number)
             if size < 1 << 32 - 1:

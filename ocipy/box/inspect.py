@@ -7,6 +7,7 @@ from typing import Any
 
 from ocipy.box.box import Box
 from ocipy.box.cgroup import usage
+from ocipy.box.processes import pids_of
 
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 
@@ -19,6 +20,7 @@ def inspect(box: Box) -> dict[str, Any]:
         "id": record.id,
         "name": record.name,
         "image": {"name": record.image_name, "key": record.image_key, "rootfs": record.rootfs},
+        "copyOnWrite": record.copy_on_write._asdict(),
         "state": {
             "status": box.status(),
             "pid": pid,
@@ -31,7 +33,7 @@ def inspect(box: Box) -> dict[str, Any]:
         },
         "request": record.request.to_json(),
         "usage": usage(box.cgroup()) if pid else None,
-        "processes": list(box.container.processes()) if pid else [],
+        "processes": pids_of(box.container) if pid else [],
         "namespaces": namespaces(pid) if pid else {},
         "addresses": list(record.addresses),
         "directory": str(box.directory.path),

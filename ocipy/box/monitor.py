@@ -19,10 +19,9 @@ POINTER = re.compile(r"(/linux/[^ :]*): ")
 
 
 class Call(NamedTuple):
-    """How conmon calls the runtime, and what it calls when the box has ended."""
+    """How conmon's calls of the runtime begin, and what it calls when the box has ended."""
 
-    runtime: str
-    flags: Sequence[str]
+    runtime: Sequence[str]
     ended: Sequence[str]
 
 
@@ -30,12 +29,12 @@ def words(directory: Directory, call: Call, box_id: str, name: str, *, terminal:
     """conmon's command line."""
     made = [
         "conmon", "--api-version", "1", "--cid", box_id, "--cuuid", box_id, "--name", name,
-        "--runtime", call.runtime, "--bundle", str(directory.bundle),
+        "--runtime", call.runtime[0], "--bundle", str(directory.bundle),
         "--container-pidfile", str(directory.bundle / "pid"), "--conmon-pidfile", str(directory.bundle / "conmon.pid"),
         "--exit-dir", str(directory.exit_file.parent), "--persist-dir", str(directory.bundle),
         "--log-path", f"k8s-file:{directory.log}", "--log-level", "error", "--full-attach",
     ]  # fmt: skip
-    for word in call.flags:
+    for word in call.runtime[1:]:
         made += ["--runtime-arg", word]
     made += ["--exit-command", call.ended[0]]
     for word in call.ended[1:]:

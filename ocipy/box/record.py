@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Self
 
 from ocipy import Error
 from ocipy.box.config import ImageConfig
+from ocipy.box.copy_on_write import KERNEL, CopyOnWrite
 from ocipy.box.request import Request
 from ocipy.errors import reported_as
 
@@ -26,6 +27,7 @@ class Record(NamedTuple):
 
     oom_kills: how many processes the OOM killer killed in the last run, as the kernel counts. started, finished: of
     the last run. remove: at its end (--rm). monitor: conmon's pid, 0 in the foreground. addresses: in its network.
+    copy_on_write: who copies its root.
     """
 
     id: str
@@ -43,6 +45,7 @@ class Record(NamedTuple):
     remove: bool = False
     monitor: int = 0
     addresses: tuple[str, ...] = ()
+    copy_on_write: CopyOnWrite = CopyOnWrite()
 
     def to_json(self) -> dict[str, Any]:
         """As a document that from_json takes."""
@@ -62,6 +65,7 @@ class Record(NamedTuple):
             "remove": self.remove,
             "monitor": self.monitor,
             "addresses": list(self.addresses),
+            "copyOnWrite": self.copy_on_write._asdict(),
         }
 
     @classmethod
@@ -83,6 +87,7 @@ class Record(NamedTuple):
             remove=document["remove"],
             monitor=document["monitor"],
             addresses=tuple(document["addresses"]),
+            copy_on_write=CopyOnWrite.from_json(document.get("copyOnWrite", {"by": KERNEL, "why": ""})),
         )
 
 

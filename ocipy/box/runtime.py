@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,10 +24,13 @@ def make_home(places: Places) -> Home:
     return Home(places, make_runtime(places), os.geteuid() != 0)
 
 
-def make_runtime(places: Places) -> Runtime:
-    """The Runtime of these places. systemd makes the cgroups where it is the one who has them all."""
+def make_runtime(places: Places, before: Sequence[str] = ()) -> Runtime:
+    """The Runtime of these places. systemd makes the cgroups where it is the one who has them all.
+
+    before: words before the executable in each call.
+    """
     manager = "systemd" if is_made_by_systemd() else "cgroupfs"
-    return Runtime(places.runtime, executable=executable_path(), cgroup_manager=manager)
+    return Runtime(places.runtime, executable=executable_path(), cgroup_manager=manager, before=before)
 
 
 def is_made_by_systemd() -> bool:

@@ -55,11 +55,17 @@ def find() -> str:
 
 
 class Executable:
-    """The executable and the global flags that go with every call."""
+    """The executable and the global flags that go with every call. before: words before its path."""
 
-    def __init__(self, path: str, flags: Sequence[str]) -> None:
+    def __init__(self, path: str, flags: Sequence[str], before: Sequence[str] = ()) -> None:
         self.path = path
         self.flags = list(flags)
+        self.before = list(before)
+
+    @property
+    def words(self) -> list[str]:
+        """What each call begins with."""
+        return [*self.before, self.path, *self.flags]
 
     def quietly(self, *words: str, input: bytes | None = None) -> bytes:
         """Call a command that does not use the caller's streams. Returns its output. Raises Error.
@@ -204,7 +210,7 @@ class Executable:
     ) -> subprocess.Popen[bytes]:
         with reported_as("cannot execute ocipy", pointer=self.path):
             return subprocess.Popen(
-                [self.path, *self.flags, "--error-fd", str(errors.writer), *words],
+                [*self.words, "--error-fd", str(errors.writer), *words],
                 stdin=stdin,
                 stdout=stdout,
                 stderr=stderr,

@@ -27,6 +27,7 @@ class Runtime:
     root: the directory of their state; defaults to that of the command line. executable: its path; by default it is
     looked up when first needed: next to this package, in this Python's environment, and in PATH.
     cgroup_manager, rootless: as --cgroup-manager ("cgroupfs", "systemd" or "disabled") and --rootless (None: auto).
+    before: a command that executes the rest of its words, for each call, such as nsenter(1) and its flags.
     Every call may raise ocipy.Error.
     """
 
@@ -37,6 +38,7 @@ class Runtime:
         executable: StrPath = "",
         cgroup_manager: str = "cgroupfs",
         rootless: bool | None = None,
+        before: Sequence[str] = (),
     ) -> None:
         self.root = state_root(os.fspath(root))
         self._root_is_given = bool(root)
@@ -45,6 +47,7 @@ class Runtime:
         self._cgroup_manager = cgroup_manager
         self._rootless = rootless
         self._path = os.fspath(executable)
+        self._before = tuple(before)
         self._executable: Executable | None = None
 
     def __repr__(self) -> str:
@@ -57,7 +60,7 @@ class Runtime:
             flags = ["--root", self.root, "--cgroup-manager", self._cgroup_manager]
             if self._rootless is not None:
                 flags += ["--rootless", "true" if self._rootless else "false"]
-            self._executable = Executable(self._path or executables.find(), flags)
+            self._executable = Executable(self._path or executables.find(), flags, self._before)
         return self._executable
 
     def create(

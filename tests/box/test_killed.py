@@ -37,7 +37,7 @@ STRIDE = {"sendto": 5, "unlinkat": 3}
 
 def killed_at(box: Box, call: str, number: int, words: tuple[str, ...]) -> bool:
     """Whether the command was killed; False if it completed before that call."""
-    command = ["strace", "-qq", "-o", "/dev/null", "-e", f"trace={call}"]
+    command = [*box.before, "strace", "-qq", "-o", "/dev/null", "-e", f"trace={call}"]
     command += ["-e", f"inject={call}:signal=KILL:when={number}", runtime_path(), "box", *words]
     done = subprocess.run(
         command, check=False, env=box.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,

@@ -103,3 +103,28 @@ def test_limits_that_nobody_has_delegated_are_refused(box: Box) -> None:
 
 def test_a_bridge_takes_root(box: Box) -> None:
     assert "needs root" in box("run", "--rm", "--network", "bridge", "busybox", "true", status=125).stderr
+
+
+def test_the_kernels_overlay_where_it_agrees(box: Box) -> None:
+    box("run", "-d", "--name", "one", "--network", "none", "busybox", "sleep", "1000")
+    assert box.inspect("one")["copyOnWrite"]["by"] == "overlayfs"
+    assert box("exec", "one", "cat", "/proc/mounts").stdout.startswith("overlay / overlay ")
+    for words in (("explain", "one"), ("run", "--dry-run", "--network", "none", "busybox")):
+        assert "/: copied on write by overlayfs: the kernel lets a user namespace mount it" in box(*words).stdout
+    assert len(list((box.places / "run").glob("overlayfs-*"))) == 1  # it was asked once
+
+
+def test_files_that_only_other_ids_may_read(box: Box) -> None:
+    """The user owns the ids, but has rights over their files only as root of a user namespace."""
+    script = "mkdir /srv/p; echo x > /srv/p/secret; chmod 600 /srv/p/secret; chown -R 33 /srv/p; chmod 700 /srv/p"
+    box("run", "--name", "one", "--network", "none", "busybox", "sh", "-c", script)
+    assert box("diff", "one").stdout.split("\n") == ["A /srv/p", "A /srv/p/secret", ""]
+    box("cp", "one:/srv/p", str(box.places / "out"))
+    assert (box.places / "out/secret").read_text() == "x\n"
+    assert (box.places / "out/secret").stat().st_uid == USER
+
+
+def test_processes_of_a_box_without_a_cgroup(box: Box) -> None:
+    box("run", "-d", "--name", "one", "--network", "none", "busybox", "sh", "-c", "sleep 1000 & sleep 1000")
+    wait_until(lambda: len(box.inspect("one")["processes"]) == 2, "both are shown")
+    assert box("top", "--no-stream", "one").stdout.count("sleep 1000\n") == 2

@@ -43,9 +43,15 @@ def default_kind(rootless: bool) -> str:
 
 
 def connect(
-    kind: str, box_id: str, ports: Sequence[Port], places: Places, id_maps: tuple[IdMap, IdMap] = ((), ())
+    kind: str,
+    box_id: str,
+    ports: Sequence[Port],
+    places: Places,
+    id_maps: tuple[IdMap, IdMap] = ((), ()),
+    held: int = 0,
 ) -> Connection:
-    """The connection of a box of this kind. id_maps: of its user namespace, uids and gids. Raises Error."""
+    """The connection of a box of this kind. id_maps: of its user namespace, uids and gids. held: the pid of a process
+    in that and, for pasta, in its network namespace; 0 if they are not made yet. Raises Error."""
     if ports and kind in ("none", "host"):
         raise Error(f"--publish has no effect with --network {kind}", status=2)
     if kind == "none":
@@ -57,7 +63,7 @@ def connect(
 
         if not id_maps[0]:
             raise Error("pasta needs a user namespace", hint="use --userns auto, or --network bridge", status=2)
-        return Pasta(box_id, ports, places, id_maps)
+        return Pasta(box_id, ports, places, id_maps, held)
     if os.geteuid() != 0:
         raise Error("a bridge needs root", hint="use --network pasta")
     from ocipy.box.network.bridge import BridgeConnection

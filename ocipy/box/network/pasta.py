@@ -29,10 +29,13 @@ NAME_SERVER = "169.254.1.1"
 class Pasta(Connection):
     """A user and a network namespace, held by a process until the box has joined them. pasta stays until release.
 
-    id_maps: the user namespace's uid map and gid map.
+    id_maps: the user namespace's uid map and gid map. held: the pid of a process that holds both already, or 0.
     """
 
-    def __init__(self, box_id: str, ports: Sequence[Port], places: Places, id_maps: tuple[IdMap, IdMap]) -> None:
+    def __init__(
+        self, box_id: str, ports: Sequence[Port], places: Places, id_maps: tuple[IdMap, IdMap], held: int = 0
+    ) -> None:
+        self._held = held
         self._box_id = box_id
         self._ports = ports
         self._places = places
@@ -41,10 +44,7 @@ class Pasta(Connection):
 
     def __enter__(self) -> Self:
         try:
-            self._holder = hold_namespaces()
-            namespaces = f"/proc/{self._holder.pid}/ns"
-            for file, entries in zip(("uid_map", "gid_map"), self._id_maps, strict=True):
-                map_ids(self._holder.pid, file, entries)
+            namespaces = f"/proc/{self._held or self._hold()}/ns"
             servers = name_servers()
             words = [] if servers else ["--dns-forward", NAME_SERVER]
             begin(namespaces, pid_file(self._box_id, self._places), [*words, *words_of_ports(self._ports)])
@@ -62,6 +62,13 @@ class Pasta(Connection):
         self._let_go()
         if error is not None:
             release(self._box_id, self._places)
+
+    def _hold(self) -> int:
+        """The pid of a process that holds new namespaces."""
+        self._holder = hold_namespaces()
+        for file, entries in zip(("uid_map", "gid_map"), self._id_maps, strict=True):
+            map_ids(self._holder.pid, file, entries)
+        return self._holder.pid
 
     def _let_go(self) -> None:
         if self._holder is not None:

@@ -1,0 +1,88 @@
+"""Who copies a box's root on write: the kernel's overlayfs, or fuse-overlayfs(1) where that refuses a user.
+
+The choice is made once, when the box is made: the two mark deleted files differently in the upper directory.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from ocipy import Error
+from ocipy.box import forked
+from ocipy.linux import _kernel
+from ocipy.linux.constants import CLONE_NEWNS, CLONE_NEWUSER
+
+KERNEL = "overlayfs"
+FUSE = "fuse-overlayfs"
+DEVICE = "/dev/fuse"
+
+
+class CopyOnWrite(NamedTuple):
+    """by: KERNEL or FUSE. why: in words, for people."""
+
+    by: str = KERNEL
+    why: str = ""
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> Self:
+        """The reverse of _asdict."""
+        return cls(document["by"], document["why"])
+
+
+def as_words(chosen: CopyOnWrite) -> str:
+    """For people."""
+    return f"/: copied on write by {chosen.by}" + (f": {chosen.why}" if chosen.why else "")
+
+
+def choose(directory: Path, lower: str, run: Path, *, rootless: bool) -> CopyOnWrite:
+    """Who can mount the root of the box in this directory, with this lower one. Raises Error if nobody can.
+
+    run: a directory where the kernel's consent is noted, for these filesystems: asking takes some milliseconds.
+    """
+    if not rootless:
+        return CopyOnWrite(KERNEL, "root may mount it")
+    devices = f"{os.stat(directory).st_dev:x}-{os.stat(lower).st_dev:x}"
+    consent = run / f"{KERNEL}-{devices}-{os.uname().release}"
+    refusal = 0 if consent.exists() else refusal_of_kernel(directory, lower)
+    if not refusal:
+        consent.touch()
+        return CopyOnWrite(KERNEL, "the kernel lets a user namespace mount it here")
+    why = f"the kernel's overlayfs refuses a user namespace here: {os.strerror(refusal)}"
+    if shutil.which(FUSE) is None:
+        raise Error(
+            f"nothing can copy the box's root on write: {why}; and there is no {FUSE}",
+            pointer=str(directory.parent),
+            hint=f"install the package {FUSE}, or name a directory on a disk in OCIPY_BOX",
+        )
+    if not os.access(DEVICE, os.R_OK | os.W_OK):
+        raise Error(
+            f"nothing can copy the box's root on write: {why}; and {FUSE} cannot open {DEVICE}",
+            pointer=DEVICE,
+            hint="load the module fuse, or give the user access to the device",
+        )
+    return CopyOnWrite(FUSE, why)
+
+
+def refusal_of_kernel(directory: Path, lower: str) -> int:
+    """Mount the root as the box will, in a child's own namespaces. Return the kernel's errno, 0 if it agrees."""
+    uid, gid = os.geteuid(), os.getegid()
+
+    def mount() -> bytes:
+        try:
+            _kernel.unshare(CLONE_NEWUSER | CLONE_NEWNS)
+            for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
+                Path("/proc/self", name).write_text(text)
+        except OSError:
+            return b""  # without a user namespace there is no box at all, and the runtime says why
+        options = f"lowerdir={lower},upperdir={directory}/upper,workdir={directory}/work,userxattr"
+        _kernel.mount("overlay", str(directory / "root"), "overlay", 0, options)
+        return b""
+
+    try:
+        forked.call(mount)
+    except OSError as error:
+        return error.errno or 0
+    return 0

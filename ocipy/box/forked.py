@@ -1,0 +1,95 @@
+"""Calls a function in a forked child, which may enter namespaces that the caller must not be in."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+
+from ocipy import Error
+from ocipy.box.network.connection import IdMap
+from ocipy.box.network.pasta import map_ids
+from ocipy.linux import _kernel
+from ocipy.linux.constants import CLONE_NEWUSER
+
+DATA, ERROR, ERRNO = b"=", b"!", b"#"
+
+
+def call(work: Callable[[], bytes], begun: Callable[[int], None] | None = None) -> bytes:
+    """Call it in a child. Return its result. Raises the Error or OSError that it has raised.
+
+    begun: called here with the child's pid, meanwhile.
+    """
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(reading)
+            with os.fdopen(writing, "wb") as pipe:
+                pipe.write(_answer(work))
+        finally:
+            os._exit(0)  # without the caller's handlers and buffers
+    os.close(writing)
+    try:
+        with os.fdopen(reading, "rb") as pipe:
+            if begun is not None:
+                begun(pid)
+            said = pipe.read()
+    finally:
+        os.waitpid(pid, 0)
+    if said.startswith(DATA):
+        return said[1:]
+    if said.startswith(ERRNO):
+        raise OSError(int(said[1:]), os.strerror(int(said[1:])))
+    raise Error.from_message(json.loads(said[1:])) if said else Error("a child has ended without an answer")
+
+
+def _answer(work: Callable[[], bytes]) -> bytes:
+    try:
+        return DATA + work()
+    except Error as error:
+        return ERROR + json.dumps(error.to_message()).encode()
+    except OSError as error:
+        return ERRNO + str(error.errno or 0).encode()
+
+
+def as_root_of(id_maps: tuple[IdMap, IdMap], work: Callable[[], bytes]) -> bytes:
+    """Call it in a child that is root of a new user namespace with these ids. Raises Error, OSError."""
+    ready, making = os.pipe()
+    waiting, mapped = os.pipe()
+
+    def enter() -> bytes:
+        os.close(mapped)
+        _kernel.unshare(CLONE_NEWUSER)
+        os.write(making, b"\n")
+        os.close(making)
+        if not os.read(waiting, 1):
+            return b""
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+        return work()
+
+    def map_its_ids(pid: int) -> None:
+        os.close(making)
+        if os.read(ready, 1):
+            for file, entries in zip(("uid_map", "gid_map"), id_maps, strict=True):
+                map_ids(pid, file, entries)
+            os.write(mapped, b"\n")
+
+    try:
+        return call(enter, map_its_ids)
+    finally:
+        for fd in (ready, waiting, mapped):
+            os.close(fd)
+
+
+def in_user_namespace_of(pid: int, work: Callable[[], bytes]) -> bytes:
+    """Call it in a child that is root of a process's user namespace, and otherwise outside. Raises Error, as call."""
+
+    def enter() -> bytes:
+        fd = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+        _kernel.setns(fd, CLONE_NEWUSER)
+        os.close(fd)
+        return work()
+
+    return call(enter)

@@ -1,0 +1,294 @@
+"""A box's root by fuse-overlayfs(1), for a user whose kernel refuses its own overlayfs.
+
+Three processes of the user are forked for it:
+
+- The *holder* makes a user namespace with the box's ids, opens /dev/fuse in it (the kernel accepts the mount only from
+  where the device was opened), and mounts the root in a new mount namespace. The runtime makes the box from in there,
+  as rootless podman does.
+- The *server* executes fuse-overlayfs with that open device, in the user namespace, but outside of the mount namespace.
+  So it ends when the box does: the box's mount namespace then has the last mount, and the kernel tells the server that
+  it is gone. If the server is killed, the kernel aborts the mount: each access gets ENOTCONN, and nothing hangs,
+  because nobody else has the device open.
+- The *inner* process makes the box's own user namespace below the holder's, and its network namespace if pasta connects
+  it. So root in the box has no rights over the server.
+
+Holder and inner process end when the box has its namespaces, or with the caller.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import signal
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import NoReturn, Self
+
+from ocipy import Error
+from ocipy.box.copy_on_write import DEVICE, FUSE
+from ocipy.box.network.connection import IdMap
+from ocipy.box.network.pasta import map_ids
+from ocipy.errors import caused_by
+from ocipy.linux import _kernel
+from ocipy.linux.constants import (
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWUSER,
+    MS_NODEV,
+    MS_PRIVATE,
+    MS_REC,
+    PR_SET_DUMPABLE,
+)
+
+PATIENCE = 5.0  # seconds, for the server to write what it still holds after the box's end
+GO = b"\n"
+
+
+class Root:
+    """A box's root for as long as its container is being made, mounted by the runtime itself (overlayfs).
+
+    before: words to put before the runtime's, so that it sees the root. inner: the pid of a process in the box's user
+    namespace, and its network namespace; 0 if the runtime makes them.
+    """
+
+    before: tuple[str, ...] = ()
+    inner = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Let go of what is needed only until the container is made."""
+
+
+class FuseRoot(Root):
+    """The same by fuse-overlayfs.
+
+    directory: the box's, with root, upper and work. pid_path: for the server's pid. network: whether the inner process
+    makes a network namespace. Raises Error on entering.
+    """
+
+    def __init__(
+        self, directory: Path, lower: str, pid_path: Path, id_maps: tuple[IdMap, IdMap], *, network: bool
+    ) -> None:
+        self._directory = directory
+        self._lower = lower
+        self._pid_path = pid_path
+        self._id_maps = id_maps
+        self._network = network
+        self._held = -1
+        self._pid = 0
+
+    def __enter__(self) -> Self:
+        program = shutil.which(FUSE)
+        if program is None:
+            raise Error(
+                f"there is no {FUSE}, which copies this box's root on write", hint=f"install the package {FUSE}"
+            )
+        told, telling = os.pipe()
+        waiting, self._held = os.pipe()
+        self._pid = os.fork()
+        if self._pid == 0:
+            os.close(told)
+            os.close(self._held)
+            self._hold(program, telling, waiting)
+        os.close(telling)
+        os.close(waiting)
+        try:
+            with os.fdopen(told, "rb") as pipe:
+                if _message(pipe.readline()) is not None:
+                    for file, entries in zip(("uid_map", "gid_map"), self._id_maps, strict=True):
+                        map_ids(self._pid, file, entries)
+                    os.write(self._held, GO)
+                    self.inner = _message(pipe.readline())
+        except BaseException:
+            self._let_go()
+            raise
+        nsenter = shutil.which("nsenter") or "nsenter"
+        namespaces = [f"--{kind}=/proc/{self._pid}/ns/{file}" for kind, file in (("user", "user"), ("mount", "mnt"))]
+        self.before = (nsenter, *namespaces, "--preserve-credentials", "--")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._let_go()
+
+    def _let_go(self) -> None:
+        os.close(self._held)
+        os.waitpid(self._pid, 0)
+
+    def _hold(self, program: str, telling: int, waiting: int) -> NoReturn:
+        """The holder, from its fork to its end."""
+        try:
+            _detach(telling, waiting)
+            _kernel.unshare(CLONE_NEWUSER)
+            _tell(telling, 0)
+            if os.read(waiting, 1) != GO:
+                os._exit(1)
+            _become_root()
+            self._mount(program)
+            inner, release = self._make_inner()
+            _tell(telling, inner)
+            os.read(waiting, 1)
+            os.close(release)
+            os.waitpid(inner, 0)
+        except Error as error:
+            os.write(telling, json.dumps(error.to_message()).encode())
+        except OSError as error:
+            told = caused_by(error, f"cannot mount the box's root for {FUSE}", pointer=str(error.filename or ""))
+            os.write(telling, json.dumps(told.to_message()).encode())
+        finally:
+            os._exit(0)
+
+    def _mount(self, program: str) -> None:
+        """Mount the root, in the holder's own mount namespace, and start the server."""
+        device = os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC)
+        said = os.memfd_create("fuse-overlayfs")
+        waiting, mounted = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(mounted)
+            self._serve(program, device, said, waiting)
+        self._pid_path.write_text(f"{pid}\n")
+        _kernel.unshare(CLONE_NEWNS)
+        _kernel.mount(None, "/", None, MS_REC | MS_PRIVATE, None)
+        root = str(self._directory / "root")
+        options = f"fd={device},rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions"
+        _kernel.mount(FUSE, root, "fuse", MS_NODEV, options)
+        os.close(device)
+        os.write(mounted, GO)
+        refusal = _refusal(root)
+        if refusal is not None:
+            words = _last_words(os.pread(said, 4096, 0))
+            raise caused_by(refusal, f"{FUSE} cannot serve the box's root" + (words and f" ({words})"))
+
+    def _serve(self, program: str, device: int, said: int, waiting: int) -> NoReturn:
+        """The server, from its fork to its exec."""
+        try:
+            if os.read(waiting, 1) == GO:
+                os.dup2(said, 2)
+                os.umask(0)
+                os.set_inheritable(device, True)
+                places = f"lowerdir={self._lower},upperdir={self._directory}/upper,workdir={self._directory}/work"
+                os.execv(program, [FUSE, "-f", "-o", places, f"/dev/fd/{device}"])
+        finally:
+            os._exit(1)
+
+    def _make_inner(self) -> tuple[int, int]:
+        """(pid of the inner process, the descriptor whose end lets it go)."""
+        ready, making = os.pipe()
+        waiting, release = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.close(release)
+                _kernel.unshare(CLONE_NEWUSER | (CLONE_NEWNET if self._network else 0))
+                _kernel.prctl(PR_SET_DUMPABLE, 1)
+                os.write(making, GO)
+                os.read(waiting, 1)
+            finally:
+                os._exit(0)
+        os.close(making)
+        os.close(waiting)
+        if os.read(ready, 1) != GO:
+            raise Error("cannot make the box's user namespace in another one", hint="see user.max_user_namespaces")
+        for file, entries in zip(("uid_map", "gid_map"), self._id_maps, strict=True):
+            own = "".join(f"{inside} {inside} {size}\n" for inside, _, size in entries)
+            Path(f"/proc/{pid}/{file}").write_text(own)
+        return pid, release
+
+
+def _detach(*kept: int) -> None:
+    """Keep nothing of the caller's but these descriptors: no lock, no terminal, no signals from its keys."""
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    first = 3
+    for fd in sorted(kept):
+        os.closerange(first, fd)
+        first = fd + 1
+    os.closerange(first, os.sysconf("SC_OPEN_MAX"))
+
+
+def _become_root() -> None:
+    """Root of the user namespace that was made; its owner may look into this process, to enter the namespaces."""
+    with suppress(OSError):
+        os.setgroups([])  # not where setgroups is denied
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+    _kernel.prctl(PR_SET_DUMPABLE, 1)
+
+
+def _refusal(root: str) -> OSError | None:
+    """Why the root cannot be read; waits for the server's first answer."""
+    try:
+        os.stat(root)
+    except OSError as error:
+        return error
+    return None
+
+
+def _last_words(said: bytes) -> str:
+    """The last line of the server's messages; the first always names an argument that mount(8) would take."""
+    lines = [line for line in said.decode("utf-8", "replace").split("\n") if line and "argument ignored" not in line]
+    return lines[-1].removeprefix(f"{FUSE}: ") if lines else ""
+
+
+def _tell(pipe: int, pid: int) -> None:
+    os.write(pipe, json.dumps({"pid": pid}).encode() + GO)
+
+
+def _message(line: bytes) -> int:
+    """The pid in a line of the holder's. Raises the Error in it."""
+    document = json.loads(line or b'{"what": "the process that mounts the box\'s root has ended"}')
+    if "pid" not in document:
+        raise Error.from_message(document)
+    return int(document["pid"])
+
+
+def open_server(directory: Path, pid_path: Path) -> int | None:
+    """A pidfd of the server of the box in this directory; None if it has ended."""
+    try:
+        pid = int(pid_path.read_bytes())
+        fd = os.pidfd_open(pid)
+    except (OSError, ValueError):
+        return None
+    # Checked once a pidfd holds it: the pid cannot go to another process in the meantime (pidfd_open(2)).
+    with suppress(OSError):
+        if os.fsencode(f"upperdir={directory}/upper,") in Path(f"/proc/{pid}/cmdline").read_bytes():
+            return fd
+    os.close(fd)
+    return None
+
+
+def check_served(directory: Path, pid_path: Path, name: str) -> None:
+    """Raises Error if the server of the running box of this name has ended."""
+    fd = open_server(directory, pid_path)
+    if fd is None:
+        raise Error(
+            f"the {FUSE} that served the root of box {name} has ended, and the box cannot read its files",
+            hint=f"ocipy box restart {name}",
+        )
+    os.close(fd)
+
+
+def release(directory: Path, pid_path: Path) -> None:
+    """Wait until the server of an ended box is gone: it may still write to the upper directory. Kill it in the end."""
+    fd = open_server(directory, pid_path)
+    if fd is not None:
+        with suppress(OSError):
+            poll = select.poll()
+            poll.register(fd, select.POLLIN)
+            if not poll.poll(PATIENCE * 1000):
+                signal.pidfd_send_signal(fd, signal.SIGKILL)
+                poll.poll(PATIENCE * 1000)
+        os.close(fd)
+    pid_path.unlink(missing_ok=True)

@@ -1,0 +1,35 @@
+"""The processes of a box, as the host sees them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+
+from ocipy import Container, Error
+
+
+def pids_of(container: Container) -> list[int]:
+    """Those in its cgroup; if a user could not make one, those in the pid namespace of its process. Raises Error."""
+    state = container.state()
+    try:
+        return list(container.processes())
+    except Error:
+        own = _pid_namespace(state.pid)
+        if own is None:
+            raise
+        found = [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+        return sorted(one for one in found if _pid_namespace(one) == own)
+
+
+def _pid_namespace(pid: int) -> int | None:
+    try:
+        return os.stat(f"/proc/{pid}/ns/pid").st_ino
+    except OSError:
+        return None
+
+
+def table(pids: Sequence[int]) -> str:
+    """A table in the words of ps(1)."""
+    words = ["ps", "-o", "pid,user,stat,time,rss,args", "-p", ",".join(map(str, pids))]
+    return subprocess.run(words, check=False, capture_output=True).stdout.decode("utf-8", "replace").rstrip("\n")

@@ -1,0 +1,37 @@
+"""The root of a box's container: mounted by the runtime (overlayfs), or served by fuse-overlayfs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ocipy.box import fuse
+from ocipy.box.bundle import id_maps
+from ocipy.box.copy_on_write import FUSE
+from ocipy.box.fuse import FuseRoot, Root
+from ocipy.box.record import Directory, Record
+from ocipy.box.runtime import Home
+
+
+def root_of(home: Home, directory: Directory, record: Record, network: str) -> Root:
+    """The root of a box, to be entered while its container is made. network: the kind of the box's network."""
+    if record.copy_on_write.by != FUSE:
+        return Root()
+    maps = id_maps(record.request, home.rootless)
+    with_network = network == "pasta"
+    return FuseRoot(directory.path, record.rootfs, _pid_path(home, record), maps, network=with_network)
+
+
+def check(home: Home, directory: Directory, record: Record) -> None:
+    """Raises Error if nobody serves the root of a running box any more."""
+    if record.copy_on_write.by == FUSE:
+        fuse.check_served(directory.path, _pid_path(home, record), record.name)
+
+
+def release(home: Home, directory: Directory, record: Record) -> None:
+    """Wait until nobody writes to the upper directory of an ended box."""
+    if record.copy_on_write.by == FUSE:
+        fuse.release(directory.path, _pid_path(home, record))
+
+
+def _pid_path(home: Home, record: Record) -> Path:
+    return home.places.run / f"{FUSE}-{record.id}.pid"
