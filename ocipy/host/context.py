@@ -113,12 +113,15 @@ class HostRun:
         self.restoring: object = None
 
     def let_go(self) -> None:
-        """Close the channel to init, our copies of what init got, and the connection to systemd."""
+        """Close the channel to init, and our copies of what init got."""
         for fd in [*self.fds.values(), self.channel.fd if self.channel is not None else -1]:
             if fd >= 0:
                 posix.close(fd)
         self.fds.clear()
         self.channel = None
+
+    def hang_up(self) -> None:
+        """Close the connection to systemd."""
         if self.bus is not None:
             self.bus.close()
             self.bus = None

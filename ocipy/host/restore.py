@@ -344,6 +344,7 @@ def restored(run: HostRun) -> None:
     posix.rmdir(run.state.directory + "/" + ROOT)
     posix.unlink(run.state.directory + "/" + FIFO_NEW)
     run.let_go()
+    run.hang_up()
 
 
 def read_descriptors(image_path: str) -> list[str]:

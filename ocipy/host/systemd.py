@@ -1,8 +1,8 @@
 """The host lane's side of a systemd unit, and the unit's end. systemd/bus.py talks to systemd.
 
 Cgroup.systemd, which is also in the state, describes the unit: its name, its description, by which we recognize it, the
-D-Bus addresses of its systemd, and systemd's file for it, "" if that is unknown. It is saved before the unit exists, so
-that `delete --force` finds it after a SIGKILL.
+D-Bus addresses of its systemd, systemd's file for it, "" if that is unknown, and the inode of its cgroup, which the
+kernel gives to no other one. It is saved before the unit exists, so that `delete --force` finds it after a SIGKILL.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from ocipy.cgroups.cgroup import Cgroup
 from ocipy.cgroups.creation import complete
 from ocipy.cgroups.layout import parse_own, probe
 from ocipy.errors import Error
-from ocipy.linux import _kernel
-from ocipy.linux.constants import O_CLOEXEC, O_WRONLY, SIGKILL
+from ocipy.linux.constants import SIGKILL
 from ocipy.systemd import bus
 
 TYPE_CHECKING = False
@@ -41,10 +40,16 @@ NOTICE = 0.05
 UNKNOWN = "Cannot set property "
 
 
+def greet() -> bus.Connection | None:
+    """Connect to the host's systemd, without waiting for its answer, if a unit is likely to be made there."""
+    return bus.greet(SYSTEM[0]) if posix.geteuid() == 0 else None
+
+
 def systemd_unit(run: HostRun, *, unit: str, slice_path: str, user: bool, description: str) -> None:
     """Find systemd, and where the unit's cgroup will be, and record that in the state."""
     addresses = list(user_addresses() if user else SYSTEM)
-    run.bus = bus.connect(addresses, user=user, interrupts=run.interrupts)
+    greeted, run.bus = run.bus, None
+    run.bus = bus.connect(addresses, user=user, interrupts=run.interrupts, greeted=greeted)
     layout = probe()
     run.expected_paths = place(layout, bus.root_of(run.bus) + slice_path + "/" + unit).paths
     # Without its paths: until the unit is made they may belong to someone else's unit of the same name.
@@ -57,28 +62,6 @@ def systemd_unit(run: HostRun, *, unit: str, slice_path: str, user: bool, descri
     }
     run.state.cgroup = run.cgroup.to_state()
     run.state.save()
-
-
-def hurry() -> int:
-    """Have the kernel prepare for moving a process into a cgroup, which takes some 10 ms. Return the child's pid, or 0.
-
-    A process that moves one waits until no process can be at a fork or an exit: for a grace period of RCU, unless
-    somebody else has just waited for the same (cgroup_threadgroup_rwsem, rcu_sync_enter). So another process of the
-    runtime enters our own cgroup, which changes nothing; when systemd moves init, the wait is over.
-    """
-    layout = probe()
-    for name, path in layout.own.items():
-        try:
-            fd = posix.open(layout.directory(name, path) + "/cgroup.procs", O_WRONLY | O_CLOEXEC)
-        except (OSError, KeyError):
-            continue
-        try:
-            return _kernel.write_zero_aside(fd)
-        except OSError:
-            return 0  # then the move takes its time
-        finally:
-            posix.close(fd)
-    return 0
 
 
 def user_addresses() -> list[str]:
@@ -155,8 +138,10 @@ def _see_where_it_is(run: HostRun, cgroup: Cgroup) -> None:
         raise Error(f"systemd made {_unit(cgroup)}, but the container's process is in {path or 'no cgroup of it'}")
     made = place(layout, path)
     cgroup.paths, cgroup.created = made.paths, made.created
-    if cgroup.systemd is not None and not files.is_present(cgroup.systemd["file"]):
-        cgroup.systemd["file"] = ""
+    if cgroup.systemd is not None:
+        if not files.is_present(cgroup.systemd["file"]):
+            cgroup.systemd["file"] = ""
+        cgroup.systemd["inode"] = _inode_of(cgroup)
     run.state.cgroup = cgroup.to_state()
     run.state.save()
 
@@ -194,18 +179,24 @@ def attach(cgroup: Cgroup, pid: int, below: str = "") -> None:
         _call(cgroup.systemd, bus.attach, pid, "/" + below.lstrip("/") if below else "")
 
 
-def stop(cgroup: Cgroup) -> None:
+def stop(cgroup: Cgroup, connection: bus.Connection | None = None) -> None:
     """End a unit with everything in it. Cgroup.remove removes directories that may remain. Raises OSError.
+
+    connection: one that is open already.
 
     systemd may have forgotten ours, and made somebody else's of that name: then our unit is gone. A systemd that
     cannot be reached is not an error, since a unit without processes disappears by itself.
     """
     if cgroup.systemd is None or _is_forgotten(cgroup):
         return
-    unit, connection = cgroup.systemd["unit"], None
+    unit, own = cgroup.systemd["unit"], None
     try:
-        connection = bus.connect(cgroup.systemd["addresses"])
-        whose = bus.whose(connection, unit, cgroup.systemd["description"])
+        if connection is None:
+            connection = own = bus.connect(cgroup.systemd["addresses"])
+        if cgroup.systemd.get("inode") == _inode_of(cgroup) != 0:
+            whose = "ours"
+        else:
+            whose = bus.whose(connection, unit, cgroup.systemd["description"])
         if whose == "other":
             cgroup.paths, cgroup.created = {}, []
             return
@@ -219,8 +210,17 @@ def stop(cgroup: Cgroup) -> None:
             ending.kill_all(cgroup, SIGKILL)
             time.sleep(NOTICE)
     finally:
-        if connection is not None:
-            connection.close()
+        if own is not None:
+            own.close()
+
+
+def _inode_of(cgroup: Cgroup) -> int:
+    """Return the inode of the unit's cgroup in the hierarchy that systemd uses, 0 if it is gone."""
+    path = cgroup.paths.get("" if cgroup.mode == "v2" else "name=systemd", "")
+    try:
+        return posix.stat(path).st_ino
+    except OSError:
+        return 0
 
 
 def _is_forgotten(cgroup: Cgroup) -> bool:

@@ -195,6 +195,7 @@ int main(int argc, char **argv) {
     if (!*path && find_start_library(path) < 0)
         return 1;
     if (!sealed && needs_sealing(argc, argv)) {
+        hurry(argc, argv);
         seal(path, argv);
         return 1;
     }

@@ -1,7 +1,8 @@
 /* The interface between the launcher and the start library. Neither knows anything about containers.
  *
- * The launcher (launcher.c, overlay.c, seal.c, trust.c) is an executable linked against libc only: small to seal, quick
- * to execute. It loads the start library (start.c, frozen.c, importer.c, python_start.c), which links libpython.
+ * The launcher (hurry.c, launcher.c, overlay.c, seal.c, trust.c) is an executable linked against libc only: small to
+ * seal, quick to execute. It loads the start library (start.c, frozen.c, importer.c, python_start.c), which links
+ * libpython.
  *
  * With a static libpython, `ocipy` is the same program with the start library and libpython linked in, at fixed
  * addresses: nothing is relocated, and Python does not even have to start (snapshot.c). It is sealed with an overlay
@@ -41,6 +42,10 @@ void execute_on_overlay(const char *other_layer, int (*hand_over)(const char *id
 /* Copies an executable into a sealed memfd and executes that with the same arguments and environment. Returns only
  * on failure, after reporting the reason on standard error. */
 void execute_sealed_copy(const char *file, char **argv);
+
+/* With --systemd-cgroup: has a child prepare the kernel for systemd's move of the container's process. The child sends
+ * no signal at its end; reap it with __WCLONE. */
+void hurry(int argc, char **argv);
 
 /* NULL if a file of our code, or its directory, can be trusted: root or the caller owns it, and nobody else can
  * write to it. Otherwise the reason as text. */

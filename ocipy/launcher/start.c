@@ -228,7 +228,8 @@ EXPORTED int ocipy_start(int argc, char **argv, const char *library) {
         _exit(1);
     }
     if (finish_python() < 0 && status == 0)
-        status = 1; /* standard output could not be flushed */
+        status = 1;              /* standard output could not be flushed */
+    waitpid(-1, NULL, __WCLONE); /* the child of hurry.c, after a command that failed early */
     have_renewed(&places, library);
     _exit(status);
 }

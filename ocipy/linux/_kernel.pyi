@@ -36,9 +36,6 @@ def getcwd() -> str:
 def flock(fd: int, operation: int) -> None: ...
 
 # processes
-def write_zero_aside(fd: int) -> int:
-    """Has a process that shares our memory write "0" to the descriptor; returns its pid, for waitpid(2) with __WALL."""
-
 def clone3(flags: int, exit_signal: int, cgroup_fd: int) -> tuple[int, int]:
     """(pid, pidfd), or (0, -1) in the child, where PyOS_AfterFork_Child has run. cgroup_fd -1: none."""
 

@@ -170,7 +170,7 @@ SIGCONT = 18
 SIGURG = 23
 SIGWINCH = 28
 WNOHANG = 1
-WALL = 0x40000000  # __WALL
+WCLONE = -0x80000000  # __WCLONE, as a C int
 
 # Scheduling, I/O priority, memory policy, personality: linux/{sched,ioprio,mempolicy,personality}.h
 SCHED_OTHER = 0

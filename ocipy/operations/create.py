@@ -16,7 +16,7 @@ from ocipy.host.lane import carry_out, check_pid_file
 from ocipy.host.machine import describe_host
 from ocipy.host.terminal import check_socket
 from ocipy.linux import _kernel
-from ocipy.linux.constants import SIGKILL, WALL
+from ocipy.linux.constants import SIGKILL, WCLONE
 from ocipy.linux.files import unlink, write_file
 from ocipy.operations import bundle
 from ocipy.operations.delete import release_root, remove_cgroup, run_poststop
@@ -51,21 +51,28 @@ def create(
     closes. Raises Error and leaves nothing behind, even if a signal interrupts it (children/interrupts.py).
 
     in_foreground: a person is watching, and is warned of misspelt members of the config. Engines may add their own
-    members, so they get these warnings only with --debug.
+    members, so they get these warnings only with --debug. And the connection to systemd stays open.
     """
     misspelt: list[tuple[str, str]] | None = [] if in_foreground or log.is_debug() else None
-    config = read_bundle(root, options, misspelt)
-    aside = 0
+    connection = None
     if options.systemd_cgroup:
-        from ocipy.host.systemd import hurry
+        from ocipy.host.systemd import greet
 
-        aside = hurry()
+        connection = greet()
     try:
+        config = read_bundle(root, options, misspelt)
+        if connection is not None:
+            connection.ask_ahead()
         run = _planned(config, options, rootless, misspelt or (), in_foreground=in_foreground)
-        return run, make(run, root, console_socket=console_socket)
-    finally:
-        if aside:
-            posix.waitpid(aside, WALL)
+    except BaseException:
+        if connection is not None:
+            connection.close()
+        raise
+    run.bus = connection
+    lock_fd = make(run, root, console_socket=console_socket)
+    if not in_foreground:
+        run.hang_up()
+    return run, lock_fd
 
 
 def _planned(
@@ -135,6 +142,8 @@ def make(run: HostRun, root: str, *, console_socket: str) -> int:
             carry_out(run)
         if run.lender is not None:
             run.lender.close()
+        if options.systemd_cgroup:
+            _reap_hurrying()
     except BaseException as error:
         with phase("undo"):
             undo(run)
@@ -145,6 +154,14 @@ def make(run: HostRun, root: str, *, console_socket: str) -> int:
             raise caused_by(error, "cannot write the state", pointer=options.state_directory) from None
         raise
     return lock_fd
+
+
+def _reap_hurrying() -> None:
+    """Reap the child of launcher/hurry.c, which has ended by now."""
+    try:
+        posix.waitpid(-1, WCLONE)
+    except ChildProcessError:  # there was none
+        pass
 
 
 def undo(run: HostRun) -> None:
@@ -180,6 +197,7 @@ def _end_init(run: HostRun) -> None:
             pass
     # Undoing needs descriptors, and a lack of them may be what has failed.
     run.let_go()
+    run.hang_up()
     if run.interrupts >= 0:
         posix.close(run.interrupts)
         run.interrupts = -1

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ocipy.cgroups.cgroup import Cgroup
+    from ocipy.systemd.bus import Connection
 
 
 def delete(root: str, container_id: str, force: bool = False) -> None:
@@ -83,10 +84,12 @@ def end(state: State) -> None:
     destroy(state)
 
 
-def destroy(state: State) -> None:
-    """Remove the cgroup with its remaining processes, and the state; then run the poststop hooks."""
+def destroy(state: State, bus: Connection | None = None) -> None:
+    """Remove the cgroup with its remaining processes, and the state; then run the poststop hooks.
+
+    bus: an open connection to systemd."""
     with phase("remove the cgroup"):
-        remove_cgroup(cgroup_of(state))
+        remove_cgroup(cgroup_of(state), bus)
     if state.rdt is not None:
         from ocipy.host.intel_rdt import remove
 
@@ -109,12 +112,12 @@ def abandon(state: State, *, locked: bool = True) -> None:
         log.warning(f"{problem}; remove the leftovers with: ocipy delete --force {state.container_id}")
 
 
-def delete_ended(state: State) -> None:
-    """Destroy a container of `run` that has ended, unless a delete was faster."""
-    _finish(state, destroy)
+def delete_ended(state: State, bus: Connection | None = None) -> None:
+    """Destroy a container of `run` that has ended, unless a delete was faster. bus: an open connection to systemd."""
+    _finish(state, destroy, bus)
 
 
-def _finish(state: State, how: Callable[[State], None]) -> None:
+def _finish(state: State, how: Callable[..., None], *arguments: object) -> None:
     """Do the last thing to a container under its lock, unless a delete was faster."""
     root = state.directory.rpartition("/")[0]
     try:
@@ -126,7 +129,7 @@ def _finish(state: State, how: Callable[[State], None]) -> None:
     try:
         # Another container may have this id by now.
         if load(root, state.container_id).created == state.created:
-            how(state)
+            how(state, *arguments)
     finally:
         posix.close(lock_fd)
 
@@ -139,8 +142,8 @@ def release_root(state: State) -> None:
         release_rootfs(state.directory, state.rootfs)
 
 
-def remove_cgroup(cgroup: Cgroup | None) -> None:
-    """Remove the cgroup with its remaining processes. Raises Error."""
+def remove_cgroup(cgroup: Cgroup | None, bus: Connection | None = None) -> None:
+    """Remove the cgroup with its remaining processes. bus: an open connection to systemd. Raises Error."""
     if cgroup is None:
         return
     from ocipy.cgroups.ending import remove
@@ -149,7 +152,7 @@ def remove_cgroup(cgroup: Cgroup | None) -> None:
         if cgroup.systemd is not None:
             from ocipy.host import systemd
 
-            systemd.stop(cgroup)
+            systemd.stop(cgroup, bus)
         remove(cgroup)
 
 

@@ -52,6 +52,7 @@ CHUNK = 4096
 BUFFER = 64 * 1024
 # More than a pseudoterminal can hold, so it covers everything in it when the process ended.
 LEFT_OVER = 1024 * 1024
+MOMENT_MS = 50
 READABLE = POLLIN | POLLHUP | POLLERR
 
 
@@ -95,6 +96,12 @@ class Foreground:
         interrupt it, and the others wait."""
         if self.signals < 0:
             self.signals = _kernel.signalfd(())
+
+    def ends_soon(self, pidfd: int) -> bool:
+        """Wait a moment, and return whether the process has ended. A signal ends the wait."""
+        with phase("wait for the end"):
+            ready = _kernel.poll([(self.signals, POLLIN), (pidfd, POLLIN)], MOMENT_MS)
+        return any(fd == pidfd for fd, _ in ready)
 
     def wait(self, pid: int, pidfd: int, master: int = -1, notifier: Notifier | None = None) -> int:
         """Wait until the process has ended. Returns its exit status, 128 + the signal if one killed it.

@@ -53,6 +53,10 @@ def run(
         posix.close(lock_fd)
     with phase("poststart hooks"):
         run_poststart(created.state, created.interrupts)
+    if created.bus is not None and (
+        waiter is None or notifier is not None or created.master >= 0 or not waiter.ends_soon(created.pidfd)
+    ):
+        created.hang_up()  # systemd reports everything to every connection
     if waiter is None:
         if notifier is not None:
             notifier.wait(created.pid, created.pidfd, created.interrupts)
@@ -66,5 +70,5 @@ def run(
     foreground.tell_of_memory(options.container_id, created.cgroup, status)
     if not keep:
         with phase("delete"):
-            delete_ended(created.state)
+            delete_ended(created.state, created.bus)
     return status

@@ -32,6 +32,12 @@ BROKER = ("/org/freedesktop/DBus", "org.freedesktop.DBus", "org.freedesktop.DBus
 PROPERTIES = "org.freedesktop.DBus.Properties"
 JOB_ENDED = b"JobRemoved"
 JOB_REMOVED = f"type='signal',sender='{SERVICE}',interface='{MANAGER_INTERFACE}',member='JobRemoved'"
+# What root_of asks for, and what start needs.
+ABOUT_MANAGER = ("ControlGroup", "Version")
+# D-Bus specification, "Authentication Protocol". EXTERNAL without a name: the kernel tells who we are, even in a user
+# namespace, where our uid has another number. All in one write, as systemd's own programs do: its server misses a call
+# that it reads together with BEGIN.
+GREETING = b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n"
 # The suffix of the path of systemd's own sockets.
 OWN_SOCKET = "/systemd/private"
 PATIENCE = 30.0  # seconds, for a job and for an answer
@@ -52,10 +58,25 @@ class Refused(Error):
         self.name = name
 
 
-def connect(addresses: Sequence[str], *, user: bool = False, interrupts: int = -1) -> Connection:
+def greet(address: str) -> Connection | None:
+    """Return a connection that systemd has not answered yet, for connect; None if there is none."""
+    try:
+        return Connection(address, paths_of(address)[0])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def connect(
+    addresses: Sequence[str], *, user: bool = False, interrupts: int = -1, greeted: Connection | None = None
+) -> Connection:
     """Return a connection by the first address that works. Raises Error that explains each failure.
 
-    interrupts: checked during every wait (children/interrupts.py)."""
+    interrupts: checked during every wait (children/interrupts.py). greeted: from greet; used if it has the first
+    address, else closed."""
+    if greeted is not None:
+        if greeted.address in addresses[:1] and greeted.is_ready(interrupts):
+            return greeted
+        greeted.close()
     failures = []
     for address in addresses:
         try:
@@ -63,7 +84,9 @@ def connect(addresses: Sequence[str], *, user: bool = False, interrupts: int = -
             if not paths:
                 failures.append(f"{address}: not a supported kind of address")
             for path in paths:
-                return Connection(address, path, interrupts)
+                connection = Connection(address, path, interrupts)
+                connection.authenticate()
+                return connection
         except OSError as error:
             failures.append(f"{address}: {error.strerror or error}")
         except ValueError as error:
@@ -108,11 +131,15 @@ def unescaped(value: str) -> str:
 class Connection:
     """Calls, and signals of finished jobs. Calls that do not depend on each other are sent together.
 
+    The first is authenticate. Raises OSError if the other side refuses.
     All of its methods raise Error if the other side has gone or is silent for PATIENCE, or for a signal to us; Refused
     if an answer is an error.
     """
 
-    __slots__ = ("_answers", "_data", "_fd", "_interrupts", "_known", "_results", "_serial", "address")
+    __slots__ = (
+        "_answers", "_asked", "_data", "_fd", "_interrupts", "_is_bus", "_is_greeted", "_known", "_results", "_serial",
+        "address",
+    )  # fmt: skip
 
     def __init__(self, address: str, path: str, interrupts: int = -1) -> None:
         self.address = address
@@ -121,19 +148,16 @@ class Connection:
         self._results: dict[str, str] = {}
         self._answers: dict[int, dbus.Message] = {}
         self._known: dict[str, str] = {}
+        self._asked: dict[str, int] = {}
         self._interrupts = interrupts
+        self._is_bus = not path.endswith(OWN_SOCKET)
+        self._is_greeted = False
         self._fd = _kernel.connect_unix(path)
         try:
-            self._authenticate()
+            self._write(GREETING)
         except BaseException:
             self.close()
             raise
-        if not path.endswith(OWN_SOCKET):
-            hello = self.send(BROKER, "Hello")
-            match = self.send(BROKER, "AddMatch", "s", JOB_REMOVED)
-            self.answer(hello)
-            self.answer(match)
-            self.call(MANAGER, "Subscribe")
 
     def close(self) -> None:
         """Close it."""
@@ -141,14 +165,45 @@ class Connection:
             posix.close(self._fd)
             self._fd = -1
 
-    def _authenticate(self) -> None:
-        """D-Bus specification, "Authentication Protocol". Raises OSError, ValueError.
+    def authenticate(self) -> None:
+        """Wait for the answer to the greeting; introduce us to a message bus. Closes it if that fails.
 
-        EXTERNAL without a name: the kernel tells who we are, even in a user namespace, where our uid has another
-        number. All in one write, as systemd's own programs do: its server misses a call that it reads together with
-        BEGIN.
+        Raises OSError, ValueError.
         """
-        self._write(b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n")
+        if self._is_greeted:
+            return
+        try:
+            self._read_answer_to_greeting()
+            self._is_greeted = True
+            if self._is_bus:
+                hello = self.send(BROKER, "Hello")
+                match = self.send(BROKER, "AddMatch", "s", JOB_REMOVED)
+                self.answer(hello)
+                self.answer(match)
+                self.call(MANAGER, "Subscribe")
+        except BaseException:
+            self.close()
+            raise
+
+    def is_ready(self, interrupts: int) -> bool:
+        """Authenticate a connection that was made early; from now on check the interrupts. False if it is useless."""
+        self._interrupts = interrupts
+        try:
+            self.authenticate()
+        except (OSError, ValueError):
+            return False
+        return True
+
+    def ask_ahead(self) -> None:
+        """Send the questions of root_of if systemd has answered the greeting by now. Does not wait, nor fail."""
+        try:
+            if _kernel.poll([(self._fd, POLLIN)], 0):
+                self.authenticate()
+                self._ask(ABOUT_MANAGER)
+        except (Error, OSError, ValueError):
+            pass  # connect and the first call fail as well, and tell
+
+    def _read_answer_to_greeting(self) -> None:
         deadline = time.monotonic() + CONNECT_PATIENCE
         for beginning in (b"DATA", b"OK "):
             while b"\r\n" not in self._data:
@@ -237,12 +292,16 @@ class Connection:
 
     def manager(self, *names: str) -> list[str]:
         """Return properties of systemd that do not change, as texts."""
-        asked = {
-            name: self.send_get(MANAGER_PATH, MANAGER_INTERFACE, name) for name in names if name not in self._known
-        }
-        for name, serial in asked.items():
-            self._known[name] = str(self.answer(serial, "Get")[0])
+        self._ask(names)
+        for name in names:
+            if name in self._asked:
+                self._known[name] = str(self.answer(self._asked.pop(name), "Get")[0])
         return [self._known[name] for name in names]
+
+    def _ask(self, names: Sequence[str]) -> None:
+        for name in names:
+            if name not in self._known and name not in self._asked:
+                self._asked[name] = self.send_get(MANAGER_PATH, MANAGER_INTERFACE, name)
 
     def version(self) -> int:
         """Return systemd's version: 252 for "252.39-1~deb12u2" or "v252"."""
@@ -271,7 +330,7 @@ def _body_of(message: dbus.Message) -> tuple[Any, ...]:
 
 def root_of(bus: Connection) -> str:
     """Return the manager's own cgroup. Also requests what is needed later."""
-    return bus.manager("ControlGroup", "Version")[0].rstrip("/")
+    return bus.manager(*ABOUT_MANAGER)[0].rstrip("/")
 
 
 def _values(properties: Sequence[Property], version: int) -> list[tuple[str, tuple[str, Any]]]:

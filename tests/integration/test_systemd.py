@@ -115,6 +115,32 @@ def test_run_to_its_end(runtime: Runtime, bundle: Bundle, new_id: Callable[[], s
     assert is_gone(f"ocipy-{id}.scope")
 
 
+def test_run_holds_nothing_of_its_preparations(runtime: Runtime, bundle: Bundle, new_id: Callable[[], str]) -> None:
+    """systemd reports everything to every connection, so run closes its own. Its only child is init."""
+    id = new_id()
+    bundle.write()
+    running = runtime.begin("run", "--bundle", bundle.path, id)
+    wait_until(lambda: id in runtime.ids() and runtime.state(id)["status"] == "running")
+    proc = Path("/proc", str(running.process.pid))
+    wait_until(
+        lambda: [fd for fd in proc.joinpath("fd").iterdir() if int(fd.name) > 2 and "socket:" in os.readlink(fd)] == []
+    )
+    children = (proc / "task" / str(running.process.pid) / "children").read_text().split()
+    assert children == [str(runtime.state(id)["pid"])]
+    runtime.call("kill", id, "KILL").ok()
+    assert running.process.wait() == 137
+    assert is_gone(f"ocipy-{id}.scope")
+
+
+def test_a_command_that_fails_early_leaves_no_child(runtime: Runtime, bundle: Bundle) -> None:
+    """Orphans would come to this process."""
+    bundle.config["process"]["args"] = 7
+    runtime.create(bundle, "early").fails("/process/args")
+    runtime.call("create", "--no-such-flag", globals=["--systemd-cgroup"]).fails("no-such-flag")
+    orphans = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
+    assert orphans == ""
+
+
 @pytest.mark.smoke
 def test_the_limits_are_systemds_and_the_kernels(container: Callable[..., Container], bundle: Bundle) -> None:
     need("memory", "cpu", "cpuset", "pids")

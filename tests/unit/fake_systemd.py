@@ -13,6 +13,7 @@ from jeepney import DBusAddress, HeaderFields, Message, Parser, new_error, new_m
 
 SERVICE = "org.freedesktop.systemd1"
 MANAGER = DBusAddress("/org/freedesktop/systemd1", SERVICE, SERVICE + ".Manager")
+GREETING = b"DATA\r\nOK 0123456789abcdef0123456789abcdef\r\n"
 PROPERTIES = {
     "Version": ("s", "252.39-1~deb12u2"),
     "ControlGroup": ("s", ""),
@@ -44,7 +45,7 @@ class FakeSystemd:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.address = f"unix:path={path}"
         self.calls: list[tuple[str, Any]] = []
-        self.greeting = b"DATA\r\nOK 0123456789abcdef0123456789abcdef\r\n"
+        self.greeting = GREETING
         self.properties = dict(PROPERTIES)
         self.results: list[str | None] = []
         self.answers: dict[str, Callable[[Any], tuple[str, tuple[Any, ...]]]] = {

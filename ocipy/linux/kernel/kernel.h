@@ -9,6 +9,8 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include "raw_call.h"
+
 #include <errno.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -23,7 +25,6 @@ extern PyMethodDef mount_methods[];
 extern PyMethodDef net_methods[];
 extern PyMethodDef path_methods[];
 extern PyMethodDef process_methods[];
-extern PyMethodDef aside_methods[];
 extern PyMethodDef scheduling_methods[];
 extern PyMethodDef seccomp_methods[];
 extern PyMethodDef signal_methods[];
@@ -32,34 +33,6 @@ extern PyMethodDef tty_methods[];
 extern PyMethodDef waiting_methods[];
 
 PyMODINIT_FUNC PyInit__kernel(void);
-
-/* A system call without libc, for code that shares libc's errno with another process, or has none any more. Returns
- * -errno if it fails. */
-static inline __attribute__((always_inline)) long raw_call(long number, long first, long second, long third,
-                                                           long fourth, long fifth) {
-#if defined(__x86_64__)
-    long result;
-    register long r10 __asm__("r10") = fourth;
-    register long r8 __asm__("r8") = fifth;
-    __asm__ volatile("syscall"
-                     : "=a"(result)
-                     : "a"(number), "D"(first), "S"(second), "d"(third), "r"(r10), "r"(r8)
-                     : "rcx", "r11", "memory");
-    return result;
-#elif defined(__aarch64__)
-    register long x8 __asm__("x8") = number;
-    register long x0 __asm__("x0") = first;
-    register long x1 __asm__("x1") = second;
-    register long x2 __asm__("x2") = third;
-    register long x3 __asm__("x3") = fourth;
-    register long x4 __asm__("x4") = fifth;
-    __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4) : "memory");
-    return x0;
-#else
-    long result = syscall(number, first, second, third, fourth, fifth);
-    return result < 0 ? -errno : result;
-#endif
-}
 
 /* waiting.c: the handler of signals that end a waiting init. */
 void exit_by_signal(int signal);

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from ocipy.linux import constants as c
+from tests.harness.host import wait_until
 
 SOURCES = Path(__file__).resolve().parents[3] / "ocipy/launcher"
 ALL_SEALS = c.F_SEAL_SEAL | c.F_SEAL_SHRINK | c.F_SEAL_GROW | c.F_SEAL_WRITE
-LAUNCHER = [str(SOURCES / name) for name in ("launcher.c", "layout.c", "overlay.c", "seal.c", "trust.c")]
+LAUNCHER = [str(SOURCES / name) for name in ("hurry.c", "launcher.c", "layout.c", "overlay.c", "seal.c", "trust.c")]
 LAYOUT = ('-DOCIPY_PYTHON="3.11"', "-DOCIPY_START_UP=2", '-DOCIPY_START_BELOW="/lib/start.so"')
 OPTIONS = [
     "-D_GNU_SOURCE",
@@ -118,6 +119,33 @@ def test_commands_that_end_in_a_container_run_from_a_sealed_copy(launcher: Path,
 def test_others_do_not(launcher: Path, words: list[str]) -> None:
     running = Running(launcher, *words)
     assert running.exe == str(launcher)
+    running.finish()
+
+
+def children(running: Running) -> list[Path]:
+    """The launcher's children: proc_pid_task(5)."""
+    number = running.process.pid
+    return [Path("/proc", pid) for pid in Path(f"/proc/{number}/task/{number}/children").read_text().split()]
+
+
+@pytest.mark.parametrize("command", ["create", "run", "restore"])
+def test_with_systemd_a_child_has_entered_its_own_cgroup(launcher: Path, command: str) -> None:
+    """It is not reaped, since this start library does not do that; and it sends no signal."""
+    before = Path("/proc/self/cgroup").read_text()
+    running = Running(launcher, "--systemd-cgroup", command, "name")
+    (child,) = children(running)
+    wait_until(lambda: child.joinpath("stat").read_text().rpartition(") ")[2].startswith("Z"))
+    fields = child.joinpath("stat").read_text().rpartition(") ")[2].split()
+    assert int(fields[49]) == 0, "it ended by itself: exit_code of proc_pid_stat(5)"
+    assert int(fields[35]) == 0, "exit_signal"
+    assert Path("/proc/self/cgroup").read_text() == before
+    running.finish()
+
+
+@pytest.mark.parametrize("words", [["create"], ["--systemd-cgroup", "exec"], ["--systemd-cgroup", "state"]])
+def test_others_need_no_such_child(launcher: Path, words: list[str]) -> None:
+    running = Running(launcher, *words, "name")
+    assert children(running) == []
     running.finish()
 
 

@@ -268,34 +268,3 @@ def test_new_descriptors_are_close_on_exec() -> None:
     assert fcntl.fcntl(fd, fcntl.F_GETFD) & fcntl.FD_CLOEXEC
     assert stat.S_IFMT(os.fstat(fd).st_mode) in (0, stat.S_IFREG)
     os.close(fd)
-
-
-def test_a_write_aside_is_made_by_another_process(tmp_path: Path) -> None:
-    """It shares our memory, leaves no signal, and holds a copy of the descriptor of its own."""
-    file = tmp_path / "file"
-    fd = os.open(file, os.O_WRONLY | os.O_CREAT)
-    pid = _kernel.write_zero_aside(fd)
-    os.close(fd)
-    with pytest.raises(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)  # waits for SIGCHLD do not find it
-    assert os.waitpid(pid, c.WALL) == (pid, 0)
-    assert file.read_text() == "0"
-
-
-def test_a_write_aside_does_not_hold_us_up() -> None:
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    try:
-        while True:
-            os.write(writer, bytes(65536))
-    except BlockingIOError:
-        os.set_blocking(writer, True)
-    pid = _kernel.write_zero_aside(writer)
-    assert os.waitpid(pid, c.WALL | os.WNOHANG) == (0, 0)
-    os.close(writer)
-    total = 0
-    while part := os.read(reader, 65536):
-        total += len(part)
-    assert total % 2 == 1
-    assert os.waitpid(pid, c.WALL) == (pid, 0)
-    os.close(reader)

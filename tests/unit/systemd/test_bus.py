@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +15,7 @@ from ocipy.children import interrupts
 from ocipy.errors import Error
 from ocipy.systemd import bus
 from tests.unit.child import in_child
-from tests.unit.fake_systemd import SERVICE, FakeSystemd, HangUp, Refusal, fake_systemd
+from tests.unit.fake_systemd import GREETING, SERVICE, FakeSystemd, HangUp, Refusal, fake_systemd
 
 UNIT = "ocipy-web.scope"
 DESCRIPTION = "ocipy container web (/run/ocipy)"
@@ -301,3 +302,48 @@ def test_a_text_that_cannot_be_sent(systemd: FakeSystemd) -> None:
 )
 def test_the_path_of_a_unit(unit: str, path: str) -> None:
     assert bus.path_of(unit) == f"/org/freedesktop/systemd1/unit/{path}"
+
+
+def test_a_connection_that_was_made_early(systemd: FakeSystemd) -> None:
+    """Its questions are asked before connect, and only once."""
+    greeted = bus.greet(systemd.address)
+    assert greeted is not None
+    deadline = time.monotonic() + 3
+    while not systemd.method("Get") and time.monotonic() < deadline:
+        greeted.ask_ahead()
+    connection = bus.connect([systemd.address], greeted=greeted)
+    assert connection is greeted
+    assert bus.root_of(connection) == ""
+    assert connection.version() == 252
+    assert len(systemd.method("Get")) == 2
+    connection.close()
+
+
+def test_it_is_used_for_its_own_address_only(systemd: FakeSystemd, tmp_path: Path) -> None:
+    with fake_systemd(tmp_path / "other/private") as other:
+        greeted = bus.greet(other.address)
+        connection = bus.connect([systemd.address, other.address], greeted=greeted)
+        assert connection.address == systemd.address
+        assert bus.root_of(connection) == ""
+        connection.close()
+        assert other.calls == []
+
+
+def test_without_a_socket_there_is_no_early_connection(tmp_path: Path) -> None:
+    assert bus.greet(f"unix:path={tmp_path}/private") is None
+    assert bus.greet("tcp:host=localhost") is None
+
+
+def test_an_early_connection_that_broke_is_replaced(systemd: FakeSystemd) -> None:
+    """By then systemd may have been executed anew."""
+    systemd.greeting = b"ERROR\r\n"
+    greeted = bus.greet(systemd.address)
+    assert greeted is not None
+    greeted.ask_ahead()
+    time.sleep(0.05)
+    greeted.ask_ahead()
+    systemd.greeting = GREETING
+    connection = bus.connect([systemd.address], greeted=greeted)
+    assert connection is not greeted
+    assert bus.root_of(connection) == ""
+    connection.close()

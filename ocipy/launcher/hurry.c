@@ -1,0 +1,101 @@
+/* Moving a process into a cgroup, as systemd does for each container, makes the kernel wait until no process can be at
+ * a fork or an exit: for a grace period of RCU, some 10 ms, unless somebody else waits for the same or has just done so
+ * (cgroup_threadgroup_rwsem, rcu_sync_enter). So before anything else a child enters the cgroup that the launcher is
+ * in, which changes nothing: when systemd moves init, the wait is over. */
+#include "../linux/kernel/raw_call.h"
+#include "launcher.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/magic.h>
+#include <sched.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+enum { STACK_SIZE = 16384, ROOT_INODE = 1, LONGEST = 16384 };
+
+/* Of Linux 5.9; older headers lack it. */
+#ifndef SYS_close_range
+#define SYS_close_range 436
+#endif
+
+static int write_zero(void *argument) {
+    static const char zero[] = "0";
+    long fd = (long)(intptr_t)argument;
+    /* A caller may wait for the end of our streams. */
+    if (fd > 0)
+        raw_call(SYS_close_range, 0, fd - 1, 0, 0, 0);
+    raw_call(SYS_close_range, fd + 1, UINT_MAX, 0, 0, 0);
+    raw_call(SYS_write, fd, (long)zero, 1, 0, 0);
+    return 0;
+}
+
+/* Whether a mount point shows our cgroup namespace's root: proc_pid_mountinfo(5), where the fourth field is "/" then.
+ */
+static int shows_root(const char *point) {
+    static char line[LONGEST], root[LONGEST], place[LONGEST];
+    FILE *mounts = fopen("/proc/self/mountinfo", "re");
+    int shows = 0;
+    while (mounts && fgets(line, sizeof(line), mounts)) /* a later mount covers an earlier one */
+        if (sscanf(line, "%*s %*s %*s %s %s", root, place) == 2 && !strcmp(place, point))
+            shows = !strcmp(root, "/");
+    if (mounts)
+        fclose(mounts);
+    return shows;
+}
+
+/* Whether that is the top of a hierarchy, from where /proc/self/cgroup counts: another mount shows another part. */
+static int is_top(const char *directory) {
+    struct stat about;
+    struct statfs system;
+    return !stat(directory, &about) && !statfs(directory, &system) &&
+           (system.f_type == CGROUP2_SUPER_MAGIC || system.f_type == CGROUP_SUPER_MAGIC) &&
+           (about.st_ino == ROOT_INODE || shows_root(directory));
+}
+
+/* Opens cgroup.procs of this process's cgroup in some hierarchy (cgroups(7)). -1 if that fails. */
+static int open_own(void) {
+    static const struct {
+        const char *name, *top;
+    } hierarchies[] = {
+        {":", "/sys/fs/cgroup"}, {":", "/sys/fs/cgroup/unified"}, {"name=systemd:", "/sys/fs/cgroup/systemd"}};
+    static char text[LONGEST], path[LONGEST + PATH_MAX];
+    int file = open("/proc/self/cgroup", O_RDONLY | O_CLOEXEC), own = -1;
+    ssize_t size = file < 0 ? -1 : read(file, text, sizeof(text) - 1);
+    if (file >= 0)
+        close(file);
+    text[size > 0 ? size : 0] = '\0';
+    char *rest;
+    for (char *line = strtok_r(text, "\n", &rest); line && own < 0; line = strtok_r(NULL, "\n", &rest)) {
+        const char *name = strchr(line, ':');
+        for (size_t i = 0; name && own < 0 && i < sizeof(hierarchies) / sizeof(*hierarchies); i++) {
+            size_t length = strlen(hierarchies[i].name);
+            if (strncmp(name + 1, hierarchies[i].name, length) || !is_top(hierarchies[i].top))
+                continue;
+            snprintf(path, sizeof(path), "%s%s/cgroup.procs", hierarchies[i].top, name + 1 + length);
+            own = open(path, O_WRONLY | O_CLOEXEC);
+        }
+    }
+    return own;
+}
+
+void hurry(int argc, char **argv) {
+    static const char flag[] = "--systemd-cgroup";
+    static char stack[STACK_SIZE] __attribute__((aligned(16)));
+    int wanted = 0;
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "exec")) /* moves its process itself */
+            return;
+        wanted |= !strncmp(argv[i], flag, sizeof(flag) - 1);
+    }
+    int own = wanted ? open_own() : -1;
+    if (own < 0)
+        return;
+    /* No signal at its end: it must not disturb what waits for other children. It keeps this memory when we exec. */
+    clone(write_zero, stack + STACK_SIZE, CLONE_VM, (void *)(intptr_t)own);
+    close(own);
+}
