@@ -2,7 +2,8 @@
 
 PYTHON ?= /usr/bin/python3
 PREFIX ?= /usr/local
-ENGINES_CONF ?= /etc/containers/containers.conf.d/ocipy.conf
+DESTDIR ?=
+ENGINES_CONF ?=
 OCI_RUNTIME ?=
 
 # Debian's Python uses .venv; any other uses an environment in its build directory, which is named after its path.
@@ -43,7 +44,7 @@ help:
 	@echo 'dockertest        the tests in a container image'
 	@echo 'lint              ruff, mypy, clang-format, shellcheck, codespell, proselint'
 	@echo 'format            apply the fixes of these tools'
-	@echo 'install uninstall PREFIX=$(PREFIX)'
+	@echo 'install uninstall PREFIX=$(PREFIX) [DESTDIR=DIR] [ENGINES_CONF=FILE]: the command, man pages, podman'"'"'s file'
 
 setup: packages $(VENV)/.installed
 	@$(MAKE) --no-print-directory build
@@ -78,8 +79,13 @@ $(VENV)/.coverage: pyproject.toml $(VENV)/.installed
 	$(VENV)/bin/pip install -q -r build/requirements-coverage.txt
 	@touch $@
 
-# Safe for several callers at once. If nothing has changed, it does nothing, in well under a second.
+# Safe for several callers at once. If nothing has changed, it does nothing, in well under a second. A copied or moved
+# checkout is built anew: paths of the original are in the build and in the environment's scripts.
 build:
+	@if [ -f $(BUILD)/.place ] && [ "$$(cat $(BUILD)/.place)" != "$$(pwd -P)" ]; then \
+	  echo "this checkout was built in $$(cat $(BUILD)/.place): building it anew"; \
+	  rm -rf $(BUILD) $(if $(filter-out /%,$(VENV)),$(VENV)); \
+	fi
 	@mkdir -p $(BUILD)
 	@[ -x $(VENV)/bin/meson ] || $(MAKE) --no-print-directory $(VENV)/.installed PYTHON=$(PYTHON)
 	@flock $(BUILD)/.lock packaging/build-in-place $(VENV) $(BUILD)
@@ -179,10 +185,10 @@ format:
 
 # A private environment in lib, so that our Python packages and others cannot conflict.
 install:
-	PYTHON=$(PYTHON) packaging/install $(PREFIX) $(ENGINES_CONF)
+	@$(PYTHON) packaging/install.py $(if $(DESTDIR),--destdir "$(DESTDIR)") $(if $(ENGINES_CONF),--engines-conf "$(ENGINES_CONF)") "$(PREFIX)"
 
 uninstall:
-	packaging/uninstall $(PREFIX) $(ENGINES_CONF)
+	@$(PYTHON) packaging/uninstall.py $(if $(DESTDIR),--destdir "$(DESTDIR)") "$(PREFIX)"
 
 clean:
 	rm -rf build .venv ocipy/linux/_kernel.*.so

@@ -48,3 +48,16 @@ def install(build: Path, prefix: Path) -> Installation:
         )
         assert done.returncode == 0, done.stdout + done.stderr
     return Installation(prefix)
+
+
+def makers(executable: Path) -> list[int]:
+    """The processes that make a snapshot for an installation."""
+    found = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            try:
+                if os.readlink(process / "exe") == str(executable):
+                    found.append(int(process.name))
+            except OSError:
+                continue
+    return found

@@ -18,7 +18,7 @@ import pytest
 from ocipy.linux.text import lines_of
 from tests.harness import Bundle, wait_until
 from tests.harness.host import scaled
-from tests.integration.installation import Installation, install
+from tests.integration.installation import Installation, install, makers
 from tests.unit.launcher.test_hot_modules import BUILD
 
 pytestmark = [
@@ -39,36 +39,23 @@ def installed() -> Iterator[Installation]:
 @pytest.fixture
 def fresh(installed: Installation) -> Iterator[Installation]:
     """Without a snapshot. Waits for the processes that make one, at the end."""
-    wait_until(lambda: not makers(installed), "the end of the processes that make a snapshot")
+    wait_until(lambda: not makers(installed.executable), "the end of the processes that make a snapshot")
     installed.forget()
     yield installed
-    wait_until(lambda: not makers(installed), "the end of the processes that make a snapshot")
-
-
-def makers(installed: Installation) -> list[int]:
-    """The processes that make a snapshot for this installation."""
-    found = []
-    for process in Path("/proc").iterdir():
-        if process.name.isdigit():
-            try:
-                if os.readlink(process / "exe") == str(installed.executable):
-                    found.append(int(process.name))
-            except OSError:
-                continue
-    return found
+    wait_until(lambda: not makers(installed.executable), "the end of the processes that make a snapshot")
 
 
 def stopped_maker(installed: Installation) -> int:
     """The process that the command before has left, stopped while it works."""
     wait_until(installed.new.exists, "the begin of its work")
-    (pid,) = makers(installed)
+    (pid,) = makers(installed.executable)
     os.kill(pid, signal.SIGSTOP)
     return pid
 
 
 def is_made(installed: Installation) -> None:
     wait_until(lambda: installed.snapshot.stat().st_size > 1 << 20, "the snapshot")
-    wait_until(lambda: not makers(installed), "the end of the process that makes it")
+    wait_until(lambda: not makers(installed.executable), "the end of the process that makes it")
     assert not installed.new.exists()
     assert installed.snapshot.stat().st_mode & 0o7777 == 0o644
     assert installed.start() == "snapshot"
@@ -122,11 +109,11 @@ def test_many_first_starts_at_once(fresh: Installation) -> None:
 def test_a_maker_that_is_killed(fresh: Installation) -> None:
     fresh.start()
     os.kill(stopped_maker(fresh), signal.SIGKILL)
-    wait_until(lambda: not makers(fresh), "its end")
+    wait_until(lambda: not makers(fresh.executable), "its end")
     assert fresh.snapshot.stat().st_size == 0
     if fresh.new.exists():  # not each command tries again
         assert "the last try to make one failed" in fresh.start()
-        assert makers(fresh) == []
+        assert makers(fresh.executable) == []
         os.utime(fresh.new, (time.time() - 61,) * 2)
     assert fresh.start() == NONE_YET
     is_made(fresh)
@@ -172,7 +159,7 @@ def test_a_symlink_in_place_of_the_snapshot(fresh: Installation) -> None:
 def test_another_user_makes_none(fresh: Installation) -> None:
     slow = "slow (there is no snapshot yet; only the owner of the installation can make one)"
     assert fresh.start(user=1234, group=1234, extra_groups=[]) == slow
-    assert makers(fresh) == []
+    assert makers(fresh.executable) == []
     refused = fresh.call("setup", user=1234, group=1234, extra_groups=[])
     assert refused.returncode == 1
     assert "only the owner of the installation can make one" in refused.stderr
@@ -193,9 +180,9 @@ def small_files() -> None:
 
 def test_where_it_cannot_be_written_the_next_commands_do_not_try_again(fresh: Installation) -> None:
     fresh.call("state", "nobody", preexec_fn=small_files)
-    wait_until(lambda: not makers(fresh), "its end")
+    wait_until(lambda: not makers(fresh.executable), "its end")
     assert "the last try to make one failed: ocipy setup says why" in fresh.start()
-    assert makers(fresh) == []
+    assert makers(fresh.executable) == []
     said = fresh.call("setup", preexec_fn=small_files)
     assert said.returncode == 1
     assert said.stderr.startswith(f"ocipy: setup: cannot write the snapshot {fresh.snapshot}: File too large")

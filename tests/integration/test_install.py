@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,27 +12,33 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness import wait_until
+from tests.integration.installation import makers
+
 TOP = Path(__file__).resolve().parents[2]
 
-pytestmark = [pytest.mark.ocipy_only(reason="its own installation"), pytest.mark.needs_network]
+pytestmark = pytest.mark.ocipy_only(reason="its own installation")
 
 
-def make(target: str, prefix: Path) -> None:
-    """make TARGET with this prefix, and a test directory for podman's configuration."""
-    variables = [f"PREFIX={prefix}", f"ENGINES_CONF={prefix}/conf.d/ocipy.conf"]
-    command = ["make", "-s", "-C", str(TOP), target, *variables]
+def make(target: str, *variables: str) -> str:
+    """make TARGET without a network: the packages are in the checkout's environment. Return its output."""
+    offline = ["unshare", "--net"] if os.geteuid() == 0 else []
+    command = [*offline, "make", "-s", "-C", str(TOP), target, *variables]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
     assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
 
 
 @pytest.fixture(scope="module")
 def prefix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A prefix with ocipy installed; afterwards uninstalls it, and checks that."""
-    place = tmp_path_factory.mktemp("prefix")
-    make("install", place)
+    place = tmp_path_factory.mktemp("prefix") / "a prefix é"
+    said = make("install", f"PREFIX={place}", f"ENGINES_CONF={place}/conf.d/ocipy.conf")
+    for line in ("packages: ", "building: ", "environment: ", "podman: ", f"installed: {place}/bin/ocipy"):
+        assert line in said
     yield place
-    make("uninstall", place)
-    assert [path for path in place.rglob("*") if not path.is_dir()] == []
+    make("uninstall", f"PREFIX={place}")
+    assert list(place.parent.iterdir()) == []
 
 
 def call(prefix: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -48,6 +55,7 @@ def frozen(prefix: Path) -> Iterator[Path]:
     shutil.copy2(file, kept)
     snapshot.rename(file.with_name("kept_snapshot"))
     yield file
+    wait_until(lambda: not makers(prefix / "lib/ocipy/bin/ocipy"), "the process that makes a snapshot")
     kept.replace(file)
     file.with_name("kept_snapshot").rename(snapshot)
 
@@ -74,6 +82,53 @@ def test_the_installed_runtime_runs_from_its_own_environment(prefix: Path) -> No
     strange = call(prefix, "run", "--bundle", "/nonexistent", "name")
     assert strange.returncode == 1
     assert strange.stderr.startswith("ocipy: run name: /nonexistent: ")
+
+
+def test_the_environment_has_what_ocipy_needs_and_nothing_else(prefix: Path) -> None:
+    assert sorted(os.listdir(prefix / "lib/ocipy/bin")) == ["ocipy", "python", "python3"]
+    (site,) = prefix.glob("lib/ocipy/lib/python*/site-packages")
+    there = set(os.listdir(site))
+    assert {"ocipy", "jsonschema", "pyroute2", "rich", "prctl.py"} <= there
+    assert not there & {"pip", "setuptools", "wheel", "mesonpy", "mypy"}
+    assert call(prefix, "--version").stdout.splitlines()[-1] == "start: snapshot"
+
+
+def test_a_package_is_made_below_destdir(tmp_path: Path) -> None:
+    """Everything below it, also podman's file, since /usr is the system's prefix; and gone afterwards."""
+    place = tmp_path / "a dest é"
+    variables = (f"DESTDIR={place}", "PREFIX=/usr")
+    before = Path("/etc/containers/containers.conf.d").exists()
+    make("install", *variables)
+    assert Path("/etc/containers/containers.conf.d").exists() == before
+    conf = place / "etc/containers/containers.conf.d/ocipy.conf"
+    assert 'ocipy = ["/usr/bin/ocipy"]' in conf.read_text()
+    assert os.readlink(place / "usr/bin/ocipy") == "../lib/ocipy/bin/ocipy"
+    binaries = [path for path in place.rglob("*") if path.is_file() and str(place).encode() in path.read_bytes()]
+    assert binaries == [], "nothing names the directory that it is packed from"
+    assert call(place / "usr", "--version").stdout.startswith("ocipy version ")
+    make("uninstall", *variables)
+    assert not place.exists() or list(place.iterdir()) == []
+
+
+def test_uninstalling_leaves_another_installation_s_files(prefix: Path, tmp_path: Path) -> None:
+    """The same file for podman, which names the other one; files of others in our directories."""
+    conf = tmp_path / "ocipy.conf"
+    place = tmp_path / "place"
+    fake = place / "lib/ocipy"
+    (place / "bin").mkdir(parents=True)
+    fake.mkdir(parents=True)
+    conf.write_text(f'[engine.runtimes]\nocipy = ["{prefix}/bin/ocipy"]\n')
+    (place / "bin/ocipy").symlink_to("/somewhere/else")
+    files = [str(place / "bin/ocipy"), str(conf)]
+    (fake / "installed.json").write_text(
+        json.dumps({"prefix": str(place), "files": files, "directories": [str(place / "bin"), str(place / "lib")]})
+    )
+    said = make("uninstall", f"PREFIX={place}")
+    assert conf.exists()
+    assert (place / "bin/ocipy").is_symlink()
+    assert f"left: {conf}" in said
+    assert not (place / "lib").exists()
+    assert "nothing to remove" in make("uninstall", f"PREFIX={place}")
 
 
 def test_programs_can_import_it(prefix: Path) -> None:
