@@ -173,15 +173,17 @@ lint-c:
 lint-shell:
 	$(VENV)/bin/shellcheck $$(git grep -lE '^#!/bin/(ba)?sh')
 
-# Spelling in every text file, prose in the pages. pyproject.toml and .proselintrc.json have our settings.
+# Spelling in every text file, prose and width of the pages. pyproject.toml and .proselintrc.json have our settings.
 lint-words:
 	$(VENV)/bin/codespell $$(git ls-files)
 	$(VENV)/bin/proselint --config .proselintrc.json check $$(git ls-files '*.md')
+	$(VENV)/bin/python -m tests.wrap --check
 
 format:
 	$(VENV)/bin/ruff check --fix --quiet .
 	$(VENV)/bin/ruff format --quiet .
 	$(VENV)/bin/clang-format -i $$(git ls-files '*.c' '*.h')
+	$(VENV)/bin/python -m tests.wrap
 
 # A private environment in lib, so that our Python packages and others cannot conflict.
 install:
