@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import functools
 import os
@@ -15,18 +14,18 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import prctl
+
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 HUGETLB = CGROUP_ROOT / "hugetlb"
 LOCK = Path("/run/lock/ocipy-conformance.lock")
-_PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 # The suite names its containers by random UUIDs, and its cgroups by these or as in its cgroups/cgroups.go.
 _SUITE_CGROUP = re.compile(r"cgrouptest|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 def become_subreaper() -> None:
     """Adopt our orphaned descendants (prctl(2), PR_SET_CHILD_SUBREAPER)."""
-    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl PR_SET_CHILD_SUBREAPER")
+    prctl.set_child_subreaper(True)
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ from ocipy.box.network import Network
 from ocipy.box.network.connection import Connection
 from ocipy.box.orphans import end_callers
 from ocipy.box.peers import tell_peers
+from ocipy.box.processes import pids_of, table
 from ocipy.box.record import GONE, Directory, Record, now
 from ocipy.box.roots import root_of
 from ocipy.box.runtime import Home, executable_path, is_made_by_systemd, is_v2, make_runtime
@@ -364,8 +365,8 @@ class Box:
 
     def processes(self) -> str:
         """A table of its processes, as the host's ps(1) shows them. Raises Error if it does not run."""
-        from ocipy.box.processes import pids_of, table
-
+        if not self.is_running():
+            raise Error(f"box {self.record.name} is not running", hint=f"ocipy box start {self.record.name}")
         return table(pids_of(self.container))
 
     def logs(self, *, follow: bool = False) -> Iterator[monitor.LogLine]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
 from ocipy.box.box import Box
@@ -36,6 +37,7 @@ def inspect(box: Box) -> dict[str, Any]:
         "processes": pids_of(box.container) if pid else [],
         "namespaces": namespaces(pid) if pid else {},
         "addresses": list(record.addresses),
+        "mounts": mounts(pid) if pid else [],
         "directory": str(box.directory.path),
         "bundle": str(box.directory.bundle),
         "log": str(box.directory.log),
@@ -53,6 +55,33 @@ def namespaces(pid: int) -> dict[str, int]:
     return found
 
 
+def mounts(pid: int) -> list[dict[str, str]]:
+    """The mounts that a process sees (proc_pid_mountinfo(5)); [] if they cannot be read."""
+    try:
+        with open(f"/proc/{pid}/mountinfo", "rb") as file:
+            return mounts_in(file.read())
+    except OSError:
+        return []
+
+
+def mounts_in(mountinfo: bytes) -> list[dict[str, str]]:
+    """destination, type, source and options of each line. Pure."""
+    found = []
+    for line in mountinfo.split(b"\n"):
+        before, separator, after = line.partition(b" - ")
+        if separator:
+            point, options = before.split(b" ")[4:6]
+            kind, source, _ = after.split(b" ", 2)
+            fields = {"destination": point, "type": kind, "source": source, "options": options}
+            found.append({name: _unescaped(value) for name, value in fields.items()})
+    return found
+
+
+def _unescaped(field: bytes) -> str:
+    """Space, tab, newline and backslash are octal there."""
+    return re.sub(rb"\\(\d{3})", lambda octal: bytes([int(octal[1], 8) & 0xFF]), field).decode("utf-8", "replace")
+
+
 def as_text(document: dict[str, Any], indent: str = "") -> str:
     """A document for people: a name and a value per line, without empty ones."""
     lines = []
@@ -61,6 +90,8 @@ def as_text(document: dict[str, Any], indent: str = "") -> str:
             continue
         if isinstance(value, dict):
             lines += [f"{indent}{name}:", as_text(value, indent + "  ")]
+        elif isinstance(value, list) and isinstance(value[0], dict):
+            lines += [f"{indent}{name}:", *(f"{indent}  {' '.join(map(_shown, one.values()))}" for one in value)]
         elif isinstance(value, list | tuple):
             lines.append(f"{indent}{name}: " + " ".join(_shown(one) for one in value))
         else:

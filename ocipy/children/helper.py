@@ -11,7 +11,7 @@ import sys
 from ocipy.children.interrupts import check as check_interrupts
 from ocipy.errors import Error
 from ocipy.linux import _kernel
-from ocipy.linux.constants import POLLIN, PR_SET_PDEATHSIG, SIGKILL, SOCK_STREAM
+from ocipy.linux.constants import POLLIN, SIGKILL, SOCK_STREAM
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,23 +26,20 @@ DONE, FAILED = b"+", b"-"
 class Helper:
     """A child that answers requests one after the other, by the function main of a cold module.
 
-    It ends at once when we do. But if it undoes its work when nobody has closed it (undoes), main is called once more,
-    without data, and the container's lock is held until that is done.
+    If we end without having closed it, main is called once more, without data, to undo its work; until that is done it
+    holds the container's lock.
     """
 
     __slots__ = ("_fd", "_hint", "_module", "_pid")
 
-    def __init__(self, module: str, *, hint: str, undoes: bool = False) -> None:
+    def __init__(self, module: str, *, hint: str) -> None:
         self._module = module
         self._hint = hint
         self._fd, theirs = _kernel.socketpair(SOCK_STREAM)
         self._pid = posix.fork()
         if self._pid == 0:
-            if not undoes:
-                # It must not outlive a killed create: it would hold the container's lock, and delete would wait.
-                _kernel.prctl(PR_SET_PDEATHSIG, SIGKILL)
             posix.close(self._fd)
-            _serve(module, theirs, hint, undoes)
+            _serve(module, theirs, hint)
         posix.close(theirs)
 
     def ask(self, data: bytes, interrupts: int = -1) -> bytes:
@@ -74,13 +71,13 @@ class Helper:
         self._fd = -1
 
 
-def _serve(module: str, fd: int, hint: str, undoes: bool) -> NoReturn:
+def _serve(module: str, fd: int, hint: str) -> NoReturn:
     status = 1
     try:
         failure = _load(module, hint)
         while (data := _receive(fd)) is not None:
             _send(fd, _answer(module, data, hint) if failure is None else FAILED + _as_bytes(failure))
-        if undoes and failure is None:
+        if failure is None:
             _answer(module, b"", hint)
         status = 0
     finally:

@@ -43,7 +43,7 @@ def net_devices(run: HostRun, *, devices: Sequence[tuple[str, str]]) -> None:
     """
     namespace = posix.open(f"{run.pid}/ns/net", O_RDONLY | O_CLOEXEC, dir_fd=run.fds["procfs"])
     try:
-        run.lender = Helper("ocipy.host.network_devices", hint="this needs the Python package pyroute2", undoes=True)
+        run.lender = Helper("ocipy.host.network_devices", hint="this needs the Python package pyroute2")
     finally:
         posix.close(namespace)
     request = {"namespace": namespace, "devices": [list(device) for device in devices]}

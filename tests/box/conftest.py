@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 
 from tests.conftest import runtime_path
-from tests.harness.host import become_subreaper, scaled, unshare, wait_until
+from tests.harness.host import Host, become_subreaper, scaled, unshare, wait_until
 from tests.harness.leaks import reap
 from tests.harness.private import make_private
+from tests.harness.user import FIRST_GID, FIRST_UID, RANGE, USER, opened
+from tests.harness.user import NAME as USER_NAME
 
 CLONE_NEWNET = 0x40000000
 SECONDS = 60
@@ -53,6 +55,7 @@ class Box:
         """before: words before the command line, to call it as another user."""
         self.places = places
         self.before = list(before)
+        self.is_users = bool(before)
         self.environment = {"PATH": os.environ["PATH"], "OCIPY_BOX": str(places), "HOME": "/root"}
 
     def __call__(
@@ -120,7 +123,13 @@ def _lines(*words: str) -> list[str]:
 
 
 @pytest.fixture
-def box(places: Path) -> Iterator[Box]:
+def box(root_box: Box) -> Box:
+    """The command, as root calls it unless a file says otherwise."""
+    return root_box
+
+
+@pytest.fixture
+def root_box(places: Path) -> Iterator[Box]:
     """The command. At the end, remove all boxes; nothing may remain."""
     made = Box(places)
     yield made
@@ -139,6 +148,72 @@ def box(places: Path) -> Iterator[Box]:
     except AssertionError:
         pytest.fail("left behind:\n  " + "\n  ".join(left))
     assert list((places / "data/boxes").glob("[!.]*")) == []
+
+
+MANAGER = f"user@{USER}.service"
+DIRECTORY = f"/run/user/{USER}"
+
+
+def systemctl(*words: str) -> None:
+    """Call it. Raises CalledProcessError."""
+    subprocess.run(["systemctl", *words], check=True, timeout=scaled(120))
+
+
+def has_user_systemd() -> bool:
+    """Whether a user of this host may have limits: systemd is init, and the hierarchy v2."""
+    return Host().cgroup == "v2" and Path("/run/systemd/system").is_dir()
+
+
+@pytest.fixture(scope="module")
+def login() -> Iterator[dict[str, str]]:
+    """The environment of the user's login session, whose systemd is started if the host can; otherwise empty."""
+    if not has_user_systemd():
+        yield {}
+        return
+    systemctl("start", MANAGER)
+    yield {"XDG_RUNTIME_DIR": DIRECTORY}
+    systemctl("stop", MANAGER)
+
+
+@pytest.fixture
+def user_places() -> Iterator[Path]:
+    """A directory that the user owns."""
+    path = Path(tempfile.mkdtemp(prefix="box-"))
+    path.chmod(0o755)
+    subprocess.run(["chown", f"{USER}:{USER}", path], check=True)
+    yield path
+    subprocess.run(["rm", "-rf", "--", path], check=True)
+
+
+@pytest.fixture
+def allotted(tmp_path: Path) -> Iterator[None]:
+    """An entry for the user in /etc/passwd, and ids, only in the session's mount namespace."""
+    texts = {
+        "passwd": Path("/etc/passwd").read_text() + f"{USER_NAME}:x:{USER}:{USER}::/:/bin/sh\n",
+        "subuid": f"{USER_NAME}:{FIRST_UID}:{RANGE}\n",
+        "subgid": f"{USER_NAME}:{FIRST_GID}:{RANGE}\n",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+        subprocess.run(["mount", "--bind", tmp_path / name, f"/etc/{name}"], check=True)
+    yield
+    for name in texts:
+        subprocess.run(["umount", f"/etc/{name}"], check=True)
+
+
+@pytest.fixture
+def user_box(user_places: Path, allotted: None) -> Iterator[Box]:
+    """The command as an ordinary user calls it, without a login session."""
+    become = ["setpriv", "--reuid", str(USER), "--regid", str(USER), "--clear-groups", "--"]
+    made = Box(user_places, [*opened(Path(runtime_path())), *become])
+    made.environment |= {"XDG_RUNTIME_DIR": str(user_places), "HOME": str(user_places)}
+    yield made
+    names = made("ps", "-aq").stdout.split()
+    if names:
+        made("rm", "-f", *names)
+    wait_until(lambda: not left_behind(user_places, set(names)), "nothing is left of the boxes", timeout=20)
+    assert not list((user_places / "data/boxes").glob("[!.]*"))
+    assert not list((user_places / "run/runtime").glob("[!@.]*"))
 
 
 V4 = ("192.0.2.1", "192.0.2.2")

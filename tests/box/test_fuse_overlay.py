@@ -1,4 +1,3 @@
-# ruff: noqa: F401, F811 -- fixtures of another file
 """A user's boxes by fuse-overlayfs, on a filesystem that the kernel's overlayfs does not take: another overlay."""
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ import pytest
 
 from tests.box.conftest import NAME, V4, V6, Box, Neighbour, left_behind
 from tests.box.test_killed import killed_at
-from tests.box.test_rootless import allotted, box  # the user's
 from tests.harness.host import wait_until
 from tests.harness.leaks import reap
 from tests.harness.user import FIRST_UID, USER
@@ -28,7 +26,13 @@ RUN = ("--network", "none")
 
 
 @pytest.fixture
-def places() -> Iterator[Path]:
+def box(user_box: Box) -> Box:
+    """The command as the user calls it."""
+    return user_box
+
+
+@pytest.fixture
+def user_places() -> Iterator[Path]:
     """A directory of the user's on an overlay, on a tmpfs."""
     path = Path(tempfile.mkdtemp(prefix="box-"))
     subprocess.run(["mount", "-t", "tmpfs", "none", path], check=True)
@@ -151,7 +155,7 @@ def test_the_server_is_killed(box: Box) -> None:
 
 def test_a_server_that_cannot_serve_says_why(box: Box, places: Path) -> None:
     box("create", "--name", "one", *RUN, "busybox", "true")
-    (rootfs,) = (places / "data/images").glob("*/rootfs")
+    (rootfs,) = (box.places / "data/images").glob("*/rootfs")
     rootfs.rename(rootfs.with_name("elsewhere"))
     done = box("start", "one", status=1)
     assert "fuse-overlayfs cannot serve the box's root (cannot read lower dirs: No such file" in done.stderr

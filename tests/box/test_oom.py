@@ -32,9 +32,9 @@ def manager(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture
-def box(manager: str, box: Box) -> Box:
+def box(manager: str, root_box: Box) -> Box:
     """The boxes are removed before systemd comes back."""
-    return box
+    return root_box
 
 
 def told(box: Box, name: str) -> None:

@@ -1,4 +1,3 @@
-# ruff: noqa: F401, F811 -- fixtures of another file
 """pasta's network, as an ordinary user: the outside, published ports, IPv6, and unreachable parts of the host."""
 
 from __future__ import annotations
@@ -12,8 +11,13 @@ import pytest
 
 from tests.box.conftest import NAME, PYTHON, UDP_CLIENT, UDP_SERVER, V4, V6, Box, Neighbour
 from tests.box.test_network import ECHO, asked
-from tests.box.test_rootless import allotted, box, places  # the user's
 from tests.harness.host import wait_until
+
+
+@pytest.fixture
+def box(user_box: Box) -> Box:
+    """The command as the user calls it."""
+    return user_box
 
 
 def test_the_outside_by_address_and_by_name(

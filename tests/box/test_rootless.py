@@ -2,58 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-from tests.box.conftest import Box, left_behind
-from tests.conftest import runtime_path
+from tests.box.conftest import Box
 from tests.harness.host import Host, wait_until
-from tests.harness.user import FIRST_GID, FIRST_UID, NAME, RANGE, USER, opened
+from tests.harness.user import FIRST_UID, RANGE, USER
 
 
 @pytest.fixture
-def places() -> Iterator[Path]:
-    """A directory that the user owns."""
-    path = Path(tempfile.mkdtemp(prefix="box-"))
-    path.chmod(0o755)
-    subprocess.run(["chown", f"{USER}:{USER}", path], check=True)
-    yield path
-    subprocess.run(["rm", "-rf", "--", path], check=True)
-
-
-@pytest.fixture(autouse=True)
-def allotted(tmp_path: Path) -> Iterator[None]:
-    """An entry for the user in /etc/passwd, and ids, only in the session's mount namespace."""
-    texts = {
-        "passwd": Path("/etc/passwd").read_text() + f"{NAME}:x:{USER}:{USER}::/:/bin/sh\n",
-        "subuid": f"{NAME}:{FIRST_UID}:{RANGE}\n",
-        "subgid": f"{NAME}:{FIRST_GID}:{RANGE}\n",
-    }
-    for name, text in texts.items():
-        (tmp_path / name).write_text(text)
-        subprocess.run(["mount", "--bind", tmp_path / name, f"/etc/{name}"], check=True)
-    yield
-    for name in texts:
-        subprocess.run(["umount", f"/etc/{name}"], check=True)
-
-
-@pytest.fixture
-def box(places: Path) -> Iterator[Box]:
+def box(user_box: Box) -> Box:
     """The command as the user calls it."""
-    become = ["setpriv", "--reuid", str(USER), "--regid", str(USER), "--clear-groups", "--"]
-    made = Box(places, [*opened(Path(runtime_path())), *become])
-    made.environment |= {"XDG_RUNTIME_DIR": str(places), "HOME": str(places)}
-    yield made
-    names = made("ps", "-aq").stdout.split()
-    if names:
-        made("rm", "-f", *names)
-    wait_until(lambda: not left_behind(places, set(names)), "nothing is left of the boxes", timeout=20)
-    assert not list((places / "data/boxes").glob("[!.]*"))
-    assert not list((places / "run/runtime").glob("[!@.]*"))
+    return user_box
 
 
 def test_its_root_is_the_user(box: Box) -> None:

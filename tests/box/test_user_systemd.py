@@ -6,31 +6,22 @@ tests/vm/run has every controller; `tests/systemd/run --unified` only hugetlb, s
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.box.conftest import Box
-from tests.box.test_rootless import allotted, box, places  # noqa: F401
-from tests.harness.host import Host, scaled
+from tests.box.conftest import DIRECTORY, MANAGER, Box, has_user_systemd, systemctl
 from tests.harness.user import USER
 
-MANAGER = f"user@{USER}.service"
-DIRECTORY = f"/run/user/{USER}"
 DROP_IN = Path(f"/run/systemd/system/{MANAGER}.d/delegate.conf")
 CONTROLLERS = Path(f"/sys/fs/cgroup/user.slice/user-{USER}.slice/{MANAGER}/cgroup.controllers")
 MIB = 1 << 20
 
 
-def systemctl(*words: str) -> None:
-    subprocess.run(["systemctl", *words], check=True, timeout=scaled(120))
-
-
 def begin(delegated: str) -> Iterator[None]:
     """The user's systemd, as a login starts it, with these controllers."""
-    if Host().cgroup != "v2" or not Path("/run/systemd/system").is_dir():
+    if not has_user_systemd():
         pytest.skip("needs systemd and the v2 hierarchy: tests/systemd/run --unified, tests/vm/run")
     DROP_IN.parent.mkdir(parents=True)
     DROP_IN.write_text(f"[Service]\nDelegate=\nDelegate={delegated}\n")
@@ -59,10 +50,10 @@ def delegated(*names: str) -> None:
 
 
 @pytest.fixture
-def own(manager: None, box: Box) -> Box:  # noqa: F811
+def own(manager: None, user_box: Box) -> Box:
     """The user's boxes, called from the login session."""
-    box.environment["XDG_RUNTIME_DIR"] = DIRECTORY
-    return box
+    user_box.environment["XDG_RUNTIME_DIR"] = DIRECTORY
+    return user_box
 
 
 def test_limits_are_applied_and_what_it_uses_is_shown(own: Box) -> None:

@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import prctl
 import pytest
 
 from ocipy.errors import Error
@@ -36,7 +37,7 @@ def test_an_init_that_waits_for_start_is_undumpable(container: MakeContainer, bu
         effective, permitted, inheritable = _kernel.capget()
         _kernel.capset(effective & keep, permitted & keep, inheritable & keep)
         if user:
-            _kernel.prctl(c.PR_SET_KEEPCAPS, 1)
+            prctl.set_keepcaps(True)
             os.setgroups([])
             os.setresgid(user, user, user)
             os.setresuid(user, user, user)
@@ -59,7 +60,7 @@ def test_after_the_ids_have_changed_the_process_is_undumpable_again(
     """With fs.suid_dumpable at 1 the kernel makes it dumpable (proc_sys_fs(5))."""
 
     def change_ids(*_ids: int) -> None:
-        _kernel.prctl(c.PR_SET_DUMPABLE, 1)
+        prctl.set_dumpable(True)
 
     def work() -> bool:
         for name in ("setresuid", "setresgid", "setgroups"):
@@ -70,7 +71,7 @@ def test_after_the_ids_have_changed_the_process_is_undumpable_again(
         else:
             identity.gid_uid(init, uid=0, gid=0)
             capabilities.capabilities(init, effective=0, permitted=0, inheritable=0, ambient=0)
-        return _kernel.prctl(c.PR_GET_DUMPABLE) == 0
+        return bool(prctl.get_dumpable() == 0)
 
     assert in_child(work) == 0
 

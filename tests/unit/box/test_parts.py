@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ocipy import Error
-from ocipy.box import bundle, changes, inside, monitor, names, network, seccomp, users
+from ocipy.box import bundle, changes, inside, inspect, monitor, names, network, seccomp, users
 from ocipy.box.config import User
 from ocipy.box.network import Peer, leases, name_servers, nft, pasta
 from ocipy.box.network.leases import Lease, Leases
@@ -218,3 +218,16 @@ def test_conmons_log(tmp_path: Path) -> None:
     lines = [(line.stream, line.text) for _, line in monitor.log_lines(path)]
     assert lines == [("stdout", b"one\n"), ("stderr", b"par"), ("stderr", b"t\n"), ("stdout", b"\xff\n")]
     assert list(monitor.log_lines(tmp_path / "none")) == []
+
+
+def test_the_mounts_of_a_process_with_odd_names() -> None:
+    text = rb"""1 0 0:5 / / rw,relatime master:1 - overlay overlay rw,lowerdir=/a
+2 1 0:6 / /a\040b\134\012\377 ro - tmpfs tmp\011fs rw
+broken
+"""
+    assert inspect.mounts_in(text) == [
+        {"destination": "/", "type": "overlay", "source": "overlay", "options": "rw,relatime"},
+        {"destination": "/a b\\\n�", "type": "tmpfs", "source": "tmp\tfs", "options": "ro"},
+    ]
+    document = {"mounts": inspect.mounts_in(text)[:1], "ports": [], "volumes": []}
+    assert inspect.as_text(document) == "mounts:\n  / overlay overlay rw,relatime"

@@ -1,0 +1,102 @@
+"""Every command of a box's life, as root, as an ordinary user, and as one to whom /proc hides the others' processes.
+
+No test has a terminal: standard input is empty, as in cron and CI.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from tests.box.conftest import Box
+from tests.harness.host import scaled, wait_until
+from tests.harness.user import HIDDEN
+
+SCRIPT = "echo begun; echo odd >&2; echo kept > /srv/kept; sleep 1000 & wait"
+
+
+@pytest.fixture(params=["root", "user", "hidepid"])
+def box(request: pytest.FixtureRequest, login: dict[str, str]) -> Box:
+    if request.param == "root":
+        made: Box = request.getfixturevalue("root_box")
+        return made
+    made = request.getfixturevalue("user_box")
+    made.environment |= login
+    if request.param == "hidepid":
+        made.before = ["unshare", "--mount", "sh", "-c", HIDDEN, "sh", "2", *made.before]
+    return made
+
+
+def test_from_run_to_rm(box: Box) -> None:
+    none = ("--network", "none")
+    name = box("run", "-d", "--name", "web", "-l", "a=b", *none, "busybox", "sh", "-c", SCRIPT).stdout.strip()
+    assert len(name) == 12 and "web" in box("ps").stdout
+    wait_until(lambda: box("logs", "web").stdout == "begun\n", "it has begun")
+    assert box("logs", "web").stderr == "odd\n"
+    found = box.inspect("web")
+    assert found["id"] == name and found["state"]["status"] == "running"
+    assert found["state"]["pid"] in found["processes"] and len(found["processes"]) == 2
+    assert len(found["namespaces"]) == 8 and found["request"]["labels"] == [["a", "b"]]
+    assert {"destination": "/", "type": "overlay"}.items() <= found["mounts"][0].items()
+    text = box("inspect", "web").stdout
+    assert "status: running" in text and "namespaces:" in text and "\n  /proc proc proc rw," in text
+    assert box("top", "--no-stream", "web").stdout.count("\n") == 3
+    heading, line = box("stats", "--no-stream").stdout.strip().split("\n")
+    assert heading.startswith("NAME") and line.startswith("web")
+    explained = box("explain", "web").stdout
+    assert "/linux/namespaces/0" in explained and "/process/capabilities" in explained
+    assert box("exec", "web", "cat", "/srv/kept").stdout == "kept\n"
+    assert box("exec", "-i", "web", "cat", input="typed").stdout == "typed"
+    assert "A /srv/kept" in box("diff", "web").stdout
+    box("cp", "web:/srv/kept", f"{box.places}/copy")
+    box("cp", f"{box.places}/copy", "web:/srv/back")
+    assert box("exec", "web", "cat", "/srv/back").stdout == "kept\n"
+    begun = time.monotonic()
+    box("restart", "web")
+    box("kill", "web")
+    assert box("wait", "web").stdout == "137\n"
+    box("start", "web")
+    box("stop", "-t", "0", "web")
+    assert "exited (137)" in box("ps", "-a").stdout and box("ps", "-q").stdout == ""
+    assert box.inspect("web")["processes"] == [] and box.inspect("web")["usage"] is None
+    for command in ("top", "explain", "exec", "attach", "kill"):
+        words = [command, "web", *(["true"] if command == "exec" else [])]
+        assert "is not running" in box(*words, status=1).stderr, command
+    box("start", "web")
+    box("rm", "-f", "web")
+    assert time.monotonic() - begun < scaled(30), "nothing waits until patience is over"
+    assert box("ps", "-aq").stdout == ""
+
+
+def test_logs_are_followed_to_the_end(box: Box) -> None:
+    box(
+        "run",
+        "-d",
+        "--name",
+        "web",
+        "--network",
+        "none",
+        "busybox",
+        "sh",
+        "-c",
+        "for i in 1 2 3; do echo $i; sleep 1; done",
+    )
+    assert box("logs", "-f", "web").stdout == "1\n2\n3\n"
+    assert box("wait", "web").stdout == "0\n"
+
+
+def test_in_the_foreground_and_as_a_plan(box: Box) -> None:
+    assert box.run("-i", "busybox", "cat", input="typed") == "typed"
+    assert box.run("busybox", "cat", input="not handed on") == ""
+    shown = box("run", "--dry-run", "--network", "none", "busybox", "true").stdout
+    root, _, rest = shown.partition("\n\nconfig.json\n\n")
+    config, _, plan = rest.partition("\n\nplan\n\n")
+    assert root.startswith("root\n\n") and json.loads(config)["process"]["args"] == ["true"] and "exec" in plan
+    assert box("ps", "-aq").stdout == ""
+
+
+def test_a_terminal_takes_one(box: Box) -> None:
+    """-t without a terminal: the box still has one."""
+    assert box.run("-t", "busybox", "tty").strip() == "/dev/pts/0"
