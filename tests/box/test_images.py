@@ -194,3 +194,80 @@ def test_a_hostile_layer_of_an_image_is_refused_too(box: Box, tmp_path: Path) ->
     done = box("run", "--rm", "--network", "none", f"oci:{path}:x", "true", status=125)
     assert "'../../evil'" in done.stderr
     assert json.loads((path / "index.json").read_text())["manifests"]
+
+
+@pytest.fixture
+def related(tmp_path: Path, layout: Path) -> Path:
+    """The layout with two more images on that one: each has a layer of its own that changes, adds and deletes."""
+    for tag, text in (("one", "1\n"), ("two", "2\n")):
+        layer = tmp_path / f"{tag}.tar"
+        with tarfile.open(layer, "w") as archive:
+            for name, content in (("etc/os", text), (f"etc/{tag}", text), ("etc/.wh.passwd", "")):
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content.encode()))
+        for words in (
+            ["tag", "--image", f"{layout}:v1", tag],
+            ["raw", "add-layer", "--image", f"{layout}:{tag}", str(layer)],
+        ):
+            subprocess.run(["umoci", *words], check=True, capture_output=True)
+    return layout
+
+
+def test_two_images_and_two_boxes_on_one_base(box: Box, related: Path) -> None:
+    """They are right, and share what they have in common; an image that goes takes nothing of the other along."""
+    read = ("-c", "cat /etc/os; ls /etc; echo changed > /etc/os; echo x >> /bin/busybox; wc -c < /bin/busybox")
+    size = os.stat(BUSYBOX).st_size + 2
+    for tag in ("one", "two", "one"):
+        run = ("--entrypoint", "/bin/sh", "-u", "0", f"oci:{related}:{tag}", *read)
+        said = box.run(*run, status=None).split("\n")
+        assert said[:1] == ["1" if tag == "one" else "2"]
+        assert {tag, "os"} <= set(said) and not {"passwd", "one" if tag == "two" else "two"} & set(said)
+    roots = list((box.places / "data/images").glob("sha256-*/rootfs"))
+    assert len(roots) == 2 and (roots[0] / "bin/busybox").samefile(roots[1] / "bin/busybox")
+    assert (roots[0] / "bin/busybox").stat().st_size == size - 2
+    assert not (roots[0] / "etc/os").samefile(roots[1] / "etc/os")
+    box("rmi", f"oci:{related}:one")
+    run = ("--entrypoint", "/bin/cat", "-u", "0", f"oci:{related}:two", "/etc/os", "/bin/busybox")
+    assert box.run(*run).startswith("2\n")
+
+
+def logged(box: Box, tmp_path: Path) -> Path:
+    """A file with the command lines of skopeo and umoci from now on."""
+    (tmp_path / "wrappers").mkdir()
+    for name in ("skopeo", "umoci"):
+        path = tmp_path / "wrappers" / name
+        path.write_text(f'#!/bin/sh\necho {name} "$@" >> {tmp_path}/calls\nexec {shutil.which(name)} "$@"\n')
+        path.chmod(0o755)
+    box.environment["PATH"] = f"{tmp_path}/wrappers:{box.environment['PATH']}"
+    (tmp_path / "calls").write_text("")
+    return tmp_path / "calls"
+
+
+def test_what_is_there_is_not_fetched_again(
+    box: Box, layout: Path, minirootfs: Path, registry: str, tmp_path: Path
+) -> None:
+    """A tar or a layout is looked at, and a pull asks the registry for the digest; then nothing is copied."""
+    words = ["skopeo", "--insecure-policy", "copy", "-q", "--dest-tls-verify=false", f"oci:{layout}:v1"]
+    subprocess.run([*words, f"docker://{registry}/name:tag"], check=True, capture_output=True)
+    images = (str(minirootfs), f"oci:{layout}:v1", f"{registry}/name:tag")
+    digests = [box("pull", image).stdout for image in images]
+    calls = logged(box, tmp_path)
+    assert [box("pull", image).stdout for image in images] == digests
+    assert [line.split(" ")[1] for line in calls.read_text().split("\n") if line] == ["inspect", "inspect"]
+    calls.write_text("")
+    box.run(f"{registry}/name:tag")
+    assert calls.read_text() == ""
+    manifest = subprocess.run(
+        ["skopeo", "inspect", "--tls-verify=false", "--format", "{{.Digest}}", f"docker://{registry}/name:tag"],
+        check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    assert digests[2] == manifest
+
+
+def test_a_tag_that_has_moved_is_another_image(box: Box, related: Path, registry: str) -> None:
+    for tag, text in (("one", "1\n"), ("two", "2\n")):
+        words = ["skopeo", "--insecure-policy", "copy", "-q", "--dest-tls-verify=false", f"oci:{related}:{tag}"]
+        subprocess.run([*words, f"docker://{registry}/name:tag"], check=True, capture_output=True)
+        run = ("--pull", "--entrypoint", "/bin/cat", "-u", "0", f"{registry}/name:tag", "/etc/os")
+        assert box.run(*run) == text

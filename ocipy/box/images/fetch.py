@@ -27,15 +27,33 @@ def fetch(store: Store, where: Reference, name: str, id_map: tuple[int, int] | N
     with store.locked():
         if where.kind == "busybox":
             return _busybox(store, name, id_map)
+        digest = _digest(where)
+        key = digest.replace(":", "-") + (f"-{id_map[0]}" if id_map else "")
+        if store.has(key):
+            return store.add(name, key, digest, lambda _: ImageConfig())
         with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=store.directory) as work:
             layout = f"{work}/oci:{TAG}"
-            if where.kind == "tar":
-                config, digest = _layout_of_tar(where, work)
-            else:
-                config, digest = _copy(where, work)
-            _check(where, layout)
-            key = digest.replace(":", "-") + (f"-{id_map[0]}" if id_map else "")
-            return store.add(name, key, digest, lambda rootfs: _unpack(layout, rootfs, config, id_map))
+            config = _layout_of_tar(where, work) if where.kind == "tar" else _copy(where, work, digest)
+            layers = layers_of(layout)
+            if where.kind != "tar":  # a tar was searched before it became a layer
+                _check(where, layers)
+            digests = [path.name for path in layers]
+            return store.add(name, key, digest, lambda rootfs: _unpack(layout, rootfs, config, id_map), digests)
+
+
+def _digest(where: Reference) -> str:
+    """What identifies the image: the digest of its manifest where it comes from, or of the tar."""
+    import hashlib  # OpenSSL's functions, which a snapshot cannot have
+
+    if where.kind != "tar":
+        words = ["skopeo", "inspect", "--raw", *where.flags("--tls-verify=false"), where.transport]
+        return "sha256:" + hashlib.sha256(call(words, f"cannot pull {where.name}")).hexdigest()
+    digest = hashlib.sha256()
+    with Progress(f"reading {where.name}", os.path.getsize(where.source)) as progress, open(where.source, "rb") as file:
+        while data := file.read(CHUNK):
+            digest.update(data)
+            progress.advance(len(data))
+    return "sha256:" + digest.hexdigest()
 
 
 def _busybox(store: Store, name: str, id_map: tuple[int, int] | None) -> Image:
@@ -53,7 +71,7 @@ def _busybox(store: Store, name: str, id_map: tuple[int, int] | None) -> Image:
     return store.add(name, "busybox-" + digest[7:] + (f"-{id_map[0]}" if id_map else ""), digest, fill)
 
 
-def call(words: Sequence[str], what: str) -> str:
+def call(words: Sequence[str], what: str) -> bytes:
     """Run a tool. Return its output. Raises Error with the last line of its messages."""
     try:
         done = subprocess.run(words, check=False, capture_output=True, stdin=subprocess.DEVNULL)
@@ -63,7 +81,7 @@ def call(words: Sequence[str], what: str) -> str:
     if done.returncode:
         said = done.stderr.decode("utf-8", "replace").strip().split("\n")[-1]
         raise Error(f"{what}: {_message(said)}")
-    return done.stdout.decode("utf-8", "replace")
+    return done.stdout
 
 
 def _message(line: str) -> str:
@@ -72,39 +90,32 @@ def _message(line: str) -> str:
     return message.rstrip('"').replace('\\"', '"') if found else line.strip()
 
 
-def _copy(where: Reference, work: str) -> tuple[ImageConfig, str]:
-    """Copy an image into our layout. Return its config and digest."""
+def _copy(where: Reference, work: str, digest: str) -> ImageConfig:
+    """Copy an image into our layout. Return its config."""
     target = f"oci:{work}/oci:{TAG}"
-    flags = ["--src-tls-verify=false"] if where.is_local_registry else []
+    flags = where.flags("--src-tls-verify=false")
     with Progress(f"pulling {where.name}"):
         call(
-            ["skopeo", "--insecure-policy", "copy", "--quiet", *flags, where.transport, target],
+            ["skopeo", "--insecure-policy", "copy", "--quiet", *flags, where.pinned(digest), target],
             f"cannot pull {where.name}",
         )
-    digest = call(["skopeo", "inspect", "--format", "{{.Digest}}", target], f"cannot read {where.name}").strip()
     document = json.loads(call(["skopeo", "inspect", "--config", target], f"cannot read {where.name}"))
-    return ImageConfig.from_document(document.get("config") or {}), digest
+    return ImageConfig.from_document(document.get("config") or {})
 
 
-def _layout_of_tar(where: Reference, work: str) -> tuple[ImageConfig, str]:
-    """A layout with the tar as its only layer."""
+def _layout_of_tar(where: Reference, work: str) -> ImageConfig:
+    """A layout with the tar as its only layer. Return the config of such an image."""
     plain = Path(work) / "layer.tar"
-    import hashlib
-
-    digest = hashlib.sha256()
-    with Progress(f"reading {where.name}", os.path.getsize(where.source)) as progress, open(where.source, "rb") as file:
-        while data := file.read(CHUNK):
-            digest.update(data)
-            progress.advance(len(data))
     check = archive.Check(where.name)
     with archive.opened(where.source, where.name) as opened:
         check.layer(archive.members_of(opened))
     _decompress(where, plain)
-    for words in (["init", "--layout", f"{work}/oci"], ["new", "--image", f"{work}/oci:{TAG}"]):
-        call(["umoci", *words], f"cannot unpack {where.name}")
-    call(["umoci", "raw", "add-layer", "--image", f"{work}/oci:{TAG}", str(plain)], f"cannot unpack {where.name}")
+    with Progress(f"unpacking {where.name}"):
+        for words in (["init", "--layout", f"{work}/oci"], ["new", "--image", f"{work}/oci:{TAG}"]):
+            call(["umoci", *words], f"cannot unpack {where.name}")
+        call(["umoci", "raw", "add-layer", "--image", f"{work}/oci:{TAG}", str(plain)], f"cannot unpack {where.name}")
     plain.unlink()
-    return ImageConfig(command=("/bin/sh",)), "sha256:" + digest.hexdigest()
+    return ImageConfig(command=("/bin/sh",))
 
 
 def _decompress(where: Reference, plain: Path) -> None:
@@ -139,11 +150,8 @@ def layers_of(layout: str) -> list[Path]:
     return [Path(place, "blobs", *layer["digest"].split(":", 1)) for layer in manifest["layers"]]
 
 
-def _check(where: Reference, layout: str) -> None:
-    if where.kind == "tar":
-        return  # searched before it became a layer
+def _check(where: Reference, layers: Sequence[Path]) -> None:
     check = archive.Check(where.name)
-    layers = layers_of(layout)
     with Progress(f"checking {where.name}", len(layers)) as progress:
         for path in layers:
             with archive.opened(str(path), where.name) as opened:

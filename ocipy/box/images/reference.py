@@ -25,6 +25,17 @@ class Reference(NamedTuple):
         """The source as skopeo(1) takes it."""
         return {"oci": "oci:", "docker-archive": "docker-archive:", "registry": "docker://"}[self.kind] + self.source
 
+    def pinned(self, digest: str) -> str:
+        """The same for the manifest with this digest, if it comes from a registry: a tag may move meanwhile."""
+        if self.kind != "registry" or "@" in self.source:
+            return self.transport
+        place, colon, tag = self.source.rpartition(":")
+        return f"docker://{place if colon and '/' not in tag else self.source}@{digest}"
+
+    def flags(self, without_tls: str) -> list[str]:
+        """skopeo's flags for it. without_tls: its word for a registry that need not speak TLS."""
+        return [without_tls] if self.is_local_registry else []
+
     @property
     def is_local_registry(self) -> bool:
         """Whether the registry is on this machine, where TLS is optional, as for docker and podman."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 
 from ocipy import Error
 from ocipy.box.config import ImageConfig
+from ocipy.box.images.sharing import share
 from ocipy.box.places import Places
 from ocipy.box.trees import remove_tree, size_of
 
@@ -25,7 +27,8 @@ PARTIAL = "partial-"
 class Image(NamedTuple):
     """key: its directory's name; "" for a directory of the user. digest: of the manifest, or of the archive.
 
-    rootfs: the absolute path of the root file system. size: in bytes, of the unpacked files.
+    rootfs: the absolute path of the root file system. size: in bytes, of the unpacked files. layers: the digests of
+    its layers, lowest first.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Image(NamedTuple):
     config: ImageConfig
     size: int
     created: datetime
+    layers: tuple[str, ...] = ()
 
 
 class Store:
@@ -89,6 +93,7 @@ class Store:
                 ImageConfig.from_document(document["config"]),
                 document["size"],
                 datetime.fromisoformat(document["created"]),
+                tuple(document.get("layers", ())),
             )
         except (OSError, ValueError, KeyError, TypeError):
             raise Error(
@@ -108,13 +113,19 @@ class Store:
     def _keys(self) -> list[str]:
         return sorted(path.parent.name for path in self.directory.glob("*/" + RECORD))
 
-    def add(self, name: str, key: str, digest: str, fill: Callable[[Path], ImageConfig]) -> Image:
+    def has(self, key: str) -> bool:
+        """Whether the image is there, complete."""
+        return (self.directory / key / RECORD).exists()
+
+    def add(
+        self, name: str, key: str, digest: str, fill: Callable[[Path], ImageConfig], layers: Sequence[str] = ()
+    ) -> Image:
         """Make an image, unless its key exists, and give it the name. The caller holds the lock.
 
-        fill: makes the root filesystem in an empty directory, and returns the image's config.
+        fill: makes the root filesystem in an empty directory, and returns the image's config. layers: their digests.
         """
         place = self.directory / key
-        if not (place / RECORD).exists():
+        if not self.has(key):
             import tempfile
 
             partial = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=self.directory))
@@ -122,17 +133,31 @@ class Store:
             rootfs = partial / ROOTFS
             rootfs.mkdir(mode=0o755)
             config = fill(rootfs)
+            relative = self._relative(layers)
+            if relative is not None:
+                share(rootfs, Path(relative.rootfs))
             record: dict[str, Any] = {
                 "digest": digest,
                 "config": config.to_document(),
                 "size": size_of(rootfs),
                 "created": datetime.now(UTC).isoformat(),
+                "layers": list(layers),
             }
             (partial / RECORD).write_text(json.dumps(record))
             partial.rename(place)
         if name:
             self._write_names({**self.names(), name: key})
         return self.load(name, key)
+
+    def _relative(self, layers: Sequence[str]) -> Image | None:
+        """The image that has the most of these layers in common, from the lowest on."""
+
+        def common(image: Image) -> int:
+            pairs = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(image.layers, layers, strict=False))
+            return sum(1 for _ in pairs)
+
+        best = max((self.load("", key) for key in self._keys()), key=common, default=None)
+        return best if best is not None and common(best) else None
 
     def _write_names(self, names: dict[str, str]) -> None:
         path = self.directory / NAMES

@@ -1,0 +1,81 @@
+"""Shares the files of images that have layers in common: a file that a new image and an older one have at the same
+path, with the same content and attributes, becomes one file with two hard links.
+
+So a base is kept once, on the disk and in the page cache, though umoci unpacks each image into one directory
+(docs/box.md says why). Nobody writes to images: a box copies a file before it changes it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from ocipy.box.trees import DIRECTORY, Entry, Place, walk
+
+TEMPORARY = ".ocipy-shared"
+CHUNK = 1 << 20
+FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def share(new: Path, old: Path) -> int:
+    """Replace files of a new image by links to those of an old one. Return the bytes that this has saved."""
+    saved = 0
+    missing = 0  # so many of the directories above are not in the old image
+    with Place(os.open(old, DIRECTORY)) as there:
+        for entry in walk(os.open(new, DIRECTORY)):
+            if not stat.S_ISDIR(entry.status.st_mode):
+                if not missing and _link(entry, there.fd):
+                    saved += entry.status.st_size
+            elif missing:
+                missing += -1 if entry.after else 1
+            elif entry.after:
+                there.up()
+                times = (entry.status.st_atime_ns, entry.status.st_mtime_ns)  # as before its files were replaced
+                os.utime(entry.name, ns=times, dir_fd=entry.directory, follow_symlinks=False)
+            else:
+                try:
+                    there.down(entry.name)
+                except OSError:
+                    missing = 1
+    return saved
+
+
+def _link(entry: Entry, there: int) -> bool:
+    """Replace a file by the old image's, if it is the same. A file with several links keeps them."""
+    status = entry.status
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1 or not status.st_size:
+        return False
+    with suppress(OSError):  # it is not there, or not readable, or has as many links as the filesystem allows
+        if not _is_same(entry, there):
+            return False
+        os.link(entry.name, TEMPORARY, src_dir_fd=there, dst_dir_fd=entry.directory, follow_symlinks=False)
+        os.replace(TEMPORARY, entry.name, src_dir_fd=entry.directory, dst_dir_fd=entry.directory)
+        return True
+    return False
+
+
+def _is_same(entry: Entry, there: int) -> bool:
+    """Whether both files have the same attributes and content. Raises OSError."""
+    old = os.stat(entry.name, dir_fd=there, follow_symlinks=False)
+    if _attributes(old) != _attributes(entry.status):
+        return False
+    with (
+        os.fdopen(os.open(entry.name, FILE, dir_fd=there), "rb") as one,
+        os.fdopen(os.open(entry.name, FILE, dir_fd=entry.directory), "rb") as other,
+    ):
+        if _extended(one.fileno()) != _extended(other.fileno()):
+            return False
+        while data := one.read(CHUNK):
+            if data != other.read(CHUNK):
+                return False
+        return not other.read(1)
+
+
+def _attributes(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_mode, status.st_uid, status.st_gid, status.st_size, status.st_mtime_ns
+
+
+def _extended(fd: int) -> dict[str, bytes]:
+    return {name: os.getxattr(fd, name) for name in os.listxattr(fd)}
