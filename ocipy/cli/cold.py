@@ -17,6 +17,7 @@ MODULES = (
     "ocipy.cli.commands.spec",
     "ocipy.cli.commands.validate",
     "ocipy.cli.help",
+    "ocipy.cli.trial",
     "ocipy.host.rtnetlink",
     "ocipy.tracing.format",
     "shutil",

@@ -3,11 +3,17 @@
  *
  * malloc and its family are replaced for the whole executable (glibc's manual, "Replacing malloc"), since CPython
  * takes some structures from libc regardless of its allocators. Afterwards glibc's functions do the work, except for
- * blocks of the region: these are never freed, and realloc copies them out. */
+ * blocks of the region: these are never freed, and realloc copies them out. Python's own allocators, which put many
+ * small blocks on a page, are replaced too until the end of the recording.
+ *
+ * Blocks that commands will write to, if only to count references, lie together, since each page written to has to be
+ * copied by each process. rehearsal.c finds these warm blocks. */
 #include "snapshot.h"
 
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t count, size_t size);
@@ -16,32 +22,80 @@ void __libc_free(void *block);
 
 /* Far above everything that an executable at fixed addresses and its brk(2) use, and far below the area of mmap(2). */
 #define REGION ((char *)0x1000000000)
-enum { REGION_SIZE = 128 << 20, ALIGNMENT = 16, PAGE = 4096, CLASSES = 128 };
+enum { REGION_SIZE = 512 << 20, ALIGNMENT = 16, PAGE = 4096, CLASSES = 128, MOST_OF_CLASS = 1 << 21 };
+/* Bytes: most of a larger block's pages hold nothing but it. */
+enum { LARGEST_WARM = 2048 };
+/* Bytes: Python gets larger areas for its arenas of small blocks, smaller ones for its stack of frames. */
+enum { SMALLEST_ARENA = 256 << 10 };
 
 struct block {
     size_t size;
-    char padding[ALIGNMENT - sizeof(size_t)];
+    uint32_t class, number; /* the how manieth block of its class this is; NONE if it is free */
     char content[];
 };
 
+enum { NONE = UINT32_MAX };
+
+/* Who writes to which blocks. The same block has the same class and number in each recording, as far as Python's start
+ * is the same; where it is not, only more pages are copied. */
+struct marks {
+    uint32_t end[CLASSES]; /* after the last marked number */
+    unsigned char writers[CLASSES][MOST_OF_CLASS];
+};
+
+/* The cold blocks, and those for each set of writers. */
+enum { COLD, ZONES = ALL_WRITERS + 1, APART_ZONE = ALL_WRITERS };
+
 static int recording;
-static size_t used;
+static int apart; /* each marked block has its own page */
+static const struct marks *known;
+static uint32_t count_of[CLASSES];
+static struct {
+    size_t start, used, end;
+} zones[ZONES]; /* offsets in the region */
+static size_t arena_start;
 
 static int is_recorded(const void *block) {
     return (const char *)block >= REGION && (const char *)block < REGION + REGION_SIZE;
 }
 
-static void *take(size_t size, size_t alignment) {
-    size_t at = (used + alignment - 1) & -alignment;
-    if (size > REGION_SIZE - at)
+static size_t rounded(size_t size, size_t alignment) {
+    return (size + alignment - 1) & -alignment;
+}
+
+static void *take(int zone, size_t size, size_t alignment) {
+    size_t at = rounded(zones[zone].used, alignment);
+    if (at > zones[zone].end || size > zones[zone].end - at)
         return NULL;
-    used = at + size;
+    zones[zone].used = at + size;
     return REGION + at;
+}
+
+static int zone_of(const void *block) {
+    size_t at = (const char *)block - REGION;
+    int zone = ZONES - 1;
+    while (zone > COLD && (at < zones[zone].start || at >= zones[zone].end))
+        zone--;
+    return zone;
+}
+
+/* Where such a block belongs. */
+static int zone_for(uint32_t class, uint32_t number, size_t room) {
+    int writers = known && number < MOST_OF_CLASS && room <= LARGEST_WARM ? known->writers[class][number] : 0;
+    return apart && writers ? APART_ZONE : writers;
+}
+
+static void mark(struct marks *marks, const struct block *block, int writer) {
+    if (block->number >= MOST_OF_CLASS)
+        return;
+    marks->writers[block->class][block->number] |= writer;
+    if (marks->end[block->class] <= block->number)
+        marks->end[block->class] = block->number + 1;
 }
 
 /* Lists of the blocks that were freed while recording, by class: four classes for each power of two. The first word
  * of a block points to the next one. */
-static void *given_back[CLASSES];
+static void *given_back[ZONES][CLASSES];
 
 /* The smallest class whose blocks have room for this size, and how much room that is. */
 static int class_of(size_t size, size_t *room) {
@@ -54,30 +108,46 @@ static int class_of(size_t size, size_t *room) {
     return (power - 4) * 4 + (int)quarters;
 }
 
+static size_t room_of(uint32_t class) {
+    size_t power = (size_t)16 << class / 4;
+    return power + class % 4 * (power / 4);
+}
+
 static struct block *block_of(void *content) {
     return (struct block *)((char *)content - sizeof(struct block));
+}
+
+static struct block *take_block(int zone, size_t room) {
+    struct block *block = take(zone, sizeof(*block) + room, zone != COLD && apart ? PAGE : ALIGNMENT);
+    if (!block && zone != COLD)
+        block = take(COLD, sizeof(*block) + room, ALIGNMENT);
+    if (block)
+        block->size = room;
+    return block;
 }
 
 static void *record(size_t size) {
     size_t room;
     if (size > REGION_SIZE)
         return NULL;
-    void **first = &given_back[class_of(size, &room)];
-    void *content = *first;
-    if (content) {
+    uint32_t class = class_of(size, &room), number = count_of[class]++;
+    int zone = zone_for(class, number, room);
+    void **first = &given_back[zone][class], *content = *first;
+    if (content)
         *first = *(void **)content;
-        return content;
-    }
-    struct block *block = take(sizeof(*block) + room, ALIGNMENT);
+    struct block *block = content ? block_of(content) : take_block(zone, room);
     if (!block)
         return NULL;
-    block->size = room;
+    block->class = class;
+    block->number = number;
     return block->content;
 }
 
 static void give_back(void *content) {
+    struct block *block = block_of(content);
     size_t room;
-    void **first = &given_back[class_of(block_of(content)->size, &room)];
+    void **first = &given_back[zone_of(block)][class_of(block->size, &room)];
+    block->number = NONE;
     *(void **)content = *first;
     *first = content;
 }
@@ -114,15 +184,13 @@ void *realloc(void *block, size_t size) {
     return other;
 }
 
-/* The arena that Python has allocated last. */
-static struct extent last_arena;
-
 static void *allocate_arena(void *context, size_t size) {
     (void)context;
+    if (recording && size < SMALLEST_ARENA)
+        return record(size);
     if (recording) {
-        void *taken = take(size, PAGE);
-        last_arena = (struct extent){(uintptr_t)taken, size};
-        return taken;
+        arena_start = zones[COLD].used;
+        return take(COLD, size, PAGE);
     }
     void *arena = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     return arena == MAP_FAILED ? NULL : arena;
@@ -134,42 +202,114 @@ static void free_arena(void *context, void *arena, size_t size) {
         munmap(arena, size);
 }
 
-PyObjectArenaAllocator recorded_arenas = {NULL, allocate_arena, free_arena};
+static PyObjectArenaAllocator arenas = {NULL, allocate_arena, free_arena};
 
-/* Allocate small blocks until one is in the last arena, and free that one, so that the next block comes from there.
- * Give up if memory runs out. */
-static void fill(size_t size, uint64_t arena) {
-    for (;;) {
-        void *block = PyObject_Malloc(size);
-        if (!block || ((uintptr_t)block >= arena && (uintptr_t)block < arena + last_arena.size)) {
-            PyObject_Free(block);
-            return;
-        }
-    }
+static void *plain_malloc(void *context, size_t size) {
+    (void)context;
+    return malloc(size ? size : 1);
 }
 
-void fill_pools(void) {
-    enum { LARGEST = 512, STEP = 16 };
-    uint64_t before = last_arena.start;
+static void *plain_calloc(void *context, size_t count, size_t size) {
+    (void)context;
+    return count && size ? calloc(count, size) : malloc(1);
+}
+
+static void *plain_realloc(void *context, void *block, size_t size) {
+    (void)context;
+    return realloc(block, size ? size : 1);
+}
+
+static void plain_free(void *context, void *block) {
+    (void)context;
+    free(block);
+}
+
+static PyMemAllocatorEx plain = {NULL, plain_malloc, plain_calloc, plain_realloc, plain_free}, of_objects, of_memory;
+
+/* Divides the region: one zone after the other, each as large as the blocks that belong there. */
+static void divide(enum layout layout) {
+    size_t sizes[ZONES] = {0}, at = 0;
+    if (layout == APART)
+        sizes[APART_ZONE] = REGION_SIZE / 2;
+    for (uint32_t class = 0; known && !apart && class < CLASSES; class ++)
+        for (uint32_t number = 0; number < known->end[class]; number++)
+            sizes[known->writers[class][number]] += rounded(sizeof(struct block) + room_of(class), ALIGNMENT);
+    for (int zone = ZONES - 1; zone > COLD; zone--) {
+        zones[zone].start = zones[zone].used = at;
+        at = zones[zone].end = at + sizes[zone];
+    }
+    zones[COLD].start = zones[COLD].used = rounded(at, PAGE);
+    zones[COLD].end = REGION_SIZE;
+}
+
+int begin_recording(enum layout layout, const struct marks *marks) {
+    if (mmap(REGION, REGION_SIZE, PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_NORESERVE, -1, 0) != REGION)
+        return -1;
+    apart = layout == APART;
+    known = marks;
+    divide(layout);
+    recording = 1;
+    PyObject_SetArenaAllocator(&arenas);
+    PyMem_GetAllocator(PYMEM_DOMAIN_OBJ, &of_objects);
+    PyMem_GetAllocator(PYMEM_DOMAIN_MEM, &of_memory);
+    PyMem_SetAllocator(PYMEM_DOMAIN_OBJ, &plain);
+    PyMem_SetAllocator(PYMEM_DOMAIN_MEM, &plain);
+    return 0;
+}
+
+void return_allocators(void) {
     PyGC_Collect(); /* this also empties the free lists */
     PyGC_Collect();
-    while (last_arena.start == before)
-        if (!PyObject_Malloc(LARGEST))
-            return;
-    for (size_t size = STEP; size <= LARGEST; size += STEP)
-        fill(size, last_arena.start);
-}
-
-int begin_recording(void) {
-    if (mmap(REGION, REGION_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) !=
-        REGION)
-        return -1;
-    recording = 1;
-    return 0;
+    PyMem_SetAllocator(PYMEM_DOMAIN_OBJ, &of_objects);
+    PyMem_SetAllocator(PYMEM_DOMAIN_MEM, &of_memory);
+    PyObject_Free(PyObject_Malloc(1)); /* so that an arena is there: its blocks come from empty pages */
 }
 
 void end_recording(struct extent *heap) {
     recording = 0;
     heap->start = (uintptr_t)REGION;
-    heap->size = (used + PAGE - 1) & -PAGE;
+    heap->size = rounded(zones[COLD].used, PAGE);
+}
+
+struct marks *new_marks(void) {
+    void *marks =
+        mmap(NULL, sizeof(struct marks), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return marks == MAP_FAILED ? NULL : marks;
+}
+
+/* Whether a page belongs to this process alone: proc_pid_pagemap(5), bit 63 present, bit 56 mapped once. */
+static int is_own(int pagemap, size_t page) {
+    uint64_t entry;
+    off_t at = ((uintptr_t)REGION / PAGE + page) * sizeof(entry);
+    return pread(pagemap, &entry, sizeof(entry), at) == sizeof(entry) && entry >> 63 && entry >> 56 & 1;
+}
+
+static void mark_zone(struct marks *marks, int writer, int pagemap, size_t start, size_t end, size_t step) {
+    size_t last = SIZE_MAX, next;
+    int own = 0;
+    for (size_t at = start; at + sizeof(struct block) <= end; at = rounded(next, step)) {
+        const struct block *block = (const struct block *)(REGION + at);
+        next = at + sizeof(*block) + block->size;
+        int written = own && at / PAGE == last;
+        for (size_t page = at / PAGE; page <= (next - 1) / PAGE; page++)
+            if (page != last) {
+                last = page;
+                own = is_own(pagemap, page);
+                written |= own;
+            }
+        if (written && block->size <= LARGEST_WARM)
+            mark(marks, block, writer);
+    }
+}
+
+void mark_written(struct marks *marks, int writer) {
+    int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    if (pagemap < 0)
+        return;
+    if (apart)
+        mark_zone(marks, writer, pagemap, zones[APART_ZONE].start, zones[APART_ZONE].used, PAGE);
+    else
+        mark_zone(marks, writer, pagemap, zones[COLD].start, arena_start, ALIGNMENT);
+    close(pagemap);
 }

@@ -11,15 +11,31 @@ struct extent {
     uint64_t start, size;
 };
 
-/* heap.c: begin to allocate all memory from the snapshot's region; 0, or -1 with errno. Stop that, and return how
- * much was used. */
-int begin_recording(void);
+/* Who writes to recorded blocks: cli/trial.py has the same. What the same processes write to is put together. */
+enum { ANY_COMMAND = 1, HOST_LANE = 2, INIT_LANE = 4, EXEC = 8, OTHER = 16, ALL_WRITERS = 31, NOBODY = 32 };
+
+/* heap.c: the recorded blocks that somebody writes to, shared between processes. NULL if memory runs out. */
+struct marks;
+struct marks *new_marks(void);
+
+/* How these blocks lie: close together, or each on its own page. */
+enum layout { TOGETHER, APART };
+
+/* Begin to allocate all memory from the snapshot's region; 0, or -1 with errno. Let Python allocate by its own means
+ * again. Stop recording, and return how much memory was used. */
+int begin_recording(enum layout layout, const struct marks *marks);
+void return_allocators(void);
 void end_recording(struct extent *heap);
 
-/* Makes Python take its next small blocks from empty pages, one after the other, not from gaps all over the
- * snapshot: each page written to would have to be copied. Call it while recording. */
-void fill_pools(void);
-extern PyObjectArenaAllocator recorded_arenas;
+/* Marks the blocks on pages that this process has written to since its fork. Its parent must not have written. */
+void mark_written(struct marks *marks, int writer);
+
+/* rehearsal.c: the blocks that commands write to. NULL if that cannot be found out. */
+struct marks *rehearse(const char *file, const struct places *places);
+
+/* start.c: starts Python and imports everything while memory is recorded. 0; or -1 after reporting the reason, or with
+ * an exception. */
+int start_recorded(const struct places *places);
 
 /* touched.c: runs of pages that every command writes to; pages are counted through data and heap. */
 enum { MAX_RUNS = 256 };

@@ -134,19 +134,24 @@ static int import_cold(void) {
     return result;
 }
 
+int start_recorded(const struct places *places) {
+    if (start_fresh(places) || import_frozen() || set_arguments(0, NULL) || import_cold())
+        return -1;
+    return_allocators();
+    return 0;
+}
+
 static int record_snapshot(const struct places *places, const char *file) {
     clearenv(); /* it may contain secrets, and would be in the file */
     int opened = begin_snapshot(file);
     if (opened < 0 && errno == EALREADY)
         return 0;
-    if (opened < 0 || begin_recording()) {
+    if (opened < 0 || begin_recording(TOGETHER, rehearse(file, places))) {
         complain("cannot make the snapshot", file);
         return 1;
     }
-    PyObject_SetArenaAllocator(&recorded_arenas);
-    if (start_fresh(places) || import_frozen() || set_arguments(0, NULL) || import_cold())
+    if (start_recorded(places))
         return -1;
-    fill_pools();
     if (write_snapshot(opened, file, PyEval_SaveThread(), places))
         return 1;
     have_tried(file, places);

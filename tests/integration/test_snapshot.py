@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import resource
 import shutil
 import struct
 import subprocess
@@ -146,6 +147,38 @@ def test_pages_that_every_command_writes_to_are_copied_together(runtime: Runtime
     assert len([line for line in calls if line.endswith("= 0")]) == len(calls) == number
 
 
+def faults(call: Callable[[], object]) -> int:
+    """How many page faults the processes had that a call waits for."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt
+    call()
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt - before
+
+
+def test_commands_write_to_few_pages(container: Callable[..., Container], runtime: Runtime) -> None:
+    """What they write to lies together. Before: 460 page faults for state, 500 for kill. crun: 250."""
+    one = container()
+    assert min(faults(lambda: runtime.state(one.id)) for _ in range(3)) < 420
+    one.start()
+    one.end()
+
+
+def test_a_rehearsal_leaves_nothing_behind(runtime: Runtime, work: Path) -> None:
+    """Making a snapshot creates a container (rehearsal.c)."""
+    cgroups = set(Path("/sys/fs/cgroup").glob("*/*trial*"))
+    runtime.spawn([runtime.path, "_snapshot", str(work / "snapshot")]).wait().ok()
+    assert not list(work.glob("*.trial"))
+    assert set(Path("/sys/fs/cgroup").glob("*/*trial*")) == cgroups
+    left = [process for process in Path("/proc").glob("[0-9]*/cmdline") if str(work) in read(process)]
+    assert left == []
+
+
+def read(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
 @pytest.mark.parametrize(
     "runs",
     [struct.pack("=HH", 65535, 1), struct.pack("=HH", 0, 65535), struct.pack("=HH", 0, 0), b"\xff" * 4 * MAX_RUNS],
@@ -232,9 +265,13 @@ def test_a_waiting_init_is_executed_from_an_overlay_that_nobody_can_write(contai
     init.end()
 
 
-def test_nor_the_snapshot_that_it_has_mapped(container: Callable[..., Container]) -> None:
-    """proc_pid_map_files(5): CAP_SYS_PTRACE and CAP_SYS_ADMIN allow opening init's mapped files."""
-    init = container()
+def test_nor_the_snapshot_that_it_has_mapped(container: Callable[..., Container], bundle: Bundle) -> None:
+    """proc_pid_map_files(5): CAP_SYS_PTRACE and CAP_SYS_ADMIN allow opening init's mapped files.
+
+    An init that runs a startContainer hook keeps its memory while it waits.
+    """
+    bundle.config["hooks"] = {"startContainer": [{"path": "/bin/true"}]}
+    init = container(bundle.args("sleep", "1000"))
     mapped = [
         line.split() for line in maps(init.pid).splitlines() if "_snapshot.bin" in line or line.endswith("/ocipy")
     ]

@@ -18,8 +18,8 @@ KNOWN = modules()
 EDGES = graph(KNOWN)
 # The only upward import, which ARCHITECTURE.md names: that command is a separate program on top of the library.
 HANDED_OVER = {("ocipy.cli.commands.box", "ocipy.box.cli")}
-# They name modules of other rooms only as data: the modules to freeze, and those in a snapshot.
-BUILD_TOOLS = {"ocipy.launcher.freeze", "ocipy.cli.cold"}
+# They name modules of other rooms only as data: those to freeze, in a snapshot, and to touch while it is made.
+BUILD_TOOLS = {"ocipy.launcher.freeze", "ocipy.cli.cold", "ocipy.cli.trial"}
 # Modules of the lanes whose steps are planned by a module of another name: a part of that concern.
 PARTS = {
     "classic_mounts": "mounts", "exec_join": "exec", "fifo": "process", "keyring": "process",

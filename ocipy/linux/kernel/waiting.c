@@ -4,6 +4,7 @@
  * else that it has mapped, Python and libc among it. It keeps the pages of this code, a region with what the last steps
  * take, the stack, and the thread's own block, which the kernel writes to (rseq(2)). The code is in a separate
  * section, uses no libc, no constants in memory and no variables. It never returns. */
+#include "alone.h"
 #include "kernel.h"
 
 #include <fcntl.h>
@@ -312,6 +313,8 @@ static void keep_thread(struct range *kept, int *count) {
 }
 #endif
 
+void (*before_last_steps)(void);
+
 static PyObject *kernel_wait_and_execute(PyObject *self, PyObject *args) {
     struct last last = {0};
     struct parts parts;
@@ -336,6 +339,8 @@ static PyObject *kernel_wait_and_execute(PyObject *self, PyObject *args) {
     keep(kept, &count, (uintptr_t)__start_ocipy_alone, (uintptr_t)__stop_ocipy_alone);
     keep_thread(kept, &count);
 #endif
+    if (before_last_steps)
+        before_last_steps();
     take_last_steps((struct last *)region, kept, count);
     return NULL;
 }

@@ -1,0 +1,85 @@
+/* Before a snapshot is recorded: which of its blocks do commands write to?
+ *
+ * Python is started as for the snapshot, and each trial command (cli/trial.py) runs in a fork of that process. The
+ * kernel tells which pages it has written to, not which blocks. So there are two rehearsals: the first one finds the
+ * pages, and in the second one each block of these has its own page. A trial that fails, or is killed, only makes
+ * commands slower. */
+#include "launcher.h"
+#include "snapshot.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../linux/kernel/alone.h"
+
+enum { PATIENCE_SECONDS = 20 };
+
+static struct marks *found;
+
+static void note_init(void) {
+    mark_written(found, INIT_LANE);
+}
+
+/* ocipy.cli.trial.play(directory, scene): as what this process counts, 0 if there are no more. */
+static int play(const char *directory, int scene) {
+    PyObject *trial = PyImport_ImportModule("ocipy.cli.trial");
+    PyObject *writer = trial ? PyObject_CallMethod(trial, "play", "si", directory, scene) : NULL;
+    return writer ? (int)PyLong_AsLong(writer) : 0;
+}
+
+static int silence(void) {
+    int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
+    for (int fd = 0; fd < 3; fd++)
+        if (dup2(nothing, fd) < 0)
+            return -1;
+    return 0;
+}
+
+/* Plays one scene in a fork; whether there are more. */
+static int play_aside(PyThreadState *thread, const struct places *places, const char *directory, int scene) {
+    struct extent heap;
+    int status;
+    pid_t child = fork();
+    if (child == 0) {
+        alarm(PATIENCE_SECONDS);
+        end_recording(&heap);
+        before_last_steps = note_init;
+        if (silence() || resume_python(thread, places))
+            _exit(0);
+        int writer = play(directory, scene);
+        if (writer & ALL_WRITERS)
+            mark_written(found, writer);
+        _exit(writer != 0);
+    }
+    return child > 0 && waitpid(child, &status, 0) == child && (WIFSIGNALED(status) || WEXITSTATUS(status));
+}
+
+static void rehearse_once(const struct places *places, const char *directory, enum layout layout,
+                          const struct marks *marks) {
+    if (begin_recording(layout, marks) || start_recorded(places))
+        return;
+    PyThreadState *thread = PyEval_SaveThread();
+    for (int scene = 0; play_aside(thread, places, directory, scene); scene++)
+        continue;
+}
+
+struct marks *rehearse(const char *file, const struct places *places) {
+    struct marks *marks[] = {new_marks(), new_marks()};
+    char directory[PATH_MAX];
+    if (!marks[0] || !marks[1] || snprintf(directory, sizeof(directory), "%s.trial", file) >= PATH_MAX)
+        return NULL;
+    for (int i = 0; i < 2; i++) {
+        pid_t child = fork();
+        if (child == 0) {
+            found = marks[i];
+            rehearse_once(places, directory, i ? APART : TOGETHER, i ? marks[0] : NULL);
+            _exit(0);
+        }
+        if (child < 0 || waitpid(child, NULL, 0) < 0)
+            return NULL;
+    }
+    return marks[1];
+}
