@@ -17,7 +17,7 @@ endif
 PYTEST := $(VENV)/bin/python -m pytest
 
 .DEFAULT_GOAL := build
-.PHONY: help print-venv setup packages build demo test test-unit test-integration test-pythons test-systemd test-box test-engines test-hosts test-vm deb test-deb release mutants asan coverage fuzz conformance runc-tests bench \
+.PHONY: help print-venv setup packages build demo test test-unit test-integration test-pythons test-systemd test-box test-engines test-hosts test-vm deb test-deb release mutants asan coverage fuzz conformance runc-tests bench figures \
 	dockertest lint lint-python lint-c lint-shell lint-words format install uninstall clean
 
 help:
@@ -41,6 +41,7 @@ help:
 	@echo 'deb               a Debian package in dist/, built in a clean Debian 12 and checked by lintian'
 	@echo 'test-deb          the same; then install it, use it by hand and by podman, upgrade it, purge it'
 	@echo 'release           sdist, wheel, Debian package, checksums in dist/; tag and publish them (DRY_RUN=1: do not)'
+	@echo 'figures           measure once more, and write the figures of README.md and docs/benchmarks.md (ten idle minutes)'
 	@echo 'dockertest        the tests in a container image'
 	@echo 'lint              ruff, mypy, clang-format, shellcheck, codespell, proselint'
 	@echo 'format            apply the fixes of these tools'
@@ -156,6 +157,11 @@ runc-tests: build
 
 bench: build
 	@bench/run --json build/bench.json --svg build/bench.svg
+
+# The recorded run: docs/benchmarks.json, the chart, and the figures in README.md and docs/benchmarks.md. For an idle machine.
+figures: build
+	@bench/run --all --json docs/benchmarks.json --svg docs/benchmarks.svg
+	@$(VENV)/bin/python -m bench.figures
 
 dockertest:
 	@tests/docker/run

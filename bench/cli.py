@@ -170,6 +170,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     base_name = f"runc {RUNC_VERSION}"
     become_subreaper()
     lines: list[besides.Line] = []
+    host = report.host()
     # crun 1.8 refuses a hybrid host with a controller on the unified tree.
     with only_one(), hugetlb_mounted(), _bench(systemd=arguments.on == "systemd") as bench:
         all_of_them = _that_run(bench, all_of_them, base_name)
@@ -188,8 +189,9 @@ def _compare(arguments: argparse.Namespace) -> int:
         bars += besides.bars(lines, ours.contestant.name, base_name)
     met = _judge(bars)
     if arguments.json:
-        document = report.document(all_samples, base, arguments.rounds) | {"besides": besides.document(lines)}
+        document = report.document(all_samples, base, arguments.rounds, host)
+        document |= {"besides": besides.document(lines), "targets": [list(bar) for bar in bars]}
         arguments.json.write_text(json.dumps(document, indent=1) + "\n")
     if arguments.svg:
-        arguments.svg.write_text(chart.chart(all_samples, base))
+        arguments.svg.write_text(chart.chart(all_samples, base, report.about(host, arguments.rounds)))
     return 0 if met or not arguments.check else 1

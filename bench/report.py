@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import re
 import statistics
+import time
+from pathlib import Path
 from typing import Any
 
 from bench.measure import OPERATIONS, Samples
@@ -21,6 +25,39 @@ def median(samples: Samples, operation: str) -> float:
 def ratio(samples: Samples, base: Samples, operation: str) -> float:
     """The ratio of the median to that of `base`."""
     return median(samples, operation) / median(base, operation)
+
+
+def tenths(times: list[float]) -> tuple[float, float]:
+    """The tenth and the ninetieth percentile: of these times, not beyond them."""
+    if len(times) == 1:
+        return times[0], times[0]
+    found = statistics.quantiles(times, n=10, method="inclusive")
+    return found[0], found[8]
+
+
+def host() -> dict[str, Any]:
+    """The machine, its load and the date, for the record."""
+    release = Path("/etc/os-release").read_text(errors="replace") if Path("/etc/os-release").exists() else ""
+    system = re.search(r'^PRETTY_NAME="?([^"\n]*)', release, re.MULTILINE)
+    cpu = re.search(rb"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_bytes(), re.MULTILINE)
+    return {
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "system": system[1] if system else "",
+        "kernel": platform.release(),
+        "machine": platform.machine(),
+        "cpus": len(os.sched_getaffinity(0)),
+        "cpu": cpu[1].decode(errors="replace") if cpu else "",
+        "load": round(os.getloadavg()[0], 2),
+    }
+
+
+def about(host: dict[str, Any], rounds: int) -> str:
+    """One line about a recorded run."""
+    model = f" ({host['cpu']})" if host["cpu"] else ""
+    return (
+        f"{host['date']}; {host['system']}, Linux {host['kernel']}, {host['machine']}, {host['cpus']} CPUs{model}, "
+        f"load {host['load']} before; {rounds} rounds"
+    )
 
 
 def table(all_samples: list[Samples], base: Samples) -> str:
@@ -42,10 +79,10 @@ def bars(ours: Samples, base: Samples) -> list[tuple[str, float, float, bool]]:
     ]
 
 
-def document(all_samples: list[Samples], base: Samples, rounds: int) -> dict[str, Any]:
-    """All figures as plain data, for `--json`."""
+def document(all_samples: list[Samples], base: Samples, rounds: int, host: dict[str, Any]) -> dict[str, Any]:
+    """All figures as plain data, for `--json`. host: from the function of that name, before the run."""
     return {
-        "host": {"kernel": platform.release(), "machine": platform.machine()},
+        "host": host,
         "rounds": rounds,
         "base": base.contestant.name,
         "runtimes": [
@@ -61,11 +98,11 @@ def document(all_samples: list[Samples], base: Samples, rounds: int) -> dict[str
 
 def _figures(samples: Samples, base: Samples, operation: str) -> dict[str, Any]:
     times = samples.times[operation]
-    tenths = statistics.quantiles(times, n=10) if len(times) > 1 else times * 9
+    low, high = tenths(times)
     return {
         "median_ms": round(median(samples, operation), 3),
-        "p10_ms": round(tenths[0], 3),
-        "p90_ms": round(tenths[8], 3),
+        "p10_ms": round(low, 3),
+        "p90_ms": round(high, 3),
         "ratio": round(ratio(samples, base, operation), 3),
         "samples_ms": [round(value, 3) for value in times],
     }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from bench import besides, boxes, chart, hosts, phases, report
+from bench import besides, boxes, chart, figures, hosts, phases, report
 from bench.bundle import config
 from bench.crowd import Crowd, Pace
 from bench.measure import OPERATIONS, CallError, Samples, timed
@@ -70,7 +72,45 @@ def test_the_table_has_every_operation() -> None:
 
 
 def test_the_chart_is_well_formed() -> None:
-    ElementTree.fromstring(chart.chart([samples("ocipy", 5), samples("runc <2>", 10)], samples("runc <2>", 10)))
+    drawn = chart.chart([samples("ocipy", 5), samples("runc <2>", 10)], samples("runc <2>", 10), "here & today")
+    root = ElementTree.fromstring(drawn)
+    assert root.findtext("{http://www.w3.org/2000/svg}title")
+    assert "here &amp; today" in drawn
+
+
+def test_whiskers_are_of_the_times_measured() -> None:
+    """An extrapolated percentile of few times can be negative."""
+    assert list(report.tenths([1.0, 100.0])) == pytest.approx([10.9, 90.1])
+    one = samples("ocipy", 5)
+    one.times["run"] = [0.1, 9.0, 10.0]
+    drawn = ElementTree.fromstring(chart.chart([one], one, ""))
+    whiskers = [line for line in drawn.iter("{http://www.w3.org/2000/svg}line") if line.get("class") == "whisker"]
+    assert len(whiskers) == len(OPERATIONS)
+    assert all(float(line.attrib["x1"]) >= 130 for line in whiskers)  # where the bars begin
+
+
+def test_each_panel_has_its_scale() -> None:
+    """Else the bars of start and state are too short to be read next to those of run."""
+    one = samples("ocipy", 5)
+    one.times["state"] = [0.5, 0.75, 0.45]
+    widths = re.findall(r'width="([\d.]+)" height="15"', chart.chart([one], one, ""))
+    assert len(widths) == len(OPERATIONS)
+    assert len(set(widths)) == 1
+
+
+def test_the_pages_have_the_figures_of_the_record() -> None:
+    record = json.loads(figures.RECORD.read_text())
+    assert {"date", "system", "kernel", "cpus", "load"} <= set(record["host"])
+    for name, put in (("README.md", figures.in_readme), ("docs/benchmarks.md", figures.in_benchmarks)):
+        page = (figures.TOP / name).read_text()
+        assert put(page, record) == page, f"{name}: make figures, or .venv/bin/python -m bench.figures"
+    assert record["host"]["date"] in (figures.TOP / "docs/benchmarks.svg").read_text()
+
+
+def test_a_missed_target_is_said() -> None:
+    record = json.loads(figures.RECORD.read_text())
+    record["targets"] = [["run true", 0.7, 0.6, False], ["podman run", 0.5, 1.0, True]]
+    assert "Missed targets: run true 0.70 (at most 0.6).\n" in figures.table(record)
 
 
 def test_what_is_measured_besides_has_bars_too() -> None:
