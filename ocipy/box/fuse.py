@@ -40,7 +40,6 @@ from ocipy.linux.constants import (
     MS_NODEV,
     MS_PRIVATE,
     MS_REC,
-    PR_SET_DUMPABLE,
 )
 
 PATIENCE = 5.0  # seconds, for the server to write what it still holds after the box's end
@@ -189,7 +188,7 @@ class FuseRoot(Root):
             try:
                 os.close(release)
                 _kernel.unshare(CLONE_NEWUSER | (CLONE_NEWNET if self._network else 0))
-                _kernel.prctl(PR_SET_DUMPABLE, 1)
+                _permit_inspection()
                 os.write(making, GO)
                 os.read(waiting, 1)
             finally:
@@ -219,12 +218,19 @@ def _detach(*kept: int) -> None:
 
 
 def _become_root() -> None:
-    """Root of the user namespace that was made; its owner may look into this process, to enter the namespaces."""
+    """Root of the user namespace that was made."""
     with suppress(OSError):
         os.setgroups([])  # not where setgroups is denied
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
-    _kernel.prctl(PR_SET_DUMPABLE, 1)
+    _permit_inspection()
+
+
+def _permit_inspection() -> None:
+    """The owner of our user namespace may look into this process, to enter its namespaces (ptrace(2))."""
+    import prctl
+
+    prctl.set_dumpable(True)
 
 
 def _refusal(root: str) -> OSError | None:

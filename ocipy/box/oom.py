@@ -25,6 +25,7 @@ APPEARS = 0.005  # seconds between two looks for a cgroup that does not exist ye
 PRESSED, LOOKS = 1, 30
 KILLED = 128 + signal.SIGKILL
 URGENT = -20
+NAME = "box-memory"  # of the process that stays, for ps(1)
 
 
 def kills_in(counts: Mapping[str, int], status: int | None) -> int:
@@ -120,18 +121,26 @@ def stay(paths: Paths, pid: int, directory: Directory) -> None:
 
     It holds a lock meanwhile: see counts_of. Only a single-threaded process may call this. Raises OSError.
     """
+    import prctl
+
     file, end = open_events(paths), os.pidfd_open(pid)
     if file < 0:
         raise FileNotFoundError("memory.events")
     with locked(directory.watch_lock):
         if os.fork():
             return
-        os.chdir("/")
-        with suppress(OSError):
-            os.nice(URGENT)  # systemd removes the cgroup as soon as it can
-        counts: dict[str, int] = {}
-        follow(file, end, counts)
-        directory.watch_file.write_text("".join(f"{name} {count}\n" for name, count in counts.items()))
+        with open(directory.watch_file, "w", encoding="ascii") as result:
+            os.chdir("/")
+            with suppress(OSError):
+                os.nice(URGENT)  # systemd removes the cgroup as soon as it can
+            # It stays for as long as the box, and needs nothing but what it has open.
+            prctl.set_name(NAME)
+            prctl.set_no_new_privs(1)
+            for capabilities in (prctl.cap_inheritable, prctl.cap_effective, prctl.cap_permitted):
+                capabilities.limit()
+            counts: dict[str, int] = {}
+            follow(file, end, counts)
+            result.writelines(f"{name} {count}\n" for name, count in counts.items())
         os._exit(0)
 
 

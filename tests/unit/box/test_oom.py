@@ -16,8 +16,14 @@ from tests.harness.host import wait_until
 
 
 def write(cgroup: Path, kills: int) -> None:
-    cgroup.mkdir(exist_ok=True)
-    (cgroup / "memory.events").write_text(f"low 0\noom 1\noom_kill {kills}\noom_group_kill 0\n")
+    """The file appears with its content, as the kernel's does."""
+    made = cgroup.with_name("made")
+    made.mkdir(exist_ok=True)
+    (made / "memory.events").write_text(f"low 0\noom 1\noom_kill {kills}\noom_group_kill 0\n")
+    if cgroup.exists():
+        (cgroup / "memory.events").write_bytes((made / "memory.events").read_bytes())
+    else:
+        made.rename(cgroup)
 
 
 @pytest.fixture
