@@ -17,7 +17,7 @@ endif
 PYTEST := $(VENV)/bin/python -m pytest
 
 .DEFAULT_GOAL := build
-.PHONY: help print-venv setup packages build demo test test-unit test-integration test-pythons test-systemd test-box test-engines test-hosts test-vm deb test-deb release mutants asan coverage fuzz conformance runc-tests bench figures \
+.PHONY: help print-venv setup packages build demo test test-unit test-integration test-pythons test-systemd test-box test-engines test-hosts test-vm test-install deb test-deb release mutants asan coverage fuzz conformance runc-tests bench figures \
 	dockertest lint lint-python lint-c lint-shell lint-words format install uninstall clean
 
 help:
@@ -29,6 +29,7 @@ help:
 	@echo 'test-systemd      the systemd cgroup driver, with a private systemd'
 	@echo 'test-engines      podman, Docker, containerd and its CRI plugin, with ocipy and with runc'
 	@echo 'test-hosts        all of this on Debian 13 and sid, in containers of ocipy'
+	@echo 'test-install      each way of installing, in clean Debians: installs, starts, how fast, uninstalls'
 	@echo 'test-box          ocipy box: the articles'"'"' demonstrations, images, networks, and the pages in a browser'
 	@echo 'test-vm           integration tests on a second kernel with cgroup v2'
 	@echo 'mutants           plant small faults, and check that the tests notice each'
@@ -118,6 +119,9 @@ test-engines: build
 
 test-hosts: build
 	@tests/hosts/run
+
+test-install: build
+	@tests/install/run
 
 test-box: build packages
 	$(PYTEST) -q tests/box

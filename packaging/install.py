@@ -80,8 +80,9 @@ def find_tools(temporary: Path) -> Tools:
     say("packages: from the package index")
     project = tomllib.loads((TOP / "pyproject.toml").read_text())
     run(sys.executable, "-m", "venv", temporary)
-    wanted = ["meson", "ninja", "packaging", "setuptools", "wheel", *project["project"]["dependencies"]]
-    run(temporary / "bin/pip", "install", "-q", *wanted)
+    # First: with it pip makes wheels of all packages, and records their files.
+    run(temporary / "bin/pip", "install", "-q", "setuptools", "wheel")
+    run(temporary / "bin/pip", "install", "-q", "meson", "ninja", "packaging", *project["project"]["dependencies"])
     return Tools(temporary / "bin/meson", temporary / "bin/ninja", temporary / "bin/python")
 
 

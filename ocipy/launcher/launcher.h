@@ -39,6 +39,9 @@ extern int handed_snapshot;
  * is_sealed will expect. Returns if no such overlay can be mounted. */
 void execute_on_overlay(const char *other_layer, int (*hand_over)(const char *identity), char **argv);
 
+/* Whether such an overlay can be mounted. */
+int is_overlay_possible(const char *other_layer);
+
 /* Copies an executable into a sealed memfd and executes that with the same arguments and environment. Returns only
  * on failure, after reporting the reason on standard error. */
 void execute_sealed_copy(const char *file, char **argv);

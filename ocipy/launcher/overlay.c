@@ -77,26 +77,45 @@ static int add_number(char identity[IDENTITY_SIZE], int number) {
     return more > 0 && length + more < IDENTITY_SIZE ? 0 : -1;
 }
 
-void execute_on_overlay(const char *other_layer, int (*hand_over)(const char *identity), char **argv) {
-    char self[PATH_MAX], layers[64], identity[IDENTITY_SIZE];
+/* Mounts an overlay of the executable's directory and another one, and finds the executable's name. Returns a
+ * descriptor of the overlay's root, or -1. */
+static int overlay_of_executable(const char *other_layer, char name[PATH_MAX]) {
+    char self[PATH_MAX], layers[64];
     ssize_t size = readlink(SELF, self, sizeof(self) - 1);
     if (size < 0)
-        return;
+        return -1;
     self[size] = '\0';
-    char *name = strrchr(self, '/');
-    if (!name || name == self)
-        return;
-    *name++ = '\0';
+    char *slash = strrchr(self, '/');
+    if (!slash || slash == self)
+        return -1;
+    *slash = '\0';
+    strcpy(name, slash + 1);
     int first = open(self, O_PATH | O_DIRECTORY | O_CLOEXEC),
         second = open(other_layer, O_PATH | O_DIRECTORY | O_CLOEXEC);
     /* By descriptor: fsconfig(2) accepts at most 255 bytes, and takes : , and \ in them as syntax. */
     snprintf(layers, sizeof(layers), "/proc/self/fd/%d:/proc/self/fd/%d", first, second);
     int root = first < 0 || second < 0 ? -1 : mount_overlay(layers);
+    if (first >= 0)
+        close(first);
+    if (second >= 0)
+        close(second);
+    return root;
+}
+
+int is_overlay_possible(const char *other_layer) {
+    char name[PATH_MAX];
+    int root = overlay_of_executable(other_layer, name);
+    return root >= 0 && close(root) == 0;
+}
+
+void execute_on_overlay(const char *other_layer, int (*hand_over)(const char *identity), char **argv) {
+    char name[PATH_MAX], identity[IDENTITY_SIZE];
+    int root = overlay_of_executable(other_layer, name);
     int file = root < 0 ? -1 : openat(root, name, O_PATH | O_CLOEXEC | O_NOFOLLOW);
     int snapshot = file < 0 ? -1 : open_snapshot(root);
     if (file >= 0 && describe(file, identity) == 0 && add_number(identity, snapshot) == 0 && hand_over(identity) == 0)
         syscall(SYS_execveat, file, "", argv, environ, AT_EMPTY_PATH);
-    int opened[] = {first, second, root, file, snapshot};
+    int opened[] = {root, file, snapshot};
     for (size_t i = 0; i < sizeof(opened) / sizeof(*opened); i++)
         if (opened[i] >= 0)
             close(opened[i]);

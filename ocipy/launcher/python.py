@@ -10,6 +10,9 @@ import sys
 
 from ocipy.errors import Error
 
+SEALED = "create, run, exec, restore"
+"""The commands that are sealed (launcher.c), which takes an overlay or a copy in memory."""
+
 
 def complete_start() -> None:
     """Make the standard library and our cold modules importable. Never call it once the root may be a container's.
@@ -47,7 +50,9 @@ def how_it_starts() -> str:
     if start is None:
         return "slow (run by an ordinary Python, without the executable)"
     slow = start.why_slow()
-    return f"slow ({'; '.join(part for part in slow if part)})" if slow else "snapshot"
+    if slow:
+        return f"slow ({'; '.join(part for part in slow if part)})"
+    return "snapshot" if start.sealed_is_fast() else f"snapshot; {SEALED}: slow (no overlay can be mounted)"
 
 
 def _find_from_files(packages: str) -> None:

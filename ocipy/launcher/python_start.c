@@ -148,6 +148,10 @@ static PyObject *start_why_slow(PyObject *self, PyObject *Py_UNUSED(ignored)) {
     return slow_reason ? Py_BuildValue("ss", slow_reason, next_start(own_places)) : Py_NewRef(Py_None);
 }
 
+static PyObject *start_sealed_is_fast(PyObject *self, PyObject *Py_UNUSED(ignored)) {
+    return PyBool_FromLong(sealed_start_is_fast(own_places));
+}
+
 /* _start.setup_obstacle(): None, or a text. */
 static PyObject *start_setup_obstacle(PyObject *self, PyObject *Py_UNUSED(ignored)) {
     return Py_BuildValue("z", setup_obstacle(own_places));
@@ -156,6 +160,7 @@ static PyObject *start_setup_obstacle(PyObject *self, PyObject *Py_UNUSED(ignore
 static PyMethodDef methods[] = {
     {"complete", start_complete, METH_NOARGS, "Complete Python's start; False if it was complete. For python.py only."},
     {"why_slow", start_why_slow, METH_NOARGS, "None if there is a snapshot; else (reason, what will come of it)."},
+    {"sealed_is_fast", start_sealed_is_fast, METH_NOARGS, "Whether sealed commands can use the snapshot."},
     {"setup_obstacle", start_setup_obstacle, METH_NOARGS, "Why `ocipy setup` cannot make a snapshot; None if it can."},
     {NULL, NULL, 0, NULL},
 };

@@ -183,6 +183,13 @@ const char *next_start(const struct places *places) {
 #endif
 }
 
+int sealed_start_is_fast(const struct places *places) {
+    char directory[PATH_MAX];
+    strcpy(directory, places->snapshot);
+    *strrchr(directory, '/') = '\0';
+    return is_overlay_possible(directory);
+}
+
 const char *setup_obstacle(const struct places *places) {
     return lack_of_rights(places->snapshot);
 }
@@ -199,6 +206,9 @@ static int start_from_snapshot(const struct places *places) {
 }
 const char *next_start(const struct places *places) {
     return "";
+}
+int sealed_start_is_fast(const struct places *places) {
+    return 0;
 }
 const char *setup_obstacle(const struct places *places) {
     return OCIPY_NO_SNAPSHOT;

@@ -66,6 +66,9 @@ int resume_python(PyThreadState *thread, const struct places *places);
 extern const char *slow_reason;
 const char *next_start(const struct places *places);
 
+/* Whether commands that are sealed start from a snapshot as well: that takes an overlay. */
+int sealed_start_is_fast(const struct places *places);
+
 /* The reason why `ocipy setup` cannot make a snapshot; NULL if it can. */
 const char *setup_obstacle(const struct places *places);
 

@@ -166,6 +166,14 @@ def test_another_user_makes_none(fresh: Installation) -> None:
     assert fresh.snapshot.stat().st_size == 0
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes another user")
+def test_where_no_overlay_can_be_mounted_it_says_which_commands_are_slow(fresh: Installation) -> None:
+    fresh.call("setup")
+    assert fresh.start() == "snapshot"
+    slow = "snapshot; create, run, exec, restore: slow (no overlay can be mounted)"
+    assert fresh.start(user=1234, group=1234, extra_groups=[]) == slow
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes root to mount")
 def test_a_read_only_installation_says_so(fresh: Installation) -> None:
     script = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && "$0/bin/ocipy" --version'
