@@ -12,8 +12,9 @@ import sys
 from ocipy import log
 from ocipy.cli.arguments import GLOBALS, HELP, Arguments, Flag, UnknownFlag, UsageError, parse
 from ocipy.cli.output import write_stdout
-from ocipy.cli.table import COLD, HOT, IMAGES, load_command
+from ocipy.cli.table import COLD, HOT, IMAGES, QUIET, load_command
 from ocipy.errors import LONGEST_PLACE, Error, place_of, printable, refused, shortened
+from ocipy.launcher.python import is_at_hand
 from ocipy.linux import _kernel
 from ocipy.linux.files import hold_streams
 from ocipy.phases import phase
@@ -78,7 +79,7 @@ def _command(argv: list[str], arguments: Arguments) -> str:
     if arguments.switch("version") or arguments.switch("help") or len(argv) < 2:
         return ""
     if argv[1] not in HOT and argv[1] not in COLD and argv[1] != "help":
-        _complete_start()
+        _prepare_help()
         from ocipy.cli.help import no_such_command
 
         raise no_such_command(argv[1])
@@ -94,7 +95,7 @@ def _run_command(command: str, argv: list[str], arguments: Arguments) -> int:
     hold_streams(posix.O_RDWR if command in ("create", "run", "exec", "restore") else posix.O_RDONLY)
     if command == "help":
         return _help(argv[2:])
-    if command not in HOT:
+    if command not in HOT and not (command in QUIET and is_at_hand()):
         _complete_start()
     with phase("import the command"):
         module = load_command(command)
@@ -120,7 +121,7 @@ def _parse(
     try:
         return parse(words, flags, arguments, stop_at_positional)
     except UnknownFlag as error:
-        _complete_start()
+        _prepare_help()
         from ocipy.cli.help import hint_for_flag
 
         error.hint = hint_for_flag(error.typed, error.known, command)
@@ -138,11 +139,16 @@ def _version() -> int:
 
 
 def _help(words: list[str]) -> int:
-    _complete_start()
+    _prepare_help()
     from ocipy.cli import help as help_text
 
     write_stdout(help_text.for_command(words[0]) if words else help_text.overview())
     return 0
+
+
+def _prepare_help() -> None:
+    if not is_at_hand():
+        _complete_start()
 
 
 def _complete_start() -> None:

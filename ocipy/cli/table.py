@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 HOT = ("create", "start", "state", "kill", "delete", "run", "exec", "pause", "resume", "ps", "update", "list")
 COLD = ("checkpoint", "restore", "spec", "features", "events", "validate", "plan", "setup", "box")
 
+# Those of the cold ones that take no streams, no process and no module from a file: they run in a snapshot as it is.
+QUIET = ("spec", "features", "validate", "plan")
+
 IMAGES = "engines handle images and call ocipy: podman --runtime=ocipy run IMAGE COMMAND"
 
 

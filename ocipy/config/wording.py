@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ocipy.config import schema
 from ocipy.config.old import REQUIRED
 from ocipy.errors import escape
+from ocipy.launcher.python import complete_start
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
@@ -33,6 +34,7 @@ def validator(document: dict[str, Any]) -> Draft202012Validator:
     ImportError: jsonschema is not installed. It loads libraries, so a snapshot cannot have it, and a document without a
     fault has no need of it.
     """
+    complete_start()
     from jsonschema import Draft4Validator, Draft202012Validator
     from jsonschema.validators import extend
 

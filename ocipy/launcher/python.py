@@ -14,6 +14,11 @@ SEALED = "create, run, exec, restore"
 """The commands that are sealed (launcher.c), which takes an overlay or a copy in memory."""
 
 
+def is_at_hand() -> bool:
+    """Whether this process is mapped from a snapshot, so that all that is in it can be imported as it is."""
+    return "ocipy.launcher.at_hand" in sys.modules
+
+
 def complete_start() -> None:
     """Make the standard library and our cold modules importable. Never call it once the root may be a container's.
 

@@ -7,6 +7,7 @@ from ocipy.cli.arguments import Arguments, Flag
 from ocipy.cli.options import config_path
 from ocipy.cli.output import write_stdout
 from ocipy.errors import Error
+from ocipy.launcher.python import complete_start
 from ocipy.operations.plan import plan_bundle
 from ocipy.plan.describe import as_json, as_text, selected
 
@@ -43,6 +44,7 @@ def run(arguments: Arguments) -> int:
     if only and not selected(plan, only):
         log.warning(f"{only}: no step is for this field")
     if arguments.switch("html"):
+        complete_start()
         from ocipy.picture.page import html
         from ocipy.picture.rows import of_plan
 
