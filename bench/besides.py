@@ -8,10 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from bench.burst import SIZE, measure_burst
+from bench.criu_share import measure_share
 from bench.crowd import Crowd, measure_crowd
 from bench.engine import Podman
 from bench.measure import Bench
-from bench.runtimes import Contestant
+from bench.runtimes import Contestant, MissingError
 from bench.weight import smallest_limit, waiting_init
 
 PODMAN_ROUNDS = 12
@@ -19,14 +21,15 @@ PODMAN_ROUNDS = 12
 
 @dataclass(frozen=True)
 class Line:
-    """One figure of each runtime. bar: the highest allowed ratio of ours to the base's, or None. growth: the figure is
-    already a ratio, and the bar applies to ours alone."""
+    """One figure of each runtime. bar: the highest allowed ratio of ours to the base's, or None. alone: the bar applies
+    to our figure itself. base: if it is not the table's."""
 
     title: str
     unit: str
     values: dict[str, float]
     bar: float | None
-    growth: bool = False
+    alone: bool = False
+    base: str = ""
 
 
 def measure_besides(
@@ -37,11 +40,13 @@ def measure_besides(
     crowds = {
         name: measure_crowd(bench, names[name], size, tell) for name in dict.fromkeys([contestants[0].name, base])
     }
+    waiting = {name: waiting_init(bench, one) for name, one in names.items()}
+    limits: dict[str, float] = {name: smallest_limit(bench, one) for name, one in names.items()}
     return [
-        Line("a waiting init", "KiB Pss", {name: waiting_init(bench, one) for name, one in names.items()}, 1.0),
-        Line(
-            "smallest limit for `true`", "KiB", {name: smallest_limit(bench, one) for name, one in names.items()}, 2.0
-        ),
+        Line("a waiting init", "KiB Pss", {name: pss for name, (pss, _) in waiting.items()}, 1.0),
+        Line("a waiting init", "KiB private dirty", {name: dirty for name, (_, dirty) in waiting.items()}, 600, True),
+        Line("smallest limit for `true`", "KiB", limits, 400, True),
+        *_shares(bench, contestants, base, tell),
         Line("podman run", "ms", _podman(bench, contestants, tell), 1.0),
         Line(f"list of {size}", "ms", {name: crowd.list_all for name, crowd in crowds.items()}, None),
         *_crowd_lines(size, crowds),
@@ -56,7 +61,24 @@ def _crowd_lines(size: int, crowds: dict[str, Crowd]) -> list[Line]:
         lines.append(Line(f"create {place}", "ms", {name: pace.create for name, pace in paces.items()}, None))
         lines.append(Line(f"state {place}", "ms", {name: pace.state for name, pace in paces.items()}, None))
     growths = {name: crowd.growth for name, crowd in crowds.items()}
-    return [*lines, Line(f"growth of create beside {size}", "", growths, 1.1, growth=True)]
+    return [*lines, Line(f"growth of create beside {size}", "", growths, 1.1, alone=True)]
+
+
+def burst_line(bench: Bench, contestants: list[Contestant], tell: Callable[[str], None]) -> Line:
+    """Many creates at once, compared with the oldest crun here; without one with nothing."""
+    cruns = [one.name for one in contestants if one.name.startswith("crun ")]
+    title = f"{SIZE} creates at once" + (f", beside {cruns[0]}" if cruns else "")
+    return Line(title, "ms", measure_burst(bench, contestants, tell), 1.0 if cruns else None, base="".join(cruns[:1]))
+
+
+def _shares(bench: Bench, contestants: list[Contestant], base: str, tell: Callable[[str], None]) -> list[Line]:
+    able = [contestants[0], *(one for one in contestants if one.name == base)]
+    try:
+        shares = measure_share(bench, able, tell)
+    except MissingError as error:
+        print(f"left out: {error}")
+        return []
+    return [Line(f"{command}, without criu's time", "ms", values, 1.0) for command, values in shares.items()]
 
 
 def _podman(bench: Bench, contestants: list[Contestant], tell: Callable[[str], None]) -> dict[str, float]:
@@ -83,7 +105,9 @@ def table(lines: list[Line], names: list[str], base: str) -> str:
         cells = []
         for name in names:
             value = line.values.get(name)
-            cells.append("" if value is None else f"{value:.2f} ({value / line.values[base]:.2f})")
+            compared = line.values.get(line.base or base)
+            ratio = f" ({value / compared:.2f})" if value is not None and compared else ""
+            cells.append("" if value is None else f"{value:.2f}{ratio}")
         rows.append([f"{line.title} {line.unit}".strip(), *cells])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     text = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
@@ -91,13 +115,17 @@ def table(lines: list[Line], names: list[str], base: str) -> str:
 
 
 def bars(lines: list[Line], ours: str, base: str) -> list[tuple[str, float, float, bool]]:
-    """(title, figure, bar, whether it is met): ratios to the base, or our growths."""
+    """(title, figure, bar, whether it is met): ratios to the base, or our figures."""
     judged = [
-        (line.title, line.values[ours] / (1 if line.growth else line.values[base]), line.bar)
+        (_title(line), line.values[ours] / (1 if line.alone else line.values[line.base or base]), line.bar)
         for line in lines
         if line.bar is not None
     ]
     return [(title, figure, bar, figure <= bar) for title, figure, bar in judged]
+
+
+def _title(line: Line) -> str:
+    return f"{line.title}, {line.unit}" if line.alone and line.unit else line.title
 
 
 def document(lines: list[Line]) -> list[dict[str, Any]]:

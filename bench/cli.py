@@ -16,6 +16,7 @@ from pathlib import Path
 
 from bench import besides, boxes, bundle, chart, hosts, phases, quick, report
 from bench.measure import Bench, CallError, measure, state_folder
+from bench.newest_crun import newest_crun
 from bench.runtimes import RUNC_VERSION, TOP, Contestant, MissingError, contestants, version
 from conformance.host import become_subreaper, hugetlb_mounted, only_one
 
@@ -33,7 +34,11 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--profile", action="store_true", help="instead: what each millisecond of `run` of ours goes into"
     )
-    parser.add_argument("--all", action="store_true", help="memory, many containers and podman as well: some minutes")
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        help="memory, many containers, creates at once, checkpoint, podman and the newest crun as well: some minutes",
+    )
     parser.add_argument("--crowd", type=int, default=1000, metavar="N", help="how many containers are many (1000)")
     parser.add_argument(
         "--boxes", action="store_true", help="instead: `ocipy box run` beside podman's and docker's, each in each round"
@@ -142,8 +147,7 @@ def _one_after_the_other(arguments: argparse.Namespace) -> int:
     for host in arguments.hosts:
         print(f"\n{host}: {hosts.HOSTS[host]}\n", flush=True)
         own = ["--svg", str(hosts.place_of(arguments.svg.absolute(), host))] if arguments.svg else []
-        # --all is of this host: the crowd, podman.
-        own += ["--all", "--crowd", str(arguments.crowd)] if arguments.all and host == "v1" else []
+        own += ["--all", "--crowd", str(arguments.crowd)] if arguments.all else []
         status, documents[host] = hosts.run_on(host, options + own, TOP / "build" / f"bench-{host}-{os.getpid()}.json")
         statuses.append(status)
     if arguments.json:
@@ -165,8 +169,16 @@ def _that_run(bench: Bench, all_of_them: list[Contestant], needed: str) -> list[
     return able
 
 
+def _newest_crun() -> list[str]:
+    try:
+        return [newest_crun()]
+    except MissingError as error:
+        print(f"left out: {error}")
+        return []
+
+
 def _compare(arguments: argparse.Namespace) -> int:
-    all_of_them = contestants(arguments.ours, arguments.others)
+    all_of_them = contestants(arguments.ours, [*arguments.others, *(_newest_crun() if arguments.all else [])])
     base_name = f"runc {RUNC_VERSION}"
     become_subreaper()
     lines: list[besides.Line] = []
@@ -178,6 +190,8 @@ def _compare(arguments: argparse.Namespace) -> int:
         if arguments.on:
             lines = quick.measure_quick(bench, all_of_them, base_name, arguments.rounds, _tell)
         if arguments.all:
+            lines.append(besides.burst_line(bench, all_of_them, _tell))
+        if arguments.all and arguments.on in (None, "v1"):  # the others have no memory controller, nor a podman
             lines += besides.measure_besides(bench, all_of_them, base_name, arguments.crowd, _tell)
     ours = all_samples[0]
     base = next(samples for samples in all_samples if samples.contestant.name == base_name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from collections.abc import Callable
@@ -71,7 +70,7 @@ def measure_crowd(bench: Bench, contestant: Contestant, size: int, tell: Callabl
         finally:
             for container in made:
                 bench.call(contestant, "delete", "--force", container)
-            _reap()
+            bench.reap()
     return Crowd(size, rounds, statistics.median(lists))
 
 
@@ -87,20 +86,12 @@ def _pace(bench: Bench, contestant: Contestant) -> Pace:
             create = bench.create(contestant, container)
             after = bench.call(contestant, "state", reference)
             bench.call(contestant, "delete", "--force", container)
-            _reap()
+            bench.reap()
             time.sleep(SETTLE)
             if number >= WARM_UP:
                 creates.append(create)
                 states += [before, after]
     finally:
         bench.call(contestant, "delete", "--force", reference)
-        _reap()
+        bench.reap()
     return Pace(statistics.median(creates), statistics.median(states))
-
-
-def _reap() -> None:
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    except ChildProcessError:
-        pass

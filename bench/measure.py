@@ -31,6 +31,11 @@ class Samples:
     times: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in OPERATIONS})
 
 
+def environment(variables: dict[str, str] | None = None) -> dict[str, str]:
+    """The environment of every call: a PATH, and these variables."""
+    return {**_ENVIRONMENT, **(variables or {})}
+
+
 def timed(argv: list[str], out: Path, variables: dict[str, str] | None = None, *, fails: bool = False) -> float:
     """Milliseconds from the spawn to the end of a call. Its output goes to files next to `out`. Raises CallError.
 
@@ -43,7 +48,7 @@ def timed(argv: list[str], out: Path, variables: dict[str, str] | None = None, *
         (os.POSIX_SPAWN_OPEN, 2, error_file, flags, 0o600),
     ]
     began = time.perf_counter_ns()
-    pid = os.posix_spawn(argv[0], argv, {**_ENVIRONMENT, **(variables or {})}, file_actions=actions)
+    pid = os.posix_spawn(argv[0], argv, environment(variables), file_actions=actions)
     _, status = os.waitpid(pid, 0)
     ended = time.perf_counter_ns()
     if (status != 0) != fails:
@@ -82,9 +87,17 @@ class Bench:
         root = self.state / contestant.name.replace(" ", "-")
         return [contestant.path, "--root", str(root), *self.flags, *words]
 
-    def call(self, contestant: Contestant, *words: str) -> float:
-        """Any call, in ms. `out` has its output."""
-        return timed(self.command(contestant, *words), self.out)
+    def call(self, contestant: Contestant, *words: str, variables: dict[str, str] | None = None) -> float:
+        """Any call, in ms. `out` has its output. variables: as for timed."""
+        return timed(self.command(contestant, *words), self.out, variables)
+
+    def reap(self) -> None:
+        """Reap the processes of containers that have ended."""
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            pass
 
     def new_id(self) -> str:
         """A new id for a container."""

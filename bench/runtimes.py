@@ -65,7 +65,7 @@ def fresh_runc() -> str:
 
 
 def contestants(ours: str, others: list[str]) -> list[Contestant]:
-    """Ours, runc 1.5.2, the distribution's runc and crun if installed, and those named by path."""
+    """Ours, runc 1.5.2, the distribution's runc and crun if installed, and those given by path."""
     paths = [ours, fresh_runc(), *(found for name in ("runc", "crun") if (found := shutil.which(name))), *others]
     named: list[Contestant] = []
     for path in paths:

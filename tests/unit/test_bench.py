@@ -13,6 +13,7 @@ from bench import besides, boxes, chart, figures, hosts, phases, report
 from bench.bundle import config
 from bench.crowd import Crowd, Pace
 from bench.measure import OPERATIONS, CallError, Samples, timed
+from bench.newest_crun import libraries_of
 from bench.runtimes import Contestant
 from ocipy.config.check import check
 
@@ -53,6 +54,8 @@ def test_a_host_has_bars_beside_the_newest_runtime_of_a_name() -> None:
     assert (title, figure, met) == ("run true, beside crun 1.27", 1.5, False)
     assert [figure for _, figure, *_ in hosts.bars("systemd", ours, others)] == [0.6, 0.6, 0.6]
     assert [met for *_, met in hosts.bars("systemd", ours, others)] == [True, False, False]
+    assert hosts.bars("v1", ours, others)[0][:2] == ("run true, beside crun 1.8.1", 1.2)
+    assert hosts.bars("v1", ours, [samples("crun 1.80", 5)]) == [], "that is no crun 1.8"
     assert hosts.bars("v1", ours, others[:1]) == [], "without a crun there is nothing to compare with"
 
 
@@ -117,13 +120,38 @@ def test_what_is_measured_besides_has_bars_too() -> None:
     lines = [
         besides.Line("a waiting init", "KiB Pss", {"ocipy": 2000, "runc": 1000}, 1.0),
         besides.Line("podman run", "ms", {"ocipy": 90, "runc": 100, "crun": 80}, 1.0),
-        besides.Line("growth that is too much", "", {"ocipy": 1.15, "runc": 1.3}, 1.1, growth=True),
-        besides.Line("growth that is not", "", {"ocipy": 1.05, "runc": 0.9}, 1.1, growth=True),
+        besides.Line("growth that is too much", "", {"ocipy": 1.15, "runc": 1.3}, 1.1, alone=True),
+        besides.Line("growth that is not", "", {"ocipy": 1.05, "runc": 0.9}, 1.1, alone=True),
     ]
     assert [met for *_, met in besides.bars(lines, "ocipy", "runc")] == [False, True, False, True]
     text = besides.table(lines, ["ocipy", "runc", "crun"], "runc")
     assert "2000.00 (2.00)" in text
     assert "80.00 (0.80)" in text
+
+
+def test_a_line_may_have_another_base_or_none() -> None:
+    lines = [
+        besides.Line("50 creates at once", "ms", {"ocipy": 90, "runc": 100, "crun": 80}, 1.0, base="crun"),
+        besides.Line("smallest limit", "KiB", {"ocipy": 390, "runc": 2000}, 400, alone=True),
+        besides.Line("list", "ms", {"ocipy": 3, "runc": 6}, None),
+    ]
+    assert besides.bars(lines, "ocipy", "runc") == [
+        ("50 creates at once", 1.125, 1.0, False),
+        ("smallest limit, KiB", 390, 400, True),
+    ]
+    assert "90.00 (1.12)" in besides.table(lines, ["ocipy", "runc", "crun"], "runc")
+
+
+def test_the_libraries_that_ldd_lists() -> None:
+    listing = """\
+\tlinux-vdso.so.1 (0x00007ffd)
+\tlibcap.so.2 => /lib/x86_64-linux-gnu/libcap.so.2 (0x00007f)
+\t/lib64/ld-linux-x86-64.so.2 (0x00007f)
+"""
+    assert libraries_of(listing) == [
+        ("libcap.so.2", "/lib/x86_64-linux-gnu/libcap.so.2"),
+        ("ld-linux-x86-64.so.2", "/lib64/ld-linux-x86-64.so.2"),
+    ]
 
 
 def test_growth_is_what_a_slower_machine_does_not_explain() -> None:
