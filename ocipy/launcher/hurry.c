@@ -1,7 +1,7 @@
 /* Moving a process into a cgroup, as systemd does for each container, makes the kernel wait until no process can be at
  * a fork or an exit: for a grace period of RCU, some 10 ms, unless somebody else waits for the same or has just done so
- * (cgroup_threadgroup_rwsem, rcu_sync_enter). So before anything else a child enters the cgroup that the launcher is
- * in, which changes nothing: when systemd moves init, the wait is over. */
+ * (cgroup_threadgroup_rwsem, rcu_sync_enter). So, before anything else, a child moves itself into the launcher's own
+ * cgroup, which changes nothing: by the time systemd moves init, the wait is over. */
 #include "../linux/kernel/raw_call.h"
 #include "launcher.h"
 
@@ -18,7 +18,7 @@
 
 enum { STACK_SIZE = 16384, ROOT_INODE = 1, LONGEST = 16384 };
 
-/* Of Linux 5.9; older headers lack it. */
+/* Since Linux 5.9; older headers lack it. */
 #ifndef SYS_close_range
 #define SYS_close_range 436
 #endif
@@ -26,7 +26,7 @@ enum { STACK_SIZE = 16384, ROOT_INODE = 1, LONGEST = 16384 };
 static int write_zero(void *argument) {
     static const char zero[] = "0";
     long fd = (long)(intptr_t)argument;
-    /* A caller may wait for the end of our streams. */
+    /* The caller may wait until our streams are closed. */
     if (fd > 0)
         raw_call(SYS_close_range, 0, fd - 1, 0, 0, 0);
     raw_call(SYS_close_range, fd + 1, UINT_MAX, 0, 0, 0);
@@ -34,7 +34,7 @@ static int write_zero(void *argument) {
     return 0;
 }
 
-/* Whether a mount point shows our cgroup namespace's root: proc_pid_mountinfo(5), where the fourth field is "/" then.
+/* Whether a mount point shows the root of our cgroup namespace: then the fourth field is "/" in proc_pid_mountinfo(5).
  */
 static int shows_root(const char *point) {
     static char line[LONGEST], root[LONGEST], place[LONGEST];
@@ -48,7 +48,8 @@ static int shows_root(const char *point) {
     return shows;
 }
 
-/* Whether that is the top of a hierarchy, from where /proc/self/cgroup counts: another mount shows another part. */
+/* Whether this is the top of a hierarchy, to which the paths in /proc/self/cgroup are relative: another mount may show
+ * another part. */
 static int is_top(const char *directory) {
     struct stat about;
     struct statfs system;
@@ -57,7 +58,7 @@ static int is_top(const char *directory) {
            (about.st_ino == ROOT_INODE || shows_root(directory));
 }
 
-/* Opens cgroup.procs of this process's cgroup in some hierarchy (cgroups(7)). -1 if that fails. */
+/* Opens cgroup.procs of this process's cgroup in any hierarchy (cgroups(7)). -1 if that fails. */
 static int open_own(void) {
     static const struct {
         const char *name, *top;
@@ -88,14 +89,14 @@ void hurry(int argc, char **argv) {
     static char stack[STACK_SIZE] __attribute__((aligned(16)));
     int wanted = 0;
     for (int i = 1; i < argc; i++) {
-        if (!strcmp(argv[i], "exec")) /* moves its process itself */
+        if (!strcmp(argv[i], "exec")) /* its process moves itself */
             return;
         wanted |= !strncmp(argv[i], flag, sizeof(flag) - 1);
     }
     int own = wanted ? open_own() : -1;
     if (own < 0)
         return;
-    /* No signal at its end: it must not disturb what waits for other children. It keeps this memory when we exec. */
+    /* No signal at its end: it must not disturb a wait for other children. It keeps this memory when we exec. */
     clone(write_zero, stack + STACK_SIZE, CLONE_VM, (void *)(intptr_t)own);
     close(own);
 }

@@ -34,7 +34,7 @@ static int needs_sealing(int argc, char **argv) {
     return 0;
 }
 
-/* The path of the running executable. -1 having said why not. */
+/* The path of the running executable. 0, or -1 after reporting the reason. */
 static int find_executable(char path[PATH_MAX]) {
     ssize_t size = readlink("/proc/self/exe", path, PATH_MAX - 1);
     if (size < 0) {

@@ -1,8 +1,9 @@
-/* A snapshot belongs to a directory, a Python and a libc, so no package can contain one. The first start makes it.
+/* A snapshot belongs to a directory, a Python and a libc, so no package can contain one. The first start makes one.
  *
  * A command that had to start Python calls this when its work is done. It starts a process that makes a snapshot for
  * the following commands, and does not wait. That process keeps nothing of the caller: no descriptors, terminal,
- * session or (as root) cgroup; and it runs only on an idle processor. A build in place does without: make does it. */
+ * session or (as root) cgroup; and it runs only on an idle processor. A build in place does not need this: make does
+ * it. */
 #include "launcher.h"
 #include "snapshot.h"
 

@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <unistd.h>
 
-/* A system call without libc, for code that shares libc's errno with another process, or has none any more. Returns
- * -errno if it fails. */
+/* A system call without libc, for code that shares libc's errno with another process, or that has unmapped libc.
+ * Returns -errno on failure. */
 static inline __attribute__((always_inline)) long raw_call(long number, long first, long second, long third,
                                                            long fourth, long fifth) {
 #if defined(__x86_64__)

@@ -1,9 +1,9 @@
-/* The end of the init lane, where no program runs in between: wait for start, close descriptors, load the filter, exec.
+/* The end of the init lane, if no hook runs in between: wait for start, close descriptors, load the filter, exec.
  *
- * A created container may wait for long, and all that its init needs by then is in here. So init gives back everything
- * else that it has mapped, Python and libc among it. It keeps the pages of this code, a region with what the last steps
- * take, the stack, and the thread's own block, which the kernel writes to (rseq(2)). The code is in a separate
- * section, uses no libc, no constants in memory and no variables. It never returns. */
+ * A created container may wait for a long time, and this file has everything that its init still needs. So init unmaps
+ * all other memory, including Python and libc. It keeps the pages of this code, a region with the data of the last
+ * steps, the stack, and the thread's block, which the kernel writes to (rseq(2)). The code is in a separate section,
+ * uses no libc, no constants in memory and no variables. It never returns. */
 #include "alone.h"
 #include "kernel.h"
 
@@ -28,7 +28,7 @@
 #define ARCHITECTURE AUDIT_ARCH_AARCH64
 #endif
 
-/* A sanitizer's checks and the counters of coverage are calls and variables elsewhere. */
+/* Sanitizers and coverage add calls and variables that are elsewhere. */
 #if defined(ARCHITECTURE) && !defined(__SANITIZE_ADDRESS__)
 #define GIVES_BACK 1
 #else
@@ -36,10 +36,10 @@
 #endif
 #define ALONE __attribute__((noinline, section("ocipy_alone"), no_profile_instrument_function, no_stack_protector))
 
-enum { PAGE = 65536, WATCH_INTERVAL_SECONDS = 10, KERNEL_MASK_SIZE = 8, SCRATCH = 16 }; /* PAGE: the largest there is */
+enum { PAGE = 65536, WATCH_INTERVAL_SECONDS = 10, KERNEL_MASK_SIZE = 8, SCRATCH = 16 }; /* PAGE: the largest one */
 enum { AWAKE = 0, EXECUTING = 1 };                                                      /* init/fifo.py */
 
-/* What the last steps take, with all that it refers to in one region. */
+/* The data of the last steps; everything that it points to is in the same region. */
 struct last {
     size_t size; /* of the region */
     int fifo, report, first_foreign, watch;
@@ -69,13 +69,13 @@ ALONE static void leave(void) {
 }
 
 #if GIVES_BACK
-/* Whether a filter lets munmap(start, size) pass, by carrying it out; 0 if that takes an instruction that we do not
- * know. linux/filter.h, seccomp(2). */
+/* Whether a filter permits munmap(start, size), found by interpreting it; 0 if it contains an unknown instruction.
+ * linux/filter.h, seccomp(2). */
 ALONE static int lets_pass(const struct sock_fprog *filter, uintptr_t start, size_t size) {
     uint32_t a = 0, x = 0, scratch[SCRATCH];
     for (unsigned at = 0; at < filter->len; at++) {
         const struct sock_filter *i = &filter->filter[at];
-        uint32_t operand = (i->code & BPF_X) ? x : i->k; /* of the two classes that have one */
+        uint32_t operand = (i->code & BPF_X) ? x : i->k; /* only two classes have a source operand */
         if (i->code == (BPF_LD | BPF_W | BPF_ABS)) {
             if (i->k == offsetof(struct seccomp_data, nr))
                 a = SYS_munmap;
@@ -102,7 +102,7 @@ ALONE static int lets_pass(const struct sock_fprog *filter, uintptr_t start, siz
         } else if (i->code == BPF_ST && i->k < SCRATCH) {
             scratch[i->k] = a;
         } else if (i->code == (BPF_LD | BPF_MEM) && i->k < SCRATCH) {
-            a = scratch[i->k]; /* the kernel has seen to it that something is there */
+            a = scratch[i->k]; /* the kernel has checked that it was stored before */
         } else if (i->code == (BPF_ALU | BPF_AND | BPF_K) || i->code == (BPF_ALU | BPF_AND | BPF_X)) {
             a &= operand;
         } else if (i->code == (BPF_JMP | BPF_JA)) {
@@ -127,7 +127,7 @@ ALONE static int lets_pass(const struct sock_fprog *filter, uintptr_t start, siz
     return 0;
 }
 
-/* Unmaps a range; in halves where part of it may not be (mseal(2): the kernel's own pages). */
+/* Unmaps a range; by halves, where part of it cannot be unmapped (mseal(2): the kernel's own pages). */
 ALONE static void give_back_range(const struct last *last, uintptr_t start, uintptr_t end) {
     if (start >= end || (last->filter_in_force && !lets_pass(&last->filter, start, end - start)))
         return;
@@ -148,7 +148,7 @@ ALONE static uintptr_t thread_pointer(void) {
     return pointer;
 }
 
-/* kept: in the order of their addresses. From the page after the first, which is never mapped, to the stack. */
+/* Unmaps everything from the second page (the first is never mapped) up to the stack. kept: sorted by address. */
 ALONE static void give_back(const struct last *last, const struct range *kept, int count) {
     uintptr_t start = PAGE;
     for (int i = 0; i < count; i++) {
@@ -159,7 +159,7 @@ ALONE static void give_back(const struct last *last, const struct range *kept, i
 }
 #endif
 
-/* Waits until something is written to the FIFO; exits if that has been removed. */
+/* Waits until something is written to the FIFO; exits if the FIFO has been removed. */
 ALONE static void watch(int fifo) {
     for (;;) {
         struct pollfd waited_for = {.fd = fifo, .events = POLLIN};
@@ -167,7 +167,7 @@ ALONE static void watch(int fifo) {
         struct stat about;
         long ready = raw_call(SYS_ppoll, (long)&waited_for, 1, (long)&interval, 0, KERNEL_MASK_SIZE);
         if (ready && ready != -EINTR)
-            return; /* in case of an error the read waits too */
+            return; /* if this fails, the read waits as well */
         if (raw_call(SYS_fstat, fifo, (long)&about, 0, 0, 0) == 0 && about.st_nlink == 0)
             leave();
     }
@@ -191,7 +191,7 @@ ALONE static void fail(const struct last *last, char *message, size_t size, long
     leave();
 }
 
-/* As init/process.py does: a filter may not know close_range (Linux 5.9). By then all descriptors have small numbers.
+/* Like init/process.py: a filter may not know close_range (Linux 5.9). All descriptors have small numbers by now.
  */
 ALONE static void close_all(unsigned first, unsigned end) {
     if (first < end && raw_call(SYS_close_range, first, end - 1, 0, 0, 0))
@@ -231,7 +231,7 @@ ALONE static void take_last_steps(struct last *last, const struct range *kept, i
     fail(last, last->exec_failure, last->exec_failure_size, result);
 }
 
-/* The region is filled from its start on; first only measured, with no memory. */
+/* Fills the region from its start. The first pass, without memory, only measures. */
 static void *put(char *region, size_t *used, const void *from, size_t size, size_t room) {
     size_t at = *used;
     *used += (size + room + 15) & -(size_t)16;
@@ -248,7 +248,7 @@ static char **put_texts(char *region, size_t *used, PyObject *texts) {
         if (region)
             vector[i] = place;
     }
-    return vector; /* its last is NULL, as all of a new region */
+    return vector; /* the last one stays NULL, like everything in a new region */
 }
 
 struct parts {
