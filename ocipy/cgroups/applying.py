@@ -25,17 +25,18 @@ def apply(cgroup: Cgroup, actions: Iterable[Action]) -> Undo:
     """
     undo: Undo = []
     try:
-        for action, pointer, arguments in actions:
+        for action in actions:
             try:
-                if action == "cgroup_write":
-                    undo += _before(cgroup, arguments["controller"], arguments["file"], arguments["value"])
-                    if arguments.get("other_file"):
-                        undo += _before(cgroup, arguments["controller"], arguments["other_file"], arguments["value"])
-                    cgroup.write(**arguments)
+                if action[0] == "cgroup_write":
+                    write = action[2]
+                    undo += _before(cgroup, write["controller"], write["file"], write["value"])
+                    if "other_file" in write:
+                        undo += _before(cgroup, write["controller"], write["other_file"], write["value"])
+                    cgroup.write(**write)
                 else:
-                    cgroup.check_memory(**arguments)
+                    cgroup.check_memory(**action[2])
             except Error as error:
-                error.pointer = error.pointer or pointer
+                error.pointer = error.pointer or action[1]
                 raise
     except (Error, OSError):
         restore(undo)

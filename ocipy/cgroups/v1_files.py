@@ -6,7 +6,6 @@ values raise Error with the field's pointer.
 
 from __future__ import annotations
 
-from ocipy.cgroups.writes import Writes
 from ocipy.errors import Error, escape
 
 TYPE_CHECKING = False
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from ocipy.cgroups.writes import WriteOptions, Writes
     from ocipy.config.types import CPU, BlockIO, HugepageLimit, Memory, Network, Pids, Rdma
 
 # kernel/sched/sched.h: MIN_SHARES and MAX_SHARES. The kernel silently clamps other values.
@@ -40,12 +40,13 @@ def realtime(writes: Writes, cpu: CPU) -> None:
     period, runtime = cpu.get("realtimePeriod"), cpu.get("realtimeRuntime")
     if period:
         defer = writes.base + "/realtimePeriod" if runtime else ""
-        writes.add("realtimePeriod", "cpu", "cpu.rt_period_us", period, **_defer(defer))
+        writes.add("realtimePeriod", "cpu", "cpu.rt_period_us", period, **deferred(defer))
     if runtime:
         writes.add("realtimeRuntime", "cpu", "cpu.rt_runtime_us", runtime, resume=True)
 
 
-def _defer(pointer: str) -> dict[str, str]:
+def deferred(pointer: str) -> WriteOptions:
+    """Return the option defer, for a write that conflicts with a later one unless the pointer is ""."""
     return {"defer": pointer} if pointer else {}
 
 
@@ -59,13 +60,15 @@ def cpu(writes: Writes, cpu: CPU) -> None:
                 pointer=writes.base + "/shares",
             )
         # Refused while the cgroup is idle, so written again after that has changed.
-        writes.add("shares", "cpu", "cpu.shares", shares, **_defer(writes.base + "/shares" if idle is not None else ""))
+        writes.add(
+            "shares", "cpu", "cpu.shares", shares, **deferred(writes.base + "/shares" if idle is not None else "")
+        )
     quota, period, burst = cpu.get("quota"), cpu.get("period"), cpu.get("burst")
     if burst is not None:
-        options = _defer(writes.base + "/burst" if quota else "")
-        writes.add("burst", "cpu", "cpu.cfs_burst_us", burst, optional=not burst, **options)
+        options: WriteOptions = {"optional": not burst, **deferred(writes.base + "/burst" if quota else "")}
+        writes.add("burst", "cpu", "cpu.cfs_burst_us", burst, **options)
     if period:
-        writes.add("period", "cpu", "cpu.cfs_period_us", period, **_defer(writes.base + "/period" if quota else ""))
+        writes.add("period", "cpu", "cpu.cfs_period_us", period, **deferred(writes.base + "/period" if quota else ""))
     if quota:
         writes.add("quota", "cpu", "cpu.cfs_quota_us", quota, resume=True)
     if idle is not None:
@@ -76,7 +79,7 @@ def memory(writes: Writes, memory: Memory) -> None:
     """All of memory. limit and swap are in the order that suits the present values: limit must not exceed swap."""
     limit, swap = memory.get("limit"), memory.get("swap")
     if limit:
-        defer = _defer(writes.base + "/limit" if swap or limit == -1 else "")
+        defer = deferred(writes.base + "/limit" if swap or limit == -1 else "")
         writes.add("limit", "memory", "memory.limit_in_bytes", limit, **defer)
     if swap:
         writes.add("swap", "memory", "memory.memsw.limit_in_bytes", swap, resume=True)
@@ -90,7 +93,7 @@ def memory(writes: Writes, memory: Memory) -> None:
     ):
         value = memory.get(field)
         if value:
-            options: dict[str, Any] = {}
+            options: WriteOptions = {}
             if value == -1:
                 # "No limit" on what the kernel cannot limit is what it does anyway.
                 options["optional"] = True

@@ -6,8 +6,7 @@ The fields are v1's. A field without an equivalent raises Error with its pointer
 
 from __future__ import annotations
 
-from ocipy.cgroups.v1_files import UNSET_SWAPPINESS, write_rdma
-from ocipy.cgroups.writes import Writes
+from ocipy.cgroups.v1_files import UNSET_SWAPPINESS, deferred, write_rdma
 from ocipy.errors import Error
 
 TYPE_CHECKING = False
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from ocipy.cgroups.writes import WriteOptions, Writes
     from ocipy.config.types import CPU, BlockIO, HugepageLimit, Memory, Network, Pids, Rdma
 
 DEFAULT_PERIOD = 100_000
@@ -82,15 +82,15 @@ def cpu(writes: Writes, cpu: CPU) -> None:
     shares, idle = cpu.get("shares"), cpu.get("idle")
     if shares:
         # An idle cgroup's weight cannot be set: to change both, the order must suit the present value.
-        options = {"defer": writes.base + "/shares"} if idle is not None else {}
+        options = deferred(writes.base + "/shares" if idle is not None else "")
         writes.add("shares", "", "cpu.weight", weight_of_shares(shares), **options)
     if idle is not None:
         writes.add("idle", "", "cpu.idle", idle, optional=not idle, resume=True)
     quota, period, burst = cpu.get("quota") or 0, cpu.get("period") or 0, cpu.get("burst")
     has_max = bool(quota or period)
     if burst is not None:
-        options = {"defer": writes.base + "/burst"} if has_max else {}
-        writes.add("burst", "", "cpu.max.burst", burst, optional=not burst, **options)
+        more: WriteOptions = {"optional": not burst, **deferred(writes.base + "/burst" if has_max else "")}
+        writes.add("burst", "", "cpu.max.burst", burst, **more)
     if has_max:
         value = f"{quota if quota > 0 else 'max'} {period or DEFAULT_PERIOD}"
         writes.add("quota" if quota else "period", "", "cpu.max", value, resume=True)
@@ -112,7 +112,8 @@ def memory(writes: Writes, memory: Memory) -> None:
         if limit <= 0:
             raise Error("a limit of memory and swap needs one of memory on cgroup v2", pointer=writes.base + "/swap")
         # Without swap accounting the file does not exist, and no swap can be used, which is a limit of 0.
-        writes.add("swap", "", "memory.swap.max", swap - limit, **({"optional": True} if swap == limit else {}))
+        optional: WriteOptions = {"optional": True} if swap == limit else {}
+        writes.add("swap", "", "memory.swap.max", swap - limit, **optional)
     elif swap < 0:
         writes.add("swap", "", "memory.swap.max", "max", optional=True)
     elif limit < 0:

@@ -6,10 +6,33 @@ from ocipy.errors import in_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Literal, Required, TypedDict, Unpack
 
-    # The name of a step, the JSON pointer of its field, its arguments (of Cgroup.write or Cgroup.check_memory).
-    Action = tuple[str, str, dict[str, Any]]
+    class WriteOptions(TypedDict, total=False):
+        """Of Cgroup.write."""
+
+        other_file: str
+        other_value: str
+        optional: bool
+        defer: str
+        resume: bool
+        verify: bool
+
+    class Write(WriteOptions):
+        """The arguments of Cgroup.write."""
+
+        controller: Required[str]
+        file: Required[str]
+        value: Required[str]
+
+    class Check(TypedDict):
+        """The arguments of Cgroup.check_memory."""
+
+        limit: int
+        swap: int
+
+    # The name of a step, the JSON pointer of its field, its arguments.
+    Action = tuple[Literal["cgroup_write"], str, Write] | tuple[Literal["cgroup_check_memory"], str, Check]
 
 
 class Writes:
@@ -32,19 +55,18 @@ class Writes:
         inner.unified = self.unified
         return inner
 
-    def add(self, field: str, controller: str, file: str, value: object, **options: Any) -> None:
+    def add(self, field: str, controller: str, file: str, value: object, **options: Unpack[WriteOptions]) -> None:
         """Add a write for the field of that name. controller: of v1, "" for v2. options: those of Cgroup.write."""
         self.add_at(self.base + "/" + field, controller, file, value, **options)
 
-    def add_at(self, pointer: str, controller: str, file: str, value: object, **options: Any) -> None:
+    def add_at(self, pointer: str, controller: str, file: str, value: object, **options: Unpack[WriteOptions]) -> None:
         """The same, with the complete pointer."""
-        self.actions.append(
-            ("cgroup_write", pointer, {"controller": controller, "file": file, "value": str(value), **options})
-        )
+        write: Write = {"controller": controller, "file": file, "value": str(value), **options}
+        self.actions.append(("cgroup_write", pointer, write))
 
-    def check(self, field: str, **arguments: int) -> None:
+    def check(self, field: str, **arguments: Unpack[Check]) -> None:
         """Add a check of the memory usage."""
-        self.actions.append(("cgroup_check_memory", self.base + "/" + field, dict(arguments)))
+        self.actions.append(("cgroup_check_memory", self.base + "/" + field, arguments))
 
 
 def shown(file: str, value: str) -> str:

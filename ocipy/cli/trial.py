@@ -31,8 +31,9 @@ UNTRIED = {
         "ocipy.cgroups.paths",
         "ocipy.host.cgroup",
         "ocipy.plan.cgroup",
+        "ocipy.plan.device_rules",
     ),
-    INIT_LANE: ("ocipy.init.cgroup",),
+    INIT_LANE: ("ocipy.init.cgroup_enter", "ocipy.plan.cgroup_enter"),
     OTHER: (
         "ocipy.cgroups.ending",
         "ocipy.cgroups.freezer",

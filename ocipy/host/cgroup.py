@@ -9,14 +9,22 @@ from ocipy.cgroups.creation import NOT_PERMITTED, fill_cpuset, make, own, place
 from ocipy.cgroups.device_filter import set_devices
 from ocipy.cgroups.layout import probe
 from ocipy.errors import Error
+from ocipy.host.context import carries_out
 from ocipy.linux import _kernel
+from ocipy.plan.cgroup import (
+    CgroupCheckMemory,
+    CgroupCpuset,
+    CgroupCreate,
+    CgroupDevices,
+    CgroupJoin,
+    CgroupOpen,
+    CgroupOwn,
+    CgroupWrite,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ocipy.cgroups.cgroup import Cgroup
-    from ocipy.cgroups.devices import Rule
     from ocipy.host.context import HostRun
 
 
@@ -26,20 +34,19 @@ def _cgroup(run: HostRun) -> Cgroup:
     return run.cgroup
 
 
-def cgroup_create(
-    run: HostRun, *, path: str, tolerant: bool, enable: Sequence[str], domain: bool, cpuset: bool, pids_shared: bool
-) -> None:
+@carries_out(CgroupCreate)
+def cgroup_create(run: HostRun, step: CgroupCreate) -> None:
     """Make the cgroup. The state records it beforehand, so that `delete --force` finds it after a SIGKILL."""
     layout = probe()
-    cgroup = place(layout, path, run.options.container_id)
+    cgroup = place(layout, step.path, run.options.container_id)
     run.state.cgroup = cgroup.to_state()
     run.state.save()
     run.cgroup = cgroup
     try:
-        make(cgroup, layout, tolerant=tolerant, enable=enable, domain=domain, cpuset=cpuset)
-        if not cpuset and "cpuset" in cgroup.paths:
+        make(cgroup, layout, tolerant=step.tolerant, enable=step.enable, domain=step.domain, cpuset=step.cpuset)
+        if not step.cpuset and "cpuset" in cgroup.paths:
             run.cpuset = (cgroup.paths["cpuset"], layout.top("cpuset"))
-        if not cgroup.paths and pids_shared:
+        if not cgroup.paths and step.pids_shared:
             log.warning("the container has neither its own cgroup nor its own pid namespace: delete may miss processes")
     finally:
         run.state.cgroup = cgroup.to_state()
@@ -51,18 +58,21 @@ def expected_paths(run: HostRun) -> dict[str, str]:
     return expected or (run.cgroup.paths if run.cgroup is not None else {})
 
 
-def cgroup_cpuset(run: HostRun) -> None:
+@carries_out(CgroupCpuset)
+def cgroup_cpuset(run: HostRun, step: CgroupCpuset) -> None:
     """Write what the v1 cpuset needs before a process may join."""
     if run.cpuset is not None:
         fill_cpuset(*run.cpuset)
 
 
-def cgroup_own(run: HostRun, *, uid: int) -> None:
+@carries_out(CgroupOwn)
+def cgroup_own(run: HostRun, step: CgroupOwn) -> None:
     """Let the container's user manage the cgroups below its own."""
-    own(_cgroup(run), uid)
+    own(_cgroup(run), step.uid)
 
 
-def cgroup_open(run: HostRun) -> None:
+@carries_out(CgroupOpen)
+def cgroup_open(run: HostRun, step: CgroupOpen) -> None:
     """Open the files that init writes when it enters the v1 hierarchies: init may be unable to reach them."""
     for name, fd in _cgroup(run).open_tasks().items():
         run.fds["cgroup/" + name] = fd
@@ -87,7 +97,8 @@ def clone_into(run: HostRun, flags: int, exit_signal: int, *, required: bool) ->
     return pid, pidfd
 
 
-def cgroup_join(run: HostRun, *, tolerant: bool) -> None:
+@carries_out(CgroupJoin)
+def cgroup_join(run: HostRun, step: CgroupJoin) -> None:
     """Move init, or the stage before it, into the v2 cgroup, unless it was cloned there. It enters v1 itself."""
     for name in [name for name in run.fds if name.startswith("cgroup/")]:
         posix.close(run.fds.pop(name))
@@ -97,7 +108,7 @@ def cgroup_join(run: HostRun, *, tolerant: bool) -> None:
     try:
         cgroup.join(run.pid, only_unified=True)
     except OSError as error:
-        if not tolerant or error.errno not in NOT_PERMITTED:
+        if not step.tolerant or error.errno not in NOT_PERMITTED:
             raise Error(f"cannot join the cgroup {cgroup.paths['']}", errno=error.errno or 0) from None
         # Not delegated to us: the container stays in our cgroup.
         path = cgroup.paths.pop("")
@@ -108,28 +119,22 @@ def cgroup_join(run: HostRun, *, tolerant: bool) -> None:
         run.state.save()
 
 
-def cgroup_devices(run: HostRun, *, rules: Sequence[Rule], tolerant: bool) -> None:
-    """Apply the device rules."""
-    set_devices(_cgroup(run), rules, tolerant=tolerant)
+@carries_out(CgroupDevices)
+def cgroup_devices(run: HostRun, step: CgroupDevices) -> None:
+    """Apply the rules of resources.devices."""
+    set_devices(_cgroup(run), step.rules, tolerant=step.tolerant)
 
 
-def cgroup_write(run: HostRun, *, controller: str, file: str, value: str, **options: str | bool) -> None:
+@carries_out(CgroupWrite)
+def cgroup_write(run: HostRun, step: CgroupWrite) -> None:
     """Set one limit."""
-    _cgroup(run).write(controller, file, value, **options)  # type: ignore[arg-type]
+    _cgroup(run).write(
+        step.controller, step.file, step.value, other_file=step.other_file, other_value=step.other_value,
+        optional=step.optional, defer=step.defer, resume=step.resume, verify=step.verify,
+    )  # fmt: skip
 
 
-def cgroup_check_memory(run: HostRun, *, limit: int, swap: int) -> None:
+@carries_out(CgroupCheckMemory)
+def cgroup_check_memory(run: HostRun, step: CgroupCheckMemory) -> None:
     """Refuse a limit below the current usage."""
-    _cgroup(run).check_memory(limit, swap)
-
-
-ACTIONS = {
-    "cgroup_check_memory": cgroup_check_memory,
-    "cgroup_cpuset": cgroup_cpuset,
-    "cgroup_create": cgroup_create,
-    "cgroup_devices": cgroup_devices,
-    "cgroup_join": cgroup_join,
-    "cgroup_open": cgroup_open,
-    "cgroup_own": cgroup_own,
-    "cgroup_write": cgroup_write,
-}
+    _cgroup(run).check_memory(step.limit, step.swap)

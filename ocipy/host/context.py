@@ -6,18 +6,36 @@ import posix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from typing import TypeVar
 
     from ocipy.cgroups.cgroup import Cgroup
     from ocipy.children.helper import Helper
     from ocipy.config.types import Config
     from ocipy.criu.client import Session
     from ocipy.linux.channel import Channel
-    from ocipy.plan.model import Onlooker, Options, Plan
+    from ocipy.plan.model import HostStep, Onlooker, Options, Plan
     from ocipy.state.state import State
     from ocipy.systemd.bus import Connection
 
     Triples = Sequence[tuple[int, int, int]]
+
+    Kind = TypeVar("Kind", bound=HostStep)
+    Action = Callable[["HostRun", Kind], None]
+
+
+# By kind of step, what carries it out: filled by the modules of this package when they are imported.
+ACTIONS: dict[type[HostStep], Callable[[HostRun, HostStep], None]] = {}
+
+
+def carries_out(kind: type[Kind]) -> Callable[[Action[Kind]], Action[Kind]]:
+    """Register the function as the one that carries out this kind of step."""
+
+    def register(action: Action[Kind]) -> Action[Kind]:
+        ACTIONS[kind] = action  # type: ignore[assignment]  # it is only called with steps of this kind
+        return action
+
+    return register
 
 
 class HostRun:

@@ -11,6 +11,7 @@ import posix
 
 from ocipy import log
 from ocipy.errors import Error
+from ocipy.host.context import carries_out
 from ocipy.init.devices import KINDS
 from ocipy.init.mounts import make_filesystem
 from ocipy.linux import _kernel, procfs
@@ -29,44 +30,48 @@ from ocipy.linux.constants import (
     SIGCHLD,
 )
 from ocipy.linux.text import lines_of, words_of
+from ocipy.plan.devices import DeviceFilesystem, DeviceMounts, DeviceNode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from ocipy.host.context import HostRun
 
     Triples = Sequence[tuple[int, int, int]]
 
 
-def device_filesystem(run: HostRun, *, nodes: int, label: str, joined: bool) -> None:
+@carries_out(DeviceFilesystem)
+def device_filesystem(run: HostRun, step: DeviceFilesystem) -> None:
     """Make the tmpfs for this many nodes. joined: the user namespace already exists, with its own maps."""
-    data = ("mode=755", f"nr_inodes={nodes + 1}", "nr_blocks=1")
-    run.device_directory = make_filesystem("tmpfs", "devices", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, (), data, label)
-    if joined:
+    data = ("mode=755", f"nr_inodes={step.nodes + 1}", "nr_blocks=1")
+    run.device_directory = make_filesystem(
+        "tmpfs", "devices", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, (), data, step.label
+    )
+    if step.joined:
         run.device_maps = _maps_of(run, run.fds["namespace/user"])
 
 
-def device_node(
-    run: HostRun, *, name: str, path: str, kind: str, major: int, minor: int, mode: int, uid: int, gid: int
-) -> None:
+@carries_out(DeviceNode)
+def device_node(run: HostRun, step: DeviceNode) -> None:
     """Make one node. uid, gid: on the host, or inside a joined user namespace."""
-    directory = run.device_directory
+    directory, uid, gid = run.device_directory, step.uid, step.gid
     if run.device_maps is not None:
         uids, gids = run.device_maps
-        uid, gid = _mapped(uid, uids, path), _mapped(gid, gids, path)
+        uid, gid = _mapped(uid, uids, step.path), _mapped(gid, gids, step.path)
     try:
-        posix.mknod(name, KINDS[kind] | 0o600, posix.makedev(major, minor), dir_fd=directory)
+        posix.mknod(step.name, KINDS[step.kind] | 0o600, posix.makedev(step.major, step.minor), dir_fd=directory)
     except PermissionError:
         return  # as in a container that may not make nodes itself: then the host's own is bound
-    _kernel.fchownat(directory, name, uid, gid, 0)
-    posix.chmod(name, mode, dir_fd=directory)
+    _kernel.fchownat(directory, step.name, uid, gid, 0)
+    posix.chmod(step.name, step.mode, dir_fd=directory)
 
 
-def device_mounts(run: HostRun, *, names: Sequence[str]) -> None:
+@carries_out(DeviceMounts)
+def device_mounts(run: HostRun, step: DeviceMounts) -> None:
     """Make a detached mount of each node."""
     directory, run.device_directory = run.device_directory, -1
-    made = [name for name in names if _is_there(directory, name)]
+    made = [name for name in step.names if _is_there(directory, name)]
     try:
         mounts = [_kernel.open_tree(directory, name, OPEN_TREE_CLONE) for name in made]
     except OSError as error:
@@ -158,10 +163,3 @@ def _mapped(number: int, triples: Triples, path: str) -> int:
             return outside + number - inside
     log.warning(f"{path}: the user namespace does not map its owner, id {number}")
     return 0
-
-
-ACTIONS: dict[str, Callable[..., None]] = {
-    "device_filesystem": device_filesystem,
-    "device_mounts": device_mounts,
-    "device_node": device_node,
-}

@@ -9,31 +9,23 @@ from ocipy import log
 from ocipy.children.interrupts import catch
 from ocipy.children.interrupts import check as check_interrupts
 from ocipy.errors import Error, refused
+from ocipy.host.context import carries_out
 from ocipy.init.hooks import GivenUp, outputs_of, run_hook
 from ocipy.linux import _kernel
 from ocipy.linux.channel import Closed
 from ocipy.linux.constants import O_APPEND, O_CLOEXEC, O_CREAT, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_WRONLY
-from ocipy.plan.hooks import ANNOTATIONS, output_path
+from ocipy.plan.hooks import ANNOTATIONS, HookOutput, KeepHook, RuntimeHook, output_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Any
 
     from ocipy.host.context import HostRun
     from ocipy.state.state import State
 
 
-def hook(
-    run: HostRun,
-    *,
-    kind: str,
-    index: int,
-    path: str,
-    args: Sequence[str] | None,
-    env: Sequence[str] | None,
-    timeout: int | None,
-) -> None:
+@carries_out(RuntimeHook)
+def hook(run: HostRun, step: RuntimeHook) -> None:
     """Run a prestart or createRuntime hook: in the bundle, with the runtime's environment if it has none. Raises Error.
 
     Its state says created, as in the specification's life cycle: these hooks follow step 2.
@@ -41,18 +33,19 @@ def hook(
     run.hooks_ran = True
     try:
         run_hook(
-            kind, index, path, args, env, timeout, run.state.for_hooks("created", run.pid),
-            directory=run.options.bundle, default_env=posix.environ, give_up=(run.interrupts, run.pidfd),
-            outputs=outputs_of(run.fds),
+            step.kind, step.index, step.path, step.args, step.env, step.timeout,
+            run.state.for_hooks("created", run.pid), directory=run.options.bundle, default_env=posix.environ,
+            give_up=(run.interrupts, run.pidfd), outputs=outputs_of(run.fds),
         )  # fmt: skip
     except GivenUp:
         check_interrupts(run.interrupts)
         raise Closed("the init process has ended") from None
 
 
-def hook_output(run: HostRun, *, name: str, path: str) -> None:
+@carries_out(HookOutput)
+def hook_output(run: HostRun, step: HookOutput) -> None:
     """Open the file that gets the standard output, or error, of all hooks; init inherits it for its hooks."""
-    run.fds["hook/" + name] = _open_output(path)
+    run.fds["hook/" + step.name] = _open_output(step.path)
 
 
 def _open_output(path: str) -> int:
@@ -74,24 +67,16 @@ def _open_output(path: str) -> int:
     return fd
 
 
-def keep_hook(
-    run: HostRun,
-    *,
-    kind: str,
-    index: int,
-    path: str,
-    args: Sequence[str] | None,
-    env: Sequence[str] | None,
-    timeout: int | None,
-) -> None:
+@carries_out(KeepHook)
+def keep_hook(run: HostRun, step: KeepHook) -> None:
     """Have start (poststart) or delete (poststop) run it, even if the bundle changes until then."""
     kept = {
-        "path": path,
-        "args": None if args is None else list(args),
-        "env": None if env is None else list(env),
-        "timeout": timeout,
+        "path": step.path,
+        "args": None if step.args is None else list(step.args),
+        "env": None if step.env is None else list(step.env),
+        "timeout": step.timeout,
     }
-    run.state.hooks.setdefault(kind, []).append(kept)
+    run.state.hooks.setdefault(step.kind, []).append(kept)
 
 
 def run_hooks(
@@ -171,6 +156,3 @@ def run_poststop(state: State) -> None:
         log.warning(f"{problem.line}: the poststop hooks were interrupted")
     finally:
         posix.close(interrupts)
-
-
-ACTIONS = {"hook": hook, "hook_output": hook_output, "keep_hook": keep_hook}

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 
 from ocipy.errors import Error
+from ocipy.host.context import carries_out
 from ocipy.linux import resctrl
 from ocipy.linux.files import exists, read_file
+from ocipy.plan.intel_rdt import RdtGroup, RdtJoin, RdtKeep, RdtMonitoring, RdtSchema
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from ocipy.host.context import HostRun
     from ocipy.state.state import RdtGroups
@@ -30,19 +32,20 @@ def top_of_resctrl() -> str:
     return top
 
 
-def rdt_group(run: HostRun, *, name: str, make: bool) -> None:
+@carries_out(RdtGroup)
+def rdt_group(run: HostRun, step: RdtGroup) -> None:
     """Find the class of service, or make it. name: "/" for the default class."""
     top = top_of_resctrl()
-    path = top if name == "/" else top + "/" + name
+    path = top if step.name == "/" else top + "/" + step.name
     groups: RdtGroups = {"group": path, "monitoring": "", "remove": []}
     run.state.rdt = groups
     # What a failure undoes, even if it would stay after a successful create.
     run.rdt_made = groups["remove"]
     made = False
     if not exists(path):
-        if not make:
+        if not step.make:
             hint = "create it beforehand, or give it a schema, with which ocipy creates it"
-            raise Error(f"the class of service {name} is missing", hint=hint)
+            raise Error(f"the class of service {step.name} is missing", hint=hint)
         made = _make(run, path, "num_closids: the processor has no more classes of service")
     if not made and not resctrl.is_group(path):
         raise Error(f"{path} is not a class of service")
@@ -66,12 +69,13 @@ def _make(run: HostRun, path: str, none_left: str) -> bool:
     return False
 
 
-def rdt_schema(run: HostRun, *, line: str, compared: bool) -> None:
+@carries_out(RdtSchema)
+def rdt_schema(run: HostRun, step: RdtSchema) -> None:
     """Write one line of the schemata. compared: an existing class of service must agree with it."""
     assert run.state.rdt is not None
     assert run.rdt_class is not None
     top, made = run.rdt_class
-    write_schema(run.state.rdt["group"], top, line, compared=compared and not made)
+    write_schema(run.state.rdt["group"], top, step.line, compared=step.compared and not made)
 
 
 def write_schema(group: str, top: str, line: str, *, compared: bool = False) -> None:
@@ -88,11 +92,12 @@ def write_schema(group: str, top: str, line: str, *, compared: bool = False) -> 
         raise Error(f"the schema {line} is refused", errno=error.errno or 0, hint=resctrl.reason(top)) from None
 
 
-def rdt_monitoring(run: HostRun, *, name: str) -> None:
+@carries_out(RdtMonitoring)
+def rdt_monitoring(run: HostRun, step: RdtMonitoring) -> None:
     """Make the container's monitoring group below its class of service."""
     groups = run.state.rdt
     assert groups is not None
-    path = f"{groups['group']}/{resctrl.MONITORING}/{name}"
+    path = f"{groups['group']}/{resctrl.MONITORING}/{step.name}"
     if not exists(groups["group"] + "/" + resctrl.MONITORING):
         raise Error("this resctrl filesystem has no monitoring groups", hint="the processor cannot monitor")
     if not _make(run, path, "num_rmids: the processor has no more monitoring groups"):
@@ -100,7 +105,8 @@ def rdt_monitoring(run: HostRun, *, name: str) -> None:
     groups["monitoring"] = path
 
 
-def rdt_join(run: HostRun) -> None:
+@carries_out(RdtJoin)
+def rdt_join(run: HostRun, step: RdtJoin) -> None:
     """Put the process into its groups: first the class of service, which contains its monitoring group."""
     groups = run.state.rdt
     if groups is None:  # made by an older release
@@ -113,7 +119,8 @@ def rdt_join(run: HostRun) -> None:
                 raise Error(f"cannot put the process into {group}", errno=error.errno or 0) from None
 
 
-def rdt_keep(run: HostRun) -> None:
+@carries_out(RdtKeep)
+def rdt_keep(run: HostRun, step: RdtKeep) -> None:
     """Keep the class of service that the config names when the container is deleted."""
     groups = run.state.rdt
     assert groups is not None
@@ -130,12 +137,3 @@ def remove(paths: Sequence[str]) -> None:
             resctrl.remove_group(path)
         except OSError as error:
             raise Error(f"cannot remove {path}", pointer=POINTER, errno=error.errno or 0) from None
-
-
-ACTIONS: dict[str, Callable[..., None]] = {
-    "rdt_group": rdt_group,
-    "rdt_join": rdt_join,
-    "rdt_keep": rdt_keep,
-    "rdt_monitoring": rdt_monitoring,
-    "rdt_schema": rdt_schema,
-}

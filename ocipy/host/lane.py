@@ -10,30 +10,25 @@ import posix
 from ocipy import log
 from ocipy.children import interrupts
 from ocipy.errors import Error, refused
+from ocipy.host.context import ACTIONS, carries_out
 from ocipy.host.report import GLANCE_MS
+from ocipy.init.context import ACTIONS as INIT_ACTIONS
 from ocipy.init.lane import load
 from ocipy.linux import _kernel, procfs
 from ocipy.linux.channel import Closed
 from ocipy.linux.constants import (
     O_CLOEXEC,
     O_DIRECTORY,
-    O_NOFOLLOW,
     O_PATH,
-    O_RDWR,
     POLLIN,
-    S_IFLNK,
-    S_IFMT,
-    S_IFREG,
     SIGKILL,
 )
-from ocipy.linux.files import write_file
 from ocipy.phases import is_timed, phase
-from ocipy.state.state import FIFO, FIFO_NEW, REPORT, pidfd_inode_of, process_start
+from ocipy.plan.lane import Adopt, GiveProcfs, PrivateProcfs, SaveState, TellInit, WaitForInit
+from ocipy.state.state import pidfd_inode_of, process_start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ocipy.host.context import HostRun
     from ocipy.linux.channel import Channel
     from ocipy.plan.model import Step
@@ -44,27 +39,17 @@ LONGEST_NAME = 64  # of a terminal: "/dev/pts/N"
 DEAD_INIT_PATIENCE_MS = 2000
 
 
-def fifo(run: HostRun) -> None:
-    """Make the FIFO at which init waits, and the one by which start learns how the exec went (init/fifo.py).
-
-    Opened here, for reading and writing: init might lack the permission to open them, and such a descriptor neither
-    blocks nor sees end of file (fifo(7)).
-    """
-    for name, file in (("fifo", FIFO_NEW), ("report", REPORT)):
-        path = run.state.directory + "/" + file
-        posix.mkfifo(path, 0o600)
-        run.fds[name] = posix.open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC)
-
-
-def private_procfs(run: HostRun, *, sysctl: bool) -> None:
+@carries_out(PrivateProcfs)
+def private_procfs(run: HostRun, step: PrivateProcfs) -> None:
     """Make our own procfs before anything of the container's is mounted (CVE-2025-52881)."""
     run.fds["procfs"] = procfs.open_private(subset_pid=True)
-    if sysctl:
+    if step.sysctl:
         # With /proc/sys it is the dangerous kind to leak: init closes it after the last sysctl.
         run.fds["procfs/sysctl"] = procfs.open_private(subset_pid=False)
 
 
-def give_procfs(run: HostRun, *, whole: bool) -> None:
+@carries_out(GiveProcfs)
+def give_procfs(run: HostRun, step: GiveProcfs) -> None:
     """Send a process that has joined a pid namespace its own directory of /proc: others in there may look at what it
     holds (CVE-2016-9962), and from a whole procfs of our pid namespace a path leads to the host's root.
 
@@ -73,14 +58,15 @@ def give_procfs(run: HostRun, *, whole: bool) -> None:
     try:
         fd = procfs.clone_of(run.pid)
     except OSError:
-        if not whole:
+        if not step.whole:
             raise
         fd = posix.open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC)
     channel_of(run).send("procfs", fd=fd)
     posix.close(fd)
 
 
-def adopt(run: HostRun) -> None:
+@carries_out(Adopt)
+def adopt(run: HostRun, step: Adopt) -> None:
     """Learn the pid of the init process from the stage before it, and reap the stage.
 
     Only our own child is accepted (the stage has made it one by CLONE_PARENT): later steps change the limits of this
@@ -110,7 +96,8 @@ def _is_our_child(pid: int) -> bool:
     return True
 
 
-def save_state(run: HostRun) -> None:
+@carries_out(SaveState)
+def save_state(run: HostRun, step: SaveState) -> None:
     """Write the state before init may continue, so that a killed create leaves nothing that delete cannot find."""
     run.state.pid = run.pid
     run.state.start_time = process_start(run.pid)
@@ -119,16 +106,18 @@ def save_state(run: HostRun) -> None:
     run.state.save()
 
 
-def tell(run: HostRun, *, barrier: str, hooks: bool = False) -> None:
+@carries_out(TellInit)
+def tell(run: HostRun, step: TellInit) -> None:
     """Let the init lane, which waits for this barrier, continue. hooks: it runs hooks next."""
-    if hooks:
+    if step.hooks:
         run.hooks_ran = True
-    channel_of(run).send(barrier)
+    channel_of(run).send(step.barrier)
 
 
-def wait(run: HostRun, *, barrier: str) -> None:
+@carries_out(WaitForInit)
+def wait(run: HostRun, step: WaitForInit) -> None:
     """Wait for the init lane."""
-    wait_for(run, barrier)
+    wait_for(run, step.barrier)
 
 
 def wait_for(run: HostRun, barrier: str) -> dict[str, object]:
@@ -174,81 +163,11 @@ def channel_of(run: HostRun) -> Channel:
     return run.channel
 
 
-def created(run: HostRun) -> None:
-    """Declare the container created, by a rename. From here on only init holds what it was given."""
-    posix.rename(run.state.directory + "/" + FIFO_NEW, run.state.directory + "/" + FIFO)
-    try:
-        channel_of(run).send("created")
-    except Closed:
-        pass  # it has been killed meanwhile, which could as well happen a moment later
-    run.let_go()
-
-
-def check_pid_file(path: str) -> None:
-    """Check that a pid file does not replace a device, pipe or directory. Raises Error."""
-    try:
-        kind = posix.lstat(path).st_mode & S_IFMT
-    except OSError:  # it does not exist, or writing it will fail
-        return
-    if kind not in (S_IFREG, S_IFLNK):
-        raise Error("the pid file is not a regular file", pointer=path, hint="it would be replaced")
-
-
-def pid_file(run: HostRun, *, path: str) -> None:
-    """Write the pid, without a newline: containerd parses the whole content as a number."""
-    try:
-        write_file(path, str(run.pid).encode(), 0o644)
-    except OSError as error:
-        raise Error("cannot write the pid file", pointer=path, errno=error.errno or 0) from None
-
-
-ACTIONS: dict[str, Callable[..., None]] = {
-    "adopt": adopt,
-    "created": created,
-    "fifo": fifo,
-    "give_procfs": give_procfs,
-    "pid_file": pid_file,
-    "private_procfs": private_procfs,
-    "save_state": save_state,
-    "tell": tell,
-    "wait": wait,
-}
-
-# The modules of this package that carry out the other actions.
-PLACES = {
-    "cgroup": (
-        "cgroup_check_memory", "cgroup_cpuset", "cgroup_create", "cgroup_devices", "cgroup_join", "cgroup_open",
-        "cgroup_own", "cgroup_write",
-    ),
-    "terminal": ("send_console",),
-    "devices": ("device_filesystem", "device_mounts", "device_node"),
-    "exec_join": ("clone_joining", "exec_cgroup", "exec_cgroup_join", "executed", "open_root", "report_pipe"),
-    "hooks": ("hook", "hook_output", "keep_hook"),
-    "intel_rdt": ("rdt_group", "rdt_join", "rdt_keep", "rdt_monitoring", "rdt_schema"),
-    "process": ("final_affinity", "initial_affinity", "oom_score_adj", "reset_affinity"),
-    "rlimits": ("raise_rlimit", "rlimit"),
-    "namespace_contents": ("time_offsets", "net_devices"),
-    "namespaces": ("open_namespace", "clone", "clone_stage", "uid_map", "gid_map"),
-    "notify": ("notify_directory",),
-    "pidfd_socket": ("send_pidfd",),
-    "pid_namespace": ("adopt_init",),
-    "restore": (
-        "restore_criu", "restore_join", "restore_loopback", "restore_mount_points", "restore_namespaces",
-        "restore_processes", "restored", "restoring",
-    ),
-    "seccomp": ("seccomp_filter", "seccomp_listener"),
-    "shared_namespace": ("not_our_namespace",),
-    "sysctl": ("host_sysctl",),
-    "systemd": ("systemd_join", "systemd_properties", "systemd_scope", "systemd_unit"),
-    "mounts": ("bind_rootfs", "idmap_join", "idmap_source", "open_mount_source", "open_rootfs"),
-}  # fmt: skip
-
-
 def carry_out(run: HostRun) -> None:
     """Carry out the host lane. Raises Error with the pointer of the step that failed; the caller undoes the steps."""
     with phase("import the steps' modules"):
-        load(run.plan.host, "ocipy.host", PLACES, ACTIONS)
-        load(run.plan.init)
+        load(run.plan.host, "ocipy.host", ACTIONS)
+        load(run.plan.init, "ocipy.init", INIT_ACTIONS)
     if is_timed():
         from ocipy.tracing.trace import running
 
@@ -261,7 +180,7 @@ def carry_out(run: HostRun) -> None:
     onlooker = run.onlooker
     try:
         for step in run.plan.host if onlooker is None else onlooker.host_lane(run):
-            ACTIONS[step.action](run, **step.args)
+            ACTIONS[type(step)](run, step)
     except Closed:
         raise _end_of_init(run, step) from None
     except OSError as error:
@@ -290,7 +209,7 @@ def _last_word(run: HostRun) -> Error | None:
 
 def _error_of_init(run: HostRun, error: OSError, step: Step | None) -> Error:
     """Return init's last message, or else that the kernel refused this step."""
-    name, pointer = ("carry_out", "") if step is None else (step.name, step.pointer)
+    name, pointer = ("carry_out", "") if step is None else (step.title, step.pointer)
     try:
         word = _last_word(run)
     except OSError:

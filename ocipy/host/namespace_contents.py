@@ -8,19 +8,20 @@ import posix
 from ocipy import log
 from ocipy.children.helper import Helper
 from ocipy.errors import Error
+from ocipy.host.context import carries_out
 from ocipy.linux import _kernel
 from ocipy.linux.constants import O_CLOEXEC, O_RDONLY
+from ocipy.plan.namespace_contents import NetDevices, TimeOffsets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ocipy.host.context import HostRun
 
 
-def time_offsets(run: HostRun, *, offsets: Sequence[tuple[str, int, int]]) -> None:
+@carries_out(TimeOffsets)
+def time_offsets(run: HostRun, step: TimeOffsets) -> None:
     """Shift the clocks in the time namespace of init's children. offsets: (clock, seconds, nanoseconds)."""
-    text = "".join(f"{clock} {seconds} {nanoseconds}\n" for clock, seconds, nanoseconds in offsets)
+    text = "".join(f"{clock} {seconds} {nanoseconds}\n" for clock, seconds, nanoseconds in step.offsets)
     fd, run.timens_offsets = run.timens_offsets, -1
     try:
         posix.write(fd, text.encode())  # all lines in one write, as the kernel requires
@@ -35,7 +36,8 @@ def time_offsets(run: HostRun, *, offsets: Sequence[tuple[str, int, int]]) -> No
         posix.close(fd)
 
 
-def net_devices(run: HostRun, *, devices: Sequence[tuple[str, str]]) -> None:
+@carries_out(NetDevices)
+def net_devices(run: HostRun, step: NetDevices) -> None:
     """Move network devices of the host into the container's network namespace. devices: (name here, name there).
 
     The child that moves them moves them back if this create fails or is killed (runtime.md, Errors), before the
@@ -46,7 +48,7 @@ def net_devices(run: HostRun, *, devices: Sequence[tuple[str, str]]) -> None:
         run.lender = Helper("ocipy.host.network_devices", hint="this needs the Python package pyroute2")
     finally:
         posix.close(namespace)
-    request = {"namespace": namespace, "devices": [list(device) for device in devices]}
+    request = {"namespace": namespace, "devices": [list(device) for device in step.devices]}
     run.lender.ask(_kernel.json_dumps(request), run.interrupts)
 
 
@@ -59,6 +61,3 @@ def take_back(lender: Helper) -> None:
         log.warning(error.line)
     finally:
         lender.close()
-
-
-ACTIONS = {"time_offsets": time_offsets, "net_devices": net_devices}

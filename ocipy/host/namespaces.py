@@ -7,6 +7,7 @@ import posix
 
 from ocipy.errors import Error
 from ocipy.host import cgroup
+from ocipy.host.context import carries_out
 from ocipy.init.context import Init
 from ocipy.init.lane import become_init
 from ocipy.init.namespaces import not_made
@@ -15,7 +16,7 @@ from ocipy.linux.constants import CLONE_PIDFD, O_CLOEXEC, O_NONBLOCK, O_RDONLY, 
 from ocipy.linux.procfs import open_file as open_proc
 from ocipy.linux.procfs import write as write_proc
 from ocipy.linux.text import shown, words_of
-from ocipy.plan.namespaces import FLAGS, flags_of
+from ocipy.plan.namespaces import FLAGS, Clone, CloneStage, GidMap, OpenNamespace, UidMap, flags_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,38 +29,40 @@ HELPERS = {"uid_map": "newuidmap", "gid_map": "newgidmap"}
 HELPER_DIRECTORIES = ("/usr/bin", "/usr/local/bin", "/bin", "/usr/sbin", "/sbin")
 
 
-def open_namespace(run: HostRun, *, kind: str, path: str) -> None:
+@carries_out(OpenNamespace)
+def open_namespace(run: HostRun, step: OpenNamespace) -> None:
     """Open the namespace file and check its kind (spec: MUST generate an error)."""
     try:
-        fd = posix.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        fd = posix.open(step.path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     except OSError as error:
         hint = ""
         if error.errno == errno.ENOENT:
             hint = "the process that it belonged to may have exited"
         elif error.errno == errno.EACCES:
             hint = "opening a process's namespace needs the privilege to trace it: CAP_SYS_PTRACE, or the same user"
-        raise Error(f"cannot open the {kind} namespace {path}", errno=error.errno or 0, hint=hint) from None
+        raise Error(f"cannot open the {step.kind} namespace {step.path}", errno=error.errno or 0, hint=hint) from None
     try:
         actual = _kernel.ns_type(fd)
     except OSError:
         actual = 0
-    if actual != FLAGS[kind]:
+    if actual != FLAGS[step.kind]:
         posix.close(fd)
         found = next((name for name, flag in FLAGS.items() if flag == actual), "")
         what = f"is a {found} namespace" if found else "is not a namespace"
-        raise Error(f"cannot join {path} as {kind} namespace: it {what}")
-    run.fds["namespace/" + kind] = fd
+        raise Error(f"cannot join {step.path} as {step.kind} namespace: it {what}")
+    run.fds["namespace/" + step.kind] = fd
 
 
-def clone(run: HostRun, *, kinds: Sequence[str], into_cgroup: bool) -> None:
+@carries_out(Clone)
+def clone(run: HostRun, step: Clone) -> None:
     """Make the init process by one clone3(2)."""
-    flags = CLONE_PIDFD | flags_of(kinds)
+    flags = CLONE_PIDFD | flags_of(step.kinds)
     ours, theirs = channel.pair()
     init = _init(run, theirs)  # before the clone: in the child only become_init handles errors
     try:
-        pid, pidfd = cgroup.clone_into(run, flags, SIGCHLD, required=into_cgroup)
+        pid, pidfd = cgroup.clone_into(run, flags, SIGCHLD, required=step.into_cgroup)
     except OSError as error:
-        raise not_made(kinds, error) from None
+        raise not_made(step.kinds, error) from None
     if pid == 0:
         become_init(run.plan, init)
     posix.close(theirs.fd)
@@ -78,17 +81,8 @@ def _init(run: HostRun, theirs: Channel) -> Init:
     )
 
 
-def clone_stage(
-    run: HostRun,
-    *,
-    joined: Sequence[tuple[str, str]],
-    drop_groups: bool,
-    user: bool,
-    unshared: Sequence[str],
-    forks: bool,
-    watched: bool,
-    clocks: bool,
-) -> None:
+@carries_out(CloneStage)
+def clone_stage(run: HostRun, step: CloneStage) -> None:
     """Make a process that joins and unshares. It becomes the init process, or its child does (pid and time)."""
     from ocipy.init.stage import run_stage
 
@@ -96,26 +90,28 @@ def clone_stage(
     init = _init(run, theirs)
     pid, pidfd = cgroup.clone_into(run, CLONE_PIDFD, SIGCHLD, required=False)
     if pid == 0:
-        run_stage(run.plan, init, joined, drop_groups, user, unshared, forks, watched)
+        run_stage(run.plan, init, step.joined, step.drop_groups, step.user, step.unshared, step.forks, step.watched)
     posix.close(theirs.fd)
     run.channel = ours
     run.pid, run.pidfd = pid, pidfd
-    run.stage = pid if forks else 0
-    if clocks:
+    run.stage = pid if step.forks else 0
+    if step.clocks:
         # While the stage is dumpable, and its files are ours: later an unprivileged user cannot open it (proc(5)).
         run.timens_offsets = open_proc(run.fds["procfs"], f"{pid}/timens_offsets", O_WRONLY)
 
 
-def uid_map(run: HostRun, *, mappings: Sequence[tuple[int, int, int]], by_helper: bool) -> None:
+@carries_out(UidMap)
+def uid_map(run: HostRun, step: UidMap) -> None:
     """Write /proc/PID/uid_map, or have newuidmap do it."""
-    _write_map(run, "uid_map", mappings, by_helper)
+    _write_map(run, "uid_map", step.mappings, step.by_helper)
 
 
-def gid_map(run: HostRun, *, mappings: Sequence[tuple[int, int, int]], by_helper: bool, deny_setgroups: bool) -> None:
+@carries_out(GidMap)
+def gid_map(run: HostRun, step: GidMap) -> None:
     """Write /proc/PID/gid_map, or have newgidmap do it."""
-    if deny_setgroups:
+    if step.deny_setgroups:
         write_proc(run.fds["procfs"], f"{run.pid}/setgroups", b"deny")
-    _write_map(run, "gid_map", mappings, by_helper)
+    _write_map(run, "gid_map", step.mappings, step.by_helper)
 
 
 def _write_map(run: HostRun, name: str, mappings: Sequence[tuple[int, int, int]], by_helper: bool) -> None:
@@ -178,12 +174,3 @@ def _run_helper(name: str, pid: int, mappings: Sequence[tuple[int, int, int]], i
             f"{name} cannot map {' '.join(arguments[2:])}: {reason}",
             hint=f"the ids must be assigned to the user in {file}, and {name} must be setuid root",
         )
-
-
-ACTIONS = {
-    "open_namespace": open_namespace,
-    "clone": clone,
-    "clone_stage": clone_stage,
-    "uid_map": uid_map,
-    "gid_map": gid_map,
-}

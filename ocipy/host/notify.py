@@ -10,11 +10,12 @@ import posix
 
 from ocipy import log
 from ocipy.children.interrupts import check as check_interrupts
+from ocipy.host.context import carries_out
 from ocipy.launcher.python import complete_start
 from ocipy.linux import _kernel
 from ocipy.linux.constants import O_CLOEXEC, O_DIRECTORY, O_PATH, POLLHUP, POLLIN
 from ocipy.linux.files import exists
-from ocipy.plan.notify import DIRECTORY, SOCKET
+from ocipy.plan.notify import DIRECTORY, SOCKET, NotifyDirectory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ LONGEST_MESSAGE = 4096
 BARRIER_PATIENCE_MS = 30_000
 
 
-def notify_directory(run: HostRun) -> None:
+@carries_out(NotifyDirectory)
+def notify_directory(run: HostRun, step: NotifyDirectory) -> None:
     """Make the directory to mount. Raises OSError."""
     path = f"{run.state.directory}/{DIRECTORY}"
     posix.mkdir(path)
@@ -139,6 +141,3 @@ def listen(state: State) -> Notifier | None:
     """Return the container's notifier, None if create had no service manager. Call this before the start."""
     manager = posix.environ.get(b"NOTIFY_SOCKET")
     return Notifier(state, manager) if manager and exists(f"{state.directory}/{DIRECTORY}") else None
-
-
-ACTIONS = {"notify_directory": notify_directory}

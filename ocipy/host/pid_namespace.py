@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from ocipy.host.context import carries_out
 from ocipy.host.lane import adopt
+from ocipy.plan.lane import Adopt
+from ocipy.plan.pid_namespace import AdoptInit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ocipy.host.context import HostRun
 
 
-def adopt_init(run: HostRun) -> None:
+@carries_out(AdoptInit)
+def adopt_init(run: HostRun, step: AdoptInit) -> None:
     """Continue with the child that init has forked in the pid namespace, and reap init."""
     run.stage = run.pid
-    adopt(run)
-
-
-ACTIONS: dict[str, Callable[..., None]] = {"adopt_init": adopt_init}
+    adopt(run, Adopt())

@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import os
 import posix
-from collections.abc import Callable
 
 from ocipy.cgroups.layout import probe
 from ocipy.children import once
@@ -19,7 +18,7 @@ from ocipy.criu.client import FIRST_FD, Session
 from ocipy.criu.directory import DESCRIPTORS, open_directory
 from ocipy.criu.images import check_pages
 from ocipy.errors import Error
-from ocipy.host.context import HostRun
+from ocipy.host.context import HostRun, carries_out
 from ocipy.host.lane import save_state
 from ocipy.init.context import Init
 from ocipy.init.mounts import bind, copy_symlink, open_target, set_attributes, set_recursive
@@ -46,13 +45,26 @@ from ocipy.linux.files import read_file, write_file
 from ocipy.linux.text import decode, lines_of
 from ocipy.plan import checkpoint as plan
 from ocipy.plan.checkpoint import RestoreFacts
+from ocipy.plan.lane import SaveState
+from ocipy.plan.masks import Mask
 from ocipy.plan.model import Plan, Step
+from ocipy.plan.mount_options import NewMount
+from ocipy.plan.mounts import Bind, CopySymlink
+from ocipy.plan.restore import (
+    BeginRestore,
+    RestoreCriu,
+    Restored,
+    RestoreJoin,
+    RestoreLoopback,
+    RestoreMountPoints,
+    RestoreNamespaces,
+    RestoreProcesses,
+)
+from ocipy.plan.rootfs import RootReadonly
 from ocipy.state.state import FIFO_NEW, now
 
 ROOT = "criu-root"
 FAILED = "criu cannot restore the container"
-# Steps of create that mount something, each with a destination.
-MOUNTS = ("bind", "copy_symlink", "mount", "mount_classic", "mount_procfs")
 
 
 class Restoring:
@@ -89,13 +101,15 @@ def _session(run: HostRun) -> Session:
     return run.criu
 
 
-def restoring(run: HostRun) -> None:
+@carries_out(BeginRestore)
+def restoring(run: HostRun, step: BeginRestore) -> None:
     """Mark the container as being created, until restored; and make a place for its root."""
     write_file(run.state.directory + "/" + FIFO_NEW, b"")
     posix.mkdir(run.state.directory + "/" + ROOT, 0o700)
 
 
-def restore_mount_points(run: HostRun) -> None:
+@carries_out(RestoreMountPoints)
+def restore_mount_points(run: HostRun, step: RestoreMountPoints) -> None:
     """Make the missing mount points, as create does: criu mounts on existing ones only."""
     answer = once.in_child("making the mount points", lambda: _make_mount_points(run), interrupts=run.interrupts)
     restoring_of(run).mount_points = _kernel.json_loads(answer)
@@ -117,9 +131,11 @@ def _make_mount_points(run: HostRun) -> bytes:
     places: dict[str, str] = {}
     filesystems: list[str] = []
     for step in restoring_of(run).made.init:
-        destination = step.args.get("destination", "")
+        if not isinstance(step, Bind | NewMount):
+            continue
+        destination = step.destination
         # What is on another filesystem is restored with it, or exists already.
-        if step.action not in MOUNTS or any(destination.startswith(place + "/") for place in filesystems):
+        if any(destination.startswith(place + "/") for place in filesystems):
             continue
         try:
             places[destination] = _make_mount_point(init, step)
@@ -128,25 +144,27 @@ def _make_mount_points(run: HostRun) -> bytes:
         except Error as error:
             error.pointer = error.pointer or step.pointer
             raise
-        if step.action not in plan.BINDS:
+        if isinstance(step, NewMount):
             filesystems.append(destination)
     return _kernel.json_dumps(places)
 
 
-def _make_mount_point(init: Init, step: Step) -> str:
+def _make_mount_point(init: Init, step: Bind | NewMount) -> str:
     """Make one, and bind the source on it if other mount points may be in it. Return its path in the root."""
-    destination = step.args["destination"]
-    if step.action not in plan.BINDS:
-        target = open_target(init, destination, step.args["fstype"])
+    if isinstance(step, NewMount):
+        target = open_target(init, step.destination, step.fstype)
     else:
         # Sources opened by the host and attributes are not needed here: criu mounts it again.
-        plain = dict.fromkeys(("attr_set", "attr_clear", "attr_implicit", "recursive_set", "recursive_clear"), 0)
-        arguments = {**step.args, **plain, "name": "", "propagation": ()}
-        if step.action == "copy_symlink":
-            copy_symlink(init, **arguments)
+        plain = type(step)(
+            step.pointer, destination=step.destination, source=step.source, name="", recursive=step.recursive,
+            source_nofollow=step.source_nofollow, target_nofollow=step.target_nofollow, attr_set=0, attr_clear=0,
+            attr_implicit=0, propagation=(), recursive_set=0, recursive_clear=0,
+        )  # fmt: skip
+        if isinstance(plain, CopySymlink):
+            copy_symlink(init, plain)
         else:
-            bind(init, **arguments)
-        target = open_below(init.rootfs, destination)
+            bind(init, plain)
+        target = open_below(init.rootfs, step.destination)
     place = procfs.path_of(init.proc, target).removeprefix(init.root_path)
     posix.close(target)
     return place or "/"
@@ -162,7 +180,8 @@ def _own_mounts(rootfs: str, place: str) -> None:
     posix.close(tree)
 
 
-def restore_criu(run: HostRun) -> None:
+@carries_out(RestoreCriu)
+def restore_criu(run: HostRun, step: RestoreCriu) -> None:
     """Start criu in its mount namespace, with the descriptors of the joined namespaces and the container's streams.
 
     criu mounts below its directories, which the kernel refuses in those of another mount namespace (mount(2), EINVAL).
@@ -190,7 +209,8 @@ def restore_criu(run: HostRun) -> None:
         posix.close(theirs)
 
 
-def restore_join(run: HostRun) -> None:
+@carries_out(RestoreJoin)
+def restore_join(run: HostRun, step: RestoreJoin) -> None:
     """Move criu into the cgroup: the restored processes are there from the beginning."""
     if run.cgroup is None:
         return
@@ -200,17 +220,19 @@ def restore_join(run: HostRun) -> None:
         raise Error("cannot join the cgroup", errno=error.errno or 0) from None
 
 
-def restore_namespaces(run: HostRun) -> None:
+@carries_out(RestoreNamespaces)
+def restore_namespaces(run: HostRun, step: RestoreNamespaces) -> None:
     """Ask criu to restore, and continue once the namespaces exist, with a first process that is not running yet."""
     shared = restoring_of(run)
     options = plan.restore_options(run.config, shared.made, shared.flags, _facts(run))
     options |= dict(zip(("images_dir_fd", "work_dir_fd"), shared.directories, strict=False))
     _session(run).send({"type": messages.RESTORE, "opts": options})
     _serve(run, until="setup-namespaces")
-    save_state(run)  # from here on delete must find a process
+    save_state(run, SaveState())  # from here on delete must find a process
 
 
-def restore_loopback(run: HostRun) -> None:
+@carries_out(RestoreLoopback)
+def restore_loopback(run: HostRun, step: RestoreLoopback) -> None:
     """Bring lo up, as init does at create."""
     once.in_child("bringing the loopback interface up", lambda: _bring_up(run.pidfd), interrupts=run.interrupts)
 
@@ -248,7 +270,8 @@ def _cgroups_of(pid: int) -> list[tuple[str, str]]:
     return [(controllers, path) for _, controllers, path in (line.split(":", 2) for line in lines)]
 
 
-def restore_processes(run: HostRun) -> None:
+@carries_out(RestoreProcesses)
+def restore_processes(run: HostRun, step: RestoreProcesses) -> None:
     """Let criu continue to the end."""
     session = _session(run)
     session.send({"type": messages.NOTIFY, "notify_success": True})
@@ -288,7 +311,7 @@ def _take_process(run: HostRun, pid: int, script: str) -> None:
         run.pidfd = _kernel.pidfd_open(pid, 0)
         run.pid = pid
     if script == "post-restore":
-        save_state(run)
+        save_state(run, SaveState())
         once.in_child("setting the flags of the mounts", lambda: _renew_attributes(run), interrupts=run.interrupts)
 
 
@@ -301,12 +324,12 @@ def _renew_attributes(run: HostRun) -> bytes:
     _kernel.setns(run.pidfd, CLONE_NEWNS)
     root = posix.open("/", O_PATH | O_DIRECTORY | O_CLOEXEC)
     for step in restoring_of(run).made.init:
-        if step.action == "bind":
-            _renew(root, step, step.args["destination"], step.args["attr_set"], step.args["attr_clear"])
-        elif step.action == "root_readonly":
+        if type(step) is Bind:
+            _renew(root, step, step.destination, step.attr_set, step.attr_clear)
+        elif isinstance(step, RootReadonly):
             _renew(root, step, "/", MOUNT_ATTR_RDONLY, 0)
-        elif step.action == "mask":
-            _renew(root, step, step.args["path"], MOUNT_ATTR_RDONLY, 0)
+        elif isinstance(step, Mask):
+            _renew(root, step, step.path, MOUNT_ATTR_RDONLY, 0)
     return b""
 
 
@@ -316,10 +339,10 @@ def _renew(root: int, step: Step, path: str, attr_set: int, attr_clear: int) -> 
         target = open_below(root, path)
     except OSError:
         return
-    recursive = (step.args.get("recursive_set", 0), step.args.get("recursive_clear", 0))
     try:
         set_attributes(target, attr_set, attr_clear, 0, path)
-        set_recursive(target, *recursive)
+        if isinstance(step, Bind):
+            set_recursive(target, step.recursive_set, step.recursive_clear)
     except (OSError, Error) as error:
         if error.errno != errno.EINVAL:
             raise Error(f"cannot set the flags of {path}", pointer=step.pointer, errno=error.errno or 0) from None
@@ -337,10 +360,11 @@ def _take_master(run: HostRun, fds: list[int], script: str) -> None:
             posix.close(fd)
 
 
-def restored(run: HostRun) -> None:
+@carries_out(Restored)
+def restored(run: HostRun, step: Restored) -> None:
     """Record that the container is running."""
     run.state.created = now()
-    save_state(run)
+    save_state(run, SaveState())
     posix.rmdir(run.state.directory + "/" + ROOT)
     posix.unlink(run.state.directory + "/" + FIFO_NEW)
     run.let_go()
@@ -362,15 +386,3 @@ def read_descriptors(image_path: str) -> list[str]:
     if not isinstance(found, list) or not all(isinstance(name, str) for name in found) or len(found) > 3:
         raise Error("the file is not what checkpoint writes", pointer=path)
     return found
-
-
-ACTIONS: dict[str, Callable[..., None]] = {
-    "restore_criu": restore_criu,
-    "restore_join": restore_join,
-    "restore_loopback": restore_loopback,
-    "restore_mount_points": restore_mount_points,
-    "restore_namespaces": restore_namespaces,
-    "restore_processes": restore_processes,
-    "restored": restored,
-    "restoring": restoring,
-}

@@ -5,18 +5,19 @@ from __future__ import annotations
 import errno
 
 from ocipy.errors import Error
+from ocipy.host.context import carries_out
 from ocipy.linux import _kernel
+from ocipy.plan.rlimits import RaiseRlimit, Rlimit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ocipy.host.context import HostRun
 
 
-def rlimit(run: HostRun, *, name: str, resource: int, soft: int, hard: int) -> None:
+@carries_out(Rlimit)
+def rlimit(run: HostRun, step: Rlimit) -> None:
     """prlimit(2). 2**64 - 1 means unlimited."""
-    set_rlimit(run.pid, name, resource, soft, hard)
+    set_rlimit(run.pid, step.name, step.resource, step.soft, step.hard)
 
 
 def set_rlimit(pid: int, name: str, resource: int, soft: int, hard: int) -> None:
@@ -37,11 +38,12 @@ def set_rlimit(pid: int, name: str, resource: int, soft: int, hard: int) -> None
         raise Error(f"cannot set {name} to {soft}:{hard}", errno=error.errno or 0, hint=hint) from None
 
 
-def raise_rlimit(run: HostRun, *, name: str, resource: int, hard: int) -> None:
+@carries_out(RaiseRlimit)
+def raise_rlimit(run: HostRun, step: RaiseRlimit) -> None:
     """Raise a hard limit that is lower: init, which will lack the privilege, then lowers it itself (rlimit_at_exec)."""
-    soft, current = _kernel.prlimit(run.pid, resource, -1, -1)
-    if current < hard:
-        set_rlimit(run.pid, name, resource, soft, hard)
+    soft, current = _kernel.prlimit(run.pid, step.resource, -1, -1)
+    if current < step.hard:
+        set_rlimit(run.pid, step.name, step.resource, soft, step.hard)
 
 
 def _hard_limit(pid: int, resource: int) -> int:
@@ -50,9 +52,3 @@ def _hard_limit(pid: int, resource: int) -> int:
         return _kernel.prlimit(pid, resource, -1, -1)[1]
     except OSError:
         return -1
-
-
-ACTIONS: dict[str, Callable[..., None]] = {
-    "raise_rlimit": raise_rlimit,
-    "rlimit": rlimit,
-}

@@ -16,6 +16,7 @@ import posix
 
 from ocipy.children import once
 from ocipy.errors import Error
+from ocipy.host.context import carries_out
 from ocipy.linux import _kernel
 from ocipy.linux.constants import (
     BPF_MAXINSNS,
@@ -31,6 +32,7 @@ from ocipy.linux.constants import (
     S_IFREG,
 )
 from ocipy.linux.memory import memory_file
+from ocipy.plan.seccomp import SeccompFilter, SeccompListener
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,10 +53,11 @@ INSTRUCTION = 8  # bytes: struct sock_filter, linux/filter.h
 MAX_PROGRAM = BPF_MAXINSNS * INSTRUCTION
 
 
-def seccomp_filter(run: HostRun, *, profile: Seccomp) -> None:
+@carries_out(SeccompFilter)
+def seccomp_filter(run: HostRun, step: SeccompFilter) -> None:
     """Put the program into a memfd that init inherits."""
     root = run.state.directory.rpartition("/")[0]
-    run.fds["seccomp"] = memory_file("seccomp", program(profile, root))
+    run.fds["seccomp"] = memory_file("seccomp", program(step.profile, root))
 
 
 def program(profile: Seccomp, root: str) -> bytes:
@@ -210,7 +213,8 @@ def compile_in_child(text: bytes) -> tuple[bytes, bytes]:
     return rest[int(length) :], rest[: int(length)]
 
 
-def seccomp_listener(run: HostRun, *, path: str, metadata: str) -> None:
+@carries_out(SeccompListener)
+def seccomp_listener(run: HostRun, step: SeccompListener) -> None:
     """Fetch the listener from init by its number and send it to the agent (config-linux.md, seccomp). Raises Error."""
     from ocipy.host.lane import channel_of, wait_for
 
@@ -220,7 +224,7 @@ def seccomp_listener(run: HostRun, *, path: str, metadata: str) -> None:
         raise Error("the init process sent a malformed message")
     listener = _kernel.pidfd_getfd(run.pidfd, number)
     try:
-        send_listener(listener, path, metadata, run.pid, run.state.for_hooks(run.status))
+        send_listener(listener, step.path, step.metadata, run.pid, run.state.for_hooks(run.status))
     finally:
         posix.close(listener)
     channel_of(run).send("seccomp")
@@ -245,6 +249,3 @@ def send_listener(listener: int, path: str, metadata: str, pid: int, state: dict
     finally:
         if agent >= 0:
             posix.close(agent)
-
-
-ACTIONS = {"seccomp_filter": seccomp_filter, "seccomp_listener": seccomp_listener}

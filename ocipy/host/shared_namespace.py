@@ -5,25 +5,23 @@ from __future__ import annotations
 import posix
 
 from ocipy.errors import Error
+from ocipy.host.context import carries_out
+from ocipy.plan.shared_namespace import NotOurNamespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ocipy.host.context import HostRun
 
 FILES = {"ipc": "ipc", "network": "net", "uts": "uts", "user": "user"}
 
 
-def not_our_namespace(run: HostRun, *, kind: str) -> None:
+@carries_out(NotOurNamespace)
+def not_our_namespace(run: HostRun, step: NotOurNamespace) -> None:
     """Raise Error if the joined namespace is the runtime's: a change there would affect the host."""
-    joined = posix.fstat(run.fds["namespace/" + kind])
-    ours = posix.stat("/proc/self/ns/" + FILES[kind])
+    joined = posix.fstat(run.fds["namespace/" + step.kind])
+    ours = posix.stat("/proc/self/ns/" + FILES[step.kind])
     if (joined.st_dev, joined.st_ino) == (ours.st_dev, ours.st_ino):
         raise Error(
-            f"the container joins the {kind} namespace of the host, where this would change the host",
-            hint=f"remove it, or give the container its own {kind} namespace",
+            f"the container joins the {step.kind} namespace of the host, where this would change the host",
+            hint=f"remove it, or give the container its own {step.kind} namespace",
         )
-
-
-ACTIONS: dict[str, Callable[..., None]] = {"not_our_namespace": not_our_namespace}

@@ -8,32 +8,30 @@ from __future__ import annotations
 
 from ocipy.children import once
 from ocipy.errors import Error
+from ocipy.host.context import carries_out
 from ocipy.init.stage import take_root_ids
 from ocipy.init.sysctl import write
 from ocipy.linux import _kernel
 from ocipy.plan.namespaces import flags_of
+from ocipy.plan.sysctl import HostSysctl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from ocipy.host.context import HostRun
 
 
-def host_sysctl(run: HostRun, *, kinds: Sequence[str], path: str, value: str) -> None:
+@carries_out(HostSysctl)
+def host_sysctl(run: HostRun, step: HostSysctl) -> None:
     """Write one parameter. kinds: the namespace that it belongs to, and the user namespace, if any."""
 
     def work() -> bytes:
         try:
-            _kernel.setns(run.pidfd, flags_of(kinds))
+            _kernel.setns(run.pidfd, flags_of(step.kinds))
         except OSError as error:
-            raise Error(f"cannot join the {' and '.join(kinds)} namespace", errno=error.errno or 0) from None
-        if "user" in kinds:
+            raise Error(f"cannot join the {' and '.join(step.kinds)} namespace", errno=error.errno or 0) from None
+        if "user" in step.kinds:
             take_root_ids()
-        write(run.fds["procfs/sysctl"], path, value)
+        write(run.fds["procfs/sysctl"], step.path, step.value)
         return b""
 
     once.in_child("writing a kernel parameter", work)
-
-
-ACTIONS: dict[str, Callable[..., None]] = {"host_sysctl": host_sysctl}

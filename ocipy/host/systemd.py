@@ -16,7 +16,9 @@ from ocipy.cgroups.cgroup import Cgroup
 from ocipy.cgroups.creation import complete
 from ocipy.cgroups.layout import parse_own, probe
 from ocipy.errors import Error
+from ocipy.host.context import carries_out
 from ocipy.linux.constants import SIGKILL
+from ocipy.plan.systemd import SystemdJoin, SystemdProperties, SystemdScope, SystemdUnit
 from ocipy.systemd import bus
 
 TYPE_CHECKING = False
@@ -45,20 +47,21 @@ def greet() -> bus.Connection | None:
     return bus.greet(SYSTEM[0]) if posix.geteuid() == 0 else None
 
 
-def systemd_unit(run: HostRun, *, unit: str, slice_path: str, user: bool, description: str) -> None:
+@carries_out(SystemdUnit)
+def systemd_unit(run: HostRun, step: SystemdUnit) -> None:
     """Find systemd, and where the unit's cgroup will be, and record that in the state."""
-    addresses = list(user_addresses() if user else SYSTEM)
+    addresses = list(user_addresses() if step.user else SYSTEM)
     greeted, run.bus = run.bus, None
-    run.bus = bus.connect(addresses, user=user, interrupts=run.interrupts, greeted=greeted)
+    run.bus = bus.connect(addresses, user=step.user, interrupts=run.interrupts, greeted=greeted)
     layout = probe()
-    run.expected_paths = place(layout, bus.root_of(run.bus) + slice_path + "/" + unit).paths
+    run.expected_paths = place(layout, bus.root_of(run.bus) + step.slice_path + "/" + step.unit).paths
     # Without its paths: until the unit is made they may belong to someone else's unit of the same name.
     run.cgroup = Cgroup(layout.mode, {}, [])
     run.cgroup.systemd = {
-        "unit": unit,
-        "description": description,
+        "unit": step.unit,
+        "description": step.description,
         "addresses": [run.bus.address],
-        "file": f"{_user_directory() if user else RUNTIME}/transient/{unit}",
+        "file": f"{_user_directory() if step.user else RUNTIME}/transient/{step.unit}",
     }
     run.state.cgroup = run.cgroup.to_state()
     run.state.save()
@@ -105,11 +108,12 @@ def place(layout: Layout, path: str) -> Cgroup:
     return Cgroup(layout.mode, paths, created)
 
 
-def systemd_scope(run: HostRun, *, properties: Sequence[Property]) -> None:
+@carries_out(SystemdScope)
+def systemd_scope(run: HostRun, step: SystemdScope) -> None:
     """Have systemd make the unit with init in it, and make what systemd leaves out."""
     cgroup = _cgroup(run)
     try:
-        settled = bus.start(_bus(run), _unit(cgroup), properties, run.pid)
+        settled = bus.start(_bus(run), _unit(cgroup), step.properties, run.pid)
     except Error as error:
         name = error.what.partition(UNKNOWN)[2].partition(",")[0]
         if name and name + " " not in ("Description ", "Slice ", "Delegate "):
@@ -146,7 +150,8 @@ def _see_where_it_is(run: HostRun, cgroup: Cgroup) -> None:
     run.state.save()
 
 
-def systemd_join(run: HostRun) -> None:
+@carries_out(SystemdJoin)
+def systemd_join(run: HostRun, step: SystemdJoin) -> None:
     """Move init into the unit's cgroup in each v1 hierarchy in which systemd has not."""
     cgroup = _cgroup(run)
     layout = probe()
@@ -155,13 +160,14 @@ def systemd_join(run: HostRun) -> None:
     cgroup.join(run.pid, but=there)
 
 
-def systemd_properties(run: HostRun, *, properties: Sequence[Property]) -> None:
+@carries_out(SystemdProperties)
+def systemd_properties(run: HostRun, step: SystemdProperties) -> None:
     """Tell systemd the limits."""
     cgroup = _cgroup(run)
-    bus.set_properties(_bus(run), _unit(cgroup), properties)
+    bus.set_properties(_bus(run), _unit(cgroup), step.properties)
     if cgroup.mode != "v2":
         # A device list makes systemd use that hierarchy in the slices above, and move everything below up there.
-        systemd_join(run)
+        systemd_join(run, SystemdJoin())
 
 
 def set_properties(cgroup: Cgroup, properties: Sequence[Property]) -> None:
@@ -254,11 +260,3 @@ def _cgroup(run: HostRun) -> Cgroup:
 
 def _unit(cgroup: Cgroup) -> str:
     return str(cgroup.systemd["unit"]) if cgroup.systemd is not None else ""
-
-
-ACTIONS = {
-    "systemd_join": systemd_join,
-    "systemd_properties": systemd_properties,
-    "systemd_scope": systemd_scope,
-    "systemd_unit": systemd_unit,
-}

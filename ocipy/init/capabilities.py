@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 
 from ocipy.errors import Error
+from ocipy.init.context import carries_out
 from ocipy.linux import _kernel
 from ocipy.linux.capabilities import names
 from ocipy.linux.constants import (
@@ -16,18 +17,18 @@ from ocipy.linux.constants import (
     PR_SET_DUMPABLE,
     PR_SET_KEEPCAPS,
 )
+from ocipy.plan.capabilities import Bounding, Capabilities, KeepCapabilities
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ocipy.init.context import Init
 
 
-def bounding(init: Init, *, kept: int, last: int) -> None:
+@carries_out(Bounding)
+def bounding(init: Init, step: Bounding) -> None:
     """Drop everything from the bounding set except kept. Needs CAP_SETPCAP, so it runs before the ids change."""
-    for number in range(last + 1):
-        if kept >> number & 1:
+    for number in range(step.last + 1):
+        if step.kept >> number & 1:
             continue
         try:
             _kernel.prctl(PR_CAPBSET_DROP, number)
@@ -41,25 +42,27 @@ def bounding(init: Init, *, kept: int, last: int) -> None:
             ) from None
 
 
-def keep_capabilities(init: Init) -> None:
+@carries_out(KeepCapabilities)
+def keep_capabilities(init: Init, step: KeepCapabilities) -> None:
     """Keep the permitted set when the user id changes (prctl(2), PR_SET_KEEPCAPS)."""
     _kernel.prctl(PR_SET_KEEPCAPS, 1)
 
 
-def capabilities(init: Init, *, effective: int, permitted: int, inheritable: int, ambient: int) -> None:
+@carries_out(Capabilities)
+def capabilities(init: Init, step: Capabilities) -> None:
     """Set the capabilities that the command starts with.
 
     The ambient set comes last because permitted and inheritable bound it. It is cleared even if the config asks for
     no ambient capabilities, since raised ones survive setuid (CVE-2016-8867).
     """
     try:
-        _kernel.capset(effective, permitted, inheritable)
+        _kernel.capset(step.effective, step.permitted, step.inheritable)
     except OSError as error:
         raise Error("cannot set the capabilities", errno=error.errno or 0) from None
     _kernel.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
     missing = 0
-    for number in range(ambient.bit_length()):
-        if ambient >> number & 1:
+    for number in range(step.ambient.bit_length()):
+        if step.ambient >> number & 1:
             try:
                 _kernel.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number)
             except OSError:
@@ -69,10 +72,3 @@ def capabilities(init: Init, *, effective: int, permitted: int, inheritable: int
     _kernel.prctl(PR_SET_KEEPCAPS, 0)
     # With fs.suid_dumpable set, the change of ids has made us dumpable again.
     _kernel.prctl(PR_SET_DUMPABLE, 0)
-
-
-ACTIONS: dict[str, Callable[..., None]] = {
-    "bounding": bounding,
-    "keep_capabilities": keep_capabilities,
-    "capabilities": capabilities,
-}

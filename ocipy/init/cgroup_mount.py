@@ -8,25 +8,23 @@ import posix
 from ocipy.cgroups.layout import probe
 from ocipy.errors import Error
 from ocipy.init import mounts
+from ocipy.init.context import carries_out
 from ocipy.linux import _kernel
 from ocipy.linux.constants import (
     AT_EMPTY_PATH,
     AT_FDCWD,
-    AT_RECURSIVE,
     MOUNT_ATTR__ATIME,
     MOUNT_ATTR_NODEV,
     MOUNT_ATTR_NOEXEC,
     MOUNT_ATTR_NOSUID,
     MOUNT_ATTR_RDONLY,
     MOVE_MOUNT_F_EMPTY_PATH,
-    MS_REC,
     OPEN_TREE_CLONE,
 )
+from ocipy.plan.cgroup_mount import MountCgroup1, MountCgroup2
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ocipy.init.context import Init
 
 # A cgroup filesystem contains no programs and no devices.
@@ -37,33 +35,23 @@ FIRST_NAMESPACE = 0xEFFFFFFB
 REFUSED = (errno.EPERM, errno.EBUSY)
 
 
-def mount_cgroup2(
-    init: Init,
-    *,
-    destination: str,
-    source: str,
-    data: Sequence[str],
-    attributes: int,
-    propagation: Sequence[int],
-    recursive_set: int,
-    recursive_clear: int,
-    namespace: str,
-    mask: bool,
-) -> None:
+@carries_out(MountCgroup2)
+def mount_cgroup2(init: Init, step: MountCgroup2) -> None:
     """Mount cgroup2, which shows what the cgroup namespace shows. If refused, bind the host's mount instead.
 
     Without a cgroup namespace, or in the host's, bind it at once. That shows the same, while a new mount would reset
     the options of the hierarchy and turn off the host's nsdelegate and memory_recursiveprot (cgroup-v2.rst,
     Mounting).
     """
-    target = mounts.open_target(init, destination, "cgroup2")
-    outside = not namespace or (namespace == "joined" and _is_of_host(init))
-    if outside and not data and probe().unified:
-        tree = _bind_unified(init, attributes, "", mask)
+    target = mounts.open_target(init, step.destination, "cgroup2")
+    outside = not step.namespace or (step.namespace == "joined" and _is_of_host(init))
+    if outside and not step.data and probe().unified:
+        tree = _bind_unified(init, step.attributes, "", step.mask)
     else:
-        tree = _mount_unified(init, destination, source, data, attributes, namespace, mask)
+        tree = _mount_unified(init, step)
     mounts.attach(tree, target)
-    _finish(tree, propagation, recursive_set, recursive_clear)
+    mounts.set_recursive(tree, step.recursive_set, step.recursive_clear)
+    mounts.finish_attached(init, step, tree)
 
 
 def _is_of_host(init: Init) -> bool:
@@ -71,15 +59,13 @@ def _is_of_host(init: Init) -> bool:
     return posix.stat("ns/cgroup", dir_fd=init.proc).st_ino == FIRST_NAMESPACE
 
 
-def _mount_unified(
-    init: Init, destination: str, source: str, data: Sequence[str], attributes: int, namespace: str, mask: bool
-) -> int:
+def _mount_unified(init: Init, step: MountCgroup2) -> int:
     try:
-        return mounts.make_filesystem("cgroup2", source, attributes, (), data, "")
+        return mounts.make_filesystem("cgroup2", step.source, step.attributes, (), step.data, "")
     except OSError as error:
         if error.errno not in REFUSED:
-            raise Error(f"cannot mount cgroup2 on {destination}", errno=error.errno or 0) from None
-    return _bind_unified(init, attributes, namespace, mask)
+            raise Error(f"cannot mount cgroup2 on {step.destination}", errno=error.errno or 0) from None
+    return _bind_unified(init, step.attributes, step.namespace, step.mask)
 
 
 def _bind_unified(init: Init, attributes: int, namespace: str, mask: bool) -> int:
@@ -96,17 +82,8 @@ def _bind_unified(init: Init, attributes: int, namespace: str, mask: bool) -> in
     return mounts.make_filesystem("tmpfs", "tmpfs", SAFE | MOUNT_ATTR_RDONLY, (), ("nr_blocks=1", "nr_inodes=1"), "")
 
 
-def mount_cgroup1(
-    init: Init,
-    *,
-    destination: str,
-    attributes: int,
-    propagation: Sequence[int],
-    recursive_set: int,
-    recursive_clear: int,
-    namespace: str,
-    label: str,
-) -> None:
+@carries_out(MountCgroup1)
+def mount_cgroup1(init: Init, step: MountCgroup1) -> None:
     """Mount a tmpfs with one directory per v1 hierarchy, and bind the container's own cgroup on each.
 
     In a new cgroup namespace, mounting the hierarchy would give the same root of the same filesystem
@@ -114,15 +91,17 @@ def mount_cgroup1(
     hierarchy itself, to show what that namespace shows. Controllers mounted together share one directory, with
     symlinks for their names. The v2 hierarchy of a hybrid host is not shown.
     """
-    target = mounts.open_target(init, destination, "cgroup")
+    target = mounts.open_target(init, step.destination, "cgroup")
     # Writable until it has its directories. The mounts inside get their attributes beforehand.
-    tree = mounts.make_filesystem("tmpfs", "tmpfs", SAFE | attributes & ~MOUNT_ATTR_RDONLY, (), ("mode=755",), label)
+    tree = mounts.make_filesystem(
+        "tmpfs", "tmpfs", SAFE | step.attributes & ~MOUNT_ATTR_RDONLY, (), ("mode=755",), step.label
+    )
     mounts.attach(tree, target)
     layout = probe()
     for name, point in layout.mounts.items():
         own = init.cgroup_paths.get(name) or layout.directory(name, layout.own[name])
         try:
-            hierarchy = _hierarchy(name, own, SAFE | attributes, namespace)
+            hierarchy = _hierarchy(name, own, SAFE | step.attributes, step.namespace)
         except OSError as error:
             raise Error(f"cannot mount the cgroup hierarchy {name}", errno=error.errno or 0) from None
         directory = point[point.rindex("/") + 1 :]
@@ -132,9 +111,10 @@ def mount_cgroup1(
         for word in name.split(","):
             if "," in name and word != directory:
                 posix.symlink(directory, word, dir_fd=tree)
-    if attributes & MOUNT_ATTR_RDONLY:
+    if step.attributes & MOUNT_ATTR_RDONLY:
         _kernel.mount_setattr(tree, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0, 0, -1)
-    _finish(tree, propagation, recursive_set, recursive_clear)
+    mounts.set_recursive(tree, step.recursive_set, step.recursive_clear)
+    mounts.finish_attached(init, step, tree)
 
 
 def _hierarchy(name: str, own: str, attributes: int, namespace: str) -> int:
@@ -167,16 +147,3 @@ def _bind(path: str, attributes: int) -> int:
             raise
         _kernel.mount_setattr(tree, "", AT_EMPTY_PATH, attributes, 0, 0, -1)
     return tree
-
-
-def _finish(tree: int, propagation: Sequence[int], recursive_set: int, recursive_clear: int) -> None:
-    if recursive_set or recursive_clear:
-        _kernel.mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, recursive_set, recursive_clear, 0, -1)
-    # Only after attaching: a mount below a shared one becomes shared (mount_namespaces(7)).
-    for flag in propagation:
-        recursive = AT_RECURSIVE if flag & MS_REC else 0
-        _kernel.mount_setattr(tree, "", AT_EMPTY_PATH | recursive, 0, 0, flag & ~MS_REC, -1)
-    posix.close(tree)
-
-
-ACTIONS = {"mount_cgroup1": mount_cgroup1, "mount_cgroup2": mount_cgroup2}

@@ -7,51 +7,38 @@ import posix
 
 from ocipy.errors import Error
 from ocipy.init import paths
+from ocipy.init.context import carries_out
 from ocipy.init.copy_up import copy_content
 from ocipy.init.mounts import cannot_mount, finish_attached, open_new, set_recursive
 from ocipy.linux import _kernel, procfs
 from ocipy.linux.constants import MS_BIND, MS_REC, MS_REMOUNT, O_PATH
+from ocipy.plan.classic_mounts import MountClassic, Remount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from ocipy.init.context import Init
 
 
-def mount_classic(
-    init: Init,
-    *,
-    destination: str,
-    source: str,
-    fstype: str,
-    flags: int,
-    data: Sequence[str],
-    label: str,
-    propagation: Sequence[int],
-    recursive_set: int,
-    recursive_clear: int,
-    copy_up: bool,
-    late: str,
-) -> None:
+@carries_out(MountClassic)
+def mount_classic(init: Init, step: MountClassic) -> None:
     """Mount a new filesystem by mount(2), for options that fsconfig(2) cannot carry."""
-    target, data = open_new(init, destination, fstype, data)
-    if label:
-        kind, _, context = label.partition("=")
+    target, data = open_new(init, step)
+    if step.label:
+        kind, _, context = step.label.partition("=")
         data = (*data, f'{kind}="{context}"')  # quoted: a context contains commas
     try:
-        mount_on(init, target, source, fstype, flags, ",".join(data))
+        mount_on(init, target, step.source, step.fstype, step.flags, ",".join(data))
     except OSError as error:
-        raise cannot_mount(fstype, destination, error) from None
+        raise cannot_mount(step.fstype, step.destination, error) from None
     # The descriptor still shows what is below the mount. Open what is on top now, and check that the path is the same.
-    tree = paths.open_below(init.rootfs, destination)
+    tree = paths.open_below(init.rootfs, step.destination)
     if procfs.path_of(init.proc, tree) != procfs.path_of(init.proc, target):
-        raise Error(f"{destination} changed while it was being mounted on")
-    if copy_up:
+        raise Error(f"{step.destination} changed while it was being mounted on")
+    if step.copy_up:
         copy_content(target, tree, data)
     posix.close(target)
-    set_recursive(tree, recursive_set, recursive_clear)
-    finish_attached(init, tree, propagation, late)
+    set_recursive(tree, step.recursive_set, step.recursive_clear)
+    finish_attached(init, step, tree, step.late)
 
 
 def mount_on(init: Init, target: int, source: str | None, fstype: str | None, flags: int, data: str | None) -> None:
@@ -65,30 +52,15 @@ def mount_on(init: Init, target: int, source: str | None, fstype: str | None, fl
         posix.close(back)
 
 
-def remount(
-    init: Init,
-    *,
-    destination: str,
-    bind: bool,
-    flags: int,
-    data: Sequence[str],
-    propagation: Sequence[int],
-    recursive_set: int,
-    recursive_clear: int,
-) -> None:
+@carries_out(Remount)
+def remount(init: Init, step: Remount) -> None:
     """Change the flags of an existing mount at the destination, by mount(2) with MS_REMOUNT."""
-    target = paths.open_below(init.rootfs, destination)
-    flags = flags & ~MS_REC | MS_REMOUNT | (MS_BIND if bind else 0)
+    target = paths.open_below(init.rootfs, step.destination)
+    flags = step.flags & ~MS_REC | MS_REMOUNT | (MS_BIND if step.bind else 0)
     try:
-        mount_on(init, target, None, None, flags, ",".join(data))
+        mount_on(init, target, None, None, flags, ",".join(step.data))
     except OSError as error:
         hint = "nothing is mounted there" if error.errno == errno.EINVAL else ""
-        raise Error(f"cannot remount {destination}", errno=error.errno or 0, hint=hint) from None
-    set_recursive(target, recursive_set, recursive_clear)
-    finish_attached(init, target, propagation, "")
-
-
-ACTIONS: dict[str, Callable[..., None]] = {
-    "mount_classic": mount_classic,
-    "remount": remount,
-}
+        raise Error(f"cannot remount {step.destination}", errno=error.errno or 0, hint=hint) from None
+    set_recursive(target, step.recursive_set, step.recursive_clear)
+    finish_attached(init, step, target)

@@ -4,11 +4,28 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Any
+    from collections.abc import Callable, Sequence
+    from typing import Any, TypeVar
 
     from ocipy.linux.channel import Channel
-    from ocipy.plan.model import Onlooker, Step
+    from ocipy.plan.model import InitStep, Onlooker
+
+    Kind = TypeVar("Kind", bound=InitStep)
+    Action = Callable[["Init", Kind], None]
+
+
+# By kind of step, what carries it out: filled by the modules of this package when they are imported.
+ACTIONS: dict[type[InitStep], Callable[[Init, InitStep], None]] = {}
+
+
+def carries_out(kind: type[Kind]) -> Callable[[Action[Kind]], Action[Kind]]:
+    """Register the function as the one that carries out this kind of step."""
+
+    def register(action: Action[Kind]) -> Action[Kind]:
+        ACTIONS[kind] = action  # type: ignore[assignment]  # it is only called with steps of this kind
+        return action
+
+    return register
 
 
 class Init:
@@ -78,7 +95,7 @@ class Init:
         self.limits: tuple[tuple[int, int, int], ...] = ()
         self.cwd_entered = False
         self.seccomp_program = b""
-        self.steps: Sequence[Step] = ()
+        self.steps: Sequence[InitStep] = ()
 
     def warn(self, text: str) -> None:
         """Have the host log a warning."""

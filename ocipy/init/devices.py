@@ -10,6 +10,7 @@ import posix
 
 from ocipy.errors import Error
 from ocipy.init import paths
+from ocipy.init.context import carries_out
 from ocipy.init.mounts import attach
 from ocipy.linux import _kernel, procfs
 from ocipy.linux.constants import (
@@ -27,11 +28,10 @@ from ocipy.linux.constants import (
     S_IFMT,
     S_IFREG,
 )
+from ocipy.plan.devices import Device, DeviceLinks, ExistingDevice
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ocipy.init.context import Init
 
 KINDS = {"b": S_IFBLK, "c": S_IFCHR, "p": S_IFIFO}
@@ -45,38 +45,28 @@ LINKS = (
 )
 
 
-def device(
-    init: Init,
-    *,
-    name: str,
-    path: str,
-    kind: str,
-    major: int,
-    minor: int,
-    mode: int,
-    uid: int,
-    gid: int,
-    bind: bool,
-    asked: bool,
-) -> None:
+@carries_out(Device)
+def device(init: Init, step: Device) -> None:
     """Make one node. An existing file must be that device and is left unchanged (spec: MUST generate an error).
 
     name: of the descriptor of a node that the host made for this; "" if it made none: then bind binds the host's own.
     asked: the config gives a mode or an owner; warn if the host's own node has another.
     """
-    parent, last = paths.make_parent(init.rootfs, path)
-    made = init.fds.pop("device/" + name, -1) if name else -1
-    number = (major, minor)
+    parent, last = paths.make_parent(init.rootfs, step.path)
+    made = init.fds.pop("device/" + step.name, -1) if step.name else -1
+    number = (step.major, step.minor)
     try:
         if made >= 0:
-            _bind_node(parent, last, path, kind, number, made)
-        elif bind or not _make_node(init, parent, last, path, kind, number, mode, (uid, gid)):
-            tree = _open_own(path, kind, number)
-            if asked:
-                _compare(init, tree, path, mode, (uid, gid))
-            _bind_node(parent, last, path, kind, number, tree)
+            _bind_node(parent, last, step.path, step.kind, number, made)
+        elif step.bind or not _make_node(
+            init, parent, last, step.path, step.kind, number, step.mode, (step.uid, step.gid)
+        ):
+            tree = _open_own(step.path, step.kind, number)
+            if step.asked:
+                _compare(init, tree, step.path, step.mode, (step.uid, step.gid))
+            _bind_node(parent, last, step.path, step.kind, number, tree)
     except OSError as error:
-        raise Error(f"cannot make the device {path}", errno=error.errno or 0) from None
+        raise Error(f"cannot make the device {step.path}", errno=error.errno or 0) from None
     finally:
         posix.close(parent)
 
@@ -151,16 +141,18 @@ def _bind_node(parent: int, name: str, path: str, kind: str, number: tuple[int, 
     posix.close(source)
 
 
-def existing_device(init: Init, *, path: str, kind: str, major: int, minor: int) -> None:
+@carries_out(ExistingDevice)
+def existing_device(init: Init, step: ExistingDevice) -> None:
     """Warn if the device is missing. /dev is bound from the host, so no nodes are made in it."""
     try:
-        node = paths.open_below(init.rootfs, path)
-        found = _is_device(node, kind, (major, minor))
+        node = paths.open_below(init.rootfs, step.path)
+        found = _is_device(node, step.kind, (step.major, step.minor))
         posix.close(node)
     except OSError:
         found = False
     if not found:
-        init.warn(f"{path}: /dev is bound from the host, where this is not the device {describe(kind, (major, minor))}")
+        device = describe(step.kind, (step.major, step.minor))
+        init.warn(f"{step.path}: /dev is bound from the host, where this is not the device {device}")
 
 
 def _is_device(fd: int, kind: str, number: tuple[int, int]) -> bool:
@@ -175,7 +167,8 @@ def describe(kind: str, number: tuple[int, int]) -> str:
     return "fifo" if kind == "p" else f"{kind} {number[0]}:{number[1]}"
 
 
-def device_links(init: Init) -> None:
+@carries_out(DeviceLinks)
+def device_links(init: Init, step: DeviceLinks) -> None:
     """Make the symlinks in /dev whose targets exist after the mounts, and always the container's own ptmx."""
     dev = paths.make_directory(init.rootfs, "dev")
     if _exists(init, "proc/self/fd"):
@@ -219,10 +212,3 @@ def _make_ptmx(dev: int) -> None:
     except OSError as error:
         raise Error("cannot replace /dev/ptmx", errno=error.errno or 0) from None
     _link(dev, "ptmx", "pts/ptmx")
-
-
-ACTIONS: dict[str, Callable[..., None]] = {
-    "device": device,
-    "device_links": device_links,
-    "existing_device": existing_device,
-}

@@ -1,7 +1,5 @@
-"""The two FIFOs of a created container: init waits at exec.fifo, and start learns by exec.report how the exec went.
-
-The host opened both for reading and writing: to wait, init needs no path and no procfs, and holds nothing else.
-"""
+"""What goes through the two FIFOs of a created container: init waits at exec.fifo, and start learns by exec.report how
+the exec went."""
 
 from __future__ import annotations
 
@@ -39,11 +37,3 @@ def close_channel(init: Init) -> None:
     """Close the socket to the runtime."""
     posix.close(init.channel.fd)
     init.channel.fd = -1
-
-
-def tell_executing(init: Init) -> None:
-    """Announce that execve comes next."""
-    posix.write(init.report_fd, EXECUTING)
-
-
-ACTIONS = {"tell_executing": tell_executing}

@@ -12,6 +12,7 @@ import errno
 import posix
 
 from ocipy.errors import Error
+from ocipy.init.context import carries_out
 from ocipy.init.seccomp import load
 from ocipy.linux import _kernel
 from ocipy.linux.constants import (
@@ -22,6 +23,7 @@ from ocipy.linux.constants import (
     SIGKILL,
 )
 from ocipy.linux.memory import memory_file
+from ocipy.plan.hooks import ContainerHook
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,17 +45,8 @@ class GivenUp(Error):
     __slots__ = ()
 
 
-def hook(
-    init: Init,
-    *,
-    kind: str,
-    index: int,
-    path: str,
-    args: Sequence[str] | None,
-    env: Sequence[str] | None,
-    timeout: int | None,
-    filter: tuple[int, bool] | None,
-) -> None:
+@carries_out(ContainerHook)
+def hook(init: Init, step: ContainerHook) -> None:
     """Run a createContainer or startContainer hook. filter: flags and optional for its seccomp filter. Raises Error.
 
     A createContainer hook is found by the host's paths and runs in the root of the future container. Unless the config
@@ -62,11 +55,11 @@ def hook(
     """
     state = dict(init.state)
     state["pid"] = posix.getpid()
-    inside = kind == "startContainer"
+    inside = step.kind == "startContainer"
     run_hook(
-        kind, index, path, args, env, timeout, state,
+        step.kind, step.index, step.path, step.args, step.env, step.timeout, state,
         directory="" if inside else init.rootfs, default_env=init.environment if inside else {},
-        filter=(init.seccomp_program, *filter) if filter else None, outputs=outputs_of(init.fds),
+        filter=(init.seccomp_program, *step.filter) if step.filter else None, outputs=outputs_of(init.fds),
     )  # fmt: skip
 
 
@@ -248,6 +241,3 @@ def _last_of(output: int) -> str:
     data = posix.pread(output, SHOWN_OUTPUT, max(0, size - SHOWN_OUTPUT)).lstrip(b"\0")
     text = data.decode("utf-8", "replace").strip()
     return "it said: " + text if text else ""
-
-
-ACTIONS = {"hook": hook}

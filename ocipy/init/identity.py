@@ -9,6 +9,7 @@ import errno
 import posix
 
 from ocipy.errors import Error
+from ocipy.init.context import carries_out
 from ocipy.init.namespaces import leave_groups
 from ocipy.linux import _kernel
 from ocipy.linux.constants import (
@@ -20,39 +21,40 @@ from ocipy.linux.constants import (
     S_IFSOCK,
     SIGKILL,
 )
+from ocipy.plan.identity import BecomeRoot, GidUid, Groups, StdioOwner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ocipy.init.context import Init
 
 
-def become_root(init: Init, *, uid: int, gid: int, drop_groups: bool) -> None:
+@carries_out(BecomeRoot)
+def become_root(init: Init, step: BecomeRoot) -> None:
     """Take the ids 0 of the user namespace, or the process's ids if 0 is not mapped.
 
     Files made during setup get a mapped owner, and the caller's groups grant no access.
     """
-    if drop_groups:
+    if step.drop_groups:
         leave_groups()
     try:
         posix.setresgid(0, 0, 0)
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
-        _set_gid(gid)
+        _set_gid(step.gid)
     try:
         posix.setresuid(0, 0, 0)
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
-        _set_uid(uid)
+        _set_uid(step.uid)
     # The kernel clears both whenever the ids change (prctl(2)). If the parent died meanwhile, the next wait ends us.
     _kernel.prctl(PR_SET_DUMPABLE, 0)
     _kernel.prctl(PR_SET_PDEATHSIG, SIGKILL)
 
 
-def stdio_owner(init: Init, *, uid: int) -> None:
+@carries_out(StdioOwner)
+def stdio_owner(init: Init, step: StdioOwner) -> None:
     """Let the user reopen /dev/stdout and the like: give it the pipes, sockets and files among the standard streams.
 
     Not devices: /dev/null and the caller's terminal are the host's, and our own terminal has its owner. Not files
@@ -64,12 +66,12 @@ def stdio_owner(init: Init, *, uid: int) -> None:
         except OSError:
             continue
         kind = status.st_mode & S_IFMT
-        if kind not in (S_IFIFO, S_IFSOCK, S_IFREG) or status.st_uid == uid:
+        if kind not in (S_IFIFO, S_IFSOCK, S_IFREG) or status.st_uid == step.uid:
             continue
         if kind == S_IFREG and not _is_writable(fd):
             continue
         try:
-            posix.fchown(fd, uid, -1)
+            posix.fchown(fd, step.uid, -1)
         except OSError as error:
             # Not ours to change (for example its owner is not mapped), or on a read-only filesystem.
             if error.errno not in (errno.EPERM, errno.EINVAL, errno.EROFS, errno.EOPNOTSUPP):
@@ -84,27 +86,29 @@ def _is_writable(fd: int) -> bool:
     return True
 
 
-def groups(init: Init, *, gids: tuple[int, ...], gid: int) -> None:
+@carries_out(Groups)
+def groups(init: Init, step: Groups) -> None:
     """Set exactly these additional groups."""
     try:
-        posix.setgroups(list(gids))
+        posix.setgroups(list(step.gids))
     except OSError as error:
         if error.errno == errno.EPERM:
             # setgroups is denied here. That does not matter if the groups are in effect anyway.
-            if not set(gids) - {gid} - set(posix.getgroups()):
+            if not set(step.gids) - {step.gid} - set(posix.getgroups()):
                 return
             hint = "setgroups is denied in this user namespace, or CAP_SETGID is missing"
         else:
             hint = "a group is not mapped in the container's user namespace" if error.errno == errno.EINVAL else ""
         raise Error(
-            f"cannot set the additional groups {', '.join(map(str, gids))}", errno=error.errno or 0, hint=hint
+            f"cannot set the additional groups {', '.join(map(str, step.gids))}", errno=error.errno or 0, hint=hint
         ) from None
 
 
-def gid_uid(init: Init, *, uid: int, gid: int) -> None:
+@carries_out(GidUid)
+def gid_uid(init: Init, step: GidUid) -> None:
     """Set the real, effective and saved group and then user of the process."""
-    _set_gid(gid)
-    _set_uid(uid)
+    _set_gid(step.gid)
+    _set_uid(step.uid)
 
 
 def _set_gid(gid: int) -> None:
@@ -131,11 +135,3 @@ def _hint(error: OSError) -> str:
     if error.errno == errno.EAGAIN:
         return "the user has reached RLIMIT_NPROC"
     return ""
-
-
-ACTIONS: dict[str, Callable[..., None]] = {
-    "become_root": become_root,
-    "stdio_owner": stdio_owner,
-    "groups": groups,
-    "gid_uid": gid_uid,
-}

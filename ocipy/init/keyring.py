@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 
 from ocipy.errors import Error
+from ocipy.init.context import carries_out
 from ocipy.linux import _kernel, procfs
+from ocipy.plan.keyring import Keyring
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ocipy.init.context import Init
 
 # keyctl_setperm(3): the right to search it, for the possessor's user, and for all others if that user belongs to a
@@ -20,15 +20,16 @@ KEY_OTH_SEARCH = 0x8
 KEY_LABEL = "attr/keycreate"
 
 
-def keyring(init: Init, *, name: str, in_user_namespace: bool, label: str) -> None:
+@carries_out(Keyring)
+def keyring(init: Init, step: Keyring) -> None:
     """Join the keyring of that name, creating it with the SELinux label if there is one."""
-    if label:
-        procfs.write(init.proc, KEY_LABEL, label.encode())
+    if step.label:
+        procfs.write(init.proc, KEY_LABEL, step.label.encode())
     try:
-        key = _kernel.join_session_keyring(name)
+        key = _kernel.join_session_keyring(step.name)
         # type;uid;gid;permissions;description (keyctl_describe(3))
         permissions = int(_kernel.keyctl_describe(key).split(";")[3], 16)
-        searched = permissions | (KEY_OTH_SEARCH if in_user_namespace else KEY_USR_SEARCH)
+        searched = permissions | (KEY_OTH_SEARCH if step.in_user_namespace else KEY_USR_SEARCH)
         # A process that joins later may not own the keyring, and then cannot set permissions that are already set.
         if searched != permissions:
             _kernel.keyctl_setperm(key, searched)
@@ -43,8 +44,5 @@ def keyring(init: Init, *, name: str, in_user_namespace: bool, label: str) -> No
             hint = "if a filter around the runtime denies keyctl, use --no-new-keyring"
         raise Error("cannot join a session keyring", errno=error.errno or 0, hint=hint) from None
     finally:
-        if label:
+        if step.label:
             procfs.write(init.proc, KEY_LABEL, b"")
-
-
-ACTIONS: dict[str, Callable[..., None]] = {"keyring": keyring}

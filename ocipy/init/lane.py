@@ -10,36 +10,41 @@ import posix
 import sys
 
 from ocipy.errors import Error, refused
+from ocipy.init.context import ACTIONS, carries_out
 from ocipy.init.process import close_all_but
 from ocipy.linux import _kernel, procfs
 from ocipy.linux.channel import Closed
 from ocipy.linux.constants import PR_SET_DUMPABLE, PR_SET_PDEATHSIG, SIGKILL
+from ocipy.plan.lane import TakeProcfs, TellHost, Undumpable, WaitForHost
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Container, Sequence
     from typing import Any, NoReturn
 
     from ocipy.init.context import Init
     from ocipy.plan.model import Plan, Step
 
 
-def tell(init: Init, *, barrier: str) -> None:
+@carries_out(TellHost)
+def tell(init: Init, step: TellHost) -> None:
     """Let the host lane, which waits for this barrier, continue."""
-    init.channel.send(barrier)
+    init.channel.send(step.barrier)
 
 
-def wait(init: Init, *, barrier: str) -> None:
+@carries_out(WaitForHost)
+def wait(init: Init, step: WaitForHost) -> None:
     """Wait for the host lane. If it ends, so do we: nobody is left to report to."""
     try:
         received, _, _ = init.channel.receive()
     except Closed:
         posix._exit(1)
-    if received != barrier:
-        raise Error(f"the runtime said {received} instead of {barrier}")
+    if received != step.barrier:
+        raise Error(f"the runtime said {received} instead of {step.barrier}")
 
 
-def take_procfs(init: Init) -> None:
+@carries_out(TakeProcfs)
+def take_procfs(init: Init, step: TakeProcfs) -> None:
     """Take the procfs descriptors that the host sends."""
     try:
         received, _, fds = init.channel.receive(max_fds=1)
@@ -59,7 +64,8 @@ def use_procfs(init: Init, fd: int) -> None:
         init.proc = fd
 
 
-def undumpable(init: Init) -> None:
+@carries_out(Undumpable)
+def undumpable(init: Init, step: Undumpable) -> None:
     """No core dump, no ptrace, no access to /proc/PID/exe, fd and mem from our namespaces (CVE-2016-9962).
 
     Not earlier: in a user namespace the id maps can only be written while we are dumpable (proc(5)).
@@ -67,63 +73,15 @@ def undumpable(init: Init) -> None:
     _kernel.prctl(PR_SET_DUMPABLE, 0)
 
 
-ACTIONS: dict[str, Callable[..., None]] = {
-    "take_procfs": take_procfs,
-    "tell": tell,
-    "undumpable": undumpable,
-    "wait": wait,
-}
+def load(steps: Sequence[Step], package: str, actions: Container[type[Step]]) -> None:
+    """Import only the modules that carry out these steps: imports dominate the cost of a start.
 
-# The modules of this package that carry out the other actions.
-PLACES = {
-    "capabilities": ("bounding", "keep_capabilities", "capabilities"),
-    "cgroup": ("cgroup_enter",),
-    "cgroup_mount": ("mount_cgroup1", "mount_cgroup2"),
-    "devices": ("device", "device_links", "existing_device"),
-    "exec_join": ("exec_root", "let_go"),
-    "fifo": ("tell_executing",),
-    "hooks": ("hook",),
-    "identity": ("become_root", "stdio_owner", "groups", "gid_uid"),
-    "loopback": ("loopback",),
-    "keyring": ("keyring",),
-    "lookup": ("command",),
-    "lsm": ("apparmor", "selinux"),
-    "masks": ("mask", "readonly_path", "take_null"),
-    "classic_mounts": ("mount_classic", "remount"),
-    "move_root": ("move_root",),
-    "mounts": ("bind", "copy_symlink", "mount", "remount_readonly"),
-    "namespaces": ("unshare_cgroup", "unshare_ipc"),
-    "pid_namespace": ("enter_pid_namespace", "mount_procfs"),
-    "process": (
-        "reset_signals", "heed_signals", "session", "stdio_null", "make_cwd", "no_new_privileges", "close_descriptors",
-        "working_directory", "working_directory_again", "environment", "rlimit_at_exec", "umask", "execute",
-        "no_process",
-    ),
-    "rootfs": (
-        "attach_rootfs", "chroot", "pivot_root", "propagation", "root_readonly", "rootfs", "use_rootfs",
-    ),
-    "scheduling": ("scheduler", "io_priority", "personality", "memory_policy"),
-    "seccomp": ("seccomp_receive", "seccomp_load"),
-    "sysctl": ("sysctl", "sysctl_done"),
-    "terminal": ("console",),
-    "uts": ("hostname", "domainname"),
-    "waiting": ("wait_for_start",),
-}  # fmt: skip
-
-
-def load(
-    steps: Sequence[Step],
-    package: str = "ocipy.init",
-    places: dict[str, tuple[str, ...]] = PLACES,
-    actions: dict[str, Callable[..., None]] = ACTIONS,
-) -> None:
-    """Import only the modules that carry out these steps: imports dominate the cost of a start."""
-    wanted = {step.action for step in steps}
-    for name, its_actions in places.items():
-        if not wanted.isdisjoint(its_actions):
-            module = package + "." + name
-            __import__(module)
-            actions.update(sys.modules[module].ACTIONS)
+    plan/uts.py has the kinds of steps that init/uts.py and host/uts.py carry out. actions: known so far, by kind.
+    """
+    for step in steps:
+        kind = type(step)
+        if kind not in actions:
+            __import__(package + kind.__module__.removeprefix("ocipy.plan"))
 
 
 def become_init(plan: Plan, init: Init) -> NoReturn:
@@ -139,9 +97,9 @@ def become_init(plan: Plan, init: Init) -> NoReturn:
             use_procfs(init, init.fds.pop("procfs"))
         init.steps = plan.init if init.onlooker is None else ()
         for step in plan.init if init.onlooker is None else init.onlooker.init_lane(plan.init):
-            ACTIONS[step.action](init, **step.args)
+            ACTIONS[type(step)](init, step)
     except BaseException as error:
-        report(init, error, *(("become_init", "") if step is None else (step.name, step.pointer)))
+        report(init, error, *(("become_init", "") if step is None else (step.title, step.pointer)))
     posix._exit(1)
 
 

@@ -16,20 +16,10 @@ from ocipy.linux.constants import O_NOCTTY, O_NONBLOCK, O_RDONLY, S_IFDIR, S_IFM
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ocipy.init.context import Init
 
 PASSWD_MAX = 1 << 20  # bytes
 PERMISSION_DENIED = "permission denied"
-
-
-def command(init: Init, *, name: str) -> None:
-    """Find the command as execvp(3) would, in the PATH of the process, without a default. Sets init.command.
-
-    As the final user and at create time. Engines tell 126 and 127 apart by these sentences, which are runc's.
-    """
-    init.command = find(to_bytes(name), init.environment.get(b"PATH", b""))
 
 
 def find(name: bytes, path: bytes) -> bytes:
@@ -142,6 +132,3 @@ def _read_passwd(init: Init) -> bytes:
         return b""
     finally:
         posix.close(fd)
-
-
-ACTIONS: dict[str, Callable[..., None]] = {"command": command}

@@ -9,48 +9,47 @@ from __future__ import annotations
 import errno
 
 from ocipy.errors import Error
+from ocipy.init.context import carries_out
 from ocipy.linux import procfs
+from ocipy.plan.lsm import Apparmor, Selinux
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ocipy.init.context import Init
 
 APPARMOR = "attr/apparmor/exec"  # since Linux 5.1
 SHARED = "attr/exec"
 
 
-def apparmor(init: Init, *, profile: str) -> None:
+@carries_out(Apparmor)
+def apparmor(init: Init, step: Apparmor) -> None:
     """Confine the command by this profile. Raises Error if it is not loaded."""
     path = APPARMOR
     try:
         try:
-            procfs.write(init.proc, path, b"exec " + profile.encode())
+            procfs.write(init.proc, path, b"exec " + step.profile.encode())
         except FileNotFoundError:
             path = SHARED
-            procfs.write(init.proc, path, b"exec " + profile.encode())
+            procfs.write(init.proc, path, b"exec " + step.profile.encode())
     except OSError as error:
         hint = ""
         if error.errno == errno.ENOENT:
             hint = "the profile is not loaded: apparmor_parser(8)"
-        raise Error(f"cannot apply the AppArmor profile {profile}", errno=error.errno or 0, hint=hint) from None
+        raise Error(f"cannot apply the AppArmor profile {step.profile}", errno=error.errno or 0, hint=hint) from None
     # "NAME (MODE)". The kernel reports namespaces and stacked profiles in another form than they were written in.
     told = procfs.read(init.proc, path).rstrip(b"\n\0").split(b" (")[0].decode("utf-8", "replace")
-    if told != profile and not (told and (":" in profile or "//&" in told)):
-        raise Error(f"the AppArmor profile {profile} was not applied: the kernel reports {told or 'nothing'}")
+    if told != step.profile and not (told and (":" in step.profile or "//&" in told)):
+        raise Error(f"the AppArmor profile {step.profile} was not applied: the kernel reports {told or 'nothing'}")
 
 
-def selinux(init: Init, *, label: str) -> None:
+@carries_out(Selinux)
+def selinux(init: Init, step: Selinux) -> None:
     """Run the command under this label."""
     try:
-        procfs.write(init.proc, SHARED, label.encode())
+        procfs.write(init.proc, SHARED, step.label.encode())
     except OSError as error:
         hint = "the policy does not define the label" if error.errno == errno.EINVAL else ""
-        raise Error(f"cannot apply the SELinux label {label}", errno=error.errno or 0, hint=hint) from None
+        raise Error(f"cannot apply the SELinux label {step.label}", errno=error.errno or 0, hint=hint) from None
     told = procfs.read(init.proc, SHARED).rstrip(b"\n\0").decode("utf-8", "replace")
-    if told != label:
-        raise Error(f"the SELinux label {label} was not applied: the kernel reports {told or 'nothing'}")
-
-
-ACTIONS: dict[str, Callable[..., None]] = {"apparmor": apparmor, "selinux": selinux}
+    if told != step.label:
+        raise Error(f"the SELinux label {step.label} was not applied: the kernel reports {told or 'nothing'}")

@@ -7,6 +7,7 @@ import posix
 
 from ocipy.errors import Error
 from ocipy.init import paths
+from ocipy.init.context import carries_out
 from ocipy.init.mounts import attach, make_filesystem
 from ocipy.init.process import is_null
 from ocipy.init.rootfs import root_readonly, same_place
@@ -22,11 +23,11 @@ from ocipy.linux.constants import (
     MOUNT_ATTR_RDONLY,
     OPEN_TREE_CLONE,
 )
+from ocipy.plan.masks import Mask, ReadonlyPath, TakeNull
+from ocipy.plan.rootfs import RootReadonly
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ocipy.init.context import Init
 
 EMPTY = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
@@ -34,7 +35,8 @@ EMPTY = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NO
 EMPTY_DATA = ("nr_blocks=1", "nr_inodes=1", "mode=555")
 
 
-def take_null(init: Init) -> None:
+@carries_out(TakeNull)
+def take_null(init: Init, step: TakeNull) -> None:
     """Take a detached, read-only mount of the host's /dev/null, after verifying its type and number."""
     try:
         tree = _kernel.open_tree(AT_FDCWD, "/dev/null", OPEN_TREE_CLONE | AT_SYMLINK_NOFOLLOW)
@@ -47,15 +49,16 @@ def take_null(init: Init) -> None:
     init.fds["mask/file"] = tree
 
 
-def readonly_path(init: Init, *, path: str) -> None:
+@carries_out(ReadonlyPath)
+def readonly_path(init: Init, step: ReadonlyPath) -> None:
     """Bind the path on itself, read-only, keeping its other flags. Skip a missing path."""
-    target = _open(init, path)
+    target = _open(init, step.path)
     if target < 0:
         return
     if same_place(target, init.rootfs):
         # A mount on "/" would not be visible by any path: they start at our root, below it (path_resolution(7)).
         posix.close(target)
-        root_readonly(init)
+        root_readonly(init, RootReadonly())
         return
     tree = _kernel.open_tree(target, "", OPEN_TREE_CLONE | AT_EMPTY_PATH | AT_RECURSIVE)
     _kernel.mount_setattr(tree, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0, 0, -1)
@@ -63,17 +66,18 @@ def readonly_path(init: Init, *, path: str) -> None:
     posix.close(tree)
 
 
-def mask(init: Init, *, path: str, label: str) -> None:
+@carries_out(Mask)
+def mask(init: Init, step: Mask) -> None:
     """Cover a file with /dev/null, a directory with an empty one. Skip a missing path."""
-    target = _open(init, path)
+    target = _open(init, step.path)
     if target < 0:
         return
     if same_place(target, init.rootfs):
-        raise Error(f"cannot mask the container's root itself, to which {path} leads")
+        raise Error(f"cannot mask the container's root itself, to which {step.path} leads")
     if paths.is_directory(target):
-        _attach_cover(init, "mask/directory", target, label)
+        _attach_cover(init, "mask/directory", target, step.label)
     else:
-        _attach_cover(init, "mask/file", target, label)
+        _attach_cover(init, "mask/file", target, step.label)
 
 
 def _open(init: Init, path: str) -> int:
@@ -104,10 +108,3 @@ def _attach_cover(init: Init, name: str, target: int, label: str) -> None:
     tree = _kernel.open_tree(first, "", OPEN_TREE_CLONE | AT_EMPTY_PATH)
     attach(tree, target)
     posix.close(tree)
-
-
-ACTIONS: dict[str, Callable[..., None]] = {
-    "mask": mask,
-    "readonly_path": readonly_path,
-    "take_null": take_null,
-}

@@ -12,6 +12,7 @@ from time import sleep
 
 from ocipy.errors import Error
 from ocipy.init import paths
+from ocipy.init.context import carries_out
 from ocipy.init.copy_up import copy_content
 from ocipy.linux import _kernel, procfs
 from ocipy.linux.constants import (
@@ -39,12 +40,12 @@ from ocipy.linux.constants import (
     S_IFDIR,
     S_IFMT,
 )
-from ocipy.plan.mounts import ALLOWED_IN_PROC
+from ocipy.plan.mount_options import MountStep, NewMount
+from ocipy.plan.mounts import ALLOWED_IN_PROC, Bind, CopySymlink, Mount, RemountReadonly
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import Any
+    from collections.abc import Sequence
 
     from ocipy.init.context import Init
 
@@ -60,66 +61,39 @@ BUSY_PAUSE = 0.1
 SYS_FALLBACK = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
 
 
-def mount(
-    init: Init,
-    *,
-    destination: str,
-    source: str,
-    fstype: str,
-    attributes: int,
-    superblock: Sequence[str],
-    data: Sequence[str],
-    label: str,
-    propagation: Sequence[int],
-    recursive_set: int,
-    recursive_clear: int,
-    copy_up: bool,
-    late: str,
-) -> None:
+@carries_out(Mount)
+def mount(init: Init, step: Mount) -> None:
     """Mount a new filesystem."""
-    target, data = open_new(init, destination, fstype, data)
-    relabel = label if fstype == "mqueue" else ""
+    target, data = open_new(init, step)
+    relabel = step.label if step.fstype == "mqueue" else ""
     try:
-        tree = make_filesystem(fstype, source, attributes, superblock, data, "" if relabel else label)
+        label = "" if relabel else step.label
+        tree = make_filesystem(step.fstype, step.source, step.attributes, step.superblock, data, label)
     except OSError as error:
-        if fstype != "sysfs" or error.errno != errno.EPERM or not attributes & MOUNT_ATTR_RDONLY:
-            raise cannot_mount(fstype, destination, error) from None
+        if step.fstype != "sysfs" or error.errno != errno.EPERM or not step.attributes & MOUNT_ATTR_RDONLY:
+            raise cannot_mount(step.fstype, step.destination, error) from None
         tree = _host_sysfs()
-    if copy_up:
+    if step.copy_up:
         copy_content(target, tree, data)
     if relabel:
         # An mqueue's superblock is shared by its IPC namespace, so it takes no context. Its root can be labelled.
         _set_label(tree, relabel)
-    finish(init, tree, target, propagation, recursive_set, recursive_clear, late, is_root=destination == "/")
+    finish(init, step, tree, target, step.late)
 
 
-def bind(
-    init: Init,
-    *,
-    destination: str,
-    source: str,
-    name: str,
-    recursive: bool,
-    source_nofollow: bool,
-    target_nofollow: bool,
-    attr_set: int,
-    attr_clear: int,
-    attr_implicit: int,
-    propagation: Sequence[int],
-    recursive_set: int,
-    recursive_clear: int,
-) -> None:
+@carries_out(Bind)
+def bind(init: Init, step: Bind) -> None:
     """Bind a file or directory of the host."""
-    tree = init.fds.pop(name, -1) if name else -1
+    tree = init.fds.pop(step.name, -1) if step.name else -1
     if tree < 0:
-        tree = open_source(source, destination, recursive, source_nofollow)
+        tree = open_source(step.source, step.destination, step.recursive, step.source_nofollow)
     directory = posix.stat(tree).st_mode & S_IFMT == S_IFDIR
-    if target_nofollow:
-        target = _open_nofollow(init, destination)
+    if step.target_nofollow:
+        target = _open_nofollow(init, step.destination)
     else:
-        target = open_target(init, destination, "bind", directory, tree)
-    set_attributes(tree, attr_set, attr_clear, attr_implicit, destination)
-    finish(init, tree, target, propagation, recursive_set, recursive_clear, "", is_root=destination == "/")
+        target = open_target(init, step.destination, "bind", directory, tree)
+    set_attributes(tree, step.attr_set, step.attr_clear, step.attr_implicit, step.destination)
+    finish(init, step, tree, target)
 
 
 def open_source(source: str, destination: str, recursive: bool, nofollow: bool) -> int:
@@ -158,14 +132,15 @@ def set_attributes(tree: int, attr_set: int, attr_clear: int, attr_implicit: int
         raise Error(f"cannot change the flags of {destination}", errno=error.errno or 0, hint=hint) from None
 
 
-def copy_symlink(init: Init, *, source: str, destination: str, **arguments: Any) -> None:
+@carries_out(CopySymlink)
+def copy_symlink(init: Init, step: CopySymlink) -> None:
     """Make a copy of the host's symlink instead of a mount (crun's copy-symlink); bind anything else."""
     try:
-        link = posix.readlink(source)
+        link = posix.readlink(step.source)
     except OSError:
-        bind(init, source=source, destination=destination, **arguments)
+        bind(init, step)
         return
-    parent, name = paths.make_parent(init.rootfs, destination)
+    parent, name = paths.make_parent(init.rootfs, step.destination)
     try:
         posix.symlink(link, name, dir_fd=parent)
     except FileExistsError:
@@ -174,14 +149,15 @@ def copy_symlink(init: Init, *, source: str, destination: str, **arguments: Any)
         except OSError:
             same = False
         if not same:
-            raise Error(f"cannot make the symlink {destination}: something else is there") from None
+            raise Error(f"cannot make the symlink {step.destination}: something else is there") from None
     finally:
         posix.close(parent)
 
 
-def remount_readonly(init: Init, *, name: str) -> None:
+@carries_out(RemountReadonly)
+def remount_readonly(init: Init, step: RemountReadonly) -> None:
     """Make a mount read-only that earlier steps needed writable. The descriptor cannot have moved."""
-    tree = init.fds.pop(name)
+    tree = init.fds.pop(step.name)
     for left in range(BUSY_TRIES - 1, -1, -1):
         try:
             _kernel.mount_setattr(tree, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0, 0, -1)
@@ -321,27 +297,15 @@ def _open_nofollow(init: Init, destination: str) -> int:
     return target
 
 
-def finish(
-    init: Init,
-    tree: int,
-    target: int,
-    propagation: Sequence[int],
-    recursive_set: int,
-    recursive_clear: int,
-    late: str,
-    *,
-    is_root: bool = False,
-) -> None:
-    """Set the recursive attributes of a detached mount, attach it, and close both descriptors (but not tree if late).
-
-    is_root: it covers the root. The old root descriptor would show what is below, so replace it by the new mount's.
-    """
-    set_recursive(tree, recursive_set, recursive_clear)
+def finish(init: Init, step: MountStep, tree: int, target: int, late: str = "") -> None:
+    """Set the recursive attributes of a detached mount, attach it, and close both descriptors, but not tree if late."""
+    set_recursive(tree, step.recursive_set, step.recursive_clear)
     attach(tree, target)
-    if is_root:
+    if step.destination == "/":
+        # It covers the root: the old root descriptor would show what is below.
         posix.close(init.rootfs)
         init.rootfs = _kernel.openat2(tree, ".", O_PATH | O_DIRECTORY | O_CLOEXEC, 0, 0)
-    finish_attached(init, tree, propagation, late)
+    finish_attached(init, step, tree, late)
 
 
 def attach(tree: int, target: int) -> None:
@@ -350,10 +314,10 @@ def attach(tree: int, target: int) -> None:
     posix.close(target)
 
 
-def finish_attached(init: Init, tree: int, propagation: Sequence[int], late: str) -> None:
+def finish_attached(init: Init, step: MountStep, tree: int, late: str = "") -> None:
     """Set the propagation of an attached mount and close it, or keep it for remount_readonly under the name late."""
     # Only after attaching: a mount below a shared one becomes shared (mount_namespaces(7)).
-    for flag in propagation:
+    for flag in step.propagation:
         recursive = AT_RECURSIVE if flag & MS_REC else 0
         _kernel.mount_setattr(tree, "", AT_EMPTY_PATH | recursive, 0, 0, flag & ~MS_REC, -1)
     if late:
@@ -368,15 +332,15 @@ def set_recursive(tree: int, attr_set: int, attr_clear: int) -> None:
         _kernel.mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, attr_set, attr_clear, 0, -1)
 
 
-def open_new(init: Init, destination: str, fstype: str, data: Sequence[str]) -> tuple[int, Sequence[str]]:
+def open_new(init: Init, step: NewMount) -> tuple[int, Sequence[str]]:
     """Call open_target for a new filesystem, and return its data too. Raises Error.
 
     A tmpfs gets the mode of the directory that it covers unless the options give one (as runc and crun do). If the
     directory is only made here, it gets the kernel's default, 1777 (tmpfs(5)).
     """
-    covers = fstype == "tmpfs" and paths.exists_below(init.rootfs, destination)
-    target = open_target(init, destination, fstype)
-    return target, _with_mode(data, target) if covers else data
+    covers = step.fstype == "tmpfs" and paths.exists_below(init.rootfs, step.destination)
+    target = open_target(init, step.destination, step.fstype)
+    return target, _with_mode(step.data, target) if covers else step.data
 
 
 def _with_mode(data: Sequence[str], target: int) -> Sequence[str]:
@@ -389,11 +353,3 @@ def _set_label(tree: int, label: str) -> None:
     directory = posix.open(".", O_RDONLY | O_DIRECTORY, dir_fd=tree)
     posix.setxattr(directory, "security.selinux", label.partition("=")[2].encode())
     posix.close(directory)
-
-
-ACTIONS: dict[str, Callable[..., None]] = {
-    "bind": bind,
-    "copy_symlink": copy_symlink,
-    "mount": mount,
-    "remount_readonly": remount_readonly,
-}

@@ -14,6 +14,7 @@ import errno
 import posix
 
 from ocipy.errors import Error
+from ocipy.init.context import carries_out
 from ocipy.init.mounts import attach, make_filesystem
 from ocipy.init.rootfs import chroot, propagation
 from ocipy.linux import _kernel, procfs
@@ -31,11 +32,11 @@ from ocipy.linux.constants import (
     RESOLVE_NO_SYMLINKS,
 )
 from ocipy.linux.text import decode
+from ocipy.plan.move_root import MoveRoot
+from ocipy.plan.rootfs import Chroot, Propagation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ocipy.init.context import Init
 
 FULL_FILESYSTEMS = (b"proc", b"sysfs")
@@ -54,10 +55,11 @@ class Mount:
         self.cover = cover
 
 
-def move_root(init: Init) -> None:
+@carries_out(MoveRoot)
+def move_root(init: Init, step: MoveRoot) -> None:
     """Move the root over "/", hide every full procfs and sysfs outside it, and chroot."""
     # With rootfsPropagation "shared" our "/" may still be a peer of the host's, which would then be covered too.
-    propagation(init, flags=MS_SLAVE)
+    propagation(init, Propagation(flags=MS_SLAVE))
     if init.root_path:  # otherwise it is already there: by attach_rootfs, or because root.path is "/"
         _kernel.move_mount(init.rootfs, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH)
     # Until the chroot, paths start at the host's root, below ours (path_resolution(7)).
@@ -69,7 +71,7 @@ def move_root(init: Init) -> None:
         except OSError as error:
             what = f"cannot hide the host's {mounts[number].point}"
             raise Error(what, errno=error.errno or 0, hint="omit --no-pivot") from None
-    chroot(init)
+    chroot(init, Chroot())
 
 
 def _mounts(init: Init) -> dict[int, Mount]:
@@ -175,6 +177,3 @@ def _cover(mounts: dict[int, Mount], number: int, fd: int) -> None:
     mounts[_kernel.mount_id(tree, "", AT_EMPTY_PATH)] = Mount(number, mounts[number].point, cover=True)
     attach(tree, posix.dup(fd))
     posix.close(tree)
-
-
-ACTIONS: dict[str, Callable[..., None]] = {"move_root": move_root}

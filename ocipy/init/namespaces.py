@@ -6,9 +6,10 @@ import errno
 import posix
 
 from ocipy.errors import Error
+from ocipy.init.context import carries_out
 from ocipy.linux import _kernel
 from ocipy.linux.constants import CLONE_NEWCGROUP, CLONE_NEWIPC
-from ocipy.plan.namespaces import FLAGS
+from ocipy.plan.namespaces import FLAGS, UnshareCgroup, UnshareIpc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ def not_made(kinds: Sequence[str], error: OSError) -> Error:
     return Error(f"cannot make the namespaces ({' '.join(kinds)})", errno=error.errno or 0, hint=hint)
 
 
-def unshare_cgroup(init: Init) -> None:
+@carries_out(UnshareCgroup)
+def unshare_cgroup(init: Init, step: UnshareCgroup) -> None:
     """Make a cgroup namespace whose root is init's current cgroup."""
     try:
         _kernel.unshare(CLONE_NEWCGROUP)
@@ -78,12 +80,10 @@ def unshare_cgroup(init: Init) -> None:
         raise not_made(("cgroup",), error) from None
 
 
-def unshare_ipc(init: Init) -> None:
+@carries_out(UnshareIpc)
+def unshare_ipc(init: Init, step: UnshareIpc) -> None:
     """Make an IPC namespace whose message queues belong to root of our user namespace."""
     try:
         _kernel.unshare(CLONE_NEWIPC)
     except OSError as error:
         raise not_made(("ipc",), error) from None
-
-
-ACTIONS = {"unshare_cgroup": unshare_cgroup, "unshare_ipc": unshare_ipc}

@@ -11,6 +11,7 @@ from __future__ import annotations
 import posix
 
 from ocipy.errors import Error
+from ocipy.init.context import carries_out
 from ocipy.init.mounts import cannot_mount, finish, make_filesystem, open_target
 from ocipy.init.process import close_all_but
 from ocipy.linux import _kernel, channel
@@ -28,10 +29,10 @@ from ocipy.linux.constants import (
     SIGCONT,
     SIGKILL,
 )
+from ocipy.plan.pid_namespace import EnterPidNamespace, MountProcfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
     from typing import NoReturn
 
     from ocipy.init.context import Init
@@ -43,7 +44,8 @@ GLANCE_MS = 100
 GLANCES = 50
 
 
-def enter_pid_namespace(init: Init, *, terminal: bool) -> None:
+@carries_out(EnterPidNamespace)
+def enter_pid_namespace(init: Init, step: EnterPidNamespace) -> None:
     """Fork into the pid namespace. Returns only in the child.
 
     terminal: the standard streams are a terminal that becomes the controlling one of the child's session.
@@ -58,7 +60,7 @@ def enter_pid_namespace(init: Init, *, terminal: bool) -> None:
         posix._exit(0)
     _kernel.prctl(PR_SET_PDEATHSIG, SIGKILL)  # children do not inherit it
     posix.setsid()
-    if terminal:
+    if step.terminal:
         _kernel.tty_set_controlling(0)
 
 
@@ -69,52 +71,30 @@ def _join(namespace: int) -> None:
         raise Error("cannot join the pid namespace", errno=error.errno or 0) from None
 
 
-def mount_procfs(
-    init: Init,
-    *,
-    destination: str,
-    source: str,
-    fstype: str,
-    attributes: int,
-    superblock: Sequence[str],
-    data: Sequence[str],
-    label: str,
-    propagation: Sequence[int],
-    recursive_set: int,
-    recursive_clear: int,
-    copy_up: bool,
-    late: str,
-) -> None:
+@carries_out(MountProcfs)
+def mount_procfs(init: Init, step: MountProcfs) -> None:
     """Mount a procfs of the pid namespace that we enter later. Arguments: see mount in init/mounts.py."""
-    target = open_target(init, destination, fstype)
+    target = open_target(init, step.destination, step.fstype)
     ours, theirs = channel.pair()
     child = posix.fork()
     if child == 0:
-        _in_helper(init.fds[NAMESPACE], theirs, destination, source, attributes, superblock, data)
+        _in_helper(init.fds[NAMESPACE], theirs, step)
     posix.close(theirs.fd)
     try:
         _, body, fds = ours.receive(max_fds=1)
     except channel.Closed:
         raise Error(
-            f"the process that mounts {fstype} on {destination} in the joined pid namespace was killed"
+            f"the process that mounts {step.fstype} on {step.destination} in the joined pid namespace was killed"
         ) from None
     finally:
         posix.close(ours.fd)
         posix.waitpid(child, 0)
     if not fds:
         raise Error.from_message(body)
-    finish(init, fds[0], target, propagation, recursive_set, recursive_clear, late, is_root=destination == "/")
+    finish(init, step, fds[0], target, step.late)
 
 
-def _in_helper(
-    namespace: int,
-    theirs: channel.Channel,
-    destination: str,
-    source: str,
-    attributes: int,
-    superblock: Sequence[str],
-    data: Sequence[str],
-) -> NoReturn:
+def _in_helper(namespace: int, theirs: channel.Channel, step: MountProcfs) -> NoReturn:
     """Go where nothing leads to the host, and have a child make the filesystem there. Sends its mount, or an error."""
     try:
         _kernel.prctl(PR_SET_PDEATHSIG, SIGKILL)
@@ -129,15 +109,17 @@ def _in_helper(
         pid, pidfd = _kernel.clone3(CLONE_PIDFD, SIGCHLD, -1)
         if pid == 0:
             try:
-                theirs.send("mount", fd=make_filesystem("proc", source, attributes, superblock, data, ""))
+                theirs.send(
+                    "mount", fd=make_filesystem("proc", step.source, step.attributes, step.superblock, step.data, "")
+                )
             except OSError as error:
-                raise cannot_mount("proc", destination, error) from None
+                raise cannot_mount("proc", step.destination, error) from None
             posix._exit(0)
         _see_it_end(pid, pidfd)
     except Error as error:
         theirs.send("error", error.to_message())
     except OSError as error:
-        theirs.send("error", cannot_mount("proc", destination, error).to_message())
+        theirs.send("error", cannot_mount("proc", step.destination, error).to_message())
     finally:
         posix._exit(1)
 
@@ -151,9 +133,3 @@ def _see_it_end(pid: int, pidfd: int) -> None:
     else:
         _kernel.pidfd_send_signal(pidfd, SIGKILL)
     posix.waitpid(pid, 0)
-
-
-ACTIONS: dict[str, Callable[..., None]] = {
-    "enter_pid_namespace": enter_pid_namespace,
-    "mount_procfs": mount_procfs,
-}

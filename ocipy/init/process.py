@@ -7,7 +7,8 @@ import posix
 
 from ocipy.errors import CAUSES, Error
 from ocipy.init import paths
-from ocipy.init.lookup import home_directory, quote, reason, to_bytes
+from ocipy.init.context import carries_out
+from ocipy.init.lookup import find, home_directory, quote, reason, to_bytes
 from ocipy.linux import _kernel, procfs
 from ocipy.linux.constants import (
     CLOSE_RANGE_MAX,
@@ -20,10 +21,26 @@ from ocipy.linux.constants import (
     SIGQUIT,
     SIGTERM,
 )
+from ocipy.plan.process import (
+    CloseDescriptors,
+    Command,
+    Environment,
+    Execute,
+    HeedSignals,
+    MakeCwd,
+    NoNewPrivileges,
+    NoProcess,
+    ResetSignals,
+    Session,
+    StdioNull,
+    Umask,
+    WorkingDirectory,
+    WorkingDirectoryAgain,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from ocipy.init.context import Init
 
@@ -40,7 +57,8 @@ EXEC_CAUSES = {
 }
 
 
-def reset_signals(init: Init) -> None:
+@carries_out(ResetSignals)
+def reset_signals(init: Init, step: ResetSignals) -> None:
     """Set default dispositions and unblock all signals: ignored and blocked ones would survive the exec (execve(2)).
 
     conmon ignores SIGPIPE, and so does Python. `run` in the foreground blocks all.
@@ -48,7 +66,8 @@ def reset_signals(init: Init) -> None:
     _kernel.reset_signals()
 
 
-def heed_signals(init: Init) -> None:
+@carries_out(HeedSignals)
+def heed_signals(init: Init, step: HeedSignals) -> None:
     """Let `kill` end a container that waits for start, as runc's init does.
 
     The first process of a pid namespace only receives signals that it handles, except KILL (pid_namespaces(7)). The
@@ -58,7 +77,8 @@ def heed_signals(init: Init) -> None:
         _kernel.exit_on_signal(number)
 
 
-def session(init: Init) -> None:
+@carries_out(Session)
+def session(init: Init, step: Session) -> None:
     """Make a session, so that the caller's terminal is not our controlling one.
 
     The umask is 0 until the process gets its own: files made until then get exactly the mode they are given.
@@ -70,7 +90,8 @@ def session(init: Init) -> None:
     posix.umask(0)
 
 
-def stdio_null(init: Init, *, required: bool) -> None:
+@carries_out(StdioNull)
+def stdio_null(init: Init, step: StdioNull) -> None:
     """Replace standard streams that are the host's /dev/null by the container's: no inode of the host stays open.
 
     required: create has made the device. Later the container may have removed it; then the streams stay unchanged.
@@ -81,7 +102,7 @@ def stdio_null(init: Init, *, required: bool) -> None:
     try:
         device = paths.open_below(init.rootfs, "dev/null")
     except OSError as error:
-        if not required:
+        if not step.required:
             return
         raise Error("cannot open /dev/null in the container", errno=error.errno or 0) from None
     if is_null(device):
@@ -93,7 +114,7 @@ def stdio_null(init: Init, *, required: bool) -> None:
         for fd in streams:
             posix.dup2(opened, fd)
         posix.close(opened)
-    elif required:
+    elif step.required:
         raise Error("/dev/null in the container is not the null device")
     posix.close(device)
 
@@ -108,29 +129,32 @@ def is_null(fd: int) -> bool:
     return status.st_mode & S_IFMT == S_IFCHR and number == NULL
 
 
-def make_cwd(init: Init, *, path: str) -> None:
+@carries_out(MakeCwd)
+def make_cwd(init: Init, step: MakeCwd) -> None:
     """Make the working directory if it is missing. chdir reports any other fault."""
     try:
-        posix.close(paths.make_directory(init.rootfs, path))
+        posix.close(paths.make_directory(init.rootfs, step.path))
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.ELOOP, errno.ENOTDIR):
-            raise Error(f"cannot make the working directory {path}", errno=error.errno or 0) from None
+            raise Error(f"cannot make the working directory {step.path}", errno=error.errno or 0) from None
 
 
-def no_new_privileges(init: Init) -> None:
+@carries_out(NoNewPrivileges)
+def no_new_privileges(init: Init, step: NoNewPrivileges) -> None:
     """PR_SET_NO_NEW_PRIVS."""
     _kernel.prctl(PR_SET_NO_NEW_PRIVS, 1)
 
 
-def close_descriptors(init: Init, *, keep: tuple[str, ...]) -> None:
+@carries_out(CloseDescriptors)
+def close_descriptors(init: Init, step: CloseDescriptors) -> None:
     """Close everything but the standard streams, the payload's, and those in keep: "rootfs", or a name in init.fds.
 
     Close-on-exec is not enough: chdir, the lookup of the command and the path walk of execve could still use an open
     descriptor (CVE-2024-21626). The channel and the FIFO stay; they lead nowhere.
     """
-    init.fds = {name: fd for name, fd in init.fds.items() if name in keep}
+    init.fds = {name: fd for name, fd in init.fds.items() if name in step.keep}
     wanted = [init.channel.fd, init.report_fd, *init.fds.values()]
-    if "rootfs" in keep:
+    if "rootfs" in step.keep:
         wanted.append(init.rootfs)
     else:
         init.rootfs = -1
@@ -157,26 +181,28 @@ def _close_range(first: int, last: int) -> None:
         posix.closerange(first, min(last, 4095) + 1)
 
 
-def working_directory(init: Init, *, path: str) -> None:
+@carries_out(WorkingDirectory)
+def working_directory(init: Init, step: WorkingDirectory) -> None:
     """Change to it as root of the container. If that is refused, working_directory_again may succeed."""
     try:
-        posix.chdir(to_bytes(path))
+        posix.chdir(to_bytes(step.path))
     except PermissionError:
         return
     except OSError as error:
-        raise _no_cwd(path, error) from None
+        raise _no_cwd(step.path, error) from None
     _check_cwd()
     init.cwd_entered = True
 
 
-def working_directory_again(init: Init, *, path: str) -> None:
+@carries_out(WorkingDirectoryAgain)
+def working_directory_again(init: Init, step: WorkingDirectoryAgain) -> None:
     """Change to it as the final user if root could not: a home of mode 0700 on NFS, where root is nobody."""
     # Otherwise it was entered and checked before, and the filter may deny getcwd by now.
     if not init.cwd_entered:
         try:
-            posix.chdir(to_bytes(path))
+            posix.chdir(to_bytes(step.path))
         except OSError as error:
-            raise _no_cwd(path, error) from None
+            raise _no_cwd(step.path, error) from None
         _check_cwd()
 
 
@@ -202,39 +228,45 @@ def _check_cwd() -> None:
         )
 
 
-def environment(init: Init, *, variables: tuple[str, ...], uid: int, listen_fds: int) -> None:
+@carries_out(Environment)
+def environment(init: Init, step: Environment) -> None:
     """Set the environment of the process, without any of our variables. Sets init.environment.
 
     variables: NAME=value, each name once. HOME comes from the container's passwd file if it is missing or empty.
     listen_fds: how many descriptors are passed on by sd_listen_fds(3).
     """
     result: dict[bytes, bytes] = {}
-    for variable in variables:
+    for variable in step.variables:
         name, _, value = to_bytes(variable).partition(b"=")
         result[name] = value
     if not result.get(b"HOME"):
         result.pop(b"HOME", None)
-        result[b"HOME"] = home_directory(init, uid)
-    if listen_fds:
-        result[b"LISTEN_FDS"] = str(listen_fds).encode()
+        result[b"HOME"] = home_directory(init, step.uid)
+    if step.listen_fds:
+        result[b"LISTEN_FDS"] = str(step.listen_fds).encode()
         result[b"LISTEN_PID"] = b"1"
     init.environment = result
 
 
-def umask(init: Init, *, mask: int) -> None:
+@carries_out(Umask)
+def umask(init: Init, step: Umask) -> None:
     """umask(2)."""
-    posix.umask(mask)
+    posix.umask(step.mask)
 
 
-def rlimit_at_exec(init: Init, *, name: str, resource: int, soft: int, hard: int) -> None:
-    """Keep a limit for the moment of the exec, since it would restrict init itself. The host has checked that it is
-    permitted. Sets init.limits."""
-    init.limits += ((resource, soft, hard),)
+@carries_out(Command)
+def command(init: Init, step: Command) -> None:
+    """Find the command as execvp(3) would, in the PATH of the process, without a default. Sets init.command.
+
+    As the final user and at create time. Engines tell 126 and 127 apart by these sentences, which are runc's.
+    """
+    init.command = find(to_bytes(step.name), init.environment.get(b"PATH", b""))
 
 
-def execute(init: Init, *, arguments: tuple[str, ...]) -> None:
+@carries_out(Execute)
+def execute(init: Init, step: Execute) -> None:
     """execve(2), which returns only on failure."""
-    argv = tuple(to_bytes(argument) for argument in arguments)
+    argv = tuple(to_bytes(argument) for argument in step.arguments)
     try:
         if init.limits:
             environment = tuple(name + b"=" + value for name, value in init.environment.items())
@@ -250,24 +282,7 @@ def exec_refused(command: str, number: int) -> Error:
     return Error(f"exec {command}: {reason(OSError(number, ''))}", hint=hint)
 
 
-def no_process(init: Init) -> None:
+@carries_out(NoProcess)
+def no_process(init: Init, step: NoProcess) -> None:
     """start MUST generate an error if process was not set (runtime.md, Start)."""
     raise Error("there is no process to run", hint="config.json had no process when the container was created")
-
-
-ACTIONS: dict[str, Callable[..., None]] = {
-    "heed_signals": heed_signals,
-    "reset_signals": reset_signals,
-    "session": session,
-    "stdio_null": stdio_null,
-    "make_cwd": make_cwd,
-    "no_new_privileges": no_new_privileges,
-    "close_descriptors": close_descriptors,
-    "working_directory": working_directory,
-    "working_directory_again": working_directory_again,
-    "environment": environment,
-    "rlimit_at_exec": rlimit_at_exec,
-    "umask": umask,
-    "execute": execute,
-    "no_process": no_process,
-}

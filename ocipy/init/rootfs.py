@@ -6,6 +6,7 @@ import errno
 import posix
 
 from ocipy.errors import Error
+from ocipy.init.context import carries_out
 from ocipy.init.mounts import attach
 from ocipy.linux import _kernel, procfs
 from ocipy.linux.constants import (
@@ -20,21 +21,21 @@ from ocipy.linux.constants import (
     O_PATH,
     OPEN_TREE_CLONE,
 )
+from ocipy.plan.rootfs import AttachRootfs, Chroot, PivotRoot, Propagation, Rootfs, RootReadonly, UseRootfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ocipy.init.context import Init
 
 
-def propagation(init: Init, *, flags: int) -> None:
+@carries_out(Propagation)
+def propagation(init: Init, step: Propagation) -> None:
     """Set the mount propagation of "/"; with MS_REC also of everything below it (mount_namespaces(7)).
 
     By mount(2): on older kernels mount_setattr(2) refuses a root that is not mounted on anything, such as an initramfs.
     """
     try:
-        _kernel.mount(None, "/", None, flags, None)
+        _kernel.mount(None, "/", None, step.flags, None)
     except OSError as error:
         hint = ""
         if error.errno == errno.EINVAL:
@@ -42,15 +43,16 @@ def propagation(init: Init, *, flags: int) -> None:
         raise Error('cannot set the propagation of the mounts below "/"', errno=error.errno or 0, hint=hint) from None
 
 
-def rootfs(init: Init, *, path: str, propagation: int, parent: int) -> None:
+@carries_out(Rootfs)
+def rootfs(init: Init, step: Rootfs) -> None:
     """Bind the root filesystem on itself, so that it becomes a mount that pivot_root(2) accepts, and open it.
 
     propagation, parent: MS_… of the copy, and of the mount below it; 0 leaves that unchanged.
     """
-    directory = open_directory(path)
-    if parent:
-        _set_parent(directory, parent)
-    tree = clone_root(path, propagation)
+    directory = open_directory(step.path)
+    if step.parent:
+        _set_parent(directory, step.parent)
+    tree = clone_root(step.path, step.propagation)
     attach(tree, directory)
     _use(init, tree)
 
@@ -111,19 +113,21 @@ def clone_root(path: str, propagation: int) -> int:
     return tree
 
 
-def attach_rootfs(init: Init, *, name: str) -> None:
+@carries_out(AttachRootfs)
+def attach_rootfs(init: Init, step: AttachRootfs) -> None:
     """Attach the root filesystem that the host opened on "/" itself, since its own place may be out of our reach.
 
     Until the pivot, paths still start below it, at our root (path_resolution(7)).
     """
-    tree = init.fds.pop(name)
+    tree = init.fds.pop(step.name)
     _kernel.move_mount(tree, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH)
     _use(init, tree)
 
 
-def use_rootfs(init: Init, *, path: str) -> None:
+@carries_out(UseRootfs)
+def use_rootfs(init: Init, step: UseRootfs) -> None:
     """Without a new mount namespace, use the bind mount that the host made as the container's root."""
-    _use(init, open_directory(path))
+    _use(init, open_directory(step.path))
 
 
 def _use(init: Init, fd: int) -> None:
@@ -131,7 +135,8 @@ def _use(init: Init, fd: int) -> None:
     init.root_path = procfs.path_of(init.proc, fd).rstrip("/")
 
 
-def pivot_root(init: Init) -> None:
+@carries_out(PivotRoot)
+def pivot_root(init: Init, step: PivotRoot) -> None:
     """Make the root "/" and detach the host's tree, in the way that needs no extra directory (pivot_root(2))."""
     old = posix.open("/", O_PATH | O_DIRECTORY)
     posix.fchdir(init.rootfs)
@@ -171,24 +176,15 @@ def _enter(init: Init) -> None:
     init.root_path = ""
 
 
-def chroot(init: Init) -> None:
+@carries_out(Chroot)
+def chroot(init: Init, step: Chroot) -> None:
     """Where nothing can be pivoted: in others' mount namespace, or after the root was moved over "/"."""
     posix.fchdir(init.rootfs)
     posix.chroot(".")
     _enter(init)
 
 
-def root_readonly(init: Init) -> None:
+@carries_out(RootReadonly)
+def root_readonly(init: Init, step: RootReadonly) -> None:
     """Make the root mount alone read-only: mounts below it stay as the config says."""
     _kernel.mount_setattr(init.rootfs, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0, 0, -1)
-
-
-ACTIONS: dict[str, Callable[..., None]] = {
-    "attach_rootfs": attach_rootfs,
-    "chroot": chroot,
-    "pivot_root": pivot_root,
-    "propagation": propagation,
-    "root_readonly": root_readonly,
-    "rootfs": rootfs,
-    "use_rootfs": use_rootfs,
-}

@@ -6,8 +6,10 @@ import errno
 import posix
 
 from ocipy.errors import Error
+from ocipy.init.context import carries_out
 from ocipy.linux import _kernel
 from ocipy.linux.constants import BPF_MAXINSNS, SECCOMP_FILTER_FLAG_NEW_LISTENER, SECCOMP_FILTER_FLAG_SPEC_ALLOW
+from ocipy.plan.seccomp import SeccompLoad, SeccompReceive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +18,8 @@ if TYPE_CHECKING:
 INSTRUCTION = 8  # bytes: struct sock_filter, linux/filter.h
 
 
-def seccomp_receive(init: Init) -> None:
+@carries_out(SeccompReceive)
+def seccomp_receive(init: Init, step: SeccompReceive) -> None:
     """Read the program from the memfd that the host lane prepared, and close it."""
     fd = init.fds.pop("seccomp")
     program = posix.pread(fd, (BPF_MAXINSNS + 1) * INSTRUCTION, 0)
@@ -26,16 +29,17 @@ def seccomp_receive(init: Init) -> None:
     init.seccomp_program = program
 
 
-def seccomp_load(init: Init, *, flags: int, optional: bool) -> None:
+@carries_out(SeccompLoad)
+def seccomp_load(init: Init, step: SeccompLoad) -> None:
     """Load the program. From here on the profile must permit every remaining system call of init.
 
     flags: of seccomp(2). optional: drop SPEC_ALLOW if the kernel refuses it, since the config did not ask for it.
     """
     try:
-        listener = load(init.seccomp_program, flags, optional)
+        listener = load(init.seccomp_program, step.flags, step.optional)
     except OSError as error:
         raise load_refused(error.errno or 0) from None
-    if flags & SECCOMP_FILTER_FLAG_NEW_LISTENER:
+    if step.flags & SECCOMP_FILTER_FLAG_NEW_LISTENER:
         # write and read, since profiles permit these first. The message carries no descriptor (sendmsg may be
         # denied): the host fetches the listener by pidfd_getfd(2).
         posix.write(init.channel.fd, b'{"kind":"seccomp","fd":%d}' % listener)
@@ -65,6 +69,3 @@ _HINTS = {
     errno.EINVAL: "the kernel does not know one of the flags, or one of the actions",
     errno.ENOMEM: "the filters of this process and its parents together are too long: seccomp(2)",
 }
-
-
-ACTIONS = {"seccomp_receive": seccomp_receive, "seccomp_load": seccomp_load}

@@ -6,18 +6,19 @@ import errno
 import posix
 
 from ocipy.errors import Error
+from ocipy.init.context import carries_out
 from ocipy.linux import procfs
+from ocipy.plan.sysctl import Sysctl, SysctlDone
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ocipy.init.context import Init
 
 
-def sysctl(init: Init, *, path: str, value: str) -> None:
+@carries_out(Sysctl)
+def sysctl(init: Init, step: Sysctl) -> None:
     """Write one parameter. path: below /proc/sys."""
-    write(init.sysctl_proc, path, value)
+    write(init.sysctl_proc, step.path, step.value)
 
 
 def write(root: int, path: str, value: str) -> None:
@@ -37,11 +38,9 @@ def write(root: int, path: str, value: str) -> None:
         raise Error(f"cannot set {path} to {value!r}", errno=error.errno or 0, hint=hint) from None
 
 
-def sysctl_done(init: Init) -> None:
+@carries_out(SysctlDone)
+def sysctl_done(init: Init, step: SysctlDone) -> None:
     """Close the unmasked procfs: leaving it open is dangerous."""
     posix.close(init.sysctl_proc)
     init.fds.pop("procfs/sysctl", None)
     init.sysctl_proc = -1
-
-
-ACTIONS: dict[str, Callable[..., None]] = {"sysctl": sysctl, "sysctl_done": sysctl_done}

@@ -11,6 +11,7 @@ import posix
 
 from ocipy.errors import Error
 from ocipy.init import paths
+from ocipy.init.context import carries_out
 from ocipy.linux import _kernel
 from ocipy.linux.constants import (
     AT_EMPTY_PATH,
@@ -32,11 +33,10 @@ from ocipy.linux.constants import (
     S_IFMT,
     S_IFREG,
 )
+from ocipy.plan.terminal import Console
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ocipy.init.context import Init
 
 # fs/devpts/inode.c: the multiplexer of each instance has inode 2, and is char 5:2 (devices.txt).
@@ -44,7 +44,8 @@ PTMX_INODE = 2
 PTMX_DEVICE = (5, 2)
 
 
-def console(init: Init, *, rows: int, columns: int, uid: int, bind: bool, controlling: bool) -> None:
+@carries_out(Console)
+def console(init: Init, step: Console) -> None:
     """Make the terminal, send its master to the host, and make the other side the standard streams.
 
     rows, columns: 0 keeps the kernel's default. uid: the user of the process, who becomes the owner. bind: also mount
@@ -55,10 +56,10 @@ def console(init: Init, *, rows: int, columns: int, uid: int, bind: bool, contro
         _kernel.pty_unlock(master)
         name = f"/dev/pts/{_kernel.pty_number(master)}"
         peer = _kernel.pty_peer(master, O_RDWR | O_NOCTTY | O_CLOEXEC)
-        if rows and columns:
-            _kernel.tty_set_size(master, rows, columns)
-        _give(peer, uid)
-        if bind:
+        if step.rows and step.columns:
+            _kernel.tty_set_size(master, step.rows, step.columns)
+        _give(peer, step.uid)
+        if step.bind:
             _bind_console(init, peer)
         init.channel.send("console", {"name": name}, master)
     finally:
@@ -66,7 +67,7 @@ def console(init: Init, *, rows: int, columns: int, uid: int, bind: bool, contro
     for fd in (0, 1, 2):
         posix.dup2(peer, fd)
     posix.close(peer)
-    if controlling:
+    if step.controlling:
         _kernel.tty_set_controlling(0)
 
 
@@ -139,6 +140,3 @@ def _bind_console(init: Init, peer: int) -> None:
         for fd in (directory, target, tree):
             if fd >= 0:
                 posix.close(fd)
-
-
-ACTIONS: dict[str, Callable[..., None]] = {"console": console}

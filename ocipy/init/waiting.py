@@ -9,22 +9,27 @@ from __future__ import annotations
 import posix
 
 from ocipy.errors import Error
-from ocipy.init.fifo import AWAKE, close_channel, tell_waiting
+from ocipy.init.context import carries_out
+from ocipy.init.fifo import AWAKE, EXECUTING, close_channel, tell_waiting
 from ocipy.init.lookup import quote, to_bytes
 from ocipy.init.process import exec_refused
 from ocipy.linux import _kernel
 from ocipy.linux.constants import POLLIN
+from ocipy.plan.process import Execute
+from ocipy.plan.waiting import TellExecuting, WaitForStart
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocipy.init.context import Init
+    from ocipy.plan.seccomp import SeccompLoad
 
 WATCH_INTERVAL_MS = 10_000
 # The steps after the wait that the C extension can take.
 LAST = frozenset(("close_descriptors", "tell_executing", "seccomp_load", "execute"))
 
 
-def wait_for_start(init: Init, *, watch: bool) -> None:
+@carries_out(WaitForStart)
+def wait_for_start(init: Init, step: WaitForStart) -> None:
     """Let create return, and block until start writes a byte. Exit on any other byte, and if create ends before it
     has recorded the container as created.
 
@@ -35,9 +40,9 @@ def wait_for_start(init: Init, *, watch: bool) -> None:
     if not posix.read(init.channel.fd, 64):
         posix._exit(1)
     close_channel(init)
-    _wait_and_execute(init, watch)
+    _wait_and_execute(init, step)
     fifo = init.fds.pop("fifo")
-    if watch:
+    if step.watch:
         _watch(fifo)
     if posix.read(fifo, 1) != AWAKE:
         posix._exit(1)
@@ -46,32 +51,32 @@ def wait_for_start(init: Init, *, watch: bool) -> None:
     posix.write(init.report_fd, AWAKE)
 
 
-def _wait_and_execute(init: Init, watch: bool) -> None:
+def _wait_and_execute(init: Init, step: WaitForStart) -> None:
     """Take all remaining steps in C, without Python: a container may wait for long, and its init holds next to nothing.
 
     Returns if other steps are among them.
     """
-    actions = [step.action for step in init.steps]
-    steps = init.steps[actions.index("wait_for_start") + 1 :] if actions else ()
-    if not steps or steps[-1].action != "execute" or not LAST.issuperset(step.action for step in steps):
+    steps = init.steps[init.steps.index(step) + 1 :] if init.steps else ()
+    last = steps[-1] if steps else None
+    if not isinstance(last, Execute) or not LAST.issuperset(each.action for each in steps):
         return
-    load = next((step for step in steps if step.action == "seccomp_load"), None)
+    load: SeccompLoad | None = next((each for each in steps if each.action == "seccomp_load"), None)  # type: ignore[assignment]
     _kernel.wait_and_execute(
         init.fds["fifo"],
         init.fds["report"],
         3 + init.preserved,
-        watch,
+        step.watch,
         init.command,
-        tuple(to_bytes(argument) for argument in steps[-1].args["arguments"]),
+        tuple(to_bytes(argument) for argument in last.arguments),
         tuple(name + b"=" + value for name, value in init.environment.items()),
         init.limits,
         init.seccomp_program,
-        not watch,
+        not step.watch,
         load is not None,
-        load.args["flags"] if load else 0,
-        load.args["optional"] if load else False,
+        load.flags if load else 0,
+        load.optional if load else False,
         _beginning("seccomp_load", "", load.pointer if load else ""),
-        _beginning("execute", quote(init.command), steps[-1].pointer),
+        _beginning("execute", quote(init.command), last.pointer),
     )
 
 
@@ -106,4 +111,7 @@ def _watch(fifo: int) -> None:
         pass  # the read waits too
 
 
-ACTIONS = {"wait_for_start": wait_for_start}
+@carries_out(TellExecuting)
+def tell_executing(init: Init, step: TellExecuting) -> None:
+    """Announce that execve comes next."""
+    posix.write(init.report_fd, EXECUTING)

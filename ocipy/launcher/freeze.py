@@ -41,18 +41,18 @@ ADDED = frozenset(("ocipy.linux._kernel",))
 REMOVED = ("ocipy.cgroups.cgroup", "ocipy.cgroups.ending")
 PLANNED = (
     *(f"ocipy.cgroups.{name}" for name in ("creation", "device_filter", "device_program")),
-    *(f"ocipy.host.{name}" for name in ("cgroup", "namespaces", "process", "rlimits")),
+    *(f"ocipy.host.{name}" for name in ("cgroup", "namespaces", "pid_file", "process", "rlimits", "waiting")),
     *(f"ocipy.init.{name}" for name in (
-        "capabilities", "cgroup", "cgroup_mount", "devices", "identity", "keyring", "lookup", "loopback", "masks",
-        "mounts", "namespaces", "process", "rootfs", "uts",
+        "capabilities", "cgroup_enter", "cgroup_mount", "devices", "identity", "keyring", "lookup", "loopback", "masks",
+        "mounts", "namespaces", "process", "rootfs", "uts", "waiting",
     )),
 )  # fmt: skip
 EXECUTED = (
     "ocipy.operations.exec_file",
-    *(f"ocipy.host.{name}" for name in ("exec_join", "process", "rlimits")),
+    *(f"ocipy.host.{name}" for name in ("exec", "pid_file", "process", "rlimits")),
     *(
         f"ocipy.init.{name}"
-        for name in ("capabilities", "cgroup", "exec_join", "identity", "keyring", "lookup", "process")
+        for name in ("capabilities", "cgroup_enter", "exec", "identity", "keyring", "lookup", "process", "waiting")
     ),
 )
 GROUPS = {

@@ -94,11 +94,10 @@ class Plan(NamedTuple):
     def from_model(cls, plan: model.Plan) -> Plan:
         """From the runtime's internal plan."""
         from ocipy.plan.describe import as_text
-        from ocipy.plan.wording import describe
 
         lanes = [
             tuple(
-                Step(number, step.action, step.pointer, describe(step.action, step.args), dict(step.args))
+                Step(number, step.action, step.pointer, step.describe(), dict(vars(step)))
                 for number, step in enumerate(steps, 1)
             )
             for steps in (plan.host, plan.init)

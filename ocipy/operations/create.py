@@ -11,10 +11,10 @@ import time
 from ocipy import log
 from ocipy.children.interrupts import catch
 from ocipy.errors import Error, caused_by
+from ocipy.host.console import check_socket
 from ocipy.host.context import HostRun
-from ocipy.host.lane import carry_out, check_pid_file
+from ocipy.host.lane import carry_out
 from ocipy.host.machine import describe_host
-from ocipy.host.terminal import check_socket
 from ocipy.linux import _kernel
 from ocipy.linux.constants import SIGKILL, WCLONE
 from ocipy.linux.files import unlink, write_file
@@ -127,6 +127,8 @@ def make(run: HostRun, root: str, *, console_socket: str) -> int:
     for pointer, text in plan.warnings:
         log.warning(f"{pointer}: {text}")
     if options.pid_file:
+        from ocipy.host.pid_file import check_pid_file
+
         check_pid_file(options.pid_file)
     # A caller's mask that clears the owner's bits would lock us out of the files that we make.
     posix.umask(posix.umask(0o077) & 0o077)

@@ -137,7 +137,7 @@ def _finish(state: State, how: Callable[..., None], *arguments: object) -> None:
 def release_root(state: State) -> None:
     """Remove the mount that create had to put on the root filesystem on the host, without a mount namespace."""
     if exists(state.directory + "/" + ROOTFS_MOUNT):
-        from ocipy.host.mounts import release_rootfs
+        from ocipy.host.rootfs import release_rootfs
 
         release_rootfs(state.directory, state.rootfs)
 

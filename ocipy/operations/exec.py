@@ -9,11 +9,11 @@ import time
 from ocipy import log
 from ocipy.children.interrupts import catch
 from ocipy.errors import Error, caused_by, reported_as
+from ocipy.host.console import check_socket
 from ocipy.host.context import HostRun
 from ocipy.host.lane import carry_out
 from ocipy.host.machine import describe_host
-from ocipy.host.terminal import check_socket
-from ocipy.init.exec_join import FILES
+from ocipy.init.exec import FILES
 from ocipy.linux import _kernel
 from ocipy.linux.constants import SIGKILL
 from ocipy.linux.files import read_file, unlink

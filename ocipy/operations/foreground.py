@@ -12,7 +12,7 @@ import posix
 
 from ocipy import log
 from ocipy.errors import Error
-from ocipy.host.terminal import copy_size, standard_terminal
+from ocipy.host.console import copy_size, standard_terminal
 from ocipy.linux import _kernel
 from ocipy.linux.constants import (
     O_CLOEXEC,

@@ -44,7 +44,7 @@ def plan_bundle(
     )
     plan = build(config, describe_host(rootless), options)
     if problem is not None:
-        plan.warn(problem.pointer, problem.what)
+        plan.warnings.append((problem.pointer, problem.what))
     return plan, config
 
 

@@ -123,7 +123,8 @@ def _tell_systemd(cgroup: Cgroup, resources: Resources) -> None:
 
 def _enable_unified(cgroup: Cgroup, layout: Layout, actions: list[Action]) -> None:
     """Enable v2 controllers of a hybrid host that are needed only now: create enabled only what it needed."""
-    wanted = {arguments["file"].partition(".")[0] for _, _, arguments in actions if arguments.get("controller") == ""}
+    writes = [action[2] for action in actions if action[0] == "cgroup_write"]
+    wanted = {write["file"].partition(".")[0] for write in writes if not write["controller"]}
     if wanted:
         from ocipy.cgroups.creation import enable_controllers
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ocipy.plan.model import Plan, Step
-from ocipy.plan.wording import describe
 
 LANES = ("host", "init")
 
@@ -59,7 +58,7 @@ def lanes_of(plan: Plan) -> list[tuple[str, Sequence[Step]]]:
 
 def box_of(lane: str, number: int, step: Step) -> Box:
     """A step as a box, not yet placed."""
-    return Box(lane, number, step.action, describe(step.action, step.args), step.pointer, step.args)
+    return Box(lane, number, step.action, step.describe(), step.pointer, vars(step))
 
 
 def laid_out(picture: Picture) -> Picture:

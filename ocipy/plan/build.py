@@ -14,145 +14,161 @@ from ocipy.plan import (
     rootfs,
     uts,
 )
-from ocipy.plan.model import Plan
+from ocipy.plan.lane import (
+    Adopt,
+    GiveProcfs,
+    PrivateProcfs,
+    SaveState,
+    TakeProcfs,
+    TellHost,
+    TellInit,
+    Undumpable,
+    WaitForHost,
+    WaitForInit,
+)
+from ocipy.plan.model import Planner
+from ocipy.plan.process import HeedSignals
 from ocipy.plan.rare import rare
+from ocipy.plan.waiting import Created, Fifo, WaitForStart
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocipy.config.types import Config
-    from ocipy.plan.model import Host, Options
+    from ocipy.plan.model import Host, Options, Plan
 
 
 def build(config: Config, host: Host, options: Options) -> Plan:
     """Return the plan of `create` (and `run`). Raises Error for a refused field, with its pointer."""
-    plan = Plan()
+    planner = Planner(config, host, options)
     if config["ociVersion"][:2] == "0.":
-        plan.warn("/ociVersion", f"{config['ociVersion']} is older than 1.0: fields renamed since then are ignored")
+        planner.warn("/ociVersion", f"{config['ociVersion']} is older than 1.0: fields renamed since then are ignored")
     if options.notify_socket:
-        config = _with_notify_socket(plan, config, options)
-    _open_on_host(plan, config, host, options)
-    _make_init(plan, config, host, options)
-    _make_root(plan, config, host, options)
-    _enter_root(plan, config, host, options)
-    _become_process(plan, config, host, options)
-    process.plan_report(plan, options, "standard")
-    return plan
+        from ocipy.plan import notify
+
+        notify.plan_directory(planner)
+    _open_on_host(planner)
+    _make_init(planner)
+    _make_root(planner)
+    _enter_root(planner)
+    _become_process(planner)
+    if options.pid_file or options.pidfd_socket:
+        from ocipy.plan.pid_file import plan_report
+
+        plan_report(planner, "standard")
+    return planner.plan
 
 
-def _with_notify_socket(plan: Plan, config: Config, options: Options) -> Config:
-    from ocipy.plan.notify import with_notify_socket
-
-    planned = with_notify_socket(config, options.state_directory)
-    if planned is not config:
-        # First, since it becomes the source of a mount.
-        plan.on_host("notify_directory", "")
-    return planned
-
-
-def _open_on_host(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def _open_on_host(planner: Planner) -> None:
     """Open, compile or make everything needed before the init process exists."""
-    rare("terminal", "plan_check", plan, config, host, options)
-    rare("hooks", "plan_hooks_output", plan, config, host, options)
-    rare("hooks", "plan_hooks_later", plan, config, host, options)
-    rare("seccomp", "plan_seccomp_compile", plan, config, host, options)
-    plan.on_host("fifo", "")
-    plan.on_host("private_procfs", "", sysctl=bool((config.get("linux") or {}).get("sysctl")))
-    namespaces.plan_join(plan, config, host, options)
-    rare("sysctl", "plan_check", plan, config, host, options)
-    uts.plan_check(plan, config, host, options)
-    rootfs.plan_root_source(plan, config, host, options)
-    mounts.plan_sources(plan, config, host, options)
-    devices.plan_nodes(plan, config, host, options)
-    cgroup.plan_cgroup_create(plan, config, host, options)
-    rare("intel_rdt", "plan_groups", plan, config, host, options)
+    rare("terminal", "plan_check", planner)
+    rare("hooks", "plan_hooks_output", planner)
+    rare("hooks", "plan_hooks_later", planner)
+    rare("seccomp", "plan_seccomp_compile", planner)
+    planner.add(Fifo())
+    planner.add(PrivateProcfs(sysctl=bool((planner.config.get("linux") or {}).get("sysctl"))))
+    namespaces.plan_join(planner)
+    rare("sysctl", "plan_check", planner)
+    uts.plan_check(planner)
+    rootfs.plan_root_source(planner)
+    mounts.plan_sources(planner)
+    devices.plan_nodes(planner)
+    cgroup.plan_cgroup_create(planner)
+    cgroup.plan_cgroup_open(planner)
+    rare("intel_rdt", "plan_groups", planner)
 
 
-def _make_init(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def _make_init(planner: Planner) -> None:
     """The clone, and what the host does to the new process before that may do anything."""
+    config, host = planner.config, planner.host
     staged = namespaces.needs_stages(config)
-    namespaces.plan_clone(plan, config, host, options)
-    plan.on_host("save_state", "")
+    namespaces.plan_clone(planner)
+    planner.add(SaveState())
     if staged:
-        cgroup.plan_cgroup_join(plan, config, host, options)
-        namespaces.plan_stage(plan, config, host, options)
-        plan.on_host("adopt", "/linux/namespaces")
-        plan.on_host("save_state", "")
+        cgroup.plan_cgroup_join(planner)
+        namespaces.plan_stage(planner)
+        planner.add(Adopt("/linux/namespaces"))
+        planner.add(SaveState())
         if namespaces.is_watched(config, host) and not namespaces.enters_last(config, host):
-            plan.on_host("give_procfs", "/linux/namespaces", whole=False)
-            plan.in_init("take_procfs", "/linux/namespaces")
+            planner.add(GiveProcfs("/linux/namespaces", whole=False))
+            planner.add(TakeProcfs("/linux/namespaces"))
     else:
-        namespaces.plan_id_maps(plan, config, host, options)
-        cgroup.plan_cgroup_join(plan, config, host, options)
-    rare("intel_rdt", "plan_join", plan, config, host, options)
-    process.plan_oom_score(plan, config, host, options)
-    plan.on_host("tell", "", barrier="begin")
-    plan.in_init("wait", "", barrier="begin")
-    plan.in_init("undumpable", "")
-    if not cgroup.unit_is_late(config, host, options):
-        process.plan_affinity(plan, config, host, options)
-    process.plan_session(plan, config, host, options)
-    plan.in_init("heed_signals", "")
-    identity.plan_become_root(plan, config, host, options)
-    namespaces.plan_unshare_ipc(plan, config, host, options)
-    loopback.plan_loopback(plan, config, host, options)
+        namespaces.plan_id_maps(planner)
+        cgroup.plan_cgroup_join(planner)
+    rare("intel_rdt", "plan_join", planner)
+    process.plan_oom_score(planner)
+    planner.add(TellInit(barrier="begin"))
+    planner.add(WaitForHost(barrier="begin"))
+    planner.add(Undumpable())
+    if not cgroup.unit_is_late(config, host, planner.options):
+        process.plan_affinity(planner)
+    process.plan_session(planner)
+    planner.add(HeedSignals())
+    identity.plan_become_root(planner)
+    namespaces.plan_unshare_ipc(planner)
+    loopback.plan_loopback(planner)
 
 
-def _make_root(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def _make_root(planner: Planner) -> None:
     """Make the root filesystem, up to the hooks that see it before the pivot."""
+    config = planner.config
     rules_later = mounts.needs_devices(config)
-    rootfs.plan_rootfs(plan, config, host, options)
+    rootfs.plan_rootfs(planner)
     first = mounts.first_of_cgroup(config)
-    mounts.plan_mounts(plan, config, host, options, end=first)
-    cgroup.plan_cgroup_meanwhile(plan, config, host, options, devices=not rules_later)
-    namespaces.plan_unshare_cgroup(plan, config, host, options)
-    mounts.plan_mounts(plan, config, host, options, start=first)
-    devices.plan_devices(plan, config, host, options)
-    _plan_mounted(plan, config, host, options, rules_later)
+    mounts.plan_mounts(planner, end=first)
+    cgroup.plan_cgroup_meanwhile(planner, devices=not rules_later)
+    namespaces.plan_unshare_cgroup(planner)
+    mounts.plan_mounts(planner, start=first)
+    devices.plan_devices(planner)
+    _plan_mounted(planner, rules_later)
 
 
-def _plan_mounted(plan: Plan, config: Config, host: Host, options: Options, device_rules: bool) -> None:
+def _plan_mounted(planner: Planner, device_rules: bool) -> None:
     """What the host does once the mounts exist. If that is nothing, init need not wait for it."""
-    later = Plan()
-    cgroup.plan_cgroup_limits(later, config, host, options, devices=device_rules)
-    rare("namespace_contents", "plan_net_devices", later, config, host, options)
-    rare("hooks", "plan_hooks_runtime", later, config, host, options)
-    rare("hooks", "plan_hooks_create_container", later, config, host, options)
-    plan.warnings += later.warnings
-    if later.host or later.init:
-        plan.in_init("tell", "", barrier="mounted")
-        plan.on_host("wait", "", barrier="mounted")
-        plan.host += later.host
-        plan.on_host("tell", "", barrier="go", hooks=any(step.action == "hook" for step in later.init))
-        plan.in_init("wait", "", barrier="go")
-        plan.init += later.init
+    later = Planner(planner.config, planner.host, planner.options)
+    cgroup.plan_cgroup_limits(later, devices=device_rules)
+    rare("namespace_contents", "plan_net_devices", later)
+    rare("hooks", "plan_hooks_runtime", later)
+    rare("hooks", "plan_hooks_create_container", later)
+    plan, more = planner.plan, later.plan
+    plan.warnings += more.warnings
+    if more.host or more.init:
+        planner.add(TellHost(barrier="mounted"))
+        planner.add(WaitForInit(barrier="mounted"))
+        plan.host += more.host
+        planner.add(TellInit(barrier="go", hooks=bool((planner.config.get("hooks") or {}).get("createContainer"))))
+        planner.add(WaitForHost(barrier="go"))
+        plan.init += more.init
 
 
-def _enter_root(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def _enter_root(planner: Planner) -> None:
     """The pivot, and the work inside that needs all privileges."""
-    masks.plan_null(plan, config, host, options)
-    rootfs.plan_pivot(plan, config, host, options)
-    process.plan_make_cwd(plan, config, host, options)
-    rare("terminal", "plan_console", plan, config, host, options)
-    mounts.plan_readonly(plan, config, host, options)
-    rootfs.plan_root_readonly(plan, config, host, options)
-    uts.plan_names(plan, config, host, options)
-    rare("lsm", "plan_labels", plan, config, host, options)
-    rare("sysctl", "plan_sysctl", plan, config, host, options)
-    masks.plan_readonly_paths(plan, config, host, options)
-    masks.plan_masked_paths(plan, config, host, options)
-    namespaces.plan_enter_pid(plan, config, host, options)
-    cgroup.plan_cgroup_pids(plan, config, host, options)
-    process.plan_ready(plan, config, host, options)
-    plan.on_host("tell", "", barrier="limited")
-    plan.in_init("wait", "", barrier="limited")
+    masks.plan_null(planner)
+    rootfs.plan_pivot(planner)
+    process.plan_make_cwd(planner)
+    rare("terminal", "plan_console", planner)
+    mounts.plan_readonly(planner)
+    rootfs.plan_root_readonly(planner)
+    uts.plan_names(planner)
+    rare("lsm", "plan_labels", planner)
+    rare("sysctl", "plan_sysctl", planner)
+    masks.plan_readonly_paths(planner)
+    masks.plan_masked_paths(planner)
+    if namespaces.enters_last(planner.config, planner.host):
+        from ocipy.plan import pid_namespace
+
+        pid_namespace.plan_enter(planner)
+    cgroup.plan_cgroup_pids(planner)
+    process.plan_ready(planner)
+    planner.add(TellInit(barrier="limited"))
+    planner.add(WaitForHost(barrier="limited"))
 
 
-def _become_process(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def _become_process(planner: Planner) -> None:
     """From the container's root to its process, with the wait for start in between."""
-    process.plan_become_user(plan, config, host, options)
-    plan.in_init("wait_for_start", "", watch=all(step.action != "seccomp_load" for step in plan.init))
-    plan.on_host("wait", "", barrier="waiting")
-    rare("intel_rdt", "plan_keep", plan, config, host, options)
-    plan.on_host("created", "")
-    rare("hooks", "plan_hooks_start_container", plan, config, host, options)
-    process.plan_become_command(plan, config, host, options)
+    process.plan_become_user(planner)
+    planner.add(WaitForStart(watch=not planner.filter_loaded))
+    planner.add(WaitForInit(barrier="waiting"))
+    rare("intel_rdt", "plan_keep", planner)
+    planner.add(Created())
+    rare("hooks", "plan_hooks_start_container", planner)
+    process.plan_become_command(planner)

@@ -6,16 +6,59 @@ sets are empty, and so are all of them if the whole object is missing.
 
 from __future__ import annotations
 
-from ocipy.linux.capabilities import mask, names
+from ocipy.linux.capabilities import NAMES, mask, names
 from ocipy.plan.fields import process_of
+from ocipy.plan.model import InitStep
 from ocipy.plan.namespaces import has_namespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ocipy.config.types import Capabilities, Config
-    from ocipy.plan.model import Host, Options, Plan
+    from ocipy.config import types
+    from ocipy.config.types import Config
+    from ocipy.plan.model import Host, Planner
 
 POINTER = "/process/capabilities"
+
+
+class Bounding(InitStep):
+    """Drop what is not in kept from the bounding set (PR_CAPBSET_DROP). last: highest capability of the kernel."""
+
+    kept: int
+    last: int
+
+    def describe(self) -> str:
+        known = (1 << (self.last + 1)) - 1
+        kept = (self.kept & known).bit_count()
+        return f"{kept} kept, {self.last + 1 - kept} dropped"
+
+
+class KeepCapabilities(InitStep):
+    """PR_SET_KEEPCAPS."""
+
+    words = "through the change of ids"
+
+
+class Capabilities(InitStep):
+    """capset(2), and PR_CAP_AMBIENT. Bit masks."""
+
+    effective: int
+    permitted: int
+    inheritable: int
+    ambient: int
+
+    def describe(self) -> str:
+        sets = ("effective", "permitted", "inheritable", "ambient")
+        return " ".join(f"{name} {_in_words(vars(self)[name])}" for name in sets)
+
+
+def _in_words(bits: int) -> str:
+    """Show few capabilities by name, many by number."""
+    named = names(bits)
+    if len(named) == len(NAMES):
+        return "all"
+    if len(named) > 5:
+        return str(len(named))
+    return ",".join(name.removeprefix("CAP_").lower() for name in named) or "none"
 
 
 class Sets:
@@ -34,7 +77,7 @@ class Sets:
         self.refused = refused
 
 
-def granted(wanted: Capabilities | None, available: int, last: int) -> Sets:
+def granted(wanted: types.Capabilities | None, available: int, last: int) -> Sets:
     """Return what the kernel will grant of the wanted sets to a process that has `available` now.
 
     The rules are those of capset(2) and of PR_CAP_AMBIENT_RAISE in prctl(2): effective within permitted, inheritable
@@ -79,23 +122,25 @@ def of_config(config: Config, host: Host) -> Sets:
     return granted(process_of(config).get("capabilities"), available, host.last_capability)
 
 
-def plan_bounding(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_bounding(planner: Planner) -> None:
     """Before the ids change, since it needs CAP_SETPCAP. Warns once of everything that cannot be granted."""
-    sets = of_config(config, host)
+    host = planner.host
+    sets = of_config(planner.config, host)
     if sets.refused:
-        plan.warn(POINTER, "capabilities that cannot be granted: " + sets.refused)
-    plan.in_init("bounding", POINTER + "/bounding", kept=sets.bounding, last=host.last_capability)
-    plan.in_init("keep_capabilities", POINTER)
+        planner.warn(POINTER, "capabilities that cannot be granted: " + sets.refused)
+    planner.add(Bounding(POINTER + "/bounding", kept=sets.bounding, last=host.last_capability))
+    planner.add(KeepCapabilities(POINTER))
 
 
-def plan_sets(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_sets(planner: Planner) -> None:
     """After the ids have changed: set what the process starts with."""
-    sets = of_config(config, host)
-    plan.in_init(
-        "capabilities",
-        POINTER,
-        effective=sets.effective,
-        permitted=sets.permitted,
-        inheritable=sets.inheritable,
-        ambient=sets.ambient,
+    sets = of_config(planner.config, planner.host)
+    planner.add(
+        Capabilities(
+            POINTER,
+            effective=sets.effective,
+            permitted=sets.permitted,
+            inheritable=sets.inheritable,
+            ambient=sets.ambient,
+        )
     )

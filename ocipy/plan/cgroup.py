@@ -7,66 +7,175 @@ cpuset, since the kernel compares each with all of its siblings, the device rule
 
 from __future__ import annotations
 
-from ocipy.cgroups.devices import ANY, DEFAULT_NODES, DEFAULT_RULES, bits_of, fold
 from ocipy.cgroups.paths import clean
 from ocipy.cgroups.resources import early, limits
-from ocipy.errors import Error
+from ocipy.errors import Error, in_bytes
+from ocipy.plan.cgroup_enter import CgroupEnter
+from ocipy.plan.device_rules import given_rules, rules_to_apply
 from ocipy.plan.fields import CGROUP, RESOURCES, resources_of, user_of
+from ocipy.plan.lane import TellInit, WaitForHost
+from ocipy.plan.model import HostStep, if_set, join
 from ocipy.plan.namespaces import enters_last, has_namespace, id_maps, joined_kinds, needs_stages, new_kinds
+from ocipy.plan.process import ResetAffinity
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from ocipy.cgroups.devices import Rule
     from ocipy.cgroups.writes import Writes
     from ocipy.config.types import Config, Resources
-    from ocipy.plan.model import Host, Options, Plan
+    from ocipy.plan.model import Host, Options, Planner
 
 # Prefixes of limits that a threaded cgroup cannot have (cgroups(7)). cpu is threaded, but runc counts it among them.
 DOMAIN = ("memory.", "io.", "cpu.", "hugetlb.")
 
 
-def plan_cgroup_create(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """Make the cgroup and write what it needs before a process joins. Entering it is init's first step."""
+class CgroupCreate(HostStep):
+    """Make the cgroup.
+
+    path: cgroupsPath, or "". tolerant: do without if it is not permitted. enable: v2 controllers to enable for it.
+    domain: it gets limits that a threaded cgroup cannot have. cpuset: fill the v1 cpuset now. pids_shared: the
+    container has the host's pid namespace, or another one's.
+    """
+
+    path: str
+    tolerant: bool
+    enable: tuple[str, ...]
+    domain: bool
+    cpuset: bool
+    pids_shared: bool
+
+    def describe(self) -> str:
+        return join(self.path or "below the runtime's own", if_set(self.tolerant, "if permitted"))
+
+
+class CgroupOpen(HostStep):
+    """Open the files that init writes when it enters the v1 hierarchies (plan/cgroup_enter.py)."""
+
+    words = "cgroup.procs of each v1 hierarchy, for init"
+
+
+class CgroupOwn(HostStep):
+    """Let the container's user manage the cgroups below its own. uid: on the host."""
+
+    uid: int
+
+    def describe(self) -> str:
+        return f"given to user {self.uid}"
+
+
+class CgroupJoin(HostStep):
+    """Move init, or the stage before it, into the v2 cgroup, unless it was cloned there."""
+
+    tolerant: bool
+
+    def describe(self) -> str:
+        return join("the unified hierarchy", if_set(self.tolerant, "if permitted"))
+
+
+class CgroupCpuset(HostStep):
+    """Write what the v1 cpuset needs before a process may join."""
+
+    words = "CPUs and memory nodes of the parent cgroup"
+
+
+class CgroupDevices(HostStep):
+    """Apply the device rules. tolerant: do without if that is not permitted."""
+
+    rules: tuple[Rule, ...]
+    tolerant: bool
+
+    def describe(self) -> str:
+        def words(allow: bool, kind: str, major: int, minor: int, access: int) -> str:
+            number = ":".join("*" if part < 0 else str(part) for part in (major, minor))
+            letters = "".join(letter for bit, letter in ((2, "r"), (4, "w"), (1, "m")) if access & bit)
+            return ("allow " if allow else "deny ") + (letters if kind == "a" else f"{kind} {number} {letters}")
+
+        first = [words(*rule) for rule in self.rules[:2]]
+        more = len(self.rules) - len(first)
+        return ", ".join(first) + (f", and {more} more" if more > 0 else "")
+
+
+class CgroupWrite(HostStep):
+    """Set one limit. The members are the arguments of Cgroup.write (cgroups/cgroup.py)."""
+
+    controller: str
+    file: str
+    value: str
+    other_file: str = ""
+    other_value: str = ""
+    optional: bool = False
+    defer: str = ""
+    resume: bool = False
+    verify: bool = False
+
+    def describe(self) -> str:
+        from ocipy.cgroups.writes import shown
+
+        return f"{self.file} ← {shown(self.file, self.value)}"
+
+
+class CgroupCheckMemory(HostStep):
+    """Refuse a limit (bytes, 0: none) below the current usage."""
+
+    limit: int
+    swap: int
+
+    def describe(self) -> str:
+        return f"limit {in_bytes(self.limit)} is above the current usage"
+
+
+def plan_cgroup_create(planner: Planner) -> None:
+    """Make the cgroup and write what it needs before a process joins."""
+    config, host, options = planner.config, planner.host, planner.options
     if options.no_cgroup:
-        _plan_without(plan, config, host)
+        _plan_without(planner)
         return
     _check_mounted(config, host)
     if options.systemd_cgroup:
-        _systemd().plan_unit(plan, config, host, options)
+        from ocipy.plan import systemd
+
+        systemd.plan_unit(planner)
         return
     wanted = (config.get("linux") or {}).get("cgroupsPath") or ""
     if wanted.startswith("/") and clean(wanted) == "/":
         raise Error("the top of the hierarchy cannot be a container's cgroup", pointer=CGROUP)
     resources = resources_of(config)
     later = limits(resources, host.cgroup_mode, host.cgroup_controllers)
-    plan.on_host(
-        "cgroup_create",
-        CGROUP,
-        path=wanted,
-        tolerant=host.rootless and not wanted,
-        enable=tuple(sorted(later.unified)),
-        domain=any(action[2].get("file", "").startswith(DOMAIN) for action in later.actions),
-        cpuset=not _joined_late(host, options),
-        pids_shared=not has_namespace(config, "pid"),
+    planner.add(
+        CgroupCreate(
+            CGROUP,
+            path=wanted,
+            tolerant=host.rootless and not wanted,
+            enable=tuple(sorted(later.unified)),
+            domain=any(
+                action[0] == "cgroup_write" and action[2]["file"].startswith(DOMAIN) for action in later.actions
+            ),
+            cpuset=not _joined_late(host, options),
+            pids_shared=not has_namespace(config, "pid"),
+        )
     )
-    _plan_before_join(plan, config, host, options)
-    if host.cgroup_mode != "v2":
-        plan.on_host("cgroup_open", CGROUP)
-        plan.in_init("cgroup_enter", CGROUP, but=_joined_late(host, options))
+    _plan_before_join(planner)
 
 
-def _plan_without(plan: Plan, config: Config, host: Host) -> None:
+def plan_cgroup_open(planner: Planner) -> None:
+    """Let init enter the v1 hierarchies, as its first step. systemd moves it into its own."""
+    host, options = planner.host, planner.options
+    if host.cgroup_mode != "v2" and not options.no_cgroup and not options.systemd_cgroup:
+        planner.add(CgroupOpen(CGROUP))
+        planner.add(CgroupEnter(CGROUP, but=_joined_late(host, options)))
+
+
+def _plan_without(planner: Planner) -> None:
     """The container stays in the caller's cgroup, whose limits we must not change."""
+    config, host = planner.config, planner.host
     resources = resources_of(config)
     for writes in (early, limits):
         for _, pointer, _ in writes(resources, host.cgroup_mode, host.cgroup_controllers).actions:
             raise Error("a limit needs a cgroup, and --cgroup-manager=disabled does not make one", pointer=pointer)
-    if _given_rules(config):
-        plan.warn(RESOURCES + "/devices", "device rules have no effect with --cgroup-manager=disabled")
+    if given_rules(config):
+        planner.warn(RESOURCES + "/devices", "device rules have no effect with --cgroup-manager=disabled")
     if not has_namespace(config, "pid"):
-        plan.warn(
+        planner.warn(
             CGROUP, "the container has neither its own cgroup nor its own pid namespace: delete may miss processes"
         )
 
@@ -89,24 +198,30 @@ def _joined_late(host: Host, options: Options) -> str:
     return "cpuset" if "cpuset" in host.cgroup_controllers else ""
 
 
-def _plan_before_join(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def _plan_before_join(planner: Planner) -> None:
+    config, host = planner.config, planner.host
     writes = early(resources_of(config), host.cgroup_mode, host.cgroup_controllers)
-    _append(plan, writes, but=_joined_late(host, options))
+    _append(planner, writes, but=_joined_late(host, planner.options))
     uid = _owner(config, host)
     if uid is not None:
-        plan.on_host("cgroup_own", CGROUP, uid=uid)
+        planner.add(CgroupOwn(CGROUP, uid=uid))
 
 
-def plan_cgroup_join(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_cgroup_join(planner: Planner) -> None:
     """Join the v2 hierarchy where the clone could not put the process there. A systemd unit starts with the process."""
-    if options.no_cgroup:
-        return
+    config, host, options = planner.config, planner.host, planner.options
     if options.systemd_cgroup:
-        if not unit_is_late(config, host, options):
-            _plan_unit(plan, config, host, options, None)
-        return
-    wanted = (config.get("linux") or {}).get("cgroupsPath") or ""
-    plan.on_host("cgroup_join", CGROUP, tolerant=host.rootless and not wanted)
+        plan_cgroup_unit(planner)
+    elif not options.no_cgroup:
+        wanted = (config.get("linux") or {}).get("cgroupsPath") or ""
+        planner.add(CgroupJoin(CGROUP, tolerant=host.rootless and not wanted))
+
+
+def plan_cgroup_unit(planner: Planner) -> None:
+    """Have systemd make the unit, unless it does so later, while init mounts."""
+    options = planner.options
+    if options.systemd_cgroup and not options.no_cgroup and not unit_is_late(planner.config, planner.host, options):
+        _plan_unit(planner, None)
 
 
 def unit_is_late(config: Config, host: Host, options: Options) -> bool:
@@ -115,66 +230,85 @@ def unit_is_late(config: Config, host: Host, options: Options) -> bool:
     return options.systemd_cgroup and not host.rootless and not needs_stages(config)
 
 
-def _plan_unit(plan: Plan, config: Config, host: Host, options: Options, rules: tuple[Rule, ...] | None) -> None:
+def _plan_unit(planner: Planner, rules: tuple[Rule, ...] | None) -> None:
     """Have systemd make the unit, with init in it. rules: the device rules to tell systemd at once."""
-    _systemd().plan_scope(plan, config, host, options, rules)
-    _plan_before_join(plan, config, host, options)
-    if host.cgroup_mode != "v2":
-        plan.on_host("systemd_join", CGROUP)
+    from ocipy.plan import systemd
+
+    systemd.plan_scope(planner, rules)
+    _plan_before_join(planner)
+    if planner.host.cgroup_mode != "v2":
+        planner.add(systemd.SystemdJoin(CGROUP))
 
 
-def plan_cgroup_meanwhile(plan: Plan, config: Config, host: Host, options: Options, *, devices: bool) -> None:
+def plan_cgroup_meanwhile(planner: Planner, *, devices: bool) -> None:
     """What the host does while init mounts. Init waits for it before it makes a cgroup namespace or a device: on v1
     the rules allow nothing for a moment.
 
     devices: set the device rules.
     """
+    before = len(planner.plan.host)
+    plan_cgroup_cpuset(planner)
+    plan_cgroup_contents(planner, devices=devices, for_init=True)
+    if len(planner.plan.host) == before:
+        return
+    planner.add(TellInit(barrier="confined"))
+    planner.add(WaitForHost(barrier="confined"))
+    if _joined_late(planner.host, planner.options):
+        planner.add(CgroupEnter(CGROUP, but=""))
+
+
+def plan_cgroup_cpuset(planner: Planner) -> None:
+    """Fill the cpuset that is joined late: the kernel compares it with all of its siblings."""
+    if not planner.options.no_cgroup and _joined_late(planner.host, planner.options):
+        planner.add(CgroupCpuset(CGROUP))
+
+
+def plan_cgroup_contents(planner: Planner, *, devices: bool, for_init: bool) -> None:
+    """What a process needs in that cpuset, the unit that is made late, the device rules if `devices`.
+
+    for_init: the process in it is init, not criu, which keeps its CPUs.
+    """
+    config, host, options = planner.config, planner.host, planner.options
     if options.no_cgroup:
         return
-    before = len(plan.host)
     late = _joined_late(host, options)
     if late:
-        plan.on_host("cgroup_cpuset", CGROUP)
-        writes = early(resources_of(config), host.cgroup_mode, host.cgroup_controllers)
-        _append(plan, writes, only=late)
+        _append(planner, early(resources_of(config), host.cgroup_mode, host.cgroup_controllers), only=late)
     unit = unit_is_late(config, host, options)
-    rules = _device_rules(plan, config, host) if devices and (unit or not options.systemd_cgroup) else None
+    rules = rules_to_apply(planner) if devices and (unit or not options.systemd_cgroup) else None
     if unit:
-        _plan_unit(plan, config, host, options, rules)
-        plan.on_host("reset_affinity", "")
-    _plan_devices(plan, rules, host)
-    if len(plan.host) == before:
-        return
-    plan.on_host("tell", "", barrier="confined")
-    plan.in_init("wait", "", barrier="confined")
-    if late:
-        plan.in_init("cgroup_enter", CGROUP, but="")
+        _plan_unit(planner, rules)
+        if for_init:
+            planner.add(ResetAffinity())
+    _plan_devices(planner, rules)
 
 
-def _plan_devices(plan: Plan, rules: tuple[Rule, ...] | None, host: Host) -> None:
+def _plan_devices(planner: Planner, rules: tuple[Rule, ...] | None) -> None:
     if rules is not None:
-        plan.on_host("cgroup_devices", RESOURCES + "/devices", rules=rules, tolerant=host.rootless)
+        planner.add(CgroupDevices(RESOURCES + "/devices", rules=rules, tolerant=planner.host.rootless))
 
 
-def plan_cgroup_limits(plan: Plan, config: Config, host: Host, options: Options, *, devices: bool) -> None:
+def plan_cgroup_limits(planner: Planner, *, devices: bool) -> None:
     """Set the device rules, unless in force, then one step per write. systemd is told of both before."""
+    config, host, options = planner.config, planner.host, planner.options
     if options.no_cgroup:
         return
     resources = resources_of(config)
     if enters_last(config, host):
         resources = _of_pids(resources, wanted=False)
     untold = options.systemd_cgroup and not unit_is_late(config, host, options)
-    rules = _device_rules(plan, config, host) if devices or untold else None
-    _plan_limits(plan, resources, rules, host, options)
+    rules = rules_to_apply(planner) if devices or untold else None
+    _plan_limits(planner, resources, rules)
 
 
-def plan_cgroup_pids(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_cgroup_pids(planner: Planner) -> None:
     """Set the pids limit, if init has to fork first."""
-    if options.no_cgroup or not enters_last(config, host):
+    config = planner.config
+    if planner.options.no_cgroup or not enters_last(config, planner.host):
         return
     resources = _of_pids(resources_of(config), wanted=True)
     if resources:
-        _plan_limits(plan, resources, None, host, options)
+        _plan_limits(planner, resources, None)
 
 
 def _of_pids(resources: Resources, *, wanted: bool) -> Resources:
@@ -189,71 +323,23 @@ def _of_pids(resources: Resources, *, wanted: bool) -> Resources:
     return part
 
 
-def _plan_limits(
-    plan: Plan, resources: Resources, rules: tuple[Rule, ...] | None, host: Host, options: Options
-) -> None:
-    if options.systemd_cgroup:
-        resources = _systemd().plan_properties(plan, resources, host, rules)
-    _plan_devices(plan, rules, host)
-    _append(plan, limits(resources, host.cgroup_mode, host.cgroup_controllers))
+def _plan_limits(planner: Planner, resources: Resources, rules: tuple[Rule, ...] | None) -> None:
+    host = planner.host
+    if planner.options.systemd_cgroup:
+        from ocipy.plan import systemd
+
+        resources = systemd.plan_properties(planner, resources, rules)
+    _plan_devices(planner, rules)
+    _append(planner, limits(resources, host.cgroup_mode, host.cgroup_controllers))
 
 
-def _systemd() -> ModuleType:
-    """Import the module only on request: imports dominate the cost of a start."""
-    from ocipy.plan import systemd
-
-    return systemd
-
-
-def _append(plan: Plan, writes: Writes, *, but: str = "", only: str = "") -> None:
+def _append(planner: Planner, writes: Writes, *, but: str = "", only: str = "") -> None:
     """Append a step for each write. but, only: of a controller."""
-    for action, pointer, arguments in writes.actions:
-        controller = arguments.get("controller")
-        if not (but and controller == but) and not (only and controller != only):
-            plan.on_host(action, pointer, **arguments)
-
-
-def _device_rules(plan: Plan, config: Config, host: Host) -> tuple[Rule, ...] | None:
-    """Return the rules to apply, None if none can be applied."""
-    pointer = RESOURCES + "/devices"
-    given = _given_rules(config)
-    v1 = any("devices" in name.split(",") for name in host.cgroup_controllers)
-    if v1 and host.in_user_namespace:
-        # There the kernel denies writes to devices.allow; the container is allowed what the runtime is allowed.
-        if given:
-            plan.warn(pointer, "device rules have no effect in a user namespace on cgroup v1")
-        return None
-    if not v1 and host.cgroup_mode == "v1":
-        if host.rootless:
-            return None
-        raise Error("the cgroup controller devices is not available on this host", pointer=pointer)
-    rules = [*given, *_default_rules(config)]
-    if v1:
-        fold(rules, pointer)
-    return tuple(rules)
-
-
-def _given_rules(config: Config) -> list[Rule]:
-    rules: list[Rule] = []
-    linux = config.get("linux") or {}
-    for entry in (linux.get("resources") or {}).get("devices") or ():
-        kind = entry.get("type") or "a"
-        major, minor = _number(entry.get("major")), _number(entry.get("minor"))
-        # A missing access means every access, as a missing type means every type. The specification does not say.
-        rules.append((entry["allow"], kind, major, minor, bits_of(entry.get("access") or "rwm")))
-    return rules
-
-
-def _number(number: int | None) -> int:
-    """Return a major or minor number; a missing one means any, and so does -1, as in runc."""
-    return ANY if number is None else number
-
-
-def _default_rules(config: Config) -> list[Rule]:
-    """Return the default devices, except those that a device of the config replaces."""
-    linux = config.get("linux") or {}
-    taken = {DEFAULT_NODES.get(clean(device["path"])) for device in linux.get("devices") or ()}
-    return [rule for rule in DEFAULT_RULES if (rule[2], rule[3]) not in taken]
+    for action in writes.actions:
+        if action[0] == "cgroup_check_memory":
+            planner.add(CgroupCheckMemory(action[1], **action[2]))
+        elif not (but and action[2]["controller"] == but) and not (only and action[2]["controller"] != only):
+            planner.add(CgroupWrite(action[1], **action[2]))
 
 
 def _owner(config: Config, host: Host) -> int | None:

@@ -8,23 +8,69 @@ from __future__ import annotations
 
 from ocipy.cgroups.paths import clean
 from ocipy.errors import Error
-from ocipy.plan.mount_options import parse
+from ocipy.plan.model import join
+from ocipy.plan.mount_options import MountStep, attribute_words, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ocipy.config.types import Config, Mount
-    from ocipy.plan.model import Host, Options, Plan
+    from typing import TypedDict
+
+    from ocipy.config.types import Mount
+    from ocipy.plan.model import Planner
+
+    class Arguments(TypedDict):
+        """What both kinds of steps have."""
+
+        destination: str
+        attributes: int
+        propagation: tuple[int, ...]
+        recursive_set: int
+        recursive_clear: int
+        namespace: str
 
 
-def plan_cgroup_mount(plan: Plan, index: int, mount: Mount, config: Config, host: Host, options: Options) -> None:
+class CgroupMount(MountStep):
+    """A view of the cgroups. namespace: the container's cgroup namespace is "new" or "joined", or it has none: ""."""
+
+    attributes: int
+    namespace: str
+
+    def describe(self) -> str:
+        return self._in_words()
+
+    def _in_words(self, *more: str) -> str:
+        seen = "as the cgroup namespace shows it" if self.namespace else "its own cgroup only"
+        rest = self.describe_rest(*more)
+        return join(f"→ {self.destination}", attribute_words(self.attributes), rest) + ", " + seen
+
+
+class MountCgroup1(CgroupMount):
+    """A tmpfs with a directory for each hierarchy. label: SELinux's option, or ""."""
+
+    label: str
+
+    def describe(self) -> str:
+        return self._in_words(self.label)
+
+
+class MountCgroup2(CgroupMount):
+    """The v2 hierarchy. mask: without a cgroup namespace, cover it if it cannot be shown."""
+
+    source: str
+    data: tuple[str, ...]
+    mask: bool
+
+
+def plan_cgroup_mount(planner: Planner, index: int, mount: Mount) -> None:
     """Plan one entry of mounts whose type is cgroup or cgroup2, and which is not a bind mount."""
+    host = planner.host
     pointer = f"/mounts/{index}"
     parsed = parse(mount.get("options") or ())
     if parsed.copy_up:
         raise Error("tmpcopyup is for tmpfs only", pointer=pointer + "/options")
-    linux = config.get("linux") or {}
+    linux = planner.config.get("linux") or {}
     namespaces = [entry for entry in linux.get("namespaces") or () if entry["type"] == "cgroup"]
-    arguments = {
+    arguments: Arguments = {
         "destination": clean("/" + mount["destination"]),
         "attributes": parsed.attributes,
         "propagation": parsed.propagation,
@@ -36,9 +82,9 @@ def plan_cgroup_mount(plan: Plan, index: int, mount: Mount, config: Config, host
     if mount.get("type") == "cgroup" and host.cgroup_mode != "v2":
         if parsed.data:
             # The hierarchies are the host's: their options cannot be changed.
-            plan.warn(pointer + "/options", f"not an option of a cgroup v1 mount: {', '.join(parsed.data)}")
+            planner.warn(pointer + "/options", f"not an option of a cgroup v1 mount: {', '.join(parsed.data)}")
         label = linux.get("mountLabel") or ""
-        plan.in_init("mount_cgroup1", pointer, label=f"context={label}" if label and host.selinux else "", **arguments)
+        planner.add(MountCgroup1(pointer, label=f"context={label}" if label and host.selinux else "", **arguments))
         return
     source = mount.get("source") or "cgroup"
-    plan.in_init("mount_cgroup2", pointer, source=source, data=parsed.data, mask=host.rootless, **arguments)
+    planner.add(MountCgroup2(pointer, source=source, data=parsed.data, mask=host.rootless, **arguments))

@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING, Any
 from ocipy.cgroups.paths import clean
 from ocipy.errors import Error
 from ocipy.linux.constants import CLONE_NEWNET
+from ocipy.plan.cgroup_mount import MountCgroup1
+from ocipy.plan.devices import Device
+from ocipy.plan.mounts import Bind, OpenMountSource
 from ocipy.plan.namespaces import has_namespace, joined_kinds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ocipy.config.types import Config
-    from ocipy.plan.model import Plan, Step
+    from ocipy.plan.model import Plan
 
 LOG_LEVEL = 4  # debug, as in runc: criu's log is the only record
 DUMP_LOG, RESTORE_LOG = "dump.log", "restore.log"
@@ -33,8 +36,6 @@ NETWORK_LOCKS = {"iptables": 1, "nftables": 2, "skip": 3}
 EXTERNAL_NAMESPACES = {"network": ("net", "extRootNetNS"), "pid": ("pid", "extRootPidNS")}
 # The namespaces that criu joins by itself at restore, by their names in /proc/PID/ns.
 JOINED_NAMESPACES = {"ipc": "ipc", "mount": "mnt", "user": "user", "uts": "uts"}
-
-BINDS = ("bind", "copy_symlink")
 
 # criu's versions, as 10000 * major + 100 * minor + sublevel, and what they introduced.
 OLDEST = 30000  # the request for the version itself
@@ -152,7 +153,7 @@ def refuse(config: Config, plan: Plan) -> None:
             hint='add {"type": "mount"}: otherwise its mounts are the host\'s',
         )
     for step in plan.host:
-        if step.action == "open_mount_source" and step.args["idmap"]:
+        if isinstance(step, OpenMountSource) and step.idmap:
             raise Error(
                 "a mount with mapped ids cannot be checkpointed", pointer=step.pointer, hint="criu does not support it"
             )
@@ -189,16 +190,14 @@ def log_file(configuration: str) -> str:
     return found
 
 
-def bound_steps(plan: Plan) -> list[Step]:
+def bound_steps(plan: Plan) -> list[Bind | Device]:
     """Return the steps of create that bind something from the host."""
-    return [step for step in plan.init if step.action in BINDS or (step.action == "device" and step.args["bind"])]
+    return [step for step in plan.init if isinstance(step, Bind) or (isinstance(step, Device) and step.bind)]
 
 
 def _cgroup1_mounts(plan: Plan) -> list[str]:
     """Return the destinations of cgroup mounts that hold bind mounts of the container's own cgroups (v1)."""
-    return [
-        step.args["destination"] for step in plan.init if step.action == "mount_cgroup1" and not step.args["namespace"]
-    ]
+    return [step.destination for step in plan.init if isinstance(step, MountCgroup1) and not step.namespace]
 
 
 def destinations(plan: Plan, hierarchies: Sequence[str]) -> list[str]:
@@ -207,9 +206,12 @@ def destinations(plan: Plan, hierarchies: Sequence[str]) -> list[str]:
     return points + [f"{top}/{name}" for top in _cgroup1_mounts(plan) for name in hierarchies]
 
 
-def _place(step: Step) -> str:
-    place: str = step.args["path" if step.action == "device" else "destination"]
-    return place
+def _place(step: Bind | Device) -> str:
+    return step.destination if isinstance(step, Bind) else step.path
+
+
+def _source(step: Bind | Device) -> str:
+    return step.source if isinstance(step, Bind) else step.path
 
 
 def dump_options(config: Config, plan: Plan, flags: CriuFlags, facts: DumpFacts) -> dict[str, Any]:
@@ -289,7 +291,7 @@ def restore_options(config: Config, plan: Plan, flags: CriuFlags, facts: Restore
 
 
 def _restore_mounts(config: Config, plan: Plan, facts: RestoreFacts) -> list[str]:
-    sources = [(_place(step), step.args.get("source") or _place(step)) for step in bound_steps(plan)]
+    sources = [(_place(step), _source(step)) for step in bound_steps(plan)]
     sources += [
         (f"{top}/{name}", source) for top in _cgroup1_mounts(plan) for name, source in facts.hierarchies.items()
     ]

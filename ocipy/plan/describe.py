@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from ocipy.plan.model import Plan, Step
-from ocipy.plan.wording import describe
 
 LANES = ("host", "init")
 WORDS_WIDTH = 72
@@ -16,7 +16,8 @@ def selected(plan: Plan, only: str) -> list[tuple[str, int, Step]]:
     """Return (lane, number from 1 upwards, step) of the steps requested by the field with the JSON pointer `only`, or
     by one below it; of all steps if `only` is ""."""
     found = []
-    for lane, steps in zip(LANES, (plan.host, plan.init), strict=True):
+    lanes: tuple[Sequence[Step], Sequence[Step]] = (plan.host, plan.init)
+    for lane, steps in zip(LANES, lanes, strict=True):
         for number, step in enumerate(steps, 1):
             if concerns(step.pointer, only):
                 found.append((lane, number, step))
@@ -33,7 +34,7 @@ def as_text(plan: Plan, only: str = "") -> str:
     """Return one line per step: lane, number, action, words, pointer; then the warnings."""
     steps = selected(plan, only)
     action_width = max((len(step.action) for _, _, step in steps), default=0)
-    words = [printable(describe(step.action, step.args)) for _, _, step in steps]
+    words = [printable(step.describe()) for _, _, step in steps]
     words_width = min(max(map(len, words), default=0), WORDS_WIDTH)
     lines = []
     for (lane, number, step), text in zip(steps, words, strict=True):
@@ -59,8 +60,8 @@ def as_json(plan: Plan, only: str = "") -> str:
                 "number": number,
                 "action": step.action,
                 "pointer": step.pointer,
-                "description": describe(step.action, step.args),
-                "arguments": step.args,
+                "description": step.describe(),
+                "arguments": vars(step),
             }
         )
     document["warnings"] = [

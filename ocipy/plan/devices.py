@@ -5,16 +5,31 @@ from __future__ import annotations
 from ocipy.cgroups.devices import DEFAULT_NODES
 from ocipy.cgroups.paths import clean
 from ocipy.linux.constants import CAP_MKNOD
+from ocipy.plan.model import HostStep, InitStep, if_set, join
 from ocipy.plan.mounts import dev_is_bound, opened_by_host, plan_label
 from ocipy.plan.namespaces import has_namespace, joined_kinds, triples
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from typing import Any
+    from typing import TypedDict
 
-    from ocipy.config.types import Config, Device, IDMapping
-    from ocipy.plan.model import Host, Options, Plan
+    from ocipy.config import types
+    from ocipy.config.types import Config, IDMapping
+    from ocipy.plan.model import Host, Planner
+
+    class Node(TypedDict):
+        """What a step has of a node."""
+
+        name: str
+        path: str
+        kind: str
+        major: int
+        minor: int
+        mode: int
+        uid: int
+        gid: int
+
 
 POINTER = "/linux/devices"
 KINDS = {"b": "b", "c": "c", "u": "c", "p": "p"}
@@ -22,51 +37,132 @@ DEFAULT_MODE = 0o666
 MODE_BITS = 0o7777  # podman gives st_mode, including the file type
 
 
-def plan_nodes(plan: Plan, config: Config, host: Host, options: Options) -> None:
+class DeviceFilesystem(HostStep):
+    """Make a tmpfs for nodes on the host. label: SELinux's option. joined: with the ids of the joined namespace."""
+
+    nodes: int
+    label: str
+    joined: bool
+
+    def describe(self) -> str:
+        return f"for {self.nodes} nodes" + if_set(self.joined, ", with the ids of the joined user namespace")
+
+
+class DeviceNode(HostStep):
+    """Make a node in it. name: in that filesystem. path: in the container. uid, gid: on the host."""
+
+    name: str
+    path: str
+    kind: str
+    major: int
+    minor: int
+    mode: int
+    uid: int
+    gid: int
+
+    def describe(self) -> str:
+        number = f"{self.major}:{self.minor}"
+        return join(self.path, self.kind, number, f"{self.mode:04o} {self.uid}:{self.gid}")
+
+
+class DeviceMounts(HostStep):
+    """Open a detached mount of each node, for init."""
+
+    names: tuple[str, ...]
+    words = "of each node"
+
+
+class Device(InitStep):
+    """Make a node, or bind one.
+
+    bind: the host's node, since init may not make one; if name is not "", the one that the host has made (DeviceNode).
+    asked: the config gives a mode or an owner, so an existing node with others causes a warning.
+    """
+
+    bind: bool
+    name: str
+    path: str
+    kind: str
+    major: int
+    minor: int
+    mode: int
+    uid: int
+    gid: int
+    asked: bool
+
+    def describe(self) -> str:
+        number = "" if self.kind == "p" else f"{self.major}:{self.minor}"
+        made = f"{self.mode:04o} {self.uid}:{self.gid}"
+        if self.bind:
+            made = "made on the host, bound" if self.name else "the host's, bound"
+        return join(self.path, self.kind, number, made)
+
+
+class ExistingDevice(InitStep):
+    """Check a device that must already exist, in a /dev of the host's."""
+
+    path: str
+    kind: str
+    major: int
+    minor: int
+
+    def describe(self) -> str:
+        number = "" if self.kind == "p" else f"{self.major}:{self.minor}"
+        return join(self.path, self.kind, number, "expected to exist")
+
+
+class DeviceLinks(InitStep):
+    """The symbolic links of runtime-linux.md, and /dev/ptmx."""
+
+    words = "/dev/fd stdin stdout stderr core ptmx"
+
+
+def plan_nodes(planner: Planner) -> None:
     """Make the nodes on the host that the container's user namespace may not make; init binds them."""
+    config, host = planner.config, planner.host
     if not _made_by_host(config, host):
         return
-    nodes = [node for node in _nodes(config) if node["kind"] != "p"]
+    nodes = [(pointer, node) for pointer, node, _ in _nodes(config) if node["kind"] != "p"]
     if not nodes:
         return
     linux = config.get("linux") or {}
     joined = "user" in joined_kinds(config)
     label = plan_label(config, host)
-    plan.on_host("device_filesystem", POINTER, nodes=len(nodes), label=label, joined=joined)
-    for node in nodes:
-        pointer: str = node.pop("pointer")
-        del node["asked"]
+    planner.add(DeviceFilesystem(POINTER, nodes=len(nodes), label=label, joined=joined))
+    for pointer, node in nodes:
         if not joined:
-            for member, mappings in (("uid", linux.get("uidMappings")), ("gid", linux.get("gidMappings"))):
-                node[member] = _on_host(plan, node[member], mappings or (), f"{pointer}/{member}", node["path"])
-        plan.on_host("device_node", pointer, **node)
-    plan.on_host("device_mounts", POINTER, names=tuple(node["name"] for node in nodes))
+            uids, gids, path = linux.get("uidMappings") or (), linux.get("gidMappings") or (), node["path"]
+            node["uid"] = _on_host(planner, node["uid"], uids, pointer + "/uid", path)
+            node["gid"] = _on_host(planner, node["gid"], gids, pointer + "/gid", path)
+        planner.add(DeviceNode(pointer, **node))
+    planner.add(DeviceMounts(POINTER, names=tuple(node["name"] for _, node in nodes)))
 
 
-def _on_host(plan: Plan, number: int, mappings: Sequence[IDMapping], pointer: str, path: str) -> int:
+def _on_host(planner: Planner, number: int, mappings: Sequence[IDMapping], pointer: str, path: str) -> int:
     """Return the id on the host; if the namespace does not map it, 0, which nobody inside has."""
     for inside, outside, size in triples(mappings):
         if inside <= number < inside + size:
             return outside + number - inside
-    plan.warn(pointer, f"the user namespace does not map id {number}, the owner of {path}: it will be nobody's")
+    planner.warn(pointer, f"the user namespace does not map id {number}, the owner of {path}: it will be nobody's")
     return 0
 
 
-def plan_devices(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_devices(planner: Planner) -> None:
     """Make the default nodes, then those of the config, which may replace them, then the links."""
+    config, host = planner.config, planner.host
     bound = dev_is_bound(config)
     # mknod(2) of a device requires the initial user namespace.
     bind = has_namespace(config, "user") or host.in_user_namespace
     by_host = _made_by_host(config, host)
-    for node in _nodes(config):
+    for pointer, node, asked in _nodes(config):
         fifo = node["kind"] == "p"
         if not by_host or fifo:
             node["name"] = ""
-        plan.in_init("device", node.pop("pointer"), bind=bind and not fifo, **node)
-    for pointer, node in _existing(config) if bound else ():
-        plan.in_init("existing_device", pointer, **node)
-    if not bound:
-        plan.in_init("device_links", POINTER)
+        planner.add(Device(pointer, bind=bind and not fifo, **node, asked=asked))
+    if bound:
+        _plan_existing(planner)
+    else:
+        planner.add(DeviceLinks(POINTER))
 
 
 def _made_by_host(config: Config, host: Host) -> bool:
@@ -74,14 +170,14 @@ def _made_by_host(config: Config, host: Host) -> bool:
     return opened_by_host(config, host) and not host.in_user_namespace and bool(host.capabilities >> CAP_MKNOD & 1)
 
 
-def _nodes(config: Config) -> Iterator[dict[str, Any]]:
-    """Yield the arguments of each node to make, with its pointer."""
+def _nodes(config: Config) -> Iterator[tuple[str, Node, bool]]:
+    """Yield the pointer of each node to make, the node, and whether the config asks for its mode or owner."""
     devices = (config.get("linux") or {}).get("devices") or ()
     bound = dev_is_bound(config)
     replaced = {clean(device["path"]) for device in devices}
     for path, number in DEFAULT_NODES.items() if not bound else ():
         if path not in replaced:
-            yield _node(POINTER, path.rpartition("/")[2], path, "c", number, DEFAULT_MODE, (0, 0), asked=False)
+            yield POINTER, _node(path.rpartition("/")[2], path, "c", number, DEFAULT_MODE, (0, 0)), False
     for index, device in enumerate(devices):
         pointer = f"{POINTER}/{index}"
         kind, number = _identify(device)
@@ -91,23 +187,11 @@ def _nodes(config: Config) -> Iterator[dict[str, Any]]:
             given, owner = device.get("fileMode"), (device.get("uid") or 0, device.get("gid") or 0)
             mode = DEFAULT_MODE if given is None else given & MODE_BITS
             asked = given is not None or any(owner)
-            yield _node(pointer, str(index), path, kind, number, mode, owner, asked=asked)
+            yield pointer, _node(str(index), path, kind, number, mode, owner), asked
 
 
-def _node(
-    pointer: str,
-    name: str,
-    path: str,
-    kind: str,
-    number: tuple[int, int],
-    mode: int,
-    owner: tuple[int, int],
-    *,
-    asked: bool,
-) -> dict[str, Any]:
-    """asked: the config gives a mode or an owner, so an existing node with others causes a warning."""
+def _node(name: str, path: str, kind: str, number: tuple[int, int], mode: int, owner: tuple[int, int]) -> Node:
     return {
-        "pointer": pointer,
         "name": name,
         "path": path,
         "kind": kind,
@@ -116,21 +200,19 @@ def _node(
         "mode": mode,
         "uid": owner[0],
         "gid": owner[1],
-        "asked": asked,
     }
 
 
-def _existing(config: Config) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield (pointer, arguments) of the config's devices that must already exist in a /dev of the host's."""
-    for index, device in enumerate((config.get("linux") or {}).get("devices") or ()):
-        pointer = f"{POINTER}/{index}"
-        kind, number = _identify(device)
+def _plan_existing(planner: Planner) -> None:
+    """Check the config's devices in a /dev of the host's."""
+    for index, device in enumerate((planner.config.get("linux") or {}).get("devices") or ()):
+        kind, (major, minor) = _identify(device)
         path = clean(device["path"])
         if path.startswith("/dev/") and path != "/dev/ptmx":
-            yield pointer, {"path": path, "kind": kind, "major": number[0], "minor": number[1]}
+            planner.add(ExistingDevice(f"{POINTER}/{index}", path=path, kind=kind, major=major, minor=minor))
 
 
-def _identify(device: Device) -> tuple[str, tuple[int, int]]:
+def _identify(device: types.Device) -> tuple[str, tuple[int, int]]:
     """Return ("b", "c" or "p", (major, minor))."""
     assert clean(device["path"]) != "/"
     kind = KINDS[device["type"]]

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from ocipy.errors import Error
 from ocipy.plan import identity, process
+from ocipy.plan.cgroup_enter import CgroupEnter
 from ocipy.plan.fields import process_of
-from ocipy.plan.model import Plan
+from ocipy.plan.lane import Adopt, GiveProcfs, TakeProcfs, TellInit, Undumpable, WaitForHost, WaitForInit
+from ocipy.plan.model import HostStep, InitStep, Planner, if_set, join
 from ocipy.plan.namespaces import clones_mounts, keeps_groups, new_kinds
 from ocipy.plan.numbers import parse_list
+from ocipy.plan.process import StdioNull
 from ocipy.plan.rare import rare
 
 TYPE_CHECKING = False
@@ -19,9 +22,87 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ocipy.config.types import Config
-    from ocipy.plan.model import Host, Options
+    from ocipy.plan.model import Host, Options, Plan
 
 AFFINITY = "/process/execCPUAffinity"
+
+
+class ReportPipe(HostStep):
+    """Make the pipe by which the process reports its exec."""
+
+    words = "tells the runtime how the exec went"
+
+
+class InitialAffinity(HostStep):
+    """Run on these CPUs from here on: the cloned process starts there."""
+
+    cpus: tuple[int, ...]
+
+    def describe(self) -> str:
+        return "CPUs " + ",".join(map(str, self.cpus))
+
+
+class OpenRoot(HostStep):
+    """Open the root of the container's process, if the container has no mount namespace."""
+
+    words = "of the container's process"
+
+
+class ExecCgroup(HostStep):
+    """Take the container's cgroup. paths: (hierarchy, directory). chosen: --cgroup named them."""
+
+    paths: tuple[tuple[str, str], ...]
+    chosen: bool
+
+    def describe(self) -> str:
+        return join(*(path for _, path in self.paths), if_set(self.chosen, "as chosen"))
+
+
+class CloneJoining(HostStep):
+    """Clone the process that joins namespaces of these kinds. chroot: that alone holds the container's root."""
+
+    kinds: tuple[str, ...]
+    chroot: bool
+    drop_groups: bool
+
+    def describe(self) -> str:
+        return join(
+            join("joins", *self.kinds) if self.kinds else "nothing to join",
+            if_set(self.chroot, "and enters its root by chroot"),
+        )
+
+
+class ExecCgroupJoin(HostStep):
+    """Move the process into the v2 cgroup, unless it was cloned there."""
+
+    words = "the unified hierarchy, if the clone could not"
+
+
+class FinalAffinity(HostStep):
+    """Set the CPUs of the process, now that it is in its cgroup."""
+
+    cpus: tuple[int, ...]
+
+    def describe(self) -> str:
+        return "CPUs " + ",".join(map(str, self.cpus))
+
+
+class Executed(HostStep):
+    """Wait until the process executes its command."""
+
+    words = "the exec has succeeded"
+
+
+class ExecRoot(InitStep):
+    """Open the root, in which the process already is."""
+
+    words = "our root since the join"
+
+
+class LetGo(InitStep):
+    """Detach from the runtime."""
+
+    words = "the runtime continues, and reads the pipe from here on"
 
 
 class Target:
@@ -45,55 +126,60 @@ def build(config: Config, host: Host, options: Options, target: Target) -> Plan:
 
     options.pid_file and pidfd_socket are told the process before it can have done anything.
     """
-    plan = Plan()
-    rare("terminal", "plan_check", plan, config, host, options)
-    rare("seccomp", "plan_seccomp_compile", plan, config, host, options)
-    _join(plan, config, host, options, target)
-    _prepare(plan, config, host, options, target)
-    process.plan_report(plan, options, "setns")
-    plan.on_host("tell", "", barrier="limited")
-    plan.in_init("wait", "", barrier="limited")
-    _become_process(plan, config, host, options)
-    return plan
+    planner = Planner(config, host, options)
+    rare("terminal", "plan_check", planner)
+    rare("seccomp", "plan_seccomp_compile", planner)
+    _join(planner, target)
+    _prepare(planner, target)
+    if options.pid_file or options.pidfd_socket:
+        from ocipy.plan.pid_file import plan_report
+
+        plan_report(planner, "setns")
+    planner.add(TellInit(barrier="limited"))
+    planner.add(WaitForHost(barrier="limited"))
+    _become_process(planner)
+    return planner.plan
 
 
-def _join(plan: Plan, config: Config, host: Host, options: Options, target: Target) -> None:
+def _join(planner: Planner, target: Target) -> None:
     """Open everything needed, and make the process that joins the container."""
-    plan.on_host("report_pipe", "")
+    config = planner.config
+    planner.add(ReportPipe())
     initial = _affinity(config, "initial")
     # Before the process joins the cgroup: after that the kernel chooses the CPUs (config.md, execCPUAffinity).
     if initial:
-        plan.on_host("initial_affinity", AFFINITY + "/initial", cpus=initial)
+        planner.add(InitialAffinity(AFFINITY + "/initial", cpus=initial))
     else:
-        process.plan_affinity(plan, config, host, options)
+        process.plan_affinity(planner)
     if not _has_own_root(config, target):
-        plan.on_host("open_root", "/linux/namespaces")
+        planner.add(OpenRoot("/linux/namespaces"))
     pointer = "--cgroup" if target.chosen else "/linux/cgroupsPath"
     if target.cgroups:
-        plan.on_host("exec_cgroup", pointer, paths=tuple(target.cgroups.items()), chosen=target.chosen)
-    plan.on_host(
-        "clone_joining",
-        "/linux/namespaces",
-        kinds=target.kinds,
-        chroot=not _has_own_root(config, target),
-        drop_groups="user" in target.kinds and not keeps_groups(config),
+        planner.add(ExecCgroup(pointer, paths=tuple(target.cgroups.items()), chosen=target.chosen))
+    planner.add(
+        CloneJoining(
+            "/linux/namespaces",
+            kinds=target.kinds,
+            chroot=not _has_own_root(config, target),
+            drop_groups="user" in target.kinds and not keeps_groups(config),
+        )
     )
-    rare("intel_rdt", "plan_join", plan, config, host, options)
-    process.plan_oom_score(plan, config, host, options)
-    plan.on_host("tell", "", barrier="joined")
-    plan.on_host("adopt", "/linux/namespaces")
+    rare("intel_rdt", "plan_join", planner)
+    process.plan_oom_score(planner)
+    planner.add(TellInit(barrier="joined"))
+    planner.add(Adopt("/linux/namespaces"))
     if target.cgroups:
         # By itself and first of all; on v2 by the clone where possible. A reached limit of processes does not stop a
         # process that moves, but one that is forked there (cgroups(7), pids).
-        plan.in_init("cgroup_enter", pointer, but="")
-        plan.on_host("exec_cgroup_join", pointer)
+        planner.add(CgroupEnter(pointer, but=""))
+        planner.add(ExecCgroupJoin(pointer))
     final = _affinity(config, "final")
     if final:
-        plan.on_host("final_affinity", AFFINITY + "/final", cpus=final)
-    plan.on_host("give_procfs", "", whole=not clones_mounts(host))
-    plan.in_init("take_procfs", "")
-    plan.on_host("tell", "", barrier="begin")
-    plan.in_init("wait", "", barrier="begin")
+        planner.add(FinalAffinity(AFFINITY + "/final", cpus=final))
+    planner.add(GiveProcfs(whole=not clones_mounts(planner.host)))
+    planner.add(TakeProcfs())
+    planner.add(TellInit(barrier="begin"))
+    planner.add(WaitForHost(barrier="begin"))
 
 
 def _has_own_root(config: Config, target: Target) -> bool:
@@ -101,17 +187,17 @@ def _has_own_root(config: Config, target: Target) -> bool:
     return "mount" in new_kinds(config) and "mount" in target.kinds
 
 
-def _prepare(plan: Plan, config: Config, host: Host, options: Options, target: Target) -> None:
+def _prepare(planner: Planner, target: Target) -> None:
     """In the container, still with all privileges."""
-    plan.in_init("undumpable", "")
-    process.plan_session(plan, config, host, options)
+    planner.add(Undumpable())
+    process.plan_session(planner)
     if "user" in target.kinds:
-        identity.plan_become_root(plan, config, host, options)
-    plan.in_init("exec_root", "")
-    plan.in_init("stdio_null", "/linux/devices", required=False)
-    rare("terminal", "plan_exec_console", plan, config, host, options)
-    rare("lsm", "plan_labels", plan, config, host, options)
-    process.plan_ready(plan, config, host, options)
+        identity.plan_become_root(planner)
+    planner.add(ExecRoot())
+    planner.add(StdioNull("/linux/devices", required=False))
+    rare("terminal", "plan_exec_console", planner)
+    rare("lsm", "plan_labels", planner)
+    process.plan_ready(planner)
 
 
 def _affinity(config: Config, member: str) -> tuple[int, ...]:
@@ -119,13 +205,13 @@ def _affinity(config: Config, member: str) -> tuple[int, ...]:
     return parse_list(affinity.get(member) or "")  # type: ignore[arg-type]
 
 
-def _become_process(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def _become_process(planner: Planner) -> None:
     """As in create, but nothing waits for start: end of file on the pipe means that the exec succeeded."""
-    process.plan_become_user(plan, config, host, options)
-    plan.in_init("let_go", "")
-    plan.on_host("wait", "", barrier="waiting")
-    process.plan_become_command(plan, config, host, options)
-    plan.on_host("executed", "")
+    process.plan_become_user(planner)
+    planner.add(LetGo())
+    planner.add(WaitForInit(barrier="waiting"))
+    process.plan_become_command(planner)
+    planner.add(Executed())
 
 
 def sub_cgroups(paths: Mapping[str, str], given: Sequence[str]) -> dict[str, str]:

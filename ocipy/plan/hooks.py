@@ -6,47 +6,106 @@ the copy in the state.
 
 from __future__ import annotations
 
+from ocipy.plan.model import HostStep, InitStep, Step, if_set, join
 from ocipy.plan.seccomp import late_filter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import TypedDict
 
     from ocipy.config.types import Config, Hook
-    from ocipy.plan.model import Host, Options, Plan
+    from ocipy.plan.model import Planner
+
+    class Program(TypedDict):
+        """What a step has of a hook."""
+
+        path: str
+        args: tuple[str, ...] | None
+        env: tuple[str, ...] | None
+        timeout: int | None
+
 
 ANNOTATIONS = {"stdout": "run.oci.hooks.stdout", "stderr": "run.oci.hooks.stderr"}
 
 
-def plan_hooks_runtime(plan: Plan, config: Config, host: Host, options: Options) -> None:
+class HookStep(Step):
+    """A hook. timeout: seconds, or None. env: None for the one that the specification says."""
+
+    kind: str
+    index: int
+    path: str
+    args: tuple[str, ...] | None
+    env: tuple[str, ...] | None
+    timeout: int | None
+
+    def describe(self) -> str:
+        timeout = if_set(self.timeout, f"for at most {self.timeout} s")
+        return join(self.kind, self.path, " ".join((self.args or ())[1:]), timeout)
+
+
+class RuntimeHook(HookStep, HostStep):
+    """Run a prestart or createRuntime hook, in the runtime's namespaces."""
+
+    action = "hook"
+
+
+class KeepHook(HookStep, HostStep):
+    """Have start (poststart) or delete (poststop) run it."""
+
+    def describe(self) -> str:
+        return super().describe() + (", by start" if self.kind == "poststart" else ", by delete")
+
+
+class ContainerHook(HookStep, InitStep):
+    """Run a createContainer or startContainer hook. filter: flags and optional of its SeccompLoad, or None."""
+
+    action = "hook"
+    filter: tuple[int, bool] | None
+
+    def describe(self) -> str:
+        return join(super().describe(), if_set(self.filter, "under the filter"))
+
+
+class HookOutput(HostStep):
+    """Open the file that gets the standard output, or error, of all hooks."""
+
+    name: str
+    path: str
+
+    def describe(self) -> str:
+        return f"{self.name} of the hooks → {self.path}"
+
+
+def plan_hooks_runtime(planner: Planner) -> None:
     """prestart, then createRuntime: run by the host, once init has its mounts and before it leaves the host's root."""
     for kind in ("prestart", "createRuntime"):
-        for index, hook in enumerate(_hooks(config, kind)):
-            plan.on_host("hook", f"/hooks/{kind}/{index}", kind=kind, index=index, **_arguments(hook))
+        for index, hook in enumerate(_hooks(planner.config, kind)):
+            planner.add(RuntimeHook(f"/hooks/{kind}/{index}", kind=kind, index=index, **_arguments(hook)))
 
 
-def plan_hooks_create_container(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_hooks_create_container(planner: Planner) -> None:
     """createContainer: run by init, in the container's namespaces but still with the host's root."""
-    _plan_in_init(plan, config, "createContainer", None)
+    _plan_in_init(planner, "createContainer", None)
 
 
-def plan_hooks_start_container(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_hooks_start_container(planner: Planner) -> None:
     """startContainer: run by init after start was called, with the same privileges as the payload.
 
     A filter that init loads only for its exec is loaded for each hook too: the program belongs to the image.
     """
-    _plan_in_init(plan, config, "startContainer", late_filter(config))
+    _plan_in_init(planner, "startContainer", late_filter(planner.config))
 
 
-def plan_hooks_output(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_hooks_output(planner: Planner) -> None:
     """crun's annotations run.oci.hooks.stdout and .stderr: files that receive the output of all hooks.
 
     The host opens them before init exists: the path is a host path, and init would look it up in the container.
     """
     for name, annotation in ANNOTATIONS.items():
-        path = output_path(config.get("annotations") or {}, annotation, options.bundle)
+        path = output_path(planner.config.get("annotations") or {}, annotation, planner.options.bundle)
         if path:
-            plan.on_host("hook_output", "/annotations/" + annotation, name=name, path=path)
+            planner.add(HookOutput("/annotations/" + annotation, name=name, path=path))
 
 
 def output_path(annotations: Mapping[str, str], annotation: str, bundle: str) -> str:
@@ -55,17 +114,17 @@ def output_path(annotations: Mapping[str, str], annotation: str, bundle: str) ->
     return f"{bundle}/{given}" if given and given[0] != "/" else given
 
 
-def plan_hooks_later(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_hooks_later(planner: Planner) -> None:
     """poststart and poststop: keep them in the state, for start and delete."""
     for kind in ("poststart", "poststop"):
-        for index, hook in enumerate(_hooks(config, kind)):
-            plan.on_host("keep_hook", f"/hooks/{kind}/{index}", kind=kind, index=index, **_arguments(hook))
+        for index, hook in enumerate(_hooks(planner.config, kind)):
+            planner.add(KeepHook(f"/hooks/{kind}/{index}", kind=kind, index=index, **_arguments(hook)))
 
 
-def _plan_in_init(plan: Plan, config: Config, kind: str, filter: tuple[int, bool] | None) -> None:
-    for index, hook in enumerate(_hooks(config, kind)):
-        arguments = _arguments(hook)
-        plan.in_init("hook", f"/hooks/{kind}/{index}", kind=kind, index=index, filter=filter, **arguments)
+def _plan_in_init(planner: Planner, kind: str, filter: tuple[int, bool] | None) -> None:
+    for index, hook in enumerate(_hooks(planner.config, kind)):
+        pointer = f"/hooks/{kind}/{index}"
+        planner.add(ContainerHook(pointer, kind=kind, index=index, filter=filter, **_arguments(hook)))
 
 
 def _hooks(config: Config, kind: str) -> list[Hook]:
@@ -73,7 +132,7 @@ def _hooks(config: Config, kind: str) -> list[Hook]:
     return hooks.get(kind) or []  # type: ignore[return-value]
 
 
-def _arguments(hook: Hook) -> dict[str, object]:
+def _arguments(hook: Hook) -> Program:
     """Return path, args, env and timeout in the form of a step."""
     args, env = hook.get("args"), hook.get("env")
     assert hook["path"].startswith("/")

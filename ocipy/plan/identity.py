@@ -5,36 +5,80 @@ from __future__ import annotations
 from ocipy.errors import Error
 from ocipy.plan.capabilities import plan_bounding
 from ocipy.plan.fields import user_of
+from ocipy.plan.model import InitStep, if_set, join
 from ocipy.plan.namespaces import denies_setgroups, id_maps, joined_kinds, keeps_groups, new_kinds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ocipy.config.types import Config, IDMapping
-    from ocipy.plan.model import Host, Options, Plan
+    from ocipy.config.types import IDMapping
+    from ocipy.plan.model import Planner
 
 POINTER = "/process/user"
 # (uid_t)-1, which means "unchanged" in the system calls (setresuid(2)).
 NO_ID = 0xFFFFFFFF
 
 
-def plan_become_root(plan: Plan, config: Config, host: Host, options: Options) -> None:
+class BecomeRoot(InitStep):
+    """Take ids 0 of a user namespace. uid, gid: the process's, who owns the streams. drop_groups: the caller's."""
+
+    uid: int
+    gid: int
+    drop_groups: bool
+
+    def describe(self) -> str:
+        return join("ids 0 of the user namespace", if_set(self.drop_groups, "and no groups"))
+
+
+class StdioOwner(InitStep):
+    """Give the standard streams to the user."""
+
+    uid: int
+
+    def describe(self) -> str:
+        return f"pipes and files to user {self.uid}"
+
+
+class Groups(InitStep):
+    """setgroups(2). gid: the process's."""
+
+    gids: tuple[int, ...]
+    gid: int
+
+    def describe(self) -> str:
+        return " ".join(map(str, self.gids)) or "none"
+
+
+class GidUid(InitStep):
+    """setresgid(2), then setresuid(2)."""
+
+    uid: int
+    gid: int
+
+    def describe(self) -> str:
+        return f"gid {self.gid}, uid {self.uid}"
+
+
+def plan_become_root(planner: Planner) -> None:
     """In a user namespace init is nobody until it takes a mapped id."""
+    config = planner.config
     if "user" not in new_kinds(config) and "user" not in joined_kinds(config):
         return
     user = user_of(config)
-    plan.in_init(
-        "become_root",
-        "/linux/uidMappings",
-        uid=user.get("uid") or 0,
-        gid=user.get("gid") or 0,
-        drop_groups=not denies_setgroups(config, host) and not keeps_groups(config),
+    planner.add(
+        BecomeRoot(
+            "/linux/uidMappings",
+            uid=user.get("uid") or 0,
+            gid=user.get("gid") or 0,
+            drop_groups=not denies_setgroups(config, planner.host) and not keeps_groups(config),
+        )
     )
 
 
-def plan_identity(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_identity(planner: Planner) -> None:
     """Bounding set, owner of the standard streams, groups, gid and uid, in this order."""
+    config = planner.config
     user = user_of(config)
     uid = user.get("uid") or 0
     gid = user.get("gid") or 0
@@ -48,16 +92,16 @@ def plan_identity(plan: Plan, config: Config, host: Host, options: Options) -> N
             _check_mapped(number, gid_map, "gid", f"{POINTER}/additionalGids/{index}")
     assert NO_ID not in (uid, gid, *additional)
 
-    plan_bounding(plan, config, host, options)
-    plan.in_init("stdio_owner", POINTER + "/uid", uid=uid)
+    plan_bounding(planner)
+    planner.add(StdioOwner(POINTER + "/uid", uid=uid))
     if not keeps_groups(config):
-        _plan_groups(plan, config, host, additional, gid)
-    plan.in_init("gid_uid", POINTER, uid=uid, gid=gid)
+        _plan_groups(planner, additional, gid)
+    planner.add(GidUid(POINTER, uid=uid, gid=gid))
 
 
-def _plan_groups(plan: Plan, config: Config, host: Host, additional: tuple[int, ...], gid: int) -> None:
+def _plan_groups(planner: Planner, additional: tuple[int, ...], gid: int) -> None:
     pointer = POINTER + "/additionalGids"
-    if denies_setgroups(config, host):
+    if denies_setgroups(planner.config, planner.host):
         if set(additional) - {gid}:
             raise Error(
                 "additional groups cannot be set: without privileges the user namespace must deny setgroups",
@@ -65,7 +109,7 @@ def _plan_groups(plan: Plan, config: Config, host: Host, additional: tuple[int, 
                 hint="assign group ids to the user in /etc/subgid, or remove the groups",
             )
         return
-    plan.in_init("groups", pointer, gids=additional, gid=gid)
+    planner.add(Groups(pointer, gids=additional, gid=gid))
 
 
 def _check_mapped(number: int, mappings: Sequence[IDMapping], kind: str, pointer: str) -> None:

@@ -7,28 +7,48 @@ map, or opens the container's if that is joined.
 from __future__ import annotations
 
 from ocipy.errors import Error
-from ocipy.plan.namespaces import id_maps, joined_kinds, triples
+from ocipy.plan.model import HostStep
+from ocipy.plan.namespaces import id_maps, joined_kinds, ranges_in_words, triples
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ocipy.config.types import Config, IDMapping, Mount
-    from ocipy.plan.model import Host, Plan
+    from ocipy.plan.model import Planner
     from ocipy.plan.mount_options import MountOptions
-
-    Triples = tuple[tuple[int, int, int], ...]
+    from ocipy.plan.namespaces import Triples
 
 IDENTITY = ((0, 0, 0xFFFFFFFF),)
 
 
-def plan_idmap(
-    plan: Plan, config: Config, host: Host, mount: Mount, options: MountOptions, is_bind: bool, pointer: str
-) -> str:
+class IdmapJoin(HostStep):
+    """Open the user namespace that the container joins, as a map for mounts. name: among the maps."""
+
+    name: str
+    path: str
+
+    def describe(self) -> str:
+        return "ids as in " + self.path
+
+
+class IdmapSource(HostStep):
+    """Make a user namespace with these maps, for the mounts that need them. name: among the maps."""
+
+    name: str
+    uids: Triples
+    gids: Triples
+
+    def describe(self) -> str:
+        return "a user namespace with uids " + ranges_in_words(self.uids)
+
+
+def plan_idmap(planner: Planner, mount: Mount, options: MountOptions, is_bind: bool, pointer: str) -> str:
     """Plan the user namespace that maps this mount. Returns its name among the descriptors."""
+    config = planner.config
     if not is_bind:
         raise Error("only a bind mount can have mapped ids", pointer=pointer + "/options")
-    if host.rootless:
+    if planner.host.rootless:
         raise Error(
             "mapping the ids of a mount needs the privileges of the host's root",
             pointer=pointer + ("/options" if options.idmap else "/uidMappings"),
@@ -36,12 +56,12 @@ def plan_idmap(
     path, _ = joined_kinds(config).get("user", ("", ""))
     given = _given(config, mount, options, pointer)
     if given is None and path:
-        plan.on_host("idmap_join", pointer, name="idmap/" + path, path=path)
+        planner.add(IdmapJoin(pointer, name="idmap/" + path, path=path))
         return "idmap/" + path
     uids, gids = given or (triples(id_maps(config)[0]), triples(id_maps(config)[1]))
     assert uids and gids
     name = f"idmap/{_text(uids)};{_text(gids)}"
-    plan.on_host("idmap_source", pointer, name=name, uids=uids, gids=gids)
+    planner.add(IdmapSource(pointer, name=name, uids=uids, gids=gids))
     return name
 
 

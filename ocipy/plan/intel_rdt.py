@@ -7,19 +7,62 @@ from __future__ import annotations
 
 from ocipy.config.semantic_linux import RESCTRL_OWN
 from ocipy.errors import Error
+from ocipy.plan.model import HostStep, if_set
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocipy.config.types import Config, IntelRdt
-    from ocipy.plan.model import Host, Options, Plan
+    from ocipy.plan.model import Planner
 
 POINTER = "/linux/intelRdt"
 TOP = "/"  # closID of the default class, which is the top of the filesystem
 
 
-def plan_groups(plan: Plan, config: Config, host: Host, options: Options) -> None:
+class RdtGroup(HostStep):
+    """Find the class of service. make: make it if it is missing."""
+
+    name: str
+    make: bool
+
+    def describe(self) -> str:
+        return f"class of service {self.name}" + if_set(self.make, ", made if missing")
+
+
+class RdtSchema(HostStep):
+    """Write a line into its schemata. compared: an existing class must already have it."""
+
+    line: str
+    compared: bool
+
+    def describe(self) -> str:
+        return f"schemata ← {self.line}" + if_set(self.compared, " if the class is new or already has it")
+
+
+class RdtMonitoring(HostStep):
+    """Make the monitoring group."""
+
+    name: str
+
+    def describe(self) -> str:
+        return self.name
+
+
+class RdtJoin(HostStep):
+    """Put the process in."""
+
+    words = "the class of service and the monitoring group"
+
+
+class RdtKeep(HostStep):
+    """Keep the class when the container goes."""
+
+    words = "keep the class of service"
+
+
+def plan_groups(planner: Planner) -> None:
     """Make, or find, the class of service and write its schemata; then make the monitoring group."""
-    rdt = _given(config)
+    options = planner.options
+    rdt = _given(planner.config)
     wanted = rdt.get("closID") or ""
     name = wanted or options.container_id
     if not wanted and name in RESCTRL_OWN:
@@ -27,16 +70,17 @@ def plan_groups(plan: Plan, config: Config, host: Host, options: Options) -> Non
         raise Error(f"{name} is a directory of the resctrl filesystem itself", pointer=POINTER + "/closID", hint=hint)
     lines = _lines(rdt)
     # If there is nothing to write into it, a named class must already exist.
-    plan.on_host(
-        "rdt_group",
-        POINTER + ("/closID" if wanted else ""),
-        name=name,
-        make=name != TOP and (not wanted or bool(lines)),
+    planner.add(
+        RdtGroup(
+            POINTER + ("/closID" if wanted else ""),
+            name=name,
+            make=name != TOP and (not wanted or bool(lines)),
+        )
     )
     for pointer, line, compared in lines:
-        plan.on_host("rdt_schema", pointer, line=line, compared=compared)
+        planner.add(RdtSchema(pointer, line=line, compared=compared))
     if rdt.get("enableMonitoring"):
-        plan.on_host("rdt_monitoring", POINTER + "/enableMonitoring", name=options.container_id)
+        planner.add(RdtMonitoring(POINTER + "/enableMonitoring", name=options.container_id))
 
 
 def _given(config: Config) -> IntelRdt:
@@ -54,12 +98,12 @@ def _lines(rdt: IntelRdt) -> list[tuple[str, str, bool]]:
     return lines
 
 
-def plan_join(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_join(planner: Planner) -> None:
     """Put the process in. Its children are in the same groups."""
-    plan.on_host("rdt_join", POINTER)
+    planner.add(RdtJoin(POINTER))
 
 
-def plan_keep(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_keep(planner: Planner) -> None:
     """Keep a named class when the container goes. Until create has finished, it is not kept."""
-    if _given(config).get("closID"):
-        plan.on_host("rdt_keep", POINTER + "/closID")
+    if _given(planner.config).get("closID"):
+        planner.add(RdtKeep(POINTER + "/closID"))

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from ocipy.plan.model import InitStep
 from ocipy.plan.namespaces import new_kinds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ocipy.config.types import Config
-    from ocipy.plan.model import Host, Options, Plan
+    from ocipy.plan.model import Planner
 
 
-def plan_loopback(plan: Plan, config: Config, host: Host, options: Options) -> None:
+class Loopback(InitStep):
+    """Bring the interface up."""
+
+    words = "lo up"
+
+
+def plan_loopback(planner: Planner) -> None:
     """Bring lo up in a new network namespace. The owner of a joined one sets it up."""
-    if "network" in new_kinds(config):
-        plan.in_init("loopback", "/linux/namespaces")
+    if "network" in new_kinds(planner.config):
+        planner.add(Loopback("/linux/namespaces"))

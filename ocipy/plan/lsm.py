@@ -4,23 +4,42 @@ from __future__ import annotations
 
 from ocipy.errors import Error
 from ocipy.plan.fields import process_of
+from ocipy.plan.model import InitStep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ocipy.config.types import Config
-    from ocipy.plan.model import Host, Options, Plan
+    from ocipy.plan.model import Planner
 
 UNCONFINED = "unconfined"
 
 
-def plan_labels(plan: Plan, config: Config, host: Host, options: Options) -> None:
+class Apparmor(InitStep):
+    """Have the next exec take on the profile."""
+
+    profile: str
+
+    def describe(self) -> str:
+        return "at the exec: " + self.profile
+
+
+class Selinux(InitStep):
+    """Have the next exec take on the label."""
+
+    label: str
+
+    def describe(self) -> str:
+        return "at the exec: " + self.label
+
+
+def plan_labels(planner: Planner) -> None:
     """Set what the next exec takes on; so no hook may run in init between this and the command's exec."""
-    process = process_of(config)
+    host = planner.host
+    process = process_of(planner.config)
     profile = process.get("apparmorProfile")
     if profile:
         pointer = "/process/apparmorProfile"
         if host.apparmor:
-            plan.in_init("apparmor", pointer, profile=profile)
+            planner.add(Apparmor(pointer, profile=profile))
         elif profile != UNCONFINED:
             raise Error(
                 f"the profile {profile} cannot be applied: the kernel runs without AppArmor",
@@ -36,4 +55,4 @@ def plan_labels(plan: Plan, config: Config, host: Host, options: Options) -> Non
                 pointer=pointer,
                 hint="remove the label, or enable SELinux on the host",
             )
-        plan.in_init("selinux", pointer, label=label)
+        planner.add(Selinux(pointer, label=label))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ocipy.cgroups.paths import clean
+from ocipy.plan.model import InitStep
 from ocipy.plan.mounts import plan_label
 from ocipy.plan.namespaces import has_namespace
 
@@ -11,26 +12,52 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ocipy.config.types import Config
-    from ocipy.plan.model import Host, Options, Plan
+    from ocipy.plan.model import Planner
 
 
-def plan_null(plan: Plan, config: Config, host: Host, options: Options) -> None:
+class TakeNull(InitStep):
+    """Take /dev/null from the host's tree."""
+
+    words = "to cover masked files"
+
+
+class ReadonlyPath(InitStep):
+    """Make a path read-only, whatever is mounted there."""
+
+    path: str
+
+    def describe(self) -> str:
+        return self.path
+
+
+class Mask(InitStep):
+    """Cover a path. label: SELinux's option for the directory that covers one, or ""."""
+
+    path: str
+    label: str
+
+    def describe(self) -> str:
+        return self.path + " ← nothing"
+
+
+def plan_null(planner: Planner) -> None:
     """Take /dev/null from the host's tree before the pivot: the container's may be anything (CVE-2025-31133)."""
-    if (config.get("linux") or {}).get("maskedPaths"):
-        plan.in_init("take_null", "/linux/maskedPaths")
+    if (planner.config.get("linux") or {}).get("maskedPaths"):
+        planner.add(TakeNull("/linux/maskedPaths"))
 
 
-def plan_readonly_paths(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_readonly_paths(planner: Planner) -> None:
     """Make each path read-only, whatever is mounted there; skip missing ones."""
-    for pointer, path in _paths(config, "readonlyPaths"):
-        plan.in_init("readonly_path", pointer, path=path)
+    for pointer, path in _paths(planner.config, "readonlyPaths"):
+        planner.add(ReadonlyPath(pointer, path=path))
 
 
-def plan_masked_paths(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_masked_paths(planner: Planner) -> None:
     """Cover each path, files with /dev/null, directories with an empty one; skip missing ones."""
-    label = plan_label(config, host)
+    config = planner.config
+    label = plan_label(config, planner.host)
     for pointer, path in _paths(config, "maskedPaths"):
-        plan.in_init("mask", pointer, path=path, label=label)
+        planner.add(Mask(pointer, path=path, label=label))
 
 
 def _paths(config: Config, member: str) -> Iterator[tuple[str, str]]:

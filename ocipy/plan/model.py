@@ -6,12 +6,20 @@ and init/lane.py), printing it is a table (plan/describe.py).
 
 from __future__ import annotations
 
+import sys
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from typing import Any, Protocol
+    from collections.abc import Callable, Iterator, Sequence
+    from dataclasses import field
+    from typing import ClassVar, Protocol, TypeVar, dataclass_transform
 
     from ocipy.config.types import Config
+
+    Class = TypeVar("Class", bound=type)
+
+    class Namespace:
+        """Holds what is assigned to it."""
 
     class Run(Protocol):
         """What an onlooker sees of a run (host/context.py). pid: of init, 0 before the clone."""
@@ -23,33 +31,59 @@ if TYPE_CHECKING:
     class Onlooker(Protocol):
         """Yields the steps of the lanes, each when it is due: for --trace and --debug."""
 
-        def host_lane(self, run: Run) -> Iterator[Step]:
+        def host_lane(self, run: Run) -> Iterator[HostStep]:
             """The steps of the host lane."""
 
-        def init_lane(self, steps: Sequence[Step]) -> Iterator[Step]:
+        def init_lane(self, steps: Sequence[InitStep]) -> Iterator[InitStep]:
             """The steps of the init lane, inside the init process."""
 
+else:
+    # A class that has the dict itself needs twice the memory, and its instances write to it: a page for each kind.
+    Namespace = type(sys.implementation)
+    # The core phase has no typing: only the type checker sees the members of a step as arguments of its constructor.
+    field = None
 
-class Step:
-    """One kernel-facing action.
+    def dataclass_transform(**_options: object) -> Callable[[Class], Class]:
+        """Decorate with nothing."""
+        return lambda kind: kind
 
-    action: the name of a function in the lane's table of actions.
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
+class Step(Namespace):
+    """One kernel-facing action. A subclass is a kind of step, in plan/CONCERN.py; its annotations are its arguments.
+
     pointer: the JSON pointer of the config field that asked for it; "" if it is always done.
-    args: the keyword arguments of that function: strings, ints, bools, None, tuples of these, objects of the config.
+    action: what plans, traces and errors call it; by default, NoNewPrivileges is "no_new_privileges".
+    words: what it does, for a kind that says so without its arguments. The other kinds override describe.
+
+    __dict__ has the arguments that were given, in their order, and nothing else: `ocipy plan` prints vars(step).
     """
 
-    __slots__ = ("action", "args", "pointer")
+    __slots__ = ("pointer",)
+    action: ClassVar[str]
+    words: ClassVar[str] = ""
 
-    def __init__(self, action: str, pointer: str, args: dict[str, Any]) -> None:
-        self.action = action
-        self.pointer = pointer
-        self.args = args
+    if TYPE_CHECKING:
+        pointer: str
+    else:
+
+        def __init__(self, pointer="", /, **arguments):
+            self.pointer = pointer
+            self.__dict__.update(arguments)
+
+    def __init_subclass__(cls) -> None:
+        if "action" not in cls.__dict__:
+            cls.action = "".join("_" + letter if letter.isupper() else letter for letter in cls.__name__)[1:].lower()
+
+    def describe(self) -> str:
+        """Return in words what the step does, without its action and pointer. Imports what only the words need."""
+        return self.words
 
     @property
-    def name(self) -> str:
+    def title(self) -> str:
         """The action and its subject, which distinguishes it from others of its kind."""
         for member in ("path", "destination", "barrier", "name"):
-            value = self.args.get(member)
+            value = self.__dict__.get(member)
             if isinstance(value, str) and value:
                 return self.action + " " + value
         return self.action
@@ -57,16 +91,43 @@ class Step:
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, Step)
-            and self.action == other.action
+            and type(self) is type(other)
             and self.pointer == other.pointer
-            and self.args == other.args
+            and self.__dict__ == other.__dict__
         )
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other  # a namespace's own does not look at the kind
 
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        args = ", ".join(f"{name}={value!r}" for name, value in self.args.items())
-        return f"Step({self.action!r}, {self.pointer!r}, {args})"
+        arguments = "".join(f", {name}={value!r}" for name, value in self.__dict__.items())
+        return f"{type(self).__name__}({self.pointer!r}{arguments})"
+
+
+class HostStep(Step):
+    """A step of the process on the host. A function in host/ carries it out (host/context.py, carries_out)."""
+
+    if TYPE_CHECKING:
+        pointer: str = field(default="", kw_only=False)
+
+
+class InitStep(Step):
+    """A step of the process that becomes the container. A function in init/ carries it out."""
+
+    if TYPE_CHECKING:
+        pointer: str = field(default="", kw_only=False)
+
+
+def join(*parts: str) -> str:
+    """Join the parts of a description that are not empty."""
+    return " ".join(part for part in parts if part)
+
+
+def if_set(value: object, text: str) -> str:
+    """Return the text if the value is set."""
+    return text if value else ""
 
 
 class Plan:
@@ -80,21 +141,36 @@ class Plan:
     __slots__ = ("host", "init", "warnings")
 
     def __init__(self) -> None:
-        self.host: list[Step] = []
-        self.init: list[Step] = []
+        self.host: list[HostStep] = []
+        self.init: list[InitStep] = []
         self.warnings: list[tuple[str, str]] = []
 
-    def on_host(self, action: str, pointer: str, **args: Any) -> None:
-        """Append a step to the host lane."""
-        self.host.append(Step(action, pointer, args))
 
-    def in_init(self, action: str, pointer: str, **args: Any) -> None:
-        """Append a step to the init lane."""
-        self.init.append(Step(action, pointer, args))
+class Planner:
+    """What the concerns plan from, and the plan that they make.
+
+    config: checked. host: the machine. filter_loaded: a step so far loads the seccomp filter.
+    """
+
+    __slots__ = ("config", "filter_loaded", "host", "options", "plan")
+
+    def __init__(self, config: Config, host: Host, options: Options) -> None:
+        self.config = config
+        self.host = host
+        self.options = options
+        self.plan = Plan()
+        self.filter_loaded = False
+
+    def add(self, step: HostStep | InitStep) -> None:
+        """Append a step to its lane."""
+        if isinstance(step, HostStep):
+            self.plan.host.append(step)
+        else:
+            self.plan.init.append(step)
 
     def warn(self, pointer: str, text: str) -> None:
         """Warn the user: create logs the warning, plan and validate print it."""
-        self.warnings.append((pointer, text))
+        self.plan.warnings.append((pointer, text))
 
 
 class Host:

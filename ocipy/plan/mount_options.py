@@ -40,6 +40,7 @@ from ocipy.linux.constants import (
     MS_SYNCHRONOUS,
     MS_UNBINDABLE,
 )
+from ocipy.plan.model import InitStep, if_set, join
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -143,6 +144,9 @@ _SUPERBLOCK = (
     (MS_LAZYTIME, "lazytime"),
 )
 
+# fsconfig(2) takes values of up to 255 bytes, mount(2) a whole page.
+LONGEST_VALUE = 255
+
 RESTRICTIONS = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOSYMFOLLOW
 
 
@@ -220,6 +224,13 @@ class MountOptions:
         return RESTRICTIONS & ~self.attributes & ~self.explicit_clear
 
     @property
+    def needs_mount2(self) -> bool:
+        """fsconfig(2) has no word for iversion, and cannot take several options in one, such as "size=1m,mode=755"."""
+        return bool(self.flags & MS_I_VERSION) or any(
+            "," in word or len(word.partition("=")[2].encode()) > LONGEST_VALUE for word in self.data
+        )
+
+    @property
     def superblock(self) -> tuple[str, ...]:
         """Words for fsconfig(2) of a new filesystem."""
         return tuple(word for flag, word in _SUPERBLOCK if self.flags & flag)
@@ -268,3 +279,83 @@ def _parse_own(options: MountOptions, word: str) -> bool:
     else:
         return False
     return True
+
+
+_ATTRIBUTE_WORDS = (
+    (MOUNT_ATTR_RDONLY, "ro"),
+    (MOUNT_ATTR_NOSUID, "nosuid"),
+    (MOUNT_ATTR_NODEV, "nodev"),
+    (MOUNT_ATTR_NOEXEC, "noexec"),
+    (MOUNT_ATTR_NODIRATIME, "nodiratime"),
+    (MOUNT_ATTR_NOSYMFOLLOW, "nosymfollow"),
+)
+_PROPAGATION_WORDS = (
+    (MS_PRIVATE, "private"),
+    (MS_SLAVE, "slave"),
+    (MS_SHARED, "shared"),
+    (MS_UNBINDABLE, "unbindable"),
+)
+
+
+def attribute_words(attributes: int) -> str:
+    """Name attributes of mount_setattr(2) as mount(8) does."""
+    atime = {MOUNT_ATTR_NOATIME: "noatime", MOUNT_ATTR_STRICTATIME: "strictatime"}
+    words = [word for flag, word in _ATTRIBUTE_WORDS if attributes & flag]
+    return join(*words, atime.get(attributes & MOUNT_ATTR__ATIME, ""))
+
+
+def mount_flag_words(flags: int) -> str:
+    """Name flags of mount(2) as mount(8) does."""
+    return " ".join(word for word, (given, _) in FLAGS.items() if given and word != "rbind" and flags & given)
+
+
+def propagation_words(flags: int) -> str:
+    """Name propagation flags of mount(2) as mount(8) does."""
+    recursive = "r" if flags & MS_REC else ""
+    return " ".join(recursive + word for flag, word in _PROPAGATION_WORDS if flags & flag)
+
+
+class MountStep(InitStep):
+    """What all steps that mount have.
+
+    destination: in the container. propagation: MS_… in the order of the words. recursive_set, recursive_clear:
+    MOUNT_ATTR_… for the whole tree.
+    """
+
+    destination: str
+    propagation: tuple[int, ...]
+    recursive_set: int
+    recursive_clear: int
+
+    def describe_rest(self, *more: str) -> str:
+        """Return the words of these members but the destination, then those of more."""
+        return join(
+            *map(propagation_words, self.propagation),
+            *("r" + word for word in attribute_words(self.recursive_set).split(" ") if word),
+            *("not-r" + word for word in attribute_words(self.recursive_clear).split(" ") if word),
+            *more,
+        )
+
+
+class NewMount(MountStep):
+    """A new filesystem.
+
+    data: options for it. label: SELinux's, or "". copy_up: copy the existing content of the destination into it.
+    late: the name among the descriptors of a mount that becomes read-only later (RemountReadonly), or "".
+    """
+
+    source: str
+    fstype: str
+    data: tuple[str, ...]
+    label: str
+    copy_up: bool
+    late: str
+
+    def describe_options(self, options: str) -> str:
+        """Return the words of the step. options: those of its attributes or flags."""
+        rest = self.describe_rest(
+            self.label,
+            if_set(self.copy_up, "with a copy of the existing content"),
+            if_set(self.late, "read-only later"),
+        )
+        return join(f"{self.fstype} → {self.destination}", options, ",".join(self.data), rest)

@@ -9,21 +9,35 @@ from __future__ import annotations
 
 from ocipy.cgroups.paths import clean
 from ocipy.errors import Error
-from ocipy.linux.constants import MOUNT_ATTR_RDONLY, MS_I_VERSION, MS_PRIVATE, MS_RDONLY, MS_REC, MS_REMOUNT, MS_SLAVE
+from ocipy.linux.constants import MOUNT_ATTR_RDONLY, MS_PRIVATE, MS_RDONLY, MS_REC, MS_REMOUNT, MS_SLAVE
 from ocipy.plan import cgroup_mount
-from ocipy.plan.mount_options import parse
+from ocipy.plan.model import HostStep, InitStep, if_set, join
+from ocipy.plan.mount_options import MountStep, NewMount, attribute_words, parse
 from ocipy.plan.namespaces import clones_mounts, enters_last, has_namespace, new_kinds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import TypedDict
 
-    from ocipy.config.types import Config, Mount
-    from ocipy.plan.model import Host, Options, Plan
+    from ocipy.config.types import Config
+    from ocipy.config.types import Mount as Entry
+    from ocipy.plan.model import Host, Options, Planner
     from ocipy.plan.mount_options import MountOptions
 
-# fsconfig(2) takes values of up to 255 bytes, mount(2) a whole page.
-LONGEST_VALUE = 255
+    class Common(TypedDict):
+        """What each step for a new filesystem has (NewMount)."""
+
+        destination: str
+        source: str
+        fstype: str
+        data: tuple[str, ...]
+        label: str
+        propagation: tuple[int, ...]
+        recursive_set: int
+        recursive_clear: int
+        copy_up: bool
+        late: str
+
 
 # The only mount points allowed below /proc: there lxcfs shows a container its own figures.
 ALLOWED_IN_PROC = (
@@ -45,12 +59,83 @@ NO_DEVICE = (*CGROUP_TYPES, "devpts", "mqueue", "proc", "sysfs", "tmpfs")
 CONTEXTS = ("context", "fscontext", "defcontext", "rootcontext")
 
 
+class OpenMountSource(HostStep):
+    """Open a detached copy of a bind mount's source.
+
+    name: among the descriptors. propagation: MS_… of the copy, 0 to leave it a peer. idmap: name of a map
+    (plan/idmap.py), or ""; idmap_recursive: for the whole tree.
+    """
+
+    name: str
+    source: str
+    destination: str
+    recursive: bool
+    nofollow: bool
+    propagation: int
+    idmap: str
+    idmap_recursive: bool
+
+    def describe(self) -> str:
+        recursive, mapped = if_set(self.recursive, "recursive"), if_set(self.idmap, "id-mapped")
+        return join(f"{self.source} for {self.destination}", recursive, mapped)
+
+
+class Bind(MountStep):
+    """Bind a file or directory of the host.
+
+    name: the source's among the descriptors if the host has opened it, or "". attr_set, attr_clear: MOUNT_ATTR_….
+    attr_implicit: to clear as well, unless they are locked.
+    """
+
+    source: str
+    name: str
+    recursive: bool
+    source_nofollow: bool
+    target_nofollow: bool
+    attr_set: int
+    attr_clear: int
+    attr_implicit: int
+
+    def describe(self) -> str:
+        return join(
+            f"{self.source} → {self.destination}",
+            if_set(self.recursive, "recursive"),
+            attribute_words(self.attr_set),
+            if_set(self.source_nofollow, "the link itself"),
+            self.describe_rest(),
+        )
+
+
+class CopySymlink(Bind):
+    """Make a copy of the host's symlink instead of a mount (crun's copy-symlink); bind anything else."""
+
+    def describe(self) -> str:
+        return f"{self.source} → {self.destination}, the symlink itself"
+
+
+class Mount(NewMount):
+    """Mount a new filesystem by fsopen(2). attributes: MOUNT_ATTR_…. superblock: words for fsconfig(2)."""
+
+    attributes: int
+    superblock: tuple[str, ...]
+
+    def describe(self) -> str:
+        return self.describe_options(attribute_words(self.attributes))
+
+
+class RemountReadonly(InitStep):
+    """Make a mount read-only that earlier steps needed writable. name: among the descriptors."""
+
+    name: str
+    words = "mounts that had to stay writable until here"
+
+
 def opened_by_host(config: Config, host: Host) -> bool:
     """Whether init will lack the runtime's privileges to walk to a source and open it."""
     return clones_mounts(host) and has_namespace(config, "user")
 
 
-def is_bind(mount: Mount, options: MountOptions) -> bool:
+def is_bind(mount: Entry, options: MountOptions) -> bool:
     """config.md: a bind mount has bind or rbind among its options; the type "bind" alone is accepted too."""
     return options.is_bind or mount.get("type") == "bind"
 
@@ -63,8 +148,9 @@ def dev_is_bound(config: Config) -> bool:
     )
 
 
-def plan_sources(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_sources(planner: Planner) -> None:
     """Open on the host the sources of bind mounts that init could not open: mapped, or behind closed directories."""
+    config = planner.config
     for index, mount in enumerate(config.get("mounts") or ()):
         parsed = parse(mount.get("options") or ())
         pointer = f"/mounts/{index}"
@@ -72,21 +158,22 @@ def plan_sources(plan: Plan, config: Config, host: Host, options: Options) -> No
         if parsed.idmap or mount.get("uidMappings") or mount.get("gidMappings"):
             from ocipy.plan.idmap import plan_idmap
 
-            mapped = plan_idmap(plan, config, host, mount, parsed, is_bind(mount, parsed), pointer)
+            mapped = plan_idmap(planner, mount, parsed, is_bind(mount, parsed), pointer)
         if not is_bind(mount, parsed) or parsed.copy_symlink or parsed.flags & MS_REMOUNT:
             continue
-        if mapped or opened_by_host(config, host):
-            plan.on_host(
-                "open_mount_source",
-                pointer,
-                name=f"mount/{index}",
-                source=_source(mount, options, pointer),
-                destination=clean(mount["destination"]),
-                recursive=bool(parsed.flags & MS_REC),
-                nofollow=parsed.source_nofollow,
-                propagation=_of_copy(config),
-                idmap=mapped,
-                idmap_recursive=parsed.idmap == 2,
+        if mapped or opened_by_host(config, planner.host):
+            planner.add(
+                OpenMountSource(
+                    pointer,
+                    name=f"mount/{index}",
+                    source=_source(mount, planner.options, pointer),
+                    destination=clean(mount["destination"]),
+                    recursive=bool(parsed.flags & MS_REC),
+                    nofollow=parsed.source_nofollow,
+                    propagation=_of_copy(config),
+                    idmap=mapped,
+                    idmap_recursive=parsed.idmap == 2,
+                )
             )
 
 
@@ -107,36 +194,37 @@ def needs_devices(config: Config) -> bool:
     return False
 
 
-def plan_mounts(
-    plan: Plan, config: Config, host: Host, options: Options, start: int = 0, end: int | None = None
-) -> None:
+def plan_mounts(planner: Planner, start: int = 0, end: int | None = None) -> None:
     """Plan the mounts from one index up to another, or to the last, in the config's order (config.md: MUST)."""
+    config, host = planner.config, planner.host
     mounts = config.get("mounts") or ()
     label = plan_label(config, host)
     outside = enters_last(config, host)
-    by_host = {step.pointer for step in plan.host if step.action == "open_mount_source"}
+    by_host = {step.pointer for step in planner.plan.host if isinstance(step, OpenMountSource)}
     for index, mount in enumerate(mounts[start:end], start):
         parsed = parse(mount.get("options") or ())
         pointer = f"/mounts/{index}"
-        _check(plan, mount, pointer)
+        _check(planner, mount, pointer)
         if clean(mount["destination"]) == "/":
             _check_on_root(config, mount, parsed, pointer)
         if parsed.flags & MS_REMOUNT:
-            _plan_remount(plan, mount, parsed, pointer)
+            from ocipy.plan.classic_mounts import plan_remount
+
+            plan_remount(planner, mount, parsed, is_bind(mount, parsed), pointer)
         elif is_bind(mount, parsed):
-            _plan_bind(plan, options, mount, parsed, index, pointer in by_host)
+            _plan_bind(planner, mount, parsed, index, pointer in by_host)
         elif mount.get("type") in CGROUP_TYPES:
-            cgroup_mount.plan_cgroup_mount(plan, index, mount, config, host, options)
+            cgroup_mount.plan_cgroup_mount(planner, index, mount)
         else:
-            _plan_filesystem(plan, mount, parsed, label, index, outside)
+            _plan_filesystem(planner, mount, parsed, label, index, outside)
 
 
-def plan_readonly(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_readonly(planner: Planner) -> None:
     """Make read-only what was kept writable for the devices and the console."""
-    for index, mount in enumerate(config.get("mounts") or ()):
+    for index, mount in enumerate(planner.config.get("mounts") or ()):
         parsed = parse(mount.get("options") or ())
         if _is_late_readonly(mount, parsed):
-            plan.in_init("remount_readonly", f"/mounts/{index}", name=f"readonly/{index}")
+            planner.add(RemountReadonly(f"/mounts/{index}", name=f"readonly/{index}"))
 
 
 def plan_label(config: Config, host: Host) -> str:
@@ -161,7 +249,7 @@ def plan_label(config: Config, host: Host) -> str:
     return f"{context}={label}"
 
 
-def _check(plan: Plan, mount: Mount, pointer: str) -> None:
+def _check(planner: Planner, mount: Entry, pointer: str) -> None:
     """Refuse mounts regardless of their type. init/mounts.py checks again where the path actually leads."""
     destination = clean(mount["destination"])
     if destination.startswith("/proc/") and destination not in ALLOWED_IN_PROC:
@@ -172,10 +260,10 @@ def _check(plan: Plan, mount: Mount, pointer: str) -> None:
         )
     if not mount["destination"].startswith("/"):
         text = f"{mount['destination']!r} is relative, which is deprecated; using {destination}"
-        plan.warn(pointer + "/destination", text)
+        planner.warn(pointer + "/destination", text)
 
 
-def _check_on_root(config: Config, mount: Mount, parsed: MountOptions, pointer: str) -> None:
+def _check_on_root(config: Config, mount: Entry, parsed: MountOptions, pointer: str) -> None:
     """A mount on "/" becomes the root for everything that follows, for example an overlay with root.path below it."""
     pointer += "/destination"
     if "mount" not in new_kinds(config):
@@ -188,7 +276,7 @@ def _check_on_root(config: Config, mount: Mount, parsed: MountOptions, pointer: 
         raise Error("cannot remount the container's root", pointer=pointer, hint="root.readonly makes it read-only")
     if parsed.copy_symlink or parsed.target_nofollow or mount.get("type") in CGROUP_TYPES:
         raise Error("this cannot be mounted on the container's root itself", pointer=pointer)
-    if not is_bind(mount, parsed) and _needs_mount2(parsed):
+    if not is_bind(mount, parsed) and parsed.needs_mount2:
         raise Error(
             "cannot mount on the container's root itself with such options",
             pointer=pointer,
@@ -196,7 +284,7 @@ def _check_on_root(config: Config, mount: Mount, parsed: MountOptions, pointer: 
         )
 
 
-def _source(mount: Mount, options: Options, pointer: str) -> str:
+def _source(mount: Entry, options: Options, pointer: str) -> str:
     source = mount.get("source") or ""
     if not source:
         raise Error("a bind mount needs a source", pointer=pointer + "/source")
@@ -212,34 +300,38 @@ def _of_copy(config: Config) -> int:
     return MS_PRIVATE if kind.removeprefix("r") in ("private", "unbindable") else MS_SLAVE
 
 
-def _plan_bind(plan: Plan, options: Options, mount: Mount, parsed: MountOptions, index: int, by_host: bool) -> None:
+def _plan_bind(planner: Planner, mount: Entry, parsed: MountOptions, index: int, by_host: bool) -> None:
     pointer = f"/mounts/{index}"
     destination = clean(mount["destination"])
-    source = _source(mount, options, pointer)
+    source = _source(mount, planner.options, pointer)
     if parsed.copy_symlink and (parsed.source_nofollow or parsed.target_nofollow):
         raise Error("copy-symlink cannot be combined with src-nofollow or dest-nofollow", pointer=pointer + "/options")
     if parsed.data:
-        plan.warn(pointer + "/options", f"not an option of a bind mount: {', '.join(parsed.data)}")
-    plan.in_init(
-        "copy_symlink" if parsed.copy_symlink else "bind",
-        pointer,
-        destination=destination,
-        source=source,
-        name=f"mount/{index}" if by_host else "",
-        recursive=bool(parsed.flags & MS_REC),
-        source_nofollow=parsed.source_nofollow,
-        target_nofollow=parsed.target_nofollow,
-        attr_set=parsed.attributes,
-        attr_clear=parsed.explicit_clear,
-        # In a user namespace the source's flags are locked (mount_namespaces(7)): they stay unless named.
-        attr_implicit=0 if by_host else parsed.implicit_clear,
-        propagation=parsed.propagation,
-        recursive_set=parsed.recursive_set,
-        recursive_clear=parsed.recursive_clear,
+        planner.warn(pointer + "/options", f"not an option of a bind mount: {', '.join(parsed.data)}")
+    kind = CopySymlink if parsed.copy_symlink else Bind
+    planner.add(
+        kind(
+            pointer,
+            destination=destination,
+            source=source,
+            name=f"mount/{index}" if by_host else "",
+            recursive=bool(parsed.flags & MS_REC),
+            source_nofollow=parsed.source_nofollow,
+            target_nofollow=parsed.target_nofollow,
+            attr_set=parsed.attributes,
+            attr_clear=parsed.explicit_clear,
+            # In a user namespace the source's flags are locked (mount_namespaces(7)): they stay unless named.
+            attr_implicit=0 if by_host else parsed.implicit_clear,
+            propagation=parsed.propagation,
+            recursive_set=parsed.recursive_set,
+            recursive_clear=parsed.recursive_clear,
+        )
     )
 
 
-def _plan_filesystem(plan: Plan, mount: Mount, parsed: MountOptions, label: str, index: int, outside: bool) -> None:
+def _plan_filesystem(
+    planner: Planner, mount: Entry, parsed: MountOptions, label: str, index: int, outside: bool
+) -> None:
     """outside: init is not in the container's pid namespace yet, which a procfs needs."""
     pointer = f"/mounts/{index}"
     destination = clean(mount["destination"])
@@ -255,11 +347,11 @@ def _plan_filesystem(plan: Plan, mount: Mount, parsed: MountOptions, label: str,
     if destination == "/proc" and fstype != "proc":
         raise Error("only a procfs can be mounted on /proc", pointer=pointer + "/type")
     if destination != "/proc" and fstype == "proc":
-        plan.warn(pointer + "/destination", "maskedPaths and readonlyPaths only cover a procfs mounted on /proc")
+        planner.warn(pointer + "/destination", "maskedPaths and readonlyPaths only cover a procfs mounted on /proc")
     if fstype in ("proc", "sysfs"):
         label = ""  # their inodes have their own contexts
     late = _is_late_readonly(mount, parsed)
-    common: dict[str, Any] = {
+    common: Common = {
         "destination": destination,
         "source": mount.get("source") or "",
         "fstype": fstype,
@@ -273,44 +365,27 @@ def _plan_filesystem(plan: Plan, mount: Mount, parsed: MountOptions, label: str,
     }
     if fstype == "proc" and outside:
         common["data"] = tuple(option for word in parsed.data for option in word.split(","))
-        plan.in_init("mount_procfs", pointer, attributes=parsed.attributes, superblock=parsed.superblock, **common)
+        from ocipy.plan.pid_namespace import MountProcfs
+
+        planner.add(MountProcfs(pointer, attributes=parsed.attributes, superblock=parsed.superblock, **common))
         return
-    if _needs_mount2(parsed):
-        plan.in_init("mount_classic", pointer, flags=parsed.flags & ~MS_RDONLY if late else parsed.flags, **common)
+    if parsed.needs_mount2:
+        from ocipy.plan.classic_mounts import MountClassic
+
+        planner.add(MountClassic(pointer, flags=parsed.flags & ~MS_RDONLY if late else parsed.flags, **common))
         return
-    plan.in_init(
-        "mount",
-        pointer,
-        attributes=parsed.attributes & ~MOUNT_ATTR_RDONLY if late else parsed.attributes,
-        # As in mount(2), ro applies to the filesystem too.
-        superblock=tuple(word for word in parsed.superblock if not (late and word == "ro")),
-        **common,
+    planner.add(
+        Mount(
+            pointer,
+            attributes=parsed.attributes & ~MOUNT_ATTR_RDONLY if late else parsed.attributes,
+            # As in mount(2), ro applies to the filesystem too.
+            superblock=tuple(word for word in parsed.superblock if not (late and word == "ro")),
+            **common,
+        )
     )
 
 
-def _needs_mount2(parsed: MountOptions) -> bool:
-    """fsconfig(2) has no word for iversion, and cannot take several options in one, such as "size=1m,mode=755"."""
-    return bool(parsed.flags & MS_I_VERSION) or any(
-        "," in word or len(word.partition("=")[2].encode()) > LONGEST_VALUE for word in parsed.data
-    )
-
-
-def _plan_remount(plan: Plan, mount: Mount, parsed: MountOptions, pointer: str) -> None:
-    """remount: change the flags, and without bind also the data, of an existing mount at the destination."""
-    plan.in_init(
-        "remount",
-        pointer,
-        destination=clean(mount["destination"]),
-        bind=is_bind(mount, parsed),
-        flags=parsed.flags,
-        data=() if is_bind(mount, parsed) else parsed.data,
-        propagation=parsed.propagation,
-        recursive_set=parsed.recursive_set,
-        recursive_clear=parsed.recursive_clear,
-    )
-
-
-def _is_late_readonly(mount: Mount, parsed: MountOptions) -> bool:
+def _is_late_readonly(mount: Entry, parsed: MountOptions) -> bool:
     """Mount points and copies are first made in a read-only tmpfs, nodes in a read-only /dev."""
     if not parsed.flags & MS_RDONLY or parsed.flags & MS_REMOUNT:
         return False

@@ -21,7 +21,8 @@ from ocipy.linux.constants import (
     CLONE_NEWUSER,
     CLONE_NEWUTS,
 )
-from ocipy.plan.fields import kept_for_start, process_of
+from ocipy.plan.lane import TellInit, WaitForInit
+from ocipy.plan.model import HostStep, InitStep, if_set, join
 from ocipy.plan.rare import rare
 
 TYPE_CHECKING = False
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ocipy.config.types import Config, IDMapping
-    from ocipy.plan.model import Host, Options, Plan
+    from ocipy.plan.model import Host, Options, Planner
+
+    Triples = tuple[tuple[int, int, int], ...]  # (inside, outside, size)
 
 FLAGS = {
     "cgroup": CLONE_NEWCGROUP,
@@ -41,6 +44,89 @@ FLAGS = {
     "user": CLONE_NEWUSER,
     "uts": CLONE_NEWUTS,
 }
+
+
+class OpenNamespace(HostStep):
+    """Open a namespace that is joined."""
+
+    kind: str
+    path: str
+
+    def describe(self) -> str:
+        return f"{self.kind} {self.path}"
+
+
+class Clone(HostStep):
+    """Clone the init process into new namespaces of these kinds. into_cgroup: and into its v2 cgroup."""
+
+    kinds: tuple[str, ...]
+    into_cgroup: bool
+
+    def describe(self) -> str:
+        return join(*self.kinds, if_set(self.into_cgroup, "into its cgroup")) or "no new namespace"
+
+
+class CloneStage(HostStep):
+    """Clone the stage, which joins and unshares namespaces and forks init.
+
+    joined: (kind, pointer). user: makes a user namespace. unshared: kinds to make. forks: init is its child; otherwise
+    it becomes init itself. watched: others may look at it (is_watched). clocks: it gets time offsets.
+    """
+
+    joined: tuple[tuple[str, str], ...]
+    drop_groups: bool
+    user: bool
+    unshared: tuple[str, ...]
+    forks: bool
+    watched: bool
+    clocks: bool
+
+    def describe(self) -> str:
+        return join(
+            if_set(self.joined, "joins " + " ".join(kind for kind, _ in self.joined) + ";"),
+            if_set(self.user, "new user;"),
+            if_set(self.unshared, "new " + " ".join(self.unshared)),
+            if_set(self.forks, "and forks"),
+        ).strip("; ")
+
+
+class UidMap(HostStep):
+    """Write uid_map. mappings: (inside, outside, size). by_helper: by newuidmap(1)."""
+
+    mappings: Triples
+    by_helper: bool
+
+    def describe(self) -> str:
+        return join(ranges_in_words(self.mappings), if_set(self.by_helper, "by the setuid helper"))
+
+
+class GidMap(HostStep):
+    """Write gid_map. by_helper: by newgidmap(1). deny_setgroups: first deny setgroups(2)."""
+
+    mappings: Triples
+    by_helper: bool
+    deny_setgroups: bool
+
+    def describe(self) -> str:
+        helper, denied = if_set(self.by_helper, "by the setuid helper"), if_set(self.deny_setgroups, "no setgroups")
+        return join(ranges_in_words(self.mappings), helper, denied)
+
+
+class UnshareIpc(InitStep):
+    """Make the IPC namespace, as root of the user namespace."""
+
+    words = "an IPC namespace, whose message queues are root's"
+
+
+class UnshareCgroup(InitStep):
+    """Make the cgroup namespace."""
+
+    words = "a cgroup namespace, rooted at its cgroup"
+
+
+def ranges_in_words(mappings: Triples) -> str:
+    """Describe a map: inside+size ← outside."""
+    return ", ".join(f"{inside}+{size} ← {outside}" for inside, outside, size in mappings)
 
 
 def has_namespace(config: Config, kind: str) -> bool:
@@ -98,51 +184,41 @@ def enters_last(config: Config, host: Host) -> bool:
     return is_watched(config, host) and not has_namespace(config, "user")
 
 
-def plan_join(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_join(planner: Planner) -> None:
     """Open the joined namespaces while host paths can still be walked with the host's privileges."""
+    config = planner.config
     linux = config.get("linux") or {}
     for member, mappings in (("uidMappings", linux.get("uidMappings")), ("gidMappings", linux.get("gidMappings"))):
         if mappings and not has_namespace(config, "user"):
-            plan.warn("/linux/" + member, "has no effect without a user namespace in linux.namespaces")
+            planner.warn("/linux/" + member, "has no effect without a user namespace in linux.namespaces")
     for kind, (path, pointer) in joined_kinds(config).items():
-        plan.on_host("open_namespace", pointer, kind=kind, path=path)
+        planner.add(OpenNamespace(pointer, kind=kind, path=path))
 
 
-def plan_clone(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_clone(planner: Planner) -> None:
     """The clone itself."""
+    config, host, options = planner.config, planner.host, planner.options
     new = new_kinds(config)
     joined = joined_kinds(config)
     if not needs_stages(config):
         later = {"cgroup": not _into_cgroup(config, host, options), "ipc": unshares_ipc(config)}
         kinds = tuple(kind for kind in new if not later.get(kind))
-        plan.on_host("clone", "/linux/namespaces", kinds=kinds, into_cgroup=_into_cgroup(config, host, options))
+        into_cgroup = _into_cgroup(config, host, options)
+        planner.add(Clone("/linux/namespaces", kinds=kinds, into_cgroup=into_cgroup))
         return
     last = enters_last(config, host)
-    plan.on_host(
-        "clone_stage",
-        "/linux/namespaces",
-        joined=tuple((kind, pointer) for kind, (_, pointer) in joined.items() if kind != "pid" or not last),
-        drop_groups="user" in joined and not keeps_groups(config),
-        user="user" in new,
-        unshared=tuple(kind for kind in new if kind not in ("cgroup", "user")),
-        forks=not last and any(kind in new or kind in joined for kind in ("pid", "time")),
-        watched=not last and is_watched(config, host),
-        clocks="time" in new and bool((config.get("linux") or {}).get("timeOffsets")),
+    planner.add(
+        CloneStage(
+            "/linux/namespaces",
+            joined=tuple((kind, pointer) for kind, (_, pointer) in joined.items() if kind != "pid" or not last),
+            drop_groups="user" in joined and not keeps_groups(config),
+            user="user" in new,
+            unshared=tuple(kind for kind in new if kind not in ("cgroup", "user")),
+            forks=not last and any(kind in new or kind in joined for kind in ("pid", "time")),
+            watched=not last and is_watched(config, host),
+            clocks="time" in new and bool((config.get("linux") or {}).get("timeOffsets")),
+        )
     )
-
-
-def plan_enter_pid(plan: Plan, config: Config, host: Host, options: Options) -> None:
-    """Fork into a joined pid namespace, where others look at init (pid_namespaces(7): only children are in it)."""
-    if not enters_last(config, host):
-        return
-    _, pointer = joined_kinds(config)["pid"]
-    terminal = bool(process_of(config).get("terminal"))
-    plan.in_init("close_descriptors", pointer, keep=("rootfs", "namespace/pid", *kept_for_start(config)))
-    plan.in_init("enter_pid_namespace", pointer, terminal=terminal)
-    plan.on_host("adopt_init", pointer)
-    plan.on_host("save_state", "")
-    plan.on_host("give_procfs", pointer, whole=False)
-    plan.in_init("take_procfs", pointer)
 
 
 def unshares_ipc(config: Config) -> bool:
@@ -152,10 +228,11 @@ def unshares_ipc(config: Config) -> bool:
     return "user" in new and "ipc" in new and not needs_stages(config)
 
 
-def plan_unshare_ipc(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_unshare_ipc(planner: Planner) -> None:
     """Make the IPC namespace if the clone does not."""
+    config = planner.config
     if unshares_ipc(config):
-        plan.in_init("unshare_ipc", new_kinds(config)["ipc"])
+        planner.add(UnshareIpc(new_kinds(config)["ipc"]))
 
 
 def _into_cgroup(config: Config, host: Host, options: Options) -> bool:
@@ -163,25 +240,26 @@ def _into_cgroup(config: Config, host: Host, options: Options) -> bool:
     return host.cgroup_mode == "v2" and not (host.rootless or options.systemd_cgroup or needs_stages(config))
 
 
-def plan_stage(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_stage(planner: Planner) -> None:
     """What the host does for the stage before init, which is already in its cgroup."""
-    plan.on_host("tell", "/linux/namespaces", barrier="joined")
-    new = new_kinds(config)
+    planner.add(TellInit("/linux/namespaces", barrier="joined"))
+    new = new_kinds(planner.config)
     if "user" in new:
-        plan.on_host("wait", new["user"], barrier="user")
-        plan_id_maps(plan, config, host, options)
-        plan.on_host("tell", new["user"], barrier="mapped")
+        planner.add(WaitForInit(new["user"], barrier="user"))
+        plan_id_maps(planner)
+        planner.add(TellInit(new["user"], barrier="mapped"))
     if "time" in new:
-        plan.on_host("wait", new["time"], barrier="time")
-        rare("namespace_contents", "plan_time_offsets", plan, config, host, options)
-        plan.on_host("tell", new["time"], barrier="offset")
+        planner.add(WaitForInit(new["time"], barrier="time"))
+        rare("namespace_contents", "plan_time_offsets", planner)
+        planner.add(TellInit(new["time"], barrier="offset"))
 
 
-def plan_unshare_cgroup(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_unshare_cgroup(planner: Planner) -> None:
     """Make a cgroup namespace that the clone could not make."""
+    config = planner.config
     new = new_kinds(config)
-    if "cgroup" in new and not _into_cgroup(config, host, options):
-        plan.in_init("unshare_cgroup", new["cgroup"])
+    if "cgroup" in new and not _into_cgroup(config, planner.host, planner.options):
+        planner.add(UnshareCgroup(new["cgroup"]))
 
 
 def id_maps(config: Config) -> tuple[Sequence[IDMapping], Sequence[IDMapping]]:
@@ -192,8 +270,9 @@ def id_maps(config: Config) -> tuple[Sequence[IDMapping], Sequence[IDMapping]]:
     return linux.get("uidMappings") or (), linux.get("gidMappings") or ()
 
 
-def plan_id_maps(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_id_maps(planner: Planner) -> None:
     """Write the maps of a new user namespace."""
+    config, host = planner.config, planner.host
     if "user" not in new_kinds(config):
         return
     uids, gids = map(triples, id_maps(config))
@@ -207,13 +286,14 @@ def plan_id_maps(plan: Plan, config: Config, host: Host, options: Options) -> No
                     pointer=pointer,
                     hint='one entry with "containerID": 0: its root sets the container up',
                 )
-    plan.on_host("uid_map", "/linux/uidMappings", mappings=uids, by_helper=_by_helper(uids, host.uid, host))
-    plan.on_host(
-        "gid_map",
-        "/linux/gidMappings",
-        mappings=gids,
-        by_helper=_by_helper(gids, host.gid, host),
-        deny_setgroups=denies_setgroups(config, host),
+    planner.add(UidMap("/linux/uidMappings", mappings=uids, by_helper=_by_helper(uids, host.uid, host)))
+    planner.add(
+        GidMap(
+            "/linux/gidMappings",
+            mappings=gids,
+            by_helper=_by_helper(gids, host.gid, host),
+            deny_setgroups=denies_setgroups(config, host),
+        )
     )
 
 

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from ocipy.plan.model import HostStep
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocipy.config.types import Config, Mount
+    from ocipy.plan.model import Planner
 
 # In the state directory, and in the container.
 DIRECTORY = "notify"
 SOCKET = "notify.sock"
 INSIDE = "/run/notify"
+
+
+class NotifyDirectory(HostStep):
+    """Make the directory for the container's socket."""
+
+    words = "for the socket that is NOTIFY_SOCKET in the container"
+
+
+def plan_directory(planner: Planner) -> None:
+    """Make the directory, first, since it becomes the source of a mount, and plan the config with the socket in it."""
+    config = with_notify_socket(planner.config, planner.options.state_directory)
+    if config is not planner.config:
+        planner.config = config
+        planner.add(NotifyDirectory())
 
 
 def with_notify_socket(config: Config, state_directory: str) -> Config:

@@ -5,121 +5,247 @@ from __future__ import annotations
 from ocipy.plan import identity, rlimits
 from ocipy.plan.capabilities import plan_sets
 from ocipy.plan.fields import NO_PROCESS, kept_for_start, process_of
-from ocipy.plan.namespaces import new_kinds
+from ocipy.plan.keyring import plan_keyring
+from ocipy.plan.lane import TellHost, WaitForInit
+from ocipy.plan.model import HostStep, InitStep, if_set, join
 from ocipy.plan.rare import rare
+from ocipy.plan.waiting import TellExecuting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ocipy.config.types import Config, Process
-    from ocipy.plan.model import Host, Options, Plan
+    from ocipy.config.types import Process
+    from ocipy.plan.model import Planner
 
 # What runc and crun use if the config gives none; engines rely on it.
 DEFAULT_UMASK = 0o022
 
 
-def plan_oom_score(plan: Plan, config: Config, host: Host, options: Options) -> None:
+class OomScoreAdj(HostStep):
+    """Write /proc/PID/oom_score_adj. rootless: a score that may not be set causes a warning only."""
+
+    score: int
+    rootless: bool
+
+    def describe(self) -> str:
+        return str(self.score)
+
+
+class ResetAffinity(HostStep):
+    """Allow all CPUs that the cgroup permits."""
+
+    words = "to all CPUs of the cgroup"
+
+
+class ResetSignals(InitStep):
+    """Set default dispositions and unblock all signals."""
+
+    words = "nothing ignored, nothing blocked"
+
+
+class HeedSignals(InitStep):
+    """Let `kill` end a container that waits for start."""
+
+    words = "HUP INT QUIT TERM kill it, until the exec"
+
+
+class Session(InitStep):
+    """setsid(2)."""
+
+    words = "a new one"
+
+
+class StdioNull(InitStep):
+    """Replace standard streams that are the host's /dev/null by the container's. required: create has made it."""
+
+    required: bool
+
+    def describe(self) -> str:
+        return join("/dev/null of the container", if_set(not self.required, "if it has one"))
+
+
+class MakeCwd(InitStep):
+    """Make the working directory if it is missing."""
+
+    path: str
+
+    def describe(self) -> str:
+        return self.path + " if it is missing"
+
+
+class NoNewPrivileges(InitStep):
+    """PR_SET_NO_NEW_PRIVS."""
+
+    words = "irrevocably"
+
+
+class CloseDescriptors(InitStep):
+    """Close everything but the standard streams, the payload's, and those named in keep."""
+
+    keep: tuple[str, ...]
+
+    def describe(self) -> str:
+        return "all but the payload's" + if_set(self.keep, " and what start needs")
+
+
+class WorkingDirectory(InitStep):
+    """Change to it as root of the container."""
+
+    path: str
+
+    def describe(self) -> str:
+        return self.path
+
+
+class WorkingDirectoryAgain(InitStep):
+    """Change to it as the final user if root could not."""
+
+    path: str
+
+    def describe(self) -> str:
+        return self.path + " as the final user, if root could not"
+
+
+class Environment(InitStep):
+    """Set the environment. variables: NAME=value. uid: whose home HOME is. listen_fds: for sd_listen_fds(3)."""
+
+    variables: tuple[str, ...]
+    uid: int
+    listen_fds: int
+
+    def describe(self) -> str:
+        return f"{len(self.variables)} variables"
+
+
+class Umask(InitStep):
+    """umask(2)."""
+
+    mask: int
+
+    def describe(self) -> str:
+        return f"{self.mask:04o}"
+
+
+class Command(InitStep):
+    """Find the command as execvp(3) would."""
+
+    name: str
+
+    def describe(self) -> str:
+        return join("look up", self.name)
+
+
+class Execute(InitStep):
+    """execve(2)."""
+
+    arguments: tuple[str, ...]
+
+    def describe(self) -> str:
+        return " ".join(self.arguments)
+
+
+class NoProcess(InitStep):
+    """start MUST generate an error if process was not set (runtime.md, Start)."""
+
+    words = "no process: start will fail"
+
+
+def plan_oom_score(planner: Planner) -> None:
     """Written by the host while init is dumpable. If missing, left alone (spec: MUST NOT be changed)."""
-    score = process_of(config).get("oomScoreAdj")
+    score = process_of(planner.config).get("oomScoreAdj")
     if score is None:
         return
-    plan.on_host("oom_score_adj", "/process/oomScoreAdj", score=score, rootless=host.rootless)
+    planner.add(OomScoreAdj("/process/oomScoreAdj", score=score, rootless=planner.host.rootless))
 
 
-def plan_affinity(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_affinity(planner: Planner) -> None:
     """Allow all CPUs of the cgroup, not only those that the caller is pinned to."""
-    plan.on_host("reset_affinity", "")
+    planner.add(ResetAffinity())
 
 
-def plan_session(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_session(planner: Planner) -> None:
     """Drop what belongs to the caller: its signal handling, umask, terminal and keys."""
-    plan.in_init("reset_signals", "")
-    plan.in_init("session", "")
-    if not options.no_new_keyring:
-        label = process_of(config).get("selinuxLabel") or ""
-        plan.in_init(
-            "keyring",
-            "",
-            name="_ses." + options.container_id,
-            in_user_namespace="user" in new_kinds(config),
-            label=label if host.selinux else "",
-        )
+    planner.add(ResetSignals())
+    planner.add(Session())
+    plan_keyring(planner)
 
 
-def plan_make_cwd(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_make_cwd(planner: Planner) -> None:
     """Make a missing working directory: in the new root, before that becomes read-only."""
-    cwd = process_of(config)["cwd"]
+    cwd = process_of(planner.config)["cwd"]
     assert cwd.startswith("/")
-    plan.in_init("make_cwd", "/process/cwd", path=cwd)
+    planner.add(MakeCwd("/process/cwd", path=cwd))
 
 
-def plan_no_new_privileges(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_no_new_privileges(planner: Planner) -> None:
     """Before the filter, which requires it (seccomp(2))."""
-    if process_of(config).get("noNewPrivileges"):
-        plan.in_init("no_new_privileges", "/process/noNewPrivileges")
+    if process_of(planner.config).get("noNewPrivileges"):
+        planner.add(NoNewPrivileges("/process/noNewPrivileges"))
 
 
-def plan_ready(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_ready(planner: Planner) -> None:
     """Do the last work with all privileges; then the host sets and sends what would restrict or expose the setup."""
-    plan_no_new_privileges(plan, config, host, options)
-    rare("scheduling", "plan_scheduling", plan, config, host, options)
-    plan.in_init("tell", "", barrier="ready")
-    plan.on_host("wait", "", barrier="ready")
-    rlimits.plan_rlimits(plan, config, host, options)
-    rare("terminal", "plan_send_console", plan, config, host, options)
+    plan_no_new_privileges(planner)
+    rare("scheduling", "plan_scheduling", planner)
+    planner.add(TellHost(barrier="ready"))
+    planner.add(WaitForInit(barrier="ready"))
+    rlimits.plan_rlimits(planner)
+    rare("terminal", "plan_send_console", planner)
 
 
-def plan_become_user(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_become_user(planner: Planner) -> None:
     """From the container's root to the user of the process, and its command: privileges only ever decrease."""
-    plan_before_ids(plan, config, host, options)
+    plan_before_ids(planner)
     # After the paths are walked: a filter that does not know openat2 or close_range denies them.
-    rare("seccomp", "plan_seccomp_early", plan, config, host, options)
-    identity.plan_identity(plan, config, host, options)
-    plan_after_ids(plan, config, host, options)
-    rare("seccomp", "plan_seccomp_listener", plan, config, host, options)
+    rare("seccomp", "plan_seccomp_early", planner)
+    identity.plan_identity(planner)
+    plan_after_ids(planner)
+    rare("seccomp", "plan_seccomp_listener", planner)
 
 
-def plan_become_command(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_become_command(planner: Planner) -> None:
     """From the user's process to its command: close what is not the payload's, and load the filter."""
-    plan.in_init("close_descriptors", "", keep=())
-    plan.in_init("tell_executing", "")
-    rare("seccomp", "plan_seccomp_late", plan, config, host, options)
-    plan_execute(plan, config, host, options)
+    planner.add(CloseDescriptors(keep=()))
+    planner.add(TellExecuting())
+    rare("seccomp", "plan_seccomp_late", planner)
+    plan_execute(planner)
 
 
-def plan_before_ids(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_before_ids(planner: Planner) -> None:
     """Set working directory, environment and umask, while init is still root of the container."""
+    config = planner.config
     process = process_of(config)
     user = process.get("user") or {}
-    plan.in_init(
-        "environment",
-        "/process/env",
-        variables=environment_of(process),
-        uid=user.get("uid") or 0,
-        listen_fds=options.listen_fds,
+    planner.add(
+        Environment(
+            "/process/env",
+            variables=environment_of(process),
+            uid=user.get("uid") or 0,
+            listen_fds=planner.options.listen_fds,
+        )
     )
     # chdir and the lookup of the command could use any descriptor still open here (CVE-2024-21626).
-    plan.in_init("close_descriptors", "", keep=kept_for_start(config))
-    plan.in_init("working_directory", "/process/cwd", path=process["cwd"])
+    planner.add(CloseDescriptors(keep=kept_for_start(config)))
+    planner.add(WorkingDirectory("/process/cwd", path=process["cwd"]))
     umask = user.get("umask")
-    plan.in_init("umask", "/process/user/umask", mask=DEFAULT_UMASK if umask is None else umask & 0o777)
+    planner.add(Umask("/process/user/umask", mask=DEFAULT_UMASK if umask is None else umask & 0o777))
 
 
-def plan_after_ids(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_after_ids(planner: Planner) -> None:
     """Do or check what needs the final user."""
-    process = process_of(config)
-    plan.in_init("working_directory_again", "/process/cwd", path=process["cwd"])
-    plan_sets(plan, config, host, options)
+    process = process_of(planner.config)
+    planner.add(WorkingDirectoryAgain("/process/cwd", path=process["cwd"]))
+    plan_sets(planner)
     if process is not NO_PROCESS:
-        plan.in_init("command", "/process/args/0", name=arguments_of(process)[0])
+        planner.add(Command("/process/args/0", name=arguments_of(process)[0]))
 
 
-def plan_execute(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_execute(planner: Planner) -> None:
     """End the init lane."""
-    process = process_of(config)
+    process = process_of(planner.config)
     if process is NO_PROCESS:
-        plan.in_init("no_process", "/process")
+        planner.add(NoProcess("/process"))
     else:
-        plan.in_init("execute", "/process/args", arguments=arguments_of(process))
+        planner.add(Execute("/process/args", arguments=arguments_of(process)))
 
 
 def arguments_of(process: Process) -> tuple[str, ...]:
@@ -133,14 +259,3 @@ def environment_of(process: Process) -> tuple[str, ...]:
     """Return process.env as NAME=value, each name once: the last of several counts."""
     variables = {entry.partition("=")[0]: entry for entry in process.get("env") or ()}
     return tuple(variables.values())
-
-
-def plan_report(plan: Plan, options: Options, pidfd_name: str) -> None:
-    """Tell --pidfd-socket and --pid-file the process. The pid file comes last: engines take it as success.
-
-    pidfd_name: tells the receiver what kind of process the pidfd refers to.
-    """
-    if options.pidfd_socket:
-        plan.on_host("send_pidfd", "--pidfd-socket", path=options.pidfd_socket, name=pidfd_name)
-    if options.pid_file:
-        plan.on_host("pid_file", "--pid-file", path=options.pid_file)

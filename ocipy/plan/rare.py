@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ocipy.config.types import Config
-    from ocipy.plan.model import Host, Options, Plan
+    from ocipy.plan.model import Planner
 
 # Concerns that plan nothing unless one of these members exists.
 RARE = {
@@ -28,13 +28,13 @@ RARE = {
 EVEN_EMPTY = ("intel_rdt",)
 
 
-def rare(concern: str, function: str, plan: Plan, config: Config, host: Host, options: Options) -> None:
+def rare(concern: str, function: str, planner: Planner) -> None:
     """Call a function of a concern in RARE, if the config contains one of its members. Raises the function's Error."""
-    members = [_member(config, pointer) for pointer in RARE[concern]]
+    members = [_member(planner.config, pointer) for pointer in RARE[concern]]
     if any(members) or (concern in EVEN_EMPTY and members != [None]):
         name = "ocipy.plan." + concern
         __import__(name)
-        getattr(sys.modules[name], function)(plan, config, host, options)
+        getattr(sys.modules[name], function)(planner)
 
 
 def _member(config: Config, pointer: str) -> object:

@@ -1,4 +1,4 @@
-"""restore: another plan made of the steps of create, with criu in place of the init lane.
+"""restore: another plan from the concerns of create, with criu in place of the init lane.
 
 criu joins the cgroup, or systemd makes the unit with criu in it, and the restored processes inherit it. The limits are
 set before the processes exist. The hooks of the runtime's namespaces run between the creation of the namespaces and of
@@ -10,49 +10,109 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ocipy.plan import build as create
+from ocipy.plan import cgroup, mounts, namespaces
 from ocipy.plan.checkpoint import NO_NEW_PRIVS, describe_version, refuse
 from ocipy.plan.fields import process_of
-from ocipy.plan.model import Plan
-from ocipy.plan.process import plan_report
+from ocipy.plan.lane import PrivateProcfs
+from ocipy.plan.model import HostStep, Planner
+from ocipy.plan.pid_file import plan_report
+from ocipy.plan.rare import rare
 
 if TYPE_CHECKING:
     from ocipy.config.types import Config
-    from ocipy.plan.model import Host, Options, Step
+    from ocipy.plan.model import Host, Options, Plan
 
-# Steps of the host lane that restore shares with create, in addition to the cgroup's. init's own two are left out.
-BEFORE = ("hook_output", "keep_hook", "open_namespace", "rdt_group", "rdt_schema", "rdt_monitoring")
-NOT_KEPT = ("cgroup_open", "cgroup_join")
+
+class BeginRestore(HostStep):
+    """Mark the container as being created, and make a place for its root."""
+
+    action = "restoring"
+    words = "delete finds it from here on"
+
+
+class RestoreMountPoints(HostStep):
+    """Make the missing mount points."""
+
+    words = "those that the root filesystem lacks"
+
+
+class RestoreCriu(HostStep):
+    """Start criu."""
+
+    words = "criu, in a mount namespace with the root filesystem where criu expects it"
+
+
+class RestoreJoin(HostStep):
+    """Move criu into the cgroup."""
+
+    words = "criu, from which the processes inherit it"
+
+
+class RestoreNamespaces(HostStep):
+    """Have criu restore the namespaces."""
+
+    words = "by criu, with a first process that has not started"
+
+
+class RestoreLoopback(HostStep):
+    """Bring the loopback interface up."""
+
+    words = "lo up"
+
+
+class RestoreProcesses(HostStep):
+    """Have criu restore the processes."""
+
+    words = "by criu, as they were"
+
+
+class Restored(HostStep):
+    """Declare the container running."""
+
+    words = "the container runs"
 
 
 def build(config: Config, host: Host, options: Options) -> tuple[Plan, Plan]:
     """Return (the plan of restore, that of create). Raises Error for a refused field, with its pointer."""
     made = create.build(config, host, options)
     refuse(config, made)
-    clone = next(index for index, step in enumerate(made.host) if step.action in ("clone", "clone_stage"))
-    before, after = made.host[:clone], made.host[clone:]
-    plan = Plan()
-    plan.warnings = made.warnings
-    plan.on_host("private_procfs", "", sysctl=False)
-    plan.on_host("restoring", "")
-    plan.on_host("restore_mount_points", "/mounts")
-    plan.host += [step for step in before if step.action in BEFORE or _is_of_cgroup(step)]
-    plan.host += [step for step in after if step.action == "cgroup_cpuset"]  # nothing can join before it
-    plan.on_host("restore_criu", "/root/path")
-    if any(step.action == "cgroup_create" for step in before):
-        plan.on_host("restore_join", "/linux/cgroupsPath")
-    plan.host += [step for step in after if _is_of_cgroup(step) and step.action != "cgroup_cpuset"]
-    plan.on_host("restore_namespaces", "/linux/namespaces")
+    planner = Planner(config, host, options)
+    planner.add(PrivateProcfs(sysctl=False))
+    planner.add(BeginRestore())
+    planner.add(RestoreMountPoints("/mounts"))
+    rare("hooks", "plan_hooks_output", planner)
+    rare("hooks", "plan_hooks_later", planner)
+    namespaces.plan_join(planner)
+    _plan_criu(planner)
+    planner.add(RestoreNamespaces("/linux/namespaces"))
     # criu is told to leave a network namespace empty, and restores sockets only if their addresses exist.
-    for step in made.init:
-        if step.action == "loopback":
-            plan.on_host("restore_loopback", step.pointer)
-    plan.host += [step for step in after if step.action in ("rdt_join", "net_devices", "hook")]
-    plan.on_host("restore_processes", "")
-    plan.host += [step for step in after if step.action == "send_console"]
-    plan.host += [step for step in after if step.action == "rdt_keep"]
-    plan.on_host("restored", "")
-    plan_report(plan, options, "standard")
-    return plan, made
+    if "network" in namespaces.new_kinds(config):
+        planner.add(RestoreLoopback("/linux/namespaces"))
+    rare("intel_rdt", "plan_join", planner)
+    rare("namespace_contents", "plan_net_devices", planner)
+    rare("hooks", "plan_hooks_runtime", planner)
+    planner.add(RestoreProcesses())
+    rare("terminal", "plan_send_console", planner)
+    rare("intel_rdt", "plan_keep", planner)
+    planner.add(Restored())
+    plan_report(planner, "standard")
+    planner.plan.warnings = made.warnings
+    return planner.plan, made
+
+
+def _plan_criu(planner: Planner) -> None:
+    """Start criu in the cgroup, whose limits are then set."""
+    devices_later = mounts.needs_devices(planner.config)
+    cgroup.plan_cgroup_create(planner)
+    rare("intel_rdt", "plan_groups", planner)
+    cgroup.plan_cgroup_cpuset(planner)  # nothing can join before it
+    planner.add(RestoreCriu("/root/path"))
+    if not planner.options.no_cgroup and not planner.options.systemd_cgroup:
+        planner.add(RestoreJoin("/linux/cgroupsPath"))
+    cgroup.plan_cgroup_unit(planner)
+    cgroup.plan_cgroup_contents(planner, devices=not devices_later, for_init=False)
+    cgroup.plan_cgroup_limits(planner, devices=devices_later)
+    cgroup.plan_cgroup_pids(planner)
 
 
 def lost_by(version: int, config: Config) -> list[tuple[str, str]]:
@@ -61,7 +121,3 @@ def lost_by(version: int, config: Config) -> list[tuple[str, str]]:
         text = f"criu {describe_version(version)} does not restore no_new_privs; {describe_version(NO_NEW_PRIVS)} does"
         return [("/process/noNewPrivileges", text)]
     return []
-
-
-def _is_of_cgroup(step: Step) -> bool:
-    return step.action.startswith(("cgroup_", "systemd_")) and step.action not in NOT_KEPT

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from ocipy.errors import in_bytes
 from ocipy.linux import constants
 from ocipy.plan.fields import process_of
+from ocipy.plan.model import HostStep, InitStep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocipy.config.types import Config
-    from ocipy.plan.model import Host, Options, Plan
+    from ocipy.plan.model import Planner
 
+UNLIMITED = 2**64 - 1
+# getrlimit(2)
+IN_BYTES = ("AS", "CORE", "DATA", "FSIZE", "MEMLOCK", "MSGQUEUE", "RSS", "STACK")
+UNITS = {"CPU": " s", "RTTIME": " µs"}
 PERMITTING = ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG")
 RESOURCES = {
     "RLIMIT_CPU": constants.RLIMIT_CPU,
@@ -34,17 +40,69 @@ RESOURCES = {
 TIGHT = {"RLIMIT_AS": 1 << 30, "RLIMIT_CPU": 4, "RLIMIT_DATA": 1 << 28, "RLIMIT_NOFILE": 64, "RLIMIT_STACK": 1 << 23}
 
 
-def plan_rlimits(plan: Plan, config: Config, host: Host, options: Options) -> None:
+class Rlimit(HostStep):
+    """prlimit(2). resource: RLIMIT_…."""
+
+    name: str
+    resource: int
+    soft: int
+    hard: int
+
+    def describe(self) -> str:
+        return _in_words(self.name, self.soft, self.hard)
+
+
+class RaiseRlimit(HostStep):
+    """Raise the hard limit if it is lower."""
+
+    name: str
+    resource: int
+    hard: int
+
+    def describe(self) -> str:
+        return f"{_short(self.name).lower()} hard limit at least {_value(self.hard, '')}"
+
+
+class RlimitAtExec(InitStep):
+    """Have the execve set it, since it would restrict init itself."""
+
+    name: str
+    resource: int
+    soft: int
+    hard: int
+
+    def describe(self) -> str:
+        return _in_words(self.name, self.soft, self.hard) + " at the exec"
+
+
+def _in_words(name: str, soft: int, hard: int) -> str:
+    short = _short(name)
+    return f"{short.lower()} {_value(soft, short)}:{_value(hard, short)}"
+
+
+def _short(name: str) -> str:
+    return name.removeprefix("RLIMIT_")
+
+
+def _value(limit: int, name: str) -> str:
+    """Format a limit with its unit (getrlimit(2))."""
+    if limit == UNLIMITED:
+        return "unlimited"
+    return in_bytes(limit) if name in IN_BYTES else f"{limit}{UNITS.get(name, '')}"
+
+
+def plan_rlimits(planner: Planner) -> None:
     """Set by the host, as late as possible: they would restrict the setup too. Tight ones are set by the process."""
+    config = planner.config
     for index, limit in enumerate(process_of(config).get("rlimits") or ()):
         pointer = f"/process/rlimits/{index}"
         name = limit["type"]
         resource, soft, hard = RESOURCES[name], limit["soft"], limit["hard"]
         if soft < TIGHT.get(name, 0) and _filter_permits(config):
-            plan.on_host("raise_rlimit", pointer, name=name, resource=resource, hard=hard)
-            plan.in_init("rlimit_at_exec", pointer, name=name, resource=resource, soft=soft, hard=hard)
+            planner.add(RaiseRlimit(pointer, name=name, resource=resource, hard=hard))
+            planner.add(RlimitAtExec(pointer, name=name, resource=resource, soft=soft, hard=hard))
         else:
-            plan.on_host("rlimit", pointer, name=name, resource=resource, soft=soft, hard=hard)
+            planner.add(Rlimit(pointer, name=name, resource=resource, soft=soft, hard=hard))
 
 
 def _filter_permits(config: Config) -> bool:

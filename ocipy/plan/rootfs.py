@@ -5,16 +5,91 @@ from __future__ import annotations
 from ocipy.cgroups.paths import clean
 from ocipy.errors import Error
 from ocipy.linux.constants import MS_PRIVATE, MS_REC, MS_SLAVE
-from ocipy.plan.mount_options import PROPAGATION
+from ocipy.plan.model import HostStep, InitStep
+from ocipy.plan.mount_options import PROPAGATION, propagation_words
 from ocipy.plan.mounts import dev_is_bound, opened_by_host
 from ocipy.plan.namespaces import joined_kinds, new_kinds
+from ocipy.plan.process import StdioNull
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocipy.config.types import Config
-    from ocipy.plan.model import Host, Options, Plan
+    from ocipy.plan.model import Options, Planner
 
 POINTER = "/linux/rootfsPropagation"
+
+
+class OpenRootfs(HostStep):
+    """Open a detached copy of the root filesystem, for an init that may not walk to it. propagation: MS_…."""
+
+    path: str
+    propagation: int
+
+    def describe(self) -> str:
+        return self.path
+
+
+class BindRootfs(HostStep):
+    """Without a mount namespace: bind the root filesystem on itself, so that delete can remove all mounts."""
+
+    path: str
+
+    def describe(self) -> str:
+        return self.path + " on itself, on the host"
+
+
+class UseRootfs(InitStep):
+    """Open what BindRootfs has mounted."""
+
+    path: str
+
+    def describe(self) -> str:
+        return self.path
+
+
+class Rootfs(InitStep):
+    """Bind the root filesystem on itself. propagation, parent: MS_… of it and of the mount below."""
+
+    path: str
+    propagation: int
+    parent: int
+
+    def describe(self) -> str:
+        return self.path + " on itself"
+
+
+class Propagation(InitStep):
+    """Change the propagation of "/". flags: MS_…."""
+
+    flags: int
+
+    def describe(self) -> str:
+        return "/ " + propagation_words(self.flags)
+
+
+class AttachRootfs(InitStep):
+    """Attach what OpenRootfs has opened. name: among the descriptors."""
+
+    name: str
+    words = "the tree that the host opened"
+
+
+class Chroot(InitStep):
+    """Enter the root without leaving the mount namespace's own."""
+
+    words = "into the root file system"
+
+
+class PivotRoot(InitStep):
+    """pivot_root(2)."""
+
+    words = "and the host's tree is detached"
+
+
+class RootReadonly(InitStep):
+    """Make the root read-only."""
+
+    words = "/"
 
 
 def root_path(config: Config, options: Options) -> str:
@@ -30,35 +105,37 @@ def _mount_namespace(config: Config) -> str:
     return "joined" if "mount" in joined_kinds(config) else ""
 
 
-def plan_root_source(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_root_source(planner: Planner) -> None:
     """Open the root filesystem on the host if init might not be able to walk to it."""
-    path = root_path(config, options)
+    config = planner.config
+    path = root_path(config, planner.options)
     kind = _mount_namespace(config)
     if not kind:
-        plan.on_host("bind_rootfs", "/root/path", path=path)
-    elif kind == "new" and opened_by_host(config, host):
-        plan.on_host("open_rootfs", "/root/path", path=path, propagation=_of_tree(config))
+        planner.add(BindRootfs("/root/path", path=path))
+    elif kind == "new" and opened_by_host(config, planner.host):
+        planner.add(OpenRootfs("/root/path", path=path, propagation=_of_tree(config)))
 
 
-def plan_rootfs(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_rootfs(planner: Planner) -> None:
     """Turn the container's root into a mount, and open it; from here on the host sees none of the mounts."""
-    path = root_path(config, options)
+    config = planner.config
+    path = root_path(config, planner.options)
     kind = (config.get("linux") or {}).get("rootfsPropagation") or ""
     namespace = _mount_namespace(config)
     if not namespace:
-        plan.in_init("use_rootfs", "/root/path", path=path)
+        planner.add(UseRootfs("/root/path", path=path))
         return
     if namespace == "joined":
         # Others see this namespace: we must not change its propagation or, later, its root.
-        plan.in_init("rootfs", "/root/path", path=path, propagation=MS_PRIVATE, parent=0)
+        planner.add(Rootfs("/root/path", path=path, propagation=MS_PRIVATE, parent=0))
         return
     before = _before(kind)
     if before:
-        plan.in_init("propagation", POINTER if kind else "", flags=before)
-    if opened_by_host(config, host):
-        plan.in_init("attach_rootfs", "/root/path", name="rootfs")
+        planner.add(Propagation(POINTER if kind else "", flags=before))
+    if opened_by_host(config, planner.host):
+        planner.add(AttachRootfs("/root/path", name="rootfs"))
         return
-    plan.in_init("rootfs", "/root/path", path=path, propagation=_of_tree(config), parent=_of_parent(kind))
+    planner.add(Rootfs("/root/path", path=path, propagation=_of_tree(config), parent=_of_parent(kind)))
 
 
 def _before(kind: str) -> int:
@@ -84,34 +161,37 @@ def _of_parent(kind: str) -> int:
     return MS_SLAVE if kind in ("slave", "rslave") else MS_PRIVATE
 
 
-def plan_pivot(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_pivot(planner: Planner) -> None:
     """Make the root "/" and detach the host's tree, except in a mount namespace that others live in too.
 
     There pivot_root(2) would take away their root, or even the host's.
     """
+    config = planner.config
     kind = (config.get("linux") or {}).get("rootfsPropagation") or ""
     namespace = _mount_namespace(config)
     if namespace != "new":
         if namespace:
-            plan.warn("/linux/namespaces", "in a joined mount namespace chroot alone holds the root")
-        plan.in_init("chroot", "/root/path")
-    elif options.no_pivot:
+            planner.warn("/linux/namespaces", "in a joined mount namespace chroot alone holds the root")
+        planner.add(Chroot("/root/path"))
+    elif planner.options.no_pivot:
         if kind in ("private", "rprivate"):
             raise Error("a private root is not safe without pivot_root", pointer=POINTER, hint="omit --no-pivot")
-        plan.in_init("move_root", "/root/path")
+        from ocipy.plan.move_root import MoveRoot
+
+        planner.add(MoveRoot("/root/path"))
     else:
-        plan.in_init("pivot_root", "/root/path")
+        planner.add(PivotRoot("/root/path"))
     if kind:
         # The root alone, even with an "r": mounts below it have their own options.
-        plan.in_init("propagation", POINTER, flags=PROPAGATION[kind] & ~MS_REC)
+        planner.add(Propagation(POINTER, flags=PROPAGATION[kind] & ~MS_REC))
     if not dev_is_bound(config):
         devices = (config.get("linux") or {}).get("devices") or ()
         own = [index for index, device in enumerate(devices) if clean(device["path"]) == "/dev/null"]
-        plan.in_init("stdio_null", f"/linux/devices/{own[-1]}" if own else "/linux/devices", required=True)
+        planner.add(StdioNull(f"/linux/devices/{own[-1]}" if own else "/linux/devices", required=True))
 
 
-def plan_root_readonly(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_root_readonly(planner: Planner) -> None:
     """root.readonly, once everything in it has been made."""
-    root = config.get("root")
+    root = planner.config.get("root")
     if root and root.get("readonly"):
-        plan.in_init("root_readonly", "/root/readonly")
+        planner.add(RootReadonly("/root/readonly"))

@@ -33,14 +33,15 @@ from ocipy.linux.constants import (
     SCHED_RR,
 )
 from ocipy.plan.fields import process_of
+from ocipy.plan.model import InitStep, if_set, join
 from ocipy.plan.numbers import parse_list
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ocipy.config.types import Config, IOPriority, MemoryPolicy, Personality, Scheduler
-    from ocipy.plan.model import Host, Options, Plan
+    from ocipy.config import types
+    from ocipy.plan.model import Planner
 
 SCHEDULER = "/process/scheduler"
 POLICIES = {
@@ -85,22 +86,78 @@ MODE_FLAGS = {
 }
 
 
-def plan_scheduling(plan: Plan, config: Config, host: Host, options: Options) -> None:
+class Scheduler(InitStep):
+    """sched_setattr(2)."""
+
+    policy: int
+    flags: int
+    nice: int
+    priority: int
+    runtime: int
+    deadline: int
+    period: int
+
+    def describe(self) -> str:
+        times = f"runtime {self.runtime} deadline {self.deadline} period {self.period} ns"
+        nice, priority = if_set(self.nice, f"nice {self.nice}"), if_set(self.priority, f"priority {self.priority}")
+        return join(_name_of(POLICIES, self.policy), nice, priority, if_set(self.runtime, times))
+
+
+class IoPriority(InitStep):
+    """ioprio_set(2)."""
+
+    kind: int
+    level: int
+
+    def describe(self) -> str:
+        return f"{_name_of(IO_CLASSES, self.kind)} {self.level}"
+
+
+class Personality(InitStep):
+    """personality(2)."""
+
+    domain: int
+
+    def describe(self) -> str:
+        return _name_of(DOMAINS, self.domain)
+
+
+class MemoryPolicy(InitStep):
+    """set_mempolicy(2). mode: with its flags."""
+
+    mode: int
+    nodes: tuple[int, ...]
+
+    def describe(self) -> str:
+        flags = [name for name, flag in MODE_FLAGS.items() if self.mode & flag]
+        mode = self.mode
+        for name in flags:
+            mode &= ~MODE_FLAGS[name]
+        nodes = ",".join(map(str, self.nodes))
+        return join(_name_of(MODES, mode), *flags, if_set(nodes, "nodes " + nodes))
+
+
+def _name_of(table: Mapping[str, int], value: int) -> str:
+    return next((name for name, number in table.items() if number == value), str(value))
+
+
+def plan_scheduling(planner: Planner) -> None:
     """Plan all four, in the container's cgroup and still with all privileges."""
+    config = planner.config
     process = process_of(config)
     linux = config.get("linux") or {}
     scheduler = process.get("scheduler")
     if scheduler is not None:
-        _plan_scheduler(plan, scheduler)
+        _plan_scheduler(planner, scheduler)
     io_priority = process.get("ioPriority")
     if io_priority is not None:
-        _plan_io_priority(plan, io_priority)
+        _plan_io_priority(planner, io_priority)
     personality = linux.get("personality")
     if personality is not None:
-        _plan_personality(plan, personality)
+        _plan_personality(planner, personality)
     memory_policy = linux.get("memoryPolicy")
     if memory_policy is not None:
-        _plan_memory_policy(plan, memory_policy)
+        _plan_memory_policy(planner, memory_policy)
 
 
 def _flags(table: Mapping[str, int], words: Sequence[str]) -> int:
@@ -110,31 +167,32 @@ def _flags(table: Mapping[str, int], words: Sequence[str]) -> int:
     return bits
 
 
-def _plan_scheduler(plan: Plan, scheduler: Scheduler) -> None:
+def _plan_scheduler(planner: Planner, scheduler: types.Scheduler) -> None:
     """sched_setattr(2)."""
-    plan.in_init(
-        "scheduler",
-        SCHEDULER,
-        policy=POLICIES[scheduler["policy"]],
-        flags=_flags(SCHEDULER_FLAGS, scheduler.get("flags") or ()),
-        nice=scheduler.get("nice") or 0,
-        priority=scheduler.get("priority") or 0,
-        runtime=scheduler.get("runtime") or 0,
-        deadline=scheduler.get("deadline") or 0,
-        period=scheduler.get("period") or 0,
+    planner.add(
+        Scheduler(
+            SCHEDULER,
+            policy=POLICIES[scheduler["policy"]],
+            flags=_flags(SCHEDULER_FLAGS, scheduler.get("flags") or ()),
+            nice=scheduler.get("nice") or 0,
+            priority=scheduler.get("priority") or 0,
+            runtime=scheduler.get("runtime") or 0,
+            deadline=scheduler.get("deadline") or 0,
+            period=scheduler.get("period") or 0,
+        )
     )
 
 
-def _plan_io_priority(plan: Plan, io_priority: IOPriority) -> None:
+def _plan_io_priority(planner: Planner, io_priority: types.IOPriority) -> None:
     kind, level = IO_CLASSES[io_priority["class"]], io_priority.get("priority") or 0
-    plan.in_init("io_priority", IO_PRIORITY, kind=kind, level=level)
+    planner.add(IoPriority(IO_PRIORITY, kind=kind, level=level))
 
 
-def _plan_personality(plan: Plan, personality: Personality) -> None:
-    plan.in_init("personality", PERSONALITY, domain=DOMAINS[personality["domain"]])
+def _plan_personality(planner: Planner, personality: types.Personality) -> None:
+    planner.add(Personality(PERSONALITY, domain=DOMAINS[personality["domain"]]))
 
 
-def _plan_memory_policy(plan: Plan, memory_policy: MemoryPolicy) -> None:
+def _plan_memory_policy(planner: Planner, memory_policy: types.MemoryPolicy) -> None:
     """set_mempolicy(2)."""
     mode = MODES[memory_policy["mode"]] | _flags(MODE_FLAGS, memory_policy.get("flags") or ())
-    plan.in_init("memory_policy", MEMORY_POLICY, mode=mode, nodes=parse_list(memory_policy.get("nodes") or ""))
+    planner.add(MemoryPolicy(MEMORY_POLICY, mode=mode, nodes=parse_list(memory_policy.get("nodes") or "")))

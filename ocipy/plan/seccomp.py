@@ -13,11 +13,12 @@ from ocipy.linux.constants import (
     SECCOMP_FILTER_FLAG_SPEC_ALLOW,
     SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
 )
+from ocipy.plan.model import HostStep, InitStep, if_set, join
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocipy.config.types import Config, Seccomp
-    from ocipy.plan.model import Host, Options, Plan
+    from ocipy.plan.model import Planner
 
 FLAGS = {
     # TSYNC would include other threads, but init has only one.
@@ -30,39 +31,83 @@ WITH_ERRNO = {"SCMP_ACT_ERRNO": 4095, "SCMP_ACT_TRACE": 65535}  # with the large
 POINTER = "/linux/seccomp"
 
 
-def plan_seccomp_compile(plan: Plan, config: Config, host: Host, options: Options) -> None:
+class SeccompFilter(HostStep):
+    """Compile the profile to BPF."""
+
+    profile: Seccomp
+
+    def describe(self) -> str:
+        profile = self.profile
+        others = " ".join(name.removeprefix("SCMP_ARCH_").lower() for name in profile.get("architectures") or ())
+        rules = len(profile.get("syscalls") or ())
+        return join(f"{profile['defaultAction']} by default, {rules} rules", if_set(others, "for " + others))
+
+
+class SeccompReceive(InitStep):
+    """Read the program from the host's descriptor."""
+
+    words = "the program"
+
+
+class SeccompListener(HostStep):
+    """Take the listener from init and send it to the agent (seccomp_unotify(2))."""
+
+    path: str
+    metadata: str
+
+    def describe(self) -> str:
+        return join("to the agent at", self.path)
+
+
+class SeccompLoad(InitStep):
+    """Load the program. flags: SECCOMP_FILTER_FLAG_…. optional: without SPEC_ALLOW if the kernel does not know it."""
+
+    flags: int
+    optional: bool
+
+    def describe(self) -> str:
+        names = [name for name, flag in FLAGS.items() if flag and self.flags & flag]
+        words = [name.removeprefix("SECCOMP_FILTER_FLAG_").lower() for name in names]
+        listener = if_set(self.flags & SECCOMP_FILTER_FLAG_NEW_LISTENER, "with listener")
+        return join("the filter", *words, if_set(self.optional, "(if the kernel supports it)"), listener)
+
+
+def plan_seccomp_compile(planner: Planner) -> None:
     """Have the profile compiled to BPF, early on the host."""
-    profile = _profile(config)
+    profile = _profile(planner.config)
     if profile is None:
-        plan.warn(POINTER + "/defaultAction", "is empty, so there is no filter")
+        planner.warn(POINTER + "/defaultAction", "is empty, so there is no filter")
         return
-    plan.on_host("seccomp_filter", POINTER, profile=profile)
+    planner.add(SeccompFilter(POINTER, profile=profile))
     # Read from the descriptor at once: it is closed long before the filter is loaded.
-    plan.in_init("seccomp_receive", POINTER)
+    planner.add(SeccompReceive(POINTER))
 
 
-def plan_seccomp_early(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_seccomp_early(planner: Planner) -> None:
     """Without no_new_privs: load the filter before the bounding set and the ids change."""
+    config = planner.config
     profile = _profile(config)
     if profile is not None and not _no_new_privileges(config):
-        _load(plan, profile)
+        _load(planner, profile)
 
 
-def plan_seccomp_listener(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_seccomp_listener(planner: Planner) -> None:
     """With no_new_privs and a listener: load the filter last, before init tells create that it waits.
 
     create sends the listener to the agent, so it must still be running.
     """
+    config = planner.config
     profile = _profile(config)
     if profile is not None and _no_new_privileges(config) and uses_notify(profile):
-        _load(plan, profile)
+        _load(planner, profile)
 
 
-def plan_seccomp_late(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_seccomp_late(planner: Planner) -> None:
     """With no_new_privs: load the filter as the last step before the exec."""
+    config = planner.config
     profile = _profile(config)
     if profile is not None and _is_late(config, profile):
-        _load(plan, profile)
+        _load(planner, profile)
 
 
 def late_filter(config: Config) -> tuple[int, bool] | None:
@@ -91,17 +136,19 @@ def _no_new_privileges(config: Config) -> bool:
     return bool(process and process.get("noNewPrivileges"))
 
 
-def _load(plan: Plan, profile: Seccomp) -> None:
+def _load(planner: Planner, profile: Seccomp) -> None:
+    planner.filter_loaded = True
     flags, optional = _flags(profile)
     if uses_notify(profile):
         flags |= SECCOMP_FILTER_FLAG_NEW_LISTENER
-        plan.on_host(
-            "seccomp_listener",
-            POINTER + "/listenerPath",
-            path=profile["listenerPath"],
-            metadata=profile.get("listenerMetadata") or "",
+        planner.add(
+            SeccompListener(
+                POINTER + "/listenerPath",
+                path=profile["listenerPath"],
+                metadata=profile.get("listenerMetadata") or "",
+            )
         )
-    plan.in_init("seccomp_load", POINTER, flags=flags, optional=optional)
+    planner.add(SeccompLoad(POINTER, flags=flags, optional=optional))
 
 
 def _flags(profile: Seccomp) -> tuple[int, bool]:

@@ -8,47 +8,79 @@ from __future__ import annotations
 
 from ocipy.config.semantic_linux import sysctl_namespace, sysctl_path
 from ocipy.errors import escape
+from ocipy.plan.lane import TellHost, TellInit, WaitForHost, WaitForInit
+from ocipy.plan.model import HostStep, InitStep
 from ocipy.plan.namespaces import enters_last, is_watched, joined_kinds, new_kinds
+from ocipy.plan.shared_namespace import NotOurNamespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocipy.config.types import Config
-    from ocipy.plan.model import Host, Options, Plan
+    from ocipy.plan.model import Planner
 
 
-def plan_check(plan: Plan, config: Config, host: Host, options: Options) -> None:
+class Sysctl(InitStep):
+    """Write a parameter. path: below /proc/sys."""
+
+    path: str
+    value: str
+
+    def describe(self) -> str:
+        return f"{self.path.replace('/', '.')} = {self.value}"
+
+
+class SysctlDone(InitStep):
+    """Close the procfs with /proc/sys."""
+
+    words = "the procfs with /proc/sys is closed"
+
+
+class HostSysctl(HostStep):
+    """Write a parameter from outside, in namespaces of these kinds. path: below /proc/sys."""
+
+    kinds: tuple[str, ...]
+    path: str
+    value: str
+
+    def describe(self) -> str:
+        return f"{self.path.replace('/', '.')} = {self.value}, from outside"
+
+
+def plan_check(planner: Planner) -> None:
     """After the joined namespaces have been opened, and before anything is made in them."""
+    config = planner.config
     joined = joined_kinds(config)
     checked: set[str] = set()
     for path, _, pointer in _parameters(config):
         kind = sysctl_namespace(path)
         if kind in joined and kind not in checked:
-            plan.on_host("not_our_namespace", pointer, kind=kind)
+            planner.add(NotOurNamespace(pointer, kind=kind))
             checked.add(kind)
 
 
-def plan_sysctl(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_sysctl(planner: Planner) -> None:
     """Written on our own unmasked procfs before the container's is made read-only: by init, or by the host if others
     may look at that procfs (host/sysctl.py)."""
+    config, host = planner.config, planner.host
     own = {**new_kinds(config), **joined_kinds(config)}
     parameters = _parameters(config)
     watched = bool(parameters) and is_watched(config, host) and not enters_last(config, host)
     if watched:
-        plan.in_init("tell", "/linux/sysctl", barrier="sysctl")
-        plan.on_host("wait", "/linux/sysctl", barrier="sysctl")
+        planner.add(TellHost("/linux/sysctl", barrier="sysctl"))
+        planner.add(WaitForInit("/linux/sysctl", barrier="sysctl"))
     for path, value, pointer in parameters:
         kind = sysctl_namespace(path)
         assert kind in own, "it would be changed for the host"
         if watched:
             kinds = ("user", kind) if "user" in own else (kind,)
-            plan.on_host("host_sysctl", pointer, kinds=kinds, path=path, value=value)
+            planner.add(HostSysctl(pointer, kinds=kinds, path=path, value=value))
         else:
-            plan.in_init("sysctl", pointer, path=path, value=value)
+            planner.add(Sysctl(pointer, path=path, value=value))
     if watched:
-        plan.on_host("tell", "/linux/sysctl", barrier="written")
-        plan.in_init("wait", "/linux/sysctl", barrier="written")
+        planner.add(TellInit("/linux/sysctl", barrier="written"))
+        planner.add(WaitForHost("/linux/sysctl", barrier="written"))
     elif parameters:
-        plan.in_init("sysctl_done", "/linux/sysctl")
+        planner.add(SysctlDone("/linux/sysctl"))
 
 
 def _parameters(config: Config) -> list[tuple[str, str, str]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ocipy.errors import Error, escape
 from ocipy.plan.fields import CGROUP, RESOURCES, resources_of
+from ocipy.plan.model import HostStep, if_set, join
 from ocipy.systemd import gvariant
 from ocipy.systemd.properties import for_devices, for_resources, oom_policy, rounded
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from ocipy.cgroups.devices import Rule
     from ocipy.config.types import Config, Resources
-    from ocipy.plan.model import Host, Options, Plan
+    from ocipy.plan.model import Host, Options, Planner
     from ocipy.systemd.properties import Property
 
 ANNOTATION = "org.systemd.property."
@@ -26,10 +27,60 @@ PREFIX = "ocipy"
 NAME_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789:-_.\\@")
 LONGEST_NAME = 255  # of a unit (systemd.unit(5))
 MICROSECONDS = 1_000_000
+UNLIMITED = 2**64 - 1  # systemd's infinity
 
 
-def plan_unit(plan: Plan, config: Config, host: Host, options: Options) -> None:
+class SystemdUnit(HostStep):
+    """Ask systemd where the unit will be, and record it in the state. user: of the user's systemd."""
+
+    unit: str
+    slice_path: str
+    user: bool
+    description: str
+
+    def describe(self) -> str:
+        return join(f"{self.slice_path}/{self.unit}", if_set(self.user, "of the user's systemd"))
+
+
+class SystemdScope(HostStep):
+    """Have systemd make the unit, with init in it."""
+
+    properties: tuple[Property, ...]
+
+    def describe(self) -> str:
+        return _in_words(self.properties)
+
+
+class SystemdProperties(HostStep):
+    """Tell systemd limits."""
+
+    properties: tuple[Property, ...]
+
+    def describe(self) -> str:
+        return _in_words(self.properties)
+
+
+class SystemdJoin(HostStep):
+    """Make and join the cgroups that systemd does not manage."""
+
+    words = "the v1 hierarchies that systemd does not use"
+
+
+def _in_words(properties: Sequence[Property]) -> str:
+    return " ".join(f"{name}={_value_in_words(value)}" for name, _, value, _ in properties) or "none to set"
+
+
+def _value_in_words(value: object) -> str:
+    if isinstance(value, tuple):
+        return "[" + ",".join(_value_in_words(part) for part in value) + "]"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "infinity" if value == UNLIMITED else str(value)
+
+
+def plan_unit(planner: Planner) -> None:
     """Ask systemd where the unit will be, and record that in the state."""
+    config, host, options = planner.config, planner.host, planner.options
     if host.rootless and host.cgroup_mode != "v2":
         raise Error(
             "cannot use rootless systemd cgroups manager on cgroup v1",
@@ -37,21 +88,23 @@ def plan_unit(plan: Plan, config: Config, host: Host, options: Options) -> None:
             hint="a user's systemd has no privileges there; omit --systemd-cgroup",
         )
     unit, slice_name = unit_of(config, host, options)
-    plan.on_host(
-        "systemd_unit",
-        CGROUP,
-        unit=unit,
-        slice_path=expand(slice_name),
-        user=host.rootless,
-        description=next(
-            (value for name, kind, value, _ in wanted_properties(config) if (name, kind) == ("Description", "s")),
-            description(options),
-        ),
+    planner.add(
+        SystemdUnit(
+            CGROUP,
+            unit=unit,
+            slice_path=expand(slice_name),
+            user=host.rootless,
+            description=next(
+                (value for name, kind, value, _ in wanted_properties(config) if (name, kind) == ("Description", "s")),
+                description(options),
+            ),
+        )
     )
 
 
-def plan_scope(plan: Plan, config: Config, host: Host, options: Options, rules: Sequence[Rule] | None) -> None:
+def plan_scope(planner: Planner, rules: Sequence[Rule] | None) -> None:
     """Have the unit made, with init in it. rules: for devices, None if systemd gets none now."""
+    config, host, options = planner.config, planner.host, planner.options
     _, slice_name = unit_of(config, host, options)
     resources = resources_of(config)
     properties: list[Property] = [
@@ -68,17 +121,18 @@ def plan_scope(plan: Plan, config: Config, host: Host, options: Options, rules: 
         *(() if rules is None else for_devices(rules, host.cgroup_mode)),
         *wanted_properties(config),
     ]
-    plan.on_host("systemd_scope", CGROUP, properties=tuple(properties))
+    planner.add(SystemdScope(CGROUP, properties=tuple(properties)))
 
 
-def plan_properties(plan: Plan, resources: Resources, host: Host, rules: Sequence[Rule] | None) -> Resources:
+def plan_properties(planner: Planner, resources: Resources, rules: Sequence[Rule] | None) -> Resources:
     """Tell systemd the limits. Return the resources as it stores them. rules: for devices, None if there are none."""
+    host = planner.host
     properties: tuple[Property, ...] = ()
     if rules is not None and not host.rootless:
         properties = for_devices(rules, host.cgroup_mode)
     properties += for_resources(resources, host.cgroup_mode)
     if properties:
-        plan.on_host("systemd_properties", RESOURCES, properties=properties)
+        planner.add(SystemdProperties(RESOURCES, properties=properties))
     return rounded(resources)
 
 

@@ -4,14 +4,38 @@ from __future__ import annotations
 
 from ocipy.errors import Error
 from ocipy.plan.fields import process_of, user_of
+from ocipy.plan.model import HostStep, InitStep, if_set, join
 from ocipy.plan.namespaces import enters_last
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocipy.config.types import Config
-    from ocipy.plan.model import Host, Options, Plan
+    from ocipy.plan.model import Planner
 
 POINTER = "/process/terminal"
+
+
+class Console(InitStep):
+    """Make the terminal and send its master to the host.
+
+    rows, columns: 0 if not given. uid: its owner. bind: on /dev/console. controlling: of init's session.
+    """
+
+    rows: int
+    columns: int
+    uid: int
+    bind: bool
+    controlling: bool
+
+    def describe(self) -> str:
+        size = if_set(self.rows, f"{self.columns}x{self.rows}")
+        return join("a terminal", if_set(self.bind, "on /dev/console"), size)
+
+
+class SendConsole(HostStep):
+    """Send the master to --console-socket."""
+
+    words = "the terminal's master to --console-socket"
 
 
 def wants_terminal(config: Config) -> bool:
@@ -19,9 +43,9 @@ def wants_terminal(config: Config) -> bool:
     return bool(process_of(config).get("terminal"))
 
 
-def plan_check(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_check(planner: Planner) -> None:
     """Before anything is made: somebody must take the terminal's other end."""
-    if wants_terminal(config) and not options.has_console:
+    if wants_terminal(planner.config) and not planner.options.has_console:
         raise Error(
             "cannot allocate tty if ocipy will detach without setting console socket",
             pointer=POINTER,
@@ -29,17 +53,18 @@ def plan_check(plan: Plan, config: Config, host: Host, options: Options) -> None
         )
 
 
-def plan_console(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_console(planner: Planner) -> None:
     """After the pivot: the terminal belongs to the container's devpts, and has the same name inside."""
-    _plan_console(plan, config, bind=True, controlling=not enters_last(config, host))
+    _plan_console(planner, bind=True, controlling=not enters_last(planner.config, planner.host))
 
 
-def plan_exec_console(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_exec_console(planner: Planner) -> None:
     """As plan_console, for a further process: /dev/console belongs to the first one."""
-    _plan_console(plan, config, bind=False, controlling=True)
+    _plan_console(planner, bind=False, controlling=True)
 
 
-def _plan_console(plan: Plan, config: Config, *, bind: bool, controlling: bool) -> None:
+def _plan_console(planner: Planner, *, bind: bool, controlling: bool) -> None:
+    config = planner.config
     if not wants_terminal(config):
         # consoleSize MUST be ignored then (config.md).
         return
@@ -48,10 +73,10 @@ def _plan_console(plan: Plan, config: Config, *, bind: bool, controlling: bool) 
     if size is not None:
         rows, columns = size["height"], size["width"]
     uid = user_of(config).get("uid") or 0
-    plan.in_init("console", POINTER, rows=rows, columns=columns, uid=uid, bind=bind, controlling=controlling)
+    planner.add(Console(POINTER, rows=rows, columns=columns, uid=uid, bind=bind, controlling=controlling))
 
 
-def plan_send_console(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_send_console(planner: Planner) -> None:
     """Send the master to --console-socket; without one the foreground of run keeps it."""
-    if wants_terminal(config):
-        plan.on_host("send_console", POINTER)
+    if wants_terminal(planner.config):
+        planner.add(SendConsole(POINTER))

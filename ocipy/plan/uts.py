@@ -2,26 +2,50 @@
 
 from __future__ import annotations
 
+from ocipy.plan.model import InitStep
 from ocipy.plan.namespaces import has_namespace, joined_kinds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ocipy.config.types import Config
-    from ocipy.plan.model import Host, Options, Plan
+    from ocipy.plan.model import Planner
 
 
-def plan_check(plan: Plan, config: Config, host: Host, options: Options) -> None:
+class Hostname(InitStep):
+    """sethostname(2)."""
+
+    name: str
+
+    def describe(self) -> str:
+        return self.name
+
+
+class Domainname(InitStep):
+    """setdomainname(2)."""
+
+    name: str
+
+    def describe(self) -> str:
+        return self.name
+
+
+def plan_check(planner: Planner) -> None:
     """After the joined namespaces have been opened: the host must not be renamed."""
-    if "uts" in joined_kinds(config):
-        for member, name in (("hostname", config.get("hostname")), ("domainname", config.get("domainname"))):
-            if name:
-                plan.on_host("not_our_namespace", "/" + member, kind="uts")
+    config = planner.config
+    if "uts" not in joined_kinds(config):
+        return
+    from ocipy.plan.shared_namespace import NotOurNamespace
+
+    if config.get("hostname"):
+        planner.add(NotOurNamespace("/hostname", kind="uts"))
+    if config.get("domainname"):
+        planner.add(NotOurNamespace("/domainname", kind="uts"))
 
 
-def plan_names(plan: Plan, config: Config, host: Host, options: Options) -> None:
+def plan_names(planner: Planner) -> None:
     """Set the names that uname(2) reports. Without a UTS namespace they would be the host's."""
-    for member, name in (("hostname", config.get("hostname")), ("domainname", config.get("domainname"))):
-        if not name:
-            continue
-        assert has_namespace(config, "uts"), "the host would be renamed"
-        plan.in_init(member, "/" + member, name=name)
+    hostname, domainname = planner.config.get("hostname"), planner.config.get("domainname")
+    assert not (hostname or domainname) or has_namespace(planner.config, "uts"), "the host would be renamed"
+    if hostname:
+        planner.add(Hostname("/hostname", name=hostname))
+    if domainname:
+        planner.add(Domainname("/domainname", name=domainname))

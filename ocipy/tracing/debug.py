@@ -7,29 +7,26 @@ with the host's process, which logs them after each wait, and at the end.
 from __future__ import annotations
 
 from ocipy import log
-from ocipy.launcher.python import complete_start
 from ocipy.linux import _kernel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from ocipy.plan.model import Onlooker, Run, Step
+    from ocipy.plan.model import HostStep, InitStep, Onlooker, Run, Step
 
 
 class Narrator:
     """An onlooker before another one. begun: how many steps init has begun; told: how many of those were logged."""
 
-    __slots__ = ("begun", "other", "told", "words")
+    __slots__ = ("begun", "other", "told")
 
     def __init__(self, other: Onlooker | None) -> None:
         self.other = other
         self.begun = _kernel.shared_memory(8).cast("Q")
         self.told = 0
-        # Before the clone: init does not import anything.
-        self.words = _wording()
 
-    def host_lane(self, run: Run) -> Iterator[Step]:
+    def host_lane(self, run: Run) -> Iterator[HostStep]:
         """The steps of the host lane."""
         steps = run.plan.host if self.other is None else self.other.host_lane(run)
         try:
@@ -40,7 +37,7 @@ class Narrator:
         finally:
             self._tell_init(run.plan.init)
 
-    def init_lane(self, steps: Sequence[Step]) -> Iterator[Step]:
+    def init_lane(self, steps: Sequence[InitStep]) -> Iterator[InitStep]:
         """The steps of the init lane, inside the init process."""
         number = 0
         for step in steps if self.other is None else self.other.init_lane(steps):
@@ -55,12 +52,5 @@ class Narrator:
         self.told = max(self.told, begun)
 
     def _tell(self, lane: str, step: Step) -> None:
-        parts = (lane, step.action, self.words(step.action, step.args), step.pointer)
+        parts = (lane, step.action, step.describe(), step.pointer)
         log.debug(" ".join(part for part in parts if part))
-
-
-def _wording() -> Callable[..., str]:
-    complete_start()
-    from ocipy.plan.wording import describe
-
-    return describe

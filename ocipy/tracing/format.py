@@ -9,7 +9,7 @@ import posix
 from typing import TYPE_CHECKING, Any
 
 from ocipy.phases import EXEC, START
-from ocipy.plan.wording import describe
+from ocipy.plan.lane import TellHost, TellInit, WaitForHost, WaitForInit
 from ocipy.tracing.record import BEGIN, DONE, END, SIZE
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def init_steps(trace: Trace, end: int) -> list[Timed]:
     if trace.run is None or trace.times is None:
         return []
     executed = next((until for name, _, until, _ in trace.events if name in (START, EXEC)), 0)
-    found = []
+    found: list[Timed] = []
     earliest = trace.entered
     for number, step in enumerate(trace.run.plan.init[: len(trace.times) // SIZE]):
         begin, until, done = (trace.times[number * SIZE + part] for part in (BEGIN, END, DONE))
@@ -84,7 +84,7 @@ def _init_pid(trace: Trace) -> int:
 
 
 def _of_step(step: Step, done: bool) -> dict[str, Any]:
-    arguments = {"pointer": step.pointer, "what": describe(step.action, step.args)}
+    arguments = {"pointer": step.pointer, "what": step.describe()}
     return arguments if done else {**arguments, "failed": True}
 
 
@@ -97,18 +97,17 @@ def _event(name: str, tid: int, begin: int, end: int, arguments: dict[str, Any])
 def _arrows(lanes: list[tuple[int, list[Timed]]]) -> list[Event]:
     """An arrow from each `tell` to the `wait` for the same barrier in the other lane."""
     told = {
-        step.args["barrier"]: (tid, begin) for tid, steps in lanes for step, begin, _, _ in steps if _is(step, "tell")
+        step.barrier: (tid, begin)
+        for tid, steps in lanes
+        for step, begin, _, _ in steps
+        if isinstance(step, TellHost | TellInit)
     }
     events: list[Event] = []
     for tid, steps in lanes:
         for step, _, until, _ in steps:
-            if _is(step, "wait") and step.args["barrier"] in told:
-                common = {"name": step.args["barrier"], "cat": "barrier", "id": len(events) // 2 + 1}
-                from_tid, begin = told[step.args["barrier"]]
+            if isinstance(step, WaitForHost | WaitForInit) and step.barrier in told:
+                common = {"name": step.barrier, "cat": "barrier", "id": len(events) // 2 + 1}
+                from_tid, begin = told[step.barrier]
                 events.append({"ph": "s", **common, "tid": from_tid, "ts": begin / 1000})
                 events.append({"ph": "f", "bp": "e", **common, "tid": tid, "ts": until / 1000})
     return events
-
-
-def _is(step: Step, action: str) -> bool:
-    return step.action == action and "barrier" in step.args

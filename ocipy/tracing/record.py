@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
-    from ocipy.plan.model import Run, Step
+    from ocipy.plan.model import HostStep, InitStep, Run, Step
 
 # The number of 64-bit values per step of the init lane in the shared memory.
 BEGIN, END, DONE, SIZE = 0, 1, 2, 3
@@ -49,7 +49,7 @@ class Trace:
         """A context manager that times the phase."""
         return _Phase(self.events, name)
 
-    def host_lane(self, run: Run) -> Iterator[Step]:
+    def host_lane(self, run: Run) -> Iterator[HostStep]:
         """The steps of the host lane. Maps the memory for those of init, which is not cloned yet."""
         self.run = run
         self.times = _kernel.shared_memory(8 * SIZE * max(1, len(run.plan.init))).cast("Q")
@@ -63,7 +63,7 @@ class Trace:
             finally:
                 self.steps.append((step, begin, now(), done))
 
-    def init_lane(self, steps: Sequence[Step]) -> Iterator[Step]:
+    def init_lane(self, steps: Sequence[InitStep]) -> Iterator[InitStep]:
         """The steps of the init lane, inside the init process."""
         times = self.times
         assert times is not None

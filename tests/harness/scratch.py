@@ -17,25 +17,20 @@ from typing import Any
 import pytest
 
 from ocipy.errors import Error, refused
-from ocipy.host.mounts import ACTIONS as HOST_MOUNTS
-from ocipy.init import classic_mounts, devices, masks, mounts, move_root, process, rootfs
-from ocipy.init.context import Init
+from ocipy.host.context import ACTIONS as HOST_ACTIONS
+from ocipy.init.context import ACTIONS, Init
+from ocipy.init.lane import load
 from ocipy.linux import _kernel, procfs
 from ocipy.linux import constants as c
 from ocipy.plan import devices as plan_devices
 from ocipy.plan import masks as plan_masks
 from ocipy.plan import mounts as plan_mounts
 from ocipy.plan import rootfs as plan_rootfs
-from ocipy.plan.model import Host, Options, Plan
+from ocipy.plan.model import Host, Options, Plan, Planner
+from ocipy.plan.process import StdioNull
 from tests.harness.look import Mount, proc_mounts
 from tests.unit.fake_init import Messages
 
-ACTIONS: dict[str, Callable[..., None]] = {
-    **mounts.ACTIONS, **classic_mounts.ACTIONS, **rootfs.ACTIONS, **move_root.ACTIONS, **devices.ACTIONS,
-    **masks.ACTIONS,
-    "stdio_null": process.stdio_null,
-}  # fmt: skip
-HOST_ACTIONS: dict[str, Callable[..., None]] = HOST_MOUNTS
 NAMESPACES = {"mount": c.CLONE_NEWNS, "pid": c.CLONE_NEWPID, "network": c.CLONE_NEWNET, "ipc": c.CLONE_NEWIPC}
 FIRST_ID = 100000
 
@@ -91,24 +86,26 @@ class Scratch:
 
     def plan(self) -> Plan:
         """The steps, in the order of the runtime's plan."""
-        plan, config, host = Plan(), self.config, self.host
         options = Options(container_id="scratch", bundle=str(self.path), no_pivot=self.no_pivot)
-        arguments: Any = (plan, config, host, options)
-        plan_rootfs.plan_root_source(*arguments)
-        plan_mounts.plan_sources(*arguments)
-        plan_rootfs.plan_rootfs(*arguments)
-        plan_mounts.plan_mounts(*arguments)
+        config: Any = self.config
+        planner = Planner(config, self.host, options)
+        plan_rootfs.plan_root_source(planner)
+        plan_mounts.plan_sources(planner)
+        plan_rootfs.plan_rootfs(planner)
+        plan_mounts.plan_mounts(planner)
         if not self.only_mounts:
-            plan_devices.plan_devices(*arguments)
-        plan_masks.plan_null(*arguments)
-        plan_rootfs.plan_pivot(*arguments)
-        plan_mounts.plan_readonly(*arguments)
-        plan_rootfs.plan_root_readonly(*arguments)
-        plan_masks.plan_readonly_paths(*arguments)
-        plan_masks.plan_masked_paths(*arguments)
+            plan_devices.plan_devices(planner)
+        plan_masks.plan_null(planner)
+        plan_rootfs.plan_pivot(planner)
+        plan_mounts.plan_readonly(planner)
+        plan_rootfs.plan_root_readonly(planner)
+        plan_masks.plan_readonly_paths(planner)
+        plan_masks.plan_masked_paths(planner)
         if self.only_mounts:
-            plan.init = [step for step in plan.init if step.action != "stdio_null"]
-        return plan
+            planner.plan.init = [step for step in planner.plan.init if not isinstance(step, StdioNull)]
+        load(planner.plan.host, "ocipy.host", HOST_ACTIONS)
+        load(planner.plan.init, "ocipy.init", ACTIONS)
+        return planner.plan
 
     def run(self, look: Callable[[Init], Any] = lambda init: None, before: Callable[[], None] = lambda: None) -> Any:
         """Execute the plan in a child, and return the result of `look` in there. Raises a step's Error.
@@ -126,7 +123,7 @@ class Scratch:
         try:
             for step in plan.host:
                 try:
-                    HOST_ACTIONS[step.action](host, **step.args)
+                    HOST_ACTIONS[type(step)](host, step)
                 except Error as error:
                     error.pointer = error.pointer or step.pointer
                     raise
@@ -177,7 +174,7 @@ def _child(
         init.proc = procfs.open_own(fds.pop("procfs"))
         for step in plan.init:
             pointer, action = step.pointer, step.action
-            ACTIONS[step.action](init, **step.args)
+            ACTIONS[type(step)](init, step)
         result = look(init)
     except Error as error:
         error.pointer = error.pointer or pointer

@@ -25,17 +25,19 @@ import importlib, os, signal, sys
 sys.path.insert(0, {str(TOP)!r})
 from ocipy.cli.main import main
 from ocipy.init import process
+from ocipy.init.context import ACTIONS
+from ocipy.plan.process import Umask
 
-real = process.ACTIONS["umask"]
+real = ACTIONS[Umask]
 
-def umask(init, **arguments):
+def umask(init, step):
     try:
         IMPORT
     except SystemExit:
         pass
-    real(init, **arguments)
+    real(init, step)
 
-process.ACTIONS["umask"] = umask
+ACTIONS[Umask] = umask
 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 os._exit(main(sys.argv))
 """

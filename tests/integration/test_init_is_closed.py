@@ -16,6 +16,8 @@ from ocipy.errors import Error
 from ocipy.init import capabilities, identity, paths
 from ocipy.linux import _kernel
 from ocipy.linux import constants as c
+from ocipy.plan.capabilities import Capabilities
+from ocipy.plan.identity import BecomeRoot, GidUid
 from tests.harness import Bundle, Container, Result, parse_status
 from tests.integration.test_kernel import in_namespaces
 from tests.unit.child import in_child
@@ -67,10 +69,10 @@ def test_after_the_ids_have_changed_the_process_is_undumpable_again(
             monkeypatch.setattr(posix, name, change_ids)
         init = fake_init(tmp_path)
         if step == "become_root":
-            identity.become_root(init, uid=0, gid=0, drop_groups=True)
+            identity.become_root(init, BecomeRoot(uid=0, gid=0, drop_groups=True))
         else:
-            identity.gid_uid(init, uid=0, gid=0)
-            capabilities.capabilities(init, effective=0, permitted=0, inheritable=0, ambient=0)
+            identity.gid_uid(init, GidUid(uid=0, gid=0))
+            capabilities.capabilities(init, Capabilities(effective=0, permitted=0, inheritable=0, ambient=0))
         return bool(prctl.get_dumpable() == 0)
 
     assert in_child(work) == 0

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,6 @@ from ocipy.plan import build as create
 from ocipy.plan import exec as further
 from ocipy.plan.describe import printable
 from ocipy.plan.model import Host, Options, Plan, Step
-from ocipy.plan.wording import describe
 
 PLANS = Path(__file__).resolve().parent / "plans"
 
@@ -227,10 +227,9 @@ def as_text(plan: Plan) -> str:
     return "\n".join(lanes) + "".join(warnings)
 
 
-def _lane(name: str, steps: list[Step]) -> str:
+def _lane(name: str, steps: Sequence[Step]) -> str:
     lines = [
-        f"{name} {step.action:<23} {printable(describe(step.action, step.args)):<70} {step.pointer}".rstrip() + "\n"
-        for step in steps
+        f"{name} {step.action:<23} {printable(step.describe()):<70} {step.pointer}".rstrip() + "\n" for step in steps
     ]
     return "".join(lines)
 

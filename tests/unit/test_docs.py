@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ocipy.host import lane as host_lane
-from ocipy.init import lane
+from ocipy.plan.model import HostStep, InitStep
+from tests.unit.kinds import kinds
 
 TOP = Path(__file__).parents[2]
 PAGES = ["README.md", "ARCHITECTURE.md", *sorted(f"docs/{path.name}" for path in (TOP / "docs").glob("*.md"))]
@@ -53,10 +53,7 @@ def test_targets_of_make(name: str) -> None:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_steps_of_plans(name: str) -> None:
-    known = {
-        "host": {action for actions in host_lane.PLACES.values() for action in actions} | set(host_lane.ACTIONS),
-        "init": {action for actions in lane.PLACES.values() for action in actions} | set(lane.ACTIONS),
-    }
+    known = {"host": {kind.action for kind in kinds(HostStep)}, "init": {kind.action for kind in kinds(InitStep)}}
     for which, action in STEP.findall((TOP / name).read_text()):
         assert action in known[which] or (name, action) == ("docs/extending.md", "mdwe"), action
 

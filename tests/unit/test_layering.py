@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from ocipy.host import lane as host_lane
-from ocipy.init import lane as init_lane
 from tests.unit.layering import TOP, Room, circles, graph, imports, modules, room_of, rooms
 
 ARCHITECTURE = (TOP / "ARCHITECTURE.md").read_text()
@@ -20,12 +18,6 @@ EDGES = graph(KNOWN)
 HANDED_OVER = {("ocipy.cli.commands.box", "ocipy.box.cli")}
 # They name modules of other rooms only as data: those to freeze, in a snapshot, and to touch while it is made.
 BUILD_TOOLS = {"ocipy.launcher.freeze", "ocipy.cli.cold", "ocipy.cli.trial"}
-# Modules of the lanes whose steps are planned by a module of another name: a part of that concern.
-PARTS = {
-    "classic_mounts": "mounts", "exec_join": "exec", "fifo": "process", "keyring": "process",
-    "lookup": "process", "move_root": "rootfs", "pid_namespace": "namespaces",
-    "pidfd_socket": "process", "shared_namespace": "uts", "waiting": "process",
-}  # fmt: skip
 # Access to the machine: these modules, and all of posix except these functions, which only read libc's constants.
 DOORS = {"subprocess", "socket", "time", "pathlib", "ocipy.linux._kernel"}
 PURE = {"strerror", "sysconf"}
@@ -96,14 +88,6 @@ def test_no_modules_import_one_another() -> None:
 def test_what_hands_over_is_said() -> None:
     for module, _ in HANDED_OVER:
         assert module.removeprefix("ocipy.").replace(".", "/") + ".py" in ARCHITECTURE
-
-
-@pytest.mark.parametrize("room", ["host", "init"])
-def test_a_concern_has_one_name_in_the_plan_and_in_the_lanes(room: str) -> None:
-    places = host_lane.PLACES if room == "host" else init_lane.PLACES
-    for name in places:
-        assert f"ocipy.{room}.{name}" in KNOWN
-        assert f"ocipy.plan.{PARTS.get(name, name)}" in KNOWN, f"{room}/{name}.py: no plan/{name}.py"
 
 
 @pytest.mark.parametrize("module", [name for name in KNOWN if name.startswith("ocipy.plan.")])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from ocipy.cli.arguments import Arguments, Flag, UsageError
 from ocipy.cli.options import claim_descriptors
 from ocipy.errors import Error, place_of, refused
-from ocipy.host.lane import check_pid_file
 from ocipy.linux.files import unlink
 from ocipy.operations import foreground
 from ocipy.operations.exec import execute, undo
@@ -62,6 +61,8 @@ def run(arguments: Arguments) -> int:
 def _run(arguments: Arguments) -> int:
     words = arguments.positional
     if arguments.text("pid-file"):
+        from ocipy.host.pid_file import check_pid_file
+
         check_pid_file(arguments.text("pid-file"))
         # An engine takes any pid file for success, even an old one.
         unlink(arguments.text("pid-file"))

@@ -15,7 +15,7 @@ class Root(TypedDict, total=False):
 
     path: Required[str]
     """The directory that becomes /: absolute, or relative to the bundle."""
-    readonly: bool
+    readonly: Annotated[bool, In("plan/rootfs init/rootfs")]
     """Mount it read-only."""
 
 
@@ -31,11 +31,11 @@ class Mount(TypedDict, total=False):
     options: Annotated[list[str], In("plan/mount_options plan/mounts plan/idmap init/mounts init/copy_up")]
     """Options as of mount(8): flags of the mount, and what the filesystem itself understands."""
     uidMappings: Annotated[
-        list[IDMapping], Since("1.1"), Only("Linux"), In("plan/idmap host/mounts", below="plan/idmap")
+        list[IDMapping], Since("1.1"), Only("Linux"), In("plan/idmap host/idmap", below="plan/idmap")
     ]
     """Map the owners of files on this bind mount: an idmapped mount."""
     gidMappings: Annotated[
-        list[IDMapping], Since("1.1"), Only("Linux"), In("plan/idmap host/mounts", below="plan/idmap")
+        list[IDMapping], Since("1.1"), Only("Linux"), In("plan/idmap host/idmap", below="plan/idmap")
     ]
     """Map the groups of files on this bind mount; goes with uidMappings."""
 

@@ -138,5 +138,5 @@ class Process(TypedDict, total=False):
     """Its scheduling policy and what belongs to it."""
     ioPriority: Annotated[IOPriority, Since("1.1"), Only("Linux"), In("scheduling")]
     """Its priority at block devices."""
-    execCPUAffinity: Annotated[ExecCPUAffinity, Since("1.2.1"), Only("Linux"), In("plan/exec host/process")]
+    execCPUAffinity: Annotated[ExecCPUAffinity, Since("1.2.1"), Only("Linux"), In("plan/exec host/exec")]
     """The CPUs of a process that `ocipy exec` starts."""

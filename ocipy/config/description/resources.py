@@ -164,8 +164,9 @@ class Resources(TypedDict, total=False):
     devices: Annotated[
         list[DeviceRule],
         In(
-            "plan/cgroup host/cgroup systemd/properties cgroups/devices cgroups/device_filter cgroups/device_program",
-            below="plan/cgroup cgroups/devices cgroups/device_program",
+            "plan/cgroup plan/device_rules host/cgroup systemd/properties cgroups/devices cgroups/device_filter"
+            " cgroups/device_program",
+            below="plan/device_rules cgroups/devices cgroups/device_program",
         ),
     ]
     """Which devices may be used besides the default ones; the rules apply in this order."""

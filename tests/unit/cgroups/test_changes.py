@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,6 +13,9 @@ from ocipy.cgroups import applying, files
 from ocipy.cgroups.cgroup import Cgroup
 from ocipy.cgroups.changes import affected, merged
 from ocipy.errors import Error
+
+if TYPE_CHECKING:
+    from ocipy.cgroups.writes import Action, Check, Write
 
 OLD: dict[str, Any] = {
     "devices": [{"allow": False, "access": "rwm"}],
@@ -143,8 +146,9 @@ def test_what_a_value_will_replace(file: str, text: str, value: str, line: str) 
     assert applying.standing(file, text, value) == line
 
 
-def write(file: str, value: str, **more: object) -> tuple[str, str, dict[str, Any]]:
-    return "cgroup_write", "/" + file, {"controller": "", "file": file, "value": value, **more}
+def write(file: str, value: str, **more: Any) -> Action:
+    arguments: Write = {"controller": "", "file": file, "value": value, **more}  # type: ignore[typeddict-item]
+    return "cgroup_write", "/" + file, arguments
 
 
 def test_a_change_that_fails_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,8 +186,8 @@ def test_values_that_depend_on_each_other_are_taken_back_in_two_rounds(
 
 def test_a_check_is_carried_out_too(tmp_path: Path) -> None:
     (tmp_path / "memory.current").write_text("1000\n")
+    limits: Check = {"limit": 10, "swap": 0}
+    check: Action = ("cgroup_check_memory", "/check", limits)
     with pytest.raises(Error, match="1000 bytes are in use") as caught:
-        applying.apply(
-            Cgroup("v2", {"": str(tmp_path)}, []), [("cgroup_check_memory", "/check", {"limit": 10, "swap": 0})]
-        )
+        applying.apply(Cgroup("v2", {"": str(tmp_path)}, []), [check])
     assert caught.value.pointer == "/check"

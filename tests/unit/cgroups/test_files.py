@@ -9,6 +9,7 @@ import pytest
 
 from ocipy.cgroups.resources import early, limits
 from ocipy.cgroups.v2_files import weight_of_blkio, weight_of_shares
+from ocipy.cgroups.writes import Writes
 from ocipy.errors import Error
 from tests.unit.documents import refused_at
 
@@ -31,6 +32,11 @@ def writes(resources: Any, mode: str = "v1", controllers: tuple[str, ...] | None
         )
         for action, pointer, arguments in made.actions
     ]
+
+
+def arguments(made: Writes) -> list[tuple[object, ...]]:
+    """The arguments of each write: controller, file, value, and options."""
+    return [tuple(action[2].values()) for action in made.actions]
 
 
 def pairs(resources: Any, mode: str = "v1") -> list[tuple[str, str]]:
@@ -137,11 +143,11 @@ class TestV1:
 
     def test_before_the_join(self) -> None:
         cpu: Any = {"cpus": "0-1", "mems": "0", "realtimePeriod": 1000, "realtimeRuntime": 500, "shares": 2}
-        assert [(pointer, one["file"], one["value"]) for _, pointer, one in early({"cpu": cpu}, "v1", V1).actions] == [
-            (BASE + "/cpu/cpus", "cpuset.cpus", "0-1"),
-            (BASE + "/cpu/mems", "cpuset.mems", "0"),
-            (BASE + "/cpu/realtimePeriod", "cpu.rt_period_us", "1000"),
-            (BASE + "/cpu/realtimeRuntime", "cpu.rt_runtime_us", "500"),
+        assert [(action[1], *action[2].values()) for action in early({"cpu": cpu}, "v1", V1).actions] == [
+            (BASE + "/cpu/cpus", "cpuset", "cpuset.cpus", "0-1"),
+            (BASE + "/cpu/mems", "cpuset", "cpuset.mems", "0"),
+            (BASE + "/cpu/realtimePeriod", "cpu", "cpu.rt_period_us", "1000", BASE + "/cpu/realtimePeriod"),
+            (BASE + "/cpu/realtimeRuntime", "cpu", "cpu.rt_runtime_us", "500", True),
         ]
         assert pairs({"cpu": cpu}) == [("cpu.shares", "2")]
         assert early({"cpu": cpu}, "v2", V2).actions == []
@@ -226,7 +232,7 @@ class TestV1:
 
     def test_controllers_are_where_they_are_mounted(self) -> None:
         made = limits({"cpu": {"shares": 2}, "network": {"classID": 1}}, "v1", V1)
-        assert [one["controller"] for _, _, one in made.actions] == ["cpu", "net_cls"]
+        assert [controller for controller, *_ in arguments(made)] == ["cpu", "net_cls"]
         assert made.unified == set()
 
 
@@ -235,7 +241,7 @@ class TestHybrid:
 
     def test_a_controller_of_the_v2_side(self) -> None:
         made = limits({"hugepageLimits": [{"pageSize": "2MB", "limit": 7}]}, "hybrid", self.CONTROLLERS)
-        assert [(one["controller"], one["file"]) for _, _, one in made.actions] == [
+        assert [(controller, file) for controller, file, *_ in arguments(made)] == [
             ("", "hugetlb.2MB.max"),
             ("", "hugetlb.2MB.rsvd.max"),
         ]
@@ -243,7 +249,7 @@ class TestHybrid:
 
     def test_unified_of_that_side(self) -> None:
         made = limits({"unified": {"hugetlb.2MB.max": "7", "cgroup.max.depth": "3"}}, "hybrid", self.CONTROLLERS)
-        assert [one["file"] for _, _, one in made.actions] == ["hugetlb.2MB.max", "cgroup.max.depth"]
+        assert [file for _, file, *_ in arguments(made)] == ["hugetlb.2MB.max", "cgroup.max.depth"]
         assert made.unified == {"hugetlb"}
         refused({"unified": {"memory.high": "1"}}, "hybrid", "/unified/memory.high", self.CONTROLLERS)
 

@@ -16,7 +16,7 @@ from ocipy.linux.constants import CAP_CHECKPOINT_RESTORE
 from ocipy.operations.features import features
 from ocipy.plan import seccomp
 from ocipy.plan.build import build
-from ocipy.plan.model import Host, Options, Plan
+from ocipy.plan.model import Host, Options, Planner
 from ocipy.plan.mount_options import parse
 from tests.unit.documents import minimal
 
@@ -125,7 +125,7 @@ def test_every_hook_and_mount_option_is_taken_by_the_plan() -> None:
         config: Any = {**minimal(), "hooks": {kind: [{"path": "/hook"}]}}
         config["linux"] = {"namespaces": [{"type": "mount"}]}
         plan = build(config, Host(), OPTIONS)
-        assert [step.args["kind"] for step in plan.host + plan.init if "hook" in step.action] == [kind]
+        assert [vars(step)["kind"] for step in plan.host + plan.init if "hook" in step.action] == [kind]
     for option in features()["mountOptions"]:
         assert parse([option]).data == (), option
 
@@ -156,7 +156,7 @@ def test_hooks() -> None:
 
 def planned(profile: dict[str, Any]) -> None:
     config: Any = {"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ERRNO", **profile}}}
-    seccomp.plan_seccomp_compile(Plan(), config, Host(), OPTIONS)
+    seccomp.plan_seccomp_compile(Planner(config, Host(), OPTIONS))
 
 
 def test_every_seccomp_word_is_taken_by_the_plan() -> None:

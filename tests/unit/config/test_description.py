@@ -123,7 +123,9 @@ def test_a_field_that_is_described_is_everywhere(monkeypatch: pytest.MonkeyPatch
     schema = json.loads(as_schema.render(document, "title"))
     text = "How fast the container is to be. Since version 1.9."
     assert schema["properties"]["speed"] == {"description": text, "$ref": "#/$defs/Uint16"}
-    row = "| `speed` | uint16 | 1.9 | How fast the container is to be. | `plan/rootfs`, `init/rootfs` |\n"
+    row = (
+        "| `speed` | uint16 | 1.9 | How fast the container is to be. | `plan/rootfs`, `host/rootfs`, `init/rootfs` |\n"
+    )
     assert row in as_page.render(document)
 
 

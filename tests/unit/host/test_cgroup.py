@@ -14,6 +14,7 @@ from ocipy.cgroups.layout import Layout
 from ocipy.errors import Error
 from ocipy.host import cgroup
 from ocipy.host.context import HostRun
+from ocipy.plan.cgroup import CgroupCreate, CgroupJoin, CgroupOpen
 from ocipy.plan.model import Options, Plan
 
 
@@ -37,7 +38,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HostRun:
 
 
 def create(run: HostRun) -> None:
-    cgroup.cgroup_create(run, path="/a/b", tolerant=False, enable=(), domain=False, cpuset=True, pids_shared=False)
+    cgroup.cgroup_create(
+        run, CgroupCreate(path="/a/b", tolerant=False, enable=(), domain=False, cpuset=True, pids_shared=False)
+    )
 
 
 def test_state_knows_of_the_cgroup_before_it_is_made(
@@ -73,11 +76,11 @@ def test_what_was_planned_and_not_made_does_not_count(
 def test_descriptors_for_init_are_closed_after_the_clone(run: HostRun, tmp_path: Path) -> None:
     (tmp_path / "tasks").write_text("")
     run.cgroup = creation.place(Layout({"pids": str(tmp_path)}, "", {"pids": "/"}), "/", "c")
-    cgroup.cgroup_open(run)
+    cgroup.cgroup_open(run, CgroupOpen())
     (name,) = run.fds
     fd = run.fds[name]
     assert name == "cgroup/pids"
-    cgroup.cgroup_join(run, tolerant=False)
+    cgroup.cgroup_join(run, CgroupJoin(tolerant=False))
     assert run.fds == {}
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(fd)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from ocipy.errors import Error
 from ocipy.linux import resctrl
 from ocipy.operations import rdt_statistics
 from ocipy.plan.build import build
+from ocipy.plan.intel_rdt import RdtGroup, RdtJoin, RdtKeep, RdtMonitoring, RdtSchema
 from ocipy.plan.model import Host, Options, Plan, Step
 from tests.unit.documents import minimal
 
@@ -23,7 +25,7 @@ def planned(rdt: Any, container_id: str = "web") -> Plan:
     return build(config, Host(), Options(container_id=container_id, bundle="/b"))
 
 
-def steps(rdt: Any) -> list[Step]:
+def steps(rdt: Any) -> Sequence[Step]:
     return [step for step in planned(rdt).host if step.action.startswith("rdt_")]
 
 
@@ -33,8 +35,8 @@ def test_none_without_the_field() -> None:
 
 def test_an_empty_one_is_a_class_named_after_the_container() -> None:
     assert steps({}) == [
-        Step("rdt_group", "/linux/intelRdt", {"name": "web", "make": True}),
-        Step("rdt_join", "/linux/intelRdt", {}),
+        RdtGroup("/linux/intelRdt", name="web", make=True),
+        RdtJoin("/linux/intelRdt"),
     ]
 
 
@@ -48,14 +50,14 @@ def test_the_order_of_the_writes() -> None:
         "enableMonitoring": True,
     }
     assert steps(rdt) == [
-        Step("rdt_group", "/linux/intelRdt/closID", {"name": "gold", "make": True}),
-        Step("rdt_schema", "/linux/intelRdt/l3CacheSchema", {"line": "L3:0=f", "compared": True}),
-        Step("rdt_schema", "/linux/intelRdt/memBwSchema", {"line": "MB:0=7", "compared": True}),
-        Step("rdt_schema", "/linux/intelRdt/schemata/0", {"line": "MB:0=5", "compared": False}),
-        Step("rdt_schema", "/linux/intelRdt/schemata/1", {"line": "L3:0=1", "compared": False}),
-        Step("rdt_monitoring", "/linux/intelRdt/enableMonitoring", {"name": "web"}),
-        Step("rdt_join", "/linux/intelRdt", {}),
-        Step("rdt_keep", "/linux/intelRdt/closID", {}),
+        RdtGroup("/linux/intelRdt/closID", name="gold", make=True),
+        RdtSchema("/linux/intelRdt/l3CacheSchema", line="L3:0=f", compared=True),
+        RdtSchema("/linux/intelRdt/memBwSchema", line="MB:0=7", compared=True),
+        RdtSchema("/linux/intelRdt/schemata/0", line="MB:0=5", compared=False),
+        RdtSchema("/linux/intelRdt/schemata/1", line="L3:0=1", compared=False),
+        RdtMonitoring("/linux/intelRdt/enableMonitoring", name="web"),
+        RdtJoin("/linux/intelRdt"),
+        RdtKeep("/linux/intelRdt/closID"),
     ]
 
 
@@ -64,12 +66,12 @@ def test_the_order_of_the_writes() -> None:
     [({"closID": "gold"}, False), ({"closID": "/", "schemata": ["L3:0=f"]}, False), ({"memBwSchema": "MB:0=7"}, True)],
 )
 def test_a_class_that_is_named_without_schemata_has_to_be_there(rdt: Any, make: bool) -> None:
-    assert steps(rdt)[0].args["make"] is make
+    assert vars(steps(rdt)[0])["make"] is make
 
 
 def test_the_process_is_in_its_class_before_it_may_go_on() -> None:
     plan = planned({})
-    actions = [step.name for step in plan.host]
+    actions = [step.title for step in plan.host]
     assert actions.index("rdt_group web") < actions.index("clone")
     assert actions.index("clone") < actions.index("rdt_join") < actions.index("tell begin")
 

@@ -17,7 +17,8 @@ from ocipy.host import lane as host_lane
 from ocipy.host.context import HostRun
 from ocipy.linux import _kernel, channel
 from ocipy.linux.channel import Channel
-from ocipy.plan.model import Options, Plan, Step
+from ocipy.plan.lane import Adopt, TellInit
+from ocipy.plan.model import Options, Plan
 from ocipy.state.state import State
 from tests.unit.child import in_child
 
@@ -94,7 +95,7 @@ def test_only_a_child_of_ours_is_adopted(ends: tuple[HostRun, Channel], pid: Any
     run.stage = 7
     theirs.send("pid", {"pid": pid})
     with pytest.raises(Error, match="a malformed message"):
-        host_lane.adopt(run)
+        host_lane.adopt(run, Adopt())
     assert run.pid == 7
 
 
@@ -138,7 +139,7 @@ def test_the_end_of_a_process_is_told_with_its_reason(
     run, theirs = ends
     theirs.send("error", Error("cannot chdir").to_message())
     socket.socket(fileno=os.dup(theirs.fd)).shutdown(socket.SHUT_RD)  # what is sent to it is an EPIPE
-    run.plan.host.append(Step("tell", "/process/cwd", {"barrier": "go"}))
+    run.plan.host.append(TellInit("/process/cwd", barrier="go"))
     if fault:
         monkeypatch.setattr(_kernel, "recv", _refuse(fault))
     with pytest.raises(Error) as caught:

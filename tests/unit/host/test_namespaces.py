@@ -12,6 +12,7 @@ from ocipy.errors import Error
 from ocipy.host.context import HostRun
 from ocipy.host.namespaces import open_namespace
 from ocipy.plan.model import Options, Plan
+from ocipy.plan.namespaces import OpenNamespace
 from ocipy.state.state import State
 
 
@@ -28,16 +29,16 @@ def run() -> HostRun:
 def test_one_of_another_kind(run: HostRun, kind: str, file: str, found: str) -> None:
     """config-linux.md: the runtime MUST generate an error. setns(2) would tell, but much later, and inside."""
     with pytest.raises(Error, match=f"as {kind} namespace: it is {found}"):
-        open_namespace(run, kind=kind, path=f"/proc/self/ns/{file}")
+        open_namespace(run, OpenNamespace(kind=kind, path=f"/proc/self/ns/{file}"))
     assert run.fds == {}
 
 
 def test_what_is_no_namespace(run: HostRun, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(Error, match="it is not a namespace"):
-        open_namespace(run, kind="ipc", path=str(tmp_path / "file"))
+        open_namespace(run, OpenNamespace(kind="ipc", path=str(tmp_path / "file")))
 
 
 def test_one_of_the_kind(run: HostRun) -> None:
-    open_namespace(run, kind="ipc", path="/proc/self/ns/ipc")
+    open_namespace(run, OpenNamespace(kind="ipc", path="/proc/self/ns/ipc"))
     os.close(run.fds.pop("namespace/ipc"))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ocipy.errors import Error
-from ocipy.host import terminal
+from ocipy.host import console
 
 
 def listen(path: Path) -> socket.socket:
@@ -28,7 +28,7 @@ def test_the_master_is_sent_before_anybody_accepts(tmp_path: Path, directory: st
     path.parent.mkdir(parents=True)
     with listen(path) as server:
         master, peer = os.openpty()
-        terminal.send_descriptor(str(path), master, "/dev/pts/0", "the terminal")
+        console.send_descriptor(str(path), master, "/dev/pts/0", "the terminal")
         os.close(master)
         connection, _ = server.accept()
         with connection:
@@ -48,5 +48,5 @@ def test_nobody_listens(tmp_path: Path) -> None:
     for prepare in prepares:
         prepare()
         with pytest.raises(Error, match="cannot send the terminal") as caught:
-            terminal.send_descriptor(str(path), 0, "/dev/pts/0", "the terminal")
+            console.send_descriptor(str(path), 0, "/dev/pts/0", "the terminal")
         assert caught.value.pointer == str(path)

@@ -12,6 +12,7 @@ from ocipy.cgroups.layout import Layout
 from ocipy.init import cgroup_mount, mounts
 from ocipy.init.context import Init
 from ocipy.linux import channel
+from ocipy.plan.cgroup_mount import MountCgroup2
 
 FIRST = 4026531835  # ls -L -i /proc/1/ns/cgroup prints it on every host
 
@@ -21,7 +22,8 @@ def mounted(monkeypatch: pytest.MonkeyPatch, namespace: str, inode: int, data: t
     done: list[str] = []
     monkeypatch.setattr(mounts, "open_target", lambda *_: -1)
     monkeypatch.setattr(mounts, "attach", lambda *_: None)
-    monkeypatch.setattr(cgroup_mount, "_finish", lambda *_: None)
+    monkeypatch.setattr(mounts, "set_recursive", lambda *_: None)
+    monkeypatch.setattr(mounts, "finish_attached", lambda *_: None)
     monkeypatch.setattr(mounts, "make_filesystem", lambda *_: done.append("new"))
     monkeypatch.setattr(cgroup_mount, "_bind", lambda path, _: done.append(path))
     monkeypatch.setattr(cgroup_mount, "probe", lambda: Layout({}, "/sys/fs/cgroup", {"": "/own"}))
@@ -32,7 +34,7 @@ def mounted(monkeypatch: pytest.MonkeyPatch, namespace: str, inode: int, data: t
         "destination": "/sys/fs/cgroup", "source": "cgroup", "data": data, "attributes": 0, "propagation": (),
         "recursive_set": 0, "recursive_clear": 0, "namespace": namespace, "mask": False,
     }  # fmt: skip
-    cgroup_mount.mount_cgroup2(init, **arguments)
+    cgroup_mount.mount_cgroup2(init, MountCgroup2(**arguments))
     os.close(ours.fd)
     os.close(theirs.fd)
     return done

@@ -14,6 +14,7 @@ import pytest
 from ocipy.errors import Error
 from ocipy.init import process
 from ocipy.init.context import Init
+from ocipy.plan.process import Environment, Execute, MakeCwd, WorkingDirectory
 from tests.unit.fake_init import fake_init
 
 
@@ -28,7 +29,7 @@ def init(tmp_path: Path) -> Iterator[Init]:
 
 
 def environment(init: Init, *variables: str, uid: int = 7, listen_fds: int = 0) -> dict[bytes, bytes]:
-    process.environment(init, variables=variables, uid=uid, listen_fds=listen_fds)
+    process.environment(init, Environment(variables=variables, uid=uid, listen_fds=listen_fds))
     return init.environment
 
 
@@ -56,19 +57,19 @@ def test_socket_activation(init: Init) -> None:
 
 def test_a_working_directory_is_made_in_the_root(init: Init, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("/etc")
-    process.make_cwd(init, path="/link/a/b")
+    process.make_cwd(init, MakeCwd(path="/link/a/b"))
     assert (tmp_path / "etc/a/b").is_dir()
-    process.make_cwd(init, path="/link/a/b")
+    process.make_cwd(init, MakeCwd(path="/link/a/b"))
 
 
 def test_what_is_no_directory_is_left_to_chdir(init: Init) -> None:
-    process.make_cwd(init, path="/etc/passwd")
-    process.make_cwd(init, path="/etc/passwd/x")
+    process.make_cwd(init, MakeCwd(path="/etc/passwd"))
+    process.make_cwd(init, MakeCwd(path="/etc/passwd/x"))
 
 
 def test_a_working_directory_that_cannot_be_entered(init: Init) -> None:
     with pytest.raises(Error, match="cannot change to the working directory /no/such"):
-        process.working_directory(init, path="/no/such")
+        process.working_directory(init, WorkingDirectory(path="/no/such"))
 
 
 def test_a_working_directory_that_was_removed(init: Init, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +78,7 @@ def test_a_working_directory_that_was_removed(init: Init, tmp_path: Path, monkey
     fd = os.open(tmp_path / "gone", os.O_PATH)
     (tmp_path / "gone").rmdir()
     with pytest.raises(Error, match="outside the container's root"):
-        process.working_directory(init, path=f"/proc/self/fd/{fd}")
+        process.working_directory(init, WorkingDirectory(path=f"/proc/self/fd/{fd}"))
     os.close(fd)
 
 
@@ -86,6 +87,7 @@ import os
 import posix
 from ocipy.init import process
 from ocipy.init.context import Init
+from ocipy.plan.process import CloseDescriptors
 from tests.unit.fake_init import Messages
 
 def opened():
@@ -95,10 +97,10 @@ for fd in range(3, 30):
     os.dup2(0, fd)
 init = Init(channel=Messages(), preserved=2, state={}, fds={"fifo": 7, "mount/3": 9, "null": 12})
 init.rootfs = 20
-process.close_descriptors(init, keep=("fifo", "rootfs"))
+process.close_descriptors(init, CloseDescriptors(keep=("fifo", "rootfs")))
 print(opened())
 init.report_fd = 7
-process.close_descriptors(init, keep=())
+process.close_descriptors(init, CloseDescriptors(keep=()))
 print(opened())
 print(init.fds, init.rootfs)
 """
@@ -116,13 +118,14 @@ EXECUTE = """
 import os, sys
 from ocipy.errors import Error
 from ocipy.init import process
+from ocipy.plan.process import Execute
 from tests.unit.fake_init import fake_init
 
 init = fake_init("/")
 init.command = os.fsencode(sys.argv[1])
 init.environment = {b"A": b"1"}
 try:
-    process.execute(init, arguments=("zero", "one"))
+    process.execute(init, Execute(arguments=("zero", "one")))
 except Error as error:
     print(error.line)
 """
@@ -161,7 +164,7 @@ def test_exec_that_fails_tells_the_likely_cause(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(posix, "execve", refuse)
     init = fake_init(tmp_path)
     with pytest.raises(Error) as caught:
-        process.execute(init, arguments=("x",))
+        process.execute(init, Execute(arguments=("x",)))
     os.close(init.rootfs)
     os.close(init.proc)
     assert caught.value.hint == process.EXEC_CAUSES[number] and caught.value.errno == 0

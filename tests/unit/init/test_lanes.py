@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import importlib
-import importlib.resources
 import os
 from collections.abc import Callable
 from typing import Any
@@ -13,47 +11,19 @@ import pytest
 
 from ocipy.errors import Error
 from ocipy.host import lane as host_lane
+from ocipy.host.context import ACTIONS as HOST_ACTIONS
 from ocipy.host.context import HostRun
-from ocipy.init import capabilities, exec_join, identity, lane, namespaces, stage
-from ocipy.init.context import Init
+from ocipy.init import capabilities, exec, identity, lane, namespaces, stage
+from ocipy.init.context import ACTIONS, Init
 from ocipy.linux import _kernel, channel
 from ocipy.linux.constants import PR_GET_DUMPABLE, PR_SET_DUMPABLE
-from ocipy.plan.model import Options, Plan, Step
+from ocipy.plan.capabilities import Capabilities
+from ocipy.plan.identity import BecomeRoot
+from ocipy.plan.lane import Undumpable
+from ocipy.plan.model import HostStep, InitStep, Options, Plan
+from ocipy.plan.process import Execute, Session, Umask
 from ocipy.state.state import State
-
-LANES = (("ocipy.init", lane.PLACES), ("ocipy.host", host_lane.PLACES))
-
-
-@pytest.mark.parametrize(("package", "name"), [(package, name) for package, places in LANES for name in places])
-def test_a_table_names_all_actions_of_its_modules(package: str, name: str) -> None:
-    module = importlib.import_module(f"{package}.{name}")
-    assert set(dict(LANES)[package][name]) == set(module.ACTIONS)
-
-
-@pytest.mark.parametrize(("package", "places"), LANES)
-def test_every_module_with_actions_is_in_the_table(package: str, places: dict[str, tuple[str, ...]]) -> None:
-    names = set()
-    for file in importlib.resources.files(package).iterdir():
-        if file.name.endswith(".py") and file.name != "__init__.py":
-            module = importlib.import_module(f"{package}.{file.name[:-3]}")
-            if hasattr(module, "ACTIONS"):
-                names.add(file.name[:-3])
-    assert names - {"lane", "host_lane"} == set(places)
-
-
-def test_no_action_has_two_places() -> None:
-    for _, places in LANES:
-        actions = [action for its_actions in places.values() for action in its_actions]
-        assert len(actions) == len(set(actions))
-
-
-HOST_ACTIONS = [*("adopt", "created", "fifo", "give_procfs", "pid_file", "private_procfs", "save_state", "tell",
-                  "wait"),
-                *(action for actions in host_lane.PLACES.values() for action in actions)]  # fmt: skip
-INIT_ACTIONS = [
-    *("take_procfs", "tell", "undumpable", "wait"),
-    *(action for actions in lane.PLACES.values() for action in actions),
-]
+from tests.unit.kinds import kinds
 
 
 def refuse(*_arguments: Any, **_keywords: Any) -> None:
@@ -93,44 +63,48 @@ def reported(child: Callable[[Init], None], started: bool = False) -> Error:
 
 
 @pytest.mark.parametrize("pointer", ["", "/mounts/3"])
-@pytest.mark.parametrize("action", HOST_ACTIONS)
-def test_a_step_that_the_kernel_refuses_on_the_host(monkeypatch: pytest.MonkeyPatch, action: str, pointer: str) -> None:
-    more = {"path": "/data"} if pointer else {}
+@pytest.mark.parametrize("kind", kinds(HostStep))
+def test_a_step_that_the_kernel_refuses_on_the_host(
+    monkeypatch: pytest.MonkeyPatch, kind: type[HostStep], pointer: str
+) -> None:
+    more: Any = {"path": "/data"} if pointer else {}
     monkeypatch.setattr(host_lane, "load", nothing)
-    monkeypatch.setitem(host_lane.ACTIONS, action, refuse)
+    monkeypatch.setitem(HOST_ACTIONS, kind, refuse)
     plan = Plan()
-    plan.on_host(action, pointer, **more)
+    plan.host.append(kind(pointer, **more))
     config: Any = {}
     run = HostRun(config, Options(container_id="c", bundle="/b"), plan, State("/nowhere/c", "c", "/b"))
     with pytest.raises(Error) as caught:
         host_lane.carry_out(run)
-    assert_complete(caught.value, action + (" /data" if pointer else ""), pointer)
+    assert_complete(caught.value, kind.action + (" /data" if pointer else ""), pointer)
 
 
 @pytest.mark.parametrize("pointer", ["", "/mounts/3"])
-@pytest.mark.parametrize("action", INIT_ACTIONS)
-def test_a_step_that_the_kernel_refuses_inside(monkeypatch: pytest.MonkeyPatch, action: str, pointer: str) -> None:
-    monkeypatch.setitem(lane.ACTIONS, action, refuse)
+@pytest.mark.parametrize("kind", kinds(InitStep))
+def test_a_step_that_the_kernel_refuses_inside(
+    monkeypatch: pytest.MonkeyPatch, kind: type[InitStep], pointer: str
+) -> None:
+    monkeypatch.setitem(ACTIONS, kind, refuse)
     plan = Plan()
-    plan.in_init(action, pointer)
-    assert_complete(reported(lambda init: lane.become_init(plan, init)), action, pointer)
+    plan.init.append(kind(pointer))
+    assert_complete(reported(lambda init: lane.become_init(plan, init)), kind.action, pointer)
 
 
 def test_a_step_that_the_kernel_refuses_once_it_was_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(lane.ACTIONS, "execute", refuse)
+    monkeypatch.setitem(ACTIONS, Execute, refuse)
     plan = Plan()
-    plan.in_init("execute", "/process/args")
+    plan.init.append(Execute("/process/args", arguments=("sh",)))
     error = reported(lambda init: lane.become_init(plan, init), started=True)
     assert_complete(error, "execute", "/process/args")
 
 
 def test_what_is_no_answer_of_the_kernel_s_is_told_with_its_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_init: Init) -> None:
+    def fail(_init: Init, _step: Umask) -> None:
         raise ValueError("oh")
 
-    monkeypatch.setitem(lane.ACTIONS, "umask", fail)
+    monkeypatch.setitem(ACTIONS, Umask, fail)
     plan = Plan()
-    plan.in_init("umask", "/process/user/umask")
+    plan.init.append(Umask("/process/user/umask", mask=0))
     error = reported(lambda init: lane.become_init(plan, init))
     assert error.line == "/process/user/umask: internal error: umask: ValueError: oh"
 
@@ -138,14 +112,14 @@ def test_what_is_no_answer_of_the_kernel_s_is_told_with_its_step(monkeypatch: py
 def test_undumpable_is_undumpable_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything of the container exists: the capability sets change much later."""
 
-    def look(_init: Init) -> None:
+    def look(_init: Init, _step: Session) -> None:
         raise Error(f"dumpable: {_kernel.prctl(PR_GET_DUMPABLE)}")
 
-    monkeypatch.setitem(lane.ACTIONS, "session", look)
+    monkeypatch.setitem(ACTIONS, Session, look)
     plan = Plan()
-    plan.in_init("session", "")
+    plan.init.append(Session())
     assert reported(lambda init: lane.become_init(plan, init)).what == "dumpable: 1"
-    plan.init.insert(0, Step("undumpable", "", {}))
+    plan.init.insert(0, Undumpable())
     assert reported(lambda init: lane.become_init(plan, init)).what == "dumpable: 0"
 
 
@@ -167,9 +141,9 @@ def test_new_ids_do_not_make_it_dumpable_again(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(_kernel, "prctl", prctl)
     init: Any = None
     if action == "become_root":
-        identity.become_root(init, uid=0, gid=0, drop_groups=False)
+        identity.become_root(init, BecomeRoot(uid=0, gid=0, drop_groups=False))
     else:
-        capabilities.capabilities(init, effective=0, permitted=0, inheritable=0, ambient=0)
+        capabilities.capabilities(init, Capabilities(effective=0, permitted=0, inheritable=0, ambient=0))
     last_change = max(number for number, what in enumerate(done) if what == ("change",))
     assert (PR_SET_DUMPABLE, 0) in done[last_change:]
 
@@ -179,8 +153,8 @@ def test_the_process_before_init(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stage, "close_others", refuse)
     error = reported(lambda init: stage.run_stage(Plan(), init, (), False, False, (), False, False))
     assert_complete(error, "clone_stage", "/linux/namespaces")
-    monkeypatch.setattr(exec_join, "close_others", refuse)
-    error = reported(lambda init: exec_join.run_joining(Plan(), init, (), False, False, 1))
+    monkeypatch.setattr(exec, "close_others", refuse)
+    error = reported(lambda init: exec.run_joining(Plan(), init, (), False, False, 1))
     assert_complete(error, "clone_joining", "/linux/namespaces")
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from ocipy.errors import Error
-from ocipy.init import lookup
+from ocipy.init import lookup, process
 from ocipy.init.context import Init
+from ocipy.plan.process import Command
 from tests.unit.fake_init import fake_init
 
 
@@ -113,7 +114,7 @@ def test_the_sentences_that_engines_know(path: bytes, name: str, sentence: str) 
 
 def test_the_path_is_that_of_the_process(path: bytes, init: Init) -> None:
     init.environment = {b"PATH": path}
-    lookup.command(init, name="tool")
+    process.command(init, Command("/process/args/0", name="tool"))
     assert init.command.endswith(b"/3/tool")
 
 

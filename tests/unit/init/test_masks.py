@@ -12,6 +12,7 @@ from ocipy.init import masks
 from ocipy.init.context import Init
 from ocipy.linux import _kernel
 from ocipy.linux.channel import pair
+from ocipy.plan.masks import TakeNull
 
 
 def init_that_finds(monkeypatch: pytest.MonkeyPatch, path: str) -> Init:
@@ -33,11 +34,11 @@ def init_that_finds(monkeypatch: pytest.MonkeyPatch, path: str) -> Init:
 def test_what_is_not_the_null_device_is_refused(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     init = init_that_finds(monkeypatch, path)
     with pytest.raises(Error, match="the host's /dev/null is not the null device"):
-        masks.take_null(init)
+        masks.take_null(init, TakeNull())
     assert "mask/file" not in init.fds
 
 
 def test_the_null_device_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     init = init_that_finds(monkeypatch, "/dev/null")
-    masks.take_null(init)
+    masks.take_null(init, TakeNull())
     os.close(init.fds["mask/file"])

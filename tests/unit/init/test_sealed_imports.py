@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from ocipy.init import exec_join, lane, stage
-from ocipy.init.context import Init
+from ocipy.init import exec, lane, stage
+from ocipy.init.context import ACTIONS, Init
 from ocipy.linux import channel
 from ocipy.plan.model import Plan
+from ocipy.plan.process import Umask
 from tests.unit.init.test_lanes import reported
 
 NAME = "planted_by_an_image"
@@ -56,9 +57,9 @@ def test_what_is_planted_would_be_found(planted: Path, way: Callable[[], None]) 
 
 @WAYS
 def test_init_imports_nothing(planted: Path, monkeypatch: pytest.MonkeyPatch, way: Callable[[], None]) -> None:
-    monkeypatch.setitem(lane.ACTIONS, "umask", lambda _init: way())
+    monkeypatch.setitem(ACTIONS, Umask, lambda _init, _step: way())
     plan = Plan()
-    plan.in_init("umask", "/process/user/umask")
+    plan.init.append(Umask("/process/user/umask", mask=0))
     error = reported(lambda init: lane.become_init(plan, init))
     assert not planted.exists()
     assert NAME in error.line
@@ -73,12 +74,12 @@ def test_the_process_that_joins_imports_nothing(
     def join(*_arguments: object) -> None:
         way()
 
-    monkeypatch.setattr(exec_join, "_join", join)
-    monkeypatch.setattr(exec_join, "wait_for_host", lambda *_: None)
+    monkeypatch.setattr(exec, "_join", join)
+    monkeypatch.setattr(exec, "wait_for_host", lambda *_: None)
 
     def child(init: Init) -> None:
         _, init.fds["container"] = (end.fd for end in channel.pair())
-        exec_join.run_joining(Plan(), init, ("mount",), False, False, 1)
+        exec.run_joining(Plan(), init, ("mount",), False, False, 1)
 
     error = reported(child)
     assert not planted.exists()

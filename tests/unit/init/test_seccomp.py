@@ -11,6 +11,7 @@ from ocipy.init import seccomp
 from ocipy.init.context import Init
 from ocipy.linux import _kernel, channel
 from ocipy.linux.constants import SECCOMP_FILTER_FLAG_LOG, SECCOMP_FILTER_FLAG_SPEC_ALLOW
+from ocipy.plan.seccomp import SeccompLoad
 
 BOTH = SECCOMP_FILTER_FLAG_LOG | SECCOMP_FILTER_FLAG_SPEC_ALLOW
 
@@ -36,7 +37,7 @@ def test_spec_allow_that_was_asked_for_by_name_is_not_dropped(monkeypatch: pytes
     init = Init(channel=ours, fds={}, state={})
     init.seccomp_program = b"x" * 8
     with pytest.raises(Error, match="cannot load the filter") as caught:
-        seccomp.seccomp_load(init, flags=BOTH, optional=False)
+        seccomp.seccomp_load(init, SeccompLoad(flags=BOTH, optional=False))
     assert "one of the flags" in caught.value.hint
     assert asked == [BOTH]
     for end in (ours, theirs):

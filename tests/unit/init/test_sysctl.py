@@ -11,6 +11,7 @@ from ocipy.errors import Error
 from ocipy.init import sysctl
 from ocipy.init.context import Init
 from ocipy.linux.channel import pair
+from ocipy.plan.sysctl import Sysctl, SysctlDone
 
 
 def init_with(directory: Path) -> Init:
@@ -23,7 +24,7 @@ def init_with(directory: Path) -> Init:
 def test_it_is_closed_at_the_end(tmp_path: Path) -> None:
     init = init_with(tmp_path)
     fd = init.sysctl_proc
-    sysctl.sysctl_done(init)
+    sysctl.sysctl_done(init, SysctlDone())
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(fd)
     assert init.sysctl_proc == -1
@@ -36,10 +37,10 @@ def test_a_parameter_is_written_below_it_and_nowhere_else(tmp_path: Path) -> Non
     (tmp_path / "outside").touch()
     (tmp_path / "proc/sys/net/link").symlink_to("../../../outside")
     init = init_with(tmp_path / "proc")
-    sysctl.sysctl(init, path="net/one", value="1")
+    sysctl.sysctl(init, Sysctl(path="net/one", value="1"))
     assert (tmp_path / "proc/sys/net/one").read_text() == "1"
     for path in ("net/link", "net/../../../outside"):
         with pytest.raises(Error, match="cannot set"):
-            sysctl.sysctl(init, path=path, value="1")
+            sysctl.sysctl(init, Sysctl(path=path, value="1"))
     assert (tmp_path / "outside").read_text() == ""
-    sysctl.sysctl_done(init)
+    sysctl.sysctl_done(init, SysctlDone())

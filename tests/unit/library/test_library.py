@@ -15,7 +15,7 @@ import pytest
 
 import ocipy
 from ocipy import library
-from ocipy.host.terminal import connect, send_descriptor
+from ocipy.host.console import connect, send_descriptor
 from ocipy.library import ended, executable
 from ocipy.library.executable import Errors, Executable
 from ocipy.library.records import State, TimeoutExpired

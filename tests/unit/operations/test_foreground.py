@@ -22,7 +22,7 @@ TOP = Path(__file__).resolve().parents[3]
 # Starts its arguments under the foreground, on a new terminal if the first is "terminal".
 DRIVER = """
 import fcntl, os, sys, termios
-from ocipy.host.terminal import take_terminal
+from ocipy.host.console import take_terminal
 from ocipy.operations.foreground import Foreground
 from ocipy.linux import _kernel
 

@@ -12,7 +12,8 @@ from ocipy.config.template import template
 from ocipy.picture.page import html
 from ocipy.picture.rows import Picture, box_of, id_of, laid_out, lines_of, of_plan, other_lane
 from ocipy.plan.build import build
-from ocipy.plan.model import Host, Options, Step
+from ocipy.plan.lane import TellInit, WaitForInit
+from ocipy.plan.model import Host, Options
 
 OPTIONS = Options(container_id="c", bundle="/b", state_directory="/run/ocipy/c", has_console=True)
 
@@ -40,8 +41,8 @@ def test_each_lane_goes_down_from_the_clone_on(picture: Picture) -> None:
 
 
 def test_lanes_that_wait_for_each_other_for_ever_are_shown_all_the_same() -> None:
-    steps = [Step("wait", "", {"barrier": "a"}), Step("tell", "", {"barrier": "b"})]
-    others = [Step("wait", "", {"barrier": "b"}), Step("tell", "", {"barrier": "a"})]
+    steps = [WaitForInit("", barrier="a"), TellInit("", barrier="b")]
+    others = [WaitForInit("", barrier="b"), TellInit("", barrier="a")]
     boxes = [box_of("host", number, step) for number, step in enumerate(steps, 1)]
     boxes += [box_of("init", number, step) for number, step in enumerate(others, 1)]
     assert all(box.row for box in laid_out(Picture("", boxes)).boxes)

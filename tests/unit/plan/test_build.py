@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +29,17 @@ def config(*, more_mounts: tuple[dict[str, Any], ...] = (), **linux: Any) -> Any
     return document
 
 
-def index(steps: list[Step], action: str, barrier: str = "") -> int:
+def index(steps: Sequence[Step], action: str, barrier: str = "") -> int:
     """Of the first of these steps."""
     return next(
         number
         for number, step in enumerate(steps)
-        if step.action == action and (not barrier or step.args["barrier"] == barrier)
+        if step.action == action and (not barrier or vars(step)["barrier"] == barrier)
     )
 
 
 def barriers(plan: Plan) -> list[str]:
-    return [step.args["barrier"] for step in plan.host if step.action in ("tell", "wait")]
+    return [vars(step)["barrier"] for step in plan.host if step.action in ("tell", "wait")]
 
 
 @HOSTS
@@ -71,7 +72,7 @@ def test_every_barrier_has_two_sides_in_the_same_order(host: Host, path: Path) -
     plan = build(json.loads(path.read_text()), host, OPTIONS)
     other = {"tell": "wait", "wait": "tell"}
     lanes = [
-        [(step.action, step.args["barrier"]) for step in lane if step.action in other]
+        [(step.action, vars(step)["barrier"]) for step in lane if step.action in other]
         for lane in (plan.host, plan.init)
     ]
     # Before "begin" a stage waits; of "waiting" wait_for_start tells.

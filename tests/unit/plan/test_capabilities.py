@@ -6,7 +6,7 @@ from typing import Any
 
 from ocipy.linux import capabilities as numbers
 from ocipy.plan import capabilities
-from ocipy.plan.model import Host, Options, Plan
+from ocipy.plan.model import Host, Options, Planner
 
 ALL = (1 << 41) - 1
 KILL, CHOWN, SETUID = 1 << 5, 1 << 0, 1 << 7
@@ -80,7 +80,6 @@ def test_sets_that_the_kernel_would_refuse_are_cut_down() -> None:
 
 
 def test_plan() -> None:
-    plan = Plan()
     config: Any = {
         "process": {
             "cwd": "/",
@@ -90,14 +89,16 @@ def test_plan() -> None:
     }
     host = Host()
     options = Options(container_id="c", bundle="/b")
-    capabilities.plan_bounding(plan, config, host, options)
-    capabilities.plan_sets(plan, config, host, options)
+    planner = Planner(config, host, options)
+    plan = planner.plan
+    capabilities.plan_bounding(planner)
+    capabilities.plan_sets(planner)
     assert [(step.action, step.pointer) for step in plan.init] == [
         ("bounding", "/process/capabilities/bounding"),
         ("keep_capabilities", "/process/capabilities"),
         ("capabilities", "/process/capabilities"),
     ]
-    assert plan.init[0].args == {"kept": KILL, "last": 40}
+    assert vars(plan.init[0]) == {"kept": KILL, "last": 40}
     assert plan.warnings == [("/process/capabilities", "capabilities that cannot be granted: CAP_X (unknown)")]
 
 

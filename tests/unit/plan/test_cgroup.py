@@ -13,10 +13,11 @@ from ocipy.plan.cgroup import (
     plan_cgroup_join,
     plan_cgroup_limits,
     plan_cgroup_meanwhile,
+    plan_cgroup_open,
 )
 from ocipy.plan.cgroup_mount import plan_cgroup_mount
 from ocipy.plan.fields import resources_of
-from ocipy.plan.model import Host, Options, Plan
+from ocipy.plan.model import Host, Options, Plan, Planner
 from tests.unit.documents import refused_at
 
 V1 = Host(
@@ -26,13 +27,14 @@ V2 = Host(cgroup_mode="v2", cgroup_controllers=("cpu", "cpuset", "memory", "pids
 
 
 def planned(config: Any, host: Host = V1, devices_early: bool = False, **options: Any) -> Plan:
-    plan = Plan()
     choice = Options(container_id="c", bundle="/b", **options)
     config = {"ociVersion": "1.0.2", **config}
-    for part in (plan_cgroup_create, plan_cgroup_join):
-        part(plan, config, host, choice)
-    plan_cgroup_meanwhile(plan, config, host, choice, devices=devices_early)
-    plan_cgroup_limits(plan, config, host, choice, devices=not devices_early)
+    planner = Planner(config, host, choice)
+    plan = planner.plan
+    for part in (plan_cgroup_create, plan_cgroup_open, plan_cgroup_join):
+        part(planner)
+    plan_cgroup_meanwhile(planner, devices=devices_early)
+    plan_cgroup_limits(planner, devices=not devices_early)
     return plan
 
 
@@ -53,13 +55,13 @@ def test_without_anything_there_is_still_a_cgroup() -> None:
         assert actions(plan) == [
             "cgroup_create", "cgroup_open", "cgroup_join", "cgroup_cpuset", "tell", "cgroup_devices",
         ]  # fmt: skip
-        assert plan.host[0].args == {
+        assert vars(plan.host[0]) == {
             "path": "", "tolerant": False, "enable": (), "domain": False, "cpuset": False, "pids_shared": True,
         }  # fmt: skip
-        assert [(step.action, step.args.get("but")) for step in plan.init] == [
+        assert [(step.action, vars(step).get("but")) for step in plan.init] == [
             ("cgroup_enter", "cpuset"), ("wait", None), ("cgroup_enter", ""),
         ]  # fmt: skip
-        assert plan.host[-1].args == {"rules": DEFAULT_RULES, "tolerant": False}
+        assert vars(plan.host[-1]) == {"rules": DEFAULT_RULES, "tolerant": False}
 
 
 @pytest.mark.parametrize(("host", "cpuset"), [(V1, ["cgroup_cpuset"]), (V2, [])])
@@ -79,8 +81,8 @@ def test_a_cpuset_that_is_joined_with_another_controller_or_without_root_is_fill
     rootless = Host(cgroup_mode="v1", cgroup_controllers=("cpuset", "devices"), rootless=True)
     for host in (together, rootless):
         plan = planned({}, host)
-        assert plan.host[0].args["cpuset"]
-        assert [(step.action, step.args) for step in plan.init] == [("cgroup_enter", {"but": ""})]
+        assert vars(plan.host[0])["cpuset"]
+        assert [(step.action, vars(step)) for step in plan.init] == [("cgroup_enter", {"but": ""})]
 
 
 @pytest.mark.parametrize("host", [V1, V2])
@@ -111,7 +113,7 @@ def test_on_v2_the_clone_is_into_the_cgroup() -> None:
 def test_a_step_for_each_write() -> None:
     resources = {"memory": {"limit": 1048576}, "pids": {"limit": 5}, "cpu": {"cpus": "0", "quota": 1000}}
     plan = planned({"linux": {"cgroupsPath": "/a", "resources": resources}})
-    assert [(step.action, step.pointer, step.args.get("file")) for step in plan.host] == [
+    assert [(step.action, step.pointer, vars(step).get("file")) for step in plan.host] == [
         ("cgroup_create", "/linux/cgroupsPath", None),
         ("cgroup_open", "/linux/cgroupsPath", None),
         ("cgroup_join", "/linux/cgroupsPath", None),
@@ -126,24 +128,24 @@ def test_a_step_for_each_write() -> None:
 
 
 def test_only_threaded_limits() -> None:
-    assert not planned({"linux": {"resources": {"pids": {"limit": 5}}}}, V2).host[0].args["domain"]
-    assert planned({"linux": {"resources": {"memory": {"limit": 5}}}}, V2).host[0].args["domain"]
+    assert not vars(planned({"linux": {"resources": {"pids": {"limit": 5}}}}, V2).host[0])["domain"]
+    assert vars(planned({"linux": {"resources": {"memory": {"limit": 5}}}}, V2).host[0])["domain"]
 
 
 def test_hybrid_enables_what_it_needs() -> None:
     host = Host(cgroup_mode="hybrid", cgroup_controllers=("devices", "unified:hugetlb"))
     limits = [{"pageSize": "2MB", "limit": 0}]
-    assert planned({"linux": {"resources": {"hugepageLimits": limits}}}, host).host[0].args["enable"] == ("hugetlb",)
+    assert vars(planned({"linux": {"resources": {"hugepageLimits": limits}}}, host).host[0])["enable"] == ("hugetlb",)
 
 
 def test_zero_pids_from_podman_is_no_limit() -> None:
     config: dict[str, Any] = {"linux": {"resources": {"pids": {"limit": 0}}}}
-    assert planned(config).host[-1].args["value"] == "0"
+    assert vars(planned(config).host[-1])["value"] == "0"
     config["annotations"] = {"io.container.manager": "libpod"}
     assert actions(planned(config))[-1] == "cgroup_devices"
     assert config["linux"]["resources"] == {"pids": {"limit": 0}}, "the config is nobody's to change"
     config["linux"]["resources"]["pids"]["limit"] = 7
-    assert planned(config).host[-1].args["value"] == "7"
+    assert vars(planned(config).host[-1])["value"] == "7"
 
 
 @pytest.mark.parametrize(("limited", "resources"), [(False, {}), (True, {"pids": {"limit": -1}})])
@@ -169,9 +171,9 @@ def test_nul_in_the_path() -> None:
 
 def test_rootless_tolerates_only_where_nobody_asked() -> None:
     host = Host(cgroup_mode="v2", cgroup_controllers=(), uid=1000, rootless=True)
-    assert [step.args["tolerant"] for step in planned({}, host).host] == [True, True, True]
+    assert [vars(step)["tolerant"] for step in planned({}, host).host] == [True, True, True]
     steps = planned({"linux": {"cgroupsPath": "/a"}}, host).host
-    assert [step.args["tolerant"] for step in steps] == [False, False, True]
+    assert [vars(step)["tolerant"] for step in steps] == [False, False, True]
 
 
 def test_a_host_without_cgroups() -> None:
@@ -185,7 +187,7 @@ class TestDevices:
     def rules(self, devices: Any, nodes: Any = (), host: Host = V1) -> list[Any]:
         plan = planned({"linux": {"resources": {"devices": devices}, "devices": list(nodes)}}, host)
         (step,) = [step for step in plan.host if step.action == "cgroup_devices"]
-        return list(step.args["rules"])
+        return list(vars(step)["rules"])
 
     def test_config_first_then_the_defaults(self) -> None:
         devices = [
@@ -249,7 +251,7 @@ MOUNT: Any = {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgro
 
 class TestOwner:
     def owner(self, config: Any, host: Host = V2) -> list[int]:
-        return [step.args["uid"] for step in planned(config, host).host if step.action == "cgroup_own"]
+        return [vars(step)["uid"] for step in planned(config, host).host if step.action == "cgroup_own"]
 
     def config(self, **changes: Any) -> Any:
         return {
@@ -296,10 +298,10 @@ class TestOwner:
 
 class TestMount:
     def step(self, mount: Any, host: Host, **linux: Any) -> Any:
-        plan = Plan()
         config: Any = {"ociVersion": "1.0.2", "mounts": [mount], "linux": linux}
-        plan_cgroup_mount(plan, 0, mount, config, host, Options(container_id="c", bundle="/b"))
-        (step,) = plan.init
+        planner = Planner(config, host, Options(container_id="c", bundle="/b"))
+        plan_cgroup_mount(planner, 0, mount)
+        (step,) = planner.plan.init
         assert step.pointer == "/mounts/0"
         return step
 
@@ -307,14 +309,14 @@ class TestMount:
         mount = {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro", "rprivate"]}
         step = self.step(mount, V1)
         assert step.action == "mount_cgroup1"
-        assert step.args["attributes"] & 1 and not step.args["namespace"]
-        assert len(step.args["propagation"]) == 1
+        assert vars(step)["attributes"] & 1 and not vars(step)["namespace"]
+        assert len(vars(step)["propagation"]) == 1
 
     def test_v2(self) -> None:
         mount = {"destination": "/sys/fs/cgroup", "type": "cgroup", "options": ["nsdelegate", "nosuid"]}
         step = self.step(mount, V2, namespaces=[{"type": "cgroup"}])
         assert step.action == "mount_cgroup2"
-        assert (step.args["data"], step.args["source"], step.args["namespace"]) == (("nsdelegate",), "cgroup", "new")
+        assert (vars(step)["data"], vars(step)["source"], vars(step)["namespace"]) == (("nsdelegate",), "cgroup", "new")
 
     @pytest.mark.parametrize(
         ("namespaces", "expected"),
@@ -326,7 +328,7 @@ class TestMount:
     )
     def test_namespace(self, namespaces: Any, expected: str) -> None:
         step = self.step({"destination": "/sys/fs/cgroup", "type": "cgroup"}, V1, namespaces=namespaces)
-        assert step.args["namespace"] == expected
+        assert vars(step)["namespace"] == expected
 
     def test_cgroup2_by_name(self) -> None:
         for host in (V1, V2):
@@ -334,9 +336,10 @@ class TestMount:
 
     def test_an_unknown_data_option_on_v1_is_a_warning(self) -> None:
         mount = {"destination": "/sys/fs/cgroup", "type": "cgroup", "options": ["mode=777", "ro"]}
-        plan = Plan()
         config: Any = {"ociVersion": "1.0.2", "mounts": [mount]}
-        plan_cgroup_mount(plan, 0, config["mounts"][0], config, V1, Options(container_id="c", bundle="/b"))
+        planner = Planner(config, V1, Options(container_id="c", bundle="/b"))
+        plan = planner.plan
+        plan_cgroup_mount(planner, 0, config["mounts"][0])
         assert plan.warnings == [("/mounts/0/options", "not an option of a cgroup v1 mount: mode=777")]
         mount["options"] = ["ro"]
         assert plan.init == [self.step(mount, V1)]

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from ocipy.plan import devices
-from ocipy.plan.model import Host, Options, Plan, Step
+from ocipy.plan.devices import Device, DeviceLinks, DeviceNode
+from ocipy.plan.model import Host, Options, Plan, Planner
 from tests.unit.documents import refused_at
 
 OPTIONS = Options(container_id="c", bundle="/b")
@@ -21,8 +22,9 @@ def planned(
         "mounts": mounts,
         "linux": {"devices": list(entries), "namespaces": [{"type": kind} for kind in namespaces]},
     }
-    plan = Plan()
-    devices.plan_devices(plan, config, host or Host(), OPTIONS)
+    planner = Planner(config, host or Host(), OPTIONS)
+    plan = planner.plan
+    devices.plan_devices(planner)
     return plan
 
 
@@ -32,31 +34,28 @@ def fuse(**members: Any) -> dict[str, Any]:
 
 def test_the_default_devices_and_the_links() -> None:
     steps = planned().init
-    assert [step.args.get("path") for step in steps[:-1]] == DEFAULT_PATHS
-    assert steps[0] == Step(
-        "device",
+    assert [vars(step).get("path") for step in steps[:-1]] == DEFAULT_PATHS
+    assert steps[0] == Device(
         "/linux/devices",
-        {
-            "name": "",
-            "path": "/dev/null",
-            "kind": "c",
-            "major": 1,
-            "minor": 3,
-            "mode": 0o666,
-            "uid": 0,
-            "gid": 0,
-            "bind": False,
-            "asked": False,
-        },
+        name="",
+        path="/dev/null",
+        kind="c",
+        major=1,
+        minor=3,
+        mode=0o666,
+        uid=0,
+        gid=0,
+        bind=False,
+        asked=False,
     )
-    assert steps[-1] == Step("device_links", "/linux/devices", {})
+    assert steps[-1] == DeviceLinks("/linux/devices")
 
 
 def test_a_device_of_the_config() -> None:
     # podman gives st_mode: 0o20640.
     step = planned(fuse(fileMode=0o20640, uid=5, gid=6)).init[-2]
     assert step.pointer == "/linux/devices/0"
-    assert step.args == {
+    assert vars(step) == {
         "name": "",
         "path": "/dev/fuse",
         "kind": "c",
@@ -72,33 +71,34 @@ def test_a_device_of_the_config() -> None:
 
 @pytest.mark.parametrize(("given", "mode"), [(None, 0o666), (0, 0), (0o4777, 0o4777)])
 def test_modes(given: int | None, mode: int) -> None:
-    assert planned(fuse(fileMode=given)).init[-2].args["mode"] == mode
+    assert vars(planned(fuse(fileMode=given)).init[-2])["mode"] == mode
 
 
 @pytest.mark.parametrize(("kind", "expected"), [("c", "c"), ("u", "c"), ("b", "b"), ("p", "p")])
 def test_kinds(kind: str, expected: str) -> None:
-    assert planned(fuse(type=kind)).init[-2].args["kind"] == expected
+    assert vars(planned(fuse(type=kind)).init[-2])["kind"] == expected
 
 
 def test_a_fifo_needs_no_numbers_and_is_never_bound() -> None:
     step = planned({"path": "/pipe", "type": "p"}, namespaces=("mount", "user")).init[-2]
-    assert (step.args["major"], step.args["minor"], step.args["bind"]) == (0, 0, False)
+    assert (vars(step)["major"], vars(step)["minor"], vars(step)["bind"]) == (0, 0, False)
 
 
 def test_a_device_of_the_config_replaces_a_default() -> None:
     steps = planned({"path": "/dev//null", "type": "c", "major": 1, "minor": 3, "fileMode": 0o600}).init
-    nulls = [step for step in steps if step.args.get("path") == "/dev/null"]
-    assert [step.args["mode"] for step in nulls] == [0o600]
+    nulls = [step for step in steps if vars(step).get("path") == "/dev/null"]
+    assert [vars(step)["mode"] for step in nulls] == [0o600]
 
 
 def test_bound_in_a_user_namespace() -> None:
-    assert all(step.args["bind"] for step in planned(fuse(), namespaces=("mount", "user")).init[:-1])
-    assert all(step.args["bind"] for step in planned(fuse(), host=Host(in_user_namespace=True)).init[:-1])
+    assert all(vars(step)["bind"] for step in planned(fuse(), namespaces=("mount", "user")).init[:-1])
+    assert all(vars(step)["bind"] for step in planned(fuse(), host=Host(in_user_namespace=True)).init[:-1])
 
 
 def nodes(config: Any, host: Host | None = None) -> Plan:
-    plan = Plan()
-    devices.plan_nodes(plan, config, host or Host(), OPTIONS)
+    planner = Planner(config, host or Host(), OPTIONS)
+    plan = planner.plan
+    devices.plan_nodes(planner)
     return plan
 
 
@@ -120,24 +120,23 @@ def test_the_host_makes_the_nodes_of_a_user_namespace_with_the_ids_that_they_sho
     config = in_user_namespace(fuse(fileMode=0o640, uid=9, gid=6), {"path": "/pipe", "type": "p"})
     plan = nodes(config)
     assert [step.action for step in plan.host] == ["device_filesystem", *["device_node"] * 7, "device_mounts"]
-    assert plan.host[0].args == {"nodes": 7, "label": "", "joined": False}
-    assert plan.host[-2] == Step(
-        "device_node",
+    assert vars(plan.host[0]) == {"nodes": 7, "label": "", "joined": False}
+    assert plan.host[-2] == DeviceNode(
         "/linux/devices/0",
-        {
-            "name": "0",
-            "path": "/dev/fuse",
-            "kind": "c",
-            "major": 10,
-            "minor": 229,
-            "mode": 0o640,
-            "uid": 100009,
-            "gid": 8,
-        },
+        name="0",
+        path="/dev/fuse",
+        kind="c",
+        major=10,
+        minor=229,
+        mode=0o640,
+        uid=100009,
+        gid=8,
     )
-    assert plan.host[-1].args == {"names": ("null", "random", "full", "tty", "zero", "urandom", "0")}
-    devices.plan_devices(plan, config, Host(), OPTIONS)
-    assert [step.args["name"] for step in plan.init[:-1]] == [
+    assert vars(plan.host[-1]) == {"names": ("null", "random", "full", "tty", "zero", "urandom", "0")}
+    planner = Planner(config, Host(), OPTIONS)
+    devices.plan_devices(planner)
+    plan.init = planner.plan.init
+    assert [vars(step)["name"] for step in plan.init[:-1]] == [
         "null",
         "random",
         "full",
@@ -152,14 +151,14 @@ def test_the_host_makes_the_nodes_of_a_user_namespace_with_the_ids_that_they_sho
 
 def test_an_owner_that_the_user_namespace_has_not_is_warned_of() -> None:
     plan = nodes(in_user_namespace(fuse(uid=10)))
-    assert plan.host[-2].args["uid"] == 0
+    assert vars(plan.host[-2])["uid"] == 0
     assert [pointer for pointer, _ in plan.warnings] == ["/linux/devices/0/uid"]
 
 
 def test_the_ids_of_a_joined_user_namespace_are_its_own() -> None:
     plan = nodes(in_user_namespace(fuse(uid=10), path="/proc/1/ns/user"))
-    assert plan.host[0].args["joined"]
-    assert plan.host[-2].args["uid"] == 10
+    assert vars(plan.host[0])["joined"]
+    assert vars(plan.host[-2])["uid"] == 10
     assert plan.warnings == []
 
 
@@ -170,8 +169,10 @@ def test_without_the_right_to_make_nodes_those_of_the_host_are_bound(host: Host)
     config = in_user_namespace(fuse())
     plan = nodes(config, host)
     assert plan.host == []
-    devices.plan_devices(plan, config, host, OPTIONS)
-    assert {(step.args["bind"], step.args["name"]) for step in plan.init[:-1]} == {(True, "")}
+    planner = Planner(config, host, OPTIONS)
+    devices.plan_devices(planner)
+    plan.init = planner.plan.init
+    assert {(vars(step)["bind"], vars(step)["name"]) for step in plan.init[:-1]} == {(True, "")}
 
 
 def test_without_a_user_namespace_the_host_makes_no_nodes() -> None:
@@ -181,7 +182,7 @@ def test_without_a_user_namespace_the_host_makes_no_nodes() -> None:
 def test_nothing_is_made_in_a_dev_of_the_hosts() -> None:
     mounts = [{"destination": "/dev", "source": "/dev", "options": ["rbind"]}]
     steps = planned(fuse(), fuse(path="/srv/fuse"), mounts=mounts).init
-    assert [(step.action, step.args["path"]) for step in steps] == [
+    assert [(step.action, vars(step)["path"]) for step in steps] == [
         ("device", "/srv/fuse"),
         ("existing_device", "/dev/fuse"),
     ]

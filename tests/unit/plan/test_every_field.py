@@ -6,7 +6,7 @@ forbids silence (runtime.md, create: a property that cannot be applied MUST be a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -334,12 +334,12 @@ def planned(case: Case, value: Any, host: Host) -> Plan | Error:
         return error
 
 
-def steps(plan: Plan, config: Any) -> list[Step]:
+def steps(plan: Plan, config: Any) -> Sequence[Step]:
     """Those of both lanes. What the plan says of a filter is a summary; the program is the filter."""
     found = plan.host + plan.init
     for step in found:
         if step.action == "seccomp_filter":
-            step.args["program"] = compile_profile(config["linux"]["seccomp"])[0]
+            vars(step)["program"] = compile_profile(config["linux"]["seccomp"])[0]
     return found
 
 

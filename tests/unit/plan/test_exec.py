@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ocipy.errors import Error
-from ocipy.host import lane as host_lane
-from ocipy.init import lane
 from ocipy.plan import build as create
 from ocipy.plan.exec import Target, build, sub_cgroups
 from ocipy.plan.model import Host, Options, Plan, Step
-from ocipy.plan.wording import describe
+from tests.unit.kinds import assert_complete
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 OPTIONS = Options(container_id="c", bundle="/b", state_directory="/run/ocipy/c", has_console=True)
@@ -41,11 +39,11 @@ def plan_of(document: Any = None, host: Host | None = None, **target: Any) -> Pl
     return build(document or config(), host or Host(), OPTIONS, Target(**target))
 
 
-def actions(steps: list[Step]) -> list[str]:
+def actions(steps: Sequence[Step]) -> list[str]:
     return [step.action for step in steps]
 
 
-def step(steps: list[Step], action: str) -> Step:
+def step(steps: Sequence[Step], action: str) -> Step:
     (found,) = (step for step in steps if step.action == action)
     return found
 
@@ -65,7 +63,7 @@ def test_the_whole_plan() -> None:
 
 
 def test_the_namespaces_are_those_that_are_not_ours() -> None:
-    assert step(plan_of(kinds=("pid", "uts")).host, "clone_joining").args == {
+    assert vars(step(plan_of(kinds=("pid", "uts")).host, "clone_joining")) == {
         "kinds": ("pid", "uts"),
         "chroot": True,
         "drop_groups": False,
@@ -77,19 +75,19 @@ def test_a_user_namespace_is_entered_without_the_callers_groups(annotation: str,
     """Including one that the container has created itself: the config need not have any."""
     document = {**config(), "annotations": {"run.oci.keep_original_groups": annotation}}
     plan = plan_of(document, kinds=("pid", "user"))
-    assert step(plan.host, "clone_joining").args["drop_groups"] is dropped
+    assert vars(step(plan.host, "clone_joining"))["drop_groups"] is dropped
 
 
 def test_all_of_proc_is_handed_over_only_where_it_cannot_be_cloned() -> None:
-    assert step(plan_of().host, "give_procfs").args == {"whole": False}
+    assert vars(step(plan_of().host, "give_procfs")) == {"whole": False}
     for host in (Host(capabilities=0), Host(clones_mounts=False)):
-        assert step(plan_of(host=host).host, "give_procfs").args == {"whole": True}
+        assert vars(step(plan_of(host=host).host, "give_procfs")) == {"whole": True}
 
 
 def test_a_barrier_has_two_sides() -> None:
     plan = plan_of(config(terminal=True))
-    told = [step.args["barrier"] for step in plan.host + plan.init if step.action == "tell"]
-    awaited = [step.args["barrier"] for step in plan.host + plan.init if step.action == "wait"]
+    told = [vars(step)["barrier"] for step in plan.host + plan.init if step.action == "tell"]
+    awaited = [vars(step)["barrier"] for step in plan.host + plan.init if step.action == "wait"]
     # The joining process waits for "joined" and let_go says "waiting" (init/exec_join.py).
     assert sorted([*told, "waiting"]) == sorted([*awaited, "joined"])
 
@@ -118,10 +116,10 @@ def test_a_root_that_chroot_holds(entry: Any) -> None:
     document = config()
     document["linux"]["namespaces"] = [{"type": "pid"}, *([entry] if entry else [])]
     plan = plan_of(document, kinds=("pid", "mount") if entry else ("pid",))
-    assert step(plan.host, "clone_joining").args["chroot"] is True
+    assert vars(step(plan.host, "clone_joining"))["chroot"] is True
     assert "open_root" in actions(plan.host)
     own = plan_of()
-    assert step(own.host, "clone_joining").args["chroot"] is False
+    assert vars(step(own.host, "clone_joining"))["chroot"] is False
     assert "open_root" not in actions(own.host)
 
 
@@ -131,7 +129,7 @@ def test_root_of_a_user_namespace() -> None:
     document["linux"] |= {"uidMappings": mapping, "gidMappings": mapping}
     document["linux"]["namespaces"].append({"type": "user"})
     plan = plan_of(document, kinds=(*KINDS, "user"))
-    assert step(plan.init, "become_root").args == {"uid": 5, "gid": 6, "drop_groups": True}
+    assert vars(step(plan.init, "become_root")) == {"uid": 5, "gid": 6, "drop_groups": True}
     # Called from inside it there is no change of user.
     assert "become_root" not in actions(plan_of(document).init)
     document["process"]["user"]["uid"] = 65536
@@ -151,7 +149,7 @@ def test_root_of_a_user_namespace() -> None:
 )
 def test_affinity(affinity: Any, steps: Any) -> None:
     plan = plan_of(config(execCPUAffinity=affinity))
-    assert [(step.action, step.args) for step in plan.host if "affinity" in step.action] == steps
+    assert [(step.action, vars(step)) for step in plan.host if "affinity" in step.action] == steps
     names = actions(plan.host)
     assert names.index(steps[0][0]) < names.index("clone_joining")
     if affinity.get("final"):
@@ -160,7 +158,7 @@ def test_affinity(affinity: Any, steps: Any) -> None:
 
 def test_a_terminal_that_is_not_the_console() -> None:
     plan = plan_of(config(terminal=True))
-    assert step(plan.init, "console").args == {"rows": 0, "columns": 0, "uid": 0, "bind": False, "controlling": True}
+    assert vars(step(plan.init, "console")) == {"rows": 0, "columns": 0, "uid": 0, "bind": False, "controlling": True}
     assert "send_console" in actions(plan.host)
     nobody = Options(container_id="c", bundle="/b")
     with pytest.raises(Error, match="cannot allocate tty"):
@@ -197,7 +195,7 @@ def test_the_filter_is_where_create_has_it(no_new_privileges: bool) -> None:
 def test_who_wants_to_know_of_the_process_does_before_it_is_let_go() -> None:
     options = Options(container_id="c", bundle="/b", pid_file="/p", pidfd_socket="/s")
     plan = build(config(), Host(), options, Target(kinds=KINDS, cgroups={}))
-    names = [step.args.get("barrier", step.action) for step in plan.host]
+    names = [vars(step).get("barrier", step.action) for step in plan.host]
     where = names.index("send_pidfd")
     assert names[where : where + 3] == ["send_pidfd", "pid_file", "limited"]
 
@@ -217,7 +215,7 @@ def test_what_becomes_a_process_is_as_in_create(path: Path) -> None:
     ours = build(document, host, options, Target(kinds=KINDS, cgroups=CGROUPS)).init
     theirs = create.build(document, host, options).init
 
-    def tail(steps: list[Step]) -> list[Step]:
+    def tail(steps: Sequence[Step]) -> Sequence[Step]:
         start = next(number for number, step in enumerate(steps) if step.action == "environment")
         return [step for step in steps[start:] if step.action not in ("wait_for_start", "let_go")]
 
@@ -227,12 +225,8 @@ def test_what_becomes_a_process_is_as_in_create(path: Path) -> None:
 @pytest.mark.parametrize("document", [config(), config(terminal=True, execCPUAffinity={"initial": "0", "final": "0"})])
 def test_the_words_fit_the_arguments(document: Any) -> None:
     plan = plan_of(document)
-    lane.load(plan.host, "ocipy.host", host_lane.PLACES, host_lane.ACTIONS)
-    lane.load(plan.init)
-    for table, steps in ((host_lane.ACTIONS, plan.host), (lane.ACTIONS, plan.init)):
-        for one in steps:
-            assert describe(one.action, one.args)
-            inspect.signature(table[one.action]).bind(None, **one.args)
+    for one in [*plan.host, *plan.init]:
+        assert_complete(one)
 
 
 # --cgroup

@@ -8,7 +8,9 @@ import pytest
 
 from ocipy.config.semantic import HOOKS
 from ocipy.plan import hooks, process
-from ocipy.plan.model import Host, Options, Plan, Step
+from ocipy.plan.hooks import ContainerHook, HookOutput, KeepHook, RuntimeHook
+from ocipy.plan.model import Host, Options, Plan, Planner
+from ocipy.plan.process import CloseDescriptors
 from tests.unit.documents import refused_at
 
 OPTIONS = Options(container_id="c", bundle="/b")
@@ -25,8 +27,9 @@ PARTS = {
 
 def planned(kind: str, *entries: Any) -> Plan:
     config: Any = {"hooks": {kind: list(entries)}}
-    plan = Plan()
-    PARTS[kind](plan, config, Host(), OPTIONS)
+    planner = Planner(config, Host(), OPTIONS)
+    plan = planner.plan
+    PARTS[kind](planner)
     return plan
 
 
@@ -37,39 +40,40 @@ def test_every_kind_has_its_part() -> None:
 @pytest.mark.parametrize("kind", HOOKS)
 def test_a_step_for_each_hook(kind: str) -> None:
     plan = planned(kind, FULL, {"path": "/bin/c"})
-    action = "keep_hook" if kind in ("poststart", "poststop") else "hook"
+    step: Any = KeepHook if kind in ("poststart", "poststop") else RuntimeHook
     inside = kind in ("createContainer", "startContainer")
-    more = {"filter": None} if inside else {}
+    more: Any = {"filter": None} if inside else {}
+    if inside:
+        step = ContainerHook
+    first = {"path": "/bin/a", "args": ("a", "b"), "env": ("X=1", "Y="), "timeout": 5, **more}
+    second = {"path": "/bin/c", "args": None, "env": None, "timeout": None, **more}
     expected = [
-        Step(action, f"/hooks/{kind}/0", {
-            "kind": kind, "index": 0, "path": "/bin/a", "args": ("a", "b"), "env": ("X=1", "Y="), "timeout": 5,
-            **more,
-        }),
-        Step(action, f"/hooks/{kind}/1", {
-            "kind": kind, "index": 1, "path": "/bin/c", "args": None, "env": None, "timeout": None, **more,
-        }),
-    ]  # fmt: skip
+        step(f"/hooks/{kind}/0", kind=kind, index=0, **first),
+        step(f"/hooks/{kind}/1", kind=kind, index=1, **second),
+    ]
     assert (plan.init if inside else plan.host) == expected
     assert (plan.host if inside else plan.init) == []
 
 
 def test_prestart_comes_before_create_runtime() -> None:
     config: Any = {"hooks": {"createRuntime": [{"path": "/b"}], "prestart": [{"path": "/a"}]}}
-    plan = Plan()
-    hooks.plan_hooks_runtime(plan, config, Host(), OPTIONS)
-    assert [step.args["path"] for step in plan.host] == ["/a", "/b"]
+    planner = Planner(config, Host(), OPTIONS)
+    plan = planner.plan
+    hooks.plan_hooks_runtime(planner)
+    assert [vars(step)["path"] for step in plan.host] == ["/a", "/b"]
 
 
 @pytest.mark.parametrize("config", [{}, {"hooks": None}, {"hooks": {}}, {"hooks": {"prestart": None}}])
 def test_without_hooks_no_step(config: Any) -> None:
-    plan = Plan()
+    planner = Planner(config, Host(), OPTIONS)
+    plan = planner.plan
     for part in PARTS.values():
-        part(plan, config, Host(), OPTIONS)
+        part(planner)
     assert plan.host == plan.init == []
 
 
 def test_an_empty_environment_is_one() -> None:
-    assert planned("prestart", {"path": "/a", "env": []}).host[0].args["env"] == ()
+    assert vars(planned("prestart", {"path": "/a", "env": []}).host[0])["env"] == ()
 
 
 @pytest.mark.parametrize("kind", HOOKS)
@@ -95,26 +99,27 @@ def test_refused(kind: str, hook: Any, pointer: str) -> None:
 def test_files_for_the_output_of_hooks() -> None:
     """crun's annotations; kept open in init only for its own hooks of start."""
     config: Any = {"annotations": {"run.oci.hooks.stdout": "/log/out", "run.oci.hooks.stderr": "err"}}
-    plan = Plan()
-    hooks.plan_hooks_output(plan, config, Host(), OPTIONS)
-    assert plan.host == [
-        Step("hook_output", "/annotations/run.oci.hooks.stdout", {"name": "stdout", "path": "/log/out"}),
-        Step("hook_output", "/annotations/run.oci.hooks.stderr", {"name": "stderr", "path": "/b/err"}),
+    planner = Planner(config, Host(), OPTIONS)
+    hooks.plan_hooks_output(planner)
+    assert planner.plan.host == [
+        HookOutput("/annotations/run.oci.hooks.stdout", name="stdout", path="/log/out"),
+        HookOutput("/annotations/run.oci.hooks.stderr", name="stderr", path="/b/err"),
     ]
     kept = []
     for kind in ("createContainer", "startContainer"):
-        plan = Plan()
         document: Any = {**config, "hooks": {kind: [{"path": "/a"}]}}
-        process.plan_before_ids(plan, document, Host(), OPTIONS)
-        kept += [step.args["keep"] for step in plan.init if step.action == "close_descriptors"]
+        planner = Planner(document, Host(), OPTIONS)
+        process.plan_before_ids(planner)
+        kept += [step.keep for step in planner.plan.init if isinstance(step, CloseDescriptors)]
     assert kept == [("fifo", "report"), ("fifo", "report", "hook/stdout", "hook/stderr")]
 
 
 @pytest.mark.parametrize("annotations", [{}, {"run.oci.hooks.stdout": ""}, {"run.oci.hooks.stdin": "/x"}])
 def test_no_files_for_the_output_of_hooks(annotations: dict[str, str]) -> None:
-    plan = Plan()
     config: Any = {"annotations": annotations, "hooks": {"prestart": [{"path": "/a"}]}}
-    hooks.plan_hooks_output(plan, config, Host(), OPTIONS)
+    planner = Planner(config, Host(), OPTIONS)
+    plan = planner.plan
+    hooks.plan_hooks_output(planner)
     assert plan.host == []
 
 
@@ -134,7 +139,8 @@ def test_the_filter_that_is_loaded_last(no_new_privileges: bool, seccomp: Any, e
         "hooks": {"startContainer": [{"path": "/a"}], "createContainer": [{"path": "/b"}]},
         "linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", **seccomp}},
     }
-    plan = Plan()
+    planner = Planner(config, Host(), OPTIONS)
+    plan = planner.plan
     for part in (hooks.plan_hooks_create_container, hooks.plan_hooks_start_container):
-        part(plan, config, Host(), OPTIONS)
-    assert [step.args["filter"] for step in plan.init] == [None, expected]
+        part(planner)
+    assert [vars(step)["filter"] for step in plan.init] == [None, expected]

@@ -8,7 +8,7 @@ import pytest
 
 from ocipy.errors import Error
 from ocipy.plan import identity
-from ocipy.plan.model import Host, Options, Plan
+from ocipy.plan.model import Host, Options, Planner
 from tests.unit.documents import refused_at
 
 OPTIONS = Options(container_id="c", bundle="/b")
@@ -26,10 +26,11 @@ def in_user_namespace(user: dict[str, Any], uids: Any = MAP, gids: Any = MAP) ->
 
 
 def steps(document: Any, host: Host | None = None) -> dict[str, dict[str, Any]]:
-    plan = Plan()
-    identity.plan_become_root(plan, document, host or Host(), OPTIONS)
-    identity.plan_identity(plan, document, host or Host(), OPTIONS)
-    return {step.action: step.args for step in plan.init}
+    planner = Planner(document, host or Host(), OPTIONS)
+    plan = planner.plan
+    identity.plan_become_root(planner)
+    identity.plan_identity(planner)
+    return {step.action: vars(step) for step in plan.init}
 
 
 def test_privileges_only_go_down() -> None:

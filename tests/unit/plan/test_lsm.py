@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from ocipy.errors import Error
 from ocipy.plan import lsm
-from ocipy.plan.model import Host, Options, Plan, Step
+from ocipy.plan.lsm import Apparmor, Selinux
+from ocipy.plan.model import Host, Options, Planner, Step
 
 
-def plan_of(host: Host, **process: Any) -> list[Step]:
-    plan = Plan()
+def plan_of(host: Host, **process: Any) -> Sequence[Step]:
     config: Any = {"process": {"cwd": "/", "args": ["sh"], **process}}
-    lsm.plan_labels(plan, config, host, Options(container_id="c", bundle="/b"))
+    planner = Planner(config, host, Options(container_id="c", bundle="/b"))
+    plan = planner.plan
+    lsm.plan_labels(planner)
     return plan.init
 
 
 def test_applied() -> None:
-    assert plan_of(Host(apparmor=True), apparmorProfile="p") == [
-        Step("apparmor", "/process/apparmorProfile", {"profile": "p"})
-    ]
-    assert plan_of(Host(selinux=True), selinuxLabel="u:r:t:s0") == [
-        Step("selinux", "/process/selinuxLabel", {"label": "u:r:t:s0"})
-    ]
+    assert plan_of(Host(apparmor=True), apparmorProfile="p") == [Apparmor("/process/apparmorProfile", profile="p")]
+    assert plan_of(Host(selinux=True), selinuxLabel="u:r:t:s0") == [Selinux("/process/selinuxLabel", label="u:r:t:s0")]
     # even then: a runtime that is confined itself would pass its profile on
     assert len(plan_of(Host(apparmor=True), apparmorProfile="unconfined")) == 1
 

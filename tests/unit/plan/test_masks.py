@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from ocipy.plan import masks
-from ocipy.plan.model import Host, Options, Plan, Step
+from ocipy.plan.masks import Mask, ReadonlyPath, TakeNull
+from ocipy.plan.model import Host, Options, Planner, Step
 from tests.unit.documents import refused_at
 
 OPTIONS = Options(container_id="c", bundle="/b")
 
 
-def planned(namespaces: tuple[str, ...] = ("mount",), **linux: Any) -> list[Step]:
+def planned(namespaces: tuple[str, ...] = ("mount",), **linux: Any) -> Sequence[Step]:
     config: Any = {"linux": {"namespaces": [{"type": kind} for kind in namespaces], **linux}}
-    plan, host = Plan(), Host()
-    masks.plan_null(plan, config, host, OPTIONS)
-    masks.plan_readonly_paths(plan, config, host, OPTIONS)
-    masks.plan_masked_paths(plan, config, host, OPTIONS)
-    assert plan.host == []
-    return plan.init
+    planner = Planner(config, Host(), OPTIONS)
+    masks.plan_null(planner)
+    masks.plan_readonly_paths(planner)
+    masks.plan_masked_paths(planner)
+    assert planner.plan.host == []
+    return planner.plan.init
 
 
 def test_steps() -> None:
     assert planned(maskedPaths=["/proc/kcore", "/sys/firmware"], readonlyPaths=["/proc/sys"]) == [
-        Step("take_null", "/linux/maskedPaths", {}),
-        Step("readonly_path", "/linux/readonlyPaths/0", {"path": "/proc/sys"}),
-        Step("mask", "/linux/maskedPaths/0", {"path": "/proc/kcore", "label": ""}),
-        Step("mask", "/linux/maskedPaths/1", {"path": "/sys/firmware", "label": ""}),
+        TakeNull("/linux/maskedPaths"),
+        ReadonlyPath("/linux/readonlyPaths/0", path="/proc/sys"),
+        Mask("/linux/maskedPaths/0", path="/proc/kcore", label=""),
+        Mask("/linux/maskedPaths/1", path="/sys/firmware", label=""),
     ]
 
 

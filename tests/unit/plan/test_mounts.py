@@ -9,7 +9,10 @@ import pytest
 from ocipy.errors import Error
 from ocipy.linux import constants as c
 from ocipy.plan import mounts
-from ocipy.plan.model import Host, Options, Plan, Step
+from ocipy.plan.classic_mounts import Remount
+from ocipy.plan.idmap import IdmapJoin, IdmapSource
+from ocipy.plan.model import Host, Options, Plan, Planner
+from ocipy.plan.mounts import Bind, CopySymlink, Mount, OpenMountSource, RemountReadonly
 from tests.unit.documents import refused_at
 
 OPTIONS = Options(container_id="c", bundle="/bundle")
@@ -24,11 +27,12 @@ def planned(
 ) -> Plan:
     linux = {"namespaces": [{"type": kind} for kind in namespaces], **document.pop("linux", {})}
     config: Any = {"mounts": list(entries), "linux": linux, **document}
-    plan = Plan()
     host = host or Host()
-    mounts.plan_sources(plan, config, host, OPTIONS)
-    mounts.plan_mounts(plan, config, host, OPTIONS)
-    mounts.plan_readonly(plan, config, host, OPTIONS)
+    planner = Planner(config, host, OPTIONS)
+    plan = planner.plan
+    mounts.plan_sources(planner)
+    mounts.plan_mounts(planner)
+    mounts.plan_readonly(planner)
     return plan
 
 
@@ -53,23 +57,20 @@ def test_a_filesystem() -> None:
     )
     assert plan.host == []
     assert plan.init == [
-        Step(
-            "mount",
+        Mount(
             "/mounts/0",
-            {
-                "destination": "/proc",
-                "source": "proc",
-                "fstype": "proc",
-                "attributes": c.MOUNT_ATTR_NOSUID | c.MOUNT_ATTR_NOEXEC | c.MOUNT_ATTR_NODEV,
-                "superblock": (),
-                "data": ("hidepid=2",),
-                "label": "",
-                "propagation": (),
-                "recursive_set": 0,
-                "recursive_clear": 0,
-                "copy_up": False,
-                "late": "",
-            },
+            destination="/proc",
+            source="proc",
+            fstype="proc",
+            attributes=c.MOUNT_ATTR_NOSUID | c.MOUNT_ATTR_NOEXEC | c.MOUNT_ATTR_NODEV,
+            superblock=(),
+            data=("hidepid=2",),
+            label="",
+            propagation=(),
+            recursive_set=0,
+            recursive_clear=0,
+            copy_up=False,
+            late="",
         )
     ]
 
@@ -80,7 +81,7 @@ def test_the_order_is_that_of_the_config() -> None:
         {"destination": "/a", "type": "tmpfs"},
         {"destination": "/b/c", "type": "tmpfs"},
     )
-    assert [(step.pointer, step.args["destination"]) for step in plan.init] == [
+    assert [(step.pointer, vars(step)["destination"]) for step in plan.init] == [
         ("/mounts/0", "/b"),
         ("/mounts/1", "/a"),
         ("/mounts/2", "/b/c"),
@@ -88,7 +89,7 @@ def test_the_order_is_that_of_the_config() -> None:
 
 
 def test_null_options_are_absent_ones() -> None:
-    assert planned({"destination": "/a", "type": "tmpfs", "options": None}).init[0].args["data"] == ()
+    assert vars(planned({"destination": "/a", "type": "tmpfs", "options": None}).init[0])["data"] == ()
 
 
 @pytest.mark.parametrize(
@@ -102,10 +103,10 @@ def test_null_options_are_absent_ones() -> None:
 )
 def test_what_is_filled_first_is_made_readonly_late(mount: dict[str, Any], late: bool) -> None:
     plan = planned(mount)
-    assert (plan.init[-1] == Step("remount_readonly", "/mounts/0", {"name": "readonly/0"})) == late
-    readonly = bool(plan.init[0].args["attributes"] & c.MOUNT_ATTR_RDONLY)
+    assert (plan.init[-1] == RemountReadonly("/mounts/0", name="readonly/0")) == late
+    readonly = bool(vars(plan.init[0])["attributes"] & c.MOUNT_ATTR_RDONLY)
     assert readonly == (mount["type"] == "sysfs")
-    assert ("ro" in plan.init[0].args["superblock"]) == readonly
+    assert ("ro" in vars(plan.init[0])["superblock"]) == readonly
 
 
 @pytest.mark.parametrize(
@@ -123,30 +124,27 @@ def test_mount2_only_where_fsconfig_cannot_say_it(words: list[str], classic: boo
     step = planned({"destination": "/t", "type": "tmpfs", "options": [*words, "ro"]}).init[0]
     assert step.action == ("mount_classic" if classic else "mount")
     if classic:
-        assert not step.args["flags"] & c.MS_RDONLY
+        assert not vars(step)["flags"] & c.MS_RDONLY
 
 
 def test_a_bind_mount() -> None:
     plan = planned(bind("ro", "nosuid", "rslave", "rro", "what"))
     assert plan.host == []
     assert plan.init == [
-        Step(
-            "bind",
+        Bind(
             "/mounts/0",
-            {
-                "destination": "/data",
-                "source": "/srv",
-                "name": "",
-                "recursive": False,
-                "source_nofollow": False,
-                "target_nofollow": False,
-                "attr_set": c.MOUNT_ATTR_RDONLY | c.MOUNT_ATTR_NOSUID,
-                "attr_clear": 0,
-                "attr_implicit": c.MOUNT_ATTR_NODEV | c.MOUNT_ATTR_NOEXEC | c.MOUNT_ATTR_NOSYMFOLLOW,
-                "propagation": (c.MS_SLAVE | c.MS_REC,),
-                "recursive_set": c.MOUNT_ATTR_RDONLY,
-                "recursive_clear": 0,
-            },
+            destination="/data",
+            source="/srv",
+            name="",
+            recursive=False,
+            source_nofollow=False,
+            target_nofollow=False,
+            attr_set=c.MOUNT_ATTR_RDONLY | c.MOUNT_ATTR_NOSUID,
+            attr_clear=0,
+            attr_implicit=c.MOUNT_ATTR_NODEV | c.MOUNT_ATTR_NOEXEC | c.MOUNT_ATTR_NOSYMFOLLOW,
+            propagation=(c.MS_SLAVE | c.MS_REC,),
+            recursive_set=c.MOUNT_ATTR_RDONLY,
+            recursive_clear=0,
         )
     ]
     assert plan.warnings == [("/mounts/0/options", "not an option of a bind mount: what")]
@@ -158,7 +156,7 @@ def test_a_bind_mount() -> None:
 )
 def test_kinds_of_bind(members: dict[str, Any], recursive: bool) -> None:
     step = planned(bind(**members)).init[0]
-    assert (step.action, step.args["recursive"]) == ("bind", recursive)
+    assert (step.action, vars(step)["recursive"]) == ("bind", recursive)
 
 
 def test_the_type_of_a_bind_mount_means_nothing() -> None:
@@ -167,36 +165,33 @@ def test_the_type_of_a_bind_mount_means_nothing() -> None:
 
 
 def test_a_relative_source_is_the_bundles() -> None:
-    assert planned(bind(source="data")).init[0].args["source"] == "/bundle/data"
+    assert vars(planned(bind(source="data")).init[0])["source"] == "/bundle/data"
 
 
 def test_a_relative_destination_is_from_the_root_and_warned_of() -> None:
     plan = planned(bind(destination="data/./x/../y"))
-    assert plan.init[0].args["destination"] == "/data/y"
+    assert vars(plan.init[0])["destination"] == "/data/y"
     assert plan.warnings[0][0] == "/mounts/0/destination"
 
 
 def test_the_host_opens_sources_for_a_user_namespace() -> None:
     plan = planned(bind("ro"), namespaces=("mount", "user"))
     assert plan.host == [
-        Step(
-            "open_mount_source",
+        OpenMountSource(
             "/mounts/0",
-            {
-                "name": "mount/0",
-                "source": "/srv",
-                "destination": "/data",
-                "recursive": False,
-                "nofollow": False,
-                "propagation": c.MS_SLAVE,
-                "idmap": "",
-                "idmap_recursive": False,
-            },
+            name="mount/0",
+            source="/srv",
+            destination="/data",
+            recursive=False,
+            nofollow=False,
+            propagation=c.MS_SLAVE,
+            idmap="",
+            idmap_recursive=False,
         )
     ]
     step = plan.init[0]
-    assert step.args["name"] == "mount/0"
-    assert step.args["attr_implicit"] == 0, "flags of the source are locked"
+    assert vars(step)["name"] == "mount/0"
+    assert vars(step)["attr_implicit"] == 0, "flags of the source are locked"
 
 
 @pytest.mark.parametrize(
@@ -210,35 +205,35 @@ def test_the_host_opens_sources_for_a_user_namespace() -> None:
 def test_the_host_opens_nothing_where_it_has_no_more_rights(host: Host) -> None:
     plan = planned(bind(), namespaces=("mount", "user"), host=host)
     assert plan.host == []
-    assert plan.init[0].args["name"] == ""
+    assert vars(plan.init[0])["name"] == ""
 
 
 def test_shared_roots_keep_bind_mounts_peers_of_their_sources() -> None:
     for kind, flag in (("rshared", 0), ("shared", 0), ("slave", c.MS_SLAVE), ("rprivate", c.MS_PRIVATE)):
         plan = planned(bind(), namespaces=("mount", "user"), linux={"rootfsPropagation": kind})
-        assert plan.host[0].args["propagation"] == flag
+        assert vars(plan.host[0])["propagation"] == flag
 
 
 def test_idmap_by_the_mounts_own_maps() -> None:
     plan = planned(bind("ridmap", uidMappings=MAPS, gidMappings=MAPS))
     triples = ((0, 100000, 65536),)
     name = "idmap/0-100000-65536;0-100000-65536"
-    assert plan.host[0] == Step("idmap_source", "/mounts/0", {"name": name, "uids": triples, "gids": triples})
-    assert plan.host[1].args["idmap"] == name
-    assert plan.host[1].args["idmap_recursive"] is True
-    assert plan.init[0].args["name"] == "mount/0"
+    assert plan.host[0] == IdmapSource("/mounts/0", name=name, uids=triples, gids=triples)
+    assert vars(plan.host[1])["idmap"] == name
+    assert vars(plan.host[1])["idmap_recursive"] is True
+    assert vars(plan.init[0])["name"] == "mount/0"
 
 
 def test_idmap_without_maps_takes_the_containers() -> None:
     plan = planned(bind("idmap"), namespaces=("mount", "user"), linux={"uidMappings": MAPS, "gidMappings": MAPS})
-    assert plan.host[0].args["uids"] == ((0, 100000, 65536),)
-    assert plan.host[1].args["idmap_recursive"] is False
+    assert vars(plan.host[0])["uids"] == ((0, 100000, 65536),)
+    assert vars(plan.host[1])["idmap_recursive"] is False
 
 
 def test_idmap_of_a_joined_user_namespace_is_that() -> None:
     linux = {"namespaces": [{"type": "mount"}, {"type": "user", "path": "/proc/9/ns/user"}]}
     plan = planned(bind("idmap"), linux=linux)
-    assert plan.host[0] == Step("idmap_join", "/mounts/0", {"name": "idmap//proc/9/ns/user", "path": "/proc/9/ns/user"})
+    assert plan.host[0] == IdmapJoin("/mounts/0", name="idmap//proc/9/ns/user", path="/proc/9/ns/user")
 
 
 def test_idmap_in_the_form_of_crun() -> None:
@@ -248,14 +243,14 @@ def test_idmap_in_the_form_of_crun() -> None:
         "gidMappings": MAPS,
     }
     plan = planned(bind("idmap=uids=@1-3-10#50-60-1;gids=0-7-2"), namespaces=("mount", "user"), linux=linux)
-    assert plan.host[0].args["uids"] == ((1, 4, 10), (50, 60, 1))
-    assert plan.host[0].args["gids"] == ((0, 7, 2),)
+    assert vars(plan.host[0])["uids"] == ((1, 4, 10), (50, 60, 1))
+    assert vars(plan.host[0])["gids"] == ((0, 7, 2),)
 
 
 def test_an_idmap_is_not_relative_to_mappings_that_have_no_effect() -> None:
     with pytest.raises(Error, match="the container has no id 3"):
         planned(bind("idmap=uids=@1-3-10"), linux={"uidMappings": MAPS, "gidMappings": MAPS})
-    assert planned(bind("idmap=uids=1-3-10"), linux={"gidMappings": MAPS}).host[0].args["gids"] == ((0, 0, 2**32 - 1),)
+    assert vars(planned(bind("idmap=uids=1-3-10"), linux={"gidMappings": MAPS}).host[0])["gids"] == ((0, 0, 2**32 - 1),)
 
 
 @pytest.mark.parametrize(
@@ -302,7 +297,7 @@ def test_idmap_is_refused_without_the_hosts_rights() -> None:
 
 @pytest.mark.parametrize("path", mounts.ALLOWED_IN_PROC)
 def test_lxcfs_may_mount_in_proc(path: str) -> None:
-    assert planned(bind(destination=path)).init[0].args["destination"] == path
+    assert vars(planned(bind(destination=path)).init[0])["destination"] == path
 
 
 def test_a_second_procfs_is_warned_of() -> None:
@@ -315,18 +310,15 @@ def test_a_second_procfs_is_warned_of() -> None:
 def test_remount() -> None:
     plan = planned({"destination": "/t", "options": ["remount", "bind", "ro", "size=1m"]})
     assert plan.init == [
-        Step(
-            "remount",
+        Remount(
             "/mounts/0",
-            {
-                "destination": "/t",
-                "bind": True,
-                "flags": c.MS_REMOUNT | c.MS_BIND | c.MS_RDONLY,
-                "data": (),
-                "propagation": (),
-                "recursive_set": 0,
-                "recursive_clear": 0,
-            },
+            destination="/t",
+            bind=True,
+            flags=c.MS_REMOUNT | c.MS_BIND | c.MS_RDONLY,
+            data=(),
+            propagation=(),
+            recursive_set=0,
+            recursive_clear=0,
         )
     ]
 
@@ -336,10 +328,10 @@ def test_the_label_needs_selinux() -> None:
     mount = {"destination": "/t", "type": "tmpfs"}
     assert refused(mount, linux=label) == "/linux/mountLabel"
     step = planned(mount, linux=label, host=Host(selinux=True)).init[0]
-    assert step.args["label"] == "context=" + label["mountLabel"]
+    assert vars(step)["label"] == "context=" + label["mountLabel"]
     proc = planned({"destination": "/proc", "type": "proc"}, linux=label, host=Host(selinux=True)).init[0]
-    assert proc.args["label"] == ""
-    assert planned(mount, linux={"mountLabel": ""}).init[0].args["label"] == ""
+    assert vars(proc)["label"] == ""
+    assert vars(planned(mount, linux={"mountLabel": ""}).init[0])["label"] == ""
 
 
 def test_the_kind_of_context_is_an_annotation() -> None:
@@ -347,7 +339,7 @@ def test_the_kind_of_context_is_an_annotation() -> None:
     mount = {"destination": "/t", "type": "tmpfs"}
     key = "run.oci.mount_context_type"
     step = planned(mount, linux=label, host=Host(selinux=True), annotations={key: "rootcontext"}).init[0]
-    assert step.args["label"] == "rootcontext=x"
+    assert vars(step)["label"] == "rootcontext=x"
     wrong = refused(mount, linux=label, host=Host(selinux=True), annotations={key: "size=1,x"})
     assert wrong == "/annotations/run.oci.mount_context_type"
 
@@ -355,4 +347,4 @@ def test_the_kind_of_context_is_an_annotation() -> None:
 def test_copy_symlink_is_a_bind_mount_unless_the_source_is_one() -> None:
     plan = planned(bind("copy-symlink"), namespaces=("mount", "user"))
     assert plan.host == [], "a link that leads nowhere can be copied, but not opened"
-    assert plan.init == [Step("copy_symlink", "/mounts/0", planned(bind()).init[0].args)]
+    assert plan.init == [CopySymlink("/mounts/0", **vars(planned(bind()).init[0]))]

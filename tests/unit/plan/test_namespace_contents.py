@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from ocipy.plan import namespace_contents
-from ocipy.plan.model import Host, Options, Plan, Step
+from ocipy.plan.model import Host, Options, Planner
+from ocipy.plan.namespace_contents import NetDevices, TimeOffsets
 
 OPTIONS = Options(container_id="c", bundle="/b")
 
@@ -26,25 +27,27 @@ OPTIONS = Options(container_id="c", bundle="/b")
     ],
 )
 def test_time_offsets(offsets: Any, expected: Any) -> None:
-    plan = Plan()
     config: Any = {"linux": {"timeOffsets": offsets}}
-    namespace_contents.plan_time_offsets(plan, config, Host(), OPTIONS)
-    steps = [] if expected is None else [Step("time_offsets", "/linux/timeOffsets", {"offsets": expected})]
+    planner = Planner(config, Host(), OPTIONS)
+    plan = planner.plan
+    namespace_contents.plan_time_offsets(planner)
+    steps = [] if expected is None else [TimeOffsets("/linux/timeOffsets", offsets=expected)]
     assert plan.host == steps
 
 
 def test_net_devices() -> None:
-    plan = Plan()
     config: Any = {"linux": {"netDevices": {"eth1": {"name": "a"}, "eth2": {}, "eth3": None, "eth4": {"name": "x%d"}}}}
-    namespace_contents.plan_net_devices(plan, config, Host(), OPTIONS)
+    planner = Planner(config, Host(), OPTIONS)
+    plan = planner.plan
+    namespace_contents.plan_net_devices(planner)
     moved = (("eth1", "a"), ("eth2", "eth2"), ("eth3", "eth3"), ("eth4", "x%d"))
-    assert plan.host == [Step("net_devices", "/linux/netDevices", {"devices": moved})]
+    assert plan.host == [NetDevices("/linux/netDevices", devices=moved)]
 
 
 def test_without_them_no_step() -> None:
     config: Any
     for config in ({}, {"linux": {}}, {"linux": {"netDevices": {}, "timeOffsets": None}}):
-        plan = Plan()
-        namespace_contents.plan_net_devices(plan, config, Host(), OPTIONS)
-        namespace_contents.plan_time_offsets(plan, config, Host(), OPTIONS)
-        assert plan.host == []
+        planner = Planner(config, Host(), OPTIONS)
+        namespace_contents.plan_net_devices(planner)
+        namespace_contents.plan_time_offsets(planner)
+        assert planner.plan.host == []

@@ -40,7 +40,7 @@ def test_the_directory_is_made_before_anything_is_mounted_from_it() -> None:
     options = Options(container_id="c", bundle="/b", state_directory="/s", notify_socket=True)
     plan = build(config, Host(), options)
     assert plan.host[0].action == "notify_directory"
-    assert [step.args["source"] for step in plan.host + plan.init if step.action == "bind"] == ["/s/notify"]
+    assert [vars(step)["source"] for step in plan.host + plan.init if step.action == "bind"] == ["/s/notify"]
 
 
 def test_who_is_told_of_the_process_is_told_last() -> None:

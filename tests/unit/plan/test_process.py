@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from ocipy.config.template import template
 from ocipy.plan import process
 from ocipy.plan.build import build
-from ocipy.plan.model import Host, Options, Plan, Step
+from ocipy.plan.model import Host, Options, Plan, Planner, Step
+from ocipy.plan.process import CloseDescriptors, Environment, Execute, NoProcess, Umask, WorkingDirectory
 from tests.unit.documents import refused_at
 
 OPTIONS = Options(container_id="web", bundle="/b", listen_fds=2)
@@ -19,10 +21,12 @@ def config(**members: Any) -> Any:
     return {"process": {"cwd": "/", "args": ["sh"], **members}}
 
 
-def plan_of(planner: Any, document: Any, host: Host | None = None, options: Options = OPTIONS) -> Plan:
-    plan = Plan()
-    planner(plan, document, host or Host(), options)
-    return plan
+def plan_of(
+    part: Callable[[Planner], None], document: Any, host: Host | None = None, options: Options = OPTIONS
+) -> Plan:
+    planner = Planner(document, host or Host(), options)
+    part(planner)
+    return planner.plan
 
 
 def only(plan: Plan, action: str) -> Step:
@@ -34,7 +38,7 @@ def test_oom_score_is_left_alone_unless_given() -> None:
     assert plan_of(process.plan_oom_score, config()).host == []
     step = only(plan_of(process.plan_oom_score, config(oomScoreAdj=0)), "oom_score_adj")
     assert step.pointer == "/process/oomScoreAdj"
-    assert step.args == {"score": 0, "rootless": False}
+    assert vars(step) == {"score": 0, "rootless": False}
 
 
 @pytest.mark.parametrize("score", [-1001, 1001])
@@ -45,14 +49,14 @@ def test_oom_score_out_of_range(score: int) -> None:
 def test_signals_and_session_come_first_and_then_the_keyring() -> None:
     plan = plan_of(process.plan_session, config())
     assert [step.action for step in plan.init] == ["reset_signals", "session", "keyring"]
-    assert plan.init[2].args == {"name": "_ses.web", "in_user_namespace": False, "label": ""}
+    assert vars(plan.init[2]) == {"name": "_ses.web", "in_user_namespace": False, "label": ""}
     without = Options(container_id="web", bundle="/b", no_new_keyring=True)
     assert "keyring" not in [step.action for step in plan_of(process.plan_session, config(), None, without).init]
 
 
 def test_the_keyring_gets_the_label_of_the_process_under_selinux() -> None:
     plan = plan_of(process.plan_session, config(selinuxLabel="a:b:c:s0"), Host(selinux=True))
-    assert only(plan, "keyring").args["label"] == "a:b:c:s0"
+    assert vars(only(plan, "keyring"))["label"] == "a:b:c:s0"
 
 
 @pytest.mark.parametrize("cwd", ["", "tmp", "./tmp", "a\0b", "/a\0b"])
@@ -73,16 +77,16 @@ def test_what_is_done_before_the_ids_change() -> None:
     document = config(cwd="/srv", env=["A=1"], user={"uid": 5, "gid": 6, "umask": 0o77})
     plan = plan_of(process.plan_before_ids, document)
     assert plan.init == [
-        Step("environment", "/process/env", {"variables": ("A=1",), "uid": 5, "listen_fds": 2}),
-        Step("close_descriptors", "", {"keep": ("fifo", "report")}),
-        Step("working_directory", "/process/cwd", {"path": "/srv"}),
-        Step("umask", "/process/user/umask", {"mask": 0o77}),
+        Environment("/process/env", variables=("A=1",), uid=5, listen_fds=2),
+        CloseDescriptors("", keep=("fifo", "report")),
+        WorkingDirectory("/process/cwd", path="/srv"),
+        Umask("/process/user/umask", mask=0o77),
     ]
 
 
 def test_umask_default() -> None:
-    assert only(plan_of(process.plan_before_ids, config()), "umask").args == {"mask": 0o022}
-    assert only(plan_of(process.plan_before_ids, config(user={"umask": 0})), "umask").args == {"mask": 0}
+    assert vars(only(plan_of(process.plan_before_ids, config()), "umask")) == {"mask": 0o022}
+    assert vars(only(plan_of(process.plan_before_ids, config(user={"umask": 0})), "umask")) == {"mask": 0}
 
 
 def test_what_is_done_as_the_final_user() -> None:
@@ -101,7 +105,7 @@ def test_arguments_with_nul() -> None:
 
 def test_arguments_are_passed_on() -> None:
     assert plan_of(process.plan_execute, config(args=["sh", "", "ü"])).init == [
-        Step("execute", "/process/args", {"arguments": ("sh", "", "ü")})
+        Execute("/process/args", arguments=("sh", "", "ü"))
     ]
 
 
@@ -121,5 +125,5 @@ def test_cpu_affinity_is_for_exec_but_checked() -> None:
 def test_without_a_process_create_succeeds_and_start_fails() -> None:
     document: Any = {**template(), "process": None}
     plan = build(document, Host(), Options(container_id="c", bundle="/b"))
-    assert plan.init[-1] == Step("no_process", "/process", {})
+    assert plan.init[-1] == NoProcess("/process")
     assert "execute" not in {step.action for step in plan.init}

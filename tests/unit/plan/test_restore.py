@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import pytest
@@ -10,11 +9,10 @@ import pytest
 from ocipy.config.semantic import HOOKS
 from ocipy.config.template import template
 from ocipy.errors import Error
-from ocipy.host import lane as host_lane
-from ocipy.init import lane
 from ocipy.plan import build, restore
 from ocipy.plan.describe import as_text
 from ocipy.plan.model import Host, Options
+from tests.unit.kinds import assert_complete
 from tests.unit.plan.test_every_field import HOSTS
 
 OPTIONS = Options(container_id="c", bundle="/b", state_directory="/run/ocipy/c", has_console=True)
@@ -95,9 +93,8 @@ def test_what_an_older_criu_loses_is_told() -> None:
     assert restore.lost_by(31701, config) == []
 
 
-def test_the_steps_can_be_printed_and_carried_out() -> None:
+def test_the_steps_can_be_printed_and_have_their_arguments() -> None:
     plan, _ = restore.build(config_of_everything(), HOSTS["v2"], OPTIONS)
     assert "restore_criu" in as_text(plan)
-    lane.load(plan.host, "ocipy.host", host_lane.PLACES, host_lane.ACTIONS)
     for step in plan.host:
-        inspect.signature(host_lane.ACTIONS[step.action]).bind(None, **step.args)
+        assert_complete(step)

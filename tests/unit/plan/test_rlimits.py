@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from ocipy.plan import rlimits
-from ocipy.plan.model import Host, Options, Plan, Step
+from ocipy.plan.model import Host, Options, Plan, Planner
+from ocipy.plan.rlimits import RaiseRlimit, Rlimit, RlimitAtExec
 from tests.unit.documents import refused_at
 
 
@@ -17,8 +18,9 @@ def config(*limits: dict[str, Any], seccomp: Any = None) -> Any:
 
 
 def plan_of(*limits: dict[str, Any], seccomp: Any = None) -> Plan:
-    plan = Plan()
-    rlimits.plan_rlimits(plan, config(*limits, seccomp=seccomp), Host(), Options(container_id="c", bundle="/b"))
+    planner = Planner(config(*limits, seccomp=seccomp), Host(), Options(container_id="c", bundle="/b"))
+    plan = planner.plan
+    rlimits.plan_rlimits(planner)
     return plan
 
 
@@ -29,11 +31,9 @@ def limit(name: str, soft: int = 1, hard: int = 2) -> dict[str, Any]:
 def test_each_is_a_step_of_the_host() -> None:
     plan = plan_of(limit("RLIMIT_NOFILE", 1024, 2**64 - 1), limit("RLIMIT_CORE", 0, 0))
     assert plan.host == [
-        Step(
-            "rlimit", "/process/rlimits/0",
-            {"name": "RLIMIT_NOFILE", "resource": 7, "soft": 1024, "hard": 2**64 - 1},
+        Rlimit("/process/rlimits/0", name="RLIMIT_NOFILE", resource=7, soft=1024, hard=2**64 - 1,
         ),
-        Step("rlimit", "/process/rlimits/1", {"name": "RLIMIT_CORE", "resource": 4, "soft": 0, "hard": 0}),
+        Rlimit("/process/rlimits/1", name="RLIMIT_CORE", resource=4, soft=0, hard=0),
     ]  # fmt: skip
     assert plan.init == []
 
@@ -66,11 +66,9 @@ def test_a_tight_one_is_set_at_the_exec(name: str) -> None:
     """By the process itself; raising the hard limit takes the host's rights."""
     number = rlimits.RESOURCES[name]
     plan = plan_of(limit(name, 3, 2**64 - 1))
-    assert plan.host == [
-        Step("raise_rlimit", "/process/rlimits/0", {"name": name, "resource": number, "hard": 2**64 - 1})
-    ]
-    values = {"name": name, "resource": number, "soft": 3, "hard": 2**64 - 1}
-    assert plan.init == [Step("rlimit_at_exec", "/process/rlimits/0", values)]
+    assert plan.host == [RaiseRlimit("/process/rlimits/0", name=name, resource=number, hard=2**64 - 1)]
+    step = RlimitAtExec("/process/rlimits/0", name=name, resource=number, soft=3, hard=2**64 - 1)
+    assert plan.init == [step]
     assert plan_of(limit(name, 1 << 30, 1 << 30)).init == []
 
 

@@ -9,7 +9,9 @@ import pytest
 from ocipy.errors import Error
 from ocipy.linux.constants import MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE
 from ocipy.plan import rootfs
-from ocipy.plan.model import Host, Options, Plan, Step
+from ocipy.plan.model import Host, Options, Plan, Planner
+from ocipy.plan.process import StdioNull
+from ocipy.plan.rootfs import AttachRootfs, BindRootfs, Chroot, OpenRootfs, PivotRoot, Propagation, Rootfs, RootReadonly
 from tests.unit.documents import refused_at
 
 Actions = list[tuple[str, str, dict[str, Any]]]
@@ -28,23 +30,22 @@ def planned(
         "mounts": mounts,
         "linux": {"namespaces": entries, "rootfsPropagation": propagation},
     }
-    plan, host = Plan(), Host()
-    options = Options(container_id="c", bundle="/b", no_pivot=no_pivot)
-    rootfs.plan_root_source(plan, config, host, options)
-    rootfs.plan_rootfs(plan, config, host, options)
-    rootfs.plan_pivot(plan, config, host, options)
-    rootfs.plan_root_readonly(plan, config, host, options)
-    return plan
+    planner = Planner(config, Host(), Options(container_id="c", bundle="/b", no_pivot=no_pivot))
+    rootfs.plan_root_source(planner)
+    rootfs.plan_rootfs(planner)
+    rootfs.plan_pivot(planner)
+    rootfs.plan_root_readonly(planner)
+    return planner.plan
 
 
 def test_usually() -> None:
     plan = planned()
     assert plan.host == []
     assert plan.init == [
-        Step("propagation", "", {"flags": MS_SLAVE | MS_REC}),
-        Step("rootfs", "/root/path", {"path": "/b/rootfs", "propagation": MS_PRIVATE, "parent": MS_PRIVATE}),
-        Step("pivot_root", "/root/path", {}),
-        Step("stdio_null", "/linux/devices", {"required": True}),
+        Propagation("", flags=MS_SLAVE | MS_REC),
+        Rootfs("/root/path", path="/b/rootfs", propagation=MS_PRIVATE, parent=MS_PRIVATE),
+        PivotRoot("/root/path"),
+        StdioNull("/linux/devices", required=True),
     ]
 
 
@@ -62,11 +63,11 @@ def test_usually() -> None:
 )
 def test_propagation(kind: str, before: int | None, tree: int, after: int) -> None:
     init = planned(kind).init
-    flags = [step.args["flags"] for step in init if step.action == "propagation"]
+    flags = [vars(step)["flags"] for step in init if step.action == "propagation"]
     assert flags == ([after] if before is None else [before, after])
     assert all(step.pointer == "/linux/rootfsPropagation" for step in init if step.action == "propagation")
     attached = next(step for step in init if step.action == "rootfs")
-    assert attached.args["propagation"] == tree
+    assert vars(attached)["propagation"] == tree
     # The final one is set on "/", so after the pivot.
     names = [step.action for step in init]
     assert names.index("pivot_root") < len(names) - 1 - names[::-1].index("propagation")
@@ -74,13 +75,13 @@ def test_propagation(kind: str, before: int | None, tree: int, after: int) -> No
 
 def test_the_host_opens_the_root_for_a_user_namespace() -> None:
     plan = planned(namespaces=("mount", "user"))
-    assert plan.host == [Step("open_rootfs", "/root/path", {"path": "/b/rootfs", "propagation": MS_PRIVATE})]
-    assert plan.init[1] == Step("attach_rootfs", "/root/path", {"name": "rootfs"})
+    assert plan.host == [OpenRootfs("/root/path", path="/b/rootfs", propagation=MS_PRIVATE)]
+    assert plan.init[1] == AttachRootfs("/root/path", name="rootfs")
 
 
 def test_no_mount_namespace_is_a_chroot_on_a_mount_that_delete_removes() -> None:
     plan = planned(namespaces=("pid",))
-    assert plan.host == [Step("bind_rootfs", "/root/path", {"path": "/b/rootfs"})]
+    assert plan.host == [BindRootfs("/root/path", path="/b/rootfs")]
     assert [step.action for step in plan.init] == ["use_rootfs", "chroot", "stdio_null"]
 
 
@@ -89,10 +90,10 @@ def test_a_joined_mount_namespace_keeps_its_root(no_pivot: bool) -> None:
     plan = planned("shared", namespaces=("mount=/proc/9/ns/mnt", "user"), no_pivot=no_pivot)
     assert plan.host == []
     assert plan.init == [
-        Step("rootfs", "/root/path", {"path": "/b/rootfs", "propagation": MS_PRIVATE, "parent": 0}),
-        Step("chroot", "/root/path", {}),
-        Step("propagation", "/linux/rootfsPropagation", {"flags": MS_SHARED}),
-        Step("stdio_null", "/linux/devices", {"required": True}),
+        Rootfs("/root/path", path="/b/rootfs", propagation=MS_PRIVATE, parent=0),
+        Chroot("/root/path"),
+        Propagation("/linux/rootfsPropagation", flags=MS_SHARED),
+        StdioNull("/linux/devices", required=True),
     ]
     assert plan.warnings == [("/linux/namespaces", "in a joined mount namespace chroot alone holds the root")]
 
@@ -111,8 +112,8 @@ def test_a_bound_dev_leaves_the_streams_alone() -> None:
 
 def test_readonly() -> None:
     plan = planned(root={"path": "/r", "readonly": True})
-    assert plan.init[-1] == Step("root_readonly", "/root/readonly", {})
-    assert plan.init[1].args["path"] == "/r"
+    assert plan.init[-1] == RootReadonly("/root/readonly")
+    assert vars(plan.init[1])["path"] == "/r"
 
 
 @pytest.mark.parametrize(

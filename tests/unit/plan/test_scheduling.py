@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from ocipy.plan import scheduling
-from ocipy.plan.model import Host, Options, Plan, Step
+from ocipy.plan.model import Host, Options, Planner, Step
 from ocipy.plan.numbers import parse_list
+from ocipy.plan.scheduling import IoPriority, MemoryPolicy, Personality, Scheduler
 from tests.unit.documents import refused_at
 
 
-def plan_of(linux: dict[str, Any] | None = None, **process: Any) -> list[Step]:
-    plan = Plan()
+def plan_of(linux: dict[str, Any] | None = None, **process: Any) -> Sequence[Step]:
     config: Any = {"process": {"cwd": "/", "args": ["sh"], **process}, "linux": linux}
-    scheduling.plan_scheduling(plan, config, Host(), Options(container_id="c", bundle="/b"))
+    planner = Planner(config, Host(), Options(container_id="c", bundle="/b"))
+    plan = planner.plan
+    scheduling.plan_scheduling(planner)
     return plan.init
 
 
@@ -31,14 +34,13 @@ def test_nothing_asked_nothing_done() -> None:
 
 def test_scheduler() -> None:
     (step,) = plan_of(scheduler={"policy": "SCHED_BATCH", "nice": -20, "flags": ["SCHED_FLAG_RESET_ON_FORK"]})
-    assert step == Step(
-        "scheduler", "/process/scheduler",
-        {"policy": 3, "flags": 1, "nice": -20, "priority": 0, "runtime": 0, "deadline": 0, "period": 0},
-    )  # fmt: skip
+    assert step == Scheduler(
+        "/process/scheduler", policy=3, flags=1, nice=-20, priority=0, runtime=0, deadline=0, period=0
+    )
     (step,) = plan_of(scheduler={"policy": "SCHED_FIFO", "priority": 99})
-    assert (step.args["policy"], step.args["priority"]) == (1, 99)
+    assert (vars(step)["policy"], vars(step)["priority"]) == (1, 99)
     (step,) = plan_of(scheduler={"policy": "SCHED_DEADLINE", "runtime": 1, "deadline": 2, "period": 3})
-    assert (step.args["runtime"], step.args["deadline"], step.args["period"]) == (1, 2, 3)
+    assert (vars(step)["runtime"], vars(step)["deadline"], vars(step)["period"]) == (1, 2, 3)
 
 
 @pytest.mark.parametrize(
@@ -64,24 +66,22 @@ def test_a_scheduler_that_cannot_be(scheduler: dict[str, Any], member: str) -> N
 
 def test_io_priority() -> None:
     assert plan_of(ioPriority={"class": "IOPRIO_CLASS_IDLE", "priority": 7}) == [
-        Step("io_priority", "/process/ioPriority", {"kind": 3, "level": 7})
+        IoPriority("/process/ioPriority", kind=3, level=7)
     ]
     assert pointer_of(ioPriority={"class": "IOPRIO_CLASS_BE", "priority": 8}) == "/process/ioPriority/priority"
     assert pointer_of(ioPriority={"class": "IOPRIO_CLASS_NONE"}) == "/process/ioPriority/class"
 
 
 def test_personality() -> None:
-    assert plan_of({"personality": {"domain": "LINUX32"}}) == [Step("personality", "/linux/personality", {"domain": 8})]
+    assert plan_of({"personality": {"domain": "LINUX32"}}) == [Personality("/linux/personality", domain=8)]
     assert pointer_of({"personality": {"domain": "LINUX64"}}) == "/linux/personality/domain"
     assert pointer_of({"personality": {"domain": "LINUX", "flags": ["X"]}}) == "/linux/personality/flags"
 
 
 def test_memory_policy() -> None:
     policy = {"mode": "MPOL_INTERLEAVE", "nodes": "2-3", "flags": ["MPOL_F_STATIC_NODES"]}
-    assert plan_of({"memoryPolicy": policy}) == [
-        Step("memory_policy", "/linux/memoryPolicy", {"mode": 3 | 0x8000, "nodes": (2, 3)})
-    ]
-    assert plan_of({"memoryPolicy": {"mode": "MPOL_DEFAULT"}})[0].args == {"mode": 0, "nodes": ()}
+    assert plan_of({"memoryPolicy": policy}) == [MemoryPolicy("/linux/memoryPolicy", mode=3 | 0x8000, nodes=(2, 3))]
+    assert vars(plan_of({"memoryPolicy": {"mode": "MPOL_DEFAULT"}})[0]) == {"mode": 0, "nodes": ()}
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from ocipy.linux.constants import (
     SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
 )
 from ocipy.plan import seccomp
-from ocipy.plan.model import Host, Options, Plan, Step
+from ocipy.plan.model import Host, Options, Plan, Planner
+from ocipy.plan.seccomp import SeccompFilter, SeccompListener, SeccompLoad, SeccompReceive
 from tests.unit.documents import refused_at
 
 OPTIONS = Options(container_id="c", bundle="/b")
@@ -23,14 +24,15 @@ NOTIFY_MOUNT = {"names": ["mount"], "action": "SCMP_ACT_NOTIFY"}
 
 def planned(profile: Any, no_new_privileges: bool = False) -> Plan:
     config: Any = {"process": {"noNewPrivileges": no_new_privileges}, "linux": {"seccomp": profile}}
-    plan = Plan()
+    planner = Planner(config, Host(), OPTIONS)
+    plan = planner.plan
     for part in (
         seccomp.plan_seccomp_compile,
         seccomp.plan_seccomp_early,
         seccomp.plan_seccomp_listener,
         seccomp.plan_seccomp_late,
     ):
-        part(plan, config, Host(), OPTIONS)
+        part(planner)
     return plan
 
 
@@ -42,7 +44,7 @@ def loaded(plan: Plan) -> dict[str, Any]:
     steps = [step for step in plan.init if step.action == "seccomp_load"]
     assert len(steps) == 1
     assert steps[0].pointer == "/linux/seccomp"
-    return steps[0].args
+    return vars(steps[0])
 
 
 def test_an_empty_default_action_is_no_profile_and_a_warning() -> None:
@@ -54,21 +56,20 @@ def test_an_empty_default_action_is_no_profile_and_a_warning() -> None:
 def test_no_profile_no_step() -> None:
     absent: Any
     for absent in ({}, {"linux": None}, {"linux": {}}, {"linux": {"seccomp": None}}):
-        plan = Plan()
-        config: Any = absent
-        seccomp.plan_seccomp_compile(plan, config, Host(), OPTIONS)
-        seccomp.plan_seccomp_early(plan, config, Host(), OPTIONS)
-        seccomp.plan_seccomp_late(plan, config, Host(), OPTIONS)
-        assert plan.host == plan.init == []
+        planner = Planner(absent, Host(), OPTIONS)
+        seccomp.plan_seccomp_compile(planner)
+        seccomp.plan_seccomp_early(planner)
+        seccomp.plan_seccomp_late(planner)
+        assert planner.plan.host == planner.plan.init == []
 
 
 def test_steps() -> None:
-    asked = profile(ALLOW_READ, architectures=["SCMP_ARCH_X86"])
+    asked: Any = profile(ALLOW_READ, architectures=["SCMP_ARCH_X86"])
     plan = planned(asked)
-    assert plan.host == [Step("seccomp_filter", "/linux/seccomp", {"profile": asked})]
+    assert plan.host == [SeccompFilter("/linux/seccomp", profile=asked)]
     assert plan.init == [
-        Step("seccomp_receive", "/linux/seccomp", {}),
-        Step("seccomp_load", "/linux/seccomp", {"flags": SECCOMP_FILTER_FLAG_SPEC_ALLOW, "optional": True}),
+        SeccompReceive("/linux/seccomp"),
+        SeccompLoad("/linux/seccomp", flags=SECCOMP_FILTER_FLAG_SPEC_ALLOW, optional=True),
     ]
 
 
@@ -78,8 +79,9 @@ def test_where_it_is_loaded() -> None:
             "process": {"noNewPrivileges": no_new_privileges},
             "linux": {"seccomp": profile(*rules, listenerPath="/agent")},
         }
-        plan = Plan()
-        part(plan, config, Host(), OPTIONS)
+        planner = Planner(config, Host(), OPTIONS)
+        plan = planner.plan
+        part(planner)
         return len(plan.init)
 
     early, listener, late = seccomp.plan_seccomp_early, seccomp.plan_seccomp_listener, seccomp.plan_seccomp_late
@@ -116,9 +118,7 @@ def test_listener() -> None:
             flags=["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"],
         )
     )
-    assert plan.host[-1] == Step(
-        "seccomp_listener", "/linux/seccomp/listenerPath", {"path": "/run/agent", "metadata": "m"}
-    )
+    assert plan.host[-1] == SeccompListener("/linux/seccomp/listenerPath", path="/run/agent", metadata="m")
     assert loaded(plan)["flags"] == SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
 
 

@@ -8,7 +8,11 @@ import pytest
 
 from ocipy.config.semantic_linux import sysctl_path
 from ocipy.plan import loopback, sysctl, uts
-from ocipy.plan.model import Host, Options, Plan, Step
+from ocipy.plan.loopback import Loopback
+from ocipy.plan.model import Host, Options, Plan, Planner
+from ocipy.plan.shared_namespace import NotOurNamespace
+from ocipy.plan.sysctl import Sysctl, SysctlDone
+from ocipy.plan.uts import Domainname, Hostname
 from tests.unit.documents import refused_at
 
 OPTIONS = Options(container_id="c", bundle="/b")
@@ -22,9 +26,10 @@ def config(values: dict[str, str] | None = None, *kinds: str, joined: str = "", 
 
 
 def plan_of(document: Any) -> Plan:
-    plan = Plan()
-    for planner in (sysctl.plan_check, uts.plan_check, loopback.plan_loopback, uts.plan_names, sysctl.plan_sysctl):
-        planner(plan, document, Host(), OPTIONS)
+    planner = Planner(document, Host(), OPTIONS)
+    plan = planner.plan
+    for part in (sysctl.plan_check, uts.plan_check, loopback.plan_loopback, uts.plan_names, sysctl.plan_sysctl):
+        part(planner)
     return plan
 
 
@@ -85,8 +90,8 @@ def test_each_belongs_to_a_namespace(name: str, kind: str) -> None:
     pointer = "/linux/sysctl/" + name.replace("/", "~1")
     steps = [step for step in plan.init if step.action.startswith("sysctl")]
     assert steps == [
-        Step("sysctl", pointer, {"path": name.replace(".", "/"), "value": "7"}),
-        Step("sysctl_done", "/linux/sysctl", {}),
+        Sysctl(pointer, path=name.replace(".", "/"), value="7"),
+        SysctlDone("/linux/sysctl"),
     ]
     others = {"ipc", "network", "uts", "user", "pid", "mount"} - {kind}
     assert pointer_of(config({name: "7"}, *sorted(others))) == pointer
@@ -110,7 +115,7 @@ def test_a_domainname_beside_another_one_is_refused(name: str) -> None:
 
 def test_a_joined_namespace_is_looked_at_before_anything_is_set() -> None:
     plan = plan_of(config({"net.core.somaxconn": "1", "net.ipv4.ip_forward": "1"}, joined="network"))
-    assert plan.host == [Step("not_our_namespace", "/linux/sysctl/net.core.somaxconn", {"kind": "network"})]
+    assert plan.host == [NotOurNamespace("/linux/sysctl/net.core.somaxconn", kind="network")]
     plan = plan_of(config(None, joined="uts", hostname="a", domainname="b"))
     assert [(step.action, step.pointer) for step in plan.host] == [
         ("not_our_namespace", "/hostname"),
@@ -123,8 +128,8 @@ def test_where_others_may_look_at_init_the_host_sets_them() -> None:
     document = config({"net.ipv4.ip_forward": "1"}, "network", "user", joined="pid")
     plan = plan_of(document)
     (step,) = (step for step in plan.host if step.action == "host_sysctl")
-    assert step.args == {"kinds": ("user", "network"), "path": "net/ipv4/ip_forward", "value": "1"}
-    assert [(step.action, step.args["barrier"]) for step in plan.init if "barrier" in step.args] == [
+    assert vars(step) == {"kinds": ("user", "network"), "path": "net/ipv4/ip_forward", "value": "1"}
+    assert [(step.action, vars(step)["barrier"]) for step in plan.init if "barrier" in vars(step)] == [
         ("tell", "sysctl"),
         ("wait", "written"),
     ]
@@ -134,8 +139,8 @@ def test_where_others_may_look_at_init_the_host_sets_them() -> None:
 def test_names_of_the_machine() -> None:
     plan = plan_of(config(None, "uts", hostname="web", domainname="example.org"))
     assert plan.init == [
-        Step("hostname", "/hostname", {"name": "web"}),
-        Step("domainname", "/domainname", {"name": "example.org"}),
+        Hostname("/hostname", name="web"),
+        Domainname("/domainname", name="example.org"),
     ]
     assert plan_of(config(None, hostname="", domainname=None)).init == []
 
@@ -147,6 +152,6 @@ def test_names_that_cannot_be_set(member: str, kinds: tuple[str, ...], name: str
 
 
 def test_loopback_only_in_a_new_network_namespace() -> None:
-    assert plan_of(config(None, "network")).init == [Step("loopback", "/linux/namespaces", {})]
+    assert plan_of(config(None, "network")).init == [Loopback("/linux/namespaces")]
     assert plan_of(config(None, joined="network")).init == []
     assert plan_of(config()).init == []

@@ -10,7 +10,6 @@ from ocipy.errors import Error
 from ocipy.plan.build import build
 from ocipy.plan.model import Host, Options, Plan, Step
 from ocipy.plan.systemd import expand, unit_of, wanted_properties
-from ocipy.plan.wording import describe
 
 V1 = Host(cgroup_mode="hybrid", cgroup_controllers=("cpu", "cpuset", "memory", "pids", "devices", "name=systemd"))
 V2 = Host(cgroup_mode="v2", cgroup_controllers=("cpu", "cpuset", "memory", "pids", "io"))
@@ -57,7 +56,7 @@ def test_the_order_on_v2() -> None:
     assert about_cgroups(plan) == [
         "systemd_unit", "clone", "save_state", "systemd_scope", "cgroup_devices", "systemd_properties", "cgroup_write",
     ]  # fmt: skip
-    assert step(plan, "clone").args == {"kinds": ("pid", "mount"), "into_cgroup": False}
+    assert vars(step(plan, "clone")) == {"kinds": ("pid", "mount"), "into_cgroup": False}
     assert "unshare_cgroup" in [step.action for step in plan.init], "its root is the cgroup of that moment"
 
 
@@ -68,15 +67,15 @@ def test_the_unit_is_made_while_init_mounts() -> None:
         {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup"},
     ]
     plan = planned(document)
-    host = [step.args.get("barrier", step.action) for step in plan.host]
-    init = [step.args.get("barrier", step.action) for step in plan.init]
+    host = [vars(step).get("barrier", step.action) for step in plan.host]
+    init = [vars(step).get("barrier", step.action) for step in plan.init]
     assert host.index("begin") < host.index("systemd_scope") < host.index("cgroup_devices") < host.index("confined")
     assert init.index("mount") < init.index("confined") < init.index("unshare_cgroup") < init.index("mount_cgroup2")
     assert init.index("confined") < init.index("device"), "what is made before the rules are there is under none"
 
 
 def test_a_users_unit_is_made_before_init_changes_its_ids() -> None:
-    host = [step.args.get("barrier", step.action) for step in planned(config(), ROOTLESS).host]
+    host = [vars(step).get("barrier", step.action) for step in planned(config(), ROOTLESS).host]
     assert host.index("systemd_scope") < host.index("begin")
 
 
@@ -96,13 +95,13 @@ def test_a_stage_is_put_into_the_unit_before_it_goes_on() -> None:
 
 
 def test_the_unit() -> None:
-    assert step(planned(config()), "systemd_unit").args == {
+    assert vars(step(planned(config()), "systemd_unit")) == {
         "unit": "ocipy-web.scope",
         "slice_path": "/system.slice",
         "user": False,
         "description": "ocipy container web (/run/ocipy)",
     }
-    assert step(planned(config(), ROOTLESS), "systemd_unit").args == {
+    assert vars(step(planned(config(), ROOTLESS), "systemd_unit")) == {
         "unit": "ocipy-web.scope",
         "slice_path": "/user.slice",
         "user": True,
@@ -112,7 +111,7 @@ def test_the_unit() -> None:
 
 def test_the_properties_that_it_is_made_with() -> None:
     scope = step(planned(config(cgroupsPath="a-b.slice:docker:1")), "systemd_scope")
-    assert scope.args["properties"][:-3] == (
+    assert vars(scope)["properties"][:-3] == (
         ("Description", "s", "ocipy container web (/run/ocipy)", 0),
         ("Slice", "s", "a-b.slice", 0),
         ("Delegate", "b", True, 0),
@@ -122,22 +121,22 @@ def test_the_properties_that_it_is_made_with() -> None:
         ("TasksAccounting", "b", True, 0),
         ("DefaultDependencies", "b", False, 0),
     )
-    assert [name for name, *_ in scope.args["properties"][-3:]] == ["DeviceAllow", "DevicePolicy", "DeviceAllow"]
-    names = [name for name, *_ in step(planned(config(), V1), "systemd_scope").args["properties"]]
+    assert [name for name, *_ in vars(scope)["properties"][-3:]] == ["DeviceAllow", "DevicePolicy", "DeviceAllow"]
+    names = [name for name, *_ in vars(step(planned(config(), V1), "systemd_scope"))["properties"]]
     assert "BlockIOAccounting" in names
     assert "IOAccounting" not in names
 
 
 def test_the_limits_go_to_systemd_and_to_the_files() -> None:
     plan = planned(config(resources={"cpu": {"quota": 12345}, "memory": {"limit": 1 << 20}}))
-    told = {name: value for name, _, value, _ in step(plan, "systemd_properties").args["properties"]}
+    told = {name: value for name, _, value, _ in vars(step(plan, "systemd_properties"))["properties"]}
     assert told == {"MemoryMax": 1 << 20, "CPUQuotaPerSecUSec": 130_000}
-    written = {step.args["file"]: step.args["value"] for step in plan.host if step.action == "cgroup_write"}
+    written = {vars(step)["file"]: vars(step)["value"] for step in plan.host if step.action == "cgroup_write"}
     assert written == {"memory.max": str(1 << 20), "cpu.max": "13000 100000"}
 
 
 def test_a_user_cannot_limit_devices() -> None:
-    told = [name for name, *_ in step(planned(config(), ROOTLESS), "systemd_scope").args["properties"]]
+    told = [name for name, *_ in vars(step(planned(config(), ROOTLESS), "systemd_scope"))["properties"]]
     assert "DevicePolicy" not in told
     assert "systemd_properties" not in about_cgroups(planned(config(), ROOTLESS))
 
@@ -146,9 +145,9 @@ def test_rules_that_a_mount_would_not_bear_come_with_the_limits() -> None:
     document = config()
     document["mounts"] = [{"destination": "/data", "type": "ext4", "source": "/dev/loop0"}]
     plan = planned(document)
-    assert "DevicePolicy" not in [name for name, *_ in step(plan, "systemd_scope").args["properties"]]
-    assert "DevicePolicy" in [name for name, *_ in step(plan, "systemd_properties").args["properties"]]
-    host = [step.args.get("barrier", step.action) for step in plan.host]
+    assert "DevicePolicy" not in [name for name, *_ in vars(step(plan, "systemd_scope"))["properties"]]
+    assert "DevicePolicy" in [name for name, *_ in vars(step(plan, "systemd_properties"))["properties"]]
+    host = [vars(step).get("barrier", step.action) for step in plan.host]
     assert host.index("mounted") < host.index("systemd_properties") < host.index("cgroup_devices")
 
 
@@ -224,12 +223,12 @@ def test_annotations() -> None:
         ("OOMScoreAdjustUSec", "t", 500_000, 0),
     ]
     plan = planned(config() | document)
-    assert step(plan, "systemd_scope").args["properties"][-1][0] == "OOMScoreAdjustUSec"
+    assert vars(step(plan, "systemd_scope"))["properties"][-1][0] == "OOMScoreAdjustUSec"
 
 
 def test_a_description_of_the_users_own() -> None:
     plan = planned(config() | annotated(Description="'the web'"))
-    assert step(plan, "systemd_unit").args["description"] == "the web"
+    assert vars(step(plan, "systemd_unit"))["description"] == "the web"
 
 
 @pytest.mark.parametrize(
@@ -255,7 +254,7 @@ def test_without_the_driver_they_have_no_effect() -> None:
 
 def test_in_words() -> None:
     plan = planned(config(resources={"pids": {"limit": -1}, "cpu": {"cpus": "0"}}))
-    words = {step.action: describe(step.action, step.args) for step in plan.host}
+    words = {step.action: step.describe() for step in plan.host}
     assert words["systemd_unit"] == "/system.slice/ocipy-web.scope"
     assert "Delegate=yes" in words["systemd_scope"]
     assert words["systemd_properties"].endswith("AllowedCPUs=[1] TasksMax=infinity")

@@ -7,20 +7,22 @@ from typing import Any
 import pytest
 
 from ocipy.errors import Error
-from ocipy.host.terminal import check_socket
+from ocipy.host.console import check_socket
 from ocipy.operations import foreground
 from ocipy.plan import terminal
-from ocipy.plan.model import Host, Options, Plan, Step
+from ocipy.plan.model import Host, Options, Plan, Planner
+from ocipy.plan.terminal import Console, SendConsole
 from tests.unit.documents import refused_at
 
 
 def plan_of(process: dict[str, Any], has_console: bool = True) -> Plan:
-    plan = Plan()
     config: Any = {"process": {"cwd": "/", "args": ["sh"], **process}}
     options = Options(container_id="c", bundle="/b", has_console=has_console)
-    terminal.plan_check(plan, config, Host(), options)
-    terminal.plan_console(plan, config, Host(), options)
-    terminal.plan_send_console(plan, config, Host(), options)
+    planner = Planner(config, Host(), options)
+    plan = planner.plan
+    terminal.plan_check(planner)
+    terminal.plan_console(planner)
+    terminal.plan_send_console(planner)
     return plan
 
 
@@ -33,10 +35,8 @@ def test_without_a_terminal_there_is_nothing_to_do_and_the_size_is_ignored() -> 
 
 def test_terminal() -> None:
     plan = plan_of({"terminal": True, "consoleSize": {"height": 25, "width": 80}, "user": {"uid": 7, "gid": 8}})
-    assert plan.init == [
-        Step("console", "/process/terminal", {"rows": 25, "columns": 80, "uid": 7, "bind": True, "controlling": True})
-    ]
-    assert plan.host == [Step("send_console", "/process/terminal", {})]
+    assert plan.init == [Console("/process/terminal", rows=25, columns=80, uid=7, bind=True, controlling=True)]
+    assert plan.host == [SendConsole("/process/terminal")]
 
 
 @pytest.mark.parametrize(("member", "size"), [("height", (65536, 1)), ("width", (1, 65536))])

@@ -16,7 +16,9 @@ from ocipy.errors import Error
 from ocipy.host.context import HostRun
 from ocipy.linux import _kernel
 from ocipy.operations import bundle
+from ocipy.plan.lane import TellHost, TellInit, WaitForHost, WaitForInit
 from ocipy.plan.model import Options, Plan
+from ocipy.plan.uts import Hostname
 from ocipy.state.state import State
 from ocipy.tracing import record, trace
 from ocipy.tracing.format import document, init_steps
@@ -28,11 +30,11 @@ from tests.unit.child import in_child
 def traced(tmp_path: Path) -> Trace:
     """A trace of a plan with a barrier, before its execution."""
     plan = Plan()
-    plan.on_host("tell", "", barrier="go")
-    plan.on_host("wait", "", barrier="ready")
-    plan.in_init("wait", "", barrier="go")
-    plan.in_init("hostname", "/hostname", name="web")
-    plan.in_init("tell", "", barrier="ready")
+    plan.host.append(TellInit(barrier="go"))
+    plan.host.append(WaitForInit(barrier="ready"))
+    plan.init.append(WaitForHost(barrier="go"))
+    plan.init.append(Hostname("/hostname", name="web"))
+    plan.init.append(TellHost(barrier="ready"))
     made = Trace(str(tmp_path / "trace"), "create")
     run = HostRun({}, Options(container_id="c", bundle="/b"), plan, State("/nowhere/c", "c", "/b"))  # type: ignore[typeddict-item]
     run.pid = 77

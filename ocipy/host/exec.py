@@ -1,4 +1,4 @@
-"""The host lane's side of exec: the container's cgroup, the process that joins, and the result of its exec."""
+"""The host lane's side of exec: execCPUAffinity (initial, final), the cgroup, the process that joins, its exec."""
 
 from __future__ import annotations
 
@@ -10,12 +10,23 @@ from ocipy.cgroups.files import is_present, read
 from ocipy.cgroups.layout import parse_own, probe
 from ocipy.cgroups.paths import is_within
 from ocipy.errors import Error
+from ocipy.host.context import carries_out
 from ocipy.host.report import raise_failure, read_to_end
 from ocipy.init.context import Init
-from ocipy.init.exec_join import run_joining
+from ocipy.init.exec import run_joining
 from ocipy.init.fifo import EXECUTING
 from ocipy.linux import _kernel, channel
 from ocipy.linux.constants import CLONE_PIDFD, O_CLOEXEC, O_DIRECTORY, O_PATH, SIGCHLD
+from ocipy.plan.exec import (
+    CloneJoining,
+    ExecCgroup,
+    ExecCgroupJoin,
+    Executed,
+    FinalAffinity,
+    InitialAffinity,
+    OpenRoot,
+    ReportPipe,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,14 +37,16 @@ if TYPE_CHECKING:
 MOVE_REFUSED = (errno.EACCES, errno.EPERM)
 
 
-def report_pipe(run: HostRun) -> None:
+@carries_out(ReportPipe)
+def report_pipe(run: HostRun, step: ReportPipe) -> None:
     """Make the pipe by which the process reports its exec, or why it failed."""
     reading, writing = posix.pipe2(O_CLOEXEC)
     run.report = reading
     run.fds["report"] = writing
 
 
-def open_root(run: HostRun) -> None:
+@carries_out(OpenRoot)
+def open_root(run: HostRun, step: OpenRoot) -> None:
     """Open the root of the container's process, if the container has no mount namespace."""
     try:
         run.fds["root"] = posix.open(f"/proc/{run.state.pid}/root", O_PATH | O_DIRECTORY | O_CLOEXEC)
@@ -41,15 +54,16 @@ def open_root(run: HostRun) -> None:
         raise Error("cannot open the container's root", errno=error.errno or 0) from None
 
 
-def exec_cgroup(run: HostRun, *, paths: Sequence[tuple[str, str]], chosen: bool) -> None:
+@carries_out(ExecCgroup)
+def exec_cgroup(run: HostRun, step: ExecCgroup) -> None:
     """Take the container's cgroup, and open the files that the process writes when it enters the v1 hierarchies."""
-    run.cgroup = Cgroup("", dict(paths), [])
-    run.chosen = chosen
+    run.cgroup = Cgroup("", dict(step.paths), [])
+    run.chosen = step.chosen
     try:
         for name, fd in run.cgroup.open_tasks().items():
             run.fds["cgroup/" + name] = fd
     except FileNotFoundError:
-        raise _no_cgroup(run, [path for name, path in paths if name]) from None
+        raise _no_cgroup(run, [path for name, path in step.paths if name]) from None
 
 
 def _no_cgroup(run: HostRun, paths: Sequence[str]) -> Error:
@@ -59,17 +73,18 @@ def _no_cgroup(run: HostRun, paths: Sequence[str]) -> Error:
     return Error(f"there is no cgroup {missing}", hint=hint)
 
 
-def clone_joining(run: HostRun, *, kinds: Sequence[str], chroot: bool, drop_groups: bool) -> None:
+@carries_out(CloneJoining)
+def clone_joining(run: HostRun, step: CloneJoining) -> None:
     """Clone the process that joins the container, into its v2 cgroup if it has one."""
     ours, theirs = channel.pair()
     init = Init(channel=theirs, fds=run.fds, state={}, preserved=run.options.preserve_fds, onlooker=run.onlooker)
     pid, pidfd = _clone(run)
     if pid == 0:
-        run_joining(run.plan, init, kinds, chroot, drop_groups, run.state.pid)
+        run_joining(run.plan, init, step.kinds, step.chroot, step.drop_groups, run.state.pid)
     posix.close(theirs.fd)
     run.channel = ours
     run.pid, run.pidfd = pid, pidfd
-    run.stage = pid if "pid" in kinds else 0
+    run.stage = pid if "pid" in step.kinds else 0
 
 
 def _clone(run: HostRun) -> tuple[int, int]:
@@ -116,7 +131,8 @@ def _unified_cgroups(run: HostRun) -> Iterator[str]:
                 yield other
 
 
-def exec_cgroup_join(run: HostRun) -> None:
+@carries_out(ExecCgroupJoin)
+def exec_cgroup_join(run: HostRun, step: ExecCgroupJoin) -> None:
     """Move the process into the v2 cgroup, unless it was cloned there. It enters v1 itself."""
     for name in [name for name in run.fds if name.startswith("cgroup/")]:
         posix.close(run.fds.pop(name))
@@ -154,7 +170,8 @@ def _cgroup_of_init(pid: int) -> str:
         return ""
 
 
-def executed(run: HostRun) -> None:
+@carries_out(Executed)
+def executed(run: HostRun, step: Executed) -> None:
     """Wait until the process executes its command. Raises its Error if it cannot."""
     run.let_go()
     report = run.report
@@ -167,11 +184,24 @@ def executed(run: HostRun) -> None:
         )
 
 
-ACTIONS = {
-    "report_pipe": report_pipe,
-    "open_root": open_root,
-    "exec_cgroup": exec_cgroup,
-    "clone_joining": clone_joining,
-    "exec_cgroup_join": exec_cgroup_join,
-    "executed": executed,
-}
+@carries_out(InitialAffinity)
+def initial_affinity(run: HostRun, step: InitialAffinity) -> None:
+    """Run on these CPUs from here on: the cloned process starts there (sched_setaffinity(2))."""
+    _set_affinity(0, step.cpus)
+
+
+@carries_out(FinalAffinity)
+def final_affinity(run: HostRun, step: FinalAffinity) -> None:
+    """Set the CPUs of the process, now that it is in its cgroup."""
+    _set_affinity(run.pid, step.cpus)
+
+
+def _set_affinity(pid: int, cpus: Sequence[int]) -> None:
+    try:
+        posix.sched_setaffinity(pid, cpus)
+    except OSError as error:
+        hint = ""
+        if error.errno == errno.EINVAL:
+            hint = "none of them is online and in the cgroup's cpuset (linux.resources.cpu.cpus)"
+        text = ",".join(map(str, cpus))
+        raise Error(f"cannot run on the CPUs {text}", errno=error.errno or 0, hint=hint) from None

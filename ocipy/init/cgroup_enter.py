@@ -6,13 +6,16 @@ import errno
 import posix
 
 from ocipy.errors import Error
+from ocipy.init.context import carries_out
+from ocipy.plan.cgroup_enter import CgroupEnter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocipy.init.context import Init
 
 
-def cgroup_enter(init: Init, *, but: str) -> None:
+@carries_out(CgroupEnter)
+def cgroup_enter(init: Init, step: CgroupEnter) -> None:
     """Write "0" to each `tasks` file that the host opened, and close it (CVE-2024-21626).
 
     but: the hierarchy that init enters later, or "".
@@ -22,7 +25,7 @@ def cgroup_enter(init: Init, *, but: str) -> None:
     """
     hierarchies = [name.removeprefix("cgroup/") for name in init.fds if name.startswith("cgroup/")]
     for hierarchy in hierarchies:
-        if hierarchy == but:
+        if hierarchy == step.but:
             continue
         fd = init.fds.pop("cgroup/" + hierarchy)
         try:
@@ -31,6 +34,3 @@ def cgroup_enter(init: Init, *, but: str) -> None:
             hint = "the cpuset has no CPUs or memory nodes" if error.errno == errno.ENOSPC else ""
             raise Error(f"cannot join the cgroup of {hierarchy}", errno=error.errno or 0, hint=hint) from None
         posix.close(fd)
-
-
-ACTIONS = {"cgroup_enter": cgroup_enter}

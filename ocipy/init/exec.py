@@ -12,6 +12,7 @@ import errno
 import posix
 
 from ocipy.errors import Error
+from ocipy.init.context import carries_out
 from ocipy.init.fifo import leave_runtime
 from ocipy.init.lane import become_init, close_others, report, seal_imports
 from ocipy.init.namespaces import join, leave_groups
@@ -26,11 +27,12 @@ from ocipy.linux.constants import (
     POLLIN,
     PR_SET_DUMPABLE,
 )
+from ocipy.plan.exec import ExecRoot, LetGo
 from ocipy.plan.namespaces import flags_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from typing import NoReturn
 
     from ocipy.init.context import Init
@@ -146,15 +148,14 @@ def _not_running() -> Error:
     return Error("container not running", hint="its process has just exited")
 
 
-def exec_root(init: Init) -> None:
+@carries_out(ExecRoot)
+def exec_root(init: Init, step: ExecRoot) -> None:
     """Open the container's root, which is our root since the join."""
     init.rootfs = posix.open("/", O_PATH | O_DIRECTORY | O_CLOEXEC)
 
 
-def let_go(init: Init) -> None:
+@carries_out(LetGo)
+def let_go(init: Init, step: LetGo) -> None:
     """Let the runtime continue: it reads the pipe until the exec, which closes it, or until an error."""
     leave_runtime(init)
     init.report_fd = init.fds.pop("report")
-
-
-ACTIONS: dict[str, Callable[..., None]] = {"exec_root": exec_root, "let_go": let_go}

@@ -1,0 +1,57 @@
+"""mounts[].uidMappings and gidMappings on the host: the user namespaces from which the kernel takes the maps."""
+
+from __future__ import annotations
+
+import posix
+
+from ocipy.errors import Error
+from ocipy.host.context import carries_out
+from ocipy.linux import _kernel, procfs
+from ocipy.linux.constants import (
+    CLONE_NEWUSER,
+    CLONE_PIDFD,
+    O_CLOEXEC,
+    O_RDONLY,
+    SIGCHLD,
+)
+from ocipy.plan.idmap import IdmapJoin, IdmapSource
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocipy.host.context import HostRun
+
+
+@carries_out(IdmapJoin)
+def idmap_join(run: HostRun, step: IdmapJoin) -> None:
+    """Open the user namespace that the container joins, as a map for mounts."""
+    if step.name not in run.id_maps:
+        run.id_maps[step.name] = posix.open(step.path, O_RDONLY | O_CLOEXEC)
+
+
+@carries_out(IdmapSource)
+def idmap_source(run: HostRun, step: IdmapSource) -> None:
+    """Make a user namespace with these maps, for the mounts that need them. No process ever runs in it."""
+    if step.name in run.id_maps:
+        return
+    reading, writing = posix.pipe()
+    pid, pidfd = _kernel.clone3(CLONE_NEWUSER | CLONE_PIDFD, SIGCHLD, -1)
+    if pid == 0:
+        # Until the other end is closed, by the runtime when it is done, or by its death.
+        try:
+            posix.close(writing)
+            posix.read(reading, 1)
+        finally:
+            posix._exit(0)
+    posix.close(reading)
+    posix.close(pidfd)
+    try:
+        for kind, triples in (("uid_map", step.uids), ("gid_map", step.gids)):
+            lines = "".join(f"{inside} {outside} {size}\n" for inside, outside, size in triples)
+            try:
+                procfs.write(run.fds["procfs"], f"{pid}/{kind}", lines.encode())
+            except OSError as error:
+                raise Error(f"cannot make the map {lines.strip()!r}", errno=error.errno or 0) from None
+        run.id_maps[step.name] = posix.open(f"{pid}/ns/user", O_RDONLY | O_CLOEXEC, dir_fd=run.fds["procfs"])
+    finally:
+        posix.close(writing)
+        posix.waitpid(pid, 0)

@@ -1,0 +1,42 @@
+"""--pid-file and --pidfd-socket: the pid in a file, and a descriptor of the process for a listener, who can then wait
+for it and signal it."""
+
+from __future__ import annotations
+
+import posix
+
+from ocipy.errors import Error
+from ocipy.host.console import send_descriptor
+from ocipy.host.context import carries_out
+from ocipy.linux.constants import S_IFLNK, S_IFMT, S_IFREG
+from ocipy.linux.files import write_file
+from ocipy.plan.pid_file import PidFile, SendPidfd
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocipy.host.context import HostRun
+
+
+@carries_out(SendPidfd)
+def send_pidfd(run: HostRun, step: SendPidfd) -> None:
+    """Send one message with the pidfd, as for a terminal. name: runc's word for this kind of process."""
+    send_descriptor(step.path, run.pidfd, step.name, "the pidfd to the pidfd socket")
+
+
+def check_pid_file(path: str) -> None:
+    """Check that a pid file does not replace a device, pipe or directory. Raises Error."""
+    try:
+        kind = posix.lstat(path).st_mode & S_IFMT
+    except OSError:  # it does not exist, or writing it will fail
+        return
+    if kind not in (S_IFREG, S_IFLNK):
+        raise Error("the pid file is not a regular file", pointer=path, hint="it would be replaced")
+
+
+@carries_out(PidFile)
+def pid_file(run: HostRun, step: PidFile) -> None:
+    """Write the pid, without a newline: containerd parses the whole content as a number."""
+    try:
+        write_file(step.path, str(run.pid).encode(), 0o644)
+    except OSError as error:
+        raise Error("cannot write the pid file", pointer=step.path, errno=error.errno or 0) from None

@@ -1,0 +1,40 @@
+"""The FIFOs at which init waits for start, from the host's side."""
+
+from __future__ import annotations
+
+import posix
+
+from ocipy.host.context import carries_out
+from ocipy.host.lane import channel_of
+from ocipy.linux.channel import Closed
+from ocipy.linux.constants import O_CLOEXEC, O_NOFOLLOW, O_RDWR
+from ocipy.plan.waiting import Created, Fifo
+from ocipy.state.state import FIFO, FIFO_NEW, REPORT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocipy.host.context import HostRun
+
+
+@carries_out(Fifo)
+def fifo(run: HostRun, step: Fifo) -> None:
+    """Make the FIFO at which init waits, and the one by which start learns how the exec went (init/fifo.py).
+
+    Opened here, for reading and writing: init might lack the permission to open them, and such a descriptor neither
+    blocks nor sees end of file (fifo(7)).
+    """
+    for name, file in (("fifo", FIFO_NEW), ("report", REPORT)):
+        path = run.state.directory + "/" + file
+        posix.mkfifo(path, 0o600)
+        run.fds[name] = posix.open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC)
+
+
+@carries_out(Created)
+def created(run: HostRun, step: Created) -> None:
+    """Declare the container created, by a rename. From here on only init holds what it was given."""
+    posix.rename(run.state.directory + "/" + FIFO_NEW, run.state.directory + "/" + FIFO)
+    try:
+        channel_of(run).send("created")
+    except Closed:
+        pass  # it has been killed meanwhile, which could as well happen a moment later
+    run.let_go()

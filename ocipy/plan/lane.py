@@ -1,0 +1,91 @@
+"""What the lanes need themselves: barriers, the hand-over of the process and its procfs, the record in the state."""
+
+from __future__ import annotations
+
+from ocipy.plan.model import HostStep, InitStep, if_set, join
+
+
+class TellInit(HostStep):
+    """Let the init lane, which waits for this barrier, continue. hooks: it runs hooks next."""
+
+    action = "tell"
+    barrier: str
+    hooks: bool = False
+
+    def describe(self) -> str:
+        return self.barrier
+
+
+class WaitForInit(HostStep):
+    """Wait until the init lane is at this barrier."""
+
+    action = "wait"
+    barrier: str
+
+    def describe(self) -> str:
+        return self.barrier
+
+
+class TellHost(InitStep):
+    """Let the host lane, which waits for this barrier, continue."""
+
+    action = "tell"
+    barrier: str
+
+    def describe(self) -> str:
+        return self.barrier
+
+
+class WaitForHost(InitStep):
+    """Wait until the host lane is at this barrier."""
+
+    action = "wait"
+    barrier: str
+
+    def describe(self) -> str:
+        return self.barrier
+
+
+class PrivateProcfs(HostStep):
+    """Make our own procfs before anything of the container's is mounted. sysctl: and one with /proc/sys."""
+
+    sysctl: bool
+
+    def describe(self) -> str:
+        return join("for our own reads and writes", if_set(self.sysctl, "and one with /proc/sys"))
+
+
+class GiveProcfs(HostStep):
+    """Send a process that has joined a pid namespace its own directory of /proc.
+
+    whole: all of it if that directory cannot be cloned.
+    """
+
+    whole: bool
+
+    def describe(self) -> str:
+        return join("its own directory of it", if_set(self.whole, "or all of it"))
+
+
+class TakeProcfs(InitStep):
+    """Take what GiveProcfs sends."""
+
+    words = "from the host"
+
+
+class Adopt(HostStep):
+    """Learn the pid of the init process from the stage before it, and reap the stage."""
+
+    words = "the process that the stage forked"
+
+
+class SaveState(HostStep):
+    """Write the state before init may continue."""
+
+    words = "so that delete finds it whatever happens"
+
+
+class Undumpable(InitStep):
+    """PR_SET_DUMPABLE 0 (CVE-2016-9962)."""
+
+    words = "processes in our namespaces cannot look into this one"

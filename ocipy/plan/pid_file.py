@@ -1,0 +1,40 @@
+"""--pid-file and --pidfd-socket: who learns of the new process."""
+
+from __future__ import annotations
+
+from ocipy.plan.model import HostStep, join
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocipy.plan.model import Planner
+
+
+class SendPidfd(HostStep):
+    """Send the listener a pidfd. name: runc's word for this kind of process."""
+
+    path: str
+    name: str
+
+    def describe(self) -> str:
+        return join("to", self.path)
+
+
+class PidFile(HostStep):
+    """Write the pid, without a newline."""
+
+    path: str
+
+    def describe(self) -> str:
+        return self.path
+
+
+def plan_report(planner: Planner, pidfd_name: str) -> None:
+    """Tell --pidfd-socket and --pid-file the process. The pid file comes last: engines take it as success.
+
+    pidfd_name: tells the receiver what kind of process the pidfd refers to.
+    """
+    options = planner.options
+    if options.pidfd_socket:
+        planner.add(SendPidfd("--pidfd-socket", path=options.pidfd_socket, name=pidfd_name))
+    if options.pid_file:
+        planner.add(PidFile("--pid-file", path=options.pid_file))

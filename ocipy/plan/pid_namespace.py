@@ -1,0 +1,50 @@
+"""A joined pid namespace where others look at init: it is entered last (plan/namespaces.py, enters_last)."""
+
+from __future__ import annotations
+
+from ocipy.plan.fields import kept_for_start, process_of
+from ocipy.plan.lane import GiveProcfs, SaveState, TakeProcfs
+from ocipy.plan.model import HostStep, InitStep
+from ocipy.plan.mount_options import NewMount, attribute_words
+from ocipy.plan.namespaces import joined_kinds
+from ocipy.plan.process import CloseDescriptors
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocipy.plan.model import Planner
+
+
+class MountProcfs(NewMount):
+    """Mount a procfs of the pid namespace that init is not in yet. attributes, superblock: as in Mount."""
+
+    attributes: int
+    superblock: tuple[str, ...]
+
+    def describe(self) -> str:
+        return self.describe_options(attribute_words(self.attributes))
+
+
+class EnterPidNamespace(InitStep):
+    """Fork into it. terminal: it becomes the controlling one of the child's session."""
+
+    terminal: bool
+    words = "by a fork, whose child continues"
+
+
+class AdoptInit(HostStep):
+    """Continue with the child that init has forked, and reap init."""
+
+    words = "the process that init forked and continues as"
+
+
+def plan_enter(planner: Planner) -> None:
+    """Fork into the namespace (pid_namespaces(7): only children are in it)."""
+    config = planner.config
+    _, pointer = joined_kinds(config)["pid"]
+    terminal = bool(process_of(config).get("terminal"))
+    planner.add(CloseDescriptors(pointer, keep=("rootfs", "namespace/pid", *kept_for_start(config))))
+    planner.add(EnterPidNamespace(pointer, terminal=terminal))
+    planner.add(AdoptInit(pointer))
+    planner.add(SaveState())
+    planner.add(GiveProcfs(pointer, whole=False))
+    planner.add(TakeProcfs(pointer))
