@@ -130,9 +130,9 @@ def _parse(
 
 def _version() -> int:
     """No line but the first may contain the word: Docker takes the last one that does (daemon/info_unix.go)."""
-    from ocipy.launcher.python import how_it_starts
+    from ocipy.launcher.python import how_it_starts, standard_library
 
-    python = sys.version.partition(" ")[0]
+    python = f"{sys.version.partition(' ')[0]} ({standard_library()})"
     lines = (f"ocipy version {VERSION}", f"commit: v{VERSION}", f"spec: {SPEC_VERSION}", f"python: {python}")
     write_stdout("\n".join((*lines, f"start: {how_it_starts()}\n")))
     return 0

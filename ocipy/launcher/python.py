@@ -49,6 +49,12 @@ def expect_python() -> None:
         ) from None
 
 
+def standard_library() -> str:
+    """The directory of the standard library: that of the Python that the executable was built for."""
+    start = sys.modules.get("ocipy.launcher._start")
+    return str(start.stdlib) if start else sys._stdlib_dir  # type: ignore[attr-defined]
+
+
 def how_it_starts() -> str:
     """`snapshot`, or `slow` with the reason."""
     start = sys.modules.get("ocipy.launcher._start")
