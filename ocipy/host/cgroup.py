@@ -8,7 +8,7 @@ from ocipy import log
 from ocipy.cgroups.creation import NOT_PERMITTED, fill_cpuset, make, own, place
 from ocipy.cgroups.device_filter import set_devices
 from ocipy.cgroups.layout import probe
-from ocipy.errors import Error
+from ocipy.errors import Error, caused_by
 from ocipy.host.context import carries_out
 from ocipy.linux import _kernel
 from ocipy.plan.cgroup import (
@@ -109,7 +109,7 @@ def cgroup_join(run: HostRun, step: CgroupJoin) -> None:
         cgroup.join(run.pid, only_unified=True)
     except OSError as error:
         if not step.tolerant or error.errno not in NOT_PERMITTED:
-            raise Error(f"cannot join the cgroup {cgroup.paths['']}", errno=error.errno or 0) from None
+            raise caused_by(error, f"cannot join the cgroup {cgroup.paths['']}") from None
         # Not delegated to us: the container stays in our cgroup.
         path = cgroup.paths.pop("")
         if path in cgroup.created:

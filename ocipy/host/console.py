@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import posix
 
-from ocipy.errors import Error
+from ocipy.errors import Error, reported_as
 from ocipy.linux import _kernel
 from ocipy.linux.constants import O_CLOEXEC, O_PATH, ONLCR
 
@@ -34,11 +34,9 @@ def send_descriptor(path: str, fd: int, name: str, what: str) -> None:
     """
     socket = -1
     try:
-        socket = connect(path)
-        _kernel.send(socket, name.encode(), (fd,))
-    except OSError as error:
-        hint = "nobody listens there" if error.errno == errno.ECONNREFUSED else ""
-        raise Error(f"cannot send {what}", pointer=path, errno=error.errno or 0, hint=hint) from None
+        with reported_as(f"cannot send {what}", pointer=path, hint={errno.ECONNREFUSED: "nobody listens there"}):
+            socket = connect(path)
+            _kernel.send(socket, name.encode(), (fd,))
     finally:
         if socket >= 0:
             posix.close(socket)

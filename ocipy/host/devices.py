@@ -10,7 +10,7 @@ import errno
 import posix
 
 from ocipy import log
-from ocipy.errors import Error
+from ocipy.errors import Error, caused_by
 from ocipy.host.context import carries_out
 from ocipy.init.devices import KINDS
 from ocipy.init.mounts import make_filesystem
@@ -122,7 +122,7 @@ def _send_mounts(channel: Channel, directory: int, names: Sequence[str]) -> None
         for name in names:
             channel.send("mount", fd=_kernel.open_tree(directory, name, OPEN_TREE_CLONE))
     except OSError as error:
-        channel.send("error", Error("cannot mount the devices", errno=error.errno or 0).to_message())
+        channel.send("error", caused_by(error, "cannot mount the devices").to_message())
 
 
 def _maps_of(run: HostRun, namespace: int) -> tuple[Triples, Triples]:

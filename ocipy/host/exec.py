@@ -9,7 +9,7 @@ from ocipy.cgroups.cgroup import Cgroup
 from ocipy.cgroups.files import is_present, read
 from ocipy.cgroups.layout import parse_own, probe
 from ocipy.cgroups.paths import is_within
-from ocipy.errors import Error
+from ocipy.errors import Error, caused_by, reported_as
 from ocipy.host.context import carries_out
 from ocipy.host.report import raise_failure, read_to_end
 from ocipy.init.context import Init
@@ -48,10 +48,8 @@ def report_pipe(run: HostRun, step: ReportPipe) -> None:
 @carries_out(OpenRoot)
 def open_root(run: HostRun, step: OpenRoot) -> None:
     """Open the root of the container's process, if the container has no mount namespace."""
-    try:
+    with reported_as("cannot open the container's root"):
         run.fds["root"] = posix.open(f"/proc/{run.state.pid}/root", O_PATH | O_DIRECTORY | O_CLOEXEC)
-    except OSError as error:
-        raise Error("cannot open the container's root", errno=error.errno or 0) from None
 
 
 @carries_out(ExecCgroup)
@@ -149,7 +147,7 @@ def exec_cgroup_join(run: HostRun, step: ExecCgroupJoin) -> None:
             if error.errno in MOVE_REFUSED and run.state.cgroup is not None and run.state.cgroup.get("systemd"):
                 _attach(run, path)
                 return
-            refusal = refusal or Error(f"cannot join the cgroup {path}", errno=error.errno or 0)
+            refusal = refusal or caused_by(error, f"cannot join the cgroup {path}")
     if refusal is not None:
         raise refusal
 
@@ -197,11 +195,6 @@ def final_affinity(run: HostRun, step: FinalAffinity) -> None:
 
 
 def _set_affinity(pid: int, cpus: Sequence[int]) -> None:
-    try:
+    hint = {errno.EINVAL: "none of them is online and in the cgroup's cpuset (linux.resources.cpu.cpus)"}
+    with reported_as(f"cannot run on the CPUs {','.join(map(str, cpus))}", hint=hint):
         posix.sched_setaffinity(pid, cpus)
-    except OSError as error:
-        hint = ""
-        if error.errno == errno.EINVAL:
-            hint = "none of them is online and in the cgroup's cpuset (linux.resources.cpu.cpus)"
-        text = ",".join(map(str, cpus))
-        raise Error(f"cannot run on the CPUs {text}", errno=error.errno or 0, hint=hint) from None

@@ -8,7 +8,7 @@ import posix
 from ocipy import log
 from ocipy.children.interrupts import catch
 from ocipy.children.interrupts import check as check_interrupts
-from ocipy.errors import Error, refused
+from ocipy.errors import Error, refused, reported_as
 from ocipy.host.context import carries_out
 from ocipy.init.hooks import GivenUp, outputs_of, run_hook
 from ocipy.linux import _kernel
@@ -54,15 +54,9 @@ def _open_output(path: str) -> int:
     A link in its place is not followed: in a directory that others can write to, they would choose the file that we
     write to. A FIFO without a reader does not block us. Raises Error.
     """
-    try:
+    hint = {errno.ELOOP: "it is a symbolic link", errno.ENXIO: "it is a FIFO that nobody reads"}
+    with reported_as(f"cannot open {path} for the output of the hooks", hint=hint):
         fd = posix.open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0o600)
-    except OSError as error:
-        hint = {errno.ELOOP: "it is a symbolic link", errno.ENXIO: "it is a FIFO that nobody reads"}
-        raise Error(
-            f"cannot open {path} for the output of the hooks",
-            errno=error.errno or 0,
-            hint=hint.get(error.errno or 0, ""),
-        ) from None
     posix.set_blocking(fd, True)
     return fd
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posix
 
-from ocipy.errors import Error
+from ocipy.errors import reported_as
 from ocipy.host.context import carries_out
 from ocipy.linux import _kernel, procfs
 from ocipy.linux.constants import (
@@ -47,10 +47,8 @@ def idmap_source(run: HostRun, step: IdmapSource) -> None:
     try:
         for kind, triples in (("uid_map", step.uids), ("gid_map", step.gids)):
             lines = "".join(f"{inside} {outside} {size}\n" for inside, outside, size in triples)
-            try:
+            with reported_as(f"cannot make the map {lines.strip()!r}"):
                 procfs.write(run.fds["procfs"], f"{pid}/{kind}", lines.encode())
-            except OSError as error:
-                raise Error(f"cannot make the map {lines.strip()!r}", errno=error.errno or 0) from None
         run.id_maps[step.name] = posix.open(f"{pid}/ns/user", O_RDONLY | O_CLOEXEC, dir_fd=run.fds["procfs"])
     finally:
         posix.close(writing)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from ocipy.errors import Error
+from ocipy.errors import Error, caused_by, reported_as
 from ocipy.host.context import carries_out
 from ocipy.linux import resctrl
 from ocipy.linux.files import exists, read_file
@@ -64,7 +64,7 @@ def _make(run: HostRun, path: str, none_left: str) -> bool:
     except OSError as error:
         groups["remove"].remove(path)
         hint = none_left if error.errno == errno.ENOSPC else ""
-        raise Error(f"cannot make {path}", errno=error.errno or 0, hint=hint) from None
+        raise caused_by(error, f"cannot make {path}", hint=hint) from None
     groups["remove"].remove(path)
     return False
 
@@ -86,10 +86,8 @@ def write_schema(group: str, top: str, line: str, *, compared: bool = False) -> 
         if not resctrl.agrees(line, there):
             found = resctrl.line_of(there, line.partition(":")[0].strip()) or "no line of that resource"
             raise Error(f"the class of service exists, but instead of {line} it has {found}")
-    try:
+    with reported_as(f"the schema {line} is refused", hint=lambda _error: resctrl.reason(top)):
         resctrl.write(path, line)
-    except OSError as error:
-        raise Error(f"the schema {line} is refused", errno=error.errno or 0, hint=resctrl.reason(top)) from None
 
 
 @carries_out(RdtMonitoring)
@@ -113,10 +111,8 @@ def rdt_join(run: HostRun, step: RdtJoin) -> None:
         return
     for group in (groups["group"], groups["monitoring"]):
         if group:
-            try:
+            with reported_as(f"cannot put the process into {group}"):
                 resctrl.write(group + "/" + resctrl.TASKS, str(run.pid))
-            except OSError as error:
-                raise Error(f"cannot put the process into {group}", errno=error.errno or 0) from None
 
 
 @carries_out(RdtKeep)
@@ -133,7 +129,5 @@ def rdt_keep(run: HostRun, step: RdtKeep) -> None:
 def remove(paths: Sequence[str]) -> None:
     """Remove groups; their processes then belong to the parent group. Raises Error."""
     for path in paths:
-        try:
+        with reported_as(f"cannot remove {path}", pointer=POINTER):
             resctrl.remove_group(path)
-        except OSError as error:
-            raise Error(f"cannot remove {path}", pointer=POINTER, errno=error.errno or 0) from None

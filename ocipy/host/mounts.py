@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from ocipy.errors import Error
+from ocipy.errors import reported_as
 from ocipy.host.context import carries_out
 from ocipy.init.mounts import open_source
 from ocipy.linux import _kernel
@@ -31,10 +31,10 @@ def open_mount_source(run: HostRun, step: OpenMountSource) -> None:
         _kernel.mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, 0, 0, step.propagation, -1)
     if step.idmap:
         flags = AT_EMPTY_PATH | (AT_RECURSIVE if step.idmap_recursive else 0)
-        try:
+        with reported_as(
+            f"cannot map the ids of {step.source}",
+            hint={
+                errno.EINVAL: "the source's filesystem does not support mapped mounts, or this mount is already mapped"
+            },
+        ):
             _kernel.mount_setattr(tree, "", flags, MOUNT_ATTR_IDMAP, 0, 0, run.id_maps[step.idmap])
-        except OSError as error:
-            hint = ""
-            if error.errno == errno.EINVAL:
-                hint = "the source's filesystem does not support mapped mounts, or this mount is already mapped"
-            raise Error(f"cannot map the ids of {step.source}", errno=error.errno or 0, hint=hint) from None

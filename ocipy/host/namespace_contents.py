@@ -7,7 +7,7 @@ import posix
 
 from ocipy import log
 from ocipy.children.helper import Helper
-from ocipy.errors import Error
+from ocipy.errors import Error, reported_as
 from ocipy.host.context import carries_out
 from ocipy.linux import _kernel
 from ocipy.linux.constants import O_CLOEXEC, O_RDONLY
@@ -17,6 +17,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocipy.host.context import HostRun
 
+NO_RIGHT = "setting the clocks needs CAP_SYS_TIME in the user namespace that owns the time namespace"
+CLOCK_CAUSES = {
+    errno.ERANGE: "the clocks must stay above 0, and below some 146 years from now",
+    errno.EACCES: NO_RIGHT,
+    errno.EPERM: NO_RIGHT,
+}
+
 
 @carries_out(TimeOffsets)
 def time_offsets(run: HostRun, step: TimeOffsets) -> None:
@@ -24,14 +31,8 @@ def time_offsets(run: HostRun, step: TimeOffsets) -> None:
     text = "".join(f"{clock} {seconds} {nanoseconds}\n" for clock, seconds, nanoseconds in step.offsets)
     fd, run.timens_offsets = run.timens_offsets, -1
     try:
-        posix.write(fd, text.encode())  # all lines in one write, as the kernel requires
-    except OSError as error:
-        hint = ""
-        if error.errno == errno.ERANGE:
-            hint = "the clocks must stay above 0, and below some 146 years from now"
-        elif error.errno in (errno.EACCES, errno.EPERM):
-            hint = "setting the clocks needs CAP_SYS_TIME in the user namespace that owns the time namespace"
-        raise Error("cannot set the clocks of the time namespace", errno=error.errno or 0, hint=hint) from None
+        with reported_as("cannot set the clocks of the time namespace", hint=CLOCK_CAUSES):
+            posix.write(fd, text.encode())  # all lines in one write, as the kernel requires
     finally:
         posix.close(fd)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import posix
 
-from ocipy.errors import Error
+from ocipy.errors import Error, reported_as
 from ocipy.host import cgroup
 from ocipy.host.context import carries_out
 from ocipy.init.context import Init
@@ -28,19 +28,22 @@ if TYPE_CHECKING:
 HELPERS = {"uid_map": "newuidmap", "gid_map": "newgidmap"}
 HELPER_DIRECTORIES = ("/usr/bin", "/usr/local/bin", "/bin", "/usr/sbin", "/sbin")
 
+# What an errno means for a namespace given by path, and for an id map.
+NOT_OPENED = {
+    errno.ENOENT: "the process that it belonged to may have exited",
+    errno.EACCES: "opening a process's namespace needs the privilege to trace it: CAP_SYS_PTRACE, or the same user",
+}
+NOT_MAPPED = {
+    errno.EINVAL: "entries overlap, or an id is beyond the range",
+    errno.EPERM: "a range of host ids is not mapped, or not contiguously, in the runtime's own user namespace",
+}
+
 
 @carries_out(OpenNamespace)
 def open_namespace(run: HostRun, step: OpenNamespace) -> None:
     """Open the namespace file and check its kind (spec: MUST generate an error)."""
-    try:
+    with reported_as(f"cannot open the {step.kind} namespace {step.path}", hint=NOT_OPENED):
         fd = posix.open(step.path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-    except OSError as error:
-        hint = ""
-        if error.errno == errno.ENOENT:
-            hint = "the process that it belonged to may have exited"
-        elif error.errno == errno.EACCES:
-            hint = "opening a process's namespace needs the privilege to trace it: CAP_SYS_PTRACE, or the same user"
-        raise Error(f"cannot open the {step.kind} namespace {step.path}", errno=error.errno or 0, hint=hint) from None
     try:
         actual = _kernel.ns_type(fd)
     except OSError:
@@ -120,15 +123,8 @@ def _write_map(run: HostRun, name: str, mappings: Sequence[tuple[int, int, int]]
         return
     # All lines in one write: the kernel takes a map only once (user_namespaces(7)).
     lines = "".join(f"{inside} {outside} {size}\n" for inside, outside, size in mappings)
-    try:
+    with reported_as(f"cannot write {name} ({lines.strip()})", hint=NOT_MAPPED):
         write_proc(run.fds["procfs"], f"{run.pid}/{name}", lines.encode())
-    except OSError as error:
-        hint = ""
-        if error.errno == errno.EINVAL:
-            hint = "entries overlap, or an id is beyond the range"
-        elif error.errno == errno.EPERM:
-            hint = "a range of host ids is not mapped, or not contiguously, in the runtime's own user namespace"
-        raise Error(f"cannot write {name} ({lines.strip()})", errno=error.errno or 0, hint=hint) from None
 
 
 def _run_helper(name: str, pid: int, mappings: Sequence[tuple[int, int, int]], interrupts: int = -1) -> None:

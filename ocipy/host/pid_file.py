@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import posix
 
-from ocipy.errors import Error
+from ocipy.errors import Error, reported_as
 from ocipy.host.console import send_descriptor
 from ocipy.host.context import carries_out
 from ocipy.linux.constants import S_IFLNK, S_IFMT, S_IFREG
@@ -36,7 +36,5 @@ def check_pid_file(path: str) -> None:
 @carries_out(PidFile)
 def pid_file(run: HostRun, step: PidFile) -> None:
     """Write the pid, without a newline: containerd parses the whole content as a number."""
-    try:
+    with reported_as("cannot write the pid file", pointer=step.path):
         write_file(step.path, str(run.pid).encode(), 0o644)
-    except OSError as error:
-        raise Error("cannot write the pid file", pointer=step.path, errno=error.errno or 0) from None

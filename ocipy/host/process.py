@@ -6,7 +6,7 @@ import errno
 import posix
 
 from ocipy import log
-from ocipy.errors import Error
+from ocipy.errors import Error, caused_by
 from ocipy.host.context import carries_out
 from ocipy.linux.constants import O_CLOEXEC, O_WRONLY
 from ocipy.linux.files import read_file
@@ -29,7 +29,7 @@ def oom_score_adj(run: HostRun, step: OomScoreAdj) -> None:
             posix.close(fd)
     except OSError as error:
         if error.errno != errno.EACCES:
-            raise Error(f"cannot set oom_score_adj to {step.score}", errno=error.errno or 0) from None
+            raise caused_by(error, f"cannot set oom_score_adj to {step.score}") from None
         current = int(read_file(path))
         if current == step.score:
             return

@@ -17,7 +17,7 @@ from ocipy.criu import client, messages
 from ocipy.criu.client import FIRST_FD, Session
 from ocipy.criu.directory import DESCRIPTORS, open_directory
 from ocipy.criu.images import check_pages
-from ocipy.errors import Error
+from ocipy.errors import Error, reported_as
 from ocipy.host.context import HostRun, carries_out
 from ocipy.host.lane import save_state
 from ocipy.init.context import Init
@@ -138,9 +138,8 @@ def _make_mount_points(run: HostRun) -> bytes:
         if any(destination.startswith(place + "/") for place in filesystems):
             continue
         try:
-            places[destination] = _make_mount_point(init, step)
-        except OSError as error:
-            raise Error("cannot make the mount point", pointer=step.pointer, errno=error.errno or 0) from None
+            with reported_as("cannot make the mount point", pointer=step.pointer):
+                places[destination] = _make_mount_point(init, step)
         except Error as error:
             error.pointer = error.pointer or step.pointer
             raise
@@ -214,10 +213,8 @@ def restore_join(run: HostRun, step: RestoreJoin) -> None:
     """Move criu into the cgroup: the restored processes are there from the beginning."""
     if run.cgroup is None:
         return
-    try:
+    with reported_as("cannot join the cgroup"):
         run.cgroup.join(run.pid)
-    except OSError as error:
-        raise Error("cannot join the cgroup", errno=error.errno or 0) from None
 
 
 @carries_out(RestoreNamespaces)
@@ -238,11 +235,9 @@ def restore_loopback(run: HostRun, step: RestoreLoopback) -> None:
 
 
 def _bring_up(pidfd: int) -> bytes:
-    try:
+    with reported_as("cannot bring the loopback interface up"):
         _kernel.setns(pidfd, CLONE_NEWNET)
         _kernel.link_up("lo")
-    except OSError as error:
-        raise Error("cannot bring the loopback interface up", errno=error.errno or 0) from None
     return b""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from ocipy.errors import Error
+from ocipy.errors import caused_by
 from ocipy.host.context import carries_out
 from ocipy.linux import _kernel
 from ocipy.plan.rlimits import RaiseRlimit, Rlimit
@@ -35,7 +35,7 @@ def set_rlimit(pid: int, name: str, resource: int, soft: int, hard: int) -> None
                 hint = "the runtime lacks CAP_SYS_RESOURCE"
             elif name == "RLIMIT_NOFILE":
                 hint += "; or it is above /proc/sys/fs/nr_open"
-        raise Error(f"cannot set {name} to {soft}:{hard}", errno=error.errno or 0, hint=hint) from None
+        raise caused_by(error, f"cannot set {name} to {soft}:{hard}", hint=hint) from None
 
 
 @carries_out(RaiseRlimit)

@@ -15,7 +15,7 @@ import errno
 import posix
 
 from ocipy.children import once
-from ocipy.errors import Error
+from ocipy.errors import Error, reported_as
 from ocipy.host.context import carries_out
 from ocipy.linux import _kernel
 from ocipy.linux.constants import (
@@ -237,15 +237,19 @@ def send_listener(listener: int, path: str, metadata: str, pid: int, state: dict
         message["metadata"] = metadata
     agent = -1
     try:
-        agent = _kernel.connect_unix(path)
-        data = _kernel.json_dumps(message)
-        # The descriptor travels with the first bytes only.
-        sent = _kernel.send(agent, data, (listener,))
-        while sent < len(data):
-            sent += _kernel.send(agent, data[sent:])
-    except OSError as error:
-        hint = "the agent must listen there before create" if error.errno in (errno.ENOENT, errno.ECONNREFUSED) else ""
-        raise Error(f"cannot send the listener to the agent at {path}", errno=error.errno or 0, hint=hint) from None
+        with reported_as(
+            f"cannot send the listener to the agent at {path}",
+            hint={
+                errno.ENOENT: "the agent must listen there before create",
+                errno.ECONNREFUSED: "the agent must listen there before create",
+            },
+        ):
+            agent = _kernel.connect_unix(path)
+            data = _kernel.json_dumps(message)
+            # The descriptor travels with the first bytes only.
+            sent = _kernel.send(agent, data, (listener,))
+            while sent < len(data):
+                sent += _kernel.send(agent, data[sent:])
     finally:
         if agent >= 0:
             posix.close(agent)

@@ -7,7 +7,7 @@ import json
 import os
 import struct
 
-from ocipy.errors import Error
+from ocipy.errors import Error, reported_as
 from ocipy.host import libseccomp
 from ocipy.linux.constants import BPF_MAXINSNS
 from ocipy.linux.files import read_file
@@ -55,12 +55,8 @@ def main(data: bytes) -> bytes:
 
 def compile_profile(profile: Seccomp) -> tuple[bytes, bytes]:
     """Return (array of struct sock_filter, file and version of libseccomp in two lines). Raises Error."""
-    try:
+    with reported_as(f"libseccomp refuses {profile['defaultAction']}", pointer=POINTER + "/defaultAction"):
         filters = libseccomp.Filter(action_value(profile["defaultAction"], profile.get("defaultErrnoRet")))
-    except OSError as error:
-        raise Error(
-            f"libseccomp refuses {profile['defaultAction']}", pointer=POINTER + "/defaultAction", errno=error.errno or 0
-        ) from None
     architectures = _add_architectures(filters, profile)
     if sum(len(rule["names"]) for rule in profile.get("syscalls") or ()) > TREE_FROM:
         try:
@@ -99,10 +95,8 @@ def _add_architectures(filters: libseccomp.Filter, profile: Seccomp) -> list[int
             raise Error(f"libseccomp {libseccomp.version()} does not know {name}", pointer=pointer)
         if token in known:
             continue
-        try:
+        with reported_as(f"libseccomp refuses {name}", pointer=pointer):
             filters.add_arch(token)
-        except OSError as error:
-            raise Error(f"libseccomp refuses {name}", pointer=pointer, errno=error.errno or 0) from None
         known.append(token)
     return known
 
@@ -111,6 +105,7 @@ def _add_rule(filters: libseccomp.Filter, rule: Syscall, default: int, pointer: 
     action = action_value(rule["action"], rule.get("errnoRet"))
     if action == default:
         return  # libseccomp refuses it, and it would change nothing
+    version = libseccomp.version()
     for name in rule["names"]:
         number = libseccomp.resolve_syscall(libseccomp.NATIVE, name)
         if number == -1:
@@ -124,15 +119,8 @@ def _add_rule(filters: libseccomp.Filter, rule: Syscall, default: int, pointer: 
                 )
                 for condition in conditions
             ]
-            try:
+            with reported_as(f"libseccomp {version} refuses the rule for {name}", pointer=pointer, hint=_hint):
                 filters.add_rule(action, number, *arguments)
-            except OSError as error:
-                raise Error(
-                    f"libseccomp {libseccomp.version()} refuses the rule for {name}",
-                    pointer=pointer,
-                    errno=error.errno or 0,
-                    hint=_hint(error),
-                ) from None
 
 
 def _hint(error: OSError) -> str:

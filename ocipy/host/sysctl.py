@@ -7,7 +7,7 @@ child process does it, which enters all of init's namespaces except that one (se
 from __future__ import annotations
 
 from ocipy.children import once
-from ocipy.errors import Error
+from ocipy.errors import reported_as
 from ocipy.host.context import carries_out
 from ocipy.init.stage import take_root_ids
 from ocipy.init.sysctl import write
@@ -25,10 +25,8 @@ def host_sysctl(run: HostRun, step: HostSysctl) -> None:
     """Write one parameter. kinds: the namespace that it belongs to, and the user namespace, if any."""
 
     def work() -> bytes:
-        try:
+        with reported_as(f"cannot join the {' and '.join(step.kinds)} namespace"):
             _kernel.setns(run.pidfd, flags_of(step.kinds))
-        except OSError as error:
-            raise Error(f"cannot join the {' and '.join(step.kinds)} namespace", errno=error.errno or 0) from None
         if "user" in step.kinds:
             take_root_ids()
         write(run.fds["procfs/sysctl"], step.path, step.value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from ocipy.errors import Error
+from ocipy.errors import caused_by, reported_as
 from ocipy.init.context import carries_out
 from ocipy.linux import _kernel
 from ocipy.linux.capabilities import names
@@ -35,11 +35,8 @@ def bounding(init: Init, step: Bounding) -> None:
         except OSError as error:
             if error.errno == errno.EPERM and not _kernel.prctl(PR_CAPBSET_READ, number):
                 continue
-            raise Error(
-                f"cannot drop {names(1 << number)[0]} from the bounding set",
-                errno=error.errno or 0,
-                hint="this needs CAP_SETPCAP, which the runtime does not have",
-            ) from None
+            what = f"cannot drop {names(1 << number)[0]} from the bounding set"
+            raise caused_by(error, what, hint="this needs CAP_SETPCAP, which the runtime does not have") from None
 
 
 @carries_out(KeepCapabilities)
@@ -55,10 +52,8 @@ def capabilities(init: Init, step: Capabilities) -> None:
     The ambient set comes last because permitted and inheritable bound it. It is cleared even if the config asks for
     no ambient capabilities, since raised ones survive setuid (CVE-2016-8867).
     """
-    try:
+    with reported_as("cannot set the capabilities"):
         _kernel.capset(step.effective, step.permitted, step.inheritable)
-    except OSError as error:
-        raise Error("cannot set the capabilities", errno=error.errno or 0) from None
     _kernel.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
     missing = 0
     for number in range(step.ambient.bit_length()):

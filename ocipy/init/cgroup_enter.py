@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import posix
 
-from ocipy.errors import Error
+from ocipy.errors import reported_as
 from ocipy.init.context import carries_out
 from ocipy.plan.cgroup_enter import CgroupEnter
 
@@ -28,9 +28,8 @@ def cgroup_enter(init: Init, step: CgroupEnter) -> None:
         if hierarchy == step.but:
             continue
         fd = init.fds.pop("cgroup/" + hierarchy)
-        try:
+        with reported_as(
+            f"cannot join the cgroup of {hierarchy}", hint={errno.ENOSPC: "the cpuset has no CPUs or memory nodes"}
+        ):
             posix.write(fd, b"0")
-        except OSError as error:
-            hint = "the cpuset has no CPUs or memory nodes" if error.errno == errno.ENOSPC else ""
-            raise Error(f"cannot join the cgroup of {hierarchy}", errno=error.errno or 0, hint=hint) from None
         posix.close(fd)

@@ -6,7 +6,7 @@ import errno
 import posix
 
 from ocipy.cgroups.layout import probe
-from ocipy.errors import Error
+from ocipy.errors import Error, caused_by, reported_as
 from ocipy.init import mounts
 from ocipy.init.context import carries_out
 from ocipy.linux import _kernel
@@ -64,7 +64,7 @@ def _mount_unified(init: Init, step: MountCgroup2) -> int:
         return mounts.make_filesystem("cgroup2", step.source, step.attributes, (), step.data, "")
     except OSError as error:
         if error.errno not in REFUSED:
-            raise Error(f"cannot mount cgroup2 on {step.destination}", errno=error.errno or 0) from None
+            raise caused_by(error, f"cannot mount cgroup2 on {step.destination}") from None
     return _bind_unified(init, step.attributes, step.namespace, step.mask)
 
 
@@ -77,7 +77,7 @@ def _bind_unified(init: Init, attributes: int, namespace: str, mask: bool) -> in
         return _bind(path, attributes)
     except OSError as error:
         if not mask or error.errno != errno.ENOENT:
-            raise Error(f"cannot bind the cgroup {path}", errno=error.errno or 0) from None
+            raise caused_by(error, f"cannot bind the cgroup {path}") from None
     # Mount an empty directory. What may be below is the host's, and writable (CVE-2023-25809).
     return mounts.make_filesystem("tmpfs", "tmpfs", SAFE | MOUNT_ATTR_RDONLY, (), ("nr_blocks=1", "nr_inodes=1"), "")
 
@@ -100,10 +100,8 @@ def mount_cgroup1(init: Init, step: MountCgroup1) -> None:
     layout = probe()
     for name, point in layout.mounts.items():
         own = init.cgroup_paths.get(name) or layout.directory(name, layout.own[name])
-        try:
+        with reported_as(f"cannot mount the cgroup hierarchy {name}"):
             hierarchy = _hierarchy(name, own, SAFE | step.attributes, step.namespace)
-        except OSError as error:
-            raise Error(f"cannot mount the cgroup hierarchy {name}", errno=error.errno or 0) from None
         directory = point[point.rindex("/") + 1 :]
         posix.mkdir(directory, 0o755, dir_fd=tree)
         _kernel.move_mount(hierarchy, "", tree, directory, MOVE_MOUNT_F_EMPTY_PATH)

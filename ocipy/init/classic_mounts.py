@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import posix
 
-from ocipy.errors import Error
+from ocipy.errors import Error, reported_as
 from ocipy.init import paths
 from ocipy.init.context import carries_out
 from ocipy.init.copy_up import copy_content
@@ -57,10 +57,7 @@ def remount(init: Init, step: Remount) -> None:
     """Change the flags of an existing mount at the destination, by mount(2) with MS_REMOUNT."""
     target = paths.open_below(init.rootfs, step.destination)
     flags = step.flags & ~MS_REC | MS_REMOUNT | (MS_BIND if step.bind else 0)
-    try:
+    with reported_as(f"cannot remount {step.destination}", hint={errno.EINVAL: "nothing is mounted there"}):
         mount_on(init, target, None, None, flags, ",".join(step.data))
-    except OSError as error:
-        hint = "nothing is mounted there" if error.errno == errno.EINVAL else ""
-        raise Error(f"cannot remount {step.destination}", errno=error.errno or 0, hint=hint) from None
     set_recursive(target, step.recursive_set, step.recursive_clear)
     finish_attached(init, step, target)

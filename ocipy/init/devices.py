@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import posix
 
-from ocipy.errors import Error
+from ocipy.errors import Error, reported_as
 from ocipy.init import paths
 from ocipy.init.context import carries_out
 from ocipy.init.mounts import attach
@@ -56,17 +56,16 @@ def device(init: Init, step: Device) -> None:
     made = init.fds.pop("device/" + step.name, -1) if step.name else -1
     number = (step.major, step.minor)
     try:
-        if made >= 0:
-            _bind_node(parent, last, step.path, step.kind, number, made)
-        elif step.bind or not _make_node(
-            init, parent, last, step.path, step.kind, number, step.mode, (step.uid, step.gid)
-        ):
-            tree = _open_own(step.path, step.kind, number)
-            if step.asked:
-                _compare(init, tree, step.path, step.mode, (step.uid, step.gid))
-            _bind_node(parent, last, step.path, step.kind, number, tree)
-    except OSError as error:
-        raise Error(f"cannot make the device {step.path}", errno=error.errno or 0) from None
+        with reported_as(f"cannot make the device {step.path}"):
+            if made >= 0:
+                _bind_node(parent, last, step.path, step.kind, number, made)
+            elif step.bind or not _make_node(
+                init, parent, last, step.path, step.kind, number, step.mode, (step.uid, step.gid)
+            ):
+                tree = _open_own(step.path, step.kind, number)
+                if step.asked:
+                    _compare(init, tree, step.path, step.mode, (step.uid, step.gid))
+                _bind_node(parent, last, step.path, step.kind, number, tree)
     finally:
         posix.close(parent)
 
@@ -103,14 +102,11 @@ def _make_node(
 
 def _open_own(path: str, kind: str, number: tuple[int, int]) -> int:
     """Return a detached mount of the host's node at this path, after verifying it. Raises Error."""
-    try:
+    with reported_as(
+        f"cannot bind the host's {path}",
+        hint={errno.ENOENT: "here devices can only be bound, and the host lacks this one"},
+    ):
         tree = _kernel.open_tree(AT_FDCWD, path, OPEN_TREE_CLONE)
-    except OSError as error:
-        raise Error(
-            f"cannot bind the host's {path}",
-            errno=error.errno or 0,
-            hint="here devices can only be bound, and the host lacks this one" if error.errno == errno.ENOENT else "",
-        ) from None
     if not _is_device(tree, kind, number):
         raise Error(f"{path} on the host is not the device {describe(kind, number)}")
     return tree
@@ -189,12 +185,11 @@ def _exists(init: Init, path: str) -> bool:
 
 
 def _link(dev: int, name: str, target: str) -> None:
-    try:
-        posix.symlink(target, name, dir_fd=dev)
-    except FileExistsError:
-        pass
-    except OSError as error:
-        raise Error(f"cannot make /dev/{name}", errno=error.errno or 0) from None
+    with reported_as(f"cannot make /dev/{name}"):
+        try:
+            posix.symlink(target, name, dir_fd=dev)
+        except FileExistsError:
+            pass
 
 
 def _make_ptmx(dev: int) -> None:
@@ -205,10 +200,9 @@ def _make_ptmx(dev: int) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.EINVAL):
             raise
-    try:
-        posix.unlink("ptmx", dir_fd=dev)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise Error("cannot replace /dev/ptmx", errno=error.errno or 0) from None
+    with reported_as("cannot replace /dev/ptmx"):
+        try:
+            posix.unlink("ptmx", dir_fd=dev)
+        except FileNotFoundError:
+            pass
     _link(dev, "ptmx", "pts/ptmx")

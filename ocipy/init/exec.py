@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import posix
 
-from ocipy.errors import Error
+from ocipy.errors import Error, caused_by, reported_as
 from ocipy.init.context import carries_out
 from ocipy.init.fifo import leave_runtime
 from ocipy.init.lane import become_init, close_others, report, seal_imports
@@ -111,7 +111,7 @@ def _join(container: int, kinds: Sequence[str], pid: int) -> None:
         if error.errno == errno.ESRCH:
             raise _not_running() from None
         if error.errno not in (errno.EINVAL, errno.EPERM):
-            raise Error("cannot join the container's namespaces", errno=error.errno or 0) from None
+            raise caused_by(error, "cannot join the container's namespaces") from None
         opened = [(kind, "/linux/namespaces", _open(kind, pid)) for kind in kinds]
         if _kernel.poll([(container, POLLIN)], 0):
             # What was opened by number may belong to another process.
@@ -122,12 +122,11 @@ def _join(container: int, kinds: Sequence[str], pid: int) -> None:
 
 
 def _open(kind: str, pid: int) -> int:
-    try:
-        return posix.open(f"/proc/{pid}/ns/{FILES[kind]}", O_RDONLY | O_CLOEXEC)
-    except FileNotFoundError:
-        raise _not_running() from None
-    except OSError as error:
-        raise Error(f"cannot open the {kind} namespace of the container", errno=error.errno or 0) from None
+    with reported_as(f"cannot open the {kind} namespace of the container"):
+        try:
+            return posix.open(f"/proc/{pid}/ns/{FILES[kind]}", O_RDONLY | O_CLOEXEC)
+        except FileNotFoundError:
+            raise _not_running() from None
 
 
 def _fork(container: int) -> int:
@@ -141,7 +140,7 @@ def _fork(container: int) -> int:
             raise _not_running() from None
         if error.errno == errno.EAGAIN:
             hint = "the container has reached its limit of processes (linux.resources.pids)"
-        raise Error("cannot fork in the container", errno=error.errno or 0, hint=hint) from None
+        raise caused_by(error, "cannot fork in the container", hint=hint) from None
 
 
 def _not_running() -> Error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import posix
 
-from ocipy.errors import Error
+from ocipy.errors import caused_by, reported_as
 from ocipy.init.context import carries_out
 from ocipy.init.namespaces import leave_groups
 from ocipy.linux import _kernel
@@ -99,9 +99,8 @@ def groups(init: Init, step: Groups) -> None:
             hint = "setgroups is denied in this user namespace, or CAP_SETGID is missing"
         else:
             hint = "a group is not mapped in the container's user namespace" if error.errno == errno.EINVAL else ""
-        raise Error(
-            f"cannot set the additional groups {', '.join(map(str, step.gids))}", errno=error.errno or 0, hint=hint
-        ) from None
+        what = f"cannot set the additional groups {', '.join(map(str, step.gids))}"
+        raise caused_by(error, what, hint=hint) from None
 
 
 @carries_out(GidUid)
@@ -112,21 +111,13 @@ def gid_uid(init: Init, step: GidUid) -> None:
 
 
 def _set_gid(gid: int) -> None:
-    try:
+    with reported_as(f"cannot become gid {gid}", pointer="/process/user/gid", hint=_hint):
         posix.setresgid(gid, gid, gid)
-    except OSError as error:
-        raise Error(
-            f"cannot become gid {gid}", pointer="/process/user/gid", errno=error.errno or 0, hint=_hint(error)
-        ) from None
 
 
 def _set_uid(uid: int) -> None:
-    try:
+    with reported_as(f"cannot become uid {uid}", pointer="/process/user/uid", hint=_hint):
         posix.setresuid(uid, uid, uid)
-    except OSError as error:
-        raise Error(
-            f"cannot become uid {uid}", pointer="/process/user/uid", errno=error.errno or 0, hint=_hint(error)
-        ) from None
 
 
 def _hint(error: OSError) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from ocipy.errors import Error
+from ocipy.errors import caused_by
 from ocipy.init.context import carries_out
 from ocipy.linux import _kernel, procfs
 from ocipy.plan.keyring import Keyring
@@ -42,7 +42,7 @@ def keyring(init: Init, step: Keyring) -> None:
             hint = "the quota of keys is used up: /proc/sys/kernel/keys"
         elif error.errno in (errno.EPERM, errno.EACCES):
             hint = "if a filter around the runtime denies keyctl, use --no-new-keyring"
-        raise Error("cannot join a session keyring", errno=error.errno or 0, hint=hint) from None
+        raise caused_by(error, "cannot join a session keyring", hint=hint) from None
     finally:
         if step.label:
             procfs.write(init.proc, KEY_LABEL, b"")

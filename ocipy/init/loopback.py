@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocipy.errors import Error
+from ocipy.errors import reported_as
 from ocipy.init.context import carries_out
 from ocipy.linux import _kernel
 from ocipy.plan.loopback import Loopback
@@ -15,7 +15,5 @@ if TYPE_CHECKING:
 @carries_out(Loopback)
 def loopback(init: Init, step: Loopback) -> None:
     """Bring lo up: in a new network namespace it exists, but is down (network_namespaces(7))."""
-    try:
+    with reported_as("cannot bring the loopback interface up"):
         _kernel.link_up("lo")
-    except OSError as error:
-        raise Error("cannot bring the loopback interface up", errno=error.errno or 0) from None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 
-from ocipy.errors import Error
+from ocipy.errors import Error, reported_as
 from ocipy.init.context import carries_out
 from ocipy.linux import procfs
 from ocipy.plan.lsm import Apparmor, Selinux
@@ -25,17 +25,15 @@ SHARED = "attr/exec"
 def apparmor(init: Init, step: Apparmor) -> None:
     """Confine the command by this profile. Raises Error if it is not loaded."""
     path = APPARMOR
-    try:
+    with reported_as(
+        f"cannot apply the AppArmor profile {step.profile}",
+        hint={errno.ENOENT: "the profile is not loaded: apparmor_parser(8)"},
+    ):
         try:
             procfs.write(init.proc, path, b"exec " + step.profile.encode())
         except FileNotFoundError:
             path = SHARED
             procfs.write(init.proc, path, b"exec " + step.profile.encode())
-    except OSError as error:
-        hint = ""
-        if error.errno == errno.ENOENT:
-            hint = "the profile is not loaded: apparmor_parser(8)"
-        raise Error(f"cannot apply the AppArmor profile {step.profile}", errno=error.errno or 0, hint=hint) from None
     # "NAME (MODE)". The kernel reports namespaces and stacked profiles in another form than they were written in.
     told = procfs.read(init.proc, path).rstrip(b"\n\0").split(b" (")[0].decode("utf-8", "replace")
     if told != step.profile and not (told and (":" in step.profile or "//&" in told)):
@@ -45,11 +43,10 @@ def apparmor(init: Init, step: Apparmor) -> None:
 @carries_out(Selinux)
 def selinux(init: Init, step: Selinux) -> None:
     """Run the command under this label."""
-    try:
+    with reported_as(
+        f"cannot apply the SELinux label {step.label}", hint={errno.EINVAL: "the policy does not define the label"}
+    ):
         procfs.write(init.proc, SHARED, step.label.encode())
-    except OSError as error:
-        hint = "the policy does not define the label" if error.errno == errno.EINVAL else ""
-        raise Error(f"cannot apply the SELinux label {step.label}", errno=error.errno or 0, hint=hint) from None
     told = procfs.read(init.proc, SHARED).rstrip(b"\n\0").decode("utf-8", "replace")
     if told != step.label:
         raise Error(f"the SELinux label {step.label} was not applied: the kernel reports {told or 'nothing'}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import posix
 
-from ocipy.errors import Error
+from ocipy.errors import Error, reported_as
 from ocipy.init import paths
 from ocipy.init.context import carries_out
 from ocipy.init.mounts import attach, make_filesystem
@@ -33,15 +33,14 @@ if TYPE_CHECKING:
 EMPTY = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
 # One block and one inode, for the root: a tmpfs costs memory for each one it may have.
 EMPTY_DATA = ("nr_blocks=1", "nr_inodes=1", "mode=555")
+NOT_MAPPED = {errno.EACCES: "the owner or group of a directory above it is not mapped: map them, or omit the path"}
 
 
 @carries_out(TakeNull)
 def take_null(init: Init, step: TakeNull) -> None:
     """Take a detached, read-only mount of the host's /dev/null, after verifying its type and number."""
-    try:
+    with reported_as("cannot clone the host's /dev/null, which covers files"):
         tree = _kernel.open_tree(AT_FDCWD, "/dev/null", OPEN_TREE_CLONE | AT_SYMLINK_NOFOLLOW)
-    except OSError as error:
-        raise Error("cannot clone the host's /dev/null, which covers files", errno=error.errno or 0) from None
     if not is_null(tree):
         raise Error("the host's /dev/null is not the null device")
     # A read-only mount of a device still accepts writes, but its mode, owner and label cannot be changed.
@@ -84,15 +83,11 @@ def _open(init: Init, path: str) -> int:
     """Return -1 if the path does not exist. Root of a user namespace cannot search directories whose owner or group
     is not mapped (user_namespaces(7)), but the process may, as owner or by its groups: those paths are refused.
     """
-    try:
-        return paths.open_below(init.rootfs, path)
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+    with reported_as(f"cannot cover {path}", hint=NOT_MAPPED):
+        try:
+            return paths.open_below(init.rootfs, path)
+        except (FileNotFoundError, NotADirectoryError):
             return -1
-        hint = ""
-        if error.errno == errno.EACCES:
-            hint = "the owner or group of a directory above it is not mapped: map them, or omit the path"
-        raise Error(f"cannot cover {path}", errno=error.errno or 0, hint=hint) from None
 
 
 def _attach_cover(init: Init, name: str, target: int, label: str) -> None:

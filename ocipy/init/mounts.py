@@ -10,7 +10,7 @@ import errno
 import posix
 from time import sleep
 
-from ocipy.errors import Error
+from ocipy.errors import Error, caused_by, reported_as
 from ocipy.init import paths
 from ocipy.init.context import carries_out
 from ocipy.init.copy_up import copy_content
@@ -56,6 +56,13 @@ MOUNT_CAUSES = {
     errno.ENOENT: "the source, or a file that an option names, is missing",
     errno.EPERM: "a user namespace may only mount some kinds, and proc and sysfs only if its own are not covered",
 }
+NO_SOURCE = "the source does not exist on the host; create it or remove the mount"
+# What an errno means for a bind mount of one mount, and of a tree.
+NO_MOUNT = {
+    errno.ENOENT: NO_SOURCE,
+    errno.EINVAL: "a user namespace may not remove the mounts on it, or it is unbindable; try rbind",
+}
+NO_TREE = {errno.ENOENT: NO_SOURCE, errno.EINVAL: "the source is an unbindable mount"}
 BUSY_TRIES = 5
 BUSY_PAUSE = 0.1
 SYS_FALLBACK = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
@@ -99,17 +106,8 @@ def bind(init: Init, step: Bind) -> None:
 def open_source(source: str, destination: str, recursive: bool, nofollow: bool) -> int:
     """Return a detached copy of the mount, or the tree of mounts, at the source. For both lanes. Raises Error."""
     flags = OPEN_TREE_CLONE | (AT_RECURSIVE if recursive else 0) | (AT_SYMLINK_NOFOLLOW if nofollow else 0)
-    try:
+    with reported_as(f"cannot bind {source} on {destination}", hint=NO_TREE if recursive else NO_MOUNT):
         return _kernel.open_tree(AT_FDCWD, source, flags)
-    except OSError as error:
-        hint = ""
-        if error.errno == errno.ENOENT:
-            hint = "the source does not exist on the host; create it or remove the mount"
-        elif error.errno == errno.EINVAL and not recursive:
-            hint = "a user namespace may not remove the mounts on it, or it is unbindable; try rbind"
-        elif error.errno == errno.EINVAL:
-            hint = "the source is an unbindable mount"
-        raise Error(f"cannot bind {source} on {destination}", errno=error.errno or 0, hint=hint) from None
 
 
 def set_attributes(tree: int, attr_set: int, attr_clear: int, attr_implicit: int, destination: str) -> None:
@@ -125,11 +123,11 @@ def set_attributes(tree: int, attr_set: int, attr_clear: int, attr_implicit: int
     except OSError as error:
         if error.errno != errno.EPERM:
             raise
-    try:
+    with reported_as(
+        f"cannot change the flags of {destination}",
+        hint="the source has ro, nosuid, nodev, noexec or an atime option, which a user namespace may not change",
+    ):
         _kernel.mount_setattr(tree, "", AT_EMPTY_PATH, attr_set, attr_clear, 0, -1)
-    except OSError as error:
-        hint = "the source has ro, nosuid, nodev, noexec or an atime option, which a user namespace may not change"
-        raise Error(f"cannot change the flags of {destination}", errno=error.errno or 0, hint=hint) from None
 
 
 @carries_out(CopySymlink)
@@ -181,13 +179,10 @@ def make_filesystem(
             _kernel.fsconfig(context, FSCONFIG_SET_FLAG, word, None, 0)
         for word in (*data, label) if label else data:
             key, equals, value = word.partition("=")
-            try:
+            with reported_as(f"{fstype} does not accept the option {word}", hint=lambda error: _cause(context, error)):
                 _kernel.fsconfig(
                     context, FSCONFIG_SET_STRING if equals else FSCONFIG_SET_FLAG, key, value if equals else None, 0
                 )
-            except OSError as error:
-                hint = _messages(context) or MOUNT_CAUSES.get(error.errno or 0, "")
-                raise Error(f"{fstype} does not accept the option {word}", errno=error.errno or 0, hint=hint) from None
         try:
             _kernel.fsconfig(context, FSCONFIG_CMD_CREATE, None, None, 0)
         except OSError as error:
@@ -196,6 +191,10 @@ def make_filesystem(
         return _kernel.fsmount(context, 0, attributes)
     finally:
         posix.close(context)
+
+
+def _cause(context: int, error: OSError) -> str:
+    return _messages(context) or MOUNT_CAUSES.get(error.errno or 0, "")
 
 
 def _messages(context: int) -> str:
@@ -209,7 +208,7 @@ def _messages(context: int) -> str:
 def cannot_mount(fstype: str, destination: str, error: OSError) -> Error:
     """Return the error for a filesystem that could not be mounted, with the likely cause."""
     hint = "".join(getattr(error, "__notes__", ())) or MOUNT_CAUSES.get(error.errno or 0, "")
-    return Error(f"cannot mount {fstype} on {destination}", errno=error.errno or 0, hint=hint)
+    return caused_by(error, f"cannot mount {fstype} on {destination}", hint=hint)
 
 
 def _host_sysfs() -> int:
@@ -227,14 +226,11 @@ def open_target(init: Init, destination: str, fstype: str, directory: bool = Tru
 
     tree: the mount to attach, which decides whether it may be on /proc.
     """
-    try:
+    with reported_as(f"cannot make the mount point {destination}", hint=_target_hint):
         if fstype in ("proc", "sysfs"):
             target = _plain_target(init, destination, fstype)
         else:
             target = paths.make(init.rootfs, destination, directory=directory)
-    except OSError as error:
-        what = f"cannot make the mount point {destination}"
-        raise Error(what, errno=error.errno or 0, hint=_target_hint(error)) from None
     _check_target(init, target, destination, fstype, tree)
     if paths.is_directory(target) != directory:
         source, there = ("a directory", "a file") if directory else ("a file", "a directory")
@@ -287,12 +283,10 @@ def _is_procfs_root(tree: int) -> bool:
 def _open_nofollow(init: Init, destination: str) -> int:
     """Open the existing target for crun's dest-nofollow, even if it is itself a symlink."""
     parent_path, name = paths.split(destination)
-    try:
+    with reported_as(f"cannot open the mount point {destination}"):
         parent = paths.open_below(init.rootfs, parent_path, O_PATH | O_DIRECTORY)
         target = posix.open(name, O_PATH | O_NOFOLLOW, dir_fd=parent)
         posix.close(parent)
-    except OSError as error:
-        raise Error(f"cannot open the mount point {destination}", errno=error.errno or 0) from None
     _check_target(init, target, destination, "", -1)
     return target
 

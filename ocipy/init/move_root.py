@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import posix
 
-from ocipy.errors import Error
+from ocipy.errors import Error, reported_as
 from ocipy.init.context import carries_out
 from ocipy.init.mounts import attach, make_filesystem
 from ocipy.init.rootfs import chroot, propagation
@@ -66,11 +66,8 @@ def move_root(init: Init, step: MoveRoot) -> None:
     mounts = _mounts(init)
     own = _kernel.mount_id(init.rootfs, "", AT_EMPTY_PATH)
     for number in _full_outside(mounts, own):
-        try:
+        with reported_as(f"cannot hide the host's {mounts[number].point}", hint="omit --no-pivot"):
             _hide(mounts, number)
-        except OSError as error:
-            what = f"cannot hide the host's {mounts[number].point}"
-            raise Error(what, errno=error.errno or 0, hint="omit --no-pivot") from None
     chroot(init, Chroot())
 
 

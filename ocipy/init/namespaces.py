@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import posix
 
-from ocipy.errors import Error
+from ocipy.errors import Error, caused_by
 from ocipy.init.context import carries_out
 from ocipy.linux import _kernel
 from ocipy.linux.constants import CLONE_NEWCGROUP, CLONE_NEWIPC
@@ -54,7 +54,7 @@ def _refused(entry: tuple[str, str, int], error: OSError) -> Error:
     hint = ""
     if error.errno == errno.EINVAL and entry[0] == "user":
         hint = "it is the runtime's own user namespace: omit it"
-    return Error(f"cannot join the {entry[0]} namespace", pointer=entry[1], errno=error.errno or 0, hint=hint)
+    return caused_by(error, f"cannot join the {entry[0]} namespace", pointer=entry[1], hint=hint)
 
 
 def not_made(kinds: Sequence[str], error: OSError) -> Error:
@@ -68,7 +68,7 @@ def not_made(kinds: Sequence[str], error: OSError) -> Error:
         hint = "a limit of /proc/sys/user/max_*_namespaces has been reached"
     elif error.errno == errno.EINVAL:
         hint = "the kernel was built without one of these kinds, or is too old for it"
-    return Error(f"cannot make the namespaces ({' '.join(kinds)})", errno=error.errno or 0, hint=hint)
+    return caused_by(error, f"cannot make the namespaces ({' '.join(kinds)})", hint=hint)
 
 
 @carries_out(UnshareCgroup)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import posix
 
-from ocipy.errors import Error
+from ocipy.errors import Error, reported_as
 from ocipy.init.context import carries_out
 from ocipy.init.mounts import cannot_mount, finish, make_filesystem, open_target
 from ocipy.init.process import close_all_but
@@ -65,10 +65,8 @@ def enter_pid_namespace(init: Init, step: EnterPidNamespace) -> None:
 
 
 def _join(namespace: int) -> None:
-    try:
+    with reported_as("cannot join the pid namespace"):
         _kernel.setns(namespace, CLONE_NEWPID)
-    except OSError as error:
-        raise Error("cannot join the pid namespace", errno=error.errno or 0) from None
 
 
 @carries_out(MountProcfs)

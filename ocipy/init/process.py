@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import posix
 
-from ocipy.errors import CAUSES, Error
+from ocipy.errors import CAUSES, Error, caused_by, reported_as
 from ocipy.init import paths
 from ocipy.init.context import carries_out
 from ocipy.init.lookup import find, home_directory, quote, reason, to_bytes
@@ -104,13 +104,13 @@ def stdio_null(init: Init, step: StdioNull) -> None:
     except OSError as error:
         if not step.required:
             return
-        raise Error("cannot open /dev/null in the container", errno=error.errno or 0) from None
+        raise caused_by(error, "cannot open /dev/null in the container") from None
     if is_null(device):
-        try:
+        with reported_as(
+            "cannot open /dev/null in the container",
+            hint={errno.EPERM: "no rule of linux.resources.devices allows c 1:3"},
+        ):
             opened = procfs.reopen(init.proc, device, O_RDWR)
-        except OSError as error:
-            hint = "no rule of linux.resources.devices allows c 1:3" if error.errno == errno.EPERM else ""
-            raise Error("cannot open /dev/null in the container", errno=error.errno or 0, hint=hint) from None
         for fd in streams:
             posix.dup2(opened, fd)
         posix.close(opened)
@@ -136,7 +136,7 @@ def make_cwd(init: Init, step: MakeCwd) -> None:
         posix.close(paths.make_directory(init.rootfs, step.path))
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.ELOOP, errno.ENOTDIR):
-            raise Error(f"cannot make the working directory {step.path}", errno=error.errno or 0) from None
+            raise caused_by(error, f"cannot make the working directory {step.path}") from None
 
 
 @carries_out(NoNewPrivileges)
@@ -208,7 +208,7 @@ def working_directory_again(init: Init, step: WorkingDirectoryAgain) -> None:
 
 def _no_cwd(path: str, error: OSError) -> Error:
     hint = "it does not exist in the container" if error.errno == errno.ENOENT else ""
-    return Error(f"cannot change to the working directory {path}", errno=error.errno or 0, hint=hint)
+    return caused_by(error, f"cannot change to the working directory {path}", hint=hint)
 
 
 def _cwd() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import posix
 
-from ocipy.errors import Error
+from ocipy.errors import reported_as
 from ocipy.init.context import carries_out
 from ocipy.init.mounts import attach
 from ocipy.linux import _kernel, procfs
@@ -34,13 +34,9 @@ def propagation(init: Init, step: Propagation) -> None:
 
     By mount(2): on older kernels mount_setattr(2) refuses a root that is not mounted on anything, such as an initramfs.
     """
-    try:
+    hint = 'the runtime\'s "/" is not a mount point, as in a chroot: first bind-mount that directory on itself'
+    with reported_as('cannot set the propagation of the mounts below "/"', hint={errno.EINVAL: hint}):
         _kernel.mount(None, "/", None, step.flags, None)
-    except OSError as error:
-        hint = ""
-        if error.errno == errno.EINVAL:
-            hint = 'the runtime\'s "/" is not a mount point, as in a chroot: first bind-mount that directory on itself'
-        raise Error('cannot set the propagation of the mounts below "/"', errno=error.errno or 0, hint=hint) from None
 
 
 @carries_out(Rootfs)
@@ -59,13 +55,14 @@ def rootfs(init: Init, step: Rootfs) -> None:
 
 def open_directory(path: str) -> int:
     """Return an O_PATH descriptor of the root filesystem. Raises Error."""
-    try:
+    with reported_as(
+        f"cannot open the root filesystem {path}",
+        hint={
+            errno.ENOENT: "root.path must be an existing directory; see config.md, Root",
+            errno.EACCES: "the container's user namespace may not search a directory above it",
+        },
+    ):
         return posix.open(path, O_PATH | O_DIRECTORY)
-    except OSError as error:
-        hint = "root.path must be an existing directory; see config.md, Root" if error.errno == errno.ENOENT else ""
-        if error.errno == errno.EACCES:
-            hint = "the container's user namespace may not search a directory above it"
-        raise Error(f"cannot open the root filesystem {path}", errno=error.errno or 0, hint=hint) from None
 
 
 def _set_parent(directory: int, flag: int) -> None:
@@ -102,10 +99,8 @@ def same_place(one: int, other: int) -> bool:
 
 def clone_root(path: str, propagation: int) -> int:
     """Return a detached copy of the root filesystem, with everything mounted below it. For both lanes. Raises Error."""
-    try:
+    with reported_as(f"cannot bind the root filesystem {path} on itself"):
         tree = _kernel.open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | AT_RECURSIVE)
-    except OSError as error:
-        raise Error(f"cannot bind the root filesystem {path} on itself", errno=error.errno or 0) from None
     # Mount events may propagate from the host into it, never the other way round.
     _kernel.mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, 0, 0, MS_SLAVE, -1)
     if propagation != MS_SLAVE:
@@ -140,11 +135,11 @@ def pivot_root(init: Init, step: PivotRoot) -> None:
     """Make the root "/" and detach the host's tree, in the way that needs no extra directory (pivot_root(2))."""
     old = posix.open("/", O_PATH | O_DIRECTORY)
     posix.fchdir(init.rootfs)
-    try:
+    with reported_as(
+        "cannot pivot into the root filesystem",
+        hint={errno.EINVAL: "the host's root may be an initramfs; use --no-pivot"},
+    ):
         _kernel.pivot_root(".", ".")
-    except OSError as error:
-        hint = "the host's root may be an initramfs; use --no-pivot" if error.errno == errno.EINVAL else ""
-        raise Error("cannot pivot into the root filesystem", errno=error.errno or 0, hint=hint) from None
     # The old root now lies on top of the new one. A slave, not private: a private copy would keep host mounts busy.
     posix.fchdir(old)
     _kernel.mount_setattr(AT_FDCWD, ".", AT_RECURSIVE, 0, 0, MS_SLAVE, -1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from ocipy.errors import Error
+from ocipy.errors import caused_by, reported_as
 from ocipy.init.context import carries_out
 from ocipy.linux import _kernel
 from ocipy.linux.constants import IOPRIO_CLASS_SHIFT, IOPRIO_WHO_PGRP, SCHED_DEADLINE, SCHED_FIFO, SCHED_RR
@@ -13,6 +13,11 @@ from ocipy.plan.scheduling import IoPriority, MemoryPolicy, Personality, Schedul
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocipy.init.context import Init
+
+NO_POLICY = {
+    errno.EINVAL: "a node does not exist, is not among linux.resources.cpu.mems, or the kernel does not know the mode",
+    errno.ENOSYS: "the kernel is built without NUMA",
+}
 
 
 @carries_out(Scheduler)
@@ -34,37 +39,28 @@ def scheduler(init: Init, step: Scheduler) -> None:
             hint = "runtime <= deadline <= period must hold, and runtime must be at least 1024 ns"
         elif error.errno == errno.EBUSY:
             hint = "the CPUs do not have that much time left"
-        raise Error("cannot set the scheduling policy", errno=error.errno or 0, hint=hint) from None
+        raise caused_by(error, "cannot set the scheduling policy", hint=hint) from None
 
 
 @carries_out(IoPriority)
 def io_priority(init: Init, step: IoPriority) -> None:
     """ioprio_set(2) on our process group, which is our own since setsid."""
-    try:
+    with reported_as(
+        "cannot set the I/O priority",
+        hint={errno.EPERM: "IOPRIO_CLASS_RT needs CAP_SYS_ADMIN or CAP_SYS_NICE on the host"},
+    ):
         _kernel.ioprio_set(IOPRIO_WHO_PGRP, 0, step.kind << IOPRIO_CLASS_SHIFT | step.level)
-    except OSError as error:
-        hint = "IOPRIO_CLASS_RT needs CAP_SYS_ADMIN or CAP_SYS_NICE on the host" if error.errno == errno.EPERM else ""
-        raise Error("cannot set the I/O priority", errno=error.errno or 0, hint=hint) from None
 
 
 @carries_out(Personality)
 def personality(init: Init, step: Personality) -> None:
     """personality(2)."""
-    try:
+    with reported_as("cannot set the personality"):
         _kernel.personality(step.domain)
-    except OSError as error:
-        raise Error("cannot set the personality", errno=error.errno or 0) from None
 
 
 @carries_out(MemoryPolicy)
 def memory_policy(init: Init, step: MemoryPolicy) -> None:
     """set_mempolicy(2). mode: including its flags."""
-    try:
+    with reported_as("cannot set the memory policy", hint=NO_POLICY):
         _kernel.set_mempolicy(step.mode, step.nodes)
-    except OSError as error:
-        hint = ""
-        if error.errno == errno.EINVAL:
-            hint = "a node does not exist, is not among linux.resources.cpu.mems, or the kernel does not know the mode"
-        elif error.errno == errno.ENOSYS:
-            hint = "the kernel is built without NUMA"
-        raise Error("cannot set the memory policy", errno=error.errno or 0, hint=hint) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import posix
 
-from ocipy.errors import Error
+from ocipy.errors import reported_as
 from ocipy.init.context import carries_out
 from ocipy.linux import procfs
 from ocipy.plan.sysctl import Sysctl, SysctlDone
@@ -23,19 +23,17 @@ def sysctl(init: Init, step: Sysctl) -> None:
 
 def write(root: int, path: str, value: str) -> None:
     """Write one parameter, for both lanes. root: of a procfs with /proc/sys. Raises Error."""
-    try:
+    with reported_as(
+        f"cannot set {path} to {value!r}",
+        hint={
+            errno.ENOENT: "the kernel does not have this parameter, or its module is not loaded",
+            errno.EINVAL: "the kernel does not accept this value",
+            errno.EACCES: "it may not be changed in a user namespace",
+            errno.EPERM: "it may not be changed in a user namespace",
+            errno.EXDEV: "something is mounted over /proc/sys, and the runtime may not mount its own procfs",
+        },
+    ):
         procfs.write(root, "sys/" + path, value.encode())
-    except OSError as error:
-        hint = ""
-        if error.errno == errno.ENOENT:
-            hint = "the kernel does not have this parameter, or its module is not loaded"
-        elif error.errno == errno.EINVAL:
-            hint = "the kernel does not accept this value"
-        elif error.errno in (errno.EACCES, errno.EPERM):
-            hint = "it may not be changed in a user namespace"
-        elif error.errno == errno.EXDEV:
-            hint = "something is mounted over /proc/sys, and the runtime may not mount its own procfs"
-        raise Error(f"cannot set {path} to {value!r}", errno=error.errno or 0, hint=hint) from None
 
 
 @carries_out(SysctlDone)

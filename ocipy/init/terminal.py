@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import posix
 
-from ocipy.errors import Error
+from ocipy.errors import Error, reported_as
 from ocipy.init import paths
 from ocipy.init.context import carries_out
 from ocipy.linux import _kernel
@@ -78,17 +78,17 @@ def _open_master(init: Init) -> int:
     except OSError as error:
         raise _no_devpts(error.errno or 0) from None
     try:
-        if _kernel.fstatfs(directory)[0] != DEVPTS_SUPER_MAGIC:
-            raise _no_devpts(0)
-        # Beneath and without crossing mounts: so it is devpts's own file of that name, and safe to open.
-        master = _kernel.openat2(directory, "ptmx", O_RDWR | O_NOCTTY | O_NOFOLLOW | O_CLOEXEC, 0, paths.CHILD)
-    except OSError as error:
-        hint = ""
-        if error.errno == errno.ENOSPC:
-            hint = "the limit of /proc/sys/kernel/pty/max has been reached"
-        elif error.errno == errno.EXDEV:
-            hint = "something is mounted on /dev/pts/ptmx"
-        raise Error("cannot open /dev/pts/ptmx in the container", errno=error.errno or 0, hint=hint) from None
+        with reported_as(
+            "cannot open /dev/pts/ptmx in the container",
+            hint={
+                errno.ENOSPC: "the limit of /proc/sys/kernel/pty/max has been reached",
+                errno.EXDEV: "something is mounted on /dev/pts/ptmx",
+            },
+        ):
+            if _kernel.fstatfs(directory)[0] != DEVPTS_SUPER_MAGIC:
+                raise _no_devpts(0)
+            # Beneath and without crossing mounts: so it is devpts's own file of that name, and safe to open.
+            master = _kernel.openat2(directory, "ptmx", O_RDWR | O_NOCTTY | O_NOFOLLOW | O_CLOEXEC, 0, paths.CHILD)
     finally:
         posix.close(directory)
     status = posix.fstat(master)
@@ -117,25 +117,22 @@ def _give(peer: int, uid: int) -> None:
 
 def _bind_console(init: Init, peer: int) -> None:
     """Mount the terminal on /dev/console: a file, made if it is missing, never a link."""
-    try:
+    with reported_as("cannot open /dev in the container"):
         directory = paths.open_below(init.rootfs, "/dev", O_PATH | O_DIRECTORY)
-    except OSError as error:
-        raise Error("cannot open /dev in the container", errno=error.errno or 0) from None
     target = tree = -1
     try:
-        try:
-            posix.close(
-                posix.open("console", O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0o600, dir_fd=directory)
-            )
-        except FileExistsError:
-            pass
-        target = posix.open("console", O_PATH | O_NOFOLLOW | O_CLOEXEC, dir_fd=directory)
-        if posix.fstat(target).st_mode & S_IFMT not in (S_IFREG, S_IFCHR):
-            raise Error("/dev/console in the container is neither a file nor a terminal")
-        tree = _kernel.open_tree(peer, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)
-        _kernel.move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH)
-    except OSError as error:
-        raise Error("cannot mount the terminal on /dev/console in the container", errno=error.errno or 0) from None
+        with reported_as("cannot mount the terminal on /dev/console in the container"):
+            try:
+                posix.close(
+                    posix.open("console", O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0o600, dir_fd=directory)
+                )
+            except FileExistsError:
+                pass
+            target = posix.open("console", O_PATH | O_NOFOLLOW | O_CLOEXEC, dir_fd=directory)
+            if posix.fstat(target).st_mode & S_IFMT not in (S_IFREG, S_IFCHR):
+                raise Error("/dev/console in the container is neither a file nor a terminal")
+            tree = _kernel.open_tree(peer, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)
+            _kernel.move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH)
     finally:
         for fd in (directory, target, tree):
             if fd >= 0:
