@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from ocipy.config.description import nodes
 from ocipy.errors import Error
 from ocipy.plan.exec_process import INHERITED, Changes, process_to_execute
 
@@ -26,6 +27,8 @@ OWN: Any = {
     "execCPUAffinity": {"final": "0"},
 }
 CONFIG: Any = {"process": OWN}
+# What --process says itself: what is executed where, on which terminal, and as whom (of user, umask is inherited).
+NOT_INHERITED = {"args", "cwd", "env", "terminal", "consoleSize", "user"}
 
 
 def changed(**changes: Any) -> Any:
@@ -34,6 +37,12 @@ def changed(**changes: Any) -> Any:
 
 def given(process: Any, **changes: Any) -> Any:
     return process_to_execute(CONFIG, process, Changes(**changes))
+
+
+def test_each_member_of_process_is_inherited_or_not_on_purpose() -> None:
+    """A new one that confines must not be left out of an exec because nobody thought of it."""
+    (process,) = [kind for kind in nodes.objects(nodes.Value("", nodes.read("config"))) if kind.name == "Process"]
+    assert sorted([*INHERITED, *NOT_INHERITED]) == sorted(member.name for member in process.members)
 
 
 def test_the_containers_own_with_another_command_and_no_terminal() -> None:
