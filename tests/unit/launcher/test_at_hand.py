@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import sysconfig
@@ -35,11 +36,18 @@ with open(sys.argv[1], "w") as file:
 """
 
 
+# `make asan` preloads its runtimes, without which the extension cannot be loaded.
+SANITIZERS = {name: os.environ[name] for name in ("LD_PRELOAD", "ASAN_OPTIONS", "UBSAN_OPTIONS") if name in os.environ}
+
+
 def in_python(script: str, env: dict[str, str] | None = None, shell: str = 'exec "$@"') -> dict[str, Any]:
     """Run the script in a Python started as the executable does it (python_start.c). Return its `told`."""
+    environment = {**SANITIZERS, **(env or {})}
     with tempfile.NamedTemporaryFile() as file:
         python = [sys.executable, "-I", "-S", "-B", "-X", "utf8", "-c", BEGIN + script + END, file.name]
-        done = subprocess.run(["/bin/sh", "-c", shell, "sh", *python], env=env or {}, capture_output=True, check=False)
+        done = subprocess.run(
+            ["/bin/sh", "-c", shell, "sh", *python], env=environment, capture_output=True, check=False
+        )
         assert done.returncode == 0, done.stderr
         return dict(json.load(file))
 
