@@ -11,9 +11,12 @@ import io
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterable
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder
-from typing import Any
+
+TYPE_CHECKING = False  # typing, if it is imported before load() is called, brings its extension module along
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
 
 #: Extension modules that those who import them do without; shutil makes no archives for us. What needs another one
 #: cannot be in a snapshot: a library's code is at another address in each process.
