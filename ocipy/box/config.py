@@ -112,8 +112,9 @@ def make_config(request: Request, image: ImageConfig, user: User, root: Root, ho
         "mounts": _mounts(request, root, host),
         "linux": _linux(request, host),
     }
-    if request.labels or image.labels:
-        config["annotations"] = {**image.labels, **dict(request.labels)}
+    if request.labels:
+        # Not the image's: a runtime acts on some, such as org.systemd.property.NAME and run.oci.keep_original_groups.
+        config["annotations"] = dict(request.labels)
     return config
 
 

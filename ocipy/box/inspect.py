@@ -21,6 +21,7 @@ def inspect(box: Box) -> dict[str, Any]:
         "id": record.id,
         "name": record.name,
         "image": {"name": record.image_name, "key": record.image_key, "rootfs": record.rootfs},
+        "labels": {**record.image.labels, **dict(record.request.labels)},
         "copyOnWrite": record.copy_on_write._asdict(),
         "state": {
             "status": box.status(),

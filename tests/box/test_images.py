@@ -9,12 +9,14 @@ import shutil
 import socket
 import subprocess
 import tarfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.box.conftest import Box
+from tests.box.conftest import SECONDS, Box
+from tests.conftest import runtime_path
 from tests.harness.host import wait_until
 
 BUSYBOX = "/bin/busybox"
@@ -271,3 +273,110 @@ def test_a_tag_that_has_moved_is_another_image(box: Box, related: Path, registry
         subprocess.run([*words, f"docker://{registry}/name:tag"], check=True, capture_output=True)
         run = ("--pull", "--entrypoint", "/bin/cat", "-u", "0", f"{registry}/name:tag", "/etc/os")
         assert box.run(*run) == text
+
+
+def configured(layout: Path, *flags: str) -> str:
+    """The layout's image with another config; returns its reference."""
+    subprocess.run(["umoci", "config", "--image", f"{layout}:v1", "--tag", "other", *flags], check=True)
+    return f"oci:{layout}:other"
+
+
+def test_its_stop_signal_and_labels_hold(box: Box, layout: Path) -> None:
+    image = configured(layout, "--config.stopsignal", "SIGUSR1", "--config.label", "of=image", "--config.label", "b=1")
+    script = "trap 'echo stopped; exit 3' USR1; echo ready; while :; do sleep 0.1; done"
+    words = (
+        "-d",
+        "--name",
+        "one",
+        "--network",
+        "none",
+        "--label",
+        "b=2",
+        "--entrypoint",
+        "/bin/sh",
+        image,
+        "-c",
+        script,
+    )
+    box("run", *words)
+    wait_until(lambda: box("logs", "one").stdout == "ready\n", "it has its trap")
+    box("stop", "-t", "20", "one")
+    assert box("logs", "one").stdout == "ready\nstopped\n"
+    found = box.inspect("one")
+    assert found["state"]["exitStatus"] == 3 and found["labels"] == {"a": "b", "of": "image", "b": "2"}
+
+
+def test_labels_of_an_image_do_not_tell_the_runtime_what_to_do(box: Box, layout: Path) -> None:
+    """As annotations they would: this one keeps the caller's groups in the box."""
+    image = configured(layout, "--config.label", "run.oci.keep_original_groups=1")
+    box.before = ["setpriv", "--groups", "4711"]
+    assert "4711" not in box.run("-u", "0", "--entrypoint", "/bin/cat", image, "/proc/self/status")
+    assert "annotations" not in box("run", "--dry-run", "--network", "none", image).stdout
+
+
+def on_a_terminal(box: Box, *words: str) -> tuple[int, str]:
+    """(exit status, what is said on standard error, a terminal)."""
+    master, slave = os.openpty()
+    said: list[bytes] = []
+
+    def read() -> None:
+        try:
+            while data := os.read(master, 1 << 16):
+                said.append(data)
+        except OSError:  # every descriptor of the terminal is closed
+            pass
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    environment = box.environment | {"TERM": "xterm"}
+    words = (runtime_path(), "box", *words)
+    done = subprocess.run(words, check=False, env=environment, stdin=slave, stdout=subprocess.DEVNULL, stderr=slave)
+    os.close(slave)
+    reader.join(SECONDS)
+    os.close(master)
+    return done.returncode, b"".join(said).decode("utf-8", "replace")
+
+
+def test_progress_on_a_terminal_alone(box: Box, layout: Path, minirootfs: Path) -> None:
+    for image, tag in ((str(minirootfs), "mini.tar"), (f"oci:{layout}:v1", f"oci:{layout}:v1")):
+        done = box("pull", image)
+        assert done.stderr == "" and done.stdout.startswith("sha256:") and done.stdout.count("\n") == 1
+        box("rmi", tag)
+        status, said = on_a_terminal(box, "pull", image)
+        assert status == 0 and "unpacking" in said and "\x1b[" in said
+
+
+def test_a_name_in_another_directory_is_another_image(box: Box, minirootfs: Path, tmp_path: Path) -> None:
+    """A tar that has changed is another image too."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        shutil.copy(minirootfs, tmp_path / name / "mini.tar")
+        with tarfile.open(tmp_path / name / "mini.tar", "a") as archive:
+            info = tarfile.TarInfo("etc/os")
+            info.size = len(name)
+            archive.addfile(info, io.BytesIO(name.encode()))
+        for words in (
+            ["init", "--layout", "layout"],
+            ["new", "--image", "layout:v1"],
+            ["raw", "add-layer", "--image", "layout:v1", "mini.tar"],
+            ["config", "--image", "layout:v1", "--config.cmd", "/bin/sh"],
+        ):
+            subprocess.run(["umoci", *words], check=True, capture_output=True, cwd=tmp_path / name)
+        box.before = ["env", "-C", str(tmp_path / name)]
+        for image in ("mini.tar", "./mini.tar", "oci:layout:v1"):
+            assert box.run(image, "cat", "/etc/os") == name
+
+
+@pytest.mark.parametrize(
+    ("image", "why"),
+    [
+        ("oci:LAYOUT:none", 'no descriptor found for reference "none"'),
+        ("docker-archive:TAR", "manifest.json"),
+        ("localhost:1/name", "connection refused"),
+    ],
+)
+def test_what_cannot_be_had_is_said_once(box: Box, layout: Path, minirootfs: Path, image: str, why: str) -> None:
+    image = image.replace("LAYOUT", str(layout)).replace("TAR", str(minirootfs))
+    told = box("run", "--rm", "--network", "none", image, "true", status=125).stderr
+    assert "cannot pull" in told and why in told
+    assert "Error parsing" not in told and "\\" not in told and told.count("\n") == 1

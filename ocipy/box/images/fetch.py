@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -20,6 +21,8 @@ from ocipy.box.progress import Progress
 TAG = "box"
 PACKAGES = {"skopeo": "skopeo", "umoci": "umoci"}
 CHUNK = 1 << 20
+QUOTED = re.compile(r'msg=("(?:[^"\\]|\\.)*")')
+NAMED = re.compile(r'^Error parsing image name "[^"]*": ')
 
 
 def fetch(store: Store, where: Reference, name: str, id_map: tuple[int, int] | None) -> Image:
@@ -85,9 +88,15 @@ def call(words: Sequence[str], what: str) -> bytes:
 
 
 def _message(line: str) -> str:
-    """The message in a line of logrus, the logging library of skopeo and umoci."""
-    _, found, message = line.partition('msg="')
-    return message.rstrip('"').replace('\\"', '"') if found else line.strip()
+    """The message in a line of logrus, the logging library of skopeo and umoci, without the name that we say."""
+    quoted = QUOTED.search(line)
+    message = line.strip()
+    if quoted is not None:
+        try:
+            message = str(json.loads(quoted[1]))  # Go quotes as JSON does, but for \\x, \\a and \\v
+        except ValueError:
+            message = quoted[1].strip('"')
+    return NAMED.sub("", message)
 
 
 def _copy(where: Reference, work: str, digest: str) -> ImageConfig:

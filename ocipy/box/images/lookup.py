@@ -27,8 +27,6 @@ def get(store: Store, word: str, *, pull: bool = False, id_map: tuple[int, int] 
         found = store.find(name)
         if found is not None:
             return found
-    elif not pull and id_map is None and (found := store.find(word)) is not None:
-        return found
     from ocipy.box.images import fetch
 
     return fetch.fetch(store, where, name, id_map)

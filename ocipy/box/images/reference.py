@@ -61,7 +61,8 @@ def parse(word: str) -> Reference:
         path = os.path.abspath(path)
         if not os.path.exists(path):
             raise Error(f"there is no image at {path}", hint=f"{kind}: takes what `skopeo copy` writes to {kind}:PATH")
-        return Reference(kind, path + (tag_colon + tag if tag else ""), word)
+        source = path + (tag_colon + tag if tag else "")
+        return Reference(kind, source, f"{kind}:{source}")
     if colon and kind == "docker" and rest.startswith("//"):
         return parse(rest[2:])
     if word.startswith(("/", "./", "../")) or word in (".", ".."):
