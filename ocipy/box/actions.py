@@ -15,7 +15,7 @@ from ocipy.box.boxes import Boxes
 from ocipy.box.flags import make_environment, make_request
 from ocipy.box.sizes import shown_size
 from ocipy.box.status import OutOfMemory
-from ocipy.errors import reported_as
+from ocipy.errors import printable, reported_as
 
 INTERVAL = 1.0
 CLEAR = "\x1b[H\x1b[2J"
@@ -193,7 +193,10 @@ def pull(boxes: Boxes, given: argparse.Namespace) -> int:
 
 def rmi(boxes: Boxes, given: argparse.Namespace) -> int:
     """Remove images."""
-    for name in given.images:
+    from ocipy.box.images.reference import names_of
+
+    for word in given.images:
+        name = next((one for one in names_of(word) if one in boxes.images.names()), word)
         for line in boxes.images.remove(name, boxes.users_of):
             print(line)
     return 0
@@ -265,7 +268,7 @@ def diff(boxes: Boxes, given: argparse.Namespace) -> int:
 
     box = boxes.find(given.box)
     for kind, path in changes_of(box.directory, box.record, rootless=boxes.home.rootless):
-        print(f"{kind} {path}")
+        print(f"{kind} {printable(path)}")
     return 0
 
 

@@ -164,7 +164,7 @@ def _process(request: Request, image: ImageConfig, user: User, host: Host) -> di
         "user": {"uid": user.uid, "gid": user.gid, **({"additionalGids": list(user.groups)} if user.groups else {})},
         "args": list(arguments),
         "env": environment_of(request, image, user),
-        "cwd": request.cwd or image.cwd or "/",
+        "cwd": request.cwd or "/" + image.cwd.removeprefix("/"),  # builders may leave the slash out
         # As docker and podman do: a user other than root holds none, and can gain no more than the bounding set.
         "capabilities": {
             "bounding": list(names),

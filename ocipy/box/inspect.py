@@ -9,6 +9,7 @@ from typing import Any
 from ocipy.box.box import Box
 from ocipy.box.cgroup import usage
 from ocipy.box.processes import pids_of
+from ocipy.errors import printable
 
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 
@@ -84,9 +85,9 @@ def _unescaped(field: bytes) -> str:
 
 
 def as_text(document: dict[str, Any], indent: str = "") -> str:
-    """A document for people: a name and a value per line, without empty ones."""
+    """A document for people: a name and a value per line, without empty ones. Names and values may be an image's."""
     lines = []
-    for name, value in document.items():
+    for name, value in ((printable(name), value) for name, value in document.items()):
         if value in (None, "", [], {}, (), False):
             continue
         if isinstance(value, dict):
@@ -102,5 +103,5 @@ def as_text(document: dict[str, Any], indent: str = "") -> str:
 
 def _shown(value: object) -> str:
     if isinstance(value, dict):
-        return ",".join(f"{name}={one}" for name, one in value.items() if one not in ("", None, []))
-    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+        return printable(",".join(f"{name}={one}" for name, one in value.items() if one not in ("", None, [])))
+    return printable(" ".join(map(str, value)) if isinstance(value, list | tuple) else str(value))

@@ -380,3 +380,27 @@ def test_what_cannot_be_had_is_said_once(box: Box, layout: Path, minirootfs: Pat
     told = box("run", "--rm", "--network", "none", image, "true", status=125).stderr
     assert "cannot pull" in told and why in told
     assert "Error parsing" not in told and "\\" not in told and told.count("\n") == 1
+
+
+def test_an_image_goes_by_the_word_that_it_came_by(box: Box, layout: Path, minirootfs: Path, registry: str) -> None:
+    words = ["skopeo", "--insecure-policy", "copy", "-q", "--dest-tls-verify=false", f"oci:{layout}:v1"]
+    subprocess.run([*words, f"docker://{registry}/name"], check=True, capture_output=True)
+    box.before = ["env", "-C", str(layout.parent)]
+    for word in (f"{registry}/name", "oci:layout:v1", "./mini.tar"):
+        box("pull", word)
+        assert "untagged" in box("rmi", word).stdout
+    assert box("images").stdout.count("\n") == 1
+
+
+def test_a_directory_without_its_slash(box: Box, layout: Path) -> None:
+    assert box.run(configured(layout, "--config.workingdir", "etc")).split("\n")[0] == "/etc"
+
+
+def test_what_a_terminal_would_act_on_is_shown_as_text(box: Box, layout: Path) -> None:
+    image = configured(layout, "--config.label", "\x1b[2Ja=\x1b[31m")
+    script = "touch \"$(printf '/tmp/\\033[2J\\nD etc')\""
+    box("run", "--name", "one", "--network", "none", "-u", "0", "--entrypoint", "/bin/sh", image, "-c", script)
+    for words in (("inspect", "one"), ("diff", "one")):
+        told = box(*words).stdout
+        assert "\x1b" not in told and "\\x1b[2J" in told
+    assert "D etc" not in box("diff", "one").stdout.split("\n")

@@ -93,7 +93,7 @@ def _message(line: str) -> str:
     message = line.strip()
     if quoted is not None:
         try:
-            message = str(json.loads(quoted[1]))  # Go quotes as JSON does, but for \\x, \\a and \\v
+            message = str(json.loads(quoted[1]))  # Go quotes almost as JSON does
         except ValueError:
             message = quoted[1].strip('"')
     return NAMED.sub("", message)

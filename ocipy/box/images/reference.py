@@ -83,6 +83,18 @@ def _of_path(word: str) -> Reference:
     return Reference("tar", path, os.path.basename(path))
 
 
+def names_of(word: str) -> list[str]:
+    """The names that an image may have in the store if it came from this word, which need not exist any more."""
+    kind, colon, rest = word.partition(":")
+    if colon and kind in ("oci", "docker-archive"):
+        path, tag_colon, tag = rest.partition(":")
+        return [word, f"{kind}:{os.path.abspath(path)}{tag_colon}{tag}"]
+    try:
+        return [word, os.path.basename(word), short_name(word.removeprefix("docker://"))]
+    except Error:
+        return [word, os.path.basename(word)]
+
+
 def full_name(word: str) -> str:
     """The full name with docker's default registry, path and tag: "alpine" is docker.io/library/alpine:latest.
 
