@@ -14,9 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench import besides, boxes, bundle, chart, hosts, phases, quick, report
+from bench import besides, boxes, bundle, chart, hosts, phases, quick, report, sid
 from bench.measure import Bench, CallError, measure, state_folder
-from bench.newest_crun import newest_crun
 from bench.runtimes import RUNC_VERSION, TOP, Contestant, MissingError, contestants, version
 from conformance.host import become_subreaper, hugetlb_mounted, only_one
 
@@ -171,7 +170,7 @@ def _that_run(bench: Bench, all_of_them: list[Contestant], needed: str) -> list[
 
 def _newest_crun() -> list[str]:
     try:
-        return [newest_crun()]
+        return [sid.program("crun")]
     except MissingError as error:
         print(f"left out: {error}")
         return []

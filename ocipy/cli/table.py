@@ -12,7 +12,7 @@ HOT = ("create", "start", "state", "kill", "delete", "run", "exec", "pause", "re
 COLD = ("checkpoint", "restore", "spec", "features", "events", "validate", "plan", "setup", "box")
 
 # Those of the cold ones that take no streams, no process and no module from a file: they run in a snapshot as it is.
-QUIET = ("spec", "features", "validate", "plan")
+QUIET = ("spec", "features", "validate", "plan", "checkpoint", "restore")
 
 IMAGES = "engines handle images and call ocipy: podman --runtime=ocipy run IMAGE COMMAND"
 

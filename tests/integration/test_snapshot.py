@@ -244,6 +244,29 @@ def test_they_find_all_of_it_in_the_snapshot(runtime: Runtime, bundle: Bundle, w
     assert [line for line in calls.split("\n") if ".py" in line or "python" in line or "clone" in line] == []
 
 
+@pytest.mark.needs_program("strace")
+@pytest.mark.parametrize("words", ["--help", "features", "plan", "spec --bundle", "validate", "no-such-command"])
+def test_commands_that_only_use_what_is_in_the_snapshot_are_not_woken(
+    runtime: Runtime, bundle: Bundle, work: Path, words: str
+) -> None:
+    """To wake makes the streams, each with an lseek(2) of its descriptor."""
+    bundle.write()
+    work.joinpath("new").mkdir()
+    arguments = {"plan": [str(bundle.path)], "validate": [str(bundle.path)], "spec --bundle": [str(work / "new")]}
+    command = [str(runtime.path), *words.split(), *arguments.get(words, [])]
+    trace = work / "trace"
+    subprocess.run(["strace", "-e", "trace=lseek", "-o", str(trace), *command], capture_output=True, check=False)
+    calls = trace.read_text().splitlines()
+    assert calls, "strace has run"
+    assert not [call for call in calls if call.startswith(("lseek(0", "lseek(1", "lseek(2"))]
+    if words == "plan":
+        woken = subprocess.run(
+            ["strace", "-e", "trace=lseek", "-o", str(trace), *command, "--html"], capture_output=True, check=False
+        )
+        assert woken.returncode == 0, "a page is made from files"
+        assert "lseek(1" in trace.read_text()
+
+
 def test_a_waiting_init_is_executed_from_an_overlay_that_nobody_can_write(container: Callable[..., Container]) -> None:
     init = container()
     exe = Path(f"/proc/{init.pid}/exe")

@@ -13,8 +13,8 @@ from bench import besides, boxes, chart, figures, hosts, phases, report
 from bench.bundle import config
 from bench.crowd import Crowd, Pace
 from bench.measure import OPERATIONS, CallError, Samples, timed
-from bench.newest_crun import libraries_of
 from bench.runtimes import Contestant
+from bench.sid import libraries_of
 from ocipy.config.check import check
 
 

@@ -1,8 +1,8 @@
-"""The newest crun, Debian sid's, made to run on this host: with sid's C library and others, in the cache.
+"""Programs of Debian sid, made to run on this host: with sid's C library and others, in the cache.
 
-The executable names its loader and its libraries' directory itself (patchelf(1)), so it starts as on sid: no shell, no
-environment and no chroot that would count. What this adds to its time is nothing that a crun installed by a package
-would not have: the loader opens as many libraries, from one directory.
+Such an executable names its loader and its libraries' directory itself (patchelf(1)), so it starts as on sid: without a
+shell, an environment or a chroot that would count. So its times are those of a program that is installed here: the
+loader opens as many libraries, from one directory.
 """
 
 from __future__ import annotations
@@ -16,46 +16,51 @@ from conformance.suite import cache_root
 from tests.hosts import root
 
 SUITE = "sid"
-# In a root of sid: the packages that crun needs, and the files that its loader opens.
+# In a root of sid: the program, and the files that its loader opens.
 FETCH = """set -e
 apt-get -qq update
-apt-get -qq install -y --no-install-recommends crun >/dev/null
-ldd /usr/bin/crun
+apt-get -qq install -y --no-install-recommends "$1" >/dev/null
+command -v "$1"
+ldd "$(command -v "$1")"
 """
 
 
-def newest_crun() -> str:
-    """Return the path of sid's crun in the cache; the first call fetches it (debootstrap). Raises MissingError."""
-    folder = cache_root() / f"crun-{SUITE}"
-    path = folder / "crun"
+def program(name: str) -> str:
+    """Return the path of sid's program of a package of that name, in the cache. Raises MissingError.
+
+    The first call fetches it, and may make a root of sid (debootstrap).
+    """
+    folder = cache_root() / f"{name}-{SUITE}"
+    path = folder / name
     if not path.exists():
         for tool in ("patchelf", "debootstrap"):
             if shutil.which(tool) is None:
-                raise MissingError(f"no {tool} here, which makes Debian sid's crun run on this host: install {tool}")
-        print(f"fetching Debian {SUITE}'s crun into {folder}")
+                raise MissingError(f"no {tool} here, which makes Debian sid's {name} run on this host: install {tool}")
+        print(f"fetching Debian {SUITE}'s {name} into {folder}", flush=True)
         try:
-            _make(folder)
+            _make(name, folder)
         except (OSError, subprocess.CalledProcessError) as error:
             shutil.rmtree(folder, ignore_errors=True)
-            raise MissingError(f"Debian {SUITE}'s crun could not be fetched: {error}") from error
+            raise MissingError(f"Debian {SUITE}'s {name} could not be fetched: {error}") from error
     return str(path)
 
 
-def _make(folder: Path) -> None:
+def _make(name: str, folder: Path) -> None:
     with root.copy_of(root.make(SUITE)) as top:
-        enter = ["unshare", "--mount", "--propagation", "private", "chroot", str(top), "sh", "-c", FETCH]
+        enter = ["unshare", "--mount", "--propagation", "private", "chroot", str(top), "sh", "-c", FETCH, "sh", name]
         listing = subprocess.run(enter, check=True, capture_output=True, text=True).stdout
+        where, _, listing = listing.partition("\n")
         libraries = folder / "lib"
         libraries.mkdir(parents=True, exist_ok=True)
         loader = ""
-        for name, file in libraries_of(listing):
-            shutil.copy(_inside(top, file), libraries / name)
-            loader = name if name.startswith("ld-") else loader
-        made = folder / "crun.new"
-        shutil.copy(top / "usr/bin/crun", made)
+        for library, file in libraries_of(listing):
+            shutil.copy(_inside(top, file), libraries / library)
+            loader = library if library.startswith("ld-") else loader
+        made = folder / f"{name}.new"
+        shutil.copy(_inside(top, where), made)
     interpreter = ["--set-interpreter", str(libraries / loader)]
     subprocess.run(["patchelf", *interpreter, "--force-rpath", "--set-rpath", str(libraries), str(made)], check=True)
-    made.rename(folder / "crun")
+    made.rename(folder / name)
 
 
 def libraries_of(listing: str) -> list[tuple[str, str]]:
