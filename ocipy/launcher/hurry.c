@@ -1,7 +1,7 @@
-/* Moving a process into a cgroup, as systemd does for each container, makes the kernel wait until no process can be at
- * a fork or an exit: for a grace period of RCU, some 10 ms, unless somebody else waits for the same or has just done so
- * (cgroup_threadgroup_rwsem, rcu_sync_enter). So, before anything else, a child moves itself into the launcher's own
- * cgroup, which changes nothing: by the time systemd moves init, the wait is over. */
+/* Moving a process into a cgroup, as systemd does for each container and restore does with criu, makes the kernel wait
+ * until no process can be at a fork or an exit: for a grace period of RCU, some 10 ms, unless somebody else waits for
+ * the same or has just done so (cgroup_threadgroup_rwsem, rcu_sync_enter). So, before anything else, a child moves
+ * itself into the launcher's own cgroup, which changes nothing: by the time of the move, the wait is over. */
 #include "../linux/kernel/raw_call.h"
 #include "launcher.h"
 
@@ -91,7 +91,7 @@ void hurry(int argc, char **argv) {
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "exec")) /* its process moves itself */
             return;
-        wanted |= !strncmp(argv[i], flag, sizeof(flag) - 1);
+        wanted |= !strncmp(argv[i], flag, sizeof(flag) - 1) || !strcmp(argv[i], "restore");
     }
     int own = wanted ? open_own() : -1;
     if (own < 0)

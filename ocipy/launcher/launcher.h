@@ -46,8 +46,8 @@ int is_overlay_possible(const char *other_layer);
  * on failure, after reporting the reason on standard error. */
 void execute_sealed_copy(const char *file, char **argv);
 
-/* With --systemd-cgroup: has a child prepare the kernel for systemd's move of the container's process. The child sends
- * no signal at its end; reap it with __WCLONE. */
+/* With --systemd-cgroup, and for restore: has a child prepare the kernel for the move of a process into a cgroup. The
+ * child sends no signal at its end; reap it with __WCLONE. */
 void hurry(int argc, char **argv);
 
 /* NULL if a file of our code, or its directory, can be trusted: root or the caller owns it, and nobody else can

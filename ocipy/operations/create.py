@@ -144,7 +144,7 @@ def make(run: HostRun, root: str, *, console_socket: str) -> int:
             carry_out(run)
         if run.lender is not None:
             run.lender.close()
-        if options.systemd_cgroup:
+        if options.systemd_cgroup or run.restoring is not None:
             _reap_hurrying()
     except BaseException as error:
         with phase("undo"):

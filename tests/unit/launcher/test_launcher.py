@@ -128,11 +128,13 @@ def children(running: Running) -> list[Path]:
     return [Path("/proc", pid) for pid in Path(f"/proc/{number}/task/{number}/children").read_text().split()]
 
 
-@pytest.mark.parametrize("command", ["create", "run", "restore"])
-def test_with_systemd_a_child_has_entered_its_own_cgroup(launcher: Path, command: str) -> None:
+@pytest.mark.parametrize(
+    "words", [["--systemd-cgroup", "create"], ["--systemd-cgroup", "run"], ["restore"]], ids=lambda words: words[-1]
+)
+def test_where_a_process_will_be_moved_a_child_has_entered_its_own_cgroup(launcher: Path, words: list[str]) -> None:
     """It is not reaped, since this start library does not do that; and it sends no signal."""
     before = Path("/proc/self/cgroup").read_text()
-    running = Running(launcher, "--systemd-cgroup", command, "name")
+    running = Running(launcher, *words, "name")
     (child,) = children(running)
     wait_until(lambda: child.joinpath("stat").read_text().rpartition(") ")[2].startswith("Z"))
     fields = child.joinpath("stat").read_text().rpartition(") ")[2].split()
