@@ -115,7 +115,8 @@ def test_the_foreground_ends_with_the_status_of_the_process(counter: Counter, as
     before = counter.count
     running = counter.begin_restore()
     counter.goes_on(before)
-    assert counter.runtime.state(counter.id)["status"] == "running"
+    # The processes run before restore has recorded it.
+    wait_until(lambda: counter.runtime.state(counter.id)["status"] == "running")
     running.signal(signal.SIGUSR1)
     assert running.wait().status == 7
     assert_nothing_left()
