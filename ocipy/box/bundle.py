@@ -147,9 +147,6 @@ class Bundle:
 
     def _root(self) -> Root:
         path = self.directory.path
-        for place in (self.record.rootfs, str(path)):
-            if any(letter in place for letter in ":,\\"):
-                raise Error(f"overlayfs accepts no path that contains : , or \\: {place}", hint="rename the directory")
         words = ("userxattr",) if self.rootless or self.record.request.userns == "auto" else ()
         places = (str(path / "root"), self.record.rootfs, str(path / "upper"), str(path / "work"))
         return Root(*places, words, is_mounted=self.record.copy_on_write.by == FUSE)

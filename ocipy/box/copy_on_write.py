@@ -42,6 +42,9 @@ def choose(directory: Path, lower: str, run: Path, *, rootless: bool) -> CopyOnW
 
     run: a directory where the kernel's consent is noted, for these filesystems: asking takes some milliseconds.
     """
+    for place in (lower, str(directory)):
+        if any(letter in place for letter in ":,\\"):  # they separate options and directories
+            raise Error(f"overlayfs accepts no path that contains : , or \\: {place}", hint="rename the directory")
     if not rootless:
         return CopyOnWrite(KERNEL, "root may mount it")
     devices = f"{os.stat(directory).st_dev:x}-{os.stat(lower).st_dev:x}"

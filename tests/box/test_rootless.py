@@ -87,3 +87,12 @@ def test_processes_of_a_box_without_a_cgroup(box: Box) -> None:
     box("run", "-d", "--name", "one", "--network", "none", "busybox", "sh", "-c", "sleep 1000 & sleep 1000")
     wait_until(lambda: len(box.inspect("one")["processes"]) == 2, "both are shown")
     assert box("top", "--no-stream", "one").stdout.count("sleep 1000\n") == 2
+
+
+@pytest.mark.parametrize("name", ["a:b", "a,b", "a\\b"])
+def test_a_path_that_no_overlay_takes(box: Box, name: str) -> None:
+    """It is said by name, not taken for a refusal of the kernel."""
+    (box.places / name).mkdir()
+    done = box("run", "--rm", "--network", "none", str(box.places / name), "true", status=125)
+    assert f"overlayfs accepts no path that contains : , or \\: {box.places}/{name[0]}" in done.stderr
+    assert not list((box.places / "data/boxes").glob("[!.]*"))
