@@ -17,7 +17,7 @@ endif
 PYTEST := $(VENV)/bin/python -m pytest
 
 .DEFAULT_GOAL := build
-.PHONY: help print-venv setup packages build demo test test-unit test-integration test-pythons test-systemd test-box test-engines test-hosts test-vm test-install deb test-deb release mutants asan coverage fuzz conformance runc-tests bench figures \
+.PHONY: help print-venv setup packages build demo test test-unit test-integration test-pythons test-systemd test-box test-engines test-hosts test-vm test-install docs deb test-deb release mutants asan coverage fuzz conformance runc-tests bench figures \
 	dockertest lint lint-python lint-c lint-shell lint-words format install uninstall clean
 
 help:
@@ -41,6 +41,7 @@ help:
 	@echo 'bench             times compared with runc and crun'
 	@echo 'deb               a Debian package in dist/, built in a clean Debian 12 and checked by lintian'
 	@echo 'test-deb          the same; then install it, use it by hand and by podman, upgrade it, purge it'
+	@echo 'docs              the documentation as a site, in build/site'
 	@echo 'release           sdist, wheel, Debian package, checksums in dist/; tag and publish them (DRY_RUN=1: do not)'
 	@echo 'figures           measure once more, and write the figures of README.md and docs/benchmarks.md (ten idle minutes)'
 	@echo 'dockertest        the tests in a container image'
@@ -72,6 +73,13 @@ $(VENV)/.installed: pyproject.toml
 	  > build/requirements.txt
 	$(VENV)/bin/pip install -q wheel setuptools
 	$(VENV)/bin/pip install -q -r build/requirements.txt
+	@touch $@
+
+# Only for `make docs`.
+$(VENV)/.docs: pyproject.toml $(VENV)/.installed
+	$(VENV)/bin/python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb")); \
+	  print(*p["project"]["optional-dependencies"]["docs"], sep="\n")' > build/requirements-docs.txt
+	$(VENV)/bin/pip install -q -r build/requirements-docs.txt
 	@touch $@
 
 # Only for `make coverage`.
@@ -147,6 +155,11 @@ deb: build
 
 test-deb: build
 	@tests/hosts/run --results dist bookworm -- sh -c 'packaging/build-deb && tests/deb/run'
+
+# Any warning is an error: mkdocs.yml.
+docs: $(VENV)/.docs
+	$(VENV)/bin/mkdocs build --quiet
+	@echo 'the site is in build/site'
 
 # DRY_RUN=1: nothing is tagged or published, all is in dist/.
 release: build

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from ocipy.pages.table import table
 from ocipy.plan.model import HostStep, InitStep
 from tests.unit.kinds import kinds
 
 TOP = Path(__file__).parents[2]
-PAGES = ["README.md", "ARCHITECTURE.md", *sorted(f"docs/{path.name}" for path in (TOP / "docs").glob("*.md"))]
+OTHERS = ["ARCHITECTURE.md", "CHANGELOG.md", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "SECURITY.md"]
+PAGES = ["README.md", *OTHERS, *sorted(f"docs/{path.name}" for path in (TOP / "docs").glob("*.md"))]
 STEP = re.compile(r"^    (?:\[?ocipy: )?(host|init) +(?:\d+ +)?([a-z_0-9]+) ", re.MULTILINE)
 
 
@@ -32,6 +34,42 @@ def test_links(name: str) -> None:
         target = page.parent / path if path else page
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
+
+
+def test_every_page_is_reached_from_readme() -> None:
+    reached, pending = set[str](), ["README.md"]
+    while pending:
+        name = pending.pop()
+        if name in reached:
+            continue
+        reached.add(name)
+        for link in re.findall(r"\]\(([^)#:]+\.md)(?:#[^)]*)?\)", (TOP / name).read_text()):
+            pending.append(((TOP / name).parent / link).resolve().relative_to(TOP).as_posix())
+    assert set(PAGES) <= reached
+
+
+def test_the_index_and_the_site_have_every_page() -> None:
+    index, site = (TOP / "docs/index.md").read_text(), (TOP / "mkdocs.yml").read_text()
+    for name in [name for name in PAGES if name not in ("README.md", "CODE_OF_CONDUCT.md", "docs/index.md")]:
+        link = name.removeprefix("docs/") if name.startswith("docs/") else f"../{name}"
+        assert f"]({link})" in index, name
+        assert f"- {name.removeprefix('docs/')}\n" in site, name
+
+
+def test_coming_from_runc_lists_every_flag() -> None:
+    """Each command's row has its flags, those of `as X` included, and no other."""
+    page = (TOP / "docs/from-runc.md").read_text()
+    rows = {}
+    for names, alike, more in re.findall(
+        r"^\| (.+?) \| (.*?)\| (.*?) ?\|$", page.split("## Word by word")[0], re.MULTILINE
+    ):
+        for name in re.findall(r"`([a-z]+)`", names) or [""] * (names == "(globals)"):
+            rows[name] = set(re.findall(r"`--([a-z0-9-]+)`", alike + more))
+            for other in re.findall(r"as `([a-z]+)`", alike):
+                rows[name] |= rows[other]
+    for command in table():
+        if command.name not in ("box", "plan", "setup", "validate"):
+            assert rows[command.name] == {flag.name for flag in command.flags} - {"help", "version"}, command.name
 
 
 @pytest.mark.parametrize("name", PAGES)
