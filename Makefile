@@ -17,8 +17,10 @@ endif
 PYTEST := $(VENV)/bin/python -m pytest
 
 .DEFAULT_GOAL := build
-.PHONY: help print-venv setup packages build demo test test-unit test-integration test-pythons test-systemd test-box test-engines test-hosts test-vm test-install docs deb test-deb release mutants asan coverage fuzz conformance runc-tests bench figures \
-	dockertest lint lint-python lint-c lint-shell lint-words format install uninstall clean
+.PHONY: help print-venv setup packages build demo test test-unit test-integration test-pythons \
+	test-systemd test-box test-engines test-hosts test-vm test-install docs deb test-deb rpm release \
+	mutants asan coverage fuzz conformance runc-tests bench figures dockertest lint lint-python lint-c \
+	lint-shell lint-words format install uninstall clean
 
 help:
 	@echo 'setup             install Debian packages and a private environment, and build (once, as root)'
@@ -41,6 +43,7 @@ help:
 	@echo 'bench             times compared with runc and crun'
 	@echo 'deb               a Debian package in dist/, built in a clean Debian 12 and checked by lintian'
 	@echo 'test-deb          the same; then install it, use it by hand and by podman, upgrade it, purge it'
+	@echo 'rpm               rpm packages in dist/, built in a clean Debian 12 and checked by rpmlint'
 	@echo 'docs              the documentation as a site, in build/site'
 	@echo 'release           sdist, wheel, Debian package, checksums in dist/; tag and publish them (DRY_RUN=1: do not)'
 	@echo 'figures           measure once more, and write the figures of README.md and docs/benchmarks.md (ten idle minutes)'
@@ -149,12 +152,18 @@ coverage: build $(VENV)/.coverage
 fuzz: packages
 	@PYTHON=$(PYTHON) tests/fuzz/run
 
-# In a clean Debian 12, by ocipy itself.
+# In a clean Debian, by ocipy itself; DEB_SUITE=trixie or sid: on another one.
+DEB_SUITE ?= bookworm
 deb: build
-	@tests/hosts/run --results dist bookworm -- packaging/build-deb
+	@tests/hosts/run --results dist $(DEB_SUITE) -- packaging/build-deb
 
 test-deb: build
-	@tests/hosts/run --results dist bookworm -- sh -c 'packaging/build-deb && tests/deb/run'
+	@tests/hosts/run --results dist $(DEB_SUITE) -- sh -c 'packaging/build-deb && tests/deb/run'
+
+rpm: build
+	@tests/hosts/run --results dist $(DEB_SUITE) -- sh -c 'apt-get update -qq && \
+	  apt-get install -y -qq --no-install-recommends build-essential rpm rpmlint && \
+	  apt-get build-dep -y -qq --no-install-recommends . && packaging/check-rpm'
 
 # Any warning is an error: mkdocs.yml.
 docs: $(VENV)/.docs

@@ -71,7 +71,7 @@ def main(share: Path, docs: Path | None) -> None:
         path.write_text(text, encoding="utf-8")
     if docs is not None:
         (share / "doc/ocipy").mkdir(parents=True, exist_ok=True)
-        for document in (*docs.glob("*.md"), docs / "plan.png"):
+        for document in (path for kind in ("md", "png", "svg") for path in docs.glob(f"*.{kind}")):
             shutil.copyfile(document, share / "doc/ocipy" / document.name)
 
 

@@ -104,6 +104,9 @@ def test_a_page_names_only_documents_that_are_installed(share: Path) -> None:
         for name in re.findall(r"[\w/-]+\.md", text):
             assert (share / "doc/ocipy" / name).exists(), f"{path.name}: {name}"
         assert not re.search(r"\b(docs|tests)/", text), path.name
+    for document in (share / "doc/ocipy").glob("*.md"):
+        for image in re.findall(r"!\[[^]]*\]\(([^)]+)\)", document.read_text()):
+            assert (document.parent / image).exists(), f"{document.name}: {image}"
 
 
 def test_fields_follow_the_text_and_literals_keep_their_letters(share: Path) -> None:
