@@ -367,6 +367,27 @@ class Meson(Way):
             shutil.rmtree(directory, ignore_errors=True)  # meson removes no directories
 
 
+class Deb(Way):
+    """The Debian package, built here."""
+
+    name = "Debian package"
+    first = "snapshot"
+
+    def prepare(self) -> None:
+        run("packaging/build-deb", cwd=TOP)
+        (self.package,) = DIST.glob("ocipy_*.deb")
+        depends = run("dpkg-deb", "-f", self.package, "Depends")
+        names = [re.sub(r"[:(].*", "", name).strip() for name in depends.split(",")]
+        run("apt-get", "install", "-y", "-qq", "--no-install-recommends", *names)
+
+    def install(self) -> Path:
+        run("apt-get", "install", "-y", "-qq", "--no-install-recommends", self.package)
+        return Path("/usr/bin/ocipy")
+
+    def uninstall(self) -> None:
+        run("apt-get", "purge", "-y", "-qq", "ocipy")
+
+
 def tried(way: Way, bundle: Bundle) -> dict[str, str]:
     """The row of a way: what holds, or where it failed."""
     row = {"way": way.name, "installs": "", "starts": "", "run": "", "moved": "", "uninstalls": ""}
@@ -426,7 +447,7 @@ def audit(python: Path) -> None:
     expect('"linux_x86_64"' in " ".join(said.split()), "auditwheel knows another tag")
 
 
-WAYS: tuple[type[Way], ...] = (Make, Pip, PipWheel, Uv, Pipx, PipSystem, MakeSystem, Meson)
+WAYS: tuple[type[Way], ...] = (Make, Pip, PipWheel, Uv, Pipx, PipSystem, MakeSystem, Meson, Deb)
 
 
 def main() -> int:
