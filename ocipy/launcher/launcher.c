@@ -140,7 +140,7 @@ static int hand_over(const char *identity) {
     return setenv(START_VARIABLE, value, 1);
 }
 
-int handed_snapshot = -1;
+int handed_snapshot = -1, executable_on_overlay = -1;
 
 /* Removes the variable from the environment. Sets identity and path to what was passed to this process, or to "",
  * and descriptor to the number, or to -1. */
@@ -161,17 +161,27 @@ static void take_over(char identity[IDENTITY_SIZE], char *path, int *descriptor)
     unsetenv(START_VARIABLE);
 }
 
-/* Executes this command again, sealed. Returns only on failure, after reporting the reason. */
-static void seal(const char *library, char **argv) {
+int seal(const char *library, char **argv, int in_place) {
     char file[PATH_MAX];
     library_to_hand_over = library;
 #ifdef OCIPY_LINKED_START
+    struct on_overlay files;
     strcpy(file, library);
     *strrchr(file, '/') = '\0';
-    execute_on_overlay(file, hand_over, argv);
+    if (open_on_overlay(file, &files) == 0) {
+#ifdef OCIPY_SNAPSHOT
+        if (in_place && files.snapshot >= 0 && can_replace_executable()) {
+            handed_snapshot = files.snapshot;
+            executable_on_overlay = files.executable;
+            return 0;
+        }
+#endif
+        execute_on_overlay(&files, hand_over, argv);
+    }
 #endif
     if (find_sealed(library, file) == 0 && hand_over("") == 0)
         execute_sealed_copy(file, argv);
+    return -1;
 }
 
 int main(int argc, char **argv) {
@@ -196,13 +206,13 @@ int main(int argc, char **argv) {
         return 1;
     if (!sealed && needs_sealing(argc, argv)) {
         hurry(argc, argv);
-        seal(path, argv);
-        return 1;
+        if (seal(path, argv, 1))
+            return 1;
     }
-    if (sealed) {
+    if (sealed)
         handed_snapshot = descriptor;
-        prctl(PR_SET_NAME, "ocipy"); /* the kernel names a process executed by descriptor after the descriptor */
-    }
+    if (sealed || executable_on_overlay >= 0)
+        prctl(PR_SET_NAME, "ocipy"); /* executed by another name, or by descriptor, it would be named after that */
     if (check_file(path) < 0)
         return 1;
     ocipy_start_function *start = load_start(path);

@@ -35,9 +35,29 @@ int is_on_overlay(int executable, const char *identity);
 extern int handed_snapshot;
 #define SNAPSHOT_NAME "_snapshot.bin"
 
-/* Executes the running executable again, from a private overlay. hand_over is called with the identity that
- * is_sealed will expect. Returns if no such overlay can be mounted. */
-void execute_on_overlay(const char *other_layer, int (*hand_over)(const char *identity), char **argv);
+/* Descriptors of the running executable and of its snapshot (or -1) on a private overlay, and the executable's identity
+ * there. */
+struct on_overlay {
+    int executable, snapshot;
+    char identity[IDENTITY_SIZE];
+};
+
+/* 0, or -1 if no such overlay can be mounted. */
+int open_on_overlay(const char *other_layer, struct on_overlay *files);
+
+/* Executes the running executable again, from there. hand_over is called with the identity that is_sealed will expect.
+ * Returns if that fails, and closes the files. */
+void execute_on_overlay(struct on_overlay *files, int (*hand_over)(const char *identity), char **argv);
+
+/* Whether the kernel can be told of another executable: replace.c. */
+int can_replace_executable(void);
+
+/* The executable on the overlay that this process is about to replace its executable by, or -1. */
+extern int executable_on_overlay;
+
+/* Executes this command again, sealed; if in_place is not 0, perhaps only prepares the files with which this process
+ * can seal itself, and returns 0. -1 on failure, after reporting the reason. */
+int seal(const char *library, char **argv, int in_place);
 
 /* Whether such an overlay can be mounted. */
 int is_overlay_possible(const char *other_layer);

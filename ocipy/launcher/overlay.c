@@ -71,6 +71,12 @@ static int open_snapshot(int root) {
 #endif
 }
 
+static void close_files(const struct on_overlay *files) {
+    close(files->executable);
+    if (files->snapshot >= 0)
+        close(files->snapshot);
+}
+
 static int add_number(char identity[IDENTITY_SIZE], int number) {
     size_t length = strlen(identity);
     int more = snprintf(identity + length, IDENTITY_SIZE - length, ",%d", number);
@@ -108,15 +114,23 @@ int is_overlay_possible(const char *other_layer) {
     return root >= 0 && close(root) == 0;
 }
 
-void execute_on_overlay(const char *other_layer, int (*hand_over)(const char *identity), char **argv) {
-    char name[PATH_MAX], identity[IDENTITY_SIZE];
+int open_on_overlay(const char *other_layer, struct on_overlay *files) {
+    char name[PATH_MAX];
     int root = overlay_of_executable(other_layer, name);
-    int file = root < 0 ? -1 : openat(root, name, O_PATH | O_CLOEXEC | O_NOFOLLOW);
-    int snapshot = file < 0 ? -1 : open_snapshot(root);
-    if (file >= 0 && describe(file, identity) == 0 && add_number(identity, snapshot) == 0 && hand_over(identity) == 0)
-        syscall(SYS_execveat, file, "", argv, environ, AT_EMPTY_PATH);
-    int opened[] = {root, file, snapshot};
-    for (size_t i = 0; i < sizeof(opened) / sizeof(*opened); i++)
-        if (opened[i] >= 0)
-            close(opened[i]);
+    files->executable = root < 0 ? -1 : openat(root, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    files->snapshot = files->executable < 0 ? -1 : open_snapshot(root);
+    if (root >= 0)
+        close(root);
+    if (files->executable < 0)
+        return -1;
+    if (describe(files->executable, files->identity) == 0)
+        return 0;
+    close_files(files);
+    return -1;
+}
+
+void execute_on_overlay(struct on_overlay *files, int (*hand_over)(const char *identity), char **argv) {
+    if (add_number(files->identity, files->snapshot) == 0 && hand_over(files->identity) == 0)
+        syscall(SYS_execveat, files->executable, "", argv, environ, AT_EMPTY_PATH);
+    close_files(files);
 }

@@ -52,7 +52,7 @@ static char page_of_data[PAGE] __attribute__((aligned(PAGE), used, section(".dat
 extern char __data_start[], _end[];
 extern const ElfW(Ehdr) __ehdr_start;
 
-static struct extent data_extent(void) {
+struct extent data_extent(void) {
     uintptr_t start = (uintptr_t)__data_start & -PAGE, end = ((uintptr_t)_end + PAGE - 1) & -PAGE;
     return (struct extent){start, end - start};
 }

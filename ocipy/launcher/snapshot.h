@@ -14,6 +14,13 @@ struct extent {
 /* Who writes to recorded blocks: cli/trial.py has the same. What the same processes write to is put together. */
 enum { ANY_COMMAND = 1, HOST_LANE = 2, INIT_LANE = 4, EXEC = 8, OTHER = 16, ALL_WRITERS = 31, NOBODY = 32 };
 
+/* snapshot.c: the executable's data, which a snapshot replaces. */
+struct extent data_extent(void);
+
+/* replace.c: makes the same file on an overlay the executable of this process, once its data has been replaced. 0, or
+ * -1: then it may be executed instead. */
+int replace_executable(int file);
+
 /* heap.c: the recorded blocks that somebody writes to, shared between processes. NULL if memory runs out. */
 struct marks;
 struct marks *new_marks(void);

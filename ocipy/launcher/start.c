@@ -170,8 +170,16 @@ static int try_snapshot(const struct places *places) {
     return 0;
 }
 
-static int start_from_snapshot(const struct places *places) {
+/* Seals this process as well, if that is left to do. */
+static int start_from_snapshot(const struct places *places, const char *library, char **argv) {
+    int executable = executable_on_overlay; /* the snapshot replaces the variable */
     PyThreadState *thread = map_snapshot(places, &slow_reason);
+    if (executable >= 0 && (!thread || replace_executable(executable))) {
+        seal(library, argv, 0);
+        _exit(1);
+    }
+    if (executable >= 0)
+        close(executable);
     return thread ? resume_python(thread, places) : start_fresh(places);
 }
 const char *next_start(const struct places *places) {
@@ -200,7 +208,7 @@ static int record_snapshot(const struct places *places, const char *file) {
 static int try_snapshot(const struct places *places) {
     return 0;
 }
-static int start_from_snapshot(const struct places *places) {
+static int start_from_snapshot(const struct places *places, const char *library, char **argv) {
     slow_reason = OCIPY_NO_SNAPSHOT;
     return start_fresh(places);
 }
@@ -215,12 +223,12 @@ const char *setup_obstacle(const struct places *places) {
 }
 #endif
 
-static int run(int argc, char **argv, const struct places *places) {
+static int run(int argc, char **argv, const struct places *places, const char *library) {
     if (is_snapshot_call(argc, argv))
         return record_snapshot(places, argc == 3 ? argv[2] : places->snapshot);
     if (is_trial_call(argc, argv))
         return try_snapshot(places);
-    int failed = start_from_snapshot(places);
+    int failed = start_from_snapshot(places, library, argv);
     forget_libc_files();
     return failed || set_arguments(argc, argv) ? -1 : call_main();
 }
@@ -236,7 +244,7 @@ EXPORTED int ocipy_start(int argc, char **argv, const char *library) {
     struct places places;
     if (find_places(library, &places) < 0)
         return 1;
-    int status = run(argc, argv, &places);
+    int status = run(argc, argv, &places, library);
     if (status < 0) {
         if (PyErr_Occurred())
             report_exception();

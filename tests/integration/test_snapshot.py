@@ -308,6 +308,29 @@ def test_nor_the_snapshot_that_it_has_mapped(container: Callable[..., Container]
 
 
 @pytest.mark.needs_program("strace")
+@pytest.mark.parametrize(
+    ("fault", "executions"), [("", 1), ("mremap:error=ENOMEM", 2)], ids=["replaced", "executed again"]
+)
+def test_the_executable_is_replaced_or_executed_again(
+    container: Callable[..., Container], bundle: Bundle, work: Path, fault: str, executions: int
+) -> None:
+    """Nothing of the original is mapped, and libc still works, as its addresses are copied."""
+    bundle.config["hooks"] = {"startContainer": [{"path": "/bin/true"}]}
+    inject = ["-e", f"inject={fault}"] if fault else []
+    trace = ["strace", "-qq", "-o", str(work / "calls"), "-e", "trace=execve,execveat,mremap", *inject]
+    init = container(bundle.args("sleep", "1000"), prefix=trace)
+    assert (work / "calls").read_text().count("execve") == executions
+    assert os.readlink(f"/proc/{init.pid}/exe") == "/ocipy"
+    files = {line.split(None, 5)[5].strip() for line in maps(init.pid).splitlines() if len(line.split(None, 5)) > 5}
+    assert {"/ocipy", "/_snapshot.bin"} <= files
+    assert not [file for file in files if file.endswith("/ocipy") and file != "/ocipy"]
+    cmdline = Path(f"/proc/{init.pid}/cmdline").read_bytes().split(b"\0")
+    assert b"create" in cmdline
+    init.start()
+    init.end()
+
+
+@pytest.mark.needs_program("strace")
 def test_where_there_can_be_no_overlay_a_copy_is_sealed(container: Callable[..., Container], work: Path) -> None:
     refused = ["strace", "-qq", "-o", str(work / "calls"), "-e", "inject=fsopen:error=EPERM:when=1"]
     init = container(prefix=refused)
