@@ -22,7 +22,14 @@ void __libc_free(void *block);
 
 /* Far above everything that an executable at fixed addresses and its brk(2) use, and far below the area of mmap(2). */
 #define REGION ((char *)0x1000000000)
-enum { REGION_SIZE = 512 << 20, ALIGNMENT = 16, PAGE = 4096, CLASSES = 128, MOST_OF_CLASS = 1 << 21 };
+enum {
+    REGION_SIZE = 512 << 20,
+    SIZE_TOGETHER = 128 << 20,
+    ALIGNMENT = 16,
+    PAGE = 4096,
+    CLASSES = 128,
+    MOST_OF_CLASS = 1 << 21
+};
 /* Bytes: most of a larger block's pages hold nothing but it. */
 enum { LARGEST_WARM = 2048 };
 /* Bytes: Python gets larger areas for its arenas of small blocks, smaller ones for its stack of frames. */
@@ -227,7 +234,7 @@ static void plain_free(void *context, void *block) {
 static PyMemAllocatorEx plain = {NULL, plain_malloc, plain_calloc, plain_realloc, plain_free}, of_objects, of_memory;
 
 /* Divides the region: one zone after the other, each as large as the blocks that belong there. */
-static void divide(enum layout layout) {
+static void divide(enum layout layout, size_t size) {
     size_t sizes[ZONES] = {0}, at = 0;
     if (layout == APART)
         sizes[APART_ZONE] = REGION_SIZE / 2;
@@ -239,16 +246,17 @@ static void divide(enum layout layout) {
         at = zones[zone].end = at + sizes[zone];
     }
     zones[COLD].start = zones[COLD].used = rounded(at, PAGE);
-    zones[COLD].end = REGION_SIZE;
+    zones[COLD].end = size;
 }
 
 int begin_recording(enum layout layout, const struct marks *marks) {
-    if (mmap(REGION, REGION_SIZE, PROT_READ | PROT_WRITE,
-             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_NORESERVE, -1, 0) != REGION)
+    size_t size = layout == APART ? REGION_SIZE : SIZE_TOGETHER;
+    if (mmap(REGION, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_NORESERVE,
+             -1, 0) != REGION)
         return -1;
     apart = layout == APART;
     known = marks;
-    divide(layout);
+    divide(layout, size);
     recording = 1;
     PyObject_SetArenaAllocator(&arenas);
     PyMem_GetAllocator(PYMEM_DOMAIN_OBJ, &of_objects);
