@@ -95,10 +95,11 @@ void renew_snapshot(const struct places *places, const char *library) {
     if (size <= 0 || memrchr(executable, '/', size) == executable)
         if (executable_of_library(library, executable))
             return;
-    if (has_snapshot(places) || snapshot_obstacle(places) || stat(executable, &about) || distrust(&about) ||
+    /* In this order: between the two another process may give its snapshot the final name. */
+    if (snapshot_obstacle(places) || has_snapshot(places) || stat(executable, &about) || distrust(&about) ||
         fork() != 0)
         return;
     detach();
-    execle(executable, "ocipy", "_snapshot", NULL, nothing);
+    execle(executable, "ocipy", "_renew", NULL, nothing);
     _exit(1);
 }

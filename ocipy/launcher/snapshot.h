@@ -77,6 +77,9 @@ int begin_snapshot(const char *path);
 /* Renames the file to its final path, and closes it. 0, or -1 with errno. */
 int end_snapshot(int file, const char *path);
 
+/* Removes the file, and closes it. */
+void cancel_snapshot(int file, const char *path);
+
 /* The reason why this process must not make a snapshot at this path; NULL if it may. */
 const char *lack_of_rights(const char *path);
 

@@ -74,6 +74,13 @@ int end_snapshot(int file, const char *path) {
     return -1;
 }
 
+void cancel_snapshot(int file, const char *path) {
+    char name[PATH_MAX];
+    if (name_new(path, name) == 0)
+        unlink(name);
+    close(file);
+}
+
 enum last_try last_try(const char *path) {
     char name[PATH_MAX];
     struct stat about;

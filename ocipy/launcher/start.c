@@ -93,6 +93,11 @@ static int is_snapshot_call(int argc, char **argv) {
     return (argc == 2 || argc == 3) && !strcmp(argv[1], "_snapshot");
 }
 
+/* `ocipy _renew`, which renew.c calls: the same, unless another process has made the snapshot meanwhile. */
+static int is_renewal_call(int argc, char **argv) {
+    return argc == 2 && !strcmp(argv[1], "_renew");
+}
+
 /* `ocipy _touched`, which that command runs. */
 static int is_trial_call(int argc, char **argv) {
     return argc == 2 && !strcmp(argv[1], "_touched");
@@ -141,11 +146,9 @@ int start_recorded(const struct places *places) {
     return 0;
 }
 
-static int record_snapshot(const struct places *places, const char *file) {
+/* The file is that of begin_snapshot, and will be closed. */
+static int record_into(int opened, const struct places *places, const char *file) {
     clearenv(); /* it may contain secrets, and would be in the file */
-    int opened = begin_snapshot(file);
-    if (opened < 0 && errno == EALREADY)
-        return 0;
     if (opened < 0 || begin_recording(TOGETHER, rehearse(file, places))) {
         complain("cannot make the snapshot", file);
         return 1;
@@ -156,6 +159,20 @@ static int record_snapshot(const struct places *places, const char *file) {
         return 1;
     have_tried(file, places);
     return 0;
+}
+
+static int record_snapshot(const struct places *places, const char *file) {
+    int opened = begin_snapshot(file);
+    return opened < 0 && errno == EALREADY ? 0 : record_into(opened, places, file);
+}
+
+static int record_missing_snapshot(const struct places *places) {
+    int opened = begin_snapshot(places->snapshot);
+    if (opened >= 0 && has_snapshot(places)) {
+        cancel_snapshot(opened, places->snapshot);
+        return 0;
+    }
+    return opened < 0 && errno == EALREADY ? 0 : record_into(opened, places, places->snapshot);
 }
 
 /* Runs a command that does next to nothing: every other command writes to the same pages. Always returns 0: without
@@ -205,6 +222,9 @@ const char *setup_obstacle(const struct places *places) {
 static int record_snapshot(const struct places *places, const char *file) {
     return 0;
 }
+static int record_missing_snapshot(const struct places *places) {
+    return 0;
+}
 static int try_snapshot(const struct places *places) {
     return 0;
 }
@@ -226,6 +246,8 @@ const char *setup_obstacle(const struct places *places) {
 static int run(int argc, char **argv, const struct places *places, const char *library) {
     if (is_snapshot_call(argc, argv))
         return record_snapshot(places, argc == 3 ? argv[2] : places->snapshot);
+    if (is_renewal_call(argc, argv))
+        return record_missing_snapshot(places);
     if (is_trial_call(argc, argv))
         return try_snapshot(places);
     int failed = start_from_snapshot(places, library, argv);

@@ -27,7 +27,7 @@ DIST = TOP / "dist"
 ROUNDS = 15
 # What a build needs, and what the rows are compared with.
 BUILD = "gcc libc6-dev libcap-dev libseccomp-dev libyajl-dev make pkg-config python3-dev python3-venv libexpat1-dev"
-USED = ("busybox-static", "runc")
+USED = ("busybox-static", "procps", "runc")
 SYSTEM = (
     "meson",
     "ninja-build",
@@ -136,6 +136,14 @@ def comes_to_a_snapshot(ocipy: Path, first: str) -> None:
             return
         time.sleep(0.05)
     raise Failure(f"it still says {start_of(ocipy)!r}")
+
+
+def wait_for_makers() -> None:
+    """Until no process makes a snapshot."""
+    for _ in range(600):
+        if not run("pgrep", "-f", "^ocipy _(renew|touched)", check=False):
+            return
+        time.sleep(0.05)
 
 
 NONE_YET = "slow (there is no snapshot yet"
@@ -414,6 +422,7 @@ def tried(way: Way, bundle: Bundle) -> dict[str, str]:
             bundle.call(moved)
         row[column] = "yes" if moved else "-"
         column = "uninstalls"
+        wait_for_makers()
         way.uninstall()
         # What the installers keep for themselves; the ways look for ocipy's own files there.
         own = (way.place, way.place.with_name("moved è"))
