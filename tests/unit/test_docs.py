@@ -104,3 +104,27 @@ def test_the_license_is_the_same_everywhere() -> None:
     assert "\nLicense: Apache-2.0\n" in (TOP / "debian/copyright").read_text()
     assert re.match(r"\s*Apache License\s+Version 2.0, January 2004\s", (TOP / "LICENSE").read_text())
     assert "Apache License 2.0, for all of it: [LICENSE](LICENSE)" in (TOP / "README.md").read_text()
+
+
+# How a source says that it depends on the machine.
+MACHINE = re.compile(r"__(x86_64|aarch64)__|\bAUDIT_ARCH_|\bcpu_family\b")
+
+
+def test_the_page_for_porting_names_each_file_that_depends_on_the_machine() -> None:
+    page = (TOP / "docs/porting.md").read_text()
+    sources = [TOP / "meson.build", *(path for kind in ("*.[ch]", "*.py") for path in (TOP / "ocipy").rglob(kind))]
+    found = [str(path.relative_to(TOP)) for path in sources if MACHINE.search(path.read_text())]
+    assert found
+    assert [name for name in found if f"`{name}`" not in page] == []
+
+
+def test_the_page_for_porting_names_things_where_they_are() -> None:
+    astray = []
+    for line in (TOP / "docs/porting.md").read_text().split("\n"):
+        where = [*line.split("|"), "", "", ""][2]
+        files = re.findall(r"`(ocipy/[\w/]+\.[chpy]+|\w+\.[ch])`", where)
+        texts = [(TOP / (name if "/" in name else "ocipy/launcher/" + name)).read_text() for name in files]
+        astray += [
+            name for name in re.findall(r"`([A-Z_]{4,})`", where) if texts and not all(name in text for text in texts)
+        ]
+    assert astray == []
