@@ -200,8 +200,9 @@ def _limits(paths: Paths, plan: Plan) -> Iterator[Fact]:
     for controller, v1_file, v2_file, pointer in LIMITS:
         top, v1 = place_of(paths, controller)
         path = top / (v1_file if v1 else v2_file)
-        for line in read_lines(str(path)):
-            yield Fact("limit", f"{path.name} {line}", pointer, steps_of(plan, pointer), str(path))
+        steps = steps_of(plan, pointer)
+        for line in read_lines(str(path)) if steps else ():  # without a step it is the kernel's default
+            yield Fact("limit", f"{path.name} {line}", pointer, steps, str(path))
 
 
 def as_text(facts: list[Fact]) -> str:

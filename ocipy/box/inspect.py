@@ -9,8 +9,10 @@ from typing import Any
 from ocipy.box.box import Box
 from ocipy.box.cgroup import usage
 from ocipy.box.processes import pids_of
+from ocipy.box.sizes import shown_size
 from ocipy.errors import printable
 
+SIZES = {"memory", "memory_swap", "memory_reservation", "memoryPeak", "memoryLimit", "shm_size"}
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 
 
@@ -85,23 +87,32 @@ def _unescaped(field: bytes) -> str:
 
 
 def as_text(document: dict[str, Any], indent: str = "") -> str:
-    """A document for people: a name and a value per line, without empty ones. Names and values may be an image's."""
+    """A document for people: a name and a value per line, without empty ones; sizes with their unit.
+
+    Names and values may be an image's.
+    """
     lines = []
     for name, value in ((printable(name), value) for name, value in document.items()):
-        if value in (None, "", [], {}, (), False):
+        if _is_empty(value):
             continue
         if isinstance(value, dict):
             lines += [f"{indent}{name}:", as_text(value, indent + "  ")]
         elif isinstance(value, list) and isinstance(value[0], dict):
-            lines += [f"{indent}{name}:", *(f"{indent}  {' '.join(map(_shown, one.values()))}" for one in value)]
+            lines += [f"{indent}{name}:", *(f"{indent}  {_shown(list(one.values()))}" for one in value)]
         elif isinstance(value, list | tuple):
-            lines.append(f"{indent}{name}: " + " ".join(_shown(one) for one in value))
+            lines.append(f"{indent}{name}: " + " ".join(_shown(one, "=") for one in value))
         else:
-            lines.append(f"{indent}{name}: {_shown(value)}")
+            lines.append(f"{indent}{name}: {shown_size(value) if name in SIZES and value >= 0 else _shown(value)}")
     return "\n".join(line for line in lines if line.strip())
 
 
-def _shown(value: object) -> str:
-    if isinstance(value, dict):
-        return printable(",".join(f"{name}={one}" for name, one in value.items() if one not in ("", None, [])))
-    return printable(" ".join(map(str, value)) if isinstance(value, list | tuple) else str(value))
+def _is_empty(value: object) -> bool:
+    """An exit status of 0 is not, nor that nothing was killed."""
+    return value is None or value is False or value in ("", [], {}, ())
+
+
+def _shown(value: object, between: str = " ") -> str:
+    """between: what joins the parts of an element, such as a label's name and value."""
+    if isinstance(value, list | tuple):
+        return between.join(_shown(one) for one in value if not _is_empty(one))
+    return printable(str(value))

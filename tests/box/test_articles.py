@@ -11,10 +11,11 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.box.conftest import Box, has_user_systemd, needs
+from tests.box.conftest import NAME, V4, V6, Box, Neighbour, has_user_systemd, needs
 from tests.harness.host import Host, wait_until
 from tests.harness.leaks import reap
 from tests.harness.user import USER
@@ -247,6 +248,42 @@ def test_twenty_boxes_run_at_once_in_the_background(box: Box) -> None:
         assert "needs root" in box("run", "--network", "bridge", "busybox", "true", status=125).stderr
     else:
         assert len({box.inspect(name)["addresses"][0] for name in names}) == 20
+
+
+def test_host_and_boxes_ping_each_other(box: Box) -> None:
+    """A veth pair and a bridge take root; a user is told so."""
+    if box.is_users:
+        assert "needs root" in box("run", "--network", "bridge", "busybox", "true", status=125).stderr
+        pytest.skip("the bridge was refused: a user's boxes reach the outside by pasta, and not each other")
+    box("run", "-d", "--name", "one", "busybox", "sleep", "1000")
+    address = box.inspect("one")["addresses"][0].partition("/")[0]
+    ping = ["busybox", "ping", "-c", "1", "-W", "5"]
+    assert subprocess.run([*ping, address], check=False, capture_output=True).returncode == 0
+    gateway = box("exec", "one", "ip", "route").stdout.split("default via ")[1].split()[0]
+    box("exec", "one", *ping, gateway)
+    box("run", "--rm", "busybox", *ping[1:], address)
+    box("run", "--rm", "busybox", *ping[1:], "one")
+
+
+def test_the_internet_with_its_names_is_reached_by_nat(
+    box: Box, neighbour: Neighbour, server: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Another network namespace plays it, with a DNS server and a web server, which sees the host's address."""
+    neighbour.serve(server, tmp_path)
+    assert V4[1] in box("run", "--rm", "busybox", "nslookup", NAME).stdout
+    assert box("run", "--rm", "busybox", "wget", "-q", "-O", "-", f"http://{V4[1]}/").stdout == V4[0]
+    assert box("run", "--rm", "busybox", "wget", "-q", "-O", "-", f"http://{NAME}/").stdout in (V4[0], V6[0])
+
+
+def test_a_published_port_is_reached_from_outside(box: Box, neighbour: Neighbour) -> None:
+    serve = "while :; do echo hello | nc -l -p 80; done"
+    box("run", "-d", "--name", "web", "-p", "8080:80", "busybox", "sh", "-c", serve)
+
+    def answers() -> bool:
+        words = neighbour.words("busybox", "nc", "-w", "2", V4[0], "8080")
+        return subprocess.run(words, check=False, capture_output=True, timeout=30).stdout == b"hello\n"
+
+    wait_until(answers, "it answers", timeout=30)
 
 
 def test_after_a_reboot_boxes_are_stopped_not_lost(box: Box) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from ocipy.box.config import Host, ImageConfig, Root, User, make_config
+from ocipy.box.request import Limits, Request
 from ocipy.config.template import template
 from ocipy.plan import build
 from ocipy.plan.describe import as_text
@@ -28,6 +30,16 @@ def with_rdt(config: dict[str, Any]) -> None:
     config["linux"]["intelRdt"] = RDT
 
 
+def as_a_box(config: dict[str, Any]) -> None:
+    """`ocipy box run --memory 50M busybox`, which --dry-run shows."""
+    request = Request("busybox", hostname="box", limits=Limits(memory=50 << 20))
+    names = ("hosts", "hostname", "resolv.conf")
+    host = Host(binds=tuple((f"/b/etc/{name}", f"/etc/{name}") for name in names), cgroup="/ocipy-box", seccomp={})
+    root = Root("/b/root", "/image", "/b/upper", "/b/work")
+    config.clear()
+    config |= make_config(request, ImageConfig(command=("sh",)), User(), root, host)
+
+
 def as_it_is(config: dict[str, Any]) -> None:
     pass
 
@@ -39,6 +51,7 @@ def as_it_is(config: dict[str, Any]) -> None:
         ("docs/features.md", "/process/capabilities", as_it_is),
         ("docs/cgroups.md", "/linux/resources", with_limit),
         ("docs/intel-rdt.md", "/linux/intelRdt", with_rdt),
+        ("docs/box.md", "", as_a_box),
     ],
 )
 def test_a_plan_in_a_page(page: str, only: str, change: Callable[[dict[str, Any]], None]) -> None:
@@ -58,5 +71,5 @@ def test_every_page_with_a_plan_is_judged() -> None:
     pages = ["README.md", "ARCHITECTURE.md", *(f"docs/{path.name}" for path in (TOP / "docs").glob("*.md"))]
     with_plans = {page for page in pages if LINE.search((TOP / page).read_text())}
     assert with_plans == {
-        "README.md", "docs/features.md", "docs/cgroups.md", "docs/intel-rdt.md", "docs/extending.md",
+        "README.md", "docs/features.md", "docs/cgroups.md", "docs/intel-rdt.md", "docs/extending.md", "docs/box.md",
     }  # fmt: skip

@@ -231,3 +231,18 @@ broken
     ]
     document = {"mounts": inspect.mounts_in(text)[:1], "ports": [], "volumes": []}
     assert inspect.as_text(document) == "mounts:\n  / overlay overlay rw,relatime"
+
+
+def test_what_people_are_shown_of_a_box() -> None:
+    document = {
+        "state": {"exitStatus": 0, "oomKilled": False, "oomKills": 0, "finished": None},
+        "request": {"limits": {"memory": 50 << 20, "memory_swap": -1}, "labels": [["who", "me"], ["bare", ""]]},
+        "volumes": [{"source": "/srv", "destination": "/data", "options": ["ro"], "must_exist": False}],
+        "usage": {"memory": 434176, "memoryLimit": None},
+        "processes": [1, 2],
+    }
+    assert inspect.as_text(document).split("\n") == [
+        "state:", "  exitStatus: 0", "  oomKills: 0",
+        "request:", "  limits:", "    memory: 50.0 MiB", "    memory_swap: -1", "  labels: who=me bare",
+        "volumes:", "  /srv /data ro", "usage:", "  memory: 424.0 KiB", "processes: 1 2",
+    ]  # fmt: skip
