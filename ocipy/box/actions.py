@@ -13,6 +13,7 @@ from ocipy import Error
 from ocipy.box.box import Box
 from ocipy.box.boxes import Boxes
 from ocipy.box.flags import make_environment, make_request
+from ocipy.box.oom import KILLED
 from ocipy.box.sizes import shown_size
 from ocipy.box.status import OutOfMemory
 from ocipy.errors import printable, reported_as
@@ -41,10 +42,11 @@ def run(boxes: Boxes, given: argparse.Namespace) -> int:
             box.remove(force=True)
         raise
     if box.record.oom_kills:
+        killed = "was killed" if status == KILLED else f"the kernel killed {box.record.oom_kills} of its processes"
         raise OutOfMemory(
-            f"box {box.record.name} ran out of memory, and was killed",
+            f"box {box.record.name} ran out of memory, and {killed}",
             hint=f"raise --memory: the limit is {shown_size(request.limits.memory or 0)}",
-            status=status or 137,
+            status=status,
         )
     return status
 

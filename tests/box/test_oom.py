@@ -59,6 +59,17 @@ def test_in_the_foreground(box: Box) -> None:
     told(box, "hungry")
 
 
+def test_a_kill_that_the_box_survives_leaves_its_exit_status(box: Box) -> None:
+    if Host().cgroup == "v2":
+        pytest.skip("v2 kills the whole box (memory.oom.group)")
+    survivor = "dd if=/dev/zero of=/eaten/x bs=1M count=60; echo $?; exit {}"
+    for status in (0, 3):
+        words = ("busybox", "sh", "-c", survivor.format(status))
+        done = box("run", "--rm", *FLAGS, *words, status=status)
+        assert done.stdout == "137\n"
+        assert "ran out of memory, and the kernel killed 1 of its processes" in done.stderr
+
+
 @pytest.mark.smoke
 def test_a_kill_is_of_one_run_and_a_stop_is_none(box: Box) -> None:
     script = "[ -e /srv/again ] && exec sleep 1000; touch /srv/again; " + EAT[-1]
