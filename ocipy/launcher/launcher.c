@@ -34,6 +34,7 @@ static int needs_sealing(int argc, char **argv) {
     return 0;
 }
 
+#if !defined(OCIPY_START_LIBRARY) || defined(OCIPY_CHECKOUT)
 /* The path of the running executable. 0, or -1 after reporting the reason. */
 static int find_executable(char path[PATH_MAX]) {
     ssize_t size = readlink("/proc/self/exe", path, PATH_MAX - 1);
@@ -44,6 +45,7 @@ static int find_executable(char path[PATH_MAX]) {
     path[size] = '\0';
     return 0;
 }
+#endif
 
 #ifndef OCIPY_START_LIBRARY
 static int find_start_library(char *path) {
