@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -86,7 +87,6 @@ static int open_own(void) {
 
 void hurry(int argc, char **argv) {
     static const char flag[] = "--systemd-cgroup";
-    static char stack[STACK_SIZE] __attribute__((aligned(16)));
     int wanted = 0;
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "exec")) /* its process moves itself */
@@ -96,7 +96,10 @@ void hurry(int argc, char **argv) {
     int own = wanted ? open_own() : -1;
     if (own < 0)
         return;
+    /* Not in our data, which a snapshot replaces while the child still runs (snapshot.c). */
+    char *stack = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     /* No signal at its end: it must not disturb a wait for other children. It keeps this memory when we exec. */
-    clone(write_zero, stack + STACK_SIZE, CLONE_VM, (void *)(intptr_t)own);
+    if (stack != MAP_FAILED)
+        clone(write_zero, stack + STACK_SIZE, CLONE_VM, (void *)(intptr_t)own);
     close(own);
 }

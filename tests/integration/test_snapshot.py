@@ -230,6 +230,18 @@ def test_commands_for_all_of_python_complete_the_start(runtime: Runtime) -> None
 
 
 @pytest.mark.needs_program("strace")
+def test_the_child_that_prepares_the_move_outlives_our_data(runtime: Runtime, bundle: Bundle, work: Path) -> None:
+    """It shares our memory while the snapshot replaces the data (hurry.c). A core dump of it would kill us too."""
+    slow = ["-e", "trace=clone", "-e", "inject=write:delay_enter=50000"]
+    trace = ["strace", "-f", "-qq", "-o", str(work / "calls"), *slow]
+    runtime.spawn([*trace, runtime.path, "--systemd-cgroup", "create", "--bundle", "/nowhere", "one"]).wait()
+    calls = (work / "calls").read_text()
+    if "CLONE_VM" not in calls:
+        pytest.skip("no cgroup of this process can be opened: hurry.c")
+    assert "SIGSEGV" not in calls
+
+
+@pytest.mark.needs_program("strace")
 @pytest.mark.parametrize("words", ["--help", "run --help", "features", "spec", "validate", "plan", "nonsense"])
 def test_they_find_all_of_it_in_the_snapshot(runtime: Runtime, bundle: Bundle, work: Path, words: str) -> None:
     if not {"_socket", "_struct", "select", "array"} <= set(sys.builtin_module_names):
