@@ -188,6 +188,8 @@ class Connection:
     def is_ready(self, interrupts: int) -> bool:
         """Authenticate a connection that was made early; from now on check the interrupts. False if it is useless."""
         self._interrupts = interrupts
+        if self._fd < 0:  # ask_ahead has seen it fail
+            return False
         try:
             self.authenticate()
         except (OSError, ValueError):
