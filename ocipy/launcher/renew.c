@@ -74,7 +74,6 @@ static void detach(void) {
     struct sched_param lowest = {0};
     sigset_t none;
     setsid();
-    sched_setscheduler(0, SCHED_IDLE, &lowest);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     close_all();
@@ -82,6 +81,8 @@ static void detach(void) {
         (void)!open("/dev/null", O_RDWR);
     (void)!chdir("/"); /* the caller may want to unmount its directory */
     leave_cgroups();
+    /* Last: on a busy machine the caller would wait long for the end of its pipes. */
+    sched_setscheduler(0, SCHED_IDLE, &lowest);
 }
 
 void renew_snapshot(const struct places *places, const char *library) {
