@@ -22,10 +22,13 @@
 #include <sys/rseq.h>
 #endif
 
+/* LARGEST_PAGE: munmap(2) rounds a size up to pages, and an aarch64 kernel's may have 64 KiB. */
 #if defined(__x86_64__)
 #define ARCHITECTURE AUDIT_ARCH_X86_64
+#define LARGEST_PAGE 4096
 #elif defined(__aarch64__)
 #define ARCHITECTURE AUDIT_ARCH_AARCH64
+#define LARGEST_PAGE 65536
 #endif
 
 /* Sanitizers and coverage add calls and variables that are elsewhere. */
@@ -148,14 +151,15 @@ ALONE static uintptr_t thread_pointer(void) {
     return pointer;
 }
 
-/* Unmaps everything from the second page (the first is never mapped) up to the stack. kept: sorted by address. */
+/* Unmaps everything from the second page (the first is never mapped) up to the stack; what is above it stays. kept:
+ * sorted by address. */
 ALONE static void give_back(const struct last *last, const struct range *kept, int count) {
-    uintptr_t start = PAGE;
-    for (int i = 0; i < count; i++) {
+    uintptr_t start = PAGE, stack = ((uintptr_t)__builtin_frame_address(0) & -(uintptr_t)LARGEST_PAGE) - LARGEST_PAGE;
+    for (int i = 0; i < count && kept[i].start < stack; i++) {
         give_back_range(last, start, kept[i].start);
         start = kept[i].end;
     }
-    give_back_range(last, start, ((uintptr_t)__builtin_frame_address(0) & -(uintptr_t)4096) - 4096);
+    give_back_range(last, start, stack);
 }
 #endif
 
