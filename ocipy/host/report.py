@@ -34,7 +34,9 @@ def read_to_end(report: int, name: str, pid: int, pidfd: int, interrupts: int) -
             if not data:
                 break
         elif pidfd in ready:
-            break
+            # Its last words may have come between the kernel's looks at the two.
+            if not _kernel.poll([(report, POLLIN)], 0):
+                break
         else:
             check_interrupts(interrupts)
     return said
