@@ -154,18 +154,21 @@ class Box:
         with self.directory.locked():
             self._check_idle()
             watch = oom.Watch(self.cgroup, needed=self._needs_watch())
-            with (
-                named_by_flags(request.limits, rootless=self.home.rootless),
-                self.prepared() as prepared,
-                Forwarding(self.container),
-                watch,
-            ):
-                stdin = None if request.interactive or request.terminal else subprocess.DEVNULL
-                try:
+            begun = False
+            try:
+                with (
+                    named_by_flags(request.limits, rootless=self.home.rootless),
+                    self.prepared() as prepared,
+                    Forwarding(self.container),
+                    watch,
+                ):
+                    stdin = None if request.interactive or request.terminal else subprocess.DEVNULL
+                    begun = True
                     done = prepared.runtime.run(self.id, self.directory.bundle, keep=True, stdin=stdin)
-                except BaseException:
-                    self.ended(None)
-                    raise
+            except BaseException:
+                if begun:
+                    self.ended(None)  # once the root is let go: only then its server ends
+                raise
             return self.ended(done.returncode, watch.counts)
 
     def _needs_watch(self) -> bool:
@@ -185,20 +188,20 @@ class Box:
         with self.directory.locked():
             self._check_idle()
             ended = (executable_path(), "box", "_ended", self.id)
-            with named_by_flags(request.limits, rootless=self.home.rootless), self.prepared() as prepared:
-                call = monitor.Call(prepared.runtime.executable.words, ended)
-                words = monitor.words(
-                    self.directory, call, self.id, self.record.name,
-                    terminal=request.terminal, stdin=request.interactive,
-                )  # fmt: skip
-                try:
+            try:
+                with named_by_flags(request.limits, rootless=self.home.rootless), self.prepared() as prepared:
+                    call = monitor.Call(prepared.runtime.executable.words, ended)
+                    words = monitor.words(
+                        self.directory, call, self.id, self.record.name,
+                        terminal=request.terminal, stdin=request.interactive,
+                    )  # fmt: skip
                     monitor.begin(words, self.directory.bundle, prepared.held)
                     if self._needs_watch():
                         oom.begin((executable_path(), "box", "_watch", self.id))
                     self.container.start()
-                except BaseException:
-                    self._clear()
-                    raise
+            except BaseException:
+                self._clear()  # as in run
+                raise
             self.record = self.directory.change(monitor=_number_in(self.directory.bundle / "conmon.pid"))
 
     def ended(self, status: int | None, watched: Mapping[str, int] = MappingProxyType({})) -> int:

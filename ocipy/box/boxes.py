@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from ocipy import Error
-from ocipy.box import network
+from ocipy.box import fuse, network
 from ocipy.box.box import Box
 from ocipy.box.bundle import check_overlay, id_map_for_images
 from ocipy.box.copy_on_write import choose
@@ -18,6 +18,7 @@ from ocipy.box.peers import records
 from ocipy.box.places import Places, default_places
 from ocipy.box.record import GONE, RECORD, Directory, Record, held_alone, locked, now
 from ocipy.box.request import Request
+from ocipy.box.roots import fuse_pid_path
 from ocipy.box.runtime import can_limit, make_home
 from ocipy.box.trees import remove_tree
 
@@ -63,6 +64,7 @@ class Boxes:
             self.home.runtime.container(word).delete(force=True)
             for kind in ("bridge", "pasta"):
                 network.release(kind, word, self.places)
+            fuse.release(directory.path, fuse_pid_path(self.places, word))
             gone = directory.path.with_name(GONE + word)
             directory.path.rename(gone)
             remove_tree(gone)

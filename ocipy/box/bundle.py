@@ -16,6 +16,7 @@ from ocipy.box.copy_on_write import FUSE
 from ocipy.box.inside import read_inside
 from ocipy.box.network import hosts, resolv_conf, without_name_servers
 from ocipy.box.network.connection import Connection
+from ocipy.box.places import USERNS_BASE, USERNS_SIZE
 from ocipy.box.record import Directory, Record
 from ocipy.box.request import Request
 from ocipy.box.runtime import is_made_by_systemd
@@ -23,8 +24,6 @@ from ocipy.box.users import resolve
 from ocipy.errors import reported_as
 
 INIT_PROGRAMS = ("/usr/bin/catatonit", "/usr/libexec/podman/catatonit", "/usr/bin/tini-static", "/sbin/docker-init")
-# Ids for boxes with a user namespace: above those that systemd-nspawn picks from (systemd's UIDS-GIDS.md).
-USERNS_BASE, USERNS_SIZE = 1_900_000_000, 65536
 IDLE = "/run/busybox"
 
 

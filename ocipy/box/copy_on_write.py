@@ -18,6 +18,7 @@ from ocipy.linux.constants import CLONE_NEWNS, CLONE_NEWUSER
 KERNEL = "overlayfs"
 FUSE = "fuse-overlayfs"
 DEVICE = "/dev/fuse"
+UNASKED = b"unasked"
 
 
 class CopyOnWrite(NamedTuple):
@@ -51,7 +52,8 @@ def choose(directory: Path, lower: str, run: Path, *, rootless: bool) -> CopyOnW
     consent = run / f"{KERNEL}-{devices}-{os.uname().release}"
     refusal = 0 if consent.exists() else refusal_of_kernel(directory, lower)
     if not refusal:
-        consent.touch()
+        if refusal is not None:
+            consent.touch()
         return CopyOnWrite(KERNEL, "the kernel lets a user namespace mount it here")
     why = f"the kernel's overlayfs refuses a user namespace here: {os.strerror(refusal)}"
     if shutil.which(FUSE) is None:
@@ -69,8 +71,9 @@ def choose(directory: Path, lower: str, run: Path, *, rootless: bool) -> CopyOnW
     return CopyOnWrite(FUSE, why)
 
 
-def refusal_of_kernel(directory: Path, lower: str) -> int:
-    """Mount the root as the box will, in a child's own namespaces. Return the kernel's errno, 0 if it agrees."""
+def refusal_of_kernel(directory: Path, lower: str) -> int | None:
+    """Mount the root as the box will, in a child's own namespaces. Return the kernel's errno, 0 if it agrees, None if
+    there is no user namespace to ask from."""
     uid, gid = os.geteuid(), os.getegid()
 
     def mount() -> bytes:
@@ -79,13 +82,12 @@ def refusal_of_kernel(directory: Path, lower: str) -> int:
             for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
                 Path("/proc/self", name).write_text(text)
         except OSError:
-            return b""  # without a user namespace there is no box at all, and the runtime says why
+            return UNASKED  # without a user namespace there is no box at all, and the runtime says why
         options = f"lowerdir={lower},upperdir={directory}/upper,workdir={directory}/work,userxattr"
         _kernel.mount("overlay", str(directory / "root"), "overlay", 0, options)
         return b""
 
     try:
-        forked.call(mount)
+        return None if forked.call(mount) == UNASKED else 0
     except OSError as error:
         return error.errno or 0
-    return 0

@@ -71,15 +71,16 @@ def as_root_of(id_maps: tuple[IdMap, IdMap], work: Callable[[], bytes]) -> bytes
 
     def map_its_ids(pid: int) -> None:
         os.close(making)
-        if os.read(ready, 1):
-            for file, entries in zip(("uid_map", "gid_map"), id_maps, strict=True):
-                map_ids(pid, file, entries)
-            os.write(mapped, b"\n")
+        with os.fdopen(mapped, "wb", buffering=0) as pipe:  # its end ends the child if there is no map
+            if os.read(ready, 1):
+                for file, entries in zip(("uid_map", "gid_map"), id_maps, strict=True):
+                    map_ids(pid, file, entries)
+                pipe.write(b"\n")
 
     try:
         return call(enter, map_its_ids)
     finally:
-        for fd in (ready, waiting, mapped):
+        for fd in (ready, waiting):
             os.close(fd)
 
 

@@ -38,8 +38,8 @@ from ocipy.linux.constants import (
     CLONE_NEWNS,
     CLONE_NEWUSER,
     MS_NODEV,
-    MS_PRIVATE,
     MS_REC,
+    MS_SLAVE,
 )
 
 PATIENCE = 5.0  # seconds, for the server to write what it still holds after the box's end
@@ -156,7 +156,8 @@ class FuseRoot(Root):
             self._serve(program, device, said, waiting)
         self._pid_path.write_text(f"{pid}\n")
         _kernel.unshare(CLONE_NEWNS)
-        _kernel.mount(None, "/", None, MS_REC | MS_PRIVATE, None)
+        # What the host unmounts goes from here too: in the foreground the holder stays as long as the box.
+        _kernel.mount(None, "/", None, MS_REC | MS_SLAVE, None)
         root = str(self._directory / "root")
         options = f"fd={device},rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions"
         _kernel.mount(FUSE, root, "fuse", MS_NODEV, options)

@@ -8,6 +8,7 @@ from ocipy.box import fuse
 from ocipy.box.bundle import id_maps
 from ocipy.box.copy_on_write import FUSE
 from ocipy.box.fuse import FuseRoot, Root
+from ocipy.box.places import Places
 from ocipy.box.record import Directory, Record
 from ocipy.box.runtime import Home
 
@@ -18,20 +19,21 @@ def root_of(home: Home, directory: Directory, record: Record, network: str) -> R
         return Root()
     maps = id_maps(record.request, home.rootless)
     with_network = network == "pasta"
-    return FuseRoot(directory.path, record.rootfs, _pid_path(home, record), maps, network=with_network)
+    return FuseRoot(directory.path, record.rootfs, fuse_pid_path(home.places, record.id), maps, network=with_network)
 
 
 def check(home: Home, directory: Directory, record: Record) -> None:
     """Raises Error if nobody serves the root of a running box any more."""
     if record.copy_on_write.by == FUSE:
-        fuse.check_served(directory.path, _pid_path(home, record), record.name)
+        fuse.check_served(directory.path, fuse_pid_path(home.places, record.id), record.name)
 
 
 def release(home: Home, directory: Directory, record: Record) -> None:
     """Wait until nobody writes to the upper directory of an ended box."""
     if record.copy_on_write.by == FUSE:
-        fuse.release(directory.path, _pid_path(home, record))
+        fuse.release(directory.path, fuse_pid_path(home.places, record.id))
 
 
-def _pid_path(home: Home, record: Record) -> Path:
-    return home.places.run / f"{FUSE}-{record.id}.pid"
+def fuse_pid_path(places: Places, box_id: str) -> Path:
+    """The file with the pid of the box's fuse-overlayfs."""
+    return places.run / f"{FUSE}-{box_id}.pid"

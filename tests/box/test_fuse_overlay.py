@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 
 from tests.box.conftest import NAME, V4, V6, Box, Neighbour, left_behind
 from tests.box.test_killed import killed_at
-from tests.harness.host import wait_until
+from tests.harness.host import scaled, wait_until
 from tests.harness.leaks import reap
 from tests.harness.user import FIRST_UID, USER
 
@@ -255,3 +256,19 @@ def test_the_kernel_is_not_asked_again_and_never_used_for_such_a_box(box: Box) -
     assert json.loads(record.read_text())["copyOnWrite"]["by"] == "fuse-overlayfs"
     assert not list((box.places / "run").glob("overlayfs-*"))
     assert stat.S_IMODE(record.stat().st_mode) & 0o022 == 0
+
+
+def test_a_command_that_does_not_exist_is_said_at_once(box: Box) -> None:
+    box.run("busybox", "true")
+    for words in ((), ("-d",)):
+        began = time.monotonic()
+        box("run", "--name", "one", *words, *RUN, "busybox", "/nonexistent", status=127)
+        assert time.monotonic() - began < scaled(4)
+    assert servers(box.places) == []
+
+
+def test_a_box_whose_record_cannot_be_read_leaves_nothing(box: Box) -> None:
+    box_id = box("run", "-d", *RUN, "busybox", "sleep", "1000").stdout.strip()
+    (box.places / "data/boxes" / box_id / "box.json").write_text("{")
+    box("rm", "-f", box_id)
+    assert servers(box.places) == [] and list((box.places / "run").glob("fuse-overlayfs-*.pid")) == []

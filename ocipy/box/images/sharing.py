@@ -22,11 +22,12 @@ FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 def share(new: Path, old: Path) -> int:
     """Replace files of a new image by links to those of an old one. Return the bytes that this has saved."""
     saved = 0
+    linked = set[int]()
     missing = 0  # so many of the directories above are not in the old image
     with Place(os.open(old, DIRECTORY)) as there:
         for entry in walk(os.open(new, DIRECTORY)):
             if not stat.S_ISDIR(entry.status.st_mode):
-                if not missing and _link(entry, there.fd):
+                if not missing and _link(entry, there.fd, linked):
                     saved += entry.status.st_size
             elif missing:
                 missing += -1 if entry.after else 1
@@ -42,16 +43,20 @@ def share(new: Path, old: Path) -> int:
     return saved
 
 
-def _link(entry: Entry, there: int) -> bool:
-    """Replace a file by the old image's, if it is the same. A file with several links keeps them."""
+def _link(entry: Entry, there: int, linked: set[int]) -> bool:
+    """Replace a file by the old image's, if it is the same. A file with several links keeps them, and two files stay
+    two: with overlayfs's index, a box that changes one name of a file changes the others. linked: the inodes so far.
+    """
     status = entry.status
     if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1 or not status.st_size:
         return False
     with suppress(OSError):  # it is not there, or not readable, or has as many links as the filesystem allows
-        if not _is_same(entry, there):
+        inode = os.stat(entry.name, dir_fd=there, follow_symlinks=False).st_ino
+        if inode in linked or not _is_same(entry, there):
             return False
         os.link(entry.name, TEMPORARY, src_dir_fd=there, dst_dir_fd=entry.directory, follow_symlinks=False)
         os.replace(TEMPORARY, entry.name, src_dir_fd=entry.directory, dst_dir_fd=entry.directory)
+        linked.add(inode)
         return True
     return False
 

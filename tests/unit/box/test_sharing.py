@@ -86,3 +86,11 @@ def test_a_name_like_the_temporary_one(tmp_path: Path) -> None:
     old, new = tree(tmp_path / "old", files), tree(tmp_path / "new", files)
     share(new, old)
     assert (new / TEMPORARY).read_text() == "mine" and (new / "a").read_text() == "same"
+
+
+def test_two_files_of_an_image_stay_two(tmp_path: Path) -> None:
+    # In the old one they are one: with overlayfs's index (overlayfs.rst), a box that changes one changes the other.
+    old, new = tree(tmp_path / "old", {"a": "same"}), tree(tmp_path / "new", {"a": "same", "b": "same"})
+    os.link(old / "a", old / "b")
+    share(new, old)
+    assert not (new / "a").samefile(new / "b") and shared(new, old) == ["a"]
