@@ -29,17 +29,24 @@ def copy_out(root: str, path: str, target: Path) -> None:
         status = os.fstat(source)
         if stat.S_ISDIR(status.st_mode):
             target.mkdir(exist_ok=True)
-            place = Place(os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
-            with place:
+            with Place(_opened(target, DIRECTORY)) as place:
                 _copy_tree(_reopened(source), place, None)
                 os.fchmod(place.fd, _mode(status))
         elif stat.S_ISREG(status.st_mode):
-            with open(target, "wb") as out:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+            with os.fdopen(_opened(target, flags), "wb") as out:
                 _copy_file(source, out, None)
         elif stat.S_ISLNK(status.st_mode):
             os.symlink(os.readlink("", dir_fd=source), target)
     finally:
         os.close(source)
+
+
+def _opened(target: Path, flags: int) -> int:
+    """The target on the host, which may not be a symlink: an earlier copy may have brought it from the box."""
+    if target.is_symlink():
+        raise Error(f"{target} is a symlink, perhaps the box's own", hint="remove it, or name the file it leads to")
+    return os.open(target, flags, 0o666)
 
 
 def copy_in(source: Path, root: str, path: str) -> None:

@@ -1,0 +1,40 @@
+"""A box's file does not go where an earlier copy of its symlink leads on the host."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ocipy import Error
+from ocipy.box.copying import copy_out
+
+
+@pytest.mark.parametrize("kind", ["file", "directory"])
+def test_a_symlink_that_came_from_the_box_is_not_followed(tmp_path: Path, kind: str) -> None:
+    root, host, out = (tmp_path / name for name in ("root", "host", "out"))
+    for path in (root, host, out):
+        path.mkdir()
+    victim = host / "victim"
+    victim.write_text("untouched") if kind == "file" else victim.mkdir()
+    inside = root / "srv/report"
+    inside.parent.mkdir()
+    inside.symlink_to(victim)
+    copy_out(str(root), "/srv", out)
+    inside.unlink()
+    if kind == "file":
+        inside.write_text("evil")
+    else:
+        inside.mkdir()
+        (inside / "evil").write_text("evil")
+    with pytest.raises(Error, match="is a symlink"):
+        copy_out(str(root), "/srv/report", out / "srv")
+    assert victim.read_text() == "untouched" if kind == "file" else not list(victim.iterdir())
+
+
+def test_a_file_that_is_there_is_written_again(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    for content in ("one and more", "two"):
+        (tmp_path / "root/report").write_text(content)
+        copy_out(str(tmp_path / "root"), "/report", tmp_path)
+    assert (tmp_path / "report").read_text() == "two"
