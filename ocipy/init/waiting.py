@@ -54,7 +54,7 @@ def wait_for_start(init: Init, step: WaitForStart) -> None:
 def _wait_and_execute(init: Init, step: WaitForStart) -> None:
     """Take all remaining steps in C, without Python: a container may wait for long, and its init holds next to nothing.
 
-    Returns if other steps are among them.
+    Returns if other steps are among them, or if a filter that is in force may forbid the memory that this takes.
     """
     steps = init.steps[init.steps.index(step) + 1 :] if init.steps else ()
     last = steps[-1] if steps else None

@@ -67,6 +67,16 @@ def test_a_filter_that_forbids_it_is_not_asked(container: MakeContainer, bundle:
     one.end()
 
 
+@pytest.mark.parametrize("action", ["KILL_PROCESS", "ERRNO"])
+def test_nor_one_that_forbids_it_new_memory(container: MakeContainer, bundle: Bundle, action: str) -> None:
+    bundle.process["noNewPrivileges"] = False
+    rule = {"names": ["mmap"], "action": f"SCMP_ACT_{action}"}
+    one = container(filtered(bundle, rule).args("sleep", "1000"))
+    assert one.status == "created"
+    one.start()
+    one.end()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT])
 def test_signals_still_end_it(container: MakeContainer, runtime: Runtime, number: signal.Signals) -> None:
     one = container()

@@ -72,16 +72,16 @@ ALONE static void leave(void) {
 }
 
 #if GIVES_BACK
-/* Whether a filter permits munmap(start, size), found by interpreting it; 0 if it contains an unknown instruction.
- * linux/filter.h, seccomp(2). */
-ALONE static int lets_pass(const struct sock_fprog *filter, uintptr_t start, size_t size) {
+/* Whether a filter permits mmap(start, size, ...) or munmap(start, size), found by interpreting it; 0 if it contains an
+ * unknown instruction, or looks at more. linux/filter.h, seccomp(2). */
+ALONE static int lets_pass(const struct sock_fprog *filter, unsigned number, uintptr_t start, size_t size) {
     uint32_t a = 0, x = 0, scratch[SCRATCH];
     for (unsigned at = 0; at < filter->len; at++) {
         const struct sock_filter *i = &filter->filter[at];
         uint32_t operand = (i->code & BPF_X) ? x : i->k; /* only two classes have a source operand */
         if (i->code == (BPF_LD | BPF_W | BPF_ABS)) {
             if (i->k == offsetof(struct seccomp_data, nr))
-                a = SYS_munmap;
+                a = number;
             else if (i->k == offsetof(struct seccomp_data, arch))
                 a = ARCHITECTURE;
             else if (i->k == offsetof(struct seccomp_data, args[0]))
@@ -130,9 +130,13 @@ ALONE static int lets_pass(const struct sock_fprog *filter, uintptr_t start, siz
     return 0;
 }
 
+static int may_map(const struct last *last) {
+    return lets_pass(&last->filter, SYS_mmap, 0, last->size);
+}
+
 /* Unmaps a range; by halves, where part of it cannot be unmapped (mseal(2): the kernel's own pages). */
 ALONE static void give_back_range(const struct last *last, uintptr_t start, uintptr_t end) {
-    if (start >= end || (last->filter_in_force && !lets_pass(&last->filter, start, end - start)))
+    if (start >= end || (last->filter_in_force && !lets_pass(&last->filter, SYS_munmap, start, end - start)))
         return;
     if (raw_call(SYS_munmap, (long)start, (long)(end - start), 0, 0, 0) == 0 || end - start <= PAGE)
         return;
@@ -160,6 +164,10 @@ ALONE static void give_back(const struct last *last, const struct range *kept, i
         start = kept[i].end;
     }
     give_back_range(last, start, stack);
+}
+#else
+static int may_map(const struct last *last) {
+    return !last->filter_in_force;
 }
 #endif
 
@@ -333,6 +341,9 @@ static PyObject *kernel_wait_and_execute(PyObject *self, PyObject *args) {
     if (parse_limits(&last, limits) || !is_of_bytes(parts.argv) || !is_of_bytes(parts.envp))
         return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_TypeError, "wait_and_execute: not what execve(2) takes");
     last.size = lay_out(NULL, &last, &parts);
+    last.filter.filter = parts.program.buf;
+    if (last.filter_in_force && !may_map(&last))
+        Py_RETURN_NONE;
     char *region = mmap(NULL, last.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (region == MAP_FAILED)
         return PyErr_SetFromErrno(PyExc_OSError);
