@@ -2,9 +2,9 @@
  * the kernel that this is its executable now (PR_SET_MM_MAP(2const)). Then nothing of the original is mapped, and
  * /proc/PID/exe and /proc/PID/map_files lead to the overlay, as after an execution.
  *
- * The two files are the same, so the code continues where it is. The data have been replaced by a snapshot before
- * (snapshot.c); in front of them are libc's addresses, which are copied. It takes the rights that the overlay takes,
- * and a kernel with CONFIG_CHECKPOINT_RESTORE. */
+ * The two files are the same, so the code continues where it is; but an upgrade may just have put another one there.
+ * The data have been replaced by a snapshot before (snapshot.c); in front of them are libc's addresses, which are
+ * copied. It takes the rights that the overlay takes, and a kernel with CONFIG_CHECKPOINT_RESTORE. */
 #include "launcher.h"
 #include "snapshot.h"
 
@@ -98,7 +98,7 @@ static int copy_addresses(const ElfW(Phdr) * segment, uintptr_t end) {
 
 int replace_executable(int file) {
     struct prctl_mm_map map;
-    if (read_map(&map))
+    if (!is_this_build(file) || read_map(&map))
         return -1;
     const ElfW(Phdr) *segments = (const void *)((const char *)&__ehdr_start + __ehdr_start.e_phoff);
     for (int i = 0; i < __ehdr_start.e_phnum; i++) {

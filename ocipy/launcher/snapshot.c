@@ -75,6 +75,13 @@ static const unsigned char *build_id(void) {
     return NULL;
 }
 
+int is_this_build(int file) {
+    unsigned char there[BUILD_ID_SIZE];
+    const unsigned char *id = build_id();
+    off_t at = id ? id - (const unsigned char *)&__ehdr_start : 0; /* the first segment is the file's beginning */
+    return id && pread(file, there, sizeof(there), at) == sizeof(there) && !memcmp(there, id, sizeof(there));
+}
+
 /* libc's variables that the linker has copied into our data (stdin, environ): their values belong to the process. */
 struct copies {
     int count;

@@ -17,6 +17,9 @@ enum { ANY_COMMAND = 1, HOST_LANE = 2, INIT_LANE = 4, EXEC = 8, OTHER = 16, ALL_
 /* snapshot.c: the executable's data, which a snapshot replaces. */
 struct extent data_extent(void);
 
+/* Whether an executable has the same build id as the running one. */
+int is_this_build(int file);
+
 /* replace.c: makes the same file on an overlay the executable of this process, once its data has been replaced. 0, or
  * -1: then it may be executed instead. */
 int replace_executable(int file);

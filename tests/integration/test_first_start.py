@@ -99,6 +99,29 @@ def test_whoever_waits_for_the_command_does_not_wait_for_that(fresh: Installatio
     is_made(fresh)
 
 
+@pytest.mark.needs_program("strace")
+def test_an_executable_that_an_upgrade_replaces_meanwhile_is_executed(fresh: Installation, tmp_path: Path) -> None:
+    """The running one is not continued in the other one's code (replace.c)."""
+    fresh.call("setup")
+    build_id = fresh.snapshot.read_bytes()[8:28]
+    ours = fresh.executable.read_bytes()
+    assert ours.count(build_id) == 1
+    calls, other, kept = tmp_path / "calls", fresh.executable.with_name("other"), fresh.executable.with_name("kept")
+    other.write_bytes(ours.replace(build_id, bytes(20)))
+    other.chmod(0o755)
+    os.link(fresh.executable, kept)
+    slow = ["-e", "trace=execve,execveat,fsopen", "-e", "inject=fsopen:delay_enter=1000000"]
+    command = ["strace", "-qq", "-o", str(calls), *slow, str(fresh.executable), "create", "--bundle", "/nowhere", "one"]
+    try:
+        with subprocess.Popen(command, stderr=subprocess.PIPE, env={}) as process:
+            wait_until(lambda: calls.exists() and "fsopen" in calls.read_text(), "the overlay")
+            other.replace(fresh.executable)
+            assert b"/nowhere" in process.communicate()[1]
+        assert calls.read_text().count("exec") == 2
+    finally:
+        kept.replace(fresh.executable)
+
+
 def test_many_first_starts_at_once(fresh: Installation) -> None:
     calls = [subprocess.Popen([fresh.executable, "state", "nobody"], stderr=subprocess.PIPE, env={}) for _ in range(8)]
     for call in calls:
