@@ -36,11 +36,11 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--all",
         action="store_true",
-        help="memory, many containers, creates at once, checkpoint, podman and the newest crun as well: some minutes",
+        help="memory, many containers, creates at once, checkpoint, podman and the newest crun too: some minutes",
     )
     parser.add_argument("--crowd", type=int, default=1000, metavar="N", help="how many containers are many (1000)")
     parser.add_argument(
-        "--boxes", action="store_true", help="instead: `ocipy box run` beside podman's and docker's, each in each round"
+        "--boxes", action="store_true", help="only `ocipy box run`, compared with podman's and docker's in every round"
     )
     parser.add_argument(
         "--hosts",

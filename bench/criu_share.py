@@ -66,7 +66,7 @@ int main(int argc, char **argv) {
 def measure_share(
     bench: Bench, contestants: list[Contestant], tell: Callable[[str], None]
 ) -> dict[str, dict[str, float]]:
-    """Return the medians in ms of the own share, by command and runtime. Raises MissingError, CallError."""
+    """Return the medians in ms of the runtime's own share, by command and runtime. Raises MissingError, CallError."""
     times = bench.scratch / "criu-times"
     path = f"{_wrapped(bench.scratch / 'criu', times)}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     bundle = _writable(bench)
@@ -88,7 +88,7 @@ def _wrapped(folder: Path, times: Path) -> Path:
     """Make the program. Return its directory, for PATH."""
     compiler = shutil.which("cc")
     if compiler is None:
-        raise MissingError("no C compiler here, which the own share of checkpoint takes")
+        raise MissingError("no C compiler here, which timing checkpoint without criu needs")
     criu = shutil.which("criu") or sid.program("criu")
     folder.mkdir()
     source = folder / "criu.c"

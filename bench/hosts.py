@@ -1,6 +1,6 @@
 """The hosts that `bench/run --hosts` measures on, one after the other, and what is wanted on each.
 
-v1 is this host as it is. v2 and systemd are a systemd of the tests' own with the v2 hierarchy alone (tests/systemd/run
+v1 is this host as it is. v2 and systemd are the tests' private systemd with only the v2 hierarchy (tests/systemd/run
 --unified), without and with --systemd-cgroup.
 """
 
@@ -26,7 +26,7 @@ HOSTS = {
 
 @dataclass(frozen=True)
 class Bar:
-    """The median of an operation over that of `base`, at most: a name, of which the newest counts, or one version."""
+    """The highest allowed ratio of a median to that of `base`: a name, whose newest version counts, or one version."""
 
     operation: str
     base: str
@@ -45,7 +45,7 @@ BARS = {
 
 
 def bars(host: str, ours: Samples, others: list[Samples]) -> list[tuple[str, float, float, bool]]:
-    """(title, ratio, bar, whether it is met) of each bar for that there is a runtime to compare with."""
+    """(title, ratio, bar, whether it is met) of each bar for which there is a runtime to compare with."""
     found = []
     for bar in BARS[host]:
         named = [one for one in others if f"{one.contestant.name}.".startswith((bar.base + " ", bar.base + "."))]

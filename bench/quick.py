@@ -1,4 +1,4 @@
-"""The commands that make no container: what each takes beside runc's."""
+"""The commands that make no container: what each takes, compared with runc's `features`."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Programs of Debian sid, made to run on this host: with sid's C library and others, in the cache.
 
-Such an executable names its loader and its libraries' directory itself (patchelf(1)), so it starts as on sid: without a
-shell, an environment or a chroot that would count. So its times are those of a program that is installed here: the
-loader opens as many libraries, from one directory.
+Such an executable names its loader and the directory of its libraries itself (patchelf(1)), so it starts as on sid: no
+shell, environment or chroot adds to its times. They are those of a program that is installed here: the loader opens as
+many libraries, from one directory.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def libraries_of(listing: str) -> list[tuple[str, str]]:
 
 
 def _inside(top: Path, file: str) -> Path:
-    """Return the place of a root's file, which absolute links in it do not lead out of."""
+    """Return the path of a file in a root; absolute links are followed inside that root."""
     path = top / file.lstrip("/")
     while path.is_symlink():
         target = path.readlink()

@@ -17,7 +17,7 @@ TOP = Path(__file__).resolve().parent.parent
 
 
 def needed(requirements: list[str]) -> dict[str, Distribution]:
-    """The distributions that these requirements name, and what those require, by name. Raises PackageNotFoundError."""
+    """The distributions that these requirements name, and their requirements, by name. Raises PackageNotFoundError."""
     found: dict[str, Distribution] = {}
     pending = [Requirement(text) for text in requirements]
     while pending:
@@ -30,7 +30,7 @@ def needed(requirements: list[str]) -> dict[str, Distribution]:
 
 
 def copy(package: Distribution, site: Path) -> None:
-    """Copy a package's files; those outside of site-packages are scripts and their man pages."""
+    """Copy a package's files, except those outside site-packages: scripts and their man pages."""
     for file in package.files or ():
         if ".." in file.parts or "__pycache__" in file.parts:
             continue

@@ -5,7 +5,7 @@
 PREFIX/lib/ocipy becomes a virtual environment with ocipy and the packages that it needs, and nothing else; PREFIX/bin
 gets the command, PREFIX/share man pages, documents and completion. PREFIX/lib/ocipy/installed.json lists what
 uninstall.py removes. The packages come from the checkout's own environment (make setup), else from this Python's
-packages, else from the package index: only the last needs a network. The installed runtime belongs to the caller.
+packages, or from the package index: only the last needs a network. The installed runtime belongs to the caller.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ sys.exit(not (importlib.util.find_spec("pyseccomp") or importlib.util.find_spec(
 
 
 def say(text: str) -> None:
-    """Tell the user what happens."""
+    """Tell the user what is being done."""
     print(text, flush=True)
 
 
@@ -96,7 +96,7 @@ def build(tools: Tools, temporary: Path, environment: Path, stage: Path) -> Path
     path = f"{tools.meson.parent}:{os.environ.get('PATH', os.defpath)}"
     variables = {**os.environ, "NINJA": str(tools.ninja), "PATH": path, "DESTDIR": str(stage)}
     layout = [f"-Dpython.{kind}libdir={environment / SITE}" for kind in ("plat", "pure")]
-    # meson takes its own Python's headers, unless told.
+    # By default, meson uses its own Python's headers.
     native = temporary / "native.ini"
     python = tools.python or Path(sys.executable)
     native.write_text(f"[binaries]\npython = '{python}'\n")
@@ -107,7 +107,7 @@ def build(tools: Tools, temporary: Path, environment: Path, stage: Path) -> Path
 
 
 def complete(made: Path, tools: Tools, final: Path) -> None:
-    """Make a virtual environment of the directory: without pip, and without the scripts of what it contains."""
+    """Turn the directory into a virtual environment, without pip and without the scripts of its packages."""
     base = Path(getattr(sys, "_base_executable", sys.executable))
     system = "true" if tools.python is None else "false"
     version = ".".join(map(str, sys.version_info[:3]))
@@ -124,7 +124,7 @@ def complete(made: Path, tools: Tools, final: Path) -> None:
 
 
 class Installed:
-    """What has been put where. Paths are those of the target system, without DESTDIR."""
+    """What has been installed. Paths are those of the target system, without DESTDIR."""
 
     def __init__(self, destination: str, prefix: Path) -> None:
         self.destination, self.prefix = destination, prefix
@@ -176,7 +176,7 @@ def put_environment(made: Path, environment: Path, target: Installed) -> dict[st
 
 
 def remove_older(older: dict[str, list[str]], target: Installed) -> None:
-    """Remove what the replaced installation had and this one has not: a page of a command that is gone."""
+    """Remove what only the replaced installation had, such as the man page of a removed command."""
     for name in set(older.get("files", [])) - set(target.files):
         if name.startswith(f"{target.prefix}/share/"):
             target.real(Path(name)).unlink(missing_ok=True)
@@ -187,7 +187,7 @@ def tell_engines(conf: Path, target: Installed, temporary: Path) -> None:
     command = f"{target.prefix}/bin/ocipy"
     real = target.real(conf)
     if real.exists() and f'"{command}"' not in real.read_text():
-        say(f"podman's ocipy was another one: {conf} is replaced")
+        say(f"podman used another ocipy: {conf} is replaced")
     text = temporary / "conf"
     text.write_text(
         "# Written by ocipy's make install. Only the table that names the runtime: a list would replace podman's.\n"
@@ -224,7 +224,7 @@ def install(prefix: Path, destination: str, conf: str) -> None:
         if conf:
             tell_engines(Path(conf), target, temporary)
         else:
-            say("podman was not told; ENGINES_CONF=FILE writes its configuration")
+            say("podman is not configured; ENGINES_CONF=FILE writes its configuration")
         remove_older(older, target)
         record = target.real(environment / "installed.json")
         record.write_text(target.remember(older))

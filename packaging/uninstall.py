@@ -37,7 +37,7 @@ def uninstall(prefix: Path, destination: str) -> None:
         if is_still_ours(path, installed["prefix"]):
             path.unlink()
         elif path.exists() or path.is_symlink():
-            print(f"left: {name}, which is not ours any longer")
+            print(f"kept: {name}, which is no longer ours")
     shutil.rmtree(environment)
     for name in sorted(installed["directories"], key=len, reverse=True):
         try:

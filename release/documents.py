@@ -1,6 +1,6 @@
 """What a release takes from the documents of the tree. Pure.
 
-The version is in ocipy/version.py; meson takes it from there, and the documents that need it as text have to agree.
+The version is in ocipy/version.py; meson takes it from there, and the documents that state it as text must agree.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 
 VERSION_FILE = "ocipy/version.py"
-# Where else the version stands, by file.
+# Where the version is stated, by file.
 PLACES = {
     VERSION_FILE: r'^VERSION = "(.+)"$',
     "debian/changelog": r"\Aocipy \((.+?)\) ",
@@ -37,7 +37,7 @@ def changes(changelog: str, version: str) -> tuple[str, str]:
 
 
 def absolute_links(text: str, repository: str, version: str, page: str = "README.md") -> str:
-    """A page for an index of packages, which has none of our files: links lead to the release's tag."""
+    """A page for a package index, which has none of our files: links lead to the release's tag."""
 
     def absolute(match: re.Match[str]) -> str:
         image, shown, target = match["image"], match["shown"], match["target"]

@@ -1,4 +1,4 @@
-"""`ocipy box`: containers from images by one command, as a user of the public library (docs/box.md).
+"""`ocipy box`: containers from images with one command, as a user of the public library (docs/box.md).
 
 __all__ lists what a program may import; docs/library.md documents it. Boxes creates and finds boxes; Box is a single
 one, from its creation to its end.

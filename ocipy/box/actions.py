@@ -216,7 +216,7 @@ def end(boxes: Boxes, given: argparse.Namespace) -> int:
 
 
 def watch(boxes: Boxes, given: argparse.Namespace) -> int:
-    """Leave a process that watches the memory of a box in the background."""
+    """Start a process that watches the memory of a box in the background."""
     from ocipy.box.oom import stay
 
     box = boxes.find(given.box)

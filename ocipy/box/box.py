@@ -39,7 +39,7 @@ POLL = 0.02
 
 
 class Prepared(NamedTuple):
-    """runtime: with which the container is made. held: descriptors that must stay open until the box's end."""
+    """runtime: makes the container. held: descriptors that must stay open until the box ends."""
 
     runtime: Runtime
     held: Sequence[int]
@@ -172,7 +172,7 @@ class Box:
             return self.ended(done.returncode, watch.counts)
 
     def _needs_watch(self) -> bool:
-        """Whether its cgroup, with the count of OOM kills, is gone at its end."""
+        """Whether its cgroup, and the count of OOM kills in it, vanishes when it ends."""
         return self.record.request.limits.memory is not None and is_v2() and is_made_by_systemd()
 
     def _check_idle(self) -> None:
@@ -205,9 +205,9 @@ class Box:
             self.record = self.directory.change(monitor=_number_in(self.directory.bundle / "conmon.pid"))
 
     def ended(self, status: int | None, watched: Mapping[str, int] = MappingProxyType({})) -> int:
-        """Clean up after a run. status: the process's exit status; None if it never started. watched: by an oom.Watch.
+        """Clean up after a run. status: the process's exit status; None if it never started. watched: an oom.Watch's.
 
-        For a box in the background, another process has watched, and conmon leaves a file if it has seen a kill.
+        Another process watches a box in the background, and conmon leaves a file if it has seen a kill.
         """
         last = memory_events(self.cgroup())
         self.container.delete(force=True)
@@ -339,7 +339,7 @@ class Box:
 
     @contextmanager
     def files(self) -> Iterator[int]:
-        """The pid of a process that has its root, for files.at_root_of. For that, a box that does not run is started
+        """The pid of a process that has its root, for files.at_root_of. A box that does not run is first started
         with an idle process. Raises Error."""
         state = self.state()
         if state is not None and self.is_running():

@@ -176,7 +176,7 @@ def replace_file(path: Path, text: str, mode: int = 0o644) -> None:
 
 
 def cgroup_path(box_id: str, *, rootless: bool) -> str:
-    """cgroupsPath: at the top, so no parent is left behind at the box's end; a scope if systemd creates the cgroups.
+    """cgroupsPath: at the top, so no parent is left behind when the box ends; a scope if systemd creates the cgroups.
 
     "" for a user without systemd: the runtime makes a cgroup where the user may, if anywhere.
     """

@@ -39,10 +39,10 @@ def memory_events(paths: Paths) -> dict[str, int]:
 
 
 def usage(paths: Paths) -> Usage:
-    """Its usage: bytes of memory now and at most, microseconds of CPU and of throttling, processes, OOM kills; with a
+    """Its usage: bytes of memory, current and peak, microseconds of CPU and of throttling, processes, OOM kills; with a
     quota, its periods and the throttled ones.
 
-    None for a figure that this host's kernel does not keep, or that belongs to a controller which the box lacks.
+    None for a figure that this host's kernel does not keep, or that belongs to a controller that the box lacks.
     """
     return _memory(paths) | _cpu(paths) | _processes(paths) | {"oomKills": memory_events(paths).get("oom_kill")}
 

@@ -20,10 +20,10 @@ OURS = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/run/box-init", "/ru
 def changes(upper: Path, lower: Path, *, marks: bool = False) -> Iterator[tuple[str, str]]:
     """("A", "C" or "D", path in the box), sorted by path: added, changed, deleted. Raises OSError.
 
-    marks: whether fuse-overlayfs has written it. For overlayfs a file with such a name is a file like others.
+    marks: whether fuse-overlayfs has written it. For overlayfs a file with such a name is an ordinary file.
     """
     way: list[str] = []
-    shared = 0  # so many of them are directories in the image too
+    shared = 0  # how many of its first parts are directories in the image too
     for entry in walk(os.open(upper, DIRECTORY)):
         if entry.after:
             way.pop()

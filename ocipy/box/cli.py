@@ -61,7 +61,7 @@ def parser(asked: str = "") -> Parser:
     """The parser of one command, or of all commands if none has that name."""
     top = Parser(
         prog="ocipy box",
-        description="Run containers from images, with limits and a network, by one command.",
+        description="Run containers from images, with limits and a network, with one command.",
         epilog="example: ocipy box run -it --memory 50M busybox",
     )
     commands = top.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)

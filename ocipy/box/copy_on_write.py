@@ -1,4 +1,4 @@
-"""Who copies a box's root on write: the kernel's overlayfs, or fuse-overlayfs(1) where that refuses a user.
+"""What copies a box's root on write: the kernel's overlayfs, or fuse-overlayfs(1) if the kernel refuses a user.
 
 The choice is made once, when the box is made: the two mark deleted files differently in the upper directory.
 """
@@ -22,7 +22,7 @@ UNASKED = b"unasked"
 
 
 class CopyOnWrite(NamedTuple):
-    """by: KERNEL or FUSE. why: in words, for people."""
+    """by: KERNEL or FUSE. why: the reason, for users."""
 
     by: str = KERNEL
     why: str = ""
@@ -34,14 +34,14 @@ class CopyOnWrite(NamedTuple):
 
 
 def as_words(chosen: CopyOnWrite) -> str:
-    """For people."""
+    """A line for users."""
     return f"/: copied on write by {chosen.by}" + (f": {chosen.why}" if chosen.why else "")
 
 
 def choose(directory: Path, lower: str, run: Path, *, rootless: bool) -> CopyOnWrite:
-    """Who can mount the root of the box in this directory, with this lower one. Raises Error if nobody can.
+    """What can mount the root of the box in this directory, with this lower one. Raises Error if nothing can.
 
-    run: a directory where the kernel's consent is noted, for these filesystems: asking takes some milliseconds.
+    run: a directory that remembers for which filesystems the kernel agrees: asking takes some milliseconds.
     """
     for place in (lower, str(directory)):
         if any(letter in place for letter in ":,\\"):  # they separate options and directories

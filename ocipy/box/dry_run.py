@@ -24,7 +24,7 @@ ID = "0123456789ab"  # a placeholder for a box's real id
 def dry_run(boxes: Boxes, request: Request) -> str:
     """config.json and the plan, as text. Raises Error as the run itself would."""
     image = lookup.get(boxes.images, request.image, id_map=id_map_for_images(request, boxes.home.rootless))
-    # Among the boxes, for their filesystem; if this is killed, the next box sweeps it away as a removed one.
+    # Next to the boxes, so on their filesystem; if this is killed, the next box removes it like a removed box.
     with locked(boxes.places.boxes / ".lock"):
         top = Path(tempfile.mkdtemp(prefix=GONE, dir=boxes.places.boxes))
         try:

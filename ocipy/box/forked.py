@@ -16,9 +16,9 @@ DATA, ERROR, ERRNO = b"=", b"!", b"#"
 
 
 def call(work: Callable[[], bytes], begun: Callable[[int], None] | None = None) -> bytes:
-    """Call it in a child. Return its result. Raises the Error or OSError that it has raised.
+    """Call it in a child. Return its result. Raises the Error or OSError that it raised.
 
-    begun: called here with the child's pid, meanwhile.
+    begun: called in this process with the child's pid, while the child runs.
     """
     reading, writing = os.pipe()
     pid = os.fork()
@@ -41,7 +41,7 @@ def call(work: Callable[[], bytes], begun: Callable[[int], None] | None = None) 
         return said[1:]
     if said.startswith(ERRNO):
         raise OSError(int(said[1:]), os.strerror(int(said[1:])))
-    raise Error.from_message(json.loads(said[1:])) if said else Error("a child has ended without an answer")
+    raise Error.from_message(json.loads(said[1:])) if said else Error("a child ended without an answer")
 
 
 def _answer(work: Callable[[], bytes]) -> bytes:

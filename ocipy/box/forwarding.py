@@ -1,4 +1,4 @@
-"""Signals that ask us to end go to the box, whose end is ours."""
+"""Signals that ask us to end are passed on to the box; we end when it does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ocipy import Container, Error
 
 
 class Forwarding:
-    """Signals that ask us to end go to the box, whose end is ours."""
+    """Signals that ask us to end are passed on to the box; we end when it does."""
 
     NUMBERS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
 

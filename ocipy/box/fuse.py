@@ -5,7 +5,7 @@ Three processes of the user are forked for it:
 - The *holder* makes a user namespace with the box's ids, opens /dev/fuse in it (the kernel accepts the mount only from
   where the device was opened), and mounts the root in a new mount namespace. The runtime makes the box from in there,
   as rootless podman does.
-- The *server* executes fuse-overlayfs with that open device, in the user namespace, but outside of the mount namespace.
+- The *server* executes fuse-overlayfs with that open device, in the user namespace, but outside the mount namespace.
   So it ends when the box does: the box's mount namespace then has the last mount, and the kernel tells the server that
   it is gone. If the server is killed, the kernel aborts the mount: each access gets ENOTCONN, and nothing hangs,
   because nobody else has the device open.
@@ -42,7 +42,7 @@ from ocipy.linux.constants import (
     MS_SLAVE,
 )
 
-PATIENCE = 5.0  # seconds, for the server to write what it still holds after the box's end
+PATIENCE = 5.0  # seconds for the server, once the box has ended, to write what it still holds
 GO = b"\n"
 
 
@@ -62,7 +62,7 @@ class Root:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Let go of what is needed only until the container is made."""
+        """Release what is only needed until the container is made."""
 
 
 class FuseRoot(Root):
@@ -181,7 +181,7 @@ class FuseRoot(Root):
             os._exit(1)
 
     def _make_inner(self) -> tuple[int, int]:
-        """(pid of the inner process, the descriptor whose end lets it go)."""
+        """(pid of the inner process, the descriptor that lets it go when closed)."""
         ready, making = os.pipe()
         waiting, release = os.pipe()
         pid = os.fork()

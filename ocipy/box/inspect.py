@@ -107,7 +107,7 @@ def as_text(document: dict[str, Any], indent: str = "") -> str:
 
 
 def _is_empty(value: object) -> bool:
-    """An exit status of 0 is not, nor that nothing was killed."""
+    """0 is not empty: it may be an exit status, or a count of kills."""
     return value is None or value is False or value in ("", [], {}, ())
 
 

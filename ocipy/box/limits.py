@@ -24,7 +24,7 @@ NO_CGROUP = "without root this takes a v2 cgroup that the user's systemd has del
 # The runtime's words for a file that a cgroup lacks: another refusal has its own reason.
 REFUSED = "cannot set "
 DELEGATE = (
-    "systemd delegates controllers to a user by Delegate= of user@.service (systemctl edit user@.service); "
+    "systemd delegates controllers to a user through Delegate= in user@.service (systemctl edit user@.service); "
     "cgroup.controllers lists them"
 )
 

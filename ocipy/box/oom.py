@@ -1,8 +1,8 @@
-"""Watch whether the kernel kills a process of a box because memory has run out.
+"""Watch for processes of a box that the kernel kills because memory has run out.
 
 systemd removes a scope's cgroup, and with it the counts, as soon as the last process has ended. So it is too late to
-read them after the box's end. The command watches a box in the foreground; for one in the background, a process does
-that stays with it (`ocipy box _watch`).
+read them after the box has ended. The command watches a box in the foreground; a process that stays with the box
+watches one in the background (`ocipy box _watch`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NAME = "box-memory"  # of the process that stays, for ps(1)
 def kills_in(counts: Mapping[str, int], status: int | None) -> int:
     """How many processes the kernel has killed, by the last counts of a box that ended with this status. Pure.
 
-    If the cgroup vanished between the kernel's decision to kill (oom) and the last look, it is one.
+    If the cgroup vanished between the kernel's decision to kill (oom) and the last reading, one is assumed.
     """
     decided = counts.get("oom", 0) > 0 and status == KILLED
     return counts.get("oom_kill", 0) or int(decided)
@@ -133,7 +133,7 @@ def stay(paths: Paths, pid: int, directory: Directory) -> None:
             os.chdir("/")
             with suppress(OSError):
                 os.nice(URGENT)  # systemd removes the cgroup as soon as it can
-            # It stays for as long as the box, and needs nothing but what it has open.
+            # It lives as long as the box, and needs nothing but its open descriptors.
             prctl.set_name(NAME)
             prctl.set_no_new_privs(1)
             for capabilities in (prctl.cap_inheritable, prctl.cap_effective, prctl.cap_permitted):
@@ -145,7 +145,7 @@ def stay(paths: Paths, pid: int, directory: Directory) -> None:
 
 
 def counts_of(directory: Directory) -> dict[str, int]:
-    """What the process that watched has written; waits until it has. {} if none has watched. The box has ended."""
+    """The counts that the watching process wrote; waits for it. {} if there was none. The box must have ended."""
     if not directory.watch_lock.exists():
         return {}
     with locked(directory.watch_lock):

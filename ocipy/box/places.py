@@ -75,6 +75,6 @@ def default_places() -> Places:
     run = os.environ.get("XDG_RUNTIME_DIR")
     if not run:
         raise Error(
-            "XDG_RUNTIME_DIR is not set", hint="a login session sets it; or set OCIPY_BOX to a directory of yours"
+            "XDG_RUNTIME_DIR is not set", hint="a login session sets it; or set OCIPY_BOX to a directory that you own"
         )
     return Places(Path(data) / "ocipy/box", Path(run) / "ocipy-box")

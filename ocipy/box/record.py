@@ -27,7 +27,7 @@ class Record(NamedTuple):
 
     oom_kills: how many processes the OOM killer killed in the last run, as the kernel counts. started, finished: of
     the last run. remove: at its end (--rm). monitor: conmon's pid, 0 in the foreground. addresses: in its network.
-    copy_on_write: who copies its root.
+    copy_on_write: what copies its root.
     """
 
     id: str
@@ -144,7 +144,7 @@ class Directory:
 
     @property
     def watch_lock(self) -> Path:
-        """That process holds it until it has written them."""
+        """The same process holds this lock until it has written them."""
         return self.path / "memory.lock"
 
     def make(self) -> None:

@@ -23,7 +23,7 @@ def root_of(home: Home, directory: Directory, record: Record, network: str) -> R
 
 
 def check(home: Home, directory: Directory, record: Record) -> None:
-    """Raises Error if nobody serves the root of a running box any more."""
+    """Raises Error if the root of a running box is no longer served."""
     if record.copy_on_write.by == FUSE:
         fuse.check_served(directory.path, fuse_pid_path(home.places, record.id), record.name)
 

@@ -25,7 +25,7 @@ def make_home(places: Places) -> Home:
 
 
 def make_runtime(places: Places, before: Sequence[str] = ()) -> Runtime:
-    """The Runtime of these places. systemd makes the cgroups where it is the one who has them all.
+    """The Runtime of these places. systemd makes the cgroups if is_made_by_systemd().
 
     before: words before the executable in each call.
     """

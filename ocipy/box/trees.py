@@ -58,7 +58,7 @@ def _identity(fd: int) -> tuple[int, int]:
 class Entry(NamedTuple):
     """One file of a tree. directory: the descriptor of its directory, until the next entry. depth: 0 at the top.
 
-    after: this directory was met before, and all that it contains has been.
+    after: the second visit to a directory, after everything in it.
     """
 
     directory: int

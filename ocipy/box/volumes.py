@@ -141,5 +141,5 @@ def make_sources(volumes: Iterable[Volume]) -> None:
             except FileNotFoundError as error:
                 if volume.must_exist:
                     raise caused_by(error, "--mount: there is no such source", pointer=volume.source) from None
-                with reported_as("--volume: cannot make the source, which is not there", pointer=volume.source):
+                with reported_as("--volume: cannot create the missing source", pointer=volume.source):
                     os.makedirs(volume.source)

@@ -1,7 +1,7 @@
 """The wait for start, and what follows it.
 
 If no program runs between the wait and the exec, all of it is one function of the C extension (kernel/waiting.c), which
-first gives back the memory: a created container may wait for long.
+first gives back the memory: a created container may wait for a long time.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def wait_for_start(init: Init, step: WaitForStart) -> None:
 
 
 def _wait_and_execute(init: Init, step: WaitForStart) -> None:
-    """Take all remaining steps in C, without Python: a container may wait for long, and its init holds next to nothing.
+    """Take all remaining steps in C, without Python: a container may wait long, and init then holds almost nothing.
 
     Returns if other steps are among them, or if a filter that is in force may forbid the memory that this takes.
     """

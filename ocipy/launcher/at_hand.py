@@ -1,7 +1,7 @@
-"""What a snapshot has besides the hot modules: a completed start, the standard library, our cold modules.
+"""What a snapshot contains in addition to the hot modules: a completed start, the standard library, our cold modules.
 
-A process that is mapped from it sleeps: it finds no modules in files, has no streams, and a fork of it calls nobody, as
-in the core phase. What wants all of Python wakes it (python.py), which takes a fraction of a millisecond.
+A process that is mapped from it sleeps: it finds no modules in files, has neither streams nor fork handlers, as in the
+core phase. Code that needs all of Python wakes it (python.py), which takes 1.5 ms.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
-#: Extension modules that those who import them do without; shutil makes no archives for us. What needs another one
-#: cannot be in a snapshot: a library's code is at another address in each process.
+#: Extension modules that their importers can do without; we make no archives with shutil. A module that needs another
+#: one cannot be in a snapshot: a library's code is at another address in each process.
 EXPENDABLE = frozenset(("_bz2", "_json", "_lzma", "_typing"))
 
 _finders: list[Any] = []
@@ -43,7 +43,7 @@ class _NoLibraries:
 
 
 def load(modules: Iterable[str]) -> None:
-    """Import all of it, and go to sleep. In the process that makes the snapshot."""
+    """Import everything, and go to sleep. For the process that makes the snapshot."""
     register = os.register_at_fork
     os.register_at_fork = lambda **handlers: _fork_handlers.append(handlers)
     try:
@@ -55,7 +55,7 @@ def load(modules: Iterable[str]) -> None:
 
 
 def _try(module: str) -> None:
-    """Import a module; what cannot be in a snapshot is left out with all that has come with it."""
+    """Import a module; one that cannot be in a snapshot is removed again, with everything that it imported."""
     before = set(sys.modules)
     finder = _NoLibraries()
     sys.meta_path.insert(0, finder)
@@ -115,7 +115,7 @@ def _stream(fd: int, name: str, mode: str, errors: str) -> io.TextIOWrapper | No
 
 
 def finish() -> bool:
-    """What Python does at its end that anybody can see. False if it must do so itself; raises OSError."""
+    """Run exit handlers and flush the streams, as Python would at its end. False: Python must do so; raises OSError."""
     threading = sys.modules.get("threading")
     if not _awake or (threading is not None and threading.active_count() > 1):
         return False

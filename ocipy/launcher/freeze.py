@@ -2,17 +2,18 @@
 
     python -m ocipy.launcher.freeze OUTPUT
 
-A module can, if all that it imports at its top level is built in or can as well; what a function imports is its own
-affair (it completes the start first). Docstrings, annotations, asserts and TYPE_CHECKING blocks are left out, and
-the kernel's constants are numbers already.
+A module can if everything that it imports at its top level is built in or can too. Imports inside functions do not
+count: such a function completes the start first. Docstrings, annotations, asserts and TYPE_CHECKING blocks are left
+out, and the kernel's constants are replaced by their numbers.
 
-What a hot command imports is there once more, together: its group, a dictionary from names to code objects, which
-unmarshal faster for sharing their strings. It has the name of the command's module in angle brackets.
+The modules that a hot command imports are there a second time, together: its group, a dictionary from names to code
+objects, which unmarshal faster because they share strings. Its name is that of the command's module in angle brackets.
 
 The file, in the machine's byte order: 8 bytes "ocipyfz2"; the version of Python (major << 8 | minor) and the number of
-modules, 4 bytes each; a SHA-256 of all that follows, by which a snapshot knows it, and so of the cold modules, by an
-entry without code; for each module its name (60 bytes, padded with zeros), is_package, offset and size of its code
-(4 bytes each), and a SHA-256 of what it was made from; then the code, as marshal writes it. The reader is frozen.c.
+modules, 4 bytes each; a SHA-256 of everything that follows, by which a snapshot recognizes the file; it covers the cold
+modules too, through an entry without code; for each module its name (60 bytes, padded with zeros), is_package, offset
+and size of its code (4 bytes each), and a SHA-256 of its sources; then the code, as marshal writes it. The reader is
+frozen.c.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ ENTRY = struct.Struct("=60sIII32s")
 #: The bytecode is the same for all releases of one minor version.
 PYTHON = sys.hexversion >> 16
 
-#: What every CPython has built in, and has loaded once the core phase is reached; and what the start library adds.
+#: What every CPython has built in and has loaded when it reaches the core phase, and what the start library adds.
 BUILT_IN = frozenset(("_signal", "builtins", "errno", "marshal", "posix", "sys", "time"))
 ADDED = frozenset(("ocipy.linux._kernel",))
 
-#: The commands that have a group, and what is in it besides what they import at the top: what they import on demand for
-#: an ordinary container.
+#: The commands that have a group, and what it contains in addition to their top-level imports: what they import on
+#: demand for an ordinary container.
 REMOVED = ("ocipy.cgroups.cgroup", "ocipy.cgroups.ending")
 PLANNED = (
     *(f"ocipy.cgroups.{name}" for name in ("creation", "device_filter", "device_program")),
@@ -60,7 +61,7 @@ GROUPS = {
     "delete": REMOVED,
     "pause": (), "resume": (), "ps": ("ocipy.operations.process_table",), "update": (), "list": (),
 }  # fmt: skip
-#: The entry without code: its digest is of all cold modules, which are in a snapshot as well.
+#: The entry without code: its digest covers all cold modules, which are also in a snapshot.
 COLD = "<cold>"
 #: Loaded before the command is known.
 FIRST = "ocipy.cli.main"
@@ -70,7 +71,7 @@ CONSTANTS_FILE = Path(__file__).resolve().parents[1] / "linux" / "constants.py"
 
 
 class Source:
-    """A module's source. digest: of all that its frozen form depends on."""
+    """A module's source. digest: of everything that its frozen form depends on."""
 
     def __init__(self, name: str, path: Path) -> None:
         self.name = name
@@ -137,7 +138,7 @@ def _imported_from(node: ast.ImportFrom, source: Source, known: dict[str, Source
 
 
 def closure(names: Iterable[str], sources: dict[str, Source]) -> set[str]:
-    """These modules, all that they import at the top, and so on, and the packages that they are in."""
+    """These modules, everything that they import at the top, directly or not, and the packages that they are in."""
     pending, found = list(names), set[str]()
     while pending:
         name = pending.pop()
@@ -161,7 +162,7 @@ def groups(sources: dict[str, Source]) -> dict[str, list[str]]:
 
 
 def obstacles(sources: dict[str, Source]) -> dict[str, str]:
-    """The modules that cannot run in the core phase, each with an import that it cannot have there."""
+    """The modules that cannot run in the core phase, each with an import that is not available there."""
     # With a module the package that it is in is imported.
     imports = {
         name: imported_at_top(source, sources) | {name.rpartition(".")[0]} - {""} for name, source in sources.items()
@@ -182,7 +183,7 @@ def obstacles(sources: dict[str, Source]) -> dict[str, str]:
 
 
 class Stripper(ast.NodeTransformer):
-    """Leaves out annotations, the import of their future, and what only type checkers read; puts in constants."""
+    """Removes annotations, their __future__ import and what only type checkers read; inserts constants."""
 
     def __init__(self, known: dict[str, int]) -> None:
         self.known = known
@@ -210,7 +211,7 @@ class Stripper(ast.NodeTransformer):
         return (node.orelse or ast.copy_location(ast.Pass(), node)) if is_type_checking(node) else node
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
-        """No annotations are left for the future to concern, and no constants to be imported."""
+        """Removes the __future__ import, since no annotations are left, and the imports of constants."""
         names = {alias.name for alias in node.names}
         if node.module == CONSTANTS and names <= self.known.keys() and not any(alias.asname for alias in node.names):
             self.imported |= names
@@ -228,7 +229,7 @@ class Stripper(ast.NodeTransformer):
 
 
 def group_digest(names: Iterable[str], sources: dict[str, Source]) -> bytes:
-    """Of all that a group depends on."""
+    """The digest of everything that a group depends on."""
     return hashlib.sha256(b"".join(sources[name].digest for name in names)).digest()
 
 
@@ -240,7 +241,7 @@ def compile_module(source: Source) -> bytes:
 
 
 def read_frozen(path: Path) -> dict[str, tuple[bytes, bytes]]:
-    """(digest, code) of each module in a frozen file; nothing if there is none, or it is for another Python."""
+    """(digest, code) of each module in a frozen file; empty if there is none, or if it is for another Python."""
     try:
         file = path.read_bytes()
         magic, python, count, _ = HEADER.unpack_from(file)
@@ -256,9 +257,9 @@ def read_frozen(path: Path) -> dict[str, tuple[bytes, bytes]]:
 
 
 def frozen_file(hot: dict[str, Source], old: dict[str, tuple[bytes, bytes]], cold: bytes = b"") -> bytes:
-    """The contents of the frozen file; what the old one has of the same source is taken from there.
+    """The contents of the frozen file; entries whose source has not changed are taken from the old one.
 
-    cold: the digest of what is not in it."""
+    cold: the digest of the modules that are not in it."""
     made = {COLD: (cold, b"")}
     grouped = groups(hot)  # before compiling, which takes imports away
     for name, source in hot.items():
@@ -284,7 +285,7 @@ def frozen_file(hot: dict[str, Source], old: dict[str, tuple[bytes, bytes]], col
 
 
 def differences(path: Path, package: Path) -> list[str]:
-    """The modules of which a frozen file has not what their sources are now."""
+    """The modules whose sources have changed since the frozen file was made."""
     sources = read_sources(package)
     cold = obstacles(sources)
     hot = {name: source for name, source in sources.items() if name not in cold}
@@ -296,7 +297,7 @@ def differences(path: Path, package: Path) -> list[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the frozen file, if it is not what it should be; tell of hot modules that cannot be frozen."""
+    """Write the frozen file unless it is up to date; report hot modules that cannot be frozen."""
     output, package = Path(arguments[0]), Path(__file__).resolve().parent.parent
     sources = read_sources(package)
     cold = obstacles(sources)

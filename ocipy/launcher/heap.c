@@ -37,7 +37,7 @@ enum { SMALLEST_ARENA = 256 << 10 };
 
 struct block {
     size_t size;
-    uint32_t class, number; /* the how manieth block of its class this is; NONE if it is free */
+    uint32_t class, number; /* number: its place among the blocks of its class; NONE if it is free */
     char content[];
 };
 

@@ -11,11 +11,11 @@ import sys
 from ocipy.errors import Error
 
 SEALED = "create, run, exec, restore"
-"""The commands that are sealed (launcher.c), which takes an overlay or a copy in memory."""
+"""The commands that are sealed (launcher.c), which needs an overlay or a copy in memory."""
 
 
 def is_at_hand() -> bool:
-    """Whether this process is mapped from a snapshot, so that all that is in it can be imported as it is."""
+    """Whether this process is mapped from a snapshot, so everything in it can be imported directly."""
     return "ocipy.launcher.at_hand" in sys.modules
 
 

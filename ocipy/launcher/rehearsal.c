@@ -2,7 +2,7 @@
  *
  * Python is started as for the snapshot, and each trial command (cli/trial.py) runs in a fork of that process. The
  * kernel tells which pages it has written to, not which blocks. So there are two rehearsals: the first one finds the
- * pages, and in the second one each block of these has its own page. A trial that fails, or is killed, only makes
+ * pages, and in the second one each block on these pages has its own page. A trial that fails, or is killed, only makes
  * commands slower. */
 #include "launcher.h"
 #include "snapshot.h"
@@ -23,7 +23,7 @@ static void note_init(void) {
     mark_written(found, INIT_LANE);
 }
 
-/* ocipy.cli.trial.play(directory, scene): as what this process counts, 0 if there are no more. */
+/* ocipy.cli.trial.play(directory, scene): the writer that this process counts as, 0 if there are no more scenes. */
 static int play(const char *directory, int scene) {
     PyObject *trial = PyImport_ImportModule("ocipy.cli.trial");
     PyObject *writer = trial ? PyObject_CallMethod(trial, "play", "si", directory, scene) : NULL;

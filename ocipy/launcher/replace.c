@@ -4,7 +4,7 @@
  *
  * The two files are the same, so the code continues where it is; but an upgrade may just have put another one there.
  * The data have been replaced by a snapshot before (snapshot.c); in front of them are libc's addresses, which are
- * copied. It takes the rights that the overlay takes, and a kernel with CONFIG_CHECKPOINT_RESTORE. */
+ * copied. It needs the rights that the overlay needs, and a kernel with CONFIG_CHECKPOINT_RESTORE. */
 #include "launcher.h"
 #include "snapshot.h"
 
@@ -23,7 +23,7 @@ enum { PAGE = 4096 };
 
 extern const ElfW(Ehdr) __ehdr_start;
 
-/* Not libc's prctl: its header and the kernel's exclude each other. */
+/* Not libc's prctl: its header conflicts with the kernel's. */
 static long set_map(int what, void *map, size_t size) {
     return syscall(SYS_prctl, PR_SET_MM, what, map, size, 0);
 }
@@ -76,7 +76,7 @@ static int read_map(struct prctl_mm_map *map) {
     return 0;
 }
 
-/* Replaces a part that is only read, by the same of the file. */
+/* Replaces a read-only part by the same part of the file. */
 static int map_again(const ElfW(Phdr) * segment, int file) {
     uintptr_t start = segment->p_vaddr & -PAGE, end = segment->p_vaddr + segment->p_filesz;
     int protection = PROT_READ | (segment->p_flags & PF_X ? PROT_EXEC : 0);

@@ -1,5 +1,4 @@
-"""The snapshot of this installation, made on purpose. The first command of the installation's owner makes it as well
-(launcher/renew.c)."""
+"""Makes the snapshot of this installation on request. The owner's first command also makes it (launcher/renew.c)."""
 
 from __future__ import annotations
 
@@ -13,7 +12,7 @@ def setup() -> str:
     """Make or renew the snapshot. Return a sentence about it. Raises Error if it cannot be made."""
     start = sys.modules.get("ocipy.launcher._start")
     if start is None:
-        raise Error("an ordinary Python has no snapshot", hint="call the executable: ocipy setup")
+        raise Error("an ordinary Python has no snapshot", hint="run the executable: ocipy setup")
     obstacle = start.setup_obstacle()
     if obstacle is not None:
         raise Error(f"cannot make {start.snapshot}: {obstacle}", hint="without it each command starts Python anew")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ocipy.plan.model import Planner
 
     class Arguments(TypedDict):
-        """What both kinds of steps have."""
+        """What both kinds of steps have in common."""
 
         destination: str
         attributes: int

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ocipy.plan.model import Host, Planner
 
     class Node(TypedDict):
-        """What a step has of a node."""
+        """What the steps for a node have in common."""
 
         name: str
         path: str

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ocipy.plan.model import Planner
 
     class Program(TypedDict):
-        """What a step has of a hook."""
+        """What the steps for a hook have in common."""
 
         path: str
         args: tuple[str, ...] | None

@@ -21,7 +21,7 @@ NO_ID = 0xFFFFFFFF
 
 
 class BecomeRoot(InitStep):
-    """Take ids 0 of a user namespace. uid, gid: the process's, who owns the streams. drop_groups: the caller's."""
+    """Take ids 0 of a user namespace. uid, gid: the process's, which owns the streams. drop_groups: the caller's."""
 
     uid: int
     gid: int

@@ -1,4 +1,4 @@
-"""What the lanes need themselves: barriers, the hand-over of the process and its procfs, the record in the state."""
+"""What the lanes themselves need: barriers, handing over the process and its procfs, the record in the state."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ class Step(Namespace):
         )
 
     def __ne__(self, other: object) -> bool:
-        return not self == other  # a namespace's own does not look at the kind
+        return not self == other  # SimpleNamespace's own does not compare the kind
 
     __hash__ = None  # type: ignore[assignment]
 

@@ -316,7 +316,7 @@ def propagation_words(flags: int) -> str:
 
 
 class MountStep(InitStep):
-    """What all steps that mount have.
+    """What all steps that mount have in common.
 
     destination: in the container. propagation: MS_… in the order of the words. recursive_set, recursive_clear:
     MOUNT_ATTR_… for the whole tree.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ocipy.plan.mount_options import MountOptions
 
     class Common(TypedDict):
-        """What each step for a new filesystem has (NewMount)."""
+        """What the steps for a new filesystem have in common (NewMount)."""
 
         destination: str
         source: str
@@ -84,7 +84,7 @@ class Bind(MountStep):
     """Bind a file or directory of the host.
 
     name: the source's among the descriptors if the host has opened it, or "". attr_set, attr_clear: MOUNT_ATTR_….
-    attr_implicit: to clear as well, unless they are locked.
+    attr_implicit: also to clear, unless locked.
     """
 
     source: str

@@ -1,4 +1,4 @@
-"""--pid-file and --pidfd-socket: who learns of the new process."""
+"""--pid-file and --pidfd-socket: they tell others about the new process."""
 
 from __future__ import annotations
 

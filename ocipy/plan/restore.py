@@ -101,7 +101,7 @@ def build(config: Config, host: Host, options: Options) -> tuple[Plan, Plan]:
 
 
 def _plan_criu(planner: Planner) -> None:
-    """Start criu in the cgroup, whose limits are then set."""
+    """Start criu in the cgroup, and then set the cgroup's limits."""
     devices_later = mounts.needs_devices(planner.config)
     cgroup.plan_cgroup_create(planner)
     rare("intel_rdt", "plan_groups", planner)

@@ -38,7 +38,7 @@ def fetch(store: Store, where: Reference, name: str, id_map: tuple[int, int] | N
             layout = f"{work}/oci:{TAG}"
             config = _layout_of_tar(where, work) if where.kind == "tar" else _copy(where, work, digest)
             layers = layers_of(layout)
-            if where.kind != "tar":  # a tar was searched before it became a layer
+            if where.kind != "tar":  # a tar was checked before it became a layer
                 _check(where, layers)
             digests = [path.name for path in layers]
             return store.add(name, key, digest, lambda rootfs: _unpack(layout, rootfs, config, id_map), digests)

@@ -33,7 +33,7 @@ class Reference(NamedTuple):
         return f"docker://{place if colon and '/' not in tag else self.source}@{digest}"
 
     def flags(self, without_tls: str) -> list[str]:
-        """skopeo's flags for it. without_tls: its word for a registry that need not speak TLS."""
+        """skopeo's flags for it. without_tls: its flag for a registry that may do without TLS."""
         return [without_tls] if self.is_local_registry else []
 
     @property

@@ -1,8 +1,8 @@
 """Shares the files of images that have layers in common: a file that a new image and an older one have at the same
 path, with the same content and attributes, becomes one file with two hard links.
 
-So a base is kept once, on the disk and in the page cache, though umoci unpacks each image into one directory
-(docs/box.md says why). Nobody writes to images: a box copies a file before it changes it.
+So a base is stored once, on disk and in the page cache, although umoci unpacks each image into one directory
+(docs/box.md says why). Nobody writes to images: overlayfs copies a file before a box changes it.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def share(new: Path, old: Path) -> int:
-    """Replace files of a new image by links to those of an old one. Return the bytes that this has saved."""
+    """Replace files of a new image by links to those of an old one. Return how many bytes this saves."""
     saved = 0
     linked = set[int]()
-    missing = 0  # so many of the directories above are not in the old image
+    missing = 0  # how many of the directories above are not in the old image
     with Place(os.open(old, DIRECTORY)) as there:
         for entry in walk(os.open(new, DIRECTORY)):
             if not stat.S_ISDIR(entry.status.st_mode):

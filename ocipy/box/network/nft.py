@@ -63,8 +63,8 @@ def _network(text: str) -> dict[str, Any]:
 
 
 def _guarded(bridge: str) -> list[tuple[str, Rule]]:
-    """What is not published is not reached: a box does not get at what the host has on its loopback (CVE-2020-8558:
-    route_localnet, which published ports take, would let it), nor the outside at a box past the host's ports."""
+    """Only published ports can be reached. A box cannot reach the host's loopback (CVE-2020-8558: route_localnet, which
+    published ports need, would permit it), and the outside cannot reach a box except through the host's ports."""
     from_bridge = _match({"meta": {"key": "iifname"}}, bridge)
     drop: dict[str, Any] = {"drop": None}
     made = [
