@@ -117,6 +117,8 @@ def _copy_file(source: int, out: IO[bytes], owner: os.stat_result | None) -> Non
     with open(f"/proc/self/fd/{source}", "rb") as file:
         shutil.copyfileobj(file, out)
         out.flush()
+        if not stat.S_ISREG(os.fstat(out.fileno()).st_mode):
+            return  # such as /dev/null, whose mode is everybody's
         _give(out.fileno(), os.fstat(source), owner)
 
 

@@ -7,7 +7,7 @@ import itertools
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -71,14 +71,18 @@ class Store:
         return dict(found)
 
     def find(self, name: str) -> Image | None:
-        """The image with this name, or with a digest that begins so."""
+        """The image with this name, or with a digest that begins so. Raises Error if its record cannot be read."""
+        key = self._key_of(name)
+        return self.load(name, key) if key is not None else None
+
+    def _key_of(self, name: str) -> str | None:
         key = self.names().get(name)
         if key is None and len(name) >= 4:
             found = [
                 one for one in self._keys() if one.removeprefix("sha256-").startswith(name.removeprefix("sha256:"))
             ]
             key = found[0] if len(found) == 1 else None
-        return self.load(name, key) if key is not None and (self.directory / key / RECORD).exists() else None
+        return key if key is not None and (self.directory / key / RECORD).exists() else None
 
     def load(self, name: str, key: str) -> Image:
         """Raises Error."""
@@ -95,7 +99,7 @@ class Store:
                 datetime.fromisoformat(document["created"]),
                 tuple(document.get("layers", ())),
             )
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             raise Error(
                 "the record of an image cannot be read",
                 pointer=str(path),
@@ -156,7 +160,11 @@ class Store:
             pairs = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(image.layers, layers, strict=False))
             return sum(1 for _ in pairs)
 
-        best = max((self.load("", key) for key in self._keys()), key=common, default=None)
+        there = []
+        for key in self._keys():
+            with suppress(Error):  # its record cannot be read
+                there.append(self.load("", key))
+        best = max(there, key=common, default=None)
         return best if best is not None and common(best) else None
 
     def _write_names(self, names: dict[str, str]) -> None:
@@ -171,29 +179,32 @@ class Store:
         Returns what was removed, in words. Raises Error if there is no such image, or a box needs it.
         """
         with self.locked():
-            image = self.find(name)
-            if image is None:
+            found = self._key_of(name)  # not its record, which may be what is wrong with it
+            if found is None:
                 raise Error(f"there is no image {name}")
             names = self.names()
-            others = [one for one, key in names.items() if key == image.key and one != name]
+            others = [one for one, key in names.items() if key == found and one != name]
             done = []
             if name in names:
-                if not others and used(image.key):
-                    raise self._needed(name, used(image.key))
+                if not others and used(found):
+                    raise self._needed(name, used(found))
                 del names[name]
                 self._write_names(names)
                 done.append(f"untagged: {name}")
                 if others:
                     return done
-            elif used(image.key):
-                raise self._needed(name, used(image.key))
+            elif used(found):
+                raise self._needed(name, used(found))
             elif others:
-                self._write_names({one: key for one, key in names.items() if key != image.key})
+                self._write_names({one: key for one, key in names.items() if key != found})
                 done += [f"untagged: {one}" for one in others]
-            gone = self.directory / (PARTIAL + image.key)
-            (self.directory / image.key).rename(gone)
+            digest = found
+            with suppress(Error):
+                digest = self.load("", found).digest
+            gone = self.directory / (PARTIAL + found)
+            (self.directory / found).rename(gone)
             remove_tree(gone)
-            return [*done, f"deleted: {image.digest}"]
+            return [*done, f"deleted: {digest}"]
 
     @staticmethod
     def _needed(name: str, boxes: list[str]) -> Error:

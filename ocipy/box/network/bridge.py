@@ -52,6 +52,7 @@ class BridgeConnection(Connection):
         self._namespace: Namespace | None = None
 
     def __enter__(self) -> Self:
+        nft.check()
         try:
             with reported_as("cannot make a network namespace", hint=OTHER_NETWORKS):
                 self._namespace = Namespace()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -119,6 +120,16 @@ def _masquerade(leases: Leases, bridge: str) -> list[tuple[str, Rule]]:
     return made
 
 
+def check() -> None:
+    """Raises Error if nft(8) is missing: without it a bridge can neither be made nor taken away again."""
+    if shutil.which("nft") is None:
+        raise _missing()
+
+
+def _missing() -> Error:
+    return Error("nft is not installed; a bridge needs it", hint="install nftables, or use --network host or none")
+
+
 @contextmanager
 def applied(document: dict[str, Any]) -> Iterator[None]:
     """Have nft(8) execute a document, all or nothing, in parallel with the block. Raises Error."""
@@ -127,9 +138,7 @@ def applied(document: dict[str, Any]) -> Iterator[None]:
             ["nft", "-j", "-f", "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
     except FileNotFoundError:
-        raise Error(
-            "nft is not installed; a bridge needs it", hint="install nftables, or use --network host or none"
-        ) from None
+        raise _missing() from None
     assert process.stdin is not None
     with process.stdin, suppress(BrokenPipeError):
         process.stdin.write(json.dumps(document).encode())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -38,3 +40,15 @@ def test_a_file_that_is_there_is_written_again(tmp_path: Path) -> None:
         (tmp_path / "root/report").write_text(content)
         copy_out(str(tmp_path / "root"), "/report", tmp_path)
     assert (tmp_path / "report").read_text() == "two"
+
+
+def test_what_is_no_file_keeps_its_mode(tmp_path: Path) -> None:
+    # As root, a copy to /dev/null would close it to everybody else.
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root/report").write_text("one")
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    reading = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    copy_out(str(tmp_path / "root"), "/report", tmp_path / "pipe")
+    assert os.read(reading, 10) == b"one"
+    assert stat.S_IMODE(os.stat(tmp_path / "pipe").st_mode) == 0o600
+    os.close(reading)

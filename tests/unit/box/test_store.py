@@ -1,0 +1,36 @@
+"""The store of images, with a record that cannot be read: a power cut may leave one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ocipy import Error
+from ocipy.box.config import ImageConfig
+from ocipy.box.images.store import Store
+from ocipy.box.places import Places
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    places = Places(tmp_path / "data", tmp_path / "run")
+    for path in (places.data, places.images):
+        path.mkdir()
+    return Store(places)
+
+
+def add(store: Store, name: str) -> None:
+    with store.locked():
+        store.add(name, f"sha256-{name}", f"sha256:{name}", lambda _: ImageConfig(), ("base",))
+
+
+def test_it_stops_no_other_image_and_can_be_removed(store: Store) -> None:
+    add(store, "1234abcd")
+    (store.directory / "sha256-1234abcd/image.json").write_text("")
+    add(store, "5678abcd")
+    with pytest.raises(Error, match="cannot be read"):
+        store.find("1234abcd")
+    assert store.remove("1234abcd", lambda _: []) == ["untagged: 1234abcd", "deleted: sha256-1234abcd"]
+    assert store.remove("5678abcd", lambda _: []) == ["untagged: 5678abcd", "deleted: sha256:5678abcd"]
+    assert [path.name for path in store.directory.iterdir() if path.is_dir()] == []
