@@ -68,10 +68,11 @@ class Entry(NamedTuple):
     after: bool = False
 
 
-def walk(top: int) -> Iterator[Entry]:
+def walk(top: int, *, only_open: bool = False) -> Iterator[Entry]:
     """Everything below a directory, sorted by name; each directory before its content and once more after it.
 
-    top: its descriptor, which is taken over. Skips what disappears meanwhile. Raises OSError.
+    top: its descriptor, which is taken over. only_open: skip the content of directories that are closed to us, as an
+    image may have them for a user. Skips what disappears meanwhile. Raises OSError.
     """
     with Place(top) as place:
         todo = [_names(place.fd)]
@@ -85,6 +86,9 @@ def walk(top: int) -> Iterator[Entry]:
                     continue
                 yield Entry(place.fd, name, status, len(way))
                 if stat.S_ISDIR(status.st_mode):
+                    if only_open and not _is_open(name, place.fd):
+                        yield Entry(place.fd, name, status, len(way), after=True)
+                        continue
                     try:
                         place.down(name)
                     except FileNotFoundError:
@@ -101,15 +105,19 @@ def walk(top: int) -> Iterator[Entry]:
                 return
 
 
+def _is_open(name: str, above: int) -> bool:
+    return os.access(name, os.R_OK | os.X_OK, dir_fd=above, effective_ids=True)
+
+
 def _names(fd: int) -> list[str]:
     return sorted(os.listdir(fd), reverse=True)
 
 
 def size_of(directory: Path) -> int:
-    """The size in bytes of all files below; counts hard-linked files once. Raises OSError."""
+    """The size in bytes of all files below that we can see; counts hard-linked files once. Raises OSError."""
     seen = set()
     total = 0
-    for entry in walk(os.open(directory, DIRECTORY)):
+    for entry in walk(os.open(directory, DIRECTORY), only_open=True):
         file = (entry.status.st_dev, entry.status.st_ino)
         if not stat.S_ISDIR(entry.status.st_mode) and file not in seen:
             seen.add(file)

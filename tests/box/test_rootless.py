@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
+
 import pytest
 
+from ocipy.box.images import busybox
 from tests.box.conftest import Box
 from tests.harness.host import Host, wait_until
 from tests.harness.user import FIRST_UID, RANGE, USER
@@ -96,3 +100,20 @@ def test_a_path_that_no_overlay_takes(box: Box, name: str) -> None:
     done = box("run", "--rm", "--network", "none", str(box.places / name), "true", status=125)
     assert f"overlayfs accepts no path that contains : , or \\: {box.places}/{name[0]}" in done.stderr
     assert not list((box.places / "data/boxes").glob("[!.]*"))
+
+
+def test_directories_that_the_image_closes_to_everybody(box: Box) -> None:
+    image = box.places / "closed.tar"
+    with tarfile.open(image, "w") as tar:
+        for number, mode in enumerate((0, 0o300, 0o400)):
+            made = tarfile.TarInfo(f"closed{number}")
+            made.type, made.mode = tarfile.DIRTYPE, mode
+            tar.addfile(made)
+            file = tarfile.TarInfo(f"closed{number}/secret")
+            file.size = 3
+            tar.addfile(file, io.BytesIO(b"abc"))
+        tar.add(busybox.find(), "bin/busybox")
+    image.chmod(0o644)
+    listed = box.run(str(image), "/bin/busybox", "cat", *(f"/closed{number}/secret" for number in range(3)))
+    assert listed == "abc" * 3
+    box("rmi", str(image))

@@ -25,7 +25,7 @@ def share(new: Path, old: Path) -> int:
     linked = set[int]()
     missing = 0  # how many of the directories above are not in the old image
     with Place(os.open(old, DIRECTORY)) as there:
-        for entry in walk(os.open(new, DIRECTORY)):
+        for entry in walk(os.open(new, DIRECTORY), only_open=True):
             if not stat.S_ISDIR(entry.status.st_mode):
                 if not missing and _link(entry, there.fd, linked):
                     saved += entry.status.st_size
