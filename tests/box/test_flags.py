@@ -57,7 +57,7 @@ REFUSED = {
     "-v /tmp:/x:nocopy": "unknown option",
     "-v /tmp:/x:U": "chown",
     "-v /etc/hostname:/etc": "which is a directory",
-    "-v /proc/none:/x": "cannot make the source",
+    "-v /proc/none:/x": "cannot create the missing source",
     "-v /etc/passwd/x:/x": "Not a directory",
     "-v /tmp:/x --tmpfs /x": "two mounts at /x",
     "-v /tmp:/x -v /srv:/x/": "two mounts at /x",
