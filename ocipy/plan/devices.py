@@ -5,7 +5,7 @@ from __future__ import annotations
 from ocipy.cgroups.devices import DEFAULT_NODES
 from ocipy.cgroups.paths import clean
 from ocipy.linux.constants import CAP_MKNOD
-from ocipy.plan.model import HostStep, InitStep, if_set, join
+from ocipy.plan.model import HostStep, InitStep, Step, if_set, join
 from ocipy.plan.mounts import dev_is_bound, opened_by_host, plan_label
 from ocipy.plan.namespaces import has_namespace, joined_kinds, triples
 
@@ -48,21 +48,34 @@ class DeviceFilesystem(HostStep):
         return f"for {self.nodes} nodes" + if_set(self.joined, ", with the ids of the joined user namespace")
 
 
-class DeviceNode(HostStep):
-    """Make a node in it. name: in that filesystem. path: in the container. uid, gid: on the host."""
+class NodeStep(Step):
+    """What all steps for one node have in common. path: in the container."""
 
-    name: str
     path: str
     kind: str
     major: int
     minor: int
+
+    def describe_node(self, *more: str) -> str:
+        """Return the words of these members, then more."""
+        number = "" if self.kind == "p" else f"{self.major}:{self.minor}"
+        return join(self.path, self.kind, number, *more)
+
+
+class NewNode(NodeStep):
+    """What the steps that make one add. name: among the nodes that the host makes, or "". uid, gid: of its owner."""
+
+    name: str
     mode: int
     uid: int
     gid: int
 
     def describe(self) -> str:
-        number = f"{self.major}:{self.minor}"
-        return join(self.path, self.kind, number, f"{self.mode:04o} {self.uid}:{self.gid}")
+        return self.describe_node(f"{self.mode:04o} {self.uid}:{self.gid}")
+
+
+class DeviceNode(NewNode, HostStep):
+    """Make a node in that filesystem. uid, gid: on the host."""
 
 
 class DeviceMounts(HostStep):
@@ -72,7 +85,7 @@ class DeviceMounts(HostStep):
     words = "of each node"
 
 
-class Device(InitStep):
+class Device(NewNode, InitStep):
     """Make a node, or bind one.
 
     bind: the host's node, since init may not make one; if name is not "", the one that the host has made (DeviceNode).
@@ -80,35 +93,19 @@ class Device(InitStep):
     """
 
     bind: bool
-    name: str
-    path: str
-    kind: str
-    major: int
-    minor: int
-    mode: int
-    uid: int
-    gid: int
     asked: bool
 
     def describe(self) -> str:
-        number = "" if self.kind == "p" else f"{self.major}:{self.minor}"
-        made = f"{self.mode:04o} {self.uid}:{self.gid}"
         if self.bind:
-            made = "made on the host, bound" if self.name else "the host's, bound"
-        return join(self.path, self.kind, number, made)
+            return self.describe_node("made on the host, bound" if self.name else "the host's, bound")
+        return super().describe()
 
 
-class ExistingDevice(InitStep):
+class ExistingDevice(NodeStep, InitStep):
     """Check a device that must already exist, in a /dev of the host's."""
 
-    path: str
-    kind: str
-    major: int
-    minor: int
-
     def describe(self) -> str:
-        number = "" if self.kind == "p" else f"{self.major}:{self.minor}"
-        return join(self.path, self.kind, number, "expected to exist")
+        return self.describe_node("expected to exist")
 
 
 class DeviceLinks(InitStep):

@@ -33,13 +33,17 @@ class ReportPipe(HostStep):
     words = "tells the runtime how the exec went"
 
 
-class InitialAffinity(HostStep):
-    """Run on these CPUs from here on: the cloned process starts there."""
+class AffinityStep(HostStep):
+    """Run on these CPUs."""
 
     cpus: tuple[int, ...]
 
     def describe(self) -> str:
         return "CPUs " + ",".join(map(str, self.cpus))
+
+
+class InitialAffinity(AffinityStep):
+    """Run on these CPUs from here on: the cloned process starts there."""
 
 
 class OpenRoot(HostStep):
@@ -78,13 +82,8 @@ class ExecCgroupJoin(HostStep):
     words = "the unified hierarchy, if the clone could not"
 
 
-class FinalAffinity(HostStep):
+class FinalAffinity(AffinityStep):
     """Set the CPUs of the process, now that it is in its cgroup."""
-
-    cpus: tuple[int, ...]
-
-    def describe(self) -> str:
-        return "CPUs " + ",".join(map(str, self.cpus))
 
 
 class Executed(HostStep):

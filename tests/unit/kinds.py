@@ -10,12 +10,14 @@ from typing import Any
 from ocipy.host import context as of_host
 from ocipy.init import context as of_init
 from ocipy.plan.cgroup_mount import CgroupMount
+from ocipy.plan.devices import NewNode, NodeStep
+from ocipy.plan.exec import AffinityStep
 from ocipy.plan.hooks import HookStep
 from ocipy.plan.model import HostStep, InitStep, Step
 from ocipy.plan.mount_options import MountStep, NewMount
 
 # What kinds have in common: there is no step that is only this.
-SHARED = {HostStep, InitStep, MountStep, NewMount, CgroupMount, HookStep}
+SHARED = {HostStep, InitStep, AffinityStep, MountStep, NewMount, CgroupMount, HookStep, NodeStep, NewNode}
 
 
 def load_all() -> None:
