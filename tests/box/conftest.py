@@ -175,6 +175,16 @@ def login() -> Iterator[dict[str, str]]:
     systemctl("stop", MANAGER)
 
 
+def box_of(who: str, request: pytest.FixtureRequest, login: dict[str, str]) -> Box:
+    """The command of root, or of an ordinary user in a login session if the host has such."""
+    if who == "root":
+        made: Box = request.getfixturevalue("root_box")
+        return made
+    made = request.getfixturevalue("user_box")
+    made.environment |= login
+    return made
+
+
 @pytest.fixture
 def user_places() -> Iterator[Path]:
     """A directory that the user owns."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.box.conftest import NAME, V4, V6, Box, Neighbour, has_user_systemd, needs
+from tests.box.conftest import NAME, V4, V6, Box, Neighbour, box_of, has_user_systemd, needs
 from tests.harness.host import Host, wait_until
 from tests.harness.leaks import reap
 from tests.harness.user import USER
@@ -26,12 +26,7 @@ MIB = 1 << 20
 @pytest.fixture(params=["root", "user"])
 def box(request: pytest.FixtureRequest, login: dict[str, str]) -> Box:
     """Each demonstration is root's and an ordinary user's, in a login session if the host has such."""
-    if request.param == "root":
-        made: Box = request.getfixturevalue("root_box")
-        return made
-    made = request.getfixturevalue("user_box")
-    made.environment |= login
-    return made
+    return box_of(request.param, request, login)
 
 
 def limits(box: Box, controller: str, flag: str, value: str) -> None:

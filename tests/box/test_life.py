@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tests.box.conftest import Box
+from tests.box.conftest import Box, box_of
 from tests.harness.host import scaled, wait_until
 from tests.harness.user import HIDDEN
 
@@ -19,11 +19,7 @@ SCRIPT = "echo begun; echo odd >&2; echo kept > /srv/kept; sleep 1000 & wait"
 
 @pytest.fixture(params=["root", "user", "hidepid"])
 def box(request: pytest.FixtureRequest, login: dict[str, str]) -> Box:
-    if request.param == "root":
-        made: Box = request.getfixturevalue("root_box")
-        return made
-    made = request.getfixturevalue("user_box")
-    made.environment |= login
+    made = box_of(request.param, request, login)
     if request.param == "hidepid":
         made.before = ["unshare", "--mount", "sh", "-c", HIDDEN, "sh", "2", *made.before]
     return made
