@@ -7,8 +7,7 @@ import os
 from collections.abc import Callable
 
 from ocipy import Error
-from ocipy.box.network.connection import IdMap
-from ocipy.box.network.pasta import map_ids
+from ocipy.box.id_maps import IdMap, map_ids
 from ocipy.linux import _kernel
 from ocipy.linux.constants import CLONE_NEWUSER
 
@@ -73,8 +72,7 @@ def as_root_of(id_maps: tuple[IdMap, IdMap], work: Callable[[], bytes]) -> bytes
         os.close(making)
         with os.fdopen(mapped, "wb", buffering=0) as pipe:  # its end ends the child if there is no map
             if os.read(ready, 1):
-                for file, entries in zip(("uid_map", "gid_map"), id_maps, strict=True):
-                    map_ids(pid, file, entries)
+                map_ids(pid, id_maps)
                 pipe.write(b"\n")
 
     try:

@@ -29,8 +29,8 @@ from typing import NoReturn, Self
 
 from ocipy import Error
 from ocipy.box.copy_on_write import DEVICE, FUSE
-from ocipy.box.network.connection import IdMap
-from ocipy.box.network.pasta import map_ids
+from ocipy.box.id_maps import IdMap, map_ids
+from ocipy.box.pids import open_noted
 from ocipy.errors import caused_by
 from ocipy.linux import _kernel
 from ocipy.linux.constants import (
@@ -101,8 +101,7 @@ class FuseRoot(Root):
         try:
             with os.fdopen(told, "rb") as pipe:
                 if _message(pipe.readline()) is not None:
-                    for file, entries in zip(("uid_map", "gid_map"), self._id_maps, strict=True):
-                        map_ids(self._pid, file, entries)
+                    map_ids(self._pid, self._id_maps)
                     os.write(self._held, GO)
                     self.inner = _message(pipe.readline())
         except BaseException:
@@ -263,17 +262,8 @@ def _message(line: bytes) -> int:
 
 def open_server(directory: Path, pid_path: Path) -> int | None:
     """A pidfd of the server of the box in this directory; None if it has ended."""
-    try:
-        pid = int(pid_path.read_bytes())
-        fd = os.pidfd_open(pid)
-    except (OSError, ValueError):
-        return None
-    # Checked once a pidfd holds it: the pid cannot go to another process in the meantime (pidfd_open(2)).
-    with suppress(OSError):
-        if os.fsencode(f"upperdir={directory}/upper,") in Path(f"/proc/{pid}/cmdline").read_bytes():
-            return fd
-    os.close(fd)
-    return None
+    mark = os.fsencode(f"upperdir={directory}/upper,")
+    return open_noted(pid_path, lambda words: any(mark in word for word in words))
 
 
 def check_served(directory: Path, pid_path: Path, name: str) -> None:

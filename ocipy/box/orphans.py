@@ -7,35 +7,31 @@ import os
 import signal
 from contextlib import suppress
 
+from ocipy.box.pids import open_called
+
 
 def end_callers(bundle: str) -> None:
     """Kill every one of our processes that works on a bundle, and wait until they are gone.
 
-    We hold the box's lock, so no other process may work on it. A pidfd opened before the check makes sure that the pid
-    still means the same process (pidfd_open(2)).
+    We hold the box's lock, so no other process may work on it.
     """
     held = []
     for name in os.listdir("/proc"):
         if not name.isdecimal() or int(name) == os.getpid():
             continue
+        fd = open_called(int(name), lambda words: is_called_for(words, bundle))
+        if fd is None:
+            continue
         with suppress(OSError):
-            fd = os.pidfd_open(int(name))
-            try:
-                if is_called_for(read_words(name), bundle) and os.stat(f"/proc/{name}").st_uid == os.geteuid():
-                    signal.pidfd_send_signal(fd, signal.SIGKILL)
-                    held.append(os.dup(fd))
-            finally:
-                os.close(fd)
+            if os.stat(f"/proc/{name}").st_uid == os.geteuid():
+                signal.pidfd_send_signal(fd, signal.SIGKILL)
+                held.append(fd)
+                continue
+        os.close(fd)
     for fd in held:
         with suppress(OSError):
             os.waitid(os.P_PIDFD, fd, os.WEXITED)  # only our own child; other parents reap theirs
         os.close(fd)
-
-
-def read_words(pid: str) -> list[bytes]:
-    """Its command line (proc_pid_cmdline(5))."""
-    with open(f"/proc/{pid}/cmdline", "rb") as file:
-        return file.read().split(b"\0")
 
 
 def is_called_for(words: list[bytes], bundle: str) -> bool:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ocipy import Error
-from ocipy.box.network.connection import Connection, IdMap
+from ocipy.box.id_maps import IdMap
+from ocipy.box.network.connection import Connection
 from ocipy.box.places import Places
 from ocipy.box.request import Port
 

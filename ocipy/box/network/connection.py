@@ -6,9 +6,6 @@ import socket
 from types import TracebackType
 from typing import Self
 
-# (inside, outside, size) of each entry (user_namespaces(7)).
-IdMap = tuple[tuple[int, int, int], ...]
-
 
 class Connection:
     """What connects a box, as long as it is entered; the box keeps what it has been given then.

@@ -16,11 +16,12 @@ from types import TracebackType
 from typing import Self
 
 from ocipy import Error
-from ocipy.box.network.connection import Connection, IdMap
+from ocipy.box.id_maps import IdMap, map_ids
+from ocipy.box.network.connection import Connection
 from ocipy.box.network.name_servers import name_servers
+from ocipy.box.pids import open_noted
 from ocipy.box.places import Places
 from ocipy.box.request import Port
-from ocipy.errors import reported_as
 
 # The address of pasta's name server for the box, if the host's is on its loopback.
 NAME_SERVER = "169.254.1.1"
@@ -66,8 +67,7 @@ class Pasta(Connection):
     def _hold(self) -> int:
         """The pid of a process that holds new namespaces."""
         self._holder = hold_namespaces()
-        for file, entries in zip(("uid_map", "gid_map"), self._id_maps, strict=True):
-            map_ids(self._holder.pid, file, entries)
+        map_ids(self._holder.pid, self._id_maps)
         return self._holder.pid
 
     def _let_go(self) -> None:
@@ -88,27 +88,6 @@ def hold_namespaces() -> subprocess.Popen[bytes]:
         said = holder.communicate()[1].decode("utf-8", "replace").strip().removeprefix("unshare: ")
         raise Error(f"cannot make a user namespace: {said}", hint="docs/rootless.md has the settings that forbid it")
     return holder
-
-
-def map_ids(pid: int, file: str, entries: IdMap) -> None:
-    """Write a map of another process's user namespace (user_namespaces(7)). Raises Error."""
-    numbers = [str(number) for entry in entries for number in entry]
-    if len(entries) > 1:
-        words = ["newuidmap" if file == "uid_map" else "newgidmap", str(pid), *numbers]
-        try:
-            done = subprocess.run(words, check=False, capture_output=True, stdin=subprocess.DEVNULL)
-        except FileNotFoundError:
-            raise Error(f"{words[0]} is not installed", hint="install the package uidmap") from None
-        if done.returncode:
-            said = done.stderr.decode("utf-8", "replace").strip().split("\n")[0]
-            raise Error(
-                f"cannot write the id map: {said}", hint="/etc/subuid and /etc/subgid list the ids of each user"
-            )
-        return
-    with reported_as(f"cannot write /proc/PID/{file}"):
-        if file == "gid_map":  # the only way without CAP_SETGID
-            Path(f"/proc/{pid}/setgroups").write_text("deny")
-        Path(f"/proc/{pid}/{file}").write_text(" ".join(numbers))
 
 
 def words_of_ports(ports: Sequence[Port]) -> list[str]:
@@ -146,17 +125,9 @@ def pid_file(box_id: str, places: Places) -> Path:
 def release(box_id: str, places: Places) -> None:
     """End a box's pasta, if it runs."""
     path = pid_file(box_id, places)
-    try:
-        pid = int(path.read_bytes())
-        fd = os.pidfd_open(pid)
-    except (OSError, ValueError):
-        path.unlink(missing_ok=True)
-        return
-    try:
-        # Checked once a pidfd holds it: the pid cannot go to another process in the meantime (pidfd_open(2)).
+    fd = open_noted(path, lambda words: os.fsencode(path) in words)
+    if fd is not None:
         with suppress(OSError):
-            if os.fsencode(path) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
-                signal.pidfd_send_signal(fd, signal.SIGKILL)
-    finally:
+            signal.pidfd_send_signal(fd, signal.SIGKILL)
         os.close(fd)
     path.unlink(missing_ok=True)

@@ -27,8 +27,8 @@ def alarm() -> Iterator[None]:
 
 
 def test_ids_that_cannot_be_mapped_are_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(pid: int, file: str, entries: object) -> NoReturn:
-        raise Error(f"newuidmap is not installed: {file}")
+    def refuse(pid: int, id_maps: object) -> NoReturn:
+        raise Error(f"newuidmap is not installed for {pid}")
 
     monkeypatch.setattr(forked, "map_ids", refuse)
     with pytest.raises(Error, match="newuidmap"):

@@ -1,0 +1,35 @@
+"""Our processes by their pids.
+
+A pidfd is opened before the command line is looked at, so the pid cannot go to another process in the meantime
+(pidfd_open(2)).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+
+def open_called(pid: int, is_it: Callable[[list[bytes]], bool]) -> int | None:
+    """A pidfd of the process if the words of its command line (proc_pid_cmdline(5)) are the expected ones."""
+    try:
+        fd = os.pidfd_open(pid)
+    except OSError:
+        return None
+    try:
+        if is_it(Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")):
+            return fd
+    except OSError:
+        pass
+    os.close(fd)
+    return None
+
+
+def open_noted(pid_path: Path, is_it: Callable[[list[bytes]], bool]) -> int | None:
+    """The same for the pid in a file; None if there is no such file."""
+    try:
+        pid = int(pid_path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return open_called(pid, is_it)
