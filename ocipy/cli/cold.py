@@ -3,6 +3,8 @@ Each brings its own imports along."""
 
 from __future__ import annotations
 
+from ocipy.launcher import at_hand
+
 MODULES = (
     "ocipy.box.cli",
     "ocipy.box.dry_run",
@@ -17,9 +19,21 @@ MODULES = (
     "ocipy.cli.commands.spec",
     "ocipy.cli.commands.validate",
     "ocipy.cli.help",
+    "ocipy.cli.practice",
     "ocipy.cli.trial",
     "ocipy.host.rtnetlink",
     "ocipy.tracing.format",
     "shutil",
     "traceback",
 )
+
+
+def load() -> None:
+    """Bring a process to what a snapshot contains."""
+    at_hand.load(MODULES, _practise)
+
+
+def _practise() -> None:
+    from ocipy.cli.practice import practise  # not earlier: it imports typing (at_hand.py)
+
+    practise()

@@ -42,8 +42,8 @@ class _NoLibraries:
         return spec
 
 
-def load(modules: Iterable[str]) -> None:
-    """Import everything, and go to sleep. For the process that makes the snapshot."""
+def load(modules: Iterable[str], practise: Callable[[], None]) -> None:
+    """Import everything, practise, and go to sleep. For the process that makes the snapshot."""
     register = os.register_at_fork
     os.register_at_fork = lambda **handlers: _fork_handlers.append(handlers)
     try:
@@ -51,6 +51,7 @@ def load(modules: Iterable[str]) -> None:
             _try(name)
     finally:
         os.register_at_fork = register
+    practise()
     _sleep()
 
 

@@ -121,19 +121,16 @@ static void have_tried(const char *file, const struct places *places) {
         waitpid(child, NULL, 0);
 }
 
-/* Completes the start, imports the cold modules, and puts Python to sleep (at_hand.py). 0, or -1 with an exception. */
+/* Completes the start, imports the cold modules, practises, and puts Python to sleep (at_hand.py). 0, or -1 with an
+ * exception. */
 static int import_cold(void) {
     PyObject *python = PyImport_ImportModule("ocipy.launcher.python");
     PyObject *done = python ? PyObject_CallMethod(python, "complete_start", NULL) : NULL;
-    PyObject *at_hand = done ? PyImport_ImportModule("ocipy.launcher.at_hand") : NULL;
-    PyObject *cold = at_hand ? PyImport_ImportModule("ocipy.cli.cold") : NULL;
-    PyObject *modules = cold ? PyObject_GetAttrString(cold, "MODULES") : NULL;
-    PyObject *loaded = modules ? PyObject_CallMethod(at_hand, "load", "(O)", modules) : NULL;
+    PyObject *cold = done ? PyImport_ImportModule("ocipy.cli.cold") : NULL;
+    PyObject *loaded = cold ? PyObject_CallMethod(cold, "load", NULL) : NULL;
     int result = loaded ? take_over_imports() : -1;
     Py_XDECREF(loaded);
-    Py_XDECREF(modules);
     Py_XDECREF(cold);
-    Py_XDECREF(at_hand);
     Py_XDECREF(done);
     Py_XDECREF(python);
     return result;

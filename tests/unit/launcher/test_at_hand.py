@@ -54,7 +54,7 @@ def in_python(script: str, env: dict[str, str] | None = None, shell: str = 'exec
 
 def test_who_sleeps_finds_nothing_in_files_and_has_no_streams() -> None:
     told = in_python("""
-at_hand.load(cold.MODULES)
+cold.load()
 try:
     import colorsys
     found = True
@@ -71,7 +71,7 @@ told = {"found": found, "streams": streams}
 def test_all_of_them_are_there_and_no_library() -> None:
     told = in_python("""
 import ocipy.linux._kernel  # built into the executable
-at_hand.load(cold.MODULES)
+cold.load()
 libraries = [name for name in sys.modules if str(getattr(sys.modules[name], "__file__", "")).endswith(".so")]
 libraries.remove("ocipy.linux._kernel")
 told = {"missing": sorted(set(cold.MODULES) - set(sys.modules)), "libraries": libraries}
@@ -85,7 +85,7 @@ def test_what_needs_a_library_is_left_out_with_all_that_came_with_it() -> None:
     told = in_python("""
 sys.modules.pop("decimal", None)
 before = set(sys.modules)
-at_hand.load(("lzma", "colorsys"))
+at_hand.load(("lzma", "colorsys"), lambda: None)
 told = {"new": sorted(set(sys.modules) - before)}
 at_hand.wake()
 import lzma
@@ -96,7 +96,7 @@ import lzma
 
 def test_the_streams_are_as_python_makes_them() -> None:
     told = in_python("""
-at_hand.load(cold.MODULES)
+cold.load()
 at_hand.wake()
 told = {"before": before, "after": {name: describe(getattr(sys, name)) for name in STREAMS}}
 print("printed", "\\udcff", file=sys.stderr)
@@ -109,7 +109,7 @@ print("printed", "\\udcff", file=sys.stderr)
 def test_a_closed_stream_is_none() -> None:
     told = in_python(
         """
-at_hand.load(cold.MODULES)
+cold.load()
 at_hand.wake()
 told = {"stdout": sys.stdout is None, "stdin": sys.stdin is None}
 """,
@@ -122,7 +122,7 @@ def test_the_environment_is_that_of_who_wakes() -> None:
     told = in_python(
         """
 import posix
-at_hand.load(cold.MODULES)
+cold.load()
 posix.environ.clear()
 posix.environ[b"OTHER"] = b"1"
 at_hand.wake()
@@ -139,7 +139,7 @@ def test_a_fork_of_who_sleeps_calls_nobody(tmp_path: Path) -> None:
     )
     told = in_python(f"""
 sys.path.append({str(tmp_path)!r})
-at_hand.load((*cold.MODULES, "registers"))
+at_hand.load((*cold.MODULES, "registers"), lambda: None)
 import registers
 def in_child():
     pid = os.fork()
@@ -156,7 +156,7 @@ told = {{"asleep": asleep, "woken": len(registers.ran), "awake": in_child()}}
 def test_the_end_runs_what_waits_for_it_and_flushes(tmp_path: Path) -> None:
     told = in_python(
         f"""
-at_hand.load(cold.MODULES)
+cold.load()
 first = at_hand.finish()
 at_hand.wake()
 import atexit

@@ -1,0 +1,61 @@
+"""What is practised before a snapshot is recorded: the pure part of the hot commands.
+
+CPython specializes a function's instructions after some calls (PEP 659). A process that runs one command hardly gets
+there, so the snapshot contains functions that have been called often enough. Nothing here touches the system, and
+nothing is kept but the specialized instructions.
+"""
+
+from __future__ import annotations
+
+from ocipy.cli.arguments import GLOBALS, Arguments, parse
+from ocipy.cli.table import HOT, load_command
+from ocipy.config.check import check
+from ocipy.config.semantic import errors
+from ocipy.config.template import rootless_template, template
+from ocipy.linux import _kernel
+from ocipy.operations import bundle
+from ocipy.plan import build, exec
+from ocipy.plan.exec_process import Changes, process_to_execute
+from ocipy.plan.model import Host, Options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ocipy.config.types import Config
+
+ROUNDS = 40
+"""CPython 3.11 specializes a function after 8 calls and 3.12 after 17; some instructions take several attempts."""
+
+V1_CONTROLLERS = ("cpuset", "cpu,cpuacct", "memory", "devices", "freezer", "pids", "name=systemd")
+V2_CONTROLLERS = ("cpuset", "cpu", "io", "memory", "pids")
+
+
+def practise() -> None:
+    """Call what the hot commands compute before their first step, for root and for a user, on cgroup v1 and v2."""
+    for _ in range(ROUNDS):
+        for command in HOT:
+            parse(["--root", "/run/ocipy", command], GLOBALS, Arguments(), stop_at_positional=True)
+            parse(["practice"], load_command(command).FLAGS, Arguments())
+        _plan(template(), Host(cgroup_mode="v1", cgroup_controllers=V1_CONTROLLERS), "cgroupfs")
+        _plan(template(), Host(cgroup_mode="v2", cgroup_controllers=V2_CONTROLLERS), "systemd")
+        _plan(rootless_template(1000, 1000), Host(uid=1000, gid=1000, rootless=True, cgroup_mode="v2"), "disabled")
+
+
+def _plan(document: dict[str, Any], host: Host, cgroup_manager: str) -> None:
+    text = _kernel.json_dumps(document)
+    options = Options(
+        container_id="practice",
+        bundle="/practice",
+        state_directory="/practice/practice",
+        has_console=True,
+        systemd_cgroup=cgroup_manager == "systemd",
+        no_cgroup=cgroup_manager == "disabled",
+    )
+    config: Config = bundle.parse(text, "config.json")
+    check(config, [])
+    errors(config, may_hold_nul=False)
+    build.build(config, host, options)
+    target = exec.Target(kinds=("pid", "mount"), cgroups={})
+    process = process_to_execute(config, None, Changes(args=("true",)))
+    exec.build({**config, "process": process}, host, options, target)

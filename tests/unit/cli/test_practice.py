@@ -1,0 +1,49 @@
+"""What a snapshot's maker practises: afterwards the hot functions hold specialized instructions."""
+
+from __future__ import annotations
+
+import dis
+import subprocess
+import sys
+from pathlib import Path
+from types import FunctionType
+
+import pytest
+
+from ocipy.cli import arguments, practice
+from ocipy.config import check, semantic
+from ocipy.plan import build, mounts
+from ocipy.plan import exec as exec_plan
+
+TOP = Path(__file__).resolve().parents[3]
+# Each is called once, or a few times, by a command.
+HOT = (arguments.parse, check.check, semantic.errors, build.build, mounts.plan_sources, exec_plan.build)
+
+
+def specialized(function: FunctionType) -> int:
+    """How many instructions the interpreter has replaced by variants for what it met (PEP 659)."""
+    plain, now = (list(dis.get_instructions(function, adaptive=adaptive)) for adaptive in (False, True))
+    return sum(1 for before, after in zip(plain, now, strict=True) if before.opname != after.opname)
+
+
+@pytest.mark.parametrize("function", HOT, ids=lambda function: f"{function.__module__}.{function.__name__}")
+def test_hot_functions_are_specialized(function: FunctionType) -> None:
+    practice.practise()
+    assert specialized(function) > 5
+
+
+def test_practice_imports_and_opens_nothing() -> None:
+    """The modules of a snapshot are those that its maker chose; what it opens, every process would believe open."""
+    script = """
+import sys
+from ocipy.cli import cold, practice
+for name in cold.MODULES:
+    __import__(name)
+practice.practise()  # the first time, commands are imported
+seen, heard = set(sys.modules), []
+sys.addaudithook(lambda event, _: heard.append(event) if event in ("open", "import", "os.listdir") else None)
+practice.practise()
+print(sorted(set(sys.modules) - seen), heard)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=TOP, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("[] []\n", "")
