@@ -76,7 +76,14 @@ def ps(boxes: Boxes, given: argparse.Namespace) -> int:
             )
     if not given.quiet:
         print(table(rows))
+    tell(boxes.problems())
     return 0
+
+
+def tell(problems: Sequence[Error]) -> None:
+    """Report what a list had to leave out."""
+    for error in problems:
+        print(f"ocipy box: {error.line}\n{error.advice}", end="", file=sys.stderr)
 
 
 def shown_status(box: Box) -> str:
@@ -182,6 +189,7 @@ def images(boxes: Boxes, _given: argparse.Namespace) -> int:
         made = image.created.astimezone().strftime("%Y-%m-%d %H:%M")
         rows.append((image.name or "-", image.digest[:19], shown_size(image.size), made))
     print(table(rows))
+    tell(boxes.images.problems())
     return 0
 
 
@@ -199,7 +207,7 @@ def rmi(boxes: Boxes, given: argparse.Namespace) -> int:
 
     for word in given.images:
         name = next((one for one in names_of(word) if one in boxes.images.names()), word)
-        for line in boxes.images.remove(name, boxes.users_of):
+        for line in boxes.remove_image(name):
             print(line)
     return 0
 

@@ -233,7 +233,7 @@ class Box:
         if self.status() == "paused":
             self.container.resume()
         with suppress(Error):
-            self.container.kill(_signal_of(self.record.image.stop_signal))
+            self.container.kill(self.record.image.stop_signal or signal.SIGTERM)
         if not self._wait_stopped(patience):
             with suppress(Error):
                 self.container.kill(signal.SIGKILL)
@@ -385,10 +385,6 @@ class Box:
             if not follow or not running:
                 return
             time.sleep(POLL * 5)
-
-
-def _signal_of(text: str) -> int | str:
-    return int(text) if text.isdecimal() else text or signal.SIGTERM
 
 
 def _number_in(path: Path) -> int:

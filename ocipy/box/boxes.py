@@ -8,13 +8,14 @@ from ocipy import Error
 from ocipy.box import fuse, network
 from ocipy.box.box import Box
 from ocipy.box.bundle import check_overlay, id_map_for_images
+from ocipy.box.config import check_stop_signal
 from ocipy.box.copy_on_write import choose
 from ocipy.box.images import lookup
 from ocipy.box.images.store import Store
 from ocipy.box.limits import check_possible
 from ocipy.box.names import check_name, is_id, new_id, new_name
 from ocipy.box.orphans import end_callers
-from ocipy.box.peers import records
+from ocipy.box.peers import records, unreadable
 from ocipy.box.places import Places, default_places
 from ocipy.box.record import GONE, RECORD, Directory, Record, held_alone, locked, now
 from ocipy.box.request import Request
@@ -36,6 +37,10 @@ class Boxes:
         """Every box, the newest first."""
         found = [Box(self.home, directory, record) for directory, record in records(self.places)]
         return sorted(found, key=lambda box: box.record.created, reverse=True)
+
+    def problems(self) -> list[Error]:
+        """Why boxes are missing in the list: their records cannot be read."""
+        return [error for _, error in unreadable(self.places)]
 
     def find(self, word: str) -> Box:
         """By name, id, or the beginning of an id. Raises Error."""
@@ -76,8 +81,11 @@ class Boxes:
             check_overlay(str(self.places.boxes))
         check_possible(request.limits, possible=not self.home.rootless or can_limit())
         image = lookup.get(self.images, request.image, pull=pull, id_map=id_map_for_images(request, self.home.rootless))
+        check_stop_signal(image.config)
         with locked(self.places.boxes / ".lock"):
             self._sweep()
+            if image.key and not self.images.has(image.key):  # from here on, the lock keeps it (remove_image)
+                raise Error(f"image {image.name} was removed while the box was being made")
             taken = {box.record.name for box in self.all()}
             if name:
                 check_name(name)
@@ -117,9 +125,17 @@ class Boxes:
             elif not path.name.startswith(".") and not (path / RECORD).exists():
                 remove_tree(path)
 
-    def users_of(self, key: str) -> list[str]:
-        """The names of the boxes made from this image."""
-        return [box.record.name for box in self.all() if box.record.image_key == key]
+    def remove_image(self, name: str) -> list[str]:
+        """Remove an image's name, and with the last one its files, while no box is being made from it.
+
+        Returns what was removed, in words. Raises Error if there is no such image, or a box may need it.
+        """
+        return self.images.remove(name, self._users_of, locked(self.places.boxes / ".lock"))
+
+    def _users_of(self, key: str) -> list[str]:
+        """The names of the boxes made from this image, and the ids of those that may have been."""
+        known = [box.record.name for box in self.all() if box.record.image_key == key]
+        return known + [box_id for box_id, _ in unreadable(self.places)]
 
 
 def with_defaults(request: Request, box_id: str, rootless: bool) -> Request:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Self
 from ocipy import SPEC_VERSION, Error
 from ocipy.box import defaults
 from ocipy.box.request import Limits, Request
+from ocipy.linux import signals
 
 INIT = "/run/box-init"
 # Up to CAP_CHECKPOINT_RESTORE, the kernel's last (capabilities(7)).
@@ -57,6 +58,18 @@ class ImageConfig(NamedTuple):
             "StopSignal": self.stop_signal,
             "Labels": dict(self.labels),
         }
+
+
+def check_stop_signal(image: ImageConfig) -> None:
+    """Raise Error if `stop` could not send the image's signal."""
+    if not image.stop_signal:
+        return
+    try:
+        number = signals.number(image.stop_signal)
+    except Error as error:
+        raise Error(f"the image's StopSignal: {error.what}", hint=error.hint) from None
+    if not number:
+        raise Error("the image's StopSignal is 0, which is no signal")
 
 
 class User(NamedTuple):

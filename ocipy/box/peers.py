@@ -10,7 +10,7 @@ from ocipy.box.bundle import replace_file
 from ocipy.box.network import Peer, hosts
 from ocipy.box.network.leases import holders, leases_path
 from ocipy.box.places import Places
-from ocipy.box.record import Directory, Record, locked
+from ocipy.box.record import RECORD, Directory, Record, locked
 
 
 def records(places: Places) -> Iterator[tuple[Directory, Record]]:
@@ -19,6 +19,17 @@ def records(places: Places) -> Iterator[tuple[Directory, Record]]:
         with suppress(Error):
             if not path.name.startswith("."):
                 yield Directory(path), Directory(path).load()
+
+
+def unreadable(places: Places) -> Iterator[tuple[str, Error]]:
+    """The id of each box whose record cannot be read, and why. One without a record is no box (Boxes.sweep)."""
+    for path in places.boxes.iterdir():
+        if not path.name.startswith(".") and (path / RECORD).exists():
+            try:
+                Directory(path).load()
+            except Error as error:
+                if path.exists():  # else it has just been removed
+                    yield path.name, error
 
 
 def tell_peers(places: Places) -> None:

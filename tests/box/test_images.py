@@ -306,6 +306,15 @@ def test_its_stop_signal_and_labels_hold(box: Box, layout: Path) -> None:
     assert found["state"]["exitStatus"] == 3 and found["labels"] == {"a": "b", "of": "image", "b": "2"}
 
 
+@pytest.mark.parametrize("word", ["SIGNAL", "99", "-1", "RTMIN+31", "\u0661", "0"])
+def test_an_unknown_stop_signal_is_refused_before_there_is_a_box(box: Box, layout: Path, word: str) -> None:
+    told = box("create", configured(layout, f"--config.stopsignal={word}"), status=None)
+    assert told.returncode != 0 and told.stdout == ""
+    what = " is 0" if word == "0" else f': unknown signal "{word}"\n'
+    assert told.stderr.startswith(f"ocipy: box create: the image's StopSignal{what}")
+    assert not list((box.places / "data/boxes").glob("[!.]*"))
+
+
 def test_labels_of_an_image_do_not_tell_the_runtime_what_to_do(box: Box, layout: Path) -> None:
     """As annotations they would: this one keeps the caller's groups in the box."""
     image = configured(layout, "--config.label", "run.oci.keep_original_groups=1")

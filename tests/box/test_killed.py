@@ -91,6 +91,21 @@ def test_rm_clears_what_a_killed_command_has_left(box: Box, name: str) -> None:
     assert steps > 5
 
 
+def test_a_box_whose_record_cannot_be_read_is_named_and_keeps_images(box: Box) -> None:
+    other = box("create", "--name", "two", *SLEEP).stdout.strip()
+    box_id = box("create", "--name", "one", *SLEEP).stdout.strip()
+    (box.places / "data/boxes" / box_id / "box.json").write_text("{")
+    told = box("ps", "-a")
+    assert "two" in told.stdout and "one" not in told.stdout
+    assert told.stderr.startswith(f"ocipy box: {box.places}/data/boxes/{box_id}/box.json: the record of box {box_id}")
+    assert f"rm -f {box_id}" in told.stderr
+    box("rm", other)
+    assert box_id in box("rmi", "busybox", status=1).stderr
+    box("rm", "-f", box_id)
+    assert box("ps", "-a").stderr == ""
+    box("rmi", "busybox")
+
+
 def test_rm_clears_a_box_whose_record_cannot_be_read(box: Box) -> None:
     box_id = box("run", "-d", "--name", "one", *SLEEP).stdout.strip()
     (box.places / "data/boxes" / box_id / "box.json").write_text("{")

@@ -7,7 +7,7 @@ import itertools
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -101,18 +101,27 @@ class Store:
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             raise Error(
-                "the record of an image cannot be read",
+                f"the record of image {name or key} cannot be read",
                 pointer=str(path),
-                hint="remove it (ocipy box rmi) and pull it again",
+                hint=f"remove it (ocipy box rmi {name or key.removeprefix('sha256-')[:12]}) and pull it again",
             ) from None
 
     def all(self) -> list[Image]:
-        """(name, image) of each name; an image without a name has ""."""
+        """An image for each name, and one with "" for each image without a name, if their records can be read."""
+        return [image for image in self._read() if isinstance(image, Image)]
+
+    def problems(self) -> list[Error]:
+        """Why images are missing in the list: their records cannot be read."""
+        return [error for error in self._read() if isinstance(error, Error)]
+
+    def _read(self) -> Iterator[Image | Error]:
         names = self.names()
-        found = [
-            self.load(name, key) for name, key in sorted(names.items()) if (self.directory / key / RECORD).exists()
-        ]
-        return found + [self.load("", key) for key in self._keys() if key not in names.values()]
+        there = [(name, key) for name, key in sorted(names.items()) if self.has(key)]
+        for name, key in there + [("", key) for key in self._keys() if key not in names.values()]:
+            try:
+                yield self.load(name, key)
+            except Error as error:
+                yield error
 
     def _keys(self) -> list[str]:
         return sorted(path.parent.name for path in self.directory.glob("*/" + RECORD))
@@ -173,12 +182,13 @@ class Store:
         new.write_text(json.dumps(names, indent=1, sort_keys=True))
         new.rename(path)
 
-    def remove(self, name: str, used: Callable[[str], list[str]]) -> list[str]:
-        """Remove the name, and with its last name the image. used: the boxes that need an image's key.
+    def remove(self, name: str, used: Callable[[str], list[str]], no_new: AbstractContextManager[None]) -> list[str]:
+        """Remove the name, and with its last name the image. used: the boxes that need an image's key. no_new:
+        within it no box is made.
 
         Returns what was removed, in words. Raises Error if there is no such image, or a box needs it.
         """
-        with self.locked():
+        with self.locked(), no_new:
             found = self._key_of(name)  # not its record, which may be what is wrong with it
             if found is None:
                 raise Error(f"there is no image {name}")

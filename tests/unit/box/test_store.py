@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,33 @@ def test_it_stops_no_other_image_and_can_be_removed(store: Store) -> None:
     add(store, "5678abcd")
     with pytest.raises(Error, match="cannot be read"):
         store.find("1234abcd")
-    assert store.remove("1234abcd", lambda _: []) == ["untagged: 1234abcd", "deleted: sha256-1234abcd"]
-    assert store.remove("5678abcd", lambda _: []) == ["untagged: 5678abcd", "deleted: sha256:5678abcd"]
+    assert store.remove("1234abcd", lambda _: [], nullcontext()) == ["untagged: 1234abcd", "deleted: sha256-1234abcd"]
+    assert store.remove("5678abcd", lambda _: [], nullcontext()) == ["untagged: 5678abcd", "deleted: sha256:5678abcd"]
     assert [path.name for path in store.directory.iterdir() if path.is_dir()] == []
+
+
+def test_the_others_are_listed_and_it_is_named(store: Store) -> None:
+    add(store, "1234abcd")
+    add(store, "5678abcd")
+    (store.directory / "sha256-1234abcd/image.json").write_text("{}")
+    assert [image.name for image in store.all()] == ["5678abcd"]
+    assert [error.what for error in store.problems()] == ["the record of image 1234abcd cannot be read"]
+
+
+def test_no_box_is_made_while_an_image_is_removed(store: Store) -> None:
+    """Whether a box needs it is asked, and the image removed, within one and the same lock."""
+    add(store, "1234abcd")
+    events: list[str] = []
+
+    @contextmanager
+    def lock() -> Iterator[None]:
+        events.append("locked")
+        yield
+        events.append(f"unlocked, {'there' if store.has('sha256-1234abcd') else 'gone'}")
+
+    def used(_key: str) -> list[str]:
+        events.append("asked")
+        return []
+
+    store.remove("1234abcd", used, lock())
+    assert events == ["locked", "asked", "unlocked, gone"]
