@@ -22,6 +22,7 @@ from ocipy.box.trees import DIRECTORY, Entry, Place, walk
 def copy_out(root: str, path: str, target: Path) -> None:
     """Copy a file or directory from a box to the host, owned by the caller. Raises Error, OSError."""
     name = path.rstrip("/").rpartition("/")[2]
+    _refuse_symlink(target)
     if target.is_dir():
         target = target / (name or "root")
     source = open_inside(root, path, os.O_PATH)
@@ -36,16 +37,21 @@ def copy_out(root: str, path: str, target: Path) -> None:
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
             with os.fdopen(_opened(target, flags), "wb") as out:
                 _copy_file(source, out, None)
-        elif stat.S_ISLNK(status.st_mode):
-            os.symlink(os.readlink("", dir_fd=source), target)
+        else:
+            raise Error(f"{path} is neither a file nor a directory")
     finally:
         os.close(source)
 
 
-def _opened(target: Path, flags: int) -> int:
-    """The target on the host, which may not be a symlink: an earlier copy may have brought it from the box."""
+def _refuse_symlink(target: Path) -> None:
+    """The target on the host may not be a symlink, to a directory either: an earlier copy may have brought it from the
+    box, which then chooses where the next one writes."""
     if target.is_symlink():
-        raise Error(f"{target} is a symlink, perhaps the box's own", hint="remove it, or name the file it leads to")
+        raise Error(f"{target} is a symlink, perhaps the box's own", hint="remove it, or name what it leads to")
+
+
+def _opened(target: Path, flags: int) -> int:
+    _refuse_symlink(target)
     return os.open(target, flags, 0o666)
 
 

@@ -12,7 +12,6 @@ import errno
 import posix
 
 from ocipy.errors import Error
-from ocipy.linux import _kernel
 from ocipy.linux.constants import (
     O_CLOEXEC,
     O_CREAT,
@@ -29,29 +28,18 @@ from ocipy.linux.constants import (
     S_IFDIR,
     S_IFMT,
 )
+from ocipy.linux.files import openat2
 
 IN_ROOT = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
 CHILD = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV
 MAX_SYMLINKS = 40  # as the kernel, path_resolution(7)
-MAX_RETRIES = 1000
 DIRECTORY_MODE = 0o755
 FILE_MODE = 0o644
 
 
 def open_below(root: int, path: str, flags: int = O_PATH) -> int:
     """Open a path below the root, with or without a leading slash. Raises OSError."""
-    return _retry(root, path.lstrip("/") or ".", flags | O_CLOEXEC, IN_ROOT)
-
-
-def _retry(directory: int, path: str, flags: int, resolve: int) -> int:
-    """openat2, repeated if a rename raced with a ".." (EAGAIN, openat2(2))."""
-    for _ in range(MAX_RETRIES):
-        try:
-            return _kernel.openat2(directory, path, flags, 0, resolve)
-        except OSError as error:
-            if error.errno != errno.EAGAIN:
-                raise
-    raise OSError(errno.EAGAIN, posix.strerror(errno.EAGAIN))
+    return openat2(root, path.lstrip("/") or ".", flags | O_CLOEXEC, IN_ROOT)
 
 
 def split(path: str) -> tuple[str, str]:
@@ -157,7 +145,7 @@ def _make_child(directory: int, name: str) -> int:
         posix.mkdir(name, DIRECTORY_MODE, dir_fd=directory)
     except FileExistsError:
         pass
-    return _retry(directory, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, CHILD)
+    return openat2(directory, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, CHILD)
 
 
 def _make_file(directory: int, name: str) -> int:
@@ -166,7 +154,7 @@ def _make_file(directory: int, name: str) -> int:
         posix.close(posix.open(name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, FILE_MODE, dir_fd=directory))
     except FileExistsError:
         pass
-    return _retry(directory, name, O_PATH | O_NOFOLLOW | O_CLOEXEC, CHILD)
+    return openat2(directory, name, O_PATH | O_NOFOLLOW | O_CLOEXEC, CHILD)
 
 
 def make_plain_directory(root: int, path: str) -> int:
@@ -179,7 +167,7 @@ def make_plain_directory(root: int, path: str) -> int:
     try:
         try:
             flags = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC
-            return _retry(parent, name, flags, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+            return openat2(parent, name, flags, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
         except FileNotFoundError:
             return _make_child(parent, name)
         except OSError as error:

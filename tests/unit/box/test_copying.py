@@ -12,6 +12,25 @@ from ocipy import Error
 from ocipy.box.copying import copy_out
 
 
+def test_a_symlink_of_the_target_s_name_is_not_followed(tmp_path: Path) -> None:
+    """A first copy has brought it; then the box puts a directory in its place."""
+    root, victim, target = (tmp_path / name for name in ("root", "victim", "report"))
+    (root / "report").mkdir(parents=True)
+    (root / "report/evil").write_text("evil")
+    victim.mkdir()
+    target.symlink_to(victim)
+    with pytest.raises(Error, match="is a symlink"):
+        copy_out(str(root), "/report", target)
+    assert not list(victim.iterdir())
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    os.mkfifo(tmp_path / "root/pipe")
+    with pytest.raises(Error, match="neither a file nor a directory"):
+        copy_out(str(tmp_path / "root"), "/pipe", tmp_path / "out")
+
+
 @pytest.mark.parametrize("kind", ["file", "directory"])
 def test_a_symlink_that_came_from_the_box_is_not_followed(tmp_path: Path, kind: str) -> None:
     root, host, out = (tmp_path / name for name in ("root", "host", "out"))
