@@ -2,11 +2,12 @@
  *
  * A created container may wait for a long time, and this file has everything that its init still needs. So init unmaps
  * all other memory, including Python and libc. It keeps the pages of this code, a region with the data of the last
- * steps, the stack, and the thread's block, which the kernel writes to (rseq(2)). The code is in a separate section,
- * uses no libc, no constants in memory and no variables. It never returns. */
+ * steps, the stack, the thread's block, which the kernel writes to (rseq(2)), and the top of a shadow stack. The code
+ * is in a separate section, uses no libc, no constants in memory and no variables. It never returns. */
 #include "alone.h"
 #include "kernel.h"
 
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
@@ -15,12 +16,10 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#if __has_include(<sys/rseq.h>)
-#include <sys/rseq.h>
-#endif
 
 /* LARGEST_PAGE: munmap(2) rounds a size up to pages, and an aarch64 kernel's may have 64 KiB. */
 #if defined(__x86_64__)
@@ -60,6 +59,8 @@ struct last {
 struct range {
     uintptr_t start, end;
 };
+
+enum { MOST_KEPT = 5 };
 
 ALONE void exit_by_signal(int signal) {
     for (;;)
@@ -161,7 +162,7 @@ ALONE static void give_back(const struct last *last, const struct range *kept, i
     uintptr_t start = PAGE, stack = ((uintptr_t)__builtin_frame_address(0) & -(uintptr_t)LARGEST_PAGE) - LARGEST_PAGE;
     for (int i = 0; i < count && kept[i].start < stack; i++) {
         give_back_range(last, start, kept[i].start);
-        start = kept[i].end;
+        start = kept[i].end > start ? kept[i].end : start; /* they may overlap */
     }
     give_back_range(last, start, stack);
 }
@@ -314,14 +315,36 @@ static void keep(struct range *kept, int *count, uintptr_t start, uintptr_t end)
 extern const char __start_ocipy_alone[] __attribute__((visibility("hidden")));
 extern const char __stop_ocipy_alone[] __attribute__((visibility("hidden")));
 
+/* libc's variable says where the kernel writes; libc may be newer than its headers were, so it is asked now. The area
+ * is aligned to its size, whatever that is, so it is on one page. None of the other addresses that the kernel has of
+ * this thread (set_tid_address(2), get_robust_list(2)) need to be there. */
 static void keep_thread(struct range *kept, int *count) {
-    uintptr_t start = thread_pointer(), end = start + 1;
-#ifdef RSEQ_SIG
-    uintptr_t rseq = thread_pointer() + __rseq_offset;
-    start = rseq < start ? rseq : start;
-    end = rseq + sizeof(struct rseq) > end ? rseq + sizeof(struct rseq) : end;
+    const ptrdiff_t *rseq = dlsym(RTLD_DEFAULT, "__rseq_offset");
+    keep(kept, count, thread_pointer(), thread_pointer() + 1);
+    if (rseq)
+        keep(kept, count, thread_pointer() + *rseq, thread_pointer() + *rseq + 1);
+}
+
+/* The top of the shadow stack, from which each return takes an address (the kernel's documentation, x86/shstk and
+ * arm64/gcs): 0 if there is none. libc asks for one only if GLIBC_TUNABLES says so and all of the executable was
+ * compiled for it. */
+static uintptr_t shadow_stack(void) {
+    uintptr_t top = 0;
+#if defined(__x86_64__)
+    __asm__ volatile("rdsspq %0" : "+r"(top)); /* changes nothing where there is none */
+#else
+    static const unsigned long hwcap_gcs = 1UL << 32; /* since Linux 6.13 */
+    if (getauxval(AT_HWCAP) & hwcap_gcs)
+        __asm__ volatile("mrs %0, s3_3_c2_c5_1" : "=r"(top)); /* GCSPR_EL0 */
 #endif
-    keep(kept, count, start, end);
+    return top;
+}
+
+/* It grows down; the last steps need a few more words. */
+static void keep_shadow_stack(struct range *kept, int *count) {
+    uintptr_t top = shadow_stack();
+    if (top)
+        keep(kept, count, top - LARGEST_PAGE, top + 1);
 }
 #endif
 
@@ -331,7 +354,7 @@ static PyObject *kernel_wait_and_execute(PyObject *self, PyObject *args) {
     struct last last = {0};
     struct parts parts;
     PyObject *limits;
-    struct range kept[3];
+    struct range kept[MOST_KEPT];
     int count = 0;
     if (!PyArg_ParseTuple(args, "iiipy*O!O!O!y*ppIpy*y*", &last.fifo, &last.report, &last.first_foreign, &last.watch,
                           &parts.path, &PyTuple_Type, &parts.argv, &PyTuple_Type, &parts.envp, &PyTuple_Type, &limits,
@@ -353,6 +376,7 @@ static PyObject *kernel_wait_and_execute(PyObject *self, PyObject *args) {
 #if GIVES_BACK
     keep(kept, &count, (uintptr_t)__start_ocipy_alone, (uintptr_t)__stop_ocipy_alone);
     keep_thread(kept, &count);
+    keep_shadow_stack(kept, &count);
 #endif
     if (before_last_steps)
         before_last_steps();
