@@ -3,24 +3,50 @@
  * Python is started as for the snapshot, and each trial command (cli/trial.py) runs in a fork of that process. The
  * kernel tells which pages it has written to, not which blocks. So there are two rehearsals: the first one finds the
  * pages, and in the second one each block on these pages has its own page. A trial that fails, or is killed, only makes
- * commands slower. */
+ * commands slower. Nothing of it outlives the maker for long: its processes have alarms, and the next rehearsal removes
+ * the directory of one that was killed. */
 #include "launcher.h"
 #include "snapshot.h"
 
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../linux/kernel/alone.h"
 
-enum { PATIENCE_SECONDS = 20 };
+enum { PATIENCE_SECONDS = 20, PATIENCE_OF_INIT = 4 * PATIENCE_SECONDS }; /* that of as many scenes in its life */
 
 static struct marks *found;
 
+/* Init has its own session, and no parent that lives as long as it: a signal to the maker's group does not end it.
+ * So it ends itself, by a signal that it heeds while it waits (init/process.py); as the first process of its namespace
+ * it would ignore others. Not timer_create(3), which glibc before 2.34 has in another library. */
+static void limit_life(void) {
+    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGTERM};
+    struct itimerspec once = {.it_value.tv_sec = PATIENCE_OF_INIT};
+    int timer;
+    if (syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &timer) == 0)
+        syscall(SYS_timer_settime, timer, 0, &once, NULL);
+}
+
 static void note_init(void) {
+    limit_life();
     mark_written(found, INIT_LANE);
+}
+
+/* Ends this process, and nothing else, if it takes too long. The caller may ignore or block the signal. */
+static void limit_scene(void) {
+    sigset_t only;
+    sigemptyset(&only);
+    sigaddset(&only, SIGALRM);
+    signal(SIGALRM, SIG_DFL);
+    sigprocmask(SIG_UNBLOCK, &only, NULL);
+    alarm(PATIENCE_SECONDS);
 }
 
 /* ocipy.cli.trial.play(directory, scene): the writer that this process counts as, 0 if there are no more scenes. */
@@ -44,7 +70,7 @@ static int play_aside(PyThreadState *thread, const struct places *places, const 
     int status;
     pid_t child = fork();
     if (child == 0) {
-        alarm(PATIENCE_SECONDS);
+        limit_scene();
         end_recording(&heap);
         before_last_steps = note_init;
         if (silence() || resume_python(thread, places))

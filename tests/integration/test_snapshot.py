@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
 import resource
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -170,6 +172,39 @@ def test_a_rehearsal_leaves_nothing_behind(runtime: Runtime, work: Path) -> None
     assert set(Path("/sys/fs/cgroup").glob("*/*trial*")) == cgroups
     left = [process for process in Path("/proc").glob("[0-9]*/cmdline") if str(work) in read(process)]
     assert left == []
+
+
+def created_trial(directory: Path) -> int:
+    """The init of the rehearsal's container; 0 if there is none at the moment."""
+    try:
+        state = json.loads((directory / "state/trial/state.json").read_text())
+        return int(state["pid"]) if (directory / "state/trial/exec.fifo").exists() else 0
+    except (OSError, ValueError, KeyError):
+        return 0
+
+
+def has_ended(pid: int) -> bool:
+    return read(Path(f"/proc/{pid}/stat")).rpartition(") ")[2][:1] in ("", "X", "Z")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes root to see the timers of an init")
+def test_a_rehearsal_whose_maker_is_killed_leaves_an_init_that_ends(runtime: Runtime, work: Path) -> None:
+    """It has a session of its own, so a signal to the maker's group does not reach it. It has a timer."""
+    found = 0
+
+    def find() -> bool:
+        nonlocal found
+        found = created_trial(work / "snapshot.trial")
+        return found > 0
+
+    command = [runtime.path, "_snapshot", str(work / "snapshot")]
+    with subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL) as maker:
+        wait_until(find, "the container of the rehearsal")
+        os.killpg(maker.pid, signal.SIGKILL)
+    wait_until(lambda: has_ended(found) or "signal: 15/" in read(Path(f"/proc/{found}/timers")), "its timer")
+    if not has_ended(found):
+        os.kill(found, signal.SIGTERM)
+        wait_until(lambda: has_ended(found), "the end by its signal")
 
 
 def read(path: Path) -> str:
