@@ -189,7 +189,10 @@ int write_snapshot(int file, const char *path, PyThreadState *thread, const stru
     strcpy(header->packages, places->packages);
     end_recording(&header->heap);
     /* By rename: an older one is mapped by the inits that wait at this moment. */
-    if (write_parts(file, &first) || end_snapshot(file, path)) {
+    int written = write_parts(file, &first) == 0;
+    if (!written)
+        give_up_snapshot(file);
+    if (!written || end_snapshot(file, path)) {
         complain("cannot write the snapshot", path);
         return -1;
     }

@@ -80,6 +80,9 @@ int begin_snapshot(const char *path);
 /* Renames the file to its final path, and closes it. 0, or -1 with errno. */
 int end_snapshot(int file, const char *path);
 
+/* Leaves the file empty, and closes it. Keeps errno. */
+void give_up_snapshot(int file);
+
 /* Removes the file, and closes it. */
 void cancel_snapshot(int file, const char *path);
 

@@ -1,7 +1,7 @@
 /* Writing a snapshot under a temporary name, FILE.new.
  *
  * FILE.new is also the lock. Only its owner can open it: anyone could hold a lock on a file that anyone can read. If a
- * snapshot cannot be made, FILE.new remains, so that the following commands do not try again at once. */
+ * snapshot cannot be made, FILE.new remains, empty, so that the following commands do not try again at once. */
 #include "launcher.h"
 #include "snapshot.h"
 
@@ -62,15 +62,19 @@ int begin_snapshot(const char *path) {
     return file;
 }
 
+void give_up_snapshot(int file) {
+    int error = errno;
+    (void)!(fchmod(file, 0600) || ftruncate(file, 0));
+    close(file);
+    errno = error;
+}
+
 int end_snapshot(int file, const char *path) {
     char name[PATH_MAX];
     /* Written to disk before it gets its name: a power failure must not leave half a snapshot. */
     if (name_new(path, name) == 0 && fchmod(file, 0644) == 0 && fsync(file) == 0 && rename(name, path) == 0)
         return close(file);
-    int error = errno;
-    (void)!(fchmod(file, 0600) || ftruncate(file, 0));
-    close(file);
-    errno = error;
+    give_up_snapshot(file);
     return -1;
 }
 
@@ -89,9 +93,10 @@ enum last_try last_try(const char *path) {
         return NEVER;
     enum last_try when = NEVER;
     if (fstat(file, &about) == 0 && is_ours(&about)) {
+        time_t age = time(NULL) - about.st_mtime; /* negative if the clock has been set back: then nobody knows */
         if (flock(file, LOCK_EX | LOCK_NB))
             when = AT_THIS_MOMENT;
-        else if (time(NULL) - about.st_mtime < PAUSE)
+        else if (age >= 0 && age < PAUSE)
             when = A_MOMENT_AGO;
     }
     close(file);

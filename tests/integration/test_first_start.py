@@ -221,12 +221,21 @@ def small_files() -> None:
 def test_where_it_cannot_be_written_the_next_commands_do_not_try_again(fresh: Installation) -> None:
     fresh.call("state", "nobody", preexec_fn=small_files)
     wait_until(lambda: not makers(fresh.executable), "its end")
+    assert fresh.new.stat().st_size == 0, "a full disk gets its space back"
     assert "the last try to make one failed: ocipy setup says why" in fresh.start()
     assert makers(fresh.executable) == []
     said = fresh.call("setup", preexec_fn=small_files)
     assert said.returncode == 1
     assert said.stderr.startswith(f"ocipy: setup: cannot write the snapshot {fresh.snapshot}: File too large")
     assert fresh.call("setup").returncode == 0
+    is_made(fresh)
+
+
+def test_a_try_in_the_future_does_not_keep_commands_from_trying(fresh: Installation) -> None:
+    """The clock was wrong then, as that of a machine is before it knows the time."""
+    fresh.new.touch(0o600)
+    os.utime(fresh.new, (time.time() + 1_000_000,) * 2)
+    assert fresh.start() == NONE_YET
     is_made(fresh)
 
 
