@@ -151,10 +151,12 @@ class Installed:
         new.replace(self.real(path))
         self.files.append(str(path))
 
-    def remember(self, older: dict[str, list[str]]) -> str:
-        """The text of installed.json. older: of the installation that this one replaces."""
+    def remember(self, older: dict[str, list[str]], *, complete: bool) -> str:
+        """The text of installed.json. older: of the installation that this one replaces, whose files are still there
+        until this one is complete."""
         directories = sorted({*older.get("directories", []), *self.directories})
-        return json.dumps({"prefix": str(self.prefix), "files": self.files, "directories": directories}, indent=1)
+        files = self.files if complete else sorted({*older.get("files", []), *self.files})
+        return json.dumps({"prefix": str(self.prefix), "files": files, "directories": directories}, indent=1)
 
 
 def put_environment(made: Path, environment: Path, target: Installed) -> dict[str, list[str]]:
@@ -165,14 +167,31 @@ def put_environment(made: Path, environment: Path, target: Installed) -> dict[st
     for left in (new, old):
         shutil.rmtree(left, ignore_errors=True)
     shutil.copytree(made, new, symlinks=True)
-    older: dict[str, list[str]] = {}
+    older = read_record(real / "installed.json")
+    # If this is killed, uninstall.py still removes the environment, and what the older installation had.
+    write_record(new / "installed.json", target.remember(older, complete=False))
     if real.exists():
-        if (real / "installed.json").exists():
-            older = json.loads((real / "installed.json").read_text())
         real.rename(old)
     new.rename(real)
     shutil.rmtree(old, ignore_errors=True)
     return older
+
+
+def read_record(record: Path) -> dict[str, list[str]]:
+    """What an installation has installed; nothing if there is none, or if that was cut short by a full disk."""
+    try:
+        older = json.loads(record.read_text())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return {}
+    return older if isinstance(older, dict) else {}
+
+
+def write_record(record: Path, text: str) -> None:
+    """Write installed.json, by rename."""
+    new = record.with_name(".installed.json.new")
+    new.write_text(text)
+    new.chmod(0o644)
+    new.replace(record)
 
 
 def remove_older(older: dict[str, list[str]], target: Installed) -> None:
@@ -197,10 +216,31 @@ def tell_engines(conf: Path, target: Installed, temporary: Path) -> None:
     say(f"podman: --runtime=ocipy, by {conf}")
 
 
+def put_files(target: Installed, temporary: Path, conf: str) -> None:
+    """Put everything outside the environment where it belongs: the command, pages, podman's file."""
+    prefix = target.prefix
+    link = prefix / "bin/ocipy"
+    target.directory(link.parent)
+    if target.real(link).is_symlink() or target.real(link).exists():
+        target.real(link).unlink()
+    target.real(link).symlink_to("../lib/ocipy/bin/ocipy")
+    target.files.append(str(link))
+    for page in sorted(path for path in (temporary / "share").rglob("*") if path.is_file()):
+        target.put(page, prefix / "share" / page.relative_to(temporary / "share"))
+    say(f"man pages, documents, completion: {prefix}/share")
+    if not conf and str(prefix) in SYSTEM_PREFIXES:
+        conf = ENGINES_CONF
+    if conf:
+        tell_engines(Path(conf), target, temporary)
+    else:
+        say("podman is not configured; ENGINES_CONF=FILE writes its configuration")
+
+
 def install(prefix: Path, destination: str, conf: str) -> None:
     """Install. Exits with a message if something fails; until all is built, an existing installation stays."""
     environment = prefix / "lib/ocipy"
     target = Installed(destination, prefix)
+    record = target.real(environment / "installed.json")
     with tempfile.TemporaryDirectory(prefix="ocipy-install-") as name:
         temporary = Path(name)
         tools = find_tools(temporary / "tools")
@@ -210,25 +250,13 @@ def install(prefix: Path, destination: str, conf: str) -> None:
         run(made / "bin/python", "-I", "-m", "ocipy.pages", temporary / "share", "docs")
         older = put_environment(made, environment, target)
         say(f"environment: {environment}")
-        link = prefix / "bin/ocipy"
-        target.directory(link.parent)
-        if target.real(link).is_symlink() or target.real(link).exists():
-            target.real(link).unlink()
-        target.real(link).symlink_to("../lib/ocipy/bin/ocipy")
-        target.files.append(str(link))
-        for page in sorted(path for path in (temporary / "share").rglob("*") if path.is_file()):
-            target.put(page, prefix / "share" / page.relative_to(temporary / "share"))
-        say(f"man pages, documents, completion: {prefix}/share")
-        if not conf and str(prefix) in SYSTEM_PREFIXES:
-            conf = ENGINES_CONF
-        if conf:
-            tell_engines(Path(conf), target, temporary)
-        else:
-            say("podman is not configured; ENGINES_CONF=FILE writes its configuration")
+        try:
+            put_files(target, temporary, conf)
+        except BaseException:
+            write_record(record, target.remember(older, complete=False))
+            raise
         remove_older(older, target)
-        record = target.real(environment / "installed.json")
-        record.write_text(target.remember(older))
-        record.chmod(0o644)
+        write_record(record, target.remember(older, complete=True))
     if destination:
         say("snapshot: made by the first start, or by `ocipy setup`")
     else:

@@ -27,19 +27,25 @@ def is_still_ours(path: Path, prefix: str) -> bool:
 def uninstall(prefix: Path, destination: str) -> None:
     """Remove it. Exits with a message if nothing is installed there."""
     environment = Path(f"{destination}{prefix}/lib/ocipy")
+    for left in (environment.with_name(".ocipy.new"), environment.with_name(".ocipy.old")):
+        shutil.rmtree(left, ignore_errors=True)  # of an interrupted `make install`
+    record = environment / "installed.json"
     try:
-        installed = json.loads((environment / "installed.json").read_text())
+        installed = json.loads(record.read_text())
+        files, directories, owner = installed["files"], installed["directories"], installed["prefix"]
     except FileNotFoundError:
         print(f"nothing to remove: `make install` has installed nothing in {prefix}")
         return
-    for name in installed["files"]:
+    except (ValueError, KeyError, TypeError):
+        sys.exit(f"uninstall: {record} is damaged: `make install` writes it anew, and then `make uninstall` works")
+    for name in files:
         path = Path(f"{destination}{name}")
-        if is_still_ours(path, installed["prefix"]):
+        if is_still_ours(path, owner):
             path.unlink()
         elif path.exists() or path.is_symlink():
             print(f"kept: {name}, which is no longer ours")
     shutil.rmtree(environment)
-    for name in sorted(installed["directories"], key=len, reverse=True):
+    for name in sorted(directories, key=len, reverse=True):
         try:
             Path(f"{destination}{name}").rmdir()
         except OSError:

@@ -71,6 +71,7 @@ def test_a_copy_of_it_does_not_start_from_the_snapshot_of_the_original(prefix: P
         said = subprocess.run(command, capture_output=True, text=True, check=False, env={}).stderr
         assert "container does not exist" in said
         mapped.append("mmap(0x1000000000," in said)  # the place of a snapshot's heap: heap.c
+    wait_until(lambda: not makers(copy / "bin/ocipy"), "the process that makes the copy's own")
     assert mapped == [True, False]
 
 
@@ -129,6 +130,29 @@ def test_uninstalling_leaves_another_installation_s_files(prefix: Path, tmp_path
     assert f"kept: {conf}, which is no longer ours" in said
     assert not (place / "lib").exists()
     assert "nothing to remove" in make("uninstall", f"PREFIX={place}")
+
+
+def test_an_installation_that_is_cut_short_can_be_removed(tmp_path: Path) -> None:
+    """Here by a file in the place of the directory of podman's file, which comes last."""
+    place, taken = tmp_path / "place", tmp_path / "taken"
+    taken.touch()
+    with pytest.raises(AssertionError, match=r"install: .*taken"):
+        make("install", f"PREFIX={place}", f"ENGINES_CONF={taken}/ocipy.conf")
+    assert (place / "bin/ocipy").exists()
+    (place / "lib/.ocipy.old").mkdir()
+    make("uninstall", f"PREFIX={place}")
+    assert not place.exists()
+
+
+def test_a_record_that_a_full_disk_has_cut_short_is_one_sentence(tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    (place / "lib/ocipy").mkdir(parents=True)
+    record = place / "lib/ocipy/installed.json"
+    for text in ("", '{"prefix": "/usr", "fil', "{}", "[]"):
+        record.write_text(text)
+        with pytest.raises(AssertionError, match=f"uninstall: {record} is damaged") as failure:
+            make("uninstall", f"PREFIX={place}")
+        assert "Traceback" not in str(failure.value)
 
 
 def test_programs_can_import_it(prefix: Path) -> None:
