@@ -8,10 +8,12 @@ import posix
 from ocipy.cgroups.files import is_present
 from ocipy.cgroups.layout import probe
 from ocipy.linux import _kernel
-from ocipy.linux.constants import AT_FDCWD, OPEN_TREE_CLOEXEC, OPEN_TREE_CLONE
+from ocipy.linux.constants import AT_FDCWD, OPEN_TREE_CLOEXEC, OPEN_TREE_CLONE, PR_CAPBSET_READ
 from ocipy.linux.files import read_file
 from ocipy.linux.namespaces import in_user_namespace
 from ocipy.plan.model import Host
+
+CAP_CHECKPOINT_RESTORE = 40  # the last one since Linux 5.9
 
 
 def describe_host(rootless: bool | None = None) -> Host:
@@ -28,7 +30,7 @@ def describe_host(rootless: bool | None = None) -> Host:
         clones_mounts=not nested or _clones_mounts(),
         rootless=(uid != 0 or nested) if rootless is None else rootless,
         capabilities=_kernel.capget()[1],
-        last_capability=int(read_file("/proc/sys/kernel/cap_last_cap")),
+        last_capability=_last_capability(),
         cgroup_mode=layout.mode,
         cgroup_controllers=layout.controllers,
         apparmor=_says("/sys/module/apparmor/parameters/enabled", b"Y"),
@@ -42,6 +44,24 @@ def _clones_mounts() -> bool:
         posix.close(_kernel.open_tree(AT_FDCWD, "/", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC))
     except OSError as error:
         return error.errno != errno.EPERM
+    return True
+
+
+def _last_capability() -> int:
+    """The highest capability that the kernel knows. Not from /proc/sys, which a /proc with subset=pid lacks."""
+    last = CAP_CHECKPOINT_RESTORE
+    while _knows_capability(last + 1):
+        last += 1
+    while last > 0 and not _knows_capability(last):
+        last -= 1
+    return last
+
+
+def _knows_capability(number: int) -> bool:
+    try:
+        _kernel.prctl(PR_CAPBSET_READ, number)
+    except OSError:
+        return False
     return True
 
 

@@ -34,6 +34,17 @@ def test_nothing_is_left_and_the_id_is_free_again(runtime: Runtime, bundle: Bund
         assert runtime.ids() == []
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes root to mount")
+@pytest.mark.parametrize("option", ["subset=pid", "hidepid=invisible"])
+def test_a_proc_that_shows_little_is_enough(runtime: Runtime, bundle: Bundle, new_id: NewId, option: str) -> None:
+    """As a sandbox around an engine mounts it: proc(5)."""
+    mount = f'mount -t proc -o {option} proc /proc && exec "$@"'
+    wrapped = ["unshare", "--mount", "--pid", "--fork", "--", "sh", "-c", mount, "sh"]
+    bundle.linux["sysctl"] = {"net.ipv4.ip_default_ttl": "63"}
+    said = runtime.run(bundle.args("cat", "/proc/sys/net/ipv4/ip_default_ttl"), new_id(), prefix=wrapped)
+    assert said.ok().stdout == "63\n"
+
+
 def test_errors_are_status_1(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
     runtime.run(bundle.args("/no/such"), new_id()).fails("no such file or directory")
     assert runtime.ids() == []
