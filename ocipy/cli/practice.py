@@ -17,6 +17,8 @@ from ocipy.operations import bundle
 from ocipy.plan import build, exec
 from ocipy.plan.exec_process import Changes, process_to_execute
 from ocipy.plan.model import Host, Options
+from ocipy.systemd import dbus
+from ocipy.systemd.bus import MANAGER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ def practise() -> None:
         _plan(template(), Host(cgroup_mode="v1", cgroup_controllers=V1_CONTROLLERS), "cgroupfs")
         _plan(template(), Host(cgroup_mode="v2", cgroup_controllers=V2_CONTROLLERS), "systemd")
         _plan(rootless_template(1000, 1000), Host(uid=1000, gid=1000, rootless=True, cgroup_mode="v2"), "disabled")
+        _make_unit()
 
 
 def _plan(document: dict[str, Any], host: Host, cgroup_manager: str) -> None:
@@ -59,3 +62,18 @@ def _plan(document: dict[str, Any], host: Host, cgroup_manager: str) -> None:
     target = exec.Target(kinds=("pid", "mount"), cgroups={})
     process = process_to_execute(config, None, Changes(args=("true",)))
     exec.build({**config, "process": process}, host, options, target)
+
+
+def _make_unit() -> None:
+    properties = [
+        ("Description", ("s", "practice")),
+        ("DefaultDependencies", ("b", False)),
+        ("MemoryMax", ("t", 1 << 30)),
+        ("DeviceAllow", ("a(ss)", [("/dev/null", "rwm")])),
+        ("PIDs", ("au", [1])),
+    ]
+    text = dbus.call(
+        1, MANAGER, "StartTransientUnit", "ssa(sv)a(sa(sv))", ("practice.scope", "replace", properties, [])
+    )
+    message = dbus.read(text)
+    assert message.body[0] == "practice.scope"

@@ -14,10 +14,14 @@ from ocipy.cli import arguments, practice
 from ocipy.config import check, semantic
 from ocipy.plan import build, mounts
 from ocipy.plan import exec as exec_plan
+from ocipy.systemd import dbus
 
 TOP = Path(__file__).resolve().parents[3]
 # Each is called once, or a few times, by a command.
-HOT = (arguments.parse, check.check, semantic.errors, build.build, mounts.plan_sources, exec_plan.build)
+HOT = (
+    arguments.parse, check.check, semantic.errors, build.build, mounts.plan_sources, exec_plan.build,
+    dbus.call, dbus.read,
+)  # fmt: skip
 
 
 def specialized(function: FunctionType) -> int:
