@@ -89,6 +89,8 @@ def _wrapped(folder: Path, times: Path) -> Path:
     compiler = shutil.which("cc")
     if compiler is None:
         raise MissingError("no C compiler here, which timing checkpoint without criu needs")
+    if shutil.which("iptables-restore") is None:
+        raise MissingError("no iptables-restore here, which criu calls in checkpoint: install iptables")
     criu = shutil.which("criu") or sid.program("criu")
     folder.mkdir()
     source = folder / "criu.c"

@@ -12,13 +12,13 @@ import os
 import posix
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from ocipy.children.interrupts import check as check_interrupts
 from ocipy.criu import messages
 from ocipy.errors import Error, caused_by
 from ocipy.linux import _kernel
-from ocipy.linux.constants import CLONE_PIDFD, O_CLOEXEC, POLLIN, SIGCHLD, SIGKILL, SOCK_SEQPACKET
+from ocipy.linux.constants import POLLIN, SIGKILL, SOCK_SEQPACKET
 from ocipy.linux.files import read_file
 from ocipy.linux.namespaces import in_user_namespace
 from ocipy.linux.text import decode
@@ -34,7 +34,8 @@ GIVE_UP_PATIENCE_MS = 10_000
 # Descriptors of the child above all those passed to criu.
 SAFE_FD = 64
 # A line of criu's log, "(00.131739) Error (criu/sk-inet.c:191): inet: …"; for a restored process with its pid before.
-ERROR = re.compile(r"\(\d+\.\d+\)\s+(?:pie: )?(?:\d+: )?Error \(([^)]*)\): (.*)")
+# A child that could not execute a program writes no time.
+ERROR = re.compile(r"(?:\(\d+\.\d+\)\s+)?(?:pie: )?(?:\d+: )?Error \(([^)]*)\): (.*)")
 # A failure that it does not mark as an error.
 UNMARKED = re.compile(r"\(\d+\.\d+\)\s+(Can't connect to server .*)")
 SOCKET_FD = 3
@@ -124,21 +125,21 @@ class Session:
     ) -> None:
         self.path = path
         ours, theirs = _kernel.socketpair(SOCK_SEQPACKET)
-        reader, writer = posix.pipe2(O_CLOEXEC)
+        environment = tuple(os.fsencode(f"{name}={value}") for name, value in os.environ.items())
+        words = (os.fsencode(path), b"swrk", b"%d" % SOCKET_FD)
         try:
-            self.pid, self.pidfd = _kernel.clone3(CLONE_PIDFD, SIGCHLD, -1)
-            if self.pid == 0:
-                _become_criu(path, theirs, fds, writer, streams, prepare)
+            self.pid = _kernel.spawn(lambda: _get_ready(theirs, fds, streams, prepare), words[0], words, environment)
+        except OSError as error:
+            posix.close(ours)
+            raise caused_by(error, f"cannot run {path}") from None
+        except BaseException:
+            posix.close(ours)
+            raise
         finally:
             posix.close(theirs)
-            posix.close(writer)
+        self.pidfd = _kernel.pidfd_open(self.pid, 0)
         self.socket = ours
         self.status: int | None = None
-        with os.fdopen(reader, "rb") as pipe:
-            failure = pipe.read()
-        if failure:
-            self.end()
-            raise Error.from_message(_kernel.json_loads(failure))
 
     def send(self, request: Mapping[str, Any]) -> None:
         """Send a request, or the answer to a notification. Raises NoAnswer, OSError."""
@@ -203,36 +204,21 @@ class Session:
         self.pidfd = -1
 
 
-def _become_criu(
-    path: str, socket: int, fds: Sequence[int], writer: int, streams: bool, prepare: Callable[[], None] | None
-) -> NoReturn:
-    """Run in the child. A failure is written to the pipe; the exec closes it."""
-    failure = Error("internal error: criu was not executed")
-    writer = fcntl.fcntl(writer, fcntl.F_DUPFD_CLOEXEC, SAFE_FD)
-    try:
-        if prepare is not None:
-            prepare()
-        if not streams:
-            # It must not get the terminal's signals: an interrupted dump leaves the container in pieces.
-            posix.setpgid(0, 0)
-            null = posix.open("/dev/null", posix.O_RDWR)
-            for fd in range(3):
-                posix.dup2(null, fd)
-        handed = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, SAFE_FD) for fd in (socket, *fds)]
-        for fd, safe in enumerate(handed, SOCKET_FD):
-            posix.dup2(safe, fd)
-        _kernel.close_range(SOCKET_FD + len(handed), SAFE_FD - 1, 0)
-        _kernel.reset_signals()
-        posix.execve(path, [path, "swrk", str(SOCKET_FD)], os.environ)
-    except Error as error:
-        failure = error
-    except OSError as error:
-        failure = caused_by(error, f"cannot run {path}")
-    except Exception as error:
-        failure = Error(f"internal error: {type(error).__name__}: {error}")
-    finally:
-        posix.write(writer, _kernel.json_dumps(failure.to_message()))
-        posix._exit(127)
+def _get_ready(socket: int, fds: Sequence[int], streams: bool, prepare: Callable[[], None] | None) -> None:
+    """In the child that executes criu next: it has our memory, so all that changes here is its own."""
+    if prepare is not None:
+        prepare()
+    if not streams:
+        # It must not get the terminal's signals: an interrupted dump leaves the container in pieces.
+        posix.setpgid(0, 0)
+        null = posix.open("/dev/null", posix.O_RDWR)
+        for fd in range(3):
+            posix.dup2(null, fd)
+    handed = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, SAFE_FD) for fd in (socket, *fds)]
+    for fd, safe in enumerate(handed, SOCKET_FD):
+        posix.dup2(safe, fd)
+    _kernel.close_range(SOCKET_FD + len(handed), SAFE_FD - 1, 0)
+    _kernel.reset_signals()
 
 
 def failure(what: str, response: Mapping[str, Any], log: str, images: str = "") -> Error:
@@ -281,7 +267,7 @@ def first_error(path: str, *, trials: bool = False) -> str:
     Before it begins, criu tests the kernel, and logs errors for missing features. So lines before the end of these
     tests (mmap_min_addr) count only if trials are wanted, and errors after which it continues never do.
     """
-    tried, trying = "", True
+    tried, vague, trying = "", "", True
     try:
         with open(path, encoding="utf-8", errors="replace", newline="\n") as log:
             for line in log:
@@ -291,11 +277,13 @@ def first_error(path: str, *, trials: bool = False) -> str:
                         return tried
                 error = _error_of(line)
                 if error and not trying:
-                    return error
+                    if not error.startswith(VAGUE):
+                        return error
+                    vague = vague or error
                 tried = tried or error
     except OSError:
         pass
-    return tried if trying else ""
+    return vague or (tried if trying else "")
 
 
 def _error_of(line: str) -> str:
@@ -308,8 +296,19 @@ def _error_of(line: str) -> str:
 
 # Raising this needs CAP_SYS_RESOURCE; without it criu can handle fewer files.
 HARMLESS = ("rlimit: Can't setup RLIMIT_NOFILE",)
+# The end of a program that criu has called: the next error says which.
+VAGUE = ("exited, status=", "killed by signal ")
 # Words of criu's errors (criu/*.c), and the remedy.
 HINTS = (
+    (
+        'execvp("iptables-restore"',
+        "criu holds connections with this program: install iptables, or give --network-lock nftables",
+    ),
+    (
+        'execvp("ip6tables-restore"',
+        "criu holds connections with this program: install iptables, or give --network-lock nftables",
+    ),
+    ('execvp("', "criu calls this program: install it"),
     ("Connected TCP socket", "give --tcp-established, here and at the restore"),
     ("External socket", "give --ext-unix-sk, here and at the restore"),
     ("half of stream unix", "criu can only keep datagram sockets among the Unix sockets to outside processes"),

@@ -158,6 +158,33 @@ def test_an_error_while_criu_tries_the_kernel_out_is_the_cause_if_there_is_no_ot
     assert "killed" in client.failure("criu cannot dump", {"cr_errmsg": "killed"}, str(log)).what
 
 
+LOCK = """\
+(00.141486) Found mmap_min_addr 0x10000
+{}(00.143941) Error (criu/util.c:657): exited, status=1
+{}"""
+LOCKING = "(00.145392) Error (criu/net.c:3436): net: Locking network failed: iptables-restore returned -1.\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "cause"),
+    [
+        (
+            'Error (criu/util.c:642): execvp("iptables-restore", ...) failed: No such file or directory\n',
+            LOCKING,
+            'execvp("iptables-restore", ...) failed: No such file or directory (criu/util.c:642)',
+        ),
+        ("", LOCKING, "net: Locking network failed: iptables-restore returned -1. (criu/net.c:3436)"),
+        ("", "", "exited, status=1 (criu/util.c:657)"),
+    ],
+)
+def test_a_program_that_criu_calls_is_named(tmp_path: Path, before: str, after: str, cause: str) -> None:
+    log = tmp_path / "dump.log"
+    log.write_text(LOCK.format(before, after))
+    error = client.failure("criu cannot dump", {}, str(log))
+    assert error.what == f"criu cannot dump: {cause} (criu's log: {log})"
+    assert ("install iptables" in error.hint) == bool(before)
+
+
 def test_a_server_that_is_not_there_is_no_error_in_the_log(tmp_path: Path) -> None:
     log = tmp_path / "dump.log"
     log.write_text(
