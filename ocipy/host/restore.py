@@ -12,7 +12,6 @@ import os
 import posix
 
 from ocipy.cgroups.layout import probe
-from ocipy.children import once
 from ocipy.criu import client, messages
 from ocipy.criu.client import FIRST_FD, Session
 from ocipy.criu.directory import DESCRIPTORS, open_directory
@@ -111,8 +110,7 @@ def restoring(run: HostRun, step: BeginRestore) -> None:
 @carries_out(RestoreMountPoints)
 def restore_mount_points(run: HostRun, step: RestoreMountPoints) -> None:
     """Make the missing mount points, as create does: criu mounts on existing ones only."""
-    answer = once.in_child("making the mount points", lambda: _make_mount_points(run), interrupts=run.interrupts)
-    restoring_of(run).mount_points = _kernel.json_loads(answer)
+    restoring_of(run).mount_points = _kernel.aside(lambda: _make_mount_points(run))
 
 
 def root_of(run: HostRun) -> str:
@@ -120,8 +118,8 @@ def root_of(run: HostRun) -> str:
     return os.path.realpath(run.state.directory) + "/" + ROOT
 
 
-def _make_mount_points(run: HostRun) -> bytes:
-    """In a mount namespace that ends with us. Return as JSON the place in the root of each destination."""
+def _make_mount_points(run: HostRun) -> dict[str, str]:
+    """In a mount namespace that ends with us. Return the place in the root of each destination."""
     root = root_of(run)
     _own_mounts(run.state.rootfs, root)
     init = Init(channel=Channel(-1), fds=run.fds, state={})
@@ -145,7 +143,7 @@ def _make_mount_points(run: HostRun) -> bytes:
             raise
         if isinstance(step, NewMount):
             filesystems.append(destination)
-    return _kernel.json_dumps(places)
+    return places
 
 
 def _make_mount_point(init: Init, step: Bind | NewMount) -> str:
@@ -231,14 +229,13 @@ def restore_namespaces(run: HostRun, step: RestoreNamespaces) -> None:
 @carries_out(RestoreLoopback)
 def restore_loopback(run: HostRun, step: RestoreLoopback) -> None:
     """Bring lo up, as init does at create."""
-    once.in_child("bringing the loopback interface up", lambda: _bring_up(run.pidfd), interrupts=run.interrupts)
+    _kernel.aside(lambda: _bring_up(run.pidfd))
 
 
-def _bring_up(pidfd: int) -> bytes:
+def _bring_up(pidfd: int) -> None:
     with reported_as("cannot bring the loopback interface up"):
         _kernel.setns(pidfd, CLONE_NEWNET)
         _kernel.link_up("lo")
-    return b""
 
 
 def _facts(run: HostRun) -> RestoreFacts:
@@ -307,10 +304,10 @@ def _take_process(run: HostRun, pid: int, script: str) -> None:
         run.pid = pid
     if script == "post-restore":
         save_state(run, SaveState())
-        once.in_child("setting the flags of the mounts", lambda: _renew_attributes(run), interrupts=run.interrupts)
+        _kernel.aside(lambda: _renew_attributes(run))
 
 
-def _renew_attributes(run: HostRun) -> bytes:
+def _renew_attributes(run: HostRun) -> None:
     """Restore the attributes of the mounts that criu made for us, in the container's mount namespace.
 
     criu (3.17, 4.1) leaves the root writable, and of two external mounts of one filesystem with the same flags it only
@@ -325,7 +322,6 @@ def _renew_attributes(run: HostRun) -> bytes:
             _renew(root, step, "/", MOUNT_ATTR_RDONLY, 0)
         elif isinstance(step, Mask):
             _renew(root, step, step.path, MOUNT_ATTR_RDONLY, 0)
-    return b""
 
 
 def _renew(root: int, step: Step, path: str, attr_set: int, attr_clear: int) -> None:

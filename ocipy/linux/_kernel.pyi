@@ -5,8 +5,10 @@ ocipy.linux.constants; struct layouts come from kernel headers. -1 as a director
 AT_FDCWD. Returned descriptors are close-on-exec.
 """
 
-from collections.abc import Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, TypeVar
+
+Result = TypeVar("Result")
 
 # mounts: mount(2), umount2(2), pivot_root(2), and the new mount API
 def mount(source: str | None, target: str, fstype: str | None, flags: int, data: str | None) -> None: ...
@@ -38,6 +40,17 @@ def flock(fd: int, operation: int) -> None: ...
 # processes
 def clone3(flags: int, exit_signal: int, cgroup_fd: int) -> tuple[int, int]:
     """(pid, pidfd), or (0, -1) in the child, where PyOS_AfterFork_Child has run. cgroup_fd -1: none."""
+
+def aside(work: Callable[[], Result]) -> Result:
+    """What a function returns or raises in a child with our memory, but its own descriptors, directories and
+    namespaces. Until it returns we stand still, and no signal but SIGKILL ends that: nothing in it may wait for long.
+    """
+
+def spawn(
+    prepare: Callable[[], None], path: bytes, arguments: tuple[bytes, ...], environment: tuple[bytes, ...]
+) -> int:
+    """The pid of a child that executes a program after a function, which it runs as in aside. Raises what that
+    raises."""
 
 def execve_limited(
     path: bytes, arguments: tuple[bytes, ...], environment: tuple[bytes, ...], limits: tuple[tuple[int, int, int], ...]

@@ -1,4 +1,5 @@
-/* Processes and namespaces: clone3(2), execve(2), unshare(2), setns(2), pidfd_open(2) and its kin, ioctl_ns(2). */
+/* Processes and namespaces: clone3(2), vfork(2), execve(2), unshare(2), setns(2), pidfd_open(2) and its kin,
+ * ioctl_ns(2). */
 #include "kernel.h"
 
 #include <linux/nsfs.h>
@@ -6,6 +7,7 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 
 /* libc keeps the thread's id in its thread descriptor, and fork(2) has the kernel write the child's there. A raw clone3
  * requests the same: the address is the one that libc registered for the thread's end. 0 if the kernel does not report
@@ -137,10 +139,77 @@ static PyObject *kernel_execve_limited(PyObject *self, PyObject *args) {
     return NULL;
 }
 
+/* What a child that shares our memory does. It and we use the same stack, so this is called, and does not return: the
+ * compiler cannot see that it changes the members, so they are volatile. */
+struct aside {
+    PyObject *function, *result;
+    const char *path;
+    char **argv, **envp;
+    int error, finished;
+};
+
+static __attribute__((noinline, noreturn)) void act(volatile struct aside *child) {
+    child->result = PyObject_CallNoArgs(child->function);
+    child->finished = 1;
+    if (child->result && child->path) {
+        execve(child->path, child->argv, child->envp);
+        child->error = errno;
+    }
+    _exit(0);
+}
+
+/* Runs the child until it executes the program, or ends without one (vfork(2)): nothing of our memory is copied, and
+ * what the function returns or raises is there. Its descriptors, directories and namespaces are its own. Returns its
+ * pid; 0 if it has ended; -1 with an exception. */
+static pid_t run_aside(volatile struct aside *child) {
+    pid_t pid = vfork();
+    if (pid == 0)
+        act(child);
+    if (pid < 0) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        return -1;
+    }
+    /* Killed within the interpreter, which is of no use any more: somebody has killed the runtime. */
+    if (!child->finished)
+        kill(getpid(), SIGKILL);
+    if (child->result && child->path && !child->error)
+        return pid;
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+    if (child->error) {
+        errno = child->error;
+        PyErr_SetFromErrno(PyExc_OSError);
+    }
+    return child->result && !child->error ? 0 : -1;
+}
+
+static PyObject *kernel_aside(PyObject *self, PyObject *function) {
+    volatile struct aside child = {.function = function};
+    run_aside(&child);
+    return child.result;
+}
+
+static PyObject *kernel_spawn(PyObject *self, PyObject *args) {
+    volatile struct aside child = {0};
+    PyObject *arguments, *environment;
+    if (!PyArg_ParseTuple(args, "OyO!O!", &child.function, &child.path, &PyTuple_Type, &arguments, &PyTuple_Type,
+                          &environment))
+        return NULL;
+    child.argv = vector_of(arguments);
+    child.envp = child.argv ? vector_of(environment) : NULL;
+    pid_t pid = child.envp ? run_aside(&child) : -1;
+    Py_XDECREF(child.result);
+    PyMem_Free(child.argv);
+    PyMem_Free(child.envp);
+    return pid > 0 ? PyLong_FromLong(pid) : NULL;
+}
+
 PyMethodDef process_methods[] = {
+    {"aside", kernel_aside, METH_O, NULL},
     {"clone3", kernel_clone3, METH_VARARGS, NULL},
     {"execve_limited", kernel_execve_limited, METH_VARARGS, NULL},
     {"unshare", kernel_unshare, METH_VARARGS, NULL},
+    {"spawn", kernel_spawn, METH_VARARGS, NULL},
     {"setns", kernel_setns, METH_VARARGS, NULL},
     {"ns_type", kernel_ns_type, METH_VARARGS, NULL},
     {"pidfd_open", kernel_pidfd_open, METH_VARARGS, NULL},

@@ -48,6 +48,69 @@ def test_clone3_is_a_fork(pipe: tuple[int, int]) -> None:
     os.close(pidfd)
 
 
+def test_what_is_done_aside_changes_our_memory_and_nothing_else_of_ours(tmp_path: Path) -> None:
+    seen: list[int] = []
+    kept, here = os.open("/dev/null", os.O_RDONLY), os.getcwd()
+
+    def work() -> str:
+        seen.append(os.getpid())
+        os.close(kept)
+        os.chdir(tmp_path)
+        return "done"
+
+    assert _kernel.aside(work) == "done"
+    assert seen and seen != [os.getpid()]
+    assert os.getcwd() == here
+    os.close(kept)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(seen[0], 0)
+
+
+def test_what_is_raised_aside_is_raised() -> None:
+    def work() -> None:
+        raise KeyError("the same")
+
+    with pytest.raises(KeyError, match="the same"):
+        _kernel.aside(work)
+
+
+def test_who_kills_what_is_done_aside_kills_us() -> None:
+    """It has left our interpreter in the middle of something."""
+
+    def outer() -> int:
+        return _kernel.aside(lambda: os.kill(os.getpid(), signal.SIGKILL)) or 0
+
+    pid = os.fork()
+    if pid == 0:
+        try:
+            outer()
+        finally:
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+
+
+def test_spawn_executes_after_what_is_to_be_done_first(tmp_path: Path, pipe: tuple[int, int]) -> None:
+    def prepare() -> None:
+        os.chdir(tmp_path)
+        os.dup2(pipe[1], 1)
+
+    pid = _kernel.spawn(prepare, b"/bin/sh", (b"sh", b"-c", b'echo "$PWD $WORD"; exit 7'), (b"WORD=one",))
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    assert os.read(pipe[0], 1000).decode() == f"{tmp_path} one\n"
+
+
+def test_a_failed_spawn_leaves_no_child(tmp_path: Path) -> None:
+    def refuse() -> None:
+        raise KeyError("not ready")
+
+    with pytest.raises(KeyError, match="not ready"):
+        _kernel.spawn(refuse, b"/bin/true", (b"true",), ())
+    with pytest.raises(FileNotFoundError):
+        _kernel.spawn(lambda: None, os.fsencode(tmp_path / "nothing"), (b"nothing",), ())
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
 def test_clone3_runs_what_was_registered_for_a_fork() -> None:
     calls: list[str] = []
     os.register_at_fork(
