@@ -48,10 +48,28 @@ KERNEL = {"lazy_pages": "CONFIG_USERFAULTFD", "mem_track": "CONFIG_MEM_SOFT_DIRT
 
 
 class Criu:
-    """An executable, and its version in the form of plan/checkpoint.py. Make it with find."""
+    """A running criu, and its version in the form of plan/checkpoint.py: 0 until learn is called. Make it with start.
 
-    def __init__(self, path: str, version: int) -> None:
+    It has been asked for its version, and serves a request after that: one process for both.
+    """
+
+    def __init__(self, path: str, session: Session) -> None:
         self.path = path
+        self.session = session
+        self.version = 0
+
+    def learn(self, interrupts: int = -1) -> None:
+        """Learn its version. Raises Error if it is too old; also for a signal that ends us."""
+        try:
+            response, _ = self.session.receive(interrupts)
+        except NoAnswer as problem:
+            raise Error(f"{self.path} does not answer as criu 3.0 does: {problem.what}", hint=INSTALL) from None
+        version = number_of(response.get("version") or {})
+        if not response.get("success") or version < OLDEST:
+            found = (
+                f"is version {describe_version(version)}, which" if version else "does not report its version, so it"
+            )
+            raise Error(f"{self.path} {found} is too old", hint=INSTALL)
         self.version = version
 
     def check_feature(self, feature: str, flag: str) -> None:
@@ -64,26 +82,33 @@ class Criu:
             )
 
 
-def find(given: str) -> Criu:
-    """Find criu by --criu, or in PATH, with its version. Raises Error if it is missing or too old."""
+def find(given: str) -> str:
+    """Return the path of criu, by --criu or from PATH. Raises Error if it is missing."""
     wanted = given or "criu"
     search = ":".join(place for place in os.environ.get("PATH", DEFAULT_PATH).split(":") if place.startswith("/"))
-    import shutil  # it loads libraries, so it cannot be in the snapshot
-
-    path = shutil.which(wanted, path=search or DEFAULT_PATH)
-    if path is None:
+    path = _which(wanted, (search or DEFAULT_PATH).split(":"))
+    if not path:
         where = "no such program" if given else "criu is not installed"
         raise Error(f"cannot run {wanted}: {where}", pointer="--criu" if given else "", hint=INSTALL)
-    path = os.path.abspath(path)
+    return os.path.abspath(path)
+
+
+def _which(name: str, places: Sequence[str]) -> str:
+    """As shutil.which(), whose module loads libraries, so that it cannot be in the snapshot. "" if there is none."""
+    for path in (name,) if "/" in name else [f"{place}/{name}" for place in places]:
+        if posix.access(path, posix.X_OK) and not os.path.isdir(path):
+            return path
+    return ""
+
+
+def start(path: str, **how: Any) -> Criu:
+    """Start criu, and ask for its version. how: as for Session. Raises Error. The caller ends the session."""
+    program = Criu(path, Session(path, **how))
     try:
-        response = ask(path, {"type": messages.VERSION})
-    except NoAnswer as problem:
-        raise Error(f"{path} does not answer as criu 3.0 does: {problem.what}", hint=INSTALL) from None
-    version = number_of(response.get("version") or {})
-    if not response.get("success") or version < OLDEST:
-        found = f"is version {describe_version(version)}, which" if version else "does not report its version, so it"
-        raise Error(f"{path} {found} is too old", hint=INSTALL)
-    return Criu(path, version)
+        program.session.send({"type": messages.VERSION, "keep_open": True})
+    except NoAnswer:  # learn reports it
+        pass
+    return program
 
 
 def number_of(version: Mapping[str, Any]) -> int:
@@ -109,7 +134,7 @@ class NoAnswer(Error):
 
 
 class Session:
-    """A running `criu swrk`, which serves one request.
+    """A running `criu swrk`, which serves one request, and before that one for its version.
 
     prepare: what the child does before it becomes criu. fds: passed to it, as 4 and upwards. streams: it gets our
     standard streams, for the processes that it restores, instead of /dev/null. Raises Error.

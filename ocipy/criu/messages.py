@@ -73,6 +73,7 @@ REQUEST: Fields = {
     "type": Field(1, "int"),
     "opts": Field(2, OPTIONS),
     "notify_success": Field(3, "bool"),
+    "keep_open": Field(4, "bool"),
     "features": Field(5, FEATURES),
 }
 

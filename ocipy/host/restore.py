@@ -11,6 +11,7 @@ import errno
 import os
 import posix
 
+from ocipy import log
 from ocipy.cgroups.layout import probe
 from ocipy.criu import client, messages
 from ocipy.criu.client import FIRST_FD, Session
@@ -58,6 +59,7 @@ from ocipy.plan.restore import (
     RestoreMountPoints,
     RestoreNamespaces,
     RestoreProcesses,
+    lost_by,
 )
 from ocipy.plan.rootfs import RootReadonly
 from ocipy.state.state import FIFO_NEW, now
@@ -69,14 +71,15 @@ FAILED = "criu cannot restore the container"
 class Restoring:
     """What the steps share, in HostRun.restoring.
 
-    flags, program: from the command line. made: the plan of create. descriptors: the container's standard streams at
-    create. mount_points: as in plan/checkpoint.py. directories: descriptors of the images and, if that is another
-    directory, of the work files.
+    flags, path of criu: from the command line. made: the plan of create. descriptors: the container's standard streams
+    at create. mount_points: as in plan/checkpoint.py. directories: descriptors of the images and, if that is another
+    directory, of the work files. program: criu, once it runs.
     """
 
-    def __init__(self, flags: plan.CriuFlags, program: client.Criu, made: Plan) -> None:
+    def __init__(self, flags: plan.CriuFlags, path: str, made: Plan) -> None:
         self.flags = flags
-        self.program = program
+        self.path = path
+        self.program: client.Criu | None = None
         self.made = made
         self.descriptors: list[str] = []
         self.mount_points: dict[str, str] = {}
@@ -94,10 +97,15 @@ def restoring_of(run: HostRun) -> Restoring:
     return run.restoring
 
 
-def _session(run: HostRun) -> Session:
-    if run.criu is None:
+def _program(run: HostRun) -> client.Criu:
+    program = restoring_of(run).program
+    if program is None:
         raise Error("internal error: criu has not been started yet")
-    return run.criu
+    return program
+
+
+def _session(run: HostRun) -> Session:
+    return _program(run).session
 
 
 @carries_out(BeginRestore)
@@ -198,7 +206,8 @@ def restore_criu(run: HostRun, step: RestoreCriu) -> None:
         _kernel.send(theirs, b"directories", directories)
 
     try:
-        run.criu = Session(shared.program.path, prepare=prepare, fds=fds, streams=True)
+        shared.program = client.start(shared.path, prepare=prepare, fds=fds, streams=True)
+        run.criu = shared.program.session
         _, shared.directories = _kernel.recv(ours, 64, 2)
         run.pid = run.criu.pid  # for the cgroup, until the container has a process
     finally:
@@ -218,7 +227,10 @@ def restore_join(run: HostRun, step: RestoreJoin) -> None:
 @carries_out(RestoreNamespaces)
 def restore_namespaces(run: HostRun, step: RestoreNamespaces) -> None:
     """Ask criu to restore, and continue once the namespaces exist, with a first process that is not running yet."""
-    shared = restoring_of(run)
+    shared, program = restoring_of(run), _program(run)
+    program.learn(run.interrupts)
+    for pointer, text in lost_by(program.version, run.config):
+        log.warning(f"{pointer}: {text}")
     options = plan.restore_options(run.config, shared.made, shared.flags, _facts(run))
     options |= dict(zip(("images_dir_fd", "work_dir_fd"), shared.directories, strict=False))
     _session(run).send({"type": messages.RESTORE, "opts": options})
@@ -246,7 +258,7 @@ def _facts(run: HostRun) -> RestoreFacts:
             if name in run.cgroup.paths:
                 hierarchies[os.path.basename(point)] = run.cgroup.paths[name]
     return RestoreFacts(
-        version=shared.program.version,
+        version=_program(run).version,
         root=root_of(run),
         mount_points=shared.mount_points,
         hierarchies=hierarchies,
@@ -276,17 +288,17 @@ def restore_processes(run: HostRun, step: RestoreProcesses) -> None:
 
 def _serve(run: HostRun, *, until: str) -> None:
     """Answer criu's notifications up to this one ("": until it is done), which is left to the caller."""
-    session, log = _session(run), restoring_of(run).log
+    session, path = _session(run), restoring_of(run).log
     while True:
         try:
             response, fds = session.receive(run.interrupts)
         except client.NoAnswer as problem:
-            raise client.failure(FAILED, {"cr_errmsg": problem.what}, log) from None
+            raise client.failure(FAILED, {"cr_errmsg": problem.what}, path) from None
         if not response.get("success"):
-            raise client.failure(FAILED, response, log)
+            raise client.failure(FAILED, response, path)
         if response.get("type") != messages.NOTIFY:
             if until:
-                raise Error(f"{FAILED}: it finished before its namespaces were set up (criu's log: {log})")
+                raise Error(f"{FAILED}: it finished before its namespaces were set up (criu's log: {path})")
             return
         notify = response.get("notify", {})
         script = notify.get("script")

@@ -45,20 +45,25 @@ def checkpoint(root: str, container_id: str, flags: CriuFlags, criu_path: str) -
     check_status(state)
     plan.check_flags(flags)
     _check_status_fd(flags)
-    program = client.find(criu_path)
-    if flags.pre_dump:
-        program.check_feature("mem_track", "--pre-dump")
-    if flags.lazy_pages:
-        program.check_feature("lazy_pages", "--lazy-pages")
+    path = client.find(criu_path)
     interrupts = catch()
+    program = client.start(path)  # it gets ready while we do
+    try:
+        _checkpoint(state, root, flags, program, interrupts)
+    finally:
+        program.session.end()
+
+
+def _checkpoint(state: State, root: str, flags: CriuFlags, program: Criu, interrupts: int) -> None:
     lock_fd = lock(state.directory)
     try:
-        state = load(root, container_id)
+        state = load(root, state.container_id)
         status = check_status(state)
         try:
             _dump(state, flags, program, interrupts)
         except Error:
             # criu thaws the processes that it froze, unless it was killed.
+            program.session.end()
             if status == "running" and state.cgroup is not None:
                 freezer.thaw(state.cgroup["paths"])
             raise
@@ -93,6 +98,11 @@ def _dump(state: State, flags: CriuFlags, program: Criu, interrupts: int) -> Non
     )
     made = build.build(config, describe_host(), options)
     plan.refuse(config, made)
+    program.learn(interrupts)
+    if flags.pre_dump:
+        program.check_feature("mem_track", "--pre-dump")
+    if flags.lazy_pages:
+        program.check_feature("lazy_pages", "--lazy-pages")
     images = open_directory(flags.image_path, "--image-path", make=True)
     work = open_directory(flags.work_path, "--work-path", make=True) if flags.work_path else -1
     _check_parent(flags, images)
@@ -107,13 +117,9 @@ def _dump(state: State, flags: CriuFlags, program: Criu, interrupts: int) -> Non
         write_file(f"{flags.image_path}/{DESCRIPTORS}", _kernel.json_dumps(streams))
     kind = messages.PRE_DUMP if flags.pre_dump else messages.DUMP
     log = client.log_path(flags, plan.DUMP_LOG)
-    session = Session(program.path)
-    try:
-        session.send({"type": kind, "opts": criu_options})
-        _serve(session, flags, log, interrupts)
-        session.finish()
-    finally:
-        session.end()
+    program.session.send({"type": kind, "opts": criu_options})
+    _serve(program.session, flags, log, interrupts)
+    program.session.finish()
 
 
 def with_config_file(flags: CriuFlags, config: Any) -> CriuFlags:

@@ -57,14 +57,22 @@ def _planned(root: str, options: Options, flags: CriuFlags, criu_path: str, root
     planned, made = restore.build(config, describe_host(rootless), options)
     shared = Restoring(with_config_file(flags, config), client.find(criu_path), made)
     _check_images(shared)
-    planned.warnings += restore.lost_by(shared.program.version, config)
     if flags.work_path:
         posix.close(open_directory(flags.work_path, "--work-path", make=True))
     if flags.lazy_pages:
-        shared.program.check_feature("lazy_pages", "--lazy-pages")
+        _check_lazy_pages(shared.path)
     run = HostRun(config, options, planned, new_state(options, config))
     run.restoring = shared
     return run
+
+
+def _check_lazy_pages(path: str) -> None:
+    program = client.start(path)
+    try:
+        program.learn()
+        program.check_feature("lazy_pages", "--lazy-pages")
+    finally:
+        program.session.end()
 
 
 def _check_images(shared: Restoring) -> None:

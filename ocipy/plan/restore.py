@@ -79,7 +79,6 @@ def build(config: Config, host: Host, options: Options) -> tuple[Plan, Plan]:
     planner = Planner(config, host, options)
     planner.add(PrivateProcfs(sysctl=False))
     planner.add(BeginRestore())
-    planner.add(RestoreMountPoints("/mounts"))
     rare("hooks", "plan_hooks_output", planner)
     rare("hooks", "plan_hooks_later", planner)
     namespaces.plan_join(planner)
@@ -101,12 +100,13 @@ def build(config: Config, host: Host, options: Options) -> tuple[Plan, Plan]:
 
 
 def _plan_criu(planner: Planner) -> None:
-    """Start criu in the cgroup, and then set the cgroup's limits."""
+    """Start criu, move it into the cgroup, and then set the cgroup's limits."""
     devices_later = mounts.needs_devices(planner.config)
+    planner.add(RestoreCriu("/root/path"))  # it gets ready while we go on
+    planner.add(RestoreMountPoints("/mounts"))
     cgroup.plan_cgroup_create(planner)
     rare("intel_rdt", "plan_groups", planner)
     cgroup.plan_cgroup_cpuset(planner)  # nothing can join before it
-    planner.add(RestoreCriu("/root/path"))
     if not planner.options.no_cgroup and not planner.options.systemd_cgroup:
         planner.add(RestoreJoin("/linux/cgroupsPath"))
     cgroup.plan_cgroup_unit(planner)

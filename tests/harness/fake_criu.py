@@ -31,10 +31,17 @@ behaviour = json.load(open(here + ".behaviour"))
 if behaviour.get("exits") is not None:
     sys.exit(behaviour["exits"])
 connection = socket.socket(fileno=int(sys.argv[2]))
-request = m.decode(m.REQUEST, connection.recv(1 << 16))
-with open(here + ".requests", "a") as file:
-    file.write(json.dumps(request) + "\\n")
-kind = request["type"]
+while True:
+    request = m.decode(m.REQUEST, connection.recv(1 << 16))
+    if not request:
+        sys.exit(1)
+    with open(here + ".requests", "a") as file:
+        file.write(json.dumps(request) + "\\n")
+    kind = request["type"]
+    if kind != m.VERSION or not request.get("keep_open"):
+        break
+    response = {{"type": kind, "success": True, "version": behaviour["version"]}}
+    connection.send(m.encode(m.RESPONSE, response))
 if kind == m.VERSION:
     response = {{"type": kind, "success": True, "version": behaviour["version"]}}
 elif kind == m.FEATURE_CHECK:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from ocipy.criu import client
-from ocipy.criu.client import Session, find, first_error, number_of
-from ocipy.criu.messages import DUMP, VERSION
+from ocipy.criu.client import Criu, Session, find, first_error, number_of, start
+from ocipy.criu.messages import DUMP, FEATURE_CHECK, VERSION
 from ocipy.errors import Error
 from tests.harness.fake_criu import FakeCriu
 
@@ -25,17 +25,48 @@ LOG = """\
 """
 
 
+def learn(path: Path | str) -> Criu:
+    """Start a criu, learn its version, and end it."""
+    program = start(find(str(path)))
+    try:
+        program.learn()
+    finally:
+        program.session.end()
+    return program
+
+
 def test_the_version_is_asked_for(tmp_path: Path) -> None:
     fake = FakeCriu(tmp_path / "criu")
-    found = find(str(fake.path))
+    found = learn(fake.path)
     assert (found.path, found.version) == (str(fake.path), 31701)
-    assert fake.requests() == [{"type": VERSION}]
+    assert fake.requests() == [{"type": VERSION, "keep_open": True}]
+
+
+def test_the_process_that_told_its_version_serves_the_request(tmp_path: Path) -> None:
+    fake = FakeCriu(tmp_path / "criu")
+    program = start(str(fake.path))
+    program.learn()
+    program.session.send({"type": FEATURE_CHECK, "features": {"mem_track": True}})
+    assert program.session.receive()[0]["features"]["mem_track"]
+    program.session.end()
 
 
 def test_criu_is_looked_for_in_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     FakeCriu(tmp_path / "criu")
     monkeypatch.setenv("PATH", f"/nowhere:{tmp_path}")
-    assert find("").path == str(tmp_path / "criu")
+    assert find("") == str(tmp_path / "criu")
+
+
+def test_what_cannot_be_executed_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("directory", "file", "program"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "directory/criu").mkdir()
+    (tmp_path / "file/criu").touch()
+    FakeCriu(tmp_path / "program/criu")
+    monkeypatch.setenv("PATH", f"{tmp_path}/directory:{tmp_path}/file:{tmp_path}/program")
+    assert find("") == str(tmp_path / "program/criu")
+    with pytest.raises(Error, match="no such program"):
+        find(str(tmp_path / "directory/criu"))
 
 
 def test_never_in_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,7 +82,7 @@ def test_the_default_path_where_there_is_none(monkeypatch: pytest.MonkeyPatch, t
     FakeCriu(tmp_path / "criu")
     monkeypatch.delenv("PATH")
     monkeypatch.setattr(client, "DEFAULT_PATH", str(tmp_path))
-    assert find("").path == str(tmp_path / "criu")
+    assert find("") == str(tmp_path / "criu")
 
 
 def test_a_criu_that_is_named_and_is_not_there() -> None:
@@ -70,14 +101,14 @@ def test_a_criu_that_is_named_and_is_not_there() -> None:
 def test_a_criu_that_is_too_old(tmp_path: Path, version: dict[str, int], words: str) -> None:
     fake = FakeCriu(tmp_path / "criu", version=version)
     with pytest.raises(Error) as caught:
-        find(str(fake.path))
+        learn(fake.path)
     assert words in caught.value.what and "install criu" in caught.value.hint
 
 
 def test_a_program_that_is_no_criu(tmp_path: Path) -> None:
     fake = FakeCriu(tmp_path / "criu", exits=2)
     with pytest.raises(Error, match=r"does not answer as criu 3.0 does: it exited with status 2"):
-        find(str(fake.path))
+        learn(fake.path)
 
 
 def test_a_program_that_cannot_be_run(tmp_path: Path) -> None:
@@ -85,7 +116,7 @@ def test_a_program_that_cannot_be_run(tmp_path: Path) -> None:
     program.write_text("#!/nowhere/interpreter\n")
     program.chmod(0o755)
     with pytest.raises(Error) as caught:
-        find(str(program))
+        start(str(program))
     assert caught.value.what == f"cannot run {program}"
 
 
@@ -96,7 +127,7 @@ def test_a_build_from_between_two_versions_counts_as_the_next() -> None:
 
 
 def test_a_feature(tmp_path: Path) -> None:
-    found = find(str(FakeCriu(tmp_path / "criu", features={"mem_track": True}).path))
+    found = learn(FakeCriu(tmp_path / "criu", features={"mem_track": True}).path)
     found.check_feature("mem_track", "--pre-dump")
     with pytest.raises(Error, match="--lazy-pages needs criu's feature lazy_pages"):
         found.check_feature("lazy_pages", "--lazy-pages")
@@ -105,7 +136,7 @@ def test_a_feature(tmp_path: Path) -> None:
 def test_a_session_leaves_no_descriptor_and_no_process(tmp_path: Path) -> None:
     fake = FakeCriu(tmp_path / "criu")
     before = sorted(os.listdir("/proc/self/fd"))
-    find(str(fake.path))
+    learn(fake.path)
     session = Session(str(fake.path))
     pid = session.pid
     session.end()

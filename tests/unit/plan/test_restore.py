@@ -32,8 +32,8 @@ def test_what_is_left_of_create(name: str) -> None:
     plan, made = restore.build(config_of_everything(), HOSTS[name], OPTIONS)
     actions = [step.action for step in plan.host]
     order = [
-        "private_procfs", "restoring", "restore_mount_points", "keep_hook", "open_namespace", "cgroup_create",
-        "cgroup_cpuset", "restore_criu", "restore_join", "cgroup_devices", "cgroup_write", "restore_namespaces",
+        "private_procfs", "restoring", "keep_hook", "open_namespace", "restore_criu", "restore_mount_points",
+        "cgroup_create", "cgroup_cpuset", "restore_join", "cgroup_devices", "cgroup_write", "restore_namespaces",
         "restore_loopback", "net_devices", "hook", "restore_processes", "send_console", "restored",
     ]  # fmt: skip
     if name == "v2":
@@ -60,7 +60,7 @@ def test_systemd_makes_the_unit_of_criu() -> None:
     plan, _ = restore.build(config, HOSTS["v1"], options)
     actions = [step.action for step in plan.host if step.action.startswith(("systemd_", "restore_"))]
     assert actions == [
-        "restore_mount_points", "systemd_unit", "restore_criu", "systemd_scope", "systemd_join", "systemd_properties",
+        "restore_criu", "restore_mount_points", "systemd_unit", "systemd_scope", "systemd_join", "systemd_properties",
         "systemd_properties",  # of the limit of processes, which a create with a joined pid namespace sets later
         "restore_namespaces", "restore_loopback", "restore_processes",
     ]  # fmt: skip
