@@ -11,12 +11,15 @@ import tarfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import IO, BinaryIO, Protocol
 
 from ocipy import Error
 
 WHITEOUT = ".wh."  # image-spec, layer.md
 OPAQUE = ".wh..wh..opq"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+CHUNK = 1 << 20
+LARGEST_HEADER = 1 << 20
 
 
 @dataclass(slots=True)
@@ -26,6 +29,7 @@ class Limits:
     size: int = 20 << 30
     members: int = 2_000_000
     path: int = 4096
+    links: int = 64 << 20  # characters of all symlinks, which are kept in memory
 
 
 @dataclass(slots=True)
@@ -36,6 +40,7 @@ class Check:
     limits: Limits = field(default_factory=Limits)
     size: int = 0
     members: int = 0
+    kept: int = 0
     links: dict[tuple[str, ...], str] = field(default_factory=dict)
 
     def layer(self, members: Iterable[tarfile.TarInfo]) -> None:
@@ -61,6 +66,8 @@ class Check:
                 self.links.pop(parts, None)
 
     def _count(self, member: tarfile.TarInfo) -> None:
+        if member.size < 0:
+            raise self._refused(member, "its size is negative")
         self.members += 1
         self.size += member.size
         if self.members > self.limits.members:
@@ -69,8 +76,12 @@ class Check:
             )
         if self.size > self.limits.size:
             raise self._refused(member, f"the image would exceed {self.limits.size >> 30} GiB")
-        if len(member.name) > self.limits.path:
-            raise self._refused(member, f"its name has more than {self.limits.path} characters")
+        if max(len(member.name), len(member.linkname)) > self.limits.path:
+            raise self._refused(member, f"its name or target has more than {self.limits.path} characters")
+        if member.issym():
+            self.kept += len(member.name) + len(member.linkname)
+        if self.kept > self.limits.links:
+            raise self._refused(member, "the image has too many long symlinks")
 
     def _parts(self, member: tarfile.TarInfo, name: str) -> tuple[str, ...]:
         if name.startswith("/"):
@@ -110,43 +121,116 @@ def _escapes(place: tuple[str, ...], link: str) -> bool:
     return False
 
 
-@contextmanager
-def opened(path: str, image: str) -> Iterator[tarfile.TarFile]:
-    """Open a tar, compressed or not, as a stream. Raises Error if it is not a tar.
+class Readable(Protocol):
+    """Of IO[bytes], what is needed here."""
 
-    zstd(1) decompresses what this Python's tarfile cannot.
+    def read(self, size: int, /) -> bytes:
+        """Read at most so many bytes."""
+
+
+class Headers:
+    """What tarfile reads an archive from. Its header of a single member may consist of many: what it holds of them in
+    memory is limited, as in Go, whose library umoci uses."""
+
+    def __init__(self, source: Readable, faults: tuple[type[Exception], ...]) -> None:
+        self.source, self.faults = source, faults
+        self.position = self.of_member = 0
+
+    def tell(self) -> int:
+        """The place in the decompressed archive."""
+        return self.position
+
+    def seek(self, position: int) -> None:
+        """Skip what is before this place."""
+        if position < self.position:
+            raise tarfile.ReadError("a size is negative")
+        while self.position < position:
+            if not self._take(min(CHUNK, position - self.position)):
+                raise tarfile.ReadError("unexpected end of data")
+
+    def read(self, size: int) -> bytes:
+        """Read a part of the member's header."""
+        if size < 0:
+            raise tarfile.ReadError("a size is negative")
+        self.of_member += size
+        if self.of_member > LARGEST_HEADER:
+            raise tarfile.ReadError(f"a header has more than {LARGEST_HEADER >> 20} MiB")
+        return self._take(size)
+
+    def _take(self, size: int) -> bytes:
+        """So many bytes, or less at the end."""
+        parts = []
+        try:
+            while size > 0 and (data := self.source.read(size)):
+                parts.append(data)
+                size -= len(data)
+        except self.faults as error:
+            raise tarfile.ReadError(str(error)) from None
+        taken = b"".join(parts)
+        self.position += len(taken)
+        return taken
+
+
+def _source(file: BinaryIO, zstd: IO[bytes] | None) -> Headers:
+    """The tar in a file. All of it: a compressed file may consist of several, which tarfile does not read on its own,
+    but umoci does."""
+    magic = file.read(6)
+    file.seek(0)
+    if zstd is not None:
+        return Headers(zstd, ())
+    if magic.startswith(b"\x1f\x8b"):
+        import gzip
+        import zlib
+
+        return Headers(gzip.GzipFile(fileobj=file), (gzip.BadGzipFile, EOFError, zlib.error))
+    if magic.startswith(b"\xfd7zXZ"):
+        import lzma
+
+        return Headers(lzma.LZMAFile(file), (lzma.LZMAError, EOFError))
+    if magic.startswith(b"BZh"):
+        import bz2
+
+        return Headers(bz2.BZ2File(file), (OSError, EOFError))
+    return Headers(file, ())
+
+
+@contextmanager
+def opened(path: str, image: str) -> Iterator[Iterator[tarfile.TarInfo]]:
+    """Open a tar, compressed or not, as a stream of its members. Raises Error if it is not a tar.
+
+    zstd(1) decompresses what this Python cannot.
     """
     process: subprocess.Popen[bytes] | None = None
     try:
         with open(path, "rb") as file:
             if file.read(4) == ZSTD_MAGIC:
                 process = subprocess.Popen(["zstd", "-dcq", path], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
-                assert process.stdout is not None
-                archive = tarfile.open(fileobj=process.stdout, mode="r|", errorlevel=2)
-            else:
-                file.seek(0)
-                archive = tarfile.open(fileobj=file, mode="r|*", errorlevel=2)
-            with archive:
-                yield archive
+            file.seek(0)
+            yield _members(_source(file, process.stdout if process else None))
     except FileNotFoundError as error:
         if error.filename != "zstd":
             raise
         raise Error(
             f"{image} is compressed with zstd, which is not installed", hint="install the package zstd"
         ) from None
-    except (tarfile.TarError, EOFError, ValueError) as error:
+    except (tarfile.TarError, ValueError, RecursionError) as error:  # tarfile recurses for each header before a member
         raise Error(f"{image} is not a tar archive, or is damaged: {error}") from None
     finally:
         if process is not None:
             process.kill()
             process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
 
 
-def members_of(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """The members of a tar that is read as a stream, without keeping them."""
-    while True:
-        member = archive.next()
-        if member is None:
-            return
+def _members(source: Headers) -> Iterator[tarfile.TarInfo]:
+    """The members of a tar, without keeping them."""
+    archive = tarfile.TarFile(fileobj=source, errorlevel=2)  # type: ignore[arg-type]
+    while (member := archive.next()) is not None:
+        for name in archive.pax_headers:
+            # tarfile applies them to all members, where umoci sees other names and sizes.
+            if name in ("path", "linkpath", "size") or name.startswith("GNU.sparse."):
+                raise tarfile.ReadError(f"a global header sets {name}")
         vars(archive)["members"].clear()  # tarfile would keep them all
+        source.of_member = 0
         yield member

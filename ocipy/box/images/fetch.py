@@ -116,9 +116,9 @@ def _layout_of_tar(where: Reference, work: str) -> ImageConfig:
     """A layout with the tar as its only layer. Return the config of such an image."""
     plain = Path(work) / "layer.tar"
     check = archive.Check(where.name)
-    with archive.opened(where.source, where.name) as opened:
-        check.layer(archive.members_of(opened))
-    _decompress(where, plain)
+    with archive.opened(where.source, where.name) as members:
+        check.layer(members)
+    decompress(where, plain, archive.Limits().size)
     with Progress(f"unpacking {where.name}"):
         for words in (["init", "--layout", f"{work}/oci"], ["new", "--image", f"{work}/oci:{TAG}"]):
             call(["umoci", *words], f"cannot unpack {where.name}")
@@ -127,21 +127,30 @@ def _layout_of_tar(where: Reference, work: str) -> ImageConfig:
     return ImageConfig(command=("/bin/sh",))
 
 
-def _decompress(where: Reference, plain: Path) -> None:
-    """Decompress the tar with the program that compressed it."""
+def decompress(where: Reference, plain: Path, limit: int) -> None:
+    """Decompress the tar with the program that compressed it. Raises Error if that makes more bytes than the limit:
+    what follows the end of the archive was not checked."""
     with open(where.source, "rb") as file:
         magic = file.read(6)
     program = next((words for start, words in COMPRESSIONS if magic.startswith(start)), None)
     if program is None:
         shutil.copyfile(where.source, plain)
         return
-    with open(plain, "wb") as out:
-        try:
-            done = subprocess.run([*program, where.source], check=False, stdout=out, stderr=subprocess.PIPE)
-        except FileNotFoundError:
-            raise Error(f"{where.name}: {program[0]} is not installed", hint=f"install {program[0]}") from None
-    if done.returncode:
-        raise Error(f"{where.name} is damaged: {done.stderr.decode('utf-8', 'replace').strip()}")
+    try:
+        process = subprocess.Popen([*program, where.source], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    except FileNotFoundError:
+        raise Error(f"{where.name}: {program[0]} is not installed", hint=f"install {program[0]}") from None
+    with process, open(plain, "wb") as out:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        while data := process.stdout.read(CHUNK):
+            out.write(data)
+            if out.tell() > limit:
+                process.kill()
+                raise Error(f"{where.name} would exceed {limit} bytes", hint="it may be a decompression bomb")
+        said = process.stderr.read().decode("utf-8", "replace").strip()
+    if process.returncode:
+        raise Error(f"{where.name} is damaged: {said}")
 
 
 COMPRESSIONS = (
@@ -163,8 +172,8 @@ def _check(where: Reference, layers: Sequence[Path]) -> None:
     check = archive.Check(where.name)
     with Progress(f"checking {where.name}", len(layers)) as progress:
         for path in layers:
-            with archive.opened(str(path), where.name) as opened:
-                check.layer(archive.members_of(opened))
+            with archive.opened(str(path), where.name) as members:
+                check.layer(members)
             progress.advance(1)
 
 

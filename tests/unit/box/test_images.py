@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
+import lzma
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ocipy import Error
-from ocipy.box.images import archive, reference
+from ocipy.box.images import archive, fetch, reference
 
 
 @pytest.mark.parametrize(
@@ -82,6 +86,8 @@ SYM, HARD = tarfile.SYMTYPE, tarfile.LNKTYPE
         ([member("a/.wh...")], "whiteout"),
         ([member("bomb", size=1 << 60)], "GiB"),
         ([member("n" * 5000)], "characters"),
+        ([member("long", SYM, "n" * 5000)], "characters"),
+        ([member("hollow", size=-1)], "negative"),
     ],
 )
 def test_hostile_members_are_refused_by_name(members: list[tarfile.TarInfo], why: str) -> None:
@@ -124,12 +130,18 @@ def test_too_many_members() -> None:
         check.layer([member("a"), member("b"), member("c")])
 
 
+def test_too_long_symlinks() -> None:
+    check = archive.Check("IMAGE", archive.Limits(links=100))
+    with pytest.raises(Error, match="too many long symlinks"):
+        check.layer([member("n" * 30, SYM, "m" * 30), member("o" * 30, SYM, "m" * 30)])
+
+
 def test_what_is_no_tar(tmp_path: Path) -> None:
     path = tmp_path / "x.tar"
     for content in (b"", b"not a tar at all" * 100, b"\x1f\x8b not gzip"):
         path.write_bytes(content)
-        with pytest.raises(Error, match="not a tar archive"), archive.opened(str(path), "IMAGE") as opened:
-            list(archive.members_of(opened))
+        with pytest.raises(Error, match="not a tar archive"), archive.opened(str(path), "IMAGE") as members:
+            list(members)
 
 
 def test_members_are_read_as_a_stream(tmp_path: Path) -> None:
@@ -139,5 +151,71 @@ def test_members_are_read_as_a_stream(tmp_path: Path) -> None:
             info = tarfile.TarInfo(name)
             info.size = 3
             made.addfile(info, io.BytesIO(b"abc"))
-    with archive.opened(str(path), "IMAGE") as opened:
-        assert [one.name for one in archive.members_of(opened)] == ["a", "b"]
+    with archive.opened(str(path), "IMAGE") as members:
+        assert [one.name for one in members] == ["a", "b"]
+
+
+def names_in(path: Path, content: bytes) -> list[str]:
+    path.write_bytes(content)
+    with archive.opened(str(path), "IMAGE") as members:
+        return [one.name for one in members]
+
+
+def tar_of(*names: str, end: bool = True, pax: dict[str, str] | None = None) -> bytes:
+    """end: with the mark of its end."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT, pax_headers=pax or {}) as made:
+        for name in names:
+            made.addfile(tarfile.TarInfo(name))
+        size = made.offset
+    return buffer.getvalue() if end else buffer.getvalue()[:size]
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, lzma.compress, bz2.compress])
+def test_all_of_a_file_that_was_compressed_in_parts_is_read(tmp_path: Path, compress: Callable[[bytes], bytes]) -> None:
+    """Otherwise only its beginning would be checked. eStargz is made so."""
+    whole = compress(tar_of("a", end=False)) + compress(tar_of("b", "c"))
+    assert names_in(tmp_path / "x.tar", whole) == ["a", "b", "c"]
+    with pytest.raises(Error, match="damaged"):
+        names_in(tmp_path / "x.tar", compress(tar_of("a", end=False))[:-12])
+
+
+@pytest.mark.parametrize("key", ["path", "linkpath", "size", "GNU.sparse.name"])
+def test_a_header_for_all_members_may_not_hide_what_they_are(tmp_path: Path, key: str) -> None:
+    with pytest.raises(Error, match=f"a global header sets {key}"):
+        names_in(tmp_path / "x.tar", tar_of("../evil", pax={key: "1"}))
+    assert names_in(tmp_path / "x.tar", tar_of("fine", pax={"comment": "of git archive"})) == ["fine"]
+
+
+def header(kind: bytes, size: int) -> bytes:
+    return member("x", kind, size=size).tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK])
+def test_no_header_fills_the_memory(tmp_path: Path, kind: bytes) -> None:
+    """tarfile reads it as a whole: a gigabyte of zeros is a megabyte when compressed."""
+    with pytest.raises(Error, match="a header has more than 1 MiB"):
+        names_in(tmp_path / "x.tar", header(kind, 2 << 20) + bytes(2 << 20) + tar_of("a"))
+
+
+def test_a_header_of_negative_size(tmp_path: Path) -> None:
+    with pytest.raises(Error, match="a size is negative"):
+        names_in(tmp_path / "x.tar", header(tarfile.GNUTYPE_LONGNAME, -1024) + tar_of("a"))
+
+
+def test_many_headers_of_a_member(tmp_path: Path) -> None:
+    one = header(tarfile.GNUTYPE_LONGNAME, 2) + b"a\0".ljust(512, b"\0")
+    with pytest.raises(Error, match="damaged"):
+        names_in(tmp_path / "x.tar", one * 900 + tar_of("a"))
+    assert names_in(tmp_path / "x.tar", (one + header(tarfile.REGTYPE, 0)) * 2000) == ["a"] * 2000
+
+
+def test_what_follows_an_archive_does_not_fill_the_disk(tmp_path: Path) -> None:
+    path, plain = tmp_path / "x.tar.gz", tmp_path / "plain"
+    path.write_bytes(gzip.compress(tar_of("a") + bytes(8 << 20)))
+    where = reference.parse(str(path))
+    with pytest.raises(Error, match="would exceed"):
+        fetch.decompress(where, plain, 4 << 20)
+    assert plain.stat().st_size < 6 << 20
+    fetch.decompress(where, plain, 16 << 20)
+    assert plain.read_bytes() == tar_of("a") + bytes(8 << 20)
