@@ -110,7 +110,7 @@ def each(boxes: Boxes, names: Sequence[str], action: Callable[[Box], object]) ->
             answer = action(boxes.find(name))
             print(name if answer is None else answer)
         except Error as error:
-            print(f"ocipy box: {error.line}", file=sys.stderr)
+            tell([error])
             status = 1
     return status
 
@@ -255,9 +255,9 @@ def copy(boxes: Boxes, given: argparse.Namespace) -> int:
 
     def work(root: str) -> bytes:
         if source_box:
-            copy_out(root, source, Path(target))
+            copy_out(root, source, target, follow=given.follow_link)
         else:
-            copy_in(Path(source), root, target)
+            copy_in(source, root, target, follow=given.follow_link)
         return b""
 
     with reported_as(f"cannot copy {given.source} to {given.target}"):

@@ -122,6 +122,7 @@ def parser(asked: str = "") -> Parser:
         "box", metavar="BOX"
     )
     copying = add("cp", actions.copy, "copy files between the host and a box (BOX:PATH)")
+    copying.add_argument("-L", "--follow-link", action="store_true", help="copy what a symlink SOURCE leads to")
     copying.add_argument("source", metavar="SOURCE")
     copying.add_argument("target", metavar="TARGET")
     add("diff", actions.diff, "list the files that a box has changed").add_argument("box", metavar="BOX")

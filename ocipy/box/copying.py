@@ -1,8 +1,7 @@
 """`box cp`: copies between the host and a box by file descriptors, so the box's symlinks lead nowhere else.
 
-A box can change its files during the copy, and is not trusted. So each path is walked component by component without
-following a symlink (inside.py), and a file is opened, inspected and read through one file descriptor
-(CVE-2019-14271, CVE-2018-15664).
+A box can change its files during the copy, and is not trusted. So its paths are resolved within its root (inside.py),
+and a file is opened, inspected and read through one file descriptor (CVE-2019-14271, CVE-2018-15664).
 """
 
 from __future__ import annotations
@@ -19,66 +18,97 @@ from ocipy.box.inside import open_inside
 from ocipy.box.trees import DIRECTORY, Entry, Place, walk
 
 
-def copy_out(root: str, path: str, target: Path) -> None:
-    """Copy a file or directory from a box to the host, owned by the caller. Raises Error, OSError."""
+def copy_out(root: str, path: str, target: str, *, follow: bool = False) -> None:
+    """Copy a file, directory or symlink from a box to the host, owned by the caller. Raises Error, OSError.
+
+    follow: copy what a symlink leads to in the box, under the symlink's name. A path with "/" at its end is followed,
+    as everywhere.
+    """
     name = path.rstrip("/").rpartition("/")[2]
-    _refuse_symlink(target)
-    if target.is_dir():
-        target = target / (name or "root")
-    source = open_inside(root, path, os.O_PATH)
+    source = open_inside(root, path, os.O_PATH | (0 if follow else os.O_NOFOLLOW))
     try:
+        place = _target(target, name)
         status = os.fstat(source)
         if stat.S_ISDIR(status.st_mode):
-            target.mkdir(exist_ok=True)
-            with Place(_opened(target, DIRECTORY)) as place:
-                _copy_tree(_reopened(source), place, None)
-                os.fchmod(place.fd, _mode(status))
+            place.mkdir(exist_ok=True)
+            with Place(_opened(place, DIRECTORY)) as below:
+                _copy_tree(_reopened(source), below, None)
+                os.fchmod(below.fd, _mode(status))
         elif stat.S_ISREG(status.st_mode):
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-            with os.fdopen(_opened(target, flags), "wb") as out:
+            with os.fdopen(_opened(place, flags), "wb") as out:
                 _copy_file(source, out, None)
+        elif stat.S_ISLNK(status.st_mode):
+            place.unlink(missing_ok=True)
+            place.symlink_to(os.readlink("", dir_fd=source))
         else:
-            raise Error(f"{path} is neither a file nor a directory")
+            raise Error(f"{path} is neither a file, a directory, nor a symlink")
     finally:
         os.close(source)
 
 
-def _refuse_symlink(target: Path) -> None:
-    """The target on the host may not be a symlink, to a directory either: an earlier copy may have brought it from the
-    box, which then chooses where the next one writes."""
-    if target.is_symlink():
-        raise Error(f"{target} is a symlink, perhaps the box's own", hint="remove it, or name what it leads to")
+def _target(word: str, name: str) -> Path:
+    """Where on the host a file of this name goes: into a directory, or under another name. Raises Error.
+
+    Only "/" at the end follows a symlink to a directory.
+    """
+    target = Path(word)
+    if not target.is_dir():
+        return target
+    if not word.endswith(("/", "/.")):
+        _refuse_symlink(target)
+    return target / ("root" if name in ("", "..") else name)
 
 
 def _opened(target: Path, flags: int) -> int:
+    """The target on the host, which may not be a symlink."""
     _refuse_symlink(target)
     return os.open(target, flags, 0o666)
 
 
-def copy_in(source: Path, root: str, path: str) -> None:
-    """Copy a file or directory from the host into a box, owned by its root. Raises Error, OSError."""
+def _refuse_symlink(target: Path) -> None:
+    """Raises Error: an earlier copy may have brought the symlink from the box."""
+    if target.is_symlink():
+        hint = f"to copy into the directory it leads to, write {target}/" if target.is_dir() else ""
+        hint = hint or "remove it, or name the file it leads to"
+        raise Error(f"{target} is a symlink, perhaps the box's own", hint=hint)
+
+
+def copy_in(word: str, root: str, path: str, *, follow: bool = False) -> None:
+    """Copy a file, directory or symlink from the host into a box, owned by its root. Raises Error, OSError.
+
+    follow: copy what a symlink leads to, under the symlink's name. "/." at the end means a directory's content.
+    """
     owner = os.stat(root)
-    name = source.resolve().name
+    source = Path(word)
+    status = source.stat() if follow or word.endswith(("/", "/.")) else source.lstat()
+    content = word == "." or word.endswith("/.")
+    name = source.name if source.name not in ("", "..") else source.resolve().name
     try:
         fd = open_inside(root, path, os.O_PATH)
         if not stat.S_ISDIR(os.fstat(fd).st_mode):
             os.close(fd)
             raise FileNotFoundError
     except FileNotFoundError:
+        content = False
         parent, _, name = path.rstrip("/").rpartition("/")
         fd = open_inside(root, parent or "/", os.O_PATH)
     with Place(fd) as place:
         if not name or name in (".", ".."):
             raise Error(f"{path} does not name a file", status=2)
-        status = source.lstat()
         if stat.S_ISDIR(status.st_mode):
-            _enter(place, name)
-            _copy_tree(os.open(source, DIRECTORY), place, owner)
-            _give(place.fd, status, owner)
+            if not content:
+                _enter(place, name)
+            _copy_tree(os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), place, owner)
+            if not content:
+                _give(place.fd, status, owner)
+        elif not (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)):
+            raise Error(f"{word} is neither a file, a directory, nor a symlink")
         else:
-            above = os.open(source.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            real = source.resolve() if stat.S_ISREG(status.st_mode) else source
+            above = os.open(real.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                _copy_one(Entry(above, source.name, status, 0), place, name, owner)
+                _copy_one(Entry(above, real.name, status, 0), place, name, owner)
             finally:
                 os.close(above)
 
@@ -106,12 +136,14 @@ def _copy_one(entry: Entry, place: Place, name: str, owner: os.stat_result | Non
     source = os.open(entry.name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=entry.directory)
     try:
         mode = os.fstat(source).st_mode
+        if not (stat.S_ISLNK(mode) or stat.S_ISREG(mode)):
+            return
+        # Replace what is there: it may be a FIFO, a device, or a hard link to a file in a volume.
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=place.fd)
         if stat.S_ISLNK(mode):
             os.symlink(os.readlink("", dir_fd=source), name, dir_fd=place.fd)
-        elif stat.S_ISREG(mode):
-            # Replace it: an existing one may be a FIFO, a device, or a hard link to a file in a volume.
-            with suppress(FileNotFoundError):
-                os.unlink(name, dir_fd=place.fd)
+        else:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             with os.fdopen(os.open(name, flags, 0o600, dir_fd=place.fd), "wb") as out:
                 _copy_file(source, out, owner)

@@ -17,7 +17,8 @@ def open_inside(root: str, path: str, flags: int = os.O_RDONLY) -> int:
     """Open the file that the path names when `root` is "/". Return its file descriptor. Raises OSError."""
     directory = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        found = openat2(directory, path or "/", os.O_PATH | os.O_CLOEXEC, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+        only = os.O_PATH | os.O_CLOEXEC | (flags & os.O_NOFOLLOW)
+        found = openat2(directory, path or "/", only, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
     finally:
         os.close(directory)
     if flags & os.O_PATH:

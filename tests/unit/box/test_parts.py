@@ -196,6 +196,12 @@ def test_no_symlink_leads_out(tmp_path: Path) -> None:
     assert inside.read_inside(str(root), "/../../secret") == b"inside"
 
 
+def test_a_link_of_procfs_leads_nowhere(tmp_path: Path) -> None:
+    # In the reader's /proc/self/fd, which a box may show, it would be the reader's own file.
+    with open(tmp_path / "secret", "w") as file, pytest.raises(OSError, match="symbolic links"):
+        inside.open_inside("/proc", f"self/fd/{file.fileno()}", os.O_PATH)
+
+
 def test_a_fifo_or_a_device_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "passwd")
     assert inside.read_inside(str(tmp_path), "/passwd") == b""
