@@ -37,12 +37,13 @@ def pages(docs: Path | None) -> dict[str, str]:
             documented[name].flags = {
                 flag: text for other in (*others, name) for flag, text in documented[other].flags.items()
             }
-    texts = man.pages(commands, box.commands(), documented, date(docs))
+    boxes = box.commands()
+    texts = man.pages(commands, boxes, documented, date(docs))
     return {
         **{f"man/man1/{name}": text for name, text in texts.items()},
-        "bash-completion/completions/ocipy": bash.completion(commands),
-        "zsh/site-functions/_ocipy": zsh.completion(commands),
-        "fish/vendor_completions.d/ocipy.fish": fish.completion(commands),
+        "bash-completion/completions/ocipy": bash.completion(commands, boxes),
+        "zsh/site-functions/_ocipy": zsh.completion(commands, boxes),
+        "fish/vendor_completions.d/ocipy.fish": fish.completion(commands, boxes),
     }
 
 

@@ -24,8 +24,11 @@ def commands() -> tuple[Command, ...]:
 
 def _command(name: str, parsed: argparse.ArgumentParser) -> Command:
     flags = tuple(_flag(action) for action in parsed._actions if action.option_strings)
-    words = [_word(action) for action in parsed._actions if not action.option_strings]
-    return Command(f"box {name}", str(parsed.description), " ".join(["[FLAGS]", *words]), flags)
+    positional = [action for action in parsed._actions if not action.option_strings]
+    usage = " ".join(["[FLAGS]", *map(_word, positional)])
+    ends_at_id = any(action.nargs == argparse.REMAINDER for action in positional)
+    repeats = any(action.nargs in ("+", "*") for action in positional)
+    return Command(f"box {name}", str(parsed.description), usage, flags, ends_at_id, repeats)
 
 
 def _word(action: argparse.Action) -> str:

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from ocipy.cli.arguments import Flag
-from ocipy.pages.table import Command, choices, kind
+from ocipy.pages.table import Command, choices, kind, spellings
 
 HEAD = """# Completion of ocipy for fish. Made from the table of its commands by ocipy.pages.
 
-# The command that has been typed: nothing before it but globals and their values.
+# The command that has been typed: nothing before it but globals and their values. Those of box: "box run".
 function __ocipy_command
     set -l words (commandline -opc)
     set -l skip no
+    set -l box
     for word in $words[2..-1]
         if test $skip = yes
             set skip no
         else if contains -- $word @valued@
             set skip yes
         else if not string match -q -- '-*' $word
-            echo $word
+            if test -z "$box" -a $word = box
+                set box box
+                continue
+            end
+            string join ' ' $box $word
             return 0
         end
     end
-    return 1
+    test -n "$box" && echo box
 end
 
 function __ocipy_is
@@ -42,18 +47,29 @@ function __ocipy_ids
     command ocipy $root list --quiet 2>/dev/null
 end
 
+function __ocipy_boxes
+    command ocipy box ps --all 2>/dev/null | tail -n +2 | string replace -r '^\\S+\\s+(\\S+).*' '$1'
+end
+
+function __ocipy_images
+    echo busybox
+    command ocipy box images 2>/dev/null | tail -n +2 | string replace -r '\\s.*' '' | string match -v -- -
+end
+
 complete -c ocipy -f
 """
 VALUES = {
     "file": " -r -F",
     "dir": " -x -a '(__fish_complete_directories)'",
     "id": " -x -a '(__ocipy_ids)'",
+    "box": " -x -a '(__ocipy_boxes)'",
+    "image": " -r -F -a '(__ocipy_images)'",
     "text": " -x",
 }
 
 
-def completion(commands: tuple[Command, ...]) -> str:
-    """The script."""
+def completion(commands: tuple[Command, ...], boxes: tuple[Command, ...]) -> str:
+    """The script. boxes: the commands of box."""
     ours, *others = commands
     valued = [f"--{flag.name} -{flag.name}" for flag in ours.flags if flag.kind != "switch"]
     lines = [HEAD.replace("@valued@", " ".join(valued))]
@@ -61,9 +77,12 @@ def completion(commands: tuple[Command, ...]) -> str:
         lines.append(_flag("not __ocipy_command", flag))
     for command in others:
         lines.append(f"complete -c ocipy -n 'not __ocipy_command' -a {command.name} -d {_quoted(command.summary)}")
-    for command in others:
+    for command in boxes:
+        name = command.name.removeprefix("box ")
+        lines.append(f"complete -c ocipy -n '__ocipy_is box' -a {name} -d {_quoted(command.summary)}")
+    for command in (*others, *boxes):
         lines.append("")
-        condition = f"__ocipy_is {command.name}"
+        condition = f"__ocipy_is {_quoted(command.name)}" if " " in command.name else f"__ocipy_is {command.name}"
         lines += [_flag(condition, flag) for flag in command.flags]
         lines += [
             f"complete -c ocipy -n {_quoted(condition)}{_value(word)}"
@@ -74,7 +93,7 @@ def completion(commands: tuple[Command, ...]) -> str:
 
 
 def _flag(condition: str, flag: Flag) -> str:
-    names = f" -l {flag.name}" + "".join(f" -s {alias}" for alias in flag.aliases)
+    names = "".join(f" -s {name[1:]}" if len(name) == 2 else f" -l {name[2:]}" for name in spellings(flag))
     value = "" if flag.kind == "switch" else _value(flag.metavar)
     return f"complete -c ocipy -n {_quoted(condition)}{names}{value} -d {_quoted(flag.help)}"
 

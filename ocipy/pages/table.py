@@ -9,17 +9,21 @@ from ocipy.cli.arguments import Flag
 from ocipy.cli.table import COLD, HOT, load_command
 from ocipy.linux import signals
 
-# Values that a shell can complete, by their word in the help: files, directories, ids, signals.
-KINDS = {"FILE": "file", "PATH": "file", "DIR": "dir", "BUNDLE": "dir", "ID": "id", "SIGNAL": "signal"}
+# Values that a shell can complete, by their word in the help: files, directories, ids, signals, boxes, images.
+KINDS = {
+    "FILE": "file", "PATH": "file", "DIR": "dir", "BUNDLE": "dir", "ID": "id", "SIGNAL": "signal", "BOX": "box",
+    "IMAGE": "image", "SOURCE": "file", "TARGET": "file",
+}  # fmt: skip
 # Anything else.
 TEXT = "text"
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command; without a name it is ocipy itself, with the global flags.
+    """A command; without a name it is ocipy itself, with the global flags. Those of box are named "box run", …
 
-    ends_at_id: the words after the id are another program's command line.
+    ends_at_id: the words after the id, or the first argument, are another program's command line.
+    repeats: the last argument may be given again.
     """
 
     name: str
@@ -27,6 +31,7 @@ class Command:
     usage: str
     flags: tuple[Flag, ...]
     ends_at_id: bool = False
+    repeats: bool = False
 
     @property
     def arguments(self) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ocipy.cli.arguments import Flag
 from ocipy.pages.table import Command, choices, kind, spellings
 
@@ -12,6 +14,41 @@ _ocipy_ids() {
     local -a ids
     ids=(${(f)"$(_call_program ids ocipy ${(q)ocipy_root} list --quiet 2>/dev/null)"})
     compadd -a ids
+}
+
+_ocipy_boxes() {
+    local -a rows names
+    local row
+    rows=(${(f)"$(_call_program boxes ocipy box ps --all 2>/dev/null)"})
+    for row in $rows[2,-1]; names+=(${${=row}[2]})
+    compadd -a names
+}
+
+_ocipy_images() {
+    local -a rows names
+    rows=(${(f)"$(_call_program images ocipy box images 2>/dev/null)"})
+    names=(busybox ${${rows[2,-1]%% *}:#-})
+    compadd -a names
+    _files
+}
+
+_ocipy_box() {
+    local curcontext=$curcontext state line
+    local -a commands
+    commands=(
+@boxes@
+    )
+    _arguments -C \
+        '1:command:->command' \
+        '*::argument:->argument' && return
+    case $state in
+    command) _describe command commands ;;
+    argument)
+        case $words[1] in
+@box_cases@
+        esac
+        ;;
+    esac
 }
 
 _ocipy() {
@@ -40,26 +77,40 @@ _ocipy() {
 _ocipy "$@"
 """
 ACTIONS = {"file": "_files", "dir": "_files -/", "id": "_ocipy_ids", "text": " "}
+ACTIONS |= {"box": "_ocipy_boxes", "image": "_ocipy_images"}
 
 
-def completion(commands: tuple[Command, ...]) -> str:
-    """The script."""
+def completion(commands: tuple[Command, ...], boxes: tuple[Command, ...]) -> str:
+    """The script. boxes: the commands of box."""
     ours, *others = commands
-    names = "\n".join(f"        {_quoted(_escaped(one.name) + ':' + one.summary)}" for one in others)
-    script = SCRIPT.replace("@commands@", names)
+    script = SCRIPT.replace("@commands@", _described(others)).replace("@boxes@", _described(boxes))
+    script = script.replace("@box_cases@", "\n".join(map(_case, boxes)))
     script = script.replace("@globals@", "\n".join(f"        {_flag(flag)} \\" for flag in ours.flags))
     return script.replace("@cases@", "\n".join(map(_case, others)))
 
 
+def _described(commands: Sequence[Command]) -> str:
+    return "\n".join(f"        {_quoted(_escaped(_last(one)) + ':' + one.summary)}" for one in commands)
+
+
+def _last(command: Command) -> str:
+    """The command's own word."""
+    return command.name.rpartition(" ")[2]
+
+
 def _case(command: Command) -> str:
+    if command.name == "box":
+        return "        box)\n            _ocipy_box\n            ;;"
     specs = [_flag(flag) for flag in command.flags]
     for number, word in enumerate(command.arguments, 1):
         rest = command.ends_at_id and number > 1
-        specs.append(_quoted(f"*::{word}:_default" if rest else f"{number}:{word}:{_action(word)}"))
+        again = command.repeats and number == len(command.arguments)
+        place = "*" if again else str(number)
+        specs.append(_quoted(f"*::{word}:_default" if rest else f"{place}:{word}:{_action(word)}"))
         if rest:
             break
     body = " \\\n                ".join(specs)
-    return f"        {command.name})\n            _arguments \\\n                {body}\n            ;;"
+    return f"        {_last(command)})\n            _arguments \\\n                {body}\n            ;;"
 
 
 def _flag(flag: Flag) -> str:

@@ -19,16 +19,19 @@ from ocipy.pages.__main__ import DOCUMENTS, date, main, pages
 from ocipy.pages.man import page
 from ocipy.pages.markdown import Block, Section, inline, sections
 from ocipy.pages.table import Command, kind, signal_names, table
+from tests.harness.host import scaled
 
 TOP = Path(ocipy.__file__).parents[1]
 COMMANDS = (*HOT, *COLD)
 BOXES = [command.name for command in box.commands()]
 
-# A fake executable: it knows two containers, and a third below another root.
+# A fake executable: it knows three containers, a fourth below another root, two boxes, and three images.
 FAKE = """#!/bin/sh
 case "$*" in
 "list --quiet") printf 'web\\nwebsocket\\ndb\\n' ;;
 "--root /other list --quiet") echo elsewhere ;;
+"box ps --all") printf 'ID    NAME    IMAGE    STATUS\\n0123  webbox  busybox  x\\n4567  dbbox   other    x\\n' ;;
+"box images") printf 'NAME     DIGEST\\nbusybox  sha256\\nalpine   sha256\\n-        sha256\\n' ;;
 esac
 """
 
@@ -243,6 +246,26 @@ def bash(share: Path, path: str, line: str, directory: Path) -> list[str]:
         ("ocipy help ki", ["kill"]),
         ("ocipy state web ", []),
         ("ocipy nonsense ", []),
+        ("ocipy box st", ["start", "stats", "stop"]),
+        ("ocipy --debug box expl", ["explain"]),
+        ("ocipy box run --mem", ["--memory", "--memory-limit", "--memory-reservation", "--memory-swap"]),
+        ("ocipy box run -it --userns ", ["auto", "host"]),
+        ("ocipy box run --env-file fi", ["file"]),
+        ("ocipy box run -m 50M -p 127.0.0.1:8080:80 -v ./a:/b -e A=b al", ["alpine"]),
+        ("ocipy box run ", ["alpine", "busybox", "file", "one", "other"]),
+        ("ocipy box run -p 8080:", []),
+        ("ocipy box run busybox --mem", []),
+        ("ocipy box exec -it web", ["webbox"]),
+        ("ocipy box exec webbox ", []),
+        ("ocipy box rm -f webbox db", ["dbbox"]),
+        ("ocipy box stats webbox dbbox ", ["webbox", "dbbox"]),
+        ("ocipy box logs webbox ", []),
+        ("ocipy box inspect --format ", ["text", "json"]),
+        ("ocipy box kill -s KI", ["KILL"]),
+        ("ocipy box cp webbox:/x o", ["one", "other"]),
+        ("ocipy box cp webbox:/", []),
+        ("ocipy box ps web", []),
+        ("ocipy box _", []),
     ],
 )
 def test_bash_completes(share: Path, bin_path: str, tmp_path: Path, line: str, offered: list[str]) -> None:
@@ -266,6 +289,13 @@ def test_bash_completes(share: Path, bin_path: str, tmp_path: Path, line: str, o
         ("ocipy kill --a", {"--all"}),
         ("ocipy list --format ", {"table", "json"}),
         ("ocipy create --bu", {"--bundle"}),
+        ("ocipy box st", {"start", "stats", "stop"}),
+        ("ocipy --debug box expl", {"explain"}),
+        ("ocipy box run --mem", {"--memory", "--memory-limit"}),
+        ("ocipy box run --userns ", {"auto", "host"}),
+        ("ocipy box run al", {"alpine"}),
+        ("ocipy box rm -f webbox db", {"dbbox"}),
+        ("ocipy box exec web", {"webbox"}),
     ],
 )
 def test_fish_completes(share: Path, bin_path: str, tmp_path: Path, line: str, offered: set[str]) -> None:
@@ -283,5 +313,39 @@ def test_zsh_reads_it(share: Path) -> None:
     assert file.read_text().startswith("#compdef ocipy\n")
     done = subprocess.run(["zsh", "-f", "-n", str(file)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    for command in COMMANDS:
+    for command in (*COMMANDS, *(name.removeprefix("box ") for name in BOXES)):
         assert f"\n        {command})\n" in file.read_text()
+
+
+# zsh with its line editor, on a terminal: Tab, then the whole line.
+ZSH = """
+zmodload zsh/zpty
+zpty shell 'zsh -f -i'
+zpty -w shell "PS1= PS2= ; fpath=($1 \\$fpath); autoload -U compinit; compinit -D"
+zpty -w shell 'show() { print -r -- "<$BUFFER>"; BUFFER=; }; zle -N show; bindkey "^X" show; print rea""dy'
+zpty -r -m shell seen '*ready*'
+zpty -w -n shell "$2"$'\\t\\x18'
+zpty -r -m shell seen '*<*>*' && print -r -- "${${seen##*<}%%>*}"
+zpty -d shell
+"""
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+@pytest.mark.parametrize(
+    ("line", "whole"),
+    [
+        ("ocipy box expl", "ocipy box explain "),
+        ("ocipy box run --memory-s", "ocipy box run --memory-swap="),
+        ("ocipy box run -m 50M --userns a", "ocipy box run -m 50M --userns auto "),
+        ("ocipy box run --rm al", "ocipy box run --rm alpine "),
+        ("ocipy box rm -f webbox db", "ocipy box rm -f webbox dbbox "),
+        ("ocipy box exec we", "ocipy box exec webbox "),
+    ],
+)
+def test_zsh_completes(share: Path, bin_path: str, tmp_path: Path, line: str, whole: str) -> None:
+    words = ["zsh", "-f", "-c", ZSH, "zsh", str(share / "zsh/site-functions"), line]
+    environment = {"PATH": bin_path, "HOME": str(tmp_path), "TERM": "dumb"}
+    done = subprocess.run(
+        words, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment, timeout=scaled(60)
+    )
+    assert done.stdout == whole + "\n", done.stderr
