@@ -101,7 +101,10 @@ class Boxes:
                 record = Record(
                     box_id, name or new_name(taken), request, image.name or request.image, image.key, image.rootfs,
                     image.config, now(), remove=remove,
-                    copy_on_write=choose(directory.path, image.rootfs, self.places.run, rootless=self.home.rootless),
+                    copy_on_write=choose(
+                        directory.path, image.rootfs, self.places.run, rootless=self.home.rootless,
+                        userns=request.userns == "auto",
+                    ),
                 )  # fmt: skip
                 box = Box(self.home, directory, record)
                 box.own_root()

@@ -38,15 +38,16 @@ def as_words(chosen: CopyOnWrite) -> str:
     return f"/: copied on write by {chosen.by}" + (f": {chosen.why}" if chosen.why else "")
 
 
-def choose(directory: Path, lower: str, run: Path, *, rootless: bool) -> CopyOnWrite:
+def choose(directory: Path, lower: str, run: Path, *, rootless: bool, userns: bool = False) -> CopyOnWrite:
     """What can mount the root of the box in this directory, with this lower one. Raises Error if nothing can.
 
-    run: a directory that remembers for which filesystems the kernel agrees: asking takes some milliseconds.
+    userns: root's box has a user namespace, as a user's always has. run: a directory that remembers for which
+    filesystems the kernel agrees: asking takes some milliseconds.
     """
     for place in (lower, str(directory)):
         if any(letter in place for letter in ":,\\"):  # they separate options and directories
             raise Error(f"overlayfs accepts no path that contains : , or \\: {place}", hint="rename the directory")
-    if not rootless:
+    if not rootless and not userns:
         return CopyOnWrite(KERNEL, "root may mount it")
     devices = f"{os.stat(directory).st_dev:x}-{os.stat(lower).st_dev:x}"
     consent = run / f"{KERNEL}-{devices}-{os.uname().release}"
@@ -56,6 +57,12 @@ def choose(directory: Path, lower: str, run: Path, *, rootless: bool) -> CopyOnW
             consent.touch()
         return CopyOnWrite(KERNEL, "the kernel lets a user namespace mount it here")
     why = f"the kernel's overlayfs refuses a user namespace here: {os.strerror(refusal)}"
+    if not rootless:
+        raise Error(
+            f"nothing can copy the box's root on write: {why}",
+            pointer=str(directory.parent),
+            hint="do without --userns auto, or use Linux 5.11 or later, and name a directory on a disk in OCIPY_BOX",
+        )
     if shutil.which(FUSE) is None:
         raise Error(
             f"nothing can copy the box's root on write: {why}; and there is no {FUSE}",
