@@ -7,7 +7,6 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from ocipy import Error
 from ocipy.box.box import Box
@@ -303,6 +302,8 @@ def stats(boxes: Boxes, given: argparse.Namespace) -> int:
     """Show what boxes use."""
     from ocipy.box.stats import rows, running
 
+    if not given.boxes:
+        tell(boxes.problems())
     while True:
         text = table(rows(running(boxes, given.boxes), INTERVAL))
         print(CLEAR + text if sys.stdout.isatty() and not given.no_stream else text, flush=True)

@@ -164,10 +164,14 @@ class Directory:
     def load(self) -> Record:
         """Raises Error."""
         try:
-            return Record.from_json(json.loads((self.path / RECORD).read_bytes()))
+            record = Record.from_json(json.loads((self.path / RECORD).read_bytes()))
+            words = (record.name, record.image_name, record.image_key, record.rootfs)
+            if record.id != self.path.name or not all(isinstance(word, str) for word in words):
+                raise ValueError("it is another box's, or none")
+            return record
         except FileNotFoundError:
             raise Error(f"there is no box {self.path.name}") from None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, Error):
             raise Error(
                 f"the record of box {self.path.name} cannot be read",
                 pointer=str(self.path / RECORD),

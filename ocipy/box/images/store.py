@@ -64,11 +64,17 @@ class Store:
         """The key of each name."""
         try:
             found = json.loads((self.directory / NAMES).read_bytes())
+            if not isinstance(found, dict) or not all(isinstance(key, str) for key in found.values()):
+                raise ValueError("it is not an object of strings")
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:
-            raise Error(f"cannot read the names of images: {error}", pointer=str(self.directory / NAMES)) from None
-        return dict(found)
+            raise Error(
+                f"cannot read the names of images: {error}",
+                pointer=str(self.directory / NAMES),
+                hint="remove this file: images keep their digests, and get their names back when they are used again",
+            ) from None
+        return found
 
     def find(self, name: str) -> Image | None:
         """The image with this name, or with a digest that begins so. Raises Error if its record cannot be read."""
@@ -115,7 +121,11 @@ class Store:
         return [error for error in self._read() if isinstance(error, Error)]
 
     def _read(self) -> Iterator[Image | Error]:
-        names = self.names()
+        names: dict[str, str] = {}
+        try:
+            names = self.names()
+        except Error as error:
+            yield error
         there = [(name, key) for name, key in sorted(names.items()) if self.has(key)]
         for name, key in there + [("", key) for key in self._keys() if key not in names.values()]:
             try:

@@ -63,3 +63,12 @@ def test_no_box_is_made_while_an_image_is_removed(store: Store) -> None:
 
     store.remove("1234abcd", used, lock())
     assert events == ["locked", "asked", "unlocked, gone"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"a": 1}'])
+def test_images_are_listed_without_names_that_cannot_be_read(store: Store, text: str) -> None:
+    add(store, "1234abcd")
+    (store.directory / "names.json").write_text(text)
+    assert [image.digest for image in store.all()] == ["sha256:1234abcd"]
+    (problem,) = store.problems()
+    assert problem.what.startswith("cannot read the names of images: ") and "names.json" in problem.pointer
