@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import shutil
-import signal
 import statistics
 import sys
 import tempfile
@@ -14,10 +14,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench import besides, boxes, bundle, chart, hosts, phases, quick, report, sid
+from bench import besides, boxes, bundle, chart, ending, hosts, phases, quick, report, sid
 from bench.measure import Bench, CallError, measure, state_folder
 from bench.runtimes import RUNC_VERSION, TOP, Contestant, MissingError, contestants, version
-from conformance.host import become_subreaper, hugetlb_mounted, only_one
+from conformance.host import (
+    become_subreaper,
+    cgroups,
+    end_descendants,
+    hugetlb_mounted,
+    only_one,
+    remove_cgroups,
+    unmount_below,
+)
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -76,8 +84,16 @@ def _bench(*, systemd: bool = False) -> Iterator[Bench]:
         yield Bench(scratch, *bundles, systemd=systemd)
     finally:
         _tell("\n")
+        _end_containers(scratch)
         shutil.rmtree(scratch, ignore_errors=True)
         shutil.rmtree(state_folder(scratch), ignore_errors=True)
+
+
+def _end_containers(scratch: Path) -> None:
+    """End what an interrupted measurement has left; otherwise nothing is left."""
+    end_descendants()
+    unmount_below(scratch)
+    remove_cgroups([path for path in cgroups() if f"bench-{os.getpid()}" in Path(path).name])
 
 
 def _profile(arguments: argparse.Namespace) -> None:
@@ -94,25 +110,23 @@ def _profile(arguments: argparse.Namespace) -> None:
     print(phases.table(phases.medians(samples), statistics.median(plain)))
 
 
-def _judge(bars: list[tuple[str, float, float, bool]]) -> bool:
+def _judge(bars: list[tuple[str, float, float, bool]], lines: list[besides.Line] | None = None) -> bool:
+    """Whether all bars are met, and all lines measured."""
     for title, figure, bar, met in bars:
         print(f"{title}: {figure:.2f}, wanted at most {bar}: {'met' if met else 'NOT MET'}")
-    return all(met for *_, met in bars)
-
-
-def _terminate(number: int, _frame: object) -> None:
-    """Clean up the host on SIGTERM too, and uninterrupted: timeout(1) sends two."""
-    signal.signal(number, signal.SIG_IGN)
-    sys.exit(128 + number)
+    return all(met for *_, met in bars) and not any(line.failure for line in lines or [])
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command. Return its exit status: 0, 1 (with --check: a bar is not met), 2 (it could not run)."""
     arguments = _arguments(argv)
-    signal.signal(signal.SIGTERM, _terminate)
+    ending.on_signals()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # a file has each table as soon as it is measured
     if os.geteuid() != 0:
         print("bench/run: needs root, as the runtimes do", file=sys.stderr)
         return 2
+    become_subreaper()
     try:
         if arguments.profile:
             _profile(arguments)
@@ -121,12 +135,12 @@ def main(argv: list[str] | None = None) -> int:
             return _boxes(arguments)
         return _one_after_the_other(arguments) if arguments.hosts else _compare(arguments)
     except (MissingError, CallError, OSError) as error:
+        ending.check()
         print(f"bench/run: {error}", file=sys.stderr)
         return 2
 
 
 def _boxes(arguments: argparse.Namespace) -> int:
-    become_subreaper()
     boxes.enter_namespaces()
     with only_one(), hugetlb_mounted(), _bench() as bench:
         rows = boxes.measure_boxes(bench, arguments.ours, arguments.rounds, arguments.warm_up, _tell)
@@ -179,28 +193,28 @@ def _newest_crun() -> list[str]:
 def _compare(arguments: argparse.Namespace) -> int:
     all_of_them = contestants(arguments.ours, [*arguments.others, *(_newest_crun() if arguments.all else [])])
     base_name = f"runc {RUNC_VERSION}"
-    become_subreaper()
     lines: list[besides.Line] = []
     host = report.host()
     # crun 1.8 refuses a hybrid host with a controller on the unified tree.
     with only_one(), hugetlb_mounted(), _bench(systemd=arguments.on == "systemd") as bench:
         all_of_them = _that_run(bench, all_of_them, base_name)
         all_samples = measure(bench, all_of_them, arguments.rounds, arguments.warm_up, _tell)
+        ours = all_samples[0]
+        base = next(samples for samples in all_samples if samples.contestant.name == base_name)
+        _tell("\n")
+        print(report.table(all_samples, base))
+        print(f"\n{arguments.rounds} rounds, each runtime in each round; ratios to {base_name}")
         if arguments.on:
             lines = quick.measure_quick(bench, all_of_them, base_name, arguments.rounds, _tell)
         if arguments.all:
-            lines.append(besides.burst_line(bench, all_of_them, _tell))
+            lines += besides.burst_lines(bench, all_of_them, _tell)
         if arguments.all and arguments.on in (None, "v1"):  # the others have no memory controller, nor a podman
             lines += besides.measure_besides(bench, all_of_them, base_name, arguments.crowd, _tell)
-    ours = all_samples[0]
-    base = next(samples for samples in all_samples if samples.contestant.name == base_name)
-    print(report.table(all_samples, base))
-    print(f"\n{arguments.rounds} rounds, each runtime in each round; ratios to {base_name}")
     bars = hosts.bars(arguments.on, ours, all_samples[1:]) if arguments.on else report.bars(ours, base)
     if lines:
         print("\n" + besides.table(lines, [one.name for one in all_of_them], base_name) + "\n")
         bars += besides.bars(lines, ours.contestant.name, base_name)
-    met = _judge(bars)
+    met = _judge(bars, lines)
     if arguments.json:
         document = report.document(all_samples, base, arguments.rounds, host)
         document |= {"besides": besides.document(lines), "targets": [list(bar) for bar in bars]}

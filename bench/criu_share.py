@@ -128,8 +128,8 @@ def _once(bench: Bench, contestant: Contestant, bundle: Path, path: str, times: 
     streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
     if subprocess.run(create, check=False, **streams).returncode:  # type: ignore[call-overload]
         raise CallError(f"{contestant.name}: create failed")
-    bench.call(contestant, "start", name)
     try:
+        bench.call(contestant, "start", name)
         shares = {}
         place = ["--image-path", str(images)]
         for command, words in (

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench.measure import Bench
+from bench.measure import Bench, CallError
 from bench.runtimes import Contestant
 
 ROUNDS = 3
@@ -66,7 +66,8 @@ def measure_crowd(bench: Bench, contestant: Contestant, size: int, tell: Callabl
             rounds.append((alone, _pace(bench, contestant)))
             lists += [bench.call(contestant, "list", "--quiet") for _ in range(TIMES)]
             found = len(bench.out.read_text().split())
-            assert found == size, f"{contestant.name} lists {found} of {size} containers"
+            if found != size:
+                raise CallError(f"{contestant.name} lists {found} of {size} containers")
         finally:
             for container in made:
                 bench.call(contestant, "delete", "--force", container)

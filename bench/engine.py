@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
 from bench.measure import timed
 from bench.runtimes import Contestant, MissingError
-from conformance.host import cgroups, remove_cgroups
+from conformance.host import cgroups, remove_cgroups, unmount_below
 
 CONTAINERS_CONF = """\
 [containers]
@@ -53,13 +54,15 @@ class Podman:
         }
         with tarfile.open(home / "image.tar", "w") as archive:
             archive.add(rootfs, arcname=".")
-        self._quietly("import", str(home / "image.tar"), IMAGE)
+        failure = self._quietly("import", str(home / "image.tar"), IMAGE)
+        if failure:
+            raise MissingError(failure)
 
-    def _quietly(self, *words: str) -> None:
+    def _quietly(self, *words: str) -> str:
+        """Call it. Return its messages if it fails."""
         environment = {"PATH": os.environ["PATH"], **self.variables}
         done = subprocess.run([self.path, *words], capture_output=True, text=True, check=False, env=environment)
-        if done.returncode != 0:
-            raise MissingError(f"podman {words[0]}: {done.stderr.strip()}")
+        return f"podman {words[0]}: {done.stderr.strip()}" if done.returncode != 0 else ""
 
     def run_once(self, contestant: Contestant, out: Path) -> float:
         """`podman run --rm --network=none IMAGE true`, in ms. Raises CallError."""
@@ -68,6 +71,9 @@ class Podman:
         return timed(command, out, self.variables)
 
     def remove(self) -> None:
-        """Remove its storage, mounts and cgroups."""
-        self._quietly("system", "reset", "--force")
+        """Remove its storage, mounts and cgroups. Raises nothing: a measurement may have failed already."""
+        failure = self._quietly("system", "reset", "--force")
+        if failure:
+            print(f"warning: {failure}", file=sys.stderr)
+        unmount_below(self.home)
         remove_cgroups([path for path in cgroups() if self.cgroup_parent in path.split("/")])

@@ -33,6 +33,8 @@ def table(record: dict[str, Any]) -> str:
         title = re.sub(r"\btrue$", "`true`", TITLES.get(operation, operation))
         rows.append([title, *(_cell(f"{one['median_ms']:.1f}", one["ratio"]) for one in figures)])
     for line in record["besides"]:
+        if "failure" in line:
+            continue
         base = line["values"].get(record["base"])
         title = re.sub(r"beside (\d+)", r"with \1 others", line["title"])
         if line["unit"] not in ("ms", ""):
@@ -53,7 +55,11 @@ def table(record: dict[str, Any]) -> str:
     missed = [f"{title} {figure:.2f} (at most {bar})" for title, figure, bar, met in record["targets"] if not met]
     busy = record["host"]["load"] > IDLE
     verdict = "The machine was busy, so expect other ratios on an idle one. " if busy else ""
-    verdict += f"Missed targets: {'; '.join(missed)}." if missed else "All targets are met."
+    unmeasured = [line["title"] for line in record["besides"] if "failure" in line]
+    if unmeasured:
+        verdict += f"Not measured: {'; '.join(unmeasured)}. "
+    met = "All other targets are met." if unmeasured else "All targets are met."
+    verdict += f"Missed targets: {'; '.join(missed)}." if missed else met
     host = about(record["host"], record["rounds"])
     head = textwrap.fill(f"{host}; medians in ms, and ratios to {record['base']}:", 120) + "\n\n"
     return "\n".join([head + lines[0], "|" + "---|" * len(rows[0]), *lines[1:], "", textwrap.fill(verdict, 120), ""])

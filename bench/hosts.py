@@ -72,9 +72,14 @@ def run_on(host: str, options: list[str], document: Path) -> tuple[int, dict[str
     command = [sys.executable, str(TOP / "bench/run"), "--on", host, "--json", str(document), *options]
     if host != "v1":
         command = [str(TOP / "tests/systemd/run"), "--unified", "--", *command]
-    status = subprocess.run(command, check=False).returncode
-    if not document.exists():
-        return status or 2, {}
-    figures = json.loads(document.read_text())
-    document.unlink()
-    return status, dict(figures)
+    process = subprocess.Popen(command)
+    try:
+        status = process.wait()
+        if not document.exists():
+            return status or 2, {}
+        return status, dict(json.loads(document.read_text()))
+    finally:
+        if process.poll() is None:
+            process.terminate()  # it cleans up
+            process.wait()
+        document.unlink(missing_ok=True)

@@ -30,9 +30,11 @@ def waiting_init(bench: Bench, contestant: Contestant) -> tuple[int, int]:
     """The Pss of an init that waits for start, and its private dirty memory, in KiB. No second one shares its pages."""
     container = bench.new_id()
     bench.create(contestant, container)
-    init, _ = bench.init_of(contestant, container)
-    found = pss(init), private_dirty(init)
-    bench.call(contestant, "delete", "--force", container)
+    try:
+        init, _ = bench.init_of(contestant, container)
+        found = pss(init), private_dirty(init)
+    finally:
+        bench.call(contestant, "delete", "--force", container)
     try:
         os.waitpid(init, 0)
     except ChildProcessError:  # the runtime has reaped it

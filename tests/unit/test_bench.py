@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from bench import besides, boxes, chart, figures, hosts, phases, report
+from bench import besides, boxes, chart, cli, figures, hosts, phases, report
 from bench.bundle import config
 from bench.crowd import Crowd, Pace
 from bench.measure import OPERATIONS, CallError, Samples, timed
@@ -127,6 +131,80 @@ def test_what_is_measured_besides_has_bars_too() -> None:
     text = besides.table(lines, ["ocipy", "runc", "crun"], "runc")
     assert "2000.00 (2.00)" in text
     assert "80.00 (0.80)" in text
+
+
+def test_a_failed_measurement_has_a_line_with_the_reason() -> None:
+    def fails() -> list[besides.Line]:
+        raise CallError("criu:\n  no")
+
+    lines = besides.attempted("checkpoint", fails)
+    lines += besides.attempted("podman", lambda: [besides.Line("podman run", "ms", {"ocipy": 9, "runc": 10}, 1.0)])
+    text = besides.table(lines, ["ocipy", "runc"], "runc")
+    assert "9.00 (0.90)" in text and text.endswith("\ncheckpoint: not measured: criu: no")
+    assert [met for *_, met in besides.bars(lines, "ocipy", "runc")] == [True]
+    assert not cli._judge([], lines) and cli._judge([], lines[1:])
+    record = json.loads(figures.RECORD.read_text()) | {"besides": besides.document(lines), "targets": []}
+    said = figures.table(record)
+    assert "Not measured: checkpoint. All other targets are met." in said and "| checkpoint" not in said
+
+
+SIGNALLED = """
+import os, signal, sys
+sys.path.insert(0, {top!r})
+from bench import besides, ending
+from bench.measure import CallError
+ending.on_signals()
+def interrupted():
+    try:
+        os.kill(os.getpid(), signal.{name})
+    finally:
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise CallError("the clean-up failed")
+besides.attempted("crowd", interrupted)
+print("measured on")
+"""
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_signal_ends_it_even_if_the_clean_up_fails(name: str, status: int) -> None:
+    """No second signal interrupts the clean-up."""
+    script = SIGNALLED.format(top=str(figures.TOP), name=name)
+    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (status, "")
+
+
+HOST = """#!/usr/bin/env python3
+import os, pathlib, signal, time
+def end(*_):
+    time.sleep(0.2)
+    pathlib.Path(__file__).with_name("cleaned").touch()
+    raise SystemExit(143)
+signal.signal(signal.SIGTERM, end)
+os.kill(os.getppid(), signal.SIGUSR1)
+time.sleep(60)
+"""
+
+
+def test_a_signal_ends_the_host_that_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hosts, "TOP", tmp_path)
+    program = tmp_path / "bench/run"
+    program.parent.mkdir()
+    program.write_text(HOST)
+    before = signal.signal(signal.SIGUSR1, lambda *_: sys.exit(1))
+    try:
+        with pytest.raises(SystemExit):
+            hosts.run_on("v1", [], tmp_path / "document")
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert program.with_name("cleaned").exists()
+
+
+def test_without_an_environment_it_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "bench").mkdir()
+    copy = shutil.copy(figures.TOP / "bench/run", tmp_path / "bench/run")
+    done = subprocess.run([copy], check=False, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == f"bench/run: there is no {tmp_path}/.venv/bin/python: run make setup\n"
 
 
 def test_a_line_may_have_another_base_or_none() -> None:
