@@ -8,7 +8,8 @@ Three processes of the user are forked for it:
 - The *server* executes fuse-overlayfs with that open device, in the user namespace, but outside the mount namespace.
   So it ends when the box does: the box's mount namespace then has the last mount, and the kernel tells the server that
   it is gone. If the server is killed, the kernel aborts the mount: each access gets ENOTCONN, and nothing hangs,
-  because nobody else has the device open.
+  because nobody else has the device open. It has only the capabilities that it needs, over the user's ids, and
+  no_new_privs.
 - The *inner* process makes the box's own user namespace below the holder's, and its network namespace if pasta connects
   it. So root in the box has no rights over the server.
 
@@ -33,6 +34,7 @@ from ocipy.box.id_maps import IdMap, map_ids
 from ocipy.box.pids import open_noted
 from ocipy.errors import caused_by
 from ocipy.linux import _kernel
+from ocipy.linux.capabilities import NAMES
 from ocipy.linux.constants import (
     CLONE_NEWNET,
     CLONE_NEWNS,
@@ -40,10 +42,15 @@ from ocipy.linux.constants import (
     MS_NODEV,
     MS_REC,
     MS_SLAVE,
+    PR_CAPBSET_DROP,
+    PR_SET_NO_NEW_PRIVS,
 )
 
 PATIENCE = 5.0  # seconds for the server, once the box has ended, to write what it still holds
 GO = b"\n"
+# The server changes files for all of the box's users: their owners, files that are closed to root, modes, set-group-ID
+# bits, file capabilities. It needs nothing else, not even for device nodes or whiteouts.
+NEEDED = ("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_SETFCAP")
 
 
 class Root:
@@ -173,6 +180,7 @@ class FuseRoot(Root):
             if os.read(waiting, 1) == GO:
                 os.dup2(said, 2)
                 os.umask(0)
+                _drop_privileges()
                 os.set_inheritable(device, True)
                 places = f"lowerdir={self._lower},upperdir={self._directory}/upper,workdir={self._directory}/work"
                 os.execv(program, [FUSE, "-f", "-o", places, f"/dev/fd/{device}"])
@@ -224,6 +232,16 @@ def _become_root() -> None:
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
     _permit_inspection()
+
+
+def _drop_privileges() -> None:
+    """Limit the server, and whoever might take it over. It is root of its user namespace, so the exec gives it all
+    capabilities of the bounding set (capabilities(7))."""
+    for number, name in enumerate(NAMES):
+        if name not in NEEDED:
+            with suppress(OSError):  # the kernel does not know it yet
+                _kernel.prctl(PR_CAPBSET_DROP, number)
+    _kernel.prctl(PR_SET_NO_NEW_PRIVS, 1)
 
 
 def _permit_inspection() -> None:

@@ -34,6 +34,9 @@ def private_host() -> None:
     assert not missing, f"install {' '.join(missing)}: make setup"
     become_subreaper()
     make_private()
+    for device in (Path("/dev/fuse"), Path("/dev/net/tun")):
+        if device.exists():
+            device.chmod(0o666)  # as udev does, which not every host has
     unshare(CLONE_NEWNET)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     # A new network namespace has the first one's settings (ip-sysctl.rst, devconf_inherit_init_net).

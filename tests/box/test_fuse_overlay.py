@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from ocipy.linux.capabilities import names
 from tests.box.conftest import NAME, V4, V6, Box, Neighbour, left_behind
 from tests.box.test_killed import killed_at
 from tests.harness.host import scaled, wait_until
@@ -135,6 +136,43 @@ def test_a_box_holds_nothing_of_the_server(box: Box) -> None:
     numbers = box("exec", "one", "ls", "/proc").stdout.split()
     shown = [box("exec", "one", "cat", f"/proc/{one}/cmdline", status=None).stdout for one in numbers if one.isdigit()]
     assert not [one for one in shown if "fuse-overlayfs" in one]
+
+
+def test_the_server_has_only_the_capabilities_that_it_needs(box: Box) -> None:
+    box("run", "-d", "--name", "one", *RUN, "--cap-add", "ALL", "busybox", "sleep", "1000")
+    (server,) = servers(box.places)
+    lines = [line.partition(":\t") for line in Path(f"/proc/{server}/status").read_text().split("\n")]
+    status = {name: value for name, _, value in lines}
+    assert status["NoNewPrivs"] == "1"
+    needed = {"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_SETFCAP"}
+    for kind in ("CapEff", "CapPrm", "CapBnd"):
+        assert set(names(int(status[kind], 16))) == needed
+    assert not int(status["CapInh"], 16) and not int(status["CapAmb"], 16)
+
+
+# Each line takes another of the server's capabilities; the last, none.
+CHANGES = """
+import os, stat
+os.chdir("/srv")
+open("a", "w").write("x"); os.chown("a", 33, 34)
+os.chmod("a", 0o600); os.utime("a", (5, 5))
+open("a", "a").write("y")
+os.chmod("a", 0o2755)
+capability = bytes.fromhex("0100000200040000000000000000000000000000")
+os.setxattr("a", "security.capability", capability)
+assert os.getxattr("a", "security.capability") == capability
+one = os.stat("a")
+print(oct(one.st_mode), one.st_uid, one.st_gid, one.st_size)
+os.mkfifo("f"); os.link("a", "h"); os.symlink("a", "l"); os.lchown("l", 5, 5); os.unlink("/etc/group")
+os.setgroups([]); os.setresgid(34, 34, 34); os.setresuid(33, 33, 33)
+os.mkdir("/tmp/own"); os.chmod("a", 0o400)
+"""
+
+
+def test_what_its_capabilities_are_for(box: Box) -> None:
+    libraries = [word for name in ("usr:/py/usr", "lib:/lib", "lib64:/lib64") for word in ("-v", f"/{name}:ro")]
+    words = (*libraries, "-e", "PYTHONHOME=/py/usr", "--cap-add", "ALL", "busybox", "/py/usr/bin/python3", "-c", CHANGES)
+    assert box.run(*words) == "0o102755 33 34 2\n"
 
 
 def test_the_server_is_killed(box: Box) -> None:
