@@ -171,8 +171,8 @@ os.mkdir("/tmp/own"); os.chmod("a", 0o400)
 
 def test_what_its_capabilities_are_for(box: Box) -> None:
     libraries = [word for name in ("usr:/py/usr", "lib:/lib", "lib64:/lib64") for word in ("-v", f"/{name}:ro")]
-    words = (*libraries, "-e", "PYTHONHOME=/py/usr", "--cap-add", "ALL", "busybox", "/py/usr/bin/python3", "-c", CHANGES)
-    assert box.run(*words) == "0o102755 33 34 2\n"
+    flags = (*libraries, "-e", "PYTHONHOME=/py/usr", "--cap-add", "ALL")
+    assert box.run(*flags, "busybox", "/py/usr/bin/python3", "-c", CHANGES) == "0o102755 33 34 2\n"
 
 
 def test_the_server_is_killed(box: Box) -> None:

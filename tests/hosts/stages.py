@@ -1,4 +1,4 @@
-"""The stages in another Debian: README's commands, the engines, checkpoint and restore. Pure."""
+"""The stages in another Debian: README's commands, the engines, checkpoint and restore, boxes. Pure."""
 
 from __future__ import annotations
 
@@ -21,6 +21,22 @@ class Stage:
     command: str
 
 
+# A user's boxes, by the kernel's overlayfs and by fuse-overlayfs.
+BOX_SMOKE = (
+    "tests/box/test_rootless.py::test_other_ids_are_those_allotted_and_go_with_the_box",
+    "tests/box/test_rootless.py::test_the_kernels_overlay_where_it_agrees",
+    "tests/box/test_fuse_overlay.py::test_the_life_of_a_box",
+    "tests/box/test_fuse_overlay.py::test_the_server_has_only_the_capabilities_that_it_needs",
+)
+# packages-box.txt without the browser, which is large and not needed by the smoke set.
+BOX_PACKAGES = "$(sed 's/#.*//; /^chromium$/d' packages-box.txt)"
+
+
+def of_box() -> list[Stage]:
+    """The stages for `ocipy box` alone, with all its tests."""
+    return [Stage("setup", 8, "make setup"), Stage("box", 40, "make test-box")]
+
+
 def of(suite: str, *, smoke: bool) -> list[Stage]:
     """The stages of a suite, in order; smoke: CI's short set."""
     stages = [
@@ -30,13 +46,14 @@ def of(suite: str, *, smoke: bool) -> list[Stage]:
     ]
     if smoke:
         stages.append(Stage("tests", 8, f"make build && {PYTEST} -m smoke tests/integration"))
+        stages.append(Stage("box", 5, f"{INSTALL} {BOX_PACKAGES} && {PYTEST} {' '.join(BOX_SMOKE)}"))
         return stages
     stages.append(Stage("tests", 40, "make test"))
     stages.append(Stage("engines", 20, f"{INSTALL} golang-go && tests/engines/run -m smoke"))
     if suite in CRIU:
         criu = f"{INSTALL} criu iptables nftables && criu check && {PYTEST} tests/integration/test_checkpoint*.py"
         stages.append(Stage("criu", 20, f"{criu} --deselect {LOST}"))
-    return stages
+    return [*stages, *of_box()[1:]]
 
 
 def patient(stages: list[Stage], factor: float) -> list[Stage]:

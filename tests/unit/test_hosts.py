@@ -100,6 +100,24 @@ def test_every_suite_has_the_snapshot_and_a_command_of_readme(suite: str, smoke:
     assert ("make test" in commands) != smoke
 
 
+@pytest.mark.parametrize("name", stages.BOX_SMOKE)
+def test_the_smoke_set_has_tests_of_boxes_that_exist(name: str) -> None:
+    file, _, test = name.partition("::")
+    assert f"\ndef {test}(" in (TOP / file).read_text()
+    assert all(name in stages.of(suite, smoke=True)[-1].command for suite in root.SUITES)
+
+
+def test_the_packages_of_boxes_are_given_without_comments_or_the_browser() -> None:
+    words = subprocess.run(["sh", "-c", f"echo {stages.BOX_PACKAGES}"], cwd=TOP, stdout=subprocess.PIPE, text=True)
+    assert "fuse-overlayfs" in words.stdout.split() and "#" not in words.stdout and "chromium" not in words.stdout
+
+
+@pytest.mark.parametrize("suite", root.SUITES)
+def test_boxes_are_tested_alone_and_with_everything(suite: str) -> None:
+    assert [stage.command for stage in stages.of_box()] == ["make setup", "make test-box"]
+    assert "make test-box" in [stage.command for stage in stages.of(suite, smoke=False)]
+
+
 @pytest.mark.parametrize("script", ["tests/hosts/run", "tests/vm/run", "tests/systemd/run", "tests/mutants/run",
                                     "conformance/run", "conformance/runc-tests", "bench/run"])  # fmt: skip
 def test_scripts_of_the_makefile_run_with_the_python_in_path(script: str) -> None:
