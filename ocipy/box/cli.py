@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from ocipy.box import actions
 from ocipy.box.boxes import Boxes
 from ocipy.box.flags import add_run_flags
 from ocipy.box.status import OutOfMemory, status_of
+from ocipy.errors import caused_by
 
 Command = Callable[[Boxes, argparse.Namespace], int]
 
@@ -31,19 +33,28 @@ class Parser(argparse.ArgumentParser):
 
 def main(words: Sequence[str]) -> int:
     """Run a command line. Return its exit status. Raises Error."""
+    os.umask(0o022)  # a box's other users must reach its root, and the files that we make for it
     try:
         given = parser(words[0] if words else "").parse_args(words)
         command: Command = given.command_function
         return command(Boxes(), given)
-    except OutOfMemory:
+    except (OutOfMemory, BrokenPipeError):
         raise
+    except OSError as problem:
+        file = problem.filename2 or problem.filename
+        error = caused_by(problem, "cannot use the file" if file else "a system call failed", pointer=str(file or ""))
+        raise _with_status(error, words) from None
     except Error as error:
-        # The caller of a command in a box must be able to tell its exit status from ours.
-        if words[:1] == ["run"]:
-            error.status = status_of(error)
-        elif words[:1] == ["exec"]:
-            error.status = status_of(error, otherwise=min(error.status, 1))
-        raise
+        raise _with_status(error, words) from None
+
+
+def _with_status(error: Error, words: Sequence[str]) -> Error:
+    """The caller of a command in a box must be able to tell its exit status from ours."""
+    if words[:1] == ["run"]:
+        error.status = status_of(error)
+    elif words[:1] == ["exec"]:
+        error.status = status_of(error, otherwise=min(error.status, 1))
+    return error
 
 
 class Unasked(Parser):

@@ -235,7 +235,7 @@ def _become_root() -> None:
 
 
 def _drop_privileges() -> None:
-    """Limit the server, and whoever might take it over. It is root of its user namespace, so the exec gives it all
+    """Limit the server, in case an attacker takes it over. It is root of its user namespace, so the exec gives it all
     capabilities of the bounding set (capabilities(7))."""
     for number, name in enumerate(NAMES):
         if name not in NEEDED:

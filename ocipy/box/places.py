@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import pwd
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from ocipy import Error
 from ocipy.errors import caused_by
 
+ELSEWHERE = "set OCIPY_BOX to a directory that you own"
+# The directory is the wrong one; otherwise the usual cause of the errno is the hint.
+HINTS = dict.fromkeys((errno.EACCES, errno.ENOENT, errno.ENOTDIR, errno.EPERM, errno.EROFS), ELSEWHERE)
 # Ids for boxes with a user namespace: above those that systemd-nspawn picks from (systemd's UIDS-GIDS.md).
 USERNS_BASE, USERNS_SIZE = 1_900_000_000, 65536
 
@@ -50,7 +56,9 @@ class Places(NamedTuple):
                 path.mkdir(mode=0o711, exist_ok=True)
             self.runtime.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
-            raise caused_by(error, "cannot create the directory for boxes", pointer=str(error.filename)) from None
+            raise caused_by(
+                error, "cannot create the directory for boxes", pointer=str(error.filename), hint=HINTS
+            ) from None
 
 
 def _close_to_others(path: Path) -> None:
@@ -71,10 +79,25 @@ def default_places() -> Places:
         return Places(top / "data", top / "run")
     if os.geteuid() == 0:
         return Places(Path("/var/lib/ocipy/box"), Path("/run/ocipy-box"))
-    data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
-    run = os.environ.get("XDG_RUNTIME_DIR")
-    if not run:
-        raise Error(
-            "XDG_RUNTIME_DIR is not set", hint="a login session sets it; or set OCIPY_BOX to a directory that you own"
-        )
-    return Places(Path(data) / "ocipy/box", Path(run) / "ocipy-box")
+    run = _absolute("XDG_RUNTIME_DIR")
+    if run is None:
+        raise Error("XDG_RUNTIME_DIR is not set to an absolute path", hint=f"a login session sets it; or {ELSEWHERE}")
+    data = _absolute("XDG_DATA_HOME") or _home() / ".local/share"
+    return Places(data / "ocipy/box", run / "ocipy-box")
+
+
+def _absolute(variable: str) -> Path | None:
+    """The directory in the variable. The XDG specification has a relative path ignored."""
+    path = Path(os.environ.get(variable, ""))
+    return path if path.is_absolute() else None
+
+
+def _home() -> Path:
+    """From HOME, otherwise from the user's entry in /etc/passwd. Raises Error."""
+    home = _absolute("HOME")
+    if home is None:
+        with suppress(KeyError):  # the user has no entry
+            home = Path(pwd.getpwuid(os.getuid()).pw_dir)
+    if home is None or not home.is_absolute():
+        raise Error("HOME is not set to an absolute path", hint=ELSEWHERE)
+    return home

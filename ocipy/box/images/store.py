@@ -17,6 +17,7 @@ from ocipy.box.config import ImageConfig
 from ocipy.box.images.sharing import share
 from ocipy.box.places import Places
 from ocipy.box.trees import remove_tree, size_of
+from ocipy.errors import reported_as
 
 ROOTFS = "rootfs"
 RECORD = "image.json"
@@ -151,26 +152,35 @@ class Store:
         if not self.has(key):
             import tempfile
 
-            partial = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=self.directory))
-            partial.chmod(0o711)
-            rootfs = partial / ROOTFS
-            rootfs.mkdir(mode=0o755)
-            config = fill(rootfs)
-            relative = self._relative(layers)
-            if relative is not None:
-                share(rootfs, Path(relative.rootfs))
-            record: dict[str, Any] = {
-                "digest": digest,
-                "config": config.to_document(),
-                "size": size_of(rootfs),
-                "created": datetime.now(UTC).isoformat(),
-                "layers": list(layers),
-            }
-            (partial / RECORD).write_text(json.dumps(record))
-            partial.rename(place)
+            with reported_as("cannot store the image", pointer=str(self.directory)):
+                partial = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=self.directory))
+                try:
+                    self._make(partial, digest, fill, layers)
+                    partial.rename(place)
+                except BaseException:
+                    remove_tree(partial)  # at once: it may be what fills the disk
+                    raise
         if name:
             self._write_names({**self.names(), name: key})
         return self.load(name, key)
+
+    def _make(self, place: Path, digest: str, fill: Callable[[Path], ImageConfig], layers: Sequence[str]) -> None:
+        """Fill the directory of a new image. The parameters are those of `add`."""
+        place.chmod(0o711)
+        rootfs = place / ROOTFS
+        rootfs.mkdir(mode=0o755)
+        config = fill(rootfs)
+        relative = self._relative(layers)
+        if relative is not None:
+            share(rootfs, Path(relative.rootfs))
+        record: dict[str, Any] = {
+            "digest": digest,
+            "config": config.to_document(),
+            "size": size_of(rootfs),
+            "created": datetime.now(UTC).isoformat(),
+            "layers": list(layers),
+        }
+        (place / RECORD).write_text(json.dumps(record))
 
     def _relative(self, layers: Sequence[str]) -> Image | None:
         """The image that has the most of these layers in common, from the lowest on."""
@@ -189,8 +199,13 @@ class Store:
     def _write_names(self, names: dict[str, str]) -> None:
         path = self.directory / NAMES
         new = path.with_suffix(".new")
-        new.write_text(json.dumps(names, indent=1, sort_keys=True))
-        new.rename(path)
+        with reported_as("cannot write the names of images", pointer=str(path)):
+            try:
+                new.write_text(json.dumps(names, indent=1, sort_keys=True))
+                new.rename(path)
+            except BaseException:
+                new.unlink(missing_ok=True)
+                raise
 
     def remove(self, name: str, used: Callable[[str], list[str]], no_new: AbstractContextManager[None]) -> list[str]:
         """Remove the name, and with its last name the image. used: the boxes that need an image's key. no_new:

@@ -1,0 +1,203 @@
+"""Boxes where the caller's surroundings are unusual: no problem, or one clear error that leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.box.conftest import Box, box_of
+from tests.harness.user import HIDDEN, USER
+
+RUN = ("run", "--rm", "--network", "none", "busybox")
+SLEEP = ("busybox", "sleep", "1000")
+CLOSED = ["sh", "-c", 'umask 077; exec "$@"', "sh"]
+
+
+@pytest.fixture(params=["root", "user"])
+def box(request: pytest.FixtureRequest) -> Box:
+    """Root's and a user's."""
+    return box_of(request.param, request, {})
+
+
+def said(box: Box, *words: str, status: int = 125) -> str:
+    """The error of a command that fails: a line and its hint, on standard error alone."""
+    done = box(*words, status=status)
+    assert done.stdout == "" and done.stderr.startswith(f"ocipy: box {words[0]}: ")
+    assert done.stderr.count("\n") == 2 and "Traceback" not in done.stderr and "the step" not in done.stderr
+    return done.stderr
+
+
+def test_a_umask_that_closes_files_to_others(box: Box) -> None:
+    """It is not the umask of the box, of its root, or of the files that are made for it."""
+    box.before = [*CLOSED, *box.before]
+    script = "umask; cat /etc/hostname /etc/hosts /etc/resolv.conf >/dev/null && id -u; ls -ld / | cut -c1-10"
+    assert box.run("-u", "nobody", "busybox", "sh", "-c", script) == "0022\n65534\ndrwxr-xr-x\n"
+    box("run", "-d", "--name", "one", "--network", "none", *SLEEP)
+    assert box("exec", "-u", "nobody", "one", "id", "-u").stdout == "65534\n"
+
+
+def test_a_umask_and_a_user_namespace(root_box: Box) -> None:
+    root_box.before = CLOSED
+    assert root_box.run("--userns", "auto", "-u", "nobody", "busybox", "id", "-u") == "65534\n"
+
+
+def test_hidepid(box: Box) -> None:
+    """The box's processes may have other ids, which a user does not see in /proc."""
+    box.before = ["unshare", "--mount", "sh", "-c", HIDDEN, "sh", "2", *box.before]
+    box("run", "-d", "--name", "one", "--network", "none", "-u", "nobody", *SLEEP)
+    assert box("exec", "one", "id", "-u").stdout == "65534\n"
+    assert box("ps").stdout.count("running") == 1
+    assert box.inspect("one")["state"]["pid"] > 0
+    box("cp", "one:/etc/hostname", str(box.places / "hostname"))
+    box("explain", "one")
+    box("restart", "one")
+    box("stop", "-t", "0", "one")
+
+
+def test_a_terminal_for_the_box_without_one_here(box: Box) -> None:
+    for flags in ("-i", "-t", "-it"):
+        assert box.run(flags, "busybox", "echo", "hello").split() == ["hello"]
+    box("run", "-dt", "--name", "one", "--network", "none", *SLEEP)
+    assert box("exec", "-it", "one", "echo", "hello").stdout.split() == ["hello"]
+
+
+@pytest.fixture
+def at_home(user_box: Box, user_places: Path) -> Box:
+    """A user's, with the default places."""
+    (user_places / "run").mkdir()
+    os.chown(user_places / "run", USER, USER)
+    del user_box.environment["OCIPY_BOX"]
+    user_box.environment |= {"HOME": str(user_places / "home"), "XDG_RUNTIME_DIR": str(user_places / "run")}
+    return user_box
+
+
+ELSEWHERE = "set OCIPY_BOX to a directory that you own\n"
+
+
+@pytest.mark.parametrize("directory", [None, "", "relative", "/nonexistent/run", "/usr"])
+def test_no_usable_directory_of_the_session(at_home: Box, directory: str | None) -> None:
+    del at_home.environment["XDG_RUNTIME_DIR"]
+    if directory is not None:
+        at_home.environment["XDG_RUNTIME_DIR"] = directory
+    error = said(at_home, *RUN, "true")
+    end(at_home)
+    assert error.endswith(ELSEWHERE)
+    named = directory is not None and directory.startswith("/")
+    assert (": /" if named else "XDG_RUNTIME_DIR is not set to an absolute path") in error
+
+
+@pytest.mark.parametrize("home", [None, "", "relative", "/nonexistent/home", "/usr"])
+def test_no_usable_home(at_home: Box, home: str | None) -> None:
+    """Without a usable HOME, that of /etc/passwd counts: / for this user."""
+    del at_home.environment["HOME"]
+    if home is not None:
+        at_home.environment["HOME"] = home
+    error = said(at_home, *RUN, "true")
+    end(at_home)
+    assert error.endswith(ELSEWHERE)
+    assert (": /.local: cannot" in error) == (home in (None, "", "relative"))
+
+
+def test_a_user_without_a_home_or_an_entry(at_home: Box) -> None:
+    del at_home.environment["HOME"]
+    at_home.before = [word.replace(str(USER), str(USER + 1)) for word in at_home.before]
+    os.chown(at_home.environment["XDG_RUNTIME_DIR"], USER + 1, USER + 1)
+    assert "HOME is not set to an absolute path" in said(at_home, *RUN, "true")
+    end(at_home)
+
+
+def test_a_relative_directory_for_data_is_ignored(at_home: Box, tmp_path: Path) -> None:
+    os.mkdir(at_home.environment["HOME"])
+    os.chown(at_home.environment["HOME"], USER, USER)
+    at_home.environment["XDG_DATA_HOME"] = "relative"
+    assert at_home(*RUN, "id", "-u").stdout == "0\n"
+    assert Path(at_home.environment["HOME"], ".local/share/ocipy/box/boxes").is_dir()
+    assert not Path("relative").exists()
+    end(at_home)
+
+
+def end(at_home: Box) -> None:
+    """For the fixture, which looks for boxes at the end."""
+    at_home.before = [word.replace(str(USER + 1), str(USER)) for word in at_home.before]
+    at_home.environment["OCIPY_BOX"] = str(at_home.places)
+    os.chown(at_home.places / "run", USER, USER)
+
+
+class Full:
+    """A small filesystem of the caller that is the place of the boxes."""
+
+    def __init__(self, box: Box, path: Path) -> None:
+        self.box, self.path = box, path
+        path.mkdir()
+        owner = USER if box.is_users else 0
+        options = f"size=4m,mode=711,uid={owner},gid={owner}"
+        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", path], check=True)
+        box.environment["OCIPY_BOX"] = str(path)
+
+    def fill(self, free: int = 0) -> None:
+        """Use up the space except for so many bytes."""
+        with open(self.path / "filled", "wb") as file:
+            status = os.statvfs(self.path)
+            os.posix_fallocate(file.fileno(), 0, max(status.f_bavail * status.f_frsize - free, 4096))
+
+    def empty(self) -> None:
+        (self.path / "filled").unlink()
+
+
+@pytest.fixture
+def full(box: Box) -> Iterator[Full]:
+    made = Full(box, box.places / "full")
+    places = box.places
+    box.places = made.path  # where the leak check looks
+    yield made
+    names = box("ps", "-aq").stdout.split()
+    if names:
+        box("rm", "-f", *names)
+    box.places = places
+    box.environment["OCIPY_BOX"] = str(places)
+    subprocess.run(["umount", made.path], check=True)
+    made.path.rmdir()
+
+
+def test_a_disk_without_space_for_the_image(full: Full) -> None:
+    full.box("ps")  # makes the directories
+    full.fill(free=256 << 10)
+    for words in ((*RUN, "true"), ("pull", "busybox")):
+        error = said(full.box, *words, status=125 if words[0] == "run" else 1)
+        assert f"{full.path}/data/images: cannot store the image: No space left on device" in error
+        assert sorted(os.listdir(full.path / "data/images")) == ["lock"]
+    full.empty()
+    assert full.box.run("busybox", "id", "-u") == "0\n"
+
+
+def test_a_disk_without_space_for_a_box(full: Full) -> None:
+    full.box.run("busybox", "true")
+    full.fill()
+    for words in ((*RUN, "true"), ("run", "-d", "--network", "none", *SLEEP), ("create", "busybox", "true")):
+        error = said(full.box, *words, status=125 if words[0] == "run" else 1)
+        assert "cannot write the record of the box: No space left on device" in error
+        assert os.listdir(full.path / "data/boxes") == [".lock"]
+    assert full.box("ps", "-aq").stdout == ""
+    full.empty()
+    assert full.box.run("busybox", "id", "-u") == "0\n"
+
+
+def test_a_disk_that_is_full_when_a_box_starts(full: Full) -> None:
+    full.box("create", "--name", "one", "--network", "none", *SLEEP)
+    full.fill()
+    error = full.box("start", "one", status=1).stderr
+    assert "cannot write a file of the box: No space left on device" in error and error.count("\n") == 1
+    full.empty()
+    full.box("start", "one")
+    assert "running" in full.box("ps").stdout
+
+
+def test_a_disk_that_is_full_when_a_box_is_removed(full: Full) -> None:
+    full.box("run", "-d", "--name", "one", "--network", "none", *SLEEP)
+    full.fill()
+    full.box("rm", "-f", "one")
+    assert os.listdir(full.path / "data/boxes") == [".lock"]
