@@ -20,6 +20,7 @@ OPAQUE = ".wh..wh..opq"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 CHUNK = 1 << 20
 LARGEST_HEADER = 1 << 20
+MOST_LINKS = 40  # path_resolution(7)
 
 
 @dataclass(slots=True)
@@ -47,23 +48,28 @@ class Check:
         """Raises Error that names the first dangerous member."""
         for member in members:
             self._count(member)
-            parts = self._parts(member, member.name)
-            self._inside(member, parts)
+            parts = self._real(member, self._parts(member, member.name))
+            link = member.linkname if member.issym() else None
             if member.isdev() and not member.isfifo():
                 raise self._refused(member, "it is a device")
             if member.islnk():
-                target = self._parts(member, member.linkname)
-                self._inside(member, target)
-                if target in self.links and _escapes(target, self.links[target]):
+                link = self.links.get(self._real(member, self._parts(member, member.linkname)))
+                if link is not None and _escapes(parts, link):
                     raise self._refused(member, f"it is a hard link to a symlink that leads out: {member.linkname}")
             if parts and parts[-1].startswith(WHITEOUT) and parts[-1] != OPAQUE:
                 if parts[-1].removeprefix(WHITEOUT) in ("", ".", ".."):
                     raise self._refused(member, "it is a whiteout of no file")
                 self.links.pop((*parts[:-1], parts[-1].removeprefix(WHITEOUT)), None)
-            elif member.issym():
-                self.links[parts] = member.linkname
+            elif link is not None:
+                self._keep(member, parts, link)
             else:
                 self.links.pop(parts, None)
+
+    def _keep(self, member: tarfile.TarInfo, parts: tuple[str, ...], link: str) -> None:
+        self.kept += sum(map(len, parts)) + len(parts) + len(link)
+        if self.kept > self.limits.links:
+            raise self._refused(member, "the image has too many long symlinks")
+        self.links[parts] = link
 
     def _count(self, member: tarfile.TarInfo) -> None:
         if member.size < 0:
@@ -78,10 +84,6 @@ class Check:
             raise self._refused(member, f"the image would exceed {self.limits.size >> 30} GiB")
         if max(len(member.name), len(member.linkname)) > self.limits.path:
             raise self._refused(member, f"its name or target has more than {self.limits.path} characters")
-        if member.issym():
-            self.kept += len(member.name) + len(member.linkname)
-        if self.kept > self.limits.links:
-            raise self._refused(member, "the image has too many long symlinks")
 
     def _parts(self, member: tarfile.TarInfo, name: str) -> tuple[str, ...]:
         if name.startswith("/"):
@@ -95,12 +97,29 @@ class Check:
             raise self._refused(member, "its name has a NUL")
         return parts
 
-    def _inside(self, member: tarfile.TarInfo, parts: tuple[str, ...]) -> None:
-        """Refuse the member if a directory above it is a symlink that leads out of the root."""
-        for length in range(1, len(parts)):
-            link = self.links.get(parts[:length])
-            if link is not None and _escapes(parts[:length], link):
-                raise self._refused(member, f"{'/'.join(parts[:length])} is a symlink that leads out, to {link}")
+    def _real(self, member: tarfile.TarInfo, parts: tuple[str, ...]) -> tuple[str, ...]:
+        """Where the member is, after the symlinks among the directories above it. Refuse it if one leads out."""
+        place: list[str] = []
+        left, followed = list(reversed(parts[:-1])), 0
+        while left:
+            part = left.pop()
+            if part == "..":
+                if not place:
+                    raise self._refused(member, "a directory above it is a symlink that leads out")
+                place.pop()
+                continue
+            place.append(part)
+            link = self.links.get(tuple(place))
+            if link is None:
+                continue
+            followed += 1
+            if _escapes(tuple(place), link):
+                raise self._refused(member, f"{'/'.join(place)} is a symlink that leads out, to {link}")
+            if followed > MOST_LINKS:
+                raise self._refused(member, f"its path has more than {MOST_LINKS} symlinks")
+            place.pop()
+            left.extend(part for part in reversed(link.split("/")) if part not in ("", "."))
+        return (*place, *parts[-1:])
 
     def _refused(self, member: tarfile.TarInfo, why: str) -> Error:
         return Error(f"{self.image} is refused for {member.name[:200]!r}: {why}")

@@ -124,6 +124,28 @@ def test_a_link_of_one_layer_is_there_for_the_next() -> None:
     check.layer([member(".wh.etc"), member("etc", tarfile.DIRTYPE), member("etc/fine")])
 
 
+@pytest.mark.parametrize(
+    "members",
+    [
+        [member("a/b/c/d", SYM, "../../.."), member("a/b/c/d/e", SYM, "../../.."), member("e/evil")],
+        [member("a/b/c/up", SYM, "../../.."), member("l", HARD, "a/b/c/up"), member("l/evil")],
+        [member("a/b/c", SYM, "../../x"), member("a/b/c/l", SYM, "../.."), member("x/l/evil")],
+        [member("a", SYM, "b"), member("b", SYM, "a"), member("a/evil")],
+        [member("d", SYM, "."), member("s", SYM, "d/../.."), member("s/evil")],
+    ],
+)
+def test_symlinks_are_followed_to_see_where_they_lead(members: list[tarfile.TarInfo]) -> None:
+    check = archive.Check("IMAGE")
+    with pytest.raises(Error, match="IMAGE is refused for"):
+        check.layer(members)
+
+
+def test_symlinks_within_the_root_are_followed() -> None:
+    check = archive.Check("IMAGE")
+    check.layer([member("lib", SYM, "usr/lib"), member("lib/x", SYM, "../../etc"), member("usr/lib/x/fine")])
+    check.layer([member("a/b/c/up", SYM, "../../.."), member("a/b/c/up/etc/fine"), member("a/b/c/up/lib/fine")])
+
+
 def test_too_many_members() -> None:
     check = archive.Check("IMAGE", archive.Limits(members=2))
     with pytest.raises(Error, match="more than 2 files"):
