@@ -8,6 +8,8 @@ from ocipy import Error
 from ocipy.box.config import User
 
 HIGHEST_ID = (1 << 32) - 2
+LONGEST = 20  # digits, with zeros before
+KINDS = {"passwd": "user", "group": "group"}
 
 
 def resolve(word: str, passwd: bytes, group: bytes) -> User:
@@ -17,12 +19,10 @@ def resolve(word: str, passwd: bytes, group: bytes) -> User:
     entry = _find(passwd, name, 7)
     if entry is None and not name.isdecimal():
         raise Error(f"user {name} is not in the image's /etc/passwd", hint="use a number: it needs no entry")
-    uid = int(name) if name.isdecimal() else _number(entry, 2)
-    gid = _number(entry, 3) if entry else 0
+    uid = _id(name if name.isdecimal() or entry is None else entry[2], "passwd")
+    gid = _id(entry[3], "passwd") if entry else 0
     if colon and group_name:
         gid = _group(group_name, group)
-    if not 0 <= uid <= HIGHEST_ID:
-        raise Error(f"{name} is not a valid user id", status=2)
     names = (entry[0],) if entry else ()
     # As login does: the groups that list the user, unless a group was named.
     groups = () if colon and group_name else tuple(_groups_of(names[0] if names else b"", group))
@@ -38,31 +38,44 @@ def _lines(text: bytes, fields: int) -> Iterator[list[bytes]]:
 
 
 def _find(text: bytes, name: str, fields: int) -> list[bytes] | None:
+    number = _number(name)
     for parts in _lines(text, fields):
         if name.isdecimal():
-            if parts[2].isdigit() and int(parts[2]) == int(name):
+            if number is not None and _number(parts[2]) == number:
                 return parts
         elif parts[0] == name.encode("utf-8", "surrogateescape"):
             return parts
     return None
 
 
-def _number(entry: list[bytes] | None, index: int) -> int:
-    if entry is None or not entry[index].isdigit():
-        raise Error("the image's /etc/passwd contains an id that is not a number")
-    return int(entry[index])
+def _number(text: bytes | str) -> int | None:
+    """An id; None if it is not a number, or more than the kernel takes. Python converts no number of any length."""
+    digits = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+    if not digits.isdecimal() or len(digits) > LONGEST or int(digits) > HIGHEST_ID:
+        return None
+    return int(digits)
+
+
+def _id(text: bytes | str, file: str) -> int:
+    number = _number(text)
+    if number is not None:
+        return number
+    if isinstance(text, bytes):
+        raise Error(f"the image's /etc/{file} contains an id that is not a number, or too large")
+    raise Error(f"{text[:LONGEST]} is not a valid {KINDS[file]} id", status=2)
 
 
 def _group(name: str, text: bytes) -> int:
     if name.isdecimal():
-        return int(name)
+        return _id(name, "group")
     entry = _find(text, name, 3)
     if entry is None:
         raise Error(f"group {name} is not in the image's /etc/group", hint="use a number: it needs no entry")
-    return _number(entry, 2)
+    return _id(entry[2], "group")
 
 
 def _groups_of(name: bytes, text: bytes) -> Iterator[int]:
     for parts in _lines(text, 4):
-        if name and name in parts[3].split(b",") and parts[2].isdigit():
-            yield int(parts[2])
+        number = _number(parts[2])
+        if name and name in parts[3].split(b",") and number is not None:
+            yield number

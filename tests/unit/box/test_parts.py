@@ -39,6 +39,19 @@ def test_users_that_are_not_there(word: str) -> None:
         users.resolve(word, PASSWD, GROUP)
 
 
+@pytest.mark.parametrize("number", [b"9" * 5000, b"4294967295", b"-1", b""])
+@pytest.mark.parametrize("word", ["u", "u:g", "0:g", "uid", "gid"])
+def test_ids_that_no_kernel_takes(word: str, number: bytes) -> None:
+    """Python converts no number of 5000 digits, and says so by a ValueError."""
+    text = number.decode() or "x"
+    with pytest.raises(Error):
+        users.resolve(
+            {"uid": text, "gid": f"0:{text}"}.get(word, word), b"u:x:1:%b::/:\n" % number, b"g:x:%b:\n" % number
+        )
+    odd = b"a:x:%b:1::/a:\n" % number
+    assert users.resolve("7", odd + b"u:x:7:1::/u:\n", b"g:x:%b:u\ng:x:8:u\n" % number) == User(7, 1, (8,), "/u")
+
+
 PROFILE = {
     "defaultAction": "SCMP_ACT_ERRNO",
     "defaultErrnoRet": 38,
