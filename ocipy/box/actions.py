@@ -123,7 +123,7 @@ def restart(boxes: Boxes, given: argparse.Namespace) -> int:
     """Stop and start boxes."""
 
     def again(box: Box) -> None:
-        box.stop()
+        box.stop(given.time)
         box.start()
 
     return each(boxes, given.boxes, again)
@@ -206,6 +206,8 @@ def rmi(boxes: Boxes, given: argparse.Namespace) -> int:
 
     for word in given.images:
         name = next((one for one in names_of(word) if one in boxes.images.names()), word)
+        if given.force and not boxes.images.knows(name):
+            continue
         for line in boxes.remove_image(name):
             print(line)
     return 0

@@ -99,15 +99,18 @@ def parser(asked: str = "") -> Parser:
     listing.add_argument("-q", "--quiet", action="store_true", help="print only ids")
     for name, function, summary in (
         ("start", actions.start, "start boxes in the background"),
-        ("restart", actions.restart, "stop boxes and start them again"),
         ("wait", actions.wait, "wait until boxes end, and print their exit statuses"),
     ):
         add(name, function, summary).add_argument("boxes", nargs="+", metavar="BOX")
-    stopping = add("stop", actions.stop, "stop boxes: send a signal, then SIGKILL")
-    stopping.add_argument(
-        "-t", "--time", type=float, default=10.0, metavar="SECONDS", help="time to wait before SIGKILL (10)"
-    )
-    stopping.add_argument("boxes", nargs="+", metavar="BOX")
+    for name, function, summary in (
+        ("stop", actions.stop, "stop boxes: send a signal, then SIGKILL"),
+        ("restart", actions.restart, "stop boxes and start them again"),
+    ):
+        stopping = add(name, function, summary)
+        stopping.add_argument(
+            "-t", "--time", type=float, default=10.0, metavar="SECONDS", help="time to wait before SIGKILL (10)"
+        )
+        stopping.add_argument("boxes", nargs="+", metavar="BOX")
     killing = add("kill", actions.kill, "send a signal to boxes")
     killing.add_argument("-s", "--signal", default="KILL", metavar="SIGNAL", help="signal to send (KILL)")
     killing.add_argument("boxes", nargs="+", metavar="BOX")
@@ -128,7 +131,9 @@ def parser(asked: str = "") -> Parser:
     logging.add_argument("box", metavar="BOX")
     add("images", actions.images, "list images")
     add("pull", actions.pull, "fetch an image").add_argument("image", metavar="IMAGE")
-    add("rmi", actions.rmi, "remove images").add_argument("images", nargs="+", metavar="IMAGE")
+    clearing = add("rmi", actions.rmi, "remove images")
+    clearing.add_argument("-f", "--force", action="store_true", help="no error for an image that is not there")
+    clearing.add_argument("images", nargs="+", metavar="IMAGE")
     add("attach", actions.attach, "connect to the streams of a box in the background").add_argument(
         "box", metavar="BOX"
     )

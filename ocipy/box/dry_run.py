@@ -36,7 +36,9 @@ def dry_run(boxes: Boxes, request: Request) -> str:
 def _described(boxes: Boxes, request: Request, image: Image, directory: Directory) -> str:
     directory.make()
     asked = with_defaults(request, ID, boxes.home.rootless)
-    chosen = choose(directory.path, image.rootfs, boxes.places.run, rootless=boxes.home.rootless)
+    chosen = choose(
+        directory.path, image.rootfs, boxes.places.run, rootless=boxes.home.rootless, userns=request.userns == "auto"
+    )
     record = Record(
         ID, "NAME", asked, image.name, image.key, image.rootfs, image.config, now(), copy_on_write=chosen
     )  # fmt: skip

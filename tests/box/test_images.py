@@ -145,6 +145,8 @@ def test_an_image_that_a_box_needs_stays(box: Box) -> None:
     assert "is used by one" in box("rmi", "busybox", status=1).stderr
     box("rm", "one")
     box("rmi", "busybox")
+    assert "there is no image" in box("rmi", "busybox", status=1).stderr
+    assert box("rmi", "-f", "busybox").stdout == ""
     assert box("images").stdout.count("\n") == 1
 
 

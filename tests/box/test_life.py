@@ -49,6 +49,7 @@ def test_from_run_to_rm(box: Box) -> None:
     box("cp", "web:/srv/kept", f"{box.places}/copy")
     box("cp", f"{box.places}/copy", "web:/srv/back")
     assert box("exec", "web", "cat", "/srv/back").stdout == "kept\n"
+    box("restart", "-t", "0", "web")
     begun = time.monotonic()
     box("restart", "web")
     box("kill", "web")

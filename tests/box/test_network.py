@@ -26,6 +26,15 @@ def address(box: Box, name: str, which: int = 0) -> str:
     return found.partition("/")[0]
 
 
+def test_a_box_with_a_user_namespace_owns_its_network(box: Box) -> None:
+    """It may mount sysfs, set parameters, and ping, which it could not in a network namespace of the host."""
+    port = "net.ipv4.ip_unprivileged_port_start"
+    words = ["cat /proc/sys/" + port.replace(".", "/"), "ls /sys/class/net", "ping -c 1 -W 5 10.77.0.1"]
+    flags = ("--network", "bridge", "--userns", "auto", "--sysctl", f"{port}=0")
+    shown = box.run(*flags, "busybox", "sh", "-c", " && ".join(words)).split("\n")
+    assert shown[:3] == ["0", "eth0", "lo"] and "1 packets received" in "".join(shown)
+
+
 @pytest.fixture
 def sleeper(box: Box) -> str:
     """A box in the background, on the bridge."""

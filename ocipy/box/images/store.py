@@ -137,6 +137,10 @@ class Store:
     def _keys(self) -> list[str]:
         return sorted(path.parent.name for path in self.directory.glob("*/" + RECORD))
 
+    def knows(self, name: str) -> bool:
+        """Whether there is an image with this name or digest, even if its record cannot be read."""
+        return self._key_of(name) is not None
+
     def has(self, key: str) -> bool:
         """Whether the image is there, complete."""
         return (self.directory / key / RECORD).exists()

@@ -69,7 +69,7 @@ def connect(
         raise Error("a bridge needs root", hint="use --network pasta")
     from ocipy.box.network.bridge import BridgeConnection
 
-    return BridgeConnection(box_id, ports, places)
+    return BridgeConnection(box_id, ports, places, id_maps)
 
 
 def release(kind: str, box_id: str, places: Places) -> None:

@@ -13,8 +13,10 @@ from types import TracebackType
 from typing import Self
 
 from ocipy import Error
+from ocipy.box.id_maps import IdMap
 from ocipy.box.network import nft
 from ocipy.box.network.connection import Connection
+from ocipy.box.network.holder import Holder
 from ocipy.box.network.leases import NEW, Lease, Leases, free_subnet, leases_path, locked
 from ocipy.box.network.links import (
     IFA_F_NODAD,
@@ -43,9 +45,16 @@ OTHER_NETWORKS = "--network host or none needs no bridge"
 
 
 class BridgeConnection(Connection):
-    """A network namespace with one end of a pair of devices; the other end is a port of the bridge."""
+    """A network namespace with one end of a pair of devices; the other end is a port of the bridge.
 
-    def __init__(self, box_id: str, ports: Sequence[Port], places: Places) -> None:
+    id_maps: of the box's user namespace, if it has one. The network namespace belongs to it.
+    """
+
+    def __init__(
+        self, box_id: str, ports: Sequence[Port], places: Places, id_maps: tuple[IdMap, IdMap] = ((), ())
+    ) -> None:
+        self._id_maps = id_maps
+        self._holder: Holder | None = None
         self._box_id = box_id
         self._ports = ports
         self._places = places
@@ -55,7 +64,10 @@ class BridgeConnection(Connection):
         nft.check()
         try:
             with reported_as("cannot make a network namespace", hint=OTHER_NETWORKS):
-                self._namespace = Namespace()
+                if self._id_maps[0]:
+                    self._holder = Holder(self._id_maps)
+                    self.user_path = f"/proc/{self._holder.pid}/ns/user"
+                self._namespace = Namespace(f"/proc/{self._holder.pid}/ns/net" if self._holder else "")
             making = reported_as("cannot make the bridge", hint=OTHER_NETWORKS)
             with leases_of(self._places) as leases, making, Links() as host:
                 leases.subnet = leases.subnet or free_subnet(host.networks())
@@ -91,6 +103,9 @@ class BridgeConnection(Connection):
         if self._namespace is not None:
             self._namespace.close()
             self._namespace = None
+        if self._holder is not None:
+            self._holder.let_go()
+            self._holder = None
 
 
 def release(box_id: str, places: Places) -> None:

@@ -174,18 +174,27 @@ class Links:
             self._netlink.do(RTM_DELLINK, ANY + attribute(IFLA_GROUP, NUMBER.pack(group)))
 
 
+def _enter(path: str) -> int:
+    """Move the calling thread into a network namespace. Return its descriptor."""
+    if not path:
+        _kernel.unshare(CLONE_NEWNET)
+        return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    _kernel.setns(fd, CLONE_NEWNET)
+    return fd
+
+
 class Namespace:
-    """A new network namespace, held by a descriptor. inside: its devices. Raises OSError.
+    """A network namespace, held by a descriptor: of this path, or a new one. inside: its devices. Raises OSError.
 
     Only the calling thread is in it, and only as long as this takes (unshare(2)).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, path: str = "") -> None:
         own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            _kernel.unshare(CLONE_NEWNET)
+            self.fd = _enter(path)
             try:
-                self.fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
                 self.inside = Links()
             finally:
                 _kernel.setns(own, CLONE_NEWNET)

@@ -16,8 +16,9 @@ from types import TracebackType
 from typing import Self
 
 from ocipy import Error
-from ocipy.box.id_maps import IdMap, map_ids
+from ocipy.box.id_maps import IdMap
 from ocipy.box.network.connection import Connection
+from ocipy.box.network.holder import Holder
 from ocipy.box.network.name_servers import name_servers
 from ocipy.box.pids import open_noted
 from ocipy.box.places import Places
@@ -41,7 +42,7 @@ class Pasta(Connection):
         self._ports = ports
         self._places = places
         self._id_maps = id_maps
-        self._holder: subprocess.Popen[bytes] | None = None
+        self._holder: Holder | None = None
 
     def __enter__(self) -> Self:
         try:
@@ -66,28 +67,12 @@ class Pasta(Connection):
 
     def _hold(self) -> int:
         """The pid of a process that holds new namespaces."""
-        self._holder = hold_namespaces()
-        map_ids(self._holder.pid, self._id_maps)
+        self._holder = Holder(self._id_maps)
         return self._holder.pid
 
     def _let_go(self) -> None:
         if self._holder is not None:
-            self._holder.kill()
-            self._holder.communicate()
-
-
-def hold_namespaces() -> subprocess.Popen[bytes]:
-    """A process in new user and network namespaces, which ends with us. Raises Error."""
-    words = ["unshare", "--user", "--net", "cat"]
-    holder = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert holder.stdin is not None and holder.stdout is not None
-    with suppress(BrokenPipeError):
-        holder.stdin.write(b"there\n")
-        holder.stdin.flush()
-    if holder.stdout.readline() != b"there\n":
-        said = holder.communicate()[1].decode("utf-8", "replace").strip().removeprefix("unshare: ")
-        raise Error(f"cannot make a user namespace: {said}", hint="docs/rootless.md has the settings that forbid it")
-    return holder
+            self._holder.let_go()
 
 
 def words_of_ports(ports: Sequence[Port]) -> list[str]:

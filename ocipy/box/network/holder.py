@@ -1,0 +1,45 @@
+"""A process that holds a user namespace, and a network namespace that belongs to it, until a box has joined them.
+
+The network namespace must belong to the box's user namespace: only then may the box mount its sysfs, set its
+parameters and use the capabilities of its root on it (user_namespaces(7)).
+"""
+
+from __future__ import annotations
+
+import subprocess
+from contextlib import suppress
+
+from ocipy import Error
+from ocipy.box.id_maps import IdMap, map_ids
+
+
+class Holder:
+    """It ends with us, or when it is let go. id_maps: the user namespace's uid map and gid map. Raises Error."""
+
+    def __init__(self, id_maps: tuple[IdMap, IdMap]) -> None:
+        words = ["unshare", "--user", "--net", "cat"]
+        self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.pid = self._process.pid
+        try:
+            self._await()
+            map_ids(self.pid, id_maps)
+        except BaseException:
+            self.let_go()
+            raise
+
+    def _await(self) -> None:
+        """Wait until it is in its namespaces. Raises Error if it cannot make them."""
+        process = self._process
+        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+        with suppress(BrokenPipeError):
+            process.stdin.write(b"there\n")
+            process.stdin.flush()
+        if process.stdout.readline() != b"there\n":
+            said = process.stderr.read().decode("utf-8", "replace").strip().removeprefix("unshare: ")
+            hint = "docs/rootless.md has the settings that forbid it"
+            raise Error(f"cannot make a user namespace: {said}", hint=hint)
+
+    def let_go(self) -> None:
+        """End it. What has joined its namespaces keeps them."""
+        self._process.kill()
+        self._process.communicate()
