@@ -190,7 +190,7 @@ def test_a_disk_that_is_full_when_a_box_starts(full: Full) -> None:
     full.box("create", "--name", "one", "--network", "none", *SLEEP)
     full.fill()
     error = full.box("start", "one", status=1).stderr
-    assert "cannot write a file of the box: No space left on device" in error and error.count("\n") == 1
+    assert "cannot write a file of the box: No space left on device" in error and error.count("\n") == 2
     full.empty()
     full.box("start", "one")
     assert "running" in full.box("ps").stdout
