@@ -202,13 +202,18 @@ class Session:
             self.status = posix.waitpid(self.pid, 0)[1]
         return self.status
 
+    def hang_up(self) -> None:
+        """Close the connection: after the last response criu then exits, which takes a while."""
+        if self.socket >= 0:
+            posix.close(self.socket)
+            self.socket = -1
+
     def finish(self, patience: int = FINISH_PATIENCE_MS) -> None:
-        """Close the connection after the last response, and give criu time to exit by itself, in milliseconds.
+        """Hang up, and give criu time to exit by itself, in milliseconds.
 
         Its status does not matter: after a pre-dump it waits for another request, and treats end of file as an error.
         """
-        posix.close(self.socket)
-        self.socket = -1
+        self.hang_up()
         if _kernel.poll([(self.pidfd, POLLIN)], patience):
             self.wait()
 
@@ -216,9 +221,7 @@ class Session:
         """Close the connection, and kill criu if it is still running."""
         if self.pidfd < 0:
             return
-        if self.socket >= 0:
-            posix.close(self.socket)
-            self.socket = -1
+        self.hang_up()
         if self.status is None:
             try:
                 _kernel.pidfd_send_signal(self.pidfd, SIGKILL)

@@ -280,7 +280,7 @@ def restore_processes(run: HostRun, step: RestoreProcesses) -> None:
     session = _session(run)
     session.send({"type": messages.NOTIFY, "notify_success": True})
     _serve(run, until="")
-    session.finish()
+    session.hang_up()
     shared = restoring_of(run)
     while shared.directories:
         posix.close(shared.directories.pop())
@@ -368,8 +368,9 @@ def restored(run: HostRun, step: Restored) -> None:
     """Record that the container is running."""
     run.state.created = now()
     save_state(run, SaveState())
-    posix.rmdir(run.state.directory + "/" + ROOT)
     posix.unlink(run.state.directory + "/" + FIFO_NEW)
+    _session(run).finish()
+    posix.rmdir(run.state.directory + "/" + ROOT)  # nothing is mounted on it any more
     run.let_go()
     run.hang_up()
 

@@ -69,6 +69,7 @@ def _checkpoint(state: State, root: str, flags: CriuFlags, program: Criu, interr
             raise
         if not (flags.leave_running or flags.pre_dump):
             end(state)
+        program.session.finish()
     finally:
         posix.close(lock_fd)
 
@@ -119,7 +120,7 @@ def _dump(state: State, flags: CriuFlags, program: Criu, interrupts: int) -> Non
     log = client.log_path(flags, plan.DUMP_LOG)
     program.session.send({"type": kind, "opts": criu_options})
     _serve(program.session, flags, log, interrupts)
-    program.session.finish()
+    program.session.hang_up()
 
 
 def with_config_file(flags: CriuFlags, config: Any) -> CriuFlags:
