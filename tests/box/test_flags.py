@@ -114,7 +114,7 @@ REFUSED = {
     "-u 0:no-such-group": "group no-such-group is not in",
     "-u -1": "user -1 is not in",
     "-u 4294967295": "not a valid user id",
-    "-u 0:4294967295": "not a group id",
+    "-u 0:4294967295": "not a valid group id",
     "-u 0:0:0": "group 0:0 is not in",
     "-w x": "absolute path",
     "-w /bin/busybox": "Not a directory",

@@ -411,7 +411,7 @@ def tried(way: Way, bundle: Bundle) -> dict[str, str]:
         column = "starts"
         comes_to_a_snapshot(ocipy, way.first)
         run(ocipy, "validate", bundle.path, check=False)
-        expect("/process/args" in wrong(ocipy, bundle), "validate does not name the fault: jsonschema is missing?")
+        expect("/process/args" in (said := wrong(ocipy, bundle)), f"validate does not name the fault: {said}")
         row[column] = "snapshot"
         column = "run"
         row[column] = f"{ratio(bundle, ocipy):.2f}"

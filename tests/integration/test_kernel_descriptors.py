@@ -126,7 +126,7 @@ TABLE = [
 OTHERS = {
     "prctl", "join_session_keyring", "personality", "send", "pty_number", "ns_type", "monotonic_ns", "fstatfs",
     "mount_id", "capget", "prlimit", "read_signal", "poll", "tty_size", "tty_end_of_file",
-    "bpf_prog_query",
+    "bpf_prog_query", "spawn",
 }  # fmt: skip
 
 

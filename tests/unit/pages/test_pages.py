@@ -116,7 +116,9 @@ def test_fields_follow_the_text_and_literals_keep_their_letters(share: Path) -> 
     text = " ".join(rendered(share, "ocipy-update.1").split())
     assert "--cpuset-cpus LIST CPUs, such as 0-3,7 (linux.resources.cpu.cpus)" in text
     assert "--resources, -r FILE all of these fields, as JSON; - is standard input." in text
-    assert "METHOD iptables, nftables" in " ".join(rendered(share, "ocipy-checkpoint.1").split())
+    assert "METHOD iptables, for which criu calls iptables-restore, nftables" in " ".join(
+        rendered(share, "ocipy-checkpoint.1").split()
+    )
 
 
 def test_the_date_is_that_of_the_sources(monkeypatch: pytest.MonkeyPatch) -> None:
