@@ -72,8 +72,11 @@ void give_up_snapshot(int file) {
 int end_snapshot(int file, const char *path) {
     char name[PATH_MAX];
     /* Written to disk before it gets its name: a power failure must not leave half a snapshot. */
-    if (name_new(path, name) == 0 && fchmod(file, 0644) == 0 && fsync(file) == 0 && rename(name, path) == 0)
-        return close(file);
+    if (name_new(path, name) == 0 && fsync(file) == 0 && rename(name, path) == 0) {
+        /* Not earlier: the next maker would take FILE.new for planted, and put its own there for us to rename. */
+        int failed = fchmod(file, 0644);
+        return close(file) || failed ? -1 : 0;
+    }
     give_up_snapshot(file);
     return -1;
 }

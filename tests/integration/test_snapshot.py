@@ -204,7 +204,7 @@ def test_a_rehearsal_whose_maker_is_killed_leaves_an_init_that_ends(runtime: Run
     wait_until(lambda: has_ended(found) or "signal: 15/" in read(Path(f"/proc/{found}/timers")), "its timer")
     if not has_ended(found):
         os.kill(found, signal.SIGTERM)
-        wait_until(lambda: has_ended(found), "the end by its signal")
+        wait_until(lambda: has_ended(found), "the end by its signal", 60)  # it may be noting what it has written to
 
 
 def read(path: Path) -> str:
