@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ocipy import Error
 from ocipy.box.box import Box
@@ -59,7 +59,8 @@ def create(boxes: Boxes, given: argparse.Namespace) -> int:
 def ps(boxes: Boxes, given: argparse.Namespace) -> int:
     """List boxes."""
     rows = [("ID", "NAME", "IMAGE", "STATUS", "COMMAND")]
-    for box in boxes.all():
+    found, problems = boxes.listed()
+    for box in found:
         if given.all or box.is_running():
             if given.quiet:
                 print(box.id)
@@ -75,11 +76,11 @@ def ps(boxes: Boxes, given: argparse.Namespace) -> int:
             )
     if not given.quiet:
         print(table(rows))
-    tell(boxes.problems())
+    tell(problems.values())
     return 0
 
 
-def tell(problems: Sequence[Error]) -> None:
+def tell(problems: Iterable[Error]) -> None:
     """Report what a list had to leave out."""
     for error in problems:
         print(f"ocipy box: {error.line}\n{error.advice}", end="", file=sys.stderr)
@@ -184,11 +185,12 @@ def logs(boxes: Boxes, given: argparse.Namespace) -> int:
 def images(boxes: Boxes, _given: argparse.Namespace) -> int:
     """List images."""
     rows = [("NAME", "DIGEST", "SIZE", "MADE")]
-    for image in boxes.images.all():
+    found, problems = boxes.images.listed()
+    for image in found:
         made = image.created.astimezone().strftime("%Y-%m-%d %H:%M")
         rows.append((image.name or "-", image.digest[:19], shown_size(image.size), made))
     print(table(rows))
-    tell(boxes.images.problems())
+    tell(problems)
     return 0
 
 
@@ -305,7 +307,7 @@ def stats(boxes: Boxes, given: argparse.Namespace) -> int:
     from ocipy.box.stats import rows, running
 
     if not given.boxes:
-        tell(boxes.problems())
+        tell(boxes.listed()[1].values())
     while True:
         text = table(rows(running(boxes, given.boxes), INTERVAL))
         print(CLEAR + text if sys.stdout.isatty() and not given.no_stream else text, flush=True)

@@ -15,7 +15,7 @@ from ocipy.box.images.store import Store
 from ocipy.box.limits import check_possible
 from ocipy.box.names import check_name, is_id, new_id, new_name
 from ocipy.box.orphans import end_callers
-from ocipy.box.peers import records, unreadable
+from ocipy.box.peers import records
 from ocipy.box.places import Places, default_places
 from ocipy.box.record import GONE, RECORD, Directory, Record, held_alone, locked, now
 from ocipy.box.request import Request
@@ -35,12 +35,17 @@ class Boxes:
 
     def all(self) -> list[Box]:
         """Every box, the newest first."""
-        found = [Box(self.home, directory, record) for directory, record in records(self.places)]
-        return sorted(found, key=lambda box: box.record.created, reverse=True)
+        return self.listed()[0]
 
-    def problems(self) -> list[Error]:
-        """Why boxes are missing in the list: their records cannot be read."""
-        return [error for _, error in unreadable(self.places)]
+    def listed(self) -> tuple[list[Box], dict[str, Error]]:
+        """The same; and by their ids, why others are missing: their records cannot be read."""
+        found, problems = [], {}
+        for directory, record in records(self.places):
+            if isinstance(record, Error):
+                problems[directory.path.name] = record
+            else:
+                found.append(Box(self.home, directory, record))
+        return sorted(found, key=lambda box: box.record.created, reverse=True), problems
 
     def find(self, word: str) -> Box:
         """By name, id, or the beginning of an id. Raises Error."""
@@ -137,8 +142,8 @@ class Boxes:
 
     def _users_of(self, key: str) -> list[str]:
         """The names of the boxes made from this image, and the ids of those that may have been."""
-        known = [box.record.name for box in self.all() if box.record.image_key == key]
-        return known + [box_id for box_id, _ in unreadable(self.places)]
+        boxes, problems = self.listed()
+        return [box.record.name for box in boxes if box.record.image_key == key] + list(problems)
 
 
 def with_defaults(request: Request, box_id: str, rootless: bool) -> Request:

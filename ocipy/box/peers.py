@@ -13,23 +13,20 @@ from ocipy.box.places import Places
 from ocipy.box.record import RECORD, Directory, Record, locked
 
 
-def records(places: Places) -> Iterator[tuple[Directory, Record]]:
-    """Every box whose record can be read."""
+def records(places: Places) -> Iterator[tuple[Directory, Record | Error]]:
+    """Every box, with its record, or why that cannot be read. One without a record is no box (Boxes.sweep)."""
     for path in places.boxes.iterdir():
-        with suppress(Error):
-            if not path.name.startswith("."):
-                yield Directory(path), Directory(path).load()
-
-
-def unreadable(places: Places) -> Iterator[tuple[str, Error]]:
-    """The id of each box whose record cannot be read, and why. One without a record is no box (Boxes.sweep)."""
-    for path in places.boxes.iterdir():
-        if not path.name.startswith(".") and (path / RECORD).exists():
-            try:
-                Directory(path).load()
-            except Error as error:
-                if path.exists():  # else it has just been removed
-                    yield path.name, error
+        if path.name.startswith("."):
+            continue
+        directory = Directory(path)
+        found: Record | Error
+        try:
+            found = directory.load()
+        except Error as error:
+            if not (path / RECORD).exists():
+                continue
+            found = error
+        yield directory, found
 
 
 def tell_peers(places: Places) -> None:
@@ -39,7 +36,11 @@ def tell_peers(places: Places) -> None:
     """
     with locked(places.run / "names.lock"):
         held = holders(leases_path(places))
-        there = [(directory, one) for directory, one in records(places) if one.id in held and one.addresses]
+        there = [
+            (directory, one)
+            for directory, one in records(places)
+            if isinstance(one, Record) and one.id in held and one.addresses
+        ]
         for directory, one in there:
             peers = [_peer(other) for _, other in there if other.id != one.id]
             with suppress(Error):  # it is being removed

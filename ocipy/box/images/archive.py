@@ -17,7 +17,8 @@ from ocipy import Error
 
 WHITEOUT = ".wh."  # image-spec, layer.md
 OPAQUE = ".wh..wh..opq"
-ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+# The beginnings of compressed files.
+GZIP, XZ, BZIP2, ZSTD = b"\x1f\x8b", b"\xfd7zXZ", b"BZh", b"\x28\xb5\x2f\xfd"
 CHUNK = 1 << 20
 LARGEST_HEADER = 1 << 20
 MOST_LINKS = 40  # path_resolution(7)
@@ -197,16 +198,16 @@ def _source(file: BinaryIO, zstd: IO[bytes] | None) -> Headers:
     file.seek(0)
     if zstd is not None:
         return Headers(zstd, ())
-    if magic.startswith(b"\x1f\x8b"):
+    if magic.startswith(GZIP):
         import gzip
         import zlib
 
         return Headers(gzip.GzipFile(fileobj=file), (gzip.BadGzipFile, EOFError, zlib.error))
-    if magic.startswith(b"\xfd7zXZ"):
+    if magic.startswith(XZ):
         import lzma
 
         return Headers(lzma.LZMAFile(file), (lzma.LZMAError, EOFError))
-    if magic.startswith(b"BZh"):
+    if magic.startswith(BZIP2):
         import bz2
 
         return Headers(bz2.BZ2File(file), (OSError, EOFError))
@@ -222,7 +223,7 @@ def opened(path: str, image: str) -> Iterator[Iterator[tarfile.TarInfo]]:
     process: subprocess.Popen[bytes] | None = None
     try:
         with open(path, "rb") as file:
-            if file.read(4) == ZSTD_MAGIC:
+            if file.read(4) == ZSTD:
                 process = subprocess.Popen(["zstd", "-dcq", path], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
             file.seek(0)
             yield _members(_source(file, process.stdout if process else None))

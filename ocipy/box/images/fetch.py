@@ -154,10 +154,10 @@ def decompress(where: Reference, plain: Path, limit: int) -> None:
 
 
 COMPRESSIONS = (
-    (b"\x1f\x8b", ("gzip", "-dc")),
-    (b"\xfd7zXZ", ("xz", "-dc")),
-    (archive.ZSTD_MAGIC, ("zstd", "-dcq")),
-    (b"BZh", ("bzip2", "-dc")),
+    (archive.GZIP, ("gzip", "-dc")),
+    (archive.XZ, ("xz", "-dc")),
+    (archive.ZSTD, ("zstd", "-dcq")),
+    (archive.BZIP2, ("bzip2", "-dc")),
 )
 
 

@@ -115,24 +115,24 @@ class Store:
 
     def all(self) -> list[Image]:
         """An image for each name, and one with "" for each image without a name, if their records can be read."""
-        return [image for image in self._read() if isinstance(image, Image)]
+        return self.listed()[0]
 
-    def problems(self) -> list[Error]:
-        """Why images are missing in the list: their records cannot be read."""
-        return [error for error in self._read() if isinstance(error, Error)]
-
-    def _read(self) -> Iterator[Image | Error]:
+    def listed(self) -> tuple[list[Image], list[Error]]:
+        """The same; and why others, or names, are missing: their records cannot be read."""
+        images: list[Image] = []
+        problems: list[Error] = []
         names: dict[str, str] = {}
         try:
             names = self.names()
         except Error as error:
-            yield error
+            problems.append(error)
         there = [(name, key) for name, key in sorted(names.items()) if self.has(key)]
         for name, key in there + [("", key) for key in self._keys() if key not in names.values()]:
             try:
-                yield self.load(name, key)
+                images.append(self.load(name, key))
             except Error as error:
-                yield error
+                problems.append(error)
+        return images, problems
 
     def _keys(self) -> list[str]:
         return sorted(path.parent.name for path in self.directory.glob("*/" + RECORD))

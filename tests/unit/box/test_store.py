@@ -43,7 +43,7 @@ def test_the_others_are_listed_and_it_is_named(store: Store) -> None:
     add(store, "5678abcd")
     (store.directory / "sha256-1234abcd/image.json").write_text("{}")
     assert [image.name for image in store.all()] == ["5678abcd"]
-    assert [error.what for error in store.problems()] == ["the record of image 1234abcd cannot be read"]
+    assert [error.what for error in store.listed()[1]] == ["the record of image 1234abcd cannot be read"]
 
 
 def test_no_box_is_made_while_an_image_is_removed(store: Store) -> None:
@@ -70,5 +70,5 @@ def test_images_are_listed_without_names_that_cannot_be_read(store: Store, text:
     add(store, "1234abcd")
     (store.directory / "names.json").write_text(text)
     assert [image.digest for image in store.all()] == ["sha256:1234abcd"]
-    (problem,) = store.problems()
+    (problem,) = store.listed()[1]
     assert problem.what.startswith("cannot read the names of images: ") and "names.json" in problem.pointer
