@@ -326,16 +326,11 @@ def _error_of(line: str) -> str:
 HARMLESS = ("rlimit: Can't setup RLIMIT_NOFILE",)
 # The end of a program that criu has called: the next error says which.
 VAGUE = ("exited, status=", "killed by signal ")
+IPTABLES = "criu holds connections with this program: install iptables, or give --network-lock nftables"
 # Words of criu's errors (criu/*.c), and the remedy.
 HINTS = (
-    (
-        'execvp("iptables-restore"',
-        "criu holds connections with this program: install iptables, or give --network-lock nftables",
-    ),
-    (
-        'execvp("ip6tables-restore"',
-        "criu holds connections with this program: install iptables, or give --network-lock nftables",
-    ),
+    ('execvp("iptables-restore"', IPTABLES),
+    ('execvp("ip6tables-restore"', IPTABLES),
     ('execvp("', "criu calls this program: install it"),
     ("Connected TCP socket", "give --tcp-established, here and at the restore"),
     ("External socket", "give --ext-unix-sk, here and at the restore"),

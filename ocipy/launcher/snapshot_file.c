@@ -64,7 +64,7 @@ int begin_snapshot(const char *path) {
 
 void give_up_snapshot(int file) {
     int error = errno;
-    (void)!(fchmod(file, 0600) || ftruncate(file, 0));
+    (void)!ftruncate(file, 0);
     close(file);
     errno = error;
 }
