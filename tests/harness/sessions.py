@@ -5,11 +5,10 @@ A pid alone is not enough: other processes get it later, or have it in other pid
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
-from tests.harness.cgroups import cgroup_tops, remove_cgroups
+from tests.harness.cgroups import cgroup_dirs, remove_cgroups
 from tests.harness.look import namespace, process_state
 from tests.harness.text import lines, read
 
@@ -42,8 +41,8 @@ def _namespace(pid: int | str) -> str:
 
 
 def remove_those_of_dead_sessions() -> list[str]:
-    """Remove the cgroups of dead sessions at the top of each hierarchy. Return their names."""
-    present = {entry.name for top in cgroup_tops() for entry in os.scandir(top)}  # read these before the processes
+    """Remove the cgroups of dead sessions, at the top of each hierarchy or below our own cgroup. Return their names."""
+    present = {path.name for path in cgroup_dirs("/ocipy-test-")}  # read these before the processes
     owned = {name: match.groups() for name in present if (match := NAME.fullmatch(name))}
     alive = _living() if owned else set()
     dead = []

@@ -12,7 +12,7 @@ import pytest
 
 from tests.harness import wait_until
 from tests.harness.cgroups import cgroup_dirs, cgroup_tops, remove_cgroups
-from tests.harness.look import namespace, process_state
+from tests.harness.look import cgroup_dir, cgroups_of, namespace, process_state
 from tests.harness.sessions import INITIAL, cgroup_name, remove_those_of_dead_sessions
 
 pytestmark = pytest.mark.ocipy_only("about the harness")
@@ -63,6 +63,19 @@ def test_cgroups_of_a_session_that_was_killed_go(
     assert place.name in remove_those_of_dead_sessions()
     assert cgroup_dirs(place.name) == []
     assert left.wait(10) == -signal.SIGKILL
+
+
+def test_a_dead_session_s_cgroup_below_our_own_cgroup_is_removed(
+    process: Callable[..., subprocess.Popen[bytes]],
+) -> None:
+    own = [controllers for controllers, path in cgroups_of("self").items() if path != "/"]
+    if not own:
+        pytest.skip("this process is at the top of each hierarchy")
+    token, pid, start, namespace = cgroup_name(TOKEN, process().pid).split(".")
+    place = cgroup_dir(os.getpid(), own[0].split(",")[0]) / ".".join([token, pid, str(int(start) - 1), namespace])
+    place.mkdir()
+    assert place.name in remove_those_of_dead_sessions()
+    assert not place.exists()
 
 
 def test_a_pid_that_another_process_has_by_now_is_not_the_session(
