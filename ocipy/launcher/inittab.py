@@ -5,7 +5,8 @@
 Debian's libpython3.13.a has one module (_sha2) and its libpython3.14.a five that refer to functions of Python's own,
 of the HACL* library, which no package ships. The linker takes from an archive only what is referred to, and modules
 by the table alone (`_PyImport_Inittab`, CPython's Modules/config.c). Linked with this table, which leaves
-them out, their import is an ImportError, as on a Python that was built without: hashlib takes OpenSSL's functions.
+them out, their import is an ImportError, as on a Python that was built without: hashlib takes OpenSSL's functions, and
+BLAKE2 from blake2.py.
 """
 
 from __future__ import annotations

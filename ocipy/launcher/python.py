@@ -34,6 +34,10 @@ def complete_start() -> None:
     else:
         at_hand.wake()
     sys.argv = start.argv
+    if "_blake2" not in sys.builtin_module_names:
+        from ocipy.launcher import blake2
+
+        blake2.stand_in()
 
 
 def expect_python() -> None:
