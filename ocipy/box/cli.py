@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -25,6 +26,22 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Raises Error for an unknown flag here, since argparse would report it as one of `ocipy box`."""
+        given, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            raise self._unknown(unknown[0])
+        return given, unknown
+
+    def _unknown(self, word: str) -> Error:
+        flag = word.partition("=")[0]
+        if not flag.startswith("-"):
+            return Error(f"unexpected argument {word!r}", hint=f"see: {self.prog} --help", status=2)
+        names = [one[2:] for one in self._option_string_actions if one.startswith("--")]
+        near = difflib.get_close_matches(flag.lstrip("-"), names, 1)
+        meant = f"did you mean --{near[0]}? " if near else ""
+        return Error(f"unknown flag: {flag}", hint=f"{meant}{self.prog} --help lists the flags", status=2)
 
     def error(self, message: str) -> None:  # type: ignore[override]
         """Raises Error, with exit status 2."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ocipy import Error
-from ocipy.box import flags, ports, sizes, volumes
+from ocipy.box import cli, flags, ports, sizes, volumes
 from ocipy.box.request import Port, Request, Volume
 
 
@@ -16,6 +16,34 @@ def request(*words: str) -> Request:
     parser = argparse.ArgumentParser()
     flags.add_run_flags(parser)
     return flags.make_request(parser.parse_args(words))
+
+
+def commands() -> list[str]:
+    """The names of all commands."""
+    (action,) = (one for one in cli.parser()._actions if isinstance(one, argparse._SubParsersAction))
+    return sorted(action.choices)
+
+
+@pytest.mark.parametrize("command", commands())
+def test_an_unknown_flag_hints_at_the_help_of_its_command(command: str) -> None:
+    """The same in the parser that has this command alone, which the command line uses."""
+    for asked in ("", command):
+        with pytest.raises(Error, match="unknown flag: --unheard-of") as caught:
+            cli.parser(asked).parse_args([command, "--unheard-of=1", "one", "two"])
+        assert caught.value.hint == f"ocipy box {command} --help lists the flags"
+        assert caught.value.status == 2
+
+
+def test_a_misspelt_flag_and_an_argument_too_many() -> None:
+    with pytest.raises(Error) as caught:
+        cli.parser("run").parse_args(["run", "--memroy", "50M", "busybox"])
+    assert caught.value.hint == "did you mean --memory? ocipy box run --help lists the flags"
+    with pytest.raises(Error, match="unexpected argument 'b'") as caught:
+        cli.parser("diff").parse_args(["diff", "a", "b"])
+    assert caught.value.hint == "see: ocipy box diff --help"
+    with pytest.raises(Error, match="unknown flag: --unheard-of") as caught:
+        cli.parser("ps").parse_args(["--unheard-of", "ps"])
+    assert caught.value.hint == "ocipy box --help lists the flags"
 
 
 @pytest.mark.parametrize(
