@@ -15,6 +15,7 @@ from ocipy.box.cgroup import Paths, place_of
 from ocipy.box.config import ALL_CAPABILITIES
 from ocipy.box.copy_on_write import as_words
 from ocipy.box.inspect import namespaces
+from ocipy.errors import printable
 
 # linux.namespaces' words, by the kernel's files (config-linux.md, namespaces(7)).
 KINDS = {
@@ -213,7 +214,7 @@ def as_text(facts: list[Fact]) -> str:
         if fact.kind != kind:
             kind = fact.kind
             lines.append(("" if not lines else "\n") + kind)
-        lines.append(f"  {fact.what}")
+        lines.append(f"  {printable(fact.what)}")  # it contains paths that the user or a kernel file gave
         origin = f"{fact.pointer}  ({fact.steps})" if fact.steps else fact.pointer
         lines.append(f"      {origin + '  ' if origin else ''}see {fact.see}")
     return "\n".join(lines)

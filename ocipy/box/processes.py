@@ -7,6 +7,8 @@ import subprocess
 from collections.abc import Sequence
 
 from ocipy import Container, Error
+from ocipy.box.tools import not_executed
+from ocipy.errors import printable
 
 
 def pids_of(container: Container) -> list[int]:
@@ -30,6 +32,10 @@ def _pid_namespace(pid: int) -> int | None:
 
 
 def table(pids: Sequence[int]) -> str:
-    """A table in the words of ps(1)."""
+    """A table in the words of ps(1). A process chooses its name and arguments."""
     words = ["ps", "-o", "pid,user,stat,time,rss,args", "-p", ",".join(map(str, pids))]
-    return subprocess.run(words, check=False, capture_output=True).stdout.decode("utf-8", "replace").rstrip("\n")
+    try:
+        done = subprocess.run(words, check=False, capture_output=True, stdin=subprocess.DEVNULL)
+    except OSError as error:
+        raise not_executed("ps", error, "cannot list the processes") from None
+    return "\n".join(printable(line) for line in done.stdout.decode("utf-8", "replace").rstrip("\n").split("\n"))

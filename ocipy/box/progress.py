@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Self
 
+from ocipy.errors import printable
+
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
@@ -20,10 +22,11 @@ class Progress:
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
             from rich.console import Console
+            from rich.markup import escape
             from rich.progress import Progress as Bars
 
             self._bars = Bars(console=Console(stderr=True), transient=True)
-            self._bars.add_task(self._text, total=self._total or None)
+            self._bars.add_task(escape(printable(self._text)), total=self._total or None)
             self._bars.start()
         return self
 

@@ -379,18 +379,22 @@ def test_a_name_in_another_directory_is_another_image(box: Box, minirootfs: Path
 
 
 @pytest.mark.parametrize(
-    ("image", "why"),
+    ("image", "why", "hint"),
     [
-        ("oci:LAYOUT:none", 'no descriptor found for reference "none"'),
-        ("docker-archive:TAR", "manifest.json"),
-        ("localhost:1/name", "connection refused"),
+        ("oci:LAYOUT:none", 'no descriptor found for reference "none"', ""),
+        ("docker-archive:TAR", "manifest.json", ""),
+        ("localhost:1/name", "connection refused", "the registry cannot be reached"),
+        ("REGISTRY/none", "manifest unknown", "the registry has no image of this name"),
     ],
 )
-def test_what_cannot_be_had_is_said_once(box: Box, layout: Path, minirootfs: Path, image: str, why: str) -> None:
-    image = image.replace("LAYOUT", str(layout)).replace("TAR", str(minirootfs))
+def test_what_cannot_be_had_is_said_once(
+    box: Box, layout: Path, minirootfs: Path, registry: str, image: str, why: str, hint: str
+) -> None:
+    image = image.replace("LAYOUT", str(layout)).replace("TAR", str(minirootfs)).replace("REGISTRY", registry)
     told = box("run", "--rm", "--network", "none", image, "true", status=125).stderr
     assert "cannot pull" in told and why in told
-    assert "Error parsing" not in told and "\\" not in told and told.count("\n") == 1
+    assert "Error parsing" not in told and "\\" not in told and told.count("\n") == 1 + bool(hint)
+    assert hint in told
 
 
 def test_an_image_goes_by_the_word_that_it_came_by(box: Box, layout: Path, minirootfs: Path, registry: str) -> None:
@@ -415,3 +419,13 @@ def test_what_a_terminal_would_act_on_is_shown_as_text(box: Box, layout: Path) -
         told = box(*words).stdout
         assert "\x1b" not in told and "\\x1b[2J" in told
     assert "D etc" not in box("diff", "one").stdout.split("\n")
+
+
+def test_what_a_box_and_its_command_call_themselves_is_shown_as_text(box: Box) -> None:
+    odd = "\x1b[2J\x9b31m\nID  NAME"
+    mount = ["--tmpfs", "/\x1b[2Jmount"]
+    script = "sleep 1000; :"
+    box("run", "-d", "--name", "one", "--network", "none", *mount, "busybox", "sh", "-c", script, odd)
+    for words in (("ps",), ("top", "--no-stream", "one"), ("explain", "one"), ("inspect", "one")):
+        told = box(*words).stdout
+        assert "\x1b" not in told and "\x9b" not in told and "\nID  NAME" not in told[1:]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -172,6 +174,38 @@ def test_a_disk_without_space_for_the_image(full: Full) -> None:
         assert sorted(os.listdir(full.path / "data/images")) == ["lock"]
     full.empty()
     assert full.box.run("busybox", "id", "-u") == "0\n"
+
+
+COMPRESSIONS = {"": [], ".gz": ["gzip"], ".xz": ["xz", "-0"], ".bz2": ["bzip2"], ".zst": ["zstd", "-q", "--rm"]}
+
+
+@pytest.mark.parametrize("kind", [*COMPRESSIONS, "oci"])
+def test_a_disk_without_space_for_an_archive(full: Full, kind: str) -> None:
+    """Whichever program notices it first: here while decompressing or copying it, and while making a layer of it, or
+    unpacking that."""
+    tar = full.path.parent / "image.tar"
+    with tarfile.open(tar, "w") as archive:
+        info = tarfile.TarInfo("noise")
+        info.size = 1 << 20
+        archive.addfile(info, io.BytesIO(os.urandom(info.size)))
+    image = f"{tar}{kind}"
+    if kind == "oci":
+        image = f"oci:{tar.parent}/layout:v1"
+        for words in (["init", "--layout", "layout"], ["new", "--image", "layout:v1"]):
+            subprocess.run(["umoci", *words], check=True, capture_output=True, cwd=tar.parent)
+        words = ["umoci", "raw", "add-layer", "--image", "layout:v1", "image.tar"]
+        subprocess.run(words, check=True, capture_output=True, cwd=tar.parent)
+        subprocess.run(["chmod", "-R", "a+rX", tar.parent / "layout"], check=True)
+    elif kind:
+        subprocess.run([*COMPRESSIONS[kind], tar], check=True)
+    full.box("ps")  # makes the directories
+    for free in (1 << 19, 3 << 19):
+        full.fill(free)
+        error = said(full.box, "pull", image, status=1)
+        assert Path(image).name in error and "No space left on device" in error and "damaged" not in error
+        assert sorted(os.listdir(full.path / "data/images")) == ["lock"]
+        full.empty()
+    assert full.box("pull", image).stdout.startswith("sha256:")
 
 
 def test_a_disk_without_space_for_a_box(full: Full) -> None:

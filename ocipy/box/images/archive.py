@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import IO, BinaryIO, Protocol
 
 from ocipy import Error
+from ocipy.box import tools
 
 WHITEOUT = ".wh."  # image-spec, layer.md
 OPAQUE = ".wh..wh..opq"
@@ -185,6 +186,8 @@ class Headers:
                 parts.append(data)
                 size -= len(data)
         except self.faults as error:
+            if isinstance(error, OSError) and error.errno:
+                raise  # the file cannot be read; bz2's and gzip's faults in its content have no errno
             raise tarfile.ReadError(str(error)) from None
         taken = b"".join(parts)
         self.position += len(taken)
@@ -224,7 +227,9 @@ def opened(path: str, image: str) -> Iterator[Iterator[tarfile.TarInfo]]:
     try:
         with open(path, "rb") as file:
             if file.read(4) == ZSTD:
-                process = subprocess.Popen(["zstd", "-dcq", path], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+                process = subprocess.Popen(
+                    ["zstd", "-dcq", path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
+                )
             file.seek(0)
             yield _members(_source(file, process.stdout if process else None))
     except FileNotFoundError as error:
@@ -234,13 +239,23 @@ def opened(path: str, image: str) -> Iterator[Iterator[tarfile.TarInfo]]:
             f"{image} is compressed with zstd, which is not installed", hint="install the package zstd"
         ) from None
     except (tarfile.TarError, ValueError, RecursionError) as error:  # tarfile recurses for each header before a member
+        if process is not None:
+            _check_ended(process, f"cannot unpack {image}")
         raise Error(f"{image} is not a tar archive, or is damaged: {error}") from None
     finally:
         if process is not None:
             process.kill()
-            process.wait()
-            assert process.stdout is not None
-            process.stdout.close()
+            process.communicate()
+
+
+def _check_ended(process: subprocess.Popen[bytes], what: str) -> None:
+    """Raises Error if the program has failed for another reason than the file's content."""
+    assert process.stdout is not None and process.stderr is not None
+    if process.stdout.read(1):
+        return  # it has not ended
+    said = tools.last_line(process.stderr.read())
+    if process.wait() < 0 or tools.errno_of(said):
+        raise tools.failed("zstd", what, said, process.returncode) from None
 
 
 def _members(source: Headers) -> Iterator[tarfile.TarInfo]:

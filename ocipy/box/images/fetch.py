@@ -12,14 +12,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ocipy import Error
+from ocipy.box import tools
 from ocipy.box.config import ImageConfig
 from ocipy.box.images import archive, busybox
 from ocipy.box.images.reference import Reference
 from ocipy.box.images.store import PARTIAL, Image, Store
 from ocipy.box.progress import Progress
+from ocipy.errors import reported_as
 
 TAG = "box"
-PACKAGES = {"skopeo": "skopeo", "umoci": "umoci"}
 CHUNK = 1 << 20
 QUOTED = re.compile(r'msg=("(?:[^"\\]|\\.)*")')
 NAMED = re.compile(r'^Error parsing image name "[^"]*": ')
@@ -41,7 +42,12 @@ def fetch(store: Store, where: Reference, name: str, id_map: tuple[int, int] | N
             if where.kind != "tar":  # a tar was checked before it became a layer
                 _check(where, layers)
             digests = [path.name for path in layers]
-            return store.add(name, key, digest, lambda rootfs: _unpack(layout, rootfs, config, id_map), digests)
+
+            def fill(rootfs: Path) -> ImageConfig:
+                _unpack(where, layout, rootfs, id_map)
+                return config
+
+            return store.add(name, key, digest, fill, digests)
 
 
 def _digest(where: Reference) -> str:
@@ -75,15 +81,13 @@ def _busybox(store: Store, name: str, id_map: tuple[int, int] | None) -> Image:
 
 
 def call(words: Sequence[str], what: str) -> bytes:
-    """Run a tool. Return its output. Raises Error with the last line of its messages."""
+    """Run skopeo or umoci. Return its output. Raises Error with the message in its last line."""
     try:
         done = subprocess.run(words, check=False, capture_output=True, stdin=subprocess.DEVNULL)
-    except FileNotFoundError:
-        package = PACKAGES.get(words[0], words[0])
-        raise Error(f"{what}: {words[0]} is not installed", hint=f"install the package {package}") from None
+    except OSError as error:
+        raise tools.not_executed(words[0], error, what) from None
     if done.returncode:
-        said = done.stderr.decode("utf-8", "replace").strip().split("\n")[-1]
-        raise Error(f"{what}: {_message(said)}")
+        raise tools.failed(words[0], what, _message(tools.last_line(done.stderr)), done.returncode)
     return done.stdout
 
 
@@ -96,7 +100,7 @@ def _message(line: str) -> str:
             message = str(json.loads(quoted[1]))  # Go quotes almost as JSON does
         except ValueError:
             message = quoted[1].strip('"')
-    return NAMED.sub("", message)
+    return NAMED.sub("", message.removeprefix("\u2a2f "))
 
 
 def _copy(where: Reference, work: str, digest: str) -> ImageConfig:
@@ -130,17 +134,19 @@ def _layout_of_tar(where: Reference, work: str) -> ImageConfig:
 def decompress(where: Reference, plain: Path, limit: int) -> None:
     """Decompress the tar with the program that compressed it. Raises Error if that makes more bytes than the limit:
     what follows the end of the archive was not checked."""
+    what = f"cannot unpack {where.name}"
     with open(where.source, "rb") as file:
         magic = file.read(6)
     program = next((words for start, words in COMPRESSIONS if magic.startswith(start)), None)
     if program is None:
-        shutil.copyfile(where.source, plain)
+        with reported_as(what):
+            shutil.copyfile(where.source, plain)
         return
     try:
         process = subprocess.Popen([*program, where.source], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    except FileNotFoundError:
-        raise Error(f"{where.name}: {program[0]} is not installed", hint=f"install {program[0]}") from None
-    with process, open(plain, "wb") as out:
+    except OSError as error:
+        raise tools.not_executed(program[0], error, what) from None
+    with reported_as(what), process, open(plain, "wb") as out:
         assert process.stdout is not None
         assert process.stderr is not None
         while data := process.stdout.read(CHUNK):
@@ -148,8 +154,10 @@ def decompress(where: Reference, plain: Path, limit: int) -> None:
             if out.tell() > limit:
                 process.kill()
                 raise Error(f"{where.name} would exceed {limit} bytes", hint="it may be a decompression bomb")
-        said = process.stderr.read().decode("utf-8", "replace").strip()
+        said = tools.last_line(process.stderr.read())
     if process.returncode:
+        if process.returncode < 0 or tools.errno_of(said):
+            raise tools.failed(program[0], what, said, process.returncode)
         raise Error(f"{where.name} is damaged: {said}")
 
 
@@ -177,7 +185,7 @@ def _check(where: Reference, layers: Sequence[Path]) -> None:
             progress.advance(1)
 
 
-def _unpack(layout: str, rootfs: Path, config: ImageConfig, id_map: tuple[int, int] | None) -> ImageConfig:
+def _unpack(where: Reference, layout: str, rootfs: Path, id_map: tuple[int, int] | None) -> None:
     flags = []
     if id_map is not None:
         flags = [word for kind in ("--uid-map", "--gid-map") for word in (kind, f"0:{id_map[0]}:{id_map[1]}")]
@@ -185,5 +193,4 @@ def _unpack(layout: str, rootfs: Path, config: ImageConfig, id_map: tuple[int, i
         flags = ["--rootless"]
     rootfs.rmdir()  # umoci makes it
     with Progress("unpacking"):
-        call(["umoci", "raw", "unpack", *flags, "--image", layout, str(rootfs)], "cannot unpack the image")
-    return config
+        call(["umoci", "raw", "unpack", *flags, "--image", layout, str(rootfs)], f"cannot unpack {where.name}")

@@ -9,8 +9,8 @@ from __future__ import annotations
 import subprocess
 from contextlib import suppress
 
-from ocipy import Error
 from ocipy.box.id_maps import IdMap, map_ids
+from ocipy.box.tools import failed, last_line
 
 
 class Holder:
@@ -35,9 +35,7 @@ class Holder:
             process.stdin.write(b"there\n")
             process.stdin.flush()
         if process.stdout.readline() != b"there\n":
-            said = process.stderr.read().decode("utf-8", "replace").strip().removeprefix("unshare: ")
-            hint = "docs/rootless.md has the settings that forbid it"
-            raise Error(f"cannot make a user namespace: {said}", hint=hint)
+            raise failed("unshare", "cannot make a user namespace", last_line(process.stderr.read()))
 
     def let_go(self) -> None:
         """End it. What has joined its namespaces keeps them."""

@@ -12,6 +12,7 @@ from typing import Any
 from ocipy import Error
 from ocipy.box.network.leases import Lease, Leases
 from ocipy.box.ports import families, is_any
+from ocipy.box.tools import failed
 
 FAMILY, TABLE = "inet", "ocipy_box"
 # linux/netfilter_ipv4.h. RAW: before address translation.
@@ -148,5 +149,4 @@ def applied(document: dict[str, Any]) -> Iterator[None]:
         process.stdin = None  # it is closed
         _, words = process.communicate()
     if process.returncode:
-        said = words.decode("utf-8", "replace").strip().split("\n")[0]
-        raise Error(f"nft rejected the rules of the bridge: {said}", hint="the kernel may lack nf_tables or nf_nat")
+        raise failed("nft", "nft rejected the rules of the bridge", words.decode("utf-8", "replace").split("\n")[0])

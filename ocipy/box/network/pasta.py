@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ocipy import Error
 from ocipy.box.id_maps import IdMap
 from ocipy.box.network.connection import Connection
 from ocipy.box.network.holder import Holder
@@ -23,6 +21,7 @@ from ocipy.box.network.name_servers import name_servers
 from ocipy.box.pids import open_noted
 from ocipy.box.places import Places
 from ocipy.box.request import Port
+from ocipy.box.tools import output_of
 
 # The address of pasta's name server for the box, if the host's is on its loopback.
 NAME_SERVER = "169.254.1.1"
@@ -93,13 +92,7 @@ def begin(namespaces: str, pid_path: Path, words: Sequence[str]) -> None:
     """Have pasta connect the namespaces; it stays in the background. Raises Error with its words."""
     command = ["pasta", "--config-net", "--quiet", "--no-map-gw", "-T", "none", "-U", "none", *words]
     command += ["--pid", str(pid_path), "--userns", f"{namespaces}/user", "--netns", f"{namespaces}/net"]
-    try:
-        done = subprocess.run(command, check=False, capture_output=True, stdin=subprocess.DEVNULL)
-    except FileNotFoundError:
-        raise Error("pasta is not installed", hint="install passt, or use --network none or host") from None
-    if done.returncode:
-        said = done.stderr.decode("utf-8", "replace").strip().split("\n")[-1]
-        raise Error(f"pasta failed: {said}")
+    output_of(command, "cannot connect the box", "use --network none or host")
 
 
 def pid_file(box_id: str, places: Places) -> Path:

@@ -1,0 +1,112 @@
+"""The programs that boxes need, and what their failures mean: they print a line where a system call gives an errno."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Sequence
+
+from ocipy import Error
+from ocipy.errors import CAUSES, caused_by
+
+# Debian's package, if it does not have the program's name.
+PACKAGES = {
+    "newgidmap": "uidmap", "newuidmap": "uidmap", "nft": "nftables", "pasta": "passt", "ps": "procps",
+    "unshare": "util-linux", "xz": "xz-utils",
+}  # fmt: skip
+ID_MAPS = (
+    (
+        "failed: Operation not permitted",
+        "newuidmap and newgidmap must be set-uid root or have file capabilities, on a filesystem without nosuid: "
+        "reinstall the package uidmap",
+    ),
+    ("not allowed|not found", "/etc/subuid and /etc/subgid list the ids of each user"),
+)
+# By program: words in its message, and their likely cause. The first that is found holds.
+HINTS: dict[str, tuple[tuple[str, str], ...]] = {
+    "newgidmap": ID_MAPS,
+    "newuidmap": ID_MAPS,
+    "nft": (
+        ("Operation not permitted", "a bridge needs CAP_NET_ADMIN in the host's network namespace"),
+        ("", "the kernel may lack nf_tables or nf_nat"),
+    ),
+    "pasta": (
+        (
+            "open (/dev/net/)?tun",
+            "/dev/net/tun must exist (as root: modprobe tun) and be open to the user: mode 0666, as udev makes it",
+        ),
+        (
+            "(?i)bind.*permission denied",
+            "without root, ports begin at that of the sysctl net.ipv4.ip_unprivileged_port_start",
+        ),
+        ("(?i)failed to bind|address already in use", "another program uses the port"),
+        ("(?i)external (routable )?interface", "the host has no default route: use --network none or host"),
+    ),
+    "skopeo": (
+        ("manifest unknown|name unknown", "the registry has no image of this name and tag"),
+        (
+            "unauthorized|authentication required|access to the resource is denied",
+            "there is no such image, or only for users who are logged in: skopeo login REGISTRY",
+        ),
+        ("toomanyrequests", "the registry limits how much one may pull: log in (skopeo login REGISTRY), or wait"),
+        (
+            "x509:|HTTP response to HTTPS client",
+            "a registry on another machine needs TLS, and a certificate that this host trusts",
+        ),
+        (
+            "dial tcp|no such host|i/o timeout|Client.Timeout|network is unreachable",
+            "the registry cannot be reached: check its name, the network and the name server",
+        ),
+    ),
+    "unshare": (
+        ("No space left on device", "user.max_user_namespaces or user.max_net_namespaces is reached (sysctl)"),
+        ("", "docs/rootless.md has the settings that forbid it"),
+    ),
+}
+
+
+def output_of(words: Sequence[str], what: str, instead: str = "") -> bytes:
+    """Run a program. Return its output. Raises Error: `what`, and the program's last line.
+
+    instead: what else to do if the program is not installed.
+    """
+    try:
+        done = subprocess.run(words, check=False, capture_output=True, stdin=subprocess.DEVNULL)
+    except OSError as error:
+        raise not_executed(words[0], error, what, instead) from None
+    if done.returncode:
+        raise failed(words[0], what, last_line(done.stderr), done.returncode)
+    return done.stdout
+
+
+def not_executed(program: str, error: OSError, what: str, instead: str = "") -> Error:
+    """The Error for a program that could not be executed."""
+    if not isinstance(error, FileNotFoundError):
+        return caused_by(error, f"{what}: cannot execute {program}")
+    hint = f"install {PACKAGES.get(program, program)}" + (f", or {instead}" if instead else "")
+    return Error(f"{what}: {program} is not installed", hint=hint)
+
+
+def failed(program: str, what: str, said: str, status: int = 1) -> Error:
+    """The Error for a program that has failed. said: its last line; the error of a system call at its end becomes the
+    Error's errno. status: as in subprocess.Popen.returncode."""
+    if status < 0:
+        hint = "the kernel does that when memory has run out: see dmesg" if status == -signal.SIGKILL else ""
+        return Error(f"{what}: {program} was killed by {signal.Signals(-status).name}", hint=hint)
+    number = errno_of(said)
+    hint = next((hint for pattern, hint in HINTS.get(program, ()) if re.search(pattern, said)), "")
+    words = said[: -len(os.strerror(number))].removesuffix(": ") if number else said
+    return Error(f"{what}: {words}" if words else what, errno=number, hint=hint)
+
+
+def errno_of(said: str) -> int:
+    """The errno whose description ends a message, in C's or Go's spelling; 0 if there is none."""
+    lower = said.lower()
+    return next((number for number in CAUSES if lower.endswith(os.strerror(number).lower())), 0)
+
+
+def last_line(said: bytes) -> str:
+    """The last line of what a program has printed."""
+    return said.decode("utf-8", "replace").strip().split("\n")[-1].strip()
