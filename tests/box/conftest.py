@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import runtime_path
-from tests.harness.host import Host, become_subreaper, scaled, unshare, wait_until
+from tests.harness.host import Host, become_subreaper, scaled, setns, unshare, wait_until
 from tests.harness.leaks import reap
 from tests.harness.private import make_private
 from tests.harness.user import FIRST_GID, FIRST_UID, RANGE, USER, opened
@@ -26,13 +26,15 @@ NEEDED = ("conmon", "dnsmasq", "nft", "skopeo", "umoci", "unshare")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def private_host() -> None:
-    """Private mounts and networks: the session touches nothing of the host, and leaves nothing."""
+def private_host() -> Iterator[None]:
+    """Private mounts and networks: the session touches nothing of the host, and leaves nothing. At the end it leaves
+    them: another suite of the same session looks whether its own have changed."""
     if os.geteuid() != 0:
         pytest.skip("needs root: tests/box/rootless is for others")
     missing = [name for name in NEEDED if shutil.which(name) is None]
     assert not missing, f"install {' '.join(missing)}: make setup"
     become_subreaper()
+    before = [os.open(f"/proc/self/ns/{kind}", os.O_RDONLY) for kind in ("mnt", "net", "ipc", "uts")]
     make_private()
     for device in (Path("/dev/fuse"), Path("/dev/net/tun")):
         if device.exists():
@@ -42,6 +44,10 @@ def private_host() -> None:
     # A new network namespace has the first one's settings (ip-sysctl.rst, devconf_inherit_init_net).
     for name in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
         Path("/proc/sys/net", name).write_text("0")
+    yield
+    for fd in before:
+        setns(fd)
+        os.close(fd)
 
 
 def needs(controller: str) -> None:
