@@ -88,8 +88,8 @@ def find(given: str) -> str:
     search = ":".join(place for place in os.environ.get("PATH", DEFAULT_PATH).split(":") if place.startswith("/"))
     path = _which(wanted, (search or DEFAULT_PATH).split(":"))
     if not path:
-        where = "no such program" if given else "criu is not installed"
-        raise Error(f"cannot run {wanted}: {where}", pointer="--criu" if given else "", hint=INSTALL)
+        why = _why_not(given) if given else "criu is not installed"
+        raise Error(f"cannot run {wanted}: {why}", pointer="--criu" if given else "", hint=INSTALL)
     return os.path.abspath(path)
 
 
@@ -99,6 +99,16 @@ def _which(name: str, places: Sequence[str]) -> str:
         if posix.access(path, posix.X_OK) and not os.path.isdir(path):
             return path
     return ""
+
+
+def _why_not(path: str) -> str:
+    try:
+        posix.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return "no such program"
+    except OSError as error:
+        return os.strerror(error.errno or 0)
+    return "it is a directory" if os.path.isdir(path) else "it is not executable"
 
 
 def start(path: str, **how: Any) -> Criu:

@@ -141,6 +141,8 @@ def _run_helper(name: str, pid: int, mappings: Sequence[tuple[int, int, int]], i
             path = candidate
             break
     if not path:
+        if any(posix.access(f"{directory}/{name}", posix.F_OK) for directory in HELPER_DIRECTORIES):
+            raise Error(f"this user may not execute {name}", hint="rootless containers need it (package uidmap)")
         raise Error(f"{name} is missing", hint="rootless containers need it: install the package uidmap")
     arguments = [name, str(pid)]
     for entry in mappings:

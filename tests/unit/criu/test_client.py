@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from pathlib import Path
@@ -65,7 +66,7 @@ def test_what_cannot_be_executed_is_passed_over(tmp_path: Path, monkeypatch: pyt
     FakeCriu(tmp_path / "program/criu")
     monkeypatch.setenv("PATH", f"{tmp_path}/directory:{tmp_path}/file:{tmp_path}/program")
     assert find("") == str(tmp_path / "program/criu")
-    with pytest.raises(Error, match="no such program"):
+    with pytest.raises(Error, match="it is a directory"):
         find(str(tmp_path / "directory/criu"))
 
 
@@ -89,6 +90,23 @@ def test_a_criu_that_is_named_and_is_not_there() -> None:
     with pytest.raises(Error) as caught:
         find("/nowhere/criu")
     assert caught.value.line == "--criu: cannot run /nowhere/criu: no such program"
+
+
+def test_a_criu_that_is_named_and_may_not_be_executed(tmp_path: Path) -> None:
+    (tmp_path / "criu").touch()
+    with pytest.raises(Error, match="it is not executable"):
+        find(str(tmp_path / "criu"))
+
+
+def test_a_criu_that_is_named_and_closed_is_not_called_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr("posix.access", lambda path, mode: False)
+    monkeypatch.setattr("posix.stat", refuse)
+    with pytest.raises(Error) as caught:
+        find("/closed/criu")
+    assert caught.value.line == "--criu: cannot run /closed/criu: Permission denied"
 
 
 @pytest.mark.parametrize(

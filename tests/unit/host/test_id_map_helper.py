@@ -46,6 +46,13 @@ def test_without_one_of_the_host_s_there_is_none(host: Path, tmp_path: Path) -> 
     assert not (tmp_path / "evil-ran").exists()
 
 
+def test_one_that_may_not_be_executed_is_not_called_missing(host: Path) -> None:
+    host.mkdir()
+    (host / "newuidmap").touch()
+    with pytest.raises(Error, match="this user may not execute newuidmap"):
+        namespaces._run_helper("newuidmap", 77, [(0, 1000, 1)])
+
+
 def test_what_it_says_is_in_the_error(host: Path, tmp_path: Path) -> None:
     script(host / "newuidmap", tmp_path / "host-ran", status=1)
     with pytest.raises(Error, match="newuidmap cannot map 0 1000 1: no such range") as caught:
