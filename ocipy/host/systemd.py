@@ -1,4 +1,4 @@
-"""The host lane's side of a systemd unit, and the unit's end. systemd/bus.py talks to systemd.
+"""The host lane's side of a systemd unit, and the unit's end. systemd/units.py talks to systemd.
 
 Cgroup.systemd, which is also in the state, describes the unit: its name, its description, by which we recognize it, the
 D-Bus addresses of its systemd, systemd's file for it, "" if that is unknown, and the inode of its cgroup, which the
@@ -19,7 +19,7 @@ from ocipy.errors import Error
 from ocipy.host.context import carries_out
 from ocipy.linux.constants import SIGKILL
 from ocipy.plan.systemd import SystemdJoin, SystemdProperties, SystemdScope, SystemdUnit
-from ocipy.systemd import bus
+from ocipy.systemd import bus, units
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def systemd_scope(run: HostRun, step: SystemdScope) -> None:
     """Have systemd make the unit with init in it, and make what systemd leaves out."""
     cgroup = _cgroup(run)
     try:
-        settled = bus.start(_bus(run), _unit(cgroup), step.properties, run.pid)
+        settled = units.start(_bus(run), _unit(cgroup), step.properties, run.pid)
     except Error as error:
         name = error.what.partition(UNKNOWN)[2].partition(",")[0]
         if name and name + " " not in ("Description ", "Slice ", "Delegate "):
@@ -164,7 +164,7 @@ def systemd_join(run: HostRun, step: SystemdJoin) -> None:
 def systemd_properties(run: HostRun, step: SystemdProperties) -> None:
     """Tell systemd the limits."""
     cgroup = _cgroup(run)
-    bus.set_properties(_bus(run), _unit(cgroup), step.properties)
+    units.set_properties(_bus(run), _unit(cgroup), step.properties)
     if cgroup.mode != "v2":
         # A device list makes systemd use that hierarchy in the slices above, and move everything below up there.
         systemd_join(run, SystemdJoin())
@@ -173,7 +173,7 @@ def systemd_properties(run: HostRun, step: SystemdProperties) -> None:
 def set_properties(cgroup: Cgroup, properties: Sequence[Property]) -> None:
     """The same for an existing container: for update. Raises Error."""
     if cgroup.systemd is not None and properties:
-        _call(cgroup.systemd, bus.set_properties, properties)
+        _call(cgroup.systemd, units.set_properties, properties)
 
 
 def attach(cgroup: Cgroup, pid: int, below: str = "") -> None:
@@ -182,7 +182,7 @@ def attach(cgroup: Cgroup, pid: int, below: str = "") -> None:
     For a user: outside the cgroups delegated to the user, systemd may move it and we may not. Raises Error.
     """
     if cgroup.systemd is not None:
-        _call(cgroup.systemd, bus.attach, pid, "/" + below.lstrip("/") if below else "")
+        _call(cgroup.systemd, units.attach, pid, "/" + below.lstrip("/") if below else "")
 
 
 def stop(cgroup: Cgroup, connection: bus.Connection | None = None) -> None:
@@ -202,14 +202,14 @@ def stop(cgroup: Cgroup, connection: bus.Connection | None = None) -> None:
         if cgroup.systemd.get("inode") == _inode_of(cgroup) != 0:
             whose = "ours"
         else:
-            whose = bus.whose(connection, unit, cgroup.systemd["description"])
+            whose = units.whose(connection, unit, cgroup.systemd["description"])
         if whose == "other":
             cgroup.paths, cgroup.created = {}, []
             return
         # First, since systemd would send SIGTERM and wait.
         ending.kill_all(cgroup, SIGKILL)
         if whose == "ours":
-            bus.stop(connection, unit, lambda: _is_forgotten(cgroup))
+            units.stop(connection, unit, lambda: _is_forgotten(cgroup))
     except Error as error:
         if any(files.is_present(path) for path in cgroup.paths.values()):
             log.warning(f"{error}; removing {unit} without systemd")

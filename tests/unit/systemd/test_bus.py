@@ -13,7 +13,7 @@ import pytest
 
 from ocipy.children import interrupts
 from ocipy.errors import Error
-from ocipy.systemd import bus
+from ocipy.systemd import bus, units
 from tests.unit.child import in_child
 from tests.unit.fake_systemd import GREETING, SERVICE, FakeSystemd, HangUp, Refusal, fake_systemd
 
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 def ask(systemd: FakeSystemd, work: Callable[..., T], *arguments: Any) -> T:
-    """The result of a function of bus.py for the unit."""
+    """The result of a function of units.py for the unit."""
     connection = bus.connect([systemd.address])
     try:
         return work(connection, UNIT, *arguments)
@@ -48,7 +48,7 @@ def start(systemd: FakeSystemd, *properties: Any) -> bool:
     """Whether it has been made, and systemd has settled."""
 
     def work(connection: bus.Connection, unit: str) -> bool:
-        settled = bus.start(connection, unit, properties, 4711)
+        settled = units.start(connection, unit, properties, 4711)
         return settled is not None and connection.answer(settled) == ()
 
     return ask(systemd, work)
@@ -166,56 +166,56 @@ def test_a_property_that_it_does_not_know(systemd: FakeSystemd) -> None:
 
 
 def test_properties_of_a_unit_that_runs(systemd: FakeSystemd) -> None:
-    ask(systemd, bus.set_properties, [("TasksMax", "t", 5, 0), ("New", "b", True, 999)])
+    ask(systemd, units.set_properties, [("TasksMax", "t", 5, 0), ("New", "b", True, 999)])
     assert systemd.method("SetUnitProperties") == [(UNIT, True, [("TasksMax", ("t", 5))])]
     assert systemd.calls[-1][0] == "Ping", "until it has written them"
-    ask(systemd, bus.set_properties, [("New", "b", True, 999)])
+    ask(systemd, units.set_properties, [("New", "b", True, 999)])
     assert len(systemd.method("SetUnitProperties")) == 1
     systemd.answers["SetUnitProperties"] = refuse("x.y", "TasksMax= is out of range")
     with pytest.raises(Error, match=r"cannot set properties of the unit ocipy-web.scope: .*TasksMax= is out of range"):
-        ask(systemd, bus.set_properties, [("TasksMax", "t", 0, 0)])
+        ask(systemd, units.set_properties, [("TasksMax", "t", 0, 0)])
 
 
 def test_a_process_is_attached(systemd: FakeSystemd) -> None:
-    ask(systemd, bus.attach, 5, "/a")
+    ask(systemd, units.attach, 5, "/a")
     assert systemd.method("AttachProcessesToUnit") == [(UNIT, "/a", [5])]
 
 
 class TestStop:
     def test_whose_it_is(self, systemd: FakeSystemd) -> None:
-        assert ask(systemd, bus.whose, DESCRIPTION) == "ours"
-        assert ask(systemd, bus.whose, "ocipy container web (/somewhere/else)") == "other"
+        assert ask(systemd, units.whose, DESCRIPTION) == "ours"
+        assert ask(systemd, units.whose, "ocipy container web (/somewhere/else)") == "other"
         systemd.answers["GetUnit"] = refuse(SERVICE + ".NoSuchUnit")
-        assert ask(systemd, bus.whose, DESCRIPTION) == "gone"
+        assert ask(systemd, units.whose, DESCRIPTION) == "gone"
         systemd.answers["GetUnit"] = refuse("org.freedesktop.DBus.Error.AccessDenied", "no")
         with pytest.raises(Error, match="systemd refused GetUnit: no"):
-            ask(systemd, bus.whose, DESCRIPTION)
+            ask(systemd, units.whose, DESCRIPTION)
 
     def test_one_that_goes_while_we_ask(self, systemd: FakeSystemd) -> None:
         """For a missing unit systemd invents an object, whose description is the unit's name."""
         systemd.properties |= {"Description": ("s", UNIT), "LoadState": ("s", "not-found")}
-        assert ask(systemd, bus.whose, DESCRIPTION) == "gone"
+        assert ask(systemd, units.whose, DESCRIPTION) == "gone"
 
     def test_it_is_stopped_and_forgotten(self, systemd: FakeSystemd) -> None:
-        ask(systemd, bus.stop, lambda: False)
+        ask(systemd, units.stop, lambda: False)
         assert systemd.calls == [("StopUnit", (UNIT, "replace")), ("ResetFailedUnit", (UNIT,))]
 
     def test_one_that_is_forgotten_with_its_end(self, systemd: FakeSystemd) -> None:
-        ask(systemd, bus.stop, lambda: True)
+        ask(systemd, units.stop, lambda: True)
         assert systemd.calls == [("StopUnit", (UNIT, "replace"))]
 
     def test_one_that_goes_at_this_moment(self, systemd: FakeSystemd) -> None:
         systemd.answers["StopUnit"] = refuse(SERVICE + ".NoSuchUnit")
-        ask(systemd, bus.stop, lambda: False)
+        ask(systemd, units.stop, lambda: False)
 
     def test_one_that_did_not_fail(self, systemd: FakeSystemd) -> None:
         systemd.answers["ResetFailedUnit"] = refuse(SERVICE + ".NoSuchUnit")
-        ask(systemd, bus.stop, lambda: False)
+        ask(systemd, units.stop, lambda: False)
 
     def test_that_is_refused(self, systemd: FakeSystemd) -> None:
         systemd.answers["StopUnit"] = refuse("org.freedesktop.DBus.Error.AccessDenied", "no")
         with pytest.raises(Error, match="systemd refused StopUnit: no"):
-            ask(systemd, bus.stop, lambda: False)
+            ask(systemd, units.stop, lambda: False)
 
 
 @pytest.mark.parametrize("method", ["Get", "StartTransientUnit"])
@@ -293,7 +293,7 @@ def test_a_text_that_cannot_be_sent(systemd: FakeSystemd) -> None:
     assert start(systemd, ("Description", "s", "a\udcffb", 0))
     assert systemd.method("StartTransientUnit")[0][2][0] == ("Description", ("s", "a?b"))
     systemd.properties["Description"] = ("s", "a?b")
-    assert ask(systemd, bus.whose, "a\udcffb") == "ours"
+    assert ask(systemd, units.whose, "a\udcffb") == "ours"
 
 
 @pytest.mark.parametrize(
@@ -301,7 +301,7 @@ def test_a_text_that_cannot_be_sent(systemd: FakeSystemd) -> None:
     [("ocipy-web.scope", "ocipy_2dweb_2escope"), ("1a.scope", "_31a_2escope"), ("a\\x2fé", "a_5cx2f_c3_a9"), ("", "_")],
 )
 def test_the_path_of_a_unit(unit: str, path: str) -> None:
-    assert bus.path_of(unit) == f"/org/freedesktop/systemd1/unit/{path}"
+    assert units.path_of(unit) == f"/org/freedesktop/systemd1/unit/{path}"
 
 
 def test_a_connection_that_was_made_early(systemd: FakeSystemd) -> None:
