@@ -32,9 +32,10 @@ if TYPE_CHECKING:
 
 PATH = "/linux/cgroupsPath"
 ANNOTATION = "/annotations/org.systemd.property."
-# systemd's own socket, which systemctl uses too, needs no message bus; the bus is the fallback if it is closed to us.
+# The bus comes first: on its own socket systemd reports every change to every connection, so many creates at the same
+# time cost it, and each of them, in proportion to the square of their number. The socket works without a bus.
 RUNTIME = "/run/systemd"
-SYSTEM = (f"unix:path={RUNTIME}/private", "unix:path=/run/dbus/system_bus_socket")
+SYSTEM = ("unix:path=/run/dbus/system_bus_socket", f"unix:path={RUNTIME}/private")
 # Seconds until the kernel tells systemd that a cgroup is empty: it does so at most every 10 ms (cgroup_file_notify),
 # and not at all for a removed one.
 NOTICE = 0.05
@@ -60,7 +61,7 @@ def systemd_unit(run: HostRun, step: SystemdUnit) -> None:
     run.cgroup.systemd = {
         "unit": step.unit,
         "description": step.description,
-        "addresses": [run.bus.address],
+        "addresses": [run.bus.address, *(address for address in addresses if address != run.bus.address)],
         "file": f"{_user_directory() if step.user else RUNTIME}/transient/{step.unit}",
     }
     run.state.cgroup = run.cgroup.to_state()
@@ -68,16 +69,13 @@ def systemd_unit(run: HostRun, step: SystemdUnit) -> None:
 
 
 def user_addresses() -> list[str]:
-    """Return where the caller's systemd may be: its own socket, then the message bus."""
+    """Return where the caller's systemd may be: the message bus, then its own socket."""
     directory = _user_directory()
     bus = posix.environ.get(b"DBUS_SESSION_BUS_ADDRESS", b"").decode("utf-8", "surrogateescape")
-    addresses = []
-    if directory:
-        addresses.append("unix:path=" + escaped(directory + "/private"))
-    if bus:
-        addresses.append(bus)
+    addresses = [bus] if bus else []
     if directory:
         addresses.append("unix:path=" + escaped(directory.removesuffix("/systemd") + "/bus"))
+        addresses.append("unix:path=" + escaped(directory + "/private"))
     return addresses
 
 

@@ -1,6 +1,7 @@
 """The connection to systemd (org.freedesktop.systemd1(5)): calls, answers, and the ends of jobs.
 
-Either by systemd's own socket, where every message is for it and all signals arrive without subscription, or by a bus.
+Either by a message bus, which forwards only the signals that we ask for, or by systemd's own socket, where it is the
+only peer and reports every change of every unit.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ PEER = (MANAGER_PATH, SERVICE, "org.freedesktop.DBus.Peer")
 BROKER = ("/org/freedesktop/DBus", "org.freedesktop.DBus", "org.freedesktop.DBus")
 PROPERTIES = "org.freedesktop.DBus.Properties"
 JOB_ENDED = b"JobRemoved"
-JOB_REMOVED = f"type='signal',sender='{SERVICE}',interface='{MANAGER_INTERFACE}',member='JobRemoved'"
+JOB_REMOVED = f"type='signal',sender='{SERVICE}',interface='{MANAGER_INTERFACE}',member='JobRemoved',arg2="
 # What root_of asks for, and what start needs.
 ABOUT_MANAGER = ("ControlGroup", "Version")
 # D-Bus specification, "Authentication Protocol". EXTERNAL without a name: the kernel tells who we are, even in a user
@@ -118,6 +119,11 @@ def unescaped(value: str) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
+def quoted(value: str) -> str:
+    """Quote a value of a match rule (D-Bus specification, "Match Rules")."""
+    return "'" + value.replace("'", "'\\''") + "'"
+
+
 class Connection:
     """Calls, and signals of finished jobs. Calls that do not depend on each other are sent together.
 
@@ -127,8 +133,8 @@ class Connection:
     """
 
     __slots__ = (
-        "_answers", "_asked", "_data", "_fd", "_interrupts", "_is_bus", "_is_greeted", "_known", "_results", "_serial",
-        "address",
+        "_answers", "_asked", "_data", "_fd", "_interrupts", "_introduction", "_is_bus", "_is_greeted", "_known",
+        "_results", "_serial", "_systemd", "_watched", "address",
     )  # fmt: skip
 
     def __init__(self, address: str, path: str, interrupts: int = -1) -> None:
@@ -142,6 +148,9 @@ class Connection:
         self._interrupts = interrupts
         self._is_bus = not path.endswith(OWN_SOCKET)
         self._is_greeted = False
+        self._introduction: tuple[int, int] | None = None
+        self._systemd = ""  # its unique name on a bus
+        self._watched = ""  # the unit whose jobs' ends the bus forwards
         self._fd = _kernel.connect_unix(path)
         try:
             self._write(GREETING)
@@ -156,24 +165,37 @@ class Connection:
             self._fd = -1
 
     def authenticate(self) -> None:
-        """Wait for the answer to the greeting; introduce us to a message bus. Closes it if that fails.
+        """Wait for the answer to the greeting; on a message bus, also to our introduction. Closes it if that fails.
 
         Raises OSError, ValueError.
         """
-        if self._is_greeted:
-            return
         try:
-            self._read_answer_to_greeting()
-            self._is_greeted = True
-            if self._is_bus:
-                hello = self.send(BROKER, "Hello")
-                match = self.send(BROKER, "AddMatch", "s", JOB_REMOVED)
-                self.answer(hello)
-                self.answer(match)
-                self.call(MANAGER, "Subscribe")
+            self._begin()
+            if self._introduction is not None:
+                hello, owner = self._introduction
+                self._introduction = None
+                self._systemd = self._owner_of_name(hello, owner)
         except BaseException:
             self.close()
             raise
+
+    def _begin(self) -> None:
+        """Wait for the answer to the greeting. Introduce us to a message bus, and ask it who systemd is."""
+        if not self._is_greeted:
+            self._read_answer_to_greeting()
+            self._is_greeted = True
+            if self._is_bus:
+                self._introduction = self.send(BROKER, "Hello"), self.send(BROKER, "GetNameOwner", "s", SERVICE)
+
+    def _owner_of_name(self, hello: int, owner: int) -> str:
+        try:
+            self.answer(hello)
+        except Refused:
+            raise ValueError("the message bus does not take us") from None
+        try:
+            return str(self.answer(owner)[0])
+        except Refused:
+            raise ValueError("systemd is not on this bus") from None
 
     def is_ready(self, interrupts: int) -> bool:
         """Authenticate a connection that was made early; from now on check the interrupts. False if it is useless."""
@@ -190,10 +212,10 @@ class Connection:
         """Send the questions of root_of if systemd has answered the greeting by now. Does not wait, nor fail."""
         try:
             if _kernel.poll([(self._fd, POLLIN)], 0):
-                self.authenticate()
+                self._begin()
                 self._ask(ABOUT_MANAGER)
         except (Error, OSError, ValueError):
-            pass  # connect and the first call fail as well, and tell
+            self.close()  # connect tries again, and tells
 
     def _read_answer_to_greeting(self) -> None:
         deadline = time.monotonic() + CONNECT_PATIENCE
@@ -255,7 +277,7 @@ class Connection:
             while (size := dbus.size_of(self._data)) is None:
                 self._read(deadline)
             data, self._data = self._data[:size], self._data[size:]
-            # systemd's own socket reports every change.
+            # systemd's own socket reports every change of every unit.
             if dbus.kind_of(data) == dbus.SIGNAL and JOB_ENDED not in data:
                 return
             message = dbus.read(data)
@@ -267,9 +289,27 @@ class Connection:
             raise Error(f"cannot parse systemd's message: {problem}") from None
         if message.kind in (dbus.RETURN, dbus.ERROR):
             self._answers[message.fields.get(dbus.REPLY_SERIAL, 0)] = message
-        elif message.fields.get(dbus.MEMBER) == JOB_ENDED.decode("ascii", "replace"):
+        elif message.fields.get(dbus.MEMBER) == JOB_ENDED.decode("ascii", "replace") and self._is_systemds(message):
             _, job, _, result = _body_of(message)
             self._results[job] = result
+
+    def _is_systemds(self, message: dbus.Message) -> bool:
+        """Anybody may send us a signal over a bus, which writes the sender's name into it."""
+        return not self._is_bus or message.fields.get(dbus.SENDER) == self._systemd
+
+    def call_job(self, unit: str, method: str, signature: str, *body: Any) -> str:
+        """Call a method of the manager that makes a job for this unit. Returns the job, for wait.
+
+        systemd reports the end of a job to the bus if who asked for it is still there; that needs no subscription.
+        """
+        watched = 0
+        if self._is_bus and unit != self._watched:
+            watched = self.send(BROKER, "AddMatch", "s", JOB_REMOVED + quoted(unit))
+        job = str(self.call(MANAGER, method, signature, *body)[0])
+        if watched:
+            self.answer(watched, "AddMatch")
+            self._watched = unit
+        return job
 
     def wait(self, job: str) -> str:
         """Return the result of a job, "done" on success."""

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -419,25 +420,47 @@ def test_a_joined_namespace(container: Callable[..., Container], bundle: Bundle)
     assert places(one) == {f"/system.slice/{unit_of(one)}"}
 
 
+@contextmanager
+def without(*sockets: str) -> Iterator[None]:
+    """Those of systemd are moved away meanwhile."""
+    paths = [Path(socket) for socket in sockets]
+    for path in paths:
+        path.rename(f"{path}.moved")
+    try:
+        yield
+    finally:
+        for path in paths:
+            Path(f"{path}.moved").rename(path)
+
+
+MESSAGE_BUS = "/run/dbus/system_bus_socket"
+OWN_SOCKET = "/run/systemd/private"
+
+
 def test_delete_where_systemd_does_not_answer(
     container: Callable[..., Container], bundle: Bundle, runtime: Runtime
 ) -> None:
     """An empty unit disappears by itself; the runtime removes the leftovers."""
     one = container(bundle).start()
-    moved = Path("/run/systemd/private.moved")
-    Path("/run/systemd/private").rename(moved)
-    try:
+    with without(MESSAGE_BUS, OWN_SOCKET):
         runtime.delete(one.id, force=True).ok()
-    finally:
-        moved.rename("/run/systemd/private")
     wait_until(lambda: is_gone(unit_of(one)))
 
 
-def test_without_systemds_own_socket_the_bus_will_do(container: Callable[..., Container], bundle: Bundle) -> None:
-    moved = Path("/run/systemd/private.moved")
-    Path("/run/systemd/private").rename(moved)
-    try:
+@pytest.mark.parametrize("missing", [MESSAGE_BUS, OWN_SOCKET])
+def test_one_of_systemds_sockets_is_enough(container: Callable[..., Container], bundle: Bundle, missing: str) -> None:
+    with without(missing):
         one = container(bundle)
-    finally:
-        moved.rename("/run/systemd/private")
     assert shown(unit_of(one), "ActiveState") == {"ActiveState": "active"}
+
+
+@pytest.mark.parametrize("missing", [MESSAGE_BUS, OWN_SOCKET])
+def test_the_socket_that_made_a_unit_has_gone_since(
+    container: Callable[..., Container], bundle: Bundle, runtime: Runtime, missing: str
+) -> None:
+    other = OWN_SOCKET if missing == MESSAGE_BUS else MESSAGE_BUS
+    with without(other):
+        one = container(bundle).start()
+    with without(missing):
+        assert "without systemd" not in runtime.delete(one.id, force=True).ok().stderr
+    assert is_gone(unit_of(one))

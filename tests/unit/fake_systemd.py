@@ -1,4 +1,5 @@
-"""A fake systemd: the other side of a D-Bus connection, with prescribed answers."""
+"""A fake systemd: the other side of a D-Bus connection, with prescribed answers. On a path that ends in "bus", it is a
+message bus too."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from typing import Any
 from jeepney import DBusAddress, HeaderFields, Message, Parser, new_error, new_method_return, new_signal
 
 SERVICE = "org.freedesktop.systemd1"
+OWNER = ":1.0"  # its unique name on a bus
 MANAGER = DBusAddress("/org/freedesktop/systemd1", SERVICE, SERVICE + ".Manager")
 GREETING = b"DATA\r\nOK 0123456789abcdef0123456789abcdef\r\n"
 PROPERTIES = {
@@ -44,6 +46,7 @@ class FakeSystemd:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.address = f"unix:path={path}"
+        self.sender = OWNER if path.name == "bus" else ""
         self.calls: list[tuple[str, Any]] = []
         self.greeting = GREETING
         self.properties = dict(PROPERTIES)
@@ -51,6 +54,7 @@ class FakeSystemd:
         self.answers: dict[str, Callable[[Any], tuple[str, tuple[Any, ...]]]] = {
             "Get": lambda arguments: ("v", (self.properties[arguments[1]],)),
             "GetUnit": lambda arguments: ("o", ("/org/freedesktop/systemd1/unit/x",)),
+            "GetNameOwner": lambda arguments: ("s", (OWNER,)),
             "Hello": lambda arguments: ("s", (":1.1",)),
             "StartTransientUnit": self.job,
             "StopUnit": self.job,
@@ -69,8 +73,15 @@ class FakeSystemd:
         result = self.results.pop(0) if self.results else "done"
         if result is not None:
             body = (self._jobs, path, arguments[0], result)
-            self._pending.append(new_signal(MANAGER, "JobRemoved", "uoss", body))
+            self._pending.append(self.job_removed(body, self.sender))
         return "o", (path,)
+
+    def job_removed(self, body: tuple[int, str, str, str], sender: str) -> Message:
+        """The signal that a job has ended. sender: as a bus writes it; "" without a bus."""
+        signal = new_signal(MANAGER, "JobRemoved", "uoss", body)
+        if sender:
+            signal.header.fields[HeaderFields.sender] = sender
+        return signal
 
     def method(self, name: str) -> list[Any]:
         """The arguments of all calls of a method."""

@@ -158,9 +158,7 @@ def test_inside_podmans_user_namespace(
 
 def test_without_a_systemd_of_the_users(runtime: UserRuntime, bundle: Bundle, new_id: Callable[[], str]) -> None:
     result = runtime.create(bundle, new_id(), env={"XDG_RUNTIME_DIR": "/nowhere"})
-    result.fails(
-        "/linux/cgroupsPath: cannot connect to systemd: unix:path=/nowhere/systemd/private: ", "XDG_RUNTIME_DIR"
-    )
+    result.fails("/linux/cgroupsPath: cannot connect to systemd: unix:path=/nowhere/bus: ", "XDG_RUNTIME_DIR")
     runtime.create(bundle, new_id(), env={}).fails("cannot connect to systemd: no address is known")
 
 

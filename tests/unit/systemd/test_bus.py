@@ -79,10 +79,56 @@ def test_its_own_socket_needs_no_subscription(systemd: FakeSystemd) -> None:
     assert {method for method, _ in systemd.calls} == {"Get"}
 
 
-def test_a_message_bus_does(tmp_path: Path) -> None:
+@pytest.fixture
+def message_bus(tmp_path: Path) -> Iterator[FakeSystemd]:
     with fake_systemd(tmp_path / "bus") as fake:
-        assert start(fake)
-        assert [method for method, _ in fake.calls][:3] == ["Hello", "AddMatch", "Subscribe"]
+        yield fake
+
+
+def test_a_message_bus_forwards_the_end_of_our_units_jobs_alone(message_bus: FakeSystemd) -> None:
+    assert start(message_bus)
+    assert [method for method, _ in message_bus.calls if method != "Get"] == [
+        "Hello", "GetNameOwner", "AddMatch", "StartTransientUnit", "Ping",
+    ]  # fmt: skip
+    ((rule,),) = message_bus.method("AddMatch")
+    assert "member='JobRemoved'" in rule
+    assert f"arg2='{UNIT}'" in rule
+
+
+def test_a_unit_is_watched_once(message_bus: FakeSystemd) -> None:
+    def work(connection: bus.Connection, unit: str) -> None:
+        assert units.start(connection, unit, [], 4711) is not None
+        units.stop(connection, unit, lambda: True)
+
+    ask(message_bus, work)
+    assert len(message_bus.method("AddMatch")) == 1
+
+
+def test_another_process_on_the_bus_cannot_end_our_job(message_bus: FakeSystemd) -> None:
+    """A bus lets everybody send signals to everybody, and names the sender."""
+
+    def forged_first(arguments: Any) -> Any:
+        body = (1, "/org/freedesktop/systemd1/job/1", arguments[0], "failed")
+        message_bus._pending.append(message_bus.job_removed(body, ":1.99"))
+        return message_bus.job(arguments)
+
+    message_bus.answers["StartTransientUnit"] = forged_first
+    assert start(message_bus)
+
+
+@pytest.mark.parametrize(("method", "why"), [("Hello", "does not take us"), ("GetNameOwner", "is not on this bus")])
+def test_a_bus_that_is_of_no_use(message_bus: FakeSystemd, systemd: FakeSystemd, method: str, why: str) -> None:
+    message_bus.answers[method] = refuse("org.freedesktop.DBus.Error.NameHasNoOwner")
+    with pytest.raises(Error, match=why):
+        bus.connect([message_bus.address])
+    connection = bus.connect([message_bus.address, systemd.address])
+    assert connection.address == systemd.address
+    connection.close()
+
+
+def test_a_name_in_a_match_rule() -> None:
+    assert bus.quoted("a.scope") == "'a.scope'"
+    assert bus.quoted("a',b='c") == r"'a'\'',b='\''c'"
 
 
 def test_a_unit_is_made_with_the_process_in_it(systemd: FakeSystemd) -> None:
@@ -304,19 +350,22 @@ def test_the_path_of_a_unit(unit: str, path: str) -> None:
     assert units.path_of(unit) == f"/org/freedesktop/systemd1/unit/{path}"
 
 
-def test_a_connection_that_was_made_early(systemd: FakeSystemd) -> None:
+@pytest.mark.parametrize("path", ["private", "bus"])
+def test_a_connection_that_was_made_early(tmp_path: Path, path: str) -> None:
     """Its questions are asked before connect, and only once."""
-    greeted = bus.greet(systemd.address)
-    assert greeted is not None
-    deadline = time.monotonic() + 3
-    while not systemd.method("Get") and time.monotonic() < deadline:
-        greeted.ask_ahead()
-    connection = bus.connect([systemd.address], greeted=greeted)
-    assert connection is greeted
-    assert bus.root_of(connection) == ""
-    assert connection.version() == 252
-    assert len(systemd.method("Get")) == 2
-    connection.close()
+    with fake_systemd(tmp_path / "early/systemd" / path) as systemd:
+        greeted = bus.greet(systemd.address)
+        assert greeted is not None
+        deadline = time.monotonic() + 3
+        while not systemd.method("Get") and time.monotonic() < deadline:
+            greeted.ask_ahead()
+        connection = bus.connect([systemd.address], greeted=greeted)
+        assert connection is greeted
+        assert bus.root_of(connection) == ""
+        assert connection.version() == 252
+        assert len(systemd.method("Get")) == 2
+        assert len(systemd.method("Hello")) == (path == "bus")
+        connection.close()
 
 
 def test_it_is_used_for_its_own_address_only(systemd: FakeSystemd, tmp_path: Path) -> None:
