@@ -59,7 +59,7 @@ int load_frozen(const char *path) {
     struct stat about;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0 || fstat(fd, &about) < 0) {
-        complain("the runtime is incomplete; build or install it again:", path);
+        complain_of_part(path);
         return -1;
     }
     const char *reason = distrust(&about);

@@ -88,7 +88,7 @@ static int check_file(const char *path) {
     strcpy(directory, path);
     *strrchr(directory, '/') = '\0';
     if (stat(path, &file) < 0 || stat(directory, &parent) < 0) {
-        complain("the runtime is incomplete; install it again:", path);
+        complain_of_part(path);
         return -1;
     }
     const char *reason = distrust(&file);
@@ -124,8 +124,9 @@ static ocipy_start_function *load_start(const char *path) {
     /* RTLD_GLOBAL, since extension modules of the standard library need its symbols. */
     void *library = dlopen(path, RTLD_LAZY | RTLD_GLOBAL);
     ocipy_start_function *start = library ? (ocipy_start_function *)dlsym(library, OCIPY_START_FUNCTION) : NULL;
-    if (!start && access(OCIPY_STDLIB "/encodings", F_OK))
-        dprintf(STDERR_FILENO, "ocipy: built for the Python in %s, which is gone; install ocipy again\n", OCIPY_STDLIB);
+    const char *advice, *fault = start ? NULL : python_fault(&advice);
+    if (fault)
+        dprintf(STDERR_FILENO, "ocipy: %s\n  %s\n", fault, advice);
     else if (!start)
         dprintf(STDERR_FILENO, "ocipy: cannot load the runtime: %s\n", dlerror());
     return start;

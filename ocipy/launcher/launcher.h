@@ -1,8 +1,8 @@
 /* The interface between the launcher and the start library. Neither knows anything about containers.
  *
- * The launcher (hurry.c, launcher.c, overlay.c, seal.c, trust.c) is an executable linked against libc only: small to
- * seal, quick to execute. It loads the start library (start.c, frozen.c, importer.c, python_start.c), which links
- * libpython.
+ * The launcher (hurry.c, launcher.c, layout.c, overlay.c, seal.c, stdlib.c, trust.c) is an executable linked against
+ * libc only: small to seal, quick to execute. It loads the start library (start.c, frozen.c, importer.c,
+ * python_start.c), which links libpython.
  *
  * With a static libpython, `ocipy` is the same program with the start library and libpython linked in, at fixed
  * addresses: nothing is relocated, and Python does not even have to start (snapshot.c). It is sealed with an overlay
@@ -42,7 +42,7 @@ struct on_overlay {
     char identity[IDENTITY_SIZE];
 };
 
-/* 0, or -1 if no such overlay can be mounted. */
+/* 0; or -1 with errno if no such overlay can be mounted. */
 int open_on_overlay(const char *other_layer, struct on_overlay *files);
 
 /* Executes the running executable again, from there. hand_over is called with the identity that is_sealed will expect.
@@ -59,8 +59,8 @@ extern int executable_on_overlay;
  * can seal itself, and returns 0. -1 on failure, after reporting the reason. */
 int seal(const char *library, char **argv, int in_place);
 
-/* Whether such an overlay can be mounted. */
-int is_overlay_possible(const char *other_layer);
+/* Why no such overlay can be mounted: errno's text; NULL if one can. */
+const char *overlay_obstacle(const char *other_layer);
 
 /* Copies an executable into a sealed memfd and executes that with the same arguments and environment. Returns only
  * on failure, after reporting the reason on standard error. */
@@ -80,7 +80,20 @@ const char *distrust(const struct stat *about);
 void library_of_executable(const char *executable, char *library);
 int executable_of_library(const char *library, char *executable);
 
+/* What prevents Python's start: its standard library is gone, or this user cannot read it. NULL if nothing does. Also
+ * sets what to do about it. */
+const char *python_fault(const char **advice);
+
+/* Whether an errno says that a file is not there; any other says nothing about that. */
+int is_missing(int error);
+
+/* A reason made of two texts. It is never freed: a process has few. */
+const char *reason_of(const char *what, const char *why);
+
 /* Prints `ocipy: WHAT PATH: errno's text` to standard error. */
 void complain(const char *what, const char *path);
+
+/* The same for a part of the runtime that cannot be opened: it is missing, or cannot be read. */
+void complain_of_part(const char *path);
 
 #endif

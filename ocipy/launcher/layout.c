@@ -5,6 +5,7 @@
  * other directories: pip as root uses Debian's dist-packages, Fedora lib64. OCIPY_PYTHON: "3.11". */
 #include "launcher.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stddef.h>
 #include <string.h>
@@ -37,12 +38,15 @@ static void apply(const struct layout *layout, const char *executable, char *lib
 }
 
 void library_of_executable(const char *executable, char *library) {
+    const struct layout *closed = NULL; /* whether it is there cannot be seen */
     for (size_t i = 0; i < LAYOUTS; i++) {
         apply(&layouts[i], executable, library);
         if (access(library, F_OK) == 0)
             return;
+        if (!closed && !is_missing(errno))
+            closed = &layouts[i];
     }
-    apply(&layouts[0], executable, library); /* for the error message */
+    apply(closed ? closed : &layouts[0], executable, library); /* for the error message */
 }
 
 int executable_of_library(const char *library, char *executable) {

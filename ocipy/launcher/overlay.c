@@ -9,6 +9,7 @@
  * https://docs.kernel.org/filesystems/overlayfs.html */
 #include "launcher.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/magic.h>
@@ -29,7 +30,7 @@ static long set_string(int context, const char *key, const char *value) {
     return syscall(SYS_fsconfig, context, FSCONFIG_SET_STRING, key, value, 0);
 }
 
-/* A descriptor of the root of a new overlay, or -1 if it cannot be mounted here. */
+/* A descriptor of the root of a new overlay; or -1 with errno if it cannot be mounted here. */
 static int mount_overlay(const char *layers) {
     int context = (int)syscall(SYS_fsopen, "overlay", FSOPEN_CLOEXEC), root = -1;
     if (context < 0)
@@ -84,7 +85,7 @@ static int add_number(char identity[IDENTITY_SIZE], int number) {
 }
 
 /* Mounts an overlay of the executable's directory and another one, and finds the executable's name. Returns a
- * descriptor of the overlay's root, or -1. */
+ * descriptor of the overlay's root, or -1 with errno. */
 static int overlay_of_executable(const char *other_layer, char name[PATH_MAX]) {
     char self[PATH_MAX], layers[64];
     ssize_t size = readlink(SELF, self, sizeof(self) - 1);
@@ -92,8 +93,10 @@ static int overlay_of_executable(const char *other_layer, char name[PATH_MAX]) {
         return -1;
     self[size] = '\0';
     char *slash = strrchr(self, '/');
-    if (!slash || slash == self)
+    if (!slash || slash == self) {
+        errno = EINVAL;
         return -1;
+    }
     *slash = '\0';
     strcpy(name, slash + 1);
     int first = open(self, O_PATH | O_DIRECTORY | O_CLOEXEC),
@@ -108,12 +111,6 @@ static int overlay_of_executable(const char *other_layer, char name[PATH_MAX]) {
     return root;
 }
 
-int is_overlay_possible(const char *other_layer) {
-    char name[PATH_MAX];
-    int root = overlay_of_executable(other_layer, name);
-    return root >= 0 && close(root) == 0;
-}
-
 int open_on_overlay(const char *other_layer, struct on_overlay *files) {
     char name[PATH_MAX];
     int root = overlay_of_executable(other_layer, name);
@@ -126,7 +123,16 @@ int open_on_overlay(const char *other_layer, struct on_overlay *files) {
     if (describe(files->executable, files->identity) == 0)
         return 0;
     close_files(files);
+    errno = EINVAL;
     return -1;
+}
+
+const char *overlay_obstacle(const char *other_layer) {
+    struct on_overlay files;
+    if (open_on_overlay(other_layer, &files))
+        return strerror(errno);
+    close_files(&files);
+    return NULL;
 }
 
 void execute_on_overlay(struct on_overlay *files, int (*hand_over)(const char *identity), char **argv) {

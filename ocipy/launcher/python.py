@@ -5,7 +5,6 @@ See start.h and at_hand.py. Under an ordinary interpreter (the tests, `python -m
 
 from __future__ import annotations
 
-import posix
 import sys
 
 from ocipy.errors import Error
@@ -22,7 +21,7 @@ def is_at_hand() -> bool:
 def complete_start() -> None:
     """Make the standard library and our cold modules importable. Never call it once the root may be a container's.
 
-    Raises Error if the standard library is gone."""
+    Raises Error if the standard library is gone, or closed to this user."""
     start = sys.modules.get("ocipy.launcher._start")
     at_hand = sys.modules.get("ocipy.launcher.at_hand")
     if at_hand is None:
@@ -41,16 +40,13 @@ def complete_start() -> None:
 
 
 def expect_python() -> None:
-    """Raise Error if the Python that the executable was built for has been removed, or replaced by another one."""
+    """Raise Error if the Python that the executable was built for is gone, or closed to this user (stdlib.c)."""
     start = sys.modules.get("ocipy.launcher._start")
     if start is None:
         return
-    try:
-        posix.stat(start.stdlib + "/encodings")  # without it Python ends the process
-    except OSError:
-        raise Error(
-            f"built for the Python in {start.stdlib}, which is gone", hint="install ocipy again, for the present Python"
-        ) from None
+    fault = start.python_fault()
+    if fault is not None:
+        raise Error(fault[0], hint=fault[1])
 
 
 def standard_library() -> str:
@@ -67,7 +63,8 @@ def how_it_starts() -> str:
     slow = start.why_slow()
     if slow:
         return f"slow ({'; '.join(part for part in slow if part)})"
-    return "snapshot" if start.sealed_is_fast() else f"snapshot; {SEALED}: slow (no overlay can be mounted)"
+    obstacle = start.sealed_obstacle()
+    return f"snapshot; {SEALED}: slow (no overlay can be mounted: {obstacle})" if obstacle else "snapshot"
 
 
 def _find_from_files(packages: str) -> None:

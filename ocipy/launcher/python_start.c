@@ -5,8 +5,10 @@
  * utf-8. These do not: open(), print(), imports from files, the codec registry. A second Py_InitializeFromConfig,
  * without _init_main, completes the start for commands and errors that need all of Python. _init_main is a private
  * name: the build checks for it, and falls back to a complete isolated start. */
+#include "launcher.h"
 #include "start.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -46,7 +48,7 @@ static int has_own_packages(const struct places *places) {
     snprintf(file, sizeof(file), "%s/../../../pyvenv.cfg", places->packages);
     int fd = open(file, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return 0;
+        return !is_missing(errno);
     (void)!read(fd, text, sizeof(text) - 1);
     close(fd);
     return !strstr(text, "include-system-site-packages = true");
@@ -105,8 +107,9 @@ static void initialize(const struct places *places) {
 
 void start_python(const struct places *places) {
 #ifndef OCIPY_CORE_PHASE
-    if (access(OCIPY_STDLIB "/encodings", F_OK)) { /* otherwise python.py reports it */
-        dprintf(STDERR_FILENO, "ocipy: built for the Python in %s, which is gone; install ocipy again\n", OCIPY_STDLIB);
+    const char *advice, *fault = python_fault(&advice);
+    if (fault) { /* otherwise python.py reports it */
+        dprintf(STDERR_FILENO, "ocipy: %s\n  %s\n", fault, advice);
         _exit(1);
     }
 #endif
@@ -148,8 +151,15 @@ static PyObject *start_why_slow(PyObject *self, PyObject *Py_UNUSED(ignored)) {
     return slow_reason ? Py_BuildValue("ss", slow_reason, next_start(own_places)) : Py_NewRef(Py_None);
 }
 
-static PyObject *start_sealed_is_fast(PyObject *self, PyObject *Py_UNUSED(ignored)) {
-    return PyBool_FromLong(sealed_start_is_fast(own_places));
+/* _start.sealed_obstacle(): None, or a text. */
+static PyObject *start_sealed_obstacle(PyObject *self, PyObject *Py_UNUSED(ignored)) {
+    return Py_BuildValue("z", sealed_obstacle(own_places));
+}
+
+/* _start.python_fault(): None, or (what, advice). */
+static PyObject *start_python_fault(PyObject *self, PyObject *Py_UNUSED(ignored)) {
+    const char *advice, *fault = python_fault(&advice);
+    return fault ? Py_BuildValue("ss", fault, advice) : Py_NewRef(Py_None);
 }
 
 /* _start.setup_obstacle(): None, or a text. */
@@ -160,7 +170,8 @@ static PyObject *start_setup_obstacle(PyObject *self, PyObject *Py_UNUSED(ignore
 static PyMethodDef methods[] = {
     {"complete", start_complete, METH_NOARGS, "Complete Python's start; False if it was complete. For python.py only."},
     {"why_slow", start_why_slow, METH_NOARGS, "None if there is a snapshot; else (reason, what will come of it)."},
-    {"sealed_is_fast", start_sealed_is_fast, METH_NOARGS, "Whether sealed commands can use the snapshot."},
+    {"sealed_obstacle", start_sealed_obstacle, METH_NOARGS, "Why sealed commands cannot use it; None if they can."},
+    {"python_fault", start_python_fault, METH_NOARGS, "None, or (why Python cannot start completely, what to do)."},
     {"setup_obstacle", start_setup_obstacle, METH_NOARGS, "Why `ocipy setup` cannot make a snapshot; None if it can."},
     {NULL, NULL, 0, NULL},
 };

@@ -18,8 +18,30 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+/* The executable that makes the snapshot. -1 if it cannot be found. */
+static int find_maker(const struct places *places, char executable[PATH_MAX]) {
+    ssize_t size = readlink("/proc/self/exe", executable, PATH_MAX - 1);
+    if (size > 0)
+        executable[size] = '\0';
+    /* A sealed process runs from a memfd or an overlay. */
+    return size > 0 && memrchr(executable, '/', size) != executable
+               ? 0
+               : executable_of_library(places->library, executable);
+}
+
+static const char *executable_obstacle(const struct places *places) {
+    char executable[PATH_MAX];
+    struct stat about;
+    if (find_maker(places, executable) || stat(executable, &about))
+        return "the executable cannot be found";
+    const char *reason = distrust(&about);
+    return reason ? reason_of("the executable ", reason) : NULL;
+}
+
 const char *snapshot_obstacle(const struct places *places) {
-    const char *obstacle = lack_of_rights(places->snapshot);
+    const char *obstacle = making_obstacle(places->snapshot);
+    if (!obstacle)
+        obstacle = executable_obstacle(places);
     if (obstacle)
         return obstacle;
     switch (last_try(places->snapshot)) {
@@ -85,20 +107,11 @@ static void detach(void) {
     sched_setscheduler(0, SCHED_IDLE, &lowest);
 }
 
-void renew_snapshot(const struct places *places, const char *library) {
+void renew_snapshot(const struct places *places) {
     static char *const nothing[] = {NULL};
     char executable[PATH_MAX];
-    struct stat about;
-    /* A sealed process runs from a memfd or an overlay. */
-    ssize_t size = readlink("/proc/self/exe", executable, sizeof(executable) - 1);
-    if (size > 0)
-        executable[size] = '\0';
-    if (size <= 0 || memrchr(executable, '/', size) == executable)
-        if (executable_of_library(library, executable))
-            return;
     /* In this order: between the two another process may give its snapshot the final name. */
-    if (snapshot_obstacle(places) || has_snapshot(places) || stat(executable, &about) || distrust(&about) ||
-        fork() != 0)
+    if (snapshot_obstacle(places) || has_snapshot(places) || find_maker(places, executable) || fork() != 0)
         return;
     detach();
     execle(executable, "ocipy", "_renew", NULL, nothing);

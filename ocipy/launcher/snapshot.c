@@ -209,8 +209,9 @@ static const char *read_header(int file, const struct places *places, struct hea
         return "the kernel's pages are not of 4 kB";
     if (fstat(file, &about) || about.st_size == 0) /* packages contain an empty one */
         return "there is no snapshot yet";
-    if (distrust(&about))
-        return "the snapshot belongs to another user, or is writable by others";
+    const char *reason = distrust(&about);
+    if (reason)
+        return reason_of("the snapshot ", reason);
     if (pread(file, header, sizeof(*header), 0) != sizeof(*header) || memcmp(header->magic, MAGIC, sizeof(MAGIC)) ||
         !id || memcmp(header->build_id, id, BUILD_ID_SIZE) || memcmp(&header->data, &data, sizeof(data)) ||
         (uint64_t)about.st_size != PAGE + header->data.size + header->heap.size)
@@ -242,12 +243,13 @@ PyThreadState *map_snapshot(const struct places *places, const char **reason) {
     /* The one on the overlay, if this process was executed from there: nobody can write to it. */
     int file = handed_snapshot >= 0 ? handed_snapshot : open(places->snapshot, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (file < 0) {
-        *reason = "there is no snapshot yet";
+        *reason = is_missing(errno) ? "there is no snapshot yet"
+                                    : reason_of("the snapshot cannot be read: ", strerror(errno));
         return NULL;
     }
     *reason = read_header(file, places, &header);
     if (!*reason && (keep_copies(&copies) || claim_key(header.key, (PyThreadState *)header.thread)))
-        *reason = "libc is not as it was";
+        *reason = "a library that is loaded into this process takes the snapshot's place";
     if (*reason) {
         close(file);
         return NULL;

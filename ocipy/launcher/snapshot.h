@@ -86,8 +86,8 @@ void give_up_snapshot(int file);
 /* Removes the file, and closes it. */
 void cancel_snapshot(int file, const char *path);
 
-/* The reason why this process must not make a snapshot at this path; NULL if it may. */
-const char *lack_of_rights(const char *path);
+/* The reason why this process cannot make a snapshot at this path, or must not; NULL if it may. */
+const char *making_obstacle(const char *path);
 
 /* The last attempt to make a snapshot that has not succeeded, as far as the owner can tell. */
 enum last_try { NEVER, A_MOMENT_AGO, AT_THIS_MOMENT } last_try(const char *path);
@@ -96,7 +96,7 @@ enum last_try { NEVER, A_MOMENT_AGO, AT_THIS_MOMENT } last_try(const char *path)
 const char *snapshot_obstacle(const struct places *places);
 
 /* Starts a process that makes the snapshot, if nothing prevents that. For the end of a command. */
-void renew_snapshot(const struct places *places, const char *library);
+void renew_snapshot(const struct places *places);
 
 /* For a process that was mapped from the snapshot and has done its work: records in the snapshot which pages it
  * wrote to. */

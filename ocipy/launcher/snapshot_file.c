@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PAUSE = 60 }; /* seconds between two attempts */
+enum { PAGE = 4096, PAUSE = 60 }; /* PAUSE: seconds between two attempts */
 
 static int name_new(const char *path, char *name) {
     return snprintf(name, PATH_MAX, "%s.new", path) < PATH_MAX ? 0 : -1;
@@ -106,18 +106,22 @@ enum last_try last_try(const char *path) {
     return when;
 }
 
-const char *lack_of_rights(const char *path) {
+const char *making_obstacle(const char *path) {
     char directory[PATH_MAX];
     struct stat about;
     strcpy(directory, path);
     *strrchr(directory, '/') = '\0';
+    if (sysconf(_SC_PAGESIZE) != PAGE)
+        return "this machine can have none";
     if (stat(directory, &about))
-        return "the directory of the installation cannot be looked at";
+        return reason_of("the directory of the installation cannot be looked at: ", strerror(errno));
     if (about.st_uid != geteuid())
         return "only the owner of the installation can make one";
-    if (distrust(&about))
-        return "the directory of the installation is writable by others";
-    if (faccessat(AT_FDCWD, directory, W_OK, AT_EACCESS))
-        return errno == EROFS ? "the installation is read-only" : "the directory of the installation cannot be written";
-    return NULL;
+    const char *reason = distrust(&about);
+    if (reason)
+        return reason_of("the directory of the installation ", reason);
+    if (faccessat(AT_FDCWD, directory, W_OK, AT_EACCESS) == 0)
+        return NULL;
+    return errno == EROFS ? "the installation is read-only"
+                          : reason_of("the directory of the installation cannot be written: ", strerror(errno));
 }

@@ -13,7 +13,7 @@
 
 #ifdef OCIPY_PACKAGES
 static int find_places(const char *library, struct places *places) {
-    (void)library;
+    strcpy(places->library, library);
     strcpy(places->packages, OCIPY_PACKAGES);
     strcpy(places->dependencies, OCIPY_DEPENDENCIES);
     strcpy(places->frozen, OCIPY_FROZEN);
@@ -26,6 +26,7 @@ static int find_places(const char *library, struct places *places) {
     static const char frozen[] = "/ocipy/launcher/_frozen.bin", snapshot[] = "/ocipy/launcher/" SNAPSHOT_NAME;
     if (strlen(library) + sizeof(snapshot) > PATH_MAX)
         return -1;
+    strcpy(places->library, library);
     strcpy(places->packages, library);
     for (int i = 0; i < 3; i++) {
         char *slash = strrchr(places->packages, '/');
@@ -200,20 +201,22 @@ const char *next_start(const struct places *places) {
 #ifdef OCIPY_PACKAGES
     return "make build makes one";
 #else
+    if (has_snapshot(places))
+        return "other commands have one";
     const char *obstacle = snapshot_obstacle(places);
     return obstacle ? obstacle : "one is made when this command ends";
 #endif
 }
 
-int sealed_start_is_fast(const struct places *places) {
+const char *sealed_obstacle(const struct places *places) {
     char directory[PATH_MAX];
     strcpy(directory, places->snapshot);
     *strrchr(directory, '/') = '\0';
-    return is_overlay_possible(directory);
+    return overlay_obstacle(directory);
 }
 
 const char *setup_obstacle(const struct places *places) {
-    return lack_of_rights(places->snapshot);
+    return making_obstacle(places->snapshot);
 }
 #else
 static int record_snapshot(const struct places *places, const char *file) {
@@ -232,8 +235,8 @@ static int start_from_snapshot(const struct places *places, const char *library,
 const char *next_start(const struct places *places) {
     return "";
 }
-int sealed_start_is_fast(const struct places *places) {
-    return 0;
+const char *sealed_obstacle(const struct places *places) {
+    return OCIPY_NO_SNAPSHOT;
 }
 const char *setup_obstacle(const struct places *places) {
     return OCIPY_NO_SNAPSHOT;
@@ -252,10 +255,10 @@ static int run(int argc, char **argv, const struct places *places, const char *l
     return failed || set_arguments(argc, argv) ? -1 : call_main();
 }
 
-static void have_renewed(const struct places *places, const char *library) {
+static void have_renewed(const struct places *places) {
 #if defined(OCIPY_SNAPSHOT) && !defined(OCIPY_PACKAGES)
     if (slow_reason)
-        renew_snapshot(places, library);
+        renew_snapshot(places);
 #endif
 }
 
@@ -272,6 +275,6 @@ EXPORTED int ocipy_start(int argc, char **argv, const char *library) {
     if (finish_python() < 0 && status == 0)
         status = 1;              /* standard output could not be flushed */
     waitpid(-1, NULL, __WCLONE); /* the child of hurry.c, after a command that failed early */
-    have_renewed(&places, library);
+    have_renewed(&places);
     _exit(status);
 }

@@ -17,6 +17,7 @@
 
 /* Where things are; absolute paths. */
 struct places {
+    char library[PATH_MAX];      /* the start library, or its place */
     char packages[PATH_MAX];     /* the directory that contains the package ocipy */
     char dependencies[PATH_MAX]; /* the directory of the packages that ocipy needs; may be the same */
     char frozen[PATH_MAX];       /* the frozen file */
@@ -66,8 +67,8 @@ int resume_python(PyThreadState *thread, const struct places *places);
 extern const char *slow_reason;
 const char *next_start(const struct places *places);
 
-/* Whether commands that are sealed start from a snapshot as well: that takes an overlay. */
-int sealed_start_is_fast(const struct places *places);
+/* Why commands that are sealed, which takes an overlay, do not start from the snapshot; NULL if they do. */
+const char *sealed_obstacle(const struct places *places);
 
 /* The reason why `ocipy setup` cannot make a snapshot; NULL if it can. */
 const char *setup_obstacle(const struct places *places);

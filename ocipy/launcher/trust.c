@@ -1,4 +1,4 @@
-/* Which files of code to trust. */
+/* Which files of code to trust, and errors of files. */
 #include "launcher.h"
 
 #include <errno.h>
@@ -10,6 +10,20 @@
 void complain(const char *what, const char *path) {
     int error = errno;
     dprintf(STDERR_FILENO, "ocipy: %s %s: %s\n", what, path, strerror(error));
+}
+
+int is_missing(int error) {
+    return error == ENOENT || error == ENOTDIR;
+}
+
+void complain_of_part(const char *path) {
+    complain(is_missing(errno) ? "the runtime is incomplete; build or install it again:" : "cannot read the runtime:",
+             path);
+}
+
+const char *reason_of(const char *what, const char *why) {
+    char *reason;
+    return asprintf(&reason, "%s%s", what, why) < 0 ? what : reason;
 }
 
 /* In a user namespace (rootless podman) root's files seem to belong to the overflow user: user_namespaces(7). */

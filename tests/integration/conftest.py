@@ -21,7 +21,7 @@ from tests.harness.agent import Agent
 from tests.harness.attacks import leaked_directory, make_entering, unchanged_installation
 from tests.harness.cgroups import claim, remove_cgroups
 from tests.harness.criu import Asked, Counter, reason_against
-from tests.harness.host import become_subreaper, scaled, umount
+from tests.harness.host import become_subreaper, scaled, umount, wait_until
 from tests.harness.hostile import everything_in
 from tests.harness.leaks import Leaks, reap
 from tests.harness.private import make_private
@@ -29,6 +29,7 @@ from tests.harness.scratch import Scratch, mount_on_host
 from tests.harness.sessions import cgroup_name, remove_those_of_dead_sessions
 from tests.harness.terminal import Console
 from tests.harness.untouched import Untouched
+from tests.integration.installation import PATIENCE, Installation, install, makers
 
 # Part of every container id and cgroup path of this session: identifies ours on a shared machine.
 TOKEN = f"t{os.getpid()}{secrets.token_hex(2)}"
@@ -342,3 +343,20 @@ def hostile(make_bundle: Callable[..., Bundle]) -> Bundle:
     bundle = make_bundle(hardlinks=False)
     bundle.config["root"]["readonly"] = False
     return bundle
+
+
+@pytest.fixture(scope="session")
+def installed() -> Iterator[Installation]:
+    """The checkout, installed in a directory whose name has a space and an é, and which other users can enter."""
+    with tempfile.TemporaryDirectory(prefix="first-") as place:
+        Path(place).chmod(0o755)
+        yield install(Path(place, "build"), Path(place, "a prefix é"))
+
+
+@pytest.fixture
+def fresh(installed: Installation) -> Iterator[Installation]:
+    """The same without a snapshot. Waits at the end for the processes that make one."""
+    wait_until(lambda: not makers(installed.executable), "the end of makers", PATIENCE)
+    installed.forget()
+    yield installed
+    wait_until(lambda: not makers(installed.executable), "the end of makers", PATIENCE)

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from pathlib import Path
 
+from tests.harness import wait_until
+
 TOP = Path(__file__).resolve().parents[2]
+# Seconds for a snapshot: it is made on an idle processor only.
+PATIENCE = 60
+NONE_YET = "slow (there is no snapshot yet; one is made when this command ends)"
 
 
 class Installation:
@@ -61,3 +67,21 @@ def makers(executable: Path) -> list[int]:
             except OSError:
                 continue
     return found
+
+
+def stopped_maker(installed: Installation) -> int:
+    """The process that the command before has left, stopped while it works."""
+    wait_until(installed.new.exists, "the begin of its work")
+    # It forks for its rehearsals.
+    (pid,) = (pid for pid in makers(installed.executable) if os.getsid(pid) == pid)
+    os.kill(pid, signal.SIGSTOP)
+    return pid
+
+
+def is_made(installed: Installation) -> None:
+    """Wait for a snapshot, and check it."""
+    wait_until(lambda: installed.snapshot.stat().st_size > 1 << 20, "the snapshot", PATIENCE)
+    wait_until(lambda: not makers(installed.executable), "the end of the process that makes it", PATIENCE)
+    assert sorted(path.name for path in installed.launcher.glob("_snapshot*")) == ["_snapshot.bin"]
+    assert installed.snapshot.stat().st_mode & 0o7777 == 0o644
+    assert installed.start() == "snapshot"

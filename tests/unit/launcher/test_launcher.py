@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from tests.harness.host import wait_until
 
 SOURCES = Path(__file__).resolve().parents[3] / "ocipy/launcher"
 ALL_SEALS = c.F_SEAL_SEAL | c.F_SEAL_SHRINK | c.F_SEAL_GROW | c.F_SEAL_WRITE
-LAUNCHER = [str(SOURCES / name) for name in ("hurry.c", "launcher.c", "layout.c", "overlay.c", "seal.c", "trust.c")]
+NAMES = ("hurry.c", "launcher.c", "layout.c", "overlay.c", "seal.c", "stdlib.c", "trust.c")
+LAUNCHER = [str(SOURCES / name) for name in NAMES]
 LAYOUT = ('-DOCIPY_PYTHON="3.11"', "-DOCIPY_START_UP=2", '-DOCIPY_START_BELOW="/lib/start.so"')
 OPTIONS = [
     "-D_GNU_SOURCE",
@@ -299,8 +301,11 @@ def own_launcher(tmp_path: Path) -> Path:
     return compiled(tmp_path, '-DOCIPY_START_LIBRARY="{library}"')
 
 
-def refusal(launcher: Path) -> str:
-    result = subprocess.run([launcher, "state"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+def refusal(launcher: Path, user: int | None = None) -> str:
+    command: list[str | Path] = [launcher, "state"]
+    if user is not None:
+        command = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *command]
+    result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, cwd="/")
     assert result.returncode == 1
     assert result.stdout == ""
     return result.stderr
@@ -325,5 +330,48 @@ def test_a_missing_or_broken_start_library_is_told(own_launcher: Path) -> None:
     library.write_bytes(b"no library")
     assert "cannot load the runtime" in refusal(own_launcher)
     library.unlink()
-    assert "incomplete" in refusal(own_launcher)
-    assert str(library) in refusal(own_launcher)
+    assert refusal(own_launcher) == (
+        f"ocipy: the runtime is incomplete; build or install it again: {library}: No such file or directory\n"
+    )
+
+
+@pytest.fixture
+def of_others() -> Iterator[Path]:
+    """A directory that another user can enter, unlike tmp_path."""
+    with tempfile.TemporaryDirectory(prefix="launcher-") as place:
+        Path(place).chmod(0o755)
+        yield Path(place)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes another user")
+@pytest.mark.parametrize("place", ['-DOCIPY_START_LIBRARY="{library}"', "-DINSTALLED"], ids=["in place", "installed"])
+def test_a_start_library_that_is_closed_to_the_user_is_not_called_missing(of_others: Path, place: str) -> None:
+    launcher = compiled(of_others, place)
+    (of_others / "lib").chmod(0o700)
+    said = refusal(launcher, user=1234)
+    assert said == f"ocipy: cannot read the runtime: {of_others}/lib/start.so: Permission denied\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes another user")
+@pytest.mark.parametrize(
+    ("closed", "fault"),
+    [
+        ("", "which is gone"),
+        (".", "which cannot be read: Permission denied"),
+        ("encodings", "which cannot be read: Permission denied"),
+        ("encodings/__init__.py", "which cannot be read: Permission denied"),
+    ],
+)
+def test_a_python_that_is_gone_or_closed_is_told(of_others: Path, closed: str, fault: str) -> None:
+    """Such as root's pyenv, for another user. The start library, with libpython, cannot be loaded then."""
+    stdlib = of_others / "python"
+    launcher = compiled(of_others, '-DOCIPY_START_LIBRARY="{library}"|-UOCIPY_STDLIB|' + f'-DOCIPY_STDLIB="{stdlib}"')
+    (of_others / "lib/start.so").write_bytes(b"no library")
+    if closed:
+        (stdlib / "encodings").mkdir(parents=True)
+        (stdlib / "encodings/__init__.py").touch()
+        assert "cannot load the runtime" in refusal(launcher, user=1234)
+        (stdlib / closed).chmod(0o600)
+    said = refusal(launcher, user=1234).split("\n")
+    assert said[0] == f"ocipy: built for the Python in {stdlib}, {fault}"
+    assert said[1].startswith("  ")
