@@ -32,7 +32,7 @@ from ocipy.linux.constants import (
     S_IFREG,
 )
 from ocipy.linux.memory import memory_file
-from ocipy.plan.seccomp import SeccompFilter, SeccompListener
+from ocipy.plan.seccomp import INSTRUCTION, SeccompFilter, SeccompListener
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +49,6 @@ LIBRARY = "libseccomp"
 MAGIC = b"ocipy seccomp 1\n"
 HEADER = len(MAGIC) + 64 + 1
 KEPT_FILTERS = 128
-INSTRUCTION = 8  # bytes: struct sock_filter, linux/filter.h
 MAX_PROGRAM = BPF_MAXINSNS * INSTRUCTION
 
 

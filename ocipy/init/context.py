@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from ocipy.linux.channel import Channel
     from ocipy.plan.model import InitStep, Onlooker
+    from ocipy.plan.seccomp import SeccompLoad
 
     Kind = TypeVar("Kind", bound=InitStep)
     Action = Callable[["Init", Kind], None]
@@ -43,7 +44,7 @@ class Init:
     preserved: how many descriptors from 3 upwards belong to the payload.
     report_fd: exec.report, once start was called; -1 before.
     onlooker: passes on the steps, each when it is due; None without --trace and --debug.
-    seccomp_program: BPF, received from the host early.
+    seccomp_program: BPF, received from the host early. seccomp_load: the step among steps that loads it.
     cwd_entered: whether the working directory was entered and checked before the ids changed.
     steps: of the whole lane; none if each is to be taken by itself, for an onlooker.
     environment, command, limits: set by steps, used by the last one. limits: (resource, soft, hard) of prlimit(2).
@@ -63,6 +64,7 @@ class Init:
         "report_fd",
         "root_path",
         "rootfs",
+        "seccomp_load",
         "seccomp_program",
         "state",
         "steps",
@@ -95,6 +97,7 @@ class Init:
         self.limits: tuple[tuple[int, int, int], ...] = ()
         self.cwd_entered = False
         self.seccomp_program = b""
+        self.seccomp_load: SeccompLoad | None = None
         self.steps: Sequence[InitStep] = ()
 
     def warn(self, text: str) -> None:

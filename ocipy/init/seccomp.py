@@ -9,13 +9,11 @@ from ocipy.errors import Error
 from ocipy.init.context import carries_out
 from ocipy.linux import _kernel
 from ocipy.linux.constants import BPF_MAXINSNS, SECCOMP_FILTER_FLAG_NEW_LISTENER, SECCOMP_FILTER_FLAG_SPEC_ALLOW
-from ocipy.plan.seccomp import SeccompLoad, SeccompReceive
+from ocipy.plan.seccomp import INSTRUCTION, SeccompLoad, SeccompReceive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocipy.init.context import Init
-
-INSTRUCTION = 8  # bytes: struct sock_filter, linux/filter.h
 
 
 @carries_out(SeccompReceive)
@@ -27,6 +25,7 @@ def seccomp_receive(init: Init, step: SeccompReceive) -> None:
     if not program or len(program) % INSTRUCTION or len(program) > BPF_MAXINSNS * INSTRUCTION:
         raise Error(f"the filter program is malformed: {len(program)} bytes")
     init.seccomp_program = program
+    init.seccomp_load = next((each for each in init.steps if isinstance(each, SeccompLoad)), None)
 
 
 @carries_out(SeccompLoad)

@@ -15,17 +15,18 @@ from ocipy.init.lookup import quote, to_bytes
 from ocipy.init.process import exec_refused
 from ocipy.linux import _kernel
 from ocipy.linux.constants import POLLIN
-from ocipy.plan.process import Execute
+from ocipy.plan.process import CloseDescriptors, Execute
 from ocipy.plan.waiting import TellExecuting, WaitForStart
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocipy.init.context import Init
-    from ocipy.plan.seccomp import SeccompLoad
 
 WATCH_INTERVAL_MS = 10_000
-# The steps after the wait that the C extension can take.
-LAST = frozenset(("close_descriptors", "tell_executing", "seccomp_load", "execute"))
+# The steps after the wait that the C extension can take, in addition to init.seccomp_load.
+LAST = (CloseDescriptors, TellExecuting, Execute)
+# What it and `start` call the steps that can fail there.
+EXECUTE, SECCOMP_LOAD = "execute", "seccomp_load"
 
 
 @carries_out(WaitForStart)
@@ -58,9 +59,9 @@ def _wait_and_execute(init: Init, step: WaitForStart) -> None:
     """
     steps = init.steps[init.steps.index(step) + 1 :] if init.steps else ()
     last = steps[-1] if steps else None
-    if not isinstance(last, Execute) or not LAST.issuperset(each.action for each in steps):
+    load = init.seccomp_load if init.seccomp_load in steps else None
+    if not isinstance(last, Execute) or not all(isinstance(each, LAST) or each is load for each in steps):
         return
-    load: SeccompLoad | None = next((each for each in steps if each.action == "seccomp_load"), None)  # type: ignore[assignment]
     _kernel.wait_and_execute(
         init.fds["fifo"],
         init.fds["report"],
@@ -75,8 +76,8 @@ def _wait_and_execute(init: Init, step: WaitForStart) -> None:
         load is not None,
         load.flags if load else 0,
         load.optional if load else False,
-        _beginning("seccomp_load", "", load.pointer if load else ""),
-        _beginning("execute", quote(init.command), last.pointer),
+        _beginning(SECCOMP_LOAD, "", load.pointer if load else ""),
+        _beginning(EXECUTE, quote(init.command), last.pointer),
     )
 
 
@@ -89,9 +90,9 @@ def failure(message: dict[str, object]) -> Error:
     """The Error in a message from exec.report. The sender is not trusted. Never raises."""
     error = Error.from_message(message)
     step = message.get("step")
-    if step == "execute":
+    if step == EXECUTE:
         full = exec_refused(error.what, error.errno)
-    elif step == "seccomp_load":
+    elif step == SECCOMP_LOAD:
         from ocipy.init.seccomp import load_refused
 
         full = load_refused(error.errno)

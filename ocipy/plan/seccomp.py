@@ -29,6 +29,7 @@ FLAGS = {
 }
 WITH_ERRNO = {"SCMP_ACT_ERRNO": 4095, "SCMP_ACT_TRACE": 65535}  # with the largest number: seccomp(2)
 POINTER = "/linux/seccomp"
+INSTRUCTION = 8  # bytes: struct sock_filter, linux/filter.h
 
 
 class SeccompFilter(HostStep):
