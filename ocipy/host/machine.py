@@ -8,12 +8,16 @@ import posix
 from ocipy.cgroups.files import is_present
 from ocipy.cgroups.layout import probe
 from ocipy.linux import _kernel
-from ocipy.linux.constants import AT_FDCWD, OPEN_TREE_CLOEXEC, OPEN_TREE_CLONE, PR_CAPBSET_READ
+from ocipy.linux.constants import (
+    AT_FDCWD,
+    CAP_CHECKPOINT_RESTORE,
+    OPEN_TREE_CLOEXEC,
+    OPEN_TREE_CLONE,
+    PR_CAPBSET_READ,
+)
 from ocipy.linux.files import read_file
 from ocipy.linux.namespaces import in_user_namespace
 from ocipy.plan.model import Host
-
-CAP_CHECKPOINT_RESTORE = 40  # the last one since Linux 5.9
 
 
 def describe_host(rootless: bool | None = None) -> Host:
@@ -49,7 +53,7 @@ def _clones_mounts() -> bool:
 
 def _last_capability() -> int:
     """The highest capability that the kernel knows. Not from /proc/sys, which a /proc with subset=pid lacks."""
-    last = CAP_CHECKPOINT_RESTORE
+    last = CAP_CHECKPOINT_RESTORE  # the last one since Linux 5.9
     while _knows_capability(last + 1):
         last += 1
     while last > 0 and not _knows_capability(last):

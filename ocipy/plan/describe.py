@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from ocipy.errors import printable
 from ocipy.plan.model import Plan, Step
 
 LANES = ("host", "init")
@@ -44,11 +45,6 @@ def as_text(plan: Plan, only: str = "") -> str:
         if concerns(pointer, only):
             lines.append(f"warning: {printable(pointer)}: {printable(text)}")
     return "".join(line + "\n" for line in lines)
-
-
-def printable(text: str) -> str:
-    """Return one line without anything that a terminal would interpret: a config may come from a stranger."""
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
 def as_json(plan: Plan, only: str = "") -> str:

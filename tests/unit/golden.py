@@ -12,9 +12,9 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+from ocipy.errors import printable
 from ocipy.plan import build as create
 from ocipy.plan import exec as further
-from ocipy.plan.describe import printable
 from ocipy.plan.model import Host, Options, Plan, Step
 
 PLANS = Path(__file__).resolve().parent / "plans"

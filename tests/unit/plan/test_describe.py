@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from ocipy.config import template as templates
+from ocipy.errors import printable
 from ocipy.plan.build import build
 from ocipy.plan.capabilities import Bounding
 from ocipy.plan.cgroup import CgroupCheckMemory, CgroupDevices, CgroupWrite
-from ocipy.plan.describe import as_json, as_text, concerns, printable, selected
+from ocipy.plan.describe import as_json, as_text, concerns, selected
 from ocipy.plan.devices import Device
 from ocipy.plan.hooks import RuntimeHook
 from ocipy.plan.model import Host, Options, Plan, Step
