@@ -6,7 +6,6 @@ It loads while we continue, and keeps what its requests share, such as a connect
 from __future__ import annotations
 
 import posix
-import sys
 
 from ocipy.children.interrupts import check as check_interrupts
 from ocipy.errors import Error
@@ -15,7 +14,10 @@ from ocipy.linux.constants import POLLIN, SIGKILL, SOCK_STREAM
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import NoReturn
+
+    Answer = Callable[[bytes], bytes]
 
 # Each message begins with its length, in this many bytes.
 PREFIX = 4
@@ -24,22 +26,23 @@ DONE, FAILED = b"+", b"-"
 
 
 class Helper:
-    """A child that answers requests one after the other, by the function main of a cold module.
+    """A child that answers requests one after the other.
 
-    If we end without having closed it, main is called once more, without data, to undo its work; until that is done it
+    what: what it does, for errors. load: imports a cold module, and returns its function that answers.
+    If we end without having closed it, that is called once more, without data, to undo its work; until that is done it
     holds the container's lock.
     """
 
-    __slots__ = ("_fd", "_hint", "_module", "_pid")
+    __slots__ = ("_fd", "_hint", "_pid", "_what")
 
-    def __init__(self, module: str, *, hint: str) -> None:
-        self._module = module
+    def __init__(self, what: str, load: Callable[[], Answer], *, hint: str) -> None:
+        self._what = what
         self._hint = hint
         self._fd, theirs = _kernel.socketpair(SOCK_STREAM)
         self._pid = posix.fork()
         if self._pid == 0:
             posix.close(self._fd)
-            _serve(module, theirs, hint)
+            _serve(what, load, theirs, hint)
         posix.close(theirs)
 
     def ask(self, data: bytes, interrupts: int = -1) -> bytes:
@@ -54,7 +57,7 @@ class Helper:
         if answer is None:
             status = posix.waitstatus_to_exitcode(posix.waitpid(self._pid, 0)[1])
             self._pid = 0
-            raise Error(f"{self._module} exited with status {status}", hint=self._hint)
+            raise Error(f"{self._what} exited with status {status}", hint=self._hint)
         if answer[:1] == FAILED:
             raise Error.from_message(_kernel.json_loads(answer[1:]))
         return answer[1:]
@@ -71,46 +74,46 @@ class Helper:
         self._fd = -1
 
 
-def _serve(module: str, fd: int, hint: str) -> NoReturn:
+def _serve(what: str, load: Callable[[], Answer], fd: int, hint: str) -> NoReturn:
     status = 1
     try:
-        failure = _load(module, hint)
+        answer = _load(what, load, hint)
         while (data := _receive(fd)) is not None:
-            _send(fd, _answer(module, data, hint) if failure is None else FAILED + _as_bytes(failure))
-        if failure is None:
-            _answer(module, b"", hint)
+            _send(fd, answer(data))
+        answer(b"")
         status = 0
     finally:
         posix._exit(status)
 
 
-def _answer(module: str, data: bytes, hint: str) -> bytes:
-    try:
-        answer: bytes = sys.modules[module].main(data)
-    except Error as error:
-        return FAILED + _as_bytes(error)
-    except Exception as error:
-        return FAILED + _as_bytes(_unexpected(module, error, hint))
-    return DONE + answer
+def _load(what: str, load: Callable[[], Answer], hint: str) -> Answer:
+    """Return what makes each message: the loaded function's answer or its error, or why it could not be loaded."""
 
+    def unexpected(error: Exception) -> bytes:
+        return _failed(Error(f"{what} failed: {type(error).__name__}: {error}", hint=hint))
 
-def _as_bytes(error: Error) -> bytes:
-    return _kernel.json_dumps(error.to_message())
-
-
-def _load(module: str, hint: str) -> Error | None:
     try:
         from ocipy.launcher import python
 
         python.complete_start()
-        __import__(module)
+        work = load()
     except Exception as error:
-        return _unexpected(module, error, hint)
-    return None
+        failure = unexpected(error)
+        return lambda _data: failure
+
+    def answer(data: bytes) -> bytes:
+        try:
+            return DONE + work(data)
+        except Error as error:
+            return _failed(error)
+        except Exception as error:
+            return unexpected(error)
+
+    return answer
 
 
-def _unexpected(module: str, error: Exception, hint: str) -> Error:
-    return Error(f"{module} failed: {type(error).__name__}: {error}", hint=hint)
+def _failed(error: Error) -> bytes:
+    return FAILED + _kernel.json_dumps(error.to_message())
 
 
 def _send(fd: int, data: bytes) -> None:

@@ -7,7 +7,6 @@ any failure in a library becomes our error, not the end of the runtime.
 from __future__ import annotations
 
 import posix
-import sys
 
 from ocipy.children.interrupts import check as check_interrupts
 from ocipy.errors import Error, place_of, refused
@@ -20,18 +19,16 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 
-def call(module: str, data: bytes, *, hint: str) -> bytes:
-    """Return what a cold module's function main returns for the data. Raises its Error, or one with the hint."""
-    return in_child(module, lambda: _main_of(module, data), hint=hint)
+def with_python(what: str, work: Callable[[], bytes], *, hint: str) -> bytes:
+    """As in_child, for work that imports a cold module. hint: for an error of the module, not for its Error."""
 
+    def work_with_python() -> bytes:
+        from ocipy.launcher import python
 
-def _main_of(module: str, data: bytes) -> bytes:
-    from ocipy.launcher import python
+        python.complete_start()
+        return work()
 
-    python.complete_start()
-    __import__(module)
-    answer: bytes = sys.modules[module].main(data)
-    return answer
+    return in_child(what, work_with_python, hint=hint)
 
 
 def in_child(what: str, work: Callable[[], bytes], *, hint: str = "", interrupts: int = -1) -> bytes:

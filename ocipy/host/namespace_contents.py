@@ -15,6 +15,8 @@ from ocipy.plan.namespace_contents import NetDevices, TimeOffsets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ocipy.host.context import HostRun
 
 NO_RIGHT = "setting the clocks needs CAP_SYS_TIME in the user namespace that owns the time namespace"
@@ -46,11 +48,17 @@ def net_devices(run: HostRun, step: NetDevices) -> None:
     """
     namespace = posix.open(f"{run.pid}/ns/net", O_RDONLY | O_CLOEXEC, dir_fd=run.fds["procfs"])
     try:
-        run.lender = Helper("ocipy.host.network_devices", hint="this needs the Python package pyroute2")
+        run.lender = Helper("moving network devices", _load_lender, hint="this needs the Python package pyroute2")
     finally:
         posix.close(namespace)
     request = {"namespace": namespace, "devices": [list(device) for device in step.devices]}
     run.lender.ask(_kernel.json_dumps(request), run.interrupts)
+
+
+def _load_lender() -> Callable[[bytes], bytes]:
+    from ocipy.host.network_devices import main
+
+    return main
 
 
 def take_back(lender: Helper) -> None:

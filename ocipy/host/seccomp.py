@@ -203,9 +203,15 @@ def _evict(directory: int) -> None:
 
 def compile_in_child(text: bytes) -> tuple[bytes, bytes]:
     """Return (program, file and version of libseccomp). Raises Error."""
-    answer = once.call(
-        "ocipy.host.seccomp_compile",
-        text,
+
+    def work() -> bytes:
+        from ocipy.host.seccomp_compile import main
+
+        return main(text)
+
+    answer = once.with_python(
+        "compiling the filter",
+        work,
         hint="this needs libseccomp (package libseccomp2) and the Python package pyseccomp or seccomp",
     )
     length, _, rest = answer.partition(b"\n")
