@@ -28,7 +28,7 @@ from ocipy.plan.lane import (
 )
 from ocipy.plan.model import Planner
 from ocipy.plan.process import HeedSignals
-from ocipy.plan.rare import rare
+from ocipy.plan.rare import HOOKS, INTEL_RDT, LSM, NAMESPACE_CONTENTS, SECCOMP, SYSCTL, TERMINAL, uses
 from ocipy.plan.waiting import Created, Fifo, WaitForStart
 
 TYPE_CHECKING = False
@@ -60,21 +60,36 @@ def build(config: Config, host: Host, options: Options) -> Plan:
 
 def _open_on_host(planner: Planner) -> None:
     """Open, compile or make everything needed before the init process exists."""
-    rare("terminal", "plan_check", planner)
-    rare("hooks", "plan_hooks_output", planner)
-    rare("hooks", "plan_hooks_later", planner)
-    rare("seccomp", "plan_seccomp_compile", planner)
+    if uses(planner, TERMINAL):
+        from ocipy.plan import terminal
+
+        terminal.plan_check(planner)
+    if uses(planner, HOOKS):
+        from ocipy.plan import hooks
+
+        hooks.plan_hooks_output(planner)
+        hooks.plan_hooks_later(planner)
+    if uses(planner, SECCOMP):
+        from ocipy.plan import seccomp
+
+        seccomp.plan_seccomp_compile(planner)
     planner.add(Fifo())
     planner.add(PrivateProcfs(sysctl=bool((planner.config.get("linux") or {}).get("sysctl"))))
     namespaces.plan_join(planner)
-    rare("sysctl", "plan_check", planner)
+    if uses(planner, SYSCTL):
+        from ocipy.plan import sysctl
+
+        sysctl.plan_check(planner)
     uts.plan_check(planner)
     rootfs.plan_root_source(planner)
     mounts.plan_sources(planner)
     devices.plan_nodes(planner)
     cgroup.plan_cgroup_create(planner)
     cgroup.plan_cgroup_open(planner)
-    rare("intel_rdt", "plan_groups", planner)
+    if uses(planner, INTEL_RDT):
+        from ocipy.plan import intel_rdt
+
+        intel_rdt.plan_groups(planner)
 
 
 def _make_init(planner: Planner) -> None:
@@ -94,7 +109,10 @@ def _make_init(planner: Planner) -> None:
     else:
         namespaces.plan_id_maps(planner)
         cgroup.plan_cgroup_join(planner)
-    rare("intel_rdt", "plan_join", planner)
+    if uses(planner, INTEL_RDT):
+        from ocipy.plan import intel_rdt
+
+        intel_rdt.plan_join(planner)
     process.plan_oom_score(planner)
     planner.add(TellInit(barrier="begin"))
     planner.add(WaitForHost(barrier="begin"))
@@ -126,9 +144,15 @@ def _plan_mounted(planner: Planner, device_rules: bool) -> None:
     """What the host does once the mounts exist. If that is nothing, init need not wait for it."""
     later = Planner(planner.config, planner.host, planner.options)
     cgroup.plan_cgroup_limits(later, devices=device_rules)
-    rare("namespace_contents", "plan_net_devices", later)
-    rare("hooks", "plan_hooks_runtime", later)
-    rare("hooks", "plan_hooks_create_container", later)
+    if uses(later, NAMESPACE_CONTENTS):
+        from ocipy.plan import namespace_contents
+
+        namespace_contents.plan_net_devices(later)
+    if uses(later, HOOKS):
+        from ocipy.plan import hooks
+
+        hooks.plan_hooks_runtime(later)
+        hooks.plan_hooks_create_container(later)
     plan, more = planner.plan, later.plan
     plan.warnings += more.warnings
     if more.host or more.init:
@@ -145,12 +169,21 @@ def _enter_root(planner: Planner) -> None:
     masks.plan_null(planner)
     rootfs.plan_pivot(planner)
     process.plan_make_cwd(planner)
-    rare("terminal", "plan_console", planner)
+    if uses(planner, TERMINAL):
+        from ocipy.plan import terminal
+
+        terminal.plan_console(planner)
     mounts.plan_readonly(planner)
     rootfs.plan_root_readonly(planner)
     uts.plan_names(planner)
-    rare("lsm", "plan_labels", planner)
-    rare("sysctl", "plan_sysctl", planner)
+    if uses(planner, LSM):
+        from ocipy.plan import lsm
+
+        lsm.plan_labels(planner)
+    if uses(planner, SYSCTL):
+        from ocipy.plan import sysctl
+
+        sysctl.plan_sysctl(planner)
     masks.plan_readonly_paths(planner)
     masks.plan_masked_paths(planner)
     if namespaces.enters_last(planner.config, planner.host):
@@ -168,7 +201,13 @@ def _become_process(planner: Planner) -> None:
     process.plan_become_user(planner)
     planner.add(WaitForStart(watch=not planner.filter_loaded))
     planner.add(WaitForInit(barrier="waiting"))
-    rare("intel_rdt", "plan_keep", planner)
+    if uses(planner, INTEL_RDT):
+        from ocipy.plan import intel_rdt
+
+        intel_rdt.plan_keep(planner)
     planner.add(Created())
-    rare("hooks", "plan_hooks_start_container", planner)
+    if uses(planner, HOOKS):
+        from ocipy.plan import hooks
+
+        hooks.plan_hooks_start_container(planner)
     process.plan_become_command(planner)

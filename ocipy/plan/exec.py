@@ -15,7 +15,7 @@ from ocipy.plan.model import HostStep, InitStep, Planner, if_set, join
 from ocipy.plan.namespaces import clones_mounts, keeps_groups, new_kinds
 from ocipy.plan.numbers import parse_list
 from ocipy.plan.process import StdioNull
-from ocipy.plan.rare import rare
+from ocipy.plan.rare import INTEL_RDT, LSM, SECCOMP, TERMINAL, uses
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -126,8 +126,14 @@ def build(config: Config, host: Host, options: Options, target: Target) -> Plan:
     options.pid_file and pidfd_socket are told the process before it can have done anything.
     """
     planner = Planner(config, host, options)
-    rare("terminal", "plan_check", planner)
-    rare("seccomp", "plan_seccomp_compile", planner)
+    if uses(planner, TERMINAL):
+        from ocipy.plan import terminal
+
+        terminal.plan_check(planner)
+    if uses(planner, SECCOMP):
+        from ocipy.plan import seccomp
+
+        seccomp.plan_seccomp_compile(planner)
     _join(planner, target)
     _prepare(planner, target)
     if options.pid_file or options.pidfd_socket:
@@ -163,7 +169,10 @@ def _join(planner: Planner, target: Target) -> None:
             drop_groups="user" in target.kinds and not keeps_groups(config),
         )
     )
-    rare("intel_rdt", "plan_join", planner)
+    if uses(planner, INTEL_RDT):
+        from ocipy.plan import intel_rdt
+
+        intel_rdt.plan_join(planner)
     process.plan_oom_score(planner)
     planner.add(TellInit(barrier="joined"))
     planner.add(Adopt("/linux/namespaces"))
@@ -194,8 +203,14 @@ def _prepare(planner: Planner, target: Target) -> None:
         identity.plan_become_root(planner)
     planner.add(ExecRoot())
     planner.add(StdioNull("/linux/devices", required=False))
-    rare("terminal", "plan_exec_console", planner)
-    rare("lsm", "plan_labels", planner)
+    if uses(planner, TERMINAL):
+        from ocipy.plan import terminal
+
+        terminal.plan_exec_console(planner)
+    if uses(planner, LSM):
+        from ocipy.plan import lsm
+
+        lsm.plan_labels(planner)
     process.plan_ready(planner)
 
 

@@ -23,7 +23,7 @@ from ocipy.linux.constants import (
 )
 from ocipy.plan.lane import TellInit, WaitForInit
 from ocipy.plan.model import HostStep, InitStep, if_set, join
-from ocipy.plan.rare import rare
+from ocipy.plan.rare import NAMESPACE_CONTENTS, uses
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -250,7 +250,10 @@ def plan_stage(planner: Planner) -> None:
         planner.add(TellInit(new["user"], barrier="mapped"))
     if "time" in new:
         planner.add(WaitForInit(new["time"], barrier="time"))
-        rare("namespace_contents", "plan_time_offsets", planner)
+        if uses(planner, NAMESPACE_CONTENTS):
+            from ocipy.plan import namespace_contents
+
+            namespace_contents.plan_time_offsets(planner)
         planner.add(TellInit(new["time"], barrier="offset"))
 
 

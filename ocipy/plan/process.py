@@ -8,7 +8,7 @@ from ocipy.plan.fields import NO_PROCESS, kept_for_start, process_of
 from ocipy.plan.keyring import plan_keyring
 from ocipy.plan.lane import TellHost, WaitForInit
 from ocipy.plan.model import HostStep, InitStep, if_set, join
-from ocipy.plan.rare import rare
+from ocipy.plan.rare import SCHEDULING, SECCOMP, TERMINAL, uses
 from ocipy.plan.waiting import TellExecuting
 
 TYPE_CHECKING = False
@@ -185,28 +185,43 @@ def plan_no_new_privileges(planner: Planner) -> None:
 def plan_ready(planner: Planner) -> None:
     """Do the last work with all privileges; then the host sets and sends what would restrict or expose the setup."""
     plan_no_new_privileges(planner)
-    rare("scheduling", "plan_scheduling", planner)
+    if uses(planner, SCHEDULING):
+        from ocipy.plan import scheduling
+
+        scheduling.plan_scheduling(planner)
     planner.add(TellHost(barrier="ready"))
     planner.add(WaitForInit(barrier="ready"))
     rlimits.plan_rlimits(planner)
-    rare("terminal", "plan_send_console", planner)
+    if uses(planner, TERMINAL):
+        from ocipy.plan import terminal
+
+        terminal.plan_send_console(planner)
 
 
 def plan_become_user(planner: Planner) -> None:
     """From the container's root to the user of the process, and its command: privileges only ever decrease."""
     plan_before_ids(planner)
     # After the paths are walked: a filter that does not know openat2 or close_range denies them.
-    rare("seccomp", "plan_seccomp_early", planner)
+    if uses(planner, SECCOMP):
+        from ocipy.plan import seccomp
+
+        seccomp.plan_seccomp_early(planner)
     identity.plan_identity(planner)
     plan_after_ids(planner)
-    rare("seccomp", "plan_seccomp_listener", planner)
+    if uses(planner, SECCOMP):
+        from ocipy.plan import seccomp
+
+        seccomp.plan_seccomp_listener(planner)
 
 
 def plan_become_command(planner: Planner) -> None:
     """From the user's process to its command: close what is not the payload's, and load the filter."""
     planner.add(CloseDescriptors(keep=()))
     planner.add(TellExecuting())
-    rare("seccomp", "plan_seccomp_late", planner)
+    if uses(planner, SECCOMP):
+        from ocipy.plan import seccomp
+
+        seccomp.plan_seccomp_late(planner)
     plan_execute(planner)
 
 

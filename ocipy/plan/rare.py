@@ -1,8 +1,6 @@
-"""Rarely used concerns: imported, and asked for their steps, only if the config uses them."""
+"""Rarely used concerns: their modules are imported only for a config that uses them."""
 
 from __future__ import annotations
-
-import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,30 +9,21 @@ if TYPE_CHECKING:
     from ocipy.config.types import Config
     from ocipy.plan.model import Planner
 
-# Concerns that plan nothing unless one of these members exists.
-RARE = {
-    "hooks": ("/hooks",),
-    "intel_rdt": ("/linux/intelRdt",),
-    "lsm": ("/process/apparmorProfile", "/process/selinuxLabel"),
-    "namespace_contents": ("/linux/timeOffsets", "/linux/netDevices"),
-    "scheduling": ("/process/scheduler", "/process/ioPriority", "/linux/personality", "/linux/memoryPolicy"),
-    "seccomp": ("/linux/seccomp",),
-    "sysctl": ("/linux/sysctl",),
-    "terminal": ("/process/terminal",),
-}
+# The members of the config that ask for a concern. Without any of them, it has nothing to plan.
+HOOKS = ("/hooks",)
+INTEL_RDT = ("/linux/intelRdt",)
+LSM = ("/process/apparmorProfile", "/process/selinuxLabel")
+NAMESPACE_CONTENTS = ("/linux/timeOffsets", "/linux/netDevices")
+SCHEDULING = ("/process/scheduler", "/process/ioPriority", "/linux/personality", "/linux/memoryPolicy")
+SECCOMP = ("/linux/seccomp",)
+SYSCTL = ("/linux/sysctl",)
+TERMINAL = ("/process/terminal",)
 
 
-# Members that matter even if they are empty.
-EVEN_EMPTY = ("intel_rdt",)
-
-
-def rare(concern: str, function: str, planner: Planner) -> None:
-    """Call a function of a concern in RARE, if the config contains one of its members. Raises the function's Error."""
-    members = [_member(planner.config, pointer) for pointer in RARE[concern]]
-    if any(members) or (concern in EVEN_EMPTY and members != [None]):
-        name = "ocipy.plan." + concern
-        __import__(name)
-        getattr(sys.modules[name], function)(planner)
+def uses(planner: Planner, concern: tuple[str, ...]) -> bool:
+    """Whether the config asks for a concern above. An empty member does not, except for intelRdt."""
+    members = [_member(planner.config, pointer) for pointer in concern]
+    return any(members) or (concern == INTEL_RDT and members != [None])
 
 
 def _member(config: Config, pointer: str) -> object:

@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ocipy.plan import build as create
-from ocipy.plan import cgroup, mounts, namespaces
+from ocipy.plan import cgroup, hooks, intel_rdt, mounts, namespace_contents, namespaces, terminal
 from ocipy.plan.checkpoint import NO_NEW_PRIVS, describe_version, refuse
 from ocipy.plan.fields import process_of
 from ocipy.plan.lane import PrivateProcfs
 from ocipy.plan.model import HostStep, Planner
 from ocipy.plan.pid_file import plan_report
-from ocipy.plan.rare import rare
+from ocipy.plan.rare import HOOKS, INTEL_RDT, NAMESPACE_CONTENTS, TERMINAL, uses
 
 if TYPE_CHECKING:
     from ocipy.config.types import Config
@@ -79,20 +79,26 @@ def build(config: Config, host: Host, options: Options) -> tuple[Plan, Plan]:
     planner = Planner(config, host, options)
     planner.add(PrivateProcfs(sysctl=False))
     planner.add(BeginRestore())
-    rare("hooks", "plan_hooks_output", planner)
-    rare("hooks", "plan_hooks_later", planner)
+    if uses(planner, HOOKS):
+        hooks.plan_hooks_output(planner)
+        hooks.plan_hooks_later(planner)
     namespaces.plan_join(planner)
     _plan_criu(planner)
     planner.add(RestoreNamespaces("/linux/namespaces"))
     # criu is told to leave a network namespace empty, and restores sockets only if their addresses exist.
     if "network" in namespaces.new_kinds(config):
         planner.add(RestoreLoopback("/linux/namespaces"))
-    rare("intel_rdt", "plan_join", planner)
-    rare("namespace_contents", "plan_net_devices", planner)
-    rare("hooks", "plan_hooks_runtime", planner)
+    if uses(planner, INTEL_RDT):
+        intel_rdt.plan_join(planner)
+    if uses(planner, NAMESPACE_CONTENTS):
+        namespace_contents.plan_net_devices(planner)
+    if uses(planner, HOOKS):
+        hooks.plan_hooks_runtime(planner)
     planner.add(RestoreProcesses())
-    rare("terminal", "plan_send_console", planner)
-    rare("intel_rdt", "plan_keep", planner)
+    if uses(planner, TERMINAL):
+        terminal.plan_send_console(planner)
+    if uses(planner, INTEL_RDT):
+        intel_rdt.plan_keep(planner)
     planner.add(Restored())
     plan_report(planner, "standard")
     planner.plan.warnings = made.warnings
@@ -105,7 +111,8 @@ def _plan_criu(planner: Planner) -> None:
     planner.add(RestoreCriu("/root/path"))  # it gets ready while we go on
     planner.add(RestoreMountPoints("/mounts"))
     cgroup.plan_cgroup_create(planner)
-    rare("intel_rdt", "plan_groups", planner)
+    if uses(planner, INTEL_RDT):
+        intel_rdt.plan_groups(planner)
     cgroup.plan_cgroup_cpuset(planner)  # nothing can join before it
     if not planner.options.no_cgroup and not planner.options.systemd_cgroup:
         planner.add(RestoreJoin("/linux/cgroupsPath"))
