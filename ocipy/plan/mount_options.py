@@ -97,24 +97,24 @@ PROPAGATION: dict[str, int] = {
 # word: (attributes that it sets, attributes that it clears) on each mount of the tree.
 # The kinds of atime share one field of several bits: to set a new value the kernel requires clearing all of it.
 RECURSIVE: dict[str, tuple[int, int]] = {
-    "ratime": (0, MOUNT_ATTR__ATIME),
-    "rdev": (0, MOUNT_ATTR_NODEV),
-    "rdiratime": (0, MOUNT_ATTR_NODIRATIME),
-    "rexec": (0, MOUNT_ATTR_NOEXEC),
-    "rnoatime": (MOUNT_ATTR_NOATIME, MOUNT_ATTR__ATIME),
-    "rnodev": (MOUNT_ATTR_NODEV, 0),
-    "rnodiratime": (MOUNT_ATTR_NODIRATIME, 0),
-    "rnoexec": (MOUNT_ATTR_NOEXEC, 0),
-    "rnorelatime": (0, MOUNT_ATTR__ATIME),
-    "rnostrictatime": (0, MOUNT_ATTR__ATIME),
-    "rnosuid": (MOUNT_ATTR_NOSUID, 0),
-    "rnosymfollow": (MOUNT_ATTR_NOSYMFOLLOW, 0),
-    "rrelatime": (0, MOUNT_ATTR__ATIME),
     "rro": (MOUNT_ATTR_RDONLY, 0),
     "rrw": (0, MOUNT_ATTR_RDONLY),
-    "rstrictatime": (MOUNT_ATTR_STRICTATIME, MOUNT_ATTR__ATIME),
+    "rnosuid": (MOUNT_ATTR_NOSUID, 0),
     "rsuid": (0, MOUNT_ATTR_NOSUID),
+    "rnodev": (MOUNT_ATTR_NODEV, 0),
+    "rdev": (0, MOUNT_ATTR_NODEV),
+    "rnoexec": (MOUNT_ATTR_NOEXEC, 0),
+    "rexec": (0, MOUNT_ATTR_NOEXEC),
+    "rnodiratime": (MOUNT_ATTR_NODIRATIME, 0),
+    "rdiratime": (0, MOUNT_ATTR_NODIRATIME),
+    "rnosymfollow": (MOUNT_ATTR_NOSYMFOLLOW, 0),
     "rsymfollow": (0, MOUNT_ATTR_NOSYMFOLLOW),
+    "rnoatime": (MOUNT_ATTR_NOATIME, MOUNT_ATTR__ATIME),
+    "ratime": (0, MOUNT_ATTR__ATIME),
+    "rrelatime": (0, MOUNT_ATTR__ATIME),
+    "rnorelatime": (0, MOUNT_ATTR__ATIME),
+    "rstrictatime": (MOUNT_ATTR_STRICTATIME, MOUNT_ATTR__ATIME),
+    "rnostrictatime": (0, MOUNT_ATTR__ATIME),
 }
 
 # Words that ocipy implements itself. The last three are crun's.
@@ -123,26 +123,13 @@ OWN = ("idmap", "ridmap", "tmpcopyup", "copy-symlink", "dest-nofollow", "src-nof
 MOUNT_OPTIONS: tuple[str, ...] = tuple(sorted((*FLAGS, *PROPAGATION, *RECURSIVE, *OWN)))
 """Every word that is not passed on to the filesystem, for `features` (features.md, mountOptions)."""
 
-# Flags of the mount, as attributes of mount_setattr(2). The kinds of atime are handled separately.
-_ATTRIBUTES = (
-    (MS_RDONLY, MOUNT_ATTR_RDONLY),
-    (MS_NOSUID, MOUNT_ATTR_NOSUID),
-    (MS_NODEV, MOUNT_ATTR_NODEV),
-    (MS_NOEXEC, MOUNT_ATTR_NOEXEC),
-    (MS_NODIRATIME, MOUNT_ATTR_NODIRATIME),
-    (MS_NOSYMFOLLOW, MOUNT_ATTR_NOSYMFOLLOW),
-)
+# (flag of mount(2), attribute of mount_setattr(2)) of the words that RECURSIVE has with an r before them. The kinds of
+# atime are handled separately.
+_ATTRIBUTES = tuple((FLAGS[word[1:]][0], on) for word, (on, off) in RECURSIVE.items() if on and not off)
 _ATIME = MS_NOATIME | MS_RELATIME | MS_STRICTATIME
 
-# Flags of the filesystem, as words of fsconfig(2). "silent" has none and only affects the kernel's log. "iversion" has
-# none either, and needs mount(2).
-_SUPERBLOCK = (
-    (MS_RDONLY, "ro"),
-    (MS_SYNCHRONOUS, "sync"),
-    (MS_DIRSYNC, "dirsync"),
-    (MS_MANDLOCK, "mand"),
-    (MS_LAZYTIME, "lazytime"),
-)
+# Words for a filesystem that fsconfig(2) takes too. "silent" only affects the kernel's log. "iversion" needs mount(2).
+_SUPERBLOCK = ("ro", "sync", "dirsync", "mand", "lazytime")
 
 # fsconfig(2) takes values of up to 255 bytes, mount(2) a whole page.
 LONGEST_VALUE = 255
@@ -233,7 +220,7 @@ class MountOptions:
     @property
     def superblock(self) -> tuple[str, ...]:
         """Words for fsconfig(2) of a new filesystem."""
-        return tuple(word for flag, word in _SUPERBLOCK if self.flags & flag)
+        return tuple(word for word in _SUPERBLOCK if self.flags & FLAGS[word][0])
 
 
 def _atime(flags: int) -> int:
@@ -281,27 +268,9 @@ def _parse_own(options: MountOptions, word: str) -> bool:
     return True
 
 
-_ATTRIBUTE_WORDS = (
-    (MOUNT_ATTR_RDONLY, "ro"),
-    (MOUNT_ATTR_NOSUID, "nosuid"),
-    (MOUNT_ATTR_NODEV, "nodev"),
-    (MOUNT_ATTR_NOEXEC, "noexec"),
-    (MOUNT_ATTR_NODIRATIME, "nodiratime"),
-    (MOUNT_ATTR_NOSYMFOLLOW, "nosymfollow"),
-)
-_PROPAGATION_WORDS = (
-    (MS_PRIVATE, "private"),
-    (MS_SLAVE, "slave"),
-    (MS_SHARED, "shared"),
-    (MS_UNBINDABLE, "unbindable"),
-)
-
-
 def attribute_words(attributes: int) -> str:
     """Name attributes of mount_setattr(2) as mount(8) does."""
-    atime = {MOUNT_ATTR_NOATIME: "noatime", MOUNT_ATTR_STRICTATIME: "strictatime"}
-    words = [word for flag, word in _ATTRIBUTE_WORDS if attributes & flag]
-    return join(*words, atime.get(attributes & MOUNT_ATTR__ATIME, ""))
+    return " ".join(word[1:] for word, (on, off) in RECURSIVE.items() if on and attributes & (on | off) == on)
 
 
 def mount_flag_words(flags: int) -> str:
@@ -311,8 +280,7 @@ def mount_flag_words(flags: int) -> str:
 
 def propagation_words(flags: int) -> str:
     """Name propagation flags of mount(2) as mount(8) does."""
-    recursive = "r" if flags & MS_REC else ""
-    return " ".join(recursive + word for flag, word in _PROPAGATION_WORDS if flags & flag)
+    return "".join(word for word, given in PROPAGATION.items() if given == flags)
 
 
 class MountStep(InitStep):
