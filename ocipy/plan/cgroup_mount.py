@@ -13,20 +13,8 @@ from ocipy.plan.mount_options import MountStep, attribute_words, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TypedDict
-
     from ocipy.config.types import Mount
     from ocipy.plan.model import Planner
-
-    class Arguments(TypedDict):
-        """What both kinds of steps have in common."""
-
-        destination: str
-        attributes: int
-        propagation: tuple[int, ...]
-        recursive_set: int
-        recursive_clear: int
-        namespace: str
 
 
 class CgroupMount(MountStep):
@@ -69,22 +57,39 @@ def plan_cgroup_mount(planner: Planner, index: int, mount: Mount) -> None:
     if parsed.copy_up:
         raise Error("tmpcopyup is for tmpfs only", pointer=pointer + "/options")
     linux = planner.config.get("linux") or {}
+    destination = clean("/" + mount["destination"])
     namespaces = [entry for entry in linux.get("namespaces") or () if entry["type"] == "cgroup"]
-    arguments: Arguments = {
-        "destination": clean("/" + mount["destination"]),
-        "attributes": parsed.attributes,
-        "propagation": parsed.propagation,
-        "recursive_set": parsed.recursive_set,
-        "recursive_clear": parsed.recursive_clear,
-        # A joined one may have another root than the container's cgroup.
-        "namespace": ("joined" if namespaces[0].get("path") else "new") if namespaces else "",
-    }
+    # A joined one may have another root than the container's cgroup.
+    namespace = ("joined" if namespaces[0].get("path") else "new") if namespaces else ""
     if mount.get("type") == "cgroup" and host.cgroup_mode != "v2":
         if parsed.data:
             # The hierarchies are the host's: their options cannot be changed.
             planner.warn(pointer + "/options", f"not an option of a cgroup v1 mount: {', '.join(parsed.data)}")
         label = linux.get("mountLabel") or ""
-        planner.add(MountCgroup1(pointer, label=f"context={label}" if label and host.selinux else "", **arguments))
+        planner.add(
+            MountCgroup1(
+                pointer,
+                label=f"context={label}" if label and host.selinux else "",
+                destination=destination,
+                attributes=parsed.attributes,
+                propagation=parsed.propagation,
+                recursive_set=parsed.recursive_set,
+                recursive_clear=parsed.recursive_clear,
+                namespace=namespace,
+            )
+        )
         return
-    source = mount.get("source") or "cgroup"
-    planner.add(MountCgroup2(pointer, source=source, data=parsed.data, mask=host.rootless, **arguments))
+    planner.add(
+        MountCgroup2(
+            pointer,
+            source=mount.get("source") or "cgroup",
+            data=parsed.data,
+            mask=host.rootless,
+            destination=destination,
+            attributes=parsed.attributes,
+            propagation=parsed.propagation,
+            recursive_set=parsed.recursive_set,
+            recursive_clear=parsed.recursive_clear,
+            namespace=namespace,
+        )
+    )

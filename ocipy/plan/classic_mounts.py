@@ -33,6 +33,28 @@ class Remount(MountStep):
         return join(self.destination, mount_flag_words(self.flags), ",".join(self.data), self.describe_rest())
 
 
+def plan_classic(
+    planner: Planner, mount: Entry, parsed: MountOptions, flags: int, label: str, late: str, pointer: str
+) -> None:
+    """Mount a new filesystem. flags: MS_… of the mount; parsed has the other options. late: as in NewMount."""
+    planner.add(
+        MountClassic(
+            pointer,
+            flags=flags,
+            destination=clean(mount["destination"]),
+            source=mount.get("source") or "",
+            fstype=mount.get("type") or "",
+            data=parsed.data,
+            label=label,
+            propagation=parsed.propagation,
+            recursive_set=parsed.recursive_set,
+            recursive_clear=parsed.recursive_clear,
+            copy_up=parsed.copy_up,
+            late=late,
+        )
+    )
+
+
 def plan_remount(planner: Planner, mount: Entry, parsed: MountOptions, is_bind: bool, pointer: str) -> None:
     """remount: change the flags, and without bind also the data, of an existing mount at the destination."""
     planner.add(

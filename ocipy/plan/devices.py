@@ -12,23 +12,10 @@ from ocipy.plan.namespaces import has_namespace, joined_kinds, triples
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from typing import TypedDict
 
     from ocipy.config import types
     from ocipy.config.types import Config, IDMapping
     from ocipy.plan.model import Host, Planner
-
-    class Node(TypedDict):
-        """What the steps for a node have in common."""
-
-        name: str
-        path: str
-        kind: str
-        major: int
-        minor: int
-        mode: int
-        uid: int
-        gid: int
 
 
 POINTER = "/linux/devices"
@@ -119,20 +106,30 @@ def plan_nodes(planner: Planner) -> None:
     config, host = planner.config, planner.host
     if not _made_by_host(config, host):
         return
-    nodes = [(pointer, node) for pointer, node, _ in _nodes(config) if node["kind"] != "p"]
+    nodes = [step for step in _device_steps(planner) if step.name]
     if not nodes:
         return
     linux = config.get("linux") or {}
+    uids, gids = linux.get("uidMappings") or (), linux.get("gidMappings") or ()
     joined = "user" in joined_kinds(config)
     label = plan_label(config, host)
     planner.add(DeviceFilesystem(POINTER, nodes=len(nodes), label=label, joined=joined))
-    for pointer, node in nodes:
-        if not joined:
-            uids, gids, path = linux.get("uidMappings") or (), linux.get("gidMappings") or (), node["path"]
-            node["uid"] = _on_host(planner, node["uid"], uids, pointer + "/uid", path)
-            node["gid"] = _on_host(planner, node["gid"], gids, pointer + "/gid", path)
-        planner.add(DeviceNode(pointer, **node))
-    planner.add(DeviceMounts(POINTER, names=tuple(node["name"] for _, node in nodes)))
+    for node in nodes:
+        pointer = node.pointer
+        planner.add(
+            DeviceNode(
+                pointer,
+                name=node.name,
+                path=node.path,
+                kind=node.kind,
+                major=node.major,
+                minor=node.minor,
+                mode=node.mode,
+                uid=node.uid if joined else _on_host(planner, node.uid, uids, pointer + "/uid", node.path),
+                gid=node.gid if joined else _on_host(planner, node.gid, gids, pointer + "/gid", node.path),
+            )
+        )
+    planner.add(DeviceMounts(POINTER, names=tuple(node.name for node in nodes)))
 
 
 def _on_host(planner: Planner, number: int, mappings: Sequence[IDMapping], pointer: str, path: str) -> int:
@@ -146,17 +143,9 @@ def _on_host(planner: Planner, number: int, mappings: Sequence[IDMapping], point
 
 def plan_devices(planner: Planner) -> None:
     """Make the default nodes, then those of the config, which may replace them, then the links."""
-    config, host = planner.config, planner.host
-    bound = dev_is_bound(config)
-    # mknod(2) of a device requires the initial user namespace.
-    bind = has_namespace(config, "user") or host.in_user_namespace
-    by_host = _made_by_host(config, host)
-    for pointer, node, asked in _nodes(config):
-        fifo = node["kind"] == "p"
-        if not by_host or fifo:
-            node["name"] = ""
-        planner.add(Device(pointer, bind=bind and not fifo, **node, asked=asked))
-    if bound:
+    for step in _device_steps(planner):
+        planner.add(step)
+    if dev_is_bound(planner.config):
         _plan_existing(planner)
     else:
         planner.add(DeviceLinks(POINTER))
@@ -167,37 +156,44 @@ def _made_by_host(config: Config, host: Host) -> bool:
     return opened_by_host(config, host) and not host.in_user_namespace and bool(host.capabilities >> CAP_MKNOD & 1)
 
 
-def _nodes(config: Config) -> Iterator[tuple[str, Node, bool]]:
-    """Yield the pointer of each node to make, the node, and whether the config asks for its mode or owner."""
+def _device_steps(planner: Planner) -> Iterator[Device]:
+    """Yield the step of init for each node."""
+    config, host = planner.config, planner.host
+    # mknod(2) of a device requires the initial user namespace.
+    bind = has_namespace(config, "user") or host.in_user_namespace
+    by_host = _made_by_host(config, host)
+    for pointer, name, device in _entries(config):
+        kind, (major, minor) = _identify(device)
+        fifo = kind == "p"
+        mode, uid, gid = device.get("fileMode"), device.get("uid") or 0, device.get("gid") or 0
+        yield Device(
+            pointer,
+            bind=bind and not fifo,
+            name=name if by_host and not fifo else "",
+            path=clean(device["path"]),
+            kind=kind,
+            major=major,
+            minor=minor,
+            mode=DEFAULT_MODE if mode is None else mode & MODE_BITS,
+            uid=uid,
+            gid=gid,
+            asked=mode is not None or bool(uid or gid),
+        )
+
+
+def _entries(config: Config) -> Iterator[tuple[str, str, types.Device]]:
+    """Yield the pointer, a name and the config's entry of each node to make. Default nodes come as such entries too."""
     devices = (config.get("linux") or {}).get("devices") or ()
     bound = dev_is_bound(config)
     replaced = {clean(device["path"]) for device in devices}
-    for path, number in DEFAULT_NODES.items() if not bound else ():
+    for path, (major, minor) in DEFAULT_NODES.items() if not bound else ():
         if path not in replaced:
-            yield POINTER, _node(path.rpartition("/")[2], path, "c", number, DEFAULT_MODE, (0, 0)), False
+            yield POINTER, path.rpartition("/")[2], {"path": path, "type": "c", "major": major, "minor": minor}
     for index, device in enumerate(devices):
-        pointer = f"{POINTER}/{index}"
-        kind, number = _identify(device)
         path = clean(device["path"])
         # /dev/ptmx is always the link to the container's own devpts.
         if path != "/dev/ptmx" and not (bound and path.startswith("/dev/")):
-            given, owner = device.get("fileMode"), (device.get("uid") or 0, device.get("gid") or 0)
-            mode = DEFAULT_MODE if given is None else given & MODE_BITS
-            asked = given is not None or any(owner)
-            yield pointer, _node(str(index), path, kind, number, mode, owner), asked
-
-
-def _node(name: str, path: str, kind: str, number: tuple[int, int], mode: int, owner: tuple[int, int]) -> Node:
-    return {
-        "name": name,
-        "path": path,
-        "kind": kind,
-        "major": number[0],
-        "minor": number[1],
-        "mode": mode,
-        "uid": owner[0],
-        "gid": owner[1],
-    }
+            yield f"{POINTER}/{index}", str(index), device
 
 
 def _plan_existing(planner: Planner) -> None:

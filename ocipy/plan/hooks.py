@@ -11,20 +11,10 @@ from ocipy.plan.seccomp import late_filter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import TypedDict
+    from collections.abc import Iterator, Mapping
 
     from ocipy.config.types import Config, Hook
     from ocipy.plan.model import Planner
-
-    class Program(TypedDict):
-        """What the steps for a hook have in common."""
-
-        path: str
-        args: tuple[str, ...] | None
-        env: tuple[str, ...] | None
-        timeout: int | None
-
 
 ANNOTATIONS = {"stdout": "run.oci.hooks.stdout", "stderr": "run.oci.hooks.stderr"}
 
@@ -80,8 +70,7 @@ class HookOutput(HostStep):
 def plan_hooks_runtime(planner: Planner) -> None:
     """prestart, then createRuntime: run by the host, once init has its mounts and before it leaves the host's root."""
     for kind in ("prestart", "createRuntime"):
-        for index, hook in enumerate(_hooks(planner.config, kind)):
-            planner.add(RuntimeHook(f"/hooks/{kind}/{index}", kind=kind, index=index, **_arguments(hook)))
+        _plan_on_host(planner, kind, RuntimeHook)
 
 
 def plan_hooks_create_container(planner: Planner) -> None:
@@ -117,28 +106,53 @@ def output_path(annotations: Mapping[str, str], annotation: str, bundle: str) ->
 def plan_hooks_later(planner: Planner) -> None:
     """poststart and poststop: keep them in the state, for start and delete."""
     for kind in ("poststart", "poststop"):
-        for index, hook in enumerate(_hooks(planner.config, kind)):
-            planner.add(KeepHook(f"/hooks/{kind}/{index}", kind=kind, index=index, **_arguments(hook)))
+        _plan_on_host(planner, kind, KeepHook)
+
+
+def _plan_on_host(planner: Planner, kind: str, step: type[RuntimeHook | KeepHook]) -> None:
+    for index, hook in _hooks(planner.config, kind):
+        planner.add(
+            step(
+                f"/hooks/{kind}/{index}",
+                kind=kind,
+                index=index,
+                path=hook["path"],
+                args=_args(hook),
+                env=_env(hook),
+                timeout=hook.get("timeout"),
+            )
+        )
 
 
 def _plan_in_init(planner: Planner, kind: str, filter: tuple[int, bool] | None) -> None:
-    for index, hook in enumerate(_hooks(planner.config, kind)):
-        pointer = f"/hooks/{kind}/{index}"
-        planner.add(ContainerHook(pointer, kind=kind, index=index, filter=filter, **_arguments(hook)))
+    for index, hook in _hooks(planner.config, kind):
+        planner.add(
+            ContainerHook(
+                f"/hooks/{kind}/{index}",
+                kind=kind,
+                index=index,
+                filter=filter,
+                path=hook["path"],
+                args=_args(hook),
+                env=_env(hook),
+                timeout=hook.get("timeout"),
+            )
+        )
 
 
-def _hooks(config: Config, kind: str) -> list[Hook]:
-    hooks = config.get("hooks") or {}
-    return hooks.get(kind) or []  # type: ignore[return-value]
+def _hooks(config: Config, kind: str) -> Iterator[tuple[int, Hook]]:
+    """Yield the hooks of a kind with their indexes."""
+    hooks: list[Hook] = (config.get("hooks") or {}).get(kind) or []  # type: ignore[assignment]
+    for index, hook in enumerate(hooks):
+        assert hook["path"].startswith("/")
+        yield index, hook
 
 
-def _arguments(hook: Hook) -> Program:
-    """Return path, args, env and timeout in the form of a step."""
-    args, env = hook.get("args"), hook.get("env")
-    assert hook["path"].startswith("/")
-    return {
-        "path": hook["path"],
-        "args": tuple(args) if args else None,
-        "env": tuple(env) if env is not None else None,
-        "timeout": hook.get("timeout"),
-    }
+def _args(hook: Hook) -> tuple[str, ...] | None:
+    args = hook.get("args")
+    return tuple(args) if args else None
+
+
+def _env(hook: Hook) -> tuple[str, ...] | None:
+    env = hook.get("env")
+    return None if env is None else tuple(env)

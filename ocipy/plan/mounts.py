@@ -17,26 +17,11 @@ from ocipy.plan.namespaces import clones_mounts, enters_last, has_namespace, new
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TypedDict
-
     from ocipy.config.types import Config
     from ocipy.config.types import Mount as Entry
     from ocipy.plan.model import Host, Options, Planner
     from ocipy.plan.mount_options import MountOptions
-
-    class Common(TypedDict):
-        """What the steps for a new filesystem have in common (NewMount)."""
-
-        destination: str
-        source: str
-        fstype: str
-        data: tuple[str, ...]
-        label: str
-        propagation: tuple[int, ...]
-        recursive_set: int
-        recursive_clear: int
-        copy_up: bool
-        late: str
+    from ocipy.plan.pid_namespace import MountProcfs
 
 
 # The only mount points allowed below /proc: there lxcfs shows a container its own figures.
@@ -350,37 +335,36 @@ def _plan_filesystem(
         planner.warn(pointer + "/destination", "maskedPaths and readonlyPaths only cover a procfs mounted on /proc")
     if fstype in ("proc", "sysfs"):
         label = ""  # their inodes have their own contexts
-    late = _is_late_readonly(mount, parsed)
-    common: Common = {
-        "destination": destination,
-        "source": mount.get("source") or "",
-        "fstype": fstype,
-        "data": parsed.data,
-        "label": label,
-        "propagation": parsed.propagation,
-        "recursive_set": parsed.recursive_set,
-        "recursive_clear": parsed.recursive_clear,
-        "copy_up": parsed.copy_up,
-        "late": f"readonly/{index}" if late else "",
-    }
+    late = f"readonly/{index}" if _is_late_readonly(mount, parsed) else ""
+    kind: type[Mount | MountProcfs] = Mount
+    data = parsed.data
     if fstype == "proc" and outside:
-        common["data"] = tuple(option for word in parsed.data for option in word.split(","))
         from ocipy.plan.pid_namespace import MountProcfs
 
-        planner.add(MountProcfs(pointer, attributes=parsed.attributes, superblock=parsed.superblock, **common))
-        return
-    if parsed.needs_mount2:
-        from ocipy.plan.classic_mounts import MountClassic
+        kind = MountProcfs
+        data = tuple(option for word in data for option in word.split(","))
+    elif parsed.needs_mount2:
+        from ocipy.plan.classic_mounts import plan_classic
 
-        planner.add(MountClassic(pointer, flags=parsed.flags & ~MS_RDONLY if late else parsed.flags, **common))
+        flags = parsed.flags & ~MS_RDONLY if late else parsed.flags
+        plan_classic(planner, mount, parsed, flags, label, late, pointer)
         return
     planner.add(
-        Mount(
+        kind(
             pointer,
             attributes=parsed.attributes & ~MOUNT_ATTR_RDONLY if late else parsed.attributes,
             # As in mount(2), ro applies to the filesystem too.
             superblock=tuple(word for word in parsed.superblock if not (late and word == "ro")),
-            **common,
+            destination=destination,
+            source=mount.get("source") or "",
+            fstype=fstype,
+            data=data,
+            label=label,
+            propagation=parsed.propagation,
+            recursive_set=parsed.recursive_set,
+            recursive_clear=parsed.recursive_clear,
+            copy_up=parsed.copy_up,
+            late=late,
         )
     )
 
