@@ -6,7 +6,7 @@ import argparse
 import difflib
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from ocipy import Error
 from ocipy.box import actions
@@ -16,6 +16,10 @@ from ocipy.box.status import OutOfMemory, status_of
 from ocipy.errors import caused_by
 
 Command = Callable[[Boxes, argparse.Namespace], int]
+
+
+class HelpShown(Exception):
+    """The help that was asked for has been printed."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -34,18 +38,30 @@ class Parser(argparse.ArgumentParser):
             raise self._unknown(unknown[0])
         return given, unknown
 
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """Called after --help. Raises HelpShown: SystemExit would be an internal error."""
+        raise HelpShown
+
     def _unknown(self, word: str) -> Error:
         flag = word.partition("=")[0]
         if not flag.startswith("-"):
             return Error(f"unexpected argument {word!r}", hint=f"see: {self.prog} --help", status=2)
-        names = [one[2:] for one in self._option_string_actions if one.startswith("--")]
-        near = difflib.get_close_matches(flag.lstrip("-"), names, 1)
-        meant = f"did you mean --{near[0]}? " if near else ""
-        return Error(f"unknown flag: {flag}", hint=f"{meant}{self.prog} --help lists the flags", status=2)
+        known = [one[2:] for one in self._option_string_actions if one.startswith("--")]
+        return misspelt(f"unknown flag: {flag}", flag.lstrip("-"), known, "--", f"{self.prog} --help lists the flags")
 
     def error(self, message: str) -> None:  # type: ignore[override]
         """Raises Error, with exit status 2."""
+        _, required, missing = message.partition("the following arguments are required: ")
+        if required:
+            message = f"{missing.partition(', ')[0]} is missing"
         raise Error(message, hint=f"see: {self.prog} --help", status=2)
+
+
+def misspelt(what: str, word: str, known: Sequence[str], before: str, hint: str) -> Error:
+    """The Error for an unknown word, which hints at the known one that resembles it, written with `before`."""
+    near = difflib.get_close_matches(word, known, 1)
+    meant = f"did you mean {before}{near[0]}? " if near else ""
+    return Error(what, hint=meant + hint, status=2)
 
 
 def main(words: Sequence[str]) -> int:
@@ -55,6 +71,8 @@ def main(words: Sequence[str]) -> int:
         given = parser(words[0] if words else "").parse_args(words)
         command: Command = given.command_function
         return command(Boxes(), given)
+    except HelpShown:
+        return 0
     except (OutOfMemory, BrokenPipeError):
         raise
     except OSError as problem:
@@ -86,7 +104,7 @@ class Unasked(Parser):
 
 
 def parser(asked: str = "") -> Parser:
-    """The parser of one command, or of all commands if none has that name."""
+    """The parser of one command; of all commands for "" or a flag. Raises Error for an unknown command."""
     top = Parser(
         prog="ocipy box",
         description="Run containers from images, with limits and a network, with one command.",
@@ -94,7 +112,10 @@ def parser(asked: str = "") -> Parser:
     )
     commands = top.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
 
+    names: list[str] = []
+
     def add(name: str, function: Command, summary: str) -> Parser:
+        names.append(name)
         if asked and name != asked:
             return Unasked()
         made: Parser = commands.add_parser(name, help=summary, description=summary)
@@ -176,4 +197,9 @@ def parser(asked: str = "") -> Parser:
         inner = commands.add_parser(name)
         inner.set_defaults(command_function=function)
         inner.add_argument("box")
-    return top if not asked or asked in commands.choices else parser()
+    if asked in commands.choices or not asked:
+        return top
+    if asked.startswith("-"):
+        return parser()
+    hint = "ocipy box --help lists the commands"
+    raise misspelt(f"no such command: {asked}", asked, names, "ocipy box ", hint)

@@ -103,7 +103,10 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
         metavar="IMAGE",
         help="busybox, a directory, a tar archive, oci:DIR[:TAG], docker-archive:FILE, or a name in a registry",
     )
-    add("command", nargs=argparse.REMAINDER, metavar="COMMAND …", help="command to run instead of the image's")
+    command = add(
+        "command", nargs=argparse.REMAINDER, metavar="COMMAND …", help="command to run instead of the image's"
+    )
+    command.required = False  # argparse would name it among the missing arguments
 
 
 def make_request(given: argparse.Namespace) -> Request:

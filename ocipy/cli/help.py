@@ -41,6 +41,8 @@ def for_command(name: str) -> str:
     if name not in HOT and name not in COLD:
         raise no_such_command(name)
     module = load_command(name)
+    if hasattr(module, "help_text"):
+        return str(module.help_text())
     usage = f"usage: ocipy {name} {module.USAGE}"
     return "\n".join([module.SUMMARY, "", usage, "", "Flags:", *_flags((*module.FLAGS, arguments.HELP))]) + "\n"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -107,6 +108,16 @@ def test_help_of_every_command_in_both_ways(runtime: Runtime, command: str) -> N
     assert f"usage: ocipy {command}" in by_flag.stdout
     assert by_flag.stderr == ""
     assert all(len(line) <= 132 for line in by_flag.lines)
+
+
+@ours
+def test_help_of_every_command_of_box(runtime: Runtime) -> None:
+    commands = re.findall(r"^    ([a-z]+) ", runtime.call("box", "--help").ok().stdout, re.MULTILINE)
+    assert {"run", "exec", "top"} <= set(commands) and len(commands) > 20
+    for command in commands:
+        by_flag = runtime.call("box", command, "--help").ok()
+        assert by_flag.stdout == runtime.call("box", command, "-h").ok().stdout and by_flag.stderr == ""
+        assert by_flag.stdout.startswith(f"usage: ocipy box {command} ")
 
 
 @pytest.mark.parametrize(("word", "detached"), [("1", True), ("T", True), ("0", False), ("False", False)])

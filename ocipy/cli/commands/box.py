@@ -10,6 +10,13 @@ FLAGS: tuple[Flag, ...] = ()
 FLAGS_END_AT_ID = True
 
 
+def help_text() -> str:
+    """ocipy box --help, with the commands."""
+    from ocipy.box.cli import parser
+
+    return parser().format_help()
+
+
 def run(arguments: Arguments) -> int:
     """Pass the words on unparsed."""
     from ocipy.box.cli import main

@@ -47,6 +47,23 @@ def test_a_misspelt_flag_and_an_argument_too_many() -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "what", "hint"),
+    [
+        (["build"], "no such command: build", "ocipy box --help lists the commands"),
+        (["restar"], "no such command: restar", "did you mean ocipy box restart? ocipy box --help lists the commands"),
+        (["run"], "IMAGE is missing", "see: ocipy box run --help"),
+        (["exec"], "BOX is missing", "see: ocipy box exec --help"),
+        (["cp", "a"], "TARGET is missing", "see: ocipy box cp --help"),
+        ([], "COMMAND is missing", "see: ocipy box --help"),
+    ],
+)
+def test_what_is_wrong_or_missing(words: list[str], what: str, hint: str) -> None:
+    with pytest.raises(Error) as caught:
+        cli.parser(words[0] if words else "").parse_args(words)
+    assert (caught.value.line, caught.value.hint, caught.value.status) == (what, hint, 2)
+
+
+@pytest.mark.parametrize(
     ("text", "size"),
     [
         ("50M", 50 << 20),
