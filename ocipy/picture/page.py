@@ -8,6 +8,7 @@ import json
 from html import escape
 from pathlib import Path
 
+from ocipy.errors import printable
 from ocipy.picture.rows import Box, Picture, id_of, lines_of
 from ocipy.version import VERSION
 
@@ -27,8 +28,8 @@ def html(picture: Picture) -> str:
             '<html lang="en"><head><meta charset="utf-8">',
             f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{escape(picture.title)}</title><style>{style}</style></head><body>",
-            f"<header><h1>{escape(picture.title)}</h1><p>What the runtime does on the host, and what the process does "
+            f"<title>{_shown(picture.title)}</title><style>{style}</style></head><body>",
+            f"<header><h1>{_shown(picture.title)}</h1><p>What the runtime does on the host, and what the process does "
             "that becomes the container. An arrow: one waits for the other. A click unfolds a step and shows the field "
             "that asked for it.</p></header>",
             '<main><section id="lanes"><h2 class="host">host</h2><h2 class="init">container</h2>',
@@ -55,6 +56,11 @@ def _digest(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii", "replace")
 
 
+def _shown(text: str) -> str:
+    """Text for the page: characters that cannot be seen, or that reorder others, become escapes, as in a terminal."""
+    return escape("\n".join(map(printable, text.split("\n"))))
+
+
 def _placed(rows: int) -> str:
     """A class for each row: the CSP forbids style attributes."""
     lanes = "h2.host, details.host { grid-column: 1; } h2.init, details.init { grid-column: 2; }\n"
@@ -71,18 +77,18 @@ def _box(box: Box, longest: float) -> str:
     arguments = json.dumps(dict(box.arguments), indent=1, ensure_ascii=False, default=str)
     return (
         f'<details class="{" ".join(kinds)}" id="{id_of(box)}" data-pointer="{escape(box.pointer)}"><summary>{time}'
-        f'<span class="number">{box.number}</span><span class="action">{escape(box.action)}</span> '
-        f'<span class="words">{escape(box.words)}</span>{bar}</summary>'
-        f'<code class="pointer">{escape(box.pointer) or "always done"}</code><pre>{escape(arguments)}</pre></details>'
+        f'<span class="number">{box.number}</span><span class="action">{_shown(box.action)}</span> '
+        f'<span class="words">{_shown(box.words)}</span>{bar}</summary>'
+        f'<code class="pointer">{_shown(box.pointer) or "always done"}</code><pre>{_shown(arguments)}</pre></details>'
     )
 
 
 def _line(pointer: str, text: str) -> str:
-    return f'<span data-pointer="{escape(pointer)}">{escape(text)}</span>'
+    return f'<span data-pointer="{escape(pointer)}">{_shown(text)}</span>'
 
 
 def _warnings(picture: Picture) -> str:
     if not picture.warnings:
         return ""
-    items = "".join(f"<li><code>{escape(pointer)}</code> {escape(text)}</li>" for pointer, text in picture.warnings)
+    items = "".join(f"<li><code>{_shown(pointer)}</code> {_shown(text)}</li>" for pointer, text in picture.warnings)
     return f'<ul class="warnings">{items}</ul>'

@@ -72,3 +72,11 @@ def test_the_page_needs_no_network_and_permits_only_its_own_script(picture: Pict
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)
     assert policy and "default-src 'none'" in policy[1] and "unsafe-inline" not in policy[1]
     assert not re.findall(r"<[^>]*\sstyle=|<[^>]*\son\w+=", page)
+
+
+def test_characters_that_hide_or_reorder_others_are_shown_as_escapes() -> None:
+    """Trojan Source (CVE-2021-42574): a value must not look like another one."""
+    picture = Picture("a\u202eb", [], {"env": ["A=\u202e\u2066x\x1b\x9b\u200b"]})
+    page = html(picture)
+    assert all(line.isprintable() for line in page.split("\n"))
+    assert "a\\u202eb" in page and "A=\\u202e\\u2066x\\u001b\\x9b\\u200b" in page
