@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
+import select
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -68,19 +70,39 @@ def main(words: Sequence[str]) -> int:
     """Run a command line. Return its exit status. Raises Error."""
     os.umask(0o022)  # a box's other users must reach its root, and the files that we make for it
     try:
-        given = parser(words[0] if words else "").parse_args(words)
-        command: Command = given.command_function
-        return command(Boxes(), given)
-    except HelpShown:
-        return 0
-    except (OutOfMemory, BrokenPipeError):
+        status = _call(words)
+        sys.stdout.flush()
+        return status
+    except OutOfMemory:
         raise
+    except BrokenPipeError:
+        if not is_unread(1):
+            raise
+        with open(os.devnull, "wb") as null:  # for the bytes that are still in the buffer
+            os.dup2(null.fileno(), 1)
+        return 0  # as the runtime's commands
     except OSError as problem:
         file = problem.filename2 or problem.filename
         error = caused_by(problem, "cannot use the file" if file else "a system call failed", pointer=str(file or ""))
         raise _with_status(error, words) from None
     except Error as error:
         raise _with_status(error, words) from None
+
+
+def _call(words: Sequence[str]) -> int:
+    try:
+        given = parser(words[0] if words else "").parse_args(words)
+    except HelpShown:
+        return 0
+    command: Command = given.command_function
+    return command(Boxes(), given)
+
+
+def is_unread(fd: int) -> bool:
+    """Whether the descriptor is a pipe or socket that nobody reads any more (poll(2))."""
+    poll = select.poll()
+    poll.register(fd, 0)
+    return any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
 
 
 def _with_status(error: Error, words: Sequence[str]) -> Error:

@@ -96,7 +96,8 @@ def as_text(document: dict[str, Any], indent: str = "") -> str:
         if _is_empty(value):
             continue
         if isinstance(value, dict):
-            lines += [f"{indent}{name}:", as_text(value, indent + "  ")]
+            below = as_text(value, indent + "  ")
+            lines += [f"{indent}{name}:", below] if below else []
         elif isinstance(value, list) and isinstance(value[0], dict):
             lines += [f"{indent}{name}:", *(f"{indent}  {_shown(list(one.values()))}" for one in value)]
         elif isinstance(value, list | tuple):

@@ -38,10 +38,9 @@ HINTS: dict[str, tuple[tuple[str, str], ...]] = {
             "/dev/net/tun must exist (as root: modprobe tun) and be open to the user: mode 0666, as udev makes it",
         ),
         (
-            "(?i)bind.*permission denied",
-            "without root, ports begin at that of the sysctl net.ipv4.ip_unprivileged_port_start",
+            "(?i)failed to bind",
+            "another program uses the port (see ss -lntup), or it is below net.ipv4.ip_unprivileged_port_start",
         ),
-        ("(?i)failed to bind|address already in use", "another program uses the port"),
         ("(?i)external (routable )?interface", "the host has no default route: use --network none or host"),
     ),
     "skopeo": (

@@ -25,7 +25,7 @@ SECONDS = 60
 NEEDED = ("conmon", "dnsmasq", "nft", "skopeo", "umoci", "unshare")
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def private_host() -> Iterator[None]:
     """Private mounts and networks: the session touches nothing of the host, and leaves nothing. At the end it leaves
     them: another suite of the same session looks whether its own have changed."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.box.conftest import Box, box_of
+from tests.conftest import runtime_path
 from tests.harness.user import HIDDEN, USER
 
 RUN = ("run", "--rm", "--network", "none", "busybox")
@@ -235,3 +236,20 @@ def test_a_disk_that_is_full_when_a_box_is_removed(full: Full) -> None:
     full.fill()
     full.box("rm", "-f", "one")
     assert os.listdir(full.path / "data/boxes") == [".lock"]
+
+
+@pytest.mark.parametrize(
+    "words", [("ps", "-a"), ("images",), ("stats",), ("run", "--help"), ("run", "--dry-run", *SLEEP)]
+)
+def test_an_output_that_nobody_reads(root_box: Box, words: tuple[str, ...]) -> None:
+    """As in `ocipy box stats | head`: no error, as with the runtime's commands."""
+    root_box.run("busybox", "true")
+    unread, output = os.pipe()
+    os.close(unread)
+    command = [runtime_path(), "box", *words]
+    done = subprocess.run(command, check=False, env=root_box.environment, stdout=output, stderr=subprocess.PIPE)
+    os.close(output)
+    assert (done.returncode, done.stderr) == (0, b"")
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, check=False, env=root_box.environment, stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode in (1, 125) and b"No space left on device" in done.stderr

@@ -92,7 +92,7 @@ def begin(namespaces: str, pid_path: Path, words: Sequence[str]) -> None:
     """Have pasta connect the namespaces; it stays in the background. Raises Error with its words."""
     command = ["pasta", "--config-net", "--quiet", "--no-map-gw", "-T", "none", "-U", "none", *words]
     command += ["--pid", str(pid_path), "--userns", f"{namespaces}/user", "--netns", f"{namespaces}/net"]
-    output_of(command, "cannot connect the box", "use --network none or host")
+    output_of(command, "cannot make the network with pasta", "use --network none or host")
 
 
 def pid_file(box_id: str, places: Places) -> Path:

@@ -25,7 +25,7 @@ SAID = [
     ("pasta", "Failed to open /dev/net/tun: Permission denied", errno.EACCES, "mode 0666"),
     ("pasta", "Failed to open tun socket in namespace", 0, "modprobe tun"),
     ("pasta", "Failed to bind port 80 (Permission denied) for '-t 80:80', exiting", 0, "unprivileged_port_start"),
-    ("pasta", "Failed to bind any port for '-t 8080:80', exiting", 0, "another program"),
+    ("pasta", "Failed to bind any port for '-t 8080:80', exiting", 0, "unprivileged_port_start"),
     ("pasta", "External interface not usable", 0, "--network none"),
     ("newuidmap", "newuidmap: write to uid_map failed: Operation not permitted", errno.EPERM, "set-uid root"),
     ("newgidmap", "newgidmap: gid range [1-65537) -> [100000-165536) not allowed", 0, "/etc/subuid"),
