@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,10 +11,6 @@ from typing import NamedTuple
 
 from ocipy import Error
 from ocipy.box.record import Directory
-
-# The runtime's prefix of an error; the user of a box has not called the runtime.
-PREFIX = re.compile(r"^ocipy: create [0-9a-f]{12}: ")
-POINTER = re.compile(r"(/linux/[^ :]*): ")
 
 
 class Call(NamedTuple):
@@ -43,12 +38,15 @@ def words(directory: Directory, call: Call, box_id: str, name: str, *, terminal:
 
 
 def begin(arguments: Sequence[str], bundle: Path, pass_fds: Sequence[int] = ()) -> int:
-    """Have conmon create the box, which then waits to be started. Return its pid on the host. Raises Error in conmon's
-    words.
+    """Have conmon create the box, which then waits to be started. Return its pid on the host. Raises the runtime's
+    Error, or one in conmon's words.
 
-    It runs in the bundle: when memory has run out it makes a file there, and another in its working directory.
+    The runtime sends its error through a descriptor that conmon passes on: of its words conmon would tell one line. It
+    runs in the bundle: when memory has run out it makes a file there, and another in its working directory.
     """
     reading, writing = os.pipe()
+    told, telling = os.pipe()
+    errors = ("--runtime-arg", "--error-fd", "--runtime-arg", str(telling))
     environment = {"PATH": os.environ.get("PATH", os.defpath), "_OCI_SYNCPIPE": str(writing)}
     for name in ("XDG_RUNTIME_DIR", "XDG_DATA_HOME", "HOME", "DBUS_SESSION_BUS_ADDRESS"):
         if name in os.environ:
@@ -57,25 +55,37 @@ def begin(arguments: Sequence[str], bundle: Path, pass_fds: Sequence[int] = ()) 
         environment["OCIPY_BOX"] = os.path.abspath(os.environ["OCIPY_BOX"])  # relative to our own directory
     try:
         process = subprocess.Popen(
-            arguments, cwd=bundle, env=environment, pass_fds=(writing, *pass_fds), stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
+            (*arguments, *errors), cwd=bundle, env=environment, pass_fds=(writing, telling, *pass_fds),
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
     except FileNotFoundError:
-        os.close(reading)
-        os.close(writing)
+        for fd in (reading, writing, told, telling):
+            os.close(fd)
         raise Error("conmon is not installed; a box in the background needs it", hint="install conmon") from None
     os.close(writing)
+    os.close(telling)
     with os.fdopen(reading, "rb") as pipe:
         said = pipe.readline()
     process.wait()
     assert process.stderr is not None
     with process.stderr:
         words = b"" if said else process.stderr.read(4096)
+    error = _error(told)
+    if error is not None:
+        raise error
     return _pid(said, words)
 
 
+def _error(told: int) -> Error | None:
+    """The error that the runtime has sent, if any. Closes the descriptor."""
+    os.set_blocking(told, False)  # conmon may have the other end open, but nothing more will come
+    with os.fdopen(told, "rb", buffering=0) as pipe:
+        message = (pipe.read(1 << 16) or b"").strip()
+    return Error.from_message(json.loads(message)) if message else None
+
+
 def _pid(said: bytes, words: bytes) -> int:
-    """The pid in conmon's answer: {"data": PID}, or a negative number and the runtime's error."""
+    """The pid in conmon's answer: {"data": PID}, or a negative number and a message."""
     try:
         document = json.loads(said)
         pid = int(document.get("data", document.get("pid", -1)))
@@ -84,14 +94,8 @@ def _pid(said: bytes, words: bytes) -> int:
         pid, message = -1, words.decode("utf-8", "replace")
     if pid > 0:
         return pid
-    line = PREFIX.sub("", message.strip().split("\n")[0])
-    field = POINTER.match(line)
-    what = line[field.end() :] if field else line
-    raise Error(
-        what or "conmon ended without an error message",
-        pointer=field[1] if field else "",
-        hint="run it without -d to see more",
-    )
+    line = message.strip().split("\n")[0]
+    raise Error(line or "conmon ended without an error message", hint="run it without -d to see more")
 
 
 def exit_status(directory: Directory) -> int | None:

@@ -97,3 +97,20 @@ def test_in_the_foreground_and_as_a_plan(box: Box) -> None:
 def test_a_terminal_takes_one(box: Box) -> None:
     """-t without a terminal: the box still has one."""
     assert box.run("-t", "busybox", "tty").strip() == "/dev/pts/0"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("busybox", "no-such-program"),
+        ("busybox", "/etc"),
+        ("--tmpfs", "/bin/busybox/x", "busybox", "true"),
+        ("--userns", "auto", "--sysctl", "kernel.msgmax=-1", "busybox", "true"),
+    ],
+)
+def test_an_error_is_the_same_in_the_background(box: Box, words: tuple[str, ...]) -> None:
+    """With its hint and its exit status."""
+    foreground = box("run", "--rm", "--network", "none", *words, status=None)
+    background = box("run", "-d", "--rm", "--network", "none", *words, status=None)
+    assert foreground.stderr.startswith("ocipy: box run: ") and background.stderr == foreground.stderr
+    assert background.returncode == foreground.returncode >= 125
