@@ -6,13 +6,15 @@ DESTDIR ?=
 ENGINES_CONF ?=
 OCI_RUNTIME ?=
 
-# Debian's Python uses .venv; any other uses an environment in its build directory, which is named after its path.
+# Debian's Python uses .venv; any other uses an environment in build/venvs. It and its build directory are named after its
+# path. Neither is in the other: they are two layers of the overlay that seals the executable, which may not overlap.
 ifeq ($(PYTHON),/usr/bin/python3)
 BUILD := build/default
 VENV ?= .venv
 else
-BUILD := build/$(subst /,-,$(patsubst /%,%,$(PYTHON)))
-VENV ?= $(BUILD)/venv
+NAME := $(subst /,-,$(patsubst /%,%,$(PYTHON)))
+BUILD := build/$(NAME)
+VENV ?= build/venvs/$(NAME)
 endif
 PYTEST := $(VENV)/bin/python -m pytest
 

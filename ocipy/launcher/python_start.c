@@ -45,7 +45,8 @@ static void add_search_path(PyConfig *config, const char *path) {
 /* Whether this is in a virtual environment that excludes the system's packages (pyvenv.cfg, Python's module site). */
 static int has_own_packages(const struct places *places) {
     char file[PATH_MAX], text[1024] = "";
-    snprintf(file, sizeof(file), "%s/../../../pyvenv.cfg", places->packages);
+    if (snprintf(file, sizeof(file), "%s/../../../pyvenv.cfg", places->packages) >= (int)sizeof(file))
+        return 0;
     int fd = open(file, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return !is_missing(errno);

@@ -12,9 +12,10 @@ from ocipy.cli.table import HOT
 from ocipy.launcher import freeze
 from tests.unit import hot
 
-#: Of the build in place for this Python: the environment .venv belongs to build/default, build/X/venv to build/X.
+#: Of the build in place for this Python: the environment .venv belongs to build/default, build/venvs/X to build/X.
 ENVIRONMENT = Path(sys.prefix)
-BUILD = ENVIRONMENT.parent / "build/default" if ENVIRONMENT.name == ".venv" else ENVIRONMENT.parent
+BUILDS = ENVIRONMENT.parent / "build" if ENVIRONMENT.name == ".venv" else ENVIRONMENT.parents[1]
+BUILD = BUILDS / ("default" if ENVIRONMENT.name == ".venv" else ENVIRONMENT.name)
 FROZEN = BUILD / "_frozen.bin"
 
 
@@ -34,6 +35,13 @@ def test_a_hot_command_runs_in_the_core_phase(command: str) -> None:
 
 def test_what_counts_as_built_in_is_so() -> None:
     assert set(sys.builtin_module_names) >= freeze.BUILT_IN
+
+
+def test_executable_and_snapshot_are_in_directories_of_which_neither_contains_the_other() -> None:
+    """They are two layers of an overlay, which may not overlap: ELOOP. Then all that is sealed would start slowly."""
+    of_executable = (ENVIRONMENT / "bin").resolve()
+    assert not of_executable.is_relative_to(BUILD.resolve())
+    assert not BUILD.resolve().is_relative_to(of_executable)
 
 
 @pytest.mark.skipif(not FROZEN.exists(), reason="there is no build in place")
