@@ -1,0 +1,160 @@
+"""What is checked of each way: it installs, starts from a snapshot, is fast, can be moved, leaves nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import time
+import traceback
+from pathlib import Path
+from statistics import median
+
+from tests.install.system import Failure, expect, files, run, say
+
+ROUNDS = 15
+NONE_YET = "slow (there is no snapshot yet"
+
+
+class Bundle:
+    """A container that ends at once."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="bundle-"))
+        root = self.path / "rootfs"
+        for name in ("bin", "dev", "proc", "sys"):
+            (root / name).mkdir(parents=True)
+        shutil.copy("/bin/busybox", root / "bin/true")
+        run("runc", "spec", "--bundle", self.path)
+        config = json.loads((self.path / "config.json").read_text())
+        config["process"] |= {"args": ["/bin/true"], "terminal": False}
+        config["process"].pop("rlimits", None)
+        (self.path / "config.json").write_text(json.dumps(config))
+
+    def call(self, runtime: str | Path) -> float:
+        """Run it. Return the seconds."""
+        words = [runtime, "--root", self.path / "state", "run", "--bundle", self.path, f"way-{os.getpid()}"]
+        began = time.monotonic()
+        run(*words)
+        return time.monotonic() - began
+
+
+def ratio(bundle: Bundle, ocipy: Path) -> float:
+    """The time of `run true`, relative to runc's: medians of interleaved calls."""
+    ours, theirs = [], []
+    for _ in range(ROUNDS):
+        ours.append(bundle.call(ocipy))
+        theirs.append(bundle.call("runc"))
+    return median(ours) / median(theirs)
+
+
+def start_of(ocipy: Path) -> str:
+    """How it says that it starts."""
+    line = run(ocipy, "--version").splitlines()[-1]
+    expect(line.startswith("start: "), f"--version has no line about the start: {line}")
+    return line.removeprefix("start: ")
+
+
+def comes_to_a_snapshot(ocipy: Path, first: str) -> None:
+    """Its first start says what is expected; a moment later it starts from a snapshot."""
+    said = start_of(ocipy)
+    expect(said.startswith(first), f"the first start says {said!r}, not {first!r}")
+    for _ in range(600):
+        if start_of(ocipy) == "snapshot":
+            return
+        time.sleep(0.05)
+    raise Failure(f"it still says {start_of(ocipy)!r}")
+
+
+def wait_for_makers() -> None:
+    """Until no process makes a snapshot."""
+    for _ in range(600):
+        if not run("pgrep", "-f", "^ocipy _(renew|touched)", check=False):
+            return
+        time.sleep(0.05)
+
+
+class Way:
+    """A way of installing. Each step raises Failure."""
+
+    name = ""
+    place = Path("/opt/a place é")
+    moved = place.with_name("moved è")
+    # What --version says of the first start, and at last.
+    first = NONE_YET
+    last = "snapshot"
+
+    def __init__(self, python: Path) -> None:
+        self.python = python
+
+    def prepare(self) -> None:
+        """What is there before, such as an environment or the installer."""
+
+    def install(self) -> Path:
+        """Install. Return the executable."""
+        raise NotImplementedError
+
+    def move(self) -> Path | None:
+        """Move the installation, if that is possible. Return the executable."""
+        return None
+
+    def uninstall(self) -> None:
+        raise NotImplementedError
+
+    def clean(self) -> None:
+        """Remove what prepare has made."""
+        for path in (self.place, self.moved):
+            if path.is_dir():
+                shutil.rmtree(path)
+
+
+def wrong(ocipy: Path, bundle: Bundle) -> str:
+    """What validate says of a config with a fault that a schema finds."""
+    config = json.loads((bundle.path / "config.json").read_text())
+    config["process"]["args"] = 3
+    (bundle.path / "wrong.json").write_text(json.dumps(config))
+    return run(ocipy, "validate", "--config", bundle.path / "wrong.json", bundle.path, check=False)
+
+
+def tried(way: Way, bundle: Bundle) -> dict[str, str]:
+    """The row of a way: what holds, or where it failed."""
+    row = {"way": way.name, "installs": "", "starts": "", "run": "", "moved": "", "uninstalls": ""}
+    column = "installs"
+    try:
+        say(f"{way.name}: prepare")
+        way.prepare()
+        before = files()
+        say(f"{way.name}: install")
+        began = time.monotonic()
+        ocipy = way.install()
+        row[column] = f"{time.monotonic() - began:.0f} s"
+        column = "starts"
+        comes_to_a_snapshot(ocipy, way.first)
+        run(ocipy, "validate", bundle.path, check=False)
+        expect("/process/args" in (said := wrong(ocipy, bundle)), f"validate does not name the fault: {said}")
+        row[column] = "snapshot"
+        column = "run"
+        row[column] = f"{ratio(bundle, ocipy):.2f}"
+        column = "moved"
+        moved = way.move()
+        if moved:
+            comes_to_a_snapshot(moved, "slow (the snapshot was made at another place")
+            bundle.call(moved)
+        row[column] = "yes" if moved else "-"
+        column = "uninstalls"
+        wait_for_makers()
+        way.uninstall()
+        # What the installers keep for themselves; the ways look for ocipy's own files there.
+        own = (way.place, way.moved)
+        left = {path for path in files() - before if not any(Path(path).is_relative_to(place) for place in own)}
+        expect(not left, f"left: {sorted(left)[:10]}")
+        row[column] = "yes"
+    except (Failure, OSError, ValueError) as problem:
+        row[column] = "FAILED"
+        print(f"{way.name}: {column}: {problem}", flush=True)
+        if not isinstance(problem, Failure):
+            traceback.print_exc()
+    finally:
+        way.clean()
+    return row

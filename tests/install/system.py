@@ -1,0 +1,65 @@
+"""A Debian that may be changed: commands in it, and the files that it has."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+# Not part of an installation: what the kernel and apt keep, downloads, this test's own.
+LEFT_OUT = (
+    "/dev",
+    "/proc",
+    "/run",
+    "/src",
+    "/sys",
+    "/tmp",
+    "/var/cache",
+    "/var/lib/apt",
+    "/var/log",
+    "/root/.cache",
+    "/root/.local/state",
+)
+
+
+class Failure(Exception):
+    """Something does not hold."""
+
+
+def say(text: str) -> None:
+    """Tell what is being done."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+
+def run(*words: str | Path, check: bool = True, **options: object) -> str:
+    """A command's output. Raises Failure with its end if it fails."""
+    done = subprocess.run(
+        [str(word) for word in words],
+        **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, **options},  # type: ignore[call-overload]
+    )
+    output = done.stdout.decode(errors="replace")
+    if check and done.returncode:
+        raise Failure(f"{' '.join(map(str, words))}: exit status {done.returncode}\n{output[-3000:]}")
+    return str(output)
+
+
+def expect(holds: object, what: str) -> None:
+    """Raises Failure."""
+    if not holds:
+        raise Failure(what)
+
+
+def files() -> set[str]:
+    """Every file, directory and link of this Debian, without what is left out and the system's compiled modules."""
+    found = set()
+    for place, directories, names in os.walk("/"):
+        inside = [name for name in directories if os.path.join(place, name) not in LEFT_OUT]
+        directories[:] = [name for name in inside if name != "__pycache__"]
+        found |= {os.path.join(place, name) for name in (*directories, *names)}
+    return found
+
+
+def install(*packages: str | Path) -> None:
+    """Debian packages."""
+    run("apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages)
