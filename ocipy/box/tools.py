@@ -24,6 +24,10 @@ ID_MAPS = (
     ),
     ("not allowed|not found", "/etc/subuid and /etc/subgid list the ids of each user"),
 )
+# How skopeo and umoci, whose goroutines may print more after it, begin the line that says why they have failed.
+FATAL = re.compile("time=[^ ]+ level=fatal |\u2a2f ")
+# Programs that say why only in several lines.
+WORDY = {"pasta": 3}
 # By program: words in its message, and their likely cause. The first that is found holds.
 HINTS: dict[str, tuple[tuple[str, str], ...]] = {
     "newgidmap": ID_MAPS,
@@ -38,7 +42,7 @@ HINTS: dict[str, tuple[tuple[str, str], ...]] = {
             "/dev/net/tun must exist (as root: modprobe tun) and be open to the user: mode 0666, as udev makes it",
         ),
         (
-            "(?i)failed to bind",
+            "(?i)failed to bind|failed to listen|listen on",
             "another program uses the port (see ss -lntup), or it is below net.ipv4.ip_unprivileged_port_start",
         ),
         ("(?i)external (routable )?interface", "the host has no default route: use --network none or host"),
@@ -76,7 +80,7 @@ def output_of(words: Sequence[str], what: str, instead: str = "") -> bytes:
     except OSError as error:
         raise not_executed(words[0], error, what, instead) from None
     if done.returncode:
-        raise failed(words[0], what, last_line(done.stderr), done.returncode)
+        raise failed(words[0], what, last_words(words[0], done.stderr), done.returncode)
     return done.stdout
 
 
@@ -89,7 +93,7 @@ def not_executed(program: str, error: OSError, what: str, instead: str = "") -> 
 
 
 def failed(program: str, what: str, said: str, status: int = 1) -> Error:
-    """The Error for a program that has failed. said: its last line; the error of a system call at its end becomes the
+    """The Error for a program that has failed. said: its last words; the error of a system call at its end becomes the
     Error's errno. status: as in subprocess.Popen.returncode."""
     if status < 0:
         hint = "the kernel does that when memory has run out: see dmesg" if status == -signal.SIGKILL else ""
@@ -106,6 +110,9 @@ def errno_of(said: str) -> int:
     return next((number for number in CAUSES if lower.endswith(os.strerror(number).lower())), 0)
 
 
-def last_line(said: bytes) -> str:
-    """The last line of what a program has printed."""
-    return said.decode("utf-8", "replace").strip().split("\n")[-1].strip()
+def last_words(program: str, said: bytes) -> str:
+    """Why a program has failed, of what it has printed: in most cases its last line."""
+    lines = [line.strip() for line in said.decode("utf-8", "replace").split("\n") if line.strip()]
+    if program in WORDY:
+        return "; ".join(lines[-WORDY[program] :])
+    return next((line for line in reversed(lines) if FATAL.match(line)), lines[-1] if lines else "")

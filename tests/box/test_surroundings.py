@@ -13,6 +13,7 @@ import pytest
 
 from tests.box.conftest import Box, box_of
 from tests.conftest import runtime_path
+from tests.harness.host import wait_until
 from tests.harness.user import HIDDEN, USER
 
 RUN = ("run", "--rm", "--network", "none", "busybox")
@@ -162,7 +163,8 @@ def full(box: Box) -> Iterator[Full]:
         box("rm", "-f", *names)
     box.places = places
     box.environment["OCIPY_BOX"] = str(places)
-    subprocess.run(["umount", made.path], check=True)
+    unmount = ["umount", str(made.path)]
+    wait_until(lambda: subprocess.run(unmount, check=False).returncode == 0, "conmon has ended", timeout=20)
     made.path.rmdir()
 
 

@@ -253,7 +253,7 @@ def _check_ended(process: subprocess.Popen[bytes], what: str) -> None:
     assert process.stdout is not None and process.stderr is not None
     if process.stdout.read(1):
         return  # it has not ended
-    said = tools.last_line(process.stderr.read())
+    said = tools.last_words("zstd", process.stderr.read())
     if process.wait() < 0 or tools.errno_of(said):
         raise tools.failed("zstd", what, said, process.returncode) from None
 

@@ -87,7 +87,7 @@ def call(words: Sequence[str], what: str) -> bytes:
     except OSError as error:
         raise tools.not_executed(words[0], error, what) from None
     if done.returncode:
-        raise tools.failed(words[0], what, _message(tools.last_line(done.stderr)), done.returncode)
+        raise tools.failed(words[0], what, _message(tools.last_words(words[0], done.stderr)), done.returncode)
     return done.stdout
 
 
@@ -154,7 +154,7 @@ def decompress(where: Reference, plain: Path, limit: int) -> None:
             if out.tell() > limit:
                 process.kill()
                 raise Error(f"{where.name} would exceed {limit} bytes", hint="it may be a decompression bomb")
-        said = tools.last_line(process.stderr.read())
+        said = tools.last_words(program[0], process.stderr.read())
     if process.returncode:
         if process.returncode < 0 or tools.errno_of(said):
             raise tools.failed(program[0], what, said, process.returncode)

@@ -10,7 +10,7 @@ import subprocess
 from contextlib import suppress
 
 from ocipy.box.id_maps import IdMap, map_ids
-from ocipy.box.tools import failed, last_line
+from ocipy.box.tools import failed, last_words
 
 
 class Holder:
@@ -35,7 +35,7 @@ class Holder:
             process.stdin.write(b"there\n")
             process.stdin.flush()
         if process.stdout.readline() != b"there\n":
-            raise failed("unshare", "cannot make a user namespace", last_line(process.stderr.read()))
+            raise failed("unshare", "cannot make a user namespace", last_words("unshare", process.stderr.read()))
 
     def let_go(self) -> None:
         """End it. What has joined its namespaces keeps them."""

@@ -65,3 +65,21 @@ def test_a_program_that_cannot_be_executed(tmp_path: Path) -> None:
     program.touch(mode=stat.S_IRUSR)
     with pytest.raises(Error, match=f"cannot do it: cannot execute {program}: Permission denied"):
         tools.output_of([str(program)], "cannot do it")
+
+
+@pytest.mark.parametrize(
+    ("program", "said", "words"),
+    [
+        ("zstd", b"", ""),
+        ("zstd", b"a warning\nzstd: why\n\n", "zstd: why"),
+        ("umoci", "   \u2a2f why\n   \u2022 gzip: read/write on closed pipe\n".encode(), "\u2a2f why"),
+        (
+            "skopeo",
+            b'time="1" level=fatal msg="why"\ntime="1" level=error msg="more"\n',
+            'time="1" level=fatal msg="why"',
+        ),
+        ("pasta", b"one\ntwo\nthree\nfour\n", "two; three; four"),
+    ],
+)
+def test_why_a_program_has_failed_of_all_that_it_prints(program: str, said: bytes, words: str) -> None:
+    assert tools.last_words(program, said) == words
