@@ -76,14 +76,14 @@ def ps(boxes: Boxes, given: argparse.Namespace) -> int:
             )
     if not given.quiet:
         print(table(rows))
-    tell(problems.values())
+    tell(given, problems.values())
     return 0
 
 
-def tell(problems: Iterable[Error]) -> None:
-    """Report what a list had to leave out."""
+def tell(given: argparse.Namespace, problems: Iterable[Error]) -> None:
+    """Report errors after which the command goes on, as the runtime reports the others."""
     for error in problems:
-        print(f"ocipy box: {error.line}\n{error.advice}", end="", file=sys.stderr)
+        print(f"ocipy: box {given.called}: {error.line}\n{error.advice}", end="", file=sys.stderr)
 
 
 def shown_status(box: Box) -> str:
@@ -103,58 +103,59 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def each(boxes: Boxes, names: Sequence[str], action: Callable[[Box], object]) -> int:
-    """Do it for each, and continue after an error. Return 1 if there was one."""
+def each(given: argparse.Namespace, names: Sequence[str], action: Callable[[str], object]) -> int:
+    """Do it for each name, print the answer, else the name, and continue after an error. Return 1 if there was one."""
     status = 0
     for name in names:
         try:
-            answer = action(boxes.find(name))
+            answer = action(name)
             print(name if answer is None else answer)
         except Error as error:
-            tell([error])
+            tell(given, [error])
             status = 1
     return status
 
 
 def start(boxes: Boxes, given: argparse.Namespace) -> int:
     """Start boxes."""
-    return each(boxes, given.boxes, Box.start)
+    return each(given, given.boxes, lambda name: boxes.find(name).start())
 
 
 def restart(boxes: Boxes, given: argparse.Namespace) -> int:
     """Stop and start boxes."""
 
-    def again(box: Box) -> None:
+    def again(name: str) -> None:
+        box = boxes.find(name)
         box.stop(given.time)
         box.start()
 
-    return each(boxes, given.boxes, again)
+    return each(given, given.boxes, again)
 
 
 def stop(boxes: Boxes, given: argparse.Namespace) -> int:
     """Stop boxes."""
-    return each(boxes, given.boxes, lambda box: box.stop(given.time))
+    return each(given, given.boxes, lambda name: boxes.find(name).stop(given.time))
 
 
 def kill(boxes: Boxes, given: argparse.Namespace) -> int:
     """Send a signal."""
-    return each(boxes, given.boxes, lambda box: box.kill(given.signal))
+    return each(given, given.boxes, lambda name: boxes.find(name).kill(given.signal))
 
 
 def wait(boxes: Boxes, given: argparse.Namespace) -> int:
     """Wait for the end."""
-    return each(boxes, given.boxes, Box.wait)
+    return each(given, given.boxes, lambda name: boxes.find(name).wait())
 
 
 def rm(boxes: Boxes, given: argparse.Namespace) -> int:
     """Remove boxes."""
     boxes.sweep()
-    unreadable = [name for name in given.boxes if given.force and boxes.remove_unreadable(name)]
-    for name in unreadable:
-        print(name)
-    return each(
-        boxes, [name for name in given.boxes if name not in unreadable], lambda box: box.remove(force=given.force)
-    )
+
+    def remove(name: str) -> None:
+        if not (given.force and boxes.remove_unreadable(name)):
+            boxes.find(name).remove(force=given.force)
+
+    return each(given, given.boxes, remove)
 
 
 def execute(boxes: Boxes, given: argparse.Namespace) -> int:
@@ -183,7 +184,7 @@ def logs(boxes: Boxes, given: argparse.Namespace) -> int:
     return 0
 
 
-def images(boxes: Boxes, _given: argparse.Namespace) -> int:
+def images(boxes: Boxes, given: argparse.Namespace) -> int:
     """List images."""
     rows = [("NAME", "DIGEST", "SIZE", "MADE")]
     found, problems = boxes.images.listed()
@@ -191,7 +192,7 @@ def images(boxes: Boxes, _given: argparse.Namespace) -> int:
         made = image.created.astimezone().strftime("%Y-%m-%d %H:%M")
         rows.append((image.name or "-", image.digest[:19], shown_size(image.size), made))
     print(table(rows))
-    tell(problems)
+    tell(given, problems)
     return 0
 
 
@@ -207,13 +208,11 @@ def rmi(boxes: Boxes, given: argparse.Namespace) -> int:
     """Remove images."""
     from ocipy.box.images.reference import names_of
 
-    for word in given.images:
-        name = next((one for one in names_of(word) if one in boxes.images.names()), word)
-        if given.force and not boxes.images.knows(name):
-            continue
-        for line in boxes.remove_image(name):
-            print(line)
-    return 0
+    def name_of(word: str) -> str:
+        return next((one for one in names_of(word) if one in boxes.images.names()), word)
+
+    unwanted = [word for word in given.images if not given.force or boxes.images.knows(name_of(word))]
+    return each(given, unwanted, lambda word: "\n".join(boxes.remove_image(name_of(word))))
 
 
 def end(boxes: Boxes, given: argparse.Namespace) -> int:
@@ -308,7 +307,7 @@ def stats(boxes: Boxes, given: argparse.Namespace) -> int:
     from ocipy.box.stats import rows, running
 
     if not given.boxes:
-        tell(boxes.listed()[1].values())
+        tell(given, boxes.listed()[1].values())
     while True:
         text = table(rows(running(boxes, given.boxes), INTERVAL))
         print(CLEAR + text if sys.stdout.isatty() and not given.no_stream else text, flush=True)

@@ -141,7 +141,7 @@ def parser(asked: str = "") -> Parser:
         if asked and name != asked:
             return Unasked()
         made: Parser = commands.add_parser(name, help=summary, description=summary)
-        made.set_defaults(command_function=function)
+        made.set_defaults(command_function=function, called=name)
         return made
 
     run_parser = add("run", actions.run, "create a box from an image and run a command in it")

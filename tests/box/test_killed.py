@@ -97,7 +97,9 @@ def test_a_box_whose_record_cannot_be_read_is_named_and_keeps_images(box: Box) -
     (box.places / "data/boxes" / box_id / "box.json").write_text("{")
     told = box("ps", "-a")
     assert "two" in told.stdout and "one" not in told.stdout
-    assert told.stderr.startswith(f"ocipy box: {box.places}/data/boxes/{box_id}/box.json: the record of box {box_id}")
+    assert told.stderr.startswith(
+        f"ocipy: box ps: {box.places}/data/boxes/{box_id}/box.json: the record of box {box_id}"
+    )
     assert f"rm -f {box_id}" in told.stderr
     box("rm", other)
     assert box_id in box("rmi", "busybox", status=1).stderr

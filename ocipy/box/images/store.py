@@ -220,7 +220,7 @@ class Store:
         with self.locked(), no_new:
             found = self._key_of(name)  # not its record, which may be what is wrong with it
             if found is None:
-                raise Error(f"there is no image {name}")
+                raise Error(f"there is no image {name}", hint="ocipy box images lists all images")
             names = self.names()
             others = [one for one, key in names.items() if key == found and one != name]
             done = []
