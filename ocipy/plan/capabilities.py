@@ -35,7 +35,7 @@ class Bounding(InitStep):
 class KeepCapabilities(InitStep):
     """PR_SET_KEEPCAPS."""
 
-    words = "through the change of ids"
+    words = "across the change of ids"
 
 
 class Capabilities(InitStep):
@@ -48,7 +48,7 @@ class Capabilities(InitStep):
 
     def describe(self) -> str:
         sets = ("effective", "permitted", "inheritable", "ambient")
-        return " ".join(f"{name} {_in_words(vars(self)[name])}" for name in sets)
+        return "; ".join(f"{name} {_in_words(vars(self)[name])}" for name in sets)
 
 
 def _in_words(bits: int) -> str:

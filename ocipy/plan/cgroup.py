@@ -14,7 +14,7 @@ from ocipy.plan.cgroup_enter import CgroupEnter
 from ocipy.plan.device_rules import given_rules, rules_to_apply
 from ocipy.plan.fields import CGROUP, RESOURCES, resources_of, user_of
 from ocipy.plan.lane import TellInit, WaitForHost
-from ocipy.plan.model import HostStep, if_set, join
+from ocipy.plan.model import HostStep, if_set
 from ocipy.plan.namespaces import enters_last, has_namespace, id_maps, joined_kinds, needs_stages, new_kinds
 from ocipy.plan.process import ResetAffinity
 
@@ -45,22 +45,22 @@ class CgroupCreate(HostStep):
     pids_shared: bool
 
     def describe(self) -> str:
-        return join(self.path or "below the runtime's own", if_set(self.tolerant, "if permitted"))
+        return (self.path or "below the runtime's cgroup") + if_set(self.tolerant, ", if permitted")
 
 
 class CgroupOpen(HostStep):
     """Open the files that init writes when it enters the v1 hierarchies (plan/cgroup_enter.py)."""
 
-    words = "cgroup.procs of each v1 hierarchy, for init"
+    words = "the tasks file of each v1 hierarchy, for init"
 
 
 class CgroupOwn(HostStep):
-    """Let the container's user manage the cgroups below its own. uid: on the host."""
+    """Let the container's user manage the cgroups below the container's. uid: on the host."""
 
     uid: int
 
     def describe(self) -> str:
-        return f"given to user {self.uid}"
+        return f"user {self.uid} becomes its owner"
 
 
 class CgroupJoin(HostStep):
@@ -69,13 +69,13 @@ class CgroupJoin(HostStep):
     tolerant: bool
 
     def describe(self) -> str:
-        return join("the unified hierarchy", if_set(self.tolerant, "if permitted"))
+        return "the unified hierarchy" + if_set(self.tolerant, ", if permitted")
 
 
 class CgroupCpuset(HostStep):
     """Write what the v1 cpuset needs before a process may join."""
 
-    words = "CPUs and memory nodes of the parent cgroup"
+    words = "the CPUs and memory nodes of the parent cgroup"
 
 
 class CgroupDevices(HostStep):
@@ -121,7 +121,7 @@ class CgroupCheckMemory(HostStep):
     swap: int
 
     def describe(self) -> str:
-        return f"limit {in_bytes(self.limit)} is above the current usage"
+        return f"the current usage must not exceed {in_bytes(self.limit)}"
 
 
 def plan_cgroup_create(planner: Planner) -> None:

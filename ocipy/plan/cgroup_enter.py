@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocipy.plan.model import InitStep, if_set, join
+from ocipy.plan.model import InitStep
 
 
 class CgroupEnter(InitStep):
@@ -11,4 +11,4 @@ class CgroupEnter(InitStep):
     but: str
 
     def describe(self) -> str:
-        return join(if_set(self.but, "all but " + self.but), "before anything of the container's runs")
+        return f"the v1 hierarchies except {self.but}" if self.but else "the v1 hierarchies not entered yet"

@@ -27,7 +27,7 @@ class CgroupMount(MountStep):
         return self._in_words()
 
     def _in_words(self, *more: str) -> str:
-        seen = "as the cgroup namespace shows it" if self.namespace else "its own cgroup only"
+        seen = "as the cgroup namespace shows it" if self.namespace else "only the container's own cgroup"
         rest = self.describe_rest(*more)
         return join(f"→ {self.destination}", attribute_words(self.attributes), rest) + ", " + seen
 

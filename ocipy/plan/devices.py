@@ -5,7 +5,7 @@ from __future__ import annotations
 from ocipy.cgroups.devices import DEFAULT_NODES
 from ocipy.cgroups.paths import clean
 from ocipy.linux.constants import CAP_MKNOD
-from ocipy.plan.model import HostStep, InitStep, Step, if_set, join
+from ocipy.plan.model import HostStep, InitStep, Step, counted, if_set, join
 from ocipy.plan.mounts import dev_is_bound, opened_by_host, plan_label
 from ocipy.plan.namespaces import has_namespace, joined_kinds, triples
 
@@ -32,7 +32,8 @@ class DeviceFilesystem(HostStep):
     joined: bool
 
     def describe(self) -> str:
-        return f"for {self.nodes} nodes" + if_set(self.joined, ", with the ids of the joined user namespace")
+        words = "a tmpfs for " + counted(self.nodes, "node")
+        return words + if_set(self.joined, ", with the ids of the joined user namespace")
 
 
 class NodeStep(Step):
@@ -69,7 +70,7 @@ class DeviceMounts(HostStep):
     """Open a detached mount of each node, for init."""
 
     names: tuple[str, ...]
-    words = "of each node"
+    words = "a detached mount of each node"
 
 
 class Device(NewNode, InitStep):
@@ -84,7 +85,7 @@ class Device(NewNode, InitStep):
 
     def describe(self) -> str:
         if self.bind:
-            return self.describe_node("made on the host, bound" if self.name else "the host's, bound")
+            return self.describe_node("bound from the host, which made it" if self.name else "bound from the host")
         return super().describe()
 
 
@@ -92,7 +93,7 @@ class ExistingDevice(NodeStep, InitStep):
     """Check a device that must already exist, in a /dev of the host's."""
 
     def describe(self) -> str:
-        return self.describe_node("expected to exist")
+        return self.describe_node("must exist already")
 
 
 class DeviceLinks(InitStep):

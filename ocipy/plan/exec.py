@@ -30,7 +30,7 @@ AFFINITY = "/process/execCPUAffinity"
 class ReportPipe(HostStep):
     """Make the pipe by which the process reports its exec."""
 
-    words = "tells the runtime how the exec went"
+    words = "tells the runtime whether the exec succeeds"
 
 
 class AffinityStep(HostStep):
@@ -49,7 +49,7 @@ class InitialAffinity(AffinityStep):
 class OpenRoot(HostStep):
     """Open the root of the container's process, if the container has no mount namespace."""
 
-    words = "of the container's process"
+    words = "the root directory of the container's process"
 
 
 class ExecCgroup(HostStep):
@@ -59,7 +59,7 @@ class ExecCgroup(HostStep):
     chosen: bool
 
     def describe(self) -> str:
-        return join(*(path for _, path in self.paths), if_set(self.chosen, "as chosen"))
+        return join(*(path for _, path in self.paths)) + if_set(self.chosen, ", chosen by --cgroup")
 
 
 class CloneJoining(HostStep):
@@ -70,16 +70,14 @@ class CloneJoining(HostStep):
     drop_groups: bool
 
     def describe(self) -> str:
-        return join(
-            join("joins", *self.kinds) if self.kinds else "nothing to join",
-            if_set(self.chroot, "and enters its root by chroot"),
-        )
+        joins = join("joins", *self.kinds) if self.kinds else "joins no namespace"
+        return joins + if_set(self.chroot, ", and enters the container's root by chroot")
 
 
 class ExecCgroupJoin(HostStep):
     """Move the process into the v2 cgroup, unless it was cloned there."""
 
-    words = "the unified hierarchy, if the clone could not"
+    words = "the unified hierarchy, unless the clone did it"
 
 
 class FinalAffinity(AffinityStep):
@@ -89,19 +87,19 @@ class FinalAffinity(AffinityStep):
 class Executed(HostStep):
     """Wait until the process executes its command."""
 
-    words = "the exec has succeeded"
+    words = "waits until the exec succeeds"
 
 
 class ExecRoot(InitStep):
     """Open the root, in which the process already is."""
 
-    words = "our root since the join"
+    words = "the root that the process entered when it joined"
 
 
 class LetGo(InitStep):
     """Detach from the runtime."""
 
-    words = "the runtime continues, and reads the pipe from here on"
+    words = "the runtime continues, and learns from the pipe whether the exec succeeds"
 
 
 class Target:

@@ -20,7 +20,7 @@ ANNOTATIONS = {"stdout": "run.oci.hooks.stdout", "stderr": "run.oci.hooks.stderr
 
 
 class HookStep(Step):
-    """A hook. timeout: seconds, or None. env: None for the one that the specification says."""
+    """A hook. timeout: seconds, or None. env: None for the one that the specification prescribes."""
 
     kind: str
     index: int
@@ -30,8 +30,8 @@ class HookStep(Step):
     timeout: int | None
 
     def describe(self) -> str:
-        timeout = if_set(self.timeout, f"for at most {self.timeout} s")
-        return join(self.kind, self.path, " ".join((self.args or ())[1:]), timeout)
+        timeout = if_set(self.timeout, f", timeout {self.timeout} s")
+        return join(self.kind, self.path, *(self.args or ())[1:]) + timeout
 
 
 class RuntimeHook(HookStep, HostStep):
@@ -44,7 +44,7 @@ class KeepHook(HookStep, HostStep):
     """Have start (poststart) or delete (poststop) run it."""
 
     def describe(self) -> str:
-        return super().describe() + (", by start" if self.kind == "poststart" else ", by delete")
+        return super().describe() + (", run by start" if self.kind == "poststart" else ", run by delete")
 
 
 class ContainerHook(HookStep, InitStep):
@@ -54,7 +54,7 @@ class ContainerHook(HookStep, InitStep):
     filter: tuple[int, bool] | None
 
     def describe(self) -> str:
-        return join(super().describe(), if_set(self.filter, "under the filter"))
+        return super().describe() + if_set(self.filter, ", under the seccomp filter")
 
 
 class HookOutput(HostStep):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ocipy.errors import Error
 from ocipy.plan.capabilities import plan_bounding
 from ocipy.plan.fields import user_of
-from ocipy.plan.model import InitStep, if_set, join
+from ocipy.plan.model import InitStep, if_set
 from ocipy.plan.namespaces import denies_setgroups, id_maps, joined_kinds, keeps_groups, new_kinds
 
 TYPE_CHECKING = False
@@ -28,7 +28,7 @@ class BecomeRoot(InitStep):
     drop_groups: bool
 
     def describe(self) -> str:
-        return join("ids 0 of the user namespace", if_set(self.drop_groups, "and no groups"))
+        return "uid 0 and gid 0 in the user namespace" + if_set(self.drop_groups, ", without additional groups")
 
 
 class StdioOwner(InitStep):
@@ -37,7 +37,7 @@ class StdioOwner(InitStep):
     uid: int
 
     def describe(self) -> str:
-        return f"pipes and files to user {self.uid}"
+        return f"user {self.uid} becomes the owner of pipes, sockets and files"
 
 
 class Groups(InitStep):

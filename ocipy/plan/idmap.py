@@ -29,7 +29,7 @@ class IdmapJoin(HostStep):
     path: str
 
     def describe(self) -> str:
-        return "ids as in " + self.path
+        return "the ids of " + self.path
 
 
 class IdmapSource(HostStep):

@@ -25,7 +25,7 @@ class RdtGroup(HostStep):
     make: bool
 
     def describe(self) -> str:
-        return f"class of service {self.name}" + if_set(self.make, ", made if missing")
+        return f"class of service {self.name}" + if_set(self.make, ", created if it is missing")
 
 
 class RdtSchema(HostStep):
@@ -35,7 +35,7 @@ class RdtSchema(HostStep):
     compared: bool
 
     def describe(self) -> str:
-        return f"schemata ← {self.line}" + if_set(self.compared, " if the class is new or already has it")
+        return f"schemata ← {self.line}" + if_set(self.compared, "; an existing class must already have it")
 
 
 class RdtMonitoring(HostStep):
@@ -44,11 +44,11 @@ class RdtMonitoring(HostStep):
     name: str
 
     def describe(self) -> str:
-        return self.name
+        return f"monitoring group {self.name}"
 
 
 class RdtJoin(HostStep):
-    """Put the process in."""
+    """Put the process into both."""
 
     words = "the class of service and the monitoring group"
 
@@ -56,7 +56,7 @@ class RdtJoin(HostStep):
 class RdtKeep(HostStep):
     """Keep the class when the container goes."""
 
-    words = "keep the class of service"
+    words = "the class of service outlives the container"
 
 
 def plan_groups(planner: Planner) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocipy.plan.model import HostStep, InitStep, if_set, join
+from ocipy.plan.model import HostStep, InitStep, if_set
 
 
 class TellInit(HostStep):
@@ -47,12 +47,12 @@ class WaitForHost(InitStep):
 
 
 class PrivateProcfs(HostStep):
-    """Make our own procfs before anything of the container's is mounted. sysctl: and one with /proc/sys."""
+    """Mount a private procfs before the container can mount anything. sysctl: and a second one with /proc/sys."""
 
     sysctl: bool
 
     def describe(self) -> str:
-        return join("for our own reads and writes", if_set(self.sysctl, "and one with /proc/sys"))
+        return "for the runtime alone" + if_set(self.sysctl, ", and a second one with /proc/sys")
 
 
 class GiveProcfs(HostStep):
@@ -64,7 +64,7 @@ class GiveProcfs(HostStep):
     whole: bool
 
     def describe(self) -> str:
-        return join("its own directory of it", if_set(self.whole, "or all of it"))
+        return "the process's own directory in /proc" + if_set(self.whole, ", or all of /proc")
 
 
 class TakeProcfs(InitStep):
@@ -82,10 +82,10 @@ class Adopt(HostStep):
 class SaveState(HostStep):
     """Write the state before init may continue."""
 
-    words = "so that delete finds it whatever happens"
+    words = "from here on delete can find the container"
 
 
 class Undumpable(InitStep):
     """PR_SET_DUMPABLE 0 (CVE-2016-9962)."""
 
-    words = "processes in our namespaces cannot look into this one"
+    words = "other processes in its namespaces cannot inspect init"

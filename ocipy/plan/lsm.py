@@ -19,7 +19,7 @@ class Apparmor(InitStep):
     profile: str
 
     def describe(self) -> str:
-        return "at the exec: " + self.profile
+        return self.profile + ", from the exec on"
 
 
 class Selinux(InitStep):
@@ -28,7 +28,7 @@ class Selinux(InitStep):
     label: str
 
     def describe(self) -> str:
-        return "at the exec: " + self.label
+        return self.label + ", from the exec on"
 
 
 def plan_labels(planner: Planner) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class TakeNull(InitStep):
     """Take /dev/null from the host's tree."""
 
-    words = "to cover masked files"
+    words = "the host's, to cover masked files"
 
 
 class ReadonlyPath(InitStep):
@@ -37,7 +37,7 @@ class Mask(InitStep):
     label: str
 
     def describe(self) -> str:
-        return self.path + " ← nothing"
+        return self.path
 
 
 def plan_null(planner: Planner) -> None:
@@ -53,7 +53,7 @@ def plan_readonly_paths(planner: Planner) -> None:
 
 
 def plan_masked_paths(planner: Planner) -> None:
-    """Cover each path, files with /dev/null, directories with an empty one; skip missing ones."""
+    """Cover each path, files with /dev/null, directories with an empty directory; skip missing ones."""
     config = planner.config
     label = plan_label(config, planner.host)
     for pointer, path in _paths(config, "maskedPaths"):

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
             """The steps of the init lane, inside the init process."""
 
 else:
-    # A class that has the dict itself needs twice the memory, and its instances write to it: a page for each kind.
+    # A class with its own __dict__ needs twice the memory, and its instances write to it: a page for each kind.
     Namespace = type(sys.implementation)
     # The core phase has no typing: only the type checker sees the members of a step as arguments of its constructor.
     field = None
@@ -54,7 +54,7 @@ class Step(Namespace):
 
     pointer: the JSON pointer of the config field that asked for it; "" if it is always done.
     action: what plans, traces and errors call it; by default, NoNewPrivileges is "no_new_privileges".
-    words: what it does, for a kind that says so without its arguments. The other kinds override describe.
+    words: what it does, for a kind whose words do not depend on its arguments. The others override describe.
 
     __dict__ has the arguments that were given, in their order, and nothing else: `ocipy plan` prints vars(step).
     """
@@ -123,6 +123,11 @@ class InitStep(Step):
 def join(*parts: str) -> str:
     """Join the parts of a description that are not empty."""
     return " ".join(part for part in parts if part)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return "1 node" or "2 nodes"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def if_set(value: object, text: str) -> str:

@@ -273,6 +273,16 @@ def attribute_words(attributes: int) -> str:
     return " ".join(word[1:] for word, (on, off) in RECURSIVE.items() if on and attributes & (on | off) == on)
 
 
+def recursive_words(attributes: int, cleared: int) -> str:
+    """Name attributes that are set and cleared on a whole tree by the words of RECURSIVE."""
+    words = [word for word, (on, off) in RECURSIVE.items() if on and attributes & (on | off) == on]
+    for word, (on, off) in RECURSIVE.items():
+        # Of the words that clear the kind of atime, the one for the kernel's default.
+        if not on and cleared & ~attributes & off == off and (off != MOUNT_ATTR__ATIME or word == "rrelatime"):
+            words.append(word)
+    return " ".join(words)
+
+
 def mount_flag_words(flags: int) -> str:
     """Name flags of mount(2) as mount(8) does."""
     return " ".join(word for word, (given, _) in FLAGS.items() if given and word != "rbind" and flags & given)
@@ -299,8 +309,7 @@ class MountStep(InitStep):
         """Return the words of these members but the destination, then those of more."""
         return join(
             *map(propagation_words, self.propagation),
-            *("r" + word for word in attribute_words(self.recursive_set).split(" ") if word),
-            *("not-r" + word for word in attribute_words(self.recursive_clear).split(" ") if word),
+            recursive_words(self.recursive_set, self.recursive_clear),
             *more,
         )
 
@@ -323,7 +332,7 @@ class NewMount(MountStep):
         """Return the words of the step. options: those of its attributes or flags."""
         rest = self.describe_rest(
             self.label,
-            if_set(self.copy_up, "with a copy of the existing content"),
-            if_set(self.late, "read-only later"),
+            if_set(self.copy_up, "(with a copy of the existing content)"),
+            if_set(self.late, "(read-only later)"),
         )
         return join(f"{self.fstype} → {self.destination}", options, ",".join(self.data), rest)

@@ -86,8 +86,8 @@ class Bind(MountStep):
             f"{self.source} → {self.destination}",
             if_set(self.recursive, "recursive"),
             attribute_words(self.attr_set),
-            if_set(self.source_nofollow, "the link itself"),
             self.describe_rest(),
+            if_set(self.source_nofollow, "(the symlink itself)"),
         )
 
 
@@ -95,7 +95,7 @@ class CopySymlink(Bind):
     """Make a copy of the host's symlink instead of a mount (crun's copy-symlink); bind anything else."""
 
     def describe(self) -> str:
-        return f"{self.source} → {self.destination}, the symlink itself"
+        return f"{self.source} → {self.destination}, as a copy of the symlink"
 
 
 class Mount(NewMount):
@@ -112,7 +112,7 @@ class RemountReadonly(InitStep):
     """Make a mount read-only that earlier steps needed writable. name: among the descriptors."""
 
     name: str
-    words = "mounts that had to stay writable until here"
+    words = "a mount that had to stay writable until now"
 
 
 def opened_by_host(config: Config, host: Host) -> bool:

@@ -6,6 +6,6 @@ from ocipy.plan.model import InitStep
 
 
 class MoveRoot(InitStep):
-    """Move the root's mount to "/" and unmount what was there."""
+    """Move the root's mount over "/", and hide the procfs and sysfs mounts of the host that stay below it."""
 
-    words = "without pivot_root"
+    words = "onto /, without pivot_root"

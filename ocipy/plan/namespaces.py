@@ -63,7 +63,8 @@ class Clone(HostStep):
     into_cgroup: bool
 
     def describe(self) -> str:
-        return join(*self.kinds, if_set(self.into_cgroup, "into its cgroup")) or "no new namespace"
+        kinds = join("new", *self.kinds) if self.kinds else "no new namespace"
+        return kinds + if_set(self.into_cgroup, ", in its cgroup")
 
 
 class CloneStage(HostStep):
@@ -82,12 +83,13 @@ class CloneStage(HostStep):
     clocks: bool
 
     def describe(self) -> str:
-        return join(
-            if_set(self.joined, "joins " + " ".join(kind for kind, _ in self.joined) + ";"),
-            if_set(self.user, "new user;"),
-            if_set(self.unshared, "new " + " ".join(self.unshared)),
-            if_set(self.forks, "and forks"),
-        ).strip("; ")
+        acts = (
+            if_set(self.joined, join("joins", *(kind for kind, _ in self.joined))),
+            if_set(self.user, "makes user"),
+            if_set(self.unshared, join("makes", *self.unshared)),
+            if_set(self.forks, "forks init"),
+        )
+        return ", ".join(act for act in acts if act)
 
 
 class UidMap(HostStep):
@@ -97,7 +99,7 @@ class UidMap(HostStep):
     by_helper: bool
 
     def describe(self) -> str:
-        return join(ranges_in_words(self.mappings), if_set(self.by_helper, "by the setuid helper"))
+        return ranges_in_words(self.mappings) + if_set(self.by_helper, ", by newuidmap")
 
 
 class GidMap(HostStep):
@@ -108,20 +110,20 @@ class GidMap(HostStep):
     deny_setgroups: bool
 
     def describe(self) -> str:
-        helper, denied = if_set(self.by_helper, "by the setuid helper"), if_set(self.deny_setgroups, "no setgroups")
-        return join(ranges_in_words(self.mappings), helper, denied)
+        helper, denied = if_set(self.by_helper, ", by newgidmap"), if_set(self.deny_setgroups, ", setgroups denied")
+        return ranges_in_words(self.mappings) + helper + denied
 
 
 class UnshareIpc(InitStep):
     """Make the IPC namespace, as root of the user namespace."""
 
-    words = "an IPC namespace, whose message queues are root's"
+    words = "a new one, in which root owns the message queues"
 
 
 class UnshareCgroup(InitStep):
     """Make the cgroup namespace."""
 
-    words = "a cgroup namespace, rooted at its cgroup"
+    words = "a new one, rooted at the container's cgroup"
 
 
 def ranges_in_words(mappings: Triples) -> str:

@@ -18,7 +18,7 @@ INSIDE = "/run/notify"
 class NotifyDirectory(HostStep):
     """Make the directory for the container's socket."""
 
-    words = "for the socket that is NOTIFY_SOCKET in the container"
+    words = "for the socket that NOTIFY_SOCKET names in the container"
 
 
 def plan_directory(planner: Planner) -> None:

@@ -28,13 +28,13 @@ class EnterPidNamespace(InitStep):
     """Fork into it. terminal: it becomes the controlling one of the child's session."""
 
     terminal: bool
-    words = "by a fork, whose child continues"
+    words = "forks; the child continues as init"
 
 
 class AdoptInit(HostStep):
     """Continue with the child that init has forked, and reap init."""
 
-    words = "the process that init forked and continues as"
+    words = "the child that continues as init"
 
 
 def plan_enter(planner: Planner) -> None:

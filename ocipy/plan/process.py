@@ -7,7 +7,7 @@ from ocipy.plan.capabilities import plan_sets
 from ocipy.plan.fields import NO_PROCESS, kept_for_start, process_of
 from ocipy.plan.keyring import plan_keyring
 from ocipy.plan.lane import TellHost, WaitForInit
-from ocipy.plan.model import HostStep, InitStep, if_set, join
+from ocipy.plan.model import HostStep, InitStep, counted, if_set, join
 from ocipy.plan.rare import SCHEDULING, SECCOMP, TERMINAL, uses
 from ocipy.plan.waiting import TellExecuting
 
@@ -45,22 +45,22 @@ class ResetSignals(InitStep):
 class HeedSignals(InitStep):
     """Let `kill` end a container that waits for start."""
 
-    words = "HUP INT QUIT TERM kill it, until the exec"
+    words = "HUP INT QUIT TERM end init until the exec"
 
 
 class Session(InitStep):
     """setsid(2)."""
 
-    words = "a new one"
+    words = "a new session"
 
 
 class StdioNull(InitStep):
-    """Replace standard streams that are the host's /dev/null by the container's. required: create has made it."""
+    """Replace the host's /dev/null by the container's in the standard streams. required: create has made that."""
 
     required: bool
 
     def describe(self) -> str:
-        return join("/dev/null of the container", if_set(not self.required, "if it has one"))
+        return "the container's /dev/null replaces the host's" + if_set(not self.required, ", if there is one")
 
 
 class MakeCwd(InitStep):
@@ -69,13 +69,13 @@ class MakeCwd(InitStep):
     path: str
 
     def describe(self) -> str:
-        return self.path + " if it is missing"
+        return self.path + ", if it is missing"
 
 
 class NoNewPrivileges(InitStep):
     """PR_SET_NO_NEW_PRIVS."""
 
-    words = "irrevocably"
+    words = "from here on an exec grants no privileges"
 
 
 class CloseDescriptors(InitStep):
@@ -84,7 +84,7 @@ class CloseDescriptors(InitStep):
     keep: tuple[str, ...]
 
     def describe(self) -> str:
-        return "all but the payload's" + if_set(self.keep, " and what start needs")
+        return "all except the payload's" + if_set(self.keep, " and those that start needs")
 
 
 class WorkingDirectory(InitStep):
@@ -102,7 +102,7 @@ class WorkingDirectoryAgain(InitStep):
     path: str
 
     def describe(self) -> str:
-        return self.path + " as the final user, if root could not"
+        return self.path + ", as the final user if root could not enter it"
 
 
 class Environment(InitStep):
@@ -113,7 +113,7 @@ class Environment(InitStep):
     listen_fds: int
 
     def describe(self) -> str:
-        return f"{len(self.variables)} variables"
+        return counted(len(self.variables), "variable")
 
 
 class Umask(InitStep):

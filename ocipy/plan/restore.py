@@ -27,31 +27,31 @@ class BeginRestore(HostStep):
     """Mark the container as being created, and make a place for its root."""
 
     action = "restoring"
-    words = "delete finds it from here on"
+    words = "from here on delete can find the container"
 
 
 class RestoreMountPoints(HostStep):
     """Make the missing mount points."""
 
-    words = "those that the root filesystem lacks"
+    words = "those missing from the root filesystem"
 
 
 class RestoreCriu(HostStep):
     """Start criu."""
 
-    words = "criu, in a mount namespace with the root filesystem where criu expects it"
+    words = "starts criu in its own mount namespace"
 
 
 class RestoreJoin(HostStep):
     """Move criu into the cgroup."""
 
-    words = "criu, from which the processes inherit it"
+    words = "criu joins the cgroup, and the restored processes inherit it"
 
 
 class RestoreNamespaces(HostStep):
     """Have criu restore the namespaces."""
 
-    words = "by criu, with a first process that has not started"
+    words = "criu makes them, with a first process that does not run yet"
 
 
 class RestoreLoopback(HostStep):
@@ -63,13 +63,13 @@ class RestoreLoopback(HostStep):
 class RestoreProcesses(HostStep):
     """Have criu restore the processes."""
 
-    words = "by criu, as they were"
+    words = "criu restores them"
 
 
 class Restored(HostStep):
     """Declare the container running."""
 
-    words = "the container runs"
+    words = "the container is running"
 
 
 def build(config: Config, host: Host, options: Options) -> tuple[Plan, Plan]:

@@ -60,7 +60,7 @@ class RaiseRlimit(HostStep):
     hard: int
 
     def describe(self) -> str:
-        return f"{_short(self.name).lower()} hard limit at least {_value(self.hard, '')}"
+        return f"{_short(self.name).lower()}: the hard limit to at least {_value(self.hard, _short(self.name))}"
 
 
 class RlimitAtExec(InitStep):
@@ -72,7 +72,7 @@ class RlimitAtExec(InitStep):
     hard: int
 
     def describe(self) -> str:
-        return _in_words(self.name, self.soft, self.hard) + " at the exec"
+        return _in_words(self.name, self.soft, self.hard) + ", set at the exec"
 
 
 def _in_words(name: str, soft: int, hard: int) -> str:

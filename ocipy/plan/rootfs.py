@@ -35,7 +35,7 @@ class BindRootfs(HostStep):
     path: str
 
     def describe(self) -> str:
-        return self.path + " on itself, on the host"
+        return self.path + " onto itself, on the host"
 
 
 class UseRootfs(InitStep):
@@ -55,7 +55,7 @@ class Rootfs(InitStep):
     parent: int
 
     def describe(self) -> str:
-        return self.path + " on itself"
+        return self.path + " onto itself"
 
 
 class Propagation(InitStep):
@@ -77,13 +77,13 @@ class AttachRootfs(InitStep):
 class Chroot(InitStep):
     """Enter the root without leaving the mount namespace's own."""
 
-    words = "into the root file system"
+    words = "into the root filesystem"
 
 
 class PivotRoot(InitStep):
     """pivot_root(2)."""
 
-    words = "and the host's tree is detached"
+    words = "into the root filesystem; detaches the host's tree"
 
 
 class RootReadonly(InitStep):

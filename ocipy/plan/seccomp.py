@@ -13,7 +13,7 @@ from ocipy.linux.constants import (
     SECCOMP_FILTER_FLAG_SPEC_ALLOW,
     SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
 )
-from ocipy.plan.model import HostStep, InitStep, if_set, join
+from ocipy.plan.model import HostStep, InitStep, counted, if_set, join
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,13 +41,13 @@ class SeccompFilter(HostStep):
         profile = self.profile
         others = " ".join(name.removeprefix("SCMP_ARCH_").lower() for name in profile.get("architectures") or ())
         rules = len(profile.get("syscalls") or ())
-        return join(f"{profile['defaultAction']} by default, {rules} rules", if_set(others, "for " + others))
+        return join(f"{profile['defaultAction']} by default, {counted(rules, 'rule')}", if_set(others, "for " + others))
 
 
 class SeccompReceive(InitStep):
     """Read the program from the host's descriptor."""
 
-    words = "the program"
+    words = "the compiled filter"
 
 
 class SeccompListener(HostStep):
@@ -67,10 +67,14 @@ class SeccompLoad(InitStep):
     optional: bool
 
     def describe(self) -> str:
-        names = [name for name, flag in FLAGS.items() if flag and self.flags & flag]
-        words = [name.removeprefix("SECCOMP_FILTER_FLAG_").lower() for name in names]
-        listener = if_set(self.flags & SECCOMP_FILTER_FLAG_NEW_LISTENER, "with listener")
-        return join("the filter", *words, if_set(self.optional, "(if the kernel supports it)"), listener)
+        words = []
+        for name, flag in FLAGS.items():
+            if flag and self.flags & flag:
+                unless = self.optional and flag == SECCOMP_FILTER_FLAG_SPEC_ALLOW
+                words.append(name.removeprefix("SECCOMP_FILTER_FLAG_").lower() + if_set(unless, " if possible"))
+        if self.flags & SECCOMP_FILTER_FLAG_NEW_LISTENER:
+            words.append("a listener")
+        return "the filter" + if_set(words, " with " + ", ".join(words))
 
 
 def plan_seccomp_compile(planner: Planner) -> None:

@@ -11,4 +11,4 @@ class NotOurNamespace(HostStep):
     kind: str
 
     def describe(self) -> str:
-        return f"the joined {self.kind} namespace is not the runtime's own"
+        return f"the joined {self.kind} namespace must not be the runtime's"

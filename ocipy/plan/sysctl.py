@@ -32,7 +32,7 @@ class Sysctl(InitStep):
 class SysctlDone(InitStep):
     """Close the procfs with /proc/sys."""
 
-    words = "the procfs with /proc/sys is closed"
+    words = "closes the procfs with /proc/sys"
 
 
 class HostSysctl(HostStep):
@@ -43,7 +43,7 @@ class HostSysctl(HostStep):
     value: str
 
     def describe(self) -> str:
-        return f"{self.path.replace('/', '.')} = {self.value}, from outside"
+        return f"{self.path.replace('/', '.')} = {self.value}, written by the host"
 
 
 def plan_check(planner: Planner) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ocipy.errors import Error, escape
 from ocipy.plan.fields import CGROUP, RESOURCES, resources_of
-from ocipy.plan.model import HostStep, if_set, join
+from ocipy.plan.model import HostStep, if_set
 from ocipy.systemd import gvariant
 from ocipy.systemd.properties import for_devices, for_resources, oom_policy, rounded
 
@@ -39,7 +39,7 @@ class SystemdUnit(HostStep):
     description: str
 
     def describe(self) -> str:
-        return join(f"{self.slice_path}/{self.unit}", if_set(self.user, "of the user's systemd"))
+        return f"{self.slice_path}/{self.unit}" + if_set(self.user, ", in the user's systemd")
 
 
 class SystemdScope(HostStep):
@@ -63,7 +63,7 @@ class SystemdProperties(HostStep):
 class SystemdJoin(HostStep):
     """Make and join the cgroups that systemd does not manage."""
 
-    words = "the v1 hierarchies that systemd does not use"
+    words = "the v1 hierarchies that systemd does not manage"
 
 
 def _in_words(properties: Sequence[Property]) -> str:

@@ -28,8 +28,9 @@ class Console(InitStep):
     controlling: bool
 
     def describe(self) -> str:
-        size = if_set(self.rows, f"{self.columns}x{self.rows}")
-        return join("a terminal", if_set(self.bind, "on /dev/console"), size)
+        return join(
+            "a terminal", if_set(self.rows, f"of {self.columns}x{self.rows}"), if_set(self.bind, "on /dev/console")
+        )
 
 
 class SendConsole(HostStep):

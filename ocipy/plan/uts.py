@@ -1,4 +1,4 @@
-"""hostname and domainname: the names that uname(2) tells."""
+"""hostname and domainname: the names that uname(2) reports."""
 
 from __future__ import annotations
 

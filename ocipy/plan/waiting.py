@@ -21,10 +21,10 @@ class WaitForStart(InitStep):
     """Let create return, and block until start writes a byte. watch: exit if the FIFO is removed."""
 
     watch: bool
-    words = "at the FIFO"
+    words = "until start writes to the FIFO"
 
 
 class TellExecuting(InitStep):
     """Announce that execve comes next."""
 
-    words = "to start"
+    words = "start learns that the exec comes next"

@@ -10,6 +10,13 @@ import pytest
 
 from ocipy.config import template as templates
 from ocipy.errors import printable
+from ocipy.linux.constants import (
+    MOUNT_ATTR__ATIME,
+    MOUNT_ATTR_NOATIME,
+    MOUNT_ATTR_NODEV,
+    MOUNT_ATTR_NOSUID,
+    MOUNT_ATTR_RDONLY,
+)
 from ocipy.plan.build import build
 from ocipy.plan.capabilities import Bounding
 from ocipy.plan.cgroup import CgroupCheckMemory, CgroupDevices, CgroupWrite
@@ -17,9 +24,10 @@ from ocipy.plan.describe import as_json, as_text, concerns, selected
 from ocipy.plan.devices import Device
 from ocipy.plan.hooks import RuntimeHook
 from ocipy.plan.model import Host, Options, Plan, Step
+from ocipy.plan.mounts import Bind
 from ocipy.plan.namespace_contents import NetDevices, TimeOffsets
 from ocipy.plan.namespaces import UidMap
-from ocipy.plan.process import Umask
+from ocipy.plan.process import Environment, Umask
 from ocipy.plan.rlimits import Rlimit
 from ocipy.plan.rootfs import Propagation
 from ocipy.plan.scheduling import MemoryPolicy
@@ -115,7 +123,7 @@ def written(file: str, value: str) -> CgroupWrite:
         (written("memory.limit_in_bytes", "-1"), "memory.limit_in_bytes ← -1"),
         (written("hugetlb.2MB.max", "2097152"), "hugetlb.2MB.max ← 2097152 bytes (2 MiB)"),
         (written("pids.max", "2048"), "pids.max ← 2048"),
-        (CgroupCheckMemory(limit=1536, swap=0), "limit 1536 bytes (1.5 KiB) is above the current usage"),
+        (CgroupCheckMemory(limit=1536, swap=0), "the current usage must not exceed 1536 bytes (1.5 KiB)"),
     ],
 )  # fmt: skip
 def test_sizes_show_their_units(step: Step, text: str) -> None:
@@ -129,6 +137,14 @@ def test_nothing_that_a_terminal_would_obey() -> None:
     assert printable("ü→\t") == "ü→\\t"
 
 
+def bound(recursive_set: int, recursive_clear: int) -> Bind:
+    return Bind(
+        destination="/b", source="/a", name="", recursive=True, source_nofollow=False, target_nofollow=False,
+        attr_set=0, attr_clear=0, attr_implicit=0, propagation=(),
+        recursive_set=recursive_set, recursive_clear=recursive_clear,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("step", "text"),
     [
@@ -140,13 +156,19 @@ def test_nothing_that_a_terminal_would_obey() -> None:
         (NetDevices(devices=(("eth1", "a"), ("eth2", "eth2"))), "eth1 → a, eth2"),
         (CgroupDevices(rules=((False, "a", -1, -1, 7), (True, "c", 1, 3, 6)), tolerant=False),
          "deny rwm, allow c 1:3 rw"),
-        (SeccompLoad(flags=2 | 8, optional=False), "the filter log with listener"),
+        (SeccompLoad(flags=2 | 8, optional=False), "the filter with log, a listener"),
+        (SeccompLoad(flags=4, optional=True), "the filter with spec_allow if possible"),
         (RuntimeHook(kind="prestart", index=0, path="/h", args=("h", "x"), env=None, timeout=3),
-         "prestart /h x for at most 3 s"),
+         "prestart /h x, timeout 3 s"),
         (MemoryPolicy(mode=2 | 0x8000, nodes=(0, 1)), "MPOL_BIND MPOL_F_STATIC_NODES nodes 0,1"),
-        (UidMap(mappings=((0, 100000, 65536),), by_helper=True), "0+65536 ← 100000 by the setuid helper"),
+        (UidMap(mappings=((0, 100000, 65536),), by_helper=True), "0+65536 ← 100000, by newuidmap"),
         (Device(bind=False, name="", path="/dev/fuse", kind="c", major=10, minor=229, mode=0o666, uid=0, gid=5,
                 asked=True), "/dev/fuse c 10:229 0666 0:5"),
+        (Environment(variables=("A=1",), uid=0, listen_fds=0), "1 variable"),
+        (bound(recursive_set=MOUNT_ATTR_NODEV, recursive_clear=MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID),
+         "/a → /b recursive rnodev rrw rsuid"),
+        (bound(recursive_set=MOUNT_ATTR_NOATIME, recursive_clear=MOUNT_ATTR__ATIME), "/a → /b recursive rnoatime"),
+        (bound(recursive_set=0, recursive_clear=MOUNT_ATTR__ATIME), "/a → /b recursive rrelatime"),
     ],
 )  # fmt: skip
 def test_words(step: Step, text: str) -> None:
