@@ -1,7 +1,7 @@
 """What in a config.json is allowed but deserves a warning: `ocipy validate`. Cold.
 
-These are the SHOULDs of the specification, and what the kernel would silently do otherwise than was meant. Unknown
-members are in misspelt.py.
+These are the SHOULDs of the specification, and cases where the kernel would silently do something else than was
+meant. misspelt.py has the unknown members.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ def _top(config: Config) -> Warnings:
 
 
 def _pids(config: Config) -> Warnings:
-    """Since 1.3 the specification says that 0 is a limit; runtimes of before took it for none."""
+    """Since 1.3 the specification says that 0 is a limit; earlier runtimes took it for no limit."""
     pids = ((config.get("linux") or {}).get("resources") or {}).get("pids") or {}
     older = [int(part) for part in config["ociVersion"].split(".")[:2]] < [1, 3]
     # podman's 0 is no limit (docs/cgroups.md).
     by_podman = (config.get("annotations") or {}).get("io.container.manager") == "libpod"
     if pids.get("limit") == 0 and older and not by_podman:
-        yield "/linux/resources/pids/limit", "0 allows no process; -1 is no limit, which 0 was before version 1.3"
+        yield "/linux/resources/pids/limit", "0 allows no process; -1 means no limit, as 0 did before version 1.3"
 
 
 def _capabilities(sets: dict[str, Any]) -> Warnings:
@@ -66,7 +66,7 @@ def _capabilities(sets: dict[str, Any]) -> Warnings:
             if value not in CAPABILITIES:
                 meant = nearest(value, CAPABILITIES)
                 if value not in unknown:  # once for all sets
-                    yield pointer, f"{value} is no capability of Linux" + (f"; meant {meant}?" if meant else "")
+                    yield pointer, f"{value} is not a Linux capability" + (f"; meant {meant}?" if meant else "")
                 unknown.add(value)
             elif name == "effective" and value not in held.get("permitted", ()):
                 yield pointer, f"{value} is not in the permitted set, so it cannot be effective"
@@ -82,12 +82,12 @@ def _mounts(config: Config) -> Warnings:
             yield f"/mounts/{index}/destination", "is not the usual place: maskedPaths and readonlyPaths miss it"
         options = mount.get("options") or []
         if mount.get("uidMappings") and not {"idmap", "ridmap"} & set(options):
-            yield f"/mounts/{index}/options", "should hold idmap or ridmap, so that no runtime overlooks the mappings"
+            yield f"/mounts/{index}/options", "should contain idmap or ridmap, or a runtime may overlook the mappings"
         if not {"bind", "rbind", "remount"} & set(options):
             if not mount.get("type"):
-                yield f"/mounts/{index}/type", "is missing, and the mount is no bind mount"
+                yield f"/mounts/{index}/type", "is missing, and the mount is not a bind mount"
             elif mount["type"] == "bind":
-                text = 'the type bind makes a bind mount only here: the specification has "bind" or "rbind" in options'
+                text = 'elsewhere the type alone may not suffice: the specification asks for "bind" or "rbind" here'
                 yield f"/mounts/{index}/options", text
 
 
@@ -99,7 +99,7 @@ def _linux(linux: Linux) -> Warnings:
         if device["type"] != "p" and seen.setdefault(key, index) != index:
             yield f"/linux/devices/{index}", f"is the same device as /linux/devices/{seen[key]}"
         if paths.setdefault(device["path"], index) != index:
-            yield f"/linux/devices/{index}/path", f"is the path of /linux/devices/{paths[device['path']]}, too"
+            yield f"/linux/devices/{index}/path", f"is also the path of /linux/devices/{paths[device['path']]}"
     resources = linux.get("resources")
     memory = resources.get("memory") if resources else None
     for member in ("kernel", "kernelTCP"):
@@ -112,6 +112,6 @@ def _linux(linux: Linux) -> Warnings:
     seccomp = linux.get("seccomp")
     if seccomp and seccomp["defaultAction"] in _FORBIDDING:
         if not any("execve" in rule["names"] for rule in seccomp.get("syscalls") or ()):
-            yield "/linux/seccomp/syscalls", "permits no execve: the container's process cannot be started"
+            yield "/linux/seccomp/syscalls", "does not permit execve: the container's process cannot start"
     if (linux.get("cgroupsPath") or "").count(":") == 2:
-        yield "/linux/cgroupsPath", "is a slice, prefix and name for --systemd-cgroup; without it a directory's name"
+        yield "/linux/cgroupsPath", "has the form SLICE:PREFIX:NAME of --systemd-cgroup; without that it is a directory"

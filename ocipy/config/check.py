@@ -2,7 +2,7 @@
 
 Hot. The rules and the schema are made from one description (generate.py); a property-based test shows that jsonschema
 and this module accept the same documents. Go's habits hold: a member that is null counts as absent, unknown
-members are ignored (config.md, extensibility), and a number with a point is no integer.
+members are ignored (config.md, extensibility), and a number with a decimal point is not an integer.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 def check(config: Any, unknown: Unknown | None = None) -> Failure | None:
     """The first place where config breaks the schema: (JSON pointer, what is expected there); None if there is none.
 
-    unknown gets the members that the schema does not know, of all objects if nothing is broken.
+    unknown receives the members that the schema does not know: all of them if nothing is broken.
     """
     found = [] if unknown is None else unknown
     failure = _find(config, CONFIG, found)
@@ -55,7 +55,7 @@ def check_process(process: Any, unknown: Unknown | None = None) -> Failure | Non
 
 
 def _pass_over_size(process: dict[str, Any] | None, unknown: Unknown) -> None:
-    """Without a terminal consoleSize is ignored (config.md: MUST), and may be what it likes, as unknown members may."""
+    """Without a terminal consoleSize is ignored (config.md: MUST), so it may have any value, like unknown members."""
     if process is not None and not process.get("terminal") and "consoleSize" in process:
         unknown.append((process, "consoleSize", {}))
 
@@ -66,7 +66,7 @@ def check_resources(resources: Any, unknown: Unknown | None = None) -> Failure |
 
 
 def forget(unknown: Unknown) -> None:
-    """Take unknown members out of their objects: they are ignored, and may be nested as deeply as memory permits."""
+    """Remove unknown members from their objects: they are ignored, and may be nested as deep as memory permits."""
     for holder, name, _ in unknown:
         del holder[name]
 
@@ -97,7 +97,7 @@ def _find_in_object(value: Any, rule: Rule, unknown: Unknown) -> Failure | None:
         if member is None:
             continue
         kind = expected[0]
-        if kind == STRING:  # the two kinds that are met most often are told here, without a call
+        if kind == STRING:  # the two most frequent kinds are checked here, without a call
             if type(member) is str:
                 continue
         elif kind == INTEGER and type(member) is int:
@@ -137,7 +137,7 @@ def _find_in_map(value: Any, item_rule: Rule, unknown: Unknown) -> Failure | Non
 
 
 def scalar_holds(value: Any, rule: Rule) -> bool:
-    """Whether a value keeps a rule whose kind is not ARRAY, MAP or OBJECT."""
+    """Whether a value obeys a rule whose kind is not ARRAY, MAP or OBJECT."""
     kind = rule[0]
     if kind == ANY:
         return True
@@ -156,7 +156,7 @@ def scalar_holds(value: Any, rule: Rule) -> bool:
 
 
 def expectation(rule: Rule) -> str:
-    """What a rule asks for, as the end of a sentence."""
+    """What a rule requires, as the end of a sentence."""
     kind = rule[0]
     if kind == STRING:
         return "must be a string"

@@ -1,7 +1,7 @@
-"""What is right in a config.json, so that the rest of it can be judged where a part is wrong. Cold: `ocipy validate`.
+"""The valid part of a config.json, so that one wrong member does not hide others. Cold: `ocipy validate`.
 
-A wrong element goes out of its array, a wrong member out of its object; what must be there gets a value that nothing
-is said against. Pointers are always those of the document as it was written.
+A wrong element is removed from its array, a wrong member from its object; a required one is replaced by a harmless
+value. Pointers are always those of the document as written.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ STAND_INS: dict[str, Any] = {
     "/root/path": ".",
     "/process/args": ["true"],
     "/process/cwd": "/",
-    # which takes any number with it, and is judged by nobody
+    # accepts any errnoRet, and causes no warning
     "/linux/seccomp/defaultAction": "SCMP_ACT_TRACE",
     "/linux/uidMappings": _ANY_MAP,
     "/linux/gidMappings": _ANY_MAP,
 }
-"""For what is needed to judge the rest."""
+"""Values for members without which the rest cannot be checked."""
 
 _TOGETHER = ("/linux/uidMappings", "/linux/gidMappings")
 
 
 class Draft:
-    """A copy of a document, which keeps the schema and has no unknown members.
+    """A copy of a document that obeys the schema and has no unknown members.
 
-    config: the copy; only if is_object.
+    config: the copy; only valid if is_object.
     """
 
     def __init__(self, document: Any) -> None:
@@ -105,7 +105,7 @@ class Draft:
             self._above.add(pointer)
 
     def is_wrong(self, pointer: str) -> bool:
-        """Whether what a pointer names, or what that is in, has been left out or has a stand-in."""
+        """Whether the place, or one that contains it, has been removed or replaced."""
         while pointer:
             if pointer in self._wrong:
                 return True
@@ -113,11 +113,11 @@ class Draft:
         return False
 
     def is_rest(self, pointer: str) -> bool:
-        """Whether something in what a pointer names has been left out or has a stand-in."""
+        """Whether something below the place has been removed or replaced."""
         return pointer in self._above
 
     def original(self, pointer: str) -> str:
-        """The pointer in the document as it was written of what a pointer into the copy names."""
+        """Turn a pointer into the copy into one into the document as written."""
         value: Any = self.config
         parts = []
         for part in pointer.split("/")[1:]:
@@ -131,13 +131,15 @@ class Draft:
         return "".join("/" + part for part in parts)
 
     def remove_all(self, pointers: Iterable[str]) -> bool:
-        """Remove several; whether there was any left to take out."""
+        """Remove several. Returns whether there was anything left to remove."""
         removed = [self.remove(pointer) for pointer in pointers]
         return any(removed)
 
     def remove(self, pointer: str) -> bool:
-        """Take out what a pointer into the document names, or the least around it without which the rest keeps the
-        schema. False if nothing was left to take out."""
+        """Remove the place, or the smallest part around it without which the rest obeys the schema.
+
+        pointer: into the document as written. Returns False if there was nothing left to remove.
+        """
         self._note(pointer)
         if pointer in STAND_INS and pointer not in self._replaced:
             for place in _TOGETHER if pointer in _TOGETHER else (pointer,):
@@ -159,7 +161,7 @@ class Draft:
         holder[last] = value
 
     def _take_out(self, parts: list[str]) -> int:
-        """_KEPT where it is a member that is not there, or must be; _GONE where it is out already with its element."""
+        """Returns _KEPT if the member is missing or required, _GONE if its element has been removed before."""
         value: Any = self.config
         rule: Any = CONFIG
         for part in parts[:-1]:
@@ -187,7 +189,7 @@ class Draft:
         return _TAKEN
 
     def _index(self, array: list[Any], part: str) -> int:
-        """Where in the copy an element of the document is; -1 if it is there no more."""
+        """The index in the copy of an element of the document; -1 if it has been removed."""
         indices = self._indices.get(id(array))
         if indices is None or not part.isdigit():
             return -1

@@ -20,14 +20,14 @@ TITLES = {
 
 
 def outputs() -> dict[str, str]:
-    """Path, from the top of the checkout → text, of each file. ValueError: the description has a fault."""
+    """Path, from the top of the checkout → text, of each file. ValueError: the description is wrong."""
     schemas = {f"spec/{name}.schema.json": as_schema.render(read(name), title) for name, title in TITLES.items()}
     config = read("config")
     return {**schemas, "ocipy/config/rules.py": as_rules.render(config), "docs/config.md": as_page.render(config)}
 
 
 def main() -> None:
-    """Write the files anew."""
+    """Write the files again."""
     for name, text in outputs().items():
         (TOP / name).write_text(text, encoding="utf-8")
 

@@ -1,6 +1,6 @@
-"""Members of a config.json that the schema does not know, and what they look like. Runs in Python's core phase.
+"""Members of a config.json that the schema does not know, and known ones that they resemble. Hot.
 
-They are ignored (config.md, Extensibility), so who has misspelt one learns nothing of it: `validate` and `run` say so.
+They are ignored (config.md, Extensibility), so a typo has no effect: `validate` and `run` warn of it.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from ocipy.config.check import Rule
 
 OTHER_PLATFORMS = ("freebsd", "solaris", "vm", "windows", "zos")
-"""Sections that are for other platforms than Linux (config.md, Platform-specific configuration)."""
+"""Sections for platforms other than Linux (config.md, Platform-specific configuration)."""
 
 
 def unknown_members(value: Any, rule: Rule = CONFIG, pointer: str = "") -> Iterator[tuple[str, str, Iterable[str]]]:
     """(JSON pointer, name, the names that are known there) of each member that the rule does not know.
 
-    value need not keep the rule. The sections of other platforms are known.
+    value need not obey the rule. The sections of other platforms count as known.
     """
     kind = rule[0]
     if kind == OBJECT and isinstance(value, dict):
@@ -41,7 +41,7 @@ def unknown_members(value: Any, rule: Rule = CONFIG, pointer: str = "") -> Itera
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """The one that a word with a slip in it was meant to be; "" if none is near."""
+    """The known word that a misspelt one was meant to be; "" if none is close."""
     if len(word) > 64:
         return ""
     plain = _plain(word)
@@ -59,7 +59,7 @@ def misspelt(config: Any) -> list[tuple[str, str]]:
 
 
 def unknown_text(name: str, known: Iterable[str]) -> str:
-    """What to say of an unknown member."""
+    """The warning about an unknown member."""
     meant = nearest(name, known)
     return "is unknown and ignored" + (f"; meant {meant}?" if meant else "")
 
@@ -69,7 +69,7 @@ def _plain(word: str) -> str:
 
 
 def _slips(one: str, other: str, most: int) -> int:
-    """How many letters are wrong, missing, too many or exchanged (optimal string alignment); more than most: some."""
+    """The number of wrong, missing, extra or exchanged letters (optimal string alignment), or a number above most."""
     if abs(len(one) - len(other)) > most:
         return most + 1
     before: list[int] = []

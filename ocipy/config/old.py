@@ -1,7 +1,7 @@
 """What members of a config.json were called before version 1.0 of the specification, and what they are called now.
 
-Cold: for the findings of `ocipy validate`, which tell it once for all elements of an array. From the releases of the
-specification, 0.1.0 to 1.0.0: the ChangeLog of github.com/opencontainers/runtime-spec.
+Cold: for `ocipy validate`, which reports each once for all elements of an array. From the specification's releases,
+0.1.0 to 1.0.0: the ChangeLog of github.com/opencontainers/runtime-spec.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Findings = list[tuple[str, str]]
 Known = tuple[str, Iterable[str]]
 
 REQUIRED = {"destination": "path", "names": "name", "ociVersion": "version"}
-"""Required members, and what they were called."""
+"""Required members, and their old names."""
 
 MOVED = {
     "/linux/apparmorProfile": "process.apparmorProfile",
@@ -45,23 +45,23 @@ MOVED = {
     "/platform": "",
     "/version": "ociVersion",
 }
-"""Members that are unknown by now, and where what they said is said now; "" for nowhere."""
+"""Members that no longer exist, and those that replace them; "" if none does."""
 
 CHANGED: dict[tuple[str, type], str] = {
     ("/mounts/*/options", str): "options were one string; now they are a list of strings",
     ("/process/capabilities", list): "was a list; now an object with the lists bounding, effective, permitted, "
     "inheritable and ambient",
 }
-"""Members that had another type."""
+"""Members whose type has changed."""
 
 
 def wildcard(pointer: str) -> str:
-    """The pointer with "*" for the numbers of elements."""
+    """The pointer with "*" in place of indices."""
     return re.sub(r"/\d+(?=/|$)", "/*", pointer)
 
 
 def broken_once(config: Any, broken: Findings) -> Findings:
-    """The findings of the schema, where those that come of a member's old name or type are told once, with a count."""
+    """The schema's findings, but those about a member's old name or type only once, with a count."""
     groups: dict[tuple[str, str], int] = {}
     for pointer, text in broken:
         once = _changed(config, pointer) or _renamed(pointer, text) or (pointer, text)
@@ -70,9 +70,9 @@ def broken_once(config: Any, broken: Findings) -> Findings:
 
 
 def unknown_once(unknown: dict[str, Known], told: list[str]) -> tuple[Findings, dict[str, Known]]:
-    """Of unknown members, by their pointers: the findings about old ones, each told once; and those that are not old.
+    """Split unknown members by pointer: findings about old ones, each reported once; and the others.
 
-    told: the texts of errors that may say it already.
+    told: the texts of errors, which may already say the same.
     """
     groups: dict[str, int] = {}
     others = {}
@@ -103,12 +103,12 @@ def _changed(config: Any, pointer: str) -> tuple[str, str] | None:
 
 
 def _renamed(pointer: str, text: str) -> tuple[str, str] | None:
-    """A required member that is there by its old name (wording.py says so)."""
+    """A required member that is present under its old name (wording.py says so)."""
     return (wildcard(pointer).partition("/*")[0], text) if "; it was called " in text else None
 
 
 def at(config: Any, pointer: str) -> Any:
-    """The value that a pointer names; None if there is none."""
+    """The value at a pointer; None if there is none."""
     for part in pointer.split("/")[1:]:
         name = part.replace("~1", "/").replace("~0", "~")
         if isinstance(config, dict):

@@ -13,7 +13,7 @@ def rlimit_name(text: str) -> bool:
 
 
 def cpu_list(text: str) -> bool:
-    """Digits, commas, spaces and dashes only; semantic.py checks the order of them."""
+    """Digits, commas, spaces and dashes only; semantic.py checks their order."""
     return not text.strip("0123456789, -")
 
 

@@ -1,8 +1,8 @@
-"""What a config.json must hold beyond the schema: the rules across fields, and the values that Linux does not know.
+"""Rules for config.json beyond the schema: those across fields, and values that Linux does not know.
 
-Hot and pure: nothing of the host is asked. Each rule cites the specification (config.md unless said otherwise), a man
+Hot and pure: nothing depends on the host. Each rule cites the specification (config.md unless said otherwise), a man
 page, or what the kernel refuses. The rules of the `linux` section are in semantic_linux.py and semantic_resources.py;
-what deserves a warning only is in advice.py.
+advice.py has what only deserves a warning.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ RLIMITS = (
 HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
 
 NO_ID = 0xFFFFFFFF
-"""(uid_t) -1 stands for "leave it" in setresuid(2) and chown(2), so it is not an id."""
+"""(uid_t) -1 means "unchanged" in setresuid(2) and chown(2), so it is not an id."""
 
 NGROUPS_MAX = 65536
 """setgroups(2)."""
@@ -53,7 +53,7 @@ TTY_SIZE_MAX = 0xFFFF
 def errors(config: Config, *, may_hold_nul: bool = True) -> Findings:
     """Every broken rule as (JSON pointer, text), in the order of the document's sections; empty if all hold.
 
-    config has passed check.check. may_hold_nul: False if the document's text is known to hold no NUL.
+    config has passed check.check. may_hold_nul: False if the document's text is known to contain no NUL.
     """
     found: Findings = []
     _version(config["ociVersion"], found)
@@ -81,7 +81,7 @@ def errors(config: Config, *, may_hold_nul: bool = True) -> Findings:
 
 def _version(version: str, found: Findings) -> None:
     """Semantic versioning 2.0.0; within a major version all are compatible with each other. 0.x deserves a warning:
-    what it has otherwise than 1.x is unknown, or breaks the schema."""
+    members that differ from 1.x are unknown, or break the schema."""
     core = version.split("+", 1)[0].split("-", 1)[0].split(".")
     if len(core) != 3 or not all(part.isascii() and part.isdigit() for part in core):
         found.append(("/ociVersion", f"must be a semantic version such as 1.3.0, not {version!r}"))
@@ -130,7 +130,7 @@ def environment(entries: list[str] | None, pointer: str, found: Findings) -> Non
 
 
 def _console_size(process: Process, base: str, found: Findings) -> None:
-    """MUST be ignored if terminal is false or unset (config.md); so the schema takes anything for it."""
+    """MUST be ignored if terminal is false or unset (config.md); so the schema accepts anything here."""
     size: Any = process.get("consoleSize")
     if size is None or not process.get("terminal"):
         return
@@ -180,13 +180,13 @@ def _rlimits(process: Process, base: str, found: Findings) -> None:
 
 
 def _scheduler(scheduler: Scheduler, base: str, found: Findings) -> None:
-    """sched_setattr(2), sched(7): which policy takes which parameter. 0 equals absent."""
+    """sched_setattr(2), sched(7): which policy takes which parameter. 0 means absent."""
     policy = scheduler["policy"]
     if policy == "SCHED_ISO":
         found.append((base + "/policy", "Linux does not implement SCHED_ISO"))
     nice = scheduler.get("nice") or 0
     if nice and policy not in ("SCHED_OTHER", "SCHED_BATCH"):
-        found.append((base + "/nice", "goes with SCHED_OTHER and SCHED_BATCH only"))
+        found.append((base + "/nice", "is only for SCHED_OTHER and SCHED_BATCH"))
     elif not -20 <= nice <= 19:
         found.append((base + "/nice", f"must be from -20 to 19, not {nice}"))
     priority = scheduler.get("priority") or 0
@@ -194,12 +194,12 @@ def _scheduler(scheduler: Scheduler, base: str, found: Findings) -> None:
         if not 1 <= priority <= 99:
             found.append((base + "/priority", f"must be from 1 to 99 with {policy}, not {priority}"))
     elif priority:
-        found.append((base + "/priority", "goes with SCHED_FIFO and SCHED_RR only"))
+        found.append((base + "/priority", "is only for SCHED_FIFO and SCHED_RR"))
     runtime, deadline, period = (scheduler.get("runtime"), scheduler.get("deadline"), scheduler.get("period"))
     if policy != "SCHED_DEADLINE":
         for name, value in (("runtime", runtime), ("deadline", deadline), ("period", period)):
             if value:
-                found.append((f"{base}/{name}", "goes with SCHED_DEADLINE only"))
+                found.append((f"{base}/{name}", "is only for SCHED_DEADLINE"))
     elif not 0 < (runtime or 0) <= (deadline or 0) <= (period or deadline or 0):
         found.append((base, "SCHED_DEADLINE needs 0 < runtime <= deadline <= period"))
 
@@ -212,7 +212,7 @@ def _io_priority(priority: IOPriority, base: str, found: Findings) -> None:
 
 
 def _names_of_host(config: Config, spaces: dict[str, str], found: Findings) -> None:
-    """uts_namespaces(7): without an own or joined one, the host would be renamed."""
+    """uts_namespaces(7): without a new or joined one, the host would be renamed."""
     for member, name in (("/hostname", config.get("hostname")), ("/domainname", config.get("domainname"))):
         if not name:
             continue
@@ -232,7 +232,7 @@ def _mount(mount: Mount, index: int, spaces: dict[str, str], found: Findings) ->
     uids, gids = mount.get("uidMappings"), mount.get("gidMappings")
     if bool(uids) != bool(gids):
         missing, given = ("gidMappings", "uidMappings") if uids else ("uidMappings", "gidMappings")
-        found.append((f"/mounts/{index}/{given}", f"must be given along with {missing}"))
+        found.append((f"/mounts/{index}/{given}", f"must be given together with {missing}"))
     elif uids and gids:
         semantic_linux.id_map(uids, f"/mounts/{index}/uidMappings", found)
         semantic_linux.id_map(gids, f"/mounts/{index}/gidMappings", found)
@@ -263,10 +263,10 @@ def _hook(hook: Hook, pointer: str, found: Findings) -> None:
 
 
 def nul_errors(value: Any, pointer: str, found: Findings) -> None:
-    """No system call takes a string with a NUL byte: it would be cut short, and mean something else."""
+    """System calls take strings up to the first NUL byte: the rest would be cut off, with another meaning."""
     if type(value) is str:
         if "\0" in value:
-            found.append((pointer, "holds a NUL byte"))
+            found.append((pointer, "contains a NUL byte"))
     elif type(value) is dict:
         for name, member in value.items():
             if "\0" in name:

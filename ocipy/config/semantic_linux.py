@@ -1,4 +1,4 @@
-"""The rules of the `linux` section but its resources (config-linux.md). Hot and pure; see semantic.py."""
+"""The rules of the `linux` section except its resources (config-linux.md). Hot and pure; see semantic.py."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _IPC_SYSCTLS = frozenset(
 """ipc_namespaces(7), and ipc/ipc_sysctl.c of the kernel; in addition to fs/mqueue."""
 
 RESCTRL_OWN = ("info", "mon_groups", "mon_data")
-"""What the kernel has at the top of a resctrl filesystem besides the classes of service."""
+"""The kernel's own directories at the top of a resctrl filesystem, next to the classes of service."""
 
 HOSTNAME = "kernel/hostname"
 DOMAINNAME = "kernel/domainname"
@@ -48,13 +48,13 @@ DOMAINNAME = "kernel/domainname"
 _MAX_ID_MAP_LINES = 340
 """user_namespaces(7)."""
 _LONGEST_LINE = 33
-"""Of an id map: three numbers of ten digits, with what is between and behind them."""
+"""Of a line of an id map: three numbers of ten digits, with separators."""
 
 _MAX_ERRNO = 4095
 
 
 def namespaces(config: Config) -> dict[str, str]:
-    """Type → path of the namespaces of the container's own; "" for a new one. The first of a type counts."""
+    """Type → path of the container's namespaces; "" for a new one. The first of a type counts."""
     spaces: dict[str, str] = {}
     linux = config.get("linux")
     if linux is not None:
@@ -105,11 +105,11 @@ def _namespaces(linux: Linux, found: Findings) -> None:
 
 def _id_maps(linux: Linux, spaces: dict[str, str], found: Findings) -> None:
     uids, gids = linux.get("uidMappings") or [], linux.get("gidMappings") or []
-    if "user" not in spaces:  # they have no effect: plan/namespaces.py warns of it
+    if "user" not in spaces:  # plan/namespaces.py warns that they have no effect
         return
     if bool(uids) != bool(gids):
         missing, given = ("gidMappings", "uidMappings") if uids else ("uidMappings", "gidMappings")
-        found.append(("/linux/" + given, f"must be given along with {missing}"))
+        found.append(("/linux/" + given, f"must be given together with {missing}"))
     elif not uids and not spaces["user"]:
         found.append(("/linux/uidMappings", "a new user namespace needs uidMappings and gidMappings"))
     id_map(uids, "/linux/uidMappings", found)
@@ -117,13 +117,13 @@ def _id_maps(linux: Linux, spaces: dict[str, str], found: Findings) -> None:
 
 
 def id_map(lines: list[IDMapping], pointer: str, found: Findings) -> None:
-    """user_namespaces(7), uid_map: what the kernel answers with a bare EINVAL is told apart here."""
+    """user_namespaces(7), uid_map: tells apart the cases that the kernel answers with a bare EINVAL."""
     if len(lines) > _MAX_ID_MAP_LINES:
         found.append((pointer, f"has more than {_MAX_ID_MAP_LINES} entries"))
         return
-    # Most are too short for that, whatever is in them.
+    # Most are too short to exceed a page, whatever they contain.
     if len(lines) * _LONGEST_LINE >= 4096 and len(id_map_text(lines)) >= posix.sysconf("SC_PAGE_SIZE"):
-        found.append((pointer, "has more entries than fit in one page of text, which is what the kernel takes"))
+        found.append((pointer, "has more entries than fit in one page of text, which is all that the kernel accepts"))
     for index, line in enumerate(lines):
         if line["size"] == 0:
             found.append((f"{pointer}/{index}/size", "must not be 0"))
@@ -139,7 +139,7 @@ def id_map(lines: list[IDMapping], pointer: str, found: Findings) -> None:
 
 
 def id_map_text(lines: list[IDMapping]) -> str:
-    """What is written to the kernel's file."""
+    """The text written to the kernel's file."""
     return "".join(f"{line['containerID']} {line['hostID']} {line['size']}\n" for line in lines)
 
 
@@ -204,7 +204,7 @@ def _interface_name(name: str) -> bool:
 
 
 def _sysctl(name: str, spaces: dict[str, str]) -> str:
-    """Why a sysctl is refused, or "". One that is of no namespace of the container's own would change the host."""
+    """Why a sysctl is refused, or "". Outside the container's own namespaces it would change the host."""
     path = sysctl_path(name)
     if not path:
         return "is not the name of a sysctl"
@@ -212,12 +212,12 @@ def _sysctl(name: str, spaces: dict[str, str]) -> str:
         return "is set by the field hostname"
     kind = sysctl_namespace(path)
     if not kind:
-        return "belongs to no namespace: it would change the host; set it there, if at all"
+        return "belongs to no namespace: it would change the host; if you want that, set it there"
     return "" if kind in spaces else f"needs {'an' if kind == 'ipc' else 'a'} {kind} namespace in linux.namespaces"
 
 
 def sysctl_path(name: str) -> str:
-    """The path below /proc/sys of a name in either of the forms of sysctl(8), "" if it is none.
+    """The path below /proc/sys of a name in either form of sysctl(8), "" if it has neither.
 
     The first separator decides: net.ipv4.conf.eth0/1.forwarding and net/ipv4/conf/eth0.1/forwarding are the same.
     """
@@ -230,7 +230,7 @@ def sysctl_path(name: str) -> str:
 
 
 def sysctl_namespace(path: str) -> str:
-    """The type of the namespace that a kernel parameter belongs to, by its path below /proc/sys; "" if to none."""
+    """The type of the namespace to which a kernel parameter belongs; "" if to none. path: below /proc/sys."""
     if path in _IPC_SYSCTLS or path.startswith("fs/mqueue/"):
         return "ipc"
     if path.startswith("net/"):
@@ -265,7 +265,7 @@ def _seccomp(seccomp: Seccomp, found: Findings) -> None:
                 pointer = f"{base}/syscalls/{index}/args/{position}/index"
                 found.append((pointer, f"a system call has six arguments, 0 to 5, not {argument['index']}"))
         if action == "SCMP_ACT_NOTIFY" and "write" in call["names"]:
-            # With it the number of the listener's descriptor is reported, before an agent can answer.
+            # init reports the number of the listener's descriptor by write, before an agent can answer.
             found.append((f"{base}/syscalls/{index}/names", "SCMP_ACT_NOTIFY is not possible for write"))
     for index, flag in enumerate(seccomp.get("flags") or ()):
         if flag == "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" and not notify:
@@ -305,7 +305,7 @@ def _hidden_paths(member: str, paths: list[str] | None, spaces: dict[str, str], 
 
 
 def is_root(path: str) -> bool:
-    """Whether an absolute path is "/", written in some way."""
+    """Whether an absolute path is "/", in any spelling."""
     if ".." not in path:
         return not path.strip("/.")
     depth = 0
@@ -324,7 +324,7 @@ def _memory_policy(policy: MemoryPolicy, found: Findings) -> None:
     elif mode != "MPOL_PREFERRED" and not nodes:
         found.append(("/linux/memoryPolicy/nodes", f"is required with {mode}"))
     if "MPOL_F_NUMA_BALANCING" in flags and mode not in ("MPOL_BIND", "MPOL_PREFERRED_MANY"):
-        found.append(("/linux/memoryPolicy/flags", f"MPOL_F_NUMA_BALANCING does not go with {mode}"))
+        found.append(("/linux/memoryPolicy/flags", f"MPOL_F_NUMA_BALANCING cannot be combined with {mode}"))
     if "MPOL_F_STATIC_NODES" in flags and "MPOL_F_RELATIVE_NODES" in flags:
         text = "MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES exclude each other"
         found.append(("/linux/memoryPolicy/flags", text))
@@ -338,7 +338,7 @@ def _intel_rdt(rdt: IntelRdt, found: Findings) -> None:
     elif identity in RESCTRL_OWN:
         found.append(("/linux/intelRdt/closID", f"{identity} is a directory of the resctrl filesystem itself"))
     if "\n" in (rdt.get("l3CacheSchema") or ""):
-        found.append(("/linux/intelRdt/l3CacheSchema", "must not hold a newline"))
+        found.append(("/linux/intelRdt/l3CacheSchema", "must not contain a newline"))
     for index, line in enumerate(rdt.get("schemata") or ()):
         if "\n" in line:
-            found.append((f"/linux/intelRdt/schemata/{index}", "must not hold a newline"))
+            found.append((f"/linux/intelRdt/schemata/{index}", "must not contain a newline"))

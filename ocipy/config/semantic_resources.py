@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _BASE = "/linux/resources"
 
 HIGHEST_NUMBER = 8191
-"""Of CPUs: NR_CPUS of the kernel is at most 8192. It keeps a slip from becoming a list of millions."""
+"""Of CPUs: the kernel's NR_CPUS is at most 8192. Keeps a typo from becoming a list of millions."""
 
 
 def errors(resources: Resources, found: Findings) -> None:
@@ -43,7 +43,7 @@ def errors(resources: Resources, found: Findings) -> None:
 
 
 def _devices(resources: Resources, found: Findings) -> None:
-    """Allowed device list. -1 stands for any number, as in a config that runc has written."""
+    """Allowed device list. -1 means any number, as in configs that runc has written."""
     for index, rule in enumerate(resources.get("devices") or ()):
         pointer = f"{_BASE}/devices/{index}"
         kind = rule.get("type")
@@ -107,7 +107,7 @@ def _network(network: Network, found: Findings) -> None:
 
 
 def list_of_numbers(text: str | None, pointer: str, found: Findings) -> None:
-    """A list like 0-3,7 (cpuset(7), list format). Spaces and a newline around an element are let through."""
+    """A list like 0-3,7 (cpuset(7), list format). Spaces and a newline around an element are accepted."""
     if not text or not text.strip():
         return
     for element in text.split(","):

@@ -1,4 +1,4 @@
-"""The config.json that `ocipy spec` writes: a shell in a terminal, confined as one would want it. Cold and pure."""
+"""The config.json that `ocipy spec` writes: a shell in a terminal, confined as usual. Cold and pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sys
 
 
 def template() -> dict[str, Any]:
-    """A config for a container that is made by root."""
+    """A config for a container made by root."""
     # no inheritable and no ambient set: a program's own file capabilities decide (CVE-2022-29162)
     capabilities = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
     return {
@@ -53,11 +53,11 @@ def template() -> dict[str, Any]:
 
 
 def rootless_template(uid: int, gid: int) -> dict[str, Any]:
-    """A config for a container that is made by a user: this uid and gid are root inside, and no other ids exist."""
+    """A config for a container made by a user: this uid and gid are root inside, and no other ids exist."""
     config = template()
     linux = config["linux"]
-    del linux["resources"]  # a cgroup that has not been delegated to the user cannot be limited
-    # sysfs cannot be mounted but in a network namespace of one's own, and in a new one a user has no network
+    del linux["resources"]  # the user may have no delegated cgroup to limit
+    # Mounting sysfs needs a new network namespace, and in one a user would have no network.
     spaces = [space for space in linux["namespaces"] if space["type"] != "network"]
     linux["namespaces"] = [*spaces, {"type": "user"}]
     linux["uidMappings"] = [{"containerID": 0, "hostID": uid, "size": 1}]

@@ -25,14 +25,14 @@ _TYPES = {
 }
 
 _DEEPEST = 32
-"""Levels: no member of the schema has as many below it, so what is deeper is unknown, or of the wrong type above."""
+"""Levels. The schema is not as deep, so anything deeper is unknown, or below a value of the wrong type."""
 
 
 def validator(document: dict[str, Any]) -> Draft202012Validator:
-    """What judges by a schema of draft 2020-12, except that 1.0 is not an integer: Go and draft 4 agree on that.
+    """A validator for a schema of draft 2020-12, except that 1.0 is not an integer: Go and draft 4 agree on that.
 
-    ImportError: jsonschema is not installed. It loads libraries, so a snapshot cannot have it, and a document without a
-    fault has no need of it.
+    ImportError: jsonschema is not installed. It loads libraries, so a snapshot cannot contain it, and a valid
+    document does not need it.
     """
     complete_start()
     from jsonschema import Draft4Validator, Draft202012Validator
@@ -44,18 +44,18 @@ def validator(document: dict[str, Any]) -> Draft202012Validator:
 
 
 def schema_errors(config: Any, name: str = "config") -> list[tuple[str, str]]:
-    """(JSON pointer, text) of each place where config breaks the schema of that name; empty if it holds.
+    """(JSON pointer, text) of each place where config breaks the schema of that name; empty if it is valid.
 
     ImportError, OSError: jsonschema or the schema is not installed.
     """
     broken = validator(schema.load(name)).iter_errors(without_nulls(config))
-    # What has the wrong type is not also one of the wrong words.
+    # Of the wrong type and one of the wrong words, report only the type.
     found = [_finding(error) for error in broken if error.validator != "enum" or isinstance(error.instance, str)]
     return list(dict.fromkeys(found))
 
 
 def without_nulls(value: Any, depth: int = _DEEPEST) -> Any:
-    """A copy without the members of objects that are null: they count as absent. What is below depth is left out."""
+    """A copy without the members of objects that are null: they count as absent. Levels below depth are left out."""
     if isinstance(value, dict):
         members = value.items() if depth else ()
         return {name: without_nulls(member, depth - 1) for name, member in members if member is not None}
@@ -88,10 +88,10 @@ def _text(error: ValidationError) -> str:
     if error.validator == "required":
         missing = [name for name in wanted if name not in instance]
         text = f"the member {', '.join(missing)} is required"
-        # Go's runtimes take a member in any case.
+        # Go's runtimes ignore the case of a member's name.
         alike = [name for name in instance if name.lower() in map(str.lower, missing)]
         if alike:
-            return f"{text}; case matters: {', '.join(alike)} is not it"
+            return f"{text}; case matters, so {', '.join(alike)} does not count"
         old = [REQUIRED[name] for name in missing if REQUIRED.get(name) in instance]
         return f"{text}; it was called {old[0]} before version 1.0" if old else text
     return str(error.message)

@@ -1,4 +1,4 @@
-"""The one description of config.json: TypedDicts whose members say all that is to be said of them.
+"""The one description of config.json: TypedDicts whose members say everything about them.
 
 A member has its type; in Annotated what a type checker cannot say (markers.py, values.py); and below it, as a string,
 what it is for. Type checkers read the TypedDicts through ocipy/config/types.py. All else is generated from them:

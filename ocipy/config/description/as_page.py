@@ -1,4 +1,4 @@
-"""The description as docs/config.md: a table for each object, with the modules that carry each member out."""
+"""The description as docs/config.md: a table for each object, with the modules that implement each member."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _row(member: Member, modules: dict[str, None]) -> str:
 
 
 def _words(value: Value) -> str:
-    """What a value has to be."""
+    """What a value must be, in words."""
     kind: Kind = value.kind
     match kind:
         case Object():

@@ -1,4 +1,4 @@
-"""The description as rules.py: literal data that check.py walks, as cheap to load and to walk as can be."""
+"""The description as rules.py: literal data that check.py walks, as cheap to load and to walk as possible."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def render(document: Object) -> str:
 
 
 class _Writer:
-    """Writes what has a name and takes several lines once, before its first use."""
+    """Writes a named rule of several lines once, before its first use."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []

@@ -1,4 +1,4 @@
-"""The description as a JSON Schema, draft 2020-12. A description of each member is for editors, which show it."""
+"""The description as a JSON Schema, draft 2020-12. Editors show the description of each member."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _value(value: Value, definitions: dict[str, Any]) -> dict[str, Any]:
     if not value.name:
         return _kind(value, definitions)
     if value.name not in definitions:
-        definitions[value.name] = {}  # keeps the place, should a type hold itself
+        definitions[value.name] = {}  # a placeholder, in case a type contains itself
         definitions[value.name] = _kind(value, definitions)
     return {"$ref": f"#/$defs/{value.name}"}
 

@@ -23,25 +23,25 @@ class Mount(TypedDict, total=False):
     """A mount in the container, made after those before it in the list."""
 
     destination: Required[str]
-    """Where in the container; a relative path is taken below /."""
+    """Its path in the container; a relative one starts at /."""
     source: str
-    """A device, the file or directory of a bind mount (relative to the bundle), or a mere name."""
+    """A device, the file or directory to bind (relative to the bundle), or just a name."""
     type: Annotated[str, In("plan/mounts plan/cgroup_mount")]
     """The filesystem, as in /proc/filesystems; a bind mount needs none."""
     options: Annotated[list[str], In("plan/mount_options plan/mounts plan/idmap init/mounts init/copy_up")]
-    """Options as of mount(8): flags of the mount, and what the filesystem itself understands."""
+    """Options as in mount(8): flags of the mount, and options of the filesystem itself."""
     uidMappings: Annotated[
         list[IDMapping], Since("1.1"), Only("Linux"), In("plan/idmap host/idmap", below="plan/idmap")
     ]
-    """Map the owners of files on this bind mount: an idmapped mount."""
+    """Map the owners of files on this bind mount: an id-mapped mount."""
     gidMappings: Annotated[
         list[IDMapping], Since("1.1"), Only("Linux"), In("plan/idmap host/idmap", below="plan/idmap")
     ]
-    """Map the groups of files on this bind mount; goes with uidMappings."""
+    """Map the groups of files on this bind mount; requires uidMappings."""
 
 
 class Hook(TypedDict, total=False):
-    """A program that is run at a point of the container's life. It gets the state on its standard input."""
+    """A program run at one point of the container's life. It reads the state from its standard input."""
 
     path: Required[str]
     """The absolute path of the program."""
@@ -50,18 +50,18 @@ class Hook(TypedDict, total=False):
     env: list[str]
     """Its whole environment, as NAME=VALUE."""
     timeout: Annotated[int, Range(1)]
-    """Seconds after which it is killed and counts as failed."""
+    """Seconds until it is killed and counts as failed."""
 
 
 class Hooks(TypedDict, total=False):
-    """Programs that are run at points of the container's life, each list in its order."""
+    """Programs run at six points of the container's life, each list in order."""
 
     prestart: Annotated[list[Hook], Deprecated(), In("plan/hooks host/hooks", below="hooks")]
     """On the host, during create, before createRuntime: use createRuntime instead."""
     createRuntime: Annotated[list[Hook], Since("1.0.2"), In("plan/hooks host/hooks", below="hooks")]
     """On the host, during create, once the namespaces exist and before the root is changed."""
     createContainer: Annotated[list[Hook], Since("1.0.2"), In("plan/hooks init/hooks", below="hooks")]
-    """In the container's namespaces, during create, before the root is changed: paths are the host's."""
+    """In the container's namespaces, during create, before the root is changed: the path is on the host."""
     startContainer: Annotated[list[Hook], Since("1.0.2"), In("plan/hooks init/hooks", below="hooks")]
     """In the container, during start, right before its command is executed."""
     poststart: Annotated[list[Hook], In("plan/hooks host/hooks", below="hooks")]
@@ -71,7 +71,7 @@ class Hooks(TypedDict, total=False):
 
 
 class Config(TypedDict, total=False):
-    """The config.json of a bundle: what its container is to be like."""
+    """The config.json of a bundle, which describes its container."""
 
     ociVersion: Required[str]
     """The version of the specification that the document follows, such as 1.3.0."""
@@ -84,10 +84,10 @@ class Config(TypedDict, total=False):
     domainname: Annotated[str, Since("1.1"), In("uts")]
     """The NIS domain name in the container; needs a uts namespace."""
     mounts: Annotated[list[Mount], In("mounts")]
-    """What is mounted below the root, in this order."""
+    """The mounts in the container, in this order."""
     hooks: Annotated[Hooks, Only("POSIX"), In("hooks")]
-    """Programs that are run at points of the container's life."""
+    """Programs run at six points of the container's life."""
     annotations: dict[str, str]
-    """Text for engines and tools, by keys like org.example.key; `ocipy state` repeats it."""
+    """Text for engines and tools, under keys like org.example.key; `ocipy state` prints it."""
     linux: Annotated[Linux, Only("Linux")]
-    """What Linux alone has: namespaces, cgroups, devices, seccomp and more."""
+    """Settings for Linux: namespaces, cgroups, devices, seccomp and more."""

@@ -18,110 +18,110 @@ from ocipy.config.description.values import (
 
 
 class CgroupFeatures(TypedDict, total=False):
-    """Which kinds of cgroups the runtime handles."""
+    """The kinds of cgroups that the runtime supports."""
 
     v1: bool
-    """Cgroups of version 1."""
+    """Cgroup v1."""
     v2: bool
-    """Cgroups of version 2."""
+    """Cgroup v2."""
     systemd: bool
-    """Cgroups that the system's systemd makes."""
+    """Cgroups made by the system's systemd."""
     systemdUser: bool
-    """Cgroups that a user's systemd makes."""
+    """Cgroups made by a user's systemd."""
     rdma: bool
     """The rdma controller."""
 
 
 class SeccompFeatures(TypedDict, total=False):
-    """What the runtime knows of seccomp."""
+    """What the runtime supports of seccomp."""
 
     enabled: bool
-    """Whether it makes filters."""
+    """Whether it supports filters."""
     actions: list[SeccompAction]
-    """Actions it knows."""
+    """Known actions."""
     operators: list[SeccompOperator]
-    """Operators it knows."""
+    """Known operators."""
     archs: list[SeccompArchitecture]
-    """Architectures it knows."""
+    """Known architectures."""
     knownFlags: list[SeccompFlag]
-    """Flags it knows."""
+    """Known flags."""
     supportedFlags: list[SeccompFlag]
-    """Flags it knows and this build can set."""
+    """Flags that this build can set."""
 
 
 class Enabled(TypedDict, total=False):
-    """Whether the runtime has a feature."""
+    """Whether the runtime supports a feature."""
 
     enabled: bool
-    """Whether it has it."""
+    """Whether it is supported."""
 
 
 class IntelRdtFeatures(TypedDict, total=False):
-    """What the runtime knows of Intel RDT."""
+    """What the runtime supports of Intel RDT."""
 
     enabled: bool
-    """Whether it handles linux.intelRdt."""
+    """Whether it supports linux.intelRdt."""
     schemata: Annotated[bool, Since("1.3")]
-    """Whether it handles linux.intelRdt.schemata."""
+    """Whether it supports linux.intelRdt.schemata."""
     monitoring: Annotated[bool, Since("1.3")]
-    """Whether it handles linux.intelRdt.enableMonitoring."""
+    """Whether it supports linux.intelRdt.enableMonitoring."""
 
 
 class MountExtensions(TypedDict, total=False):
     """Kinds of mounts beyond the usual ones."""
 
     idmap: Enabled
-    """Idmapped mounts."""
+    """Id-mapped mounts."""
 
 
 class MemoryPolicyFeatures(TypedDict, total=False):
-    """What the runtime knows of NUMA policies."""
+    """What the runtime supports of NUMA policies."""
 
     modes: list[MemoryPolicyMode]
-    """Modes it knows."""
+    """Known modes."""
     flags: list[MemoryPolicyFlag]
-    """Flags it knows."""
+    """Known flags."""
 
 
 class LinuxFeatures(TypedDict, total=False):
-    """What the runtime knows of the section linux of config.json."""
+    """What the runtime supports of the section linux of config.json."""
 
     namespaces: list[NamespaceType]
-    """Kinds of namespaces it knows."""
+    """Known kinds of namespaces."""
     capabilities: list[CapabilityName]
-    """Capabilities it knows."""
+    """Known capabilities."""
     cgroup: CgroupFeatures
-    """Which kinds of cgroups it handles."""
+    """The kinds of cgroups that it supports."""
     seccomp: SeccompFeatures
-    """What it knows of seccomp."""
+    """What it supports of seccomp."""
     apparmor: Enabled
     """AppArmor."""
     selinux: Enabled
     """SELinux."""
     intelRdt: IntelRdtFeatures
-    """What it knows of Intel RDT."""
+    """What it supports of Intel RDT."""
     mountExtensions: Annotated[MountExtensions, Since("1.2")]
     """Kinds of mounts beyond the usual ones."""
     netDevices: Annotated[Enabled, Since("1.3")]
     """Network devices that move into the container."""
     memoryPolicy: Annotated[MemoryPolicyFeatures, Since("1.3")]
-    """What it knows of NUMA policies."""
+    """What it supports of NUMA policies."""
 
 
 class Features(TypedDict, total=False):
     """What a runtime supports."""
 
     ociVersionMin: Required[str]
-    """The oldest version of the specification that it takes."""
+    """The oldest version of the specification that it accepts."""
     ociVersionMax: Required[str]
-    """The newest version of the specification that it takes."""
+    """The newest version of the specification that it accepts."""
     hooks: list[str]
-    """Kinds of hooks it knows."""
+    """Known kinds of hooks."""
     mountOptions: list[str]
-    """Mount options it knows itself, apart from those that filesystems understand."""
+    """Mount options that it handles itself, in addition to those of filesystems."""
     annotations: dict[str, str]
-    """Anything else that the runtime tells of itself."""
+    """Anything else that the runtime reports about itself."""
     potentiallyUnsafeConfigAnnotations: Annotated[list[str], Since("1.2")]
     """Annotations of config.json that change what the runtime does; one that ends in a dot is a prefix."""
     linux: LinuxFeatures
-    """What it knows of the section linux of config.json."""
+    """What it supports of the section linux of config.json."""

@@ -27,16 +27,16 @@ class Namespace(TypedDict, total=False):
     type: Required[Annotated[NamespaceType, In("plan/namespaces")]]
     """The kind of namespace."""
     path: str
-    """The absolute path of an existing namespace to join; absent or empty: a new one is made."""
+    """The absolute path of an existing namespace to join; if absent or empty, a new one is made."""
 
 
 class TimeOffset(TypedDict, total=False):
-    """By how much a clock is shifted."""
+    """The offset of a clock."""
 
     secs: Int64
     """Seconds; negative ones set the clock back."""
     nanosecs: Uint32
-    """Nanoseconds to be added, less than 1000000000."""
+    """Nanoseconds to add, less than 1000000000."""
 
 
 class Device(TypedDict, total=False):
@@ -51,7 +51,7 @@ class Device(TypedDict, total=False):
     minor: Int64
     """The minor number; required except for a FIFO."""
     fileMode: Annotated[Uint32, In("plan/devices")]
-    """Its permission bits, as a decimal number: 438 is 0666. The file type may be in it as well."""
+    """Its permission bits, as a decimal number: 438 is 0666. It may include the file type."""
     uid: Uint32
     """Its owner, an id in the container; 0 if absent."""
     gid: Uint32
@@ -62,31 +62,31 @@ class NetDevice(TypedDict, total=False):
     """A network device of the host that moves into the container."""
 
     name: str
-    """Its name in the container; absent: the same. %d in it stands for the first free number."""
+    """Its name in the container; by default the same. The kernel replaces %d by the first free number."""
 
 
 class IntelRdt(TypedDict, total=False):
     """The container's shares of cache and memory bandwidth: resctrl."""
 
     closID: Annotated[str, Since("1.0.2")]
-    """The class of service, a directory of resctrl, or / for the default one; absent: one named after the container."""
+    """The class of service, a directory of resctrl, or / for the default; if absent, it has the container's name."""
     schemata: Annotated[list[str], Since("1.3")]
-    """Lines for the file schemata of the class, written after the two below."""
+    """Lines for the class's file schemata, written after the two members below."""
     l3CacheSchema: str
     """The line of the L3 cache, such as L3:0=7f0;1=1f."""
     memBwSchema: Annotated[BandwidthSchema, Since("1.0.2")]
     """The line of the memory bandwidth, such as MB:0=20;1=70."""
     enableMonitoring: Annotated[bool, Since("1.3")]
-    """Count the container's use of cache and bandwidth, in a separate monitoring group."""
+    """Measure the container's use of cache and bandwidth in a separate monitoring group."""
 
 
 class MemoryPolicy(TypedDict, total=False):
-    """Which NUMA nodes memory comes from: set_mempolicy(2)."""
+    """The NUMA nodes that memory comes from: set_mempolicy(2)."""
 
     mode: Required[MemoryPolicyMode]
     """How nodes are chosen."""
     nodes: str
-    """The nodes, such as 0-1; which modes need or forbid them is in set_mempolicy(2)."""
+    """The nodes, such as 0-1; set_mempolicy(2) says which modes need or forbid them."""
     flags: list[MemoryPolicyFlag]
     """Flags of the mode."""
 
@@ -95,13 +95,13 @@ class Personality(TypedDict, total=False):
     """The execution domain: personality(2)."""
 
     domain: Required[PersonalityDomain]
-    """LINUX, or LINUX32, with which uname(2) tells of a 32-bit machine."""
+    """LINUX, or LINUX32, with which uname(2) reports a 32-bit machine."""
     flags: list[str]
-    """Must be empty: the specification knows no flags yet."""
+    """Must be empty: the specification defines no flags yet."""
 
 
 class Linux(TypedDict, total=False):
-    """What Linux alone has."""
+    """Settings for Linux."""
 
     namespaces: Annotated[list[Namespace], In("namespaces stage", below="namespaces")]
     """Namespaces that the container does not share with the runtime, each type once."""
@@ -112,9 +112,9 @@ class Linux(TypedDict, total=False):
     timeOffsets: Annotated[
         dict[str, TimeOffset], Since("1.1"), In("namespace_contents plan/namespaces", below="plan/namespace_contents")
     ]
-    """By how much the clocks monotonic and boottime of a new time namespace are shifted: time_namespaces(7)."""
+    """Offsets of the clocks monotonic and boottime in a new time namespace: time_namespaces(7)."""
     devices: Annotated[list[Device], In("plan/devices host/devices init/devices")]
-    """Device nodes besides the default ones, such as /dev/null."""
+    """Device nodes in addition to the default ones, such as /dev/null."""
     netDevices: Annotated[dict[str, NetDevice], Since("1.3"), In("namespace_contents network_devices")]
     """Network devices that move into the container's network namespace, by their names on the host."""
     cgroupsPath: Annotated[str, In("plan/cgroup plan/systemd host/cgroup host/systemd")]
@@ -130,17 +130,17 @@ class Linux(TypedDict, total=False):
     intelRdt: Annotated[IntelRdt, In("intel_rdt", below="plan/intel_rdt")]
     """The container's shares of cache and memory bandwidth."""
     memoryPolicy: Annotated[MemoryPolicy, Since("1.3"), In("scheduling")]
-    """Which NUMA nodes memory comes from."""
+    """The NUMA nodes that memory comes from."""
     sysctl: Annotated[dict[str, str], In("sysctl")]
-    """Kernel parameters of the container's namespaces, by names such as net.ipv4.ip_forward."""
+    """Kernel parameters of the container's namespaces, under names such as net.ipv4.ip_forward."""
     seccomp: Annotated[Seccomp, In("seccomp seccomp_compile")]
     """A filter of system calls."""
     rootfsPropagation: Annotated[RootfsPropagation, In("rootfs")]
     """How mounts propagate between the host and the root mount: mount_namespaces(7)."""
     maskedPaths: Annotated[list[str], In("masks")]
-    """Absolute paths that are covered, so that they cannot be read."""
+    """Absolute paths to cover, so that they cannot be read."""
     readonlyPaths: Annotated[list[str], In("masks")]
-    """Absolute paths that are made read-only."""
+    """Absolute paths to make read-only."""
     mountLabel: Annotated[str, In("plan/mounts plan/cgroup_mount")]
     """The SELinux context of the container's mounts."""
     personality: Annotated[Personality, Since("1.0.2"), In("scheduling")]

@@ -1,4 +1,4 @@
-"""What a type checker cannot say of a member: markers for Annotated. nodes.py reads them."""
+"""What a type cannot say about a member: markers for Annotated, which nodes.py reads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Range:
 class Pattern:
     """A string that a regular expression matches (ECMAScript's dialect as well as Python's, with anchors).
 
-    words: for users, what must be written: "must be WORDS". predicate: the function of patterns.py that decides the
+    words: for users, as in "must be WORDS". predicate: the function of patterns.py that decides the
     same without importing re; "" where create never checks it.
     """
 
@@ -28,19 +28,19 @@ class Pattern:
 
 @dataclass(frozen=True)
 class MinItems:
-    """An array of at least so many elements."""
+    """An array of at least this many elements."""
 
     count: int
 
 
 @dataclass(frozen=True)
 class Anything:
-    """The value is judged elsewhere (semantic.py); the schema takes any."""
+    """The schema accepts any value; semantic.py checks it."""
 
 
 @dataclass(frozen=True)
 class Since:
-    """The first version of the specification that has the member. What has no marker is in 1.0.0."""
+    """The first version of the specification that has the member; without this marker, 1.0.0."""
 
     version: str
 
@@ -52,7 +52,7 @@ class Deprecated:
 
 @dataclass(frozen=True)
 class Only:
-    """The platforms that have the member, "Linux" or "POSIX"; holds for what is below it as well."""
+    """The platforms that have the member, "Linux" or "POSIX"; also applies to the members below it."""
 
     platform: str
 
@@ -79,6 +79,6 @@ class RequiredUnless:
 
 @dataclass(frozen=True)
 class Doc:
-    """The description, where a TypedDict has to be written as a call and there is no place for a string below."""
+    """The description, for a TypedDict written as a call, which has no place for a string below the member."""
 
     text: str

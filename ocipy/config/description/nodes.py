@@ -35,7 +35,7 @@ class String:
 
 @dataclass(frozen=True)
 class Matching:
-    """A string of a form."""
+    """A string with a pattern."""
 
     pattern: markers.Pattern
 
@@ -116,7 +116,7 @@ class Member:
 
 
 def read(name: str) -> Object:
-    """The description of "config", "state" or "features". ValueError: it says too little, or what cannot be read."""
+    """The description of "config", "state" or "features". ValueError: it is incomplete, or not understood."""
     return _Reader().object(DOCUMENTS[name])
 
 

@@ -1,4 +1,4 @@
-"""The section process of config.json, which `exec --process` takes alone as well (config.md, Process)."""
+"""The section process of config.json, which `exec --process` also takes by itself (config.md, Process)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ConsoleSize(TypedDict):
 
 
 class User(TypedDict, total=False):
-    """Who the process is, by numbers of the container's user namespace."""
+    """The user and groups of the process, as ids in the container's user namespace."""
 
     uid: Uint32
     """The user id; 0 if absent."""
@@ -40,18 +40,18 @@ class User(TypedDict, total=False):
 
 
 class Capabilities(TypedDict, total=False):
-    """The capability sets of the process, names as in capabilities(7); a set that is absent is empty."""
+    """The capability sets of the process, with names as in capabilities(7); a missing set is empty."""
 
     bounding: list[str]
-    """What the process and its descendants can ever get."""
+    """The most that the process and its descendants can ever have."""
     permitted: list[str]
-    """What it may make effective."""
+    """Capabilities that it may make effective."""
     effective: list[str]
-    """What the kernel checks."""
+    """Capabilities that the kernel checks."""
     inheritable: list[str]
-    """What an executed file may take over by its own inheritable set."""
+    """Capabilities that an executed file may keep through its own inheritable set."""
     ambient: list[str]
-    """What an ordinary executed file keeps; has to be permitted and inheritable too."""
+    """Capabilities that an ordinary executed file keeps; they must also be permitted and inheritable."""
 
 
 class Rlimit(TypedDict):
@@ -62,7 +62,7 @@ class Rlimit(TypedDict):
     soft: Uint64
     """The limit that is in force."""
     hard: Uint64
-    """How far the process may raise the soft one."""
+    """The highest value to which the process may raise the soft limit."""
 
 
 # Written as a call, since "class" is a keyword of Python.
@@ -80,7 +80,7 @@ IOPriority = TypedDict(
 
 
 class Scheduler(TypedDict, total=False):
-    """How the process is scheduled: sched_setattr(2), sched(7). A number that is absent is 0."""
+    """How the process is scheduled: sched_setattr(2), sched(7). Missing numbers are 0."""
 
     policy: Required[SchedulerPolicy]
     """The scheduling policy; Linux does not implement SCHED_ISO."""
@@ -102,9 +102,9 @@ class ExecCPUAffinity(TypedDict, total=False):
     """The CPUs of a process that `ocipy exec` starts; the container's first process ignores it."""
 
     initial: CPUList
-    """CPUs it may use until it is in the container's cgroup, such as 0-3,7."""
+    """CPUs that it may use until it is in the container's cgroup, such as 0-3,7."""
     final: CPUList
-    """CPUs it may use from then on; without it the kernel decides."""
+    """CPUs that it may use from then on; if absent, the kernel decides."""
 
 
 class Process(TypedDict, total=False):
@@ -115,9 +115,9 @@ class Process(TypedDict, total=False):
     terminal: Annotated[bool, In("terminal")]
     """Give it a pseudoterminal as standard input, output and error."""
     consoleSize: Annotated[ConsoleSize, Anything(), In("plan/terminal init/terminal", below="plan/terminal")]
-    """The size of its terminal; ignored, whatever it is, unless terminal is true."""
+    """The size of its terminal; ignored unless terminal is true."""
     user: Annotated[User, In("identity")]
-    """Who it is: user, groups and file mode creation mask."""
+    """Its user, groups and file mode creation mask."""
     args: Annotated[list[str], In("plan/process init/process init/lookup")]
     """The command and its arguments; the first is looked up in PATH of env. ocipy requires it."""
     env: Annotated[list[str], In("plan/process init/process")]
@@ -127,15 +127,15 @@ class Process(TypedDict, total=False):
     rlimits: Annotated[list[Rlimit], Only("POSIX"), In("rlimits")]
     """Its resource limits, each type once."""
     noNewPrivileges: Annotated[bool, Only("Linux"), In("plan/process init/process")]
-    """Gain nothing by an exec, neither from set-user-ID nor from file capabilities: PR_SET_NO_NEW_PRIVS."""
+    """Gain no privileges by an exec, from set-user-ID or file capabilities: PR_SET_NO_NEW_PRIVS."""
     apparmorProfile: Annotated[str, Only("Linux"), In("lsm")]
     """The AppArmor profile that its command runs under."""
     selinuxLabel: Annotated[str, Only("Linux"), In("lsm")]
     """The SELinux context that its command runs in."""
     oomScoreAdj: Annotated[int, Only("Linux"), In("plan/process host/process")]
-    """How likely the OOM killer is to choose it, -1000 (never) to 1000; absent: as the caller."""
+    """How likely the OOM killer is to choose it, from -1000 (never) to 1000; by default the same as the caller."""
     scheduler: Annotated[Scheduler, Since("1.1"), Only("Linux"), In("scheduling")]
-    """Its scheduling policy and what belongs to it."""
+    """Its scheduling policy and parameters."""
     ioPriority: Annotated[IOPriority, Since("1.1"), Only("Linux"), In("scheduling")]
     """Its priority at block devices."""
     execCPUAffinity: Annotated[ExecCPUAffinity, Since("1.2.1"), Only("Linux"), In("plan/exec host/exec")]

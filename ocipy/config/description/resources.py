@@ -1,6 +1,6 @@
 """The section linux.resources of config.json: limits of cgroups (config-linux.md, Control groups).
 
-`update --resources` takes it alone as well.
+`update --resources` also takes it by itself.
 """
 
 from __future__ import annotations
@@ -12,64 +12,64 @@ from ocipy.config.description.values import Int64, PageSize, Uint16, Uint32, Uin
 
 
 class DeviceRule(TypedDict, total=False):
-    """A rule of the device controller; of several that match, the last one counts."""
+    """A rule of the device controller; the last one that matches counts."""
 
     allow: Required[bool]
     """Whether access is allowed or denied."""
     type: str
-    """The kind of device: c is character, b is block, a or absent is any."""
+    """The kind of device: c (character) or b (block); any if it is a or absent."""
     major: Int64
     """The major number; any if absent or -1."""
     minor: Int64
     """The minor number; any if absent or -1."""
     access: str
-    """Which access: r (read), w (write), m (mknod), or several of them; all if absent."""
+    """The access: r (read), w (write), m (mknod), or several of them; all if absent."""
 
 
 class Memory(TypedDict, total=False):
-    """Limits of memory, in bytes; -1 is unlimited, 0 or absent is not set."""
+    """Memory limits in bytes; -1 means unlimited, 0 or absent means not set."""
 
     limit: Annotated[Int64, In("cgroups/v1_files cgroups/v2_files systemd/properties")]
-    """How much memory."""
+    """The limit of memory."""
     reservation: Annotated[Int64, In("cgroups/v1_files cgroups/v2_files systemd/properties")]
-    """How much is left to the container when memory is short: the soft limit."""
+    """The soft limit: what the container may keep when memory is short."""
     swap: Annotated[Int64, In("cgroups/v1_files cgroups/v2_files systemd/properties")]
-    """How much memory and swap together."""
+    """The limit of memory and swap together."""
     kernel: Annotated[Int64, Deprecated()]
-    """How much kernel memory; newer kernels have no such limit."""
+    """The limit of kernel memory; newer kernels have no such limit."""
     kernelTCP: Annotated[Int64, Deprecated()]
-    """How much memory for TCP buffers; cgroup v1 alone has it."""
+    """The limit of memory for TCP buffers; cgroup v1 only."""
     swappiness: Uint64
-    """How readily memory is swapped out, 0 to 100; cgroup v1 alone has it."""
+    """How readily memory is swapped out, 0 to 100; cgroup v1 only."""
     disableOOMKiller: bool
-    """Stop processes at the limit instead of killing one; cgroup v1 alone has it."""
+    """Stop processes at the limit instead of killing one; cgroup v1 only."""
     useHierarchy: Annotated[bool, Since("1.0.2"), In("cgroups/v1_files")]
     """Count the memory of cgroups below; cgroup v2 always does."""
     checkBeforeUpdate: Annotated[bool, Since("1.1"), In("cgroups/v2_files cgroups/cgroup")]
-    """Refuse a limit below what is used already; cgroup v1 always does."""
+    """Refuse a limit below the current usage; cgroup v1 always does."""
 
 
 class CPU(TypedDict, total=False):
-    """Shares and limits of CPU time, and where processes may run; 0 or absent is not set."""
+    """Shares and limits of CPU time, and the allowed CPUs; 0 or absent means not set."""
 
     shares: Annotated[Uint64, In("cgroups/v1_files cgroups/v2_files systemd/properties")]
     """The weight among cgroups that want CPU time; 1024 is the kernel's default."""
     quota: Annotated[Int64, In("cgroups/v1_files cgroups/v2_files systemd/properties")]
-    """Microseconds of CPU time in each period; not positive: no limit."""
+    """Microseconds of CPU time in each period; no limit unless positive."""
     burst: Annotated[Uint64, Since("1.1")]
     """Microseconds of unused quota that may be saved up; at most the quota."""
     period: Annotated[Uint64, In("cgroups/v1_files cgroups/v2_files systemd/properties")]
     """The length of a period in microseconds; 100000 is the kernel's default."""
     realtimeRuntime: Int64
-    """Microseconds in each realtimePeriod for real-time processes; cgroup v1 alone has it."""
+    """Microseconds in each realtimePeriod for real-time processes; cgroup v1 only."""
     realtimePeriod: Uint64
-    """The length of a real-time period in microseconds; cgroup v1 alone has it."""
+    """The length of a real-time period in microseconds; cgroup v1 only."""
     cpus: Annotated[str, In("cgroups/v1_files cgroups/v2_files systemd/properties")]
     """CPUs that processes may run on, such as 0-3,7."""
     mems: Annotated[str, In("cgroups/v1_files cgroups/v2_files systemd/properties")]
     """NUMA nodes that memory may come from, such as 0-1."""
     idle: Annotated[Int64, Since("1.1"), In("cgroups/v1_files cgroups/v2_files systemd/properties")]
-    """With 1, run only when nobody else wants the CPU, as SCHED_IDLE does; with 0, as usual."""
+    """If 1, run only when no other process wants the CPU, as with SCHED_IDLE; if 0, run as usual."""
 
 
 class WeightDevice(TypedDict, total=False):
@@ -82,37 +82,37 @@ class WeightDevice(TypedDict, total=False):
     weight: Uint16
     """The weight at this device, 10 to 1000."""
     leafWeight: Uint16
-    """The weight of the cgroup's own processes against cgroups below it; the CFQ scheduler alone had it."""
+    """The weight of the cgroup's own processes against the cgroups below it; only the CFQ scheduler had it."""
 
 
 class ThrottleDevice(TypedDict):
-    """The limit of a rate at one block device."""
+    """A rate limit at one block device."""
 
     major: Int64
     """The device's major number."""
     minor: Int64
     """The device's minor number."""
     rate: Uint64
-    """Bytes or operations each second."""
+    """Bytes or operations per second."""
 
 
 class BlockIO(TypedDict, total=False):
     """Weights and limits of block I/O."""
 
     weight: Annotated[Uint16, In("cgroups/v1_files cgroups/v2_files systemd/properties")]
-    """The weight at all block devices, 10 to 1000; 0 or absent is not set."""
+    """The weight at all block devices, 10 to 1000; 0 or absent means not set."""
     leafWeight: Uint16
-    """The weight of the cgroup's own processes against cgroups below it; the CFQ scheduler alone had it."""
+    """The weight of the cgroup's own processes against the cgroups below it; only the CFQ scheduler had it."""
     weightDevice: list[WeightDevice]
-    """Weights at single devices."""
+    """Weights at individual devices."""
     throttleReadBpsDevice: list[ThrottleDevice]
-    """Limits of bytes read each second."""
+    """Limits of bytes read per second."""
     throttleWriteBpsDevice: list[ThrottleDevice]
-    """Limits of bytes written each second."""
+    """Limits of bytes written per second."""
     throttleReadIOPSDevice: list[ThrottleDevice]
-    """Limits of read operations each second."""
+    """Limits of read operations per second."""
     throttleWriteIOPSDevice: list[ThrottleDevice]
-    """Limits of write operations each second."""
+    """Limits of write operations per second."""
 
 
 class HugepageLimit(TypedDict):
@@ -121,41 +121,41 @@ class HugepageLimit(TypedDict):
     pageSize: PageSize
     """The size of the pages as the kernel names it, such as 2MB."""
     limit: Uint64
-    """How many bytes of them."""
+    """The limit in bytes."""
 
 
 class InterfacePriority(TypedDict):
-    """The priority of what leaves by one network device."""
+    """The priority of packets sent through one network device."""
 
     name: Annotated[str, In("cgroups/v1_files")]
-    """The network device, as the host names it."""
+    """The network device's name on the host."""
     priority: Annotated[Uint32, In("cgroups/v1_files")]
-    """The priority of packets that leave by it."""
+    """The priority of packets sent through it."""
 
 
 class Network(TypedDict, total=False):
-    """How packets of the container are marked; cgroup v1 alone has it."""
+    """How packets of the container are marked; cgroup v1 only."""
 
     classID: Uint32
-    """The class that packets are marked with, for tc(8): net_cls."""
+    """The class with which packets are marked, for tc(8): net_cls."""
     priorities: list[InterfacePriority]
-    """Priorities of what leaves by which network device: net_prio."""
+    """Priorities of packets by network device: net_prio."""
 
 
 class Pids(TypedDict, total=False):
-    """A limit of processes."""
+    """The limit of processes."""
 
     limit: Annotated[Int64, In("cgroups/v1_files cgroups/v2_files systemd/properties")]
-    """How many processes and threads there may be; -1 is no limit, 0 allows none."""
+    """The maximum number of processes and threads; -1 means no limit, 0 allows none."""
 
 
 class Rdma(TypedDict, total=False):
     """Limits at one RDMA device; at least one is needed."""
 
     hcaHandles: Uint32
-    """How many HCA handles."""
+    """The maximum number of HCA handles."""
     hcaObjects: Uint32
-    """How many HCA objects."""
+    """The maximum number of HCA objects."""
 
 
 class Resources(TypedDict, total=False):
@@ -169,7 +169,7 @@ class Resources(TypedDict, total=False):
             below="plan/device_rules cgroups/devices cgroups/device_program",
         ),
     ]
-    """Which devices may be used besides the default ones; the rules apply in this order."""
+    """Rules for devices in addition to the default ones, applied in this order."""
     memory: Annotated[
         Memory,
         In(
@@ -195,7 +195,7 @@ class Resources(TypedDict, total=False):
     ]
     """Weights and limits of block I/O."""
     hugepageLimits: Annotated[list[HugepageLimit], In("cgroups/resources", below="cgroups/v1_files cgroups/v2_files")]
-    """Limits of huge pages, by their sizes."""
+    """Limits of huge pages by size."""
     network: Annotated[
         Network, In("cgroups/resources cgroups/v1_files cgroups/v2_files", below="cgroups/v1_files cgroups/v2_files")
     ]
@@ -207,12 +207,12 @@ class Resources(TypedDict, total=False):
             below="cgroups/v1_files cgroups/v2_files",
         ),
     ]
-    """A limit of processes."""
+    """The limit of processes."""
     rdma: Annotated[
         dict[str, Rdma],
         Since("1.0.2"),
         In("cgroups/resources cgroups/v1_files cgroups/v2_files", below="cgroups/v1_files"),
     ]
-    """Limits of RDMA devices, by their names."""
+    """Limits of RDMA devices by name."""
     unified: Annotated[dict[str, str], Since("1.1"), In("cgroups/resources systemd/properties")]
-    """Values for files of the cgroup, by their names, such as memory.high; cgroup v2 only."""
+    """Values of the cgroup's files by name, such as memory.high; cgroup v2 only."""

@@ -22,40 +22,40 @@ class SyscallArgument(TypedDict, total=False):
     index: Required[Uint32]
     """Which argument, 0 to 5."""
     value: Required[Uint64]
-    """What the argument is compared with; for SCMP_CMP_MASKED_EQ the mask."""
+    """The value to compare the argument with; for SCMP_CMP_MASKED_EQ the mask."""
     valueTwo: Uint64
-    """For SCMP_CMP_MASKED_EQ: what the masked argument has to be."""
+    """For SCMP_CMP_MASKED_EQ: the value that the masked argument must have."""
     op: Required[SeccompOperator]
     """How the two are compared."""
 
 
 class Syscall(TypedDict, total=False):
-    """What is done about some system calls."""
+    """What happens to some system calls."""
 
     names: Required[Annotated[list[str], MinItems(1)]]
-    """The system calls; those that this architecture or libseccomp does not know are passed over."""
+    """The system calls; those unknown to this architecture or to libseccomp are skipped."""
     action: Required[SeccompAction]
-    """What is done where a call has one of the names and all args hold."""
+    """What happens if a call has one of the names and all args hold."""
     errnoRet: Annotated[Uint32, Since("1.1")]
     """The errno for SCMP_ACT_ERRNO, the message for SCMP_ACT_TRACE; EPERM if absent."""
     args: list[SyscallArgument]
-    """Conditions, all of which have to hold; several on one argument count as alternatives."""
+    """Conditions that must all hold; several on one argument count as alternatives."""
 
 
 class Seccomp(TypedDict, total=False):
     """A filter of system calls: seccomp(2)."""
 
     defaultAction: Required[Annotated[SeccompDefaultAction, In("plan/seccomp host/seccomp_compile")]]
-    """What is done about calls that no entry names. Empty, and without syscalls: there is no filter."""
+    """What happens to calls that no entry names. If it is empty and there are no syscalls, there is no filter."""
     defaultErrnoRet: Annotated[Uint32, Since("1.1"), In("host/seccomp_compile")]
     """The errno or message of the default action; EPERM if absent."""
     architectures: Annotated[list[SeccompArchitecture], In("host/seccomp_compile")]
-    """Architectures that the filter covers besides the machine's own."""
+    """Architectures that the filter covers in addition to the machine's own."""
     flags: Annotated[list[SeccompFlag], Since("1.0.2"), In("plan/seccomp init/seccomp")]
     """Flags of seccomp(2)."""
     listenerPath: Annotated[str, Since("1.1"), In("plan/seccomp host/seccomp")]
     """The Unix socket of an agent that gets the filter's descriptor; required by SCMP_ACT_NOTIFY."""
     listenerMetadata: Annotated[str, Since("1.1"), In("plan/seccomp host/seccomp")]
-    """Text that the agent gets along with it."""
+    """Text that the agent gets with the descriptor."""
     syscalls: Annotated[list[Syscall], In("plan/seccomp host/seccomp_compile", below="host/seccomp_compile")]
-    """What is done about which system calls."""
+    """What happens to which system calls."""

@@ -16,15 +16,15 @@ class State(TypedDict, total=False):
     id: Required[str]
     """The container's id."""
     status: Required[ContainerStatus]
-    """How far the container's life has come."""
+    """The container's status."""
     pid: Annotated[int, Range(0), RequiredUnless("status", ("creating", "stopped"))]
-    """The process id of its first process, as the reader's side sees it."""
+    """The process id of its first process, in the reader's pid namespace."""
     bundle: Required[str]
     """The absolute path of the bundle."""
     annotations: dict[str, str]
     """Those of config.json."""
     rootfs: str
-    """The absolute path of the root filesystem; an addition of ocipy's, as are those below."""
+    """The absolute path of the root filesystem; an addition of ocipy, like the members below."""
     created: str
     """The time of creation: RFC 3339."""
     owner: str

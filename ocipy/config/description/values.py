@@ -1,4 +1,4 @@
-"""Kinds of values that many members share: integers of the specification's widths, and strings of a form."""
+"""Kinds of values that many members share: integers of the specification's widths, and strings with a pattern."""
 
 from __future__ import annotations
 

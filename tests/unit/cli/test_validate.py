@@ -96,7 +96,7 @@ def test_the_schema_hides_neither_the_rules_nor_these_the_plan(tmp_path: Path) -
         Finding(ERROR, "/process/terminal", "must be true or false, not 'yes'"),
         Finding(ERROR, "/mounts/0", "the member destination is required"),
         Finding(ERROR, "/process/cwd", "Cwd must be an absolute path"),
-        Finding(ERROR, "/mounts/3/uidMappings", "must be given along with gidMappings"),
+        Finding(ERROR, "/mounts/3/uidMappings", "must be given together with gidMappings"),
         Finding(ERROR, "/linux/sysctl/kernel.hostname", "is set by the field hostname"),
         Finding(ERROR, "/linux/sysctl/net.x", "needs a network namespace in linux.namespaces"),
         Finding(ERROR, "/mounts/1/source", "/no/such does not exist on this host"),
@@ -188,7 +188,7 @@ def test_a_misspelt_capability_is_named_once(tmp_path: Path) -> None:
     sets = {name: ["CAP_KILL", "CAP_SYS_ADMINS"] for name in ("bounding", "permitted", "effective")}
     found = validate(bundle(tmp_path, put(whole(), "/process/capabilities", sets)))
     assert [str(finding) for finding in found] == [
-        "warning: /process/capabilities/bounding/1: CAP_SYS_ADMINS is no capability of Linux; meant CAP_SYS_ADMIN?"
+        "warning: /process/capabilities/bounding/1: CAP_SYS_ADMINS is not a Linux capability; meant CAP_SYS_ADMIN?"
     ]
 
 
@@ -254,7 +254,7 @@ def test_bind_mounts_without_a_source(tmp_path: Path) -> None:
         Finding(
             WARNING,
             "/mounts/2/options",
-            'the type bind makes a bind mount only here: the specification has "bind" or "rbind" in options',
+            'elsewhere the type alone may not suffice: the specification asks for "bind" or "rbind" here',
         ),
     ]
 
@@ -369,7 +369,7 @@ def test_advice_on_devices() -> None:
     config = put(whole(), "/linux/devices", devices)
     assert list(warnings(config)) == [
         ("/linux/devices/1", "is the same device as /linux/devices/0"),
-        ("/linux/devices/2/path", "is the path of /linux/devices/0, too"),
+        ("/linux/devices/2/path", "is also the path of /linux/devices/0"),
     ]
 
 
@@ -382,9 +382,9 @@ def test_advice_on_mappings_without_idmap() -> None:
 def test_close_names_are_offered() -> None:
     config = put(whole(), "/process/capabilities", {"bounding": ["CAP_SYS_ADMINS", "sys-chroot", "CAP_FLY"]})
     assert [text for _, text in warnings(config)] == [
-        "CAP_SYS_ADMINS is no capability of Linux; meant CAP_SYS_ADMIN?",
-        "sys-chroot is no capability of Linux",
-        "CAP_FLY is no capability of Linux",
+        "CAP_SYS_ADMINS is not a Linux capability; meant CAP_SYS_ADMIN?",
+        "sys-chroot is not a Linux capability",
+        "CAP_FLY is not a Linux capability",
     ]
 
 

@@ -156,7 +156,7 @@ def test_names_the_place_and_what_is_expected(place: str, value: Any, pointer: s
 
 def test_a_required_member_in_another_case() -> None:
     (found,) = schema_errors(put(minimal(), "/mounts", [{"Destination": "/a"}]))
-    assert found == ("/mounts/0", "the member destination is required; case matters: Destination is not it")
+    assert found == ("/mounts/0", "the member destination is required; case matters, so Destination does not count")
 
 
 @pytest.mark.parametrize("document", [None, [], 1, "config", True])

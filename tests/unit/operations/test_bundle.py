@@ -220,7 +220,7 @@ def test_broken_rule(directory: Path) -> None:
 
 def test_nul_is_found_only_through_its_escape(directory: Path) -> None:
     rewrite(directory, put(minimal(), "/process/args", ["a\0b"]))
-    assert error_of(directory).line == "/process/args/0: holds a NUL byte"
+    assert error_of(directory).line == "/process/args/0: contains a NUL byte"
 
 
 def test_missing_rootfs(directory: Path) -> None:
