@@ -56,7 +56,7 @@ class Boxes:
         if found:
             raise Error(f"several ids begin with {word}: {' '.join(box.id for box in found)}")
         if is_id(word) and (self.places.boxes / word).is_dir():
-            Directory(self.places.boxes / word).load()  # its record cannot be read, and this says so
+            Directory(self.places.boxes / word).load()  # reports that its record cannot be read
         raise Error(f"there is no box {word}", hint="ocipy box ps -a lists all boxes")
 
     def remove_unreadable(self, word: str) -> bool:

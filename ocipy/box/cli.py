@@ -192,13 +192,15 @@ def parser(asked: str = "") -> Parser:
     add("images", actions.images, "list images")
     add("pull", actions.pull, "fetch an image").add_argument("image", metavar="IMAGE")
     clearing = add("rmi", actions.rmi, "remove images")
-    clearing.add_argument("-f", "--force", action="store_true", help="no error for an image that is not there")
+    clearing.add_argument("-f", "--force", action="store_true", help="ignore images that do not exist")
     clearing.add_argument("images", nargs="+", metavar="IMAGE")
     add("attach", actions.attach, "connect to the streams of a box in the background").add_argument(
         "box", metavar="BOX"
     )
     copying = add("cp", actions.copy, "copy files between the host and a box (BOX:PATH)")
-    copying.add_argument("-L", "--follow-link", action="store_true", help="copy what a symlink SOURCE leads to")
+    copying.add_argument(
+        "-L", "--follow-link", action="store_true", help="if SOURCE is a symlink, copy what it leads to"
+    )
     copying.add_argument("source", metavar="SOURCE")
     copying.add_argument("target", metavar="TARGET")
     add("diff", actions.diff, "list the files that a box has changed").add_argument("box", metavar="BOX")

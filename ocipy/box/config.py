@@ -69,7 +69,7 @@ def check_stop_signal(image: ImageConfig) -> None:
     except Error as error:
         raise Error(f"the image's StopSignal: {error.what}", hint=error.hint) from None
     if not number:
-        raise Error("the image's StopSignal is 0, which is no signal")
+        raise Error("the image's StopSignal is 0, which is not a signal")
 
 
 class User(NamedTuple):

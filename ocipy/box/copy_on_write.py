@@ -89,7 +89,7 @@ def refusal_of_kernel(directory: Path, lower: str) -> int | None:
             for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
                 Path("/proc/self", name).write_text(text)
         except OSError:
-            return UNASKED  # without a user namespace there is no box at all, and the runtime says why
+            return UNASKED  # Without a user namespace no box can be made: the runtime says why.
         options = f"lowerdir={lower},upperdir={directory}/upper,workdir={directory}/work,userxattr"
         _kernel.mount("overlay", str(directory / "root"), "overlay", 0, options)
         return b""

@@ -69,7 +69,7 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
     add("--dns", action="append", default=[], metavar="ADDRESS", help="name server to use instead of the host's")
     add("-i", "--interactive", action="store_true", help="keep standard input open")
     add("-t", "--tty", action="store_true", help="allocate a terminal")
-    add("--name", default="", metavar="NAME", help="name of the box; by default one is made up")
+    add("--name", default="", metavar="NAME", help="name of the box (made up by default)")
     add("--hostname", default="", metavar="NAME", help="host name of the box (its id)")
     add("--read-only", action="store_true", help="make the root filesystem read-only")
     add("--tmpfs", action="append", default=[], metavar="DEST[:OPTIONS]", help="mount a directory in memory")

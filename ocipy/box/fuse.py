@@ -212,7 +212,7 @@ class FuseRoot(Root):
 
 
 def _detach(*kept: int) -> None:
-    """Keep nothing of the caller's but these descriptors: no lock, no terminal, no signals from its keys."""
+    """Keep only these descriptors of the caller: no lock, no terminal, no signals from its keys."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     null = os.open(os.devnull, os.O_RDWR)

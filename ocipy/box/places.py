@@ -87,7 +87,7 @@ def default_places() -> Places:
 
 
 def _absolute(variable: str) -> Path | None:
-    """The directory in the variable. The XDG specification has a relative path ignored."""
+    """The directory in the variable. The XDG specification says to ignore a relative path."""
     path = Path(os.environ.get(variable, ""))
     return path if path.is_absolute() else None
 

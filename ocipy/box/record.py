@@ -167,7 +167,7 @@ class Directory:
             record = Record.from_json(json.loads((self.path / RECORD).read_bytes()))
             words = (record.name, record.image_name, record.image_key, record.rootfs)
             if record.id != self.path.name or not all(isinstance(word, str) for word in words):
-                raise ValueError("it is another box's, or none")
+                raise ValueError("not the record of this box")
             return record
         except FileNotFoundError:
             raise Error(f"there is no box {self.path.name}") from None

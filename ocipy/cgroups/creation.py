@@ -149,7 +149,7 @@ def _check_type(path: str, domain: bool) -> None:
         return
     if domain:
         raise Error(
-            f"the cgroup {path} is {kind}: it can have no limits of memory, CPU time or I/O",
+            f"the cgroup {path} is {kind}: it cannot limit memory, CPU time or I/O",
             hint="it lies below a threaded cgroup; choose another cgroupsPath",
         )
     if kind == "domain invalid":

@@ -119,10 +119,10 @@ def _replace(directory: int, program: int, old: list[int]) -> None:
             _kernel.bpf_prog_attach(directory, program, BPF_CGROUP_DEVICE, BPF_F_ALLOW_MULTI | BPF_F_REPLACE, old[0])
             return
         except OSError as error:
-            # An older kernel, or a program attached by somebody who did not allow others.
+            # An older kernel, or somebody has attached a program that does not allow others.
             if error.errno not in (EINVAL, EPERM):
                 raise
-    # With several, all must agree (BPF_F_ALLOW_MULTI), so that too much is never allowed.
+    # With several, all must agree (BPF_F_ALLOW_MULTI), so nothing is allowed by mistake.
     _kernel.bpf_prog_attach(directory, program, BPF_CGROUP_DEVICE, BPF_F_ALLOW_MULTI, -1)
     for fd in old:
         _kernel.bpf_prog_detach(directory, fd, BPF_CGROUP_DEVICE)

@@ -1,4 +1,4 @@
-"""The allowed device list (linux.resources.devices): rules in order, of which the last matching one decides.
+"""The allowed device list (linux.resources.devices): rules in order; the last matching one decides.
 
 Pure. v1 has a default with exceptions, so the rules are folded into that; v2 has a program that asks the rules one by
 one (device_program.py). Both begin with "nothing is allowed" (GO-2022-0396).

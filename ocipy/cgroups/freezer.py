@@ -58,7 +58,7 @@ def _freeze_v1(path: str) -> None:
             if files.read(path + "/freezer.state").strip() == "FROZEN":
                 if not _holds_a_dying_one(path):
                     return
-                # It would stay like this for ever, and nobody could tell why: let it die first.
+                # It would stay like this forever, and nobody could tell why: let it die first.
                 _thaw_v1(path)
                 sleep(0.01)
         raise Error("cannot freeze the container", hint="a process is stuck in the kernel")

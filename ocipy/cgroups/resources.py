@@ -35,13 +35,13 @@ NET_CLS: Part = ("network", "net_cls", "", v1_files.net_cls, v2_files.net_cls)
 NET_PRIO: Part = ("network", "net_prio", "", v1_files.net_prio, v2_files.net_prio)
 RDMA: Part = ("rdma", "rdma", "rdma", v1_files.rdma, v2_files.rdma)
 
-# In runc's order, which is another one for each version.
+# In runc's order, which differs between the versions.
 LATER_V1 = (CPUSET, MEMORY, CPU, PIDS, BLOCK_IO, HUGETLB, NET_CLS, NET_PRIO, RDMA)
 LATER_V2 = (PIDS, MEMORY, BLOCK_IO, CPU, CPUSET, HUGETLB, NET_CLS, NET_PRIO, RDMA)
 
 
 def early(resources: Resources, mode: str, controllers: tuple[str, ...]) -> Writes:
-    """What a process needs before it joins: v1's cpuset and realtime budget, without which it is refused."""
+    """The writes that a process needs before it may join: v1's cpuset and realtime budget."""
     return _compile(EARLY, resources, mode, controllers)
 
 

@@ -255,7 +255,7 @@ def _memory_v2(read: Read) -> dict[str, Any]:
 
 def _pids(read: Read, controller: str) -> dict[str, int]:
     limit = number(read(controller, "pids.max"))
-    # Here runc omits the limit if there is none.
+    # As in runc, the limit is left out if there is none.
     return _nonzero({"current": number(read(controller, "pids.current")), "limit": 0 if limit == UNLIMITED else limit})
 
 

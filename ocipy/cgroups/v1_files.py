@@ -24,7 +24,7 @@ UNSET_SWAPPINESS = (1 << 64) - 1
 
 
 def nothing(writes: Writes, part: object) -> None:
-    """A part handled elsewhere."""
+    """Nothing: the part is handled elsewhere."""
 
 
 def cpuset(writes: Writes, cpu: CPU) -> None:
@@ -56,7 +56,7 @@ def cpu(writes: Writes, cpu: CPU) -> None:
     if shares:
         if not MIN_SHARES <= shares <= MAX_SHARES:
             raise Error(
-                f"{shares} CPU shares cannot be given: the kernel knows {MIN_SHARES} to {MAX_SHARES}",
+                f"{shares} CPU shares cannot be set: the kernel accepts {MIN_SHARES} to {MAX_SHARES}",
                 pointer=writes.base + "/shares",
             )
         # Refused while the cgroup is idle, so written again after that has changed.
@@ -84,7 +84,7 @@ def memory(writes: Writes, memory: Memory) -> None:
     if swap:
         writes.add("swap", "memory", "memory.memsw.limit_in_bytes", swap, resume=True)
     elif limit == -1:
-        # Without a memory limit there is none on both. The file is missing if swap is not accounted.
+        # Without a memory limit there is none on memory and swap either. The file is missing if swap is not accounted.
         writes.add("limit", "memory", "memory.memsw.limit_in_bytes", -1, optional=True, resume=True)
     for field, file in (
         ("reservation", "memory.soft_limit_in_bytes"),
@@ -95,7 +95,7 @@ def memory(writes: Writes, memory: Memory) -> None:
         if value:
             options: WriteOptions = {}
             if value == -1:
-                # "No limit" on what the kernel cannot limit is what it does anyway.
+                # If the kernel has no such file, nothing is limited.
                 options["optional"] = True
             elif field == "kernel":
                 # Since Linux 5.16 refused, or accepted and ignored.

@@ -21,7 +21,7 @@ DEFAULT_PERIOD = 100_000
 
 
 def nothing(writes: Writes, part: object) -> None:
-    """A part handled elsewhere."""
+    """Nothing: the part is handled elsewhere."""
 
 
 def _refuse(writes: Writes, field: str, text: str) -> Error:
@@ -110,7 +110,9 @@ def memory(writes: Writes, memory: Memory) -> None:
         writes.check("checkBeforeUpdate", limit=max(limit, 0), swap=max(swap, 0))
     if swap > 0:
         if limit <= 0:
-            raise Error("a limit of memory and swap needs one of memory on cgroup v2", pointer=writes.base + "/swap")
+            raise Error(
+                "on cgroup v2 a limit of memory and swap needs a limit of memory", pointer=writes.base + "/swap"
+            )
         # Without swap accounting the file does not exist, and no swap can be used, which is a limit of 0.
         optional: WriteOptions = {"optional": True} if swap == limit else {}
         writes.add("swap", "", "memory.swap.max", swap - limit, **optional)

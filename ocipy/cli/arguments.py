@@ -50,7 +50,7 @@ GLOBALS = (
         "directory of the containers' state (default: /run/ocipy; rootless: $XDG_RUNTIME_DIR/ocipy)",
         metavar="DIR",
     ),
-    Flag("log", "text", "also append errors to this file; journald:NAME, syslog:NAME: send them there", metavar="FILE"),
+    Flag("log", "text", "also append errors to this file, or send them to journald:NAME, syslog:NAME", metavar="FILE"),
     Flag("log-format", "text", "format of the log", metavar="text|json", default="text"),
     Flag("debug", "switch", "log each step as it is taken"),
     Flag("systemd-cgroup", "switch", "have systemd make the cgroup, as a scope"),

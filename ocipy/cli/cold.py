@@ -1,5 +1,5 @@
 """The modules in a snapshot besides the hot ones (launcher/at_hand.py): those that cold commands and children import.
-Each brings its own imports along."""
+Each imports what it needs."""
 
 from __future__ import annotations
 

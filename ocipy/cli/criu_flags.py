@@ -20,8 +20,8 @@ COMMON: tuple[Flag, ...] = (
     Flag("file-locks", "switch", "handle file locks"),
     Flag("lazy-pages", "switch", "transfer memory when it is used, with criu lazy-pages"),
     Flag("manage-cgroups-mode", "text", "soft, full, strict or ignore (default: soft)", metavar="MODE"),
-    Flag("empty-ns", "list", "leave out a namespace's properties; always so for network", metavar="NAMESPACE"),
-    Flag("auto-dedup", "switch", "drop memory from the parent's images that newer images have"),
+    Flag("empty-ns", "list", "leave out the contents of a namespace; always so for network", metavar="NAMESPACE"),
+    Flag("auto-dedup", "switch", "drop memory from the parent's images that newer images contain"),
 )
 
 CHECKPOINT: tuple[Flag, ...] = (
@@ -31,7 +31,7 @@ CHECKPOINT: tuple[Flag, ...] = (
     Flag("page-server", "text", "send the memory to a criu page-server", metavar="ADDRESS:PORT"),
     Flag("status-fd", "number", "descriptor to write a zero byte to when --lazy-pages can serve", default=-1),
     Flag("tcp-skip-in-flight", "switch", "leave out TCP connections that are not yet accepted"),
-    Flag("link-remap", "switch", "link deleted files that are still in use back where possible"),
+    Flag("link-remap", "switch", "link open files that were deleted back into place, where possible"),
     Flag("network-lock", "text", "iptables, nftables or skip", metavar="METHOD"),
 )
 

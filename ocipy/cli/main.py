@@ -58,7 +58,7 @@ def _main(argv: list[str], arguments: Arguments) -> int:
 
 
 def _gone() -> Error | None:
-    """The cause of an import that has failed, if it is that Python is gone."""
+    """The Error for a failed import if its cause is that Python is gone."""
     from ocipy.launcher.python import expect_python
 
     try:
@@ -129,7 +129,7 @@ def _parse(
 
 
 def _version() -> int:
-    """No line but the first may contain the word: Docker takes the last one that does (daemon/info_unix.go)."""
+    """Only the first line may contain the word "version": Docker takes the last one that does (daemon/info_unix.go)."""
     from ocipy.launcher.python import how_it_starts, standard_library
 
     python = f"{sys.version.partition(' ')[0]} ({standard_library()})"

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 HOT = ("create", "start", "state", "kill", "delete", "run", "exec", "pause", "resume", "ps", "update", "list")
 COLD = ("checkpoint", "restore", "spec", "features", "events", "validate", "plan", "setup", "box")
 
-# Those of the cold ones that take no streams, no process and no module from a file: they run in a snapshot as it is.
+# Cold commands that need no streams, fork handlers or modules in files: they do not wake a process.
 QUIET = ("spec", "features", "validate", "plan", "checkpoint", "restore")
 
 IMAGES = "engines handle images and call ocipy: podman --runtime=ocipy run IMAGE COMMAND"

@@ -45,7 +45,7 @@ UNTRIED = {
 
 
 def play(directory: str, scene: int) -> int:
-    """Carry out one of the scenes, each in a separate process. Return as what it counts; 0 after the last.
+    """Carry out one of the scenes, each in a separate process. Return the group that it counts for; 0 after the last.
 
     Raises OSError if the directory, which must be new, cannot be made.
     """

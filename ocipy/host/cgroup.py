@@ -1,4 +1,4 @@
-"""linux.cgroupsPath and linux.resources on the host: the cgroup is made, joined and limited."""
+"""linux.cgroupsPath and linux.resources on the host: make, join and limit the cgroup."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def cgroup_create(run: HostRun, step: CgroupCreate) -> None:
 
 
 def expected_paths(run: HostRun) -> dict[str, str]:
-    """Return the cgroup's paths, for init; for a unit, which is made after the clone, those that it will have."""
+    """Return the cgroup's paths, for init. A unit is made after the clone: return the paths that it will have."""
     expected = run.expected_paths
     return expected or (run.cgroup.paths if run.cgroup is not None else {})
 
@@ -67,7 +67,7 @@ def cgroup_cpuset(run: HostRun, step: CgroupCpuset) -> None:
 
 @carries_out(CgroupOwn)
 def cgroup_own(run: HostRun, step: CgroupOwn) -> None:
-    """Let the container's user manage the cgroups below its own."""
+    """Let the container's user manage the cgroups below the container's."""
     own(_cgroup(run), step.uid)
 
 

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     Action = Callable[["HostRun", Kind], None]
 
 
-# By kind of step, what carries it out: filled by the modules of this package when they are imported.
+# The function that carries out each kind of step. The modules of this package fill it when they are imported.
 ACTIONS: dict[type[HostStep], Callable[[HostRun, HostStep], None]] = {}
 
 
 def carries_out(kind: type[Kind]) -> Callable[[Action[Kind]], Action[Kind]]:
-    """Register the function as the one that carries out this kind of step."""
+    """Register the function that carries out this kind of step."""
 
     def register(action: Action[Kind]) -> Action[Kind]:
         ACTIONS[kind] = action  # type: ignore[assignment]  # it is only called with steps of this kind

@@ -1,7 +1,7 @@
-"""A process on its way into a container that another process inside stops (SIGSTOP, ptrace). Cold.
+"""A process that enters a container, and that a process inside stops (SIGSTOP, ptrace). Cold.
 
-Processes in its pid namespace that have the privileges can stop it, and each one that follows, before it reaches its
-command. The runtime, which waits for its message, would never learn of it.
+Privileged processes in its pid namespace can stop it before it reaches its command, again and again. The runtime,
+which waits for its message, would never learn of it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ocipy.linux import _kernel
 from ocipy.linux.constants import SIGCONT, WNOHANG
 from ocipy.linux.files import read_file
 
-# Consecutive glances that found it stopped: 5 s (report.GLANCE_MS). Our debugger only stops it briefly.
+# How many glances in a row may find it stopped: 5 s (report.GLANCE_MS). Our debugger only stops it briefly.
 MOST = 50
 
 
@@ -27,8 +27,8 @@ def glance(name: str, pid: int, pidfd: int, stopped: int) -> int:
         return 0
     if stopped >= MOST:
         raise Error(
-            f"{name} is stopped again whenever it is continued",
-            hint="by a process of the container, or of another container in its pid namespace: SIGSTOP, or ptrace",
+            f"{name} is stopped again each time it is continued",
+            hint="a process of the container, or of another one in its pid namespace, uses SIGSTOP or ptrace",
         )
     try:
         _kernel.pidfd_send_signal(pidfd, SIGCONT)

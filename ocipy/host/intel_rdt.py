@@ -99,7 +99,7 @@ def rdt_monitoring(run: HostRun, step: RdtMonitoring) -> None:
     if not exists(groups["group"] + "/" + resctrl.MONITORING):
         raise Error("this resctrl filesystem has no monitoring groups", hint="the processor cannot monitor")
     if not _make(run, path, "num_rmids: the processor has no more monitoring groups"):
-        raise Error(f"the monitoring group {path} already exists", hint="of another container, or left by one")
+        raise Error(f"the monitoring group {path} already exists", hint="another container uses it, or left it behind")
     groups["monitoring"] = path
 
 

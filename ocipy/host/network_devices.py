@@ -208,7 +208,7 @@ def give_back() -> list[str]:
             problems.append(f"cannot move the network device {moved.name} back: {error}")
             continue
         if name != moved.name:
-            problems.append(f"the network device {moved.name} is now called {name}: its name was taken meanwhile")
+            problems.append(f"the network device {moved.name} is now called {name}: its old name is taken")
         problems += [f"{name}: {problem}" for problem in _put_in_order(loan, moved, name, index)]
     return problems
 
@@ -240,10 +240,10 @@ def _put_in_order(loan: Loan, moved: Moved, name: str, index: int) -> list[str]:
     try:
         if moved.link.master:
             loan.here.link("set", index=index, master=moved.link.master)
-        problems += _make_again("address", moved.addresses, index)
+        problems += _make_again("an address", moved.addresses, index)
         if moved.link.flags & IFF_UP:
             loan.here.link("set", index=index, state="up")
-            problems += _make_again("route", moved.routes, index)
+            problems += _make_again("a route", moved.routes, index)
     except NetlinkError as error:
         problems.append(str(error))
     return problems
@@ -257,5 +257,5 @@ def _make_again(what: str, messages: list[bytes], index: int) -> list[str]:
         except FileExistsError:  # the kernel was faster: a link-local address, or its own route
             pass
         except OSError as error:
-            problems.append(f"cannot make an {what} again: {error.strerror}".replace("an route", "a route"))
+            problems.append(f"cannot restore {what}: {error.strerror}")
     return problems

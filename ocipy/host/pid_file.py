@@ -30,7 +30,7 @@ def check_pid_file(path: str) -> None:
     except OSError:  # it does not exist, or writing it will fail
         return
     if kind not in (S_IFREG, S_IFLNK):
-        raise Error("the pid file is not a regular file", pointer=path, hint="it would be replaced")
+        raise Error("the pid file is not a regular file", pointer=path, hint="writing the pid file would replace it")
 
 
 @carries_out(PidFile)

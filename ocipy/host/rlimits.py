@@ -28,7 +28,7 @@ def set_rlimit(pid: int, name: str, resource: int, soft: int, hard: int) -> None
         hint = ""
         current = _hard_limit(pid, resource)
         if error.errno == errno.EPERM and current < 0:
-            hint = "the process is in another's user namespace, where this needs CAP_SYS_RESOURCE"
+            hint = "the process is in another user namespace, where this needs CAP_SYS_RESOURCE"
         elif error.errno == errno.EPERM:
             hint = f"the hard limit is {current}, and raising it needs CAP_SYS_RESOURCE, which the runtime lacks"
             if hard <= current:

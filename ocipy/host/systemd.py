@@ -132,12 +132,12 @@ def systemd_scope(run: HostRun, step: SystemdScope) -> None:
 
 
 def _see_where_it_is(run: HostRun, cgroup: Cgroup) -> None:
-    """Take the paths from init's present place: a property of the config may have moved the unit. Record them."""
+    """Record the paths of the cgroup that init is in: a property in the config may have moved the unit."""
     layout = probe()
     own = parse_own(files.read(f"/proc/{run.pid}/cgroup"))
     path = own.get("" if layout.mode == "v2" else "name=systemd", "")
     if not path.endswith("/" + _unit(cgroup)):
-        raise Error(f"systemd made {_unit(cgroup)}, but the container's process is in {path or 'no cgroup of it'}")
+        raise Error(f"systemd made {_unit(cgroup)}, but the container's process is in {path or 'none of its cgroups'}")
     made = place(layout, path)
     cgroup.paths, cgroup.created = made.paths, made.created
     if cgroup.systemd is not None:

@@ -36,5 +36,5 @@ def created(run: HostRun, step: Created) -> None:
     try:
         channel_of(run).send("created")
     except Closed:
-        pass  # it has been killed meanwhile, which could as well happen a moment later
+        pass  # it has just been killed, as it could be a moment later
     run.let_go()

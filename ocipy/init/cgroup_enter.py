@@ -20,8 +20,8 @@ def cgroup_enter(init: Init, step: CgroupEnter) -> None:
 
     but: the hierarchy that init enters later, or "".
 
-    The kernel checks the opener's privileges. init writes itself: then the kernel does not take the lock over all
-    forks, whose grace period costs more than much of a create (cgroups.Cgroup.open_tasks).
+    The kernel checks the opener's privileges. Init itself writes, so the kernel need not take the lock that stops all
+    forks: its grace period costs more than most of a create (cgroups.Cgroup.open_tasks).
     """
     hierarchies = [name.removeprefix("cgroup/") for name in init.fds if name.startswith("cgroup/")]
     for hierarchy in hierarchies:

@@ -25,7 +25,7 @@ def mount_classic(init: Init, step: MountClassic) -> None:
     target, data = open_new(init, step)
     if step.label:
         kind, _, context = step.label.partition("=")
-        data = (*data, f'{kind}="{context}"')  # quoted: a context contains commas
+        data = (*data, f'{kind}="{context}"')  # quoted, since a context contains commas
     try:
         mount_on(init, target, step.source, step.fstype, step.flags, ",".join(data))
     except OSError as error:
@@ -33,7 +33,7 @@ def mount_classic(init: Init, step: MountClassic) -> None:
     # The descriptor still shows what is below the mount. Open what is on top now, and check that the path is the same.
     tree = paths.open_below(init.rootfs, step.destination)
     if procfs.path_of(init.proc, tree) != procfs.path_of(init.proc, target):
-        raise Error(f"{step.destination} changed while it was being mounted on")
+        raise Error(f"{step.destination} changed while the mount was made")
     if step.copy_up:
         copy_content(target, tree, data)
     posix.close(target)

@@ -104,7 +104,7 @@ def _open_own(path: str, kind: str, number: tuple[int, int]) -> int:
     """Return a detached mount of the host's node at this path, after verifying it. Raises Error."""
     with reported_as(
         f"cannot bind the host's {path}",
-        hint={errno.ENOENT: "here devices can only be bound, and the host lacks this one"},
+        hint={errno.ENOENT: "only devices of the host can be bound here, and the host lacks this one"},
     ):
         tree = _kernel.open_tree(AT_FDCWD, path, OPEN_TREE_CLONE)
     if not _is_device(tree, kind, number):
@@ -116,10 +116,10 @@ def _compare(init: Init, tree: int, path: str, mode: int, owner: tuple[int, int]
     """Warn where the host's node differs from the config. runc and crun bind it without a word."""
     status = posix.stat(tree)
     if status.st_mode & 0o7777 != mode:
-        init.warn(f"{path}: the host's node is bound; its mode is {status.st_mode & 0o7777:04o}, not {mode:04o}")
+        init.warn(f"{path} is bound from the host, where its mode is {status.st_mode & 0o7777:04o}, not {mode:04o}")
     # Owner 0 in the container means the host's owner as well: engines copy the ids they find on the host.
     if any(owner) and (status.st_uid, status.st_gid) != owner:
-        init.warn(f"{path}: the host's node is bound; its owner is not {owner[0]}:{owner[1]}")
+        init.warn(f"{path} is bound from the host, where its owner is not {owner[0]}:{owner[1]}")
 
 
 def _bind_node(parent: int, name: str, path: str, kind: str, number: tuple[int, int], source: int) -> None:

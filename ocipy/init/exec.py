@@ -3,7 +3,7 @@
 It enters the container's namespaces and forks once, because a pid namespace only takes effect for children (setns(2)).
 Processes in the container see only the child, which has left the host by then. Those with CAP_SYS_PTRACE can look at
 everything the child holds if the container has no user namespace: its root and working directory are the container's,
-and no descriptor leads to a file of the host (ARCHITECTURE.md, A further process).
+and no descriptor leads to a file of the host (ARCHITECTURE.md, Another process: exec).
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ NOT_MAPPED = {errno.EACCES: "the owner or group of a directory above it is not m
 @carries_out(TakeNull)
 def take_null(init: Init, step: TakeNull) -> None:
     """Take a detached, read-only mount of the host's /dev/null, after verifying its type and number."""
-    with reported_as("cannot clone the host's /dev/null, which covers files"):
+    with reported_as("cannot clone the host's /dev/null, which covers masked files"):
         tree = _kernel.open_tree(AT_FDCWD, "/dev/null", OPEN_TREE_CLONE | AT_SYMLINK_NOFOLLOW)
     if not is_null(tree):
         raise Error("the host's /dev/null is not the null device")
@@ -67,12 +67,12 @@ def readonly_path(init: Init, step: ReadonlyPath) -> None:
 
 @carries_out(Mask)
 def mask(init: Init, step: Mask) -> None:
-    """Cover a file with /dev/null, a directory with an empty one. Skip a missing path."""
+    """Cover a file with /dev/null, a directory with an empty directory. Skip a missing path."""
     target = _open(init, step.path)
     if target < 0:
         return
     if same_place(target, init.rootfs):
-        raise Error(f"cannot mask the container's root itself, to which {step.path} leads")
+        raise Error(f"{step.path} leads to the container's root, which cannot be masked")
     if paths.is_directory(target):
         _attach_cover(init, "mask/directory", target, step.label)
     else:

@@ -54,13 +54,13 @@ MOUNT_CAUSES = {
     errno.EINVAL: "an option is missing or conflicts with another; the kernel's log (dmesg) may name it",
     errno.ENODEV: "this kernel does not have this filesystem; /proc/filesystems lists those it has",
     errno.ENOENT: "the source, or a file that an option names, is missing",
-    errno.EPERM: "a user namespace may only mount some kinds, and proc and sysfs only if its own are not covered",
+    errno.EPERM: "a user namespace may mount only some filesystems, and proc and sysfs only if its own are uncovered",
 }
 NO_SOURCE = "the source does not exist on the host; create it or remove the mount"
 # What an errno means for a bind mount of one mount, and of a tree.
 NO_MOUNT = {
     errno.ENOENT: NO_SOURCE,
-    errno.EINVAL: "a user namespace may not remove the mounts on it, or it is unbindable; try rbind",
+    errno.EINVAL: "a user namespace may not uncover what is below the mounts in it, or it is unbindable; try rbind",
 }
 NO_TREE = {errno.ENOENT: NO_SOURCE, errno.EINVAL: "the source is an unbindable mount"}
 BUSY_TRIES = 5
@@ -250,7 +250,7 @@ def _plain_target(init: Init, destination: str, fstype: str) -> int:
 
 def _target_hint(error: OSError) -> str:
     if error.errno == errno.EROFS:
-        return "the root filesystem, or a mount above, is read-only; create the directory beforehand"
+        return "the root filesystem, or a mount above it, is read-only; create the directory beforehand"
     if error.errno == errno.ELOOP:
         return "the image has a symlink there that points to itself, or into /proc"
     if error.errno == errno.EACCES:
@@ -268,10 +268,10 @@ def _check_target(init: Init, target: int, destination: str, fstype: str, tree: 
     root = init.root_path.rstrip("/")
     found = procfs.path_of(init.proc, target)
     if found in (root, root + "/"):
-        raise Error(f"cannot mount on the container's root itself, to which {destination} leads")
+        raise Error(f"{destination} leads to the container's root, where nothing may be mounted")
     inside = found.removeprefix(root)
     if inside == "/proc" and fstype != "proc" and not _is_procfs_root(tree):
-        raise Error(f"only a procfs can be mounted on /proc, to which {destination} leads")
+        raise Error(f"{destination} leads to /proc, where only a procfs can be mounted")
     if inside.startswith("/proc/") and inside not in ALLOWED_IN_PROC:
         raise Error(f"{destination} cannot be mounted because it is inside /proc")
 

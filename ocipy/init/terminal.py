@@ -101,7 +101,7 @@ def _open_master(init: Init) -> int:
 
 def _no_devpts(number: int) -> Error:
     return Error(
-        "the container's /dev/pts is not a devpts, in which its terminal would be made",
+        "the container's terminal needs a devpts on /dev/pts",
         errno=number,
         hint='add {"destination": "/dev/pts", "type": "devpts", "source": "devpts"} to mounts',
     )

@@ -85,12 +85,12 @@ def _sleep() -> None:
 
 
 def wake() -> None:
-    """Give a process what Python's start gives one: its streams, and modules in files."""
+    """Give a process what Python's start would have: its streams, and modules in files."""
     global _awake
     _awake = True
     sys.meta_path += _finders
     for handlers in _fork_handlers:
-        handlers.get("after_in_child", int)()  # the sleeping process was another one
+        handlers.get("after_in_child", int)()  # the process that went to sleep was another one
         os.register_at_fork(**handlers)
     for name, stream in (
         ("stdin", _stream(0, "<stdin>", "r", "surrogateescape")),

@@ -224,7 +224,7 @@ class Stripper(ast.NodeTransformer):
         if node.id not in self.imported:
             return node
         if not isinstance(node.ctx, ast.Load):
-            raise ValueError(f"line {node.lineno}: {node.id} is a constant of the kernel, and assigned to")
+            raise ValueError(f"line {node.lineno}: {node.id} is a constant of the kernel and must not be assigned to")
         return ast.copy_location(ast.Constant(self.known[node.id]), node)
 
 

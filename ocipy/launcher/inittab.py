@@ -2,11 +2,10 @@
 
     python inittab.py NM ARCHIVE FILE.c
 
-Debian's libpython3.13.a has one module (_sha2) and its libpython3.14.a five that refer to functions of Python's own,
-of the HACL* library, which no package ships. The linker takes from an archive only what is referred to, and modules
-by the table alone (`_PyImport_Inittab`, CPython's Modules/config.c). Linked with this table, which leaves
-them out, their import is an ImportError, as on a Python that was built without: hashlib takes OpenSSL's functions, and
-BLAKE2 from blake2.py.
+One module of Debian's libpython3.13.a (_sha2), and five of its libpython3.14.a, refer to functions of the HACL* library
+that no package ships. The linker only takes from an archive what something refers to, and only the table
+(`_PyImport_Inittab`, CPython's Modules/config.c) refers to modules. This table leaves those modules out: importing one
+is an ImportError, as in a Python built without it, and hashlib uses OpenSSL's functions, and blake2.py's for BLAKE2.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ import sys
 from pathlib import Path
 
 TABLE = "_PyImport_Inittab"
-# The functions that do not have the name of their module (Modules/config.c.in).
+# Functions whose name is not that of their module (Modules/config.c.in).
 NAMES = {"PyMarshal_Init": "marshal", "_PyWarnings_Init": "_warnings"}
-# Those that Python makes before it looks at the table, which has them for sys.builtin_module_names alone.
+# Python makes these before it looks at the table, which only lists them for sys.builtin_module_names.
 WITHOUT_FUNCTION = ("builtins", "sys")
-# What a symbol of Python's own begins with; HACL*'s are python_hashlib_… in 3.13, _Py_LibHacl_… in 3.14.
+# Prefixes of Python's own symbols; HACL*'s are python_hashlib_… in 3.13, _Py_LibHacl_… in 3.14.
 OWN = ("Py", "_Py", "python_")
 
 
@@ -46,7 +45,7 @@ def read_symbols(listing: str) -> list[Member]:
 
 
 def choose(members: list[Member]) -> dict[str, str]:
-    """The functions that make the built-in modules, by module, without those whose member refers to what is nowhere."""
+    """The functions that make the built-in modules, by module, except those whose member has unresolved references."""
     everything = {name for member in members for name in member.defined}
     (table,) = (member for member in members if TABLE in member.defined)
     functions = {NAMES.get(name, name.removeprefix("PyInit_")): name for name in sorted(table.undefined)}

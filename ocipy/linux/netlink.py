@@ -85,7 +85,7 @@ class Netlink:
             pass
 
     def dump(self, kind: int, body: bytes) -> list[bytes]:
-        """All messages that answer a request for what there is. Raises OSError."""
+        """All messages that answer a request for a list. Raises OSError."""
         return list(self._exchange(kind, body, NLM_F_DUMP))
 
     def ask(self, kind: int, body: bytes) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""Text from the kernel, a process or an image: an enemy's bytes, since it contains names that anybody may have chosen.
+"""Text from the kernel, a process or an image: not trusted, since it contains names that anybody may have chosen.
 
 A line ends at a newline and nowhere else. str.splitlines() also splits at 0x1c to 0x1e, U+0085 and U+2028, and
 str.split() takes these and others for blanks: so the name of a cgroup, a process or a file could forge a line or a

@@ -33,10 +33,10 @@ def restore_container(
     detach: bool,
     subreaper: bool,
 ) -> int:
-    """Restore a container from its images, with the bundle's config as it is now; unless detached wait for its end.
+    """Restore a container from its images, with the bundle's present config, and unless detached wait for its end.
 
-    options.bundle may be relative; it is made absolute. subreaper: take in the container's orphaned processes. Returns
-    the exit status of its process, 128 + the signal that ended it; 0 where it is detached. Raises Error, with nothing
+    options.bundle may be relative; it is made absolute. subreaper: adopt the container's orphaned processes. Returns
+    the exit status of its process, 128 + the signal that ended it; 0 if it is detached. Raises Error, with nothing
     left behind: also where a signal ends the restore (children/interrupts.py).
     """
     waiter = foreground.prepare(console_socket, detach, subreaper=subreaper)

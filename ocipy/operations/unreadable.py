@@ -35,12 +35,12 @@ def clear(directory: str, container_id: str) -> None:
         if not isinstance(wanted, str):
             raise TypeError
     except (OSError, Error, ValueError, AttributeError, TypeError):
-        log.warning("neither the state nor the saved config can be read: a cgroup of the container may be left")
+        log.warning("neither the state nor the saved config can be read: a cgroup of the container may remain")
         return
     if hooks:
         log.warning("the state cannot be read: the poststop hooks are not run")
     if wanted.count(":") == 2 and not wanted.startswith("/"):
-        log.warning(f"the state cannot be read: if systemd made a unit by cgroupsPath {wanted}, it may be left")
+        log.warning(f"the state cannot be read: if systemd made a unit for cgroupsPath {wanted}, it may remain")
         return
     _remove_empty(wanted, container_id)
 
@@ -50,7 +50,7 @@ def _remove_empty(wanted: str, container_id: str) -> None:
     paths = [path for path in place(layout, wanted, container_id).paths.values() if files.is_present(path)]
     if not paths:
         named = wanted if wanted.startswith("/") else f"named {wanted or container_id}"
-        log.warning(f"the state cannot be read, and no cgroup {named} is found from here: if there is one, it is left")
+        log.warning(f"the state cannot be read, and no cgroup {named} is found from here: if one exists, it remains")
     for path in paths:
         try:
             count = _wait_empty(path)
@@ -58,12 +58,12 @@ def _remove_empty(wanted: str, container_id: str) -> None:
                 files.walk(path, leave=lambda above, name: posix.rmdir(name, dir_fd=above))
                 posix.rmdir(path)
         except OSError as error:
-            log.warning(f"the state cannot be read, and the cgroup {path} is left: {posix.strerror(error.errno or 0)}")
+            log.warning(f"the state cannot be read, and the cgroup {path} remains: {posix.strerror(error.errno or 0)}")
             continue
         if count:
             log.warning(
-                f"the state cannot be read, and the cgroup {path} is left: {count} process(es) in it may be the"
-                " container's; end them, then remove it with rmdir"
+                f"the state cannot be read, and the cgroup {path} remains: {count} process(es) in it may belong"
+                " to the container; end them, then remove it with rmdir"
             )
 
 

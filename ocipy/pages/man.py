@@ -17,8 +17,8 @@ EXIT_STATUS = (
     ("0", "Done."),
     ("1", "An error; standard error has the message."),
     ("255", "An error of **exec** itself."),
-    ("other", "**run**, **exec** and **restore** in the foreground: that of the process, or 128 + the signal that "
-     "ended it. A **create** or **run** that is interrupted: 128 + the signal."),
+    ("other", "**run**, **exec** and **restore** in the foreground: the status of the process, or 128 + the signal "
+     "that ended it. A **create** or **run** that is interrupted: 128 + the signal."),
 )  # fmt: skip
 FOREGROUND = ("exec", "restore", "run")
 FILES = (
@@ -28,11 +28,11 @@ FILES = (
      "below another prefix."),
 )  # fmt: skip
 ENVIRONMENT = (
-    ("XDG_RUNTIME_DIR", "See below, Files."),
+    ("XDG_RUNTIME_DIR", "See **FILES** below."),
     (
         "LISTEN_FDS",
-        "The process of **create** and **run** gets so many file descriptors, starting at 3, if LISTEN_PID is its pid "
-        "(sd_listen_fds(3)).",
+        "The process of **create** and **run** gets this many file descriptors, from 3 upwards, if LISTEN_PID is its "
+        "pid (sd_listen_fds(3)).",
     ),
     ("NOTIFY_SOCKET", "The readiness of the process is passed on to it (sd_notify(3))."),
 )
@@ -67,8 +67,8 @@ def overview(ours: Command, others: list[Command], section: Section, date: str) 
     lines = [*_head("ocipy", ours.summary, date), ".B ocipy", _text(ours.usage), ".SH DESCRIPTION"]
     lines += [
         _text("**ocipy** makes a container of a bundle: a directory with a **config.json** and a root filesystem, as "
-              "the OCI runtime specification has it. Its command line is that of **runc**(8), so **podman**(1), Docker "
-              "and containerd can use it as their runtime."),
+              "the OCI runtime specification defines it. Its command line is that of **runc**(8), so **podman**(1), "
+              "Docker and containerd can use it as their runtime."),
         ".PP",
         _text("Flags are taken as **--flag value**, **--flag=value** and **-flag value**, before and after the other "
               "arguments."),
@@ -107,7 +107,7 @@ def page(command: Command, section: Section, date: str, subcommands: tuple[Comma
         lines += [".PP", _text("The flags that come before the command are in **ocipy**(1).")]
     if "box" not in command.name:
         status = (
-            "Without **--detach** that of the process, or 128 + the signal that ended it; otherwise 0"
+            "Without **--detach** the status of the process, or 128 + the signal that ended it; otherwise 0"
             if (command.name in FOREGROUND)
             else "0"
         )

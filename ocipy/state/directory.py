@@ -105,7 +105,7 @@ def _check_root(root: str) -> None:
     if about.st_uid not in (0, posix.geteuid()):
         log.warning(f"{root}: --root belongs to uid {about.st_uid}, who can rename and remove the containers in it")
     elif about.st_mode & (S_IWOTH | S_ISVTX) == S_IWOTH:
-        log.warning(f"{root}: --root is writable by all, who can rename and remove the containers in it")
+        log.warning(f"{root}: --root is writable by everyone, who can rename and remove the containers in it")
 
 
 def _no_directory(path: str, error: OSError) -> Error:
@@ -124,7 +124,7 @@ def lock(directory: str) -> int:
 def does_not_exist(directory: str) -> Error:
     """The error for a container whose directory does not exist."""
     root = directory.rpartition("/")[0]
-    return Error(DOES_NOT_EXIST, hint=f"looked for in {root}; --root DIR looks elsewhere")
+    return Error(DOES_NOT_EXIST, hint=f"searched in {root}; --root DIR searches elsewhere")
 
 
 class Foreign(Error):
@@ -142,7 +142,7 @@ class Foreign(Error):
 
 
 def is_locked(directory: str) -> bool:
-    """Another process is at work on the container."""
+    """Whether another process is working on the container."""
     try:
         fd = _lock(directory, patience=0)
     except Error:
@@ -169,7 +169,7 @@ def _lock(directory: str, patience: float) -> int:
             posix.close(fd)
             if time.monotonic() >= deadline:
                 raise Error(
-                    "another command is at work on this container", hint="it may be waiting for a hook"
+                    "another command is working on this container", hint="it may be waiting for a hook"
                 ) from None
             time.sleep(0.005)
             continue

@@ -96,7 +96,7 @@ def _cpu(cpu: CPU, v2: bool) -> list[Property]:
     found: list[Property] = []
     shares = cpu.get("shares") or 0
     if v2 and cpu.get("idle") == 1:
-        # In systemd a weight of 0 means idle. Older versions are told nothing: only the file is written.
+        # In systemd a weight of 0 means idle. For older versions only the file is written.
         found.append(("CPUWeight", "t", 0, CPU_IDLE))
     elif shares:
         found.append(("CPUWeight", "t", weight_of_shares(shares), 0) if v2 else ("CPUShares", "t", shares, 0))

@@ -58,7 +58,7 @@ def test_exec_ends_where_a_process_of_the_container_stops_its_joiner_again_and_a
             os.kill(int(file.read_text()), signal.SIGKILL)
             os.waitpid(int(file.read_text()), 0)
         else:
-            result.fails("is stopped again whenever it is continued", status=FAILED)
+            result.fails("is stopped again each time it is continued", status=FAILED)
             assert not file.exists()
 
 

@@ -210,7 +210,7 @@ def test_of_a_container_that_is_not_there_the_root_is_named_that_was_looked_in(
     result = runtime.call(*words, "nobody", *more).fails("container does not exist", status=None)
     assert result.stderr.splitlines() == [
         f"ocipy: {words[0]} nobody: container does not exist",
-        f"  looked for in {runtime.root}; --root DIR looks elsewhere",
+        f"  searched in {runtime.root}; --root DIR searches elsewhere",
     ]
 
 

@@ -60,7 +60,7 @@ class Check:
                     raise self._refused(member, f"it is a hard link to a symlink that leads out: {member.linkname}")
             if parts and parts[-1].startswith(WHITEOUT) and parts[-1] != OPAQUE:
                 if parts[-1].removeprefix(WHITEOUT) in ("", ".", ".."):
-                    raise self._refused(member, "it is a whiteout of no file")
+                    raise self._refused(member, "it is a whiteout that names no file")
                 self.links.pop((*parts[:-1], parts[-1].removeprefix(WHITEOUT)), None)
             elif link is not None:
                 self._keep(member, parts, link)

@@ -115,7 +115,7 @@ def release(box_id: str, places: Places) -> None:
         return
     with leases_of(places) as leases:
         if box_id in leases.boxes:
-            with reported_as("cannot take the bridge away", hint=OTHER_NETWORKS), Links() as host:
+            with reported_as("cannot remove the bridge", hint=OTHER_NETWORKS), Links() as host:
                 give_back(box_id, leases, host)
 
 
@@ -194,7 +194,7 @@ def set_up_inside(inside: Links, lease: Lease, leases: Leases) -> None:
 
 
 def give_back(box_id: str, leases: Leases, host: Links) -> None:
-    """The lease goes; with the last one the bridge, the rules and the forwarding."""
+    """Remove the lease; with the last one the bridge, the rules and the forwarding."""
     leases.boxes.pop(box_id, None)
     device = device_of(box_id)
     if leases.boxes:
@@ -204,7 +204,7 @@ def give_back(box_id: str, leases: Leases, host: Links) -> None:
     with nft.applied(nft.removal()):
         if host.names(GROUP) <= {device, BRIDGE}:
             host.delete_group(GROUP)
-        for name in (device, BRIDGE):  # what another version has made is in no group
+        for name in (device, BRIDGE):  # devices made by an older version are in no group
             host.delete(name)
     for name, value in leases.before.items():
         write_sysctl(name, value)

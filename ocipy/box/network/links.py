@@ -107,7 +107,7 @@ class Links:
         self._netlink.close()
 
     def index(self, name: str) -> int:
-        """Of the device with this name; 0 where there is none."""
+        """The index of the device with this name; 0 if there is none."""
         try:
             message = self._netlink.ask(RTM_GETLINK, ANY + _name(name))[0]
         except OSError as error:
@@ -126,7 +126,7 @@ class Links:
         return found
 
     def addresses(self, index: int) -> set[str]:
-        """Those of a device."""
+        """The addresses of a device."""
         found = set()
         for message in self._netlink.dump(RTM_GETADDR, ADDRESS.pack(0, 0, 0, 0, 0)):
             about = dict(attributes(message, ADDRESS.size))

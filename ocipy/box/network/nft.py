@@ -122,7 +122,7 @@ def _masquerade(leases: Leases, bridge: str) -> list[tuple[str, Rule]]:
 
 
 def check() -> None:
-    """Raises Error if nft(8) is missing: without it a bridge can neither be made nor taken away again."""
+    """Raises Error if nft(8) is missing: without it a bridge can neither be made nor removed."""
     if shutil.which("nft") is None:
         raise _missing()
 

@@ -58,6 +58,6 @@ def _hold(port: Port, version: int) -> socket.socket | None:
         if not port.address and version == 6 and error.errno in WITHOUT_FAMILY:
             return None
         where = f"port {port.host}/{port.protocol}" + (f" at {port.address}" if port.address else "")
-        hint = {errno.EADDRINUSE: f"ss -{port.protocol[0]}lnp shows who has it"}
+        hint = {errno.EADDRINUSE: f"ss -{port.protocol[0]}lnp shows what uses it"}
         raise caused_by(error, f"cannot publish {where} of the host", hint=hint) from None
     return one

@@ -72,7 +72,7 @@ def test_a_stopped_process_is_continued(
 def test_one_that_is_always_found_stopped_is_given_up(child: Callable[..., tuple[int, int]]) -> None:
     pid, pidfd = child(_stop_always)
     stopped = 0
-    with pytest.raises(Error, match="it is stopped again whenever it is continued"):
+    with pytest.raises(Error, match="it is stopped again each time it is continued"):
         for _ in range(held_up.MOST + 1):
             _wait_for(pid, "T")
             stopped = held_up.glance("it", pid, pidfd, stopped)

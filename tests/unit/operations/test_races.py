@@ -33,10 +33,10 @@ def test_delete_of_a_busy_container(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "c").mkdir()
 
     def lock(directory: str) -> int:
-        raise Error("another command is at work on this container")
+        raise Error("another command is working on this container")
 
     monkeypatch.setattr(delete, "lock", lock)
-    with pytest.raises(Error, match="another command is at work"):
+    with pytest.raises(Error, match="another command is working"):
         delete.delete(str(tmp_path), "c", force=True)
     (tmp_path / "c").rmdir()
     delete.delete(str(tmp_path), "c", force=True)
