@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+import prctl
 import pytest
 
 
@@ -18,6 +19,15 @@ def pipe() -> Iterator[tuple[int, int]]:
             os.close(end)
         except OSError:
             continue
+
+
+@pytest.fixture(autouse=True)
+def no_adoption() -> Iterator[None]:
+    """Adopt no orphans, although the integration tests of the same session do: a test may look for its children."""
+    adopts = prctl.get_child_subreaper()
+    prctl.set_child_subreaper(False)
+    yield
+    prctl.set_child_subreaper(adopts)
 
 
 @pytest.fixture(autouse=True)
