@@ -215,7 +215,7 @@ class Connection:
                 self._begin()
                 self._ask(ABOUT_MANAGER)
         except (Error, OSError, ValueError):
-            self.close()  # connect tries again, and tells
+            self.close()  # connect tries again, and reports it
 
     def _read_answer_to_greeting(self) -> None:
         deadline = time.monotonic() + CONNECT_PATIENCE
@@ -345,7 +345,7 @@ class Connection:
         return int(digits or 0)
 
     def send_settle(self) -> int:
-        """Its answer comes after systemd's deferred work, which it does before it looks at the next message."""
+        """Send a call that systemd answers after its deferred work, which precedes the next message."""
         return self.send(PEER, "Ping")
 
 

@@ -87,7 +87,7 @@ def whose(bus: Connection, unit: str, description: str) -> str:
         return "gone"
     if bus.answer(described, "Get")[0] == dbus.text(description):
         return "ours"
-    # One that goes between two questions is described by its name, and "not-found".
+    # A unit that disappears between two questions has its name as description, and "not-found".
     return "gone" if bus.answer(loaded, "Get")[0] == "not-found" else "other"
 
 
