@@ -121,7 +121,7 @@ def test_run_holds_nothing_of_its_preparations(runtime: Runtime, bundle: Bundle,
     id = new_id()
     bundle.write()
     running = runtime.begin("run", "--bundle", bundle.path, id)
-    wait_until(lambda: id in runtime.ids() and runtime.state(id)["status"] == "running")
+    wait_until(lambda: id in runtime.ids() and "running" in [one["status"] for one in runtime.containers()])
     proc = Path("/proc", str(running.process.pid))
     wait_until(
         lambda: [fd for fd in proc.joinpath("fd").iterdir() if int(fd.name) > 2 and "socket:" in os.readlink(fd)] == []
