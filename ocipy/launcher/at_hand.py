@@ -25,6 +25,9 @@ EXPENDABLE = frozenset(("_bz2", "_json", "_lzma", "_typing"))
 _finders: list[Any] = []
 _fork_handlers: list[dict[str, Callable[[], object]]] = []
 _awake = False
+#: Whether the snapshot has all modules that load() was called for. A Python whose extension modules are files (pyenv's)
+#: lacks some.
+complete = True
 
 
 class _NoLibraries:
@@ -57,6 +60,7 @@ def load(modules: Iterable[str], practise: Callable[[], None]) -> None:
 
 def _try(module: str) -> None:
     """Import a module; one that cannot be in a snapshot is removed again, with everything that it imported."""
+    global complete
     before = set(sys.modules)
     finder = _NoLibraries()
     sys.meta_path.insert(0, finder)
@@ -68,6 +72,7 @@ def _try(module: str) -> None:
         sys.meta_path.remove(finder)
     if finder.refused <= EXPENDABLE:
         return
+    complete = False
     for name in sys.modules.keys() - before:
         package, _, tail = name.rpartition(".")
         del sys.modules[name]

@@ -14,8 +14,9 @@ SEALED = "create, run, exec, restore"
 
 
 def is_at_hand() -> bool:
-    """Whether this process is mapped from a snapshot, so everything in it can be imported directly."""
-    return "ocipy.launcher.at_hand" in sys.modules
+    """Whether this process is mapped from a snapshot that has all modules of QUIET commands and of --help."""
+    at_hand = sys.modules.get("ocipy.launcher.at_hand")
+    return at_hand is not None and at_hand.complete
 
 
 def complete_start() -> None:

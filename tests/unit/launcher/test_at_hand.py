@@ -86,10 +86,11 @@ def test_what_needs_a_library_is_left_out_with_all_that_came_with_it() -> None:
 sys.modules.pop("decimal", None)
 before = set(sys.modules)
 at_hand.load(("lzma", "colorsys"), lambda: None)
-told = {"new": sorted(set(sys.modules) - before)}
+told = {"new": sorted(set(sys.modules) - before), "complete": at_hand.complete}
 at_hand.wake()
 import lzma
 """)
+    assert not told["complete"], "then a command that runs asleep would not find its modules"
     assert "colorsys" in told["new"]
     assert {"lzma", "_compression"} & set(told["new"]) == set()
 
