@@ -1,18 +1,8 @@
-"""Paths as text: where a container's cgroup is, and what a path in the config means. Pure."""
+"""Paths of cgroups as text: where a container's is. Pure."""
 
 from __future__ import annotations
 
-
-def clean(path: str) -> str:
-    """Return an absolute path without "", "." and ".."; it stops at the top, so nothing leads out of it."""
-    kept: list[str] = []
-    for part in path.split("/"):
-        if part == "..":
-            if kept:
-                kept.pop()
-        elif part not in ("", "."):
-            kept.append(part)
-    return "/" + "/".join(kept)
+from ocipy.linux.paths import clean
 
 
 def join(base: str, path: str) -> str:

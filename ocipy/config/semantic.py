@@ -1,20 +1,20 @@
 """Rules for config.json beyond the schema: those across fields, and values that Linux does not know.
 
 Hot and pure: nothing depends on the host. Each rule cites the specification (config.md unless said otherwise), a man
-page, or what the kernel refuses. The rules of the `linux` section are in semantic_linux.py and semantic_resources.py;
-advice.py has what only deserves a warning.
+page, or what the kernel refuses. The rules of mounts are in semantic_mounts.py, those of the `linux` section in
+semantic_linux.py and semantic_resources.py; advice.py has what only deserves a warning.
 """
 
 from __future__ import annotations
 
-from ocipy.config import semantic_linux, semantic_resources
+from ocipy.config import semantic_linux, semantic_mounts, semantic_resources
 from ocipy.errors import escape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ocipy.config.types import Config, Hook, IOPriority, Mount, Process, Scheduler
+    from ocipy.config.types import Config, Hook, IOPriority, Process, Scheduler
 
     Findings = list[tuple[str, str]]
 
@@ -63,8 +63,7 @@ def errors(config: Config, *, may_hold_nul: bool = True) -> Findings:
         process_errors(process, found)
     spaces = semantic_linux.namespaces(config)
     _names_of_host(config, spaces, found)
-    for index, mount in enumerate(config.get("mounts") or ()):
-        _mount(mount, index, spaces, found)
+    semantic_mounts.errors(config, spaces, found)
     _hooks(config, found)
     if "" in (config.get("annotations") or ()):
         found.append(("/annotations/", "the key of an annotation must not be empty"))
@@ -224,23 +223,6 @@ def _names_of_host(config: Config, spaces: dict[str, str], found: Findings) -> N
     for key, value in sysctls.items():
         if name and value != name and semantic_linux.sysctl_path(key) == semantic_linux.DOMAINNAME:
             found.append(("/linux/sysctl" + escape(key), f"is set by the field domainname, to {name!r}"))
-
-
-def _mount(mount: Mount, index: int, spaces: dict[str, str], found: Findings) -> None:
-    if not mount["destination"]:
-        found.append((f"/mounts/{index}/destination", "must not be empty"))
-    uids, gids = mount.get("uidMappings"), mount.get("gidMappings")
-    if bool(uids) != bool(gids):
-        missing, given = ("gidMappings", "uidMappings") if uids else ("uidMappings", "gidMappings")
-        found.append((f"/mounts/{index}/{given}", f"must be given together with {missing}"))
-    elif uids and gids:
-        semantic_linux.id_map(uids, f"/mounts/{index}/uidMappings", found)
-        semantic_linux.id_map(gids, f"/mounts/{index}/gidMappings", found)
-    elif "user" not in spaces:
-        for number, option in enumerate(mount.get("options") or ()):
-            if option == "idmap" or option == "ridmap":
-                text = f"{option} needs uidMappings and gidMappings, or a user namespace"
-                found.append((f"/mounts/{index}/options/{number}", text))
 
 
 def _hooks(config: Config, found: Findings) -> None:

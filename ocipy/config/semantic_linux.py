@@ -6,6 +6,7 @@ import posix
 
 from ocipy.config.semantic_resources import list_of_numbers
 from ocipy.errors import escape
+from ocipy.linux.paths import clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def _devices(linux: Linux, found: Findings) -> None:
         pointer = f"/linux/devices/{index}"
         if device["path"][:1] != "/":
             found.append((pointer + "/path", f"must be an absolute path, not {device['path']!r}"))
-        elif is_root(device["path"]):
+        elif clean(device["path"]) == "/":
             found.append((pointer + "/path", "is the container's root itself"))
         for member, most in (("major", 0xFFF), ("minor", 0xFFFFF)):  # 12 and 20 bits: MKDEV of the kernel
             number = device.get(member)
@@ -300,18 +301,8 @@ def _hidden_paths(member: str, paths: list[str] | None, spaces: dict[str, str], 
     for index, path in enumerate(paths):
         if path[:1] != "/":
             found.append((f"/linux/{member}/{index}", f"must be an absolute path, not {path!r}"))
-        elif member == "maskedPaths" and is_root(path):
+        elif member == "maskedPaths" and clean(path) == "/":
             found.append((f"/linux/{member}/{index}", "is the container's root itself"))
-
-
-def is_root(path: str) -> bool:
-    """Whether an absolute path is "/", in any spelling."""
-    if ".." not in path:
-        return not path.strip("/.")
-    depth = 0
-    for part in path.split("/"):
-        depth = max(depth - 1, 0) if part == ".." else depth + (part not in ("", "."))
-    return depth == 0
 
 
 def _memory_policy(policy: MemoryPolicy, found: Findings) -> None:

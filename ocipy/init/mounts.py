@@ -40,8 +40,9 @@ from ocipy.linux.constants import (
     S_IFDIR,
     S_IFMT,
 )
+from ocipy.linux.paths import ALLOWED_IN_PROC
 from ocipy.plan.mount_options import MountStep, NewMount
-from ocipy.plan.mounts import ALLOWED_IN_PROC, Bind, CopySymlink, Mount, RemountReadonly
+from ocipy.plan.mounts import Bind, CopySymlink, Mount, RemountReadonly
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

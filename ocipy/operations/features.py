@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any, get_args
 
 from ocipy.config.description.values import SeccompAction, SeccompArchitecture, SeccompOperator
+from ocipy.config.mount_options import MOUNT_OPTIONS
 from ocipy.config.semantic import HOOKS
 from ocipy.linux.capabilities import NAMES as CAPABILITIES
 from ocipy.plan import scheduling, seccomp
-from ocipy.plan.mount_options import MOUNT_OPTIONS
 from ocipy.plan.namespaces import FLAGS as NAMESPACES
 from ocipy.version import SPEC_VERSION, VERSION
 

@@ -15,6 +15,7 @@ from ocipy.config.check import check
 from ocipy.config.draft import Draft
 from ocipy.config.finding import Finding
 from ocipy.config.misspelt import unknown_members, unknown_text
+from ocipy.config.mount_options import is_bind, parse
 from ocipy.config.old import at, broken_once, unknown_once
 from ocipy.config.wording import schema_errors
 from ocipy.errors import Error, escape
@@ -23,8 +24,6 @@ from ocipy.linux.constants import MS_REMOUNT
 from ocipy.operations import bundle
 from ocipy.plan.build import build
 from ocipy.plan.model import Options
-from ocipy.plan.mount_options import parse
-from ocipy.plan.mounts import is_bind
 
 if TYPE_CHECKING:
     from ocipy.config.types import Config
@@ -62,8 +61,10 @@ def _validate_open(directory: int, path: str, config_name: str) -> list[Finding]
     places = dict.fromkeys("".join(map(escape, parts)) for parts in repeated)
     judge.warnings += [Finding(WARNING, place, "is given more than once; the last one counts") for place in places]
     if judge.draft.is_object:
+        missing = judge.missing_sources(directory)  # not later: a mount with a broken rule is not looked at again
         judge.rules()
         judge.bundle(directory, path)
+        judge.errors += missing
         judge.plan(path, judge.advice())
     return judge.errors + judge.warnings
 
@@ -109,15 +110,18 @@ class _Judge:
         """The rules across fields."""
         self.error(self._broken())
 
+    def missing_sources(self, directory: int) -> list[Finding]:
+        """The sources of bind mounts that do not exist."""
+        missing = self._original(_missing_sources(self.draft.config, directory))
+        return [Finding(ERROR, pointer, text) for pointer, text in missing]
+
     def bundle(self, directory: int, path: str) -> None:
-        """The root filesystem, and the sources of bind mounts."""
+        """The root filesystem."""
         if not self.draft.is_wrong("/root/path"):
             try:
                 bundle.check_rootfs(self.draft.config, directory, path)
             except Error as error:
                 self.errors.append(_from_error(error))
-        missing = self._original(_missing_sources(self.draft.config, directory))
-        self.errors += [Finding(ERROR, pointer, text) for pointer, text in missing]
 
     def advice(self) -> Findings:
         """Add the warnings that do not depend on errors."""

@@ -7,9 +7,9 @@ cpuset, since the kernel compares each with all of its siblings, the device rule
 
 from __future__ import annotations
 
-from ocipy.cgroups.paths import clean
 from ocipy.cgroups.resources import early, limits
 from ocipy.errors import Error, in_bytes
+from ocipy.linux.paths import clean
 from ocipy.plan.cgroup_enter import CgroupEnter
 from ocipy.plan.device_rules import given_rules, rules_to_apply
 from ocipy.plan.fields import CGROUP, RESOURCES, resources_of, user_of

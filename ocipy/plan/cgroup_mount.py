@@ -6,10 +6,10 @@ mount, the options decide whether it is writable: engines ask for "ro", or omit 
 
 from __future__ import annotations
 
-from ocipy.cgroups.paths import clean
-from ocipy.errors import Error
+from ocipy.config.mount_options import parse
+from ocipy.linux.paths import clean
 from ocipy.plan.model import join
-from ocipy.plan.mount_options import MountStep, attribute_words, parse
+from ocipy.plan.mount_options import MountStep, attribute_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,8 +54,6 @@ def plan_cgroup_mount(planner: Planner, index: int, mount: Mount) -> None:
     host = planner.host
     pointer = f"/mounts/{index}"
     parsed = parse(mount.get("options") or ())
-    if parsed.copy_up:
-        raise Error("tmpcopyup is for tmpfs only", pointer=pointer + "/options")
     linux = planner.config.get("linux") or {}
     destination = clean("/" + mount["destination"])
     namespaces = [entry for entry in linux.get("namespaces") or () if entry["type"] == "cgroup"]

@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ocipy.cgroups.paths import clean
 from ocipy.errors import Error
 from ocipy.linux.constants import CLONE_NEWNET
+from ocipy.linux.paths import clean
 from ocipy.plan.cgroup_mount import MountCgroup1
 from ocipy.plan.devices import Device
 from ocipy.plan.mounts import Bind, OpenMountSource

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from ocipy.cgroups.paths import clean
+from ocipy.linux.paths import clean
 from ocipy.plan.model import join
 from ocipy.plan.mount_options import MountStep, NewMount, mount_flag_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ocipy.config.mount_options import MountOptions
     from ocipy.config.types import Mount as Entry
     from ocipy.plan.model import Planner
-    from ocipy.plan.mount_options import MountOptions
 
 
 class MountClassic(NewMount):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ocipy.cgroups.devices import ANY, DEFAULT_NODES, DEFAULT_RULES, bits_of, fold
-from ocipy.cgroups.paths import clean
 from ocipy.errors import Error
+from ocipy.linux.paths import clean
 from ocipy.plan.fields import RESOURCES
 
 TYPE_CHECKING = False

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ocipy.cgroups.devices import DEFAULT_NODES
-from ocipy.cgroups.paths import clean
 from ocipy.linux.constants import CAP_MKNOD
+from ocipy.linux.paths import clean
 from ocipy.plan.model import HostStep, InitStep, Step, counted, if_set, join
 from ocipy.plan.mounts import dev_is_bound, opened_by_host, plan_label
 from ocipy.plan.namespaces import has_namespace, joined_kinds, triples

@@ -6,17 +6,16 @@ map, or opens the container's if that is joined.
 
 from __future__ import annotations
 
+from ocipy.config.mount_options import parse_idmap
 from ocipy.errors import Error
 from ocipy.plan.model import HostStep
 from ocipy.plan.namespaces import id_maps, joined_kinds, ranges_in_words, triples
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ocipy.config.types import Config, IDMapping, Mount
+    from ocipy.config.mount_options import MountOptions
+    from ocipy.config.types import Config, Mount
     from ocipy.plan.model import Planner
-    from ocipy.plan.mount_options import MountOptions
     from ocipy.plan.namespaces import Triples
 
 IDENTITY = ((0, 0, 0xFFFFFFFF),)
@@ -43,18 +42,16 @@ class IdmapSource(HostStep):
         return "a user namespace with uids " + ranges_in_words(self.uids)
 
 
-def plan_idmap(planner: Planner, mount: Mount, options: MountOptions, is_bind: bool, pointer: str) -> str:
+def plan_idmap(planner: Planner, mount: Mount, options: MountOptions, pointer: str) -> str:
     """Plan the user namespace that maps this mount. Returns its name among the descriptors."""
     config = planner.config
-    if not is_bind:
-        raise Error("only a bind mount can have mapped ids", pointer=pointer + "/options")
     if planner.host.rootless:
         raise Error(
             "mapping the ids of a mount needs the privileges of the host's root",
             pointer=pointer + ("/options" if options.idmap else "/uidMappings"),
         )
     path, _ = joined_kinds(config).get("user", ("", ""))
-    given = _given(config, mount, options, pointer)
+    given = _given(config, mount, options)
     if given is None and path:
         planner.add(IdmapJoin(pointer, name="idmap/" + path, path=path))
         return "idmap/" + path
@@ -65,38 +62,21 @@ def plan_idmap(planner: Planner, mount: Mount, options: MountOptions, is_bind: b
     return name
 
 
-def _given(config: Config, mount: Mount, options: MountOptions, pointer: str) -> tuple[Triples, Triples] | None:
+def _given(config: Config, mount: Mount, options: MountOptions) -> tuple[Triples, Triples] | None:
     """Return the mount's own maps, or None."""
     uids, gids = mount.get("uidMappings") or (), mount.get("gidMappings") or ()
     if uids:
         return triples(uids), triples(gids)
-    return _parse_text(config, options.idmap_text, pointer + "/options") if options.idmap_text else None
+    return _parse_text(config, options.idmap_text) if options.idmap_text else None
 
 
 def _text(triples: Triples) -> str:
     return ",".join(f"{inside}-{outside}-{size}" for inside, outside, size in triples)
 
 
-def _parse_text(config: Config, text: str, pointer: str) -> tuple[Triples, Triples]:
-    """Parse crun's form, idmap=uids=0-1-10#10-11-10;gids=@0-100-10 (crun(1)); "@" refers to the container's map."""
+def _parse_text(config: Config, text: str) -> tuple[Triples, Triples]:
+    """Return the maps of idmap=…; the container's own for ids that the text does not map."""
     maps = dict(zip(("uids", "gids"), id_maps(config), strict=True))
     found: dict[str, Triples] = {kind: triples(mappings) or IDENTITY for kind, mappings in maps.items()}
-    for part in text.split(";"):
-        kind, _, ranges = part.partition("=")
-        if kind not in maps:
-            raise Error(f"idmap takes uids and gids, not {kind!r}", pointer=pointer)
-        found[kind] = tuple(_parse_range(one, maps[kind], pointer) for one in ranges.split("#"))
+    found |= parse_idmap(text, maps)
     return found["uids"], found["gids"]
-
-
-def _parse_range(text: str, container: Sequence[IDMapping], pointer: str) -> tuple[int, int, int]:
-    numbers = text.removeprefix("@").split("-")
-    if len(numbers) != 3 or not all(number.isdecimal() and len(number) <= 10 for number in numbers):
-        raise Error(f"{text!r} is not a mapping", pointer=pointer, hint="written as FROM-TO-LENGTH, such as 0-1000-1")
-    inside, outside, size = (int(number) for number in numbers)
-    if text.startswith("@"):
-        for mapping in container:
-            if 0 <= outside - mapping["containerID"] < mapping["size"]:
-                return inside, outside - mapping["containerID"] + mapping["hostID"], size
-        raise Error(f"{text!r}: the container has no id {outside}", pointer=pointer)
-    return inside, outside, size

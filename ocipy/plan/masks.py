@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocipy.cgroups.paths import clean
+from ocipy.linux.paths import clean
 from ocipy.plan.model import InitStep
 from ocipy.plan.mounts import plan_label
 from ocipy.plan.namespaces import has_namespace

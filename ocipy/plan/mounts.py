@@ -7,41 +7,26 @@ the privileges to walk there (in a user namespace), or to map its ids.
 
 from __future__ import annotations
 
-from ocipy.cgroups.paths import clean
+from ocipy.config.mount_options import CGROUP_TYPES, is_bind, parse
 from ocipy.errors import Error
 from ocipy.linux.constants import MOUNT_ATTR_RDONLY, MS_PRIVATE, MS_RDONLY, MS_REC, MS_REMOUNT, MS_SLAVE
+from ocipy.linux.paths import ALLOWED_IN_PROC, clean
 from ocipy.plan import cgroup_mount
 from ocipy.plan.model import HostStep, InitStep, if_set, join
-from ocipy.plan.mount_options import MountStep, NewMount, attribute_words, parse
+from ocipy.plan.mount_options import MountStep, NewMount, attribute_words
 from ocipy.plan.namespaces import clones_mounts, enters_last, has_namespace, new_kinds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ocipy.config.mount_options import MountOptions
     from ocipy.config.types import Config
     from ocipy.config.types import Mount as Entry
     from ocipy.plan.model import Host, Options, Planner
-    from ocipy.plan.mount_options import MountOptions
     from ocipy.plan.pid_namespace import MountProcfs
 
 
-# The only mount points allowed below /proc: there lxcfs shows a container its own figures.
-ALLOWED_IN_PROC = (
-    "/proc/cpuinfo",
-    "/proc/diskstats",
-    "/proc/loadavg",
-    "/proc/meminfo",
-    "/proc/slabinfo",
-    "/proc/stat",
-    "/proc/swaps",
-    "/proc/sys/crypto/fips_enabled",
-    "/proc/sys/kernel/ns_last_pid",
-    "/proc/uptime",
-)
-
-CGROUP_TYPES = ("cgroup", "cgroup2")
 # Filesystems without a block device.
 NO_DEVICE = (*CGROUP_TYPES, "devpts", "mqueue", "proc", "sysfs", "tmpfs")
-CONTEXTS = ("context", "fscontext", "defcontext", "rootcontext")
 
 
 class OpenMountSource(HostStep):
@@ -120,11 +105,6 @@ def opened_by_host(config: Config, host: Host) -> bool:
     return clones_mounts(host) and has_namespace(config, "user")
 
 
-def is_bind(mount: Entry, options: MountOptions) -> bool:
-    """config.md: a bind mount has bind or rbind among its options; the type "bind" alone is accepted too."""
-    return options.is_bind or mount.get("type") == "bind"
-
-
 def dev_is_bound(config: Config) -> bool:
     """Whether /dev is a bind mount: then it is the host's, and nothing is made in it."""
     return any(
@@ -143,7 +123,7 @@ def plan_sources(planner: Planner) -> None:
         if parsed.idmap or mount.get("uidMappings") or mount.get("gidMappings"):
             from ocipy.plan.idmap import plan_idmap
 
-            mapped = plan_idmap(planner, mount, parsed, is_bind(mount, parsed), pointer)
+            mapped = plan_idmap(planner, mount, parsed, pointer)
         if not is_bind(mount, parsed) or parsed.copy_symlink or parsed.flags & MS_REMOUNT:
             continue
         if mapped or opened_by_host(config, planner.host):
@@ -151,7 +131,7 @@ def plan_sources(planner: Planner) -> None:
                 OpenMountSource(
                     pointer,
                     name=f"mount/{index}",
-                    source=_source(mount, planner.options, pointer),
+                    source=_source(mount, planner.options),
                     destination=clean(mount["destination"]),
                     recursive=bool(parsed.flags & MS_REC),
                     nofollow=parsed.source_nofollow,
@@ -189,9 +169,12 @@ def plan_mounts(planner: Planner, start: int = 0, end: int | None = None) -> Non
     for index, mount in enumerate(mounts[start:end], start):
         parsed = parse(mount.get("options") or ())
         pointer = f"/mounts/{index}"
-        _check(planner, mount, pointer)
-        if clean(mount["destination"]) == "/":
-            _check_on_root(config, mount, parsed, pointer)
+        destination = clean(mount["destination"])
+        assert not destination.startswith("/proc/") or destination in ALLOWED_IN_PROC
+        assert destination != "/" or "mount" in new_kinds(config)
+        if not mount["destination"].startswith("/"):
+            text = f"{mount['destination']!r} is relative, which is deprecated; using {destination}"
+            planner.warn(pointer + "/destination", text)
         if parsed.flags & MS_REMOUNT:
             from ocipy.plan.classic_mounts import plan_remount
 
@@ -225,54 +208,12 @@ def plan_label(config: Config, host: Host) -> str:
         )
     # crun's annotation, which podman sets: selects one of SELinux's four mount options.
     context = (config.get("annotations") or {}).get("run.oci.mount_context_type") or "context"
-    if context not in CONTEXTS:
-        raise Error(
-            f"unknown type of SELinux context {context!r}",
-            pointer="/annotations/run.oci.mount_context_type",
-            hint="one of " + ", ".join(CONTEXTS),
-        )
     return f"{context}={label}"
 
 
-def _check(planner: Planner, mount: Entry, pointer: str) -> None:
-    """Refuse mounts regardless of their type. init/mounts.py checks again where the path actually leads."""
-    destination = clean(mount["destination"])
-    if destination.startswith("/proc/") and destination not in ALLOWED_IN_PROC:
-        raise Error(
-            f"{destination} cannot be mounted because it is inside /proc",
-            pointer=pointer + "/destination",
-            hint="only the files of lxcfs may be: " + " ".join(path[6:] for path in ALLOWED_IN_PROC),
-        )
-    if not mount["destination"].startswith("/"):
-        text = f"{mount['destination']!r} is relative, which is deprecated; using {destination}"
-        planner.warn(pointer + "/destination", text)
-
-
-def _check_on_root(config: Config, mount: Entry, parsed: MountOptions, pointer: str) -> None:
-    """A mount on "/" becomes the root for everything that follows, for example an overlay with root.path below it."""
-    pointer += "/destination"
-    if "mount" not in new_kinds(config):
-        raise Error(
-            "cannot mount on the container's root itself without a new mount namespace",
-            pointer=pointer,
-            hint="other processes would lose their root; add the namespace, or use root.path",
-        )
-    if parsed.flags & MS_REMOUNT:
-        raise Error("cannot remount the container's root", pointer=pointer, hint="root.readonly makes it read-only")
-    if parsed.copy_symlink or parsed.target_nofollow or mount.get("type") in CGROUP_TYPES:
-        raise Error("this cannot be mounted on the container's root itself", pointer=pointer)
-    if not is_bind(mount, parsed) and parsed.needs_mount2:
-        raise Error(
-            "cannot mount on the container's root itself with such options",
-            pointer=pointer,
-            hint="fsconfig(2) takes one option per word, of up to 255 bytes, and no iversion",
-        )
-
-
-def _source(mount: Entry, options: Options, pointer: str) -> str:
+def _source(mount: Entry, options: Options) -> str:
     source = mount.get("source") or ""
-    if not source:
-        raise Error("a bind mount needs a source", pointer=pointer + "/source")
+    assert source
     return source if source.startswith("/") else options.bundle + "/" + source
 
 
@@ -288,9 +229,7 @@ def _of_copy(config: Config) -> int:
 def _plan_bind(planner: Planner, mount: Entry, parsed: MountOptions, index: int, by_host: bool) -> None:
     pointer = f"/mounts/{index}"
     destination = clean(mount["destination"])
-    source = _source(mount, planner.options, pointer)
-    if parsed.copy_symlink and (parsed.source_nofollow or parsed.target_nofollow):
-        raise Error("copy-symlink cannot be combined with src-nofollow or dest-nofollow", pointer=pointer + "/options")
+    source = _source(mount, planner.options)
     if parsed.data:
         planner.warn(pointer + "/options", f"not an option of a bind mount: {', '.join(parsed.data)}")
     kind = CopySymlink if parsed.copy_symlink else Bind
@@ -321,16 +260,7 @@ def _plan_filesystem(
     pointer = f"/mounts/{index}"
     destination = clean(mount["destination"])
     fstype = mount.get("type") or ""
-    if not fstype or fstype == "none":
-        raise Error(
-            "a mount needs a type, or bind or rbind among its options",
-            pointer=pointer + "/type",
-            hint="the filesystems of this kernel are in /proc/filesystems",
-        )
-    if parsed.copy_up and fstype != "tmpfs":
-        raise Error("tmpcopyup is for tmpfs only", pointer=pointer + "/options")
-    if destination == "/proc" and fstype != "proc":
-        raise Error("only a procfs can be mounted on /proc", pointer=pointer + "/type")
+    assert fstype and (fstype == "proc" or destination != "/proc")
     if destination != "/proc" and fstype == "proc":
         planner.warn(pointer + "/destination", "maskedPaths and readonlyPaths only cover a procfs mounted on /proc")
     if fstype in ("proc", "sysfs"):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from ocipy.cgroups.paths import clean
+from ocipy.config.mount_options import PROPAGATION
 from ocipy.errors import Error
 from ocipy.linux.constants import MS_PRIVATE, MS_REC, MS_SLAVE
+from ocipy.linux.paths import clean
 from ocipy.plan.model import HostStep, InitStep
-from ocipy.plan.mount_options import PROPAGATION, propagation_words
+from ocipy.plan.mount_options import propagation_words
 from ocipy.plan.mounts import dev_is_bound, opened_by_host
 from ocipy.plan.namespaces import joined_kinds, new_kinds
 from ocipy.plan.process import StdioNull

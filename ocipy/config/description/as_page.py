@@ -24,7 +24,7 @@ from ocipy.version import SPEC_VERSION
 
 PACKAGE = Path(__file__).resolve().parents[2]
 
-ROOMS = ("plan", "host", "init", "cgroups", "systemd")
+ROOMS = ("config", "plan", "host", "init", "cgroups", "systemd")
 """Where a member is planned and carried out, in this order."""
 
 _HEADER = f"""\
@@ -34,8 +34,9 @@ What ocipy reads of a `config.json`, up to version {SPEC_VERSION} of the specifi
 members that it does not know, and takes one that is null as absent. Rules across members, such as which namespace a
 field needs, are in `config/semantic.py` and its neighbours; `ocipy validate` says what is wrong with a document.
 
-The last column names the modules below `ocipy/` that carry a member out: those of `plan/` decide, those of `init/` act
-in the container, the others on the host. [spec/README.md](../spec/README.md) says how a field is added.
+The last column names the modules below `ocipy/` that carry a member out: those of `config/` parse it, those of `plan/`
+decide, those of `init/` act in the container, the others on the host. [spec/README.md](../spec/README.md) says how a
+field is added.
 
 Generated from `ocipy/config/description/` by `python -m ocipy.config.generate`: do not edit.
 """

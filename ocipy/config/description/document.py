@@ -28,14 +28,14 @@ class Mount(TypedDict, total=False):
     """A device, the file or directory to bind (relative to the bundle), or just a name."""
     type: Annotated[str, In("plan/mounts plan/cgroup_mount")]
     """The filesystem, as in /proc/filesystems; a bind mount needs none."""
-    options: Annotated[list[str], In("plan/mount_options plan/mounts plan/idmap init/mounts init/copy_up")]
+    options: Annotated[list[str], In("config/mount_options plan/mounts plan/idmap init/mounts init/copy_up")]
     """Options as in mount(8): flags of the mount, and options of the filesystem itself."""
     uidMappings: Annotated[
-        list[IDMapping], Since("1.1"), Only("Linux"), In("plan/idmap host/idmap", below="plan/idmap")
+        list[IDMapping], Since("1.1"), Only("Linux"), In("plan/idmap host/idmap", below="plan/namespaces")
     ]
     """Map the owners of files on this bind mount: an id-mapped mount."""
     gidMappings: Annotated[
-        list[IDMapping], Since("1.1"), Only("Linux"), In("plan/idmap host/idmap", below="plan/idmap")
+        list[IDMapping], Since("1.1"), Only("Linux"), In("plan/idmap host/idmap", below="plan/namespaces")
     ]
     """Map the groups of files on this bind mount; requires uidMappings."""
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ocipy.cgroups.layout import Layout, from_mountinfo, parse_mounts, parse_own, relative
-from ocipy.cgroups.paths import clean, container_path, is_within
+from ocipy.cgroups.paths import container_path, is_within
+from ocipy.linux.paths import clean
 
 SELF_CGROUP = """12:name=systemd:/user.slice/x
 4:cpu,cpuacct:/a

@@ -11,13 +11,13 @@ import jsonschema
 import pytest
 
 from ocipy.config.check import check
+from ocipy.config.mount_options import parse
 from ocipy.config.semantic import errors
 from ocipy.linux.constants import CAP_CHECKPOINT_RESTORE
 from ocipy.operations.features import features
 from ocipy.plan import seccomp
 from ocipy.plan.build import build
 from ocipy.plan.model import Host, Options, Planner
-from ocipy.plan.mount_options import parse
 from tests.unit.documents import minimal
 
 TOP = Path(__file__).resolve().parents[3]

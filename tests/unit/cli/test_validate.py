@@ -96,13 +96,18 @@ def test_the_schema_hides_neither_the_rules_nor_these_the_plan(tmp_path: Path) -
         Finding(ERROR, "/process/terminal", "must be true or false, not 'yes'"),
         Finding(ERROR, "/mounts/0", "the member destination is required"),
         Finding(ERROR, "/process/cwd", "Cwd must be an absolute path"),
+        Finding(ERROR, "/mounts/2/type", "only a procfs can be mounted on /proc"),
         Finding(ERROR, "/mounts/3/uidMappings", "must be given together with gidMappings"),
+        Finding(ERROR, "/mounts/3/type", "a mount needs a type, or bind or rbind among its options"),
+        Finding(
+            ERROR,
+            "/mounts/4/destination",
+            "/proc/x cannot be mounted because it is inside /proc, where only lxcfs may mount: cpuinfo diskstats"
+            " loadavg meminfo slabinfo stat swaps sys/crypto/fips_enabled sys/kernel/ns_last_pid uptime",
+        ),
         Finding(ERROR, "/linux/sysctl/kernel.hostname", "is set by the field hostname"),
         Finding(ERROR, "/linux/sysctl/net.x", "needs a network namespace in linux.namespaces"),
         Finding(ERROR, "/mounts/1/source", "/no/such does not exist on this host"),
-        Finding(ERROR, "/mounts/2/type", "only a procfs can be mounted on /proc"),
-        Finding(ERROR, "/mounts/3/type", "a mount needs a type, or bind or rbind among its options"),
-        Finding(ERROR, "/mounts/4/destination", "/proc/x cannot be mounted because it is inside /proc"),
         Finding(WARNING, "/hook", "is unknown and ignored; meant hooks?"),
     ]
 
@@ -117,7 +122,7 @@ def test_a_misspelt_member_is_told_beside_the_one_that_is_missing(tmp_path: Path
 
 def test_a_missing_source_hides_nothing_else_of_its_mount(tmp_path: Path) -> None:
     config = put(whole(), "/mounts", [{"destination": "/proc/x", "source": "/no/such", "options": ["bind"]}])
-    assert places(validate(bundle(tmp_path, config))) == ["/mounts/0/source", "/mounts/0/destination"]
+    assert places(validate(bundle(tmp_path, config))) == ["/mounts/0/destination", "/mounts/0/source"]
 
 
 def test_two_findings_of_one_place_are_both_told(tmp_path: Path) -> None:
@@ -196,7 +201,9 @@ def test_very_many_findings_take_no_hour(tmp_path: Path) -> None:
     config = put(whole(), "/linux/devices", [{"path": f"/dev/{n}", "type": "z"} for n in range(5000)])
     config["process"]["env"] = ["x"] * 20_000
     config["process"]["rlimits"] = [{"type": "RLIMIT_X", "soft": 2, "hard": 1}] * 5000
-    config["mounts"] = [{"destination": f"/proc/{n}", "type": "tmpfs"} for n in range(300)]
+    config["linux"]["namespaces"].append({"type": "user"})
+    config["linux"]["uidMappings"] = config["linux"]["gidMappings"] = [{"containerID": 0, "hostID": 1000, "size": 1}]
+    config["process"]["user"] = {"uid": 0, "gid": 0, "additionalGids": list(range(1, 301))}  # the plan judges these
     found = places(validate(bundle(tmp_path, config)))
     # A device's type; an rlimit's type and its two limits.
     assert len(found) == 5000 + 20_000 + 2 * 5000 + MOST_PLANS + 1

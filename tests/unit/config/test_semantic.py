@@ -6,13 +6,9 @@ import os
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from ocipy.cgroups.paths import clean
 from ocipy.config.check import check
 from ocipy.config.semantic import RLIMITS, errors, process_errors
-from ocipy.config.semantic_linux import is_root
 from tests.unit.documents import minimal, put, real_configs
 
 MAP = [{"containerID": 0, "hostID": 1000, "size": 10}]
@@ -54,6 +50,11 @@ def seccomp(**members: Any) -> tuple[str, Any]:
 
 def call(**members: Any) -> tuple[str, Any]:
     return seccomp(syscalls=[{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO", **members}])
+
+
+def mount(*words: str, **members: Any) -> tuple[str, Any]:
+    """A bind mount with more options, or with other members."""
+    return "/mounts", [{"destination": "/a", "source": "/b", "options": ["bind", *words], **members}]
 
 
 KILLABLE = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"
@@ -105,13 +106,33 @@ BROKEN: list[tuple[Any, str]] = [
     (without("uts", ("/hostname", "web")), "/hostname"),
     (without("uts", ("/domainname", "web")), "/domainname"),
     (config(("/hostname", "ä" * 33)), "/hostname"),
-    (config(("/mounts", [{"destination": ""}])), "/mounts/0/destination"),
-    (config(("/mounts", [{"destination": "/a", "uidMappings": MAP}])), "/mounts/0/uidMappings"),
-    (config(("/mounts", [{"destination": "/a", "gidMappings": MAP, "uidMappings": []}])), "/mounts/0/gidMappings"),
-    (without("user", ("/mounts", [{"destination": "/a", "options": ["bind", "idmap"]}])), "/mounts/0/options/1"),
-    (without("user", ("/mounts", [{"destination": "/a", "options": ["ridmap"]}])), "/mounts/0/options/0"),
+    (config(mount(destination="")), "/mounts/0/destination"),
+    (config(mount(uidMappings=MAP)), "/mounts/0/uidMappings"),
+    (config(mount(gidMappings=MAP, uidMappings=[])), "/mounts/0/gidMappings"),
+    (without("user", mount("idmap")), "/mounts/0/options/1"),
+    (without("user", mount("ridmap")), "/mounts/0/options/1"),
+    (config(mount(source="")), "/mounts/0/source"),
+    (config(mount(destination="/proc/self")), "/mounts/0/destination"),
+    (config(mount(destination="x/../proc/sys/kernel")), "/mounts/0/destination"),
+    (without("mount", mount(destination="/")), "/mounts/0/destination"),
+    (config(mount("remount", destination="/")), "/mounts/0/destination"),
+    (config(mount("copy-symlink", destination="/x/../..")), "/mounts/0/destination"),
+    (config(mount(destination="/", type="cgroup", options=[])), "/mounts/0/destination"),
+    (config(mount(destination="/", type="tmpfs", options=["size=1m,mode=755"])), "/mounts/0/destination"),
+    (config(mount("copy-symlink", "dest-nofollow")), "/mounts/0/options"),
+    (config(mount("idmap=uids=1-2")), "/mounts/0/options"),
+    (config(mount("idmap=uids=@9-10-1")), "/mounts/0/options"),
+    (config(mount(type="tmpfs", options=[], uidMappings=MAP, gidMappings=MAP)), "/mounts/0/options"),
+    (config(mount(type="proc", options=["tmpcopyup"])), "/mounts/0/options"),
+    (config(mount(type="cgroup", options=["tmpcopyup"])), "/mounts/0/options"),
+    (config(mount(type="tmpfs", destination="/proc", options=[])), "/mounts/0/type"),
+    (config(mount(type="none", options=["rshared"])), "/mounts/0/type"),
     (
-        config(("/mounts", [{"destination": "/a", "uidMappings": [{**MAP[0], "size": 0}], "gidMappings": MAP}])),
+        config(mount(), ("/linux/mountLabel", "x"), ("/annotations/run.oci.mount_context_type", "size=1,x")),
+        "/annotations/run.oci.mount_context_type",
+    ),
+    (
+        config(mount(uidMappings=[{**MAP[0], "size": 0}], gidMappings=MAP)),
         "/mounts/0/uidMappings/0/size",
     ),
     (config(("/hooks/prestart", [{"path": "/a"}, {"path": "a"}])), "/hooks/prestart/1/path"),
@@ -285,9 +306,15 @@ HOLDING: list[Any] = [
     put(without("user"), "/linux/uidMappings", MAP),
     put(without("user"), "/linux/gidMappings", MAP),
     config(("/linux/namespaces/4/path", "/proc/1/ns/uts"), ("/hostname", "web")),
-    config(("/mounts", [{"destination": "relative"}])),
-    config(("/mounts", [{"destination": "/a", "options": ["idmap"]}])),
-    without("user", ("/mounts", [{"destination": "/a", "options": ["idmap"], "uidMappings": MAP, "gidMappings": MAP}])),
+    config(mount(destination="relative")),
+    config(mount("idmap")),
+    config(mount("idmap=uids=@5-9-1")),
+    without("user", mount("idmap", uidMappings=MAP, gidMappings=MAP)),
+    config(mount(type="overlay", destination="/", options=["lowerdir=/a"])),
+    config(mount(destination="/proc/uptime")),
+    config(mount(type="cgroup", destination="/proc", options=[])),
+    config(mount("remount", source="")),
+    config(mount(), ("/annotations/run.oci.mount_context_type", "without a label it has no meaning")),
     config(("/hooks/startContainer", [{"path": "/bin/x"}])),
     config(("/annotations", {"a": ""})),
     config(("/linux/namespaces/0/path", "")),
@@ -343,9 +370,8 @@ def test_an_id_map_has_to_fit_in_a_page() -> None:
         assert found(config((member, long_map(fits)))) == []
         (finding,) = errors(config((member, long_map(fits + 1))))
         assert finding[0] == member and "one page of text" in finding[1]
-    mount = {"destination": "/x", "source": "/y", "options": ["bind"], "uidMappings": long_map(fits + 1),
-             "gidMappings": MAP}  # fmt: skip
-    assert found(config(("/mounts", [mount]))) == ["/mounts/0/uidMappings"]
+    mapped = mount(uidMappings=long_map(fits + 1), gidMappings=MAP)
+    assert found(config(mapped)) == ["/mounts/0/uidMappings"]
 
 
 @pytest.mark.parametrize(("document", "pointer"), BROKEN, ids=[f"{n}-{p}" for n, (_, p) in enumerate(BROKEN)])
@@ -374,11 +400,6 @@ def test_the_search_for_nul_can_be_left_out() -> None:
     document = config(("/hostname", "a\0b"))
     assert errors(document, may_hold_nul=False) == []
     assert errors(document) == [("/hostname", "contains a NUL byte")]
-
-
-@given(st.text(alphabet="/.a", max_size=9))
-def test_the_root_written_in_some_way(text: str) -> None:
-    assert is_root("/" + text) == (clean("/" + text) == "/")
 
 
 def test_a_process_alone() -> None:

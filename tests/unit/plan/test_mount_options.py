@@ -7,16 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from ocipy.config.mount_options import FLAGS, MOUNT_OPTIONS, PROPAGATION, RECURSIVE, parse
 from ocipy.linux import constants as c
-from ocipy.plan.mount_options import (
-    FLAGS,
-    MOUNT_OPTIONS,
-    PROPAGATION,
-    RECURSIVE,
-    attribute_words,
-    parse,
-    propagation_words,
-)
+from ocipy.plan.mount_options import attribute_words, propagation_words
 
 # config.md, "Linux mount options": every word of its table.
 SPECIFIED = """

@@ -1,0 +1,110 @@
+"""What the mounts of a config.json must hold beyond the schema: rules across their fields, and what is never mounted.
+
+init/mounts.py checks again where a path actually leads.
+"""
+
+from __future__ import annotations
+
+from ocipy.config.mount_options import CGROUP_TYPES, is_bind, parse, parse_idmap
+from ocipy.config.semantic_linux import id_map
+from ocipy.linux.constants import MS_REMOUNT
+from ocipy.linux.paths import ALLOWED_IN_PROC, clean
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocipy.config.mount_options import MountOptions
+    from ocipy.config.types import Config, Mount
+
+    Findings = list[tuple[str, str]]
+
+CONTEXT_TYPE = "run.oci.mount_context_type"
+CONTEXTS = ("context", "fscontext", "defcontext", "rootcontext")
+"""SELinux's options of a mount: crun's annotation, which podman sets, selects one."""
+
+
+def errors(config: Config, spaces: dict[str, str], found: Findings) -> None:
+    """Append every broken rule. spaces: of semantic_linux.namespaces."""
+    linux = config.get("linux") or {}
+    for index, mount in enumerate(config.get("mounts") or ()):
+        pointer = f"/mounts/{index}"
+        options = parse(mount.get("options") or ())
+        _mappings(config, mount, options, spaces, pointer, found)
+        destination = clean(mount["destination"])
+        if not mount["destination"]:
+            found.append((pointer + "/destination", "must not be empty"))
+        elif destination == "/":
+            _on_root(mount, options, spaces, pointer + "/destination", found)
+        elif destination.startswith("/proc/") and destination not in ALLOWED_IN_PROC:
+            allowed = " ".join(path[6:] for path in ALLOWED_IN_PROC)
+            text = f"{destination} cannot be mounted because it is inside /proc, where only lxcfs may mount: {allowed}"
+            found.append((pointer + "/destination", text))
+        if options.flags & MS_REMOUNT:
+            continue
+        if is_bind(mount, options):
+            _bind(mount, options, pointer, found)
+        else:
+            _filesystem(mount, options, destination, pointer, found)
+    context = (config.get("annotations") or {}).get(CONTEXT_TYPE)
+    if context and linux.get("mountLabel") and context not in CONTEXTS:
+        text = f"unknown type of SELinux context {context!r}, not one of {', '.join(CONTEXTS)}"
+        found.append(("/annotations/" + CONTEXT_TYPE, text))
+
+
+def _on_root(mount: Mount, options: MountOptions, spaces: dict[str, str], pointer: str, found: Findings) -> None:
+    """A mount on "/" becomes the root for everything that follows, for example an overlay with root.path below it."""
+    if spaces.get("mount") != "":
+        text = "other processes would lose their root; add the namespace, or use root.path"
+        text = "cannot mount on the container's root itself without a new mount namespace: " + text
+    elif options.flags & MS_REMOUNT:
+        text = "cannot remount the container's root: root.readonly makes it read-only"
+    elif options.copy_symlink or options.target_nofollow or mount.get("type") in CGROUP_TYPES:
+        text = "this cannot be mounted on the container's root itself"
+    elif not is_bind(mount, options) and options.needs_mount2:
+        text = "fsconfig(2) takes one option per word, of up to 255 bytes, and no iversion"
+        text = "cannot mount on the container's root itself with such options: " + text
+    else:
+        return
+    found.append((pointer, text))
+
+
+def _bind(mount: Mount, options: MountOptions, pointer: str, found: Findings) -> None:
+    if not mount.get("source"):
+        found.append((pointer + "/source", "a bind mount needs a source"))
+    if options.copy_symlink and (options.source_nofollow or options.target_nofollow):
+        found.append((pointer + "/options", "copy-symlink cannot be combined with src-nofollow or dest-nofollow"))
+
+
+def _filesystem(mount: Mount, options: MountOptions, destination: str, pointer: str, found: Findings) -> None:
+    fstype = mount.get("type") or ""
+    if not fstype or fstype == "none":
+        found.append((pointer + "/type", "a mount needs a type, or bind or rbind among its options"))
+    elif destination == "/proc" and fstype not in ("proc", *CGROUP_TYPES):
+        found.append((pointer + "/type", "only a procfs can be mounted on /proc"))
+    if options.copy_up and fstype != "tmpfs":
+        found.append((pointer + "/options", "tmpcopyup is for tmpfs only"))
+
+
+def _mappings(
+    config: Config, mount: Mount, options: MountOptions, spaces: dict[str, str], pointer: str, found: Findings
+) -> None:
+    uids, gids = mount.get("uidMappings"), mount.get("gidMappings")
+    if bool(uids) != bool(gids):
+        missing, given = ("gidMappings", "uidMappings") if uids else ("uidMappings", "gidMappings")
+        found.append((f"{pointer}/{given}", f"must be given together with {missing}"))
+    elif uids and gids:
+        id_map(uids, pointer + "/uidMappings", found)
+        id_map(gids, pointer + "/gidMappings", found)
+    elif "user" not in spaces:
+        for number, option in enumerate(mount.get("options") or ()):
+            if option == "idmap" or option == "ridmap":
+                text = f"{option} needs uidMappings and gidMappings, or a user namespace"
+                found.append((f"{pointer}/options/{number}", text))
+    if (options.idmap or uids or gids) and mount.get("type") and not is_bind(mount, options):
+        found.append((pointer + "/options", "only a bind mount can have mapped ids"))
+    elif options.idmap_text and not uids:
+        linux = config.get("linux") or {}
+        own = (linux.get("uidMappings") or (), linux.get("gidMappings") or ()) if "user" in spaces else ((), ())
+        try:
+            parse_idmap(options.idmap_text, {"uids": own[0], "gids": own[1]})
+        except ValueError as error:
+            found.append((pointer + "/options", str(error)))
