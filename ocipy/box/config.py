@@ -119,7 +119,7 @@ def make_config(request: Request, image: ImageConfig, user: User, root: Root, ho
     """The document. Raises Error for requests that contradict each other."""
     config: dict[str, Any] = {
         "ociVersion": SPEC_VERSION,
-        "process": _process(request, image, user, host),
+        "process": _process(request, image, user),
         "root": {"path": root.path, "readonly": request.read_only},
         "hostname": request.hostname,
         "mounts": _mounts(request, root, host),
@@ -166,7 +166,7 @@ def arguments_of(request: Request, image: ImageConfig) -> tuple[str, ...]:
     return arguments
 
 
-def _process(request: Request, image: ImageConfig, user: User, host: Host) -> dict[str, Any]:
+def _process(request: Request, image: ImageConfig, user: User) -> dict[str, Any]:
     arguments = arguments_of(request, image)
     if request.init:
         arguments = (INIT, "--", *arguments)
@@ -267,7 +267,7 @@ def _resources(request: Request, host: Host) -> dict[str, Any]:
     made: dict[str, Any] = {}
     if not host.rootless:
         made["devices"] = [{"allow": request.privileged, "access": "rwm"}]
-    memory = _memory(limits, host)
+    memory = _memory(limits)
     if memory:
         made["memory"] = memory
     cpu = {
@@ -286,7 +286,7 @@ def _resources(request: Request, host: Host) -> dict[str, Any]:
     return made
 
 
-def _memory(limits: Limits, host: Host) -> dict[str, int]:
+def _memory(limits: Limits) -> dict[str, int]:
     made: dict[str, int] = {}
     if limits.memory is not None:
         made["limit"] = limits.memory

@@ -156,7 +156,7 @@ def make_request(given: argparse.Namespace) -> Request:
 
 
 def _limits(given: argparse.Namespace) -> Limits:
-    ways = [name for name in ("cpus", "cpu") if getattr(given, name) is not None]
+    ways = [name for name, value in (("cpus", given.cpus), ("cpu", given.cpu)) if value is not None]
     if given.cpu_quota is not None or given.cpu_period is not None:
         ways.append("cpu-quota")
     if len(ways) > 1:

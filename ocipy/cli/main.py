@@ -105,13 +105,12 @@ def _run_command(command: str, argv: list[str], arguments: Arguments) -> int:
     if arguments.switch("help"):
         return _help([command])
     try:
-        status: int = module.run(arguments)
+        return module.run(arguments)
     except UsageError as error:
         error.hint = f"usage: ocipy {command} {module.USAGE}".rstrip()
         if command in ("create", "run") and len(arguments.positional) > 1:
             error.hint += f"\n{IMAGES}"
         raise
-    return status
 
 
 def _parse(

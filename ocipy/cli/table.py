@@ -6,7 +6,20 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Protocol
+
+    from ocipy.cli.arguments import Arguments, Flag
+
+    class Command(Protocol):
+        """A module of ocipy.cli.commands."""
+
+        SUMMARY: str
+        USAGE: str
+        FLAGS: tuple[Flag, ...]
+
+        def run(self, arguments: Arguments) -> int:
+            """Return the exit status. Raises Error."""
+
 
 HOT = ("create", "start", "state", "kill", "delete", "run", "exec", "pause", "resume", "ps", "update", "list")
 COLD = ("checkpoint", "restore", "spec", "features", "events", "validate", "plan", "setup", "box")
@@ -17,7 +30,7 @@ QUIET = ("spec", "features", "validate", "plan", "checkpoint", "restore")
 IMAGES = "engines handle images and call ocipy: podman --runtime=ocipy run IMAGE COMMAND"
 
 
-def load_command(command: str) -> Any:
+def load_command(command: str) -> Command:
     """The module of a command."""
     name = "ocipy.cli.commands." + command
     __import__(name)

@@ -27,7 +27,6 @@ FLAGS = {
     "SECCOMP_FILTER_FLAG_SPEC_ALLOW": SECCOMP_FILTER_FLAG_SPEC_ALLOW,
     "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
 }
-WITH_ERRNO = {"SCMP_ACT_ERRNO": 4095, "SCMP_ACT_TRACE": 65535}  # with the largest number: seccomp(2)
 POINTER = "/linux/seccomp"
 INSTRUCTION = 8  # bytes: struct sock_filter, linux/filter.h
 
