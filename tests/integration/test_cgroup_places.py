@@ -331,7 +331,7 @@ def test_delete_by_force_names_the_cgroup_that_it_leaves_with_processes_whose_co
     result = runtime.delete(one.id, force=True).ok()
     assert process_state(one.pid) not in ("Z", "")
     for path in places:
-        assert f"the cgroup {path} is left: 1 process(es)" in result.stderr
+        assert f"the cgroup {path} remains: 1 process(es)" in result.stderr
     os.kill(one.pid, signal.SIGKILL)
     one.reap()
     for path in places:
@@ -348,7 +348,7 @@ def test_delete_by_force_says_that_it_knows_no_cgroup_where_neither_state_nor_co
     assert places
     spoil(runtime, one)
     (runtime.root / one.id / "config.json").write_text("[")
-    assert "a cgroup of the container may be left" in runtime.delete(one.id, force=True).ok().stderr
+    assert "a cgroup of the container may remain" in runtime.delete(one.id, force=True).ok().stderr
     one.wait_dead(5)
     one.reap()
     for path in places:

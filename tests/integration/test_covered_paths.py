@@ -46,7 +46,7 @@ def test_a_root_that_is_a_masked_path_is_refused(scratch: Scratch, path: str) ->
     (scratch.root / "etc").mkdir()
     with_links_to_root(scratch.root)
     scratch.linux["maskedPaths"] = [path]
-    fails(with_proc(scratch), "cannot mask the container's root itself", pointer="/linux/maskedPaths/0")
+    fails(with_proc(scratch), "leads to the container's root, which cannot be masked", pointer="/linux/maskedPaths/0")
 
 
 @steps

@@ -105,4 +105,4 @@ def test_the_example(ocipy: Callable[..., Result], probing: Bundle, new_id: Call
         assert ocipy("delete", "--force", one).status == 0
     probing.config["annotations"] = {NAME: "yes"}
     probing.write()
-    assert f"/annotations/{NAME}: {NAME} is true or false, not yes" in ocipy("run", "--bundle", path, new_id()).stderr
+    assert f"/annotations/{NAME}: must be true or false, not yes" in ocipy("run", "--bundle", path, new_id()).stderr

@@ -73,7 +73,7 @@ def test_list_shows_the_others(planted: Container, container: MakeContainer) -> 
 
 
 @pytest.mark.parametrize(
-    ("owner", "mode", "word"), [(STRANGER, 0o755, f"belongs to uid {STRANGER}"), (0, 0o777, "is writable by all")]
+    ("owner", "mode", "word"), [(STRANGER, 0o755, f"belongs to uid {STRANGER}"), (0, 0o777, "is writable by everyone")]
 )
 def test_create_warns_of_a_root_that_others_can_change(
     container: MakeContainer, runtime: Runtime, owner: int, mode: int, word: str
