@@ -108,13 +108,19 @@ def _id_maps(linux: Linux, spaces: dict[str, str], found: Findings) -> None:
     uids, gids = linux.get("uidMappings") or [], linux.get("gidMappings") or []
     if "user" not in spaces:  # plan/namespaces.py warns that they have no effect
         return
-    if bool(uids) != bool(gids):
-        missing, given = ("gidMappings", "uidMappings") if uids else ("uidMappings", "gidMappings")
-        found.append(("/linux/" + given, f"must be given together with {missing}"))
-    elif not uids and not spaces["user"]:
+    if are_paired(uids, gids, "/linux", found) and not uids and not spaces["user"]:
         found.append(("/linux/uidMappings", "a new user namespace needs uidMappings and gidMappings"))
     id_map(uids, "/linux/uidMappings", found)
     id_map(gids, "/linux/gidMappings", found)
+
+
+def are_paired(uids: object, gids: object, pointer: str, found: Findings) -> bool:
+    """Whether uidMappings and gidMappings are both given, or neither. pointer: of the object that contains them."""
+    if bool(uids) == bool(gids):
+        return True
+    missing, given = ("gidMappings", "uidMappings") if uids else ("uidMappings", "gidMappings")
+    found.append((f"{pointer}/{given}", f"must be given together with {missing}"))
+    return False
 
 
 def id_map(lines: list[IDMapping], pointer: str, found: Findings) -> None:

@@ -6,7 +6,7 @@ init/mounts.py checks again where a path actually leads.
 from __future__ import annotations
 
 from ocipy.config.mount_options import CGROUP_TYPES, is_bind, parse, parse_idmap
-from ocipy.config.semantic_linux import id_map
+from ocipy.config.semantic_linux import are_paired, id_map
 from ocipy.linux.constants import MS_REMOUNT
 from ocipy.linux.paths import ALLOWED_IN_PROC, clean
 
@@ -88,13 +88,10 @@ def _mappings(
     config: Config, mount: Mount, options: MountOptions, spaces: dict[str, str], pointer: str, found: Findings
 ) -> None:
     uids, gids = mount.get("uidMappings"), mount.get("gidMappings")
-    if bool(uids) != bool(gids):
-        missing, given = ("gidMappings", "uidMappings") if uids else ("uidMappings", "gidMappings")
-        found.append((f"{pointer}/{given}", f"must be given together with {missing}"))
-    elif uids and gids:
+    if uids and gids:
         id_map(uids, pointer + "/uidMappings", found)
         id_map(gids, pointer + "/gidMappings", found)
-    elif "user" not in spaces:
+    elif are_paired(uids, gids, pointer, found) and "user" not in spaces:
         for number, option in enumerate(mount.get("options") or ()):
             if option == "idmap" or option == "ridmap":
                 text = f"{option} needs uidMappings and gidMappings, or a user namespace"
