@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -26,6 +27,10 @@ ID_MAPS = (
 )
 # How skopeo and umoci, whose goroutines may print more after it, begin the line that says why they have failed.
 FATAL = re.compile("time=[^ ]+ level=fatal |\u2a2f ")
+# Where the message is in a line of logrus, the logging library of skopeo and umoci.
+QUOTED = re.compile(r'msg=("(?:[^"\\]|\\.)*")')
+# What skopeo says before its reason: the image is in our words already.
+NAMED = re.compile(r'^Error parsing image name "[^"]*": ')
 # Programs that say why only in several lines.
 WORDY = {"pasta": 3}
 # By program: words in its message, and their likely cause. The first that is found holds.
@@ -71,7 +76,7 @@ HINTS: dict[str, tuple[tuple[str, str], ...]] = {
 
 
 def output_of(words: Sequence[str], what: str, instead: str = "") -> bytes:
-    """Run a program. Return its output. Raises Error: `what`, and the program's last line.
+    """Run a program. Return its output. Raises Error: `what`, and the message in the program's last line.
 
     instead: what else to do if the program is not installed.
     """
@@ -80,7 +85,7 @@ def output_of(words: Sequence[str], what: str, instead: str = "") -> bytes:
     except OSError as error:
         raise not_executed(words[0], error, what, instead) from None
     if done.returncode:
-        raise failed(words[0], what, last_words(words[0], done.stderr), done.returncode)
+        raise failed(words[0], what, _message_of(last_words(words[0], done.stderr)), done.returncode)
     return done.stdout
 
 
@@ -104,6 +109,15 @@ def failed(program: str, what: str, said: str, status: int = 1) -> Error:
     return Error(f"{what}: {words}" if words else what, errno=number, hint=hint)
 
 
+def check_not_its_input(program: str, what: str, said: str, status: int) -> None:
+    """Raises Error if a program that has failed was killed, or names a system call's error: its input is not to blame.
+
+    said, status: as in failed.
+    """
+    if status < 0 or errno_of(said):
+        raise failed(program, what, said, status) from None
+
+
 def errno_of(said: str) -> int:
     """The errno whose description ends a message, in C's or Go's spelling; 0 if there is none."""
     lower = said.lower()
@@ -116,3 +130,15 @@ def last_words(program: str, said: bytes) -> str:
     if program in WORDY:
         return "; ".join(lines[-WORDY[program] :])
     return next((line for line in reversed(lines) if FATAL.match(line)), lines[-1] if lines else "")
+
+
+def _message_of(line: str) -> str:
+    """The message in a line of a program that logs by logrus; any other line as it is."""
+    quoted = QUOTED.search(line)
+    message = line.strip()
+    if quoted is not None:
+        try:
+            message = str(json.loads(quoted[1]))  # Go quotes almost as JSON does
+        except ValueError:
+            message = quoted[1].strip('"')
+    return NAMED.sub("", message.removeprefix("\u2a2f "))

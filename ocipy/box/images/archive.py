@@ -254,8 +254,7 @@ def _check_ended(process: subprocess.Popen[bytes], what: str) -> None:
     if process.stdout.read(1):
         return  # it has not ended
     said = tools.last_words("zstd", process.stderr.read())
-    if process.wait() < 0 or tools.errno_of(said):
-        raise tools.failed("zstd", what, said, process.returncode) from None
+    tools.check_not_its_input("zstd", what, said, process.wait())
 
 
 def _members(source: Headers) -> Iterator[tarfile.TarInfo]:

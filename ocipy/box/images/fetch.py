@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import tempfile
@@ -22,8 +21,6 @@ from ocipy.errors import reported_as
 
 TAG = "box"
 CHUNK = 1 << 20
-QUOTED = re.compile(r'msg=("(?:[^"\\]|\\.)*")')
-NAMED = re.compile(r'^Error parsing image name "[^"]*": ')
 
 
 def fetch(store: Store, where: Reference, name: str, id_map: tuple[int, int] | None) -> Image:
@@ -56,7 +53,7 @@ def _digest(where: Reference) -> str:
 
     if where.kind != "tar":
         words = ["skopeo", "inspect", "--raw", *where.flags("--tls-verify=false"), where.transport]
-        return "sha256:" + hashlib.sha256(call(words, f"cannot pull {where.name}")).hexdigest()
+        return "sha256:" + hashlib.sha256(tools.output_of(words, f"cannot pull {where.name}")).hexdigest()
     digest = hashlib.sha256()
     with Progress(f"reading {where.name}", os.path.getsize(where.source)) as progress, open(where.source, "rb") as file:
         while data := file.read(CHUNK):
@@ -80,39 +77,16 @@ def _busybox(store: Store, name: str, id_map: tuple[int, int] | None) -> Image:
     return store.add(name, "busybox-" + digest[7:] + (f"-{id_map[0]}" if id_map else ""), digest, fill)
 
 
-def call(words: Sequence[str], what: str) -> bytes:
-    """Run skopeo or umoci. Return its output. Raises Error with the message in its last line."""
-    try:
-        done = subprocess.run(words, check=False, capture_output=True, stdin=subprocess.DEVNULL)
-    except OSError as error:
-        raise tools.not_executed(words[0], error, what) from None
-    if done.returncode:
-        raise tools.failed(words[0], what, _message(tools.last_words(words[0], done.stderr)), done.returncode)
-    return done.stdout
-
-
-def _message(line: str) -> str:
-    """The message in a line of logrus, the logging library of skopeo and umoci, without the name that we say."""
-    quoted = QUOTED.search(line)
-    message = line.strip()
-    if quoted is not None:
-        try:
-            message = str(json.loads(quoted[1]))  # Go quotes almost as JSON does
-        except ValueError:
-            message = quoted[1].strip('"')
-    return NAMED.sub("", message.removeprefix("\u2a2f "))
-
-
 def _copy(where: Reference, work: str, digest: str) -> ImageConfig:
     """Copy an image into our layout. Return its config."""
     target = f"oci:{work}/oci:{TAG}"
     flags = where.flags("--src-tls-verify=false")
     with Progress(f"pulling {where.name}"):
-        call(
+        tools.output_of(
             ["skopeo", "--insecure-policy", "copy", "--quiet", *flags, where.pinned(digest), target],
             f"cannot pull {where.name}",
         )
-    document = json.loads(call(["skopeo", "inspect", "--config", target], f"cannot read {where.name}"))
+    document = json.loads(tools.output_of(["skopeo", "inspect", "--config", target], f"cannot read {where.name}"))
     return ImageConfig.from_document(document.get("config") or {})
 
 
@@ -125,8 +99,10 @@ def _layout_of_tar(where: Reference, work: str) -> ImageConfig:
     decompress(where, plain, archive.Limits().size)
     with Progress(f"unpacking {where.name}"):
         for words in (["init", "--layout", f"{work}/oci"], ["new", "--image", f"{work}/oci:{TAG}"]):
-            call(["umoci", *words], f"cannot unpack {where.name}")
-        call(["umoci", "raw", "add-layer", "--image", f"{work}/oci:{TAG}", str(plain)], f"cannot unpack {where.name}")
+            tools.output_of(["umoci", *words], f"cannot unpack {where.name}")
+        tools.output_of(
+            ["umoci", "raw", "add-layer", "--image", f"{work}/oci:{TAG}", str(plain)], f"cannot unpack {where.name}"
+        )
     plain.unlink()
     return ImageConfig(command=("/bin/sh",))
 
@@ -156,8 +132,7 @@ def decompress(where: Reference, plain: Path, limit: int) -> None:
                 raise Error(f"{where.name} would exceed {limit} bytes", hint="it may be a decompression bomb")
         said = tools.last_words(program[0], process.stderr.read())
     if process.returncode:
-        if process.returncode < 0 or tools.errno_of(said):
-            raise tools.failed(program[0], what, said, process.returncode)
+        tools.check_not_its_input(program[0], what, said, process.returncode)
         raise Error(f"{where.name} is damaged: {said}")
 
 
@@ -172,7 +147,7 @@ COMPRESSIONS = (
 def layers_of(layout: str) -> list[Path]:
     """The layer files of an image in a layout, lowest first."""
     place, _, _ = layout.rpartition(":")
-    manifest = json.loads(call(["skopeo", "inspect", "--raw", f"oci:{layout}"], "cannot read the image"))
+    manifest = json.loads(tools.output_of(["skopeo", "inspect", "--raw", f"oci:{layout}"], "cannot read the image"))
     return [Path(place, "blobs", *layer["digest"].split(":", 1)) for layer in manifest["layers"]]
 
 
@@ -193,4 +168,6 @@ def _unpack(where: Reference, layout: str, rootfs: Path, id_map: tuple[int, int]
         flags = ["--rootless"]
     rootfs.rmdir()  # umoci makes it
     with Progress("unpacking"):
-        call(["umoci", "raw", "unpack", *flags, "--image", layout, str(rootfs)], f"cannot unpack {where.name}")
+        tools.output_of(
+            ["umoci", "raw", "unpack", *flags, "--image", layout, str(rootfs)], f"cannot unpack {where.name}"
+        )
