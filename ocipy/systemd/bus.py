@@ -297,15 +297,15 @@ class Connection:
         """Anybody may send us a signal over a bus, which writes the sender's name into it."""
         return not self._is_bus or message.fields.get(dbus.SENDER) == self._systemd
 
-    def call_job(self, unit: str, method: str, signature: str, *body: Any) -> str:
-        """Call a method of the manager that makes a job for this unit. Returns the job, for wait.
+    def call_job(self, unit: str, method: str, signature: str, *more: Any) -> str:
+        """Call a method of the manager that makes a job for this unit, its first argument. Returns the job, for wait.
 
         systemd reports the end of a job to the bus if who asked for it is still there; that needs no subscription.
         """
         watched = 0
         if self._is_bus and unit != self._watched:
             watched = self.send(BROKER, "AddMatch", "s", JOB_REMOVED + quoted(unit))
-        job = str(self.call(MANAGER, method, signature, *body)[0])
+        job = str(self.call(MANAGER, method, signature, unit, *more)[0])
         if watched:
             self.answer(watched, "AddMatch")
             self._watched = unit

@@ -53,7 +53,7 @@ def start(bus: Connection, unit: str, properties: Sequence[Property], pid: int) 
 
 
 def _start(bus: Connection, unit: str, properties: list[tuple[str, tuple[str, Any]]]) -> str:
-    return bus.call_job(unit, "StartTransientUnit", "ssa(sv)a(sa(sv))", unit, "replace", properties, [])
+    return bus.call_job(unit, "StartTransientUnit", "ssa(sv)a(sa(sv))", "replace", properties, [])
 
 
 def set_properties(bus: Connection, unit: str, properties: Sequence[Property]) -> None:
@@ -103,7 +103,7 @@ def path_of(unit: str) -> str:
 def stop(bus: Connection, unit: str, is_forgotten: Callable[[], bool]) -> None:
     """Stop a unit and make systemd forget it. is_forgotten: tells after its end whether that has happened already."""
     try:
-        bus.wait(bus.call_job(unit, "StopUnit", "ss", unit, "replace"))
+        bus.wait(bus.call_job(unit, "StopUnit", "ss", "replace"))
     except Refused as error:
         if error.name != NO_UNIT:
             raise
