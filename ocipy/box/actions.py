@@ -209,7 +209,8 @@ def rmi(boxes: Boxes, given: argparse.Namespace) -> int:
     from ocipy.box.images.reference import names_of
 
     def name_of(word: str) -> str:
-        return next((one for one in names_of(word) if one in boxes.images.names()), word)
+        known = boxes.images.names()
+        return next((one for one in names_of(word) if one in known), word)
 
     unwanted = [word for word in given.images if not given.force or boxes.images.knows(name_of(word))]
     return each(given, unwanted, lambda word: "\n".join(boxes.remove_image(name_of(word))))
