@@ -39,7 +39,7 @@ Measurement = Callable[[], list[Line]]
 
 
 def attempted(title: str, measurement: Measurement) -> list[Line]:
-    """The lines of a measurement, or one that says why it failed: the others are still worth their time."""
+    """The lines of a measurement, or a single line that says why it failed, so that the others still run."""
     try:
         return measurement()
     except (MissingError, CallError, OSError, subprocess.CalledProcessError) as error:
@@ -91,7 +91,7 @@ def _crowd_lines(size: int, crowds: dict[str, Crowd]) -> list[Line]:
 
 
 def burst_lines(bench: Bench, contestants: list[Contestant], tell: Callable[[str], None]) -> list[Line]:
-    """Many creates at once, compared with the oldest crun here; without one with nothing."""
+    """Many creates at once, compared with the oldest crun on this host, if there is one."""
     cruns = [one.name for one in contestants if one.name.startswith("crun ")]
     title = f"{SIZE} creates at once" + (f", beside {cruns[0]}" if cruns else "")
 

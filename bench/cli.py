@@ -169,7 +169,7 @@ def _one_after_the_other(arguments: argparse.Namespace) -> int:
 
 
 def _that_run(bench: Bench, all_of_them: list[Contestant], needed: str) -> list[Contestant]:
-    """Those that can run a container here; ours and the base must."""
+    """The runtimes that can run a container here. Ours and the base must be among them."""
     able = []
     for contestant in all_of_them:
         try:

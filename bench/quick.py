@@ -22,7 +22,7 @@ BAR, OURS_BAR = 1.0, 2.0
 def measure_quick(
     bench: Bench, contestants: list[Contestant], base: str, rounds: int, tell: Callable[[str], None]
 ) -> list[Line]:
-    """A line for each command. Those that ours has alone are compared with `features` of the base."""
+    """A line for each command. Commands that only ours has are compared with `features` of the base."""
     return attempted("commands", lambda: _measure(bench, contestants, base, rounds, tell))
 
 

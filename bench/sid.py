@@ -1,8 +1,8 @@
-"""Programs of Debian sid, made to run on this host: with sid's C library and others, in the cache.
+"""Programs of Debian sid that run on this host, with sid's own libraries, in the cache.
 
 Such an executable names its loader and the directory of its libraries itself (patchelf(1)), so it starts as on sid: no
-shell, environment or chroot adds to its times. They are those of a program that is installed here: the loader opens as
-many libraries, from one directory.
+shell, environment or chroot adds to its times. An installed program would take as long: the loader opens the same
+number of libraries, from one directory.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ def main(argv: list[str] | None = None) -> int:
         print("conformance/run: name a runtime with --runtime PATH", file=sys.stderr)
         return 2
     if os.geteuid() != 0 and not arguments.build_only:
-        print("conformance/run: the suite's programs have to be run as root", file=sys.stderr)
+        print("conformance/run: needs root, as the suite's programs do", file=sys.stderr)
         return 2
     try:
         return _work(arguments)

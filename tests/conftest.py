@@ -17,8 +17,8 @@ from tests.harness.text import lines
 TOP = Path(__file__).resolve().parent.parent
 
 MARKS = """
-ocipy_only(reason): what only ocipy has; left out with another runtime
-differs_from_runc(reason, always=True): runc does otherwise, knowingly; expected to fail there, or to be able to
+ocipy_only(reason): tests what only ocipy has; left out with another runtime
+differs_from_runc(reason, always=True): runc differs on purpose; always, or sometimes, fails there
 unprivileged: runs without root too
 needs_cgroup_v2: needs the unified hierarchy
 needs_cgroup_v1: needs the v1 controllers (v1 or hybrid)
@@ -54,7 +54,7 @@ def host() -> Host:
 
 
 def _nothing(_number: int, _frame: object) -> None:
-    """A handler: an exec removes it, but would keep "ignored"."""
+    """A handler that does nothing: an exec resets a handler, but would keep "ignored"."""
 
 
 def restore_default_signals() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[1]
 WIDTH = 120
-# Stands for a space that no line may end with.
+# Stands for a space at which no line may be broken.
 GLUE = "\0"
 
 FENCE = re.compile(r" *(```|~~~)")

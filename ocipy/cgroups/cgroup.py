@@ -113,8 +113,8 @@ class Cgroup:
         """Write a control file. Raises Error.
 
         other_file, other_value: written instead if the kernel lacks the file. optional: a missing file is not an error.
-        defer: a value that is refused (EINVAL) because it conflicts with a later one is written again after that one,
-        which has resume; defer is then the JSON pointer to blame.
+        defer: if the value is refused (EINVAL) because it conflicts with a later one, it is written again after that
+        one, whose option is resume; defer is the JSON pointer to blame.
         verify: the kernel may accept a number of bytes and do nothing, so read it back (it rounds down to pages).
         """
         directory = self.path_of(controller)
@@ -183,7 +183,7 @@ class Cgroup:
 def _explain(directory: str, file: str, value: str, error: OSError) -> Error:
     """Return an error that names the file and the likely cause.
 
-    For ENOENT in our own words: engines take the kernel's for a missing command (docs/errors.md).
+    ENOENT gets our own words: engines take the kernel's for a missing command (docs/errors.md).
     """
     from ocipy.cgroups.writes import shown  # for limits, which most commands never touch
 

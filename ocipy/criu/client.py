@@ -29,7 +29,8 @@ INSTALL = "install criu 3.0 or later (package criu), or give its path: --criu PA
 # Bytes; a response has some hundred.
 MAX_MESSAGE = 64 * 1024
 FINISH_PATIENCE_MS = 30_000
-# For a dump to reach a point where it can be given up: it receives nothing more, and lets the container continue.
+# The time that a dump gets to reach a point where criu can give up, without hearing from us, and let the container
+# continue.
 GIVE_UP_PATIENCE_MS = 10_000
 # Descriptors of the child above all those passed to criu.
 SAFE_FD = 64
@@ -50,7 +51,7 @@ KERNEL = {"lazy_pages": "CONFIG_USERFAULTFD", "mem_track": "CONFIG_MEM_SOFT_DIRT
 class Criu:
     """A running criu, and its version in the form of plan/checkpoint.py: 0 until learn is called. Make it with start.
 
-    It has been asked for its version, and serves a request after that: one process for both.
+    It tells its version, and then serves one request: a single process for both.
     """
 
     def __init__(self, path: str, session: Session) -> None:
@@ -221,7 +222,7 @@ class Session:
     def finish(self, patience: int = FINISH_PATIENCE_MS) -> None:
         """Hang up, and give criu time to exit by itself, in milliseconds.
 
-        Its status does not matter: after a pre-dump it waits for another request, and treats end of file as an error.
+        Its status does not matter: after a pre-dump criu waits for another request, and treats end of file as an error.
         """
         self.hang_up()
         if _kernel.poll([(self.pidfd, POLLIN)], patience):

@@ -123,7 +123,7 @@ def _varint(value: int) -> bytes:
 
 
 def decode(fields: Fields, data: bytes) -> dict[str, Any]:
-    """The reverse, without unknown fields; of a repeated field the last value. Raises ValueError."""
+    """The reverse, without unknown fields; the last value of a repeated field counts. Raises ValueError."""
     names = {field.number: (name, field.kind) for name, field in fields.items()}
     message: dict[str, Any] = {}
     for number, value in _split(data):

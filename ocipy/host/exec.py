@@ -65,7 +65,7 @@ def exec_cgroup(run: HostRun, step: ExecCgroup) -> None:
 
 
 def _no_cgroup(run: HostRun, paths: Sequence[str]) -> Error:
-    """In our own words: engines take the kernel's for a missing command (docs/errors.md)."""
+    """The error has our own words: engines take the kernel's for a missing command (docs/errors.md)."""
     missing = next((path for path in paths if not is_present(path)), "")
     hint = "--cgroup must name an existing cgroup below the container's" if run.chosen else ""
     return Error(f"there is no cgroup {missing}", hint=hint)

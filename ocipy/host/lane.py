@@ -50,10 +50,10 @@ def private_procfs(run: HostRun, step: PrivateProcfs) -> None:
 
 @carries_out(GiveProcfs)
 def give_procfs(run: HostRun, step: GiveProcfs) -> None:
-    """Send a process that has joined a pid namespace its own directory of /proc: others in there may look at what it
-    holds (CVE-2016-9962), and from a whole procfs of our pid namespace a path leads to the host's root.
+    """Send a process that has joined a pid namespace its own directory of /proc: other processes in that namespace may
+    inspect its descriptors (CVE-2016-9962), and a whole procfs of our pid namespace leads to the host's root.
 
-    whole: if it cannot be cloned (no CAP_SYS_ADMIN), send all of /proc, since then nobody there can look.
+    whole: if the directory cannot be cloned (no CAP_SYS_ADMIN), send all of /proc: then nobody there can inspect it.
     """
     try:
         fd = procfs.clone_of(run.pid)
@@ -138,7 +138,7 @@ def wait_for(run: HostRun, barrier: str) -> dict[str, object]:
         if channel.fd not in ready:
             interrupts.check(run.interrupts)
             if not _kernel.poll([(channel.fd, POLLIN)], 0):
-                # A stage that is killed after its fork leaves a child that holds the channel and waits as we do.
+                # If a stage is killed after its fork, its child still holds the channel, and waits as we do.
                 raise Closed("the other process has exited")
         kind, body, fds = channel.receive(max_fds=1)
         if kind == "console" and len(fds) == 1 and run.master < 0 and posix.isatty(fds[0]):

@@ -82,7 +82,8 @@ def resolve_arch(name: str) -> int:
 
 
 def resolve_syscall(arch: int, name: str) -> int:
-    """The number of a system call on an architecture; -1 if it is unknown, another negative number if that lacks it."""
+    """The number of a system call on an architecture; -1 if it is unknown, another negative number if it is missing
+    there."""
     return int(_library.seccomp_syscall_resolve_name_arch(arch, name.encode()))
 
 

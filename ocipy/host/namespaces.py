@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 HELPERS = {"uid_map": "newuidmap", "gid_map": "newgidmap"}
 HELPER_DIRECTORIES = ("/usr/bin", "/usr/local/bin", "/bin", "/usr/sbin", "/sbin")
 
-# What an errno means for a namespace given by path, and for an id map.
+# The meaning of an errno for a namespace given by path, and for an id map.
 NOT_OPENED = {
     errno.ENOENT: "the process that it belonged to may have exited",
     errno.EACCES: "opening a process's namespace needs the privilege to trace it: CAP_SYS_PTRACE, or the same user",

@@ -1,5 +1,5 @@
-"""--pid-file and --pidfd-socket: the pid in a file, and a descriptor of the process for a listener, who can then wait
-for it and signal it."""
+"""--pid-file and --pidfd-socket: the pid in a file, and a pidfd for a listener, which can then wait for the process and
+signal it."""
 
 from __future__ import annotations
 

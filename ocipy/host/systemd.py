@@ -1,8 +1,8 @@
 """The host lane's side of a systemd unit, and the unit's end. systemd/units.py talks to systemd.
 
-Cgroup.systemd, which is also in the state, describes the unit: its name, its description, by which we recognize it, the
-D-Bus addresses of its systemd, systemd's file for it, "" if that is unknown, and the inode of its cgroup, which the
-kernel gives to no other one. It is saved before the unit exists, so that `delete --force` finds it after a SIGKILL.
+Cgroup.systemd, which is also in the state, describes the unit: its name; its description, by which we recognize it; the
+D-Bus addresses of its systemd; systemd's file for it ("" if unknown); and the inode of its cgroup, which the kernel
+gives to no other one. It is saved before the unit exists, so that `delete --force` finds it after a SIGKILL.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ def stop(cgroup: Cgroup, connection: bus.Connection | None = None) -> None:
 
     connection: one that is open already.
 
-    systemd may have forgotten ours, and made somebody else's of that name: then our unit is gone. A systemd that
+    systemd may have forgotten our unit and made somebody else's of the same name: then ours is gone. A systemd that
     cannot be reached is not an error, since a unit without processes disappears by itself.
     """
     if cgroup.systemd is None or _is_forgotten(cgroup):

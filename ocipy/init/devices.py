@@ -193,7 +193,7 @@ def _link(dev: int, name: str, target: str) -> None:
 
 
 def _make_ptmx(dev: int) -> None:
-    """A node of the host's would open terminals of the host (config-linux.md, Default Devices)."""
+    """A host node would open the host's terminals (config-linux.md, Default Devices)."""
     try:
         if posix.readlink("ptmx", dir_fd=dev) == "pts/ptmx":
             return

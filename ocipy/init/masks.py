@@ -81,7 +81,7 @@ def mask(init: Init, step: Mask) -> None:
 
 def _open(init: Init, path: str) -> int:
     """Return -1 if the path does not exist. Root of a user namespace cannot search directories whose owner or group
-    is not mapped (user_namespaces(7)), but the process may, as owner or by its groups: those paths are refused.
+    is not mapped (user_namespaces(7)), but the process may, as the owner or through its groups. Such paths are refused.
     """
     with reported_as(f"cannot cover {path}", hint=NOT_MAPPED):
         try:

@@ -173,7 +173,7 @@ def _enter(init: Init) -> None:
 
 @carries_out(Chroot)
 def chroot(init: Init, step: Chroot) -> None:
-    """Where nothing can be pivoted: in others' mount namespace, or after the root was moved over "/"."""
+    """Make the root "/" where nothing can be pivoted: in others' mount namespace, or after it was moved over "/"."""
     posix.fchdir(init.rootfs)
     posix.chroot(".")
     _enter(init)

@@ -13,7 +13,7 @@ import stat
 import sys
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder
 
-TYPE_CHECKING = False  # typing, if it is imported before load() is called, brings its extension module along
+TYPE_CHECKING = False  # if typing is imported before load() is called, it brings its extension module along
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
@@ -37,7 +37,7 @@ class _NoLibraries:
         self.refused: set[str] = set()
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        """As importlib.abc.MetaPathFinder has it."""
+        """Find a module (importlib.abc.MetaPathFinder)."""
         spec = PathFinder.find_spec(name, path, target)
         if spec is not None and spec.origin is not None and spec.origin.endswith(tuple(EXTENSION_SUFFIXES)):
             self.refused.add(name)
@@ -95,7 +95,7 @@ def wake() -> None:
     _awake = True
     sys.meta_path += _finders
     for handlers in _fork_handlers:
-        handlers.get("after_in_child", int)()  # the process that went to sleep was another one
+        handlers.get("after_in_child", int)()  # another process went to sleep
         os.register_at_fork(**handlers)
     for name, stream in (
         ("stdin", _stream(0, "<stdin>", "r", "surrogateescape")),

@@ -2,12 +2,13 @@
 
     python -m ocipy.launcher.freeze OUTPUT
 
-A module can if everything that it imports at its top level is built in or can too. Imports inside functions do not
-count: such a function completes the start first. Docstrings, annotations, asserts and TYPE_CHECKING blocks are left
+A module can run there if each of its top-level imports is built in or can run there too. Imports inside functions do
+not count: such a function completes the start first. Docstrings, annotations, asserts and TYPE_CHECKING blocks are left
 out, and the kernel's constants are replaced by their numbers.
 
-The modules that a hot command imports are there a second time, together: its group, a dictionary from names to code
-objects, which unmarshal faster because they share strings. Its name is that of the command's module in angle brackets.
+The file contains the modules that a hot command imports a second time, as the command's group: a dictionary from names
+to code objects, which unmarshal faster because they share strings. Its name is that of the command's module in angle
+brackets.
 
 The file, in the machine's byte order: 8 bytes "ocipyfz2"; the version of Python (major << 8 | minor) and the number of
 modules, 4 bytes each; a SHA-256 of everything that follows, by which a snapshot recognizes the file; it covers the cold

@@ -1,7 +1,8 @@
 /* Moving a process into a cgroup, as systemd does for each container and restore does with criu, makes the kernel wait
- * until no process can be at a fork or an exit: for a grace period of RCU, some 10 ms, unless somebody else waits for
- * the same or has just done so (cgroup_threadgroup_rwsem, rcu_sync_enter). So, before anything else, a child moves
- * itself into the launcher's own cgroup, which changes nothing: by the time of the move, the wait is over. */
+ * until no process can be in the middle of a fork or an exit: for a grace period of RCU, some 10 ms, unless somebody
+ * else waits for the same or has just done so (cgroup_threadgroup_rwsem, rcu_sync_enter). So, before anything else, a
+ * child moves itself into the launcher's own cgroup, which changes nothing: by the time of the move, the wait is over.
+ */
 #include "../linux/kernel/raw_call.h"
 #include "launcher.h"
 
@@ -98,7 +99,8 @@ void hurry(int argc, char **argv) {
         return;
     /* Not in our data, which a snapshot replaces while the child still runs (snapshot.c). */
     char *stack = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    /* No signal at its end: it must not disturb a wait for other children. It keeps this memory when we exec. */
+    /* The child sends no signal when it ends, which would disturb waits for other children. It keeps this memory when
+     * we exec. */
     if (stack != MAP_FAILED)
         clone(write_zero, stack + STACK_SIZE, CLONE_VM, (void *)(intptr_t)own);
     close(own);

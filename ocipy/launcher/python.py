@@ -69,7 +69,7 @@ def how_it_starts() -> str:
 
 
 def _find_from_files(packages: str) -> None:
-    """Give the modules that were loaded frozen the place of their files, so that the packages' others are found."""
+    """Give each frozen module the path of its file, so that the other modules of its package are found."""
     from importlib.machinery import PathFinder
 
     for name in sorted(name for name in sys.modules if name == "ocipy" or name.startswith("ocipy.")):

@@ -147,7 +147,7 @@ int finish_python(void) {
     return result;
 }
 
-/* _start.why_slow(): None, or (reason, what will come of it). */
+/* _start.why_slow(): None, or (reason, consequence). */
 static PyObject *start_why_slow(PyObject *self, PyObject *Py_UNUSED(ignored)) {
     return slow_reason ? Py_BuildValue("ss", slow_reason, next_start(own_places)) : Py_NewRef(Py_None);
 }
@@ -170,7 +170,7 @@ static PyObject *start_setup_obstacle(PyObject *self, PyObject *Py_UNUSED(ignore
 
 static PyMethodDef methods[] = {
     {"complete", start_complete, METH_NOARGS, "Complete Python's start; False if it was complete. For python.py only."},
-    {"why_slow", start_why_slow, METH_NOARGS, "None if there is a snapshot; else (reason, what will come of it)."},
+    {"why_slow", start_why_slow, METH_NOARGS, "None if there is a snapshot; else (reason, consequence)."},
     {"sealed_obstacle", start_sealed_obstacle, METH_NOARGS, "Why sealed commands cannot use it; None if they can."},
     {"python_fault", start_python_fault, METH_NOARGS, "None, or (why Python cannot start completely, what to do)."},
     {"setup_obstacle", start_setup_obstacle, METH_NOARGS, "Why `ocipy setup` cannot make a snapshot; None if it can."},

@@ -19,12 +19,12 @@
 
 #include "../linux/kernel/alone.h"
 
-enum { PATIENCE_SECONDS = 20, PATIENCE_OF_INIT = 4 * PATIENCE_SECONDS }; /* that of as many scenes in its life */
+enum { PATIENCE_SECONDS = 20, PATIENCE_OF_INIT = 4 * PATIENCE_SECONDS }; /* init lives through that many scenes */
 
 static struct marks *found;
 
 /* Init has its own session, and no parent that lives as long as it: a signal to the maker's group does not end it.
- * So it ends itself, by a signal that it heeds while it waits (init/process.py); as the first process of its namespace
+ * So it ends itself by a signal that it handles while it waits (init/process.py); as the first process of its namespace
  * it would ignore others. Not timer_create(3), which glibc before 2.34 has in another library. */
 static void limit_life(void) {
     struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGTERM};

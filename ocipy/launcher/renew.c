@@ -103,14 +103,14 @@ static void detach(void) {
         (void)!open("/dev/null", O_RDWR);
     (void)!chdir("/"); /* the caller may want to unmount its directory */
     leave_cgroups();
-    /* Last: on a busy machine the caller would wait long for the end of its pipes. */
+    /* Last: on a busy machine the caller would wait a long time for end of file on its pipes. */
     sched_setscheduler(0, SCHED_IDLE, &lowest);
 }
 
 void renew_snapshot(const struct places *places) {
     static char *const nothing[] = {NULL};
     char executable[PATH_MAX];
-    /* In this order: between the two another process may give its snapshot the final name. */
+    /* In this order: in between, another process may give its snapshot the final name. */
     if (snapshot_obstacle(places) || has_snapshot(places) || find_maker(places, executable) || fork() != 0)
         return;
     detach();

@@ -84,7 +84,7 @@ static int map_again(const ElfW(Phdr) * segment, int file) {
                 (off_t)(segment->p_offset & -PAGE)) == MAP_FAILED;
 }
 
-/* Replaces the part before the data by a copy of what it holds now. */
+/* Replaces the part before the data by a copy of its present content. */
 static int copy_addresses(const ElfW(Phdr) * segment, uintptr_t end) {
     uintptr_t start = segment->p_vaddr & -PAGE;
     if (end <= start)

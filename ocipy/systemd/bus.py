@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SERVICE = "org.freedesktop.systemd1"
 MANAGER_PATH = "/org/freedesktop/systemd1"
 MANAGER_INTERFACE = SERVICE + ".Manager"
-# The objects called: path, destination, interface.
+# The objects that are called: path, destination, interface.
 MANAGER = (MANAGER_PATH, SERVICE, MANAGER_INTERFACE)
 PEER = (MANAGER_PATH, SERVICE, "org.freedesktop.DBus.Peer")
 BROKER = ("/org/freedesktop/DBus", "org.freedesktop.DBus", "org.freedesktop.DBus")
@@ -300,7 +300,7 @@ class Connection:
     def call_job(self, unit: str, method: str, signature: str, *more: Any) -> str:
         """Call a method of the manager that makes a job for this unit, its first argument. Returns the job, for wait.
 
-        systemd reports the end of a job to the bus if who asked for it is still there; that needs no subscription.
+        systemd reports the end of a job to the bus as long as the caller is still there; that needs no subscription.
         """
         watched = 0
         if self._is_bus and unit != self._watched:

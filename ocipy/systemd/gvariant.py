@@ -1,8 +1,8 @@
 """GVariant's text form (GLib manual, "GVariant Text Format") to a D-Bus signature and a value.
 
 Engines write properties of a unit in it, as annotations: `'inactive-or-failed'`, `uint64 10000000`, `['a', 'b']`.
-Pure. Booleans, numbers, strings, arrays and tuples, each with or without its type: properties of units use no others.
-No dictionaries, maybes, variants and byte strings.
+Pure. Reads booleans, numbers, strings, arrays and tuples, each with or without its type, but no dictionaries, maybes,
+variants or byte strings: no property of a unit uses those.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DEEPEST = 64
 
 
 def parse(text: str) -> tuple[str, Any]:
-    """Return (signature, value). Arrays become lists, tuples tuples. Raises ValueError with the reason."""
+    """Return (signature, value). Arrays become lists; tuples stay tuples. Raises ValueError with the reason."""
     reader = _Reader(text)
     signature, value = reader.value("")
     if reader.peek():

@@ -1,8 +1,8 @@
 """linux.resources as properties of a systemd unit (systemd.resource-control(5), org.freedesktop.systemd1(5)). Pure.
 
 systemd rewrites a unit's control files whenever it likes: at a daemon-reload, when a neighbour changes. So it must know
-every value that it has a property for; the same code as without systemd also writes all values to the files. systemd
-leaves alone what has no property (devices' throttles, hugetlb, rdma, …), since the unit is delegated.
+every value that it has a property for. As without systemd, all values are also written to the files. Since the unit is
+delegated, systemd leaves everything alone that has no property (devices' throttles, hugetlb, rdma, …).
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _memory(memory: Memory, v2: bool) -> list[Property]:
     if swap < 0 or (limit < 0 and not swap):
         found.append(("MemorySwapMax", "t", INFINITY, 0))
     elif swap > 0:
-        # Of swap alone, as in v2_files.memory.
+        # This limit is for swap alone, as in v2_files.memory.
         found.append(("MemorySwapMax", "t", max(swap - limit, 0), 0))
     return found
 

@@ -185,7 +185,7 @@ def login() -> Iterator[dict[str, str]]:
 
 
 def box_of(who: str, request: pytest.FixtureRequest, login: dict[str, str]) -> Box:
-    """The command of root, or of an ordinary user in a login session if the host has such."""
+    """The command of root, or of an ordinary user, in a login session if the host has one."""
     if who == "root":
         made: Box = request.getfixturevalue("root_box")
         return made

@@ -25,12 +25,12 @@ MIB = 1 << 20
 
 @pytest.fixture(params=["root", "user"])
 def box(request: pytest.FixtureRequest, login: dict[str, str]) -> Box:
-    """Each demonstration is root's and an ordinary user's, in a login session if the host has such."""
+    """Each demonstration runs as root and as an ordinary user, in a login session if the host has one."""
     return box_of(request.param, request, login)
 
 
 def limits(box: Box, controller: str, flag: str, value: str) -> None:
-    """Skip if this limit is not to be had: the host lacks its controller, or a user may not set it, who is told so."""
+    """Skip if this limit is unavailable: the host lacks its controller, or a user may not set it, as the error says."""
     needs(controller)
     if box.is_users and not has_user_systemd():
         done = box("run", "--rm", "--network", "none", flag, value, "busybox", "true", status=125)
@@ -55,7 +55,7 @@ def test_its_first_process_is_number_1(box: Box) -> None:
     assert box.run("busybox", "sh", "-c", "echo $$").strip() == "1"
 
 
-def test_ps_shows_its_own_processes_alone(box: Box) -> None:
+def test_ps_shows_only_its_own_processes(box: Box) -> None:
     lines = box.run("busybox", "ps").strip().split("\n")
     assert len(lines) == 2 and lines[1].split() == ["1", "root", "ps"]
 
@@ -246,7 +246,7 @@ def test_twenty_boxes_run_at_once_in_the_background(box: Box) -> None:
 
 
 def test_host_and_boxes_ping_each_other(box: Box) -> None:
-    """A veth pair and a bridge take root; a user is told so."""
+    """A veth pair and a bridge need root; a user gets an error that says so."""
     if box.is_users:
         assert "needs root" in box("run", "--network", "bridge", "busybox", "true", status=125).stderr
         pytest.skip("the bridge was refused: a user's boxes reach the outside by pasta, and not each other")

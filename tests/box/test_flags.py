@@ -248,7 +248,7 @@ def test_odd_words_of_other_commands(box: Box, here: Path, words: str) -> None:
     assert os.listdir(here) == []
 
 
-def test_a_source_that_is_not_there_is_made_as_docker_does(box: Box, here: Path) -> None:
+def test_a_missing_source_is_made_as_docker_does(box: Box, here: Path) -> None:
     box.run("-v", "./made:/data", "busybox", "touch", "/data/x")
     assert (here / "made/x").exists()
     below = here / "below"
@@ -288,7 +288,7 @@ def test_what_is_not_utf_8_is_refused(box: Box, here: Path) -> None:
         assert is_one_clear_line(done.stderr) and "not UTF-8" in done.stderr
 
 
-def test_a_tmpfs_executes_nothing_unless_told(box: Box) -> None:
+def test_a_tmpfs_is_noexec_by_default(box: Box) -> None:
     copy = "cp /bin/busybox /x/sh; /x/sh -c 'echo runs'"
     box("run", "--rm", "--network", "none", "--tmpfs", "/x", "busybox", "sh", "-c", copy, status=126)
     assert box.run("--tmpfs", "/x:exec", "busybox", "sh", "-c", copy) == "runs\n"

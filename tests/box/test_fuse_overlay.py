@@ -67,7 +67,7 @@ def servers(places: Path) -> list[int]:
     return found
 
 
-def test_it_is_used_where_the_kernel_refuses_and_this_is_said(box: Box) -> None:
+def test_it_is_used_and_reported_where_the_kernel_refuses(box: Box) -> None:
     box("run", "-d", "--name", "one", *RUN, "busybox", "sleep", "1000")
     assert "fuse-overlayfs / fuse " in box("exec", "one", "cat", "/proc/mounts").stdout
     chosen = box.inspect("one")["copyOnWrite"]
@@ -112,7 +112,7 @@ def test_two_boxes_on_one_base(box: Box) -> None:
     assert not (rootfs / "etc/motd").exists()
 
 
-def test_ids_are_those_allotted(box: Box) -> None:
+def test_ids_are_the_allotted_ones(box: Box) -> None:
     box("run", "--name", "one", *RUN, "busybox", "sh", "-c", "mkdir /srv/x; chown 33 /srv/x")
     (directory,) = (box.places / "data/boxes").glob("[!.]*")
     assert (directory / "upper/srv/x").stat().st_uid == FIRST_UID + 32
@@ -239,7 +239,7 @@ def closed(path: str, cover: Path) -> list[str]:
     return ["unshare", "--mount", "sh", "-c", f'mount --bind {cover} {path} && exec "$@"', "sh"]
 
 
-def test_neither_is_there(box: Box) -> None:
+def test_neither_overlayfs_nor_fuse_overlayfs(box: Box) -> None:
     box.before = [*closed("/usr/bin/fuse-overlayfs", Path("/dev/null")), *box.before]
     done = box("run", "--rm", *RUN, "busybox", "true", status=125)
     assert "the kernel's overlayfs refuses" in done.stderr and "there is no fuse-overlayfs" in done.stderr
@@ -287,7 +287,7 @@ def test_images_may_have_any_file(box: Box) -> None:
     assert box.run("busybox", "sh", "-c", script).split() == ["/srv:", "a", "/srv/a:"]
 
 
-def test_the_kernel_is_not_asked_again_and_never_used_for_such_a_box(box: Box) -> None:
+def test_a_box_on_fuse_never_asks_for_the_kernels_overlay_again(box: Box) -> None:
     """The record says who has written the upper directory."""
     box("create", "--name", "one", *RUN, "busybox", "true")
     (record,) = (box.places / "data/boxes").glob("[!.]*/box.json")
@@ -296,7 +296,7 @@ def test_the_kernel_is_not_asked_again_and_never_used_for_such_a_box(box: Box) -
     assert stat.S_IMODE(record.stat().st_mode) & 0o022 == 0
 
 
-def test_a_command_that_does_not_exist_is_said_at_once(box: Box) -> None:
+def test_a_missing_command_is_reported_at_once(box: Box) -> None:
     box.run("busybox", "true")
     for words in ((), ("-d",)):
         began = time.monotonic()

@@ -85,7 +85,7 @@ def test_a_tar_compressed_or_not(box: Box, minirootfs: Path, suffix: str) -> Non
     assert box.run(str(path)) == ""  # its command is a shell
 
 
-def test_the_images_own_config_holds(box: Box, layout: Path) -> None:
+def test_the_images_config_applies(box: Box, layout: Path) -> None:
     assert box.run(f"oci:{layout}:v1") == "/etc\n33\nyes\n"
     assert box.run("--entrypoint", "cat", f"oci:{layout}:v1", "/etc/os") == "mini\n"
     assert box.run("-u", "0", "-w", "/tmp", f"oci:{layout}:v1") == "/tmp\n0\nyes\n"
@@ -151,7 +151,7 @@ def test_an_image_that_a_box_needs_stays(box: Box) -> None:
     assert box("images").stdout.count("\n") == 1
 
 
-def test_what_is_half_unpacked_goes_with_the_next(box: Box) -> None:
+def test_a_half_unpacked_image_is_removed_by_the_next_command(box: Box) -> None:
     box.run("busybox", "true")
     partial = box.places / "data/images/partial-left"
     (partial / "rootfs").mkdir(parents=True)
@@ -249,7 +249,7 @@ def logged(box: Box, tmp_path: Path) -> Path:
     return tmp_path / "calls"
 
 
-def test_what_is_there_is_not_fetched_again(
+def test_a_stored_image_is_not_fetched_again(
     box: Box, layout: Path, minirootfs: Path, registry: str, tmp_path: Path
 ) -> None:
     """A tar or a layout is looked at, and a pull asks the registry for the digest; then nothing is copied."""
@@ -284,7 +284,7 @@ def configured(layout: Path, *flags: str) -> str:
     return f"oci:{layout}:other"
 
 
-def test_its_stop_signal_and_labels_hold(box: Box, layout: Path) -> None:
+def test_the_images_stop_signal_and_labels_apply(box: Box, layout: Path) -> None:
     image = configured(layout, "--config.stopsignal", "SIGUSR1", "--config.label", "of=image", "--config.label", "b=1")
     script = "trap 'echo stopped; exit 3' USR1; echo ready; while :; do sleep 0.1; done"
     words = (
@@ -349,7 +349,7 @@ def on_a_terminal(box: Box, *words: str) -> tuple[int, str]:
     return done.returncode, b"".join(said).decode("utf-8", "replace")
 
 
-def test_progress_on_a_terminal_alone(box: Box, layout: Path, minirootfs: Path) -> None:
+def test_progress_only_on_a_terminal(box: Box, layout: Path, minirootfs: Path) -> None:
     for image, tag in ((str(minirootfs), "mini.tar"), (f"oci:{layout}:v1", f"oci:{layout}:v1")):
         done = box("pull", image)
         assert done.stderr == "" and done.stdout.startswith("sha256:") and done.stdout.count("\n") == 1
@@ -388,7 +388,7 @@ def test_a_name_in_another_directory_is_another_image(box: Box, minirootfs: Path
         ("REGISTRY/none", "manifest unknown", "the registry has no image of this name"),
     ],
 )
-def test_what_cannot_be_had_is_said_once(
+def test_an_unavailable_image_is_reported_once(
     box: Box, layout: Path, minirootfs: Path, registry: str, image: str, why: str, hint: str
 ) -> None:
     image = image.replace("LAYOUT", str(layout)).replace("TAR", str(minirootfs)).replace("REGISTRY", registry)
@@ -398,7 +398,9 @@ def test_what_cannot_be_had_is_said_once(
     assert hint in told
 
 
-def test_an_image_goes_by_the_word_that_it_came_by(box: Box, layout: Path, minirootfs: Path, registry: str) -> None:
+def test_an_image_is_removed_by_the_word_that_fetched_it(
+    box: Box, layout: Path, minirootfs: Path, registry: str
+) -> None:
     words = ["skopeo", "--insecure-policy", "copy", "-q", "--dest-tls-verify=false", f"oci:{layout}:v1"]
     subprocess.run([*words, f"docker://{registry}/name"], check=True, capture_output=True)
     box.before = ["env", "-C", str(layout.parent)]

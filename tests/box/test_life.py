@@ -94,7 +94,7 @@ def test_in_the_foreground_and_as_a_plan(box: Box) -> None:
     assert box("ps", "-aq").stdout == ""
 
 
-def test_a_terminal_takes_one(box: Box) -> None:
+def test_the_terminal_flag_works_without_a_terminal(box: Box) -> None:
     """-t without a terminal: the box still has one."""
     assert box.run("-t", "busybox", "tty").strip() == "/dev/pts/0"
 

@@ -114,7 +114,7 @@ def test_the_hosts_own_network(box: Box) -> None:
     assert box.run("--network", "host", "busybox", "readlink", "/proc/self/ns/net") == ours
 
 
-def test_forwarding_is_as_before_when_the_last_box_has_gone(box: Box, sleeper: str) -> None:
+def test_forwarding_is_restored_after_the_last_box(box: Box, sleeper: str) -> None:
     forwarding = Path("/proc/sys/net/ipv4/ip_forward")
     assert forwarding.read_text() == "1\n"
     box("rm", "-f", sleeper)
@@ -215,7 +215,7 @@ def test_what_is_not_published_is_not_reached(box: Box, neighbour: Neighbour, se
     assert asked([*there, *here]) == ""
 
 
-def test_a_network_that_the_host_routes_to_is_another_ones(box: Box) -> None:
+def test_a_network_that_the_host_already_routes_is_avoided(box: Box) -> None:
     subprocess.run(["ip", "link", "add", "other", "type", "bridge"], check=True)
     try:
         for words in (

@@ -71,7 +71,7 @@ def test_a_kill_that_the_box_survives_leaves_its_exit_status(box: Box) -> None:
 
 
 @pytest.mark.smoke
-def test_a_kill_is_of_one_run_and_a_stop_is_none(box: Box) -> None:
+def test_an_oom_kill_counts_for_one_run_and_a_stop_for_none(box: Box) -> None:
     script = "[ -e /srv/again ] && exec sleep 1000; touch /srv/again; " + EAT[-1]
     box("run", "-d", "--name", "twice", *FLAGS, "busybox", "sh", "-c", script)
     assert box("wait", "twice").stdout == "137\n"
@@ -85,13 +85,13 @@ def test_a_kill_is_of_one_run_and_a_stop_is_none(box: Box) -> None:
 
 
 @pytest.mark.parametrize("command", ["stop", "rm"])
-def test_nothing_stays_of_one_that_is_stopped_or_removed(box: Box, command: str) -> None:
+def test_stop_and_remove_leave_nothing(box: Box, command: str) -> None:
     """The fixture looks for leftovers."""
     box("run", "-d", "--name", "quiet", *FLAGS, "busybox", "sleep", "1000")
     box(command, *(["-t", "0"] if command == "stop" else ["-f"]), "quiet")
 
 
-def test_what_conmon_says_of_memory_is_taken_for_that_run_alone(box: Box) -> None:
+def test_conmons_word_on_memory_counts_for_that_run_only(box: Box) -> None:
     """Its file stands in for a kill, which a count that is gone can't show."""
     box("run", "-d", "--name", "told", "--network", "none", "busybox", "sleep", "1000")
     (Path(box.inspect("told")["bundle"]) / "oom").touch()

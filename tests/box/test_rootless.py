@@ -24,7 +24,7 @@ def test_its_root_is_the_user(box: Box) -> None:
     assert shown.split() == ["0", "0", "0", str(USER), "1", "1", str(FIRST_UID), str(RANGE)]
 
 
-def test_other_ids_are_those_allotted_and_go_with_the_box(box: Box) -> None:
+def test_other_ids_are_the_allotted_ones_and_end_with_the_box(box: Box) -> None:
     box(
         "run",
         "--name",

@@ -73,7 +73,7 @@ def test_limits_are_applied_and_what_it_uses_is_shown(own: Box) -> None:
 
 
 @pytest.mark.smoke
-def test_out_of_memory_is_told(own: Box) -> None:
+def test_running_out_of_memory_is_reported(own: Box) -> None:
     delegated("memory")
     flags = ("--network", "none", "--memory", "50M", "--tmpfs", "/eaten:size=100m")
     eat = ("busybox", "sh", "-c", "exec dd if=/dev/zero of=/eaten/x bs=1M count=60")
@@ -97,7 +97,7 @@ def test_out_of_memory_is_told(own: Box) -> None:
         ("--cpuset-cpus", "0", "cpuset"),
     ],
 )
-def test_a_limit_that_is_not_delegated_is_refused_by_name(own: Box, flag: str, value: str, controller: str) -> None:
+def test_a_limit_without_delegation_is_refused_by_name(own: Box, flag: str, value: str, controller: str) -> None:
     if controller in CONTROLLERS.read_text().split():
         pytest.skip(f"{controller} is delegated")
     there = controller in Path("/sys/fs/cgroup/cgroup.controllers").read_text().split()

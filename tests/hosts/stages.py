@@ -23,7 +23,7 @@ class Stage:
 
 # A user's boxes, by the kernel's overlayfs and by fuse-overlayfs.
 BOX_SMOKE = (
-    "tests/box/test_rootless.py::test_other_ids_are_those_allotted_and_go_with_the_box",
+    "tests/box/test_rootless.py::test_other_ids_are_the_allotted_ones_and_end_with_the_box",
     "tests/box/test_rootless.py::test_the_kernels_overlay_where_it_agrees",
     "tests/box/test_fuse_overlay.py::test_the_life_of_a_box",
     "tests/box/test_fuse_overlay.py::test_the_server_has_only_the_capabilities_that_it_needs",

@@ -1,4 +1,4 @@
-"""What is checked of each way: it installs, starts from a snapshot, is fast, can be moved, leaves nothing."""
+"""The checks for each way: it installs, starts from a snapshot, is fast, can be moved, leaves nothing."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def ratio(bundle: Bundle, ocipy: Path) -> float:
 
 
 def start_of(ocipy: Path) -> str:
-    """How it says that it starts."""
+    """The line of --version about the start."""
     line = run(ocipy, "--version").splitlines()[-1]
     expect(line.startswith("start: "), f"--version has no line about the start: {line}")
     return line.removeprefix("start: ")
@@ -89,7 +89,7 @@ class Way:
         self.python = python
 
     def prepare(self) -> None:
-        """What is there before, such as an environment or the installer."""
+        """Prepare the way, such as an environment or the installer."""
 
     def install(self) -> Path:
         """Install. Return the executable."""
@@ -110,7 +110,7 @@ class Way:
 
 
 def wrong(ocipy: Path, bundle: Bundle) -> str:
-    """What validate says of a config with a fault that a schema finds."""
+    """The findings of validate for a config that breaks the schema."""
     config = json.loads((bundle.path / "config.json").read_text())
     config["process"]["args"] = 3
     (bundle.path / "wrong.json").write_text(json.dumps(config))
@@ -118,7 +118,7 @@ def wrong(ocipy: Path, bundle: Bundle) -> str:
 
 
 def tried(way: Way, bundle: Bundle) -> dict[str, str]:
-    """The row of a way: what holds, or where it failed."""
+    """The row of a way: each check with its result, up to the first failure."""
     row = {"way": way.name, "installs": "", "starts": "", "run": "", "moved": "", "uninstalls": ""}
     column = "installs"
     try:

@@ -41,7 +41,7 @@ def wheel(python: Path) -> Path:
 
 
 def audit(python: Path) -> None:
-    """What auditwheel says of the wheel's tag."""
+    """auditwheel's verdict on the wheel's tag."""
     run(sys.executable, "-m", "venv", "/tmp/audit")
     run("/tmp/audit/bin/pip", "install", "-q", "auditwheel")
     said = run("/tmp/audit/bin/auditwheel", "show", wheel(python), stderr=subprocess.DEVNULL)

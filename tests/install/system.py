@@ -24,7 +24,7 @@ LEFT_OUT = (
 
 
 class Failure(Exception):
-    """Something does not hold."""
+    """A check has failed."""
 
 
 def say(text: str) -> None:

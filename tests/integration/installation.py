@@ -32,7 +32,7 @@ class Installation:
         return subprocess.run(command, **{**default, **options})  # type: ignore[call-overload, no-any-return]
 
     def start(self, **options: object) -> str:
-        """How it says that it starts."""
+        """The line of --version about the start."""
         lines = self.call("--version", **options).stdout.splitlines()
         assert len([line for line in lines if "version" in line]) == 1, "Docker takes the last one"
         return lines[-1].removeprefix("start: ")

@@ -98,7 +98,7 @@ CONFIGS: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("kind", CONFIGS)
 @pytest.mark.parametrize("command", ["create", "run", "plan"])
-def test_a_config_that_is_none(caller: Caller, new_id: NewId, kind: str, command: str) -> None:
+def test_an_invalid_config(caller: Caller, new_id: NewId, kind: str, command: str) -> None:
     path = caller.bundle.path / "config.json"
     path.unlink()
     CONFIGS[kind](path)
@@ -115,7 +115,7 @@ IDS = {
 
 @pytest.mark.parametrize("kind", IDS)
 @pytest.mark.parametrize("command", ALL)
-def test_an_id_that_is_none(caller: Caller, command: str, kind: str) -> None:
+def test_an_invalid_id(caller: Caller, command: str, kind: str) -> None:
     result = caller.refused(*caller.of(command, IDS[kind]))
     assert "invalid container ID" in result.stderr
     assert result.stderr.replace("\n", "").isprintable()
@@ -135,7 +135,7 @@ def test_the_longest_id_of_nobody(caller: Caller, command: str) -> None:
     ids=str,
 )  # fmt: skip
 @pytest.mark.parametrize("command", OF_ONE)
-def test_a_state_that_is_none(caller: Caller, container: MakeContainer, command: str, change: dict[str, Any]) -> None:
+def test_an_invalid_state(caller: Caller, container: MakeContainer, command: str, change: dict[str, Any]) -> None:
     """A command never acts on an impossible state."""
     one = container(args=["sleep", "1000"]).start()
     path = caller.runtime.root / one.id / "state.json"
@@ -213,6 +213,6 @@ def test_a_wrong_format_is_logged_too(runtime: Runtime, work: Path) -> None:
     assert "--log-format must be text or json" in (work / "log").read_text()
 
 
-def test_a_descriptor_for_errors_that_is_none(runtime: Runtime, new_id: NewId) -> None:
+def test_an_invalid_descriptor_for_errors(runtime: Runtime, new_id: NewId) -> None:
     for number in ("77", "-1", "9" * 30):
         runtime.call("state", new_id(), globals=["--error-fd", number]).fails("container does not exist")

@@ -129,7 +129,7 @@ def test_in_a_user_namespace_there_are_all(container: MakeContainer, bundle: Bun
     assert held(one)["effective"] == held(one)["bounding"] == 1 << 24 | 1 << 21 | KILL
 
 
-def test_what_they_are_good_for(sh: RunScript, bundle: Bundle) -> None:
+def test_capabilities_have_their_effect(sh: RunScript, bundle: Bundle) -> None:
     bundle.config["root"]["readonly"] = False
     script = "touch /tmp/f; chown 1:1 /tmp/f 2>/dev/null && echo chown; hostname x 2>/dev/null && echo hostname"
     bundle.capabilities("CAP_CHOWN")

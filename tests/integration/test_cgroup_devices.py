@@ -180,7 +180,7 @@ class TestProgram:
         ]
         assert found == [0 if verdict else errno.EPERM for verdict in verdicts]
 
-    def test_nobody_else_is_concerned(self, unified: Path, work: Path) -> None:
+    def test_other_cgroups_are_not_affected(self, unified: Path, work: Path) -> None:
         set_v2(str(unified), [])
         Path("/dev/null").write_text("x")
 

@@ -217,7 +217,7 @@ def test_zeros_are_not_set(container: MakeContainer, bundle: Bundle) -> None:
 
 
 @pytest.mark.smoke
-def test_pids_limit_holds(sh: RunScript, bundle: Bundle) -> None:
+def test_pids_limit_is_enforced(sh: RunScript, bundle: Bundle) -> None:
     bundle.linux["resources"]["pids"] = {"limit": 4}
     result = sh("for i in 1 2 3 4 5 6 7 8; do sleep 5 & done; echo not reached", bundle)
     assert "fork" in result.stderr
@@ -231,7 +231,7 @@ def test_pids_limit_of_zero_is_a_limit(container: MakeContainer, bundle: Bundle)
 
 
 @pytest.mark.ocipy_only("runc gives podman a limit of 1")
-def test_pids_limit_of_zero_from_podman_is_none(container: MakeContainer, bundle: Bundle) -> None:
+def test_podmans_pids_limit_of_zero_means_unlimited(container: MakeContainer, bundle: Bundle) -> None:
     bundle.linux["resources"]["pids"] = {"limit": 0}
     bundle.config["annotations"] = {"io.container.manager": "libpod"}
     one = container(bundle.args("sleep", "1000"))

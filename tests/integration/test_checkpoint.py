@@ -77,7 +77,7 @@ def kept(pid: int) -> dict[str, str]:
 
 
 @pytest.mark.differs_from_runc("criu leaves the root writable, and the second of two mounts that are read-only")
-def test_what_is_read_only_stays_so(counter: Counter, work: Path) -> None:
+def test_read_only_mounts_stay_read_only(counter: Counter, work: Path) -> None:
     (work / "data").mkdir()
     for name in ("one", "other"):
         counter.bundle.mount(f"/new/{name}", str(work / "data"), "rbind", "ro", "nosuid")

@@ -94,7 +94,7 @@ def test_criu_is_missing(runtime: Runtime, container: MakeContainer, images: Pat
         ({"exits": 1}, "does not answer as criu 3.0 does"),
     ],
 )
-def test_criu_is_none_for_us(
+def test_an_unsuitable_criu(
     runtime: Runtime, container: MakeContainer, work: Path, fake: FakeCriu, behaviour: dict[str, object], words: str
 ) -> None:
     fake.behave(**behaviour)
@@ -215,7 +215,7 @@ def test_the_container_goes_on(
 
 
 @only_ocipy
-def test_the_streams_are_told_with_the_images(
+def test_the_streams_are_recorded_with_the_images(
     runtime: Runtime, container: MakeContainer, work: Path, fake: FakeCriu
 ) -> None:
     """In runc's form: a restore passes pipes under these names."""
@@ -258,7 +258,7 @@ def test_the_byte_that_says_the_pages_can_be_had(
     ],
 )
 @only_ocipy
-def test_flags_that_are_none(
+def test_invalid_flags(
     runtime: Runtime, container: MakeContainer, work: Path, fake: FakeCriu, flags: list[str], words: str
 ) -> None:
     one = container().start()

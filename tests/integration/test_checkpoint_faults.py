@@ -30,7 +30,7 @@ def _living_children() -> bool:
     return True
 
 
-def test_a_file_of_the_hosts_is_an_error_that_says_so(counter: Counter, work: Path) -> None:
+def test_an_open_host_file_is_named_as_the_cause(counter: Counter, work: Path) -> None:
     """The container continues, and keeps its cgroup and state."""
     with (work / "output").open("wb") as output:
         counter.run(stderr=output.fileno())
@@ -42,7 +42,7 @@ def test_a_file_of_the_hosts_is_an_error_that_says_so(counter: Counter, work: Pa
     counter.goes_on(counter.count)
 
 
-def test_one_that_is_paused_stays_so(counter: Counter, work: Path) -> None:
+def test_a_paused_container_stays_paused(counter: Counter, work: Path) -> None:
     with (work / "output").open("wb") as output:
         counter.run(stderr=output.fileno())
     counter.runtime.call("pause", counter.id).ok()

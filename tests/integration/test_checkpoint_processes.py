@@ -97,7 +97,7 @@ def test_what_is_waited_for(asked: Asked) -> None:
 
 
 @pytest.mark.needs_capability("CAP_SYS_RESOURCE")  # criu reads the limits of another user's process
-def test_who_it_is(asked: Asked) -> None:
+def test_identity_survives(asked: Asked) -> None:
     asked.bundle.process["user"] = {"uid": 1000, "gid": 1001, "additionalGids": [5, 6], "umask": 0o027}
     asked.bundle.process["cwd"] = "/tmp"
     asked.bundle.process["rlimits"] = [{"type": "RLIMIT_NOFILE", "hard": 500, "soft": 400}]

@@ -107,6 +107,6 @@ def test_a_path_that_only_the_process_may_reach_is_not_left_uncovered(
 
 @MEMBERS
 @pytest.mark.parametrize("path", ["/missing", "/missing/deeper", "/etc/passwd/below"])
-def test_a_path_that_is_not_there_is_left_out(sh: RunScript, bundle: Bundle, member: str, path: str) -> None:
+def test_a_missing_path_is_left_out(sh: RunScript, bundle: Bundle, member: str, path: str) -> None:
     bundle.linux[member] = [path]
     assert sh("echo runs", bundle).ok().stdout == "runs\n"

@@ -50,7 +50,7 @@ def test_config_at_create(runtime: Runtime, bundle: Bundle, new_id: NewId, work:
     runtime.delete(id, force=True).ok()
 
 
-def test_config_that_is_missing(runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path) -> None:
+def test_missing_named_config(runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path) -> None:
     bundle.args("true").write()
     missing = work / "missing.json"
     runtime.call("run", "--bundle", bundle.path, "--config", missing, new_id()).fails(str(missing), "no such file")
@@ -140,7 +140,7 @@ def test_the_manager_wins_over_the_older_flag(runtime: Runtime, bundle: Bundle, 
     assert result.status == 5
 
 
-def test_a_manager_that_is_none(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
+def test_an_unknown_manager(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
     runtime.create(bundle.args("true"), new_id(), globals=["--cgroup-manager=docker"]).fails("--cgroup-manager")
 
 
@@ -184,7 +184,7 @@ def test_delete_by_regex(container: MakeContainer, runtime: Runtime, new_id: New
     assert runtime.ids() == []
 
 
-def test_a_regex_that_matches_nothing_or_is_none(container: MakeContainer, runtime: Runtime) -> None:
+def test_a_regex_that_matches_nothing_or_is_invalid(container: MakeContainer, runtime: Runtime) -> None:
     one = container()
     for command in ("kill", "delete"):
         assert runtime.call(command, "--regex", "no-such-thing").ok().stderr == ""

@@ -48,7 +48,7 @@ class TestUserNamespace:
         assert result.stderr == ""
 
     @pytest.mark.ocipy_only("runc's nodes are the host's own")
-    def test_a_node_of_the_containers_is_no_inode_of_the_hosts(self, sh: Shell, bundle: Bundle) -> None:
+    def test_a_container_node_is_not_a_host_inode(self, sh: Shell, bundle: Bundle) -> None:
         """Changes by the container's root stay in the container."""
         bundle.user_namespace().capabilities("CAP_CHOWN")
         before = [os.stat(f"/dev/{name}") for name in ("null", "zero")]
@@ -79,7 +79,7 @@ class TestUserNamespace:
         ]
 
     @pytest.mark.ocipy_only("runc ignores the owner")
-    def test_an_owner_that_the_namespace_has_not_is_told(self, sh: Shell, bundle: Bundle) -> None:
+    def test_an_owner_that_the_namespace_does_not_map_is_reported(self, sh: Shell, bundle: Bundle) -> None:
         bundle.user_namespace(size=1000)
         bundle.linux["devices"] = [zero("/dev/here", gid=1000)]
         result = sh(f"{LOOK} /dev/here", bundle).ok()
@@ -88,9 +88,7 @@ class TestUserNamespace:
 
     @pytest.mark.ocipy_only("runc does not look")
     @pytest.mark.parametrize("kind", ["c", "b"])
-    def test_what_is_bound_without_the_right_to_make_nodes_is_verified(
-        self, runtime: Runtime, bundle: Bundle, new_id: NewId, kind: str
-    ) -> None:
+    def test_a_bound_node_is_verified(self, runtime: Runtime, bundle: Bundle, new_id: NewId, kind: str) -> None:
         """Another number, or another type with the same number, whatever the host's device at that path."""
         bundle.user_namespace()
         bundle.linux["devices"] = [{"path": "/dev/full", "type": kind, "major": 1, "minor": 3 if kind == "c" else 7}]
@@ -100,7 +98,7 @@ class TestUserNamespace:
         result.fails("/linux/devices/0", "/dev/full on the host is not the device " + kind)
 
     @pytest.mark.ocipy_only("the words are ocipy's")
-    def test_a_mode_that_a_bound_node_has_not_is_told(self, runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
+    def test_a_bound_node_with_another_mode_is_reported(self, runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
         bundle.user_namespace()
         bundle.linux["devices"] = [zero("/dev/zero", fileMode=0o640)]
         bundle.sh(f"{LOOK} /dev/zero").write()
@@ -154,12 +152,12 @@ class TestNull:
         self.run(runtime, bundle, new_id(), script).fails("/linux/maskedPaths", "is not the null device")
 
     @pytest.mark.ocipy_only("the words are ocipy's")
-    def test_a_host_without_null_is_told_by_name(self, runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
+    def test_a_host_without_dev_null_is_reported(self, runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
         self.run(runtime, bundle, new_id(), ":").fails("/linux/maskedPaths", "/dev/null", "No such file")
         self.run(runtime, bundle, new_id(), "exec 0<&-").fails("/dev/null", "closed standard stream")
 
     @pytest.mark.ocipy_only("the words are ocipy's")
-    def test_a_null_of_the_config_without_a_rule_is_told_by_name(
+    def test_a_configured_dev_null_without_a_device_rule_is_reported(
         self, runtime: Runtime, bundle: Bundle, new_id: NewId
     ) -> None:
         bundle.linux["devices"] = [zero("/dev/zero"), {"path": "/dev/null", "type": "c", "major": 1, "minor": 3}]

@@ -200,7 +200,7 @@ def test_interpreter_line_that_leads_nowhere(runtime: Runtime, bundle: Bundle, n
     result.fails("no such file or directory", status=None)
 
 
-def test_file_that_is_no_program(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
+def test_file_that_is_not_a_program(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
     bundle.file("/bin/garbage", "\x01\x02\x03", 0o755)
     runtime.run(bundle.args("garbage"), new_id()).fails("exec format error", status=None)
 

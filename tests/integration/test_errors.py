@@ -50,7 +50,7 @@ def test_broken_json_says_where(runtime: Runtime, bundle: Bundle, new_id: NewId)
 
 
 @pytest.mark.ocipy_only("runc does not say in which place of a file that is no UTF-8 the fault is")
-def test_config_that_is_no_utf8(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
+def test_config_in_invalid_utf8(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
     bundle.args("true")
     path = bundle.write()
     path.write_bytes(path.read_bytes().replace(b"ocipy-test", b"\xff\xfe", 1))

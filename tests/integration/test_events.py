@@ -113,7 +113,7 @@ def watched(container: MakeContainer, bundle: Bundle, script: str) -> tuple[Cont
     return one, call
 
 
-def test_a_kill_for_want_of_memory(container: MakeContainer, bundle: Bundle) -> None:
+def test_an_oom_kill_of_a_child(container: MakeContainer, bundle: Bundle) -> None:
     """The OOM killer kills the child, and init survives."""
     script = "read line; dd if=/dev/zero of=/dev/null bs=100M count=1; echo child $?; exec sleep 1000"
     one, call = watched(container, bundle, script)
@@ -123,7 +123,7 @@ def test_a_kill_for_want_of_memory(container: MakeContainer, bundle: Bundle) -> 
     call.wait()
 
 
-def test_init_is_killed_for_want_of_memory(container: MakeContainer, bundle: Bundle) -> None:
+def test_an_oom_kill_of_init(container: MakeContainer, bundle: Bundle) -> None:
     """The event arrives although the container ends with it."""
     one, call = watched(container, bundle, "read line; exec dd if=/dev/zero of=/dev/null bs=100M count=1")
     assert one.reap() == 137
@@ -146,17 +146,17 @@ def test_nobody_reads_any_more(container: MakeContainer) -> None:
 @pytest.mark.parametrize(
     ("interval", "words"), [("0s", "duration interval must be greater than 0"), ("5", "interval"), ("soon", "interval")]
 )
-def test_intervals_that_are_none(container: MakeContainer, interval: str, words: str) -> None:
+def test_invalid_intervals(container: MakeContainer, interval: str, words: str) -> None:
     one = container()
     one.runtime.call("events", "--interval", interval, one.id).fails(words)
 
 
-def test_of_a_stopped_container(container: MakeContainer) -> None:
+def test_for_a_stopped_container(container: MakeContainer) -> None:
     one = container().start().kill().wait_dead()
     for flags in (("--stats",), ()):
         one.runtime.call("events", *flags, one.id, timeout=10).fails(f"container with id {one.id} is not running")
 
 
-def test_of_no_container(runtime: Runtime, new_id: Callable[[], str]) -> None:
+def test_for_a_missing_container(runtime: Runtime, new_id: Callable[[], str]) -> None:
     runtime.call("events", "--stats", new_id()).fails("container does not exist")
     runtime.call("events").fails()

@@ -69,7 +69,7 @@ def test_interpreter_that_is_missing(container: MakeContainer, bundle: Bundle, d
     one.exec("script", flags=["--detach"] if detach else []).fails("no such file or directory", status=FAILED)
 
 
-def test_container_that_is_not_there(runtime: Runtime) -> None:
+def test_missing_container(runtime: Runtime) -> None:
     runtime.call("exec", "no-such-container", "true").fails("container does not exist", status=FAILED)
 
 

@@ -144,7 +144,7 @@ def test_a_signal_comes(injector: Injector, call: str, number: signal.Signals) -
     injector.interrupt(call, number)
 
 
-def test_a_pid_that_is_another_process_s_by_now(runtime: Runtime, container: MakeContainer, work: Path) -> None:
+def test_a_pid_that_now_belongs_to_another_process(runtime: Runtime, container: MakeContainer, work: Path) -> None:
     """The container's process dies after the liveness check, and its pid goes to a host process with the runtime's
     namespaces and root. The command must not execute there."""
     one = container().start()

@@ -151,7 +151,7 @@ def test_cgroup_outside_of_the_containers(one: Container, path: str) -> None:
     "given",
     [["no-such-cgroup"], ["no-such-controller:x"], [":x"], ["x", "y"], ["memory:x", "memory:y"], ["memory:x", "y"]],
 )
-def test_cgroup_that_is_none(one: Container, given: list[str]) -> None:
+def test_a_cgroup_that_does_not_exist(one: Container, given: list[str]) -> None:
     flags = [word for entry in given for word in ("--cgroup", entry)]
     result = one.exec("true", flags=flags).fails(status=FAILED)
     if one.runtime.is_ocipy:
@@ -159,7 +159,7 @@ def test_cgroup_that_is_none(one: Container, given: list[str]) -> None:
         assert "no such file" not in result.stderr.lower()
 
 
-def test_limits_hold(container: MakeContainer, bundle: Bundle) -> None:
+def test_limits_are_enforced(container: MakeContainer, bundle: Bundle) -> None:
     bundle.linux["resources"]["pids"] = {"limit": 6}
     one = container(bundle.args("sleep", "1000")).start()
     result = one.sh("for n in 1 2 3 4 5 6 7 8; do sleep 1 & done; wait")
@@ -218,7 +218,7 @@ def test_affinity(
 
 
 @pytest.mark.parametrize("member", ["initial", "final"])
-def test_affinity_without_such_a_cpu(container: MakeContainer, bundle: Bundle, member: str) -> None:
+def test_affinity_to_a_missing_cpu(container: MakeContainer, bundle: Bundle, member: str) -> None:
     bundle.process["execCPUAffinity"] = {member: "1000"}
     one = container(bundle.args("sleep", "1000")).start()
     one.exec("true").fails(status=FAILED)
@@ -295,7 +295,7 @@ def test_many_in_the_background_end_with_the_container(one: Container, detached:
 
 
 @pytest.mark.ocipy_only("runc says only that it has given up")
-def test_who_keeps_a_container_from_its_end_is_told(one: Container, work: Path) -> None:
+def test_the_process_that_delays_the_end_is_named(one: Container, work: Path) -> None:
     """A process that its caller does not reap: until then the first process of the pid namespace cannot end."""
     one.exec("sleep", "1000", flags=["--detach", "--pid-file", work / "pid"]).ok()
     pid = int((work / "pid").read_text())

@@ -27,7 +27,7 @@ FAILED = 255
 
 
 @pytest.mark.smoke
-def test_by_default_it_is_as_the_containers_process(
+def test_by_default_it_is_like_the_containers_process(
     container: MakeContainer, bundle: Bundle, detached: Detached
 ) -> None:
     bundle.process["env"].append("FOO=bar")
@@ -62,7 +62,7 @@ def test_environment(one: Container) -> None:
 
 
 @pytest.mark.parametrize("entry", ["FOO", "=x", ""])
-def test_environment_that_is_none(one: Container, entry: str) -> None:
+def test_invalid_environment(one: Container, entry: str) -> None:
     one.exec("true", flags=["--env", entry]).fails(status=FAILED)
 
 
@@ -89,13 +89,13 @@ def test_user(container: MakeContainer, bundle: Bundle, given: str, uid: int, gi
 
 
 @pytest.mark.parametrize("given", ["user", "1x", "x1", "1:x", "x:1", "0x10", " 1", "9" * 20])
-def test_user_that_is_no_number(one: Container, given: str) -> None:
+def test_user_that_is_not_a_number(one: Container, given: str) -> None:
     one.exec("true", flags=["--user", given]).fails("bad", status=FAILED)
 
 
 @pytest.mark.differs_from_runc("runc takes any number modulo 2**32")
 @pytest.mark.parametrize("given", ["-1", "4294967295", "4294967296", "+1", "1:4294967295"])
-def test_user_that_is_no_id(one: Container, given: str) -> None:
+def test_user_out_of_range(one: Container, given: str) -> None:
     one.exec("true", flags=["--user", given]).fails("bad", status=FAILED)
 
 
@@ -288,13 +288,13 @@ def test_capabilities_of_a_process_object(one: Container) -> None:
         '{"cwd": "/", "args": ["true"], "env": ["X"]}',
     ],
 )
-def test_process_object_that_is_none(one: Container, text: str) -> None:
+def test_an_invalid_process_object(one: Container, text: str) -> None:
     path = one.bundle.path / "process.json"
     path.write_text(text)
     one.exec(flags=["--process", path]).fails(status=FAILED)
 
 
-def test_process_object_that_is_no_file(one: Container, work: Path) -> None:
+def test_a_process_object_that_is_a_directory(one: Container, work: Path) -> None:
     one.exec(flags=["--process", work / "nothing"]).fails(status=FAILED)
 
 

@@ -111,7 +111,7 @@ def test_cve_2019_14271_nothing_is_loaded_from_the_image(
     assert_nothing_loaded(trace.read_text(errors="replace"), ("setns",))
 
 
-def test_cve_2019_16884_label_by_a_proc_that_is_none(container: MakeContainer, bundle: Bundle) -> None:
+def test_cve_2019_16884_label_by_a_fake_proc(container: MakeContainer, bundle: Bundle) -> None:
     """Entering neither reads nor writes the container's mounts on /proc (also CVE-2025-52881)."""
     bundle.capabilities("CAP_SYS_ADMIN")
     script = "mount -t tmpfs none /proc && mkdir -p /proc/self/attr /proc/self/fd && echo mounted; exec sleep 1000"
@@ -125,7 +125,7 @@ def test_cve_2019_16884_label_by_a_proc_that_is_none(container: MakeContainer, b
 
 
 @pytest.mark.needs_apparmor
-def test_cve_2019_16884_profile_through_a_proc_that_is_none(container: MakeContainer, bundle: Bundle) -> None:
+def test_cve_2019_16884_profile_through_a_fake_proc(container: MakeContainer, bundle: Bundle) -> None:
     """It is applied nevertheless, or the exec fails."""
     bundle.capabilities("CAP_SYS_ADMIN")
     bundle.process["apparmorProfile"] = "unconfined"
@@ -230,7 +230,7 @@ def test_cve_2026_30892_user_without_a_group(one: Container, given: str, uid: in
 
 @pytest.mark.ocipy_only("runc takes -1 for 4294967295, and no group for an error of another kind")
 @pytest.mark.parametrize("given", ["1:", ":2", "-1", "4294967295", "4294967296", "1x"])
-def test_cve_2026_30892_user_that_is_none(one: Container, given: str) -> None:
+def test_cve_2026_30892_invalid_user(one: Container, given: str) -> None:
     one.exec("id", "-u", flags=["-u", given]).fails("--user", status=FAILED)
 
 

@@ -28,14 +28,14 @@ def test_the_first_start_makes_it(fresh: Installation) -> None:
 
 
 @pytest.mark.parametrize("command", ["state", "run"])
-def test_so_does_a_command_that_fails_or_is_sealed(fresh: Installation, bundle: Bundle, command: str) -> None:
+def test_a_failing_or_sealed_command_makes_it_too(fresh: Installation, bundle: Bundle, command: str) -> None:
     bundle.write()
     words = ["run", "--bundle", str(bundle.path), f"first-{os.getpid()}"] if command == "run" else ["state", "x"]
     fresh.call("--root", str(bundle.path / "state"), *words)
     is_made(fresh)
 
 
-def test_whoever_waits_for_the_command_does_not_wait_for_that(fresh: Installation, tmp_path: Path) -> None:
+def test_the_maker_delays_nobody_who_waits_for_the_command(fresh: Installation, tmp_path: Path) -> None:
     """Its process has none of the caller's pipes, sessions, directories and cgroups."""
     read, write = os.pipe()
     fresh.call("state", "nobody", pass_fds=(write,), cwd=str(tmp_path))  # ends at the end of file of two more pipes
@@ -83,7 +83,7 @@ def test_an_executable_that_an_upgrade_replaces_meanwhile_is_executed(fresh: Ins
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes another user")
-def test_another_user_makes_none(fresh: Installation) -> None:
+def test_another_user_makes_no_snapshot(fresh: Installation) -> None:
     slow = "slow (there is no snapshot yet; only the owner of the installation can make one)"
     assert fresh.start(user=1234, group=1234, extra_groups=[]) == slow
     assert makers(fresh.executable) == []
@@ -110,7 +110,7 @@ def test_a_read_only_installation_says_so(fresh: Installation) -> None:
     assert said.stdout.splitlines()[-1] == "start: slow (there is no snapshot yet; the installation is read-only)"
 
 
-def test_an_executable_that_others_can_write_makes_none(fresh: Installation) -> None:
+def test_an_executable_that_others_can_write_makes_no_snapshot(fresh: Installation) -> None:
     fresh.executable.chmod(0o775)
     try:
         assert fresh.start() == "slow (there is no snapshot yet; the executable is writable by others)"
@@ -162,7 +162,7 @@ def test_setup_makes_it_and_makes_it_anew(fresh: Installation) -> None:
         assert not fresh.new.exists()
 
 
-def test_a_moved_installation_makes_another_one(fresh: Installation, tmp_path: Path) -> None:
+def test_a_moved_installation_makes_a_new_snapshot(fresh: Installation, tmp_path: Path) -> None:
     fresh.call("setup")
     copy = tmp_path / "moved è"
     shutil.copytree(fresh.prefix, copy, symlinks=True)
@@ -174,7 +174,7 @@ def test_a_moved_installation_makes_another_one(fresh: Installation, tmp_path: P
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes root to mount")
 @pytest.mark.parametrize("snapshot", [False, True], ids=["slow", "snapshot"])
 @pytest.mark.parametrize("mode", [0o755, 0o700], ids=["gone", "closed"])
-def test_a_python_that_is_gone_or_closed_is_one_sentence(
+def test_a_missing_or_closed_python_is_reported_in_one_sentence(
     fresh: Installation, bundle: Bundle, snapshot: bool, mode: int
 ) -> None:
     """Nothing is said by the interpreter, whose own word is "Fatal Python error"."""

@@ -209,7 +209,7 @@ def test_cve_2025_23266_environment(container: MakeContainer, bundle: Bundle, sh
     assert "OF_THE_IMAGE" in variables("startContainer")
 
 
-def test_an_environment_of_its_own(container: MakeContainer, bundle: Bundle, shared: Path) -> None:
+def test_a_configured_environment(container: MakeContainer, bundle: Bundle, shared: Path) -> None:
     look = f"echo $A $B > {shared}/"
     hooks(bundle, **{kind: [shell(look + kind, env=["A=1", "B=x=y"])] for kind in KINDS})
     whole_life(container, bundle)
@@ -262,7 +262,7 @@ def test_start_container_that_the_filter_kills(container: MakeContainer, bundle:
     assert not (shared / "made").exists()
 
 
-def test_it_inherits_no_descriptor(container: MakeContainer, bundle: Bundle, shared: Path) -> None:
+def test_a_hook_inherits_no_descriptor(container: MakeContainer, bundle: Bundle, shared: Path) -> None:
     """No file descriptors of the runtime, its caller, or the payload."""
     hooks(bundle, **{kind: [shell(f"ls /proc/$$/fd > {shared}/{kind}; true")] for kind in KINDS})
     whole_life(container, bundle)
@@ -352,7 +352,7 @@ def test_an_init_that_waits_has_the_output_of_hooks_open_only_for_its_own(
 @pytest.mark.parametrize(
     ("make", "words"), [(lambda path: path.symlink_to("/etc/issue"), "a symbolic link"), (os.mkfifo, "nobody reads")]
 )
-def test_a_link_or_a_fifo_without_a_reader_is_no_file_for_the_output_of_hooks(
+def test_hook_output_goes_to_no_symlink_and_no_fifo_without_a_reader(
     runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path, make: Callable[[Path], None], words: str
 ) -> None:
     make(work / "out")
@@ -407,7 +407,7 @@ def test_timeout(runtime: Runtime, bundle: Bundle, new_id: NewId, kind: str) -> 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("script", ["exec 0<&-", "exec 0<&- 1>&- 2>&-", "exit 0"])
-def test_one_that_does_not_read_its_input(container: MakeContainer, bundle: Bundle, kind: str, script: str) -> None:
+def test_a_hook_that_does_not_read_its_input(container: MakeContainer, bundle: Bundle, kind: str, script: str) -> None:
     bundle.config["annotations"] = {"long": "x" * 200_000}
     hooks(bundle, **{kind: [shell(script, timeout=5)]})
     whole_life(container, bundle)
@@ -415,7 +415,7 @@ def test_one_that_does_not_read_its_input(container: MakeContainer, bundle: Bund
 
 @pytest.mark.differs_from_runc("runc waits for those who have the hook's output open", always=False)
 @pytest.mark.parametrize("kind", ON_HOST)
-def test_one_that_leaves_a_child_behind(container: MakeContainer, bundle: Bundle, kind: str) -> None:
+def test_a_hook_that_leaves_a_child_behind(container: MakeContainer, bundle: Bundle, kind: str) -> None:
     hooks(bundle, **{kind: [shell("sleep 3 & exit 0", timeout=1)]})
     started = time.monotonic()
     whole_life(container, bundle)

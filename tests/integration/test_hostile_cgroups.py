@@ -59,7 +59,7 @@ def victim() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("octal", ["034", "035", "036", "013", "014", "015", "302\\205", "342\\200\\250"])
-def test_exec_believes_no_line_that_is_forged_in_the_name_of_a_cgroup(
+def test_exec_ignores_a_line_forged_in_a_cgroup_name(
     container: MakeContainer, unified: Bundle, victim: str, octal: str
 ) -> None:
     """A line end for str.splitlines(), then a fake line of /proc/PID/cgroup."""
@@ -207,7 +207,7 @@ def test_init_that_froze_itself_can_be_deleted(frozen_itself: Container) -> None
 
 
 @pytest.mark.needs_cgroup_v1
-def test_what_froze_itself_stays_so_over_a_pause(frozen_itself: Container) -> None:
+def test_a_cgroup_that_froze_itself_stays_frozen_after_a_pause(frozen_itself: Container) -> None:
     runtime, id = frozen_itself.runtime, frozen_itself.id
     runtime.call("pause", id).ok()
     assert frozen_itself.status == "paused"
@@ -232,7 +232,7 @@ def test_leftovers_that_are_frozen_below_are_deleted(container: MakeContainer, b
 
 @pytest.mark.needs_cgroup_v1
 @pytest.mark.ocipy_only("runc freezes it, dying processes and all")
-def test_one_that_dies_while_it_froze_itself_does_not_prevent_a_pause(container: MakeContainer, bundle: Bundle) -> None:
+def test_a_process_that_dies_frozen_does_not_prevent_a_pause(container: MakeContainer, bundle: Bundle) -> None:
     script = """
     cd /sys/fs/cgroup/freezer
     mkdir own; sleep 1000 & echo $! >own/cgroup.procs; echo FROZEN >own/freezer.state

@@ -90,7 +90,9 @@ def test_links_at_the_usual_mount_points(
 
 
 @pytest.mark.parametrize("target", ["/", "..", "/bin/.."])
-def test_a_link_to_the_root_is_no_mount_point(runtime: Runtime, hostile: Bundle, new_id: NewId, target: str) -> None:
+def test_a_link_to_the_root_is_refused_as_a_mount_point(
+    runtime: Runtime, hostile: Bundle, new_id: NewId, target: str
+) -> None:
     replace_by_link(hostile, "trap", target)
     hostile.mount("/trap", "tmpfs", type="tmpfs")
     runtime.run(hostile.args("true"), new_id()).fails("root")
@@ -299,7 +301,7 @@ def test_the_working_directory_is_made_inside(sh: RunScript, hostile: Bundle, ou
 
 
 @pytest.mark.differs_from_runc("it refuses a symlink")
-def test_a_root_that_is_a_symlink_is_the_hosts_business(sh: RunScript, hostile: Bundle) -> None:
+def test_a_root_that_is_a_symlink_is_followed_on_the_host(sh: RunScript, hostile: Bundle) -> None:
     """The path of the root itself comes from the config, not from the image."""
     hostile.rootfs.rename(hostile.path / "real")
     hostile.rootfs.symlink_to("real")
@@ -333,7 +335,7 @@ def test_deep_and_strange_names(sh: RunScript, hostile: Bundle, work: Path) -> N
      "../sys/net/ipv4/route/flush", "../sys/kernel/ns_last_pid", "../acpi"],
 )  # fmt: skip
 @pytest.mark.parametrize("command", ["run", "exec"])
-def test_a_passwd_that_leads_to_a_file_of_procfs_is_none(
+def test_a_passwd_linked_to_a_procfs_file_gives_no_home(
     container: MakeContainer, runtime: Runtime, hostile: Bundle, new_id: NewId, file: str, command: str
 ) -> None:
     """Reads of them fail in all kinds of ways: then the user has no home, and the container starts."""

@@ -112,7 +112,7 @@ def test_no_signal_that_the_caller_ignores_is_ignored_inside() -> None:
     assert in_child(look) == 0
 
 
-def test_a_working_directory_is_made_also_below_a_root_that_is_read_only(sh: RunScript, bundle: Bundle) -> None:
+def test_a_working_directory_is_made_even_below_a_read_only_root(sh: RunScript, bundle: Bundle) -> None:
     """Before it becomes the container's process."""
     bundle.config["root"]["readonly"] = True
     bundle.process["cwd"] = "/made/for/this"

@@ -186,7 +186,7 @@ def test_man_pages_and_completion_are_there(prefix: Path) -> None:
         assert "create" in (share / name).read_text()
 
 
-def test_podman_is_told(prefix: Path) -> None:
+def test_podman_is_configured(prefix: Path) -> None:
     lines = (prefix / "conf.d/ocipy.conf").read_text().splitlines()
     assert f'ocipy = ["{prefix}/bin/ocipy"]' in lines
     assert not any("runtime_supports" in line for line in lines)

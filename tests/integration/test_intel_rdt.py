@@ -119,7 +119,7 @@ def test_without_schemata_none_is_written(rdt: Rdt, sleeping: Bundle, new_id: Ne
     assert rdt.classes == set()
 
 
-def test_a_class_that_is_named_is_made_and_stays(rdt: Rdt, sleeping: Bundle, new_id: NewId) -> None:
+def test_a_named_class_is_made_and_stays(rdt: Rdt, sleeping: Bundle, new_id: NewId) -> None:
     name = new_id()
     rdt.create(sleeping, name, closID="gold", l3CacheSchema="L3:0=f", enableMonitoring=True).ok()
     assert rdt.monitors == {f"gold/mon_groups/{name}"}
@@ -129,7 +129,7 @@ def test_a_class_that_is_named_is_made_and_stays(rdt: Rdt, sleeping: Bundle, new
 
 
 @pytest.mark.parametrize("top", [False, True])
-def test_a_class_that_is_there_is_joined(rdt: Rdt, sleeping: Bundle, new_id: NewId, top: bool) -> None:
+def test_an_existing_class_is_joined(rdt: Rdt, sleeping: Bundle, new_id: NewId, top: bool) -> None:
     """It is never removed; "/" is the default class."""
     (rdt.top / "gold").mkdir()
     where = "" if top else "/gold"
@@ -149,7 +149,7 @@ def test_a_class_that_is_there_is_joined(rdt: Rdt, sleeping: Bundle, new_id: New
         ({"l3CacheSchema": "L3:0=7ff", "memBwSchema": "MB:0=20"}, "/linux/intelRdt/memBwSchema"),
     ],
 )
-def test_a_class_that_is_there_has_to_have_the_schema(
+def test_an_existing_class_must_have_the_schema(
     rdt: Rdt, sleeping: Bundle, new_id: NewId, schemas: dict[str, str], pointer: str
 ) -> None:
     (rdt.top / "gold").mkdir()
@@ -220,7 +220,7 @@ def test_a_killed_create_leaves_nothing_that_delete_does_not_find(rdt: Rdt, slee
     assert (rdt.classes, rdt.monitors) == (set(), set())
 
 
-def test_what_is_executed_joins_too(rdt: Rdt, sleeping: Bundle, new_id: NewId, work: Path) -> None:
+def test_exec_joins_the_class_too(rdt: Rdt, sleeping: Bundle, new_id: NewId, work: Path) -> None:
     name = new_id()
     rdt.create(sleeping, name, enableMonitoring=True).ok()
     rdt.call("start", name).ok()

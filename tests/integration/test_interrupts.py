@@ -208,7 +208,7 @@ def test_poststop_hooks_run_once_when_delete_overtakes_run(runtime: Runtime, bun
     "text",
     ["", "{}", "[]", "null", '{"bundle": 1}', '{"pid": {}}', '{"id":', "\\xff", '{"cgroup": {"paths": 5}}'],
 )
-def test_a_state_that_is_none(runtime: Runtime, bundle: Bundle, new_id: NewId, text: str) -> None:
+def test_an_invalid_state(runtime: Runtime, bundle: Bundle, new_id: NewId, text: str) -> None:
     id = new_id()
     (runtime.root / id).mkdir(parents=True)
     (runtime.root / id / "state.json").write_text(text)

@@ -127,7 +127,7 @@ def test_a_session_keyring() -> None:
     assert in_child(work) == 0
 
 
-def test_a_keyring_that_is_described_at_too_great_length() -> None:
+def test_a_keyring_with_too_long_a_description() -> None:
     def work() -> bool:
         try:
             _kernel.keyctl_describe(_kernel.join_session_keyring("x" * 4090))
@@ -138,6 +138,6 @@ def test_a_keyring_that_is_described_at_too_great_length() -> None:
     assert in_child(work) == 0
 
 
-def test_a_name_that_is_not_there() -> None:
+def test_a_missing_name() -> None:
     with pytest.raises(OSError, match="No such device"):
         _kernel.link_up("nosuch0")

@@ -120,7 +120,7 @@ def test_groups_are_not_the_callers(runtime: Runtime, bundle: Bundle, new_id: Ne
 
 
 @pytest.mark.ocipy_only("runc's waiting init keeps descriptors of Go's own")
-def test_created_container_holds_the_fifo_alone(container: MakeContainer) -> None:
+def test_a_created_container_holds_only_the_fifo(container: MakeContainer) -> None:
     one = container()
     left = [path for fd, path in open_files(one.pid).items() if fd > 2]
     assert [path for path in left if not path.endswith(("exec.fifo", "exec.report"))] == []

@@ -87,7 +87,7 @@ def test_a_create_that_hangs_is_undone(library: ocipy.Runtime, runtime: Runtime,
     assert runtime.ids() == []
 
 
-def test_an_id_that_is_another_s_stays_untouched(library: ocipy.Runtime, begin: Begin, bundle: Bundle) -> None:
+def test_another_container_with_the_id_stays_untouched(library: ocipy.Runtime, begin: Begin, bundle: Bundle) -> None:
     container = begin()
     with pytest.raises(ocipy.Error):
         library.run(container.id, bundle.path, stdin=subprocess.DEVNULL, timeout=0.0)

@@ -171,7 +171,7 @@ def test_kill_all_reaches_what_init_left_behind(container: MakeContainer, bundle
 
 
 @pytest.mark.parametrize("init_is_gone", [False, True])
-def test_kill_without_a_pid_namespace_is_for_all(container: MakeContainer, bundle: Bundle, init_is_gone: bool) -> None:
+def test_kill_without_a_pid_namespace_reaches_all(container: MakeContainer, bundle: Bundle, init_is_gone: bool) -> None:
     """KILL of the first process ends the others only in a separate pid namespace; other signals reach it alone."""
     bundle.without_namespace("pid")
     one = container(bundle, sh="sleep 1000 & echo child $!; exec sleep 1000").start()
@@ -312,7 +312,7 @@ def test_pid_file(container: MakeContainer, work: Path) -> None:
 
 @pytest.mark.ocipy_only("runc puts its file in the place of a device, the host's /dev/null among them")
 @pytest.mark.parametrize("kind", ["device", "FIFO", "directory"])
-def test_a_pid_file_replaces_nothing_else(container: MakeContainer, work: Path, kind: str) -> None:
+def test_a_pid_file_replaces_only_regular_files(container: MakeContainer, work: Path, kind: str) -> None:
     """Neither on success nor on failure."""
     file = work / "pid"
     if kind == "directory":

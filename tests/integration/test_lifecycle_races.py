@@ -85,7 +85,7 @@ def test_create_killed_at_any_moment(
 
 
 @pytest.mark.differs_from_runc("a killed create of runc's leaves cgroups that no command knows")
-def test_killed_create_leaves_a_container_that_is_known(
+def test_a_killed_create_leaves_a_known_container(
     runtime: Runtime, bundle: Bundle, new_id: Callable[[], str], assert_nothing_left: Callable[[], None]
 ) -> None:
     """Killed while a hook runs: init exists by then, so either `state` knows the id, or everything is gone."""

@@ -53,7 +53,7 @@ def test_list_of_a_missing_root(runtime: Runtime, work: Path) -> None:
     runtime.call("list", globals=("--root", work / "missing")).fails("no such file")
 
 
-def test_list_skips_what_is_no_container(container: MakeContainer, runtime: Runtime) -> None:
+def test_list_skips_anything_but_containers(container: MakeContainer, runtime: Runtime) -> None:
     one = container()
     (runtime.root / "@seccomp").mkdir()
     (runtime.root / "file").write_text("")

@@ -83,7 +83,7 @@ def test_data_that_the_filesystem_refuses(scratch: Scratch) -> None:
     assert "nonsense" in error.hint
 
 
-def test_a_filesystem_that_there_is_not(scratch: Scratch) -> None:
+def test_an_unknown_filesystem(scratch: Scratch) -> None:
     error = fails(scratch.mount("/m", type="nosuchfs"), "nosuchfs", "No such device", pointer="/mounts/0")
     assert "/proc/filesystems" in error.hint
 
@@ -140,7 +140,7 @@ def test_locked_flags_where_the_runtime_itself_is_in_a_user_namespace(
         umount(str(source))
 
 
-def test_bind_takes_the_mount_alone_and_rbind_what_is_below(scratch: Scratch, source: Path) -> None:
+def test_bind_takes_one_mount_and_rbind_the_tree(scratch: Scratch, source: Path) -> None:
     with_proc(scratch).bind(source, "/one").bind(source, "/all", "rbind")
     points = scratch.run(lambda init: [mount.point for mount in proc_mounts()])
     assert "/all/below" in points
@@ -312,7 +312,7 @@ def test_the_symlink_itself_can_be_bound_or_copied(scratch: Scratch, work: Path)
     assert scratch.run(lambda init: [os.readlink(path) for path in ("/there", "/copy")]) == ["/nowhere"] * 2
 
 
-def test_copy_symlink_binds_what_is_none(scratch: Scratch, source: Path) -> None:
+def test_copy_symlink_binds_anything_but_a_symlink(scratch: Scratch, source: Path) -> None:
     scratch.bind(source / "file", "/copy", "copy-symlink").bind("/no/such", "/none", "copy-symlink")
     fails(scratch, "cannot bind /no/such", pointer="/mounts/1")
     scratch.config["mounts"].pop()

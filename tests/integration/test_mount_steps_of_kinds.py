@@ -158,7 +158,7 @@ def test_files_of_lxcfs_are_bound_in_proc(scratch: Scratch, source: Path) -> Non
     assert scratch.run(lambda init: Path("/proc/meminfo").read_text()) == "of the source"
 
 
-def test_sysfs_of_the_host_where_none_may_be_mounted(scratch: Scratch) -> None:
+def test_host_sysfs_where_no_new_one_may_be_mounted(scratch: Scratch) -> None:
     """CVE-2023-25809: all of it is read-only."""
     scratch.namespaces("mount", "pid").user_namespace()
     with_proc(scratch).mount("/sys", "ro", "nosuid", type="sysfs")

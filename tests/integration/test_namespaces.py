@@ -142,7 +142,7 @@ def test_path_of_the_wrong_kind(runtime: Runtime, bundle: Bundle, new_id: NewId,
 
 
 @pytest.mark.parametrize("path", ["/no/such/ns", "/dev/null", "/etc", "relative/ns"])
-def test_path_that_is_no_namespace(runtime: Runtime, bundle: Bundle, new_id: NewId, path: str) -> None:
+def test_a_path_that_is_not_a_namespace(runtime: Runtime, bundle: Bundle, new_id: NewId, path: str) -> None:
     bundle.linux["namespaces"] = [{"type": "mount"}, {"type": "network", "path": path}]
     runtime.create(bundle.args("true"), new_id()).fails()
     assert runtime.ids() == []
@@ -375,7 +375,7 @@ def test_namespaces_end_with_the_container(container: MakeContainer) -> None:
         wait_until(lambda: "outer:" not in devices.read_text(), "the end of the network namespace")
 
 
-def test_namespaces_that_others_hold_do_not_hold_up_the_end(container: MakeContainer, runtime: Runtime) -> None:
+def test_namespaces_that_others_hold_do_not_delay_the_end(container: MakeContainer, runtime: Runtime) -> None:
     one = container().start()
     kept = {kind: os.open(f"/proc/{one.pid}/ns/{kind}", os.O_RDONLY) for kind in ("net", "uts")}
     one.end()

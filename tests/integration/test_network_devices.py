@@ -161,7 +161,7 @@ def test_a_name_that_is_taken(runtime: Runtime, bundle: Bundle, new_id: NewId, p
     assert runtime.ids() == []
 
 
-def test_a_device_that_is_not_there(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
+def test_a_missing_network_device(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
     bundle.linux["netDevices"] = {"nothere0": {}}
     runtime.create(bundle, new_id()).fails("nothere0")
     assert runtime.ids() == []

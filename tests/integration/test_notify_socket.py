@@ -143,7 +143,7 @@ def test_nothing_is_there_without_it(runtime: Runtime, bundle: Bundle, new_id: C
 
 
 @pytest.mark.ocipy_only(reason="runc fails there")
-def test_a_service_manager_that_is_not_there_is_a_warning(
+def test_a_missing_service_manager_is_a_warning(
     runtime: Runtime, bundle: Bundle, new_id: Callable[[], str], work: Path
 ) -> None:
     result = runtime.run(bundle.args("true"), new_id(), env={"NOTIFY_SOCKET": str(work / "nobody")}).ok()

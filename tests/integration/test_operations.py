@@ -34,7 +34,7 @@ def test_an_operation_without_an_id(runtime: Runtime, bundle: Bundle, command: s
 
 
 @pytest.mark.parametrize("id", ["", "a/b", "..", "a b"])
-def test_create_with_an_id_that_is_none(runtime: Runtime, bundle: Bundle, id: str) -> None:
+def test_create_with_an_invalid_id(runtime: Runtime, bundle: Bundle, id: str) -> None:
     bundle.write()
     runtime.call("create", "--bundle", bundle.path, id).fails("invalid container ID format" if runtime.is_ocipy else "")
     assert runtime.ids() == []
@@ -132,7 +132,9 @@ def test_the_state_is_what_the_schema_describes(container: MakeContainer, bundle
     assert document["status"] == "stopped"
 
 
-def test_the_state_while_it_is_created_is_one_too(runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path) -> None:
+def test_the_state_during_create_matches_the_schema(
+    runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path
+) -> None:
     marker, go = work / "marker", work / "go"
     script = f"touch {marker}; while [ ! -e {go} ]; do sleep 0.02; done"
     bundle.config["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}

@@ -45,7 +45,7 @@ def test_they_are_silent_and_need_no_environment(container: MakeContainer) -> No
         assert one.status == status
 
 
-def test_a_failure_is_told_on_both_ways(container: MakeContainer, work: Path) -> None:
+def test_a_failure_is_reported_in_the_log_and_on_standard_error(container: MakeContainer, work: Path) -> None:
     """containerd looks into the log, and for the words of some commands on standard error."""
     one, log = container(), work / "log.json"
     result = one.runtime.call("resume", one.id, globals=["--log", log, "--log-format", "json"])
@@ -80,7 +80,7 @@ def test_pause_of_a_stopped_container(container: MakeContainer) -> None:
 
 
 @pytest.mark.parametrize("command", ["pause", "resume"])
-def test_of_no_container(runtime: Runtime, new_id: Callable[[], str], command: str) -> None:
+def test_for_a_missing_container(runtime: Runtime, new_id: Callable[[], str], command: str) -> None:
     runtime.call(command, new_id()).fails("container does not exist")
     runtime.call(command).fails()
 
@@ -200,7 +200,7 @@ def test_what_is_dying_is_not_frozen(container: MakeContainer) -> None:
 
 @pytest.mark.needs_cgroup_v1
 @pytest.mark.ocipy_only("runc 1.5 does not thaw what is left")
-def test_what_a_dead_container_has_left_frozen_is_ended_by_delete(container: MakeContainer) -> None:
+def test_delete_ends_frozen_leftovers(container: MakeContainer) -> None:
     """On cgroup v1 a frozen process does not die: delete thaws the remaining ones."""
     one = container().start()
     cgroup = Path("/sys/fs/cgroup/freezer") / one.cgroups()["freezer"].lstrip("/")

@@ -81,7 +81,7 @@ def test_stopped(container: MakeContainer) -> None:
     assert "PID" in heading.split()
 
 
-def test_of_no_container(runtime: Runtime, new_id: Callable[[], str]) -> None:
+def test_for_a_missing_container(runtime: Runtime, new_id: Callable[[], str]) -> None:
     runtime.call("ps", new_id()).fails("container does not exist")
     runtime.call("ps", "--format", "json", new_id()).fails("container does not exist")
     runtime.call("ps").fails()

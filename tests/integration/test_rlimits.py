@@ -81,7 +81,7 @@ def test_unlimited(container: MakeContainer, bundle: Bundle) -> None:
     assert limits(one.pid)["Max cpu time"] == ("unlimited", "unlimited")
 
 
-def test_none_given_are_inherited(container: MakeContainer, bundle: Bundle) -> None:
+def test_without_rlimits_the_callers_are_inherited(container: MakeContainer, bundle: Bundle) -> None:
     """The engine's limits; if the runtime raises one for itself, that must not reach the container."""
     del bundle.process["rlimits"]
     one = container(bundle.args("sleep", "1000")).start()

@@ -81,7 +81,7 @@ def test_links_only_to_what_is_there(scratch: Scratch) -> None:
     assert sorted(entry.name for entry in os.scandir(scratch.root / "dev") if entry.is_symlink()) == ["ptmx"]
 
 
-def test_a_device_that_is_there_is_left_as_it_is(scratch: Scratch) -> None:
+def test_an_existing_device_is_left_unchanged(scratch: Scratch) -> None:
     scratch.only_mounts = False
     (scratch.root / "dev").mkdir()
     os.mknod(scratch.root / "dev/null", stat.S_IFCHR | 0o600, os.makedev(1, 3))
@@ -122,7 +122,7 @@ def test_devices_are_bound_in_a_user_namespace(scratch: Scratch) -> None:
     assert (scratch.root / "dev/null").read_bytes() == b""
 
 
-def test_a_device_that_the_host_has_not(scratch: Scratch) -> None:
+def test_a_device_that_the_host_lacks(scratch: Scratch) -> None:
     scratch.user_namespace()
     scratch.linux["devices"] = [{"path": "/dev/no-such", "type": "c", "major": 1, "minor": 3}]
     error = fails(_dev(scratch), "cannot bind the host's /dev/no-such", pointer="/linux/devices/0")

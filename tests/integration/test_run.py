@@ -164,7 +164,7 @@ def test_two_at_once(runtime: Runtime, make_bundle: Callable[..., Bundle], new_i
 
 
 @pytest.mark.ocipy_only("runc says nothing")
-def test_a_process_that_was_killed_for_want_of_memory_is_told(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
+def test_an_oom_kill_is_reported(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
     """One line; the exit status stays that of the signal."""
     bundle.linux["resources"]["memory"] = {"limit": 16 << 20, "swap": 16 << 20}
     id = new_id()

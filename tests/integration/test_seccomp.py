@@ -57,7 +57,7 @@ def test_errno(sh: Shell, both: Bundle) -> None:
     assert result.stdout.split() == ["Seccomp:", "2"]
 
 
-def test_errno_of_its_own(sh: Shell, both: Bundle) -> None:
+def test_a_configured_errno(sh: Shell, both: Bundle) -> None:
     allow_all_but(both, rule(MKDIR, "ERRNO", errnoRet=errno.ENOTTY))
     assert os.strerror(errno.ENOTTY) in sh("mkdir /dev/shm/a", both).stderr
 

@@ -97,7 +97,7 @@ def spoiled(data: bytes, what: str) -> bytes:
     "what",
     ["cut off", "of another executable", "of another format", "writable by others", "of another user"],
 )
-def test_one_that_is_not_right_is_not_used(waiting: Callable[[], str], work: Path, what: str) -> None:
+def test_a_wrong_snapshot_is_not_used(waiting: Callable[[], str], work: Path, what: str) -> None:
     other = work / "snapshot"
     other.write_bytes(spoiled(SNAPSHOT.read_bytes(), what))
     other.chmod(0o666 if what == "writable by others" else 0o644)
@@ -112,7 +112,7 @@ def test_one_that_is_not_right_is_not_used(waiting: Callable[[], str], work: Pat
     assert "snapshot" not in found
 
 
-def test_one_of_older_modules_is_not_used(waiting: Callable[[], str], work: Path) -> None:
+def test_a_snapshot_of_older_modules_is_not_used(waiting: Callable[[], str], work: Path) -> None:
     frozen = work / "frozen"
     shutil.copy2(BUILD / "_frozen.bin", frozen)
     times = frozen.stat()
@@ -219,9 +219,7 @@ def read(path: Path) -> str:
     [struct.pack("=HH", 65535, 1), struct.pack("=HH", 0, 65535), struct.pack("=HH", 0, 0), b"\xff" * 4 * MAX_RUNS],
     ids=["after the end", "over the end", "of nothing", "full"],
 )
-def test_a_list_of_pages_that_are_not_there_is_left_at_that(
-    waiting: Callable[[], str], work: Path, runs: bytes
-) -> None:
+def test_a_list_of_missing_pages_is_ignored(waiting: Callable[[], str], work: Path, runs: bytes) -> None:
     subprocess.run(["mount", "--bind", with_list(work, runs), SNAPSHOT], check=True)
     try:
         assert "_frozen.bin" not in waiting()
@@ -378,7 +376,7 @@ def test_the_executable_is_replaced_or_executed_again(
 
 
 @pytest.mark.needs_program("strace")
-def test_where_there_can_be_no_overlay_a_copy_is_sealed(container: Callable[..., Container], work: Path) -> None:
+def test_without_an_overlay_a_copy_is_sealed(container: Callable[..., Container], work: Path) -> None:
     refused = ["strace", "-qq", "-o", str(work / "calls"), "-e", "inject=fsopen:error=EPERM:when=1"]
     init = container(prefix=refused)
     assert 'fsopen("overlay"' in (work / "calls").read_text()

@@ -96,7 +96,7 @@ def test_many_first_starts_at_once(fresh: Installation) -> None:
     assert sorted(path.name for path in fresh.launcher.glob("_snapshot*")) == ["_snapshot.bin"]
 
 
-def test_one_that_comes_too_late_makes_no_other(fresh: Installation) -> None:
+def test_a_maker_that_comes_too_late_makes_no_second_snapshot(fresh: Installation) -> None:
     fresh.call("setup")
     before = fresh.snapshot.stat().st_ino
     assert fresh.call("_renew").returncode == 0

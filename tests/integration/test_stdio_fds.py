@@ -232,7 +232,7 @@ def test_preserve_fds_that_are_not_open(runtime: Runtime, bundle: Bundle, new_id
     assert runtime.ids() == []
 
 
-def test_preserve_fds_that_is_no_number(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
+def test_preserve_fds_needs_a_number(runtime: Runtime, bundle: Bundle, new_id: NewId) -> None:
     bundle.args("true").write()
     for number in ("x", "1.5", "1x"):
         runtime.call("create", "--preserve-fds", number, "--bundle", bundle.path, new_id()).fails(status=None)

@@ -229,7 +229,7 @@ def test_the_wrong_form_of_a_path(runtime: Runtime, bundle: Bundle, new_id: Call
     )
 
 
-def test_an_id_that_is_no_name_of_a_unit(container: Callable[..., Container], bundle: Bundle, new_id: Any) -> None:
+def test_an_id_that_cannot_be_a_unit_name(container: Callable[..., Container], bundle: Bundle, new_id: Any) -> None:
     id = new_id() + "+1"
     one = container(bundle, id=id)
     assert shown(f"ocipy-{id}.scope".replace("+", "\\x2b"), "ActiveState") == {"ActiveState": "active"}
@@ -254,7 +254,7 @@ def test_annotations(container: Callable[..., Container], bundle: Bundle) -> Non
     }
 
 
-def test_a_property_that_there_is_not(runtime: Runtime, bundle: Bundle, new_id: Callable[[], str]) -> None:
+def test_an_unknown_property(runtime: Runtime, bundle: Bundle, new_id: Callable[[], str]) -> None:
     bundle.config["annotations"] = {"org.systemd.property.Nonsense": "1"}
     result = runtime.create(bundle, new_id())
     result.fails("/annotations/org.systemd.property.Nonsense: ", "Nonsense")
@@ -312,7 +312,7 @@ def test_exec_pause_and_resume(container: Callable[..., Container], bundle: Bund
     assert is_gone(unit_of(one))
 
 
-def test_what_is_left_in_the_unit_ends_with_it(
+def test_leftovers_in_the_unit_end_with_it(
     container: Callable[..., Container], bundle: Bundle, runtime: Runtime
 ) -> None:
     """Without a pid namespace a child outlives the container's process, and this one ignores SIGTERM."""
@@ -449,7 +449,7 @@ def test_delete_where_systemd_does_not_answer(
 
 
 @pytest.mark.parametrize("missing", [MESSAGE_BUS, OWN_SOCKET])
-def test_one_of_systemds_sockets_is_enough(container: Callable[..., Container], bundle: Bundle, missing: str) -> None:
+def test_either_of_systemds_sockets_suffices(container: Callable[..., Container], bundle: Bundle, missing: str) -> None:
     with without(missing):
         one = container(bundle)
     assert shown(unit_of(one), "ActiveState") == {"ActiveState": "active"}

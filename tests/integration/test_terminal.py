@@ -71,7 +71,9 @@ def test_terminal_is_one_of_the_containers_devpts(container: MakeContainer, term
     assert (mount.fstype, mount.root) == ("devpts", "/0")
 
 
-def test_what_is_typed_and_said(container: MakeContainer, terminal: Bundle, console: Console) -> None:
+def test_input_and_output_pass_through_the_terminal(
+    container: MakeContainer, terminal: Bundle, console: Console
+) -> None:
     one = container(terminal, "--console-socket", console.path, sh="read line; echo got $line; exec sleep 1000")
     master = console.accept()
     one.start()
@@ -168,7 +170,7 @@ def test_no_devpts_names_the_field(runtime: Runtime, terminal: Bundle, new_id: N
     result.fails("/process/terminal", "devpts")
 
 
-def test_devpts_that_is_none(runtime: Runtime, terminal: Bundle, new_id: NewId, console: Console) -> None:
+def test_a_fake_devpts(runtime: Runtime, terminal: Bundle, new_id: NewId, console: Console) -> None:
     """A file of that name in the image is not opened as a terminal."""
     terminal.without_mount("/dev/pts", "/dev")
     (terminal.rootfs / "dev/pts").mkdir()

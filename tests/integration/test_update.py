@@ -294,7 +294,7 @@ def test_shares_that_the_kernel_would_change(container: MakeContainer) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '"x"', '{"cpu": {"quota": "x"}}', '{"pids": []}'])
-def test_a_document_that_is_none(container: MakeContainer, text: str) -> None:
+def test_an_invalid_document(container: MakeContainer, text: str) -> None:
     one = container()
     one.runtime.call("update", "-r", "-", one.id, stdin=text.encode()).fails()
 
@@ -381,12 +381,12 @@ def test_in_every_state_that_has_a_process(container: MakeContainer, status: str
     assert (pids_limit(one), one.status) == ("21", status)
 
 
-def test_of_a_stopped_container(container: MakeContainer) -> None:
+def test_for_a_stopped_container(container: MakeContainer) -> None:
     one = container().start().kill().wait_dead()
     update(one, "--memory", "100M").fails("container not running")
 
 
-def test_of_no_container(runtime: Runtime, new_id: Callable[[], str]) -> None:
+def test_for_a_missing_container(runtime: Runtime, new_id: Callable[[], str]) -> None:
     runtime.call("update", "--memory", "100M", new_id()).fails("container does not exist")
     runtime.call("update").fails()
 

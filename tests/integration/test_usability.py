@@ -142,7 +142,7 @@ def test_an_output_that_cannot_be_written_is_an_error(runtime: Runtime, words: l
 
 
 @ours
-def test_a_reader_that_has_had_enough_is_none(runtime: Runtime) -> None:
+def test_a_reader_that_stops_early_causes_no_error(runtime: Runtime) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     result = runtime.call("--help", stdout=writing)
@@ -203,9 +203,7 @@ def test_relative_paths(runtime: Runtime, bundle: Bundle, new_id: Callable[[], s
 
 @ours
 @pytest.mark.parametrize("words", [["state"], ["kill"], ["delete"], ["start"], ["exec"], ["ps"], ["pause"], ["update"]])
-def test_of_a_container_that_is_not_there_the_root_is_named_that_was_looked_in(
-    runtime: Runtime, words: list[str]
-) -> None:
+def test_for_a_missing_container_the_error_names_the_root(runtime: Runtime, words: list[str]) -> None:
     more = ["true"] if words == ["exec"] else []
     result = runtime.call(*words, "nobody", *more).fails("container does not exist", status=None)
     assert result.stderr.splitlines() == [

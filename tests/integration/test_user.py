@@ -131,7 +131,7 @@ def test_highest_id(sh: RunScript, bundle: Bundle, kind: str) -> None:
 
 @pytest.mark.ocipy_only("the number means `leave it` to setresuid, so runc stays root")
 @pytest.mark.parametrize("member", ["uid", "gid"])
-def test_number_that_is_no_id(runtime: Runtime, bundle: Bundle, new_id: NewId, member: str) -> None:
+def test_a_number_that_cannot_be_an_id(runtime: Runtime, bundle: Bundle, new_id: NewId, member: str) -> None:
     bundle.process["user"] = {"uid": 0, "gid": 0, member: 2**32 - 1}
     runtime.create(bundle.args("true"), new_id()).fails(f"/process/user/{member}")
     assert runtime.ids() == []

@@ -1,4 +1,4 @@
-"""The faults that are planted: tests/mutants/*.toml, and what an entry must be."""
+"""The faults to plant, from tests/mutants/*.toml, and the form of an entry."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ TOP = FOLDER.parents[1]
 
 
 class Fault(NamedTuple):
-    """One fault, as the table has it.
+    """One entry of the table.
 
-    name: unique. file: from the top of the tree. text: occurs exactly once in it; instead: what is put in its place.
-    tests: node ids of pytest, or files, of which at least one test must fail. why: what the fault would let happen.
-    v2: the tests run where the v2 hierarchy is mounted alone (tests/systemd/run --unified).
+    name: unique. file: relative to the top of the tree. text: occurs exactly once in the file; instead: replaces it.
+    tests: node ids of pytest, or files; at least one test must fail. why: the consequence of the fault.
+    v2: the tests run with only the v2 hierarchy mounted (tests/systemd/run --unified).
     """
 
     name: str
@@ -31,7 +31,7 @@ class Fault(NamedTuple):
         """Why it cannot be planted in the tree, "" if it can."""
         path = top / self.file
         if not path.is_file():
-            return f"{self.file} is not there"
+            return f"{self.file} does not exist"
         times = path.read_text().count(self.text)
         if times != 1:
             return f"its text occurs {times} times in {self.file}, not once"
@@ -39,12 +39,12 @@ class Fault(NamedTuple):
 
     @property
     def needs_build(self) -> bool:
-        """The executable runs frozen modules, and C is compiled."""
+        """Whether a build must follow: the executable runs frozen modules, and C is compiled."""
         return not self.file.endswith(".py") or any("tests/integration" in test for test in self.tests)
 
 
 def load() -> list[Fault]:
-    """All faults, in the order of the files and in them."""
+    """All faults, in the order of the files and of their entries."""
     return [
         Fault(**entry) for path in sorted(FOLDER.glob("*.toml")) for entry in tomllib.loads(path.read_text())["fault"]
     ]

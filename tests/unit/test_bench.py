@@ -63,7 +63,7 @@ def test_a_host_has_bars_beside_the_newest_runtime_of_a_name() -> None:
     assert hosts.bars("v1", ours, others[:1]) == [], "without a crun there is nothing to compare with"
 
 
-def test_each_host_has_files_of_its_own() -> None:
+def test_each_host_has_its_own_files() -> None:
     assert hosts.place_of(Path("/x/bench.svg"), "v2") == Path("/x/bench-v2.svg")
 
 
@@ -114,13 +114,13 @@ def test_the_pages_have_the_figures_of_the_record() -> None:
     assert record["host"]["date"] in (figures.TOP / "docs/benchmarks.svg").read_text()
 
 
-def test_a_missed_target_is_said() -> None:
+def test_a_missed_target_is_named() -> None:
     record = json.loads(figures.RECORD.read_text())
     record["targets"] = [["run true", 0.7, 0.6, False], ["podman run", 0.5, 1.0, True]]
     assert "Missed targets: run true 0.70 (at most 0.6).\n" in figures.table(record)
 
 
-def test_what_is_measured_besides_has_bars_too() -> None:
+def test_other_measurements_have_bars_too() -> None:
     lines = [
         besides.Line("a waiting init", "KiB Pss", {"ocipy": 2000, "runc": 1000}, 1.0),
         besides.Line("podman run", "ms", {"ocipy": 90, "runc": 100, "crun": 80}, 1.0),
@@ -207,7 +207,7 @@ def test_without_an_environment_it_says_what_to_do(tmp_path: Path) -> None:
     assert done.stderr == f"bench/run: there is no {tmp_path}/.venv/bin/python: run make setup\n"
 
 
-def test_a_line_may_have_another_base_or_none() -> None:
+def test_a_line_may_have_another_base_or_no_base() -> None:
     lines = [
         besides.Line("50 creates at once", "ms", {"ocipy": 90, "runc": 100, "crun": 80}, 1.0, base="crun"),
         besides.Line("smallest limit", "KiB", {"ocipy": 390, "runc": 2000}, 400, alone=True),

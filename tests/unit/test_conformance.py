@@ -56,7 +56,7 @@ def write(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def test_a_difference_from_the_list_is_told(tmp_path: Path) -> None:
+def test_a_difference_from_the_list_is_reported(tmp_path: Path) -> None:
     path = write(tmp_path, '[hooks]\nreason = "r"\n[start]\nreason = "r"\nattempts = 2\n')
     expectations = expected.load(path, ("hooks", "start", "state"))
     all_as_listed = [outcome("hooks", FAILED), outcome("start", PASSED), outcome("state", PASSED)]
@@ -65,7 +65,7 @@ def test_a_difference_from_the_list_is_told(tmp_path: Path) -> None:
     assert [line.split()[0] for line in expected.judge(other, expectations)] == ["hooks", "start", "state"]
 
 
-def test_a_condition_that_does_not_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unmet_condition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expectations = expected.load(write(tmp_path, '[hooks]\nreason = "r"\nwhen = "no SELinux"\n'), ("hooks",))
     monkeypatch.setitem(expected.CONDITIONS, "no SELinux", lambda: False)
     assert expected.judge([outcome("hooks", PASSED)], expectations) == []

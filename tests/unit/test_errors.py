@@ -80,7 +80,7 @@ def test_a_message_of_the_containers_is_never_a_success(message: dict[str, Any])
     assert (error.what, error.pointer, error.errno, error.hint, error.status) == ("", "", 0, "", 1)
 
 
-def test_what_is_too_long_is_cut_and_says_so() -> None:
+def test_a_text_that_is_too_long_is_cut_and_marked() -> None:
     """conmon reads at most 8191 bytes of the message, which the engine then shows."""
     line = Error("x" * 100_000, pointer="/" + "y" * 100_000, errno=errno.EIO).line
     assert len(line) < 8000 - LONGEST_PLACE
@@ -89,7 +89,7 @@ def test_what_is_too_long_is_cut_and_says_so() -> None:
     assert Error("x" * LONGEST_TEXT).line == "x" * LONGEST_TEXT
 
 
-def test_the_usual_cause_is_the_hint_where_there_is_none() -> None:
+def test_the_usual_cause_is_the_default_hint() -> None:
     assert "RLIMIT_NOFILE" in Error("x", errno=errno.EMFILE).hint
     assert Error("x", errno=errno.EMFILE, hint="why").hint == "why"
     assert Error("x", errno=errno.ENOENT).hint == ""

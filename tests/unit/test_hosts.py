@@ -52,7 +52,7 @@ def test_only_a_directory_of_the_cache_is_ever_removed(own_cache: Path, tmp_path
     assert not inside.exists()
 
 
-def test_what_has_a_mount_in_it_is_left_alone(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_directory_with_a_mount_is_left_alone(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inside = own_cache / "sid-run.x"
     inside.mkdir()
     monkeypatch.setattr(root, "mounts_below", lambda directory: [f"{directory}/sys"])

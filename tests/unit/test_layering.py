@@ -69,7 +69,7 @@ def test_imports_go_down(module: str) -> None:
 
 
 @pytest.mark.parametrize("room", [room for room in ROOMS if not room.is_for_all], ids=lambda room: str(room.name))
-def test_what_a_room_is_said_to_use_it_uses(room: object) -> None:
+def test_a_room_uses_every_room_that_its_row_names(room: object) -> None:
     used = {
         room_of(other, ROOMS)
         for module in KNOWN
@@ -85,7 +85,7 @@ def test_no_modules_import_one_another() -> None:
     assert circles({name: its if name not in BUILD_TOOLS else set() for name, its in edges.items()}) == []
 
 
-def test_what_hands_over_is_said() -> None:
+def test_the_only_upward_import_is_documented() -> None:
     for module, _ in HANDED_OVER:
         assert module.removeprefix("ocipy.").replace(".", "/") + ".py" in ARCHITECTURE
 

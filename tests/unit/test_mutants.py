@@ -35,14 +35,14 @@ def test_names_are_unique() -> None:
     ("text", "problem"),
     [("a", "2 times"), ("b", "changes nothing"), ("z", "0 times"), ("c", "")],
 )
-def test_what_cannot_be_planted_is_told(tmp_path: Path, text: str, problem: str) -> None:
+def test_a_fault_that_cannot_be_planted_is_reported(tmp_path: Path, text: str, problem: str) -> None:
     (tmp_path / "file").write_text("a a b c")
     told = Fault("name", "file", text, "b", ["test"], "why").problem(tmp_path)
     assert problem in told if problem else told == ""
 
 
-def test_a_file_that_is_gone_is_told() -> None:
-    assert "is not there" in Fault("name", "ocipy/gone.py", "a", "b", ["test"], "why").problem(TOP)
+def test_a_missing_file_is_reported() -> None:
+    assert "does not exist" in Fault("name", "ocipy/gone.py", "a", "b", ["test"], "why").problem(TOP)
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_a_long_form_is_seen(body: str) -> None:
         "raise Error('x', errno=ENOENT)",
     ],
 )
-def test_where_more_is_done_it_is_left(body: str) -> None:
+def test_a_handler_that_does_more_is_accepted(body: str) -> None:
     tree = ast.parse(f"def f():\n  try:\n    g()\n  except OSError as error:\n    {body}")
     assert not list(long_forms(tree))
 

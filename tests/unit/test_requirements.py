@@ -40,7 +40,7 @@ def test_an_entry_names_tests_that_pytest_finds(entry: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("entry", LEDGER["requirement"], ids=lambda entry: f"{entry['document']}-{entry['lines'][0]}")
-def test_what_is_met_has_a_test_and_what_is_not_a_reason(entry: dict[str, Any]) -> None:
+def test_a_met_requirement_has_a_test_and_an_unmet_one_a_reason(entry: dict[str, Any]) -> None:
     if entry.get("status", "met") == "met":
         assert entry.get("tests") or entry.get("suite")
     else:

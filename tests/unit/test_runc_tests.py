@@ -35,7 +35,7 @@ def test_a_failure_needs_a_reason_or_the_references_company() -> None:
     assert judge(results(), Results("runc"), {}) == [f"{failed}: failed"]
 
 
-def test_a_reason_for_what_passes_is_one_too_many() -> None:
+def test_a_listed_test_that_passes_is_reported() -> None:
     reasons = {"run.bats: runc run": "words", "run.bats: runc run [why] (userns)": "words"}
     assert judge(results(), None, reasons) == ["run.bats: runc run: passed, but is listed"]
 

@@ -40,7 +40,7 @@ def test_a_paragraph_or_item_is_wrapped_with_its_indent(first: str) -> None:
     assert wrapped(made) == made
 
 
-def test_a_second_paragraph_of_an_item_is_no_code() -> None:
+def test_a_second_paragraph_of_an_item_is_not_taken_for_code() -> None:
     text = f"1. one\n\n    {LONG.strip()}\n"
     assert all(len(line) <= WIDTH for line in wrapped(text).split("\n"))
 

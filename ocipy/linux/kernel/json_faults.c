@@ -82,13 +82,13 @@ static void note_rest(Fault *fault, const Parse *parse) {
         note_text(fault, "trailing garbage", rest);
 }
 
-/* The beginning of what must not be there; in a malformed string, number or word the offending byte. */
+/* Where the text that must not be there begins; in a malformed string, number or word, the offending byte. */
 static size_t place_of(const Parse *parse, int malformed) {
     const char *text = parse->text;
     size_t start = skip(parse, parse->end, " \t\r\n,:");
     if (malformed)
         return start < parse->consumed && is_one_of(text[start], "\"-0123456789tfn") ? parse->consumed : start;
-    /* Of two commas or colons the second is at fault, of several values the first. */
+    /* The second of two commas or colons is at fault, but the first of several values. */
     return parse->consumed && is_one_of(text[parse->consumed - 1], ",:") ? parse->consumed - 1 : start;
 }
 

@@ -45,7 +45,7 @@ static int note_repeated(Reader *reader) {
     return result;
 }
 
-/* Of two members with the same name the last counts, as in Go and in Python. */
+/* The last of several members with the same name counts, as in Go and in Python. */
 static int add_member(Reader *reader, Level *level, PyObject *object) {
     Py_ssize_t size = PyDict_GET_SIZE(level->object);
     if (PyDict_SetItem(level->object, level->name, object))

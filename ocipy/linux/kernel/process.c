@@ -139,8 +139,8 @@ static PyObject *kernel_execve_limited(PyObject *self, PyObject *args) {
     return NULL;
 }
 
-/* What a child that shares our memory does. It and we use the same stack, so this is called, and does not return: the
- * compiler cannot see that it changes the members, so they are volatile. */
+/* The work of a child that shares our memory. It also shares our stack, so its work is a function that does not return.
+ * The compiler cannot see that the child changes these members, so they are volatile. */
 struct aside {
     PyObject *function, *result;
     const char *path;
@@ -169,7 +169,7 @@ static pid_t run_aside(volatile struct aside *child) {
         PyErr_SetFromErrno(PyExc_OSError);
         return -1;
     }
-    /* Killed within the interpreter, which is of no use any more: somebody has killed the runtime. */
+    /* The child was killed inside our interpreter, which is unusable now. Treat that as a kill of the runtime. */
     if (!child->finished)
         kill(getpid(), SIGKILL);
     if (child->result && child->path && !child->error)

@@ -315,9 +315,9 @@ static void keep(struct range *kept, int *count, uintptr_t start, uintptr_t end)
 extern const char __start_ocipy_alone[] __attribute__((visibility("hidden")));
 extern const char __stop_ocipy_alone[] __attribute__((visibility("hidden")));
 
-/* libc's variable says where the kernel writes; libc may be newer than its headers were, so it is asked now. The area
- * is aligned to its size, whatever that is, so it is on one page. None of the other addresses that the kernel has of
- * this thread (set_tid_address(2), get_robust_list(2)) need to be there. */
+/* The kernel writes where libc's variable says. Look it up now, since the running libc may be newer than the headers.
+ * The area is aligned to its size, so it is on one page. The kernel does not need the other addresses that it has of
+ * this thread (set_tid_address(2), get_robust_list(2)). */
 static void keep_thread(struct range *kept, int *count) {
     const ptrdiff_t *rseq = dlsym(RTLD_DEFAULT, "__rseq_offset");
     keep(kept, count, thread_pointer(), thread_pointer() + 1);

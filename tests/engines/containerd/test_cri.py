@@ -59,7 +59,7 @@ def test_container(cri: Cri, make_pod: MakePod) -> None:
 
 
 @pytest.mark.feature("container: removed when only created")
-def test_remove_what_is_only_created(cri: Cri, make_pod: MakePod) -> None:
+def test_remove_a_created_container(cri: Cri, make_pod: MakePod) -> None:
     one = make_pod().create("sleep", "1000")
     cri("rm", one).ok()
 

@@ -32,7 +32,7 @@ def test_detached(docker: Docker, name: str, inspect: Inspect) -> None:
 
 
 @pytest.mark.feature("stop --time")
-def test_stop_of_one_that_does_not_listen(docker: Docker, sleeping: Sleeping, inspect: Inspect) -> None:
+def test_stop_of_a_container_that_ignores_the_signal(docker: Docker, sleeping: Sleeping, inspect: Inspect) -> None:
     one = sleeping()
     begin = time.monotonic()
     docker("stop", "--time", "1", one).ok()
@@ -105,7 +105,7 @@ def test_pause(docker: Docker, name: str, inspect: Inspect) -> None:
 
 
 @pytest.mark.feature("rm --force of one that is paused")
-def test_remove_a_paused_one(docker: Docker, sleeping: Sleeping) -> None:
+def test_remove_a_paused_container(docker: Docker, sleeping: Sleeping) -> None:
     one = sleeping()
     docker("pause", one).ok()
     docker("rm", "--force", one).ok()

@@ -34,7 +34,7 @@ def test_limits(docker: Docker, sleeping: Sleeping, inspect: Inspect) -> None:
 
 
 @pytest.mark.feature("--pids-limit holds")
-def test_pids_limit_holds(docker: Docker) -> None:
+def test_pids_limit_is_enforced(docker: Docker) -> None:
     script = "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 5 & done; echo all"
     docker("run", "--rm", "--pids-limit", "8", "alpine", "sh", "-c", script).fails("can't fork")
 
@@ -60,7 +60,7 @@ def test_update(docker: Docker, sleeping: Sleeping, inspect: Inspect) -> None:
 
 
 @pytest.mark.feature("update of one that is paused")
-def test_update_a_paused_one(docker: Docker, sleeping: Sleeping, inspect: Inspect) -> None:
+def test_update_a_paused_container(docker: Docker, sleeping: Sleeping, inspect: Inspect) -> None:
     one = sleeping()
     docker("pause", one).ok()
     docker("update", "--pids-limit", "66", one).ok()

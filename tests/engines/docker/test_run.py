@@ -53,7 +53,7 @@ def test_exit_status(docker: Docker, status: int) -> None:
 
 
 @pytest.mark.feature("exit status")
-def test_exit_status_of_a_killed_one(docker: Docker) -> None:
+def test_exit_status_of_a_killed_container(docker: Docker) -> None:
     assert docker("run", "--rm", "--init", "alpine", "sh", "-c", "kill -9 $$").status == 137
 
 

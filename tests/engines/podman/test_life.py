@@ -36,7 +36,7 @@ def test_pause(podman: Podman, name: str, inspect: Inspect, tmp_path: Path) -> N
 
 
 @pytest.mark.feature("rm --force of one that is paused")
-def test_remove_a_paused_one(podman: Podman, sleeping: Sleeping) -> None:
+def test_remove_a_paused_container(podman: Podman, sleeping: Sleeping) -> None:
     one = sleeping()
     podman("pause", one).ok()
     podman("rm", "--force", "--time", "0", one).ok()
@@ -50,7 +50,7 @@ def test_stop_without_pid_namespace(podman: Podman, name: str) -> None:
 
 
 @pytest.mark.feature("stop of one that is only created")
-def test_stop_of_a_created_one(podman: Podman, name: str, inspect: Inspect) -> None:
+def test_stop_of_a_created_container(podman: Podman, name: str, inspect: Inspect) -> None:
     podman("create", "--name", name, "alpine", "sleep", "1000").ok()
     podman("init", name).ok()
     assert inspect(name, "{{.State.Status}}") == "initialized"

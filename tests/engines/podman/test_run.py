@@ -120,7 +120,7 @@ def test_detached_with_logs_stop_and_rm(podman: Podman, name: str, inspect: Insp
     assert podman("ps", "--all", "--quiet").text == ""
 
 
-def test_stop_of_one_that_does_not_listen(podman: Podman, name: str, inspect: Inspect) -> None:
+def test_stop_of_a_container_that_ignores_the_signal(podman: Podman, name: str, inspect: Inspect) -> None:
     podman("run", "-d", "--name", name, "alpine", "sleep", "1000").ok()
     podman("stop", "--time", "1", name).ok()
     assert inspect(name, "{{.State.ExitCode}}") == "137"
@@ -154,13 +154,13 @@ def test_memory_cpus_and_pids_limit(podman: Podman, name: str, inspect: Inspect)
     assert cgroup_value(pid, "pids", "pids.max") == "50"
 
 
-def test_pids_limit_holds(podman: Podman) -> None:
+def test_pids_limit_is_enforced(podman: Podman) -> None:
     script = "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 5 & done; echo all"
     answer = podman("run", "--rm", "--pids-limit", "8", "alpine", "sh", "-c", script)
     assert "can't fork" in answer.stderr, repr(answer)
 
 
-def test_memory_limit_holds(podman: Podman, name: str, inspect: Inspect) -> None:
+def test_memory_limit_is_enforced(podman: Podman, name: str, inspect: Inspect) -> None:
     command = ["sh", "-c", "x=$(head -c 200000000 /dev/zero | tr '\\0' x); echo survived"]
     answer = podman("run", "--name", name, "--memory", "32m", "--memory-swap", "32m", "alpine", *command)
     assert "survived" not in answer.stdout

@@ -53,7 +53,7 @@ def test_delete_by_force_leaves_no_init_behind(runtime: UserRuntime, sleeping: C
     sleeping.reap()
 
 
-def test_exec_stays_outside_of_no_namespace_that_it_cannot_see(runtime: UserRuntime, sleeping: Container) -> None:
+def test_exec_fails_rather_than_skip_a_namespace_that_it_cannot_see(runtime: UserRuntime, sleeping: Container) -> None:
     """Before the start the process is undumpable, so its files are unreadable."""
     ran = sleeping.exec("readlink", "/proc/self/ns/pid")
     if ran.status == 0:

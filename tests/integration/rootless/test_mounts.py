@@ -74,7 +74,7 @@ def test_device_that_the_host_lacks(runtime: UserRuntime, bundle: Bundle, new_id
 
 
 @pytest.mark.differs_from_runc("runc binds whatever is there")
-def test_device_that_is_another_on_the_host(runtime: UserRuntime, bundle: Bundle, new_id: NewId) -> None:
+def test_host_device_with_another_number(runtime: UserRuntime, bundle: Bundle, new_id: NewId) -> None:
     bundle.linux["devices"] = [{"path": "/dev/zero", "type": "c", "major": 1, "minor": 3}]
     runtime.create(bundle.args("true"), new_id()).fails("/linux/devices/0", "is not the device c 1:3")
 

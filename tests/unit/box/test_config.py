@@ -22,7 +22,7 @@ def config(
     return make_config(request, image, user or User(), ROOT, host or Host(network="/proc/1/ns/net", cgroup="/box"))
 
 
-def test_it_is_a_config_that_the_runtime_takes() -> None:
+def test_the_runtime_accepts_the_config() -> None:
     made = config(limits=Limits(memory=1 << 20, cpu_quota=1000, cpu_period=1000, pids=5), init=True, read_only=True)
     check.check(made)
 
@@ -76,7 +76,7 @@ def test_capabilities(add: tuple[str, ...], drop: tuple[str, ...], has: str, lac
     assert has in names and lacks not in names
 
 
-def test_a_capability_that_is_none_is_refused() -> None:
+def test_an_unknown_capability_is_refused() -> None:
     with pytest.raises(Error, match="unknown capability"):
         capabilities_of(Request("x", cap_add=("fly",)))
 
@@ -97,7 +97,7 @@ def test_the_whole_group_ends_on_v2() -> None:
     assert "unified" not in config(limits=Limits(memory=100))["linux"]["resources"]
 
 
-def test_the_images_words_hold() -> None:
+def test_the_images_user_environment_and_directory_apply() -> None:
     image = ImageConfig(("/entry",), ("arg",), ("A=1", "PATH=/x"), "/srv", "", "SIGQUIT", {"of": "image"})
     made = config(image, environment=(("A", "2"),), labels=(("of", "caller"),))
     assert made["process"]["args"] == ["/entry", "arg"]

@@ -24,7 +24,7 @@ def test_a_symlink_of_the_target_s_name_is_not_followed(tmp_path: Path) -> None:
     assert not list(victim.iterdir())
 
 
-def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+def test_copying_anything_but_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "root").mkdir()
     os.mkfifo(tmp_path / "root/pipe")
     with pytest.raises(Error, match="neither a file, a directory"):
@@ -55,7 +55,7 @@ def test_a_symlink_that_came_from_the_box_is_not_followed(tmp_path: Path, kind: 
     assert victim.read_text() == "untouched" if kind == "file" else not list(victim.iterdir())
 
 
-def test_a_file_that_is_there_is_written_again(tmp_path: Path) -> None:
+def test_an_existing_file_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "root").mkdir()
     for content in ("one and more", "two"):
         (tmp_path / "root/report").write_text(content)
@@ -63,7 +63,7 @@ def test_a_file_that_is_there_is_written_again(tmp_path: Path) -> None:
     assert (tmp_path / "report").read_text() == "two"
 
 
-def test_what_is_no_file_keeps_its_mode(tmp_path: Path) -> None:
+def test_a_copy_to_a_device_keeps_its_mode(tmp_path: Path) -> None:
     # As root, a copy to /dev/null would close it to everybody else.
     (tmp_path / "root").mkdir()
     (tmp_path / "root/report").write_text("one")

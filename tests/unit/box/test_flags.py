@@ -57,7 +57,7 @@ def test_a_misspelt_flag_and_an_argument_too_many() -> None:
         ([], "COMMAND is missing", "see: ocipy box --help"),
     ],
 )
-def test_what_is_wrong_or_missing(words: list[str], what: str, hint: str) -> None:
+def test_wrong_or_missing_words(words: list[str], what: str, hint: str) -> None:
     with pytest.raises(Error) as caught:
         cli.parser(words[0] if words else "").parse_args(words)
     assert (caught.value.line, caught.value.hint, caught.value.status) == (what, hint, 2)
@@ -81,7 +81,7 @@ def test_sizes_as_docker_writes_them(text: str, size: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "M", "-1", "1x", "1/2", "five", "1e999x", "0x10", "1 0"])
-def test_what_is_no_size(text: str) -> None:
+def test_invalid_sizes(text: str) -> None:
     with pytest.raises(Error, match="--memory takes a size") as caught:
         sizes.parse_size(text, "--memory")
     assert caught.value.status == 2
@@ -144,7 +144,7 @@ def test_the_articles_and_dockers_words_for_limits() -> None:
         ("--env", "=x"),
     ],
 )
-def test_what_is_typed_wrong_is_refused_with_status_2(words: tuple[str, ...]) -> None:
+def test_typing_errors_are_refused_with_status_2(words: tuple[str, ...]) -> None:
     with pytest.raises(Error) as caught:
         request(*words, "busybox")
     assert caught.value.status == 2

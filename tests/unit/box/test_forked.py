@@ -26,7 +26,7 @@ def alarm() -> Iterator[None]:
     signal.signal(signal.SIGALRM, before)
 
 
-def test_ids_that_cannot_be_mapped_are_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ids_that_cannot_be_mapped_are_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(pid: int, id_maps: object) -> NoReturn:
         raise Error(f"newuidmap is not installed for {pid}")
 

@@ -32,7 +32,7 @@ def test_names_of_a_registry(word: str, full: str) -> None:
 
 
 @pytest.mark.parametrize("word", ["", "--help", "a b", "a\nb", "$(x)", "a;b"])
-def test_what_is_no_image(word: str) -> None:
+def test_invalid_image_names(word: str) -> None:
     with pytest.raises(Error):
         reference.parse(word)
 
@@ -97,7 +97,7 @@ def test_hostile_members_are_refused_by_name(members: list[tarfile.TarInfo], why
     assert members[-1].name[:100] in caught.value.what
 
 
-def test_what_images_really_have_is_taken() -> None:
+def test_ordinary_members_are_accepted() -> None:
     archive.Check("IMAGE").layer(
         [
             member("./"),
@@ -158,7 +158,7 @@ def test_too_long_symlinks() -> None:
         check.layer([member("n" * 30, SYM, "m" * 30), member("o" * 30, SYM, "m" * 30)])
 
 
-def test_what_is_no_tar(tmp_path: Path) -> None:
+def test_files_that_are_not_tar_archives(tmp_path: Path) -> None:
     path = tmp_path / "x.tar"
     for content in (b"", b"not a tar at all" * 100, b"\x1f\x8b not gzip"):
         path.write_bytes(content)

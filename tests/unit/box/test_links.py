@@ -22,7 +22,7 @@ def test_an_attribute_is_padded_but_its_length_is_not() -> None:
     assert nested(netlink.attribute(3, b"lo\0") + netlink.attribute(4, b"1234")) == {3: b"lo\0", 4: b"1234"}
 
 
-def test_attributes_end_at_one_that_has_no_length() -> None:
+def test_attributes_end_at_one_without_a_length() -> None:
     assert nested(struct.pack("=HH", 0, 9) + netlink.attribute(4, b"1234")) == {}
 
 

@@ -69,7 +69,7 @@ def test_nothing_is_watched_where_the_cgroup_stays(cgroup: Path, paths: Find) ->
     assert watch.counts == {}
 
 
-def test_a_kill_that_was_decided_but_not_counted_before_the_cgroup_went_is_one() -> None:
+def test_a_kill_counts_even_if_the_cgroup_vanished_before_it_was_counted() -> None:
     assert oom.kills_in({"oom": 1, "oom_kill": 3}, 0) == 3
     assert oom.kills_in({"oom": 1, "oom_kill": 0}, 137) == 1
     assert oom.kills_in({"oom": 1, "oom_kill": 0}, 1) == 0

@@ -78,7 +78,7 @@ def test_a_profile_for_these_capabilities_on_this_machine() -> None:
     assert [rule["action"] for rule in allowed["syscalls"] if rule["names"] == ["mount"]] == ["SCMP_ACT_ALLOW"]
 
 
-def test_a_profile_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_profile_is_reported(tmp_path: Path) -> None:
     with pytest.raises(Error, match="cannot read the seccomp profile"):
         seccomp.load(str(tmp_path / "none"))
     (tmp_path / "list").write_text("[]")
@@ -182,7 +182,7 @@ def test_allotted_ids(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "-a", "a b", "a/b", "é" * 200, "../x"])
-def test_names_that_are_none(name: str) -> None:
+def test_invalid_names(name: str) -> None:
     with pytest.raises(Error):
         names.check_name(name)
 

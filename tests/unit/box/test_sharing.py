@@ -32,7 +32,7 @@ def shared(new: Path, old: Path) -> list[str]:
     return found
 
 
-def test_what_is_the_same_is_shared(tmp_path: Path) -> None:
+def test_equal_files_are_shared(tmp_path: Path) -> None:
     files = {"bin/sh": "shell", "etc/a/b": "deep", "etc/empty": "", "etc/motd": "one"}
     old = tree(tmp_path / "old", files)
     new = tree(tmp_path / "new", files | {"etc/motd": "two", "srv/only/here": "x", "var/last": "y"})
@@ -44,7 +44,7 @@ def test_what_is_the_same_is_shared(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["mode", "time", "owner", "xattr", "size"])
-def test_what_differs_in_an_attribute_is_not(tmp_path: Path, what: str) -> None:
+def test_files_that_differ_in_an_attribute_are_not_shared(tmp_path: Path, what: str) -> None:
     old, new = tree(tmp_path / "old", {"a": "same"}), tree(tmp_path / "new", {"a": "same"})
     if what == "mode":
         (new / "a").chmod(0o4755)

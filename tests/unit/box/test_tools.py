@@ -43,7 +43,7 @@ def test_a_failure_has_an_errno_and_a_hint(program: str, said: str, number: int,
     assert error.line.lower() == f"cannot do it: {said}".lower()
 
 
-def test_an_unknown_failure_is_told_as_it_is() -> None:
+def test_an_unknown_failure_is_reported_verbatim() -> None:
     error = tools.failed("skopeo", "cannot do it", "something else")
     assert (error.line, error.hint) == ("cannot do it: something else", "")
     assert tools.failed("skopeo", "cannot do it", "").line == "cannot do it"

@@ -52,7 +52,7 @@ def test_nothing_is_set(new: dict[str, Any]) -> None:
     assert change(new) == ({}, {})
 
 
-def test_what_is_not_named_stays_and_is_not_written() -> None:
+def test_unnamed_limits_stay_and_are_not_written() -> None:
     assert change({"pids": {"limit": 5}}) == ({"pids": {"limit": 5}}, {"pids": {"limit": 5}})
     after, written = change({"cpu": {"cpus": "0"}})
     assert after == {"cpu": {"quota": 5000, "period": 100000, "cpus": "0"}}
@@ -75,14 +75,14 @@ def test_a_limit_of_memory_comes_with_that_of_memory_and_swap() -> None:
     assert change({"memory": {"reservation": 5}})[1] == {"memory": {"reservation": 5}}
 
 
-def test_no_limit_of_memory_is_none_of_both() -> None:
+def test_no_memory_limit_means_no_swap_limit_either() -> None:
     after, written = change({"memory": {"limit": -1}})
     assert after["memory"] == {"limit": -1, "checkBeforeUpdate": True}
     assert written == {"memory": {"limit": -1}}
     assert change({"memory": {"limit": -1, "swap": 200}})[0]["memory"]["swap"] == 200
 
 
-def test_the_check_is_for_this_change() -> None:
+def test_the_check_concerns_only_this_change() -> None:
     after, written = change({"memory": {"limit": 120, "checkBeforeUpdate": True}})
     assert written == {"memory": {"limit": 120, "swap": 150, "checkBeforeUpdate": True}}
     assert "checkBeforeUpdate" not in after["memory"]
@@ -106,7 +106,7 @@ def test_shares_and_idle() -> None:
         affected(merged(old, new), new)
 
 
-def test_devices_are_told_apart_by_their_numbers() -> None:
+def test_devices_are_distinguished_by_their_numbers() -> None:
     after, written = change({"blockIO": {"throttleReadBpsDevice": [{"major": 8, "minor": 16, "rate": 9}]}})
     assert after["blockIO"]["throttleReadBpsDevice"] == [
         {"major": 8, "minor": 0, "rate": 1},

@@ -15,7 +15,7 @@ from ocipy.linux import _kernel
 
 
 @pytest.mark.parametrize("stands", ["c 1:3 rwm\n", "a *:* rwm\n", "c 1:3 rw\n", ""])
-def test_rules_that_v1_has_not_taken_are_an_error(tmp_path: Path, stands: str) -> None:
+def test_rules_that_v1_did_not_apply_are_an_error(tmp_path: Path, stands: str) -> None:
     """The kernel accepts a write without applying it: devices.list shows the rules in force."""
     (tmp_path / "devices.list").write_text(stands)
     for name in ("devices.allow", "devices.deny"):
@@ -25,7 +25,7 @@ def test_rules_that_v1_has_not_taken_are_an_error(tmp_path: Path, stands: str) -
         device_filter.set_v1(str(tmp_path), rules)
 
 
-def test_rules_that_v1_has_are_no_error(tmp_path: Path) -> None:
+def test_rules_that_v1_applied_are_accepted(tmp_path: Path) -> None:
     (tmp_path / "devices.list").write_text("c 1:5 rwm\n")
     device_filter.set_v1(str(tmp_path), [(False, "a", ANY, ANY, ALL), (True, "c", 1, 5, ALL)])
 

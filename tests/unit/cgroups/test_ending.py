@@ -33,14 +33,14 @@ def test_a_member_is_signalled(sleeper: subprocess.Popen[bytes]) -> None:
     assert sleeper.wait(10) == -signal.SIGKILL
 
 
-def test_who_has_left_the_cgroup_is_not_signalled(sleeper: subprocess.Popen[bytes]) -> None:
+def test_a_process_that_has_left_the_cgroup_is_not_signalled(sleeper: subprocess.Popen[bytes]) -> None:
     """The pidfd is opened after the list is read: by then the pid may belong to another process, outside the list."""
     ending._signal_running(listings([sleeper.pid], []), signal.SIGKILL)
     with pytest.raises(subprocess.TimeoutExpired):
         sleeper.wait(0.2)
 
 
-def test_what_our_pid_namespace_does_not_have_is_not_signalled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_outside_our_pid_namespace_is_not_signalled(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel lists such a process as 0 (cgroups(7)), and 0 is our own process group to kill(2)."""
     killed: list[int] = []
     monkeypatch.setattr("posix.kill", lambda pid, _signal: killed.append(pid))
@@ -100,7 +100,7 @@ def test_no_fork_escapes_a_signal_to_all(
     assert cgroup.done == done
 
 
-def test_what_was_frozen_is_thawed_though_a_signal_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frozen_processes_are_thawed_even_if_a_signal_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     cgroup = Frozen(monkeypatch)
 
     def kill(_pid: int, _signal: int) -> None:
@@ -112,7 +112,7 @@ def test_what_was_frozen_is_thawed_though_a_signal_fails(monkeypatch: pytest.Mon
     assert cgroup.done == ["freeze", "thaw"]
 
 
-def test_what_is_left_frozen_on_v1_is_thawed_to_die(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_frozen_leftovers_on_v1_are_thawed_so_that_they_die(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A process that init left behind may be frozen, for instance by itself: SIGKILL takes effect only after a thaw."""
     place = tmp_path / "cgroup"
     place.mkdir()

@@ -104,7 +104,7 @@ class TestV1:
     def test_limit_alone_is_not_deferred(self) -> None:
         assert writes({"memory": {"limit": 100}}) == [("/memory/limit", "memory.limit_in_bytes", "100", {})]
 
-    def test_no_limit_of_memory_is_none_of_swap(self) -> None:
+    def test_lifting_the_memory_limit_lifts_the_swap_limit(self) -> None:
         (limit, swap) = writes({"memory": {"limit": -1}})
         assert limit[1:3] == ("memory.limit_in_bytes", "-1")
         assert swap[1:] == ("memory.memsw.limit_in_bytes", "-1", {"optional": True, "resume": True})
@@ -416,5 +416,5 @@ class TestV2:
         [("nothing", "/unified/nothing"), ("../x", "/unified/..~1x"), ("a~b", "/unified/a~0b"), ("..", "/unified/.."),
          ("", "/unified/")],
     )  # fmt: skip
-    def test_unified_that_is_no_file(self, file: str, pointer: str) -> None:
+    def test_unified_with_an_invalid_file_name(self, file: str, pointer: str) -> None:
         assert refused_by_config({"unified": {file: "1"}}) == [pointer]

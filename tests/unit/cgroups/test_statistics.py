@@ -169,7 +169,7 @@ def test_swap_is_counted_with_the_memory() -> None:
     assert "swap" not in v2(memory__swap__current="", memory__swap__max="")["memory"]
 
 
-def test_no_limit_of_processes_is_none() -> None:
+def test_unlimited_processes() -> None:
     assert v2(pids__max="max\n")["pids"] == {"current": 2}
 
 
@@ -208,7 +208,7 @@ def test_nothing_can_be_read() -> None:
         assert found["cpu"] == found["memory"] == found["pids"] == found["blkio"] == found["hugetlb"] == {}
 
 
-def test_block_io_is_counted_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_block_io_is_counted_by_one_policy(monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty BFQ file says nothing; if it has numbers, they replace the throttle's."""
     blkio = {"blkio.bfq.io_serviced_recursive": "", **V1["blkio"]}
     assert v1({"blkio": blkio})["blkio"]["ioServicedRecursive"] == [{"major": 8, "op": "Read", "value": 1}]

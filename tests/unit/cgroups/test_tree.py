@@ -108,7 +108,7 @@ def test_make_and_remove_leave_nothing(v2: Tree) -> None:
     remove(cgroup)
 
 
-def test_what_was_there_stays(v2: Tree) -> None:
+def test_existing_cgroups_stay(v2: Tree) -> None:
     for name in ("a", "a/b"):
         (v2.path / name).mkdir()
         v2.fill(v2.path / name)
@@ -126,7 +126,7 @@ def test_a_parent_with_others_in_it_stays(v2: Tree) -> None:
     assert (v2.path / "a").is_dir(), "the second did not make it"
 
 
-def test_what_the_container_made_below_goes_too(v2: Tree) -> None:
+def test_cgroups_that_the_container_made_are_removed_too(v2: Tree) -> None:
     cgroup = make(layout_v2(v2), "/a/b")
     for name in ("sub", "sub/deep", "other"):
         posix.mkdir(f"{v2.path}/a/b/{name}")
@@ -157,7 +157,7 @@ def test_controllers_are_enabled_on_the_way_down(v2: Tree) -> None:
     assert v2.text("a/b/cgroup.subtree_control") == ""
 
 
-def test_controllers_that_are_on_are_left_alone(v2: Tree) -> None:
+def test_enabled_controllers_are_left_alone(v2: Tree) -> None:
     (v2.path / "cgroup.subtree_control").write_text("pids memory cpu\n")
     (v2.path / "cgroup.subtree_control").chmod(0o444)
     make(layout_v2(v2), "/a")

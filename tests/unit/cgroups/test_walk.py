@@ -123,7 +123,7 @@ def test_more_processes_than_descriptors_get_a_signal(
     assert [one.wait(timeout=10) for one in sleeping] == [-signal.SIGKILL] * len(sleeping)
 
 
-def test_one_that_is_no_member_any_more_gets_none(sleeping: list[subprocess.Popen[bytes]]) -> None:
+def test_a_process_that_has_left_the_cgroup_gets_no_signal(sleeping: list[subprocess.Popen[bytes]]) -> None:
     pids = [one.pid for one in sleeping]
     answers = iter([pids, pids[:10]])
     ending._signal_running(lambda: next(answers), signal.SIGKILL)

@@ -13,7 +13,7 @@ from ocipy.errors import Error
 from tests.unit.child import in_child
 
 
-def test_what_it_gives() -> None:
+def test_the_result_of_the_child() -> None:
     assert once.in_child("it", lambda: b"x" * 200_000) == b"x" * 200_000
 
 

@@ -57,7 +57,7 @@ def objects(value: Any) -> list[Any]:
     return [value, *(found for name, part in value.items() if name != "annotations" for found in objects(part))]
 
 
-def test_nothing_is_in_it_that_the_specification_has_not() -> None:
+def test_it_contains_only_what_the_specification_defines() -> None:
     """features.md: MUST NOT contain undefined properties, which the published schema lets pass."""
     schema = closed(json.loads((TOP / "spec/features.schema.json").read_text()))
     validator = jsonschema.Draft202012Validator(schema)
@@ -172,7 +172,7 @@ def test_every_seccomp_word_is_taken_by_the_plan() -> None:
     assert set(words["supportedFlags"]) <= set(words["knownFlags"])
 
 
-def test_what_it_promises_of_intel_rdt_is_planned() -> None:
+def test_the_promised_intel_rdt_features_are_planned() -> None:
     assert features()["linux"]["intelRdt"] == {"enabled": True, "schemata": True, "monitoring": True}
     config: Any = {**minimal(), "linux": {"intelRdt": {"schemata": ["L3:0=f"], "enableMonitoring": True}}}
     actions = [step.action for step in build(config, Host(), OPTIONS).host]

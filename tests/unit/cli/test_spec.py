@@ -24,7 +24,7 @@ def arguments(*words: str) -> Arguments:
 
 
 @pytest.mark.parametrize("config", [template(), rootless_template(1000, 1000)], ids=["root", "rootless"])
-def test_there_is_nothing_to_say_against_the_template(config: object) -> None:
+def test_the_template_is_valid(config: object) -> None:
     assert check(config) is None
     assert errors(config) == []  # type: ignore[arg-type]
     assert list(warnings(config)) == []  # type: ignore[arg-type]

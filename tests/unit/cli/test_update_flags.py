@@ -44,7 +44,7 @@ def test_every_flag() -> None:
     }
 
 
-def test_zero_and_minus_one_are_told_from_nothing() -> None:
+def test_zero_and_minus_one_differ_from_absent() -> None:
     assert change("--pids-limit", "0", "--cpu-idle", "0") == {"pids": {"limit": 0}, "cpu": {"idle": 0}}
     assert change("--memory", "-1", "--cpu-quota=-1") == {"memory": {"limit": -1}, "cpu": {"quota": -1}}
 
@@ -71,12 +71,12 @@ def test_sizes(text: str, size: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "M", "-5", "5x", "5mbb", "1.2.3", "1.", ".5k", "1e3", "5 5", "5ib", "²", "k5"])
-def test_what_is_no_size(text: str) -> None:
+def test_invalid_sizes(text: str) -> None:
     with pytest.raises(ValueError, match="invalid size"):
         update.size(text)
 
 
 @pytest.mark.parametrize("text", ["x", "1.5", "0x9", "--1", "1k", " 1"])
-def test_what_is_no_number(text: str) -> None:
+def test_invalid_numbers(text: str) -> None:
     with pytest.raises(Error, match="invalid value for cpu-share"):
         change("--cpu-share=" + text)

@@ -112,7 +112,7 @@ def test_the_schema_hides_neither_the_rules_nor_these_the_plan(tmp_path: Path) -
     ]
 
 
-def test_a_misspelt_member_is_told_beside_the_one_that_is_missing(tmp_path: Path) -> None:
+def test_a_misspelt_member_is_reported_next_to_the_missing_one(tmp_path: Path) -> None:
     config = put(whole(), "/mounts", [{"destinaton": "/x", "type": "tmpfs"}])
     assert [str(finding) for finding in validate(bundle(tmp_path, config))] == [
         "error: /mounts/0: the member destination is required",
@@ -125,7 +125,7 @@ def test_a_missing_source_hides_nothing_else_of_its_mount(tmp_path: Path) -> Non
     assert places(validate(bundle(tmp_path, config))) == ["/mounts/0/destination", "/mounts/0/source"]
 
 
-def test_two_findings_of_one_place_are_both_told(tmp_path: Path) -> None:
+def test_two_findings_at_one_place_are_both_reported(tmp_path: Path) -> None:
     config = put(whole(), "/process/rlimits", [{"type": "RLIMIT_X", "soft": 2, "hard": 1}])
     assert places(validate(bundle(tmp_path, config))) == ["/process/rlimits/0/type", "/process/rlimits/0/soft"]
 
@@ -145,7 +145,7 @@ def test_two_findings_of_one_place_are_both_told(tmp_path: Path) -> None:
         ("/linux/seccomp/defaultAction", ["/linux/seccomp/defaultAction"]),
     ],
 )
-def test_what_follows_only_from_a_wrong_value_is_not_told(tmp_path: Path, broken: str, wrong: list[str]) -> None:
+def test_consequences_of_a_wrong_value_are_not_reported(tmp_path: Path, broken: str, wrong: list[str]) -> None:
     config = put(whole(), "/linux/maskedPaths", ["/proc/kcore"])
     rules = [{"names": ["execve"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1}]
     config["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules}
@@ -154,7 +154,7 @@ def test_what_follows_only_from_a_wrong_value_is_not_told(tmp_path: Path, broken
     assert places(found) == wrong and places(found, WARNING) == []
 
 
-def test_a_missing_map_is_told_once(tmp_path: Path) -> None:
+def test_a_missing_map_is_reported_once(tmp_path: Path) -> None:
     config = put(whole(), "/linux/namespaces/-", {"type": "user"})
     config["process"]["user"] = {"uid": 5, "gid": 5}
     assert places(validate(bundle(tmp_path, config))) == ["/linux/uidMappings"]
@@ -170,7 +170,7 @@ def test_members_given_twice_are_warned_of(tmp_path: Path) -> None:
     ]
 
 
-def test_old_names_are_told_once_with_a_count(tmp_path: Path) -> None:
+def test_old_names_are_reported_once_with_a_count(tmp_path: Path) -> None:
     config = put(whole(), "/process/capabilities", ["CAP_KILL", "CAP_CHOWN"])
     config["mounts"] = [{"name": "x", "path": f"/{number}"} for number in range(12)]
     calls = [{"name": f"call{number}", "action": "SCMP_ACT_ALLOW"} for number in range(320)]
@@ -210,7 +210,7 @@ def test_very_many_findings_take_no_hour(tmp_path: Path) -> None:
     assert found[-1] == ""
 
 
-def test_what_the_plan_warns_of_is_not_told_twice(tmp_path: Path) -> None:
+def test_warnings_of_the_plan_are_not_repeated(tmp_path: Path) -> None:
     config = put(whole(), "/mounts", [{"destination": "rel", "type": "tmpfs"}, {"destination": "/x", "type": "proc"}])
     assert places(validate(bundle(tmp_path, config)), WARNING) == ["/mounts/0/destination", "/mounts/1/destination"]
 
@@ -240,7 +240,7 @@ UNHEALTHY = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 
 @settings(max_examples=200, deadline=None, suppress_health_check=UNHEALTHY)
 @given(config=mutated())
-def test_whatever_is_broken_the_findings_are_findings(tmp_path: Path, config: Any) -> None:
+def test_any_broken_config_yields_findings(tmp_path: Path, config: Any) -> None:
     from ocipy.config.check import check
 
     found = validate(bundle(tmp_path, config))
@@ -276,7 +276,7 @@ def test_bind_mounts_without_a_source(tmp_path: Path) -> None:
         ("/linux/intelRdt", {"memBwSchema": "x"}, "must be one line like MB:0=20;1=70"),
     ],
 )
-def test_a_pattern_is_told_in_words(place: str, value: Any, text: str) -> None:
+def test_a_pattern_is_explained_in_words(place: str, value: Any, text: str) -> None:
     found = schema_errors(put(whole(), place, value))
     assert [words.rpartition(", not ")[0] for _, words in found] == [text]
 
@@ -412,7 +412,7 @@ def test_close_names_are_offered() -> None:
         ("/" + "x" * 100_000, 1, "/" + "x" * 100_000, ""),
     ],
 )
-def test_an_unknown_member_that_looks_like_a_known_one_is_told(
+def test_an_unknown_member_that_looks_like_a_known_one_is_reported(
     place: str, value: Any, pointer: str, meant: str
 ) -> None:
     config = put(whole(), place.replace("~/", "~0/"), value)

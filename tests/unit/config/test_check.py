@@ -199,7 +199,7 @@ def test_parts_that_come_alone() -> None:
     assert failure is not None and failure[0] == "/cpu/shares"
 
 
-def test_unknown_members_of_every_level_are_told_and_can_be_forgotten() -> None:
+def test_unknown_members_at_every_level_are_reported_and_can_be_removed() -> None:
     document = put(minimal(), "/x", 1)
     document = put(document, "/process/user", {"uid": 1, "username": "a", "y": None})
     document = put(document, "/linux", {"devices": [{"type": "c", "path": "/d", "major": 1, "minor": 1, "z": []}]})

@@ -117,7 +117,7 @@ class Wider(TypedDict, total=False):
     """How fast the container is to be."""
 
 
-def test_a_field_that_is_described_is_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_described_field_appears_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     document = read(Wider, monkeypatch)
     assert '    "speed": (INTEGER, 0, 65535),\n' in as_rules.render(document)
     schema = json.loads(as_schema.render(document, "title"))
@@ -149,7 +149,7 @@ def test_a_single_module_can_be_named_and_others_for_what_is_below(monkeypatch: 
     assert "| How deep it is. | `host/mounts` |\n" in page
 
 
-def test_what_says_too_little_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_incomplete_description_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="member has no description"):
         read(Untold, monkeypatch)
     with pytest.raises(ValueError, match="complex"):

@@ -57,7 +57,7 @@ def test_create_and_plan_refuse_it_before_they_plan(
 
 
 @EACH
-def test_the_plan_does_not_refuse_it_in_words_of_its_own(document: Any, pointer: str) -> None:
+def test_the_plan_does_not_refuse_it_again(document: Any, pointer: str) -> None:
     """Given such a document nevertheless, the plan asserts, fails or ignores it; it refuses what the host lacks."""
     refused = []
     for host in HOSTS:

@@ -147,7 +147,7 @@ def test_each_difference_has_a_sample() -> None:
 
 
 @pytest.mark.parametrize("difference", list(SAMPLES))
-def test_a_difference_is_one_and_is_told(theirs: Draft4Validator, difference: str) -> None:
+def test_each_listed_difference_is_real_and_documented(theirs: Draft4Validator, difference: str) -> None:
     document = put(minimal(), *SAMPLES[difference])
     assert (check(document) is None) != theirs.is_valid(document)
     assert_alike(theirs, document)

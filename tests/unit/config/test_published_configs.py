@@ -27,7 +27,7 @@ def test_validate_and_plan_come_to_the_same_judgement_without_a_traceback(path: 
     published.judged(path, bundle, host=None)
 
 
-def test_what_is_refused_and_why_is_told_in_the_list(bundle: Path) -> None:
+def test_the_list_has_each_refused_config_with_its_reason(bundle: Path) -> None:
     errors = {path.stem: published.judged(path, bundle)[0] for path in DOCUMENTS}
     listed = {reason["text"]: reason["at"] for reason in published.reasons()}
     assert published.by_reason(errors) == listed, "python -m tests.unit.published puts it in order"

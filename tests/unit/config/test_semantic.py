@@ -380,7 +380,7 @@ def test_a_broken_rule_is_found_at_its_place_and_nothing_else(document: Any, poi
 
 
 @pytest.mark.parametrize("document", HOLDING)
-def test_what_holds_is_accepted(document: Any) -> None:
+def test_what_obeys_the_rules_is_accepted(document: Any) -> None:
     assert check(document) is None
     assert errors(document) == []
 

@@ -79,26 +79,28 @@ def test_never_in_the_working_directory(tmp_path: Path, monkeypatch: pytest.Monk
             find("")
 
 
-def test_the_default_path_where_there_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_default_search_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     FakeCriu(tmp_path / "criu")
     monkeypatch.delenv("PATH")
     monkeypatch.setattr(client, "DEFAULT_PATH", str(tmp_path))
     assert find("") == str(tmp_path / "criu")
 
 
-def test_a_criu_that_is_named_and_is_not_there() -> None:
+def test_a_named_criu_that_is_missing() -> None:
     with pytest.raises(Error) as caught:
         find("/nowhere/criu")
     assert caught.value.line == "--criu: cannot run /nowhere/criu: no such program"
 
 
-def test_a_criu_that_is_named_and_may_not_be_executed(tmp_path: Path) -> None:
+def test_a_named_criu_that_is_not_executable(tmp_path: Path) -> None:
     (tmp_path / "criu").touch()
     with pytest.raises(Error, match="it is not executable"):
         find(str(tmp_path / "criu"))
 
 
-def test_a_criu_that_is_named_and_closed_is_not_called_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_named_criu_in_a_closed_directory_is_not_called_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(path: str) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", path)
 
@@ -123,7 +125,7 @@ def test_a_criu_that_is_too_old(tmp_path: Path, version: dict[str, int], words: 
     assert words in caught.value.what and "install criu" in caught.value.hint
 
 
-def test_a_program_that_is_no_criu(tmp_path: Path) -> None:
+def test_a_program_other_than_criu(tmp_path: Path) -> None:
     fake = FakeCriu(tmp_path / "criu", exits=2)
     with pytest.raises(Error, match=r"does not answer as criu 3.0 does: it exited with status 2"):
         learn(fake.path)
@@ -164,7 +166,7 @@ def test_a_session_leaves_no_descriptor_and_no_process(tmp_path: Path) -> None:
         os.waitpid(pid, os.WNOHANG)
 
 
-def test_an_error_before_the_exec_is_told(tmp_path: Path) -> None:
+def test_an_error_before_the_exec_is_reported(tmp_path: Path) -> None:
     def refuse() -> None:
         raise Error("not here", pointer="/root/path")
 
@@ -198,7 +200,7 @@ def test_the_first_error_is_the_cause(tmp_path: Path) -> None:
     assert error.hint == "give --tcp-established, here and at the restore"
 
 
-def test_an_error_while_criu_tries_the_kernel_out_is_the_cause_if_there_is_no_other(tmp_path: Path) -> None:
+def test_an_error_of_criu_s_kernel_tests_is_the_cause_only_if_there_is_no_other(tmp_path: Path) -> None:
     log = tmp_path / "dump.log"
     log.write_text("".join(LOG.splitlines(keepends=True)[:3]))
     tried = "tun: Unable to create tun: No such file or directory (criu/tun.c:85)"
@@ -234,7 +236,7 @@ def test_a_program_that_criu_calls_is_named(tmp_path: Path, before: str, after: 
     assert ("install iptables" in error.hint) == bool(before)
 
 
-def test_a_server_that_is_not_there_is_no_error_in_the_log(tmp_path: Path) -> None:
+def test_a_missing_server_is_found_in_a_log_line_without_error(tmp_path: Path) -> None:
     log = tmp_path / "dump.log"
     log.write_text(
         "(00.031886) Connecting to server 127.0.0.1:1\n"

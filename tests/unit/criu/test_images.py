@@ -51,7 +51,7 @@ def test_a_file_of_pages_that_is_cut_off(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"magicmag\xff", b"magicmag\x04\x00\x00\x00\x08"])
-def test_what_is_no_pagemap_is_left_to_criu(tmp_path: Path, data: bytes) -> None:
+def test_a_malformed_pagemap_is_left_to_criu(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "pstree.img").write_bytes(image(encode(TREE, {"pid": 7})))
     (tmp_path / "pagemap-7.img").write_bytes(data)
     check_pages(str(tmp_path))

@@ -58,7 +58,7 @@ def test_fields_that_are_not_ours_are_passed_over() -> None:
         pytest.param(b"\x20\x01", id="a number for a message"),
     ],
 )
-def test_what_is_no_message_is_refused(data: bytes) -> None:
+def test_malformed_messages_are_refused(data: bytes) -> None:
     with pytest.raises(ValueError):
         decode(RESPONSE, data)
 
@@ -88,7 +88,7 @@ def test_every_option_is_read_back(options: dict[str, Any]) -> None:
     assert decode(OPTIONS, encode(OPTIONS, options)) == options
 
 
-def test_a_list_is_a_field_that_is_repeated() -> None:
+def test_a_list_becomes_a_repeated_field() -> None:
     one, other = encode(OPTIONS, {"external": "a"}), encode(OPTIONS, {"external": "b"})
     assert encode(OPTIONS, {"external": ["a", "b"]}) == one + other
     assert encode(OPTIONS, {"external": []}) == b""

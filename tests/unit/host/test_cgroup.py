@@ -60,9 +60,7 @@ def test_state_knows_of_the_cgroup_before_it_is_made(
     assert state.saved[-1]["paths"] == {"": f"{tmp_path}/a/b"}
 
 
-def test_what_was_planned_and_not_made_does_not_count(
-    run: HostRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_cgroups_that_were_made_count(run: HostRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: Any) -> list[str]:
         raise PermissionError(13, "no")
 

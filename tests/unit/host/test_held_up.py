@@ -69,7 +69,7 @@ def test_a_stopped_process_is_continued(
     assert held_up.glance("it", pid, pidfd, 4) == 0
 
 
-def test_one_that_is_always_found_stopped_is_given_up(child: Callable[..., tuple[int, int]]) -> None:
+def test_a_process_that_is_always_found_stopped_is_an_error(child: Callable[..., tuple[int, int]]) -> None:
     pid, pidfd = child(_stop_always)
     stopped = 0
     with pytest.raises(Error, match="it is stopped again each time it is continued"):
@@ -79,7 +79,7 @@ def test_one_that_is_always_found_stopped_is_given_up(child: Callable[..., tuple
     assert stopped == held_up.MOST
 
 
-def test_one_that_has_ended_or_is_not_there_yet_is_left_alone(child: Callable[..., tuple[int, int]]) -> None:
+def test_a_process_that_has_ended_or_does_not_exist_yet_is_left_alone(child: Callable[..., tuple[int, int]]) -> None:
     pid, pidfd = child(lambda: None)
     _wait_for(pid, "Z")
     assert held_up.glance("it", pid, pidfd, 2) == 0

@@ -40,20 +40,20 @@ def test_the_helper_is_the_host_s_whatever_path_says(host: Path, tmp_path: Path)
     assert not (tmp_path / "evil-ran").exists()
 
 
-def test_without_one_of_the_host_s_there_is_none(host: Path, tmp_path: Path) -> None:
+def test_without_a_helper_on_the_host_there_is_an_error(host: Path, tmp_path: Path) -> None:
     with pytest.raises(Error, match="newuidmap is missing"):
         namespaces._run_helper("newuidmap", 77, [(0, 1000, 1)])
     assert not (tmp_path / "evil-ran").exists()
 
 
-def test_one_that_may_not_be_executed_is_not_called_missing(host: Path) -> None:
+def test_a_helper_that_may_not_be_executed_is_not_called_missing(host: Path) -> None:
     host.mkdir()
     (host / "newuidmap").touch()
     with pytest.raises(Error, match="this user may not execute newuidmap"):
         namespaces._run_helper("newuidmap", 77, [(0, 1000, 1)])
 
 
-def test_what_it_says_is_in_the_error(host: Path, tmp_path: Path) -> None:
+def test_the_helpers_message_is_in_the_error(host: Path, tmp_path: Path) -> None:
     script(host / "newuidmap", tmp_path / "host-ran", status=1)
     with pytest.raises(Error, match="newuidmap cannot map 0 1000 1: no such range") as caught:
         namespaces._run_helper("newuidmap", 77, [(0, 1000, 1)])

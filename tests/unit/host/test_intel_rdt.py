@@ -29,7 +29,7 @@ def steps(rdt: Any) -> Sequence[Step]:
     return [step for step in planned(rdt).host if step.action.startswith("rdt_")]
 
 
-def test_none_without_the_field() -> None:
+def test_no_steps_without_the_field() -> None:
     assert steps(None) == []
 
 
@@ -65,7 +65,7 @@ def test_the_order_of_the_writes() -> None:
     ("rdt", "make"),
     [({"closID": "gold"}, False), ({"closID": "/", "schemata": ["L3:0=f"]}, False), ({"memBwSchema": "MB:0=7"}, True)],
 )
-def test_a_class_that_is_named_without_schemata_has_to_be_there(rdt: Any, make: bool) -> None:
+def test_a_named_class_without_schemata_must_exist(rdt: Any, make: bool) -> None:
     assert vars(steps(rdt)[0])["make"] is make
 
 
@@ -151,7 +151,7 @@ def test_the_kernels_own_reason(tmp_path: Path, said: str | None, reason: str) -
     assert resctrl.reason(str(tmp_path)) == reason
 
 
-def test_figures_of_a_processor_that_has_not_all(tmp_path: Path) -> None:
+def test_figures_of_a_processor_with_few_features(tmp_path: Path) -> None:
     for name, text in {
         "schemata": "L3:0=f\n",
         "web/schemata": "L3:0=3\n",

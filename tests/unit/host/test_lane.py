@@ -131,7 +131,7 @@ def test_a_signal_that_the_caller_ignores_is_left_alone() -> None:
     ("fault", "line"),
     [(0, "cannot chdir"), (errno.ENOMEM, "/process/cwd: the kernel refused the step tell go: Cannot allocate memory")],
 )
-def test_the_end_of_a_process_is_told_with_its_reason(
+def test_the_end_of_a_process_is_reported_with_its_reason(
     ends: tuple[HostRun, Channel], monkeypatch: pytest.MonkeyPatch, fault: int, line: str
 ) -> None:
     """It reported an error and ended while the host lane was about to send it a message. If that report is unreadable,

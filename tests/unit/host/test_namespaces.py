@@ -26,19 +26,19 @@ def run() -> HostRun:
     ("kind", "file", "found"),
     [("ipc", "net", "a network namespace"), ("pid", "uts", "a uts namespace"), ("network", "mnt", "a mount namespace")],
 )
-def test_one_of_another_kind(run: HostRun, kind: str, file: str, found: str) -> None:
+def test_a_namespace_of_another_kind(run: HostRun, kind: str, file: str, found: str) -> None:
     """config-linux.md: the runtime MUST generate an error. setns(2) would tell, but much later, and inside."""
     with pytest.raises(Error, match=f"as {kind} namespace: it is {found}"):
         open_namespace(run, OpenNamespace(kind=kind, path=f"/proc/self/ns/{file}"))
     assert run.fds == {}
 
 
-def test_what_is_no_namespace(run: HostRun, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_namespace(run: HostRun, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(Error, match="it is not a namespace"):
         open_namespace(run, OpenNamespace(kind="ipc", path=str(tmp_path / "file")))
 
 
-def test_one_of_the_kind(run: HostRun) -> None:
+def test_a_namespace_of_the_right_kind(run: HostRun) -> None:
     open_namespace(run, OpenNamespace(kind="ipc", path="/proc/self/ns/ipc"))
     os.close(run.fds.pop("namespace/ipc"))

@@ -34,7 +34,7 @@ def test_a_kept_file_comes_back(directory: int) -> None:
 
 
 @pytest.mark.parametrize("damage", ["content", "key", "mode", "owner", "link", "symlink", "cut", "fifo", "empty"])
-def test_a_kept_file_that_is_not_as_it_was_is_not_used(directory: int, damage: str) -> None:
+def test_a_changed_kept_file_is_not_used(directory: int, damage: str) -> None:
     seccomp.keep(directory, "a", "key", b"12345678")
     key = "key"
     if damage == "content":

@@ -50,5 +50,5 @@ def test_in_the_first_cgroup_namespace_the_hosts_mount_is_bound(
 
 
 @pytest.mark.parametrize("namespace", ["new", "joined"])
-def test_in_another_cgroup_namespace_the_mount_is_a_new_one(monkeypatch: pytest.MonkeyPatch, namespace: str) -> None:
+def test_in_another_cgroup_namespace_the_mount_is_new(monkeypatch: pytest.MonkeyPatch, namespace: str) -> None:
     assert mounted(monkeypatch, namespace, FIRST + 1) == ["new"]

@@ -62,7 +62,7 @@ def test_a_working_directory_is_made_in_the_root(init: Init, tmp_path: Path) -> 
     process.make_cwd(init, MakeCwd(path="/link/a/b"))
 
 
-def test_what_is_no_directory_is_left_to_chdir(init: Init) -> None:
+def test_a_working_directory_that_is_a_file_is_left_to_chdir(init: Init) -> None:
     process.make_cwd(init, MakeCwd(path="/etc/passwd"))
     process.make_cwd(init, MakeCwd(path="/etc/passwd/x"))
 

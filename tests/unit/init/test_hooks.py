@@ -49,13 +49,13 @@ def test_the_state_is_on_standard_input(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "state").read_text()) == STATE
 
 
-def test_one_that_reads_it_by_name(tmp_path: Path) -> None:
+def test_a_hook_that_opens_dev_stdin(tmp_path: Path) -> None:
     shell(f"cat /dev/stdin > {tmp_path}/state")
     assert json.loads((tmp_path / "state").read_text()) == STATE
 
 
 @pytest.mark.parametrize("text", ["exit 0", "exec 0<&-", "exec 0<&- 1<&- 2<&-", "head -c 1 > /dev/null"])
-def test_one_that_does_not_read_it(text: str) -> None:
+def test_a_hook_that_does_not_read_the_state(text: str) -> None:
     shell(text)
 
 
@@ -109,7 +109,7 @@ def test_directory(tmp_path: Path) -> None:
     assert error.errno == 2
 
 
-def test_it_inherits_nothing(tmp_path: Path) -> None:
+def test_a_hook_inherits_nothing(tmp_path: Path) -> None:
     leak = os.open("/", os.O_RDONLY)
     os.set_inheritable(leak, True)
     handler = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
@@ -148,7 +148,7 @@ def test_failure_has_pointer_status_and_output() -> None:
     assert error.hint == "it said: on standard output\non standard error"
 
 
-def test_of_much_output_the_end_is_shown() -> None:
+def test_only_the_end_of_much_output_is_shown() -> None:
     error = failure("seq 100000; exit 1")
     assert error.hint.endswith("\n99999\n100000")
     assert len(error.hint) < 4200
@@ -221,11 +221,11 @@ def test_timeout_of_one_that_ignores_signals() -> None:
     assert time.monotonic() - started < 5
 
 
-def test_in_time_is_no_failure() -> None:
+def test_a_hook_that_ends_in_time_succeeds() -> None:
     shell("sleep 0.2", timeout=5)
 
 
-def test_one_that_leaves_a_child_behind_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_child_that_a_hook_leaves_behind_delays_nobody(tmp_path: Path) -> None:
     """The child survives, and holds standard input and output open."""
     started = time.monotonic()
     mark = f"60.{os.getpid()}2"

@@ -98,7 +98,7 @@ def test_a_step_that_the_kernel_refuses_once_it_was_started(monkeypatch: pytest.
     assert_complete(error, "execute", "/process/args")
 
 
-def test_what_is_no_answer_of_the_kernel_s_is_told_with_its_step(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_internal_error_is_reported_with_its_step(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_init: Init, _step: Umask) -> None:
         raise ValueError("oh")
 

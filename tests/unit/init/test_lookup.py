@@ -81,7 +81,7 @@ def test_the_likely_cause(path: bytes, name: str, variable: str, hint: str) -> N
     assert caught.value.hint == hint
 
 
-def test_others_may_execute_it(path: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_that_only_others_may_execute(path: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only other users may execute it, or the filesystem is noexec: access(2) refuses both."""
     monkeypatch.setattr(posix, "access", lambda *_arguments, **_options: False)
     with pytest.raises(Error, match="permission denied") as caught:
@@ -134,7 +134,7 @@ def test_home_is_found_for_a_uid_with_leading_zeros(uid: int, written: bytes) ->
 @pytest.mark.parametrize(
     "passwd", [b"", b"\n\n", b"root", b"root:x:0:0:root", b"root:x: 0:0:r:/x:", b"root:x::0:r:/x:", b"r:x:0:0:r:/\0:"]
 )
-def test_passwd_lines_that_are_none(passwd: bytes) -> None:
+def test_malformed_passwd_lines(passwd: bytes) -> None:
     assert lookup.find_home(passwd, 0) == b""
 
 
@@ -159,7 +159,7 @@ def test_a_passwd_that_would_block_for_ever(init: Init, tmp_path: Path) -> None:
     assert found == [b"/"]
 
 
-def test_a_passwd_that_is_a_directory_or_not_there(init: Init, tmp_path: Path) -> None:
+def test_a_passwd_that_is_a_directory_or_missing(init: Init, tmp_path: Path) -> None:
     assert lookup.home_directory(init, 0) == b"/"
     (tmp_path / "etc/passwd").mkdir()
     assert lookup.home_directory(init, 0) == b"/"
@@ -173,7 +173,7 @@ def test_a_passwd_without_end_is_read_to_a_limit(init: Init, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.EACCES, errno.EIO, errno.ESRCH, errno.EISDIR])
-def test_a_passwd_that_cannot_be_read_is_none(
+def test_an_unreadable_passwd_gives_no_home(
     init: Init, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     """Reads of procfs and FUSE files return anything."""

@@ -40,7 +40,7 @@ def test_unescape(text: bytes, path: str) -> None:
     assert unescape(text) == path
 
 
-def test_what_the_host_has_unmounted_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mount_that_the_host_has_unmounted_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its path ends at the mount below, which is left alone."""
     mounts = {1: Mount(1, "/"), 2: Mount(1, "/a"), 3: full(2, "/a/proc")}
 

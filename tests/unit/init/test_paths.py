@@ -68,7 +68,7 @@ def test_magic_links_are_not_followed(tmp_path: Path) -> None:
     os.close(proc)
 
 
-def test_what_goes_up_from_nothing_is_refused(root: int) -> None:
+def test_going_up_from_a_missing_directory_is_refused(root: int) -> None:
     with pytest.raises(Error, match="after a missing directory"):
         paths.make(root, "missing/../../outside", directory=True)
 
@@ -96,7 +96,7 @@ def test_a_directory_that_was_swapped_is_not_opened(
 
 
 @pytest.mark.parametrize("kind", ["link", "file"])
-def test_a_plain_directory_is_no_link(root: int, tmp_path: Path, kind: str) -> None:
+def test_make_plain_directory_refuses_a_link(root: int, tmp_path: Path, kind: str) -> None:
     """For proc and sysfs: masks rely on their places (CVE-2019-19921)."""
     (tmp_path / "root/real").mkdir()
     if kind == "link":

@@ -47,7 +47,7 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @WAYS
-def test_what_is_planted_would_be_found(planted: Path, way: Callable[[], None]) -> None:
+def test_a_planted_module_would_be_found_without_the_seal(planted: Path, way: Callable[[], None]) -> None:
     """Here, without the seal: otherwise the tests below could not fail."""
     way()
     assert planted.exists()

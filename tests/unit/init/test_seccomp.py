@@ -30,7 +30,7 @@ def kernel_without_spec_allow(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return asked
 
 
-def test_spec_allow_that_was_asked_for_by_name_is_not_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requested_spec_allow_is_not_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     """The specification allows no runtime to leave out a flag: an error, and no container."""
     asked = kernel_without_spec_allow(monkeypatch)
     ours, theirs = channel.pair()
@@ -44,7 +44,7 @@ def test_spec_allow_that_was_asked_for_by_name_is_not_dropped(monkeypatch: pytes
         _kernel.close_range(end.fd, end.fd, 0)
 
 
-def test_spec_allow_that_is_our_own_idea_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_spec_allow_is_dropped_if_the_config_did_not_ask_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """runc's flag, for a profile without flags."""
     asked = kernel_without_spec_allow(monkeypatch)
     seccomp.load(b"x" * 8, BOTH, True)
@@ -52,7 +52,7 @@ def test_spec_allow_that_is_our_own_idea_goes(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.ENOMEM])
-def test_another_error_is_no_reason_to_try_again(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+def test_another_error_is_not_retried(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     calls = 0
 
     def seccomp_load(_program: bytes, _flags: int) -> int:

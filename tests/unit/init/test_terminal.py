@@ -29,13 +29,13 @@ def init(tmp_path: Path) -> Iterator[Init]:
         os.close(fd)
 
 
-def test_a_directory_that_is_no_devpts_is_refused(init: Init) -> None:
+def test_a_directory_without_devpts_is_refused(init: Init) -> None:
     """Before opening anything in it: a node there may be any host device (CVE-2025-52565)."""
     with pytest.raises(Error, match="needs a devpts on /dev/pts"):
         terminal._open_master(init)
 
 
-def test_a_ptmx_that_is_no_multiplexer_is_refused(init: Init, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fake_ptmx_is_refused(init: Init, monkeypatch: pytest.MonkeyPatch) -> None:
     before = len(os.listdir("/proc/self/fd"))
     monkeypatch.setattr(_kernel, "fstatfs", lambda _fd: (DEVPTS_SUPER_MAGIC, 0))
     with pytest.raises(Error, match="is not the multiplexer of pseudoterminals"):

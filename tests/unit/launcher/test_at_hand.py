@@ -52,7 +52,7 @@ def in_python(script: str, env: dict[str, str] | None = None, shell: str = 'exec
         return dict(json.load(file))
 
 
-def test_who_sleeps_finds_nothing_in_files_and_has_no_streams() -> None:
+def test_a_sleeping_process_finds_no_files_and_has_no_streams() -> None:
     told = in_python("""
 cold.load()
 try:
@@ -81,7 +81,7 @@ told = {"missing": sorted(set(cold.MODULES) - set(sys.modules)), "libraries": li
         assert told["missing"] == []
 
 
-def test_what_needs_a_library_is_left_out_with_all_that_came_with_it() -> None:
+def test_a_module_that_needs_a_library_is_left_out_with_its_imports() -> None:
     told = in_python("""
 sys.modules.pop("decimal", None)
 before = set(sys.modules)
@@ -119,7 +119,7 @@ told = {"stdout": sys.stdout is None, "stdin": sys.stdin is None}
     assert told == {"stdout": True, "stdin": False}
 
 
-def test_the_environment_is_that_of_who_wakes() -> None:
+def test_a_woken_process_has_its_own_environment() -> None:
     told = in_python(
         """
 import posix
@@ -134,7 +134,7 @@ told = {"environ": dict(os.environ), "get": os.getenv("OTHER")}
     assert told == {"environ": {"OTHER": "1"}, "get": "1"}
 
 
-def test_a_fork_of_who_sleeps_calls_nobody(tmp_path: Path) -> None:
+def test_a_fork_of_a_sleeping_process_runs_no_handlers(tmp_path: Path) -> None:
     (tmp_path / "registers.py").write_text(
         "import os\nran = []\nos.register_at_fork(after_in_child=lambda: ran.append(1))\n"
     )

@@ -33,7 +33,7 @@ def test_a_hot_command_runs_in_the_core_phase(command: str) -> None:
     assert {name: cold[name] for name in hot.imported()[command] if name in cold} == {}
 
 
-def test_what_counts_as_built_in_is_so() -> None:
+def test_the_modules_listed_as_built_in_are_built_in() -> None:
     assert set(sys.builtin_module_names) >= freeze.BUILT_IN
 
 

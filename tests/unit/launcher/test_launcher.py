@@ -118,7 +118,7 @@ def test_commands_that_end_in_a_container_run_from_a_sealed_copy(launcher: Path,
 
 
 @pytest.mark.parametrize("words", [["state", "name"], ["--version"], [], ["state", "running"]])
-def test_others_do_not(launcher: Path, words: list[str]) -> None:
+def test_other_commands_are_not_sealed(launcher: Path, words: list[str]) -> None:
     running = Running(launcher, *words)
     assert running.exe == str(launcher)
     running.finish()
@@ -147,7 +147,7 @@ def test_where_a_process_will_be_moved_a_child_has_entered_its_own_cgroup(launch
 
 
 @pytest.mark.parametrize("words", [["create"], ["--systemd-cgroup", "exec"], ["--systemd-cgroup", "state"]])
-def test_others_need_no_such_child(launcher: Path, words: list[str]) -> None:
+def test_other_commands_have_no_such_child(launcher: Path, words: list[str]) -> None:
     running = Running(launcher, *words, "name")
     assert children(running) == []
     running.finish()
@@ -227,7 +227,7 @@ PLACE = "ocipy/launcher/libocipy-start.so"
     ["lib/python3.11/site-packages", "lib64/python3.11/site-packages", "lib/python3.11/dist-packages",
      "lib/python3/dist-packages", "."],
 )  # fmt: skip
-def test_or_where_an_installer_puts_packages(tmp_path: Path, packages: str) -> None:
+def test_the_start_library_is_found_where_installers_put_packages(tmp_path: Path, packages: str) -> None:
     """pip as root on Debian, Fedora, Debian's own packages, pip install --target."""
     launcher = compiled(tmp_path, "-DINSTALLED")
     library = tmp_path / packages / PLACE
@@ -325,7 +325,7 @@ def test_a_start_library_of_another_user_is_refused(own_launcher: Path) -> None:
     assert "belongs to another user" in refusal(own_launcher)
 
 
-def test_a_missing_or_broken_start_library_is_told(own_launcher: Path) -> None:
+def test_a_missing_or_broken_start_library_is_reported(own_launcher: Path) -> None:
     library = own_launcher.parents[1] / "lib/start.so"
     library.write_bytes(b"no library")
     assert "cannot load the runtime" in refusal(own_launcher)
@@ -362,7 +362,7 @@ def test_a_start_library_that_is_closed_to_the_user_is_not_called_missing(of_oth
         ("encodings/__init__.py", "which cannot be read: Permission denied"),
     ],
 )
-def test_a_python_that_is_gone_or_closed_is_told(of_others: Path, closed: str, fault: str) -> None:
+def test_a_missing_or_closed_python_is_reported(of_others: Path, closed: str, fault: str) -> None:
     """Such as root's pyenv, for another user. The start library, with libpython, cannot be loaded then."""
     stdlib = of_others / "python"
     launcher = compiled(of_others, '-DOCIPY_START_LIBRARY="{library}"|-UOCIPY_STDLIB|' + f'-DOCIPY_STDLIB="{stdlib}"')

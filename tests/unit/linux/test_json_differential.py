@@ -183,7 +183,7 @@ def test_the_place_of_a_fault(data: bytes, offset: int) -> None:
     assert caught.value.args[1] == offset
 
 
-def test_the_first_of_several_faults_is_told() -> None:
+def test_the_first_of_several_faults_is_reported() -> None:
     for data, offset in ((b'[1 2, "\\ud800"]', 3), (b'["\\ud800", 1 2]', 8), (b'["\xff" "\v"]', 2), (b"[\v1 2]", 1)):
         with pytest.raises(ValueError) as caught:
             _kernel.json_loads(data)

@@ -159,7 +159,7 @@ def test_connect_unix(tmp_path: Path) -> None:
     assert caught.value.errno == errno.ENAMETOOLONG
 
 
-def test_no_path_is_no_abstract_address() -> None:
+def test_an_empty_path_is_not_an_abstract_address() -> None:
     with socket.socket(socket.AF_UNIX) as server:
         server.bind("\0" * 108)
         server.listen()

@@ -44,7 +44,7 @@ def test_integers_are_exact(number: int) -> None:
     assert got == number
 
 
-def test_of_equal_names_the_last_counts() -> None:
+def test_the_last_of_equal_names_counts() -> None:
     assert _kernel.json_loads(b'{"a": 1, "b": 2, "a": {"c": 3}}') == {"a": {"c": 3}, "b": 2}
 
 
@@ -76,7 +76,7 @@ def test_what_is_not_json_is_refused_with_its_place(text: bytes, offset: int) ->
 
 
 @given(st.binary(max_size=40) | VALUES.map(lambda value: json.dumps(value).encode()[:-1]))
-def test_what_is_read_the_standard_library_reads_too(text: bytes) -> None:
+def test_the_standard_library_reads_whatever_we_read(text: bytes) -> None:
     try:
         value = _kernel.json_loads(text)
     except ValueError as problem:
@@ -92,7 +92,7 @@ def test_nesting_does_not_take_the_stack(opening: bytes, closing: bytes) -> None
     assert _kernel.json_dumps(_kernel.json_loads(text)) == text
 
 
-def test_a_value_that_holds_itself_is_not_written() -> None:
+def test_a_value_that_contains_itself_is_refused() -> None:
     endless: list[Any] = []
     endless.append(endless)
     with pytest.raises(ValueError, match="holds itself"):
@@ -108,14 +108,14 @@ def test_a_value_that_comes_twice_is_written_twice() -> None:
     assert _kernel.json_dumps([shared, [shared, [shared, [[shared]]]]]) == b"[[[]],[[[]],[[[]],[[[[]]]]]]]"
 
 
-def test_repeated_members_are_told_with_their_places() -> None:
+def test_repeated_members_are_reported_with_their_places() -> None:
     repeated: list[tuple[str | int, ...]] = []
     text = b'{"a": 1, "b": [{"c": 1}, {"c": {}, "d": 2, "c": {"e": 1, "e": 2}}], "a": 2}'
     assert _kernel.json_loads(text, repeated) == {"a": 2, "b": [{"c": 1}, {"c": {"e": 2}, "d": 2}]}
     assert repeated == [("b", 1, "c"), ("b", 1, "c", "e"), ("a",)]
 
 
-def test_what_is_repeated_very_often_or_very_deep_is_not_told() -> None:
+def test_very_many_or_very_deep_repetitions_are_not_reported() -> None:
     repeated: list[tuple[str | int, ...]] = []
     _kernel.json_loads(b"[" * 50 + b'{"a":1,"a":2}' + b"]" * 50, repeated)
     assert repeated == []
@@ -124,7 +124,7 @@ def test_what_is_repeated_very_often_or_very_deep_is_not_told() -> None:
 
 
 @pytest.mark.parametrize("text", ["1e999", "9" * 5000, "1" + "0" * 400 + ".5"])
-def test_a_number_beyond_reason_is_infinite_and_stays_so(text: str) -> None:
+def test_an_enormous_number_becomes_infinite_and_stays_infinite(text: str) -> None:
     for sign, value in (("", math.inf), ("-", -math.inf)):
         got = _kernel.json_loads((sign + text).encode())
         assert got == value

@@ -48,7 +48,7 @@ def test_clone3_is_a_fork(pipe: tuple[int, int]) -> None:
     os.close(pidfd)
 
 
-def test_what_is_done_aside_changes_our_memory_and_nothing_else_of_ours(tmp_path: Path) -> None:
+def test_aside_changes_only_our_memory(tmp_path: Path) -> None:
     seen: list[int] = []
     kept, here = os.open("/dev/null", os.O_RDONLY), os.getcwd()
 
@@ -66,7 +66,7 @@ def test_what_is_done_aside_changes_our_memory_and_nothing_else_of_ours(tmp_path
         os.waitpid(seen[0], 0)
 
 
-def test_what_is_raised_aside_is_raised() -> None:
+def test_an_exception_aside_is_raised() -> None:
     def work() -> None:
         raise KeyError("the same")
 
@@ -74,7 +74,7 @@ def test_what_is_raised_aside_is_raised() -> None:
         _kernel.aside(work)
 
 
-def test_who_kills_what_is_done_aside_kills_us() -> None:
+def test_killing_the_child_of_aside_kills_us() -> None:
     """It has left our interpreter in the middle of something."""
     pid = os.fork()
     if pid == 0:

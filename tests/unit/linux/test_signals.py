@@ -29,6 +29,6 @@ def test_realtime() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "NOPE", "65", "-1", "RTMIN+40", "1x", "SIG"])
-def test_what_is_none(text: str) -> None:
+def test_invalid_forms(text: str) -> None:
     with pytest.raises(Error, match=re.escape(f'unknown signal "{text}"')):
         signals.number(text)

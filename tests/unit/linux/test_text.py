@@ -127,5 +127,5 @@ def test_a_new_one_would_be_seen(fault: str) -> None:
         "open(path, errors='surrogateescape', newline='\\n')",
     ],
 )
-def test_what_is_right_is_let_be(right: str) -> None:
+def test_correct_calls_are_not_reported(right: str) -> None:
     assert not list(_faults(ast.parse(right)))

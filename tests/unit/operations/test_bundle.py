@@ -144,7 +144,7 @@ def test_one_long_line_is_shown_in_part(directory: Path) -> None:
     assert len(error_of(directory).what) < 200
 
 
-def test_deep_nesting_is_no_crash(directory: Path) -> None:
+def test_deep_nesting_does_not_crash(directory: Path) -> None:
     rewrite(directory, b'{"ociVersion": "1.0.0", "annotations": ' + b"[" * 100_000 + b"]" * 100_000 + b"}")
     assert error_of(directory).line.startswith("/annotations: must be")
 
@@ -189,7 +189,7 @@ def test_the_console_size_of_a_terminal_is_looked_at(directory: Path, size: obje
     assert error_of(directory).line.startswith(line)
 
 
-def test_beside_a_deep_unknown_member_the_error_is_as_ever(directory: Path) -> None:
+def test_a_deep_unknown_member_does_not_change_the_error(directory: Path) -> None:
     document = put(put(minimal(), "/process/x", "X"), "/process/terminal", "yes")
     rewrite(directory, json.dumps(document).encode().replace(b'"X"', DEEP))
     assert error_of(directory).line == "/process/terminal: must be true or false, not 'yes'"

@@ -135,7 +135,7 @@ def test_a_reader_that_goes_away_does_not_end_the_container() -> None:
         assert process.wait(60) == 5
 
 
-def test_one_who_goes_on_writing_does_not_keep_us_from_ending() -> None:
+def test_an_orphan_that_keeps_writing_does_not_delay_the_end() -> None:
     """The process has left an orphan on its terminal, for which we do not wait."""
     script = "trap '' HUP; (yes & echo $! >&0); exit 5"
     with subprocess.Popen(
@@ -147,7 +147,7 @@ def test_one_who_goes_on_writing_does_not_keep_us_from_ending() -> None:
     assert len(output) < 4_000_000
 
 
-def test_a_reader_that_is_stuck_does_not_keep_us_from_ending() -> None:
+def test_a_stuck_reader_does_not_delay_the_end() -> None:
     reader, writer = os.pipe()
     with subprocess.Popen(
         arguments("terminal", "seq 1 100000"), cwd=TOP, stdin=subprocess.DEVNULL, stdout=writer
@@ -162,7 +162,7 @@ def test_a_reader_that_is_stuck_does_not_keep_us_from_ending() -> None:
     os.close(reader)
 
 
-def test_much_input_to_one_who_does_not_read() -> None:
+def test_much_input_to_a_process_that_does_not_read() -> None:
     """Neither side may block the other: input waits while output continues."""
     result = run("echo one; sleep 0.5; echo two", "terminal", input=b"x" * 1_000_000)
     assert b"one" in result.stdout
@@ -179,7 +179,7 @@ def test_much_input_to_one_who_does_not_read() -> None:
     ],
 )
 @pytest.mark.parametrize("given", [b"", b"a line\n", b"a line\nno newline", b"x\n" * 60_000])
-def test_the_process_learns_of_the_end_of_an_input_that_is_no_terminal(script: str, said: bytes, given: bytes) -> None:
+def test_the_process_sees_end_of_file_without_a_terminal(script: str, said: bytes, given: bytes) -> None:
     """cron and CI have no terminal, and a reader of the container's would wait for ever (script(1) does the same)."""
     result = run(script, "terminal", input=given)
     assert result.returncode == 0

@@ -29,12 +29,12 @@ def test_the_column_may_be_anywhere() -> None:
     assert chosen("COMMAND   PID\nsh   7\nsleep 8\n", [8]) == "COMMAND   PID\nsleep 8\n"
 
 
-def test_a_line_that_is_too_short_or_no_number_is_left_out() -> None:
+def test_a_short_or_non_numeric_line_is_left_out() -> None:
     assert chosen("PID X\n\n  -\n 7 a\n", [7]) == "PID X\n 7 a\n"
 
 
 @pytest.mark.parametrize("end", ["\r", "\v", "\f", "\x1c", "\x85", "\u2028"])
-def test_a_command_is_no_line_of_its_own(end: str) -> None:
+def test_a_command_cannot_forge_a_line(end: str) -> None:
     forged = f"PID CMD\n7 sh{end}8 forged\n"
     assert chosen(forged, [8]) == "PID CMD\n"
     assert chosen(forged, [7]) == forged

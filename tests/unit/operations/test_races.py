@@ -16,7 +16,7 @@ from ocipy.state.directory import DOES_NOT_EXIST, make_directory
 from ocipy.state.state import FIFO, REPORT, State
 
 
-def test_delete_of_none_while_a_create_makes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_delete_while_create_makes_the_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is missing at the lock, and exists afterwards: a success for delete --force."""
 
     def lock(directory: str) -> int:
@@ -60,7 +60,7 @@ def signals_that_hooks_block() -> Iterator[None]:
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def test_run_deletes_its_own_container_alone(tmp_path: Path) -> None:
+def test_run_deletes_only_its_own_container(tmp_path: Path) -> None:
     """Another container may have its id, after a process deleted ours."""
     ours = made(tmp_path, "1")
     delete.delete(str(tmp_path), "c")

@@ -24,7 +24,7 @@ def picture() -> Picture:
     return of_plan(build(config, Host(), OPTIONS), "a plan", config)
 
 
-def test_who_waits_is_below_who_tells(picture: Picture) -> None:
+def test_a_waiting_step_is_drawn_below_the_telling_one(picture: Picture) -> None:
     rows = {id_of(box): box.row for box in picture.boxes}
     told = {(box.lane, box.barrier) for box in picture.boxes if box.action == "tell"}
     waits = [box for box in picture.boxes if box.action == "wait" and (other_lane(box.lane), box.barrier) in told]

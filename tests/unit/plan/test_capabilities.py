@@ -58,7 +58,7 @@ def test_nothing_is_ambient_that_was_not_asked_for() -> None:
     assert granted(bounding=names, permitted=names, effective=names, inheritable=names).ambient == 0
 
 
-def test_what_cannot_be_granted_is_told_once_each() -> None:
+def test_each_capability_that_cannot_be_granted_is_reported_once() -> None:
     names = ["CAP_KILL", "CAP_BPF", "CAP_NONSENSE", "CAP_SETUID"]
     sets = granted(available=KILL | CHOWN, last=38, bounding=names, permitted=names, effective=names)
     assert sets.bounding == sets.permitted == sets.effective == KILL

@@ -138,7 +138,7 @@ def test_hybrid_enables_what_it_needs() -> None:
     assert vars(planned({"linux": {"resources": {"hugepageLimits": limits}}}, host).host[0])["enable"] == ("hugetlb",)
 
 
-def test_zero_pids_from_podman_is_no_limit() -> None:
+def test_podmans_zero_pids_means_unlimited() -> None:
     config: dict[str, Any] = {"linux": {"resources": {"pids": {"limit": 0}}}}
     assert vars(planned(config).host[-1])["value"] == "0"
     config["annotations"] = {"io.container.manager": "libpod"}
@@ -149,7 +149,7 @@ def test_zero_pids_from_podman_is_no_limit() -> None:
 
 
 @pytest.mark.parametrize(("limited", "resources"), [(False, {}), (True, {"pids": {"limit": -1}})])
-def test_zero_pids_from_podman_lifts_a_limit_that_is_there(limited: bool, resources: Any) -> None:
+def test_podmans_zero_pids_lifts_an_existing_limit(limited: bool, resources: Any) -> None:
     """create and update agree: 0 is podman's word for no limit."""
     config: Any = {
         "linux": {"resources": {"pids": {"limit": 0}}},

@@ -303,7 +303,7 @@ def test_no_page_server(text: str) -> None:
         ("parent_path", "/abs", "--parent-path must be relative"),
     ],
 )
-def test_flags_that_are_none(flag: str, value: Any, words: str) -> None:
+def test_invalid_flags(flag: str, value: Any, words: str) -> None:
     with pytest.raises(Error, match=words):
         checkpoint.check_flags(CriuFlags(image_path="/i", **{flag: value}))
 

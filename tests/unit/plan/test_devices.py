@@ -149,7 +149,7 @@ def test_the_host_makes_the_nodes_of_a_user_namespace_with_the_ids_that_they_sho
     assert plan.warnings == []
 
 
-def test_an_owner_that_the_user_namespace_has_not_is_warned_of() -> None:
+def test_an_owner_that_the_user_namespace_does_not_map_is_a_warning() -> None:
     plan = nodes(in_user_namespace(fuse(uid=10)))
     assert vars(plan.host[-2])["uid"] == 0
     assert [pointer for pointer, _ in plan.warnings] == ["/linux/devices/0/uid"]

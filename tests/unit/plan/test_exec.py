@@ -165,7 +165,7 @@ def test_a_terminal_that_is_not_the_console() -> None:
         build(config(terminal=True), Host(), nobody, Target(kinds=KINDS, cgroups={}))
 
 
-def test_what_the_process_has_of_its_own() -> None:
+def test_settings_of_the_process_object() -> None:
     rlimits = [{"type": "RLIMIT_CORE", "soft": 1, "hard": 2}]
     scheduler = {"policy": "SCHED_OTHER", "nice": 3}
     plan = plan_of(
@@ -192,7 +192,7 @@ def test_the_filter_is_where_create_has_it(no_new_privileges: bool) -> None:
     assert before == (("tell_executing", "execute") if no_new_privileges else ("umask", "bounding"))
 
 
-def test_who_wants_to_know_of_the_process_does_before_it_is_let_go() -> None:
+def test_receivers_learn_of_the_process_before_it_continues() -> None:
     options = Options(container_id="c", bundle="/b", pid_file="/p", pidfd_socket="/s")
     plan = build(config(), Host(), options, Target(kinds=KINDS, cgroups={}))
     names = [vars(step).get("barrier", step.action) for step in plan.host]
@@ -207,7 +207,7 @@ def test_no_new_keyring_is_kept() -> None:
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.json")), ids=lambda path: path.stem)
-def test_what_becomes_a_process_is_as_in_create(path: Path) -> None:
+def test_the_init_lane_continues_like_that_of_create(path: Path) -> None:
     """Starting with the environment, the init lane of an engine's config equals create's, step for step."""
     document = json.loads(path.read_text())
     options = Options(container_id="c", bundle="/b", state_directory="/run/ocipy/c", has_console=True)
@@ -261,7 +261,7 @@ def test_sub_cgroups(given: list[str], changed: dict[str, str]) -> None:
         ["cpu:x", "cpuacct:y"], [":x"], [",:x"], ["freezer:x"], ["memory,:x"],
     ],
 )  # fmt: skip
-def test_sub_cgroups_that_are_none(given: list[str]) -> None:
+def test_invalid_sub_cgroups(given: list[str]) -> None:
     with pytest.raises(Error) as caught:
         sub_cgroups(CGROUPS, given)
     assert caught.value.pointer == "--cgroup"

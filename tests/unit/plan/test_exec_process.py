@@ -91,7 +91,7 @@ def test_user(text: str, user: Any) -> None:
     "text",
     ["1:", ":2", ":", "-1", "+1", "4294967295", "4294967296", "1x", "x", "0x1", "1 ", "1_0", "1:2:3", "1:-1", "\u00b2"],
 )
-def test_user_that_is_none(text: str) -> None:
+def test_invalid_user(text: str) -> None:
     with pytest.raises(Error, match="is not a number") as caught:
         changed(user=text)
     assert caught.value.pointer == "--user"
@@ -104,7 +104,7 @@ def test_additional_groups() -> None:
 
 
 @pytest.mark.parametrize("entry", ["", "A", "=1"])
-def test_environment_that_is_none(entry: str) -> None:
+def test_invalid_environment(entry: str) -> None:
     with pytest.raises(Error, match="NAME=VALUE"):
         changed(env=[entry])
 
@@ -128,7 +128,7 @@ def test_ambient_only_with_an_inheritable_set(inheritable: list[str]) -> None:
     assert sets["ambient"] == ["CAP_CHOWN"]
 
 
-def test_capabilities_where_there_are_none() -> None:
+def test_capabilities_for_a_container_without_any() -> None:
     config: Any = {"process": {"cwd": "/"}}
     sets = process_to_execute(config, None, Changes(args=["x"], capabilities=["CAP_CHOWN"]))["capabilities"]
     assert sets == {name: ["CAP_CHOWN"] for name in ("bounding", "effective", "permitted")}
@@ -149,7 +149,7 @@ def test_a_process_given_whole() -> None:
 
 
 @pytest.mark.parametrize("name", ["apparmorProfile", "selinuxLabel", "rlimits", "capabilities"])
-def test_empty_is_as_left_out(name: str) -> None:
+def test_empty_means_absent(name: str) -> None:
     empty: Any = {"rlimits": [], "capabilities": None}.get(name, "")
     assert given({"cwd": "/", "args": ["x"], name: empty})[name] == OWN[name]
 

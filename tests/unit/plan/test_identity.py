@@ -68,7 +68,7 @@ def test_an_id_that_is_not_mapped(user: dict[str, Any], pointer: str) -> None:
 
 
 @pytest.mark.parametrize("member", ["uid", "gid"])
-def test_the_number_that_the_kernel_takes_for_none(member: str) -> None:
+def test_the_number_that_means_no_change_to_the_kernel(member: str) -> None:
     assert refused_at(config({"uid": 0, "gid": 0, member: 2**32 - 1})) == [f"/process/user/{member}"]
 
 

@@ -34,7 +34,7 @@ def test_steps() -> None:
     ]
 
 
-def test_null_is_not_taken_for_nothing() -> None:
+def test_null_paths() -> None:
     assert planned(readonlyPaths=["/proc/sys"], maskedPaths=None)[0].action == "readonly_path"
     assert planned() == []
 

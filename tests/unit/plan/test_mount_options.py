@@ -69,7 +69,7 @@ def test_the_kinds_of_atime_are_one_field(words: list[str], attributes: int, cle
     assert parse(words).explicit_clear == cleared
 
 
-def test_what_is_not_named_is_cleared_on_a_bind_mount_only_if_something_is() -> None:
+def test_a_bind_mount_clears_unnamed_flags_only_if_some_flag_is_named() -> None:
     assert parse(["bind"]).implicit_clear == 0
     assert parse(["rbind", "rprivate"]).implicit_clear == 0
     named = parse(["bind", "ro", "exec"])

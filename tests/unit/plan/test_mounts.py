@@ -102,7 +102,7 @@ def test_null_options_are_absent_ones() -> None:
         ({"destination": "/sys", "type": "sysfs", "options": ["ro"]}, False),
     ],
 )
-def test_what_is_filled_first_is_made_readonly_late(mount: dict[str, Any], late: bool) -> None:
+def test_a_mount_that_is_filled_first_becomes_read_only_later(mount: dict[str, Any], late: bool) -> None:
     plan = planned(mount)
     assert (plan.init[-1] == RemountReadonly("/mounts/0", name="readonly/0")) == late
     readonly = bool(vars(plan.init[0])["attributes"] & c.MOUNT_ATTR_RDONLY)

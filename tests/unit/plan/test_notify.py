@@ -43,7 +43,7 @@ def test_the_directory_is_made_before_anything_is_mounted_from_it() -> None:
     assert [vars(step)["source"] for step in plan.host + plan.init if step.action == "bind"] == ["/s/notify"]
 
 
-def test_who_is_told_of_the_process_is_told_last() -> None:
+def test_the_service_manager_is_told_last() -> None:
     config: Any = {"ociVersion": "1.3.0", "root": {"path": "rootfs"}, "process": {"cwd": "/", "args": ["true"]}}
     options = Options(container_id="c", bundle="/b", pid_file="/p", pidfd_socket="/s")
     assert [step.action for step in build(config, Host(), options).host[-3:]] == ["created", "send_pidfd", "pid_file"]

@@ -60,7 +60,7 @@ def test_the_keyring_gets_the_label_of_the_process_under_selinux() -> None:
 
 
 @pytest.mark.parametrize("cwd", ["", "tmp", "./tmp", "a\0b", "/a\0b"])
-def test_a_working_directory_that_is_none(cwd: str) -> None:
+def test_an_invalid_working_directory(cwd: str) -> None:
     assert refused_at(config(cwd=cwd)) == ["/process/cwd"]
 
 
@@ -69,7 +69,7 @@ def test_environment_keeps_the_last_of_each_name() -> None:
 
 
 @pytest.mark.parametrize("entry", ["", "A", "=1", "A=\0"])
-def test_an_entry_of_the_environment_that_is_none(entry: str) -> None:
+def test_an_invalid_environment_entry(entry: str) -> None:
     assert refused_at(config(env=["OK=1", entry])) == ["/process/env/1"]
 
 
@@ -116,7 +116,7 @@ def test_no_new_privileges_only_if_true() -> None:
     assert step.pointer == "/process/noNewPrivileges"
 
 
-def test_cpu_affinity_is_for_exec_but_checked() -> None:
+def test_cpu_affinity_is_checked_although_only_exec_uses_it() -> None:
     plan_of(process.plan_after_ids, config(execCPUAffinity={"initial": "0-3,7", "final": ""}))
     document = config(execCPUAffinity={"initial": "0", "final": "3-1"})
     assert refused_at(document) == ["/process/execCPUAffinity/final"]

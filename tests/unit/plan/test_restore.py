@@ -28,7 +28,7 @@ def config_of_everything() -> Any:
 
 
 @pytest.mark.parametrize("name", ["v1", "v2"])
-def test_what_is_left_of_create(name: str) -> None:
+def test_the_steps_kept_from_create(name: str) -> None:
     plan, made = restore.build(config_of_everything(), HOSTS[name], OPTIONS)
     actions = [step.action for step in plan.host]
     order = [
@@ -83,7 +83,7 @@ def test_warnings_are_those_of_create() -> None:
     assert plan.warnings == made.warnings != []
 
 
-def test_what_an_older_criu_loses_is_told() -> None:
+def test_a_loss_by_an_older_criu_is_reported() -> None:
     config: Any = template()
     config["process"]["noNewPrivileges"] = True
     (warning,) = restore.lost_by(31701, config)

@@ -47,7 +47,7 @@ def test_all_sixteen_have_their_number() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "NOFILE", "rlimit_nofile", "RLIMIT_NOTHING"])
-def test_a_resource_that_is_none(name: str) -> None:
+def test_an_unknown_resource(name: str) -> None:
     assert refused_at(config(limit("RLIMIT_CPU"), limit(name))) == ["/process/rlimits/1/type"]
 
 

@@ -112,7 +112,7 @@ def test_lists_of_numbers(text: str, numbers: tuple[int, ...]) -> None:
 @pytest.mark.parametrize(
     "text", [",", "1,", "a", "1-", "-1", "3-1", "1-2-3", "0x1", "²", "99999999999", "0-8192", "1 2"]
 )
-def test_lists_that_are_none(text: str) -> None:
+def test_invalid_lists(text: str) -> None:
     for linux, process in (
         ({"memoryPolicy": {"mode": "MPOL_BIND", "nodes": text}}, {}),
         ({}, {"execCPUAffinity": {"initial": text}}),

@@ -152,6 +152,6 @@ def test_refused(refused: Any, pointer: str) -> None:
     assert refused_at({"linux": {"seccomp": refused}}) == ["/linux/seccomp" + pointer]
 
 
-def test_errno_for_those_that_take_one() -> None:
+def test_errno_only_for_actions_that_take_one() -> None:
     planned(profile({"names": ["a"], "action": "SCMP_ACT_TRACE", "errnoRet": 65535}, defaultErrnoRet=4095))
     planned(profile({**ALLOW_READ, "errnoRet": None}, default="SCMP_ACT_KILL", defaultErrnoRet=None))

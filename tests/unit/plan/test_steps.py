@@ -38,7 +38,7 @@ def test_a_kind_of_step_has_a_sentence(lane: type[Step], kind: type[Step]) -> No
 
 
 @pytest.mark.parametrize("lane", ROOMS)
-def test_what_plans_call_them_is_unique_in_a_lane(lane: type[Step]) -> None:
+def test_names_of_steps_are_unique_in_a_lane(lane: type[Step]) -> None:
     names = [kind.action for kind in kinds(lane)]
     assert len(names) == len(set(names))
 

@@ -69,7 +69,7 @@ def test_both_forms_of_a_name(name: str, path: str) -> None:
         "net.//.a",
     ],
 )
-def test_names_that_are_none(name: str) -> None:
+def test_invalid_names(name: str) -> None:
     pointer = "/linux/sysctl/" + name.replace("/", "~1")
     assert pointer_of(config({name: "1"}, "network")) == pointer
 

@@ -183,7 +183,7 @@ def test_names(path: str | None, unit: str, slice_name: str) -> None:
         "-a.slice:p:n", "a-.slice:p:n", ".slice:p:n", "ä.slice:p:n", "system.slice:p:x.slice", ":p:" + "x" * 250,
     ],
 )  # fmt: skip
-def test_paths_that_are_none(path: str) -> None:
+def test_invalid_paths(path: str) -> None:
     refused(config(cgroupsPath=path), "/linux/cgroupsPath")
 
 
@@ -242,7 +242,7 @@ def test_a_description_of_the_users_own() -> None:
         ("Été", "1"),
     ],
 )
-def test_annotations_that_are_none(name: str, text: str) -> None:
+def test_invalid_annotations(name: str, text: str) -> None:
     refused(config() | annotated(**{name: text}), "/annotations/org.systemd.property." + name)
 
 

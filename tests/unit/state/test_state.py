@@ -20,12 +20,12 @@ from ocipy.state.state import State
 
 
 @pytest.mark.parametrize("name", ["a", "web-1", "A_b+c.d", "0", "..a", ".hidden", "a" * 255])
-def test_what_is_an_id(name: str) -> None:
+def test_valid_ids(name: str) -> None:
     directory.check_id(name)
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a b", "a\n", "ä", "@a", "a" * 256])
-def test_what_is_none(name: str) -> None:
+def test_invalid_ids(name: str) -> None:
     with pytest.raises(Error, match="invalid container ID format"):
         directory.check_id(name)
 
@@ -62,7 +62,7 @@ def test_mkdir_decides_who_has_an_id(tmp_path: Path) -> None:
     os.close(lock)
 
 
-def test_what_is_not_there_does_not_exist(tmp_path: Path) -> None:
+def test_a_missing_container_does_not_exist(tmp_path: Path) -> None:
     with pytest.raises(Error, match="container does not exist"):
         states.load(str(tmp_path), "web")
     with pytest.raises(Error, match="container does not exist"):
@@ -287,7 +287,7 @@ def test_another_process_that_cannot_be_seen_is_not_ours(
     assert not state.is_alive()
 
 
-def test_what_cannot_be_found_out_is_an_error_and_not_death(
+def test_an_unknown_status_is_an_error_and_not_death(
     unseen: tuple[State, subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state, _ = unseen

@@ -85,7 +85,7 @@ def message_bus(tmp_path: Path) -> Iterator[FakeSystemd]:
         yield fake
 
 
-def test_a_message_bus_forwards_the_end_of_our_units_jobs_alone(message_bus: FakeSystemd) -> None:
+def test_a_message_bus_forwards_only_the_ends_of_our_units_jobs(message_bus: FakeSystemd) -> None:
     assert start(message_bus)
     assert [method for method, _ in message_bus.calls if method != "Get"] == [
         "Hello", "GetNameOwner", "AddMatch", "StartTransientUnit", "Ping",
@@ -117,7 +117,7 @@ def test_another_process_on_the_bus_cannot_end_our_job(message_bus: FakeSystemd)
 
 
 @pytest.mark.parametrize(("method", "why"), [("Hello", "does not take us"), ("GetNameOwner", "is not on this bus")])
-def test_a_bus_that_is_of_no_use(message_bus: FakeSystemd, systemd: FakeSystemd, method: str, why: str) -> None:
+def test_a_useless_bus_is_refused(message_bus: FakeSystemd, systemd: FakeSystemd, method: str, why: str) -> None:
     message_bus.answers[method] = refuse("org.freedesktop.DBus.Error.NameHasNoOwner")
     with pytest.raises(Error, match=why):
         bus.connect([message_bus.address])
@@ -237,7 +237,7 @@ class TestStop:
         with pytest.raises(Error, match="systemd refused GetUnit: no"):
             ask(systemd, units.whose, DESCRIPTION)
 
-    def test_one_that_goes_while_we_ask(self, systemd: FakeSystemd) -> None:
+    def test_a_unit_that_disappears_between_two_questions(self, systemd: FakeSystemd) -> None:
         """For a missing unit systemd invents an object, whose description is the unit's name."""
         systemd.properties |= {"Description": ("s", UNIT), "LoadState": ("s", "not-found")}
         assert ask(systemd, units.whose, DESCRIPTION) == "gone"
@@ -246,33 +246,33 @@ class TestStop:
         ask(systemd, units.stop, lambda: False)
         assert systemd.calls == [("StopUnit", (UNIT, "replace")), ("ResetFailedUnit", (UNIT,))]
 
-    def test_one_that_is_forgotten_with_its_end(self, systemd: FakeSystemd) -> None:
+    def test_a_unit_that_is_forgotten_when_it_ends(self, systemd: FakeSystemd) -> None:
         ask(systemd, units.stop, lambda: True)
         assert systemd.calls == [("StopUnit", (UNIT, "replace"))]
 
-    def test_one_that_goes_at_this_moment(self, systemd: FakeSystemd) -> None:
+    def test_a_unit_that_disappears_before_it_is_stopped(self, systemd: FakeSystemd) -> None:
         systemd.answers["StopUnit"] = refuse(SERVICE + ".NoSuchUnit")
         ask(systemd, units.stop, lambda: False)
 
-    def test_one_that_did_not_fail(self, systemd: FakeSystemd) -> None:
+    def test_forgetting_a_unit_that_did_not_fail(self, systemd: FakeSystemd) -> None:
         systemd.answers["ResetFailedUnit"] = refuse(SERVICE + ".NoSuchUnit")
         ask(systemd, units.stop, lambda: False)
 
-    def test_that_is_refused(self, systemd: FakeSystemd) -> None:
+    def test_systemd_refuses_to_stop_it(self, systemd: FakeSystemd) -> None:
         systemd.answers["StopUnit"] = refuse("org.freedesktop.DBus.Error.AccessDenied", "no")
         with pytest.raises(Error, match="systemd refused StopUnit: no"):
             ask(systemd, units.stop, lambda: False)
 
 
 @pytest.mark.parametrize("method", ["Get", "StartTransientUnit"])
-def test_it_goes_away_in_between(systemd: FakeSystemd, method: str) -> None:
+def test_systemd_goes_away_during_a_call(systemd: FakeSystemd, method: str) -> None:
     systemd.answers[method] = hang_up
     with pytest.raises(Error, match="the connection to systemd broke"):
         start(systemd)
 
 
 @pytest.mark.parametrize("greeting", [b"REJECTED\r\n", b"DATA\r\nERROR\r\n", b"x" * 2000, b"DATA\r\nOK"])
-def test_it_does_not_let_us_in(systemd: FakeSystemd, greeting: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_systemd_refuses_the_connection(systemd: FakeSystemd, greeting: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bus, "CONNECT_PATIENCE", 0.5)
     systemd.greeting = greeting
     with pytest.raises(Error, match=r"cannot connect to systemd: unix:path=.*private: ") as caught:
@@ -322,7 +322,7 @@ def test_a_signal_ends_the_wait(systemd: FakeSystemd) -> None:
 @pytest.mark.parametrize(
     "answer", [b"l" * 16, b"l\2\0\1" + b"\xff" * 12, b"l\2\0\1" + bytes(4) + b"\1\0\0\0\x08\0\0\0" + b"z" * 8]
 )
-def test_what_is_no_message(systemd: FakeSystemd, answer: bytes) -> None:
+def test_malformed_messages_from_systemd(systemd: FakeSystemd, answer: bytes) -> None:
     def spoil(arguments: Any) -> Any:
         assert systemd._stream is not None
         systemd._stream.sendall(answer)

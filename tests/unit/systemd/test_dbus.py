@@ -62,7 +62,7 @@ def parsed(data: bytes) -> Message:
 
 @given(bodies())
 @settings(max_examples=200, deadline=None)
-def test_what_is_written_is_what_the_other_one_reads(body: tuple[str, tuple[Any, ...]]) -> None:
+def test_jeepney_reads_what_we_write(body: tuple[str, tuple[Any, ...]]) -> None:
     signature, values = body
     message = parsed(dbus.call(7, TARGET, "Do", signature, values))
     assert plain(message.body) == values
@@ -75,7 +75,7 @@ def test_what_is_written_is_what_the_other_one_reads(body: tuple[str, tuple[Any,
 
 @given(bodies(), st.sampled_from(Endianness), st.binary(max_size=40))
 @settings(max_examples=200, deadline=None)
-def test_what_the_other_one_writes_is_read(body: tuple[str, tuple[Any, ...]], order: Endianness, rest: bytes) -> None:
+def test_we_read_what_jeepney_writes(body: tuple[str, tuple[Any, ...]], order: Endianness, rest: bytes) -> None:
     signature, values = body
     signal = new_signal(ADDRESS, "Done", signature or None, _as_written(signature, values))
     signal.header.endianness = order

@@ -59,7 +59,7 @@ def test_values(text: str, signature: str, value: Any) -> None:
         "true false", "@as", "[,]", "double 'a'", "0b1",
     ],
 )  # fmt: skip
-def test_what_is_no_value(text: str) -> None:
+def test_invalid_values(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse(text)
 

@@ -86,7 +86,7 @@ def test_without_a_quota_nothing_is_rounded() -> None:
     assert properties({"cpu": {"period": 5000}}) == {"CPUQuotaPeriodUSec": 5000, "CPUQuotaPerSecUSec": INFINITY}
 
 
-def test_what_older_ones_have_not() -> None:
+def test_properties_that_older_versions_lack() -> None:
     found = for_resources({"cpu": {"period": 5, "cpus": "0", "idle": 1}}, "v2")
     assert {name: since for name, _, _, since in found if since} == {
         "CPUWeight": 252, "CPUQuotaPeriodUSec": 242, "AllowedCPUs": 244,

@@ -175,7 +175,7 @@ def test_the_file(tmp_path: Path) -> None:
     assert path.read_bytes() == b"2"
 
 
-def test_what_is_no_file_of_ours_is_refused_before_anything_is_done(tmp_path: Path) -> None:
+def test_an_unsuitable_trace_file_is_refused_before_anything_is_done(tmp_path: Path) -> None:
     (tmp_path / "target").write_text("kept")
     (tmp_path / "link").symlink_to("target")
     os.mkfifo(tmp_path / "fifo")
