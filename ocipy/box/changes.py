@@ -20,14 +20,17 @@ OURS = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/run/box-init", "/ru
 def changes(upper: Path, lower: Path, *, marks: bool = False) -> Iterator[tuple[str, str]]:
     """("A", "C" or "D", path in the box), sorted by path: added, changed, deleted. Raises OSError.
 
-    marks: whether fuse-overlayfs has written it. For overlayfs a file with such a name is an ordinary file.
+    As in docker and podman, a directory of the image is changed if something in it is; "/" is not listed. marks:
+    whether fuse-overlayfs has written it. For overlayfs a file with such a name is an ordinary file.
     """
     way: list[str] = []
     shared = 0  # how many of its first parts are directories in the image too
+    told = 0  # how many of those have been listed
     for entry in walk(os.open(upper, DIRECTORY)):
         if entry.after:
             way.pop()
             shared = min(shared, len(way))
+            told = min(told, len(way))
             continue
         if marks and entry.name in OPAQUE_MARKS:
             continue
@@ -35,11 +38,19 @@ def changes(upper: Path, lower: Path, *, marks: bool = False) -> Iterator[tuple[
         path = "/".join((*way, entry.name.removeprefix(MARK) if is_mark else entry.name))
         below = _status_of(lower / path) if shared == len(way) else None
         kind = "D" if is_mark else _change(entry, below, marks=marks)
+        is_directory = stat.S_ISDIR(entry.status.st_mode)
+        is_shared = is_directory and below is not None and stat.S_ISDIR(below.st_mode)
         if kind and "/" + path not in OURS:
-            yield kind, "/" + path + ("/*" if kind == "D" and stat.S_ISDIR(entry.status.st_mode) else "")
-        if stat.S_ISDIR(entry.status.st_mode):
-            if below is not None and stat.S_ISDIR(below.st_mode) and shared == len(way):
-                shared += 1
+            for parts in range(told + 1, shared + 1):
+                yield "C", "/" + "/".join(way[:parts])
+            told = shared
+            if kind == "D" and is_directory:
+                yield "C", "/" + path
+                path += "/*"
+            yield kind, "/" + path
+            told += is_shared
+        if is_directory:
+            shared += is_shared
             way.append(entry.name)
 
 

@@ -28,7 +28,7 @@ def test_a_tree_deeper_than_any_stack(box: Box, tmp_path: Path) -> None:
         assert found.count(b"/deep") == 1500
         box("create", "--name", "two", "--network", "none", "busybox")
         box("cp", str(tmp_path / "out"), "two:/srv")
-        assert box("diff", "two").stdout.count("\n") == 1502
+        assert box("diff", "two").stdout.count("\n") == 1503
     finally:
         subprocess.run(["find", tmp_path / "out", "-delete"], check=False)
     box("rm", "one", "two")

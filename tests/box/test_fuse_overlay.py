@@ -83,7 +83,8 @@ def test_the_life_of_a_box(box: Box) -> None:
     box("run", "-d", "--name", "one", *RUN, "busybox", "sh", "-c", script)
     wait_until(lambda: box("exec", "one", "test", "-e", "/ready", status=None).returncode == 0, "it is ready")
     assert box("exec", "-u", "nobody", "one", "id", "-u").stdout == "65534\n"
-    changed = ["D /etc/group", "A /ready", "A /srv/p", "A /srv/p/secret", "D /usr/bin/*"]
+    changed = ["C /etc", "D /etc/group", "A /ready", "C /srv", "A /srv/p", "A /srv/p/secret"]
+    changed += ["C /usr", "C /usr/bin", "D /usr/bin/*"]
     assert box("diff", "one").stdout.split("\n")[:-1] == changed
     box("cp", "one:/srv/p/secret", str(box.places / "secret"))
     assert (box.places / "secret").read_text() == "x\n" and (box.places / "secret").stat().st_uid == USER

@@ -228,7 +228,25 @@ def test_what_has_changed(tmp_path: Path) -> None:
     (upper / "etc/kept").write_text("b")
     (upper / "etc/hosts").write_text("")
     (upper / "new/file").write_text("")
-    assert list(changes.changes(upper, lower)) == [("C", "/etc/kept"), ("A", "/new"), ("A", "/new/file")]
+    found = [("C", "/etc"), ("C", "/etc/kept"), ("A", "/new"), ("A", "/new/file")]
+    assert list(changes.changes(upper, lower)) == found
+
+
+def test_directories_above_a_change(tmp_path: Path) -> None:
+    """As in docker and podman: the image's are changed, each once; those without a change are not listed."""
+    lower, upper = tmp_path / "lower", tmp_path / "upper"
+    for path in ("a/b/c", "a/d", "etc", "quiet/deep", "mode"):
+        (lower / path).mkdir(parents=True)
+        (upper / path).mkdir(parents=True)
+    (upper / "mode").chmod(0o700)
+    for name in ("a/b/c/one", "a/b/c/two", "a/b/e/new", "a/d/three", "etc/hosts", "mode/four"):
+        (upper / name).parent.mkdir(exist_ok=True)
+        (upper / name).write_text("")
+    (lower / "a/d/three").write_text("before")
+    assert [f"{kind} {path}" for kind, path in changes.changes(upper, lower)] == [
+        "C /a", "C /a/b", "C /a/b/c", "A /a/b/c/one", "A /a/b/c/two", "A /a/b/e", "A /a/b/e/new", "C /a/d",
+        "C /a/d/three", "C /mode", "A /mode/four",
+    ]  # fmt: skip
 
 
 def test_conmons_log(tmp_path: Path) -> None:
