@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,16 @@ def test_the_hosts_loopback_is_not_reached(box: Box, neighbour: Neighbour, serve
     for to in ("127.0.0.1", V4[1], V6[1]):
         done = box("run", "--rm", "busybox", "timeout", "4", "nc", "-w", "2", to, "8096", status=None)
         assert "secret" not in done.stdout and done.returncode != 0
+
+
+def test_pasta_lasts_as_long_as_the_box(box: Box, neighbour: Neighbour, server: Callable[..., Any]) -> None:
+    """Some versions of it look every second whether the namespaces are still where they were shown to it."""
+    server(neighbour.words("busybox", "nc", "-ll", "-p", "8096", "-e", "echo", "outside"))
+    from_outside = neighbour.words("busybox", "nc", "-w", "2", V4[0], "8080")
+    box("run", "-d", "--name", "web", "-p", "8080:80", "busybox", "sh", "-c", ECHO.format(port=80))
+    time.sleep(3)
+    wait_until(lambda: asked(from_outside) == "hello\n", "it answers", timeout=10)
+    assert box("exec", "web", "timeout", "5", "nc", V4[1], "8096", status=None).stdout == "outside\n"
 
 
 def test_pasta_ends_with_the_box(box: Box, neighbour: Neighbour) -> None:

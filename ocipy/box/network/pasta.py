@@ -89,8 +89,12 @@ def words_of_ports(ports: Sequence[Port]) -> list[str]:
 
 
 def begin(namespaces: str, pid_path: Path, words: Sequence[str]) -> None:
-    """Have pasta connect the namespaces; it stays in the background. Raises Error with its words."""
-    command = ["pasta", "--config-net", "--quiet", "--no-map-gw", "-T", "none", "-U", "none", *words]
+    """Have pasta connect the namespaces; it stays in the background. Raises Error with its words.
+
+    The path of the namespaces ends with their holder, once the box has joined them. Without --no-netns-quit, pasta
+    (since 2024) looks every second whether it is still there, and ends.
+    """
+    command = ["pasta", "--config-net", "--quiet", "--no-map-gw", "--no-netns-quit", "-T", "none", "-U", "none", *words]
     command += ["--pid", str(pid_path), "--userns", f"{namespaces}/user", "--netns", f"{namespaces}/net"]
     output_of(command, "cannot make the network with pasta", "use --network none or host")
 
