@@ -104,6 +104,18 @@ def _adapt(root: Path) -> None:
         shutil.copy(certificates, str(root) + CERTIFICATES)
 
 
+def add(directory: Path, copy: Path) -> None:
+    """Give a copy of a root a copy of a directory of the host, in the same place. Raises OSError."""
+    source = directory.absolute()
+    target = copy / source.relative_to("/")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Not shutil.copytree: that takes neither FIFOs nor devices.
+    words = ["cp", "-a", "--no-target-directory", "--", str(source), str(target)]
+    done = subprocess.run(words, check=False, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise OSError(f"cannot copy {directory} into the root: {done.stderr.splitlines()[0]}")
+
+
 @contextmanager
 def copy_of(kept: Path) -> Iterator[Path]:
     """A disposable copy of a kept root, removed at the end in any case. One at a time."""
