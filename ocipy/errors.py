@@ -13,7 +13,7 @@ from posix import strerror
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
     from typing import Any
 
@@ -86,6 +86,17 @@ def in_bytes(number: int) -> str:
 def escape(name: object) -> str:
     """A member's name or an element's index as a token of a JSON pointer, with its slash (RFC 6901)."""
     return "/" + str(name).replace("~", "~0").replace("/", "~1")
+
+
+def did_you_mean(word: str, known: Iterable[str], before: str) -> str:
+    """A hint at the known word that a mistyped command or flag resembles, written with `before`; "" if none does.
+
+    Needs a complete Python.
+    """
+    import difflib
+
+    found = difflib.get_close_matches(word, [name for name in known if len(name) > 1], 1)
+    return f"did you mean {before}{found[0]}?" if found else ""
 
 
 class Error(Exception):

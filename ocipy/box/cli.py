@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import select
 import sys
@@ -15,7 +14,7 @@ from ocipy.box import actions
 from ocipy.box.boxes import Boxes
 from ocipy.box.flags import add_run_flags
 from ocipy.box.status import OutOfMemory, status_of
-from ocipy.errors import caused_by
+from ocipy.errors import caused_by, did_you_mean
 
 Command = Callable[[Boxes, argparse.Namespace], int]
 
@@ -49,7 +48,8 @@ class Parser(argparse.ArgumentParser):
         if not flag.startswith("-"):
             return Error(f"unexpected argument {word!r}", hint=f"see: {self.prog} --help", status=2)
         known = [one[2:] for one in self._option_string_actions if one.startswith("--")]
-        return misspelt(f"unknown flag: {flag}", flag.lstrip("-"), known, "--", f"{self.prog} --help lists the flags")
+        meant = did_you_mean(flag.lstrip("-"), known, "--")
+        return unknown_word(f"unknown flag: {flag}", meant, f"{self.prog} --help lists the flags")
 
     def error(self, message: str) -> None:  # type: ignore[override]
         """Raises Error, with exit status 2."""
@@ -59,11 +59,9 @@ class Parser(argparse.ArgumentParser):
         raise Error(message, hint=f"see: {self.prog} --help", status=2)
 
 
-def misspelt(what: str, word: str, known: Sequence[str], before: str, hint: str) -> Error:
-    """The Error for an unknown word, which hints at the known one that resembles it, written with `before`."""
-    near = difflib.get_close_matches(word, known, 1)
-    meant = f"did you mean {before}{near[0]}? " if near else ""
-    return Error(what, hint=meant + hint, status=2)
+def unknown_word(what: str, meant: str, listed: str) -> Error:
+    """The Error for an unknown command or flag. meant: by did_you_mean. listed: where the known ones are."""
+    return Error(what, hint=f"{meant} {listed}".lstrip(), status=2)
 
 
 def main(words: Sequence[str]) -> int:
@@ -225,5 +223,5 @@ def parser(asked: str = "") -> Parser:
         return top
     if asked.startswith("-"):
         return parser()
-    hint = "ocipy box --help lists the commands"
-    raise misspelt(f"no such command: {asked}", asked, names, "ocipy box ", hint)
+    meant = did_you_mean(asked, names, "ocipy box ")
+    raise unknown_word(f"no such command: {asked}", meant, "ocipy box --help lists the commands")

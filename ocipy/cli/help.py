@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
-
 from ocipy.cli import arguments
 from ocipy.cli.elsewhere import command_elsewhere, flag_elsewhere
 from ocipy.cli.table import COLD, HOT, load_command
-from ocipy.errors import Error
+from ocipy.errors import Error, did_you_mean
 
 WIDTH = 30
 EXAMPLE = """\
@@ -49,7 +46,7 @@ def for_command(name: str) -> str:
 
 def no_such_command(name: str) -> Error:
     """The error for an unknown command."""
-    hint = command_elsewhere(name) or nearest(name, (*HOT, *COLD), "ocipy ")
+    hint = command_elsewhere(name) or did_you_mean(name, (*HOT, *COLD), "ocipy ")
     return Error(f"no such command: {name}", hint=hint or "ocipy --help lists the commands")
 
 
@@ -58,14 +55,8 @@ def hint_for_flag(typed: str, known: dict[str, arguments.Flag], command: str) ->
     name = typed.lstrip("-")
     if command and any(name == flag.name for flag in arguments.GLOBALS):
         return f"--{name} is a global flag: put it before the command"
-    hint = flag_elsewhere(name, command) or nearest(name, known, "--")
+    hint = flag_elsewhere(name, command) or did_you_mean(name, known, "--")
     return hint or f"{' '.join(filter(None, ('ocipy', command, '--help')))} lists the flags"
-
-
-def nearest(word: str, known: Iterable[str], before: str) -> str:
-    """A hint at the known word that resembles this one; "" if none does."""
-    found = difflib.get_close_matches(word, [name for name in known if len(name) > 1], 1)
-    return f"did you mean {before}{found[0]}?" if found else ""
 
 
 def _flags(flags: tuple[arguments.Flag, ...]) -> list[str]:
