@@ -6,12 +6,12 @@ The choice is made once, when the box is made: the two mark deleted files differ
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from ocipy import Error
 from ocipy.box import forked
+from ocipy.box.tools import check_installed
 from ocipy.linux import _kernel
 from ocipy.linux.constants import CLONE_NEWNS, CLONE_NEWUSER
 
@@ -63,12 +63,10 @@ def choose(directory: Path, lower: str, run: Path, *, rootless: bool, userns: bo
             pointer=str(directory.parent),
             hint="do without --userns auto, or use Linux 5.11 or later, and name a directory on a disk in OCIPY_BOX",
         )
-    if shutil.which(FUSE) is None:
-        raise Error(
-            f"nothing can copy the box's root on write: {why}; and there is no {FUSE}",
-            pointer=str(directory.parent),
-            hint=f"install the package {FUSE}, or name a directory on a disk in OCIPY_BOX",
-        )
+    check_installed(
+        FUSE, f"nothing can copy the box's root on write in {directory.parent}: {why}",
+        "name a directory on a disk in OCIPY_BOX",
+    )  # fmt: skip
     if not os.access(DEVICE, os.R_OK | os.W_OK):
         raise Error(
             f"nothing can copy the box's root on write: {why}; and {FUSE} cannot open {DEVICE}",

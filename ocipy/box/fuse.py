@@ -21,7 +21,6 @@ from __future__ import annotations
 import json
 import os
 import select
-import shutil
 import signal
 from contextlib import suppress
 from pathlib import Path
@@ -32,6 +31,7 @@ from ocipy import Error
 from ocipy.box.copy_on_write import DEVICE, FUSE
 from ocipy.box.id_maps import IdMap, map_ids
 from ocipy.box.pids import open_noted
+from ocipy.box.tools import check_installed
 from ocipy.errors import caused_by
 from ocipy.linux import _kernel
 from ocipy.linux.capabilities import NAMES
@@ -91,11 +91,8 @@ class FuseRoot(Root):
         self._pid = 0
 
     def __enter__(self) -> Self:
-        program = shutil.which(FUSE)
-        if program is None:
-            raise Error(
-                f"there is no {FUSE}, which copies this box's root on write", hint=f"install the package {FUSE}"
-            )
+        program = check_installed(FUSE, "cannot copy the box's root on write")
+        nsenter = check_installed("nsenter", "cannot enter the namespaces that have the box's root")
         told, telling = os.pipe()
         waiting, self._held = os.pipe()
         self._pid = os.fork()
@@ -114,7 +111,6 @@ class FuseRoot(Root):
         except BaseException:
             self._let_go()
             raise
-        nsenter = shutil.which("nsenter") or "nsenter"
         namespaces = [f"--{kind}=/proc/{self._pid}/ns/{file}" for kind, file in (("user", "user"), ("mount", "mnt"))]
         self.before = (nsenter, *namespaces, "--preserve-credentials", "--")
         return self

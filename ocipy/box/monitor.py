@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ocipy import Error
+from ocipy.box import tools
 from ocipy.box.record import Directory
 
 
@@ -54,14 +55,15 @@ def begin(arguments: Sequence[str], bundle: Path, pass_fds: Sequence[int] = ()) 
     if os.environ.get("OCIPY_BOX"):
         environment["OCIPY_BOX"] = os.path.abspath(os.environ["OCIPY_BOX"])  # relative to our own directory
     try:
-        process = subprocess.Popen(
-            (*arguments, *errors), cwd=bundle, env=environment, pass_fds=(writing, telling, *pass_fds),
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
+        process = tools.begin(
+            (*arguments, *errors), "cannot run a box in the background", "run it without -d",
+            cwd=bundle, env=environment, pass_fds=(writing, telling, *pass_fds),
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
-    except FileNotFoundError:
+    except Error:
         for fd in (reading, writing, told, telling):
             os.close(fd)
-        raise Error("conmon is not installed; a box in the background needs it", hint="install conmon") from None
+        raise
     os.close(writing)
     os.close(telling)
     with os.fdopen(reading, "rb") as pipe:

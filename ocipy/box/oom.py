@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from ocipy import Error
+from ocipy.box import tools
 from ocipy.box.cgroup import Paths, numbers, numbers_in, place_of
 from ocipy.box.record import Directory, locked
 
@@ -108,12 +109,10 @@ def follow(file: int, end: int, counts: dict[str, int]) -> None:
 
 def begin(words: Sequence[str]) -> None:
     """Start the process that watches a box in the background. words: `ocipy box _watch ID`. Raises Error."""
-    done = subprocess.run(
-        words, check=False, start_new_session=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    if done.returncode != 0:
-        raise Error("cannot watch the memory of the box", hint="run it without -d")
+    null = subprocess.DEVNULL
+    what = "cannot watch the memory of the box"
+    if tools.begin(words, what, start_new_session=True, stdout=null, stderr=null).wait() != 0:
+        raise Error(what, hint="run it without -d")
 
 
 def stay(paths: Paths, pid: int, directory: Directory) -> None:

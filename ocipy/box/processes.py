@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Sequence
 
 from ocipy import Container, Error
-from ocipy.box.tools import not_executed
+from ocipy.box.tools import begin
 from ocipy.errors import printable
 
 
@@ -34,8 +34,6 @@ def _pid_namespace(pid: int) -> int | None:
 def table(pids: Sequence[int]) -> str:
     """A table in the words of ps(1). A process chooses its name and arguments."""
     words = ["ps", "-o", "pid,user,stat,time,rss,args", "-p", ",".join(map(str, pids))]
-    try:
-        done = subprocess.run(words, check=False, capture_output=True, stdin=subprocess.DEVNULL)
-    except OSError as error:
-        raise not_executed("ps", error, "cannot list the processes") from None
-    return "\n".join(printable(line) for line in done.stdout.decode("utf-8", "replace").rstrip("\n").split("\n"))
+    with begin(words, "cannot list the processes", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        output, _ = process.communicate()
+    return "\n".join(printable(line) for line in output.decode("utf-8", "replace").rstrip("\n").split("\n"))

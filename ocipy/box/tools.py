@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 from collections.abc import Sequence
+from typing import Any
 
 from ocipy import Error
 from ocipy.errors import CAUSES, caused_by
 
 # Debian's package, if it does not have the program's name.
 PACKAGES = {
-    "newgidmap": "uidmap", "newuidmap": "uidmap", "nft": "nftables", "pasta": "passt", "ps": "procps",
-    "unshare": "util-linux", "xz": "xz-utils",
+    "newgidmap": "uidmap", "newuidmap": "uidmap", "nft": "nftables", "nsenter": "util-linux", "pasta": "passt",
+    "ps": "procps", "unshare": "util-linux", "xz": "xz-utils",
 }  # fmt: skip
 ID_MAPS = (
     (
@@ -80,19 +82,36 @@ def output_of(words: Sequence[str], what: str, instead: str = "") -> bytes:
 
     instead: what else to do if the program is not installed.
     """
+    with begin(words, what, instead, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        output, said = process.communicate()
+    if process.returncode:
+        raise failed(words[0], what, _message_of(last_words(words[0], said)), process.returncode)
+    return bytes(output)
+
+
+def begin(words: Sequence[str], what: str, instead: str = "", **options: Any) -> subprocess.Popen[bytes]:
+    """Start a program, by default without input. Raises Error, as output_of does, if it cannot be executed.
+
+    options: subprocess.Popen's.
+    """
     try:
-        done = subprocess.run(words, check=False, capture_output=True, stdin=subprocess.DEVNULL)
+        return subprocess.Popen(words, **{"stdin": subprocess.DEVNULL, **options})
     except OSError as error:
-        raise not_executed(words[0], error, what, instead) from None
-    if done.returncode:
-        raise failed(words[0], what, _message_of(last_words(words[0], done.stderr)), done.returncode)
-    return done.stdout
+        if isinstance(error, FileNotFoundError) and error.filename == words[0]:
+            raise not_installed(words[0], what, instead) from None
+        raise caused_by(error, f"{what}: cannot execute {words[0]}") from None
 
 
-def not_executed(program: str, error: OSError, what: str, instead: str = "") -> Error:
-    """The Error for a program that could not be executed."""
-    if not isinstance(error, FileNotFoundError):
-        return caused_by(error, f"{what}: cannot execute {program}")
+def check_installed(program: str, what: str, instead: str = "") -> str:
+    """Its path. Raises Error, as output_of does, if it is not in PATH."""
+    path = shutil.which(program)
+    if path is None:
+        raise not_installed(program, what, instead)
+    return path
+
+
+def not_installed(program: str, what: str, instead: str = "") -> Error:
+    """The Error for a program that is missing."""
     hint = f"install {PACKAGES.get(program, program)}" + (f", or {instead}" if instead else "")
     return Error(f"{what}: {program} is not installed", hint=hint)
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from ocipy.box.tools import begin
 from ocipy.errors import caused_by
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -162,4 +163,5 @@ def _open_up(entry: Entry) -> None:
 def _remove_as_their_root(path: Path) -> bool:
     """Remove it as root of a user namespace with our subordinate ids (subuid(5)), which own the box's files."""
     words = ["unshare", "--map-root-user", "--map-auto", "--", "rm", "-rf", "--", str(path)]
-    return subprocess.run(words, check=False, capture_output=True, stdin=subprocess.DEVNULL).returncode == 0
+    null = subprocess.DEVNULL
+    return begin(words, "cannot remove a directory of other ids", stdout=null, stderr=null).wait() == 0

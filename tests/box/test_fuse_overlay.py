@@ -243,8 +243,8 @@ def closed(path: str, cover: Path) -> list[str]:
 def test_neither_overlayfs_nor_fuse_overlayfs(box: Box) -> None:
     box.before = [*closed("/usr/bin/fuse-overlayfs", Path("/dev/null")), *box.before]
     done = box("run", "--rm", *RUN, "busybox", "true", status=125)
-    assert "the kernel's overlayfs refuses" in done.stderr and "there is no fuse-overlayfs" in done.stderr
-    assert "install the package fuse-overlayfs" in done.stderr and done.stderr.count("\n") == 2
+    assert "the kernel's overlayfs refuses" in done.stderr and "fuse-overlayfs is not installed" in done.stderr
+    assert "install fuse-overlayfs" in done.stderr and done.stderr.count("\n") == 2
     assert not list((box.places / "data/boxes").glob("[!.]*"))
 
 
@@ -261,7 +261,7 @@ def test_it_goes_away_between_two_starts(box: Box) -> None:
     before = box.before
     box.before = [*closed("/usr/bin/fuse-overlayfs", Path("/dev/null")), *box.before]
     done = box("start", "one", status=1)
-    assert "there is no fuse-overlayfs, which copies this box's root on write" in done.stderr
+    assert "cannot copy the box's root on write: fuse-overlayfs is not installed" in done.stderr
     box.before = before
     box("start", "one")
 

@@ -223,24 +223,18 @@ def opened(path: str, image: str) -> Iterator[Iterator[tarfile.TarInfo]]:
 
     zstd(1) decompresses what this Python cannot.
     """
+    what = f"cannot unpack {image}"
     process: subprocess.Popen[bytes] | None = None
     try:
         with open(path, "rb") as file:
             if file.read(4) == ZSTD:
-                process = subprocess.Popen(
-                    ["zstd", "-dcq", path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
-                )
+                words = ["zstd", "-dcq", path]
+                process = tools.begin(words, what, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             file.seek(0)
             yield _members(_source(file, process.stdout if process else None))
-    except FileNotFoundError as error:
-        if error.filename != "zstd":
-            raise
-        raise Error(
-            f"{image} is compressed with zstd, which is not installed", hint="install the package zstd"
-        ) from None
     except (tarfile.TarError, ValueError, RecursionError) as error:  # tarfile recurses for each header before a member
         if process is not None:
-            _check_ended(process, f"cannot unpack {image}")
+            _check_ended(process, what)
         raise Error(f"{image} is not a tar archive, or is damaged: {error}") from None
     finally:
         if process is not None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 from ocipy import Error
 from ocipy.box.config import ImageConfig
+from ocipy.box.tools import output_of
 
 CANDIDATES = ("/bin/busybox", "/usr/bin/busybox")
 DIRECTORIES = (
@@ -58,7 +58,7 @@ def fill(path: str, rootfs: Path) -> ImageConfig:
         (rootfs / name).chmod(mode)
     shutil.copyfile(path, rootfs / "bin/busybox")
     (rootfs / "bin/busybox").chmod(0o755)
-    names = subprocess.run([path, "--list"], check=True, capture_output=True, text=True).stdout.split("\n")
+    names = output_of([path, "--list"], "cannot list the commands of busybox").decode().split("\n")
     for name in names:
         if name and "/" not in name and name not in LEFT_OUT:
             (rootfs / "bin" / name).symlink_to("busybox")

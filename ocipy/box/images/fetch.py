@@ -118,10 +118,7 @@ def decompress(where: Reference, plain: Path, limit: int) -> None:
         with reported_as(what):
             shutil.copyfile(where.source, plain)
         return
-    try:
-        process = subprocess.Popen([*program, where.source], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    except OSError as error:
-        raise tools.not_executed(program[0], error, what) from None
+    process = tools.begin([*program, where.source], what, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     with reported_as(what), process, open(plain, "wb") as out:
         assert process.stdout is not None
         assert process.stderr is not None

@@ -10,7 +10,9 @@ import subprocess
 from contextlib import suppress
 
 from ocipy.box.id_maps import IdMap, map_ids
-from ocipy.box.tools import failed, last_words
+from ocipy.box.tools import begin, failed, last_words
+
+WHAT = "cannot make a user namespace"
 
 
 class Holder:
@@ -18,7 +20,8 @@ class Holder:
 
     def __init__(self, id_maps: tuple[IdMap, IdMap]) -> None:
         words = ["unshare", "--user", "--net", "cat"]
-        self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        pipe = subprocess.PIPE
+        self._process = begin(words, WHAT, stdin=pipe, stdout=pipe, stderr=pipe)
         self.pid = self._process.pid
         try:
             self._await()
@@ -35,7 +38,7 @@ class Holder:
             process.stdin.write(b"there\n")
             process.stdin.flush()
         if process.stdout.readline() != b"there\n":
-            raise failed("unshare", "cannot make a user namespace", last_words("unshare", process.stderr.read()))
+            raise failed("unshare", WHAT, last_words("unshare", process.stderr.read()))
 
     def let_go(self) -> None:
         """End it. What has joined its namespaces keeps them."""

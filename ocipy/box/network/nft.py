@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from ocipy import Error
 from ocipy.box.network.leases import Lease, Leases
 from ocipy.box.ports import families, is_any
-from ocipy.box.tools import failed
+from ocipy.box.tools import begin, check_installed, failed
 
 FAMILY, TABLE = "inet", "ocipy_box"
 # linux/netfilter_ipv4.h. RAW: before address translation.
 RAW, DSTNAT, FILTER, SRCNAT = -300, -100, 0, 100
+# What fails without nft, and what to do instead.
+MISSING = ("cannot make or remove the bridge", "use --network host or none")
 LOOPBACK = {"ip": "127.0.0.0/8", "ip6": "::1/128"}
 
 Rule = list[dict[str, Any]]
@@ -123,23 +123,16 @@ def _masquerade(leases: Leases, bridge: str) -> list[tuple[str, Rule]]:
 
 def check() -> None:
     """Raises Error if nft(8) is missing: without it a bridge can neither be made nor removed."""
-    if shutil.which("nft") is None:
-        raise _missing()
-
-
-def _missing() -> Error:
-    return Error("nft is not installed; a bridge needs it", hint="install nftables, or use --network host or none")
+    check_installed("nft", *MISSING)
 
 
 @contextmanager
 def applied(document: dict[str, Any]) -> Iterator[None]:
     """Have nft(8) execute a document, all or nothing, in parallel with the block. Raises Error."""
-    try:
-        process = subprocess.Popen(
-            ["nft", "-j", "-f", "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
-    except FileNotFoundError:
-        raise _missing() from None
+    process = begin(
+        ["nft", "-j", "-f", "-"], *MISSING,
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
     assert process.stdin is not None
     with process.stdin, suppress(BrokenPipeError):
         process.stdin.write(json.dumps(document).encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import stat
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 
 from ocipy import Error
 from ocipy.box import tools
+
+PACKAGE = Path(tools.__file__).parent
 
 # Of skopeo 1.9, umoci 0.4, pasta, shadow's newuidmap, util-linux's unshare and nft.
 SAID = [
@@ -60,11 +63,20 @@ def test_a_program_that_cannot_be_executed(tmp_path: Path) -> None:
         tools.output_of(["nothing-of-this-name"], "cannot do it", "do without")
     assert "is not installed" in caught.value.line
     assert caught.value.hint == "install nothing-of-this-name, or do without"
-    assert "uidmap" in tools.not_executed("newuidmap", FileNotFoundError(), "x").hint
+    assert "uidmap" in tools.not_installed("newuidmap", "x").hint
     program = tmp_path / "program"
     program.touch(mode=stat.S_IRUSR)
     with pytest.raises(Error, match=f"cannot do it: cannot execute {program}: Permission denied"):
         tools.output_of([str(program)], "cannot do it")
+    with pytest.raises(Error, match="cannot do it: cannot execute true: No such file or directory"):
+        tools.begin(["true"], "cannot do it", cwd=tmp_path / "none")
+
+
+def test_only_one_place_starts_programs() -> None:
+    """So a program that is missing is always told in the same words, with its package."""
+    starts = re.compile(r"subprocess\.(run|Popen|call|check_\w+)\(|os\.(spawn|posix_spawn)|shutil\.which")
+    found = {str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py") if starts.search(path.read_text())}
+    assert found == {"tools.py"}
 
 
 @pytest.mark.parametrize(
