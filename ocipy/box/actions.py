@@ -23,12 +23,9 @@ CLEAR = "\x1b[H\x1b[2J"
 
 def run(boxes: Boxes, given: argparse.Namespace) -> int:
     """Make a box and run it."""
-    request = make_request(given)
     if given.dry_run:
-        from ocipy.box.dry_run import dry_run
-
-        print(dry_run(boxes, request))
-        return 0
+        return show_plan_of_request(boxes, given, detach=given.detach)
+    request = make_request(given)
     box = boxes.create(request, name=given.name, pull=given.pull, remove=given.rm)
     try:
         status = 0 if given.detach else box.run()
@@ -52,7 +49,17 @@ def run(boxes: Boxes, given: argparse.Namespace) -> int:
 
 def create(boxes: Boxes, given: argparse.Namespace) -> int:
     """Make a box."""
+    if given.dry_run:
+        return show_plan_of_request(boxes, given, detach=True)
     print(boxes.create(make_request(given), name=given.name, pull=given.pull, remove=given.rm).id)
+    return 0
+
+
+def show_plan_of_request(boxes: Boxes, given: argparse.Namespace, *, detach: bool) -> int:
+    """Print what run or create would do."""
+    from ocipy.box import dry_run
+
+    print(dry_run.of_request(boxes, make_request(given), given.name, detach=detach))
     return 0
 
 
@@ -118,16 +125,34 @@ def each(given: argparse.Namespace, names: Sequence[str], action: Callable[[str]
 
 def start(boxes: Boxes, given: argparse.Namespace) -> int:
     """Start boxes."""
-    return each(given, given.boxes, lambda name: boxes.find(name).start())
+
+    def begin(name: str) -> str | None:
+        box = boxes.find(name)
+        if given.dry_run:
+            box.check_idle()
+        return start_or_show(boxes, box, given)
+
+    return each(given, given.boxes, begin)
+
+
+def start_or_show(boxes: Boxes, box: Box, given: argparse.Namespace) -> str | None:
+    """Start a box; with --dry-run, return what that would do."""
+    if given.dry_run:
+        from ocipy.box import dry_run
+
+        return dry_run.of_start(boxes, box)
+    box.start()
+    return None
 
 
 def restart(boxes: Boxes, given: argparse.Namespace) -> int:
     """Stop and start boxes."""
 
-    def again(name: str) -> None:
+    def again(name: str) -> str | None:
         box = boxes.find(name)
-        box.stop(given.time)
-        box.start()
+        if not given.dry_run:
+            box.stop(given.time)
+        return start_or_show(boxes, box, given)
 
     return each(given, given.boxes, again)
 
@@ -164,12 +189,20 @@ def execute(boxes: Boxes, given: argparse.Namespace) -> int:
         raise Error("no command was given", hint="give one after the name of the box", status=2)
     if given.workdir and not given.workdir.startswith("/"):
         raise Error(f"--workdir takes an absolute path in the box, not {given.workdir!r}", status=2)
-    return boxes.find(given.box).exec(
+    box = boxes.find(given.box)
+    environment = dict(make_environment(given.env))
+    if given.dry_run:
+        plan = box.plan_exec(
+            given.command, terminal=given.tty, environment=environment, cwd=given.workdir, user=given.user
+        )
+        print(plan, end="")
+        return 0
+    return box.exec(
         given.command,
         terminal=given.tty,
         interactive=given.interactive,
         detach=given.detach,
-        environment=dict(make_environment(given.env)),
+        environment=environment,
         cwd=given.workdir,
         user=given.user,
     )

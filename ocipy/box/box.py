@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from ocipy import Container, Error, Runtime, TimeoutExpired
+from ocipy import Container, Error, Plan, Runtime, TimeoutExpired
 from ocipy import State as RuntimeState
 from ocipy.box import network, oom, roots
 from ocipy.box.bundle import Bundle, id_map_for_images, id_maps
@@ -150,9 +150,9 @@ class Box:
     def run(self) -> int:
         """Run it in the foreground, on our streams. Return its exit status. Raises Error if it cannot start."""
         request = self.record.request
-        self._check_idle()  # `box run` in the foreground holds the lock until the box's end
+        self.check_idle()  # `box run` in the foreground holds the lock until the box's end
         with self.directory.locked():
-            self._check_idle()
+            self.check_idle()
             watch = oom.Watch(self.cgroup, needed=self._needs_watch())
             begun = False
             try:
@@ -175,7 +175,8 @@ class Box:
         """Whether its cgroup, and the count of OOM kills in it, vanishes when it ends."""
         return self.record.request.limits.memory is not None and is_v2() and is_made_by_systemd()
 
-    def _check_idle(self) -> None:
+    def check_idle(self) -> None:
+        """Raises Error if it runs."""
         if self.is_running():
             raise Error(f"box {self.record.name} is already running")
 
@@ -184,17 +185,12 @@ class Box:
         from ocipy.box import monitor
 
         request = self.record.request
-        self._check_idle()
+        self.check_idle()
         with self.directory.locked():
-            self._check_idle()
-            ended = (executable_path(), "box", "_ended", self.id)
+            self.check_idle()
             try:
                 with named_by_flags(request.limits, rootless=self.home.rootless), self.prepared() as prepared:
-                    call = monitor.Call(prepared.runtime.executable.words, ended)
-                    words = monitor.words(
-                        self.directory, call, self.id, self.record.name,
-                        terminal=request.terminal, stdin=request.interactive,
-                    )  # fmt: skip
+                    words = monitor.words(self.directory, self.record, prepared.runtime.executable.words)
                     monitor.begin(words, self.directory.bundle, prepared.held)
                     if self._needs_watch():
                         oom.begin((executable_path(), "box", "_watch", self.id))
@@ -317,16 +313,7 @@ class Box:
         user: str = "",
     ) -> int:
         """Run another process in it. Return its exit status. Raises Error."""
-        from ocipy.box.files import user_of
-
-        state = self.state()
-        if state is None or not self.is_running():
-            raise Error(f"box {self.record.name} is not running", hint=f"ocipy box start {self.record.name}")
-        roots.check(self.home, self.directory, self.record)
-        ids = ""
-        if user:
-            who = user_of(user, state.pid, rootless=self.home.rootless)
-            ids = f"{who.uid}:{who.gid}"
+        ids = self._ids_to_exec(user)
         if detach:
             with open(os.devnull, "r+b") as null:
                 self.container.spawn(
@@ -336,6 +323,32 @@ class Box:
         stdin = None if interactive or terminal else subprocess.DEVNULL
         done = self.container.exec(command, cwd=cwd, env=environment, user=ids, tty=terminal, stdin=stdin)
         return done.returncode
+
+    def plan_exec(
+        self,
+        command: Sequence[str],
+        *,
+        terminal: bool = False,
+        environment: Mapping[str, str] | None = None,
+        cwd: str = "",
+        user: str = "",
+    ) -> Plan:
+        """What exec would do. Raises Error as that does."""
+        ids = self._ids_to_exec(user)
+        return self.container.plan_exec(command, cwd=cwd, env=environment, user=ids, tty=terminal)
+
+    def _ids_to_exec(self, user: str) -> str:
+        """UID:GID of a user of the box, "" for "". Raises Error if nothing can be executed in it."""
+        from ocipy.box.files import user_of
+
+        state = self.state()
+        if state is None or not self.is_running():
+            raise Error(f"box {self.record.name} is not running", hint=f"ocipy box start {self.record.name}")
+        roots.check(self.home, self.directory, self.record)
+        if not user:
+            return ""
+        who = user_of(user, state.pid, rootless=self.home.rootless)
+        return f"{who.uid}:{who.gid}"
 
     @contextmanager
     def files(self) -> Iterator[int]:
@@ -349,7 +362,7 @@ class Box:
         from ocipy.box.images import busybox
 
         with self.directory.locked():
-            self._check_idle()
+            self.check_idle()
             self._clear()
             with root_of(self.home, self.directory, self.record, "none") as root, open(os.devnull, "r+b") as null:
                 bundle = Bundle(

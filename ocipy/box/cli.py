@@ -16,6 +16,8 @@ from ocipy.box.flags import add_run_flags
 from ocipy.box.status import OutOfMemory, status_of
 from ocipy.errors import caused_by, did_you_mean
 
+DELETE = "ocipy delete --force ID"
+STOPS = "calls: ocipy kill ID with the image's stop signal (TERM), and after SECONDS ocipy kill ID KILL"
 Command = Callable[[Boxes, argparse.Namespace], int]
 
 
@@ -123,6 +125,11 @@ class Unasked(Parser):
         return argparse.Action([], "")
 
 
+def add_dry_run(to: Parser, text: str) -> None:
+    """The flag of each command whose call of the runtime has a plan."""
+    to.add_argument("--dry-run", action="store_true", help=text)
+
+
 def parser(asked: str = "") -> Parser:
     """The parser of one command; of all commands for "" or a flag. Raises Error for an unknown command."""
     top = Parser(
@@ -134,11 +141,11 @@ def parser(asked: str = "") -> Parser:
 
     names: list[str] = []
 
-    def add(name: str, function: Command, summary: str) -> Parser:
+    def add(name: str, function: Command, summary: str, calls: str = "") -> Parser:
         names.append(name)
         if asked and name != asked:
             return Unasked()
-        made: Parser = commands.add_parser(name, help=summary, description=summary)
+        made: Parser = commands.add_parser(name, help=summary, description=summary, epilog=calls)
         made.set_defaults(command_function=function, called=name)
         return made
 
@@ -146,39 +153,46 @@ def parser(asked: str = "") -> Parser:
     run_parser.add_argument("-d", "--detach", action="store_true", help="run in the background and print the id")
     run_parser.add_argument("--rm", action="store_true", help="remove the box when it ends")
     run_parser.add_argument("--pull", action="store_true", help="fetch the image even if it is stored already")
-    run_parser.add_argument("--dry-run", action="store_true", help="print config.json and the plan; create nothing")
+    add_dry_run(run_parser, "print config.json and the plan; create nothing")
     add_run_flags(run_parser)
     create_parser = add("create", actions.create, "create a box without running it")
     create_parser.add_argument("--rm", action="store_true", help="remove the box when it ends")
     create_parser.add_argument("--pull", action="store_true", help="fetch the image even if it is stored already")
+    add_dry_run(create_parser, "print config.json and the plan of its start; create nothing")
     add_run_flags(create_parser)
     listing = add("ps", actions.ps, "list boxes")
     listing.add_argument("-a", "--all", action="store_true", help="include boxes that are not running")
     listing.add_argument("-q", "--quiet", action="store_true", help="print only ids")
-    for name, function, summary in (
-        ("start", actions.start, "start boxes in the background"),
-        ("wait", actions.wait, "wait until boxes end, and print their exit statuses"),
-    ):
-        add(name, function, summary).add_argument("boxes", nargs="+", metavar="BOX")
+    starting = add("start", actions.start, "start boxes in the background")
+    add_dry_run(starting, "print config.json and the plan; start nothing")
+    starting.add_argument("boxes", nargs="+", metavar="BOX")
+    waiting = add("wait", actions.wait, "wait until boxes end, and print their exit statuses")
+    waiting.add_argument("boxes", nargs="+", metavar="BOX")
     for name, function, summary in (
         ("stop", actions.stop, "stop boxes: send a signal, then SIGKILL"),
         ("restart", actions.restart, "stop boxes and start them again"),
     ):
-        stopping = add(name, function, summary)
+        stopping = add(name, function, summary, f"{STOPS}; its end calls {DELETE}")
+        if name == "restart":
+            add_dry_run(stopping, "print config.json and the plan of the start; change nothing")
         stopping.add_argument(
             "-t", "--time", type=float, default=10.0, metavar="SECONDS", help="time to wait before SIGKILL (10)"
         )
         stopping.add_argument("boxes", nargs="+", metavar="BOX")
-    killing = add("kill", actions.kill, "send a signal to boxes")
+    killing = add("kill", actions.kill, "send a signal to boxes", "calls: ocipy kill ID SIGNAL")
     killing.add_argument("-s", "--signal", default="KILL", metavar="SIGNAL", help="signal to send (KILL)")
     killing.add_argument("boxes", nargs="+", metavar="BOX")
-    removing = add("rm", actions.rm, "remove boxes and everything they have written")
+    removing = add(
+        "rm", actions.rm, "remove boxes and everything they have written",
+        f"calls: with -f, ocipy kill --all ID KILL if it runs; then {DELETE}",
+    )  # fmt: skip
     removing.add_argument("-f", "--force", action="store_true", help="even if they are running")
     removing.add_argument("boxes", nargs="+", metavar="BOX")
     executing = add("exec", actions.execute, "run another command in a box")
     executing.add_argument("-i", "--interactive", action="store_true", help="keep standard input open")
     executing.add_argument("-t", "--tty", action="store_true", help="allocate a terminal")
     executing.add_argument("-d", "--detach", action="store_true", help="run in the background")
+    add_dry_run(executing, "print the plan; run nothing")
     executing.add_argument("-e", "--env", action="append", default=[], metavar="NAME[=VALUE]", help="set a variable")
     executing.add_argument("-u", "--user", default="", metavar="USER[:GROUP]", help="user and group, by name or number")
     executing.add_argument("-w", "--workdir", default="", metavar="DIR", help="working directory")

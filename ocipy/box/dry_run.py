@@ -1,16 +1,21 @@
-"""`box run --dry-run`: prints the config and every step of the plan. It makes nothing except the image."""
+"""`--dry-run` of the commands that make or start a box: the config, every step of the plan, and conmon's command line.
+Makes nothing except the image."""
 
 from __future__ import annotations
 
 import json
+import shlex
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from ocipy.box import monitor
+from ocipy.box.box import Box
 from ocipy.box.boxes import Boxes, with_defaults
 from ocipy.box.bundle import Bundle, id_map_for_images
 from ocipy.box.copy_on_write import as_words, choose
 from ocipy.box.images import lookup
-from ocipy.box.images.store import Image
 from ocipy.box.network import HostNetwork
 from ocipy.box.network.connection import Connection
 from ocipy.box.record import GONE, Directory, Record, locked, now
@@ -21,32 +26,51 @@ from ocipy.box.trees import remove_tree
 ID = "0123456789ab"  # a placeholder for a box's real id
 
 
-def dry_run(boxes: Boxes, request: Request) -> str:
-    """config.json and the plan, as text. Raises Error as the run itself would."""
+def of_request(boxes: Boxes, request: Request, name: str = "", *, detach: bool = False) -> str:
+    """What `run` or `create` would do, as text. Raises Error as they would."""
     image = lookup.get(boxes.images, request.image, id_map=id_map_for_images(request, boxes.home.rootless))
-    # Next to the boxes, so on their filesystem; if this is killed, the next box removes it like a removed box.
+    asked = with_defaults(request, ID, boxes.home.rootless)
+    with _directory(boxes, ID) as directory:
+        chosen = choose(
+            directory.path, image.rootfs, boxes.places.run, rootless=boxes.home.rootless,
+            userns=request.userns == "auto",
+        )  # fmt: skip
+        record = Record(
+            ID, name or "NAME", asked, image.name, image.key, image.rootfs, image.config, now(), copy_on_write=chosen
+        )  # fmt: skip
+        return _described(boxes, record, directory, detach=detach)
+
+
+def of_start(boxes: Boxes, box: Box) -> str:
+    """What `start` would do with a box, as text. Raises Error as that would."""
+    with _directory(boxes, box.id) as directory:
+        return _described(boxes, box.record, directory, detach=True)
+
+
+@contextmanager
+def _directory(boxes: Boxes, box_id: str) -> Iterator[Directory]:
+    """A box's directory for the time of the block. It is next to the boxes, so on their filesystem; if we are killed,
+    the next box removes it like a removed box."""
     with locked(boxes.places.boxes / ".lock"):
         top = Path(tempfile.mkdtemp(prefix=GONE, dir=boxes.places.boxes))
         try:
-            return _described(boxes, request, image, Directory(top / ID))
+            directory = Directory(top / box_id)
+            directory.make()
+            yield directory
         finally:
             remove_tree(top)
 
 
-def _described(boxes: Boxes, request: Request, image: Image, directory: Directory) -> str:
-    directory.make()
-    asked = with_defaults(request, ID, boxes.home.rootless)
-    chosen = choose(
-        directory.path, image.rootfs, boxes.places.run, rootless=boxes.home.rootless, userns=request.userns == "auto"
-    )
-    record = Record(
-        ID, "NAME", asked, image.name, image.key, image.rootfs, image.config, now(), copy_on_write=chosen
-    )  # fmt: skip
+def _described(boxes: Boxes, record: Record, directory: Directory, *, detach: bool) -> str:
     connection = HostNetwork() if record.request.network == "host" else Connection()
     bundle = Bundle(directory, record, connection, rootless=boxes.home.rootless, v2=is_v2())
     bundle.write()
     config = json.dumps(bundle.config(), indent=2)
     plan = str(boxes.home.runtime.plan(directory.bundle))
-    parts = (("root", as_words(chosen)), ("config.json", config), ("plan", plan))
-    text = "\n\n".join(f"{heading}\n\n{content}" for heading, content in parts)
-    return text.replace(str(directory.path), str(boxes.places.boxes / ID))
+    parts = [("root", as_words(record.copy_on_write)), ("config.json", config), ("plan", plan)]
+    if detach:
+        runtime = boxes.home.runtime.executable.words
+        calls = (monitor.words(directory, record, runtime), [*runtime, "start", record.id])
+        parts.append(("commands", "\n".join(map(shlex.join, calls))))
+    text = "\n\n".join(f"{heading}\n\n{content.rstrip()}" for heading, content in parts)
+    return text.replace(str(directory.path), str(boxes.places.boxes / record.id))

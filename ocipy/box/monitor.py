@@ -11,31 +11,27 @@ from typing import NamedTuple
 
 from ocipy import Error
 from ocipy.box import tools
-from ocipy.box.record import Directory
+from ocipy.box.record import Directory, Record
+from ocipy.box.runtime import executable_path
 
 
-class Call(NamedTuple):
-    """How conmon's calls of the runtime begin, and what it calls when the box has ended."""
-
-    runtime: Sequence[str]
-    ended: Sequence[str]
-
-
-def words(directory: Directory, call: Call, box_id: str, name: str, *, terminal: bool, stdin: bool) -> list[str]:
-    """conmon's command line."""
+def words(directory: Directory, record: Record, runtime: Sequence[str]) -> list[str]:
+    """conmon's command line. runtime: how its calls of the runtime begin."""
+    request = record.request
     made = [
-        "conmon", "--api-version", "1", "--cid", box_id, "--cuuid", box_id, "--name", name,
-        "--runtime", call.runtime[0], "--bundle", str(directory.bundle),
+        "conmon", "--api-version", "1", "--cid", record.id, "--cuuid", record.id, "--name", record.name,
+        "--runtime", runtime[0], "--bundle", str(directory.bundle),
         "--container-pidfile", str(directory.bundle / "pid"), "--conmon-pidfile", str(directory.bundle / "conmon.pid"),
         "--exit-dir", str(directory.exit_file.parent), "--persist-dir", str(directory.bundle),
         "--log-path", f"k8s-file:{directory.log}", "--log-level", "error", "--full-attach",
     ]  # fmt: skip
-    for word in call.runtime[1:]:
+    for word in runtime[1:]:
         made += ["--runtime-arg", word]
-    made += ["--exit-command", call.ended[0]]
-    for word in call.ended[1:]:
+    made += ["--exit-command", executable_path()]
+    for word in ("box", "_ended", record.id):
         made += ["--exit-command-arg", word]
-    return made + (["--terminal"] if terminal else []) + (["--stdin", "--leave-stdin-open"] if stdin else [])
+    made += ["--terminal"] if request.terminal else []
+    return made + (["--stdin", "--leave-stdin-open"] if request.interactive else [])
 
 
 def begin(arguments: Sequence[str], bundle: Path, pass_fds: Sequence[int] = ()) -> int:

@@ -287,6 +287,26 @@ class Container:
                 preserve_fds=0, stdin=stdin, stdout=stdout, stderr=stderr, input=input, timeout=timeout,
             )  # fmt: skip
 
+    def plan_exec(
+        self,
+        arguments: Sequence[str],
+        *,
+        cwd: str = "",
+        env: Mapping[str, str] | None = None,
+        user: str = "",
+        tty: bool = False,
+        ignore_paused: bool = False,
+    ) -> Plan:
+        """What exec would do with the same arguments."""
+        from ocipy.operations.exec import plan_exec
+        from ocipy.plan.exec_process import Changes
+
+        variables = [f"{name}={value}" for name, value in (env or {}).items()]
+        changes = Changes(args=arguments, cwd=cwd, env=variables, user=user, terminal=tty)
+        rootless = self.runtime._rootless
+        plan = plan_exec(self.runtime.root, self.id, changes, ignore_paused=ignore_paused, rootless=rootless)
+        return Plan.from_model(plan)
+
     def spawn(
         self,
         arguments: Sequence[str] = (),

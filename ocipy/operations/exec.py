@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ocipy.config.types import Config, Process
+    from ocipy.plan.model import Plan
 
 # A process that is killed in a frozen v1 cgroup dies only when that is thawed: do not wait for it.
 KILL_PATIENCE = 1.0  # seconds
@@ -62,6 +63,8 @@ def execute(
         run = _planned(state, changes, given, cgroups, has_console=bool(console_socket) or not detach,
                        preserve_fds=preserve_fds, rootless=rootless, pid_file=pid_file,
                        pidfd_socket=pidfd_socket)  # fmt: skip
+        for pointer, text in run.plan.warnings:
+            log.warning(f"{pointer}: {text}")
         check_socket(bool(run.config["process"].get("terminal")), console_socket)
         run.console_socket = console_socket
         run.interrupts = catch()
@@ -91,6 +94,14 @@ def _open_container(state: State, ignore_paused: bool) -> int:
     if status == "paused" and not ignore_paused:
         raise Error("cannot exec in a paused container (use --ignore-paused to override)")
     return open_init(state)
+
+
+def plan_exec(root: str, container_id: str, changes: Changes, *, ignore_paused: bool, rootless: bool | None) -> Plan:
+    """What execute would do, staying with the process. Raises Error as that does."""
+    state = load(root, container_id)
+    posix.close(_open_container(state, ignore_paused))
+    return _planned(state, changes, None, (), has_console=True, preserve_fds=0, rootless=rootless, pid_file="",
+                    pidfd_socket="").plan  # fmt: skip
 
 
 def _planned(
@@ -125,10 +136,8 @@ def _planned(
     with phase("plan"):
         plan = build(config, host, options, target)
     own = saved.get("process")
-    if own is None or config["process"].get("capabilities") != own.get("capabilities"):
-        # create has already warned of the container's own capabilities.
-        for pointer, text in plan.warnings:
-            log.warning(f"{pointer}: {text}")
+    if own is not None and config["process"].get("capabilities") == own.get("capabilities"):
+        plan.warnings.clear()  # create has warned of the container's own capabilities
     run = HostRun(config, options, plan, state)
     run.name = "the process"
     run.status = "running"

@@ -6,6 +6,7 @@ No test has a terminal: standard input is empty, as in cron and CI.
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 
 import pytest
@@ -91,7 +92,47 @@ def test_in_the_foreground_and_as_a_plan(box: Box) -> None:
     root, _, rest = shown.partition("\n\nconfig.json\n\n")
     config, _, plan = rest.partition("\n\nplan\n\n")
     assert root.startswith("root\n\n") and json.loads(config)["process"]["args"] == ["true"] and "exec" in plan
+    assert "\n\ncommands\n\n" not in shown
+    shown = box("create", "--dry-run", "--network", "none", "busybox", "true").stdout
+    assert "\nconmon --api-version 1 " in shown and shown.endswith(" start 0123456789ab\n")
     assert box("ps", "-aq").stdout == ""
+
+
+def test_what_a_start_and_an_exec_would_do(box: Box) -> None:
+    """--dry-run: the plan as ocipy makes it, and nothing changes."""
+    made = box("create", "--name", "one", "--network", "none", "busybox", "sleep", "1000").stdout.strip()
+    before = files_of(box)
+    shown = box("start", "--dry-run", "one").stdout
+    assert shown == box("restart", "--dry-run", "one").stdout and box("ps", "-q").stdout == ""
+    assert files_of(box) == before
+    assert "exec" in box("exec", "--dry-run", "one", "id", status=1).stderr  # as without the flag: it does not run
+    config, _, rest = shown.partition("\n\nconfig.json\n\n")[2].partition("\n\nplan\n\n")
+    plan, _, commands = rest.partition("\n\ncommands\n\n")
+    conmon, start = commands.strip().split("\n")
+    assert conmon.startswith("conmon ") and f"--bundle {box.places}/data/boxes/{made}/bundle" in conmon
+    assert start.endswith(f" start {made}")
+    box("start", "one")
+    real = json.loads((box.places / "data/boxes" / made / "bundle/config.json").read_bytes())
+    for document in (real, shown_config := json.loads(config)):
+        for namespace in document["linux"]["namespaces"]:
+            namespace.pop("path", None)
+        for name in ("uidMappings", "gidMappings"):  # fuse-overlayfs: see docs/box.md
+            document["linux"].pop(name, None)
+    assert shown_config == real
+    assert "already running" in box("start", "--dry-run", "one", status=1).stderr
+    assert plan.split("\n")[-1].startswith("init ") and "sleep 1000" in plan
+    before = files_of(box)
+    shown = box("exec", "--dry-run", "-t", "-u", "nobody", "-w", "/tmp", "one", "id", "-u").stdout
+    assert "clone_joining" in shown and "pid" in shown and "65534" in shown and "id -u" in shown
+    assert shown.startswith("host    1  ") and box("top", "--no-stream", "one").stdout.count("\n") == 2
+    assert files_of(box) == before
+
+
+def files_of(box: Box) -> list[str]:
+    """Everything below the box's places, with its time."""
+    places = (box.places / "data", box.places / "run")
+    words = ["find", *map(str, places), "-not", "-name", ".lock", "-type", "f", "-printf", "%p %T@\n"]
+    return sorted(subprocess.run(words, check=True, capture_output=True, text=True).stdout.split("\n"))
 
 
 def test_the_terminal_flag_works_without_a_terminal(box: Box) -> None:
