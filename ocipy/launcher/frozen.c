@@ -62,7 +62,7 @@ int load_frozen(const char *path) {
         complain_of_part(path);
         return -1;
     }
-    const char *reason = distrust(&about);
+    const char *reason = distrust(path, &about);
     char *file = MAP_FAILED;
     if (!reason) {
         file = mmap(NULL, about.st_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);

@@ -91,9 +91,9 @@ static int check_file(const char *path) {
         complain_of_part(path);
         return -1;
     }
-    const char *reason = distrust(&file);
+    const char *reason = distrust(path, &file);
     if (!reason)
-        reason = distrust(&parent);
+        reason = distrust(directory, &parent);
     if (reason)
         dprintf(STDERR_FILENO, "ocipy: refusing to load %s: it, or its directory, %s\n", path, reason);
     return reason ? -1 : 0;

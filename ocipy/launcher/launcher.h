@@ -71,8 +71,8 @@ void execute_sealed_copy(const char *file, char **argv);
 void hurry(int argc, char **argv);
 
 /* NULL if a file of our code, or its directory, can be trusted: root or the caller owns it, and nobody else can
- * write to it. Otherwise the reason as text. */
-const char *distrust(const struct stat *about);
+ * write to it. Otherwise the reason as text. about: what stat(2) says of the path. */
+const char *distrust(const char *path, const struct stat *about);
 
 /* The start library that belongs to an installed executable, and the reverse. Paths are absolute, in buffers of
  * PATH_MAX bytes. The library's usual path is returned even if there is no such file; -1 if the executable cannot be

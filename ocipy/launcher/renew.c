@@ -34,7 +34,7 @@ static const char *executable_obstacle(const struct places *places) {
     struct stat about;
     if (find_maker(places, executable) || stat(executable, &about))
         return "the executable cannot be found";
-    const char *reason = distrust(&about);
+    const char *reason = distrust(executable, &about);
     return reason ? reason_of("the executable ", reason) : NULL;
 }
 

@@ -209,7 +209,7 @@ static const char *read_header(int file, const struct places *places, struct hea
         return "the kernel's pages are not of 4 kB";
     if (fstat(file, &about) || about.st_size == 0) /* packages contain an empty one */
         return "there is no snapshot yet";
-    const char *reason = distrust(&about);
+    const char *reason = distrust(places->snapshot, &about);
     if (reason)
         return reason_of("the snapshot ", reason);
     if (pread(file, header, sizeof(*header), 0) != sizeof(*header) || memcmp(header->magic, MAGIC, sizeof(MAGIC)) ||

@@ -117,7 +117,7 @@ const char *making_obstacle(const char *path) {
         return reason_of("the directory of the installation cannot be looked at: ", strerror(errno));
     if (about.st_uid != geteuid())
         return "only the owner of the installation can make one";
-    const char *reason = distrust(&about);
+    const char *reason = distrust(directory, &about);
     if (reason)
         return reason_of("the directory of the installation ", reason);
     if (faccessat(AT_FDCWD, directory, W_OK, AT_EACCESS) == 0)

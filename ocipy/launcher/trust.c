@@ -3,8 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 void complain(const char *what, const char *path) {
@@ -39,10 +43,57 @@ static int in_user_namespace(void) {
 
 enum { OVERFLOW_UID = 65534 };
 
-const char *distrust(const struct stat *about) {
+/* What an id of this user namespace is outside of it: user_namespaces(7). -1 if it is nothing there. */
+static int64_t id_outside(const char *map, unsigned id) {
+    unsigned inside, outside, count;
+    int64_t found = -1;
+    FILE *ranges = fopen(map, "re");
+    while (ranges && found < 0 && fscanf(ranges, "%u %u %u", &inside, &outside, &count) == 3)
+        if (id >= inside && id - inside < count)
+            found = (int64_t)outside + (id - inside);
+    if (ranges)
+        fclose(ranges);
+    return found;
+}
+
+/* Whether a group has the name of this user, and nobody else is in it. By the files only: NSS would load libraries. */
+static int is_group_of(int64_t uid, int64_t gid) {
+    char name[256] = "";
+    int others = 0, found = 0;
+    FILE *users = fopen("/etc/passwd", "re"), *groups = fopen("/etc/group", "re");
+    for (struct passwd *user; users && (user = fgetpwent(users));) {
+        if (user->pw_uid == uid && !*name)
+            snprintf(name, sizeof(name), "%s", user->pw_name);
+        others |= user->pw_gid == gid && user->pw_uid != uid;
+    }
+    for (struct group *group; groups && (group = fgetgrent(groups));) {
+        if (group->gr_gid != gid)
+            continue;
+        found |= *name && !strcmp(group->gr_name, name);
+        for (char **member = group->gr_mem; *member; member++)
+            others |= strcmp(*member, name) != 0;
+    }
+    if (users)
+        fclose(users);
+    if (groups)
+        fclose(groups);
+    return found && !others;
+}
+
+/* Whether a file that its group can write is as good as one that only its owner can. From Debian 13 on, each user
+ * has a private group and a umask of 002 (pam_umask(8)), which pip and uv apply to what they install. With an ACL, the
+ * mode's bits of the group are those of everybody whom it names: acl(5). */
+static int is_of_private_group(const char *path, const struct stat *about) {
+    int64_t uid = id_outside("/proc/self/uid_map", about->st_uid),
+            gid = id_outside("/proc/self/gid_map", about->st_gid);
+    return about->st_uid == geteuid() && uid > 0 && gid > 0 && getxattr(path, "system.posix_acl_access", NULL, 0) < 0 &&
+           is_group_of(uid, gid);
+}
+
+const char *distrust(const char *path, const struct stat *about) {
     if (about->st_uid != 0 && about->st_uid != geteuid() && !(about->st_uid == OVERFLOW_UID && in_user_namespace()))
         return "belongs to another user";
-    if (about->st_mode & (S_IWGRP | S_IWOTH))
+    if (about->st_mode & S_IWOTH || (about->st_mode & S_IWGRP && !is_of_private_group(path, about)))
         return "is writable by others";
     return NULL;
 }

@@ -18,15 +18,18 @@ NONE_YET = "slow (there is no snapshot yet"
 
 
 class Bundle:
-    """A container that ends at once."""
+    """A container that ends at once. runc: the executable that ocipy is compared with. user: whose container it is."""
 
-    def __init__(self) -> None:
+    def __init__(self, runc: str | Path = "runc", user: str | None = None) -> None:
+        self.runc = runc
         self.path = Path(tempfile.mkdtemp(prefix="bundle-"))
         root = self.path / "rootfs"
         for name in ("bin", "dev", "proc", "sys"):
             (root / name).mkdir(parents=True)
         shutil.copy("/bin/busybox", root / "bin/true")
-        run("runc", "spec", "--bundle", self.path)
+        if user:
+            run("chown", "-R", f"{user}:", self.path)
+        run(runc, "spec", "--bundle", self.path, *(["--rootless"] if user else []))
         config = json.loads((self.path / "config.json").read_text())
         config["process"] |= {"args": ["/bin/true"], "terminal": False}
         config["process"].pop("rlimits", None)
@@ -45,7 +48,7 @@ def ratio(bundle: Bundle, ocipy: Path) -> float:
     ours, theirs = [], []
     for _ in range(ROUNDS):
         ours.append(bundle.call(ocipy))
-        theirs.append(bundle.call("runc"))
+        theirs.append(bundle.call(bundle.runc))
     return median(ours) / median(theirs)
 
 
@@ -56,12 +59,12 @@ def start_of(ocipy: Path) -> str:
     return line.removeprefix("start: ")
 
 
-def comes_to_a_snapshot(ocipy: Path, first: str) -> None:
+def comes_to_a_snapshot(ocipy: Path, first: str, last: str) -> None:
     """Its first start says what is expected; a moment later it starts from a snapshot."""
     said = start_of(ocipy)
     expect(said.startswith(first), f"the first start says {said!r}, not {first!r}")
     for _ in range(600):
-        if start_of(ocipy) == "snapshot":
+        if start_of(ocipy) == last:
             return
         time.sleep(0.05)
     raise Failure(f"it still says {start_of(ocipy)!r}")
@@ -91,6 +94,10 @@ class Way:
     def prepare(self) -> None:
         """Prepare the way, such as an environment or the installer."""
 
+    def bundle(self, ordinary: Bundle) -> Bundle:
+        """What to run in the comparison with runc."""
+        return ordinary
+
     def install(self) -> Path:
         """Install. Return the executable."""
         raise NotImplementedError
@@ -109,6 +116,12 @@ class Way:
                 shutil.rmtree(path)
 
 
+def leaves_nothing(place: Path, what: str) -> None:
+    """Raises Failure if ocipy's files are left in an environment."""
+    left = [str(path) for path in place.rglob("*") if path.name.startswith("ocipy") or "_snapshot" in path.name]
+    expect(not left, f"{what} leaves {left}")
+
+
 def wrong(ocipy: Path, bundle: Bundle) -> str:
     """The findings of validate for a config that breaks the schema."""
     config = json.loads((bundle.path / "config.json").read_text())
@@ -124,13 +137,14 @@ def tried(way: Way, bundle: Bundle) -> dict[str, str]:
     try:
         say(f"{way.name}: prepare")
         way.prepare()
+        bundle = way.bundle(bundle)
         before = files()
         say(f"{way.name}: install")
         began = time.monotonic()
         ocipy = way.install()
         row[column] = f"{time.monotonic() - began:.0f} s"
         column = "starts"
-        comes_to_a_snapshot(ocipy, way.first)
+        comes_to_a_snapshot(ocipy, way.first, way.last)
         run(ocipy, "validate", bundle.path, check=False)
         expect("/process/args" in (said := wrong(ocipy, bundle)), f"validate does not name the fault: {said}")
         row[column] = "snapshot"
@@ -139,7 +153,7 @@ def tried(way: Way, bundle: Bundle) -> dict[str, str]:
         column = "moved"
         moved = way.move()
         if moved:
-            comes_to_a_snapshot(moved, "slow (the snapshot was made at another place")
+            comes_to_a_snapshot(moved, "slow (the snapshot was made at another place", way.last)
             bundle.call(moved)
         row[column] = "yes" if moved else "-"
         column = "uninstalls"

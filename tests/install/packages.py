@@ -40,6 +40,15 @@ def wheel(python: Path) -> Path:
     return found
 
 
+def uv() -> Path:
+    """uv, installed once."""
+    program = Path("/tmp/uv/bin/uv")
+    if not program.exists():
+        run(sys.executable, "-m", "venv", "/tmp/uv")
+        run("/tmp/uv/bin/pip", "install", "-q", "uv")
+    return program
+
+
 def audit(python: Path) -> None:
     """auditwheel's verdict on the wheel's tag."""
     run(sys.executable, "-m", "venv", "/tmp/audit")

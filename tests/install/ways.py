@@ -17,9 +17,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.install.checks import Bundle, Way, tried
-from tests.install.packages import DIST, TOP, audit, sdist, wheel
+from tests.install.checks import Bundle, Way, leaves_nothing, tried
+from tests.install.packages import DIST, TOP, audit, sdist, uv, wheel
 from tests.install.system import Failure, expect, install, run, say
+from tests.install.users import PipUser, PipxUser, UvUser
 
 # What a build needs, and what the rows are compared with.
 BUILD = "gcc libc6-dev libcap-dev libseccomp-dev libyajl-dev make pkg-config python3-dev python3-venv libexpat1-dev"
@@ -116,21 +117,6 @@ class Pipx(Way):
     def uninstall(self) -> None:
         run("pipx", "uninstall", "ocipy", env=self.environment)
         leaves_nothing(self.place, "pipx uninstall")
-
-
-def leaves_nothing(place: Path, what: str) -> None:
-    """Raises Failure if ocipy's files are left in an environment."""
-    left = [str(path) for path in place.rglob("*") if path.name.startswith("ocipy") or "_snapshot" in path.name]
-    expect(not left, f"{what} leaves {left}")
-
-
-def uv() -> Path:
-    """uv, installed once."""
-    program = Path("/tmp/uv/bin/uv")
-    if not program.exists():
-        run(sys.executable, "-m", "venv", "/tmp/uv")
-        run("/tmp/uv/bin/pip", "install", "-q", "uv")
-    return program
 
 
 class UvTool(Way):
@@ -264,6 +250,9 @@ WAYS: tuple[type[Way], ...] = (
     UvTool,
     Pipx,
     PipSystem,
+    PipUser,
+    PipxUser,
+    UvUser,
     MakeSystem,
     Meson,
     Deb,

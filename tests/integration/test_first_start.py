@@ -111,7 +111,7 @@ def test_a_read_only_installation_says_so(fresh: Installation) -> None:
 
 
 def test_an_executable_that_others_can_write_makes_no_snapshot(fresh: Installation) -> None:
-    fresh.executable.chmod(0o775)
+    fresh.executable.chmod(0o757)
     try:
         assert fresh.start() == "slow (there is no snapshot yet; the executable is writable by others)"
         assert makers(fresh.executable) == []
@@ -121,7 +121,7 @@ def test_an_executable_that_others_can_write_makes_no_snapshot(fresh: Installati
 
 def test_a_snapshot_that_others_can_write_is_made_anew(fresh: Installation) -> None:
     fresh.call("setup")
-    fresh.snapshot.chmod(0o664)
+    fresh.snapshot.chmod(0o646)
     assert fresh.start() == "slow (the snapshot is writable by others; one is made when this command ends)"
     is_made(fresh)
 

@@ -312,7 +312,7 @@ def refusal(launcher: Path, user: int | None = None) -> str:
 
 
 @pytest.mark.parametrize("place", ["lib/start.so", "lib"])
-@pytest.mark.parametrize("mode", [0o775, 0o757])
+@pytest.mark.parametrize("mode", [0o777, 0o757])
 def test_a_start_library_that_others_can_write_is_refused(own_launcher: Path, place: str, mode: int) -> None:
     (own_launcher.parents[1] / place).chmod(mode)
     assert "refusing to load" in refusal(own_launcher)
