@@ -7,6 +7,7 @@ SOURCE_DATE_EPOCH: the date of the man pages, in seconds; otherwise that of the 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import time
@@ -31,8 +32,9 @@ def pages(docs: Path | None) -> dict[str, str]:
             documented |= sections((docs / name).read_text(encoding="utf-8"), [command.name for command in commands])
         documented[""] = parts((docs / "commands.md").read_text(encoding="utf-8"))[0][1]
         documented["box"] = whole((docs / "box.md").read_text(encoding="utf-8"))
-        for name in ("box create", "box run"):
-            documented[name] = Section(flags=documented["box"].flags)
+        for name, example in examples(documented["box"]).items():
+            flags = documented["box"].flags if name in ("box create", "box run") else {}
+            documented[name] = Section([Block(example=example)], flags)
         for name, others in TAKEN.items():
             documented[name].flags = {
                 flag: text for other in (*others, name) for flag, text in documented[other].flags.items()
@@ -45,6 +47,24 @@ def pages(docs: Path | None) -> dict[str, str]:
         "zsh/site-functions/_ocipy": zsh.completion(commands, boxes),
         "fish/vendor_completions.d/ocipy.fish": fish.completion(commands, boxes),
     }
+
+
+def examples(section: Section) -> dict[str, list[str]]:
+    """The lines of a section's examples by the command of box that each shows, once."""
+    found: dict[str, list[str]] = {}
+    for line in (line for block in section.blocks for line in block.example):
+        words = line.split()
+        name = " ".join(words[1:3])
+        if words[:2] == ["ocipy", "box"] and line not in found.setdefault(name, []):
+            found[name].append(line)
+    return {name: aligned(lines) for name, lines in found.items()}
+
+
+def aligned(lines: list[str]) -> list[str]:
+    """Lines of two columns, as close as they can be."""
+    columns = [re.split(r"  +", line, maxsplit=1) for line in lines]
+    width = max(len(first) for first, *_ in columns)
+    return ["  ".join([first.ljust(width), *rest]).rstrip() for first, *rest in columns]
 
 
 def whole(text: str) -> Section:

@@ -105,18 +105,25 @@ def page(command: Command, section: Section, date: str, subcommands: tuple[Comma
         lines += _option(flag, section)
     if not command.name.startswith("box "):
         lines += [".PP", _text("The flags that come before the command are in **ocipy**(1).")]
-    if "box" not in command.name:
-        status = (
-            "Without **--detach** the status of the process, or 128 + the signal that ended it; otherwise 0"
-            if (command.name in FOREGROUND)
-            else "0"
-        )
-        error = 255 if command.name == "exec" else 1
-        lines += [".SH EXIT STATUS", _text(f"{status}, or {error} after an error, with the message on standard error.")]
+    if command.name != "box":
+        lines += [".SH EXIT STATUS", _text(f"{_status(command)}, with the message on standard error.")]
     if examples:
         lines += [".SH EXAMPLES", *_blocks(examples)]
     see = ["**ocipy**(1)"] + (["**ocipy-box**(1)"] if command.name.startswith("box ") else [])
     return _page([*lines, *_see_also(lines, *see)])
+
+
+def _status(command: Command) -> str:
+    """What the exit status says, up to errors."""
+    ended = "Without **--detach** the status of the process, or 128 + the signal that ended it; otherwise 0"
+    if command.name in ("box exec", "box run"):
+        error = 125 if command.name == "box run" else 1
+        return f"{ended}. 127 if there is no such command, 126 if it cannot be executed, {error} after another error"
+    if command.name == "box attach":
+        return "That of the box, if it ends and is kept; otherwise 0. 1 after an error, or 2 if it is one of usage"
+    if command.name.startswith("box "):
+        return "0, 1 after an error, or 2 if it is one of usage"
+    return f"{ended if command.name in FOREGROUND else '0'}, or {255 if command.name == 'exec' else 1} after an error"
 
 
 def _title(command: Command) -> str:
@@ -201,8 +208,18 @@ def _see_also(lines: list[str], *others: str) -> list[str]:
 def _text(text: str) -> str:
     """A paragraph, with its fonts."""
     words = "".join(_piece(font, piece) for font, piece in inline(_with_pages(text)))
-    lines = textwrap.wrap(words, 72, break_long_words=False, break_on_hyphens=False)
+    wide = _wrapped(words, 72)
+    lines = [line for whole in wide for line in ([whole] if _width(whole) <= 80 else _wrapped(whole, 48))]
     return "\n".join(r"\&" + line if line.startswith((".", "'")) else line for line in lines)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+
+
+def _width(line: str) -> int:
+    """The width that mandoc's style limits to 80; to it, a character beyond ASCII is one of roff's escapes."""
+    return sum(1 if character.isascii() else len(r"\[u2026]") for character in line)
 
 
 def _with_pages(text: str) -> str:

@@ -17,7 +17,7 @@ LOCAL = HOME / ".local"
 WRAPPERS = Path("/tmp/of-user")
 ENTRY = (
     f"umask 002; exec setpriv --reuid={NAME} --regid={NAME} --init-groups"
-    f" env -i HOME={HOME} PATH=/usr/sbin:/usr/bin:/sbin:/bin"
+    f" env HOME={HOME} PATH=/usr/sbin:/usr/bin:/sbin:/bin"
 )
 
 
