@@ -20,7 +20,7 @@ PYTEST := $(VENV)/bin/python -m pytest
 
 .DEFAULT_GOAL := build
 .PHONY: help print-venv setup packages build demo test test-unit test-integration test-pythons \
-	test-systemd test-box test-engines test-hosts test-vm test-install docs deb test-deb rpm release \
+	test-systemd test-box test-engines test-hosts test-vm test-install docs deb test-deb rpm test-rpm release \
 	mutants asan coverage fuzz conformance runc-tests bench figures dockertest lint lint-python lint-c \
 	lint-shell lint-words format install uninstall clean
 
@@ -46,6 +46,7 @@ help:
 	@echo 'deb               a Debian package in dist/, built in a clean Debian 12 and checked by lintian'
 	@echo 'test-deb          the same; then install it, use it by hand and by podman, upgrade it, purge it'
 	@echo 'rpm               rpm packages in dist/, built in a clean Debian 12 and checked by rpmlint'
+	@echo 'test-rpm          the same; then install it by rpm, use it, upgrade it, remove it'
 	@echo 'docs              the documentation as a site, in build/site'
 	@echo 'release           sdist, wheel, Debian package, checksums in dist/; tag and publish them (DRY_RUN=1: do not)'
 	@echo 'figures           measure once more, and write the figures of README.md and docs/benchmarks.md (ten idle minutes)'
@@ -162,10 +163,13 @@ deb: build
 test-deb: build
 	@tests/hosts/run --results dist $(DEB_SUITE) -- sh -c 'packaging/build-deb && tests/deb/run'
 
+RPM := apt-get update -qq && apt-get install -y -qq --no-install-recommends build-essential rpm rpmlint && \
+  apt-get build-dep -y -qq --no-install-recommends . && packaging/check-rpm
 rpm: build
-	@tests/hosts/run --results dist $(DEB_SUITE) -- sh -c 'apt-get update -qq && \
-	  apt-get install -y -qq --no-install-recommends build-essential rpm rpmlint && \
-	  apt-get build-dep -y -qq --no-install-recommends . && packaging/check-rpm'
+	@tests/hosts/run --results dist $(DEB_SUITE) -- sh -c '$(RPM)'
+
+test-rpm: build
+	@tests/hosts/run --results dist $(DEB_SUITE) -- sh -c '$(RPM) && tests/rpm/run'
 
 # Any warning is an error: mkdocs.yml.
 docs: $(VENV)/.docs
