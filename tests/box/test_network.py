@@ -98,7 +98,7 @@ def test_a_published_port(box: Box, neighbour: Neighbour) -> None:
         # Between two connections there is no listener for a moment.
         wait_until(functools.partial(answers, words), f"it answers {words}", timeout=20)
     done = box("run", "--rm", "-p", "8080:81", "busybox", "true", status=125)
-    assert "8080" in done.stderr
+    assert "8080" in done.stderr and done.stderr.count("\n") == 2
 
 
 def test_dns_is_the_hosts(box: Box) -> None:

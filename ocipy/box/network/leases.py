@@ -68,7 +68,8 @@ class Leases:
             clash = [one for one in ports for two in lease.ports if overlap(one, two) and other != box_id]
             if clash:
                 raise Error(
-                    f"port {clash[0].host}/{clash[0].protocol} of the host is already published for another box"
+                    f"port {clash[0].host}/{clash[0].protocol} of the host is already published for box {other}",
+                    hint=f"stop it first (ocipy box stop {other}), or publish another port of the host",
                 )
         taken = {lease.v4 for lease in self.boxes.values()}
         network = ipaddress.ip_network(self.subnet)

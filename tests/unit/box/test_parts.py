@@ -94,8 +94,9 @@ def test_leases_are_taken_one_by_one_and_given_back() -> None:
     assert made.take("b", [Port(80, 80)]).v4 == "10.77.0.3"
     del made.boxes["a"]
     assert made.take("c", []).v4 == "10.77.0.2"
-    with pytest.raises(Error, match="port 80/tcp"):
+    with pytest.raises(Error, match="already published for box b") as caught:
         made.take("d", [Port(80, 8080)])
+    assert "ocipy box stop b" in caught.value.hint
     made.take("e", [Port(80, 80, "udp"), Port(81, 80)])
 
 
