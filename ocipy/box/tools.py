@@ -35,12 +35,15 @@ QUOTED = re.compile(r'msg=("(?:[^"\\]|\\.)*")')
 NAMED = re.compile(r'^Error parsing image name "[^"]*": ')
 # Programs that say why only in several lines.
 WORDY = {"pasta": 3}
+# What pasta says in between on a host without a syslog.
+NO_SYSLOG = re.compile(r"Failed to send \d+ bytes to syslog$")
 # By program: words in its message, and their likely cause. The first that is found holds.
 HINTS: dict[str, tuple[tuple[str, str], ...]] = {
     "newgidmap": ID_MAPS,
     "newuidmap": ID_MAPS,
     "nft": (
         ("Operation not permitted", "a bridge needs CAP_NET_ADMIN in the host's network namespace"),
+        ("/dev/stdin", "/dev/stdin must lead to /proc/self/fd/0, as udev makes it, and /proc must be mounted"),
         ("", "the kernel may lack nf_tables or nf_nat"),
     ),
     "pasta": (
@@ -146,6 +149,7 @@ def errno_of(said: str) -> int:
 def last_words(program: str, said: bytes) -> str:
     """Why a program has failed, of what it has printed: in most cases its last line."""
     lines = [line.strip() for line in said.decode("utf-8", "replace").split("\n") if line.strip()]
+    lines = [line for line in lines if not NO_SYSLOG.match(line)]
     if program in WORDY:
         return "; ".join(lines[-WORDY[program] :])
     return next((line for line in reversed(lines) if FATAL.match(line)), lines[-1] if lines else "")

@@ -35,6 +35,7 @@ SAID = [
     ("unshare", "unshare: unshare failed: No space left on device", errno.ENOSPC, "user.max_user_namespaces"),
     ("unshare", "unshare: unshare failed: Operation not permitted", errno.EPERM, "docs/rootless.md"),
     ("nft", "internal:0:0-0: Error: Could not process rule: No such file or directory", 0, "nf_nat"),
+    ("nft", 'internal:0:0-0: Error: Could not open file "/dev/stdin": No such file or directory', 0, "/proc/self/fd/0"),
     ("nft", "internal:0:0-0: Error: Could not process rule: Operation not permitted", errno.EPERM, "CAP_NET_ADMIN"),
 ]
 
@@ -91,6 +92,7 @@ def test_only_one_place_starts_programs() -> None:
             'time="1" level=fatal msg="why"',
         ),
         ("pasta", b"one\ntwo\nthree\nfour\n", "two; three; four"),
+        ("pasta", b"one\nFailed to send 54 bytes to syslog\ntwo\n", "one; two"),
     ],
 )
 def test_why_a_program_has_failed_of_all_that_it_prints(program: str, said: bytes, words: str) -> None:
