@@ -43,7 +43,6 @@ from ocipy.linux.constants import (
     MS_REC,
     MS_SLAVE,
     PR_CAPBSET_DROP,
-    PR_SET_NO_NEW_PRIVS,
 )
 
 PATIENCE = 5.0  # seconds for the server, once the box has ended, to write what it still holds
@@ -233,11 +232,13 @@ def _become_root() -> None:
 def _drop_privileges() -> None:
     """Limit the server, in case an attacker takes it over. It is root of its user namespace, so the exec gives it all
     capabilities of the bounding set (capabilities(7))."""
+    import prctl
+
     for number, name in enumerate(NAMES):
         if name not in NEEDED:
             with suppress(OSError):  # the kernel does not know it yet
-                _kernel.prctl(PR_CAPBSET_DROP, number)
-    _kernel.prctl(PR_SET_NO_NEW_PRIVS, 1)
+                _kernel.prctl(PR_CAPBSET_DROP, number)  # python-prctl does not know CAP_CHECKPOINT_RESTORE
+    prctl.set_no_new_privs(1)
 
 
 def _permit_inspection() -> None:

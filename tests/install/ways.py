@@ -221,6 +221,33 @@ class Meson(Way):
             shutil.rmtree(directory, ignore_errors=True)  # meson removes no directories
 
 
+class MesonLib64(Way):
+    """meson install as a distribution does that has lib64, such as Fedora: below DESTDIR, packed, and unpacked."""
+
+    name = "meson, lib64"
+
+    def prepare(self) -> None:
+        install(*SYSTEM)
+        self.build, self.stage = Path("/tmp/meson-lib64"), Path("/tmp/stage")
+        name = run(self.python, "-c", "import sys; print('python%d.%d' % sys.version_info[:2], end='')")
+        self.site = f"{name}/site-packages"
+
+    def install(self) -> Path:
+        where = [f"-Dpython.platlibdir=/usr/lib64/{self.site}", f"-Dpython.purelibdir=/usr/lib/{self.site}"]
+        run("meson", "setup", self.build, "--prefix", "/usr", "--libdir", "lib64", *where, cwd=TOP)
+        run("meson", "install", "-C", self.build, env={**os.environ, "DESTDIR": str(self.stage)})
+        run("sh", "-c", f"tar -C {self.stage} -c . | tar -C / -x --keep-directory-symlink")
+        return Path("/usr/bin/ocipy")
+
+    def uninstall(self) -> None:
+        listed = sorted(self.stage.rglob("*"), reverse=True)
+        for path in (Path("/", path.relative_to(self.stage)) for path in listed):
+            if not path.is_dir() or path.is_symlink():
+                path.unlink()
+            elif not list(path.iterdir()):
+                path.rmdir()
+
+
 class Deb(Way):
     """The Debian package, built here."""
 
@@ -255,6 +282,7 @@ WAYS: tuple[type[Way], ...] = (
     UvUser,
     MakeSystem,
     Meson,
+    MesonLib64,
     Deb,
 )
 
