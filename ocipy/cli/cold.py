@@ -23,6 +23,7 @@ MODULES = (
     "ocipy.cli.trial",
     "ocipy.host.rtnetlink",
     "ocipy.tracing.format",
+    "difflib",  # errors.did_you_mean
     "shutil",
     "traceback",
 )
