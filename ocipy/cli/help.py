@@ -40,7 +40,7 @@ def for_command(name: str) -> str:
     module = load_command(name)
     if hasattr(module, "help_text"):
         return str(module.help_text())
-    usage = f"usage: ocipy {name} {module.USAGE}"
+    usage = f"usage: ocipy {name} {module.USAGE}".rstrip()
     return "\n".join([module.SUMMARY, "", usage, "", "Flags:", *_flags((*module.FLAGS, arguments.HELP))]) + "\n"
 
 

@@ -68,6 +68,20 @@ def test_killed(runtime: Runtime, both: Bundle, new_id: NewId, action: str) -> N
     assert runtime.run(both, new_id()).status == 128 + signal.SIGSYS
 
 
+@pytest.mark.ocipy_only("runc's init has other calls to make")
+@pytest.mark.parametrize("action", ["ERRNO", "KILL_PROCESS"])
+def test_a_profile_that_permits_nothing_ends_the_process(
+    runtime: Runtime, both: Bundle, new_id: NewId, action: str
+) -> None:
+    """Init can neither execute, nor report that, nor exit: it must not run forever."""
+    both.linux["seccomp"] = {"defaultAction": f"SCMP_ACT_{action}"}
+    result = runtime.run(both, new_id())
+    if both.process["noNewPrivileges"]:
+        assert result.status == 128 + (signal.SIGILL if action == "ERRNO" else signal.SIGSYS)
+    else:
+        result.fails("the init process was killed by signal", "linux.seccomp")
+
+
 @pytest.mark.parametrize("action", ["ALLOW", "LOG"])
 def test_permitted(sh: Shell, both: Bundle, action: str) -> None:
     both.linux["seccomp"] = {

@@ -9,7 +9,7 @@ SUMMARY = "remove a stopped container"
 USAGE = "[FLAGS] ID"
 FLAGS: tuple[Flag, ...] = (
     Flag("force", "switch", "kill it first if it is not stopped; no error if it does not exist", aliases=("f",)),
-    Flag("regex", "switch", "ID is a regular expression: every container whose ID it matches", aliases=("r",)),
+    Flag("regex", "switch", "treat ID as a regular expression: delete every container that it matches", aliases=("r",)),
 )
 
 

@@ -12,7 +12,7 @@ from ocipy.errors import Error, reported_as
 from ocipy.operations.events import stats, watch
 from ocipy.state.state import load
 
-SUMMARY = "print a container's statistics, and when its processes are killed for memory"
+SUMMARY = "print a container's statistics and out-of-memory kills"
 USAGE = "[FLAGS] ID"
 FLAGS: tuple[Flag, ...] = (
     Flag("interval", "text", "time between statistics, such as 500ms, 5s or 1m", metavar="TIME", default="5s"),

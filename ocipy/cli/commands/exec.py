@@ -36,7 +36,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("cgroup", "list", "an existing cgroup below the container's", metavar="[CONTROLLER:]PATH"),
     Flag("apparmor", "text", "its AppArmor profile", metavar="PROFILE"),
     Flag("process-label", "text", "its SELinux label", metavar="LABEL"),
-    Flag("ignore-paused", "switch", "also in a paused container; it starts when that is resumed"),
+    Flag("ignore-paused", "switch", "even if the container is paused: the process runs once it is resumed"),
 )
 FLAGS_END_AT_ID = True
 # The exit status of exec's own failures, as in runc: it should not look like the process's.

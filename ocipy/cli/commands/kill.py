@@ -11,7 +11,7 @@ SUMMARY = "send a signal to the container's process (default: TERM)"
 USAGE = "[FLAGS] ID [SIGNAL]"
 FLAGS: tuple[Flag, ...] = (
     Flag("all", "switch", "signal all processes of the container; no error if it is stopped", aliases=("a",)),
-    Flag("regex", "switch", "ID is a regular expression: every container whose ID it matches", aliases=("r",)),
+    Flag("regex", "switch", "treat ID as a regular expression: signal every container that it matches", aliases=("r",)),
 )
 
 

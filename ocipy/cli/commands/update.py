@@ -82,7 +82,7 @@ LIMITS = (
     Limit("cpu-share", ("cpu", "shares"), number, "weight of CPU time, 2 to 262144", "N"),
     Limit("cpu-rt-period", ("cpu", "realtimePeriod"), number, "period of the realtime budget, in microseconds", "N"),
     Limit("cpu-rt-runtime", ("cpu", "realtimeRuntime"), number, "realtime budget in a period, in microseconds", "N"),
-    Limit("cpu-idle", ("cpu", "idle"), number, "1: only CPU time that nobody else uses", "0|1"),
+    Limit("cpu-idle", ("cpu", "idle"), number, "1: use only CPU time that no other cgroup wants", "0|1"),
     Limit("cpuset-cpus", ("cpu", "cpus"), str, "CPUs, such as 0-3,7", "LIST"),
     Limit("cpuset-mems", ("cpu", "mems"), str, "memory nodes, such as 0-1", "LIST"),
     Limit("memory", ("memory", "limit"), size, "limit of memory, such as 100M; -1 for no limit", "SIZE"),
