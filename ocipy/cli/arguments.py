@@ -148,19 +148,22 @@ class Arguments:
 
     @property
     def cgroup_manager(self) -> str:
-        """--cgroup-manager, else --systemd-cgroup: cgroupfs, systemd or disabled. Raises Error."""
-        value = self.text("cgroup-manager")
-        if value not in ("", "cgroupfs", "systemd", "disabled"):
-            raise Error(f"--cgroup-manager must be cgroupfs, systemd or disabled, not {value!r}")
-        return value or ("systemd" if self.switch("systemd-cgroup") else "cgroupfs")
+        """--cgroup-manager, else --systemd-cgroup: cgroupfs, systemd or disabled."""
+        return self.text("cgroup-manager") or ("systemd" if self.switch("systemd-cgroup") else "cgroupfs")
 
     @property
     def rootless(self) -> bool | None:
-        """--rootless; None for auto. Raises Error."""
+        """--rootless; None for auto."""
         value = self.text("rootless")
-        if value not in ("auto", "true", "false"):
-            raise Error(f"--rootless must be auto, true or false, not {value!r}")
         return None if value == "auto" else value == "true"
+
+    def check_words(self, flags: Sequence[Flag]) -> None:
+        """Raise Error for a value that is not among the words of its flag, such as text|json."""
+        for flag in flags:
+            if "|" in flag.metavar:
+                words, value = flag.metavar.split("|"), self.text(flag.name)
+                if value not in words and value != flag.initial():
+                    raise Error(f"--{flag.name} must be {', '.join(words[:-1])} or {words[-1]}, not {value!r}")
 
 
 def parse(

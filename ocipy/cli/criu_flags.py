@@ -20,7 +20,12 @@ COMMON: tuple[Flag, ...] = (
     Flag("file-locks", "switch", "handle file locks"),
     Flag("lazy-pages", "switch", "transfer memory when it is used, with criu lazy-pages"),
     Flag("manage-cgroups-mode", "text", "soft, full, strict or ignore (default: soft)", metavar="MODE"),
-    Flag("empty-ns", "list", "leave out the contents of a namespace; that of network is always left out", metavar="NAMESPACE"),
+    Flag(
+        "empty-ns",
+        "list",
+        "leave out the contents of a namespace; always that of network",
+        metavar="NAMESPACE",
+    ),
     Flag("auto-dedup", "switch", "drop memory from the parent's images that newer images contain"),
 )
 

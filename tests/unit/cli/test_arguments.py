@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ocipy.cli.arguments import Arguments, Flag, parse
+from ocipy.cli.arguments import GLOBALS, Arguments, Flag, parse
 from ocipy.errors import Error
 from ocipy.state.directory import state_root
 
@@ -92,6 +92,27 @@ def test_what_is_refused_is_quoted_as_typed(words: tuple[str, ...], text: str) -
     with pytest.raises(Error) as caught:
         parsed(*words)
     assert caught.value.what == text
+
+
+@pytest.mark.parametrize(
+    "word, error",
+    [
+        ("--rootless=maybe", "--rootless must be auto, true or false, not 'maybe'"),
+        ("--cgroup-manager=none", "--cgroup-manager must be cgroupfs, systemd or disabled, not 'none'"),
+        ("--log-format=", "--log-format must be text or json, not ''"),
+    ],
+)
+def test_a_flag_with_a_list_of_words_takes_no_others(word: str, error: str) -> None:
+    arguments = Arguments()
+    parse([word], GLOBALS, arguments)
+    with pytest.raises(Error, match=f"^{error}$"):
+        arguments.check_words(GLOBALS)
+
+
+def test_a_flag_with_a_list_of_words_may_be_left_out() -> None:
+    arguments = Arguments()
+    parse([], GLOBALS, arguments)
+    arguments.check_words(GLOBALS)
 
 
 def test_positional_arguments_are_counted() -> None:

@@ -15,7 +15,6 @@ from ocipy.config.advice import warnings
 from ocipy.config.finding import Finding
 from ocipy.config.misspelt import misspelt, nearest, unknown_members
 from ocipy.config.wording import schema_errors
-from ocipy.errors import Error
 from ocipy.operations.validate import ERROR, MOST_PLANS, WARNING, validate
 from tests.unit.documents import minimal, mutated, put, real_configs
 
@@ -330,11 +329,6 @@ def test_the_current_directory_is_the_default(
         "error: /root: is required on Linux\n"
         "warning: /process: is missing, so there is nothing to start\n"
     )
-
-
-def test_an_unknown_format_is_refused() -> None:
-    with pytest.raises(Error, match="--format must be text or json"):
-        command.run(arguments("--format", "xml"))
 
 
 ADVICE = [
