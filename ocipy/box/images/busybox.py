@@ -9,6 +9,7 @@ from pathlib import Path
 from ocipy import Error
 from ocipy.box.config import ImageConfig
 from ocipy.box.tools import output_of
+from ocipy.linux.text import decode, lines_of
 
 CANDIDATES = ("/bin/busybox", "/usr/bin/busybox")
 DIRECTORIES = (
@@ -58,8 +59,8 @@ def fill(path: str, rootfs: Path) -> ImageConfig:
         (rootfs / name).chmod(mode)
     shutil.copyfile(path, rootfs / "bin/busybox")
     (rootfs / "bin/busybox").chmod(0o755)
-    names = output_of([path, "--list"], "cannot list the commands of busybox").decode().split("\n")
-    for name in names:
+    listed = output_of([path, "--list"], "cannot list the commands of busybox")
+    for name in lines_of(decode(listed)):
         if name and "/" not in name and name not in LEFT_OUT:
             (rootfs / "bin" / name).symlink_to("busybox")
     for name, text in (("passwd", PASSWD), ("group", GROUP), ("hostname", ""), ("hosts", ""), ("resolv.conf", "")):
