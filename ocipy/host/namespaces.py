@@ -8,15 +8,16 @@ import posix
 from ocipy.errors import Error, reported_as
 from ocipy.host import cgroup
 from ocipy.host.context import carries_out
+from ocipy.host.lane import channel_of
 from ocipy.init.context import Init
 from ocipy.init.lane import become_init
 from ocipy.init.namespaces import not_made
 from ocipy.linux import _kernel, channel
-from ocipy.linux.constants import CLONE_PIDFD, O_CLOEXEC, O_NONBLOCK, O_RDONLY, O_WRONLY, SIGCHLD
+from ocipy.linux.constants import CLONE_NEWNET, CLONE_PIDFD, O_CLOEXEC, O_NONBLOCK, O_RDONLY, O_WRONLY, SIGCHLD
 from ocipy.linux.procfs import open_file as open_proc
 from ocipy.linux.procfs import write as write_proc
 from ocipy.linux.text import shown, words_of
-from ocipy.plan.namespaces import FLAGS, Clone, CloneStage, GidMap, OpenNamespace, UidMap, flags_of
+from ocipy.plan.namespaces import FLAGS, Clone, CloneStage, GidMap, MakeNetwork, OpenNamespace, UidMap, flags_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from ocipy.host.context import HostRun
     from ocipy.linux.channel import Channel
 
+NETWORK = "/proc/self/ns/net"
 HELPERS = {"uid_map": "newuidmap", "gid_map": "newgidmap"}
 HELPER_DIRECTORIES = ("/usr/bin", "/usr/local/bin", "/bin", "/usr/sbin", "/sbin")
 
@@ -71,6 +73,28 @@ def clone(run: HostRun, step: Clone) -> None:
     posix.close(theirs.fd)
     run.channel = ours
     run.pid, run.pidfd = pid, pidfd
+
+
+@carries_out(MakeNetwork)
+def make_network(run: HostRun, step: MakeNetwork) -> None:
+    """Make a network namespace and send it to init, which has begun to mount. We are back in our own afterwards."""
+    with reported_as("cannot open the runtime's network namespace"):
+        own = posix.open(NETWORK, O_RDONLY | O_CLOEXEC)
+    try:
+        try:
+            _kernel.unshare(CLONE_NEWNET)
+        except OSError as error:
+            raise not_made(("network",), error) from None
+        with reported_as("cannot open the new network namespace"):
+            made = posix.open(NETWORK, O_RDONLY | O_CLOEXEC)
+    finally:
+        with reported_as("cannot return to the runtime's network namespace"):
+            _kernel.setns(own, CLONE_NEWNET)
+        posix.close(own)
+    try:
+        channel_of(run).send("network", fd=made)
+    finally:
+        posix.close(made)
 
 
 def _init(run: HostRun, theirs: Channel) -> Init:

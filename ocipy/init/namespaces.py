@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import posix
 
-from ocipy.errors import Error, caused_by
+from ocipy.errors import Error, caused_by, reported_as
 from ocipy.init.context import carries_out
 from ocipy.linux import _kernel
-from ocipy.linux.constants import CLONE_NEWCGROUP, CLONE_NEWIPC
-from ocipy.plan.namespaces import FLAGS, UnshareCgroup, UnshareIpc
+from ocipy.linux.channel import Closed
+from ocipy.linux.constants import CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET
+from ocipy.plan.namespaces import FLAGS, EnterNetwork, UnshareCgroup, UnshareIpc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,6 +70,20 @@ def not_made(kinds: Sequence[str], error: OSError) -> Error:
     elif error.errno == errno.EINVAL:
         hint = "the kernel was built without one of these kinds, or is too old for it"
     return caused_by(error, f"cannot make the namespaces ({' '.join(kinds)})", hint=hint)
+
+
+@carries_out(EnterNetwork)
+def enter_network(init: Init, step: EnterNetwork) -> None:
+    """Enter the network namespace that the host sends. If the host ends, so do we."""
+    try:
+        received, _, fds = init.channel.receive(max_fds=1)
+    except Closed:
+        posix._exit(1)
+    if received != "network" or not fds:
+        raise Error(f"the runtime said {received} instead of network")
+    with reported_as("cannot enter the network namespace"):
+        _kernel.setns(fds[0], CLONE_NEWNET)
+    posix.close(fds[0])
 
 
 @carries_out(UnshareCgroup)

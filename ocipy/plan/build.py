@@ -114,8 +114,10 @@ def _make_init(planner: Planner) -> None:
 
         intel_rdt.plan_join(planner)
     process.plan_oom_score(planner)
-    planner.add(TellInit(barrier="begin"))
-    planner.add(WaitForHost(barrier="begin"))
+    at_once = namespaces.mounts_at_once(config, host)
+    if not at_once:
+        planner.add(TellInit(barrier="begin"))
+        planner.add(WaitForHost(barrier="begin"))
     planner.add(Undumpable())
     if not cgroup.unit_is_late(config, host, planner.options):
         process.plan_affinity(planner)
@@ -123,19 +125,28 @@ def _make_init(planner: Planner) -> None:
     planner.add(HeedSignals())
     identity.plan_become_root(planner)
     namespaces.plan_unshare_ipc(planner)
-    loopback.plan_loopback(planner)
+    if not at_once:
+        loopback.plan_loopback(planner)
 
 
 def _make_root(planner: Planner) -> None:
     """Make the root filesystem, up to the hooks that see it before the pivot."""
     config = planner.config
     rules_later = mounts.needs_devices(config)
+    at_once = namespaces.mounts_at_once(config, planner.host)
     rootfs.plan_rootfs(planner)
-    first = mounts.first_of_cgroup(config)
-    mounts.plan_mounts(planner, end=first)
-    cgroup.plan_cgroup_meanwhile(planner, devices=not rules_later)
+    confined = mounts.first_of_cgroup(config)
+    connected = 0
+    if at_once:
+        connected = min(mounts.first_of_network(config), confined)
+        mounts.plan_mounts(planner, end=connected)
+        namespaces.plan_network(planner)
+        loopback.plan_loopback(planner)
+    mounts.plan_mounts(planner, start=connected, end=confined)
+    # Init does not go on before the state is saved: what it makes next may be seen by others.
+    cgroup.plan_cgroup_meanwhile(planner, devices=not rules_later, always=at_once)
     namespaces.plan_unshare_cgroup(planner)
-    mounts.plan_mounts(planner, start=first)
+    mounts.plan_mounts(planner, start=confined)
     devices.plan_devices(planner)
     _plan_mounted(planner, rules_later)
 
@@ -192,8 +203,6 @@ def _enter_root(planner: Planner) -> None:
         pid_namespace.plan_enter(planner)
     cgroup.plan_cgroup_pids(planner)
     process.plan_ready(planner)
-    planner.add(TellInit(barrier="limited"))
-    planner.add(WaitForHost(barrier="limited"))
 
 
 def _become_process(planner: Planner) -> None:

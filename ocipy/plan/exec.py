@@ -134,12 +134,6 @@ def build(config: Config, host: Host, options: Options, target: Target) -> Plan:
         seccomp.plan_seccomp_compile(planner)
     _join(planner, target)
     _prepare(planner, target)
-    if options.pid_file or options.pidfd_socket:
-        from ocipy.plan.pid_file import plan_report
-
-        plan_report(planner, "setns")
-    planner.add(TellInit(barrier="limited"))
-    planner.add(WaitForHost(barrier="limited"))
     _become_process(planner)
     return planner.plan
 
@@ -182,10 +176,6 @@ def _join(planner: Planner, target: Target) -> None:
     final = _affinity(config, "final")
     if final:
         planner.add(FinalAffinity(AFFINITY + "/final", cpus=final))
-    planner.add(GiveProcfs(whole=not clones_mounts(planner.host)))
-    planner.add(TakeProcfs())
-    planner.add(TellInit(barrier="begin"))
-    planner.add(WaitForHost(barrier="begin"))
 
 
 def _has_own_root(config: Config, target: Target) -> bool:
@@ -196,10 +186,14 @@ def _has_own_root(config: Config, target: Target) -> bool:
 def _prepare(planner: Planner, target: Target) -> None:
     """In the container, still with all privileges."""
     planner.add(Undumpable())
+    if planner.host.selinux:
+        _plan_begin(planner)  # the label of a key is set through /proc
     process.plan_session(planner)
     if "user" in target.kinds:
         identity.plan_become_root(planner)
     planner.add(ExecRoot())
+    if not planner.host.selinux:
+        _plan_begin(planner)
     planner.add(StdioNull("/linux/devices", required=False))
     if uses(planner, TERMINAL):
         from ocipy.plan import terminal
@@ -209,7 +203,15 @@ def _prepare(planner: Planner, target: Target) -> None:
         from ocipy.plan import lsm
 
         lsm.plan_labels(planner)
-    process.plan_ready(planner)
+    process.plan_ready(planner, "setns")
+
+
+def _plan_begin(planner: Planner) -> None:
+    """Let init go on once the host has adopted it and moved it into its cgroup. Until then it needs no procfs."""
+    planner.add(GiveProcfs(whole=not clones_mounts(planner.host)))
+    planner.add(TakeProcfs())
+    planner.add(TellInit(barrier="begin"))
+    planner.add(WaitForHost(barrier="begin"))
 
 
 def _affinity(config: Config, member: str) -> tuple[int, ...]:

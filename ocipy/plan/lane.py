@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from ocipy.plan.model import HostStep, InitStep, if_set
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ocipy.plan.model import Planner
+
 
 class TellInit(HostStep):
     """Let the init lane, which waits for this barrier, continue. hooks: it runs hooks next."""
@@ -89,3 +93,16 @@ class Undumpable(InitStep):
     """PR_SET_DUMPABLE 0 (CVE-2016-9962)."""
 
     words = "other processes in its namespaces cannot inspect init"
+
+
+def meet(planner: Planner, later: Planner, arrived: str, go_on: str) -> None:
+    """Append the steps of `later`. If the host takes any of them, init waits for it between these two barriers."""
+    plan, more = planner.plan, later.plan
+    plan.warnings += more.warnings
+    if more.host:
+        planner.add(TellHost(barrier=arrived))
+        planner.add(WaitForInit(barrier=arrived))
+        plan.host += more.host
+        planner.add(TellInit(barrier=go_on))
+        planner.add(WaitForHost(barrier=go_on))
+    plan.init += more.init

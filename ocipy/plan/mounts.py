@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from ocipy.plan.pid_namespace import MountProcfs
 
 
-# Filesystems without a block device.
-NO_DEVICE = (*CGROUP_TYPES, "devpts", "mqueue", "proc", "sysfs", "tmpfs")
+# Filesystems that are the same in every network namespace, and those without a block device.
+NO_NETWORK = ("devpts", "mqueue", "proc", "tmpfs")
+NO_DEVICE = (*CGROUP_TYPES, *NO_NETWORK, "sysfs")
 
 
 class OpenMountSource(HostStep):
@@ -146,6 +147,14 @@ def first_of_cgroup(config: Config) -> int:
     """Return the index of the first mount that shows the container its cgroup, or the number of mounts."""
     mounts = config.get("mounts") or ()
     return next((index for index, mount in enumerate(mounts) if mount.get("type") in CGROUP_TYPES), len(mounts))
+
+
+def first_of_network(config: Config) -> int:
+    """Return the index of the first mount that may show or use the network namespace, or the number of mounts."""
+    for index, mount in enumerate(config.get("mounts") or ()):
+        if mount.get("type") not in NO_NETWORK and not is_bind(mount, parse(mount.get("options") or ())):
+            return index
+    return len(config.get("mounts") or ())
 
 
 def needs_devices(config: Config) -> bool:

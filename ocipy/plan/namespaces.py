@@ -114,6 +114,18 @@ class GidMap(HostStep):
         return ranges_in_words(self.mappings) + helper + denied
 
 
+class MakeNetwork(HostStep):
+    """Make the network namespace, and send it to init."""
+
+    words = "a new one, while init mounts"
+
+
+class EnterNetwork(InitStep):
+    """Enter the network namespace."""
+
+    words = "the one that the host has made"
+
+
 class UnshareIpc(InitStep):
     """Make the IPC namespace, as root of the user namespace."""
 
@@ -186,6 +198,25 @@ def enters_last(config: Config, host: Host) -> bool:
     return is_watched(config, host) and not has_namespace(config, "user")
 
 
+def mounts_at_once(config: Config, host: Host) -> bool:
+    """Whether init mounts while the host saves the state and makes the network namespace.
+
+    It may: in its own mount namespace, all that it has made ends with it, and it ends with a killed create. With a user
+    namespace it waits for the id maps.
+    """
+    new = new_kinds(config)
+    return "mount" in new and "user" not in new and not needs_stages(config) and not host.rootless
+
+
+def plan_network(planner: Planner) -> None:
+    """Have the host make the network namespace meanwhile: no other kind takes the kernel as long."""
+    config = planner.config
+    new = new_kinds(config)
+    if "network" in new and mounts_at_once(config, planner.host):
+        planner.add(MakeNetwork(new["network"]))
+        planner.add(EnterNetwork(new["network"]))
+
+
 def plan_join(planner: Planner) -> None:
     """Open the joined namespaces while host paths can still be walked with the host's privileges."""
     config = planner.config
@@ -203,7 +234,11 @@ def plan_clone(planner: Planner) -> None:
     new = new_kinds(config)
     joined = joined_kinds(config)
     if not needs_stages(config):
-        later = {"cgroup": not _into_cgroup(config, host, options), "ipc": unshares_ipc(config)}
+        later = {
+            "cgroup": not _into_cgroup(config, host, options),
+            "ipc": unshares_ipc(config),
+            "network": mounts_at_once(config, host),
+        }
         kinds = tuple(kind for kind in new if not later.get(kind))
         into_cgroup = _into_cgroup(config, host, options)
         planner.add(Clone("/linux/namespaces", kinds=kinds, into_cgroup=into_cgroup))

@@ -6,15 +6,14 @@ from ocipy.plan import identity, rlimits
 from ocipy.plan.capabilities import plan_sets
 from ocipy.plan.fields import NO_PROCESS, kept_for_start, process_of
 from ocipy.plan.keyring import plan_keyring
-from ocipy.plan.lane import TellHost, WaitForInit
-from ocipy.plan.model import HostStep, InitStep, counted, if_set, join
+from ocipy.plan.lane import meet
+from ocipy.plan.model import HostStep, InitStep, Planner, counted, if_set, join
 from ocipy.plan.rare import SCHEDULING, SECCOMP, TERMINAL, uses
 from ocipy.plan.waiting import TellExecuting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocipy.config.types import Process
-    from ocipy.plan.model import Planner
 
 # What runc and crun use if the config gives none; engines rely on it.
 DEFAULT_UMASK = 0o022
@@ -182,20 +181,28 @@ def plan_no_new_privileges(planner: Planner) -> None:
         planner.add(NoNewPrivileges("/process/noNewPrivileges"))
 
 
-def plan_ready(planner: Planner) -> None:
-    """Do the last work with all privileges; then the host sets and sends what would restrict or expose the setup."""
+def plan_ready(planner: Planner, pidfd_name: str = "") -> None:
+    """Do the last work with all privileges; then the host sets and sends what would restrict or expose the setup.
+
+    pidfd_name: the host also reports the process (pid_file.plan_report). If there is nothing for the host to do, init
+    need not wait for it.
+    """
     plan_no_new_privileges(planner)
     if uses(planner, SCHEDULING):
         from ocipy.plan import scheduling
 
         scheduling.plan_scheduling(planner)
-    planner.add(TellHost(barrier="ready"))
-    planner.add(WaitForInit(barrier="ready"))
-    rlimits.plan_rlimits(planner)
+    later = Planner(planner.config, planner.host, planner.options)
+    rlimits.plan_rlimits(later)
     if uses(planner, TERMINAL):
         from ocipy.plan import terminal
 
-        terminal.plan_send_console(planner)
+        terminal.plan_send_console(later)
+    if pidfd_name and (planner.options.pid_file or planner.options.pidfd_socket):
+        from ocipy.plan.pid_file import plan_report
+
+        plan_report(later, pidfd_name)
+    meet(planner, later, "ready", "limited")
 
 
 def plan_become_user(planner: Planner) -> None:

@@ -6,6 +6,7 @@ from ocipy.errors import in_bytes
 from ocipy.linux import constants
 from ocipy.plan.fields import process_of
 from ocipy.plan.model import HostStep, InitStep
+from ocipy.plan.namespaces import has_namespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ RESOURCES = {
 TIGHT = {"RLIMIT_AS": 1 << 30, "RLIMIT_CPU": 4, "RLIMIT_DATA": 1 << 28, "RLIMIT_NOFILE": 64, "RLIMIT_STACK": 1 << 23}
 
 
-class Rlimit(HostStep):
+class Rlimit(InitStep):
     """prlimit(2). resource: RLIMIT_…."""
 
     name: str
@@ -52,7 +53,19 @@ class Rlimit(HostStep):
         return _in_words(self.name, self.soft, self.hard)
 
 
-class RaiseRlimit(HostStep):
+class RlimitFromHost(HostStep):
+    """The same, set by the host."""
+
+    name: str
+    resource: int
+    soft: int
+    hard: int
+
+    def describe(self) -> str:
+        return _in_words(self.name, self.soft, self.hard)
+
+
+class RaiseRlimit(InitStep):
     """Raise the hard limit if it is lower."""
 
     name: str
@@ -60,7 +73,18 @@ class RaiseRlimit(HostStep):
     hard: int
 
     def describe(self) -> str:
-        return f"{_short(self.name).lower()}: the hard limit to at least {_value(self.hard, _short(self.name))}"
+        return _at_least(self.name, self.hard)
+
+
+class RaiseRlimitFromHost(HostStep):
+    """The same, done by the host."""
+
+    name: str
+    resource: int
+    hard: int
+
+    def describe(self) -> str:
+        return _at_least(self.name, self.hard)
 
 
 class RlimitAtExec(InitStep):
@@ -80,6 +104,11 @@ def _in_words(name: str, soft: int, hard: int) -> str:
     return f"{short.lower()} {_value(soft, short)}:{_value(hard, short)}"
 
 
+def _at_least(name: str, hard: int) -> str:
+    short = _short(name)
+    return f"{short.lower()}: the hard limit to at least {_value(hard, short)}"
+
+
 def _short(name: str) -> str:
     return name.removeprefix("RLIMIT_")
 
@@ -92,17 +121,22 @@ def _value(limit: int, name: str) -> str:
 
 
 def plan_rlimits(planner: Planner) -> None:
-    """Set by the host, as late as possible: they would restrict the setup too. Tight ones are set by the process."""
+    """Set as late as possible: they would restrict the setup too. The execve sets tight ones.
+
+    In a user namespace, init lacks the CAP_SYS_RESOURCE that raising a hard limit needs, so the host sets them.
+    """
     config = planner.config
+    by_init = not has_namespace(config, "user")
+    kind, kind_raising = (Rlimit, RaiseRlimit) if by_init else (RlimitFromHost, RaiseRlimitFromHost)
     for index, limit in enumerate(process_of(config).get("rlimits") or ()):
         pointer = f"/process/rlimits/{index}"
         name = limit["type"]
         resource, soft, hard = RESOURCES[name], limit["soft"], limit["hard"]
         if soft < TIGHT.get(name, 0) and _filter_permits(config):
-            planner.add(RaiseRlimit(pointer, name=name, resource=resource, hard=hard))
+            planner.add(kind_raising(pointer, name=name, resource=resource, hard=hard))
             planner.add(RlimitAtExec(pointer, name=name, resource=resource, soft=soft, hard=hard))
         else:
-            planner.add(Rlimit(pointer, name=name, resource=resource, soft=soft, hard=hard))
+            planner.add(kind(pointer, name=name, resource=resource, soft=soft, hard=hard))
 
 
 def _filter_permits(config: Config) -> bool:

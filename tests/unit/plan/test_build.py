@@ -75,10 +75,9 @@ def test_every_barrier_has_two_sides_in_the_same_order(host: Host, path: Path) -
         [(step.action, vars(step)["barrier"]) for step in lane if step.action in other]
         for lane in (plan.host, plan.init)
     ]
-    # Before "begin" a stage waits; of "waiting" wait_for_start tells.
-    assert lanes[0][lanes[0].index(("tell", "begin")) :] == [
-        (other[action], barrier) for action, barrier in lanes[1]
-    ] + [("wait", "waiting")]
+    # Before these a stage waits; of "waiting" wait_for_start tells.
+    first = next(number for number, entry in enumerate(lanes[0]) if entry in (("tell", "begin"), ("tell", "confined")))
+    assert lanes[0][first:] == [(other[action], barrier) for action, barrier in lanes[1]] + [("wait", "waiting")]
 
 
 @HOSTS
@@ -100,11 +99,56 @@ def test_the_cgroup_is_joined_before_it_is_shown_and_confined_before_devices_and
 
 @HOSTS
 def test_init_waits_after_its_mounts_only_for_what_there_is_to_do(host: Host) -> None:
-    assert barriers(build(config(), host, OPTIONS)) == ["begin", "confined", "ready", "limited", "waiting"]
+    document = config()
+    assert barriers(build(document, host, OPTIONS)) == ["confined", "ready", "limited", "waiting"]
+    document["process"]["terminal"] = False
+    assert barriers(build(document, host, OPTIONS)) == ["confined", "waiting"]
     with_limit = config(resources={"pids": {"limit": 9}})
-    assert barriers(build(with_limit, host, OPTIONS))[2:4] == ["mounted", "go"]
+    assert barriers(build(with_limit, host, OPTIONS))[1:3] == ["mounted", "go"]
     with_hook = config() | {"hooks": {"createContainer": [{"path": "/bin/h"}]}}
-    assert barriers(build(with_hook, host, OPTIONS))[2:4] == ["mounted", "go"]
+    assert barriers(build(with_hook, host, OPTIONS))[1:3] == ["mounted", "go"]
+
+
+@HOSTS
+def test_init_passes_no_barrier_before_the_state_is_saved(host: Host) -> None:
+    plan = build(config(), host, OPTIONS)
+    assert index(plan.host, "save_state") < index(plan.host, "tell", "confined")
+    before = [step.action for step in plan.init[: index(plan.init, "wait", "confined")]]
+    assert "undumpable" in before
+    assert not {"device", "unshare_cgroup", "pivot_root"} & set(before)
+
+
+@HOSTS
+def test_the_host_makes_the_network_namespace_while_init_makes_the_mounts_that_do_not_show_it(host: Host) -> None:
+    plan = build(config(), host, OPTIONS)
+    assert "network" not in vars(plan.host[index(plan.host, "clone")])["kinds"]
+    assert index(plan.host, "save_state") < index(plan.host, "make_network") < index(plan.host, "tell", "confined")
+    entered = index(plan.init, "enter_network")
+    sysfs = next(number for number, step in enumerate(plan.init) if step.title == "mount /sys")
+    assert index(plan.init, "mount") < entered < index(plan.init, "loopback") < sysfs
+    first = config()
+    first["mounts"].insert(0, {"destination": "/share", "type": "nfs", "source": "server:/share"})
+    steps = build(first, host, OPTIONS).init
+    assert index(steps, "enter_network") < index(steps, "mount")
+
+
+@pytest.mark.parametrize("kind", ["mount", "user", "network"])
+def test_init_begins_at_once_only_if_its_mounts_are_its_own_and_no_map_is_to_come(kind: str) -> None:
+    document = config()
+    namespaces = document["linux"]["namespaces"]
+    if kind == "mount":
+        namespaces[:] = [entry for entry in namespaces if entry["type"] != "mount"]
+        del document["linux"]["readonlyPaths"], document["linux"]["maskedPaths"]
+    elif kind == "user":
+        namespaces.append({"type": "user"})
+        document["linux"]["uidMappings"] = document["linux"]["gidMappings"] = [
+            {"containerID": 0, "hostID": 100000, "size": 65536}
+        ]
+    else:
+        namespaces.append({"type": "network", "path": "/run/netns/n"})
+    plan = build(document, Host(), OPTIONS)
+    assert index(plan.init, "wait", "begin") < index(plan.init, "undumpable")
+    assert index(plan.host, "save_state") < index(plan.host, "tell", "begin")
 
 
 @HOSTS

@@ -28,7 +28,7 @@ from ocipy.plan.mounts import Bind
 from ocipy.plan.namespace_contents import NetDevices, TimeOffsets
 from ocipy.plan.namespaces import UidMap
 from ocipy.plan.process import Environment, Umask
-from ocipy.plan.rlimits import Rlimit
+from ocipy.plan.rlimits import Rlimit, RlimitFromHost
 from ocipy.plan.rootfs import Propagation
 from ocipy.plan.scheduling import MemoryPolicy
 from ocipy.plan.seccomp import SeccompLoad
@@ -90,14 +90,14 @@ def test_a_prefix_is_of_whole_names() -> None:
 
 def test_json_has_the_arguments() -> None:
     plan = Plan()
-    plan.host.append(Rlimit("/process/rlimits/0", name="RLIMIT_CORE", resource=4, soft=0, hard=2**64 - 1))
+    plan.host.append(RlimitFromHost("/process/rlimits/0", name="RLIMIT_CORE", resource=4, soft=0, hard=2**64 - 1))
     plan.warnings.append(("/process", "something"))
     plan.warnings.append(("/linux", "something else"))
     assert json.loads(as_json(plan, "/process")) == {
         "host": [
             {
                 "number": 1,
-                "action": "rlimit",
+                "action": "rlimit_from_host",
                 "pointer": "/process/rlimits/0",
                 "description": "core 0 bytes:unlimited",
                 "arguments": {"name": "RLIMIT_CORE", "resource": 4, "soft": 0, "hard": 2**64 - 1},

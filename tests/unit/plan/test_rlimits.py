@@ -9,7 +9,7 @@ import pytest
 
 from ocipy.plan import rlimits
 from ocipy.plan.model import Host, Options, Plan, Planner
-from ocipy.plan.rlimits import RaiseRlimit, Rlimit, RlimitAtExec
+from ocipy.plan.rlimits import RaiseRlimit, RaiseRlimitFromHost, Rlimit, RlimitAtExec
 from tests.unit.documents import refused_at
 
 
@@ -17,8 +17,11 @@ def config(*limits: dict[str, Any], seccomp: Any = None) -> Any:
     return {"process": {"cwd": "/", "rlimits": list(limits)}, "linux": {"seccomp": seccomp} if seccomp else {}}
 
 
-def plan_of(*limits: dict[str, Any], seccomp: Any = None) -> Plan:
-    planner = Planner(config(*limits, seccomp=seccomp), Host(), Options(container_id="c", bundle="/b"))
+def plan_of(*limits: dict[str, Any], seccomp: Any = None, in_user_namespace: bool = False) -> Plan:
+    document = config(*limits, seccomp=seccomp)
+    if in_user_namespace:
+        document["linux"]["namespaces"] = [{"type": "user"}]
+    planner = Planner(document, Host(), Options(container_id="c", bundle="/b"))
     plan = planner.plan
     rlimits.plan_rlimits(planner)
     return plan
@@ -28,14 +31,14 @@ def limit(name: str, soft: int = 1, hard: int = 2) -> dict[str, Any]:
     return {"type": name, "soft": soft, "hard": hard}
 
 
-def test_each_is_a_step_of_the_host() -> None:
+def test_each_is_a_step_of_init() -> None:
     plan = plan_of(limit("RLIMIT_NOFILE", 1024, 2**64 - 1), limit("RLIMIT_CORE", 0, 0))
-    assert plan.host == [
+    assert plan.init == [
         Rlimit("/process/rlimits/0", name="RLIMIT_NOFILE", resource=7, soft=1024, hard=2**64 - 1,
         ),
         Rlimit("/process/rlimits/1", name="RLIMIT_CORE", resource=4, soft=0, hard=0),
     ]  # fmt: skip
-    assert plan.init == []
+    assert plan.host == []
 
 
 def test_all_sixteen_have_their_number() -> None:
@@ -66,10 +69,20 @@ def test_a_tight_one_is_set_at_the_exec(name: str) -> None:
     """By the process itself; raising the hard limit takes the host's rights."""
     number = rlimits.RESOURCES[name]
     plan = plan_of(limit(name, 3, 2**64 - 1))
-    assert plan.host == [RaiseRlimit("/process/rlimits/0", name=name, resource=number, hard=2**64 - 1)]
-    step = RlimitAtExec("/process/rlimits/0", name=name, resource=number, soft=3, hard=2**64 - 1)
-    assert plan.init == [step]
-    assert plan_of(limit(name, 1 << 30, 1 << 30)).init == []
+    raised = {"name": name, "resource": number, "hard": 2**64 - 1}
+    step = RlimitAtExec("/process/rlimits/0", soft=3, **raised)  # type: ignore[arg-type]
+    assert plan.init == [RaiseRlimit("/process/rlimits/0", **raised), step]  # type: ignore[arg-type]
+    inside = plan_of(limit(name, 3, 2**64 - 1), in_user_namespace=True)
+    assert inside.host == [RaiseRlimitFromHost("/process/rlimits/0", **raised)]  # type: ignore[arg-type]
+    assert inside.init == [step]
+    assert [step.action for step in plan_of(limit(name, 1 << 30, 1 << 30)).init] == ["rlimit"]
+
+
+def test_the_host_sets_those_of_a_user_namespace() -> None:
+    """Raising a hard limit takes CAP_SYS_RESOURCE over the initial user namespace."""
+    plan = plan_of(limit("RLIMIT_CORE", 1, 2), in_user_namespace=True)
+    assert [step.action for step in plan.host] == ["rlimit_from_host"]
+    assert plan.init == []
 
 
 @pytest.mark.parametrize(
@@ -87,5 +100,4 @@ def test_a_tight_one_is_set_at_the_exec(name: str) -> None:
 )
 def test_by_the_process_itself_only_where_its_filter_permits_that(default: str, rules: list[Any], late: bool) -> None:
     plan = plan_of(limit("RLIMIT_DATA"), seccomp={"defaultAction": default, "syscalls": rules})
-    assert [step.action for step in plan.host] == ["raise_rlimit" if late else "rlimit"]
-    assert bool(plan.init) is late
+    assert [step.action for step in plan.init] == (["raise_rlimit", "rlimit_at_exec"] if late else ["rlimit"])

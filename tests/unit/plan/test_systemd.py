@@ -69,7 +69,9 @@ def test_the_unit_is_made_while_init_mounts() -> None:
     plan = planned(document)
     host = [vars(step).get("barrier", step.action) for step in plan.host]
     init = [vars(step).get("barrier", step.action) for step in plan.init]
-    assert host.index("begin") < host.index("systemd_scope") < host.index("cgroup_devices") < host.index("confined")
+    assert (
+        host.index("save_state") < host.index("systemd_scope") < host.index("cgroup_devices") < host.index("confined")
+    )
     assert init.index("mount") < init.index("confined") < init.index("unshare_cgroup") < init.index("mount_cgroup2")
     assert init.index("confined") < init.index("device"), "what is made before the rules are there is under none"
 
