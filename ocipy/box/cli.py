@@ -13,6 +13,7 @@ from ocipy import Error
 from ocipy.box import actions
 from ocipy.box.boxes import Boxes
 from ocipy.box.flags import add_run_flags
+from ocipy.box.orphans import ENDED
 from ocipy.box.status import OutOfMemory, status_of
 from ocipy.errors import caused_by, did_you_mean
 
@@ -229,7 +230,7 @@ def parser(asked: str = "") -> Parser:
         watching = add(name, function, summary)
         watching.add_argument("--no-stream", action="store_true", help="show it once")
         watching.add_argument("boxes", nargs="*" if name == "stats" else 1, metavar="BOX")
-    for name, function in (("_ended", actions.end), ("_watch", actions.watch)):  # for ourselves
+    for name, function in ((ENDED, actions.end), ("_watch", actions.watch)):  # for ourselves
         inner = commands.add_parser(name)
         inner.set_defaults(command_function=function)
         inner.add_argument("box")

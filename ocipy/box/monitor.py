@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from ocipy import Error
 from ocipy.box import tools
+from ocipy.box.orphans import ENDED
 from ocipy.box.record import Directory, Record
 from ocipy.box.runtime import executable_path
 
@@ -28,7 +29,7 @@ def words(directory: Directory, record: Record, runtime: Sequence[str]) -> list[
     for word in runtime[1:]:
         made += ["--runtime-arg", word]
     made += ["--exit-command", executable_path()]
-    for word in ("box", "_ended", record.id):
+    for word in ("box", ENDED, record.id):
         made += ["--exit-command-arg", word]
     made += ["--terminal"] if request.terminal else []
     return made + (["--stdin", "--leave-stdin-open"] if request.interactive else [])

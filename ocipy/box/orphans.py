@@ -1,21 +1,45 @@
-"""The orphans of a killed `ocipy box` on the host: the runtime, or conmon, working on one of our bundles."""
+"""What a killed `ocipy box`, or an earlier run of a box, has left on the host: the runtime or conmon, working on the
+box's bundle, and the command that conmon calls at the end."""
 
 from __future__ import annotations
 
 import itertools
 import os
+import select
 import signal
+import time
+from collections.abc import Iterator
 from contextlib import suppress
 
 from ocipy.box.pids import open_called
+
+PATIENCE = 5.0  # seconds until a killed process is gone
+ENDED = "_ended"
+"""The command that conmon calls when a box has ended; `ocipy box` has it for conmon alone."""
 
 
 def end_callers(bundle: str) -> None:
     """Kill every one of our processes that works on a bundle, and wait until they are gone.
 
-    We hold the box's lock, so no other process may work on it.
+    We hold the box's lock, so no other process may work on it. conmon calls `ocipy box _ended` even if the container
+    could not be created: that would wait for the lock, and then end whatever runs by then.
     """
-    held = []
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        killed = list(_killed(bundle))  # what it has started in the meantime is found the next time
+        if not killed:
+            return
+        for fd in killed:
+            poll = select.poll()
+            poll.register(fd, select.POLLIN)
+            poll.poll(max(deadline - time.monotonic(), 0) * 1000)
+            with suppress(OSError):
+                os.waitid(os.P_PIDFD, fd, os.WEXITED | os.WNOHANG)  # only our own child; other parents reap theirs
+            os.close(fd)
+
+
+def _killed(bundle: str) -> Iterator[int]:
+    """A pidfd of each process that was killed."""
     for name in os.listdir("/proc"):
         if not name.isdecimal() or int(name) == os.getpid():
             continue
@@ -25,18 +49,16 @@ def end_callers(bundle: str) -> None:
         with suppress(OSError):
             if os.stat(f"/proc/{name}").st_uid == os.geteuid():
                 signal.pidfd_send_signal(fd, signal.SIGKILL)
-                held.append(fd)
+                yield fd
                 continue
-        os.close(fd)
-    for fd in held:
-        with suppress(OSError):
-            os.waitid(os.P_PIDFD, fd, os.WEXITED)  # only our own child; other parents reap theirs
         os.close(fd)
 
 
 def is_called_for(words: list[bytes], bundle: str) -> bool:
-    """Whether a command line names this bundle: the runtime's --bundle=PATH, or conmon's --bundle PATH."""
+    """Whether a command line names this bundle (the runtime's --bundle=PATH, conmon's --bundle PATH), or is the one
+    that conmon calls at the end of its box."""
     path = os.fsencode(bundle)
+    box_id = os.path.basename(os.path.dirname(path))
     return b"--bundle=" + path in words or any(
-        one == b"--bundle" and other == path for one, other in itertools.pairwise(words)
+        pair in ((b"--bundle", path), (ENDED.encode(), box_id)) for pair in itertools.pairwise(words)
     )

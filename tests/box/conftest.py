@@ -115,7 +115,9 @@ def left_behind(places: Path, ids: set[str]) -> list[str]:
         there = {path: path.name.removeprefix("ocipy-box-") for path in Path("/sys/fs/cgroup").glob(pattern)}
         cgroups = [path for path, name in there.items() if name.removesuffix(".scope") in ids]
         found += [str(path) for path in cgroups]
-    # What conmon calls, and what watches the memory.
+    # What works for a box has its environment: conmon, what conmon calls at the end, pasta, fuse-overlayfs.
+    mark = b"OCIPY_BOX=" + os.fsencode(places)
+    found += [f"pid {pid}" for pid in Path("/proc").iterdir() if pid.name.isdecimal() and mark in environment_of(pid)]
     inner = [f" {word} {one}" for one in ids for word in ("_ended", "_watch")]
     found += [
         line
@@ -125,6 +127,14 @@ def left_behind(places: Path, ids: set[str]) -> list[str]:
     found += [str(path) for path in (places / "run").glob("[lp]*") if path.suffix != ".lock"]
     found += [str(path) for path in (places / "run/runtime").glob("[!@.]*")]
     return found
+
+
+def environment_of(process: Path) -> list[bytes]:
+    """The variables of a process in /proc; none if it has ended."""
+    try:
+        return (process / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
 
 
 def _lines(*words: str) -> list[str]:

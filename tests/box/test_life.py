@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from tests.box.conftest import Box, box_of
+from tests.box.conftest import Box, box_of, left_behind
 from tests.harness.host import scaled, wait_until
 from tests.harness.user import HIDDEN
 
@@ -66,6 +66,16 @@ def test_from_run_to_rm(box: Box) -> None:
     box("rm", "-f", "web")
     assert time.monotonic() - begun < scaled(30), "nothing waits until patience is over"
     assert box("ps", "-aq").stdout == ""
+
+
+def test_a_start_right_after_a_kill(box: Box) -> None:
+    """What conmon calls at the end of the killed run does not end the new one."""
+    box("run", "-d", "--name", "web", "--network", "none", "busybox", "sleep", "1000")
+    for _ in range(4):
+        box("kill", "web")
+        wait_until(lambda: box("start", "web", status=None).returncode == 0, "it has ended and starts again")
+        time.sleep(0.5)
+        assert "running" in box("ps").stdout
 
 
 def test_logs_are_followed_to_the_end(box: Box) -> None:
@@ -155,3 +165,4 @@ def test_an_error_is_the_same_in_the_background(box: Box, words: tuple[str, ...]
     background = box("run", "-d", "--rm", "--network", "none", *words, status=None)
     assert foreground.stderr.startswith("ocipy: box run: ") and background.stderr == foreground.stderr
     assert background.returncode == foreground.returncode >= 125
+    assert not left_behind(box.places, set()), "conmon, or what it calls at the end, still works"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ocipy import Error
-from ocipy.box import bundle, changes, inside, inspect, monitor, names, network, seccomp, users
+from ocipy.box import bundle, changes, inside, inspect, monitor, names, network, orphans, seccomp, users
 from ocipy.box.config import User
 from ocipy.box.network import Peer, leases, name_servers, nft, pasta
 from ocipy.box.network.leases import Lease, Leases
@@ -248,6 +248,21 @@ def test_directories_above_a_change(tmp_path: Path) -> None:
         "C /a", "C /a/b", "C /a/b/c", "A /a/b/c/one", "A /a/b/c/two", "A /a/b/e", "A /a/b/e/new", "C /a/d",
         "C /a/d/three", "C /mode", "A /mode/four",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "is_ours"),
+    [
+        ("ocipy create --bundle=/d/boxes/1a/bundle 1a", True),
+        ("conmon --cid 1a --bundle /d/boxes/1a/bundle --log-level error", True),
+        ("ocipy box _ended 1a", True),
+        ("ocipy box _ended 1ab", False),
+        ("conmon --cid 2b --bundle /d/boxes/2b/bundle --exit-command-arg _ended", False),
+        ("ocipy box rm 1a", False),
+    ],
+)
+def test_who_works_on_a_bundle(words: str, is_ours: bool) -> None:
+    assert orphans.is_called_for(words.encode().split(b" "), "/d/boxes/1a/bundle") == is_ours
 
 
 def test_conmons_log(tmp_path: Path) -> None:
