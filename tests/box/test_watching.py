@@ -27,11 +27,15 @@ def busy(box: Box) -> str:
 
 
 def test_the_figures_of_a_box(box: Box, busy: str) -> None:
-    wait_until(lambda: (box.inspect(busy)["usage"]["memoryPeak"] or 0) > 20 * MIB, "it has used memory", timeout=30)
-    figures = box.inspect(busy)["usage"]
+    def both() -> bool:
+        figures.update(box.inspect(busy)["usage"])
+        return figures["memoryPeak"] > 20 * MIB and figures["throttledMicroseconds"] > 0
+
+    figures: dict[str, int] = {}
+    wait_until(both, "it has used memory, and its quota of CPU time", timeout=30)
     assert (figures["memoryLimit"], figures["processesLimit"], figures["processes"]) == (50 * MIB, 20, 1)
-    assert 20 * MIB < figures["memoryPeak"] <= 50 * MIB and 0 < figures["memory"] <= figures["memoryPeak"]
-    assert figures["cpuMicroseconds"] > 0 and figures["throttledMicroseconds"] > 0 and figures["oomKills"] == 0
+    assert figures["memoryPeak"] <= 50 * MIB and 0 < figures["memory"] <= figures["memoryPeak"]
+    assert figures["cpuMicroseconds"] > 0 and figures["oomKills"] == 0
 
 
 @pytest.mark.parametrize("command", ["stats", "top"])
