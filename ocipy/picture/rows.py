@@ -15,7 +15,7 @@ LANES = ("host", "init")
 @dataclass(slots=True)
 class Box:
     """One step. begin, milliseconds: from a trace, begin in ms since the command began; None in a plan. row: in the
-    grid, starting at 1. failed: the last step that its lane reached."""
+    grid, starting at 1. failed: the last step that its lane reached. tells, awaits: see plan.model.Step."""
 
     lane: str
     number: int
@@ -27,16 +27,18 @@ class Box:
     milliseconds: float | None = None
     failed: bool = False
     row: int = 0
+    tells: str = ""
+    awaits: str = ""
 
     @property
-    def barrier(self) -> str:
-        """The barrier that it announces or waits for, or ""."""
-        return str(self.arguments["barrier"]) if self.action in ("tell", "wait") else ""
+    def barrier(self) -> bool:
+        """Whether it does nothing else than to tell or to wait."""
+        return self.action in ("tell", "wait")
 
 
 @dataclass(slots=True)
 class Picture:
-    """arrows: from a `tell` to the other lane's `wait`, by the boxes' ids."""
+    """arrows: from a step that tells something to the one of the other lane that awaits it, by the boxes' ids."""
 
     title: str
     boxes: list[Box]
@@ -58,13 +60,15 @@ def lanes_of(plan: Plan) -> list[tuple[str, Sequence[Step]]]:
 
 def box_of(lane: str, number: int, step: Step) -> Box:
     """A step as a box, not yet placed."""
-    return Box(lane, number, step.action, step.describe(), step.pointer, vars(step))
+    return Box(
+        lane, number, step.action, step.describe(), step.pointer, vars(step), tells=step.tells, awaits=step.awaits
+    )
 
 
 def laid_out(picture: Picture) -> Picture:
-    """Assign rows and arrows. Each lane runs down the page; a `wait` is below its `tell`."""
+    """Assign rows and arrows. Each lane runs down the page; a step is below the one that it awaits."""
     lanes = {lane: [box for box in picture.boxes if box.lane == lane] for lane in LANES}
-    told = {(box.lane, box.barrier): box for box in picture.boxes if box.action == "tell"}
+    told = {(box.lane, box.tells): box for box in picture.boxes if box.tells}
     place = dict.fromkeys(LANES, 0)
     last = dict.fromkeys(LANES, 0)
     # The init lane begins with the clone.
@@ -74,14 +78,14 @@ def laid_out(picture: Picture) -> Picture:
         for lane in LANES:
             while place[lane] < len(lanes[lane]):
                 box = lanes[lane][place[lane]]
-                teller = told.get((other_lane(lane), box.barrier)) if box.action == "wait" else None
+                teller = told.get((other_lane(lane), box.awaits))
                 if teller is not None and not teller.row:
                     break
                 last[lane] = box.row = max(last[lane], teller.row if teller is not None else 0) + 1
                 place[lane] += 1
                 moved = True
                 if teller is not None:
-                    picture.arrows.append((id_of(teller), id_of(box), box.barrier))
+                    picture.arrows.append((id_of(teller), id_of(box), box.awaits))
         if not moved:  # a deadlock: such a plan cannot be executed, but is shown
             for lane in LANES:
                 for box in lanes[lane][place[lane] :]:

@@ -101,6 +101,10 @@ class LetGo(InitStep):
 
     words = "the runtime continues, and learns from the pipe whether the exec succeeds"
 
+    @property
+    def tells(self) -> str:
+        return "waiting"
+
 
 class Target:
     """What a plan needs to know of the running container; set by operations/exec.py, invented in tests.

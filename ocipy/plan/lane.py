@@ -16,6 +16,10 @@ class TellInit(HostStep):
     barrier: str
     hooks: bool = False
 
+    @property
+    def tells(self) -> str:
+        return self.barrier
+
     def describe(self) -> str:
         return self.barrier
 
@@ -25,6 +29,10 @@ class WaitForInit(HostStep):
 
     action = "wait"
     barrier: str
+
+    @property
+    def awaits(self) -> str:
+        return self.barrier
 
     def describe(self) -> str:
         return self.barrier
@@ -36,6 +44,10 @@ class TellHost(InitStep):
     action = "tell"
     barrier: str
 
+    @property
+    def tells(self) -> str:
+        return self.barrier
+
     def describe(self) -> str:
         return self.barrier
 
@@ -45,6 +57,10 @@ class WaitForHost(InitStep):
 
     action = "wait"
     barrier: str
+
+    @property
+    def awaits(self) -> str:
+        return self.barrier
 
     def describe(self) -> str:
         return self.barrier
@@ -67,6 +83,10 @@ class GiveProcfs(HostStep):
 
     whole: bool
 
+    @property
+    def tells(self) -> str:
+        return "procfs"
+
     def describe(self) -> str:
         return "the process's own directory in /proc" + if_set(self.whole, ", or all of /proc")
 
@@ -75,6 +95,10 @@ class TakeProcfs(InitStep):
     """Take what GiveProcfs sends."""
 
     words = "from the host"
+
+    @property
+    def awaits(self) -> str:
+        return "procfs"
 
 
 class Adopt(HostStep):

@@ -80,6 +80,16 @@ class Step(Namespace):
         return self.words
 
     @property
+    def tells(self) -> str:
+        """What a step of the other lane awaits and this one gives, by its name: a barrier, a descriptor; or ""."""
+        return ""
+
+    @property
+    def awaits(self) -> str:
+        """What it waits for, that a step of the other lane tells; or ""."""
+        return ""
+
+    @property
     def title(self) -> str:
         """The action and its subject, which distinguishes it from others of its kind."""
         for member in ("path", "destination", "barrier", "name"):

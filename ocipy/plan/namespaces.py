@@ -119,11 +119,19 @@ class MakeNetwork(HostStep):
 
     words = "a new one, while init mounts"
 
+    @property
+    def tells(self) -> str:
+        return "network"
+
 
 class EnterNetwork(InitStep):
     """Enter the network namespace."""
 
     words = "the one that the host has made"
+
+    @property
+    def awaits(self) -> str:
+        return "network"
 
 
 class UnshareIpc(InitStep):

@@ -23,6 +23,10 @@ class WaitForStart(InitStep):
     watch: bool
     words = "until start writes to the FIFO"
 
+    @property
+    def tells(self) -> str:
+        return "waiting"
+
 
 class TellExecuting(InitStep):
     """Announce that execve comes next."""

@@ -9,7 +9,6 @@ import posix
 from typing import TYPE_CHECKING, Any
 
 from ocipy.phases import EXEC, START
-from ocipy.plan.lane import TellHost, TellInit, WaitForHost, WaitForInit
 from ocipy.tracing.record import BEGIN, DONE, END, SIZE
 
 if TYPE_CHECKING:
@@ -95,19 +94,14 @@ def _event(name: str, tid: int, begin: int, end: int, arguments: dict[str, Any])
 
 
 def _arrows(lanes: list[tuple[int, list[Timed]]]) -> list[Event]:
-    """An arrow from each `tell` to the `wait` for the same barrier in the other lane."""
-    told = {
-        step.barrier: (tid, begin)
-        for tid, steps in lanes
-        for step, begin, _, _ in steps
-        if isinstance(step, TellHost | TellInit)
-    }
+    """An arrow from each step that tells something to the one of the other lane that awaits it."""
+    told = {step.tells: (tid, begin) for tid, steps in lanes for step, begin, _, _ in steps if step.tells}
     events: list[Event] = []
     for tid, steps in lanes:
         for step, _, until, _ in steps:
-            if isinstance(step, WaitForHost | WaitForInit) and step.barrier in told:
-                common = {"name": step.barrier, "cat": "barrier", "id": len(events) // 2 + 1}
-                from_tid, begin = told[step.barrier]
+            if step.awaits in told:
+                common = {"name": step.awaits, "cat": "barrier", "id": len(events) // 2 + 1}
+                from_tid, begin = told[step.awaits]
                 events.append({"ph": "s", **common, "tid": from_tid, "ts": begin / 1000})
                 events.append({"ph": "f", "bp": "e", **common, "tid": tid, "ts": until / 1000})
     return events

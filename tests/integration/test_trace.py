@@ -77,7 +77,7 @@ def test_create_ends_where_init_waits(container: Callable[..., Container], runti
     ("member", "value", "action", "lane"),
     [
         ("args", ["/no/such/program"], "command", "init"),
-        ("rlimits", [{"type": "RLIMIT_NOFILE", "soft": 1 << 40, "hard": 1 << 40}], "rlimit", "host"),
+        ("rlimits", [{"type": "RLIMIT_NOFILE", "soft": 1 << 40, "hard": 1 << 40}], "rlimit", "init"),
     ],
 )
 def test_the_step_that_failed_is_marked(
