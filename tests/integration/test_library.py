@@ -96,7 +96,14 @@ def test_another_process_in_it(library: ocipy.Runtime, bundle: Bundle, new_id: C
     assert caught.value.status == 255
     with pytest.raises(ValueError, match="arguments, or a process"):
         container.exec()
+    plan = container.plan_exec(["id", "-u"], cwd="/bin", user="7", tty=True)
+    assert (plan.init[-1].action, plan.init[-1].description) == ("execute", "id -u") and len(container.processes()) == 1
+    assert "clone_joining" in str(plan) and plan.host[0].action == "report_pipe"
+    with pytest.raises(ocipy.Error, match="must be an absolute path"):
+        container.plan_exec(["id"], cwd="bin")
     container.delete(force=True)
+    with pytest.raises(ocipy.Error, match="does not exist"):
+        container.plan_exec(["id"])
     os.waitpid(pid, 0)
 
 
