@@ -74,8 +74,7 @@ def cgroup_own(run: HostRun, step: CgroupOwn) -> None:
 @carries_out(CgroupOpen)
 def cgroup_open(run: HostRun, step: CgroupOpen) -> None:
     """Open the files that init writes when it enters the v1 hierarchies: init may be unable to reach them."""
-    for name, fd in _cgroup(run).open_tasks().items():
-        run.fds["cgroup/" + name] = fd
+    run.fds.cgroups = _cgroup(run).open_tasks()
 
 
 def clone_into(run: HostRun, flags: int, exit_signal: int, *, required: bool) -> tuple[int, int]:
@@ -100,8 +99,7 @@ def clone_into(run: HostRun, flags: int, exit_signal: int, *, required: bool) ->
 @carries_out(CgroupJoin)
 def cgroup_join(run: HostRun, step: CgroupJoin) -> None:
     """Move init, or the stage before it, into the v2 cgroup, unless it was cloned there. It enters v1 itself."""
-    for name in [name for name in run.fds if name.startswith("cgroup/")]:
-        posix.close(run.fds.pop(name))
+    run.fds.close_cgroups()
     cgroup = _cgroup(run)
     if "" not in cgroup.paths or run.in_cgroup:
         return

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import posix
 
+from ocipy.init.context import Descriptors
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,7 +44,7 @@ class HostRun:
     """One create, run, exec or restore in progress: what exists so far, so that a failure can undo it.
 
     pid, pidfd: the init process (at first the stage before it), 0 and -1 until it is cloned.
-    fds: descriptors that init inherits, by name; it closes everything else.
+    fds: what init inherits.
     bus: the connection to systemd, lender: a child that has moved network devices, criu: one that restores; None if
     not needed.
     hooks_ran: a hook was started, so that poststop hooks run after a failure (runtime.md, life cycle).
@@ -55,8 +57,8 @@ class HostRun:
     stage: pid of the process that init is forked from, until it is reaped; 0 for none.
     in_cgroup: the clone has put the process into its v2 cgroup. expected_paths: of a cgroup that systemd will make.
     cpuset: directory and top of a v1 cpuset that is still to be filled. chosen: `exec --cgroup` names the cgroup.
-    timens_offsets, device_directory, report: descriptors, -1 for none. id_maps: user namespaces by the name of a map.
-    device_maps: (uids, gids) of a joined user namespace, as (inside, outside, size).
+    timens_offsets, device_directory, report: descriptors, -1 for none. id_maps: user namespaces by the pointers of
+    their steps. device_maps: (uids, gids) of a joined user namespace, as (inside, outside, size).
     rdt_class: (top of resctrl, made by us). rdt_made: groups that a failure removes.
     restoring: what the steps of a restore share (host/restore.py, Restoring).
     """
@@ -105,7 +107,7 @@ class HostRun:
         self.pid = 0
         self.pidfd = -1
         self.channel: Channel | None = None
-        self.fds: dict[str, int] = {}
+        self.fds = Descriptors()
         self.cgroup: Cgroup | None = None
         self.console_socket = ""
         self.bus: Connection | None = None
@@ -132,10 +134,10 @@ class HostRun:
 
     def let_go(self) -> None:
         """Close the channel to init, and our copies of what init got."""
-        for fd in [*self.fds.values(), self.channel.fd if self.channel is not None else -1]:
+        for fd in [*self.fds.all(), self.channel.fd if self.channel is not None else -1]:
             if fd >= 0:
                 posix.close(fd)
-        self.fds.clear()
+        self.fds = Descriptors()
         self.channel = None
 
     def hang_up(self) -> None:

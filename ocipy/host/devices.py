@@ -49,7 +49,7 @@ def device_filesystem(run: HostRun, step: DeviceFilesystem) -> None:
         "tmpfs", "devices", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, (), data, step.label
     )
     if step.joined:
-        run.device_maps = _maps_of(run, run.fds["namespace/user"])
+        run.device_maps = _maps_of(run, run.fds.namespaces["user"])
 
 
 @carries_out(DeviceNode)
@@ -79,7 +79,7 @@ def device_mounts(run: HostRun, step: DeviceMounts) -> None:
             raise
         # Before Linux 6.15 only attached mounts can be copied.
         mounts = _mounts_by_child(directory, made)
-    run.fds.update({"device/" + name: mount for name, mount in zip(made, mounts, strict=True)})
+    run.fds.devices.update(zip(made, mounts, strict=True))
     posix.close(directory)
 
 
@@ -141,7 +141,7 @@ def _maps_of(run: HostRun, namespace: int) -> tuple[Triples, Triples]:
     posix.close(theirs.fd)
     try:
         ours.receive()
-        uids, gids = (_triples(procfs.read(run.fds["procfs"], f"{pid}/{name}")) for name in ("uid_map", "gid_map"))
+        uids, gids = (_triples(procfs.read(run.fds.procfs, f"{pid}/{name}")) for name in ("uid_map", "gid_map"))
     except Closed:
         raise Error("cannot enter the user namespace to see its ids") from None
     finally:

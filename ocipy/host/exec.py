@@ -42,14 +42,14 @@ def report_pipe(run: HostRun, step: ReportPipe) -> None:
     """Make the pipe by which the process reports its exec, or why it failed."""
     reading, writing = posix.pipe2(O_CLOEXEC)
     run.report = reading
-    run.fds["report"] = writing
+    run.fds.report = writing
 
 
 @carries_out(OpenRoot)
 def open_root(run: HostRun, step: OpenRoot) -> None:
     """Open the root of the container's process, if the container has no mount namespace."""
     with reported_as("cannot open the container's root"):
-        run.fds["root"] = posix.open(f"/proc/{run.state.pid}/root", O_PATH | O_DIRECTORY | O_CLOEXEC)
+        run.fds.root = posix.open(f"/proc/{run.state.pid}/root", O_PATH | O_DIRECTORY | O_CLOEXEC)
 
 
 @carries_out(ExecCgroup)
@@ -58,8 +58,7 @@ def exec_cgroup(run: HostRun, step: ExecCgroup) -> None:
     run.cgroup = Cgroup("", dict(step.paths), [])
     run.chosen = step.chosen
     try:
-        for name, fd in run.cgroup.open_tasks().items():
-            run.fds["cgroup/" + name] = fd
+        run.fds.cgroups = run.cgroup.open_tasks()
     except FileNotFoundError:
         raise _no_cgroup(run, [path for name, path in step.paths if name]) from None
 
@@ -132,8 +131,7 @@ def _unified_cgroups(run: HostRun) -> Iterator[str]:
 @carries_out(ExecCgroupJoin)
 def exec_cgroup_join(run: HostRun, step: ExecCgroupJoin) -> None:
     """Move the process into the v2 cgroup, unless it was cloned there. It enters v1 itself."""
-    for name in [name for name in run.fds if name.startswith("cgroup/")]:
-        posix.close(run.fds.pop(name))
+    run.fds.close_cgroups()
     if run.in_cgroup:
         return
     refusal: Error | None = None

@@ -35,7 +35,7 @@ def hook(run: HostRun, step: RuntimeHook) -> None:
         run_hook(
             step.kind, step.index, step.path, step.args, step.env, step.timeout,
             run.state.for_hooks("created", run.pid), directory=run.options.bundle, default_env=posix.environ,
-            give_up=(run.interrupts, run.pidfd), outputs=outputs_of(run.fds),
+            give_up=(run.interrupts, run.pidfd), outputs=outputs_of(run.fds.outputs),
         )  # fmt: skip
     except GivenUp:
         check_interrupts(run.interrupts)
@@ -45,7 +45,7 @@ def hook(run: HostRun, step: RuntimeHook) -> None:
 @carries_out(HookOutput)
 def hook_output(run: HostRun, step: HookOutput) -> None:
     """Open the file that gets the standard output, or error, of all hooks; init inherits it for its hooks."""
-    run.fds["hook/" + step.name] = _open_output(step.path)
+    run.fds.outputs[step.name] = _open_output(step.path)
 
 
 def _open_output(path: str) -> int:
@@ -89,13 +89,13 @@ def run_hooks(
     interrupts: see children/interrupts.py. Returns the errors.
     """
     errors: list[Error] = []
-    fds: dict[str, int] = {}
+    outputs: dict[str, int] = {}
     if hooks.get(kind):
         for name, annotation in ANNOTATIONS.items():
             try:
                 path = output_path(state.get("annotations") or {}, annotation, directory)
                 if path:
-                    fds["hook/" + name] = _open_output(path)
+                    outputs[name] = _open_output(path)
             except Error as error:
                 error.pointer = "/annotations/" + annotation
                 errors.append(error)
@@ -109,7 +109,7 @@ def run_hooks(
         try:
             run_hook(
                 kind, index, kept["path"], kept.get("args"), kept.get("env"), kept.get("timeout"), state,
-                directory=directory, default_env=posix.environ, give_up=(interrupts,), outputs=outputs_of(fds),
+                directory=directory, default_env=posix.environ, give_up=(interrupts,), outputs=outputs_of(outputs),
             )  # fmt: skip
         except GivenUp:
             check_interrupts(interrupts)
@@ -118,7 +118,7 @@ def run_hooks(
             errors.append(refused(error, "hook " + kept["path"], f"/hooks/{kind}/{index}"))
         except Error as error:
             errors.append(error)
-    for fd in fds.values():
+    for fd in outputs.values():
         posix.close(fd)
     return errors
 

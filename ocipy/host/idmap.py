@@ -24,15 +24,12 @@ if TYPE_CHECKING:
 @carries_out(IdmapJoin)
 def idmap_join(run: HostRun, step: IdmapJoin) -> None:
     """Open the user namespace that the container joins, as a map for mounts."""
-    if step.name not in run.id_maps:
-        run.id_maps[step.name] = posix.open(step.path, O_RDONLY | O_CLOEXEC)
+    run.id_maps[step.pointer] = posix.open(step.path, O_RDONLY | O_CLOEXEC)
 
 
 @carries_out(IdmapSource)
 def idmap_source(run: HostRun, step: IdmapSource) -> None:
     """Make a user namespace with these maps, for the mounts that need them. No process ever runs in it."""
-    if step.name in run.id_maps:
-        return
     reading, writing = posix.pipe()
     pid, pidfd = _kernel.clone3(CLONE_NEWUSER | CLONE_PIDFD, SIGCHLD, -1)
     if pid == 0:
@@ -48,8 +45,8 @@ def idmap_source(run: HostRun, step: IdmapSource) -> None:
         for kind, triples in (("uid_map", step.uids), ("gid_map", step.gids)):
             lines = "".join(f"{inside} {outside} {size}\n" for inside, outside, size in triples)
             with reported_as(f"cannot make the map {lines.strip()!r}"):
-                procfs.write(run.fds["procfs"], f"{pid}/{kind}", lines.encode())
-        run.id_maps[step.name] = posix.open(f"{pid}/ns/user", O_RDONLY | O_CLOEXEC, dir_fd=run.fds["procfs"])
+                procfs.write(run.fds.procfs, f"{pid}/{kind}", lines.encode())
+        run.id_maps[step.pointer] = posix.open(f"{pid}/ns/user", O_RDONLY | O_CLOEXEC, dir_fd=run.fds.procfs)
     finally:
         posix.close(writing)
         posix.waitpid(pid, 0)

@@ -42,10 +42,10 @@ DEAD_INIT_PATIENCE_MS = 2000
 @carries_out(PrivateProcfs)
 def private_procfs(run: HostRun, step: PrivateProcfs) -> None:
     """Make our own procfs before anything of the container's is mounted (CVE-2025-52881)."""
-    run.fds["procfs"] = procfs.open_private(subset_pid=True)
+    run.fds.procfs = procfs.open_private(subset_pid=True)
     if step.sysctl:
         # With /proc/sys it is the dangerous kind to leak: init closes it after the last sysctl.
-        run.fds["procfs/sysctl"] = procfs.open_private(subset_pid=False)
+        run.fds.sysctl = procfs.open_private(subset_pid=False)
 
 
 @carries_out(GiveProcfs)
@@ -241,6 +241,6 @@ def _end_of_init(run: HostRun, step: Step | None) -> Error:
             hint="the limit must leave some memory for setting up the container",
         )
     hint = ""
-    if "seccomp" in run.fds:
+    if run.fds.seccomp >= 0:
         hint = "linux.seccomp may forbid a system call that the setup still needs: docs/seccomp.md, When it is loaded"
     return Error(f"{run.name} was killed by signal {status.si_status}", hint=hint)

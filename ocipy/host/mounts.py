@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 @carries_out(OpenMountSource)
 def open_mount_source(run: HostRun, step: OpenMountSource) -> None:
-    """Open a detached copy of a bind mount's source, with mapped ids if idmap names a user namespace's descriptor.
+    """Open a detached copy of a bind mount's source, with mapped ids if idmap names a map.
 
     propagation: MS_… of the copy, 0 to leave it a peer. A slave receives the host's mount events, not the reverse.
     """
-    tree = run.fds[step.name] = open_source(step.source, step.destination, step.recursive, step.nofollow)
+    tree = run.fds.mounts[step.pointer] = open_source(step.source, step.destination, step.recursive, step.nofollow)
     if step.propagation:
         _kernel.mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, 0, 0, step.propagation, -1)
     if step.idmap:

@@ -46,7 +46,7 @@ def net_devices(run: HostRun, step: NetDevices) -> None:
     The child that moves them moves them back if this create fails or is killed (runtime.md, Errors), before the
     namespace, which would take them with it, can disappear.
     """
-    namespace = posix.open(f"{run.pid}/ns/net", O_RDONLY | O_CLOEXEC, dir_fd=run.fds["procfs"])
+    namespace = posix.open(f"{run.pid}/ns/net", O_RDONLY | O_CLOEXEC, dir_fd=run.fds.procfs)
     try:
         run.lender = Helper("moving network devices", _load_lender, hint="this needs the Python package pyroute2")
     finally:

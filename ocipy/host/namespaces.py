@@ -55,7 +55,7 @@ def open_namespace(run: HostRun, step: OpenNamespace) -> None:
         found = next((name for name, flag in FLAGS.items() if flag == actual), "")
         what = f"is a {found} namespace" if found else "is not a namespace"
         raise Error(f"cannot join {step.path} as {step.kind} namespace: it {what}")
-    run.fds["namespace/" + step.kind] = fd
+    run.fds.namespaces[step.kind] = fd
 
 
 @carries_out(Clone)
@@ -124,7 +124,7 @@ def clone_stage(run: HostRun, step: CloneStage) -> None:
     run.stage = pid if step.forks else 0
     if step.clocks:
         # While the stage is dumpable, and its files are ours: later an unprivileged user cannot open it (proc(5)).
-        run.timens_offsets = open_proc(run.fds["procfs"], f"{pid}/timens_offsets", O_WRONLY)
+        run.timens_offsets = open_proc(run.fds.procfs, f"{pid}/timens_offsets", O_WRONLY)
 
 
 @carries_out(UidMap)
@@ -137,7 +137,7 @@ def uid_map(run: HostRun, step: UidMap) -> None:
 def gid_map(run: HostRun, step: GidMap) -> None:
     """Write /proc/PID/gid_map, or have newgidmap do it."""
     if step.deny_setgroups:
-        write_proc(run.fds["procfs"], f"{run.pid}/setgroups", b"deny")
+        write_proc(run.fds.procfs, f"{run.pid}/setgroups", b"deny")
     _write_map(run, "gid_map", step.mappings, step.by_helper)
 
 
@@ -148,7 +148,7 @@ def _write_map(run: HostRun, name: str, mappings: Sequence[tuple[int, int, int]]
     # All lines in one write: the kernel takes a map only once (user_namespaces(7)).
     lines = "".join(f"{inside} {outside} {size}\n" for inside, outside, size in mappings)
     with reported_as(f"cannot write {name} ({lines.strip()})", hint=NOT_MAPPED):
-        write_proc(run.fds["procfs"], f"{run.pid}/{name}", lines.encode())
+        write_proc(run.fds.procfs, f"{run.pid}/{name}", lines.encode())
 
 
 def _run_helper(name: str, pid: int, mappings: Sequence[tuple[int, int, int]], interrupts: int = -1) -> None:

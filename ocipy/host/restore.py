@@ -131,7 +131,7 @@ def _make_mount_points(run: HostRun) -> dict[str, str]:
     root = root_of(run)
     _own_mounts(run.state.rootfs, root)
     init = Init(channel=Channel(-1), fds=run.fds, state={})
-    init.proc = procfs.open_own(run.fds["procfs"])
+    init.proc = procfs.open_own(run.fds.procfs)
     init.rootfs = posix.open(root, O_PATH | O_DIRECTORY | O_CLOEXEC)
     init.root_path = root
     places: dict[str, str] = {}
@@ -161,7 +161,7 @@ def _make_mount_point(init: Init, step: Bind | NewMount) -> str:
     else:
         # Sources opened by the host and attributes are not needed here: criu mounts it again.
         plain = type(step)(
-            step.pointer, destination=step.destination, source=step.source, name="", recursive=step.recursive,
+            step.pointer, destination=step.destination, source=step.source, opened=False, recursive=step.recursive,
             source_nofollow=step.source_nofollow, target_nofollow=step.target_nofollow, attr_set=0, attr_clear=0,
             attr_implicit=0, propagation=(), recursive_set=0, recursive_clear=0,
         )  # fmt: skip
@@ -195,7 +195,7 @@ def restore_criu(run: HostRun, step: RestoreCriu) -> None:
     shared = restoring_of(run)
     flags = shared.flags
     check_pages(flags.image_path)
-    fds = [run.fds["namespace/" + kind] for kind in plan.external_kinds(run.config)]
+    fds = [run.fds.namespaces[kind] for kind in plan.external_kinds(run.config)]
     ours, theirs = _kernel.socketpair(SOCK_SEQPACKET)
 
     def prepare() -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def open_rootfs(run: HostRun, step: OpenRootfs) -> None:
     """Open a detached copy of the root filesystem, for an init that may not search the directories above it."""
     posix.close(open_directory(step.path))
-    run.fds["rootfs"] = clone_root(step.path, step.propagation)
+    run.fds.rootfs = clone_root(step.path, step.propagation)
 
 
 @carries_out(BindRootfs)

@@ -56,7 +56,7 @@ MAX_PROGRAM = BPF_MAXINSNS * INSTRUCTION
 def seccomp_filter(run: HostRun, step: SeccompFilter) -> None:
     """Put the program into a memfd that init inherits."""
     root = run.state.directory.rpartition("/")[0]
-    run.fds["seccomp"] = memory_file("seccomp", program(step.profile, root))
+    run.fds.seccomp = memory_file("seccomp", program(step.profile, root))
 
 
 def program(profile: Seccomp, root: str) -> bytes:

@@ -18,7 +18,7 @@ FILES = {"ipc": "ipc", "network": "net", "uts": "uts", "user": "user"}
 @carries_out(NotOurNamespace)
 def not_our_namespace(run: HostRun, step: NotOurNamespace) -> None:
     """Raise Error if the joined namespace is the runtime's: a change there would affect the host."""
-    joined = posix.fstat(run.fds["namespace/" + step.kind])
+    joined = posix.fstat(run.fds.namespaces[step.kind])
     ours = posix.stat("/proc/self/ns/" + FILES[step.kind])
     if (joined.st_dev, joined.st_ino) == (ours.st_dev, ours.st_ino):
         raise Error(

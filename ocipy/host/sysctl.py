@@ -29,7 +29,7 @@ def host_sysctl(run: HostRun, step: HostSysctl) -> None:
             _kernel.setns(run.pidfd, flags_of(step.kinds))
         if "user" in step.kinds:
             take_root_ids()
-        write(run.fds["procfs/sysctl"], step.path, step.value)
+        write(run.fds.sysctl, step.path, step.value)
         return b""
 
     once.in_child("writing a kernel parameter", work)

@@ -23,10 +23,13 @@ def fifo(run: HostRun, step: Fifo) -> None:
     Opened here, for reading and writing: init might lack the permission to open them, and such a descriptor neither
     blocks nor sees end of file (fifo(7)).
     """
-    for name, file in (("fifo", FIFO_NEW), ("report", REPORT)):
-        path = run.state.directory + "/" + file
-        posix.mkfifo(path, 0o600)
-        run.fds[name] = posix.open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC)
+    run.fds.fifo = _make(run.state.directory + "/" + FIFO_NEW)
+    run.fds.report = _make(run.state.directory + "/" + REPORT)
+
+
+def _make(path: str) -> int:
+    posix.mkfifo(path, 0o600)
+    return posix.open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC)
 
 
 @carries_out(Created)

@@ -23,11 +23,10 @@ def cgroup_enter(init: Init, step: CgroupEnter) -> None:
     The kernel checks the opener's privileges. Init itself writes, so the kernel need not take the lock that stops all
     forks: its grace period costs more than most of a create (cgroups.Cgroup.open_tasks).
     """
-    hierarchies = [name.removeprefix("cgroup/") for name in init.fds if name.startswith("cgroup/")]
-    for hierarchy in hierarchies:
+    for hierarchy in list(init.fds.cgroups):
         if hierarchy == step.but:
             continue
-        fd = init.fds.pop("cgroup/" + hierarchy)
+        fd = init.fds.cgroups.pop(hierarchy)
         with reported_as(
             f"cannot join the cgroup of {hierarchy}", hint={errno.ENOSPC: "the cpuset has no CPUs or memory nodes"}
         ):

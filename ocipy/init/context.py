@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import posix
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,17 +31,78 @@ def carries_out(kind: type[Kind]) -> Callable[[Action[Kind]], Action[Kind]]:
     return register
 
 
+class Descriptors:
+    """What the host opens for init; init inherits it, and closes everything else. -1: not opened, or used up.
+
+    procfs: a private one, without /proc/sys. sysctl: one with it. rootfs: a detached copy of the root filesystem.
+    seccomp: a file with the filter. fifo, report: exec.fifo and exec.report; of exec only a pipe to report by.
+    outputs: files for the output of hooks, as "stdout" and "stderr".
+    namespaces: those to join, by kind. cgroups: the `tasks` files of the v1 hierarchies, by their names.
+    mounts: detached copies of the sources of bind mounts, by the pointers of the mounts. devices: detached mounts of
+    nodes, by their names. container, root: for exec, a pidfd of the container's process, and its root.
+    """
+
+    __slots__ = (
+        "cgroups",
+        "container",
+        "devices",
+        "fifo",
+        "mounts",
+        "namespaces",
+        "outputs",
+        "procfs",
+        "report",
+        "root",
+        "rootfs",
+        "seccomp",
+        "sysctl",
+    )
+
+    def __init__(self) -> None:
+        self.procfs = self.sysctl = self.rootfs = self.seccomp = self.fifo = self.report = -1
+        self.container = self.root = -1
+        self.outputs: dict[str, int] = {}
+        self.namespaces: dict[str, int] = {}
+        self.cgroups: dict[str, int] = {}
+        self.mounts: dict[str, int] = {}
+        self.devices: dict[str, int] = {}
+
+    def all(self) -> list[int]:
+        """Return every descriptor, with a -1 for each that is not open."""
+        return [
+            self.procfs, self.sysctl, self.rootfs, self.seccomp, self.fifo, self.report, self.container,
+            self.root, *self.outputs.values(), *self.namespaces.values(), *self.cgroups.values(),
+            *self.mounts.values(), *self.devices.values(),
+        ]  # fmt: skip
+
+    def close_cgroups(self) -> None:
+        """Close the host's copies of the `tasks` files."""
+        while self.cgroups:
+            posix.close(self.cgroups.popitem()[1])
+
+
+class Cover:
+    """A mount that covers masked files, or masked directories. attached: to the first of them; the rest get copies."""
+
+    __slots__ = ("attached", "fd")
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.attached = False
+
+
 class Init:
     """The state of the process that becomes the container, from the clone to the exec.
 
     channel: to the process on the host; closed before init waits at the FIFO.
     proc: our own directory in a procfs that is also ours; files of /proc/self are opened relative to it. -1 until
     become_init, and in exec until the host has passed it.
-    sysctl_proc: an unmasked procfs, -1 if the plan writes no sysctl.
     rootfs: an O_PATH descriptor of the container's root, -1 until it is opened; "/" after the pivot.
     cgroup_paths: the container's cgroups on the host, by hierarchy name, "" for v2.
     root_path: the root's path in our mount namespace before the pivot, "" for "/".
-    fds: descriptors that the host opened for us, by name: "fifo", "report", "mount/3", "namespace/network", …
+    fds: what the host opened for us.
+    late_mounts: mounts that become read-only later, by the pointers of their steps.
+    file_cover, directory_cover: what covers masked paths; None until it is made.
     state: the container's state as hooks receive it, with the pid inside the pid namespace.
     preserved: how many descriptors from 3 upwards belong to the payload.
     report_fd: exec.report, once start was called; -1 before.
@@ -55,8 +118,11 @@ class Init:
         "channel",
         "command",
         "cwd_entered",
+        "directory_cover",
         "environment",
         "fds",
+        "file_cover",
+        "late_mounts",
         "limits",
         "onlooker",
         "preserved",
@@ -68,26 +134,27 @@ class Init:
         "seccomp_program",
         "state",
         "steps",
-        "sysctl_proc",
     )
 
     def __init__(
         self,
         *,
         channel: Channel,
-        fds: dict[str, int],
         state: dict[str, Any],
+        fds: Descriptors | None = None,
         preserved: int = 0,
         cgroup_paths: dict[str, str] | None = None,
         onlooker: Onlooker | None = None,
     ) -> None:
         self.channel = channel
-        self.fds = fds
+        self.fds = fds or Descriptors()
         self.cgroup_paths = cgroup_paths or {}
         self.proc = -1
-        self.sysctl_proc = fds.get("procfs/sysctl", -1)
         self.rootfs = -1
         self.root_path = ""
+        self.late_mounts: dict[str, int] = {}
+        self.file_cover: Cover | None = None
+        self.directory_cover: Cover | None = None
         self.report_fd = -1
         self.state = state
         self.preserved = preserved

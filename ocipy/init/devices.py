@@ -53,7 +53,7 @@ def device(init: Init, step: Device) -> None:
     asked: the config gives a mode or an owner; warn if the host's own node has another.
     """
     parent, last = paths.make_parent(init.rootfs, step.path)
-    made = init.fds.pop("device/" + step.name, -1) if step.name else -1
+    made = init.fds.devices.pop(step.name, -1) if step.name else -1
     number = (step.major, step.minor)
     try:
         with reported_as(f"cannot make the device {step.path}"):

@@ -56,8 +56,8 @@ CONTAINER_END_PATIENCE_MS = 1000
 def run_joining(plan: Plan, init: Init, kinds: Sequence[str], chroot: bool, drop_groups: bool, pid: int) -> NoReturn:
     """Join, fork if a pid namespace is among the kinds, and carry out the init lane.
 
-    chroot: the container's root is not the root of a new mount namespace. init.fds: "root" is opened for it, and
-    "container" is a pidfd of the container's process. pid: of that process, in /proc. drop_groups: as for run_stage.
+    chroot: the container's root is not the root of a new mount namespace. pid: of the container's process, in /proc;
+    init.fds has its pidfd. drop_groups: as for run_stage.
     """
     try:
         close_others(init)
@@ -67,10 +67,11 @@ def run_joining(plan: Plan, init: Init, kinds: Sequence[str], chroot: bool, drop
         if drop_groups:
             leave_groups()
         seal_imports()
-        container = init.fds.pop("container")
+        container, init.fds.container = init.fds.container, -1
         _join(container, kinds, pid)
         if chroot:
-            _enter_root(init.fds.pop("root"))
+            _enter_root(init.fds.root)
+            init.fds.root = -1
         if "user" in kinds:
             take_root_ids()
         # The kernel clears it if the join, or new ids, changed the capabilities (prctl(2)).
@@ -157,4 +158,4 @@ def exec_root(init: Init, step: ExecRoot) -> None:
 def let_go(init: Init, step: LetGo) -> None:
     """Let the runtime continue: it reads the pipe until the exec, which closes it, or until an error."""
     leave_runtime(init)
-    init.report_fd = init.fds.pop("report")
+    init.report_fd, init.fds.report = init.fds.report, -1

@@ -59,13 +59,13 @@ def hook(init: Init, step: ContainerHook) -> None:
     run_hook(
         step.kind, step.index, step.path, step.args, step.env, step.timeout, state,
         directory="" if inside else init.rootfs, default_env=init.environment if inside else {},
-        filter=(init.seccomp_program, *step.filter) if step.filter else None, outputs=outputs_of(init.fds),
+        filter=(init.seccomp_program, *step.filter) if step.filter else None, outputs=outputs_of(init.fds.outputs),
     )  # fmt: skip
 
 
-def outputs_of(fds: Mapping[str, int]) -> tuple[int, int]:
-    """Return the descriptors that the host opened for the output of hooks, -1 for none."""
-    return fds.get("hook/stdout", -1), fds.get("hook/stderr", -1)
+def outputs_of(opened: Mapping[str, int]) -> tuple[int, int]:
+    """Return the descriptors for the standard output and error of hooks, -1 for none. opened: Descriptors.outputs."""
+    return opened.get("stdout", -1), opened.get("stderr", -1)
 
 
 def run_hook(

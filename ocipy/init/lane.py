@@ -93,8 +93,9 @@ def become_init(plan: Plan, init: Init) -> NoReturn:
         _kernel.set_name("ocipy:[INIT]")
         close_others(init)
         seal_imports()
-        if "procfs" in init.fds:
-            use_procfs(init, init.fds.pop("procfs"))
+        if init.fds.procfs >= 0:
+            use_procfs(init, init.fds.procfs)
+            init.fds.procfs = -1
         init.steps = plan.init if init.onlooker is None else ()
         for step in plan.init if init.onlooker is None else init.onlooker.init_lane(plan.init):
             ACTIONS[type(step)](init, step)
@@ -105,7 +106,7 @@ def become_init(plan: Plan, init: Init) -> NoReturn:
 
 def close_others(init: Init) -> None:
     """Close everything except the standard streams, the payload's descriptors and our own."""
-    close_all_but(3 + init.preserved, [init.channel.fd, *init.fds.values()])
+    close_all_but(3 + init.preserved, [init.channel.fd, *init.fds.all()])
 
 
 def _no_import(name: str, *_arguments: Any) -> NoReturn:

@@ -7,7 +7,7 @@ import posix
 
 from ocipy.errors import Error, reported_as
 from ocipy.init import paths
-from ocipy.init.context import carries_out
+from ocipy.init.context import Cover, carries_out
 from ocipy.init.mounts import attach, make_filesystem
 from ocipy.init.process import is_null
 from ocipy.init.rootfs import root_readonly, same_place
@@ -45,7 +45,7 @@ def take_null(init: Init, step: TakeNull) -> None:
         raise Error("the host's /dev/null is not the null device")
     # A read-only mount of a device still accepts writes, but its mode, owner and label cannot be changed.
     _kernel.mount_setattr(tree, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0, 0, -1)
-    init.fds["mask/file"] = tree
+    init.file_cover = Cover(tree)
 
 
 @carries_out(ReadonlyPath)
@@ -74,9 +74,13 @@ def mask(init: Init, step: Mask) -> None:
     if same_place(target, init.rootfs):
         raise Error(f"{step.path} leads to the container's root, which cannot be masked")
     if paths.is_directory(target):
-        _attach_cover(init, "mask/directory", target, step.label)
+        if init.directory_cover is None:
+            tree = make_filesystem("tmpfs", "tmpfs", EMPTY, ("ro",), EMPTY_DATA, step.label)
+            init.directory_cover = Cover(tree)
+        _attach_cover(init.directory_cover, target)
     else:
-        _attach_cover(init, "mask/file", target, step.label)
+        assert init.file_cover is not None
+        _attach_cover(init.file_cover, target)
 
 
 def _open(init: Init, path: str) -> int:
@@ -90,16 +94,12 @@ def _open(init: Init, path: str) -> int:
             return -1
 
 
-def _attach_cover(init: Init, name: str, target: int, label: str) -> None:
-    """Attach the first mount of a kind itself and copies of it later: one tmpfs serves them all."""
-    first = init.fds.get(name, -1)
-    attached = name + "/attached"
-    if first < 0:
-        first = init.fds[name] = make_filesystem("tmpfs", "tmpfs", EMPTY, ("ro",), EMPTY_DATA, label)
-    if attached not in init.fds:
-        init.fds[attached] = first
-        attach(first, target)
+def _attach_cover(cover: Cover, target: int) -> None:
+    """Attach the mount itself the first time and copies of it later: one filesystem serves them all."""
+    if not cover.attached:
+        cover.attached = True
+        attach(cover.fd, target)
         return
-    tree = _kernel.open_tree(first, "", OPEN_TREE_CLONE | AT_EMPTY_PATH)
+    tree = _kernel.open_tree(cover.fd, "", OPEN_TREE_CLONE | AT_EMPTY_PATH)
     attach(tree, target)
     posix.close(tree)

@@ -92,7 +92,7 @@ def mount(init: Init, step: Mount) -> None:
 @carries_out(Bind)
 def bind(init: Init, step: Bind) -> None:
     """Bind a file or directory of the host."""
-    tree = init.fds.pop(step.name, -1) if step.name else -1
+    tree = init.fds.mounts.pop(step.pointer, -1) if step.opened else -1
     if tree < 0:
         tree = open_source(step.source, step.destination, step.recursive, step.source_nofollow)
     directory = posix.stat(tree).st_mode & S_IFMT == S_IFDIR
@@ -156,7 +156,7 @@ def copy_symlink(init: Init, step: CopySymlink) -> None:
 @carries_out(RemountReadonly)
 def remount_readonly(init: Init, step: RemountReadonly) -> None:
     """Make a mount read-only that earlier steps needed writable. The descriptor cannot have moved."""
-    tree = init.fds.pop(step.name)
+    tree = init.late_mounts.pop(step.pointer)
     for left in range(BUSY_TRIES - 1, -1, -1):
         try:
             _kernel.mount_setattr(tree, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0, 0, -1)
@@ -292,7 +292,7 @@ def _open_nofollow(init: Init, destination: str) -> int:
     return target
 
 
-def finish(init: Init, step: MountStep, tree: int, target: int, late: str = "") -> None:
+def finish(init: Init, step: MountStep, tree: int, target: int, late: bool = False) -> None:
     """Set the recursive attributes of a detached mount, attach it, and close both descriptors, but not tree if late."""
     set_recursive(tree, step.recursive_set, step.recursive_clear)
     attach(tree, target)
@@ -309,14 +309,14 @@ def attach(tree: int, target: int) -> None:
     posix.close(target)
 
 
-def finish_attached(init: Init, step: MountStep, tree: int, late: str = "") -> None:
-    """Set the propagation of an attached mount and close it, or keep it for remount_readonly under the name late."""
+def finish_attached(init: Init, step: MountStep, tree: int, late: bool = False) -> None:
+    """Set the propagation of an attached mount and close it, or keep it for remount_readonly if late."""
     # Only after attaching: a mount below a shared one becomes shared (mount_namespaces(7)).
     for flag in step.propagation:
         recursive = AT_RECURSIVE if flag & MS_REC else 0
         _kernel.mount_setattr(tree, "", AT_EMPTY_PATH | recursive, 0, 0, flag & ~MS_REC, -1)
     if late:
-        init.fds[late] = tree
+        init.late_mounts[step.pointer] = tree
     else:
         posix.close(tree)
 

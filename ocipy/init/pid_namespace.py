@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
     from ocipy.init.context import Init
 
-NAMESPACE = "namespace/pid"
 EMPTY = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
 # Processes in the pid namespace may stop one that enters: continue it this many times, then give up.
 GLANCE_MS = 100
@@ -50,7 +49,7 @@ def enter_pid_namespace(init: Init, step: EnterPidNamespace) -> None:
 
     terminal: the standard streams are a terminal that becomes the controlling one of the child's session.
     """
-    namespace = init.fds.pop(NAMESPACE)
+    namespace = init.fds.namespaces.pop("pid")
     _join(namespace)
     posix.close(namespace)
     # CLONE_PARENT makes it a child of the runtime, which waits for it and reaps it.
@@ -76,7 +75,7 @@ def mount_procfs(init: Init, step: MountProcfs) -> None:
     ours, theirs = channel.pair()
     child = posix.fork()
     if child == 0:
-        _in_helper(init.fds[NAMESPACE], theirs, step)
+        _in_helper(init.fds.namespaces["pid"], theirs, step)
     posix.close(theirs.fd)
     try:
         _, body, fds = ours.receive(max_fds=1)

@@ -7,7 +7,7 @@ import posix
 
 from ocipy.errors import CAUSES, Error, caused_by, reported_as
 from ocipy.init import paths
-from ocipy.init.context import carries_out
+from ocipy.init.context import Descriptors, carries_out
 from ocipy.init.lookup import find, home_directory, quote, reason, to_bytes
 from ocipy.linux import _kernel, procfs
 from ocipy.linux.constants import (
@@ -147,18 +147,21 @@ def no_new_privileges(init: Init, step: NoNewPrivileges) -> None:
 
 @carries_out(CloseDescriptors)
 def close_descriptors(init: Init, step: CloseDescriptors) -> None:
-    """Close everything but the standard streams, the payload's, and those in keep: "rootfs", or a name in init.fds.
+    """Close everything but the standard streams, the payload's, and what the step names.
 
     Close-on-exec is not enough: chdir, the lookup of the command and the path walk of execve could still use an open
     descriptor (CVE-2024-21626). The channel and the FIFO stay; they lead nowhere.
     """
-    init.fds = {name: fd for name, fd in init.fds.items() if name in step.keep}
-    wanted = [init.channel.fd, init.report_fd, *init.fds.values()]
-    if "rootfs" in step.keep:
-        wanted.append(init.rootfs)
+    opened, init.fds = init.fds, Descriptors()
+    if step.for_start:
+        init.fds.fifo, init.fds.report = opened.fifo, opened.report
+    if step.for_hooks:
+        init.fds.outputs = opened.outputs
+    if step.for_entry:
+        init.fds.namespaces["pid"] = opened.namespaces["pid"]
     else:
         init.rootfs = -1
-    close_all_but(3 + init.preserved, wanted)
+    close_all_but(3 + init.preserved, [init.channel.fd, init.report_fd, init.rootfs, *init.fds.all()])
 
 
 def close_all_but(first: int, keep: Iterable[int]) -> None:

@@ -114,7 +114,7 @@ def attach_rootfs(init: Init, step: AttachRootfs) -> None:
 
     Until the pivot, paths still start below it, at our root (path_resolution(7)).
     """
-    tree = init.fds.pop(step.name)
+    tree, init.fds.rootfs = init.fds.rootfs, -1
     _kernel.move_mount(tree, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH)
     _use(init, tree)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @carries_out(SeccompReceive)
 def seccomp_receive(init: Init, step: SeccompReceive) -> None:
     """Read the program from the memfd that the host lane prepared, and close it."""
-    fd = init.fds.pop("seccomp")
+    fd, init.fds.seccomp = init.fds.seccomp, -1
     program = posix.pread(fd, (BPF_MAXINSNS + 1) * INSTRUCTION, 0)
     posix.close(fd)
     if not program or len(program) % INSTRUCTION or len(program) > BPF_MAXINSNS * INSTRUCTION:

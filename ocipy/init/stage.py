@@ -12,8 +12,6 @@ from ocipy.linux import _kernel
 from ocipy.linux.constants import CLONE_PARENT, PR_SET_DUMPABLE
 from ocipy.plan.namespaces import flags_of
 
-USED_UP = "namespace/"  # prefix of the names of the joined namespaces' descriptors
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +48,7 @@ def run_stage(
         if drop_groups:
             leave_groups()
         seal_imports()  # a joined mount namespace may be a container's
-        join([(kind, pointer, init.fds["namespace/" + kind]) for kind, pointer in joined])
+        join([(kind, pointer, init.fds.namespaces[kind]) for kind, pointer in joined])
         if user:
             unshare(("user",))
             init.channel.send("user")
@@ -65,9 +63,10 @@ def run_stage(
         if "time" in unshared:
             init.channel.send("time")
             wait_for_host(init, "offset")
-        used_up = {USED_UP + kind for kind, _ in joined}
-        for name in [name for name in init.fds if name in used_up or (watched and name.startswith("procfs"))]:
-            posix.close(init.fds.pop(name))
+        for kind, _ in joined:
+            posix.close(init.fds.namespaces.pop(kind))
+        if watched:
+            _close_procfs(init)
         if forks:
             # CLONE_PARENT makes the init process a child of the runtime, which waits for it and reaps it.
             pid, _ = _kernel.clone3(CLONE_PARENT, 0, -1)
@@ -79,6 +78,14 @@ def run_stage(
     except BaseException as error:
         report(init, error, "clone_stage", "/linux/namespaces")
     become_init(plan, init)
+
+
+def _close_procfs(init: Init) -> None:
+    """Close what shows the runtime's pid namespace."""
+    for fd in (init.fds.procfs, init.fds.sysctl):
+        if fd >= 0:
+            posix.close(fd)
+    init.fds.procfs = init.fds.sysctl = -1
 
 
 def unshare(kinds: Sequence[str]) -> None:

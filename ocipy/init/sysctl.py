@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @carries_out(Sysctl)
 def sysctl(init: Init, step: Sysctl) -> None:
     """Write one parameter. path: below /proc/sys."""
-    write(init.sysctl_proc, step.path, step.value)
+    write(init.fds.sysctl, step.path, step.value)
 
 
 def write(root: int, path: str, value: str) -> None:
@@ -39,6 +39,5 @@ def write(root: int, path: str, value: str) -> None:
 @carries_out(SysctlDone)
 def sysctl_done(init: Init, step: SysctlDone) -> None:
     """Close the unmasked procfs: leaving it open is dangerous."""
-    posix.close(init.sysctl_proc)
-    init.fds.pop("procfs/sysctl", None)
-    init.sysctl_proc = -1
+    posix.close(init.fds.sysctl)
+    init.fds.sysctl = -1

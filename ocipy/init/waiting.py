@@ -42,13 +42,13 @@ def wait_for_start(init: Init, step: WaitForStart) -> None:
         posix._exit(1)
     close_channel(init)
     _wait_and_execute(init, step)
-    fifo = init.fds.pop("fifo")
+    fifo, init.fds.fifo = init.fds.fifo, -1
     if step.watch:
         _watch(fifo)
     if posix.read(fifo, 1) != AWAKE:
         posix._exit(1)
     posix.close(fifo)
-    init.report_fd = init.fds.pop("report")
+    init.report_fd, init.fds.report = init.fds.report, -1
     posix.write(init.report_fd, AWAKE)
 
 
@@ -63,8 +63,8 @@ def _wait_and_execute(init: Init, step: WaitForStart) -> None:
     if not isinstance(last, Execute) or not all(isinstance(each, LAST) or each is load for each in steps):
         return
     _kernel.wait_and_execute(
-        init.fds["fifo"],
-        init.fds["report"],
+        init.fds.fifo,
+        init.fds.report,
         3 + init.preserved,
         step.watch,
         init.command,

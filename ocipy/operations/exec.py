@@ -71,7 +71,7 @@ def execute(
     except BaseException:
         posix.close(container)
         raise
-    run.fds["container"] = container
+    run.fds.container = container
     try:
         with phase(EXEC):
             carry_out(run)

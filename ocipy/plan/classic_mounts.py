@@ -34,7 +34,7 @@ class Remount(MountStep):
 
 
 def plan_classic(
-    planner: Planner, mount: Entry, parsed: MountOptions, flags: int, label: str, late: str, pointer: str
+    planner: Planner, mount: Entry, parsed: MountOptions, flags: int, label: str, late: bool, pointer: str
 ) -> None:
     """Mount a new filesystem. flags: MS_… of the mount; parsed has the other options. late: as in NewMount."""
     planner.add(

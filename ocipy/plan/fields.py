@@ -41,10 +41,6 @@ def resources_of(config: Config, *, limited: bool = False) -> Resources:
     return resources
 
 
-def kept_for_start(config: Config) -> tuple[str, ...]:
-    """Return the descriptors that init needs after start: the FIFOs, and the files of startContainer hooks
-    (plan/hooks.py)."""
-    annotations = config.get("annotations") or {}
-    kept = (config.get("hooks") or {}).get("startContainer")
-    outputs = [name for name in ("stdout", "stderr") if kept and annotations.get(f"run.oci.hooks.{name}")]
-    return ("fifo", "report", *("hook/" + name for name in outputs))
+def runs_hooks_later(config: Config) -> bool:
+    """Whether hooks run after start was called."""
+    return bool((config.get("hooks") or {}).get("startContainer"))

@@ -22,9 +22,8 @@ IDENTITY = ((0, 0, 0xFFFFFFFF),)
 
 
 class IdmapJoin(HostStep):
-    """Open the user namespace that the container joins, as a map for mounts. name: among the maps."""
+    """Open the user namespace that the container joins, as a map for mounts."""
 
-    name: str
     path: str
 
     def describe(self) -> str:
@@ -32,9 +31,8 @@ class IdmapJoin(HostStep):
 
 
 class IdmapSource(HostStep):
-    """Make a user namespace with these maps, for the mounts that need them. name: among the maps."""
+    """Make a user namespace with these maps, for the mounts that need them."""
 
-    name: str
     uids: Triples
     gids: Triples
 
@@ -43,7 +41,7 @@ class IdmapSource(HostStep):
 
 
 def plan_idmap(planner: Planner, mount: Mount, options: MountOptions, pointer: str) -> str:
-    """Plan the user namespace that maps this mount. Returns its name among the descriptors."""
+    """Plan the user namespace that maps this mount, once for all mounts with the same maps. Returns its pointer."""
     config = planner.config
     if planner.host.rootless:
         raise Error(
@@ -53,13 +51,18 @@ def plan_idmap(planner: Planner, mount: Mount, options: MountOptions, pointer: s
     path, _ = joined_kinds(config).get("user", ("", ""))
     given = _given(config, mount, options)
     if given is None and path:
-        planner.add(IdmapJoin(pointer, name="idmap/" + path, path=path))
-        return "idmap/" + path
+        for step in planner.plan.host:
+            if isinstance(step, IdmapJoin):
+                return step.pointer
+        planner.add(IdmapJoin(pointer, path=path))
+        return pointer
     uids, gids = given or (triples(id_maps(config)[0]), triples(id_maps(config)[1]))
     assert uids and gids
-    name = f"idmap/{_text(uids)};{_text(gids)}"
-    planner.add(IdmapSource(pointer, name=name, uids=uids, gids=gids))
-    return name
+    for step in planner.plan.host:
+        if isinstance(step, IdmapSource) and (step.uids, step.gids) == (uids, gids):
+            return step.pointer
+    planner.add(IdmapSource(pointer, uids=uids, gids=gids))
+    return pointer
 
 
 def _given(config: Config, mount: Mount, options: MountOptions) -> tuple[Triples, Triples] | None:
@@ -68,10 +71,6 @@ def _given(config: Config, mount: Mount, options: MountOptions) -> tuple[Triples
     if uids:
         return triples(uids), triples(gids)
     return _parse_text(config, options.idmap_text) if options.idmap_text else None
-
-
-def _text(triples: Triples) -> str:
-    return ",".join(f"{inside}-{outside}-{size}" for inside, outside, size in triples)
 
 
 def _parse_text(config: Config, text: str) -> tuple[Triples, Triples]:

@@ -57,7 +57,7 @@ class NewMount(MountStep):
     """A new filesystem.
 
     data: options for it. label: SELinux's, or "". copy_up: copy the existing content of the destination into it.
-    late: the name among the descriptors of a mount that becomes read-only later (RemountReadonly), or "".
+    late: it becomes read-only later, by the RemountReadonly of the same pointer.
     """
 
     source: str
@@ -65,7 +65,7 @@ class NewMount(MountStep):
     data: tuple[str, ...]
     label: str
     copy_up: bool
-    late: str
+    late: bool
 
     def describe_options(self, options: str) -> str:
         """Return the words of the step. options: those of its attributes or flags."""

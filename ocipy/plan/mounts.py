@@ -31,13 +31,12 @@ NO_DEVICE = (*CGROUP_TYPES, *NO_NETWORK, "sysfs")
 
 
 class OpenMountSource(HostStep):
-    """Open a detached copy of a bind mount's source.
+    """Open a detached copy of a bind mount's source, for the Bind of the same pointer.
 
-    name: among the descriptors. propagation: MS_… of the copy, 0 to leave it a peer. idmap: name of a map
+    propagation: MS_… of the copy, 0 to leave it a peer. idmap: the pointer of the step that opens the map
     (plan/idmap.py), or ""; idmap_recursive: for the whole tree.
     """
 
-    name: str
     source: str
     destination: str
     recursive: bool
@@ -54,12 +53,12 @@ class OpenMountSource(HostStep):
 class Bind(MountStep):
     """Bind a file or directory of the host.
 
-    name: the source's among the descriptors if the host has opened it, or "". attr_set, attr_clear: MOUNT_ATTR_….
-    attr_implicit: also to clear, unless locked.
+    opened: the host has opened the source (OpenMountSource). attr_set, attr_clear: MOUNT_ATTR_…. attr_implicit: also
+    to clear, unless locked.
     """
 
     source: str
-    name: str
+    opened: bool
     recursive: bool
     source_nofollow: bool
     target_nofollow: bool
@@ -95,9 +94,8 @@ class Mount(NewMount):
 
 
 class RemountReadonly(InitStep):
-    """Make a mount read-only that earlier steps needed writable. name: among the descriptors."""
+    """Make a mount read-only that earlier steps needed writable: the one of the same pointer."""
 
-    name: str
     words = "a mount that had to stay writable until now"
 
 
@@ -131,7 +129,6 @@ def plan_sources(planner: Planner) -> None:
             planner.add(
                 OpenMountSource(
                     pointer,
-                    name=f"mount/{index}",
                     source=_source(mount, planner.options),
                     destination=clean(mount["destination"]),
                     recursive=bool(parsed.flags & MS_REC),
@@ -201,7 +198,7 @@ def plan_readonly(planner: Planner) -> None:
     for index, mount in enumerate(planner.config.get("mounts") or ()):
         parsed = parse(mount.get("options") or ())
         if _is_late_readonly(mount, parsed):
-            planner.add(RemountReadonly(f"/mounts/{index}", name=f"readonly/{index}"))
+            planner.add(RemountReadonly(f"/mounts/{index}"))
 
 
 def plan_label(config: Config, host: Host) -> str:
@@ -247,7 +244,7 @@ def _plan_bind(planner: Planner, mount: Entry, parsed: MountOptions, index: int,
             pointer,
             destination=destination,
             source=source,
-            name=f"mount/{index}" if by_host else "",
+            opened=by_host,
             recursive=bool(parsed.flags & MS_REC),
             source_nofollow=parsed.source_nofollow,
             target_nofollow=parsed.target_nofollow,
@@ -274,7 +271,7 @@ def _plan_filesystem(
         planner.warn(pointer + "/destination", "maskedPaths and readonlyPaths only cover a procfs mounted on /proc")
     if fstype in ("proc", "sysfs"):
         label = ""  # their inodes have their own contexts
-    late = f"readonly/{index}" if _is_late_readonly(mount, parsed) else ""
+    late = _is_late_readonly(mount, parsed)
     kind: type[Mount | MountProcfs] = Mount
     data = parsed.data
     if fstype == "proc" and outside:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocipy.plan.fields import kept_for_start, process_of
+from ocipy.plan.fields import process_of, runs_hooks_later
 from ocipy.plan.lane import GiveProcfs, SaveState, TakeProcfs
 from ocipy.plan.model import HostStep, InitStep
 from ocipy.plan.mount_options import NewMount, attribute_words
@@ -42,7 +42,7 @@ def plan_enter(planner: Planner) -> None:
     config = planner.config
     _, pointer = joined_kinds(config)["pid"]
     terminal = bool(process_of(config).get("terminal"))
-    planner.add(CloseDescriptors(pointer, keep=("rootfs", "namespace/pid", *kept_for_start(config))))
+    planner.add(CloseDescriptors(pointer, for_start=True, for_hooks=runs_hooks_later(config), for_entry=True))
     planner.add(EnterPidNamespace(pointer, terminal=terminal))
     planner.add(AdoptInit(pointer))
     planner.add(SaveState())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ocipy.plan import identity, rlimits
 from ocipy.plan.capabilities import plan_sets
-from ocipy.plan.fields import NO_PROCESS, kept_for_start, process_of
+from ocipy.plan.fields import NO_PROCESS, process_of, runs_hooks_later
 from ocipy.plan.keyring import plan_keyring
 from ocipy.plan.lane import meet
 from ocipy.plan.model import HostStep, InitStep, Planner, counted, if_set, join
@@ -78,12 +78,18 @@ class NoNewPrivileges(InitStep):
 
 
 class CloseDescriptors(InitStep):
-    """Close everything but the standard streams, the payload's, and those named in keep."""
+    """Close everything but the standard streams, the payload's, and what is needed later.
 
-    keep: tuple[str, ...]
+    for_start: the FIFOs at which init waits. for_hooks: the files for the output of startContainer hooks. for_entry:
+    the root, and the pid namespace that init enters next.
+    """
+
+    for_start: bool = False
+    for_hooks: bool = False
+    for_entry: bool = False
 
     def describe(self) -> str:
-        return "all except the payload's" + if_set(self.keep, " and those that start needs")
+        return "all except the payload's" + if_set(self.for_start, " and those that start needs")
 
 
 class WorkingDirectory(InitStep):
@@ -223,7 +229,7 @@ def plan_become_user(planner: Planner) -> None:
 
 def plan_become_command(planner: Planner) -> None:
     """From the user's process to its command: close what is not the payload's, and load the filter."""
-    planner.add(CloseDescriptors(keep=()))
+    planner.add(CloseDescriptors())
     planner.add(TellExecuting())
     if uses(planner, SECCOMP):
         from ocipy.plan import seccomp
@@ -246,7 +252,7 @@ def plan_before_ids(planner: Planner) -> None:
         )
     )
     # chdir and the lookup of the command could use any descriptor still open here (CVE-2024-21626).
-    planner.add(CloseDescriptors(keep=kept_for_start(config)))
+    planner.add(CloseDescriptors(for_start=True, for_hooks=runs_hooks_later(config)))
     planner.add(WorkingDirectory("/process/cwd", path=process["cwd"]))
     umask = user.get("umask")
     planner.add(Umask("/process/user/umask", mask=DEFAULT_UMASK if umask is None else umask & 0o777))

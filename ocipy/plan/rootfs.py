@@ -69,9 +69,8 @@ class Propagation(InitStep):
 
 
 class AttachRootfs(InitStep):
-    """Attach what OpenRootfs has opened. name: among the descriptors."""
+    """Attach what OpenRootfs has opened."""
 
-    name: str
     words = "the tree that the host opened"
 
 
@@ -134,7 +133,7 @@ def plan_rootfs(planner: Planner) -> None:
     if before:
         planner.add(Propagation(POINTER if kind else "", flags=before))
     if opened_by_host(config, planner.host):
-        planner.add(AttachRootfs("/root/path", name="rootfs"))
+        planner.add(AttachRootfs("/root/path"))
         return
     planner.add(Rootfs("/root/path", path=path, propagation=_of_tree(config), parent=_of_parent(kind)))
 

@@ -18,7 +18,7 @@ import pytest
 
 from ocipy.errors import Error, refused
 from ocipy.host.context import ACTIONS as HOST_ACTIONS
-from ocipy.init.context import ACTIONS, Init
+from ocipy.init.context import ACTIONS, Descriptors, Init
 from ocipy.init.lane import load
 from ocipy.linux import _kernel, procfs
 from ocipy.linux import constants as c
@@ -114,12 +114,13 @@ class Scratch:
         """
         plan = self.plan()
         host: Any = SimpleNamespace(
-            fds={"procfs": procfs.open_private(subset_pid=True)},
+            fds=Descriptors(),
             id_maps={},
             device_directory=-1,
             device_maps=None,
             state=SimpleNamespace(directory=str(self.path)),
         )
+        host.fds.procfs = procfs.open_private(subset_pid=True)
         try:
             for step in plan.host:
                 try:
@@ -129,12 +130,11 @@ class Scratch:
                     raise
             return self._in_child(plan, host.fds, look, before)
         finally:
-            for fd in [*host.fds.values(), *host.id_maps.values()]:
-                os.close(fd)
+            for fd in [*host.fds.all(), *host.id_maps.values()]:
+                if fd >= 0:
+                    os.close(fd)
 
-    def _in_child(
-        self, plan: Plan, fds: dict[str, int], look: Callable[[Init], Any], before: Callable[[], None]
-    ) -> Any:
+    def _in_child(self, plan: Plan, fds: Descriptors, look: Callable[[Init], Any], before: Callable[[], None]) -> Any:
         kinds = [entry["type"] for entry in self.linux["namespaces"]]
         flags = sum(NAMESPACES[kind] for kind in kinds if kind in NAMESPACES)
         answers, answer = os.pipe()
@@ -143,7 +143,7 @@ class Scratch:
         if pid == 0:
             os.close(mapped)
             os.read(maps, 1)
-            _child(plan, dict(fds), answer, look, before)
+            _child(plan, fds, answer, look, before)
         if "user" in kinds:
             for kind in ("uid_map", "gid_map"):
                 Path(f"/proc/{pid}/{kind}").write_text(f"0 {FIRST_ID} 65536\n")
@@ -161,9 +161,7 @@ class Scratch:
         return result
 
 
-def _child(
-    plan: Plan, fds: dict[str, int], answer: int, look: Callable[[Init], Any], before: Callable[[], None]
-) -> None:
+def _child(plan: Plan, fds: Descriptors, answer: int, look: Callable[[Init], Any], before: Callable[[], None]) -> None:
     pointer = action = ""
     try:
         os.setresgid(0, 0, 0)
@@ -171,7 +169,8 @@ def _child(
         os.umask(0)
         before()
         init = Init(channel=Messages(), fds=fds, state={})
-        init.proc = procfs.open_own(fds.pop("procfs"))
+        init.proc = procfs.open_own(fds.procfs)
+        fds.procfs = -1
         for step in plan.init:
             pointer, action = step.pointer, step.action
             ACTIONS[type(step)](init, step)

@@ -25,7 +25,7 @@ class Messages(Channel):
 
 def fake_init(rootfs: Path) -> Init:
     """The caller closes init.rootfs and init.proc."""
-    init = Init(channel=Messages(), fds={}, state={})
+    init = Init(channel=Messages(), state={})
     init.rootfs = os.open(rootfs, os.O_PATH | os.O_DIRECTORY)
     init.proc = os.open("/proc/self", os.O_PATH | os.O_DIRECTORY)
     return init

@@ -75,10 +75,8 @@ def test_descriptors_for_init_are_closed_after_the_clone(run: HostRun, tmp_path:
     (tmp_path / "tasks").write_text("")
     run.cgroup = creation.place(Layout({"pids": str(tmp_path)}, "", {"pids": "/"}), "/", "c")
     cgroup.cgroup_open(run, CgroupOpen())
-    (name,) = run.fds
-    fd = run.fds[name]
-    assert name == "cgroup/pids"
+    fd = run.fds.cgroups["pids"]
     cgroup.cgroup_join(run, CgroupJoin(tolerant=False))
-    assert run.fds == {}
+    assert run.fds.cgroups == {}
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(fd)

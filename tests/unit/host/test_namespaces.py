@@ -30,7 +30,7 @@ def test_a_namespace_of_another_kind(run: HostRun, kind: str, file: str, found: 
     """config-linux.md: the runtime MUST generate an error. setns(2) would tell, but much later, and inside."""
     with pytest.raises(Error, match=f"as {kind} namespace: it is {found}"):
         open_namespace(run, OpenNamespace(kind=kind, path=f"/proc/self/ns/{file}"))
-    assert run.fds == {}
+    assert run.fds.namespaces == {}
 
 
 def test_a_file_that_is_not_a_namespace(run: HostRun, tmp_path: Path) -> None:
@@ -41,4 +41,4 @@ def test_a_file_that_is_not_a_namespace(run: HostRun, tmp_path: Path) -> None:
 
 def test_a_namespace_of_the_right_kind(run: HostRun) -> None:
     open_namespace(run, OpenNamespace(kind="ipc", path="/proc/self/ns/ipc"))
-    os.close(run.fds.pop("namespace/ipc"))
+    os.close(run.fds.namespaces.pop("ipc"))

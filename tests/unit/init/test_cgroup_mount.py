@@ -29,7 +29,7 @@ def mounted(monkeypatch: pytest.MonkeyPatch, namespace: str, inode: int, data: t
     monkeypatch.setattr(cgroup_mount, "probe", lambda: Layout({}, "/sys/fs/cgroup", {"": "/own"}))
     monkeypatch.setattr(posix, "stat", lambda *_, **__: os.stat_result((0, inode, *[0] * 8)))
     ours, theirs = channel.pair()
-    init = Init(channel=theirs, fds={}, state={}, cgroup_paths={"": "/sys/fs/cgroup/box"})
+    init = Init(channel=theirs, state={}, cgroup_paths={"": "/sys/fs/cgroup/box"})
     arguments: dict[str, Any] = {
         "destination": "/sys/fs/cgroup", "source": "cgroup", "data": data, "attributes": 0, "propagation": (),
         "recursive_set": 0, "recursive_clear": 0, "namespace": namespace, "mask": False,

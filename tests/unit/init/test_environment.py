@@ -95,14 +95,15 @@ def opened():
 
 for fd in range(3, 30):
     os.dup2(0, fd)
-init = Init(channel=Messages(), preserved=2, state={}, fds={"fifo": 7, "mount/3": 9, "null": 12})
+init = Init(channel=Messages(), preserved=2, state={})
+init.fds.fifo, init.fds.mounts["/mounts/3"], init.fds.seccomp, init.fds.namespaces["pid"] = 7, 9, 12, 13
 init.rootfs = 20
-process.close_descriptors(init, CloseDescriptors(keep=("fifo", "rootfs")))
+process.close_descriptors(init, CloseDescriptors(for_start=True, for_entry=True))
 print(opened())
 init.report_fd = 7
-process.close_descriptors(init, CloseDescriptors(keep=()))
+process.close_descriptors(init, CloseDescriptors())
 print(opened())
-print(init.fds, init.rootfs)
+print(set(init.fds.all()), init.rootfs)
 """
 
 
@@ -111,7 +112,7 @@ def test_descriptors_are_closed_not_marked() -> None:
     result = subprocess.run(
         [sys.executable, "-c", DESCRIPTORS], check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL
     )
-    assert result.stdout.splitlines() == ["[0, 1, 2, 3, 4, 7, 20]", "[0, 1, 2, 3, 4, 7]", "{} -1"]
+    assert result.stdout.splitlines() == ["[0, 1, 2, 3, 4, 7, 13, 20]", "[0, 1, 2, 3, 4, 7]", "{-1} -1"]
 
 
 EXECUTE = """

@@ -14,7 +14,7 @@ from ocipy.host import lane as host_lane
 from ocipy.host.context import ACTIONS as HOST_ACTIONS
 from ocipy.host.context import HostRun
 from ocipy.init import capabilities, exec, identity, lane, namespaces, stage
-from ocipy.init.context import ACTIONS, Init
+from ocipy.init.context import ACTIONS, Descriptors, Init
 from ocipy.linux import _kernel, channel
 from ocipy.linux.constants import PR_GET_DUMPABLE, PR_SET_DUMPABLE
 from ocipy.plan.capabilities import Capabilities
@@ -47,7 +47,8 @@ def reported(child: Callable[[Init], None], started: bool = False) -> Error:
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
-        init = Init(channel=theirs, fds={"report": writer}, state={})
+        init = Init(channel=theirs, state={})
+        init.fds.report = writer
         if started:
             init.report_fd = writer
         child(init)
@@ -176,7 +177,7 @@ def test_the_stage_is_closed_to_those_whose_namespace_it_joins(monkeypatch: pyte
     monkeypatch.setattr(stage, "wait_for_host", nothing)
 
     def child(init: Init) -> None:
-        init.fds["namespace/" + kind] = 0
+        init.fds.namespaces[kind] = 0
         stage.run_stage(Plan(), init, ((kind, "/linux/namespaces/0"),), False, False, (), False, False)
 
     assert reported(child).what == "closed"
@@ -188,9 +189,9 @@ def test_the_stage_gives_no_procfs_and_no_namespace_to_a_child_that_others_may_l
     """Nor the procfs with the host's kernel parameters."""
 
     def fork(*_arguments: int) -> None:
-        raise Error(" ".join(left))
+        raise Error(str([left.procfs, left.sysctl, left.namespaces, left.fifo >= 0]))
 
-    left: dict[str, int] = {}
+    left = Descriptors()
     monkeypatch.setattr(stage, "join", nothing)
     monkeypatch.setattr(stage, "wait_for_host", nothing)
     monkeypatch.setattr(_kernel, "clone3", fork)
@@ -198,11 +199,10 @@ def test_the_stage_gives_no_procfs_and_no_namespace_to_a_child_that_others_may_l
     def child(init: Init) -> None:
         nonlocal left
         left = init.fds
-        for name in ("procfs", "procfs/sysctl", "namespace/pid", "fifo"):
-            init.fds[name] = os.open("/proc", os.O_PATH)
+        left.procfs, left.sysctl, left.namespaces["pid"], left.fifo = (os.open("/proc", os.O_PATH) for _ in range(4))
         stage.run_stage(Plan(), init, (("pid", "/linux/namespaces/0"),), False, False, (), True, True)
 
-    assert reported(child).what == "report fifo"
+    assert reported(child).what == "[-1, -1, {}, True]"
 
 
 @pytest.mark.parametrize("kinds", [("user",), ("time", "ipc"), ("cgroup",)])

@@ -27,7 +27,7 @@ def init_that_finds(monkeypatch: pytest.MonkeyPatch, path: str) -> Init:
 
     monkeypatch.setattr(_kernel, "open_tree", open_tree)
     monkeypatch.setattr(_kernel, "mount_setattr", mount_setattr)
-    return Init(channel=pair()[0], fds={}, state={})
+    return Init(channel=pair()[0], state={})
 
 
 @pytest.mark.parametrize("path", ["/dev/zero", "/dev/full", "/etc/passwd", "/proc/self/fd", "/"])
@@ -35,10 +35,11 @@ def test_what_is_not_the_null_device_is_refused(monkeypatch: pytest.MonkeyPatch,
     init = init_that_finds(monkeypatch, path)
     with pytest.raises(Error, match="the host's /dev/null is not the null device"):
         masks.take_null(init, TakeNull())
-    assert "mask/file" not in init.fds
+    assert init.file_cover is None
 
 
 def test_the_null_device_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     init = init_that_finds(monkeypatch, "/dev/null")
     masks.take_null(init, TakeNull())
-    os.close(init.fds["mask/file"])
+    assert init.file_cover is not None
+    os.close(init.file_cover.fd)

@@ -78,7 +78,7 @@ def test_the_process_that_joins_imports_nothing(
     monkeypatch.setattr(exec, "wait_for_host", lambda *_: None)
 
     def child(init: Init) -> None:
-        _, init.fds["container"] = (end.fd for end in channel.pair())
+        _, init.fds.container = (end.fd for end in channel.pair())
         exec.run_joining(Plan(), init, ("mount",), False, False, 1)
 
     error = reported(child)

@@ -34,7 +34,7 @@ def test_requested_spec_allow_is_not_dropped(monkeypatch: pytest.MonkeyPatch) ->
     """The specification allows no runtime to leave out a flag: an error, and no container."""
     asked = kernel_without_spec_allow(monkeypatch)
     ours, theirs = channel.pair()
-    init = Init(channel=ours, fds={}, state={})
+    init = Init(channel=ours, state={})
     init.seccomp_program = b"x" * 8
     with pytest.raises(Error, match="cannot load the filter") as caught:
         seccomp.seccomp_load(init, SeccompLoad(flags=BOTH, optional=False))

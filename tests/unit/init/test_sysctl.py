@@ -15,20 +15,18 @@ from ocipy.plan.sysctl import Sysctl, SysctlDone
 
 
 def init_with(directory: Path) -> Init:
-    fd = os.open(directory, os.O_PATH)
-    init = Init(channel=pair()[0], fds={"procfs/sysctl": fd}, state={})
-    init.sysctl_proc = fd
+    init = Init(channel=pair()[0], state={})
+    init.fds.sysctl = os.open(directory, os.O_PATH)
     return init
 
 
 def test_it_is_closed_at_the_end(tmp_path: Path) -> None:
     init = init_with(tmp_path)
-    fd = init.sysctl_proc
+    fd = init.fds.sysctl
     sysctl.sysctl_done(init, SysctlDone())
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(fd)
-    assert init.sysctl_proc == -1
-    assert init.fds == {}
+    assert init.fds.sysctl == -1
 
 
 def test_a_parameter_is_written_below_it_and_nowhere_else(tmp_path: Path) -> None:

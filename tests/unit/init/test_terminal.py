@@ -22,7 +22,7 @@ def init(tmp_path: Path) -> Iterator[Init]:
     (tmp_path / "dev/pts").mkdir(parents=True)
     (tmp_path / "dev/pts/ptmx").touch()
     ours, theirs = pair()
-    made = Init(channel=ours, fds={}, state={})
+    made = Init(channel=ours, state={})
     made.rootfs = os.open(tmp_path, os.O_PATH)
     yield made
     for fd in (made.rootfs, ours.fd, theirs.fd):

@@ -139,7 +139,7 @@ def test_nothing_that_a_terminal_would_obey() -> None:
 
 def bound(recursive_set: int, recursive_clear: int) -> Bind:
     return Bind(
-        destination="/b", source="/a", name="", recursive=True, source_nofollow=False, target_nofollow=False,
+        destination="/b", source="/a", opened=False, recursive=True, source_nofollow=False, target_nofollow=False,
         attr_set=0, attr_clear=0, attr_implicit=0, propagation=(),
         recursive_set=recursive_set, recursive_clear=recursive_clear,
     )  # fmt: skip

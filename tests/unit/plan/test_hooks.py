@@ -110,8 +110,8 @@ def test_files_for_the_output_of_hooks() -> None:
         document: Any = {**config, "hooks": {kind: [{"path": "/a"}]}}
         planner = Planner(document, Host(), OPTIONS)
         process.plan_before_ids(planner)
-        kept += [step.keep for step in planner.plan.init if isinstance(step, CloseDescriptors)]
-    assert kept == [("fifo", "report"), ("fifo", "report", "hook/stdout", "hook/stderr")]
+        kept += [step.for_hooks for step in planner.plan.init if isinstance(step, CloseDescriptors)]
+    assert kept == [False, True]
 
 
 @pytest.mark.parametrize("annotations", [{}, {"run.oci.hooks.stdout": ""}, {"run.oci.hooks.stdin": "/x"}])

@@ -71,7 +71,7 @@ def test_a_filesystem() -> None:
             recursive_set=0,
             recursive_clear=0,
             copy_up=False,
-            late="",
+            late=False,
         )
     ]
 
@@ -104,7 +104,7 @@ def test_null_options_are_absent_ones() -> None:
 )
 def test_a_mount_that_is_filled_first_becomes_read_only_later(mount: dict[str, Any], late: bool) -> None:
     plan = planned(mount)
-    assert (plan.init[-1] == RemountReadonly("/mounts/0", name="readonly/0")) == late
+    assert (plan.init[-1] == RemountReadonly("/mounts/0")) == late
     readonly = bool(vars(plan.init[0])["attributes"] & c.MOUNT_ATTR_RDONLY)
     assert readonly == (mount["type"] == "sysfs")
     assert ("ro" in vars(plan.init[0])["superblock"]) == readonly
@@ -136,7 +136,7 @@ def test_a_bind_mount() -> None:
             "/mounts/0",
             destination="/data",
             source="/srv",
-            name="",
+            opened=False,
             recursive=False,
             source_nofollow=False,
             target_nofollow=False,
@@ -180,7 +180,6 @@ def test_the_host_opens_sources_for_a_user_namespace() -> None:
     assert plan.host == [
         OpenMountSource(
             "/mounts/0",
-            name="mount/0",
             source="/srv",
             destination="/data",
             recursive=False,
@@ -191,7 +190,7 @@ def test_the_host_opens_sources_for_a_user_namespace() -> None:
         )
     ]
     step = plan.init[0]
-    assert vars(step)["name"] == "mount/0"
+    assert vars(step)["opened"]
     assert vars(step)["attr_implicit"] == 0, "flags of the source are locked"
 
 
@@ -206,7 +205,7 @@ def test_the_host_opens_sources_for_a_user_namespace() -> None:
 def test_the_host_opens_nothing_where_it_has_no_more_rights(host: Host) -> None:
     plan = planned(bind(), namespaces=("mount", "user"), host=host)
     assert plan.host == []
-    assert vars(plan.init[0])["name"] == ""
+    assert not vars(plan.init[0])["opened"]
 
 
 def test_shared_roots_keep_bind_mounts_peers_of_their_sources() -> None:
@@ -218,11 +217,19 @@ def test_shared_roots_keep_bind_mounts_peers_of_their_sources() -> None:
 def test_idmap_by_the_mounts_own_maps() -> None:
     plan = planned(bind("ridmap", uidMappings=MAPS, gidMappings=MAPS))
     triples = ((0, 100000, 65536),)
-    name = "idmap/0-100000-65536;0-100000-65536"
-    assert plan.host[0] == IdmapSource("/mounts/0", name=name, uids=triples, gids=triples)
-    assert vars(plan.host[1])["idmap"] == name
+    assert plan.host[0] == IdmapSource("/mounts/0", uids=triples, gids=triples)
+    assert vars(plan.host[1])["idmap"] == "/mounts/0"
     assert vars(plan.host[1])["idmap_recursive"] is True
-    assert vars(plan.init[0])["name"] == "mount/0"
+    assert vars(plan.init[0])["opened"]
+
+
+def test_mounts_with_the_same_maps_share_a_user_namespace() -> None:
+    other = [{"containerID": 0, "hostID": 5, "size": 1}]
+    mapped = [bind("idmap", uidMappings=maps, gidMappings=MAPS) for maps in (MAPS, other, MAPS)]
+    plan = planned(*mapped)
+    assert [step.pointer for step in plan.host if isinstance(step, IdmapSource)] == ["/mounts/0", "/mounts/1"]
+    opened = [step.idmap for step in plan.host if isinstance(step, OpenMountSource)]
+    assert opened == ["/mounts/0", "/mounts/1", "/mounts/0"]
 
 
 def test_idmap_without_maps_takes_the_containers() -> None:
@@ -234,7 +241,7 @@ def test_idmap_without_maps_takes_the_containers() -> None:
 def test_idmap_of_a_joined_user_namespace_is_that() -> None:
     linux = {"namespaces": [{"type": "mount"}, {"type": "user", "path": "/proc/9/ns/user"}]}
     plan = planned(bind("idmap"), linux=linux)
-    assert plan.host[0] == IdmapJoin("/mounts/0", name="idmap//proc/9/ns/user", path="/proc/9/ns/user")
+    assert plan.host[0] == IdmapJoin("/mounts/0", path="/proc/9/ns/user")
 
 
 def test_idmap_in_the_form_of_crun() -> None:

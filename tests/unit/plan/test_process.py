@@ -78,7 +78,7 @@ def test_what_is_done_before_the_ids_change() -> None:
     plan = plan_of(process.plan_before_ids, document)
     assert plan.init == [
         Environment("/process/env", variables=("A=1",), uid=5, listen_fds=2),
-        CloseDescriptors("", keep=("fifo", "report")),
+        CloseDescriptors("", for_start=True, for_hooks=False),
         WorkingDirectory("/process/cwd", path="/srv"),
         Umask("/process/user/umask", mask=0o77),
     ]

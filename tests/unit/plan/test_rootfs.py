@@ -76,7 +76,7 @@ def test_propagation(kind: str, before: int | None, tree: int, after: int) -> No
 def test_the_host_opens_the_root_for_a_user_namespace() -> None:
     plan = planned(namespaces=("mount", "user"))
     assert plan.host == [OpenRootfs("/root/path", path="/b/rootfs", propagation=MS_PRIVATE)]
-    assert plan.init[1] == AttachRootfs("/root/path", name="rootfs")
+    assert plan.init[1] == AttachRootfs("/root/path")
 
 
 def test_no_mount_namespace_is_a_chroot_on_a_mount_that_delete_removes() -> None:
