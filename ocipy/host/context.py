@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ocipy.cgroups.cgroup import Cgroup
     from ocipy.children.helper import Helper
     from ocipy.config.types import Config
-    from ocipy.criu.client import Session
+    from ocipy.criu.client import Criu
     from ocipy.linux.channel import Channel
     from ocipy.plan.model import HostStep, Onlooker, Options, Plan
     from ocipy.state.state import State
@@ -60,7 +60,8 @@ class HostRun:
     timens_offsets, device_directory, report: descriptors, -1 for none. id_maps: user namespaces by the pointers of
     their steps. device_maps: (uids, gids) of a joined user namespace, as (inside, outside, size).
     rdt_class: (top of resctrl, made by us). rdt_made: groups that a failure removes.
-    restoring: what the steps of a restore share (host/restore.py, Restoring).
+    mount_points: of a restore, as in plan/checkpoint.py. criu_directories: descriptors of criu's images and, if that is
+    another directory, of its work files.
     """
 
     __slots__ = (
@@ -72,6 +73,7 @@ class HostRun:
         "console_socket",
         "cpuset",
         "criu",
+        "criu_directories",
         "device_directory",
         "device_maps",
         "expected_paths",
@@ -83,6 +85,7 @@ class HostRun:
         "lender",
         "master",
         "master_name",
+        "mount_points",
         "name",
         "onlooker",
         "options",
@@ -92,7 +95,6 @@ class HostRun:
         "rdt_class",
         "rdt_made",
         "report",
-        "restoring",
         "stage",
         "state",
         "status",
@@ -112,7 +114,7 @@ class HostRun:
         self.console_socket = ""
         self.bus: Connection | None = None
         self.lender: Helper | None = None
-        self.criu: Session | None = None
+        self.criu: Criu | None = None
         self.hooks_ran = False
         self.interrupts = -1
         self.master = -1
@@ -130,7 +132,8 @@ class HostRun:
         self.device_maps: tuple[Triples, Triples] | None = None
         self.rdt_class: tuple[str, bool] | None = None
         self.rdt_made: list[str] = []
-        self.restoring: object = None
+        self.mount_points: dict[str, str] = {}
+        self.criu_directories: list[int] = []
 
     def let_go(self) -> None:
         """Close the channel to init, and our copies of what init got."""

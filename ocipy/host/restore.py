@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import posix
+from typing import TYPE_CHECKING
 
 from ocipy import log
 from ocipy.cgroups.layout import probe
@@ -44,10 +45,8 @@ from ocipy.linux.constants import (
 from ocipy.linux.files import read_file, write_file
 from ocipy.linux.text import decode, lines_of
 from ocipy.plan import checkpoint as plan
-from ocipy.plan.checkpoint import RestoreFacts
 from ocipy.plan.lane import SaveState
 from ocipy.plan.masks import Mask
-from ocipy.plan.model import Plan, Step
 from ocipy.plan.mount_options import NewMount
 from ocipy.plan.mounts import Bind, CopySymlink
 from ocipy.plan.restore import (
@@ -61,47 +60,25 @@ from ocipy.plan.restore import (
     RestoreProcesses,
     lost_by,
 )
+from ocipy.plan.restore_request import RestoreFacts, restore_options
 from ocipy.plan.rootfs import RootReadonly
 from ocipy.state.state import FIFO_NEW, now
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ocipy.plan.checkpoint import CriuFlags
+    from ocipy.plan.model import Step
+    from ocipy.plan.restore_request import RestoreRequest
 
 ROOT = "criu-root"
 FAILED = "criu cannot restore the container"
 
 
-class Restoring:
-    """What the steps share, in HostRun.restoring.
-
-    flags, path of criu: from the command line. made: the plan of create. descriptors: the container's standard streams
-    at create. mount_points: as in plan/checkpoint.py. directories: descriptors of the images and, if that is another
-    directory, of the work files. program: criu, once it runs.
-    """
-
-    def __init__(self, flags: plan.CriuFlags, path: str, made: Plan) -> None:
-        self.flags = flags
-        self.path = path
-        self.program: client.Criu | None = None
-        self.made = made
-        self.descriptors: list[str] = []
-        self.mount_points: dict[str, str] = {}
-        self.directories: list[int] = []
-
-    @property
-    def log(self) -> str:
-        """The path of criu's log."""
-        return client.log_path(self.flags, plan.RESTORE_LOG)
-
-
-def restoring_of(run: HostRun) -> Restoring:
-    """Return what the steps share."""
-    assert isinstance(run.restoring, Restoring)
-    return run.restoring
-
-
 def _program(run: HostRun) -> client.Criu:
-    program = restoring_of(run).program
-    if program is None:
+    if run.criu is None:
         raise Error("internal error: criu has not been started yet")
-    return program
+    return run.criu
 
 
 def _session(run: HostRun) -> Session:
@@ -109,7 +86,7 @@ def _session(run: HostRun) -> Session:
 
 
 @carries_out(BeginRestore)
-def restoring(run: HostRun, step: BeginRestore) -> None:
+def begin_restore(run: HostRun, step: BeginRestore) -> None:
     """Mark the container as being created, until restored; and make a place for its root."""
     write_file(run.state.directory + "/" + FIFO_NEW, b"")
     posix.mkdir(run.state.directory + "/" + ROOT, 0o700)
@@ -118,7 +95,7 @@ def restoring(run: HostRun, step: BeginRestore) -> None:
 @carries_out(RestoreMountPoints)
 def restore_mount_points(run: HostRun, step: RestoreMountPoints) -> None:
     """Make the missing mount points, as create does: criu mounts on existing ones only."""
-    restoring_of(run).mount_points = _kernel.aside(lambda: _make_mount_points(run))
+    run.mount_points = _kernel.aside(lambda: _make_mount_points(run, step.mounts))
 
 
 def root_of(run: HostRun) -> str:
@@ -126,7 +103,7 @@ def root_of(run: HostRun) -> str:
     return os.path.realpath(run.state.directory) + "/" + ROOT
 
 
-def _make_mount_points(run: HostRun) -> dict[str, str]:
+def _make_mount_points(run: HostRun, mounts: Sequence[Bind | NewMount]) -> dict[str, str]:
     """In a mount namespace that ends with us. Return the place in the root of each destination."""
     root = root_of(run)
     _own_mounts(run.state.rootfs, root)
@@ -136,9 +113,7 @@ def _make_mount_points(run: HostRun) -> dict[str, str]:
     init.root_path = root
     places: dict[str, str] = {}
     filesystems: list[str] = []
-    for step in restoring_of(run).made.init:
-        if not isinstance(step, Bind | NewMount):
-            continue
+    for step in mounts:
         destination = step.destination
         # What is on another filesystem is restored with it, or exists already.
         if any(destination.startswith(place + "/") for place in filesystems):
@@ -159,16 +134,10 @@ def _make_mount_point(init: Init, step: Bind | NewMount) -> str:
     if isinstance(step, NewMount):
         target = open_target(init, step.destination, step.fstype)
     else:
-        # Sources opened by the host and attributes are not needed here: criu mounts it again.
-        plain = type(step)(
-            step.pointer, destination=step.destination, source=step.source, opened=False, recursive=step.recursive,
-            source_nofollow=step.source_nofollow, target_nofollow=step.target_nofollow, attr_set=0, attr_clear=0,
-            attr_implicit=0, propagation=(), recursive_set=0, recursive_clear=0,
-        )  # fmt: skip
-        if isinstance(plain, CopySymlink):
-            copy_symlink(init, plain)
+        if isinstance(step, CopySymlink):
+            copy_symlink(init, step)
         else:
-            bind(init, plain)
+            bind(init, step)
         target = open_below(init.rootfs, step.destination)
     place = procfs.path_of(init.proc, target).removeprefix(init.root_path)
     posix.close(target)
@@ -192,24 +161,21 @@ def restore_criu(run: HostRun, step: RestoreCriu) -> None:
     criu mounts below its directories, which the kernel refuses in those of another mount namespace (mount(2), EINVAL).
     So they are opened in criu's own and sent to us, since it takes the descriptors of its client.
     """
-    shared = restoring_of(run)
-    flags = shared.flags
-    check_pages(flags.image_path)
-    fds = [run.fds.namespaces[kind] for kind in plan.external_kinds(run.config)]
+    check_pages(step.image_path)
+    fds = [run.fds.namespaces[kind] for kind in step.kinds]
     ours, theirs = _kernel.socketpair(SOCK_SEQPACKET)
 
     def prepare() -> None:
         _own_mounts(run.state.rootfs, root_of(run))
-        directories = [open_directory(flags.image_path, "--image-path")]
-        if flags.work_path:
-            directories.append(open_directory(flags.work_path, "--work-path"))
+        directories = [open_directory(step.image_path, "--image-path")]
+        if step.work_path:
+            directories.append(open_directory(step.work_path, "--work-path"))
         _kernel.send(theirs, b"directories", directories)
 
     try:
-        shared.program = client.start(shared.path, prepare=prepare, fds=fds, streams=True)
-        run.criu = shared.program.session
-        _, shared.directories = _kernel.recv(ours, 64, 2)
-        run.pid = run.criu.pid  # for the cgroup, until the container has a process
+        run.criu = client.start(step.program, prepare=prepare, fds=fds, streams=True)
+        _, run.criu_directories = _kernel.recv(ours, 64, 2)
+        run.pid = run.criu.session.pid  # for the cgroup, until the container has a process
     finally:
         posix.close(ours)
         posix.close(theirs)
@@ -227,14 +193,14 @@ def restore_join(run: HostRun, step: RestoreJoin) -> None:
 @carries_out(RestoreNamespaces)
 def restore_namespaces(run: HostRun, step: RestoreNamespaces) -> None:
     """Ask criu to restore, and continue once the namespaces exist, with a first process that is not running yet."""
-    shared, program = restoring_of(run), _program(run)
+    program = _program(run)
     program.learn(run.interrupts)
-    for pointer, text in lost_by(program.version, run.config):
+    for pointer, text in lost_by(program.version, step.request):
         log.warning(f"{pointer}: {text}")
-    options = plan.restore_options(run.config, shared.made, shared.flags, _facts(run))
-    options |= dict(zip(("images_dir_fd", "work_dir_fd"), shared.directories, strict=False))
+    options = restore_options(step.request, _facts(run, step.request))
+    options |= dict(zip(("images_dir_fd", "work_dir_fd"), run.criu_directories, strict=False))
     _session(run).send({"type": messages.RESTORE, "opts": options})
-    _serve(run, until="setup-namespaces")
+    _serve(run, step.request.flags, until="setup-namespaces")
     save_state(run, SaveState())  # from here on delete must find a process
 
 
@@ -250,8 +216,8 @@ def _bring_up(pidfd: int) -> None:
         _kernel.link_up("lo")
 
 
-def _facts(run: HostRun) -> RestoreFacts:
-    shared = restoring_of(run)
+def _facts(run: HostRun, request: RestoreRequest) -> RestoreFacts:
+    external = [kind for kind, _, _ in request.joined if kind in plan.EXTERNAL_NAMESPACES]
     hierarchies = {}
     if run.cgroup is not None:
         for name, point in probe().mounts.items():
@@ -260,11 +226,10 @@ def _facts(run: HostRun) -> RestoreFacts:
     return RestoreFacts(
         version=_program(run).version,
         root=root_of(run),
-        mount_points=shared.mount_points,
+        mount_points=run.mount_points,
         hierarchies=hierarchies,
         cgroup_roots=_cgroups_of(_session(run).pid),
-        namespace_fds={kind: FIRST_FD + index for index, kind in enumerate(plan.external_kinds(run.config))},
-        descriptors=shared.descriptors,
+        namespace_fds={kind: FIRST_FD + index for index, kind in enumerate(external)},
     )
 
 
@@ -279,16 +244,18 @@ def restore_processes(run: HostRun, step: RestoreProcesses) -> None:
     """Let criu continue to the end."""
     session = _session(run)
     session.send({"type": messages.NOTIFY, "notify_success": True})
-    _serve(run, until="")
+    _serve(run, step.flags, step.mounts, until="")
     session.hang_up()
-    shared = restoring_of(run)
-    while shared.directories:
-        posix.close(shared.directories.pop())
+    while run.criu_directories:
+        posix.close(run.criu_directories.pop())
 
 
-def _serve(run: HostRun, *, until: str) -> None:
-    """Answer criu's notifications up to this one ("": until it is done), which is left to the caller."""
-    session, path = _session(run), restoring_of(run).log
+def _serve(run: HostRun, flags: CriuFlags, mounts: Sequence[Bind | RootReadonly | Mask] = (), *, until: str) -> None:
+    """Answer criu's notifications up to this one ("": until it is done), which is left to the caller.
+
+    mounts: to restore the attributes of, once the processes exist.
+    """
+    session, path = _session(run), client.log_path(flags, plan.RESTORE_LOG)
     while True:
         try:
             response, fds = session.receive(run.interrupts)
@@ -303,6 +270,9 @@ def _serve(run: HostRun, *, until: str) -> None:
         notify = response.get("notify", {})
         script = notify.get("script")
         _take_process(run, notify.get("pid", 0), script)
+        if script == "post-restore":
+            save_state(run, SaveState())
+            _kernel.aside(lambda: _renew_attributes(run, mounts))
         _take_master(run, fds, script)
         if script == until:
             return
@@ -314,25 +284,21 @@ def _take_process(run: HostRun, pid: int, script: str) -> None:
     if script in ("setup-namespaces", "post-restore") and pid > 0 and run.pidfd < 0:
         run.pidfd = _kernel.pidfd_open(pid, 0)
         run.pid = pid
-    if script == "post-restore":
-        save_state(run, SaveState())
-        _kernel.aside(lambda: _renew_attributes(run))
 
 
-def _renew_attributes(run: HostRun) -> None:
+def _renew_attributes(run: HostRun, mounts: Sequence[Bind | RootReadonly | Mask]) -> None:
     """Restore the attributes of the mounts that criu made for us, in the container's mount namespace.
 
-    criu (3.17, 4.1) leaves the root writable, and of two external mounts of one filesystem with the same flags it only
-    sets the first one's. The processes exist, but are not running yet.
+    The processes exist, but are not running yet.
     """
     _kernel.setns(run.pidfd, CLONE_NEWNS)
     root = posix.open("/", O_PATH | O_DIRECTORY | O_CLOEXEC)
-    for step in restoring_of(run).made.init:
-        if type(step) is Bind:
+    for step in mounts:
+        if isinstance(step, Bind):
             _renew(root, step, step.destination, step.attr_set, step.attr_clear)
         elif isinstance(step, RootReadonly):
             _renew(root, step, "/", MOUNT_ATTR_RDONLY, 0)
-        elif isinstance(step, Mask):
+        else:
             _renew(root, step, step.path, MOUNT_ATTR_RDONLY, 0)
 
 

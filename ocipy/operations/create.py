@@ -144,7 +144,7 @@ def make(run: HostRun, root: str, *, console_socket: str) -> int:
             carry_out(run)
         if run.lender is not None:
             run.lender.close()
-        if options.systemd_cgroup or run.restoring is not None:
+        if options.systemd_cgroup or run.criu is not None:
             _reap_hurrying()
     except BaseException as error:
         with phase("undo"):
@@ -204,7 +204,7 @@ def _end_init(run: HostRun) -> None:
         posix.close(run.interrupts)
         run.interrupts = -1
     if run.criu is not None:
-        run.criu.end()
+        run.criu.session.end()
         run.criu = None
     if run.pidfd >= 0:
         end_process(run.pidfd, run.cgroup)

@@ -9,7 +9,7 @@ from ocipy.criu.directory import open_directory
 from ocipy.errors import reported_as
 from ocipy.host.context import HostRun
 from ocipy.host.machine import describe_host
-from ocipy.host.restore import Restoring, read_descriptors
+from ocipy.host.restore import read_descriptors
 from ocipy.operations import foreground
 from ocipy.operations.checkpoint import with_config_file
 from ocipy.operations.create import make, new_state, read_bundle
@@ -54,16 +54,16 @@ def _planned(root: str, options: Options, flags: CriuFlags, criu_path: str, root
     """The run of a restore. Makes nothing yet."""
     plan.check_flags(flags)
     config = read_bundle(root, options)
-    planned, made = restore.build(config, describe_host(rootless), options)
-    shared = Restoring(with_config_file(flags, config), client.find(criu_path), made)
-    _check_images(shared)
+    flags = with_config_file(flags, config)
+    program = client.find(criu_path)
+    _check_images(flags.image_path)
+    descriptors = read_descriptors(flags.image_path)
+    planned = restore.build(config, describe_host(rootless), options, flags, program, descriptors)
     if flags.work_path:
         posix.close(open_directory(flags.work_path, "--work-path", make=True))
     if flags.lazy_pages:
-        _check_lazy_pages(shared.path)
-    run = HostRun(config, options, planned, new_state(options, config))
-    run.restoring = shared
-    return run
+        _check_lazy_pages(program)
+    return HostRun(config, options, planned, new_state(options, config))
 
 
 def _check_lazy_pages(path: str) -> None:
@@ -75,12 +75,11 @@ def _check_lazy_pages(path: str) -> None:
         program.session.end()
 
 
-def _check_images(shared: Restoring) -> None:
-    """Check that there is a checkpoint, and read our own file in it."""
+def _check_images(image_path: str) -> None:
+    """Check that there is a checkpoint."""
     with reported_as(
-        f"there is no checkpoint in {shared.flags.image_path}",
+        f"there is no checkpoint in {image_path}",
         pointer="--image-path",
         hint=f"`ocipy checkpoint` writes {INVENTORY} there, and more",
     ):
-        posix.stat(f"{shared.flags.image_path}/{INVENTORY}")
-    shared.descriptors = read_descriptors(shared.flags.image_path)
+        posix.stat(f"{image_path}/{INVENTORY}")

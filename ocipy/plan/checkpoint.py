@@ -1,4 +1,4 @@
-"""checkpoint and restore: derive criu's options from the flags, the plan of create and a few facts.
+"""checkpoint: derive criu's options from the flags, the plan of create and a few facts; and what restore shares.
 
 Pure, and cold. The names of the options come from criu's images/rpc.proto (criu/messages.py). criu must be told as
 external what belongs to the host, under the same key at both ends (criu(8), --external): bind mounts by mount point,
@@ -34,8 +34,6 @@ CGROUP_MODES = {"ignore": 0, "soft": 3, "full": 4, "strict": 5, "": 6}
 NETWORK_LOCKS = {"iptables": 1, "nftables": 2, "skip": 3}
 # The namespaces that criu takes as external (dump) and receives as descriptors (restore), with the key of each.
 EXTERNAL_NAMESPACES = {"network": ("net", "extRootNetNS"), "pid": ("pid", "extRootPidNS")}
-# The namespaces that criu joins by itself at restore, by their names in /proc/PID/ns.
-JOINED_NAMESPACES = {"ipc": "ipc", "mount": "mnt", "user": "user", "uts": "uts"}
 
 # criu's versions, as 10000 * major + 100 * minor + sublevel, and what they introduced.
 OLDEST = 30000  # the request for the version itself
@@ -43,7 +41,6 @@ EXTERNAL_VERSIONS = {"network": 31100, "pid": 31500}
 NETWORK_LOCK_VERSIONS = {"iptables": OLDEST, "nftables": 31700, "skip": 31900}
 FREEZER_V2 = 31400
 STATUS_READY = 31500
-LSM_PROFILE = 31600
 NO_NEW_PRIVS = 31900
 
 
@@ -99,25 +96,6 @@ class DumpFacts:
     mount_points: dict[str, str] = field(default_factory=dict)
     masked_files: tuple[str, ...] = ()
     hierarchies: tuple[str, ...] = ()
-
-
-@dataclass
-class RestoreFacts:
-    """Facts found for a restore.
-
-    version: criu's. root: the mount that becomes the container's root. mount_points: as in DumpFacts.
-    hierarchies: the container's cgroup of each directory in a cgroup v1 mount. cgroup_roots: (controllers, path) as
-    in /proc/PID/cgroup. namespace_fds: of the joined external namespaces, by kind, with criu's names.
-    descriptors: the standard streams at create, as in /proc/PID/fd.
-    """
-
-    version: int
-    root: str
-    mount_points: dict[str, str] = field(default_factory=dict)
-    hierarchies: dict[str, str] = field(default_factory=dict)
-    cgroup_roots: Sequence[tuple[str, str]] = ()
-    namespace_fds: dict[str, int] = field(default_factory=dict)
-    descriptors: Sequence[str] = ()
 
 
 def parse_page_server(text: str) -> tuple[str, int] | None:
@@ -195,28 +173,30 @@ def bound_steps(plan: Plan) -> list[Bind | Device]:
     return [step for step in plan.init if isinstance(step, Bind) or (isinstance(step, Device) and step.bind)]
 
 
-def _cgroup1_mounts(plan: Plan) -> list[str]:
+def cgroup1_mounts(plan: Plan) -> list[str]:
     """Return the destinations of cgroup mounts that hold bind mounts of the container's own cgroups (v1)."""
     return [step.destination for step in plan.init if isinstance(step, MountCgroup1) and not step.namespace]
 
 
 def destinations(plan: Plan, hierarchies: Sequence[str]) -> list[str]:
     """Return where something of the host's is mounted, as in the config. hierarchies: as in DumpFacts."""
-    points = [_place(step) for step in bound_steps(plan)]
-    return points + [f"{top}/{name}" for top in _cgroup1_mounts(plan) for name in hierarchies]
+    points = [place_of(step) for step in bound_steps(plan)]
+    return points + [f"{top}/{name}" for top in cgroup1_mounts(plan) for name in hierarchies]
 
 
-def _place(step: Bind | Device) -> str:
+def place_of(step: Bind | Device) -> str:
+    """Return where the step mounts."""
     return step.destination if isinstance(step, Bind) else step.path
 
 
-def _source(step: Bind | Device) -> str:
+def source_of(step: Bind | Device) -> str:
+    """Return the path on the host that the step binds."""
     return step.source if isinstance(step, Bind) else step.path
 
 
 def dump_options(config: Config, plan: Plan, flags: CriuFlags, facts: DumpFacts) -> dict[str, Any]:
     """Return the options of a DUMP or PRE_DUMP request, except the directories' descriptors. Raises Error."""
-    options = _common(flags, DUMP_LOG)
+    options = common_options(flags, DUMP_LOG)
     options |= {
         "pid": facts.pid,
         "root": facts.root,
@@ -235,7 +215,8 @@ def dump_options(config: Config, plan: Plan, flags: CriuFlags, facts: DumpFacts)
     if flags.lazy_pages and flags.status_fd >= 0 and facts.version < STATUS_READY:
         options["status_fd"] = flags.status_fd  # called "status-ready" in later versions
     external = [
-        f"{name}[{facts.inodes[kind]}]:{key}" for kind, (name, key) in _external_namespaces(config, facts.version)
+        f"{name}[{facts.inodes[kind]}]:{key}"
+        for kind, (name, key) in external_namespaces(joined_of(config), facts.version)
     ]
     if not flags.pre_dump:
         external += _dump_mounts(plan, facts)
@@ -259,49 +240,8 @@ def _dump_mounts(plan: Plan, facts: DumpFacts) -> list[str]:
     return [f"mnt[{point}]:{point}" for point in points] + [f"mnt[{path}]:/dev/null" for path in facts.masked_files]
 
 
-def restore_options(config: Config, plan: Plan, flags: CriuFlags, facts: RestoreFacts) -> dict[str, Any]:
-    """Return the options of a RESTORE request, except the directories' descriptors. Raises Error."""
-    options = _common(flags, RESTORE_LOG)
-    options |= {"root": facts.root, "evasive_devices": True, "rst_sibling": True}
-    for flag, value in (("lsm_profile", flags.lsm_profile), ("lsm_mount_context", flags.lsm_mount_context)):
-        if value:
-            if facts.version < LSM_PROFILE:
-                raise Error(f"--{flag.replace('_', '-')} requires at least CRIU 3.16")
-            options[flag] = value
-    if "network" in joined_kinds(config):
-        # With it criu would lock again what the dump has locked, and criu 3.17 cannot remove both locks (its issue
-        # 1435): the namespace would stay without network.
-        del options["empty_ns"]
-    joined = _joined_namespaces(config)
-    if joined:
-        options["join_ns"] = joined
-    if facts.cgroup_roots:
-        options["cg_root"] = [{"ctrl": controllers, "path": path} for controllers, path in facts.cgroup_roots]
-    inherited = [
-        {"key": EXTERNAL_NAMESPACES[kind][1], "fd": facts.namespace_fds[kind]}
-        for kind, _ in _external_namespaces(config, facts.version)
-    ]
-    inherited += [{"key": name, "fd": fd} for fd, name in enumerate(facts.descriptors) if name.startswith("pipe:")]
-    if inherited:
-        options["inherit_fd"] = inherited
-    external = _restore_mounts(config, plan, facts)
-    if external:
-        options["external"] = external
-    return options
-
-
-def _restore_mounts(config: Config, plan: Plan, facts: RestoreFacts) -> list[str]:
-    sources = [(_place(step), _source(step)) for step in bound_steps(plan)]
-    sources += [
-        (f"{top}/{name}", source) for top in _cgroup1_mounts(plan) for name, source in facts.hierarchies.items()
-    ]
-    external = [f"mnt[{facts.mount_points.get(point, point)}]:{source}" for point, source in sources]
-    if (config.get("linux") or {}).get("maskedPaths"):
-        external.append("mnt[/dev/null]:/dev/null")
-    return external
-
-
-def _common(flags: CriuFlags, log_file: str) -> dict[str, Any]:
+def common_options(flags: CriuFlags, log_file: str) -> dict[str, Any]:
+    """Return the options that a dump and a restore share."""
     options: dict[str, Any] = {
         "log_level": LOG_LEVEL,
         "log_file": log_file,
@@ -327,13 +267,18 @@ def _common(flags: CriuFlags, log_file: str) -> dict[str, Any]:
 
 def external_kinds(config: Config) -> dict[str, str]:
     """Return the paths of the joined namespaces that criu must treat as external, by kind."""
-    return {kind: path for kind, (path, _) in joined_kinds(config).items() if kind in EXTERNAL_NAMESPACES}
+    return {kind: path for kind, path, _ in joined_of(config) if kind in EXTERNAL_NAMESPACES}
 
 
-def _external_namespaces(config: Config, version: int) -> list[tuple[str, tuple[str, str]]]:
-    """Return (kind, (criu's name, key)) of each. Raises Error if this criu is too old."""
+def joined_of(config: Config) -> tuple[tuple[str, str, str], ...]:
+    """Return (kind, path, pointer) of each joined namespace."""
+    return tuple((kind, path, pointer) for kind, (path, pointer) in joined_kinds(config).items())
+
+
+def external_namespaces(joined: Sequence[tuple[str, str, str]], version: int) -> list[tuple[str, tuple[str, str]]]:
+    """Return (kind, (criu's name, key)) of each. joined: as in RestoreRequest. Raises Error if this criu is too old."""
     kinds = []
-    for kind, (_, pointer) in joined_kinds(config).items():
+    for kind, _, pointer in joined:
         if kind not in EXTERNAL_NAMESPACES:
             continue
         if version < EXTERNAL_VERSIONS[kind]:
@@ -344,18 +289,6 @@ def _external_namespaces(config: Config, version: int) -> list[tuple[str, tuple[
             )
         kinds.append((kind, EXTERNAL_NAMESPACES[kind]))
     return kinds
-
-
-def _joined_namespaces(config: Config) -> list[dict[str, str]]:
-    """Return the joined namespaces that criu enters by itself. Raises Error for those that it cannot enter."""
-    joined = []
-    for kind, (path, pointer) in joined_kinds(config).items():
-        if kind in EXTERNAL_NAMESPACES:
-            continue
-        if kind not in JOINED_NAMESPACES:
-            raise Error(f"criu cannot restore a container into an existing {kind} namespace", pointer=pointer)
-        joined.append({"ns": JOINED_NAMESPACES[kind], "ns_file": path})
-    return joined
 
 
 def describe_version(version: int) -> str:

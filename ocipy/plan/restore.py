@@ -11,14 +11,20 @@ from typing import TYPE_CHECKING
 
 from ocipy.plan import build as create
 from ocipy.plan import cgroup, hooks, intel_rdt, mounts, namespace_contents, namespaces, terminal
-from ocipy.plan.checkpoint import NO_NEW_PRIVS, describe_version, refuse
-from ocipy.plan.fields import process_of
+from ocipy.plan.checkpoint import NO_NEW_PRIVS, CriuFlags, describe_version, external_kinds, refuse
 from ocipy.plan.lane import PrivateProcfs
+from ocipy.plan.masks import Mask
 from ocipy.plan.model import HostStep, Planner
+from ocipy.plan.mount_options import NewMount
+from ocipy.plan.mounts import Bind
 from ocipy.plan.pid_file import plan_report
 from ocipy.plan.rare import HOOKS, INTEL_RDT, NAMESPACE_CONTENTS, TERMINAL, uses
+from ocipy.plan.restore_request import RestoreRequest, restore_request
+from ocipy.plan.rootfs import RootReadonly
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ocipy.config.types import Config
     from ocipy.plan.model import Host, Options, Plan
 
@@ -31,14 +37,22 @@ class BeginRestore(HostStep):
 
 
 class RestoreMountPoints(HostStep):
-    """Make the missing mount points."""
+    """Make the missing mount points. mounts: the steps of create that would make them; a Bind has no attributes."""
 
+    mounts: tuple[Bind | NewMount, ...]
     words = "those missing from the root filesystem"
 
 
 class RestoreCriu(HostStep):
-    """Start criu."""
+    """Start criu.
 
+    program: its path. image_path, work_path: as in CriuFlags. kinds: of the namespaces whose descriptors it receives.
+    """
+
+    program: str
+    image_path: str
+    work_path: str
+    kinds: tuple[str, ...]
     words = "starts criu in its own mount namespace"
 
 
@@ -51,6 +65,7 @@ class RestoreJoin(HostStep):
 class RestoreNamespaces(HostStep):
     """Have criu restore the namespaces."""
 
+    request: RestoreRequest
     words = "criu makes them, with a first process that does not run yet"
 
 
@@ -61,8 +76,10 @@ class RestoreLoopback(HostStep):
 
 
 class RestoreProcesses(HostStep):
-    """Have criu restore the processes."""
+    """Have criu restore the processes. mounts: the steps of create whose attributes criu may lose."""
 
+    flags: CriuFlags
+    mounts: tuple[Bind | RootReadonly | Mask, ...]
     words = "criu restores them"
 
 
@@ -72,8 +89,13 @@ class Restored(HostStep):
     words = "the container is running"
 
 
-def build(config: Config, host: Host, options: Options) -> tuple[Plan, Plan]:
-    """Return (the plan of restore, that of create). Raises Error for a refused field, with its pointer."""
+def build(
+    config: Config, host: Host, options: Options, flags: CriuFlags, program: str, descriptors: Sequence[str]
+) -> Plan:
+    """Return the plan of restore. Raises Error for a refused field, with its pointer.
+
+    program: the path of criu. descriptors: as in RestoreRequest.
+    """
     made = create.build(config, host, options)
     refuse(config, made)
     planner = Planner(config, host, options)
@@ -83,8 +105,8 @@ def build(config: Config, host: Host, options: Options) -> tuple[Plan, Plan]:
         hooks.plan_hooks_output(planner)
         hooks.plan_hooks_later(planner)
     namespaces.plan_join(planner)
-    _plan_criu(planner)
-    planner.add(RestoreNamespaces("/linux/namespaces"))
+    _plan_criu(planner, made, flags, program)
+    planner.add(RestoreNamespaces("/linux/namespaces", request=restore_request(config, made, flags, descriptors)))
     # criu is told to leave a network namespace empty, and restores sockets only if their addresses exist.
     if "network" in namespaces.new_kinds(config):
         planner.add(RestoreLoopback("/linux/namespaces"))
@@ -94,7 +116,10 @@ def build(config: Config, host: Host, options: Options) -> tuple[Plan, Plan]:
         namespace_contents.plan_net_devices(planner)
     if uses(planner, HOOKS):
         hooks.plan_hooks_runtime(planner)
-    planner.add(RestoreProcesses())
+    # criu (3.17, 4.1) leaves the root writable, and of two external mounts of one filesystem with the same flags it
+    # only sets the first one's.
+    mounted = [step for step in made.init if type(step) is Bind or isinstance(step, RootReadonly | Mask)]
+    planner.add(RestoreProcesses(flags=flags, mounts=tuple(mounted)))
     if uses(planner, TERMINAL):
         terminal.plan_send_console(planner)
     if uses(planner, INTEL_RDT):
@@ -102,14 +127,24 @@ def build(config: Config, host: Host, options: Options) -> tuple[Plan, Plan]:
     planner.add(Restored())
     plan_report(planner, "standard")
     planner.plan.warnings = made.warnings
-    return planner.plan, made
+    return planner.plan
 
 
-def _plan_criu(planner: Planner) -> None:
+def _plan_criu(planner: Planner, made: Plan, flags: CriuFlags, program: str) -> None:
     """Start criu, move it into the cgroup, and then set the cgroup's limits."""
     devices_later = mounts.needs_devices(planner.config)
-    planner.add(RestoreCriu("/root/path"))  # it gets ready while we go on
-    planner.add(RestoreMountPoints("/mounts"))
+    # It gets ready while we go on.
+    planner.add(
+        RestoreCriu(
+            "/root/path",
+            program=program,
+            image_path=flags.image_path,
+            work_path=flags.work_path,
+            kinds=tuple(external_kinds(planner.config)),
+        )
+    )
+    points = [_without_attributes(step) for step in made.init if isinstance(step, Bind | NewMount)]
+    planner.add(RestoreMountPoints("/mounts", mounts=tuple(points)))
     cgroup.plan_cgroup_create(planner)
     if uses(planner, INTEL_RDT):
         intel_rdt.plan_groups(planner)
@@ -122,9 +157,20 @@ def _plan_criu(planner: Planner) -> None:
     cgroup.plan_cgroup_pids(planner)
 
 
-def lost_by(version: int, config: Config) -> list[tuple[str, str]]:
+def _without_attributes(step: Bind | NewMount) -> Bind | NewMount:
+    """Sources opened by the host and attributes are not needed to make a mount point: criu mounts it again."""
+    if isinstance(step, NewMount):
+        return step
+    return type(step)(
+        step.pointer, destination=step.destination, source=step.source, opened=False, recursive=step.recursive,
+        source_nofollow=step.source_nofollow, target_nofollow=step.target_nofollow, attr_set=0, attr_clear=0,
+        attr_implicit=0, propagation=(), recursive_set=0, recursive_clear=0,
+    )  # fmt: skip
+
+
+def lost_by(version: int, request: RestoreRequest) -> list[tuple[str, str]]:
     """Return warnings, as in a plan, of what a container loses when this version of criu restores it."""
-    if version < NO_NEW_PRIVS and process_of(config).get("noNewPrivileges"):
+    if version < NO_NEW_PRIVS and request.no_new_privileges:
         text = f"criu {describe_version(version)} does not restore no_new_privs; {describe_version(NO_NEW_PRIVS)} does"
         return [("/process/noNewPrivileges", text)]
     return []

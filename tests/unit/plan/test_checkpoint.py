@@ -11,8 +11,8 @@ from ocipy.criu.messages import OPTIONS as FIELDS
 from ocipy.criu.messages import encode
 from ocipy.errors import Error
 from ocipy.linux.constants import CLONE_NEWNET
-from ocipy.plan import build, checkpoint
-from ocipy.plan.checkpoint import CriuFlags, DumpFacts, RestoreFacts
+from ocipy.plan import build, checkpoint, restore_request
+from ocipy.plan.checkpoint import CriuFlags, DumpFacts
 from ocipy.plan.model import Host, Options, Plan
 from tests.unit.documents import put
 
@@ -45,7 +45,8 @@ def dump(config: Any, flags: CriuFlags = FLAGS, host: Host | None = None, **fact
 
 def restore(config: Any, flags: CriuFlags = FLAGS, host: Host | None = None, **facts: Any) -> dict[str, Any]:
     known: dict[str, Any] = {"version": 31701, "root": "/run/ocipy/c/criu-root", **facts}
-    options = checkpoint.restore_options(config, planned(config, host), flags, RestoreFacts(**known))
+    request = restore_request.restore_request(config, planned(config, host), flags, known.pop("descriptors", ()))
+    options = restore_request.restore_options(request, restore_request.RestoreFacts(**known))
     assert encode(FIELDS, options)
     return options
 
