@@ -8,7 +8,7 @@ from ocipy.errors import Error, caused_by, reported_as
 from ocipy.host.context import carries_out
 from ocipy.linux import resctrl
 from ocipy.linux.files import exists, read_file
-from ocipy.plan.intel_rdt import RdtGroup, RdtJoin, RdtKeep, RdtMonitoring, RdtSchema
+from ocipy.plan.intel_rdt import POINTER, RdtGroup, RdtJoin, RdtKeep, RdtMonitoring, RdtSchema
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from ocipy.host.context import HostRun
     from ocipy.state.state import RdtGroups
-
-POINTER = "/linux/intelRdt"
 
 
 def top_of_resctrl() -> str:

@@ -18,7 +18,7 @@ from ocipy.cgroups.layout import parse_own, probe
 from ocipy.errors import Error
 from ocipy.host.context import carries_out
 from ocipy.linux.constants import SIGKILL
-from ocipy.plan.systemd import SystemdJoin, SystemdProperties, SystemdScope, SystemdUnit
+from ocipy.plan.systemd import ANNOTATION, ANNOTATIONS, SystemdJoin, SystemdProperties, SystemdScope, SystemdUnit
 from ocipy.systemd import bus, units
 
 TYPE_CHECKING = False
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from ocipy.host.context import HostRun
     from ocipy.systemd.properties import Property
 
-PATH = "/linux/cgroupsPath"
-ANNOTATION = "/annotations/org.systemd.property."
 # The bus comes first: on its own socket systemd reports every change to every connection, so many creates at the same
 # time cost it, and each of them, in proportion to the square of their number. The socket works without a bus.
 RUNTIME = "/run/systemd"
@@ -115,7 +113,7 @@ def systemd_scope(run: HostRun, step: SystemdScope) -> None:
     except Error as error:
         name = error.what.partition(UNKNOWN)[2].partition(",")[0]
         if name and name + " " not in ("Description ", "Slice ", "Delegate "):
-            error.pointer = ANNOTATION + name
+            error.pointer = f"{ANNOTATIONS}/{ANNOTATION}{name}"
         raise
     if settled is None:
         unit = _unit(cgroup)

@@ -8,7 +8,7 @@ import posix
 from ocipy.errors import Error, reported_as
 from ocipy.init import paths
 from ocipy.init.context import Cover, carries_out
-from ocipy.init.mounts import attach, make_filesystem
+from ocipy.init.mounts import HARMLESS, attach, make_filesystem
 from ocipy.init.process import is_null
 from ocipy.init.rootfs import root_readonly, same_place
 from ocipy.linux import _kernel
@@ -17,9 +17,6 @@ from ocipy.linux.constants import (
     AT_FDCWD,
     AT_RECURSIVE,
     AT_SYMLINK_NOFOLLOW,
-    MOUNT_ATTR_NODEV,
-    MOUNT_ATTR_NOEXEC,
-    MOUNT_ATTR_NOSUID,
     MOUNT_ATTR_RDONLY,
     OPEN_TREE_CLONE,
 )
@@ -30,7 +27,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocipy.init.context import Init
 
-EMPTY = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
 # One block and one inode, for the root: a tmpfs costs memory for each one it may have.
 EMPTY_DATA = ("nr_blocks=1", "nr_inodes=1", "mode=555")
 NOT_MAPPED = {errno.EACCES: "the owner or group of a directory above it is not mapped: map them, or omit the path"}
@@ -75,7 +71,7 @@ def mask(init: Init, step: Mask) -> None:
         raise Error(f"{step.path} leads to the container's root, which cannot be masked")
     if paths.is_directory(target):
         if init.directory_cover is None:
-            tree = make_filesystem("tmpfs", "tmpfs", EMPTY, ("ro",), EMPTY_DATA, step.label)
+            tree = make_filesystem("tmpfs", "tmpfs", HARMLESS, ("ro",), EMPTY_DATA, step.label)
             init.directory_cover = Cover(tree)
         _attach_cover(init.directory_cover, target)
     else:

@@ -66,7 +66,8 @@ NO_MOUNT = {
 NO_TREE = {errno.ENOENT: NO_SOURCE, errno.EINVAL: "the source is an unbindable mount"}
 BUSY_TRIES = 5
 BUSY_PAUSE = 0.1
-SYS_FALLBACK = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
+# The attributes of a mount that offers nothing but what can be read.
+HARMLESS = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
 
 
 @carries_out(Mount)
@@ -218,7 +219,7 @@ def _host_sysfs() -> int:
     Everything in it is read-only, including the cgroups mounted below (CVE-2023-25809).
     """
     tree = _kernel.open_tree(AT_FDCWD, "/sys", OPEN_TREE_CLONE | AT_RECURSIVE)
-    _kernel.mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, SYS_FALLBACK, 0, 0, -1)
+    _kernel.mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, HARMLESS, 0, 0, -1)
     return tree
 
 

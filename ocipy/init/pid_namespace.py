@@ -12,17 +12,13 @@ import posix
 
 from ocipy.errors import Error, reported_as
 from ocipy.init.context import carries_out
-from ocipy.init.mounts import cannot_mount, finish, make_filesystem, open_target
+from ocipy.init.mounts import HARMLESS, cannot_mount, finish, make_filesystem, open_target
 from ocipy.init.process import close_all_but
 from ocipy.linux import _kernel, channel
 from ocipy.linux.constants import (
     CLONE_NEWPID,
     CLONE_PARENT,
     CLONE_PIDFD,
-    MOUNT_ATTR_NODEV,
-    MOUNT_ATTR_NOEXEC,
-    MOUNT_ATTR_NOSUID,
-    MOUNT_ATTR_RDONLY,
     POLLIN,
     PR_SET_PDEATHSIG,
     SIGCHLD,
@@ -37,7 +33,6 @@ if TYPE_CHECKING:
 
     from ocipy.init.context import Init
 
-EMPTY = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
 # Processes in the pid namespace may stop one that enters: continue it this many times, then give up.
 GLANCE_MS = 100
 GLANCES = 50
@@ -97,7 +92,7 @@ def _in_helper(namespace: int, theirs: channel.Channel, step: MountProcfs) -> No
         _kernel.prctl(PR_SET_PDEATHSIG, SIGKILL)
         close_all_but(0, [namespace, theirs.fd])
         # A ".." cannot leave an unattached mount. Files open in it keep it alive after its descriptor is closed.
-        empty = make_filesystem("tmpfs", "tmpfs", EMPTY, (), ("nr_blocks=1", "nr_inodes=1"), "")
+        empty = make_filesystem("tmpfs", "tmpfs", HARMLESS, (), ("nr_blocks=1", "nr_inodes=1"), "")
         posix.fchdir(empty)
         posix.chroot(".")
         posix.close(empty)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import posix
 
 from ocipy.errors import Error, reported_as
-from ocipy.host.intel_rdt import POINTER, top_of_resctrl, write_schema
+from ocipy.host.intel_rdt import top_of_resctrl, write_schema
 from ocipy.linux import _kernel, resctrl
 from ocipy.linux.files import read_file, write_file
+from ocipy.plan.intel_rdt import POINTER
 from ocipy.state.directory import lock
 from ocipy.state.state import CONFIG, load
 

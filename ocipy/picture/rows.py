@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ocipy.plan.describe import LANES
 from ocipy.plan.model import Plan, Step
-
-LANES = ("host", "init")
 
 
 @dataclass(slots=True)
