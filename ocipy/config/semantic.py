@@ -7,8 +7,9 @@ semantic_linux.py and semantic_resources.py; advice.py has what only deserves a 
 
 from __future__ import annotations
 
-from ocipy.config import semantic_linux, semantic_mounts, semantic_resources
+from ocipy.config import ids, semantic_linux, semantic_mounts, semantic_resources
 from ocipy.errors import escape
+from ocipy.linux.constants import NO_ID
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,9 +41,6 @@ RLIMITS = (
 
 HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
 
-NO_ID = 0xFFFFFFFF
-"""(uid_t) -1 means "unchanged" in setresuid(2) and chown(2), so it is not an id."""
-
 NGROUPS_MAX = 65536
 """setgroups(2)."""
 
@@ -61,6 +59,7 @@ def errors(config: Config, *, may_hold_nul: bool = True) -> Findings:
     process = config.get("process")
     if process is not None:
         process_errors(process, found)
+    found += ids.unmapped(config)
     spaces = semantic_linux.namespaces(config)
     _names_of_host(config, spaces, found)
     semantic_mounts.errors(config, spaces, found)

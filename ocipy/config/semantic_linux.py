@@ -6,6 +6,7 @@ import posix
 
 from ocipy.config.semantic_resources import list_of_numbers
 from ocipy.errors import escape
+from ocipy.linux.constants import NO_ID
 from ocipy.linux.paths import clean
 
 TYPE_CHECKING = False
@@ -78,6 +79,9 @@ def errors(linux: Linux, spaces: dict[str, str], found: Findings) -> None:
     seccomp = linux.get("seccomp")
     if seccomp is not None:
         _seccomp(seccomp, found)
+    cgroup = linux.get("cgroupsPath") or ""
+    if cgroup.startswith("/") and clean(cgroup) == "/":
+        found.append(("/linux/cgroupsPath", "the top of the hierarchy cannot be a container's cgroup"))
     _hidden_paths("maskedPaths", linux.get("maskedPaths"), spaces, found)
     _hidden_paths("readonlyPaths", linux.get("readonlyPaths"), spaces, found)
     if linux.get("rootfsPropagation") and "mount" not in spaces:
@@ -141,7 +145,7 @@ def id_map(lines: list[IDMapping], pointer: str, found: Findings) -> None:
             if first < free:
                 found.append((f"{pointer}/{index}/{member}", "overlaps with another entry"))
             free = first + size
-            if free > 0xFFFFFFFF:
+            if free > NO_ID:
                 found.append((f"{pointer}/{index}/size", "reaches beyond the last id, 4294967294"))
 
 
@@ -180,7 +184,7 @@ def _devices(linux: Linux, found: Findings) -> None:
             elif not isinstance(number, int) or not 0 <= number <= most:
                 found.append((f"{pointer}/{member}", f"must be from 0 to {most}, not {number}"))
         for member in ("uid", "gid"):
-            if device.get(member) == 0xFFFFFFFF:
+            if device.get(member) == NO_ID:
                 found.append((f"{pointer}/{member}", "4294967295 is not an id"))
 
 

@@ -245,6 +245,9 @@ BPF_REG_3 = 3
 BPF_REG_4 = 4
 BPF_REG_5 = 5
 
+# (uid_t) -1, which means "unchanged" in setresuid(2) and chown(2), so it is not an id.
+NO_ID = 0xFFFFFFFF
+
 # memfd_create(2): linux/memfd.h, linux/fcntl.h
 MFD_CLOEXEC = 1
 MFD_NOEXEC_SEAL = 8

@@ -137,8 +137,7 @@ def plan_cgroup_create(planner: Planner) -> None:
         systemd.plan_unit(planner)
         return
     wanted = (config.get("linux") or {}).get("cgroupsPath") or ""
-    if wanted.startswith("/") and clean(wanted) == "/":
-        raise Error("the top of the hierarchy cannot be a container's cgroup", pointer=CGROUP)
+    assert not wanted.startswith("/") or clean(wanted) != "/"
     resources = resources_of(config)
     later = limits(resources, host.cgroup_mode, host.cgroup_controllers)
     planner.add(

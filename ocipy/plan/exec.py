@@ -6,13 +6,14 @@ same, in the same order (plan/build.py), for a config whose `process` is the one
 
 from __future__ import annotations
 
+from ocipy.config.ids import keeps_groups, unmapped
 from ocipy.errors import Error
 from ocipy.plan import identity, process
 from ocipy.plan.cgroup_enter import CgroupEnter
 from ocipy.plan.fields import process_of
 from ocipy.plan.lane import Adopt, GiveProcfs, TakeProcfs, TellInit, Undumpable, WaitForHost, WaitForInit
 from ocipy.plan.model import HostStep, InitStep, Planner, if_set, join
-from ocipy.plan.namespaces import clones_mounts, keeps_groups, new_kinds
+from ocipy.plan.namespaces import clones_mounts, new_kinds
 from ocipy.plan.numbers import parse_list
 from ocipy.plan.process import StdioNull
 from ocipy.plan.rare import INTEL_RDT, LSM, SECCOMP, TERMINAL, uses
@@ -127,6 +128,8 @@ def build(config: Config, host: Host, options: Options, target: Target) -> Plan:
 
     options.pid_file and pidfd_socket are told the process before it can have done anything.
     """
+    for pointer, text in unmapped(config):
+        raise Error(text, pointer=pointer)
     planner = Planner(config, host, options)
     if uses(planner, TERMINAL):
         from ocipy.plan import terminal

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ocipy.errors import Error
+from ocipy.linux.constants import NO_ID
 from ocipy.plan.fields import NO_PROCESS
 
 TYPE_CHECKING = False
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
     from ocipy.config.types import Config, Process, User
 
-HIGHEST_ID = 0xFFFFFFFE  # (uid_t) -1 means "unchanged" in setresuid(2)
+HIGHEST_ID = NO_ID - 1
 
 # What a complete process inherits from the container's unless it says otherwise. Engines omit these, and a process in
 # a container must not escape a confinement because nobody mentioned it.

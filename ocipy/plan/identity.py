@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+from ocipy.config.ids import keeps_groups
 from ocipy.errors import Error
+from ocipy.linux.constants import NO_ID
 from ocipy.plan.capabilities import plan_bounding
 from ocipy.plan.fields import user_of
 from ocipy.plan.model import InitStep, if_set
-from ocipy.plan.namespaces import denies_setgroups, id_maps, joined_kinds, keeps_groups, new_kinds
+from ocipy.plan.namespaces import denies_setgroups, joined_kinds, new_kinds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ocipy.config.types import IDMapping
     from ocipy.plan.model import Planner
 
 POINTER = "/process/user"
-# (uid_t)-1, which means "unchanged" in the system calls (setresuid(2)).
-NO_ID = 0xFFFFFFFF
 
 
 class BecomeRoot(InitStep):
@@ -84,12 +81,6 @@ def plan_identity(planner: Planner) -> None:
     gid = user.get("gid") or 0
     # podman sends its own group with the annotation.
     additional = () if keeps_groups(config) else tuple(user.get("additionalGids") or ())
-    if "user" in new_kinds(config):
-        uid_map, gid_map = id_maps(config)
-        _check_mapped(uid, uid_map, "uid", POINTER + "/uid")
-        _check_mapped(gid, gid_map, "gid", POINTER + "/gid")
-        for index, number in enumerate(additional):
-            _check_mapped(number, gid_map, "gid", f"{POINTER}/additionalGids/{index}")
     assert NO_ID not in (uid, gid, *additional)
 
     plan_bounding(planner)
@@ -110,8 +101,3 @@ def _plan_groups(planner: Planner, additional: tuple[int, ...], gid: int) -> Non
             )
         return
     planner.add(Groups(pointer, gids=additional, gid=gid))
-
-
-def _check_mapped(number: int, mappings: Sequence[IDMapping], kind: str, pointer: str) -> None:
-    if not any(entry["containerID"] <= number < entry["containerID"] + entry["size"] for entry in mappings):
-        raise Error(f"{kind} {number} is not mapped in the container's user namespace", pointer=pointer)

@@ -9,6 +9,7 @@ host, where clone3 does both (CLONE_INTO_CGROUP).
 
 from __future__ import annotations
 
+from ocipy.config.ids import keeps_groups
 from ocipy.errors import Error
 from ocipy.linux.constants import (
     CAP_SYS_ADMIN,
@@ -358,11 +359,6 @@ def denies_setgroups(config: Config, host: Host) -> bool:
     """A user who writes gid_map directly must first deny setgroups (user_namespaces(7))."""
     _, gids = id_maps(config)
     return host.rootless and host.uid != 0 and _is_own(triples(gids), host.gid)
-
-
-def keeps_groups(config: Config) -> bool:
-    """crun's annotation, which podman sets for `--group-add keep-groups`: true for any value except "0"."""
-    return (config.get("annotations") or {}).get("run.oci.keep_original_groups", "0") != "0"
 
 
 def triples(mappings: Sequence[IDMapping]) -> tuple[tuple[int, int, int], ...]:

@@ -200,9 +200,7 @@ def test_very_many_findings_take_no_hour(tmp_path: Path) -> None:
     config = put(whole(), "/linux/devices", [{"path": f"/dev/{n}", "type": "z"} for n in range(5000)])
     config["process"]["env"] = ["x"] * 20_000
     config["process"]["rlimits"] = [{"type": "RLIMIT_X", "soft": 2, "hard": 1}] * 5000
-    config["linux"]["namespaces"].append({"type": "user"})
-    config["linux"]["uidMappings"] = config["linux"]["gidMappings"] = [{"containerID": 0, "hostID": 1000, "size": 1}]
-    config["process"]["user"] = {"uid": 0, "gid": 0, "additionalGids": list(range(1, 301))}  # the plan judges these
+    config["linux"]["resources"] = {"unified": {f"none{n}.x": "1" for n in range(300)}}  # the plan judges these
     found = places(validate(bundle(tmp_path, config)))
     # A device's type; an rlimit's type and its two limits.
     assert len(found) == 5000 + 20_000 + 2 * 5000 + MOST_PLANS + 1

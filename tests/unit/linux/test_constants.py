@@ -16,8 +16,8 @@ linux/memfd.h linux/mempolicy.h linux/openat2.h linux/personality.h linux/prctl.
 KERNEL_SCHEDULING = "SCHED_FLAG_"
 #: Newer than Linux 6.1, whose headers Debian 12 has: the program may do without these only.
 NEW = {"MFD_NOEXEC_SEAL", "MPOL_WEIGHTED_INTERLEAVE", "PID_FS_MAGIC"}
-#: In no header: ~0U of close_range(2), and __WCLONE, a name that a class would mangle.
-PRIVATE = {"CLOSE_RANGE_MAX", "WCLONE"}
+#: In no header: ~0U of close_range(2), (uid_t) -1, and __WCLONE, a name that a class would mangle.
+PRIVATE = {"CLOSE_RANGE_MAX", "NO_ID", "WCLONE"}
 
 NAMES = sorted(name for name in vars(constants) if name.isupper())
 
