@@ -40,12 +40,13 @@ from ocipy.linux.constants import (
     MS_SYNCHRONOUS,
     MS_UNBINDABLE,
 )
+from ocipy.linux.paths import clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ocipy.config.types import IDMapping, Mount
+    from ocipy.config.types import Config, IDMapping, Mount
 
 # word: (flags that it sets, flags that it clears)
 FLAGS: dict[str, tuple[int, int]] = {
@@ -179,11 +180,6 @@ class MountOptions:
         self.target_nofollow = False
 
     @property
-    def is_bind(self) -> bool:
-        """Whether bind or rbind is among the words (config.md: then the type is ignored)."""
-        return bool(self.flags & MS_BIND)
-
-    @property
     def attributes(self) -> int:
         """MOUNT_ATTR_… to set, for fsmount(2). The kernel's default, relatime, is 0."""
         attributes = _atime(self.flags)
@@ -271,9 +267,32 @@ def _parse_own(options: MountOptions, word: str) -> bool:
     return True
 
 
-def is_bind(mount: Mount, options: MountOptions) -> bool:
-    """config.md: a bind mount has bind or rbind among its options; the type "bind" alone is accepted too."""
-    return options.is_bind or mount.get("type") == "bind"
+class MountEntry:
+    """An entry of mounts with its options sorted.
+
+    pointer: of the entry. given: the entry itself. fstype: "" if there is none. destination: clean and absolute.
+    is_bind: bind or rbind is among its options (config.md: then the type is ignored); the type "bind" is accepted too.
+    """
+
+    __slots__ = ("destination", "fstype", "given", "is_bind", "options", "pointer")
+
+    def __init__(self, pointer: str, given: Mount) -> None:
+        self.pointer = pointer
+        self.given = given
+        self.fstype = given.get("type") or ""
+        self.destination = clean(given["destination"])
+        self.options = parse(given.get("options") or ())
+        self.is_bind = bool(self.options.flags & MS_BIND) or self.fstype == "bind"
+
+    @property
+    def is_remount(self) -> bool:
+        """Whether it only changes the flags of an existing mount."""
+        return bool(self.options.flags & MS_REMOUNT)
+
+
+def read_mounts(config: Config) -> list[MountEntry]:
+    """Return the entries of mounts, in their order."""
+    return [MountEntry(f"/mounts/{index}", entry) for index, entry in enumerate(config.get("mounts") or ())]
 
 
 def parse_idmap(text: str, maps: Mapping[str, Sequence[IDMapping]]) -> dict[str, tuple[tuple[int, int, int], ...]]:

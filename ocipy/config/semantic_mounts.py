@@ -5,15 +5,14 @@ init/mounts.py checks again where a path actually leads.
 
 from __future__ import annotations
 
-from ocipy.config.mount_options import CGROUP_TYPES, is_bind, parse, parse_idmap
+from ocipy.config.mount_options import CGROUP_TYPES, parse_idmap, read_mounts
 from ocipy.config.semantic_linux import are_paired, id_map
-from ocipy.linux.constants import MS_REMOUNT
-from ocipy.linux.paths import ALLOWED_IN_PROC, clean
+from ocipy.linux.paths import ALLOWED_IN_PROC
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ocipy.config.mount_options import MountOptions
-    from ocipy.config.types import Config, Mount
+    from ocipy.config.mount_options import MountEntry
+    from ocipy.config.types import Config
 
     Findings = list[tuple[str, str]]
 
@@ -25,78 +24,77 @@ CONTEXTS = ("context", "fscontext", "defcontext", "rootcontext")
 def errors(config: Config, spaces: dict[str, str], found: Findings) -> None:
     """Append every broken rule. spaces: of semantic_linux.namespaces."""
     linux = config.get("linux") or {}
-    for index, mount in enumerate(config.get("mounts") or ()):
-        pointer = f"/mounts/{index}"
-        options = parse(mount.get("options") or ())
-        _mappings(config, mount, options, spaces, pointer, found)
-        destination = clean(mount["destination"])
-        if not mount["destination"]:
+    for mount in read_mounts(config):
+        _mappings(config, mount, spaces, found)
+        pointer, destination = mount.pointer, mount.destination
+        if not mount.given["destination"]:
             found.append((pointer + "/destination", "must not be empty"))
         elif destination == "/":
-            _on_root(mount, options, spaces, pointer + "/destination", found)
+            _on_root(mount, spaces, found)
         elif destination.startswith("/proc/") and destination not in ALLOWED_IN_PROC:
             allowed = " ".join(path[6:] for path in ALLOWED_IN_PROC)
             text = f"{destination} cannot be mounted because it is inside /proc, where only lxcfs may mount: {allowed}"
             found.append((pointer + "/destination", text))
-        if options.flags & MS_REMOUNT:
+        if mount.is_remount:
             continue
-        if is_bind(mount, options):
-            _bind(mount, options, pointer, found)
+        if mount.is_bind:
+            _bind(mount, found)
         else:
-            _filesystem(mount, options, destination, pointer, found)
+            _filesystem(mount, found)
     context = (config.get("annotations") or {}).get(CONTEXT_TYPE)
     if context and linux.get("mountLabel") and context not in CONTEXTS:
         text = f"unknown type of SELinux context {context!r}, not one of {', '.join(CONTEXTS)}"
         found.append(("/annotations/" + CONTEXT_TYPE, text))
 
 
-def _on_root(mount: Mount, options: MountOptions, spaces: dict[str, str], pointer: str, found: Findings) -> None:
+def _on_root(mount: MountEntry, spaces: dict[str, str], found: Findings) -> None:
     """A mount on "/" becomes the root for everything that follows, for example an overlay with root.path below it."""
+    options = mount.options
     if spaces.get("mount") != "":
         text = "other processes would lose their root; add the namespace, or use root.path"
         text = "cannot mount on the container's root itself without a new mount namespace: " + text
-    elif options.flags & MS_REMOUNT:
+    elif mount.is_remount:
         text = "cannot remount the container's root: root.readonly makes it read-only"
-    elif options.copy_symlink or options.target_nofollow or mount.get("type") in CGROUP_TYPES:
+    elif options.copy_symlink or options.target_nofollow or mount.fstype in CGROUP_TYPES:
         text = "this cannot be mounted on the container's root itself"
-    elif not is_bind(mount, options) and options.needs_mount2:
+    elif not mount.is_bind and options.needs_mount2:
         text = "fsconfig(2) takes one option per word, of up to 255 bytes, and no iversion"
         text = "cannot mount on the container's root itself with such options: " + text
     else:
         return
-    found.append((pointer, text))
+    found.append((mount.pointer + "/destination", text))
 
 
-def _bind(mount: Mount, options: MountOptions, pointer: str, found: Findings) -> None:
-    if not mount.get("source"):
+def _bind(mount: MountEntry, found: Findings) -> None:
+    options, pointer = mount.options, mount.pointer
+    if not mount.given.get("source"):
         found.append((pointer + "/source", "a bind mount needs a source"))
     if options.copy_symlink and (options.source_nofollow or options.target_nofollow):
         found.append((pointer + "/options", "copy-symlink cannot be combined with src-nofollow or dest-nofollow"))
 
 
-def _filesystem(mount: Mount, options: MountOptions, destination: str, pointer: str, found: Findings) -> None:
-    fstype = mount.get("type") or ""
+def _filesystem(mount: MountEntry, found: Findings) -> None:
+    fstype, pointer = mount.fstype, mount.pointer
     if not fstype or fstype == "none":
         found.append((pointer + "/type", "a mount needs a type, or bind or rbind among its options"))
-    elif destination == "/proc" and fstype not in ("proc", *CGROUP_TYPES):
+    elif mount.destination == "/proc" and fstype not in ("proc", *CGROUP_TYPES):
         found.append((pointer + "/type", "only a procfs can be mounted on /proc"))
-    if options.copy_up and fstype != "tmpfs":
+    if mount.options.copy_up and fstype != "tmpfs":
         found.append((pointer + "/options", "tmpcopyup is for tmpfs only"))
 
 
-def _mappings(
-    config: Config, mount: Mount, options: MountOptions, spaces: dict[str, str], pointer: str, found: Findings
-) -> None:
-    uids, gids = mount.get("uidMappings"), mount.get("gidMappings")
+def _mappings(config: Config, mount: MountEntry, spaces: dict[str, str], found: Findings) -> None:
+    options, pointer = mount.options, mount.pointer
+    uids, gids = mount.given.get("uidMappings"), mount.given.get("gidMappings")
     if uids and gids:
         id_map(uids, pointer + "/uidMappings", found)
         id_map(gids, pointer + "/gidMappings", found)
     elif are_paired(uids, gids, pointer, found) and "user" not in spaces:
-        for number, option in enumerate(mount.get("options") or ()):
+        for number, option in enumerate(mount.given.get("options") or ()):
             if option == "idmap" or option == "ridmap":
                 text = f"{option} needs uidMappings and gidMappings, or a user namespace"
                 found.append((f"{pointer}/options/{number}", text))
-    if (options.idmap or uids or gids) and mount.get("type") and not is_bind(mount, options):
+    if (options.idmap or uids or gids) and mount.fstype and not mount.is_bind:
         found.append((pointer + "/options", "only a bind mount can have mapped ids"))
     elif options.idmap_text and not uids:
         linux = config.get("linux") or {}

@@ -15,12 +15,11 @@ from ocipy.config.check import check
 from ocipy.config.draft import Draft
 from ocipy.config.finding import Finding
 from ocipy.config.misspelt import unknown_members, unknown_text
-from ocipy.config.mount_options import is_bind, parse
+from ocipy.config.mount_options import read_mounts
 from ocipy.config.old import at, broken_once, unknown_once
 from ocipy.config.wording import schema_errors
 from ocipy.errors import Error, escape
 from ocipy.host.machine import describe_host
-from ocipy.linux.constants import MS_REMOUNT
 from ocipy.operations import bundle
 from ocipy.plan.build import build
 from ocipy.plan.model import Options
@@ -181,15 +180,14 @@ class _Judge:
 
 def _missing_sources(config: Config, directory: int) -> Iterator[tuple[str, str]]:
     """Bind mounts with a missing source: create is sure to fail."""
-    for index, mount in enumerate(config.get("mounts") or ()):
-        source = mount.get("source") or ""
-        options = parse(mount.get("options") or ())
-        if not source or not is_bind(mount, options) or options.flags & MS_REMOUNT:
+    for mount in read_mounts(config):
+        source, options = mount.given.get("source") or "", mount.options
+        if not source or not mount.is_bind or mount.is_remount:
             continue
         try:
             posix.stat(source, dir_fd=directory, follow_symlinks=not (options.copy_symlink or options.source_nofollow))
         except (FileNotFoundError, NotADirectoryError):
-            yield f"/mounts/{index}/source", f"{source} does not exist on this host"
+            yield mount.pointer + "/source", f"{source} does not exist on this host"
         except (OSError, ValueError):  # the caller of validate may lack access that the caller of create has
             pass
 

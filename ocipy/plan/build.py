@@ -131,14 +131,13 @@ def _make_init(planner: Planner) -> None:
 
 def _make_root(planner: Planner) -> None:
     """Make the root filesystem, up to the hooks that see it before the pivot."""
-    config = planner.config
-    rules_later = mounts.needs_devices(config)
-    at_once = namespaces.mounts_at_once(config, planner.host)
+    rules_later = mounts.needs_devices(planner)
+    at_once = namespaces.mounts_at_once(planner.config, planner.host)
     rootfs.plan_rootfs(planner)
-    confined = mounts.first_of_cgroup(config)
+    confined = mounts.first_of_cgroup(planner)
     connected = 0
     if at_once:
-        connected = min(mounts.first_of_network(config), confined)
+        connected = min(mounts.first_of_network(planner), confined)
         mounts.plan_mounts(planner, end=connected)
         namespaces.plan_network(planner)
         loopback.plan_loopback(planner)

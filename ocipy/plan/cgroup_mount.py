@@ -6,14 +6,12 @@ mount, the options decide whether it is writable: engines ask for "ro", or omit 
 
 from __future__ import annotations
 
-from ocipy.config.mount_options import parse
-from ocipy.linux.paths import clean
 from ocipy.plan.model import join
-from ocipy.plan.mount_options import MountStep, attribute_words
+from ocipy.plan.mount_options import MountStep, attribute_words, tree_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ocipy.config.types import Mount
+    from ocipy.config.mount_options import MountEntry
     from ocipy.plan.model import Planner
 
 
@@ -49,17 +47,15 @@ class MountCgroup2(CgroupMount):
     mask: bool
 
 
-def plan_cgroup_mount(planner: Planner, index: int, mount: Mount) -> None:
+def plan_cgroup_mount(planner: Planner, mount: MountEntry) -> None:
     """Plan one entry of mounts whose type is cgroup or cgroup2, and which is not a bind mount."""
     host = planner.host
-    pointer = f"/mounts/{index}"
-    parsed = parse(mount.get("options") or ())
+    pointer, parsed = mount.pointer, mount.options
     linux = planner.config.get("linux") or {}
-    destination = clean("/" + mount["destination"])
     namespaces = [entry for entry in linux.get("namespaces") or () if entry["type"] == "cgroup"]
     # A joined one may have another root than the container's cgroup.
     namespace = ("joined" if namespaces[0].get("path") else "new") if namespaces else ""
-    if mount.get("type") == "cgroup" and host.cgroup_mode != "v2":
+    if mount.fstype == "cgroup" and host.cgroup_mode != "v2":
         if parsed.data:
             # The hierarchies are the host's: their options cannot be changed.
             planner.warn(pointer + "/options", f"not an option of a cgroup v1 mount: {', '.join(parsed.data)}")
@@ -68,26 +64,22 @@ def plan_cgroup_mount(planner: Planner, index: int, mount: Mount) -> None:
             MountCgroup1(
                 pointer,
                 label=f"context={label}" if label and host.selinux else "",
-                destination=destination,
+                destination=mount.destination,
                 attributes=parsed.attributes,
-                propagation=parsed.propagation,
-                recursive_set=parsed.recursive_set,
-                recursive_clear=parsed.recursive_clear,
                 namespace=namespace,
+                **tree_of(parsed),
             )
         )
         return
     planner.add(
         MountCgroup2(
             pointer,
-            source=mount.get("source") or "cgroup",
+            source=mount.given.get("source") or "cgroup",
             data=parsed.data,
             mask=host.rootless,
-            destination=destination,
+            destination=mount.destination,
             attributes=parsed.attributes,
-            propagation=parsed.propagation,
-            recursive_set=parsed.recursive_set,
-            recursive_clear=parsed.recursive_clear,
             namespace=namespace,
+            **tree_of(parsed),
         )
     )

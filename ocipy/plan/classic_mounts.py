@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from ocipy.linux.paths import clean
 from ocipy.plan.model import join
-from ocipy.plan.mount_options import MountStep, NewMount, mount_flag_words
+from ocipy.plan.mount_options import MountStep, NewMount, mount_flag_words, tree_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ocipy.config.mount_options import MountOptions
-    from ocipy.config.types import Mount as Entry
+    from ocipy.config.mount_options import MountEntry
     from ocipy.plan.model import Planner
 
 
@@ -33,39 +31,33 @@ class Remount(MountStep):
         return join(self.destination, mount_flag_words(self.flags), ",".join(self.data), self.describe_rest())
 
 
-def plan_classic(
-    planner: Planner, mount: Entry, parsed: MountOptions, flags: int, label: str, late: bool, pointer: str
-) -> None:
-    """Mount a new filesystem. flags: MS_… of the mount; parsed has the other options. late: as in NewMount."""
+def plan_classic(planner: Planner, mount: MountEntry, flags: int, label: str, late: bool) -> None:
+    """Mount a new filesystem. flags: MS_… of the mount. label, late: as in NewMount."""
     planner.add(
         MountClassic(
-            pointer,
+            mount.pointer,
             flags=flags,
-            destination=clean(mount["destination"]),
-            source=mount.get("source") or "",
-            fstype=mount.get("type") or "",
-            data=parsed.data,
+            destination=mount.destination,
+            source=mount.given.get("source") or "",
+            fstype=mount.fstype,
+            data=mount.options.data,
             label=label,
-            propagation=parsed.propagation,
-            recursive_set=parsed.recursive_set,
-            recursive_clear=parsed.recursive_clear,
-            copy_up=parsed.copy_up,
+            copy_up=mount.options.copy_up,
             late=late,
+            **tree_of(mount.options),
         )
     )
 
 
-def plan_remount(planner: Planner, mount: Entry, parsed: MountOptions, is_bind: bool, pointer: str) -> None:
+def plan_remount(planner: Planner, mount: MountEntry) -> None:
     """remount: change the flags, and without bind also the data, of an existing mount at the destination."""
     planner.add(
         Remount(
-            pointer,
-            destination=clean(mount["destination"]),
-            bind=is_bind,
-            flags=parsed.flags,
-            data=() if is_bind else parsed.data,
-            propagation=parsed.propagation,
-            recursive_set=parsed.recursive_set,
-            recursive_clear=parsed.recursive_clear,
+            mount.pointer,
+            destination=mount.destination,
+            bind=mount.is_bind,
+            flags=mount.options.flags,
+            data=() if mount.is_bind else mount.options.data,
+            **tree_of(mount.options),
         )
     )

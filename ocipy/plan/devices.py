@@ -146,7 +146,7 @@ def plan_devices(planner: Planner) -> None:
     """Make the default nodes, then those of the config, which may replace them, then the links."""
     for step in _device_steps(planner):
         planner.add(step)
-    if dev_is_bound(planner.config):
+    if dev_is_bound(planner):
         _plan_existing(planner)
     else:
         planner.add(DeviceLinks(POINTER))
@@ -163,7 +163,7 @@ def _device_steps(planner: Planner) -> Iterator[Device]:
     # mknod(2) of a device requires the initial user namespace.
     bind = has_namespace(config, "user") or host.in_user_namespace
     by_host = _made_by_host(config, host)
-    for pointer, name, device in _entries(config):
+    for pointer, name, device in _entries(planner):
         kind, (major, minor) = _identify(device)
         fifo = kind == "p"
         mode, uid, gid = device.get("fileMode"), device.get("uid") or 0, device.get("gid") or 0
@@ -182,10 +182,10 @@ def _device_steps(planner: Planner) -> Iterator[Device]:
         )
 
 
-def _entries(config: Config) -> Iterator[tuple[str, str, types.Device]]:
+def _entries(planner: Planner) -> Iterator[tuple[str, str, types.Device]]:
     """Yield the pointer, a name and the config's entry of each node to make. Default nodes come as such entries too."""
-    devices = (config.get("linux") or {}).get("devices") or ()
-    bound = dev_is_bound(config)
+    devices = (planner.config.get("linux") or {}).get("devices") or ()
+    bound = dev_is_bound(planner)
     replaced = {clean(device["path"]) for device in devices}
     for path, (major, minor) in DEFAULT_NODES.items() if not bound else ():
         if path not in replaced:

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from ocipy.config.mount_options import parse_idmap
 from ocipy.errors import Error
+from ocipy.linux.constants import NO_ID
 from ocipy.plan.model import HostStep
 from ocipy.plan.namespaces import id_maps, joined_kinds, ranges_in_words, triples
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ocipy.config.mount_options import MountOptions
-    from ocipy.config.types import Config, Mount
+    from ocipy.config.mount_options import MountEntry
+    from ocipy.config.types import Config
     from ocipy.plan.model import Planner
     from ocipy.plan.namespaces import Triples
 
-IDENTITY = ((0, 0, 0xFFFFFFFF),)
+IDENTITY = ((0, 0, NO_ID),)
 
 
 class IdmapJoin(HostStep):
@@ -40,16 +41,16 @@ class IdmapSource(HostStep):
         return "a user namespace with uids " + ranges_in_words(self.uids)
 
 
-def plan_idmap(planner: Planner, mount: Mount, options: MountOptions, pointer: str) -> str:
+def plan_idmap(planner: Planner, mount: MountEntry) -> str:
     """Plan the user namespace that maps this mount, once for all mounts with the same maps. Returns its pointer."""
-    config = planner.config
+    config, pointer = planner.config, mount.pointer
     if planner.host.rootless:
         raise Error(
             "mapping the ids of a mount needs the privileges of the host's root",
-            pointer=pointer + ("/options" if options.idmap else "/uidMappings"),
+            pointer=pointer + ("/options" if mount.options.idmap else "/uidMappings"),
         )
     path, _ = joined_kinds(config).get("user", ("", ""))
-    given = _given(config, mount, options)
+    given = _given(config, mount)
     if given is None and path:
         for step in planner.plan.host:
             if isinstance(step, IdmapJoin):
@@ -65,12 +66,12 @@ def plan_idmap(planner: Planner, mount: Mount, options: MountOptions, pointer: s
     return pointer
 
 
-def _given(config: Config, mount: Mount, options: MountOptions) -> tuple[Triples, Triples] | None:
+def _given(config: Config, mount: MountEntry) -> tuple[Triples, Triples] | None:
     """Return the mount's own maps, or None."""
-    uids, gids = mount.get("uidMappings") or (), mount.get("gidMappings") or ()
+    uids, gids = mount.given.get("uidMappings") or (), mount.given.get("gidMappings") or ()
     if uids:
         return triples(uids), triples(gids)
-    return _parse_text(config, options.idmap_text) if options.idmap_text else None
+    return _parse_text(config, mount.options.idmap_text) if mount.options.idmap_text else None
 
 
 def _parse_text(config: Config, text: str) -> tuple[Triples, Triples]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dataclasses import field
     from typing import ClassVar, Protocol, TypeVar, dataclass_transform
 
+    from ocipy.config.mount_options import MountEntry
     from ocipy.config.types import Config
 
     Class = TypeVar("Class", bound=type)
@@ -164,10 +165,11 @@ class Plan:
 class Planner:
     """What the concerns plan from, and the plan that they make.
 
-    config: checked. host: the machine. filter_loaded: a step so far loads the seccomp filter.
+    config: checked. host: the machine. filter_loaded: a step so far loads the seccomp filter. mounts: of the config,
+    None until they are read (plan/mounts.py).
     """
 
-    __slots__ = ("config", "filter_loaded", "host", "options", "plan")
+    __slots__ = ("config", "filter_loaded", "host", "mounts", "options", "plan")
 
     def __init__(self, config: Config, host: Host, options: Options) -> None:
         self.config = config
@@ -175,6 +177,7 @@ class Planner:
         self.options = options
         self.plan = Plan()
         self.filter_loaded = False
+        self.mounts: list[MountEntry] | None = None
 
     def add(self, step: HostStep | InitStep) -> None:
         """Append a step to its lane."""

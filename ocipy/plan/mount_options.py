@@ -6,6 +6,28 @@ from ocipy.config.mount_options import FLAGS, PROPAGATION, RECURSIVE
 from ocipy.linux.constants import MOUNT_ATTR__ATIME
 from ocipy.plan.model import InitStep, if_set, join
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypedDict
+
+    from ocipy.config.mount_options import MountOptions
+
+    class Tree(TypedDict):
+        """The members of MountStep that the options of a mount give."""
+
+        propagation: tuple[int, ...]
+        recursive_set: int
+        recursive_clear: int
+
+
+def tree_of(options: MountOptions) -> Tree:
+    """Return what a mount's options say about its propagation and about all mounts below it."""
+    return {
+        "propagation": options.propagation,
+        "recursive_set": options.recursive_set,
+        "recursive_clear": options.recursive_clear,
+    }
+
 
 def attribute_words(attributes: int) -> str:
     """Name attributes of mount_setattr(2) as mount(8) does."""

@@ -7,20 +7,19 @@ the privileges to walk there (in a user namespace), or to map its ids.
 
 from __future__ import annotations
 
-from ocipy.config.mount_options import CGROUP_TYPES, is_bind, parse
+from ocipy.config.mount_options import CGROUP_TYPES, read_mounts
 from ocipy.errors import Error
-from ocipy.linux.constants import MOUNT_ATTR_RDONLY, MS_PRIVATE, MS_RDONLY, MS_REC, MS_REMOUNT, MS_SLAVE
-from ocipy.linux.paths import ALLOWED_IN_PROC, clean
+from ocipy.linux.constants import MOUNT_ATTR_RDONLY, MS_PRIVATE, MS_RDONLY, MS_REC, MS_SLAVE
+from ocipy.linux.paths import ALLOWED_IN_PROC
 from ocipy.plan import cgroup_mount
 from ocipy.plan.model import HostStep, InitStep, if_set, join
-from ocipy.plan.mount_options import MountStep, NewMount, attribute_words
+from ocipy.plan.mount_options import MountStep, NewMount, attribute_words, tree_of
 from ocipy.plan.namespaces import clones_mounts, enters_last, has_namespace, new_kinds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ocipy.config.mount_options import MountOptions
+    from ocipy.config.mount_options import MountEntry
     from ocipy.config.types import Config
-    from ocipy.config.types import Mount as Entry
     from ocipy.plan.model import Host, Options, Planner
     from ocipy.plan.pid_namespace import MountProcfs
 
@@ -104,33 +103,36 @@ def opened_by_host(config: Config, host: Host) -> bool:
     return clones_mounts(host) and has_namespace(config, "user")
 
 
-def dev_is_bound(config: Config) -> bool:
+def mounts_of(planner: Planner) -> list[MountEntry]:
+    """Return the mounts of the config, which are read only once."""
+    if planner.mounts is None:
+        planner.mounts = read_mounts(planner.config)
+    return planner.mounts
+
+
+def dev_is_bound(planner: Planner) -> bool:
     """Whether /dev is a bind mount: then it is the host's, and nothing is made in it."""
-    return any(
-        clean(mount["destination"]) == "/dev" and is_bind(mount, parse(mount.get("options") or ()))
-        for mount in config.get("mounts") or ()
-    )
+    return any(mount.destination == "/dev" and mount.is_bind for mount in mounts_of(planner))
 
 
 def plan_sources(planner: Planner) -> None:
     """Open on the host the sources of bind mounts that init could not open: mapped, or behind closed directories."""
     config = planner.config
-    for index, mount in enumerate(config.get("mounts") or ()):
-        parsed = parse(mount.get("options") or ())
-        pointer = f"/mounts/{index}"
+    for mount in mounts_of(planner):
+        parsed = mount.options
         mapped = ""
-        if parsed.idmap or mount.get("uidMappings") or mount.get("gidMappings"):
+        if parsed.idmap or mount.given.get("uidMappings") or mount.given.get("gidMappings"):
             from ocipy.plan.idmap import plan_idmap
 
-            mapped = plan_idmap(planner, mount, parsed, pointer)
-        if not is_bind(mount, parsed) or parsed.copy_symlink or parsed.flags & MS_REMOUNT:
+            mapped = plan_idmap(planner, mount)
+        if not mount.is_bind or parsed.copy_symlink or mount.is_remount:
             continue
         if mapped or opened_by_host(config, planner.host):
             planner.add(
                 OpenMountSource(
-                    pointer,
+                    mount.pointer,
                     source=_source(mount, planner.options),
-                    destination=clean(mount["destination"]),
+                    destination=mount.destination,
                     recursive=bool(parsed.flags & MS_REC),
                     nofollow=parsed.source_nofollow,
                     propagation=_of_copy(config),
@@ -140,65 +142,59 @@ def plan_sources(planner: Planner) -> None:
             )
 
 
-def first_of_cgroup(config: Config) -> int:
+def first_of_cgroup(planner: Planner) -> int:
     """Return the index of the first mount that shows the container its cgroup, or the number of mounts."""
-    mounts = config.get("mounts") or ()
-    return next((index for index, mount in enumerate(mounts) if mount.get("type") in CGROUP_TYPES), len(mounts))
+    mounts = mounts_of(planner)
+    return next((index for index, mount in enumerate(mounts) if mount.fstype in CGROUP_TYPES), len(mounts))
 
 
-def first_of_network(config: Config) -> int:
+def first_of_network(planner: Planner) -> int:
     """Return the index of the first mount that may show or use the network namespace, or the number of mounts."""
-    for index, mount in enumerate(config.get("mounts") or ()):
-        if mount.get("type") not in NO_NETWORK and not is_bind(mount, parse(mount.get("options") or ())):
-            return index
-    return len(config.get("mounts") or ())
+    mounts = mounts_of(planner)
+    return next(
+        (index for index, mount in enumerate(mounts) if mount.fstype not in NO_NETWORK and not mount.is_bind),
+        len(mounts),
+    )
 
 
-def needs_devices(config: Config) -> bool:
+def needs_devices(planner: Planner) -> bool:
     """Whether mounting needs a device: one that holds the filesystem, or one that a tmpfs copies up."""
-    for mount in config.get("mounts") or ():
-        parsed = parse(mount.get("options") or ())
-        if parsed.copy_up or not (
-            mount.get("type") in NO_DEVICE or is_bind(mount, parsed) or parsed.flags & MS_REMOUNT
-        ):
-            return True
-    return False
+    return any(
+        mount.options.copy_up or not (mount.fstype in NO_DEVICE or mount.is_bind or mount.is_remount)
+        for mount in mounts_of(planner)
+    )
 
 
 def plan_mounts(planner: Planner, start: int = 0, end: int | None = None) -> None:
     """Plan the mounts from one index up to another, or to the last, in the config's order (config.md: MUST)."""
     config, host = planner.config, planner.host
-    mounts = config.get("mounts") or ()
     label = plan_label(config, host)
     outside = enters_last(config, host)
     by_host = {step.pointer for step in planner.plan.host if isinstance(step, OpenMountSource)}
-    for index, mount in enumerate(mounts[start:end], start):
-        parsed = parse(mount.get("options") or ())
-        pointer = f"/mounts/{index}"
-        destination = clean(mount["destination"])
+    for mount in mounts_of(planner)[start:end]:
+        destination = mount.destination
         assert not destination.startswith("/proc/") or destination in ALLOWED_IN_PROC
         assert destination != "/" or "mount" in new_kinds(config)
-        if not mount["destination"].startswith("/"):
-            text = f"{mount['destination']!r} is relative, which is deprecated; using {destination}"
-            planner.warn(pointer + "/destination", text)
-        if parsed.flags & MS_REMOUNT:
+        if not mount.given["destination"].startswith("/"):
+            text = f"{mount.given['destination']!r} is relative, which is deprecated; using {destination}"
+            planner.warn(mount.pointer + "/destination", text)
+        if mount.is_remount:
             from ocipy.plan.classic_mounts import plan_remount
 
-            plan_remount(planner, mount, parsed, is_bind(mount, parsed), pointer)
-        elif is_bind(mount, parsed):
-            _plan_bind(planner, mount, parsed, index, pointer in by_host)
-        elif mount.get("type") in CGROUP_TYPES:
-            cgroup_mount.plan_cgroup_mount(planner, index, mount)
+            plan_remount(planner, mount)
+        elif mount.is_bind:
+            _plan_bind(planner, mount, mount.pointer in by_host)
+        elif mount.fstype in CGROUP_TYPES:
+            cgroup_mount.plan_cgroup_mount(planner, mount)
         else:
-            _plan_filesystem(planner, mount, parsed, label, index, outside)
+            _plan_filesystem(planner, mount, label, outside)
 
 
 def plan_readonly(planner: Planner) -> None:
     """Make read-only what was kept writable for the devices and the console."""
-    for index, mount in enumerate(planner.config.get("mounts") or ()):
-        parsed = parse(mount.get("options") or ())
-        if _is_late_readonly(mount, parsed):
-            planner.add(RemountReadonly(f"/mounts/{index}"))
+    for mount in mounts_of(planner):
+        if _is_late_readonly(mount):
+            planner.add(RemountReadonly(mount.pointer))
 
 
 def plan_label(config: Config, host: Host) -> str:
@@ -217,8 +213,8 @@ def plan_label(config: Config, host: Host) -> str:
     return f"{context}={label}"
 
 
-def _source(mount: Entry, options: Options) -> str:
-    source = mount.get("source") or ""
+def _source(mount: MountEntry, options: Options) -> str:
+    source = mount.given.get("source") or ""
     assert source
     return source if source.startswith("/") else options.bundle + "/" + source
 
@@ -232,18 +228,16 @@ def _of_copy(config: Config) -> int:
     return MS_PRIVATE if kind.removeprefix("r") in ("private", "unbindable") else MS_SLAVE
 
 
-def _plan_bind(planner: Planner, mount: Entry, parsed: MountOptions, index: int, by_host: bool) -> None:
-    pointer = f"/mounts/{index}"
-    destination = clean(mount["destination"])
-    source = _source(mount, planner.options)
+def _plan_bind(planner: Planner, mount: MountEntry, by_host: bool) -> None:
+    parsed = mount.options
     if parsed.data:
-        planner.warn(pointer + "/options", f"not an option of a bind mount: {', '.join(parsed.data)}")
+        planner.warn(mount.pointer + "/options", f"not an option of a bind mount: {', '.join(parsed.data)}")
     kind = CopySymlink if parsed.copy_symlink else Bind
     planner.add(
         kind(
-            pointer,
-            destination=destination,
-            source=source,
+            mount.pointer,
+            destination=mount.destination,
+            source=_source(mount, planner.options),
             opened=by_host,
             recursive=bool(parsed.flags & MS_REC),
             source_nofollow=parsed.source_nofollow,
@@ -252,26 +246,21 @@ def _plan_bind(planner: Planner, mount: Entry, parsed: MountOptions, index: int,
             attr_clear=parsed.explicit_clear,
             # In a user namespace the source's flags are locked (mount_namespaces(7)): they stay unless named.
             attr_implicit=0 if by_host else parsed.implicit_clear,
-            propagation=parsed.propagation,
-            recursive_set=parsed.recursive_set,
-            recursive_clear=parsed.recursive_clear,
+            **tree_of(parsed),
         )
     )
 
 
-def _plan_filesystem(
-    planner: Planner, mount: Entry, parsed: MountOptions, label: str, index: int, outside: bool
-) -> None:
+def _plan_filesystem(planner: Planner, mount: MountEntry, label: str, outside: bool) -> None:
     """outside: init is not in the container's pid namespace yet, which a procfs needs."""
-    pointer = f"/mounts/{index}"
-    destination = clean(mount["destination"])
-    fstype = mount.get("type") or ""
+    destination, fstype, parsed = mount.destination, mount.fstype, mount.options
     assert fstype and (fstype == "proc" or destination != "/proc")
     if destination != "/proc" and fstype == "proc":
-        planner.warn(pointer + "/destination", "maskedPaths and readonlyPaths only cover a procfs mounted on /proc")
+        text = "maskedPaths and readonlyPaths only cover a procfs mounted on /proc"
+        planner.warn(mount.pointer + "/destination", text)
     if fstype in ("proc", "sysfs"):
         label = ""  # their inodes have their own contexts
-    late = _is_late_readonly(mount, parsed)
+    late = _is_late_readonly(mount)
     kind: type[Mount | MountProcfs] = Mount
     data = parsed.data
     if fstype == "proc" and outside:
@@ -282,33 +271,28 @@ def _plan_filesystem(
     elif parsed.needs_mount2:
         from ocipy.plan.classic_mounts import plan_classic
 
-        flags = parsed.flags & ~MS_RDONLY if late else parsed.flags
-        plan_classic(planner, mount, parsed, flags, label, late, pointer)
+        plan_classic(planner, mount, parsed.flags & ~MS_RDONLY if late else parsed.flags, label, late)
         return
     planner.add(
         kind(
-            pointer,
+            mount.pointer,
             attributes=parsed.attributes & ~MOUNT_ATTR_RDONLY if late else parsed.attributes,
             # As in mount(2), ro applies to the filesystem too.
             superblock=tuple(word for word in parsed.superblock if not (late and word == "ro")),
             destination=destination,
-            source=mount.get("source") or "",
+            source=mount.given.get("source") or "",
             fstype=fstype,
             data=data,
             label=label,
-            propagation=parsed.propagation,
-            recursive_set=parsed.recursive_set,
-            recursive_clear=parsed.recursive_clear,
             copy_up=parsed.copy_up,
             late=late,
+            **tree_of(parsed),
         )
     )
 
 
-def _is_late_readonly(mount: Entry, parsed: MountOptions) -> bool:
+def _is_late_readonly(mount: MountEntry) -> bool:
     """Mount points and copies are first made in a read-only tmpfs, nodes in a read-only /dev."""
-    if not parsed.flags & MS_RDONLY or parsed.flags & MS_REMOUNT:
+    if not mount.options.flags & MS_RDONLY or mount.is_remount or mount.is_bind:
         return False
-    if is_bind(mount, parsed):
-        return False
-    return mount.get("type") == "tmpfs" or clean(mount["destination"]) == "/dev"
+    return mount.fstype == "tmpfs" or mount.destination == "/dev"

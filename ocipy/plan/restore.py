@@ -132,7 +132,7 @@ def build(
 
 def _plan_criu(planner: Planner, made: Plan, flags: CriuFlags, program: str) -> None:
     """Start criu, move it into the cgroup, and then set the cgroup's limits."""
-    devices_later = mounts.needs_devices(planner.config)
+    devices_later = mounts.needs_devices(planner)
     # It gets ready while we go on.
     planner.add(
         RestoreCriu(

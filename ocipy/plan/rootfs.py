@@ -184,7 +184,7 @@ def plan_pivot(planner: Planner) -> None:
     if kind:
         # The root alone, even with an "r": mounts below it have their own options.
         planner.add(Propagation(POINTER, flags=PROPAGATION[kind] & ~MS_REC))
-    if not dev_is_bound(config):
+    if not dev_is_bound(planner):
         devices = (config.get("linux") or {}).get("devices") or ()
         own = [index for index, device in enumerate(devices) if clean(device["path"]) == "/dev/null"]
         planner.add(StdioNull(f"/linux/devices/{own[-1]}" if own else "/linux/devices", required=True))

@@ -12,7 +12,7 @@ import pytest
 from ocipy.config.template import template
 from ocipy.plan import mounts
 from ocipy.plan.build import build
-from ocipy.plan.model import Host, Options, Plan, Step
+from ocipy.plan.model import Host, Options, Plan, Planner, Step
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 OPTIONS = Options(container_id="c", bundle="/b", state_directory="/run/ocipy/c", has_console=True)
@@ -27,6 +27,10 @@ def config(*, more_mounts: tuple[dict[str, Any], ...] = (), **linux: Any) -> Any
     document["mounts"] += more_mounts
     document["linux"] |= linux
     return document
+
+
+def planner(document: Any) -> Planner:
+    return Planner(document, V2, OPTIONS)
 
 
 def index(steps: Sequence[Step], action: str, barrier: str = "") -> int:
@@ -162,7 +166,7 @@ def test_init_begins_at_once_only_if_its_mounts_are_its_own_and_no_map_is_to_com
 )
 def test_a_mount_that_takes_devices_comes_before_the_rules(host: Host, mount: dict[str, Any]) -> None:
     document = config(more_mounts=(mount,))
-    assert mounts.needs_devices(document)
+    assert mounts.needs_devices(planner(document))
     plan = build(document, host, OPTIONS)
     assert index(plan.host, "wait", "mounted") < index(plan.host, "cgroup_devices")
 
@@ -177,7 +181,7 @@ def test_a_mount_that_takes_devices_comes_before_the_rules(host: Host, mount: di
     ],
 )
 def test_these_take_no_device(mount: dict[str, Any]) -> None:
-    assert not mounts.needs_devices(config(more_mounts=(mount,)))
+    assert not mounts.needs_devices(planner(config(more_mounts=(mount,))))
 
 
 @HOSTS
@@ -192,7 +196,7 @@ def test_what_is_made_or_set_inside_comes_before_it_is_closed(host: Host) -> Non
 
 def test_the_first_mount_of_the_cgroup() -> None:
     document = config()
-    assert document["mounts"][mounts.first_of_cgroup(document)]["destination"] == "/sys/fs/cgroup"
+    assert document["mounts"][mounts.first_of_cgroup(planner(document))]["destination"] == "/sys/fs/cgroup"
     document["mounts"] = document["mounts"][:2]
-    assert mounts.first_of_cgroup(document) == 2
-    assert mounts.first_of_cgroup({"ociVersion": "1.0.2"}) == 0
+    assert mounts.first_of_cgroup(planner(document)) == 2
+    assert mounts.first_of_cgroup(planner({"ociVersion": "1.0.2"})) == 0

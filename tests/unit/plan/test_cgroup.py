@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ocipy.cgroups.devices import DEFAULT_RULES, READ, WRITE
+from ocipy.config.mount_options import MountEntry
 from ocipy.errors import Error
 from ocipy.plan.cgroup import (
     plan_cgroup_create,
@@ -300,7 +301,7 @@ class TestMount:
     def step(self, mount: Any, host: Host, **linux: Any) -> Any:
         config: Any = {"ociVersion": "1.0.2", "mounts": [mount], "linux": linux}
         planner = Planner(config, host, Options(container_id="c", bundle="/b"))
-        plan_cgroup_mount(planner, 0, mount)
+        plan_cgroup_mount(planner, MountEntry("/mounts/0", mount))
         (step,) = planner.plan.init
         assert step.pointer == "/mounts/0"
         return step
@@ -339,7 +340,7 @@ class TestMount:
         config: Any = {"ociVersion": "1.0.2", "mounts": [mount]}
         planner = Planner(config, V1, Options(container_id="c", bundle="/b"))
         plan = planner.plan
-        plan_cgroup_mount(planner, 0, config["mounts"][0])
+        plan_cgroup_mount(planner, MountEntry("/mounts/0", config["mounts"][0]))
         assert plan.warnings == [("/mounts/0/options", "not an option of a cgroup v1 mount: mode=777")]
         mount["options"] = ["ro"]
         assert plan.init == [self.step(mount, V1)]
