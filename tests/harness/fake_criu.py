@@ -76,6 +76,14 @@ else:
 connection.send(m.encode(m.RESPONSE, response))
 """
 
+# Types of requests, and the log of one that fails.
+DUMP, RESTORE, PRE_DUMP = 1, 2, 4
+LOG = """\
+(00.000093) Running on vm
+(00.131740) Error (criu/sk-inet.c:191): inet: Connected TCP socket, consider using --tcp-established option.
+(00.141530) Error (criu/cr-dump.c:1635): Dump files (pid: 281) failed with -1
+"""
+
 
 class FakeCriu:
     """The executable at `path`. The constructor sets its behaviour, and `behave` changes it."""

@@ -21,6 +21,7 @@ from tests.harness.agent import Agent
 from tests.harness.attacks import leaked_directory, make_entering, unchanged_installation
 from tests.harness.cgroups import claim, remove_cgroups
 from tests.harness.criu import Asked, Counter, reason_against
+from tests.harness.fake_criu import FakeCriu
 from tests.harness.host import become_subreaper, scaled, umount, wait_until
 from tests.harness.hostile import everything_in
 from tests.harness.leaks import Leaks, reap
@@ -360,3 +361,16 @@ def fresh(installed: Installation) -> Iterator[Installation]:
     installed.forget()
     yield installed
     wait_until(lambda: not makers(installed.executable), "the end of makers", PATIENCE)
+
+
+@pytest.fixture
+def fake_criu(work: Path) -> FakeCriu:
+    return FakeCriu(work / "criu")
+
+
+@pytest.fixture
+def images(work: Path) -> Path:
+    """A directory that looks like one with images."""
+    (work / "images").mkdir()
+    (work / "images" / "inventory.img").touch()
+    return work / "images"

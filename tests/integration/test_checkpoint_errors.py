@@ -1,4 +1,4 @@
-"""checkpoint and restore without criu: refusals, the requests to criu, and the state after a failure.
+"""checkpoint without criu: refusals, the requests to criu, and the state after a failure; and flags of both commands.
 
 An executable that only speaks criu's protocol takes its place (tests/harness/fake_criu.py).
 """
@@ -13,34 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Bundle, Container, Runtime, process_state, wait_until
-from tests.harness.fake_criu import FakeCriu
-
-DUMP, RESTORE, PRE_DUMP = 1, 2, 4
-LOG = """\
-(00.000093) Running on vm
-(00.131740) Error (criu/sk-inet.c:191): inet: Connected TCP socket, consider using --tcp-established option.
-(00.141530) Error (criu/cr-dump.c:1635): Dump files (pid: 281) failed with -1
-"""
+from tests.harness import Bundle, Container, Runtime, wait_until
+from tests.harness.fake_criu import DUMP, LOG, PRE_DUMP, FakeCriu
 
 MakeContainer = Callable[..., Container]
 NewId = Callable[[], str]
 Check = Callable[[], None]
 
 only_ocipy = pytest.mark.ocipy_only("runc takes no --criu")
-
-
-@pytest.fixture
-def fake(work: Path) -> FakeCriu:
-    return FakeCriu(work / "criu")
-
-
-@pytest.fixture
-def images(work: Path) -> Path:
-    """A directory that looks like one with images."""
-    (work / "images").mkdir()
-    (work / "images" / "inventory.img").touch()
-    return work / "images"
 
 
 def test_a_created_container(runtime: Runtime, container: MakeContainer, work: Path) -> None:
@@ -95,11 +75,16 @@ def test_criu_is_missing(runtime: Runtime, container: MakeContainer, images: Pat
     ],
 )
 def test_an_unsuitable_criu(
-    runtime: Runtime, container: MakeContainer, work: Path, fake: FakeCriu, behaviour: dict[str, object], words: str
+    runtime: Runtime,
+    container: MakeContainer,
+    work: Path,
+    fake_criu: FakeCriu,
+    behaviour: dict[str, object],
+    words: str,
 ) -> None:
-    fake.behave(**behaviour)
+    fake_criu.behave(**behaviour)
     one = container().start()
-    runtime.call("checkpoint", "--image-path", work / "i", one.id, globals=["--criu", fake.path]).fails(words)
+    runtime.call("checkpoint", "--image-path", work / "i", one.id, globals=["--criu", fake_criu.path]).fails(words)
     assert one.status == "running"
 
 
@@ -117,11 +102,11 @@ def test_never_a_criu_of_the_container(runtime: Runtime, container: MakeContaine
 
 
 @only_ocipy
-def test_the_log_of_criu_says_why(runtime: Runtime, container: MakeContainer, work: Path, fake: FakeCriu) -> None:
-    fake.behave(log=LOG, fails=1)
+def test_the_log_of_criu_says_why(runtime: Runtime, container: MakeContainer, work: Path, fake_criu: FakeCriu) -> None:
+    fake_criu.behave(log=LOG, fails=1)
     one = container().start()
     command: list[str | Path] = ["checkpoint", "--image-path", work / "i", "--work-path", work / "w", one.id]
-    result = runtime.call(*command, globals=["--criu", fake.path, "--log", work / "log"])
+    result = runtime.call(*command, globals=["--criu", fake_criu.path, "--log", work / "log"])
     cause = "inet: Connected TCP socket, consider using --tcp-established option. (criu/sk-inet.c:191)"
     result.fails(f"criu cannot dump the container: {cause} (criu's log: {work}/w/dump.log)", "give --tcp-established")
     assert cause in (work / "log").read_text()
@@ -132,10 +117,10 @@ def test_the_log_of_criu_says_why(runtime: Runtime, container: MakeContainer, wo
 @only_ocipy
 @pytest.mark.parametrize("command", ["checkpoint", "restore"])
 def test_the_log_that_criu_s_own_configuration_names_says_why(
-    runtime: Runtime, bundle: Bundle, new_id: NewId, images: Path, work: Path, fake: FakeCriu, command: str
+    runtime: Runtime, bundle: Bundle, new_id: NewId, images: Path, work: Path, fake_criu: FakeCriu, command: str
 ) -> None:
     (work / "criu.conf").write_text(f"# ours\ntcp-established\nlog-file {work}/own.log\n")
-    fake.behave(log=LOG, fails=1, log_to=f"{work}/own.log")
+    fake_criu.behave(log=LOG, fails=1, log_to=f"{work}/own.log")
     bundle.config["annotations"] = {"org.criu.config": f"{work}/criu.conf"}
     id = new_id()
     bundle.args("sleep", "1000").write()
@@ -144,7 +129,7 @@ def test_the_log_that_criu_s_own_configuration_names_says_why(
         runtime.call("run", "--detach", "--bundle", bundle.path, id).ok()
     else:
         words[1:1] = ["--bundle", bundle.path]
-    result = runtime.call(*words, globals=["--criu", fake.path])
+    result = runtime.call(*words, globals=["--criu", fake_criu.path])
     result.fails("inet: Connected TCP socket", f"(criu's log: {work}/own.log)")
     runtime.delete(id, force=True).ok()
 
@@ -152,40 +137,40 @@ def test_the_log_that_criu_s_own_configuration_names_says_why(
 @only_ocipy
 @pytest.mark.parametrize("hangs", [True, "for ever"])
 def test_a_checkpoint_that_hangs_is_interrupted(
-    runtime: Runtime, container: MakeContainer, work: Path, fake: FakeCriu, hangs: bool | str
+    runtime: Runtime, container: MakeContainer, work: Path, fake_criu: FakeCriu, hangs: bool | str
 ) -> None:
     """criu gets some time to end; then it is killed, and the frozen processes continue."""
-    fake.behave(hangs=hangs, freezes=True)
+    fake_criu.behave(hangs=hangs, freezes=True)
     one = container().start()
-    running = runtime.begin("checkpoint", "--image-path", work / "i", one.id, globals=["--criu", fake.path])
-    wait_until(lambda: fake.hanging)
+    running = runtime.begin("checkpoint", "--image-path", work / "i", one.id, globals=["--criu", fake_criu.path])
+    wait_until(lambda: fake_criu.hanging)
     running.signal(signal.SIGTERM)
     running.wait(20).fails("interrupted by SIGTERM: criu's dump was abandoned", status=143)
     assert one.status == "running"
 
 
 @only_ocipy
-def test_criu_dies(runtime: Runtime, container: MakeContainer, work: Path, fake: FakeCriu) -> None:
+def test_criu_dies(runtime: Runtime, container: MakeContainer, work: Path, fake_criu: FakeCriu) -> None:
     """As if it were killed in the middle, with the container frozen."""
-    fake.behave(dies=True, freezes=True)
+    fake_criu.behave(dies=True, freezes=True)
     one = container().start()
-    result = runtime.call("checkpoint", "--image-path", work / "i", one.id, globals=["--criu", fake.path])
+    result = runtime.call("checkpoint", "--image-path", work / "i", one.id, globals=["--criu", fake_criu.path])
     result.fails("criu cannot dump the container: it exited with status 3")
     assert one.status == "running"
 
 
 @only_ocipy
-def test_what_criu_is_asked(runtime: Runtime, container: MakeContainer, work: Path, fake: FakeCriu) -> None:
+def test_what_criu_is_asked(runtime: Runtime, container: MakeContainer, work: Path, fake_criu: FakeCriu) -> None:
     """Afterwards the container is gone, as with runc, and its poststop hooks have run."""
     one = container()
     one.start()
     result = runtime.call(
         "checkpoint", "--image-path", work / "i", "-work-path=" + str(work / "w"), "--tcp-established", "--file-locks",
         "--shell-job", "--ext-unix-sk", "--manage-cgroups-mode", "soft", "--page-server", "localhost:27", one.id,
-        globals=["--criu", fake.path],
+        globals=["--criu", fake_criu.path],
     ).ok()  # fmt: skip
     assert (result.stdout, result.stderr) == ("", "")
-    [request] = fake.requests([DUMP])
+    [request] = fake_criu.requests([DUMP])
     options = request["opts"]
     assert options["pid"] == one.pid
     assert options["ps"] == {"address": "localhost", "port": 27}
@@ -205,18 +190,18 @@ def test_what_criu_is_asked(runtime: Runtime, container: MakeContainer, work: Pa
 @only_ocipy
 @pytest.mark.parametrize(("flag", "kind"), [("--leave-running", DUMP), ("--pre-dump", PRE_DUMP)])
 def test_the_container_goes_on(
-    runtime: Runtime, container: MakeContainer, work: Path, fake: FakeCriu, flag: str, kind: int
+    runtime: Runtime, container: MakeContainer, work: Path, fake_criu: FakeCriu, flag: str, kind: int
 ) -> None:
     one = container().start()
-    runtime.call("checkpoint", flag, flag, "--image-path", work / "i", one.id, globals=["--criu", fake.path]).ok()
-    assert len(fake.requests([kind])) == 1
+    runtime.call("checkpoint", flag, flag, "--image-path", work / "i", one.id, globals=["--criu", fake_criu.path]).ok()
+    assert len(fake_criu.requests([kind])) == 1
     assert one.status == "running"
     assert (work / "i/descriptors.json").exists() == (kind == DUMP)
 
 
 @only_ocipy
 def test_the_streams_are_recorded_with_the_images(
-    runtime: Runtime, container: MakeContainer, work: Path, fake: FakeCriu
+    runtime: Runtime, container: MakeContainer, work: Path, fake_criu: FakeCriu
 ) -> None:
     """In runc's form: a restore passes pipes under these names."""
     reading, writing = os.pipe()
@@ -224,21 +209,21 @@ def test_the_streams_are_recorded_with_the_images(
     name = os.readlink(f"/proc/self/fd/{writing}")
     os.close(reading)
     os.close(writing)
-    runtime.call("checkpoint", "--image-path", work / "i", one.id, globals=["--criu", fake.path]).ok()
+    runtime.call("checkpoint", "--image-path", work / "i", one.id, globals=["--criu", fake_criu.path]).ok()
     assert one.created is not None
     assert json.loads((work / "i/descriptors.json").read_text()) == ["/dev/null", str(one.created.stdout_path), name]
 
 
 @only_ocipy
 def test_the_byte_that_says_the_pages_can_be_had(
-    runtime: Runtime, container: MakeContainer, work: Path, fake: FakeCriu
+    runtime: Runtime, container: MakeContainer, work: Path, fake_criu: FakeCriu
 ) -> None:
-    fake.behave(notifies=["status-ready"])
+    fake_criu.behave(notifies=["status-ready"])
     one = container().start()
     reading, writing = os.pipe()
     result = runtime.call(
         "checkpoint", "--lazy-pages", "--status-fd", str(writing), "--image-path", work / "i", one.id,
-        globals=["--criu", fake.path], fds=[writing],
+        globals=["--criu", fake_criu.path], fds=[writing],
     )  # fmt: skip
     result.ok()
     os.close(writing)
@@ -259,173 +244,10 @@ def test_the_byte_that_says_the_pages_can_be_had(
 )
 @only_ocipy
 def test_invalid_flags(
-    runtime: Runtime, container: MakeContainer, work: Path, fake: FakeCriu, flags: list[str], words: str
+    runtime: Runtime, container: MakeContainer, work: Path, fake_criu: FakeCriu, flags: list[str], words: str
 ) -> None:
     one = container().start()
     command: list[str | Path] = ["checkpoint", "--image-path", work / "i", *flags, one.id]
-    runtime.call(*command, globals=["--criu", fake.path]).fails(words)
+    runtime.call(*command, globals=["--criu", fake_criu.path]).fails(words)
     assert one.status == "running"
-    assert fake.requests([DUMP]) == []
-
-
-@only_ocipy
-@pytest.mark.parametrize("behaviour", [{"log": LOG, "fails": 1}, {"log": LOG, "dies": True}])
-@pytest.mark.parametrize("notifies", [[], ["setup-namespaces"], ["setup-namespaces", "orphan-pts-master"]])
-def test_a_failed_restore_leaves_nothing(
-    runtime: Runtime,
-    bundle: Bundle,
-    new_id: NewId,
-    work: Path,
-    images: Path,
-    fake: FakeCriu,
-    assert_nothing_left: Check,
-    behaviour: dict[str, object],
-    notifies: list[str],
-) -> None:
-    fake.behave(notifies=notifies, **behaviour)
-    (work / "data").mkdir()
-    bundle.mount("/new/place", str(work / "data"), "rbind")
-    bundle.write()
-    hook = {"path": "/bin/sh", "args": ["sh", "-c", f"echo $0 >> {work}/hooks", "poststop"]}
-    bundle.config["hooks"] = {"createRuntime": [{"path": "/bin/true"}], "poststop": [hook]}
-    bundle.write()
-    result = runtime.call(
-        "restore", "--bundle", bundle.path, "--image-path", images, "--pid-file", work / "pid", new_id(),
-        globals=["--criu", fake.path],
-    )  # fmt: skip
-    result.fails("criu cannot restore the container: inet: Connected TCP socket", f"{images}/restore.log")
-    assert_nothing_left()
-    assert not (work / "pid").exists()
-    assert (work / "hooks").exists() == bool(notifies), "the hooks of a container that has come to be"
-    [request] = fake.requests([RESTORE])
-    assert request["opts"]["root"].endswith("/criu-root")
-    assert request["opts"]["cg_root"]["path"].endswith(bundle.linux["cgroupsPath"])
-    assert (bundle.rootfs / "new/place").is_dir(), "the mount point, which the image may lack"
-
-
-@only_ocipy
-def test_a_hook_fails_at_restore(
-    runtime: Runtime, bundle: Bundle, new_id: NewId, images: Path, fake: FakeCriu, assert_nothing_left: Check
-) -> None:
-    fake.behave(notifies=["setup-namespaces"])
-    bundle.config["hooks"] = {"prestart": [{"path": "/bin/false"}]}
-    bundle.write()
-    command: list[str | Path] = ["restore", "--bundle", bundle.path, "--image-path", images, new_id()]
-    runtime.call(*command, globals=["--criu", fake.path]).fails("/hooks/prestart/0", "exit status 1")
-    assert_nothing_left()
-
-
-@only_ocipy
-@pytest.mark.parametrize(
-    "flags",
-    [
-        pytest.param("--image-path I --work-path W --detach --pid-file P -no-subreaper --bundle B", id="containerd"),
-        pytest.param(
-            "--bundle B --pid-file P --no-pivot --no-new-keyring --detach --image-path I --work-path W"
-            " --tcp-established --tcp-close --file-locks --lsm-mount-context=c --lsm-profile=selinux:l", id="podman",
-        ),
-    ],
-)  # fmt: skip
-def test_restore_as_engines_call_it(
-    runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path, images: Path, fake: FakeCriu, flags: str
-) -> None:
-    fake.behave(fails=1)
-    bundle.write()
-    places = {"I": str(images), "W": str(work / "w"), "P": str(work / "pid"), "B": str(bundle.path)}
-    words = [places.get(word, word) for word in flags.split()]
-    runtime.call("restore", *words, new_id(), globals=["--criu", fake.path]).fails("criu cannot restore")
-    [request] = fake.requests([RESTORE])
-    assert request["opts"]["file_locks"] is ("--file-locks" in flags)
-
-
-@only_ocipy
-@pytest.mark.parametrize("notifies", [[], ["setup-namespaces"]])
-def test_a_restore_is_interrupted(
-    runtime: Runtime,
-    bundle: Bundle,
-    new_id: NewId,
-    images: Path,
-    fake: FakeCriu,
-    assert_nothing_left: Check,
-    notifies: list[str],
-) -> None:
-    fake.behave(notifies=notifies, hangs=True)
-    bundle.write()
-    command: list[str | Path] = ["restore", "--bundle", bundle.path, "--image-path", images, new_id()]
-    running = runtime.begin(*command, globals=["--criu", fake.path])
-    wait_until(lambda: fake.hanging)
-    running.signal(signal.SIGTERM)
-    running.wait().fails("interrupted by SIGTERM", status=143)
-    assert_nothing_left()
-
-
-@only_ocipy
-def test_a_restore_is_killed(
-    runtime: Runtime, bundle: Bundle, new_id: NewId, images: Path, fake: FakeCriu, assert_nothing_left: Check
-) -> None:
-    """criu notices the end of the connection, and ends; delete does the rest."""
-    fake.behave(notifies=["setup-namespaces"], hangs=True)
-    bundle.write()
-    id = new_id()
-    running = runtime.begin(
-        "restore", "--bundle", bundle.path, "--image-path", images, id, globals=["--criu", fake.path]
-    )
-    wait_until(lambda: fake.hanging)
-    running.signal(signal.SIGKILL)
-    running.process.wait()
-    assert runtime.state(id)["status"] in ("creating", "stopped")
-    runtime.delete(id, force=True).ok()
-    _reap_orphans()
-    assert_nothing_left()
-
-
-def _reap_orphans() -> None:
-    """We have adopted the killed runtime's children: wait for their ends."""
-
-    def none_left() -> bool:
-        try:
-            while os.waitpid(-1, os.WNOHANG) != (0, 0):
-                pass
-        except ChildProcessError:
-            return True
-        return False
-
-    wait_until(none_left)
-
-
-@only_ocipy
-def test_nothing_to_restore_from(runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path, fake: FakeCriu) -> None:
-    bundle.write()
-    (work / "empty").mkdir()
-    for directory in (work / "empty", work / "missing"):
-        result = runtime.call(
-            "restore", "--bundle", bundle.path, "--image-path", directory, new_id(), globals=["--criu", fake.path]
-        )
-        result.fails(f"there is no checkpoint in {directory}")
-    assert not (work / "missing").exists()
-
-
-@only_ocipy
-def test_an_id_that_is_taken(runtime: Runtime, container: MakeContainer, images: Path, fake: FakeCriu) -> None:
-    one = container().start()
-    command: list[str | Path] = ["restore", "--bundle", one.bundle.path, "--image-path", images, one.id]
-    runtime.call(*command, globals=["--criu", fake.path]).fails("container with given ID already exists")
-    assert one.status == "running"
-    assert process_state(one.pid) == "S"
-    assert fake.requests([RESTORE]) == []
-
-
-@only_ocipy
-@pytest.mark.parametrize("flags", [["--detach"], []])
-def test_terminals_and_sockets(
-    runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path, images: Path, fake: FakeCriu, flags: list[str]
-) -> None:
-    bundle.process["terminal"] = bool(flags)
-    bundle.write()
-    socket: list[str | Path] = [] if flags else ["--console-socket", work / "s"]
-    command: list[str | Path] = ["restore", "--bundle", bundle.path, "--image-path", images, *flags, *socket, new_id()]
-    words = (
-        "cannot allocate tty if ocipy will detach" if flags else "cannot use console socket if ocipy will not detach"
-    )
-    runtime.call(*command, globals=["--criu", fake.path]).fails(words)
-    assert fake.requests([RESTORE]) == []
+    assert fake_criu.requests([DUMP]) == []

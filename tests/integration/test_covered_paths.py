@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Bundle, Result, Runtime
+from tests.harness import Bundle, Result, Runtime, parse_mountinfo
 from tests.harness.scratch import Scratch, fails, with_proc
 
 RunScript = Callable[..., Result]
@@ -110,3 +110,18 @@ def test_a_path_that_only_the_process_may_reach_is_not_left_uncovered(
 def test_a_missing_path_is_left_out(sh: RunScript, bundle: Bundle, member: str, path: str) -> None:
     bundle.linux[member] = [path]
     assert sh("echo runs", bundle).ok().stdout == "runs\n"
+
+
+def test_masked_and_readonly_paths(sh: RunScript, bundle: Bundle) -> None:
+    bundle.file("/secret/file", "x")
+    bundle.file("/secretfile", "x")
+    bundle.config["root"]["readonly"] = False
+    bundle.linux["maskedPaths"] += ["/secret", "/secretfile", "/no/such/path"]
+    bundle.linux["readonlyPaths"] += ["/var", "/no/such/path"]
+    script = "ls /secret; cat /secretfile; touch /var/x || echo ro; touch /home/x && echo rw; echo > /proc/sys/kernel/x"
+    result = sh(script + "; true", bundle).ok()
+    assert result.lines == ["ro", "rw"]
+    listed = parse_mountinfo(sh("cat /proc/self/mountinfo", bundle).ok().stdout)
+    mounts = {mount.point: mount for mount in listed}
+    assert "ro" in mounts["/secret"].options
+    assert "ro" in mounts["/proc/sys"].options

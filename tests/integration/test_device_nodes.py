@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.harness import Bundle, Result, Runtime
+from tests.harness import Bundle, Container, Result, Runtime
 
+MakeContainer = Callable[..., Container]
+MakeBundle = Callable[..., Bundle]
 NewId = Callable[[], str]
 Shell = Callable[..., Result]
 
@@ -163,3 +165,52 @@ class TestNull:
         bundle.linux["devices"] = [zero("/dev/zero"), {"path": "/dev/null", "type": "c", "major": 1, "minor": 3}]
         result = runtime.run(bundle.args("true"), new_id())
         result.fails("/linux/devices/1", "/dev/null", "linux.resources.devices allows c 1:3")
+
+
+@pytest.mark.parametrize("user", [False, True])
+@pytest.mark.smoke
+def test_default_devices(sh: Shell, bundle: Bundle, user: bool) -> None:
+    if user:
+        bundle.user_namespace()
+    script = "stat -c '%n %t:%T' /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty; echo hi > /dev/null;"
+    links = "for name in ptmx fd stdin stdout stderr; do readlink /dev/$name; done"
+    assert sh(script + links, bundle).ok().lines == [
+        "/dev/null 1:3",
+        "/dev/zero 1:5",
+        "/dev/full 1:7",
+        "/dev/random 1:8",
+        "/dev/urandom 1:9",
+        "/dev/tty 5:0",
+        "pts/ptmx",
+        "/proc/self/fd",
+        "/proc/self/fd/0",
+        "/proc/self/fd/1",
+        "/proc/self/fd/2",
+    ]
+
+
+def test_devices_of_the_config(sh: Shell, bundle: Bundle) -> None:
+    bundle.linux["devices"] = [
+        {"path": "/dev/deep/loop", "type": "b", "major": 7, "minor": 9, "fileMode": 0o60640, "uid": 1, "gid": 2},
+        {"path": "/dev/pipe", "type": "p", "fileMode": 0o600},
+    ]
+    result = sh("stat -c '%F %a %u:%g %t:%T' /dev/deep/loop; stat -c '%F %a' /dev/pipe", bundle).ok()
+    assert result.lines == ["block special file 640 1:2 7:9", "fifo 600"]
+
+
+@pytest.mark.differs_from_runc("it takes whatever is there for the device")
+def test_a_file_in_the_place_of_a_device(runtime: Runtime, make_bundle: MakeBundle, new_id: NewId) -> None:
+    """config-linux.md, Devices: MUST generate an error."""
+    bundle = make_bundle(hardlinks=False)
+    bundle.config["root"]["readonly"] = False
+    bundle.file("/srv/device", "a file")
+    bundle.linux["devices"] = [{"path": "/srv/device", "type": "c", "major": 1, "minor": 3}]
+    runtime.run(bundle.args("true"), new_id()).fails("device")
+
+
+def test_streams_from_null_are_the_containers(container: MakeContainer, bundle: Bundle) -> None:
+    one = container(bundle.args("sleep", "100"), stdin=None).start()
+    link = one.proc("fd/0")
+    about, inside = link.stat(), one.proc("root/dev/null").stat()
+    assert stat.S_ISCHR(about.st_mode)
+    assert (about.st_dev, about.st_ino) == (inside.st_dev, inside.st_ino)

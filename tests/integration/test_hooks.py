@@ -11,26 +11,16 @@ from typing import Any
 
 import pytest
 
-from tests.harness import Bundle, Container, Runtime, descendants, namespace, open_files, wait_until
+from tests.harness import Bundle, Container, Runtime, descendants, namespace, wait_until
+from tests.harness.hooks import KINDS, hooks, shell
 from tests.harness.look import cgroup_hierarchies
 from tests.harness.text import read
 
 MakeContainer = Callable[..., Container]
 NewId = Callable[[], str]
-KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
 # runc up to 1.5: at the end of create, before the process exists.
 POSTSTART = pytest.mark.differs_from_runc("runc 1.5 runs the poststart hooks in create")
 ON_HOST = ("prestart", "createRuntime", "poststart", "poststop")
-
-
-def shell(script: str, **rest: Any) -> dict[str, Any]:
-    """A hook that runs a script. /bin/sh exists on the host and in the root filesystem."""
-    return {"path": "/bin/sh", "args": ["sh", "-c", script], **rest}
-
-
-def hooks(bundle: Bundle, **kinds: Any) -> Bundle:
-    bundle.config["hooks"] = kinds
-    return bundle
 
 
 @pytest.fixture
@@ -315,66 +305,6 @@ def test_a_failing_poststop_hook_is_a_warning(container: MakeContainer, bundle: 
     assert "/hooks/poststop/0" in result.stderr
     assert (shared / "second").exists()
     assert one.runtime.ids() == []
-
-
-@pytest.mark.ocipy_only("crun's annotations")
-def test_annotations_name_files_for_the_output_of_all_hooks(
-    runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path
-) -> None:
-    """Streams of every kind are appended to, and the container's process has none of them open."""
-    (work / "out").write_text("before\n")
-    bundle.config["annotations"] = {"run.oci.hooks.stdout": f"{work}/out", "run.oci.hooks.stderr": "err"}
-    hooks(bundle, **{kind: [shell(f"echo {kind}; echo {kind} >&2")] for kind in KINDS})
-    bundle.sh("ls -l /proc/$$/fd; echo own output")
-    result = runtime.run(bundle, new_id()).ok()
-    assert (work / "out").read_text().split() == ["before", *KINDS]
-    assert (bundle.path / "err").read_text().split() == list(KINDS)
-    assert (bundle.path / "err").stat().st_mode & 0o7777 == 0o600
-    assert len([line for line in result.lines if "->" in line]) == 3
-    assert result.lines[-1] == "own output"
-
-
-@pytest.mark.ocipy_only("crun's annotations")
-def test_an_init_that_waits_has_the_output_of_hooks_open_only_for_its_own(
-    container: MakeContainer, make_bundle: Callable[..., Bundle], work: Path
-) -> None:
-    for kind, count in (("createContainer", 0), ("startContainer", 1)):
-        bundle = make_bundle()
-        bundle.config["annotations"] = {"run.oci.hooks.stdout": f"{work}/out"}
-        hooks(bundle, **{kind: [shell("true")]})
-        one = container(bundle.args("sleep", "1000"))
-        assert sum(path == f"{work}/out" for path in open_files(one.pid).values()) == count
-        one.start()
-        assert f"{work}/out" not in open_files(one.pid).values()
-
-
-@pytest.mark.ocipy_only("crun's annotations")
-@pytest.mark.parametrize(
-    ("make", "words"), [(lambda path: path.symlink_to("/etc/issue"), "a symbolic link"), (os.mkfifo, "nobody reads")]
-)
-def test_hook_output_goes_to_no_symlink_and_no_fifo_without_a_reader(
-    runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path, make: Callable[[Path], None], words: str
-) -> None:
-    make(work / "out")
-    bundle.config["annotations"] = {"run.oci.hooks.stdout": f"{work}/out"}
-    hooks(bundle, prestart=[shell("true")])
-    runtime.run(bundle, new_id()).fails("/annotations/run.oci.hooks.stdout: cannot open", words)
-    assert runtime.ids() == []
-
-
-@pytest.mark.ocipy_only("crun's annotations")
-def test_poststop_hooks_run_though_the_file_for_their_output_is_lost(
-    container: MakeContainer, bundle: Bundle, work: Path, shared: Path
-) -> None:
-    (work / "logs").mkdir()
-    bundle.config["annotations"] = {"run.oci.hooks.stdout": f"{work}/logs/out"}
-    hooks(bundle, poststop=[shell(f"touch {shared}/marker")])
-    one = container(bundle, args=["true"])
-    one.start().reap()
-    (work / "logs/out").unlink()
-    (work / "logs").rmdir()
-    assert "/annotations/run.oci.hooks.stdout: cannot open" in one.runtime.delete(one.id).ok().stderr
-    assert (shared / "marker").exists()
 
 
 @POSTSTART

@@ -6,7 +6,6 @@ test_mount_steps.py and test_mount_steps_of_kinds.py test each step in every cas
 from __future__ import annotations
 
 import os
-import stat
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -313,69 +312,6 @@ def test_idmap_of_the_containers_user_namespace(sh: RunScript, bundle: Bundle, v
     maps = bundle.linux["uidMappings"]
     bundle.config["mounts"][-1].update(uidMappings=maps, gidMappings=maps)
     assert sh("stat -c %u:%g /mnt/file", bundle).ok().stdout == "3:4\n"
-
-
-@pytest.mark.parametrize("user", [False, True])
-@pytest.mark.smoke
-def test_default_devices(sh: RunScript, bundle: Bundle, user: bool) -> None:
-    if user:
-        bundle.user_namespace()
-    script = "stat -c '%n %t:%T' /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty; echo hi > /dev/null;"
-    links = "for name in ptmx fd stdin stdout stderr; do readlink /dev/$name; done"
-    assert sh(script + links, bundle).ok().lines == [
-        "/dev/null 1:3",
-        "/dev/zero 1:5",
-        "/dev/full 1:7",
-        "/dev/random 1:8",
-        "/dev/urandom 1:9",
-        "/dev/tty 5:0",
-        "pts/ptmx",
-        "/proc/self/fd",
-        "/proc/self/fd/0",
-        "/proc/self/fd/1",
-        "/proc/self/fd/2",
-    ]
-
-
-def test_devices_of_the_config(sh: RunScript, bundle: Bundle) -> None:
-    bundle.linux["devices"] = [
-        {"path": "/dev/deep/loop", "type": "b", "major": 7, "minor": 9, "fileMode": 0o60640, "uid": 1, "gid": 2},
-        {"path": "/dev/pipe", "type": "p", "fileMode": 0o600},
-    ]
-    result = sh("stat -c '%F %a %u:%g %t:%T' /dev/deep/loop; stat -c '%F %a' /dev/pipe", bundle).ok()
-    assert result.lines == ["block special file 640 1:2 7:9", "fifo 600"]
-
-
-@pytest.mark.differs_from_runc("it takes whatever is there for the device")
-def test_a_file_in_the_place_of_a_device(runtime: Runtime, make_bundle: MakeBundle, new_id: NewId) -> None:
-    """config-linux.md, Devices: MUST generate an error."""
-    bundle = make_bundle(hardlinks=False)
-    bundle.config["root"]["readonly"] = False
-    bundle.file("/srv/device", "a file")
-    bundle.linux["devices"] = [{"path": "/srv/device", "type": "c", "major": 1, "minor": 3}]
-    runtime.run(bundle.args("true"), new_id()).fails("device")
-
-
-def test_masked_and_readonly_paths(sh: RunScript, bundle: Bundle) -> None:
-    bundle.file("/secret/file", "x")
-    bundle.file("/secretfile", "x")
-    bundle.config["root"]["readonly"] = False
-    bundle.linux["maskedPaths"] += ["/secret", "/secretfile", "/no/such/path"]
-    bundle.linux["readonlyPaths"] += ["/var", "/no/such/path"]
-    script = "ls /secret; cat /secretfile; touch /var/x || echo ro; touch /home/x && echo rw; echo > /proc/sys/kernel/x"
-    result = sh(script + "; true", bundle).ok()
-    assert result.lines == ["ro", "rw"]
-    mounts = _mounts(sh(MOUNTINFO, bundle))
-    assert "ro" in mounts["/secret"].options
-    assert "ro" in mounts["/proc/sys"].options
-
-
-def test_streams_from_null_are_the_containers(container: MakeContainer, bundle: Bundle) -> None:
-    one = container(bundle.args("sleep", "100"), stdin=None).start()
-    link = one.proc("fd/0")
-    about, inside = link.stat(), one.proc("root/dev/null").stat()
-    assert stat.S_ISCHR(about.st_mode)
-    assert (about.st_dev, about.st_ino) == (inside.st_dev, inside.st_ino)
 
 
 @pytest.mark.parametrize("joined", [False, True])

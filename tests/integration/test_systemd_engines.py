@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import runtime_path
 from tests.harness import BusyboxRootfs, proc_mounts
 from tests.harness.host import scaled, wait_until
-from tests.integration.test_systemd import MIB, V2, need, shown, systemctl
+from tests.harness.systemd import MIB, V2, need, shown, systemctl
 
 pytestmark = pytest.mark.needs_systemd
 

@@ -30,6 +30,11 @@ def minimal() -> dict[str, Any]:
     return {"ociVersion": "1.3.0", "root": {"path": "rootfs"}, "process": {"cwd": "/", "args": ["true"]}}
 
 
+def whole() -> Any:
+    """Minimal, but complete enough for create on any host."""
+    return put(minimal(), "/linux/namespaces", [{"type": "mount"}, {"type": "pid"}])
+
+
 def refused_at(config: Any) -> list[str]:
     """The places that config/ reports in a config, which may lack required members."""
     whole: Any = {**minimal(), **config}
