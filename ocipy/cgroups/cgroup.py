@@ -185,7 +185,7 @@ def _explain(directory: str, file: str, value: str, error: OSError) -> Error:
 
     ENOENT gets our own words: engines take the kernel's for a missing command (docs/errors.md).
     """
-    from ocipy.cgroups.writes import shown  # for limits, which most commands never touch
+    from ocipy.cgroups.writes import value_in_words  # for limits, which most commands never touch
 
     if error.errno == ENOENT:
         return Error(
@@ -196,7 +196,9 @@ def _explain(directory: str, file: str, value: str, error: OSError) -> Error:
         )
     if error.errno == EBUSY and file == "memory.limit_in_bytes":
         hint = "the limit must be above the current usage, which in create includes the setup"
-        return Error(f"cannot set {file} to {shown(file, value)}: {_memory_use(directory)}", errno=EBUSY, hint=hint)
+        return Error(
+            f"cannot set {file} to {value_in_words(file, value)}: {_memory_use(directory)}", errno=EBUSY, hint=hint
+        )
     hint = ""
     if error.errno == ENODEV:
         hint = "the device is missing"
@@ -204,7 +206,7 @@ def _explain(directory: str, file: str, value: str, error: OSError) -> Error:
         hint = "the kernel does not accept this value here, or the parent cgroup does not allow it"
     elif error.errno in (EACCES, ERANGE) and file.startswith("cpuset."):
         hint = "the host, or the parent cgroup, does not have this CPU or memory node"
-    return caused_by(error, f"cannot set {file} to {shown(file, repr(value))}", hint=hint)
+    return caused_by(error, f"cannot set {file} to {value_in_words(file, repr(value))}", hint=hint)
 
 
 def _memory_use(directory: str) -> str:

@@ -37,7 +37,7 @@ def place(layout: Layout, wanted: str, container_id: str) -> Cgroup:
     return Cgroup(layout.mode, paths, created)
 
 
-def make(
+def make_cgroup(
     cgroup: Cgroup,
     layout: Layout,
     *,

@@ -7,7 +7,7 @@ from errno import EINVAL, EPERM
 
 from ocipy.cgroups import files
 from ocipy.cgroups.device_program import assemble
-from ocipy.cgroups.devices import V1List, allows_everything, fold, parse_list, same, transition
+from ocipy.cgroups.devices import V1List, allows_everything, fold, parse_v1_list, same, transition
 from ocipy.errors import Error, reported_as
 from ocipy.linux import _kernel
 from ocipy.linux.constants import (
@@ -56,7 +56,7 @@ def set_v1(path: str, rules: Sequence[Rule]) -> None:
 
 
 def _list_v1(path: str) -> V1List:
-    return parse_list(files.read(path + "/devices.list"))
+    return parse_v1_list(files.read(path + "/devices.list"))
 
 
 def _write_lines(path: str, lines: list[tuple[str, str]]) -> None:

@@ -159,7 +159,7 @@ def line(key: Key, bits: int) -> str:
     return f"{key[0]} {major}:{minor} {letters}"
 
 
-def parse_list(text: str) -> V1List:
+def parse_v1_list(text: str) -> V1List:
     """Parse devices.list. If all is allowed, the kernel shows no exceptions."""
     found = V1List()
     for entry in lines_of(text):

@@ -69,7 +69,7 @@ class Writes:
         self.actions.append(("cgroup_check_memory", self.base + "/" + field, arguments))
 
 
-def shown(file: str, value: str) -> str:
+def value_in_words(file: str, value: str) -> str:
     """Return the value of a control file for people: with its unit if it is a size."""
     v2 = file.startswith(("memory.", "hugetlb.")) and file.endswith((".max", ".low", ".high", ".min"))
     digits = value.strip("'")

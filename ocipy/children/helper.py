@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import posix
 
-from ocipy.children.interrupts import check as check_interrupts
+from ocipy.children.interrupts import check_interrupts
 from ocipy.errors import Error
 from ocipy.linux import _kernel
 from ocipy.linux.constants import POLLIN, SIGKILL, SOCK_STREAM

@@ -20,7 +20,7 @@ def catch() -> int:
     return _kernel.signalfd(numbers or [SIGTERM])
 
 
-def check(fd: int) -> None:
+def check_interrupts(fd: int) -> None:
     """Raise Error if a signal is pending. The exit status is the shell's for a death by that signal."""
     received = _kernel.read_signal(fd) if fd >= 0 else None
     if received is not None:

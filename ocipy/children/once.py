@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posix
 
-from ocipy.children.interrupts import check as check_interrupts
+from ocipy.children.interrupts import check_interrupts
 from ocipy.errors import Error, place_of, refused
 from ocipy.linux import _kernel
 from ocipy.linux.constants import O_CLOEXEC, POLLIN, SIGKILL

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ocipy.config.description import as_page, as_rules, as_schema
-from ocipy.config.description.nodes import read
+from ocipy.config.description.nodes import read_document
 
 TOP = Path(__file__).resolve().parents[2]
 
@@ -21,8 +21,10 @@ TITLES = {
 
 def outputs() -> dict[str, str]:
     """Path, from the top of the checkout → text, of each file. ValueError: the description is wrong."""
-    schemas = {f"spec/{name}.schema.json": as_schema.render(read(name), title) for name, title in TITLES.items()}
-    config = read("config")
+    schemas = {
+        f"spec/{name}.schema.json": as_schema.render(read_document(name), title) for name, title in TITLES.items()
+    }
+    config = read_document("config")
     return {**schemas, "ocipy/config/rules.py": as_rules.render(config), "docs/config.md": as_page.render(config)}
 
 

@@ -39,7 +39,7 @@ RLIMITS = (
 )
 """getrlimit(2)."""
 
-HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+HOOK_KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
 
 NGROUPS_MAX = 65536
 """setgroups(2)."""
@@ -228,7 +228,7 @@ def _hooks(config: Config, found: Findings) -> None:
     hooks = config.get("hooks")
     if hooks is None:
         return
-    for kind in HOOKS:
+    for kind in HOOK_KINDS:
         listed: list[Hook] | None = hooks.get(kind)  # type: ignore[assignment]
         for index, hook in enumerate(listed or ()):
             _hook(hook, f"/hooks/{kind}/{index}", found)

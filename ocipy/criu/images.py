@@ -10,7 +10,8 @@ import os
 import struct
 from collections.abc import Iterator
 
-from ocipy.criu.messages import Field, Fields, decode
+from ocipy.criu import messages
+from ocipy.criu.messages import Field, Fields
 from ocipy.errors import Error
 
 TREE: Fields = {"pid": Field(1, "int")}
@@ -45,18 +46,18 @@ def check_pages(directory: str) -> None:
 
 def _processes(directory: str) -> list[int]:
     try:
-        return [decode(TREE, message).get("pid", 0) for message in _messages(_read(f"{directory}/pstree.img"))]
+        return [messages.decode(TREE, message).get("pid", 0) for message in _messages(_read(f"{directory}/pstree.img"))]
     except (OSError, ValueError):
         return []
 
 
 def pages_of(data: bytes) -> tuple[int, int]:
     """Return (ID of the file of pages, number of pages in it) of a pagemap. Raises ValueError."""
-    messages = _messages(data)
-    number = decode(HEAD, next(messages, b"")).get("pages_id", 0)
+    entries = _messages(data)
+    number = messages.decode(HEAD, next(entries, b"")).get("pages_id", 0)
     count = 0
-    for message in messages:
-        entry = decode(ENTRY, message)
+    for message in entries:
+        entry = messages.decode(ENTRY, message)
         present = entry["flags"] & PRESENT if "flags" in entry else not entry.get("in_parent")
         if present:
             count += entry.get("nr_pages", 0) or entry.get("compat_nr_pages", 0)

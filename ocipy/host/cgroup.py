@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 
 from ocipy import log
-from ocipy.cgroups.creation import NOT_PERMITTED, fill_cpuset, make, own, place
+from ocipy.cgroups.creation import NOT_PERMITTED, fill_cpuset, make_cgroup, own, place
 from ocipy.cgroups.device_filter import set_devices
 from ocipy.cgroups.layout import probe
 from ocipy.errors import Error, caused_by
@@ -43,7 +43,7 @@ def cgroup_create(run: HostRun, step: CgroupCreate) -> None:
     run.state.save()
     run.cgroup = cgroup
     try:
-        make(cgroup, layout, tolerant=step.tolerant, enable=step.enable, domain=step.domain, cpuset=step.cpuset)
+        make_cgroup(cgroup, layout, tolerant=step.tolerant, enable=step.enable, domain=step.domain, cpuset=step.cpuset)
         if not step.cpuset and "cpuset" in cgroup.paths:
             run.cpuset = (cgroup.paths["cpuset"], layout.top("cpuset"))
         if not cgroup.paths and step.pids_shared:

@@ -6,15 +6,14 @@ import errno
 import posix
 
 from ocipy import log
-from ocipy.children.interrupts import catch
-from ocipy.children.interrupts import check as check_interrupts
+from ocipy.children.interrupts import catch, check_interrupts
 from ocipy.errors import Error, refused, reported_as
 from ocipy.host.context import carries_out
 from ocipy.init.hooks import GivenUp, outputs_of, run_hook
 from ocipy.linux import _kernel
 from ocipy.linux.channel import Closed
 from ocipy.linux.constants import O_APPEND, O_CLOEXEC, O_CREAT, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_WRONLY
-from ocipy.plan.hooks import ANNOTATIONS, HookOutput, KeepHook, RuntimeHook, output_path
+from ocipy.plan.hooks import OUTPUT_ANNOTATIONS, HookOutput, KeepHook, RuntimeHook, output_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,7 +90,7 @@ def run_hooks(
     errors: list[Error] = []
     outputs: dict[str, int] = {}
     if hooks.get(kind):
-        for name, annotation in ANNOTATIONS.items():
+        for name, annotation in OUTPUT_ANNOTATIONS.items():
             try:
                 path = output_path(state.get("annotations") or {}, annotation, directory)
                 if path:

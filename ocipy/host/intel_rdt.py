@@ -124,7 +124,7 @@ def rdt_keep(run: HostRun, step: RdtKeep) -> None:
         run.state.save()
 
 
-def remove(paths: Sequence[str]) -> None:
+def remove_groups(paths: Sequence[str]) -> None:
     """Remove groups; their processes then belong to the parent group. Raises Error."""
     for path in paths:
         with reported_as(f"cannot remove {path}", pointer=POINTER):

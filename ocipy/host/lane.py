@@ -13,7 +13,7 @@ from ocipy.errors import Error, refused
 from ocipy.host.context import ACTIONS, carries_out
 from ocipy.host.report import GLANCE_MS
 from ocipy.init.context import ACTIONS as INIT_ACTIONS
-from ocipy.init.lane import load
+from ocipy.init.lane import load_modules
 from ocipy.linux import _kernel, procfs
 from ocipy.linux.channel import Closed
 from ocipy.linux.constants import (
@@ -136,7 +136,7 @@ def wait_for(run: HostRun, barrier: str) -> dict[str, object]:
             continue
         # Only before init's first message: after its last it continues alone, and exec's may already run its command.
         if channel.fd not in ready:
-            interrupts.check(run.interrupts)
+            interrupts.check_interrupts(run.interrupts)
             if not _kernel.poll([(channel.fd, POLLIN)], 0):
                 # If a stage is killed after its fork, its child still holds the channel, and waits as we do.
                 raise Closed("the other process has exited")
@@ -166,8 +166,8 @@ def channel_of(run: HostRun) -> Channel:
 def carry_out(run: HostRun) -> None:
     """Carry out the host lane. Raises Error with the pointer of the step that failed; the caller undoes the steps."""
     with phase("import the steps' modules"):
-        load(run.plan.host, "ocipy.host", ACTIONS)
-        load(run.plan.init, "ocipy.init", INIT_ACTIONS)
+        load_modules(run.plan.host, "ocipy.host", ACTIONS)
+        load_modules(run.plan.init, "ocipy.init", INIT_ACTIONS)
     if is_timed():
         from ocipy.tracing.trace import running
 

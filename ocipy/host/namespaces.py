@@ -17,7 +17,7 @@ from ocipy.linux.constants import CLONE_NEWNET, CLONE_PIDFD, O_CLOEXEC, O_NONBLO
 from ocipy.linux.procfs import open_file as open_proc
 from ocipy.linux.procfs import write as write_proc
 from ocipy.linux.text import shown, words_of
-from ocipy.plan.namespaces import FLAGS, Clone, CloneStage, GidMap, MakeNetwork, OpenNamespace, UidMap, flags_of
+from ocipy.plan.namespaces import CLONE_FLAGS, Clone, CloneStage, GidMap, MakeNetwork, OpenNamespace, UidMap, flags_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,9 +50,9 @@ def open_namespace(run: HostRun, step: OpenNamespace) -> None:
         actual = _kernel.ns_type(fd)
     except OSError:
         actual = 0
-    if actual != FLAGS[step.kind]:
+    if actual != CLONE_FLAGS[step.kind]:
         posix.close(fd)
-        found = next((name for name, flag in FLAGS.items() if flag == actual), "")
+        found = next((name for name, flag in CLONE_FLAGS.items() if flag == actual), "")
         what = f"is a {found} namespace" if found else "is not a namespace"
         raise Error(f"cannot join {step.path} as {step.kind} namespace: it {what}")
     run.fds.namespaces[step.kind] = fd

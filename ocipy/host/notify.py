@@ -9,7 +9,7 @@ from __future__ import annotations
 import posix
 
 from ocipy import log
-from ocipy.children.interrupts import check as check_interrupts
+from ocipy.children.interrupts import check_interrupts
 from ocipy.host.context import carries_out
 from ocipy.launcher.python import complete_start
 from ocipy.linux import _kernel

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posix
 
-from ocipy.children.interrupts import check as check_interrupts
+from ocipy.children.interrupts import check_interrupts
 from ocipy.init.fifo import AWAKE, EXECUTING
 from ocipy.linux import _kernel
 from ocipy.linux.constants import POLLHUP, POLLIN

@@ -24,8 +24,7 @@ from ocipy.host.lane import save_state
 from ocipy.init.context import Init
 from ocipy.init.mounts import bind, copy_symlink, open_target, set_attributes, set_recursive
 from ocipy.init.paths import open_below
-from ocipy.init.rootfs import clone_root
-from ocipy.init.rootfs import open_directory as open_root
+from ocipy.init.rootfs import clone_root, open_rootfs_directory
 from ocipy.linux import _kernel, procfs
 from ocipy.linux.channel import Channel
 from ocipy.linux.constants import (
@@ -148,7 +147,7 @@ def _own_mounts(rootfs: str, place: str) -> None:
     """Make a mount namespace with the root filesystem bound on place. Its mounts do not propagate to the host's."""
     _kernel.unshare(CLONE_NEWNS)
     _kernel.mount(None, "/", None, MS_REC | MS_SLAVE, None)
-    posix.close(open_root(rootfs))
+    posix.close(open_rootfs_directory(rootfs))
     tree = clone_root(rootfs, MS_PRIVATE)
     _kernel.move_mount(tree, "", AT_FDCWD, place, MOVE_MOUNT_F_EMPTY_PATH)
     posix.close(tree)

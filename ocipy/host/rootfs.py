@@ -6,7 +6,7 @@ import posix
 
 from ocipy.errors import Error
 from ocipy.host.context import carries_out
-from ocipy.init.rootfs import clone_root, open_directory
+from ocipy.init.rootfs import clone_root, open_rootfs_directory
 from ocipy.linux import _kernel
 from ocipy.linux.constants import (
     AT_EMPTY_PATH,
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 @carries_out(OpenRootfs)
 def open_rootfs(run: HostRun, step: OpenRootfs) -> None:
     """Open a detached copy of the root filesystem, for an init that may not search the directories above it."""
-    posix.close(open_directory(step.path))
+    posix.close(open_rootfs_directory(step.path))
     run.fds.rootfs = clone_root(step.path, step.propagation)
 
 
 @carries_out(BindRootfs)
 def bind_rootfs(run: HostRun, step: BindRootfs) -> None:
     """Without a mount namespace the container's mounts are the host's: put them on a mount that delete removes."""
-    directory = open_directory(step.path)
+    directory = open_rootfs_directory(step.path)
     tree = clone_root(step.path, MS_PRIVATE)
     # Recorded first: delete must know about whatever a killed create leaves behind.
     number = _kernel.mount_id(tree, "", AT_EMPTY_PATH)
@@ -48,7 +48,7 @@ def release_rootfs(state_directory: str, path: str) -> None:
     """Unmount what bind_rootfs mounted, with everything on it, if it is still mounted there. For delete."""
     try:
         mount_id = int(read_file(state_directory + "/" + ROOTFS_MOUNT))
-        directory = open_directory(path)
+        directory = open_rootfs_directory(path)
     except (OSError, ValueError, Error):
         return
     ours = _kernel.mount_id(directory, "", AT_EMPTY_PATH) == mount_id

@@ -10,7 +10,7 @@ from ocipy.children import once
 from ocipy.errors import reported_as
 from ocipy.host.context import carries_out
 from ocipy.init.stage import take_root_ids
-from ocipy.init.sysctl import write
+from ocipy.init.sysctl import write_parameter
 from ocipy.linux import _kernel
 from ocipy.plan.namespaces import flags_of
 from ocipy.plan.sysctl import HostSysctl
@@ -29,7 +29,7 @@ def host_sysctl(run: HostRun, step: HostSysctl) -> None:
             _kernel.setns(run.pidfd, flags_of(step.kinds))
         if "user" in step.kinds:
             take_root_ids()
-        write(run.fds.sysctl, step.path, step.value)
+        write_parameter(run.fds.sysctl, step.path, step.value)
         return b""
 
     once.in_child("writing a kernel parameter", work)

@@ -72,8 +72,8 @@ def user_addresses() -> list[str]:
     bus = posix.environ.get(b"DBUS_SESSION_BUS_ADDRESS", b"").decode("utf-8", "surrogateescape")
     addresses = [bus] if bus else []
     if directory:
-        addresses.append("unix:path=" + escaped(directory.removesuffix("/systemd") + "/bus"))
-        addresses.append("unix:path=" + escaped(directory + "/private"))
+        addresses.append("unix:path=" + escaped_address(directory.removesuffix("/systemd") + "/bus"))
+        addresses.append("unix:path=" + escaped_address(directory + "/private"))
     return addresses
 
 
@@ -83,7 +83,7 @@ def _user_directory() -> str:
     return directory + "/systemd" if directory else ""
 
 
-def escaped(path: str) -> str:
+def escaped_address(path: str) -> str:
     """Escape a path as a value of an address (D-Bus specification, "Server Addresses")."""
     return "".join(
         chr(byte) if byte < 128 and (chr(byte).isalnum() or chr(byte) in "-_/.*\\") else f"%{byte:02x}"

@@ -13,7 +13,7 @@ import posix
 
 from ocipy.errors import Error
 from ocipy.init.context import carries_out
-from ocipy.init.seccomp import load
+from ocipy.init.seccomp import load_filter
 from ocipy.linux import _kernel
 from ocipy.linux.constants import (
     CLONE_PIDFD,
@@ -159,7 +159,7 @@ def _become_hook(
         _kernel.reset_signals()
         if filter is not None:
             stage = b"filter"
-            load(*filter)
+            load_filter(*filter)
         stage = b"exec"
         posix.execve(path, argv, environment)
     except OSError as error:

@@ -1,7 +1,7 @@
 """The init lane: from the clone to the exec, step by step.
 
-load imports every module that a plan needs before the clone. After become_init nothing is imported. Each action may
-raise Error or OSError; both get the pointer of their step and are reported to the host.
+load_modules imports every module that a plan needs before the clone. After become_init nothing is imported. Each action
+may raise Error or OSError; both get the pointer of their step and are reported to the host.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def undumpable(init: Init, step: Undumpable) -> None:
     _kernel.prctl(PR_SET_DUMPABLE, 0)
 
 
-def load(steps: Sequence[Step], package: str, actions: Container[type[Step]]) -> None:
+def load_modules(steps: Sequence[Step], package: str, actions: Container[type[Step]]) -> None:
     """Import only the modules that carry out these steps: imports dominate the cost of a start.
 
     plan/uts.py has the kinds of steps that init/uts.py and host/uts.py carry out. actions: known so far, by kind.

@@ -10,7 +10,7 @@ from ocipy.init.context import carries_out
 from ocipy.linux import _kernel
 from ocipy.linux.channel import Closed
 from ocipy.linux.constants import CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET
-from ocipy.plan.namespaces import FLAGS, EnterNetwork, UnshareCgroup, UnshareIpc
+from ocipy.plan.namespaces import CLONE_FLAGS, EnterNetwork, UnshareCgroup, UnshareIpc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,14 +31,14 @@ def join(namespaces: Sequence[tuple[str, str, int]]) -> None:
         if entry[0] == "user":
             continue
         try:
-            _kernel.setns(entry[2], FLAGS[entry[0]])
+            _kernel.setns(entry[2], CLONE_FLAGS[entry[0]])
         except OSError as error:
             if error.errno != errno.EPERM or not user:
                 raise _refused(entry, error) from None
             later.append(entry)
     for entry in user + later:
         try:
-            _kernel.setns(entry[2], FLAGS[entry[0]])
+            _kernel.setns(entry[2], CLONE_FLAGS[entry[0]])
         except OSError as error:
             raise _refused(entry, error) from None
 

@@ -45,7 +45,7 @@ def rootfs(init: Init, step: Rootfs) -> None:
 
     propagation, parent: MS_… of the copy, and of the mount below it; 0 leaves that unchanged.
     """
-    directory = open_directory(step.path)
+    directory = open_rootfs_directory(step.path)
     if step.parent:
         _set_parent(directory, step.parent)
     tree = clone_root(step.path, step.propagation)
@@ -53,7 +53,7 @@ def rootfs(init: Init, step: Rootfs) -> None:
     _use(init, tree)
 
 
-def open_directory(path: str) -> int:
+def open_rootfs_directory(path: str) -> int:
     """Return an O_PATH descriptor of the root filesystem. Raises Error."""
     with reported_as(
         f"cannot open the root filesystem {path}",
@@ -122,7 +122,7 @@ def attach_rootfs(init: Init, step: AttachRootfs) -> None:
 @carries_out(UseRootfs)
 def use_rootfs(init: Init, step: UseRootfs) -> None:
     """Without a new mount namespace, use the bind mount that the host made as the container's root."""
-    _use(init, open_directory(step.path))
+    _use(init, open_rootfs_directory(step.path))
 
 
 def _use(init: Init, fd: int) -> None:

@@ -35,7 +35,7 @@ def seccomp_load(init: Init, step: SeccompLoad) -> None:
     flags: of seccomp(2). optional: drop SPEC_ALLOW if the kernel refuses it, since the config did not ask for it.
     """
     try:
-        listener = load(init.seccomp_program, step.flags, step.optional)
+        listener = load_filter(init.seccomp_program, step.flags, step.optional)
     except OSError as error:
         raise load_refused(error.errno or 0) from None
     if step.flags & SECCOMP_FILTER_FLAG_NEW_LISTENER:
@@ -46,7 +46,7 @@ def seccomp_load(init: Init, step: SeccompLoad) -> None:
         posix.close(listener)
 
 
-def load(program: bytes, flags: int, optional: bool) -> int:
+def load_filter(program: bytes, flags: int, optional: bool) -> int:
     """Load a program; return its listener if flags ask for one. optional: as for seccomp_load. Raises OSError."""
     try:
         return _kernel.seccomp_load(program, flags)

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 @carries_out(Sysctl)
 def sysctl(init: Init, step: Sysctl) -> None:
     """Write one parameter. path: below /proc/sys."""
-    write(init.fds.sysctl, step.path, step.value)
+    write_parameter(init.fds.sysctl, step.path, step.value)
 
 
-def write(root: int, path: str, value: str) -> None:
+def write_parameter(root: int, path: str, value: str) -> None:
     """Write one parameter, for both lanes. root: of a procfs with /proc/sys. Raises Error."""
     with reported_as(
         f"cannot set {path} to {value!r}",

@@ -24,7 +24,7 @@ from ocipy.plan import checkpoint as plan
 from ocipy.plan.checkpoint import CriuFlags, DumpFacts
 from ocipy.plan.model import Options, Plan
 from ocipy.state.directory import lock
-from ocipy.state.state import CONFIG, State, load
+from ocipy.state.state import CONFIG_FILE, State, load
 
 # The lowest exit status that means that a signal came.
 SIGNALLED = 128
@@ -93,7 +93,7 @@ def _check_status_fd(flags: CriuFlags) -> None:
 
 
 def _dump(state: State, flags: CriuFlags, program: Criu, interrupts: int) -> None:
-    config = _kernel.json_loads(read_file(state.directory + "/" + CONFIG))
+    config = _kernel.json_loads(read_file(state.directory + "/" + CONFIG_FILE))
     options = Options(
         container_id=state.container_id, bundle=state.bundle, state_directory=state.directory, has_console=True
     )

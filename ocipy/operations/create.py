@@ -25,7 +25,7 @@ from ocipy.phases import phase
 from ocipy.plan.build import build
 from ocipy.plan.namespaces import new_kinds
 from ocipy.state.directory import check_id, make_directory, remove_directory
-from ocipy.state.state import CONFIG, State, executable_of, now
+from ocipy.state.state import CONFIG_FILE, State, executable_of, now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def create(
             connection.close()
         raise
     run.bus = connection
-    lock_fd = make(run, root, console_socket=console_socket)
+    lock_fd = make_container(run, root, console_socket=console_socket)
     if not in_foreground:
         run.hang_up()
     return run, lock_fd
@@ -115,7 +115,7 @@ def new_state(options: Options, config: Config) -> State:
     return state
 
 
-def make(run: HostRun, root: str, *, console_socket: str) -> int:
+def make_container(run: HostRun, root: str, *, console_socket: str) -> int:
     """Make a container from a plan, that of create or that of restore, or undo everything.
 
     Returns the lock of the container, which the caller closes. Raises Error.
@@ -139,7 +139,7 @@ def make(run: HostRun, root: str, *, console_socket: str) -> int:
         # An engine takes any pid file for success, even an old one.
         unlink(options.pid_file)
     try:
-        write_file(options.state_directory + "/" + CONFIG, _kernel.json_dumps(config))
+        write_file(options.state_directory + "/" + CONFIG_FILE, _kernel.json_dumps(config))
         with phase("carry out the plan"):
             carry_out(run)
         if run.lender is not None:
@@ -175,9 +175,9 @@ def undo(run: HostRun) -> None:
         _end_init(run)
         remove_cgroup(run.cgroup)
         if run.rdt_made:
-            from ocipy.host.intel_rdt import remove
+            from ocipy.host.intel_rdt import remove_groups
 
-            remove(run.rdt_made)
+            remove_groups(run.rdt_made)
         release_root(run.state)
         if run.hooks_ran:
             run_poststop(run.state)

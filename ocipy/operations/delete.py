@@ -91,9 +91,9 @@ def destroy(state: State, bus: Connection | None = None) -> None:
     with phase("remove the cgroup"):
         remove_cgroup(cgroup_of(state), bus)
     if state.rdt is not None:
-        from ocipy.host.intel_rdt import remove
+        from ocipy.host.intel_rdt import remove_groups
 
-        remove(state.rdt["remove"])
+        remove_groups(state.rdt["remove"])
     release_root(state)
     with phase("remove the state directory"):
         remove_directory(state.directory)

@@ -22,7 +22,7 @@ from ocipy.phases import EXEC, phase
 from ocipy.plan.exec import Target, build, sub_cgroups
 from ocipy.plan.exec_process import Changes, process_to_execute
 from ocipy.plan.model import Options
-from ocipy.state.state import CONFIG, State, load, process_start
+from ocipy.state.state import CONFIG_FILE, State, load, process_start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def _planned(
 
 def _saved_config(state: State) -> Config:
     """The config.json that create checked and saved: later changes of the bundle have no effect."""
-    path = state.directory + "/" + CONFIG
+    path = state.directory + "/" + CONFIG_FILE
     with reported_as("cannot read the saved configuration", pointer=path):
         data = read_file(path)
     try:

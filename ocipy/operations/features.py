@@ -9,10 +9,10 @@ from typing import Any, get_args
 
 from ocipy.config.description.values import SeccompAction, SeccompArchitecture, SeccompOperator
 from ocipy.config.mount_options import MOUNT_OPTIONS
-from ocipy.config.semantic import HOOKS
+from ocipy.config.semantic import HOOK_KINDS
 from ocipy.linux.capabilities import NAMES as CAPABILITIES
 from ocipy.plan import scheduling, seccomp
-from ocipy.plan.namespaces import FLAGS as NAMESPACES
+from ocipy.plan.namespaces import CLONE_FLAGS
 from ocipy.version import SPEC_VERSION, VERSION
 
 OLDEST_SPEC_VERSION = "1.0.0"
@@ -33,10 +33,10 @@ def features() -> dict[str, Any]:
     return {
         "ociVersionMin": OLDEST_SPEC_VERSION,
         "ociVersionMax": SPEC_VERSION,
-        "hooks": list(HOOKS),
+        "hooks": list(HOOK_KINDS),
         "mountOptions": list(MOUNT_OPTIONS),
         "linux": {
-            "namespaces": sorted(NAMESPACES),
+            "namespaces": sorted(CLONE_FLAGS),
             "capabilities": list(CAPABILITIES),
             "cgroup": {"v1": True, "v2": True, "systemd": True, "systemdUser": True, "rdma": True},
             "seccomp": {

@@ -12,7 +12,7 @@ from ocipy.host.machine import describe_host
 from ocipy.host.restore import read_descriptors
 from ocipy.operations import foreground
 from ocipy.operations.checkpoint import with_config_file
-from ocipy.operations.create import make, new_state, read_bundle
+from ocipy.operations.create import make_container, new_state, read_bundle
 from ocipy.operations.delete import delete_ended
 from ocipy.plan import checkpoint as plan
 from ocipy.plan import restore
@@ -41,7 +41,7 @@ def restore_container(
     """
     waiter = foreground.prepare(console_socket, detach, subreaper=subreaper)
     run = _planned(root, options, flags, criu_path, rootless)
-    posix.close(make(run, root, console_socket=console_socket))
+    posix.close(make_container(run, root, console_socket=console_socket))
     if waiter is None:
         return 0
     status = waiter.wait(run.pid, run.pidfd, run.master)

@@ -16,7 +16,7 @@ from ocipy.cgroups.creation import place
 from ocipy.cgroups.layout import probe
 from ocipy.errors import Error
 from ocipy.linux import _kernel
-from ocipy.state.state import CONFIG, read_own
+from ocipy.state.state import CONFIG_FILE, read_own
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ PAUSE = 0.01  # seconds
 def clear(directory: str, container_id: str) -> None:
     """Remove its cgroup if that is empty; warn of possible leftovers. directory: that of the state."""
     try:
-        config: Config = _kernel.json_loads(read_own(directory + "/" + CONFIG))
+        config: Config = _kernel.json_loads(read_own(directory + "/" + CONFIG_FILE))
         wanted = (config.get("linux") or {}).get("cgroupsPath") or ""
         hooks = (config.get("hooks") or {}).get("poststop")
         if not isinstance(wanted, str):

@@ -10,14 +10,14 @@ from ocipy.cgroups.cgroup import Cgroup
 from ocipy.cgroups.changes import affected, merged
 from ocipy.cgroups.layout import probe
 from ocipy.cgroups.resources import early, limits
+from ocipy.config import semantic_resources
 from ocipy.config.check import check_resources, forget
-from ocipy.config.semantic_resources import errors
 from ocipy.errors import Error, reported_as
 from ocipy.linux import _kernel
 from ocipy.linux.files import read_file, write_file
 from ocipy.plan.fields import RESOURCES, resources_of
 from ocipy.state.directory import lock
-from ocipy.state.state import CONFIG, State, load
+from ocipy.state.state import CONFIG_FILE, State, load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def update(root: str, container_id: str, change: Resources) -> None:
     try:
         with reported_as("cannot update the container"):
             state = _living(root, container_id)
-            path = state.directory + "/" + CONFIG
+            path = state.directory + "/" + CONFIG_FILE
             config: Config = _kernel.json_loads(read_file(path))
             before = (config.get("linux") or {}).get("resources") or {}
             wanted = _change(config, change, unit=bool(state.cgroup and state.cgroup.get("systemd")))
@@ -76,7 +76,7 @@ def _change(config: Config, change: Resources, *, unit: bool) -> Resources:
         log.warning(f"{RESOURCES}/devices: the device rules are not changed by update")
     new = merged(old, change)
     found: list[tuple[str, str]] = []
-    errors(new, found)
+    semantic_resources.errors(new, found)
     if found:
         raise Error(found[0][1], pointer=found[0][0])
     config["linux"] = {**linux, "resources": new}

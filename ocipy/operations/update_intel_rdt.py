@@ -10,7 +10,7 @@ from ocipy.linux import _kernel, resctrl
 from ocipy.linux.files import read_file, write_file
 from ocipy.plan.intel_rdt import POINTER
 from ocipy.state.directory import lock
-from ocipy.state.state import CONFIG, load
+from ocipy.state.state import CONFIG_FILE, load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def _update(state: State, schemas: dict[str, str]) -> Callable[[], None]:
         )
     group, top = state.rdt["group"], top_of_resctrl()
     before = read_file(group + "/" + resctrl.SCHEMATA)
-    path = state.directory + "/" + CONFIG
+    path = state.directory + "/" + CONFIG_FILE
     kept = read_file(path)
 
     def take_back() -> None:

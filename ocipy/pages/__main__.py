@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ocipy.pages import bash, box, fish, man, zsh
 from ocipy.pages.markdown import Block, Section, parts, sections
-from ocipy.pages.table import table
+from ocipy.pages.table import all_commands
 
 # Each describes its commands in full; commands.md only names those of the later ones.
 DOCUMENTS = ("commands.md", "features.md", "checkpoint.md")
@@ -25,7 +25,7 @@ TAKEN = {"run": ("create",), "restore": ("create", "checkpoint", "run")}
 
 def pages(docs: Path | None) -> dict[str, str]:
     """The text of each file by its path below share."""
-    commands = table()
+    commands = all_commands()
     documented: dict[str, Section] = {}
     if docs is not None:
         for name in DOCUMENTS:

@@ -40,7 +40,7 @@ class Command:
         return [word for word in words if word and word != "FLAGS"]
 
 
-def table() -> tuple[Command, ...]:
+def all_commands() -> tuple[Command, ...]:
     """ocipy itself, and every command."""
     commands = [Command("", "run OCI containers", "[GLOBALS] COMMAND [FLAGS] …", _shown(arguments.GLOBALS))]
     for name in sorted((*HOT, *COLD)):

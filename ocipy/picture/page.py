@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 
 from ocipy.errors import printable
-from ocipy.picture.rows import Box, Picture, id_of, lines_of
+from ocipy.picture.rows import Box, Picture, document_lines, id_of
 from ocipy.version import VERSION
 
 HERE = Path(__file__).parent
@@ -37,7 +37,7 @@ def html(picture: Picture) -> str:
             '<svg aria-hidden="true"><defs><marker id="head" viewBox="0 0 8 8" refX="6" refY="4" markerWidth="7" '
             'markerHeight="7" orient="auto"><path d="M0,0 L8,4 L0,8 z"/></marker></defs></svg></section>',
             '<aside id="config"><h2>config.json</h2><pre>'
-            + "".join(_line(*line) for line in lines_of(picture.config))
+            + "".join(_line(*line) for line in document_lines(picture.config))
             + "</pre></aside></main>",
             _warnings(picture),
             f'<footer>ocipy {VERSION}</footer><script type="application/json" id="arrows">{arrows}</script>',

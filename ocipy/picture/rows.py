@@ -103,7 +103,7 @@ def id_of(box: Box) -> str:
     return f"{box.lane}-{box.number}"
 
 
-def lines_of(document: object) -> Iterator[tuple[str, str]]:
+def document_lines(document: object) -> Iterator[tuple[str, str]]:
     """(JSON pointer, text) of each line of a document, indented by two as `ocipy spec` writes it (RFC 6901)."""
     yield from _lines(document, "", "", "", "")
 

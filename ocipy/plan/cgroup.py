@@ -109,9 +109,9 @@ class CgroupWrite(HostStep):
     verify: bool = False
 
     def describe(self) -> str:
-        from ocipy.cgroups.writes import shown
+        from ocipy.cgroups.writes import value_in_words
 
-        return f"{self.file} ← {shown(self.file, self.value)}"
+        return f"{self.file} ← {value_in_words(self.file, self.value)}"
 
 
 class CgroupCheckMemory(HostStep):

@@ -6,7 +6,7 @@ mount, the options decide whether it is writable: engines ask for "ro", or omit 
 
 from __future__ import annotations
 
-from ocipy.plan.model import join
+from ocipy.plan.model import phrase
 from ocipy.plan.mount_options import MountStep, attribute_words, tree_of
 
 TYPE_CHECKING = False
@@ -27,7 +27,7 @@ class CgroupMount(MountStep):
     def _in_words(self, *more: str) -> str:
         seen = "as the cgroup namespace shows it" if self.namespace else "only the container's own cgroup"
         rest = self.describe_rest(*more)
-        return join(f"→ {self.destination}", attribute_words(self.attributes), rest) + ", " + seen
+        return phrase(f"→ {self.destination}", attribute_words(self.attributes), rest) + ", " + seen
 
 
 class MountCgroup1(CgroupMount):

@@ -180,16 +180,16 @@ def cgroup1_mounts(plan: Plan) -> list[str]:
 
 def destinations(plan: Plan, hierarchies: Sequence[str]) -> list[str]:
     """Return where something of the host's is mounted, as in the config. hierarchies: as in DumpFacts."""
-    points = [place_of(step) for step in bound_steps(plan)]
+    points = [bound_at(step) for step in bound_steps(plan)]
     return points + [f"{top}/{name}" for top in cgroup1_mounts(plan) for name in hierarchies]
 
 
-def place_of(step: Bind | Device) -> str:
+def bound_at(step: Bind | Device) -> str:
     """Return where the step mounts."""
     return step.destination if isinstance(step, Bind) else step.path
 
 
-def source_of(step: Bind | Device) -> str:
+def bound_from(step: Bind | Device) -> str:
     """Return the path on the host that the step binds."""
     return step.source if isinstance(step, Bind) else step.path
 

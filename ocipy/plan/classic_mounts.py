@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocipy.plan.model import join
+from ocipy.plan.model import phrase
 from ocipy.plan.mount_options import MountStep, NewMount, mount_flag_words, tree_of
 
 TYPE_CHECKING = False
@@ -28,7 +28,7 @@ class Remount(MountStep):
     data: tuple[str, ...]
 
     def describe(self) -> str:
-        return join(self.destination, mount_flag_words(self.flags), ",".join(self.data), self.describe_rest())
+        return phrase(self.destination, mount_flag_words(self.flags), ",".join(self.data), self.describe_rest())
 
 
 def plan_classic(planner: Planner, mount: MountEntry, flags: int, label: str, late: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ocipy.cgroups.devices import DEFAULT_NODES
 from ocipy.linux.constants import CAP_MKNOD
 from ocipy.linux.paths import clean
-from ocipy.plan.model import HostStep, InitStep, Step, counted, if_set, join
+from ocipy.plan.model import HostStep, InitStep, Step, counted, if_set, phrase
 from ocipy.plan.mounts import dev_is_bound, opened_by_host, plan_label
 from ocipy.plan.namespaces import has_namespace, joined_kinds, triples
 
@@ -47,7 +47,7 @@ class NodeStep(Step):
     def describe_node(self, *more: str) -> str:
         """Return the words of these members, then more."""
         number = "" if self.kind == "p" else f"{self.major}:{self.minor}"
-        return join(self.path, self.kind, number, *more)
+        return phrase(self.path, self.kind, number, *more)
 
 
 class NewNode(NodeStep):

@@ -12,7 +12,7 @@ from ocipy.plan import identity, process
 from ocipy.plan.cgroup_enter import CgroupEnter
 from ocipy.plan.fields import process_of
 from ocipy.plan.lane import Adopt, GiveProcfs, TakeProcfs, TellInit, Undumpable, WaitForHost, WaitForInit
-from ocipy.plan.model import HostStep, InitStep, Planner, if_set, join
+from ocipy.plan.model import HostStep, InitStep, Planner, if_set, phrase
 from ocipy.plan.namespaces import clones_mounts, new_kinds
 from ocipy.plan.numbers import parse_list
 from ocipy.plan.process import StdioNull
@@ -60,7 +60,7 @@ class ExecCgroup(HostStep):
     chosen: bool
 
     def describe(self) -> str:
-        return join(*(path for _, path in self.paths)) + if_set(self.chosen, ", chosen by --cgroup")
+        return phrase(*(path for _, path in self.paths)) + if_set(self.chosen, ", chosen by --cgroup")
 
 
 class CloneJoining(HostStep):
@@ -71,7 +71,7 @@ class CloneJoining(HostStep):
     drop_groups: bool
 
     def describe(self) -> str:
-        joins = join("joins", *self.kinds) if self.kinds else "joins no namespace"
+        joins = phrase("joins", *self.kinds) if self.kinds else "joins no namespace"
         return joins + if_set(self.chroot, ", and enters the container's root by chroot")
 
 
@@ -111,7 +111,7 @@ class Target:
     """What a plan needs to know of the running container; set by operations/exec.py, invented in tests.
 
     kinds: its namespaces that are not the runtime's, by the names of config.json.
-    cgroups: the directories that the process must join, by hierarchy, "" for v2; empty without cgroups.
+    cgroups: the directories that the process must phrase, by hierarchy, "" for v2; empty without cgroups.
     chosen: whether --cgroup named them.
     """
 

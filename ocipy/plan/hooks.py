@@ -6,7 +6,7 @@ the copy in the state.
 
 from __future__ import annotations
 
-from ocipy.plan.model import HostStep, InitStep, Step, if_set, join
+from ocipy.plan.model import HostStep, InitStep, Step, if_set, phrase
 from ocipy.plan.seccomp import late_filter
 
 TYPE_CHECKING = False
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ocipy.config.types import Config, Hook
     from ocipy.plan.model import Planner
 
-ANNOTATIONS = {"stdout": "run.oci.hooks.stdout", "stderr": "run.oci.hooks.stderr"}
+OUTPUT_ANNOTATIONS = {"stdout": "run.oci.hooks.stdout", "stderr": "run.oci.hooks.stderr"}
 
 
 class HookStep(Step):
@@ -31,7 +31,7 @@ class HookStep(Step):
 
     def describe(self) -> str:
         timeout = if_set(self.timeout, f", timeout {self.timeout} s")
-        return join(self.kind, self.path, *(self.args or ())[1:]) + timeout
+        return phrase(self.kind, self.path, *(self.args or ())[1:]) + timeout
 
 
 class RuntimeHook(HookStep, HostStep):
@@ -91,7 +91,7 @@ def plan_hooks_output(planner: Planner) -> None:
 
     The host opens them before init exists: the path is a host path, and init would look it up in the container.
     """
-    for name, annotation in ANNOTATIONS.items():
+    for name, annotation in OUTPUT_ANNOTATIONS.items():
         path = output_path(planner.config.get("annotations") or {}, annotation, planner.options.bundle)
         if path:
             planner.add(HookOutput("/annotations/" + annotation, name=name, path=path))

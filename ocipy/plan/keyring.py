@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ocipy.plan.fields import process_of
-from ocipy.plan.model import InitStep, join
+from ocipy.plan.model import InitStep, phrase
 from ocipy.plan.namespaces import new_kinds
 
 TYPE_CHECKING = False
@@ -19,7 +19,7 @@ class Keyring(InitStep):
     label: str
 
     def describe(self) -> str:
-        return join("join", self.name)
+        return phrase("join", self.name)
 
 
 def plan_keyring(planner: Planner) -> None:

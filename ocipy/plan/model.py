@@ -131,7 +131,7 @@ class InitStep(Step):
         pointer: str = field(default="", kw_only=False)
 
 
-def join(*parts: str) -> str:
+def phrase(*parts: str) -> str:
     """Join the parts of a description that are not empty."""
     return " ".join(part for part in parts if part)
 

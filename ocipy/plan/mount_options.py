@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ocipy.config.mount_options import FLAGS, PROPAGATION, RECURSIVE
 from ocipy.linux.constants import MOUNT_ATTR__ATIME
-from ocipy.plan.model import InitStep, if_set, join
+from ocipy.plan.model import InitStep, if_set, phrase
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class MountStep(InitStep):
 
     def describe_rest(self, *more: str) -> str:
         """Return the words of these members but the destination, then those of more."""
-        return join(
+        return phrase(
             *map(propagation_words, self.propagation),
             recursive_words(self.recursive_set, self.recursive_clear),
             *more,
@@ -96,4 +96,4 @@ class NewMount(MountStep):
             if_set(self.copy_up, "(with a copy of the existing content)"),
             if_set(self.late, "(read-only later)"),
         )
-        return join(f"{self.fstype} → {self.destination}", options, ",".join(self.data), rest)
+        return phrase(f"{self.fstype} → {self.destination}", options, ",".join(self.data), rest)

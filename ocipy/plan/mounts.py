@@ -12,7 +12,7 @@ from ocipy.errors import Error
 from ocipy.linux.constants import MOUNT_ATTR_RDONLY, MS_PRIVATE, MS_RDONLY, MS_REC, MS_SLAVE
 from ocipy.linux.paths import ALLOWED_IN_PROC
 from ocipy.plan import cgroup_mount
-from ocipy.plan.model import HostStep, InitStep, if_set, join
+from ocipy.plan.model import HostStep, InitStep, if_set, phrase
 from ocipy.plan.mount_options import MountStep, NewMount, attribute_words, tree_of
 from ocipy.plan.namespaces import clones_mounts, enters_last, has_namespace, new_kinds
 
@@ -46,7 +46,7 @@ class OpenMountSource(HostStep):
 
     def describe(self) -> str:
         recursive, mapped = if_set(self.recursive, "recursive"), if_set(self.idmap, "id-mapped")
-        return join(f"{self.source} for {self.destination}", recursive, mapped)
+        return phrase(f"{self.source} for {self.destination}", recursive, mapped)
 
 
 class Bind(MountStep):
@@ -66,7 +66,7 @@ class Bind(MountStep):
     attr_implicit: int
 
     def describe(self) -> str:
-        return join(
+        return phrase(
             f"{self.source} → {self.destination}",
             if_set(self.recursive, "recursive"),
             attribute_words(self.attr_set),

@@ -23,7 +23,7 @@ from ocipy.linux.constants import (
     CLONE_NEWUTS,
 )
 from ocipy.plan.lane import TellInit, WaitForInit
-from ocipy.plan.model import HostStep, InitStep, if_set, join
+from ocipy.plan.model import HostStep, InitStep, if_set, phrase
 from ocipy.plan.rare import NAMESPACE_CONTENTS, uses
 
 TYPE_CHECKING = False
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     Triples = tuple[tuple[int, int, int], ...]  # (inside, outside, size)
 
-FLAGS = {
+CLONE_FLAGS = {
     "cgroup": CLONE_NEWCGROUP,
     "ipc": CLONE_NEWIPC,
     "mount": CLONE_NEWNS,
@@ -64,7 +64,7 @@ class Clone(HostStep):
     into_cgroup: bool
 
     def describe(self) -> str:
-        kinds = join("new", *self.kinds) if self.kinds else "no new namespace"
+        kinds = phrase("new", *self.kinds) if self.kinds else "no new namespace"
         return kinds + if_set(self.into_cgroup, ", in its cgroup")
 
 
@@ -85,9 +85,9 @@ class CloneStage(HostStep):
 
     def describe(self) -> str:
         acts = (
-            if_set(self.joined, join("joins", *(kind for kind, _ in self.joined))),
+            if_set(self.joined, phrase("joins", *(kind for kind, _ in self.joined))),
             if_set(self.user, "makes user"),
-            if_set(self.unshared, join("makes", *self.unshared)),
+            if_set(self.unshared, phrase("makes", *self.unshared)),
             if_set(self.forks, "forks init"),
         )
         return ", ".join(act for act in acts if act)
@@ -161,7 +161,7 @@ def flags_of(kinds: Iterable[str]) -> int:
     """Return the CLONE_NEW… flags of these kinds, for clone(2), unshare(2) and setns(2)."""
     flags = 0
     for kind in kinds:
-        flags |= FLAGS[kind]
+        flags |= CLONE_FLAGS[kind]
     return flags
 
 

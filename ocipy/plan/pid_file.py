@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocipy.plan.model import HostStep, join
+from ocipy.plan.model import HostStep, phrase
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ class SendPidfd(HostStep):
     name: str
 
     def describe(self) -> str:
-        return join("to", self.path)
+        return phrase("to", self.path)
 
 
 class PidFile(HostStep):

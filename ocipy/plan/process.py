@@ -7,7 +7,7 @@ from ocipy.plan.capabilities import plan_sets
 from ocipy.plan.fields import NO_PROCESS, process_of, runs_hooks_later
 from ocipy.plan.keyring import plan_keyring
 from ocipy.plan.lane import meet
-from ocipy.plan.model import HostStep, InitStep, Planner, counted, if_set, join
+from ocipy.plan.model import HostStep, InitStep, Planner, counted, if_set, phrase
 from ocipy.plan.rare import SCHEDULING, SECCOMP, TERMINAL, uses
 from ocipy.plan.waiting import TellExecuting
 
@@ -136,7 +136,7 @@ class Command(InitStep):
     name: str
 
     def describe(self) -> str:
-        return join("look up", self.name)
+        return phrase("look up", self.name)
 
 
 class Execute(InitStep):

@@ -10,13 +10,13 @@ from ocipy.plan.checkpoint import (
     EXTERNAL_NAMESPACES,
     RESTORE_LOG,
     CriuFlags,
+    bound_at,
+    bound_from,
     bound_steps,
     cgroup1_mounts,
     common_options,
     external_namespaces,
     joined_of,
-    place_of,
-    source_of,
 )
 from ocipy.plan.fields import process_of
 
@@ -71,7 +71,7 @@ def restore_request(config: Config, plan: Plan, flags: CriuFlags, descriptors: S
     return RestoreRequest(
         flags=flags,
         joined=joined_of(config),
-        bound=tuple((place_of(step), source_of(step)) for step in bound_steps(plan)),
+        bound=tuple((bound_at(step), bound_from(step)) for step in bound_steps(plan)),
         cgroup_mounts=tuple(cgroup1_mounts(plan)),
         masked=bool((config.get("linux") or {}).get("maskedPaths")),
         no_new_privileges=bool(process_of(config).get("noNewPrivileges")),

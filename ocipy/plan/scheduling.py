@@ -33,7 +33,7 @@ from ocipy.linux.constants import (
     SCHED_RR,
 )
 from ocipy.plan.fields import process_of
-from ocipy.plan.model import InitStep, if_set, join
+from ocipy.plan.model import InitStep, if_set, phrase
 from ocipy.plan.numbers import parse_list
 
 TYPE_CHECKING = False
@@ -100,7 +100,7 @@ class Scheduler(InitStep):
     def describe(self) -> str:
         times = f"runtime {self.runtime} deadline {self.deadline} period {self.period} ns"
         nice, priority = if_set(self.nice, f"nice {self.nice}"), if_set(self.priority, f"priority {self.priority}")
-        return join(_name_of(POLICIES, self.policy), nice, priority, if_set(self.runtime, times))
+        return phrase(_name_of(POLICIES, self.policy), nice, priority, if_set(self.runtime, times))
 
 
 class IoPriority(InitStep):
@@ -134,7 +134,7 @@ class MemoryPolicy(InitStep):
         for name in flags:
             mode &= ~MODE_FLAGS[name]
         nodes = ",".join(map(str, self.nodes))
-        return join(_name_of(MODES, mode), *flags, if_set(nodes, "nodes " + nodes))
+        return phrase(_name_of(MODES, mode), *flags, if_set(nodes, "nodes " + nodes))
 
 
 def _name_of(table: Mapping[str, int], value: int) -> str:

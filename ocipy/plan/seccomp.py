@@ -13,7 +13,7 @@ from ocipy.linux.constants import (
     SECCOMP_FILTER_FLAG_SPEC_ALLOW,
     SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
 )
-from ocipy.plan.model import HostStep, InitStep, counted, if_set, join
+from ocipy.plan.model import HostStep, InitStep, counted, if_set, phrase
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +40,9 @@ class SeccompFilter(HostStep):
         profile = self.profile
         others = " ".join(name.removeprefix("SCMP_ARCH_").lower() for name in profile.get("architectures") or ())
         rules = len(profile.get("syscalls") or ())
-        return join(f"{profile['defaultAction']} by default, {counted(rules, 'rule')}", if_set(others, "for " + others))
+        return phrase(
+            f"{profile['defaultAction']} by default, {counted(rules, 'rule')}", if_set(others, "for " + others)
+        )
 
 
 class SeccompReceive(InitStep):
@@ -56,7 +58,7 @@ class SeccompListener(HostStep):
     metadata: str
 
     def describe(self) -> str:
-        return join("to the agent at", self.path)
+        return phrase("to the agent at", self.path)
 
 
 class SeccompLoad(InitStep):

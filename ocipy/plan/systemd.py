@@ -158,7 +158,7 @@ def unit_of(config: Config, host: Host, options: Options) -> tuple[str, str]:
         raise Error(f"{wanted!r} has no name", pointer=CGROUP)
     if name.endswith(".slice"):
         raise Error(f"a container cannot be a slice ({name}): a slice contains no processes itself", pointer=CGROUP)
-    unit = escaped((prefix + "-" if prefix else "") + name) + ".scope"
+    unit = escaped_unit((prefix + "-" if prefix else "") + name) + ".scope"
     if len(unit) > LONGEST_NAME:
         raise Error(f"the unit's name is longer than {LONGEST_NAME} characters: {unit}", pointer=CGROUP)
     if not slice_name:
@@ -169,7 +169,7 @@ def unit_of(config: Config, host: Host, options: Options) -> tuple[str, str]:
     return unit, slice_name
 
 
-def escaped(name: str) -> str:
+def escaped_unit(name: str) -> str:
     """Escape what systemd does not allow in a unit's name, as hexadecimal bytes (systemd.unit(5))."""
     return "".join(
         character if character in NAME_CHARACTERS else "".join(f"\\x{byte:02x}" for byte in character.encode())

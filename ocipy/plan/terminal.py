@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ocipy.errors import Error
 from ocipy.plan.fields import process_of, user_of
-from ocipy.plan.model import HostStep, InitStep, if_set, join
+from ocipy.plan.model import HostStep, InitStep, if_set, phrase
 from ocipy.plan.namespaces import enters_last
 
 TYPE_CHECKING = False
@@ -28,7 +28,7 @@ class Console(InitStep):
     controlling: bool
 
     def describe(self) -> str:
-        return join(
+        return phrase(
             "a terminal", if_set(self.rows, f"of {self.columns}x{self.rows}"), if_set(self.bind, "on /dev/console")
         )
 

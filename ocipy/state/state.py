@@ -43,7 +43,7 @@ REPORT = "exec.report"
 # In place of a start time: the process is a zombie; the start time is unknown.
 ENDED, UNSEEN = -1, -2
 ROOTFS_MOUNT = "rootfs.mount"  # the id of the mount that delete removes
-CONFIG = "config.json"
+CONFIG_FILE = "config.json"
 
 
 class State:

@@ -10,7 +10,7 @@ import posix
 import time
 from errno import ECONNRESET
 
-from ocipy.children.interrupts import check as check_interrupts
+from ocipy.children.interrupts import check_interrupts
 from ocipy.errors import Error
 from ocipy.linux import _kernel
 from ocipy.linux.constants import POLLIN

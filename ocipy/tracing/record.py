@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 BEGIN, END, DONE, SIZE = 0, 1, 2, 3
 
 SECOND = 1_000_000_000
-now = _kernel.monotonic_ns
+clock = _kernel.monotonic_ns
 
 
 class Trace:
@@ -38,7 +38,7 @@ class Trace:
     def __init__(self, path: str, command: str) -> None:
         self.path = path
         self.command = command
-        self.entered = now()
+        self.entered = clock()
         self.began = process_began(self.entered)
         self.events: list[tuple[str, int, int, dict[str, Any]]] = []
         self.steps: list[tuple[Step, int, int, bool]] = []
@@ -54,14 +54,14 @@ class Trace:
         self.run = run
         self.times = _kernel.shared_memory(8 * SIZE * max(1, len(run.plan.init))).cast("Q")
         for step in run.plan.host:
-            begin = now()
+            begin = clock()
             done = False
             # A failing step ends the loop, and so closes this generator.
             try:
                 yield step
                 done = True
             finally:
-                self.steps.append((step, begin, now(), done))
+                self.steps.append((step, begin, clock(), done))
 
     def init_lane(self, steps: Sequence[InitStep]) -> Iterator[InitStep]:
         """The steps of the init lane, inside the init process."""
@@ -69,12 +69,12 @@ class Trace:
         assert times is not None
         at = 0
         for step in steps:
-            times[at + BEGIN] = now()
+            times[at + BEGIN] = clock()
             try:
                 yield step
                 times[at + DONE] = 1
             finally:
-                times[at + END] = now()
+                times[at + END] = clock()
             at += SIZE
 
 
@@ -88,11 +88,11 @@ class _Phase:
         self.name = name
 
     def __enter__(self) -> None:
-        self.begin = now()
+        self.begin = clock()
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         arguments = {"error": str(error)} if isinstance(error, Exception) else {}
-        self.events.append((self.name, self.begin, now(), arguments))
+        self.events.append((self.name, self.begin, clock(), arguments))
 
 
 def process_began(moment: int) -> int:
@@ -107,7 +107,7 @@ def process_began(moment: int) -> int:
 
     tick = SECOND // posix.sysconf("SC_CLK_TCK")
     # The field counts from boot, including time in suspend.
-    asleep = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - now()
+    asleep = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - clock()
     least = process_start(posix.getpid()) * tick - asleep
     try:
         used = sum(map(int, words_of(read_file("/proc/self/schedstat"))[:2]))

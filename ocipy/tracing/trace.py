@@ -13,7 +13,7 @@ from ocipy import log, phases
 from ocipy.errors import Error, reported_as
 from ocipy.linux import _kernel
 from ocipy.linux.constants import O_CLOEXEC, O_CREAT, O_NOFOLLOW, O_NONBLOCK, O_TRUNC, O_WRONLY, S_IFMT, S_IFREG
-from ocipy.tracing.record import Trace, now
+from ocipy.tracing.record import Trace, clock
 
 _running: list[Trace] = []
 
@@ -46,7 +46,7 @@ def end(status: int) -> None:
 
 def _finish(trace: Trace, status: int) -> None:
     """Write the file. Raises Error."""
-    end = now()
+    end = clock()
     from ocipy.launcher.python import complete_start
 
     complete_start()

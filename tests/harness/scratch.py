@@ -19,7 +19,7 @@ import pytest
 from ocipy.errors import Error, refused
 from ocipy.host.context import ACTIONS as HOST_ACTIONS
 from ocipy.init.context import ACTIONS, Descriptors, Init
-from ocipy.init.lane import load
+from ocipy.init.lane import load_modules
 from ocipy.linux import _kernel, procfs
 from ocipy.linux import constants as c
 from ocipy.plan import devices as plan_devices
@@ -103,8 +103,8 @@ class Scratch:
         plan_masks.plan_masked_paths(planner)
         if self.only_mounts:
             planner.plan.init = [step for step in planner.plan.init if not isinstance(step, StdioNull)]
-        load(planner.plan.host, "ocipy.host", HOST_ACTIONS)
-        load(planner.plan.init, "ocipy.init", ACTIONS)
+        load_modules(planner.plan.host, "ocipy.host", HOST_ACTIONS)
+        load_modules(planner.plan.init, "ocipy.init", ACTIONS)
         return planner.plan
 
     def run(self, look: Callable[[Init], Any] = lambda init: None, before: Callable[[], None] = lambda: None) -> Any:

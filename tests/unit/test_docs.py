@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ocipy.pages.table import table
+from ocipy.pages.table import all_commands
 from ocipy.plan.model import HostStep, InitStep
 from tests.unit.kinds import kinds
 
@@ -67,7 +67,7 @@ def test_coming_from_runc_lists_every_flag() -> None:
             rows[name] = set(re.findall(r"`--([a-z0-9-]+)`", alike + more))
             for other in re.findall(r"as `([a-z]+)`", alike):
                 rows[name] |= rows[other]
-    for command in table():
+    for command in all_commands():
         if command.name not in ("box", "plan", "setup", "validate"):
             assert rows[command.name] == {flag.name for flag in command.flags} - {"help", "version"}, command.name
 

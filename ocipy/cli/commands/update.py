@@ -8,7 +8,7 @@ from ocipy import log
 from ocipy.cli.arguments import Arguments, Flag
 from ocipy.errors import Error, reported_as
 from ocipy.linux.files import read_file
-from ocipy.operations.bundle import parse
+from ocipy.operations import bundle
 from ocipy.operations.update import update
 
 TYPE_CHECKING = False
@@ -148,4 +148,4 @@ def _from_file(name: str) -> Any:
     with reported_as("cannot read the resources", pointer=path):
         # read_file closes its descriptor: without a duplicate the next file opened would become standard input.
         data = read_file(posix.dup(0) if name == "-" else name)
-    return parse(data, path)
+    return bundle.parse(data, path)

@@ -115,7 +115,7 @@ class Member:
     below: str
 
 
-def read(name: str) -> Object:
+def read_document(name: str) -> Object:
     """The description of "config", "state" or "features". ValueError: it is incomplete, or not understood."""
     return _Reader().object(DOCUMENTS[name])
 

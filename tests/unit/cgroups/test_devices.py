@@ -22,7 +22,7 @@ from ocipy.cgroups.devices import (
     bits_of,
     fold,
     line,
-    parse_list,
+    parse_v1_list,
     same,
     transition,
 )
@@ -141,7 +141,7 @@ def carry_out(current: V1List, writes: list[tuple[str, str]]) -> tuple[bool, dic
         if text == "a":
             allow, exceptions = grants, {}
             continue
-        ((key, bits),) = parse_list(text).exceptions.items()
+        ((key, bits),) = parse_v1_list(text).exceptions.items()
         if grants == allow:
             left = exceptions.pop(key, 0) & ~bits
             if left:
@@ -228,9 +228,9 @@ def test_reading_and_writing_in_one_exception() -> None:
 def test_lines() -> None:
     assert line(("c", 1, 3), ALL) == "c 1:3 rwm"
     assert line(("b", ANY, 0), READ | MKNOD) == "b *:0 rm"
-    parsed = parse_list("c 1:3 rwm\nb *:* m\nc 136:* rw\n")
+    parsed = parse_v1_list("c 1:3 rwm\nb *:* m\nc 136:* rw\n")
     assert parsed.exceptions == {("c", 1, 3): ALL, ("b", ANY, ANY): MKNOD, ("c", 136, ANY): READ | WRITE}
-    assert parse_list("a *:* rwm\n").allow
+    assert parse_v1_list("a *:* rwm\n").allow
     assert same(parsed, parsed) and not same(parsed, V1List()) and not same(V1List(True), V1List())
 
 

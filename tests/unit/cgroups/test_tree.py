@@ -83,7 +83,7 @@ def layout_v2(tree: Tree, own: str = "/own/scope") -> Layout:
 
 def make(layout: Layout, wanted: str, **options: object) -> Cgroup:
     cgroup = creation.place(layout, wanted, "id")
-    creation.make(cgroup, layout, **options)  # type: ignore[arg-type]
+    creation.make_cgroup(cgroup, layout, **options)  # type: ignore[arg-type]
     return cgroup
 
 
@@ -259,7 +259,7 @@ def test_refused_mkdir(v2: Tree) -> None:
     v2.refuse[f"{v2.path}/a"] = errno.EACCES
     cgroup = creation.place(layout_v2(v2), "/a", "id")
     with pytest.raises(Error) as caught:
-        creation.make(cgroup, layout_v2(v2))
+        creation.make_cgroup(cgroup, layout_v2(v2))
     assert caught.value.errno == errno.EACCES and cgroup.created == []
     # Rootless without cgroupsPath: the container does without.
     assert make(layout_v2(v2), "/a", tolerant=True).paths == {}
@@ -297,7 +297,7 @@ def test_failure_half_way_names_what_it_made(v2: Tree) -> None:
     v2.refuse[f"{v2.path}/a/b"] = errno.EDQUOT
     cgroup = creation.place(layout_v2(v2), "/a/b", "id")
     with pytest.raises(Error):
-        creation.make(cgroup, layout_v2(v2))
+        creation.make_cgroup(cgroup, layout_v2(v2))
     assert cgroup.created == [f"{v2.path}/a"]
     remove(cgroup)
     assert not (v2.path / "a").exists()

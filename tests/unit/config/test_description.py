@@ -28,7 +28,7 @@ def test_what_is_generated_is_current(name: str) -> None:
 
 def every_member() -> Iterator[tuple[Object, Member]]:
     for name in nodes.DOCUMENTS:
-        for kind in nodes.objects(Value("", nodes.read(name))):
+        for kind in nodes.objects(Value("", nodes.read_document(name))):
             for member in kind.members:
                 yield kind, member
 
@@ -71,7 +71,7 @@ def rows() -> Iterator[tuple[str, str, list[str]]]:
 
 def test_the_page_has_every_member() -> None:
     page = (TOP / "docs/config.md").read_text()
-    for kind in nodes.objects(Value("", nodes.read("config"))):
+    for kind in nodes.objects(Value("", nodes.read_document("config"))):
         section = page.partition(f"\n## {kind.name}\n")[2].partition("\n## ")[0]
         for member in kind.members:
             assert f"\n| `{member.name}` |" in section
@@ -107,7 +107,7 @@ class Nowhere(TypedDict):
 def read(cls: Any, monkeypatch: pytest.MonkeyPatch) -> Object:
     monkeypatch.setitem(nodes.DOCUMENTS, "test", cls)
     monkeypatch.setattr(nodes, "MODULES", (*nodes.MODULES, sys.modules[__name__]))
-    return nodes.read("test")
+    return nodes.read_document("test")
 
 
 class Wider(TypedDict, total=False):

@@ -54,7 +54,7 @@ def test_state_knows_of_the_cgroup_before_it_is_made(
         assert state.saved[-1]["created"] == [f"{tmp_path}/a", f"{tmp_path}/a/b"]
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cgroup, "make", killed)
+    monkeypatch.setattr(cgroup, "make_cgroup", killed)
     with pytest.raises(KeyboardInterrupt):
         create(run)
     assert state.saved[-1]["paths"] == {"": f"{tmp_path}/a/b"}

@@ -69,7 +69,7 @@ def test_a_step_that_the_kernel_refuses_on_the_host(
     monkeypatch: pytest.MonkeyPatch, kind: type[HostStep], pointer: str
 ) -> None:
     more: Any = {"path": "/data"} if pointer else {}
-    monkeypatch.setattr(host_lane, "load", nothing)
+    monkeypatch.setattr(host_lane, "load_modules", nothing)
     monkeypatch.setitem(HOST_ACTIONS, kind, refuse)
     plan = Plan()
     plan.host.append(kind(pointer, **more))

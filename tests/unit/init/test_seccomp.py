@@ -47,7 +47,7 @@ def test_requested_spec_allow_is_not_dropped(monkeypatch: pytest.MonkeyPatch) ->
 def test_spec_allow_is_dropped_if_the_config_did_not_ask_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """runc's flag, for a profile without flags."""
     asked = kernel_without_spec_allow(monkeypatch)
-    seccomp.load(b"x" * 8, BOTH, True)
+    seccomp.load_filter(b"x" * 8, BOTH, True)
     assert asked == [BOTH, SECCOMP_FILTER_FLAG_LOG]
 
 
@@ -62,5 +62,5 @@ def test_another_error_is_not_retried(monkeypatch: pytest.MonkeyPatch, number: i
 
     monkeypatch.setattr(_kernel, "seccomp_load", seccomp_load)
     with pytest.raises(OSError):
-        seccomp.load(b"x" * 8, BOTH, True)
+        seccomp.load_filter(b"x" * 8, BOTH, True)
     assert calls == 1

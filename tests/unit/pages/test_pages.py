@@ -19,7 +19,7 @@ from ocipy.pages.__main__ import DOCUMENTS, date, main, pages, whole
 from ocipy.pages.__main__ import examples as examples_of
 from ocipy.pages.man import page
 from ocipy.pages.markdown import Block, Section, inline, sections
-from ocipy.pages.table import Command, kind, signal_names, spellings, table
+from ocipy.pages.table import Command, all_commands, kind, signal_names, spellings
 from tests.harness.host import scaled
 
 TOP = Path(ocipy.__file__).parents[1]
@@ -222,7 +222,7 @@ def test_what_completes_a_value() -> None:
     assert [kind(word) for word in ("FILE", "DIR", "ID", "SIGNAL", "N", "text|json")] == [
         "file", "dir", "id", "signal", "text", "text|json",
     ]  # fmt: skip
-    assert {command.name for command in table()} == {"", *COMMANDS}
+    assert {command.name for command in all_commands()} == {"", *COMMANDS}
     assert "TERM" in signal_names()
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from ocipy.config.template import template
 from ocipy.picture.page import html
-from ocipy.picture.rows import Picture, box_of, id_of, laid_out, lines_of, of_plan, other_lane
+from ocipy.picture.rows import Picture, box_of, document_lines, id_of, laid_out, of_plan, other_lane
 from ocipy.plan.build import build
 from ocipy.plan.lane import TellInit, WaitForInit
 from ocipy.plan.model import Host, Options
@@ -51,7 +51,7 @@ def test_lanes_that_wait_for_each_other_for_ever_are_shown_all_the_same() -> Non
 
 def test_the_lines_of_a_document_are_the_document() -> None:
     document: dict[str, Any] = {"a/b": [1, {"~": "x"}, []], "c": {}, "d": None, "é": True}
-    lines = list(lines_of(document))
+    lines = list(document_lines(document))
     assert json.loads("\n".join(text for _, text in lines)) == document
     assert ("/a~1b/1/~0", '      "~": "x"') in lines
 

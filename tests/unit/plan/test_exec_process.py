@@ -41,7 +41,9 @@ def given(process: Any, **changes: Any) -> Any:
 
 def test_each_member_of_process_is_inherited_or_not_on_purpose() -> None:
     """A new one that confines must not be left out of an exec because nobody thought of it."""
-    (process,) = [kind for kind in nodes.objects(nodes.Value("", nodes.read("config"))) if kind.name == "Process"]
+    (process,) = [
+        kind for kind in nodes.objects(nodes.Value("", nodes.read_document("config"))) if kind.name == "Process"
+    ]
     assert sorted([*INHERITED, *NOT_INHERITED]) == sorted(member.name for member in process.members)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ocipy.config.semantic import HOOKS
+from ocipy.config.semantic import HOOK_KINDS
 from ocipy.plan import hooks, process
 from ocipy.plan.hooks import ContainerHook, HookOutput, KeepHook, RuntimeHook
 from ocipy.plan.model import Host, Options, Plan, Planner
@@ -34,10 +34,10 @@ def planned(kind: str, *entries: Any) -> Plan:
 
 
 def test_every_kind_has_its_part() -> None:
-    assert set(PARTS) == set(HOOKS)
+    assert set(PARTS) == set(HOOK_KINDS)
 
 
-@pytest.mark.parametrize("kind", HOOKS)
+@pytest.mark.parametrize("kind", HOOK_KINDS)
 def test_a_step_for_each_hook(kind: str) -> None:
     plan = planned(kind, FULL, {"path": "/bin/c"})
     step: Any = KeepHook if kind in ("poststart", "poststop") else RuntimeHook
@@ -76,7 +76,7 @@ def test_an_empty_environment_is_one() -> None:
     assert vars(planned("prestart", {"path": "/a", "env": []}).host[0])["env"] == ()
 
 
-@pytest.mark.parametrize("kind", HOOKS)
+@pytest.mark.parametrize("kind", HOOK_KINDS)
 @pytest.mark.parametrize(
     ("hook", "pointer"),
     [

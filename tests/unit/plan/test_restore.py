@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ocipy.config.semantic import HOOKS
+from ocipy.config.semantic import HOOK_KINDS
 from ocipy.config.template import template
 from ocipy.errors import Error
 from ocipy.plan import build, restore
@@ -34,7 +34,7 @@ def built(config: Any, host: Host, options: Options = OPTIONS) -> tuple[Plan, Pl
 
 def config_of_everything() -> Any:
     config: Any = template()
-    config["hooks"] = {kind: [{"path": "/bin/h"}] for kind in HOOKS}
+    config["hooks"] = {kind: [{"path": "/bin/h"}] for kind in HOOK_KINDS}
     config["linux"]["netDevices"] = {"eth0": {}}
     config["linux"]["resources"]["pids"] = {"limit": 9}
     config["linux"]["namespaces"][0]["path"] = "/proc/7/ns/pid"

@@ -22,7 +22,7 @@ from ocipy.plan.uts import Hostname
 from ocipy.state.state import State
 from ocipy.tracing import record, trace
 from ocipy.tracing.format import document, init_steps
-from ocipy.tracing.record import SIZE, Trace, now
+from ocipy.tracing.record import SIZE, Trace, clock
 from tests.unit.child import in_child
 
 
@@ -45,7 +45,7 @@ def traced(tmp_path: Path) -> Trace:
 
 def events(made: Trace, status: int = 0, **wanted: str) -> list[dict[str, Any]]:
     """The document's events with these members, in order of their begin."""
-    found = json.loads(json.dumps(document(made, status, now())))["traceEvents"]
+    found = json.loads(json.dumps(document(made, status, clock())))["traceEvents"]
     return sorted(
         (event for event in found if all(event.get(name) == value for name, value in wanted.items())),
         key=lambda event: event.get("ts", 0),
@@ -63,11 +63,11 @@ def timed(traced: Trace) -> Iterator[Trace]:
 def test_the_times_of_init_come_from_another_process(traced: Trace) -> None:
     assert traced.run is not None
     steps = traced.run.plan.init
-    before = now()
+    before = clock()
     assert in_child(lambda: [step.action for step in traced.init_lane(steps)] == ["wait", "hostname", "tell"]) == 0
     found = events(traced, cat="init")
     assert [event["name"] for event in found] == ["wait", "hostname", "tell"]
-    assert before / 1000 <= found[0]["ts"] <= found[1]["ts"] <= now() / 1000
+    assert before / 1000 <= found[0]["ts"] <= found[1]["ts"] <= clock() / 1000
     assert found[1]["args"] == {"pointer": "/hostname", "what": "web"}
     assert {event["tid"] for event in found} == {77}
     assert {event["tid"] for event in events(traced, cat="host")} == {os.getpid()}
@@ -100,13 +100,13 @@ def test_a_step_that_waits_lasts_to_the_end_or_to_the_exec(traced: Trace, execut
     assert traced.run is not None
     lane = iter(traced.init_lane(traced.run.plan.init))
     next(lane)
-    end = now()
+    end = clock()
     (step,) = init_steps(traced, end)
     assert step[2] == end
     assert step[3]["unfinished"]
-    executed = now()
+    executed = clock()
     traced.events.append((executes, end, executed, {}))
-    (step,) = init_steps(traced, now())
+    (step,) = init_steps(traced, clock())
     assert step[2] == executed
     assert "unfinished" not in step[3]
 
@@ -117,7 +117,7 @@ def test_what_init_writes_is_made_plausible(traced: Trace, number: int) -> None:
     assert traced.times is not None
     for index in range(3 * SIZE):
         traced.times[index] = number if index % 2 else number - 1 or 5
-    end = now()
+    end = clock()
     steps = init_steps(traced, end)
     assert steps
     earliest = traced.entered
@@ -130,7 +130,7 @@ def test_a_phase_is_timed_and_says_what_failed(timed: Trace) -> None:
     assert phases.is_timed()
     config = Path(timed.path).with_name("config.json")
     config.write_text("{}")
-    before = now()
+    before = clock()
     for text in ("{}", "{"):
         config.write_text(text)
         with pytest.raises(Error):
