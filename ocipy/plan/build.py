@@ -119,7 +119,7 @@ def _make_init(planner: Planner) -> None:
         planner.add(TellInit(barrier="begin"))
         planner.add(WaitForHost(barrier="begin"))
     planner.add(Undumpable())
-    if not cgroup.unit_is_late(config, host, planner.options):
+    if not cgroup.unit_is_late(planner):
         process.plan_affinity(planner)
     process.plan_session(planner)
     planner.add(HeedSignals())

@@ -219,14 +219,14 @@ def plan_cgroup_join(planner: Planner) -> None:
 def plan_cgroup_unit(planner: Planner) -> None:
     """Have systemd make the unit, unless it does so later, while init mounts."""
     options = planner.options
-    if options.systemd_cgroup and not options.no_cgroup and not unit_is_late(planner.config, planner.host, options):
+    if options.systemd_cgroup and not options.no_cgroup and not unit_is_late(planner):
         _plan_unit(planner, None)
 
 
-def unit_is_late(config: Config, host: Host, options: Options) -> bool:
+def unit_is_late(planner: Planner) -> bool:
     """Whether systemd makes the unit while init mounts. Not if a stage runs before init, nor for an unprivileged
     user: then systemd only moves processes with the user's ids, and init changes its ids."""
-    return options.systemd_cgroup and not host.rootless and not needs_stages(config)
+    return planner.options.systemd_cgroup and not planner.host.rootless and not needs_stages(planner.config)
 
 
 def _plan_unit(planner: Planner, rules: tuple[Rule, ...] | None) -> None:
@@ -273,7 +273,7 @@ def plan_cgroup_contents(planner: Planner, *, devices: bool, for_init: bool) -> 
     late = _joined_late(host, options)
     if late:
         _append(planner, early(resources_of(config), host.cgroup_mode, host.cgroup_controllers), only=late)
-    unit = unit_is_late(config, host, options)
+    unit = unit_is_late(planner)
     rules = rules_to_apply(planner) if devices and (unit or not options.systemd_cgroup) else None
     if unit:
         _plan_unit(planner, rules)
@@ -295,7 +295,7 @@ def plan_cgroup_limits(planner: Planner, *, devices: bool) -> None:
     resources = resources_of(config)
     if enters_last(config, host):
         resources = _of_pids(resources, wanted=False)
-    untold = options.systemd_cgroup and not unit_is_late(config, host, options)
+    untold = options.systemd_cgroup and not unit_is_late(planner)
     rules = rules_to_apply(planner) if devices or untold else None
     _plan_limits(planner, resources, rules)
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ocipy.config.types import Config, IDMapping
-    from ocipy.plan.model import Host, Options, Planner
+    from ocipy.plan.model import Host, Planner
 
     Triples = tuple[tuple[int, int, int], ...]  # (inside, outside, size)
 
@@ -239,17 +239,17 @@ def plan_join(planner: Planner) -> None:
 
 def plan_clone(planner: Planner) -> None:
     """The clone itself."""
-    config, host, options = planner.config, planner.host, planner.options
+    config, host = planner.config, planner.host
     new = new_kinds(config)
     joined = joined_kinds(config)
     if not needs_stages(config):
+        into_cgroup = _into_cgroup(planner)
         later = {
-            "cgroup": not _into_cgroup(config, host, options),
+            "cgroup": not into_cgroup,
             "ipc": unshares_ipc(config),
             "network": mounts_at_once(config, host),
         }
         kinds = tuple(kind for kind in new if not later.get(kind))
-        into_cgroup = _into_cgroup(config, host, options)
         planner.add(Clone("/linux/namespaces", kinds=kinds, into_cgroup=into_cgroup))
         return
     last = enters_last(config, host)
@@ -281,9 +281,11 @@ def plan_unshare_ipc(planner: Planner) -> None:
         planner.add(UnshareIpc(new_kinds(config)["ipc"]))
 
 
-def _into_cgroup(config: Config, host: Host, options: Options) -> bool:
+def _into_cgroup(planner: Planner) -> bool:
     # systemd makes the cgroup once there is a process for it.
-    return host.cgroup_mode == "v2" and not (host.rootless or options.systemd_cgroup or needs_stages(config))
+    host = planner.host
+    late = host.rootless or planner.options.systemd_cgroup or needs_stages(planner.config)
+    return host.cgroup_mode == "v2" and not late
 
 
 def plan_stage(planner: Planner) -> None:
@@ -307,7 +309,7 @@ def plan_unshare_cgroup(planner: Planner) -> None:
     """Make a cgroup namespace that the clone could not make."""
     config = planner.config
     new = new_kinds(config)
-    if "cgroup" in new and not _into_cgroup(config, planner.host, planner.options):
+    if "cgroup" in new and not _into_cgroup(planner):
         planner.add(UnshareCgroup(new["cgroup"]))
 
 

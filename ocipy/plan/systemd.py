@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ocipy.cgroups.devices import Rule
     from ocipy.config.types import Config, Resources
-    from ocipy.plan.model import Host, Options, Planner
+    from ocipy.plan.model import Options, Planner
     from ocipy.systemd.properties import Property
 
 ANNOTATION = "org.systemd.property."
@@ -87,7 +87,7 @@ def plan_unit(planner: Planner) -> None:
             pointer=CGROUP,
             hint="a user's systemd has no privileges there; omit --systemd-cgroup",
         )
-    unit, slice_name = unit_of(config, host, options)
+    unit, slice_name = unit_of(planner)
     planner.add(
         SystemdUnit(
             CGROUP,
@@ -105,7 +105,7 @@ def plan_unit(planner: Planner) -> None:
 def plan_scope(planner: Planner, rules: Sequence[Rule] | None) -> None:
     """Have the unit made, with init in it. rules: for devices, None if systemd gets none now."""
     config, host, options = planner.config, planner.host, planner.options
-    _, slice_name = unit_of(config, host, options)
+    _, slice_name = unit_of(planner)
     resources = resources_of(config)
     properties: list[Property] = [
         ("Description", "s", description(options), 0),
@@ -142,9 +142,10 @@ def description(options: Options) -> str:
     return f"ocipy container {options.container_id} ({root})"
 
 
-def unit_of(config: Config, host: Host, options: Options) -> tuple[str, str]:
+def unit_of(planner: Planner) -> tuple[str, str]:
     """Return the names of the unit and its slice, from cgroupsPath, "SLICE:PREFIX:NAME" (as in runc). Raises Error."""
-    wanted = (config.get("linux") or {}).get("cgroupsPath") or f":{PREFIX}:{options.container_id}"
+    linux = planner.config.get("linux") or {}
+    wanted = linux.get("cgroupsPath") or f":{PREFIX}:{planner.options.container_id}"
     parts = wanted.split(":")
     if len(parts) != 3:
         quoted = '"' + wanted.replace("\\", "\\\\").replace('"', '\\"') + '"'
@@ -162,7 +163,7 @@ def unit_of(config: Config, host: Host, options: Options) -> tuple[str, str]:
     if len(unit) > LONGEST_NAME:
         raise Error(f"the unit's name is longer than {LONGEST_NAME} characters: {unit}", pointer=CGROUP)
     if not slice_name:
-        slice_name = "user.slice" if host.rootless else "system.slice"
+        slice_name = "user.slice" if planner.host.rootless else "system.slice"
     elif slice_name == "-":
         slice_name = "-.slice"
     expand(slice_name)

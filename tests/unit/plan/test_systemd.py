@@ -8,7 +8,7 @@ import pytest
 
 from ocipy.errors import Error
 from ocipy.plan.build import build
-from ocipy.plan.model import Host, Options, Plan, Step
+from ocipy.plan.model import Host, Options, Plan, Planner, Step
 from ocipy.plan.systemd import expand, unit_of, wanted_properties
 
 V1 = Host(cgroup_mode="hybrid", cgroup_controllers=("cpu", "cpuset", "memory", "pids", "devices", "name=systemd"))
@@ -175,7 +175,7 @@ def test_rootless_on_v1() -> None:
     ],
 )
 def test_names(path: str | None, unit: str, slice_name: str) -> None:
-    assert unit_of(config(cgroupsPath=path), V2, OPTIONS) == (unit, slice_name)
+    assert unit_of(Planner(config(cgroupsPath=path), V2, OPTIONS)) == (unit, slice_name)
 
 
 @pytest.mark.parametrize(
