@@ -43,20 +43,19 @@ ADDED = frozenset(("ocipy.linux._kernel",))
 REMOVED = ("ocipy.cgroups.cgroup", "ocipy.cgroups.ending")
 PLANNED = (
     *(f"ocipy.cgroups.{name}" for name in ("creation", "device_filter", "device_program")),
-    *(f"ocipy.host.{name}" for name in ("cgroup", "namespaces", "pid_file", "process", "rlimits", "waiting")),
+    *(f"ocipy.host.{name}" for name in ("cgroup", "namespaces", "pid_file", "process", "waiting")),
     *(f"ocipy.init.{name}" for name in (
         "capabilities", "cgroup_enter", "cgroup_mount", "devices", "identity", "keyring", "lookup", "loopback", "masks",
-        "mounts", "namespaces", "process", "rootfs", "uts", "waiting",
+        "mounts", "namespaces", "process", "rlimits", "rootfs", "uts", "waiting",
     )),
 )  # fmt: skip
 EXECUTED = (
     "ocipy.operations.exec_file",
-    *(f"ocipy.host.{name}" for name in ("exec", "pid_file", "process", "rlimits")),
-    *(
-        f"ocipy.init.{name}"
-        for name in ("capabilities", "cgroup_enter", "exec", "identity", "keyring", "lookup", "process", "waiting")
-    ),
-)
+    *(f"ocipy.host.{name}" for name in ("exec", "pid_file", "process")),
+    *(f"ocipy.init.{name}" for name in (
+        "capabilities", "cgroup_enter", "exec", "identity", "keyring", "lookup", "process", "rlimits", "waiting",
+    )),
+)  # fmt: skip
 GROUPS = {
     "create": PLANNED, "run": (*PLANNED, *REMOVED), "exec": EXECUTED, "start": (), "state": (), "kill": (),
     "delete": REMOVED,

@@ -41,7 +41,7 @@ os._exit(0)
 PLANNED = set(
     """
     ocipy.cgroups.creation ocipy.cgroups.device_filter ocipy.cgroups.device_program ocipy.cgroups.paths
-    ocipy.host.cgroup ocipy.host.rlimits ocipy.host.namespaces ocipy.init.capabilities ocipy.init.cgroup_enter
+    ocipy.host.cgroup ocipy.host.namespaces ocipy.init.rlimits ocipy.init.capabilities ocipy.init.cgroup_enter
     ocipy.init.cgroup_mount ocipy.init.context ocipy.init.copy_up ocipy.init.devices ocipy.init.identity
     ocipy.init.keyring ocipy.init.lookup ocipy.init.masks ocipy.init.mounts ocipy.init.namespaces ocipy.init.paths
     ocipy.init.process ocipy.init.rootfs ocipy.init.uts ocipy.init.loopback ocipy.init.waiting ocipy.host.process
