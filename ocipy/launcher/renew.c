@@ -39,7 +39,9 @@ static const char *executable_obstacle(const struct places *places) {
 }
 
 const char *snapshot_obstacle(const struct places *places) {
-    const char *obstacle = making_obstacle(places->snapshot);
+    const char *advice, *obstacle = python_fault(&advice);
+    if (!obstacle)
+        obstacle = making_obstacle(places->snapshot);
     if (!obstacle)
         obstacle = executable_obstacle(places);
     if (obstacle)

@@ -193,6 +193,9 @@ def test_a_missing_or_closed_python_is_reported_in_one_sentence(
 
     fault = "cannot be read: Permission denied" if mode == 0o700 else "is gone"
     sentence = f"built for the Python in {stdlib}, which {fault}"
+    if not snapshot:
+        slow = f"start: slow (there is no snapshot yet; {sentence})"
+        assert without_python("--version").stdout.splitlines()[-1] == slow
     for words in (["validate", str(bundle.path)], ["checkpoint", "x"], ["features"], ["stat"]):
         said = without_python(*words)
         if snapshot and said.returncode == 0:
