@@ -80,21 +80,23 @@ def make_network(run: HostRun, step: MakeNetwork) -> None:
     """Make a network namespace and send it to init, which has begun to mount. We are back in our own afterwards."""
     with reported_as("cannot open the runtime's network namespace"):
         own = posix.open(NETWORK, O_RDONLY | O_CLOEXEC)
+    made = -1
     try:
         try:
             _kernel.unshare(CLONE_NEWNET)
         except OSError as error:
             raise not_made(("network",), error) from None
-        with reported_as("cannot open the new network namespace"):
-            made = posix.open(NETWORK, O_RDONLY | O_CLOEXEC)
-    finally:
-        with reported_as("cannot return to the runtime's network namespace"):
-            _kernel.setns(own, CLONE_NEWNET)
-        posix.close(own)
-    try:
+        try:
+            with reported_as("cannot open the new network namespace"):
+                made = posix.open(NETWORK, O_RDONLY | O_CLOEXEC)
+        finally:
+            with reported_as("cannot return to the runtime's network namespace"):
+                _kernel.setns(own, CLONE_NEWNET)
         channel_of(run).send("network", fd=made)
     finally:
-        posix.close(made)
+        posix.close(own)
+        if made >= 0:
+            posix.close(made)
 
 
 def _init(run: HostRun, theirs: Channel) -> Init:

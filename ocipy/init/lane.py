@@ -88,11 +88,13 @@ def become_init(plan: Plan, init: Init) -> NoReturn:
     """Carry out the init lane. Ends in execve or _exit."""
     step = None
     try:
-        # If create is killed, we die too. If it was killed before this call, the first barrier ends us.
+        # If create is killed, we die too. If it was killed before this call, the channel shows that.
         _kernel.prctl(PR_SET_PDEATHSIG, SIGKILL)
         _kernel.set_name("ocipy:[INIT]")
         close_others(init)
         seal_imports()
+        if _kernel.poll([(init.channel.fd, 0)], 0):
+            posix._exit(1)
         if init.fds.procfs >= 0:
             use_procfs(init, init.fds.procfs)
             init.fds.procfs = -1

@@ -134,16 +134,15 @@ def _make_root(planner: Planner) -> None:
     rules_later = mounts.needs_devices(planner)
     at_once = namespaces.mounts_at_once(planner.config, planner.host)
     rootfs.plan_rootfs(planner)
-    confined = mounts.first_of_cgroup(planner)
-    connected = 0
+    private = 0
     if at_once:
-        connected = min(mounts.first_of_network(planner), confined)
-        mounts.plan_mounts(planner, end=connected)
+        private = mounts.count_private(planner)
+        mounts.plan_mounts(planner, end=private)
         namespaces.plan_network(planner)
         loopback.plan_loopback(planner)
-    mounts.plan_mounts(planner, start=connected, end=confined)
-    # Init does not go on before the state is saved: what it makes next may be seen by others.
-    cgroup.plan_cgroup_meanwhile(planner, devices=not rules_later, always=at_once)
+    confined = mounts.first_of_cgroup(planner)
+    mounts.plan_mounts(planner, start=private, end=confined)
+    cgroup.plan_cgroup_meanwhile(planner, devices=not rules_later)
     namespaces.plan_unshare_cgroup(planner)
     mounts.plan_mounts(planner, start=confined)
     devices.plan_devices(planner)
@@ -201,7 +200,7 @@ def _enter_root(planner: Planner) -> None:
 
         pid_namespace.plan_enter(planner)
     cgroup.plan_cgroup_pids(planner)
-    process.plan_ready(planner)
+    process.plan_ready(planner, in_user_namespace=namespaces.has_namespace(planner.config, "user"))
 
 
 def _become_process(planner: Planner) -> None:

@@ -239,16 +239,16 @@ def _plan_unit(planner: Planner, rules: tuple[Rule, ...] | None) -> None:
         planner.add(systemd.SystemdJoin(CGROUP))
 
 
-def plan_cgroup_meanwhile(planner: Planner, *, devices: bool, always: bool = False) -> None:
+def plan_cgroup_meanwhile(planner: Planner, *, devices: bool) -> None:
     """What the host does while init mounts. Init waits for it before it makes a cgroup namespace or a device: on v1
     the rules allow nothing for a moment.
 
-    devices: set the device rules. always: init waits even if this is nothing, until the state has been saved.
+    devices: set the device rules.
     """
     before = len(planner.plan.host)
     plan_cgroup_cpuset(planner)
     plan_cgroup_contents(planner, devices=devices, for_init=True)
-    if not always and len(planner.plan.host) == before:
+    if len(planner.plan.host) == before:
         return
     planner.add(TellInit(barrier="confined"))
     planner.add(WaitForHost(barrier="confined"))

@@ -210,7 +210,7 @@ def _prepare(planner: Planner, target: Target) -> None:
         from ocipy.plan import lsm
 
         lsm.plan_labels(planner)
-    process.plan_ready(planner, "setns")
+    process.plan_ready(planner, in_user_namespace="user" in target.kinds, pidfd_name="setns")
 
 
 def _plan_begin(planner: Planner) -> None:

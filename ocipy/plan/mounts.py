@@ -148,11 +148,19 @@ def first_of_cgroup(planner: Planner) -> int:
     return next((index for index, mount in enumerate(mounts) if mount.fstype in CGROUP_TYPES), len(mounts))
 
 
-def first_of_network(planner: Planner) -> int:
-    """Return the index of the first mount that may show or use the network namespace, or the number of mounts."""
+def count_private(planner: Planner) -> int:
+    """Return how many mounts at the beginning are new filesystems, and the same in every network namespace.
+
+    A bind is not among them: its source may be /proc/self/ns/net, and mounts on it may be propagated to the host. Nor
+    is a remount, which may change a filesystem of the host.
+    """
     mounts = mounts_of(planner)
     return next(
-        (index for index, mount in enumerate(mounts) if mount.fstype not in NO_NETWORK and not mount.is_bind),
+        (
+            index
+            for index, mount in enumerate(mounts)
+            if mount.fstype not in NO_NETWORK or mount.is_bind or mount.is_remount
+        ),
         len(mounts),
     )
 

@@ -1,10 +1,10 @@
 """linux.namespaces, linux.uidMappings, linux.gidMappings: how the init process gets into its namespaces.
 
-By one clone3 where possible. Otherwise in stages, by a process that is not yet the init: if a namespace is joined,
-since it must be entered before new ones are made below it; or if a time namespace is made, since its clocks are set
-after it is made and before the first process enters (time_namespaces(7)). A cgroup namespace's root is the current
-cgroup at its creation, so it is unshared after init is in its cgroup (cgroup_namespaces(7)), except on a unified
-host, where clone3 does both (CLONE_INTO_CGROUP).
+By one clone3 where possible; the host may make the network namespace afterwards, while init mounts. Otherwise in
+stages, by a process that is not yet the init: if a namespace is joined, since it must be entered before new ones are
+made below it; or if a time namespace is made, since its clocks are set after it is made and before the first process
+enters (time_namespaces(7)). A cgroup namespace's root is the current cgroup at its creation, so it is unshared after
+init is in its cgroup (cgroup_namespaces(7)), except on a unified host, where clone3 does both (CLONE_INTO_CGROUP).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ocipy.linux.constants import (
     CLONE_NEWUSER,
     CLONE_NEWUTS,
 )
-from ocipy.plan.lane import TellInit, WaitForInit
+from ocipy.plan.lane import TellInit, WaitForHost, WaitForInit
 from ocipy.plan.model import HostStep, InitStep, if_set, phrase
 from ocipy.plan.rare import NAMESPACE_CONTENTS, uses
 
@@ -208,22 +208,33 @@ def enters_last(config: Config, host: Host) -> bool:
 
 
 def mounts_at_once(config: Config, host: Host) -> bool:
-    """Whether init mounts while the host saves the state and makes the network namespace.
+    """Whether init begins to mount while the host saves the state and makes the network namespace.
 
-    It may: in its own mount namespace, all that it has made ends with it, and it ends with a killed create. With a user
-    namespace it waits for the id maps.
+    It may: in its own mount namespace, new filesystems end with it, and it ends with a killed create. With a user
+    namespace it waits for the id maps. A runtime in a user namespace may be unable to return to its own network
+    namespace (setns(2)).
     """
+    linux = config.get("linux") or {}
     new = new_kinds(config)
-    return "mount" in new and "user" not in new and not needs_stages(config) and not host.rootless
+    return (
+        "mount" in new
+        and "user" not in new
+        and not needs_stages(config)
+        and linux.get("rootfsPropagation") not in ("shared", "rshared")
+        and not (host.rootless or host.in_user_namespace)
+    )
 
 
 def plan_network(planner: Planner) -> None:
-    """Have the host make the network namespace meanwhile: no other kind takes the kernel as long."""
-    config = planner.config
-    new = new_kinds(config)
-    if "network" in new and mounts_at_once(config, planner.host):
+    """Have init wait until the state is saved, and enter the network namespace that the host has made meanwhile: no
+    other kind takes the kernel as long."""
+    new = new_kinds(planner.config)
+    if "network" in new:
         planner.add(MakeNetwork(new["network"]))
         planner.add(EnterNetwork(new["network"]))
+    else:
+        planner.add(TellInit(barrier="begin"))
+        planner.add(WaitForHost(barrier="begin"))
 
 
 def plan_join(planner: Planner) -> None:

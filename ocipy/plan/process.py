@@ -187,11 +187,12 @@ def plan_no_new_privileges(planner: Planner) -> None:
         planner.add(NoNewPrivileges("/process/noNewPrivileges"))
 
 
-def plan_ready(planner: Planner, pidfd_name: str = "") -> None:
-    """Do the last work with all privileges; then the host sets and sends what would restrict or expose the setup.
+def plan_ready(planner: Planner, *, in_user_namespace: bool, pidfd_name: str = "") -> None:
+    """Do the last work with all privileges, and what would restrict or expose the setup: init does what it may itself,
+    and waits for the host only if that has something to do.
 
-    pidfd_name: the host also reports the process (pid_file.plan_report). If there is nothing for the host to do, init
-    need not wait for it.
+    in_user_namespace: init is in another user namespace than the runtime. pidfd_name: the host also reports the process
+    (pid_file.plan_report).
     """
     plan_no_new_privileges(planner)
     if uses(planner, SCHEDULING):
@@ -199,7 +200,7 @@ def plan_ready(planner: Planner, pidfd_name: str = "") -> None:
 
         scheduling.plan_scheduling(planner)
     later = Planner(planner.config, planner.host, planner.options)
-    rlimits.plan_rlimits(later)
+    rlimits.plan_rlimits(later, by_host=in_user_namespace)
     if uses(planner, TERMINAL):
         from ocipy.plan import terminal
 

@@ -6,7 +6,6 @@ from ocipy.errors import in_bytes
 from ocipy.linux import constants
 from ocipy.plan.fields import process_of
 from ocipy.plan.model import HostStep, InitStep
-from ocipy.plan.namespaces import has_namespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -120,14 +119,13 @@ def _value(limit: int, name: str) -> str:
     return in_bytes(limit) if name in IN_BYTES else f"{limit}{UNITS.get(name, '')}"
 
 
-def plan_rlimits(planner: Planner) -> None:
+def plan_rlimits(planner: Planner, *, by_host: bool) -> None:
     """Set as late as possible: they would restrict the setup too. The execve sets tight ones.
 
-    In a user namespace, init lacks the CAP_SYS_RESOURCE that raising a hard limit needs, so the host sets them.
+    by_host: in a user namespace, init lacks the CAP_SYS_RESOURCE that raising a hard limit needs.
     """
     config = planner.config
-    by_init = not has_namespace(config, "user")
-    kind, kind_raising = (Rlimit, RaiseRlimit) if by_init else (RlimitFromHost, RaiseRlimitFromHost)
+    kind, kind_raising = (RlimitFromHost, RaiseRlimitFromHost) if by_host else (Rlimit, RaiseRlimit)
     for index, limit in enumerate(process_of(config).get("rlimits") or ()):
         pointer = f"/process/rlimits/{index}"
         name = limit["type"]

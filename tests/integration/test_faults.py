@@ -67,6 +67,7 @@ FAULTS = {
     "rmdir": "EIO",
     "sendmsg": "ENOBUFS",
     "sethostname": "EPERM",
+    "setns": "EPERM",
     "setresuid": "EAGAIN",
     "setsid": "EACCES",
     "signalfd4": "EMFILE",

@@ -332,6 +332,21 @@ def test_time_offsets_without_time_namespace(runtime: Runtime, bundle: Bundle, n
     assert runtime.ids() == []
 
 
+@pytest.mark.parametrize("symlink", [False, True])
+def test_a_mount_of_its_network_namespace_is_not_the_hosts(
+    container: MakeContainer, bundle: Bundle, work: Path, symlink: bool
+) -> None:
+    """With CAP_SYS_ADMIN, setns(2) would lead out through the host's."""
+    source = "/proc/self/ns/net"
+    if symlink:
+        (work / "link").symlink_to(source)
+        source = str(work / "link")
+    bundle.config["mounts"].insert(1, {"destination": "/net", "source": source, "options": ["bind"]})
+    one = container(bundle, sh="stat -L -c %i /net /proc/self/ns/net; echo end; exec sleep 1000").start()
+    mounted, current = one.wait_output("end").split()[:2]
+    assert mounted == current
+
+
 def test_loopback_is_up_in_a_new_network_namespace(sh: Callable[..., Result]) -> None:
     result = sh("ip -o link; ip -o -4 addr").ok()
     assert len([line for line in result.lines if "link/" in line]) >= 1

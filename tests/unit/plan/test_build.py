@@ -114,15 +114,6 @@ def test_init_waits_after_its_mounts_only_for_what_there_is_to_do(host: Host) ->
 
 
 @HOSTS
-def test_init_passes_no_barrier_before_the_state_is_saved(host: Host) -> None:
-    plan = build(config(), host, OPTIONS)
-    assert index(plan.host, "save_state") < index(plan.host, "tell", "confined")
-    before = [step.action for step in plan.init[: index(plan.init, "wait", "confined")]]
-    assert "undumpable" in before
-    assert not {"device", "unshare_cgroup", "pivot_root"} & set(before)
-
-
-@HOSTS
 def test_the_host_makes_the_network_namespace_while_init_makes_the_mounts_that_do_not_show_it(host: Host) -> None:
     plan = build(config(), host, OPTIONS)
     assert "network" not in vars(plan.host[index(plan.host, "clone")])["kinds"]
@@ -130,13 +121,37 @@ def test_the_host_makes_the_network_namespace_while_init_makes_the_mounts_that_d
     entered = index(plan.init, "enter_network")
     sysfs = next(number for number, step in enumerate(plan.init) if step.title == "mount /sys")
     assert index(plan.init, "mount") < entered < index(plan.init, "loopback") < sysfs
-    first = config()
-    first["mounts"].insert(0, {"destination": "/share", "type": "nfs", "source": "server:/share"})
-    steps = build(first, host, OPTIONS).init
-    assert index(steps, "enter_network") < index(steps, "mount")
 
 
-@pytest.mark.parametrize("kind", ["mount", "user", "network"])
+@HOSTS
+@pytest.mark.parametrize("network", [True, False])
+@pytest.mark.parametrize(
+    ("action", "mount"),
+    [
+        ("mount", {"type": "nfs", "source": "server:/share"}),
+        ("bind", {"source": "/proc/self/ns/net", "options": ["bind"]}),
+        ("remount", {"options": ["remount", "ro"]}),
+    ],
+)
+def test_nothing_of_the_host_is_mounted_before_the_state_is_saved_and_the_network_entered(
+    host: Host, network: bool, action: str, mount: dict[str, Any]
+) -> None:
+    document = config()
+    document["mounts"].insert(0, {"destination": "/share", **mount})
+    if not network:
+        namespaces = document["linux"]["namespaces"]
+        namespaces[:] = [entry for entry in namespaces if entry["type"] != "network"]
+    plan = build(document, host, OPTIONS)
+    waits = index(plan.init, "enter_network") if network else index(plan.init, "wait", "begin")
+    told = index(plan.host, "make_network") if network else index(plan.host, "tell", "begin")
+    first = next(step for step in plan.init if step.pointer.startswith("/mounts"))
+    assert first.action == action
+    assert waits < plan.init.index(first)
+    assert index(plan.init, "undumpable") < waits
+    assert index(plan.host, "save_state") < told
+
+
+@pytest.mark.parametrize("kind", ["mount", "user", "network", "shared", "nested"])
 def test_init_begins_at_once_only_if_its_mounts_are_its_own_and_no_map_is_to_come(kind: str) -> None:
     document = config()
     namespaces = document["linux"]["namespaces"]
@@ -148,9 +163,12 @@ def test_init_begins_at_once_only_if_its_mounts_are_its_own_and_no_map_is_to_com
         document["linux"]["uidMappings"] = document["linux"]["gidMappings"] = [
             {"containerID": 0, "hostID": 100000, "size": 65536}
         ]
-    else:
+    elif kind == "network":
         namespaces.append({"type": "network", "path": "/run/netns/n"})
-    plan = build(document, Host(), OPTIONS)
+    elif kind == "shared":
+        document["linux"]["rootfsPropagation"] = "rshared"
+    plan = build(document, Host(in_user_namespace=kind == "nested"), OPTIONS)
+    assert "make_network" not in [step.action for step in plan.host]
     assert index(plan.init, "wait", "begin") < index(plan.init, "undumpable")
     assert index(plan.host, "save_state") < index(plan.host, "tell", "begin")
 

@@ -176,6 +176,8 @@ def test_settings_of_the_process_object() -> None:
         Host(apparmor=True),
     )  # fmt: skip
     assert "oom_score_adj" in actions(plan.host)
+    inside = plan_of(config(rlimits=rlimits), kinds=("pid", "user"))
+    assert "rlimit_from_host" in actions(inside.host), "in any user namespace init may not raise them"
     assert {"rlimit", "apparmor", "scheduler", "io_priority", "no_new_privileges"} <= set(actions(plan.init))
     names = actions(plan.host)
     # Of the process that joins, while it is dumpable: later a user may not write its file (proc(5)).

@@ -19,11 +19,9 @@ def config(*limits: dict[str, Any], seccomp: Any = None) -> Any:
 
 def plan_of(*limits: dict[str, Any], seccomp: Any = None, in_user_namespace: bool = False) -> Plan:
     document = config(*limits, seccomp=seccomp)
-    if in_user_namespace:
-        document["linux"]["namespaces"] = [{"type": "user"}]
     planner = Planner(document, Host(), Options(container_id="c", bundle="/b"))
     plan = planner.plan
-    rlimits.plan_rlimits(planner)
+    rlimits.plan_rlimits(planner, by_host=in_user_namespace)
     return plan
 
 
