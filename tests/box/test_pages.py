@@ -72,7 +72,7 @@ def test_a_page_in_a_browser(bundle: Path, tmp_path: Path, kind: str) -> None:
         assert " ms" in page.read_text()
     light = browse(page, tmp_path, "1400,1000")
     assert light["open"] is True and light["chosen"] == '"hostname": "ocipy",'
-    assert int(str(light["steps"])) > 50 and int(str(light["arrows"])) >= 4
+    assert int(str(light["steps"])) > 50 and int(str(light["arrows"])) >= 3
     assert light["columns"] == 2 and light["wide"] is False
     dark = browse(page, tmp_path, "1400,1000", "--blink-settings=preferredColorScheme=0")
     assert dark["paper"] != light["paper"]

@@ -90,7 +90,8 @@ def test_pasta_lasts_as_long_as_the_box(box: Box, neighbour: Neighbour, server: 
     box("run", "-d", "--name", "web", "-p", "8080:80", "busybox", "sh", "-c", ECHO.format(port=80))
     time.sleep(3)
     wait_until(lambda: asked(from_outside) == "hello\n", "it answers", timeout=10)
-    assert box("exec", "web", "timeout", "5", "nc", V4[1], "8096", status=None).stdout == "outside\n"
+    # busybox's nc -ll may answer a connection more than once.
+    assert box("exec", "web", "timeout", "5", "nc", V4[1], "8096", status=None).stdout.startswith("outside\n")
 
 
 def test_pasta_ends_with_the_box(box: Box, neighbour: Neighbour) -> None:
