@@ -93,14 +93,18 @@ class UsageError(Error):
 
 
 class Arguments:
-    """What was typed: the values of globals and flags by name, the names of those given, the positional arguments."""
+    """What was typed: the values of globals and flags by name, the names of those given, the positional arguments.
 
-    __slots__ = ("given", "positional", "values")
+    worded: the given flags that take one of several words. Others are not looked at: that would cost a page each.
+    """
+
+    __slots__ = ("given", "positional", "values", "worded")
 
     def __init__(self) -> None:
         self.values: dict[str, object] = {}
         self.given: set[str] = set()
         self.positional: list[str] = []
+        self.worded: list[Flag] = []
 
     def text(self, name: str) -> str:
         """The value of a text flag, "" by default."""
@@ -157,13 +161,12 @@ class Arguments:
         value = self.text("rootless")
         return None if value == "auto" else value == "true"
 
-    def check_words(self, flags: Sequence[Flag]) -> None:
+    def check_words(self) -> None:
         """Raise Error for a value that is not among the words of its flag, such as text|json."""
-        for flag in flags:
-            if "|" in flag.metavar:
-                words, value = flag.metavar.split("|"), self.text(flag.name)
-                if value not in words and value != flag.initial():
-                    raise Error(f"--{flag.name} must be {', '.join(words[:-1])} or {words[-1]}, not {value!r}")
+        for flag in self.worded:
+            words, value = flag.metavar.split("|"), self.text(flag.name)
+            if value not in words and value != flag.initial():
+                raise Error(f"--{flag.name} must be {', '.join(words[:-1])} or {words[-1]}, not {value!r}")
 
 
 def parse(
@@ -228,3 +231,5 @@ def _store(arguments: Arguments, flag: Flag, typed: str, value: str) -> None:
         arguments.values[flag.name] = (*old, value) if isinstance(old, tuple) else (value,)
     else:
         arguments.values[flag.name] = value
+        if "|" in flag.metavar:
+            arguments.worded.append(flag)

@@ -73,7 +73,7 @@ def _command(argv: list[str], arguments: Arguments) -> str:
     index = 1 + _parse(argv[1:], GLOBALS, arguments, stop_at_positional=True)
     log_format = arguments.text("log-format")
     log.configure(arguments.text("log"), log_format == "json", arguments.switch("debug"))
-    arguments.check_words(GLOBALS)
+    arguments.check_words()
     del argv[1:index]
     if arguments.switch("version") or arguments.switch("help") or len(argv) < 2:
         return ""
@@ -103,7 +103,7 @@ def _run_command(command: str, argv: list[str], arguments: Arguments) -> int:
     arguments.positional += words[_parse(words, (*module.FLAGS, HELP), arguments, stop, command) :]
     if arguments.switch("help"):
         return _help([command])
-    arguments.check_words(module.FLAGS)
+    arguments.check_words()
     try:
         return module.run(arguments)
     except UsageError as error:

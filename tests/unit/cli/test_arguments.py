@@ -106,13 +106,13 @@ def test_a_flag_with_a_list_of_words_takes_no_others(word: str, error: str) -> N
     arguments = Arguments()
     parse([word], GLOBALS, arguments)
     with pytest.raises(Error, match=f"^{error}$"):
-        arguments.check_words(GLOBALS)
+        arguments.check_words()
 
 
 def test_a_flag_with_a_list_of_words_may_be_left_out() -> None:
     arguments = Arguments()
     parse([], GLOBALS, arguments)
-    arguments.check_words(GLOBALS)
+    arguments.check_words()
 
 
 def test_positional_arguments_are_counted() -> None:
