@@ -86,6 +86,8 @@ def _open_on_host(planner: Planner) -> None:
     devices.plan_nodes(planner)
     cgroup.plan_cgroup_create(planner)
     cgroup.plan_cgroup_open(planner)
+    if not namespaces.mounts_at_once(planner.config, planner.host):
+        cgroup.plan_cgroup_enter(planner)
     if uses(planner, INTEL_RDT):
         from ocipy.plan import intel_rdt
 
@@ -139,6 +141,7 @@ def _make_root(planner: Planner) -> None:
         private = mounts.count_private(planner)
         mounts.plan_mounts(planner, end=private)
         namespaces.plan_network(planner)
+        cgroup.plan_cgroup_enter(planner)
         loopback.plan_loopback(planner)
     confined = mounts.first_of_cgroup(planner)
     mounts.plan_mounts(planner, start=private, end=confined)

@@ -1,8 +1,9 @@
 """linux.cgroupsPath and linux.resources.
 
-The cgroup is made before init, init joins it first of all, and it is limited once the mounts exist, before any hook or
-anything of the image runs. Work that init's mounts do not need is done while init mounts: on v1 the contents of a
-cpuset, since the kernel compares each with all of its siblings, the device rules, and a systemd unit.
+The cgroup is made before init, init joins it before it mounts anything of the host's, and it is limited once the mounts
+exist, before any hook or anything of the image runs. Work that init's mounts do not need is done while init mounts: on
+v1 the contents of a cpuset, since the kernel compares each with all of its siblings, the device rules, and a systemd
+unit.
 """
 
 from __future__ import annotations
@@ -157,11 +158,24 @@ def plan_cgroup_create(planner: Planner) -> None:
 
 
 def plan_cgroup_open(planner: Planner) -> None:
-    """Let init enter the v1 hierarchies, as its first step. systemd moves it into its own."""
-    host, options = planner.host, planner.options
-    if host.cgroup_mode != "v2" and not options.no_cgroup and not options.systemd_cgroup:
+    """Open what init needs to enter the v1 hierarchies. systemd moves it into its own."""
+    if _enters(planner):
         planner.add(CgroupOpen(CGROUP))
-        planner.add(CgroupEnter(CGROUP, but=_joined_late(host, options)))
+
+
+def plan_cgroup_enter(planner: Planner) -> None:
+    """Let init enter the v1 hierarchies, before it uses memory for anything of the container's.
+
+    Memory that it has written before stays charged to the runtime's cgroup: while both lanes run, whichever writes
+    first to a page that they share has to copy it.
+    """
+    if _enters(planner):
+        planner.add(CgroupEnter(CGROUP, but=_joined_late(planner.host, planner.options)))
+
+
+def _enters(planner: Planner) -> bool:
+    host, options = planner.host, planner.options
+    return host.cgroup_mode != "v2" and not options.no_cgroup and not options.systemd_cgroup
 
 
 def _plan_without(planner: Planner) -> None:

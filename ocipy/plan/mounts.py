@@ -152,14 +152,15 @@ def count_private(planner: Planner) -> int:
     """Return how many mounts at the beginning are new filesystems, and the same in every network namespace.
 
     A bind is not among them: its source may be /proc/self/ns/net, and mounts on it may be propagated to the host. Nor
-    is a remount, which may change a filesystem of the host.
+    is a remount, which may change a filesystem of the host, or a tmpfs with a copy, whose memory counts against the
+    container's limit.
     """
     mounts = mounts_of(planner)
     return next(
         (
             index
             for index, mount in enumerate(mounts)
-            if mount.fstype not in NO_NETWORK or mount.is_bind or mount.is_remount
+            if mount.fstype not in NO_NETWORK or mount.is_bind or mount.is_remount or mount.options.copy_up
         ),
         len(mounts),
     )

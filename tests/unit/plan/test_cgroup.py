@@ -11,6 +11,7 @@ from ocipy.config.mount_options import MountEntry
 from ocipy.errors import Error
 from ocipy.plan.cgroup import (
     plan_cgroup_create,
+    plan_cgroup_enter,
     plan_cgroup_join,
     plan_cgroup_limits,
     plan_cgroup_meanwhile,
@@ -32,7 +33,7 @@ def planned(config: Any, host: Host = V1, devices_early: bool = False, **options
     config = {"ociVersion": "1.0.2", **config}
     planner = Planner(config, host, choice)
     plan = planner.plan
-    for part in (plan_cgroup_create, plan_cgroup_open, plan_cgroup_join):
+    for part in (plan_cgroup_create, plan_cgroup_open, plan_cgroup_enter, plan_cgroup_join):
         part(planner)
     plan_cgroup_meanwhile(planner, devices=devices_early)
     plan_cgroup_limits(planner, devices=not devices_early)
