@@ -45,14 +45,19 @@ def wait(init: Init, step: WaitForHost) -> None:
 
 @carries_out(TakeProcfs)
 def take_procfs(init: Init, step: TakeProcfs) -> None:
-    """Take the procfs descriptors that the host sends."""
+    """Take the procfs descriptor that the host sends."""
+    use_procfs(init, take_descriptor(init, "procfs"))
+
+
+def take_descriptor(init: Init, kind: str) -> int:
+    """Wait for the host's message of this kind, and return its descriptor. If the host ends, so do we. Raises Error."""
     try:
         received, _, fds = init.channel.receive(max_fds=1)
     except Closed:
         posix._exit(1)
-    if received != "procfs" or not fds:
-        raise Error(f"the runtime said {received} instead of procfs")
-    use_procfs(init, fds[0])
+    if received != kind or not fds:
+        raise Error(f"the runtime said {received} instead of {kind}")
+    return fds[0]
 
 
 def use_procfs(init: Init, fd: int) -> None:

@@ -7,8 +7,8 @@ import posix
 
 from ocipy.errors import Error, caused_by, reported_as
 from ocipy.init.context import carries_out
+from ocipy.init.lane import take_descriptor
 from ocipy.linux import _kernel
-from ocipy.linux.channel import Closed
 from ocipy.linux.constants import CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET
 from ocipy.plan.namespaces import CLONE_FLAGS, EnterNetwork, UnshareCgroup, UnshareIpc
 
@@ -74,16 +74,11 @@ def not_made(kinds: Sequence[str], error: OSError) -> Error:
 
 @carries_out(EnterNetwork)
 def enter_network(init: Init, step: EnterNetwork) -> None:
-    """Enter the network namespace that the host sends. If the host ends, so do we."""
-    try:
-        received, _, fds = init.channel.receive(max_fds=1)
-    except Closed:
-        posix._exit(1)
-    if received != "network" or not fds:
-        raise Error(f"the runtime said {received} instead of network")
+    """Enter the network namespace that the host sends."""
+    made = take_descriptor(init, "network")
     with reported_as("cannot enter the network namespace"):
-        _kernel.setns(fds[0], CLONE_NEWNET)
-    posix.close(fds[0])
+        _kernel.setns(made, CLONE_NEWNET)
+    posix.close(made)
 
 
 @carries_out(UnshareCgroup)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ocipy.errors import in_bytes
 from ocipy.linux import constants
 from ocipy.plan.fields import process_of
-from ocipy.plan.model import HostStep, InitStep
+from ocipy.plan.model import HostStep, InitStep, Step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ RESOURCES = {
 TIGHT = {"RLIMIT_AS": 1 << 30, "RLIMIT_CPU": 4, "RLIMIT_DATA": 1 << 28, "RLIMIT_NOFILE": 64, "RLIMIT_STACK": 1 << 23}
 
 
-class Rlimit(InitStep):
+class LimitStep(Step):
     """prlimit(2). resource: RLIMIT_…."""
 
     name: str
@@ -49,22 +49,26 @@ class Rlimit(InitStep):
     hard: int
 
     def describe(self) -> str:
-        return _in_words(self.name, self.soft, self.hard)
+        short = _short(self.name)
+        return f"{short.lower()} {_value(self.soft, short)}:{_value(self.hard, short)}"
 
 
-class RlimitFromHost(HostStep):
-    """The same, set by the host."""
+class Rlimit(LimitStep, InitStep):
+    """Set by init itself."""
 
-    name: str
-    resource: int
-    soft: int
-    hard: int
+
+class RlimitFromHost(LimitStep, HostStep):
+    """Set by the host."""
+
+
+class RlimitAtExec(LimitStep, InitStep):
+    """Have the execve set it, since it would restrict init itself."""
 
     def describe(self) -> str:
-        return _in_words(self.name, self.soft, self.hard)
+        return super().describe() + ", set at the exec"
 
 
-class RaiseRlimit(InitStep):
+class RaisingStep(Step):
     """Raise the hard limit if it is lower."""
 
     name: str
@@ -72,40 +76,16 @@ class RaiseRlimit(InitStep):
     hard: int
 
     def describe(self) -> str:
-        return _at_least(self.name, self.hard)
+        short = _short(self.name)
+        return f"{short.lower()}: the hard limit to at least {_value(self.hard, short)}"
 
 
-class RaiseRlimitFromHost(HostStep):
-    """The same, done by the host."""
-
-    name: str
-    resource: int
-    hard: int
-
-    def describe(self) -> str:
-        return _at_least(self.name, self.hard)
+class RaiseRlimit(RaisingStep, InitStep):
+    """Raised by init itself."""
 
 
-class RlimitAtExec(InitStep):
-    """Have the execve set it, since it would restrict init itself."""
-
-    name: str
-    resource: int
-    soft: int
-    hard: int
-
-    def describe(self) -> str:
-        return _in_words(self.name, self.soft, self.hard) + ", set at the exec"
-
-
-def _in_words(name: str, soft: int, hard: int) -> str:
-    short = _short(name)
-    return f"{short.lower()} {_value(soft, short)}:{_value(hard, short)}"
-
-
-def _at_least(name: str, hard: int) -> str:
-    short = _short(name)
-    return f"{short.lower()}: the hard limit to at least {_value(hard, short)}"
+class RaiseRlimitFromHost(RaisingStep, HostStep):
+    """Raised by the host."""
 
 
 def _short(name: str) -> str:
