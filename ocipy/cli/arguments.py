@@ -60,9 +60,15 @@ GLOBALS = (
         "how cgroups are made (default: cgroupfs)",
         metavar="cgroupfs|systemd|disabled",
     ),
-    Flag("rootless", "text", "do without the rights of the host's root", metavar="auto|true|false", default="auto"),
+    Flag("rootless", "text", "run without root privileges on the host", metavar="auto|true|false", default="auto"),
     Flag("trace", "text", "write how long each step took, as a Chrome trace", metavar="FILE"),
-    Flag("error-fd", "number", "write the error there, as JSON, instead of to stderr", metavar="N", hidden=True),
+    Flag(
+        "error-fd",
+        "number",
+        "write an error to descriptor N, as JSON, not to stderr",
+        metavar="N",
+        hidden=True,
+    ),
     Flag("criu", "text", "the criu executable (default: the one in PATH)", metavar="PATH"),
     Flag("version", "switch", "print the version", aliases=("v",)),
     Flag("help", "switch", "print this help", aliases=("h",)),
@@ -95,7 +101,8 @@ class UsageError(Error):
 class Arguments:
     """What was typed: the values of globals and flags by name, the names of those given, the positional arguments.
 
-    worded: the given flags that take one of several words. Others are not looked at: that would cost a page each.
+    worded: the given flags that take one of several words. The others are left alone: checking them would cost a page
+    of memory each.
     """
 
     __slots__ = ("given", "positional", "values", "worded")

@@ -1,5 +1,5 @@
-"""The modules in a snapshot besides the hot ones (launcher/at_hand.py): those that cold commands and children import.
-Each imports what it needs."""
+"""The modules in a snapshot in addition to the hot ones (launcher/at_hand.py): those that cold commands and children
+import. Each imports what it needs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MODULES = (
 
 
 def load() -> None:
-    """Bring a process to what a snapshot contains."""
+    """Import and practise everything that a snapshot contains."""
     at_hand.load(MODULES, _practise)
 
 

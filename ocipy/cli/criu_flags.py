@@ -15,7 +15,7 @@ COMMON: tuple[Flag, ...] = (
     Flag("parent-path", "text", "images of an earlier pre-dump, relative to --image-path", metavar="DIR"),
     Flag("tcp-established", "switch", "allow established TCP connections"),
     Flag("tcp-close", "switch", "drop established TCP connections"),
-    Flag("ext-unix-sk", "switch", "allow Unix sockets whose other end is outside"),
+    Flag("ext-unix-sk", "switch", "allow Unix sockets whose other end is outside the container"),
     Flag("shell-job", "switch", "allow processes of the caller's session and terminal"),
     Flag("file-locks", "switch", "handle file locks"),
     Flag("lazy-pages", "switch", "transfer memory when it is used, with criu lazy-pages"),
@@ -23,7 +23,7 @@ COMMON: tuple[Flag, ...] = (
     Flag(
         "empty-ns",
         "list",
-        "leave out the contents of a namespace; always that of network",
+        "leave out the contents of a namespace; those of network are always left out",
         metavar="NAMESPACE",
     ),
     Flag("auto-dedup", "switch", "drop memory from the parent's images that newer images contain"),

@@ -58,7 +58,7 @@ def _main(argv: list[str], arguments: Arguments) -> int:
 
 
 def _gone() -> Error | None:
-    """The Error for a failed import if its cause is that Python is gone."""
+    """The Error for a failed import if its cause is that Python has been removed."""
     from ocipy.launcher.python import expect_python
 
     try:
@@ -116,7 +116,7 @@ def _run_command(command: str, argv: list[str], arguments: Arguments) -> int:
 def _parse(
     words: list[str], flags: tuple[Flag, ...], arguments: Arguments, stop_at_positional: bool, command: str = ""
 ) -> int:
-    """As arguments.parse, but the error for an unknown flag hints at the one that was meant."""
+    """Like arguments.parse, but the error for an unknown flag suggests the one that was meant."""
     try:
         return parse(words, flags, arguments, stop_at_positional)
     except UnknownFlag as error:

@@ -16,7 +16,7 @@ BUNDLE_FLAGS: tuple[Flag, ...] = (
     Flag("console-socket", "text", "socket to send the terminal's master to", metavar="PATH"),
     Flag("pidfd-socket", "text", "socket to send a pidfd of the process to", metavar="PATH"),
     Flag("pid-file", "text", "file to write the pid to", metavar="FILE"),
-    Flag("preserve-fds", "number", "pass on N more descriptors to the process", metavar="N"),
+    Flag("preserve-fds", "number", "pass N more descriptors to the process", metavar="N"),
     Flag("no-pivot", "switch", "move and chroot instead of pivot_root, for an initramfs"),
     Flag("no-new-keyring", "switch", "keep the caller's session keyring"),
 )
@@ -54,8 +54,8 @@ def config_path(given: str) -> str:
 def _listen_fds() -> int:
     """The number of socket activation descriptors that are meant for this process (sd_listen_fds(3)).
 
-    A caller that was itself activated leaves the variables behind, with its own pid. Its descriptor 3 may be anything
-    by now, and must not reach the container.
+    A caller that was activated itself may have left the variables set, with its own pid. Descriptor 3 may be anything
+    by then, and must not reach the container.
     """
     if posix.environ.get(b"LISTEN_PID", b"") != str(posix.getpid()).encode():
         return 0

@@ -1,8 +1,8 @@
-"""What is practised before a snapshot is recorded: the pure part of the hot commands.
+"""Practice before a snapshot is recorded: calls the pure part of the hot commands.
 
-CPython specializes a function's instructions after some calls (PEP 659). A process that runs one command hardly gets
-there, so the snapshot contains functions that have been called often enough. Nothing here touches the system, and
-nothing is kept but the specialized instructions.
+CPython specializes a function's instructions after some calls (PEP 659). A process that runs one command rarely makes
+that many, so the snapshot contains functions that have been called often enough. Nothing here touches the system, and
+only the specialized instructions are kept.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ V2_CONTROLLERS = ("cpuset", "cpu", "io", "memory", "pids")
 
 
 def practise() -> None:
-    """Call what the hot commands compute before their first step, for root and for a user, on cgroup v1 and v2."""
+    """Compute what the hot commands compute before their first step: for root and for a user, on cgroup v1 and v2."""
     for _ in range(ROUNDS):
         for command in HOT:
             parse(["--root", "/run/ocipy", command], GLOBALS, Arguments(), stop_at_positional=True)

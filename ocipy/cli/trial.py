@@ -1,7 +1,7 @@
-"""Commands that are tried while a snapshot is made, to find which memory they write to (launcher/rehearsal.c).
+"""Commands that are tried while a snapshot is made, to find out which memory they write to (launcher/rehearsal.c).
 
-They run a container's life in a separate directory, up to the exec, which fails. They leave the host's cgroups
-alone; the code for these is only touched. If this user may not make containers, they fail early.
+They take a container through its life in a separate directory, up to the exec, which fails. They leave the host's
+cgroups alone; the code for cgroups is only touched. If this user may not make containers, they fail early.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ocipy.cli.main import main
 from ocipy.config.template import rootless_template, template
 
 NAME = "trial"
-# Who writes: as in launcher/snapshot.h. Init's own part is noted when it waits for start.
+# Who writes, as in launcher/snapshot.h. Init's own part is recorded when init waits for start.
 ANY_COMMAND, HOST_LANE, INIT_LANE, EXEC, OTHER, NOBODY = 1, 2, 4, 8, 16, 32
 # What no trial command reaches: cgroups, and what follows an exec that succeeds.
 UNTRIED = {

@@ -1,7 +1,7 @@
 """What in a config.json is allowed but deserves a warning: `ocipy validate`. Cold.
 
-These are the SHOULDs of the specification, and cases where the kernel would silently do something else than was
-meant. misspelt.py has the unknown members.
+These are the SHOULDs of the specification, and cases where the kernel would silently do something other than was
+intended. misspelt.py has the unknown members.
 """
 
 from __future__ import annotations
@@ -47,17 +47,17 @@ def _top(config: Config) -> Warnings:
 
 
 def _pids(config: Config) -> Warnings:
-    """Since 1.3 the specification says that 0 is a limit; earlier runtimes took it for no limit."""
+    """Since 1.3 the specification says that 0 is a limit; earlier runtimes treated it as no limit."""
     pids = ((config.get("linux") or {}).get("resources") or {}).get("pids") or {}
     older = [int(part) for part in config["ociVersion"].split(".")[:2]] < [1, 3]
-    # podman's 0 is no limit (docs/cgroups.md).
+    # podman writes 0 for no limit (docs/cgroups.md).
     by_podman = (config.get("annotations") or {}).get("io.container.manager") == "libpod"
     if pids.get("limit") == 0 and older and not by_podman:
         yield "/linux/resources/pids/limit", "0 allows no process; -1 means no limit, as 0 did before version 1.3"
 
 
 def _capabilities(sets: dict[str, Any]) -> Warnings:
-    """config.md: what the kernel does not know is a warning. capabilities(7) has the relations between the sets."""
+    """config.md: warn about names that the kernel does not know. capabilities(7) relates the sets to each other."""
     held = {name: set(values or ()) for name, values in sets.items() if isinstance(values, list)}
     unknown: set[str] = set()
     for name, values in sets.items():
@@ -66,7 +66,7 @@ def _capabilities(sets: dict[str, Any]) -> Warnings:
             if value not in CAPABILITIES:
                 meant = nearest(value, CAPABILITIES)
                 if value not in unknown:  # once for all sets
-                    yield pointer, f"{value} is not a Linux capability" + (f"; meant {meant}?" if meant else "")
+                    yield pointer, f"{value} is not a Linux capability" + (f"; did you mean {meant}?" if meant else "")
                 unknown.add(value)
             elif name == "effective" and value not in held.get("permitted", ()):
                 yield pointer, f"{value} is not in the permitted set, so it cannot be effective"
@@ -77,7 +77,7 @@ def _capabilities(sets: dict[str, Any]) -> Warnings:
 def _mounts(config: Config) -> Warnings:
     for index, mount in enumerate(config.get("mounts") or ()):
         if mount["destination"][:1] != "/":
-            yield f"/mounts/{index}/destination", "is relative, which is deprecated; it is taken below /"
+            yield f"/mounts/{index}/destination", "is relative, which is deprecated; it is interpreted as relative to /"
         if mount.get("type") in _COVERED and mount["destination"].rstrip("/") != _COVERED[mount["type"]]:
             yield f"/mounts/{index}/destination", "is not the usual place: maskedPaths and readonlyPaths miss it"
         options = mount.get("options") or []
@@ -87,7 +87,7 @@ def _mounts(config: Config) -> Warnings:
             if not mount.get("type"):
                 yield f"/mounts/{index}/type", "is missing, and the mount is not a bind mount"
             elif mount["type"] == "bind":
-                text = 'elsewhere the type alone may not suffice: the specification asks for "bind" or "rbind" here'
+                text = 'should contain "bind" or "rbind", or another runtime may not make a bind mount'
                 yield f"/mounts/{index}/options", text
 
 
@@ -114,4 +114,4 @@ def _linux(linux: Linux) -> Warnings:
         if not any("execve" in rule["names"] for rule in seccomp.get("syscalls") or ()):
             yield "/linux/seccomp/syscalls", "does not permit execve: the container's process cannot start"
     if (linux.get("cgroupsPath") or "").count(":") == 2:
-        yield "/linux/cgroupsPath", "has the form SLICE:PREFIX:NAME of --systemd-cgroup; without that it is a directory"
+        yield "/linux/cgroupsPath", "has the form SLICE:PREFIX:NAME of --systemd-cgroup; without the flag it is a path"

@@ -1,8 +1,8 @@
-"""Is a document a config.json? All of spec/config.schema.json, at the cost of a fraction of a millisecond.
+"""Checks a document against all of spec/config.schema.json, in a fraction of a millisecond.
 
 Hot. The rules and the schema are made from one description (generate.py); a property-based test shows that jsonschema
-and this module accept the same documents. Go's habits hold: a member that is null counts as absent, unknown
-members are ignored (config.md, extensibility), and a number with a decimal point is not an integer.
+and this module accept the same documents. As in Go's runtimes, a null member counts as absent, unknown members are
+ignored (config.md, extensibility), and a number with a decimal point is not an integer.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def check(config: Any, unknown: Unknown | None = None) -> Failure | None:
 
 
 def check_process(process: Any, unknown: Unknown | None = None) -> Failure | None:
-    """As check, for a process object alone (`exec --process`); the pointer is relative to it."""
+    """The same check for a process object (`exec --process`); the pointer is relative to it."""
     found = [] if unknown is None else unknown
     failure = _find(process, PROCESS, found)
     if failure is None:
@@ -61,7 +61,7 @@ def _pass_over_size(process: dict[str, Any] | None, unknown: Unknown) -> None:
 
 
 def check_resources(resources: Any, unknown: Unknown | None = None) -> Failure | None:
-    """As check, for linux.resources alone (`update --resources`); the pointer is relative to it."""
+    """The same check for linux.resources (`update --resources`); the pointer is relative to it."""
     return _find(resources, RESOURCES, [] if unknown is None else unknown)
 
 
@@ -170,7 +170,7 @@ def expectation(rule: Rule) -> str:
         words: str = rule[2]
         return "must be " + words
     if kind == ARRAY:
-        return "must be an array" + (" of at least one element" if rule[2] else "")
+        return "must be an array" + (" with at least one element" if rule[2] else "")
     return "must be an object"
 
 

@@ -112,7 +112,7 @@ class Draft:
             pointer = pointer.rpartition("/")[0]
         return False
 
-    def is_rest(self, pointer: str) -> bool:
+    def is_incomplete(self, pointer: str) -> bool:
         """Whether something below the place has been removed or replaced."""
         return pointer in self._above
 
@@ -136,7 +136,7 @@ class Draft:
         return any(removed)
 
     def remove(self, pointer: str) -> bool:
-        """Remove the place, or the smallest part around it without which the rest obeys the schema.
+        """Remove a value, or the smallest enclosing one that can go without breaking the schema.
 
         pointer: into the document as written. Returns False if there was nothing left to remove.
         """

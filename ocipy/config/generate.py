@@ -1,6 +1,6 @@
-"""Writes what is made from the description of config.json (config/description/): `python -m ocipy.config.generate`.
+"""Generates files from the description of config.json (config/description/): `python -m ocipy.config.generate`.
 
-Cold, and for a checkout alone. tests/unit/config/test_description.py fails where a file is not as this would write it.
+Cold, and only for a checkout. tests/unit/config/test_description.py fails if a file differs from what this would write.
 """
 
 from __future__ import annotations

@@ -19,14 +19,14 @@ def keeps_groups(config: Config) -> bool:
 def unmapped(config: Config) -> Findings:
     """Return (JSON pointer, text) of each id of the process that a new user namespace does not map.
 
-    The config does not contain the maps of a joined one, nor does anybody set the groups that the process keeps.
+    The config does not contain the maps of a joined namespace. Groups that the process keeps need no mapping.
     """
     linux = config.get("linux") or {}
     if not any(entry["type"] == "user" and not entry.get("path") for entry in linux.get("namespaces") or ()):
         return []
     uids, gids = linux.get("uidMappings"), linux.get("gidMappings")
     if not uids or not gids or not all(entry["size"] for entry in (*uids, *gids)):
-        return []  # semantic_linux.py finds that
+        return []  # semantic_linux.py reports that
     process = config.get("process")
     user: User = (process.get("user") if process else None) or {}
     found: Findings = []

@@ -41,7 +41,7 @@ def unknown_members(value: Any, rule: Rule = CONFIG, pointer: str = "") -> Itera
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """The known word that a misspelt one was meant to be; "" if none is close."""
+    """The known word that is most like a misspelt one; "" if none is close."""
     if len(word) > 64:
         return ""
     plain = _plain(word)
@@ -61,7 +61,7 @@ def misspelt(config: Any) -> list[tuple[str, str]]:
 def unknown_text(name: str, known: Iterable[str]) -> str:
     """The warning about an unknown member."""
     meant = nearest(name, known)
-    return "is unknown and ignored" + (f"; meant {meant}?" if meant else "")
+    return "is unknown and ignored" + (f"; did you mean {meant}?" if meant else "")
 
 
 def _plain(word: str) -> str:

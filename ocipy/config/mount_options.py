@@ -1,6 +1,6 @@
 """The words of mounts[].options, and what each means to the kernel.
 
-Words with the same meaning in mount(8) are flags of mount(2); the r… words are attributes of mount_setattr(2) for the
+Words that mean the same as in mount(8) are flags of mount(2); the r… words are attributes of mount_setattr(2) for the
 whole tree; an unknown word is data for the filesystem (config.md, "Linux mount options"). docs/mounts.md has the table
 for users.
 """
@@ -125,12 +125,12 @@ OWN = ("idmap", "ridmap", "tmpcopyup", "copy-symlink", "dest-nofollow", "src-nof
 MOUNT_OPTIONS: tuple[str, ...] = tuple(sorted((*FLAGS, *PROPAGATION, *RECURSIVE, *OWN)))
 """Every word that is not passed on to the filesystem, for `features` (features.md, mountOptions)."""
 
-# (flag of mount(2), attribute of mount_setattr(2)) of the words that RECURSIVE has with an r before them. The kinds of
-# atime are handled separately.
+# (flag of mount(2), attribute of mount_setattr(2)) of each word that is also in RECURSIVE, with the prefix r. The kinds
+# of atime are handled separately.
 _ATTRIBUTES = tuple((FLAGS[word[1:]][0], on) for word, (on, off) in RECURSIVE.items() if on and not off)
 _ATIME = MS_NOATIME | MS_RELATIME | MS_STRICTATIME
 
-# Words for a filesystem that fsconfig(2) takes too. "silent" only affects the kernel's log. "iversion" needs mount(2).
+# Options of a filesystem that fsconfig(2) takes too. "silent" only affects the kernel's log. "iversion" needs mount(2).
 _SUPERBLOCK = ("ro", "sync", "dirsync", "mand", "lazytime")
 
 # fsconfig(2) takes values of up to 255 bytes, mount(2) a whole page.
@@ -201,7 +201,7 @@ class MountOptions:
 
     @property
     def implicit_clear(self) -> int:
-        """MOUNT_ATTR_… that a bind mount loses without a word saying so.
+        """MOUNT_ATTR_… that a bind mount loses although no word says so.
 
         As in mount(8) -o remount,bind, and so in runc and crun: naming any flag clears those not named.
         """
@@ -298,7 +298,7 @@ def read_mounts(config: Config) -> list[MountEntry]:
 def parse_idmap(text: str, maps: Mapping[str, Sequence[IDMapping]]) -> dict[str, tuple[tuple[int, int, int], ...]]:
     """Parse crun's form, idmap=uids=0-1-10#10-11-10;gids=@0-100-10 (crun(1)); "@" refers to the container's maps.
 
-    maps: those, by "uids" and "gids". The result has (inside, outside, size) of each range. Raises ValueError.
+    maps: the container's, under "uids" and "gids". Return (inside, outside, size) of each range. Raises ValueError.
     """
     found = {}
     for part in text.split(";"):

@@ -45,11 +45,11 @@ MOVED = {
     "/platform": "",
     "/version": "ociVersion",
 }
-"""Members that no longer exist, and those that replace them; "" if none does."""
+"""Members that no longer exist, and what replaces them; "" if nothing does."""
 
 CHANGED: dict[tuple[str, type], str] = {
     ("/mounts/*/options", str): "options were one string; now they are a list of strings",
-    ("/process/capabilities", list): "was a list; now an object with the lists bounding, effective, permitted, "
+    ("/process/capabilities", list): "was a list; it is now an object with the lists bounding, effective, permitted, "
     "inheritable and ambient",
 }
 """Members whose type has changed."""
@@ -87,8 +87,9 @@ def unknown_once(unknown: dict[str, Known], told: list[str]) -> tuple[Findings, 
         if any(text.startswith(f"the member {MOVED[general].partition(',')[0]} is required") for text in told):
             continue
         array, _, name = general.partition("/*/")
-        now = f"is called {MOVED[general]} now" if MOVED[general] else "has no counterpart since version 1.0"
-        found.append((array, _counted(f"{name} {now}, and is ignored" if name else f"{now}, and is ignored", count)))
+        replacement = MOVED[general]
+        text = f"is now {replacement}; the old name is ignored" if replacement else "was removed in 1.0, and is ignored"
+        found.append((array, _counted(f"{name} {text}" if name else text, count)))
     return found, others
 
 

@@ -78,8 +78,8 @@ def errors(config: Config, *, may_hold_nul: bool = True) -> Findings:
 
 
 def _version(version: str, found: Findings) -> None:
-    """Semantic versioning 2.0.0; within a major version all are compatible with each other. 0.x deserves a warning:
-    members that differ from 1.x are unknown, or break the schema."""
+    """Semantic versioning 2.0.0: versions with the same major number are compatible. 0.x deserves a warning: members
+    that differ from 1.x are unknown, or break the schema."""
     core = version.split("+", 1)[0].split("-", 1)[0].split(".")
     if len(core) != 3 or not all(part.isascii() and part.isdigit() for part in core):
         found.append(("/ociVersion", f"must be a semantic version such as 1.3.0, not {version!r}"))
@@ -153,7 +153,7 @@ def _user(process: Process, base: str, found: Findings) -> None:
     if user.get("gid") == NO_ID:
         found.append((base + "/user/gid", "4294967295 is not a group id"))
     if len(user.get("additionalGids") or ()) > NGROUPS_MAX:
-        found.append((base + "/user/additionalGids", f"must be at most {NGROUPS_MAX} groups"))
+        found.append((base + "/user/additionalGids", f"must contain at most {NGROUPS_MAX} groups"))
     for index, gid in enumerate(user.get("additionalGids") or ()):
         if gid == NO_ID:
             found.append((f"{base}/user/additionalGids/{index}", "4294967295 is not a group id"))
@@ -169,7 +169,7 @@ def _rlimits(process: Process, base: str, found: Findings) -> None:
         name = limit["type"]
         pointer = f"{base}/rlimits/{index}"
         if name not in RLIMITS:
-            found.append((pointer + "/type", f"wrong rlimit value: {name}; getrlimit(2) has the names of Linux"))
+            found.append((pointer + "/type", f"wrong rlimit value: {name}; getrlimit(2) lists the known names"))
         elif name in seen:
             found.append((pointer + "/type", name + " is given twice"))
         if limit["soft"] > limit["hard"]:
@@ -215,13 +215,13 @@ def _names_of_host(config: Config, spaces: dict[str, str], found: Findings) -> N
         if not name:
             continue
         if "uts" not in spaces:
-            found.append((member, "needs a uts namespace in linux.namespaces; the host would be renamed"))
+            found.append((member, "needs a uts namespace in linux.namespaces; without one, the host would be renamed"))
         if len(name.encode("utf-8", "surrogatepass")) > 64:
             found.append((member, "is longer than 64 bytes"))
     name, sysctls = config.get("domainname"), (config.get("linux") or {}).get("sysctl") or {}
     for key, value in sysctls.items():
         if name and value != name and semantic_linux.sysctl_path(key) == semantic_linux.DOMAINNAME:
-            found.append(("/linux/sysctl" + escape(key), f"is set by the field domainname, to {name!r}"))
+            found.append(("/linux/sysctl" + escape(key), f"conflicts with the field domainname, which is {name!r}"))
 
 
 def _hooks(config: Config, found: Findings) -> None:
@@ -244,7 +244,7 @@ def _hook(hook: Hook, pointer: str, found: Findings) -> None:
 
 
 def nul_errors(value: Any, pointer: str, found: Findings) -> None:
-    """System calls take strings up to the first NUL byte: the rest would be cut off, with another meaning."""
+    """System calls read a string only up to its first NUL byte: the truncated string would mean something else."""
     if type(value) is str:
         if "\0" in value:
             found.append((pointer, "contains a NUL byte"))

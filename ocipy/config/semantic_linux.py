@@ -56,7 +56,7 @@ _MAX_ERRNO = 4095
 
 
 def namespaces(config: Config) -> dict[str, str]:
-    """Type → path of the container's namespaces; "" for a new one. The first of a type counts."""
+    """Type → path of the container's namespaces; "" for a new one. If a type is given twice, the first counts."""
     spaces: dict[str, str] = {}
     linux = config.get("linux")
     if linux is not None:
@@ -66,7 +66,7 @@ def namespaces(config: Config) -> dict[str, str]:
 
 
 def errors(linux: Linux, spaces: dict[str, str], found: Findings) -> None:
-    """Appends every broken rule to found as (JSON pointer, text). spaces: of namespaces()."""
+    """Append every broken rule to found as (JSON pointer, text). spaces: from namespaces()."""
     _namespaces(linux, found)
     _id_maps(linux, spaces, found)
     _time_offsets(linux, spaces, found)
@@ -223,7 +223,7 @@ def _sysctl(name: str, spaces: dict[str, str]) -> str:
         return "is set by the field hostname"
     kind = sysctl_namespace(path)
     if not kind:
-        return "belongs to no namespace: it would change the host; if you want that, set it there"
+        return "is not namespaced: it would change the host; if you want that, set it on the host"
     return "" if kind in spaces else f"needs {'an' if kind == 'ipc' else 'a'} {kind} namespace in linux.namespaces"
 
 
@@ -258,7 +258,7 @@ def _seccomp(seccomp: Seccomp, found: Findings) -> None:
     default = seccomp["defaultAction"]
     notify = False
     if not default and seccomp.get("syscalls"):
-        found.append((base + "/defaultAction", "must not be empty where there are syscalls"))
+        found.append((base + "/defaultAction", "must not be empty if there are syscalls"))
         return
     if default == "SCMP_ACT_NOTIFY":
         found.append((base + "/defaultAction", "SCMP_ACT_NOTIFY cannot be the default action"))
@@ -277,7 +277,7 @@ def _seccomp(seccomp: Seccomp, found: Findings) -> None:
                 found.append((pointer, f"a system call has six arguments, 0 to 5, not {argument['index']}"))
         if action == "SCMP_ACT_NOTIFY" and "write" in call["names"]:
             # init reports the number of the listener's descriptor by write, before an agent can answer.
-            found.append((f"{base}/syscalls/{index}/names", "SCMP_ACT_NOTIFY is not possible for write"))
+            found.append((f"{base}/syscalls/{index}/names", "SCMP_ACT_NOTIFY cannot be used for write"))
     for index, flag in enumerate(seccomp.get("flags") or ()):
         if flag == "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" and not notify:
             found.append((f"{base}/flags/{index}", f"{flag} needs the action SCMP_ACT_NOTIFY: seccomp(2)"))
@@ -300,7 +300,7 @@ def _errno(action: str, number: int | None, pointer: str, found: Findings) -> No
         if number > 0xFFFF:
             found.append((pointer, f"must be from 0 to 65535, not {number}"))
     else:
-        found.append((pointer, f"the action {action} takes no number"))
+        found.append((pointer, f"the action {action} takes no errno"))
 
 
 def _hidden_paths(member: str, paths: list[str] | None, spaces: dict[str, str], found: Findings) -> None:
@@ -332,7 +332,7 @@ def _memory_policy(policy: MemoryPolicy, found: Findings) -> None:
 
 
 def _intel_rdt(rdt: IntelRdt, found: Findings) -> None:
-    """closID becomes the name of a directory, the schemas lines of a file below it."""
+    """closID becomes the name of a directory, and the schemata become lines of a file in it."""
     identity = rdt.get("closID")
     if identity and identity != "/" and (identity in (".", "..") or "/" in identity or "\n" in identity):
         found.append(("/linux/intelRdt/closID", f"must be one name, or / for the default group, not {identity!r}"))

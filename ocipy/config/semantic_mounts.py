@@ -1,4 +1,4 @@
-"""What the mounts of a config.json must hold beyond the schema: rules across their fields, and what is never mounted.
+"""Rules for the mounts of a config.json beyond the schema: those across fields, and what may never be mounted.
 
 init/mounts.py checks again where a path actually leads.
 """
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 CONTEXT_TYPE = "run.oci.mount_context_type"
 CONTEXTS = ("context", "fscontext", "defcontext", "rootcontext")
-"""SELinux's options of a mount: crun's annotation, which podman sets, selects one."""
+"""SELinux's mount options, of which crun's annotation selects one; podman sets it."""
 
 
 def errors(config: Config, spaces: dict[str, str], found: Findings) -> None:
-    """Append every broken rule. spaces: of semantic_linux.namespaces."""
+    """Append every broken rule. spaces: from semantic_linux.namespaces."""
     linux = config.get("linux") or {}
     for mount in read_mounts(config):
         _mappings(config, mount, spaces, found)

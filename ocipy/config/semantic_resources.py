@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 _BASE = "/linux/resources"
 
 HIGHEST_NUMBER = 8191
-"""Of CPUs: the kernel's NR_CPUS is at most 8192. Keeps a typo from becoming a list of millions."""
+"""Of a CPU: the kernel's NR_CPUS is at most 8192. The limit keeps a typo from becoming a list of millions."""
 
 
 def errors(resources: Resources, found: Findings) -> None:
-    """Appends every broken rule to found as (JSON pointer, text). A number that is 0 counts as not set."""
+    """Append every broken rule to found as (JSON pointer, text). 0 counts as not set."""
     _devices(resources, found)
     memory = resources.get("memory")
     if memory:
@@ -51,7 +51,7 @@ def _devices(resources: Resources, found: Findings) -> None:
             found.append((pointer + "/type", f"must be a, b or c, not {kind!r}"))
         access = rule.get("access")
         if access and access.strip("rwm"):
-            found.append((pointer + "/access", f"must be made of r, w and m, not {access!r}"))
+            found.append((pointer + "/access", f"may contain only r, w and m, not {access!r}"))
         for member in ("major", "minor"):
             number = rule.get(member)
             if isinstance(number, int) and not -1 <= number <= 0xFFFFFFFF:
@@ -65,7 +65,7 @@ def _memory(memory: Memory, found: Findings) -> None:
             found.append((f"{_BASE}/memory/{member}", f"must be a number of bytes, or -1 for unlimited, not {amount}"))
     limit, swap = memory.get("limit") or 0, memory.get("swap") or 0
     if 0 < swap < limit:
-        text = f"is memory and swap together, so it must not be less than the limit, {in_bytes(limit)}"
+        text = f"is the sum of memory and swap, so it must not be less than the limit, {in_bytes(limit)}"
         found.append((_BASE + "/memory/swap", text))
     swappiness = memory.get("swappiness")
     if swappiness is not None and swappiness > 100:

@@ -26,7 +26,7 @@ _READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sys
 
 def template() -> dict[str, Any]:
     """A config for a container made by root."""
-    # no inheritable and no ambient set: a program's own file capabilities decide (CVE-2022-29162)
+    # No inheritable or ambient set: a program's own file capabilities decide (CVE-2022-29162).
     capabilities = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
     return {
         "ociVersion": SPEC_VERSION,

@@ -1,8 +1,7 @@
-"""The shape of config.json for Linux, as TypedDicts: for type checkers alone, never imported at run time.
+"""The shape of config.json for Linux, as TypedDicts: only for type checkers, never imported at run time.
 
-They are in config/description/. A member that is null equals an absent one (Go's habit, and the engines'), so read
-members by `.get()`, and only the required ones by `[]`. Integers are int, whatever their width; the checker has tested
-the range.
+They are in config/description/. A null member counts as absent, as in Go's runtimes, so read members with `.get()`,
+and only the required ones with `[]`. Integers are int, whatever their width; the checker has tested their range.
 """
 
 from __future__ import annotations

@@ -49,13 +49,13 @@ def schema_errors(config: Any, name: str = "config") -> list[tuple[str, str]]:
     ImportError, OSError: jsonschema or the schema is not installed.
     """
     broken = validator(schema.load(name)).iter_errors(without_nulls(config))
-    # Of the wrong type and one of the wrong words, report only the type.
+    # A value of the wrong type is not one of the allowed words either: report only the type.
     found = [_finding(error) for error in broken if error.validator != "enum" or isinstance(error.instance, str)]
     return list(dict.fromkeys(found))
 
 
 def without_nulls(value: Any, depth: int = _DEEPEST) -> Any:
-    """A copy without the members of objects that are null: they count as absent. Levels below depth are left out."""
+    """A copy without null members, which count as absent. Levels below depth are left out."""
     if isinstance(value, dict):
         members = value.items() if depth else ()
         return {name: without_nulls(member, depth - 1) for name, member in members if member is not None}

@@ -1,7 +1,7 @@
 """Find and read a bundle (bundle.md): its config.json, checked in full, and the directory of its root filesystem.
 
-Hot. Anything may be in the place of the bundle's files, so their type is checked: a FIFO or a device in place of
-config.json neither blocks nor is read, and no document may be longer than MAX_CONFIG.
+Hot. A bundle's files may be of any type, so it is checked: a FIFO or a device in place of config.json is not read and
+does not block, and no document may be longer than MAX_CONFIG.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from ocipy.plan.model import Options, Plan
 from ocipy.state.directory import lock
 from ocipy.state.state import CONFIG_FILE, State, load
 
-# The lowest exit status that means that a signal came.
+# An exit status above this means that a signal came.
 SIGNALLED = 128
 FAILED = "criu cannot dump the container"
 # criu's configuration files: ours, and one that an administrator may have written for runc.

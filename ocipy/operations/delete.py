@@ -27,7 +27,7 @@ def delete(root: str, container_id: str, force: bool = False) -> None:
     check_id(container_id)
     directory = root + "/" + container_id
     if force:
-        # Before taking the lock: a create that hangs in a hook holds it, and fails now.
+        # Before taking the lock, which a create that hangs in a hook may hold: this makes it fail.
         _kill_early(root, container_id)
     try:
         lock_fd = lock(directory)
@@ -113,12 +113,12 @@ def abandon(state: State, *, locked: bool = True) -> None:
 
 
 def delete_ended(state: State, bus: Connection | None = None) -> None:
-    """Destroy a container of `run` that has ended, unless a delete was faster. bus: an open connection to systemd."""
+    """Destroy a container of `run` that has ended, unless another delete came first. bus: a connection to systemd."""
     _finish(state, destroy, bus)
 
 
 def _finish(state: State, how: Callable[..., None], *arguments: object) -> None:
-    """Do the last thing to a container under its lock, unless a delete was faster."""
+    """End or destroy a container under its lock, unless another delete came first."""
     root = state.directory.rpartition("/")[0]
     try:
         lock_fd = lock(state.directory)

@@ -16,7 +16,7 @@ SHORTEST, LONGEST = 10, 1000
 
 
 class EndOfInput:
-    """Decides when to send the character: once all earlier input has been read, and again each time that it was read.
+    """Decides when to send the character: once all earlier input has been read, and again whenever it has been read.
 
     The end of a pipe is permanent: every later reader sees it. In raw mode the character is like any other, so it is
     sent only once, for a line editor that waits for it.

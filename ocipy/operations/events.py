@@ -1,4 +1,4 @@
-"""Events of a container: regular statistics, and kills because memory ran out. Cold."""
+"""Events of a container: regular statistics, and out-of-memory kills. Cold."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def stats(state: State) -> dict[str, Any]:
 
 
 def watch(state: State, interval: float) -> Iterator[dict[str, Any]]:
-    """Yields statistics every interval (seconds), and an event each time that the kernel kills because memory ran out.
+    """Yields statistics every interval (seconds), and an event for each out-of-memory kill.
 
     Ends with the last process in the cgroup. Raises Error.
     """
@@ -39,7 +39,7 @@ def watch(state: State, interval: float) -> Iterator[dict[str, Any]]:
         due = time.monotonic() + interval
         while True:
             ended = not state.is_alive()
-            # Read the processes first: a kill of the last one has been counted by then.
+            # Read the processes first: if the last one was killed, the kill has been counted by now.
             empty = ended and not cgroup.processes()
             if memory.happened():
                 yield {"type": "oom", "id": state.container_id}
@@ -104,7 +104,7 @@ class OutOfMemory:
         self.count = self.cgroup.oom_kills()
 
     def happened(self) -> bool:
-        """The number of kills since the last call."""
+        """Whether there was a kill since the last call."""
         if self.v1:
             try:
                 os.eventfd_read(self.eventfd)

@@ -177,7 +177,7 @@ def _reap_others(pid: int) -> None:
         posix.waitpid(found.si_pid, WNOHANG)
 
 
-def tell_of_memory(container_id: str, cgroup: Cgroup | None, status: int) -> None:
+def warn_of_oom_kill(container_id: str, cgroup: Cgroup | None, status: int) -> None:
     """Warn if the process was killed because memory ran out: the status of SIGKILL does not say who killed it.
     status: the exit status."""
     if status == 128 + SIGKILL and cgroup is not None and cgroup.oom_kills() > 0:

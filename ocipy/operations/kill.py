@@ -1,4 +1,4 @@
-"""kill: signal a container's process, or end it for certain (spec: runtime.md, Kill)."""
+"""kill: signal a container's process, or make sure that it ends (spec: runtime.md, Kill)."""
 
 from __future__ import annotations
 

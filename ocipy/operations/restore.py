@@ -33,11 +33,11 @@ def restore_container(
     detach: bool,
     subreaper: bool,
 ) -> int:
-    """Restore a container from its images, with the bundle's present config, and unless detached wait for its end.
+    """Restore a container from its images, with the bundle's current config. Unless detached, wait until it ends.
 
     options.bundle may be relative; it is made absolute. subreaper: adopt the container's orphaned processes. Returns
-    the exit status of its process, 128 + the signal that ended it; 0 if it is detached. Raises Error, with nothing
-    left behind: also where a signal ends the restore (children/interrupts.py).
+    the exit status of its process, 128 + the signal that ended it; 0 if it is detached. Raises Error and leaves
+    nothing behind, even if a signal interrupts it (children/interrupts.py).
     """
     waiter = foreground.prepare(console_socket, detach, subreaper=subreaper)
     run = _planned(root, options, flags, criu_path, rootless)
@@ -45,7 +45,7 @@ def restore_container(
     if waiter is None:
         return 0
     status = waiter.wait(run.pid, run.pidfd, run.master)
-    foreground.tell_of_memory(options.container_id, run.cgroup, status)
+    foreground.warn_of_oom_kill(options.container_id, run.cgroup, status)
     delete_ended(run.state)
     return status
 
@@ -80,6 +80,6 @@ def _check_images(image_path: str) -> None:
     with reported_as(
         f"there is no checkpoint in {image_path}",
         pointer="--image-path",
-        hint=f"`ocipy checkpoint` writes {INVENTORY} there, and more",
+        hint=f"{INVENTORY} is missing; `ocipy checkpoint` writes the images",
     ):
         posix.stat(f"{image_path}/{INVENTORY}")

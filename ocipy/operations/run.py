@@ -67,7 +67,7 @@ def run(
         # Nobody is left to wait for its end.
         abandon(created.state)
         raise
-    foreground.tell_of_memory(options.container_id, created.cgroup, status)
+    foreground.warn_of_oom_kill(options.container_id, created.cgroup, status)
     if not keep:
         with phase("delete"):
             delete_ended(created.state, created.bus)

@@ -21,5 +21,5 @@ def setup() -> str:
     made = subprocess.run(["/proc/self/exe", "_snapshot"], check=False, capture_output=True)
     if made.returncode != 0:
         what = made.stderr.decode(errors="replace").strip().removeprefix("ocipy: ")
-        raise Error(what or f"the process that makes {start.snapshot} ended with {made.returncode}")
+        raise Error(what or f"the process that makes {start.snapshot} ended with status {made.returncode}")
     return f"made {start.snapshot} ({in_bytes(posix.stat(start.snapshot).st_size)}): commands start from it"

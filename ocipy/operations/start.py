@@ -18,7 +18,7 @@ from ocipy.phases import START, phase
 from ocipy.state.directory import lock
 from ocipy.state.state import FIFO, REPORT, State, load
 
-# For an init that has told of an error.
+# How long to wait for the end of an init process that has reported an error.
 FAILED_INIT_PATIENCE_MS = 2000
 
 

@@ -50,7 +50,7 @@ def _remove_empty(wanted: str, container_id: str) -> None:
     paths = [path for path in place(layout, wanted, container_id).paths.values() if files.is_present(path)]
     if not paths:
         named = wanted if wanted.startswith("/") else f"named {wanted or container_id}"
-        log.warning(f"the state cannot be read, and no cgroup {named} is found from here: if one exists, it remains")
+        log.warning(f"the state cannot be read, and no cgroup {named} is visible here: if there is one, it remains")
     for path in paths:
         try:
             count = _wait_empty(path)

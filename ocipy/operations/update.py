@@ -73,7 +73,7 @@ def _change(config: Config, change: Resources, *, unit: bool) -> Resources:
     devices = change.get("devices")
     if devices and devices != old.get("devices"):
         # As in runc: rules that others added meanwhile (a driver's hook) would be lost.
-        log.warning(f"{RESOURCES}/devices: the device rules are not changed by update")
+        log.warning(f"{RESOURCES}/devices: update does not change the device rules")
     new = merged(old, change)
     found: list[tuple[str, str]] = []
     semantic_resources.errors(new, found)

@@ -30,7 +30,7 @@ NOT_ENABLED = {
 
 
 def update_schemata(root: str, container_id: str, schemas: dict[str, str]) -> Callable[[], None]:
-    """Write the schemas, by member of linux.intelRdt, and keep them in the saved config.
+    """Write the schemas, by member of linux.intelRdt, and put them into the saved config.
 
     Either all of them take effect or none. Returns a function that undoes this. Raises Error.
     """
@@ -57,24 +57,24 @@ def _update(state: State, schemas: dict[str, str]) -> Callable[[], None]:
     group, top = state.rdt["group"], top_of_resctrl()
     before = read_file(group + "/" + resctrl.SCHEMATA)
     path = state.directory + "/" + CONFIG_FILE
-    kept = read_file(path)
+    saved = read_file(path)
 
-    def take_back() -> None:
+    def undo() -> None:
         for resource in MEMBERS.values():
             line = resctrl.line_of(before, resource)
             if line:
                 write_schema(group, top, line)
-        write_file(path, kept)
+        write_file(path, saved)
 
     try:
         for member in MEMBERS:
             if member in schemas:
                 _write(group, top, member, schemas[member])
-        write_file(path, _kernel.json_dumps(_with(_kernel.json_loads(kept), schemas)))
+        write_file(path, _kernel.json_dumps(_with(_kernel.json_loads(saved), schemas)))
     except (Error, OSError):
-        take_back()
+        undo()
         raise
-    return take_back
+    return undo
 
 
 def _write(group: str, top: str, member: str, line: str) -> None:

@@ -1,7 +1,7 @@
 """validate: every finding in a bundle at once, each with its JSON pointer. Cold.
 
-The schema, the rules across fields, the host's files and the plan each judge the parts with which the earlier ones
-found no fault. Warnings come last.
+The schema, the rules across fields, the host's files and the plan are checked in this order, each for the parts that
+passed the earlier checks. Warnings come last.
 """
 
 from __future__ import annotations
@@ -84,15 +84,15 @@ class _Judge:
     def error(self, found: Findings) -> bool:
         """Add errors, and remove their parts from the draft. Returns whether anything could be removed.
 
-        Not reported are errors in parts that are removed already or incomplete for that reason, and a missing
-        namespace if one is wrong.
+        Leaves out errors in parts that have been removed, or that have become incomplete, and a missing namespace if
+        one of the namespaces is wrong.
         """
-        doubtful = self.draft.is_wrong(NAMESPACES) or self.draft.is_rest(NAMESPACES)
+        doubtful = self.draft.is_wrong(NAMESPACES) or self.draft.is_incomplete(NAMESPACES)
         new = [
             Finding(ERROR, pointer, text)
             for pointer, text in found
             if not (doubtful and "in linux.namespaces" in text)
-            and not (pointer and (self.draft.is_wrong(pointer) or self.draft.is_rest(pointer)))
+            and not (pointer and (self.draft.is_wrong(pointer) or self.draft.is_incomplete(pointer)))
         ]
         self.errors += new
         return self.draft.remove_all(pointer for pointer, _ in found)
@@ -101,21 +101,21 @@ class _Judge:
         """Add warnings, except for parts that have a finding already, or are incomplete because of one."""
         told = {finding.pointer for finding in self.errors + self.warnings}
         for pointer, text in found:
-            if pointer not in told and not self.draft.is_wrong(pointer) and not self.draft.is_rest(pointer):
+            if pointer not in told and not self.draft.is_wrong(pointer) and not self.draft.is_incomplete(pointer):
                 told.add(pointer)
                 self.warnings.append(Finding(WARNING, pointer, text))
 
     def rules(self) -> None:
-        """The rules across fields."""
+        """Check the rules across fields."""
         self.error(self._broken())
 
     def missing_sources(self, directory: int) -> list[Finding]:
-        """The sources of bind mounts that do not exist."""
+        """An error for each bind mount whose source does not exist."""
         missing = self._original(_missing_sources(self.draft.config, directory))
         return [Finding(ERROR, pointer, text) for pointer, text in missing]
 
     def bundle(self, directory: int, path: str) -> None:
-        """The root filesystem."""
+        """Check the root filesystem."""
         if not self.draft.is_wrong("/root/path"):
             try:
                 bundle.check_rootfs(self.draft.config, directory, path)
@@ -165,7 +165,7 @@ class _Judge:
         return True
 
     def _leave_out_capabilities(self, advised: Findings) -> None:
-        """Names that have been reported already, so that the plan does not report them again."""
+        """Remove names that have been reported, so that the plan does not report them again."""
         sets = (self.draft.config.get("process") or {}).get("capabilities") or {}
         told = {at(self.document, pointer) for pointer, _ in advised if pointer.startswith("/process/capabilities/")}
         for names in sets.values():

@@ -85,7 +85,7 @@ class TestPlan:
         assert pointers
         assert all(pointer.startswith("/mounts/") for pointer in pointers)
         result = runtime.call("plan", "--only", "/no/such", bundle.path).ok()
-        assert (result.stdout, result.stderr) == ("", "ocipy: warning: /no/such: no step is for this field\n")
+        assert (result.stdout, result.stderr) == ("", "ocipy: warning: /no/such: no step belongs to this field\n")
 
     def test_a_bundle_that_an_engine_has_left(self, runtime: Runtime, bundle: Bundle) -> None:
         bundle.config["root"]["path"] = "/no/such/rootfs"

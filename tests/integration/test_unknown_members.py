@@ -107,7 +107,7 @@ def test_the_section_of_virtual_machines_is_ignored_as_those_of_other_platforms(
     assert runtime.run(bundle, new_id()).status == 3
 
 
-ARGZ = "/process/argz: is unknown and ignored; meant args?"
+ARGZ = "/process/argz: is unknown and ignored; did you mean args?"
 
 
 @pytest.mark.ocipy_only("runc says nothing")

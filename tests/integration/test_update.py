@@ -331,7 +331,7 @@ def test_device_rules_stay(container: MakeContainer, bundle: Bundle) -> None:
     same = update(one, document={"devices": bundle.linux["resources"].get("devices"), "pids": {"limit": 9}}).ok()
     assert same.stderr == ""
     other = update(one, document={"devices": [{"allow": True, "access": "rwm"}], "pids": {"limit": 8}}).ok()
-    assert "/linux/resources/devices: the device rules are not changed by update" in other.stderr
+    assert "/linux/resources/devices: update does not change the device rules" in other.stderr
     assert pids_limit(one) == "8"
 
 

@@ -16,30 +16,35 @@ FLAGS: tuple[Flag, ...] = (
     Flag(
         "process",
         "text",
-        "file with a JSON object that replaces the container's process",
+        "file with a process object, to use instead of the one in config.json",
         aliases=("p",),
         metavar="FILE",
     ),
     Flag("tty", "switch", "give it a terminal", aliases=("t",)),
-    Flag("detach", "switch", "do not wait for its end", aliases=("d",)),
-    Flag("stay", "switch", "with --detach: still wait for its end; --error-fd closes when it begins", hidden=True),
+    Flag("detach", "switch", "do not wait until it ends", aliases=("d",)),
+    Flag(
+        "stay",
+        "switch",
+        "with --detach: wait until it ends; --error-fd closes when it begins",
+        hidden=True,
+    ),
     Flag("console-socket", "text", "socket to send the terminal's master to", metavar="PATH"),
     Flag("pidfd-socket", "text", "socket to send a pidfd of the process to", metavar="PATH"),
     Flag("pid-file", "text", "file to write the pid to", metavar="FILE"),
     Flag("cwd", "text", "its working directory", metavar="DIR"),
     Flag("env", "list", "an additional variable", aliases=("e",), metavar="NAME=VALUE"),
-    Flag("user", "text", "its user, and group, by number", aliases=("u",), metavar="UID[:GID]"),
+    Flag("user", "text", "its user and group, as numbers", aliases=("u",), metavar="UID[:GID]"),
     Flag("additional-gids", "list", "an additional group", aliases=("g",), metavar="GID"),
     Flag("cap", "list", "an additional capability", aliases=("c",), metavar="CAP_NAME"),
     Flag("no-new-privs", "switch", "set no_new_privs"),
-    Flag("preserve-fds", "number", "pass on N more descriptors to the process", metavar="N"),
-    Flag("cgroup", "list", "an existing cgroup below the container's", metavar="[CONTROLLER:]PATH"),
+    Flag("preserve-fds", "number", "pass N more descriptors to the process", metavar="N"),
+    Flag("cgroup", "list", "put it into an existing cgroup below the container's", metavar="[CONTROLLER:]PATH"),
     Flag("apparmor", "text", "its AppArmor profile", metavar="PROFILE"),
     Flag("process-label", "text", "its SELinux label", metavar="LABEL"),
-    Flag("ignore-paused", "switch", "even if the container is paused: the process runs once it is resumed"),
+    Flag("ignore-paused", "switch", "start it even if the container is paused: it runs once the container is resumed"),
 )
 FLAGS_END_AT_ID = True
-# The exit status of exec's own failures, as in runc: it should not look like the process's.
+# The exit status of exec's own failures, as in runc, so that it does not look like the process's.
 FAILED = 255
 
 
@@ -103,6 +108,6 @@ def _run(arguments: Arguments) -> int:
     try:
         return waiter.wait(started.pid, started.pidfd, started.master)
     except BaseException:
-        # Nobody would learn how it ends.
+        # Nobody would learn how the process ends.
         undo(started)
         raise

@@ -40,7 +40,7 @@ def run(arguments: Arguments) -> int:
         cgroup_manager=arguments.cgroup_manager,
     )
     if only and not selected(plan, only):
-        log.warning(f"{only}: no step is for this field")
+        log.warning(f"{only}: no step belongs to this field")
     if arguments.switch("html"):
         complete_start()
         from ocipy.picture.page import html

@@ -11,7 +11,7 @@ SUMMARY = "make a container from the images of a checkpoint"
 USAGE = "[FLAGS] ID"
 FLAGS: tuple[Flag, ...] = (
     *(flag for flag in BUNDLE_FLAGS if flag.name != "pidfd-socket"),
-    Flag("detach", "switch", "do not wait for the container's end", aliases=("d",)),
+    Flag("detach", "switch", "do not wait until the container ends", aliases=("d",)),
     Flag("no-subreaper", "switch", "do not adopt the container's orphaned processes"),
     *RESTORE,
 )

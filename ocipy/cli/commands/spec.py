@@ -33,4 +33,4 @@ def write(bundle: str, *, rootless: bool = False) -> None:
             with open(path, "x", encoding="utf-8") as file:
                 file.write(json.dumps(config, indent=4) + "\n")
         except FileExistsError:
-            raise Error("exists, remove it first", pointer=path) from None
+            raise Error("already exists; remove it first", pointer=path) from None

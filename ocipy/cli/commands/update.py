@@ -85,15 +85,15 @@ LIMITS = (
     Limit("cpu-idle", ("cpu", "idle"), number, "1: use only CPU time that no other cgroup wants", "0|1"),
     Limit("cpuset-cpus", ("cpu", "cpus"), str, "CPUs, such as 0-3,7", "LIST"),
     Limit("cpuset-mems", ("cpu", "mems"), str, "memory nodes, such as 0-1", "LIST"),
-    Limit("memory", ("memory", "limit"), size, "limit of memory, such as 100M; -1 for no limit", "SIZE"),
+    Limit("memory", ("memory", "limit"), size, "memory limit, such as 100M; -1 for no limit", "SIZE"),
     Limit(
-        "memory-reservation", ("memory", "reservation"), size, "memory that is not reclaimed while others use more",
+        "memory-reservation", ("memory", "reservation"), size, "memory that it may keep when memory is short",
         "SIZE",
     ),
-    Limit("memory-swap", ("memory", "swap"), size, "limit of memory and swap together; -1 for no limit", "SIZE"),
-    Limit("kernel-memory", ("memory", "kernel"), size, "limit of the kernel's memory", "SIZE", hidden=True),
-    Limit("kernel-memory-tcp", ("memory", "kernelTCP"), size, "limit of the memory of TCP", "SIZE", hidden=True),
-    Limit("pids-limit", ("pids", "limit"), number, "limit of processes and threads; -1 for no limit", "N"),
+    Limit("memory-swap", ("memory", "swap"), size, "limit on the sum of memory and swap; -1 for no limit", "SIZE"),
+    Limit("kernel-memory", ("memory", "kernel"), size, "limit on kernel memory", "SIZE", hidden=True),
+    Limit("kernel-memory-tcp", ("memory", "kernelTCP"), size, "limit on TCP's memory", "SIZE", hidden=True),
+    Limit("pids-limit", ("pids", "limit"), number, "limit on processes and threads; -1 for no limit", "N"),
 )  # fmt: skip
 # Flags for members of linux.intelRdt.
 SCHEMAS = (("l3-cache-schema", "l3CacheSchema"), ("mem-bw-schema", "memBwSchema"))
@@ -111,18 +111,18 @@ def run(arguments: Arguments) -> int:
     change = from_flags(arguments)
     if arguments.text("resources"):
         if change:
-            log.warning("with --resources the other flags have no effect")
+            log.warning("the other flags have no effect with --resources")
         change = _from_file(arguments.text("resources"))
     schemas = {member: arguments.text(name) for name, member in SCHEMAS if arguments.text(name)}
     if schemas:
         from ocipy.operations.update_intel_rdt import update_schemata
 
-        take_back = update_schemata(arguments.root, container_id, schemas)
+        undo = update_schemata(arguments.root, container_id, schemas)
     try:
         update(arguments.root, container_id, change)
     except Error:
         if schemas:
-            take_back()
+            undo()
         raise
     return 0
 

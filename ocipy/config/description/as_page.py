@@ -30,9 +30,9 @@ ROOMS = ("config", "plan", "host", "init", "cgroups", "systemd")
 _HEADER = f"""\
 # The fields of config.json
 
-What ocipy reads of a `config.json`, up to version {SPEC_VERSION} of the specification, object by object. It ignores
-members that it does not know, and takes one that is null as absent. Rules across members, such as which namespace a
-field needs, are in `config/semantic.py` and its neighbours; `ocipy validate` says what is wrong with a document.
+The members of a `config.json` that ocipy reads, object by object, up to version {SPEC_VERSION} of the specification.
+It ignores members that it does not know, and treats null as absent. `ocipy validate` says what is wrong with a
+document; rules across members, such as which namespace a field needs, are in `config/semantic.py` and its neighbours.
 
 The last column names the modules below `ocipy/` that carry a member out: those of `config/` parse it, those of `plan/`
 decide, those of `init/` act in the container, the others on the host. [spec/README.md](../spec/README.md) says how a

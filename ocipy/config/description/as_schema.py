@@ -21,7 +21,7 @@ from ocipy.config.description.nodes import (
 from ocipy.version import SPEC_VERSION
 
 NOT_BEFORE_NEWLINE = r"(?!\n)"
-"""Follows $ in a pattern: Python's matches before a last newline as well, ECMAScript's does not."""
+"""Follows $ in a pattern, since Python's $ also matches before a final newline; ECMAScript's does not."""
 
 
 def render(document: Object, title: str) -> str:

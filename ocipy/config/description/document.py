@@ -1,4 +1,4 @@
-"""config.json from its top, except the sections process and linux (config.md)."""
+"""The top level of config.json, except the process and linux sections (config.md)."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Root(TypedDict, total=False):
 
 
 class Mount(TypedDict, total=False):
-    """A mount in the container, made after those before it in the list."""
+    """A mount in the container."""
 
     destination: Required[str]
-    """Its path in the container; a relative one starts at /."""
+    """Its path in the container; a relative path is relative to /."""
     source: str
     """A device, the file or directory to bind (relative to the bundle), or just a name."""
     type: Annotated[str, In("plan/mounts plan/cgroup_mount")]
@@ -41,16 +41,16 @@ class Mount(TypedDict, total=False):
 
 
 class Hook(TypedDict, total=False):
-    """A program run at one point of the container's life. It reads the state from its standard input."""
+    """A program run at one point of the container's life. It gets the container's state on its standard input."""
 
     path: Required[str]
     """The absolute path of the program."""
     args: list[str]
     """Its arguments, argv[0] first."""
     env: list[str]
-    """Its whole environment, as NAME=VALUE."""
+    """Its complete environment, as NAME=VALUE."""
     timeout: Annotated[int, Range(1)]
-    """Seconds until it is killed and counts as failed."""
+    """Seconds after which it is killed; this counts as a failure."""
 
 
 class Hooks(TypedDict, total=False):

@@ -33,7 +33,7 @@ class CgroupFeatures(TypedDict, total=False):
 
 
 class SeccompFeatures(TypedDict, total=False):
-    """What the runtime supports of seccomp."""
+    """The runtime's support for seccomp."""
 
     enabled: bool
     """Whether it supports filters."""
@@ -57,7 +57,7 @@ class Enabled(TypedDict, total=False):
 
 
 class IntelRdtFeatures(TypedDict, total=False):
-    """What the runtime supports of Intel RDT."""
+    """The runtime's support for Intel RDT."""
 
     enabled: bool
     """Whether it supports linux.intelRdt."""
@@ -75,7 +75,7 @@ class MountExtensions(TypedDict, total=False):
 
 
 class MemoryPolicyFeatures(TypedDict, total=False):
-    """What the runtime supports of NUMA policies."""
+    """The runtime's support for NUMA policies."""
 
     modes: list[MemoryPolicyMode]
     """Known modes."""
@@ -84,7 +84,7 @@ class MemoryPolicyFeatures(TypedDict, total=False):
 
 
 class LinuxFeatures(TypedDict, total=False):
-    """What the runtime supports of the section linux of config.json."""
+    """The runtime's support for the linux section of config.json."""
 
     namespaces: list[NamespaceType]
     """Known kinds of namespaces."""
@@ -93,19 +93,19 @@ class LinuxFeatures(TypedDict, total=False):
     cgroup: CgroupFeatures
     """The kinds of cgroups that it supports."""
     seccomp: SeccompFeatures
-    """What it supports of seccomp."""
+    """Its support for seccomp."""
     apparmor: Enabled
     """AppArmor."""
     selinux: Enabled
     """SELinux."""
     intelRdt: IntelRdtFeatures
-    """What it supports of Intel RDT."""
+    """Its support for Intel RDT."""
     mountExtensions: Annotated[MountExtensions, Since("1.2")]
     """Kinds of mounts beyond the usual ones."""
     netDevices: Annotated[Enabled, Since("1.3")]
     """Network devices that move into the container."""
     memoryPolicy: Annotated[MemoryPolicyFeatures, Since("1.3")]
-    """What it supports of NUMA policies."""
+    """Its support for NUMA policies."""
 
 
 class Features(TypedDict, total=False):
@@ -124,4 +124,4 @@ class Features(TypedDict, total=False):
     potentiallyUnsafeConfigAnnotations: Annotated[list[str], Since("1.2")]
     """Annotations of config.json that change what the runtime does; one that ends in a dot is a prefix."""
     linux: LinuxFeatures
-    """What it supports of the section linux of config.json."""
+    """Its support for the linux section of config.json."""

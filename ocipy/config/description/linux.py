@@ -1,4 +1,4 @@
-"""The section linux of config.json, except its resources and its filter of system calls (config-linux.md)."""
+"""The linux section of config.json, except its resources and its system call filter (config-linux.md)."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ class NetDevice(TypedDict, total=False):
     """A network device of the host that moves into the container."""
 
     name: str
-    """Its name in the container; by default the same. The kernel replaces %d by the first free number."""
+    """Its name in the container; by default its name on the host. The kernel replaces %d with the first free number."""
 
 
 class IntelRdt(TypedDict, total=False):
     """The container's shares of cache and memory bandwidth: resctrl."""
 
     closID: Annotated[str, Since("1.0.2")]
-    """The class of service, a directory of resctrl, or / for the default; if absent, it has the container's name."""
+    """The class of service: a directory of resctrl, or / for the default class; if absent, the container's id."""
     schemata: Annotated[list[str], Since("1.3")]
     """Lines for the class's file schemata, written after the two members below."""
     l3CacheSchema: str
@@ -134,7 +134,7 @@ class Linux(TypedDict, total=False):
     sysctl: Annotated[dict[str, str], In("sysctl")]
     """Kernel parameters of the container's namespaces, under names such as net.ipv4.ip_forward."""
     seccomp: Annotated[Seccomp, In("seccomp seccomp_compile")]
-    """A filter of system calls."""
+    """The system call filter."""
     rootfsPropagation: Annotated[RootfsPropagation, In("rootfs")]
     """How mounts propagate between the host and the root mount: mount_namespaces(7)."""
     maskedPaths: Annotated[list[str], In("masks")]

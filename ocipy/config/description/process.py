@@ -1,4 +1,4 @@
-"""The section process of config.json, which `exec --process` also takes by itself (config.md, Process)."""
+"""The process section of config.json, which `exec --process` also takes by itself (config.md, Process)."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ IOPriority = TypedDict(
         "class": Required[
             Annotated[IOPriorityClass, Doc("The class: real time, best effort or idle."), In("plan/scheduling")]
         ],
-        "priority": Annotated[Int32, Doc("The level in the class, 0 (first) to 7 (last); 0 if absent.")],
+        "priority": Annotated[Int32, Doc("The level in the class, 0 (highest) to 7 (lowest); 0 if absent.")],
     },
     total=False,
 )
@@ -85,9 +85,9 @@ class Scheduler(TypedDict, total=False):
     policy: Required[SchedulerPolicy]
     """The scheduling policy; Linux does not implement SCHED_ISO."""
     nice: Int32
-    """The nice value, -20 (first) to 19, for SCHED_OTHER and SCHED_BATCH."""
+    """The nice value, -20 (most favourable) to 19, for SCHED_OTHER and SCHED_BATCH."""
     priority: Int32
-    """The static priority, 1 to 99 (first), for SCHED_FIFO and SCHED_RR."""
+    """The static priority, 1 to 99 (highest), for SCHED_FIFO and SCHED_RR."""
     flags: list[SchedulerFlag]
     """Flags of sched_setattr(2)."""
     runtime: Uint64
@@ -104,7 +104,7 @@ class ExecCPUAffinity(TypedDict, total=False):
     initial: CPUList
     """CPUs that it may use until it is in the container's cgroup, such as 0-3,7."""
     final: CPUList
-    """CPUs that it may use from then on; if absent, the kernel decides."""
+    """CPUs that it may use afterwards; if absent, the kernel decides."""
 
 
 class Process(TypedDict, total=False):
@@ -119,21 +119,21 @@ class Process(TypedDict, total=False):
     user: Annotated[User, In("identity")]
     """Its user, groups and file mode creation mask."""
     args: Annotated[list[str], In("plan/process init/process init/lookup")]
-    """The command and its arguments; the first is looked up in PATH of env. ocipy requires it."""
+    """The command and its arguments; the command is looked up in the PATH of env. ocipy requires args."""
     env: Annotated[list[str], In("plan/process init/process")]
-    """Its whole environment, as NAME=VALUE."""
+    """Its complete environment, as NAME=VALUE."""
     capabilities: Annotated[Capabilities, Only("Linux"), In("capabilities")]
-    """Its capabilities; those that the caller cannot grant are left out with a warning."""
+    """Its capabilities; those that the caller cannot grant are left out, with a warning."""
     rlimits: Annotated[list[Rlimit], Only("POSIX"), In("rlimits")]
     """Its resource limits, each type once."""
     noNewPrivileges: Annotated[bool, Only("Linux"), In("plan/process init/process")]
-    """Gain no privileges by an exec, from set-user-ID or file capabilities: PR_SET_NO_NEW_PRIVS."""
+    """An exec never grants privileges, through set-user-ID or file capabilities: PR_SET_NO_NEW_PRIVS."""
     apparmorProfile: Annotated[str, Only("Linux"), In("lsm")]
     """The AppArmor profile that its command runs under."""
     selinuxLabel: Annotated[str, Only("Linux"), In("lsm")]
     """The SELinux context that its command runs in."""
     oomScoreAdj: Annotated[int, Only("Linux"), In("plan/process host/process")]
-    """How likely the OOM killer is to choose it, from -1000 (never) to 1000; by default the same as the caller."""
+    """How likely the OOM killer is to choose it, from -1000 (never) to 1000; by default the caller's."""
     scheduler: Annotated[Scheduler, Since("1.1"), Only("Linux"), In("scheduling")]
     """Its scheduling policy and parameters."""
     ioPriority: Annotated[IOPriority, Since("1.1"), Only("Linux"), In("scheduling")]

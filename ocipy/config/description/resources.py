@@ -1,4 +1,4 @@
-"""The section linux.resources of config.json: limits of cgroups (config-linux.md, Control groups).
+"""The linux.resources section of config.json: cgroup limits (config-linux.md, Control groups).
 
 `update --resources` also takes it by itself.
 """
@@ -12,7 +12,7 @@ from ocipy.config.description.values import Int64, PageSize, Uint16, Uint32, Uin
 
 
 class DeviceRule(TypedDict, total=False):
-    """A rule of the device controller; the last one that matches counts."""
+    """A rule of the device controller; the last matching rule decides."""
 
     allow: Required[bool]
     """Whether access is allowed or denied."""
@@ -30,21 +30,21 @@ class Memory(TypedDict, total=False):
     """Memory limits in bytes; -1 means unlimited, 0 or absent means not set."""
 
     limit: Annotated[Int64, In("cgroups/v1_files cgroups/v2_files systemd/properties")]
-    """The limit of memory."""
+    """The memory limit."""
     reservation: Annotated[Int64, In("cgroups/v1_files cgroups/v2_files systemd/properties")]
     """The soft limit: what the container may keep when memory is short."""
     swap: Annotated[Int64, In("cgroups/v1_files cgroups/v2_files systemd/properties")]
-    """The limit of memory and swap together."""
+    """The limit on the sum of memory and swap."""
     kernel: Annotated[Int64, Deprecated()]
-    """The limit of kernel memory; newer kernels have no such limit."""
+    """The limit on kernel memory; newer kernels have no such limit."""
     kernelTCP: Annotated[Int64, Deprecated()]
-    """The limit of memory for TCP buffers; cgroup v1 only."""
+    """The limit on memory for TCP buffers; cgroup v1 only."""
     swappiness: Uint64
     """How readily memory is swapped out, 0 to 100; cgroup v1 only."""
     disableOOMKiller: bool
-    """Stop processes at the limit instead of killing one; cgroup v1 only."""
+    """Make processes wait at the limit instead of killing one; cgroup v1 only."""
     useHierarchy: Annotated[bool, Since("1.0.2"), In("cgroups/v1_files")]
-    """Count the memory of cgroups below; cgroup v2 always does."""
+    """Count the memory of child cgroups too; cgroup v2 always does."""
     checkBeforeUpdate: Annotated[bool, Since("1.1"), In("cgroups/v2_files cgroups/cgroup")]
     """Refuse a limit below the current usage; cgroup v1 always does."""
 
@@ -82,7 +82,7 @@ class WeightDevice(TypedDict, total=False):
     weight: Uint16
     """The weight at this device, 10 to 1000."""
     leafWeight: Uint16
-    """The weight of the cgroup's own processes against the cgroups below it; only the CFQ scheduler had it."""
+    """The weight of the cgroup's own processes relative to child cgroups; only the CFQ scheduler supported it."""
 
 
 class ThrottleDevice(TypedDict):
@@ -102,21 +102,21 @@ class BlockIO(TypedDict, total=False):
     weight: Annotated[Uint16, In("cgroups/v1_files cgroups/v2_files systemd/properties")]
     """The weight at all block devices, 10 to 1000; 0 or absent means not set."""
     leafWeight: Uint16
-    """The weight of the cgroup's own processes against the cgroups below it; only the CFQ scheduler had it."""
+    """The weight of the cgroup's own processes relative to child cgroups; only the CFQ scheduler supported it."""
     weightDevice: list[WeightDevice]
     """Weights at individual devices."""
     throttleReadBpsDevice: list[ThrottleDevice]
-    """Limits of bytes read per second."""
+    """Limits on bytes read per second."""
     throttleWriteBpsDevice: list[ThrottleDevice]
-    """Limits of bytes written per second."""
+    """Limits on bytes written per second."""
     throttleReadIOPSDevice: list[ThrottleDevice]
-    """Limits of read operations per second."""
+    """Limits on read operations per second."""
     throttleWriteIOPSDevice: list[ThrottleDevice]
-    """Limits of write operations per second."""
+    """Limits on write operations per second."""
 
 
 class HugepageLimit(TypedDict):
-    """A limit of huge pages of one size."""
+    """A limit on huge pages of one size."""
 
     pageSize: PageSize
     """The size of the pages as the kernel names it, such as 2MB."""
@@ -134,23 +134,23 @@ class InterfacePriority(TypedDict):
 
 
 class Network(TypedDict, total=False):
-    """How packets of the container are marked; cgroup v1 only."""
+    """How the container's packets are marked; cgroup v1 only."""
 
     classID: Uint32
-    """The class with which packets are marked, for tc(8): net_cls."""
+    """The class id that packets are marked with, for tc(8): net_cls."""
     priorities: list[InterfacePriority]
-    """Priorities of packets by network device: net_prio."""
+    """Packet priorities by network device: net_prio."""
 
 
 class Pids(TypedDict, total=False):
-    """The limit of processes."""
+    """The limit on processes."""
 
     limit: Annotated[Int64, In("cgroups/v1_files cgroups/v2_files systemd/properties")]
     """The maximum number of processes and threads; -1 means no limit, 0 allows none."""
 
 
 class Rdma(TypedDict, total=False):
-    """Limits at one RDMA device; at least one is needed."""
+    """Limits on one RDMA device; at least one is required."""
 
     hcaHandles: Uint32
     """The maximum number of HCA handles."""
@@ -177,7 +177,7 @@ class Resources(TypedDict, total=False):
             below="cgroups/v1_files cgroups/v2_files",
         ),
     ]
-    """Limits of memory."""
+    """Memory limits."""
     cpu: Annotated[
         CPU,
         In(
@@ -195,7 +195,7 @@ class Resources(TypedDict, total=False):
     ]
     """Weights and limits of block I/O."""
     hugepageLimits: Annotated[list[HugepageLimit], In("cgroups/resources", below="cgroups/v1_files cgroups/v2_files")]
-    """Limits of huge pages by size."""
+    """Limits on huge pages, by size."""
     network: Annotated[
         Network, In("cgroups/resources cgroups/v1_files cgroups/v2_files", below="cgroups/v1_files cgroups/v2_files")
     ]
@@ -207,12 +207,12 @@ class Resources(TypedDict, total=False):
             below="cgroups/v1_files cgroups/v2_files",
         ),
     ]
-    """The limit of processes."""
+    """The limit on processes."""
     rdma: Annotated[
         dict[str, Rdma],
         Since("1.0.2"),
         In("cgroups/resources cgroups/v1_files cgroups/v2_files", below="cgroups/v1_files"),
     ]
-    """Limits of RDMA devices by name."""
+    """Limits on RDMA devices, by name."""
     unified: Annotated[dict[str, str], Since("1.1"), In("cgroups/resources systemd/properties")]
-    """Values of the cgroup's files by name, such as memory.high; cgroup v2 only."""
+    """Values to write into the cgroup's files, by name, such as memory.high; cgroup v2 only."""

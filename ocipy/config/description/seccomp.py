@@ -1,4 +1,4 @@
-"""The section linux.seccomp of config.json (config-linux.md, Seccomp)."""
+"""The linux.seccomp section of config.json (config-linux.md, Seccomp)."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ class SyscallArgument(TypedDict, total=False):
     valueTwo: Uint64
     """For SCMP_CMP_MASKED_EQ: the value that the masked argument must have."""
     op: Required[SeccompOperator]
-    """How the two are compared."""
+    """How the argument and the value are compared."""
 
 
 class Syscall(TypedDict, total=False):
-    """What happens to some system calls."""
+    """An action for some system calls."""
 
     names: Required[Annotated[list[str], MinItems(1)]]
     """The system calls; those unknown to this architecture or to libseccomp are skipped."""
     action: Required[SeccompAction]
-    """What happens if a call has one of the names and all args hold."""
+    """What happens to a call that has one of these names and meets the conditions in args."""
     errnoRet: Annotated[Uint32, Since("1.1")]
     """The errno for SCMP_ACT_ERRNO, the message for SCMP_ACT_TRACE; EPERM if absent."""
     args: list[SyscallArgument]
-    """Conditions that must all hold; several on one argument count as alternatives."""
+    """Conditions that must all hold; but if two concern the same argument, meeting any one suffices."""
 
 
 class Seccomp(TypedDict, total=False):
-    """A filter of system calls: seccomp(2)."""
+    """The system call filter: seccomp(2)."""
 
     defaultAction: Required[Annotated[SeccompDefaultAction, In("plan/seccomp host/seccomp_compile")]]
-    """What happens to calls that no entry names. If it is empty and there are no syscalls, there is no filter."""
+    """What happens to calls that match no entry. If it is empty and there are no syscalls, there is no filter."""
     defaultErrnoRet: Annotated[Uint32, Since("1.1"), In("host/seccomp_compile")]
     """The errno or message of the default action; EPERM if absent."""
     architectures: Annotated[list[SeccompArchitecture], In("host/seccomp_compile")]
@@ -58,4 +58,4 @@ class Seccomp(TypedDict, total=False):
     listenerMetadata: Annotated[str, Since("1.1"), In("plan/seccomp host/seccomp")]
     """Text that the agent gets with the descriptor."""
     syscalls: Annotated[list[Syscall], In("plan/seccomp host/seccomp_compile", below="host/seccomp_compile")]
-    """What happens to which system calls."""
+    """Actions for particular system calls."""

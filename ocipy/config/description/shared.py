@@ -8,11 +8,11 @@ from ocipy.config.description.values import Uint32
 
 
 class IDMapping(TypedDict):
-    """A range of `size` ids: those from `containerID` up in the container are those from `hostID` up on the host."""
+    """A range of ids in the container, and the range of ids on the host that it is mapped to."""
 
     containerID: Uint32
     """The first id in the container."""
     hostID: Uint32
-    """The first id on the host, to which it is mapped."""
+    """The first id on the host."""
     size: Uint32
-    """How many ids are mapped."""
+    """The number of ids in each range."""

@@ -22,7 +22,7 @@ class State(TypedDict, total=False):
     bundle: Required[str]
     """The absolute path of the bundle."""
     annotations: dict[str, str]
-    """Those of config.json."""
+    """The annotations of config.json."""
     rootfs: str
     """The absolute path of the root filesystem; an addition of ocipy, like the members below."""
     created: str

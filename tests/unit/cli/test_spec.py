@@ -85,7 +85,7 @@ def test_overwrites_nothing(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("mine")
     with pytest.raises(Error) as caught:
         spec.run(arguments("-b", str(tmp_path)))
-    assert caught.value.line == f"{tmp_path}/config.json: exists, remove it first"
+    assert caught.value.line == f"{tmp_path}/config.json: already exists; remove it first"
     assert (tmp_path / "config.json").read_text() == "mine"
 
 

@@ -101,7 +101,7 @@ def test_the_schema_hides_neither_the_rules_nor_these_the_plan(tmp_path: Path) -
         Finding(ERROR, "/linux/sysctl/kernel.hostname", "is set by the field hostname"),
         Finding(ERROR, "/linux/sysctl/net.x", "needs a network namespace in linux.namespaces"),
         Finding(ERROR, "/mounts/1/source", "/no/such does not exist on this host"),
-        Finding(WARNING, "/hook", "is unknown and ignored; meant hooks?"),
+        Finding(WARNING, "/hook", "is unknown and ignored; did you mean hooks?"),
     ]
 
 
@@ -109,7 +109,7 @@ def test_a_misspelt_member_is_reported_next_to_the_missing_one(tmp_path: Path) -
     config = put(whole(), "/mounts", [{"destinaton": "/x", "type": "tmpfs"}])
     assert [str(finding) for finding in validate(bundle(tmp_path, config))] == [
         "error: /mounts/0: the member destination is required",
-        "warning: /mounts/0/destinaton: is unknown and ignored; meant destination?",
+        "warning: /mounts/0/destinaton: is unknown and ignored; did you mean destination?",
     ]
 
 
@@ -171,14 +171,14 @@ def test_old_names_are_reported_once_with_a_count(tmp_path: Path) -> None:
     config["platform"] = {"os": "linux"}
     config["linux"]["rlimits"] = []
     assert [str(finding) for finding in validate(bundle(tmp_path, config))] == [
-        "error: /process/capabilities: was a list; now an object with the lists bounding, effective, permitted, "
+        "error: /process/capabilities: was a list; it is now an object with the lists bounding, effective, permitted, "
         "inheritable and ambient",
         "error: /mounts: the member destination is required; it was called path before version 1.0 (12 times)",
         "error: /linux/seccomp/syscalls: the member names is required; it was called name before version 1.0 "
         "(320 times)",
-        "warning: /linux/rlimits: is called process.rlimits now, and is ignored",
-        "warning: /mounts: name has no counterpart since version 1.0, and is ignored (12 times)",
-        "warning: /platform: has no counterpart since version 1.0, and is ignored",
+        "warning: /linux/rlimits: is now process.rlimits; the old name is ignored",
+        "warning: /mounts: name was removed in 1.0, and is ignored (12 times)",
+        "warning: /platform: was removed in 1.0, and is ignored",
     ]
 
 
@@ -186,7 +186,8 @@ def test_a_misspelt_capability_is_named_once(tmp_path: Path) -> None:
     sets = {name: ["CAP_KILL", "CAP_SYS_ADMINS"] for name in ("bounding", "permitted", "effective")}
     found = validate(bundle(tmp_path, put(whole(), "/process/capabilities", sets)))
     assert [str(finding) for finding in found] == [
-        "warning: /process/capabilities/bounding/1: CAP_SYS_ADMINS is not a Linux capability; meant CAP_SYS_ADMIN?"
+        "warning: /process/capabilities/bounding/1: CAP_SYS_ADMINS is not a Linux capability; "
+        "did you mean CAP_SYS_ADMIN?"
     ]
 
 
@@ -252,7 +253,7 @@ def test_bind_mounts_without_a_source(tmp_path: Path) -> None:
         Finding(
             WARNING,
             "/mounts/2/options",
-            'elsewhere the type alone may not suffice: the specification asks for "bind" or "rbind" here',
+            'should contain "bind" or "rbind", or another runtime may not make a bind mount',
         ),
     ]
 
@@ -296,7 +297,7 @@ def test_text(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert command.run(arguments(bundle(tmp_path, put(whole(), "/process/cwd", "a\nb")))) == 1
     assert capfd.readouterr().out == "error: /process/cwd: Cwd must be an absolute path\n"
     assert command.run(arguments(bundle(tmp_path, put(whole(), "/hook", 1)))) == 0
-    assert capfd.readouterr().out == "warning: /hook: is unknown and ignored; meant hooks?\n"
+    assert capfd.readouterr().out == "warning: /hook: is unknown and ignored; did you mean hooks?\n"
 
 
 def test_json(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -62,7 +62,7 @@ def test_advice_on_mappings_without_idmap() -> None:
 def test_close_names_are_offered() -> None:
     config = put(whole(), "/process/capabilities", {"bounding": ["CAP_SYS_ADMINS", "sys-chroot", "CAP_FLY"]})
     assert [text for _, text in warnings(config)] == [
-        "CAP_SYS_ADMINS is not a Linux capability; meant CAP_SYS_ADMIN?",
+        "CAP_SYS_ADMINS is not a Linux capability; did you mean CAP_SYS_ADMIN?",
         "sys-chroot is not a Linux capability",
         "CAP_FLY is not a Linux capability",
     ]
@@ -91,5 +91,5 @@ def test_an_unknown_member_that_looks_like_a_known_one_is_reported(
     config = put(whole(), place.replace("~/", "~0/"), value)
     [(found, name, known)] = unknown_members(config)
     assert (found, nearest(name, known)) == (pointer, meant)
-    assert misspelt(config) == ([(pointer, f"is unknown and ignored; meant {meant}?")] if meant else [])
+    assert misspelt(config) == ([(pointer, f"is unknown and ignored; did you mean {meant}?")] if meant else [])
     assert [] == [place for place, _ in misspelt(put(whole(), "/windows/args", 1))]

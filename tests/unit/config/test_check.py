@@ -141,7 +141,7 @@ FAILURES = [
     ("/linux", {"resources": {"hugepageLimits": [{"pageSize": "64kB", "limit": 1}]}},
      "/linux/resources/hugepageLimits/0/pageSize", "must be a size like 2MB or 1GB"),
     ("/linux", {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": [], "action": "SCMP_ACT_LOG"}]}},
-     "/linux/seccomp/syscalls/0/names", "of at least one element"),
+     "/linux/seccomp/syscalls/0/names", "with at least one element"),
     ("/linux", {"sysctl": [1]}, "/linux/sysctl", "must be an object"),
 ]  # fmt: skip
 
