@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import ocipy
-from ocipy.box import Box, Boxes, Image, Limits, LogLine, Places, Request
+from ocipy.box import Box, Boxes, ExecRequest, Image, Limits, LogLine, Places, Request
 
 
 def show(what: str, box: Box) -> None:
@@ -32,7 +32,7 @@ def main(place: Path) -> None:
     try:
         web.start()
         show("is started", web)
-        print("a further command ended with", web.exec(["sh", "-c", "exit 7"]))
+        print("a further command ended with", web.exec(ExecRequest(("sh", "-c", "exit 7"))))
         web.stop(patience=0)
         print("it was ended with", web.wait())
         said: list[LogLine] = sorted(web.logs(), key=lambda line: line.stream)

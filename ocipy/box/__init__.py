@@ -11,6 +11,7 @@ import importlib
 __all__ = (
     "Box",
     "Boxes",
+    "ExecRequest",
     "Image",
     "Limits",
     "LogLine",
@@ -25,6 +26,7 @@ __all__ = (
 PLACES = {
     "Box": "box",
     "Boxes": "boxes",
+    "ExecRequest": "request",
     "Image": "images.store",
     "Limits": "request",
     "LogLine": "monitor",
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
     from ocipy.box.monitor import LogLine
     from ocipy.box.network import Network
     from ocipy.box.places import Places, default_places
-    from ocipy.box.request import Limits, Port, Request, Volume
+    from ocipy.box.request import ExecRequest, Limits, Port, Request, Volume
 
 
 def __getattr__(name: str) -> object:

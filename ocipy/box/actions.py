@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import sys
 import time
@@ -13,12 +14,24 @@ from ocipy.box.box import Box
 from ocipy.box.boxes import Boxes
 from ocipy.box.flags import make_environment, make_request
 from ocipy.box.oom import KILLED
+from ocipy.box.request import ExecRequest
 from ocipy.box.sizes import shown_size
 from ocipy.box.status import OutOfMemory
 from ocipy.errors import printable, reported_as
 
 INTERVAL = 1.0
 CLEAR = "\x1b[H\x1b[2J"
+
+
+def show(text: str, end: str = "\n") -> None:
+    """Print it at once. Raises Error, but BrokenPipeError if nobody reads it any more."""
+    try:
+        with reported_as("cannot write to standard output"):
+            print(text, end=end, flush=True)
+    except Error as error:
+        if error.errno == errno.EPIPE:
+            raise BrokenPipeError from None
+        raise
 
 
 def run(boxes: Boxes, given: argparse.Namespace) -> int:
@@ -31,12 +44,13 @@ def run(boxes: Boxes, given: argparse.Namespace) -> int:
         status = 0 if given.detach else box.run()
         if given.detach:
             box.start()
-            print(box.id)
     except BaseException as error:
         # Do not keep a box that could not run: the user corrects the command and types it again with the same name.
         if given.rm or isinstance(error, Error):
             box.remove(force=True)
         raise
+    if given.detach:
+        show_new(box)
     if box.record.oom_kills:
         killed = "was killed" if status == KILLED else f"the kernel killed {box.record.oom_kills} of its processes"
         raise OutOfMemory(
@@ -47,11 +61,21 @@ def run(boxes: Boxes, given: argparse.Namespace) -> int:
     return status
 
 
+def show_new(box: Box) -> None:
+    """Print the id of a new box. Raises Error after removing a box of which the caller would not know."""
+    try:
+        show(box.id)
+    except Error:
+        box.remove(force=True)
+        raise
+
+
 def create(boxes: Boxes, given: argparse.Namespace) -> int:
     """Make a box."""
     if given.dry_run:
         return show_plan_of_request(boxes, given, detach=True)
-    print(boxes.create(make_request(given), name=given.name, pull=given.pull, remove=given.rm).id)
+    box = boxes.create(make_request(given), name=given.name, pull=given.pull, remove=given.rm)
+    show_new(box)
     return 0
 
 
@@ -59,7 +83,7 @@ def show_plan_of_request(boxes: Boxes, given: argparse.Namespace, *, detach: boo
     """Print what run or create would do."""
     from ocipy.box import dry_run
 
-    print(dry_run.of_request(boxes, make_request(given), given.name, detach=detach))
+    show(dry_run.of_request(boxes, make_request(given), given.name, detach=detach))
     return 0
 
 
@@ -70,7 +94,7 @@ def ps(boxes: Boxes, given: argparse.Namespace) -> int:
     for box in found:
         if given.all or box.is_running():
             if given.quiet:
-                print(box.id)
+                show(box.id)
                 continue
             rows.append(
                 (
@@ -82,7 +106,7 @@ def ps(boxes: Boxes, given: argparse.Namespace) -> int:
                 )
             )
     if not given.quiet:
-        print(table(rows))
+        show(table(rows))
     tell(given, problems.values())
     return 0
 
@@ -116,7 +140,7 @@ def each(given: argparse.Namespace, names: Sequence[str], action: Callable[[str]
     for name in names:
         try:
             answer = action(name)
-            print(name if answer is None else answer)
+            show(name if answer is None else str(answer))
         except Error as error:
             tell(given, [error])
             status = 1
@@ -189,23 +213,20 @@ def execute(boxes: Boxes, given: argparse.Namespace) -> int:
         raise Error("no command was given", hint="give one after the name of the box", status=2)
     if given.workdir and not given.workdir.startswith("/"):
         raise Error(f"--workdir takes an absolute path in the box, not {given.workdir!r}", status=2)
-    box = boxes.find(given.box)
-    environment = dict(make_environment(given.env))
-    if given.dry_run:
-        plan = box.plan_exec(
-            given.command, terminal=given.tty, environment=environment, cwd=given.workdir, user=given.user
-        )
-        print(plan, end="")
-        return 0
-    return box.exec(
-        given.command,
+    request = ExecRequest(
+        command=tuple(given.command),
+        environment=make_environment(given.env),
+        cwd=given.workdir,
+        user=given.user,
         terminal=given.tty,
         interactive=given.interactive,
         detach=given.detach,
-        environment=environment,
-        cwd=given.workdir,
-        user=given.user,
     )
+    box = boxes.find(given.box)
+    if given.dry_run:
+        show(str(box.plan_exec(request)), end="")
+        return 0
+    return box.exec(request)
 
 
 def logs(boxes: Boxes, given: argparse.Namespace) -> int:
@@ -224,7 +245,7 @@ def images(boxes: Boxes, given: argparse.Namespace) -> int:
     for image in found:
         made = image.created.astimezone().strftime("%Y-%m-%d %H:%M")
         rows.append((image.name or "-", image.digest[:19], shown_size(image.size), made))
-    print(table(rows))
+    show(table(rows))
     tell(given, problems)
     return 0
 
@@ -233,7 +254,7 @@ def pull(boxes: Boxes, given: argparse.Namespace) -> int:
     """Fetch an image."""
     from ocipy.box.images import lookup
 
-    print(lookup.get(boxes.images, given.image, pull=True).digest)
+    show(lookup.get(boxes.images, given.image, pull=True).digest)
     return 0
 
 
@@ -315,7 +336,7 @@ def diff(boxes: Boxes, given: argparse.Namespace) -> int:
 
     box = boxes.find(given.box)
     for kind, path in changes_of(box.directory, box.record, rootless=boxes.home.rootless):
-        print(f"{kind} {printable(path)}")
+        show(f"{kind} {printable(path)}")
     return 0
 
 
@@ -324,7 +345,7 @@ def inspect_boxes(boxes: Boxes, given: argparse.Namespace) -> int:
     from ocipy.box.inspect import as_text, inspect
 
     documents = [inspect(boxes.find(name)) for name in given.boxes]
-    print(json.dumps(documents, indent=2) if given.format == "json" else "\n\n".join(map(as_text, documents)))
+    show(json.dumps(documents, indent=2) if given.format == "json" else "\n\n".join(map(as_text, documents)))
     return 0
 
 
@@ -332,7 +353,7 @@ def explain_box(boxes: Boxes, given: argparse.Namespace) -> int:
     """Explain what isolates a box."""
     from ocipy.box.explain import as_text, explain
 
-    print(as_text(explain(boxes.find(given.box))))
+    show(as_text(explain(boxes.find(given.box))))
     return 0
 
 
@@ -344,7 +365,7 @@ def stats(boxes: Boxes, given: argparse.Namespace) -> int:
         tell(given, boxes.listed()[1].values())
     while True:
         text = table(rows(running(boxes, given.boxes), INTERVAL))
-        print(CLEAR + text if sys.stdout.isatty() and not given.no_stream else text, flush=True)
+        show(CLEAR + text if sys.stdout.isatty() and not given.no_stream else text)
         if given.no_stream:
             return 0
 
@@ -354,7 +375,7 @@ def top(boxes: Boxes, given: argparse.Namespace) -> int:
     box = boxes.find(given.boxes[0])
     while True:
         text = box.processes()
-        print(CLEAR + text if sys.stdout.isatty() and not given.no_stream else text, flush=True)
+        show(CLEAR + text if sys.stdout.isatty() and not given.no_stream else text)
         if given.no_stream:
             return 0
         time.sleep(INTERVAL)

@@ -25,6 +25,7 @@ from ocipy.box.orphans import end_callers
 from ocipy.box.peers import tell_peers
 from ocipy.box.processes import pids_of, table
 from ocipy.box.record import GONE, Directory, Record, now
+from ocipy.box.request import ExecRequest
 from ocipy.box.roots import root_of
 from ocipy.box.runtime import Home, executable_path, is_made_by_systemd, is_v2, make_runtime
 from ocipy.box.trees import remove_tree
@@ -301,41 +302,26 @@ class Box:
         self.directory.path.rename(gone)
         remove_tree(gone)
 
-    def exec(
-        self,
-        command: Sequence[str],
-        *,
-        terminal: bool = False,
-        interactive: bool = False,
-        detach: bool = False,
-        environment: Mapping[str, str] | None = None,
-        cwd: str = "",
-        user: str = "",
-    ) -> int:
-        """Run another process in it. Return its exit status. Raises Error."""
-        ids = self._ids_to_exec(user)
-        if detach:
+    def exec(self, request: ExecRequest) -> int:
+        """Run another process in it. Return its exit status; 0 for one in the background. Raises Error."""
+        command, cwd, environment = request.command, request.cwd, dict(request.environment)
+        user = self._ids_to_exec(request.user)
+        if request.detach:
             with open(os.devnull, "r+b") as null:
                 self.container.spawn(
-                    command, cwd=cwd, env=environment, user=ids, stdin=null, stdout=null, stderr=null
+                    command, cwd=cwd, env=environment, user=user, stdin=null, stdout=null, stderr=null
                 ).close()
             return 0
-        stdin = None if interactive or terminal else subprocess.DEVNULL
-        done = self.container.exec(command, cwd=cwd, env=environment, user=ids, tty=terminal, stdin=stdin)
+        stdin = None if request.interactive or request.terminal else subprocess.DEVNULL
+        done = self.container.exec(command, cwd=cwd, env=environment, user=user, tty=request.terminal, stdin=stdin)
         return done.returncode
 
-    def plan_exec(
-        self,
-        command: Sequence[str],
-        *,
-        terminal: bool = False,
-        environment: Mapping[str, str] | None = None,
-        cwd: str = "",
-        user: str = "",
-    ) -> Plan:
+    def plan_exec(self, request: ExecRequest) -> Plan:
         """What exec would do. Raises Error as that does."""
-        ids = self._ids_to_exec(user)
-        return self.container.plan_exec(command, cwd=cwd, env=environment, user=ids, tty=terminal)
+        user = self._ids_to_exec(request.user)
+        return self.container.plan_exec(
+            request.command, cwd=request.cwd, env=dict(request.environment), user=user, tty=request.terminal
+        )
 
     def _ids_to_exec(self, user: str) -> str:
         """UID:GID of a user of the box, "" for "". Raises Error if nothing can be executed in it."""

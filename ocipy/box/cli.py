@@ -194,7 +194,8 @@ def parser(asked: str = "") -> Parser:
     executing.add_argument("-t", "--tty", action="store_true", help="allocate a terminal")
     executing.add_argument("-d", "--detach", action="store_true", help="run in the background")
     add_dry_run(executing, "print the plan; run nothing")
-    executing.add_argument("-e", "--env", action="append", default=[], metavar="NAME[=VALUE]", help="set a variable")
+    executing.add_argument("-e", "--env", action="append", default=[], metavar="NAME[=VALUE]",
+        help="set a variable; without a value, pass on the caller's")  # fmt: skip
     executing.add_argument("-u", "--user", default="", metavar="USER[:GROUP]", help="user and group, by name or number")
     executing.add_argument("-w", "--workdir", default="", metavar="DIR", help="working directory")
     executing.add_argument("box", metavar="BOX")

@@ -90,6 +90,21 @@ class Request(NamedTuple):
             raise Error("the record of the box cannot be read", hint="remove the box: ocipy box rm -f") from None
 
 
+class ExecRequest(NamedTuple):
+    """What `box exec` accepts: a further process in a running box. environment, cwd, user: what differs from its first.
+
+    terminal: it gets one. interactive: it reads our standard input. detach: in the background, without our streams.
+    """
+
+    command: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...] = ()
+    cwd: str = ""
+    user: str = ""
+    terminal: bool = False
+    interactive: bool = False
+    detach: bool = False
+
+
 def _frozen(value: object) -> Any:
     return tuple(_frozen(one) for one in value) if isinstance(value, list | tuple) else value
 
