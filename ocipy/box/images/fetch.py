@@ -145,7 +145,8 @@ def layers_of(layout: str) -> list[Path]:
     """The layer files of an image in a layout, lowest first."""
     place, _, _ = layout.rpartition(":")
     manifest = json.loads(tools.output_of(["skopeo", "inspect", "--raw", f"oci:{layout}"], "cannot read the image"))
-    return [Path(place, "blobs", *layer["digest"].split(":", 1)) for layer in manifest["layers"]]
+    layers = manifest.get("layers") or ()  # Go writes no layers as null
+    return [Path(place, "blobs", *layer["digest"].split(":", 1)) for layer in layers]
 
 
 def _check(where: Reference, layers: Sequence[Path]) -> None:
