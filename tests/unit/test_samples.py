@@ -34,7 +34,8 @@ def as_a_box(config: dict[str, Any]) -> None:
     """`ocipy box run --memory 50M busybox`, which --dry-run shows."""
     request = Request("busybox", hostname="box", limits=Limits(memory=50 << 20))
     names = ("hosts", "hostname", "resolv.conf")
-    host = Host(binds=tuple((f"/b/etc/{name}", f"/etc/{name}") for name in names), cgroup="/ocipy-box", seccomp={})
+    binds = tuple((f"/b/etc/{name}", f"/etc/{name}") for name in names)
+    host = Host(binds=binds, cgroup="/ocipy-box", seccomp={"defaultAction": "SCMP_ACT_ERRNO"})
     root = Root("/b/root", "/image", "/b/upper", "/b/work")
     config.clear()
     config |= make_config(request, ImageConfig(command=("sh",)), User(), root, host)
