@@ -108,7 +108,7 @@ class Bundle:
         )
         config = make_config(request, self.record.image, self._user(request), self._root(), host)
         if request.privileged or request.devices:
-            with_devices(config, _devices(request), rootless=self.rootless)
+            with_devices(config, _devices(request), rootless=self.rootless, bound=bool(uid_map))
         return config
 
     def write(self) -> None:
@@ -216,8 +216,13 @@ def is_device(path: str) -> bool:
     return stat.S_ISBLK(mode) or stat.S_ISCHR(mode)
 
 
-def with_devices(config: dict[str, Any], devices: Iterator[tuple[str, str, str]], *, rootless: bool) -> None:
-    """Add host devices, and the rules that allow them. Raises Error if a path is not a device."""
+def with_devices(
+    config: dict[str, Any], devices: Iterator[tuple[str, str, str]], *, rootless: bool, bound: bool
+) -> None:
+    """Add host devices, and the rules that allow them. Raises Error if a path is not a device.
+
+    bound: the box has a user namespace, in which no device can be made: the host's is bound (mknod(2)).
+    """
     made = config["linux"].setdefault("devices", [])
     rules = config["linux"]["resources"].setdefault("devices", [])
     for source, destination, access in devices:
@@ -226,13 +231,19 @@ def with_devices(config: dict[str, Any], devices: Iterator[tuple[str, str, str]]
         kind = "b" if stat.S_ISBLK(status.st_mode) else "c" if stat.S_ISCHR(status.st_mode) else ""
         if not kind:
             raise Error("--device: this is not a device", pointer=source)
+        if rootless and not {"r", "w"} <= set(access):
+            raise Error(
+                f"--device: without root the access to a device cannot be limited to {access}",
+                pointer=source,
+                hint="leave it out: the host's permissions hold",
+            )
         numbers = {"type": kind, "major": os.major(status.st_rdev), "minor": os.minor(status.st_rdev)}
-        mode = {
-            "fileMode": stat.S_IMODE(status.st_mode),
-            "uid": 0 if rootless else status.st_uid,
-            "gid": 0 if rootless else status.st_gid,
-        }
-        made.append({"path": destination, **numbers, **mode})
+        if bound:
+            bind = {"type": "bind", "source": source, "options": ["bind", "nosuid", "noexec"]}
+            config["mounts"].append({"destination": destination, **bind})
+        else:
+            mode = {"fileMode": stat.S_IMODE(status.st_mode), "uid": status.st_uid, "gid": status.st_gid}
+            made.append({"path": destination, **numbers, **mode})
         if not rootless:
             rules.append({"allow": True, **numbers, "access": access})
 

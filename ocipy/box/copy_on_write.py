@@ -19,6 +19,7 @@ KERNEL = "overlayfs"
 FUSE = "fuse-overlayfs"
 DEVICE = "/dev/fuse"
 UNASKED = b"unasked"
+LONGEST = 255  # bytes of a directory in overlayfs's options (fsconfig(2))
 
 
 class CopyOnWrite(NamedTuple):
@@ -44,9 +45,7 @@ def choose(directory: Path, lower: str, run: Path, *, rootless: bool, userns: bo
     userns: root's box has a user namespace, as a user's always has. run: a directory that remembers for which
     filesystems the kernel agrees: asking takes some milliseconds.
     """
-    for place in (lower, str(directory)):
-        if any(letter in place for letter in ":,\\"):  # they separate options and directories
-            raise Error(f"overlayfs accepts no path that contains : , or \\: {place}", hint="rename the directory")
+    check_paths(lower, f"{directory}/upper")
     if not rootless and not userns:
         return CopyOnWrite(KERNEL, "root may mount it")
     devices = f"{os.stat(directory).st_dev:x}-{os.stat(lower).st_dev:x}"
@@ -74,6 +73,18 @@ def choose(directory: Path, lower: str, run: Path, *, rootless: bool, userns: bo
             hint="load the module fuse, or give the user access to the device",
         )
     return CopyOnWrite(FUSE, why)
+
+
+def check_paths(*paths: str) -> None:
+    """Raises Error for directories that cannot be named in overlayfs's options."""
+    for path in paths:
+        if any(letter in path for letter in ":,\\"):  # they separate options and directories
+            raise Error(f"overlayfs accepts no path that contains : , or \\: {path}", hint="rename the directory")
+        if len(os.fsencode(path)) > LONGEST:
+            raise Error(
+                f"overlayfs accepts no path of more than {LONGEST} bytes: {path}",
+                hint="move the directory, or name a shorter one in OCIPY_BOX",
+            )
 
 
 def refusal_of_kernel(directory: Path, lower: str) -> int | None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from ocipy import Error
+from ocipy.box.names import check_utf8
 from ocipy.box.ports import check_ports, parse_ports
 from ocipy.box.request import Limits, Request, Volume
 from ocipy.box.sizes import parse_cpu, parse_cpus, parse_size
@@ -147,12 +147,18 @@ def make_request(given: argparse.Namespace) -> Request:
         name_servers=tuple(_name_server(word) for word in given.dns),
         labels=tuple(_pair(word, "--label", required=False) for word in given.label),
     )
-    try:
-        json.dumps(made.to_json(), ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        strange = ascii(error.object[error.start : error.end])
-        raise Error(f"{strange} is not UTF-8, which config.json must be (RFC 8259, 8.1)", status=2) from None
+    for word in _words_in(made.to_json()):
+        check_utf8(word, status=2)
     return made
+
+
+def _words_in(value: object) -> Iterator[str]:
+    """All strings in a document."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _words_in(one)
 
 
 def _limits(given: argparse.Namespace) -> Limits:

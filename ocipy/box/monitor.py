@@ -40,12 +40,13 @@ def begin(arguments: Sequence[str], bundle: Path, pass_fds: Sequence[int] = ()) 
     Error, or one in conmon's words.
 
     The runtime sends its error through a descriptor that conmon passes on: of its words conmon would tell one line. It
-    runs in the bundle: when memory has run out it makes a file there, and another in its working directory.
+    runs in the bundle: when memory has run out it makes a file there, and another in its working directory. Its option
+    parser accepts only what is valid in its locale (GOption).
     """
     reading, writing = os.pipe()
     told, telling = os.pipe()
     errors = ("--runtime-arg", "--error-fd", "--runtime-arg", str(telling))
-    environment = {"PATH": os.environ.get("PATH", os.defpath), "_OCI_SYNCPIPE": str(writing)}
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "_OCI_SYNCPIPE": str(writing)}
     for name in ("XDG_RUNTIME_DIR", "XDG_DATA_HOME", "HOME", "DBUS_SESSION_BUS_ADDRESS"):
         if name in os.environ:
             environment[name] = os.environ[name]
@@ -55,7 +56,7 @@ def begin(arguments: Sequence[str], bundle: Path, pass_fds: Sequence[int] = ()) 
         process = tools.begin(
             (*arguments, *errors), "cannot run a box in the background", "run it without -d",
             cwd=bundle, env=environment, pass_fds=(writing, telling, *pass_fds),
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     except Error:
         for fd in (reading, writing, told, telling):
@@ -66,9 +67,9 @@ def begin(arguments: Sequence[str], bundle: Path, pass_fds: Sequence[int] = ()) 
     with os.fdopen(reading, "rb") as pipe:
         said = pipe.readline()
     process.wait()
-    assert process.stderr is not None
-    with process.stderr:
-        words = b"" if said else process.stderr.read(4096)
+    assert process.stdout is not None
+    with process.stdout:
+        words = b"" if said else process.stdout.read(4096)
     error = _error(told)
     if error is not None:
         raise error

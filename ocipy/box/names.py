@@ -1,10 +1,11 @@
-"""Ids and names of boxes."""
+"""Ids and names of boxes, and the text that they may have."""
 
 from __future__ import annotations
 
 import os
 
 from ocipy import Error
+from ocipy.errors import printable
 
 # Two words make a name.
 FIRST = (
@@ -46,3 +47,12 @@ def check_name(name: str) -> None:
     if not name or len(name) > 128 or not name[0].isalnum() or any(letter not in ALLOWED for letter in name):
         hint = "use letters and digits, and _ . - after the first character"
         raise Error(f"{name!r} is not a valid name for a box", hint=hint, status=2)
+
+
+def check_utf8(text: str, *, hint: str = "", status: int = 1) -> None:
+    """Raises Error for bytes of a command line or a path that config.json cannot hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        why = "is not UTF-8, which config.json must be (RFC 8259, 8.1)"
+        raise Error(f"{printable(text)} {why}", hint=hint, status=status) from None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ocipy import Error
+from ocipy.box.names import check_utf8
 from ocipy.errors import caused_by
 
 ELSEWHERE = "set OCIPY_BOX to a directory that you own"
@@ -47,6 +48,8 @@ class Places(NamedTuple):
 
     def make(self) -> None:
         """Make the directories that are missing. Raises Error."""
+        for path in self:
+            check_utf8(str(path), hint=ELSEWHERE)
         try:
             for path in (self.data.parent, self.run.parent, self.run):
                 path.mkdir(mode=0o711, parents=True, exist_ok=True)

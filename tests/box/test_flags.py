@@ -248,6 +248,18 @@ def test_odd_words_of_other_commands(box: Box, here: Path, words: str) -> None:
     assert os.listdir(here) == []
 
 
+def test_a_device_under_another_name(box: Box) -> None:
+    look = ["busybox", "stat", "-c", "%t:%T", "/dev/one"]
+    for flags in ([], ["--userns", "auto"]):  # where no device can be made, the host's is bound
+        for given in ("/dev/null:/dev/one", "/dev/null:/dev/one:rw"):
+            assert box.run(*flags, "--device", given, *look) == "1:3\n"
+    assert box.run("--device", "/dev/zero", "--userns", "auto", "busybox", "head", "-c", "1", "/dev/zero") == "\0"
+    for flags in ([], ["--userns", "auto"]):
+        words = ["run", "--rm", "--network", "none", *flags, "--device", "/dev/fuse:/dev/one:r"]
+        told = box(*words, "busybox", "sh", "-c", ": < /dev/one && : > /dev/one", status=1).stderr
+        assert "create /dev/one: Operation not permitted" in told
+
+
 def test_a_missing_source_is_made_as_docker_does(box: Box, here: Path) -> None:
     box.run("-v", "./made:/data", "busybox", "touch", "/data/x")
     assert (here / "made/x").exists()
@@ -283,9 +295,9 @@ def test_variables_of_a_file(box: Box, here: Path) -> None:
 
 def test_what_is_not_utf_8_is_refused(box: Box, here: Path) -> None:
     (here / "env").write_bytes(b"B=\xff\n")
-    for words in (["--env-file", "env", "busybox"], ["busybox", "echo", "\udcff"]):
+    for words in (["--env-file", "env", "busybox"], ["busybox", "echo", "a\udcffb"]):
         done = box("run", "--network", "none", *words, status=125)
-        assert is_one_clear_line(done.stderr) and "not UTF-8" in done.stderr
+        assert is_one_clear_line(done.stderr) and "\\xff" in done.stderr and "is not UTF-8" in done.stderr
 
 
 def test_a_tmpfs_is_noexec_by_default(box: Box) -> None:

@@ -131,6 +131,46 @@ def end(at_home: Box) -> None:
     os.chown(at_home.places / "run", USER, USER)
 
 
+@pytest.mark.parametrize("name", ["h\u00f6he", "a b", "a'b\"c", "-x", "a\nb", "a%b$c"])
+def test_a_place_with_an_odd_name(box: Box, name: str) -> None:
+    """The programs that boxes need take it as it is, in any locale."""
+    place = box.places / name
+    place.mkdir()
+    if box.is_users:
+        os.chown(place, USER, USER)
+    box.environment |= {"OCIPY_BOX": str(place), "LC_ALL": "C"}
+    box("run", "-d", "--name", "one", "--network", "none", *SLEEP)
+    assert box("exec", "one", "echo", "inside").stdout == "inside\n"
+    assert box.inspect("one")["directory"].startswith(str(place))
+    box("stop", "-t", "0", "one")
+    assert box("wait", "one").stdout == "137\n"
+    box("rm", "one")
+
+
+@pytest.mark.parametrize("to", ["/dev/full", "&-"])
+def test_an_output_that_cannot_be_written(box: Box, to: str) -> None:
+    """Nobody would know of a box whose id is lost."""
+    why = "No space left on device" if to == "/dev/full" else "Bad file descriptor"
+    before = ["sh", "-c", f'exec "$@" >{to}', "sh", *box.before]
+    box("create", "--name", "one", "--network", "none", *SLEEP)
+    usual, box.before = box.before, before
+    for words in (("run", "-d", "--network", "none", *SLEEP), ("create", "busybox"), ("ps",), ("inspect", "one")):
+        done = box(*words, status=None)
+        assert done.stderr.startswith(f"ocipy: box {words[0]}: cannot write to standard output: {why}\n")
+        assert done.returncode == (125 if words[0] == "run" else 1)
+    box.before = usual
+    assert box("ps", "-a").stdout.count("\n") == 2
+
+
+def test_a_place_whose_name_is_not_utf_8(box: Box) -> None:
+    place = os.fsencode(box.places) + b"/a\xffb"
+    box.environment["OCIPY_BOX"] = os.fsdecode(place)
+    error = said(box, *RUN, "true")
+    assert f"{box.places}/a\\xffb/data is not UTF-8" in error and error.endswith(ELSEWHERE)
+    assert not os.path.exists(place)
+    box.environment["OCIPY_BOX"] = str(box.places)
+
+
 class Full:
     """A small filesystem of the caller that is the place of the boxes."""
 
