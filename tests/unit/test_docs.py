@@ -56,6 +56,23 @@ def test_the_index_and_the_site_have_every_page() -> None:
         assert f"- {name.removeprefix('docs/')}\n" in site, name
 
 
+def test_installing_lists_every_reason_for_a_slow_start() -> None:
+    """The launcher's words, without the object's name or errno's text."""
+    launcher = TOP / "ocipy/launcher"
+    names = ["snapshot.c", "snapshot_file.c", "renew.c", "stdlib.c", "trust.c", "python.py"]
+    subject = "the (?:snapshot|executable|installation|directory|kernel|last)|this machine|a library|one|only the owner"
+    begins = rf"(?:{subject}|there is|built for|belongs|is writable|no snapshots:|slow .run)"
+    sources = [(launcher / name).read_text() for name in names] + [(TOP / "meson.build").read_text().replace("'", '"')]
+    reasons = set(re.findall(rf'"({begins}[^"]*)"', "\n".join(sources)))
+    assert len(reasons) > 15
+    table = re.sub(r"\]\([^)]*\)|\[", "", (TOP / "docs/install.md").read_text().partition("| reason |")[2])
+    for reason in reasons:
+        words = reason.removeprefix("slow (").removesuffix(")")
+        words = re.sub(r": .*|:? $", "", words) if not words.startswith("no snapshots") else words
+        words = re.sub(r"^the directory of the installation (?=cannot be looked)", "", words)
+        assert words.strip() in table, reason
+
+
 def test_coming_from_runc_lists_every_flag() -> None:
     """Each command's row has its flags, those of `as X` included, and no other."""
     page = (TOP / "docs/from-runc.md").read_text()
