@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import runtime_path, runtime_version
+from tests.engines.containerd import program as containerd
 from tests.engines.crictl import crictl
 from tests.engines.table import Row
 from tests.harness import BusyboxRootfs
@@ -64,6 +65,7 @@ def private_host(request: pytest.FixtureRequest) -> Iterator[None]:
     """Private mounts, interfaces and packet filters: the engines leave nothing on the machine."""
     if any("cri" in getattr(item, "fixturenames", ()) for item in request.session.items):
         crictl()  # the private network cannot fetch its modules
+        containerd.path()
     become_subreaper()
     if os.geteuid() != 0:
         yield

@@ -26,7 +26,7 @@ def test_sandbox(cri: Cri, make_pod: MakePod) -> None:
     document = json.loads(cri("inspectp", pod.id).text)
     assert document["status"]["state"] == "SANDBOX_READY"
     assert re.match(r"10\.99\.", document["status"]["network"]["ip"])
-    assert document["info"]["runtimeHandler"] == "ocipy"
+    assert document["status"]["runtimeHandler"] == "ocipy"
     assert document["info"]["runtimeOptions"]["binary_name"] == cri.runtime
     cri("stopp", pod.id).ok()
     assert json.loads(cri("inspectp", pod.id).text)["status"]["state"] == "SANDBOX_NOTREADY"

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tests.engines import docs
+from tests.engines.containerd import program
 
 pytestmark = pytest.mark.engine("Kubernetes")
 
@@ -18,16 +19,17 @@ pytestmark = pytest.mark.engine("Kubernetes")
 @pytest.mark.smoke
 @pytest.mark.feature("containerd's file: containerd config dump")
 def test_containerds_file(tmp_path: Path) -> None:
+    """containerd 2 reads both forms, and dumps them in its own."""
     file = tmp_path / "config.toml"
-    file.write_text(docs.file("containerd.md", "/etc/containerd/config.toml", "/usr/local/bin/ocipy"))
-    dump = subprocess.run(
-        ["containerd", "--config", file, "config", "dump"], check=True, capture_output=True, text=True
-    ).stdout
-    plugins = tomllib.loads(dump)["plugins"]
-    # containerd 2 reads the same file, and dumps it in its new form.
-    cri = plugins.get("io.containerd.cri.v1.runtime", plugins.get("io.containerd.grpc.v1.cri"))["containerd"]
-    assert cri["runtimes"]["ocipy"]["options"]["BinaryName"] == "/usr/local/bin/ocipy"
-    assert cri["runtimes"]["ocipy"]["runtime_type"] == "io.containerd.runc.v2"
+    command = ["containerd", "--config", str(file), "config", "dump"]
+    for form in program.forms():
+        file.write_text(docs.file("containerd.md", form, "/usr/local/bin/ocipy"))
+        done = subprocess.run(command, check=True, capture_output=True, text=True, env={"PATH": program.path()})
+        plugins = tomllib.loads(done.stdout)["plugins"]
+        cri = plugins["io.containerd.grpc.v1.cri" if program.major() < 2 else "io.containerd.cri.v1.runtime"]
+        found = cri["containerd"]["runtimes"]["ocipy"]
+        assert found["options"]["BinaryName"] == "/usr/local/bin/ocipy"
+        assert found["runtime_type"] == "io.containerd.runc.v2"
 
 
 @pytest.mark.smoke
