@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,13 @@ def environment(of_host: Mapping[str, str]) -> list[str]:
     return [f"{name}={value}" for name, value in sorted({**passed, **ours, **certificates}.items())]
 
 
-def make(root: Path, suite: str, args: list[str], env: list[str], capabilities: list[str]) -> dict[str, Any]:
-    """A privileged container with the host's network and cgroups, in its caller's cgroup, without the host's files."""
+def make(
+    root: Path, suite: str, args: list[str], env: list[str], capabilities: list[str], shown: Sequence[Path] = ()
+) -> dict[str, Any]:
+    """A privileged container with the host's network and cgroups, in its caller's cgroup, without the host's files.
+
+    shown: directories of the host that it has in the same place, read-only.
+    """
     held = dict.fromkeys(("bounding", "effective", "permitted"), capabilities)
     return {
         "ociVersion": "1.2.0",
@@ -44,6 +49,7 @@ def make(root: Path, suite: str, args: list[str], env: list[str], capabilities: 
             _mount("/dev/shm", "tmpfs", options=["nosuid", "nodev", "mode=1777"]),
             _mount("/dev/mqueue", "mqueue", options=["nosuid", "noexec", "nodev"]),
             _mount("/run", "tmpfs", options=["nosuid", "mode=755"]),
+            *(_mount(str(path), "none", str(path), ["bind", "ro", "nosuid", "nodev"]) for path in shown),
         ],
         "linux": {
             "namespaces": [{"type": kind} for kind in ("pid", "mount", "ipc", "uts")],

@@ -1,7 +1,7 @@
 """Install ocipy in this Debian in each way, and print a row for each: whether it installs, starts, is fast, and leaves
 nothing. As root, in a Debian that may be changed: tests/install/run calls it in clean ones.
 
-    python3 -m tests.install.ways [--python PATH] [NAME …]
+    python3 -m tests.install.ways [--python PATH] [--without NAME …] [NAME …]
 
 The last line of each way is "way: " and its row as JSON. The exit status is 1 if something does not hold.
 """
@@ -195,6 +195,40 @@ class MakeSystem(Make):
         install(*SYSTEM)
 
 
+class Checkout(Way):
+    """make setup, in a checkout that is then moved: the build is of its place, and says so."""
+
+    name = "make setup"
+    first = "snapshot"
+    of_moved = "snapshot"
+
+    def make(self, place: Path, *targets: str) -> str:
+        return run("make", "-s", "-C", place, *targets, f"PYTHON={self.python}")
+
+    def prepare(self) -> None:
+        run("git", "clone", "--quiet", TOP, self.place)
+        # They are the user's, and stay.
+        self.make(self.place, "packages")
+
+    def install(self) -> Path:
+        self.make(self.place, "setup")
+        return self.place / ".venv/bin/ocipy"
+
+    def move(self) -> Path:
+        self.place.rename(self.moved)
+        ocipy = self.moved / ".venv/bin/ocipy"
+        said = run(ocipy, "--version", check=False)
+        expect(f"was built in {self.place}; this checkout is a copy, or was moved: run `make build`" in said, said)
+        said = self.make(self.moved, "build")
+        expect(f"this checkout was built in {self.place}: building it anew" in said, said)
+        return ocipy
+
+    def uninstall(self) -> None:
+        self.make(self.moved, "clean")
+        left = run("git", "-C", self.moved, "status", "--porcelain", "--ignored")
+        expect(not left, f"make clean leaves {left}")
+
+
 class Meson(Way):
     """meson install, with Debian's meson and packages, into /usr/local."""
 
@@ -281,6 +315,7 @@ WAYS: tuple[type[Way], ...] = (
     PipxUser,
     UvUser,
     MakeSystem,
+    Checkout,
     Meson,
     MesonLib64,
     Deb,
@@ -291,12 +326,18 @@ def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--python", type=Path, default=Path("/usr/bin/python3"))
+    parser.add_argument("--without", metavar="NAME", action="append", default=[], help="all ways but this one")
     parser.add_argument("names", nargs="*", help=f"of: {'; '.join(way.name for way in WAYS)}; without: all")
     arguments = parser.parse_args()
     os.environ["DEBIAN_FRONTEND"] = "noninteractive"
-    chosen: list[Callable[[Path], Way]] = [way for way in WAYS if not arguments.names or way.name in arguments.names]
+    names = arguments.names or [way.name for way in WAYS if way.name not in arguments.without]
+    unknown = {*names, *arguments.without} - {way.name for way in WAYS}
+    if unknown:
+        parser.error(f"no such way: {', '.join(sorted(unknown))}")
+    chosen: list[Callable[[Path], Way]] = [way for way in WAYS if way.name in names]
     say("apt-get install")
-    run("apt-get", "update", "-qq")
+    if not shutil.which("runc"):  # the first call in this Debian
+        run("apt-get", "update", "-qq")
     install(*BUILD.split(), *USED)
     os.chdir("/")
     bundle = Bundle()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 
@@ -80,16 +79,12 @@ def test_a_copy_is_removed_after_an_error_and_what_a_killed_run_left_before(own_
     assert [path.name for path in own_cache.iterdir()] == ["sid"]
 
 
-def test_a_directory_of_the_host_is_added_with_whatever_is_in_it(tmp_path: Path) -> None:
-    given = tmp_path / "given"
-    (given / "deep").mkdir(parents=True)
-    os.mkfifo(given / "fifo")
-    (given / "deep/link").symlink_to("nowhere")
-    root.add(given, tmp_path / "root")
-    added = Path(f"{tmp_path}/root{given}")
-    assert (added / "fifo").is_fifo() and os.readlink(added / "deep/link") == "nowhere"
-    with pytest.raises(OSError, match=r"^cannot copy /nonexistent into the root: .*No such file or directory$"):
-        root.add(Path("/nonexistent"), tmp_path / "root")
+def test_a_directory_of_the_host_is_shown_read_only() -> None:
+    document = config.make(Path("/roots/sid"), "sid", [], [], [], [Path("/opt/given")])
+    assert check(document) is None
+    (mount,) = [mount for mount in document["mounts"] if mount["destination"] == "/opt/given"]
+    assert mount["source"] == "/opt/given"
+    assert {"bind", "ro"} <= set(mount["options"])
 
 
 def test_a_stage_that_fails_fails_the_run_and_the_others_are_run(tmp_path: Path) -> None:
