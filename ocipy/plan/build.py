@@ -20,11 +20,11 @@ from ocipy.plan.lane import (
     PrivateProcfs,
     SaveState,
     TakeProcfs,
-    TellHost,
     TellInit,
     Undumpable,
     WaitForHost,
     WaitForInit,
+    meet,
 )
 from ocipy.plan.model import Planner
 from ocipy.plan.process import HeedSignals
@@ -165,15 +165,7 @@ def _plan_mounted(planner: Planner, device_rules: bool) -> None:
 
         hooks.plan_hooks_runtime(later)
         hooks.plan_hooks_create_container(later)
-    plan, more = planner.plan, later.plan
-    plan.warnings += more.warnings
-    if more.host or more.init:
-        planner.add(TellHost(barrier="mounted"))
-        planner.add(WaitForInit(barrier="mounted"))
-        plan.host += more.host
-        planner.add(TellInit(barrier="go", hooks=bool((planner.config.get("hooks") or {}).get("createContainer"))))
-        planner.add(WaitForHost(barrier="go"))
-        plan.init += more.init
+    meet(planner, later, "mounted", "go", hooks=bool((planner.config.get("hooks") or {}).get("createContainer")))
 
 
 def _enter_root(planner: Planner) -> None:

@@ -101,10 +101,7 @@ class LetGo(InitStep):
     """Detach from the runtime."""
 
     words = "the runtime continues, and learns from the pipe whether the exec succeeds"
-
-    @property
-    def tells(self) -> str:
-        return "waiting"
+    tells = "waiting"
 
 
 class Target:

@@ -12,9 +12,21 @@ from ocipy.plan.seccomp import late_filter
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from typing import TypedDict
 
     from ocipy.config.types import Config, Hook
     from ocipy.plan.model import Planner
+
+    class Arguments(TypedDict):
+        """Those of a HookStep."""
+
+        kind: str
+        index: int
+        path: str
+        args: tuple[str, ...] | None
+        env: tuple[str, ...] | None
+        timeout: int | None
+
 
 OUTPUT_ANNOTATIONS = {"stdout": "run.oci.hooks.stdout", "stderr": "run.oci.hooks.stderr"}
 
@@ -70,12 +82,14 @@ class HookOutput(HostStep):
 def plan_hooks_runtime(planner: Planner) -> None:
     """prestart, then createRuntime: run by the host, once init has its mounts and before it leaves the host's root."""
     for kind in ("prestart", "createRuntime"):
-        _plan_on_host(planner, kind, RuntimeHook)
+        for pointer, hook in _hooks(planner.config, kind):
+            planner.add(RuntimeHook(pointer, **hook))
 
 
 def plan_hooks_create_container(planner: Planner) -> None:
     """createContainer: run by init, in the container's namespaces but still with the host's root."""
-    _plan_in_init(planner, "createContainer", None)
+    for pointer, hook in _hooks(planner.config, "createContainer"):
+        planner.add(ContainerHook(pointer, **hook, filter=None))
 
 
 def plan_hooks_start_container(planner: Planner) -> None:
@@ -83,7 +97,8 @@ def plan_hooks_start_container(planner: Planner) -> None:
 
     A filter that init loads only for its exec is loaded for each hook too: the program belongs to the image.
     """
-    _plan_in_init(planner, "startContainer", late_filter(planner.config))
+    for pointer, hook in _hooks(planner.config, "startContainer"):
+        planner.add(ContainerHook(pointer, **hook, filter=late_filter(planner.config)))
 
 
 def plan_hooks_output(planner: Planner) -> None:
@@ -106,53 +121,24 @@ def output_path(annotations: Mapping[str, str], annotation: str, bundle: str) ->
 def plan_hooks_later(planner: Planner) -> None:
     """poststart and poststop: keep them in the state, for start and delete."""
     for kind in ("poststart", "poststop"):
-        _plan_on_host(planner, kind, KeepHook)
+        for pointer, hook in _hooks(planner.config, kind):
+            planner.add(KeepHook(pointer, **hook))
 
 
-def _plan_on_host(planner: Planner, kind: str, step: type[RuntimeHook | KeepHook]) -> None:
-    for index, hook in _hooks(planner.config, kind):
-        planner.add(
-            step(
-                f"/hooks/{kind}/{index}",
-                kind=kind,
-                index=index,
-                path=hook["path"],
-                args=_args(hook),
-                env=_env(hook),
-                timeout=hook.get("timeout"),
-            )
-        )
-
-
-def _plan_in_init(planner: Planner, kind: str, filter: tuple[int, bool] | None) -> None:
-    for index, hook in _hooks(planner.config, kind):
-        planner.add(
-            ContainerHook(
-                f"/hooks/{kind}/{index}",
-                kind=kind,
-                index=index,
-                filter=filter,
-                path=hook["path"],
-                args=_args(hook),
-                env=_env(hook),
-                timeout=hook.get("timeout"),
-            )
-        )
-
-
-def _hooks(config: Config, kind: str) -> Iterator[tuple[int, Hook]]:
-    """Yield the hooks of a kind with their indexes."""
+def _hooks(config: Config, kind: str) -> Iterator[tuple[str, Arguments]]:
+    """Yield the pointer and the arguments of each hook of a kind."""
     hooks: list[Hook] = (config.get("hooks") or {}).get(kind) or []  # type: ignore[assignment]
     for index, hook in enumerate(hooks):
         assert hook["path"].startswith("/")
-        yield index, hook
-
-
-def _args(hook: Hook) -> tuple[str, ...] | None:
-    args = hook.get("args")
-    return tuple(args) if args else None
-
-
-def _env(hook: Hook) -> tuple[str, ...] | None:
-    env = hook.get("env")
-    return None if env is None else tuple(env)
+        args, env = hook.get("args"), hook.get("env")
+        yield (
+            f"/hooks/{kind}/{index}",
+            {
+                "kind": kind,
+                "index": index,
+                "path": hook["path"],
+                "args": tuple(args) if args else None,
+                "env": None if env is None else tuple(env),
+                "timeout": hook.get("timeout"),
+            },
+        )

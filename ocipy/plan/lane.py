@@ -2,68 +2,62 @@
 
 from __future__ import annotations
 
-from ocipy.plan.model import HostStep, InitStep, if_set
+from ocipy.plan.model import HostStep, InitStep, Step, if_set
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ocipy.plan.model import Planner
 
 
-class TellInit(HostStep):
-    """Let the init lane, which waits for this barrier, continue. hooks: it runs hooks next."""
+class TellStep(Step):
+    """Let the other lane, which waits for this barrier, continue."""
+
+    barrier: str
+
+    @property
+    def tells(self) -> str:
+        return self.barrier
+
+    def describe(self) -> str:
+        return self.barrier
+
+
+class WaitStep(Step):
+    """Wait until the other lane is at this barrier."""
+
+    barrier: str
+
+    @property
+    def awaits(self) -> str:
+        return self.barrier
+
+    def describe(self) -> str:
+        return self.barrier
+
+
+class TellInit(TellStep, HostStep):
+    """Let init continue. hooks: it runs hooks next."""
 
     action = "tell"
-    barrier: str
     hooks: bool = False
 
-    @property
-    def tells(self) -> str:
-        return self.barrier
 
-    def describe(self) -> str:
-        return self.barrier
-
-
-class WaitForInit(HostStep):
-    """Wait until the init lane is at this barrier."""
+class WaitForInit(WaitStep, HostStep):
+    """Wait for init."""
 
     action = "wait"
-    barrier: str
-
-    @property
-    def awaits(self) -> str:
-        return self.barrier
-
-    def describe(self) -> str:
-        return self.barrier
 
 
-class TellHost(InitStep):
-    """Let the host lane, which waits for this barrier, continue."""
+class TellHost(TellStep, InitStep):
+    """Let the host continue."""
 
     action = "tell"
-    barrier: str
-
-    @property
-    def tells(self) -> str:
-        return self.barrier
-
-    def describe(self) -> str:
-        return self.barrier
 
 
-class WaitForHost(InitStep):
-    """Wait until the host lane is at this barrier."""
+class WaitForHost(WaitStep, InitStep):
+    """Wait for the host."""
 
     action = "wait"
-    barrier: str
-
-    @property
-    def awaits(self) -> str:
-        return self.barrier
-
-    def describe(self) -> str:
-        return self.barrier
 
 
 class PrivateProcfs(HostStep):
@@ -82,10 +76,7 @@ class GiveProcfs(HostStep):
     """
 
     whole: bool
-
-    @property
-    def tells(self) -> str:
-        return "procfs"
+    tells = "procfs"
 
     def describe(self) -> str:
         return "the process's own directory in /proc" + if_set(self.whole, ", or all of /proc")
@@ -95,10 +86,7 @@ class TakeProcfs(InitStep):
     """Take what GiveProcfs sends."""
 
     words = "from the host"
-
-    @property
-    def awaits(self) -> str:
-        return "procfs"
+    awaits = "procfs"
 
 
 class Adopt(HostStep):
@@ -119,14 +107,17 @@ class Undumpable(InitStep):
     words = "other processes in its namespaces cannot inspect init"
 
 
-def meet(planner: Planner, later: Planner, arrived: str, go_on: str) -> None:
-    """Append the steps of `later`. If the host takes any of them, init waits for it between these two barriers."""
+def meet(planner: Planner, later: Planner, arrived: str, go_on: str, *, hooks: bool = False) -> None:
+    """Append the steps of `later`. If the host takes any of them, init waits for it between these two barriers.
+
+    hooks: init runs hooks among them, so the host must know when.
+    """
     plan, more = planner.plan, later.plan
     plan.warnings += more.warnings
-    if more.host:
+    if more.host or hooks:
         planner.add(TellHost(barrier=arrived))
         planner.add(WaitForInit(barrier=arrived))
         plan.host += more.host
-        planner.add(TellInit(barrier=go_on))
+        planner.add(TellInit(barrier=go_on, hooks=hooks))
         planner.add(WaitForHost(barrier=go_on))
     plan.init += more.init

@@ -119,20 +119,14 @@ class MakeNetwork(HostStep):
     """Make the network namespace, and send it to init."""
 
     words = "a new one, while init mounts"
-
-    @property
-    def tells(self) -> str:
-        return "network"
+    tells = "network"
 
 
 class EnterNetwork(InitStep):
     """Enter the network namespace."""
 
     words = "the one that the host has made"
-
-    @property
-    def awaits(self) -> str:
-        return "network"
+    awaits = "network"
 
 
 class UnshareIpc(InitStep):

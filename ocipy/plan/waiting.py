@@ -22,10 +22,7 @@ class WaitForStart(InitStep):
 
     watch: bool
     words = "until start writes to the FIFO"
-
-    @property
-    def tells(self) -> str:
-        return "waiting"
+    tells = "waiting"
 
 
 class TellExecuting(InitStep):

@@ -95,13 +95,12 @@ def _event(name: str, tid: int, begin: int, end: int, arguments: dict[str, Any])
 
 def _arrows(lanes: list[tuple[int, list[Timed]]]) -> list[Event]:
     """An arrow from each step that tells something to the one of the other lane that awaits it."""
-    told = {step.tells: (tid, begin) for tid, steps in lanes for step, begin, _, _ in steps if step.tells}
     events: list[Event] = []
-    for tid, steps in lanes:
+    for (tid, steps), (other_tid, other_steps) in zip(lanes, reversed(lanes), strict=True):
+        told = {step.tells: begin for step, begin, _, _ in other_steps if step.tells}
         for step, _, until, _ in steps:
             if step.awaits in told:
                 common = {"name": step.awaits, "cat": "barrier", "id": len(events) // 2 + 1}
-                from_tid, begin = told[step.awaits]
-                events.append({"ph": "s", **common, "tid": from_tid, "ts": begin / 1000})
+                events.append({"ph": "s", **common, "tid": other_tid, "ts": told[step.awaits] / 1000})
                 events.append({"ph": "f", "bp": "e", **common, "tid": tid, "ts": until / 1000})
     return events

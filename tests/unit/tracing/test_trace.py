@@ -83,6 +83,15 @@ def test_each_barrier_is_an_arrow(traced: Trace) -> None:
     assert {event["name"]: event["id"] for event in tails} == {event["name"]: event["id"] for event in heads}
 
 
+def test_an_arrow_comes_from_the_other_lane(traced: Trace) -> None:
+    """Even if the lane that waits for "go" also tells something of that name."""
+    assert traced.run is not None
+    traced.run.plan.init[-1] = TellHost(barrier="go")
+    for _ in traced.init_lane(traced.run.plan.init):
+        pass
+    assert [event["tid"] for event in events(traced, ph="s", name="go")] == [os.getpid()]
+
+
 def test_a_step_that_fails_is_marked_and_the_last_one(traced: Trace) -> None:
     assert traced.run is not None
     lane = traced.init_lane(traced.run.plan.init)
