@@ -54,7 +54,7 @@ class Criu:
     It tells its version, and then serves one request: a single process for both.
     """
 
-    def __init__(self, path: str, session: Session) -> None:
+    def __init__(self, path: str, session: CriuSession) -> None:
         self.path = path
         self.session = session
         self.version = 0
@@ -113,8 +113,8 @@ def _why_not(path: str) -> str:
 
 
 def start(path: str, **how: Any) -> Criu:
-    """Start criu, and ask for its version. how: as for Session. Raises Error. The caller ends the session."""
-    program = Criu(path, Session(path, **how))
+    """Start criu, and ask for its version. how: as for CriuSession. Raises Error. The caller ends the session."""
+    program = Criu(path, CriuSession(path, **how))
     try:
         program.session.send({"type": messages.VERSION, "keep_open": True})
     except NoAnswer:  # learn reports it
@@ -130,7 +130,7 @@ def number_of(version: Mapping[str, Any]) -> int:
 
 def ask(path: str, request: Mapping[str, Any]) -> dict[str, Any]:
     """Return the response to a request that needs only an answer. Raises Error."""
-    session = Session(path)
+    session = CriuSession(path)
     try:
         session.send(request)
         return session.receive()[0]
@@ -144,7 +144,7 @@ class NoAnswer(Error):
     __slots__ = ()
 
 
-class Session:
+class CriuSession:
     """A running `criu swrk`, which serves one request, and before that one for its version.
 
     prepare: what the child does before it becomes criu. fds: passed to it, as 4 and upwards. streams: it gets our

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ocipy import log
 from ocipy.cgroups.layout import probe
 from ocipy.criu import client, messages
-from ocipy.criu.client import FIRST_FD, Session
+from ocipy.criu.client import FIRST_FD, CriuSession
 from ocipy.criu.directory import DESCRIPTORS, open_directory
 from ocipy.criu.images import check_pages
 from ocipy.errors import Error, reported_as
@@ -80,7 +80,7 @@ def _program(run: HostRun) -> client.Criu:
     return run.criu
 
 
-def _session(run: HostRun) -> Session:
+def _session(run: HostRun) -> CriuSession:
     return _program(run).session
 
 

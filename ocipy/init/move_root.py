@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 FULL_FILESYSTEMS = (b"proc", b"sysfs")
 
 
-class Mount:
+class MountPoint:
     """A line of mountinfo (proc_pid_mountinfo(5)). full: a procfs or sysfs that shows its root."""
 
     __slots__ = ("cover", "full", "parent", "point", "shared")
@@ -71,14 +71,14 @@ def move_root(init: Init, step: MoveRoot) -> None:
     chroot(init, Chroot())
 
 
-def _mounts(init: Init) -> dict[int, Mount]:
+def _mounts(init: Init) -> dict[int, MountPoint]:
     """Return the mounts below our root, which is still the host's, by id."""
     found = {}
     for line in procfs.read(init.proc, "mountinfo", 1 << 24).split(b"\n"):
         before, separator, after = line.partition(b" - ")
         if separator:
             number, parent, _, root, point, _, *optional = before.split(b" ")
-            found[int(number)] = Mount(
+            found[int(number)] = MountPoint(
                 int(parent),
                 unescape(point),
                 full=root == b"/" and after.split(b" ")[0] in FULL_FILESYSTEMS,
@@ -96,7 +96,7 @@ def unescape(text: bytes) -> str:
     return decode(out)
 
 
-def _above(mounts: dict[int, Mount], number: int) -> list[int]:
+def _above(mounts: dict[int, MountPoint], number: int) -> list[int]:
     """Return the mounts that this one is on, from its parent upwards."""
     found: list[int] = []
     while number in mounts and mounts[number].parent not in found:
@@ -105,7 +105,7 @@ def _above(mounts: dict[int, Mount], number: int) -> list[int]:
     return found
 
 
-def _full_outside(mounts: dict[int, Mount], own: int) -> list[int]:
+def _full_outside(mounts: dict[int, MountPoint], own: int) -> list[int]:
     """Return every full procfs and sysfs outside the root, topmost first."""
     depths = {}
     for number, mount in mounts.items():
@@ -116,7 +116,7 @@ def _full_outside(mounts: dict[int, Mount], own: int) -> list[int]:
     return sorted(depths, key=depths.__getitem__, reverse=True)
 
 
-def _hide(mounts: dict[int, Mount], number: int) -> None:
+def _hide(mounts: dict[int, MountPoint], number: int) -> None:
     """Unmount one, with everything on it or in the way, or make sure that it is covered. Raises Error, OSError."""
     above = _above(mounts, number)
     while True:
@@ -151,7 +151,7 @@ def _open(point: str) -> int:
         point = point.rpartition("/")[0]
 
 
-def _unmount(mounts: dict[int, Mount], number: int) -> bool:
+def _unmount(mounts: dict[int, MountPoint], number: int) -> bool:
     """Unmount what _open found, with everything below it. False if it is locked, or would be unmounted on the host."""
     mount = mounts.get(number)
     if mount is None or mount.cover:
@@ -168,9 +168,9 @@ def _unmount(mounts: dict[int, Mount], number: int) -> bool:
     return True
 
 
-def _cover(mounts: dict[int, Mount], number: int, fd: int) -> None:
+def _cover(mounts: dict[int, MountPoint], number: int, fd: int) -> None:
     """Cover it with a tmpfs that has no room for a file."""
     tree = make_filesystem("tmpfs", "tmpfs", MOUNT_ATTR_RDONLY, (), ("nr_inodes=1", "mode=555"), "")
-    mounts[_kernel.mount_id(tree, "", AT_EMPTY_PATH)] = Mount(number, mounts[number].point, cover=True)
+    mounts[_kernel.mount_id(tree, "", AT_EMPTY_PATH)] = MountPoint(number, mounts[number].point, cover=True)
     attach(tree, posix.dup(fd))
     posix.close(tree)

@@ -23,7 +23,7 @@ WITHOUT_FUNCTION = ("builtins", "sys")
 OWN = ("Py", "_Py", "python_")
 
 
-class Member:
+class ArchiveMember:
     """An object file of the archive: the symbols that it defines, and those that it refers to."""
 
     def __init__(self) -> None:
@@ -31,20 +31,20 @@ class Member:
         self.undefined: set[str] = set()
 
 
-def read_symbols(listing: str) -> list[Member]:
+def read_symbols(listing: str) -> list[ArchiveMember]:
     """The members of an archive, from what `nm --extern-only --format=posix ARCHIVE` prints (nm in POSIX.1-2017)."""
-    members: list[Member] = []
+    members: list[ArchiveMember] = []
     for line in listing.split("\n"):
         words = line.split(" ")
         if line.endswith(":") and len(words) == 1:
-            members.append(Member())
+            members.append(ArchiveMember())
         elif len(words) >= 2 and members:
             wanted = members[-1].undefined if words[1] in "Uvw" else members[-1].defined
             wanted.add(words[0])
     return members
 
 
-def choose(members: list[Member]) -> dict[str, str]:
+def choose(members: list[ArchiveMember]) -> dict[str, str]:
     """The functions that make the built-in modules, by module, except those whose member has unresolved references."""
     everything = {name for member in members for name in member.defined}
     (table,) = (member for member in members if TABLE in member.defined)

@@ -11,7 +11,7 @@ from ocipy.cgroups import freezer
 from ocipy.cgroups.layout import probe
 from ocipy.children.interrupts import catch
 from ocipy.criu import client, messages
-from ocipy.criu.client import Criu, Session
+from ocipy.criu.client import Criu, CriuSession
 from ocipy.criu.directory import DESCRIPTORS, open_directory
 from ocipy.errors import Error, reported_as
 from ocipy.host.machine import describe_host
@@ -175,7 +175,7 @@ def _look_up(root: int, path: str) -> tuple[str, bool] | None:
         posix.close(fd)
 
 
-def _serve(session: Session, flags: CriuFlags, log: str, interrupts: int) -> None:
+def _serve(session: CriuSession, flags: CriuFlags, log: str, interrupts: int) -> None:
     """Answer criu's notifications until the dump is done. Raises Error."""
     images = flags.image_path
     while True:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocipy.pages.table import Command, kind, signal_names, spellings
+from ocipy.pages.table import CommandPage, kind, signal_names, spellings
 
 SCRIPT = r"""# Completion of ocipy for bash. Made from the table of its commands by ocipy.pages.
 
@@ -108,7 +108,7 @@ complete -F _ocipy ocipy
 """
 
 
-def completion(commands: tuple[Command, ...], boxes: tuple[Command, ...]) -> str:
+def completion(commands: tuple[CommandPage, ...], boxes: tuple[CommandPage, ...]) -> str:
     """The script. boxes: the commands of box."""
     commands = (*commands, *boxes)
     flags, arguments = [], []
@@ -127,7 +127,7 @@ def completion(commands: tuple[Command, ...], boxes: tuple[Command, ...]) -> str
     return script.replace("@commands@", " ".join(names)).replace("@signals@", " ".join(signal_names()))
 
 
-def _entries(command: Command) -> list[str]:
+def _entries(command: CommandPage) -> list[str]:
     return [
         spelling if flag.kind == "switch" else f"{spelling}={kind(flag.metavar)}"
         for flag in command.flags

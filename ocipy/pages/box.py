@@ -8,10 +8,10 @@ import re
 from ocipy.box.cli import parser
 from ocipy.cli import arguments
 from ocipy.cli.arguments import Flag
-from ocipy.pages.table import Command
+from ocipy.pages.table import CommandPage
 
 
-def commands() -> tuple[Command, ...]:
+def commands() -> tuple[CommandPage, ...]:
     """Every command of box; the names begin with "box"."""
     found = []
     for action in parser()._actions:
@@ -22,13 +22,13 @@ def commands() -> tuple[Command, ...]:
     return tuple(sorted(found, key=lambda command: command.name))
 
 
-def _command(name: str, parsed: argparse.ArgumentParser) -> Command:
+def _command(name: str, parsed: argparse.ArgumentParser) -> CommandPage:
     flags = tuple(_flag(action) for action in parsed._actions if action.option_strings)
     positional = [action for action in parsed._actions if not action.option_strings]
     usage = " ".join(["[FLAGS]", *map(_word, positional)])
     ends_at_id = any(action.nargs == argparse.REMAINDER for action in positional)
     repeats = any(action.nargs in ("+", "*") for action in positional)
-    return Command(f"box {name}", str(parsed.description), usage, flags, ends_at_id, repeats)
+    return CommandPage(f"box {name}", str(parsed.description), usage, flags, ends_at_id, repeats)
 
 
 def _word(action: argparse.Action) -> str:

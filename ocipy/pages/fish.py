@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ocipy.cli.arguments import Flag
-from ocipy.pages.table import Command, choices, kind, spellings
+from ocipy.pages.table import CommandPage, choices, kind, spellings
 
 HEAD = """# Completion of ocipy for fish. Made from the table of its commands by ocipy.pages.
 
@@ -68,7 +68,7 @@ VALUES = {
 }
 
 
-def completion(commands: tuple[Command, ...], boxes: tuple[Command, ...]) -> str:
+def completion(commands: tuple[CommandPage, ...], boxes: tuple[CommandPage, ...]) -> str:
     """The script. boxes: the commands of box."""
     ours, *others = commands
     valued = [f"--{flag.name} -{flag.name}" for flag in ours.flags if flag.kind != "switch"]

@@ -10,7 +10,7 @@ import textwrap
 
 from ocipy.cli.arguments import Flag
 from ocipy.pages.markdown import Block, Section, inline
-from ocipy.pages.table import Command, spellings
+from ocipy.pages.table import CommandPage, spellings
 from ocipy.version import VERSION
 
 EXIT_STATUS = (
@@ -47,7 +47,7 @@ PAGES = {"box.md": "box", "checkpoint.md": "checkpoint", "commands.md": "", "fea
 
 
 def pages(
-    commands: tuple[Command, ...], boxes: tuple[Command, ...], documented: dict[str, Section], date: str
+    commands: tuple[CommandPage, ...], boxes: tuple[CommandPage, ...], documented: dict[str, Section], date: str
 ) -> dict[str, str]:
     """The text of each page by its file name.
 
@@ -62,7 +62,7 @@ def pages(
     return found
 
 
-def overview(ours: Command, others: list[Command], section: Section, date: str) -> str:
+def overview(ours: CommandPage, others: list[CommandPage], section: Section, date: str) -> str:
     """ocipy(1)."""
     lines = [*_head("ocipy", ours.summary, date), ".B ocipy", _text(ours.usage), ".SH DESCRIPTION"]
     lines += [
@@ -87,7 +87,7 @@ def overview(ours: Command, others: list[Command], section: Section, date: str) 
     return _page([*lines, *_see_also(lines, *(f"**{_title(command)}**(1)" for command in others))])
 
 
-def page(command: Command, section: Section, date: str, subcommands: tuple[Command, ...] = ()) -> str:
+def page(command: CommandPage, section: Section, date: str, subcommands: tuple[CommandPage, ...] = ()) -> str:
     """ocipy-COMMAND(1)."""
     description, examples = _apart(section)
     if command.name.startswith("box "):
@@ -113,7 +113,7 @@ def page(command: Command, section: Section, date: str, subcommands: tuple[Comma
     return _page([*lines, *_see_also(lines, *see)])
 
 
-def _status(command: Command) -> str:
+def _status(command: CommandPage) -> str:
     """What the exit status says, up to errors."""
     ended = "Without **--detach** the status of the process, or 128 + the signal that ended it; otherwise 0"
     if command.name in ("box exec", "box run"):
@@ -126,7 +126,7 @@ def _status(command: Command) -> str:
     return f"{ended if command.name in FOREGROUND else '0'}, or {255 if command.name == 'exec' else 1} after an error"
 
 
-def _title(command: Command) -> str:
+def _title(command: CommandPage) -> str:
     return f"ocipy-{command.name.replace(' ', '-')}"
 
 

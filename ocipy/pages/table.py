@@ -19,7 +19,7 @@ TEXT = "text"
 
 
 @dataclass(frozen=True)
-class Command:
+class CommandPage:
     """A command; without a name it is ocipy itself, with the global flags. Those of box are named "box run", …
 
     ends_at_id: the words after the id, or the first argument, are another program's command line.
@@ -40,14 +40,14 @@ class Command:
         return [word for word in words if word and word != "FLAGS"]
 
 
-def all_commands() -> tuple[Command, ...]:
+def all_commands() -> tuple[CommandPage, ...]:
     """ocipy itself, and every command."""
-    commands = [Command("", "run OCI containers", "[GLOBALS] COMMAND [FLAGS] …", _shown(arguments.GLOBALS))]
+    commands = [CommandPage("", "run OCI containers", "[GLOBALS] COMMAND [FLAGS] …", _shown(arguments.GLOBALS))]
     for name in sorted((*HOT, *COLD)):
         module = load_command(name)
         flags = _shown((*module.FLAGS, arguments.HELP))
         ends_at_id = hasattr(module, "FLAGS_END_AT_ID")
-        commands.append(Command(name, module.SUMMARY, module.USAGE, flags, ends_at_id))
+        commands.append(CommandPage(name, module.SUMMARY, module.USAGE, flags, ends_at_id))
     return tuple(commands)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ocipy.cli.arguments import Flag
-from ocipy.pages.table import Command, choices, kind, spellings
+from ocipy.pages.table import CommandPage, choices, kind, spellings
 
 SCRIPT = r"""#compdef ocipy
 # Completion of ocipy for zsh. Made from the table of its commands by ocipy.pages.
@@ -80,7 +80,7 @@ ACTIONS = {"file": "_files", "dir": "_files -/", "id": "_ocipy_ids", "text": " "
 ACTIONS |= {"box": "_ocipy_boxes", "image": "_ocipy_images"}
 
 
-def completion(commands: tuple[Command, ...], boxes: tuple[Command, ...]) -> str:
+def completion(commands: tuple[CommandPage, ...], boxes: tuple[CommandPage, ...]) -> str:
     """The script. boxes: the commands of box."""
     ours, *others = commands
     script = SCRIPT.replace("@commands@", _described(others)).replace("@boxes@", _described(boxes))
@@ -89,16 +89,16 @@ def completion(commands: tuple[Command, ...], boxes: tuple[Command, ...]) -> str
     return script.replace("@cases@", "\n".join(map(_case, others)))
 
 
-def _described(commands: Sequence[Command]) -> str:
+def _described(commands: Sequence[CommandPage]) -> str:
     return "\n".join(f"        {_quoted(_escaped(_last(one)) + ':' + one.summary)}" for one in commands)
 
 
-def _last(command: Command) -> str:
+def _last(command: CommandPage) -> str:
     """The command's own word."""
     return command.name.rpartition(" ")[2]
 
 
-def _case(command: Command) -> str:
+def _case(command: CommandPage) -> str:
     if command.name == "box":
         return "        box)\n            _ocipy_box\n            ;;"
     specs = [_flag(flag) for flag in command.flags]

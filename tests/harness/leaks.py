@@ -17,15 +17,16 @@ from tests.harness.text import read, shown
 DEFAULT_ROOTS = (Path("/run/ocipy"), Path("/run/runc"), Path("/run/crun"))
 
 
-def reap() -> None:
-    """Reap every child that has died. The runtime's orphans are ours (host.become_subreaper)."""
+def reap() -> bool:
+    """Reap every child that has died. The runtime's orphans are ours (host.become_subreaper). Return whether any child
+    still lives."""
     while True:
         try:
             pid, _ = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
-            return
+            return False
         if pid == 0:
-            return
+            return True
 
 
 class Leaks:

@@ -21,15 +21,6 @@ pytestmark = pytest.mark.usefixtures("criu")
 Check = Callable[[], None]
 
 
-def _living_children() -> bool:
-    try:
-        while os.waitpid(-1, os.WNOHANG) != (0, 0):
-            pass
-    except ChildProcessError:
-        return False
-    return True
-
-
 def test_an_open_host_file_is_named_as_the_cause(counter: Counter, work: Path) -> None:
     """The container continues, and keeps its cgroup and state."""
     with (work / "output").open("wb") as output:
@@ -230,7 +221,7 @@ def test_a_restore_is_killed(counter: Counter, assert_nothing_left: Check) -> No
     assert counter.status in ("creating", "stopped")
     counter.runtime.delete(counter.id, force=True).ok()
     os.kill(int((counter.work / "hook").read_text()), signal.SIGKILL)
-    wait_until(lambda: not _living_children(), "the end of criu")
+    wait_until(lambda: not reap(), "the end of criu")
     assert_nothing_left()
 
 

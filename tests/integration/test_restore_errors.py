@@ -5,7 +5,6 @@ An executable that only speaks criu's protocol takes its place (tests/harness/fa
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 
 from tests.harness import Bundle, Container, Runtime, process_state, wait_until
 from tests.harness.fake_criu import LOG, RESTORE, FakeCriu
+from tests.harness.leaks import reap
 
 MakeContainer = Callable[..., Container]
 NewId = Callable[[], str]
@@ -124,22 +124,8 @@ def test_a_restore_is_killed(
     running.process.wait()
     assert runtime.state(id)["status"] in ("creating", "stopped")
     runtime.delete(id, force=True).ok()
-    _reap_orphans()
+    wait_until(lambda: not reap(), "the end of the killed runtime's children")
     assert_nothing_left()
-
-
-def _reap_orphans() -> None:
-    """We have adopted the killed runtime's children: wait for their ends."""
-
-    def none_left() -> bool:
-        try:
-            while os.waitpid(-1, os.WNOHANG) != (0, 0):
-                pass
-        except ChildProcessError:
-            return True
-        return False
-
-    wait_until(none_left)
 
 
 def test_nothing_to_restore_from(

@@ -34,7 +34,7 @@ class MinItems:
 
 
 @dataclass(frozen=True)
-class Anything:
+class CheckedLater:
     """The schema accepts any value; semantic.py checks it."""
 
 

@@ -188,7 +188,7 @@ class _Reader:
 
     def kind(self, hint: Any, said: dict[type, Any]) -> Kind:
         origin = get_origin(hint)
-        if markers.Anything in said:
+        if markers.CheckedLater in said:
             return Anything(self.value(hint))
         if hint is str:
             return Matching(said[markers.Pattern]) if markers.Pattern in said else String()

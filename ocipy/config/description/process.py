@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Required, TypedDict
 
-from ocipy.config.description.markers import Anything, Doc, In, Only, Since
+from ocipy.config.description.markers import CheckedLater, Doc, In, Only, Since
 from ocipy.config.description.values import (
     CPUList,
     Int32,
@@ -114,7 +114,7 @@ class Process(TypedDict, total=False):
     """Its working directory, an absolute path in the container."""
     terminal: Annotated[bool, In("terminal")]
     """Give it a pseudoterminal as standard input, output and error."""
-    consoleSize: Annotated[ConsoleSize, Anything(), In("plan/terminal init/terminal", below="plan/terminal")]
+    consoleSize: Annotated[ConsoleSize, CheckedLater(), In("plan/terminal init/terminal", below="plan/terminal")]
     """The size of its terminal; ignored unless terminal is true."""
     user: Annotated[User, In("identity")]
     """Its user, groups and file mode creation mask."""

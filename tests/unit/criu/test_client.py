@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ocipy.criu import client
-from ocipy.criu.client import Criu, Session, find, first_error, number_of, start
+from ocipy.criu.client import Criu, CriuSession, find, first_error, number_of, start
 from ocipy.criu.messages import DUMP, FEATURE_CHECK, VERSION
 from ocipy.errors import Error
 from tests.harness.fake_criu import FakeCriu
@@ -157,7 +157,7 @@ def test_a_session_leaves_no_descriptor_and_no_process(tmp_path: Path) -> None:
     fake = FakeCriu(tmp_path / "criu")
     before = sorted(os.listdir("/proc/self/fd"))
     learn(fake.path)
-    session = Session(str(fake.path))
+    session = CriuSession(str(fake.path))
     pid = session.pid
     session.end()
     session.end()
@@ -172,7 +172,7 @@ def test_an_error_before_the_exec_is_reported(tmp_path: Path) -> None:
 
     before = sorted(os.listdir("/proc/self/fd"))
     with pytest.raises(Error) as caught:
-        Session(str(FakeCriu(tmp_path / "criu").path), prepare=refuse)
+        CriuSession(str(FakeCriu(tmp_path / "criu").path), prepare=refuse)
     assert caught.value.line == "/root/path: not here"
     assert sorted(os.listdir("/proc/self/fd")) == before
 
@@ -182,7 +182,7 @@ def test_descriptors_are_handed_over_from_4_on(tmp_path: Path) -> None:
     program.write_text("#!/bin/sh\nreadlink /proc/self/fd/4 /proc/self/fd/5 > " + str(tmp_path / "seen") + "\n")
     program.chmod(0o755)
     one, other = os.open(tmp_path, os.O_RDONLY), os.open("/", os.O_RDONLY)
-    session = Session(str(program), fds=[other, one])
+    session = CriuSession(str(program), fds=[other, one])
     session.wait()
     session.end()
     os.close(one)
@@ -252,7 +252,7 @@ def test_the_end_of_criu_is_noticed_while_a_child_of_its_has_the_socket(tmp_path
     program = tmp_path / "criu"
     program.write_text(f"#!/bin/sh\nsleep 1000 &\necho $! > {tmp_path}/pid\nexit 3\n")
     program.chmod(0o755)
-    session = Session(str(program))
+    session = CriuSession(str(program))
     with pytest.raises(client.NoAnswer, match="it exited with status 3"):
         session.receive()
     session.end()

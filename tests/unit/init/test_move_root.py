@@ -7,28 +7,40 @@ import errno
 import pytest
 
 from ocipy.init import move_root
-from ocipy.init.move_root import Mount, unescape
+from ocipy.init.move_root import MountPoint, unescape
 from ocipy.linux import _kernel
 
 
-def full(parent: int, point: str) -> Mount:
+def full(parent: int, point: str) -> MountPoint:
     """A procfs or sysfs."""
-    return Mount(parent, point, full=True)
+    return MountPoint(parent, point, full=True)
 
 
 def test_what_is_within_the_root_is_left() -> None:
     """The root is on "/", so its paths are the host's."""
-    mounts = {1: Mount(0, "/"), 2: full(1, "/proc"), 9: Mount(1, "/"), 3: full(9, "/proc"), 4: full(3, "/proc/deep")}
+    mounts = {
+        1: MountPoint(0, "/"),
+        2: full(1, "/proc"),
+        9: MountPoint(1, "/"),
+        3: full(9, "/proc"),
+        4: full(3, "/proc/deep"),
+    }
     assert move_root._full_outside(mounts, 9) == [2]
 
 
 def test_a_root_that_is_a_full_procfs() -> None:
-    assert move_root._full_outside({1: Mount(1, "/"), 9: full(1, "/")}, 9) == []
+    assert move_root._full_outside({1: MountPoint(1, "/"), 9: full(1, "/")}, 9) == []
 
 
 def test_what_is_on_top_comes_first() -> None:
     """A child can have the smaller id, if it was created before it was attached."""
-    mounts = {7: Mount(7, "/"), 6: full(7, "/sys"), 5: full(6, "/sys"), 4: full(5, "/sys/proc"), 3: Mount(6, "/sys/x")}
+    mounts = {
+        7: MountPoint(7, "/"),
+        6: full(7, "/sys"),
+        5: full(6, "/sys"),
+        4: full(5, "/sys/proc"),
+        3: MountPoint(6, "/sys/x"),
+    }
     assert move_root._full_outside(mounts, 99) == [4, 5, 6]
 
 
@@ -42,7 +54,7 @@ def test_unescape(text: bytes, path: str) -> None:
 
 def test_a_mount_that_the_host_has_unmounted_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its path ends at the mount below, which is left alone."""
-    mounts = {1: Mount(1, "/"), 2: Mount(1, "/a"), 3: full(2, "/a/proc")}
+    mounts = {1: MountPoint(1, "/"), 2: MountPoint(1, "/a"), 3: full(2, "/a/proc")}
 
     def openat2(directory: int, path: str, flags: int, mode: int, resolve: int) -> int:
         if path == "/a/proc":

@@ -19,7 +19,7 @@ from ocipy.pages.__main__ import DOCUMENTS, date, main, pages, whole
 from ocipy.pages.__main__ import examples as examples_of
 from ocipy.pages.man import page
 from ocipy.pages.markdown import Block, Section, inline, sections
-from ocipy.pages.table import Command, all_commands, kind, signal_names, spellings
+from ocipy.pages.table import CommandPage, all_commands, kind, signal_names, spellings
 from tests.harness.host import scaled
 
 TOP = Path(ocipy.__file__).parents[1]
@@ -83,7 +83,7 @@ def test_a_page_of_box_has_its_flags_and_words(share: Path) -> None:
 
 
 @pytest.mark.parametrize("command", box.commands(), ids=lambda command: command.name)
-def test_a_page_of_box_has_examples_with_its_flags(share: Path, command: Command) -> None:
+def test_a_page_of_box_has_examples_with_its_flags(share: Path, command: CommandPage) -> None:
     text = man(share, f"ocipy-{command.name.replace(' ', '-')}.1")
     assert ".SH EXIT STATUS" in text
     examples = examples_of(box_section())[command.name]
@@ -193,7 +193,7 @@ def test_groff_warns_of_nothing(share: Path) -> None:
 
 def test_what_roff_would_act_on_is_text() -> None:
     section = sections("## kill ID\n\n.start \\of 'a' `--line`\n\n    .example\\\n", ["kill"])["kill"]
-    text = page(Command("kill", "end it", "ID", ()), section, "2026-01-01")
+    text = page(CommandPage("kill", "end it", "ID", ()), section, "2026-01-01")
     assert "\\&.start \\eof \\(aqa\\(aq \\fB\\-\\-line\\fR" in text
     assert "\\&.example\\e" in text
 
