@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 
 from ocipy.children.interrupts import check_interrupts
-from ocipy.init.fifo import AWAKE, EXECUTING
+from ocipy.init.fifo import AWAKE, EXECUTING, FILTERED
 from ocipy.linux import _kernel
 from ocipy.linux.constants import POLLHUP, POLLIN
 
@@ -44,7 +44,7 @@ def read_to_end(report: int, name: str, pid: int, pidfd: int, interrupts: int) -
 
 def raise_failure(said: bytes) -> None:
     """Raise the Error in init's message, if there is one."""
-    told = said.lstrip(AWAKE + EXECUTING)
+    told = said.lstrip(AWAKE + EXECUTING + FILTERED)
     if told:
         from ocipy.init.waiting import failure
 

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 # instead.
 AWAKE = b"\0"
 EXECUTING = b"\1"
+# What init adds if it has a seccomp filter, which may end it without another word.
+FILTERED = b"\3"
+# The name of the init process until its exec.
+INIT_NAME = "ocipy:[INIT]"
 # What delete writes into exec.fifo if it knows no process.
 DISMISSED = b"\2"
 

@@ -11,6 +11,7 @@ import sys
 
 from ocipy.errors import Error, refused
 from ocipy.init.context import ACTIONS, carries_out
+from ocipy.init.fifo import INIT_NAME
 from ocipy.init.process import close_all_but
 from ocipy.linux import _kernel, procfs
 from ocipy.linux.channel import Closed
@@ -95,7 +96,7 @@ def become_init(plan: Plan, init: Init) -> NoReturn:
     try:
         # If create is killed, we die too. If it was killed before this call, the channel shows that.
         _kernel.prctl(PR_SET_PDEATHSIG, SIGKILL)
-        _kernel.set_name("ocipy:[INIT]")
+        _kernel.set_name(INIT_NAME)
         close_others(init)
         seal_imports()
         if _kernel.poll([(init.channel.fd, 0)], 0):

@@ -10,7 +10,7 @@ import posix
 
 from ocipy.errors import Error
 from ocipy.init.context import carries_out
-from ocipy.init.fifo import AWAKE, EXECUTING, close_channel, tell_waiting
+from ocipy.init.fifo import AWAKE, EXECUTING, FILTERED, close_channel, tell_waiting
 from ocipy.init.lookup import quote, to_bytes
 from ocipy.init.process import exec_refused
 from ocipy.linux import _kernel
@@ -115,4 +115,4 @@ def _watch(fifo: int) -> None:
 @carries_out(TellExecuting)
 def tell_executing(init: Init, step: TellExecuting) -> None:
     """Announce that execve comes next."""
-    posix.write(init.report_fd, EXECUTING)
+    posix.write(init.report_fd, EXECUTING + FILTERED if init.seccomp_program else EXECUTING)

@@ -25,6 +25,7 @@ NewId = Callable[[], str]
 Shell = Callable[..., Result]
 CACHE = Path("/var/cache/ocipy/seccomp")
 MKDIR = ["mkdir", "mkdirat"]
+KILLED = "the init process was killed before it could execute the command: linux.seccomp"
 
 
 def rule(names: list[str], action: str, **rest: Any) -> dict[str, Any]:
@@ -78,8 +79,25 @@ def test_a_profile_that_permits_nothing_ends_the_process(
     result = runtime.run(both, new_id())
     if both.process["noNewPrivileges"]:
         assert result.status == 128 + (signal.SIGILL if action == "ERRNO" else signal.SIGSYS)
+        assert KILLED in result.stderr
     else:
         result.fails("the init process was killed by signal", "linux.seccomp")
+
+
+@pytest.mark.ocipy_only("runc does not say why the process has ended")
+def test_a_profile_that_kills_at_the_exec_is_named(
+    runtime: Runtime, container: MakeContainer, both: Bundle, new_id: NewId
+) -> None:
+    """By run and by start. A command that the filter kills later is not: its status says enough."""
+    allow_all_but(both, rule(["execve"], "KILL_PROCESS"))
+    result = runtime.run(both, new_id())
+    assert (result.status, KILLED in result.stderr) == (128 + signal.SIGSYS, True)
+    created = container(both)
+    assert KILLED in runtime.start(created.id).stderr
+    created.reap()
+    allow_all_but(both, rule(["uname"], "KILL_PROCESS")).args("uname")
+    result = runtime.run(both, new_id())
+    assert (result.status, KILLED in result.stderr) == (128 + signal.SIGSYS, False)
 
 
 @pytest.mark.parametrize("action", ["ALLOW", "LOG"])

@@ -39,7 +39,7 @@
 #define ALONE __attribute__((noinline, section("ocipy_alone"), no_profile_instrument_function, no_stack_protector))
 
 enum { PAGE = 65536, WATCH_INTERVAL_SECONDS = 10, KERNEL_MASK_SIZE = 8, SCRATCH = 16 }; /* PAGE: the largest one */
-enum { AWAKE = 0, EXECUTING = 1 };                                                      /* init/fifo.py */
+enum { AWAKE = 0, EXECUTING = 1, FILTERED = 3 };                                        /* init/fifo.py */
 
 /* The data of the last steps; everything that it points to is in the same region. */
 struct last {
@@ -233,6 +233,8 @@ ALONE static void take_last_steps(struct last *last, const struct range *kept, i
     close_all(last->first_foreign, last->report);
     close_all(last->report + 1, ~0U);
     tell(last, EXECUTING);
+    if (last->filter.len)
+        tell(last, FILTERED);
     if (last->loads_filter) {
         long result = load_filter(last, last->filter_flags);
         if (result == -EINVAL && last->filter_is_optional)
