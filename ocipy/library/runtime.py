@@ -6,12 +6,12 @@ import json
 import os
 import signal as signals
 import subprocess
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ocipy.library import executable as executables
 from ocipy.library.executable import Executable, Stream, StrPath, captured
+from ocipy.library.flags import creation_flags, exec_words
 from ocipy.library.records import Finding, Plan, State, TimeoutExpired
 from ocipy.operations.processes import processes
 from ocipy.state.directory import state_root
@@ -83,7 +83,7 @@ class Runtime:
         The streams become its process's: None for the caller's own, a file, or a descriptor. The other parameters are
         the flags of `ocipy create`: console_socket takes a ConsoleSocket, preserve_fds N passes descriptors 3 to N + 2.
         """
-        flags = _creation_flags(
+        flags = creation_flags(
             bundle,
             console_socket,
             pidfd_socket,
@@ -123,7 +123,7 @@ class Runtime:
         Raises TimeoutExpired after killing the container, and deleting it unless keep is set.
         """
         stdout, stderr = captured(capture_output, stdout, stderr)
-        flags = _creation_flags(bundle, preserve_fds=preserve_fds, no_pivot=no_pivot, no_new_keyring=no_new_keyring)
+        flags = creation_flags(bundle, preserve_fds=preserve_fds, no_pivot=no_pivot, no_new_keyring=no_new_keyring)
         flags += ["--keep"] if keep else []
         return self.executable.foreground(
             "run", *flags, container_id, container_id=container_id,
@@ -281,7 +281,7 @@ class Container:
         Raises TimeoutExpired after killing the process; processes that it started stay in the container.
         """
         stdout, stderr = captured(capture_output, stdout, stderr)
-        with self._words(arguments, process, cwd, env, user, tty, ignore_paused) as words:
+        with exec_words(self.id, arguments, process, cwd, env, user, tty, ignore_paused) as words:
             return self.runtime.executable.foreground(
                 "exec", *words, container_id=self.id,
                 preserve_fds=0, stdin=stdin, stdout=stdout, stderr=stderr, input=input, timeout=timeout,
@@ -331,43 +331,15 @@ class Container:
 
         flags = ["--detach", "--stay", *([f"--console-socket={os.fspath(console_socket)}"] if console_socket else [])]
         tty = bool(console_socket) and process is None
-        with self._words(arguments, process, cwd, env, user, tty, ignore_paused) as words, PidfdReceiver() as receiver:
+        with (
+            exec_words(self.id, arguments, process, cwd, env, user, tty, ignore_paused) as words,
+            PidfdReceiver() as receiver,
+        ):
             runtime = self.runtime.executable.staying(
                 "exec", *flags, f"--pidfd-socket={os.fspath(receiver)}", *words,
                 stdin=stdin, stdout=stdout, stderr=stderr,
             )  # fmt: skip
             return Process(receiver.receive(0), runtime)
-
-    @contextmanager
-    def _words(
-        self,
-        arguments: Sequence[str],
-        process: Mapping[str, Any] | None,
-        cwd: str,
-        env: Mapping[str, str] | None,
-        user: str,
-        tty: bool,
-        ignore_paused: bool,
-    ) -> Iterator[list[str]]:
-        """The arguments of `exec`, valid in the with block."""
-        if bool(arguments) == (process is not None):
-            raise ValueError("exec takes arguments, or a process")
-        flags = ["--ignore-paused"] if ignore_paused else []
-        if process is None:
-            flags += ["--tty"] if tty else []
-            flags += [f"--cwd={cwd}"] if cwd else []
-            flags += [f"--user={user}"] if user else []
-            flags += [f"--env={name}={value}" for name, value in (env or {}).items()]
-            yield [*flags, self.id, *arguments]
-            return
-        if cwd or env or user or tty:
-            raise ValueError("cwd, env, user and tty are members of process (tty: terminal)")
-        file = os.memfd_create("process")
-        try:
-            os.write(file, json.dumps(process).encode())
-            yield [*flags, f"--process=/proc/{os.getpid()}/fd/{file}", self.id]
-        finally:
-            os.close(file)
 
     def stats(self) -> dict[str, Any]:
         """Its statistics: "data" of `ocipy events --stats`."""
@@ -384,26 +356,3 @@ class Container:
 
     def _call(self, command: str, *flags: str, after: Sequence[str] = (), input: bytes | None = None) -> bytes:
         return self.runtime.executable.quietly(command, *flags, self.id, *after, input=input)
-
-
-def _creation_flags(
-    bundle: StrPath,
-    console_socket: StrPath = "",
-    pidfd_socket: StrPath = "",
-    pid_file: StrPath = "",
-    preserve_fds: int = 0,
-    *,
-    no_pivot: bool,
-    no_new_keyring: bool,
-) -> list[str]:
-    flags = [f"--bundle={os.fspath(bundle)}"]
-    for name, value in (("console-socket", console_socket), ("pidfd-socket", pidfd_socket), ("pid-file", pid_file)):
-        if value:
-            flags.append(f"--{name}={os.fspath(value)}")
-    if preserve_fds:
-        flags.append(f"--preserve-fds={preserve_fds}")
-    if no_pivot:
-        flags.append("--no-pivot")
-    if no_new_keyring:
-        flags.append("--no-new-keyring")
-    return flags

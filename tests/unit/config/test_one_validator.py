@@ -16,7 +16,7 @@ from ocipy.operations.validate import ERROR, validate
 from ocipy.plan.build import build
 from ocipy.plan.model import Host, Options
 from tests.unit import published
-from tests.unit.config.test_semantic import BROKEN
+from tests.unit.config.rules_across_fields import BROKEN
 
 HOSTS = (
     published.HOST,
