@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ocipy import log
 from ocipy.cgroups.layout import probe
+from ocipy.children.once import in_child
 from ocipy.criu import client, messages
 from ocipy.criu.client import FIRST_FD, CriuSession
 from ocipy.criu.directory import DESCRIPTORS, open_directory
@@ -42,7 +43,7 @@ from ocipy.linux.constants import (
     SOCK_SEQPACKET,
 )
 from ocipy.linux.files import read_file, write_file
-from ocipy.linux.text import decode, lines_of
+from ocipy.linux.text import decode, encode, lines_of
 from ocipy.plan import checkpoint as plan
 from ocipy.plan.lane import SaveState
 from ocipy.plan.masks import Mask
@@ -94,7 +95,13 @@ def begin_restore(run: HostRun, step: BeginRestore) -> None:
 @carries_out(RestoreMountPoints)
 def restore_mount_points(run: HostRun, step: RestoreMountPoints) -> None:
     """Make the missing mount points, as create does: criu mounts on existing ones only."""
-    run.mount_points = _kernel.aside(lambda: _make_mount_points(run, step.mounts))
+    made = in_child(
+        "making the mount points",
+        lambda: b"\0".join(map(encode, sum(_make_mount_points(run, step.mounts).items(), ()))),
+        interrupts=run.interrupts,
+    )
+    words = iter(decode(made).split("\0") if made else ())
+    run.mount_points = dict(zip(words, words, strict=True))
 
 
 def root_of(run: HostRun) -> str:
@@ -271,7 +278,7 @@ def _serve(run: HostRun, flags: CriuFlags, mounts: Sequence[Bind | RootReadonly 
         _take_process(run, notify.get("pid", 0), script)
         if script == "post-restore":
             save_state(run, SaveState())
-            _kernel.aside(lambda: _renew_attributes(run, mounts))
+            in_child("setting flags", lambda: _renew_attributes(run, mounts), interrupts=run.interrupts)
         _take_master(run, fds, script)
         if script == until:
             return
@@ -285,7 +292,7 @@ def _take_process(run: HostRun, pid: int, script: str) -> None:
         run.pid = pid
 
 
-def _renew_attributes(run: HostRun, mounts: Sequence[Bind | RootReadonly | Mask]) -> None:
+def _renew_attributes(run: HostRun, mounts: Sequence[Bind | RootReadonly | Mask]) -> bytes:
     """Restore the attributes of the mounts that criu made for us, in the container's mount namespace.
 
     The processes exist, but are not running yet.
@@ -299,6 +306,7 @@ def _renew_attributes(run: HostRun, mounts: Sequence[Bind | RootReadonly | Mask]
             _renew(root, step, "/", MOUNT_ATTR_RDONLY, 0)
         else:
             _renew(root, step, step.path, MOUNT_ATTR_RDONLY, 0)
+    return b""
 
 
 def _renew(root: int, step: Step, path: str, attr_set: int, attr_clear: int) -> None:
