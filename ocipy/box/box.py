@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from ocipy import Container, Error, Plan, Runtime, TimeoutExpired
 from ocipy import State as RuntimeState
 from ocipy.box import network, oom, roots
-from ocipy.box.bundle import Bundle, id_map_for_images, id_maps
+from ocipy.box.bundle import Bundle, id_map_for_images, id_maps, is_idle
 from ocipy.box.cgroup import Paths, memory_events
 from ocipy.box.forwarding import Forwarding
 from ocipy.box.limits import named_by_flags
 from ocipy.box.network import Network
-from ocipy.box.network.connection import Connection
 from ocipy.box.orphans import end_callers
 from ocipy.box.peers import tell_peers
 from ocipy.box.processes import pids_of, table
@@ -66,11 +65,12 @@ class Box:
         return self.record
 
     def state(self) -> RuntimeState | None:
-        """The container's state; None if there is no container, as after its end or a reboot."""
+        """The container's state; None if there is no container, as after its end or a reboot, or only an idle one."""
         try:
-            return self.container.state()
+            state = self.container.state()
         except Error:
             return None
+        return None if is_idle(state) else state
 
     def cgroup(self) -> Paths:
         """The directories of its cgroup; empty if it has none, or does not run."""
@@ -327,43 +327,34 @@ class Box:
         """UID:GID of a user of the box, "" for "". Raises Error if nothing can be executed in it."""
         from ocipy.box.files import user_of
 
-        state = self.state()
-        if state is None or not self.is_running():
-            raise Error(f"box {self.record.name} is not running", hint=f"ocipy box start {self.record.name}")
-        roots.check(self.home, self.directory, self.record)
+        state = self._running()
         if not user:
             return ""
         who = user_of(user, state.pid, rootless=self.home.rootless)
         return f"{who.uid}:{who.gid}"
 
+    def _running(self) -> RuntimeState:
+        """The state of the box, which runs and can read its files. Raises Error."""
+        state = self.state()
+        if state is None or not self.is_running():
+            raise Error(f"box {self.record.name} is not running", hint=f"ocipy box start {self.record.name}")
+        roots.check(self.home, self.directory, self.record)
+        return state
+
     @contextmanager
     def files(self) -> Iterator[int]:
         """The pid of a process that has its root, for files.at_root_of. A box that does not run is first started
         with an idle process. Raises Error."""
-        state = self.state()
-        if state is not None and self.is_running():
-            roots.check(self.home, self.directory, self.record)
-            yield state.pid
-            return
-        from ocipy.box.images import busybox
+        from ocipy.box import idle
 
-        with self.directory.locked():
-            self.check_idle()
-            self._clear()
-            with root_of(self.home, self.directory, self.record, "none") as root, open(os.devnull, "r+b") as null:
-                bundle = Bundle(
-                    self.directory, self.record, Connection(),
-                    rootless=self.home.rootless, v2=is_v2(), inner=root.inner,
-                )  # fmt: skip
-                bundle.write_idle(busybox.find())
-                runtime = make_runtime(self.home.places, root.before)
-                idle = runtime.create(self.id, self.directory.bundle, stdin=null, stdout=null, stderr=null)
-            try:
-                self.container.start()
-                yield idle.state().pid
-            finally:
-                self.container.delete(force=True)
-                roots.release(self.home, self.directory, self.record)
+        if not self.is_running():
+            with self.directory.locked():
+                if not self.is_running():  # nobody has started it meanwhile
+                    self._clear()
+                    with idle.started(self.home, self.directory, self.record, self.container) as pid:
+                        yield pid
+                    return
+        yield self._running().pid
 
     def processes(self) -> str:
         """A table of its processes, as the host's ps(1) shows them. Raises Error if it does not run."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ocipy import Error
+from ocipy import Error, State
 from ocipy.box import seccomp
 from ocipy.box.config import Host, Root, User, capabilities_of, make_config
 from ocipy.box.copy_on_write import FUSE
@@ -24,6 +24,7 @@ from ocipy.box.users import resolve
 from ocipy.errors import reported_as
 
 INIT_PROGRAMS = ("/usr/bin/catatonit", "/usr/libexec/podman/catatonit", "/usr/bin/tini-static", "/sbin/docker-init")
+# An idle process's program in the box; and the annotation, with the box's id, that tells such a run from the box's own.
 IDLE = "/run/busybox"
 
 
@@ -69,6 +70,11 @@ def allotted(path: str, name: str, uid: int) -> tuple[tuple[int, int, int], ...]
             made.append((first, int(start), int(count)))
             first += int(count)
     return tuple(made)
+
+
+def is_idle(state: State) -> bool:
+    """Whether the container is only an idle process. No label of a user can say so: the id is not known before."""
+    return state.annotations.get(IDLE) == state.id
 
 
 class Bundle:
@@ -136,6 +142,7 @@ class Bundle:
         config = self.config()
         config["process"] |= {"args": [IDLE, "sleep", "1000000"], "user": {"uid": 0, "gid": 0}, "terminal": False}
         config["process"]["cwd"] = "/"
+        config["annotations"] = {IDLE: self.record.id}
         config["mounts"].append({"destination": IDLE, "type": "bind", "source": program, "options": ["bind", "ro"]})
         replace_file(self.directory.bundle / "config.json", json.dumps(config), 0o600)
 

@@ -6,6 +6,7 @@ until the command completes.
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 
@@ -27,6 +28,7 @@ COMMANDS = {
     "run -d": ((), ("run", "-d", "--name", "one", "--network", "none", *SLEEP)),
     "start": (("create", "--name", "one", "--network", "none", *SLEEP), ("start", "one")),
     "stop": (("run", "-d", "--name", "one", "--network", "none", *SLEEP), ("stop", "-t", "0", "one")),
+    "cp": (("create", "--name", "one", "--network", "none", *SLEEP), ("cp", "one:/etc/hostname", "/dev/null")),
     "rm": (("run", "-d", "--name", "one", "--network", "none", *SLEEP), ("rm", "-f", "one")),
 }
 # The calls at which to kill it, and the interval between tried ones.
@@ -117,3 +119,24 @@ def test_rm_clears_a_box_whose_record_cannot_be_read(box: Box) -> None:
     box("rm", "-f", box_id)
     cleared(box, {box_id})
     assert not (box.places / "data/boxes" / box_id).exists()
+
+
+def test_a_box_starts_after_a_copy_that_was_killed(box: Box) -> None:
+    """The idle process that the copy has left is not the box's own run."""
+    made = box("create", "--name", "one", "--network", "none", *SLEEP).stdout.strip()
+    fifo = box.places / "fifo"
+    os.mkfifo(fifo)
+    copying = box.begin("cp", "one:/etc/hostname", str(fifo))  # waits for a reader
+
+    def idles() -> bool:
+        words = [runtime_path(), "--root", str(box.places / "run/runtime"), "state", made]
+        return b'"running"' in subprocess.run(words, check=False, capture_output=True).stdout
+
+    wait_until(idles, "it copies", timeout=20)
+    assert box("ps").stdout.count("\n") == 1 and "created" in box("ps", "-a").stdout
+    assert "is not running" in box("exec", "one", "true", status=1).stderr
+    copying.kill()
+    copying.wait()
+    box("start", "one")
+    assert box("exec", "one", "cat", "/proc/1/comm").stdout == "sleep\n"
+    box("stop", "-t", "0", "one")
