@@ -22,13 +22,18 @@ def uv() -> Path:
     return program
 
 
+def commit() -> None:
+    """Commit the sources, once: meson dist and a clone take what is committed."""
+    git = ("git", "-C", TOP, "-c", "user.name=test", "-c", "user.email=test@localhost")
+    if not run(*git, "log", "--oneline", "-1", "--grep", "^all of it$", check=False).endswith("all of it\n"):
+        run(*git, "commit", "--quiet", "--no-verify", "--allow-empty", "-m", "all of it")
+
+
 def sdist() -> Path:
     """The source distribution; made once."""
     found = list(DIST.glob("ocipy-*.tar.gz"))
     if not found:
-        # meson dist takes what is committed.
-        identity = ("-c", "user.name=test", "-c", "user.email=test@localhost")
-        run("git", "-C", TOP, *identity, "commit", "--quiet", "--no-verify", "--allow-empty", "-m", "all of it")
+        commit()
         run(uv(), "build", "--no-python-downloads", "--python", sys.executable, "--sdist", "--out-dir", DIST, TOP)
         found = list(DIST.glob("ocipy-*.tar.gz"))
     return found[0]

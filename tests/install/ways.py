@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.install.checks import Bundle, Way, leaves_nothing, tried
-from tests.install.packages import DIST, TOP, audit, sdist, uv, wheel
+from tests.install.packages import DIST, TOP, audit, commit, sdist, uv, wheel
 from tests.install.system import Failure, expect, install, run, say
 from tests.install.users import PipUser, PipxUser, UvUser
 
@@ -206,6 +206,7 @@ class Checkout(Way):
         return run("make", "-s", "-C", place, *targets, f"PYTHON={self.python}")
 
     def prepare(self) -> None:
+        commit()
         run("git", "clone", "--quiet", TOP, self.place)
         # They are the user's, and stay.
         self.make(self.place, "packages")
