@@ -57,3 +57,21 @@ def audit(python: Path) -> None:
     said = run(uv(), "tool", "run", *words, "auditwheel", "show", wheel(python), stderr=subprocess.DEVNULL)
     print(said, flush=True)
     expect('"linux_x86_64"' in " ".join(said.split()), "auditwheel knows another tag")
+
+
+def of_a_python_that_is_gone(python: Path) -> None:
+    """A wheel of another Python of the same minor version, in an environment of Debian's, when that Python is gone."""
+    show = "import sys, sysconfig as s; print(sys.version_info[:2], sys.base_prefix, s.get_path('stdlib'), sep='\\n')"
+    version, prefix, library = run(python, "-c", show).splitlines()
+    if prefix == sys.base_prefix or version != str(sys.version_info[:2]):
+        return
+    place = Path("/tmp/of another Python")
+    run(sys.executable, "-m", "venv", place)
+    run(place / "bin/pip", "install", "-q", "--no-deps", wheel(python))
+    run("mount", "-t", "tmpfs", "tmpfs", prefix)
+    try:
+        for words in (["run", "--bundle", "/nonexistent", "name"], ["validate", "/nonexistent"], ["--help"]):
+            said = run(place / "bin/ocipy", *words, check=False)
+            expect(f"ocipy: built for the Python in {library}, which is gone\n" in said, f"{words}: {said}")
+    finally:
+        run("umount", prefix)

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.install.checks import Bundle, Way, leaves_nothing, tried
-from tests.install.packages import DIST, TOP, audit, commit, sdist, uv, wheel
+from tests.install.packages import DIST, TOP, audit, commit, of_a_python_that_is_gone, sdist, uv, wheel
 from tests.install.system import Failure, expect, install, run, say
 from tests.install.users import PipUser, PipxUser, UvUser
 
@@ -344,11 +344,12 @@ def main() -> int:
     bundle = Bundle()
     rows = [tried(way(arguments.python), bundle) for way in chosen]
     python = run(arguments.python, "-c", "import platform; print(platform.python_version(), end='')")
-    try:
-        audit(arguments.python)
-    except Failure as problem:
-        print(problem, flush=True)
-        rows.append({"way": "auditwheel show", "installs": "FAILED"})
+    for what, check in (("auditwheel show", audit), ("a Python gone", of_a_python_that_is_gone)):
+        try:
+            check(arguments.python)
+        except Failure as problem:
+            print(problem, flush=True)
+            rows.append({"way": what, "installs": "FAILED"})
     for row in rows:
         print("way: " + json.dumps({"python": python, **row}), flush=True)
     return 1 if any("FAILED" in row.values() for row in rows) else 0
