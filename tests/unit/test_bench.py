@@ -114,6 +114,18 @@ def test_the_pages_have_the_figures_of_the_record() -> None:
     assert record["host"]["date"] in (figures.TOP / "docs/benchmarks.svg").read_text()
 
 
+def test_the_comparison_of_runtimes_has_the_memory_of_the_record() -> None:
+    """Rounded: within a third."""
+    page = " ".join((figures.TOP / "docs/which-runtime.md").read_text().split())
+    said = re.search(r"keeps some (\d+) KiB \(runc some (\d+), crun some (\d+);", page)
+    assert said
+    record = json.loads(figures.RECORD.read_text())
+    memory = next(line["values"] for line in record["besides"] if line["title"] == "a waiting init")
+    for figure, name in zip(said.groups(), ("ocipy", "runc 1.5", "crun 1.8"), strict=True):
+        (measured,) = [value for one, value in memory.items() if one.startswith(name)]
+        assert measured / 1.34 < int(figure) < measured * 1.34, name
+
+
 def test_a_missed_target_is_named() -> None:
     record = json.loads(figures.RECORD.read_text())
     record["targets"] = [["run true", 0.7, 0.6, False], ["podman run", 0.5, 1.0, True]]
