@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 from contextlib import suppress
 from pathlib import Path
@@ -30,7 +29,7 @@ from typing import NoReturn, Self
 from ocipy import Error
 from ocipy.box.copy_on_write import DEVICE, FUSE
 from ocipy.box.id_maps import IdMap, map_ids
-from ocipy.box.pids import open_noted
+from ocipy.box.pids import open_noted, wait_for_end
 from ocipy.box.tools import check_installed
 from ocipy.errors import caused_by
 from ocipy.linux import _kernel
@@ -45,7 +44,6 @@ from ocipy.linux.constants import (
     PR_CAPBSET_DROP,
 )
 
-PATIENCE = 5.0  # seconds for the server, once the box has ended, to write what it still holds
 GO = b"\n"
 # The server changes files for all of the box's users: their owners, files that are closed to root, modes, set-group-ID
 # bits, file capabilities. It needs nothing else, not even for device nodes or whiteouts.
@@ -293,14 +291,12 @@ def check_served(directory: Path, pid_path: Path, name: str) -> None:
 
 
 def release(directory: Path, pid_path: Path) -> None:
-    """Wait until the server of an ended box is gone: it may still write to the upper directory. Kill it in the end."""
+    """Wait until the server of an ended box is gone: it may still write what it holds. Kill it in the end."""
     fd = open_server(directory, pid_path)
     if fd is not None:
         with suppress(OSError):
-            poll = select.poll()
-            poll.register(fd, select.POLLIN)
-            if not poll.poll(PATIENCE * 1000):
+            if not wait_for_end(fd):
                 signal.pidfd_send_signal(fd, signal.SIGKILL)
-                poll.poll(PATIENCE * 1000)
+                wait_for_end(fd)
         os.close(fd)
     pid_path.unlink(missing_ok=True)

@@ -5,15 +5,13 @@ from __future__ import annotations
 
 import itertools
 import os
-import select
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 
-from ocipy.box.pids import open_called
+from ocipy.box.pids import PATIENCE, open_called, wait_for_end
 
-PATIENCE = 5.0  # seconds until a killed process is gone
 ENDED = "_ended"
 """The command that conmon calls when a box has ended; `ocipy box` has it for conmon alone."""
 
@@ -30,9 +28,7 @@ def end_callers(bundle: str) -> None:
         if not killed:
             return
         for fd in killed:
-            poll = select.poll()
-            poll.register(fd, select.POLLIN)
-            poll.poll(max(deadline - time.monotonic(), 0) * 1000)
+            wait_for_end(fd, max(deadline - time.monotonic(), 0))
             with suppress(OSError):
                 os.waitid(os.P_PIDFD, fd, os.WEXITED | os.WNOHANG)  # only our own child; other parents reap theirs
             os.close(fd)

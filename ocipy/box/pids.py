@@ -7,8 +7,11 @@ A pidfd is opened before the command line is looked at, so the pid cannot go to 
 from __future__ import annotations
 
 import os
+import select
 from collections.abc import Callable
 from pathlib import Path
+
+PATIENCE = 5.0  # seconds until a process that has been killed, or has nothing left to serve, is gone
 
 
 def open_called(pid: int, is_it: Callable[[list[bytes]], bool]) -> int | None:
@@ -33,3 +36,10 @@ def open_noted(pid_path: Path, is_it: Callable[[list[bytes]], bool]) -> int | No
     except (OSError, ValueError):
         return None
     return open_called(pid, is_it)
+
+
+def wait_for_end(pidfd: int, patience: float = PATIENCE) -> bool:
+    """Wait so many seconds until the process has ended. Return whether it has."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(patience * 1000))

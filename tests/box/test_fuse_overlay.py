@@ -47,7 +47,8 @@ def user_places() -> Iterator[Path]:
     (path / "top/b").mkdir()
     os.chown(path / "top/b", USER, USER)
     yield path / "top/b"
-    subprocess.run(["umount", path / "top"], check=True)
+    unmount = ["umount", str(path / "top")]
+    wait_until(lambda: subprocess.run(unmount, check=False).returncode == 0, "conmon has ended", timeout=20)
     subprocess.run(["umount", path], check=True)
     path.rmdir()
 

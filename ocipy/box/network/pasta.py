@@ -18,7 +18,7 @@ from ocipy.box.id_maps import IdMap
 from ocipy.box.network.connection import Connection
 from ocipy.box.network.holder import Holder
 from ocipy.box.network.name_servers import name_servers
-from ocipy.box.pids import open_noted
+from ocipy.box.pids import open_noted, wait_for_end
 from ocipy.box.places import Places
 from ocipy.box.request import Port
 from ocipy.box.tools import output_of
@@ -111,5 +111,6 @@ def release(box_id: str, places: Places) -> None:
     if fd is not None:
         with suppress(OSError):
             signal.pidfd_send_signal(fd, signal.SIGKILL)
+            wait_for_end(fd)
         os.close(fd)
     path.unlink(missing_ok=True)
