@@ -238,7 +238,7 @@ class Box:
         self._wait_put_in_order()
 
     def kill(self, number: int | str) -> None:
-        """Send a signal to its first process. Raises Error."""
+        """Send a signal, by number or name, to its first process. Raises Error."""
         if not self.is_running():
             raise Error(f"box {self.record.name} is not running")
         self.container.kill(number)

@@ -20,6 +20,7 @@ from ocipy.box.places import USERNS_BASE, USERNS_SIZE
 from ocipy.box.record import Directory, Record
 from ocipy.box.request import Request
 from ocipy.box.runtime import is_made_by_systemd
+from ocipy.box.sizes import is_number
 from ocipy.box.users import resolve
 from ocipy.errors import reported_as
 
@@ -66,7 +67,7 @@ def allotted(path: str, name: str, uid: int) -> tuple[tuple[int, int, int], ...]
     for line in lines:
         owner, _, numbers = line.decode("utf-8", "replace").partition(":")
         start, _, count = numbers.partition(":")
-        if owner and owner in (name, str(uid)) and start.isdecimal() and count.isdecimal() and int(count) > 0:
+        if owner and owner in (name, str(uid)) and is_number(start) and is_number(count) and int(count) > 0:
             made.append((first, int(start), int(count)))
             first += int(count)
     return tuple(made)
@@ -163,7 +164,7 @@ class Bundle:
         )
         if wanted == "unconfined" or request.privileged:
             return None
-        return seccomp.translate(seccomp.load(wanted or seccomp.PROFILE), capabilities_of(request))
+        return seccomp.of_file(wanted or seccomp.PROFILE, capabilities_of(request))
 
 
 def replace_file(path: Path, text: str, mode: int = 0o644) -> None:

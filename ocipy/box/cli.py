@@ -14,6 +14,7 @@ from ocipy.box import actions
 from ocipy.box.boxes import Boxes
 from ocipy.box.flags import add_run_flags
 from ocipy.box.orphans import ENDED
+from ocipy.box.sizes import seconds
 from ocipy.box.status import OutOfMemory, status_of
 from ocipy.errors import caused_by, did_you_mean
 
@@ -177,7 +178,7 @@ def parser(asked: str = "") -> Parser:
         if name == "restart":
             add_dry_run(stopping, "print config.json and the plan of the start; change nothing")
         stopping.add_argument(
-            "-t", "--time", type=float, default=10.0, metavar="SECONDS", help="time to wait before SIGKILL (10)"
+            "-t", "--time", type=seconds, default=10.0, metavar="SECONDS", help="time to wait before SIGKILL (10)"
         )
         stopping.add_argument("boxes", nargs="+", metavar="BOX")
     killing = add("kill", actions.kill, "send a signal to boxes", "calls: ocipy kill ID SIGNAL")

@@ -149,7 +149,7 @@ def _id_maps(pid: int, config: Mapping[str, Any], plan: Plan) -> Iterator[Fact]:
             pointer = f"/linux/namespaces/{kinds.index('user')}" if "user" in kinds else ""
         for line in read_lines(f"/proc/{pid}/{file}"):
             inside, outside, size = (int(number) for number in line.split(" ") if number)
-            if size < 1 << 32 - 1:
+            if size < (1 << 32) - 1:
                 what = f"{file[0]}ids {inside} to {inside + size - 1} are {outside} to {outside + size - 1} on the host"
                 yield Fact("ids", what, pointer, steps_of(plan, pointer), f"/proc/{pid}/{file}")
 

@@ -10,7 +10,7 @@ from ocipy import Error
 from ocipy.box.names import check_utf8
 from ocipy.box.ports import check_ports, parse_ports
 from ocipy.box.request import Limits, Request, Volume
-from ocipy.box.sizes import parse_cpu, parse_cpus, parse_size
+from ocipy.box.sizes import integer, is_number, parse_cpu, parse_cpus, parse_size
 from ocipy.box.volumes import check_places, parse_mount, parse_tmpfs, parse_volume
 from ocipy.errors import reported_as
 
@@ -38,11 +38,11 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
     )
     add("--cpus", metavar="N", help="number of CPUs: 0.5")
     add("--cpu", metavar='"QUOTA PERIOD"', help="the same as a quota and a period, in microseconds")
-    add("--cpu-shares", type=int, metavar="N", help="weight relative to other boxes when the CPUs are busy (1024)")
-    add("--cpu-quota", type=int, metavar="N", help="CPU time in each period, in microseconds")
-    add("--cpu-period", type=int, metavar="N", help="length of a period, in microseconds")
+    add("--cpu-shares", type=integer, metavar="N", help="weight relative to other boxes when the CPUs are busy (1024)")
+    add("--cpu-quota", type=integer, metavar="N", help="CPU time in each period, in microseconds")
+    add("--cpu-period", type=integer, metavar="N", help="length of a period, in microseconds")
     add("--cpuset-cpus", default="", metavar="LIST", help="CPUs that it may use: 0-1,3")
-    add("--pids-limit", type=int, metavar="N", help="maximum number of processes and threads, -1 for no limit")
+    add("--pids-limit", type=integer, metavar="N", help="maximum number of processes and threads, -1 for no limit")
     add(
         "-e",
         "--env",
@@ -233,7 +233,7 @@ def parse_ulimit(word: str) -> tuple[str, int, int]:
     name, _, value = word.partition("=")
     soft, _, hard = value.partition(":")
     numbers = [
-        UNLIMITED if one in ("unlimited", "-1") else int(one) if one.isdecimal() else -1 for one in (soft, hard or soft)
+        UNLIMITED if one in ("unlimited", "-1") else int(one) if is_number(one) else -1 for one in (soft, hard or soft)
     ]
     if name not in ULIMITS or min(numbers) < 0:
         raise Error(f"--ulimit takes NAME=SOFT[:HARD], not {word!r}", hint="names: " + " ".join(ULIMITS), status=2)

@@ -36,17 +36,31 @@ def load(path: str) -> dict[str, Any]:
         data = Path(path).read_bytes()
     try:
         document = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Error(f"cannot read the seccomp profile: {error}", pointer=path, hint=OTHER_PROFILES) from None
     if not isinstance(document, dict):
         raise Error("the seccomp profile is not a JSON object", pointer=path)
     return document
 
 
+def of_file(path: str, capabilities: Collection[str]) -> dict[str, Any]:
+    """linux.seccomp by the profile in a file, for a process with these capabilities. Raises Error."""
+    profile = load(path)
+    try:
+        return translate(profile, capabilities)
+    except (KeyError, TypeError, AttributeError):  # the runtime judges the values
+        raise Error(
+            "the seccomp profile has neither the form of containers-common's nor that of config.json",
+            pointer=path,
+            hint=OTHER_PROFILES,
+        ) from None
+
+
 def translate(profile: Mapping[str, Any], capabilities: Collection[str], machine: str = "") -> dict[str, Any]:
     """linux.seccomp for a process with these capabilities. machine: uname(2)'s name; "" for this machine's.
 
-    A profile already in the form of config.json stays unchanged.
+    A profile already in the form of config.json stays unchanged. Raises KeyError, TypeError or AttributeError for a
+    document of another form.
     """
     machine = machine or os.uname().machine
     made: dict[str, Any] = {"defaultAction": profile["defaultAction"], "syscalls": []}

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ocipy import Error
 from ocipy.box.config import User
+from ocipy.box.sizes import is_number
 
 HIGHEST_ID = (1 << 32) - 2
 LONGEST = 20  # digits, with zeros before
@@ -51,7 +52,7 @@ def _find(text: bytes, name: str, fields: int) -> list[bytes] | None:
 def _number(text: bytes | str) -> int | None:
     """An id; None if it is not a number, or more than the kernel takes. Python converts no number of any length."""
     digits = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
-    if not digits.isdecimal() or len(digits) > LONGEST or int(digits) > HIGHEST_ID:
+    if not is_number(digits) or len(digits) > LONGEST or int(digits) > HIGHEST_ID:
         return None
     return int(digits)
 

@@ -13,6 +13,7 @@ from ocipy.library import executable as executables
 from ocipy.library.executable import Executable, Stream, StrPath, captured
 from ocipy.library.flags import creation_flags, exec_words
 from ocipy.library.records import Finding, Plan, State, TimeoutExpired
+from ocipy.linux.signals import number
 from ocipy.operations.processes import processes
 from ocipy.state.directory import state_root
 from ocipy.state.state import load
@@ -200,8 +201,8 @@ class Container:
 
     def kill(self, signal: int | str = signals.SIGTERM, *, all: bool = False) -> None:
         """Send a signal, by number or name, to its process, or to all in its cgroup."""
-        number_or_name = str(int(signal)) if isinstance(signal, int) else signal
-        self._call("kill", *(["--all"] if all else []), after=[number_or_name])
+        wanted = number(str(int(signal)) if isinstance(signal, int) else signal)
+        self._call("kill", *(["--all"] if all else []), after=[str(wanted)])
 
     def delete(self, *, force: bool = False) -> None:
         """Remove it if it is stopped. force: kill it first if it is not, and accept that it does not exist."""

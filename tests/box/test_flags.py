@@ -92,6 +92,7 @@ REFUSED = {
     "--cpus 0": "number of CPUs",
     "--cpus -1": "number of CPUs",
     "--cpus half": "number of CPUs",
+    "--cpus 1e400": "number of CPUs",
     "--cpus 1 --cpu-quota 1000": "the same limit",
     "--cpu-shares many": "invalid int",
     "--cpu-shares 1": "2 to 262144",
@@ -105,8 +106,10 @@ REFUSED = {
     "--pids-limit 99999999999999999999": "9223372036854775807",
     "-m ": "a size",
     "-m 1": "memory",
+    "-m 0.5": "a size",
+    "-m 1e999999999": "more than the kernel can count",
     "-m -1": "a size",
-    "-m 99999999999999999999": "9223372036854775807",
+    "-m 99999999999999999999": "more than the kernel can count",
     "-m 50m --memory-swap 5m": "at least --memory",
     "--memory-swap 5m": "needs --memory",
     "-m 50m --memory-reservation 60m": "must not exceed --memory",
@@ -144,6 +147,7 @@ REFUSED = {
     "-l =x": "NAME=VALUE",
     "--shm-size much": "a size",
     "--shm-size 0": "no limit",
+    "--shm-size 99999999999999999999": "more than the kernel can count",
     "-p 80": "write 80:80",
     "-p 0:80": "ADDRESS",
     "-p 80:65536": "ADDRESS",
@@ -231,7 +235,9 @@ def test_a_command_that_exec_cannot_execute(box: Box) -> None:
 
 
 ODD = (
-    "stop -t x one", "stop none", "kill -s NONE one", "kill one", "logs none", "wait one", "attach one",
+    "stop -t x one", "stop -t nan one", "stop -t inf one", "stop -t -1 one", "restart -t 1e300 one",
+    "kill -s -1 one", "kill -s --all one",
+    "stop none", "kill -s NONE one", "kill one", "logs none", "wait one", "attach one",
     "exec none true", "start none", "cp one two", "cp one:/none .", "cp /none one:/", "cp one:/etc two:/etc",
     "diff none", "stats none", "top one", "explain one", "inspect none", "inspect --format xml one", "rmi none",
     "pull /none", "pull oci:", "pull -x", "rm none", "ps -x", "bogus", "", "run", "create", "exec", "run --rm",

@@ -25,6 +25,7 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", size: int =
     return made
 
 
+NEGATIVE = "a file of a negative size"  # newer versions of tarfile refuse it themselves (CVE-2025-8194)
 # {} is a directory outside, whose file may not be written, linked or removed.
 HOSTILE = {
     "two dots": ([member("../../../../../../../../{}/made")], "has a"),
@@ -47,8 +48,8 @@ HOSTILE = {
     "a whiteout of nothing": ([member("a/.wh...")], "whiteout"),
     "a whiteout below a symlink out": ([member("x", tarfile.SYMTYPE, "{}"), member("x/.wh.file")], "leads out"),
     "a file of an exabyte": ([member("bomb", size=1 << 60)], "20 GiB"),
-    "a file of a negative size": ([member("hollow", size=-1)], "negative"),
     "a name without an end": ([member("n" * 5000)], "4096 characters"),
+    NEGATIVE: ([member("hollow", size=-1)], "negative"),
 }
 
 
@@ -79,8 +80,9 @@ def test_hostile_archives_harm_nothing_and_are_refused_by_name(
     image = tmp_path / "hostile.tar"
     image.write_bytes(archive_of(members, outside))
     told = box("run", "--rm", "--network", "none", image_of(image, layer), "true", status=125)
-    assert "is refused for" in told.stderr and why in told.stderr
-    assert members[-1].name[:100].format(outside) in told.stderr
+    if case != NEGATIVE or "invalid offset" not in told.stderr:
+        assert "is refused for" in told.stderr and why in told.stderr
+        assert members[-1].name[:100].format(outside) in told.stderr
     assert told.stderr.count("\n") <= 2 and "Traceback" not in told.stderr
     assert os.listdir(outside) == ["file"] and (outside / "file").read_text() == SECRET
     assert (outside / "file").stat().st_nlink == 1
@@ -136,7 +138,7 @@ def test_a_bomb_fills_neither_the_memory_nor_the_disk(box: Box, tmp_path: Path) 
 
 @pytest.mark.parametrize(
     "kind",
-    ["Env", "Cmd", "Entrypoint", "WorkingDir", "User", "Labels", "NUL", "no config", "no layers", "artifact"],
+    ["Env", "Cmd", "Entrypoint", "WorkingDir", "User", "Labels", "NUL", "no config", "no layers", "artifact", "deep"],
 )
 def test_an_odd_config_is_refused_in_a_line(box: Box, tmp_path: Path, kind: str) -> None:
     """Of a wrong type, or with what no process can have: no traceback, and no box."""
@@ -154,6 +156,8 @@ def test_an_odd_config_is_refused_in_a_line(box: Box, tmp_path: Path, kind: str)
         del manifest["config"]
     elif kind == "no layers":
         del manifest["layers"]
+    elif kind == "deep":
+        manifest["deep"] = "DEEP"
     elif kind == "artifact":
         manifest["config"]["mediaType"] = "application/vnd.example.thing+json"
         manifest["layers"][0]["mediaType"] = "text/plain"
@@ -161,7 +165,8 @@ def test_an_odd_config_is_refused_in_a_line(box: Box, tmp_path: Path, kind: str)
         config["config"] = {kind: 7}
     if "config" in manifest:
         manifest["config"] |= stored(layout, json.dumps(config).encode())
-    index["manifests"][0] |= stored(layout, json.dumps(manifest).encode())
+    deep = "[" * 5000 + "]" * 5000  # more than Python's parser takes, and less than Go's
+    index["manifests"][0] |= stored(layout, json.dumps(manifest).replace('"DEEP"', deep).encode())
     (layout / "index.json").write_text(json.dumps(index))
     told = box("run", "--rm", "--network", "none", f"oci:{layout}:x", status=125)
     assert told.stderr.startswith("ocipy: box run: ") and told.stderr.count("\n") <= 2

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ocipy import Error
 from ocipy.box import tools
@@ -86,7 +87,7 @@ def _copy(where: Reference, work: str, digest: str) -> ImageConfig:
             ["skopeo", "--insecure-policy", "copy", "--quiet", *flags, where.pinned(digest), target],
             f"cannot pull {where.name}",
         )
-    document = json.loads(tools.output_of(["skopeo", "inspect", "--config", target], f"cannot read {where.name}"))
+    document = _document(["skopeo", "inspect", "--config", target], f"cannot read {where.name}")
     return ImageConfig.from_document(document.get("config") or {})
 
 
@@ -141,10 +142,19 @@ COMPRESSIONS = (
 )
 
 
+def _document(words: Sequence[str], what: str) -> dict[str, Any]:
+    """The JSON object that skopeo prints: it is the image's, members that skopeo does not know included."""
+    try:
+        document: dict[str, Any] = json.loads(tools.output_of(words, what))
+    except (ValueError, RecursionError) as error:
+        raise Error(f"{what}: {error}") from None
+    return document
+
+
 def layers_of(layout: str) -> list[Path]:
     """The layer files of an image in a layout, lowest first."""
     place, _, _ = layout.rpartition(":")
-    manifest = json.loads(tools.output_of(["skopeo", "inspect", "--raw", f"oci:{layout}"], "cannot read the image"))
+    manifest = _document(["skopeo", "inspect", "--raw", f"oci:{layout}"], "cannot read the image")
     layers = manifest.get("layers") or ()  # Go writes no layers as null
     return [Path(place, "blobs", *layer["digest"].split(":", 1)) for layer in layers]
 

@@ -80,11 +80,36 @@ def test_sizes_as_docker_writes_them(text: str, size: int) -> None:
     assert sizes.parse_size(text, "--memory") == size
 
 
-@pytest.mark.parametrize("text", ["", "M", "-1", "1x", "1/2", "five", "1e999x", "0x10", "1 0"])
+@pytest.mark.parametrize("text", [
+    "", "M", "-1", "1x", "1/2", "five", "1e999x", "0x10", "1 0", "1_0", "\u0661", "nan", "inf",
+    "0.5", "1e-99", "+", "1.2.3",
+])  # fmt: skip
 def test_invalid_sizes(text: str) -> None:
     with pytest.raises(Error, match="--memory takes a size") as caught:
         sizes.parse_size(text, "--memory")
     assert caught.value.status == 2
+
+
+@pytest.mark.parametrize("text", ["9223372036854775808", "8192p", "1e30", "1e999999999", "9" * 999])
+def test_sizes_that_the_kernel_cannot_count(text: str) -> None:
+    """It would take them modulo 2 to the 64th: a tmpfs of another size, say."""
+    with pytest.raises(Error, match="more than the kernel can count"):
+        sizes.parse_size(text, "--shm-size")
+    assert sizes.parse_size("8191p", "--shm-size") == 8191 << 50
+
+
+@pytest.mark.parametrize("text", ["", "-1", "nan", "inf", "1e3", "1_0", "\u0661", "9" * 20, "9" * 5000, "."])
+def test_times_that_nobody_waits(text: str) -> None:
+    with pytest.raises(ValueError):
+        sizes.seconds(text)
+    assert (sizes.seconds("0"), sizes.seconds("2.5")) == (0, 2.5)
+
+
+@pytest.mark.parametrize("text", ["", "-", "--1", "+1", "1.0", "1_0", "\u0661", " 1", "9" * 5000])
+def test_what_is_no_integer(text: str) -> None:
+    with pytest.raises(ValueError):
+        sizes.integer(text)
+    assert (sizes.integer("-1"), sizes.integer("20")) == (-1, 20)
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,29 @@ def test_a_missing_profile_is_reported(tmp_path: Path) -> None:
         seccomp.load(str(tmp_path / "list"))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}", '{"defaultAction": "x", "syscalls": [5]}', '{"defaultAction": "x", "syscalls": {"a": 1}}',
+        '{"defaultAction": "x", "syscalls": [{"action": "y"}]}', '{"defaultAction": "x", "architectures": 7}',
+        '{"defaultAction": "x", "archMap": [7]}',
+        '{"defaultAction": "x", "syscalls": [{"names": ["read"], "action": "y", "includes": 5}]}',
+    ],
+)  # fmt: skip
+def test_a_profile_of_another_form_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "profile").write_text(text)
+    with pytest.raises(Error, match="has neither the form") as caught:
+        seccomp.of_file(str(tmp_path / "profile"), ())
+    assert caught.value.pointer == str(tmp_path / "profile")
+
+
+def test_a_profile_that_no_parser_takes(tmp_path: Path) -> None:
+    for data in (b"\xff", b"{", b"[" * 200_000):
+        (tmp_path / "profile").write_bytes(data)
+        with pytest.raises(Error, match="cannot read the seccomp profile"):
+            seccomp.of_file(str(tmp_path / "profile"), ())
+
+
 def test_leases_are_taken_one_by_one_and_given_back() -> None:
     made = Leases("10.77.0.0/24")
     assert made.gateway == ("10.77.0.1", "fd6f:6369:7079:77::1")
