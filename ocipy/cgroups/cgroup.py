@@ -177,7 +177,8 @@ class Cgroup:
             text = files.read(directory + "/" + file)
         except OSError:
             return 0
-        return next((int(line[9:]) for line in lines_of(text) if line.startswith("oom_kill ")), 0)
+        lines = (line.partition(" ") for line in lines_of(text))
+        return next((int(count) for name, _, count in lines if name == "oom_kill"), 0)
 
 
 def _explain(directory: str, file: str, value: str, error: OSError) -> Error:

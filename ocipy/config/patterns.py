@@ -8,8 +8,8 @@ from __future__ import annotations
 
 def rlimit_name(text: str) -> bool:
     """RLIMIT_ and capital letters."""
-    name = text[7:]
-    return text[:7] == "RLIMIT_" and name.isascii() and name.isalpha() and name.isupper()
+    prefix, _, name = text.partition("_")
+    return prefix == "RLIMIT" and name.isascii() and name.isalpha() and name.isupper()
 
 
 def cpu_list(text: str) -> bool:

@@ -32,7 +32,7 @@ def errors(config: Config, spaces: dict[str, str], found: Findings) -> None:
         elif destination == "/":
             _on_root(mount, spaces, found)
         elif destination.startswith("/proc/") and destination not in ALLOWED_IN_PROC:
-            allowed = " ".join(path[6:] for path in ALLOWED_IN_PROC)
+            allowed = " ".join(path.removeprefix("/proc/") for path in ALLOWED_IN_PROC)
             text = f"{destination} cannot be mounted because it is inside /proc, where only lxcfs may mount: {allowed}"
             found.append((pointer + "/destination", text))
         if mount.is_remount:

@@ -19,9 +19,7 @@ def number(text: str) -> int:
         value = int(text)
         if 0 <= value <= LAST:
             return value
-    name = text.upper()
-    if name.startswith("SIG"):
-        name = name[3:]
+    name = text.upper().removeprefix("SIG")
     if name in NUMBERS:
         return NUMBERS[name]
     for base, sign in (("RTMIN+", 1), ("RTMAX-", -1)):
