@@ -97,3 +97,14 @@ class NewMount(MountStep):
             if_set(self.late, "(read-only later)"),
         )
         return phrase(f"{self.fstype} → {self.destination}", options, ",".join(self.data), rest)
+
+
+class FsopenMount(NewMount):
+    """A new filesystem by fsopen(2). attributes: MOUNT_ATTR_…. superblock: words for fsconfig(2)."""
+
+    attributes: int
+    superblock: tuple[str, ...]
+
+    def describe(self) -> str:
+        words = attribute_words(self.attributes).split(" ")
+        return self.describe_options(phrase(*words, *(word for word in self.superblock if word not in words)))

@@ -13,7 +13,7 @@ from ocipy.linux.constants import MOUNT_ATTR_RDONLY, MS_PRIVATE, MS_RDONLY, MS_R
 from ocipy.linux.paths import ALLOWED_IN_PROC
 from ocipy.plan import cgroup_mount
 from ocipy.plan.model import HostStep, InitStep, if_set, phrase
-from ocipy.plan.mount_options import MountStep, NewMount, attribute_words, tree_of
+from ocipy.plan.mount_options import FsopenMount, MountStep, attribute_words, tree_of
 from ocipy.plan.namespaces import clones_mounts, enters_last, has_namespace, new_kinds
 
 TYPE_CHECKING = False
@@ -82,14 +82,8 @@ class CopySymlink(Bind):
         return f"{self.source} → {self.destination}, as a copy of the symlink"
 
 
-class Mount(NewMount):
-    """Mount a new filesystem by fsopen(2). attributes: MOUNT_ATTR_…. superblock: words for fsconfig(2)."""
-
-    attributes: int
-    superblock: tuple[str, ...]
-
-    def describe(self) -> str:
-        return self.describe_options(attribute_words(self.attributes))
+class Mount(FsopenMount):
+    """Mount a new filesystem by fsopen(2)."""
 
 
 class RemountReadonly(InitStep):

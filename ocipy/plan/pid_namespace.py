@@ -5,7 +5,7 @@ from __future__ import annotations
 from ocipy.plan.fields import process_of, runs_hooks_later
 from ocipy.plan.lane import GiveProcfs, SaveState, TakeProcfs
 from ocipy.plan.model import HostStep, InitStep
-from ocipy.plan.mount_options import NewMount, attribute_words
+from ocipy.plan.mount_options import FsopenMount
 from ocipy.plan.namespaces import joined_kinds
 from ocipy.plan.process import CloseDescriptors
 
@@ -14,14 +14,8 @@ if TYPE_CHECKING:
     from ocipy.plan.model import Planner
 
 
-class MountProcfs(NewMount):
-    """Mount a procfs of the pid namespace that init is not in yet. attributes, superblock: as in Mount."""
-
-    attributes: int
-    superblock: tuple[str, ...]
-
-    def describe(self) -> str:
-        return self.describe_options(attribute_words(self.attributes))
+class MountProcfs(FsopenMount):
+    """Mount a procfs of the pid namespace that init is not in yet."""
 
 
 class EnterPidNamespace(InitStep):

@@ -14,10 +14,10 @@ from ocipy.plan.devices import NewNode, NodeStep
 from ocipy.plan.exec import AffinityStep
 from ocipy.plan.hooks import HookStep
 from ocipy.plan.model import HostStep, InitStep, Step
-from ocipy.plan.mount_options import MountStep, NewMount
+from ocipy.plan.mount_options import FsopenMount, MountStep, NewMount
 
 # What kinds have in common: there is no step that is only this.
-SHARED = {HostStep, InitStep, AffinityStep, MountStep, NewMount, CgroupMount, HookStep, NodeStep, NewNode}
+SHARED = {HostStep, InitStep, AffinityStep, MountStep, NewMount, FsopenMount, CgroupMount, HookStep, NodeStep, NewNode}
 
 
 def load_all() -> None:

@@ -89,6 +89,13 @@ def test_the_order_is_that_of_the_config() -> None:
     ]
 
 
+def test_the_plan_shows_each_option_once() -> None:
+    step = planned(
+        {"destination": "/a", "type": "sysfs", "options": ["ro", "lazytime", "sync", "dirsync", "nosuid"]}
+    ).init[0]
+    assert step.describe() == "sysfs → /a ro nosuid sync dirsync lazytime"
+
+
 def test_null_options_are_absent_ones() -> None:
     assert vars(planned({"destination": "/a", "type": "tmpfs", "options": None}).init[0])["data"] == ()
 
