@@ -77,10 +77,10 @@ class Cgroup:
             raise
         return fds
 
-    def join(self, pid: int, *, only_unified: bool = False, but: Container[str] = ()) -> None:
+    def join(self, pid: int, *, only_unified: bool = False, skip: Container[str] = ()) -> None:
         """Move a process into the cgroup, in every hierarchy except those named in `but`. Raises OSError."""
         for name, path in self.paths.items():
-            if (name and only_unified) or name in but:
+            if (name and only_unified) or name in skip:
                 continue
             try:
                 files.write_pid(path, pid)

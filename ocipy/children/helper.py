@@ -29,8 +29,8 @@ class Helper:
     """A child that answers requests one after the other.
 
     what: what it does, for errors. load: imports a cold module, and returns its function that answers.
-    If we end without having closed it, that is called once more, without data, to undo its work; until that is done it
-    holds the container's lock.
+    If our process ends without closing it, the child calls that function once more, without data, to undo its work.
+    Until then the child holds the container's lock.
     """
 
     __slots__ = ("_fd", "_hint", "_pid", "_what")
@@ -87,7 +87,7 @@ def _serve(what: str, load: Callable[[], Answer], fd: int, hint: str) -> NoRetur
 
 
 def _load(what: str, load: Callable[[], Answer], hint: str) -> Answer:
-    """Return what makes each message: the loaded function's answer or its error, or why it could not be loaded."""
+    """Return the function that makes each message: the loaded function's answer or error, or why it was not loaded."""
 
     def unexpected(error: Exception) -> bytes:
         return _failed(Error(f"{what} failed: {type(error).__name__}: {error}", hint=hint))

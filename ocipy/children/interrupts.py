@@ -21,7 +21,7 @@ def catch() -> int:
 
 
 def check_interrupts(fd: int) -> None:
-    """Raise Error if a signal is pending. The exit status is the shell's for a death by that signal."""
+    """Raise Error if a signal is pending. The exit status is what a shell reports for a death by that signal."""
     received = _kernel.read_signal(fd) if fd >= 0 else None
     if received is not None:
         raise Error(f"interrupted by {NAMES[received[0]]}", status=128 + received[0])

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def with_python(what: str, work: Callable[[], bytes], *, hint: str) -> bytes:
-    """As in_child, for work that imports a cold module. hint: for an error of the module, not for its Error."""
+    """Like in_child, for work that imports a cold module. hint: for unexpected exceptions, not for an Error."""
 
     def work_with_python() -> bytes:
         from ocipy.launcher import python

@@ -153,7 +153,7 @@ def systemd_join(run: HostRun, step: SystemdJoin) -> None:
     layout = probe()
     own = parse_own(files.read(f"/proc/{run.pid}/cgroup"))
     there = [name for name, path in cgroup.paths.items() if layout.directory(name, own.get(name, "/")) == path]
-    cgroup.join(run.pid, but=there)
+    cgroup.join(run.pid, skip=there)
 
 
 @carries_out(SystemdProperties)

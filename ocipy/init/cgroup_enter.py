@@ -24,7 +24,7 @@ def cgroup_enter(init: Init, step: CgroupEnter) -> None:
     forks: its grace period costs more than most of a create (cgroups.Cgroup.open_tasks).
     """
     for hierarchy in list(init.fds.cgroups):
-        if hierarchy == step.but:
+        if hierarchy == step.skip:
             continue
         fd = init.fds.cgroups.pop(hierarchy)
         with reported_as(

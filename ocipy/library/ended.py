@@ -22,8 +22,8 @@ REAP_PATIENCE = 5.0  # seconds
 def open_process(pid: int, start_time: int, pidfd_inode: int) -> int:
     """A pidfd of the process with this pid and start time, a zombie included; -1 if there is none.
 
-    Opened before the start time is compared, so that the pid cannot be reused in between. pidfd_inode: that in State,
-    used if /proc hides the process.
+    Opened before the start time is compared, so that the pid cannot be reused in between. pidfd_inode: State's, used if
+    /proc hides the process.
     """
     try:
         pidfd = os.pidfd_open(pid)

@@ -95,8 +95,8 @@ class Executable:
         errors.raise_for(process.returncode)
 
     def staying(self, *words: str, stdin: Stream, stdout: Stream, stderr: Stream) -> subprocess.Popen[bytes]:
-        """Call `exec --detach --stay`. Returns when its process has executed; it ends with that, with the same status.
-        It has its own session: a terminal's keys are for the foreground. Raises Error."""
+        """Call `exec --detach --stay`. Returns when the process has executed. The command ends with the process, with
+        the same status. It has its own session: a terminal's keys are for the foreground. Raises Error."""
         if subprocess.PIPE in (stdin, stdout, stderr):
             raise ValueError("a pipe would have to be read as long as the process lives: give a file or a descriptor")
         errors = Errors(3)
@@ -153,8 +153,8 @@ class Executable:
     def _end(self, process: subprocess.Popen[bytes], receiver: PidfdReceiver, command: str, container_id: str) -> None:
         """End a command in the foreground, and the process that it made.
 
-        SIGTERM ends a command that still works (ocipy/children/interrupts.py). Later the command passes it on, but then
-        the pidfd has come, or will.
+        SIGTERM ends a command that is still working (ocipy/children/interrupts.py). Later the command passes it on, but
+        by then the pidfd has come, or will.
         """
         own = os.pidfd_open(process.pid)
         try:
@@ -225,7 +225,7 @@ def captured(capture_output: bool, stdout: Stream, stderr: Stream) -> tuple[Stre
     if not capture_output:
         return stdout, stderr
     if stdout is not None or stderr is not None:
-        raise ValueError("capture_output is for stdout and stderr: give it, or them")
+        raise ValueError("capture_output cannot be combined with stdout or stderr")
     return subprocess.PIPE, subprocess.PIPE
 
 

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 
 class Runtime:
-    """An ocipy and its containers.
+    """An ocipy executable and its containers.
 
     root: the directory of their state; defaults to that of the command line. executable: its path; by default it is
     looked up when first needed: next to this package, in this Python's environment, and in PATH.
     cgroup_manager, rootless: as --cgroup-manager ("cgroupfs", "systemd" or "disabled") and --rootless (None: auto).
-    before: a command that executes the rest of its words, for each call, such as nsenter(1) and its flags.
+    before: words to put before each call: a command that executes the rest, such as nsenter(1) with its flags.
     Every call may raise ocipy.Error.
     """
 
@@ -44,7 +44,7 @@ class Runtime:
         self.root = state_root(os.fspath(root))
         self._root_is_given = bool(root)
         if cgroup_manager not in ("cgroupfs", "systemd", "disabled"):
-            raise ValueError(f"no cgroup manager: {cgroup_manager!r}")
+            raise ValueError(f"unknown cgroup manager: {cgroup_manager!r}")
         self._cgroup_manager = cgroup_manager
         self._rootless = rootless
         self._path = os.fspath(executable)
@@ -192,7 +192,7 @@ class Container:
         return f"Container({self.id!r} in {self.runtime.root!r})"
 
     def state(self) -> State:
-        """The present state."""
+        """The current state."""
         return State.from_document(load(self.runtime.root, self.id).to_oci())
 
     def start(self) -> None:
@@ -217,7 +217,7 @@ class Container:
         self._call("resume")
 
     def update(self, resources: Mapping[str, Any]) -> None:
-        """Change its limits. resources: in the form of linux.resources of config.json; missing members stay."""
+        """Change its limits. resources: like linux.resources of config.json; missing members stay as they are."""
         self._call("update", "--resources=-", input=json.dumps(resources).encode())
 
     def wait(self, timeout: float | None = None) -> int | None:
@@ -324,8 +324,8 @@ class Container:
     ) -> Process:
         """Start another process in it. Returns when it has executed.
 
-        As exec, except that the streams are a file, a descriptor or None (the caller's own). console_socket: give it a
-        terminal instead, and send the master there (ocipy.ConsoleSocket).
+        Like exec, except that the streams are a file, a descriptor or None (the caller's own). console_socket: give it
+        a terminal instead, and send the master there (ocipy.ConsoleSocket).
         """
         from ocipy.library.process import Process
         from ocipy.library.sockets import PidfdReceiver

@@ -17,9 +17,9 @@ from ocipy.pages import bash, box, fish, man, zsh
 from ocipy.pages.markdown import Block, Section, parts, sections
 from ocipy.pages.table import all_commands
 
-# Each describes its commands in full; commands.md only names those of the later ones.
+# Each describes its commands in full; commands.md only names the commands of the other two.
 DOCUMENTS = ("commands.md", "features.md", "checkpoint.md")
-# Commands that take the flags of others.
+# Commands that take the flags of other commands.
 TAKEN = {"run": ("create",), "restore": ("create", "checkpoint", "run")}
 
 
@@ -50,7 +50,7 @@ def pages(docs: Path | None) -> dict[str, str]:
 
 
 def examples(section: Section) -> dict[str, list[str]]:
-    """The lines of a section's examples by the command of box that each shows, once."""
+    """The example lines of a section by the box command that each shows, without repetitions."""
     found: dict[str, list[str]] = {}
     for line in (line for block in section.blocks for line in block.example):
         words = line.split()
@@ -77,7 +77,7 @@ def whole(text: str) -> Section:
 
 
 def date(docs: Path | None) -> str:
-    """YYYY-MM-DD in UTC: the same for the same sources, if SOURCE_DATE_EPOCH is."""
+    """YYYY-MM-DD in UTC: with SOURCE_DATE_EPOCH, the same for the same sources."""
     given = os.environ.get("SOURCE_DATE_EPOCH")
     files = sorted(docs.glob("*.md")) if docs is not None else [Path(__file__)]
     seconds = int(given) if given else max(file.stat().st_mtime for file in files)

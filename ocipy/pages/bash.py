@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ocipy.pages.table import CommandPage, kind, signal_names, spellings
 
-SCRIPT = r"""# Completion of ocipy for bash. Made from the table of its commands by ocipy.pages.
+SCRIPT = r"""# Completion of ocipy for bash. Generated from the command table by ocipy.pages.
 
-# _ocipy_flags COMMAND: its flags, each with what completes its value, if it takes one; of no command: the globals.
+# _ocipy_flags COMMAND: its flags, each with what completes its value, if it takes one; without COMMAND, the globals.
 _ocipy_flags() {
     case $1 in
 @flags@

@@ -1,13 +1,13 @@
-"""Completion for fish: one line a flag."""
+"""Completion for fish: one line per flag."""
 
 from __future__ import annotations
 
 from ocipy.cli.arguments import Flag
 from ocipy.pages.table import CommandPage, choices, kind, spellings
 
-HEAD = """# Completion of ocipy for fish. Made from the table of its commands by ocipy.pages.
+HEAD = """# Completion of ocipy for fish. Generated from the command table by ocipy.pages.
 
-# The command that has been typed: nothing before it but globals and their values. Those of box: "box run".
+# The command that has been typed, with only globals and their values before it. For those of box: "box run".
 function __ocipy_command
     set -l words (commandline -opc)
     set -l skip no

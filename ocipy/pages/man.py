@@ -42,7 +42,7 @@ EXAMPLE = [
     "ocipy validate bundle",
     "ocipy run --bundle bundle web",
 ]
-# The pages that have the contents of a document.
+# The pages that contain a document.
 PAGES = {"box.md": "box", "checkpoint.md": "checkpoint", "commands.md": "", "features.md": "features"}
 
 
@@ -66,7 +66,7 @@ def overview(ours: CommandPage, others: list[CommandPage], section: Section, dat
     """ocipy(1)."""
     lines = [*_head("ocipy", ours.summary, date), ".B ocipy", _text(ours.usage), ".SH DESCRIPTION"]
     lines += [
-        _text("**ocipy** makes a container of a bundle: a directory with a **config.json** and a root filesystem, as "
+        _text("**ocipy** makes a container from a bundle: a directory with a **config.json** and a root filesystem, as "
               "the OCI runtime specification defines it. Its command line is that of **runc**(8), so **podman**(1), "
               "Docker and containerd can use it as their runtime."),
         ".PP",
@@ -114,15 +114,15 @@ def page(command: CommandPage, section: Section, date: str, subcommands: tuple[C
 
 
 def _status(command: CommandPage) -> str:
-    """What the exit status says, up to errors."""
+    """What the exit status means, including errors."""
     ended = "Without **--detach** the status of the process, or 128 + the signal that ended it; otherwise 0"
     if command.name in ("box exec", "box run"):
         error = 125 if command.name == "box run" else 1
         return f"{ended}. 127 if there is no such command, 126 if it cannot be executed, {error} after another error"
     if command.name == "box attach":
-        return "That of the box, if it ends and is kept; otherwise 0. 1 after an error, or 2 if it is one of usage"
+        return "That of the box, if it ends and is kept; otherwise 0. 1 after an error, 2 after a usage error"
     if command.name.startswith("box "):
-        return "0, 1 after an error, or 2 if it is one of usage"
+        return "0, 1 after an error, or 2 after a usage error"
     return f"{ended if command.name in FOREGROUND else '0'}, or {255 if command.name == 'exec' else 1} after an error"
 
 
@@ -131,7 +131,7 @@ def _title(command: CommandPage) -> str:
 
 
 def _apart(section: Section) -> tuple[list[Block], list[Block]]:
-    """The description; the examples that no paragraph announces by a colon."""
+    """The description, and the examples that no paragraph announces with a colon."""
     description: list[Block] = []
     examples: list[Block] = []
     for block in section.blocks:
@@ -143,7 +143,7 @@ def _apart(section: Section) -> tuple[list[Block], list[Block]]:
 def _head(name: str, summary: str, date: str) -> list[str]:
     title = _escaped(name.upper())
     return [
-        r".\" Made from the table of ocipy's commands by ocipy.pages.",
+        r".\" Generated from ocipy's command table by ocipy.pages.",
         f'.TH {title} 1 {date} "ocipy {VERSION}" "User Commands"',
         # No hyphenation and no stretched lines: readers copy commands.
         ".nh",
@@ -155,7 +155,7 @@ def _head(name: str, summary: str, date: str) -> list[str]:
 
 
 def _option(flag: Flag, section: Section) -> list[str]:
-    """What the documentation says of a flag, or else its help, with the field of config.json that it sets."""
+    """What the documentation says about a flag, or else its help, with the field of config.json that it sets."""
     names = ", ".join(f"**{name}**" for name in spellings(flag))
     value = "" if flag.kind == "switch" else f" {flag.metavar}"
     text = section.flags.get(flag.name) or flag.help
@@ -218,12 +218,12 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 
 def _width(line: str) -> int:
-    """The width that mandoc's style limits to 80; to it, a character beyond ASCII is one of roff's escapes."""
+    """The width, which mandoc's style limits to 80. mandoc counts a character beyond ASCII as a roff escape."""
     return sum(1 if character.isascii() else len(r"\[u2026]") for character in line)
 
 
 def _with_pages(text: str) -> str:
-    """The text with the names of man pages in place of links to documents that they contain."""
+    """The text with names of man pages in place of links to the documents that these pages contain."""
     for document, name in PAGES.items():
         shown = f"**ocipy{'-' * bool(name)}{name}**(1)"
         text = re.sub(rf"\[{re.escape(document)}\]\({re.escape(document)}[^)]*\)", shown, text)

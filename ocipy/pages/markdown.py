@@ -28,7 +28,7 @@ class Section:
 
 
 def parts(text: str, *, with_flags: bool = False) -> list[tuple[str, Section]]:
-    """A document's sections with their headings; the first one, without a heading, is what comes before any.
+    """A document's sections with their headings; the first, with an empty heading, is the text before any heading.
 
     with_flags: tables of flags are also blocks.
     """

@@ -8,7 +8,7 @@ from ocipy.cli.arguments import Flag
 from ocipy.pages.table import CommandPage, choices, kind, spellings
 
 SCRIPT = r"""#compdef ocipy
-# Completion of ocipy for zsh. Made from the table of its commands by ocipy.pages.
+# Completion of ocipy for zsh. Generated from the command table by ocipy.pages.
 
 _ocipy_ids() {
     local -a ids

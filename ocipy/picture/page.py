@@ -30,8 +30,8 @@ def html(picture: Picture) -> str:
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{_shown(picture.title)}</title><style>{style}</style></head><body>",
             f"<header><h1>{_shown(picture.title)}</h1><p>What the runtime does on the host, and what the process does "
-            "that becomes the container. An arrow: one waits for the other. A click unfolds a step and shows the field "
-            "that asked for it.</p></header>",
+            "that becomes the container. An arrow shows where one waits for the other. Click a step to unfold it "
+            "and to see the field that asked for it.</p></header>",
             '<main><section id="lanes"><h2 class="host">host</h2><h2 class="init">container</h2>',
             *(_box(box, longest) for box in picture.boxes),
             '<svg aria-hidden="true"><defs><marker id="head" viewBox="0 0 8 8" refX="6" refY="4" markerWidth="7" '

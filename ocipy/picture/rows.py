@@ -31,13 +31,13 @@ class Box:
 
     @property
     def barrier(self) -> bool:
-        """Whether it does nothing else than to tell or to wait."""
+        """Whether it only tells or waits."""
         return self.action in ("tell", "wait")
 
 
 @dataclass(slots=True)
 class Picture:
-    """arrows: from a step that tells something to the one of the other lane that awaits it, by the boxes' ids."""
+    """arrows: from a step that tells something to the step in the other lane that awaits it, by the boxes' ids."""
 
     title: str
     boxes: list[Box]

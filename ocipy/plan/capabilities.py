@@ -123,7 +123,7 @@ def of_config(config: Config, host: Host) -> Sets:
 
 
 def plan_bounding(planner: Planner) -> None:
-    """Before the ids change, since it needs CAP_SETPCAP. Warns once of everything that cannot be granted."""
+    """Before the ids change, since it needs CAP_SETPCAP. Warns once about everything that cannot be granted."""
     host = planner.host
     sets = of_config(planner.config, host)
     if sets.refused:

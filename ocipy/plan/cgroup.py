@@ -33,9 +33,9 @@ DOMAIN = ("memory.", "io.", "cpu.", "hugetlb.")
 class CgroupCreate(HostStep):
     """Make the cgroup.
 
-    path: cgroupsPath, or "". tolerant: do without if it is not permitted. enable: v2 controllers to enable for it.
-    domain: it gets limits that a threaded cgroup cannot have. cpuset: fill the v1 cpuset now. pids_shared: the
-    container has the host's pid namespace, or another one's.
+    path: cgroupsPath, or "". tolerant: continue without one if it is not permitted. enable: v2 controllers to enable
+    for it. domain: it gets limits that a threaded cgroup cannot have. cpuset: fill the v1 cpuset now. pids_shared: the
+    container shares its pid namespace with the host or with another container.
     """
 
     path: str
@@ -80,7 +80,7 @@ class CgroupCpuset(HostStep):
 
 
 class CgroupDevices(HostStep):
-    """Apply the device rules. tolerant: do without if that is not permitted."""
+    """Apply the device rules. tolerant: continue without them if that is not permitted."""
 
     rules: tuple[Rule, ...]
     tolerant: bool
@@ -164,13 +164,13 @@ def plan_cgroup_open(planner: Planner) -> None:
 
 
 def plan_cgroup_enter(planner: Planner) -> None:
-    """Let init enter the v1 hierarchies, before it uses memory for anything of the container's.
+    """Let init enter the v1 hierarchies, before it uses memory for the container.
 
     Memory that it has written before stays charged to the runtime's cgroup: while both lanes run, whichever writes
     first to a page that they share has to copy it.
     """
     if _enters(planner):
-        planner.add(CgroupEnter(CGROUP, but=_joined_late(planner.host, planner.options)))
+        planner.add(CgroupEnter(CGROUP, skip=_joined_late(planner.host, planner.options)))
 
 
 def _enters(planner: Planner) -> bool:
@@ -204,8 +204,8 @@ def _check_mounted(config: Config, host: Host) -> None:
 
 
 def _joined_late(host: Host, options: Options) -> str:
-    """Return the hierarchy that init joins while it mounts: v1's cpuset, or "". Init joins it earlier if it has other
-    controllers too, and for an unprivileged user, who can only join it with the present ids."""
+    """Return the hierarchy that init joins while it mounts: v1's cpuset, or "". Init joins it earlier if the hierarchy
+    has other controllers too, or if the runtime is unprivileged: init may then only join before its ids change."""
     if host.cgroup_mode == "v2" or host.rootless or options.systemd_cgroup:
         return ""
     return "cpuset" if "cpuset" in host.cgroup_controllers else ""
@@ -214,7 +214,7 @@ def _joined_late(host: Host, options: Options) -> str:
 def _plan_before_join(planner: Planner) -> None:
     config, host = planner.config, planner.host
     writes = early(resources_of(config), host.cgroup_mode, host.cgroup_controllers)
-    _append(planner, writes, but=_joined_late(host, planner.options))
+    _append(planner, writes, skip=_joined_late(host, planner.options))
     uid = _owner(config, host)
     if uid is not None:
         planner.add(CgroupOwn(CGROUP, uid=uid))
@@ -254,8 +254,8 @@ def _plan_unit(planner: Planner, rules: tuple[Rule, ...] | None) -> None:
 
 
 def plan_cgroup_meanwhile(planner: Planner, *, devices: bool) -> None:
-    """What the host does while init mounts. Init waits for it before it makes a cgroup namespace or a device: on v1
-    the rules allow nothing for a moment.
+    """What the host does while init mounts. Init waits for it before it makes a cgroup namespace or a device, since on
+    v1 the device rules allow nothing for a moment.
 
     devices: set the device rules.
     """
@@ -267,7 +267,7 @@ def plan_cgroup_meanwhile(planner: Planner, *, devices: bool) -> None:
     planner.add(TellInit(barrier="confined"))
     planner.add(WaitForHost(barrier="confined"))
     if _joined_late(planner.host, planner.options):
-        planner.add(CgroupEnter(CGROUP, but=""))
+        planner.add(CgroupEnter(CGROUP, skip=""))
 
 
 def plan_cgroup_cpuset(planner: Planner) -> None:
@@ -277,7 +277,7 @@ def plan_cgroup_cpuset(planner: Planner) -> None:
 
 
 def plan_cgroup_contents(planner: Planner, *, devices: bool, for_init: bool) -> None:
-    """What a process needs in that cpuset, the unit that is made late, the device rules if `devices`.
+    """Write what a process needs in that cpuset, make a late unit, and set the device rules if `devices`.
 
     for_init: the process in it is init, not criu, which keeps its CPUs.
     """
@@ -302,7 +302,7 @@ def _plan_devices(planner: Planner, rules: tuple[Rule, ...] | None) -> None:
 
 
 def plan_cgroup_limits(planner: Planner, *, devices: bool) -> None:
-    """Set the device rules, unless in force, then one step per write. systemd is told of both before."""
+    """Set the device rules unless they are in force, then the limits, one step each. systemd hears of both first."""
     config, host, options = planner.config, planner.host, planner.options
     if options.no_cgroup:
         return
@@ -346,12 +346,12 @@ def _plan_limits(planner: Planner, resources: Resources, rules: tuple[Rule, ...]
     _append(planner, limits(resources, host.cgroup_mode, host.cgroup_controllers))
 
 
-def _append(planner: Planner, writes: Writes, *, but: str = "", only: str = "") -> None:
-    """Append a step for each write. but, only: of a controller."""
+def _append(planner: Planner, writes: Writes, *, skip: str = "", only: str = "") -> None:
+    """Append a step for each write. skip, only: the controller whose writes to leave out, or to append alone."""
     for action in writes.actions:
         if action[0] == "cgroup_check_memory":
             planner.add(CgroupCheckMemory(action[1], **action[2]))
-        elif not (but and action[2]["controller"] == but) and not (only and action[2]["controller"] != only):
+        elif not (skip and action[2]["controller"] == skip) and not (only and action[2]["controller"] != only):
             planner.add(CgroupWrite(action[1], **action[2]))
 
 

@@ -6,9 +6,9 @@ from ocipy.plan.model import InitStep
 
 
 class CgroupEnter(InitStep):
-    """Write "0" to each `tasks` file that the host opened. but: the hierarchy that init enters later, or ""."""
+    """Write "0" to each `tasks` file that the host opened. skip: the hierarchy that init enters later, or ""."""
 
-    but: str
+    skip: str
 
     def describe(self) -> str:
-        return f"the v1 hierarchies except {self.but}" if self.but else "the v1 hierarchies not entered yet"
+        return f"the v1 hierarchies except {self.skip}" if self.skip else "the v1 hierarchies not entered yet"

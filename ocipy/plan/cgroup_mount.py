@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class CgroupMount(MountStep):
-    """A view of the cgroups. namespace: the container's cgroup namespace is "new" or "joined", or it has none: ""."""
+    """A view of the cgroups. namespace: the container's cgroup namespace, "new" or "joined", or "" without one."""
 
     attributes: int
     namespace: str
@@ -53,7 +53,7 @@ def plan_cgroup_mount(planner: Planner, mount: MountEntry) -> None:
     pointer, parsed = mount.pointer, mount.options
     linux = planner.config.get("linux") or {}
     namespaces = [entry for entry in linux.get("namespaces") or () if entry["type"] == "cgroup"]
-    # A joined one may have another root than the container's cgroup.
+    # The root of a joined namespace may differ from the container's cgroup.
     namespace = ("joined" if namespaces[0].get("path") else "new") if namespaces else ""
     if mount.fstype == "cgroup" and host.cgroup_mode != "v2":
         if parsed.data:

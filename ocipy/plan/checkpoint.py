@@ -1,9 +1,9 @@
 """checkpoint: derive criu's options from the flags, the plan of create and a few facts; and what restore shares.
 
-Pure, and cold. The names of the options come from criu's images/rpc.proto (criu/messages.py). criu must be told as
-external what belongs to the host, under the same key at both ends (criu(8), --external): bind mounts by mount point,
-masked files as /dev/null, joined namespaces by the names that runc uses. So checkpoints made by runc or crun can be
-restored here, and the reverse.
+Pure, and cold. The names of the options come from criu's images/rpc.proto (criu/messages.py). What belongs to the host
+must be declared to criu as external, under the same key at the dump and at the restore (criu(8), --external): bind
+mounts by mount point, masked files as /dev/null, joined namespaces by the names that runc uses. So checkpoints made by
+runc or crun can be restored here, and vice versa.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def check_flags(flags: CriuFlags) -> None:
 
 
 def refuse(config: Config, plan: Plan) -> None:
-    """Raise Error for what criu would restore differently. plan: of create."""
+    """Raise Error for what criu would restore differently. plan: create's."""
     if not has_namespace(config, "mount"):
         raise Error(
             "a container without a mount namespace cannot be checkpointed",
@@ -226,7 +226,7 @@ def dump_options(config: Config, plan: Plan, flags: CriuFlags, facts: DumpFacts)
 
 
 def _network_lock(method: str, version: int) -> int:
-    """Raises Error if this criu is too old: it would replace a number that it does not know by its default."""
+    """Raises Error if this criu is too old: it would replace a number that it does not know with its default."""
     if version < NETWORK_LOCK_VERSIONS[method]:
         needed = describe_version(NETWORK_LOCK_VERSIONS[method])
         raise Error(

@@ -1,4 +1,4 @@
-"""The two mounts that need mount(2): options that fsconfig(2) cannot carry, and remount."""
+"""The two kinds of mount that need mount(2): those with options that fsconfig(2) cannot carry, and remounts."""
 
 from __future__ import annotations
 

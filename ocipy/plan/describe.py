@@ -48,7 +48,7 @@ def as_text(plan: Plan, only: str = "") -> str:
 
 
 def as_json(plan: Plan, only: str = "") -> str:
-    """Return the same as a document: lists "host" and "init" of steps, and "warnings"."""
+    """Return the same as a JSON document: the lists "host" and "init" of steps, and "warnings"."""
     document: dict[str, Any] = {lane: [] for lane in LANES}
     for lane, number, step in selected(plan, only):
         document[lane].append(

@@ -77,7 +77,7 @@ class Device(NewNode, InitStep):
     """Make a node, or bind one.
 
     bind: the host's node, since init may not make one; if name is not "", the one that the host has made (DeviceNode).
-    asked: the config gives a mode or an owner, so an existing node with others causes a warning.
+    asked: the config gives a mode or an owner, so an existing node that has a different one causes a warning.
     """
 
     bind: bool
@@ -90,7 +90,7 @@ class Device(NewNode, InitStep):
 
 
 class ExistingDevice(NodeStep, InitStep):
-    """Check a device that must already exist, in a /dev of the host's."""
+    """Check a device that must already exist, in the host's /dev."""
 
     def describe(self) -> str:
         return self.describe_node("must exist already")
@@ -138,7 +138,7 @@ def _on_host(planner: Planner, number: int, mappings: Sequence[IDMapping], point
     for inside, outside, size in triples(mappings):
         if inside <= number < inside + size:
             return outside + number - inside
-    planner.warn(pointer, f"the user namespace does not map id {number}, the owner of {path}: it will be nobody's")
+    planner.warn(pointer, f"the user namespace does not map id {number}, the owner of {path}: it will belong to nobody")
     return 0
 
 
@@ -158,7 +158,7 @@ def _made_by_host(config: Config, host: Host) -> bool:
 
 
 def _device_steps(planner: Planner) -> Iterator[Device]:
-    """Yield the step of init for each node."""
+    """Yield init's step for each node."""
     config, host = planner.config, planner.host
     # mknod(2) of a device requires the initial user namespace.
     bind = has_namespace(config, "user") or host.in_user_namespace
@@ -198,7 +198,7 @@ def _entries(planner: Planner) -> Iterator[tuple[str, str, types.Device]]:
 
 
 def _plan_existing(planner: Planner) -> None:
-    """Check the config's devices in a /dev of the host's."""
+    """Check the config's devices if /dev is the host's."""
     for index, device in enumerate((planner.config.get("linux") or {}).get("devices") or ()):
         kind, (major, minor) = _identify(device)
         path = clean(device["path"])

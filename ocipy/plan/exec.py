@@ -1,4 +1,4 @@
-"""exec: a further process in a running container, as another plan made of the steps of create.
+"""exec: another process in a running container. Its plan is made of the same steps as create's.
 
 Steps that make the container are left out: its namespaces, cgroup and root exist. Steps that make the process are the
 same, in the same order (plan/build.py), for a config whose `process` is the one to execute.
@@ -108,7 +108,7 @@ class Target:
     """What a plan needs to know of the running container; set by operations/exec.py, invented in tests.
 
     kinds: its namespaces that are not the runtime's, by the names of config.json.
-    cgroups: the directories that the process must phrase, by hierarchy, "" for v2; empty without cgroups.
+    cgroups: the directories that the process must enter, by hierarchy, "" for v2; empty without cgroups.
     chosen: whether --cgroup named them.
     """
 
@@ -123,7 +123,7 @@ class Target:
 def build(config: Config, host: Host, options: Options, target: Target) -> Plan:
     """Return the plan of `exec`. config: as saved by create, with the process to execute. Raises Error.
 
-    options.pid_file and pidfd_socket are told the process before it can have done anything.
+    The process is reported to options.pid_file and pidfd_socket before it can have done anything.
     """
     for pointer, text in unmapped(config):
         raise Error(text, pointer=pointer)
@@ -173,9 +173,9 @@ def _join(planner: Planner, target: Target) -> None:
     planner.add(TellInit(barrier="joined"))
     planner.add(Adopt("/linux/namespaces"))
     if target.cgroups:
-        # By itself and first of all; on v2 by the clone where possible. A reached limit of processes does not stop a
-        # process that moves, but one that is forked there (cgroups(7), pids).
-        planner.add(CgroupEnter(pointer, but=""))
+        # The process enters by itself, before it does anything else; on v2 the clone puts it there if possible. A full
+        # cgroup still accepts a process that moves in, but not one that is forked there (cgroups(7), pids).
+        planner.add(CgroupEnter(pointer, skip=""))
         planner.add(ExecCgroupJoin(pointer))
     final = _affinity(config, "final")
     if final:
@@ -233,9 +233,10 @@ def _become_process(planner: Planner) -> None:
 
 
 def sub_cgroups(paths: Mapping[str, str], given: Sequence[str]) -> dict[str, str]:
-    """Return the directories that `--cgroup [CONTROLLER[,…]:]PATH` names, of those of the container. Raises Error.
+    """Return the directories to enter: the container's, or what `--cgroup [CONTROLLER[,…]:]PATH` says. Raises Error.
 
-    A PATH is below the container's cgroup, in every hierarchy if it names no controller. The others stay unchanged.
+    A PATH is below the container's cgroup, in every hierarchy if no controller is named. Other hierarchies stay as
+    they are.
     """
     chosen = dict(paths)
     seen: set[str] = set()

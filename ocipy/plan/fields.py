@@ -42,5 +42,5 @@ def resources_of(config: Config, *, limited: bool = False) -> Resources:
 
 
 def runs_hooks_later(config: Config) -> bool:
-    """Whether hooks run after start was called."""
+    """Whether hooks run after start has been called."""
     return bool((config.get("hooks") or {}).get("startContainer"))

@@ -1,7 +1,7 @@
 """hooks: programs run at six points of a container's life (config.md, POSIX-platform hooks).
 
-Four kinds belong to create and start and are steps of a plan. The state machine runs poststart and poststop later, from
-the copy in the state.
+Four kinds belong to create, and are steps of its plan. start and delete run poststart and poststop, as saved in the
+state.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def plan_hooks_create_container(planner: Planner) -> None:
 
 
 def plan_hooks_start_container(planner: Planner) -> None:
-    """startContainer: run by init after start was called, with the same privileges as the payload.
+    """startContainer: run by init after start has been called, with the same privileges as the payload.
 
     A filter that init loads only for its exec is loaded for each hook too: the program belongs to the image.
     """

@@ -14,7 +14,7 @@ UNCONFINED = "unconfined"
 
 
 class Apparmor(InitStep):
-    """Have the next exec take on the profile."""
+    """Have the next exec apply the profile."""
 
     profile: str
 
@@ -23,7 +23,7 @@ class Apparmor(InitStep):
 
 
 class Selinux(InitStep):
-    """Have the next exec take on the label."""
+    """Have the next exec apply the label."""
 
     label: str
 
@@ -32,7 +32,7 @@ class Selinux(InitStep):
 
 
 def plan_labels(planner: Planner) -> None:
-    """Set what the next exec takes on; so no hook may run in init between this and the command's exec."""
+    """Set what the next exec applies. From here to the command's exec, no hook may run in init."""
     host = planner.host
     process = process_of(planner.config)
     profile = process.get("apparmorProfile")

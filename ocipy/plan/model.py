@@ -77,17 +77,17 @@ class Step(Namespace):
             cls.action = "".join("_" + letter if letter.isupper() else letter for letter in cls.__name__)[1:].lower()
 
     def describe(self) -> str:
-        """Return in words what the step does, without its action and pointer. Imports what only the words need."""
+        """Say what the step does, without its action and pointer. Imports what only the description needs."""
         return self.words
 
     @property
     def tells(self) -> str:
-        """What a step of the other lane awaits and this one gives, by its name: a barrier, a descriptor; or ""."""
+        """The name of what this step gives the other lane, where a step awaits it: a barrier, a descriptor; or ""."""
         return ""
 
     @property
     def awaits(self) -> str:
-        """What it waits for, that a step of the other lane tells; or ""."""
+        """The name of what this step awaits, and a step of the other lane tells; or ""."""
         return ""
 
     @property
@@ -165,7 +165,7 @@ class Plan:
 class Planner:
     """What the concerns plan from, and the plan that they make.
 
-    config: checked. host: the machine. filter_loaded: a step so far loads the seccomp filter. mounts: of the config,
+    config: checked. host: the machine. filter_loaded: an earlier step loads the seccomp filter. mounts: of the config,
     None until they are read (plan/mounts.py).
     """
 
@@ -200,7 +200,7 @@ class Host:
     rootless: lacks the privileges of the host's root (uid not 0, or in a user namespace, or --rootless).
     capabilities: bit mask of the runtime's permitted set. last_capability: highest known to the kernel.
     cgroup_mode: "v1", "hybrid" or "v2". cgroup_controllers: names of the v1 hierarchies, as mounted
-    (("cpu,cpuacct", "memory", "name=systemd", …) or the controllers of the v2 root.
+    ("cpu,cpuacct", "memory", "name=systemd", …), or the controllers of the v2 root.
     apparmor, selinux: the LSM is enabled.
     """
 
@@ -258,7 +258,7 @@ class Options:
     no_cgroup: the container stays in the caller's cgroup (--cgroup-manager=disabled).
     has_console: a --console-socket was given, or run is in the foreground.
     notify_socket: the caller has a NOTIFY_SOCKET, so the container gets one (plan/notify.py).
-    pid_file, pidfd_socket: paths that are told the process, "" for none.
+    pid_file, pidfd_socket: paths that the process is reported to, "" for none.
     """
 
     __slots__ = (

@@ -38,7 +38,7 @@ def recursive_words(attributes: int, cleared: int) -> str:
     """Name attributes that are set and cleared on a whole tree by the words of RECURSIVE."""
     words = [word for word, (on, off) in RECURSIVE.items() if on and attributes & (on | off) == on]
     for word, (on, off) in RECURSIVE.items():
-        # Of the words that clear the kind of atime, the one for the kernel's default.
+        # Several words clear the kind of atime: use the one for the kernel's default.
         if not on and cleared & ~attributes & off == off and (off != MOUNT_ATTR__ATIME or word == "rrelatime"):
             words.append(word)
     return " ".join(words)
@@ -67,7 +67,7 @@ class MountStep(InitStep):
     recursive_clear: int
 
     def describe_rest(self, *more: str) -> str:
-        """Return the words of these members but the destination, then those of more."""
+        """Return the words of these members except the destination, then those of more."""
         return phrase(
             *map(propagation_words, self.propagation),
             recursive_words(self.recursive_set, self.recursive_clear),

@@ -223,8 +223,8 @@ def _source(mount: MountEntry, options: Options) -> str:
 
 
 def _of_copy(config: Config) -> int:
-    """Return the propagation of a bind mount's source opened on the host, unless its options name one: as init would
-    find it in a new mount namespace (plan/rootfs.py). 0 for a peer, so that mounts propagate both ways."""
+    """Return the propagation of a source that the host opens, unless the mount's options name one: what init would
+    find in a new mount namespace (plan/rootfs.py). 0 keeps it a peer, so that mounts propagate both ways."""
     kind = (config.get("linux") or {}).get("rootfsPropagation") or ""
     if kind in ("shared", "rshared"):
         return 0
@@ -295,7 +295,7 @@ def _plan_filesystem(planner: Planner, mount: MountEntry, label: str, outside: b
 
 
 def _is_late_readonly(mount: MountEntry) -> bool:
-    """Mount points and copies are first made in a read-only tmpfs, nodes in a read-only /dev."""
+    """Whether it becomes read-only later: mount points and copies are first made in a tmpfs, and nodes in /dev."""
     if not mount.options.flags & MS_RDONLY or mount.is_remount or mount.is_bind:
         return False
     return mount.fstype == "tmpfs" or mount.destination == "/dev"

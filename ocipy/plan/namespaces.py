@@ -1,10 +1,11 @@
 """linux.namespaces, linux.uidMappings, linux.gidMappings: how the init process gets into its namespaces.
 
-By one clone3 where possible; the host may make the network namespace afterwards, while init mounts. Otherwise in
-stages, by a process that is not yet the init: if a namespace is joined, since it must be entered before new ones are
-made below it; or if a time namespace is made, since its clocks are set after it is made and before the first process
-enters (time_namespaces(7)). A cgroup namespace's root is the current cgroup at its creation, so it is unshared after
-init is in its cgroup (cgroup_namespaces(7)), except on a unified host, where clone3 does both (CLONE_INTO_CGROUP).
+One clone3 where possible; the host may make the network namespace afterwards, while init mounts. Otherwise a stage, a
+process that is not init yet, enters them one by one: if a namespace is joined, since that must happen before new ones
+are made below it; or if a time namespace is made, since its clocks are set after it is made and before the first
+process enters (time_namespaces(7)). A cgroup namespace's root is the current cgroup at its creation, so it is unshared
+after init is in its cgroup (cgroup_namespaces(7)), except on a unified host, where clone3 does both
+(CLONE_INTO_CGROUP).
 """
 
 from __future__ import annotations
@@ -204,9 +205,9 @@ def enters_last(config: Config, host: Host) -> bool:
 def mounts_at_once(config: Config, host: Host) -> bool:
     """Whether init begins to mount while the host saves the state and makes the network namespace.
 
-    It may: in its own mount namespace, new filesystems end with it, and it ends with a killed create. With a user
-    namespace it waits for the id maps. A runtime in a user namespace may be unable to return to its own network
-    namespace (setns(2)).
+    This is safe: in init's own mount namespace, new filesystems end with init, and init ends if create is killed. With
+    a user namespace init waits for the id maps. A runtime in a user namespace may be unable to return to its own
+    network namespace (setns(2)).
     """
     linux = config.get("linux") or {}
     new = new_kinds(config)

@@ -32,7 +32,7 @@ def plan_directory(planner: Planner) -> None:
 def with_notify_socket(config: Config, state_directory: str) -> Config:
     """Return the config with the socket's directory among its mounts, and its name in the process's environment.
 
-    The directory, not the socket, which is only made when the container is started.
+    The mount has the directory, since the socket is only made when the container is started.
     """
     process = config.get("process")
     if not process:

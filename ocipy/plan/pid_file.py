@@ -29,7 +29,7 @@ class PidFile(HostStep):
 
 
 def plan_report(planner: Planner, pidfd_name: str) -> None:
-    """Tell --pidfd-socket and --pid-file the process. The pid file comes last: engines take it as success.
+    """Report the process to --pidfd-socket and --pid-file. The pid file comes last: to engines it means success.
 
     pidfd_name: tells the receiver what kind of process the pidfd refers to.
     """

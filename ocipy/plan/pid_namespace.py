@@ -1,4 +1,4 @@
-"""A joined pid namespace where others look at init: it is entered last (plan/namespaces.py, enters_last)."""
+"""A joined pid namespace, whose processes may inspect init: it is entered last (plan/namespaces.py, enters_last)."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ DEFAULT_UMASK = 0o022
 
 
 class OomScoreAdj(HostStep):
-    """Write /proc/PID/oom_score_adj. rootless: a score that may not be set causes a warning only."""
+    """Write /proc/PID/oom_score_adj. rootless: a score that may not be set only causes a warning."""
 
     score: int
     rootless: bool
@@ -54,7 +54,7 @@ class Session(InitStep):
 
 
 class StdioNull(InitStep):
-    """Replace the host's /dev/null by the container's in the standard streams. required: create has made that."""
+    """Replace the host's /dev/null in the standard streams with the container's. required: create has made one."""
 
     required: bool
 
@@ -78,7 +78,7 @@ class NoNewPrivileges(InitStep):
 
 
 class CloseDescriptors(InitStep):
-    """Close everything but the standard streams, the payload's, and what is needed later.
+    """Close everything except the standard streams, the payload's descriptors, and what is needed later.
 
     for_start: the FIFOs at which init waits. for_hooks: the files for the output of startContainer hooks. for_entry:
     the root, and the pid namespace that init enters next.
@@ -111,7 +111,7 @@ class WorkingDirectoryAgain(InitStep):
 
 
 class Environment(InitStep):
-    """Set the environment. variables: NAME=value. uid: whose home HOME is. listen_fds: for sd_listen_fds(3)."""
+    """Set the environment. variables: NAME=value. uid: whose home becomes HOME. listen_fds: for sd_listen_fds(3)."""
 
     variables: tuple[str, ...]
     uid: int
@@ -155,7 +155,7 @@ class NoProcess(InitStep):
 
 
 def plan_oom_score(planner: Planner) -> None:
-    """Written by the host while init is dumpable. If missing, left alone (spec: MUST NOT be changed)."""
+    """Have the host write it while init is dumpable. Without one, leave it alone (spec: MUST NOT be changed)."""
     score = process_of(planner.config).get("oomScoreAdj")
     if score is None:
         return
@@ -188,8 +188,8 @@ def plan_no_new_privileges(planner: Planner) -> None:
 
 
 def plan_ready(planner: Planner, *, in_user_namespace: bool, pidfd_name: str = "") -> None:
-    """Do the last work with all privileges, and what would restrict or expose the setup: init does what it may itself,
-    and waits for the host only if that has something to do.
+    """Plan the last work with all privileges, and what would restrict or expose the setup. Init does what it may, and
+    waits for the host only if the host has something to do.
 
     in_user_namespace: init is in another user namespace than the runtime. pidfd_name: the host also reports the process
     (pid_file.plan_report).
@@ -260,7 +260,7 @@ def plan_before_ids(planner: Planner) -> None:
 
 
 def plan_after_ids(planner: Planner) -> None:
-    """Do or check what needs the final user."""
+    """Plan what must be done or checked as the final user."""
     process = process_of(planner.config)
     planner.add(WorkingDirectoryAgain("/process/cwd", path=process["cwd"]))
     plan_sets(planner)

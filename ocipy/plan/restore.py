@@ -148,7 +148,7 @@ def _plan_criu(planner: Planner, made: Plan, flags: CriuFlags, program: str) -> 
     cgroup.plan_cgroup_create(planner)
     if uses(planner, INTEL_RDT):
         intel_rdt.plan_groups(planner)
-    cgroup.plan_cgroup_cpuset(planner)  # nothing can join before it
+    cgroup.plan_cgroup_cpuset(planner)  # nothing can join before this
     if not planner.options.no_cgroup and not planner.options.systemd_cgroup:
         planner.add(RestoreJoin("/linux/cgroupsPath"))
     cgroup.plan_cgroup_unit(planner)
@@ -169,7 +169,7 @@ def _without_attributes(step: Bind | NewMount) -> Bind | NewMount:
 
 
 def lost_by(version: int, request: RestoreRequest) -> list[tuple[str, str]]:
-    """Return warnings, as in a plan, of what a container loses when this version of criu restores it."""
+    """Return warnings, as in a plan, about what a container loses when this version of criu restores it."""
     if version < NO_NEW_PRIVS and request.no_new_privileges:
         text = f"criu {describe_version(version)} does not restore no_new_privs; {describe_version(NO_NEW_PRIVS)} does"
         return [("/process/noNewPrivileges", text)]

@@ -1,4 +1,4 @@
-"""restore: what criu is asked for, first what the config and the flags say, then with the facts. Pure, and cold."""
+"""restore: the request to criu, first from the config and the flags, then with the facts. Pure, and cold."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class RestoreRequest:
 
 
 def restore_request(config: Config, plan: Plan, flags: CriuFlags, descriptors: Sequence[str]) -> RestoreRequest:
-    """plan: of create."""
+    """plan: create's."""
     return RestoreRequest(
         flags=flags,
         joined=joined_of(config),

@@ -31,7 +31,7 @@ class OpenRootfs(HostStep):
 
 
 class BindRootfs(HostStep):
-    """Without a mount namespace: bind the root filesystem on itself, so that delete can remove all mounts."""
+    """Without a mount namespace: bind the root filesystem onto itself, so that delete can remove all mounts."""
 
     path: str
 
@@ -49,7 +49,7 @@ class UseRootfs(InitStep):
 
 
 class Rootfs(InitStep):
-    """Bind the root filesystem on itself. propagation, parent: MS_… of it and of the mount below."""
+    """Bind the root filesystem onto itself. propagation, parent: MS_… of it and of the mount below."""
 
     path: str
     propagation: int
@@ -75,7 +75,7 @@ class AttachRootfs(InitStep):
 
 
 class Chroot(InitStep):
-    """Enter the root without leaving the mount namespace's own."""
+    """Enter the root with chroot; the mount namespace keeps its own root."""
 
     words = "into the root filesystem"
 
@@ -141,7 +141,7 @@ def plan_rootfs(planner: Planner) -> None:
 def _before(kind: str) -> int:
     """Return what the host's tree becomes in our mount namespace: private, or a slave of what it was.
 
-    Not if the root will be shared: then a bind mount may be a peer of its source, so that mounts propagate both ways.
+    0 if the root will be shared: then a bind mount may be a peer of its source, so that mounts propagate both ways.
     """
     if kind in ("shared", "rshared"):
         return 0
@@ -171,7 +171,7 @@ def plan_pivot(planner: Planner) -> None:
     namespace = _mount_namespace(config)
     if namespace != "new":
         if namespace:
-            planner.warn("/linux/namespaces", "in a joined mount namespace chroot alone holds the root")
+            planner.warn("/linux/namespaces", "in a joined mount namespace, only chroot confines the process")
         planner.add(Chroot("/root/path"))
     elif planner.options.no_pivot:
         if kind in ("private", "rprivate"):

@@ -1,4 +1,4 @@
-"""linux.seccomp: the filter of system calls.
+"""linux.seccomp: the system call filter.
 
 The host lane compiles the profile to BPF (host/seccomp.py), the init lane loads it. Without no_new_privs seccomp(2)
 requires CAP_SYS_ADMIN, so the filter is loaded before the ids and capabilities change. With it, the filter is loaded
@@ -62,7 +62,7 @@ class SeccompListener(HostStep):
 
 
 class SeccompLoad(InitStep):
-    """Load the program. flags: SECCOMP_FILTER_FLAG_…. optional: without SPEC_ALLOW if the kernel does not know it."""
+    """Load the program. flags: SECCOMP_FILTER_FLAG_…. optional: omit SPEC_ALLOW if the kernel does not know it."""
 
     flags: int
     optional: bool
@@ -132,7 +132,7 @@ def uses_notify(profile: Seccomp) -> bool:
 
 
 def _profile(config: Config) -> Seccomp | None:
-    """Return None also if there is no default action: programs in Go write such a section when they mean none."""
+    """Return None also if there is no default action: Go programs write such a section to mean no filter."""
     profile = (config.get("linux") or {}).get("seccomp")
     return profile if profile and profile["defaultAction"] else None
 

@@ -59,8 +59,8 @@ def plan_check(planner: Planner) -> None:
 
 
 def plan_sysctl(planner: Planner) -> None:
-    """Written on our own unmasked procfs before the container's is made read-only: by init, or by the host if others
-    may look at that procfs (host/sysctl.py)."""
+    """Have them written through our own unmasked procfs, before the container's is made read-only: by init, or by the
+    host if others may look at that procfs (host/sysctl.py)."""
     config, host = planner.config, planner.host
     own = {**new_kinds(config), **joined_kinds(config)}
     parameters = _parameters(config)

@@ -1,7 +1,7 @@
 """--systemd-cgroup: the container's cgroup belongs to a scope, a unit that systemd makes at our request.
 
-A scope is made with a process in it, so init is cloned first, and systemd moves it while it mounts. The state records
-the unit before that. docs/cgroups.md has the names and the properties.
+A scope is made with a process in it, so init is cloned first, and systemd moves it there while init mounts. The state
+records the unit beforehand. docs/cgroups.md has the names and the properties.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class SystemdScope(HostStep):
 
 
 class SystemdProperties(HostStep):
-    """Tell systemd limits."""
+    """Tell systemd about the limits."""
 
     properties: tuple[Property, ...]
 
@@ -225,5 +225,5 @@ def wanted_properties(config: Config) -> list[Property]:
 
 
 def _as_plan_data(value: object) -> object:
-    """Turn lists into tuples: a plan only contains these."""
+    """Turn lists into tuples: a plan contains no lists."""
     return tuple(_as_plan_data(part) for part in value) if isinstance(value, list | tuple) else value

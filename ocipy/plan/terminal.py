@@ -60,7 +60,7 @@ def plan_console(planner: Planner) -> None:
 
 
 def plan_exec_console(planner: Planner) -> None:
-    """As plan_console, for a further process: /dev/console belongs to the first one."""
+    """Like plan_console, in a running container: /dev/console belongs to the first one."""
     _plan_console(planner, bind=False, controlling=True)
 
 

@@ -1,1 +1,1 @@
-"""What commands know of a container: its state directory, the lock, state.json, and whether its process is alive."""
+"""What commands know about a container: its state directory, the lock, state.json, and whether its process is alive."""

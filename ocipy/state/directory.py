@@ -96,7 +96,7 @@ def _make_root(root: str) -> None:
 
 
 def _check_root(root: str) -> None:
-    """Warn of a root directory in which others can rename the containers.
+    """Warn about a root directory in which others can rename the containers.
 
     A warning is enough, since another user's state is never accepted (Foreign); an error would hit users who call us
     with sudo and their own directory. In a sticky directory such as /tmp, entries are safe from others.
@@ -137,7 +137,7 @@ class Foreign(Error):
             self,
             f"the state was made by another user (uid {uid})",
             pointer=path,
-            hint="call ocipy as that user: your rights would apply to what the state contains",
+            hint="run ocipy as that user, so that what the state contains does not get your privileges",
         )
 
 

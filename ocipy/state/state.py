@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         """A container's groups in the resctrl filesystem (linux.intelRdt).
 
         group: the directory of its class of service. monitoring: that of its monitoring group, or "".
-        remove: the groups for delete to remove, innermost first: none that existed before, no class that the config
+        remove: the groups that delete removes, innermost first: none that existed before, and no class that the config
         names.
         """
 
@@ -295,8 +295,8 @@ def pidfd_inode_of(pidfd: int) -> int:
 def is_same_process(pidfd: int, inode: int) -> bool:
     """Whether a pidfd that was opened by pid belongs to the process that had this inode. Raises OSError.
 
-    If the inode is unknown (0): whether we may signal the process, which is not so if another user's process has
-    taken the pid.
+    If the inode is unknown (0): whether we may signal the process. We may not if another user's process has taken the
+    pid.
     """
     if inode:
         return posix.stat(pidfd).st_ino == inode

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Narrator:
-    """An onlooker before another one. begun: how many steps init has begun; told: how many of those were logged."""
+    """An onlooker that wraps another one. begun: how many steps init has begun; told: how many of them are logged."""
 
     __slots__ = ("begun", "other", "told")
 

@@ -42,7 +42,7 @@ def document(trace: Trace, status: int, end: int) -> dict[str, Any]:
 
 
 def init_steps(trace: Trace, end: int) -> list[Timed]:
-    """Return what init has written, made plausible: (step, begin, end, arguments).
+    """Return what init has written, clamped to plausible times: (step, begin, end, arguments).
 
     An unfinished step lasts as long as possible: init waits at the FIFO, or has executed.
     """
@@ -94,7 +94,7 @@ def _event(name: str, tid: int, begin: int, end: int, arguments: dict[str, Any])
 
 
 def _arrows(lanes: list[tuple[int, list[Timed]]]) -> list[Event]:
-    """An arrow from each step that tells something to the one of the other lane that awaits it."""
+    """An arrow from each step that tells something to the step in the other lane that awaits it."""
     events: list[Event] = []
     for (tid, steps), (other_tid, other_steps) in zip(lanes, reversed(lanes), strict=True):
         told = {step.tells: begin for step, begin, _, _ in other_steps if step.tells}

@@ -99,7 +99,7 @@ def process_began(moment: int) -> int:
     """Return when this process began, in ns of CLOCK_MONOTONIC; moment: now.
 
     The kernel reports it in ticks of 10 ms (proc(5), field 22 of stat). Within a tick, the time spent running and
-    waiting for a processor is more exact: up to here a process waits for hardly anything else.
+    waiting for a processor is more exact: so far, the process has hardly waited for anything else.
     """
     from ocipy.linux.files import read_file
     from ocipy.linux.text import words_of

@@ -64,7 +64,7 @@ def _finish(trace: Trace, status: int) -> None:
 
 def write(path: str, data: bytes) -> None:
     """Write a regular file, accessible to the caller only if it is new. Raises OSError, Error."""
-    # By its name each time: an open descriptor could be taken for one of the payload's.
+    # Open it by name each time: an open descriptor could be mistaken for one of the payload's.
     fd = posix.open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0o600)
     try:
         if posix.fstat(fd).st_mode & S_IFMT != S_IFREG:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ocipy.errors import printable
 from ocipy.plan import build as create
-from ocipy.plan import exec as further
+from ocipy.plan import exec as another
 from ocipy.plan.model import Host, Options, Plan, Step
 
 PLANS = Path(__file__).resolve().parent / "plans"
@@ -194,7 +194,7 @@ def without_mount_namespace() -> dict[str, Any]:
 
 def _exec(document: Any, host: Host, **target: Any) -> Plan:
     told = options(pid_file="/run/pid", pidfd_socket="/run/pidfd")
-    return further.build(document, host, told, further.Target(**target))
+    return another.build(document, host, told, another.Target(**target))
 
 
 def _create(document: Any, host: Host, **more: Any) -> Plan:

@@ -80,7 +80,7 @@ def test_validate_plan_and_features_need_no_executable(tmp_path: Path) -> None:
     for manager, made in (("cgroupfs", True), ("disabled", False)):
         plan = ocipy.Runtime(tmp_path / "state", cgroup_manager=manager).plan(tmp_path)
         assert ("cgroup_create" in [step.action for step in plan.host]) is made
-    with pytest.raises(ValueError, match="no cgroup manager: 'no'"):
+    with pytest.raises(ValueError, match="unknown cgroup manager: 'no'"):
         ocipy.Runtime(cgroup_manager="no")
     config["linux"]["maskedPaths"] = 3
     (tmp_path / "config.json").write_text(json.dumps(config))

@@ -60,7 +60,7 @@ def test_without_anything_there_is_still_a_cgroup() -> None:
         assert vars(plan.host[0]) == {
             "path": "", "tolerant": False, "enable": (), "domain": False, "cpuset": False, "pids_shared": True,
         }  # fmt: skip
-        assert [(step.action, vars(step).get("but")) for step in plan.init] == [
+        assert [(step.action, vars(step).get("skip")) for step in plan.init] == [
             ("cgroup_enter", "cpuset"), ("wait", None), ("cgroup_enter", ""),
         ]  # fmt: skip
         assert vars(plan.host[-1]) == {"rules": DEFAULT_RULES, "tolerant": False}
@@ -84,7 +84,7 @@ def test_a_cpuset_that_is_joined_with_another_controller_or_without_root_is_fill
     for host in (together, rootless):
         plan = planned({}, host)
         assert vars(plan.host[0])["cpuset"]
-        assert [(step.action, vars(step)) for step in plan.init] == [("cgroup_enter", {"but": ""})]
+        assert [(step.action, vars(step)) for step in plan.init] == [("cgroup_enter", {"skip": ""})]
 
 
 @pytest.mark.parametrize("host", [V1, V2])

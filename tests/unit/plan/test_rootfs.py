@@ -95,7 +95,7 @@ def test_a_joined_mount_namespace_keeps_its_root(no_pivot: bool) -> None:
         Propagation("/linux/rootfsPropagation", flags=MS_SHARED),
         StdioNull("/linux/devices", required=True),
     ]
-    assert plan.warnings == [("/linux/namespaces", "in a joined mount namespace chroot alone holds the root")]
+    assert plan.warnings == [("/linux/namespaces", "in a joined mount namespace, only chroot confines the process")]
 
 
 def test_no_pivot() -> None:
