@@ -96,10 +96,10 @@ $(VENV)/.coverage: pyproject.toml $(VENV)/.installed
 	@touch $@
 
 # Safe for several callers at once. If nothing has changed, it does nothing, in well under a second. A copied or moved
-# checkout is built anew: paths of the original are in the build and in the environment's scripts.
+# checkout is built again: paths of the original are in the build and in the environment's scripts.
 build:
 	@if [ -f $(BUILD)/.place ] && [ "$$(cat $(BUILD)/.place)" != "$$(pwd -P)" ]; then \
-	  echo "this checkout was built in $$(cat $(BUILD)/.place): building it anew"; \
+	  echo "this checkout was built in $$(cat $(BUILD)/.place): building it again"; \
 	  rm -rf $(BUILD) $(if $(filter-out /%,$(VENV)),$(VENV)); \
 	fi
 	@mkdir -p $(BUILD)

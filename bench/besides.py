@@ -23,7 +23,7 @@ PODMAN_ROUNDS = 12
 
 @dataclass(frozen=True)
 class Line:
-    """One figure of each runtime. bar: the highest allowed ratio of ours to the base's, or None. alone: the bar applies
+    """One figure of each runtime. bar: the highest allowed ratio to the base's, or None. alone: the bar applies instead
     to our figure itself. base: if it is not the table's. failure: why there are no figures."""
 
     title: str
@@ -82,18 +82,18 @@ def _limits(bench: Bench, contestants: list[Contestant]) -> list[Line]:
 def _crowd_lines(size: int, crowds: dict[str, Crowd]) -> list[Line]:
     """Of a crowd: `list`; `create` alone and within it, the `state` that shows the machine's speed, and the growth."""
     lines = [Line(f"list of {size}", "ms", {name: crowd.list_all for name, crowd in crowds.items()}, None)]
-    for which, place in enumerate(("alone", f"beside {size}")):
+    for which, place in enumerate(("alone", f"with {size} others")):
         paces = {name: crowd.medians(which) for name, crowd in crowds.items()}
         lines.append(Line(f"create {place}", "ms", {name: pace.create for name, pace in paces.items()}, None))
         lines.append(Line(f"state {place}", "ms", {name: pace.state for name, pace in paces.items()}, None))
     growths = {name: crowd.growth for name, crowd in crowds.items()}
-    return [*lines, Line(f"growth of create beside {size}", "", growths, 1.1, alone=True)]
+    return [*lines, Line(f"growth of create with {size} others", "", growths, 1.1, alone=True)]
 
 
 def burst_lines(bench: Bench, contestants: list[Contestant], tell: Callable[[str], None]) -> list[Line]:
     """Many creates at once, compared with the oldest crun on this host, if there is one."""
     cruns = [one.name for one in contestants if one.name.startswith("crun ")]
-    title = f"{SIZE} creates at once" + (f", beside {cruns[0]}" if cruns else "")
+    title = f"{SIZE} creates at once" + (f", compared with {cruns[0]}" if cruns else "")
 
     def measurement() -> list[Line]:
         figures = measure_burst(bench, contestants, tell)

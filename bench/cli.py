@@ -39,14 +39,14 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures as JSON")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="write a chart")
     parser.add_argument(
-        "--profile", action="store_true", help="instead: what each millisecond of `run` of ours goes into"
+        "--profile", action="store_true", help="instead: where the time of our `run` goes, to the millisecond"
     )
     parser.add_argument(
         "--all",
         action="store_true",
         help="memory, many containers, creates at once, checkpoint, podman and the newest crun too: some minutes",
     )
-    parser.add_argument("--crowd", type=int, default=1000, metavar="N", help="how many containers are many (1000)")
+    parser.add_argument("--crowd", type=int, default=1000, metavar="N", help="the crowd's containers (1000)")
     parser.add_argument(
         "--boxes", action="store_true", help="only `ocipy box run`, compared with podman's and docker's in every round"
     )
@@ -54,7 +54,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         "--hosts",
         type=_hosts,
         metavar="LIST",
-        help="one after the other, with commas between: "
+        help="hosts to measure on, one after the other, separated by commas: "
         + "; ".join(f"{name}: {text}" for name, text in hosts.HOSTS.items()),
     )
     parser.add_argument("--on", choices=tuple(hosts.HOSTS), help=argparse.SUPPRESS)
@@ -90,7 +90,7 @@ def _bench(*, systemd: bool = False) -> Iterator[Bench]:
 
 
 def _end_containers(scratch: Path) -> None:
-    """End what an interrupted measurement has left; otherwise nothing is left."""
+    """Remove what an interrupted measurement has left behind."""
     end_descendants()
     unmount_below(scratch)
     remove_cgroups([path for path in cgroups() if f"bench-{os.getpid()}" in Path(path).name])
@@ -168,7 +168,7 @@ def _one_after_the_other(arguments: argparse.Namespace) -> int:
     return max(statuses)
 
 
-def _that_run(bench: Bench, all_of_them: list[Contestant], needed: str) -> list[Contestant]:
+def _working(bench: Bench, all_of_them: list[Contestant], needed: str) -> list[Contestant]:
     """The runtimes that can run a container here. Ours and the base must be among them."""
     able = []
     for contestant in all_of_them:
@@ -197,7 +197,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     host = report.host()
     # crun 1.8 refuses a hybrid host with a controller on the unified tree.
     with only_one(), hugetlb_mounted(), _bench(systemd=arguments.on == "systemd") as bench:
-        all_of_them = _that_run(bench, all_of_them, base_name)
+        all_of_them = _working(bench, all_of_them, base_name)
         all_samples = measure(bench, all_of_them, arguments.rounds, arguments.warm_up, _tell)
         ours = all_samples[0]
         base = next(samples for samples in all_samples if samples.contestant.name == base_name)

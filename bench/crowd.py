@@ -45,7 +45,7 @@ class Crowd:
         """The ratio of `create` in the crowd to `create` alone, each measured in `state` calls of the same seconds. The
         crowd takes a minute to make, in which the machine's speed changes by more than a container costs."""
         return statistics.median(
-            (beside.create / beside.state) / (alone.create / alone.state) for alone, beside in self.rounds
+            (crowded.create / crowded.state) / (alone.create / alone.state) for alone, crowded in self.rounds
         )
 
 

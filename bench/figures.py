@@ -36,7 +36,7 @@ def table(record: dict[str, Any]) -> str:
         if "failure" in line:
             continue
         base = line["values"].get(record["base"])
-        title = _in_words(line["title"])
+        title = line["title"]
         if line["unit"] not in ("ms", ""):
             title += f", {line['unit']}"
         cells = []
@@ -52,9 +52,7 @@ def table(record: dict[str, Any]) -> str:
             cells.append(_cell(text, value / base if value is not None and base and line["unit"] else None))
         rows.append([title, *cells])
     lines = ["| " + " | ".join(row) + " |" for row in rows]
-    missed = [
-        f"{_in_words(title)} {figure:.2f} (at most {bar})" for title, figure, bar, met in record["targets"] if not met
-    ]
+    missed = [f"{title} {figure:.2f} (at most {bar})" for title, figure, bar, met in record["targets"] if not met]
     busy = record["host"]["load"] > IDLE
     verdict = "The machine was busy, so expect other ratios on an idle one. " if busy else ""
     unmeasured = [line["title"] for line in record["besides"] if "failure" in line]
@@ -65,11 +63,6 @@ def table(record: dict[str, Any]) -> str:
     host = about(record["host"], record["rounds"])
     head = textwrap.fill(f"{host}; medians in ms, and ratios to {record['base']}:", 120) + "\n\n"
     return "\n".join([head + lines[0], "|" + "---|" * len(rows[0]), *lines[1:], "", textwrap.fill(verdict, 120), ""])
-
-
-def _in_words(title: str) -> str:
-    """A title of the record, as the page says it."""
-    return re.sub(r"beside (\d+)", r"with \1 others", title).replace("beside", "compared with")
 
 
 def _cell(text: str, ratio: float | None) -> str:

@@ -52,7 +52,7 @@ def bars(host: str, ours: Samples, others: list[Samples]) -> list[tuple[str, flo
         if named:
             base = max(named, key=lambda one: version_of(one.contestant.name))
             figure = ratio(ours, base, bar.operation)
-            title = f"{TITLES.get(bar.operation, bar.operation)}, beside {base.contestant.name}"
+            title = f"{TITLES.get(bar.operation, bar.operation)}, compared with {base.contestant.name}"
             found.append((title, figure, bar.most, figure <= bar.most))
     return found
 

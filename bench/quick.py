@@ -47,7 +47,7 @@ def _measure(
     features = medians["features", base]
     ours = contestants[0].name
     lines += [
-        Line(f"{title}, beside features", "ms", {ours: medians[title, ours], base: features}, OURS_BAR)
+        Line(f"{title}, compared with features", "ms", {ours: medians[title, ours], base: features}, OURS_BAR)
         for title in OURS
     ]
     return lines

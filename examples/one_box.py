@@ -32,7 +32,7 @@ def main(place: Path) -> None:
     try:
         web.start()
         show("is started", web)
-        print("a further command ended with", web.exec(ExecRequest(("sh", "-c", "exit 7"))))
+        print("another command ended with", web.exec(ExecRequest(("sh", "-c", "exit 7"))))
         web.stop(patience=0)
         print("it was ended with", web.wait())
         said: list[LogLine] = sorted(web.logs(), key=lambda line: line.stream)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 
 def is_still_ours(path: Path, prefix: str) -> bool:
-    """Whether a file that was installed has not been replaced: by another installation, or by the user."""
+    """Whether an installed file has not been replaced by another installation or by the user."""
     if path.parent.name == "bin":
         return path.is_symlink() and os.readlink(path) == "../lib/ocipy/bin/ocipy"
     if path.suffix == ".conf":
@@ -37,19 +37,19 @@ def uninstall(prefix: Path, destination: str) -> None:
         print(f"nothing to remove: `make install` has installed nothing in {prefix}")
         return
     except (ValueError, KeyError, TypeError):
-        sys.exit(f"uninstall: {record} is damaged: `make install` writes it anew, and then `make uninstall` works")
+        sys.exit(f"uninstall: {record} is damaged: run `make install`, which writes it again, then `make uninstall`")
     for name in files:
         path = Path(f"{destination}{name}")
         if is_still_ours(path, owner):
             path.unlink()
         elif path.exists() or path.is_symlink():
-            print(f"kept: {name}, which is no longer ours")
+            print(f"kept: {name}, which something else has replaced")
     shutil.rmtree(environment)
     for name in sorted(directories, key=len, reverse=True):
         try:
             Path(f"{destination}{name}").rmdir()
         except OSError:
-            continue  # somebody else uses it
+            continue  # it contains other files
     print(f"removed from {prefix}: the command, its environment, man pages, documents and completion")
 
 

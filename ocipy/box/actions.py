@@ -208,7 +208,7 @@ def rm(boxes: Boxes, given: argparse.Namespace) -> int:
 
 
 def execute(boxes: Boxes, given: argparse.Namespace) -> int:
-    """Run a further command."""
+    """Run another command."""
     if not given.command:
         raise Error("no command was given", hint="give one after the name of the box", status=2)
     if given.workdir and not given.workdir.startswith("/"):

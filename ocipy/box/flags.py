@@ -31,7 +31,7 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
     add(
         "--memory-swap",
         metavar="SIZE",
-        help="limit of memory and swap together, -1 for none; by default the box does not swap",
+        help="limit on the sum of memory and swap, -1 for none; by default the box does not swap",
     )
     add(
         "--memory-reservation", metavar="SIZE", help="memory that the kernel leaves to the box when the host runs short"

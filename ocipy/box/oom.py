@@ -21,7 +21,7 @@ from ocipy.box.cgroup import Paths, numbers, numbers_in, place_of
 from ocipy.box.record import Directory, locked
 
 APPEARS = 0.005  # seconds between two attempts to find a cgroup that does not exist yet
-# The kernel reports a further event after 10 ms at the earliest (CGROUP_FILE_NOTIFY_MIN_INTV), when the cgroup may be
+# The kernel reports another event after 10 ms at the earliest (CGROUP_FILE_NOTIFY_MIN_INTV), when the cgroup may be
 # gone. So after an event the file is read LOOKS times, every PRESSED milliseconds.
 PRESSED, LOOKS = 1, 30
 KILLED = 128 + signal.SIGKILL

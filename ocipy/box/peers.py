@@ -14,7 +14,7 @@ from ocipy.box.record import RECORD, Directory, Record, locked
 
 
 def records(places: Places) -> Iterator[tuple[Directory, Record | Error]]:
-    """Every box, with its record, or why that cannot be read. One without a record is no box (Boxes.sweep)."""
+    """Every box, with its record, or why that cannot be read. One without a record is not a box (Boxes.sweep)."""
     for path in places.boxes.iterdir():
         if path.name.startswith("."):
             continue

@@ -91,7 +91,7 @@ class Request(NamedTuple):
 
 
 class ExecRequest(NamedTuple):
-    """What `box exec` accepts: a further process in a running box. environment, cwd, user: what differs from its first.
+    """What `box exec` accepts: another process in a running box. environment, cwd, user: what differs from its first.
 
     terminal: it gets one. interactive: it reads our standard input. detach: in the background, without our streams.
     """

@@ -84,7 +84,7 @@ def parse_cpus(text: str) -> tuple[int, int]:
 
 
 def parse_cpu(text: str) -> tuple[int, int]:
-    """(quota, period) in microseconds from the articles' form: "50000 100000"; "max" is no quota. Raises Error."""
+    """(quota, period) in microseconds from the articles' form: "50000 100000"; "max" means no quota. Raises Error."""
     words = [word for word in text.split(" ") if word]
     if len(words) in (1, 2):
         quota, period = words[0], words[1] if len(words) == 2 else str(CPU_PERIOD)

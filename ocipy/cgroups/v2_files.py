@@ -81,7 +81,7 @@ def cpu(writes: Writes, cpu: CPU) -> None:
             raise _refuse(writes, field, "a budget of realtime scheduling")
     shares, idle = cpu.get("shares"), cpu.get("idle")
     if shares:
-        # An idle cgroup's weight cannot be set: to change both, the order must suit the present value.
+        # An idle cgroup's weight cannot be set: to change both, the order must suit the current value.
         options = deferred(writes.base + "/shares" if idle is not None else "")
         writes.add("shares", "", "cpu.weight", weight_of_shares(shares), **options)
     if idle is not None:
@@ -110,9 +110,7 @@ def memory(writes: Writes, memory: Memory) -> None:
         writes.check("checkBeforeUpdate", limit=max(limit, 0), swap=max(swap, 0))
     if swap > 0:
         if limit <= 0:
-            raise Error(
-                "on cgroup v2 a limit of memory and swap needs a limit of memory", pointer=writes.base + "/swap"
-            )
+            raise Error("on cgroup v2 a limit on memory and swap needs a memory limit", pointer=writes.base + "/swap")
         # Without swap accounting the file does not exist, and no swap can be used, which is a limit of 0.
         optional: WriteOptions = {"optional": True} if swap == limit else {}
         writes.add("swap", "", "memory.swap.max", swap - limit, **optional)

@@ -95,7 +95,7 @@ def find(given: str) -> str:
 
 
 def _which(name: str, places: Sequence[str]) -> str:
-    """As shutil.which(), whose module loads libraries, so that it cannot be in the snapshot. "" if there is none."""
+    """Like shutil.which(), whose module loads libraries, so that it cannot be in the snapshot. "" if there is none."""
     for path in (name,) if "/" in name else [f"{place}/{name}" for place in places]:
         if posix.access(path, posix.X_OK) and not os.path.isdir(path):
             return path

@@ -106,7 +106,7 @@ def _clone(run: HostRun) -> tuple[int, int]:
 
 
 def _has_room(path: str) -> bool:
-    """Whether the limit of processes permits two more, the joining one and its child. Otherwise exec_cgroup_join moves
+    """Whether the limit on processes permits two more, the joining one and its child. Otherwise exec_cgroup_join moves
     it in: limits do not stop that (cgroups(7), pids)."""
     try:
         limit = read(path + "/pids.max").strip()

@@ -140,7 +140,7 @@ def _fork(container: int) -> int:
             # pid_namespaces(7): fork fails in a namespace whose first process has exited.
             raise _not_running() from None
         if error.errno == errno.EAGAIN:
-            hint = "the container has reached its limit of processes (linux.resources.pids)"
+            hint = "the container has reached its limit on processes (linux.resources.pids)"
         raise caused_by(error, "cannot fork in the container", hint=hint) from None
 
 

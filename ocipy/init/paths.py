@@ -158,7 +158,7 @@ def _make_file(directory: int, name: str) -> int:
 
 
 def make_plain_directory(root: int, path: str) -> int:
-    """As make_directory, but the last component must itself be a directory, not a symlink to one.
+    """Like make_directory, but the last component must itself be a directory, not a symlink to one.
 
     For proc and sysfs, which must be where masked and readonly paths expect them (CVE-2019-19921, CVE-2023-27561).
     Raises Error for anything else, OSError.

@@ -71,7 +71,7 @@ void execute_sealed_copy(const char *file, char **argv);
 void hurry(int argc, char **argv);
 
 /* NULL if a file of our code, or its directory, can be trusted: root or the caller owns it, and nobody else can
- * write to it. Otherwise the reason as text. about: what stat(2) says of the path. */
+ * write to it. Otherwise the reason as text. about: what stat(2) says about the path. */
 const char *distrust(const char *path, const struct stat *about);
 
 /* The start library that belongs to an installed executable, and the reverse. Paths are absolute, in buffers of

@@ -76,7 +76,7 @@ static int read_map(struct prctl_mm_map *map) {
     return 0;
 }
 
-/* Replaces a read-only part by the same part of the file. */
+/* Replaces a read-only part with the same part of the file. */
 static int map_again(const ElfW(Phdr) * segment, int file) {
     uintptr_t start = segment->p_vaddr & -PAGE, end = segment->p_vaddr + segment->p_filesz;
     int protection = PROT_READ | (segment->p_flags & PF_X ? PROT_EXEC : 0);
@@ -84,7 +84,7 @@ static int map_again(const ElfW(Phdr) * segment, int file) {
                 (off_t)(segment->p_offset & -PAGE)) == MAP_FAILED;
 }
 
-/* Replaces the part before the data by a copy of its present content. */
+/* Replaces the part before the data with a copy of its current contents. */
 static int copy_addresses(const ElfW(Phdr) * segment, uintptr_t end) {
     uintptr_t start = segment->p_vaddr & -PAGE;
     if (end <= start)

@@ -15,7 +15,7 @@ def setup() -> str:
         raise Error("an ordinary Python has no snapshot", hint="run the executable: ocipy setup")
     obstacle = start.setup_obstacle()
     if obstacle is not None:
-        raise Error(f"cannot make {start.snapshot}: {obstacle}", hint="without it each command starts Python anew")
+        raise Error(f"cannot make {start.snapshot}: {obstacle}", hint="without it, each command starts Python")
     import subprocess
 
     made = subprocess.run(["/proc/self/exe", "_snapshot"], check=False, capture_output=True)

@@ -249,7 +249,7 @@ def common_options(flags: CriuFlags, log_file: str) -> dict[str, Any]:
         "manage_cgroups": True,  # for criu before 1.8; the mode counts
         "manage_cgroups_mode": CGROUP_MODES[flags.manage_cgroups_mode],
         "orphan_pts_master": True,
-        # Network devices are not ours to save: engines make them anew, before or in the hooks.
+        # Network devices are not ours to save: engines make them again, before or in the hooks.
         "empty_ns": CLONE_NEWNET,
         "shell_job": flags.shell_job,
         "ext_unix_sk": flags.ext_unix_sk,

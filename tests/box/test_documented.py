@@ -71,7 +71,7 @@ def typed(box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Type:
 
 @contextmanager
 def on_terminal(command: str, environment: dict[str, str]) -> Iterator[tuple[subprocess.Popen[bytes], list[bytes]]]:
-    """A shell's command with a terminal of its own, on which somebody has typed `exit`; and what that shows."""
+    """A shell's command with its own terminal, on which somebody has typed `exit`; and what that shows."""
     master, slave = os.openpty()
     shown: list[bytes] = []
 

@@ -160,7 +160,7 @@ def test_a_half_unpacked_image_is_removed_by_the_next_command(box: Box) -> None:
 
 @pytest.fixture
 def related(tmp_path: Path, layout: Path) -> Path:
-    """The layout with two more images on that one: each has a layer of its own that changes, adds and deletes."""
+    """The layout with two more images on that one: each adds a layer that changes, adds and deletes."""
     for tag, text in (("one", "1\n"), ("two", "2\n")):
         layer = tmp_path / f"{tag}.tar"
         with tarfile.open(layer, "w") as archive:

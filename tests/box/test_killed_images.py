@@ -1,4 +1,4 @@
-"""Commands on images killed with SIGKILL at each step: the next command clears what is left, and all images are whole.
+"""Commands on images killed with SIGKILL at each step: the next command removes leftovers, and all images are complete.
 
 The images have a layer in common, so a new one shares files with the other; one is a tar, which becomes a layout first.
 """

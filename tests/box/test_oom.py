@@ -1,4 +1,4 @@
-"""A box that runs out of memory says so: in the foreground and in the background, whoever makes the cgroup."""
+"""A box that runs out of memory says so: in the foreground and in the background, with each cgroup manager."""
 
 from __future__ import annotations
 

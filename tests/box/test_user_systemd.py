@@ -1,4 +1,4 @@
-"""Boxes of a user with a systemd of its own: limits in the cgroup that it delegates, and what they use.
+"""Boxes of a user whose own systemd runs: limits in the cgroup that it delegates, and the boxes' usage.
 
 tests/vm/run has every controller; `tests/systemd/run --unified` only hugetlb, so there every limit is refused.
 """

@@ -16,7 +16,7 @@ from tests.harness.host import wait_until
 
 PYTHON = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 
-# It polls for questions: a checkpoint finds it asleep, without an open file descriptor of the host's.
+# It polls for questions, so that a checkpoint finds it asleep and with none of the host's files open.
 _PROGRAM = """
 import json, os, time
 def answered(source, names):

@@ -29,7 +29,7 @@ PLANTED = (
     "encodings/__init__.py",
     "json/__init__.py",
 )
-"""Files that a library of ours might look for in the image."""
+"""Files that one of our libraries might look for in the image."""
 
 LURING = [
     "LANG=de_DE.UTF-8",

@@ -129,7 +129,7 @@ def _kill(fd: int) -> None:
         _write(file, state, fd)
     try:
         with open(os.open("cgroup.procs", os.O_RDONLY | os.O_CLOEXEC, dir_fd=fd), "rb") as stream:
-            pids = [pid for word in stream.read().split() if (pid := int(word))]  # 0: of outside our pid namespace
+            pids = [pid for word in stream.read().split() if (pid := int(word))]  # 0: not in our pid namespace
     except OSError:
         return
     for pid in pids:

@@ -1,4 +1,4 @@
-"""Checkpoints by the real criu: which criu, whether it works here, and a container to checkpoint and restore."""
+"""Checkpoints with the real criu: where it is, whether it works here, and a container to checkpoint and restore."""
 
 from __future__ import annotations
 

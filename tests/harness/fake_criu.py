@@ -16,7 +16,7 @@ sys.path.insert(0, {top!r})
 from ocipy.criu import messages as m
 
 def first_process():
-    # A sibling, in a network namespace of its own (clone(2)): CLONE_PARENT, CLONE_NEWNET.
+    # A sibling, in its own network namespace (clone(2)): CLONE_PARENT, CLONE_NEWNET.
     libc = ctypes.CDLL(None)
     number = {{"x86_64": 56, "aarch64": 220}}[os.uname().machine]
     pid = libc.syscall(number, 0x8000 | 0x40000000 | signal.SIGCHLD, 0, 0, 0, 0)

@@ -32,7 +32,7 @@ def wait_until(true: Callable[[], object], what: str = "", timeout: float = 10) 
     pause = 0.002
     while not true():
         if time.monotonic() > deadline:
-            raise AssertionError(f"still not so after {scaled(timeout):g} s: {what or true}")
+            raise AssertionError(f"timed out after {scaled(timeout):g} s: {what or true}")
         time.sleep(pause)
         pause = min(pause * 1.5, 0.05)
 

@@ -24,8 +24,8 @@ def everything_in(top: Path) -> dict[str, tuple[int, int, int, int, bytes | str 
     return found
 
 
-def replace_by_link(bundle: Bundle, path: str, target: str) -> None:
-    """Replace a file or directory of the root filesystem by a symlink."""
+def replace_with_link(bundle: Bundle, path: str, target: str) -> None:
+    """Replace a file or directory of the root filesystem with a symlink."""
     place = bundle.rootfs / path
     if place.is_dir() and not place.is_symlink():
         shutil.rmtree(place)

@@ -47,7 +47,7 @@ def places(container: Container) -> set[str]:
 
 
 def need(*controllers: str) -> None:
-    """Leave the test out where a v2 hierarchy is without them: one of a hybrid host (tests/systemd/run --unified)."""
+    """Skip the test if the v2 hierarchy lacks them, as on a hybrid host (tests/systemd/run --unified)."""
     there = Path("/sys/fs/cgroup/cgroup.controllers").read_text().split() if V2 else list(controllers)
     missing = sorted(set(controllers) - set(there))
     if missing:

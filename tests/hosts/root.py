@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 SUITES = ("trixie", "sid")
-# The Debian on which all is developed needs no run of its own, but packages are built on it.
+# The Debian that ocipy is developed on needs no separate run, but packages are built on it.
 KNOWN = ("bookworm", *SUITES)
 MIRROR = "http://deb.debian.org/debian"
 # The packages that a user has before README's commands.
@@ -34,7 +34,7 @@ def cache() -> Path:
 def remove(directory: Path) -> None:
     """Remove one of the cache's directories. Raises ValueError if it is anything else, or contains a mount point."""
     if directory.parent != cache() or not directory.name or directory.name in (".", ".."):
-        raise ValueError(f"{directory} is not one of ours")
+        raise ValueError(f"{directory} is not one of our directories")
     mounted = mounts_below(directory)
     if mounted:
         raise ValueError(f"not removed: {', '.join(mounted)} is mounted")

@@ -85,7 +85,7 @@ class Way:
     name = ""
     place = Path("/opt/a place é")
     moved = place.with_name("moved è")
-    # What --version says of the first start, and at last.
+    # What --version says about the first start, and about the last.
     first = NONE_YET
     last = "snapshot"
     # What it says first after it has been moved.

@@ -51,7 +51,7 @@ def expect(holds: object, what: str) -> None:
 
 
 def files() -> set[str]:
-    """Every file, directory and link of this Debian, without what is left out and the system's compiled modules."""
+    """Every file, directory and link of this Debian, except the excluded ones and the system's compiled modules."""
     found = set()
     for place, directories, names in os.walk("/"):
         inside = [name for name in directories if os.path.join(place, name) not in LEFT_OUT]

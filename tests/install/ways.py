@@ -221,7 +221,7 @@ class Checkout(Way):
         said = run(ocipy, "--version", check=False)
         expect(f"was built in {self.place}; this checkout is a copy, or was moved: run `make build`" in said, said)
         said = self.make(self.moved, "build")
-        expect(f"this checkout was built in {self.place}: building it anew" in said, said)
+        expect(f"this checkout was built in {self.place}: building it again" in said, said)
         return ocipy
 
     def uninstall(self) -> None:

@@ -1,4 +1,4 @@
-"""An installation by meson install, in a directory of its own."""
+"""An installation by meson install, in a separate directory."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def test_none(container: MakeContainer, bundle: Bundle) -> None:
     assert held(one) == dict.fromkeys(SETS, 0)
 
 
-@pytest.mark.ocipy_only("open in the specification: crun drops all, runc 1.5 keeps all of its own")
+@pytest.mark.ocipy_only("open in the specification: crun drops all, runc 1.5 keeps all that it has")
 def test_absent(container: MakeContainer, bundle: Bundle) -> None:
     del bundle.process["capabilities"]
     one = container(bundle.args("sleep", "1000")).start()

@@ -223,7 +223,7 @@ def test_pids_limit_is_enforced(sh: RunScript, bundle: Bundle) -> None:
     assert "fork" in result.stderr
 
 
-@pytest.mark.differs_from_runc("takes 0 for 1 or for no limit, by version", always=False)
+@pytest.mark.differs_from_runc("treats 0 as 1 or as no limit, by version", always=False)
 def test_pids_limit_of_zero_is_a_limit(container: MakeContainer, bundle: Bundle) -> None:
     bundle.linux["resources"]["pids"] = {"limit": 0}
     one = container(bundle.args("sleep", "1000"))

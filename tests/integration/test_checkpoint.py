@@ -108,7 +108,7 @@ def test_pipes_are_those_of_the_restore(counter: Counter) -> None:
         assert file.read() == "got a word\n"
 
 
-@pytest.mark.ocipy_only("runc's restore gives the container pipes of its own in the foreground")
+@pytest.mark.ocipy_only("runc's restore gives the container its own pipes in the foreground")
 def test_the_foreground_ends_with_the_status_of_the_process(counter: Counter, assert_nothing_left: Check) -> None:
     counter.run()
     counter.checkpoint().ok()

@@ -44,7 +44,7 @@ def test_by_default_it_is_like_the_containers_process(
     assert set(open_files(pid)) == {0, 1, 2}
 
 
-@pytest.mark.differs_from_runc("runc reads the bundle anew")
+@pytest.mark.differs_from_runc("runc reads the bundle again")
 def test_config_is_that_of_create(one: Container) -> None:
     one.bundle.process["env"] = ["PATH=/nowhere"]
     one.bundle.process["user"] = {"uid": 77, "gid": 77}
@@ -261,7 +261,7 @@ def test_what_a_process_object_leaves_out_is_the_containers(container: MakeConta
         assert ours[name] == theirs[name]
 
 
-@pytest.mark.differs_from_runc("runc takes it for false")
+@pytest.mark.differs_from_runc("runc treats it as false")
 def test_no_new_privileges_that_a_process_object_leaves_out(one: Container) -> None:
     path = process(one, args=["grep", "NoNewPrivs", "/proc/self/status"])
     assert one.exec(flags=["-p", path]).ok().stdout.split()[1] == "1"

@@ -209,7 +209,7 @@ def test_cve_2024_21626_command(one: Container, leaked: tuple[Path, list[int]]) 
 
 
 def test_cve_2024_21626_directory_that_becomes_a_link(container: MakeContainer, bundle: Bundle) -> None:
-    """The container replaces its directory by a link to a file descriptor during the join."""
+    """The container replaces its directory with a link to a file descriptor during the join."""
     bundle.config["root"]["readonly"] = False
     script = """
     mkdir /a /b; ln -s /proc/self/fd/5 /b/link; echo ready
@@ -236,21 +236,21 @@ def test_cve_2026_30892_invalid_user(one: Container, given: str) -> None:
 
 def test_sub_cgroup_does_not_lead_out(one: Container) -> None:
     """A sibling of the container's cgroup whose name begins with the container's (runc, crun 1.29)."""
-    beside = []
+    neighbour = []
     for controllers, path in cgroups_of(one.pid).items():
         if path == one.bundle.linux["cgroupsPath"]:
-            directory = cgroup_hierarchies()[controllers.split(",")[0]] / (path.lstrip("/") + "-beside")
-            if directory not in beside:
+            directory = cgroup_hierarchies()[controllers.split(",")[0]] / (path.lstrip("/") + "-neighbour")
+            if directory not in neighbour:
                 directory.mkdir()
-                beside.append(directory)
-    assert beside
+                neighbour.append(directory)
+    assert neighbour
     try:
         name = one.bundle.linux["cgroupsPath"].rpartition("/")[2]
-        for path in (f"../{name}-beside", f"/../{name}-beside", f"x/../../{name}-beside"):
+        for path in (f"../{name}-neighbour", f"/../{name}-neighbour", f"x/../../{name}-neighbour"):
             one.exec("true", flags=["--cgroup", path]).fails(status=FAILED)
-        one.exec("true", flags=["--cgroup", "-beside"]).fails(status=FAILED)
+        one.exec("true", flags=["--cgroup", "-neighbour"]).fails(status=FAILED)
     finally:
-        for directory in beside:
+        for directory in neighbour:
             directory.rmdir()
 
 

@@ -63,7 +63,7 @@ def test_exec_ends_where_a_process_of_the_container_stops_its_joiner_again_and_a
 
 
 @pytest.fixture
-def beside(attacked: Callable[[str], Container], make_bundle: Callable[..., Bundle]) -> Bundle:
+def neighbour(attacked: Callable[[str], Container], make_bundle: Callable[..., Bundle]) -> Bundle:
     """The bundle of a container in the pid namespace of a container that stops entering processes."""
     attacker = attacked(ONCE)
     bundle = make_bundle().args("sleep", "1000")
@@ -73,9 +73,9 @@ def beside(attacked: Callable[[str], Container], make_bundle: Callable[..., Bund
 
 
 def test_create_goes_on_where_a_process_of_the_joined_pid_namespace_stops_its_init(
-    beside: Bundle, container: MakeContainer
+    neighbour: Bundle, container: MakeContainer
 ) -> None:
-    one = container(beside).start()
+    one = container(neighbour).start()
     assert one.status in ("created", "running")
     one.end()
 

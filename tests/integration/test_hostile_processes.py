@@ -145,7 +145,7 @@ def begun(one: Container) -> Container:
     return one
 
 
-@pytest.mark.ocipy_only("runc takes it for dead")
+@pytest.mark.ocipy_only("runc mistakes it for dead")
 @pytest.mark.parametrize("manager", [[], ["--cgroup-manager", "disabled"]], ids=["cgroup", "no-cgroup"])
 def test_delete_refuses_a_container_that_only_lost_its_main_thread(
     container: MakeContainer, headless: Bundle, runtime: Runtime, manager: list[str]
@@ -164,7 +164,7 @@ def test_delete_refuses_a_container_that_only_lost_its_main_thread(
     os.waitpid(one.pid, 0)
 
 
-@pytest.mark.ocipy_only("runc takes it for dead")
+@pytest.mark.ocipy_only("runc mistakes it for dead")
 def test_every_command_sees_a_container_that_only_lost_its_main_thread(
     container: MakeContainer, headless: Bundle, runtime: Runtime
 ) -> None:
@@ -179,7 +179,7 @@ def test_every_command_sees_a_container_that_only_lost_its_main_thread(
     one.reap()
 
 
-@pytest.mark.ocipy_only("runc takes it for dead")
+@pytest.mark.ocipy_only("runc mistakes it for dead")
 @pytest.mark.parametrize("words", [["KILL"], ["--all", "KILL"]])
 def test_kill_reaches_a_container_that_only_lost_its_main_thread(
     container: MakeContainer, headless: Bundle, runtime: Runtime, words: list[str]
@@ -192,7 +192,7 @@ def test_kill_reaches_a_container_that_only_lost_its_main_thread(
     one.reap()
 
 
-@pytest.mark.ocipy_only("runc takes it for dead")
+@pytest.mark.ocipy_only("runc mistakes it for dead")
 def test_run_waits_for_the_last_thread(headless: Bundle, runtime: Runtime, new_id: Callable[[], str]) -> None:
     id = new_id()
     headless.write()

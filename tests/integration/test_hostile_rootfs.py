@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness import Bundle, Container, Result, Runtime
-from tests.harness.hostile import replace_by_link, ways_out
+from tests.harness.hostile import replace_with_link, ways_out
 
 MakeContainer = Callable[..., Container]
 MakeBundle = Callable[..., Bundle]
@@ -33,7 +33,7 @@ def test_cve_2019_19921_proc_and_sys_are_symlinks(
     runtime: Runtime, hostile: Bundle, new_id: NewId, outside: Path, place: str, way: str
 ) -> None:
     """Also CVE-2023-27561, CVE-2023-28642 and CVE-2025-54867: create fails, and creates nothing on the host."""
-    replace_by_link(hostile, place, ways_out(hostile, outside)[way])
+    replace_with_link(hostile, place, ways_out(hostile, outside)[way])
     runtime.run(hostile.args("true"), new_id()).fails()
 
 
@@ -42,7 +42,7 @@ def test_cve_2019_19921_links_inside_are_refused_too(
     runtime: Runtime, hostile: Bundle, new_id: NewId, place: str
 ) -> None:
     (hostile.rootfs / "elsewhere").mkdir()
-    replace_by_link(hostile, place, "elsewhere")
+    replace_with_link(hostile, place, "elsewhere")
     runtime.run(hostile.args("true"), new_id()).fails("ordinary directory")
     assert list((hostile.rootfs / "elsewhere").iterdir()) == []
 
@@ -52,7 +52,7 @@ def test_cve_2019_19921_links_inside_are_refused_too(
 def test_cve_2019_18837_targets_below_symlinks_stay_inside(
     sh: RunScript, hostile: Bundle, outside: Path, work: Path, kind: str, way: str
 ) -> None:
-    replace_by_link(hostile, "trap", ways_out(hostile, outside)[way])
+    replace_with_link(hostile, "trap", ways_out(hostile, outside)[way])
     source = work / "source"
     source.mkdir()
     (source / "mark").write_text("mounted")
@@ -68,7 +68,7 @@ def test_cve_2019_18837_targets_below_symlinks_stay_inside(
 
 
 def test_cve_2019_18837_etc_is_a_link_to_the_root(sh: RunScript, hostile: Bundle, work: Path) -> None:
-    replace_by_link(hostile, "etc", "/")
+    replace_with_link(hostile, "etc", "/")
     (work / "x").write_text("mounted")
     hostile.mount("/etc/x", str(work / "x"))
     assert sh("cat /x", hostile).ok().stdout == "mounted"
@@ -84,7 +84,7 @@ def test_links_at_the_usual_mount_points(
     above = place.split("/")[0]
     hostile.without_mount(f"/{above}")
     (hostile.rootfs / above).mkdir(exist_ok=True)
-    replace_by_link(hostile, place, ways_out(hostile, outside)[way])
+    replace_with_link(hostile, place, ways_out(hostile, outside)[way])
     result = runtime.run(hostile.args("true"), new_id())
     assert result.status in (0, 1), repr(result)
 
@@ -93,7 +93,7 @@ def test_links_at_the_usual_mount_points(
 def test_a_link_to_the_root_is_refused_as_a_mount_point(
     runtime: Runtime, hostile: Bundle, new_id: NewId, target: str
 ) -> None:
-    replace_by_link(hostile, "trap", target)
+    replace_with_link(hostile, "trap", target)
     hostile.mount("/trap", "tmpfs", type="tmpfs")
     runtime.run(hostile.args("true"), new_id()).fails("root")
 
@@ -103,7 +103,7 @@ def test_magic_links_are_not_followed(
     runtime: Runtime, hostile: Bundle, new_id: NewId, outside: Path, target: str
 ) -> None:
     """They lead to the runtime's open files and working directory."""
-    replace_by_link(hostile, "trap", target)
+    replace_with_link(hostile, "trap", target)
     hostile.mount("/trap", str(outside))
     runtime.run(hostile.args("true"), new_id()).fails()
 
@@ -113,7 +113,7 @@ def test_magic_links_are_not_followed(
 )
 def test_cve_2015_3630_mounts_in_proc(runtime: Runtime, hostile: Bundle, new_id: NewId, destination: str) -> None:
     """Also -3627, -3629, -3631: no mount covers files in /proc that the runtime reads or writes."""
-    replace_by_link(hostile, "trap", "/proc")
+    replace_with_link(hostile, "trap", "/proc")
     hostile.mount(destination, "tmpfs", type="tmpfs")
     runtime.run(hostile.args("true"), new_id()).fails("inside /proc")
 
@@ -123,7 +123,7 @@ def test_cve_2015_3630_mounts_in_proc(runtime: Runtime, hostile: Bundle, new_id:
 def test_cve_2019_16884_volume_over_proc(
     runtime: Runtime, hostile: Bundle, new_id: NewId, outside: Path, kind: str, through: str
 ) -> None:
-    replace_by_link(hostile, "trap", "/proc")
+    replace_with_link(hostile, "trap", "/proc")
     if kind == "tmpfs":
         hostile.mount(through, "tmpfs", type="tmpfs")
     else:
@@ -131,7 +131,7 @@ def test_cve_2019_16884_volume_over_proc(
     runtime.run(hostile.args("true"), new_id()).fails("proc")
 
 
-@pytest.mark.ocipy_only("runc has no ro sysfs without a network namespace of its own")
+@pytest.mark.ocipy_only("runc has no ro sysfs without a separate network namespace")
 def test_cve_2023_25809_the_hosts_sysfs_is_readonly(sh: RunScript, bundle: Bundle) -> None:
     """A user namespace without a network namespace gets the host's /sys: with the cgroups in it, read-only."""
     bundle.user_namespace().without_namespace("network", "cgroup").without_mount("/sys/fs/cgroup")
@@ -149,7 +149,7 @@ def test_cve_2026_41579_dev_is_a_symlink(
 ) -> None:
     """Also CVE-2026-47766: no node, no link, and above all no unlink of ptmx in a host directory."""
     hostile.without_mount("/dev", "/dev/pts", "/dev/shm", "/dev/mqueue")
-    replace_by_link(hostile, "dev", ways_out(hostile, outside / "bare")[way])
+    replace_with_link(hostile, "dev", ways_out(hostile, outside / "bare")[way])
     if user:
         hostile.user_namespace()
     result = runtime.run(hostile.args("true"), new_id())
@@ -160,7 +160,7 @@ def test_cve_2026_41579_dev_is_a_symlink(
 def test_devices_below_symlinks_stay_inside(
     runtime: Runtime, hostile: Bundle, new_id: NewId, outside: Path, way: str
 ) -> None:
-    replace_by_link(hostile, "trap", ways_out(hostile, outside)[way])
+    replace_with_link(hostile, "trap", ways_out(hostile, outside)[way])
     hostile.linux["devices"] = [
         {"path": "/trap/sub/device", "type": "c", "major": 1, "minor": 3},
         {"path": "/trap/new/device", "type": "p"},
@@ -175,7 +175,7 @@ def test_cve_2025_31133_null_is_a_symlink(
 ) -> None:
     """Also CVE-2025-62161. With the image's /dev: the runtime does not use a fake null device."""
     hostile.without_mount("/dev", "/dev/pts", "/dev/shm", "/dev/mqueue")
-    replace_by_link(hostile, "dev/null", "/proc/sys/kernel/core_pattern")
+    replace_with_link(hostile, "dev/null", "/proc/sys/kernel/core_pattern")
     if user:
         hostile.user_namespace()
     pattern = Path("/proc/sys/kernel/core_pattern").read_text()
@@ -202,7 +202,7 @@ def test_cve_2025_31133_masks_are_the_hosts_null(sh: RunScript, hostile: Bundle,
 
 def test_masked_and_readonly_paths_through_links_stay_inside(sh: RunScript, hostile: Bundle, outside: Path) -> None:
     for number, way in enumerate(ways_out(hostile, outside).values()):
-        replace_by_link(hostile, f"trap{number}", way)
+        replace_with_link(hostile, f"trap{number}", way)
         hostile.linux["maskedPaths"] += [f"/trap{number}/null", f"/trap{number}/sub/below"]
         hostile.linux["readonlyPaths"] += [f"/trap{number}/sub"]
     # "magic" goes through /proc/self/cwd: an error is right, and so is success if the host stays untouched.
@@ -248,7 +248,7 @@ def test_cve_2025_52881_proc_of_the_image_leads_elsewhere(
     hostile.linux["readonlyPaths"] = []
     hostile.linux["sysctl"] = {"kernel.shmmni": "1234"}
     for path in ("proc/sys/kernel/shmmni", "proc/self/attr/exec", "proc/self/oom_score_adj", "proc/self/uid_map"):
-        replace_by_link(hostile, path, str(outside / "null"))
+        replace_with_link(hostile, path, str(outside / "null"))
     runtime.run(hostile.args("true"), new_id()).ok()
 
 
@@ -274,7 +274,7 @@ def test_cve_2025_52565_console_and_ptmx_are_symlinks(
         hostile.without_mount("/dev/pts")
     target = outside if place == "dev/pts" else outside / Path(place).name
     links = {"absolute": str(target), "relative": os.path.relpath(target, (hostile.rootfs / place).parent)}
-    replace_by_link(hostile, place, links[way])
+    replace_with_link(hostile, place, links[way])
     hostile.process["terminal"] = True
     id = new_id()
     server, path = _console(work)
@@ -293,7 +293,7 @@ def test_cve_2025_52565_console_and_ptmx_are_symlinks(
 
 @pytest.mark.parametrize("way", ["absolute", "relative"])
 def test_the_working_directory_is_made_inside(sh: RunScript, hostile: Bundle, outside: Path, way: str) -> None:
-    replace_by_link(hostile, "trap", ways_out(hostile, outside)[way])
+    replace_with_link(hostile, "trap", ways_out(hostile, outside)[way])
     hostile.process["cwd"] = "/trap/sub/made"
     result = sh("pwd -P", hostile)
     if result.status == 0:
@@ -339,7 +339,7 @@ def test_a_passwd_linked_to_a_procfs_file_gives_no_home(
     container: MakeContainer, runtime: Runtime, hostile: Bundle, new_id: NewId, file: str, command: str
 ) -> None:
     """Reads of them fail in all kinds of ways: then the user has no home, and the container starts."""
-    replace_by_link(hostile, "etc/passwd", f"/proc/self/{file}")
+    replace_with_link(hostile, "etc/passwd", f"/proc/self/{file}")
     if command == "run":
         result = runtime.run(hostile.sh("echo $HOME"), new_id())
     else:

@@ -16,7 +16,7 @@ import pytest
 from tests.conftest import TOP
 from tests.harness import Bundle, Container, Runtime
 
-pytestmark = pytest.mark.ocipy_only(reason="a step of its own is replaced")
+pytestmark = pytest.mark.ocipy_only(reason="one of its steps is replaced")
 
 NAME = "planted_by_the_image"
 

@@ -127,7 +127,7 @@ def test_uninstalling_leaves_another_installation_s_files(prefix: Path, tmp_path
     said = make("uninstall", f"PREFIX={place}")
     assert conf.exists()
     assert (place / "bin/ocipy").is_symlink()
-    assert f"kept: {conf}, which is no longer ours" in said
+    assert f"kept: {conf}, which something else has replaced" in said
     assert not (place / "lib").exists()
     assert "nothing to remove" in make("uninstall", f"PREFIX={place}")
 

@@ -28,7 +28,7 @@ def test_its_procfs_is_of_the_joined_namespace(runtime: Runtime, joined: Bundle,
     own, shell, first, session = runtime.run(joined, new_id()).ok().lines
     assert own.isdigit() and int(shell) > 1
     assert first.strip() == "sleep 1000"
-    assert session == shell, "it leads a session of its own"
+    assert session == shell, "it leads its own session"
 
 
 def test_options_of_its_procfs(runtime: Runtime, joined: Bundle, new_id: NewId) -> None:

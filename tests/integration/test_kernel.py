@@ -18,7 +18,7 @@ pytestmark = pytest.mark.ocipy_only(reason="its own C extension")
 
 
 def in_namespaces(flags: int, work: Callable[[], object]) -> int:
-    """As in_child, with new namespaces and private mounts."""
+    """Like in_child, with new namespaces and private mounts."""
 
     def inside() -> object:
         _kernel.unshare(flags | c.CLONE_NEWNS)

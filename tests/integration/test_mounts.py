@@ -248,7 +248,7 @@ def test_a_source_that_is_missing_is_named(runtime: Runtime, bundle: Bundle, new
         assert second == "  the source does not exist on the host; create it or remove the mount"
 
 
-@pytest.mark.ocipy_only("compares words of ours")
+@pytest.mark.ocipy_only("compares our words")
 @pytest.mark.parametrize(
     ("fstype", "source", "options", "line", "hint"),
     [

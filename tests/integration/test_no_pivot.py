@@ -135,7 +135,7 @@ def out_of_the_way(work: Path) -> Iterator[Path]:
     umount(str(place / "proc"))
 
 
-@pytest.mark.differs_from_runc("it leaves what its path does not lead to, and the kernel takes that for visible")
+@pytest.mark.differs_from_runc("it leaves what its path does not lead to, and the kernel considers that visible")
 @pytest.mark.parametrize("deceptive", [False, True])
 def test_below_another_mount(
     container: MakeContainer, runtime: Runtime, bundle: Bundle, new_id: NewId, out_of_the_way: Path, deceptive: bool

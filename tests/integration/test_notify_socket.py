@@ -168,7 +168,7 @@ def test_a_long_path_and_an_abstract_address(
     assert running.wait().status == 128 + signal.SIGKILL
 
 
-@pytest.mark.ocipy_only(reason="about the descriptors of its own")
+@pytest.mark.ocipy_only(reason="about its own descriptors")
 def test_what_the_process_says_later_is_taken_and_dropped(
     runtime: Runtime, bundle: Bundle, new_id: Callable[[], str], manager: Manager
 ) -> None:

@@ -199,7 +199,7 @@ def test_what_is_dying_is_not_frozen(container: MakeContainer) -> None:
 
 
 @pytest.mark.needs_cgroup_v1
-@pytest.mark.ocipy_only("runc 1.5 does not thaw what is left")
+@pytest.mark.ocipy_only("runc 1.5 does not thaw the remaining processes")
 def test_delete_ends_frozen_leftovers(container: MakeContainer) -> None:
     """On cgroup v1 a frozen process does not die: delete thaws the remaining ones."""
     one = container().start()

@@ -50,7 +50,7 @@ def test_options_of_ps(family: Container, options: tuple[str, ...]) -> None:
     lines = family.runtime.call("ps", family.id, *options).ok().lines
     column = lines[0].split().index("PID")
     found = {int(line.split()[column]) for line in lines[1:]}
-    # Without -e or x ps shows only the processes of its own terminal.
+    # Without -e or x, ps only shows processes on its terminal.
     assert found == set(pids_of(family)) or (options[0] == "-o" and found <= set(pids_of(family)))
 
 

@@ -26,7 +26,7 @@ pytestmark = [
 
 
 def run(place: Path, *commands: str) -> str:
-    """Run these in network and mount namespaces of their own, with a /run of their own. Return the output."""
+    """Run these in new network and mount namespaces, with a new /run. Return the output."""
     script = "set -e\nmount -t tmpfs tmpfs /run\nmkdir /run/netns\nip link set lo up\n" + "\n".join(commands)
     runtime = os.environ.get("OCI_RUNTIME") or str(TOP / ".venv/bin/ocipy")
     (place / "bin").mkdir()

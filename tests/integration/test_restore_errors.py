@@ -1,4 +1,4 @@
-"""restore without criu: refusals, the request to criu, and what is left after a failure.
+"""restore without criu: refusals, the request to criu, and leftovers after a failure.
 
 An executable that only speaks criu's protocol takes its place (tests/harness/fake_criu.py).
 """

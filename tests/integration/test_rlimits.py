@@ -92,7 +92,7 @@ def test_without_rlimits_the_callers_are_inherited(container: MakeContainer, bun
     assert seen == {**ours, "Max open files": seen["Max open files"]}
 
 
-@pytest.mark.differs_from_runc("runc sets up its mounts under the payload's limit of open files")
+@pytest.mark.differs_from_runc("runc sets up its mounts under the payload's limit on open files")
 def test_tight_limits_do_not_hurt_the_runtime(container: MakeContainer, bundle: Bundle) -> None:
     """They apply to the payload: a small NOFILE, FSIZE or AS must not break the set-up."""
     bundle.process["rlimits"] = [

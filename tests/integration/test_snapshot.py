@@ -189,7 +189,7 @@ def has_ended(pid: int) -> bool:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes root to see the timers of an init")
 def test_a_rehearsal_whose_maker_is_killed_leaves_an_init_that_ends(runtime: Runtime, work: Path) -> None:
-    """It has a session of its own, so a signal to the maker's group does not reach it. It has a timer."""
+    """It has its own session, so a signal to the maker's group does not reach it. It has a timer."""
     found = 0
 
     def find() -> bool:

@@ -202,7 +202,7 @@ def test_numbers_between_the_preserved_descriptors_may_be_free(
     assert len([line for line in result.stderr.splitlines() if "->" in line]) == 3 + len(kept)
 
 
-@pytest.mark.ocipy_only("runc has something of its own there")
+@pytest.mark.ocipy_only("runc uses that descriptor itself")
 def test_a_descriptor_that_fills_a_gap_leads_nowhere(
     runtime: Runtime, bundle: Bundle, new_id: NewId, work: Path
 ) -> None:

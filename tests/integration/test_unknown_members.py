@@ -26,7 +26,7 @@ def write(bundle: Bundle, *places: tuple[dict[str, Any], str], value: str = DEEP
     path.write_text(path.read_text().replace('"THE VALUE"', value))
 
 
-@pytest.mark.ocipy_only("Go and yajl have limits of their own")
+@pytest.mark.ocipy_only("Go and yajl have their own limits")
 def test_a_million_nested_arrays_in_unknown_members_are_ignored_by_every_command(
     bundle: Bundle, runtime: Runtime, new_id: NewId
 ) -> None:

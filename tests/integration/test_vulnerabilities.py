@@ -34,7 +34,7 @@ RunScript = Callable[..., Result]
 @pytest.mark.usefixtures("installation")
 @pytest.mark.parametrize("kind", ["command", "script", "link"])
 def test_cve_2019_5736_command_is_the_runtime(runtime: Runtime, bundle: Bundle, new_id: NewId, kind: str) -> None:
-    """/proc/self/exe as the command, as the interpreter of a script, through a link: what runs is no file of the host,
+    """/proc/self/exe as the command, as the interpreter of a script, through a link: what runs is not a host file,
     and it cannot be written."""
     if kind == "script":
         bundle.file("/bin/evil", "#!/proc/self/exe\n", 0o755)

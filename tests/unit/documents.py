@@ -83,7 +83,7 @@ def pointers(value: Any, pointer: str = "") -> list[str]:
 
 
 EDGES = [0, 1, -1, 65535, 65536, 2**31 - 1, 2**31, -(2**31), 2**32 - 1, 2**32, 2**63 - 1, 2**63, 2**64 - 1, 2**64]
-"""Integers beside which the schema's ranges begin and end."""
+"""Integers next to the ends of the schema's ranges."""
 
 WORDS = ["", "a", "RLIMIT_CORE", "RLIMIT_", "RLIMIT_x", "RLIMIT_CORE\n", "0-3,7", "0-3\n", "2MB", "02MB", "2kB"]
 WORDS += ["c", "bc", "MB:0=20", "MB:\n", "L3:0=f", "mount", "SCMP_ACT_ALLOW", "SCHED_FIFO", "LINUX", "slave"]

@@ -1,6 +1,6 @@
 """The golden plans: the plans of configs with every concern, on hosts of each kind, as text.
 
-    python -m tests.unit.golden        writes tests/unit/plans anew
+    python -m tests.unit.golden        rewrites tests/unit/plans
 
 `git diff` then shows what has moved. Review it like code: the order protects the host.
 """

@@ -1,4 +1,4 @@
-"""The specification's schemas, as judges of ours, and the differences between the two (spec/README.md)."""
+"""The specification's schemas, by which ours are judged, and the differences between the two (spec/README.md)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from referencing.jsonschema import DRAFT4
 
 FOLDER = Path(__file__).resolve().parents[3] / "shared/oci-runtime-spec-1.3.0"
 SCHEMAS = FOLDER / "schema"
-"""Beside the checkout, where someone has put them."""
+"""Next to the checkout, if someone has put them there."""
 
 OTHER_PLATFORMS = ("freebsd", "solaris", "vm", "windows", "zos")
 
@@ -75,7 +75,7 @@ def _required(path: str) -> Callable[[Any], None]:
 
 
 def _replaced(path: str, value: Callable[[Any], Any]) -> Callable[[Any], None]:
-    """Replace a present value that only ours accepts by one that theirs accepts."""
+    """Replace a value that only ours accepts with one that theirs accepts, if it is present."""
 
     def change(config: Any) -> None:
         for holder, name in _found(config, path):

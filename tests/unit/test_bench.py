@@ -51,14 +51,14 @@ def test_boxes_have_a_row_for_each_way_and_a_bar_for_each_network() -> None:
     assert [met for *_, met in boxes.bars(rows)] == [True, False]
 
 
-def test_a_host_has_bars_beside_the_newest_runtime_of_a_name() -> None:
+def test_a_host_has_bars_for_the_newest_runtime_of_a_name() -> None:
     ours = samples("ocipy 0.1.0", 6)
     others = [samples("runc 1.5.2", 10), samples("crun 1.8.1", 5), samples("crun 1.27", 4), samples("runc 1.1.5", 20)]
     title, figure, _, met = hosts.bars("v2", ours, others)[0]
-    assert (title, figure, met) == ("run true, beside crun 1.27", 1.5, False)
+    assert (title, figure, met) == ("run true, compared with crun 1.27", 1.5, False)
     assert [figure for _, figure, *_ in hosts.bars("systemd", ours, others)] == [0.6, 0.6, 0.6]
     assert [met for *_, met in hosts.bars("systemd", ours, others)] == [True, False, False]
-    assert hosts.bars("v1", ours, others)[0][:2] == ("run true, beside crun 1.8.1", 1.2)
+    assert hosts.bars("v1", ours, others)[0][:2] == ("run true, compared with crun 1.8.1", 1.2)
     assert hosts.bars("v1", ours, [samples("crun 1.80", 5)]) == [], "that is no crun 1.8"
     assert hosts.bars("v1", ours, others[:1]) == [], "without a crun there is nothing to compare with"
 

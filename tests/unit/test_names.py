@@ -11,9 +11,9 @@ PACKAGE = Path(__file__).resolve().parents[2] / "ocipy"
 
 #: The same in each lane, or of each plan; and the entry point of a process.
 MIRRORED = {"ACTIONS", "build", "carries_out", "main"}
-#: ocipy box is a program of its own, and the names of rules and types are members of config.json.
+#: ocipy box is a separate program, and the names of rules and types are members of config.json.
 APART = ("ocipy.box", "ocipy.config.rules", "ocipy.config.types")
-#: What the public library gives a program of something of ours, under the same name.
+#: What the public library gives a program of something that we make, under the same name.
 PUBLIC = {"Plan", "State", "Step"}
 
 

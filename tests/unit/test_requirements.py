@@ -15,7 +15,7 @@ from tests import collected
 TOP = Path(__file__).parents[2]
 LEDGER: dict[str, list[dict[str, Any]]] = tomllib.loads((TOP / "spec/requirements.toml").read_text())
 SPECIFICATION = TOP.parent / "shared/oci-runtime-spec-1.3.0"
-"""Its text; beside the checkout where someone has put it."""
+"""Its text; next to the checkout, if someone has put it there."""
 
 DOCUMENTS = ["spec", "glossary", "bundle", "runtime", "runtime-linux", "config", "config-linux", "features"]
 DOCUMENTS += ["features-linux"]

@@ -18,7 +18,8 @@ PHRASES = {
     r"so that there be\b": "so that there is",
     r"\b(is|are) none (of|that|who)\b": "is not one of",
     r"\bthat is none\b": "an invalid …",
-    r"\bis no (id|file|directory|pipe|terminal|number|name|command|program|link)\b": "is not a",
+    r"(?<!there )\bis no (id|file|directory|pipe|terminal|number|name|command|program|link)\b": "is not a",
+    r"(?<!there )\bis no (error|box|quota)\b": "is not an error, means no quota",
     r"\bnone of (ours|its|his) business\b": "does not concern",
     r"\bof ours\b": "our",
     r"\bthe own\b": "its own, the caller's",
@@ -36,6 +37,17 @@ PHRASES = {
     r"\bwhat is left\b": "leftovers, the remaining …",
     r"\bfrom (\d[\d.]*|Linux [\d.]+) on\b": "since, or later",
     r"\bfor want of\b": "without, because … is missing",
+    r"\blimits? of (the )?(memory|processes|swap|bytes|huge pages|open files)\b": "memory limit, limit on processes",
+    r"\b(is|are|be) told the\b": "… is reported to, learns",
+    r"\bsays? of (a|an|the|it|its)\b": "says about",
+    r"\breplac(e|es|ing) [^.;:]{1,40} by (a|an|the|its|one)\b": "replace … with",
+    r"\ba further\b": "another",
+    r"; meant \w": "; did you mean …?",
+    r"\b(the|a|its) present (config|state|value|contents?|ids)\b": "the current …",
+    r"\banew\b": "again",
+    r"\btakes? (it|that|this|them|\d+) for\b": "mistakes … for, treats … as",
+    r"\bone of usage\b": "a usage error",
+    r"^As (in_child|\w+_\w+|create|exec|check|shutil\S*|hashlib\S*), ": "Like …",
 }
 ANY = re.compile("|".join(f"({phrase})" for phrase in PHRASES), re.IGNORECASE)
 
@@ -43,7 +55,29 @@ PAGES = sorted(
     str(path.relative_to(TOP))
     for path in (*TOP.glob("*.md"), *TOP.glob("docs/*.md"), *TOP.glob("spec/*.md"), TOP / "Makefile")
 )
-FOLDERS = sorted({str(path.relative_to(TOP / "ocipy").parts[0]) for path in (TOP / "ocipy").rglob("*.py")})
+FOLDERS = sorted(
+    {
+        *(str(Path("ocipy", path.relative_to(TOP / "ocipy").parts[0])) for path in (TOP / "ocipy").rglob("*.py")),
+        *(str(path.parent.relative_to(TOP)) for path in (TOP / "tests").glob("*/*.py")),
+        *("bench", "conformance", "examples", "packaging", "release"),
+    }
+)
+# These name phrases in order to look for them.
+QUOTING = ("test_words.py", "test_requirements.py")
+# Scripts and lists without a suffix that says what they are.
+SCRIPTS = [
+    "docs/picture",
+    "Dockerfile.test",
+    "meson.build",
+    "spec/requirements.toml",
+    "tests/configs/refused.toml",
+    *sorted(
+        str(path.relative_to(TOP))
+        for pattern in ("debian/*", "debian/tests/*", "packaging/*", "demo/*", ".ci/*")
+        for path in TOP.glob(pattern)
+        if path.is_file() and path.suffix not in (".py", ".toml")
+    ),
+]
 
 
 def findings(text: str) -> list[str]:
@@ -87,15 +121,21 @@ def test_pages(name: str) -> None:
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_comments_docstrings_and_messages(folder: str) -> None:
-    place = TOP / "ocipy" / folder
+    place = TOP / folder
     found = [
         f"{path.relative_to(TOP)}: {finding}"
         for path in ([place] if place.is_file() else sorted(place.rglob("*.py")))
+        if path.name not in QUOTING
         for text in texts(path.read_text())
         if ANY.search(text.replace("\n", " "))
         for finding in findings(text)
     ]
     assert found == []
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_scripts(name: str) -> None:
+    assert findings((TOP / name).read_text()) == []
 
 
 def test_c() -> None:
@@ -120,9 +160,22 @@ def test_each_phrase_is_found_and_sound_english_is_not() -> None:
         "Whoever calls it",
         "since it shall not",
         "from Linux 6.15 on",
+        "the limit of processes",
+        "it replaces the file by a link",
+        "As create, but nothing waits",
+        "written anew",
     ):
         assert findings(text), text
-    for text in ("None if there is none", "besides", "its own directory", "from 1 to 3", "goes by descriptor"):
+    for text in (
+        "None if there is none",
+        "besides",
+        "its own directory",
+        "from 1 to 3",
+        "goes by descriptor",
+        "replaced by a link",
+        "there is no box",
+        "as create does",
+    ):
         assert not findings(text), text
 
 

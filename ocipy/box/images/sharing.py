@@ -44,7 +44,7 @@ def share(new: Path, old: Path) -> int:
 
 
 def _link(entry: Entry, there: int, linked: set[int]) -> bool:
-    """Replace a file by the old image's, if it is the same. A file with several links keeps them, and two files stay
+    """Replace a file with the old image's, if it is the same. A file with several links keeps them, and two files stay
     two: with overlayfs's index, a box that changes one name of a file changes the others. linked: the inodes so far.
     """
     status = entry.status

@@ -29,7 +29,7 @@ def _built(version: str) -> Path:
         print(f"building containerd {version} into {folder}", flush=True)
         folder.mkdir(parents=True, exist_ok=True)
         environment = {**go_environment(), "CGO_ENABLED": "0"}
-        # A module of its own: `go install` refuses modules with a replace directive.
+        # A separate module: `go install` refuses modules with a replace directive.
         (folder / "go.mod").write_text("module engines.test\n\ngo 1.21\n")
         # The shim last but one, ctr last: it says that all are there.
         for name in PROGRAMS:

@@ -44,7 +44,7 @@ def make_bundle(
 def hidepid(request: pytest.FixtureRequest, runtime: UserRuntime, host: Host) -> int:
     """The user's /proc has hidepid 1, then 2: other users' processes are unreadable, then invisible."""
     if os.geteuid() != 0 or host.kernel < (5, 8):
-        pytest.skip("needs root, and Linux 5.8, for a procfs with options of its own")
+        pytest.skip("needs root, and Linux 5.8, for a procfs with its own options")
     hidden: int = request.param
     runtime.hide(hidden)
     return hidden

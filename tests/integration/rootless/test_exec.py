@@ -100,7 +100,7 @@ def test_seccomp(container: MakeContainer, bundle: Bundle) -> None:
         one.end()
 
 
-@pytest.mark.ocipy_only("with runc the waiting process is open to whoever shares its ids")
+@pytest.mark.ocipy_only("with runc the waiting process is open to every process that shares its ids")
 def test_created_container(container: MakeContainer, bundle: Bundle) -> None:
     """Its process still runs the runtime's executable, and is closed to everybody (CVE-2016-9962)."""
     one = container(bundle.args("sleep", "1000"))

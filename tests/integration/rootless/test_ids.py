@@ -94,7 +94,7 @@ def test_ids_that_were_not_allotted(
     assert runtime.ids() == []
 
 
-@pytest.mark.differs_from_runc("runc wants the own gid, or 0 mapped by the helper for both")
+@pytest.mark.differs_from_runc("runc wants the caller's gid, or 0 mapped by the helper for both")
 def test_one_group_that_was_allotted(runtime: UserRuntime, ranges: Bundle, new_id: NewId) -> None:
     """The user's own uid needs no helper, the gid does, and so setgroups stays."""
     ranges.linux["uidMappings"] = [entry(0, runtime.uid)]

@@ -1,4 +1,4 @@
-"""pause, ps, update and events for a user: without a cgroup of its own a container lacks these, and says so."""
+"""pause, ps, update and events for a user: without its own cgroup a container lacks these, and the error says so."""
 
 from __future__ import annotations
 

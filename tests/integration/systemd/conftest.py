@@ -34,7 +34,7 @@ def bundle(bundle: Bundle) -> Bundle:
 
 @pytest.fixture(autouse=True)
 def no_unit_left() -> Iterator[None]:
-    """None of ours: tests/vm/run tests boxes at the same time, whose units have names of boxes."""
+    """No box: tests/vm/run tests boxes at the same time, whose units have names of boxes."""
     yield
     units = systemctl("list-units", "--all", "--plain", "--no-legend", "--type=scope", "ocipy*", "p-*").stdout
     assert [unit for unit in units.splitlines() if not unit.startswith("ocipy-box-")] == []

@@ -34,7 +34,7 @@ def cgroup(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def paths(cgroup: Path) -> Callable[[], dict[str, str]]:
-    """What the runtime says of it: nothing until it is made."""
+    """What the runtime says about it: nothing until it is made."""
     return lambda: {"": str(cgroup)} if cgroup.is_dir() else {}
 
 

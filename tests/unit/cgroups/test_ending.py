@@ -16,7 +16,7 @@ from ocipy.errors import Error
 
 @pytest.fixture
 def sleeper() -> Iterator[subprocess.Popen[bytes]]:
-    """A process of ours."""
+    """One of our processes."""
     with subprocess.Popen(["sleep", "100"]) as process:
         yield process
         process.kill()

@@ -1,4 +1,4 @@
-"""linux.resources as writes to control files of v2, alone or beside v1: the table of docs/cgroups.md, row by row."""
+"""linux.resources as writes to control files of v2, alone or with v1: the table of docs/cgroups.md, row by row."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from tests.unit.places import Place, every_place, with_value
 
 VALIDATOR = validator(SCHEMA)
 PUBLISHED = Path(__file__).parents[4] / "shared/oci-runtime-spec-1.3.0/schema/test"
-"""The specification's own example documents; beside the checkout where someone has put them."""
+"""The specification's own example documents; next to the checkout, if someone has put them there."""
 
 
 def published(kind: str) -> list[Path]:

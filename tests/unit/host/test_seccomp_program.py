@@ -150,7 +150,7 @@ def test_every_architecture_that_libseccomp_knows() -> None:
         try:
             program(deny_all(allow("read"), architectures=[name]))
         except Error as error:
-            # One filter is of one byte order: libseccomp refuses the others beside the native architecture.
+            # A filter has one byte order: libseccomp does not combine the native architecture with others.
             assert error.pointer == "/linux/seccomp/architectures/0"
             refused.add(name)
     assert not refused & {"SCMP_ARCH_X86", "SCMP_ARCH_X86_64", "SCMP_ARCH_X32", "SCMP_ARCH_ARM", "SCMP_ARCH_AARCH64"}

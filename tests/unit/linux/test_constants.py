@@ -12,7 +12,7 @@ fcntl.h poll.h sched.h signal.h termios.h unistd.h sys/file.h sys/mount.h sys/re
 sys/wait.h linux/bpf.h linux/bpf_common.h linux/capability.h linux/close_range.h linux/ioprio.h linux/magic.h
 linux/memfd.h linux/mempolicy.h linux/openat2.h linux/personality.h linux/prctl.h linux/seccomp.h
 """.split()
-#: These have linux/sched.h for a header, which cannot stand beside libc's sched.h.
+#: These are in linux/sched.h, which conflicts with libc's sched.h.
 KERNEL_SCHEDULING = "SCHED_FLAG_"
 #: Newer than Linux 6.1, whose headers Debian 12 has: the program may do without these only.
 NEW = {"MFD_NOEXEC_SEAL", "MPOL_WEIGHTED_INTERLEAVE", "PID_FS_MAGIC"}

@@ -260,7 +260,7 @@ CASES = process_cases() + mount_cases() + linux_cases() + resource_cases()
 
 WITHOUT_EFFECT = {
     "/ociVersion": "says by which specification the document is read; all of 1.x are read alike",
-    "/annotations/*": "metadata for others; those that ocipy knows have tests of their own",
+    "/annotations/*": "metadata for others; those that ocipy knows have their own tests",
     "/process/execCPUAffinity/initial": "concerns exec only (config.md: not applicable to the init process)",
     "/process/execCPUAffinity/final": "concerns exec only (config.md: not applicable to the init process)",
     "/linux/personality/flags/*": "every value is refused by the rules (semantic_linux.py): none is supported yet",
@@ -335,7 +335,7 @@ def planned(case: Case, value: Any, host: Host) -> Plan | Error:
 
 
 def steps(plan: Plan, config: Any) -> Sequence[Step]:
-    """Those of both lanes. What the plan says of a filter is a summary; the program is the filter."""
+    """Those of both lanes. What the plan says about a filter is a summary; the program is the filter."""
     found = plan.host + plan.init
     for step in found:
         if step.action == "seccomp_filter":

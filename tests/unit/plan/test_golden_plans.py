@@ -13,7 +13,7 @@ from tests.unit.documents import at
 from tests.unit.kinds import assert_complete, kinds
 
 PLANS = golden.plans()
-# What options make of `mount` and `bind`, a place of `device`, a flag of `pivot_root`; tests of their own have these.
+# What options make of `mount` and `bind`, a place of `device`, a flag of `pivot_root`: these have their own tests.
 ELSEWHERE = {"copy_symlink", "existing_device", "mount_classic", "move_root", "no_process", "remount", "selinux"}
 
 
@@ -23,7 +23,7 @@ def test_the_plan_is_the_golden_one(name: str) -> None:
     expected = (golden.PLANS / f"{name}.txt").read_text()
     assert golden.as_text(PLANS[name]) == expected, (
         f"the order is what protects the host: if it is meant to change, `python -m tests.unit.golden` writes "
-        f"tests/unit/plans/{name}.txt anew, and its diff is part of the review"
+        f"tests/unit/plans/{name}.txt again, and its diff is part of the review"
     )
 
 

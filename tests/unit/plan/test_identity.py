@@ -78,7 +78,7 @@ def test_groups_where_setgroups_is_given_up() -> None:
     found = steps(in_user_namespace({"uid": 0, "gid": 0}, ONE, ONE), ROOTLESS)
     assert "groups" not in found
     assert found["become_root"]["drop_groups"] is False
-    # podman names the own group there; it is in effect anyway
+    # podman names the caller's group there; it is in effect anyway
     assert "groups" not in steps(in_user_namespace({"uid": 0, "gid": 0, "additionalGids": [0]}, ONE, ONE), ROOTLESS)
     two = [*ONE, {"containerID": 5, "hostID": 5000, "size": 1}]
     assert "groups" in steps(in_user_namespace({"uid": 0, "gid": 0, "additionalGids": [5]}, two, two), ROOTLESS)

@@ -75,7 +75,7 @@ def test_systemd_makes_the_unit_of_criu() -> None:
     actions = [step.action for step in plan.host if step.action.startswith(("systemd_", "restore_"))]
     assert actions == [
         "restore_criu", "restore_mount_points", "systemd_unit", "systemd_scope", "systemd_join", "systemd_properties",
-        "systemd_properties",  # of the limit of processes, which a create with a joined pid namespace sets later
+        "systemd_properties",  # the limit on processes, which a create with a joined pid namespace sets later
         "restore_namespaces", "restore_loopback", "restore_processes",
     ]  # fmt: skip
 

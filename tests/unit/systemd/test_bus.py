@@ -384,7 +384,7 @@ def test_without_a_socket_there_is_no_early_connection(tmp_path: Path) -> None:
 
 
 def test_an_early_connection_that_broke_is_replaced(systemd: FakeSystemd) -> None:
-    """By then systemd may have been executed anew."""
+    """By then systemd may have been executed again."""
     systemd.greeting = b"ERROR\r\n"
     greeted = bus.greet(systemd.address)
     assert greeted is not None

@@ -40,7 +40,7 @@ def test_user_and_its_range(rootless: RootlessPodman, name: str, look: Inspect) 
     assert namespace(pid, "user") != namespace(os.getpid(), "user")
     assert look("{{.OCIRuntime}}") == rootless.runtime
     if Host().cgroup != "v2":
-        assert cgroups_of(pid)["pids"] == cgroups_of(os.getpid())["pids"], "it has none of its own"
+        assert cgroups_of(pid)["pids"] == cgroups_of(os.getpid())["pids"], "it does not have its own"
 
 
 @pytest.mark.parametrize(("command", "status"), [("exit 7", 7), ("no-such-command", 127), ("/etc/passwd", 126)])
