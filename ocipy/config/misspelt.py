@@ -1,6 +1,6 @@
 """Members of a config.json that the schema does not know, and known ones that they resemble. Hot.
 
-They are ignored (config.md, Extensibility), so a typo has no effect: `validate` and `run` warn of it.
+They are ignored (config.md, Extensibility), so a typo has no effect: `validate` and `run` warn about it.
 """
 
 from __future__ import annotations

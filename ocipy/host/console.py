@@ -33,8 +33,9 @@ def send_descriptor(path: str, fd: int, name: str, what: str) -> None:
     so we do not wait.
     """
     socket = -1
+    hint = {errno.ECONNREFUSED: "nobody listens there", errno.ENOENT: "there must be a listening socket at this path"}
     try:
-        with reported_as(f"cannot send {what}", pointer=path, hint={errno.ECONNREFUSED: "nobody listens there"}):
+        with reported_as(f"cannot send {what}", pointer=path, hint=hint):
             socket = connect(path)
             _kernel.send(socket, name.encode(), (fd,))
     finally:

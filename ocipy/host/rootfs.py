@@ -1,4 +1,4 @@
-"""root.path and rootfsPropagation on the host: opened for init, or bound on itself without a mount namespace."""
+"""root.path and rootfsPropagation on the host: opened for init, or bound onto itself without a mount namespace."""
 
 from __future__ import annotations
 

@@ -49,9 +49,9 @@ NULL = (1, 3)  # /dev/null: devices.txt
 # What an errno of execve(2) means for an executable file.
 EXEC_CAUSES = {
     errno.E2BIG: "args and env together are too long; RLIMIT_STACK also limits them: execve(2)",
-    errno.EACCES: "the interpreter that it names, by #! or as its dynamic loader, may not be executed",
-    errno.ENOENT: "the file exists, but the interpreter that it names does not: after #! (a CR at the end counts), or"
-    " as its dynamic loader",
+    errno.EACCES: "its interpreter, the one after #! or its dynamic loader, may not be executed",
+    errno.ENOENT: "the file exists, but its interpreter does not: the one after #!, perhaps with a CR at the end of the"
+    " line, or its dynamic loader",
     errno.ENOEXEC: "it is neither a program for this machine nor a script starting with #!",
     errno.EPERM: "linux.seccomp does not permit execve, or a security module forbids it",
 }

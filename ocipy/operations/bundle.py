@@ -13,7 +13,7 @@ from ocipy.config.check import check, forget
 from ocipy.config.semantic import errors
 from ocipy.errors import Error, reported_as
 from ocipy.linux import _kernel
-from ocipy.linux.constants import S_IFDIR, S_IFIFO, S_IFMT, S_IFREG
+from ocipy.linux.constants import AT_FDCWD, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG
 from ocipy.phases import phase
 
 TYPE_CHECKING = False
@@ -59,7 +59,7 @@ def read_config(name: str, directory: int, bundle: str, misspelt: list[tuple[str
     with phase("parse it"):
         config = parse(data, path)
     unknown: Unknown = []
-    with phase("check it by the schema"):
+    with phase("check it against the schema"):
         failure = check(config, unknown)
     if failure is not None:
         raise _shape_error(config, failure, path)
@@ -76,23 +76,39 @@ def read_config(name: str, directory: int, bundle: str, misspelt: list[tuple[str
     return config  # type: ignore[no-any-return]
 
 
-def read_document(name: str, directory: int, path: str, pipe: bool = False) -> bytes:
-    """The bytes of a regular file of at most MAX_CONFIG, or with pipe of a pipe. path: for errors. Raises Error."""
-    with reported_as("cannot open the configuration", pointer=path, hint={} if pipe else NO_CONFIG):
-        # Neither block on a FIFO without a writer nor acquire a controlling terminal.
-        flags = posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOCTTY | posix.O_CLOEXEC
-        fd = posix.open(name, flags, dir_fd=directory)
+def read_document(name: str, directory: int, path: str) -> bytes:
+    """The bytes of a regular file of at most MAX_CONFIG. path: for errors. Raises Error."""
+    with reported_as("cannot open the configuration", pointer=path, hint=NO_CONFIG):
+        fd = _open(name, directory)
+    return _read(fd, path, "the configuration", pipe=False)
+
+
+def read_file_or_pipe(path: str, what: str) -> bytes:
+    """The bytes of a regular file or pipe, at most MAX_CONFIG. what: for errors. Raises Error."""
+    with reported_as(f"cannot open {what}", pointer=path):
+        fd = _open(path, AT_FDCWD)
+    return _read(fd, path, what, pipe=True)
+
+
+def _open(name: str, directory: int) -> int:
+    # Neither block on a FIFO without a writer nor acquire a controlling terminal.
+    flags = posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOCTTY | posix.O_CLOEXEC
+    return posix.open(name, flags, dir_fd=directory)
+
+
+def _read(fd: int, path: str, what: str, *, pipe: bool) -> bytes:
+    """Read and close the descriptor."""
     try:
-        with reported_as("cannot read the configuration", pointer=path):
+        with reported_as(f"cannot read {what}", pointer=path):
             status = posix.fstat(fd)
             kind = status.st_mode & S_IFMT
             if pipe and kind == S_IFIFO:
                 posix.set_blocking(fd, True)
             elif kind != S_IFREG:
-                raise Error("the configuration is not a regular file", pointer=path)
+                raise Error(f"{what} is not a regular file", pointer=path)
             if status.st_size > MAX_CONFIG:
-                raise Error(f"the configuration is longer than {MAX_CONFIG >> 20} MiB", pointer=path)
-            return _read_all(fd, status.st_size, path)
+                raise Error(f"{what} is longer than {MAX_CONFIG >> 20} MiB", pointer=path)
+            return _read_all(fd, status.st_size, path, what)
     finally:
         posix.close(fd)
 
@@ -118,7 +134,7 @@ def open_directory(path: str) -> int:
             raise Error("the bundle must be a directory", pointer=path) from None
 
 
-def _read_all(fd: int, size: int, path: str) -> bytes:
+def _read_all(fd: int, size: int, path: str, what: str) -> bytes:
     """Read to the end of the file. size is only a first guess: the file may have grown."""
     parts: list[bytes] = []
     total = 0
@@ -129,7 +145,7 @@ def _read_all(fd: int, size: int, path: str) -> bytes:
         parts.append(part)
         total += len(part)
         if total > MAX_CONFIG:
-            raise Error(f"the configuration is longer than {MAX_CONFIG >> 20} MiB", pointer=path)
+            raise Error(f"{what} is longer than {MAX_CONFIG >> 20} MiB", pointer=path)
 
 
 def _place(data: bytes, offset: object) -> str:

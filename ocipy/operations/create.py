@@ -50,7 +50,7 @@ def create(
     options.bundle may be relative; it becomes absolute. Returns the run and the lock of the container, which the caller
     closes. Raises Error and leaves nothing behind, even if a signal interrupts it (children/interrupts.py).
 
-    in_foreground: a person is watching, and is warned of misspelt members of the config. Engines may add their own
+    in_foreground: a person is watching, and is warned about misspelt members of the config. Engines may add their own
     members, so they get these warnings only with --debug. And the connection to systemd stays open.
     """
     misspelt: list[tuple[str, str]] | None = [] if in_foreground or log.is_debug() else None

@@ -137,7 +137,7 @@ def _planned(
         plan = build(config, host, options, target)
     own = saved.get("process")
     if own is not None and config["process"].get("capabilities") == own.get("capabilities"):
-        plan.warnings.clear()  # create has warned of the container's own capabilities
+        plan.warnings.clear()  # create has warned about the container's own capabilities
     run = HostRun(config, options, plan, state)
     run.name = "the process"
     run.status = "running"

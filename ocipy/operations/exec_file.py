@@ -5,7 +5,6 @@ from __future__ import annotations
 from ocipy.config.check import check_process, forget
 from ocipy.config.semantic import nul_errors, process_errors
 from ocipy.errors import Error
-from ocipy.linux.constants import AT_FDCWD
 from ocipy.operations import bundle
 
 TYPE_CHECKING = False
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
 def read_process(path: str) -> Process:
     """The process object in a file or pipe, checked. Raises Error with the file and the pointer in it."""
-    data = bundle.read_document(path, AT_FDCWD, path, pipe=True)
+    data = bundle.read_file_or_pipe(path, "the process object")
     process = bundle.parse(data, path)
     unknown: Unknown = []
     failure = check_process(process, unknown)

@@ -27,7 +27,7 @@ PAUSE = 0.01  # seconds
 
 
 def clear(directory: str, container_id: str) -> None:
-    """Remove its cgroup if that is empty; warn of possible leftovers. directory: that of the state."""
+    """Remove its cgroup if that is empty; warn about possible leftovers. directory: that of the state."""
     try:
         config: Config = _kernel.json_loads(read_own(directory + "/" + CONFIG_FILE))
         wanted = (config.get("linux") or {}).get("cgroupsPath") or ""

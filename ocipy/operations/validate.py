@@ -127,7 +127,7 @@ class _Judge:
         return self._original(advice.warnings(self.draft.config))
 
     def plan(self, path: str, advised: Findings) -> None:
-        """Add what `create` would refuse or warn of on this host, as far as the plan knows it."""
+        """Add what `create` would refuse or warn about on this host, as far as the plan knows it."""
         host, options = describe_host(), Options(container_id="validate", bundle=path, has_console=True)
         self._leave_out_capabilities(advised)
         warnings: Findings = []

@@ -245,7 +245,8 @@ def sub_cgroups(paths: Mapping[str, str], given: Sequence[str]) -> dict[str, str
         if not colon:
             path = entry
             if len(given) > 1:
-                raise Error(f"{entry!r} has no controller before the colon", pointer="--cgroup", hint="CONTROLLER:PATH")
+                hint = "with several --cgroup flags, each has the form CONTROLLER:PATH"
+                raise Error(f"{entry!r} names no controller", pointer="--cgroup", hint=hint)
         if ".." in path.split("/"):
             raise Error(f"{path} is not a sub cgroup path", pointer="--cgroup", hint=".. could lead out of it")
         for name in _hierarchies(paths, controllers) if colon else paths:

@@ -234,7 +234,7 @@ def test_user_namespace_where_root_is_not_mapped(sh: Callable[..., Result], bund
 
 
 def test_user_namespace_keeps_the_host_out(sh: Callable[..., Result], bundle: Bundle) -> None:
-    """A file of the host's root belongs to nobody inside, and no capability of the container makes it writable."""
+    """A file of host root belongs to nobody inside, and no capability of the container makes it writable."""
     bundle.user_namespace()
     bundle.config["root"]["readonly"] = False
     bundle.process["capabilities"]["effective"] = bundle.process["capabilities"]["permitted"] = ["CAP_DAC_OVERRIDE"]

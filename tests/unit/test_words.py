@@ -47,6 +47,9 @@ PHRASES = {
     r"\banew\b": "again",
     r"\btakes? (it|that|this|them|\d+) for\b": "mistakes … for, treats … as",
     r"\bone of usage\b": "a usage error",
+    r"\bwarn(s|ed)? of\b": "warns about",
+    r"\b(bound|bind) on itself\b": "bind onto itself",
+    r"\ba (file|process|node|path) of the host's\b": "a host file, one of the host's files",
     r"^As (in_child|\w+_\w+|create|exec|check|shutil\S*|hashlib\S*), ": "Like …",
 }
 ANY = re.compile("|".join(f"({phrase})" for phrase in PHRASES), re.IGNORECASE)

@@ -138,7 +138,7 @@ def from_flags(arguments: Arguments) -> Any:
         try:
             change.setdefault(part, {})[member] = limit.convert(text)
         except ValueError as error:
-            hint = "bytes, or a number with a unit: 512k, 100M, 1.5G" if limit.convert is size else ""
+            hint = "give a number of bytes, or one with a unit: 512k, 100M, 1.5G" if limit.convert is size else ""
             raise Error(f"invalid value for {limit.flag.name}: {error}", hint=hint) from None
     return change
 

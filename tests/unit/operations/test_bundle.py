@@ -77,8 +77,9 @@ def test_bundle_is_a_file(directory: Path) -> None:
 
 def test_a_missing_process_of_exec_is_not_about_a_bundle() -> None:
     with pytest.raises(Error) as caught:
-        bundle.read_document("/no/such", -1, "/no/such", pipe=True)
-    assert (caught.value.pointer, caught.value.hint) == ("/no/such", "")
+        bundle.read_file_or_pipe("/no/such", "the process object")
+    assert caught.value.line == "/no/such: cannot open the process object: No such file or directory"
+    assert caught.value.hint == ""
 
 
 def test_missing_config(directory: Path) -> None:

@@ -148,7 +148,7 @@ def test_a_phase_is_timed_and_says_what_failed(timed: Trace) -> None:
     assert before / 1000 <= good["ts"] <= good["ts"] + good["dur"] <= bad["ts"]
     assert "error" not in good["args"]
     assert bad["args"]["error"].startswith(f"{config}: not JSON")
-    (checked,) = events(timed, name="check it by the schema")
+    (checked,) = events(timed, name="check it against the schema")
     assert "error" not in checked["args"]
 
 
