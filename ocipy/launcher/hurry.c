@@ -18,6 +18,11 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#ifdef OCIPY_QUICK
+enum { HURRY_FLAGS = 0 };
+#else
+enum { HURRY_FLAGS = CLONE_VM };
+#endif
 enum { STACK_SIZE = 16384, ROOT_INODE = 1, LONGEST = 16384 };
 
 /* Since Linux 5.9; older headers lack it. */
@@ -100,8 +105,8 @@ void hurry(int argc, char **argv) {
     /* Not in our data, which a snapshot replaces while the child still runs (snapshot.c). */
     char *stack = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     /* The child sends no signal when it ends, which would disturb waits for other children. It keeps this memory when
-     * we exec. */
+     * we exec, or a copy of it if we are about to unmap this code. */
     if (stack != MAP_FAILED)
-        clone(write_zero, stack + STACK_SIZE, CLONE_VM, (void *)(intptr_t)own);
+        clone(write_zero, stack + STACK_SIZE, HURRY_FLAGS, (void *)(intptr_t)own);
     close(own);
 }

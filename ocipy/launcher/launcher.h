@@ -13,6 +13,7 @@
 #ifndef OCIPY_LAUNCHER_H
 #define OCIPY_LAUNCHER_H
 
+#include <limits.h>
 #include <sys/stat.h>
 
 /* Exported by the start library and called once: runs Python, and leaves by exit or _exit. library: the absolute
@@ -20,6 +21,18 @@
 typedef int ocipy_start_function(int argc, char **argv, const char *library);
 #define OCIPY_START_FUNCTION "ocipy_start"
 ocipy_start_function ocipy_start;
+
+/* installation.c. The signals that a runtime must not die of, or needs. */
+void set_signals(void);
+
+/* Whether a command ends inside a container. */
+int needs_sealing(int argc, char **argv);
+
+/* The absolute path of the start library. 0, or -1 after reporting the reason. */
+int find_start_library(char path[PATH_MAX]);
+
+/* 0 if a file and its directory can be trusted, or -1 after reporting the reason. */
+int check_file(const char *path);
 
 /* Whether nobody can write to the running executable: it is a memfd with all four seals, or the file with this
  * identity on an overlay. -1 with errno on failure. */
@@ -29,6 +42,7 @@ int is_sealed(const char *identity);
  * snapshot. */
 enum { IDENTITY_SIZE = 56 };
 int is_on_overlay(int executable, const char *identity);
+int describe_on_overlay(int file, char identity[IDENTITY_SIZE]);
 
 /* The descriptor of the snapshot on the overlay that this process was executed from, or -1. Used and closed by
  * snapshot.c. */
@@ -42,14 +56,21 @@ struct on_overlay {
     char identity[IDENTITY_SIZE];
 };
 
-/* 0; or -1 with errno if no such overlay can be mounted. */
-int open_on_overlay(const char *other_layer, struct on_overlay *files);
+/* The directory and the name of the running executable. 0, or -1 with errno. */
+int find_self(char directory[PATH_MAX], char name[PATH_MAX]);
+
+/* Opens an executable and the snapshot on an overlay of two directories, of which neither is in the other: that of the
+ * executable, and another one. 0; or -1 with errno if no such overlay can be mounted. */
+int open_on_overlay(const char *directory, const char *name, const char *other_layer, struct on_overlay *files);
+
+/* The same for the running executable. */
+int open_self_on_overlay(const char *library_directory, struct on_overlay *files);
 
 /* Executes the running executable again, from there. hand_over is called with the identity that is_sealed will expect.
  * Returns if that fails, and closes the files. */
 void execute_on_overlay(struct on_overlay *files, int (*hand_over)(const char *identity), char **argv);
 
-/* Whether the kernel can be told of another executable: replace.c. */
+/* seal.c: whether the kernel can be told of another executable. */
 int can_replace_executable(void);
 
 /* The executable on the overlay that this process is about to replace its executable by, or -1. */
@@ -59,8 +80,15 @@ extern int executable_on_overlay;
  * can seal itself, and returns 0. -1 on failure, after reporting the reason. */
 int seal(const char *library, char **argv, int in_place);
 
+/* For a process that was to replace its executable and could not: executes the one on the overlay, which gets the
+ * snapshot there. Returns on failure. */
+void execute_instead(int executable, int snapshot, const char *library, char **argv);
+
+/* Removes what is not for this process's children from the environment. */
+void forget_handed(void);
+
 /* Why no such overlay can be mounted: errno's text; NULL if one can. */
-const char *overlay_obstacle(const char *other_layer);
+const char *overlay_obstacle(const char *library_directory);
 
 /* Copies an executable into a sealed memfd and executes that with the same arguments and environment. Returns only
  * on failure, after reporting the reason on standard error. */

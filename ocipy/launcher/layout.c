@@ -22,7 +22,8 @@ static const struct layout {
     {2, "/lib64/python" OCIPY_PYTHON "/site-packages" PLACE, "/bin/ocipy"},
     {2, "/lib/python" OCIPY_PYTHON "/dist-packages" PLACE, "/bin/ocipy"},
     {2, "/lib/python3/dist-packages" PLACE, "/bin/ocipy"},
-    {2, PLACE, "/bin/ocipy"}, /* pip install --target */
+    {2, PLACE, "/bin/ocipy"},        /* pip install --target */
+    {1, "/libocipy-start.so", NULL}, /* ocipy-python */
 };
 enum { LAYOUTS = sizeof(layouts) / sizeof(*layouts) };
 
@@ -53,7 +54,7 @@ int executable_of_library(const char *library, char *executable) {
     for (size_t i = 0; i < LAYOUTS; i++) {
         const struct layout *layout = &layouts[i];
         size_t size = strlen(library), tail = strlen(layout->library);
-        if (size < tail || strcmp(library + size - tail, layout->library) ||
+        if (!layout->executable || size < tail || strcmp(library + size - tail, layout->library) ||
             size - tail + strlen(layout->executable) >= PATH_MAX)
             continue;
         memcpy(executable, library, size - tail);

@@ -45,7 +45,7 @@ static int mount_overlay(const char *layers) {
 
 /* "DEVICE:INODE", by which the executed process recognizes the file. Returns -1 if the file is not on a read-only
  * overlay. */
-static int describe(int file, char identity[IDENTITY_SIZE]) {
+int describe_on_overlay(int file, char identity[IDENTITY_SIZE]) {
     struct stat about;
     struct statfs system;
     if (fstat(file, &about) || fstatfs(file, &system) || system.f_type != OVERLAYFS_SUPER_MAGIC ||
@@ -59,7 +59,7 @@ int is_on_overlay(int executable, const char *identity) {
     char actual[IDENTITY_SIZE], self[PATH_MAX];
     ssize_t size = readlink(SELF, self, sizeof(self) - 1);
     /* On a mount that is attached nowhere, the file is directly below the root. */
-    return size > 0 && memrchr(self, '/', size) == self && describe(executable, actual) == 0 &&
+    return size > 0 && memrchr(self, '/', size) == self && describe_on_overlay(executable, actual) == 0 &&
            !strcmp(actual, identity);
 }
 
@@ -84,22 +84,25 @@ static int add_number(char identity[IDENTITY_SIZE], int number) {
     return more > 0 && length + more < IDENTITY_SIZE ? 0 : -1;
 }
 
-/* Mounts an overlay of the executable's directory and another one, and finds the executable's name. Returns a
- * descriptor of the overlay's root, or -1 with errno. */
-static int overlay_of_executable(const char *other_layer, char name[PATH_MAX]) {
-    char self[PATH_MAX], layers[64];
-    ssize_t size = readlink(SELF, self, sizeof(self) - 1);
+int find_self(char directory[PATH_MAX], char name[PATH_MAX]) {
+    ssize_t size = readlink(SELF, directory, PATH_MAX - 1);
     if (size < 0)
         return -1;
-    self[size] = '\0';
-    char *slash = strrchr(self, '/');
-    if (!slash || slash == self) {
+    directory[size] = '\0';
+    char *slash = strrchr(directory, '/');
+    if (!slash || slash == directory) {
         errno = EINVAL;
         return -1;
     }
     *slash = '\0';
     strcpy(name, slash + 1);
-    int first = open(self, O_PATH | O_DIRECTORY | O_CLOEXEC),
+    return 0;
+}
+
+/* A descriptor of the root of an overlay of two directories, or -1 with errno. */
+static int overlay_of(const char *directory, const char *other_layer) {
+    char layers[64];
+    int first = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC),
         second = open(other_layer, O_PATH | O_DIRECTORY | O_CLOEXEC);
     /* By descriptor: fsconfig(2) accepts at most 255 bytes, and takes : , and \ in them as syntax. */
     snprintf(layers, sizeof(layers), "/proc/self/fd/%d:/proc/self/fd/%d", first, second);
@@ -111,25 +114,33 @@ static int overlay_of_executable(const char *other_layer, char name[PATH_MAX]) {
     return root;
 }
 
-int open_on_overlay(const char *other_layer, struct on_overlay *files) {
-    char name[PATH_MAX];
-    int root = overlay_of_executable(other_layer, name);
+int open_on_overlay(const char *directory, const char *name, const char *other_layer, struct on_overlay *files) {
+    int root = overlay_of(directory, other_layer);
     files->executable = root < 0 ? -1 : openat(root, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     files->snapshot = files->executable < 0 ? -1 : open_snapshot(root);
     if (root >= 0)
         close(root);
     if (files->executable < 0)
         return -1;
-    if (describe(files->executable, files->identity) == 0)
+    if (describe_on_overlay(files->executable, files->identity) == 0)
         return 0;
     close_files(files);
     errno = EINVAL;
     return -1;
 }
 
-const char *overlay_obstacle(const char *other_layer) {
+int open_self_on_overlay(const char *library_directory, struct on_overlay *files) {
+    char directory[PATH_MAX], name[PATH_MAX];
+    if (find_self(directory, name))
+        return -1;
+    /* ocipy-python is in that directory: then any other one will do. */
+    const char *other = strcmp(directory, library_directory) ? library_directory : OCIPY_STDLIB "/encodings";
+    return open_on_overlay(directory, name, other, files);
+}
+
+const char *overlay_obstacle(const char *library_directory) {
     struct on_overlay files;
-    if (open_on_overlay(other_layer, &files))
+    if (open_self_on_overlay(library_directory, &files))
         return strerror(errno);
     close_files(&files);
     return NULL;

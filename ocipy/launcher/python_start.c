@@ -22,6 +22,7 @@ static int complete;
 static int complete = 1;
 #endif
 
+uintptr_t stack_top;
 static const struct places *own_places; /* the places of this process, even if Python comes from a snapshot */
 
 static void check(PyStatus status) {
@@ -157,6 +158,13 @@ static PyObject *start_sealed_obstacle(PyObject *self, PyObject *Py_UNUSED(ignor
     return Py_BuildValue("z", sealed_obstacle(own_places));
 }
 
+/* _start.executable(): what to execute for another command. */
+static PyObject *start_executable(PyObject *self, PyObject *Py_UNUSED(ignored)) {
+    char path[PATH_MAX];
+    return find_executable(own_places, path) ? PyErr_Format(PyExc_OSError, "cannot find the executable")
+                                             : PyUnicode_DecodeUTF8(path, strlen(path), "surrogateescape");
+}
+
 /* _start.python_fault(): None, or (what, advice). */
 static PyObject *start_python_fault(PyObject *self, PyObject *Py_UNUSED(ignored)) {
     const char *advice, *fault = python_fault(&advice);
@@ -172,6 +180,7 @@ static PyMethodDef methods[] = {
     {"complete", start_complete, METH_NOARGS, "Complete Python's start; False if it was complete. For python.py only."},
     {"why_slow", start_why_slow, METH_NOARGS, "None if there is a snapshot; else (reason, consequence)."},
     {"sealed_obstacle", start_sealed_obstacle, METH_NOARGS, "Why sealed commands cannot use it; None if they can."},
+    {"executable", start_executable, METH_NOARGS, "The path of the executable, for another command. Raises OSError."},
     {"python_fault", start_python_fault, METH_NOARGS, "None, or (why Python cannot start completely, what to do)."},
     {"setup_obstacle", start_setup_obstacle, METH_NOARGS, "Why `ocipy setup` cannot make a snapshot; None if it can."},
     {NULL, NULL, 0, NULL},
@@ -254,7 +263,7 @@ static int renew_environment(void) {
  * Python would call pthread_getattr_np(3), which reads /proc/self/maps. */
 static int renew_stack(PyThreadState *thread) {
     const rlim_t most = 8 << 20, least = 128 << 10; /* execve(2): the kernel reserves space for at least this much */
-    const uintptr_t page = 4096, top = ((uintptr_t)getauxval(AT_EXECFN) + page) & -page;
+    const uintptr_t page = 4096, top = stack_top ? stack_top : ((uintptr_t)getauxval(AT_EXECFN) + page) & -page;
     struct rlimit limit;
     rlim_t size = getrlimit(RLIMIT_STACK, &limit) || limit.rlim_cur > most ? most : limit.rlim_cur;
     if (size < least)

@@ -18,21 +18,10 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-/* The executable that makes the snapshot. -1 if it cannot be found. */
-static int find_maker(const struct places *places, char executable[PATH_MAX]) {
-    ssize_t size = readlink("/proc/self/exe", executable, PATH_MAX - 1);
-    if (size > 0)
-        executable[size] = '\0';
-    /* A sealed process runs from a memfd or an overlay. */
-    return size > 0 && memrchr(executable, '/', size) != executable
-               ? 0
-               : executable_of_library(places->library, executable);
-}
-
 static const char *executable_obstacle(const struct places *places) {
     char executable[PATH_MAX];
     struct stat about;
-    if (find_maker(places, executable) || stat(executable, &about))
+    if (find_executable(places, executable) || stat(executable, &about))
         return "the executable cannot be found";
     const char *reason = distrust(executable, &about);
     return reason ? reason_of("the executable ", reason) : NULL;
@@ -113,7 +102,7 @@ void renew_snapshot(const struct places *places) {
     static char *const nothing[] = {NULL};
     char executable[PATH_MAX];
     /* In this order: in between, another process may give its snapshot the final name. */
-    if (snapshot_obstacle(places) || has_snapshot(places) || find_maker(places, executable) || fork() != 0)
+    if (snapshot_obstacle(places) || has_snapshot(places) || find_executable(places, executable) || fork() != 0)
         return;
     detach();
     execle(executable, "ocipy", "_renew", NULL, nothing);

@@ -28,11 +28,6 @@ static long set_map(int what, void *map, size_t size) {
     return syscall(SYS_prctl, PR_SET_MM, what, map, size, 0);
 }
 
-int can_replace_executable(void) {
-    unsigned size = 0;
-    return set_map(PR_SET_MM_MAP_SIZE, &size, 0) == 0 && size == sizeof(struct prctl_mm_map);
-}
-
 /* The addresses that the kernel keeps of this process, unchanged: proc_pid_stat(5), by the numbers of fields there. */
 static int read_map(struct prctl_mm_map *map) {
     enum {
@@ -94,6 +89,14 @@ static int copy_addresses(const ElfW(Phdr) * segment, uintptr_t end) {
         return -1;
     memcpy(copy, (void *)start, end - start);
     return mremap(copy, end - start, end - start, MREMAP_MAYMOVE | MREMAP_FIXED, (void *)start) == MAP_FAILED;
+}
+
+int become_executable(int file, struct extent launcher) {
+    struct prctl_mm_map map;
+    if (read_map(&map) || munmap((void *)launcher.start, launcher.size))
+        return -1;
+    map.exe_fd = file;
+    return set_map(PR_SET_MM_MAP, &map, sizeof(map)) ? -1 : 0;
 }
 
 int replace_executable(int file) {

@@ -7,7 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/sendfile.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #ifndef MFD_EXEC
@@ -90,4 +92,9 @@ void execute_sealed_copy(const char *file, char **argv) {
     }
     close(copy);
     close(original);
+}
+
+int can_replace_executable(void) {
+    unsigned size = 0;
+    return syscall(SYS_prctl, PR_SET_MM, PR_SET_MM_MAP_SIZE, &size, 0, 0) == 0 && size == sizeof(struct prctl_mm_map);
 }

@@ -8,6 +8,7 @@
 #include "snapshot.h"
 
 #include "launcher.h"
+#include "machine.h"
 
 #include <elf.h>
 #include <errno.h>
@@ -20,31 +21,13 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { PAGE = 4096, BUILD_ID_SIZE = 20, MAX_COPIES = 32, MAX_COPY = 64 };
+enum { PAGE = SNAPSHOT_PAGE, HEADERS = 2 * PAGE, MAX_COPIES = 32, MAX_COPY = 64 };
 
 #ifdef __aarch64__
 enum { COPY_RELOCATION = R_AARCH64_COPY };
 #else
 enum { COPY_RELOCATION = R_X86_64_COPY };
 #endif
-
-struct header {
-    char magic[8];
-    unsigned char build_id[BUILD_ID_SIZE]; /* of the executable */
-    uint32_t key;                          /* of Python's thread-specific value, allocated by libc */
-    struct extent data, heap;
-    uint64_t thread;           /* address of the PyThreadState */
-    unsigned char modules[32]; /* the frozen file's digest */
-    struct touched touched;
-    char packages[2048]; /* the directory of modules outside the snapshot: a copy elsewhere is useless */
-};
-
-union first_page {
-    struct header header;
-    char page[PAGE];
-};
-
-static const char MAGIC[8] = {'o', 'c', 'i', 'p', 'y', 's', 'n', '3'};
 
 /* Page-aligned, so that the linker starts our data on a new page: libc's addresses are before it. */
 static char page_of_data[PAGE] __attribute__((aligned(PAGE), used, section(".data"))) = {1};
@@ -153,12 +136,23 @@ static int write_all(int file, const void *from, size_t size) {
     return 0;
 }
 
-static int write_parts(int file, const union first_page *first) {
-    const struct header *header = &first->header;
-    return write_all(file, first, sizeof(*first)) || write_all(file, (void *)header->data.start, header->data.size) ||
-                   write_all(file, (void *)header->heap.start, header->heap.size)
-               ? -1
-               : 0;
+static uint64_t size_of_parts(const union header_page headers[2]) {
+    uint64_t size = HEADERS + headers[0].header.data.size + headers[0].header.heap.size;
+    for (uint32_t i = 0; i < headers[1].libraries.memory_count; i++)
+        size += headers[1].libraries.memory[i].size;
+    return size;
+}
+
+static int write_parts(int file, const union header_page headers[2]) {
+    const struct header *header = &headers[0].header;
+    const struct libraries *libraries = &headers[1].libraries;
+    if (write_all(file, headers, HEADERS) || write_all(file, (void *)header->data.start, header->data.size) ||
+        write_all(file, (void *)header->heap.start, header->heap.size))
+        return -1;
+    for (uint32_t i = 0; i < libraries->memory_count; i++)
+        if (write_all(file, (void *)libraries->memory[i].start, libraries->memory[i].size))
+            return -1;
+    return 0;
 }
 
 /* The digest at the beginning of the frozen file. */
@@ -174,8 +168,8 @@ static int read_digest(const char *frozen, unsigned char digest[32]) {
 }
 
 int write_snapshot(int file, const char *path, PyThreadState *thread, const struct places *places) {
-    union first_page first = {.header = {.data = data_extent(), .thread = (uintptr_t)thread}};
-    struct header *header = &first.header;
+    union header_page headers[2] = {{.header = {.data = data_extent(), .thread = (uintptr_t)thread}}};
+    struct header *header = &headers[0].header;
     const unsigned char *id = build_id();
     int key = find_key(thread);
     if (!id || key < 0 || strlen(places->packages) >= sizeof(header->packages) ||
@@ -183,13 +177,16 @@ int write_snapshot(int file, const char *path, PyThreadState *thread, const stru
         dprintf(STDERR_FILENO, "ocipy: this executable cannot have a snapshot\n");
         return -1;
     }
-    memcpy(header->magic, MAGIC, sizeof(MAGIC));
+    memcpy(header->magic, SNAPSHOT_MAGIC, sizeof(SNAPSHOT_MAGIC));
     memcpy(header->build_id, id, BUILD_ID_SIZE);
     header->key = key;
     strcpy(header->packages, places->packages);
     end_recording(&header->heap);
+    record_libraries(&headers[1].libraries, places, HEADERS + header->data.size + header->heap.size,
+                     id - (const unsigned char *)&__ehdr_start);
+    header->file_size = size_of_parts(headers);
     /* By rename: an older one is mapped by the inits that wait at this moment. */
-    int written = write_parts(file, &first) == 0;
+    int written = write_parts(file, headers) == 0;
     if (!written)
         give_up_snapshot(file);
     if (!written || end_snapshot(file, path)) {
@@ -212,9 +209,11 @@ static const char *read_header(int file, const struct places *places, struct hea
     const char *reason = distrust(places->snapshot, &about);
     if (reason)
         return reason_of("the snapshot ", reason);
-    if (pread(file, header, sizeof(*header), 0) != sizeof(*header) || memcmp(header->magic, MAGIC, sizeof(MAGIC)) ||
-        !id || memcmp(header->build_id, id, BUILD_ID_SIZE) || memcmp(&header->data, &data, sizeof(data)) ||
-        (uint64_t)about.st_size != PAGE + header->data.size + header->heap.size)
+    if (pread(file, header, sizeof(*header), 0) != sizeof(*header) ||
+        memcmp(header->magic, SNAPSHOT_MAGIC, sizeof(SNAPSHOT_MAGIC)) || !id ||
+        memcmp(header->build_id, id, BUILD_ID_SIZE) || memcmp(&header->data, &data, sizeof(data)) ||
+        (uint64_t)about.st_size != header->file_size || header->heap.size > header->file_size ||
+        HEADERS + header->data.size + header->heap.size > header->file_size)
         return "the snapshot is of another build";
     if (strncmp(header->packages, places->packages, sizeof(header->packages)))
         return "the snapshot was made at another place";
@@ -223,10 +222,25 @@ static const char *read_header(int file, const struct places *places, struct hea
     return NULL;
 }
 
+/* Why this machine cannot use the libraries in a snapshot that is valid otherwise; NULL if it can, or has to do without
+ * them anyway. */
+static const char *libraries_fault(int file, const struct header *header) {
+#ifdef OCIPY_RESTORES
+    union header_page page;
+    if (pread(file, &page, sizeof(page), PAGE) != sizeof(page))
+        return "the snapshot is of another build";
+    return has_libraries(&page.libraries, header->file_size) ? fault_of_libraries(&page.libraries) : NULL;
+#else
+    return NULL;
+#endif
+}
+
 int has_snapshot(const struct places *places) {
     struct header header;
     int file = open(places->snapshot, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     const char *fault = file < 0 ? "" : read_header(file, places, &header);
+    if (!fault)
+        fault = libraries_fault(file, &header);
     if (file >= 0)
         close(file);
     return !fault;
@@ -254,13 +268,14 @@ PyThreadState *map_snapshot(const struct places *places, const char **reason) {
         close(file);
         return NULL;
     }
-    if (map(file, header.heap, PAGE + header.data.size, MAP_FIXED_NOREPLACE) ||
-        map(file, header.data, PAGE, MAP_FIXED)) {
+    if (map(file, header.heap, HEADERS + header.data.size, MAP_FIXED_NOREPLACE) ||
+        map(file, header.data, HEADERS, MAP_FIXED)) {
         complain("cannot map", places->snapshot); /* out of memory, perhaps after the old data was unmapped */
         _exit(1);
     }
     copy_touched(&header.touched, header.data, header.heap);
     restore_copies(&copies);
+    *reason = libraries_fault(file, &header);
     close(file);
     return (PyThreadState *)header.thread;
 }

@@ -2,14 +2,10 @@
 #ifndef OCIPY_SNAPSHOT_H
 #define OCIPY_SNAPSHOT_H
 
+#include "snapshot_format.h"
 #include "start.h"
 
 #include <stdint.h>
-
-/* A range of memory, in whole pages. */
-struct extent {
-    uint64_t start, size;
-};
 
 /* Who writes to recorded blocks: cli/trial.py has the same. What the same processes write to is put together. */
 enum { ANY_COMMAND = 1, HOST_LANE = 2, INIT_LANE = 4, EXEC = 8, OTHER = 16, ALL_WRITERS = 31, NOBODY = 32 };
@@ -47,16 +43,7 @@ struct marks *rehearse(const char *file, const struct places *places);
  * an exception. */
 int start_recorded(const struct places *places);
 
-/* touched.c: runs of pages that every command writes to; pages are counted through data and heap. */
-enum { MAX_RUNS = 256 };
-struct touched {
-    uint16_t count;
-    struct {
-        uint16_t first, pages;
-    } runs[MAX_RUNS];
-};
-
-/* Copies these pages for this process, all at once. */
+/* touched.c: copies these pages for this process, all at once. */
 void copy_touched(const struct touched *touched, struct extent data, struct extent heap);
 
 /* Finds which of these pages this process has written to. 0, or -1 if the kernel does not tell. */
@@ -66,8 +53,19 @@ int find_touched(struct touched *touched, struct extent data, struct extent heap
  * begin_snapshot. 0, or -1 after reporting the reason. */
 int write_snapshot(int file, const char *path, PyThreadState *thread, const struct places *places);
 
-/* Maps the snapshot if it is trustworthy and belongs to this executable, this place and the present modules. Returns
- * Python's thread state, or NULL with the reason. */
+/* libraries.c: fills in the second page of headers. offset: where the memory of the libraries begins in the file.
+ * build_id_at: the offset of the build id in the executable. resume is 0 if this process was not loaded by loader.c. */
+void record_libraries(struct libraries *libraries, const struct places *places, uint64_t offset, uint64_t build_id_at);
+
+/* start.c: continues in a process that the launcher has mapped (restore.c). Never returns. */
+void resume_from_launcher(const struct resumption *from);
+
+/* replace.c: makes the file on an overlay the executable of a process that the launcher has mapped from there, and
+ * unmaps the launcher. 0 or -1. */
+int become_executable(int file, struct extent launcher);
+
+/* Maps data and heap of the snapshot if it is trustworthy and belongs to this executable, this place and the present
+ * modules. Returns Python's thread state, or NULL; the reason is set if there should be another snapshot. */
 PyThreadState *map_snapshot(const struct places *places, const char **reason);
 
 /* Whether a process that starts now finds a valid snapshot. */

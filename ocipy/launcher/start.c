@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -42,6 +43,20 @@ static int find_places(const char *library, struct places *places) {
     return 0;
 }
 #endif
+
+int find_executable(const struct places *places, char executable[PATH_MAX]) {
+    ssize_t size = readlink("/proc/self/exe", executable, PATH_MAX - 1);
+    if (size <= 0)
+        return -1;
+    executable[size] = '\0';
+#ifndef OCIPY_PACKAGES
+    size_t directory = strrchr(places->library, '/') - places->library;
+    /* A sealed process runs from a memfd or an overlay; and ocipy-python lies next to the start library. */
+    if (memrchr(executable, '/', size) == executable || !strncmp(executable, places->library, directory + 1))
+        return executable_of_library(places->library, executable);
+#endif
+    return 0;
+}
 
 /* libc would open files named by these variables later, when the root is the container's. Python has its own copy of
  * the environment by now, so hooks still inherit them. Set TZ, since libc would read /etc/localtime otherwise; times
@@ -173,20 +188,27 @@ static int record_missing_snapshot(const struct places *places) {
     return opened < 0 && errno == EALREADY ? 0 : record_into(opened, places, places->snapshot);
 }
 
-/* Runs a command that does next to nothing: every other command writes to the same pages. Always returns 0: without
- * the result, commands are only slower. */
-static int try_snapshot(const struct places *places) {
-    static char *words[] = {"ocipy", "--root", "/proc", "state", "touched"};
-    const char *reason;
-    PyThreadState *thread = map_snapshot(places, &reason);
-    if (thread && !resume_python(thread, places) && !set_arguments(sizeof(words) / sizeof(*words), words) &&
-        call_main() >= 0)
-        note_touched(places);
-    return 0;
+static const struct resumption *resumption; /* NULL unless the launcher has mapped this process from the snapshot */
+
+/* Continues in what the launcher has mapped. To glibc this process is the maker, which has just come here: so it must
+ * learn what is different. 0, or -1 with an exception. */
+static int resume_mapped(const struct places *places) {
+    if (resumption->executable >= 0 && become_executable(resumption->executable, resumption->launcher)) {
+        execute_instead(resumption->executable, resumption->snapshot, places->library, resumption->argv);
+        _exit(1);
+    }
+    close(resumption->snapshot);
+    if (resumption->executable >= 0)
+        close(resumption->executable);
+    const struct header *header = resumption->header;
+    copy_touched(&header->touched, header->data, header->heap);
+    return resume_python((PyThreadState *)header->thread, places);
 }
 
 /* Seals this process as well, if that is left to do. */
 static int start_from_snapshot(const struct places *places, const char *library, char **argv) {
+    if (resumption)
+        return resume_mapped(places);
     int executable = executable_on_overlay; /* the snapshot replaces the variable */
     PyThreadState *thread = map_snapshot(places, &slow_reason);
     if (executable >= 0 && (!thread || replace_executable(executable))) {
@@ -197,6 +219,17 @@ static int start_from_snapshot(const struct places *places, const char *library,
         close(executable);
     return thread ? resume_python(thread, places) : start_fresh(places);
 }
+
+/* Runs a command that does next to nothing: every other command writes to the same pages. Always returns 0: without
+ * the result, commands are only slower. */
+static int try_snapshot(const struct places *places) {
+    static char *words[] = {"ocipy", "--root", "/proc", "state", "touched"};
+    if (!start_from_snapshot(places, places->library, words) && !slow_reason &&
+        !set_arguments(sizeof(words) / sizeof(*words), words) && call_main() >= 0)
+        note_touched(places);
+    return 0;
+}
+
 const char *next_start(const struct places *places) {
 #ifdef OCIPY_PACKAGES
     return "make build makes one";
@@ -261,6 +294,20 @@ static void have_renewed(const struct places *places) {
         renew_snapshot(places);
 #endif
 }
+
+#ifdef OCIPY_SNAPSHOT
+void resume_from_launcher(const struct resumption *from) {
+    resumption = from;
+    stack_top = from->stack_top;
+    environ = from->envp;
+    program_invocation_name = program_invocation_short_name = from->argv[0];
+    (void)!brk(NULL); /* so that libc knows where this process's heap is */
+    /* As glibc's start does; set_tid_address(2) returns the id. */
+    *(pid_t *)from->libraries->thread_id = (pid_t)syscall(SYS_set_tid_address, from->libraries->thread_id);
+    forget_handed();
+    ocipy_start(from->argc, from->argv, from->library);
+}
+#endif
 
 EXPORTED int ocipy_start(int argc, char **argv, const char *library) {
     struct places places;

@@ -60,12 +60,18 @@ int add_builtin_modules(const struct places *places);
 /* Gives Python the command line of this process. 0, or -1 with an exception. */
 int set_arguments(int argc, char **argv);
 
+/* The end of this process's stack, if the launcher knows it better than libc; otherwise 0. */
+extern uintptr_t stack_top;
+
 /* Makes the snapshot's Python that of this process. 0, or -1 with an exception. */
 int resume_python(PyThreadState *thread, const struct places *places);
 
 /* The reason why this process has not started from a snapshot; NULL if it has. And the consequence, or "". */
 extern const char *slow_reason;
 const char *next_start(const struct places *places);
+
+/* start.c: the path of the executable that a caller would execute. 0, or -1. */
+int find_executable(const struct places *places, char executable[PATH_MAX]);
 
 /* Why commands that are sealed, which takes an overlay, do not start from the snapshot; NULL if they do. */
 const char *sealed_obstacle(const struct places *places);

@@ -36,7 +36,7 @@ KILL_PATIENCE = 2.0  # seconds
 
 def find() -> str:
     """The path of the executable: that of this package, of this Python, or the first in PATH. Raises Error."""
-    if RUNNING_AS in sys.modules and os.access(ours := os.readlink("/proc/self/exe"), os.X_OK):
+    if RUNNING_AS in sys.modules and os.access(ours := str(sys.modules[RUNNING_AS].executable()), os.X_OK):
         return ours  # in `ocipy box`, this process is the executable, whatever its name
     import shutil
     import sysconfig

@@ -18,7 +18,7 @@ def setup() -> str:
         raise Error(f"cannot make {start.snapshot}: {obstacle}", hint="without it, each command starts Python")
     import subprocess
 
-    made = subprocess.run(["/proc/self/exe", "_snapshot"], check=False, capture_output=True)
+    made = subprocess.run([start.executable(), "_snapshot"], check=False, capture_output=True)
     if made.returncode != 0:
         what = made.stderr.decode(errors="replace").strip().removeprefix("ocipy: ")
         raise Error(what or f"the process that makes {start.snapshot} ended with status {made.returncode}")

@@ -38,6 +38,9 @@ int end_snapshot(int file, const char *path) {
 
 void give_up_snapshot(int file) {}
 
+void record_libraries(struct libraries *libraries, const struct places *places, uint64_t offset, uint64_t build_id_at) {
+}
+
 /* Whether mmap(2) could have succeeded there; otherwise nothing is copied. User space ends before 1 << 56 on every
  * machine. */
 static int can_be_mapped(struct extent extent) {
@@ -72,7 +75,7 @@ static void remove_frozen(void) {
 
 static void make_right(struct header *header, uint8_t which) {
     if (which & RIGHT_MAGIC)
-        memcpy(header->magic, MAGIC, sizeof(MAGIC));
+        memcpy(header->magic, SNAPSHOT_MAGIC, sizeof(SNAPSHOT_MAGIC));
     if (which & RIGHT_BUILD && build_id())
         memcpy(header->build_id, build_id(), BUILD_ID_SIZE);
     if (which & RIGHT_DATA)
@@ -83,6 +86,8 @@ static void make_right(struct header *header, uint8_t which) {
         strcpy(header->packages, places.packages);
     if (which & SMALL_HEAP)
         header->heap.size = header->heap.size % 4096 * PAGE;
+    if (which & RIGHT_SIZE)
+        header->file_size = HEADERS + header->data.size + header->heap.size;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -99,7 +104,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (file < 0 || fchmod(file, 0600) || write_all(file, &header, sizeof(header)))
         abort();
     if (*data & RIGHT_SIZE)
-        (void)!ftruncate(file, (off_t)(PAGE + header.data.size + header.heap.size));
+        (void)!ftruncate(file, (off_t)header.file_size);
     if (!read_header(file, &places, &header) && can_be_mapped(header.heap)) {
         data_part = header.data;
         heap_part = header.heap;

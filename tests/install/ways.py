@@ -23,7 +23,10 @@ from tests.install.system import Failure, expect, install, run, say
 from tests.install.users import PipUser, PipxUser, UvUser
 
 # What a build needs, and what the rows are compared with.
-BUILD = "gcc libc6-dev libcap-dev libseccomp-dev libyajl-dev make pkg-config python3-dev python3-venv libexpat1-dev"
+BUILD = (
+    "gcc libc6-dev libcap-dev libseccomp-dev libyajl-dev make musl-tools pkg-config "
+    "python3-dev python3-venv libexpat1-dev"
+)
 USED = ("busybox-static", "procps", "runc")
 SYSTEM = (
     "meson",

@@ -357,10 +357,10 @@ def installed() -> Iterator[Installation]:
 @pytest.fixture
 def fresh(installed: Installation) -> Iterator[Installation]:
     """The same without a snapshot. Waits at the end for the processes that make one."""
-    wait_until(lambda: not makers(installed.executable), "the end of makers", PATIENCE)
+    wait_until(lambda: not makers(installed), "the end of makers", PATIENCE)
     installed.forget()
     yield installed
-    wait_until(lambda: not makers(installed.executable), "the end of makers", PATIENCE)
+    wait_until(lambda: not makers(installed), "the end of makers", PATIENCE)
 
 
 @pytest.fixture

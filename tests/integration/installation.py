@@ -22,6 +22,8 @@ class Installation:
         self.prefix = prefix
         self.executable = prefix / "bin/ocipy"
         (self.launcher,) = (path.parent for path in prefix.rglob("_frozen.bin"))
+        behind = self.launcher / "ocipy-python"  # what has Python, if the executable is only in front of it
+        self.python = behind if behind.exists() else self.executable
         self.snapshot = self.launcher / "_snapshot.bin"
         self.new = self.launcher / "_snapshot.bin.new"
 
@@ -56,13 +58,13 @@ def install(build: Path, prefix: Path) -> Installation:
     return Installation(prefix)
 
 
-def makers(executable: Path) -> list[int]:
+def makers(installed: Installation) -> list[int]:
     """The processes that make a snapshot for an installation."""
     found = []
     for process in Path("/proc").iterdir():
         if process.name.isdigit():
             try:
-                if os.readlink(process / "exe") == str(executable):
+                if os.readlink(process / "exe") in {str(installed.executable), str(installed.python)}:
                     found.append(int(process.name))
             except OSError:
                 continue
@@ -73,7 +75,7 @@ def stopped_maker(installed: Installation) -> int:
     """The process that the command before has left, stopped while it works."""
     wait_until(installed.new.exists, "the begin of its work")
     # It forks for its rehearsals.
-    (pid,) = (pid for pid in makers(installed.executable) if os.getsid(pid) == pid)
+    (pid,) = (pid for pid in makers(installed) if os.getsid(pid) == pid)
     os.kill(pid, signal.SIGSTOP)
     return pid
 
@@ -81,7 +83,7 @@ def stopped_maker(installed: Installation) -> int:
 def is_made(installed: Installation) -> None:
     """Wait for a snapshot, and check it."""
     wait_until(lambda: installed.snapshot.stat().st_size > 1 << 20, "the snapshot", PATIENCE)
-    wait_until(lambda: not makers(installed.executable), "the end of the process that makes it", PATIENCE)
+    wait_until(lambda: not makers(installed), "the end of the process that makes it", PATIENCE)
     assert sorted(path.name for path in installed.launcher.glob("_snapshot*")) == ["_snapshot.bin"]
     assert installed.snapshot.stat().st_mode & 0o7777 == 0o644
     assert installed.start() == "snapshot"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness import wait_until
-from tests.integration.installation import makers
+from tests.integration.installation import Installation, makers
 
 TOP = Path(__file__).resolve().parents[2]
 
@@ -52,10 +52,11 @@ def frozen(prefix: Path) -> Iterator[Path]:
     """The installation's frozen file, which the test may damage, without a snapshot; restored afterwards."""
     (file,) = prefix.rglob("_frozen.bin")
     kept, snapshot = file.with_name("kept"), file.with_name("_snapshot.bin")
+    installed = Installation(prefix / "lib/ocipy")
     shutil.copy2(file, kept)
     snapshot.rename(file.with_name("kept_snapshot"))
     yield file
-    wait_until(lambda: not makers(prefix / "lib/ocipy/bin/ocipy"), "the process that makes a snapshot")
+    wait_until(lambda: not makers(installed), "the process that makes a snapshot")
     kept.replace(file)
     file.with_name("kept_snapshot").rename(snapshot)
 
@@ -65,13 +66,14 @@ def test_a_copy_of_it_does_not_start_from_the_snapshot_of_the_original(prefix: P
     """It would import missing modules from the original's place, which an attacker may own by then."""
     copy = tmp_path / "copy"
     shutil.copytree(prefix / "lib/ocipy", copy, symlinks=True)
+    copied = Installation(copy)
     mapped = []
     for place in (prefix / "lib/ocipy", copy):
         command = ["strace", "-e", "trace=mmap", str(place / "bin/ocipy"), "state", "nobody"]
         said = subprocess.run(command, capture_output=True, text=True, check=False, env={}).stderr
         assert "container does not exist" in said
         mapped.append("mmap(0x1000000000," in said)  # the place of a snapshot's heap: heap.c
-    wait_until(lambda: not makers(copy / "bin/ocipy"), "the process that makes the copy's own")
+    wait_until(lambda: not makers(copied), "the process that makes the copy's own")
     assert mapped == [True, False]
 
 

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -32,8 +33,12 @@ pytestmark = [
 ]
 PAGE = 4096
 # The place of the list of pages that every command writes to: the number of runs, then the runs, 4 bytes each.
-TOUCHED, MAX_RUNS = 104, 256
+TOUCHED, MAX_RUNS = 112, 256
 THREAD = 64  # and the address of the thread's state
+# What is in front of the executable, if anything is, executes it where it cannot continue from the snapshot by itself.
+BEHIND = BUILD / "ocipy-python"
+EXECUTABLE = BEHIND if BEHIND.exists() else BUILD / "ocipy"
+WITH_LD_SO = {"LD_BIND_NOW": ""}  # a variable of ld.so: the executable must be executed
 
 
 HeldUp = Callable[[], AbstractContextManager[Running]]
@@ -264,12 +269,15 @@ def test_commands_for_all_of_python_complete_the_start(runtime: Runtime) -> None
 
 @pytest.mark.needs_program("strace")
 def test_the_child_that_prepares_the_move_outlives_our_data(runtime: Runtime, bundle: Bundle, work: Path) -> None:
-    """It shares our memory while the snapshot replaces the data (hurry.c). A core dump of it would kill us too."""
+    """It shares our memory while the snapshot replaces the data (hurry.c). A core dump of it would kill us too.
+
+    In front of ocipy-python it has a copy of the memory, because its code is unmapped.
+    """
     slow = ["-e", "trace=clone", "-e", "inject=write:delay_enter=50000"]
     trace = ["strace", "-f", "-qq", "-o", str(work / "calls"), *slow]
     runtime.spawn([*trace, runtime.path, "--systemd-cgroup", "create", "--bundle", "/nowhere", "one"]).wait()
     calls = (work / "calls").read_text()
-    if "CLONE_VM" not in calls:
+    if not {"CLONE_VM", "flags=0"} & set(re.findall(r"CLONE_VM|flags=0", calls)):
         pytest.skip("no cgroup of this process can be opened: hurry.c")
     assert "SIGSEGV" not in calls
 
@@ -284,12 +292,12 @@ def test_they_find_all_of_it_in_the_snapshot(runtime: Runtime, bundle: Bundle, w
     if words != "spec":
         bundle.write()
     command = [runtime.path, *words.split()]
-    trace = ["strace", "-f", "-o", str(work / "calls"), "-e", "trace=openat,clone,clone3,fork,vfork"]
+    trace = ["strace", "-f", "-o", str(work / "calls"), "-e", "trace=?open,openat,clone,clone3,fork,vfork"]
     said = subprocess.run([*trace, *map(str, command)], cwd=bundle.path, capture_output=True, text=True, check=False)
     assert "internal error" not in said.stderr
     calls = (work / "calls").read_text()
     assert SNAPSHOT.name in calls
-    assert [line for line in calls.split("\n") if ".py" in line or "python" in line or "clone" in line] == []
+    assert [line for line in calls.split("\n") if ".py" in line or "/python" in line or "clone" in line] == []
 
 
 @pytest.mark.needs_program("strace")
@@ -316,10 +324,19 @@ def test_commands_that_only_use_what_is_in_the_snapshot_are_not_woken(
         assert "lseek(1" in trace.read_text()
 
 
+def check_sealed(init: Container) -> None:
+    """Init runs from the overlay, and nothing of the original is mapped."""
+    assert os.readlink(f"/proc/{init.pid}/exe") == f"/{EXECUTABLE.name}"
+    files = {line.split(None, 5)[5].strip() for line in maps(init.pid).splitlines() if len(line.split(None, 5)) > 5}
+    assert {f"/{EXECUTABLE.name}", "/_snapshot.bin"} <= files
+    assert not [file for file in files if "ocipy" in file and file.count("/") > 1]
+    assert b"create" in Path(f"/proc/{init.pid}/cmdline").read_bytes().split(b"\0")
+
+
 def test_a_waiting_init_is_executed_from_an_overlay_that_nobody_can_write(container: Callable[..., Container]) -> None:
     init = container()
     exe = Path(f"/proc/{init.pid}/exe")
-    assert os.readlink(exe) == "/ocipy"
+    assert os.readlink(exe) == f"/{EXECUTABLE.name}"
     for flags in (os.O_WRONLY, os.O_RDWR):
         with pytest.raises(OSError, match=os.strerror(errno.EROFS)):
             os.open(exe, flags)
@@ -344,9 +361,8 @@ def test_nor_the_snapshot_that_it_has_mapped(container: Callable[..., Container]
     """
     bundle.config["hooks"] = {"startContainer": [{"path": "/bin/true"}]}
     init = container(bundle.args("sleep", "1000"))
-    mapped = [
-        line.split() for line in maps(init.pid).splitlines() if "_snapshot.bin" in line or line.endswith("/ocipy")
-    ]
+    ours = ("_snapshot.bin", f"/{EXECUTABLE.name}")
+    mapped = [line.split() for line in maps(init.pid).splitlines() if line.endswith(ours)]
     assert len({words[-1] for words in mapped}) == 2
     for words in mapped:
         begin, end = (int(number, 16) for number in words[0].split("-"))
@@ -367,21 +383,16 @@ def test_the_executable_is_replaced_or_executed_again(
     bundle.config["hooks"] = {"startContainer": [{"path": "/bin/true"}]}
     inject = ["-e", f"inject={fault}"] if fault else []
     trace = ["strace", "-qq", "-o", str(work / "calls"), "-e", "trace=execve,execveat,mremap", *inject]
-    init = container(bundle.args("sleep", "1000"), prefix=trace)
-    assert (work / "calls").read_text().count("execve") == executions
-    assert os.readlink(f"/proc/{init.pid}/exe") == "/ocipy"
-    files = {line.split(None, 5)[5].strip() for line in maps(init.pid).splitlines() if len(line.split(None, 5)) > 5}
-    assert {"/ocipy", "/_snapshot.bin"} <= files
-    assert not [file for file in files if file.endswith("/ocipy") and file != "/ocipy"]
-    cmdline = Path(f"/proc/{init.pid}/cmdline").read_bytes().split(b"\0")
-    assert b"create" in cmdline
+    init = container(bundle.args("sleep", "1000"), prefix=trace, env=WITH_LD_SO)
+    assert (work / "calls").read_text().count("execve") == executions + BEHIND.exists()
+    check_sealed(init)
     init.start()
     init.end()
 
 
 @pytest.mark.needs_program("strace")
 def test_without_an_overlay_a_copy_is_sealed(container: Callable[..., Container], work: Path) -> None:
-    refused = ["strace", "-qq", "-o", str(work / "calls"), "-e", "inject=fsopen:error=EPERM:when=1"]
+    refused = ["strace", "-qq", "-o", str(work / "calls"), "-e", "inject=fsopen:error=EPERM:when=1..2"]
     init = container(prefix=refused)
     assert 'fsopen("overlay"' in (work / "calls").read_text()
     assert os.readlink(f"/proc/{init.pid}/exe").startswith("/memfd:ocipy")

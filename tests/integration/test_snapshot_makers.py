@@ -32,7 +32,7 @@ def waiters(installed: Installation) -> int:
     """How many of its makers wait for a lock. proc_locks(5): their lines have "->" after the number."""
     lines = [line.split() for line in lines_of(Path("/proc/locks").read_bytes())]
     waiting = {int(words[5]) for words in lines if words[1] == b"->"}
-    return len(waiting.intersection(makers(installed.executable)))
+    return len(waiting.intersection(makers(installed)))
 
 
 @pytest.mark.parametrize("command", ["_renew", "setup"])
@@ -107,11 +107,11 @@ def test_a_maker_that_comes_too_late_makes_no_second_snapshot(fresh: Installatio
 def test_a_maker_that_is_killed(fresh: Installation) -> None:
     fresh.start()
     os.kill(stopped_maker(fresh), signal.SIGKILL)
-    wait_until(lambda: not makers(fresh.executable), "its end")
+    wait_until(lambda: not makers(fresh), "its end")
     assert fresh.snapshot.stat().st_size == 0
     if fresh.new.exists():  # not each command tries again
         assert "the last try to make one failed" in fresh.start()
-        assert makers(fresh.executable) == []
+        assert makers(fresh) == []
         os.utime(fresh.new, (time.time() - 61,) * 2)
     assert fresh.start() == NONE_YET
     is_made(fresh)
@@ -159,10 +159,10 @@ def small_files() -> None:
 
 def test_where_it_cannot_be_written_the_next_commands_do_not_try_again(fresh: Installation) -> None:
     fresh.call("state", "nobody", preexec_fn=small_files)
-    wait_until(lambda: not makers(fresh.executable), "its end")
+    wait_until(lambda: not makers(fresh), "its end")
     assert fresh.new.stat().st_size == 0, "a full disk gets its space back"
     assert "the last try to make one failed: ocipy setup says why" in fresh.start()
-    assert makers(fresh.executable) == []
+    assert makers(fresh) == []
     said = fresh.call("setup", preexec_fn=small_files)
     assert said.returncode == 1
     assert said.stderr.startswith(f"ocipy: setup: cannot write the snapshot {fresh.snapshot}: File too large")

@@ -18,7 +18,7 @@ from tests.harness.host import wait_until
 
 SOURCES = Path(__file__).resolve().parents[3] / "ocipy/launcher"
 ALL_SEALS = c.F_SEAL_SEAL | c.F_SEAL_SHRINK | c.F_SEAL_GROW | c.F_SEAL_WRITE
-NAMES = ("hurry.c", "launcher.c", "layout.c", "overlay.c", "seal.c", "stdlib.c", "trust.c")
+NAMES = ("hurry.c", "installation.c", "launcher.c", "layout.c", "overlay.c", "seal.c", "stdlib.c", "trust.c")
 LAUNCHER = [str(SOURCES / name) for name in NAMES]
 LAYOUT = ('-DOCIPY_PYTHON="3.11"', "-DOCIPY_START_UP=2", '-DOCIPY_START_BELOW="/lib/start.so"')
 OPTIONS = [

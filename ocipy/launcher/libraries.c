@@ -1,0 +1,206 @@
+/* Records what a process has beyond Python's data and heap: the memory of the libraries and of ld.so, and the thread
+ * control block. So the launcher can start a process without them starting (restore.c).
+ *
+ * This works if the maker was loaded by loader.c: then all of that is where every process has room for it, and nothing
+ * of it refers to the kernel's vDSO or to the maker's own stack. */
+#include "machine.h"
+#include "snapshot.h"
+
+#include <fcntl.h>
+#include <link.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { PAGE = SNAPSHOT_PAGE };
+
+extern const ElfW(Ehdr) __ehdr_start;
+extern void *__libc_stack_end;
+
+#ifdef OCIPY_RESTORES
+static uint64_t thread_block(void) {
+    uint64_t block;
+    __asm__("mov %%fs:0, %0" : "=r"(block));
+    return block;
+}
+
+/* Where the thread control block has the thread's id. 0 if that cannot be found out. */
+static uint64_t find_thread_id(uint64_t block) {
+    enum { USUAL = 0x2d0, SEARCHED = 0x800 }; /* USUAL: in glibc for x86-64 since 2.4 */
+    uint32_t id = (uint32_t)gettid();
+    uint64_t found = 0;
+    int count = 0;
+    for (uint64_t at = block; at < block + SEARCHED; at += sizeof(id))
+        if (*(const uint32_t *)at == id) {
+            found = at == block + USUAL || !count ? at : found;
+            count++;
+        }
+    return count == 1 || found == block + USUAL ? found : 0;
+}
+
+static int protection_of(int flags) {
+    return (flags & PF_R ? PROT_READ : 0) | (flags & PF_W ? PROT_WRITE : 0) | (flags & PF_X ? PROT_EXEC : 0);
+}
+
+/* The executable's parts that nobody writes to. */
+static int record_code(struct libraries *libraries) {
+    const ElfW(Phdr) *segments = (const void *)((const char *)&__ehdr_start + __ehdr_start.e_phoff);
+    for (int i = 0; i < __ehdr_start.e_phnum; i++) {
+        if (segments[i].p_type != PT_LOAD || segments[i].p_flags & PF_W)
+            continue;
+        if (libraries->code_count == MAX_CODE)
+            return -1;
+        uint64_t start = segments[i].p_vaddr & -PAGE, end = segments[i].p_vaddr + segments[i].p_memsz;
+        libraries->code[libraries->code_count++] =
+            (struct segment){start, (end - start + PAGE - 1) & -PAGE, segments[i].p_offset & -PAGE,
+                             protection_of(segments[i].p_flags), 0};
+    }
+    return 0;
+}
+
+static int record_file(struct libraries *libraries, const char *path) {
+    struct stat about;
+    for (uint32_t i = 0; i < libraries->file_count; i++)
+        if (!strcmp(libraries->files[i].path, path))
+            return 0;
+    if (libraries->file_count == MAX_FILES || strlen(path) >= MAX_FILE_NAME || stat(path, &about))
+        return -1;
+    struct library *file = &libraries->files[libraries->file_count++];
+    file->size = about.st_size;
+    file->seconds = about.st_mtim.tv_sec;
+    file->nanoseconds = about.st_mtim.tv_nsec;
+    strcpy(file->path, path);
+    return 0;
+}
+
+/* A line of /proc/self/maps: proc_pid_maps(5). access: rwxp, s in place of p if it is shared. */
+struct mapping {
+    uint64_t start, end;
+    const char *access, *path;
+};
+
+/* Where loader.c had the libraries placed: above the stack on which this process has started. */
+struct window {
+    uint64_t stack, start, end;
+};
+
+/* The executable's parts that are written to: the relocated addresses, then the data. */
+static uint64_t start_of_relocated(void) {
+    const ElfW(Phdr) *segments = (const void *)((const char *)&__ehdr_start + __ehdr_start.e_phoff);
+    for (int i = 0; i < __ehdr_start.e_phnum; i++)
+        if (segments[i].p_type == PT_LOAD && segments[i].p_flags & PF_W)
+            return segments[i].p_vaddr & -PAGE;
+    return data_extent().start;
+}
+
+static struct extent common(uint64_t start, uint64_t end, uint64_t from, uint64_t to) {
+    uint64_t first = start > from ? start : from, last = end < to ? end : to;
+    return last > first ? (struct extent){first, last - first} : (struct extent){0, 0};
+}
+
+/* The part of a mapping that is to be recorded, of size 0 if there is none: the libraries; the executable's addresses
+ * in front of its data; and the end of the stack, with what execve(2) puts there. */
+static struct extent part_to_record(const struct mapping *mapping, const struct window *window,
+                                    const struct places *places) {
+    const struct extent nothing = {0, 0};
+    if (mapping->access[0] != 'r' || mapping->access[3] != 'p' || !strcmp(mapping->path, places->frozen))
+        return nothing;
+    if (mapping->start < data_extent().start)
+        return common(mapping->start, mapping->end, start_of_relocated(), data_extent().start);
+    if (mapping->end <= window->start)
+        return common(mapping->start, mapping->end, window->stack & -PAGE, window->start);
+    return common(mapping->start, mapping->end, window->start, window->end);
+}
+
+static int read_maps(char *text, size_t size) {
+    int file = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    size_t used = 0;
+    ssize_t more = 0;
+    while (file >= 0 && used < size - 1 && (more = read(file, text + used, size - 1 - used)) > 0)
+        used += more;
+    text[used] = '\0';
+    if (file >= 0)
+        close(file);
+    return file < 0 || more ? -1 : 0;
+}
+
+/* START-END ACCESS OFFSET DEVICE INODE [PATH] */
+static void parse(const char *line, struct mapping *mapping) {
+    char *rest;
+    mapping->start = strtoul(line, &rest, 16);
+    mapping->end = strtoul(rest + 1, &rest, 16);
+    mapping->access = rest + 1;
+    rest = strpbrk(mapping->access, "/[");
+    mapping->path = rest ? rest : "";
+}
+
+static int record_part(struct libraries *libraries, const struct mapping *mapping, struct extent part,
+                       uint64_t *offset) {
+    if (mapping->path[0] == '/' && part.start > data_extent().start && record_file(libraries, mapping->path))
+        return -1;
+    uint32_t protection =
+        PROT_READ | (mapping->access[1] == 'w' ? PROT_WRITE : 0) | (mapping->access[2] == 'x' ? PROT_EXEC : 0);
+    struct segment *last = libraries->memory + libraries->memory_count - 1;
+    if (libraries->memory_count && last->start + last->size == part.start && last->protection == protection)
+        last->size += part.size; /* one call of mmap(2) fewer */
+    else if (libraries->memory_count == MAX_MEMORY)
+        return -1;
+    else
+        libraries->memory[libraries->memory_count++] = (struct segment){part.start, part.size, *offset, protection, 0};
+    *offset += part.size;
+    return 0;
+}
+
+/* Whether this process was loaded by loader.c: its stack and its thread control block are where no other process has
+ * them. */
+static int find_window(char *maps, struct window *window) {
+    struct mapping mapping;
+    window->stack = (uintptr_t)__libc_stack_end;
+    for (char *line = maps; *line; line = strchr(line, '\n') + 1) {
+        parse(line, &mapping);
+        if (mapping.start > window->stack || mapping.end <= window->stack)
+            continue;
+        window->start = mapping.end;
+        window->end = mapping.end + LIBRARIES_SIZE;
+        return window->start >= LIBRARIES_START && window->end <= LIBRARIES_END && thread_block() >= window->start &&
+                       thread_block() < window->end
+                   ? 0
+                   : -1;
+    }
+    return -1;
+}
+
+static int record_memory(struct libraries *libraries, const struct places *places, uint64_t offset) {
+    char text[65536], *rest = text;
+    struct mapping mapping;
+    struct window window;
+    if (read_maps(text, sizeof(text)) || find_window(text, &window))
+        return -1;
+    for (char *line; (line = strsep(&rest, "\n")) && *line;) {
+        parse(line, &mapping);
+        struct extent part = part_to_record(&mapping, &window, places);
+        if (part.size && record_part(libraries, &mapping, part, &offset))
+            return -1;
+    }
+    return 0;
+}
+
+void record_libraries(struct libraries *libraries, const struct places *places, uint64_t offset, uint64_t build_id_at) {
+    memset(libraries, 0, sizeof(*libraries));
+    if (record_code(libraries) || record_memory(libraries, places, offset)) {
+        memset(libraries, 0, sizeof(*libraries));
+        return;
+    }
+    libraries->thread_block = thread_block();
+    libraries->thread_id = find_thread_id(libraries->thread_block);
+    libraries->build_id_at = build_id_at;
+    libraries->cpu = this_cpu();
+    libraries->resume = libraries->thread_id ? (uintptr_t)resume_from_launcher : 0;
+}
+#else
+void record_libraries(struct libraries *libraries, const struct places *places, uint64_t offset, uint64_t build_id_at) {
+    memset(libraries, 0, sizeof(*libraries));
+}
+#endif

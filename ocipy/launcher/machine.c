@@ -1,0 +1,57 @@
+/* Whether a snapshot's libraries are those of this machine: glibc chooses its functions by the processor's features,
+ * and an upgrade replaces its files. */
+#include "machine.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
+#ifdef __x86_64__
+struct cpuid {
+    uint32_t a, b, c, d;
+};
+
+static struct cpuid cpuid(uint32_t leaf) {
+    struct cpuid result = {.a = leaf, .c = 0};
+    __asm__ volatile("cpuid" : "+a"(result.a), "=b"(result.b), "+c"(result.c), "=d"(result.d));
+    return result;
+}
+
+/* A virtual machine emulates cpuid, which takes 14 µs each time. glibc's start calls it more than 30 times. */
+struct cpu this_cpu(void) {
+    enum { OSXSAVE = 1 << 27 };
+    struct cpuid basic = cpuid(1), more = cpuid(7);
+    uint32_t low = 0, high = 0; /* the registers that the kernel saves */
+    if (basic.c & OSXSAVE)
+        __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    /* b of leaf 1 is the number of the core. */
+    return (struct cpu){{basic.a, basic.c, basic.d, more.b, more.c, more.d, low, high}};
+}
+#endif
+
+int is_same_library(const struct library *library) {
+    struct stat about;
+    return !stat(library->path, &about) && (uint64_t)about.st_size == library->size &&
+           about.st_mtim.tv_sec == library->seconds && about.st_mtim.tv_nsec == library->nanoseconds;
+}
+
+static int are_in_file(const struct segment *segments, uint32_t count, uint64_t file_size) {
+    for (uint32_t i = 0; i < count; i++)
+        if (segments[i].size > file_size || segments[i].offset > file_size - segments[i].size)
+            return 0;
+    return 1;
+}
+
+int has_libraries(const struct libraries *libraries, uint64_t file_size) {
+    return libraries->resume && libraries->code_count <= MAX_CODE && libraries->memory_count <= MAX_MEMORY &&
+           libraries->file_count <= MAX_FILES && are_in_file(libraries->memory, libraries->memory_count, file_size);
+}
+
+const char *fault_of_libraries(const struct libraries *libraries) {
+    struct cpu cpu = this_cpu();
+    if (memcmp(&libraries->cpu, &cpu, sizeof(cpu)))
+        return "the snapshot is of another processor";
+    for (uint32_t i = 0; i < libraries->file_count; i++)
+        if (!is_same_library(&libraries->files[i]))
+            return "the snapshot is of other libraries";
+    return NULL;
+}

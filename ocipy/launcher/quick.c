@@ -1,0 +1,93 @@
+/* The executable `ocipy` where snapshots have the libraries: statically linked against musl, because glibc's start
+ * takes ten times as long as executing this. It continues in a snapshot (restore.c), or executes `ocipy-python`, which
+ * can do everything itself. What makes a snapshot is loaded by loader.c. */
+#include "restore.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+extern char **environ;
+
+int join(char path[PATH_MAX], const char *directory, const char *name) {
+    if (strlen(directory) + strlen(name) + 2 > PATH_MAX)
+        return -1;
+    strcpy(path, directory);
+    strcat(path, "/");
+    strcat(path, name);
+    return 0;
+}
+
+static void directory_of(char path[PATH_MAX], const char *file, int up) {
+    strcpy(path, file);
+    for (char *slash; up-- && (slash = strrchr(path, '/'));)
+        *slash = '\0';
+}
+
+/* What a container could reach as /proc/PID/exe or /proc/PID/map_files is on an overlay: overlay.c. */
+static int open_sealed(struct snapshot_files *files) {
+    struct on_overlay sealed;
+    char own_directory[PATH_MAX], own_name[PATH_MAX];
+    if (!can_replace_executable() || find_self(own_directory, own_name) ||
+        open_on_overlay(files->directory, EXECUTABLE_NAME, own_directory, &sealed))
+        return -1;
+    files->executable = sealed.executable;
+    files->snapshot = sealed.snapshot;
+    return files->snapshot < 0 ? -1 : 0;
+}
+
+static int open_plain(struct snapshot_files *files) {
+    files->executable = open(files->executable_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    files->snapshot = open(files->snapshot_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    return files->executable < 0 || files->snapshot < 0 ? -1 : 0;
+}
+
+static int is_making(int argc, char **argv) {
+    return argc >= 2 && (!strcmp(argv[1], "_snapshot") || !strcmp(argv[1], "_renew"));
+}
+
+static void start_quickly(struct snapshot_files *files, const char *library, int argc, char **argv) {
+    char packages[PATH_MAX];
+    int seals = needs_sealing(argc, argv);
+    if (seals)
+        hurry(argc, argv);
+    if (seals ? open_sealed(files) : open_plain(files))
+        return;
+    struct resumption from = {.argc = argc,
+                              .argv = argv,
+                              .envp = environ,
+                              .library = library,
+                              .snapshot = files->snapshot,
+                              .executable = seals ? files->executable : -1};
+    if (seals)
+        prctl(PR_SET_NAME, "ocipy");
+#ifdef OCIPY_PACKAGES
+    strcpy(packages, OCIPY_PACKAGES);
+#else
+    directory_of(packages, library, 3);
+#endif
+    restore(files, packages, &from);
+}
+
+int main(int argc, char **argv) {
+    char library[PATH_MAX];
+    static struct snapshot_files files;
+    set_signals();
+    if (find_start_library(library) < 0)
+        return 1;
+    directory_of(files.directory, library, 1);
+    if (join(files.executable_path, files.directory, EXECUTABLE_NAME) ||
+        join(files.snapshot_path, files.directory, SNAPSHOT_NAME))
+        return 1;
+    if (check_file(files.executable_path))
+        return 1;
+    if (is_making(argc, argv))
+        load(files.executable_path, argc, argv);
+    else
+        start_quickly(&files, library, argc, argv);
+    execv(files.executable_path, argv);
+    complain_of_part(files.executable_path);
+    return 1;
+}

@@ -1,0 +1,130 @@
+/* Starts a process from a snapshot without ld.so and without glibc's own start, which together take ten times as long
+ * as executing this launcher: maps the executable's code, and from the snapshot its data, the heap and the libraries.
+ *
+ * Nothing that is mapped refers to what belongs to one process: the vDSO, the stack, the environment (loader.c). If
+ * anything differs from when the snapshot was made, this returns, and the launcher executes the executable. */
+#include "restore.h"
+
+#include "machine.h"
+
+#include <elf.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+#include <asm/prctl.h>
+
+enum { PAGE = SNAPSHOT_PAGE };
+
+/* Variables that change what ld.so or glibc's start do. */
+static int environment_matters(char **envp) {
+    static const char *const beginnings[] = {"LD_", "GLIBC_TUNABLES=", "MALLOC_", "LIBC_"};
+    for (; *envp; envp++)
+        for (size_t i = 0; i < sizeof(beginnings) / sizeof(*beginnings); i++)
+            if (!strncmp(*envp, beginnings[i], strlen(beginnings[i])))
+                return 1;
+    return getauxval(AT_SECURE) != 0;
+}
+
+static int is_of_build(int executable, const struct header *header, const struct libraries *libraries) {
+    unsigned char id[BUILD_ID_SIZE];
+    return pread(executable, id, sizeof(id), (off_t)libraries->build_id_at) == sizeof(id) &&
+           !memcmp(id, header->build_id, sizeof(id));
+}
+
+/* The digest is at the beginning of the frozen file, after its magic, the version and the count. */
+static int is_of_modules(const char *launcher_directory, const struct header *header) {
+    char path[PATH_MAX];
+    unsigned char digest[sizeof(header->modules)];
+    int file = join(path, launcher_directory, "_frozen.bin") ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int same = file >= 0 && pread(file, digest, sizeof(digest), FROZEN_DIGEST_AT) == sizeof(digest) &&
+               !memcmp(digest, header->modules, sizeof(digest));
+    if (file >= 0)
+        close(file);
+    return same;
+}
+
+static int is_trusted(int file, const char *path) {
+    struct stat about;
+    return !fstat(file, &about) && about.st_size && !distrust(path, &about);
+}
+
+static int is_valid(const struct snapshot_files *files, const char *packages, const union header_page headers[2]) {
+    const struct header *header = &headers[0].header;
+    const struct libraries *libraries = &headers[1].libraries;
+    struct stat about;
+    return is_trusted(files->snapshot, files->snapshot_path) && is_trusted(files->executable, files->executable_path) &&
+           pread(files->snapshot, (void *)headers, 2 * PAGE, 0) == 2 * PAGE &&
+           !memcmp(header->magic, SNAPSHOT_MAGIC, sizeof(SNAPSHOT_MAGIC)) && !fstat(files->snapshot, &about) &&
+           (uint64_t)about.st_size == header->file_size && header->heap.size <= header->file_size &&
+           2 * PAGE + header->data.size + header->heap.size <= header->file_size &&
+           has_libraries(libraries, header->file_size) && !fault_of_libraries(libraries) &&
+           is_of_build(files->executable, header, libraries) &&
+           !strncmp(header->packages, packages, sizeof(header->packages)) && is_of_modules(files->directory, header);
+}
+
+static int map(int file, uint64_t start, uint64_t size, uint64_t offset, int protection) {
+    return mmap((void *)start, size, protection, MAP_PRIVATE | MAP_FIXED_NOREPLACE, file, (off_t)offset) !=
+           (void *)start;
+}
+
+static int map_segments(int file, const struct segment *segments, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++)
+        if (map(file, segments[i].start, segments[i].size, segments[i].offset, (int)segments[i].protection))
+            return -1;
+    return 0;
+}
+
+static int map_all(const struct snapshot_files *files, const union header_page headers[2]) {
+    const struct header *header = &headers[0].header;
+    const struct libraries *libraries = &headers[1].libraries;
+    return map_segments(files->executable, libraries->code, libraries->code_count) ||
+                   map_segments(files->snapshot, libraries->memory, libraries->memory_count) ||
+                   map(files->snapshot, header->data.start, header->data.size, 2 * PAGE, PROT_READ | PROT_WRITE) ||
+                   map(files->snapshot, header->heap.start, header->heap.size, 2 * PAGE + header->data.size,
+                       PROT_READ | PROT_WRITE)
+               ? -1
+               : 0;
+}
+
+/* The processor's registers as glibc has them: the thread control block, with a new guard of the stack. From here on
+ * nothing of musl's may be called. */
+__attribute__((noreturn)) static void go_on(const struct libraries *libraries, const struct resumption *from) {
+    uint64_t guard;
+    memcpy(&guard, (void *)getauxval(AT_RANDOM), sizeof(guard));
+    guard &= ~(uint64_t)0xff; /* glibc's first byte is 0, so that no string contains the guard */
+    resume_function *resume = (resume_function *)libraries->resume;
+    __asm__ volatile("syscall\n\t"
+                     "mov %[guard], %%fs:0x28\n\t"
+                     "mov %[from], %%rdi\n\t"
+                     "and $-16, %%rsp\n\t"
+                     "call *%[resume]\n\t"
+                     "hlt"
+                     :
+                     : "a"(SYS_arch_prctl), "D"(ARCH_SET_FS),
+                       "S"(libraries->thread_block), [guard] "r"(guard), [from] "r"(from), [resume] "r"(resume)
+                     : "rcx", "r11", "memory");
+    __builtin_unreachable();
+}
+
+int restore(const struct snapshot_files *files, const char *packages, struct resumption *from) {
+    union header_page headers[2];
+    extern const char __ehdr_start[], _end[];
+    if (environment_matters(from->envp) || !is_valid(files, packages, headers) || map_all(files, headers))
+        return -1;
+    from->header = &headers[0].header;
+    from->libraries = &headers[1].libraries;
+    from->stack_top = (getauxval(AT_EXECFN) + PAGE) & -(uint64_t)PAGE;
+    from->launcher.start = (uintptr_t)__ehdr_start & -(uint64_t)PAGE;
+    from->launcher.size = (((uintptr_t)_end + PAGE - 1) & -(uint64_t)PAGE) - from->launcher.start;
+    go_on(&headers[1].libraries, from);
+}

@@ -1,0 +1,98 @@
+/* What the file of a snapshot contains, for those who write and map it: snapshot.c, libraries.c, and restore.c, which
+ * is not linked against glibc.
+ *
+ * Two pages of headers; the executable's data; the heap; then the memory that libraries.c has recorded. */
+#ifndef OCIPY_SNAPSHOT_FORMAT_H
+#define OCIPY_SNAPSHOT_FORMAT_H
+
+#include <stdint.h>
+
+enum { SNAPSHOT_PAGE = 4096, BUILD_ID_SIZE = 20, MAX_RUNS = 256 };
+enum { MAX_CODE = 8, MAX_MEMORY = 48, MAX_FILES = 8, MAX_FILE_NAME = 104 };
+
+/* A range of memory, in whole pages. */
+struct extent {
+    uint64_t start, size;
+};
+
+/* touched.c: runs of pages that every command writes to; pages are counted through data and heap. */
+struct touched {
+    uint16_t count;
+    struct {
+        uint16_t first, pages;
+    } runs[MAX_RUNS];
+};
+
+struct header {
+    char magic[8];
+    unsigned char build_id[BUILD_ID_SIZE]; /* of the executable */
+    uint32_t key;                          /* of Python's thread-specific value, allocated by libc */
+    struct extent data, heap;
+    uint64_t thread; /* address of the PyThreadState */
+    uint64_t file_size;
+    unsigned char modules[32]; /* the frozen file's digest */
+    struct touched touched;
+    char packages[2048]; /* the directory of modules outside the snapshot: a copy elsewhere is useless */
+};
+
+static const char SNAPSHOT_MAGIC[8] = {'o', 'c', 'i', 'p', 'y', 's', 'n', '4'};
+
+/* A part of a file, in whole pages, and its place in memory. */
+struct segment {
+    uint64_t start, size, offset;
+    uint32_t protection, unused;
+};
+
+/* A library's file as it was when the snapshot was made. */
+struct library {
+    uint64_t size;
+    int64_t seconds, nanoseconds; /* mtime */
+    char path[MAX_FILE_NAME];
+};
+
+/* The features by which glibc chooses its functions. */
+struct cpu {
+    uint32_t words[8];
+};
+
+/* The second page: what a process needs that starts without ld.so and without glibc's start. resume: address of the
+ * function to continue with; 0 if this snapshot does not have the libraries. */
+struct libraries {
+    uint64_t resume;
+    uint64_t thread_block; /* the thread control block: the FS register */
+    uint64_t thread_id;    /* where it has the thread's id */
+    uint64_t build_id_at;  /* its offset in the executable */
+    struct cpu cpu;
+    uint32_t code_count, memory_count, file_count, unused;
+    struct segment code[MAX_CODE];     /* parts of the executable */
+    struct segment memory[MAX_MEMORY]; /* parts of the snapshot */
+    struct library files[MAX_FILES];
+};
+
+union header_page {
+    struct header header;
+    struct libraries libraries;
+    char page[SNAPSHOT_PAGE];
+};
+
+/* What the launcher hands to resume. It is on the kernel's stack, which the process keeps. */
+struct resumption {
+    int argc;
+    char **argv, **envp;
+    const char *library; /* the path of the start library */
+    int snapshot;        /* open */
+    int executable;      /* the executable on an overlay, to seal this process with; -1: not needed */
+    uint64_t stack_top;
+    const struct header *header;
+    const struct libraries *libraries;
+    struct extent launcher; /* the launcher's own memory */
+};
+typedef void resume_function(const struct resumption *from);
+
+/* The maker of a snapshot has the libraries somewhere in this area: loader.c. Every process has room there, since the
+ * kernel places its own mappings far above. */
+#define LIBRARIES_START 0x1080000000UL
+#define LIBRARIES_END   0x1800000000UL
+#define LIBRARIES_SIZE  (4UL << 30)
+
+#endif

@@ -1,0 +1,241 @@
+"""A start without ld.so and glibc's start: from a snapshot that has the libraries (ocipy/launcher/restore.c)."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import shutil
+import struct
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness import Bundle, Container, Runtime
+from tests.harness.host import umount
+from tests.integration.test_snapshot import BEHIND, PAGE, SNAPSHOT, WITH_LD_SO, check_sealed, maps
+
+pytestmark = [
+    pytest.mark.ocipy_only(reason="its own start"),
+    pytest.mark.needs_program("strace"),
+    pytest.mark.skipif(not BEHIND.exists(), reason="this build has no launcher without glibc"),
+]
+# Places in the second page of headers (ocipy/launcher/snapshot_format.h, struct libraries).
+RESUME, CPU, COUNTS, FILES = PAGE, PAGE + 32, PAGE + 64, PAGE + 80 + (8 + 48) * 32
+FILE_SIZE = 128
+
+
+def executions(runtime: Runtime, work: Path, *words: str, env: dict[str, str] | None = None) -> int:
+    """How many programs the runtime executes for a command that fails early."""
+    trace = ["strace", "-qq", "-o", str(work / "calls"), "-e", "trace=execve,execveat"]
+    runtime.spawn([*trace, runtime.path, *words], env=env or {}).wait()
+    return (work / "calls").read_text().count("execve")
+
+
+@pytest.fixture
+def changed(work: Path) -> Iterator[Callable[[Callable[[bytearray], None]], None]]:
+    """Changes the snapshot that processes see."""
+    mounted = []
+
+    def change(how: Callable[[bytearray], None]) -> None:
+        data = bytearray(SNAPSHOT.read_bytes())
+        how(data)
+        other = work / "snapshot"
+        other.write_bytes(data)
+        other.chmod(0o644)
+        subprocess.run(["mount", "--bind", other, SNAPSHOT], check=True)
+        mounted.append(other)
+
+    yield change
+    for _ in mounted:
+        umount(str(SNAPSHOT))
+
+
+@pytest.mark.parametrize("words", ["state nobody", "features", "kill nobody", "--version"])
+def test_it_takes_one_execution_and_no_ld_so(runtime: Runtime, work: Path, words: str) -> None:
+    trace = ["strace", "-qq", "-o", str(work / "calls"), "-e", "trace=execve,?open,openat"]
+    runtime.spawn([*trace, runtime.path, *words.split()]).wait()
+    calls = (work / "calls").read_text()
+    assert calls.count("execve") == 1
+    assert "_snapshot.bin" in calls
+    assert "ld.so" not in calls and "libc.so" not in calls
+
+
+@pytest.mark.parametrize("variable", ["LD_LIBRARY_PATH", "LD_PRELOAD", "GLIBC_TUNABLES", "MALLOC_ARENA_MAX"])
+def test_a_variable_of_ld_so_or_glibc_is_heeded(runtime: Runtime, work: Path, variable: str) -> None:
+    assert executions(runtime, work, "state", "nobody", env={variable: ""}) == 2
+
+
+def other_cpu(data: bytearray) -> None:
+    data[CPU] ^= 1
+
+
+def upgraded(data: bytearray) -> None:
+    data[FILES + 8] ^= 1  # the first library's mtime
+
+
+def without(data: bytearray) -> None:
+    data[RESUME : RESUME + 8] = bytes(8)
+
+
+def too_many(data: bytearray) -> None:
+    struct.pack_into("=I", data, COUNTS + 4, 1 << 20)
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        (other_cpu, "slow (the snapshot is of another processor; make build makes one)"),
+        (upgraded, "slow (the snapshot is of other libraries; make build makes one)"),
+        (without, "snapshot"),
+        (too_many, "snapshot"),
+    ],
+)
+def test_without_the_libraries_the_executable_starts_from_the_rest(
+    runtime: Runtime,
+    work: Path,
+    changed: Callable[[Callable[[bytearray], None]], None],
+    how: Callable[[bytearray], None],
+    says: str,
+) -> None:
+    changed(how)
+    assert executions(runtime, work, "state", "nobody") == 2
+    assert runtime.call("--version").ok().stdout.splitlines()[-1] == f"start: {says}"
+    assert runtime.call("features").ok().json["ociVersionMax"]
+
+
+def test_a_mapping_that_fails_half_way_is_undone_by_an_execution(runtime: Runtime, work: Path) -> None:
+    trace = ["strace", "-qq", "-o", str(work / "calls"), "-e", "trace=execve,mmap"]
+    fail = ["-e", "inject=mmap:error=ENOMEM:when=9"]
+    runtime.spawn([*trace, *fail, runtime.path, "state", "nobody"]).wait().fails("container does not exist")
+    calls = (work / "calls").read_text()
+    assert calls.count("execve") == 2
+    assert "(INJECTED)" in calls
+
+
+def test_the_executable_on_the_overlay_is_executed_if_the_kernel_does_not_take_it(
+    container: Callable[..., Container], bundle: Bundle, work: Path
+) -> None:
+    bundle.config["hooks"] = {"startContainer": [{"path": "/bin/true"}]}
+    trace = ["strace", "-qq", "-o", str(work / "calls"), "-e", "trace=execve,execveat,prctl"]
+    # The first asks whether it can, the second names the process.
+    init = container(bundle.args("sleep", "1000"), prefix=[*trace, "-e", "inject=prctl:error=EPERM:when=3"])
+    calls = (work / "calls").read_text()
+    assert re.search(r"PR_SET_MM_MAP, .*INJECTED", calls)
+    assert calls.count("execve") == 2
+    check_sealed(init)
+    init.start()
+    init.end()
+
+
+def test_nothing_of_the_launcher_is_left_in_init(container: Callable[..., Container], bundle: Bundle) -> None:
+    bundle.config["hooks"] = {"startContainer": [{"path": "/bin/true"}]}
+    init = container(bundle.args("sleep", "1000"))
+    check_sealed(init)
+    assert "10000000-" not in maps(init.pid)
+    init.start()
+    init.end()
+
+
+def guard_of(pid: int) -> int:
+    """The stack guard of a process: at offset 0x28 of the thread control block."""
+    (block,) = struct.unpack_from("=Q", SNAPSHOT.read_bytes(), PAGE + 8)
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        memory.seek(block + 0x28)
+        return int.from_bytes(memory.read(8), "little")
+
+
+def test_each_process_has_its_own_stack_and_stack_guard(container: Callable[..., Container], bundle: Bundle) -> None:
+    bundle.config["hooks"] = {"startContainer": [{"path": "/bin/true"}]}
+    guards: set[int] = set()
+    stacks: set[str] = set()
+    for _ in range(3):
+        init = container(bundle.args("sleep", "1000"))
+        guards.add(guard_of(init.pid))
+        stacks.update(line for line in maps(init.pid).splitlines() if line.endswith("[stack]"))
+        init.start()
+        init.end()
+    assert len(guards) == len(stacks) == 3
+    assert not any(guard & 0xFF for guard in guards), "the first byte ends a string"
+
+
+def test_the_thread_has_its_own_id(container: Callable[..., Container], bundle: Bundle) -> None:
+    """libc keeps it; set_tid_address(2) tells the kernel where."""
+    (place,) = struct.unpack_from("=Q", SNAPSHOT.read_bytes(), PAGE + 16)
+    assert place
+    calls = subprocess.run(
+        ["strace", "-qq", "-e", "trace=set_tid_address", runtime_path(), "--version"],
+        capture_output=True, text=True, check=True,
+    ).stderr  # fmt: skip
+    assert f"set_tid_address({place:#x})" in calls
+
+
+def runtime_path() -> str:
+    """The executable in front."""
+    return str(BEHIND.parents[2] / ".venv/bin/ocipy")
+
+
+def test_where_the_libraries_cannot_be_placed_the_snapshot_has_none(runtime: Runtime, work: Path) -> None:
+    """With little address space the gaps cannot be filled (loader.c)."""
+    made = work / "snapshot"
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
+
+    subprocess.run([runtime_path(), "_snapshot", str(made)], preexec_fn=limit, check=True, env={})
+    data = made.read_bytes()
+    assert struct.unpack_from("=Q", data, RESUME) == (0,)
+    assert len(data) < SNAPSHOT.stat().st_size
+
+
+@pytest.mark.parametrize("fault", ["missing", "writable by others"])
+def test_an_executable_that_is_missing_or_not_ours_is_refused(tmp_path: Path, fault: str) -> None:
+    """The launcher refuses it before it executes or maps it."""
+    build = tmp_path / "build"
+    build.mkdir(mode=0o755)
+    shutil.copy2(BEHIND, build)
+    source = BEHIND.parents[2] / "ocipy/launcher"
+    names = ("hurry", "installation", "loader", "machine", "overlay", "quick", "restore", "seal", "stdlib", "trust")
+    options = [
+        "-D_GNU_SOURCE", "-DOCIPY_QUICK", "-DOCIPY_SNAPSHOT", f'-DOCIPY_START_LIBRARY="{build}/libocipy-start.so"',
+        f'-DOCIPY_PACKAGES="{build}"', f'-DOCIPY_STDLIB="{os.path.dirname(os.__file__)}"',
+        "-idirafter", "/usr/include", "-idirafter", "/usr/include/x86_64-linux-gnu",
+        "-static", "-no-pie", "-fno-pie", "-Wl,-Ttext-segment=0x10000000",
+    ]  # fmt: skip
+    launcher = tmp_path / "ocipy"
+    subprocess.run(
+        ["musl-gcc", *options, *(str(source / f"{name}.c") for name in names), "-o", str(launcher)], check=True
+    )
+    if fault == "missing":
+        (build / BEHIND.name).unlink()
+    else:
+        (build / BEHIND.name).chmod(0o777)
+    said = subprocess.run([launcher, "--version"], capture_output=True, text=True, check=False)
+    assert said.returncode == 1
+    place = str(build / BEHIND.name)
+    if fault == "missing":
+        assert said.stderr == (
+            f"ocipy: the runtime is incomplete; build or install it again: {place}: No such file or directory\n"
+        )
+    else:
+        assert said.stderr == f"ocipy: refusing to load {place}: it, or its directory, is writable by others\n"
+
+
+def test_hooks_get_the_environment_of_this_process(
+    runtime: Runtime, bundle: Bundle, new_id: Callable[[], str], work: Path
+) -> None:
+    for value in ("one", "two"):
+        bundle.config["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", f"env >{work}/env"]}]}
+        bundle.args("true").write()
+        runtime.call("run", "--bundle", bundle.path, new_id(), env={"MARK": value, "_OCIPY_START": "x"}).ok()
+        found = (work / "env").read_text().splitlines()
+        assert f"MARK={value}" in found
+        assert not [line for line in found if line.startswith("_OCIPY_START")]
+
+
+def test_it_works_the_same_with_ld_so(runtime: Runtime, bundle: Bundle, new_id: Callable[[], str]) -> None:
+    bundle.args("sh", "-c", "echo hello").write()
+    for env in ({}, WITH_LD_SO):
+        assert runtime.call("run", "--bundle", bundle.path, new_id(), env=env).ok().stdout == "hello\n"
