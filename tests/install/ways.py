@@ -253,7 +253,8 @@ class Meson(Way):
         for place in ("lib/python3/dist-packages/ocipy", "lib/python3.11/dist-packages/ocipy"):
             directory = Path("/usr/local", place)
             expect(
-                not [path for path in directory.rglob("*") if not path.is_dir()],
+                # meson compiles modules (since 1.2) and forgets that; docs/install.md says so.
+                not [path for path in directory.rglob("*") if not path.is_dir() and path.suffix != ".pyc"],
                 f"ninja uninstall leaves files in {directory}",
             )
             shutil.rmtree(directory, ignore_errors=True)  # meson removes no directories
