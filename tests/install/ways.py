@@ -241,6 +241,7 @@ class Meson(Way):
     def prepare(self) -> None:
         install(*SYSTEM)
         self.build = Path("/tmp/meson-build")
+        self.before = set(Path("/usr/local/lib").glob("python3*/**/"))
 
     def install(self) -> Path:
         run("meson", "setup", self.build, "--prefix", "/usr/local", cwd=TOP)
@@ -258,6 +259,9 @@ class Meson(Way):
                 f"ninja uninstall leaves files in {directory}",
             )
             shutil.rmtree(directory, ignore_errors=True)  # meson removes no directories
+            for parent in (directory.parent, directory.parent.parent):
+                if parent.exists() and parent not in self.before:
+                    parent.rmdir()
 
 
 class MesonLib64(Way):
