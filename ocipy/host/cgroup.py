@@ -80,18 +80,21 @@ def cgroup_open(run: HostRun, step: CgroupOpen) -> None:
 def clone_into(run: HostRun, flags: int, exit_signal: int, *, required: bool) -> tuple[int, int]:
     """Clone into the v2 cgroup if there is one: (pid, pidfd), or (0, -1) in the child. Raises OSError.
 
-    If the kernel refuses (before Linux 5.7, a threaded cgroup), cgroup_join moves the process later, unless required:
-    the root of a cgroup namespace made by the clone would be our own cgroup.
+    If the kernel refuses (a threaded cgroup), cgroup_join moves the process later, unless required: the root of a
+    cgroup namespace made by the clone would be our own cgroup. Init may have begun to mount by then, which is harmless:
+    a threaded cgroup does not count memory (cgroups(7)).
     """
     directory = run.cgroup.directory_fd() if run.cgroup is not None and run.cgroup.systemd is None else -1
+    entered = True
     try:
         pid, pidfd = _kernel.clone3(flags, exit_signal, directory)
     except OSError:
         if required or directory < 0:
             raise
-        return _kernel.clone3(flags, exit_signal, -1)
+        entered = False
+        pid, pidfd = _kernel.clone3(flags, exit_signal, -1)
     if pid and directory >= 0:
-        run.in_cgroup = True
+        run.in_cgroup = entered
         posix.close(directory)
     return pid, pidfd
 

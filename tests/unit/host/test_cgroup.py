@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from ocipy.cgroups.layout import Layout
 from ocipy.errors import Error
 from ocipy.host import cgroup
 from ocipy.host.context import HostRun
+from ocipy.linux import _kernel
 from ocipy.plan.cgroup import CgroupCreate, CgroupJoin, CgroupOpen
 from ocipy.plan.model import Options, Plan
 
@@ -80,3 +82,25 @@ def test_descriptors_for_init_are_closed_after_the_clone(run: HostRun, tmp_path:
     assert run.fds.cgroups == {}
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(fd)
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_clone_into_the_cgroup_leaves_nothing_open(
+    run: HostRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: bool
+) -> None:
+    """Also if the kernel refuses, and the process has to be moved later."""
+
+    def clone3(_flags: int, _signal: int, directory: int) -> tuple[int, int]:
+        if refused and directory >= 0:
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+        return 77, -1
+
+    run.cgroup = creation.place(Layout({}, str(tmp_path), {"": "/"}), "/", "c")
+    monkeypatch.setattr(_kernel, "clone3", clone3)
+    before = os.listdir("/proc/self/fd")
+    assert cgroup.clone_into(run, 0, 17, required=False) == (77, -1)
+    assert run.in_cgroup is not refused
+    assert os.listdir("/proc/self/fd") == before
+    if refused:
+        with pytest.raises(OSError, match="not supported"):
+            cgroup.clone_into(run, 0, 17, required=True)
