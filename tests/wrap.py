@@ -82,9 +82,14 @@ def _wrap(lines: list[str]) -> list[str]:
 
 
 def pages() -> list[Path]:
-    """Our pages in git, except what is generated."""
-    done = subprocess.run(["git", "ls-files", "*.md"], cwd=TOP, check=True, capture_output=True, text=True)
-    return [TOP / name for name in done.stdout.split("\n") if name and name != "docs/config.md"]
+    """Our pages, except what is generated: those in git, or in a copy without it all but those of tools."""
+    if (TOP / ".git").exists():
+        done = subprocess.run(["git", "ls-files", "*.md"], cwd=TOP, check=True, capture_output=True, text=True)
+        names = [name for name in done.stdout.split("\n") if name]
+    else:
+        found = (str(path.relative_to(TOP)) for path in TOP.rglob("*.md"))
+        names = [name for name in found if not name.startswith((".", "build/"))]
+    return [TOP / name for name in names if name != "docs/config.md"]
 
 
 def main(arguments: list[str]) -> int:

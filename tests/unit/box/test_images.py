@@ -221,7 +221,8 @@ def test_no_header_fills_the_memory(tmp_path: Path, kind: bytes) -> None:
 
 
 def test_a_header_of_negative_size(tmp_path: Path) -> None:
-    with pytest.raises(Error, match="a size is negative"):
+    """Python's tarfile notices it earlier in some versions (Debian 12's 3.11.2)."""
+    with pytest.raises(Error, match=r"a size is negative|invalid offset"):
         names_in(tmp_path / "x.tar", header(tarfile.GNUTYPE_LONGNAME, -1024) + tar_of("a"))
 
 
