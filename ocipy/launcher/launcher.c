@@ -17,9 +17,6 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-/* Passes the path of the start library through the second exec: a sealed copy does not know where it came from. */
-static const char START_VARIABLE[] = "_OCIPY_START";
-
 /* The file to seal is also our code, so it is checked too. Returns 0 and its path in file, or -1 after reporting the
  * reason. */
 static int find_sealed(const char *library, char *file) {
@@ -54,70 +51,35 @@ static ocipy_start_function *load_start(const char *path) {
 #endif
 }
 
-/* START_VARIABLE is IDENTITY "," DESCRIPTOR "=" PATH of the start library; a sealed memfd has nothing before the
- * "=". */
-static const char *library_to_hand_over;
-
-static int hand_over(const char *identity) {
-    char value[IDENTITY_SIZE + PATH_MAX];
-    snprintf(value, sizeof(value), "%s=%s", identity, library_to_hand_over);
-    return setenv(START_VARIABLE, value, 1);
-}
-
 int handed_snapshot = -1, executable_on_overlay = -1;
-
-/* Removes the variable from the environment. Sets identity and path to what was passed to this process, or to "",
- * and descriptor to the number, or to -1. */
-static void take_over(char identity[IDENTITY_SIZE], char *path, int *descriptor) {
-    const char *handed = getenv(START_VARIABLE), *equals = handed ? strchr(handed, '=') : NULL;
-    *identity = *path = '\0';
-    *descriptor = -1;
-    if (equals && equals - handed < IDENTITY_SIZE && strlen(equals) <= PATH_MAX) {
-        memcpy(identity, handed, equals - handed);
-        identity[equals - handed] = '\0';
-        strcpy(path, equals + 1);
-        char *comma = strchr(identity, ',');
-        if (comma) {
-            *comma = '\0';
-            *descriptor = atoi(comma + 1);
-        }
-    }
-    unsetenv(START_VARIABLE);
-}
 
 int seal(const char *library, char **argv, int in_place) {
     char file[PATH_MAX];
-    library_to_hand_over = library;
 #ifdef OCIPY_LINKED_START
     struct on_overlay files;
     strcpy(file, library);
     *strrchr(file, '/') = '\0';
     if (open_self_on_overlay(file, &files) == 0) {
 #ifdef OCIPY_SNAPSHOT
-        if (in_place && files.snapshot >= 0 && can_replace_executable()) {
+        if (in_place && files.snapshot >= 0 && !files.is_foreign && can_replace_executable()) {
             handed_snapshot = files.snapshot;
             executable_on_overlay = files.executable;
             return 0;
         }
 #endif
-        execute_on_overlay(&files, hand_over, argv);
+        execute_on_overlay(&files, library, argv);
     }
 #endif
-    if (find_sealed(library, file) == 0 && hand_over("") == 0)
+    if (find_sealed(library, file) == 0 && hand_over("", library) == 0)
         execute_sealed_copy(file, argv);
     return -1;
-}
-
-void forget_handed(void) {
-    unsetenv(START_VARIABLE);
 }
 
 #ifdef OCIPY_LINKED_START
 void execute_instead(int executable, int snapshot, const char *library, char **argv) {
     struct on_overlay files = {.executable = executable, .snapshot = snapshot};
-    library_to_hand_over = library;
     if (describe_on_overlay(executable, files.identity) == 0)
-        execute_on_overlay(&files, hand_over, argv);
+        execute_on_overlay(&files, library, argv);
 }
 #endif
 

@@ -49,10 +49,10 @@ int describe_on_overlay(int file, char identity[IDENTITY_SIZE]);
 extern int handed_snapshot;
 #define SNAPSHOT_NAME "_snapshot.bin"
 
-/* Descriptors of the running executable and of its snapshot (or -1) on a private overlay, and the executable's identity
- * there. */
+/* Descriptors of an executable and of its snapshot (or -1) on a private overlay, and the executable's identity there.
+ * is_foreign: the overlay belongs to another user namespace, so it can only be executed. */
 struct on_overlay {
-    int executable, snapshot;
+    int executable, snapshot, is_foreign;
     char identity[IDENTITY_SIZE];
 };
 
@@ -66,9 +66,9 @@ int open_on_overlay(const char *directory, const char *name, const char *other_l
 /* The same for the running executable. */
 int open_self_on_overlay(const char *library_directory, struct on_overlay *files);
 
-/* Executes the running executable again, from there. hand_over is called with the identity that is_sealed will expect.
- * Returns if that fails, and closes the files. */
-void execute_on_overlay(struct on_overlay *files, int (*hand_over)(const char *identity), char **argv);
+/* Executes the executable there. library: the path of the start library. Returns if that fails, and closes the files.
+ */
+void execute_on_overlay(struct on_overlay *files, const char *library, char **argv);
 
 /* seal.c: whether the kernel can be told of another executable. */
 int can_replace_executable(void);
@@ -84,7 +84,12 @@ int seal(const char *library, char **argv, int in_place);
  * snapshot there. Returns on failure. */
 void execute_instead(int executable, int snapshot, const char *library, char **argv);
 
-/* Removes what is not for this process's children from the environment. */
+/* handing.c: puts the variable into the environment. 0, or -1 with errno. */
+int hand_over(const char *identity, const char *library);
+
+/* Removes it. Sets identity and path to what was passed to this process, or to "", and descriptor to the number, or to
+ * -1. */
+void take_over(char identity[IDENTITY_SIZE], char *path, int *descriptor);
 void forget_handed(void);
 
 /* Why no such overlay can be mounted: errno's text; NULL if one can. */

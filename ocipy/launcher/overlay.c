@@ -14,12 +14,15 @@
 #include <limits.h>
 #include <linux/magic.h>
 #include <linux/mount.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/statvfs.h>
 #include <sys/vfs.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static const char SELF[] = "/proc/self/exe";
@@ -106,16 +109,50 @@ static int overlay_of(const char *directory, const char *other_layer) {
         second = open(other_layer, O_PATH | O_DIRECTORY | O_CLOEXEC);
     /* By descriptor: fsconfig(2) accepts at most 255 bytes, and takes : , and \ in them as syntax. */
     snprintf(layers, sizeof(layers), "/proc/self/fd/%d:/proc/self/fd/%d", first, second);
-    int root = first < 0 || second < 0 ? -1 : mount_overlay(layers);
+    int root = first < 0 || second < 0 ? -1 : mount_overlay(layers), error = errno;
     if (first >= 0)
         close(first);
     if (second >= 0)
         close(second);
+    errno = error;
     return root;
+}
+
+/* What the child below shares with its parent, which stands still meanwhile. */
+struct aside {
+    const char *directory, *other_layer;
+    int root, error;
+};
+
+static int mount_aside(void *argument) {
+    struct aside *aside = argument;
+    aside->root = overlay_of(aside->directory, aside->other_layer);
+    aside->error = errno;
+    return 0;
+}
+
+/* For a user without CAP_SYS_ADMIN: a child mounts the overlay in new user and mount namespaces (since Linux 5.11). It
+ * shares its descriptors with us. The namespaces end with it, and nobody else has rights over the mount. Returns -1
+ * with errno. */
+static int overlay_in_user_namespace(const char *directory, const char *other_layer) {
+    static char stack[32768] __attribute__((aligned(16)));
+    struct aside aside = {directory, other_layer, -1, EPERM};
+    pid_t child = clone(mount_aside, stack + sizeof(stack),
+                        CLONE_VM | CLONE_VFORK | CLONE_FILES | CLONE_NEWUSER | CLONE_NEWNS | SIGCHLD, &aside);
+    if (child < 0) {
+        errno = EPERM; /* whatever forbids the namespaces */
+        return -1;
+    }
+    waitpid(child, NULL, 0);
+    errno = aside.error;
+    return aside.root;
 }
 
 int open_on_overlay(const char *directory, const char *name, const char *other_layer, struct on_overlay *files) {
     int root = overlay_of(directory, other_layer);
+    files->is_foreign = root < 0 && errno == EPERM;
+    if (files->is_foreign)
+        root = overlay_in_user_namespace(directory, other_layer);
     files->executable = root < 0 ? -1 : openat(root, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     files->snapshot = files->executable < 0 ? -1 : open_snapshot(root);
     if (root >= 0)
@@ -146,8 +183,9 @@ const char *overlay_obstacle(const char *library_directory) {
     return NULL;
 }
 
-void execute_on_overlay(struct on_overlay *files, int (*hand_over)(const char *identity), char **argv) {
-    if (add_number(files->identity, files->snapshot) == 0 && hand_over(files->identity) == 0)
+void execute_on_overlay(struct on_overlay *files, const char *library, char **argv) {
+    if (add_number(files->identity, files->snapshot) == 0 && hand_over(files->identity, library) == 0)
         syscall(SYS_execveat, files->executable, "", argv, environ, AT_EMPTY_PATH);
     close_files(files);
+    forget_handed();
 }

@@ -4,7 +4,6 @@
 #include "restore.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -27,12 +26,16 @@ static void directory_of(char path[PATH_MAX], const char *file, int up) {
 }
 
 /* What a container could reach as /proc/PID/exe or /proc/PID/map_files is on an overlay: overlay.c. */
-static int open_sealed(struct snapshot_files *files) {
+static int open_sealed(struct snapshot_files *files, const char *library, char **argv) {
     struct on_overlay sealed;
     char own_directory[PATH_MAX], own_name[PATH_MAX];
     if (!can_replace_executable() || find_self(own_directory, own_name) ||
         open_on_overlay(files->directory, EXECUTABLE_NAME, own_directory, &sealed))
         return -1;
+    if (sealed.is_foreign) {
+        execute_on_overlay(&sealed, library, argv);
+        return -1;
+    }
     files->executable = sealed.executable;
     files->snapshot = sealed.snapshot;
     return files->snapshot < 0 ? -1 : 0;
@@ -53,7 +56,7 @@ static void start_quickly(struct snapshot_files *files, const char *library, int
     int seals = needs_sealing(argc, argv);
     if (seals)
         hurry(argc, argv);
-    if (seals ? open_sealed(files) : open_plain(files))
+    if (seals ? open_sealed(files, library, argv) : open_plain(files))
         return;
     struct resumption from = {.argc = argc,
                               .argv = argv,

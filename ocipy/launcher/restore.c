@@ -7,7 +7,7 @@
 
 #include "machine.h"
 
-#include <elf.h>
+#include <asm/prctl.h>
 #include <fcntl.h>
 #include <stdint.h>
 #include <string.h>
@@ -16,12 +16,6 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
-
-#include <asm/prctl.h>
 
 enum { PAGE = SNAPSHOT_PAGE };
 
@@ -96,8 +90,8 @@ static int map_all(const struct snapshot_files *files, const union header_page h
                : 0;
 }
 
-/* The processor's registers as glibc has them: the thread control block, with a new guard of the stack. From here on
- * nothing of musl's may be called. */
+/* Sets the thread register to glibc's thread control block, with a stack guard of this process's own, and continues
+ * there. Once that is set, no function of musl may be called. */
 __attribute__((noreturn)) static void go_on(const struct libraries *libraries, const struct resumption *from) {
     uint64_t guard;
     memcpy(&guard, (void *)getauxval(AT_RANDOM), sizeof(guard));

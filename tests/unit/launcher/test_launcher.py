@@ -18,7 +18,8 @@ from tests.harness.host import wait_until
 
 SOURCES = Path(__file__).resolve().parents[3] / "ocipy/launcher"
 ALL_SEALS = c.F_SEAL_SEAL | c.F_SEAL_SHRINK | c.F_SEAL_GROW | c.F_SEAL_WRITE
-NAMES = ("hurry.c", "installation.c", "launcher.c", "layout.c", "overlay.c", "seal.c", "stdlib.c", "trust.c")
+NAMES = ("handing.c", "hurry.c", "installation.c", "launcher.c", "layout.c", "overlay.c", "seal.c", "stdlib.c",
+         "trust.c")  # fmt: skip
 LAUNCHER = [str(SOURCES / name) for name in NAMES]
 LAYOUT = ('-DOCIPY_PYTHON="3.11"', "-DOCIPY_START_UP=2", '-DOCIPY_START_BELOW="/lib/start.so"')
 OPTIONS = [
@@ -276,6 +277,26 @@ def test_with_all_linked_in_it_runs_from_an_overlay(tmp_path: Path, command: str
     with pytest.raises(OSError, match="Read-only file system"):
         os.open(f"/proc/self/fd/{exe}", os.O_WRONLY)
     os.close(exe)
+
+
+@needs_root
+def test_a_user_s_command_runs_from_an_overlay_too(of_others: Path) -> None:
+    """A child mounts it in a user namespace, which ends with the child."""
+    launcher = linked(of_others)
+    user = ["setpriv", "--reuid=1234", "--regid=1234", "--clear-groups"]
+    process = subprocess.Popen(
+        [*user, launcher, "run", "name"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"A": "b"}, cwd="/"
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"/ocipy\n"
+    proc = Path(f"/proc/{process.pid}")
+    with pytest.raises(OSError, match="Read-only file system"):
+        (proc / "exe").open("r+b")
+    assert (proc / "ns/user").readlink() == Path("/proc/self/ns/user").readlink()
+    assert (proc / "ns/mnt").readlink() == Path("/proc/self/ns/mnt").readlink()
+    assert sorted(int(fd) for fd in os.listdir(proc / "fd")) == [0, 1, 2]
+    process.communicate()
+    assert process.returncode == 3
 
 
 @needs_root
