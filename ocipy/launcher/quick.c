@@ -72,6 +72,8 @@ static void start_quickly(struct snapshot_files *files, const char *library, int
     directory_of(packages, library, 3);
 #endif
     restore(files, packages, &from);
+    close(files->executable);
+    close(files->snapshot); /* one on an overlay would stay open across the execution */
 }
 
 int main(int argc, char **argv) {

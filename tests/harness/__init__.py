@@ -8,6 +8,7 @@ from tests.harness.container import Container
 from tests.harness.host import Host, scaled, wait_until
 from tests.harness.look import (
     Mount,
+    arguments_of,
     cgroup_dir,
     cgroup_value,
     cgroups_of,
@@ -32,6 +33,7 @@ __all__ = [
     "Mount",
     "Result",
     "Runtime",
+    "arguments_of",
     "cgroup_dir",
     "cgroup_dirs",
     "cgroup_value",

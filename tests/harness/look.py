@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.harness.host import wait_until
 from tests.harness.text import lines, read
 
 CGROUP_ROOT = Path("/sys/fs/cgroup")
@@ -82,6 +83,16 @@ def process_state(pid: int) -> str:
     except (FileNotFoundError, ProcessLookupError):
         return ""
     return stat.rpartition(")")[2].split(" ")[1]
+
+
+def arguments_of(pid: int) -> list[str]:
+    """The arguments of a process that has just executed its program.
+
+    execve(2) closes descriptors, which tells the runtime that it has succeeded, before the new arguments are in place:
+    in between there are none.
+    """
+    wait_until(lambda: read(f"/proc/{pid}/cmdline"), "the arguments")
+    return read(f"/proc/{pid}/cmdline").split("\0")[:-1]
 
 
 def namespace(pid: int | str, kind: str) -> str:

@@ -13,6 +13,7 @@ from tests.harness import (
     Bundle,
     Container,
     Runtime,
+    arguments_of,
     cgroups_of,
     namespaces,
     open_files,
@@ -106,7 +107,7 @@ def test_it_is_where_the_container_is(container: MakeContainer, detached: Detach
     assert namespaces(pid) == namespaces(one.pid)
     assert cgroups_of(pid) == cgroups_of(one.pid)
     assert os.readlink(f"/proc/{pid}/root") == "/"
-    assert Path(f"/proc/{pid}/cmdline").read_bytes() == b"sleep\x001000\0"
+    assert arguments_of(pid) == ["sleep", "1000"]
     status = proc_status(pid)
     assert status["NSpid"].split()[-1] != "1"
     assert status["PPid"] == str(os.getpid())
