@@ -66,8 +66,8 @@ int open_on_overlay(const char *directory, const char *name, const char *other_l
 /* The same for the running executable. */
 int open_self_on_overlay(const char *library_directory, struct on_overlay *files);
 
-/* Executes the executable there. library: the path of the start library. Returns if that fails, and closes the files.
- */
+/* Executes the executable there. library: the path of the start library. Returns with errno if that fails, and closes
+ * the files. */
 void execute_on_overlay(struct on_overlay *files, const char *library, char **argv);
 
 /* seal.c: whether the kernel can be told of another executable. */

@@ -186,6 +186,8 @@ const char *overlay_obstacle(const char *library_directory) {
 void execute_on_overlay(struct on_overlay *files, const char *library, char **argv) {
     if (add_number(files->identity, files->snapshot) == 0 && hand_over(files->identity, library) == 0)
         syscall(SYS_execveat, files->executable, "", argv, environ, AT_EMPTY_PATH);
+    int error = errno;
     close_files(files);
     forget_handed();
+    errno = error;
 }

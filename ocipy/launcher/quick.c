@@ -3,6 +3,7 @@
  * can do everything itself. What makes a snapshot is loaded by loader.c. */
 #include "restore.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -63,7 +64,8 @@ static void start_quickly(struct snapshot_files *files, const char *library, int
                               .envp = environ,
                               .library = library,
                               .snapshot = files->snapshot,
-                              .executable = seals ? files->executable : -1};
+                              .executable = files->executable,
+                              .seals = seals};
     if (seals)
         prctl(PR_SET_NAME, "ocipy");
 #ifdef OCIPY_PACKAGES
@@ -84,14 +86,17 @@ int main(int argc, char **argv) {
         return 1;
     directory_of(files.directory, library, 1);
     if (join(files.executable_path, files.directory, EXECUTABLE_NAME) ||
-        join(files.snapshot_path, files.directory, SNAPSHOT_NAME))
+        join(files.snapshot_path, files.directory, SNAPSHOT_NAME)) {
+        errno = ENAMETOOLONG;
+        complain_of_part(library);
         return 1;
+    }
     if (check_file(files.executable_path))
         return 1;
-    if (is_making(argc, argv))
-        load(files.executable_path, argc, argv);
-    else
+    if (!is_making(argc, argv))
         start_quickly(&files, library, argc, argv);
+    else if (!environment_matters(environ)) /* ld.so may need it to find the libraries */
+        load(files.executable_path, argc, argv);
     execv(files.executable_path, argv);
     complain_of_part(files.executable_path);
     return 1;

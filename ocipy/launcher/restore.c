@@ -19,8 +19,7 @@
 
 enum { PAGE = SNAPSHOT_PAGE };
 
-/* Variables that change what ld.so or glibc's start do. */
-static int environment_matters(char **envp) {
+int environment_matters(char **envp) {
     static const char *const beginnings[] = {"LD_", "GLIBC_TUNABLES=", "MALLOC_", "LIBC_"};
     for (; *envp; envp++)
         for (size_t i = 0; i < sizeof(beginnings) / sizeof(*beginnings); i++)

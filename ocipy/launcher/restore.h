@@ -22,6 +22,9 @@ struct snapshot_files {
 /* path = directory/name. 0, or -1 if it is too long. */
 int join(char path[PATH_MAX], const char *directory, const char *name);
 
+/* Whether a variable changes what ld.so or glibc's start do, or would have to be ignored in this process. */
+int environment_matters(char **envp);
+
 /* Maps everything and continues in the executable. Returns only if this snapshot is not for this process; if it has
  * begun to map, an execution clears that. packages: the directory that contains the package ocipy. */
 int restore(const struct snapshot_files *files, const char *packages, struct resumption *from);

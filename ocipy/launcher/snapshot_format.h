@@ -35,7 +35,7 @@ struct header {
     char packages[2048]; /* the directory of modules outside the snapshot: a copy elsewhere is useless */
 };
 
-static const char SNAPSHOT_MAGIC[8] = {'o', 'c', 'i', 'p', 'y', 's', 'n', '4'};
+static const char SNAPSHOT_MAGIC[8] = {'o', 'c', 'i', 'p', 'y', 's', 'n', '5'};
 
 /* A part of a file, in whole pages, and its place in memory. */
 struct segment {
@@ -75,13 +75,16 @@ union header_page {
     char page[SNAPSHOT_PAGE];
 };
 
-/* What the launcher hands to resume. It is on the kernel's stack, which the process keeps. */
+_Static_assert(sizeof(union header_page) == SNAPSHOT_PAGE, "each of the headers fits on a page");
+
+/* What the launcher hands to resume. If this changes, so must the magic. It is on the kernel's stack, which the process
+ * keeps. */
 struct resumption {
     int argc;
     char **argv, **envp;
-    const char *library; /* the path of the start library */
-    int snapshot;        /* open */
-    int executable;      /* the executable on an overlay, to seal this process with; -1: not needed */
+    const char *library;      /* the path of the start library */
+    int snapshot, executable; /* open */
+    int seals;                /* they are on an overlay: seal this process with them */
     uint64_t stack_top;
     const struct header *header;
     const struct libraries *libraries;

@@ -193,13 +193,13 @@ static const struct resumption *resumption; /* NULL unless the launcher has mapp
 /* Continues in what the launcher has mapped. To glibc this process is the maker, which has just come here: so it must
  * learn what is different. 0, or -1 with an exception. */
 static int resume_mapped(const struct places *places) {
-    if (resumption->executable >= 0 && become_executable(resumption->executable, resumption->launcher)) {
+    if (resumption->seals && become_executable(resumption->executable, resumption->launcher)) {
         execute_instead(resumption->executable, resumption->snapshot, places->library, resumption->argv);
+        complain("cannot execute the runtime on its overlay:", places->library);
         _exit(1);
     }
     close(resumption->snapshot);
-    if (resumption->executable >= 0)
-        close(resumption->executable);
+    close(resumption->executable);
     const struct header *header = resumption->header;
     copy_touched(&header->touched, header->data, header->heap);
     return resume_python((PyThreadState *)header->thread, places);
@@ -305,7 +305,7 @@ void resume_from_launcher(const struct resumption *from) {
     /* As glibc's start does; set_tid_address(2) returns the id. */
     *(pid_t *)from->libraries->thread_id = (pid_t)syscall(SYS_set_tid_address, from->libraries->thread_id);
     forget_handed();
-    ocipy_start(from->argc, from->argv, from->library);
+    _exit(ocipy_start(from->argc, from->argv, from->library));
 }
 #endif
 

@@ -130,6 +130,30 @@ def test_the_executable_on_the_overlay_is_executed_if_the_kernel_does_not_take_i
     init.end()
 
 
+@pytest.mark.parametrize("words", ["state nobody", "create --bundle /nowhere nobody"])
+def test_nothing_stays_open(runtime: Runtime, work: Path, words: str) -> None:
+    """The executable and the snapshot are closed once they are mapped."""
+    trace = ["strace", "-qq", "-o", str(work / "calls"), "-e", "trace=?open,openat,fsmount,fsopen,close"]
+    runtime.spawn([*trace, runtime.path, *words.split()]).wait()
+    descriptors: set[int] = set()
+    for line in (work / "calls").read_text().splitlines():
+        number = int(line.rpartition("= ")[2].split()[0])
+        if line.startswith("close("):
+            descriptors.discard(int(line[6 : line.index(")")]))
+        elif number >= 0:
+            descriptors.add(number)
+    assert not descriptors
+
+
+def test_an_executable_that_cannot_be_executed_is_reported(runtime: Runtime, work: Path) -> None:
+    trace = ["strace", "-qq", "-o", str(work / "calls"), "-e", "trace=prctl,execveat"]
+    faults = ["-e", "inject=prctl:error=EPERM:when=3", "-e", "inject=execveat:error=EACCES"]
+    result = runtime.spawn([*trace, *faults, runtime.path, "create", "-b", "/x", "nobody"]).wait()
+    assert result.status == 1
+    assert "cannot execute the runtime on its overlay: " in result.stderr
+    assert "Permission denied" in result.stderr
+
+
 def test_nothing_of_the_launcher_is_left_in_init(container: Callable[..., Container], bundle: Bundle) -> None:
     bundle.config["hooks"] = {"startContainer": [{"path": "/bin/true"}]}
     init = container(bundle.args("sleep", "1000"))
