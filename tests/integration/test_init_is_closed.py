@@ -83,7 +83,7 @@ def test_the_executable_in_the_container_is_on_a_mount_without_set_user_id(conta
     """No devices, and nothing writable: /proc/PID/exe exposes it."""
     one = container()
     flags = os.statvfs(f"/proc/{one.pid}/exe").f_flag
-    if os.readlink(f"/proc/{one.pid}/exe") != "/ocipy":
+    if os.readlink(f"/proc/{one.pid}/exe").startswith("/memfd:"):
         pytest.skip("this host has no overlay for it")
     assert flags & os.ST_NOSUID and flags & os.ST_NODEV and flags & os.ST_RDONLY
     one.start()
