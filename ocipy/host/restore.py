@@ -95,11 +95,12 @@ def begin_restore(run: HostRun, step: BeginRestore) -> None:
 @carries_out(RestoreMountPoints)
 def restore_mount_points(run: HostRun, step: RestoreMountPoints) -> None:
     """Make the missing mount points, as create does: criu mounts on existing ones only."""
-    made = in_child(
-        "making the mount points",
-        lambda: b"\0".join(map(encode, sum(_make_mount_points(run, step.mounts).items(), ()))),
-        interrupts=run.interrupts,
-    )
+
+    def make() -> bytes:
+        made = _make_mount_points(run, step.mounts)
+        return b"\0".join(encode(path) for pair in made.items() for path in pair)
+
+    made = in_child("making the mount points", make, interrupts=run.interrupts)
     words = iter(decode(made).split("\0") if made else ())
     run.mount_points = dict(zip(words, words, strict=True))
 

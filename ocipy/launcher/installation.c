@@ -33,22 +33,18 @@ int needs_sealing(int argc, char **argv) {
 }
 
 #if !defined(OCIPY_START_LIBRARY) || defined(OCIPY_CHECKOUT)
-/* The path of the running executable. 0, or -1 after reporting the reason. */
-static int find_executable(char path[PATH_MAX]) {
-    ssize_t size = readlink("/proc/self/exe", path, PATH_MAX - 1);
-    if (size < 0) {
+static int find_or_complain(char path[PATH_MAX]) {
+    int failed = find_own_path(path);
+    if (failed)
         complain("cannot find out where the runtime is installed; is /proc mounted?", "/proc/self/exe");
-        return -1;
-    }
-    path[size] = '\0';
-    return 0;
+    return failed;
 }
 #endif
 
 #ifndef OCIPY_START_LIBRARY
 int find_start_library(char path[PATH_MAX]) {
     char executable[PATH_MAX];
-    if (find_executable(executable))
+    if (find_or_complain(executable))
         return -1;
     library_of_executable(executable, path);
     return 0;
@@ -58,7 +54,7 @@ int find_start_library(char path[PATH_MAX]) {
 int find_start_library(char path[PATH_MAX]) {
     static const char tail[] = "/" OCIPY_CHECKOUT_EXECUTABLE;
     char executable[PATH_MAX];
-    if (find_executable(executable))
+    if (find_or_complain(executable))
         return -1;
     size_t size = strlen(executable);
     if (size >= sizeof(tail) && !strcmp(executable + size - strlen(tail), tail) &&

@@ -103,6 +103,9 @@ void execute_sealed_copy(const char *file, char **argv);
  * child sends no signal at its end; reap it with __WCLONE. */
 void hurry(int argc, char **argv);
 
+/* The path of the running executable. 0, or -1 with errno. */
+int find_own_path(char path[PATH_MAX]);
+
 /* NULL if a file of our code, or its directory, can be trusted: root or the caller owns it, and nobody else can
  * write to it. Otherwise the reason as text. about: what stat(2) says about the path. */
 const char *distrust(const char *path, const struct stat *about);

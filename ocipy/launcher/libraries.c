@@ -4,11 +4,10 @@
  * This works if the maker was loaded by loader.c: then all of that is where every process has room for it, and nothing
  * of it refers to the kernel's vDSO or to the maker's own stack. */
 #include "machine.h"
+#include "maps.h"
 #include "snapshot.h"
 
-#include <fcntl.h>
 #include <link.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -19,7 +18,6 @@ enum { PAGE = SNAPSHOT_PAGE };
 extern const ElfW(Ehdr) __ehdr_start;
 extern void *__libc_stack_end;
 
-#ifdef OCIPY_RESTORES
 static uint64_t thread_block(void) {
     uint64_t block;
     __asm__("mov %%fs:0, %0" : "=r"(block));
@@ -75,12 +73,6 @@ static int record_file(struct libraries *libraries, const char *path) {
     return 0;
 }
 
-/* A line of /proc/self/maps: proc_pid_maps(5). access: rwxp, s in place of p if it is shared. */
-struct mapping {
-    uint64_t start, end;
-    const char *access, *path;
-};
-
 /* Where loader.c had the libraries placed: above the stack on which this process has started. */
 struct window {
     uint64_t stack, start, end;
@@ -114,28 +106,6 @@ static struct extent part_to_record(const struct mapping *mapping, const struct 
     return common(mapping->start, mapping->end, window->start, window->end);
 }
 
-static int read_maps(char *text, size_t size) {
-    int file = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-    size_t used = 0;
-    ssize_t more = 0;
-    while (file >= 0 && used < size - 1 && (more = read(file, text + used, size - 1 - used)) > 0)
-        used += more;
-    text[used] = '\0';
-    if (file >= 0)
-        close(file);
-    return file < 0 || more ? -1 : 0;
-}
-
-/* START-END ACCESS OFFSET DEVICE INODE [PATH] */
-static void parse(const char *line, struct mapping *mapping) {
-    char *rest;
-    mapping->start = strtoul(line, &rest, 16);
-    mapping->end = strtoul(rest + 1, &rest, 16);
-    mapping->access = rest + 1;
-    rest = strpbrk(mapping->access, "/[");
-    mapping->path = rest ? rest : "";
-}
-
 static int record_part(struct libraries *libraries, const struct mapping *mapping, struct extent part,
                        uint64_t *offset) {
     if (mapping->path[0] == '/' && part.start > data_extent().start && record_file(libraries, mapping->path))
@@ -158,8 +128,7 @@ static int record_part(struct libraries *libraries, const struct mapping *mappin
 static int find_window(char *maps, struct window *window) {
     struct mapping mapping;
     window->stack = (uintptr_t)__libc_stack_end;
-    for (char *line = maps; *line; line = strchr(line, '\n') + 1) {
-        parse(line, &mapping);
+    while (!next_mapping(&maps, &mapping)) {
         if (mapping.start > window->stack || mapping.end <= window->stack)
             continue;
         window->start = mapping.end;
@@ -173,13 +142,15 @@ static int find_window(char *maps, struct window *window) {
 }
 
 static int record_memory(struct libraries *libraries, const struct places *places, uint64_t offset) {
-    char text[65536], *rest = text;
+    char text[65536], searched[sizeof(text)], *rest = text;
     struct mapping mapping;
     struct window window;
-    if (read_maps(text, sizeof(text)) || find_window(text, &window))
+    if (read_maps(text, sizeof(text)))
         return -1;
-    for (char *line; (line = strsep(&rest, "\n")) && *line;) {
-        parse(line, &mapping);
+    memcpy(searched, text, sizeof(text)); /* next_mapping cuts the lines */
+    if (find_window(searched, &window))
+        return -1;
+    while (!next_mapping(&rest, &mapping)) {
         struct extent part = part_to_record(&mapping, &window, places);
         if (part.size && record_part(libraries, &mapping, part, &offset))
             return -1;
@@ -199,8 +170,3 @@ void record_libraries(struct libraries *libraries, const struct places *places, 
     libraries->cpu = this_cpu();
     libraries->resume = libraries->thread_id ? (uintptr_t)resume_from_launcher : 0;
 }
-#else
-void record_libraries(struct libraries *libraries, const struct places *places, uint64_t offset, uint64_t build_id_at) {
-    memset(libraries, 0, sizeof(*libraries));
-}
-#endif

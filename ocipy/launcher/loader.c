@@ -6,11 +6,11 @@
  * AT_SYSINFO_EHDR, glibc makes system calls instead of using the vDSO, which has another address in each process and
  * other contents in each kernel: getauxval(3), vdso(7). glibc keeps pointers to the arguments, the environment and the
  * auxiliary vector; they are at the end of a stack just below the libraries, and are recorded too. */
+#include "maps.h"
 #include "restore.h"
 
 #include <elf.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
@@ -80,30 +80,23 @@ static int load_file(const char *path, uint64_t base, struct loaded *loaded) {
     return failed ? -1 : 0;
 }
 
-/* Fills the gaps above the libraries' place. Without malloc, whose memory would be in the way. */
+/* Fills the gaps above the libraries' place, which ends at gap. */
 static int fill_gaps(uint64_t gap) {
     static char text[65536];
     char *rest = text;
-    uint64_t start, end;
-    size_t used = 0;
-    ssize_t more = 0;
-    int file = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-    while (file >= 0 && used < sizeof(text) - 1 && (more = read(file, text + used, sizeof(text) - 1 - used)) > 0)
-        used += more;
-    if (file >= 0)
-        close(file);
-    if (file < 0 || more)
+    struct mapping mapping;
+    if (read_maps(text, sizeof(text)))
         return -1;
-    for (char *line; (line = strsep(&rest, "\n")) && sscanf(line, "%lx-%lx", &start, &end) == 2;) {
-        int is_stack = strstr(line, "[stack]") != NULL;
-        uint64_t last = is_stack ? start - ROOM_OF_STACK : start;
-        if (start < gap)
+    while (!next_mapping(&rest, &mapping)) {
+        int is_stack = !strcmp(mapping.path, "[stack]");
+        uint64_t last = is_stack ? mapping.start - ROOM_OF_STACK : mapping.start;
+        if (mapping.start < gap)
             continue;
         if (last > gap && map_anonymous(gap, last - gap, PROT_NONE))
             return -1;
         if (is_stack)
             return 0;
-        gap = end;
+        gap = mapping.end;
     }
     return -1;
 }

@@ -25,8 +25,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static const char SELF[] = "/proc/self/exe";
-
 extern char **environ;
 
 static long set_string(int context, const char *key, const char *value) {
@@ -60,9 +58,8 @@ int describe_on_overlay(int file, char identity[IDENTITY_SIZE]) {
 
 int is_on_overlay(int executable, const char *identity) {
     char actual[IDENTITY_SIZE], self[PATH_MAX];
-    ssize_t size = readlink(SELF, self, sizeof(self) - 1);
     /* On a mount that is attached nowhere, the file is directly below the root. */
-    return size > 0 && memrchr(self, '/', size) == self && describe_on_overlay(executable, actual) == 0 &&
+    return find_own_path(self) == 0 && strrchr(self, '/') == self && describe_on_overlay(executable, actual) == 0 &&
            !strcmp(actual, identity);
 }
 
@@ -88,10 +85,8 @@ static int add_number(char identity[IDENTITY_SIZE], int number) {
 }
 
 int find_self(char directory[PATH_MAX], char name[PATH_MAX]) {
-    ssize_t size = readlink(SELF, directory, PATH_MAX - 1);
-    if (size < 0)
+    if (find_own_path(directory))
         return -1;
-    directory[size] = '\0';
     char *slash = strrchr(directory, '/');
     if (!slash || slash == directory) {
         errno = EINVAL;

@@ -161,8 +161,8 @@ static PyObject *start_sealed_obstacle(PyObject *self, PyObject *Py_UNUSED(ignor
 /* _start.executable(): what to execute for another command. */
 static PyObject *start_executable(PyObject *self, PyObject *Py_UNUSED(ignored)) {
     char path[PATH_MAX];
-    return find_executable(own_places, path) ? PyErr_Format(PyExc_OSError, "cannot find the executable")
-                                             : PyUnicode_DecodeUTF8(path, strlen(path), "surrogateescape");
+    return find_callable(own_places, path) ? PyErr_Format(PyExc_OSError, "cannot find the executable")
+                                           : PyUnicode_DecodeUTF8(path, strlen(path), "surrogateescape");
 }
 
 /* _start.python_fault(): None, or (what, advice). */

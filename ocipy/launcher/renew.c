@@ -21,7 +21,7 @@
 static const char *executable_obstacle(const struct places *places) {
     char executable[PATH_MAX];
     struct stat about;
-    if (find_executable(places, executable) || stat(executable, &about))
+    if (find_callable(places, executable) || stat(executable, &about))
         return "the executable cannot be found";
     const char *reason = distrust(executable, &about);
     return reason ? reason_of("the executable ", reason) : NULL;
@@ -102,7 +102,7 @@ void renew_snapshot(const struct places *places) {
     static char *const nothing[] = {NULL};
     char executable[PATH_MAX];
     /* In this order: in between, another process may give its snapshot the final name. */
-    if (snapshot_obstacle(places) || has_snapshot(places) || find_executable(places, executable) || fork() != 0)
+    if (snapshot_obstacle(places) || has_snapshot(places) || find_callable(places, executable) || fork() != 0)
         return;
     detach();
     execle(executable, "ocipy", "_renew", NULL, nothing);

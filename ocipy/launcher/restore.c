@@ -34,35 +34,22 @@ static int is_of_build(int executable, const struct header *header, const struct
            !memcmp(id, header->build_id, sizeof(id));
 }
 
-/* The digest is at the beginning of the frozen file, after its magic, the version and the count. */
-static int is_of_modules(const char *launcher_directory, const struct header *header) {
-    char path[PATH_MAX];
-    unsigned char digest[sizeof(header->modules)];
-    int file = join(path, launcher_directory, "_frozen.bin") ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    int same = file >= 0 && pread(file, digest, sizeof(digest), FROZEN_DIGEST_AT) == sizeof(digest) &&
-               !memcmp(digest, header->modules, sizeof(digest));
-    if (file >= 0)
-        close(file);
-    return same;
-}
-
-static int is_trusted(int file, const char *path) {
+/* The size of a file that is ours alone to write; 0 if there is none, or it is not. */
+static uint64_t trusted_size(int file, const char *path) {
     struct stat about;
-    return !fstat(file, &about) && about.st_size && !distrust(path, &about);
+    return fstat(file, &about) || distrust(path, &about) ? 0 : (uint64_t)about.st_size;
 }
 
-static int is_valid(const struct snapshot_files *files, const char *packages, const union header_page headers[2]) {
+static int is_valid(const struct snapshot_files *files, const char *packages, union header_page headers[2]) {
+    char frozen[PATH_MAX];
     const struct header *header = &headers[0].header;
     const struct libraries *libraries = &headers[1].libraries;
-    struct stat about;
-    return is_trusted(files->snapshot, files->snapshot_path) && is_trusted(files->executable, files->executable_path) &&
-           pread(files->snapshot, (void *)headers, 2 * PAGE, 0) == 2 * PAGE &&
-           !memcmp(header->magic, SNAPSHOT_MAGIC, sizeof(SNAPSHOT_MAGIC)) && !fstat(files->snapshot, &about) &&
-           (uint64_t)about.st_size == header->file_size && header->heap.size <= header->file_size &&
-           2 * PAGE + header->data.size + header->heap.size <= header->file_size &&
-           has_libraries(libraries, header->file_size) && !fault_of_libraries(libraries) &&
-           is_of_build(files->executable, header, libraries) &&
-           !strncmp(header->packages, packages, sizeof(header->packages)) && is_of_modules(files->directory, header);
+    uint64_t size = trusted_size(files->snapshot, files->snapshot_path);
+    return size && trusted_size(files->executable, files->executable_path) &&
+           !join(frozen, files->directory, "_frozen.bin") &&
+           pread(files->snapshot, headers, SNAPSHOT_HEADERS, 0) == SNAPSHOT_HEADERS &&
+           !fault_of_header(header, size, packages, frozen) && has_libraries(libraries, size) &&
+           !fault_of_libraries(libraries) && is_of_build(files->executable, header, libraries);
 }
 
 static int map(int file, uint64_t start, uint64_t size, uint64_t offset, int protection) {
@@ -82,8 +69,9 @@ static int map_all(const struct snapshot_files *files, const union header_page h
     const struct libraries *libraries = &headers[1].libraries;
     return map_segments(files->executable, libraries->code, libraries->code_count) ||
                    map_segments(files->snapshot, libraries->memory, libraries->memory_count) ||
-                   map(files->snapshot, header->data.start, header->data.size, 2 * PAGE, PROT_READ | PROT_WRITE) ||
-                   map(files->snapshot, header->heap.start, header->heap.size, 2 * PAGE + header->data.size,
+                   map(files->snapshot, header->data.start, header->data.size, SNAPSHOT_HEADERS,
+                       PROT_READ | PROT_WRITE) ||
+                   map(files->snapshot, header->heap.start, header->heap.size, SNAPSHOT_HEADERS + header->data.size,
                        PROT_READ | PROT_WRITE)
                ? -1
                : 0;

@@ -7,9 +7,6 @@
 
 #include <limits.h>
 
-/* Where freeze.py puts the digest: start.h, struct frozen_header. */
-enum { FROZEN_DIGEST_AT = 16 };
-
 /* The executable that has Python, in the directory of the start library. */
 #define EXECUTABLE_NAME "ocipy-python"
 

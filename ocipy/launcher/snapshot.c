@@ -21,7 +21,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { PAGE = SNAPSHOT_PAGE, HEADERS = 2 * PAGE, MAX_COPIES = 32, MAX_COPY = 64 };
+enum { PAGE = SNAPSHOT_PAGE, MAX_COPIES = 32, MAX_COPY = 64 };
 
 #ifdef __aarch64__
 enum { COPY_RELOCATION = R_AARCH64_COPY };
@@ -137,7 +137,7 @@ static int write_all(int file, const void *from, size_t size) {
 }
 
 static uint64_t size_of_parts(const union header_page headers[2]) {
-    uint64_t size = HEADERS + headers[0].header.data.size + headers[0].header.heap.size;
+    uint64_t size = SNAPSHOT_HEADERS + headers[0].header.data.size + headers[0].header.heap.size;
     for (uint32_t i = 0; i < headers[1].libraries.memory_count; i++)
         size += headers[1].libraries.memory[i].size;
     return size;
@@ -146,25 +146,13 @@ static uint64_t size_of_parts(const union header_page headers[2]) {
 static int write_parts(int file, const union header_page headers[2]) {
     const struct header *header = &headers[0].header;
     const struct libraries *libraries = &headers[1].libraries;
-    if (write_all(file, headers, HEADERS) || write_all(file, (void *)header->data.start, header->data.size) ||
+    if (write_all(file, headers, SNAPSHOT_HEADERS) || write_all(file, (void *)header->data.start, header->data.size) ||
         write_all(file, (void *)header->heap.start, header->heap.size))
         return -1;
     for (uint32_t i = 0; i < libraries->memory_count; i++)
         if (write_all(file, (void *)libraries->memory[i].start, libraries->memory[i].size))
             return -1;
     return 0;
-}
-
-/* The digest at the beginning of the frozen file. */
-static int read_digest(const char *frozen, unsigned char digest[32]) {
-    struct frozen_header header;
-    int file = open(frozen, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (file < 0)
-        return -1;
-    ssize_t size = read(file, &header, sizeof(header));
-    close(file);
-    memcpy(digest, header.digest, sizeof(header.digest));
-    return size == sizeof(header) ? 0 : -1;
 }
 
 int write_snapshot(int file, const char *path, PyThreadState *thread, const struct places *places) {
@@ -182,8 +170,10 @@ int write_snapshot(int file, const char *path, PyThreadState *thread, const stru
     header->key = key;
     strcpy(header->packages, places->packages);
     end_recording(&header->heap);
-    record_libraries(&headers[1].libraries, places, HEADERS + header->data.size + header->heap.size,
+#ifdef OCIPY_RESTORES
+    record_libraries(&headers[1].libraries, places, SNAPSHOT_HEADERS + header->data.size + header->heap.size,
                      id - (const unsigned char *)&__ehdr_start);
+#endif
     header->file_size = size_of_parts(headers);
     /* By rename: an older one is mapped by the inits that wait at this moment. */
     int written = write_parts(file, headers) == 0;
@@ -199,7 +189,6 @@ int write_snapshot(int file, const char *path, PyThreadState *thread, const stru
 /* The header of a snapshot that is our own, up to date and complete. NULL, or what is wrong with the snapshot. */
 static const char *read_header(int file, const struct places *places, struct header *header) {
     struct stat about;
-    unsigned char modules[sizeof(header->modules)];
     const unsigned char *id = build_id();
     struct extent data = data_extent();
     if (sysconf(_SC_PAGESIZE) != PAGE)
@@ -209,17 +198,10 @@ static const char *read_header(int file, const struct places *places, struct hea
     const char *reason = distrust(places->snapshot, &about);
     if (reason)
         return reason_of("the snapshot ", reason);
-    if (pread(file, header, sizeof(*header), 0) != sizeof(*header) ||
-        memcmp(header->magic, SNAPSHOT_MAGIC, sizeof(SNAPSHOT_MAGIC)) || !id ||
-        memcmp(header->build_id, id, BUILD_ID_SIZE) || memcmp(&header->data, &data, sizeof(data)) ||
-        (uint64_t)about.st_size != header->file_size || header->heap.size > header->file_size ||
-        HEADERS + header->data.size + header->heap.size > header->file_size)
+    if (pread(file, header, sizeof(*header), 0) != sizeof(*header) || !id ||
+        memcmp(header->build_id, id, BUILD_ID_SIZE) || memcmp(&header->data, &data, sizeof(data)))
         return "the snapshot is of another build";
-    if (strncmp(header->packages, places->packages, sizeof(header->packages)))
-        return "the snapshot was made at another place";
-    if (read_digest(places->frozen, modules) || memcmp(header->modules, modules, sizeof(modules)))
-        return "the snapshot is of other modules";
-    return NULL;
+    return fault_of_header(header, about.st_size, places->packages, places->frozen);
 }
 
 /* Why this machine cannot use the libraries in a snapshot that is valid otherwise; NULL if it can, or has to do without
@@ -268,8 +250,8 @@ PyThreadState *map_snapshot(const struct places *places, const char **reason) {
         close(file);
         return NULL;
     }
-    if (map(file, header.heap, HEADERS + header.data.size, MAP_FIXED_NOREPLACE) ||
-        map(file, header.data, HEADERS, MAP_FIXED)) {
+    if (map(file, header.heap, SNAPSHOT_HEADERS + header.data.size, MAP_FIXED_NOREPLACE) ||
+        map(file, header.data, SNAPSHOT_HEADERS, MAP_FIXED)) {
         complain("cannot map", places->snapshot); /* out of memory, perhaps after the old data was unmapped */
         _exit(1);
     }

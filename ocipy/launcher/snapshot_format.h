@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-enum { SNAPSHOT_PAGE = 4096, BUILD_ID_SIZE = 20, MAX_RUNS = 256 };
+enum { SNAPSHOT_PAGE = 4096, SNAPSHOT_HEADERS = 2 * SNAPSHOT_PAGE, BUILD_ID_SIZE = 20, MAX_RUNS = 256 };
 enum { MAX_CODE = 8, MAX_MEMORY = 48, MAX_FILES = 8, MAX_FILE_NAME = 104 };
 
 /* A range of memory, in whole pages. */
@@ -76,6 +76,13 @@ union header_page {
 };
 
 _Static_assert(sizeof(union header_page) == SNAPSHOT_PAGE, "each of the headers fits on a page");
+
+/* The digest at the beginning of the frozen file. 0 or -1. */
+int read_digest(const char *frozen, unsigned char digest[32]);
+
+/* Why a snapshot of this size must not be used with these modules; NULL if it may. packages: as in the header; frozen:
+ * the path of the frozen file. */
+const char *fault_of_header(const struct header *header, uint64_t file_size, const char *packages, const char *frozen);
 
 /* What the launcher hands to resume. If this changes, so must the magic. It is on the kernel's stack, which the process
  * keeps. */

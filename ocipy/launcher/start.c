@@ -44,15 +44,13 @@ static int find_places(const char *library, struct places *places) {
 }
 #endif
 
-int find_executable(const struct places *places, char executable[PATH_MAX]) {
-    ssize_t size = readlink("/proc/self/exe", executable, PATH_MAX - 1);
-    if (size <= 0)
+int find_callable(const struct places *places, char executable[PATH_MAX]) {
+    if (find_own_path(executable))
         return -1;
-    executable[size] = '\0';
 #ifndef OCIPY_PACKAGES
     size_t directory = strrchr(places->library, '/') - places->library;
     /* A sealed process runs from a memfd or an overlay; and ocipy-python lies next to the start library. */
-    if (memrchr(executable, '/', size) == executable || !strncmp(executable, places->library, directory + 1))
+    if (strrchr(executable, '/') == executable || !strncmp(executable, places->library, directory + 1))
         return executable_of_library(places->library, executable);
 #endif
     return 0;

@@ -12,6 +12,8 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include "frozen_format.h"
+
 #include <limits.h>
 #include <stdint.h>
 
@@ -22,14 +24,6 @@ struct places {
     char dependencies[PATH_MAX]; /* the directory of the packages that ocipy needs; may be the same */
     char frozen[PATH_MAX];       /* the frozen file */
     char snapshot[PATH_MAX];     /* the snapshot, if there is one */
-};
-
-/* The beginning of the frozen file: see freeze.py. */
-struct frozen_header {
-    char magic[8];
-    uint32_t python; /* major and minor version: all releases of a minor version have the same bytecode */
-    uint32_t count;
-    unsigned char digest[32]; /* of everything that follows */
 };
 
 /* Maps the frozen file and makes its modules importable. 0, or -1 after reporting the reason. */
@@ -71,7 +65,7 @@ extern const char *slow_reason;
 const char *next_start(const struct places *places);
 
 /* start.c: the path of the executable that a caller would execute. 0, or -1. */
-int find_executable(const struct places *places, char executable[PATH_MAX]);
+int find_callable(const struct places *places, char executable[PATH_MAX]);
 
 /* Why commands that are sealed, which takes an overlay, do not start from the snapshot; NULL if they do. */
 const char *sealed_obstacle(const struct places *places);

@@ -1,4 +1,4 @@
-/* Which files of code to trust, and errors of files. */
+/* Which files of code to trust, the running executable, and errors of files. */
 #include "launcher.h"
 
 #include <errno.h>
@@ -14,6 +14,12 @@
 void complain(const char *what, const char *path) {
     int error = errno;
     dprintf(STDERR_FILENO, "ocipy: %s %s: %s\n", what, path, strerror(error));
+}
+
+int find_own_path(char path[PATH_MAX]) {
+    ssize_t size = readlink("/proc/self/exe", path, PATH_MAX - 1);
+    path[size > 0 ? size : 0] = '\0';
+    return size > 0 ? 0 : -1;
 }
 
 int is_missing(int error) {

@@ -38,9 +38,6 @@ int end_snapshot(int file, const char *path) {
 
 void give_up_snapshot(int file) {}
 
-void record_libraries(struct libraries *libraries, const struct places *places, uint64_t offset, uint64_t build_id_at) {
-}
-
 /* Whether mmap(2) could have succeeded there; otherwise nothing is copied. User space ends before 1 << 56 on every
  * machine. */
 static int can_be_mapped(struct extent extent) {
@@ -87,7 +84,7 @@ static void make_right(struct header *header, uint8_t which) {
     if (which & SMALL_HEAP)
         header->heap.size = header->heap.size % 4096 * PAGE;
     if (which & RIGHT_SIZE)
-        header->file_size = HEADERS + header->data.size + header->heap.size;
+        header->file_size = SNAPSHOT_HEADERS + header->data.size + header->heap.size;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

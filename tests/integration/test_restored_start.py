@@ -221,7 +221,8 @@ def test_an_executable_that_is_missing_or_not_ours_is_refused(tmp_path: Path, fa
     build.mkdir(mode=0o755)
     shutil.copy2(BEHIND, build)
     source = BEHIND.parents[2] / "ocipy/launcher"
-    names = "handing hurry installation loader machine overlay quick restore seal stdlib trust".split()
+    names = "handing hurry installation loader machine maps overlay quick restore seal stdlib trust".split()
+    names.append("snapshot_format")
     options = [
         "-D_GNU_SOURCE", "-DOCIPY_QUICK", "-DOCIPY_SNAPSHOT", f'-DOCIPY_START_LIBRARY="{build}/libocipy-start.so"',
         f'-DOCIPY_PACKAGES="{build}"', f'-DOCIPY_STDLIB="{os.path.dirname(os.__file__)}"',
