@@ -1,11 +1,11 @@
-/* Loads the executable that is about to make a snapshot, as execve(2) would, with two differences: what ld.so loads is
- * where every process has room for it, and nothing refers to what belongs to one process.
+/* Loads the executable that is about to make a snapshot, as execve(2) would, with two differences: ld.so loads
+ * libraries at addresses that are free in every process, and nothing refers to memory that only this process has.
  *
- * ld.so lets the kernel choose addresses, and the kernel takes the highest gap that is large enough. So all gaps above
- * the place of the libraries are filled first. That place is drawn at random, once for each snapshot. Without
- * AT_SYSINFO_EHDR, glibc makes system calls instead of using the vDSO, which has another address in each process and
- * other contents in each kernel: getauxval(3), vdso(7). glibc keeps pointers to the arguments, the environment and the
- * auxiliary vector; they are at the end of a stack just below the libraries, and are recorded too. */
+ * ld.so lets the kernel choose addresses, and the kernel takes the highest gap that is large enough. So we first fill
+ * all gaps above the place for the libraries. That place is random, drawn once for each snapshot. Without
+ * AT_SYSINFO_EHDR, glibc makes system calls instead of using the vDSO, whose address differs between processes and
+ * whose contents differ between kernels: getauxval(3), vdso(7). glibc keeps pointers to the arguments, the environment
+ * and the auxiliary vector, so these are at the end of a stack just below the libraries, and are recorded too. */
 #include "maps.h"
 #include "restore.h"
 
@@ -18,16 +18,16 @@
 #include <unistd.h>
 
 enum { PAGE = SNAPSHOT_PAGE, MAX_SEGMENTS = 16, MAX_VECTOR = 64, MAX_WORDS = 4096 };
-/* Below the kernel's stack, which may grow. The kernel chooses no addresses there. */
+/* Left free below the stack that the kernel made, which may grow. The kernel chooses no addresses there. */
 #define ROOM_OF_STACK (64UL << 20)
-/* Of the stack that replaces it. */
+/* The size of the stack that replaces it. */
 #define STACK_SIZE (8UL << 20)
 
-/* The start of the libraries, and the end of the stack. */
+/* A random address, the start of the libraries and the end of the stack. */
 static uint64_t start_of_libraries(void) {
     const uint64_t pages = (LIBRARIES_END - LIBRARIES_SIZE - LIBRARIES_START - STACK_SIZE) / PAGE;
     uint64_t random = 0;
-    (void)!getrandom(&random, sizeof(random), GRND_NONBLOCK); /* without it, everybody knows the place */
+    (void)!getrandom(&random, sizeof(random), GRND_NONBLOCK); /* if it fails, the address can be guessed */
     return LIBRARIES_START + STACK_SIZE + random % pages * PAGE;
 }
 
@@ -80,7 +80,7 @@ static int load_file(const char *path, uint64_t base, struct loaded *loaded) {
     return failed ? -1 : 0;
 }
 
-/* Fills the gaps above the libraries' place, which ends at gap. */
+/* Fills the gaps above the place for the libraries, which ends at gap. */
 static int fill_gaps(uint64_t gap) {
     static char text[65536];
     char *rest = text;
@@ -101,7 +101,7 @@ static int fill_gaps(uint64_t gap) {
     return -1;
 }
 
-/* A stack that is filled from its end. */
+/* A stack, filled from its end. at: the lowest address in use. */
 struct stack {
     char *at;
 };
@@ -114,7 +114,7 @@ static char *push_text(struct stack *stack, const char *text) {
     return push(stack, text, strlen(text) + 1);
 }
 
-/* The auxiliary vector of this process, changed for the executable. Returns the number of entries. */
+/* Makes this process's auxiliary vector fit the executable. Returns the number of entries, or 0 on failure. */
 static int make_vector(Elf64_auxv_t vector[MAX_VECTOR], struct stack *stack, const char *executable,
                        const struct loaded *program, const struct loaded *interpreter) {
     int count = 0, file = open("/proc/self/auxv", O_RDONLY | O_CLOEXEC);
@@ -158,7 +158,7 @@ static int make_vector(Elf64_auxv_t vector[MAX_VECTOR], struct stack *stack, con
     return size > 0 ? count + 1 : 0;
 }
 
-/* What execve(2) leaves on a stack. Returns the stack pointer, or NULL. */
+/* Puts on the stack what execve(2) would put there. Returns the stack pointer, or NULL. */
 static void *fill_stack(uint64_t end, const char *executable, int argc, char **argv, const struct loaded *program,
                         const struct loaded *interpreter) {
     static uint64_t words[MAX_WORDS];
@@ -171,8 +171,8 @@ static void *fill_stack(uint64_t end, const char *executable, int argc, char **a
     for (int i = 0; i < argc; i++)
         words[count++] = (uintptr_t)push_text(&stack, argv[i]);
     words[count++] = 0;
-    /* The environment may contain secrets, so it has one variable only: without it, glibc would register an area for
-     * rseq(2), for this process alone. */
+    /* Not our environment, which may contain secrets. Without this variable, glibc would register an rseq(2) area with
+     * the kernel, which holds for this process alone. */
     words[count++] = (uintptr_t)push_text(&stack, "GLIBC_TUNABLES=glibc.pthread.rseq=0");
     words[count++] = 0;
     int entries = make_vector(vector, &stack, executable, program, interpreter);
@@ -184,8 +184,8 @@ static void *fill_stack(uint64_t end, const char *executable, int argc, char **a
     return memcpy(stack.at, words, count * sizeof(*words));
 }
 
-/* glibc's malloc then takes memory where the libraries are, and not where brk(2) ends, which is another place in each
- * process. */
+/* Makes glibc's malloc use mmap, which puts memory near the libraries, and not brk(2), whose address differs between
+ * processes. */
 static int forbid_brk(void) {
     uint64_t end = ((uintptr_t)sbrk(0) + PAGE - 1) & -(uint64_t)PAGE;
     return map_anonymous(end, PAGE, PROT_NONE);
@@ -202,7 +202,7 @@ void load(const char *executable, int argc, char **argv) {
     if (!stack)
         return;
     __asm__ volatile("mov %%rcx, %%rsp\n\t"
-                     "xor %%edx, %%edx\n\t" /* no function to call at exit */
+                     "xor %%edx, %%edx\n\t" /* the ABI: no function to call at exit */
                      "xor %%ebp, %%ebp\n\t"
                      "jmp *%%rax"
                      :

@@ -1,5 +1,5 @@
-/* Whether a snapshot's libraries are those of this machine: glibc chooses its functions by the processor's features,
- * and an upgrade replaces its files. */
+/* Whether the libraries in a snapshot fit this machine: glibc chooses its functions by the processor's features, and
+ * an upgrade replaces the libraries' files. */
 #include "machine.h"
 
 #include <string.h>
@@ -16,14 +16,15 @@ static struct cpuid cpuid(uint32_t leaf) {
     return result;
 }
 
-/* A virtual machine emulates cpuid, which takes 14 µs each time. glibc's start calls it more than 30 times. */
+/* Executes cpuid only twice: a hypervisor emulates it, which takes 14 µs each time. glibc's startup executes it more
+ * than 30 times. */
 struct cpu this_cpu(void) {
     enum { OSXSAVE = 1 << 27 };
     struct cpuid basic = cpuid(1), more = cpuid(7);
-    uint32_t low = 0, high = 0; /* the registers that the kernel saves */
+    uint32_t low = 0, high = 0; /* which register states the kernel has enabled */
     if (basic.c & OSXSAVE)
         __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-    /* b of leaf 1 is the number of the core. */
+    /* Without b of leaf 1, which has the core's number. */
     return (struct cpu){{basic.a, basic.c, basic.d, more.b, more.c, more.d, low, high}};
 }
 #endif
@@ -49,9 +50,9 @@ int has_libraries(const struct libraries *libraries, uint64_t file_size) {
 const char *fault_of_libraries(const struct libraries *libraries) {
     struct cpu cpu = this_cpu();
     if (memcmp(&libraries->cpu, &cpu, sizeof(cpu)))
-        return "the snapshot is of another processor";
+        return "the snapshot was made on another processor";
     for (uint32_t i = 0; i < libraries->file_count; i++)
         if (!is_same_library(&libraries->files[i]))
-            return "the snapshot is of other libraries";
+            return "the snapshot was made with other libraries";
     return NULL;
 }

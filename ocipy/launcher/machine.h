@@ -1,16 +1,16 @@
-/* machine.c, for those who write a snapshot's libraries and those who map them. */
+/* machine.c: whether a snapshot's libraries can be used on this machine. */
 #ifndef OCIPY_MACHINE_H
 #define OCIPY_MACHINE_H
 
 #include "snapshot_format.h"
 
-/* The features by which glibc chooses its functions. */
+/* This processor's features, by which glibc chooses its functions. */
 struct cpu this_cpu(void);
 
-/* Whether a library's file is still the same. */
+/* Whether a library's file is unchanged since the snapshot was made. */
 int is_same_library(const struct library *library);
 
-/* Whether a snapshot of this size has the libraries. */
+/* Whether a snapshot of this size contains the libraries. */
 int has_libraries(const struct libraries *libraries, uint64_t file_size);
 
 /* Why this machine cannot use them; NULL if it can. */

@@ -1,4 +1,4 @@
-/* The memory of this process, from /proc/self/maps. */
+/* This process's memory mappings, from /proc/self/maps. */
 #include "maps.h"
 
 #include <fcntl.h>

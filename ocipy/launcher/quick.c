@@ -1,6 +1,6 @@
-/* The executable `ocipy` where snapshots have the libraries: statically linked against musl, because glibc's start
- * takes ten times as long as executing this. It continues in a snapshot (restore.c), or executes `ocipy-python`, which
- * can do everything itself. What makes a snapshot is loaded by loader.c. */
+/* The executable `ocipy`, where snapshots contain the libraries. It is statically linked against musl, because glibc's
+ * startup takes ten times as long as executing this. It continues in a snapshot (restore.c), or executes
+ * `ocipy-python`, which can do everything itself. To make a snapshot, it loads `ocipy-python` by loader.c. */
 #include "restore.h"
 
 #include <errno.h>
@@ -26,7 +26,8 @@ static void directory_of(char path[PATH_MAX], const char *file, int up) {
         *slash = '\0';
 }
 
-/* What a container could reach as /proc/PID/exe or /proc/PID/map_files is on an overlay: overlay.c. */
+/* Opens both files on an overlay (overlay.c), since a container could reach them through /proc/PID/exe and
+ * /proc/PID/map_files. */
 static int open_sealed(struct snapshot_files *files, const char *library, char **argv) {
     struct on_overlay sealed;
     char own_directory[PATH_MAX], own_name[PATH_MAX];
@@ -75,7 +76,7 @@ static void start_quickly(struct snapshot_files *files, const char *library, int
 #endif
     restore(files, packages, &from);
     close(files->executable);
-    close(files->snapshot); /* one on an overlay would stay open across the execution */
+    close(files->snapshot); /* on an overlay it is open without O_CLOEXEC */
 }
 
 int main(int argc, char **argv) {

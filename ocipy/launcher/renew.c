@@ -39,7 +39,7 @@ const char *snapshot_obstacle(const struct places *places) {
     case AT_THIS_MOMENT:
         return "one is being made";
     case A_MOMENT_AGO:
-        return "the last try to make one failed: ocipy setup says why";
+        return "the last attempt to make one failed: ocipy setup says why";
     default:
         return NULL;
     }

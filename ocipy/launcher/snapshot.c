@@ -1,10 +1,10 @@
 /* Writing and mapping a snapshot.
  *
- * The executable is linked at fixed addresses, so its data is at the same place in every process; the heap is also
- * put at a fixed address (heap.c). Together they contain a started Python: the interpreter, its types, the hot
- * modules. The snapshot is mapped privately, so a page is copied when something writes to it. It excludes everything
- * that libc keeps (its own data, the thread's block, the relocated table of functions): to libc the process is a new
- * one, and to Python it is the child of a fork, which PyOS_AfterFork_Child sets right (python_start.c). */
+ * The executable is linked at fixed addresses, so its data is at the same address in every process; the heap is also
+ * at a fixed address (heap.c). Together they contain a started Python: the interpreter, its types, all modules. The
+ * snapshot is mapped privately, so a page is copied when something writes to it. What this file maps excludes libc's
+ * state (its data, the thread control block, the relocated function table): to libc the process is new, and to Python
+ * it is the child of a fork, which PyOS_AfterFork_Child fixes up (python_start.c). */
 #include "snapshot.h"
 
 #include "launcher.h"
@@ -29,7 +29,7 @@ enum { COPY_RELOCATION = R_AARCH64_COPY };
 enum { COPY_RELOCATION = R_X86_64_COPY };
 #endif
 
-/* Page-aligned, so that the linker starts our data on a new page: libc's addresses are before it. */
+/* Page-aligned, so that the linker starts our data on a new page, after the one with libc's addresses. */
 static char page_of_data[PAGE] __attribute__((aligned(PAGE), used, section(".data"))) = {1};
 
 extern char __data_start[], _end[];
@@ -40,7 +40,7 @@ struct extent data_extent(void) {
     return (struct extent){start, end - start};
 }
 
-/* The build id, the linker's digest of everything that it has linked. NULL if there is none. */
+/* The build id: the linker's digest of everything that it linked. NULL if there is none. */
 static const unsigned char *build_id(void) {
     const ElfW(Phdr) *segment = (const void *)((const char *)&__ehdr_start + __ehdr_start.e_phoff);
     for (int i = 0; i < __ehdr_start.e_phnum; i++) {
@@ -65,7 +65,7 @@ int is_this_build(int file) {
     return id && pread(file, there, sizeof(there), at) == sizeof(there) && !memcmp(there, id, sizeof(there));
 }
 
-/* libc's variables that the linker has copied into our data (stdin, environ): their values belong to the process. */
+/* libc's variables that live in our data because of copy relocations (stdin, environ): they belong to the process. */
 struct copies {
     int count;
     struct {
@@ -175,7 +175,7 @@ int write_snapshot(int file, const char *path, PyThreadState *thread, const stru
                      id - (const unsigned char *)&__ehdr_start);
 #endif
     header->file_size = size_of_parts(headers);
-    /* By rename: an older one is mapped by the inits that wait at this moment. */
+    /* end_snapshot replaces the old file by rename: inits that are waiting now have it mapped. */
     int written = write_parts(file, headers) == 0;
     if (!written)
         give_up_snapshot(file);
@@ -186,13 +186,14 @@ int write_snapshot(int file, const char *path, PyThreadState *thread, const stru
     return 0;
 }
 
-/* The header of a snapshot that is our own, up to date and complete. NULL, or what is wrong with the snapshot. */
+/* Reads the header of a snapshot, which must be trustworthy, up to date and complete. NULL, or what is wrong with it.
+ */
 static const char *read_header(int file, const struct places *places, struct header *header) {
     struct stat about;
     const unsigned char *id = build_id();
     struct extent data = data_extent();
     if (sysconf(_SC_PAGESIZE) != PAGE)
-        return "the kernel's pages are not of 4 kB";
+        return "the kernel's pages are not 4 KiB";
     if (fstat(file, &about) || about.st_size == 0) /* packages contain an empty one */
         return "there is no snapshot yet";
     const char *reason = distrust(places->snapshot, &about);
@@ -200,17 +201,17 @@ static const char *read_header(int file, const struct places *places, struct hea
         return reason_of("the snapshot ", reason);
     if (pread(file, header, sizeof(*header), 0) != sizeof(*header) || !id ||
         memcmp(header->build_id, id, BUILD_ID_SIZE) || memcmp(&header->data, &data, sizeof(data)))
-        return "the snapshot is of another build";
+        return "the snapshot is from another build";
     return fault_of_header(header, about.st_size, places->packages, places->frozen);
 }
 
-/* Why this machine cannot use the libraries in a snapshot that is valid otherwise; NULL if it can, or has to do without
- * them anyway. */
+/* Why this machine cannot use the libraries in an otherwise valid snapshot; NULL if it can, or if the snapshot has no
+ * libraries. */
 static const char *libraries_fault(int file, const struct header *header) {
 #ifdef OCIPY_RESTORES
     union header_page page;
     if (pread(file, &page, sizeof(page), PAGE) != sizeof(page))
-        return "the snapshot is of another build";
+        return "the snapshot is from another build";
     return has_libraries(&page.libraries, header->file_size) ? fault_of_libraries(&page.libraries) : NULL;
 #else
     return NULL;
@@ -236,7 +237,7 @@ static int map(int file, struct extent extent, off_t at, int how) {
 PyThreadState *map_snapshot(const struct places *places, const char **reason) {
     struct header header;
     struct copies copies;
-    /* The one on the overlay, if this process was executed from there: nobody can write to it. */
+    /* If this process was executed from an overlay, use the snapshot there: nobody can write to it. */
     int file = handed_snapshot >= 0 ? handed_snapshot : open(places->snapshot, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (file < 0) {
         *reason = is_missing(errno) ? "there is no snapshot yet"
@@ -245,14 +246,14 @@ PyThreadState *map_snapshot(const struct places *places, const char **reason) {
     }
     *reason = read_header(file, places, &header);
     if (!*reason && (keep_copies(&copies) || claim_key(header.key, (PyThreadState *)header.thread)))
-        *reason = "a library that is loaded into this process takes the snapshot's place";
+        *reason = "a library loaded into this process conflicts with the snapshot";
     if (*reason) {
         close(file);
         return NULL;
     }
     if (map(file, header.heap, SNAPSHOT_HEADERS + header.data.size, MAP_FIXED_NOREPLACE) ||
         map(file, header.data, SNAPSHOT_HEADERS, MAP_FIXED)) {
-        complain("cannot map", places->snapshot); /* out of memory, perhaps after the old data was unmapped */
+        complain("cannot map", places->snapshot); /* out of memory, perhaps with the old data already unmapped */
         _exit(1);
     }
     copy_touched(&header.touched, header.data, header.heap);

@@ -1,7 +1,7 @@
 /* Writing a snapshot under a temporary name, FILE.new.
  *
- * FILE.new is also the lock. Only its owner can open it: anyone could hold a lock on a file that anyone can read. If a
- * snapshot cannot be made, FILE.new remains, empty, so that the following commands do not try again at once. */
+ * FILE.new is also the lock. Only its owner can open it, because anyone who can read a file can lock it. If a snapshot
+ * cannot be made, FILE.new remains, empty, so that the next commands do not try again at once. */
 #include "launcher.h"
 #include "snapshot.h"
 
@@ -24,7 +24,7 @@ static int is_ours(const struct stat *about) {
     return S_ISREG(about->st_mode) && about->st_uid == geteuid() && about->st_nlink == 1 && !(about->st_mode & 0177);
 }
 
-/* Opens FILE.new, or creates it. Anything else with that name was planted, and is removed. */
+/* Opens FILE.new, or creates it. Removes anything else of that name, since somebody else put it there. */
 static int open_new(const char *name) {
     struct stat about;
     int file = open(name, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
@@ -51,7 +51,7 @@ int begin_snapshot(const char *path) {
         return -1;
     }
     if (lstat(name, &there) || there.st_dev != held.st_dev || there.st_ino != held.st_ino) {
-        close(file); /* the holder of the lock has made and renamed it */
+        close(file); /* the process that held the lock has finished the snapshot and renamed it */
         errno = EALREADY;
         return -1;
     }
@@ -71,9 +71,10 @@ void give_up_snapshot(int file) {
 
 int end_snapshot(int file, const char *path) {
     char name[PATH_MAX];
-    /* Written to disk before it gets its name: a power failure must not leave half a snapshot. */
+    /* First fsync: a power failure must not leave half a snapshot under the final name. */
     if (name_new(path, name) == 0 && fsync(file) == 0 && rename(name, path) == 0) {
-        /* Not earlier: the next maker would take FILE.new for planted, and put its own there for us to rename. */
+        /* Not before the rename: the next maker would find FILE.new with a strange mode and replace it with its own,
+         * which we would then rename. */
         int failed = fchmod(file, 0644);
         return close(file) || failed ? -1 : 0;
     }
@@ -96,7 +97,7 @@ enum last_try last_try(const char *path) {
         return NEVER;
     enum last_try when = NEVER;
     if (fstat(file, &about) == 0 && is_ours(&about)) {
-        time_t age = time(NULL) - about.st_mtime; /* negative if the clock has been set back: then nobody knows */
+        time_t age = time(NULL) - about.st_mtime; /* negative if the clock was set back: unknown */
         if (flock(file, LOCK_EX | LOCK_NB))
             when = AT_THIS_MOMENT;
         else if (age >= 0 && age < PAUSE)
@@ -112,16 +113,16 @@ const char *making_obstacle(const char *path) {
     strcpy(directory, path);
     *strrchr(directory, '/') = '\0';
     if (sysconf(_SC_PAGESIZE) != PAGE)
-        return "this machine can have none";
+        return "this machine cannot use one";
     if (stat(directory, &about))
-        return reason_of("the directory of the installation cannot be looked at: ", strerror(errno));
+        return reason_of("the installation directory cannot be examined: ", strerror(errno));
     if (about.st_uid != geteuid())
         return "only the owner of the installation can make one";
     const char *reason = distrust(directory, &about);
     if (reason)
-        return reason_of("the directory of the installation ", reason);
+        return reason_of("the installation directory ", reason);
     if (faccessat(AT_FDCWD, directory, W_OK, AT_EACCESS) == 0)
         return NULL;
     return errno == EROFS ? "the installation is read-only"
-                          : reason_of("the directory of the installation cannot be written: ", strerror(errno));
+                          : reason_of("the installation directory cannot be written: ", strerror(errno));
 }

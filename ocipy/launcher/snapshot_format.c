@@ -1,4 +1,4 @@
-/* What the runtime and the launcher in front of it both check before they map a snapshot. */
+/* The checks that both the runtime and the launcher make before they map a snapshot. */
 #include "snapshot_format.h"
 
 #include "frozen_format.h"
@@ -22,10 +22,10 @@ const char *fault_of_header(const struct header *header, uint64_t file_size, con
     unsigned char modules[sizeof(header->modules)];
     if (memcmp(header->magic, SNAPSHOT_MAGIC, sizeof(SNAPSHOT_MAGIC)) || file_size != header->file_size ||
         header->heap.size > file_size || SNAPSHOT_HEADERS + header->data.size + header->heap.size > file_size)
-        return "the snapshot is of another build";
+        return "the snapshot is from another build";
     if (strncmp(header->packages, packages, sizeof(header->packages)))
-        return "the snapshot was made at another place";
+        return "the snapshot was made in another directory";
     if (read_digest(frozen, modules) || memcmp(header->modules, modules, sizeof(modules)))
-        return "the snapshot is of other modules";
+        return "the snapshot was made from other modules";
     return NULL;
 }

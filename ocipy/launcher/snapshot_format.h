@@ -1,7 +1,5 @@
-/* What the file of a snapshot contains, for those who write and map it: snapshot.c, libraries.c, and restore.c, which
- * is not linked against glibc.
- *
- * Two pages of headers; the executable's data; the heap; then the memory that libraries.c has recorded. */
+/* The format of a snapshot, for snapshot.c, libraries.c, and restore.c, which is not linked against glibc: two header
+ * pages, the executable's data, the heap, then the memory that libraries.c has recorded. */
 #ifndef OCIPY_SNAPSHOT_FORMAT_H
 #define OCIPY_SNAPSHOT_FORMAT_H
 
@@ -15,7 +13,7 @@ struct extent {
     uint64_t start, size;
 };
 
-/* touched.c: runs of pages that every command writes to; pages are counted through data and heap. */
+/* touched.c: runs of pages that every command writes to. Page numbers count through the data, then the heap. */
 struct touched {
     uint16_t count;
     struct {
@@ -26,18 +24,18 @@ struct touched {
 struct header {
     char magic[8];
     unsigned char build_id[BUILD_ID_SIZE]; /* of the executable */
-    uint32_t key;                          /* of Python's thread-specific value, allocated by libc */
+    uint32_t key;                          /* pthread key under which Python keeps its thread state */
     struct extent data, heap;
     uint64_t thread; /* address of the PyThreadState */
     uint64_t file_size;
     unsigned char modules[32]; /* the frozen file's digest */
     struct touched touched;
-    char packages[2048]; /* the directory of modules outside the snapshot: a copy elsewhere is useless */
+    char packages[2048]; /* the directory of the other modules: a copy of the snapshot elsewhere is useless */
 };
 
 static const char SNAPSHOT_MAGIC[8] = {'o', 'c', 'i', 'p', 'y', 's', 'n', '5'};
 
-/* A part of a file, in whole pages, and its place in memory. */
+/* A part of a file, in whole pages, and where it is mapped. */
 struct segment {
     uint64_t start, size, offset;
     uint32_t protection, unused;
@@ -50,18 +48,18 @@ struct library {
     char path[MAX_FILE_NAME];
 };
 
-/* The features by which glibc chooses its functions. */
+/* The processor features by which glibc chooses its functions. */
 struct cpu {
     uint32_t words[8];
 };
 
-/* The second page: what a process needs that starts without ld.so and without glibc's start. resume: address of the
- * function to continue with; 0 if this snapshot does not have the libraries. */
+/* The second page: what a process needs to start without ld.so and glibc's startup code. resume: address of the
+ * function to continue with; 0 if this snapshot does not contain the libraries. */
 struct libraries {
     uint64_t resume;
     uint64_t thread_block; /* the thread control block: the FS register */
-    uint64_t thread_id;    /* where it has the thread's id */
-    uint64_t build_id_at;  /* its offset in the executable */
+    uint64_t thread_id;    /* address of the thread's id in that block */
+    uint64_t build_id_at;  /* offset of the build id in the executable */
     struct cpu cpu;
     uint32_t code_count, memory_count, file_count, unused;
     struct segment code[MAX_CODE];     /* parts of the executable */
@@ -80,18 +78,18 @@ _Static_assert(sizeof(union header_page) == SNAPSHOT_PAGE, "each of the headers 
 /* The digest at the beginning of the frozen file. 0 or -1. */
 int read_digest(const char *frozen, unsigned char digest[32]);
 
-/* Why a snapshot of this size must not be used with these modules; NULL if it may. packages: as in the header; frozen:
- * the path of the frozen file. */
+/* Why a snapshot of this size must not be used with these modules; NULL if it may be. packages: as in the header;
+ * frozen: the path of the frozen file. */
 const char *fault_of_header(const struct header *header, uint64_t file_size, const char *packages, const char *frozen);
 
-/* What the launcher hands to resume. If this changes, so must the magic. It is on the kernel's stack, which the process
- * keeps. */
+/* What the launcher passes to resume. If this changes, the magic must change too. It is on the stack that the kernel
+ * made, which the process keeps. */
 struct resumption {
     int argc;
     char **argv, **envp;
     const char *library;      /* the path of the start library */
     int snapshot, executable; /* open */
-    int seals;                /* they are on an overlay: seal this process with them */
+    int seals;                /* both are on an overlay: seal this process with them */
     uint64_t stack_top;
     const struct header *header;
     const struct libraries *libraries;
@@ -99,8 +97,8 @@ struct resumption {
 };
 typedef void resume_function(const struct resumption *from);
 
-/* The maker of a snapshot has the libraries somewhere in this area: loader.c. Every process has room there, since the
- * kernel places its own mappings far above. */
+/* loader.c puts the libraries of a snapshot's maker somewhere in this area. It is free in every process, since the
+ * kernel places mappings far above it. */
 #define LIBRARIES_START 0x1080000000UL
 #define LIBRARIES_END   0x1800000000UL
 #define LIBRARIES_SIZE  (4UL << 30)

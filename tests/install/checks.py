@@ -89,7 +89,7 @@ class Way:
     first = NONE_YET
     last = "snapshot"
     # What it says first after it has been moved.
-    of_moved = "slow (the snapshot was made at another place"
+    of_moved = "slow (the snapshot was made in another directory"
 
     def __init__(self, python: Path) -> None:
         self.python = python

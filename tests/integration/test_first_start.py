@@ -153,7 +153,7 @@ def test_a_library_in_the_place_of_the_snapshots_is_named(fresh: Installation, t
     )
     subprocess.run(["cc", "-shared", "-fPIC", str(source), "-o", str(library)], check=True)
     said = fresh.start(env={"LD_PRELOAD": str(library)})
-    taken = "a library that is loaded into this process takes the snapshot's place"
+    taken = "a library loaded into this process conflicts with the snapshot"
     assert said == f"slow ({taken}; other commands have one)"
     assert makers(fresh) == []
     assert fresh.start() == "snapshot"
@@ -174,7 +174,7 @@ def test_a_moved_installation_makes_a_new_snapshot(fresh: Installation, tmp_path
     copy = tmp_path / "moved è"
     shutil.copytree(fresh.prefix, copy, symlinks=True)
     moved = Installation(copy)
-    assert moved.start() == "slow (the snapshot was made at another place; one is made when this command ends)"
+    assert moved.start() == "slow (the snapshot was made in another directory; one is made when this command ends)"
     is_made(moved)
 
 

@@ -87,8 +87,8 @@ def too_many(data: bytearray) -> None:
 @pytest.mark.parametrize(
     ("how", "says"),
     [
-        (other_cpu, "slow (the snapshot is of another processor; make build makes one)"),
-        (upgraded, "slow (the snapshot is of other libraries; make build makes one)"),
+        (other_cpu, "slow (the snapshot was made on another processor; make build makes one)"),
+        (upgraded, "slow (the snapshot was made with other libraries; make build makes one)"),
         (without, "snapshot"),
         (too_many, "snapshot"),
     ],

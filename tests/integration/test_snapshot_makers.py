@@ -110,7 +110,7 @@ def test_a_maker_that_is_killed(fresh: Installation) -> None:
     wait_until(lambda: not makers(fresh), "its end")
     assert fresh.snapshot.stat().st_size == 0
     if fresh.new.exists():  # not each command tries again
-        assert "the last try to make one failed" in fresh.start()
+        assert "the last attempt to make one failed" in fresh.start()
         assert makers(fresh) == []
         os.utime(fresh.new, (time.time() - 61,) * 2)
     assert fresh.start() == NONE_YET
@@ -161,7 +161,7 @@ def test_where_it_cannot_be_written_the_next_commands_do_not_try_again(fresh: In
     fresh.call("state", "nobody", preexec_fn=small_files)
     wait_until(lambda: not makers(fresh), "its end")
     assert fresh.new.stat().st_size == 0, "a full disk gets its space back"
-    assert "the last try to make one failed: ocipy setup says why" in fresh.start()
+    assert "the last attempt to make one failed: ocipy setup says why" in fresh.start()
     assert makers(fresh) == []
     said = fresh.call("setup", preexec_fn=small_files)
     assert said.returncode == 1

@@ -69,7 +69,7 @@ def test_installing_lists_every_reason_for_a_slow_start() -> None:
     for reason in reasons:
         words = reason.removeprefix("slow (").removesuffix(")")
         words = re.sub(r": .*|:? $", "", words) if not words.startswith("no snapshots") else words
-        words = re.sub(r"^the directory of the installation (?=cannot be looked)", "", words)
+        words = re.sub(r"^the installation directory (?=cannot be examined)", "", words)
         assert words.strip() in table, reason
 
 

@@ -1,5 +1,5 @@
-/* Processes and namespaces: clone3(2), vfork(2), execve(2), unshare(2), setns(2), pidfd_open(2) and its kin,
- * ioctl_ns(2). */
+/* Processes and namespaces: clone3(2), vfork(2), execve(2), unshare(2), setns(2), ioctl_ns(2), pidfd_open(2),
+ * pidfd_send_signal(2), pidfd_getfd(2). */
 #include "kernel.h"
 
 #include <linux/nsfs.h>
@@ -9,8 +9,8 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
-/* libc keeps the thread's id in its thread descriptor, and fork(2) has the kernel write the child's there. A raw clone3
- * requests the same: the address is the one that libc registered for the thread's end. 0 if the kernel does not report
+/* libc keeps the thread's id in its thread descriptor, where fork(2) has the kernel write the child's. A raw clone3
+ * must request the same. The address is the one that libc gave to set_tid_address(2); 0 if the kernel does not report
  * it. */
 static unsigned long long libc_tid_address(void) {
     int *address = NULL;
@@ -89,7 +89,8 @@ static PyObject *kernel_pidfd_getfd(PyObject *self, PyObject *args) {
     return int_or_error(syscall(SYS_pidfd_getfd, pidfd, target, 0));
 }
 
-/* Convert a tuple of bytes as execve(2) takes it; PyMem_Free it. NULL with an exception. */
+/* Converts a tuple of bytes to an array for execve(2), which the caller releases with PyMem_Free. NULL with an
+ * exception. */
 static char **vector_of(PyObject *texts) {
     Py_ssize_t count = PyTuple_GET_SIZE(texts);
     char **vector = PyMem_New(char *, count + 1);
@@ -105,8 +106,8 @@ static char **vector_of(PyObject *texts) {
     return vector;
 }
 
-/* prlimit(2) for each limit, then execve(2): under the limits there may not be enough memory for a Python call.
- */
+/* prlimit(2) for each limit, then execve(2), in one call: under the limits Python may not have enough memory for
+ * another. */
 static PyObject *kernel_execve_limited(PyObject *self, PyObject *args) {
     const char *path;
     PyObject *arguments, *environment, *limits;
@@ -117,7 +118,7 @@ static PyObject *kernel_execve_limited(PyObject *self, PyObject *args) {
     struct rlimit64 values[RLIM_NLIMITS];
     Py_ssize_t count = PyTuple_GET_SIZE(limits);
     if (count > RLIM_NLIMITS)
-        return PyErr_Format(PyExc_ValueError, "execve_limited: more limits than there are");
+        return PyErr_Format(PyExc_ValueError, "execve_limited: more limits than the kernel has");
     for (Py_ssize_t at = 0; at < count; at++) {
         unsigned long long soft, hard;
         if (!PyArg_ParseTuple(PyTuple_GET_ITEM(limits, at), "iKK", &resources[at], &soft, &hard))
@@ -139,8 +140,8 @@ static PyObject *kernel_execve_limited(PyObject *self, PyObject *args) {
     return NULL;
 }
 
-/* The work of a child that shares our memory. It also shares our stack, so its work is a function that does not return.
- * The compiler cannot see that the child changes these members, so they are volatile. */
+/* The work of a child that shares our memory. It also shares our stack, so it runs in a function that does not return.
+ * The compiler cannot see that the child changes these members, so users declare this struct volatile. */
 struct aside {
     PyObject *function, *result;
     const char *path;
@@ -158,9 +159,9 @@ static __attribute__((noinline, noreturn)) void act(volatile struct aside *child
     _exit(0);
 }
 
-/* Runs the child until it executes the program, or ends without one (vfork(2)): nothing of our memory is copied, and
- * what the function returns or raises is there. Its descriptors, directories and namespaces are its own. Returns its
- * pid; 0 if it has ended; -1 with an exception. */
+/* Runs the child until it executes the program, or exits if there is none (vfork(2)). None of our memory is copied, so
+ * what the function returns or raises is in our memory too. The child has its own descriptors, directories and
+ * namespaces. Returns its pid; 0 if it has exited; -1 with an exception. */
 static pid_t run_aside(volatile struct aside *child) {
     pid_t pid = vfork();
     if (pid == 0)
@@ -169,7 +170,7 @@ static pid_t run_aside(volatile struct aside *child) {
         PyErr_SetFromErrno(PyExc_OSError);
         return -1;
     }
-    /* The child was killed inside our interpreter, which is unusable now. Treat that as a kill of the runtime. */
+    /* The child was killed while it ran our interpreter, which is unusable now, so the runtime dies as well. */
     if (!child->finished)
         kill(getpid(), SIGKILL);
     if (child->result && child->path && !child->error)
