@@ -1,1 +1,1 @@
-"""The executable: a C launcher that seals itself and starts Python in its core phase; freezing the hot modules."""
+"""The executable: a C launcher that seals itself and starts Python or maps a snapshot; the freezing of hot modules."""

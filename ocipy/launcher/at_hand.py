@@ -1,7 +1,7 @@
 """What a snapshot contains in addition to the hot modules: a completed start, the standard library, our cold modules.
 
-A process that is mapped from it sleeps: it finds no modules in files, has neither streams nor fork handlers, as in the
-core phase. Code that needs all of Python wakes it (python.py), which takes 1.5 ms.
+A process that starts from it is asleep: as in the core phase, it finds no modules in files and has no streams and no
+fork handlers. Code that needs all of Python wakes it (python.py), which takes 1.5 ms.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ import stat
 import sys
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder
 
-TYPE_CHECKING = False  # if typing is imported before load() is called, it brings its extension module along
+TYPE_CHECKING = False  # not from typing, which would import an extension module before load() can refuse it
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
-#: Extension modules that their importers can do without; we make no archives with shutil. A module that needs another
-#: one cannot be in a snapshot: a library's code is at another address in each process.
+#: Extension modules that their importers can do without (we make no archives with shutil). A module that needs any
+#: other extension module cannot be in a snapshot: a shared library is at a different address in each process.
 EXPENDABLE = frozenset(("_bz2", "_json", "_lzma", "_typing"))
 
 _finders: list[Any] = []
 _fork_handlers: list[dict[str, Callable[[], object]]] = []
 _awake = False
-#: Whether the snapshot has all modules that load() was called for. A Python whose extension modules are files (pyenv's)
-#: lacks some.
+#: Whether the snapshot has all modules that load() was asked for. With a Python whose extension modules are files, such
+#: as pyenv's, some are missing.
 complete = True
 
 
 class _NoLibraries:
-    """Finds what PathFinder finds, but no extension modules."""
+    """A finder that finds what PathFinder finds, except extension modules, and remembers which it refused."""
 
     def __init__(self) -> None:
         self.refused: set[str] = set()
@@ -46,7 +46,7 @@ class _NoLibraries:
 
 
 def load(modules: Iterable[str], practise: Callable[[], None]) -> None:
-    """Import everything, practise, and go to sleep. For the process that makes the snapshot."""
+    """Import the modules, practise, and go to sleep, in the process that makes the snapshot."""
     register = os.register_at_fork
     os.register_at_fork = lambda **handlers: _fork_handlers.append(handlers)
     try:
@@ -59,7 +59,7 @@ def load(modules: Iterable[str], practise: Callable[[], None]) -> None:
 
 
 def _try(module: str) -> None:
-    """Import a module; one that cannot be in a snapshot is removed again, with everything that it imported."""
+    """Import a module. If it cannot be in a snapshot, remove it again, with everything that it imported."""
     global complete
     before = set(sys.modules)
     finder = _NoLibraries()
@@ -90,12 +90,12 @@ def _sleep() -> None:
 
 
 def wake() -> None:
-    """Give a process what Python's start would have: its streams, and modules in files."""
+    """Give this process what a normal start of Python would have: streams, fork handlers, and imports from files."""
     global _awake
     _awake = True
     sys.meta_path += _finders
     for handlers in _fork_handlers:
-        handlers.get("after_in_child", int)()  # another process went to sleep
+        handlers.get("after_in_child", int)()  # since the maker of the snapshot went to sleep, this is a child of it
         os.register_at_fork(**handlers)
     for name, stream in (
         ("stdin", _stream(0, "<stdin>", "r", "surrogateescape")),
@@ -107,7 +107,7 @@ def wake() -> None:
 
 
 def _stream(fd: int, name: str, mode: str, errors: str) -> io.TextIOWrapper | None:
-    """A standard stream as Python makes them; None where the descriptor is closed."""
+    """A standard stream like those that Python makes; None if the descriptor is closed."""
     try:
         about = os.fstat(fd)
         buffer = open(fd, mode + "b", closefd=False)
@@ -121,7 +121,9 @@ def _stream(fd: int, name: str, mode: str, errors: str) -> io.TextIOWrapper | No
 
 
 def finish() -> bool:
-    """Run exit handlers and flush the streams, as Python would at its end. False: Python must do so; raises OSError."""
+    """Run exit handlers and flush the streams, as Python would at its end.
+
+    Returns False if Python itself must do so. Raises OSError if a stream cannot be flushed."""
     threading = sys.modules.get("threading")
     if not _awake or (threading is not None and threading.active_count() > 1):
         return False

@@ -1,7 +1,7 @@
-"""BLAKE2 for a static libpython that is linked without its own (inittab.py), by OpenSSL.
+"""BLAKE2 by OpenSSL, for a static libpython that is linked without its own (inittab.py).
 
-hashlib takes every other function from OpenSSL too, but BLAKE2 only from the module _blake2. Without one, the first
-import of hashlib, or of random or tempfile, prints a traceback. This takes its place. Cold.
+hashlib can take every other function from OpenSSL, but it takes BLAKE2 only from the module _blake2. Without that
+module, the first import of hashlib, random or tempfile prints a traceback. This one replaces it. Cold.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ def stand_in() -> None:
 
 
 def blake2b(data: bytes = b"", /, *, digest_size: int = 64, usedforsecurity: bool = True) -> _Hash:
-    """As hashlib.blake2b with its default parameters: OpenSSL has no others."""
+    """Like hashlib.blake2b, but only with its default parameters: OpenSSL has no others. ValueError otherwise."""
     return _new("blake2b512", data, digest_size, 64, usedforsecurity)
 
 
 def blake2s(data: bytes = b"", /, *, digest_size: int = 32, usedforsecurity: bool = True) -> _Hash:
-    """The same for hashlib.blake2s."""
+    """Like hashlib.blake2s, with the same restriction."""
     return _new("blake2s256", data, digest_size, 32, usedforsecurity)
 
 

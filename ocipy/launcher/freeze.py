@@ -1,20 +1,24 @@
-"""Freezing: the modules that can run in Python's core phase, compiled into one file that the start library maps.
+"""Compile the modules that can run in Python's core phase into one file, which the start library maps.
 
     python -m ocipy.launcher.freeze OUTPUT
 
 A module can run there if each of its top-level imports is built in or can run there too. Imports inside functions do
 not count: such a function completes the start first. Docstrings, annotations, asserts and TYPE_CHECKING blocks are left
-out, and the kernel's constants are replaced by their numbers.
+out, and the names of kernel constants are replaced with their values.
 
-The file contains the modules that a hot command imports a second time, as the command's group: a dictionary from names
-to code objects, which unmarshal faster because they share strings. Its name is that of the command's module in angle
+The modules that a hot command imports are in the file a second time, as the command's group: a dictionary from names to
+code objects, which unmarshal faster because they share strings. The group is named after the command's module, in angle
 brackets.
 
-The file, in the machine's byte order: 8 bytes "ocipyfz2"; the version of Python (major << 8 | minor) and the number of
-modules, 4 bytes each; a SHA-256 of everything that follows, by which a snapshot recognizes the file; it covers the cold
-modules too, through an entry without code; for each module its name (60 bytes, padded with zeros), is_package, offset
-and size of its code (4 bytes each), and a SHA-256 of its sources; then the code, as marshal writes it. The reader is
-frozen.c.
+The format, in the machine's byte order; the reader is frozen.c:
+
+- 8 bytes "ocipyfz2";
+- the version of Python (major << 8 | minor) and the number of entries, 4 bytes each;
+- a SHA-256 of everything that follows, by which a snapshot recognizes the file. It covers the cold modules too, through
+  an entry without code;
+- for each entry its name (60 bytes, padded with zeros), is_package, offset and size of its code (4 bytes each), and a
+  SHA-256 of its sources;
+- the code, as marshal writes it.
 """
 
 from __future__ import annotations
@@ -34,12 +38,13 @@ ENTRY = struct.Struct("=60sIII32s")
 #: The bytecode is the same for all releases of one minor version.
 PYTHON = sys.hexversion >> 16
 
-#: What every CPython has built in and has loaded when it reaches the core phase, and what the start library adds.
+#: The modules that are built into every CPython and loaded when it reaches the core phase.
 BUILT_IN = frozenset(("_signal", "builtins", "errno", "marshal", "posix", "sys", "time"))
+#: The modules that the start library adds.
 ADDED = frozenset(("ocipy.linux._kernel",))
 
-#: The commands that have a group, and what it contains in addition to their top-level imports: what they import on
-#: demand for an ordinary container.
+#: GROUPS has the commands that have a group, with what it contains in addition to the command's top-level imports:
+#: modules that the command imports on demand for an ordinary container.
 REMOVED = ("ocipy.cgroups.cgroup", "ocipy.cgroups.ending")
 PLANNED = (
     *(f"ocipy.cgroups.{name}" for name in ("creation", "device_filter", "device_program")),
@@ -61,7 +66,7 @@ GROUPS = {
     "delete": REMOVED,
     "pause": (), "resume": (), "ps": ("ocipy.operations.process_table",), "update": (), "list": (),
 }  # fmt: skip
-#: The entry without code: its digest covers all cold modules, which are also in a snapshot.
+#: The entry without code, whose digest covers all cold modules: they are in snapshots too.
 COLD = "<cold>"
 #: Loaded before the command is known.
 FIRST = "ocipy.cli.main"
@@ -71,7 +76,7 @@ CONSTANTS_FILE = Path(__file__).resolve().parents[1] / "linux" / "constants.py"
 
 
 class Source:
-    """A module's source. digest: of everything that its frozen form depends on."""
+    """A module's source. digest covers everything that its frozen form depends on."""
 
     def __init__(self, name: str, path: Path) -> None:
         self.name = name
@@ -105,12 +110,12 @@ def read_sources(package: Path) -> dict[str, Source]:
 
 
 def is_type_checking(node: ast.stmt) -> bool:
-    """`if TYPE_CHECKING:`."""
+    """Whether this is `if TYPE_CHECKING:`."""
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
 def imported_at_top(source: Source, known: dict[str, Source]) -> set[str]:
-    """The modules that are imported when this one is. known: which names below a package are modules."""
+    """The modules that importing this one imports. known: tells which names in a package are modules."""
     found: set[str] = set()
     pending: list[ast.AST] = list(source.tree.body)
     while pending:
@@ -138,7 +143,7 @@ def _imported_from(node: ast.ImportFrom, source: Source, known: dict[str, Source
 
 
 def closure(names: Iterable[str], sources: dict[str, Source]) -> set[str]:
-    """These modules, everything that they import at the top, directly or not, and the packages that they are in."""
+    """These modules, everything that they import at the top, directly or indirectly, and the packages of all."""
     pending, found = list(names), set[str]()
     while pending:
         name = pending.pop()
@@ -163,7 +168,7 @@ def groups(sources: dict[str, Source]) -> dict[str, list[str]]:
 
 def obstacles(sources: dict[str, Source]) -> dict[str, str]:
     """The modules that cannot run in the core phase, each with an import that is not available there."""
-    # With a module the package that it is in is imported.
+    # Importing a module imports its package too.
     imports = {
         name: imported_at_top(source, sources) | {name.rpartition(".")[0]} - {""} for name, source in sources.items()
     }
@@ -183,14 +188,14 @@ def obstacles(sources: dict[str, Source]) -> dict[str, str]:
 
 
 class Stripper(ast.NodeTransformer):
-    """Removes annotations, their __future__ import and what only type checkers read; inserts constants."""
+    """Removes annotations, their __future__ import and what only type checkers read; inserts values of constants."""
 
     def __init__(self, known: dict[str, int]) -> None:
         self.known = known
         self.imported: set[str] = set()
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        """No annotations of parameters and result."""
+        """Removes the annotations of parameters and result."""
         arguments = node.args
         named = arguments.posonlyargs + arguments.args + arguments.kwonlyargs
         for argument in (*named, arguments.vararg, arguments.kwarg):
@@ -200,18 +205,18 @@ class Stripper(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
-        """An assignment without its annotation."""
+        """Removes the annotation from an assignment, and all of a bare annotation."""
         if node.value is None:
             return ast.copy_location(ast.Pass(), node)
         return ast.copy_location(ast.Assign([node.target], self.visit(node.value)), node)
 
     def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
-        """`if TYPE_CHECKING:` is never true."""
+        """Keeps only the else branch of `if TYPE_CHECKING:`."""
         self.generic_visit(node)
         return (node.orelse or ast.copy_location(ast.Pass(), node)) if is_type_checking(node) else node
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
-        """Removes the __future__ import, since no annotations are left, and the imports of constants."""
+        """Removes the __future__ import, since no annotations remain, and the imports of constants."""
         names = {alias.name for alias in node.names}
         if node.module == CONSTANTS and names <= self.known.keys() and not any(alias.asname for alias in node.names):
             self.imported |= names
@@ -220,11 +225,11 @@ class Stripper(ast.NodeTransformer):
         return ast.copy_location(ast.Pass(), node)
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
-        """A constant's number for its name. The import is above its uses, as everywhere in this project."""
+        """Replaces a constant's name with its value. Relies on imports that precede all uses of what they import."""
         if node.id not in self.imported:
             return node
         if not isinstance(node.ctx, ast.Load):
-            raise ValueError(f"line {node.lineno}: {node.id} is a constant of the kernel and must not be assigned to")
+            raise ValueError(f"line {node.lineno}: {node.id} is a kernel constant and must not be assigned to")
         return ast.copy_location(ast.Constant(self.known[node.id]), node)
 
 
@@ -241,7 +246,7 @@ def compile_module(source: Source) -> bytes:
 
 
 def read_frozen(path: Path) -> dict[str, tuple[bytes, bytes]]:
-    """(digest, code) of each module in a frozen file; empty if there is none, or if it is for another Python."""
+    """(digest, code) of each entry in a frozen file; empty if there is no such file, or it is for another Python."""
     try:
         file = path.read_bytes()
         magic, python, count, _ = HEADER.unpack_from(file)
@@ -257,11 +262,11 @@ def read_frozen(path: Path) -> dict[str, tuple[bytes, bytes]]:
 
 
 def frozen_file(hot: dict[str, Source], old: dict[str, tuple[bytes, bytes]], cold: bytes = b"") -> bytes:
-    """The contents of the frozen file; entries whose source has not changed are taken from the old one.
+    """The contents of the frozen file. Entries whose sources have not changed are copied from the old one.
 
-    cold: the digest of the modules that are not in it."""
+    cold: the digest of the modules that are not in it. Raises ValueError for a name of 60 bytes or more."""
     made = {COLD: (cold, b"")}
-    grouped = groups(hot)  # before compiling, which takes imports away
+    grouped = groups(hot)  # before compiling, which removes imports from the trees
     for name, source in hot.items():
         digest, code = old.get(name, (b"", b""))
         made[name] = (source.digest, code if digest == source.digest else compile_module(source))
@@ -285,7 +290,7 @@ def frozen_file(hot: dict[str, Source], old: dict[str, tuple[bytes, bytes]], col
 
 
 def differences(path: Path, package: Path) -> list[str]:
-    """The modules whose sources have changed since the frozen file was made."""
+    """The entries whose sources have changed since the frozen file was made."""
     sources = read_sources(package)
     cold = obstacles(sources)
     hot = {name: source for name, source in sources.items() if name not in cold}
@@ -297,7 +302,7 @@ def differences(path: Path, package: Path) -> list[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the frozen file unless it is up to date; report hot modules that cannot be frozen."""
+    """Write the frozen file unless it is up to date. Fails if the command line cannot run in the core phase."""
     output, package = Path(arguments[0]), Path(__file__).resolve().parent.parent
     sources = read_sources(package)
     cold = obstacles(sources)

@@ -1,5 +1,5 @@
-/* The file of frozen modules: the hot modules as compiled by freeze.py, which describes the format. It is code, so
- * it must be trusted. */
+/* Reads the file of frozen modules: the hot modules, compiled by freeze.py, which describes the format. The file is
+ * code, so it is checked like code. */
 #include "launcher.h"
 #include "start.h"
 
@@ -13,7 +13,7 @@ struct entry {
     char name[60];
     uint32_t is_package;
     uint32_t offset, size; /* of the code: its place in the file */
-    char digest[32];       /* of the source, to detect a stale file */
+    char digest[32];       /* of the source, for freeze.py to detect stale entries */
 };
 
 static const char MAGIC[8] = {'o', 'c', 'i', 'p', 'y', 'f', 'z', '2'};
@@ -79,7 +79,7 @@ void forget_frozen(void) {
 
 int import_frozen(void) {
     for (const struct _frozen *entry = PyImport_FrozenModules; entry && entry->name; entry++) {
-        if (entry->name[0] == '<') /* a group contains the same modules again */
+        if (entry->name[0] == '<') /* a group, whose modules have their own entries too */
             continue;
         PyObject *module = PyImport_ImportModule(entry->name);
         if (!module)

@@ -6,7 +6,7 @@
 
 struct frozen_header {
     char magic[8];
-    uint32_t python; /* major and minor version: all releases of a minor version have the same bytecode */
+    uint32_t python; /* major << 8 | minor: all releases of a minor version have the same bytecode */
     uint32_t count;
     unsigned char digest[32]; /* of everything that follows */
 };

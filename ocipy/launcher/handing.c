@@ -1,5 +1,5 @@
-/* What an executable hands to the one that it executes to seal itself, which does not know where it came from. The
- * variable is IDENTITY "," DESCRIPTOR "=" PATH of the start library; for a sealed memfd nothing is before the "=". */
+/* When an executable seals itself by executing a sealed file, that file does not know where it came from. So it gets a
+ * variable, IDENTITY "," DESCRIPTOR "=" PATH of the start library; for a sealed memfd nothing precedes the "=". */
 #include "launcher.h"
 
 #include <stdio.h>

@@ -1,13 +1,13 @@
-/* Memory while a snapshot is recorded (snapshot.c): everything comes from one region with the same addresses in every
- * process.
+/* Allocates memory while a snapshot is recorded (snapshot.c): all of it from one region, which has the same addresses
+ * in every process.
  *
- * malloc and its family are replaced for the whole executable (glibc's manual, "Replacing malloc"), since CPython
- * takes some structures from libc regardless of its allocators. Afterwards glibc's functions do the work, except for
- * blocks of the region: these are never freed, and realloc copies them out. Python's own allocators, which put many
- * small blocks on a page, are replaced too until the end of the recording.
+ * malloc and its family are replaced for the whole executable (glibc's manual, "Replacing malloc"), since CPython gets
+ * some structures from libc regardless of its allocators. After the recording glibc's functions do the work, except for
+ * blocks in the region: these are never freed, and realloc copies them out. Python's own allocators, which put many
+ * small blocks on a page, are replaced too until the recording ends.
  *
- * Blocks that commands will write to, if only to count references, lie together, since each page written to has to be
- * copied by each process. rehearsal.c finds these warm blocks. */
+ * Blocks that commands will write to, if only to count references, are placed together, since each process has to copy
+ * each page that it writes to. rehearsal.c finds these warm blocks. */
 #include "snapshot.h"
 
 #include <fcntl.h>
@@ -20,7 +20,7 @@ void *__libc_calloc(size_t count, size_t size);
 void *__libc_realloc(void *block, size_t size);
 void __libc_free(void *block);
 
-/* Far above everything that an executable at fixed addresses and its brk(2) use, and far below the area of mmap(2). */
+/* Far above an executable at fixed addresses and its brk(2) heap, and far below the area where mmap(2) allocates. */
 #define REGION ((char *)0x1000000000)
 enum {
     REGION_SIZE = 512 << 20,
@@ -30,9 +30,10 @@ enum {
     CLASSES = 128,
     MOST_OF_CLASS = 1 << 21
 };
-/* Bytes: most of a larger block's pages hold nothing but it. */
+/* In bytes. A larger block mostly has its pages for itself, so moving it gains nothing. */
 enum { LARGEST_WARM = 2048 };
-/* Bytes: Python gets larger areas for its arenas of small blocks, smaller ones for its stack of frames. */
+/* In bytes. Python asks for larger areas for its arenas of small blocks, and for smaller ones for its stack of frames.
+ */
 enum { SMALLEST_ARENA = 256 << 10 };
 
 struct block {
@@ -43,14 +44,14 @@ struct block {
 
 enum { NONE = UINT32_MAX };
 
-/* Who writes to which blocks. The same block has the same class and number in each recording, as far as Python's start
- * is the same; where it is not, only more pages are copied. */
+/* Who writes to which blocks. A block has the same class and number in each recording, as long as Python starts in the
+ * same way. Where it does not, processes only copy more pages. */
 struct marks {
     uint32_t end[CLASSES]; /* after the last marked number */
     unsigned char writers[CLASSES][MOST_OF_CLASS];
 };
 
-/* The cold blocks, and those for each set of writers. */
+/* The zones of the region: the cold blocks, and the blocks of each set of writers. */
 enum { COLD, ZONES = ALL_WRITERS + 1, APART_ZONE = ALL_WRITERS };
 
 static int recording;
@@ -86,7 +87,7 @@ static int zone_of(const void *block) {
     return zone;
 }
 
-/* Where such a block belongs. */
+/* The zone for a new block. */
 static int zone_for(uint32_t class, uint32_t number, size_t room) {
     int writers = known && number < MOST_OF_CLASS && room <= LARGEST_WARM ? known->writers[class][number] : 0;
     return apart && writers ? APART_ZONE : writers;
@@ -100,11 +101,11 @@ static void mark(struct marks *marks, const struct block *block, int writer) {
         marks->end[block->class] = block->number + 1;
 }
 
-/* Lists of the blocks that were freed while recording, by class: four classes for each power of two. The first word
- * of a block points to the next one. */
+/* Lists of the blocks that were freed while recording, by zone and class; there are four classes for each power of two.
+ * The first word of a block points to the next one. */
 static void *given_back[ZONES][CLASSES];
 
-/* The smallest class whose blocks have room for this size, and how much room that is. */
+/* The smallest class whose blocks have room for this size; sets how much room that is. */
 static int class_of(size_t size, size_t *room) {
     int power = 4; /* 16 bytes */
     while (size > (size_t)2 << power)
@@ -233,7 +234,7 @@ static void plain_free(void *context, void *block) {
 
 static PyMemAllocatorEx plain = {NULL, plain_malloc, plain_calloc, plain_realloc, plain_free}, of_objects, of_memory;
 
-/* Divides the region: one zone after the other, each as large as the blocks that belong there. */
+/* Divides the region into zones, each as large as the blocks that belong there; the rest is for cold blocks. */
 static void divide(enum layout layout, size_t size) {
     size_t sizes[ZONES] = {0}, at = 0;
     if (layout == APART)
@@ -271,7 +272,7 @@ void return_allocators(void) {
     PyGC_Collect();
     PyMem_SetAllocator(PYMEM_DOMAIN_OBJ, &of_objects);
     PyMem_SetAllocator(PYMEM_DOMAIN_MEM, &of_memory);
-    PyObject_Free(PyObject_Malloc(1)); /* so that an arena is there: its blocks come from empty pages */
+    PyObject_Free(PyObject_Malloc(1)); /* makes an arena now, so that commands find one with empty pages */
 }
 
 void end_recording(struct extent *heap) {
@@ -286,7 +287,7 @@ struct marks *new_marks(void) {
     return marks == MAP_FAILED ? NULL : marks;
 }
 
-/* Whether a page belongs to this process alone: proc_pid_pagemap(5), bit 63 present, bit 56 mapped once. */
+/* Whether a page belongs to this process alone: proc_pid_pagemap(5), bit 63 present, bit 56 exclusively mapped. */
 static int is_own(int pagemap, size_t page) {
     uint64_t entry;
     off_t at = ((uintptr_t)REGION / PAGE + page) * sizeof(entry);

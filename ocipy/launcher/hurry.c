@@ -1,8 +1,8 @@
-/* Moving a process into a cgroup, as systemd does for each container and restore does with criu, makes the kernel wait
- * until no process can be in the middle of a fork or an exit: for a grace period of RCU, some 10 ms, unless somebody
- * else waits for the same or has just done so (cgroup_threadgroup_rwsem, rcu_sync_enter). So, before anything else, a
- * child moves itself into the launcher's own cgroup, which changes nothing: by the time of the move, the wait is over.
- */
+/* Systemd moves each container's process into a cgroup, and restore moves criu. For such a move the kernel waits until
+ * no process can be in the middle of a fork or an exit: an RCU grace period, some 10 ms, or nothing if somebody else
+ * has just waited for the same (cgroup_threadgroup_rwsem, rcu_sync_enter). So, before anything else, a child moves
+ * itself into the cgroup that it is in already. That changes nothing, but the wait is over by the time of the real
+ * move. */
 #include "../linux/kernel/raw_call.h"
 #include "launcher.h"
 
@@ -33,7 +33,7 @@ enum { STACK_SIZE = 16384, ROOT_INODE = 1, LONGEST = 16384 };
 static int write_zero(void *argument) {
     static const char zero[] = "0";
     long fd = (long)(intptr_t)argument;
-    /* The caller may wait until our streams are closed. */
+    /* Close everything else: the caller may be waiting for the end of our output. */
     if (fd > 0)
         raw_call(SYS_close_range, 0, fd - 1, 0, 0, 0);
     raw_call(SYS_close_range, fd + 1, UINT_MAX, 0, 0, 0);
@@ -41,7 +41,8 @@ static int write_zero(void *argument) {
     return 0;
 }
 
-/* Whether a mount point shows the root of our cgroup namespace: then the fourth field is "/" in proc_pid_mountinfo(5).
+/* Whether a mount point shows the root of our cgroup namespace. If so, its fourth field in proc_pid_mountinfo(5) is
+ * "/".
  */
 static int shows_root(const char *point) {
     static char line[LONGEST], root[LONGEST], place[LONGEST];
@@ -55,8 +56,8 @@ static int shows_root(const char *point) {
     return shows;
 }
 
-/* Whether this is the top of a hierarchy, to which the paths in /proc/self/cgroup are relative: another mount may show
- * another part. */
+/* Whether this directory is the top of a hierarchy, to which the paths in /proc/self/cgroup are relative. A mount may
+ * show another part of the hierarchy. */
 static int is_top(const char *directory) {
     struct stat about;
     struct statfs system;
@@ -65,7 +66,7 @@ static int is_top(const char *directory) {
            (about.st_ino == ROOT_INODE || shows_root(directory));
 }
 
-/* Opens cgroup.procs of this process's cgroup in any hierarchy (cgroups(7)). -1 if that fails. */
+/* Opens cgroup.procs of this process's cgroup, in whichever hierarchy works first (cgroups(7)). -1 if none does. */
 static int open_own(void) {
     static const struct {
         const char *name, *top;
@@ -102,10 +103,10 @@ void hurry(int argc, char **argv) {
     int own = wanted ? open_own() : -1;
     if (own < 0)
         return;
-    /* Not in our data, which a snapshot replaces while the child still runs (snapshot.c). */
+    /* A new mapping, because a snapshot replaces our data while the child may still run (snapshot.c). */
     char *stack = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    /* The child sends no signal when it ends, which would disturb waits for other children. It keeps this memory when
-     * we exec, or a copy of it if we are about to unmap this code. */
+    /* The flags have no exit signal, which would disturb waits for other children. The child keeps this memory when we
+     * exec; the quick launcher unmaps its own code instead, so there the child gets a copy of the memory. */
     if (stack != MAP_FAILED)
         clone(write_zero, stack + STACK_SIZE, HURRY_FLAGS, (void *)(intptr_t)own);
     close(own);

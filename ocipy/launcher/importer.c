@@ -1,20 +1,20 @@
 /* Imports frozen modules without importlib, whose Python code takes longer than most of our modules need to run.
  *
- * The hook is the documented one: builtins.__import__ is replaced. It answers for modules that are loaded or in the
- * frozen file. Everything else (relative imports, names that a module lacks, built-in modules) is left to the
- * original, whose finder of frozen modules reads the same table, PyImport_FrozenModules. Completing the start
- * restores the original. */
+ * The hook is the documented one: builtins.__import__ is replaced. The replacement handles modules that are loaded or
+ * in the frozen file. It leaves everything else (relative imports, names that a module lacks, built-in modules) to the
+ * original, whose finder of frozen modules reads the same table, PyImport_FrozenModules. Completing the start restores
+ * the original. */
 #include "start.h"
 
 #include <marshal.h>
 
 static PyObject *original;
 
-/* The code objects of the command's group, by name: the modules that it will import, all unmarshalled at once
+/* The command's group: the code objects, by name, of the modules that it will import, all unmarshalled at once
  * (freeze.py). */
 static PyObject *group;
 
-/* A new module in sys.modules, with the attributes that an import sets. Returns a borrowed reference. */
+/* Puts a new module into sys.modules, with the attributes that an import sets. Returns a borrowed reference. */
 static PyObject *new_module(PyObject *name, PyObject *parent, int is_package) {
     PyObject *module = PyModule_NewObject(name);
     PyObject *path = is_package ? PyList_New(0) : NULL;
@@ -57,7 +57,8 @@ static int run_code(PyObject *module, const struct _frozen *entry) {
 
 static PyObject *get_module(PyObject *name);
 
-/* Runs the module's code; a module that fails is removed. Returns a borrowed reference. */
+/* Imports the parent package, then makes the module and runs its code; removes a module whose code fails. Returns a
+ * borrowed reference. */
 static PyObject *load_below(PyObject *parent, PyObject *name, const char *tail, const struct _frozen *entry) {
     PyObject *above = PyUnicode_GET_LENGTH(parent) ? get_module(parent) : NULL;
     if (!above && (PyErr_Occurred() || PyUnicode_GET_LENGTH(parent)))
@@ -76,7 +77,7 @@ static PyObject *load_below(PyObject *parent, PyObject *name, const char *tail, 
     return NULL;
 }
 
-/* The module with this full name, loaded now if it is frozen. Returns a borrowed reference; NULL without an
+/* The module with this full name, which is loaded now if it is frozen. Returns a borrowed reference; NULL without an
  * exception if it is neither loaded nor frozen. */
 static PyObject *get_module(PyObject *name) {
     PyObject *module = PyDict_GetItemWithError(PyImport_GetModuleDict(), name);
@@ -95,8 +96,8 @@ static PyObject *get_module(PyObject *name) {
     return module;
 }
 
-/* Handles `from PACKAGE import NAME` where NAME is not an attribute yet: imports the submodule if there is one.
- * Returns 0 if the original must handle it. */
+/* For `from PACKAGE import NAME`: imports the submodule NAME if the package has no such attribute yet. Returns 1 if the
+ * package has it now, 0 if the original must handle it, or -1 with an exception. */
 static int has_member(PyObject *module, PyObject *package, PyObject *name) {
     if (!PyUnicode_Check(name) || !PyModule_Check(module))
         return 0;
@@ -109,7 +110,7 @@ static int has_member(PyObject *module, PyObject *package, PyObject *name) {
     return PyErr_Occurred() ? -1 : found != NULL;
 }
 
-/* What `import NAME` (the top-level package) or `from NAME import …` (the module) returns: a new reference, or NULL
+/* The result of `import NAME` (the top-level package) or `from NAME import …` (the module): a new reference, or NULL
  * without an exception if the original must handle it. */
 static PyObject *answer(PyObject *name, PyObject *members) {
     PyObject *module = get_module(name);

@@ -1,11 +1,12 @@
-"""Write the table of built-in modules for a static libpython that does not link with its own.
+"""Write a table of built-in modules for a static libpython that cannot be linked with its own table.
 
     python inittab.py NM ARCHIVE FILE.c
 
 One module of Debian's libpython3.13.a (_sha2), and five of its libpython3.14.a, refer to functions of the HACL* library
-that no package ships. The linker only takes from an archive what something refers to, and only the table
-(`_PyImport_Inittab`, CPython's Modules/config.c) refers to modules. This table leaves those modules out: importing one
-is an ImportError, as in a Python built without it, and hashlib uses OpenSSL's functions, and blake2.py's for BLAKE2.
+that no package ships. The linker takes from an archive only what something refers to, and only the table
+(`_PyImport_Inittab`, CPython's Modules/config.c) refers to modules. This table leaves those modules out, so importing
+one raises ImportError, as in a Python built without it. hashlib then uses OpenSSL's functions, and for BLAKE2
+blake2.py.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sys
 from pathlib import Path
 
 TABLE = "_PyImport_Inittab"
-# Functions whose name is not that of their module (Modules/config.c.in).
+# Functions whose names are not made from their modules' (Modules/config.c.in).
 NAMES = {"PyMarshal_Init": "marshal", "_PyWarnings_Init": "_warnings"}
 # Python makes these before it looks at the table, which only lists them for sys.builtin_module_names.
 WITHOUT_FUNCTION = ("builtins", "sys")
@@ -45,7 +46,7 @@ def read_symbols(listing: str) -> list[ArchiveMember]:
 
 
 def choose(members: list[ArchiveMember]) -> dict[str, str]:
-    """The functions that make the built-in modules, by module, except those whose member has unresolved references."""
+    """The functions that make built-in modules, by module, except those from a member with unresolved references."""
     everything = {name for member in members for name in member.defined}
     (table,) = (member for member in members if TABLE in member.defined)
     functions = {NAMES.get(name, name.removeprefix("PyInit_")): name for name in sorted(table.undefined)}
@@ -59,7 +60,7 @@ def choose(members: list[ArchiveMember]) -> dict[str, str]:
 
 
 def write(functions: dict[str, str]) -> str:
-    """The C source."""
+    """The table as C source."""
     lines = ["/* Written by ocipy/launcher/inittab.py. */", "#include <Python.h>", ""]
     lines += [f"PyObject *{function}(void);" for function in functions.values()]
     lines += ["", f"struct _inittab {TABLE}[] = {{"]
@@ -70,7 +71,7 @@ def write(functions: dict[str, str]) -> str:
 
 
 def main(nm: str, archive: str, file: str) -> None:
-    """What meson calls at configuration."""
+    """Write the table to the file. Meson runs this when it configures the build."""
     done = subprocess.run(
         [nm, "--extern-only", "--format=posix", archive], check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )

@@ -1,4 +1,4 @@
-/* The first work of each executable: set the signals, decide whether this command must be sealed, find the other files,
+/* What each executable does first: set the signals, decide whether this command must be sealed, find the other files,
  * and refuse those that somebody else could have written.
  *
  * OCIPY_START_LIBRARY: absolute path of the start library, for a build in place; by default layout.c finds it.
@@ -11,12 +11,12 @@
 #include <unistd.h>
 
 void set_signals(void) {
-    /* A closed pipe, or a file at its size limit, must be an error that we can clean up after, not a death half-way.
+    /* A closed pipe, or a file at its size limit, must be an error after which we can clean up, not kill us half-way.
      * Programs that we execute get the default again. */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
-    /* If the caller ignores it (shells, perl and supervisors do), the kernel would reap our children before we learn
-     * how they ended: wait(2). */
+    /* If the caller ignores it (shells, perl and supervisors may), the kernel reaps our children before we learn how
+     * they ended: wait(2). */
     signal(SIGCHLD, SIG_DFL);
 }
 
@@ -74,8 +74,7 @@ int find_start_library(char path[PATH_MAX]) {
 }
 #endif
 
-/* Refuse to load a file that somebody else could have written. This includes its directory: a user who may write
- * there can replace the file. */
+/* The directory is checked too: a user who may write there can replace the file. */
 int check_file(const char *path) {
     char directory[PATH_MAX];
     struct stat file, parent;

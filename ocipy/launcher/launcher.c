@@ -1,8 +1,8 @@
 /* The executable `ocipy`: seals itself for commands that end inside a container, then loads the start library, which
  * runs Python.
  *
- * OCIPY_LINKED_START: the start library is linked in. OCIPY_SEALED: name of the executable to seal, in the directory
- * of the start library; by default this one. */
+ * OCIPY_LINKED_START: the start library is linked in. OCIPY_SEALED: the name of the executable to seal, in the start
+ * library's directory; this executable by default. */
 #include "launcher.h"
 
 #include <dlfcn.h>
@@ -14,8 +14,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-/* The file to seal is also our code, so it is checked too. Returns 0 and its path in file, or -1 after reporting the
- * reason. */
+/* Finds the file to copy and seal, and checks it, since it is our code too. 0, or -1 after reporting the reason. */
 static int find_sealed(const char *library, char *file) {
 #ifdef OCIPY_SEALED
     strcpy(file, library);
@@ -36,7 +35,7 @@ static ocipy_start_function *load_start(const char *path) {
     (void)path;
     return ocipy_start;
 #else
-    /* RTLD_GLOBAL, since extension modules of the standard library need its symbols. */
+    /* RTLD_GLOBAL: the standard library's extension modules need its symbols. */
     void *library = dlopen(path, RTLD_LAZY | RTLD_GLOBAL);
     ocipy_start_function *start = library ? (ocipy_start_function *)dlsym(library, OCIPY_START_FUNCTION) : NULL;
     const char *advice, *fault = start ? NULL : python_fault(&advice);
@@ -90,7 +89,7 @@ int main(int argc, char **argv) {
         complain("cannot open the running executable; is /proc mounted?", "/proc/self/exe");
         return 1;
     }
-    if (!sealed) /* only a sealed process may trust the variable */
+    if (!sealed) /* anyone can set the variable; only in a sealed process it must come from us */
         *path = '\0';
     if (!*path && find_start_library(path) < 0)
         return 1;
@@ -102,7 +101,7 @@ int main(int argc, char **argv) {
     if (sealed)
         handed_snapshot = descriptor;
     if (sealed || executable_on_overlay >= 0)
-        prctl(PR_SET_NAME, "ocipy"); /* executed by another name, or by descriptor, it would be named after that */
+        prctl(PR_SET_NAME, "ocipy"); /* the kernel has named it after the file or descriptor that was executed */
     if (check_file(path) < 0)
         return 1;
     ocipy_start_function *start = load_start(path);

@@ -1,8 +1,8 @@
 /* Finds the parts of an installation relative to each other.
  *
- * The build sets OCIPY_START_UP, OCIPY_START_BELOW and OCIPY_EXECUTABLE_BELOW: the common parent of both is so many
- * directories above the executable; the start library and the executable are below it. Installers of a wheel may use
- * other directories: pip as root uses Debian's dist-packages, Fedora lib64. OCIPY_PYTHON: "3.11". */
+ * The build sets OCIPY_START_UP, the number of directories from the executable up to the common parent of executable
+ * and start library; and OCIPY_START_BELOW and OCIPY_EXECUTABLE_BELOW, their paths below that parent. Installers of a
+ * wheel may use other directories: pip as root uses Debian's dist-packages, Fedora lib64. OCIPY_PYTHON: "3.11". */
 #include "launcher.h"
 
 #include <errno.h>
@@ -14,7 +14,7 @@
 #define PLACE "/ocipy/launcher/libocipy-start.so"
 
 static const struct layout {
-    int up; /* directories above the executable, its own included */
+    int up; /* how many components to remove from the executable's path, its name included */
     const char *library, *executable;
 } layouts[] = {
     {OCIPY_START_UP, OCIPY_START_BELOW, OCIPY_EXECUTABLE_BELOW},
@@ -39,7 +39,7 @@ static void apply(const struct layout *layout, const char *executable, char *lib
 }
 
 void library_of_executable(const char *executable, char *library) {
-    const struct layout *closed = NULL; /* whether it is there cannot be seen */
+    const struct layout *closed = NULL; /* one that this user may not look into */
     for (size_t i = 0; i < LAYOUTS; i++) {
         apply(&layouts[i], executable, library);
         if (access(library, F_OK) == 0)

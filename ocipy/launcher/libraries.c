@@ -1,8 +1,8 @@
-/* Records what a process has beyond Python's data and heap: the memory of the libraries and of ld.so, and the thread
- * control block. So the launcher can start a process without them starting (restore.c).
+/* Records what a process has in addition to Python's data and heap: the memory of the libraries and of ld.so, and the
+ * thread control block. With it, the launcher can start a process without running their startup code (restore.c).
  *
- * This works if the maker was loaded by loader.c: then all of that is where every process has room for it, and nothing
- * of it refers to the kernel's vDSO or to the maker's own stack. */
+ * This works if loader.c loaded the maker of the snapshot: then all this memory is at addresses that are free in every
+ * process, and none of it refers to the vDSO or to the maker's stack. */
 #include "machine.h"
 #include "maps.h"
 #include "snapshot.h"
@@ -24,7 +24,7 @@ static uint64_t thread_block(void) {
     return block;
 }
 
-/* Where the thread control block has the thread's id. 0 if that cannot be found out. */
+/* The address of the thread's id in the thread control block. 0 if it cannot be found. */
 static uint64_t find_thread_id(uint64_t block) {
     enum { USUAL = 0x2d0, SEARCHED = 0x800 }; /* USUAL: in glibc for x86-64 since 2.4 */
     uint32_t id = (uint32_t)gettid();
@@ -42,7 +42,7 @@ static int protection_of(int flags) {
     return (flags & PF_R ? PROT_READ : 0) | (flags & PF_W ? PROT_WRITE : 0) | (flags & PF_X ? PROT_EXEC : 0);
 }
 
-/* The executable's parts that nobody writes to. */
+/* Records the executable's read-only segments. */
 static int record_code(struct libraries *libraries) {
     const ElfW(Phdr) *segments = (const void *)((const char *)&__ehdr_start + __ehdr_start.e_phoff);
     for (int i = 0; i < __ehdr_start.e_phnum; i++) {
@@ -73,12 +73,13 @@ static int record_file(struct libraries *libraries, const char *path) {
     return 0;
 }
 
-/* Where loader.c had the libraries placed: above the stack on which this process has started. */
+/* The addresses of the libraries, which loader.c has placed above the stack on which this process started, and that
+ * stack's pointer at the start. */
 struct window {
     uint64_t stack, start, end;
 };
 
-/* The executable's parts that are written to: the relocated addresses, then the data. */
+/* The start of the executable's writable segment: relocated addresses first, then the data. */
 static uint64_t start_of_relocated(void) {
     const ElfW(Phdr) *segments = (const void *)((const char *)&__ehdr_start + __ehdr_start.e_phoff);
     for (int i = 0; i < __ehdr_start.e_phnum; i++)
@@ -87,13 +88,14 @@ static uint64_t start_of_relocated(void) {
     return data_extent().start;
 }
 
+/* The intersection of two ranges; of size 0 if there is none. */
 static struct extent common(uint64_t start, uint64_t end, uint64_t from, uint64_t to) {
     uint64_t first = start > from ? start : from, last = end < to ? end : to;
     return last > first ? (struct extent){first, last - first} : (struct extent){0, 0};
 }
 
-/* The part of a mapping that is to be recorded, of size 0 if there is none: the libraries; the executable's addresses
- * in front of its data; and the end of the stack, with what execve(2) puts there. */
+/* The part of a mapping to record, of size 0 if there is none: the libraries; the executable's relocated addresses,
+ * which precede its data; and the end of the stack, with the arguments and vectors. */
 static struct extent part_to_record(const struct mapping *mapping, const struct window *window,
                                     const struct places *places) {
     const struct extent nothing = {0, 0};
@@ -123,8 +125,8 @@ static int record_part(struct libraries *libraries, const struct mapping *mappin
     return 0;
 }
 
-/* Whether this process was loaded by loader.c: its stack and its thread control block are where no other process has
- * them. */
+/* Sets the window if loader.c loaded this process: then its stack and its thread control block are in loader.c's area,
+ * where no other process has them. 0 or -1. */
 static int find_window(char *maps, struct window *window) {
     struct mapping mapping;
     window->stack = (uintptr_t)__libc_stack_end;
@@ -147,7 +149,7 @@ static int record_memory(struct libraries *libraries, const struct places *place
     struct window window;
     if (read_maps(text, sizeof(text)))
         return -1;
-    memcpy(searched, text, sizeof(text)); /* next_mapping cuts the lines */
+    memcpy(searched, text, sizeof(text)); /* next_mapping overwrites the ends of lines */
     if (find_window(searched, &window))
         return -1;
     while (!next_mapping(&rest, &mapping)) {

@@ -4,8 +4,8 @@
  * Its two lower layers are the executable's directory and another one (an overlay with a single lower layer needs an
  * upper one). Without an upper layer, nobody can ever make it writable: opening /proc/PID/exe for writing fails with
  * EROFS, and the underlying file cannot be reached from there. The snapshot is opened on the overlay too, since
- * /proc/PID/map_files leads to it. Thus all processes share executable and snapshot in the page cache. This takes
- * CAP_SYS_ADMIN in the user namespace, and a filesystem that can be a layer.
+ * /proc/PID/map_files leads to it. The page cache still holds one copy of each file, which all processes share. This
+ * takes CAP_SYS_ADMIN in the user namespace, and a filesystem that can be a layer.
  * https://docs.kernel.org/filesystems/overlayfs.html */
 #include "launcher.h"
 
@@ -31,7 +31,7 @@ static long set_string(int context, const char *key, const char *value) {
     return syscall(SYS_fsconfig, context, FSCONFIG_SET_STRING, key, value, 0);
 }
 
-/* A descriptor of the root of a new overlay; or -1 with errno if it cannot be mounted here. */
+/* Mounts an overlay. Returns a descriptor of its root, or -1 with errno. */
 static int mount_overlay(const char *layers) {
     int context = (int)syscall(SYS_fsopen, "overlay", FSOPEN_CLOEXEC), root = -1;
     if (context < 0)
@@ -44,8 +44,8 @@ static int mount_overlay(const char *layers) {
     return root;
 }
 
-/* "DEVICE:INODE", by which the executed process recognizes the file. Returns -1 if the file is not on a read-only
- * overlay. */
+/* Sets identity to "DEVICE:INODE", by which the executed process recognizes the file. 0, or -1 if the file is not on a
+ * read-only overlay. */
 int describe_on_overlay(int file, char identity[IDENTITY_SIZE]) {
     struct stat about;
     struct statfs system;
@@ -58,12 +58,12 @@ int describe_on_overlay(int file, char identity[IDENTITY_SIZE]) {
 
 int is_on_overlay(int executable, const char *identity) {
     char actual[IDENTITY_SIZE], self[PATH_MAX];
-    /* On a mount that is attached nowhere, the file is directly below the root. */
+    /* On a mount that is not attached, the file is directly below the root. */
     return find_own_path(self) == 0 && strrchr(self, '/') == self && describe_on_overlay(executable, actual) == 0 &&
            !strcmp(actual, identity);
 }
 
-/* A descriptor that stays open across exec, or -1. */
+/* Opens the snapshot, without O_CLOEXEC, for the process that executes the executable. -1 on failure. */
 static int open_snapshot(int root) {
 #ifdef OCIPY_SNAPSHOT
     return openat(root, SNAPSHOT_NAME, O_RDONLY | O_NOFOLLOW);
@@ -97,12 +97,12 @@ int find_self(char directory[PATH_MAX], char name[PATH_MAX]) {
     return 0;
 }
 
-/* A descriptor of the root of an overlay of two directories, or -1 with errno. */
+/* Mounts an overlay of two directories. Returns a descriptor of its root, or -1 with errno. */
 static int overlay_of(const char *directory, const char *other_layer) {
     char layers[64];
     int first = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC),
         second = open(other_layer, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    /* By descriptor: fsconfig(2) accepts at most 255 bytes, and takes : , and \ in them as syntax. */
+    /* By descriptor: fsconfig(2) accepts at most 255 bytes, and the characters : , \ in a path would be syntax. */
     snprintf(layers, sizeof(layers), "/proc/self/fd/%d:/proc/self/fd/%d", first, second);
     int root = first < 0 || second < 0 ? -1 : mount_overlay(layers), error = errno;
     if (first >= 0)
@@ -113,7 +113,7 @@ static int overlay_of(const char *directory, const char *other_layer) {
     return root;
 }
 
-/* What the child below shares with its parent, which stands still meanwhile. */
+/* What the child shares with its parent, which is suspended meanwhile. */
 struct aside {
     const char *directory, *other_layer;
     int root, error;
@@ -127,15 +127,15 @@ static int mount_aside(void *argument) {
 }
 
 /* For a user without CAP_SYS_ADMIN: a child mounts the overlay in new user and mount namespaces (since Linux 5.11). It
- * shares its descriptors with us. The namespaces end with it, and nobody else has rights over the mount. Returns -1
- * with errno. */
+ * shares its descriptors with us. Its namespaces end with it, so nobody gains rights over the mount. Returns a
+ * descriptor, or -1 with errno. */
 static int overlay_in_user_namespace(const char *directory, const char *other_layer) {
     static char stack[32768] __attribute__((aligned(16)));
     struct aside aside = {directory, other_layer, -1, EPERM};
     pid_t child = clone(mount_aside, stack + sizeof(stack),
                         CLONE_VM | CLONE_VFORK | CLONE_FILES | CLONE_NEWUSER | CLONE_NEWNS | SIGCHLD, &aside);
     if (child < 0) {
-        errno = EPERM; /* whatever forbids the namespaces */
+        errno = EPERM; /* namespaces are forbidden, by whatever means: clone(2) has several errors for that */
         return -1;
     }
     waitpid(child, NULL, 0);
@@ -165,7 +165,7 @@ int open_self_on_overlay(const char *library_directory, struct on_overlay *files
     char directory[PATH_MAX], name[PATH_MAX];
     if (find_self(directory, name))
         return -1;
-    /* ocipy-python is in that directory: then any other one will do. */
+    /* ocipy-python is in the library's directory itself; any other directory will do as the second layer. */
     const char *other = strcmp(directory, library_directory) ? library_directory : OCIPY_STDLIB "/encodings";
     return open_on_overlay(directory, name, other, files);
 }

@@ -1,4 +1,4 @@
-"""Completing Python's start: from the core phase, in which the hot commands run, to all of Python.
+"""Complete Python's start: from the core phase, in which the hot commands run, to all of Python.
 
 See start.h and at_hand.py. Under an ordinary interpreter (the tests, `python -m ocipy`) there is nothing to complete.
 """
@@ -10,11 +10,11 @@ import sys
 from ocipy.errors import Error
 
 SEALED = "create, run, exec, restore"
-"""The commands that are sealed (launcher.c), which needs an overlay or a copy in memory."""
+"""The commands that seal the executable (launcher.c), with an overlay or a copy in memory."""
 
 
 def is_at_hand() -> bool:
-    """Whether this process is mapped from a snapshot that has all modules of QUIET commands and of --help."""
+    """Whether this process started from a snapshot that has all modules of QUIET commands and of --help."""
     at_hand = sys.modules.get("ocipy.launcher.at_hand")
     return at_hand is not None and at_hand.complete
 
@@ -22,7 +22,7 @@ def is_at_hand() -> bool:
 def complete_start() -> None:
     """Make the standard library and our cold modules importable. Never call it once the root may be a container's.
 
-    Raises Error if the standard library is gone, or closed to this user."""
+    Raises Error if the standard library is gone, or this user cannot read it."""
     start = sys.modules.get("ocipy.launcher._start")
     at_hand = sys.modules.get("ocipy.launcher.at_hand")
     if at_hand is None:
@@ -41,7 +41,7 @@ def complete_start() -> None:
 
 
 def expect_python() -> None:
-    """Raise Error if the Python that the executable was built for is gone, or closed to this user (stdlib.c)."""
+    """Raise Error if the Python that the executable was built for is gone, or this user cannot read it (stdlib.c)."""
     start = sys.modules.get("ocipy.launcher._start")
     if start is None:
         return
@@ -51,7 +51,7 @@ def expect_python() -> None:
 
 
 def standard_library() -> str:
-    """The directory of the standard library: that of the Python that the executable was built for."""
+    """The standard library's directory, of the Python that the executable was built for."""
     start = sys.modules.get("ocipy.launcher._start")
     return str(start.stdlib) if start else sys._stdlib_dir  # type: ignore[attr-defined]
 
@@ -69,7 +69,7 @@ def how_it_starts() -> str:
 
 
 def _find_from_files(packages: str) -> None:
-    """Give each frozen module the path of its file, so that the other modules of its package are found."""
+    """Give each frozen module the path of its file, so that cold modules in the same packages are found."""
     from importlib.machinery import PathFinder
 
     for name in sorted(name for name in sys.modules if name == "ocipy" or name.startswith("ocipy.")):
@@ -77,7 +77,7 @@ def _find_from_files(packages: str) -> None:
         parent = name.rpartition(".")[0]
         spec = PathFinder.find_spec(name, sys.modules[parent].__path__ if parent else [packages])
         if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
-            continue  # a built-in one
+            continue  # a built-in module
         module.__spec__ = spec
         module.__loader__ = spec.loader
         module.__file__ = spec.origin

@@ -2,9 +2,9 @@
  * PyConfig._init_main).
  *
  * In the core phase these work: the language, built-in and frozen modules, posix, errno, time, marshal, _signal,
- * utf-8. These do not: open(), print(), imports from files, the codec registry. A second Py_InitializeFromConfig,
- * without _init_main, completes the start for commands and errors that need all of Python. _init_main is a private
- * name: the build checks for it, and falls back to a complete isolated start. */
+ * utf-8. These do not: open(), print(), imports from files, the codec registry. A second Py_InitializeFromConfig, with
+ * _init_main set, completes the start for commands and errors that need all of Python. _init_main is a private name:
+ * the build checks for it, and falls back to a complete isolated start. */
 #include "launcher.h"
 #include "start.h"
 
@@ -43,7 +43,8 @@ static void add_search_path(PyConfig *config, const char *path) {
 }
 
 #ifndef OCIPY_PACKAGES
-/* Whether this is in a virtual environment that excludes the system's packages (pyvenv.cfg, Python's module site). */
+/* Whether we are installed in a virtual environment that excludes the system's packages (pyvenv.cfg; see Python's
+ * module site). */
 static int has_own_packages(const struct places *places) {
     char file[PATH_MAX], text[1024] = "";
     if (snprintf(file, sizeof(file), "%s/../../../pyvenv.cfg", places->packages) >= (int)sizeof(file))
@@ -90,7 +91,7 @@ static void set_encodings(PyConfig *config) {
     set(config, &config->stdio_errors, "surrogateescape");
 }
 
-/* Starts Python, or continues to its main phase. Exits on failure. */
+/* Starts Python, or completes the start if complete is set. Exits on failure. */
 static void initialize(const struct places *places) {
     PyConfig config;
     PyConfig_InitIsolatedConfig(&config);
@@ -110,7 +111,7 @@ static void initialize(const struct places *places) {
 void start_python(const struct places *places) {
 #ifndef OCIPY_CORE_PHASE
     const char *advice, *fault = python_fault(&advice);
-    if (fault) { /* otherwise python.py reports it */
+    if (fault) { /* with a core phase, python.py reports it */
         dprintf(STDERR_FILENO, "ocipy: %s\n  %s\n", fault, advice);
         _exit(1);
     }
@@ -121,10 +122,10 @@ void start_python(const struct places *places) {
     check(Py_PreInitialize(&before));
     initialize(places);
     own_places = places;
-    PyGC_Disable(); /* a short-lived process produces too little garbage to search for */
+    PyGC_Disable(); /* a short-lived process makes too little garbage to be worth a search */
 }
 
-/* _start.complete(): False if there was nothing left to do. */
+/* _start.complete(): False if the start was complete already. */
 static PyObject *start_complete(PyObject *self, PyObject *Py_UNUSED(ignored)) {
     if (!complete) {
         complete = 1;
@@ -208,7 +209,7 @@ static PyObject *decode_arguments(int argc, char **argv) {
     return list;
 }
 
-/* Takes a new reference to a module and makes it importable. */
+/* Makes a module importable, and consumes the reference to it. */
 static int publish(PyObject *module) {
     int result = module ? PyDict_SetItemString(PyImport_GetModuleDict(), PyModule_GetName(module), module) : -1;
     Py_XDECREF(module);
@@ -236,7 +237,7 @@ int set_arguments(int argc, char **argv) {
     return result;
 }
 
-/* posix.environ is still that of the process that wrote the snapshot. If a variable occurs twice the first one wins,
+/* posix.environ is still that of the process that wrote the snapshot. If a variable occurs twice, the first one wins,
  * as when Python starts. */
 static int renew_environment(void) {
     PyObject *posix = PyDict_GetItemString(PyImport_GetModuleDict(), "posix");
@@ -258,9 +259,9 @@ static int renew_environment(void) {
 }
 
 #if defined(OCIPY_SNAPSHOT) && PY_VERSION_HEX >= 0x030E0000
-/* Since 3.14 Python checks how much of the C stack is left, and each process has a different stack. It ends above
- * the name of the executable (AT_EXECFN, at the top of what execve(2) puts there) and can grow up to RLIMIT_STACK.
- * Python would call pthread_getattr_np(3), which reads /proc/self/maps. */
+/* Since 3.14, Python checks how much of the C stack remains, and each process has a different stack. It ends above the
+ * name of the executable (AT_EXECFN, at the top of what execve(2) puts there) and can grow up to RLIMIT_STACK. Python
+ * itself would call pthread_getattr_np(3), which reads /proc/self/maps. */
 static int renew_stack(PyThreadState *thread) {
     const rlim_t most = 8 << 20, least = 128 << 10; /* execve(2): the kernel reserves space for at least this much */
     const uintptr_t page = 4096, top = stack_top ? stack_top : ((uintptr_t)getauxval(AT_EXECFN) + page) & -page;
@@ -281,7 +282,7 @@ int resume_python(PyThreadState *thread, const struct places *places) {
     PyEval_RestoreThread(thread);
     if (renew_stack(thread))
         return -1;
-    /* The same as in the child of a fork: this is the only thread, it has another identity, and needs new locks. */
+    /* As in the child of a fork: this is the only thread, it has another identity, and it needs new locks. */
     PyOS_BeforeFork();
     PyOS_AfterFork_Child();
     return renew_environment();

@@ -1,10 +1,10 @@
-/* Before a snapshot is recorded: which of its blocks do commands write to?
+/* Finds out, before a snapshot is recorded, which of its blocks commands write to.
  *
  * Python is started as for the snapshot, and each trial command (cli/trial.py) runs in a fork of that process. The
- * kernel tells which pages it has written to, not which blocks. So there are two rehearsals: the first one finds the
- * pages, and in the second one each block on these pages has its own page. A trial that fails, or is killed, only makes
- * commands slower. Nothing of it outlives the maker for long: its processes have alarms, and the next rehearsal removes
- * the directory of one that was killed. */
+ * kernel reports which pages it has written to, but not which blocks. So there are two rehearsals: the first one finds
+ * the pages, and in the second one each block on these pages has a page for itself. If a trial fails or is killed,
+ * commands are only slower. Nothing outlives the maker for long: the processes have alarms, and the next rehearsal
+ * removes the directory that a killed one has left. */
 #include "launcher.h"
 #include "snapshot.h"
 
@@ -19,13 +19,13 @@
 
 #include "../linux/kernel/alone.h"
 
-enum { PATIENCE_SECONDS = 20, PATIENCE_OF_INIT = 4 * PATIENCE_SECONDS }; /* init lives through that many scenes */
+enum { PATIENCE_SECONDS = 20, PATIENCE_OF_INIT = 4 * PATIENCE_SECONDS }; /* init lives for several scenes */
 
 static struct marks *found;
 
-/* Init has its own session, and no parent that lives as long as it: a signal to the maker's group does not end it.
- * So it ends itself by a signal that it handles while it waits (init/process.py); as the first process of its namespace
- * it would ignore others. Not timer_create(3), which glibc before 2.34 has in another library. */
+/* Init has its own session and outlives its parent, so a signal to the maker's process group does not end it. It ends
+ * itself by a signal that it handles while it waits (init/process.py): as the first process of its pid namespace it
+ * would ignore others. Not timer_create(3), which glibc before 2.34 has in librt. */
 static void limit_life(void) {
     struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGTERM};
     struct itimerspec once = {.it_value.tv_sec = PATIENCE_OF_INIT};
@@ -39,7 +39,7 @@ static void note_init(void) {
     mark_written(found, INIT_LANE);
 }
 
-/* Ends this process, and nothing else, if it takes too long. The caller may ignore or block the signal. */
+/* Ends this process if it takes too long. The caller of the runtime may have ignored or blocked the signal. */
 static void limit_scene(void) {
     sigset_t only;
     sigemptyset(&only);
@@ -49,7 +49,8 @@ static void limit_scene(void) {
     alarm(PATIENCE_SECONDS);
 }
 
-/* ocipy.cli.trial.play(directory, scene): the writer that this process counts as, 0 if there are no more scenes. */
+/* Calls ocipy.cli.trial.play(directory, scene). Returns the writer that this process counts as; 0 if there are no more
+ * scenes. */
 static int play(const char *directory, int scene) {
     PyObject *trial = PyImport_ImportModule("ocipy.cli.trial");
     PyObject *writer = trial ? PyObject_CallMethod(trial, "play", "si", directory, scene) : NULL;
@@ -64,7 +65,7 @@ static int silence(void) {
     return 0;
 }
 
-/* Plays one scene in a fork; whether there are more. */
+/* Plays one scene in a fork. Returns whether there are more. */
 static int play_aside(PyThreadState *thread, const struct places *places, const char *directory, int scene) {
     struct extent heap;
     int status;

@@ -1,9 +1,9 @@
-/* A snapshot belongs to a directory, a Python and a libc, so no package can contain one. The first start makes one.
+/* A snapshot belongs to a directory, a Python and a libc, so no package can contain one. The first start makes it.
  *
  * A command that had to start Python calls this when its work is done. It starts a process that makes a snapshot for
- * the following commands, and does not wait. That process keeps nothing of the caller: no descriptors, terminal,
- * session or (as root) cgroup; and it runs only on an idle processor. A build in place does not need this: make does
- * it. */
+ * later commands, and does not wait for it. That process keeps nothing of the caller's: no descriptors, terminal,
+ * session or (as root) cgroup. It runs only when a processor is idle. A build in place does not use this, since make
+ * makes the snapshot. */
 #include "launcher.h"
 #include "snapshot.h"
 
@@ -55,7 +55,7 @@ static void move_to(const char *cgroup) {
     }
 }
 
-/* Moves to the root of each hierarchy, because the caller may want to remove its cgroup. Needs root. */
+/* Moves this process to the root of each hierarchy, because the caller may want to remove its cgroup. Needs root. */
 static void leave_cgroups(void) {
     static const char top[] = "/sys/fs/cgroup";
     struct statfs system;
@@ -94,14 +94,14 @@ static void detach(void) {
         (void)!open("/dev/null", O_RDWR);
     (void)!chdir("/"); /* the caller may want to unmount its directory */
     leave_cgroups();
-    /* Last: on a busy machine the caller would wait a long time for end of file on its pipes. */
+    /* Last: if it came first, a caller on a busy machine would wait long for the end of file on its pipes. */
     sched_setscheduler(0, SCHED_IDLE, &lowest);
 }
 
 void renew_snapshot(const struct places *places) {
     static char *const nothing[] = {NULL};
     char executable[PATH_MAX];
-    /* In this order: in between, another process may give its snapshot the final name. */
+    /* The order matters: another process may finish its snapshot between the two questions. */
     if (snapshot_obstacle(places) || has_snapshot(places) || find_callable(places, executable) || fork() != 0)
         return;
     detach();

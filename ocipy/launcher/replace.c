@@ -1,10 +1,11 @@
 /* Sealing without a second execution: the process maps the file on the overlay in place of its executable, and tells
- * the kernel that this is its executable now (PR_SET_MM_MAP(2const)). Then nothing of the original is mapped, and
+ * the kernel that this is its executable now (PR_SET_MM_MAP(2const)). Nothing of the original is mapped any more, and
  * /proc/PID/exe and /proc/PID/map_files lead to the overlay, as after an execution.
  *
- * The two files are the same, so the code continues where it is; but an upgrade may just have put another one there.
- * The data have been replaced by a snapshot before (snapshot.c); in front of them are libc's addresses, which are
- * copied. It needs the rights that the overlay needs, and a kernel with CONFIG_CHECKPOINT_RESTORE. */
+ * The two files have the same contents, so the code continues where it is. The build id is compared first, because an
+ * upgrade may just have replaced the file. A snapshot has already replaced the data (snapshot.c). The page before them
+ * has libc's addresses, and is copied. All this takes the capabilities that the overlay needs, and a kernel with
+ * CONFIG_CHECKPOINT_RESTORE. */
 #include "launcher.h"
 #include "snapshot.h"
 
@@ -23,12 +24,13 @@ enum { PAGE = 4096 };
 
 extern const ElfW(Ehdr) __ehdr_start;
 
-/* Not libc's prctl: its header conflicts with the kernel's. */
+/* A raw call, since the header of libc's prctl conflicts with the kernel's. */
 static long set_map(int what, void *map, size_t size) {
     return syscall(SYS_prctl, PR_SET_MM, what, map, size, 0);
 }
 
-/* The addresses that the kernel keeps of this process, unchanged: proc_pid_stat(5), by the numbers of fields there. */
+/* Reads the addresses that the kernel has on record for this process, to set them unchanged: proc_pid_stat(5), whose
+ * numbers of fields these are. */
 static int read_map(struct prctl_mm_map *map) {
     enum {
         START_CODE = 26,
@@ -49,10 +51,10 @@ static int read_map(struct prctl_mm_map *map) {
     if (file >= 0)
         close(file);
     text[size > 0 ? size : 0] = '\0';
-    char *at = strrchr(text, ')'); /* the end of the second field, which may contain anything */
+    char *at = strrchr(text, ')'); /* the end of field 2, the command name, which may contain anything */
     if (!at || !at[1])
         return -1;
-    at += 3; /* the third is a letter */
+    at += 3; /* field 3 is a letter */
     for (int field = 4; field < FIELDS; field++)
         fields[field] = strtoull(at + 1, &at, 10);
     *map = (struct prctl_mm_map){
@@ -71,7 +73,7 @@ static int read_map(struct prctl_mm_map *map) {
     return 0;
 }
 
-/* Replaces a read-only part with the same part of the file. */
+/* Maps the same read-only segment of the file over our own. */
 static int map_again(const ElfW(Phdr) * segment, int file) {
     uintptr_t start = segment->p_vaddr & -PAGE, end = segment->p_vaddr + segment->p_filesz;
     int protection = PROT_READ | (segment->p_flags & PF_X ? PROT_EXEC : 0);
@@ -79,7 +81,7 @@ static int map_again(const ElfW(Phdr) * segment, int file) {
                 (off_t)(segment->p_offset & -PAGE)) == MAP_FAILED;
 }
 
-/* Replaces the part before the data with a copy of its current contents. */
+/* Replaces the pages of a writable segment before the data with an anonymous copy of them. */
 static int copy_addresses(const ElfW(Phdr) * segment, uintptr_t end) {
     uintptr_t start = segment->p_vaddr & -PAGE;
     if (end <= start)

@@ -1,8 +1,8 @@
-/* Starts a process from a snapshot without ld.so and without glibc's own start, which together take ten times as long
- * as executing this launcher: maps the executable's code, and from the snapshot its data, the heap and the libraries.
+/* Starts a process from a snapshot without ld.so and glibc's startup code, which together take ten times as long as
+ * executing this launcher: maps the executable's code, and the snapshot's copy of its data, the heap and the libraries.
  *
- * Nothing that is mapped refers to what belongs to one process: the vDSO, the stack, the environment (loader.c). If
- * anything differs from when the snapshot was made, this returns, and the launcher executes the executable. */
+ * Nothing that is mapped refers to what only one process has: its vDSO, stack or environment (loader.c). If anything
+ * has changed since the snapshot was made, this returns, and the launcher executes `ocipy-python`. */
 #include "restore.h"
 
 #include "machine.h"
@@ -34,7 +34,7 @@ static int is_of_build(int executable, const struct header *header, const struct
            !memcmp(id, header->build_id, sizeof(id));
 }
 
-/* The size of a file that is ours alone to write; 0 if there is none, or it is not. */
+/* The size of a file that can be trusted; otherwise 0. */
 static uint64_t trusted_size(int file, const char *path) {
     struct stat about;
     return fstat(file, &about) || distrust(path, &about) ? 0 : (uint64_t)about.st_size;
@@ -77,8 +77,8 @@ static int map_all(const struct snapshot_files *files, const union header_page h
                : 0;
 }
 
-/* Sets the thread register to glibc's thread control block, with a stack guard of this process's own, and continues
- * there. Once that is set, no function of musl may be called. */
+/* Sets FS to glibc's thread control block, gives this process a new stack guard, and calls resume. With that FS, no
+ * function of musl may be called. */
 __attribute__((noreturn)) static void go_on(const struct libraries *libraries, const struct resumption *from) {
     uint64_t guard;
     memcpy(&guard, (void *)getauxval(AT_RANDOM), sizeof(guard));

@@ -34,8 +34,8 @@ int is_sealed(const char *identity) {
     return sealed;
 }
 
-/* Since Linux 6.3 MFD_EXEC says that the file will be executed; before that it is an unknown flag. If
- * vm.memfd_noexec=2 forbids such files, a sealed copy cannot be executed at all. */
+/* MFD_EXEC says that the file will be executed; kernels before Linux 6.3 do not know the flag. If vm.memfd_noexec=2
+ * forbids such files, no sealed copy can be executed. */
 static int create_memory_file(void) {
     int copy = memfd_create("ocipy", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
     if (copy < 0 && errno == EINVAL)
@@ -56,7 +56,7 @@ static int copy_all(int from, int to) {
         if (sent < 0 && errno == EINTR)
             continue;
         if (sent == 0)
-            errno = EIO; /* the file has become shorter */
+            errno = EIO; /* the file has shrunk meanwhile */
         if (sent <= 0)
             return -1;
     }

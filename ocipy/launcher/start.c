@@ -1,4 +1,4 @@
-/* The start library: finds its places, starts Python, calls ocipy.cli.main, and exits with its result. */
+/* The start library: finds its files, starts Python, calls ocipy.cli.main, and exits with its result. */
 #include "launcher.h"
 #include "snapshot.h"
 
@@ -22,7 +22,7 @@ static int find_places(const char *library, struct places *places) {
     return 0;
 }
 #else
-/* The library is ocipy/launcher/libocipy-start.so below the directory of packages. */
+/* The library is ocipy/launcher/libocipy-start.so below the packages directory. */
 static int find_places(const char *library, struct places *places) {
     static const char frozen[] = "/ocipy/launcher/_frozen.bin", snapshot[] = "/ocipy/launcher/" SNAPSHOT_NAME;
     if (strlen(library) + sizeof(snapshot) > PATH_MAX)
@@ -49,15 +49,15 @@ int find_callable(const struct places *places, char executable[PATH_MAX]) {
         return -1;
 #ifndef OCIPY_PACKAGES
     size_t directory = strrchr(places->library, '/') - places->library;
-    /* A sealed process runs from a memfd or an overlay; and ocipy-python lies next to the start library. */
+    /* A sealed process runs from a memfd or an overlay, and ocipy-python is next to the start library. */
     if (strrchr(executable, '/') == executable || !strncmp(executable, places->library, directory + 1))
         return executable_of_library(places->library, executable);
 #endif
     return 0;
 }
 
-/* libc would open files named by these variables later, when the root is the container's. Python has its own copy of
- * the environment by now, so hooks still inherit them. Set TZ, since libc would read /etc/localtime otherwise; times
+/* Inside a container's root, libc would open files that these variables name. Python has its own copy of the
+ * environment by now, so hooks still inherit them. TZ is set because libc would read /etc/localtime otherwise; times
  * are in UTC. */
 static void forget_libc_files(void) {
     static const char *const names[] = {"GCONV_PATH",  "GETCONF_DIR", "HOSTALIASES", "LANGUAGE",
@@ -68,7 +68,7 @@ static void forget_libc_files(void) {
     setenv("TZ", "UTC0", 1);
 }
 
-/* ocipy.cli.main.main(argv): the exit status, or -1 with an exception. */
+/* Calls ocipy.cli.main.main(argv). Returns the exit status, or -1 with an exception. */
 static int call_main(void) {
     PyObject *start = PyImport_ImportModule("ocipy.launcher._start");
     PyObject *cli = start ? PyImport_ImportModule("ocipy.cli.main") : NULL;
@@ -82,8 +82,8 @@ static int call_main(void) {
     return PyErr_Occurred() ? -1 : status;
 }
 
-/* For an exception that main did not report. The interpreter may be too broken for a traceback, so only try to print
- * one line. */
+/* For an exception that main did not report. The interpreter may be too broken for a traceback, so print one line only.
+ */
 static void report_exception(void) {
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
@@ -101,24 +101,25 @@ static int start_fresh(const struct places *places) {
     return load_frozen(places->frozen) || add_builtin_modules(places) || take_over_imports() ? -1 : 0;
 }
 
-/* `ocipy _snapshot [FILE]`, which the build, `ocipy setup` and renew.c call. It also succeeds if this executable cannot
- * have a snapshot. */
+/* `ocipy _snapshot [FILE]`, which the build and `ocipy setup` call. It also succeeds if this executable cannot have a
+ * snapshot. */
 static int is_snapshot_call(int argc, char **argv) {
     return (argc == 2 || argc == 3) && !strcmp(argv[1], "_snapshot");
 }
 
-/* `ocipy _renew`, which renew.c calls: the same, unless another process has made the snapshot meanwhile. */
+/* `ocipy _renew`, which renew.c calls: the same, but does nothing if another process has made the snapshot meanwhile.
+ */
 static int is_renewal_call(int argc, char **argv) {
     return argc == 2 && !strcmp(argv[1], "_renew");
 }
 
-/* `ocipy _touched`, which that command runs. */
+/* `ocipy _touched`, which have_tried executes. */
 static int is_trial_call(int argc, char **argv) {
     return argc == 2 && !strcmp(argv[1], "_touched");
 }
 
 #ifdef OCIPY_SNAPSHOT
-/* Runs a trial command from the snapshot, if it is at the place where processes look for it. */
+/* Runs a trial command from the snapshot, if processes will look for the snapshot there. */
 static void have_tried(const char *file, const struct places *places) {
     struct stat made, found;
     if (stat(file, &made) || stat(places->snapshot, &found) || made.st_dev != found.st_dev ||
@@ -135,8 +136,8 @@ static void have_tried(const char *file, const struct places *places) {
         waitpid(child, NULL, 0);
 }
 
-/* Completes the start, imports the cold modules, practises, and puts Python to sleep (at_hand.py). 0, or -1 with an
- * exception. */
+/* Completes the start, imports the cold modules, practises, and puts Python to sleep (cli/cold.py, at_hand.py). 0, or
+ * -1 with an exception. */
 static int import_cold(void) {
     PyObject *python = PyImport_ImportModule("ocipy.launcher.python");
     PyObject *done = python ? PyObject_CallMethod(python, "complete_start", NULL) : NULL;
@@ -157,9 +158,10 @@ int start_recorded(const struct places *places) {
     return 0;
 }
 
-/* The file is that of begin_snapshot, and will be closed. */
+/* Makes a snapshot in the file that begin_snapshot opened, and closes it. 0; 1 after reporting the reason; or -1 with
+ * an exception. */
 static int record_into(int opened, const struct places *places, const char *file) {
-    clearenv(); /* it may contain secrets, and would be in the file */
+    clearenv(); /* the environment may contain secrets, and would get into the file */
     if (opened < 0 || begin_recording(TOGETHER, rehearse(file, places))) {
         complain("cannot make the snapshot", file);
         return 1;
@@ -188,8 +190,7 @@ static int record_missing_snapshot(const struct places *places) {
 
 static const struct resumption *resumption; /* NULL unless the launcher has mapped this process from the snapshot */
 
-/* Continues in what the launcher has mapped. To glibc this process is the maker, which has just come here: so it must
- * learn what is different. 0, or -1 with an exception. */
+/* Seals this process if necessary, then resumes the Python that the launcher has mapped. 0, or -1 with an exception. */
 static int resume_mapped(const struct places *places) {
     if (resumption->seals && become_executable(resumption->executable, resumption->launcher)) {
         execute_instead(resumption->executable, resumption->snapshot, places->library, resumption->argv);
@@ -203,7 +204,8 @@ static int resume_mapped(const struct places *places) {
     return resume_python((PyThreadState *)header->thread, places);
 }
 
-/* Seals this process as well, if that is left to do. */
+/* Resumes a snapshot's Python or starts a new one. Also seals this process, if the launcher has only prepared that. 0;
+ * or -1 after reporting the reason, or with an exception. */
 static int start_from_snapshot(const struct places *places, const char *library, char **argv) {
     if (resumption)
         return resume_mapped(places);
@@ -218,8 +220,8 @@ static int start_from_snapshot(const struct places *places, const char *library,
     return thread ? resume_python(thread, places) : start_fresh(places);
 }
 
-/* Runs a command that does next to nothing: every other command writes to the same pages. Always returns 0: without
- * the result, commands are only slower. */
+/* Runs a command that does next to nothing, and notes the pages that it writes to: every other command writes to these
+ * as well. Always returns 0, since commands are only slower without the result. */
 static int try_snapshot(const struct places *places) {
     static char *words[] = {"ocipy", "--root", "/proc", "state", "touched"};
     if (!start_from_snapshot(places, places->library, words) && !slow_reason &&
@@ -294,13 +296,14 @@ static void have_renewed(const struct places *places) {
 }
 
 #ifdef OCIPY_SNAPSHOT
+/* glibc's data are those of the process that made the snapshot, so set what is different in this one. */
 void resume_from_launcher(const struct resumption *from) {
     resumption = from;
     stack_top = from->stack_top;
     environ = from->envp;
     program_invocation_name = program_invocation_short_name = from->argv[0];
-    (void)!brk(NULL); /* so that libc knows where this process's heap is */
-    /* As glibc's start does; set_tid_address(2) returns the id. */
+    (void)!brk(NULL); /* libc reads this process's program break */
+    /* As glibc does at startup. set_tid_address(2) returns the thread's id. */
     *(pid_t *)from->libraries->thread_id = (pid_t)syscall(SYS_set_tid_address, from->libraries->thread_id);
     forget_handed();
     _exit(ocipy_start(from->argc, from->argv, from->library));
@@ -319,7 +322,7 @@ EXPORTED int ocipy_start(int argc, char **argv, const char *library) {
     }
     if (finish_python() < 0 && status == 0)
         status = 1;              /* standard output could not be flushed */
-    waitpid(-1, NULL, __WCLONE); /* the child of hurry.c, after a command that failed early */
+    waitpid(-1, NULL, __WCLONE); /* the child of hurry.c: after a command that failed early, it may still run */
     have_renewed(&places);
     _exit(status);
 }

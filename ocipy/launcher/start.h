@@ -3,9 +3,9 @@
  * Set at build time, all absolute: OCIPY_STDLIB, OCIPY_DYNLOAD (the standard library's extension modules),
  * OCIPY_PREFIX, OCIPY_EXECUTABLE (the Python that it was built for); for a build in place also OCIPY_PACKAGES (the
  * directory that contains the package ocipy), OCIPY_DEPENDENCIES (the private environment's site-packages),
- * OCIPY_FROZEN and OCIPY_SNAPSHOT_FILE. OCIPY_CORE_PHASE: this Python has PyConfig._init_main. OCIPY_SNAPSHOT: this
- * is linked at fixed addresses, so snapshots are possible; otherwise OCIPY_NO_SNAPSHOT is the reason. OCIPY_SITES: the
- * directories of this Python's packages, separated by colons, for an installation outside of any environment. */
+ * OCIPY_FROZEN and OCIPY_SNAPSHOT_FILE. OCIPY_CORE_PHASE: this Python has PyConfig._init_main. OCIPY_SNAPSHOT: the
+ * executable is linked at fixed addresses, so snapshots are possible; otherwise OCIPY_NO_SNAPSHOT says why not.
+ * OCIPY_SITES: this Python's package directories, separated by colons, for an installation outside any environment. */
 #ifndef OCIPY_START_H
 #define OCIPY_START_H
 
@@ -19,7 +19,7 @@
 
 /* Where things are; absolute paths. */
 struct places {
-    char library[PATH_MAX];      /* the start library, or its place */
+    char library[PATH_MAX];      /* the start library, or where it would be if it is linked in */
     char packages[PATH_MAX];     /* the directory that contains the package ocipy */
     char dependencies[PATH_MAX]; /* the directory of the packages that ocipy needs; may be the same */
     char frozen[PATH_MAX];       /* the frozen file */
@@ -29,51 +29,53 @@ struct places {
 /* Maps the frozen file and makes its modules importable. 0, or -1 after reporting the reason. */
 int load_frozen(const char *path);
 
-/* Makes Python forget the frozen modules: those not loaded yet will come from files. */
+/* Makes Python forget the frozen modules. Those not loaded yet will come from files. */
 void forget_frozen(void);
 
-/* Imports all of them. 0, or -1 with an exception. */
+/* Imports all frozen modules. 0, or -1 with an exception. */
 int import_frozen(void);
 
 /* The entry of a module in the frozen file, or NULL. */
 const struct _frozen *find_frozen(const char *name);
 
-/* Imports frozen modules by a shorter way than importlib's, and restores importlib's way. 0, or -1 with an
- * exception. */
+/* importer.c: replaces __import__ with a function that imports frozen modules faster than importlib does; restores it.
+ * 0, or -1 with an exception. The third: whether it is replaced now. */
 int take_over_imports(void);
 int give_back_imports(void);
 int imports_are_ours(void);
 
-/* Starts Python up to its core phase (or completely, if it has none). Keeps a reference to the places. Exits on
- * failure. */
+/* Starts Python up to its core phase, or completely if this Python has no such phase. Keeps a pointer to the places.
+ * Exits on failure. */
 void start_python(const struct places *places);
 
 /* Adds the built-in modules ocipy.linux._kernel and ocipy.launcher._start. 0, or -1 with an exception. */
 int add_builtin_modules(const struct places *places);
 
-/* Gives Python the command line of this process. 0, or -1 with an exception. */
+/* Sets _start.argv to this process's arguments. 0, or -1 with an exception. */
 int set_arguments(int argc, char **argv);
 
-/* The end of this process's stack, if the launcher knows it better than libc; otherwise 0. */
+/* The end of this process's stack, if the launcher mapped this process; otherwise 0, and libc knows it. */
 extern uintptr_t stack_top;
 
-/* Makes the snapshot's Python that of this process. 0, or -1 with an exception. */
+/* Adapts the snapshot's Python to this process. 0, or -1 with an exception. */
 int resume_python(PyThreadState *thread, const struct places *places);
 
-/* The reason why this process has not started from a snapshot; NULL if it has. And the consequence, or "". */
+/* Why this process has not started from a snapshot; NULL if it has. */
 extern const char *slow_reason;
+
+/* What happens next because of that, or "". */
 const char *next_start(const struct places *places);
 
-/* start.c: the path of the executable that a caller would execute. 0, or -1. */
+/* start.c: finds the executable that a user would call. 0, or -1. */
 int find_callable(const struct places *places, char executable[PATH_MAX]);
 
-/* Why commands that are sealed, which takes an overlay, do not start from the snapshot; NULL if they do. */
+/* Why sealed commands do not start from the snapshot: no overlay can be mounted. NULL if they do start from it. */
 const char *sealed_obstacle(const struct places *places);
 
-/* The reason why `ocipy setup` cannot make a snapshot; NULL if it can. */
+/* Why `ocipy setup` cannot make a snapshot; NULL if it can. */
 const char *setup_obstacle(const struct places *places);
 
-/* If the start was completed, flushes the streams and runs the exit handlers. -1 if that failed. */
+/* Runs the exit handlers and flushes the streams, if the start was completed. 0, or -1 on failure. */
 int finish_python(void);
 
 #endif

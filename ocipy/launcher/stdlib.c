@@ -1,5 +1,5 @@
-/* Whether the standard library of the Python that this was built for is there, and open to this user. Otherwise
- * Python's start would end the process with a "Fatal Python error". */
+/* Checks that the standard library of the Python that this was built for exists and that this user can read it.
+ * Otherwise Python's start would end the process with a "Fatal Python error". */
 #include "launcher.h"
 
 #include <errno.h>
@@ -22,7 +22,7 @@ const char *python_fault(const char **advice) {
         int gone = is_missing(errno);
         snprintf(fault, sizeof(fault), "built for the Python in " OCIPY_STDLIB ", which %s%s",
                  gone ? "is gone" : "cannot be read: ", gone ? "" : strerror(errno));
-        *advice = gone ? "install ocipy again, for the present Python"
+        *advice = gone ? "install ocipy again, for the current Python"
                        : "let this user read it, or install ocipy with a Python that every user can read";
         return fault;
     }

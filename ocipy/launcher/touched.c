@@ -21,12 +21,12 @@ void copy_touched(const struct touched *touched, struct extent data, struct exte
             return;
         uint64_t start = first < border ? data.start + first * PAGE : heap.start + (first - border) * PAGE;
         if (madvise((void *)start, pages * PAGE, MADV_POPULATE_WRITE))
-            return; /* before Linux 5.14: they are copied one by one */
+            return; /* before Linux 5.14; page faults copy them one by one */
     }
 }
 
-/* proc_pid_pagemap(5): bit 63 says present, bit 61 file-backed or shared. A present page that is not file-backed is
- * a copy. */
+/* proc_pid_pagemap(5): bit 63 means present, bit 61 file-backed or shared. A present page that is not file-backed is a
+ * copy. */
 static int is_copy(uint64_t entry) {
     return entry >> 63 && !(entry >> 61 & 1);
 }

@@ -1,4 +1,4 @@
-/* Which files of code to trust, the running executable, and errors of files. */
+/* Which code files to trust, the path of the running executable, and error messages about files. */
 #include "launcher.h"
 
 #include <errno.h>
@@ -36,7 +36,7 @@ const char *reason_of(const char *what, const char *why) {
     return asprintf(&reason, "%s%s", what, why) < 0 ? what : reason;
 }
 
-/* In a user namespace (rootless podman) root's files seem to belong to the overflow user: user_namespaces(7). */
+/* In a user namespace (rootless podman), root's files appear to belong to the overflow user: user_namespaces(7). */
 static int in_user_namespace(void) {
     static const char everyone[] = "         0          0 4294967295\n";
     char map[64];
@@ -49,7 +49,7 @@ static int in_user_namespace(void) {
 
 enum { OVERFLOW_UID = 65534 };
 
-/* What an id of this user namespace is outside of it: user_namespaces(7). -1 if it is nothing there. */
+/* The id outside this user namespace that an id in it is mapped to: user_namespaces(7). -1 if it is not mapped. */
 static int64_t id_outside(const char *map, unsigned id) {
     unsigned inside, outside, count;
     int64_t found = -1;
@@ -62,7 +62,7 @@ static int64_t id_outside(const char *map, unsigned id) {
     return found;
 }
 
-/* Whether a group has the name of this user, and nobody else is in it. By the files only: NSS would load libraries. */
+/* Whether a group has this user's name and no other members. Reads the files only, since NSS would load libraries. */
 static int is_group_of(int64_t uid, int64_t gid) {
     char name[256] = "";
     int others = 0, found = 0;
@@ -86,9 +86,9 @@ static int is_group_of(int64_t uid, int64_t gid) {
     return found && !others;
 }
 
-/* Whether a file that its group can write is as good as one that only its owner can. From Debian 13 on, each user
- * has a private group and a umask of 002 (pam_umask(8)), which pip and uv apply to what they install. With an ACL, the
- * mode's bits of the group are those of everybody whom it names: acl(5). */
+/* Whether only its owner is in the group that can write to a file. Since Debian 13, each user has a private group and a
+ * umask of 002 (pam_umask(8)), which applies to what pip and uv install. With an ACL, the mode's group bits are a mask
+ * for all users and groups that the ACL names: acl(5). */
 static int is_of_private_group(const char *path, const struct stat *about) {
     int64_t uid = id_outside("/proc/self/uid_map", about->st_uid),
             gid = id_outside("/proc/self/gid_map", about->st_gid);

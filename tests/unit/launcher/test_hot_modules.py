@@ -140,5 +140,5 @@ def flags() -> int:
 
 
 def test_a_constant_cannot_be_assigned_to(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="SIGKILL is a constant"):
+    with pytest.raises(ValueError, match="SIGKILL is a kernel constant"):
         freeze.compile_module(source(tmp_path, "from ocipy.linux.constants import SIGKILL\nSIGKILL = 1\n"))
