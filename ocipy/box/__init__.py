@@ -1,7 +1,7 @@
-"""`ocipy box`: containers from images with one command, as a user of the public library (docs/box.md).
+"""`ocipy box`: containers from images with one command, built on the public library (docs/box.md).
 
-__all__ lists what a program may import; docs/library.md documents it. Boxes creates and finds boxes; Box is a single
-one, from its creation to its end.
+__all__ lists what a program may import; docs/library.md documents it. Boxes creates and finds boxes; a Box is one of
+them, from its creation to its end.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ __all__ = (
     "default_places",
 )
 
-PLACES = {
+# The module of each name.
+MODULES = {
     "Box": "box",
     "Boxes": "boxes",
     "ExecRequest": "request",
@@ -52,6 +53,6 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> object:
     """Import the names of __all__ on first use (PEP 562): a command imports only what it needs."""
     if name in __all__:
-        found: object = getattr(importlib.import_module(f"ocipy.box.{PLACES[name]}"), name)
+        found: object = getattr(importlib.import_module(f"ocipy.box.{MODULES[name]}"), name)
         return found
     raise AttributeError(f"module 'ocipy.box' has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""The commands of `ocipy box`, thin wrappers of Boxes and Box. Each returns the exit status, or raises Error."""
+"""The commands of `ocipy box`, thin wrappers around Boxes and Box. Each returns the exit status, or raises Error."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CLEAR = "\x1b[H\x1b[2J"
 
 
 def show(text: str, end: str = "\n") -> None:
-    """Print it at once. Raises Error, but BrokenPipeError if nobody reads it any more."""
+    """Print and flush. Raises Error, or BrokenPipeError if nobody reads the output any more."""
     try:
         with reported_as("cannot write to standard output"):
             print(text, end=end, flush=True)
@@ -35,7 +35,7 @@ def show(text: str, end: str = "\n") -> None:
 
 
 def run(boxes: Boxes, given: argparse.Namespace) -> int:
-    """Make a box and run it."""
+    """Create a box and run it."""
     if given.dry_run:
         return show_plan_of_request(boxes, given, detach=given.detach)
     request = make_request(given)
@@ -45,7 +45,7 @@ def run(boxes: Boxes, given: argparse.Namespace) -> int:
         if given.detach:
             box.start()
     except BaseException as error:
-        # Do not keep a box that could not run: the user corrects the command and types it again with the same name.
+        # Do not keep a box that could not run: the user will correct the command and reuse the name.
         if given.rm or isinstance(error, Error):
             box.remove(force=True)
         raise
@@ -62,7 +62,7 @@ def run(boxes: Boxes, given: argparse.Namespace) -> int:
 
 
 def show_new(box: Box) -> None:
-    """Print the id of a new box. Raises Error after removing a box of which the caller would not know."""
+    """Print the id of a new box. If that fails, remove the box, since the caller does not know its id. Raises Error."""
     try:
         show(box.id)
     except Error:
@@ -71,7 +71,7 @@ def show_new(box: Box) -> None:
 
 
 def create(boxes: Boxes, given: argparse.Namespace) -> int:
-    """Make a box."""
+    """Create a box."""
     if given.dry_run:
         return show_plan_of_request(boxes, given, detach=True)
     box = boxes.create(make_request(given), name=given.name, pull=given.pull, remove=given.rm)
@@ -112,13 +112,13 @@ def ps(boxes: Boxes, given: argparse.Namespace) -> int:
 
 
 def tell(given: argparse.Namespace, problems: Iterable[Error]) -> None:
-    """Report errors after which the command goes on, as the runtime reports the others."""
+    """Report errors that do not stop the command, in the form of those that do."""
     for error in problems:
         print(f"ocipy: box {given.called}: {error.line}\n{error.advice}", end="", file=sys.stderr)
 
 
 def shown_status(box: Box) -> str:
-    """The status for people, with the exit status and whether it ran out of memory."""
+    """The status as `ps` shows it, with the exit status and whether the box ran out of memory."""
     status = box.status()
     if status == "exited" and box.record.exit_status is not None:
         return f"exited ({box.record.exit_status})" + (", out of memory" if box.record.oom_kills else "")
@@ -126,7 +126,7 @@ def shown_status(box: Box) -> str:
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows in columns, the first of them the heading. Cells may be an image's words, or a command with line ends."""
+    """Rows in aligned columns; the first row is the heading. Cells may come from an image, or contain newlines."""
     rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
     return "\n".join(
@@ -135,7 +135,7 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def each(given: argparse.Namespace, names: Sequence[str], action: Callable[[str], object]) -> int:
-    """Do it for each name, print the answer, else the name, and continue after an error. Return 1 if there was one."""
+    """Call action for each name, and print its answer, or the name. Continue after an error, but then return 1."""
     status = 0
     for name in names:
         try:
@@ -192,7 +192,7 @@ def kill(boxes: Boxes, given: argparse.Namespace) -> int:
 
 
 def wait(boxes: Boxes, given: argparse.Namespace) -> int:
-    """Wait for the end."""
+    """Wait until boxes end."""
     return each(given, given.boxes, lambda name: boxes.find(name).wait())
 
 
@@ -264,14 +264,14 @@ def rmi(boxes: Boxes, given: argparse.Namespace) -> int:
 
     def name_of(word: str) -> str:
         known = boxes.images.names()
-        return next((one for one in names_of(word) if one in known), word)
+        return next((name for name in names_of(word) if name in known), word)
 
     unwanted = [word for word in given.images if not given.force or boxes.images.knows(name_of(word))]
     return each(given, unwanted, lambda word: "\n".join(boxes.remove_image(name_of(word))))
 
 
 def end(boxes: Boxes, given: argparse.Namespace) -> int:
-    """conmon calls this when a box in the background has ended."""
+    """Record that a box in the background has ended. conmon calls this."""
     from ocipy.box.monitor import exit_status
 
     box = boxes.find(given.box)
@@ -294,7 +294,7 @@ def watch(boxes: Boxes, given: argparse.Namespace) -> int:
 
 
 def attach(boxes: Boxes, given: argparse.Namespace) -> int:
-    """Connect to its streams."""
+    """Connect to the streams of a box."""
     from ocipy.box.attach import attach as attach_to
 
     return attach_to(boxes.find(given.box))
@@ -325,7 +325,7 @@ def copy(boxes: Boxes, given: argparse.Namespace) -> int:
 
 
 def _place(word: str) -> tuple[str, str]:
-    """(box, path). A host path that contains a colon begins with / or ./"""
+    """(box, path); the box is "" for a path on the host, which needs a / before any colon."""
     box, colon, path = word.partition(":")
     return (box, path or "/") if colon and "/" not in box and box not in (".", "..") else ("", word)
 

@@ -16,7 +16,6 @@ import termios
 import tty
 from collections.abc import Iterator
 from types import FrameType
-from typing import Any
 
 from ocipy import Error
 from ocipy.box.box import Box
@@ -30,7 +29,8 @@ DETACH = b"\x10\x11"  # Ctrl-P Ctrl-Q, docker's
 def attach(box: Box) -> int:
     """Stay until the box ends or Ctrl-P Ctrl-Q is typed; return the box's exit status. Raises Error."""
     if not box.is_running() or not box.record.monitor:
-        raise Error(f"box {box.record.name} is not running in the background", hint="ocipy box ps lists boxes that run")
+        hint = "ocipy box ps lists the running boxes"
+        raise Error(f"box {box.record.name} is not running in the background", hint=hint)
     directory = os.open(box.directory.bundle, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
     try:
@@ -51,7 +51,7 @@ def attach(box: Box) -> int:
 
 def copy(connection: socket.socket) -> bool:
     """Copy both ways until the other side closes. Return whether the user detached with Ctrl-P Ctrl-Q."""
-    inputs: list[Any] = [connection, sys.stdin.fileno()]
+    inputs: list[socket.socket | int] = [connection, sys.stdin.fileno()]
     typed = b""
     while True:
         ready, _, _ = select.select(inputs, [], [])
@@ -76,7 +76,7 @@ def copy(connection: socket.socket) -> bool:
 
 @contextlib.contextmanager
 def raw(box: Box) -> Iterator[None]:
-    """Make our terminal pass on every key, and give the box's terminal our size."""
+    """Put our terminal into raw mode, and keep the box's terminal at the same size."""
     before = termios.tcgetattr(0)
 
     def resize(_number: int = 0, _frame: FrameType | None = None) -> None:

@@ -46,7 +46,7 @@ class Prepared(NamedTuple):
 
 
 class Box:
-    """One box. `record` is the one of this object's creation; reload() reads it again."""
+    """One box. `record` is as of this object's creation; reload() reads it again."""
 
     def __init__(self, home: Home, directory: Directory, record: Record) -> None:
         self.home = home
@@ -56,7 +56,7 @@ class Box:
 
     @property
     def container(self) -> Container:
-        """The container that the box is while it runs."""
+        """The box's container, which exists while the box runs."""
         return self.home.runtime.container(self.id)
 
     def reload(self) -> Record:
@@ -65,7 +65,7 @@ class Box:
         return self.record
 
     def state(self) -> RuntimeState | None:
-        """The container's state; None if there is no container, as after its end or a reboot, or only an idle one."""
+        """The container's state; None if there is no container, such as after a reboot, or only an idle one."""
         try:
             state = self.container.state()
         except Error:
@@ -87,11 +87,11 @@ class Box:
         return "created" if self.record.started is None else "exited"
 
     def is_running(self) -> bool:
-        """Whether it runs; a paused box does."""
+        """Whether it runs or is paused."""
         return self.status() in ("running", "paused")
 
-    def own_root(self) -> None:
-        """Give the upper directory the mode and owner of the image's root, mapped by the user namespace."""
+    def set_root_owner(self) -> None:
+        """Give the upper directory the mode and owner of the image's root, and the mount point that of the box's."""
         upper = self.directory.path / "upper"
         status = os.stat(self.record.rootfs)
         if not self.home.rootless:
@@ -109,7 +109,7 @@ class Box:
 
     @contextmanager
     def prepared(self) -> Iterator[Prepared]:
-        """Write the bundle and set up root and network, for a container to be created inside the `with`."""
+        """Write the bundle, and set up the root and the network. The caller creates the container in the block."""
         request = self.record.request
         self._clear()
         maps = id_maps(request, self.home.rootless)
@@ -139,19 +139,18 @@ class Box:
 
     def _clear(self) -> None:
         """Remove what a killed run has left behind: its processes on the host, its container, its network."""
-        if (self.directory.bundle / "config.json").exists():  # the runtime is not called before it exists
+        if (self.directory.bundle / "config.json").exists():  # otherwise the runtime has never been called
             end_callers(str(self.directory.bundle))
             self.container.delete(force=True)
         network.release(self.record.request.network, self.id, self.home.places)
         roots.release(self.home, self.directory, self.record)
-        # overlayfs keeps a directory there between mounts, and empties it itself.
         self.directory.exit_file.unlink(missing_ok=True)
         oom.forget(self.directory)
 
     def run(self) -> int:
         """Run it in the foreground, on our streams. Return its exit status. Raises Error if it cannot start."""
         request = self.record.request
-        self.check_idle()  # `box run` in the foreground holds the lock until the box's end
+        self.check_idle()  # do not wait for a `box run` in the foreground, which holds the lock until the box ends
         with self.directory.locked():
             self.check_idle()
             watch = oom.Watch(self.cgroup, needed=self._needs_watch())
@@ -168,16 +167,16 @@ class Box:
                     done = prepared.runtime.run(self.id, self.directory.bundle, keep=True, stdin=stdin)
             except BaseException:
                 if begun:
-                    self.ended(None)  # once the root is let go: only then its server ends
+                    self.ended(None)  # after the root has been released: only then does its server end
                 raise
             return self.ended(done.returncode, watch.counts)
 
     def _needs_watch(self) -> bool:
-        """Whether its cgroup, and the count of OOM kills in it, vanishes when it ends."""
+        """Whether its cgroup vanishes when it ends, and with it the count of OOM kills."""
         return self.record.request.limits.memory is not None and is_v2() and is_made_by_systemd()
 
     def check_idle(self) -> None:
-        """Raises Error if it runs."""
+        """Raise Error if it runs."""
         if self.is_running():
             raise Error(f"box {self.record.name} is already running")
 
@@ -197,14 +196,15 @@ class Box:
                         oom.begin((executable_path(), "box", "_watch", self.id))
                     self.container.start()
             except BaseException:
-                self._clear()  # as in run
+                self._clear()  # after the root has been released, as in run
                 raise
             self.record = self.directory.change(monitor=_number_in(self.directory.bundle / "conmon.pid"))
 
     def ended(self, status: int | None, watched: Mapping[str, int] = MappingProxyType({})) -> int:
-        """Clean up after a run. status: the process's exit status; None if it never started. watched: an oom.Watch's.
+        """Clean up after a run. status: the process's exit status; None if it never started.
 
-        Another process watches a box in the background, and conmon leaves a file if it has seen a kill.
+        watched: the counts of an oom.Watch. For a box in the background another process watches them, and conmon leaves
+        a file if it has seen an OOM kill.
         """
         last = memory_events(self.cgroup())
         self.container.delete(force=True)
@@ -224,7 +224,7 @@ class Box:
         return status if status is not None else 0
 
     def stop(self, patience: float = STOP_PATIENCE) -> None:
-        """Send the image's stop signal (default: SIGTERM), and SIGKILL after so many seconds. Raises Error."""
+        """Send the image's stop signal (default: SIGTERM), and after `patience` seconds SIGKILL. Raises Error."""
         if not self.is_running():
             return
         if self.status() == "paused":
@@ -235,7 +235,7 @@ class Box:
             with suppress(Error):
                 self.container.kill(signal.SIGKILL)
             self._wait_stopped(END_PATIENCE)
-        self._wait_put_in_order()
+        self._wait_until_recorded()
 
     def kill(self, number: int | str) -> None:
         """Send a signal, by number or name, to its first process. Raises Error."""
@@ -252,15 +252,15 @@ class Box:
             return True  # it has ended in the meantime
         return True
 
-    def _wait_put_in_order(self) -> None:
-        """Wait until the box's monitor has recorded its end; record it here if no monitor is left."""
+    def _wait_until_recorded(self) -> None:
+        """Wait until the box's monitor has recorded its end; if that takes too long, record it here."""
         deadline = time.monotonic() + END_PATIENCE
         while time.monotonic() < deadline:
             try:
                 if self.reload().finished is not None or (self.state() is None and self.record.monitor == 0):
                     return
             except Error:
-                return  # it was removed with its end
+                return  # it was removed when it ended
             time.sleep(POLL)
         from ocipy.box import monitor
 
@@ -268,7 +268,7 @@ class Box:
             self.ended(monitor.exit_status(self.directory))
 
     def wait(self) -> int:
-        """Wait until it has ended. Return its exit status. Raises Error."""
+        """Wait until it has ended. Return its exit status, -1 if that is unknown. Raises Error."""
         while True:
             record = self.reload()
             if record.finished is not None:
@@ -324,7 +324,7 @@ class Box:
         )
 
     def _ids_to_exec(self, user: str) -> str:
-        """UID:GID of a user of the box, "" for "". Raises Error if nothing can be executed in it."""
+        """UID:GID of a user of the box; "" for "". Raises Error if nothing can be executed in the box."""
         from ocipy.box.files import user_of
 
         state = self._running()
@@ -334,7 +334,7 @@ class Box:
         return f"{who.uid}:{who.gid}"
 
     def _running(self) -> RuntimeState:
-        """The state of the box, which runs and can read its files. Raises Error."""
+        """The state of the box. Raises Error unless it runs and can read its files."""
         state = self.state()
         if state is None or not self.is_running():
             raise Error(f"box {self.record.name} is not running", hint=f"ocipy box start {self.record.name}")
@@ -343,8 +343,8 @@ class Box:
 
     @contextmanager
     def files(self) -> Iterator[int]:
-        """The pid of a process that has its root, for files.at_root_of. A box that does not run is first started
-        with an idle process. Raises Error."""
+        """The pid of a process with the box's root, for files.at_root_of. If the box does not run, an idle process
+        runs in it for the time of the block. Raises Error."""
         from ocipy.box import idle
 
         if not self.is_running():
@@ -363,7 +363,7 @@ class Box:
         return table(pids_of(self.container))
 
     def logs(self, *, follow: bool = False) -> Iterator[monitor.LogLine]:
-        """Its output in the background. follow: continue with new output until its end."""
+        """What it has written in the background. follow: continue with new output until it ends."""
         from ocipy.box import monitor
 
         offset = 0

@@ -38,7 +38,7 @@ class Boxes:
         return self.listed()[0]
 
     def listed(self) -> tuple[list[Box], dict[str, Error]]:
-        """The same; and by their ids, why others are missing: their records cannot be read."""
+        """The same; and by id, the errors of boxes whose records cannot be read."""
         found, problems = [], {}
         for directory, record in records(self.places):
             if isinstance(record, Error):
@@ -48,7 +48,7 @@ class Boxes:
         return sorted(found, key=lambda box: box.record.created, reverse=True), problems
 
     def find(self, word: str) -> Box:
-        """By name, id, or the beginning of an id. Raises Error."""
+        """The box with this name or id, or whose id begins with this word. Raises Error."""
         found = [box for box in self.all() if box.record.name == word]
         found = found or [box for box in self.all() if word and box.id.startswith(word)]
         if len(found) == 1:
@@ -56,7 +56,7 @@ class Boxes:
         if found:
             raise Error(f"several ids begin with {word}: {' '.join(box.id for box in found)}")
         if is_id(word) and (self.places.boxes / word).is_dir():
-            Directory(self.places.boxes / word).load()  # reports that its record cannot be read
+            Directory(self.places.boxes / word).load()  # raises the Error: its record cannot be read
         raise Error(f"there is no box {word}", hint="ocipy box ps -a lists all boxes")
 
     def remove_unreadable(self, word: str) -> bool:
@@ -89,7 +89,7 @@ class Boxes:
         check_stop_signal(image.config)
         with locked(self.places.boxes / ".lock"):
             self._sweep()
-            if image.key and not self.images.has(image.key):  # from here on, the lock keeps it (remove_image)
+            if image.key and not self.images.has(image.key):  # the lock protects it from here on (remove_image)
                 raise Error(f"image {image.name} was removed while the box was being made")
             taken = {box.record.name for box in self.all()}
             if name:
@@ -112,7 +112,7 @@ class Boxes:
                     ),
                 )  # fmt: skip
                 box = Box(self.home, directory, record)
-                box.own_root()
+                box.set_root_owner()
                 directory.save(record)
             except BaseException:
                 remove_tree(directory.path)
@@ -134,9 +134,9 @@ class Boxes:
                 remove_tree(path)
 
     def remove_image(self, name: str) -> list[str]:
-        """Remove an image's name, and with the last one its files, while no box is being made from it.
+        """Remove an image's name, and with its last name its files. Takes the lock: no box is being made from it.
 
-        Returns what was removed, in words. Raises Error if there is no such image, or a box may need it.
+        Return a line about each thing removed. Raises Error if there is no such image, or a box may need it.
         """
         return self.images.remove(name, self._users_of, locked(self.places.boxes / ".lock"))
 

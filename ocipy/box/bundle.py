@@ -1,4 +1,4 @@
-"""The bundle of a box: config.json and the files it refers to, written again for each start."""
+"""The bundle of a box: config.json and the files it refers to, rewritten at each start."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from ocipy.box.users import resolve
 from ocipy.errors import reported_as
 
 INIT_PROGRAMS = ("/usr/bin/catatonit", "/usr/libexec/podman/catatonit", "/usr/bin/tini-static", "/sbin/docker-init")
-# An idle process's program in the box; and the annotation, with the box's id, that tells such a run from the box's own.
+# The idle process's program in the box. As an annotation whose value is the box's id, it marks a container as idle.
 IDLE = "/run/busybox"
 
 
 def id_map_for_images(request: Request, rootless: bool) -> tuple[int, int] | None:
-    """The host ids that own the image's files, if not the caller's."""
+    """(first, count) of the host ids that own the image's files; None for the caller's."""
     return (USERNS_BASE, USERNS_SIZE) if request.userns == "auto" and not rootless else None
 
 
@@ -74,14 +74,14 @@ def allotted(path: str, name: str, uid: int) -> tuple[tuple[int, int, int], ...]
 
 
 def is_idle(state: State) -> bool:
-    """Whether the container is only an idle process. No label of a user can say so: the id is not known before."""
+    """Whether the container is only an idle process. A user's label cannot claim so: its author cannot know the id."""
     return state.annotations.get(IDLE) == state.id
 
 
 class Bundle:
     """A bundle from a record and a connection. rootless: the caller is not root. v2: the host has only cgroup v2.
 
-    inner: the pid of a process in the box's user namespace; 0 if the runtime or the connection makes that.
+    inner: the pid of a process in the box's user namespace; 0 if the runtime or the connection makes the namespace.
     """
 
     def __init__(
@@ -138,7 +138,8 @@ class Bundle:
         replace_file(etc / "hosts", hosts(hostname, self.connection.addresses, ()))
 
     def write_idle(self, program: str) -> None:
-        """The same box with our busybox sleeping in it, which makes its files accessible."""
+        """Write the bundle for an idle process in the same box: our busybox, which sleeps, so that the files can be
+        reached."""
         self._write_etc()
         config = self.config()
         config["process"] |= {"args": [IDLE, "sleep", "1000000"], "user": {"uid": 0, "gid": 0}, "terminal": False}
@@ -170,13 +171,13 @@ class Bundle:
 def replace_file(path: Path, text: str, mode: int = 0o644) -> None:
     """Write a file under a temporary name, then rename it. Raises Error.
 
-    A file that is mounted in a box keeps its inode, so it is overwritten in place.
+    A file of etc/ is overwritten in place, since a box may have it mounted, and would keep the old inode.
     """
     with reported_as("cannot write a file of the box", pointer=str(path)):
         if path.parent.name == "etc" and path.exists():
             path.write_text(text, encoding="utf-8")
             return
-        new = path.with_name(f".{path.name}.new")  # the writer holds the box's lock
+        new = path.with_name(f".{path.name}.new")  # nobody else writes it: the caller holds the box's lock
         with open(new, "w", encoding="utf-8") as file:
             os.fchmod(file.fileno(), mode)
             file.write(text)
@@ -186,7 +187,7 @@ def replace_file(path: Path, text: str, mode: int = 0o644) -> None:
 def cgroup_path(box_id: str, *, rootless: bool) -> str:
     """cgroupsPath: at the top, so no parent is left behind when the box ends; a scope if systemd creates the cgroups.
 
-    "" for a user without systemd: the runtime makes a cgroup where the user may, if anywhere.
+    "" for a user without systemd: the runtime then makes a cgroup wherever the user may, if anywhere.
     """
     if is_made_by_systemd():
         return f":ocipy-box:{box_id}"
@@ -229,7 +230,7 @@ def with_devices(
 ) -> None:
     """Add host devices, and the rules that allow them. Raises Error if a path is not a device.
 
-    bound: the box has a user namespace, in which no device can be made: the host's is bound (mknod(2)).
+    bound: bind-mount the host's device: in a user namespace, which the box has, none can be made (mknod(2)).
     """
     made = config["linux"].setdefault("devices", [])
     rules = config["linux"]["resources"].setdefault("devices", [])
@@ -243,7 +244,7 @@ def with_devices(
             raise Error(
                 f"--device: without root the access to a device cannot be limited to {access}",
                 pointer=source,
-                hint="leave it out: the host's permissions hold",
+                hint="leave it out: the host's permissions apply",
             )
         numbers = {"type": kind, "major": os.major(status.st_rdev), "minor": os.minor(status.st_rdev)}
         if bound:
@@ -257,12 +258,12 @@ def with_devices(
 
 
 def check_overlay(path: str) -> None:
-    """Check that overlayfs can write to the directory. Raises Error on FAT, NFS, another overlay, and their like."""
+    """Raise Error if the directory is on an overlay filesystem: it cannot be the upper layer of another overlay."""
     with open("/proc/self/mountinfo", "rb") as file:
         if filesystem_of(os.stat(path).st_dev, file.read()) != "overlay":
             return
     raise Error(
-        "the directory for boxes is on an overlay filesystem, which cannot hold the upper directory of another one",
+        "the directory for boxes is on an overlay filesystem, which cannot hold the upper directory of another overlay",
         pointer=path,
         hint="set OCIPY_BOX to a directory on a disk or a tmpfs",
     )

@@ -11,7 +11,7 @@ Usage = dict[str, int | None]
 
 
 def place_of(paths: Paths, controller: str) -> tuple[Path, bool]:
-    """(the directory that a controller's files are in, whether they are v1's); ("", False) if there is none. Pure."""
+    """(the directory of a controller's files, whether they are v1's). It does not exist if there is none. Pure."""
     for name, path in paths.items():
         if controller in name.split(","):
             return Path(path), True
@@ -19,7 +19,7 @@ def place_of(paths: Paths, controller: str) -> tuple[Path, bool]:
 
 
 def numbers(path: Path) -> dict[str, int]:
-    """Lines of a name and a number; {} if the file does not exist."""
+    """The numbers in a file of lines "NAME NUMBER", by name; {} if the file cannot be read."""
     try:
         return numbers_in(path.read_bytes())
     except OSError:
@@ -27,22 +27,22 @@ def numbers(path: Path) -> dict[str, int]:
 
 
 def numbers_in(data: bytes) -> dict[str, int]:
-    """Lines of a name and a number; others are left out. Pure."""
+    """The numbers in lines "NAME NUMBER", by name; other lines are left out. Pure."""
     pairs = (line.split(b" ") for line in data.split(b"\n"))
     return {pair[0].decode("ascii", "replace"): int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}
 
 
 def memory_events(paths: Paths) -> dict[str, int]:
-    """The counts of memory.events, or of v1's memory.oom_control: oom_kill, and on v2 oom. {} if they are gone."""
+    """The counts in memory.events, or in v1's memory.oom_control: oom_kill, and on v2 oom. {} if they are gone."""
     top, v1 = place_of(paths, "memory")
     return numbers(top / ("memory.oom_control" if v1 else "memory.events"))
 
 
 def usage(paths: Paths) -> Usage:
-    """Its usage: bytes of memory, current and peak, microseconds of CPU and of throttling, processes, OOM kills; with a
-    quota, its periods and the throttled ones.
+    """A box's usage: bytes of memory, current and peak; microseconds of CPU time and of throttling; processes; OOM
+    kills; with a CPU quota, the number of periods and of throttled periods.
 
-    None for a figure that this host's kernel does not keep, or that belongs to a controller that the box lacks.
+    A figure is None if this host's kernel does not keep it, or the box lacks the controller.
     """
     return _memory(paths) | _cpu(paths) | _processes(paths) | {"oomKills": memory_events(paths).get("oom_kill")}
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from ocipy.box.trees import DIRECTORY, Entry, walk
 
 OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque", "user.fuseoverlayfs.opaque")
-# fuse-overlayfs's marks, which no box can make itself: a deleted file where no device can be made, an opaque directory.
+# fuse-overlayfs's marks for a deleted file, where it can make no device, and for an opaque directory. It refuses these
+# names to the box.
 MARK = ".wh."
 OPAQUE_MARKS = (".wh..opq", ".wh..wh..opq")
 # Mount points and network files that every box gets.
@@ -21,41 +22,42 @@ def changes(upper: Path, lower: Path, *, marks: bool = False) -> Iterator[tuple[
     """("A", "C" or "D", path in the box), sorted by path: added, changed, deleted. Raises OSError.
 
     As in docker and podman, a directory of the image is changed if something in it is; "/" is not listed. marks:
-    whether fuse-overlayfs has written it. For overlayfs a file with such a name is an ordinary file.
+    whether fuse-overlayfs wrote the directory: to overlayfs, such a name is an ordinary file's.
     """
-    way: list[str] = []
-    shared = 0  # how many of its first parts are directories in the image too
-    told = 0  # how many of those have been listed
+    parents: list[str] = []
+    shared = 0  # how many of these, from the top, are directories in the image too
+    listed = 0  # how many of those have been listed
     for entry in walk(os.open(upper, DIRECTORY)):
         if entry.after:
-            way.pop()
-            shared = min(shared, len(way))
-            told = min(told, len(way))
+            parents.pop()
+            shared = min(shared, len(parents))
+            listed = min(listed, len(parents))
             continue
         if marks and entry.name in OPAQUE_MARKS:
             continue
         is_mark = marks and entry.name.startswith(MARK)
-        path = "/".join((*way, entry.name.removeprefix(MARK) if is_mark else entry.name))
-        below = _status_of(lower / path) if shared == len(way) else None
+        path = "/".join((*parents, entry.name.removeprefix(MARK) if is_mark else entry.name))
+        below = _status_of(lower / path) if shared == len(parents) else None
         kind = "D" if is_mark else _change(entry, below, marks=marks)
         is_directory = stat.S_ISDIR(entry.status.st_mode)
         is_shared = is_directory and below is not None and stat.S_ISDIR(below.st_mode)
         if kind and "/" + path not in OURS:
-            for parts in range(told + 1, shared + 1):
-                yield "C", "/" + "/".join(way[:parts])
-            told = shared
+            for count in range(listed + 1, shared + 1):
+                yield "C", "/" + "/".join(parents[:count])
+            listed = shared
             if kind == "D" and is_directory:
                 yield "C", "/" + path
                 path += "/*"
             yield kind, "/" + path
-            told += is_shared
+            listed += is_shared
         if is_directory:
             shared += is_shared
-            way.append(entry.name)
+            parents.append(entry.name)
 
 
 def _change(entry: Entry, below: os.stat_result | None, *, marks: bool) -> str:
-    """What an entry of the upper directory means, given the image's file of that name; "" for nothing."""
+    """What an entry of the upper directory means, given the image's file of that name: "A", "C", "D", or "" for no
+    change."""
     status = entry.status
     if is_whiteout(status):
         return "D"

@@ -83,7 +83,7 @@ class User(NamedTuple):
 
 class Root(NamedTuple):
     """The copy-on-write root. path: root.path, an empty directory that the overlay is mounted on. lower: the image;
-    upper, work: the box's. options: further options for overlayfs. is_mounted: fuse-overlayfs has mounted it.
+    upper, work: the box's. options: more options for overlayfs. is_mounted: fuse-overlayfs has mounted it.
     """
 
     path: str
@@ -95,12 +95,14 @@ class Root(NamedTuple):
 
 
 class Host(NamedTuple):
-    """The facts about the host that matter. rootless: the box needs a user namespace with the caller's ids.
+    """The facts about the host that the config depends on. rootless: the box needs a user namespace with the caller's
+    ids.
 
     uid_map, gid_map: (inside, outside, size); empty without a user namespace. user_namespace: the path of an existing
     one with these maps, "" for a new one. binds: (source, destination) of files for the box, such as /etc/hosts.
     network: the path of an existing network namespace, "" for a new one, "host" for the host's. init: the path of a
-    static init program. cgroup: cgroupsPath, "" for none. v2: whether the host has only cgroup v2.
+    static init program. cgroup: cgroupsPath, "" for none. v2: whether the host has only cgroup v2. seccomp:
+    linux.seccomp, None for no filter.
     """
 
     rootless: bool = False
@@ -116,7 +118,7 @@ class Host(NamedTuple):
 
 
 def make_config(request: Request, image: ImageConfig, user: User, root: Root, host: Host) -> dict[str, Any]:
-    """The document. Raises Error for requests that contradict each other."""
+    """The document. Raises Error if parts of the request contradict each other."""
     config: dict[str, Any] = {
         "ociVersion": SPEC_VERSION,
         "process": _process(request, image, user),
@@ -126,7 +128,8 @@ def make_config(request: Request, image: ImageConfig, user: User, root: Root, ho
         "linux": _linux(request, host),
     }
     if request.labels:
-        # Not the image's: a runtime acts on some, such as org.systemd.property.NAME and run.oci.keep_original_groups.
+        # Not the image's labels: a runtime acts on some, such as org.systemd.property.NAME and
+        # run.oci.keep_original_groups.
         config["annotations"] = dict(request.labels)
     return config
 
@@ -157,7 +160,8 @@ def _named(word: str, flag: str) -> set[str]:
 
 
 def arguments_of(request: Request, image: ImageConfig) -> tuple[str, ...]:
-    """The command to execute: --entrypoint replaces the image's and drops its command; words replace the command."""
+    """The command to execute. --entrypoint replaces the image's entrypoint and drops its command; a command in the
+    request replaces the image's. Raises Error if there is none."""
     entrypoint = image.entrypoint if request.entrypoint is None else request.entrypoint
     command = request.command or (image.command if request.entrypoint is None else ())
     arguments = (*entrypoint, *command)
@@ -177,8 +181,8 @@ def _process(request: Request, image: ImageConfig, user: User) -> dict[str, Any]
         "user": {"uid": user.uid, "gid": user.gid, **({"additionalGids": list(user.groups)} if user.groups else {})},
         "args": list(arguments),
         "env": environment_of(request, image, user),
-        "cwd": request.cwd or "/" + image.cwd.removeprefix("/"),  # builders may leave the slash out
-        # As docker and podman do: a user other than root holds none, and can gain no more than the bounding set.
+        "cwd": request.cwd or "/" + image.cwd.removeprefix("/"),  # some builders leave out the slash
+        # As in docker and podman, a user other than root has none, and can gain none outside the bounding set.
         "capabilities": {
             "bounding": list(names),
             "effective": list(effective),
@@ -190,7 +194,8 @@ def _process(request: Request, image: ImageConfig, user: User) -> dict[str, Any]
 
 
 def environment_of(request: Request, image: ImageConfig, user: User) -> list[str]:
-    """PATH, HOME, HOSTNAME, TERM on a terminal; then the image's, then the caller's. The last of a name wins."""
+    """The image's variables, with defaults for PATH, HOME and, on a terminal, TERM; then HOSTNAME and `container`, then
+    the caller's. The last value of a name wins."""
     values = dict(word.partition("=")[::2] for word in (defaults.PATH, *image.environment))
     values.setdefault("HOME", user.home or "/")
     values["HOSTNAME"] = request.hostname
@@ -281,7 +286,7 @@ def _resources(request: Request, host: Host) -> dict[str, Any]:
     if limits.pids is not None:
         made["pids"] = {"limit": limits.pids}
     if memory and host.v2:
-        # The OOM killer ends the whole box, not a single process of it (cgroup-v2.rst).
+        # The OOM killer kills the whole box instead of one of its processes (cgroup-v2.rst).
         made["unified"] = {"memory.oom.group": "1"}
     return made
 

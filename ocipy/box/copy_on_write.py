@@ -1,6 +1,6 @@
-"""What copies a box's root on write: the kernel's overlayfs, or fuse-overlayfs(1) if the kernel refuses a user.
+"""What copies a box's root on write: the kernel's overlayfs, or fuse-overlayfs(1) for a user if the kernel refuses.
 
-The choice is made once, when the box is made: the two mark deleted files differently in the upper directory.
+The choice is made once, when the box is created: the two mark deleted files differently in the upper directory.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LONGEST = 255  # bytes of a directory in overlayfs's options (fsconfig(2))
 
 
 class CopyOnWrite(NamedTuple):
-    """by: KERNEL or FUSE. why: the reason, for users."""
+    """by: KERNEL or FUSE. why: the reason, as users read it."""
 
     by: str = KERNEL
     why: str = ""
@@ -40,10 +40,10 @@ def as_words(chosen: CopyOnWrite) -> str:
 
 
 def choose(directory: Path, lower: str, run: Path, *, rootless: bool, userns: bool = False) -> CopyOnWrite:
-    """What can mount the root of the box in this directory, with this lower one. Raises Error if nothing can.
+    """Choose what mounts the root of the box in this directory, over this lower one. Raises Error if nothing can.
 
-    userns: root's box has a user namespace, as a user's always has. run: a directory that remembers for which
-    filesystems the kernel agrees: asking takes some milliseconds.
+    userns: root's box has a user namespace; any other user's always has one. run: a directory for notes about the
+    filesystems for which the kernel has agreed, since asking takes some milliseconds.
     """
     check_paths(lower, f"{directory}/upper")
     if not rootless and not userns:
@@ -60,11 +60,11 @@ def choose(directory: Path, lower: str, run: Path, *, rootless: bool, userns: bo
         raise Error(
             f"nothing can copy the box's root on write: {why}",
             pointer=str(directory.parent),
-            hint="do without --userns auto, or use Linux 5.11 or later, and name a directory on a disk in OCIPY_BOX",
+            hint="omit --userns auto; or use Linux 5.11 or later, and set OCIPY_BOX to a directory on a disk",
         )
     check_installed(
         FUSE, f"nothing can copy the box's root on write in {directory.parent}: {why}",
-        "name a directory on a disk in OCIPY_BOX",
+        "set OCIPY_BOX to a directory on a disk",
     )  # fmt: skip
     if not os.access(DEVICE, os.R_OK | os.W_OK):
         raise Error(
@@ -76,20 +76,20 @@ def choose(directory: Path, lower: str, run: Path, *, rootless: bool, userns: bo
 
 
 def check_paths(*paths: str) -> None:
-    """Raises Error for directories that cannot be named in overlayfs's options."""
+    """Raise Error for directories that cannot be named in overlayfs's options."""
     for path in paths:
         if any(letter in path for letter in ":,\\"):  # they separate options and directories
             raise Error(f"overlayfs accepts no path that contains : , or \\: {path}", hint="rename the directory")
         if len(os.fsencode(path)) > LONGEST:
             raise Error(
                 f"overlayfs accepts no path of more than {LONGEST} bytes: {path}",
-                hint="move the directory, or name a shorter one in OCIPY_BOX",
+                hint="move the directory, or set OCIPY_BOX to a shorter one",
             )
 
 
 def refusal_of_kernel(directory: Path, lower: str) -> int | None:
-    """Mount the root as the box will, in a child's own namespaces. Return the kernel's errno, 0 if it agrees, None if
-    there is no user namespace to ask from."""
+    """Mount the root as the box would, in a child's namespaces. Return the kernel's errno; 0 if it agrees; None if the
+    child cannot make a user namespace."""
     uid, gid = os.geteuid(), os.getegid()
 
     def mount() -> bytes:
@@ -98,7 +98,7 @@ def refusal_of_kernel(directory: Path, lower: str) -> int | None:
             for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
                 Path("/proc/self", name).write_text(text)
         except OSError:
-            return UNASKED  # Without a user namespace no box can be made: the runtime says why.
+            return UNASKED  # no box can be made without a user namespace: the runtime will say why
         options = f"lowerdir={lower},upperdir={directory}/upper,workdir={directory}/work,userxattr"
         _kernel.mount("overlay", str(directory / "root"), "overlay", 0, options)
         return b""

@@ -1,6 +1,6 @@
-"""`box cp`: copies between the host and a box by file descriptors, so the box's symlinks lead nowhere else.
+"""`box cp`: copies between the host and a box through file descriptors, so that the box's symlinks cannot redirect it.
 
-A box can change its files during the copy, and is not trusted. So its paths are resolved within its root (inside.py),
+The box is not trusted, and can change its files during the copy. So its paths are resolved within its root (inside.py),
 and a file is opened, inspected and read through one file descriptor (CVE-2019-14271, CVE-2018-15664).
 """
 
@@ -21,8 +21,8 @@ from ocipy.box.trees import DIRECTORY, Entry, Place, walk
 def copy_out(root: str, path: str, target: str, *, follow: bool = False) -> None:
     """Copy a file, directory or symlink from a box to the host, owned by the caller. Raises Error, OSError.
 
-    follow: copy what a symlink leads to in the box, under the symlink's name. A path with "/" at its end is followed,
-    as everywhere.
+    follow: copy what a symlink leads to in the box, under the symlink's name. A symlink is also followed if the path
+    ends with "/" (path_resolution(7)).
     """
     name = path.rstrip("/").rpartition("/")[2]
     source = open_inside(root, path, os.O_PATH | (0 if follow else os.O_NOFOLLOW))
@@ -48,9 +48,9 @@ def copy_out(root: str, path: str, target: str, *, follow: bool = False) -> None
 
 
 def _target(word: str, name: str) -> Path:
-    """Where on the host a file of this name goes: into a directory, or under another name. Raises Error.
+    """The path on the host for a file of this name: in the directory `word`, if it is one, otherwise `word` itself.
 
-    Only "/" at the end follows a symlink to a directory.
+    A symlink to a directory is followed only if the word ends with "/". Raises Error.
     """
     target = Path(word)
     if not target.is_dir():
@@ -61,23 +61,23 @@ def _target(word: str, name: str) -> Path:
 
 
 def _opened(target: Path, flags: int) -> int:
-    """The target on the host, which may not be a symlink."""
+    """Open the target on the host, which must not be a symlink."""
     _refuse_symlink(target)
     return os.open(target, flags, 0o666)
 
 
 def _refuse_symlink(target: Path) -> None:
-    """Raises Error: an earlier copy may have brought the symlink from the box."""
+    """Raise Error for a symlink: an earlier copy may have brought it from the box."""
     if target.is_symlink():
         hint = f"to copy into the directory it leads to, write {target}/" if target.is_dir() else ""
         hint = hint or "remove it, or name the file it leads to"
-        raise Error(f"{target} is a symlink, perhaps the box's own", hint=hint)
+        raise Error(f"{target} is a symlink, perhaps copied from the box", hint=hint)
 
 
 def copy_in(word: str, root: str, path: str, *, follow: bool = False) -> None:
     """Copy a file, directory or symlink from the host into a box, owned by its root. Raises Error, OSError.
 
-    follow: copy what a symlink leads to, under the symlink's name. "/." at the end means a directory's content.
+    follow: copy what a symlink leads to, under the symlink's name. "/." at the end means the content of a directory.
     """
     owner = os.stat(root)
     source = Path(word)
@@ -114,7 +114,7 @@ def copy_in(word: str, root: str, path: str, *, follow: bool = False) -> None:
 
 
 def _copy_tree(source: int, place: Place, owner: os.stat_result | None) -> None:
-    """Copy all that a directory contains into a place. owner: of the copies; None for the caller."""
+    """Copy the content of a directory to a place. owner: of the copies; None for the caller."""
     for entry in walk(source):
         if entry.after:
             _give(place.fd, entry.status, owner)
@@ -156,12 +156,12 @@ def _copy_file(source: int, out: IO[bytes], owner: os.stat_result | None) -> Non
         shutil.copyfileobj(file, out)
         out.flush()
         if not stat.S_ISREG(os.fstat(out.fileno()).st_mode):
-            return  # such as /dev/null, whose mode is everybody's
+            return  # the target is a file such as /dev/null: leave its owner and mode alone
         _give(out.fileno(), os.fstat(source), owner)
 
 
 def _reopened(fd: int) -> int:
-    """The directory of an O_PATH descriptor, to be read."""
+    """Open the directory of an O_PATH descriptor for reading."""
     return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 

@@ -1,4 +1,4 @@
-"""The defaults of a box: docker's and podman's, which images are written for."""
+"""The defaults of a box: those of docker and podman, which images expect."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CAPABILITIES = (
     "CAP_SETUID",
     "CAP_SYS_CHROOT",
 )
-# Kernel files that reveal or change something of the whole host.
+# Kernel files that reveal or change something about the whole host.
 MASKED_PATHS = (
     "/proc/acpi",
     "/proc/asound",
@@ -36,7 +36,7 @@ MASKED_PATHS = (
     "/sys/firmware",
     "/sys/fs/selinux",
 )
-# ping without CAP_NET_RAW, for every group of the box (icmp(7)).
+# ping without CAP_NET_RAW, for processes in the box's group 0 (icmp(7)). podman's.
 PING = ("net.ipv4.ping_group_range", "0 0")
 READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 

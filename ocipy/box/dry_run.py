@@ -1,5 +1,5 @@
-"""`--dry-run` of the commands that make or start a box: the config, every step of the plan, and conmon's command line.
-Makes nothing except the image."""
+"""`--dry-run` of the commands that create or start a box: the config, every step of the plan, and conmon's command
+line. It creates nothing, but fetches the image."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def of_start(boxes: Boxes, box: Box) -> str:
 
 @contextmanager
 def _directory(boxes: Boxes, box_id: str) -> Iterator[Directory]:
-    """A box's directory for the time of the block. It is next to the boxes, so on their filesystem; if we are killed,
-    the next box removes it like a removed box."""
+    """A box's directory for the time of the block. It is next to the boxes, so on their filesystem. If we are killed,
+    the next `create` removes it, like the rest of a removed box."""
     with locked(boxes.places.boxes / ".lock"):
         top = Path(tempfile.mkdtemp(prefix=GONE, dir=boxes.places.boxes))
         try:

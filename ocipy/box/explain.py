@@ -17,13 +17,13 @@ from ocipy.box.copy_on_write import as_words
 from ocipy.box.inspect import namespaces
 from ocipy.errors import printable
 
-# linux.namespaces' words, by the kernel's files (config-linux.md, namespaces(7)).
+# By type in linux.namespaces: the file in /proc/PID/ns (config-linux.md, namespaces(7)).
 KINDS = {
     "pid": "pid", "mount": "mnt", "network": "net", "ipc": "ipc", "uts": "uts", "user": "user", "cgroup": "cgroup",
     "time": "time",
 }  # fmt: skip
 MEANING = {
-    "pid": "its processes see no others; the first one is number 1",
+    "pid": "its processes see no others; its first process has pid 1",
     "mount": "it has its own mounts",
     "network": "it has its own devices, addresses, routes and ports",
     "ipc": "it has its own shared memory, semaphores and queues",
@@ -32,7 +32,7 @@ MEANING = {
     "cgroup": "it sees its own cgroup as the root",
     "time": "it has its own clocks since boot",
 }
-# The numbers of capabilities (linux/capability.h), in their order.
+# The capabilities, in the order of their numbers (linux/capability.h).
 NUMBERED = (
     "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE "
     "NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN "
@@ -54,7 +54,7 @@ LIMITS = (
 @dataclass(frozen=True, slots=True)
 class Fact:
     """One thing that isolates a box. what: in words, with the current value. pointer: the field of config.json. steps:
-    the plan's, as "host 3" or "init 12". see: the file that shows it."""
+    of the plan, such as "host 3" or "init 12-14". see: the file that shows it."""
 
     kind: str
     what: str
@@ -118,7 +118,7 @@ def _chosen(plan: Plan, wanted: Callable[[Step], bool]) -> str:
 
 
 def _ranges(numbers: list[int]) -> str:
-    """Numbers in words: 3; 3 to 5; 3, 7."""
+    """Ascending numbers as text: "3", "3-5", "3, 7"."""
     parts: list[list[int]] = []
     for one in numbers:
         if parts and one == parts[-1][-1] + 1:
@@ -137,14 +137,14 @@ def _namespaces(pid: int, config: Mapping[str, Any], plan: Plan) -> Iterator[Fac
         pointer = f"/linux/namespaces/{asked[kind]}" if kind in asked else ""
         own = theirs[file] != ours.get(file)
         what = f"{kind}: {MEANING[kind]}" if own else f"{kind}: the host's"
-        # A single clone creates them all, for the whole list.
+        # A single clone creates all new namespaces: a step for the whole list.
         steps = (steps_of(plan, pointer) or steps_at(plan, "/linux/namespaces")) if own else ""
         yield Fact("namespace", f"{what} ({theirs[file]})", pointer, steps, f"/proc/{pid}/ns/{file}")
 
 
 def _id_maps(pid: int, config: Mapping[str, Any], plan: Plan) -> Iterator[Fact]:
     for file, pointer in (("uid_map", "/linux/uidMappings"), ("gid_map", "/linux/gidMappings")):
-        if pointer.rpartition("/")[2] not in config["linux"]:  # they came with a namespace that was ready
+        if pointer.rpartition("/")[2] not in config["linux"]:  # the box joined a namespace that had them already
             kinds = [entry["type"] for entry in config["linux"]["namespaces"]]
             pointer = f"/linux/namespaces/{kinds.index('user')}" if "user" in kinds else ""
         for line in read_lines(f"/proc/{pid}/{file}"):
@@ -207,14 +207,14 @@ def _limits(paths: Paths, plan: Plan) -> Iterator[Fact]:
 
 
 def as_text(facts: list[Fact]) -> str:
-    """For people: a heading for each kind, and below each fact its origin and where to see it."""
+    """The facts as text: a heading for each kind, and below each fact its origin and where to see it."""
     lines: list[str] = []
     kind = ""
     for fact in facts:
         if fact.kind != kind:
             kind = fact.kind
             lines.append(("" if not lines else "\n") + kind)
-        lines.append(f"  {printable(fact.what)}")  # it contains paths that the user or a kernel file gave
+        lines.append(f"  {printable(fact.what)}")  # it may contain paths from the user or from a kernel file
         origin = f"{fact.pointer}  ({fact.steps})" if fact.steps else fact.pointer
         lines.append(f"      {origin + '  ' if origin else ''}see {fact.see}")
     return "\n".join(lines)

@@ -1,7 +1,7 @@
-"""The files of a box, seen from the host: by the root of one of its processes, or by its upper directory.
+"""The files of a box, seen from the host: through the root of one of its processes, or in its upper directory.
 
-A user looks at them in a child, as root of the box's user namespace: only there a user has rights over files of other
-ids, and only there fuse-overlayfs answers.
+For a user other than root, a child looks at them, as root of the box's user namespace: only there does the user have
+rights over files of other ids, and only there does fuse-overlayfs answer.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ocipy.box.users import resolve
 
 
 def at_root_of(pid: int, work: Callable[[str], bytes], *, rootless: bool) -> bytes:
-    """Call it with the path of a process's root, which must be walked with care (inside.py). Return its result.
+    """Call work with the path of a process's root, which it must walk with care (inside.py). Return its result.
 
     Raises Error, OSError.
     """

@@ -1,4 +1,4 @@
-"""The flags of `box run` and `box create`, by the names that docker's users and readers of the articles know."""
+"""The flags of `box run` and `box create`, under the names that docker's users and readers of the articles know."""
 
 from __future__ import annotations
 
@@ -26,16 +26,28 @@ LONGEST_HOSTNAME = 64
 
 def add_run_flags(parser: argparse.ArgumentParser) -> None:
     """The flags that make a Request, then the image and the command; every word after the image is the command's."""
+    _add_limits(parser)
+    _add_process(parser)
+    _add_files(parser)
+    _add_network(parser)
+    _add_rights(parser)
+    add = parser.add_argument
+    add("--name", default="", metavar="NAME", help="name of the box (made up by default)")
+    add("-l", "--label", action="append", default=[], metavar="NAME=VALUE", help="label of the box, shown by inspect")
+    text = "busybox, a directory, a tar archive, oci:DIR[:TAG], docker-archive:FILE, or a name in a registry"
+    add("image", metavar="IMAGE", help=text)
+    text = "command to run instead of the image's"
+    command = add("command", nargs=argparse.REMAINDER, metavar="COMMAND …", help=text)
+    command.required = False  # argparse would name it among the missing arguments
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("-m", "--memory", "--memory-limit", metavar="SIZE", help="memory limit: 50M, 1g")
-    add(
-        "--memory-swap",
-        metavar="SIZE",
-        help="limit on the sum of memory and swap, -1 for none; by default the box does not swap",
-    )
-    add(
-        "--memory-reservation", metavar="SIZE", help="memory that the kernel leaves to the box when the host runs short"
-    )
+    text = "limit on the sum of memory and swap, -1 for none; by default the box does not swap"
+    add("--memory-swap", metavar="SIZE", help=text)
+    text = "memory that the kernel leaves to the box when the host runs short"
+    add("--memory-reservation", metavar="SIZE", help=text)
     add("--cpus", metavar="N", help="number of CPUs: 0.5")
     add("--cpu", metavar='"QUOTA PERIOD"', help="the same as a quota and a period, in microseconds")
     add("--cpu-shares", type=integer, metavar="N", help="weight relative to other boxes when the CPUs are busy (1024)")
@@ -43,70 +55,54 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
     add("--cpu-period", type=integer, metavar="N", help="length of a period, in microseconds")
     add("--cpuset-cpus", default="", metavar="LIST", help="CPUs that it may use: 0-1,3")
     add("--pids-limit", type=integer, metavar="N", help="maximum number of processes and threads, -1 for no limit")
-    add(
-        "-e",
-        "--env",
-        action="append",
-        default=[],
-        metavar="NAME[=VALUE]",
-        help="set a variable; without a value, pass on the caller's",
-    )
+    add("--ulimit", action="append", default=[], metavar="NAME=SOFT[:HARD]", help="resource limit: nofile=1024:2048")
+
+
+def _add_process(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    text = "set a variable; without a value, pass on the caller's"
+    add("-e", "--env", action="append", default=[], metavar="NAME[=VALUE]", help=text)
     add("--env-file", action="append", default=[], metavar="FILE", help="read variables from a file, one per line")
     add("-w", "--workdir", default="", metavar="DIR", help="working directory")
     add("-u", "--user", default="", metavar="USER[:GROUP]", help="user and group, by name or number")
-    add(
-        "-v",
-        "--volume",
-        action="append",
-        default=[],
-        metavar="SOURCE:DEST[:ro]",
-        help="bind mount a directory or file of the host",
-    )
-    add("--mount", action="append", default=[], metavar="type=bind,source=…,target=…",
-        help="the same, but the source must exist; or type=tmpfs,target=…")  # fmt: skip
-    add("-p", "--publish", action="append", default=[], metavar="[ADDR:]HOST:BOX[/udp]",
-        help="publish a port, or a range: 8000-8010:80-90")  # fmt: skip
-    add("--dns", action="append", default=[], metavar="ADDRESS", help="name server to use instead of the host's")
     add("-i", "--interactive", action="store_true", help="keep standard input open")
     add("-t", "--tty", action="store_true", help="allocate a terminal")
-    add("--name", default="", metavar="NAME", help="name of the box (made up by default)")
-    add("--hostname", default="", metavar="NAME", help="host name of the box (its id)")
-    add("--read-only", action="store_true", help="make the root filesystem read-only")
+    add("--entrypoint", metavar="PATH", help='program to run instead of the image\'s; "" for none')
+    add("--init", action="store_true", help="run a small init as its first process, which reaps orphans")
+
+
+def _add_files(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    text = "bind mount a directory or file of the host"
+    add("-v", "--volume", action="append", default=[], metavar="SOURCE:DEST[:ro]", help=text)
+    text = "the same, but the source must exist; or type=tmpfs,target=…"
+    add("--mount", action="append", default=[], metavar="type=bind,source=…,target=…", help=text)
     add("--tmpfs", action="append", default=[], metavar="DEST[:OPTIONS]", help="mount a directory in memory")
     add("--shm-size", default="64m", metavar="SIZE", help="size of /dev/shm (64m)")
     add("--device", action="append", default=[], metavar="PATH[:DEST[:rwm]]", help="give the box a device of the host")
+    add("--read-only", action="store_true", help="make the root filesystem read-only")
+
+
+def _add_network(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--network", "--net", default="", metavar="bridge|host|none|pasta", help="network (bridge; without root pasta)")
+    text = "publish a port, or a range: 8000-8010:80-90"
+    add("-p", "--publish", action="append", default=[], metavar="[ADDR:]HOST:BOX[/udp]", help=text)
+    add("--dns", action="append", default=[], metavar="ADDRESS", help="name server to use instead of the host's")
+    add("--hostname", default="", metavar="NAME", help="host name of the box (its id)")
+
+
+def _add_rights(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
     add("--cap-add", action="append", default=[], metavar="NAME", help="add a capability, or ALL")
     add("--cap-drop", action="append", default=[], metavar="NAME", help="drop a capability, or ALL")
-    add("--security-opt", action="append", default=[], metavar="WORD",
-        help="seccomp=FILE, seccomp=unconfined, no-new-privileges=false")  # fmt: skip
+    text = "seccomp=FILE, seccomp=unconfined, no-new-privileges=false"
+    add("--security-opt", action="append", default=[], metavar="WORD", help=text)
     add("--privileged", action="store_true", help="all capabilities and devices, no masked paths")
-    add("--ulimit", action="append", default=[], metavar="NAME=SOFT[:HARD]", help="resource limit: nofile=1024:2048")
-    add(
-        "--sysctl",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="kernel parameter of its namespaces: net.…, kernel.msg…",
-    )
-    add("--entrypoint", metavar="PATH", help='program to run instead of the image\'s; "" for none')
-    add("--init", action="store_true", help="run a small init as its first process, which reaps orphans")
-    add(
-        "--userns",
-        default="",
-        metavar="auto|host",
-        help="auto: separate ids; host: the host's ids (host; without root always auto)",
-    )
-    add("--network", "--net", default="", metavar="bridge|host|none|pasta", help="network (bridge; without root pasta)")
-    add("-l", "--label", action="append", default=[], metavar="NAME=VALUE", help="label of the box, shown by inspect")
-    add(
-        "image",
-        metavar="IMAGE",
-        help="busybox, a directory, a tar archive, oci:DIR[:TAG], docker-archive:FILE, or a name in a registry",
-    )
-    command = add(
-        "command", nargs=argparse.REMAINDER, metavar="COMMAND …", help="command to run instead of the image's"
-    )
-    command.required = False  # argparse would name it among the missing arguments
+    text = "kernel parameter of its namespaces: net.…, kernel.msg…"
+    add("--sysctl", action="append", default=[], metavar="NAME=VALUE", help=text)
+    text = "auto: separate ids; host: the host's ids (host; without root always auto)"
+    add("--userns", default="", metavar="auto|host", help=text)
 
 
 def make_request(given: argparse.Namespace) -> Request:
@@ -194,7 +190,7 @@ def _size(text: str | None, flag: str) -> int | None:
 
 
 def make_environment(words: Sequence[str], files: Sequence[str] = ()) -> tuple[tuple[str, str], ...]:
-    """The variables of -e and --env-file; one without a value takes ours, if we have it. Raises Error."""
+    """The variables of -e and --env-file; one without a value gets the caller's, if any. Raises Error."""
     made = []
     for path in files:
         with reported_as("cannot read --env-file", pointer=path):

@@ -1,4 +1,4 @@
-"""Calls a function in a forked child, which may enter namespaces that the caller must not be in."""
+"""Calls a function in a forked child, which can enter namespaces that the caller must stay out of."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DATA, ERROR, ERRNO = b"=", b"!", b"#"
 
 
 def call(work: Callable[[], bytes], begun: Callable[[int], None] | None = None) -> bytes:
-    """Call it in a child. Return its result. Raises the Error or OSError that it raised.
+    """Call work in a child. Return its result, or raise the Error or OSError that it raised.
 
     begun: called in this process with the child's pid, while the child runs.
     """
@@ -27,7 +27,7 @@ def call(work: Callable[[], bytes], begun: Callable[[int], None] | None = None) 
             with os.fdopen(writing, "wb") as pipe:
                 pipe.write(_answer(work))
         finally:
-            os._exit(0)  # without the caller's handlers and buffers
+            os._exit(0)  # skips the caller's exit handlers and buffers
     os.close(writing)
     try:
         with os.fdopen(reading, "rb") as pipe:
@@ -53,7 +53,7 @@ def _answer(work: Callable[[], bytes]) -> bytes:
 
 
 def as_root_of(id_maps: tuple[IdMap, IdMap], work: Callable[[], bytes]) -> bytes:
-    """Call it in a child that is root of a new user namespace with these ids. Raises Error, OSError."""
+    """Call work in a child that is root of a new user namespace with these ids. Raises Error, OSError."""
     ready, making = os.pipe()
     waiting, mapped = os.pipe()
 
@@ -70,7 +70,7 @@ def as_root_of(id_maps: tuple[IdMap, IdMap], work: Callable[[], bytes]) -> bytes
 
     def map_its_ids(pid: int) -> None:
         os.close(making)
-        with os.fdopen(mapped, "wb", buffering=0) as pipe:  # its end ends the child if there is no map
+        with os.fdopen(mapped, "wb", buffering=0) as pipe:  # if there is no map, closing it ends the child
             if os.read(ready, 1):
                 map_ids(pid, id_maps)
                 pipe.write(b"\n")
@@ -83,7 +83,8 @@ def as_root_of(id_maps: tuple[IdMap, IdMap], work: Callable[[], bytes]) -> bytes
 
 
 def in_user_namespace_of(pid: int, work: Callable[[], bytes]) -> bytes:
-    """Call it in a child that is root of a process's user namespace, and otherwise outside. Raises Error, as call."""
+    """Call work in a child that is root of a process's user namespace, but in none of its other namespaces. Raises
+    Error, OSError."""
 
     def enter() -> bytes:
         fd = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)

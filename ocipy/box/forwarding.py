@@ -1,4 +1,4 @@
-"""Signals that ask us to end are passed on to the box; we end when it does."""
+"""Forwards signals to a box."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ocipy import Container, Error
 
 
 class Forwarding:
-    """Signals that ask us to end are passed on to the box; we end when it does."""
+    """While entered, signals that ask us to end are forwarded to the box: we end when it does."""
 
     NUMBERS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
 
@@ -23,7 +23,7 @@ class Forwarding:
         if threading.current_thread() is not threading.main_thread():
             return  # only the main thread can set handlers (signal(3py)): a threaded program forwards signals itself
         for number in self.NUMBERS:
-            # The terminal sends it to the runtime too, which passes it on itself.
+            # The terminal also sends these to the runtime, which forwards them itself.
             from_terminal = number in (signal.SIGINT, signal.SIGQUIT)
             self.before[number] = signal.signal(number, signal.SIG_IGN if from_terminal else self._pass_on)
 

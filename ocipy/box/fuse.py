@@ -1,19 +1,19 @@
-"""A box's root by fuse-overlayfs(1), for a user whose kernel refuses its own overlayfs.
+"""A box's root on fuse-overlayfs(1), for a user to whom the kernel refuses overlayfs.
 
-Three processes of the user are forked for it:
+Three processes are forked for it, all of them the user's:
 
 - The *holder* makes a user namespace with the box's ids, opens /dev/fuse in it (the kernel accepts the mount only from
-  where the device was opened), and mounts the root in a new mount namespace. The runtime makes the box from in there,
+  where the device was opened), and mounts the root in a new mount namespace. The runtime starts in there,
   as rootless podman does.
 - The *server* executes fuse-overlayfs with that open device, in the user namespace, but outside the mount namespace.
-  So it ends when the box does: the box's mount namespace then has the last mount, and the kernel tells the server that
-  it is gone. If the server is killed, the kernel aborts the mount: each access gets ENOTCONN, and nothing hangs,
-  because nobody else has the device open. It has only the capabilities that it needs, over the user's ids, and
-  no_new_privs.
+  So it ends with the box: the last mount is in the box's mount namespace, and the kernel tells the server when it is
+  gone. If the server is killed, the kernel aborts the mount: each access fails with ENOTCONN, and nothing hangs,
+  because no other process has the device open. The server has only the capabilities that it needs, over the user's
+  ids, and no_new_privs.
 - The *inner* process makes the box's own user namespace below the holder's, and its network namespace if pasta connects
   it. So root in the box has no rights over the server.
 
-Holder and inner process end when the box has its namespaces, or with the caller.
+The holder and the inner process end when the box has joined its namespaces, or with the caller.
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ from ocipy.linux.constants import (
 )
 
 GO = b"\n"
-# The server changes files for all of the box's users: their owners, files that are closed to root, modes, set-group-ID
-# bits, file capabilities. It needs nothing else, not even for device nodes or whiteouts.
+# The server acts for all of the box's users: it changes owners, modes, set-group-ID bits and file capabilities, and
+# opens files that root may not. It needs nothing else, not even for device nodes or whiteouts.
 NEEDED = ("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_SETFCAP")
 
 
 class Root:
-    """A box's root for as long as its container is being made, mounted by the runtime itself (overlayfs).
+    """A box's root while its container is being created: an overlay, which the runtime itself mounts.
 
-    before: words to put before the runtime's, so that it sees the root. inner: the pid of a process in the box's user
-    namespace, and its network namespace; 0 if the runtime makes them.
+    before: words that start the runtime where it sees the root, to put before its own. inner: the pid of a process in
+    the box's user namespace, and in its network namespace; 0 if the runtime makes them.
     """
 
     before: tuple[str, ...] = ()
@@ -66,14 +66,14 @@ class Root:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Release what is only needed until the container is made."""
+        """Release what was needed only to create the container."""
 
 
 class FuseRoot(Root):
-    """The same by fuse-overlayfs.
+    """The same, on fuse-overlayfs.
 
-    directory: the box's, with root, upper and work. pid_path: for the server's pid. network: whether the inner process
-    makes a network namespace. Raises Error on entering.
+    directory: the box's, with root, upper and work. pid_path: where to write the server's pid. network: whether the
+    inner process makes a network namespace. Entering it raises Error.
     """
 
     def __init__(
@@ -101,10 +101,10 @@ class FuseRoot(Root):
         os.close(waiting)
         try:
             with os.fdopen(told, "rb") as pipe:
-                if _message(pipe.readline()) is not None:
-                    map_ids(self._pid, self._id_maps)
-                    os.write(self._held, GO)
-                    self.inner = _message(pipe.readline())
+                _pid_in(pipe.readline())  # the holder is in its user namespace
+                map_ids(self._pid, self._id_maps)
+                os.write(self._held, GO)
+                self.inner = _pid_in(pipe.readline())
         except BaseException:
             self._let_go()
             raise
@@ -122,7 +122,7 @@ class FuseRoot(Root):
         os.waitpid(self._pid, 0)
 
     def _hold(self, program: str, telling: int, waiting: int) -> NoReturn:
-        """The holder, from its fork to its end."""
+        """What the holder does, from its fork to its end."""
         try:
             _detach(telling, waiting)
             _kernel.unshare(CLONE_NEWUSER)
@@ -155,7 +155,7 @@ class FuseRoot(Root):
             self._serve(program, device, said, waiting)
         self._pid_path.write_text(f"{pid}\n")
         _kernel.unshare(CLONE_NEWNS)
-        # What the host unmounts goes from here too: in the foreground the holder stays as long as the box.
+        # What the host unmounts is unmounted here too: in the foreground the holder lives as long as the box.
         _kernel.mount(None, "/", None, MS_REC | MS_SLAVE, None)
         root = str(self._directory / "root")
         options = f"fd={device},rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions"
@@ -168,7 +168,7 @@ class FuseRoot(Root):
             raise caused_by(refusal, f"{FUSE} cannot serve the box's root" + (words and f" ({words})"))
 
     def _serve(self, program: str, device: int, said: int, waiting: int) -> NoReturn:
-        """The server, from its fork to its exec."""
+        """What the server does, from its fork to its exec."""
         try:
             if os.read(waiting, 1) == GO:
                 os.dup2(said, 2)
@@ -181,7 +181,7 @@ class FuseRoot(Root):
             os._exit(1)
 
     def _make_inner(self) -> tuple[int, int]:
-        """(pid of the inner process, the descriptor that lets it go when closed)."""
+        """Start the inner process. Return its pid, and a descriptor; closing that ends it."""
         ready, making = os.pipe()
         waiting, release = os.pipe()
         pid = os.fork()
@@ -197,7 +197,7 @@ class FuseRoot(Root):
         os.close(making)
         os.close(waiting)
         if os.read(ready, 1) != GO:
-            raise Error("cannot make the box's user namespace in another one", hint="see user.max_user_namespaces")
+            raise Error("cannot make the box's user namespace inside another one", hint="see user.max_user_namespaces")
         for file, entries in zip(("uid_map", "gid_map"), self._id_maps, strict=True):
             own = "".join(f"{inside} {inside} {size}\n" for inside, _, size in entries)
             Path(f"/proc/{pid}/{file}").write_text(own)
@@ -205,7 +205,7 @@ class FuseRoot(Root):
 
 
 def _detach(*kept: int) -> None:
-    """Keep only these descriptors of the caller: no lock, no terminal, no signals from its keys."""
+    """Leave the caller's terminal, whose keys send signals, and close its descriptors, such as locks, except these."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     null = os.open(os.devnull, os.O_RDWR)
@@ -219,9 +219,9 @@ def _detach(*kept: int) -> None:
 
 
 def _become_root() -> None:
-    """Root of the user namespace that was made."""
+    """Become root of the new user namespace."""
     with suppress(OSError):
-        os.setgroups([])  # not where setgroups is denied
+        os.setgroups([])  # it may be denied (user_namespaces(7))
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
     _permit_inspection()
@@ -240,14 +240,14 @@ def _drop_privileges() -> None:
 
 
 def _permit_inspection() -> None:
-    """The owner of our user namespace may look into this process, to enter its namespaces (ptrace(2))."""
+    """Let the owner of our user namespace inspect this process, in order to enter its namespaces (ptrace(2))."""
     import prctl
 
     prctl.set_dumpable(True)
 
 
 def _refusal(root: str) -> OSError | None:
-    """Why the root cannot be read; waits for the server's first answer."""
+    """Why the root cannot be read; None if it can. Waits for the server's first answer."""
     try:
         os.stat(root)
     except OSError as error:
@@ -256,7 +256,7 @@ def _refusal(root: str) -> OSError | None:
 
 
 def _last_words(said: bytes) -> str:
-    """The last line of the server's messages; the first always names an argument that mount(8) would take."""
+    """The last line of the server's messages, except the one that it always prints, about an argument for mount(8)."""
     lines = [line for line in said.decode("utf-8", "replace").split("\n") if line and "argument ignored" not in line]
     return lines[-1].removeprefix(f"{FUSE}: ") if lines else ""
 
@@ -265,8 +265,8 @@ def _tell(pipe: int, pid: int) -> None:
     os.write(pipe, json.dumps({"pid": pid}).encode() + GO)
 
 
-def _message(line: bytes) -> int:
-    """The pid in a line of the holder's. Raises the Error in it."""
+def _pid_in(line: bytes) -> int:
+    """The pid in a line from the holder. Raises the Error that the line holds instead."""
     document = json.loads(line or b'{"what": "the process that mounts the box\'s root has ended"}')
     if "pid" not in document:
         raise Error.from_message(document)
@@ -280,7 +280,7 @@ def open_server(directory: Path, pid_path: Path) -> int | None:
 
 
 def check_served(directory: Path, pid_path: Path, name: str) -> None:
-    """Raises Error if the server of the running box of this name has ended."""
+    """Raise Error if the server of the running box of this name has ended."""
     fd = open_server(directory, pid_path)
     if fd is None:
         raise Error(
@@ -291,7 +291,7 @@ def check_served(directory: Path, pid_path: Path, name: str) -> None:
 
 
 def release(directory: Path, pid_path: Path) -> None:
-    """Wait until the server of an ended box is gone: it may still write what it holds. Kill it in the end."""
+    """Wait until the server of an ended box is gone: it may still have data to write. Kill it if it takes too long."""
     fd = open_server(directory, pid_path)
     if fd is not None:
         with suppress(OSError):

@@ -12,7 +12,7 @@ IdMap = tuple[tuple[int, int, int], ...]
 
 
 def map_ids(pid: int, id_maps: tuple[IdMap, IdMap]) -> None:
-    """Write the maps of users and groups of another process's user namespace (user_namespaces(7)). Raises Error."""
+    """Write the uid map and the gid map of another process's user namespace (user_namespaces(7)). Raises Error."""
     for file, entries in zip(("uid_map", "gid_map"), id_maps, strict=True):
         _map(pid, file, entries)
 

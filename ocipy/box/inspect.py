@@ -1,4 +1,4 @@
-"""`box inspect`: everything that is known about a box, as a document, and the same for people."""
+"""`box inspect`: everything that is known about a box, as a document and as text."""
 
 from __future__ import annotations
 
@@ -82,14 +82,14 @@ def mounts_in(mountinfo: bytes) -> list[dict[str, str]]:
 
 
 def _unescaped(field: bytes) -> str:
-    """Space, tab, newline and backslash are octal there."""
+    """Undo the octal escapes of space, tab, newline and backslash (proc_pid_mountinfo(5))."""
     return re.sub(rb"\\(\d{3})", lambda octal: bytes([int(octal[1], 8) & 0xFF]), field).decode("utf-8", "replace")
 
 
 def as_text(document: dict[str, Any], indent: str = "") -> str:
-    """A document for people: a name and a value per line, without empty ones; sizes with their unit.
+    """A document as text: a name and a value per line, empty values left out, sizes with their unit.
 
-    Names and values may be an image's.
+    Names and values may come from an image, so they are made printable.
     """
     lines = []
     for name, value in ((printable(name), value) for name, value in document.items()):

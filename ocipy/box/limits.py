@@ -1,4 +1,4 @@
-"""Limits that cannot be set are refused by the name of their flag."""
+"""Errors about limits that cannot be set name their flags."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FLAGS = {
     "pids": ("--pids-limit", "pids/limit"),
 }
 NO_CGROUP = "without root this takes a v2 cgroup that the user's systemd has delegated, and there is none"
-# The runtime's words for a file that a cgroup lacks: another refusal has its own reason.
+# How the runtime's error begins if the cgroup lacks the file. Other refusals give their own reason.
 REFUSED = "cannot set "
 DELEGATE = (
     "systemd delegates controllers to a user through Delegate= in user@.service (systemctl edit user@.service); "
@@ -36,7 +36,7 @@ def flags_of(limits: Limits) -> list[str]:
 
 
 def check_possible(limits: Limits, *, possible: bool) -> None:
-    """Raises Error for limits if the caller can't make a cgroup with limits."""
+    """Raise Error if there are limits, and the caller cannot make a cgroup with limits (possible is False)."""
     flags = flags_of(limits)
     if flags and not possible:
         raise Error(f"{', '.join(flags)}: {NO_CGROUP}", hint="run it as root, or without a limit")
@@ -44,7 +44,7 @@ def check_possible(limits: Limits, *, possible: bool) -> None:
 
 @contextmanager
 def named_by_flags(limits: Limits, *, rootless: bool) -> Iterator[None]:
-    """Put the flag in place of the field into the runtime's error about a limit, and tell a user what delegates it."""
+    """Let the runtime's error about a limit name the flag instead of the field; without root, hint at delegation."""
     try:
         yield
     except Error as error:

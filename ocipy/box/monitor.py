@@ -17,7 +17,7 @@ from ocipy.box.runtime import executable_path
 
 
 def words(directory: Directory, record: Record, runtime: Sequence[str]) -> list[str]:
-    """conmon's command line. runtime: how its calls of the runtime begin."""
+    """conmon's command line. runtime: the first words of its calls of the runtime."""
     request = record.request
     made = [
         "conmon", "--api-version", "1", "--cid", record.id, "--cuuid", record.id, "--name", record.name,
@@ -39,9 +39,9 @@ def begin(arguments: Sequence[str], bundle: Path, pass_fds: Sequence[int] = ()) 
     """Have conmon create the box, which then waits to be started. Return its pid on the host. Raises the runtime's
     Error, or one in conmon's words.
 
-    The runtime sends its error through a descriptor that conmon passes on: of its words conmon would tell one line. It
-    runs in the bundle: when memory has run out it makes a file there, and another in its working directory. Its option
-    parser accepts only what is valid in its locale (GOption).
+    The runtime sends its error through a descriptor that conmon passes on, since conmon itself would report only one
+    line of it. conmon runs in the bundle: when memory has run out, it creates a file there, and another in its working
+    directory. Its option parser accepts only text that is valid in its locale (GOption).
     """
     reading, writing = os.pipe()
     told, telling = os.pipe()
@@ -51,7 +51,7 @@ def begin(arguments: Sequence[str], bundle: Path, pass_fds: Sequence[int] = ()) 
         if name in os.environ:
             environment[name] = os.environ[name]
     if os.environ.get("OCIPY_BOX"):
-        environment["OCIPY_BOX"] = os.path.abspath(os.environ["OCIPY_BOX"])  # relative to our own directory
+        environment["OCIPY_BOX"] = os.path.abspath(os.environ["OCIPY_BOX"])  # a relative path starts at our directory
     try:
         process = tools.begin(
             (*arguments, *errors), "cannot run a box in the background", "run it without -d",
@@ -129,7 +129,7 @@ def log_lines(path: Path, offset: int = 0) -> Iterator[tuple[int, LogLine]]:
             time, _, rest = line.partition(b" ")
             stream, _, rest = rest.partition(b" ")
             tag, _, text = rest.partition(b" ")
-            # "P": the rest of the line comes with the next one.
+            # Tag "P": the next record has the rest of the line.
             yield (
                 offset,
                 LogLine(

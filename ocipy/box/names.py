@@ -1,4 +1,4 @@
-"""Ids and names of boxes, and the text that they may have."""
+"""Ids and names of boxes, and which text is allowed."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def new_name(taken: set[str]) -> str:
 
 
 def check_name(name: str) -> None:
-    """Raises Error for a name that is not allowed: letters and digits, and _ . - after the first character."""
+    """Raise Error unless the name has only letters and digits, and _ . - after the first character."""
     if not name or len(name) > 128 or not name[0].isalnum() or any(letter not in ALLOWED for letter in name):
         hint = "use letters and digits, and _ . - after the first character"
         raise Error(f"{name!r} is not a valid name for a box", hint=hint, status=2)
 
 
 def check_utf8(text: str, *, hint: str = "", status: int = 1) -> None:
-    """Raises Error for bytes of a command line or a path that config.json cannot hold."""
+    """Raise Error for text of a command line or a path with bytes that config.json cannot hold."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Watch for processes of a box that the kernel kills because memory has run out.
+"""Watches for processes of a box that the kernel kills because memory has run out.
 
 systemd removes a scope's cgroup, and with it the counts, as soon as the last process has ended. So it is too late to
 read them after the box has ended. The command watches a box in the foreground; a process that stays with the box
@@ -21,9 +21,9 @@ from ocipy.box.cgroup import Paths, numbers, numbers_in, place_of
 from ocipy.box.record import Directory, locked
 
 APPEARS = 0.005  # seconds between two attempts to find a cgroup that does not exist yet
-# The kernel reports another event after 10 ms at the earliest (CGROUP_FILE_NOTIFY_MIN_INTV), when the cgroup may be
-# gone. So after an event the file is read LOOKS times, every PRESSED milliseconds.
-PRESSED, LOOKS = 1, 30
+# The kernel reports the next event after 10 ms at the earliest (CGROUP_FILE_NOTIFY_MIN_INTV), and by then the cgroup
+# may be gone. So after an event the file is read LOOKS times, every PAUSE milliseconds.
+PAUSE, LOOKS = 1, 30
 KILLED = 128 + signal.SIGKILL
 URGENT = -20
 NAME = "box-memory"  # of the process that stays, for ps(1)
@@ -45,8 +45,8 @@ class Watch:
     """
 
     def __init__(self, cgroup: Callable[[], Paths], *, needed: bool) -> None:
-        """cgroup: tells where it is; empty until then. needed: the cgroup may vanish with the box's end. If False,
-        nothing is watched."""
+        """cgroup: returns the cgroup's directories, {} until it exists. needed: whether the cgroup may vanish when the
+        box ends; if not, nothing is watched."""
         self.counts: dict[str, int] = {}
         self._cgroup = cgroup
         self._over = threading.Event()
@@ -68,7 +68,7 @@ class Watch:
 
     def _watch(self) -> None:
         while True:
-            over = self._over.is_set()  # before the look, so that the last look comes after the end
+            over = self._over.is_set()  # read before looking: the last look must come after the end
             file = open_events(self._cgroup())
             if file >= 0:
                 follow(file, self._wake, self.counts)
@@ -88,8 +88,8 @@ def open_events(paths: Paths) -> int:
 
 
 def follow(file: int, end: int, counts: dict[str, int]) -> None:
-    """Keep counts as memory.events has them, until the file is gone or `end`, a descriptor, is readable. Reads it after
-    each event (POLLPRI, cgroup-v2.rst), and closes it."""
+    """Keep counts up to date with memory.events, until the file is gone or `end`, a descriptor, is readable. Reads the
+    file after each event (POLLPRI, cgroup-v2.rst), and closes it."""
     poll = select.poll()
     poll.register(file, select.POLLPRI)
     poll.register(end, select.POLLIN)
@@ -99,7 +99,7 @@ def follow(file: int, end: int, counts: dict[str, int]) -> None:
             counts.update(numbers_in(os.pread(file, 4096, 0)))
             if end in woken:
                 return
-            woken = {fd for fd, _ in poll.poll(PRESSED if looks else None)}
+            woken = {fd for fd, _ in poll.poll(PAUSE if looks else None)}
             looks = LOOKS if file in woken else max(looks - 1, 0)
     except OSError:
         return  # ENODEV: the cgroup has been removed
@@ -116,9 +116,9 @@ def begin(words: Sequence[str]) -> None:
 
 
 def stay(paths: Paths, pid: int, directory: Directory) -> None:
-    """Leave a fork of this process that watches until the process `pid` has ended, and then writes the counts.
+    """Fork a process that watches until the process `pid` has ended, and then writes the counts.
 
-    It holds a lock meanwhile: see counts_of. Only a single-threaded process may call this. Raises OSError.
+    It holds a lock until then: see counts_of. Only a single-threaded process may call this. Raises OSError.
     """
     import prctl
 
@@ -152,7 +152,7 @@ def counts_of(directory: Directory) -> dict[str, int]:
 
 
 def forget(directory: Directory) -> None:
-    """Remove what belongs to the last run. The container is gone, so a process that watched it ends."""
+    """Remove what belongs to the last run. The container is gone, so the process that watched it ends."""
     directory.oom_file.unlink(missing_ok=True)
     if directory.watch_lock.exists():
         with locked(directory.watch_lock):

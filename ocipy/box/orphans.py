@@ -1,5 +1,5 @@
-"""What a killed `ocipy box`, or an earlier run of a box, has left on the host: the runtime or conmon, working on the
-box's bundle, and the command that conmon calls at the end."""
+"""Ends what a killed `ocipy box`, or an earlier run of a box, has left on the host: the runtime or conmon, working on
+the box's bundle, and the command that conmon calls at the end."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from contextlib import suppress
 from ocipy.box.pids import PATIENCE, open_called, wait_for_end
 
 ENDED = "_ended"
-"""The command that conmon calls when a box has ended; `ocipy box` has it for conmon alone."""
+"""The command of `ocipy box` that conmon, and nobody else, calls when a box has ended."""
 
 
 def end_callers(bundle: str) -> None:
-    """Kill every one of our processes that works on a bundle, and wait until they are gone.
+    """Kill each of our processes that works on a bundle, and wait until they are gone.
 
     We hold the box's lock, so no other process may work on it. conmon calls `ocipy box _ended` even if the container
-    could not be created: that would wait for the lock, and then end whatever runs by then.
+    could not be created: that command would wait for the lock, and then end whatever runs by then.
     """
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        killed = list(_killed(bundle))  # what it has started in the meantime is found the next time
+        killed = list(_killed(bundle))  # what these have started in the meantime is found in the next round
         if not killed:
             return
         for fd in killed:

@@ -1,4 +1,4 @@
-"""The boxes on one network: they know each other by name."""
+"""The boxes on one network, which know each other by name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from ocipy.box.record import RECORD, Directory, Record, locked
 
 
 def records(places: Places) -> Iterator[tuple[Directory, Record | Error]]:
-    """Every box, with its record, or why that cannot be read. One without a record is not a box (Boxes.sweep)."""
+    """The directory of every box, with its record, or the Error if that cannot be read. Without a record it is not a
+    box's (Boxes.sweep)."""
     for path in places.boxes.iterdir():
         if path.name.startswith("."):
             continue
@@ -32,7 +33,7 @@ def records(places: Places) -> Iterator[tuple[Directory, Record | Error]]:
 def tell_peers(places: Places) -> None:
     """Update /etc/hosts in every box on the network with the boxes that are on it now.
 
-    The updates take turns: of several boxes that start at once, the last sees them all and tells them.
+    The updates take turns: if several boxes start at once, the last of them sees and tells them all.
     """
     with locked(places.run / "names.lock"):
         held = holders(leases_path(places))

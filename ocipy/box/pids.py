@@ -1,6 +1,6 @@
-"""Our processes by their pids.
+"""Finds our processes by pid.
 
-A pidfd is opened before the command line is looked at, so the pid cannot go to another process in the meantime
+A pidfd is opened before the command line is read, so the pid cannot go to another process in the meantime
 (pidfd_open(2)).
 """
 
@@ -39,7 +39,7 @@ def open_noted(pid_path: Path, is_it: Callable[[list[bytes]], bool]) -> int | No
 
 
 def wait_for_end(pidfd: int, patience: float = PATIENCE) -> bool:
-    """Wait so many seconds until the process has ended. Return whether it has."""
+    """Wait up to `patience` seconds until the process has ended. Return whether it has."""
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
     return bool(poll.poll(patience * 1000))

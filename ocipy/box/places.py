@@ -15,7 +15,7 @@ from ocipy.box.names import check_utf8
 from ocipy.errors import caused_by
 
 ELSEWHERE = "set OCIPY_BOX to a directory that you own"
-# The directory is the wrong one; otherwise the usual cause of the errno is the hint.
+# With these the directory itself is at fault; for any other errno the hint is its usual cause.
 HINTS = dict.fromkeys((errno.EACCES, errno.ENOENT, errno.ENOTDIR, errno.EPERM, errno.EROFS), ELSEWHERE)
 # Ids for boxes with a user namespace: above those that systemd-nspawn picks from (systemd's UIDS-GIDS.md).
 USERNS_BASE, USERNS_SIZE = 1_900_000_000, 65536
@@ -24,8 +24,8 @@ USERNS_BASE, USERNS_SIZE = 1_900_000_000, 65536
 class Places(NamedTuple):
     """data: survives a reboot. run: does not: the runtime's state, sockets, leases.
 
-    Nobody else may search data: an image or a box may have set-uid programs, which are root's own on the host
-    (CVE-2021-41091). Root of a box's user namespace walks through it, so its group is that of --userns auto.
+    No other user may enter data: an image or a box may contain set-uid programs, which belong to the host's root
+    (CVE-2021-41091). Root of a box's user namespace must pass through it, so its group is that of --userns auto.
     """
 
     data: Path
@@ -65,7 +65,7 @@ class Places(NamedTuple):
 
 
 def _close_to_others(path: Path) -> None:
-    """Raises OSError."""
+    """Let no other user enter the directory. Raises OSError."""
     status = path.stat()
     group, mode = (USERNS_BASE, 0o710) if os.geteuid() == 0 else (status.st_gid, 0o700)
     if (status.st_gid, stat.S_IMODE(status.st_mode)) != (group, mode):

@@ -13,7 +13,8 @@ FORM = "[ADDRESS:]HOST:BOX[/udp]"
 
 
 def parse_ports(word: str) -> tuple[Port, ...]:
-    """-p [ADDRESS:]HOST:BOX[/PROTOCOL]; HOST and BOX are a port, or equally many: 8000-8010:80-90. Raises Error."""
+    """-p [ADDRESS:]HOST:BOX[/PROTOCOL]; HOST and BOX are ports, or ranges of the same length: 8000-8010:80-90. Raises
+    Error."""
     wrong = Error(
         f"--publish takes {FORM}, not {word!r}",
         hint="ranges have the same length on both sides: 8000-8010:80-90",
@@ -65,7 +66,7 @@ def _address(text: str, word: str) -> str:
 
 
 def check_ports(ports: Iterable[Port]) -> None:
-    """Raises Error if one host port would lead to two places."""
+    """Raise Error if one host port would lead to two places."""
     seen: list[Port] = []
     for port in ports:
         clash = next((one for one in seen if overlap(one, port)), None)

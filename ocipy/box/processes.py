@@ -12,7 +12,7 @@ from ocipy.errors import printable
 
 
 def pids_of(container: Container) -> list[int]:
-    """Those in its cgroup; if a user could not make one, those in the pid namespace of its process. Raises Error."""
+    """The pids in its cgroup, or if a user could not make one, those in its process's pid namespace. Raises Error."""
     state = container.state()
     try:
         return list(container.processes())
@@ -32,7 +32,7 @@ def _pid_namespace(pid: int) -> int | None:
 
 
 def table(pids: Sequence[int]) -> str:
-    """A table in the words of ps(1). A process chooses its name and arguments."""
+    """ps(1)'s table. A process chooses its own name and arguments, so they are made printable."""
     words = ["ps", "-o", "pid,user,stat,time,rss,args", "-p", ",".join(map(str, pids))]
     with begin(words, "cannot list the processes", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         output, _ = process.communicate()

@@ -31,7 +31,7 @@ class Progress:
         return self
 
     def advance(self, much: int) -> None:
-        """Advance by so much."""
+        """Advance by an amount in the unit of `total`."""
         if self._bars is not None:
             self._bars.advance(self._bars.task_ids[0], much)
 

@@ -26,8 +26,8 @@ class Record(NamedTuple):
     """image_name, image_key, rootfs: the image at creation. exit_status: of the last run, None before its end.
 
     oom_kills: how many processes the OOM killer killed in the last run, as the kernel counts. started, finished: of
-    the last run. remove: at its end (--rm). monitor: conmon's pid, 0 in the foreground. addresses: in its network.
-    copy_on_write: what copies its root.
+    the last run. remove: whether its end removes it (--rm). monitor: conmon's pid, 0 in the foreground. addresses: in
+    its network. copy_on_write: what copies its root.
     """
 
     id: str
@@ -48,7 +48,7 @@ class Record(NamedTuple):
     copy_on_write: CopyOnWrite = CopyOnWrite()
 
     def to_json(self) -> dict[str, Any]:
-        """As a document that from_json takes."""
+        """The document that from_json takes."""
         return {
             "id": self.id,
             "name": self.name,
@@ -129,7 +129,7 @@ class Directory:
 
     @property
     def exit_file(self) -> Path:
-        """The directory for conmon's file with the exit status."""
+        """conmon writes the exit status here (--exit-dir)."""
         return self.path / "exit" / self.path.name
 
     @property
@@ -144,11 +144,11 @@ class Directory:
 
     @property
     def watch_lock(self) -> Path:
-        """The same process holds this lock until it has written them."""
+        """That process holds this lock until it has written them."""
         return self.path / "memory.lock"
 
     def make(self) -> None:
-        """Create its permanent part: `upper` takes the root's copy-on-write changes. Raises Error."""
+        """Create it and its subdirectories: `upper` takes the changes to the root. Raises Error."""
         with reported_as("cannot make the box's directory", pointer=str(self.path)):
             self.path.mkdir(mode=0o711)
             for name, mode in (
@@ -162,7 +162,7 @@ class Directory:
                 (self.path / name).mkdir(mode=mode)
 
     def load(self) -> Record:
-        """Raises Error."""
+        """Read the record. Raises Error."""
         try:
             record = Record.from_json(json.loads((self.path / RECORD).read_bytes()))
             words = (record.name, record.image_name, record.image_key, record.rootfs)

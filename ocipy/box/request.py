@@ -1,4 +1,4 @@
-"""The request for a box: the words of `box run` as typed data, kept with the box for later starts."""
+"""The request for a box: the command line of `box run` as typed data, kept with the box for later starts."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Limits(NamedTuple):
 
 
 class Request(NamedTuple):
-    """Everything that `box run` and `box create` accept, except flags that matter only until the box runs."""
+    """Everything that `box run` and `box create` accept, except flags that no longer matter once the box runs."""
 
     image: str
     command: tuple[str, ...] = ()
@@ -70,7 +70,7 @@ class Request(NamedTuple):
     labels: tuple[tuple[str, str], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """As a document that from_json takes."""
+        """The document that from_json takes."""
         return self._asdict() | {
             "limits": self.limits._asdict(),
             "volumes": [one._asdict() for one in self.volumes],
@@ -91,9 +91,11 @@ class Request(NamedTuple):
 
 
 class ExecRequest(NamedTuple):
-    """What `box exec` accepts: another process in a running box. environment, cwd, user: what differs from its first.
+    """What `box exec` accepts: another process in a running box. environment, cwd, user: what differs from the box's
+    first process.
 
-    terminal: it gets one. interactive: it reads our standard input. detach: in the background, without our streams.
+    terminal: it gets one. interactive: it reads our standard input. detach: it runs in the background, without our
+    streams.
     """
 
     command: tuple[str, ...]

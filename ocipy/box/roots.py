@@ -23,13 +23,13 @@ def root_of(home: Home, directory: Directory, record: Record, network: str) -> R
 
 
 def check(home: Home, directory: Directory, record: Record) -> None:
-    """Raises Error if the root of a running box is no longer served."""
+    """Raise Error if the root of a running box is no longer served."""
     if record.copy_on_write.by == FUSE:
         fuse.check_served(directory.path, fuse_pid_path(home.places, record.id), record.name)
 
 
 def release(home: Home, directory: Directory, record: Record) -> None:
-    """Wait until nobody writes to the upper directory of an ended box."""
+    """Wait until nothing writes to the upper directory of an ended box any more."""
     if record.copy_on_write.by == FUSE:
         fuse.release(directory.path, fuse_pid_path(home.places, record.id))
 

@@ -20,14 +20,14 @@ class Home(NamedTuple):
 
 
 def make_home(places: Places) -> Home:
-    """The home of the boxes in these places."""
+    """The Home of the boxes in these places."""
     return Home(places, make_runtime(places), os.geteuid() != 0)
 
 
 def make_runtime(places: Places, before: Sequence[str] = ()) -> Runtime:
     """The Runtime of these places. systemd makes the cgroups if is_made_by_systemd().
 
-    before: words before the executable in each call.
+    before: words to put before the executable in each call.
     """
     manager = "systemd" if is_made_by_systemd() else "cgroupfs"
     return Runtime(places.runtime, executable=executable_path(), cgroup_manager=manager, before=before)
@@ -49,7 +49,7 @@ def is_v2() -> bool:
 
 
 def has_systemd() -> bool:
-    """sd_booted(3)."""
+    """Whether the host was booted with systemd (sd_booted(3))."""
     return Path("/run/systemd/system").is_dir()
 
 

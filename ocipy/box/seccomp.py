@@ -1,4 +1,4 @@
-"""The seccomp profile of Debian's container packages, made into linux.seccomp of config.json. It reads that one file.
+"""Translates the seccomp profile of Debian's container packages into linux.seccomp of config.json.
 
 The profile has Docker's and podman's form: rules that apply only with some capabilities or architectures, and each
 architecture with its sub-architectures (containers-common, seccomp.json).
@@ -16,7 +16,7 @@ from ocipy import Error
 from ocipy.errors import reported_as
 
 PROFILE = "/usr/share/containers/seccomp.json"
-# The kernel's names (uname(2)) to the profile's.
+# By machine in uname(2): the profile's name.
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "x86", "armv7l": "arm"}
 NATIVE = {
     "x86_64": "SCMP_ARCH_X86_64",
@@ -44,11 +44,11 @@ def load(path: str) -> dict[str, Any]:
 
 
 def of_file(path: str, capabilities: Collection[str]) -> dict[str, Any]:
-    """linux.seccomp by the profile in a file, for a process with these capabilities. Raises Error."""
+    """linux.seccomp from the profile in a file, for a process with these capabilities. Raises Error."""
     profile = load(path)
     try:
         return translate(profile, capabilities)
-    except (KeyError, TypeError, AttributeError):  # the runtime judges the values
+    except (KeyError, TypeError, AttributeError):  # the runtime checks the values
         raise Error(
             "the seccomp profile has neither the form of containers-common's nor that of config.json",
             pointer=path,
@@ -84,7 +84,7 @@ def _architectures(profile: Mapping[str, Any], machine: str) -> list[str]:
 
 
 def _holds(rule: Mapping[str, Any], capabilities: Collection[str], architecture: str) -> bool:
-    """Whether all of "includes" is given, and nothing of "excludes"."""
+    """Whether the rule applies: its "includes" hold, and none of its "excludes"."""
     included, excluded = rule.get("includes") or {}, rule.get("excludes") or {}
     if any(name not in capabilities for name in included.get("caps") or ()):
         return False

@@ -6,7 +6,7 @@ from ocipy import Error
 
 # docker's: powers of 1024, with or without "b" or "ib".
 UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
-LARGEST = (1 << 63) - 1  # of the kernel's counts
+LARGEST = (1 << 63) - 1  # the kernel counts no further
 SHOWN_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 MOST_DIGITS = 1000
 LONGEST_WAIT = 1e9  # seconds
@@ -32,7 +32,7 @@ def parse_size(text: str, flag: str) -> int:
 
 
 def is_number(text: str) -> bool:
-    """Whether it consists of digits as the kernel and the C library read them, and of no more than int() takes."""
+    """Whether it consists of digits as the kernel and the C library read them, and of no more than int() converts."""
     return text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS
 
 
@@ -54,7 +54,7 @@ def _times(number: str, factor: int) -> int:
     """A decimal number times `factor`, rounded only at the end. Raises ValueError."""
     if is_number(number):
         return int(number) * factor
-    from decimal import Decimal, InvalidOperation  # some milliseconds to import
+    from decimal import Decimal, InvalidOperation  # its import takes some milliseconds
 
     try:
         if set(number) - set("0123456789.e+-"):  # Decimal also takes nan, 1_0, and the digits of every script
@@ -65,7 +65,7 @@ def _times(number: str, factor: int) -> int:
 
 
 def shown_size(size: int) -> str:
-    """A size for people: "50.0 MiB"; numbers below 1 KiB without a unit."""
+    """A size as users read it: "50.0 MiB", or "512 B"."""
     if size < 1024:
         return f"{size} B"
     power = min((size.bit_length() - 1) // 10, len(SHOWN_UNITS))
@@ -73,7 +73,7 @@ def shown_size(size: int) -> str:
 
 
 def parse_cpus(text: str) -> tuple[int, int]:
-    """(quota, period) in microseconds for so many CPUs: "0.5", "2". Raises Error."""
+    """(quota, period) in microseconds for a number of CPUs: "0.5", "2". Raises Error."""
     try:
         quota = _times(text, CPU_PERIOD)
     except ValueError:

@@ -14,7 +14,7 @@ MISSING = ("executable file not found", "no such file or directory")
 
 
 class OutOfMemory(Error):
-    """The box ran, and the OOM killer struck in it: the exit status is the box's own."""
+    """The box ran, and the OOM killer killed some of it. The exit status is the box's own."""
 
 
 def status_of(error: Error, otherwise: int = NOT_RUN) -> int:

@@ -27,17 +27,17 @@ ID_MAPS = (
     ),
     ("not allowed|not found", "/etc/subuid and /etc/subgid list the ids of each user"),
 )
-# How skopeo and umoci, whose goroutines may print more after it, begin the line that says why they have failed.
+# How skopeo and umoci begin the line that says why they failed. Their other goroutines may print more after it.
 FATAL = re.compile("time=[^ ]+ level=fatal |\u2a2f ")
 # Where the message is in a line of logrus, the logging library of skopeo and umoci.
 QUOTED = re.compile(r'msg=("(?:[^"\\]|\\.)*")')
-# What skopeo says before its reason: the image is in our words already.
+# What skopeo puts before its reason. Our own message names the image already.
 NAMED = re.compile(r'^Error parsing image name "[^"]*": ')
-# Programs that say why only in several lines.
+# Programs that need several lines to say why they failed, and how many.
 WORDY = {"pasta": 3}
-# What pasta says in between on a host without a syslog.
+# What pasta says in between on a host without syslog.
 NO_SYSLOG = re.compile(r"Failed to send \d+ bytes to syslog$")
-# By program: words in its message, and their likely cause. The first that is found holds.
+# By program: patterns in its message, and the likely cause. The first match counts.
 HINTS: dict[str, tuple[tuple[str, str], ...]] = {
     "newgidmap": ID_MAPS,
     "newuidmap": ID_MAPS,
@@ -74,7 +74,7 @@ HINTS: dict[str, tuple[tuple[str, str], ...]] = {
         ),
     ),
     "unshare": (
-        ("No space left on device", "user.max_user_namespaces or user.max_net_namespaces is reached (sysctl)"),
+        ("No space left on device", "the sysctl user.max_user_namespaces or user.max_net_namespaces allows no more"),
         ("", "docs/rootless.md has the settings that forbid it"),
     ),
 }
@@ -106,7 +106,7 @@ def begin(words: Sequence[str], what: str, instead: str = "", **options: Any) ->
 
 
 def check_installed(program: str, what: str, instead: str = "") -> str:
-    """Its path. Raises Error, as output_of does, if it is not in PATH."""
+    """The program's path. Raises Error, as output_of does, if it is not in PATH."""
     path = shutil.which(program)
     if path is None:
         raise not_installed(program, what, instead)
@@ -120,8 +120,8 @@ def not_installed(program: str, what: str, instead: str = "") -> Error:
 
 
 def failed(program: str, what: str, said: str, status: int = 1) -> Error:
-    """The Error for a program that has failed. said: its last words; the error of a system call at its end becomes the
-    Error's errno. status: as in subprocess.Popen.returncode."""
+    """The Error for a program that has failed. said: its last words; if they end with a system call's error, that
+    becomes the Error's errno. status: as in subprocess.Popen.returncode."""
     if status < 0:
         hint = "the kernel does that when memory has run out: see dmesg" if status == -signal.SIGKILL else ""
         return Error(f"{what}: {program} was killed by {signal.Signals(-status).name}", hint=hint)
@@ -132,7 +132,7 @@ def failed(program: str, what: str, said: str, status: int = 1) -> Error:
 
 
 def check_not_its_input(program: str, what: str, said: str, status: int) -> None:
-    """Raises Error if a program that has failed was killed, or names a system call's error: its input is not to blame.
+    """Raise Error if a program that failed was killed, or names a system call's error: its input is not to blame.
 
     said, status: as in failed.
     """
@@ -147,7 +147,7 @@ def errno_of(said: str) -> int:
 
 
 def last_words(program: str, said: bytes) -> str:
-    """Why a program has failed, of what it has printed: in most cases its last line."""
+    """Why a program has failed, from what it has printed: in most cases its last line."""
     lines = [line.strip() for line in said.decode("utf-8", "replace").split("\n") if line.strip()]
     lines = [line for line in lines if not NO_SYSLOG.match(line)]
     if program in WORDY:
@@ -156,7 +156,7 @@ def last_words(program: str, said: bytes) -> str:
 
 
 def _message_of(line: str) -> str:
-    """The message in a line of a program that logs by logrus; any other line as it is."""
+    """The message in a line that logrus has written; any other line unchanged."""
     quoted = QUOTED.search(line)
     message = line.strip()
     if quoted is not None:

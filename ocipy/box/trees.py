@@ -1,4 +1,4 @@
-"""Walks a directory tree by descriptors: without following a symlink, without recursion, however deep it is.
+"""Walks a directory tree through descriptors, however deep it is: without following symlinks, without recursion.
 
 A box chooses the depth of its directories, so neither the interpreter's stack, nor PATH_MAX, nor the limit on open
 files may depend on it: only one directory is open at a time.
@@ -21,7 +21,7 @@ DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Place:
-    """An open directory that moves down into its directories, and back. It takes over the descriptor."""
+    """An open directory, which can move down into its subdirectories, and back. It takes over the descriptor."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
@@ -34,7 +34,7 @@ class Place:
         os.close(self.fd)
 
     def down(self, name: str) -> None:
-        """Move into a directory. Raises OSError for anything else, as for a symlink."""
+        """Move into a directory. Raises OSError for anything else, such as a symlink."""
         below = os.open(name, DIRECTORY, dir_fd=self.fd)
         self._above.append(_identity(self.fd))
         os.close(self.fd)
@@ -72,12 +72,12 @@ class Entry(NamedTuple):
 def walk(top: int, *, only_open: bool = False) -> Iterator[Entry]:
     """Everything below a directory, sorted by name; each directory before its content and once more after it.
 
-    top: its descriptor, which is taken over. only_open: skip the content of directories that are closed to us, as an
-    image may have them for a user. Skips what disappears meanwhile. Raises OSError.
+    top: its descriptor, which the walk closes. only_open: skip the content of directories that we may not read; for a
+    user, an image may have some. Skips what disappears in the meantime. Raises OSError.
     """
     with Place(top) as place:
         todo = [_names(place.fd)]
-        way: list[tuple[str, os.stat_result]] = []
+        parents: list[tuple[str, os.stat_result]] = []
         while True:
             if todo[-1]:
                 name = todo[-1].pop()
@@ -85,23 +85,23 @@ def walk(top: int, *, only_open: bool = False) -> Iterator[Entry]:
                     status = os.stat(name, dir_fd=place.fd, follow_symlinks=False)
                 except FileNotFoundError:
                     continue
-                yield Entry(place.fd, name, status, len(way))
+                yield Entry(place.fd, name, status, len(parents))
                 if stat.S_ISDIR(status.st_mode):
                     if only_open and not _is_open(name, place.fd):
-                        yield Entry(place.fd, name, status, len(way), after=True)
+                        yield Entry(place.fd, name, status, len(parents), after=True)
                         continue
                     try:
                         place.down(name)
                     except FileNotFoundError:
-                        yield Entry(place.fd, name, status, len(way), after=True)
+                        yield Entry(place.fd, name, status, len(parents), after=True)
                         continue
-                    way.append((name, status))
+                    parents.append((name, status))
                     todo.append(_names(place.fd))
-            elif way:
+            elif parents:
                 todo.pop()
                 place.up()
-                name, status = way.pop()
-                yield Entry(place.fd, name, status, len(way), after=True)
+                name, status = parents.pop()
+                yield Entry(place.fd, name, status, len(parents), after=True)
             else:
                 return
 
@@ -155,7 +155,7 @@ def _open_up(entry: Entry) -> None:
     """Give the owner access to a directory: overlayfs keeps one of mode 0 in its work directory."""
     fd = os.open(entry.name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=entry.directory)
     try:
-        os.chmod(f"/proc/self/fd/{fd}", 0o700)  # fchmod(2) takes no O_PATH
+        os.chmod(f"/proc/self/fd/{fd}", 0o700)  # fchmod(2) refuses an O_PATH descriptor
     finally:
         os.close(fd)
 

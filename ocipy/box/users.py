@@ -9,12 +9,12 @@ from ocipy.box.config import User
 from ocipy.box.sizes import is_number
 
 HIGHEST_ID = (1 << 32) - 2
-LONGEST = 20  # digits, with zeros before
+LONGEST = 20  # digits, with leading zeros
 KINDS = {"passwd": "user", "group": "group"}
 
 
 def resolve(word: str, passwd: bytes, group: bytes) -> User:
-    """The user; "" is root. A number needs no entry, which would only give its group and home. Raises Error."""
+    """The user; "" is root. A number needs no entry: one would only give its group and home. Raises Error."""
     name, colon, group_name = word.partition(":")
     name = name or "0"
     entry = _find(passwd, name, 7)
@@ -50,7 +50,7 @@ def _find(text: bytes, name: str, fields: int) -> list[bytes] | None:
 
 
 def _number(text: bytes | str) -> int | None:
-    """An id; None if it is not a number, or more than the kernel takes. Python converts no number of any length."""
+    """An id; None if it is not a number, or too large for the kernel. Python refuses to convert very long numbers."""
     digits = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
     if not is_number(digits) or len(digits) > LONGEST or int(digits) > HIGHEST_ID:
         return None

@@ -1,4 +1,5 @@
-"""-v, --mount and --tmpfs: which host directory or tmpfs appears where in a box. Pure, except for our directory."""
+"""-v, --mount and --tmpfs: which host directory or tmpfs appears where in a box. Pure, except that a
+relative path starts at the working directory."""
 
 from __future__ import annotations
 
@@ -77,7 +78,7 @@ def _options(words: Iterable[str], place: str) -> tuple[str, ...]:
 
 
 def parse_tmpfs(word: str) -> tuple[str, str]:
-    """--tmpfs DESTINATION[:OPTIONS]: (destination, options). Raises Error. tmpfs itself judges the options."""
+    """--tmpfs DESTINATION[:OPTIONS]: (destination, options). Raises Error. tmpfs itself checks the options."""
     destination, _, options = word.partition(":")
     return _destination(destination, "--tmpfs"), ",".join((*TMPFS, *(one for one in options.split(",") if one)))
 
@@ -98,9 +99,9 @@ def parse_mount(word: str) -> Volume | tuple[str, str]:
     if kind not in ("bind", "tmpfs"):
         hint = "for example type=bind,source=/srv/data,target=/data; named volumes are not supported"
         raise Error(f"--mount takes type=bind or type=tmpfs, not {kind or 'volume'}", hint=hint, status=2)
-    strange = [name for name in pairs if name not in ("target", "readonly", *OF_KIND[kind])]
-    if strange:
-        raise Error(f"--mount {word}: {strange[0]} cannot be used with type={kind}", status=2)
+    foreign = [name for name in pairs if name not in ("target", "readonly", *OF_KIND[kind])]
+    if foreign:
+        raise Error(f"--mount {word}: {foreign[0]} cannot be used with type={kind}", status=2)
     if pairs.get("readonly", "false") not in ("true", "false", "1", "0"):
         raise Error(f"--mount {word}: readonly must be true or false", status=2)
     target = _destination(pairs.get("target", ""), "--mount target=")
@@ -124,7 +125,7 @@ MEMBERS = ("type", "target", "readonly", *OF_KIND["bind"], *OF_KIND["tmpfs"])
 
 
 def check_places(volumes: Iterable[Volume], tmpfs: Iterable[tuple[str, str]]) -> None:
-    """Raises Error for two mounts at one place: the later would hide the earlier."""
+    """Raise Error for two mounts at one place: the later would hide the earlier."""
     seen = set()
     for place in (*(one.destination for one in volumes), *(one[0] for one in tmpfs)):
         if place in seen:

@@ -35,13 +35,18 @@ def overview() -> str:
 
 def for_command(name: str) -> str:
     """ocipy COMMAND --help. Raises Error for an unknown command."""
+    if name == "help":
+        return _text("print the help of ocipy, or of a command", "help [COMMAND]", ())
     if name not in HOT and name not in COLD:
         raise no_such_command(name)
     module = load_command(name)
     if hasattr(module, "help_text"):
         return str(module.help_text())
-    usage = f"usage: ocipy {name} {module.USAGE}".rstrip()
-    return "\n".join([module.SUMMARY, "", usage, "", "Flags:", *_flags((*module.FLAGS, arguments.HELP))]) + "\n"
+    return _text(module.SUMMARY, f"{name} {module.USAGE}".rstrip(), module.FLAGS)
+
+
+def _text(summary: str, usage: str, flags: tuple[arguments.Flag, ...]) -> str:
+    return "\n".join([summary, "", f"usage: ocipy {usage}", "", "Flags:", *_flags((*flags, arguments.HELP))]) + "\n"
 
 
 def no_such_command(name: str) -> Error:

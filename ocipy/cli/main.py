@@ -93,7 +93,8 @@ def _run_command(command: str, argv: list[str], arguments: Arguments) -> int:
     # A container inherits the streams; for our own output a closed stream is an error.
     hold_streams(posix.O_RDWR if command in ("create", "run", "exec", "restore") else posix.O_RDONLY)
     if command == "help":
-        return _help(argv[2:])
+        words = argv[2:]
+        return _help(["help"] if words[:1] in (["--help"], ["-h"]) else words)
     if command not in HOT and not (command in QUIET and is_at_hand()):
         _complete_start()
     with phase("import the command"):

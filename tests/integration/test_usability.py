@@ -101,7 +101,7 @@ def test_an_unknown_flag_and_no_id_are_refused_by_every_runtime(runtime: Runtime
 
 
 @ours
-@pytest.mark.parametrize("command", (*HOT, *COLD))
+@pytest.mark.parametrize("command", (*HOT, *COLD, "help"))
 def test_help_of_every_command_in_both_ways(runtime: Runtime, command: str) -> None:
     by_flag = runtime.call(command, "--help").ok()
     assert by_flag.stdout == runtime.call("help", command).ok().stdout == runtime.call(command, "-h").ok().stdout

@@ -1,7 +1,7 @@
-"""Is an archive harmless? It is searched before another program unpacks it; the error names the offending member.
+"""Checks that an archive is harmless before another program unpacks it; the error names the offending member.
 
 umoci resolves every path inside the root it unpacks to, so nothing could get out. But nobody should run an image that
-tries, so it is refused, not silently repaired.
+tries, so it is refused instead of silently repaired.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Limits:
 
 @dataclass(slots=True)
 class Check:
-    """Searches the layers of one image, lowest first: the symlinks of one layer exist for the next."""
+    """Checks the layers of one image, lowest first: the symlinks of a layer are still there in the next one."""
 
     image: str
     limits: Limits = field(default_factory=Limits)
@@ -47,7 +47,7 @@ class Check:
     links: dict[tuple[str, ...], str] = field(default_factory=dict)
 
     def layer(self, members: Iterable[tarfile.TarInfo]) -> None:
-        """Raises Error that names the first dangerous member."""
+        """Check the next layer. Raises Error, which names the first dangerous member."""
         for member in members:
             self._count(member)
             parts = self._real(member, self._parts(member, member.name))
@@ -100,7 +100,8 @@ class Check:
         return parts
 
     def _real(self, member: tarfile.TarInfo, parts: tuple[str, ...]) -> tuple[str, ...]:
-        """Where the member is, after the symlinks among the directories above it. Refuse it if one leads out."""
+        """Where the member really is: follows the symlinks among the directories above it. Refuses it if one leads
+        out."""
         place: list[str] = []
         left, followed = list(reversed(parts[:-1])), 0
         while left:
@@ -143,26 +144,26 @@ def _escapes(place: tuple[str, ...], link: str) -> bool:
 
 
 class Readable(Protocol):
-    """Of IO[bytes], what is needed here."""
+    """The part of IO[bytes] that is needed here."""
 
     def read(self, size: int, /) -> bytes:
-        """Read at most so many bytes."""
+        """Read at most `size` bytes."""
 
 
 class Headers:
-    """What tarfile reads an archive from. Its header of a single member may consist of many: what it holds of them in
-    memory is limited, as in Go, whose library umoci uses."""
+    """The file that tarfile reads an archive from. A single member may have many headers, which tarfile holds in
+    memory: their total size is limited, as in Go's library, which umoci uses."""
 
     def __init__(self, source: Readable, faults: tuple[type[Exception], ...]) -> None:
         self.source, self.faults = source, faults
         self.position = self.of_member = 0
 
     def tell(self) -> int:
-        """The place in the decompressed archive."""
+        """The position in the decompressed archive."""
         return self.position
 
     def seek(self, position: int) -> None:
-        """Skip what is before this place."""
+        """Skip everything before this position."""
         if position < self.position:
             raise tarfile.ReadError("a size is negative")
         while self.position < position:
@@ -179,7 +180,7 @@ class Headers:
         return self._take(size)
 
     def _take(self, size: int) -> bytes:
-        """So many bytes, or less at the end."""
+        """`size` bytes, or fewer at the end."""
         parts = []
         try:
             while size > 0 and (data := self.source.read(size)):
@@ -187,7 +188,7 @@ class Headers:
                 size -= len(data)
         except self.faults as error:
             if isinstance(error, OSError) and error.errno:
-                raise  # the file cannot be read; bz2's and gzip's faults in its content have no errno
+                raise  # the file cannot be read; for damaged content, bz2 and gzip raise an OSError without errno
             raise tarfile.ReadError(str(error)) from None
         taken = b"".join(parts)
         self.position += len(taken)
@@ -195,8 +196,8 @@ class Headers:
 
 
 def _source(file: BinaryIO, zstd: IO[bytes] | None) -> Headers:
-    """The tar in a file. All of it: a compressed file may consist of several, which tarfile does not read on its own,
-    but umoci does."""
+    """The tar in a file, all of it: a compressed file may consist of several compressed streams. umoci reads them all,
+    tarfile by itself would not."""
     magic = file.read(6)
     file.seek(0)
     if zstd is not None:
@@ -243,7 +244,7 @@ def opened(path: str, image: str) -> Iterator[Iterator[tarfile.TarInfo]]:
 
 
 def _check_ended(process: subprocess.Popen[bytes], what: str) -> None:
-    """Raises Error if the program has failed for another reason than the file's content."""
+    """Raise Error if the program has failed for a reason other than the file's content."""
     assert process.stdout is not None and process.stderr is not None
     if process.stdout.read(1):
         return  # it has not ended
@@ -256,7 +257,7 @@ def _members(source: Headers) -> Iterator[tarfile.TarInfo]:
     archive = tarfile.TarFile(fileobj=source, errorlevel=2)  # type: ignore[arg-type]
     while (member := archive.next()) is not None:
         for name in archive.pax_headers:
-            # tarfile applies them to all members, where umoci sees other names and sizes.
+            # tarfile applies these to all members; umoci would see other names and sizes.
             if name in ("path", "linkpath", "size") or name.startswith("GNU.sparse."):
                 raise tarfile.ReadError(f"a global header sets {name}")
         vars(archive)["members"].clear()  # tarfile would keep them all

@@ -52,7 +52,7 @@ def digest(path: str) -> str:
 
 
 def fill(path: str, rootfs: Path) -> ImageConfig:
-    """Make the root file system in an empty directory."""
+    """Make the root filesystem in an empty directory. Return the image's config. Raises Error, OSError."""
     for name in DIRECTORIES:
         (rootfs / name).mkdir()
     for name, mode in (("tmp", 0o1777), ("var/tmp", 0o1777), ("root", 0o700)):

@@ -1,4 +1,4 @@
-"""From the command line's IMAGE to an Image, by skopeo and umoci, which know the formats and transports."""
+"""Fetches what IMAGE on the command line names, with skopeo and umoci, which know the formats and transports."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def fetch(store: Store, where: Reference, name: str, id_map: tuple[int, int] | N
 
 
 def _digest(where: Reference) -> str:
-    """What identifies the image: the digest of its manifest where it comes from, or of the tar."""
+    """The digest that identifies the image: of its manifest at the source, or of the tar."""
     import hashlib  # OpenSSL's functions, which a snapshot cannot have
 
     if where.kind != "tar":
@@ -92,7 +92,7 @@ def _copy(where: Reference, work: str, digest: str) -> ImageConfig:
 
 
 def _layout_of_tar(where: Reference, work: str) -> ImageConfig:
-    """A layout with the tar as its only layer. Return the config of such an image."""
+    """Make a layout with the tar as its only layer. Return the config of such an image."""
     plain = Path(work) / "layer.tar"
     check = archive.Check(where.name)
     with archive.opened(where.source, where.name) as members:
@@ -109,8 +109,8 @@ def _layout_of_tar(where: Reference, work: str) -> ImageConfig:
 
 
 def decompress(where: Reference, plain: Path, limit: int) -> None:
-    """Decompress the tar with the program that compressed it. Raises Error if that makes more bytes than the limit:
-    what follows the end of the archive was not checked."""
+    """Decompress the tar with the program for its format. Raises Error if that yields more than `limit` bytes: what
+    follows the end of the archive has not been checked."""
     what = f"cannot unpack {where.name}"
     with open(where.source, "rb") as file:
         magic = file.read(6)
@@ -143,7 +143,7 @@ COMPRESSIONS = (
 
 
 def _document(words: Sequence[str], what: str) -> dict[str, Any]:
-    """The JSON object that skopeo prints: it is the image's, members that skopeo does not know included."""
+    """The image's JSON object as skopeo prints it, including members that skopeo does not know."""
     try:
         document: dict[str, Any] = json.loads(tools.output_of(words, what))
     except (ValueError, RecursionError) as error:
@@ -155,7 +155,7 @@ def layers_of(layout: str) -> list[Path]:
     """The layer files of an image in a layout, lowest first."""
     place, _, _ = layout.rpartition(":")
     manifest = _document(["skopeo", "inspect", "--raw", f"oci:{layout}"], "cannot read the image")
-    layers = manifest.get("layers") or ()  # Go writes no layers as null
+    layers = manifest.get("layers") or ()  # Go writes an empty list as null
     return [Path(place, "blobs", *layer["digest"].split(":", 1)) for layer in layers]
 
 

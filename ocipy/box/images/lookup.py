@@ -1,4 +1,4 @@
-"""Finds the image of an IMAGE in the store, or fetches it (fetch.py, which imports more)."""
+"""Finds what IMAGE names in the store, or fetches it (fetch.py, which imports more)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ocipy.box.images.store import Image, Store
 
 
 def get(store: Store, word: str, *, pull: bool = False, id_map: tuple[int, int] | None = None) -> Image:
-    """The image of an IMAGE; fetches and unpacks it if it is missing or pull is set.
+    """The image that IMAGE names; fetches and unpacks it if it is missing or pull is set.
 
     id_map: (first host id, size) of the user namespace that owns its files. Raises Error.
     """
@@ -19,7 +19,7 @@ def get(store: Store, word: str, *, pull: bool = False, id_map: tuple[int, int] 
     if where.kind == "directory":
         if id_map is not None:
             raise Error(
-                "a directory is used where it is, so its files cannot get other owners", hint="make a tar archive of it"
+                "a directory is used in place, so its files cannot get other owners", hint="make a tar archive of it"
             )
         return Image("", "", "", where.source, ImageConfig(command=("/bin/sh",)), 0, datetime.now(UTC))
     name = where.name + (f"+{id_map[0]}" if id_map else "")

@@ -22,11 +22,11 @@ class Reference(NamedTuple):
 
     @property
     def transport(self) -> str:
-        """The source as skopeo(1) takes it."""
+        """The source in skopeo(1)'s form."""
         return {"oci": "oci:", "docker-archive": "docker-archive:", "registry": "docker://"}[self.kind] + self.source
 
     def pinned(self, digest: str) -> str:
-        """The same for the manifest with this digest, if it comes from a registry: a tag may move meanwhile."""
+        """The same for the manifest with this digest, if it comes from a registry: the tag may move in the meantime."""
         if self.kind != "registry" or "@" in self.source:
             return self.transport
         place, colon, tag = self.source.rpartition(":")
@@ -52,7 +52,7 @@ class Reference(NamedTuple):
 
 
 def parse(word: str) -> Reference:
-    """Parse IMAGE. Raises Error if it is not an image."""
+    """Parse IMAGE. Raises Error if it cannot name an image."""
     kind, colon, rest = word.partition(":")
     if colon and kind in ("oci", "docker-archive"):
         path, tag_colon, tag = rest.partition(":")
@@ -79,7 +79,8 @@ def _of_path(word: str) -> Reference:
     if os.path.isdir(path):
         return Reference("directory", path, "")
     if not os.path.exists(path):
-        raise Error(f"there is no image at {path}", hint="it takes a directory, or a tar archive of a root filesystem")
+        hint = "IMAGE takes a directory, or a tar archive of a root filesystem"
+        raise Error(f"there is no image at {path}", hint=hint)
     return Reference("tar", path, os.path.basename(path))
 
 

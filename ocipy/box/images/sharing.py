@@ -1,5 +1,5 @@
 """Shares the files of images that have layers in common: a file that a new image and an older one have at the same
-path, with the same content and attributes, becomes one file with two hard links.
+path, with the same content and attributes, is stored once, with a hard link in each.
 
 So a base is stored once, on disk and in the page cache, although umoci unpacks each image into one directory
 (docs/box.md says why). Nobody writes to images: overlayfs copies a file before a box changes it.
@@ -20,7 +20,7 @@ FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def share(new: Path, old: Path) -> int:
-    """Replace files of a new image by links to those of an old one. Return how many bytes this saves."""
+    """Replace files of a new image with hard links to those of an old one. Return how many bytes this saves."""
     saved = 0
     linked = set[int]()
     missing = 0  # how many of the directories above are not in the old image
@@ -45,12 +45,13 @@ def share(new: Path, old: Path) -> int:
 
 def _link(entry: Entry, there: int, linked: set[int]) -> bool:
     """Replace a file with the old image's, if it is the same. A file with several links keeps them, and two files stay
-    two: with overlayfs's index, a box that changes one name of a file changes the others. linked: the inodes so far.
+    two: with overlayfs's index, a box that changes one name of a file changes the others. linked: the old image's
+    inodes that have been used.
     """
     status = entry.status
     if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1 or not status.st_size:
         return False
-    with suppress(OSError):  # it is not there, or not readable, or has as many links as the filesystem allows
+    with suppress(OSError):  # it does not exist, cannot be read, or has as many links as the filesystem allows
         inode = os.stat(entry.name, dir_fd=there, follow_symlinks=False).st_ino
         if inode in linked or not _is_same(entry, there):
             return False

@@ -28,7 +28,7 @@ PARTIAL = "partial-"
 class Image(NamedTuple):
     """key: its directory's name; "" for a directory of the user. digest: of the manifest, or of the archive.
 
-    rootfs: the absolute path of the root file system. size: in bytes, of the unpacked files. layers: the digests of
+    rootfs: the absolute path of the root filesystem. size: in bytes, of the unpacked files. layers: the digests of
     its layers, lowest first.
     """
 
@@ -43,7 +43,7 @@ class Image(NamedTuple):
 
 
 class Store:
-    """The images of a place. A lock guards every change, which first removes the leftovers of an interrupted one."""
+    """The images in one place. Every change takes a lock, and first removes the leftovers of an interrupted change."""
 
     def __init__(self, places: Places) -> None:
         self.places = places
@@ -78,7 +78,7 @@ class Store:
         return found
 
     def find(self, name: str) -> Image | None:
-        """The image with this name, or with a digest that begins so. Raises Error if its record cannot be read."""
+        """The image with this name, or whose digest begins with it. Raises Error if its record cannot be read."""
         key = self._key_of(name)
         return self.load(name, key) if key is not None else None
 
@@ -92,7 +92,7 @@ class Store:
         return key if key is not None and (self.directory / key / RECORD).exists() else None
 
     def load(self, name: str, key: str) -> Image:
-        """Raises Error."""
+        """Read an image's record. Raises Error."""
         path = self.directory / key / RECORD
         try:
             document = json.loads(path.read_bytes())
@@ -118,7 +118,7 @@ class Store:
         return self.listed()[0]
 
     def listed(self) -> tuple[list[Image], list[Error]]:
-        """The same; and why others, or names, are missing: their records cannot be read."""
+        """The same; and the errors of records that cannot be read, for which images or names are missing."""
         images: list[Image] = []
         problems: list[Error] = []
         names: dict[str, str] = {}
@@ -187,7 +187,7 @@ class Store:
         (place / RECORD).write_text(json.dumps(record))
 
     def _relative(self, layers: Sequence[str]) -> Image | None:
-        """The image that has the most of these layers in common, from the lowest on."""
+        """The image that shares the most of these layers, counted from the lowest; None if none shares any."""
 
         def common(image: Image) -> int:
             pairs = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(image.layers, layers, strict=False))
@@ -212,13 +212,13 @@ class Store:
                 raise
 
     def remove(self, name: str, used: Callable[[str], list[str]], no_new: AbstractContextManager[None]) -> list[str]:
-        """Remove the name, and with its last name the image. used: the boxes that need an image's key. no_new:
-        within it no box is made.
+        """Remove the name, and with its last name the image. used: returns the boxes that need the image of a key.
+        no_new: a lock; while it is held, no box is created.
 
-        Returns what was removed, in words. Raises Error if there is no such image, or a box needs it.
+        Return a line about each thing removed. Raises Error if there is no such image, or a box needs it.
         """
         with self.locked(), no_new:
-            found = self._key_of(name)  # not its record, which may be what is wrong with it
+            found = self._key_of(name)  # without reading the record, which may be damaged
             if found is None:
                 raise Error(f"there is no image {name}", hint="ocipy box images lists all images")
             names = self.names()

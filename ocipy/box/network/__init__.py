@@ -23,8 +23,8 @@ class Peer(NamedTuple):
 class Network(NamedTuple):
     """How a box is connected.
 
-    kind: "bridge", "host", "none" or "pasta". addresses: with their prefix lengths, those of this run on a bridge.
-    ports: published ones.
+    kind: "bridge", "host", "none" or "pasta". addresses: those of this run, with prefix lengths; only on a bridge.
+    ports: the published ones.
     """
 
     kind: str
@@ -33,7 +33,7 @@ class Network(NamedTuple):
 
 
 class HostNetwork(Connection):
-    """The host's own."""
+    """The host's network."""
 
     path = "host"
 
@@ -51,8 +51,8 @@ def connect(
     id_maps: tuple[IdMap, IdMap] = ((), ()),
     held: int = 0,
 ) -> Connection:
-    """The connection of a box of this kind. id_maps: of its user namespace, uids and gids. held: the pid of a process
-    in that and, for pasta, in its network namespace; 0 if they are not made yet. Raises Error."""
+    """A connection of this kind for a box. id_maps: of its user namespace, uids and gids. held: the pid of a process in
+    that namespace and, for pasta, in its network namespace; 0 if they do not exist yet. Raises Error."""
     if ports and kind in ("none", "host"):
         raise Error(f"--publish has no effect with --network {kind}", status=2)
     if kind == "none":

@@ -1,7 +1,7 @@
-"""Our bridge: a pair of devices for each box, addresses, a default route, and NAT to the outside.
+"""Our bridge: a veth pair for each box, addresses, a default route, and NAT to the outside.
 
-The pair of devices ends with the box's network namespace; `release` frees the rest. With the last box it removes the
-bridge and the table of rules, and restores the settings for forwarding.
+The veth pair ends with the box's network namespace; `release` frees the rest. With the last box it removes the bridge
+and the nftables table, and restores the sysctls for forwarding.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ from ocipy.box.request import Port
 from ocipy.errors import reported_as
 
 BRIDGE = "ocipy0"
-# The group of our devices (IFLA_GROUP, rtnetlink(7)): one request deletes a group; separate ones wait for each device.
+# The group of our devices (IFLA_GROUP, rtnetlink(7)). One request deletes the whole group; with a request for each
+# device, we would wait for each.
 GROUP = 0x6F636970
 DEVICE = "eth0"
 LOOPBACK = 1  # its index in every network namespace
@@ -45,7 +46,7 @@ OTHER_NETWORKS = "--network host or none needs no bridge"
 
 
 class BridgeConnection(Connection):
-    """A network namespace with one end of a pair of devices; the other end is a port of the bridge.
+    """A network namespace with one end of a veth pair; the other end is a port of the bridge.
 
     id_maps: of the box's user namespace, if it has one. The network namespace belongs to it.
     """
@@ -76,11 +77,11 @@ class BridgeConnection(Connection):
                 leases.save()
                 try:
                     with nft.applied(nft.ruleset(leases, BRIDGE)):
-                        begin(leases, host)
-                        plug(host, device_of(self._box_id), self._namespace.fd, lease)
+                        make_bridge(leases, host)
+                        make_pair(host, device_of(self._box_id), self._namespace.fd, lease)
                         set_up_inside(self._namespace.inside, lease, leases)
                 except BaseException:
-                    give_back(self._box_id, leases, host)
+                    remove_lease(self._box_id, leases, host)
                     leases.save()
                     raise
         except BaseException:
@@ -116,23 +117,23 @@ def release(box_id: str, places: Places) -> None:
     with leases_of(places) as leases:
         if box_id in leases.boxes:
             with reported_as("cannot remove the bridge", hint=OTHER_NETWORKS), Links() as host:
-                give_back(box_id, leases, host)
+                remove_lease(box_id, leases, host)
 
 
 @contextmanager
 def leases_of(places: Places) -> Iterator[Leases]:
-    """The leases, for changes."""
+    """Lock and read the leases; write them at the end of the block."""
     with locked(leases_path(places)) as leases:
         yield leases
 
 
 def device_of(box_id: str) -> str:
-    """The host's end of the pair; a name has 15 characters at most."""
+    """The host's end of the pair. A name has at most 15 characters."""
     return f"box{box_id}"
 
 
-def begin(leases: Leases, host: Links) -> None:
-    """Make the bridge unless it exists. Completes the work of a killed run."""
+def make_bridge(leases: Leases, host: Links) -> None:
+    """Make the bridge unless it exists, or complete one that a killed run has left unfinished."""
     v4, v6 = leases.gateway
     index = host.index(BRIDGE)
     there = host.addresses(index) if index else set()
@@ -149,7 +150,7 @@ def begin(leases: Leases, host: Links) -> None:
         host.add_address(new_address(index, v4, 24))
     with suppress(OSError):  # a host without IPv6
         host.add_address(new_address(index, v6, 64))
-    host.raise_up(index)
+    host.set_up(index)
     # Lets the host reach a published port at 127.0.0.1 (ip-sysctl.rst).
     write_sysctl(f"ipv4/conf/{BRIDGE}/route_localnet", "1")
     for name in FORWARDING:
@@ -161,7 +162,7 @@ def begin(leases: Leases, host: Links) -> None:
 
 
 def read_sysctl(name: str) -> str:
-    """The value, "" if it does not exist."""
+    """Its value; "" if it does not exist."""
     try:
         return (SYSCTLS / name).read_bytes().strip().decode("ascii", "replace")
     except OSError:
@@ -174,18 +175,18 @@ def write_sysctl(name: str, value: str) -> None:
         (SYSCTLS / name).write_text(value)
 
 
-def plug(host: Links, name: str, namespace: int, lease: Lease) -> None:
-    """A pair of devices: `name` on the bridge, and eth0 in the network namespace of a descriptor."""
-    host.delete(name)  # a killed box's
+def make_pair(host: Links, name: str, namespace: int, lease: Lease) -> None:
+    """Make a veth pair: `name` on the bridge, and eth0 in the network namespace of a descriptor."""
+    host.delete(name)  # in case a killed run has left one
     host.make(new_pair(name, GROUP, host.index(BRIDGE), DEVICE, lease.hardware_address, namespace))
 
 
 def set_up_inside(inside: Links, lease: Lease, leases: Leases) -> None:
-    """Addresses and routes in the network namespace of a box."""
+    """Set up devices, addresses and routes in the network namespace of a box."""
     v4, v6 = leases.gateway
-    inside.raise_up(LOOPBACK)
+    inside.set_up(LOOPBACK)
     index = inside.index(DEVICE)
-    inside.raise_up(index)
+    inside.set_up(index)
     inside.add_address(new_address(index, lease.v4, 24))
     inside.add_route(new_default_route(v4))
     with suppress(OSError):  # a host without IPv6
@@ -193,8 +194,8 @@ def set_up_inside(inside: Links, lease: Lease, leases: Leases) -> None:
         inside.add_route(new_default_route(v6))
 
 
-def give_back(box_id: str, leases: Leases, host: Links) -> None:
-    """Remove the lease; with the last one the bridge, the rules and the forwarding."""
+def remove_lease(box_id: str, leases: Leases, host: Links) -> None:
+    """Remove the lease and its device; with the last lease also the bridge and the rules, and restore forwarding."""
     leases.boxes.pop(box_id, None)
     device = device_of(box_id)
     if leases.boxes:

@@ -8,11 +8,11 @@ from typing import Self
 
 
 class Connection:
-    """What connects a box, as long as it is entered; the box keeps what it has been given then.
+    """Connects a box that is started while this is entered; the box stays connected afterwards.
 
-    path: of a network namespace that is ready; "" for an empty private one, "host" for the host's. addresses: the
-    box's own. name_servers: empty for the host's. user_path: of the user namespace that owns the network namespace, ""
-    for none that is ready. sockets: the process that stays with the box keeps them open until it ends.
+    path: of an existing network namespace; "" for a new, empty one, "host" for the host's. addresses: the box's own.
+    name_servers: empty for the host's. user_path: of the user namespace that owns the network namespace, "" if neither
+    exists. sockets: the process that stays with the box keeps them open until the box ends.
     """
 
     path = ""
@@ -27,4 +27,4 @@ class Connection:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Release resources for the box's start; if it failed, undo everything."""
+        """Release what only the start needed; if the start failed, undo everything."""

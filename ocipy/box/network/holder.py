@@ -16,7 +16,7 @@ WHAT = "cannot make a user namespace"
 
 
 class Holder:
-    """It ends with us, or when it is let go. id_maps: the user namespace's uid map and gid map. Raises Error."""
+    """The process; it ends with us, or by let_go(). id_maps: the user namespace's uid map and gid map. Raises Error."""
 
     def __init__(self, id_maps: tuple[IdMap, IdMap]) -> None:
         words = ["unshare", "--user", "--net", "cat"]
@@ -41,6 +41,6 @@ class Holder:
             raise failed("unshare", WHAT, last_words("unshare", process.stderr.read()))
 
     def let_go(self) -> None:
-        """End it. What has joined its namespaces keeps them."""
+        """End it. Processes that have joined its namespaces stay there."""
         self._process.kill()
         self._process.communicate()

@@ -1,4 +1,4 @@
-"""The leases of the bridge's addresses: a file that is changed under a lock, and pure choices."""
+"""The leases of the bridge's addresses: a file that is changed under a lock, and pure functions that choose them."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Lease(NamedTuple):
 
     @property
     def hardware_address(self) -> str:
-        """Derived from the IPv4 address: its next owner gets the MAC address that neighbours remember (arp(7))."""
+        """The MAC address, derived from the IPv4 address: neighbours that remember both stay right (arp(7))."""
         return "02:42:" + ipaddress.IPv4Address(self.v4).packed.hex(":")
 
 
 class Leases:
-    """subnet: "" without a bridge. before: the sysctls before the bridge was made."""
+    """subnet: "" without a bridge. before: the values of sysctls before the bridge was made."""
 
     def __init__(
         self, subnet: str = "", boxes: dict[str, Lease] | None = None, before: dict[str, str] | None = None
@@ -48,7 +48,7 @@ class Leases:
         self.path: Path | None = None
 
     def save(self) -> None:
-        """Write them now, before creating their resources: then those are found whenever we are killed."""
+        """Write them now, before their resources are created, which can then be found even if we are killed."""
         if self.path is not None:
             _write(self.path, self)
 
@@ -63,7 +63,7 @@ class Leases:
         return subnet6(self.subnet)
 
     def take(self, box_id: str, ports: Sequence[Port]) -> Lease:
-        """The next free addresses. Raises Error if there are none, or if another box has a port."""
+        """The next free addresses. Raises Error if there are none, or if another box has published one of the ports."""
         for other, lease in self.boxes.items():
             clash = [one for one in ports for two in lease.ports if overlap(one, two) and other != box_id]
             if clash:
@@ -103,7 +103,7 @@ def leases_path(places: Places) -> Path:
 
 @contextmanager
 def locked(path: Path) -> Iterator[Leases]:
-    """The leases, for changes; writes them at the end, unless an exception is raised. Raises Error."""
+    """Lock and read the leases; write them at the end of the block, unless an exception is raised. Raises Error."""
     fd = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""Devices, addresses and routes by rtnetlink(7): the few messages that a bridge takes.
+"""Devices, addresses and routes through rtnetlink(7): the few messages that a bridge needs.
 
 pyroute2 has them too, but its import takes 100 ms, a quarter of what podman takes for a whole container, and it cannot
 be in a snapshot: it needs extension modules from files.
@@ -50,15 +50,16 @@ NEW = NLM_F_CREATE | NLM_F_EXCL
 
 
 def new_bridge(name: str, group: int) -> bytes:
-    """The request for a bridge. Pure, as those below."""
+    """The request that makes a bridge. Pure, like those below."""
     kind = attribute(IFLA_LINKINFO, attribute(IFLA_INFO_KIND, b"bridge"))
     return ANY + _name(name) + attribute(IFLA_GROUP, NUMBER.pack(group)) + kind
 
 
 def new_pair(name: str, group: int, bridge: int, peer: str, hardware_address: str, namespace: int) -> bytes:
-    """For a pair of devices: `name`, up and a port of the bridge, and the peer in the namespace of a descriptor.
+    """The request that makes a veth pair: `name`, up and a port of the bridge, and the peer in the namespace of a
+    descriptor.
 
-    The peer cannot be set up before the pair is complete (ENOTCONN).
+    The peer cannot be up before the pair is complete (ENOTCONN).
     """
     other = ANY + _name(peer) + attribute(IFLA_ADDRESS, bytes.fromhex(hardware_address.replace(":", "")))
     other += attribute(IFLA_NET_NS_FD, NUMBER.pack(namespace))
@@ -68,14 +69,14 @@ def new_pair(name: str, group: int, bridge: int, peer: str, hardware_address: st
 
 
 def new_address(index: int, text: str, length: int, flags: int = 0) -> bytes:
-    """For an address of a device."""
+    """The request that gives a device an address."""
     address = ipaddress.ip_address(text)
     both = attribute(IFA_LOCAL, address.packed) + attribute(IFA_ADDRESS, address.packed)
     return ADDRESS.pack(_family(address.version), length, flags, 0, index) + both
 
 
 def new_default_route(gateway: str) -> bytes:
-    """For a default route by a gateway."""
+    """The request that makes a default route through a gateway."""
     address = ipaddress.ip_address(gateway)
     head = ROUTE.pack(_family(address.version), 0, 0, 0, RT_TABLE_MAIN, RTPROT_STATIC, 0, RTN_UNICAST, 0)
     return head + attribute(RTA_GATEWAY, address.packed)
@@ -90,9 +91,9 @@ def _family(version: int) -> int:
 
 
 class Links:
-    """Devices, addresses and routes of the network namespace that the caller is in when this is made.
+    """Devices, addresses and routes of the network namespace that the caller is in when it makes this object.
 
-    What fails raises OSError.
+    All methods raise OSError.
     """
 
     def __init__(self) -> None:
@@ -130,15 +131,14 @@ class Links:
         found = set()
         for message in self._netlink.dump(RTM_GETADDR, ADDRESS.pack(0, 0, 0, 0, 0)):
             about = dict(attributes(message, ADDRESS.size))
-            packed = about.get(IFA_LOCAL) or about.get(
-                IFA_ADDRESS
-            )  # of a point-to-point device the latter is the peer's
+            # IFA_ADDRESS of a point-to-point device is the peer's address.
+            packed = about.get(IFA_LOCAL) or about.get(IFA_ADDRESS)
             if packed and ADDRESS.unpack_from(message, 16)[4] == index:
                 found.add(str(ipaddress.ip_address(packed)))
         return found
 
     def networks(self) -> list[str]:
-        """Where the routes of IPv4 and IPv6 lead to, except the default routes."""
+        """The destinations of the IPv4 and IPv6 routes, except the default routes."""
         found = []
         for message in self._netlink.dump(RTM_GETROUTE, ROUTE.pack(0, 0, 0, 0, 0, 0, 0, 0, 0)):
             family, length, *_ = ROUTE.unpack_from(message, 16)
@@ -151,8 +151,8 @@ class Links:
         """Make a device."""
         self._netlink.do(RTM_NEWLINK, request, NEW)
 
-    def raise_up(self, index: int) -> None:
-        """Set a device up."""
+    def set_up(self, index: int) -> None:
+        """Set a device up (ip-link(8))."""
         self._netlink.do(RTM_NEWLINK, LINK.pack(0, 0, index, IFF_UP, IFF_UP))
 
     def add_address(self, request: bytes) -> None:
@@ -164,7 +164,7 @@ class Links:
         self._netlink.do(RTM_NEWROUTE, request, NEW)
 
     def delete(self, name: str) -> None:
-        """Delete a device, if it is there."""
+        """Delete a device, if it exists."""
         with suppress(OSError):
             self._netlink.do(RTM_DELLINK, ANY + _name(name))
 
@@ -185,9 +185,9 @@ def _enter(path: str) -> int:
 
 
 class Namespace:
-    """A network namespace, held by a descriptor: of this path, or a new one. inside: its devices. Raises OSError.
+    """The network namespace at this path, or a new one, held by a descriptor. inside: its devices. Raises OSError.
 
-    Only the calling thread is in it, and only as long as this takes (unshare(2)).
+    Only the calling thread enters it, and leaves it again at once (unshare(2)).
     """
 
     def __init__(self, path: str = "") -> None:
@@ -203,6 +203,6 @@ class Namespace:
         self.path = f"/proc/{os.getpid()}/fd/{self.fd}"
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the descriptor, and the connection to the devices."""
         with self.inside:
             os.close(self.fd)

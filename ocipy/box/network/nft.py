@@ -23,7 +23,7 @@ Rule = list[dict[str, Any]]
 
 
 def ruleset(leases: Leases, bridge: str) -> dict[str, Any]:
-    """Replace the whole table, in one transaction. Pure."""
+    """The commands that replace the whole table, in one transaction. Pure."""
     commands: list[dict[str, Any]] = [{"add": {"table": _table()}}, {"delete": {"table": _table()}}]
     commands.append({"add": {"table": _table()}})
     for name, kind, hook, priority in (
@@ -43,7 +43,7 @@ def ruleset(leases: Leases, bridge: str) -> dict[str, Any]:
 
 
 def removal() -> dict[str, Any]:
-    """Remove the table, if it exists."""
+    """The commands that remove the table, if it exists."""
     return {"nftables": [{"add": {"table": _table()}}, {"delete": {"table": _table()}}]}
 
 
@@ -77,7 +77,7 @@ def _guarded(bridge: str) -> list[tuple[str, Rule]]:
         _match({"meta": {"key": "iifname"}}, bridge, "!="),
         _match({"meta": {"key": "oifname"}}, bridge),
         _match({"ct": {"key": "state"}}, "new", "in"),
-        # The left side is a set of flags, and 32 of them are "dnat": not in it.
+        # The connection was not redirected to the box: "dnat" is not among the flags of its status.
         {"match": {"op": "==", "left": {"&": [{"ct": {"key": "status"}}, "dnat"]}, "right": 0}},
         drop,
     ]

@@ -1,4 +1,4 @@
-"""pasta(1): a network for boxes without root, from the host's sockets.
+"""pasta(1): a network for boxes without root, through the host's sockets.
 
 As with podman, the namespaces are made before the box: the runtime's init is not dumpable (PR_SET_DUMPABLE), so pasta
 could not join namespaces that the runtime has made.
@@ -23,7 +23,7 @@ from ocipy.box.places import Places
 from ocipy.box.request import Port
 from ocipy.box.tools import output_of
 
-# The address of pasta's name server for the box, if the host's is on its loopback.
+# Where pasta serves names to the box if the host's name server is on the host's loopback.
 NAME_SERVER = "169.254.1.1"
 
 
@@ -91,8 +91,8 @@ def words_of_ports(ports: Sequence[Port]) -> list[str]:
 def begin(namespaces: str, pid_path: Path, words: Sequence[str]) -> None:
     """Have pasta connect the namespaces; it stays in the background. Raises Error with its words.
 
-    The path of the namespaces ends with their holder, once the box has joined them. Without --no-netns-quit, pasta
-    (since 2024) looks every second whether it is still there, and ends.
+    The path of the namespaces vanishes with their holder, once the box has joined them. Without --no-netns-quit, pasta
+    (since 2024) checks every second that the path still exists, and ends if it does not.
     """
     command = ["pasta", "--config-net", "--quiet", "--no-map-gw", "--no-netns-quit", "-T", "none", "-U", "none", *words]
     command += ["--pid", str(pid_path), "--userns", f"{namespaces}/user", "--netns", f"{namespaces}/net"]

@@ -1,4 +1,4 @@
-"""Holds published ports on the host while the box runs: the rules would take them from another program."""
+"""Holds published ports on the host while the box runs: another program would get no connections on them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WITHOUT_FAMILY = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 def hold(ports: Iterable[Port]) -> list[socket.socket]:
     """Sockets bound to the ports; they receive nothing, because the rules redirect packets to the box. Raises Error.
 
-    docker and podman hold ports the same way: another program that wants one gets an error instead of no connections.
+    docker and podman hold ports in the same way: another program that wants one gets an error.
     """
     held: list[socket.socket] = []
     try:
