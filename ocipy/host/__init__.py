@@ -1,1 +1,1 @@
-"""The host lane: what the runtime does on the host for a plan. One module per concern, named as in plan/ and init/."""
+"""The host lane of a plan: what the runtime does on the host. One module per concern, named as in plan/ and init/."""

@@ -53,36 +53,35 @@ def cgroup_create(run: HostRun, step: CgroupCreate) -> None:
 
 
 def expected_paths(run: HostRun) -> dict[str, str]:
-    """Return the cgroup's paths, for init. A unit is made after the clone: return the paths that it will have."""
-    expected = run.expected_paths
-    return expected or (run.cgroup.paths if run.cgroup is not None else {})
+    """Return the cgroup's paths, for init; for a unit, which is made after the clone, those that it will have."""
+    return run.expected_paths or (run.cgroup.paths if run.cgroup is not None else {})
 
 
 @carries_out(CgroupCpuset)
 def cgroup_cpuset(run: HostRun, step: CgroupCpuset) -> None:
-    """Write what the v1 cpuset needs before a process may join."""
+    """Fill in what a v1 cpuset needs before a process may join it."""
     if run.cpuset is not None:
         fill_cpuset(*run.cpuset)
 
 
 @carries_out(CgroupOwn)
 def cgroup_own(run: HostRun, step: CgroupOwn) -> None:
-    """Let the container's user manage the cgroups below the container's."""
+    """Let the container's user manage the cgroups below the container's own."""
     own(_cgroup(run), step.uid)
 
 
 @carries_out(CgroupOpen)
 def cgroup_open(run: HostRun, step: CgroupOpen) -> None:
-    """Open the files that init writes when it enters the v1 hierarchies: init may be unable to reach them."""
+    """Open the files that init writes to when it enters the v1 hierarchies, since init may be unable to reach them."""
     run.fds.cgroups = _cgroup(run).open_tasks()
 
 
 def clone_into(run: HostRun, flags: int, exit_signal: int, *, required: bool) -> tuple[int, int]:
-    """Clone into the v2 cgroup if there is one: (pid, pidfd), or (0, -1) in the child. Raises OSError.
+    """Clone into the v2 cgroup if there is one. Return (pid, pidfd), or (0, -1) in the child. Raises OSError.
 
-    If the kernel refuses (a threaded cgroup), cgroup_join moves the process later, unless required: the root of a
-    cgroup namespace made by the clone would be our own cgroup. Init may have begun to mount by then, which is harmless:
-    a threaded cgroup does not count memory (cgroups(7)).
+    If the kernel refuses, for example because the cgroup is threaded, cgroup_join moves the process later. By then init
+    may have begun to mount, which is harmless: a threaded cgroup does not account for memory (cgroups(7)).
+    required: raise instead, since the clone also makes a cgroup namespace, whose root would be our own cgroup.
     """
     directory = run.cgroup.directory_fd() if run.cgroup is not None and run.cgroup.systemd is None else -1
     entered = True
@@ -101,7 +100,7 @@ def clone_into(run: HostRun, flags: int, exit_signal: int, *, required: bool) ->
 
 @carries_out(CgroupJoin)
 def cgroup_join(run: HostRun, step: CgroupJoin) -> None:
-    """Move init, or the stage before it, into the v2 cgroup, unless it was cloned there. It enters v1 itself."""
+    """Move init, or the stage before it, into the v2 cgroup, unless it was cloned into it. It enters v1 by itself."""
     run.fds.close_cgroups()
     cgroup = _cgroup(run)
     if "" not in cgroup.paths or run.in_cgroup:
@@ -111,7 +110,7 @@ def cgroup_join(run: HostRun, step: CgroupJoin) -> None:
     except OSError as error:
         if not step.tolerant or error.errno not in NOT_PERMITTED:
             raise caused_by(error, f"cannot join the cgroup {cgroup.paths['']}") from None
-        # Not delegated to us: the container stays in our cgroup.
+        # The cgroup is not delegated to us: the container stays in ours.
         path = cgroup.paths.pop("")
         if path in cgroup.created:
             posix.rmdir(path)

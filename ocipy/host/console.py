@@ -14,9 +14,9 @@ from ocipy.linux.constants import O_CLOEXEC, O_PATH, ONLCR
 
 
 def check_socket(terminal: bool, socket: str) -> None:
-    """Check, before anything is made, that there is a terminal to send to the socket. Raises Error.
+    """Check, before anything is made, that there will be a terminal to send to the socket. Raises Error.
 
-    plan/terminal.py refuses the reverse, a terminal that nobody takes.
+    plan/terminal.py refuses the reverse: a terminal that nobody receives.
     """
     if socket and not terminal:
         raise Error(
@@ -27,10 +27,10 @@ def check_socket(terminal: bool, socket: str) -> None:
 
 
 def send_descriptor(path: str, fd: int, name: str, what: str) -> None:
-    """Connect to the socket and send the one message that engines expect: a name with the descriptor. Raises Error.
+    """Connect to the socket and send the one message that engines expect: a name and the descriptor. Raises Error.
 
-    what: "the terminal to the console socket". Nobody answers, and containerd accepts only after create has returned,
-    so we do not wait.
+    what: for the error, for example "the terminal to the console socket". We do not wait: nobody answers, and
+    containerd accepts the connection only after create has returned.
     """
     socket = -1
     hint = {errno.ECONNREFUSED: "nobody listens there", errno.ENOENT: "there must be a listening socket at this path"}
@@ -44,7 +44,7 @@ def send_descriptor(path: str, fd: int, name: str, what: str) -> None:
 
 
 def connect(path: str) -> int:
-    """Return a connected stream socket; the path may exceed the 107 bytes of unix(7). Raises OSError."""
+    """Return a connected stream socket. The path may be longer than the 107 bytes of unix(7). Raises OSError."""
     try:
         return _kernel.connect_unix(path)
     except OSError as error:
@@ -58,7 +58,7 @@ def connect(path: str) -> int:
 
 
 def standard_terminal() -> int:
-    """Return the standard stream that is a terminal; -1 if none is."""
+    """Return the first standard stream that is a terminal, or -1."""
     for fd in (0, 1, 2):
         if posix.isatty(fd):
             return fd
@@ -66,17 +66,17 @@ def standard_terminal() -> int:
 
 
 def take_terminal(master: int) -> None:
-    """Adapt that master's terminal to the user's before the process uses it.
+    """Adapt the container's terminal to the user's before the process uses it. master: of the container's terminal.
 
-    Set the size before the process can ask for it. Keep newlines as they are: the user's terminal turns them into CR
-    NL, and in a file or a pipe they must stay.
+    Set the size before the process can ask for it. Turn off ONLCR: the user's terminal translates newlines into CR NL
+    by itself, and a file or a pipe must receive them as they are.
     """
     copy_size(standard_terminal(), master)
     _kernel.tty_clear_output(master, ONLCR)
 
 
 def copy_size(terminal: int, master: int) -> None:
-    """Give that master's terminal the size of another; -1 if there is none."""
+    """Copy a terminal's size to the one behind this master. terminal: -1 if there is none."""
     if terminal < 0:
         return
     rows, columns = _kernel.tty_size(terminal)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Action = Callable[["HostRun", Kind], None]
 
 
-# The function that carries out each kind of step. The modules of this package fill it when they are imported.
+# The function that carries out each kind of step. The modules of this package add theirs when they are imported.
 ACTIONS: dict[type[HostStep], Callable[[HostRun, HostStep], None]] = {}
 
 
@@ -45,23 +45,24 @@ class HostRun:
 
     pid, pidfd: the init process (at first the stage before it), 0 and -1 until it is cloned.
     fds: what init inherits.
-    bus: the connection to systemd, lender: a child that has moved network devices, criu: one that restores; None if
-    not needed.
-    hooks_ran: a hook was started, so that poststop hooks run after a failure (runtime.md, life cycle).
-    interrupts: signalfd of what ends the run before it has begun (children/interrupts.py), -1 if nobody listens.
-    master: the pty's master that init sent, -1 without a terminal; master_name: the name of its peer.
-    onlooker: passes on the steps, each when it is due; None without --trace and --debug.
-    name: what errors call the new process. status: the container's status meanwhile, as others see it.
+    bus: the connection to systemd. lender: the child that has moved network devices. criu: the process that restores.
+    Each is None if not needed.
+    hooks_ran: a hook has been started, so a failure runs the poststop hooks (runtime.md, Lifecycle).
+    interrupts: a signalfd for the signals that interrupt us (children/interrupts.py), -1 if none does.
+    master: the pty master that init sent, -1 without a terminal. master_name: the name of its peer.
+    onlooker: yields each step when it is due, and so sees it; None without --trace and --debug.
+    name: what errors call the new process. status: the container's status meanwhile, as a seccomp agent sees it.
 
-    What one step leaves to a later one:
+    What one step leaves for a later one:
     stage: pid of the process that init is forked from, until it is reaped; 0 for none.
-    in_cgroup: the clone has put the process into its v2 cgroup. expected_paths: of a cgroup that systemd will make.
-    cpuset: directory and top of a v1 cpuset that is still to be filled. chosen: `exec --cgroup` names the cgroup.
-    timens_offsets, device_directory, report: descriptors, -1 for none. id_maps: user namespaces by the pointers of
-    their steps. device_maps: (uids, gids) of a joined user namespace, as (inside, outside, size).
-    rdt_class: (top of resctrl, made by us). rdt_made: groups that a failure removes.
-    mount_points: of a restore, as in plan/checkpoint.py. criu_directories: descriptors of criu's images and, if that is
-    another directory, of its work files.
+    in_cgroup: the clone has put the process into its v2 cgroup. expected_paths: those of a cgroup that systemd will
+    make. cpuset: a v1 cpuset that has yet to be filled in, as (directory, top of the hierarchy). chosen: `exec
+    --cgroup` names the cgroup.
+    timens_offsets, device_directory, report: descriptors, -1 for none. id_maps: user namespaces, by the pointers of
+    their steps. device_maps: (uids, gids) of a joined user namespace, each as (inside, outside, size).
+    rdt_class: (top of resctrl, whether we made the class). rdt_made: groups that a failure removes.
+    mount_points: those of a restore, as in plan/checkpoint.py. criu_directories: descriptors of criu's image directory
+    and, if there is one, its work directory.
     """
 
     __slots__ = (
@@ -136,7 +137,7 @@ class HostRun:
         self.criu_directories: list[int] = []
 
     def let_go(self) -> None:
-        """Close the channel to init, and our copies of what init got."""
+        """Close the channel to init, and our copies of the descriptors that init inherited."""
         for fd in [*self.fds.all(), self.channel.fd if self.channel is not None else -1]:
             if fd >= 0:
                 posix.close(fd)

@@ -1,7 +1,7 @@
 """Device nodes for a container whose user namespace may not make any (mknod(2)): the host makes them, init binds them.
 
-They are on a tmpfs that is not attached anywhere on the host, so nobody finds them there, and they disappear with their
-last mount. Init gets a detached mount of each single node.
+They are on a tmpfs that is attached nowhere on the host, so nobody can find them, and they disappear with their last
+mount. Init gets a detached mount of each node.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 @carries_out(DeviceFilesystem)
 def device_filesystem(run: HostRun, step: DeviceFilesystem) -> None:
-    """Make the tmpfs for this many nodes. joined: the user namespace already exists, with its own maps."""
+    """Make a tmpfs with room for this many nodes. joined: the user namespace already exists: read its id maps."""
     data = ("mode=755", f"nr_inodes={step.nodes + 1}", "nr_blocks=1")
     run.device_directory = make_filesystem(
         "tmpfs", "devices", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, (), data, step.label
@@ -62,7 +62,7 @@ def device_node(run: HostRun, step: DeviceNode) -> None:
     try:
         posix.mknod(step.name, KINDS[step.kind] | 0o600, posix.makedev(step.major, step.minor), dir_fd=directory)
     except PermissionError:
-        return  # as in a container that may not make nodes itself: then the host's own is bound
+        return  # we may not make nodes either: init binds the host's own
     _kernel.fchownat(directory, step.name, uid, gid, 0)
     posix.chmod(step.name, step.mode, dir_fd=directory)
 
@@ -92,7 +92,7 @@ def _is_there(directory: int, name: str) -> bool:
 
 
 def _mounts_by_child(directory: int, names: Sequence[str]) -> list[int]:
-    """The same, by a child that attaches the filesystem in a new mount namespace. Raises Error."""
+    """Have a child attach the filesystem in a new mount namespace, and make the mounts there. Raises Error."""
     ours, theirs = pair()
     pid, pidfd = _kernel.clone3(CLONE_NEWNS | CLONE_PIDFD, SIGCHLD, -1)
     if pid == 0:
@@ -134,7 +134,7 @@ def _maps_of(run: HostRun, namespace: int) -> tuple[Triples, Triples]:
             posix.close(ours.fd)
             _kernel.setns(namespace, CLONE_NEWUSER)
             theirs.send("joined")
-            theirs.receive()  # until its end: the maps have been read, or the runtime is dead
+            theirs.receive()  # until end of file: the maps have been read, or the runtime is dead
         finally:
             posix._exit(0)
     posix.close(pidfd)
@@ -143,7 +143,7 @@ def _maps_of(run: HostRun, namespace: int) -> tuple[Triples, Triples]:
         ours.receive()
         uids, gids = (_triples(procfs.read(run.fds.procfs, f"{pid}/{name}")) for name in ("uid_map", "gid_map"))
     except Closed:
-        raise Error("cannot enter the user namespace to see its ids") from None
+        raise Error("cannot enter the user namespace to read its id maps") from None
     finally:
         posix.close(ours.fd)
         posix.waitpid(pid, 0)
@@ -151,15 +151,15 @@ def _maps_of(run: HostRun, namespace: int) -> tuple[Triples, Triples]:
 
 
 def _triples(text: bytes) -> Triples:
-    """Return (inside, outside, size) of each line of a uid_map (user_namespaces(7))."""
+    """Return (inside, outside, size) for each line of a uid_map or gid_map (user_namespaces(7))."""
     lines = [words_of(line) for line in lines_of(text)]
     return [(int(inside), int(outside), int(size)) for inside, outside, size in lines]
 
 
 def _mapped(number: int, triples: Triples, path: str) -> int:
-    """Return the id on the host; if the namespace does not map it, 0, which nobody inside has."""
+    """Return the id on the host. If the namespace does not map it, warn and return 0."""
     for inside, outside, size in triples:
         if inside <= number < inside + size:
             return outside + number - inside
-    log.warning(f"{path}: the user namespace does not map its owner, id {number}")
+    log.warning(f"{path}: the user namespace does not map the id {number} of its owner or group")
     return 0

@@ -1,4 +1,4 @@
-"""The host lane's side of exec: execCPUAffinity (initial, final), the cgroup, the process that joins, its exec."""
+"""The host lane's side of exec: the joiner, its cgroup, its CPUs (execCPUAffinity), and the wait for its exec."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ MOVE_REFUSED = (errno.EACCES, errno.EPERM)
 
 @carries_out(ReportPipe)
 def report_pipe(run: HostRun, step: ReportPipe) -> None:
-    """Make the pipe by which the process reports its exec, or why it failed."""
+    """Make the pipe through which the process reports its exec, or why it failed."""
     reading, writing = posix.pipe2(O_CLOEXEC)
     run.report = reading
     run.fds.report = writing
@@ -47,14 +47,14 @@ def report_pipe(run: HostRun, step: ReportPipe) -> None:
 
 @carries_out(OpenRoot)
 def open_root(run: HostRun, step: OpenRoot) -> None:
-    """Open the root of the container's process, if the container has no mount namespace."""
+    """Open the root of the container's process, for a container without a mount namespace."""
     with reported_as("cannot open the container's root"):
         run.fds.root = posix.open(f"/proc/{run.state.pid}/root", O_PATH | O_DIRECTORY | O_CLOEXEC)
 
 
 @carries_out(ExecCgroup)
 def exec_cgroup(run: HostRun, step: ExecCgroup) -> None:
-    """Take the container's cgroup, and open the files that the process writes when it enters the v1 hierarchies."""
+    """Use the container's cgroup, and open the files that the process writes to when it enters the v1 hierarchies."""
     run.cgroup = Cgroup("", dict(step.paths), [])
     run.chosen = step.chosen
     try:
@@ -64,7 +64,7 @@ def exec_cgroup(run: HostRun, step: ExecCgroup) -> None:
 
 
 def _no_cgroup(run: HostRun, paths: Sequence[str]) -> Error:
-    """The error has our own words: engines take the kernel's for a missing command (docs/errors.md)."""
+    """Avoid the kernel's words for ENOENT: engines mistake them for a missing command (docs/errors.md)."""
     missing = next((path for path in paths if not is_present(path)), "")
     hint = "--cgroup must name an existing cgroup below the container's" if run.chosen else ""
     return Error(f"there is no cgroup {missing}", hint=hint)
@@ -72,7 +72,7 @@ def _no_cgroup(run: HostRun, paths: Sequence[str]) -> Error:
 
 @carries_out(CloneJoining)
 def clone_joining(run: HostRun, step: CloneJoining) -> None:
-    """Clone the process that joins the container, into its v2 cgroup if it has one."""
+    """Clone the joiner, into the container's v2 cgroup if it has one."""
     ours, theirs = channel.pair()
     init = Init(channel=theirs, fds=run.fds, state={}, preserved=run.options.preserve_fds, onlooker=run.onlooker)
     pid, pidfd = _clone(run)
@@ -96,7 +96,7 @@ def _clone(run: HostRun) -> tuple[int, int]:
         try:
             pid, pidfd = _kernel.clone3(CLONE_PIDFD, SIGCHLD, directory)
         except OSError:
-            # Older than Linux 5.7, or the cgroup takes no processes (cgroups(7)): try the next, or exec_cgroup_join.
+            # Before Linux 5.7, or the cgroup cannot contain processes (cgroups(7)): try the next, or exec_cgroup_join.
             continue
         finally:
             posix.close(directory)
@@ -106,31 +106,36 @@ def _clone(run: HostRun) -> tuple[int, int]:
 
 
 def _has_room(path: str) -> bool:
-    """Whether the limit on processes permits two more, the joining one and its child. Otherwise exec_cgroup_join moves
-    it in: limits do not stop that (cgroups(7), pids)."""
+    """Whether the limit on processes leaves room for two more: the joiner and its child.
+
+    If not, exec_cgroup_join moves the child in, which the limit does not prevent (cgroup-v2.rst, PID).
+    """
     try:
         limit = read(path + "/pids.max").strip()
         return limit == "max" or int(limit) - int(read(path + "/pids.current")) >= 2
     except OSError:
-        return True  # without the controller
+        return True  # the controller is not enabled
 
 
 def _unified_cgroups(run: HostRun) -> Iterator[str]:
-    """Yield the v2 cgroup, and the current cgroup of its first process: one that has children with controllers cannot
-    contain processes, so systemd moves on (cgroups(7)). Only below the container's: the process chooses the name."""
+    """Yield the container's v2 cgroup, then the one that its first process is in now.
+
+    A cgroup whose children have controllers cannot contain processes, so a systemd inside moves itself into a child
+    (cgroups(7)). Only a cgroup below the container's counts: the process decides where it is.
+    """
     path = run.cgroup.path_of("") if run.cgroup is not None else ""
     if path:
         yield path
         if not run.chosen:
             other = _cgroup_of_init(run.state.pid)
-            # If the process is still alive, its number was not reused.
+            # If the process is still alive, its pid has not been reused.
             if other != path and is_within(other, path) and run.state.is_alive():
                 yield other
 
 
 @carries_out(ExecCgroupJoin)
 def exec_cgroup_join(run: HostRun, step: ExecCgroupJoin) -> None:
-    """Move the process into the v2 cgroup, unless it was cloned there. It enters v1 itself."""
+    """Move the process into the v2 cgroup, unless it was cloned into it. It enters v1 by itself."""
     run.fds.close_cgroups()
     if run.in_cgroup:
         return
@@ -168,7 +173,7 @@ def _cgroup_of_init(pid: int) -> str:
 
 @carries_out(Executed)
 def executed(run: HostRun, step: Executed) -> None:
-    """Wait until the process executes its command. Raises its Error if it cannot."""
+    """Wait until the process has executed its command. Raises the Error that it reports if it cannot."""
     run.let_go()
     report = run.report
     said = read_to_end(report, run.name, run.pid, run.pidfd, run.interrupts)
@@ -182,7 +187,7 @@ def executed(run: HostRun, step: Executed) -> None:
 
 @carries_out(InitialAffinity)
 def initial_affinity(run: HostRun, step: InitialAffinity) -> None:
-    """Run on these CPUs from here on: the cloned process starts there (sched_setaffinity(2))."""
+    """Run on these CPUs from here on: the cloned process inherits them (sched_setaffinity(2))."""
     _set_affinity(0, step.cpus)
 
 

@@ -1,4 +1,4 @@
-"""The hooks in the runtime's namespaces: prestart and createRuntime in the host lane; poststart and poststop."""
+"""Hooks in the runtime's namespaces: prestart and createRuntime (steps of the host lane), poststart and poststop."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 @carries_out(RuntimeHook)
 def hook(run: HostRun, step: RuntimeHook) -> None:
-    """Run a prestart or createRuntime hook: in the bundle, with the runtime's environment if it has none. Raises Error.
+    """Run a prestart or createRuntime hook in the bundle, with the runtime's environment if it has none. Raises Error.
 
-    Its state says created, as in the specification's life cycle: these hooks follow step 2.
+    The state that it reads says created, since these hooks follow step 2 of the lifecycle (runtime.md).
     """
     run.hooks_ran = True
     try:
@@ -43,15 +43,15 @@ def hook(run: HostRun, step: RuntimeHook) -> None:
 
 @carries_out(HookOutput)
 def hook_output(run: HostRun, step: HookOutput) -> None:
-    """Open the file that gets the standard output, or error, of all hooks; init inherits it for its hooks."""
+    """Open the file that receives the standard output, or error, of all hooks. Init inherits it for its own hooks."""
     run.fds.outputs[step.name] = _open_output(step.path)
 
 
 def _open_output(path: str) -> int:
-    """Return a descriptor to append to the file, which is made accessible to its owner only.
+    """Open a file for appending. If it is missing, make it, accessible only to its owner. Raises Error.
 
-    A link in its place is not followed: in a directory that others can write to, they would choose the file that we
-    write to. A FIFO without a reader does not block us. Raises Error.
+    Symlinks are not followed: in a directory that others can write to, they could choose the file that we write to.
+    A FIFO without a reader does not block us.
     """
     hint = {errno.ELOOP: "it is a symbolic link", errno.ENXIO: "it is a FIFO that nobody reads"}
     with reported_as(f"cannot open {path} for the output of the hooks", hint=hint):
@@ -62,7 +62,7 @@ def _open_output(path: str) -> int:
 
 @carries_out(KeepHook)
 def keep_hook(run: HostRun, step: KeepHook) -> None:
-    """Have start (poststart) or delete (poststop) run it, even if the bundle changes until then."""
+    """Save a hook for start (poststart) or delete (poststop), which run it even if the bundle has changed by then."""
     kept = {
         "path": step.path,
         "args": None if step.args is None else list(step.args),
@@ -83,9 +83,9 @@ def run_hooks(
 ) -> list[Error]:
     """Run the hooks of one kind in order: poststart (after the exec), poststop (after the container is gone).
 
-    hooks: as keep_hook kept them. state: their standard input. directory: the bundle, or the root if it is gone.
-    The first failure ends the list, unless keep_going (poststop: the rest run as if it had succeeded).
-    interrupts: see children/interrupts.py. Returns the errors.
+    hooks: as keep_hook saved them. state: what they read on standard input. directory: the bundle, in which they run;
+    "/" if it is gone. A failure skips the remaining hooks, unless keep_going (poststop: they run as if it had
+    succeeded). interrupts: see children/interrupts.py. Returns the errors.
     """
     errors: list[Error] = []
     outputs: dict[str, int] = {}
@@ -123,17 +123,17 @@ def run_hooks(
 
 
 def run_poststart(state: State, interrupts: int) -> None:
-    """Raises the Error of the first hook that fails, or of a signal (children/interrupts.py)."""
+    """Run the poststart hooks. Raises the Error of the first that fails, or of a signal (children/interrupts.py)."""
     running = state.for_hooks("running")
     for failure in run_hooks(state.hooks, "poststart", running, directory=state.bundle, interrupts=interrupts):
         raise failure
 
 
 def run_poststop(state: State) -> None:
-    """Log failures as warnings and continue.
+    """Run the poststop hooks. Log failures as warnings and continue.
 
-    A signal that ends us ends the hook, and skips those after it. An earlier signal, which may have ended the
-    container, does not affect them.
+    A signal that interrupts us kills the current hook and skips the rest. One that arrived earlier, and may have ended
+    the container, does not count.
     """
     interrupts = catch()
     while _kernel.read_signal(interrupts) is not None:

@@ -1,4 +1,4 @@
-"""mounts[].uidMappings and gidMappings on the host: the user namespaces from which the kernel takes the maps."""
+"""mounts[].uidMappings and gidMappings on the host: the user namespaces whose id maps the mounts get."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 @carries_out(IdmapJoin)
 def idmap_join(run: HostRun, step: IdmapJoin) -> None:
-    """Open the user namespace that the container joins, as a map for mounts."""
+    """Open the user namespace that the container joins, whose id maps the mounts get."""
     run.id_maps[step.pointer] = posix.open(step.path, O_RDONLY | O_CLOEXEC)
 
 
 @carries_out(IdmapSource)
 def idmap_source(run: HostRun, step: IdmapSource) -> None:
-    """Make a user namespace with these maps, for the mounts that need them. No process ever runs in it."""
+    """Make a user namespace with these id maps, for mounts. Its only process exits once we have opened it."""
     reading, writing = posix.pipe()
     pid, pidfd = _kernel.clone3(CLONE_NEWUSER | CLONE_PIDFD, SIGCHLD, -1)
     if pid == 0:
-        # Until the other end is closed, by the runtime when it is done, or by its death.
+        # Wait until the runtime closes its end: when it is done, or when it dies.
         try:
             posix.close(writing)
             posix.read(reading, 1)
@@ -44,7 +44,7 @@ def idmap_source(run: HostRun, step: IdmapSource) -> None:
     try:
         for kind, triples in (("uid_map", step.uids), ("gid_map", step.gids)):
             lines = "".join(f"{inside} {outside} {size}\n" for inside, outside, size in triples)
-            with reported_as(f"cannot make the map {lines.strip()!r}"):
+            with reported_as(f"cannot write the id map {lines.strip()!r}"):
                 procfs.write(run.fds.procfs, f"{pid}/{kind}", lines.encode())
         run.id_maps[step.pointer] = posix.open(f"{pid}/ns/user", O_RDONLY | O_CLOEXEC, dir_fd=run.fds.procfs)
     finally:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def top_of_resctrl() -> str:
-    """Return where resctrl is mounted (config-linux.md, IntelRdt: MUST generate an error). Raises Error."""
+    """Return where resctrl is mounted. Raises Error if it is not, as config-linux.md requires (IntelRdt)."""
     top = resctrl.find(read_file("/proc/self/mountinfo"))
     if not top:
         raise Error(
@@ -37,21 +37,21 @@ def rdt_group(run: HostRun, step: RdtGroup) -> None:
     path = top if step.name == "/" else top + "/" + step.name
     groups: RdtGroups = {"group": path, "monitoring": "", "remove": []}
     run.state.rdt = groups
-    # What a failure undoes, even if it would stay after a successful create.
+    # A failure removes these groups, including a class that would stay after a successful create.
     run.rdt_made = groups["remove"]
     made = False
     if not exists(path):
         if not step.make:
-            hint = "create it beforehand, or give it a schema, with which ocipy creates it"
+            hint = "create it beforehand, or give it a schema, so that ocipy creates it"
             raise Error(f"the class of service {step.name} is missing", hint=hint)
-        made = _make(run, path, "num_closids: the processor has no more classes of service")
+        made = _make(run, path, "the processor has no classes of service left (num_closids)")
     if not made and not resctrl.is_group(path):
         raise Error(f"{path} is not a class of service")
     run.rdt_class = (top, made)
 
 
 def _make(run: HostRun, path: str, none_left: str) -> bool:
-    """Make a group that the state records beforehand. False if somebody else was faster. Raises Error."""
+    """Record a group in the state, then make it. False if somebody else made it first. Raises Error."""
     groups = run.state.rdt
     assert groups is not None
     groups["remove"].insert(0, path)
@@ -69,7 +69,7 @@ def _make(run: HostRun, path: str, none_left: str) -> bool:
 
 @carries_out(RdtSchema)
 def rdt_schema(run: HostRun, step: RdtSchema) -> None:
-    """Write one line of the schemata. compared: an existing class of service must agree with it."""
+    """Write one line of the schemata. compared: an existing class of service must already agree with it."""
     assert run.state.rdt is not None
     assert run.rdt_class is not None
     top, made = run.rdt_class
@@ -80,9 +80,9 @@ def write_schema(group: str, top: str, line: str, *, compared: bool = False) -> 
     """Write a line into a group's schemata. Raises Error with the kernel's reason."""
     path = group + "/" + resctrl.SCHEMATA
     if compared:
-        there = read_file(path)
-        if not resctrl.agrees(line, there):
-            found = resctrl.line_of(there, line.partition(":")[0].strip()) or "no line of that resource"
+        current = read_file(path)
+        if not resctrl.agrees(line, current):
+            found = resctrl.line_of(current, line.partition(":")[0].strip()) or "no line of that resource"
             raise Error(f"the class of service exists, but instead of {line} it has {found}")
     with reported_as(f"the schema {line} is refused", hint=lambda _error: resctrl.reason(top)):
         resctrl.write(path, line)
@@ -95,8 +95,8 @@ def rdt_monitoring(run: HostRun, step: RdtMonitoring) -> None:
     assert groups is not None
     path = f"{groups['group']}/{resctrl.MONITORING}/{step.name}"
     if not exists(groups["group"] + "/" + resctrl.MONITORING):
-        raise Error("this resctrl filesystem has no monitoring groups", hint="the processor cannot monitor")
-    if not _make(run, path, "num_rmids: the processor has no more monitoring groups"):
+        raise Error("this resctrl filesystem has no monitoring groups", hint="the processor does not support it")
+    if not _make(run, path, "the processor has no monitoring groups left (num_rmids)"):
         raise Error(f"the monitoring group {path} already exists", hint="another container uses it, or left it behind")
     groups["monitoring"] = path
 
@@ -115,7 +115,7 @@ def rdt_join(run: HostRun, step: RdtJoin) -> None:
 
 @carries_out(RdtKeep)
 def rdt_keep(run: HostRun, step: RdtKeep) -> None:
-    """Keep the class of service that the config names when the container is deleted."""
+    """Exempt the class of service that the config names from removal: it outlives the container."""
     groups = run.state.rdt
     assert groups is not None
     if groups["group"] in groups["remove"]:

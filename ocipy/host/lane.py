@@ -1,6 +1,6 @@
-"""The host lane: what the process on the host does for create, step by step.
+"""The host lane: what the runtime does on the host, step by step.
 
-Each action may raise Error or OSError; both get the pointer of their step.
+An action may raise Error or OSError: carry_out adds the step's pointer to either.
 """
 
 from __future__ import annotations
@@ -35,25 +35,26 @@ if TYPE_CHECKING:
 
 
 LONGEST_NAME = 64  # of a terminal: "/dev/pts/N"
-# An init that has closed the channel is about to exit.
+# How long to wait for the exit of an init that has closed the channel.
 DEAD_INIT_PATIENCE_MS = 2000
 
 
 @carries_out(PrivateProcfs)
 def private_procfs(run: HostRun, step: PrivateProcfs) -> None:
-    """Make our own procfs before anything of the container's is mounted (CVE-2025-52881)."""
+    """Make our own procfs before anything is mounted for the container (CVE-2025-52881)."""
     run.fds.procfs = procfs.open_private(subset_pid=True)
     if step.sysctl:
-        # With /proc/sys it is the dangerous kind to leak: init closes it after the last sysctl.
+        # A procfs with /proc/sys is dangerous to leak: init closes it after the last sysctl.
         run.fds.sysctl = procfs.open_private(subset_pid=False)
 
 
 @carries_out(GiveProcfs)
 def give_procfs(run: HostRun, step: GiveProcfs) -> None:
-    """Send a process that has joined a pid namespace its own directory of /proc: other processes in that namespace may
-    inspect its descriptors (CVE-2016-9962), and a whole procfs of our pid namespace leads to the host's root.
+    """Send a process that has joined a pid namespace its own directory in /proc, and no more.
 
-    whole: if the directory cannot be cloned (no CAP_SYS_ADMIN), send all of /proc: then nobody there can inspect it.
+    Other processes in that namespace may inspect its descriptors (CVE-2016-9962), and a whole procfs of our pid
+    namespace leads to the host's root. whole: if the directory cannot be cloned (no CAP_SYS_ADMIN), send all of /proc,
+    since in that case no process in there can inspect this one.
     """
     try:
         fd = procfs.clone_of(run.pid)
@@ -69,8 +70,8 @@ def give_procfs(run: HostRun, step: GiveProcfs) -> None:
 def adopt(run: HostRun, step: Adopt) -> None:
     """Learn the pid of the init process from the stage before it, and reap the stage.
 
-    Only our own child is accepted (the stage has made it one by CLONE_PARENT): later steps change the limits of this
-    process, and kill it if something fails.
+    Accept only our own child (the stage forks it with CLONE_PARENT): later steps change the limits of this process, and
+    kill it if something fails.
     """
     pid = wait_for(run, "pid").get("pid")
     stage, run.stage = run.stage, 0
@@ -78,7 +79,7 @@ def adopt(run: HostRun, step: Adopt) -> None:
         if not isinstance(pid, int) or not 0 < pid < 1 << 31 or pid == stage or not _is_our_child(pid):
             raise Error("the init process sent a malformed message")
         pidfd = _kernel.pidfd_open(pid, 0)
-        # It has nothing left to do, and a process that stops it must not stop us.
+        # The stage has nothing left to do. Kill it: a process that has stopped it must not hold us up.
         try:
             _kernel.pidfd_send_signal(run.pidfd, SIGKILL)
         except ProcessLookupError:
@@ -108,7 +109,7 @@ def save_state(run: HostRun, step: SaveState) -> None:
 
 @carries_out(TellInit)
 def tell(run: HostRun, step: TellInit) -> None:
-    """Let the init lane, which waits for this barrier, continue. hooks: it runs hooks next."""
+    """Let the init lane, which waits at this barrier, continue. hooks: it runs hooks next."""
     if step.hooks:
         run.hooks_ran = True
     channel_of(run).send(step.barrier)
@@ -116,14 +117,14 @@ def tell(run: HostRun, step: TellInit) -> None:
 
 @carries_out(WaitForInit)
 def wait(run: HostRun, step: WaitForInit) -> None:
-    """Wait for the init lane."""
+    """Wait until the init lane reaches this barrier."""
     wait_for(run, step.barrier)
 
 
 def wait_for(run: HostRun, barrier: str) -> dict[str, object]:
-    """Read init's messages until this one, or until it reports a failure.
+    """Read init's messages until this one arrives, and return its content.
 
-    Raises Error for a signal that ends us, and if others hold init up.
+    Raises Error if init reports a failure, if a signal interrupts us, or if other processes keep stopping init.
     """
     stopped = 0
     while True:
@@ -134,11 +135,11 @@ def wait_for(run: HostRun, barrier: str) -> dict[str, object]:
 
             stopped = glance(run.name, run.pid, run.pidfd, stopped)
             continue
-        # Only before init's first message: after its last it continues alone, and exec's may already run its command.
+        # Only if no message is waiting: after its last one init goes on alone, and in exec may already run the command.
         if channel.fd not in ready:
             interrupts.check_interrupts(run.interrupts)
             if not _kernel.poll([(channel.fd, POLLIN)], 0):
-                # If a stage is killed after its fork, its child still holds the channel, and waits as we do.
+                # A stage was killed, perhaps after its fork: then its child keeps the channel open, and waits for us.
                 raise Closed("the other process has exited")
         kind, body, fds = channel.receive(max_fds=1)
         if kind == "console" and len(fds) == 1 and run.master < 0 and posix.isatty(fds[0]):
@@ -152,12 +153,12 @@ def wait_for(run: HostRun, barrier: str) -> dict[str, object]:
         if kind == "error":
             raise Error.from_message(body)
         if kind != "warning":
-            raise Error(f"the init process said {kind[:40]!r} instead of {barrier}")
+            raise Error(f"the init process sent {kind[:40]!r} instead of {barrier}")
         log.warning(str(body.get("text"))[:4096])
 
 
 def channel_of(run: HostRun) -> Channel:
-    """Return the channel to init, which exists since the clone. Raises Error before that."""
+    """Return the channel to init. Raises Error before the clone, which makes it."""
     if run.channel is None:
         raise Error("internal error: the init process has not been cloned yet")
     return run.channel
@@ -192,7 +193,7 @@ def carry_out(run: HostRun) -> None:
 
 
 def _last_word(run: HostRun) -> Error | None:
-    """Return init's last message if it was an error: it likely caused ours. Raises OSError if it cannot be read."""
+    """Return the error that init has sent, if any: it probably caused ours. Raises OSError if it cannot be read."""
     if run.channel is None:
         return None
     try:
@@ -208,7 +209,7 @@ def _last_word(run: HostRun) -> Error | None:
 
 
 def _error_of_init(run: HostRun, error: OSError, step: Step | None) -> Error:
-    """Return init's last message, or else that the kernel refused this step."""
+    """Return the error that init has sent, or else our own: the kernel refused this step."""
     name, pointer = ("carry_out", "") if step is None else (step.title, step.pointer)
     try:
         word = _last_word(run)
@@ -218,10 +219,10 @@ def _error_of_init(run: HostRun, error: OSError, step: Step | None) -> Error:
 
 
 def _end_of_init(run: HostRun, step: Step | None) -> Error:
-    """Init is gone: return its last message, or else how it ended. step: where the host lane noticed."""
+    """Return why init is gone: the error that it sent, or else how it exited. step: where the host lane noticed."""
     try:
         word = _last_word(run)
-    except OSError as error:  # its reason is lost: ours is the only one
+    except OSError as error:  # init's error is lost: report ours
         return _error_of_init(run, error, step)
     if word is not None:
         return word
@@ -233,7 +234,7 @@ def _end_of_init(run: HostRun, step: Step | None) -> Error:
         return Error(f"{run.name} exited with status {status.si_status}")
     if status.si_status == SIGKILL and run.cgroup is not None and run.cgroup.oom_kills() > 0:
         if run.status == "running":
-            # The OOM kills may have been other processes of the container.
+            # The OOM killer may have killed other processes of the container.
             return Error(f"{run.name} was killed (possibly OOM-killed)", pointer="/linux/resources/memory/limit")
         return Error(
             "container init was OOM-killed (memory limit too low?)",

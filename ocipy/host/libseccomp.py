@@ -30,7 +30,7 @@ KILL_PROCESS, KILL_THREAD, TRAP, ERRNO, NOTIFY, TRACE, LOG, ALLOW = (
 NATIVE, X32, X86_64, S390, S390X = 0, 0x4000003E, 0xC000003E, 0x16, 0x80000016
 _SIGNED = not hasattr(_binding, "_libseccomp")
 
-# Both bindings lack some functions; they have loaded this library.
+# Each binding lacks some functions. Both have already loaded this library.
 _library = ctypes.CDLL("libseccomp.so.2")
 _library.seccomp_arch_native.restype = ctypes.c_uint32
 _library.seccomp_arch_resolve_name.argtypes = (ctypes.c_char_p,)
@@ -41,14 +41,14 @@ _library.seccomp_version.restype = ctypes.POINTER(ctypes.c_uint * 3)
 
 
 class Filter:
-    """A filter being made. Every method raises OSError with libseccomp's error number."""
+    """A filter under construction. Every method raises OSError with libseccomp's error number."""
 
     def __init__(self, action: int) -> None:
         with _errors():
             self._filter = _binding.SyscallFilter(_number(action))
 
     def optimize(self) -> None:
-        """Make it a binary tree (seccomp_attr_set(3), SCMP_FLTATR_CTL_OPTIMIZE)."""
+        """Have it search a binary tree, not a list (seccomp_attr_set(3), SCMP_FLTATR_CTL_OPTIMIZE)."""
         with _errors():
             self._filter.set_attr(_binding.Attr.CTL_OPTIMIZE, 2)
 
@@ -58,12 +58,12 @@ class Filter:
             self._filter.add_arch(_number(token))
 
     def add_rule(self, action: int, number: int, *arguments: Any) -> None:
-        """Add a rule for a system call. arguments: of Arg."""
+        """Add a rule for a system call. arguments: made by Arg."""
         with _errors():
             self._filter.add_rule(_number(action), number, *arguments)
 
     def program(self) -> bytes:
-        """The filter as an array of struct sock_filter."""
+        """Return the filter as an array of struct sock_filter."""
         with open(os.memfd_create("seccomp"), "w+b") as file:
             with _errors():
                 self._filter.export_bpf(file)
@@ -72,23 +72,23 @@ class Filter:
 
 
 def native_arch() -> int:
-    """The token of this machine's architecture."""
+    """Return the token of this machine's architecture."""
     return int(_library.seccomp_arch_native())
 
 
 def resolve_arch(name: str) -> int:
-    """The token of an architecture by libseccomp's name; 0 if it is unknown."""
+    """Return an architecture's token by its name in libseccomp, 0 if it is unknown."""
     return int(_library.seccomp_arch_resolve_name(name.encode()))
 
 
 def resolve_syscall(arch: int, name: str) -> int:
-    """The number of a system call on an architecture; -1 if it is unknown, another negative number if it is missing
-    there."""
+    """Return a system call's number on an architecture. -1: libseccomp does not know the name. Another negative number:
+    the architecture does not have this call."""
     return int(_library.seccomp_syscall_resolve_name_arch(arch, name.encode()))
 
 
 def version() -> str:
-    """The library's version, such as 2.5.4."""
+    """Return the library's version, such as 2.5.4."""
     return ".".join(str(part) for part in _library.seccomp_version().contents)
 
 

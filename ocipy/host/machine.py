@@ -21,7 +21,7 @@ from ocipy.plan.model import Host
 
 
 def describe_host(rootless: bool | None = None) -> Host:
-    """Look at the machine. rootless: None detects it (--rootless auto)."""
+    """Describe this machine. rootless: None to detect it (--rootless auto)."""
     release = posix.uname().release.split(".")
     uid = posix.geteuid()
     nested = in_user_namespace()
@@ -43,7 +43,7 @@ def describe_host(rootless: bool | None = None) -> Host:
 
 
 def _clones_mounts() -> bool:
-    """Whether open_tree(2) may copy mounts here: not for root of a user namespace in the host's mount namespace."""
+    """Whether we may copy mounts by open_tree(2): root of a user namespace may not in the host's mount namespace."""
     try:
         posix.close(_kernel.open_tree(AT_FDCWD, "/", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC))
     except OSError as error:
@@ -52,7 +52,7 @@ def _clones_mounts() -> bool:
 
 
 def _last_capability() -> int:
-    """The highest capability that the kernel knows. Not from /proc/sys, which a /proc with subset=pid lacks."""
+    """Return the highest capability that the kernel knows. Not from /proc/sys: a /proc with subset=pid lacks it."""
     last = CAP_CHECKPOINT_RESTORE  # the last one since Linux 5.9
     while _knows_capability(last + 1):
         last += 1

@@ -1,4 +1,4 @@
-"""mounts on the host: the sources of bind mounts that it opens while it can walk paths with its privileges."""
+"""mounts on the host: opening the sources of bind mounts that init lacks the privileges to open or map."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 @carries_out(OpenMountSource)
 def open_mount_source(run: HostRun, step: OpenMountSource) -> None:
-    """Open a detached copy of a bind mount's source, with mapped ids if idmap names a map.
+    """Open a detached copy of a bind mount's source. idmap: whose id maps it gets, or "".
 
-    propagation: MS_… of the copy, 0 to leave it a peer. A slave receives the host's mount events, not the reverse.
+    propagation: MS_… of the copy, 0 to leave it a peer. A slave receives the host's mount events but sends none.
     """
     tree = run.fds.mounts[step.pointer] = open_source(step.source, step.destination, step.recursive, step.nofollow)
     if step.propagation:
@@ -33,8 +33,6 @@ def open_mount_source(run: HostRun, step: OpenMountSource) -> None:
         flags = AT_EMPTY_PATH | (AT_RECURSIVE if step.idmap_recursive else 0)
         with reported_as(
             f"cannot map the ids of {step.source}",
-            hint={
-                errno.EINVAL: "the source's filesystem does not support mapped mounts, or this mount is already mapped"
-            },
+            hint={errno.EINVAL: "the source's filesystem does not support idmapped mounts, or this is already one"},
         ):
             _kernel.mount_setattr(tree, "", flags, MOUNT_ATTR_IDMAP, 0, 0, run.id_maps[step.idmap])

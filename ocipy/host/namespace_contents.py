@@ -29,7 +29,7 @@ CLOCK_CAUSES = {
 
 @carries_out(TimeOffsets)
 def time_offsets(run: HostRun, step: TimeOffsets) -> None:
-    """Shift the clocks in the time namespace of init's children. offsets: (clock, seconds, nanoseconds)."""
+    """Set the clock offsets of the new time namespace. offsets: (clock, seconds, nanoseconds)."""
     text = "".join(f"{clock} {seconds} {nanoseconds}\n" for clock, seconds, nanoseconds in step.offsets)
     fd, run.timens_offsets = run.timens_offsets, -1
     try:
@@ -43,8 +43,8 @@ def time_offsets(run: HostRun, step: TimeOffsets) -> None:
 def net_devices(run: HostRun, step: NetDevices) -> None:
     """Move network devices of the host into the container's network namespace. devices: (name here, name there).
 
-    The child that moves them moves them back if this create fails or is killed (runtime.md, Errors), before the
-    namespace, which would take them with it, can disappear.
+    A child moves them. If this create fails or is killed, it moves them back (runtime.md, Errors) before the namespace
+    can disappear, and the devices with it.
     """
     namespace = posix.open(f"{run.pid}/ns/net", O_RDONLY | O_CLOEXEC, dir_fd=run.fds.procfs)
     try:
@@ -62,7 +62,7 @@ def _load_lender() -> Callable[[bytes], bytes]:
 
 
 def take_back(lender: Helper) -> None:
-    """Have the devices moved back in their former state; log what cannot be restored."""
+    """Have the child move the devices back and restore their state. Log what cannot be restored."""
     try:
         for problem in _kernel.json_loads(lender.ask(b"")):
             log.warning(f"/linux/netDevices: {problem}")

@@ -1,4 +1,4 @@
-"""linux.namespaces on the host: opening the joined ones, the clone, the stages; uidMappings and gidMappings."""
+"""linux.namespaces on the host: open those to join, clone init or a stage, write uidMappings and gidMappings."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ NETWORK = "/proc/self/ns/net"
 HELPERS = {"uid_map": "newuidmap", "gid_map": "newgidmap"}
 HELPER_DIRECTORIES = ("/usr/bin", "/usr/local/bin", "/bin", "/usr/sbin", "/sbin")
 
-# The meaning of an errno for a namespace given by path, and for an id map.
+# What an errno means when we open a namespace by its path, and when we write an id map.
 NOT_OPENED = {
     errno.ENOENT: "the process that it belonged to may have exited",
     errno.EACCES: "opening a process's namespace needs the privilege to trace it: CAP_SYS_PTRACE, or the same user",
 }
 NOT_MAPPED = {
-    errno.EINVAL: "entries overlap, or an id is beyond the range",
-    errno.EPERM: "a range of host ids is not mapped, or not contiguously, in the runtime's own user namespace",
+    errno.EINVAL: "entries overlap, or an id is out of range",
+    errno.EPERM: "the runtime's own user namespace does not map a range of these host ids, or not contiguously",
 }
 
 
 @carries_out(OpenNamespace)
 def open_namespace(run: HostRun, step: OpenNamespace) -> None:
-    """Open the namespace file and check its kind (spec: MUST generate an error)."""
+    """Open the namespace file and check its kind. Raises Error (config-linux.md, Namespaces)."""
     with reported_as(f"cannot open the {step.kind} namespace {step.path}", hint=NOT_OPENED):
         fd = posix.open(step.path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     try:
@@ -54,13 +54,13 @@ def open_namespace(run: HostRun, step: OpenNamespace) -> None:
         posix.close(fd)
         found = next((name for name, flag in CLONE_FLAGS.items() if flag == actual), "")
         what = f"is a {found} namespace" if found else "is not a namespace"
-        raise Error(f"cannot join {step.path} as {step.kind} namespace: it {what}")
+        raise Error(f"cannot join {step.path} as the {step.kind} namespace: it {what}")
     run.fds.namespaces[step.kind] = fd
 
 
 @carries_out(Clone)
 def clone(run: HostRun, step: Clone) -> None:
-    """Make the init process by one clone3(2)."""
+    """Make the init process with one clone3(2)."""
     flags = CLONE_PIDFD | flags_of(step.kinds)
     ours, theirs = channel.pair()
     init = _init(run, theirs)  # before the clone: in the child only become_init handles errors
@@ -77,7 +77,7 @@ def clone(run: HostRun, step: Clone) -> None:
 
 @carries_out(MakeNetwork)
 def make_network(run: HostRun, step: MakeNetwork) -> None:
-    """Make a network namespace and send it to init, which has begun to mount. We are back in our own afterwards."""
+    """Make a network namespace, send it to init, which is already mounting, and return to our own."""
     with reported_as("cannot open the runtime's network namespace"):
         own = posix.open(NETWORK, O_RDONLY | O_CLOEXEC)
     made = -1
@@ -112,7 +112,7 @@ def _init(run: HostRun, theirs: Channel) -> Init:
 
 @carries_out(CloneStage)
 def clone_stage(run: HostRun, step: CloneStage) -> None:
-    """Make a process that joins and unshares. It becomes the init process, or its child does (pid and time)."""
+    """Clone the stage, which joins and unshares. It becomes init itself, or forks it (pid and time namespaces)."""
     from ocipy.init.stage import run_stage
 
     ours, theirs = channel.pair()
@@ -125,7 +125,7 @@ def clone_stage(run: HostRun, step: CloneStage) -> None:
     run.pid, run.pidfd = pid, pidfd
     run.stage = pid if step.forks else 0
     if step.clocks:
-        # While the stage is dumpable, and its files are ours: later an unprivileged user cannot open it (proc(5)).
+        # Open it while the stage is dumpable, so that its files are ours: later an unprivileged user cannot (proc(5)).
         run.timens_offsets = open_proc(run.fds.procfs, f"{pid}/timens_offsets", O_WRONLY)
 
 
@@ -156,7 +156,7 @@ def _write_map(run: HostRun, name: str, mappings: Sequence[tuple[int, int, int]]
 def _run_helper(name: str, pid: int, mappings: Sequence[tuple[int, int, int]], interrupts: int = -1) -> None:
     """Run newuidmap(1) or newgidmap(1), from the host's own directories and never from PATH.
 
-    They query the directory service of users, which may be slow. Raises Error, also on a signal.
+    They look up users, perhaps in a slow directory service. Raises Error, also if a signal interrupts us.
     """
     from ocipy.children.once import read_all
 
@@ -188,7 +188,7 @@ def _run_helper(name: str, pid: int, mappings: Sequence[tuple[int, int, int]], i
     try:
         said = read_all(reading, interrupts)
     finally:
-        # We may not kill a setuid program; it exits with the process that it was to map.
+        # We may not kill a setuid program. It exits once the process whose ids it maps is gone.
         posix.close(reading)
     status = posix.waitstatus_to_exitcode(posix.waitpid(child, 0)[1])
     if status != 0:

@@ -1,7 +1,7 @@
-"""Network devices moved into a network namespace, and back if create fails. A cold module: pyroute2.
+"""Move network devices into a network namespace, and back if create fails. Cold: imports pyroute2.
 
-Run by a child of create (children/helper.py) that outlives a create that is killed. It holds the namespace until it is
-ended, so that it can move the devices back even if the init process is dead.
+This runs in a child of create (children/helper.py), which survives if create is killed. The child keeps the namespace
+open, so that it can move the devices back even after the init process has died.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ocipy.errors import Error, escape
 from ocipy.host import rtnetlink
 
 IFF_UP, IFF_LOOPBACK = 0x1, 0x8  # linux/if.h
-# linux/if_addr.h: the flags of an address that are requested, not reported by the kernel.
+# linux/if_addr.h. IFA_F_ASKED: the flags that a request may set; the kernel alone sets the others.
 IFA_F_PERMANENT = 0x80
 IFA_F_ASKED = 0x2 | 0x10 | 0x100 | 0x200 | 0x400  # NODAD, HOMEADDRESS, MANAGETEMPADDR, NOPREFIXROUTE, MCAUTOJOIN
 RT_SCOPE_UNIVERSE = 0  # linux/rtnetlink.h
@@ -66,9 +66,9 @@ _loan: Loan | None = None
 
 
 def main(data: bytes) -> bytes:
-    """Move each device of the request of host/namespace_contents.py, or, without data, move them back.
+    """Move the devices that host/namespace_contents.py requests; without data, move them back.
 
-    The answer to the latter is a JSON list of what could not be restored. Raises Error.
+    For the latter, return a JSON list of what could not be restored. Raises Error.
     """
     if not data:
         return json.dumps(give_back()).encode()
@@ -77,7 +77,7 @@ def main(data: bytes) -> bytes:
 
 
 def lend(request: dict[str, Any]) -> None:
-    """Move all, or none. Raises Error."""
+    """Move all of the devices, or none. Raises Error."""
     global _loan
     namespace, own = request["namespace"], os.open("/proc/self/ns/net", os.O_RDONLY)
     if os.path.sameopenfile(namespace, own):
@@ -115,7 +115,7 @@ def links(socket: IPRoute) -> dict[str, Link]:
 def find_problem(
     devices: Sequence[tuple[str, str]], here: Mapping[str, Link], there: Mapping[str, Link]
 ) -> Error | None:
-    """Return why these devices, (name here, name there), cannot all move; None if no reason is known.
+    """Return why these devices, (name here, name there), cannot all move, or None if nothing prevents it.
 
     here, there: the devices of both namespaces. All names of a device, including its alternative names, must be free
     at the destination.
@@ -151,7 +151,7 @@ def move(loan: Loan, name: str, link: Link, new_name: str) -> None:
     kept = permanent_addresses(loan.here, link.index)
     before = {found.index for found in links(loan.there).values()}
     loan.here.link("set", index=link.index, net_ns_fd=loan.namespace, ifname=new_name)
-    # It keeps its index unless another device there has it, and the kernel may have chosen the name.
+    # The device keeps its index unless another one there has it, and the kernel may have chosen its name.
     after = links(loan.there)
     moved.index = next(found.index for one, found in after.items() if one == new_name or found.index not in before)
     loan.moved.append(moved)
@@ -161,7 +161,7 @@ def move(loan: Loan, name: str, link: Link, new_name: str) -> None:
 
 
 def permanent_addresses(here: IPRoute, index: int) -> list[dict[str, Any]]:
-    """Return the addresses that move along: of any family, permanent and of global scope (config-linux.md)."""
+    """Return the addresses to move: those of any family that are permanent and of global scope (config-linux.md)."""
     found = []
     for message in here.get_addr(index=index):
         flags = message.get_attr("IFA_FLAGS") or message["flags"]
@@ -209,7 +209,7 @@ def give_back() -> list[str]:
             continue
         if name != moved.name:
             problems.append(f"the network device {moved.name} is now called {name}: its old name is taken")
-        problems += [f"{name}: {problem}" for problem in _put_in_order(loan, moved, name, index)]
+        problems += [f"{name}: {problem}" for problem in _restore(loan, moved, name, index)]
     return problems
 
 
@@ -227,8 +227,8 @@ def _move_back(loan: Loan, moved: Moved) -> tuple[str, int]:
     return next((one, found.index) for one, found in after.items() if found.index not in before)
 
 
-def _put_in_order(loan: Loan, moved: Moved, name: str, index: int) -> list[str]:
-    """Restore what the moves took from a device. Return what was refused."""
+def _restore(loan: Loan, moved: Moved, name: str, index: int) -> list[str]:
+    """Restore what the moves took from a device. Return what could not be restored."""
     problems = []
     for path, value in moved.settings.items():
         setting = Path(path).parent.parent / name / Path(path).name
@@ -254,7 +254,7 @@ def _make_again(what: str, messages: list[bytes], index: int) -> list[str]:
     for message in messages:
         try:
             rtnetlink.make_again(message, index)
-        except FileExistsError:  # the kernel was faster: a link-local address, or its own route
+        except FileExistsError:  # the kernel has made it: a link-local address, or a route that it adds itself
             pass
         except OSError as error:
             problems.append(f"cannot restore {what}: {error.strerror}")

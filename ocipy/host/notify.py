@@ -39,8 +39,8 @@ def notify_directory(run: HostRun, step: NotifyDirectory) -> None:
 class Notifier:
     """The two sockets: ours, to which the container's process writes, and the service manager's.
 
-    fd: readable when the process has written something, -1 once nobody listens. told: it has reported readiness.
-    Failures are warnings: a container whose readiness cannot be reported runs nevertheless.
+    fd: our socket's, readable when the process has written to it; -1 once closed. told: it has reported readiness.
+    Failures are only warnings: a container runs even if its readiness cannot be reported.
     """
 
     __slots__ = ("_manager", "_ours", "fd", "told")
@@ -59,7 +59,7 @@ class Notifier:
             self._bind(state.directory)
         except OSError as error:
             where = manager.decode("utf-8", "backslashreplace")
-            log.warning(f"NOTIFY_SOCKET: cannot listen for {where}: {posix.strerror(error.errno or 0)}")
+            log.warning(f"NOTIFY_SOCKET: cannot relay to {where}: {posix.strerror(error.errno or 0)}")
             self.close()
             return
         self.fd = self._ours.fileno()
@@ -67,8 +67,8 @@ class Notifier:
     def _bind(self, state_directory: str) -> None:
         # By descriptor: the path may be longer than the 107 bytes of unix(7).
         directory = posix.open(f"{state_directory}/{DIRECTORY}", O_PATH | O_DIRECTORY | O_CLOEXEC)
-        # Set its mode at creation, not later by its name: that may be a link by then, if the container can write there
-        # after all.
+        # The umask gives the socket its mode. A chmod afterwards would use its name, which may be a symlink by then, if
+        # the container can write there after all.
         umask = posix.umask(0)
         try:
             self._ours.bind(f"/proc/self/fd/{directory}/{SOCKET}")
@@ -93,7 +93,7 @@ class Notifier:
             log.warning(f"NOTIFY_SOCKET: cannot pass on READY=1: {posix.strerror(error.errno or 0)}")
 
     def _barrier(self) -> None:
-        """sd_notify_barrier(3): once a sender has exited, the service manager may not know its service."""
+        """Wait until it is read: once we exit, the service manager may not know our service (sd_notify_barrier(3))."""
         import socket
 
         reader, writer = posix.pipe2(O_CLOEXEC)
@@ -121,10 +121,10 @@ class Notifier:
             self.close()
 
     def wait_for(self, state: State, interrupts: int = -1) -> None:
-        """The same for a process that is not our child."""
+        """Do the same for a process that is not our child."""
         try:
             pidfd = _kernel.pidfd_open(state.pid, 0)
-        except OSError:  # it has exited and was reaped
+        except OSError:  # it has exited and been reaped
             self.close()
             return
         self.wait(state.pid, pidfd, interrupts)
@@ -138,6 +138,6 @@ class Notifier:
 
 
 def listen(state: State) -> Notifier | None:
-    """Return the container's notifier, None if create had no service manager. Call this before the start."""
+    """Return the container's notifier, or None if create ran without a service manager. Call this before start."""
     manager = posix.environ.get(b"NOTIFY_SOCKET")
     return Notifier(state, manager) if manager and exists(f"{state.directory}/{DIRECTORY}") else None

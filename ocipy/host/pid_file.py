@@ -1,4 +1,4 @@
-"""--pid-file and --pidfd-socket: the pid in a file, and a pidfd for a listener, which can then wait for the process and
+"""--pid-file and --pidfd-socket: the pid in a file; a pidfd for a listener, which can then wait for the process and
 signal it."""
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @carries_out(SendPidfd)
 def send_pidfd(run: HostRun, step: SendPidfd) -> None:
-    """Send one message with the pidfd, as for a terminal. name: runc's word for this kind of process."""
+    """Send the pidfd in one message, like a terminal's master. name: runc's word for this kind of process."""
     send_descriptor(step.path, run.pidfd, step.name, "the pidfd to the pidfd socket")
 
 

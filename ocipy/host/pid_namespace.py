@@ -1,4 +1,4 @@
-"""The host lane's side of an init that enters the joined pid namespace only after making its root."""
+"""The host lane's side of an init process that joins a pid namespace only after making its root."""
 
 from __future__ import annotations
 

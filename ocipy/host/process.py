@@ -1,4 +1,4 @@
-"""What the host sets on the process by its pid: process.oomScoreAdj, and the CPUs of its cgroup."""
+"""What the host sets on the process by its pid: process.oomScoreAdj, and its CPU affinity."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def oom_score_adj(run: HostRun, step: OomScoreAdj) -> None:
 def reset_affinity(run: HostRun, step: ResetAffinity) -> None:
     """Allow all CPUs that the cgroup permits, even if the caller is pinned to some.
 
-    For init; before init exists (exec), for us, and it inherits that. The kernel narrows the mask to the cgroup's
-    cpuset, but never widens an inherited one (cpuset(7)).
+    This applies to init; or to us if init does not exist yet (exec), and init inherits it. The kernel narrows the mask
+    to the cgroup's cpuset, but never widens an inherited one (cpuset(7)).
     """
     count = posix.cpu_count()
     if count is None or len(posix.sched_getaffinity(0)) >= count:

@@ -1,4 +1,4 @@
-"""What a process reports by exec.report on its way to the exec (init/fifo.py): nothing, or why it failed."""
+"""What a process writes to exec.report on its way to the exec (init/fifo.py): its progress, or why it failed."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ocipy.linux.constants import POLLHUP, POLLIN
 
 # How long a process on its way to the exec may be silent before we look at it.
 GLANCE_MS = 100
-# Bytes: more than any error has (errors.LONGEST_TEXT).
+# In bytes: more than the longest error (errors.LONGEST_TEXT).
 MAX_MESSAGE = 65536
 
 
 def read_to_end(report: int, name: str, pid: int, pidfd: int, interrupts: int) -> bytes:
-    """Return what init writes until it executes or dies, which both close its end.
+    """Return what init writes until it executes its command or dies, either of which closes its end.
 
-    name: what errors call it. Raises Error for a signal that ends us, and if others hold it up.
+    name: what errors call it. Raises Error if a signal interrupts us, or if other processes keep stopping init.
     """
     said = b""
     stopped = 0
@@ -34,7 +34,7 @@ def read_to_end(report: int, name: str, pid: int, pidfd: int, interrupts: int) -
             if not data:
                 break
         elif pidfd in ready:
-            # Its last words may have come between the kernel's looks at the two.
+            # The last bytes may have come after poll looked at report, but before it looked at pidfd.
             if not _kernel.poll([(report, POLLIN)], 0):
                 break
         else:

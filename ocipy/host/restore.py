@@ -1,8 +1,8 @@
 """The steps of a restore: criu recreates the processes from the images (criu(8), restore). Cold.
 
-criu runs in a new mount namespace, with the root filesystem bound on a directory of the state: it requires the new root
-to be a mount whose parent is not covered. So we mount nothing on the host's tree, and a killed restore leaves no mounts
-behind.
+criu requires the new root to be a mount whose parent is not covered. So it runs in a new mount namespace, in which the
+root filesystem is bound onto a directory of the state. Nothing is mounted in the host's tree, and a killed restore
+leaves no mounts behind.
 """
 
 from __future__ import annotations
@@ -87,14 +87,14 @@ def _session(run: HostRun) -> CriuSession:
 
 @carries_out(BeginRestore)
 def begin_restore(run: HostRun, step: BeginRestore) -> None:
-    """Mark the container as being created, until restored; and make a place for its root."""
+    """Mark the container as being created, until `restored` undoes that. Make the directory to mount its root on."""
     write_file(run.state.directory + "/" + FIFO_NEW, b"")
     posix.mkdir(run.state.directory + "/" + ROOT, 0o700)
 
 
 @carries_out(RestoreMountPoints)
 def restore_mount_points(run: HostRun, step: RestoreMountPoints) -> None:
-    """Make the missing mount points, as create does: criu mounts on existing ones only."""
+    """Make the missing mount points, as create does: criu only mounts on existing ones."""
 
     def make() -> bytes:
         made = _make_mount_points(run, step.mounts)
@@ -106,12 +106,12 @@ def restore_mount_points(run: HostRun, step: RestoreMountPoints) -> None:
 
 
 def root_of(run: HostRun) -> str:
-    """Return the mount that becomes the container's root, without symbolic links, as criu requires."""
+    """Return the path of the mount that becomes the container's root, without symlinks, as criu requires."""
     return os.path.realpath(run.state.directory) + "/" + ROOT
 
 
 def _make_mount_points(run: HostRun, mounts: Sequence[Bind | NewMount]) -> dict[str, str]:
-    """In a mount namespace that ends with us. Return the place in the root of each destination."""
+    """Make them in a mount namespace that ends with this process. Return each destination's path in the root."""
     root = root_of(run)
     _own_mounts(run.state.rootfs, root)
     init = Init(channel=Channel(-1), fds=run.fds, state={})
@@ -122,7 +122,7 @@ def _make_mount_points(run: HostRun, mounts: Sequence[Bind | NewMount]) -> dict[
     filesystems: list[str] = []
     for step in mounts:
         destination = step.destination
-        # What is on another filesystem is restored with it, or exists already.
+        # A place on another filesystem is restored with it, or already exists.
         if any(destination.startswith(place + "/") for place in filesystems):
             continue
         try:
@@ -137,7 +137,7 @@ def _make_mount_points(run: HostRun, mounts: Sequence[Bind | NewMount]) -> dict[
 
 
 def _make_mount_point(init: Init, step: Bind | NewMount) -> str:
-    """Make one, and bind the source on it if other mount points may be in it. Return its path in the root."""
+    """Make one, and bind the source onto it if it may contain other mount points. Return its path in the root."""
     if isinstance(step, NewMount):
         target = open_target(init, step.destination, step.fstype)
     else:
@@ -152,7 +152,7 @@ def _make_mount_point(init: Init, step: Bind | NewMount) -> str:
 
 
 def _own_mounts(rootfs: str, place: str) -> None:
-    """Make a mount namespace with the root filesystem bound on place. Its mounts do not propagate to the host's."""
+    """Make a mount namespace with the root filesystem bound onto place. Its mounts do not propagate to the host."""
     _kernel.unshare(CLONE_NEWNS)
     _kernel.mount(None, "/", None, MS_REC | MS_SLAVE, None)
     posix.close(open_rootfs_directory(rootfs))
@@ -165,8 +165,9 @@ def _own_mounts(rootfs: str, place: str) -> None:
 def restore_criu(run: HostRun, step: RestoreCriu) -> None:
     """Start criu in its mount namespace, with the descriptors of the joined namespaces and the container's streams.
 
-    criu mounts below its directories, which the kernel refuses in those of another mount namespace (mount(2), EINVAL).
-    So they are opened in criu's own and sent to us, since it takes the descriptors of its client.
+    criu mounts below its image and work directories, which the kernel refuses if they were opened in another mount
+    namespace (mount(2), EINVAL). So they are opened in criu's own, and then sent to us: criu
+    expects its client to pass them.
     """
     check_pages(step.image_path)
     fds = [run.fds.namespaces[kind] for kind in step.kinds]
@@ -248,7 +249,7 @@ def _cgroups_of(pid: int) -> list[tuple[str, str]]:
 
 @carries_out(RestoreProcesses)
 def restore_processes(run: HostRun, step: RestoreProcesses) -> None:
-    """Let criu continue to the end."""
+    """Let criu finish the restore."""
     session = _session(run)
     session.send({"type": messages.NOTIFY, "notify_success": True})
     _serve(run, step.flags, step.mounts, until="")
@@ -258,9 +259,9 @@ def restore_processes(run: HostRun, step: RestoreProcesses) -> None:
 
 
 def _serve(run: HostRun, flags: CriuFlags, mounts: Sequence[Bind | RootReadonly | Mask] = (), *, until: str) -> None:
-    """Answer criu's notifications up to this one ("": until it is done), which is left to the caller.
+    """Answer criu's notifications. Return before answering the one named until; if that is "", once criu is done.
 
-    mounts: to restore the attributes of, once the processes exist.
+    mounts: those whose attributes to restore once the processes exist.
     """
     session, path = _session(run), client.log_path(flags, plan.RESTORE_LOG)
     while True:
@@ -287,7 +288,7 @@ def _serve(run: HostRun, flags: CriuFlags, mounts: Sequence[Bind | RootReadonly 
 
 
 def _take_process(run: HostRun, pid: int, script: str) -> None:
-    """Take the first process: criu makes it our child (rst_sibling)."""
+    """Adopt the first process, which criu has made our child (rst_sibling)."""
     if script in ("setup-namespaces", "post-restore") and pid > 0 and run.pidfd < 0:
         run.pidfd = _kernel.pidfd_open(pid, 0)
         run.pid = pid
@@ -328,7 +329,7 @@ def _renew(root: int, step: Step, path: str, attr_set: int, attr_clear: int) -> 
 
 
 def _take_master(run: HostRun, fds: list[int], script: str) -> None:
-    """Take the terminal's master that nobody in the container has: it goes to the console socket."""
+    """Keep the terminal's master, which no process in the container holds: it goes to the console socket."""
     for fd in fds:
         if script == "orphan-pts-master" and run.master < 0 and posix.isatty(fd):
             run.master = fd
@@ -344,15 +345,15 @@ def restored(run: HostRun, step: Restored) -> None:
     save_state(run, SaveState())
     posix.unlink(run.state.directory + "/" + FIFO_NEW)
     _session(run).finish()
-    posix.rmdir(run.state.directory + "/" + ROOT)  # nothing is mounted on it any more
+    posix.rmdir(run.state.directory + "/" + ROOT)  # it is a mount point only in criu's mount namespace
     run.let_go()
     run.hang_up()
 
 
 def read_descriptors(image_path: str) -> list[str]:
-    """Return the standard streams at create, from the images; unknown if the images lack the file.
+    """Return the names of the standard streams at create, from the images; [] if the images lack the file.
 
-    Raises Error for a file that we did not write.
+    Raises Error if the file is not one that we write.
     """
     path = f"{image_path}/{DESCRIPTORS}"
     try:

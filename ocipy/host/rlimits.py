@@ -1,4 +1,4 @@
-"""process.rlimits that init may not set itself, in a user namespace: set on it by its pid (prlimit(2))."""
+"""process.rlimits that init may not set itself in a user namespace: the host sets them by its pid (prlimit(2))."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 @carries_out(RlimitFromHost)
 def rlimit_from_host(run: HostRun, step: RlimitFromHost) -> None:
-    """prlimit(2). 2**64 - 1 means unlimited."""
+    """Set one limit (prlimit(2)). 2**64 - 1 means unlimited."""
     set_rlimit(run.pid, step.name, step.resource, step.soft, step.hard)
 
 
 @carries_out(RaiseRlimitFromHost)
 def raise_rlimit_from_host(run: HostRun, step: RaiseRlimitFromHost) -> None:
-    """Raise a hard limit that is lower: init, which will lack the privilege, lowers it itself (rlimit_at_exec)."""
+    """Raise a hard limit that is too low. Init will lack the privilege for that, but may lower it (rlimit_at_exec)."""
     raise_to(run.pid, step.name, step.resource, step.hard)

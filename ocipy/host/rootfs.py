@@ -1,4 +1,4 @@
-"""root.path and rootfsPropagation on the host: opened for init, or bound onto itself without a mount namespace."""
+"""root.path and rootfsPropagation on the host: open it for init, or, without a mount namespace, bind it onto itself."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def open_rootfs(run: HostRun, step: OpenRootfs) -> None:
 
 @carries_out(BindRootfs)
 def bind_rootfs(run: HostRun, step: BindRootfs) -> None:
-    """Without a mount namespace the container's mounts are the host's: put them on a mount that delete removes."""
+    """Without a mount namespace, the host gets the container's mounts: put them on a mount that delete removes."""
     directory = open_rootfs_directory(step.path)
     tree = clone_root(step.path, MS_PRIVATE)
     # Recorded first: delete must know about whatever a killed create leaves behind.

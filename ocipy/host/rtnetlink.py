@@ -1,6 +1,6 @@
-"""Addresses and routes as the kernel's own messages, kept to be sent again: rtnetlink(7). A cold module.
+"""Addresses and routes, kept as the kernel's own messages, to be sent again later (rtnetlink(7)). Cold.
 
-A message of a dump is also a request that creates the same thing again, with every attribute, known here or not.
+A message of a dump also serves as a request to make the same thing again, including attributes that are unknown here.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ def addresses(index: int) -> list[bytes]:
 
 
 def routes(index: int) -> list[bytes]:
-    """Return the routes over a device that somebody made; the kernel's own come with the addresses. Raises OSError.
+    """Return the routes over a device, except those that the kernel makes itself, with the addresses. Raises OSError.
 
-    Those without a gateway come first: a gateway must be reachable when its route is made.
+    Routes without a gateway come first: a gateway must be reachable when its route is made.
     """
     found = []
     for message in _dump(RTM_GETROUTE, RTM_NEWROUTE, ROUTE.pack(socket.AF_UNSPEC, 0, 0, 0, 0, 0, 0, 0, 0)):
@@ -61,7 +61,7 @@ def routes(index: int) -> list[bytes]:
 
 
 def make_again(message: bytes, index: int) -> None:
-    """Make the address or route of a message on the device with this index. Raises OSError."""
+    """Make the address or route in a message again, on the device with this index. Raises OSError."""
     length, kind, *_ = HEADER.unpack_from(message)
     changed = bytearray(message)
     HEADER.pack_into(changed, 0, length, kind, NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, 1, 0)

@@ -1,12 +1,12 @@
-"""linux.seccomp on the host: the profile is compiled to BPF, and filters are kept; listenerPath, listenerMetadata.
+"""linux.seccomp on the host: compile the profile to BPF, cache the filters, and send listeners to the agent.
 
 Compiling needs libseccomp and all of Python, so it is done once (host/seccomp_compile.py, in a child). The program
-is kept under a digest of everything that it depends on: the profile, the architecture, the kernel's release and the
-file of libseccomp that compiled it. A hit reads two small files.
+is cached under a digest of everything that it depends on: the profile, the architecture, the kernel's release and the
+libseccomp that compiled it. A hit reads two small files.
 
-A kept filter is code. The directory belongs to root with mode 0700, is opened by descriptors without following links,
-and each file is checked at each use: owner, mode, kind, one link, length, and a header with the digest of its key and
-its program. A file that fails a check is not used, and is made again.
+A cached filter is code. So its directory must be our user's, with mode 0700, and is opened by descriptors, without
+following symlinks. Each file is checked at each use: owner, mode, kind, a single link, length, and a header with a
+digest of its key and its program. A file that fails a check is not used, but made again.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ if TYPE_CHECKING:
 SYSTEM_CACHE = "/var/cache"
 # Next to the containers' directories if /var/cache is not writable; no container id contains "@".
 LOCAL_CACHE = "@seccomp"
-# Written by the compiler: the file and the version of the libseccomp that it used.
+# The file that says which libseccomp the compiler used: its path and version.
 LIBRARY = "libseccomp"
 MAGIC = b"ocipy seccomp 1\n"
 HEADER = len(MAGIC) + 64 + 1
-KEPT_FILTERS = 128
+MAX_FILTERS = 128
 MAX_PROGRAM = BPF_MAXINSNS * INSTRUCTION
 
 
@@ -60,7 +60,7 @@ def seccomp_filter(run: HostRun, step: SeccompFilter) -> None:
 
 
 def program(profile: Seccomp, root: str) -> bytes:
-    """Return the BPF program of a profile: kept, or compiled and kept. root: the directory of all containers' states.
+    """Return a profile's BPF program, from the cache if possible. root: the directory of all containers' states.
 
     Raises Error if libseccomp refuses the profile.
     """
@@ -70,14 +70,14 @@ def program(profile: Seccomp, root: str) -> bytes:
         if directory < 0:
             return compile_in_child(text)[0]
         key = _key(directory, text)
-        kept = read_kept(directory, key, key) if key else None
-        if kept is not None and len(kept) % INSTRUCTION == 0 and 0 < len(kept) <= MAX_PROGRAM:
-            return kept
+        cached = read_cached(directory, key, key) if key else None
+        if cached is not None and len(cached) % INSTRUCTION == 0 and 0 < len(cached) <= MAX_PROGRAM:
+            return cached
         compiled, library = compile_in_child(text)
-        keep(directory, LIBRARY, LIBRARY, library)
+        store(directory, LIBRARY, LIBRARY, library)
         key = _key(directory, text)
         if key:
-            keep(directory, key, key, compiled)
+            store(directory, key, key, compiled)
             _evict(directory)
         return compiled
     finally:
@@ -86,8 +86,8 @@ def program(profile: Seccomp, root: str) -> bytes:
 
 
 def _key(directory: int, text: bytes) -> str:
-    """Return the digest of everything that a program depends on, "" if the library is not known (yet)."""
-    library = read_kept(directory, LIBRARY, LIBRARY)
+    """Return the digest of everything that a program depends on, "" if the library is not known yet."""
+    library = read_cached(directory, LIBRARY, LIBRARY)
     if library is None:
         return ""
     try:
@@ -101,7 +101,7 @@ def _key(directory: int, text: bytes) -> str:
 
 
 def open_cache(root: str) -> int:
-    """Return a descriptor of the directory of kept filters, -1 if there is no trustworthy one."""
+    """Return a descriptor of the cache directory, -1 if there is no trustworthy one."""
     places: list[tuple[str, tuple[str, ...]]] = [(SYSTEM_CACHE, ("ocipy", "seccomp"))] if posix.geteuid() == 0 else []
     if root:
         places.append((root, (LOCAL_CACHE,)))
@@ -114,7 +114,7 @@ def open_cache(root: str) -> int:
 
 
 def _open_private(parent: str, names: tuple[str, ...]) -> int:
-    """Walk down, making missing directories. OSError unless everything below parent belongs to us alone."""
+    """Walk down, making missing directories. Raises OSError unless everything below parent belongs to us alone."""
     fd = posix.open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     for name in names:
         above = fd
@@ -133,8 +133,8 @@ def _open_private(parent: str, names: tuple[str, ...]) -> int:
     return fd
 
 
-def read_kept(directory: int, name: str, key: str) -> bytes | None:
-    """Return the content of a kept file if it is complete, ours, and was kept under this key, else None."""
+def read_cached(directory: int, name: str, key: str) -> bytes | None:
+    """Return a cached file's content, or None unless it is complete, ours, and stored under this key."""
     try:
         # O_NONBLOCK: a FIFO in its place must not block us.
         fd = posix.open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, dir_fd=directory)
@@ -161,8 +161,8 @@ def _header(key: str, content: bytes) -> bytes:
     return MAGIC + _kernel.sha256(key.encode() + b"\n" + content).encode() + b"\n"
 
 
-def keep(directory: int, name: str, key: str, content: bytes) -> None:
-    """Write a file under another name and rename it. An unwritable cache is not an error."""
+def store(directory: int, name: str, key: str, content: bytes) -> None:
+    """Write a file under a temporary name, then rename it. An unwritable cache is not an error."""
     temporary = f".{name}.{posix.getpid()}"
     try:
         fd = posix.open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600, dir_fd=directory)
@@ -185,7 +185,7 @@ def keep(directory: int, name: str, key: str, content: bytes) -> None:
 
 
 def _evict(directory: int) -> None:
-    """Remove the oldest filters beyond KEPT_FILTERS, and leftovers of killed writers."""
+    """Remove the oldest filters beyond MAX_FILTERS, and leftovers of killed writers."""
     found = []
     for name in posix.listdir(directory):
         if name == LIBRARY:
@@ -194,7 +194,7 @@ def _evict(directory: int) -> None:
             found.append((posix.stat(name, dir_fd=directory, follow_symlinks=False).st_mtime_ns, name))
         except OSError:
             continue
-    for _, name in sorted(found)[:-KEPT_FILTERS]:
+    for _, name in sorted(found)[:-MAX_FILTERS]:
         try:
             posix.unlink(name, dir_fd=directory)
         except OSError:
@@ -220,7 +220,7 @@ def compile_in_child(text: bytes) -> tuple[bytes, bytes]:
 
 @carries_out(SeccompListener)
 def seccomp_listener(run: HostRun, step: SeccompListener) -> None:
-    """Fetch the listener from init by its number and send it to the agent (config-linux.md, seccomp). Raises Error."""
+    """Fetch init's listener by its number, and send it to the agent (config-linux.md, Seccomp). Raises Error."""
     from ocipy.host.lane import channel_of, wait_for
 
     body = wait_for(run, "seccomp")
@@ -236,7 +236,7 @@ def seccomp_listener(run: HostRun, step: SeccompListener) -> None:
 
 
 def send_listener(listener: int, path: str, metadata: str, pid: int, state: dict[str, Any]) -> None:
-    """Send one message with one descriptor on one connection. pid: whose system calls they are. Raises Error."""
+    """Send the listener in one message on its own connection. pid: whose system calls it receives. Raises Error."""
     message = {"ociVersion": state["ociVersion"], "fds": ["seccompFd"], "pid": pid, "state": state}
     if metadata:
         message["metadata"] = metadata

@@ -1,4 +1,4 @@
-"""Compile a seccomp profile to BPF with libseccomp. A cold module: it needs all of Python."""
+"""Compile a seccomp profile to BPF with libseccomp. Cold: it needs all of Python."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ OPERATORS = {
     "SCMP_CMP_MASKED_EQ": libseccomp.MASKED_EQ,
     "SCMP_CMP_NE": libseccomp.NE,
 }
-# From this many system calls upwards a binary tree costs the payload less than a list (seccomp_attr_set(3)).
-TREE_FROM = 32
+# With more system calls than this, a binary tree costs the payload less than a list (seccomp_attr_set(3)).
+LONGEST_LIST = 32
 X32_BIT = 0x40000000  # __X32_SYSCALL_BIT, asm/unistd.h
 S390 = (libseccomp.S390, libseccomp.S390X)
 
 
 def main(data: bytes) -> bytes:
-    """Take the profile as JSON; return a line with the length of the library's identity, that, and the program.
+    """Compile a profile in JSON. Return the length of the library's identity in a line, the identity, and the program.
 
     Raises Error.
     """
@@ -58,7 +58,7 @@ def compile_profile(profile: Seccomp) -> tuple[bytes, bytes]:
     with reported_as(f"libseccomp refuses {profile['defaultAction']}", pointer=POINTER + "/defaultAction"):
         filters = libseccomp.Filter(action_value(profile["defaultAction"], profile.get("defaultErrnoRet")))
     architectures = _add_architectures(filters, profile)
-    if sum(len(rule["names"]) for rule in profile.get("syscalls") or ()) > TREE_FROM:
+    if sum(len(rule["names"]) for rule in profile.get("syscalls") or ()) > LONGEST_LIST:
         try:
             filters.optimize()
         except OSError:
@@ -76,7 +76,7 @@ def compile_profile(profile: Seccomp) -> tuple[bytes, bytes]:
 
 
 def action_value(action: str, errno_ret: int | None) -> int:
-    """Return the 32 bits that a filter returns for an action (seccomp(2)); errno_ret: EPERM if not given."""
+    """Return the 32 bits that a filter returns for an action (seccomp(2)). errno_ret: None for EPERM."""
     number = errno.EPERM if errno_ret is None else errno_ret
     if action == "SCMP_ACT_ERRNO":
         return libseccomp.ERRNO | number & 0xFFFF
@@ -104,7 +104,7 @@ def _add_architectures(filters: libseccomp.Filter, profile: Seccomp) -> list[int
 def _add_rule(filters: libseccomp.Filter, rule: Syscall, default: int, pointer: str) -> None:
     action = action_value(rule["action"], rule.get("errnoRet"))
     if action == default:
-        return  # libseccomp refuses it, and it would change nothing
+        return  # libseccomp refuses such a rule, and it would change nothing
     version = libseccomp.version()
     for name in rule["names"]:
         number = libseccomp.resolve_syscall(libseccomp.NATIVE, name)
@@ -125,14 +125,17 @@ def _add_rule(filters: libseccomp.Filter, rule: Syscall, default: int, pointer: 
 
 def _hint(error: OSError) -> str:
     if error.errno == errno.EEXIST:
-        # On 32-bit x86 socket is a case of socketcall, and a filter cannot see its arguments.
+        # On 32-bit x86, socket goes through socketcall, whose arguments a filter cannot see.
         return "another rule contradicts it for the same call on one of the architectures; put this rule first"
     return ""
 
 
 def alternatives(conditions: Sequence[SyscallArgument]) -> Iterator[Sequence[SyscallArgument]]:
-    """Yield the rules that a list of conditions stands for: one, for which all must hold; or, if two conditions concern
-    one argument, which libseccomp cannot combine, one rule for each, as engines expect."""
+    """Yield the conditions of each rule that a list of conditions stands for.
+
+    Usually that is one rule, for which all must hold. But libseccomp cannot combine two conditions on one
+    argument: then it is one rule for each condition, as engines expect.
+    """
     indices = [condition["index"] for condition in conditions]
     if len(set(indices)) == len(indices):
         yield conditions
@@ -144,10 +147,10 @@ def alternatives(conditions: Sequence[SyscallArgument]) -> Iterator[Sequence[Sys
 def enosys_stub(profile: Seccomp, architectures: Sequence[int]) -> bytes:
     """Return the code before the filter: ENOSYS for system calls newer than the profile.
 
-    A libc tries a new system call and falls back to an old one on ENOSYS only; it would take EPERM, from a profile that
-    does not know the new one, for a real answer. So, if the default denies, a number above the highest one named in the
-    profile is one that its author could not know (runc does the same). Architectures that are not in the filter go
-    straight to it.
+    A libc tries a new system call and falls back to an old one only on ENOSYS. EPERM, from a profile that does not know
+    the new call, would look like a real answer. So if the default action denies, a number above the highest that the
+    profile names gets ENOSYS: its author could not have known that call (runc does the same). Calls of architectures
+    that the profile does not name go straight to the filter.
     """
     permits = profile["defaultAction"] in ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE")
     if permits or profile.get("defaultErrnoRet") == errno.ENOSYS:
@@ -168,14 +171,14 @@ TO_FILTER = -1
 
 
 def assemble_stub(highest: dict[int, int]) -> bytes:
-    """Assemble the stub from each architecture's highest number, by AUDIT_ARCH_ (x32: libseccomp's token)."""
+    """Assemble the stub. highest: each architecture's highest number, by AUDIT_ARCH_… (x32: libseccomp's token)."""
     code: list[tuple[int, int, int, int]] = [(LOAD, 0, 0, ARCH_OFFSET)]
     native_x86, x32 = highest.get(libseccomp.X86_64), highest.get(libseccomp.X32)
     for token, number in highest.items():
         if token not in (libseccomp.X86_64, libseccomp.X32):
             body = [(LOAD, 0, 0, NUMBER_OFFSET)]
             if token in S390:
-                # The kernel reports 0 for a number that does not fit in its own encoding.
+                # The kernel reports 0 for a number that its encoding of system calls cannot hold.
                 body += [(JUMP_EQUAL, 0, 1, 0), _enosys()]
             code += _for_arch(token, body + _above(number))
     if native_x86 is not None or x32 is not None:
@@ -207,7 +210,7 @@ def _enosys() -> tuple[int, int, int, int]:
 
 
 def _identity() -> bytes:
-    """Return the loaded library's file, by the name that an upgrade would change, and its version."""
+    """Return the loaded library's path, by the symlink that an upgrade would change, and its version."""
     maps = [line for line in lines_of(decode(read_file("/proc/self/maps"))) if "/libseccomp.so" in line]
     # Five fields, then blanks, then the path (proc_pid_maps(5)).
     path = maps[0][maps[0].index("/") :] if maps else ""

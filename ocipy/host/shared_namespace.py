@@ -1,4 +1,4 @@
-"""Check the namespaces joined by path: a sysctl or hostname must not change one of the host's."""
+"""Check namespaces that are joined by path: a sysctl or hostname must not change the host's."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ def not_our_namespace(run: HostRun, step: NotOurNamespace) -> None:
     ours = posix.stat("/proc/self/ns/" + FILES[step.kind])
     if (joined.st_dev, joined.st_ino) == (ours.st_dev, ours.st_ino):
         raise Error(
-            f"the container joins the {step.kind} namespace of the host, where this would change the host",
+            f"the container joins the {step.kind} namespace of the host, where this would affect the host",
             hint=f"remove it, or give the container its own {step.kind} namespace",
         )

@@ -1,7 +1,8 @@
-"""linux.sysctl set by the host: for a container whose pid namespace contains other processes.
+"""linux.sysctl set by the host, for a container whose pid namespace contains other processes.
 
-They may look at what init holds, and through its procfs with /proc/sys they could write the host's own parameters. So a
-child process does it, which enters all of init's namespaces except that one (setns(2)).
+They may inspect init's descriptors, and through a procfs with /proc/sys they could write the host's own parameters. So
+the runtime has a child write each parameter, after entering only the namespace that it belongs to and the user
+namespace (setns(2)).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The host lane's side of a systemd unit, and the unit's end. systemd/units.py talks to systemd.
+"""Make, limit and stop the container's systemd unit. systemd/units.py talks to systemd.
 
 Cgroup.systemd, which is also in the state, describes the unit: its name; its description, by which we recognize it; the
-D-Bus addresses of its systemd; systemd's file for it ("" if unknown); and the inode of its cgroup, which the kernel
-gives to no other one. It is saved before the unit exists, so that `delete --force` finds it after a SIGKILL.
+D-Bus addresses of its systemd; systemd's file for it ("" if unknown); and the inode of its cgroup, which no other
+cgroup ever has. It is saved before the unit exists, so that `delete --force` finds it after a SIGKILL.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from ocipy.host.context import HostRun
     from ocipy.systemd.properties import Property
 
-# The bus comes first: on its own socket systemd reports every change to every connection, so many creates at the same
-# time cost it, and each of them, in proportion to the square of their number. The socket works without a bus.
+# The bus comes first. On its own socket systemd reports every change to every connection, so the cost of simultaneous
+# creates grows with the square of their number. But that socket works without a bus.
 RUNTIME = "/run/systemd"
 SYSTEM = ("unix:path=/run/dbus/system_bus_socket", f"unix:path={RUNTIME}/private")
-# Seconds until the kernel tells systemd that a cgroup is empty: it does so at most every 10 ms (cgroup_file_notify),
-# and not at all for a removed one.
+# How many seconds to give the kernel to tell systemd that a cgroup is empty. It does so at most every 10 ms
+# (cgroup_file_notify), and never for a removed one.
 NOTICE = 0.05
 # The beginning of systemd's answer about a property that it does not have; the name follows.
 UNKNOWN = "Cannot set property "
@@ -48,13 +48,13 @@ def greet() -> bus.Connection | None:
 
 @carries_out(SystemdUnit)
 def systemd_unit(run: HostRun, step: SystemdUnit) -> None:
-    """Find systemd, and where the unit's cgroup will be, and record that in the state."""
+    """Connect to systemd, find out where the unit's cgroup will be, and record the unit in the state."""
     addresses = list(user_addresses() if step.user else SYSTEM)
     greeted, run.bus = run.bus, None
     run.bus = bus.connect(addresses, user=step.user, interrupts=run.interrupts, greeted=greeted)
     layout = probe()
     run.expected_paths = place(layout, bus.root_of(run.bus) + step.slice_path + "/" + step.unit).paths
-    # Without its paths: until the unit is made they may belong to someone else's unit of the same name.
+    # Record no paths yet: until the unit is made, they may belong to someone else's unit of the same name.
     run.cgroup = Cgroup(layout.mode, {}, [])
     run.cgroup.systemd = {
         "unit": step.unit,
@@ -69,8 +69,8 @@ def systemd_unit(run: HostRun, step: SystemdUnit) -> None:
 def user_addresses() -> list[str]:
     """Return where the caller's systemd may be: the message bus, then its own socket."""
     directory = _user_directory()
-    bus = posix.environ.get(b"DBUS_SESSION_BUS_ADDRESS", b"").decode("utf-8", "surrogateescape")
-    addresses = [bus] if bus else []
+    session_bus = posix.environ.get(b"DBUS_SESSION_BUS_ADDRESS", b"").decode("utf-8", "surrogateescape")
+    addresses = [session_bus] if session_bus else []
     if directory:
         addresses.append("unix:path=" + escaped_address(directory.removesuffix("/systemd") + "/bus"))
         addresses.append("unix:path=" + escaped_address(directory + "/private"))
@@ -78,7 +78,7 @@ def user_addresses() -> list[str]:
 
 
 def _user_directory() -> str:
-    """Return the directory of the caller's systemd for its own files, "" if it is unknown."""
+    """Return the directory in which the caller's systemd keeps its files, "" if it is unknown."""
     directory = posix.environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape").rstrip("/")
     return directory + "/systemd" if directory else ""
 
@@ -94,7 +94,7 @@ def escaped_address(path: str) -> str:
 def place(layout: Layout, path: str) -> Cgroup:
     """Return the cgroup of a unit in every hierarchy. Makes nothing.
 
-    The unit's own directories count as made by us in any case; those of its slices if they do not exist yet.
+    The unit's own directories count as made by us in any case, those of its slices only if they do not exist yet.
     """
     paths: dict[str, str] = {}
     created: list[str] = []
@@ -124,12 +124,12 @@ def systemd_scope(run: HostRun, step: SystemdScope) -> None:
             f"a unit {unit} already exists",
             hint="another container may use it: see systemctl status; choose another id, or another cgroupsPath",
         )
-    _see_where_it_is(run, cgroup)
+    _record_paths(run, cgroup)
     _bus(run).answer(settled)
     complete(cgroup, probe())
 
 
-def _see_where_it_is(run: HostRun, cgroup: Cgroup) -> None:
+def _record_paths(run: HostRun, cgroup: Cgroup) -> None:
     """Record the paths of the cgroup that init is in: a property in the config may have moved the unit."""
     layout = probe()
     own = parse_own(files.read(f"/proc/{run.pid}/cgroup"))
@@ -148,7 +148,7 @@ def _see_where_it_is(run: HostRun, cgroup: Cgroup) -> None:
 
 @carries_out(SystemdJoin)
 def systemd_join(run: HostRun, step: SystemdJoin) -> None:
-    """Move init into the unit's cgroup in each v1 hierarchy in which systemd has not."""
+    """Move init into the unit's cgroup in each v1 hierarchy where systemd has not done so."""
     cgroup = _cgroup(run)
     layout = probe()
     own = parse_own(files.read(f"/proc/{run.pid}/cgroup"))
@@ -158,36 +158,38 @@ def systemd_join(run: HostRun, step: SystemdJoin) -> None:
 
 @carries_out(SystemdProperties)
 def systemd_properties(run: HostRun, step: SystemdProperties) -> None:
-    """Tell systemd the limits."""
+    """Have systemd set the limits."""
     cgroup = _cgroup(run)
     units.set_properties(_bus(run), _unit(cgroup), step.properties)
     if cgroup.mode != "v2":
-        # A device list makes systemd use that hierarchy in the slices above, and move everything below up there.
+        # For a device list, systemd begins to use that hierarchy for the slices above, and moves all processes below
+        # up into them: move init back.
         systemd_join(run, SystemdJoin())
 
 
 def set_properties(cgroup: Cgroup, properties: Sequence[Property]) -> None:
-    """The same for an existing container: for update. Raises Error."""
+    """Have systemd set the limits of an existing container, for update. Raises Error."""
     if cgroup.systemd is not None and properties:
         _call(cgroup.systemd, units.set_properties, properties)
 
 
 def attach(cgroup: Cgroup, pid: int, below: str = "") -> None:
-    """Have systemd move a process into the unit's cgroup, or into `below`, a path from there.
+    """Have systemd move a process into the unit's cgroup, or into `below`, a path relative to it.
 
-    For a user: outside the cgroups delegated to the user, systemd may move it and we may not. Raises Error.
+    A user needs this for a process outside the cgroups that are delegated to the user: systemd may move it, but we may
+    not. Raises Error.
     """
     if cgroup.systemd is not None:
         _call(cgroup.systemd, units.attach, pid, "/" + below.lstrip("/") if below else "")
 
 
 def stop(cgroup: Cgroup, connection: bus.Connection | None = None) -> None:
-    """End a unit with everything in it. Cgroup.remove removes directories that may remain. Raises OSError.
+    """Stop a unit and kill everything in it. Cgroup.remove removes the directories that remain. Raises OSError.
 
-    connection: one that is open already.
+    connection: one that is already open.
 
-    systemd may have forgotten our unit and made somebody else's of the same name: then ours is gone. A systemd that
-    cannot be reached is not an error, since a unit without processes disappears by itself.
+    systemd may have forgotten our unit and made someone else's of the same name: then ours is gone. It is not an error
+    if systemd cannot be reached, since a unit without processes disappears by itself.
     """
     if cgroup.systemd is None or _is_forgotten(cgroup):
         return
@@ -202,7 +204,7 @@ def stop(cgroup: Cgroup, connection: bus.Connection | None = None) -> None:
         if whose == "other":
             cgroup.paths, cgroup.created = {}, []
             return
-        # First, since systemd would send SIGTERM and wait.
+        # Kill everything first: systemd would send SIGTERM and wait.
         ending.kill_all(cgroup, SIGKILL)
         if whose == "ours":
             units.stop(connection, unit, lambda: _is_forgotten(cgroup))
@@ -226,9 +228,9 @@ def _inode_of(cgroup: Cgroup) -> int:
 
 
 def _is_forgotten(cgroup: Cgroup) -> bool:
-    """Whether systemd has no unit of that name, without asking it: it keeps a file for each, even for failed ones.
+    """Whether systemd has no unit of that name any more, as is usual after its end.
 
-    This is so for most that have ended.
+    We need not ask: systemd keeps a file for each unit, even for failed ones.
     """
     file = cgroup.systemd["file"] if cgroup.systemd is not None else ""
     return bool(file and cgroup.paths) and not files.is_present(file)

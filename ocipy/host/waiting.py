@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def fifo(run: HostRun, step: Fifo) -> None:
     """Make the FIFO at which init waits, and the one by which start learns how the exec went (init/fifo.py).
 
-    Opened here, for reading and writing: init might lack the permission to open them, and such a descriptor neither
+    Open them here, since init might lack the permission, and for both reading and writing: such a descriptor neither
     blocks nor sees end of file (fifo(7)).
     """
     run.fds.fifo = _make(run.state.directory + "/" + FIFO_NEW)
@@ -34,10 +34,10 @@ def _make(path: str) -> int:
 
 @carries_out(Created)
 def created(run: HostRun, step: Created) -> None:
-    """Declare the container created, by a rename. From here on only init holds what it was given."""
+    """Mark the container as created by renaming its FIFO, and close our copies of what init inherited."""
     posix.rename(run.state.directory + "/" + FIFO_NEW, run.state.directory + "/" + FIFO)
     try:
         channel_of(run).send("created")
     except Closed:
-        pass  # it has just been killed, as it could be a moment later
+        pass  # init has just been killed, which can happen at any time from now on
     run.let_go()

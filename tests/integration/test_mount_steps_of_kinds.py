@@ -106,7 +106,7 @@ def test_idmap_by_the_maps_of_the_container(scratch: Scratch, source: Path, host
 def test_idmap_of_what_knows_no_maps(scratch: Scratch) -> None:
     scratch.bind("/proc", "/m", "idmap", uidMappings=MAPS, gidMappings=MAPS)
     error = fails(scratch, "cannot map the ids of /proc", pointer="/mounts/0")
-    assert "does not support mapped mounts" in error.hint
+    assert "does not support idmapped mounts" in error.hint
 
 
 # proc, sysfs, the root itself

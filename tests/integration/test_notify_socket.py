@@ -147,7 +147,7 @@ def test_a_missing_service_manager_is_a_warning(
     runtime: Runtime, bundle: Bundle, new_id: Callable[[], str], work: Path
 ) -> None:
     result = runtime.run(bundle.args("true"), new_id(), env={"NOTIFY_SOCKET": str(work / "nobody")}).ok()
-    assert f"warning: NOTIFY_SOCKET: cannot listen for {work}/nobody: No such file or directory" in result.stderr
+    assert f"warning: NOTIFY_SOCKET: cannot relay to {work}/nobody: No such file or directory" in result.stderr
 
 
 @pytest.mark.ocipy_only(reason="runc wants the path to be short")

@@ -73,10 +73,10 @@ def test_a_process_that_is_always_found_stopped_is_an_error(child: Callable[...,
     pid, pidfd = child(_stop_always)
     stopped = 0
     with pytest.raises(Error, match="it is stopped again each time it is continued"):
-        for _ in range(held_up.MOST + 1):
+        for _ in range(held_up.MAX_STOPPED + 1):
             _wait_for(pid, "T")
             stopped = held_up.glance("it", pid, pidfd, stopped)
-    assert stopped == held_up.MOST
+    assert stopped == held_up.MAX_STOPPED
 
 
 def test_a_process_that_has_ended_or_does_not_exist_yet_is_left_alone(child: Callable[..., tuple[int, int]]) -> None:

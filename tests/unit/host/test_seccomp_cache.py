@@ -27,15 +27,15 @@ def directory(tmp_path: Path) -> Any:
     os.close(fd)
 
 
-def test_a_kept_file_comes_back(directory: int) -> None:
-    seccomp.keep(directory, "a", "key", b"12345678")
-    assert seccomp.read_kept(directory, "a", "key") == b"12345678"
+def test_a_stored_file_comes_back(directory: int) -> None:
+    seccomp.store(directory, "a", "key", b"12345678")
+    assert seccomp.read_cached(directory, "a", "key") == b"12345678"
     assert os.listdir(directory) == ["a"]
 
 
 @pytest.mark.parametrize("damage", ["content", "key", "mode", "owner", "link", "symlink", "cut", "fifo", "empty"])
-def test_a_changed_kept_file_is_not_used(directory: int, damage: str) -> None:
-    seccomp.keep(directory, "a", "key", b"12345678")
+def test_a_changed_file_is_not_used(directory: int, damage: str) -> None:
+    seccomp.store(directory, "a", "key", b"12345678")
     key = "key"
     if damage == "content":
         fd = os.open("a", os.O_WRONLY, dir_fd=directory)
@@ -64,7 +64,7 @@ def test_a_changed_kept_file_is_not_used(directory: int, damage: str) -> None:
     elif damage == "fifo":
         os.unlink("a", dir_fd=directory)
         os.mkfifo("a", 0o600, dir_fd=directory)
-    assert seccomp.read_kept(directory, "a", key) is None
+    assert seccomp.read_cached(directory, "a", key) is None
 
 
 def test_a_directory_that_others_can_write_is_not_used(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_link_in_the_place_of_the_directory_is_not_followed(tmp_path: Path) ->
         seccomp._open_private(str(tmp_path), (seccomp.LOCAL_CACHE,))
 
 
-def test_a_second_use_takes_what_was_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_use_takes_the_stored_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seccomp, "SYSTEM_CACHE", str(tmp_path / "missing"))
     compilations = []
     compile_in_child = seccomp.compile_in_child
@@ -115,10 +115,10 @@ def test_another_library_makes_another_filter(tmp_path: Path, monkeypatch: pytes
 
 
 def test_the_oldest_are_evicted(directory: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seccomp, "KEPT_FILTERS", 3)
-    seccomp.keep(directory, seccomp.LIBRARY, seccomp.LIBRARY, b"library")
+    monkeypatch.setattr(seccomp, "MAX_FILTERS", 3)
+    seccomp.store(directory, seccomp.LIBRARY, seccomp.LIBRARY, b"library")
     for index in range(5):
-        seccomp.keep(directory, str(index), "key", b"12345678")
+        seccomp.store(directory, str(index), "key", b"12345678")
         os.utime(str(index), ns=(index, index), dir_fd=directory)
     seccomp._evict(directory)
     assert sorted(os.listdir(directory)) == ["2", "3", "4", seccomp.LIBRARY]
